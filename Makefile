@@ -1,0 +1,65 @@
+# Ackwire. `make help` lists what there is; `make run` and `make test` are all a newcomer needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+MODULES  := clients/go embedded gateway internal loadtest processor schemas tracker
+PACKAGES := $(addprefix ./,$(addsuffix /...,$(MODULES)))
+TOOLS    := $(CURDIR)/internal/tools
+# Tools are built from internal/tools, whose versions are pinned there.
+TOOL     := GOWORK=off go tool -modfile=$(TOOLS)/go.mod
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build every command into bin/
+	@mkdir -p bin
+	go build -o bin/ ./embedded/cmd/... ./gateway/cmd/... ./tracker/cmd/... ./processor/cmd/... ./loadtest/cmd/...
+
+run: build ## Start the whole system in one process, on the embedded broker
+	@exec bin/ackwire serve
+
+test: ## Run all tests with the race detector; container tests too when there is a Docker
+	@deploy/ci/what-runs.sh
+	@$(TOOL) gotestsum --format pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
+
+bench: build ## Measure ours beside the floor, as ratios, in one run
+	bin/loadtest bench
+
+image-kafka: ## Build the Kafka image of the container tests from published packages
+	deploy/kafka/build-image.sh
+
+check: check-format check-vet check-lint check-generated check-tidy check-imports ## Everything that must be green before a commit
+
+check-format:
+	@out=$$(gofmt -l $(MODULES)); test -z "$$out" || { echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; }
+
+check-vet:
+	go vet $(PACKAGES)
+
+check-lint:
+	@GOWORK=off go build -C $(TOOLS) -o $(CURDIR)/bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck $(PACKAGES)
+
+check-generated: generate
+	@out=$$(git status --porcelain -- $(GENERATED)); test -z "$$out" || { echo "generated files were not up to date (commit them):"; echo "$$out"; exit 1; }
+
+GENERATED := schemas/code/codes_gen.go schemas/code/codes.md schemas/trackerpb
+
+generate: ## Make the generated files anew
+	@cd schemas/code && go generate ./...
+	@cd internal/tools && GOWORK=off go run ./protogen -C ../../schemas/trackerpb tracker.proto
+
+check-tidy:
+	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy -diff >/dev/null) || { echo "$$m/go.mod is not tidy (run go mod tidy there)"; exit 1; }; done
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go build ./...) || { echo "$$m does not build on its own"; exit 1; }; done
+
+check-imports:
+	@go test -run 'TestImports' -count=1 $(PACKAGES) >/dev/null || { go test -run 'TestImports' -count=1 $(PACKAGES) | grep -v 'no test'; exit 1; }
+
+tidy: ## Tidy every module
+	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
+	@go work sync
+
+.PHONY: help build run test bench image-kafka check generate tidy check-format check-vet check-lint check-generated check-tidy check-imports

@@ -1,0 +1,160 @@
+package ackwire
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// call is one request that waits for its answer. It lives in exactly one place at a
+// time: in one of the client's two queues, in the table of the connection it was
+// written to, or nowhere once it is finished.
+type call struct {
+	// Set before do, then only read.
+	kind   frame.Type
+	body   []byte // the frame after its id: `,"job":…}` or `}`
+	key    string // of a submit
+	watch  bool   // of a submit: the ack opens a subscription
+	resend bool   // safe to send again on another connection
+
+	// Set by do, then only read.
+	id  string
+	seq uint64
+
+	// Guarded by Client.mu.
+	next, prev *call
+	list       *callList // the queue that holds it, or nil
+	sends      int       // how many connections it was written to
+	abandoned  bool      // nobody waits any more; kept to count and to clean up
+	finished   bool
+
+	// Written once under Client.mu, before done is closed.
+	ack  ackFields
+	sub  *sub // the subscription that an ack opened; it holds one reference
+	err  error
+	done chan struct{}
+}
+
+type ackFields struct {
+	jobID, state, statusURL string
+	duplicate               bool
+}
+
+// callList is a queue that gives up a member from its middle in constant time: a
+// caller whose context ends must not leave anything behind. Guarded by Client.mu.
+type callList struct {
+	head, tail *call
+}
+
+func (l *callList) empty() bool { return l.head == nil }
+
+func (l *callList) pushBack(k *call) {
+	k.list, k.prev, k.next = l, l.tail, nil
+	if l.tail != nil {
+		l.tail.next = k
+	} else {
+		l.head = k
+	}
+	l.tail = k
+}
+
+func (l *callList) pushFront(k *call) {
+	k.list, k.prev, k.next = l, nil, l.head
+	if l.head != nil {
+		l.head.prev = k
+	} else {
+		l.tail = k
+	}
+	l.head = k
+}
+
+func (l *callList) remove(k *call) {
+	if k.prev != nil {
+		k.prev.next = k.next
+	} else {
+		l.head = k.next
+	}
+	if k.next != nil {
+		k.next.prev = k.prev
+	} else {
+		l.tail = k.prev
+	}
+	k.list, k.prev, k.next = nil, nil, nil
+}
+
+// queueOf returns the queue of k's kind. Submits have their own, since they wait for
+// the server's bound on submits in flight and nothing else should wait behind them.
+func (c *Client) queueOf(k *call) *callList {
+	if k.kind == frame.Submit {
+		return &c.submits
+	}
+	return &c.urgent
+}
+
+// do sends k and waits for its answer or for ctx. A request that was never written
+// ends with the plain cause; one that was, and cannot be repeated, with an IndeterminateError.
+func (c *Client) do(ctx context.Context, k *call) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	k.done = make(chan struct{})
+	c.mu.Lock()
+	if c.err != nil {
+		defer c.mu.Unlock()
+		return c.err
+	}
+	c.seq++
+	k.seq, k.id = c.seq, strconv.FormatUint(c.seq, 36)
+	c.queueOf(k).pushBack(k)
+	c.wakeLocked()
+	c.mu.Unlock()
+
+	select {
+	case <-k.done:
+		return k.err
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k.finished { // the answer came first
+		return k.err
+	}
+	if k.list != nil {
+		k.list.remove(k)
+	}
+	k.abandoned = true
+	return k.outcome(ctx.Err())
+}
+
+// outcome is the error of a call that cause ended before its answer came.
+func (k *call) outcome(cause error) error {
+	if k.sends > 0 && (k.kind == frame.Submit || k.kind == frame.Retry) {
+		return &IndeterminateError{Key: k.key, Err: cause}
+	}
+	return cause
+}
+
+// finishLocked gives k its outcome. Called with Client.mu held, at most once per call.
+func (k *call) finishLocked(err error) {
+	if k.finished {
+		return
+	}
+	k.finished, k.err = true, err
+	close(k.done)
+}
+
+// frameSize is how long k's frame is, in bytes.
+func (k *call) frameSize() int {
+	return len(`{"type":"","id":""`) + len(k.kind) + len(k.id) + len(k.body)
+}
+
+// appendFrame appends k's frame.
+func (k *call) appendFrame(b []byte) []byte {
+	b = append(b, `{"type":"`...)
+	b = append(b, k.kind...)
+	b = append(b, `","id":"`...)
+	b = append(b, k.id...)
+	b = append(b, '"')
+	return append(b, k.body...)
+}

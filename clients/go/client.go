@@ -1,0 +1,224 @@
+package ackwire
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// Client is one identity's connection to Ackwire. It is safe for concurrent use.
+//
+// Goroutines: run owns the decision which connection is in use; each connection has a
+// reader, which owns the connection's end, and a writer. run waits for all of them and
+// Close waits for run. Requests do not travel through channels: whoever has something
+// to send puts it into the state under mu, and the current connection's writer takes
+// it from there, so queues hold nothing but callers that wait.
+type Client struct {
+	// Set by Dial, then only read.
+	cfg     *config
+	baseURL string
+	wsURL   string
+	http    *http.Client
+	own     *http.Transport // nil with WithHTTPClient
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when run has ended
+
+	wg sync.WaitGroup // readers, writers, renewals, closing sockets; run waits for it
+
+	mu      sync.Mutex // guards everything below, every call, conn and sub; nothing blocks under it
+	err     error      // why the client has ended, once it has
+	cur     *conn      // where new requests go; nil while there is none
+	conns   map[*conn]struct{}
+	seq     uint64 // of correlation IDs; never reused, so a late answer meets no stranger
+	urgent  callList
+	submits callList
+	subs    map[string]*sub
+	dirty   []*sub   // wait to be subscribed on cur
+	unsubs  []string // wait to be unsubscribed on cur
+	token   string   // the last one fetched
+	stats   Stats
+}
+
+// Stats counts what a client met since Dial.
+type Stats struct {
+	Connects  int64 // connections that were welcomed
+	Resends   int64 // requests sent again after a lost connection
+	Goaways   int64 // times the server asked to reconnect
+	Frames    int64 // frames read
+	Stale     int64 // status frames dropped: not newer, or nobody watches
+	BadFrames int64 // frames that could not be read
+}
+
+// Dial connects to the Ackwire at url, which is a base address or the full one of
+// /v1/ws, with the scheme http, https, ws or wss. It returns once the server has
+// welcomed the connection. ctx bounds the dialling only; the client lives until Close.
+//
+// An unreachable server, or one that refuses, is an error at once unless WithRetryDial
+// is given. A refusal is an *Error (401: code unauthenticated) or a *CloseError.
+func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, fmt.Errorf("ackwire: %w", err)
+	}
+	base, ws, err := parseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		cfg: cfg, baseURL: base, wsURL: ws, http: cfg.httpClient,
+		done:  make(chan struct{}),
+		conns: make(map[*conn]struct{}),
+		subs:  make(map[string]*sub),
+	}
+	if c.http == nil {
+		c.own = cfg.transport()
+		c.http = &http.Client{Transport: c.own}
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	cn, err := c.dialFirst(ctx)
+	if err != nil {
+		c.cancel()
+		c.closeIdle()
+		return nil, err
+	}
+	c.install(cn)
+	go c.run(cn)
+	return c, nil
+}
+
+func (c *Client) dialFirst(ctx context.Context) (*conn, error) {
+	if c.cfg.retryDial {
+		return c.reconnect(ctx, 0, new(int))
+	}
+	return c.connect(ctx)
+}
+
+// Close ends the client: every waiting call returns ErrClosed (or an
+// IndeterminateError around it), every watch ends with ErrClosed. It says goodbye to the
+// server, waits for at most about a second for the answer, and returns when all
+// goroutines have ended. Jobs go on. It may be called any number of times, from anywhere
+// but the client's own callbacks; it always returns nil.
+func (c *Client) Close() error {
+	c.fail(ErrClosed)
+	c.cancel()
+	<-c.done
+	return nil
+}
+
+// Done is closed when the client has ended, by Close or for good; Err then says why.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err is nil while the client lives, and then what every call on it returns.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Stats returns the client's counters.
+func (c *Client) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
+}
+
+// Ping asks the server for a sign of life through the socket, after a reconnect if it
+// must, and returns when it came. It fails with ctx's error or the client's.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.do(ctx, &call{kind: frame.Ping, body: []byte("}"), resend: true})
+}
+
+// fail ends the client with err unless it has ended already: every call and every
+// subscription gets its outcome now.
+func (c *Client) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	c.cur = nil
+	for _, l := range []*callList{&c.urgent, &c.submits} {
+		for !l.empty() {
+			k := l.head
+			l.remove(k)
+			k.finishLocked(k.outcome(err))
+		}
+	}
+	for cn := range c.conns {
+		for id, k := range cn.calls {
+			delete(cn.calls, id)
+			k.finishLocked(k.outcome(err))
+		}
+	}
+	for _, s := range c.subs {
+		c.endSubLocked(s, err)
+	}
+	c.dirty, c.unsubs = nil, nil
+}
+
+// install makes cn the connection in use: what waits is sent there, and every
+// subscription is asked for again from the last version seen.
+func (c *Client) install(cn *conn) {
+	c.mu.Lock()
+	c.conns[cn] = struct{}{}
+	c.stats.Connects++
+	if c.err == nil {
+		c.cur = cn
+		c.unsubs = nil // the new session watches nothing yet
+		c.dirty = c.dirty[:0]
+		for _, s := range c.subs {
+			s.dirty = true
+			c.dirty = append(c.dirty, s)
+		}
+	}
+	c.mu.Unlock()
+	c.wg.Go(cn.readLoop)
+	c.wg.Go(cn.writeLoop)
+}
+
+// settle takes the leave of a connection that has ended: its unanswered calls go back
+// to the front of their queues, in order, or end as not known. Called by cn's reader when
+// its writer has ended.
+func (c *Client) settle(cn *conn, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.conns, cn)
+	if c.cur == cn {
+		c.cur = nil
+	}
+	cn.stopTimersLocked()
+	for _, k := range cn.takeCallsLocked() { // newest first
+		switch {
+		case k.abandoned:
+		case k.resend && c.err == nil:
+			c.queueOf(k).pushFront(k)
+			c.stats.Resends++
+		default:
+			k.finishLocked(k.outcome(cause))
+		}
+	}
+	cn.batches = nil
+	c.wakeLocked() // another connection may be in use already
+}
+
+// wakeLocked tells the writer of the connection in use that there may be work.
+func (c *Client) wakeLocked() {
+	if c.cur == nil {
+		return
+	}
+	select {
+	case c.cur.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Client) closeIdle() {
+	if c.own != nil {
+		c.own.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,243 @@
+package ackwire
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// handle takes one frame; called by cn's reader. b is valid only during the call. A
+// frame that cannot be read is counted and dropped: it must not take the others down.
+func (c *Client) handle(cn *conn, b []byte) {
+	c.mu.Lock()
+	c.stats.Frames++
+	h, ok := scanHead(b)
+	if ok = ok && c.dispatchLocked(cn, h, b); !ok {
+		c.stats.BadFrames++
+	}
+	c.mu.Unlock()
+	if !ok {
+		c.cfg.log.Warn("frame not readable", "bytes", len(b))
+	}
+}
+
+// dispatchLocked gives the frame to whoever it is for; false means that it made no sense.
+func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
+	switch frame.Type(h.typ) {
+	case frame.Status:
+		return c.onStatusLocked(h)
+	case frame.Ack:
+		return c.onAckLocked(cn, h)
+	case frame.Error:
+		return c.onErrorLocked(cn, h, b)
+	case frame.Subscribed:
+		return c.onSubscribedLocked(cn, b)
+	case frame.Pong:
+		if k := cn.calls[string(h.id)]; k != nil && k.kind == frame.Ping {
+			c.answerLocked(cn, k, nil)
+		}
+	case frame.Welcome:
+		return c.onWelcomeLocked(cn, h, b)
+	case frame.Goaway:
+		return c.onGoawayLocked(cn, b)
+	}
+	return true // an unsubscribed, or a type that a newer server knows
+}
+
+func (c *Client) onStatusLocked(h head) bool {
+	jobID, state, ok := scanDocument(h.job)
+	if !ok || h.version <= 0 {
+		return false
+	}
+	s := c.subs[string(jobID)]
+	if s == nil || h.version <= s.version() {
+		c.stats.Stale++
+		return true
+	}
+	s.latest = &update{version: h.version, raw: slices.Clone(h.job)}
+	if job.State(state).Terminal() {
+		c.endSubLocked(s, nil)
+	} else {
+		s.wakeLocked()
+	}
+	return true
+}
+
+// answerLocked ends a call of cn with its answer.
+func (c *Client) answerLocked(cn *conn, k *call, err error) {
+	delete(cn.calls, k.id)
+	if k.kind == frame.Submit {
+		cn.inFlight--
+		c.wakeLocked() // the next one may go
+	}
+	if !k.abandoned {
+		k.finishLocked(err)
+	}
+	c.retireLocked(cn)
+}
+
+func (c *Client) onAckLocked(cn *conn, h head) bool {
+	k := cn.calls[string(h.id)]
+	if k == nil {
+		return true
+	}
+	if len(h.jobID) == 0 || k.kind == frame.Ping || k.kind == frame.Auth {
+		c.answerLocked(cn, k, k.outcome(errBadAnswer))
+		return false
+	}
+	switch {
+	case k.abandoned && k.watch:
+		// Nobody will read what this submit watches.
+		if jobID := string(h.jobID); c.subs[jobID] == nil && c.cur == cn {
+			c.unsubs = append(c.unsubs, jobID)
+			c.wakeLocked()
+		}
+	case !k.abandoned:
+		k.ack = ackFields{string(h.jobID), string(h.state), string(h.statusURL), h.duplicate}
+		if k.watch {
+			// Here and not in Submit: the next frame may already be this job's first status.
+			k.sub = c.subLocked(k.ack.jobID)
+			k.sub.refs++
+			k.sub.asked = cn
+		}
+	}
+	c.answerLocked(cn, k, nil)
+	return true
+}
+
+var errBadAnswer = errors.New("the server's answer could not be read")
+
+func (c *Client) onErrorLocked(cn *conn, h head, b []byte) bool {
+	var f frame.ErrorFrame
+	if json.Unmarshal(b, &f) != nil || f.Code == "" {
+		if k := cn.calls[string(h.id)]; k != nil {
+			c.answerLocked(cn, k, k.outcome(errBadAnswer))
+		}
+		return false
+	}
+	e := &Error{f.Problem}
+	k := cn.calls[f.ID]
+	switch {
+	case len(h.id) == 0:
+		cn.problem = e // it explains the close that follows
+	case cn.batches[f.ID] != nil:
+		c.onSubscribeErrorLocked(cn, f.ID, e)
+	case k != nil:
+		if k.kind == frame.Auth {
+			cn.problem = e // a close may follow
+		}
+		c.answerLocked(cn, k, e)
+	}
+	return true
+}
+
+func (c *Client) onWelcomeLocked(cn *conn, h head, b []byte) bool {
+	var w frame.WelcomeFrame
+	if json.Unmarshal(b, &w) != nil {
+		return false
+	}
+	cn.limits = w.Limits
+	if k := cn.calls[string(h.id)]; k != nil && k.kind == frame.Auth {
+		c.answerLocked(cn, k, nil)
+	}
+	return true
+}
+
+func (c *Client) onGoawayLocked(cn *conn, b []byte) bool {
+	var g frame.GoawayFrame
+	if json.Unmarshal(b, &g) != nil {
+		return false
+	}
+	if cn.draining {
+		return true
+	}
+	cn.draining = true
+	if c.cur == cn && !c.cfg.noReconnect {
+		c.cur = nil // what is new waits for the next connection
+	}
+	cn.goaway <- g // has room: this is the first
+	return true
+}
+
+// onSubscribedLocked reads the answer per job. A job that cannot be watched ends with
+// its error; one that cannot be watched now is asked for again later.
+func (c *Client) onSubscribedLocked(cn *conn, b []byte) bool {
+	var f frame.SubscribedFrame
+	if json.Unmarshal(b, &f) != nil {
+		return false
+	}
+	delete(cn.batches, f.ID)
+	if c.cur != cn {
+		return true // the next connection asks again
+	}
+	healthy := true
+	for _, j := range f.Jobs {
+		s := c.subs[j.JobID]
+		switch {
+		case s == nil || s.asked != cn:
+		case j.Error == "":
+			s.maxBatch = 0
+		case j.Error.Info().Retryable:
+			healthy = false
+			cn.later = append(cn.later, s)
+		default:
+			c.endSubLocked(s, newError(j.Error, "job "+j.JobID))
+		}
+	}
+	if healthy {
+		cn.laterRound = 0
+	}
+	c.armLaterLocked(cn, 0)
+	return true
+}
+
+// onSubscribeErrorLocked handles an error for a whole subscribe frame. If waiting
+// helps it waits; if not, one job may have spoilt it for the others, so that the batch
+// is halved until the culprit stands alone.
+func (c *Client) onSubscribeErrorLocked(cn *conn, id string, e *Error) {
+	batch := cn.batches[id]
+	delete(cn.batches, id)
+	if c.cur != cn {
+		return
+	}
+	for _, s := range batch {
+		switch {
+		case c.subs[s.jobID] != s:
+		case e.Retryable:
+			cn.later = append(cn.later, s)
+		case len(batch) > 1:
+			s.maxBatch = (len(batch) + 1) / 2
+			c.markDirtyLocked(s)
+		default:
+			c.endSubLocked(s, e)
+		}
+	}
+	c.armLaterLocked(cn, e.RetryDelay())
+}
+
+// armLaterLocked sets the timer that subscribes the jobs in cn.later once more.
+func (c *Client) armLaterLocked(cn *conn, atLeast time.Duration) {
+	if len(cn.later) == 0 || cn.laterTimer != nil {
+		return
+	}
+	wait := c.cfg.backoff.wait(cn.laterRound, atLeast)
+	cn.laterRound++
+	cn.laterTimer = time.AfterFunc(wait, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		subs := cn.later
+		cn.later, cn.laterTimer = nil, nil
+		if c.cur != cn {
+			return
+		}
+		for _, s := range subs {
+			if c.subs[s.jobID] == s {
+				c.markDirtyLocked(s)
+			}
+		}
+	})
+}

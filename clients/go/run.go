@@ -1,0 +1,233 @@
+package ackwire
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// run keeps one connection in use until Close or a permanent failure, and then takes
+// everything down.
+func (c *Client) run(cn *conn) {
+	defer close(c.done)
+	defer c.closeIdle()
+	defer c.wg.Wait()
+	defer c.leaveAll()
+	failures := 0
+	for {
+		delay, err := c.attend(cn, &failures)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		next, err := c.reconnect(c.ctx, delay, &failures)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		c.install(next)
+		c.supersede(cn)
+		cn = next
+	}
+}
+
+// attend watches over the connection in use. It returns when another one is needed,
+// with the wait before it, or with the error that ends the client.
+func (c *Client) attend(cn *conn, failures *int) (delay time.Duration, err error) {
+	var watch <-chan time.Time
+	if cn.ping > 0 {
+		t := time.NewTicker(cn.ping)
+		defer t.Stop()
+		watch = t.C
+	}
+	var renew <-chan time.Time
+	if wait, ok := renewIn(cn.expiry); ok {
+		renew = time.After(wait)
+	}
+	var dog watchdog
+	for {
+		select {
+		case <-c.ctx.Done():
+			return 0, ErrClosed
+		case g := <-cn.goaway:
+			if c.cfg.noReconnect {
+				continue // used to its end
+			}
+			return c.leave(cn, seconds(g.ReconnectAfter)), nil
+		case <-cn.dead:
+			return c.afterLoss(cn, failures)
+		case <-watch:
+			if why := dog.bite(cn); why != "" {
+				c.cfg.log.Info("connection given up", "reason", why)
+				cn.kill()
+				watch = nil
+			}
+		case <-renew:
+			renew = nil
+			c.wg.Go(func() { c.renewToken(cn) })
+		case wait := <-cn.renew:
+			renew = time.After(wait)
+		}
+	}
+}
+
+// afterLoss decides what follows the end of the connection in use.
+func (c *Client) afterLoss(cn *conn, failures *int) (time.Duration, error) {
+	if c.ctx.Err() != nil {
+		return 0, ErrClosed
+	}
+	if permanent(cn.err) {
+		return 0, cn.err
+	}
+	if c.cfg.noReconnect {
+		return 0, fmt.Errorf("%w: %w", ErrDisconnected, cn.err)
+	}
+	select {
+	case g := <-cn.goaway: // it said when to come back, then left
+		return c.leave(cn, seconds(g.ReconnectAfter)), nil
+	default:
+	}
+	// A connection that did not last counts as a failed attempt, so that a server which
+	// welcomes and closes is not met with a tight loop.
+	if time.Since(cn.born) >= c.cfg.backoff.Cap {
+		*failures = 0
+	}
+	delay := c.cfg.backoff.wait(*failures, 0)
+	*failures++
+	c.cfg.log.Info("connection lost", "err", cn.err, "wait", delay)
+	return delay, nil
+}
+
+// leave follows a goaway: nothing new is written to cn, whose answers and updates are still
+// read, for as long as the server asked to wait and the drain timeout on top. It
+// returns the wait before the reconnect.
+func (c *Client) leave(cn *conn, after time.Duration) time.Duration {
+	after = min(after, maxReconnectAfter)
+	c.cfg.log.Info("server goes away", "wait", after)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Goaways++
+	if _, live := c.conns[cn]; live {
+		cn.drainTimer = time.AfterFunc(after+c.cfg.drain, cn.kill)
+	}
+	return after
+}
+
+// supersede lets go of a draining connection as soon as nothing waits for it.
+func (c *Client) supersede(cn *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cn.superseded = true
+	c.retireLocked(cn)
+}
+
+// retireLocked closes a superseded connection whose last answer has come.
+func (c *Client) retireLocked(cn *conn) {
+	if _, live := c.conns[cn]; live && cn.superseded && len(cn.calls) == 0 {
+		cn.superseded = false // once
+		c.wg.Go(cn.goodbye)
+	}
+}
+
+// leaveAll says goodbye on every connection that is left.
+func (c *Client) leaveAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for cn := range c.conns {
+		c.wg.Go(cn.goodbye)
+	}
+}
+
+// reconnect waits and connects until it succeeds, ctx ends or the server refuses for good.
+func (c *Client) reconnect(ctx context.Context, delay time.Duration, failures *int) (*conn, error) {
+	var last error
+	for {
+		t := time.NewTimer(delay)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, c.ended(ctx, last)
+		}
+		cn, err := c.connect(ctx)
+		if err == nil {
+			return cn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, c.ended(ctx, cmp.Or(last, err))
+		}
+		if permanent(err) {
+			return nil, err
+		}
+		var atLeast time.Duration
+		if e, ok := errors.AsType[*Error](err); ok {
+			atLeast = e.RetryDelay()
+		}
+		last = err
+		delay = c.cfg.backoff.wait(*failures, atLeast)
+		*failures++
+		c.cfg.log.Info("connect failed", "err", err, "wait", delay)
+	}
+}
+
+// ended is the error of a reconnect that ctx ended; last says why it was still trying.
+func (c *Client) ended(ctx context.Context, last error) error {
+	switch {
+	case c.ctx.Err() != nil:
+		return ErrClosed
+	case last != nil:
+		return fmt.Errorf("%w: %w", ctx.Err(), last)
+	}
+	return ctx.Err()
+}
+
+// permanent reports whether coming back would be refused again: a close code that says
+// so, or a handshake answered with a 4xx that waiting does not heal. 404 is what a proxy
+// answers while the service behind it is replaced.
+func permanent(err error) bool {
+	if _, ok := errors.AsType[*CloseError](err); ok {
+		return true
+	}
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Retryable {
+		return false
+	}
+	switch e.Status {
+	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return e.Status >= 400 && e.Status < 500
+}
+
+// watchdog finds connections that are open only on paper. It looks once per ping
+// interval of the server, which owes a ping in each.
+type watchdog struct {
+	seen   uint64
+	writes uint64
+	quiet  int
+}
+
+// maxQuiet is how many ping intervals may pass without any frame.
+const maxQuiet = 2
+
+// bite says why cn should be given up, or "".
+func (d *watchdog) bite(cn *conn) string {
+	seen, writes := cn.seen.Load(), cn.writes.Load()
+	stuck := writes%2 == 1 && writes == d.writes
+	if seen == d.seen {
+		d.quiet++
+	} else {
+		d.quiet = 0
+	}
+	d.seen, d.writes = seen, writes
+	switch {
+	case stuck:
+		return "a write did not end"
+	case d.quiet > maxQuiet:
+		return "the server is silent"
+	}
+	return ""
+}

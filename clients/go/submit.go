@@ -1,0 +1,244 @@
+package ackwire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// SubmitOption changes one submit.
+type SubmitOption func(*submitConfig)
+
+type submitConfig struct {
+	key         string
+	timeout     time.Duration
+	deadline    time.Duration
+	runAt       time.Time
+	noWatch     bool
+	callbackURL string
+}
+
+// Key sets the idempotency key, at most 128 characters: however often the submit is
+// sent, by this client or another, with the same payload, there is one job. It lets the
+// client itself repeat a submit whose outcome is not known, until ctx ends.
+func Key(key string) SubmitOption { return func(s *submitConfig) { s.key = key } }
+
+// Timeout bounds one attempt; a retryable failure when it is over.
+func Timeout(d time.Duration) SubmitOption { return func(s *submitConfig) { s.timeout = d } }
+
+// Deadline bounds the whole job from its acceptance on; it then fails with deadline_exceeded.
+func Deadline(d time.Duration) SubmitOption { return func(s *submitConfig) { s.deadline = d } }
+
+// RunAt sets when the job may start.
+func RunAt(t time.Time) SubmitOption { return func(s *submitConfig) { s.runAt = t } }
+
+// NoWatch submits without a subscription: for jobs that this client will not follow. The
+// job can still be watched, by a subscription of its own.
+func NoWatch() SubmitOption { return func(s *submitConfig) { s.noWatch = true } }
+
+// CallbackURL asks for a webhook when the job has ended.
+func CallbackURL(url string) SubmitOption { return func(s *submitConfig) { s.callbackURL = url } }
+
+// Submit hands a job to Ackwire and returns once it is durable. payload is any value
+// that encoding/json marshals, or a json.RawMessage, which travels untouched. While there
+// is no connection it waits; ctx bounds everything.
+//
+// Errors: an *Error when the server refused (nothing was written; Retryable says whether
+// to try again); one that matches ErrIndeterminate when the outcome is not known; ctx's
+// own when nothing was sent. With a Key, a submit whose outcome is not known is repeated until ctx
+// ends. Unless NoWatch is given the connection watches the job until it ends or the last
+// watch of it does.
+func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
+	var cfg submitConfig
+	for _, o := range opts {
+		o(&cfg)
+	}
+	body, err := cfg.appendBody(jobType, payload)
+	if err != nil {
+		return nil, fmt.Errorf("ackwire: submit %s: %w", jobType, err)
+	}
+	// doubt is the last answer that left open whether the job exists. From then on
+	// only an ack or a refusal for good settles it: "nothing was written" speaks of the
+	// last try alone.
+	var doubt *IndeterminateError
+	for tries := 0; ; tries++ {
+		k := &call{kind: frame.Submit, body: body, key: cfg.key, watch: !cfg.noWatch, resend: cfg.key != ""}
+		err := c.do(ctx, k)
+		if err == nil {
+			return &Job{
+				ID: k.ack.jobID, State: job.State(k.ack.state),
+				StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate,
+				c: c, sub: k.sub, held: k.sub != nil,
+			}, nil
+		}
+		e, refused := errors.AsType[*Error](err)
+		if !refused { // ctx or the client has ended
+			return nil, doubt.because(err)
+		}
+		if e.Code == code.Indeterminate || k.sends > 1 && e.Retryable {
+			doubt = &IndeterminateError{JobID: e.JobID, Key: cfg.key, Err: err}
+		}
+		if doubt == nil || !e.Retryable {
+			return nil, err
+		}
+		if cfg.key == "" {
+			return nil, doubt
+		}
+		t := time.NewTimer(c.cfg.backoff.wait(tries, e.RetryDelay()))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, doubt.because(ctx.Err())
+		case <-c.ctx.Done():
+			t.Stop()
+			return nil, doubt.because(ErrClosed)
+		}
+	}
+}
+
+// because returns err, which ended the tries to find out, marked as not known if there
+// was a doubt.
+func (e *IndeterminateError) because(err error) error {
+	if e == nil || errors.Is(err, ErrIndeterminate) {
+		return err
+	}
+	return &IndeterminateError{JobID: e.JobID, Key: e.Key, Err: fmt.Errorf("%w; last answer: %w", err, e.Err)}
+}
+
+// appendBody makes a submit frame from after its id.
+func (s *submitConfig) appendBody(jobType string, payload any) ([]byte, error) {
+	raw, ok := payload.(json.RawMessage)
+	if !ok {
+		var err error
+		if raw, err = json.Marshal(payload); err != nil {
+			return nil, fmt.Errorf("marshal payload: %w", err)
+		}
+	} else if !json.Valid(raw) || !utf8.Valid(raw) {
+		// The server would take it for a broken frame, or close the socket (1007).
+		return nil, newError(code.ValidationFailed, "the payload is not JSON in UTF-8")
+	}
+	b := make([]byte, 0, len(raw)+len(jobType)+len(s.key)+len(s.callbackURL)+128)
+	b = append(b, `,"job":`...)
+	b = appendString(b, jobType)
+	b = append(b, `,"payload":`...)
+	b = append(b, raw...)
+	if s.key != "" {
+		b = appendString(append(b, `,"key":`...), s.key)
+	}
+	if !s.runAt.IsZero() {
+		b = append(b, `,"runAt":"`...)
+		b = s.runAt.UTC().AppendFormat(b, time.RFC3339Nano)
+		b = append(b, '"')
+	}
+	if s.timeout > 0 {
+		b = strconv.AppendFloat(append(b, `,"timeout":`...), s.timeout.Seconds(), 'f', -1, 64)
+	}
+	if s.deadline > 0 {
+		b = strconv.AppendFloat(append(b, `,"deadline":`...), s.deadline.Seconds(), 'f', -1, 64)
+	}
+	if s.noWatch {
+		b = append(b, `,"watch":false`...)
+	}
+	if s.callbackURL != "" {
+		b = appendString(append(b, `,"callbackUrl":`...), s.callbackURL)
+	}
+	return append(b, '}'), nil
+}
+
+// Job is a job that this client submitted: the content of its ack.
+type Job struct {
+	ID string
+	// State is the job's state when it was acked.
+	State     job.State
+	StatusURL string
+	// Duplicate says that the job existed: an earlier submit with the same key made it,
+	// which may have been this very call before a reconnect.
+	Duplicate bool
+
+	// Set by Submit, then only read. sub is nil with NoWatch.
+	c   *Client
+	sub *sub
+
+	held bool // guarded by Client.mu: the Job itself still holds its reference to sub
+}
+
+// Watch follows the job, as Client.Watch does, from its first known document on. After
+// the end it yields the terminal document again, without asking the server.
+func (j *Job) Watch(ctx context.Context) iter.Seq2[Status, error] {
+	return j.c.follow(ctx, 0, j.joinLocked)
+}
+
+// Wait returns the job's terminal document, whatever its state; a failed job is no error
+// of Wait. Errors are those of Client.Watch.
+func (j *Job) Wait(ctx context.Context) (Status, error) {
+	c := j.c
+	c.mu.Lock()
+	s, err := j.joinLocked()
+	c.mu.Unlock()
+	if err != nil {
+		return Status{}, err
+	}
+	defer c.part(s, nil)
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return Status{}, ctx.Err()
+	}
+	if s.err != nil { // written before done was closed
+		return Status{}, s.err
+	}
+	return s.latest.decode()
+}
+
+// joinLocked takes a reference to the job's subscription. The Job's own goes to the
+// first that comes: from then on the subscription lives as long as its readers.
+func (j *Job) joinLocked() (*sub, error) {
+	s := j.sub
+	switch {
+	case s != nil && s.ended && s.err == nil: // the terminal document is here
+		s.refs++
+		return s, nil
+	case j.held && !s.ended:
+		j.held = false
+		return s, nil
+	}
+	return j.c.joinLocked(j.ID, 0)
+}
+
+// Cancel asks for the end of a job. It returns once the request is durable, with the
+// job's state then: cancelled if it had not started, else what it was; a watch shows
+// the end. A job that has ended is an *Error with the code invalid_state.
+func (c *Client) Cancel(ctx context.Context, jobID string) (job.State, error) {
+	return c.order(ctx, frame.Cancel, jobID)
+}
+
+// Retry opens an ended job again, as a new attempt with the same ID. It returns once the
+// request is durable; follow the new attempt with Watch and After the version of the
+// terminal document. An error that matches ErrIndeterminate means that the
+// connection was lost in between.
+func (c *Client) Retry(ctx context.Context, jobID string) (job.State, error) {
+	return c.order(ctx, frame.Retry, jobID)
+}
+
+func (c *Client) order(ctx context.Context, kind frame.Type, jobID string) (job.State, error) {
+	if err := checkJobID(jobID); err != nil {
+		return "", err
+	}
+	body := appendString([]byte(`,"jobId":`), jobID)
+	// A cancel may be sent twice; a retry could open the job once more than was asked for.
+	k := &call{kind: kind, body: append(body, '}'), resend: kind == frame.Cancel}
+	if err := c.do(ctx, k); err != nil {
+		return "", err
+	}
+	return job.State(k.ack.state), nil
+}

@@ -1,0 +1,80 @@
+package ackwire
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// minRenewal is the shortest wait before a token is renewed, or a failed renewal repeated.
+const minRenewal = time.Second
+
+// fetchToken asks the source and remembers its answer for HTTP requests.
+func (c *Client) fetchToken(ctx context.Context) (string, error) {
+	token, err := c.cfg.tokenSource(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ackwire: token source: %w", err)
+	}
+	c.mu.Lock()
+	c.token = token
+	c.mu.Unlock()
+	return token, nil
+}
+
+// jwtExpiry reads the exp claim (RFC 7519 §4.1.4) without checking the token: only the
+// server can do that. Other kinds of tokens have no expiry that a client can see.
+func jwtExpiry(token string) (time.Time, bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return time.Time{}, false
+	}
+	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}, false
+	}
+	var v struct {
+		Exp float64 `json:"exp"`
+	}
+	if json.Unmarshal(claims, &v) != nil || !(v.Exp > 0 && v.Exp < 1<<40) {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(v.Exp * 1000)), true
+}
+
+// renewIn says how long to wait before a token that ends at expiry is renewed: four
+// fifths of what is left. It reports false when there is nothing to wait for.
+func renewIn(expiry time.Time) (time.Duration, bool) {
+	left := time.Until(expiry)
+	if expiry.IsZero() || left <= 0 {
+		return 0, false
+	}
+	return max(left*4/5, minRenewal), true
+}
+
+// renewToken sends a fresh token on the open socket and tells run when to come again.
+// If it keeps failing, the server ends the session with 4002 when the token does, and the
+// reconnect asks for a token once more.
+func (c *Client) renewToken(cn *conn) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.handshake)
+	defer cancel()
+	expiry := cn.expiry
+	token, err := c.fetchToken(ctx)
+	if err == nil {
+		body := appendString([]byte(`,"token":`), token)
+		if err = c.do(ctx, &call{kind: frame.Auth, body: append(body, '}')}); err == nil {
+			expiry, _ = jwtExpiry(token)
+		}
+	}
+	if err != nil {
+		c.cfg.log.Warn("token not renewed", "err", err)
+	}
+	// A failure keeps the old expiry, so the waits shrink towards it.
+	if wait, ok := renewIn(expiry); ok {
+		cn.renew <- wait
+	}
+}

@@ -1,0 +1,332 @@
+package ackwire
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Status is a job's document at one version.
+type Status struct {
+	// Version strictly rises with each change of the job; it is never 0.
+	Version int64
+	job.Document
+	// Raw is the document as the server made it. It is shared: do not change it.
+	Raw json.RawMessage
+}
+
+// WatchOption changes how a watch begins.
+type WatchOption func(*watchConfig)
+
+type watchConfig struct {
+	after int64
+}
+
+// After starts a watch behind that version: only newer documents are yielded. 0, the
+// default, starts with the document as it is now. A watch after the version of a job's
+// terminal document waits until ctx ends, unless the job is retried.
+func After(version int64) WatchOption { return func(w *watchConfig) { w.after = version } }
+
+// Watch follows a job that anybody submitted. The sequence yields each newer document it
+// learns of until the terminal one, and then ends. Versions strictly rise; a loop body
+// slower than the job's changes sees the latest document and skips those between. Lost
+// connections do not show. An error is yielded once, as the last element: ctx's, an
+// *Error (not_found, limit_exceeded), or the client's. Watches of one job share one subscription,
+// which ends with the last of them. Each range over the sequence is a watch of its own.
+func (c *Client) Watch(ctx context.Context, jobID string, opts ...WatchOption) iter.Seq2[Status, error] {
+	var cfg watchConfig
+	for _, o := range opts {
+		o(&cfg)
+	}
+	return c.follow(ctx, cfg.after, func() (*sub, error) { return c.joinLocked(jobID, cfg.after) })
+}
+
+// follow is one watch. join, called with mu held, gives it the subscription to read, with
+// a reference that follow returns at its end.
+func (c *Client) follow(ctx context.Context, seen int64, join func() (*sub, error)) iter.Seq2[Status, error] {
+	return func(yield func(Status, error) bool) {
+		c.mu.Lock()
+		s, err := join()
+		if err != nil {
+			c.mu.Unlock()
+			yield(Status{}, err)
+			return
+		}
+		w := &watcher{wake: make(chan struct{}, 1), next: s.watchers}
+		s.watchers = w
+		c.mu.Unlock()
+		defer c.part(s, w)
+		for {
+			if err := ctx.Err(); err != nil {
+				yield(Status{}, err)
+				return
+			}
+			c.mu.Lock()
+			u, ended, err := s.latest, s.ended, s.err
+			c.mu.Unlock()
+			if u != nil && u.version > seen {
+				seen = u.version
+				st, err := u.decode()
+				if err != nil {
+					yield(Status{}, err)
+					return
+				}
+				if !yield(st, nil) {
+					return
+				}
+				continue
+			}
+			if ended {
+				if err != nil {
+					yield(Status{}, err)
+				}
+				return
+			}
+			select {
+			case <-w.wake:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// sub is the client's one subscription to a job. It outlives connections. Everything but
+// jobID and done is guarded by Client.mu.
+type sub struct {
+	jobID string
+	done  chan struct{} // closed when it has ended
+
+	refs     int      // watches, waits and a Job nobody has watched yet
+	watchers *watcher // those to wake
+	latest   *update  // the newest document; the only one kept
+	after    int64    // while latest is nil: only what is newer is asked for
+	asked    *conn    // where it was asked for last
+	dirty    bool     // is in Client.dirty
+	maxBatch int      // how many jobs may share its subscribe frame; 0: maxBatchJobs
+	ended    bool
+	err      error // why it ended; nil after a terminal document
+}
+
+// watcher is one reader of a subscription, in a list because there are few.
+type watcher struct {
+	wake chan struct{} // one place
+	next *watcher
+}
+
+// update is one version of a document, not decoded yet. It is never changed.
+type update struct {
+	version int64
+	raw     []byte
+}
+
+func (u *update) decode() (Status, error) {
+	st := Status{Version: u.version, Raw: u.raw}
+	if err := json.Unmarshal(u.raw, &st.Document); err != nil {
+		return Status{}, fmt.Errorf("ackwire: read document at version %d: %w", u.version, err)
+	}
+	return st, nil
+}
+
+func (s *sub) version() int64 {
+	if s.latest == nil {
+		return 0
+	}
+	return s.latest.version
+}
+
+func (s *sub) wakeLocked() {
+	for w := s.watchers; w != nil; w = w.next {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// subLocked returns the job's subscription, a new one without references if there is none.
+func (c *Client) subLocked(jobID string) *sub {
+	s := c.subs[jobID]
+	if s == nil {
+		s = &sub{jobID: jobID, done: make(chan struct{})}
+		c.subs[jobID] = s
+	}
+	return s
+}
+
+// joinLocked takes a reference to the job's subscription and sees to it that everything
+// newer than after will come.
+func (c *Client) joinLocked(jobID string, after int64) (*sub, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	if err := checkJobID(jobID); err != nil {
+		return nil, err
+	}
+	s, known := c.subs[jobID]
+	if !known {
+		s = c.subLocked(jobID)
+		s.after = max(after, 0)
+		c.markDirtyLocked(s)
+	} else if s.latest == nil && after < s.after {
+		s.after = max(after, 0)
+		c.markDirtyLocked(s) // asking again is harmless
+	}
+	s.refs++
+	return s, nil
+}
+
+// part gives back what join took.
+func (c *Client) part(s *sub, w *watcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p := &s.watchers; *p != nil; p = &(*p).next {
+		if *p == w {
+			*p = w.next
+			break
+		}
+	}
+	c.unrefLocked(s)
+}
+
+// unrefLocked gives a reference back. The last one ends the subscription here and at the server.
+func (c *Client) unrefLocked(s *sub) {
+	if s.refs--; s.refs > 0 || s.ended {
+		return
+	}
+	delete(c.subs, s.jobID)
+	s.dirty = false
+	if s.asked != nil && s.asked == c.cur {
+		c.unsubs = append(c.unsubs, s.jobID)
+		c.wakeLocked()
+	}
+}
+
+// endSubLocked ends a subscription: with nil after a terminal document, which stays
+// readable for those who hold it.
+func (c *Client) endSubLocked(s *sub, err error) {
+	if s.ended {
+		return
+	}
+	delete(c.subs, s.jobID)
+	s.ended, s.err, s.dirty, s.asked = true, err, false, nil
+	close(s.done)
+	s.wakeLocked()
+}
+
+// markDirtyLocked has the current connection's writer subscribe s.
+func (c *Client) markDirtyLocked(s *sub) {
+	if c.cur == nil || s.dirty {
+		return // install asks for every subscription
+	}
+	if len(c.dirty) > 2*len(c.subs)+maxBatchJobs {
+		// The writer is stuck while watches come and go.
+		c.dirty = slices.DeleteFunc(c.dirty, func(s *sub) bool { return !s.dirty })
+	}
+	s.dirty = true
+	c.dirty = append(c.dirty, s)
+	c.wakeLocked()
+}
+
+// pruneDirtyLocked drops those that nobody wants any more from the front of the list and
+// reports whether one is left.
+func (c *Client) pruneDirtyLocked() bool {
+	for len(c.dirty) > 0 && !c.dirty[0].dirty {
+		c.dirty = c.dirty[1:]
+	}
+	if len(c.dirty) == 0 {
+		c.dirty = nil
+	}
+	return c.dirty != nil
+}
+
+// appendSubscribeLocked appends a subscribe frame with as many waiting jobs as fit.
+func (c *Client) appendSubscribeLocked(cn *conn, b []byte) []byte {
+	c.seq++
+	id := strconv.FormatUint(c.seq, 36)
+	b = append(b, `{"type":"subscribe","id":"`...)
+	b = append(b, id...)
+	b = append(b, `","jobs":[`...)
+	most := maxBatchJobs
+	var batch []*sub
+	for c.pruneDirtyLocked() {
+		s := c.dirty[0]
+		if s.maxBatch > 0 {
+			most = min(most, s.maxBatch)
+		}
+		if len(batch) > 0 && (len(batch) >= most || !cn.roomFor(len(b), s.jobID)) {
+			break
+		}
+		c.dirty = c.dirty[1:]
+		if len(batch) > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"jobId":`...)
+		b = appendString(b, s.jobID)
+		if after := max(s.after, s.version()); after > 0 {
+			b = append(b, `,"after":`...)
+			b = strconv.AppendInt(b, after, 10)
+		}
+		b = append(b, '}')
+		s.dirty, s.asked = false, cn
+		batch = append(batch, s)
+	}
+	if cn.batches == nil {
+		cn.batches = make(map[string][]*sub)
+	}
+	cn.batches[id] = batch
+	return append(b, `]}`...)
+}
+
+// appendUnsubscribeLocked appends an unsubscribe frame with as many waiting jobs as fit.
+func (c *Client) appendUnsubscribeLocked(cn *conn, b []byte) []byte {
+	c.seq++
+	b = append(b, `{"type":"unsubscribe","id":"`...)
+	b = strconv.AppendUint(b, c.seq, 36)
+	b = append(b, `","jobs":[`...)
+	n := 0
+	for ; n < len(c.unsubs) && n < maxBatchJobs; n++ {
+		if n > 0 {
+			if !cn.roomFor(len(b), c.unsubs[n]) {
+				break
+			}
+			b = append(b, ',')
+		}
+		b = appendString(b, c.unsubs[n])
+	}
+	if c.unsubs = c.unsubs[n:]; len(c.unsubs) == 0 {
+		c.unsubs = nil
+	}
+	return append(b, `]}`...)
+}
+
+// roomFor reports whether one more job fits into a frame that has size bytes.
+func (cn *conn) roomFor(size int, jobID string) bool {
+	const rest = len(`,{"jobId":"","after":9223372036854775807}]}`)
+	limit := cn.limits.FrameBytes
+	if limit <= 0 {
+		limit = frame.MaxFrameBytes
+	}
+	return size+len(jobID)+rest <= limit
+}
+
+// checkJobID refuses what cannot be a job's ID, with the server's own answer: sent in a
+// batch it would spoil the frame for the others.
+func checkJobID(jobID string) error {
+	ok := jobID != "" && len(jobID) <= maxJobIDBytes
+	for i := range len(jobID) {
+		if c := jobID[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '/' {
+			ok = false
+		}
+	}
+	if !ok {
+		return newError(code.NotFound, fmt.Sprintf("%.140q is not a job ID", jobID))
+	}
+	return nil
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Says what a test run will cover: which tests run against which broker.
+set -euo pipefail
+echo "units, simulations and processes: embedded broker (kfake)"
+if [ "${ACKWIRE_REQUIRE_KAFKA:-}" = 1 ]; then
+  echo "container tests:                  Apache Kafka in Docker, required"
+elif docker info >/dev/null 2>&1; then
+  echo "container tests:                  Apache Kafka in Docker"
+else
+  echo "container tests:                  SKIPPED, no Docker answers (they are counted as skipped below)"
+fi

@@ -1,0 +1,216 @@
+// Package broker is the Kafka broker that Ackwire carries along: kfake with its data on
+// disk. It is for one machine: one copy of the log, durable against a crash of the process
+// and, with Sync, against power loss.
+//
+// Its conditions (measured, see the project's DESIGN.md): nothing may be compacted on it,
+// two processes on one folder are not refused by itself, retention runs only when called,
+// and its warnings are the only sign of damaged files.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/ackwire/ackwire/internal/service"
+)
+
+// retentionInterval is how often old segments are removed.
+const retentionInterval = time.Minute
+
+// Config is what the broker needs to know.
+type Config struct {
+	Data      string `help:"Folder of all data." default:"data"`
+	Listen    string `name:"kafka-listen" help:"Address of the embedded Kafka broker." default:"127.0.0.1:9092"`
+	Advertise string `name:"kafka-advertise" help:"host:port that Kafka clients are told to use; by default the address the broker listens at." placeholder:"HOST:PORT"`
+	Sync      bool   `name:"kafka-sync" help:"Flush every write to the disk before it is acknowledged: survives power loss, costs throughput."`
+}
+
+// Validate joins all problems of the configuration.
+func (c Config) Validate() error {
+	var problems []error
+	if c.Data == "" {
+		problems = append(problems, errors.New("data must name a folder"))
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	switch ip := net.ParseIP(host); {
+	case err != nil:
+		problems = append(problems, fmt.Errorf("kafka-listen: %w", err))
+	case c.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()):
+		problems = append(problems, fmt.Errorf("kafka-listen %s is every interface: kafka-advertise must say where clients reach it", c.Listen))
+	}
+	if c.Advertise != "" {
+		if host, _, err := net.SplitHostPort(c.Advertise); err != nil || host == "" {
+			problems = append(problems, fmt.Errorf("kafka-advertise must be host:port, not %q", c.Advertise))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// ErrInUse means that another process works on the data folder.
+var ErrInUse = errors.New("another process uses this data folder")
+
+// Lock makes the folder and takes it for this process. The lock ends with the process,
+// however it ends.
+func Lock(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	l := flock.New(filepath.Join(dir, "lock"))
+	ok, err := l.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
+	}
+	return l.Unlock, nil
+}
+
+// Broker is a running broker.
+type Broker struct {
+	cluster *kfake.Cluster
+	log     *logger
+	addr    string
+}
+
+// Start opens the log in the data folder, which the caller has locked, and listens.
+func Start(ctx context.Context, cfg Config, env service.Env) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(cfg.Data, "kafka")
+	id, err := clusterID(dir)
+	if err != nil {
+		return nil, err
+	}
+	// kfake listens late in its start; a port that is taken is told apart here.
+	l, err := env.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("kafka listener: %w", err)
+	}
+	if cfg.Advertise != "" {
+		l = advertised{l, address(cfg.Advertise)}
+	}
+	b := &Broker{log: newLogger(env.Log.With("service", "broker"), env.Metrics), addr: l.Addr().String()}
+	opts := []kfake.Opt{
+		kfake.NumBrokers(1),
+		kfake.ClusterID(id),
+		kfake.DataDir(dir),
+		kfake.ListenFn(func(string, string) (net.Listener, error) { return l, nil }),
+		kfake.WithLogger(b.log),
+	}
+	if cfg.Sync {
+		opts = append(opts, kfake.SyncWrites())
+	}
+	began := time.Now()
+	if b.cluster, err = kfake.NewCluster(opts...); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), l.Close())
+	}
+	debug.FreeOSMemory() // reading the segments leaves a multiple of them behind
+	b.log.slog.Info("broker ready", "address", b.addr, "cluster", id, "took", time.Since(began).Round(time.Millisecond))
+	return b, nil
+}
+
+// Addr is where clients reach the broker.
+func (b *Broker) Addr() string { return b.addr }
+
+// Ready says whether the broker can still write its data.
+func (b *Broker) Ready() error {
+	if reason := b.log.broken.Load(); reason != nil {
+		return fmt.Errorf("broker cannot write its data: %s", *reason)
+	}
+	return nil
+}
+
+// Run applies retention until ctx ends, then writes what is in memory and closes.
+func (b *Broker) Run(ctx context.Context) error {
+	tick := time.NewTicker(retentionInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.cluster.ApplyRetention()
+		case <-ctx.Done():
+			b.cluster.Close()
+			return nil
+		}
+	}
+}
+
+// clusterID names the log in dir; a new folder gets a new name.
+func clusterID(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("data folder: %w", err)
+	}
+	file := filepath.Join(dir, "cluster-id")
+	b, err := os.ReadFile(file)
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("cluster ID: %w", err)
+	}
+	id := "ackwire-" + uuid.NewString()
+	if err := os.WriteFile(file, []byte(id+"\n"), 0o644); err != nil {
+		return "", fmt.Errorf("cluster ID: %w", err)
+	}
+	return id, nil
+}
+
+// advertised is a listener that tells another address than its own.
+type advertised struct {
+	net.Listener
+	addr address
+}
+
+func (a advertised) Addr() net.Addr { return a.addr }
+
+type address string
+
+func (address) Network() string  { return "tcp" }
+func (a address) String() string { return string(a) }
+
+// logger hands kfake's messages on and counts its warnings.
+type logger struct {
+	slog     *slog.Logger
+	warnings prometheus.Counter
+	broken   atomic.Pointer[string]
+}
+
+func newLogger(log *slog.Logger, r prometheus.Registerer) *logger {
+	l := &logger{slog: log, warnings: prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "ackwire", Subsystem: "broker", Name: "warnings_total",
+		Help: "Warnings of the embedded broker: damaged files that it repaired, or writes that failed.",
+	})}
+	r.MustRegister(l.warnings)
+	return l
+}
+
+// Logf implements kfake.Logger.
+func (l *logger) Logf(level kfake.LogLevel, format string, args ...any) {
+	switch level {
+	case kfake.LogLevelError, kfake.LogLevelWarn:
+		message := fmt.Sprintf(format, args...)
+		l.warnings.Inc()
+		l.slog.Warn("broker", "message", message)
+		if strings.HasPrefix(message, "persist ") {
+			l.broken.CompareAndSwap(nil, &message)
+		}
+	case kfake.LogLevelInfo, kfake.LogLevelDebug:
+		// One line per request: nothing an operator needs.
+	}
+}

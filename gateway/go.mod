@@ -1,0 +1,3 @@
+module github.com/ackwire/ackwire/gateway
+
+go 1.26

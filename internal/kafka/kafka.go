@@ -1,0 +1,92 @@
+// Package kafka is how every Ackwire service talks to Kafka: client options that make
+// a produce's outcome known within a bound, topics made at start, and outcomes told apart.
+// The figures come from measurements against brokers that hang, die and come back.
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kslog"
+
+	"github.com/ackwire/ackwire/internal/service"
+)
+
+// Config is where Kafka is.
+type Config struct {
+	Brokers []string `name:"kafka" help:"Kafka bootstrap brokers, host:port." default:"127.0.0.1:9092" sep:","`
+}
+
+// Validate checks the configuration.
+func (c Config) Validate() error {
+	if len(c.Brokers) == 0 {
+		return errors.New("kafka: at least one broker is needed")
+	}
+	for _, b := range c.Brokers {
+		if strings.TrimSpace(b) == "" {
+			return errors.New("kafka: an empty broker address")
+		}
+	}
+	return nil
+}
+
+// Bounds of the client. With the library's defaults a record in flight to a hung broker
+// ignores its context for over 28 s; with these it ends after 2.2 s, and produce recovers
+// half a second after the broker does.
+const (
+	dialTimeout            = time.Second
+	requestTimeoutOverhead = 2 * time.Second
+	produceRequestTimeout  = time.Second
+	metadataMinAge         = 250 * time.Millisecond
+	retryBackoffMin        = 50 * time.Millisecond
+	retryBackoffMax        = 500 * time.Millisecond
+
+	// DeliveryTimeout bounds one produce: after it the outcome is unknown.
+	DeliveryTimeout = 5 * time.Second
+
+	// maxBufferedRecords and maxBufferedBytes bound what waits for brokers: a second or
+	// two of load. Above it a produce is refused at once.
+	maxBufferedRecords = 20_000
+	maxBufferedBytes   = 64 << 20
+)
+
+// NewClient makes a client with the options that all services share, then opts.
+func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*kgo.Client, error) {
+	common := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID(clientID),
+		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return env.Dial(ctx, network, address)
+		}),
+		kgo.WithLogger(kslog.New(env.Log.With("component", "kafka"))),
+		kgo.RequestTimeoutOverhead(requestTimeoutOverhead),
+		kgo.MetadataMinAge(metadataMinAge),
+		kgo.RetryBackoffFn(func(tries int) time.Duration {
+			return min(retryBackoffMin<<min(tries-1, 8), retryBackoffMax)
+		}),
+		// The library's defaults start a minute back and would skip the first records of a
+		// partition that has no commit yet.
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+
+		kgo.ProducerLinger(0),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProduceRequestTimeout(produceRequestTimeout),
+		kgo.RecordDeliveryTimeout(DeliveryTimeout),
+		kgo.AllowIdempotentProduceCancellation(),
+		kgo.MaxBufferedRecords(maxBufferedRecords),
+		kgo.MaxBufferedBytes(maxBufferedBytes),
+	}
+	cl, err := kgo.NewClient(append(common, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client: %w", err)
+	}
+	return cl, nil
+}

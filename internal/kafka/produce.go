@@ -1,0 +1,52 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// A produce has three outcomes: durable (nil), ErrRefused (nothing was written) and
+// ErrUnknown (it may still land).
+var (
+	ErrRefused = errors.New("record was not written")
+	ErrUnknown = errors.New("record's outcome is not known")
+)
+
+// Produce hands rec to the client and calls done once with nil, or with an error that is
+// ErrRefused or ErrUnknown. It never blocks; done runs on the client's goroutine and must
+// not block either. ctx ending makes the outcome unknown.
+func Produce(ctx context.Context, cl *kgo.Client, rec *kgo.Record, done func(*kgo.Record, error)) {
+	cl.TryProduce(ctx, rec, func(r *kgo.Record, err error) { done(r, classify(err)) })
+}
+
+// ProduceSync is Produce that waits: at most DeliveryTimeout and a little.
+func ProduceSync(ctx context.Context, cl *kgo.Client, rec *kgo.Record) error {
+	result := make(chan error, 1)
+	Produce(ctx, cl, rec, func(_ *kgo.Record, err error) { result <- err })
+	return <-result
+}
+
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, kgo.ErrMaxBuffered),
+		errors.Is(err, kerr.MessageTooLarge),
+		errors.Is(err, kerr.RecordListTooLarge),
+		errors.Is(err, kerr.InvalidTopicException),
+		errors.Is(err, kerr.TopicAuthorizationFailed),
+		errors.Is(err, kerr.ClusterAuthorizationFailed),
+		errors.Is(err, kerr.InvalidRecord),
+		errors.Is(err, kerr.PolicyViolation),
+		errors.Is(err, kerr.UnknownTopicOrPartition),
+		errors.Is(err, kerr.InvalidRequiredAcks),
+		errors.Is(err, kerr.UnsupportedForMessageFormat):
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+}

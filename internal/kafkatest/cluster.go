@@ -1,0 +1,340 @@
+// Package kafkatest runs a real Apache Kafka in containers for tests: one broker or three,
+// at addresses that survive a stop and a start.
+//
+// Where there is no Docker a test is skipped with one line; with ACKWIRE_REQUIRE_KAFKA=1 it
+// fails instead.
+package kafkatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	mobynet "github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/log"
+	"github.com/testcontainers/testcontainers-go/network"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Bounds of what a cluster may take.
+const (
+	startTimeout = 2 * time.Minute
+	callTimeout  = time.Minute
+	logTail      = 16 << 10 // bytes of each broker's log that a failed test shows
+
+	clusterID = "5L6g3nShT-eMCtK--X86sw"
+	hostPort  = "29092"
+)
+
+// Cluster is a running cluster. Its methods fail the test on errors, within bounds.
+type Cluster struct {
+	network *testcontainers.DockerNetwork
+	brokers []*broker
+}
+
+type broker struct {
+	addr      string
+	container *testcontainers.DockerContainer
+}
+
+// Start runs a cluster of one or three brokers until the test ends.
+func Start(t testing.TB, brokers int) *Cluster {
+	t.Helper()
+	Require(t)
+	c, err := start(brokers)
+	if err != nil {
+		t.Fatalf("start Kafka: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.logs(t)
+		}
+		if err := c.terminate(); err != nil {
+			t.Errorf("terminate Kafka: %v", err)
+		}
+	})
+	return c
+}
+
+// Require skips the test, with one line, where no container can be started; with
+// ACKWIRE_REQUIRE_KAFKA=1 it fails it.
+func Require(t testing.TB) {
+	t.Helper()
+	err := available()
+	switch {
+	case err == nil:
+	case os.Getenv("ACKWIRE_REQUIRE_KAFKA") == "1":
+		t.Fatalf("a real Kafka is required (ACKWIRE_REQUIRE_KAFKA=1): %v", err)
+	default:
+		t.Skipf("needs a real Kafka: %v", err)
+	}
+}
+
+func start(n int) (_ *Cluster, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	img, err := image()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.terminate())
+		}
+	}()
+	if c.network, err = network.New(ctx); err != nil {
+		return c, fmt.Errorf("network: %w", err)
+	}
+	ports, err := freePorts(n)
+	if err != nil {
+		return c, err
+	}
+	c.brokers = make([]*broker, n)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			c.brokers[i] = &broker{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i]))}
+			c.brokers[i].container, errs[i] = testcontainers.Run(ctx, img,
+				testcontainers.WithLogger(quiet{}),
+				testcontainers.WithEnv(environment(i, n, c.brokers[i].addr)),
+				testcontainers.WithExposedPorts(hostPort+"/tcp"),
+				network.WithNetwork([]string{hostname(i)}, c.network),
+				testcontainers.WithHostConfigModifier(func(hc *container.HostConfig) {
+					hc.PortBindings = mobynet.PortMap{
+						mobynet.MustParsePort(hostPort + "/tcp"): {{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: strconv.Itoa(ports[i])}},
+					}
+				}),
+			)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return c, err
+	}
+	return c, c.waitReady(ctx)
+}
+
+func hostname(i int) string { return fmt.Sprintf("kafka-%d", i+1) }
+
+// environment configures broker i of n as the public image's documentation says.
+func environment(i, n int, addr string) map[string]string {
+	voters := make([]string, n)
+	for j := range n {
+		voters[j] = fmt.Sprintf("%d@%s:9093", j+1, hostname(j))
+	}
+	replicas, inSync := strconv.Itoa(min(n, 3)), strconv.Itoa(max(1, n-1))
+	return map[string]string{
+		"CLUSTER_ID":                                             clusterID,
+		"KAFKA_NODE_ID":                                          strconv.Itoa(i + 1),
+		"KAFKA_PROCESS_ROLES":                                    "broker,controller",
+		"KAFKA_CONTROLLER_QUORUM_VOTERS":                         strings.Join(voters, ","),
+		"KAFKA_LISTENERS":                                        "PLAINTEXT://:9092,CONTROLLER://:9093,HOST://:" + hostPort,
+		"KAFKA_ADVERTISED_LISTENERS":                             "PLAINTEXT://" + hostname(i) + ":9092,HOST://" + addr,
+		"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP":                   "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,HOST:PLAINTEXT",
+		"KAFKA_INTER_BROKER_LISTENER_NAME":                       "PLAINTEXT",
+		"KAFKA_CONTROLLER_LISTENER_NAMES":                        "CONTROLLER",
+		"KAFKA_LOG_DIRS":                                         "/var/lib/kafka/data",
+		"KAFKA_DEFAULT_REPLICATION_FACTOR":                       replicas,
+		"KAFKA_MIN_INSYNC_REPLICAS":                              inSync,
+		"KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR":                 replicas,
+		"KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS":                     "3",
+		"KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR":         replicas,
+		"KAFKA_TRANSACTION_STATE_LOG_MIN_ISR":                    inSync,
+		"KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS":             "3",
+		"KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR": replicas,
+		"KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR":            inSync,
+		"KAFKA_AUTO_CREATE_TOPICS_ENABLE":                        "false",
+		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":                 "0",
+		"KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS":                     "1000",
+		"KAFKA_BROKER_SESSION_TIMEOUT_MS":                        "3000",
+		"KAFKA_BROKER_HEARTBEAT_INTERVAL_MS":                     "500",
+		"KAFKA_CONTROLLED_SHUTDOWN_ENABLE":                       "true",
+		"KAFKA_HEAP_OPTS":                                        "-Xms128m -Xmx320m",
+	}
+}
+
+// Brokers are the bootstrap addresses, host:port. They stay the same over stops and starts.
+func (c *Cluster) Brokers() []string {
+	addrs := make([]string, len(c.brokers))
+	for i, b := range c.brokers {
+		addrs[i] = b.addr
+	}
+	return addrs
+}
+
+// Kill ends broker i with SIGKILL.
+func (c *Cluster) Kill(t testing.TB, i int) {
+	t.Helper()
+	c.docker(t, "kill", i, func(ctx context.Context, d *testcontainers.DockerClient, id string) error {
+		_, err := d.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"})
+		return err
+	})
+}
+
+// Stop ends broker i with SIGTERM, and with SIGKILL after half a minute.
+func (c *Cluster) Stop(t testing.TB, i int) {
+	t.Helper()
+	c.docker(t, "stop", i, func(ctx context.Context, d *testcontainers.DockerClient, id string) error {
+		seconds := 30
+		_, err := d.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &seconds})
+		return err
+	})
+}
+
+// Restart starts broker i, which was stopped or killed, on the data that it had. It does
+// not wait until the broker serves: see WaitReady.
+func (c *Cluster) Restart(t testing.TB, i int) {
+	t.Helper()
+	c.docker(t, "start", i, func(ctx context.Context, d *testcontainers.DockerClient, id string) error {
+		_, err := d.ContainerStart(ctx, id, client.ContainerStartOptions{})
+		return err
+	})
+}
+
+// Pause stops every process of broker i without closing its connections.
+func (c *Cluster) Pause(t testing.TB, i int) {
+	t.Helper()
+	c.docker(t, "pause", i, func(ctx context.Context, d *testcontainers.DockerClient, id string) error {
+		_, err := d.ContainerPause(ctx, id, client.ContainerPauseOptions{})
+		return err
+	})
+}
+
+// Unpause lets broker i go on.
+func (c *Cluster) Unpause(t testing.TB, i int) {
+	t.Helper()
+	c.docker(t, "unpause", i, func(ctx context.Context, d *testcontainers.DockerClient, id string) error {
+		_, err := d.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
+		return err
+	})
+}
+
+func (c *Cluster) docker(t testing.TB, what string, i int, call func(context.Context, *testcontainers.DockerClient, string) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	d, err := testcontainers.NewDockerClientWithOpts(ctx)
+	if err != nil {
+		t.Fatalf("docker: %v", err)
+	}
+	defer d.Close()
+	if err := call(ctx, d, c.brokers[i].container.GetContainerID()); err != nil {
+		t.Fatalf("%s broker %d: %v", what, i, err)
+	}
+}
+
+// WaitReady waits until every broker is registered and answers.
+func (c *Cluster) WaitReady(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if err := c.waitReady(ctx); err != nil {
+		c.logs(t)
+		t.Fatal(err)
+	}
+}
+
+func (c *Cluster) waitReady(ctx context.Context) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.DialTimeout(time.Second), kgo.RetryTimeout(2*time.Second))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		try, cancel := context.WithTimeout(ctx, 2*time.Second)
+		// Asked anew each time: kadm's answers may come from the client's cache.
+		meta, err := kmsg.NewPtrMetadataRequest().RequestWith(try, cl)
+		cancel()
+		if err == nil && len(meta.Brokers) == len(c.brokers) && c.allAnswer() {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d brokers are not ready: %w (last: %v)", len(c.brokers), ctx.Err(), err)
+		}
+	}
+}
+
+func (c *Cluster) allAnswer() bool {
+	for _, b := range c.brokers {
+		conn, err := net.DialTimeout("tcp", b.addr, time.Second)
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+	}
+	return true
+}
+
+// logs shows the end of every broker's log.
+func (c *Cluster) logs(t testing.TB) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	for i, b := range c.brokers {
+		if b == nil || b.container == nil {
+			continue
+		}
+		r, err := b.container.Logs(ctx)
+		if err != nil {
+			t.Logf("log of broker %d: %v", i, err)
+			continue
+		}
+		all, _ := io.ReadAll(r)
+		_ = r.Close()
+		t.Logf("log of broker %d ends:\n%s", i, all[max(0, len(all)-logTail):])
+	}
+}
+
+func (c *Cluster) terminate() error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	var errs []error
+	for _, b := range c.brokers {
+		if b != nil && b.container != nil {
+			errs = append(errs, b.container.Terminate(ctx, testcontainers.StopTimeout(0)))
+		}
+	}
+	if c.network != nil {
+		errs = append(errs, c.network.Remove(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// freePorts finds ports that nobody uses now.
+func freePorts(n int) ([]int, error) {
+	ports := make([]int, n)
+	for i := range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a port: %w", err)
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports, nil
+}
+
+// quiet drops testcontainers' progress messages.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+var _ log.Logger = quiet{}

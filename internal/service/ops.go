@@ -1,0 +1,123 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// NewRegistry returns a registry that holds the Go runtime's and the process's metrics.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	return r
+}
+
+// Ready is something that can say why it takes no work; nil means that it does.
+// It must not block.
+type Ready func() error
+
+// Ops is a process's operations listener: /metrics, /healthz (alive), /readyz (takes
+// work, reasons when not) and /debug/pprof.
+type Ops struct {
+	env      Env
+	listener net.Listener
+	ready    map[string]Ready
+}
+
+// NewOps listens at address. It serves once Run is called.
+func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready) (*Ops, error) {
+	l, err := env.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("ops listener: %w", err)
+	}
+	return &Ops{env: env, listener: l, ready: ready}, nil
+}
+
+// Addr is where the listener can be reached.
+func (o *Ops) Addr() string { return o.listener.Addr().String() }
+
+// Run serves until ctx ends, and returns when every request has ended.
+func (o *Ops) Run(ctx context.Context) error {
+	return ServeHTTP(ctx, &http.Server{Handler: o.handler()}, o.listener)
+}
+
+func (o *Ops) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.env.Metrics, promhttp.HandlerOpts{Registry: o.env.Metrics}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", o.readyz)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func (o *Ops) readyz(w http.ResponseWriter, _ *http.Request) {
+	type answer struct {
+		Ready   bool              `json:"ready"`
+		Reasons map[string]string `json:"reasons,omitempty"`
+	}
+	a := answer{Ready: true}
+	for name, ready := range o.ready {
+		if err := ready(); err != nil {
+			if a.Reasons == nil {
+				a.Reasons = map[string]string{}
+			}
+			a.Ready, a.Reasons[name] = false, err.Error()
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !a.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(a)
+}
+
+// Bounds of every HTTP server of ours.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	shutdownTimeout   = 5 * time.Second
+)
+
+// ServeHTTP serves until ctx ends, then lets requests finish for shutdownTimeout and
+// closes what is left. Hijacked connections are their owner's to close.
+func ServeHTTP(ctx context.Context, srv *http.Server, l net.Listener) error {
+	if srv.ReadHeaderTimeout == 0 {
+		srv.ReadHeaderTimeout = readHeaderTimeout
+	}
+	if srv.IdleTimeout == 0 {
+		srv.IdleTimeout = idleTimeout
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := srv.Shutdown(stop); err != nil {
+		_ = srv.Close()
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

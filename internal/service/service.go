@@ -1,0 +1,40 @@
+// Package service is what every Ackwire process is made of: the environment a service
+// runs in, its operations listener, and its configuration from flags, environment and file.
+package service
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Env is the world a service runs in. Production uses the operating system's network;
+// a simulation hands in a virtual one. A service reaches the outside through it only.
+type Env struct {
+	Log     *slog.Logger
+	Metrics *prometheus.Registry
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	Listen  func(ctx context.Context, network, address string) (net.Listener, error)
+}
+
+// OS returns the environment of a real process.
+func OS(log *slog.Logger) Env {
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	// The gateway pings its sockets itself; keepalive probes for thousands of them are waste.
+	lc := net.ListenConfig{KeepAlive: -1}
+	return Env{
+		Log:     log,
+		Metrics: NewRegistry(),
+		Dial:    dialer.DialContext,
+		Listen:  lc.Listen,
+	}
+}
+
+// With returns e with attributes added to its logger.
+func (e Env) With(args ...any) Env {
+	e.Log = e.Log.With(args...)
+	return e
+}

@@ -1,0 +1,240 @@
+// Package simnet is the network of a simulation: in-memory pipes between named hosts, in a
+// testing/synctest bubble, with switches that break it the ways networks and processes
+// break. Every connection belongs to the host that dialled it and the host that listens.
+package simnet
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// Network connects hosts. Its addresses are localhost:PORT.
+type Network struct {
+	virtual kfake.VirtualNetwork
+
+	mu    sync.Mutex // guards hosts
+	hosts map[string]*Host
+}
+
+// New returns a network without hosts.
+func New() *Network { return &Network{hosts: map[string]*Host{}} }
+
+// Host returns the host of that name, made at its first use.
+func (n *Network) Host(name string) *Host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := n.hosts[name]
+	if h == nil {
+		h = &Host{net: n, name: name, conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{}}
+		n.hosts[name] = h
+	}
+	return h
+}
+
+// Host is one participant. Its switches act on all of its connections, in both
+// directions, whoever dialled.
+type Host struct {
+	net  *Network
+	name string
+
+	mu        sync.Mutex // guards all below; no other lock is taken under it
+	conns     map[*conn]struct{}
+	listeners map[net.Listener]struct{}
+	cut       bool
+	hung      chan struct{} // not nil: closed when the host goes on
+	deaf      bool
+}
+
+// Errors of a broken network.
+var (
+	errCut   = errors.New("simnet: host is cut off")
+	errReset = errors.New("simnet: connection reset")
+)
+
+// Dial implements service.Env's Dial.
+func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	h.mu.Lock()
+	cut := h.cut
+	h.mu.Unlock()
+	if cut {
+		return nil, errCut
+	}
+	c, err := h.net.virtual.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return h.adopt(c)
+}
+
+// Listen implements service.Env's Listen.
+func (h *Host) Listen(_ context.Context, network, address string) (net.Listener, error) {
+	l, err := h.net.virtual.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.listeners[l] = struct{}{}
+	return &listener{l, h}, nil
+}
+
+// Cut resets every connection of the host and refuses new ones, until Heal: it has
+// crashed, or a cable was pulled and the kernel noticed.
+func (h *Host) Cut() {
+	h.mu.Lock()
+	h.cut = true
+	h.mu.Unlock()
+	h.reset()
+}
+
+// Kill is Cut that also closes the host's listeners: the process is gone.
+func (h *Host) Kill() {
+	h.Cut()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for l := range h.listeners {
+		_ = l.Close()
+	}
+	clear(h.listeners)
+}
+
+// Hang stops every byte of the host without closing anything, until Heal: the process is
+// stopped (SIGSTOP), or packets vanish.
+func (h *Host) Hang() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hung == nil {
+		h.hung = make(chan struct{})
+	}
+}
+
+// Deafen lets the host send and lets it hear nothing, until Heal: its writes are appended
+// and their acks are lost.
+func (h *Host) Deafen() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deaf = true
+}
+
+// Heal ends what Cut, Hang and Deafen began. Connections that were deaf are reset.
+func (h *Host) Heal() {
+	h.mu.Lock()
+	deaf := h.deaf
+	h.cut, h.deaf = false, false
+	if h.hung != nil {
+		close(h.hung)
+		h.hung = nil
+	}
+	h.mu.Unlock()
+	if deaf {
+		h.reset()
+	}
+}
+
+// reset closes every connection.
+func (h *Host) reset() {
+	h.mu.Lock()
+	conns := make([]*conn, 0, len(h.conns))
+	for c := range h.conns {
+		conns = append(conns, c)
+	}
+	h.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
+func (h *Host) adopt(c net.Conn) (net.Conn, error) {
+	wrapped := &conn{Conn: c, host: h, gone: make(chan struct{})}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cut {
+		_ = c.Close()
+		return nil, errCut
+	}
+	h.conns[wrapped] = struct{}{}
+	return wrapped, nil
+}
+
+type listener struct {
+	net.Listener
+	host *Host
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, net.ErrClosed
+		}
+		if adopted, err := l.host.adopt(c); err == nil {
+			return adopted, nil
+		}
+	}
+}
+
+// conn is one end of a connection, owned by a host.
+type conn struct {
+	net.Conn
+	host *Host
+	once sync.Once
+	gone chan struct{} // closed with the connection
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if passErr := c.pass(); passErr != nil {
+			return 0, passErr
+		}
+		if n > 0 && c.isDeaf() {
+			continue // it was on its way when the host went deaf
+		}
+		return n, err
+	}
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	if err := c.pass(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// pass waits while the host hangs.
+func (c *conn) pass() error {
+	for {
+		c.host.mu.Lock()
+		hung := c.host.hung
+		c.host.mu.Unlock()
+		if hung == nil {
+			return nil
+		}
+		select {
+		case <-hung:
+		case <-c.gone:
+			return errReset
+		}
+	}
+}
+
+func (c *conn) isDeaf() bool {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	return c.host.deaf
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		close(c.gone)
+		c.host.mu.Lock()
+		delete(c.host.conns, c)
+		c.host.mu.Unlock()
+	})
+	return c.Conn.Close()
+}

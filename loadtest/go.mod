@@ -1,0 +1,3 @@
+module github.com/ackwire/ackwire/loadtest
+
+go 1.26

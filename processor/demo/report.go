@@ -1,0 +1,122 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"github.com/ackwire/ackwire/processor"
+)
+
+const (
+	// maxReportDays bounds a report so that its CSV stays below the inline limit of results.
+	maxReportDays = 366
+	// stagePause makes the stages of a report visible to whoever watches it.
+	stagePause = 150 * time.Millisecond
+	// collectStages is in how many parts the rows are made.
+	collectStages = 5
+)
+
+type reportPayload struct {
+	ReportType string `json:"reportType"`
+	From       string `json:"from"` // first day, YYYY-MM-DD
+	To         string `json:"to"`   // last day, YYYY-MM-DD
+}
+
+// reportResult carries the report itself. It is small enough for that: a report of a year
+// has about 13 KB. Keeping results in a blob store behind the job's resultUrl is a later issue.
+type reportResult struct {
+	Rows int    `json:"rows"`
+	CSV  string `json:"csv"`
+}
+
+// generate builds a report of one row per day. The figures are made up but depend on the
+// payload only, so that every attempt gives the same report.
+func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportResult, error) {
+	from, days, err := in.days()
+	if err != nil {
+		return reportResult{}, invalid(err)
+	}
+	j.Progress(0, "collecting")
+	rows := make([][]string, 0, days)
+	for stage := range collectStages {
+		if err := wait(ctx, stagePause); err != nil {
+			return reportResult{}, err
+		}
+		for len(rows) < days*(stage+1)/collectStages {
+			rows = append(rows, in.row(from.AddDate(0, 0, len(rows))))
+		}
+		j.Progress(80*float64(stage+1)/collectStages, fmt.Sprintf("collected %d of %d days", len(rows), days))
+	}
+	if err := wait(ctx, stagePause); err != nil {
+		return reportResult{}, err
+	}
+	j.Progress(90, "rendering")
+	text, err := render(rows)
+	if err != nil {
+		return reportResult{}, fmt.Errorf("render report: %w", err)
+	}
+	j.Progress(100, "done")
+	return reportResult{Rows: len(rows), CSV: text}, nil
+}
+
+func (in reportPayload) days() (from time.Time, days int, err error) {
+	if in.ReportType == "" {
+		return from, 0, errors.New("reportType is missing")
+	}
+	from, err = time.Parse(time.DateOnly, in.From)
+	if err != nil {
+		return from, 0, errors.New("from is not a date (YYYY-MM-DD)")
+	}
+	to, err := time.Parse(time.DateOnly, in.To)
+	if err != nil {
+		return from, 0, errors.New("to is not a date (YYYY-MM-DD)")
+	}
+	days = int(to.Sub(from)/(24*time.Hour)) + 1
+	switch {
+	case to.Before(from):
+		return from, 0, errors.New("to is before from")
+	case days > maxReportDays:
+		return from, 0, fmt.Errorf("the period has %d days, at most %d are possible", days, maxReportDays)
+	}
+	return from, days, nil
+}
+
+var reportHeader = []string{"date", "orders", "revenue", "refunds"}
+
+// row makes up one day: more orders at weekends, and noise that is a hash of type and date.
+func (in reportPayload) row(day time.Time) []string {
+	date := day.Format(time.DateOnly)
+	h := fnv.New64a()
+	h.Write([]byte(in.ReportType + "/" + date))
+	noise := h.Sum64()
+	orders := 40 + noise%25
+	if weekday := day.Weekday(); weekday == time.Saturday || weekday == time.Sunday {
+		orders += 30
+	}
+	cents := orders * (2_500 + noise>>8%1_500)
+	refunds := noise >> 16 % (orders/10 + 1)
+	return []string{
+		date,
+		strconv.FormatUint(orders, 10),
+		fmt.Sprintf("%d.%02d", cents/100, cents%100),
+		strconv.FormatUint(refunds, 10),
+	}
+}
+
+func render(rows [][]string) (string, error) {
+	var out bytes.Buffer
+	w := csv.NewWriter(&out)
+	if err := w.Write(reportHeader); err != nil {
+		return "", err
+	}
+	if err := w.WriteAll(rows); err != nil { // it flushes
+		return "", err
+	}
+	return out.String(), nil
+}

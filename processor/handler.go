@@ -1,0 +1,129 @@
+package processor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// RawHandler works on one job: it is given the payload's bytes as the client sent them and
+// returns the result as JSON, or nothing.
+type RawHandler func(ctx context.Context, job *Job, payload []byte) (json.RawMessage, error)
+
+// Handle registers the handler of a job type. The payload is decoded from JSON into In (a
+// payload that does not fit is a permanent failure with the code invalid_payload), and what
+// fn returns is encoded as the job's result.
+//
+// Execution is at least once: fn may run again for the same job, on another worker, even
+// while an earlier run that was cut off has not noticed it yet. Job.Dispatch and Job.Run are
+// the fencing token for its side effects. When ctx ends fn must return soon; context.Cause
+// says why it ended. A handler that does not return keeps its slot.
+//
+// Handle panics when the type is empty or registered twice, or when Run was called: all of
+// them are mistakes in the program.
+func Handle[In, Out any](p *Processor, jobType string, fn func(ctx context.Context, job *Job, in In) (Out, error)) {
+	HandleRaw(p, jobType, func(ctx context.Context, j *Job, payload []byte) (json.RawMessage, error) {
+		var in In
+		if err := json.Unmarshal(payload, &in); err != nil {
+			return nil, WithCode(job.CodeInvalidPayload, Permanent(fmt.Errorf("decode payload: %w", err)))
+		}
+		out, err := fn(ctx, j, in)
+		if err != nil {
+			return nil, err
+		}
+		result, err := json.Marshal(out)
+		if err != nil {
+			return nil, WithCode(CodeInvalidResult, Permanent(fmt.Errorf("encode result: %w", err)))
+		}
+		return result, nil
+	})
+}
+
+// HandleRaw is Handle without decoding and encoding.
+func HandleRaw(p *Processor, jobType string, fn RawHandler) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.started:
+		panic("processor: Handle " + jobType + " after Run")
+	case jobType == "" || fn == nil:
+		panic("processor: Handle without a job type or a function")
+	case p.handlers[jobType] != nil:
+		panic("processor: two handlers for job type " + jobType)
+	}
+	p.handlers[jobType] = fn
+}
+
+// handler returns the handler of a job type. Only Run and later callers use it, when the
+// table does not change any more.
+func (p *Processor) handler(jobType string) RawHandler {
+	if h, ok := p.handlers[jobType]; ok {
+		return h
+	}
+	return func(context.Context, *Job, []byte) (json.RawMessage, error) {
+		return nil, WithCode(CodeNoHandler, fmt.Errorf("this worker has no handler for job type %q", jobType))
+	}
+}
+
+// The client is told no more than this: a panic's value may hold anything.
+var errPanicked = WithCode(job.CodeHandlerPanic, errors.New("the handler panicked; the worker's log has the stack"))
+
+// call runs the handler and turns a panic into a failure. Its stack is in the log only.
+func (h RawHandler) call(ctx context.Context, j *Job, payload []byte) (result json.RawMessage, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			j.Log.Error("handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			result, err = nil, errPanicked
+		}
+	}()
+	return h(ctx, j, payload)
+}
+
+// ending is what a handler's return means for its job: a terminal event without its address.
+type ending struct {
+	event   event.Type
+	outcome outcome
+	result  json.RawMessage
+	failure *event.Failure
+}
+
+// end decides what a handler's return means. cause is why its context ended, nil when it
+// did not; limit bounds the result's size.
+func end(result json.RawMessage, err, cause error, limit int) ending {
+	switch {
+	case errors.Is(cause, ErrCancelled):
+		message := "cancelled while it ran"
+		if err != nil {
+			message = err.Error()
+		}
+		return ending{event: event.Failed, outcome: ranCancelled, failure: cancelled(message)}
+	case err == nil:
+		return endWith(result, limit)
+	case errors.Is(cause, ErrShutdown):
+		return ending{event: event.Released, outcome: ranReleased}
+	default:
+		return ending{event: event.Failed, outcome: ranFailed, failure: failureOf(err, cause)}
+	}
+}
+
+func endWith(result json.RawMessage, limit int) ending {
+	switch {
+	case len(result) > limit:
+		return tooLarge(fmt.Sprintf("the result has %d bytes, above the limit of %d", len(result), limit))
+	case len(result) > 0 && !json.Valid(result):
+		return permanently(CodeInvalidResult, "the handler's result is not JSON")
+	}
+	return ending{event: event.Completed, outcome: ranCompleted, result: result}
+}
+
+func tooLarge(message string) ending { return permanently(job.CodeResultTooLarge, message) }
+
+func permanently(code, message string) ending {
+	return ending{event: event.Failed, outcome: ranFailed,
+		failure: &event.Failure{Error: job.Error{Code: code, Message: message}}}
+}

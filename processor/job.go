@@ -1,0 +1,52 @@
+package processor
+
+import (
+	"log/slog"
+	"math"
+
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Job is one run of a job, as its handler sees it. It is valid until the handler returns.
+type Job struct {
+	// ID is the job's, the same in every attempt.
+	ID string
+	// Type is the job's type.
+	Type string
+	// Attempt counts from 1. An attempt that was given back (a processor stopped) is
+	// handed out again under the same number.
+	Attempt int
+	// MaxAttempts is the budget that the job was made with. After an explicit retry by the
+	// job's owner, Attempt may be above it.
+	MaxAttempts int
+	// Dispatch and Run are the fencing token for the handler's own side effects. Dispatch
+	// rises each time the job is handed out; Run is random and unlike that of any other
+	// execution. A store that refuses a dispatch below the highest it has seen is safe from
+	// a worker that was cut off and does not know it.
+	Dispatch int
+	Run      string
+	// Tenant and Subject say whose job it is. Subject may be empty.
+	Tenant  string
+	Subject string
+	// Log carries the attributes job, run and attempt.
+	Log *slog.Logger
+
+	report func(job.Progress)
+}
+
+// maxProgressMessage bounds a progress message, in bytes; a longer one is cut.
+const maxProgressMessage = 256
+
+// Progress says how far the job has come: percent from 0 to 100 and a message for people.
+// It never blocks. Calls are conflated to the configured rate, the latest wins, and the
+// last one before the handler returns is always sent. A percent below an earlier one
+// counts as the earlier one. After the handler has returned Progress does nothing.
+func (j *Job) Progress(percent float64, message string) {
+	if math.IsNaN(percent) {
+		percent = 0
+	}
+	j.report(job.Progress{
+		Percent: min(max(percent, 0), 100),
+		Message: bounded(message, maxProgressMessage),
+	})
+}

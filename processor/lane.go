@@ -1,0 +1,300 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// Bounds of a lane's consumer.
+const (
+	// sessionTimeout is how long the group waits for a worker that died before it gives its
+	// partitions to others. A worker that was only slow loses nothing: its runs go on.
+	sessionTimeout    = 10 * time.Second
+	heartbeatInterval = 2 * time.Second
+
+	// fetchMaxBytes and fetchMaxPartitionBytes bound what a lane buffers ahead of its slots.
+	fetchMaxBytes          = 8 << 20
+	fetchMaxPartitionBytes = 1 << 20
+	// fetchMaxWait bounds how long a new partition waits for the fetch that was under way, on
+	// the same broker, when it was added: the client has one at a time.
+	fetchMaxWait = 500 * time.Millisecond
+
+	pollPause   = 250 * time.Millisecond // after an error, so that the loop does not spin
+	drainWait   = kafka.DeliveryTimeout  // at stop: for claims whose outcome is not known yet
+	leaveWait   = 3 * time.Second        // at stop: to leave the group
+	commitEvery = 150 * time.Millisecond
+	commitWait  = 3 * time.Second // one commit
+)
+
+// lane takes the requests of one lane: a member of the lane's consumer group that polls
+// only while it has free slots. A request takes a slot when it is polled; the slot is free
+// again when its run has ended, whichever way.
+type lane struct {
+	// Set before run, then only read.
+	p     *Processor
+	name  string
+	topic string
+	log   *slog.Logger
+
+	client *kgo.Client // set by run before anything else uses the lane
+
+	commitMu sync.Mutex // held while one commit is under way; taken before mu
+
+	mu         sync.Mutex // guards the rest; no other lock is taken under it
+	slots      int        // free ones
+	joined     bool
+	partitions map[int32]*partition
+
+	polling trouble
+	changed chan struct{} // a slot was freed or an offset marked; only the poll loop listens
+}
+
+func newLane(p *Processor, name string) *lane {
+	l := &lane{
+		p: p, name: name, topic: p.names.Requests(name),
+		log:        p.log.With("lane", name),
+		slots:      p.cfg.Slots,
+		partitions: map[int32]*partition{},
+		changed:    make(chan struct{}, 1),
+	}
+	p.metrics.slotsFree.WithLabelValues(name).Set(float64(l.slots))
+	return l
+}
+
+// run takes requests until ctx ends, waits (bounded) until it is known of every request
+// taken whether its claim is durable, commits, and leaves the group. The runs go on.
+func (l *lane) run(ctx context.Context) error {
+	// What the lane does for its open claims outlives ctx, but not run itself.
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	client, err := l.p.cfg.Kafka.NewClient(l.p.env, "ackwire-processor-"+l.p.worker,
+		kgo.ConsumerGroup(l.p.names.ProcessorGroup(l.name)),
+		kgo.ConsumeTopics(l.topic),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.SessionTimeout(sessionTimeout),
+		kgo.HeartbeatInterval(heartbeatInterval),
+		kgo.FetchMaxBytes(fetchMaxBytes),
+		kgo.FetchMaxPartitionBytes(fetchMaxPartitionBytes),
+		kgo.FetchMaxWait(fetchMaxWait),
+		kgo.DisableAutoCommit(),
+		// Between a poll and its claims no partition may change hands: every record that was
+		// polled is claimed, or not this worker's business.
+		kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			assigned := l.assigned(m[l.topic])
+			if len(assigned) > 0 {
+				wg.Go(func() { l.learnBacklog(inner, assigned) })
+			}
+		}),
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			l.commit(context.WithoutCancel(ctx), m[l.topic])
+			l.forget(m[l.topic])
+		}),
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			l.forget(m[l.topic])
+			l.setJoined(false)
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	l.client = client
+	wg.Go(func() { l.commitLoop(inner) })
+	l.poll(ctx)
+	l.drain()
+	l.close(ctx)
+	return nil
+}
+
+// poll takes requests while slots are free.
+func (l *lane) poll(ctx context.Context) {
+	for {
+		free := l.waitForSlots(ctx)
+		if free == 0 {
+			return
+		}
+		fetches := l.client.PollRecords(ctx, free)
+		if ctx.Err() != nil || fetches.IsClientClosed() {
+			l.client.AllowRebalance()
+			return
+		}
+		fetches.EachRecord(l.take)
+		l.client.AllowRebalance()
+		l.notePoll(ctx, fetches)
+	}
+}
+
+// notePoll makes errors visible and slows the loop down while there are any.
+func (l *lane) notePoll(ctx context.Context, fetches kgo.Fetches) {
+	var problems []error
+	fetches.EachError(func(t string, partition int32, err error) {
+		problems = append(problems, fmt.Errorf("%s/%d: %w", t, partition, err))
+	})
+	err := errors.Join(problems...)
+	if err == nil {
+		l.polling.over()
+		return
+	}
+	l.polling.note(fmt.Errorf("lane %s: fetch: %w", l.name, err))
+	l.log.Warn("fetch requests", "err", err)
+	pause(ctx, pollPause)
+}
+
+// take puts a request on a slot, or a record that is none among the dead letters.
+func (l *lane) take(rec *kgo.Record) {
+	part, ok := l.deliver(rec)
+	if !ok {
+		return // not this worker's any more: its owner will read it
+	}
+	headers := make([]topic.Header, len(rec.Headers))
+	for i, h := range rec.Headers {
+		headers[i] = topic.Header{Key: h.Key, Value: h.Value}
+	}
+	r, err := l.request(part, rec, headers)
+	if err != nil {
+		l.p.bury(l, part, rec, reasonFor(headers), err)
+		return
+	}
+	l.p.add(r)
+	r.start()
+}
+
+func (l *lane) request(part *partition, rec *kgo.Record, headers []topic.Header) (*run, error) {
+	req, err := topic.ParseRequest(string(rec.Key), headers)
+	if err != nil {
+		return nil, err
+	}
+	if req.Policy.Lease <= 0 {
+		return nil, fmt.Errorf("header %s: lease is not positive", topic.HeaderPolicy)
+	}
+	return newRun(l, part, rec.Offset, req, rec.Value)
+}
+
+// deliver notes that a record is being worked on and takes a slot for it.
+func (l *lane) deliver(rec *kgo.Record) (*partition, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part, ok := l.partitions[rec.Partition]
+	if !ok {
+		return nil, false
+	}
+	part.window.deliver(rec.Offset)
+	l.setSlots(l.slots - 1)
+	return part, true
+}
+
+// waitForSlots returns how many slots are free, at least one, or 0 when ctx has ended.
+func (l *lane) waitForSlots(ctx context.Context) int {
+	for {
+		if ctx.Err() != nil {
+			return 0
+		}
+		l.mu.Lock()
+		free := l.slots
+		l.mu.Unlock()
+		if free > 0 {
+			return free
+		}
+		select {
+		case <-ctx.Done():
+		case <-l.changed:
+		}
+	}
+}
+
+// free gives a slot back.
+func (l *lane) free() {
+	l.mu.Lock()
+	l.setSlots(l.slots + 1)
+	l.mu.Unlock()
+	l.signal()
+}
+
+func (l *lane) setSlots(n int) {
+	l.slots = n
+	l.p.metrics.slotsFree.WithLabelValues(l.name).Set(float64(n))
+}
+
+func (l *lane) signal() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
+}
+
+// mark notes that nothing of the record at offset depends on Kafka's handing it over again.
+func (l *lane) mark(part *partition, offset int64) {
+	l.mu.Lock()
+	part.window.mark(offset)
+	l.mu.Unlock()
+	l.signal()
+}
+
+func (l *lane) mayBeRedelivery(part *partition, offset int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return part.mayBeRedelivery(offset)
+}
+
+// drain waits until every request that was taken is marked, at most drainWait.
+func (l *lane) drain() {
+	deadline := time.NewTimer(drainWait)
+	defer deadline.Stop()
+	for l.openClaims() > 0 {
+		select {
+		case <-l.changed:
+		case <-deadline.C:
+			l.log.Warn("stopped with claims in doubt", "claims", l.openClaims())
+			return
+		}
+	}
+}
+
+func (l *lane) openClaims() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, part := range l.partitions {
+		n += len(part.window.open)
+	}
+	return n
+}
+
+// close commits, leaves the group and closes the client.
+func (l *lane) close(ctx context.Context) {
+	l.commit(context.WithoutCancel(ctx), nil)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWait)
+	defer cancel()
+	l.client.AllowRebalance()
+	if err := l.client.LeaveGroupContext(ctx); err != nil {
+		l.log.Warn("leave consumer group", "err", err)
+	}
+	l.client.Close()
+}
+
+// ready says why the lane takes no work.
+func (l *lane) ready() error {
+	l.mu.Lock()
+	joined := l.joined
+	l.mu.Unlock()
+	if !joined {
+		return fmt.Errorf("lane %s: has not joined its consumer group", l.name)
+	}
+	return l.polling.recent()
+}
+
+func (l *lane) setJoined(joined bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.joined = joined
+}

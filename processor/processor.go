@@ -1,0 +1,303 @@
+// Package processor runs jobs. A program registers a handler per job type and calls Run:
+//
+//	p, err := processor.New(cfg, service.OS(log))
+//	processor.Handle(p, "report.generate", generateReport)
+//	err = p.Run(ctx)
+//
+// Kafka hands work over, the lease owns it: a request's offset is committed once its claim is
+// durable, and from then on the run tells the log of its job what becomes of it, whatever
+// happens to the partition. Execution is at least once; exactly one outcome is recorded.
+//
+// The lease is counted on this process's monotonic clock, which stands still while a
+// machine is suspended: a handler that must not act beyond its lease hands Job.Dispatch and
+// Job.Run to whatever it changes.
+package processor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// maxSeen bounds how many dispatches a worker remembers to have met.
+const maxSeen = 32 << 10
+
+// Processor takes jobs from its lanes and runs their handlers.
+type Processor struct {
+	// Set by New, then only read.
+	cfg           Config
+	env           service.Env
+	log           *slog.Logger
+	names         topic.Names
+	worker        string
+	metrics       *metrics
+	lanes         []*lane
+	progressPause time.Duration
+
+	// Set by Run before any run exists, then only read.
+	client      *kgo.Client // produces and asks; lanes and orders have clients of their own
+	produceCtx  context.Context
+	handlersCtx context.Context
+
+	handlersDone sync.WaitGroup
+	burials      sync.WaitGroup
+	appending    trouble
+	busy         chan struct{} // tells the pulse that there is a run
+
+	mu       sync.Mutex // guards the rest; no other lock is taken under it
+	handlers map[string]RawHandler
+	started  bool
+	notReady error
+	runs     map[string]*run // by run ID; slots bound it
+	dispatch *seen
+	emptied  chan struct{} // when set: closed as soon as there are no runs
+}
+
+// New makes a processor. It does no I/O.
+func New(cfg Config, env service.Env) (*Processor, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("processor configuration: %w", err)
+	}
+	p := &Processor{
+		cfg: cfg, env: env, names: cfg.names(), worker: cfg.WorkerID,
+		metrics:       newMetrics(env.Metrics, cfg.Lanes),
+		progressPause: time.Duration(float64(time.Second) / cfg.ProgressRate),
+		busy:          make(chan struct{}, 1),
+		handlers:      map[string]RawHandler{},
+		notReady:      errors.New("not started"),
+		runs:          map[string]*run{},
+		dispatch:      newSeen(maxSeen),
+	}
+	if p.worker == "" {
+		p.worker = randomWorkerID()
+	}
+	p.log = env.Log.With("worker", p.worker)
+	p.env.Log = p.log
+	for _, name := range cfg.Lanes {
+		p.lanes = append(p.lanes, newLane(p, name))
+	}
+	return p, nil
+}
+
+// randomWorkerID is the host's name, for people, and 40 random bits.
+func randomWorkerID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	host = strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return '-'
+		}
+		return r
+	}, host)
+	return bounded(host, maxWorkerID-9) + "-" + strings.ToLower(rand.Text()[:8])
+}
+
+// WorkerID is the name under which this processor claims jobs.
+func (p *Processor) WorkerID() string { return p.worker }
+
+// Setup is tried again until Kafka answers.
+const (
+	setupWait  = 10 * time.Second // one try
+	setupPause = 500 * time.Millisecond
+)
+
+// Run takes and runs jobs until ctx ends, then stops politely: it takes no more, lets
+// running handlers go on for Config.Grace, ends their contexts with ErrShutdown, gives their
+// jobs back and waits, within bounds, until Kafka has confirmed every report. It returns when
+// all it started has ended, and an error if something did not end in time: a handler that
+// ignores its context (its goroutine is then left behind), or a report that Kafka did not
+// confirm. It may be called once.
+func (p *Processor) Run(ctx context.Context) error {
+	p.mu.Lock()
+	again := p.started
+	p.started = true
+	p.mu.Unlock()
+	if again {
+		return errors.New("processor: Run was called before")
+	}
+	defer p.setReady(errors.New("stopped"))
+
+	client, err := p.cfg.Kafka.NewClient(p.env, "ackwire-processor-"+p.worker)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	p.client = client
+	home, ok := p.setup(ctx)
+	if !ok {
+		return nil
+	}
+
+	// What the runs need lives until they have reported, longer than ctx.
+	lasting := context.WithoutCancel(ctx)
+	produceCtx, abandon := context.WithCancel(lasting)
+	defer abandon()
+	handlersCtx, endHandlers := context.WithCancel(lasting)
+	defer endHandlers()
+	p.produceCtx, p.handlersCtx = produceCtx, handlersCtx
+
+	// The first of the parts that fails ends the whole processor.
+	takeCtx, stopTaking := context.WithCancelCause(ctx)
+	defer stopTaking(nil)
+	careCtx, stopCaring := context.WithCancel(lasting)
+	var taking, caring sync.WaitGroup
+	part := func(wg *sync.WaitGroup, ctx context.Context, run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil {
+				stopTaking(err)
+			}
+		})
+	}
+	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, home) })
+	part(&caring, careCtx, p.beat)
+	for _, l := range p.lanes {
+		part(&taking, takeCtx, l.run)
+	}
+	p.setReady(nil)
+	p.log.Info("taking jobs", "lanes", p.cfg.Lanes, "slots", p.cfg.Slots)
+
+	<-takeCtx.Done()
+	p.setReady(errors.New("stopping"))
+	stopErr := p.stop(&taking)
+	stopCaring()
+	caring.Wait()
+	abandon()
+	p.burials.Wait()
+	if cause := context.Cause(takeCtx); ctx.Err() == nil && cause != nil {
+		stopErr = errors.Join(cause, stopErr)
+	}
+	return stopErr
+}
+
+// setup makes the topics and finds the worker's home, again until Kafka answers; ok is
+// false when ctx has ended first.
+func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
+	specs := []topic.Spec{
+		p.names.StatusSpec(p.cfg.Partitions), p.names.ControlSpec(p.cfg.Partitions), p.names.DeadSpec(),
+	}
+	for _, lane := range p.cfg.Lanes {
+		specs = append(specs, p.names.RequestsSpec(lane, p.cfg.Partitions))
+	}
+	topics := make([]kafka.Topic, len(specs))
+	for i, s := range specs {
+		topics[i] = kafka.Topic{Name: s.Name, Partitions: s.Partitions, Configs: s.Configs}
+	}
+	p.setReady(errors.New("starting"))
+	for {
+		err := func() (err error) {
+			ctx, cancel := context.WithTimeout(ctx, setupWait)
+			defer cancel()
+			if _, err = kafka.EnsureTopics(ctx, p.client, topics...); err != nil {
+				return err
+			}
+			h, err = p.findHome(ctx)
+			return err
+		}()
+		switch {
+		case ctx.Err() != nil:
+			return home{}, false
+		case err == nil:
+			return h, true
+		}
+		p.log.Warn("set up", "err", err)
+		p.setReady(fmt.Errorf("starting: %w", err))
+		pause(ctx, setupPause)
+	}
+}
+
+// beat is the one ticker of all runs: beats, repetitions, conflated progress and the ends
+// of leases. It stands still while there are none.
+func (p *Processor) beat(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.busy:
+		}
+		ticker := time.NewTicker(pulse)
+		for runs := p.snapshot(); len(runs) > 0; runs = p.snapshot() {
+			select {
+			case <-ctx.Done():
+				ticker.Stop()
+				return nil
+			case <-ticker.C:
+			}
+			now := time.Now()
+			for _, r := range runs {
+				r.tick(now)
+			}
+		}
+		ticker.Stop()
+	}
+}
+
+// met reports whether this worker was handed the dispatch before, and remembers it.
+func (p *Processor) met(jobID string, dispatch int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dispatch.meet(jobID + "/" + strconv.Itoa(dispatch))
+}
+
+func (p *Processor) add(r *run) {
+	p.mu.Lock()
+	p.runs[r.id] = r
+	p.mu.Unlock()
+	select {
+	case p.busy <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Processor) remove(r *run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.runs, r.id)
+	if len(p.runs) == 0 && p.emptied != nil {
+		close(p.emptied)
+		p.emptied = nil
+	}
+}
+
+func (p *Processor) run(id string) *run {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.runs[id]
+}
+
+func (p *Processor) snapshot() []*run {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	runs := make([]*run, 0, len(p.runs))
+	for _, r := range p.runs {
+		runs = append(runs, r)
+	}
+	return runs
+}
+
+// pause waits for d; it returns false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

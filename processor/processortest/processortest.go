@@ -1,0 +1,102 @@
+// Package processortest runs job handlers in tests, without Kafka and without a tracker:
+// the handler sees what a processor would show it, and the test sees the event that the
+// processor would append at the end.
+package processortest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/internal/bridge"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// Job is what the handler is given. Only Type is needed.
+type Job struct {
+	Type string
+	// Payload is encoded as JSON, unless it is a json.RawMessage, which is handed on untouched.
+	Payload any
+	// Attempt is 1 where it is not set, MaxAttempts 3.
+	Attempt     int
+	MaxAttempts int
+	Tenant      string
+	Subject     string
+	// Timeout bounds the handler's context; 0 does not.
+	Timeout job.Seconds
+}
+
+// Outcome is what the processor would have appended to the job's log.
+type Outcome struct {
+	// Event is event.Completed, event.Failed or event.Released.
+	Event event.Type
+	// Result is the result of a completed job.
+	Result json.RawMessage
+	// Failure is set for event.Failed.
+	Failure *event.Failure
+	// Progress holds every call, in order; a processor would have conflated them.
+	Progress []job.Progress
+}
+
+// Run registers handlers with a processor that never sees Kafka and runs one of them. To
+// see how a handler takes its context's end, cancel ctx with the cause a processor would
+// give: processor.ErrCancelled, processor.ErrShutdown.
+func Run(ctx context.Context, register func(*processor.Processor), j Job) (Outcome, error) {
+	p, err := processor.New(processor.Config{}, service.Env{
+		Log:     slog.New(slog.DiscardHandler),
+		Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	register(p)
+	payload, err := encode(j.Payload)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("encode payload: %w", err)
+	}
+	var (
+		mu       sync.Mutex // handlers may report from any goroutine
+		progress []job.Progress
+		highest  float64
+	)
+	e := bridge.Try(ctx, p, bridge.Call{
+		Request: topic.Request{
+			JobID: "test-job", Job: j.Type, Dispatch: 1, Attempt: max(j.Attempt, 1),
+			Tenant: j.Tenant, Subject: j.Subject,
+			Policy: job.Policy{Attempts: attempts(j.MaxAttempts), Timeout: j.Timeout},
+		},
+		Payload: payload,
+		Progress: func(p job.Progress) {
+			mu.Lock()
+			defer mu.Unlock()
+			highest = max(highest, p.Percent)
+			p.Percent = highest
+			progress = append(progress, p)
+		},
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	return Outcome{Event: e.Event, Result: e.Result, Failure: e.Failure, Progress: progress}, nil
+}
+
+func attempts(n int) int {
+	if n == 0 {
+		return 3
+	}
+	return n
+}
+
+func encode(payload any) ([]byte, error) {
+	if raw, ok := payload.(json.RawMessage); ok {
+		return raw, nil
+	}
+	return json.Marshal(payload)
+}

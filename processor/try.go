@@ -1,0 +1,29 @@
+package processor
+
+import (
+	"context"
+
+	"github.com/ackwire/ackwire/processor/internal/bridge"
+)
+
+func init() { bridge.Try = try }
+
+// try runs a handler without Kafka: no claim, no lease, no conflation.
+func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
+	proc, req := p.(*Processor), c.Request
+	if d := req.Policy.Timeout.Duration(); d > 0 {
+		timed, stop := context.WithTimeoutCause(ctx, d, ErrTimeout)
+		defer stop()
+		ctx = timed
+	}
+	runID := newRunID()
+	j := &Job{
+		ID: req.JobID, Type: req.Job, Attempt: req.Attempt, MaxAttempts: req.Policy.Attempts,
+		Dispatch: req.Dispatch, Run: runID, Tenant: req.Tenant, Subject: req.Subject,
+		Log:    proc.log.With("job", req.JobID, "run", runID, "attempt", req.Attempt),
+		report: c.Progress,
+	}
+	result, err := proc.handler(req.Job).call(ctx, j, c.Payload)
+	e := end(result, err, context.Cause(ctx), proc.cfg.ResultLimit)
+	return bridge.Ending{Event: e.event, Result: e.result, Failure: e.failure}
+}

@@ -1,0 +1,176 @@
+// Package event holds the records of the topic status: the facts that gateways,
+// workers and the tracker's timers append to a job's one log, and the orders that
+// the tracker sends to workers over the topic control.
+//
+// Events are JSON with "v":1, keyed by job ID. An event carries no time of its own:
+// its time is its record's timestamp, which the broker gives (LogAppendTime), so
+// that clocks of clients and workers do not matter.
+package event
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Version is the value of "v" in every event and order of this package.
+const Version = 1
+
+// Type says what happened.
+type Type string
+
+// The events. The comment names who appends each.
+const (
+	Accepted         Type = "accepted"         // gateway: the request is durable
+	Claimed          Type = "claimed"          // worker: a run takes the job
+	Beat             Type = "beat"             // worker: the run lives
+	Progress         Type = "progress"         // worker: the run came further
+	Completed        Type = "completed"        // worker: the run succeeded
+	Failed           Type = "failed"           // worker: the run failed
+	Released         Type = "released"         // worker: the run gives the job back, at no cost
+	LeaseExpired     Type = "leaseExpired"     // tracker: the run was not heard of for a lease
+	AttemptTimedOut  Type = "attemptTimedOut"  // tracker: the attempt took too long
+	Requeued         Type = "requeued"         // tracker: the next dispatch's request is durable
+	CancelRequested  Type = "cancelRequested"  // gateway: the owner wants the job to stop
+	CancelForced     Type = "cancelForced"     // tracker: the run did not stop in time
+	RetryRequested   Type = "retryRequested"   // gateway: the owner wants an ended job to run again
+	DeadlineExceeded Type = "deadlineExceeded" // tracker: the whole job took too long
+	Expired          Type = "expired"          // tracker: retention is over
+)
+
+// Types lists every event type.
+var Types = []Type{Accepted, Claimed, Beat, Progress, Completed, Failed, Released, LeaseExpired,
+	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired}
+
+// Position is where a record lies in Kafka.
+type Position struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+// Event is one record of the topic status. Which fields a type carries is fixed by
+// Validate and by the JSON Schema of the same name.
+type Event struct {
+	V     int    `json:"v"`
+	Type  Type   `json:"type"`
+	JobID string `json:"jobId"`
+
+	// Identity of the job: in accepted and claimed, so that either can create it.
+	Job         string      `json:"job,omitempty"` // job type
+	Tenant      string      `json:"tenant,omitempty"`
+	Subject     string      `json:"subject,omitempty"`
+	Lane        string      `json:"lane,omitempty"`
+	PayloadHash string      `json:"payloadHash,omitempty"` // "sha256:<hex>" over the RFC 8785 form
+	Policy      *job.Policy `json:"policy,omitempty"`
+	RunAt       *time.Time  `json:"runAt,omitempty"`
+	CallbackURL string      `json:"callbackUrl,omitempty"`
+
+	// Request is the request record: in accepted, claimed and requeued.
+	Request *Position `json:"request,omitempty"`
+
+	// Fencing: in every worker event and, as far as FOLD.md asks, in the tracker's.
+	Dispatch int    `json:"dispatch,omitempty"`
+	Run      string `json:"run,omitempty"`
+	Worker   string `json:"worker,omitempty"`
+	// Renewal is the offset of the renewal that a lease timer has seen: in leaseExpired.
+	Renewal *int64 `json:"renewal,omitempty"`
+	// Round names the round that an order of the owner, or a deadline, saw. It is 0 for
+	// a job that was never retried explicitly.
+	Round int `json:"round,omitempty"`
+
+	Progress  *job.Progress   `json:"progress,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"`
+	ResultURL string          `json:"resultUrl,omitempty"`
+	Error     *Failure        `json:"error,omitempty"`
+}
+
+// Failure is how a run failed.
+type Failure struct {
+	job.Error
+	// RetryAfter, when set, replaces the policy's backoff.
+	RetryAfter *job.Seconds `json:"retryAfter,omitempty"`
+}
+
+// ErrVersion is returned for an event of a version this package does not know.
+var ErrVersion = errors.New("unknown event version")
+
+// Decode reads one event and validates it. Unknown fields are ignored.
+func Decode(value []byte) (Event, error) {
+	var e Event
+	if err := json.Unmarshal(value, &e); err != nil {
+		return Event{}, fmt.Errorf("decode event: %w", err)
+	}
+	return e, e.Validate()
+}
+
+// Encode gives the bytes of e, with its version set.
+func Encode(e *Event) ([]byte, error) {
+	e.V = Version
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(e)
+}
+
+// Validate checks that e carries what its type needs.
+func (e *Event) Validate() error {
+	if e.V != Version {
+		return fmt.Errorf("%w %d", ErrVersion, e.V)
+	}
+	if e.JobID == "" {
+		return errors.New("event without jobId")
+	}
+	var missing []string
+	need := func(name string, ok bool) {
+		if !ok {
+			missing = append(missing, name)
+		}
+	}
+	run := func() {
+		need("dispatch", e.Dispatch > 0)
+		need("run", e.Run != "")
+	}
+	birth := func() {
+		need("job", e.Job != "")
+		need("tenant", e.Tenant != "")
+		need("payloadHash", e.PayloadHash != "")
+		need("policy", e.Policy != nil && e.Policy.Attempts > 0)
+		need("request", e.Request != nil)
+	}
+	switch e.Type {
+	case Accepted:
+		birth()
+	case Claimed:
+		birth()
+		run()
+		need("worker", e.Worker != "")
+	case Beat, Released, Completed, AttemptTimedOut:
+		run()
+	case Progress:
+		run()
+		need("progress", e.Progress != nil && e.Progress.Percent >= 0 && e.Progress.Percent <= 100)
+	case Failed:
+		run()
+		need("error", e.Error != nil && e.Error.Code != "")
+	case LeaseExpired:
+		run()
+		need("renewal", e.Renewal != nil)
+	case Requeued:
+		need("dispatch", e.Dispatch > 0)
+		need("request", e.Request != nil)
+	case CancelForced:
+		need("dispatch", e.Dispatch > 0)
+	case CancelRequested, RetryRequested, DeadlineExceeded, Expired:
+	default:
+		return fmt.Errorf("unknown event type %q", e.Type)
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("event %s without valid %v", e.Type, missing)
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package event
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// OrderType is what the tracker tells a run.
+type OrderType string
+
+const (
+	// Granted: the claim was taken; a run that waited may start.
+	Granted OrderType = "granted"
+	// Stop: the run holds nothing and never will; it ends without another word.
+	Stop OrderType = "stop"
+	// Quit: the job's owner wants it to stop; the handler's context ends and the run
+	// reports its outcome.
+	Quit OrderType = "quit"
+)
+
+// OrderTypes lists every order type.
+var OrderTypes = []OrderType{Granted, Stop, Quit}
+
+// Order is one record of the topic control, keyed by worker. Orders may be lost or
+// doubled; they are repeated whenever the run speaks again.
+type Order struct {
+	V        int       `json:"v"`
+	Type     OrderType `json:"type"`
+	JobID    string    `json:"jobId"`
+	Dispatch int       `json:"dispatch"`
+	Run      string    `json:"run"`
+	Worker   string    `json:"worker"`
+	// Reason, in stop, is why the fold refused the run: one of a fixed set of words.
+	Reason string `json:"reason,omitempty"`
+}
+
+// DecodeOrder reads one order. Unknown fields are ignored.
+func DecodeOrder(value []byte) (Order, error) {
+	var o Order
+	if err := json.Unmarshal(value, &o); err != nil {
+		return Order{}, fmt.Errorf("decode order: %w", err)
+	}
+	switch {
+	case o.V != Version:
+		return Order{}, fmt.Errorf("order: %w %d", ErrVersion, o.V)
+	case o.Type != Granted && o.Type != Stop && o.Type != Quit:
+		return Order{}, fmt.Errorf("unknown order type %q", o.Type)
+	case o.JobID == "" || o.Run == "":
+		return Order{}, errors.New("order without jobId or run")
+	}
+	return o, nil
+}
+
+// EncodeOrder gives the bytes of o, with its version set.
+func EncodeOrder(o Order) ([]byte, error) {
+	o.V = Version
+	return json.Marshal(o)
+}

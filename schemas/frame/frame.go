@@ -1,0 +1,211 @@
+// Package frame holds the JSON frames of the subprotocol ackwire.v1 and the bodies
+// of the HTTP API, which carry the same fields. One JSON object per text frame,
+// UTF-8. Durations are numbers of seconds, times RFC 3339, versions numbers.
+package frame
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/code"
+)
+
+// Protocol is the WebSocket subprotocol (RFC 6455 §1.9).
+const Protocol = "ackwire.v1"
+
+// BearerProtocolPrefix starts a subprotocol that carries a token, for browsers,
+// which cannot set headers on a WebSocket. The server never echoes it.
+const BearerProtocolPrefix = "ackwire.bearer."
+
+// Limits of the protocol, by default. See the limits in Welcome for what a server applies.
+const (
+	MaxFrameBytes        = 256 << 10
+	MaxInlineResultBytes = 64 << 10
+	MaxIDChars           = 64
+	MaxKeyChars          = 128
+	MaxSubscriptions     = 1000
+	MaxInFlightSubmits   = 64
+	MaxNesting           = 100
+)
+
+// Type is the value of "type" in a frame.
+type Type string
+
+// Frames that a client sends.
+const (
+	Auth        Type = "auth"
+	Submit      Type = "submit"
+	Subscribe   Type = "subscribe"
+	Unsubscribe Type = "unsubscribe"
+	Cancel      Type = "cancel"
+	Retry       Type = "retry"
+	Ping        Type = "ping"
+)
+
+// Frames that the server sends.
+const (
+	Welcome      Type = "welcome"
+	Ack          Type = "ack"
+	Subscribed   Type = "subscribed"
+	Unsubscribed Type = "unsubscribed"
+	Status       Type = "status"
+	Error        Type = "error"
+	Goaway       Type = "goaway"
+	Pong         Type = "pong"
+)
+
+// ClientFrame is any frame that a client sends. Which fields a type carries is fixed
+// by the JSON Schema of the same name.
+type ClientFrame struct {
+	Type Type `json:"type"`
+	// ID is the client's correlation ID, echoed in the answer; at most MaxIDChars.
+	ID string `json:"id,omitempty"`
+
+	Token string `json:"token,omitempty"` // auth
+
+	SubmitRequest // submit
+
+	// Jobs is a list of JobRef in subscribe and a list of job IDs in unsubscribe.
+	Jobs json.RawMessage `json:"jobs,omitempty"`
+	Mine bool            `json:"mine,omitempty"` // subscribe, unsubscribe
+
+	JobID string `json:"jobId,omitempty"` // cancel, retry
+}
+
+// SubmitRequest is what a submit frame and the body of POST /v1/jobs carry.
+type SubmitRequest struct {
+	// Job is the job type.
+	Job     string          `json:"job,omitempty"`
+	Payload json.RawMessage `json:"payload,omitempty"`
+	// Key is the idempotency key; at most MaxKeyChars.
+	Key   string     `json:"key,omitempty"`
+	RunAt *time.Time `json:"runAt,omitempty"`
+	// Timeout bounds one attempt, Deadline the whole job; seconds.
+	Timeout  *float64 `json:"timeout,omitempty"`
+	Deadline *float64 `json:"deadline,omitempty"`
+	// Watch, unless false, subscribes the socket to the job.
+	Watch       *bool  `json:"watch,omitempty"`
+	CallbackURL string `json:"callbackUrl,omitempty"`
+}
+
+// JobRef names a job to watch. Without After the state now is sent first; with it
+// only what is newer.
+type JobRef struct {
+	JobID string `json:"jobId"`
+	After *int64 `json:"after,omitempty"`
+}
+
+// WelcomeFrame opens a session.
+type WelcomeFrame struct {
+	Type       Type   `json:"type"`
+	ID         string `json:"id,omitempty"`
+	Connection string `json:"connection"`
+	Protocol   string `json:"protocol"`
+	// PingInterval is how often the server pings, in seconds.
+	PingInterval float64 `json:"pingInterval"`
+	Limits       Limits  `json:"limits"`
+}
+
+// Limits tells a client what this session may do.
+type Limits struct {
+	FrameBytes      int `json:"frameBytes"`
+	Subscriptions   int `json:"subscriptions"`
+	InFlightSubmits int `json:"inFlightSubmits"`
+}
+
+// AckFrame says that a submit (or cancel, retry) is durable. It is the first frame
+// that a client sees about a job. Over HTTP it is the body of 202, without type and id.
+type AckFrame struct {
+	Type      Type   `json:"type,omitempty"`
+	ID        string `json:"id,omitempty"`
+	JobID     string `json:"jobId"`
+	State     string `json:"state"`
+	StatusURL string `json:"statusUrl"`
+	Duplicate bool   `json:"duplicate,omitempty"`
+}
+
+// SubscribedFrame answers subscribe: per job its version now, or why not.
+type SubscribedFrame struct {
+	Type Type            `json:"type"`
+	ID   string          `json:"id,omitempty"`
+	Jobs []SubscribedJob `json:"jobs"`
+	Mine bool            `json:"mine,omitempty"`
+}
+
+// SubscribedJob carries either a version or an error.
+type SubscribedJob struct {
+	JobID   string    `json:"jobId"`
+	Version int64     `json:"version,omitempty"`
+	Error   code.Code `json:"error,omitempty"`
+}
+
+// UnsubscribedFrame answers unsubscribe.
+type UnsubscribedFrame struct {
+	Type Type     `json:"type"`
+	ID   string   `json:"id,omitempty"`
+	Jobs []string `json:"jobs"`
+	Mine bool     `json:"mine,omitempty"`
+}
+
+// StatusFrame carries a job's document. Versions of one job strictly rise on a subscription.
+type StatusFrame struct {
+	Type    Type            `json:"type"`
+	Version int64           `json:"version"`
+	Job     json.RawMessage `json:"job"`
+}
+
+// GoawayFrame asks the client to reconnect, after ReconnectAfter seconds.
+type GoawayFrame struct {
+	Type           Type    `json:"type"`
+	Reason         string  `json:"reason"`
+	ReconnectAfter float64 `json:"reconnectAfter"`
+}
+
+// PongFrame answers ping.
+type PongFrame struct {
+	Type Type   `json:"type"`
+	ID   string `json:"id,omitempty"`
+}
+
+// ErrorFrame tells what went wrong; over HTTP the same members are an RFC 9457
+// problem (application/problem+json), with "status" and without "type" and "id".
+type ErrorFrame struct {
+	Type Type   `json:"type,omitempty"`
+	ID   string `json:"id,omitempty"`
+	Problem
+}
+
+// Problem is the body of every error. Title is the code's own; Detail is for people.
+type Problem struct {
+	Code      code.Code `json:"code"`
+	Title     string    `json:"title"`
+	Status    int       `json:"status,omitempty"` // HTTP only
+	Detail    string    `json:"detail,omitempty"`
+	Retryable bool      `json:"retryable"`
+	// RetryAfter is in seconds.
+	RetryAfter float64 `json:"retryAfter,omitempty"`
+	// JobID is set when the problem concerns a job that may exist (indeterminate).
+	JobID  string       `json:"jobId,omitempty"`
+	Errors []FieldError `json:"errors,omitempty"`
+}
+
+// FieldError names one place of a payload that breaks its schema. Pointer is a JSON
+// Pointer (RFC 6901) into the payload.
+type FieldError struct {
+	Pointer string `json:"pointer"`
+	Detail  string `json:"detail"`
+}
+
+// NewProblem makes a problem of code c with its title and retryability.
+func NewProblem(c code.Code, detail string) Problem {
+	info := c.Info()
+	return Problem{Code: c, Title: info.Title, Detail: detail, Retryable: info.Retryable}
+}
+
+// Error implements error.
+func (p Problem) Error() string {
+	if p.Detail == "" {
+		return string(p.Code)
+	}
+	return string(p.Code) + ": " + p.Detail
+}

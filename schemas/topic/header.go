@@ -1,0 +1,40 @@
+package topic
+
+// Headers of a request record. The value is the payload, untouched. Headers that
+// start with ce_ are CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2).
+const (
+	HeaderSpecVersion = "ce_specversion" // "1.0"
+	HeaderID          = "ce_id"          // the job ID
+	HeaderSource      = "ce_source"      // CloudEventsSource
+	HeaderType        = "ce_type"        // the job type
+	HeaderTime        = "ce_time"        // when the gateway took it, RFC 3339
+	HeaderContentType = "content-type"   // "application/json"
+
+	HeaderVersion     = "ackwire-v"            // RequestVersion
+	HeaderDispatch    = "ackwire-dispatch"     // decimal, 1 for the first
+	HeaderAttempt     = "ackwire-attempt"      // decimal, 1 for the first
+	HeaderTenant      = "ackwire-tenant"       //
+	HeaderSubject     = "ackwire-subject"      // absent when the token has none
+	HeaderPolicy      = "ackwire-policy"       // job.Policy as JSON
+	HeaderPayloadHash = "ackwire-payload-hash" // as in the accepted event
+	HeaderRunAt       = "ackwire-run-at"       // RFC 3339; only in the topic deferred
+	HeaderLane        = "ackwire-lane"         // the lane the job runs on
+	HeaderCallbackURL = "ackwire-callback-url" // absent when there is none
+	HeaderTraceparent = "traceparent"          // W3C Trace Context
+)
+
+// Headers that a dead letter carries beside the original record's own.
+const (
+	HeaderDeadReason    = "ackwire-dead-reason"    // one word of a fixed set
+	HeaderDeadDetail    = "ackwire-dead-detail"    // for people
+	HeaderDeadTopic     = "ackwire-dead-topic"     // where the record lay
+	HeaderDeadPartition = "ackwire-dead-partition" //
+	HeaderDeadOffset    = "ackwire-dead-offset"    //
+	HeaderDeadBy        = "ackwire-dead-by"        // the service that met it
+)
+
+// RequestVersion is the value of HeaderVersion.
+const RequestVersion = "1"
+
+// CloudEventsSource is the value of HeaderSource.
+const CloudEventsSource = "/ackwire/gateway"

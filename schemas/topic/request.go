@@ -1,0 +1,131 @@
+package topic
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Header is one header of a Kafka record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Request is what the headers of a request record say. The record's key is the job ID and
+// its value the payload, untouched.
+type Request struct {
+	JobID       string
+	Job         string // job type
+	Lane        string
+	Dispatch    int
+	Attempt     int
+	Tenant      string
+	Subject     string
+	PayloadHash string
+	Policy      job.Policy
+	Time        time.Time
+	RunAt       *time.Time
+	CallbackURL string
+	Traceparent string
+}
+
+// Headers gives the record headers of r.
+func (r *Request) Headers() ([]Header, error) {
+	policy, err := json.Marshal(r.Policy)
+	if err != nil {
+		return nil, err
+	}
+	h := make([]Header, 0, 18)
+	add := func(key, value string) { h = append(h, Header{key, []byte(value)}) }
+	optional := func(key, value string) {
+		if value != "" {
+			add(key, value)
+		}
+	}
+	add(HeaderSpecVersion, "1.0")
+	add(HeaderID, r.JobID)
+	add(HeaderSource, CloudEventsSource)
+	add(HeaderType, r.Job)
+	add(HeaderTime, r.Time.UTC().Format(time.RFC3339Nano))
+	add(HeaderContentType, "application/json")
+	add(HeaderVersion, RequestVersion)
+	add(HeaderLane, r.Lane)
+	add(HeaderDispatch, strconv.Itoa(r.Dispatch))
+	add(HeaderAttempt, strconv.Itoa(r.Attempt))
+	add(HeaderTenant, r.Tenant)
+	optional(HeaderSubject, r.Subject)
+	add(HeaderPolicy, string(policy))
+	add(HeaderPayloadHash, r.PayloadHash)
+	optional(HeaderCallbackURL, r.CallbackURL)
+	optional(HeaderTraceparent, r.Traceparent)
+	if r.RunAt != nil {
+		add(HeaderRunAt, r.RunAt.UTC().Format(time.RFC3339Nano))
+	}
+	return h, nil
+}
+
+// ParseRequest reads the headers of a request record with the given key. Unknown headers
+// are ignored; of a doubled one the last counts. The error says what is missing or broken.
+func ParseRequest(key string, headers []Header) (Request, error) {
+	values := make(map[string]string, len(headers))
+	for _, h := range headers {
+		values[h.Key] = string(h.Value)
+	}
+	var problems []error
+	text := func(name string) string {
+		v := values[name]
+		if v == "" {
+			problems = append(problems, fmt.Errorf("header %s is missing", name))
+		}
+		return v
+	}
+	number := func(name string) int {
+		n, err := strconv.Atoi(text(name))
+		if err != nil || n < 1 {
+			problems = append(problems, fmt.Errorf("header %s is not a positive number", name))
+		}
+		return n
+	}
+	instant := func(name string) (t time.Time) {
+		if v := values[name]; v != "" {
+			var err error
+			if t, err = time.Parse(time.RFC3339Nano, v); err != nil {
+				problems = append(problems, fmt.Errorf("header %s is not an RFC 3339 time", name))
+			}
+		}
+		return t
+	}
+	if v := text(HeaderVersion); v != "" && v != RequestVersion {
+		return Request{}, fmt.Errorf("unknown request version %q", v)
+	}
+	r := Request{
+		JobID:       text(HeaderID),
+		Job:         text(HeaderType),
+		Lane:        values[HeaderLane],
+		Dispatch:    number(HeaderDispatch),
+		Attempt:     number(HeaderAttempt),
+		Tenant:      text(HeaderTenant),
+		Subject:     values[HeaderSubject],
+		PayloadHash: text(HeaderPayloadHash),
+		Time:        instant(HeaderTime),
+		CallbackURL: values[HeaderCallbackURL],
+		Traceparent: values[HeaderTraceparent],
+	}
+	if key != r.JobID {
+		problems = append(problems, errors.New("record key is not the job ID in header "+HeaderID))
+	}
+	if err := json.Unmarshal([]byte(text(HeaderPolicy)), &r.Policy); err != nil {
+		problems = append(problems, fmt.Errorf("header %s: %w", HeaderPolicy, err))
+	} else if r.Policy.Attempts < 1 {
+		problems = append(problems, fmt.Errorf("header %s: attempts is below 1", HeaderPolicy))
+	}
+	if at := instant(HeaderRunAt); !at.IsZero() {
+		r.RunAt = &at
+	}
+	return r, errors.Join(problems...)
+}

@@ -1,0 +1,65 @@
+package topic
+
+import (
+	"maps"
+	"strconv"
+	"time"
+)
+
+// Spec is how a topic is made when it does not exist. Existing topics are left as they are.
+type Spec struct {
+	Name       string
+	Partitions int32
+	Configs    map[string]string
+}
+
+// DefaultPartitions is the partition count of status (and view, which must have the
+// same), of each lane's requests and of control.
+const DefaultPartitions = 12
+
+// How long the log is kept. Requests and status must be kept at least as long as the
+// longest job lives from its start to its expiry, deferred as long as the longest schedule.
+const (
+	logRetention      = 8 * 24 * time.Hour
+	deferredRetention = 45 * 24 * time.Hour
+	controlRetention  = time.Hour
+	deadRetention     = 30 * 24 * time.Hour
+)
+
+// The broker's clock is the log's clock: see package event.
+var appendTime = map[string]string{"message.timestamp.type": "LogAppendTime"}
+
+func keep(d time.Duration, more map[string]string) map[string]string {
+	configs := map[string]string{
+		"cleanup.policy": "delete",
+		"retention.ms":   strconv.FormatInt(d.Milliseconds(), 10),
+	}
+	maps.Copy(configs, more)
+	return configs
+}
+
+// RequestsSpec is the topic of a lane's requests.
+func (n Names) RequestsSpec(lane string, partitions int32) Spec {
+	return Spec{n.Requests(lane), partitions, keep(logRetention, nil)}
+}
+
+// DeferredSpec is the topic deferred.
+func (n Names) DeferredSpec(partitions int32) Spec {
+	return Spec{n.Deferred(), partitions, keep(deferredRetention, nil)}
+}
+
+// StatusSpec is the topic status. It must never be compacted: compaction keeps the last
+// record, not the right one, so a zombie's late write would win.
+func (n Names) StatusSpec(partitions int32) Spec {
+	return Spec{n.Status(), partitions, keep(logRetention, appendTime)}
+}
+
+// ControlSpec is the topic control.
+func (n Names) ControlSpec(partitions int32) Spec {
+	return Spec{n.Control(), partitions, keep(controlRetention, nil)}
+}
+
+// DeadSpec is the topic dead.
+func (n Names) DeadSpec() Spec {
+	return Spec{n.Dead(), 1, keep(deadRetention, nil)}
+}

@@ -1,0 +1,236 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/tracker/shard"
+	"github.com/ackwire/ackwire/tracker/watch"
+)
+
+// Bounds of what callers may ask.
+const (
+	maxIDChars     = 64
+	maxBacklog     = 10_000 // answers to adds that a stream's reader has not taken
+	answerMargin   = 50 * time.Millisecond
+	defaultTimeout = 10 * time.Second
+)
+
+// api serves the tracker's API from the shards that this instance owns.
+type api struct {
+	mu         sync.RWMutex // guards all below
+	partitions int32
+	shards     map[int32]*shard.Shard
+}
+
+func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}} }
+
+func (a *api) setPartitions(n int32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.partitions = n
+}
+
+// set makes s, or nobody, the owner of a partition.
+func (a *api) set(p int32, s *shard.Shard) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s == nil {
+		delete(a.shards, p)
+	} else {
+		a.shards[p] = s
+	}
+}
+
+func (a *api) ready() error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for p, s := range a.shards {
+		if !s.Ready() {
+			return fmt.Errorf("partition %d is being restored, at offset %d", p, s.Position())
+		}
+	}
+	return nil
+}
+
+// owner returns the shard that owns the job; nil when it is not ours.
+func (a *api) owner(jobID string) *shard.Shard {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.partitions == 0 {
+		return nil
+	}
+	return a.shards[kafka.Partition(jobID, a.partitions)]
+}
+
+func (a *api) owned() []*shard.Shard {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	all := make([]*shard.Shard, 0, len(a.shards))
+	for _, s := range a.shards {
+		all = append(all, s)
+	}
+	return all
+}
+
+func checkJob(jobID, tenant string) error {
+	if jobID == "" || len(jobID) > maxIDChars || tenant == "" {
+		return connect.NewError(connect.CodeInvalidArgument, errors.New("job_id or tenant is missing or too long"))
+	}
+	return nil
+}
+
+// apiError gives a shard's error its code.
+func apiError(err error) error {
+	switch {
+	case errors.Is(err, shard.ErrNotFound):
+		return connect.NewError(connect.CodeNotFound, err)
+	case errors.Is(err, shard.ErrNotOwner):
+		return connect.NewError(connect.CodeFailedPrecondition, err)
+	case errors.Is(err, shard.ErrNotReady), errors.Is(err, shard.ErrOverloaded):
+		return connect.NewError(connect.CodeUnavailable, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	case errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, err)
+	default:
+		return connect.NewError(connect.CodeInternal, err)
+	}
+}
+
+// Get implements trackerpbconnect.TrackerHandler.
+func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest]) (*connect.Response[trackerpb.GetResponse], error) {
+	m := req.Msg
+	if err := checkJob(m.JobId, m.Tenant); err != nil {
+		return nil, err
+	}
+	s := a.owner(m.JobId)
+	if s == nil {
+		return nil, apiError(shard.ErrNotOwner)
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	q := shard.Query{JobID: m.JobId, Tenant: m.Tenant, MinVersion: m.MinVersion, After: m.After, UntilTerminal: m.UntilTerminal}
+	snap, err := a.wait(ctx, s, q)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return connect.NewResponse(&trackerpb.GetResponse{
+		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash,
+	}), nil
+}
+
+// wait answers a long poll a little before the deadline with what there is by then.
+func (a *api) wait(ctx context.Context, s *shard.Shard, q shard.Query) (shard.Snapshot, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok || q.After == 0 && !q.UntilTerminal {
+		return s.Get(ctx, q)
+	}
+	poll, cancel := context.WithDeadline(ctx, deadline.Add(-min(answerMargin, time.Until(deadline)/2)))
+	defer cancel()
+	snap, err := s.Get(poll, q)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		q.After, q.UntilTerminal = 0, false
+		return s.Get(ctx, q)
+	}
+	return snap, err
+}
+
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, defaultTimeout)
+}
+
+// Reserve implements trackerpbconnect.TrackerHandler.
+func (a *api) Reserve(ctx context.Context, req *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error) {
+	m := req.Msg
+	if err := checkJob(m.JobId, m.Tenant); err != nil {
+		return nil, err
+	}
+	s := a.owner(m.JobId)
+	if s == nil {
+		return nil, apiError(shard.ErrNotOwner)
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := s.Reserve(ctx, m.JobId, m.Tenant, m.Holder)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return connect.NewResponse(&trackerpb.ReserveResponse{
+		Reserved: r.Held, Job: r.Job.Job, PayloadHash: r.Job.PayloadHash,
+	}), nil
+}
+
+func position(p event.Position) *trackerpb.Position {
+	return &trackerpb.Position{Topic: p.Topic, Partition: p.Partition, Offset: p.Offset}
+}
+
+// Watch implements trackerpbconnect.TrackerHandler. This goroutine sends; a second one,
+// which ends with the stream's context, receives.
+func (a *api) Watch(ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {
+	ctx, cancel := context.WithCancel(ctx)
+	stream := watch.NewStream()
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		defer cancel()
+		a.receive(ctx, bidi, stream)
+	}()
+	var err error
+	for err == nil {
+		var response *trackerpb.WatchResponse
+		if response, err = stream.Next(ctx); err == nil {
+			err = bidi.Send(response)
+		}
+	}
+	cancel()
+	stream.Close()
+	for _, s := range a.owned() {
+		s.Leave(stream)
+	}
+	// Receive ends when the handler returns and not before; it only touches the stream,
+	// which is closed.
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (a *api) receive(ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse], stream *watch.Stream) {
+	for ctx.Err() == nil {
+		m, err := bidi.Receive()
+		if err != nil {
+			return
+		}
+		for _, add := range m.Add {
+			if checkJob(add.JobId, add.Tenant) != nil {
+				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Outcome: trackerpb.Watched_NOT_FOUND})
+				continue
+			}
+			if s := a.owner(add.JobId); s != nil {
+				s.Watch(ctx, stream, add)
+			} else {
+				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Outcome: trackerpb.Watched_NOT_OWNER})
+			}
+		}
+		for _, id := range m.Remove {
+			if s := a.owner(id); s != nil {
+				s.Unwatch(ctx, stream, id)
+			}
+		}
+		if !stream.Room(ctx, maxBacklog) {
+			return
+		}
+	}
+}

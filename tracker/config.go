@@ -1,0 +1,55 @@
+// Package tracker is the service that knows the truth about every job: it folds the topic
+// status, keeps timers, and answers gateways. See DESIGN.md.
+package tracker
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// Config is what a tracker needs to know.
+type Config struct {
+	Kafka       kafka.Config `embed:""`
+	TopicPrefix string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
+	Partitions  int32        `help:"Partitions of topics that do not exist yet." default:"12"`
+	Listen      string       `name:"tracker-listen" help:"Address of the tracker's API." default:"127.0.0.1:8090"`
+	Advertise   string       `name:"tracker-advertise" help:"host:port at which gateways reach this tracker; by default the address it listens at." placeholder:"HOST:PORT"`
+	Data        string       `help:"Folder of the local state; it can be rebuilt from the log." default:"data/tracker"`
+
+	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"After this long without a sign of life another tracker takes over." default:"10s"`
+
+	// FS is where Data lies; nil is the operating system's. Simulations hand in their own.
+	FS vfs.FS `kong:"-"`
+}
+
+// Validate joins all problems of the configuration.
+func (c Config) Validate() error {
+	var problems []error
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	problems = append(problems, c.Kafka.Validate(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	if c.Partitions < 1 || c.Partitions > 10_000 {
+		problem("partitions must be between 1 and 10000, not %d", c.Partitions)
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		problem("tracker-listen: %w", err)
+	}
+	if c.Advertise != "" {
+		if host, _, err := net.SplitHostPort(c.Advertise); err != nil || host == "" {
+			problem("tracker-advertise must be host:port, not %q", c.Advertise)
+		}
+	}
+	if c.Data == "" {
+		problem("data must name a folder")
+	}
+	if c.SessionTimeout < 6*time.Second || c.SessionTimeout > 5*time.Minute {
+		problem("tracker-session-timeout must be between 6s and 5m (the broker's bounds), not %s", c.SessionTimeout)
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,144 @@
+// Package fetch reads single records by their position: the payload of a job, kept by the
+// topic of its request and read again for each later attempt.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/ackwire/ackwire/schemas/event"
+)
+
+// ErrGone means that the log no longer holds the record: retention was too short.
+var ErrGone = errors.New("record is no longer in its topic")
+
+const (
+	fetchMaxWait  = 100 * time.Millisecond
+	fetchMaxBytes = 2 << 20 // one batch is always returned whole, however large
+	// lastNamedFetch is the last version of Fetch that names topics instead of their IDs.
+	lastNamedFetch = 12
+)
+
+// Options must be among the options of the client that is given to New.
+func Options() []kgo.Opt {
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(int16(kmsg.Fetch), lastNamedFetch)
+	return []kgo.Opt{kgo.MaxVersions(versions)}
+}
+
+// Fetcher reads single records. It may be used from any goroutine.
+type Fetcher struct {
+	cl *kgo.Client
+
+	mu      sync.Mutex // guards leaders
+	leaders map[topicPartition]int32
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// New returns a fetcher on a client of its own.
+func New(cl *kgo.Client) *Fetcher {
+	return &Fetcher{cl: cl, leaders: map[topicPartition]int32{}}
+}
+
+// Record reads the record at pos. Errors other than ErrGone are worth another try.
+func (f *Fetcher) Record(ctx context.Context, pos event.Position) (*kgo.Record, error) {
+	rec, err := f.record(ctx, pos)
+	if err != nil {
+		f.forget(pos)
+		return nil, fmt.Errorf("fetch %s[%d]@%d: %w", pos.Topic, pos.Partition, pos.Offset, err)
+	}
+	return rec, nil
+}
+
+func (f *Fetcher) record(ctx context.Context, pos event.Position) (*kgo.Record, error) {
+	leader, err := f.leader(ctx, pos)
+	if err != nil {
+		return nil, err
+	}
+	partition := kmsg.NewFetchRequestTopicPartition()
+	partition.Partition = pos.Partition
+	partition.FetchOffset = pos.Offset
+	partition.CurrentLeaderEpoch = -1
+	partition.PartitionMaxBytes = fetchMaxBytes
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic = pos.Topic
+	topic.Partitions = append(topic.Partitions, partition)
+	req := kmsg.NewPtrFetchRequest()
+	req.ReplicaID = -1
+	req.MaxWaitMillis = int32(fetchMaxWait.Milliseconds())
+	req.MinBytes = 1
+	req.MaxBytes = fetchMaxBytes
+	req.SessionEpoch = -1
+	req.Topics = append(req.Topics, topic)
+
+	answer, err := req.RequestWith(ctx, f.cl.Broker(int(leader)))
+	if err != nil {
+		return nil, err
+	}
+	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
+		return nil, err
+	}
+	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		return nil, errors.New("broker answered for another partition")
+	}
+	got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: pos.Offset, Topic: pos.Topic, Partition: pos.Partition,
+	}, &answer.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
+	if errors.Is(got.Err, kerr.OffsetOutOfRange) {
+		return nil, ErrGone
+	}
+	if got.Err != nil {
+		return nil, got.Err
+	}
+	if len(got.Records) == 0 {
+		return nil, errors.New("broker returned no record")
+	}
+	if rec := got.Records[0]; rec.Offset == pos.Offset {
+		return rec, nil
+	}
+	return nil, ErrGone
+}
+
+func (f *Fetcher) leader(ctx context.Context, pos event.Position) (int32, error) {
+	key := topicPartition{pos.Topic, pos.Partition}
+	f.mu.Lock()
+	leader, ok := f.leaders[key]
+	f.mu.Unlock()
+	if ok {
+		return leader, nil
+	}
+	topics, err := kadm.NewClient(f.cl).ListTopics(ctx, pos.Topic)
+	if err != nil {
+		return 0, err
+	}
+	detail, ok := topics[pos.Topic].Partitions[pos.Partition]
+	if !ok {
+		return 0, kerr.UnknownTopicOrPartition
+	}
+	if detail.Err != nil {
+		return 0, detail.Err
+	}
+	f.mu.Lock()
+	f.leaders[key] = detail.Leader
+	f.mu.Unlock()
+	return detail.Leader, nil
+}
+
+func (f *Fetcher) forget(pos event.Position) {
+	f.mu.Lock()
+	delete(f.leaders, topicPartition{pos.Topic, pos.Partition})
+	f.mu.Unlock()
+}

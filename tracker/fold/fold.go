@@ -1,0 +1,413 @@
+package fold
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Meta is what the log says of an event beside its value.
+type Meta struct {
+	Offset int64
+	// Time is the record's timestamp: the broker's clock, the only one that counts.
+	Time time.Time
+}
+
+// Result is what an event did.
+type Result struct {
+	// Job is the job afterwards: the one given in when nothing changed, nil when the job
+	// is unknown or was removed.
+	Job *Job
+	// Changed reports whether the event was taken.
+	Changed bool
+	// Reason says why not.
+	Reason Reason
+	// Orders are for workers. They may be lost or doubled: they are repeated whenever the
+	// run speaks again.
+	Orders []event.Order
+}
+
+// Reason is why an event changed nothing.
+type Reason string
+
+// The reasons.
+const (
+	Taken          Reason = ""
+	Old            Reason = "old"             // folded before: the offset is below the job's version
+	Duplicate      Reason = "duplicate"       // accepted: the job is known, with the same payload
+	Conflict       Reason = "conflict"        // accepted: the job is known, with another payload
+	UnknownJob     Reason = "unknown_job"     // no job of that ID
+	Ended          Reason = "ended"           // the job is in a terminal state
+	NotEnded       Reason = "not_ended"       // the job is not in a terminal state
+	NotHeld        Reason = "not_held"        // no run holds the job, or it does not wait for this event
+	WrongRun       Reason = "wrong_run"       // another run holds the job
+	OldDispatch    Reason = "old_dispatch"    // the job was handed out anew since
+	FutureDispatch Reason = "future_dispatch" // above the job's own: the log has lost records
+	WrongRequest   Reason = "wrong_request"   // a claim from a request that the job does not name
+	StaleRenewal   Reason = "stale_renewal"   // the lease was renewed since
+	WrongRound     Reason = "wrong_round"     // an order that saw an earlier round
+	NotRequested   Reason = "not_requested"   // cancelForced without a cancelRequested
+	NotDue         Reason = "not_due"         // expired before the retention is over
+)
+
+// Reasons lists every reason for which an event changes nothing.
+var Reasons = []Reason{Old, Duplicate, Conflict, UnknownJob, Ended, NotEnded, NotHeld, WrongRun,
+	OldDispatch, FutureDispatch, WrongRequest, StaleRenewal, WrongRound, NotRequested, NotDue}
+
+// step is one event on its way through the fold.
+type step struct {
+	old  *Job         // what the log said before; nil is unknown
+	e    *event.Event // valid
+	at   Meta
+	next *Job // a copy of old, set by change
+}
+
+// Fold applies e, which must be valid, to j, which is nil while the job is unknown.
+func Fold(j *Job, e *event.Event, at Meta) Result {
+	at.Time = at.Time.UTC().Truncate(time.Millisecond)
+	if j != nil && at.Offset < j.Version {
+		return Result{Job: j, Reason: Old}
+	}
+	s := step{old: j, e: e, at: at}
+	switch e.Type {
+	case event.Accepted:
+		return s.accepted()
+	case event.Claimed:
+		return s.claimed()
+	case event.Beat, event.Progress:
+		return s.renewed()
+	case event.Completed:
+		return s.completed()
+	case event.Failed:
+		return s.failed(e.Error)
+	case event.Released:
+		return s.released()
+	case event.LeaseExpired:
+		return s.leaseExpired()
+	case event.AttemptTimedOut:
+		return s.attemptTimedOut()
+	case event.Requeued:
+		return s.requeued()
+	case event.CancelRequested:
+		return s.cancelRequested()
+	case event.CancelForced:
+		return s.cancelForced()
+	case event.RetryRequested:
+		return s.retryRequested()
+	case event.DeadlineExceeded:
+		return s.deadlineExceeded()
+	case event.Expired:
+		return s.expired()
+	}
+	panic(fmt.Sprintf("fold: event type %q was not validated", e.Type))
+}
+
+// change returns the copy of the job that the event may write to.
+func (s *step) change() *Job {
+	c := *s.old
+	s.next = &c
+	return s.next
+}
+
+// took ends a step that changed the job.
+func (s *step) took(orders ...event.Order) Result {
+	s.next.Version = s.at.Offset + 1
+	s.next.Doc.UpdatedAt = s.at.Time
+	return Result{Job: s.next, Changed: true, Orders: orders}
+}
+
+func (s *step) refuse(r Reason, orders ...event.Order) Result {
+	return Result{Job: s.old, Reason: r, Orders: orders}
+}
+
+// order is for the run that wrote the event.
+func (s *step) order(t event.OrderType, r Reason) event.Order {
+	return event.Order{Type: t, JobID: s.e.JobID, Dispatch: s.e.Dispatch, Run: s.e.Run, Worker: s.e.Worker, Reason: string(r)}
+}
+
+// orderHolder is for the run that holds, or held, the lease; its reason is the event.
+func (s *step) orderHolder(t event.OrderType) []event.Order {
+	if s.old.Run == "" {
+		return nil
+	}
+	return []event.Order{{Type: t, JobID: s.e.JobID, Dispatch: s.old.Dispatch, Run: s.old.Run, Worker: s.old.Worker, Reason: string(s.e.Type)}}
+}
+
+// accepted: the job's request is durable.
+func (s *step) accepted() Result {
+	switch {
+	case s.old == nil:
+		s.next = born(s.e, s.at.Time)
+		s.next.Accepted = true
+		if s.e.RunAt != nil && s.e.RunAt.After(s.at.Time) {
+			s.next.Doc.State = job.Scheduled
+			s.next.Request = nil // what waits in deferred is not handed out yet
+		}
+		if s.e.RunAt != nil {
+			runAt := s.e.RunAt.UTC()
+			s.next.Doc.RunAt = &runAt
+		}
+		return s.took()
+	case !s.old.Accepted && s.old.Source == *s.e.Request:
+		// Born by a claim from this very request: only the knowledge that it was accepted
+		// was missing, for claims carry all else.
+		s.change().Accepted = true
+		return s.took()
+	case s.old.PayloadHash == s.e.PayloadHash:
+		return s.refuse(Duplicate)
+	default:
+		return s.refuse(Conflict)
+	}
+}
+
+// claimed: a run takes the job. One run at most ever wins a dispatch.
+func (s *step) claimed() Result {
+	granted := s.order(event.Granted, Taken)
+	j := s.old
+	switch {
+	case j == nil && s.e.Dispatch == 1:
+		// The claim overtook accepted, which is late or lost.
+		s.next = born(s.e, s.at.Time)
+		s.next.start(s.e, s.at)
+		return s.took(granted)
+	case j == nil:
+		// A later dispatch of a job that has expired, or of a log that has lost records.
+		return s.refuse(UnknownJob, s.order(event.Stop, UnknownJob))
+	case j.holds(s.e):
+		// The same run says it again: its ack was lost, or it waits for granted.
+		s.change().Renewal = s.at.Offset
+		if j.Doc.CancelRequested {
+			return s.took(granted, s.order(event.Quit, Taken))
+		}
+		return s.took(granted)
+	}
+	waiting := j.Doc.State == job.Pending || j.Doc.State == job.Queued || j.Doc.State == job.Retrying
+	if waiting && s.e.Dispatch == j.Dispatch && (j.Request == nil || *j.Request == *s.e.Request) {
+		s.change().start(s.e, s.at)
+		return s.took(granted)
+	}
+	r := s.notHeld()
+	if waiting && s.e.Dispatch == j.Dispatch {
+		r = WrongRequest
+	}
+	return s.refuse(r, s.order(event.Stop, r))
+}
+
+// renewed: the run that holds the lease lives, and may have come further.
+func (s *step) renewed() Result {
+	if !s.old.holds(s.e) {
+		return s.stray()
+	}
+	j := s.change()
+	j.Renewal = s.at.Offset
+	if p := s.e.Progress; p != nil {
+		was := j.Doc.Progress
+		now := *p
+		if was != nil {
+			now.Percent = max(now.Percent, was.Percent)
+		}
+		j.Doc.Progress = &now
+	}
+	if j.Doc.CancelRequested {
+		return s.took(s.order(event.Quit, Taken))
+	}
+	return s.took()
+}
+
+func (s *step) completed() Result {
+	if !s.old.holds(s.e) {
+		return s.stray()
+	}
+	j := s.change()
+	j.end(job.Completed, s.at.Time)
+	j.Doc.Result, j.Doc.ResultURL = s.e.Result, s.e.ResultURL
+	j.Doc.Error = nil
+	return s.took()
+}
+
+// failed ends the attempt: a worker's failure, a lease that ran out or a timeout.
+func (s *step) failed(f *event.Failure, orders ...event.Order) Result {
+	if !s.old.holds(s.e) {
+		return s.stray()
+	}
+	j := s.change()
+	j.Doc.Error = &f.Error
+	switch {
+	case j.Doc.CancelRequested:
+		j.end(job.Cancelled, s.at.Time)
+	case !f.Retryable || j.Doc.Attempt >= j.Doc.MaxAttempts:
+		j.end(job.Failed, s.at.Time)
+	default:
+		due := s.at.Time.Add(backoff(j))
+		if f.RetryAfter != nil {
+			due = s.at.Time.Add(f.RetryAfter.Duration())
+		}
+		j.handOut(due)
+		j.Doc.Attempt++
+	}
+	return s.took(orders...)
+}
+
+// released: the run gives the job back. The next dispatch is due at once, at no cost.
+func (s *step) released() Result {
+	if !s.old.holds(s.e) {
+		return s.stray()
+	}
+	j := s.change()
+	if j.Doc.CancelRequested {
+		j.end(job.Cancelled, s.at.Time)
+	} else {
+		j.handOut(s.at.Time)
+	}
+	return s.took()
+}
+
+func (s *step) leaseExpired() Result {
+	switch {
+	case !s.old.holds(s.e):
+		return s.refuse(s.notHeld())
+	case *s.e.Renewal != s.old.Renewal:
+		return s.refuse(StaleRenewal)
+	}
+	lost := &event.Failure{Error: job.Error{Code: job.CodeWorkerLost, Retryable: true,
+		Message: "the worker was not heard of for a lease"}}
+	return s.failed(lost, s.orderHolder(event.Stop)...)
+}
+
+// attemptTimedOut differs from leaseExpired in that a renewal does not save the attempt.
+func (s *step) attemptTimedOut() Result {
+	if !s.old.holds(s.e) {
+		return s.refuse(s.notHeld())
+	}
+	late := &event.Failure{Error: job.Error{Code: job.CodeTimeout, Retryable: true,
+		Message: "the attempt took longer than its timeout"}}
+	return s.failed(late, s.orderHolder(event.Stop)...)
+}
+
+// requeued: the request of this dispatch is durable.
+func (s *step) requeued() Result {
+	j := s.old
+	waits := j != nil && (j.Doc.State == job.Retrying || j.Doc.State == job.Scheduled)
+	if !waits || s.e.Dispatch != j.Dispatch {
+		return s.refuse(s.notHeld())
+	}
+	j = s.change()
+	j.Doc.State = job.Pending
+	j.Doc.RetryAt = nil
+	j.Request = s.e.Request
+	return s.took()
+}
+
+func (s *step) cancelRequested() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case j.Ended():
+		return s.refuse(Ended)
+	case s.e.Round != j.Round:
+		return s.refuse(WrongRound)
+	}
+	j := s.change()
+	if j.Doc.State != job.Processing {
+		j.end(job.Cancelled, s.at.Time)
+		return s.took()
+	}
+	if !j.Doc.CancelRequested {
+		j.Doc.CancelRequested = true
+		j.CancelAt = &s.at.Time
+	}
+	return s.took(s.orderHolder(event.Quit)...)
+}
+
+func (s *step) cancelForced() Result {
+	switch j := s.old; {
+	case j == nil || j.Doc.State != job.Processing || s.e.Dispatch != j.Dispatch:
+		return s.refuse(s.notHeld())
+	case !j.Doc.CancelRequested:
+		return s.refuse(NotRequested)
+	}
+	stop := s.orderHolder(event.Stop)
+	s.change().end(job.Cancelled, s.at.Time)
+	return s.took(stop...)
+}
+
+// retryRequested opens an ended job again, with a new budget of attempts.
+func (s *step) retryRequested() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case !j.Ended():
+		return s.refuse(NotEnded)
+	case s.e.Round != j.Round:
+		return s.refuse(WrongRound)
+	}
+	j := s.change()
+	j.handOut(s.at.Time)
+	j.Round++
+	j.RoundAt = s.at.Time
+	j.Doc.Attempt++
+	j.Doc.MaxAttempts = j.Doc.Attempt + j.Policy.Attempts - 1
+	j.Doc.CancelRequested = false
+	j.Doc.FinishedAt, j.Doc.StartedAt = nil, nil
+	j.Doc.Result, j.Doc.ResultURL = nil, ""
+	j.Doc.Error, j.Doc.Progress = nil, nil
+	return s.took()
+}
+
+func (s *step) deadlineExceeded() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case j.Ended():
+		return s.refuse(Ended)
+	case s.e.Round != j.Round:
+		return s.refuse(WrongRound)
+	}
+	stop := s.orderHolder(event.Stop)
+	j := s.change()
+	j.Doc.Error = &job.Error{Code: job.CodeDeadlineExceeded, Message: "the job took longer than its deadline"}
+	j.end(job.Failed, s.at.Time)
+	return s.took(stop...)
+}
+
+// expired removes a job whose retention is over.
+func (s *step) expired() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case !j.Ended():
+		return s.refuse(NotEnded)
+	case s.e.Round != j.Round:
+		return s.refuse(WrongRound)
+	case s.at.Time.Before(ExpiresAt(j)):
+		return s.refuse(NotDue)
+	}
+	return Result{Changed: true}
+}
+
+// stray refuses an event of a run that does not hold the job, and stops that run.
+func (s *step) stray() Result {
+	r := s.notHeld()
+	return s.refuse(r, s.order(event.Stop, r))
+}
+
+// notHeld says why the event's dispatch and run are not the job's.
+func (s *step) notHeld() Reason {
+	j := s.old
+	switch {
+	case j == nil:
+		return UnknownJob
+	case s.e.Dispatch > j.Dispatch:
+		return FutureDispatch
+	case j.Ended():
+		return Ended
+	case s.e.Dispatch < j.Dispatch:
+		return OldDispatch
+	case j.Doc.State == job.Processing && s.e.Run != j.Run:
+		return WrongRun
+	default:
+		return NotHeld
+	}
+}

@@ -1,0 +1,110 @@
+// Package fold is the one home of the rules of a job's life. Fold takes a job and an
+// event and gives the job afterwards and what it earns the event's writer; it is pure: no
+// clock, no I/O, no configuration, no chance. Whoever reads the same log holds the same job.
+package fold
+
+import (
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Job is all that the log says of one job: the public document and what the rules need
+// beside it. A Job is never changed once Fold has returned it.
+type Job struct {
+	Doc job.Document `json:"doc"`
+
+	// Version is 1 + the offset of the last status record folded into the job.
+	Version int64 `json:"version"`
+
+	Tenant      string     `json:"tenant"`
+	Subject     string     `json:"subject,omitempty"`
+	Lane        string     `json:"lane,omitempty"`
+	PayloadHash string     `json:"payloadHash"`
+	Policy      job.Policy `json:"policy"`
+	CallbackURL string     `json:"callbackUrl,omitempty"`
+
+	// Source is the first request record: where the payload is, for every dispatch.
+	Source event.Position `json:"source"`
+	// Accepted is false for a job that was born by a claim whose accepted is still to come.
+	Accepted bool `json:"accepted"`
+
+	// Dispatch rises each time the job is handed out anew; it is the fence.
+	Dispatch int `json:"dispatch"`
+	// Round rises with each explicit retry; RoundAt is when it began.
+	Round   int       `json:"round"`
+	RoundAt time.Time `json:"roundAt"`
+	// Request is the request record of this dispatch; nil while it is not known.
+	Request *event.Position `json:"request,omitempty"`
+
+	// Run and Worker are the one execution that holds the lease; empty when none does.
+	Run    string `json:"run,omitempty"`
+	Worker string `json:"worker,omitempty"`
+	// Renewal is the offset of the last claimed, beat or progress taken from the run.
+	Renewal int64 `json:"renewal,omitempty"`
+	// CancelAt is when the cancellation of the current run was requested.
+	CancelAt *time.Time `json:"cancelAt,omitempty"`
+}
+
+// Ended reports whether the job is in a terminal state.
+func (j *Job) Ended() bool { return j.Doc.State.Terminal() }
+
+// holds reports whether e comes from, or is about, the run that holds the lease.
+func (j *Job) holds(e *event.Event) bool {
+	return j != nil && j.Doc.State == job.Processing && e.Dispatch == j.Dispatch && e.Run == j.Run
+}
+
+// born makes a job from an event that carries a job's identity: accepted, or a claim that
+// overtook it.
+func born(e *event.Event, at time.Time) *Job {
+	return &Job{
+		Doc: job.Document{
+			JobID:       e.JobID,
+			Type:        e.Job,
+			State:       job.Pending,
+			Attempt:     1,
+			MaxAttempts: e.Policy.Attempts,
+			CreatedAt:   at,
+		},
+		Tenant:      e.Tenant,
+		Subject:     e.Subject,
+		Lane:        e.Lane,
+		PayloadHash: e.PayloadHash,
+		Policy:      *e.Policy,
+		CallbackURL: e.CallbackURL,
+		Source:      *e.Request,
+		Request:     e.Request,
+		Dispatch:    1,
+		RoundAt:     at,
+	}
+}
+
+// start gives the job to the run that claims it.
+func (j *Job) start(e *event.Event, at Meta) {
+	j.Doc.State = job.Processing
+	j.Doc.StartedAt = &at.Time
+	j.Doc.RetryAt = nil
+	j.Doc.Progress = nil
+	j.Doc.Error = nil
+	j.Request = e.Request
+	j.Run, j.Worker = e.Run, e.Worker
+	j.Renewal = at.Offset
+}
+
+// end puts the job into a terminal state.
+func (j *Job) end(s job.State, at time.Time) {
+	j.Doc.State = s
+	j.Doc.FinishedAt = &at
+	j.Doc.RetryAt = nil
+	j.Run, j.Worker, j.Renewal, j.CancelAt = "", "", 0, nil
+}
+
+// handOut prepares the next dispatch, due at the given time. Its request is not known yet.
+func (j *Job) handOut(due time.Time) {
+	j.Doc.State = job.Retrying
+	j.Doc.RetryAt = &due
+	j.Dispatch++
+	j.Request = nil
+	j.Run, j.Worker, j.Renewal, j.CancelAt = "", "", 0, nil
+}

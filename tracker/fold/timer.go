@@ -1,0 +1,96 @@
+package fold
+
+import (
+	"hash/fnv"
+	"math"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// What a job owes follows from the job alone, after a restore as after a fold: Debts
+// names it, so no outbox is kept.
+
+// Kind is what is due.
+type Kind int
+
+// The kinds, in the order in which they win when due at the same time.
+const (
+	None     Kind = iota
+	HandOut       // produce the request of this dispatch, then append requeued
+	Lease         // append leaseExpired; counted from when the renewal was seen
+	Timeout       // append attemptTimedOut
+	Force         // append cancelForced
+	Deadline      // append deadlineExceeded
+	Expiry        // append expired
+)
+
+// Debt is something that a job is owed at a time.
+type Debt struct {
+	Kind Kind
+	At   time.Time
+}
+
+// NextDebt returns the first thing due. seen is when the job's last renewal was seen, by
+// the clock that the answer's times are compared with: leases are measured by whoever
+// watches them and not by the log's clock.
+func NextDebt(j *Job, seen time.Time) Debt {
+	var next Debt
+	owe := func(k Kind, at time.Time) {
+		if next.Kind == None || at.Before(next.At) {
+			next = Debt{k, at}
+		}
+	}
+	switch j.Doc.State {
+	case job.Retrying:
+		owe(HandOut, *j.Doc.RetryAt)
+	case job.Scheduled:
+		owe(HandOut, *j.Doc.RunAt)
+	case job.Processing:
+		owe(Lease, seen.Add(j.Policy.Lease.Duration()))
+		if t := j.Policy.Timeout.Duration(); t > 0 {
+			owe(Timeout, j.Doc.StartedAt.Add(t))
+		}
+		if j.CancelAt != nil {
+			owe(Force, j.CancelAt.Add(j.Policy.Grace.Duration()))
+		}
+	}
+	if j.Ended() {
+		owe(Expiry, ExpiresAt(j))
+	} else if d := j.Policy.Deadline.Duration(); d > 0 {
+		owe(Deadline, j.RoundAt.Add(d))
+	}
+	return next
+}
+
+// ExpiresAt is when the retention of an ended job is over.
+func ExpiresAt(j *Job) time.Time {
+	return j.Doc.FinishedAt.Add(j.Policy.Retention.Duration())
+}
+
+// backoff is the wait after the attempt that j just lost: exponential, with full jitter.
+// The jitter is a hash of job and dispatch, so that every replica folds the same.
+func backoff(j *Job) time.Duration {
+	b := j.Policy.Backoff
+	lost := j.Doc.Attempt - (j.Doc.MaxAttempts - j.Policy.Attempts) // in this round, 1 for the first
+	ceiling := b.Initial.Duration().Seconds() * math.Pow(max(b.Factor, 1), float64(max(lost, 1)-1))
+	if c := b.Cap.Duration().Seconds(); c > 0 {
+		ceiling = min(ceiling, c)
+	}
+	ceiling = min(ceiling, job.MaxSeconds)
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(j.Doc.JobID))
+	_, _ = h.Write([]byte{byte(j.Dispatch), byte(j.Dispatch >> 8), byte(j.Dispatch >> 16), byte(j.Dispatch >> 24)})
+	jitter := float64(mix(h.Sum64())>>11) / (1 << 53)
+	return time.Duration(jitter * ceiling * float64(time.Second))
+}
+
+// mix spreads the bits of an FNV hash, whose high bits hardly depend on the last bytes
+// (the finaliser of SplitMix64).
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}

@@ -1,0 +1,197 @@
+package shard
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// ask is a question about one job on its way to an answer. Exactly one of found, missing
+// and fail is called, on the shard's goroutine; none blocks.
+type ask struct {
+	ctx    context.Context
+	id     string
+	tenant string
+	// min is the position below which the question waits; below it nothing is known.
+	min int64
+	// fresh is set once min covers all that the log held after the question arrived: only
+	// then may "no such job" be said.
+	fresh bool
+
+	found   func(*entry)
+	missing func()
+	fail    func(error)
+}
+
+// resolve answers the question or parks it.
+func (s *Shard) resolve(a *ask) {
+	switch {
+	case a.ctx.Err() != nil:
+		a.fail(a.ctx.Err())
+		return
+	case !s.ready.Load():
+		a.fail(ErrNotReady)
+		return
+	case s.next < a.min:
+		s.park(a)
+		return
+	}
+	e, err := s.lookup(a.id)
+	switch {
+	case err != nil:
+		a.fail(err)
+	case e.job != nil && e.job.Tenant == a.tenant:
+		a.found(e)
+	case a.fresh:
+		a.missing()
+	case len(s.endWanted) >= maxParked:
+		a.fail(ErrOverloaded)
+	default:
+		s.endWanted = append(s.endWanted, a)
+		s.askEnd()
+	}
+}
+
+func (s *Shard) park(a *ask) {
+	if len(s.parked) >= maxParked {
+		a.fail(ErrOverloaded)
+		return
+	}
+	s.parked = append(s.parked, a)
+}
+
+// unpark looks again at the questions that waited for the log.
+func (s *Shard) unpark() {
+	if len(s.parked) == 0 {
+		return
+	}
+	waiting := s.parked
+	s.parked = nil
+	for i, a := range waiting {
+		if s.next < a.min && a.ctx.Err() == nil {
+			s.parked = append(s.parked, waiting[i])
+			continue
+		}
+		s.resolve(a)
+	}
+}
+
+// askEnd learns where the log ends now. One request serves all questions that arrived
+// before it was sent; those that arrive later wait for the next.
+func (s *Shard) askEnd() {
+	if s.endAsked || len(s.endWanted) == 0 {
+		return
+	}
+	s.endAsked = true
+	asks := s.endWanted
+	s.endWanted = nil
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+		defer cancel()
+		end, err := s.kafka.EndOffset(ctx, s.partition)
+		callErr := s.call(context.Background(), func() {
+			s.endAsked = false
+			for _, a := range asks {
+				if err != nil {
+					a.fail(err)
+					continue
+				}
+				a.min, a.fresh = max(a.min, end), true
+				s.resolve(a)
+			}
+			s.askEnd()
+		})
+		if callErr != nil {
+			for _, a := range asks {
+				a.fail(callErr)
+			}
+		}
+	})
+}
+
+// endTimeout bounds the question for the log's end.
+const endTimeout = 3 * time.Second
+
+// sweep drops questions whose asker has gone.
+func (s *Shard) sweep() {
+	gone := func(a *ask) bool {
+		if a.ctx.Err() == nil {
+			return false
+		}
+		a.fail(a.ctx.Err())
+		return true
+	}
+	s.parked = slices.DeleteFunc(s.parked, gone)
+	for e := range s.polled {
+		e.waits = slices.DeleteFunc(e.waits, gone)
+		if len(e.waits) == 0 {
+			delete(s.polled, e)
+			s.release(e)
+		}
+	}
+	s.sweepReservations()
+}
+
+// Snapshot is a job as a question finds it.
+type Snapshot struct {
+	Job         *trackerpb.Job
+	Source      event.Position
+	PayloadHash string
+}
+
+func snapshot(e *entry) Snapshot {
+	return Snapshot{Job: e.document(), Source: e.job.Source, PayloadHash: e.job.PayloadHash}
+}
+
+// Query is a question for one job.
+type Query struct {
+	JobID, Tenant string
+	// MinVersion waits until the log is folded up to here.
+	MinVersion int64
+	// After waits until the job's version is above it.
+	After int64
+	// UntilTerminal waits until the job has ended.
+	UntilTerminal bool
+}
+
+type answer[T any] struct {
+	value T
+	err   error
+}
+
+// Get answers q, waiting as long as it asks for and ctx allows.
+func (s *Shard) Get(ctx context.Context, q Query) (Snapshot, error) {
+	reply := make(chan answer[Snapshot], 1)
+	a := &ask{ctx: ctx, id: q.JobID, tenant: q.Tenant, min: q.MinVersion}
+	a.missing = func() { reply <- answer[Snapshot]{err: ErrNotFound} }
+	a.fail = func(err error) { reply <- answer[Snapshot]{err: err} }
+	a.found = func(e *entry) {
+		if e.job.Version <= q.After || q.UntilTerminal && !e.job.Ended() {
+			s.keep(e)
+			s.polled[e] = struct{}{}
+			e.waits = append(e.waits, a)
+			return
+		}
+		reply <- answer[Snapshot]{value: snapshot(e)}
+	}
+	return await(ctx, s, reply, func() { s.resolve(a) })
+}
+
+// await runs f on the shard's goroutine and waits for its reply.
+func await[T any](ctx context.Context, s *Shard, reply chan answer[T], f func()) (T, error) {
+	var none T
+	if err := s.call(ctx, f); err != nil {
+		return none, err
+	}
+	select {
+	case r := <-reply:
+		return r.value, r.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-s.done:
+		return none, ErrNotOwner
+	}
+}

@@ -1,0 +1,155 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/tracker/fold"
+)
+
+// foldAll folds a polled batch, then serves whoever waited for it.
+func (s *Shard) foldAll(ctx context.Context, records []*kgo.Record) {
+	now := time.Now()
+	for _, rec := range records {
+		if rec.Offset < s.next {
+			continue
+		}
+		if !rec.Attrs.IsControl() {
+			s.fold(rec, now)
+		}
+		s.next = rec.Offset + 1
+	}
+	s.position.Store(s.next)
+	s.caughtUp(ctx)
+	s.unpark()
+}
+
+// fold applies one record. What cannot be decoded goes to the dead letters and changes
+// nothing.
+func (s *Shard) fold(rec *kgo.Record, now time.Time) {
+	e, reason, err := s.decode(rec)
+	if err != nil {
+		s.bury(rec, reason, err)
+		return
+	}
+	s.metrics.events.WithLabelValues(string(e.Type)).Inc()
+	entry, err := s.lookup(e.JobID)
+	if err != nil {
+		// The store cannot be read: going on would fold onto nothing.
+		panic(err)
+	}
+	if s.ready.Load() {
+		s.ahead.observe(now, rec.Timestamp)
+		s.metrics.logToFold.Observe(max(now.Sub(rec.Timestamp), 0).Seconds())
+	}
+	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp})
+	if r.Changed {
+		s.changed(entry, r.Job, now)
+	} else {
+		s.metrics.refused.WithLabelValues(string(r.Reason)).Inc()
+		if r.Reason == fold.FutureDispatch {
+			s.log.Error("event of a dispatch that was never handed out: the log has lost records",
+				"job", e.JobID, "type", e.Type, "dispatch", e.Dispatch, "offset", rec.Offset)
+		}
+	}
+	if e.Type == event.Accepted || e.Type == event.Claimed {
+		s.unreserve(entry)
+	}
+	for _, order := range r.Orders {
+		s.order(order)
+	}
+}
+
+func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
+	if rec.Value == nil {
+		return event.Event{}, deadNoValue, errors.New("record has no value")
+	}
+	e, err := event.Decode(rec.Value)
+	switch {
+	case errors.Is(err, event.ErrVersion):
+		return e, deadUnknownVersion, err
+	case err != nil:
+		return e, deadUndecodable, err
+	case string(rec.Key) != e.JobID:
+		return e, deadKeyMismatch, errors.New("record key is not the event's jobId")
+	case kafka.Partition(e.JobID, s.partitions) != s.partition:
+		return e, deadWrongPartition, errors.New("record is not in its key's partition (murmur2)")
+	}
+	return e, "", nil
+}
+
+// changed takes the job as an event left it; j is nil when the job was removed.
+func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
+	was := e.job
+	renewed := j != nil && (was == nil || was.Renewal != j.Renewal || was.Run != j.Run)
+	e.job, e.public = j, nil
+	e.notBefore, e.tries = time.Time{}, 0
+	if renewed {
+		e.seen = now
+	}
+	s.keep(e)
+	if !e.dirty {
+		e.dirty = true
+		s.dirty = append(s.dirty, e)
+	}
+	wasActive, isActive := was != nil && !was.Ended(), j != nil && !j.Ended()
+	switch {
+	case isActive && !wasActive:
+		s.metrics.active.Inc()
+	case wasActive && !isActive:
+		s.metrics.active.Dec()
+	}
+	if wasActive && j != nil && j.Ended() || was == nil && j != nil && j.Ended() {
+		s.metrics.ended.WithLabelValues(string(j.Doc.State)).Inc()
+	}
+	if j == nil {
+		delete(s.expiring, e.id)
+	}
+	if s.ready.Load() {
+		s.schedule(e)
+	}
+	s.push(e)
+}
+
+// order sends an order; while catching up only the last grant of each job is remembered.
+func (s *Shard) order(o event.Order) {
+	if s.ready.Load() {
+		s.send(o)
+		return
+	}
+	if o.Type == event.Granted {
+		s.grants[o.JobID] = o
+	}
+}
+
+// send produces an order to its worker. It is not waited for: an order that is lost is
+// earned again when the run speaks again.
+func (s *Shard) send(o event.Order) {
+	value, err := event.EncodeOrder(o)
+	if err != nil {
+		s.log.Error("encode order", "job", o.JobID, "err", err)
+		return
+	}
+	s.metrics.orders.WithLabelValues(string(o.Type)).Inc()
+	s.kafka.Produce(&kgo.Record{Topic: s.names.Control(), Key: []byte(o.Worker), Value: value}, func(err error) {
+		if err != nil {
+			s.log.Warn("order not sent", "job", o.JobID, "run", o.Run, "order", o.Type, "err", err)
+		}
+	})
+}
+
+// bury copies a record that nobody can decode to the dead letters.
+func (s *Shard) bury(rec *kgo.Record, reason DeadReason, cause error) {
+	s.metrics.dead.WithLabelValues(string(reason)).Inc()
+	s.log.Warn("record goes to the dead letters", "offset", rec.Offset, "reason", reason, "err", cause)
+	s.kafka.Produce(deadLetter(s.names, rec, string(reason), cause), func(err error) {
+		if err != nil {
+			s.log.Error("dead letter not written", "offset", rec.Offset, "err", err)
+		}
+	})
+}

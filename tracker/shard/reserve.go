@@ -1,0 +1,80 @@
+package shard
+
+import (
+	"context"
+	"time"
+)
+
+// A reservation keeps a hundred concurrent submits with one key from making a hundred
+// requests. It lives in memory: one lost in a failover costs a superfluous request, never
+// a wrong answer, because the ack waits for the fold's verdict.
+
+const (
+	reservationTTL  = 6 * time.Second // longer than a submit may take
+	maxReservations = 100_000
+)
+
+type reservation struct {
+	holder string
+	until  time.Time
+	waits  []*ask
+}
+
+// Reserved is the answer to Reserve: either the key is held for the asker, or the job exists.
+type Reserved struct {
+	Held bool
+	Job  Snapshot
+}
+
+// Reserve checks the key that a job's ID was made from. While another submit holds it, it
+// waits for that one's outcome.
+func (s *Shard) Reserve(ctx context.Context, jobID, tenant, holder string) (Reserved, error) {
+	reply := make(chan answer[Reserved], 1)
+	a := &ask{ctx: ctx, id: jobID, tenant: tenant}
+	a.fail = func(err error) { reply <- answer[Reserved]{err: err} }
+	a.found = func(e *entry) { reply <- answer[Reserved]{value: Reserved{Job: snapshot(e)}} }
+	a.missing = func() {
+		now := time.Now()
+		r := s.reserved[jobID]
+		switch {
+		case r == nil && len(s.reserved) >= maxReservations:
+			a.fail(ErrOverloaded)
+		case r == nil || r.holder == holder || now.After(r.until):
+			if r == nil {
+				r = &reservation{}
+				s.reserved[jobID] = r
+			}
+			r.holder, r.until = holder, now.Add(reservationTTL)
+			reply <- answer[Reserved]{value: Reserved{Held: true}}
+		default:
+			r.waits = append(r.waits, a)
+		}
+	}
+	return await(ctx, s, reply, func() { s.resolve(a) })
+}
+
+// unreserve ends the reservation of a job that is known by now.
+func (s *Shard) unreserve(e *entry) {
+	r := s.reserved[e.id]
+	if r == nil || e.job == nil {
+		return
+	}
+	delete(s.reserved, e.id)
+	for _, a := range r.waits {
+		s.resolve(a)
+	}
+}
+
+// sweepReservations hands reservations that ran out to the next in line.
+func (s *Shard) sweepReservations() {
+	now := time.Now()
+	for id, r := range s.reserved {
+		if now.Before(r.until) {
+			continue
+		}
+		delete(s.reserved, id)
+		for _, a := range r.waits {
+			s.resolve(a)
+		}
+	}
+}

@@ -1,0 +1,307 @@
+// Package shard owns the jobs of one partition of status. One goroutine, Run's, owns all
+// that a shard has: it folds records, answers questions, wakes watchers, keeps timers and
+// hands changes to checkpoints. No lock is shared between shards and nothing it does waits
+// for Kafka, the disk's flushes or a slow gateway.
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/fold"
+	"github.com/ackwire/ackwire/tracker/store"
+	"github.com/ackwire/ackwire/tracker/watch"
+)
+
+// Bounds and rhythms of a shard.
+const (
+	recordBatches      = 4                      // polled batches that wait for the shard
+	queuedCalls        = 1024                   // questions that wait for the shard
+	maxParked          = 100_000                // questions that wait for the log
+	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
+	expiryInterval     = time.Second
+	expiryBatch        = 1000
+)
+
+// Errors of a shard's answers.
+var (
+	ErrNotReady   = errors.New("partition is being restored")
+	ErrNotOwner   = errors.New("partition is not owned")
+	ErrNotFound   = errors.New("no such job")
+	ErrOverloaded = errors.New("too many questions wait")
+)
+
+// Log is how a shard reaches Kafka. Produce never blocks; done runs on another goroutine.
+type Log interface {
+	Produce(rec *kgo.Record, done func(error))
+	EndOffset(ctx context.Context, partition int32) (int64, error)
+	Record(ctx context.Context, pos event.Position) (*kgo.Record, error)
+}
+
+// Shard is the owner of one partition of status.
+type Shard struct {
+	// Set before Run, then only read.
+	partition  int32
+	partitions int32
+	names      topic.Names
+	store      *store.Partition
+	kafka      Log
+	metrics    *Metrics
+	log        *slog.Logger
+	records    chan []*kgo.Record
+	calls      chan func()
+	done       chan struct{} // closed when Run has ended
+	wg         sync.WaitGroup
+
+	ready    atomic.Bool
+	position atomic.Int64 // next, for others to read
+
+	// Owned by Run's goroutine.
+	next         int64             // offset of the next record to fold
+	end          int64             // the log's end when Run began; -1 while not known
+	jobs         map[string]*entry // every active job, and others that changed or are watched
+	dirty        []*entry
+	checkpointed <-chan error // nil while no checkpoint is being written
+	flushing     []*entry
+	due          dueHeap
+	ahead        aheadClock
+	grants       map[string]event.Order // taken while catching up, said once ready
+	parked       []*ask                 // wait until the log is folded up to ask.min
+	endWanted    []*ask                 // wait to be told the log's end
+	endAsked     bool
+	reserved     map[string]*reservation
+	polled       map[*entry]struct{} // have long polls
+	streams      map[*watch.Stream]map[string]*watch.Watch
+	expiring     map[string]time.Time // expired was appended, at
+}
+
+// Config is what a shard is made of.
+type Config struct {
+	Partition  int32
+	Partitions int32
+	Names      topic.Names
+	Store      *store.Partition
+	Kafka      Log
+	Metrics    *Metrics
+	Log        *slog.Logger
+}
+
+// New returns a shard that goes on where its store left off.
+func New(cfg Config) (*Shard, error) {
+	next, err := cfg.Store.Position()
+	if err != nil {
+		return nil, err
+	}
+	s := &Shard{
+		partition:  cfg.Partition,
+		partitions: cfg.Partitions,
+		names:      cfg.Names,
+		store:      cfg.Store,
+		kafka:      cfg.Kafka,
+		metrics:    cfg.Metrics,
+		log:        cfg.Log.With("partition", cfg.Partition),
+		records:    make(chan []*kgo.Record, recordBatches),
+		calls:      make(chan func(), queuedCalls),
+		done:       make(chan struct{}),
+		next:       next,
+		end:        -1,
+		jobs:       map[string]*entry{},
+		grants:     map[string]event.Order{},
+		reserved:   map[string]*reservation{},
+		polled:     map[*entry]struct{}{},
+		streams:    map[*watch.Stream]map[string]*watch.Watch{},
+		expiring:   map[string]time.Time{},
+	}
+	s.position.Store(next)
+	return s, nil
+}
+
+// Position is the offset of the next record that the shard will fold.
+func (s *Shard) Position() int64 { return s.position.Load() }
+
+// Ready reports whether the shard has caught up with the log as it was when Run began.
+func (s *Shard) Ready() bool { return s.ready.Load() }
+
+// Fold hands records over, in order. It waits while the shard is busy, until ctx ends or
+// the shard has.
+func (s *Shard) Fold(ctx context.Context, records []*kgo.Record) {
+	select {
+	case s.records <- records:
+	case <-s.done:
+	case <-ctx.Done():
+	}
+}
+
+// call runs f on the shard's goroutine. After ErrNotOwner f may or may not have run.
+func (s *Shard) call(ctx context.Context, f func()) error {
+	select {
+	case s.calls <- f:
+	case <-s.done:
+		return ErrNotOwner
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-s.done: // f may lie in a queue that nobody reads any more
+		return ErrNotOwner
+	default:
+		return nil
+	}
+}
+
+// Run owns the partition until ctx ends; then it writes a last checkpoint, tells its
+// watchers that it is no longer the owner, and waits for all that it started.
+func (s *Shard) Run(ctx context.Context) (err error) {
+	s.metrics.shards.Inc()
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		close(s.done)
+		s.wg.Wait()
+		err = errors.Join(err, s.leave())
+	}()
+	if err := s.restore(); err != nil {
+		return err
+	}
+	s.learnEnd(ctx)
+
+	checkpoints := time.NewTicker(checkpointInterval)
+	defer checkpoints.Stop()
+	expiries := time.NewTicker(expiryInterval)
+	defer expiries.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		s.arm(timer)
+		select {
+		case <-ctx.Done():
+			return nil
+		case records := <-s.records:
+			s.foldAll(ctx, records)
+		case f := <-s.calls:
+			f()
+		case <-timer.C:
+			s.payDebts(ctx)
+		case <-expiries.C:
+			s.expire()
+		case <-checkpoints.C:
+			s.checkpoint()
+			s.sweep()
+		case err := <-s.checkpointed:
+			if err != nil {
+				return err
+			}
+			s.settle()
+		}
+	}
+}
+
+// restore loads the active jobs. Their timers start once the shard is ready.
+func (s *Shard) restore() error {
+	err := s.store.Active(func(j *fold.Job) {
+		s.jobs[j.Doc.JobID] = &entry{id: j.Doc.JobID, job: j, index: -1}
+		s.metrics.active.Inc()
+	})
+	if err != nil {
+		return fmt.Errorf("partition %d: %w", s.partition, err)
+	}
+	return nil
+}
+
+// learnEnd asks where the log ends: from there on the shard is ready.
+func (s *Shard) learnEnd(ctx context.Context) {
+	s.wg.Go(func() {
+		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+			end, err := s.kafka.EndOffset(ctx, s.partition)
+			if err == nil {
+				_ = s.call(ctx, func() {
+					s.end = end
+					s.caughtUp(ctx)
+				})
+				return
+			}
+			s.log.Warn("end of the log is not known yet", "err", err)
+			if !sleep(ctx, wait) {
+				return
+			}
+		}
+	})
+}
+
+// caughtUp makes the shard ready once everything that the log held at the start is folded.
+func (s *Shard) caughtUp(ctx context.Context) {
+	if s.ready.Load() || s.end < 0 || s.next < s.end {
+		return
+	}
+	s.ready.Store(true)
+	s.metrics.readyShards.Inc()
+	now := time.Now()
+	for _, e := range s.jobs {
+		if e.job != nil && !e.job.Ended() {
+			e.seen = now
+			s.schedule(e)
+		}
+	}
+	for id, order := range s.grants {
+		if e := s.jobs[id]; e != nil && e.job != nil && e.job.Run == order.Run {
+			s.send(order)
+		}
+	}
+	s.grants = nil
+	s.log.Info("partition ready", "position", s.next, "active", len(s.jobs))
+}
+
+// leave is the end of Run: the shard's goroutine is its only one by now.
+func (s *Shard) leave() error {
+	s.metrics.shards.Dec()
+	if s.ready.Swap(false) {
+		s.metrics.readyShards.Dec()
+	}
+	err := s.lastCheckpoint()
+	for {
+		select {
+		case f := <-s.calls:
+			f() // answers ErrNotOwner or puts itself where the lines below find it
+			continue
+		default:
+		}
+		break
+	}
+	for _, a := range append(s.parked, s.endWanted...) {
+		a.fail(ErrNotOwner)
+	}
+	for _, e := range s.jobs {
+		for _, a := range e.waits {
+			a.fail(ErrNotOwner)
+		}
+		if e.job != nil && !e.job.Ended() {
+			s.metrics.active.Dec()
+		}
+	}
+	for _, r := range s.reserved {
+		for _, a := range r.waits {
+			a.fail(ErrNotOwner)
+		}
+	}
+	s.dropAllStreams()
+	return err
+}
+
+// sleep waits; it reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

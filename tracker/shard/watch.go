@@ -1,0 +1,118 @@
+package shard
+
+import (
+	"context"
+
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/tracker/watch"
+)
+
+// Watch registers one watch of a stream: the state now, if it is newer than asked for, and
+// then every change, with no gap in between. The outcome is told to the stream.
+func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.WatchAdd) {
+	say := func(o trackerpb.Watched_Outcome) {
+		stream.Answer(&trackerpb.Watched{JobId: add.JobId, Outcome: o})
+	}
+	a := &ask{ctx: ctx, id: add.JobId, tenant: add.Tenant, min: add.MinVersion}
+	a.missing = func() { say(trackerpb.Watched_NOT_FOUND) }
+	a.fail = func(err error) {
+		if err == ErrNotOwner {
+			say(trackerpb.Watched_NOT_OWNER)
+			return
+		}
+		say(trackerpb.Watched_NOT_READY)
+	}
+	a.found = func(e *entry) {
+		job := e.document()
+		stream.Answer(&trackerpb.Watched{JobId: e.id, Version: job.Version, Outcome: trackerpb.Watched_WATCHING, Ended: job.Terminal})
+		w := e.watches[stream]
+		switch {
+		case w != nil:
+		case job.Terminal:
+			w = stream.NewWatch() // sent once and forgotten
+		default:
+			w = stream.NewWatch()
+			s.watch(e, stream, w)
+		}
+		if job.Version > add.After {
+			w.Put(job)
+		}
+	}
+	if err := s.call(ctx, func() { s.resolve(a) }); err != nil {
+		a.fail(err)
+	}
+}
+
+func (s *Shard) watch(e *entry, stream *watch.Stream, w *watch.Watch) {
+	if e.watches == nil {
+		e.watches = map[*watch.Stream]*watch.Watch{}
+	}
+	e.watches[stream] = w
+	if s.streams[stream] == nil {
+		s.streams[stream] = map[string]*watch.Watch{}
+	}
+	s.streams[stream][e.id] = w
+	s.keep(e)
+	s.metrics.watches.Inc()
+}
+
+// Unwatch ends one watch of a stream.
+func (s *Shard) Unwatch(ctx context.Context, stream *watch.Stream, jobID string) {
+	_ = s.call(ctx, func() {
+		if e := s.jobs[jobID]; e != nil && e.watches[stream] != nil {
+			e.watches[stream].Drop()
+			s.unwatch(e, stream)
+			s.release(e)
+		}
+	})
+}
+
+func (s *Shard) unwatch(e *entry, stream *watch.Stream) {
+	delete(e.watches, stream)
+	delete(s.streams[stream], e.id)
+	if len(s.streams[stream]) == 0 {
+		delete(s.streams, stream)
+	}
+	s.metrics.watches.Dec()
+}
+
+// Leave ends all watches of a stream that has gone.
+func (s *Shard) Leave(stream *watch.Stream) {
+	_ = s.call(context.Background(), func() {
+		for id := range s.streams[stream] {
+			e := s.jobs[id]
+			s.unwatch(e, stream)
+			s.release(e)
+		}
+	})
+}
+
+// push wakes whoever waits for a change of the job. An ended job's watches are over.
+func (s *Shard) push(e *entry) {
+	if e.job != nil {
+		for stream, w := range e.watches {
+			w.Put(e.document())
+			if e.job.Ended() {
+				s.unwatch(e, stream)
+			}
+		}
+	}
+	if len(e.waits) > 0 {
+		waits := e.waits
+		e.waits = nil
+		for _, a := range waits {
+			s.resolve(a)
+		}
+	}
+}
+
+// dropAllStreams tells every watcher that this tracker no longer owns the partition.
+func (s *Shard) dropAllStreams() {
+	for stream, jobs := range s.streams {
+		for id := range jobs {
+			stream.Answer(&trackerpb.Watched{JobId: id, Outcome: trackerpb.Watched_NOT_OWNER})
+			s.metrics.watches.Dec()
+		}
+	}
+	clear(s.streams)
+}

@@ -1,0 +1,216 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
+	"github.com/ackwire/ackwire/tracker/fetch"
+	"github.com/ackwire/ackwire/tracker/shard"
+	"github.com/ackwire/ackwire/tracker/store"
+)
+
+// Bounds of the tracker's API and of its start.
+const (
+	maxRequestBytes = 4 << 20
+	startRetryMin   = 100 * time.Millisecond
+	startRetryMax   = 2 * time.Second
+	metadataTimeout = 5 * time.Second
+)
+
+// Tracker is one instance. The consumer group decides which partitions it owns.
+type Tracker struct {
+	cfg     Config
+	env     service.Env
+	names   topic.Names
+	metrics *shard.Metrics
+	api     *api
+	status  atomic.Pointer[error] // why it is not ready; nil once it has joined the group
+}
+
+// New returns a tracker. It does no I/O.
+func New(cfg Config, env service.Env) (*Tracker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.FS == nil {
+		cfg.FS = vfs.Default
+	}
+	t := &Tracker{
+		cfg:     cfg,
+		env:     env.With("service", "tracker"),
+		names:   topic.Names{Prefix: cfg.TopicPrefix},
+		metrics: shard.NewMetrics(env.Metrics),
+	}
+	t.api = newAPI()
+	t.notReady(errors.New("starting"))
+	return t, nil
+}
+
+func (t *Tracker) notReady(err error) { t.status.Store(&err) }
+
+// Ready says why the tracker takes no work: Kafka is away, or a partition that it owns is
+// still being restored.
+func (t *Tracker) Ready() error {
+	if err := t.status.Load(); err != nil {
+		return *err
+	}
+	return t.api.ready()
+}
+
+// Run serves until ctx ends. It then leaves the group, writes a last checkpoint for each
+// partition and returns when all that it started has ended.
+func (t *Tracker) Run(ctx context.Context) error {
+	l, err := t.env.Listen(ctx, "tcp", t.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("tracker listener: %w", err)
+	}
+	advertise := t.cfg.Advertise
+	if advertise == "" {
+		advertise = l.Addr().String()
+	}
+	// Order of the stop: the group first, so that gateways learn of the new owners from
+	// the group; the API serves until then.
+	g := service.NewGroup(ctx)
+	apiCtx, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
+	served := make(chan error, 1)
+	go func() { served <- t.serve(apiCtx, l) }()
+	g.Go("tracker", func(ctx context.Context) error {
+		defer t.notReady(errors.New("stopping"))
+		return t.own(ctx, advertise)
+	})
+	g.Go("tracker API", func(ctx context.Context) error {
+		select {
+		case err := <-served:
+			served <- err
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	err = g.Wait()
+	stopAPI()
+	return errors.Join(err, <-served)
+}
+
+func (t *Tracker) serve(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle(trackerpbconnect.NewTrackerHandler(t.api,
+		connect.WithReadMaxBytes(maxRequestBytes)))
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	// Streams end with the server: Shutdown alone would wait for them.
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+	defer cancel()
+	return service.ServeHTTP(ctx, &http.Server{
+		Handler:     mux,
+		Protocols:   protocols,
+		BaseContext: func(net.Listener) context.Context { return base },
+	}, l)
+}
+
+// own joins the group and folds what it is assigned until ctx ends.
+func (t *Tracker) own(ctx context.Context, advertise string) error {
+	admin, err := t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-admin", fetch.Options()...)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	id, err := t.start(ctx, admin)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	st, err := store.Open(t.cfg.FS, path.Join(t.cfg.Data, "store"), id, t.env.Log)
+	if err != nil {
+		return err
+	}
+	o := &owner{
+		names:      t.names,
+		partitions: id.Partitions,
+		store:      st,
+		admin:      admin,
+		fetcher:    fetch.New(admin),
+		metrics:    t.metrics,
+		api:        t.api,
+		log:        t.env.Log,
+		failed:     make(chan error, 1),
+	}
+	t.api.setPartitions(id.Partitions)
+	o.client, err = t.cfg.Kafka.NewClient(t.env, topic.TrackerClientID(advertise), append(o.groupOptions(),
+		kgo.SessionTimeout(t.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(t.cfg.SessionTimeout/5))...)
+	if err != nil {
+		return errors.Join(err, st.Close())
+	}
+	t.status.Store(nil)
+	t.env.Log.Info("tracker joins its group", "group", t.names.TrackerGroup(), "address", advertise)
+	return errors.Join(o.run(ctx), st.Close())
+}
+
+// start waits for Kafka, makes the topics that are missing and names the log.
+func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
+	for wait := startRetryMin; ; wait = min(2*wait, startRetryMax) {
+		id, err := t.identify(ctx, admin)
+		if err == nil {
+			return id, nil
+		}
+		t.notReady(err)
+		t.env.Log.Warn("Kafka is not usable yet", "err", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return store.Identity{}, ctx.Err()
+		}
+	}
+}
+
+func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+	defer cancel()
+	created, err := kafka.EnsureTopics(ctx, admin,
+		kafka.Topic(t.names.StatusSpec(t.cfg.Partitions)),
+		kafka.Topic(t.names.ControlSpec(t.cfg.Partitions)),
+		kafka.Topic(t.names.DeferredSpec(t.cfg.Partitions)),
+		kafka.Topic(t.names.DeadSpec()))
+	if err != nil {
+		return store.Identity{}, err
+	}
+	for _, name := range created {
+		t.env.Log.Info("topic created", "topic", name)
+	}
+	status := t.names.Status()
+	meta, err := kadm.NewClient(admin).Metadata(ctx, status)
+	if err != nil {
+		return store.Identity{}, fmt.Errorf("describe %s: %w", status, err)
+	}
+	detail := meta.Topics[status]
+	if detail.Err != nil || len(detail.Partitions) == 0 {
+		return store.Identity{}, fmt.Errorf("topic %s is not there yet: %w", status, errors.Join(detail.Err))
+	}
+	return store.Identity{
+		ClusterID:  meta.Cluster,
+		TopicID:    detail.ID.String(),
+		Topic:      status,
+		Partitions: int32(len(detail.Partitions)),
+	}, nil
+}

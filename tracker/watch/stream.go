@@ -1,0 +1,170 @@
+// Package watch is the tracker's side of one gateway's watch stream: what is to be sent,
+// conflated per job. Shards put updates in and never wait; one sender takes them out.
+package watch
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// Bounds of one response and of one stream.
+const (
+	maxUpdates = 256
+	maxBytes   = 1 << 20
+)
+
+// ErrClosed is returned once the stream's owner has gone.
+var ErrClosed = errors.New("watch stream is closed")
+
+// Stream is what one gateway is still to be sent.
+type Stream struct {
+	wake  chan struct{} // capacity 1: something is pending
+	taken chan struct{} // capacity 1: answers were taken
+
+	mu         sync.Mutex // guards all below and the fields of the stream's watches
+	answers    []*trackerpb.Watched
+	head, tail *Watch // watches with a pending update, oldest first
+	closed     bool
+}
+
+// NewStream returns an open stream.
+func NewStream() *Stream { return &Stream{wake: make(chan struct{}, 1), taken: make(chan struct{}, 1)} }
+
+// Watch is one job that one stream watches. It holds at most one pending update.
+type Watch struct {
+	stream *Stream
+
+	pending *trackerpb.Job
+	next    *Watch
+	queued  bool
+}
+
+// NewWatch returns a watch without a pending update.
+func (s *Stream) NewWatch() *Watch { return &Watch{stream: s} }
+
+// Answer queues the answer to an add, or the end of a watch. It is sent before any
+// update that is put later.
+func (s *Stream) Answer(w *trackerpb.Watched) {
+	s.mu.Lock()
+	if !s.closed {
+		s.answers = append(s.answers, w)
+	}
+	s.mu.Unlock()
+	s.signal()
+}
+
+// Put queues an update, in place of one that was not sent yet.
+func (w *Watch) Put(j *trackerpb.Job) {
+	s := w.stream
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	w.pending = j
+	if !w.queued {
+		w.queued, w.next = true, nil
+		if s.tail == nil {
+			s.head = w
+		} else {
+			s.tail.next = w
+		}
+		s.tail = w
+	}
+	s.mu.Unlock()
+	s.signal()
+}
+
+// Drop forgets the watch's pending update.
+func (w *Watch) Drop() {
+	w.stream.mu.Lock()
+	w.pending = nil
+	w.stream.mu.Unlock()
+}
+
+func (s *Stream) signal() { signal(s.wake) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Room waits until fewer than limit answers are pending, so that a gateway that adds
+// watches and reads nothing is held back; false when ctx ended first.
+func (s *Stream) Room(ctx context.Context, limit int) bool {
+	for {
+		s.mu.Lock()
+		n := len(s.answers)
+		s.mu.Unlock()
+		if n < limit {
+			return true
+		}
+		select {
+		case <-s.taken:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// Next blocks until there is something to send.
+func (s *Stream) Next(ctx context.Context) (*trackerpb.WatchResponse, error) {
+	for {
+		if r := s.take(); r != nil {
+			return r, nil
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		s.mu.Lock()
+		closed := s.closed
+		s.mu.Unlock()
+		if closed {
+			return nil, ErrClosed
+		}
+	}
+}
+
+func (s *Stream) take() *trackerpb.WatchResponse {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.answers) == 0 && s.head == nil {
+		return nil
+	}
+	r := &trackerpb.WatchResponse{Watched: s.answers}
+	s.answers = nil
+	signal(s.taken)
+	for size := 0; s.head != nil && len(r.Updates) < maxUpdates && size < maxBytes; {
+		w := s.head
+		s.head = w.next
+		if s.head == nil {
+			s.tail = nil
+		}
+		w.queued, w.next = false, nil
+		if w.pending != nil {
+			r.Updates = append(r.Updates, w.pending)
+			size += len(w.pending.Document)
+			w.pending = nil
+		}
+	}
+	if s.head != nil {
+		s.signal()
+	}
+	return r
+}
+
+// Close drops what is pending and refuses what comes.
+func (s *Stream) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.answers, s.head, s.tail = nil, nil, nil
+	s.mu.Unlock()
+	s.signal()
+}
