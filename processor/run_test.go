@@ -37,10 +37,9 @@ func TestHowHandlersEnd(t *testing.T) {
 		"both":        {fails(WithCode("no_disk", Permanent(plain))), failure("no_disk", "disk on fire", false)},
 		"retry after": {fails(RetryAfter(90*time.Second, plain)), retryAfter(failure("handler_error", "disk on fire", true), 90*time.Second)},
 		"panic":       {func(context.Context, *Job, []byte) (json.RawMessage, error) { panic("secret") }, failure("handler_panic", errPanicked.Error(), true)},
-		"nil map": {func(context.Context, *Job, []byte) (json.RawMessage, error) {
-			var m map[int]int
-			m[0]++
-			return nil, nil
+		"nil function": {func(context.Context, *Job, []byte) (json.RawMessage, error) {
+			var h RawHandler
+			return h(nil, nil, nil)
 		}, failure("handler_panic", errPanicked.Error(), true)},
 		"goexit":        {func(context.Context, *Job, []byte) (json.RawMessage, error) { runtime.Goexit(); return nil, nil }, failure("handler_panic", errPanicked.Error(), true)},
 		"too large":     {returns(`"` + strings.Repeat("x", 64<<10) + `"`), failure("result_too_large", "the result has 65538 bytes, above the limit of 65536", false)},

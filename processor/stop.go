@@ -26,26 +26,28 @@ const (
 // Each step ends early when no run is left. The lease covers whatever is left after the last.
 func (p *Processor) stop(taking *sync.WaitGroup) error {
 	p.log.Info("stopping", "runs", len(p.snapshot()))
-	grace := time.NewTimer(p.cfg.Grace)
-	defer grace.Stop()
-	taken := make(chan struct{})
-	go func() { taking.Wait(); close(taken) }()
-	// A claim that becomes durable while its lane waits for it must not begin either: after
-	// the first round of leave no run is added, but those polled last may have been missed.
-	p.each((*run).leave)
-	<-taken
 	p.each((*run).leave)
 
-	empty := p.whenEmpty()
-	select {
-	case <-empty:
-	case <-grace.C:
+	settled, over := make(chan struct{}), make(chan struct{})
+	var settling sync.WaitGroup
+	settling.Go(func() {
+		taking.Wait()        // bounded: see lane
+		p.each((*run).leave) // those that were polled last
+		select {
+		case <-p.whenEmpty():
+			close(settled)
+		case <-over:
+		}
+	})
+	if !waitFor(settled, p.cfg.Grace) {
 		p.each((*run).cut)
-		if !waitFor(empty, handlerExit) {
+		if !waitFor(settled, handlerExit) {
 			p.each((*run).giveUp)
-			waitFor(empty, reportWait)
+			waitFor(settled, reportWait)
 		}
 	}
+	close(over)
+	settling.Wait()
 	return p.leftOver()
 }
 

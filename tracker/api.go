@@ -215,13 +215,13 @@ func (a *api) receive(ctx context.Context, bidi *connect.BidiStream[trackerpb.Wa
 		}
 		for _, add := range m.Add {
 			if checkJob(add.JobId, add.Tenant) != nil {
-				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Outcome: trackerpb.Watched_NOT_FOUND})
+				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_FOUND})
 				continue
 			}
 			if s := a.owner(add.JobId); s != nil {
 				s.Watch(ctx, stream, add)
 			} else {
-				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Outcome: trackerpb.Watched_NOT_OWNER})
+				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_OWNER})
 			}
 		}
 		for _, id := range m.Remove {

@@ -60,6 +60,23 @@ type Stats struct {
 // An unreachable server, or one that refuses, is an error at once unless WithRetryDial
 // is given. A refusal is an *Error (401: code unauthenticated) or a *CloseError.
 func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
+	c, err := newClient(url, opts)
+	if err != nil {
+		return nil, err
+	}
+	cn, err := c.dialFirst(ctx)
+	if err != nil {
+		c.cancel()
+		c.closeIdle()
+		return nil, err
+	}
+	c.install(cn)
+	go c.run(cn)
+	return c, nil
+}
+
+// newClient makes a client without a connection.
+func newClient(url string, opts []Option) (*Client, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
 		return nil, fmt.Errorf("ackwire: %w", err)
@@ -79,14 +96,6 @@ func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 		c.http = &http.Client{Transport: c.own}
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	cn, err := c.dialFirst(ctx)
-	if err != nil {
-		c.cancel()
-		c.closeIdle()
-		return nil, err
-	}
-	c.install(cn)
-	go c.run(cn)
 	return c, nil
 }
 

@@ -294,7 +294,6 @@ func TestFrameAboveReadLimitIsFinal(t *testing.T) {
 func TestSilentServerIsGivenUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
-		start := time.Now()
 		for range 20 { // alive: pings are enough
 			time.Sleep(25 * time.Second)
 			if err := p.ws.Ping(t.Context()); err != nil {
@@ -304,7 +303,7 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 		if n := c.Stats().Connects; n != 1 {
 			t.Fatalf("%d connects while the server pings", n)
 		}
-		start = time.Now()
+		start := time.Now()
 		s.next()
 		if d := time.Since(start); d < 50*time.Second || d > 110*time.Second {
 			t.Errorf("given up after %v of silence", d)

@@ -38,7 +38,14 @@ type Error struct {
 }
 
 // Error implements error.
-func (e *Error) Error() string { return "ackwire: " + e.Problem.Error() }
+func (e *Error) Error() string { return "ackwire: " + e.text() }
+
+func (e *Error) text() string {
+	if e.Detail == "" && e.Title != "" {
+		return string(e.Code) + ": " + e.Title
+	}
+	return e.Problem.Error()
+}
 
 // Is matches ErrIndeterminate and ErrNotFound by the error's code.
 func (e *Error) Is(target error) bool {
@@ -99,7 +106,7 @@ func (e *CloseError) text() string {
 	}
 	switch {
 	case e.Cause != nil:
-		s += ": " + e.Cause.Problem.Error()
+		s += ": " + e.Cause.text()
 	case e.Reason != "" && e.Reason != e.Code.String():
 		s += ": " + e.Reason
 	}

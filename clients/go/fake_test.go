@@ -154,7 +154,6 @@ type peer struct {
 	t      *testing.T
 	ws     *websocket.Conn
 	auth   string
-	limits frame.Limits
 	frames chan []byte
 	gone   chan struct{} // closed when the socket has ended; err is set
 	err    error
@@ -330,14 +329,14 @@ func (p *pending[T]) running(why string) {
 	}
 }
 
-// submit begins a submit of demo.echo.
+// testSubmit begins a submit of demo.echo.
 func (c *Client) testSubmit(t *testing.T, opts ...SubmitOption) *pending[*Job] {
 	return begin(t, func() (*Job, error) {
 		return c.Submit(context.Background(), "demo.echo", map[string]int{"n": 1}, opts...)
 	})
 }
 
-// submitted submits a job and has it acked as jobID.
+// testSubmitted submits a job and has it acked as jobID.
 func (c *Client) testSubmitted(t *testing.T, p *peer, jobID string, opts ...SubmitOption) *Job {
 	t.Helper()
 	sub := c.testSubmit(t, opts...)

@@ -13,6 +13,21 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
+// Get reads a job's document without opening a socket; see Client.Get. Of the options
+// those about tokens, the HTTP client and limits count.
+func Get(ctx context.Context, url, jobID string, opts ...Option) (Status, error) {
+	c, err := newClient(url, opts)
+	if err != nil {
+		return Status{}, err
+	}
+	defer c.closeIdle()
+	defer c.cancel()
+	if _, err := c.fetchToken(ctx); err != nil {
+		return Status{}, err
+	}
+	return c.Get(ctx, jobID)
+}
+
 // Get reads a job's document over HTTP (GET /v1/jobs/{id}) with the client's identity. It
 // works whether or not the socket is connected. Errors: ErrNotFound and the other codes
 // as an *Error; ctx's; the network's.

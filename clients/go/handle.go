@@ -185,7 +185,7 @@ func (c *Client) onSubscribedLocked(cn *conn, b []byte) bool {
 			healthy = false
 			cn.later = append(cn.later, s)
 		default:
-			c.endSubLocked(s, newError(j.Error, "job "+j.JobID))
+			c.endSubLocked(s, newError(j.Error, "job "+j.JobID+": "+j.Error.Info().Title))
 		}
 	}
 	if healthy {

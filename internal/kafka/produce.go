@@ -23,11 +23,17 @@ func Produce(ctx context.Context, cl *kgo.Client, rec *kgo.Record, done func(*kg
 	cl.TryProduce(ctx, rec, func(r *kgo.Record, err error) { done(r, classify(err)) })
 }
 
-// ProduceSync is Produce that waits: at most DeliveryTimeout and a little.
+// ProduceSync is Produce that waits until the outcome is known or ctx ends, which makes it
+// ErrUnknown; rec must not be read then.
 func ProduceSync(ctx context.Context, cl *kgo.Client, rec *kgo.Record) error {
 	result := make(chan error, 1)
 	Produce(ctx, cl, rec, func(_ *kgo.Record, err error) { result <- err })
-	return <-result
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
+	}
 }
 
 func classify(err error) error {

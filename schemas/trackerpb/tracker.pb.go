@@ -669,7 +669,9 @@ type Watched struct {
 	Outcome Watched_Outcome        `protobuf:"varint,3,opt,name=outcome,proto3,enum=ackwire.tracker.v1.Watched_Outcome" json:"outcome,omitempty"`
 	// ended: the job is in a terminal state. Unless that is newer than the add's after,
 	// nothing follows; in either case the watch is over.
-	Ended         bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	Ended bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	// tenant is the add's: two tenants may ask for one ID, and one of them is a stranger.
+	Tenant        string `protobuf:"bytes,5,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -732,6 +734,13 @@ func (x *Watched) GetEnded() bool {
 	return false
 }
 
+func (x *Watched) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
 var File_tracker_proto protoreflect.FileDescriptor
 
 const file_tracker_proto_rawDesc = "" +
@@ -778,12 +787,13 @@ const file_tracker_proto_rawDesc = "" +
 	"minVersion\"y\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
-	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\"\xee\x01\n" +
+	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\"\x86\x02\n" +
 	"\aWatched\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12=\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2#.ackwire.tracker.v1.Watched.OutcomeR\aoutcome\x12\x14\n" +
-	"\x05ended\x18\x04 \x01(\bR\x05ended\"]\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x16\n" +
+	"\x06tenant\x18\x05 \x01(\tR\x06tenant\"]\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bWATCHING\x10\x01\x12\r\n" +

@@ -141,18 +141,16 @@ func (s *step) accepted() Result {
 	case s.old == nil:
 		s.next = born(s.e, s.at.Time)
 		s.next.Accepted = true
-		if s.e.RunAt != nil && s.e.RunAt.After(s.at.Time) {
-			s.next.Doc.State = job.Scheduled
-			s.next.Request = nil // what waits in deferred is not handed out yet
-		}
 		if s.e.RunAt != nil {
-			runAt := s.e.RunAt.UTC()
-			s.next.Doc.RunAt = &runAt
+			// Its request waits in deferred, which no worker reads: it must be handed out even
+			// if the start lies in the past by the log's clock.
+			s.next.Doc.State = job.Scheduled
+			s.next.Request = nil
 		}
 		return s.took()
-	case !s.old.Accepted && s.old.Source == *s.e.Request:
+	case !s.old.Accepted && !s.old.Ended() && s.old.Source == *s.e.Request:
 		// Born by a claim from this very request: only the knowledge that it was accepted
-		// was missing, for claims carry all else.
+		// was missing, for claims carry all else. An ended job absorbs this too.
 		s.change().Accepted = true
 		return s.took()
 	case s.old.PayloadHash == s.e.PayloadHash:
@@ -183,7 +181,9 @@ func (s *step) claimed() Result {
 		}
 		return s.took(granted)
 	}
-	waiting := j.Doc.State == job.Pending || j.Doc.State == job.Queued || j.Doc.State == job.Retrying
+	// A scheduled job can be claimed only once it was handed out: the claim overtook requeued,
+	// as it may while the job is retrying.
+	waiting := j.Doc.State == job.Pending || j.Doc.State == job.Queued || j.Doc.State == job.Retrying || j.Doc.State == job.Scheduled
 	if waiting && s.e.Dispatch == j.Dispatch && (j.Request == nil || *j.Request == *s.e.Request) {
 		s.change().start(s.e, s.at)
 		return s.took(granted)
@@ -222,7 +222,7 @@ func (s *step) completed() Result {
 	}
 	j := s.change()
 	j.end(job.Completed, s.at.Time)
-	j.Doc.Result, j.Doc.ResultURL = s.e.Result, s.e.ResultURL
+	j.Doc.Result, j.Doc.ResultURL = canonical(s.e.Result), s.e.ResultURL
 	j.Doc.Error = nil
 	return s.took()
 }
@@ -405,7 +405,7 @@ func (s *step) notHeld() Reason {
 		return Ended
 	case s.e.Dispatch < j.Dispatch:
 		return OldDispatch
-	case j.Doc.State == job.Processing && s.e.Run != j.Run:
+	case j.Doc.State == job.Processing && s.e.Run != "" && s.e.Run != j.Run:
 		return WrongRun
 	default:
 		return NotHeld

@@ -4,6 +4,8 @@
 package fold
 
 import (
+	"bytes"
+	"encoding/json"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/event"
@@ -58,7 +60,7 @@ func (j *Job) holds(e *event.Event) bool {
 // born makes a job from an event that carries a job's identity: accepted, or a claim that
 // overtook it.
 func born(e *event.Event, at time.Time) *Job {
-	return &Job{
+	j := &Job{
 		Doc: job.Document{
 			JobID:       e.JobID,
 			Type:        e.Job,
@@ -78,6 +80,11 @@ func born(e *event.Event, at time.Time) *Job {
 		Dispatch:    1,
 		RoundAt:     at,
 	}
+	if e.RunAt != nil {
+		runAt := e.RunAt.UTC()
+		j.Doc.RunAt = &runAt
+	}
+	return j
 }
 
 // start gives the job to the run that claims it.
@@ -98,6 +105,16 @@ func (j *Job) end(s job.State, at time.Time) {
 	j.Doc.FinishedAt = &at
 	j.Doc.RetryAt = nil
 	j.Run, j.Worker, j.Renewal, j.CancelAt = "", "", 0, nil
+}
+
+// canonical gives a result the bytes that it has in the job's document, valid UTF-8
+// included, so that a job is the same after it was stored.
+func canonical(result json.RawMessage) json.RawMessage {
+	b, err := json.Marshal(json.RawMessage(bytes.ToValidUTF8(result, []byte("\uFFFD"))))
+	if len(result) == 0 || err != nil {
+		return nil
+	}
+	return b
 }
 
 // handOut prepares the next dispatch, due at the given time. Its request is not known yet.

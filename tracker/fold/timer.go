@@ -8,7 +8,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// What a job owes follows from the job alone, after a restore as after a fold: Debts
+// What a job owes follows from the job alone, after a restore as after a fold: NextDebt
 // names it, so no outbox is kept.
 
 // Kind is what is due.
@@ -72,6 +72,9 @@ func ExpiresAt(j *Job) time.Time {
 // The jitter is a hash of job and dispatch, so that every replica folds the same.
 func backoff(j *Job) time.Duration {
 	b := j.Policy.Backoff
+	if b.Initial <= 0 {
+		return 0 // 0 times an infinite factor is not a number
+	}
 	lost := j.Doc.Attempt - (j.Doc.MaxAttempts - j.Policy.Attempts) // in this round, 1 for the first
 	ceiling := b.Initial.Duration().Seconds() * math.Pow(max(b.Factor, 1), float64(max(lost, 1)-1))
 	if c := b.Cap.Duration().Seconds(); c > 0 {
@@ -82,7 +85,7 @@ func backoff(j *Job) time.Duration {
 	_, _ = h.Write([]byte(j.Doc.JobID))
 	_, _ = h.Write([]byte{byte(j.Dispatch), byte(j.Dispatch >> 8), byte(j.Dispatch >> 16), byte(j.Dispatch >> 24)})
 	jitter := float64(mix(h.Sum64())>>11) / (1 << 53)
-	return time.Duration(jitter * ceiling * float64(time.Second))
+	return time.Duration(jitter * ceiling * float64(time.Second)).Truncate(time.Millisecond)
 }
 
 // mix spreads the bits of an FNV hash, whose high bits hardly depend on the last bytes

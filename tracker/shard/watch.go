@@ -11,7 +11,7 @@ import (
 // then every change, with no gap in between. The outcome is told to the stream.
 func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.WatchAdd) {
 	say := func(o trackerpb.Watched_Outcome) {
-		stream.Answer(&trackerpb.Watched{JobId: add.JobId, Outcome: o})
+		stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: o})
 	}
 	a := &ask{ctx: ctx, id: add.JobId, tenant: add.Tenant, min: add.MinVersion}
 	a.missing = func() { say(trackerpb.Watched_NOT_FOUND) }
@@ -24,7 +24,7 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 	}
 	a.found = func(e *entry) {
 		job := e.document()
-		stream.Answer(&trackerpb.Watched{JobId: e.id, Version: job.Version, Outcome: trackerpb.Watched_WATCHING, Ended: job.Terminal})
+		stream.Answer(&trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version, Outcome: trackerpb.Watched_WATCHING, Ended: job.Terminal})
 		w := e.watches[stream]
 		switch {
 		case w != nil:
@@ -110,9 +110,17 @@ func (s *Shard) push(e *entry) {
 func (s *Shard) dropAllStreams() {
 	for stream, jobs := range s.streams {
 		for id := range jobs {
-			stream.Answer(&trackerpb.Watched{JobId: id, Outcome: trackerpb.Watched_NOT_OWNER})
+			stream.Answer(&trackerpb.Watched{JobId: id, Tenant: s.tenant(id), Outcome: trackerpb.Watched_NOT_OWNER})
 			s.metrics.watches.Dec()
 		}
 	}
 	clear(s.streams)
+}
+
+// tenant is whose a watched job is.
+func (s *Shard) tenant(id string) string {
+	if e := s.jobs[id]; e != nil && e.job != nil {
+		return e.job.Tenant
+	}
+	return ""
 }

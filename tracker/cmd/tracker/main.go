@@ -13,9 +13,9 @@ import (
 func main() {
 	var cli struct {
 		service.ConfigFile
-		service.Logging    `embed:""`
-		tracker.Config     `embed:""`
-		OpsListen          string `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8091"`
+		service.Logging `embed:""`
+		tracker.Config  `embed:""`
+		OpsListen       string `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8091"`
 	}
 	kong.Parse(&cli, service.Options("tracker", "Ackwire's tracker: folds the log of every job and answers gateways.")...)
 	env := service.OS(cli.Logger(os.Stderr))

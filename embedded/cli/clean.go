@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// clean makes text from a server harmless for a terminal: ANSI escape sequences (ECMA-48)
+// go as a whole, line breaks and tabs become blanks, and every other control character
+// and those that turn the writing direction go. The result is one line of valid UTF-8.
+func clean(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == 0x1b:
+			i += escapeLen(s[i:], 1)
+			continue
+		case r == 0x9b || r == 0x9d || r == 0x90 || r == 0x98 || r == 0x9e || r == 0x9f: // the C1 forms of ESC [ ] P X ^ _
+			i += escapeLen(s[i:], n)
+			continue
+		case r == '\n' || r == '\r' || r == '\t':
+			b.WriteByte(' ')
+		case !steers(r):
+			b.WriteRune(r) // a broken byte as U+FFFD
+		}
+		i += n
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// escapeLen is the length of the escape sequence at the start of s, whose introducer is
+// ESC or a C1 character of n bytes.
+func escapeLen(s string, n int) int {
+	kind := byte(0)
+	if s[0] == 0x1b {
+		if len(s) < 2 {
+			return 1
+		}
+		kind, n = s[1], 2
+	} else if r, _ := utf8.DecodeRuneInString(s); r == 0x9b {
+		kind = '['
+	} else {
+		kind = ']'
+	}
+	switch kind {
+	case '[': // CSI: parameters and intermediates, then one final byte
+		for i := n; i < len(s); i++ {
+			if s[i] >= 0x40 && s[i] <= 0x7e {
+				return i + 1
+			}
+			if s[i] < 0x20 || s[i] > 0x7e {
+				return i // broken: what follows is text
+			}
+		}
+		return len(s)
+	case ']', 'P', 'X', '^', '_': // strings: up to BEL or ST; an open one swallows the rest
+		for i := n; i < len(s); i++ {
+			switch {
+			case s[i] == 0x07:
+				return i + 1
+			case s[i] == 0x1b && i+1 < len(s) && s[i+1] == '\\':
+				return i + 2
+			case strings.HasPrefix(s[i:], "\u009c"):
+				return i + len("\u009c")
+			}
+		}
+		return len(s)
+	}
+	if kind < 0x20 || kind > 0x7e {
+		return 1
+	}
+	return n
+}
+
+// steers reports whether a terminal may act on r instead of showing it: C0, DEL, C1, and
+// the characters that override the writing direction.
+func steers(r rune) bool {
+	return r < 0x20 || r >= 0x7f && r < 0xa0 ||
+		r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
+}
+
+// harmless escapes, in JSON text, the characters that JSON allows and a terminal may act
+// on. The document stays equal.
+func harmless(doc []byte) []byte {
+	if bytes.IndexFunc(doc, func(r rune) bool { return r != '\n' && steers(r) || r == utf8.RuneError }) < 0 {
+		return doc
+	}
+	var b bytes.Buffer
+	for i := 0; i < len(doc); {
+		r, n := utf8.DecodeRune(doc[i:])
+		switch {
+		case r == '\n':
+			b.WriteByte('\n') // valid JSON has it between values only
+		case steers(r):
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
+		}
+		i += n
+	}
+	return b.Bytes()
+}
+
+// pretty indents a result.
+func pretty(doc []byte) []byte {
+	var b bytes.Buffer
+	if json.Indent(&b, doc, "", "  ") != nil {
+		return nil // the client has decoded it: it is JSON
+	}
+	b.WriteByte('\n')
+	return harmless(b.Bytes())
+}
+
+// clip shortens s to n characters.
+func clip(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// explain is an error in one line, without the prefix that the client library gives.
+func explain(err error) string {
+	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "ackwire: "), ": ackwire: ", ": ")
+}

@@ -1,0 +1,158 @@
+// Package cli holds the client commands of the command-line tool: submit, watch and get,
+// as structs for github.com/alecthomas/kong.
+//
+// A command is given its surroundings as an *Env (kong.Bind) and returns an *ExitError
+// when the process should not exit with 0; Report prints what is to be said about it:
+//
+//	env, stop := cli.System()
+//	defer stop()
+//	err := kctx.Run(env)
+//	os.Exit(cli.Report(env, err))
+//
+// Output: with --json, stdout carries one JSON document per line and nothing else. Without
+// it stdout carries what a script wants (the result; the job ID with --no-wait; the
+// document of get) and stderr what a person wants. Everything that came from a server is
+// stripped of control characters, so that it cannot drive a terminal.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/schemas/job"
+	"golang.org/x/term"
+)
+
+// Exit codes.
+const (
+	ExitCompleted   = 0   // the job completed, or has not ended and nobody waited
+	ExitFailed      = 1   // the job failed or was cancelled
+	ExitRefused     = 2   // refused, not reachable, outcome not known, or wrong usage
+	ExitInterrupted = 130 // Ctrl-C while waiting (128 + SIGINT, as shells have it); the job goes on
+)
+
+// DefaultURL is where an embedded Ackwire listens.
+const DefaultURL = "http://127.0.0.1:8080"
+
+// Env is what a command sees of the process.
+type Env struct {
+	// Context ends with Ctrl-C.
+	Context        context.Context
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Terminal says that Stderr is one: progress is drawn as a bar, not as lines.
+	Terminal bool
+	// HTTPClient carries every connection if it is set; for tests.
+	HTTPClient *http.Client
+}
+
+// System is the process's own surroundings. Its context ends with SIGINT or SIGTERM, which
+// then are given back, so that a second Ctrl-C ends the process; stop gives them back too.
+func System() (env *Env, stop func()) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return &Env{
+		Context: ctx,
+		Stdin:   os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Terminal: term.IsTerminal(int(os.Stderr.Fd())),
+	}, stop
+}
+
+// ExitError carries the process's exit code. Err is nil when everything has been said already.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+// Error implements error.
+func (e *ExitError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit code %d", e.Code)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the cause, if there is one.
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// ExitCode tells kong the process's exit code.
+func (e *ExitError) ExitCode() int { return e.Code }
+
+func refused(err error) error { return &ExitError{Code: ExitRefused, Err: err} }
+
+// Report prints err to env.Stderr, one line and one more for each place of a payload that
+// its schema refuses, and returns the exit code: that of an ExitError, ExitRefused for any
+// other error, 0 for nil.
+func Report(env *Env, err error) int {
+	if err == nil {
+		return ExitCompleted
+	}
+	exit, ok := errors.AsType[*ExitError](err)
+	if !ok {
+		exit = &ExitError{Code: ExitRefused, Err: err}
+	}
+	if exit.Err == nil {
+		return exit.Code
+	}
+	fmt.Fprintf(env.Stderr, "ackwire: %s\n", clean(explain(exit.Err)))
+	if e, ok := errors.AsType[*ackwire.Error](exit.Err); ok {
+		for _, f := range e.Errors {
+			pointer := f.Pointer
+			if pointer == "" {
+				pointer = "(the whole payload)"
+			}
+			fmt.Fprintf(env.Stderr, "  %s: %s\n", clean(pointer), clean(f.Detail))
+		}
+		if e.Retryable && e.RetryAfter > 0 {
+			fmt.Fprintf(env.Stderr, "  try again in %s\n", e.RetryDelay())
+		}
+	}
+	return exit.Code
+}
+
+// Flags are what every client command takes.
+type Flags struct {
+	URL   string `name:"url" env:"ACKWIRE_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Where Ackwire listens."`
+	Token string `name:"token" env:"ACKWIRE_TOKEN" placeholder:"JWT" help:"Bearer token; an embedded Ackwire on this machine needs none."`
+	JSON  bool   `name:"json" help:"Print one JSON document per line on stdout and nothing else."`
+}
+
+func (f *Flags) options(env *Env, v *view) []ackwire.Option {
+	var opts []ackwire.Option
+	if f.Token != "" {
+		opts = append(opts, ackwire.WithToken(f.Token))
+	}
+	if env.HTTPClient != nil {
+		opts = append(opts, ackwire.WithHTTPClient(env.HTTPClient))
+	}
+	if v != nil {
+		opts = append(opts, ackwire.WithLogger(v.logger()))
+	}
+	return opts
+}
+
+// unreachable names the address in the error of a connection that could not be made.
+func (f *Flags) unreachable(err error) error {
+	if _, answered := errors.AsType[*ackwire.Error](err); answered {
+		return err
+	}
+	if _, answered := errors.AsType[*ackwire.CloseError](err); answered {
+		return err
+	}
+	return fmt.Errorf("cannot reach %s: %w", f.URL, err)
+}
+
+// exitOf is what a job's end means for the process.
+func exitOf(s job.State) error {
+	if s == job.Failed || s == job.Cancelled {
+		return &ExitError{Code: ExitFailed}
+	}
+	return nil
+}

@@ -1,0 +1,358 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/alecthomas/kong"
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC // golden outputs show times
+	goleak.VerifyTestMain(m)
+}
+
+// tool is the command line as main declares it.
+type tool struct {
+	Submit SubmitCmd `cmd:"" help:"Submit a job and follow it."`
+	Watch  WatchCmd  `cmd:"" help:"Follow a job."`
+	Get    GetCmd    `cmd:"" help:"Print a job."`
+}
+
+// script is a server that answers every submit and subscribe with the same frames, in
+// which %ID% is the request's ID, and every GET with one document.
+type script struct {
+	refuse    int // HTTP status for the handshake
+	submit    []string
+	subscribe []string
+	document  string
+
+	mu     sync.Mutex
+	frames []string // what the client sent
+	auth   string
+}
+
+const welcome = `{"type":"welcome","connection":"c","protocol":"ackwire.v1","pingInterval":25,"limits":{"frameBytes":262144,"subscriptions":1000,"inFlightSubmits":64}}`
+
+func (s *script) serve(t *testing.T) string {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/ws", func(w http.ResponseWriter, r *http.Request) {
+		if s.refuse != 0 {
+			w.WriteHeader(s.refuse)
+			fmt.Fprint(w, `{"code":"unauthenticated","title":"Not authenticated","detail":"the token has \u001b[31mexpired\u001b[0m","retryable":false}`)
+			return
+		}
+		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{frame.Protocol}})
+		if err != nil {
+			return
+		}
+		defer func() { _ = ws.CloseNow() }()
+		send := func(b string) { _ = ws.Write(context.Background(), websocket.MessageText, []byte(b)) }
+		send(welcome)
+		for {
+			_, b, err := ws.Read(context.Background())
+			if err != nil {
+				return
+			}
+			var g frame.ClientFrame
+			_ = json.Unmarshal(b, &g)
+			s.mu.Lock()
+			s.frames = append(s.frames, string(b))
+			s.auth = r.Header.Get("Authorization")
+			s.mu.Unlock()
+			answers := map[frame.Type][]string{frame.Submit: s.submit, frame.Subscribe: s.subscribe}[g.Type]
+			for _, a := range answers {
+				send(strings.ReplaceAll(a, "%ID%", g.ID))
+			}
+		}
+	})
+	mux.HandleFunc("GET /v1/jobs/{id}", func(w http.ResponseWriter, _ *http.Request) {
+		if s.document == "" {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"code":"not_found","title":"Not found","detail":"no such job","retryable":false}`)
+			return
+		}
+		w.Header().Set("ETag", `"7"`)
+		fmt.Fprint(w, s.document)
+	})
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+const ack = `{"type":"ack","id":"%ID%","jobId":"0199-job","state":"pending","statusUrl":"/v1/jobs/0199-job"}`
+
+func status(version int, state, more string) string {
+	return fmt.Sprintf(`{"type":"status","version":%d,"job":%s}`, version, document(state, more))
+}
+
+func document(state, more string) string {
+	return fmt.Sprintf(`{"jobId":"0199-job","type":"demo.sleep","state":%q,"attempt":1,"maxAttempts":3,"createdAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:06Z"%s}`, state, more)
+}
+
+var (
+	completed = status(9, "completed", `,"finishedAt":"2026-01-02T03:04:07.25Z","result":{"rows":[1,2],"evil":"\u001b]0;x\u0007`+"\u009b31m"+`"}`)
+	failed    = strings.Replace(status(9, "failed", `,"finishedAt":"2026-01-02T03:04:07Z","error":{"code":"boom","message":"first line\nsecond \u001b[2Jline","retryable":true}`), `"attempt":1`, `"attempt":3`, 1)
+)
+
+// run runs the tool and returns its output and exit code as one text.
+func run(t *testing.T, env *Env, url string, args ...string) string {
+	t.Helper()
+	var stdout bytes.Buffer
+	stderr, ok := env.Stderr.(fmt.Stringer)
+	if !ok {
+		b := &bytes.Buffer{}
+		env.Stderr, stderr = b, b
+	}
+	env.Stdout = &stdout
+	if env.Context == nil {
+		env.Context = t.Context()
+	}
+	var cmds tool
+	parser, err := kong.New(&cmds, kong.Name("ackwire"), kong.Exit(func(int) { t.Fatal("kong exits") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := -1
+	kctx, err := parser.Parse(append(args, "--url", url))
+	if err != nil {
+		code = Report(env, refused(err))
+	} else {
+		code = Report(env, kctx.Run(env))
+	}
+	text := fmt.Sprintf("exit code %d\n--- stdout\n%s--- stderr\n%s", code, stdout.String(), stderr.String())
+	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != '\r' && steers(r) }); i >= 0 {
+		t.Errorf("a control character at %d of %q", i, text)
+	}
+	return strings.ReplaceAll(text, url, "http://ackwire.test")
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestCommands(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "payload.json")
+	if err := os.WriteFile(file, []byte(`{"from":"file"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name  string
+		s     *script
+		args  []string
+		stdin string
+		sent  string // what the first frame must hold
+	}{
+		{name: "submit", s: &script{submit: []string{ack, completed}}, args: []string{"submit", "demo.sleep", `{"seconds":1}`}, sent: `"payload":{"seconds":1}`},
+		{name: "submit-json", s: &script{submit: []string{ack, completed}}, args: []string{"submit", "demo.sleep", "--json"}, sent: `"payload":{}`},
+		{name: "submit-no-wait", s: &script{submit: []string{ack}}, args: []string{"submit", "demo.sleep", "-", "--no-wait"}, stdin: ` {"from":"stdin"} `, sent: `"payload":{"from":"stdin"},"watch":false`},
+		{name: "submit-detach-json", s: &script{submit: []string{strings.Replace(ack, `"pending"`, `"completed","duplicate":true`, 1)}},
+			args: []string{"submit", "demo.sleep", "@" + file, "--detach", "--json", "--key", "k1", "--timeout", "1m30s", "--deadline", "1h"}, sent: `"payload":{"from":"file"},"key":"k1","timeout":90,"deadline":3600,"watch":false`},
+		{name: "submit-failed", s: &script{submit: []string{ack, failed}}, args: []string{"submit", "demo.sleep"}},
+		{name: "submit-refused", s: &script{submit: []string{`{"type":"error","id":"%ID%","code":"validation_failed","title":"Payload is not valid","detail":"the payload does not fit demo.sleep","retryable":false,"errors":[{"pointer":"/seconds","detail":"must be at most 60"},{"pointer":"","detail":"\u001b[31munknown\u001b[0m member"}]}`}}, args: []string{"submit", "demo.sleep"}},
+		{name: "submit-rate-limited", s: &script{submit: []string{`{"type":"error","id":"%ID%","code":"rate_limited","title":"Too many requests","retryable":true,"retryAfter":1.5}`}}, args: []string{"submit", "demo.sleep"}},
+		{name: "submit-indeterminate", s: &script{submit: []string{`{"type":"error","id":"%ID%","code":"indeterminate","title":"Outcome not known","detail":"no answer from the log in 5 s","retryable":true,"jobId":"0199-job"}`}}, args: []string{"submit", "demo.sleep"}},
+		{name: "submit-no-json", args: []string{"submit", "demo.sleep", `{"a":}`}},
+		{name: "submit-no-file", args: []string{"submit", "demo.sleep", "@/no/such/file"}},
+		{name: "submit-no-type", args: []string{"submit"}},
+		{name: "bad-token", s: &script{refuse: 401}, args: []string{"submit", "demo.sleep", "--token", "expired"}},
+		{name: "watch", s: &script{subscribe: []string{`{"type":"subscribed","id":"%ID%","jobs":[{"jobId":"0199-job","version":9}]}`, completed}}, args: []string{"watch", "0199-job"}, sent: `"jobs":[{"jobId":"0199-job"}]`},
+		{name: "watch-failed", s: &script{subscribe: []string{failed}}, args: []string{"watch", "0199-job"}},
+		{name: "watch-failed-json", s: &script{subscribe: []string{failed}}, args: []string{"watch", "0199-job", "--json"}},
+		{name: "watch-cancelled", s: &script{subscribe: []string{status(4, "cancelled", "")}}, args: []string{"watch", "0199-job"}},
+		{name: "watch-result-url", s: &script{subscribe: []string{status(4, "completed", `,"resultUrl":"https://example.test/r.csv"`)}}, args: []string{"watch", "0199-job"}},
+		{name: "watch-unknown", s: &script{subscribe: []string{`{"type":"subscribed","id":"%ID%","jobs":[{"jobId":"0199-job","error":"not_found"}]}`}}, args: []string{"watch", "0199-job"}},
+		{name: "get", s: &script{document: document("processing", `,"startedAt":"2026-01-02T03:04:06Z","progress":{"percent":25,"message":"reading"}`)}, args: []string{"get", "0199-job"}},
+		{name: "get-failed", s: &script{document: document("failed", `,"finishedAt":"2026-01-02T03:04:06Z","error":{"code":"boom","message":"a\u0007b","retryable":false},"result":[1]`)}, args: []string{"get", "0199-job"}},
+		{name: "get-json", s: &script{document: document("completed", ",\n \"result\" : {\"a\": \"x\x7f\"}")}, args: []string{"get", "0199-job", "--json"}},
+		{name: "get-unknown", args: []string{"get", "0199-job"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.s == nil {
+				tc.s = &script{}
+			}
+			env := &Env{Stdin: strings.NewReader(tc.stdin)}
+			golden(t, tc.name, run(t, env, tc.s.serve(t), tc.args...))
+			tc.s.mu.Lock()
+			defer tc.s.mu.Unlock()
+			if tc.sent != "" && (len(tc.s.frames) == 0 || !strings.Contains(tc.s.frames[0], tc.sent)) {
+				t.Errorf("sent %q, want %s", tc.s.frames, tc.sent)
+			}
+		})
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := "http://" + ln.Addr().String()
+	_ = ln.Close() // nobody listens here now
+	for _, args := range [][]string{{"submit", "demo.echo"}, {"watch", "j1"}, {"get", "j1"}} {
+		got := run(t, &Env{}, addr, args...)
+		if !strings.HasPrefix(got, "exit code 2\n--- stdout\n--- stderr\nackwire: cannot reach http://ackwire.test: ") || !strings.Contains(got, "refused") {
+			t.Errorf("%v: %s", args, got)
+		}
+	}
+}
+
+func TestTokenIsSent(t *testing.T) {
+	s := script{submit: []string{ack}}
+	t.Setenv("ACKWIRE_TOKEN", "from-env")
+	run(t, &Env{}, s.serve(t), "submit", "demo.echo", "--no-wait")
+	if s.auth != "Bearer from-env" {
+		t.Errorf("Authorization: %q", s.auth)
+	}
+}
+
+// trigger calls f once a text has been written.
+type trigger struct {
+	bytes.Buffer
+	text string
+	f    func()
+}
+
+func (w *trigger) Write(b []byte) (int, error) {
+	n, err := w.Buffer.Write(b)
+	if w.f != nil && strings.Contains(w.String(), w.text) {
+		w.f()
+		w.f = nil
+	}
+	return n, err
+}
+
+func TestInterrupt(t *testing.T) {
+	t.Run("after the ack", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := script{submit: []string{ack}}
+		env := &Env{Context: ctx, Stderr: &trigger{text: "accepted", f: cancel}}
+		golden(t, "interrupt", run(t, env, s.serve(t), "submit", "demo.sleep"))
+	})
+	t.Run("watching", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := script{subscribe: []string{status(2, "queued", "")}}
+		env := &Env{Context: ctx, Stderr: &trigger{text: "queued", f: cancel}}
+		golden(t, "interrupt-watch", run(t, env, s.serve(t), "watch", "0199-job"))
+	})
+	t.Run("before the ack", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := script{}
+		url := s.serve(t)
+		go func() {
+			for sent := false; !sent; {
+				select {
+				case <-time.After(time.Millisecond):
+				case <-t.Context().Done():
+					return
+				}
+				s.mu.Lock()
+				sent = len(s.frames) > 0
+				s.mu.Unlock()
+			}
+			cancel()
+		}()
+		golden(t, "interrupt-early", run(t, &Env{Context: ctx}, url, "submit", "demo.sleep"))
+	})
+	t.Run("reading stdin", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close() // ends the read
+		golden(t, "interrupt-stdin", run(t, &Env{Context: ctx, Stdin: r}, "http://127.0.0.1:1", "submit", "demo.sleep", "-"))
+	})
+}
+
+// paced feeds a view one status after the other, as a watch does that nobody outruns.
+func paced(v *view, frames ...string) {
+	for _, f := range frames {
+		var sf frame.StatusFrame
+		if err := json.Unmarshal([]byte(f), &sf); err != nil {
+			panic(err)
+		}
+		v.status(statusOf(sf))
+	}
+}
+
+func TestProgressLines(t *testing.T) {
+	var out, err bytes.Buffer
+	v := newView(&Env{Stdout: &out, Stderr: &err}, &Flags{URL: DefaultURL})
+	paced(v,
+		status(1, "pending", ""), status(2, "pending", ""),
+		status(3, "scheduled", `,"runAt":"2026-02-03T04:05:06Z"`),
+		status(4, "processing", `,"progress":{"percent":0}`),
+		status(5, "processing", `,"progress":{"percent":41.7,"message":"reading \u001b[1mrows\u001b[0m\r"}`),
+		status(6, "processing", `,"progress":{"percent":41.8,"message":"reading rows"}`),
+		status(7, "processing", `,"cancelRequested":true,"progress":{"percent":50}`),
+		strings.Replace(status(8, "retrying", `,"retryAt":"2026-02-03T04:05:06Z"`), `"attempt":1`, `"attempt":2`, 1),
+		completed)
+	golden(t, "progress-lines", out.String()+"--- stderr\n"+err.String())
+}
+
+func TestProgressBar(t *testing.T) {
+	var out, err bytes.Buffer
+	v := newView(&Env{Stdout: &out, Stderr: &err, Terminal: true}, &Flags{URL: DefaultURL})
+	paced(v,
+		status(1, "pending", ""),
+		status(2, "processing", `,"progress":{"percent":40,"message":"reading \u001b[1mrows\u001b[0m"}`),
+		strings.Replace(status(3, "processing", `,"progress":{"percent":10}`), `"attempt":1`, `"attempt":2`, 1),
+		status(4, "processing", `,"progress":{"percent":100}`),
+		completed)
+	got := err.String()
+	for _, want := range []string{"pending", "reading rows", "40%", "10%", "(attempt 2 of 3)", "99%", "\rcompleted after 2.25s\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	if strings.Contains(got, "\x1b") {
+		t.Errorf("an escape in %q", got)
+	}
+}
+
+func TestNotesOnce(t *testing.T) {
+	var err bytes.Buffer
+	v := newView(&Env{Stderr: &err}, &Flags{})
+	log := v.logger()
+	log.Info("connection lost", "err", errors.New("x"))
+	log.Info("connect failed")
+	log.Warn("frame not readable")
+	paced(v, status(1, "pending", ""))
+	log.Info("connection lost")
+	if got, want := err.String(), "connection lost, reconnecting\npending\nconnection lost, reconnecting\n"; got != want {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strings"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+)
+
+// Bounds of the commands.
+const (
+	ackTimeout      = 30 * time.Second // how long submit waits for the ack
+	getTimeout      = 30 * time.Second
+	maxPayloadBytes = 16 << 20 // read from a file or stdin; the server's own limit is far lower
+)
+
+// SubmitCmd submits a job and follows it to its end.
+type SubmitCmd struct {
+	Flags   `embed:""`
+	Type    string `arg:"" help:"The job's type, such as demo.echo."`
+	Payload string `arg:"" optional:"" default:"{}" help:"The payload: JSON, @FILE, or - for stdin. Without it: {}."`
+
+	Key      string        `help:"Idempotency key: submitting again with the same key and payload finds the same job."`
+	NoWait   bool          `name:"no-wait" aliases:"detach" help:"Print the job's ID and leave; the job goes on."`
+	Timeout  time.Duration `help:"Bound one attempt, e.g. 30s." placeholder:"DURATION"`
+	Deadline time.Duration `help:"Bound the whole job, e.g. 1h." placeholder:"DURATION"`
+}
+
+// Help is what kong prints below the flags.
+func (c *SubmitCmd) Help() string { return exitHelp }
+
+const exitHelp = `Exit codes: 0 completed; 1 failed or cancelled; 2 refused, not reachable or wrong usage; 130 interrupted by Ctrl-C, which leaves the job running: "ackwire watch ID" comes back to it.`
+
+// Run implements the command.
+func (c *SubmitCmd) Run(env *Env) error {
+	payload, err := readPayload(env, c.Payload)
+	if err != nil {
+		return err
+	}
+	v := newView(env, &c.Flags)
+	ctx, cancel := context.WithTimeout(env.Context, ackTimeout)
+	defer cancel()
+	client, err := ackwire.Dial(ctx, c.URL, c.options(env, v)...)
+	if err != nil {
+		return c.submitError(env, c.unreachable(err))
+	}
+	defer client.Close()
+	var opts []ackwire.SubmitOption
+	if c.Key != "" {
+		opts = append(opts, ackwire.Key(c.Key))
+	}
+	if c.Timeout > 0 {
+		opts = append(opts, ackwire.Timeout(c.Timeout))
+	}
+	if c.Deadline > 0 {
+		opts = append(opts, ackwire.Deadline(c.Deadline))
+	}
+	if c.NoWait {
+		opts = append(opts, ackwire.NoWatch())
+	}
+	j, err := client.Submit(ctx, c.Type, payload, opts...)
+	if err != nil {
+		return c.submitError(env, err)
+	}
+	v.accepted(j, c.NoWait)
+	if c.NoWait {
+		return nil
+	}
+	return v.follow(j.ID, j.Watch(env.Context))
+}
+
+// submitError says what is known of the job when there is no ack.
+func (c *SubmitCmd) submitError(env *Env, err error) error {
+	code := ExitRefused
+	unknown := errors.Is(err, ackwire.ErrIndeterminate)
+	switch {
+	case env.Context.Err() != nil && unknown:
+		code, err = ExitInterrupted, errors.New("interrupted before the ack: whether the job exists is not known")
+	case env.Context.Err() != nil:
+		return errInterrupted
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("no ack in time: %w", err)
+	}
+	if unknown {
+		advice := "submit again with the same --key to find out"
+		if c.Key == "" {
+			advice = "with a --key it would be safe to submit again"
+		}
+		err = fmt.Errorf("%w (%s)", err, advice)
+	}
+	return &ExitError{Code: code, Err: err}
+}
+
+// errInterrupted ends a submit by Ctrl-C before anything was sent.
+var errInterrupted = &ExitError{Code: ExitInterrupted, Err: errors.New("interrupted: nothing was submitted")}
+
+// WatchCmd follows a job that anybody of the tenant submitted.
+type WatchCmd struct {
+	Flags `embed:""`
+	ID    string `arg:"" name:"jobid" help:"The job's ID."`
+}
+
+// Help is what kong prints below the flags.
+func (c *WatchCmd) Help() string { return exitHelp }
+
+// Run implements the command.
+func (c *WatchCmd) Run(env *Env) error {
+	v := newView(env, &c.Flags)
+	client, err := ackwire.Dial(env.Context, c.URL, c.options(env, v)...)
+	if env.Context.Err() != nil && err != nil {
+		return &ExitError{Code: ExitInterrupted}
+	}
+	if err != nil {
+		return refused(c.unreachable(err))
+	}
+	defer client.Close()
+	return v.follow(c.ID, client.Watch(env.Context, c.ID))
+}
+
+// GetCmd prints a job's document as it is now.
+type GetCmd struct {
+	Flags `embed:""`
+	ID    string `arg:"" name:"jobid" help:"The job's ID."`
+}
+
+// Help is what kong prints below the flags.
+func (c *GetCmd) Help() string {
+	return "Exit codes: 0 completed or not ended; 1 failed or cancelled; 2 no such job, refused, not reachable or wrong usage."
+}
+
+// Run implements the command.
+func (c *GetCmd) Run(env *Env) error {
+	ctx, cancel := context.WithTimeout(env.Context, getTimeout)
+	defer cancel()
+	st, err := ackwire.Get(ctx, c.URL, c.ID, c.options(env, nil)...)
+	if err != nil {
+		return refused(c.unreachable(err))
+	}
+	v := newView(env, &c.Flags)
+	if c.JSON {
+		v.line(st.Raw)
+	} else {
+		v.document(st)
+	}
+	return exitOf(st.State)
+}
+
+// follow shows a job until it ends.
+func (v *view) follow(jobID string, statuses iter.Seq2[ackwire.Status, error]) error {
+	defer v.clear()
+	for st, err := range statuses {
+		switch {
+		case err != nil && v.env.Context.Err() != nil:
+			v.detached(jobID)
+			return &ExitError{Code: ExitInterrupted}
+		case err != nil:
+			return refused(err)
+		}
+		v.status(st)
+		if st.State.Terminal() {
+			return exitOf(st.State)
+		}
+	}
+	return refused(fmt.Errorf("job %s: the watch ended before the job did", jobID))
+}
+
+// readPayload takes the argument's three forms and refuses what is not JSON, with the
+// place of the mistake.
+func readPayload(env *Env, arg string) (json.RawMessage, error) {
+	b := []byte(arg)
+	switch {
+	case arg == "-":
+		var err error
+		if b, err = readStdin(env); err != nil {
+			return nil, err
+		}
+	case strings.HasPrefix(arg, "@"):
+		f, err := os.Open(arg[1:])
+		if err != nil {
+			return nil, refused(fmt.Errorf("read payload: %w", err))
+		}
+		defer f.Close()
+		if b, err = readBounded(f); err != nil {
+			return nil, refused(fmt.Errorf("read payload: %w", err))
+		}
+	}
+	var raw json.RawMessage
+	if err := json.Unmarshal(b, &raw); err != nil {
+		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+			err = fmt.Errorf("%w, at byte %d", err, e.Offset)
+		}
+		return nil, refused(fmt.Errorf("the payload is not JSON: %w", err))
+	}
+	return raw, nil
+}
+
+// readStdin reads all of stdin unless Ctrl-C comes first. The reading goroutine then ends
+// with the process: a read of a terminal cannot be interrupted.
+func readStdin(env *Env) ([]byte, error) {
+	type result struct {
+		b   []byte
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		b, err := readBounded(env.Stdin)
+		done <- result{b, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, refused(fmt.Errorf("read payload from stdin: %w", r.err))
+		}
+		return r.b, nil
+	case <-env.Context.Done():
+		return nil, errInterrupted
+	}
+}
+
+func readBounded(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxPayloadBytes+1))
+	if err == nil && len(b) > maxPayloadBytes {
+		err = fmt.Errorf("more than %d bytes", maxPayloadBytes)
+	}
+	return b, err
+}

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/schollz/progressbar/v3"
+)
+
+const (
+	barWidth     = 30 // characters
+	maxBarText   = 40 // characters of a progress message beside the bar
+	barSteps     = 1000
+	maxLineChars = 500 // of any message in human output
+)
+
+// view prints what is learnt about one job. The command's goroutine and, for notes, the
+// client's own share it.
+type view struct {
+	env   *Env
+	flags *Flags
+
+	mu      sync.Mutex // guards what follows, and the order of output
+	bar     *progressbar.ProgressBar
+	last    string // the last progress line, so that none is repeated
+	waiting bool   // a note about a lost connection is out
+}
+
+func newView(env *Env, flags *Flags) *view { return &view{env: env, flags: flags} }
+
+// line prints one JSON document as one line of stdout.
+func (v *view) line(doc []byte) {
+	var b bytes.Buffer
+	if json.Compact(&b, doc) != nil {
+		return // the client has decoded it: it is JSON
+	}
+	b.WriteByte('\n')
+	_, _ = v.env.Stdout.Write(harmless(b.Bytes()))
+}
+
+// accepted shows the ack.
+func (v *view) accepted(j *ackwire.Job, leave bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.flags.JSON {
+		ack, _ := json.Marshal(struct {
+			JobID     string    `json:"jobId"`
+			State     job.State `json:"state"`
+			StatusURL string    `json:"statusUrl"`
+			Duplicate bool      `json:"duplicate,omitempty"`
+		}{j.ID, j.State, j.StatusURL, j.Duplicate}) // strings always marshal
+		v.line(ack)
+		return
+	}
+	note := ""
+	if j.Duplicate {
+		note = " (it existed: same key)"
+	}
+	if leave {
+		fmt.Fprintln(v.env.Stdout, clean(j.ID))
+		if note != "" {
+			fmt.Fprintf(v.env.Stderr, "job %s%s\n", clean(j.ID), note)
+		}
+		return
+	}
+	fmt.Fprintf(v.env.Stderr, "job %s accepted%s\n", clean(j.ID), note)
+}
+
+// status shows one version of the document; the terminal one with its result.
+func (v *view) status(st ackwire.Status) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.waiting = false
+	switch {
+	case v.flags.JSON:
+		v.line(st.Raw)
+	case st.State.Terminal():
+		v.clearLocked()
+		v.ended(st)
+	case v.env.Terminal:
+		v.draw(st)
+	default:
+		if text := progressText(st); text != v.last {
+			v.last = text
+			fmt.Fprintln(v.env.Stderr, text)
+		}
+	}
+}
+
+// progressText is a status in one line, such as "processing 40% reading rows (attempt 2 of 3)".
+func progressText(st ackwire.Status) string {
+	parts := []string{clean(string(st.State))}
+	if p := st.Progress; p != nil && st.State == job.Processing {
+		parts = append(parts, fmt.Sprintf("%.0f%%", p.Percent))
+		if p.Message != "" {
+			parts = append(parts, clip(clean(p.Message), maxLineChars))
+		}
+	}
+	if st.State == job.Retrying && st.RetryAt != nil {
+		parts = append(parts, "at "+st.RetryAt.Local().Format(time.TimeOnly))
+	}
+	if st.State == job.Scheduled && st.RunAt != nil {
+		parts = append(parts, "for "+st.RunAt.Local().Format(time.DateTime))
+	}
+	if st.CancelRequested {
+		parts = append(parts, "(cancel requested)")
+	}
+	if st.Attempt > 1 {
+		parts = append(parts, fmt.Sprintf("(attempt %d of %d)", st.Attempt, st.MaxAttempts))
+	}
+	return strings.Join(parts, " ")
+}
+
+// draw moves the bar. It never reaches its end: the end is told by the terminal status.
+func (v *view) draw(st ackwire.Status) {
+	if v.bar == nil {
+		v.bar = progressbar.NewOptions(barSteps,
+			progressbar.OptionSetWriter(v.env.Stderr),
+			progressbar.OptionSetWidth(barWidth),
+			progressbar.OptionSetPredictTime(false),
+			progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionSetRenderBlankState(true),
+			progressbar.OptionSetTheme(progressbar.ThemeASCII),
+		)
+	}
+	text, step := clean(string(st.State)), 0
+	if p := st.Progress; p != nil {
+		step = int(min(max(p.Percent, 0), 99.9) * barSteps / 100)
+		if p.Message != "" && st.State == job.Processing {
+			text = clip(clean(p.Message), maxBarText)
+		}
+	}
+	if st.Attempt > 1 {
+		text += fmt.Sprintf(" (attempt %d of %d)", st.Attempt, st.MaxAttempts)
+	}
+	v.bar.Describe(text)
+	_ = v.bar.Set(step)
+}
+
+// ended prints how it ended: the result to stdout, the rest to stderr.
+func (v *view) ended(st ackwire.Status) {
+	took := ""
+	if st.FinishedAt != nil {
+		took = fmt.Sprintf(" after %s", st.FinishedAt.Sub(st.CreatedAt).Round(time.Millisecond))
+	}
+	tries := ""
+	if st.Attempt > 1 {
+		tries = fmt.Sprintf(", attempt %d of %d", st.Attempt, st.MaxAttempts)
+	}
+	fmt.Fprintf(v.env.Stderr, "%s%s%s\n", st.State, took, tries)
+	if e := st.Error; e != nil {
+		fmt.Fprintf(v.env.Stderr, "%s\n", errorText(e))
+	}
+	if len(st.Result) > 0 {
+		_, _ = v.env.Stdout.Write(pretty(st.Result))
+	}
+	if st.ResultURL != "" {
+		fmt.Fprintln(v.env.Stdout, clean(st.ResultURL))
+	}
+}
+
+func errorText(e *job.Error) string {
+	if e.Message == "" {
+		return clean(e.Code)
+	}
+	return clean(e.Code) + ": " + clip(clean(e.Message), maxLineChars)
+}
+
+// document prints all of a document for a person to read.
+func (v *view) document(st ackwire.Status) {
+	var b bytes.Buffer
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-9s %s\n", name, clip(clean(fmt.Sprintf(format, args...)), maxLineChars))
+	}
+	at := func(name string, t *time.Time) {
+		if t != nil {
+			row(name, "%s", t.Local().Format(time.RFC3339))
+		}
+	}
+	row("job", "%s", st.JobID)
+	row("type", "%s", st.Type)
+	row("state", "%s", progressText(st))
+	row("attempt", "%d of %d", st.Attempt, st.MaxAttempts)
+	at("created", &st.CreatedAt)
+	at("started", st.StartedAt)
+	at("finished", st.FinishedAt)
+	at("retry at", st.RetryAt)
+	at("run at", st.RunAt)
+	if st.Error != nil {
+		row("error", "%s", errorText(st.Error))
+	}
+	if st.ResultURL != "" {
+		row("result", "%s", st.ResultURL)
+	}
+	if len(st.Result) > 0 {
+		b.WriteString("result\n")
+		b.Write(pretty(st.Result))
+	}
+	_, _ = v.env.Stdout.Write(b.Bytes())
+}
+
+// detached tells how to come back.
+func (v *view) detached(jobID string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.clearLocked()
+	back := "ackwire watch "
+	if v.flags.URL != DefaultURL {
+		back += "--url " + v.flags.URL + " "
+	}
+	fmt.Fprintf(v.env.Stderr, "detached: job %s goes on; come back with: %s\n", clean(jobID), clean(back+jobID))
+}
+
+func (v *view) clear() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.clearLocked()
+}
+
+// clearLocked takes the bar off the screen.
+func (v *view) clearLocked() {
+	if v.bar != nil {
+		_ = v.bar.Clear()
+		v.bar = nil
+	}
+}
+
+// logger shows a person that the connection is gone, once until the next status. The
+// client's log is the only place that knows.
+func (v *view) logger() *slog.Logger { return slog.New(notes{v}) }
+
+type notes struct{ v *view }
+
+func (n notes) Enabled(_ context.Context, l slog.Level) bool { return l == slog.LevelInfo }
+func (n notes) WithAttrs([]slog.Attr) slog.Handler           { return n }
+func (n notes) WithGroup(string) slog.Handler                { return n }
+
+func (n notes) Handle(_ context.Context, r slog.Record) error {
+	v := n.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.waiting {
+		return nil
+	}
+	v.waiting = true
+	v.clearLocked()
+	fmt.Fprintf(v.env.Stderr, "%s, reconnecting\n", clean(r.Message))
+	return nil
+}

@@ -1,0 +1,105 @@
+// Package gateway is the edge: it takes jobs in from sockets and HTTP, acks them once they
+// are durable, and carries their statuses back. It keeps no state but its sockets.
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/jobtypes"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// Config is what a gateway needs to know.
+type Config struct {
+	Kafka       kafka.Config `embed:""`
+	TopicPrefix string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
+	Partitions  int32        `help:"Partitions of topics that do not exist yet." default:"12"`
+	Listen      string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
+
+	JobTypes string `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
+
+	JWTKeyFile      string   `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, at least 32 bytes." placeholder:"FILE"`
+	AnonymousTenant string   `help:"Tenant of clients without a token; on a loopback listener only." placeholder:"TENANT"`
+	AllowedOrigins  []string `help:"Hosts, with * as a wildcard, whose pages may open a socket, besides the gateway's own." placeholder:"PATTERN"`
+
+	FrameBytes      int           `help:"Largest frame or body, in bytes." default:"262144"`
+	Subscriptions   int           `help:"Jobs that one session may watch." default:"1000"`
+	InFlightSubmits int           `help:"Submits of one session that may wait for their ack." default:"64"`
+	Sessions        int           `help:"Sockets that may be open." default:"50000"`
+	PingInterval    time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
+	FirstFrame      time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
+	SubmitTimeout   time.Duration `help:"Bound of one submit; after it the outcome is indeterminate." default:"5s"`
+
+	// JWTKey is the key itself, instead of a file.
+	JWTKey []byte `kong:"-"`
+}
+
+// Validate joins all problems of the configuration.
+func (c Config) Validate() error {
+	var problems []error
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	within := func(name string, v, low, high int) {
+		if v < low || v > high {
+			problem("%s must be between %d and %d, not %d", name, low, high, v)
+		}
+	}
+	problems = append(problems, c.Kafka.Validate(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	within("partitions", int(c.Partitions), 1, 10_000)
+	within("frame-bytes", c.FrameBytes, 1<<10, 1<<20)
+	within("subscriptions", c.Subscriptions, 1, 100_000)
+	within("in-flight-submits", c.InFlightSubmits, 1, 10_000)
+	within("sessions", c.Sessions, 1, 10_000_000)
+	if c.PingInterval < time.Second || c.FirstFrame < time.Second || c.SubmitTimeout < time.Second {
+		problem("ping-interval, first-frame and submit-timeout must be at least 1s")
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		problem("listen: %w", err)
+	}
+	key, err := c.key()
+	switch {
+	case err != nil:
+		problems = append(problems, err)
+	case key == nil && c.AnonymousTenant == "":
+		problem("no client could be let in: set jwt-key-file (or, on loopback, anonymous-tenant)")
+	case key != nil && len(key) < auth.MinKeyBytes:
+		problem("the key for tokens has %d bytes, HS256 needs %d", len(key), auth.MinKeyBytes)
+	}
+	if c.AnonymousTenant != "" && !loopback(host) {
+		problem("anonymous-tenant is for a loopback listener only, not for %s", c.Listen)
+	}
+	if _, err := jobtypes.Load(c.JobTypes); err != nil {
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+func (c Config) key() ([]byte, error) {
+	if c.JWTKey != nil || c.JWTKeyFile == "" {
+		return c.JWTKey, nil
+	}
+	key, err := os.ReadFile(c.JWTKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("jwt-key-file: %w", err)
+	}
+	return key, nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// SignToken makes a token that a gateway with the same key accepts for ttl.
+func SignToken(key []byte, tenant, subject string, ttl time.Duration) (string, error) {
+	return auth.Sign(key, tenant, subject, time.Now(), ttl)
+}

@@ -1,0 +1,323 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/gateway/jobtypes"
+	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/upstream"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// Bounds of the drain and of the start.
+const (
+	maxReconnectAfter = 2 * time.Second // goaway's delay is jittered up to here
+	settleTimeout     = 7 * time.Second // for submits in flight and unwritten frames; above SubmitTimeout's default
+	settlePoll        = 10 * time.Millisecond
+	closeBatch        = 500 // sessions closed at once while draining
+	closePause        = 20 * time.Millisecond
+	closeTimeout      = 3 * time.Second
+	startRetry        = 500 * time.Millisecond
+	startTimeout      = 5 * time.Second
+)
+
+// Gateway is one instance.
+type Gateway struct {
+	// Set by New, then only read.
+	cfg      Config
+	env      service.Env
+	log      *slog.Logger
+	names    topic.Names
+	types    jobtypes.Set
+	verifier *auth.Verifier
+	metrics  *metrics
+	kafkaUp  *health
+	hub      *hub.Hub
+	sessions session.Config
+	drain    chan struct{} // closed when the drain begins
+
+	// Set by Run before it serves, then only read.
+	kafka *kgo.Client
+	up    *upstream.Upstream
+
+	streams atomic.Pointer[upstream.Upstream] // for the metrics, which may ask before Run
+	addr    atomic.Pointer[string]
+
+	mu     sync.Mutex               // guards all below
+	open   map[*session.Session]int // and the slot of the ping wheel it is in
+	wheel  []map[*session.Session]struct{}
+	hand   int
+	closed bool
+	served sync.WaitGroup
+}
+
+// New returns a gateway. It reads the configured files and does no other I/O.
+func New(cfg Config, env service.Env) (*Gateway, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	types, err := jobtypes.Load(cfg.JobTypes)
+	if err != nil {
+		return nil, err
+	}
+	key, err := cfg.key()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		cfg:      cfg,
+		env:      env.With("service", "gateway"),
+		names:    topic.Names{Prefix: cfg.TopicPrefix},
+		types:    types,
+		verifier: auth.NewVerifier(key, cfg.AnonymousTenant),
+		kafkaUp:  &health{},
+		hub:      hub.New(),
+		drain:    make(chan struct{}),
+		open:     map[*session.Session]int{},
+		wheel:    make([]map[*session.Session]struct{}, max(1, int(cfg.PingInterval/time.Second))),
+	}
+	for i := range g.wheel {
+		g.wheel[i] = map[*session.Session]struct{}{}
+	}
+	g.log = g.env.Log
+	g.kafkaUp.down(errStarting)
+	g.metrics = newMetrics(env.Metrics, g.hub.Size, func() int {
+		if up := g.streams.Load(); up != nil {
+			return up.Streams()
+		}
+		return 0
+	})
+	g.sessions = session.Config{
+		Verifier: g.verifier, Hub: g.hub, Submit: g, Metrics: g.metrics, Log: g.log,
+		PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
+		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits,
+	}
+	return g, nil
+}
+
+// Ready says why the gateway takes no work.
+func (g *Gateway) Ready() error {
+	select {
+	case <-g.drain:
+		return errors.New("draining")
+	default:
+		return g.kafkaUp.err()
+	}
+}
+
+// Addr is where the gateway listens; empty before it does.
+func (g *Gateway) Addr() string {
+	if a := g.addr.Load(); a != nil {
+		return *a
+	}
+	return ""
+}
+
+// Run serves until ctx ends. It then drains: it takes no new sockets, tells the open ones
+// to come back elsewhere, gives submits in flight their true outcome, writes what waits and
+// closes with 1012. It returns when nothing of it is left.
+func (g *Gateway) Run(ctx context.Context) error {
+	l, err := g.env.Listen(ctx, "tcp", g.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("gateway listener: %w", err)
+	}
+	addr := l.Addr().String()
+	g.addr.Store(&addr)
+	g.kafka, err = g.cfg.Kafka.NewClient(g.env, "ackwire-gateway")
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer g.kafka.Close()
+	g.up = upstream.New(g.names, g.kafka, g.env.Dial, g.hub, g.log)
+	g.hub.Attach(g.up)
+	g.streams.Store(g.up)
+
+	// What the drain still needs outlives ctx.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	parts := service.NewGroup(work)
+	parts.Go("upstream", g.up.Run)
+	parts.Go("health", func(ctx context.Context) error { return g.kafkaUp.watch(ctx, g.kafka) })
+	parts.Go("pings", g.pings)
+	start, stopStart := context.WithCancel(ctx)
+	var starting sync.WaitGroup
+	starting.Go(func() { g.start(start) })
+
+	g.log.Info("gateway serves", "address", addr)
+	err = service.ServeHTTP(ctx, &http.Server{
+		Handler:        g.handler(),
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		BaseContext:    func(net.Listener) context.Context { return work },
+	}, &drainOnClose{Listener: l, g: g})
+	stopStart()
+	starting.Wait()
+	g.closeSessions()
+	stop()
+	return errors.Join(err, parts.Wait())
+}
+
+// drainOnClose begins the drain when the server closes its listener, which is the first
+// thing that it does at the end of its context.
+type drainOnClose struct {
+	net.Listener
+	g    *Gateway
+	once sync.Once
+}
+
+// Close implements net.Listener.
+func (d *drainOnClose) Close() error {
+	d.once.Do(func() { close(d.g.drain) })
+	return d.Listener.Close()
+}
+
+// start makes the topics that are missing; until then submits are refused.
+func (g *Gateway) start(ctx context.Context) {
+	specs := []kafka.Topic{
+		kafka.Topic(g.names.StatusSpec(g.cfg.Partitions)),
+		kafka.Topic(g.names.DeferredSpec(g.cfg.Partitions)),
+	}
+	for _, lane := range g.types.Lanes() {
+		specs = append(specs, kafka.Topic(g.names.RequestsSpec(lane, g.cfg.Partitions)))
+	}
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, startTimeout)
+		created, err := kafka.EnsureTopics(try, g.kafka, specs...)
+		cancel()
+		if err == nil {
+			for _, name := range created {
+				g.log.Info("topic created", "topic", name)
+			}
+			g.kafkaUp.reason.Store(nil)
+			return
+		}
+		g.kafkaUp.down(fmt.Errorf("Kafka is not usable yet: %w", err))
+		g.log.Warn("Kafka is not usable yet", "err", err)
+		select {
+		case <-time.After(startRetry):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// admit opens a session for a request, or says why not.
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.Identity) code.Code {
+	g.mu.Lock()
+	full := g.closed || len(g.open) >= g.cfg.Sessions
+	g.mu.Unlock()
+	if full {
+		return code.Overloaded
+	}
+	s, err := session.Accept(w, r, uuid.NewString(), &g.sessions, identity)
+	if err != nil {
+		g.log.Debug("handshake failed", "err", err)
+		return code.InvalidFrame
+	}
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		s.Kill()
+		return ""
+	}
+	slot := rand.IntN(len(g.wheel))
+	g.open[s] = slot
+	g.wheel[slot][s] = struct{}{}
+	g.served.Add(1)
+	g.mu.Unlock()
+	g.metrics.sessions.Inc()
+	// A goroutine of its own: the handler's has a large stack and buffers of net/http.
+	go func() {
+		defer g.served.Done()
+		s.Run()
+		g.mu.Lock()
+		delete(g.wheel[slot], s)
+		delete(g.open, s)
+		g.mu.Unlock()
+		g.metrics.sessions.Dec()
+		g.metrics.closed(s.Closed())
+	}()
+	return ""
+}
+
+// pings turns the wheel: each session is pinged once per interval, a slot per second.
+func (g *Gateway) pings(ctx context.Context) error {
+	tick := time.NewTicker(g.cfg.PingInterval / time.Duration(len(g.wheel)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		g.hub.Sweep()
+		g.mu.Lock()
+		g.hand = (g.hand + 1) % len(g.wheel)
+		due := make([]*session.Session, 0, len(g.wheel[g.hand]))
+		for s := range g.wheel[g.hand] {
+			due = append(due, s)
+		}
+		g.mu.Unlock()
+		for _, s := range due {
+			s.Ping()
+		}
+	}
+}
+
+// closeSessions is the sockets' part of the drain.
+func (g *Gateway) closeSessions() {
+	g.mu.Lock()
+	g.closed = true
+	open := make([]*session.Session, 0, len(g.open))
+	for s := range g.open {
+		open = append(open, s)
+	}
+	g.mu.Unlock()
+	for _, s := range open {
+		s.Goaway("restart", time.Duration(rand.Int64N(int64(maxReconnectAfter))))
+	}
+	deadline := time.Now().Add(settleTimeout)
+	for _, s := range open {
+		for !s.Settled() && time.Now().Before(deadline) {
+			time.Sleep(settlePoll)
+		}
+	}
+	for i, s := range open {
+		s.Close(code.CloseServiceRestart)
+		if i%closeBatch == closeBatch-1 {
+			time.Sleep(closePause)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		g.served.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(closeTimeout):
+		for _, s := range open {
+			s.Kill()
+		}
+		<-done
+	}
+	if len(open) > 0 {
+		g.log.Info("sessions drained", "sessions", len(open))
+	}
+}

@@ -1,0 +1,330 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+const (
+	maxWait      = 60 * time.Second // of Prefer: wait
+	readTimeout  = 5 * time.Second  // of a GET without it
+	bodyOverhead = 16 << 10         // a body holds a payload at its limit and the fields around it
+)
+
+// handler routes the HTTP API.
+func (g *Gateway) handler() http.Handler {
+	mux := http.NewServeMux()
+	route := func(name, path string, methods map[string]http.HandlerFunc) {
+		allowed := make([]string, 0, len(methods))
+		for m := range methods {
+			allowed = append(allowed, m)
+		}
+		slices.Sort(allowed)
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			sw := &statusWriter{ResponseWriter: w}
+			defer func() {
+				if v := recover(); v != nil {
+					g.log.Error("request panicked", "route", name, "panic", v)
+					g.problem(sw, frame.NewProblem(code.Internal, ""))
+				}
+				g.metrics.request(name, sw.status)
+			}()
+			h, ok := methods[r.Method]
+			if !ok {
+				w.Header().Set("Allow", strings.Join(allowed, ", "))
+				g.problem(sw, frame.NewProblem(code.MethodNotAllowed, ""))
+				return
+			}
+			h(sw, r)
+		})
+	}
+	route("submit", "/v1/jobs", map[string]http.HandlerFunc{http.MethodPost: g.postJob})
+	route("get", "/v1/jobs/{id}", map[string]http.HandlerFunc{http.MethodGet: g.getJob, http.MethodHead: g.getJob})
+	route("ws", "/v1/ws", map[string]http.HandlerFunc{http.MethodGet: g.socket})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
+		g.metrics.request("other", http.StatusNotFound)
+	})
+	return mux
+}
+
+// statusWriter remembers the status that was sent.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *statusWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// problem answers with application/problem+json (RFC 9457).
+func (g *Gateway) problem(w http.ResponseWriter, err error) {
+	var p frame.Problem
+	if !errors.As(err, &p) {
+		g.log.Error("request failed", "err", err)
+		p = frame.NewProblem(code.Internal, "")
+	}
+	p.Status = p.Code.Info().HTTP
+	g.metrics.Error(p.Code)
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	if p.Code == code.Unauthenticated {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(p.RetryAfter+0.999)))
+	}
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
+}
+
+// identify returns the client's identity or answers 401.
+func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (auth.Identity, bool) {
+	id, _, err := g.verifier.Identify(r)
+	if err != nil {
+		g.log.Debug("request refused", "err", err)
+		g.problem(w, frame.NewProblem(code.Unauthenticated, "a valid token is needed"))
+		return id, false
+	}
+	return id, true
+}
+
+// postJob is POST /v1/jobs.
+func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r)
+	if !ok {
+		return
+	}
+	request, err := g.readSubmit(w, r)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	wait, err := preferWait(r)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	// A client that leaves does not stop its submit.
+	ack, version, err := g.Submit(context.WithoutCancel(r.Context()), id, request)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Location", ack.StatusURL)
+	if wait > 0 {
+		h.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
+		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		defer cancel()
+		got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: ack.JobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true})
+		if err == nil && got.Job.Terminal {
+			writeJob(w, got.Job)
+			return
+		}
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Retry-After", "1")
+	w.WriteHeader(http.StatusAccepted)
+	_ = json.NewEncoder(w).Encode(ack)
+}
+
+func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.SubmitRequest, error) {
+	var none frame.SubmitRequest
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return none, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.FrameBytes+bodyOverhead)))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return none, frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit))
+	case err != nil:
+		return none, frame.NewProblem(code.InvalidFrame, "the body could not be read")
+	}
+	request, err := wire.DecodeSubmit(body)
+	if err != nil {
+		return none, err
+	}
+	if key := r.Header.Get("Idempotency-Key"); key != "" {
+		// The draft makes it a quoted string (RFC 9651); a bare one is taken too.
+		if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
+			key = key[1 : len(key)-1]
+		}
+		if request.Key != "" && request.Key != key {
+			return none, frame.NewProblem(code.InvalidFrame, "key and Idempotency-Key differ")
+		}
+		request.Key = key
+	}
+	return request, nil
+}
+
+// preferWait reads Prefer: wait=N (RFC 7240 §4.3); 0 when there is none.
+func preferWait(r *http.Request) (time.Duration, error) {
+	for _, h := range r.Header.Values("Prefer") {
+		for p := range strings.SplitSeq(h, ",") {
+			name, value, ok := strings.Cut(strings.TrimSpace(p), "=")
+			if !ok || !strings.EqualFold(strings.TrimSpace(name), "wait") {
+				continue
+			}
+			n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`))
+			if err != nil || n < 0 {
+				return 0, frame.NewProblem(code.InvalidFrame, "Prefer: wait must be a number of seconds")
+			}
+			return min(time.Duration(n)*time.Second, maxWait), nil
+		}
+	}
+	return 0, nil
+}
+
+// getJob is GET /v1/jobs/{id}.
+func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r)
+	if !ok {
+		return
+	}
+	jobID := r.PathValue("id")
+	if uuid.Validate(jobID) != nil || len(jobID) != 36 {
+		g.problem(w, frame.NewProblem(code.NotFound, ""))
+		return
+	}
+	wait, err := preferWait(r)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	request := &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}
+	timeout := readTimeout
+	if wait > 0 {
+		request.UntilTerminal = true
+		timeout = wait
+		w.Header().Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	got, err := g.up.Get(ctx, request)
+	if err != nil {
+		w.Header().Del("Preference-Applied")
+		g.problem(w, trackerProblem(err))
+		return
+	}
+	if slices.Contains(etags(r.Header.Get("If-None-Match")), etag(got.Job.Version)) {
+		w.Header().Set("ETag", etag(got.Job.Version))
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	writeJob(w, got.Job)
+}
+
+func writeJob(w http.ResponseWriter, j *trackerpb.Job) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("ETag", etag(j.Version))
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Length", strconv.Itoa(len(j.Document)))
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(j.Document)
+}
+
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+// etags lists the tags of If-None-Match; weak ones match too (RFC 9110 §13.1.2).
+func etags(h string) []string {
+	var tags []string
+	for t := range strings.SplitSeq(h, ",") {
+		tags = append(tags, strings.TrimPrefix(strings.TrimSpace(t), "W/"))
+	}
+	return tags
+}
+
+// socket is GET /v1/ws.
+func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
+	refuse := func(c code.Code, detail string) {
+		g.metrics.handshakes.WithLabelValues(string(c)).Inc()
+		p := frame.NewProblem(c, detail)
+		if p.Retryable {
+			p.RetryAfter = retryAfter.Seconds()
+		}
+		g.problem(w, p)
+	}
+	if !g.originAllowed(r) {
+		refuse(code.Forbidden, "pages of this origin may not open a socket")
+		return
+	}
+	identity, present, err := g.verifier.Identify(r)
+	if err != nil && present {
+		g.log.Debug("handshake refused", "err", err)
+		refuse(code.Unauthenticated, "the token was refused")
+		return
+	}
+	who := &identity
+	if err != nil {
+		who = nil // the first frame must say
+	}
+	switch c := g.admit(w, r, who); c {
+	case "":
+		g.metrics.handshakes.WithLabelValues(handshakeOK).Inc()
+	case code.InvalidFrame:
+		g.metrics.handshakes.WithLabelValues(string(c)).Inc() // the library has answered
+	default:
+		refuse(c, "no more sockets are taken now")
+	}
+}
+
+// originAllowed reports whether a page may open a socket: of the gateway's own host, or of
+// a configured one. What is not a browser sends no Origin (RFC 6455 §10.2).
+func (g *Gateway) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	if strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	for _, pattern := range g.cfg.AllowedOrigins {
+		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(u.Host)); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,270 @@
+// Package hub knows which sessions watch which jobs. However many sessions watch a job, it
+// is watched once upstream and each of its statuses is built into a frame once.
+package hub
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// answerTimeout bounds how long a subscription waits for a tracker's first answer.
+const answerTimeout = 5 * time.Second
+
+// Upstream is where jobs are watched.
+type Upstream interface {
+	Add(*trackerpb.WatchAdd)
+	Remove(jobID string)
+	Ended(jobID string)
+	// Lose asks for the job to come back through Lost once its owner may be known.
+	Lose(jobID string)
+}
+
+// Subscriber is a session. Its methods must not block and must not call the hub.
+type Subscriber interface {
+	// Subscribed answers a subscription: its job's version, or an error's code, after
+	// which the subscription is over.
+	Subscribed(s *Subscription, version int64, err code.Code)
+	// Status delivers a newer status. After a terminal one the subscription is over.
+	Status(s *Subscription, f *outbox.Frame)
+	// Over ends a subscription without another word: the job had ended before.
+	Over(s *Subscription)
+}
+
+// Subscription is one session's watch of one job.
+type Subscription struct {
+	// Set before Subscribe, then only read.
+	Subscriber Subscriber
+	JobID      string
+	Tenant     string
+	After      int64 // only newer versions are delivered
+	MinVersion int64 // the log must be folded up to here before "not found" may be said
+	Asked      any   // what asked, for the subscriber's use
+
+	Slot outbox.Slot
+
+	// Guarded by the hub's lock.
+	waiting bool // for the first answer
+	since   time.Time
+}
+
+// entry is one watched job of one tenant.
+type entry struct {
+	tenant   string
+	subs     []*Subscription
+	watching bool          // a tracker has said so
+	latest   *outbox.Frame // the last status seen
+	asked    int64         // the after of the last add
+}
+
+// Hub is the interest index of a gateway.
+type Hub struct {
+	up Upstream
+
+	mu      sync.Mutex // guards all below; subscribers are called under it
+	entries map[string][]*entry
+	subs    int
+}
+
+// New returns an empty hub. Attach must be called before it is used.
+func New() *Hub { return &Hub{entries: map[string][]*entry{}} }
+
+// Attach sets where jobs are watched.
+func (h *Hub) Attach(up Upstream) { h.up = up }
+
+// Size is how many jobs are watched and by how many subscriptions.
+func (h *Hub) Size() (jobs, subscriptions int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.entries), h.subs
+}
+
+// Subscribe begins a watch. Its answer, and all that follows, comes to the subscriber.
+func (h *Hub) Subscribe(s *Subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.subs++
+	s.waiting, s.since = true, time.Now()
+	e := h.entry(s.JobID, s.Tenant)
+	if e == nil {
+		e = &entry{tenant: s.Tenant}
+		h.entries[s.JobID] = append(h.entries[s.JobID], e)
+	}
+	e.subs = append(e.subs, s)
+	if e.watching && e.latest != nil && e.latest.Version >= s.MinVersion {
+		s.waiting = false
+		s.Subscriber.Subscribed(s, e.latest.Version, "")
+		if e.latest.Version > s.After {
+			s.Subscriber.Status(s, e.latest)
+		}
+		return
+	}
+	h.add(s.JobID, e)
+}
+
+// add asks upstream for what the entry's subscriptions lack.
+func (h *Hub) add(jobID string, e *entry) {
+	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.tenant}
+	after := int64(-1)
+	for _, s := range e.subs {
+		want := s.After
+		if !s.waiting && e.latest != nil {
+			want = e.latest.Version
+		}
+		if after < 0 || want < after {
+			after = want
+		}
+		if s.waiting {
+			a.MinVersion = max(a.MinVersion, s.MinVersion)
+		}
+	}
+	a.After = max(after, 0)
+	e.asked = a.After
+	h.up.Add(a)
+}
+
+// Unsubscribe ends a watch; nothing is delivered after it has returned.
+func (h *Hub) Unsubscribe(s *Subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.entry(s.JobID, s.Tenant)
+	if e == nil {
+		return
+	}
+	if i := slices.Index(e.subs, s); i >= 0 {
+		e.subs = slices.Delete(e.subs, i, i+1)
+		h.subs--
+	}
+	if len(e.subs) == 0 {
+		h.drop(s.JobID, e)
+		if len(h.entries[s.JobID]) == 0 {
+			h.up.Remove(s.JobID)
+		}
+	}
+}
+
+func (h *Hub) entry(jobID, tenant string) *entry {
+	for _, e := range h.entries[jobID] {
+		if e.tenant == tenant {
+			return e
+		}
+	}
+	return nil
+}
+
+func (h *Hub) drop(jobID string, e *entry) {
+	h.subs -= len(e.subs)
+	e.subs = nil
+	rest := slices.DeleteFunc(h.entries[jobID], func(x *entry) bool { return x == e })
+	if len(rest) == 0 {
+		delete(h.entries, jobID)
+	} else {
+		h.entries[jobID] = rest
+	}
+}
+
+// Watched implements upstream.Watcher.
+func (h *Hub) Watched(w *trackerpb.Watched) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.entry(w.JobId, w.Tenant)
+	if e == nil {
+		return
+	}
+	switch w.Outcome {
+	case trackerpb.Watched_WATCHING:
+		e.watching = true
+		for _, s := range e.subs {
+			if s.waiting {
+				s.waiting = false
+				s.Subscriber.Subscribed(s, w.Version, "")
+			}
+		}
+		if w.Ended && w.Version <= e.asked {
+			for _, s := range e.subs {
+				s.Subscriber.Over(s)
+			}
+			h.drop(w.JobId, e)
+			h.up.Ended(w.JobId)
+		}
+	case trackerpb.Watched_NOT_FOUND:
+		for _, s := range e.subs {
+			if s.waiting {
+				s.Subscriber.Subscribed(s, 0, code.NotFound)
+			} else {
+				s.Subscriber.Over(s)
+			}
+		}
+		h.drop(w.JobId, e)
+		h.up.Ended(w.JobId)
+	default: // not the owner any more, or not ready: the owner is looked for again
+		e.watching = false
+		h.up.Lose(w.JobId)
+	}
+}
+
+// Update implements upstream.Watcher.
+func (h *Hub) Update(j *trackerpb.Job) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.entries[j.JobId] {
+		// A stranger's entry is never answered with WATCHING.
+		if !e.watching || e.latest != nil && j.Version <= e.latest.Version {
+			continue
+		}
+		e.latest = &outbox.Frame{Bytes: wire.EncodeStatus(j.Version, j.Document), Version: j.Version, Terminal: j.Terminal}
+		for _, s := range e.subs {
+			if j.Version > s.After {
+				s.Subscriber.Status(s, e.latest)
+			} else if j.Terminal {
+				s.Subscriber.Over(s)
+			}
+		}
+		if j.Terminal {
+			h.drop(j.JobId, e)
+			h.up.Ended(j.JobId)
+		}
+		return
+	}
+}
+
+// Lost implements upstream.Watcher.
+func (h *Hub) Lost(jobIDs []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, id := range jobIDs {
+		for _, e := range h.entries[id] {
+			e.watching = false
+			h.add(id, e)
+		}
+	}
+}
+
+// Sweep tells subscriptions that no tracker has answered in time. Established ones wait
+// for ever.
+func (h *Hub) Sweep() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	for id, entries := range h.entries {
+		for _, e := range slices.Clone(entries) {
+			e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
+				if !s.waiting || now.Sub(s.since) < answerTimeout {
+					return false
+				}
+				h.subs--
+				s.Subscriber.Subscribed(s, 0, code.Unavailable)
+				return true
+			})
+			if len(e.subs) == 0 {
+				h.drop(id, e)
+				h.up.Remove(id)
+			}
+		}
+	}
+}

@@ -1,0 +1,249 @@
+// Package jobtypes reads the one file that says which job types there are and by which
+// rules they run. The rules of a job travel with it; nobody downstream reads the file.
+package jobtypes
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+//go:embed default.yaml
+var defaultFile []byte
+
+// Type is one job type.
+type Type struct {
+	Name       string
+	Lane       string
+	Policy     job.Policy
+	MaxPayload int
+	schema     *schema
+}
+
+// Set is every job type, by name.
+type Set map[string]*Type
+
+// Lanes are the lanes that the types name, sorted.
+func (s Set) Lanes() []string {
+	var lanes []string
+	for _, t := range s {
+		lanes = append(lanes, t.Lane)
+	}
+	slices.Sort(lanes)
+	return slices.Compact(lanes)
+}
+
+// rules is what a type, or the defaults, may set.
+type rules struct {
+	Lane       *string   `yaml:"lane"`
+	Schema     any       `yaml:"schema"`
+	SchemaFile string    `yaml:"schemaFile"`
+	Attempts   *int      `yaml:"attempts"`
+	Backoff    *backoff  `yaml:"backoff"`
+	Lease      *duration `yaml:"lease"`
+	Timeout    *duration `yaml:"timeout"`
+	Deadline   *duration `yaml:"deadline"`
+	Grace      *duration `yaml:"grace"`
+	Retention  *duration `yaml:"retention"`
+	MaxPayload *int      `yaml:"maxPayload"`
+}
+
+type backoff struct {
+	Initial *duration `yaml:"initial"`
+	Factor  *float64  `yaml:"factor"`
+	Cap     *duration `yaml:"cap"`
+}
+
+// duration is "30s", "5m" or a number of seconds.
+type duration time.Duration
+
+// UnmarshalYAML implements yaml.BytesUnmarshaler.
+func (d *duration) UnmarshalYAML(b []byte) error {
+	text := strings.Trim(strings.TrimSpace(string(b)), `"'`)
+	if f, err := strconv.ParseFloat(text, 64); err == nil {
+		s, err := job.SecondsOf(f)
+		*d = duration(s)
+		return err
+	}
+	v, err := time.ParseDuration(text)
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration such as 30s, 5m or 2h, nor a number of seconds", text)
+	}
+	*d = duration(v)
+	return nil
+}
+
+// Default returns the built-in types.
+func Default() Set {
+	set, err := parse("default.yaml", defaultFile)
+	if err != nil {
+		panic(err) // the file is part of the program and tested
+	}
+	return set
+}
+
+// Load reads a file; an empty name gives the built-in types. The error names every
+// problem with its line.
+func Load(name string) (Set, error) {
+	if name == "" {
+		return Default(), nil
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("job types: %w", err)
+	}
+	return parse(name, b)
+}
+
+func parse(name string, b []byte) (Set, error) {
+	var file struct {
+		Defaults rules            `yaml:"defaults"`
+		Types    map[string]rules `yaml:"types"`
+	}
+	if err := yaml.UnmarshalWithOptions(b, &file, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, errors.New(strings.TrimSpace(yaml.FormatError(err, false, false))))
+	}
+	tree, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(file.Types) == 0 {
+		return nil, fmt.Errorf("%s: types: at least one job type is needed", name)
+	}
+	set := Set{}
+	var problems []error
+	for typeName, r := range file.Types {
+		t, errs := build(typeName, r, file.Defaults, filepath.Dir(name))
+		for _, p := range errs {
+			problems = append(problems, fmt.Errorf("%s:%d: %s: %w", name, line(tree, typeName, p.key), typeName, p.err))
+		}
+		set[typeName] = t
+	}
+	if len(problems) > 0 {
+		slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+		return nil, errors.Join(problems...)
+	}
+	return set, nil
+}
+
+// problem is what is wrong with one key of a type.
+type problem struct {
+	key string
+	err error
+}
+
+const (
+	minLease      = time.Second
+	maxAttempts   = 1000
+	maxNameChars  = 128
+	defaultLease  = 30 * time.Second
+	defaultGrace  = 10 * time.Second
+	defaultRetain = 24 * time.Hour
+)
+
+func build(name string, own, defaults rules, dir string) (*Type, []problem) {
+	var problems []problem
+	bad := func(key, format string, args ...any) {
+		problems = append(problems, problem{key, fmt.Errorf("%s: "+format, append([]any{key}, args...)...)})
+	}
+	seconds := func(pick func(rules) *duration, otherwise time.Duration) job.Seconds {
+		return job.Seconds(first(pick(own), pick(defaults), duration(otherwise)))
+	}
+	ownBackoff, defaultBackoff := or(own.Backoff), or(defaults.Backoff)
+	t := &Type{
+		Name:       name,
+		Lane:       first(own.Lane, defaults.Lane, "default"),
+		MaxPayload: first(own.MaxPayload, defaults.MaxPayload, frame.MaxFrameBytes),
+		Policy: job.Policy{
+			Attempts: first(own.Attempts, defaults.Attempts, 3),
+			Backoff: job.Backoff{
+				Initial: job.Seconds(first(ownBackoff.Initial, defaultBackoff.Initial, duration(time.Second))),
+				Factor:  first(ownBackoff.Factor, defaultBackoff.Factor, 2),
+				Cap:     job.Seconds(first(ownBackoff.Cap, defaultBackoff.Cap, duration(time.Minute))),
+			},
+			Lease:     seconds(func(r rules) *duration { return r.Lease }, defaultLease),
+			Timeout:   seconds(func(r rules) *duration { return r.Timeout }, 0),
+			Deadline:  seconds(func(r rules) *duration { return r.Deadline }, 0),
+			Grace:     seconds(func(r rules) *duration { return r.Grace }, defaultGrace),
+			Retention: seconds(func(r rules) *duration { return r.Retention }, defaultRetain),
+		},
+	}
+	p := t.Policy
+	if name == "" || len(name) > maxNameChars || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		bad("type", "a name is 1 to %d visible ASCII characters", maxNameChars)
+	}
+	if !topic.ValidLane(t.Lane) {
+		bad("lane", "%q is not a lane name (a-z 0-9 - _, at most 63)", t.Lane)
+	}
+	if p.Attempts < 1 || p.Attempts > maxAttempts {
+		bad("attempts", "must be 1 to %d, not %d", maxAttempts, p.Attempts)
+	}
+	if p.Backoff.Factor < 1 || p.Backoff.Factor > 100 {
+		bad("backoff", "factor must be 1 to 100, not %v", p.Backoff.Factor)
+	}
+	if p.Lease.Duration() < minLease {
+		bad("lease", "must be at least %s, not %s", minLease, p.Lease.Duration())
+	}
+	if p.Retention.Duration() < minLease {
+		bad("retention", "must be at least %s, not %s", minLease, p.Retention.Duration())
+	}
+	if t.MaxPayload < 1 || t.MaxPayload > frame.MaxFrameBytes {
+		bad("maxPayload", "must be 1 to %d bytes, not %d", frame.MaxFrameBytes, t.MaxPayload)
+	}
+	definition, file := own.Schema, own.SchemaFile
+	if definition == nil && file == "" {
+		definition, file = defaults.Schema, defaults.SchemaFile
+	}
+	var err error
+	if t.schema, err = compile(definition, file, dir); err != nil {
+		bad("schema", "%w", err)
+	}
+	return t, problems
+}
+
+func first[T any](own, defaults *T, otherwise T) T {
+	switch {
+	case own != nil:
+		return *own
+	case defaults != nil:
+		return *defaults
+	}
+	return otherwise
+}
+
+func or(b *backoff) backoff {
+	if b == nil {
+		return backoff{}
+	}
+	return *b
+}
+
+// line finds where a key of a type stands; the type's own line when it does not say it.
+func line(tree *ast.File, typeName, key string) int {
+	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `\'`) + "'" }
+	for _, path := range []string{"$.types." + quote(typeName) + "." + key, "$.defaults." + key, "$.types." + quote(typeName), "$.types"} {
+		p, err := yaml.PathString(path)
+		if err != nil {
+			continue
+		}
+		node, err := p.FilterFile(tree)
+		if err == nil && node != nil && node.GetToken() != nil {
+			return node.GetToken().Position.Line
+		}
+	}
+	return 1
+}

@@ -1,0 +1,179 @@
+// Package outbox is what one session is still to be sent: control frames in order, none
+// dropped, and at most one status per watched job, the latest. A put costs no allocation
+// and never waits; a slow client costs bounded memory and sees the latest state late.
+package outbox
+
+import (
+	"sync"
+)
+
+// Frame is one status as it goes over a wire, built once for all its subscribers. It is
+// never changed.
+type Frame struct {
+	Bytes    []byte
+	Version  int64
+	Terminal bool
+}
+
+// Bounds of the control frames of one session that wait. Above either the client is too
+// slow to be kept.
+const (
+	MaxControlFrames = 4096
+	MaxControlBytes  = 4 << 20
+)
+
+// Slot is a subscription's place in its session's outbox. The zero Slot is empty.
+// Guarded by its outbox's lock.
+type Slot struct {
+	next    *Slot
+	queued  bool
+	control bool
+	frame   *Frame
+	last    int64 // the highest version put so far
+}
+
+// Outbox is an intrusive list of slots, oldest first.
+type Outbox struct {
+	mu           sync.Mutex // guards all below and the slots; no other lock is taken under it
+	head, tail   *Slot
+	controls     int
+	controlBytes int
+	flushing     bool
+	closed       bool
+}
+
+// Outcome is what became of a frame.
+type Outcome int
+
+// The outcomes.
+const (
+	Queued   Outcome = iota // a flush runs and will send it
+	Start                   // the caller must start a flush
+	Replaced                // it took the place of one that was not sent yet
+	Dropped                 // it is older than what was put before, or the outbox is closed
+	Overflow                // the client is too slow: nothing was queued
+)
+
+// Send queues a control frame.
+func (o *Outbox) Send(b []byte) Outcome { return o.send(b, false) }
+
+// Close queues a last frame, if any, and drops whatever is sent later.
+func (o *Outbox) Close(last []byte) Outcome { return o.send(last, true) }
+
+func (o *Outbox) send(b []byte, closing bool) Outcome {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return Dropped
+	case !closing && (o.controls >= MaxControlFrames || o.controlBytes+len(b) > MaxControlBytes):
+		return Overflow
+	}
+	o.closed = closing
+	o.controls++
+	o.controlBytes += len(b)
+	o.push(&Slot{control: true, frame: &Frame{Bytes: b}})
+	return o.start()
+}
+
+// Put queues a status in a subscription's slot, in place of one that was not sent yet.
+// Versions of a slot rise strictly.
+func (o *Outbox) Put(s *Slot, f *Frame) Outcome {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || f.Version <= s.last {
+		return Dropped
+	}
+	s.last = f.Version
+	s.frame = f
+	if s.queued {
+		return Replaced
+	}
+	o.push(s)
+	return o.start()
+}
+
+// Skip makes the slot drop versions up to after.
+func (o *Outbox) Skip(s *Slot, after int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.last = max(s.last, after)
+}
+
+// Inherit makes a slot go on where another one ends: what that one had put is
+// still sent, and nothing is sent twice.
+func (o *Outbox) Inherit(s, from *Slot) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.last = max(s.last, from.last)
+}
+
+// Clear empties a slot whose subscription has ended.
+func (o *Outbox) Clear(s *Slot) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.frame = nil
+}
+
+func (o *Outbox) push(s *Slot) {
+	s.queued, s.next = true, nil
+	if o.tail == nil {
+		o.head = s
+	} else {
+		o.tail.next = s
+	}
+	o.tail = s
+}
+
+func (o *Outbox) start() Outcome {
+	if o.flushing {
+		return Queued
+	}
+	o.flushing = true
+	return Start
+}
+
+// Take appends what is to be sent next to buf, up to about limit bytes, and reports how
+// many statuses that were. When nothing is left, more is false and the flush is over: the
+// next put starts another.
+func (o *Outbox) Take(buf []byte, limit int) (_ []byte, statuses int, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.head != nil && (len(buf) == 0 || len(buf)+o.head.size() <= limit) {
+		s := o.head
+		o.head = s.next
+		if o.head == nil {
+			o.tail = nil
+		}
+		s.queued, s.next = false, nil
+		if s.frame == nil {
+			continue
+		}
+		buf = append(buf, s.frame.Bytes...)
+		if s.control {
+			o.controls--
+			o.controlBytes -= len(s.frame.Bytes)
+		} else {
+			statuses++
+		}
+		s.frame = nil
+	}
+	if len(buf) == 0 {
+		o.flushing = false
+	}
+	return buf, statuses, len(buf) > 0
+}
+
+func (s *Slot) size() int {
+	if s.frame == nil {
+		return 0
+	}
+	return len(s.frame.Bytes)
+}
+
+// Idle reports whether nothing waits and no flush runs.
+func (o *Outbox) Idle() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.head == nil && !o.flushing
+}

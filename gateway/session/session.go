@@ -1,0 +1,284 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// Bounds of one session that no configuration changes.
+const (
+	flushBytes   = 16 << 10         // one write carries about so much
+	writeTimeout = 10 * time.Second // a client that takes nothing for so long is too slow
+	lingerTime   = time.Second      // how long a closed session waits for its client's close
+	lingerBytes  = 1 << 20
+	maxBroken    = 64 // broken frames before the session is closed with protocol_error
+)
+
+// Submitter takes jobs in.
+type Submitter interface {
+	// Submit answers with the ack of a durable job and the version below which its state
+	// is not known, or with a frame.Problem.
+	Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest) (frame.AckFrame, int64, error)
+}
+
+// Metrics counts what sessions do.
+type Metrics interface {
+	Frame(t frame.Type, c code.Code) // one received; c is "" when it was taken
+	Error(c code.Code)               // one error sent
+	Sent(statuses int)
+	Conflated()
+}
+
+// Config is what all sessions share.
+type Config struct {
+	Verifier *auth.Verifier
+	Hub      *hub.Hub
+	Submit   Submitter
+	Metrics  Metrics
+	Log      *slog.Logger
+
+	PingInterval     time.Duration
+	FirstFrame       time.Duration // from the handshake to the auth frame
+	FrameBytes       int
+	Subscriptions    int
+	InFlightSubmits  int
+	ShutdownDeadline time.Duration
+}
+
+// Session is one socket.
+type Session struct {
+	// Set by Accept, then only read.
+	cfg    *Config
+	name   string
+	ws     *websocket.Conn
+	conn   *conn
+	opened time.Time
+	ctx    context.Context // ends with the session
+	cancel context.CancelFunc
+
+	out      outbox.Outbox
+	flushes  sync.WaitGroup
+	submits  sync.WaitGroup
+	inFlight atomic.Int32
+	pinged   atomic.Bool // a ping was sent and not answered
+	closing  atomic.Int32
+
+	// Owned by the read loop.
+	broken int
+
+	mu       sync.Mutex // guards all below; the hub is not called under it
+	identity auth.Identity
+	known    bool // an identity was given
+	deadline *time.Timer
+	subs     map[string]*hub.Subscription
+}
+
+// Accept upgrades a request. identity is nil for a client that must authenticate with its
+// first frame. The caller runs the session on a goroutine of its own.
+func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, identity *auth.Identity) (*Session, error) {
+	h := &hijacker{ResponseWriter: w}
+	s := &Session{cfg: cfg, name: name, opened: time.Now(), subs: map[string]*hub.Subscription{}}
+	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
+		Subprotocols:       []string{frame.Protocol},
+		InsecureSkipVerify: true, // the gateway has checked the origin
+		CompressionMode:    websocket.CompressionDisabled,
+		OnPongReceived:     func(context.Context, []byte) { s.pinged.Store(false) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.ws, s.conn = ws, h.conn
+	s.conn.br.Reset(s.conn)
+	s.ws.SetReadLimit(int64(cfg.FrameBytes))
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if identity != nil {
+		s.identity, s.known = *identity, true
+	}
+	return s, nil
+}
+
+// Run serves the socket until it ends, and returns when nothing of it is left.
+func (s *Session) Run() {
+	s.mu.Lock()
+	known := s.known
+	s.arm()
+	s.mu.Unlock()
+	if known {
+		s.welcome("")
+	}
+	s.read()
+	s.cancel()
+	s.mu.Lock()
+	if s.deadline != nil {
+		s.deadline.Stop()
+	}
+	subs := s.subs
+	s.subs = nil
+	s.mu.Unlock()
+	for _, sub := range subs {
+		s.cfg.Hub.Unsubscribe(sub)
+	}
+	s.submits.Wait()
+	s.flushes.Wait()
+	_ = s.ws.CloseNow()
+	_ = s.conn.Close()
+	s.mu.Lock()
+	tenant := s.identity.Tenant
+	s.mu.Unlock()
+	s.cfg.Log.Info("session ended", "session", s.name, "tenant", tenant, "close", s.Closed(), "lasted", time.Since(s.opened).Round(time.Millisecond))
+}
+
+// Closed is the code that the session was closed with; 0 when the client left.
+func (s *Session) Closed() code.Close { return code.Close(s.closing.Load()) }
+
+// arm sets the one timer of a session: the first frame's deadline, or the token's end.
+// s.mu is held.
+func (s *Session) arm() {
+	if s.deadline != nil {
+		s.deadline.Stop()
+		s.deadline = nil
+	}
+	switch {
+	case !s.known:
+		s.deadline = time.AfterFunc(s.cfg.FirstFrame, func() { s.Close(code.CloseAuthTimeout) })
+	case !s.identity.Anonymous():
+		s.deadline = time.AfterFunc(time.Until(s.identity.Expires)+auth.Leeway, func() { s.Close(code.CloseTokenExpired) })
+	}
+}
+
+// read is the read loop.
+func (s *Session) read() {
+	for {
+		kind, b, err := s.ws.Read(context.Background())
+		if err != nil {
+			s.readEnded(err)
+			return
+		}
+		switch {
+		case s.closing.Load() != 0: // what comes after our close is not read
+		case kind != websocket.MessageText:
+			s.Close(code.CloseUnsupportedData)
+		case !utf8.Valid(b):
+			s.Close(code.CloseInvalidUTF8)
+		default:
+			s.handle(b)
+		}
+	}
+}
+
+// readEnded notes why, and lets a client that was told why read it: closing with unread
+// data in the buffer would reset the connection and lose the close frame.
+func (s *Session) readEnded(err error) {
+	if errors.Is(err, websocket.ErrMessageTooBig) {
+		s.closing.CompareAndSwap(0, int32(code.CloseMessageTooBig))
+		_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime))
+		_, _ = io.CopyN(io.Discard, s.conn, lingerBytes)
+	}
+}
+
+// Close tells the client why and ends the session; the first reason wins.
+func (s *Session) Close(c code.Close) {
+	if !s.closing.CompareAndSwap(0, int32(c)) {
+		return
+	}
+	s.start(s.out.Close(wire.Close(c)))
+	// The read loop ends when the client answers, or now and a little.
+	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime + writeTimeout/10))
+}
+
+// Kill ends the session without a word.
+func (s *Session) Kill() {
+	s.closing.CompareAndSwap(0, int32(code.CloseGoingAway))
+	_ = s.conn.Close()
+}
+
+// Ping asks the client for a sign of life; one that gave none since the last ping is gone.
+func (s *Session) Ping() {
+	if s.pinged.Swap(true) {
+		s.Close(code.ClosePingTimeout)
+		s.Kill() // a half-open connection would hold the goroutines for minutes
+		return
+	}
+	s.send(wire.Ping)
+}
+
+// Goaway asks the client to come back later, somewhere else.
+func (s *Session) Goaway(reason string, after time.Duration) {
+	s.send(wire.Encode(frame.GoawayFrame{Type: frame.Goaway, Reason: reason, ReconnectAfter: after.Seconds()}))
+}
+
+// Settled reports whether no submit is in flight and nothing waits to be written.
+func (s *Session) Settled() bool { return s.inFlight.Load() == 0 && s.out.Idle() }
+
+// send queues a control frame.
+func (s *Session) send(b []byte) { s.start(s.out.Send(b)) }
+
+// start acts on the outbox's word.
+func (s *Session) start(o outbox.Outcome) {
+	switch o {
+	case outbox.Start:
+		s.flushes.Go(s.flush)
+	case outbox.Replaced:
+		s.cfg.Metrics.Conflated()
+	case outbox.Overflow:
+		s.tooSlow()
+	}
+}
+
+// tooSlow ends a session whose client takes nothing; it will not read a close frame either.
+func (s *Session) tooSlow() {
+	s.closing.CompareAndSwap(0, int32(code.CloseSlowConsumer))
+	_ = s.conn.Close()
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, flushBytes); return &b }}
+
+// flush writes until the outbox is empty. While nothing is to be sent no goroutine exists.
+func (s *Session) flush() {
+	pooled := buffers.Get().(*[]byte)
+	defer buffers.Put(pooled)
+	for {
+		b, statuses, more := s.out.Take((*pooled)[:0], flushBytes)
+		if !more {
+			return
+		}
+		if err := s.conn.writeWithin(b, writeTimeout); err != nil {
+			if s.ctx.Err() == nil {
+				s.tooSlow()
+			}
+			// The outbox stays in its flushing state: nothing is written any more.
+			return
+		}
+		s.cfg.Metrics.Sent(statuses)
+		if cap(b) <= 4*flushBytes {
+			*pooled = b
+		}
+	}
+}
+
+// fail answers a frame with an error.
+func (s *Session) fail(id string, err error) {
+	var p frame.Problem
+	if !errors.As(err, &p) {
+		s.cfg.Log.Error("frame failed", "session", s.name, "err", err)
+		p = frame.NewProblem(code.Internal, "")
+	}
+	s.cfg.Metrics.Error(p.Code)
+	s.send(wire.Encode(frame.ErrorFrame{Type: frame.Error, ID: id, Problem: p}))
+}

@@ -1,0 +1,331 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+	"github.com/google/uuid"
+	"github.com/gowebpki/jcs"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+const (
+	maxCallbackChars = 2048
+	maxSchedule      = 30 * 24 * time.Hour
+)
+
+// submission is one job on its way in.
+type submission struct {
+	id      auth.Identity
+	jobID   string
+	key     string
+	payload []byte
+	request topic.Request
+}
+
+// Submit takes a job in. There are three outcomes: an ack, once the job is durable, with
+// the version below which its state is not known; a refusal, after which nothing was
+// written; or code.Indeterminate with the job's ID: it may exist, and the same key again is
+// safe. First the request is made durable, then the fact that it was accepted, never both
+// at once: an accepted without its request is a job that waits for ever.
+func (g *Gateway) Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest) (frame.AckFrame, int64, error) {
+	began := time.Now()
+	ack, version, err := g.submit(ctx, id, r)
+	g.metrics.submitted(err, time.Since(began))
+	return ack, version, err
+}
+
+func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest) (frame.AckFrame, int64, error) {
+	s, err := g.examine(id, r)
+	if err != nil {
+		return frame.AckFrame{}, 0, err
+	}
+	if err := g.kafkaUp.err(); err != nil {
+		return frame.AckFrame{}, 0, unavailable(err.Error())
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
+	defer cancel()
+	if s.key != "" {
+		existing, err := g.reserve(ctx, s)
+		if err != nil || existing != nil {
+			return g.duplicate(s, existing, err)
+		}
+	}
+	request, err := g.produceRequest(ctx, s)
+	if err != nil {
+		return frame.AckFrame{}, 0, err
+	}
+	version, err := g.produceAccepted(ctx, s, request)
+	if err != nil {
+		return frame.AckFrame{}, 0, err
+	}
+	if s.key != "" {
+		return g.verdict(ctx, s, request, version)
+	}
+	return s.ack(), version, nil
+}
+
+// examine checks all that can be checked without asking anybody.
+func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission, error) {
+	switch {
+	case r.Job == "":
+		return nil, frame.NewProblem(code.InvalidFrame, "job is missing")
+	case len(r.Payload) == 0:
+		return nil, frame.NewProblem(code.InvalidFrame, "payload is missing")
+	case utf8.RuneCountInString(r.Key) > frame.MaxKeyChars:
+		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("key is longer than %d characters", frame.MaxKeyChars))
+	}
+	t, ok := g.types[r.Job]
+	if !ok {
+		return nil, frame.NewProblem(code.UnknownJobType, fmt.Sprintf("%.64q is not a job type here", r.Job))
+	}
+	if err := t.Validate(r.Payload); err != nil {
+		return nil, err
+	}
+	hash, err := payloadHash(r.Payload)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := overrides(t.Policy, r)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	if r.RunAt != nil && r.RunAt.Sub(now) > maxSchedule {
+		return nil, frame.NewProblem(code.InvalidFrame, "runAt is more than 30 days ahead")
+	}
+	if err := checkCallback(r.CallbackURL); err != nil {
+		return nil, err
+	}
+	jobID, err := newJobID(id.Tenant, r.Job, r.Key)
+	if err != nil {
+		return nil, err
+	}
+	return &submission{
+		id: id, jobID: jobID, key: r.Key, payload: r.Payload,
+		request: topic.Request{
+			JobID: jobID, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
+			Tenant: id.Tenant, Subject: id.Subject, PayloadHash: hash, Policy: policy,
+			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL,
+		},
+	}, nil
+}
+
+// overrides applies the submit's own bounds to its type's policy.
+func overrides(p job.Policy, r frame.SubmitRequest) (job.Policy, error) {
+	for _, o := range []struct {
+		name string
+		from *float64
+		to   *job.Seconds
+	}{{"timeout", r.Timeout, &p.Timeout}, {"deadline", r.Deadline, &p.Deadline}} {
+		if o.from == nil {
+			continue
+		}
+		seconds, err := job.SecondsOf(*o.from)
+		if err != nil || seconds == 0 {
+			return p, frame.NewProblem(code.InvalidFrame, o.name+" must be a positive number of seconds")
+		}
+		*o.to = seconds
+	}
+	return p, nil
+}
+
+func checkCallback(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || len(raw) > maxCallbackChars || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return frame.NewProblem(code.InvalidFrame, "callbackUrl must be an http or https URL")
+	}
+	return nil
+}
+
+// payloadHash is over the canonical form (RFC 8785): the same payload is the same JSON value.
+func payloadHash(payload []byte) (string, error) {
+	canonical, err := jcs.Transform(payload)
+	if err != nil {
+		// A lone scalar is no document to the canonicaliser, but a list of one is.
+		canonical, err = jcs.Transform(append(append([]byte{'['}, payload...), ']'))
+	}
+	if err != nil {
+		return "", frame.NewProblem(code.ValidationFailed, "the payload has no canonical form (RFC 8785): "+err.Error())
+	}
+	sum := sha256.Sum256(canonical)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+// keySpace separates IDs made from keys from all others.
+var keySpace = uuid.MustParse("5b1d7a0e-6a53-4c53-9f0b-6f6bb9f4a4f1")
+
+// newJobID makes a UUIDv7 or, with an idempotency key, a UUIDv8 (RFC 9562) from tenant,
+// type and key: whoever says the same key again means the same job.
+func newJobID(tenant, jobType, key string) (string, error) {
+	if key == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return "", fmt.Errorf("make job ID: %w", err)
+		}
+		return id.String(), nil
+	}
+	var joined []byte
+	for _, part := range []string{tenant, jobType, key} {
+		joined = binary.AppendUvarint(joined, uint64(len(part)))
+		joined = append(joined, part...)
+	}
+	return uuid.NewHash(sha256.New(), keySpace, joined, 8).String(), nil
+}
+
+func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Position, error) {
+	headers, err := s.request.Headers()
+	if err != nil {
+		return event.Position{}, fmt.Errorf("request headers of job %s: %w", s.jobID, err)
+	}
+	rec := &kgo.Record{Topic: g.names.Requests(s.request.Lane), Key: []byte(s.jobID), Value: s.payload}
+	if s.request.RunAt != nil && s.request.RunAt.After(s.request.Time) {
+		rec.Topic = g.names.Deferred()
+	}
+	for _, h := range headers {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader(h))
+	}
+	err = kafka.ProduceSync(ctx, g.kafka, rec)
+	g.kafkaUp.observe(err)
+	switch {
+	case errors.Is(err, kafka.ErrRefused):
+		g.log.Warn("request refused", "job", s.jobID, "err", err)
+		return event.Position{}, unavailable("the request was not written")
+	case err != nil:
+		g.log.Warn("request's outcome is not known", "job", s.jobID, "err", err)
+		return event.Position{}, indeterminate(s.jobID)
+	}
+	return event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}, nil
+}
+
+// produceAccepted returns the version that the event gives the job.
+func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request event.Position) (int64, error) {
+	value, err := event.Encode(&event.Event{
+		Type: event.Accepted, JobID: s.jobID, Job: s.request.Job, Tenant: s.request.Tenant, Subject: s.request.Subject,
+		Lane: s.request.Lane, PayloadHash: s.request.PayloadHash, Policy: &s.request.Policy,
+		RunAt: s.request.RunAt, CallbackURL: s.request.CallbackURL, Request: &request,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("accepted event of job %s: %w", s.jobID, err)
+	}
+	rec := &kgo.Record{Topic: g.names.Status(), Key: []byte(s.jobID), Value: value}
+	err = kafka.ProduceSync(ctx, g.kafka, rec)
+	g.kafkaUp.observe(err)
+	if err != nil {
+		g.log.Warn("accepted's outcome is not known", "job", s.jobID, "err", err)
+		return 0, indeterminate(s.jobID) // the request is there: the job may still run
+	}
+	return rec.Offset + 1, nil
+}
+
+// reserve asks the job's shard for the key; the answer is an existing job, or nil.
+func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
+	r, err := g.up.Reserve(ctx, &trackerpb.ReserveRequest{
+		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: uuid.NewString(),
+	})
+	if err != nil {
+		g.log.Warn("key not reserved", "job", s.jobID, "err", err)
+		return nil, unavailable("no tracker answers for this key")
+	}
+	if r.Reserved {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// duplicate answers a submit whose job exists.
+func (g *Gateway) duplicate(s *submission, existing *trackerpb.ReserveResponse, err error) (frame.AckFrame, int64, error) {
+	if err != nil {
+		return frame.AckFrame{}, 0, err
+	}
+	return s.existing(existing.Job, existing.PayloadHash)
+}
+
+// verdict waits for what the fold made of this submit's own accepted: a reservation that
+// was lost costs a superfluous request, never a wrong answer.
+func (g *Gateway) verdict(ctx context.Context, s *submission, request event.Position, version int64) (frame.AckFrame, int64, error) {
+	r, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: s.jobID, Tenant: s.id.Tenant, MinVersion: version})
+	if err != nil {
+		g.log.Warn("verdict not known", "job", s.jobID, "err", err)
+		return frame.AckFrame{}, 0, indeterminate(s.jobID)
+	}
+	src := r.Source
+	if src != nil && src.Topic == request.Topic && src.Partition == request.Partition && src.Offset == request.Offset {
+		return s.ack(), version, nil
+	}
+	return s.existing(r.Job, r.PayloadHash)
+}
+
+// existing answers with a job that was there before: a duplicate, or another payload's.
+func (s *submission) existing(j *trackerpb.Job, hash string) (frame.AckFrame, int64, error) {
+	if hash != s.request.PayloadHash {
+		return frame.AckFrame{}, 0, frame.NewProblem(code.IdempotencyKeyReused, "the key was used with another payload")
+	}
+	var doc struct {
+		State job.State `json:"state"`
+	}
+	if err := json.Unmarshal(j.Document, &doc); err != nil {
+		return frame.AckFrame{}, 0, fmt.Errorf("document of job %s: %w", s.jobID, err)
+	}
+	ack := s.ack()
+	ack.State, ack.Duplicate = string(doc.State), true
+	return ack, j.Version, nil
+}
+
+func (s *submission) ack() frame.AckFrame {
+	state := job.Pending
+	if s.request.RunAt != nil && s.request.RunAt.After(s.request.Time) {
+		state = job.Scheduled
+	}
+	return frame.AckFrame{JobID: s.jobID, State: string(state), StatusURL: statusURL(s.jobID)}
+}
+
+func statusURL(jobID string) string { return "/v1/jobs/" + jobID }
+
+// retryAfter is what clients are told to wait when something is away.
+const retryAfter = time.Second
+
+func unavailable(detail string) error {
+	p := frame.NewProblem(code.Unavailable, detail)
+	p.RetryAfter = retryAfter.Seconds()
+	return p
+}
+
+func indeterminate(jobID string) error {
+	p := frame.NewProblem(code.Indeterminate, "the broker did not answer in time")
+	p.JobID, p.RetryAfter = jobID, retryAfter.Seconds()
+	return p
+}
+
+// trackerProblem gives an upstream error its code.
+func trackerProblem(err error) error {
+	switch connect.CodeOf(err) {
+	case connect.CodeNotFound, connect.CodeInvalidArgument:
+		return frame.NewProblem(code.NotFound, "")
+	case connect.CodeUnavailable, connect.CodeFailedPrecondition, connect.CodeDeadlineExceeded, connect.CodeCanceled:
+		return unavailable("the tracker does not answer")
+	default:
+		return fmt.Errorf("ask tracker: %w", err)
+	}
+}

@@ -1,0 +1,253 @@
+package upstream
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
+)
+
+const (
+	retryInterval   = 100 * time.Millisecond // between two tries to reach an owner
+	refreshInterval = 3 * time.Second        // the group is asked at least so often
+	dialTimeout     = 2 * time.Second
+	pingAfter       = 5 * time.Second // a silent stream is pinged after this
+	pingTimeout     = 3 * time.Second // and given up after this
+)
+
+// Watcher hears what the streams say. Its methods are called from several goroutines, for
+// one job always from one at a time, and must not block.
+type Watcher interface {
+	// Watched answers an add.
+	Watched(*trackerpb.Watched)
+	// Update is a newer document of a watched job.
+	Update(*trackerpb.Job)
+	// Lost means that jobs have no stream any more; the watcher adds them again.
+	Lost(jobIDs []string)
+}
+
+// Upstream reaches all trackers.
+type Upstream struct {
+	// Set by New, then only read.
+	owners    *owners
+	watcher   Watcher
+	log       *slog.Logger
+	transport *http.Transport
+	http      *http.Client
+	wake      chan struct{} // capacity 1: jobs wait for another try
+
+	mu      sync.Mutex // guards all below; no other lock is taken under it
+	ctx     context.Context
+	streams map[string]*stream
+	lost    map[string]struct{}
+	wg      sync.WaitGroup
+	closed  bool
+}
+
+// New returns an upstream; Run must be running before it is asked for watches.
+func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, string) (net.Conn, error), w Watcher, log *slog.Logger) *Upstream {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{
+		Protocols: protocols,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return dial(ctx, network, address)
+		},
+		// A tracker that hangs is noticed by its silence.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+	return &Upstream{
+		owners:    newOwners(names, cl),
+		watcher:   w,
+		log:       log,
+		transport: transport,
+		http:      &http.Client{Transport: transport},
+		wake:      make(chan struct{}, 1),
+		streams:   map[string]*stream{},
+		lost:      map[string]struct{}{},
+	}
+}
+
+// Run keeps the streams until ctx ends and every one of them has.
+func (u *Upstream) Run(ctx context.Context) error {
+	u.mu.Lock()
+	u.ctx = ctx
+	u.mu.Unlock()
+	fresh := time.NewTicker(refreshInterval)
+	defer fresh.Stop()
+	u.refresh(ctx)
+	for {
+		select {
+		case <-fresh.C:
+			u.refresh(ctx)
+		case <-ctx.Done():
+			u.mu.Lock()
+			u.closed = true
+			u.mu.Unlock()
+			u.wg.Wait()
+			u.transport.CloseIdleConnections()
+			return nil
+		case <-u.wake:
+			u.retry(ctx)
+		}
+	}
+}
+
+// retry hands jobs without a stream back to the watcher once their owners may have changed.
+func (u *Upstream) retry(ctx context.Context) {
+	select {
+	case <-time.After(retryInterval):
+	case <-ctx.Done():
+		return
+	}
+	u.refresh(ctx)
+	u.mu.Lock()
+	ids := make([]string, 0, len(u.lost))
+	for id := range u.lost {
+		ids = append(ids, id)
+	}
+	clear(u.lost)
+	u.mu.Unlock()
+	if len(ids) > 0 {
+		u.watcher.Lost(ids)
+	}
+}
+
+func (u *Upstream) refresh(ctx context.Context) {
+	if err := u.owners.refresh(ctx); err != nil && ctx.Err() == nil {
+		u.log.Warn("trackers are not known", "err", err)
+	}
+}
+
+// lose notes jobs for another try.
+func (u *Upstream) lose(jobIDs ...string) {
+	if len(jobIDs) == 0 {
+		return
+	}
+	u.mu.Lock()
+	for _, id := range jobIDs {
+		u.lost[id] = struct{}{}
+	}
+	u.mu.Unlock()
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Add watches a job, at its owner now or once there is one. The answer comes to the watcher.
+func (u *Upstream) Add(add *trackerpb.WatchAdd) {
+	addr, ok := u.owners.of(add.JobId)
+	if !ok {
+		u.lose(add.JobId)
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed || u.ctx == nil {
+		u.lost[add.JobId] = struct{}{}
+		return
+	}
+	s := u.streams[addr]
+	if s == nil {
+		s = newStream(u, addr)
+		u.streams[addr] = s
+		ctx := u.ctx
+		u.wg.Go(func() { s.run(ctx) })
+	}
+	s.add(add)
+}
+
+// Remove ends the watch of a job.
+func (u *Upstream) Remove(jobID string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.lost, jobID)
+	for _, s := range u.streams {
+		s.remove(jobID)
+	}
+}
+
+// Lose notes a job for another try; it comes back to the watcher as Lost.
+func (u *Upstream) Lose(jobID string) { u.lose(jobID) }
+
+// Ended notes that the tracker has dropped a watch by itself.
+func (u *Upstream) Ended(jobID string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, s := range u.streams {
+		s.forget(jobID)
+	}
+}
+
+// drop removes a stream that has ended; its jobs look for an owner again.
+func (u *Upstream) drop(s *stream) {
+	u.mu.Lock()
+	if u.streams[s.addr] == s {
+		delete(u.streams, s.addr)
+	}
+	u.mu.Unlock()
+	u.lose(s.takeJobs()...)
+}
+
+// Streams is how many trackers are connected.
+func (u *Upstream) Streams() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.streams)
+}
+
+func (u *Upstream) client(addr string) trackerpbconnect.TrackerClient {
+	return trackerpbconnect.NewTrackerClient(u.http, "http://"+addr)
+}
+
+// Get asks the job's owner, and again while there is none, until ctx ends. Its errors
+// carry Connect codes.
+func (u *Upstream) Get(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.GetResponse, error) {
+	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.GetResponse], error) {
+		return c.Get(ctx, connect.NewRequest(req))
+	})
+}
+
+// Reserve is Get's sibling for idempotency keys.
+func (u *Upstream) Reserve(ctx context.Context, req *trackerpb.ReserveRequest) (*trackerpb.ReserveResponse, error) {
+	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.ReserveResponse], error) {
+		return c.Reserve(ctx, connect.NewRequest(req))
+	})
+}
+
+func ask[T any](ctx context.Context, u *Upstream, jobID string, call func(trackerpbconnect.TrackerClient) (*connect.Response[T], error)) (*T, error) {
+	for {
+		addr, err := u.owners.find(ctx, jobID)
+		if err == nil {
+			var r *connect.Response[T]
+			if r, err = call(u.client(addr)); err == nil {
+				return r.Msg, nil
+			}
+			switch connect.CodeOf(err) {
+			case connect.CodeUnavailable, connect.CodeFailedPrecondition:
+			default:
+				return nil, err
+			}
+		}
+		select {
+		case <-time.After(retryInterval):
+		case <-ctx.Done():
+			return nil, connect.NewError(connect.CodeUnavailable, err)
+		}
+		if refreshErr := u.owners.refresh(ctx); refreshErr != nil {
+			return nil, connect.NewError(connect.CodeUnavailable, refreshErr)
+		}
+	}
+}

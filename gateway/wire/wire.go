@@ -1,0 +1,215 @@
+// Package wire reads client frames and HTTP bodies strictly and writes server frames as
+// WebSocket frames (RFC 6455 §5.2): unmasked, unfragmented, ready to be written.
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// Decode reads one client frame. The error is a frame.Problem; the frame then holds the ID
+// if that much could be read, so that the answer can carry it.
+func Decode(b []byte) (frame.ClientFrame, error) {
+	var f frame.ClientFrame
+	if err := decode(b, &f); err != nil {
+		return frame.ClientFrame{ID: salvageID(b)}, err
+	}
+	if utf8.RuneCountInString(f.ID) > frame.MaxIDChars {
+		return frame.ClientFrame{}, invalid("id is longer than %d characters", frame.MaxIDChars)
+	}
+	if f.Type == "" {
+		return f, invalid("type is missing")
+	}
+	return f, nil
+}
+
+// DecodeSubmit reads the body of POST /v1/jobs.
+func DecodeSubmit(b []byte) (frame.SubmitRequest, error) {
+	var r frame.SubmitRequest
+	err := decode(b, &r)
+	return r, err
+}
+
+func invalid(format string, args ...any) error {
+	return frame.NewProblem(code.InvalidFrame, fmt.Sprintf(format, args...))
+}
+
+// decode refuses what is not exactly one JSON object in UTF-8 without duplicate keys and
+// with bounded nesting. Duplicate keys inside the payload are the payload's fault.
+func decode(b []byte, into any) error {
+	if depth := nesting(b); depth > frame.MaxNesting {
+		return invalid("nested deeper than %d", frame.MaxNesting)
+	}
+	trimmed := bytes.TrimLeft(b, " \t\r\n")
+	if len(trimmed) == 0 || trimmed[0] != '{' {
+		return invalid("not a JSON object")
+	}
+	err := jsonv2.Unmarshal(b, into)
+	if err == nil {
+		return nil
+	}
+	var semantic *jsonv2.SemanticError
+	var syntax *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		var pointer string
+		if errors.As(err, &syntax) {
+			pointer = string(syntax.JSONPointer)
+		}
+		if inside, ok := strings.CutPrefix(pointer, "/payload/"); ok {
+			p := frame.NewProblem(code.ValidationFailed, "the payload has a duplicate key")
+			p.Errors = []frame.FieldError{{Pointer: "/" + inside, Detail: "duplicate key"}}
+			return p
+		}
+		return invalid("duplicate key %s", pointer)
+	case errors.As(err, &semantic):
+		return invalid("%s has the wrong type", strings.TrimPrefix(string(semantic.JSONPointer), "/"))
+	case errors.As(err, &syntax):
+		return invalid("not valid JSON at byte %d", syntax.ByteOffset)
+	default:
+		return invalid("not valid JSON")
+	}
+}
+
+// nesting is how deep objects and arrays go, counted without recursion.
+func nesting(b []byte) int {
+	depth, deepest := 0, 0
+	inString := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
+}
+
+// salvageID reads the top level's id out of a frame that is broken elsewhere.
+func salvageID(b []byte) string {
+	if nesting(b) > frame.MaxNesting {
+		return ""
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(b), jsontext.AllowDuplicateNames(true))
+	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
+		return ""
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return ""
+		}
+		if name.String() != "id" {
+			if dec.SkipValue() != nil {
+				return ""
+			}
+			continue
+		}
+		id, err := dec.ReadToken()
+		if err != nil || id.Kind() != '"' || utf8.RuneCountInString(id.String()) > frame.MaxIDChars {
+			return ""
+		}
+		return id.String()
+	}
+	return ""
+}
+
+// DecodeRefs reads the jobs of a subscribe frame.
+func DecodeRefs(b json.RawMessage) ([]frame.JobRef, error) {
+	var refs []frame.JobRef
+	if len(b) == 0 || jsonv2.Unmarshal(b, &refs) != nil {
+		return nil, invalid("jobs must be a list of {jobId, after?}")
+	}
+	for _, r := range refs {
+		if r.JobID == "" {
+			return nil, invalid("jobs has an entry without jobId")
+		}
+		if r.After != nil && *r.After < 0 {
+			return nil, invalid("after must not be negative")
+		}
+	}
+	return refs, nil
+}
+
+// DecodeIDs reads the jobs of an unsubscribe frame.
+func DecodeIDs(b json.RawMessage) ([]string, error) {
+	var ids []string
+	if len(b) == 0 || jsonv2.Unmarshal(b, &ids) != nil {
+		return nil, invalid("jobs must be a list of job IDs")
+	}
+	return ids, nil
+}
+
+// Encode makes a WebSocket text frame of a server frame.
+func Encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		// Server frames hold strings, numbers and JSON that was decoded: they encode.
+		panic(fmt.Sprintf("wire: encode %T: %v", v, err))
+	}
+	return append(header(opText, len(b)), b...)
+}
+
+// EncodeStatus makes the text frame of a status without touching the document's bytes.
+func EncodeStatus(version int64, document []byte) []byte {
+	const prefix, middle, suffix = `{"type":"status","version":`, `,"job":`, `}`
+	digits := fmt.Appendf(nil, "%d", version)
+	n := len(prefix) + len(digits) + len(middle) + len(document) + len(suffix)
+	b := make([]byte, 0, n+maxHeader)
+	b = append(b, header(opText, n)...)
+	b = append(b, prefix...)
+	b = append(b, digits...)
+	b = append(b, middle...)
+	b = append(b, document...)
+	return append(b, suffix...)
+}
+
+// Close makes a close frame.
+func Close(c code.Close) []byte {
+	reason := c.String()
+	b := header(opClose, 2+len(reason))
+	b = binary.BigEndian.AppendUint16(b, uint16(c))
+	return append(b, reason...)
+}
+
+// Ping is an empty ping frame.
+var Ping = header(opPing, 0)
+
+const (
+	opText    = 0x1
+	opClose   = 0x8
+	opPing    = 0x9
+	fin       = 0x80
+	maxHeader = 10
+)
+
+func header(op byte, n int) []byte {
+	b := make([]byte, 0, maxHeader+n)
+	b = append(b, fin|op)
+	switch {
+	case n < 126:
+		return append(b, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
+	}
+}

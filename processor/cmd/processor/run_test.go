@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor/demo"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+func TestBadConfigurationIsOneLine(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "--demo"},
+		{[]string{"--demo", "--slots=-1", "--lanes=X"}, "slots must be 1 to 4096; lanes: "},
+		{[]string{"--demo", "--nonsense"}, "nonsense"},
+		{[]string{"--demo", "--config=missing.yaml"}, "missing.yaml"},
+		{[]string{"--demo", "--ops=nowhere"}, "ops listener"},
+	} {
+		err := run(t.Context(), c.args, io.Discard, io.Discard)
+		if err == nil {
+			t.Errorf("%v: accepted", c.args)
+			continue
+		}
+		if line := oneLine(err).Error(); !strings.Contains(line, c.want) || strings.Contains(line, "\n") {
+			t.Errorf("%v: %q", c.args, line)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"--kafka", "--lanes", "--slots", "--demo", "--ops", "--config", "--grace"} {
+		if !strings.Contains(out.String(), flag) {
+			t.Errorf("%s is not in the help", flag)
+		}
+	}
+}
+
+// The binary's own run takes a job from a Kafka on this machine and completes it.
+func TestRunsDemoJobs(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	brokers := cluster.ListenAddrs()
+	env := service.OS(service.Logging{LogFormat: "text"}.Logger(io.Discard))
+	env.Metrics = prometheus.NewRegistry()
+	names := topic.Names{Prefix: topic.DefaultPrefix}
+	client, err := kafka.Config{Brokers: brokers}.NewClient(env, "test", kgo.ConsumeTopics(names.Status()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+
+	runCtx, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		done <- run(runCtx, []string{"--demo", "--ops=127.0.0.1:0", "--kafka=" + strings.Join(brokers, ","), "--claims-always-wait=false"},
+			io.Discard, io.Discard)
+	}()
+	spec := names.RequestsSpec("default", topic.DefaultPartitions)
+	status := names.StatusSpec(topic.DefaultPartitions)
+	for _, s := range []topic.Spec{spec, status} {
+		if _, err := kafka.EnsureTopics(ctx, client, kafka.Topic{Name: s.Name, Partitions: s.Partitions, Configs: s.Configs}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req := topic.Request{JobID: "a", Job: demo.Echo, Lane: "default", Dispatch: 1, Attempt: 1, Tenant: "acme", PayloadHash: "sha256:00",
+		Policy: job.Policy{Attempts: 1, Lease: job.Seconds(30 * time.Second)}}
+	headers, err := req.Headers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &kgo.Record{Topic: spec.Name, Key: []byte("a"), Value: []byte(`{"hello":1}`)}
+	for _, h := range headers {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	if err := kafka.ProduceSync(ctx, client, rec); err != nil {
+		t.Fatal(err)
+	}
+	for completed := false; !completed; {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			t.Fatal("the job did not complete")
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			e, err := event.Decode(r.Value)
+			if err != nil {
+				t.Error(err)
+			}
+			switch e.Type {
+			case event.Claimed: // as the tracker does
+				order, err := event.EncodeOrder(event.Order{Type: event.Granted, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker})
+				if err != nil {
+					t.Error(err)
+				}
+				kafka.Produce(ctx, client, &kgo.Record{Topic: names.Control(), Key: []byte(e.Worker), Value: order}, func(*kgo.Record, error) {})
+			case event.Completed:
+				completed = string(e.Result) == `{"hello":1}`
+			}
+		})
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

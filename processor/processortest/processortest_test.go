@@ -1,0 +1,68 @@
+package processortest_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/processortest"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+func block(p *processor.Processor) {
+	processor.HandleRaw(p, "block", func(ctx context.Context, _ *processor.Job, _ []byte) (json.RawMessage, error) {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	})
+}
+
+func TestContextsEnd(t *testing.T) {
+	for cause, want := range map[error]struct {
+		event event.Type
+		code  string
+	}{
+		processor.ErrCancelled: {event.Failed, job.CodeCancelled},
+		processor.ErrShutdown:  {event.Released, ""},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		got, err := processortest.Run(ctx, block, processortest.Job{Type: "block"})
+		if err != nil || got.Event != want.event || got.Failure != nil && got.Failure.Code != want.code {
+			t.Errorf("%v: got %+v, %v", cause, got, err)
+		}
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		got, err := processortest.Run(t.Context(), block, processortest.Job{Type: "block", Timeout: job.Seconds(time.Hour)})
+		if err != nil || got.Failure.Code != job.CodeTimeout || time.Since(began) != time.Hour {
+			t.Errorf("got %+v, %v after %v", got, err, time.Since(began))
+		}
+	})
+}
+
+func TestRawPayloadIsHandedOnUntouched(t *testing.T) {
+	register := func(p *processor.Processor) {
+		processor.HandleRaw(p, "echo", func(_ context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+			j.Progress(30, "a")
+			j.Progress(10, "b")
+			return payload, nil
+		})
+	}
+	got, err := processortest.Run(t.Context(), register, processortest.Job{Type: "echo", Payload: json.RawMessage(`{ "a" : 1 }`)})
+	if err != nil || string(got.Result) != `{ "a" : 1 }` {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if len(got.Progress) != 2 || got.Progress[1].Percent != 30 {
+		t.Errorf("progress %+v", got.Progress)
+	}
+	if _, err := processortest.Run(t.Context(), register, processortest.Job{Type: "echo", Payload: func() {}}); err == nil {
+		t.Error("a function is no payload")
+	}
+}
