@@ -12,6 +12,8 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -71,7 +73,7 @@ func (c Config) Validate() error {
 	case key != nil && len(key) < auth.MinKeyBytes:
 		problem("the key for tokens has %d bytes, HS256 needs %d", len(key), auth.MinKeyBytes)
 	}
-	if c.AnonymousTenant != "" && !loopback(host) {
+	if c.AnonymousTenant != "" && !service.Loopback(host) {
 		problem("anonymous-tenant is for a loopback listener only, not for %s", c.Listen)
 	}
 	if _, err := jobtypes.Load(c.JobTypes); err != nil {
@@ -91,15 +93,34 @@ func (c Config) key() ([]byte, error) {
 	return key, nil
 }
 
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
 // SignToken makes a token that a gateway with the same key accepts for ttl.
 func SignToken(key []byte, tenant, subject string, ttl time.Duration) (string, error) {
 	return auth.Sign(key, tenant, subject, time.Now(), ttl)
+}
+
+// Defaults is the configuration of a gateway that was given none, but for how clients are
+// let in, which has no default.
+func Defaults() Config {
+	return Config{
+		Kafka:           kafka.Config{Brokers: []string{"127.0.0.1:9092"}},
+		TopicPrefix:     topic.DefaultPrefix,
+		Partitions:      topic.DefaultPartitions,
+		Listen:          "127.0.0.1:8080",
+		FrameBytes:      frame.MaxFrameBytes,
+		Subscriptions:   frame.MaxSubscriptions,
+		InFlightSubmits: frame.MaxInFlightSubmits,
+		Sessions:        50_000,
+		PingInterval:    25 * time.Second,
+		FirstFrame:      10 * time.Second,
+		SubmitTimeout:   5 * time.Second,
+	}
+}
+
+// Lanes are the lanes that a file of job types names; an empty name means the built-in one.
+func Lanes(jobTypes string) ([]string, error) {
+	types, err := jobtypes.Load(jobTypes)
+	if err != nil {
+		return nil, err
+	}
+	return types.Lanes(), nil
 }

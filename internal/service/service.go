@@ -38,3 +38,12 @@ func (e Env) With(args ...any) Env {
 	e.Log = e.Log.With(args...)
 	return e
 }
+
+// Loopback reports whether a listener's host is this machine's own.
+func Loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -21,11 +21,11 @@ func FuzzLog(f *testing.F) {
 	f.Fuzz(checkLog)
 }
 
-// TestRandomLogs is FuzzLog on some thousand logs, the same each time.
+// TestRandomLogs is FuzzLog on some hundred logs, the same each time.
 func TestRandomLogs(t *testing.T) {
-	for seed := range uint64(3000) {
+	for seed := range uint64(600) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		in := make([]byte, 3*(5+rnd.IntN(60)))
+		in := make([]byte, 3*(5+rnd.IntN(40)))
 		for i := range in {
 			in[i] = byte(rnd.UintN(256))
 			if i%3 != 0 && rnd.IntN(3) > 0 {
@@ -65,7 +65,7 @@ func checkLog(t *testing.T, in []byte) {
 		refused     = map[string]bool{}
 		outcomes    = map[int]job.State{} // of its rounds
 	)
-	for i := 0; i+2 < len(in) && len(log) < 200; i += 3 {
+	for i := 0; i+2 < len(in) && len(log) < 100; i += 3 {
 		clock = clock.Add(time.Duration(in[i+2]) * time.Second)
 		if in[i+2] == 255 {
 			clock = clock.Add(48 * time.Hour)
@@ -159,11 +159,12 @@ func checkChange(t *testing.T, where string, was, next *Job, rec record) {
 	}
 }
 
-// checkReplays folds the log once more onto every checkpoint: from that checkpoint on, from
+// checkReplays folds the log once more onto checkpoints along it: from that checkpoint on, from
 // the middle of what it reflects, and from the beginning.
 func checkReplays(t *testing.T, want *Job, log []record, checkpoints []*Job) {
 	t.Helper()
-	for k, from := range checkpoints {
+	for k := 0; k < len(checkpoints); k += 1 + len(checkpoints)/10 {
+		from := checkpoints[k]
 		starts := []int{k}
 		if from != nil {
 			// Nothing but the stored position tells that a job was removed.

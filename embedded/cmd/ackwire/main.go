@@ -1,0 +1,154 @@
+// Command ackwire is the whole system in one process, and the client of any.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/ackwire/ackwire/embedded"
+	"github.com/ackwire/ackwire/embedded/broker"
+	"github.com/ackwire/ackwire/embedded/cli"
+	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/service"
+)
+
+type command struct {
+	service.ConfigFile
+
+	Serve  serveCmd      `cmd:"" help:"Run everything in this process, on the embedded broker."`
+	Broker brokerCmd     `cmd:"" help:"Run the embedded broker alone, for several processes on one machine."`
+	Token  tokenCmd      `cmd:"" help:"Print a token signed with the data folder's key."`
+	Submit cli.SubmitCmd `cmd:"" help:"Submit a job and watch it."`
+	Watch  cli.WatchCmd  `cmd:"" help:"Watch a job until it has ended."`
+	Get    cli.GetCmd    `cmd:"" help:"Print a job's document."`
+}
+
+type serveCmd struct {
+	service.Logging `embed:""`
+	embedded.Config `embed:""`
+}
+
+// Run implements the command.
+func (c *serveCmd) Run() error {
+	ctx, cancel := service.Signalled()
+	defer cancel()
+	env := service.OS(c.Logger(os.Stderr))
+	err := embedded.Run(ctx, c.Config, env, func(e *embedded.Embedded) {
+		go announce(ctx, c.Config, e)
+	})
+	return oneLine(err)
+}
+
+// announce says where and what to try, once everything takes work.
+func announce(ctx context.Context, cfg embedded.Config, e *embedded.Embedded) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for e.Ready() != nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	sync := "survives a crash of this process, not power loss (--kafka-sync does)"
+	if cfg.Broker.Sync {
+		sync = "survives a crash and power loss"
+	}
+	fmt.Printf(`
+Ackwire is ready.
+
+  clients   http://%s   (WebSocket: /v1/ws)
+  ops       http://%s   (/metrics /healthz /readyz /debug/pprof)
+  Kafka     %s
+  data      %s
+
+  Try:      bin/ackwire submit report.generate '{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}'
+            kcat -b %s -t %sstatus -C
+
+The embedded broker is for one machine: one copy of the log, which %s.
+For a real Kafka run gateway, tracker and processor with --kafka HOST:PORT.
+
+`, cfg.Listen, cfg.OpsListen, e.KafkaAddr(), cfg.Broker.Data, e.KafkaAddr(), cfg.TopicPrefix, sync)
+}
+
+type brokerCmd struct {
+	service.Logging `embed:""`
+	Data            string `help:"Folder of the broker's data." default:"data"`
+	Listen          string `help:"Address of the broker." default:"127.0.0.1:9092"`
+	Advertise       string `help:"host:port that Kafka clients are told to use; by default the address the broker listens at." placeholder:"HOST:PORT"`
+	Sync            bool   `help:"Flush every write to the disk before it is acknowledged."`
+}
+
+// Run implements the command.
+func (c *brokerCmd) Run() error {
+	ctx, cancel := service.Signalled()
+	defer cancel()
+	env := service.OS(c.Logger(os.Stderr))
+	unlock, err := broker.Lock(c.Data)
+	if err != nil {
+		return oneLine(err)
+	}
+	b, err := broker.Start(ctx, broker.Config{Data: c.Data, Listen: c.Listen, Advertise: c.Advertise, Sync: c.Sync}, env)
+	if err != nil {
+		return oneLine(errors.Join(err, unlock()))
+	}
+	return oneLine(errors.Join(b.Run(ctx), unlock()))
+}
+
+type tokenCmd struct {
+	Data    string        `help:"Data folder of the server." default:"data"`
+	Tenant  string        `help:"Whose jobs the token may see." required:""`
+	Subject string        `help:"The user within the tenant."`
+	TTL     time.Duration `name:"ttl" help:"How long the token is valid." default:"1h"`
+}
+
+// Run implements the command.
+func (c *tokenCmd) Run() error {
+	key, err := embedded.Key(c.Data)
+	if err != nil {
+		return err
+	}
+	token, err := gateway.SignToken(key, c.Tenant, c.Subject, c.TTL)
+	if err != nil {
+		return err
+	}
+	fmt.Println(token)
+	return nil
+}
+
+// oneLine joins the problems of a joined error.
+func oneLine(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+func main() {
+	var c command
+	env, stop := cli.System()
+	defer stop()
+	parser, err := kong.New(&c, append(service.Options("ackwire", "Asynchronous requests with synchronous feedback."), kong.Bind(env))...)
+	if err != nil {
+		os.Exit(cli.Report(env, err))
+	}
+	parsed, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		os.Exit(cli.Report(env, err))
+	}
+	switch parsed.Selected().Name {
+	case "serve", "broker":
+		stop() // they have signals of their own
+		if err := parsed.Run(); err != nil {
+			os.Exit(service.Fail("ackwire", err))
+		}
+	default:
+		os.Exit(cli.Report(env, parsed.Run()))
+	}
+}

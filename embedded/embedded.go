@@ -1,0 +1,173 @@
+// Package embedded runs the whole of Ackwire in one process, on the broker that it carries
+// along: same code, same client library, another broker address.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/ackwire/ackwire/embedded/broker"
+	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/demo"
+	"github.com/ackwire/ackwire/tracker"
+)
+
+// Config is what the process needs to know.
+type Config struct {
+	Broker         broker.Config `embed:""`
+	Listen         string        `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
+	OpsListen      string        `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8081"`
+	TrackerListen  string        `help:"Address of the tracker's API." default:"127.0.0.1:8090"`
+	TopicPrefix    string        `help:"Prefix of all topics and consumer groups." default:"ackwire."`
+	Partitions     int32         `help:"Partitions of topics that do not exist yet." default:"12"`
+	JobTypes       string        `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
+	JWTKeyFile     string        `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens; by default the data folder's own." placeholder:"FILE"`
+	AllowedOrigins []string      `help:"Hosts, with * as a wildcard, whose pages may open a socket, besides the gateway's own." placeholder:"PATTERN"`
+	Slots          int           `help:"Jobs held at the same time, per lane." default:"64"`
+	NoProcessor    bool          `help:"Run no demo processor: workers of your own take the jobs."`
+}
+
+// AnonymousTenant is whose jobs those of clients without a token are.
+const AnonymousTenant = "local"
+
+// workerGrace is how long running jobs may go on when the process stops.
+const workerGrace = 5 * time.Second
+
+// Embedded is the whole system.
+type Embedded struct {
+	cfg     Config
+	env     service.Env
+	gateway *gateway.Gateway
+	tracker *tracker.Tracker
+	workers *processor.Processor // nil with NoProcessor
+	broker  *broker.Broker
+}
+
+// Run runs everything until ctx ends; started is called once everything listens. The order
+// of the stop: the gateway drains first, then workers release what they run, then the
+// tracker writes its last checkpoint, and the broker goes last.
+func Run(ctx context.Context, cfg Config, env service.Env, started func(*Embedded)) error {
+	unlock, err := broker.Lock(cfg.Broker.Data)
+	if err != nil {
+		return err
+	}
+	err = run(ctx, cfg, env, started)
+	return errors.Join(err, unlock())
+}
+
+func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedded)) error {
+	e := &Embedded{cfg: cfg, env: env}
+	if err := e.build(); err != nil {
+		return err
+	}
+	ops, err := service.NewOps(ctx, env, cfg.OpsListen, e.readiness())
+	if err != nil {
+		return err
+	}
+	stages := newStages(ctx)
+	stages.start("ops", ops.Run)
+	b, err := broker.Start(ctx, cfg.Broker, env)
+	if err != nil {
+		return errors.Join(err, stages.stop())
+	}
+	e.broker = b
+	stages.start("broker", b.Run)
+	stages.start("tracker", e.tracker.Run)
+	if e.workers != nil {
+		stages.start("processor", e.workers.Run)
+	}
+	stages.start("gateway", e.gateway.Run)
+	if started != nil {
+		started(e)
+	}
+	stages.wait()
+	return stages.stop()
+}
+
+// build makes the services; none of them does I/O yet.
+func (e *Embedded) build() error {
+	cfg := e.cfg
+	brokers := kafka.Config{Brokers: []string{cfg.Broker.Listen}}
+	if cfg.Broker.Advertise != "" {
+		brokers.Brokers = []string{cfg.Broker.Advertise}
+	}
+	if err := cfg.Broker.Validate(); err != nil {
+		return err
+	}
+	gw := gateway.Defaults()
+	gw.Kafka, gw.TopicPrefix, gw.Partitions, gw.Listen = brokers, cfg.TopicPrefix, cfg.Partitions, cfg.Listen
+	gw.JobTypes, gw.JWTKeyFile, gw.AllowedOrigins = cfg.JobTypes, cfg.JWTKeyFile, cfg.AllowedOrigins
+	if gw.JWTKeyFile == "" {
+		key, err := Key(cfg.Broker.Data)
+		if err != nil {
+			return err
+		}
+		gw.JWTKey = key
+	}
+	if host, _, err := net.SplitHostPort(cfg.Listen); err == nil && service.Loopback(host) {
+		gw.AnonymousTenant = AnonymousTenant
+	}
+	var err error
+	if e.gateway, err = gateway.New(gw, e.env); err != nil {
+		return err
+	}
+	e.tracker, err = tracker.New(tracker.Config{
+		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions, Listen: cfg.TrackerListen,
+		Data: filepath.Join(cfg.Broker.Data, "tracker"), SessionTimeout: 10 * time.Second, FS: vfs.Default,
+	}, e.env)
+	if err != nil || cfg.NoProcessor {
+		return err
+	}
+	lanes, err := gateway.Lanes(cfg.JobTypes)
+	if err != nil {
+		return err
+	}
+	e.workers, err = processor.New(processor.Config{
+		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions,
+		Lanes: lanes, Slots: cfg.Slots, Grace: workerGrace,
+	}, e.env)
+	if err != nil {
+		return err
+	}
+	demo.Register(e.workers)
+	return nil
+}
+
+func (e *Embedded) readiness() map[string]service.Ready {
+	ready := map[string]service.Ready{
+		"gateway": e.gateway.Ready,
+		"tracker": e.tracker.Ready,
+		"broker": func() error {
+			if e.broker == nil {
+				return errors.New("starting")
+			}
+			return e.broker.Ready()
+		},
+	}
+	if e.workers != nil {
+		ready["processor"] = e.workers.Ready
+	}
+	return ready
+}
+
+// Ready says why the system takes no work; nil once all of it does.
+func (e *Embedded) Ready() error {
+	for name, ready := range e.readiness() {
+		if err := ready(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// KafkaAddr is where Kafka clients reach the broker.
+func (e *Embedded) KafkaAddr() string { return e.broker.Addr() }
