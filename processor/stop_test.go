@@ -114,8 +114,7 @@ func TestStopDoesNotWaitForHandlersThatIgnoreIt(t *testing.T) {
 }
 
 func TestKafkaThatComesLater(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.cluster.Close()
+	inWorldWithoutKafka(t, func(w *world) {
 		wk := w.launch(Config{}, w.env(), handlers(map[string]RawHandler{"echo": echo}))
 		time.Sleep(time.Minute)
 		if err := wk.Ready(); err == nil || !strings.Contains(err.Error(), "starting: ") {
@@ -123,10 +122,11 @@ func TestKafkaThatComesLater(t *testing.T) {
 		}
 		w.startKafka()
 		time.Sleep(15 * time.Second)
+		w.follow() // the worker has made the topics
 		if err := wk.Ready(); err != nil {
 			t.Fatalf("not ready: %v", err)
 		}
-		w.submit(request("a", "echo"), `1`) // the worker has made the topics
+		w.submit(request("a", "echo"), `1`)
 		time.Sleep(10 * time.Second)
 		if e := w.last("a"); e.Type != event.Completed {
 			t.Errorf("got %+v", e)
@@ -135,8 +135,7 @@ func TestKafkaThatComesLater(t *testing.T) {
 }
 
 func TestStopWhileKafkaIsAwayAtStart(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.cluster.Close()
+	inWorldWithoutKafka(t, func(w *world) {
 		wk := w.launch(Config{}, w.env(), handlers(nil))
 		time.Sleep(time.Minute)
 		if err := wk.halt(); err != nil {

@@ -54,18 +54,19 @@ type said struct {
 // inWorld runs a test in a bubble with a Kafka that has all topics of the lane default.
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, net: &kfake.VirtualNetwork{}, names: topic.Names{Prefix: topic.DefaultPrefix}}
+	inWorldWithoutKafka(t, func(w *world) {
 		w.startKafka()
-		client, err := w.kafka().NewClient(w.env(), "test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(client.Close)
-		w.client = client
 		w.makeTopics()
 		w.follow()
 		test(w)
+	})
+}
+
+// inWorldWithoutKafka runs a test in a bubble where nobody listens yet.
+func inWorldWithoutKafka(t *testing.T, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		test(&world{t: t, net: &kfake.VirtualNetwork{}, names: topic.Names{Prefix: topic.DefaultPrefix}})
 	})
 }
 
@@ -76,6 +77,10 @@ func (w *world) startKafka() {
 	}
 	w.cluster = cluster
 	w.t.Cleanup(cluster.Close)
+	if w.client, err = w.kafka().NewClient(w.env(), "test"); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(w.client.Close)
 }
 
 func (w *world) makeTopics() {
@@ -115,7 +120,11 @@ func (w *world) follow() {
 	w.t.Cleanup(func() { cancel(); wg.Wait(); client.Close() })
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			client.PollFetches(ctx).EachRecord(func(rec *kgo.Record) {
+			fetches := client.PollFetches(ctx)
+			if fetches.Err() != nil {
+				pause(ctx, pollPause)
+			}
+			fetches.EachRecord(func(rec *kgo.Record) {
 				e, err := event.Decode(rec.Value)
 				if err != nil || string(rec.Key) != e.JobID {
 					w.t.Errorf("status record %s: %v", rec.Value, err)

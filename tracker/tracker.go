@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +13,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
@@ -199,18 +199,14 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 		t.env.Log.Info("topic created", "topic", name)
 	}
 	status := t.names.Status()
-	meta, err := kadm.NewClient(admin).Metadata(ctx, status)
+	described, err := kafka.Describe(ctx, admin, status)
 	if err != nil {
-		return store.Identity{}, fmt.Errorf("describe %s: %w", status, err)
-	}
-	detail := meta.Topics[status]
-	if detail.Err != nil || len(detail.Partitions) == 0 {
-		return store.Identity{}, fmt.Errorf("topic %s is not there yet: %w", status, errors.Join(detail.Err))
+		return store.Identity{}, err
 	}
 	return store.Identity{
-		ClusterID:  meta.Cluster,
-		TopicID:    detail.ID.String(),
+		ClusterID:  described.ClusterID,
+		TopicID:    hex.EncodeToString(described.TopicID[:]),
 		Topic:      status,
-		Partitions: int32(len(detail.Partitions)),
+		Partitions: described.Partitions,
 	}, nil
 }

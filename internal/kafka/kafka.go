@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*k
 			defer cancel()
 			return env.Dial(ctx, network, address)
 		}),
-		kgo.WithLogger(kslog.New(env.Log.With("component", "kafka"))),
+		kgo.WithLogger(kslog.New(quiet(env.Log.With("component", "kafka")))),
 		kgo.RequestTimeoutOverhead(requestTimeoutOverhead),
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.RetryBackoffFn(func(tries int) time.Duration {
@@ -90,3 +91,28 @@ func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*k
 	}
 	return cl, nil
 }
+
+// quiet returns a logger for the client library, whose informational messages tell of
+// every rebalance step: they are there where debugging is asked for.
+func quiet(log *slog.Logger) *slog.Logger {
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		return log
+	}
+	return slog.New(warnings{log.Handler()})
+}
+
+// warnings is a handler that drops what is below a warning.
+type warnings struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs implements slog.Handler.
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{w.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Topic is one that a service needs.
@@ -50,20 +51,42 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, topics ...Topic) (created
 	return created, nil
 }
 
+// Description is what the brokers say of a topic.
+type Description struct {
+	ClusterID  string
+	TopicID    [16]byte
+	Partitions int32
+}
+
+// Describe asks a broker about a topic. The answer is never the client's cached one, so a
+// topic that was made a moment ago is seen.
+func Describe(ctx context.Context, cl *kgo.Client, topic string) (Description, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = kmsg.StringPtr(topic)
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return Description{}, fmt.Errorf("describe topic %s: %w", topic, err)
+	}
+	if len(resp.Topics) != 1 {
+		return Description{}, fmt.Errorf("describe topic %s: broker answered for %d topics", topic, len(resp.Topics))
+	}
+	got := resp.Topics[0]
+	if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
+		return Description{}, fmt.Errorf("topic %s: %w", topic, err)
+	}
+	d := Description{TopicID: got.TopicID, Partitions: int32(len(got.Partitions))}
+	if resp.ClusterID != nil {
+		d.ClusterID = *resp.ClusterID
+	}
+	return d, nil
+}
+
 // PartitionCount asks how many partitions a topic has.
 func PartitionCount(ctx context.Context, cl *kgo.Client, topic string) (int32, error) {
-	details, err := kadm.NewClient(cl).ListTopics(ctx, topic)
-	if err != nil {
-		return 0, fmt.Errorf("describe topic %s: %w", topic, err)
-	}
-	d, ok := details[topic]
-	switch {
-	case !ok:
-		return 0, fmt.Errorf("topic %s: %w", topic, kerr.UnknownTopicOrPartition)
-	case d.Err != nil:
-		return 0, fmt.Errorf("topic %s: %w", topic, d.Err)
-	}
-	return int32(len(d.Partitions)), nil
+	d, err := Describe(ctx, cl, topic)
+	return d.Partitions, err
 }
 
 // Partition is where Kafka's default partitioner (murmur2) puts a key among n partitions.

@@ -57,10 +57,16 @@ func NextDebt(j *Job, seen time.Time) Debt {
 	}
 	if j.Ended() {
 		owe(Expiry, ExpiresAt(j))
-	} else if d := j.Policy.Deadline.Duration(); d > 0 {
-		owe(Deadline, j.RoundAt.Add(d))
+	} else if at, ok := DeadlineAt(j); ok {
+		owe(Deadline, at)
 	}
 	return next
+}
+
+// DeadlineAt is when the whole job has taken too long; false when its policy sets no limit.
+func DeadlineAt(j *Job) (time.Time, bool) {
+	d := j.Policy.Deadline.Duration()
+	return j.RoundAt.Add(d), d > 0
 }
 
 // ExpiresAt is when the retention of an ended job is over.

@@ -29,6 +29,9 @@ type ask struct {
 // resolve answers the question or parks it.
 func (s *Shard) resolve(a *ask) {
 	switch {
+	case s.left:
+		a.fail(ErrNotOwner)
+		return
 	case a.ctx.Err() != nil:
 		a.fail(a.ctx.Err())
 		return
@@ -48,7 +51,7 @@ func (s *Shard) resolve(a *ask) {
 	case a.fresh:
 		a.missing()
 	case len(s.endWanted) >= maxParked:
-		a.fail(ErrOverloaded)
+		a.fail(s.overloaded(boundParked))
 	default:
 		s.endWanted = append(s.endWanted, a)
 		s.askEnd()
@@ -57,10 +60,16 @@ func (s *Shard) resolve(a *ask) {
 
 func (s *Shard) park(a *ask) {
 	if len(s.parked) >= maxParked {
-		a.fail(ErrOverloaded)
+		a.fail(s.overloaded(boundParked))
 		return
 	}
 	s.parked = append(s.parked, a)
+}
+
+// overloaded counts that a bound was met.
+func (s *Shard) overloaded(b bound) error {
+	s.metrics.overloaded.WithLabelValues(string(b)).Inc()
+	return ErrOverloaded
 }
 
 // unpark looks again at the questions that waited for the log.
@@ -82,18 +91,19 @@ func (s *Shard) unpark() {
 // askEnd learns where the log ends now. One request serves all questions that arrived
 // before it was sent; those that arrive later wait for the next.
 func (s *Shard) askEnd() {
-	if s.endAsked || len(s.endWanted) == 0 {
+	if s.endAsking || len(s.endWanted) == 0 || s.left {
 		return
 	}
-	s.endAsked = true
-	asks := s.endWanted
-	s.endWanted = nil
+	s.endAsking = true
+	s.endAsked, s.endWanted = s.endWanted, nil
 	s.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+		ctx, cancel := context.WithTimeout(s.life, endTimeout)
 		defer cancel()
 		end, err := s.kafka.EndOffset(ctx, s.partition)
-		callErr := s.call(context.Background(), func() {
-			s.endAsked = false
+		// Has the shard ended, leave answers them.
+		_ = s.call(s.life, func() {
+			asks := s.endAsked
+			s.endAsking, s.endAsked = false, nil
 			for _, a := range asks {
 				if err != nil {
 					a.fail(err)
@@ -104,11 +114,6 @@ func (s *Shard) askEnd() {
 			}
 			s.askEnd()
 		})
-		if callErr != nil {
-			for _, a := range asks {
-				a.fail(callErr)
-			}
-		}
 	})
 }
 
@@ -126,7 +131,9 @@ func (s *Shard) sweep() {
 	}
 	s.parked = slices.DeleteFunc(s.parked, gone)
 	for e := range s.polled {
+		had := len(e.waits)
 		e.waits = slices.DeleteFunc(e.waits, gone)
+		s.polls -= had - len(e.waits)
 		if len(e.waits) == 0 {
 			delete(s.polled, e)
 			s.release(e)
@@ -170,14 +177,24 @@ func (s *Shard) Get(ctx context.Context, q Query) (Snapshot, error) {
 	a.fail = func(err error) { reply <- answer[Snapshot]{err: err} }
 	a.found = func(e *entry) {
 		if e.job.Version <= q.After || q.UntilTerminal && !e.job.Ended() {
-			s.keep(e)
-			s.polled[e] = struct{}{}
-			e.waits = append(e.waits, a)
+			s.poll(e, a)
 			return
 		}
 		reply <- answer[Snapshot]{value: snapshot(e)}
 	}
 	return await(ctx, s, reply, func() { s.resolve(a) })
+}
+
+// poll lets the question wait for its job to change.
+func (s *Shard) poll(e *entry, a *ask) {
+	if s.polls >= maxPolls {
+		a.fail(s.overloaded(boundPolls))
+		return
+	}
+	s.keep(e)
+	s.polls++
+	s.polled[e] = struct{}{}
+	e.waits = append(e.waits, a)
 }
 
 // await runs f on the shard's goroutine and waits for its reply.

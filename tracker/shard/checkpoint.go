@@ -10,9 +10,10 @@ import (
 // checkpoint hands what changed to a goroutine that writes it. Folding goes on meanwhile;
 // one checkpoint at a time.
 func (s *Shard) checkpoint() {
-	if s.checkpointed != nil || len(s.dirty) == 0 {
+	if s.checkpointed != nil || len(s.dirty) == 0 && s.next == s.stored {
 		return
 	}
+	s.stored = s.next
 	s.flushing, s.dirty = s.dirty, nil
 	changes := s.changes(s.flushing)
 	next := s.next
@@ -33,7 +34,7 @@ func (s *Shard) changes(entries []*entry) []store.Change {
 func (s *Shard) write(changes []store.Change, next int64) error {
 	began := time.Now()
 	if err := s.store.Checkpoint(changes, next); err != nil {
-		return fmt.Errorf("partition %d: %w", s.partition, err)
+		return err
 	}
 	s.metrics.checkpoint.Observe(time.Since(began).Seconds())
 	s.metrics.changes.Add(float64(len(changes)))
@@ -50,13 +51,17 @@ func (s *Shard) settle() {
 	s.flushing = nil
 }
 
-// lastCheckpoint is written when the shard's goroutines have ended.
+// lastCheckpoint is written when the shard's goroutines have ended. After a checkpoint that
+// failed there is none: its position would stand for jobs that the store does not have.
 func (s *Shard) lastCheckpoint() error {
 	if s.checkpointed != nil {
 		if err := <-s.checkpointed; err != nil {
-			return err
+			return fmt.Errorf("partition %d: %w", s.partition, err)
 		}
 		s.settle()
 	}
-	return s.write(s.changes(s.dirty), s.next)
+	if err := s.write(s.changes(s.dirty), s.next); err != nil {
+		return fmt.Errorf("partition %d: %w", s.partition, err)
+	}
+	return nil
 }

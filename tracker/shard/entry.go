@@ -69,7 +69,7 @@ func (s *Shard) keep(e *entry) { s.jobs[e.id] = e }
 
 // release drops an entry that the store can stand for.
 func (s *Shard) release(e *entry) {
-	if e.idle() {
+	if e.idle() && s.jobs[e.id] == e {
 		delete(s.jobs, e.id)
 	}
 }

@@ -1,8 +1,8 @@
 package shard
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -13,38 +13,40 @@ import (
 )
 
 // foldAll folds a polled batch, then serves whoever waited for it.
-func (s *Shard) foldAll(ctx context.Context, records []*kgo.Record) {
+func (s *Shard) foldAll(records []*kgo.Record) {
 	now := time.Now()
 	for _, rec := range records {
 		if rec.Offset < s.next {
 			continue
 		}
 		if !rec.Attrs.IsControl() {
-			s.fold(rec, now)
+			if err := s.fold(rec, now); err != nil {
+				s.fail(fmt.Errorf("fold offset %d: %w", rec.Offset, err))
+				break
+			}
 		}
 		s.next = rec.Offset + 1
 	}
 	s.position.Store(s.next)
-	s.caughtUp(ctx)
+	s.caughtUp()
 	s.unpark()
 }
 
 // fold applies one record. What cannot be decoded goes to the dead letters and changes
-// nothing.
-func (s *Shard) fold(rec *kgo.Record, now time.Time) {
+// nothing. It fails when the store cannot be read: going on would fold onto nothing.
+func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
 	e, reason, err := s.decode(rec)
 	if err != nil {
 		s.bury(rec, reason, err)
-		return
+		return nil
 	}
 	s.metrics.events.WithLabelValues(string(e.Type)).Inc()
 	entry, err := s.lookup(e.JobID)
 	if err != nil {
-		// The store cannot be read: going on would fold onto nothing.
-		panic(err)
+		return err
 	}
+	s.observe(now, rec.Timestamp)
 	if s.ready.Load() {
-		s.ahead.observe(now, rec.Timestamp)
 		s.metrics.logToFold.Observe(max(now.Sub(rec.Timestamp), 0).Seconds())
 	}
 	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp})
@@ -63,7 +65,12 @@ func (s *Shard) fold(rec *kgo.Record, now time.Time) {
 	for _, order := range r.Orders {
 		s.order(order)
 	}
+	return nil
 }
+
+// maxYear keeps times that are computed from an event's below the year 10000, which has no
+// place in a document.
+const maxYear = 9000
 
 func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
 	if rec.Value == nil {
@@ -79,6 +86,8 @@ func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
 		return e, deadKeyMismatch, errors.New("record key is not the event's jobId")
 	case kafka.Partition(e.JobID, s.partitions) != s.partition:
 		return e, deadWrongPartition, errors.New("record is not in its key's partition (murmur2)")
+	case rec.Timestamp.Year() > maxYear || e.RunAt != nil && e.RunAt.Year() > maxYear:
+		return e, deadUndecodable, fmt.Errorf("record's time or runAt is after the year %d", maxYear)
 	}
 	return e, "", nil
 }

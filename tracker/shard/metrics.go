@@ -20,6 +20,16 @@ const (
 	deadWrongPartition DeadReason = "wrong_partition"
 )
 
+// bound is one of the shard's bounds that turn questions away.
+type bound string
+
+const (
+	boundParked       bound = "parked"
+	boundPolls        bound = "polls"
+	boundReservations bound = "reservations"
+	boundWatches      bound = "watches"
+)
+
 // Metrics counts what all shards of a tracker do. Every label's values are a fixed set
 // and start at 0, so that rates work from the first event on.
 type Metrics struct {
@@ -30,6 +40,7 @@ type Metrics struct {
 	appended    *prometheus.CounterVec
 	dead        *prometheus.CounterVec
 	handOuts    *prometheus.CounterVec
+	overloaded  *prometheus.CounterVec
 	checkpoint  prometheus.Histogram
 	changes     prometheus.Counter
 	logToFold   prometheus.Histogram
@@ -76,6 +87,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		appended:    counter("timer_events_total", "Events that timers appended, by type.", "type", words(timers)...),
 		dead:        counter("dead_letters_total", "Records of status that nobody could decode, by reason.", "reason", words([]DeadReason{deadUndecodable, deadUnknownVersion, deadNoValue, deadKeyMismatch, deadWrongPartition})...),
 		handOuts:    counter("hand_outs_total", "Requests produced again for a next attempt, by outcome.", "outcome", "durable", "error"),
+		overloaded:  counter("overloaded_total", "Questions that were turned away, by the bound that was met.", "bound", words([]bound{boundParked, boundPolls, boundReservations, boundWatches})...),
 		checkpoint:  histogram("checkpoint_seconds", "How long a checkpoint's batch took to be written."),
 		changes:     plain("checkpoint_jobs_total", "Jobs written by checkpoints."),
 		logToFold:   histogram("log_to_fold_seconds", "From a record's timestamp to its fold, for shards that have caught up."),

@@ -11,7 +11,7 @@ import (
 
 const (
 	reservationTTL  = 6 * time.Second // longer than a submit may take
-	maxReservations = 100_000
+	maxReservations = 100_000         // and as many questions that wait for them
 )
 
 type reservation struct {
@@ -38,7 +38,7 @@ func (s *Shard) Reserve(ctx context.Context, jobID, tenant, holder string) (Rese
 		r := s.reserved[jobID]
 		switch {
 		case r == nil && len(s.reserved) >= maxReservations:
-			a.fail(ErrOverloaded)
+			a.fail(s.overloaded(boundReservations))
 		case r == nil || r.holder == holder || now.After(r.until):
 			if r == nil {
 				r = &reservation{}
@@ -46,7 +46,10 @@ func (s *Shard) Reserve(ctx context.Context, jobID, tenant, holder string) (Rese
 			}
 			r.holder, r.until = holder, now.Add(reservationTTL)
 			reply <- answer[Reserved]{value: Reserved{Held: true}}
+		case s.reserveWaits >= maxReservations:
+			a.fail(s.overloaded(boundReservations))
 		default:
+			s.reserveWaits++
 			r.waits = append(r.waits, a)
 		}
 	}
@@ -59,7 +62,13 @@ func (s *Shard) unreserve(e *entry) {
 	if r == nil || e.job == nil {
 		return
 	}
-	delete(s.reserved, e.id)
+	s.dissolve(e.id, r)
+}
+
+// dissolve ends a reservation and asks again for those who waited for it.
+func (s *Shard) dissolve(id string, r *reservation) {
+	delete(s.reserved, id)
+	s.reserveWaits -= len(r.waits)
 	for _, a := range r.waits {
 		s.resolve(a)
 	}
@@ -72,9 +81,6 @@ func (s *Shard) sweepReservations() {
 		if now.Before(r.until) {
 			continue
 		}
-		delete(s.reserved, id)
-		for _, a := range r.waits {
-			s.resolve(a)
-		}
+		s.dissolve(id, r)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,10 @@ import (
 const (
 	recordBatches      = 4                      // polled batches that wait for the shard
 	queuedCalls        = 1024                   // questions that wait for the shard
-	maxParked          = 100_000                // questions that wait for the log
+	maxParked          = 100_000                // questions that wait for the log, and as many for its end
+	maxPolls           = 100_000                // questions that wait for their job to change
+	maxWatches         = 100_000                // of one stream, in one shard
+	maxHandOuts        = 64                     // at a time
 	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
 	expiryInterval     = time.Second
 	expiryBatch        = 1000
@@ -39,6 +43,9 @@ var (
 	ErrNotFound   = errors.New("no such job")
 	ErrOverloaded = errors.New("too many questions wait")
 )
+
+// errAhead ends a shard whose store reflects records that the log does not hold.
+var errAhead = errors.New("store is ahead of the log, which has lost its tail")
 
 // Log is how a shard reaches Kafka. Produce never blocks; done runs on another goroutine.
 type Log interface {
@@ -66,7 +73,11 @@ type Shard struct {
 	position atomic.Int64 // next, for others to read
 
 	// Owned by Run's goroutine.
+	life         context.Context   // ends with Run
+	broken       error             // why Run must end
+	left         bool              // Run has ended: nobody is answered any more
 	next         int64             // offset of the next record to fold
+	stored       int64             // next, as the store has it
 	end          int64             // the log's end when Run began; -1 while not known
 	jobs         map[string]*entry // every active job, and others that changed or are watched
 	dirty        []*entry
@@ -74,12 +85,18 @@ type Shard struct {
 	flushing     []*entry
 	due          dueHeap
 	ahead        aheadClock
+	scheduledBy  time.Duration          // ahead.by when all timers were last armed
+	handOuts     []*entry               // wait for their turn
+	handingOut   int                    // hand-outs that run
 	grants       map[string]event.Order // taken while catching up, said once ready
 	parked       []*ask                 // wait until the log is folded up to ask.min
 	endWanted    []*ask                 // wait to be told the log's end
-	endAsked     bool
+	endAsked     []*ask                 // wait for the answer that is under way
+	endAsking    bool
 	reserved     map[string]*reservation
+	reserveWaits int                 // questions in reserved
 	polled       map[*entry]struct{} // have long polls
+	polls        int                 // questions in polled
 	streams      map[*watch.Stream]map[string]*watch.Watch
 	expiring     map[string]time.Time // expired was appended, at
 }
@@ -113,6 +130,7 @@ func New(cfg Config) (*Shard, error) {
 		calls:      make(chan func(), queuedCalls),
 		done:       make(chan struct{}),
 		next:       next,
+		stored:     next,
 		end:        -1,
 		jobs:       map[string]*entry{},
 		grants:     map[string]event.Order{},
@@ -163,6 +181,7 @@ func (s *Shard) call(ctx context.Context, f func()) error {
 func (s *Shard) Run(ctx context.Context) (err error) {
 	s.metrics.shards.Inc()
 	ctx, cancel := context.WithCancel(ctx)
+	s.life = ctx
 	defer func() {
 		cancel()
 		close(s.done)
@@ -186,11 +205,11 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 		case <-ctx.Done():
 			return nil
 		case records := <-s.records:
-			s.foldAll(ctx, records)
+			s.foldAll(records)
 		case f := <-s.calls:
 			f()
 		case <-timer.C:
-			s.payDebts(ctx)
+			s.payDebts()
 		case <-expiries.C:
 			s.expire()
 		case <-checkpoints.C:
@@ -198,11 +217,35 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 			s.sweep()
 		case err := <-s.checkpointed:
 			if err != nil {
-				return err
+				s.fail(err)
+				break
 			}
 			s.settle()
 		}
+		if s.broken != nil {
+			return s.broken
+		}
 	}
+}
+
+// fail ends Run with the first error. What the store does not have by then is folded again
+// by the next owner.
+func (s *Shard) fail(err error) {
+	if s.broken == nil {
+		s.broken = fmt.Errorf("partition %d: %w", s.partition, err)
+	}
+}
+
+// Advance tells that the log begins at an offset, so that nothing before it will come.
+func (s *Shard) Advance(ctx context.Context, to int64) {
+	_ = s.call(ctx, func() {
+		if to > s.next {
+			s.next = to
+			s.position.Store(to)
+			s.caughtUp()
+			s.unpark()
+		}
+	})
 }
 
 // restore loads the active jobs. Their timers start once the shard is ready.
@@ -212,20 +255,26 @@ func (s *Shard) restore() error {
 		s.metrics.active.Inc()
 	})
 	if err != nil {
-		return fmt.Errorf("partition %d: %w", s.partition, err)
+		s.fail(err)
 	}
-	return nil
+	return s.broken
 }
 
 // learnEnd asks where the log ends: from there on the shard is ready.
 func (s *Shard) learnEnd(ctx context.Context) {
+	restored := s.next
 	s.wg.Go(func() {
 		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 			end, err := s.kafka.EndOffset(ctx, s.partition)
 			if err == nil {
 				_ = s.call(ctx, func() {
+					if end < restored {
+						// Records at offsets that the store has seen would be skipped.
+						s.fail(fmt.Errorf("%w: it ends at %d, the store at %d", errAhead, end, restored))
+						return
+					}
 					s.end = end
-					s.caughtUp(ctx)
+					s.caughtUp()
 				})
 				return
 			}
@@ -238,13 +287,14 @@ func (s *Shard) learnEnd(ctx context.Context) {
 }
 
 // caughtUp makes the shard ready once everything that the log held at the start is folded.
-func (s *Shard) caughtUp(ctx context.Context) {
+func (s *Shard) caughtUp() {
 	if s.ready.Load() || s.end < 0 || s.next < s.end {
 		return
 	}
 	s.ready.Store(true)
 	s.metrics.readyShards.Inc()
 	now := time.Now()
+	s.scheduledBy = s.ahead.by
 	for _, e := range s.jobs {
 		if e.job != nil && !e.job.Ended() {
 			e.seen = now
@@ -263,20 +313,24 @@ func (s *Shard) caughtUp(ctx context.Context) {
 // leave is the end of Run: the shard's goroutine is its only one by now.
 func (s *Shard) leave() error {
 	s.metrics.shards.Dec()
+	s.left = true
 	if s.ready.Swap(false) {
 		s.metrics.readyShards.Dec()
 	}
-	err := s.lastCheckpoint()
+	var err error
+	if s.broken == nil {
+		err = s.lastCheckpoint()
+	}
 	for {
 		select {
 		case f := <-s.calls:
-			f() // answers ErrNotOwner or puts itself where the lines below find it
+			f() // answers ErrNotOwner, or says that something has ended
 			continue
 		default:
 		}
 		break
 	}
-	for _, a := range append(s.parked, s.endWanted...) {
+	for _, a := range slices.Concat(s.parked, s.endWanted, s.endAsked) {
 		a.fail(ErrNotOwner)
 	}
 	for _, e := range s.jobs {

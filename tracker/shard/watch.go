@@ -2,6 +2,7 @@ package shard
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/tracker/watch"
@@ -16,13 +17,17 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 	a := &ask{ctx: ctx, id: add.JobId, tenant: add.Tenant, min: add.MinVersion}
 	a.missing = func() { say(trackerpb.Watched_NOT_FOUND) }
 	a.fail = func(err error) {
-		if err == ErrNotOwner {
+		if errors.Is(err, ErrNotOwner) {
 			say(trackerpb.Watched_NOT_OWNER)
 			return
 		}
 		say(trackerpb.Watched_NOT_READY)
 	}
 	a.found = func(e *entry) {
+		if len(s.streams[stream]) >= maxWatches && e.watches[stream] == nil {
+			a.fail(s.overloaded(boundWatches))
+			return
+		}
 		job := e.document()
 		stream.Answer(&trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version, Outcome: trackerpb.Watched_WATCHING, Ended: job.Terminal})
 		w := e.watches[stream]
@@ -100,6 +105,8 @@ func (s *Shard) push(e *entry) {
 	if len(e.waits) > 0 {
 		waits := e.waits
 		e.waits = nil
+		s.polls -= len(waits)
+		delete(s.polled, e)
 		for _, a := range waits {
 			s.resolve(a)
 		}

@@ -43,8 +43,9 @@ const (
 // Store is one Pebble database. Its methods may be called from any goroutine; one
 // partition's writes come from one goroutine at a time.
 type Store struct {
-	db  *pebble.DB
-	log *slog.Logger
+	db   *pebble.DB
+	lock *pebble.Lock
+	log  *slog.Logger
 }
 
 var identityKey = []byte("identity")
@@ -84,8 +85,14 @@ func open(fs vfs.FS, dir string, id Identity, log *slog.Logger) (*Store, error) 
 	}
 	_ = f.Close()
 	_ = fs.Remove(probe)
+	// And so is whether another process has it: that one's store must not be moved away.
+	lock, err := pebble.LockDirectory(dir, fs)
+	if err != nil {
+		return nil, fmt.Errorf("store folder is in use by another process: %w", err)
+	}
 	db, err := pebble.Open(dir, &pebble.Options{
 		FS:                 fs,
+		Lock:               lock,
 		Cache:              cache,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTableBytes,
@@ -93,11 +100,11 @@ func open(fs vfs.FS, dir string, id Identity, log *slog.Logger) (*Store, error) 
 		Logger:             pebbleLogger{log},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnsound, err)
+		return nil, errors.Join(fmt.Errorf("%w: %w", errUnsound, err), lock.Close())
 	}
-	s := &Store{db: db, log: log}
+	s := &Store{db: db, lock: lock, log: log}
 	if err := s.checkIdentity(id); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
@@ -123,10 +130,12 @@ func (s *Store) checkIdentity(id Identity) error {
 // Close flushes and closes the store.
 func (s *Store) Close() error {
 	if err := s.db.Flush(); err != nil {
-		return errors.Join(fmt.Errorf("flush store: %w", err), s.db.Close())
+		return errors.Join(fmt.Errorf("flush store: %w", err), s.close())
 	}
-	return s.db.Close()
+	return s.close()
 }
+
+func (s *Store) close() error { return errors.Join(s.db.Close(), s.lock.Close()) }
 
 func (s *Store) get(key []byte, into any) (found bool, err error) {
 	v, closer, err := s.db.Get(key)

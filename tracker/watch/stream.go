@@ -5,6 +5,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -12,8 +13,9 @@ import (
 
 // Bounds of one response and of one stream.
 const (
+	maxAnswers = 4096
 	maxUpdates = 256
-	maxBytes   = 1 << 20
+	maxBytes   = 1 << 20 // of documents, and the one that goes beyond
 )
 
 // ErrClosed is returned once the stream's owner has gone.
@@ -95,7 +97,7 @@ func signal(c chan struct{}) {
 }
 
 // Room waits until fewer than limit answers are pending, so that a gateway that adds
-// watches and reads nothing is held back; false when ctx ended first.
+// watches and reads nothing is held back; false when ctx ended first. One caller at a time.
 func (s *Stream) Room(ctx context.Context, limit int) bool {
 	for {
 		s.mu.Lock()
@@ -135,12 +137,18 @@ func (s *Stream) Next(ctx context.Context) (*trackerpb.WatchResponse, error) {
 func (s *Stream) take() *trackerpb.WatchResponse {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.answers) == 0 && s.head == nil {
-		return nil
+	r := &trackerpb.WatchResponse{}
+	if n := len(s.answers); n > maxAnswers {
+		// An update must not be sent before its watch's answer: updates wait for the rest.
+		r.Watched = slices.Clone(s.answers[:maxAnswers])
+		s.answers = slices.Delete(s.answers, 0, maxAnswers)
+		signal(s.taken)
+		s.signal()
+		return r
+	} else if n > 0 {
+		r.Watched, s.answers = s.answers, nil
+		signal(s.taken)
 	}
-	r := &trackerpb.WatchResponse{Watched: s.answers}
-	s.answers = nil
-	signal(s.taken)
 	for size := 0; s.head != nil && len(r.Updates) < maxUpdates && size < maxBytes; {
 		w := s.head
 		s.head = w.next
@@ -156,6 +164,9 @@ func (s *Stream) take() *trackerpb.WatchResponse {
 	}
 	if s.head != nil {
 		s.signal()
+	}
+	if len(r.Watched) == 0 && len(r.Updates) == 0 {
+		return nil // all that was pending has been dropped
 	}
 	return r
 }

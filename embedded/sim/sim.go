@@ -1,0 +1,334 @@
+// Package sim runs the whole of Ackwire in one testing/synctest bubble: the real services on
+// a virtual network, with a broker in memory and Pebble on a memory file system. Hours cost
+// milliseconds, and processes can be killed, hung, cut off or made deaf.
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/simnet"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/demo"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker"
+)
+
+// Where things listen on the virtual network.
+const (
+	brokerAddr  = "127.0.0.1:9092"
+	gatewayPort = 8080
+	trackerPort = 8090
+
+	// Tenant is whose jobs clients here submit.
+	Tenant = "local"
+	// Lease is the default lease of the demo job types.
+	Lease = 30 * time.Second
+
+	partitions  = 4
+	readyWithin = time.Minute // virtual
+)
+
+// World is one simulated system. Its methods fail the test.
+type World struct {
+	T       *testing.T
+	Net     *simnet.Network
+	Names   topic.Names
+	Cluster *kfake.Cluster
+
+	raw     *kgo.Client
+	gateway *Process
+	tracker *Process
+	fs      *vfs.MemFS
+	workers int
+	clients int
+}
+
+// Process is one service of the world, on a host of its own.
+type Process struct {
+	Name    string
+	Host    *simnet.Host
+	Metrics *prometheus.Registry
+
+	ready func() error
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// Run runs a test in a bubble with a broker, a tracker and a gateway.
+func Run(t *testing.T, test func(*World)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &World{T: t, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem()}
+		broker := w.Net.Host("broker")
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
+			kfake.ListenFn(func(network, address string) (net.Listener, error) {
+				return broker.Listen(context.Background(), network, address)
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Cluster = cluster
+		t.Cleanup(cluster.Close)
+		w.StartTracker()
+		w.StartGateway()
+		w.raw, err = w.kafka().NewClient(w.env("test", prometheus.NewRegistry()), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.raw.Close)
+		test(w)
+	})
+}
+
+func (w *World) kafka() kafka.Config { return kafka.Config{Brokers: []string{brokerAddr}} }
+
+func (w *World) env(host string, metrics *prometheus.Registry) service.Env {
+	level := slog.LevelError + 4
+	if os.Getenv("ACKWIRE_SIM_LOG") != "" {
+		level = slog.LevelInfo
+	}
+	h := w.Net.Host(host)
+	return service.Env{
+		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("host", host),
+		Metrics: metrics,
+		Dial:    h.Dial,
+		Listen:  h.Listen,
+	}
+}
+
+func (w *World) start(name string, metrics *prometheus.Registry, run func(context.Context) error, ready func() error) *Process {
+	w.T.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Process{Name: name, Host: w.Net.Host(name), Metrics: metrics, ready: ready, stop: cancel, ended: make(chan error, 1)}
+	go func() { p.ended <- run(ctx) }()
+	w.T.Cleanup(func() {
+		p.Host.Heal()
+		w.Stop(p)
+	})
+	w.eventually(name+" is ready", func() bool { return ready() == nil })
+	return p
+}
+
+// eventually waits, in virtual time, until a condition holds.
+func (w *World) eventually(what string, holds func() bool) {
+	w.T.Helper()
+	for deadline := time.Now().Add(readyWithin); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.T.Fatalf("%s: not within %s", what, readyWithin)
+		}
+	}
+}
+
+// Stop ends a process politely and waits for it.
+func (w *World) Stop(p *Process) {
+	p.stop()
+	if err, open := <-p.ended; open {
+		close(p.ended)
+		if err != nil {
+			w.T.Errorf("%s: %v", p.Name, err)
+		}
+	}
+}
+
+// Kill ends a process as kill -9 does: nothing that it says from now on is heard.
+func (w *World) Kill(p *Process) {
+	p.Host.Kill()
+	p.stop()
+	if _, open := <-p.ended; open {
+		close(p.ended)
+	}
+	p.Host.Heal()
+}
+
+// StartTracker starts the tracker on the state that the last one left.
+func (w *World) StartTracker() *Process {
+	w.T.Helper()
+	metrics := prometheus.NewRegistry()
+	t, err := tracker.New(tracker.Config{
+		Kafka: w.kafka(), TopicPrefix: w.Names.Prefix, Partitions: partitions,
+		Listen: fmt.Sprintf("127.0.0.1:%d", trackerPort), Advertise: fmt.Sprintf("localhost:%d", trackerPort),
+		Data: "tracker", SessionTimeout: 6 * time.Second, FS: w.fs,
+	}, w.env("tracker", metrics))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.tracker = w.start("tracker", metrics, t.Run, t.Ready)
+	return w.tracker
+}
+
+// CrashTracker kills the tracker; of its state only what was flushed to the disk survives.
+func (w *World) CrashTracker() {
+	crashed := w.fs.CrashClone(vfs.CrashCloneCfg{})
+	w.Kill(w.tracker)
+	w.fs = crashed
+}
+
+// StartGateway starts the gateway.
+func (w *World) StartGateway() *Process {
+	w.T.Helper()
+	metrics := prometheus.NewRegistry()
+	cfg := gateway.Defaults()
+	cfg.Kafka, cfg.Partitions, cfg.AnonymousTenant = w.kafka(), partitions, Tenant
+	cfg.Listen = fmt.Sprintf("127.0.0.1:%d", gatewayPort)
+	g, err := gateway.New(cfg, w.env("gateway", metrics))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.gateway = w.start("gateway", metrics, g.Run, g.Ready)
+	return w.gateway
+}
+
+// StartWorker starts a worker on every lane with the demo handlers and, if more is not
+// nil, others.
+func (w *World) StartWorker(more func(*processor.Processor)) *Process {
+	w.T.Helper()
+	w.workers++
+	name := fmt.Sprintf("worker-%d", w.workers)
+	metrics := prometheus.NewRegistry()
+	p, err := processor.New(processor.Config{
+		Kafka: w.kafka(), Partitions: partitions, Lanes: []string{"default", "reports"},
+		WorkerID: name, Grace: 2 * time.Second,
+	}, w.env(name, metrics))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	if more == nil {
+		demo.Register(p)
+	} else {
+		more(p)
+	}
+	return w.start(name, metrics, p.Run, p.Ready)
+}
+
+// Dial connects a client.
+func (w *World) Dial() *ackwire.Client {
+	w.T.Helper()
+	w.clients++
+	host := w.Net.Host(fmt.Sprintf("client-%d", w.clients))
+	transport := &http.Transport{DialContext: host.Dial}
+	c, err := ackwire.Dial(w.ctx(), fmt.Sprintf("http://localhost:%d", gatewayPort),
+		ackwire.WithHTTPClient(&http.Client{Transport: transport}))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.T.Cleanup(func() {
+		_ = c.Close()
+		transport.CloseIdleConnections()
+	})
+	return c
+}
+
+// ctx bounds one step of a test, in virtual time.
+func (w *World) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	w.T.Cleanup(cancel)
+	return ctx
+}
+
+// Submit submits a job and returns its handle.
+func (w *World) Submit(c *ackwire.Client, jobType, payload string, opts ...ackwire.SubmitOption) *ackwire.Job {
+	w.T.Helper()
+	j, err := c.Submit(w.ctx(), jobType, json.RawMessage(payload), opts...)
+	if err != nil {
+		w.T.Fatalf("submit %s: %v", jobType, err)
+	}
+	return j
+}
+
+// WantEnd waits for a job's end and checks how it ended and in which attempt.
+func (w *World) WantEnd(what string, c *ackwire.Client, jobID string, state job.State, attempt int) job.Document {
+	w.T.Helper()
+	var last ackwire.Status
+	for s, err := range c.Watch(w.ctx(), jobID) {
+		if err != nil {
+			w.T.Fatalf("%s: watch %s: %v", what, jobID, err)
+		}
+		if s.Version <= last.Version {
+			w.T.Errorf("%s: version %d after %d", what, s.Version, last.Version)
+		}
+		last = s
+	}
+	if last.State != state || last.Attempt != attempt {
+		w.T.Errorf("%s: job ended %s in attempt %d, want %s in attempt %d (%+v)", what, last.State, last.Attempt, state, attempt, last.Error)
+	}
+	return last.Document
+}
+
+// Produce writes a record as any Kafka client could.
+func (w *World) Produce(rec *kgo.Record) *kgo.Record {
+	w.T.Helper()
+	if err := w.raw.ProduceSync(w.ctx(), rec).FirstErr(); err != nil {
+		w.T.Fatal(err)
+	}
+	return rec
+}
+
+// Event appends an event to the log.
+func (w *World) Event(e *event.Event) {
+	w.T.Helper()
+	value, err := event.Encode(e)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.Produce(&kgo.Record{Topic: w.Names.Status(), Key: []byte(e.JobID), Value: value})
+}
+
+// Count reads a counter, or the sum of those whose labels contain all given values.
+func (p *Process) Count(name string, labels ...string) float64 {
+	families, err := p.Metrics.Gather()
+	if err != nil {
+		panic(err)
+	}
+	var sum float64
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.Metric {
+			if matches(m, labels) {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+func matches(m *dto.Metric, labels []string) bool {
+	var all []string
+	for _, l := range m.Label {
+		all = append(all, l.GetValue())
+	}
+	joined := " " + strings.Join(all, " ") + " "
+	for _, want := range labels {
+		if !strings.Contains(joined, " "+want+" ") {
+			return false
+		}
+	}
+	return true
+}
+
+// Counter counts calls of handlers.
+type Counter struct{ atomic.Int64 }

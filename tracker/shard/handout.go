@@ -1,0 +1,141 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/fetch"
+	"github.com/ackwire/ackwire/tracker/fold"
+)
+
+const (
+	handOutRearm   = 5 * time.Second        // after a requeued was appended and is not folded yet
+	handOutBackoff = 100 * time.Millisecond // after a hand-out that failed; doubles
+	handOutMax     = 30 * time.Second
+	handOutTimeout = 10 * time.Second
+)
+
+// handOut produces the request of the job's dispatch, then appends requeued: never the
+// fact first, for a crash between the two would leave a pending job that nobody carries.
+// A crash the other way round makes a second request, whose claim is refused.
+func (s *Shard) handOut(e *entry) {
+	e.paying = true
+	s.disarm(e)
+	s.handOuts = append(s.handOuts, e)
+	s.nextHandOut()
+}
+
+// nextHandOut starts as many as may run at a time.
+func (s *Shard) nextHandOut() {
+	for s.handingOut < maxHandOuts && len(s.handOuts) > 0 && !s.left {
+		e := s.handOuts[0]
+		s.handOuts[0] = nil
+		s.handOuts = s.handOuts[1:]
+		j := e.job
+		if j == nil || fold.NextDebt(j, time.Now()).Kind != fold.HandOut {
+			// It changed while it waited for its turn.
+			e.paying = false
+			s.schedule(e)
+			s.release(e)
+			continue
+		}
+		s.handingOut++
+		s.wg.Go(func() {
+			err := s.produceAgain(s.life, j)
+			_ = s.call(s.life, func() {
+				s.handingOut--
+				s.handedOut(e, j, err)
+				s.nextHandOut()
+			})
+		})
+	}
+}
+
+func (s *Shard) produceAgain(ctx context.Context, j *fold.Job) error {
+	ctx, cancel := context.WithTimeout(ctx, handOutTimeout)
+	defer cancel()
+	source, err := s.kafka.Record(ctx, j.Source)
+	if err != nil {
+		return err
+	}
+	if string(source.Key) != j.Doc.JobID {
+		// The topic was made anew. Another job's payload must never go out under this ID.
+		return fmt.Errorf("%w: another job's lies at its offset", fetch.ErrGone)
+	}
+	request := &kgo.Record{
+		Topic:   s.names.Requests(j.Lane),
+		Key:     source.Key,
+		Value:   source.Value,
+		Headers: nextHeaders(source.Headers, j),
+	}
+	if err := s.produceSync(ctx, request); err != nil {
+		return fmt.Errorf("produce request: %w", err)
+	}
+	requeued, err := s.statusRecord(&event.Event{
+		Type: event.Requeued, JobID: j.Doc.JobID, Dispatch: j.Dispatch,
+		Request: &event.Position{Topic: request.Topic, Partition: request.Partition, Offset: request.Offset},
+	})
+	if err != nil {
+		return err
+	}
+	s.metrics.appended.WithLabelValues(string(event.Requeued)).Inc()
+	if err := s.produceSync(ctx, requeued); err != nil {
+		return fmt.Errorf("append requeued: %w", err)
+	}
+	return nil
+}
+
+func (s *Shard) produceSync(ctx context.Context, rec *kgo.Record) error {
+	result := make(chan error, 1)
+	s.kafka.Produce(rec, func(err error) { result <- err })
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// nextHeaders are the first request's with this dispatch and attempt. When the job starts
+// is no longer said: that belongs to the topic deferred.
+func nextHeaders(headers []kgo.RecordHeader, j *fold.Job) []kgo.RecordHeader {
+	next := slices.DeleteFunc(slices.Clone(headers), func(h kgo.RecordHeader) bool {
+		return h.Key == topic.HeaderDispatch || h.Key == topic.HeaderAttempt || h.Key == topic.HeaderRunAt
+	})
+	return append(next,
+		kgo.RecordHeader{Key: topic.HeaderDispatch, Value: strconv.AppendInt(nil, int64(j.Dispatch), 10)},
+		kgo.RecordHeader{Key: topic.HeaderAttempt, Value: strconv.AppendInt(nil, int64(j.Doc.Attempt), 10)})
+}
+
+// handedOut ends the hand-out of the job as it was then. If the job has changed since,
+// what it owes now has nothing to do with the outcome.
+func (s *Shard) handedOut(e *entry, j *fold.Job, err error) {
+	e.paying = false
+	var wait time.Duration
+	if err == nil {
+		s.metrics.handOuts.WithLabelValues("durable").Inc()
+		wait = handOutRearm
+	} else {
+		s.metrics.handOuts.WithLabelValues("error").Inc()
+		wait = min(handOutBackoff<<min(e.tries, 10), handOutMax)
+		if errors.Is(err, fetch.ErrGone) {
+			s.metrics.payloadGone.Inc()
+			wait = handOutMax
+		}
+		s.log.Warn("next attempt not handed out, will be tried again", "job", e.id, "in", wait, "err", err)
+	}
+	if e.job == j {
+		e.tries++
+		e.notBefore = time.Now().Add(wait)
+	}
+	s.schedule(e)
+	s.release(e)
+}
