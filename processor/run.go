@@ -94,13 +94,13 @@ type run struct {
 	unsent     bool // latest was not sent yet
 	progressAt time.Time
 
-	handling  bool // the handler has not returned
-	beganAt   time.Time
-	cancel    context.CancelCauseFunc // ends the handler's context
-	outcome   outcome                 // set from reporting and silent on
-	report    []byte                  // the terminal event
-	reportOf  event.Type
-	reporting bool // the terminal event is with the client
+	handling       bool // the handler has not returned
+	beganAt        time.Time
+	cancel         context.CancelCauseFunc // ends the handler's context
+	outcome        outcome                 // set from reporting and silent on
+	report         []byte                  // the terminal event
+	reportOf       event.Type
+	reportInFlight bool // the terminal event is with the client
 }
 
 // newRun makes the run of a request that was delivered to a lane.
@@ -160,7 +160,7 @@ func (r *run) answered(kind event.Type, saidAt time.Time, err error) {
 			r.renewedAt = saidAt
 		}
 	default:
-		r.reporting = false
+		r.reportInFlight = false
 	}
 	if err != nil {
 		r.retryAt = time.Now().Add(retryPause)
@@ -388,7 +388,7 @@ func (r *run) tick(now time.Time) {
 			r.say(event.Beat, r.encode(event.Event{Type: event.Beat}))
 		}
 	case reporting:
-		if !r.reporting {
+		if !r.reportInFlight {
 			r.sayReport()
 		}
 	}

@@ -43,7 +43,7 @@ func (r *run) sayProgress() {
 // on its way: the client keeps the order of records of one partition.
 func (r *run) sayReport() {
 	r.append(r.reportOf, r.report)
-	r.reporting = true
+	r.reportInFlight = true
 }
 
 // append hands an event to the client and returns when.

@@ -29,6 +29,7 @@ type api struct {
 	mu         sync.RWMutex // guards all below
 	partitions int32
 	shards     map[int32]*shard.Shard
+	assigned   bool // the group has said what this instance owns, if only nothing
 }
 
 func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}} }
@@ -37,6 +38,13 @@ func (a *api) setPartitions(n int32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.partitions = n
+}
+
+// joined notes that the group has assigned partitions.
+func (a *api) joined() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.assigned = true
 }
 
 // set makes s, or nobody, the owner of a partition.
@@ -53,6 +61,9 @@ func (a *api) set(p int32, s *shard.Shard) {
 func (a *api) ready() error {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
+	if !a.assigned {
+		return errors.New("waiting for the consumer group to assign partitions")
+	}
 	for p, s := range a.shards {
 		if !s.Ready() {
 			return fmt.Errorf("partition %d is being restored, at offset %d", p, s.Position())

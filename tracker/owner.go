@@ -70,6 +70,7 @@ func (o *owner) assigned(partitions []int32) {
 	if o.shards == nil {
 		o.shards = map[int32]*runningShard{}
 	}
+	defer o.api.joined()
 	for _, p := range partitions {
 		if o.shards[p] != nil {
 			continue

@@ -158,6 +158,9 @@ func (t *Tracker) own(ctx context.Context, advertise string) error {
 	t.api.setPartitions(id.Partitions)
 	o.client, err = t.cfg.Kafka.NewClient(t.env, topic.TrackerClientID(advertise), append(o.groupOptions(),
 		kgo.SessionTimeout(t.cfg.SessionTimeout),
+		// Members that are gone must not hold a rebalance up for long; those that live join
+		// at once, for nothing that a shard does takes seconds.
+		kgo.RebalanceTimeout(t.cfg.SessionTimeout),
 		kgo.HeartbeatInterval(t.cfg.SessionTimeout/5))...)
 	if err != nil {
 		return errors.Join(err, st.Close())

@@ -45,6 +45,8 @@ type Subscription struct {
 	After      int64 // only newer versions are delivered
 	MinVersion int64 // the log must be folded up to here before "not found" may be said
 	Asked      any   // what asked, for the subscriber's use
+	// Patient is for a watch that came with an ack: it waits for a tracker for ever.
+	Patient bool
 
 	Slot outbox.Slot
 
@@ -254,7 +256,7 @@ func (h *Hub) Sweep() {
 	for id, entries := range h.entries {
 		for _, e := range slices.Clone(entries) {
 			e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
-				if !s.waiting || now.Sub(s.since) < answerTimeout {
+				if !s.waiting || s.Patient || now.Sub(s.since) < answerTimeout {
 					return false
 				}
 				h.subs--

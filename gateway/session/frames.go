@@ -133,7 +133,7 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 		s.send(wire.Encode(ack)) // before the watch: the first frame about a job is its ack
 		if watch {
 			// A socket at its limit has its ack and does not watch.
-			_ = s.watch(&hub.Subscription{JobID: ack.JobID, Tenant: id.Tenant, MinVersion: version})
+			_ = s.watch(&hub.Subscription{JobID: ack.JobID, Tenant: id.Tenant, MinVersion: version, Patient: true})
 		}
 	})
 	return nil

@@ -1,0 +1,132 @@
+package shard
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// reserving is a Reserve whose answer is looked at later.
+type reserving struct {
+	r    Reserved
+	err  error
+	took time.Duration
+}
+
+// reserve lets holders h0 … reserve a key at once; the answers are complete once the
+// returned function returns.
+func (w *world) reserve(id string, from, to int) (answers []*reserving, wait func()) {
+	var wg sync.WaitGroup
+	for i := from; i < to; i++ {
+		a := &reserving{}
+		answers = append(answers, a)
+		wg.Go(func() {
+			began := time.Now()
+			a.r, a.err = w.shard.Reserve(w.t.Context(), id, tenant, fmt.Sprintf("h%d", i))
+			a.took = time.Since(began)
+		})
+	}
+	synctest.Wait()
+	return answers, wg.Wait
+}
+
+func holders(answers []*reserving) (n int, holder int) {
+	for i, a := range answers {
+		if a.r.Held {
+			n, holder = n+1, i
+		}
+	}
+	return n, holder
+}
+
+func TestHundredReserveAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := jobIDs(1)[0]
+		answers, wait := w.reserve(id, 0, 100)
+		if n, _ := holders(answers); n != 1 {
+			t.Fatalf("%d hold the key", n)
+		}
+		w.pass(time.Second)
+		w.submit(id)
+		wait()
+		n, _ := holders(answers)
+		for i, a := range answers {
+			switch {
+			case a.err != nil:
+				t.Fatalf("h%d: %v", i, a.err)
+			case a.r.Held && a.took != 0:
+				t.Fatalf("the holder waited %s", a.took)
+			case !a.r.Held && (a.took != time.Second || a.r.Job.Job.GetJobId() != id || a.r.Job.PayloadHash != "sha256:1"):
+				t.Fatalf("h%d was told %+v after %s", i, a.r, a.took)
+			}
+		}
+		if n != 1 {
+			t.Fatalf("%d held the key", n)
+		}
+		late, err := w.shard.Reserve(t.Context(), id, tenant, "late")
+		if err != nil || late.Held || late.Job.Job.GetJobId() != id {
+			t.Fatalf("who comes later: %+v, %v", late, err)
+		}
+		w.inside(func(s *Shard) {
+			if len(s.reserved) != 0 || s.reserveWaits != 0 {
+				t.Errorf("%d reservations and %d waiters are left", len(s.reserved), s.reserveWaits)
+			}
+		})
+	})
+}
+
+func TestReservationRunsOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := jobIDs(1)[0]
+		first, _ := w.reserve(id, 0, 1) // and is never heard of again
+		if !first[0].r.Held {
+			t.Fatal("the key was free")
+		}
+		others, wait := w.reserve(id, 1, 6)
+		w.pass(reservationTTL + time.Second)
+		n, next := holders(others)
+		if n != 1 {
+			t.Fatalf("%d hold the key after it ran out", n)
+		}
+		if d := others[next].took; d < reservationTTL || d > reservationTTL+checkpointInterval {
+			t.Fatalf("it was handed on after %s", d)
+		}
+		w.submit(id)
+		wait()
+		if n, _ := holders(others); n != 1 {
+			t.Fatalf("%d hold the key", n)
+		}
+	})
+}
+
+func TestHolderMaySayItAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := jobIDs(1)[0]
+		for range 3 {
+			r, err := w.shard.Reserve(t.Context(), id, tenant, "h")
+			if err != nil || !r.Held {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			w.pass(reservationTTL - time.Second) // each time renews it
+		}
+		others, wait := w.reserve(id, 0, 1)
+		if others[0].r.Held {
+			t.Fatal("two holders")
+		}
+		w.submit(id)
+		wait()
+	})
+}
+
+func TestReserveOfAnotherTenantsJobTellsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := jobIDs(1)[0]
+		w.submit(id)
+		r, err := w.shard.Reserve(t.Context(), id, "umbrella", "h")
+		if err != nil || !r.Held || r.Job.Job != nil || r.Job.PayloadHash != "" {
+			t.Fatalf("%+v, %v: want the answer for a job that does not exist", r, err)
+		}
+	})
+}
