@@ -208,7 +208,7 @@ func (g *Gateway) start(ctx context.Context) {
 			g.kafkaUp.reason.Store(nil)
 			return
 		}
-		g.kafkaUp.down(fmt.Errorf("Kafka is not usable yet: %w", err))
+		g.kafkaUp.down(fmt.Errorf("starting, Kafka is not usable yet: %w", err))
 		g.log.Warn("Kafka is not usable yet", "err", err)
 		select {
 		case <-time.After(startRetry):

@@ -35,7 +35,7 @@ func (h *health) down(err error) { h.reason.Store(&err) }
 // observe notes a produce's outcome.
 func (h *health) observe(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
-		h.down(fmt.Errorf("Kafka does not answer: %w", err))
+		h.down(fmt.Errorf("no broker of Kafka answers: %w", err))
 	}
 }
 

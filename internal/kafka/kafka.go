@@ -46,6 +46,7 @@ const (
 	metadataMinAge         = 250 * time.Millisecond
 	retryBackoffMin        = 50 * time.Millisecond
 	retryBackoffMax        = 500 * time.Millisecond
+	fetchMaxWait           = 500 * time.Millisecond
 
 	// DeliveryTimeout bounds one produce: after it the outcome is unknown.
 	DeliveryTimeout = 5 * time.Second
@@ -76,6 +77,10 @@ func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*k
 		// partition that has no commit yet.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+
+		// A partition that is new to a broker's fetch joins the next one: until then the
+		// first records of a fresh topic wait.
+		kgo.FetchMaxWait(fetchMaxWait),
 
 		kgo.ProducerLinger(0),
 		kgo.RequiredAcks(kgo.AllISRAcks()),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -72,6 +73,9 @@ type world struct {
 	endErr  error
 	endHold chan struct{} // EndOffset waits for it
 	ends    int           // how often the end was asked
+	slow    time.Duration // of Record
+
+	fetching, mostFetching int
 }
 
 func newWorld(t *testing.T) *world {
@@ -160,6 +164,16 @@ func (w *world) restart() {
 	synctest.Wait()
 }
 
+// crash goes on with what the disk may hold after a loss of power: a part of what was not
+// synced, in percent. The shard's last words are not on it.
+func (w *world) crash(unsynced int, rnd *rand.Rand) {
+	w.t.Helper()
+	disk := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rnd})
+	w.end()
+	w.fs = disk
+	w.start()
+}
+
 // set changes the world.
 func (w *world) set(change func()) {
 	w.mu.Lock()
@@ -215,9 +229,22 @@ func (w *world) EndOffset(ctx context.Context, p int32) (int64, error) {
 }
 
 // Record implements Log.
-func (w *world) Record(_ context.Context, pos event.Position) (*kgo.Record, error) {
+func (w *world) Record(ctx context.Context, pos event.Position) (*kgo.Record, error) {
+	w.mu.Lock()
+	w.fetching++
+	w.mostFetching = max(w.mostFetching, w.fetching)
+	slow := w.slow
+	w.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.fetching--
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	log := w.logs[pos.Topic]
 	if pos.Offset >= int64(len(log)) {
 		return nil, fetch.ErrGone

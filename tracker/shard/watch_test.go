@@ -125,12 +125,12 @@ func TestTerminalEndsTheWatch(t *testing.T) {
 		g.want("who wants to see the next round watches again")
 		w.append(id, event.CancelRequested, round(1))
 		g.add(id, 3)
-		g.want("an ended job is sent once", "WATCHING "+id+"@5 ended", id+"@5")
-		g.add(id, 5)
-		g.want("and not if it is known", "WATCHING "+id+"@5 ended")
+		g.want("an ended job is sent once", "WATCHING "+id+"@6 ended", id+"@6")
+		g.add(id, 6)
+		g.want("and not if it is known", "WATCHING "+id+"@6 ended")
 		w.pass(checkpointInterval * 2)
 		g.add(id, 0)
-		g.want("from the store too", "WATCHING "+id+"@5 ended", id+"@5")
+		g.want("from the store too", "WATCHING "+id+"@6 ended", id+"@6")
 		w.inside(func(s *Shard) {
 			if len(s.jobs) != 0 {
 				t.Errorf("%d ended jobs are kept in memory", len(s.jobs))
