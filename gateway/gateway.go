@@ -205,7 +205,7 @@ func (g *Gateway) start(ctx context.Context) {
 			for _, name := range created {
 				g.log.Info("topic created", "topic", name)
 			}
-			g.kafkaUp.reason.Store(nil)
+			g.kafkaUp.up()
 			return
 		}
 		g.kafkaUp.down(fmt.Errorf("starting, Kafka is not usable yet: %w", err))

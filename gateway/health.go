@@ -11,9 +11,18 @@ import (
 )
 
 // health knows whether Kafka answers, so that a submit that could only run into its bound
-// is refused at once, with nothing written.
+// is refused at once, with nothing written. One produce without an outcome proves little:
+// it makes health ask, and only a Kafka of which no broker answers is away.
 type health struct {
-	reason atomic.Pointer[error] // nil: it answers
+	reason  atomic.Pointer[error] // nil: it answers
+	suspect atomic.Bool
+	started atomic.Bool // the topics are there
+}
+
+// up ends the start.
+func (h *health) up() {
+	h.started.Store(true)
+	h.reason.Store(nil)
 }
 
 const (
@@ -34,12 +43,12 @@ func (h *health) down(err error) { h.reason.Store(&err) }
 
 // observe notes a produce's outcome.
 func (h *health) observe(err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
-		h.down(fmt.Errorf("no broker of Kafka answers: %w", err))
+	if err != nil {
+		h.suspect.Store(true)
 	}
 }
 
-// watch asks a broker that was given up until it answers again.
+// watch asks while there is doubt.
 func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
@@ -49,13 +58,18 @@ func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if h.err() == nil {
+		away := h.err() != nil && h.started.Load()
+		if !away && !h.suspect.Swap(false) {
 			continue
 		}
 		try, cancel := context.WithTimeout(ctx, pingTimeout)
-		if cl.Ping(try) == nil {
+		err := cl.Ping(try)
+		cancel()
+		switch {
+		case err != nil && ctx.Err() == nil:
+			h.down(fmt.Errorf("no broker of Kafka answers: %w", err))
+		case away:
 			h.reason.Store(nil)
 		}
-		cancel()
 	}
 }

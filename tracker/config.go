@@ -37,8 +37,10 @@ func (c Config) Validate() error {
 	if c.Partitions < 1 || c.Partitions > 10_000 {
 		problem("partitions must be between 1 and 10000, not %d", c.Partitions)
 	}
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+	if host, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("tracker-listen: %w", err)
+	} else if ip := net.ParseIP(host); c.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
+		problem("tracker-advertise must be set when tracker-listen %q is all addresses: gateways are told where to find this tracker", c.Listen)
 	}
 	if c.Advertise != "" {
 		if host, _, err := net.SplitHostPort(c.Advertise); err != nil || host == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -18,8 +19,10 @@ import (
 	"github.com/ackwire/ackwire/tracker/store"
 )
 
-// pollRecords bounds one poll.
-const pollRecords = 5000
+const (
+	pollRecords = 5000            // bounds one poll
+	endsTimeout = 3 * time.Second // bounds the question for the log's end at an assignment
+)
 
 // owner runs a shard for each partition that the consumer group assigns to this tracker.
 type owner struct {
@@ -57,14 +60,15 @@ func (o *owner) groupOptions() []kgo.Opt {
 		kgo.BlockRebalanceOnPoll(),
 		kgo.KeepControlRecords(), // so that a position can reach the log's end
 		kgo.AdjustFetchOffsetsFn(o.startOffsets),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { o.assigned(m[o.names.Status()]) }),
+		kgo.OnPartitionsAssigned(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) { o.assigned(ctx, m[o.names.Status()]) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { o.revoked(m[o.names.Status()]) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { o.revoked(m[o.names.Status()]) }),
 	}
 }
 
 // assigned starts a shard for each new partition.
-func (o *owner) assigned(partitions []int32) {
+func (o *owner) assigned(ctx context.Context, partitions []int32) {
+	ends := o.endOffsets(ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.shards == nil {
@@ -75,8 +79,14 @@ func (o *owner) assigned(partitions []int32) {
 		if o.shards[p] != nil {
 			continue
 		}
+		st := o.store.Partition(p)
+		err := o.checkEnd(st, p, ends)
+		if err != nil {
+			o.fail(err)
+			return
+		}
 		s, err := shard.New(shard.Config{
-			Partition: p, Partitions: o.partitions, Names: o.names, Store: o.store.Partition(p),
+			Partition: p, Partitions: o.partitions, Names: o.names, Store: st,
 			Kafka: o, Metrics: o.metrics, Log: o.log,
 		})
 		if err != nil {
@@ -94,6 +104,35 @@ func (o *owner) assigned(partitions []int32) {
 			}
 		}()
 	}
+}
+
+// endOffsets asks where the partitions end. Without an answer nothing is known; then it is
+// the shard that finds out whether its store fits.
+func (o *owner) endOffsets(ctx context.Context) kadm.ListedOffsets {
+	ctx, cancel := context.WithTimeout(ctx, endsTimeout)
+	defer cancel()
+	ends, err := kadm.NewClient(o.admin).ListEndOffsets(ctx, o.names.Status())
+	if err != nil {
+		o.log.Warn("ends of the log are not known yet", "err", err)
+	}
+	return ends
+}
+
+// checkEnd clears what the store has of a partition whose log has lost its tail: the log
+// gives the lost offsets to other records, which would be skipped as known.
+func (o *owner) checkEnd(st *store.Partition, p int32, ends kadm.ListedOffsets) error {
+	next, err := st.Position()
+	if err != nil {
+		return err
+	}
+	end, ok := ends.Lookup(o.names.Status(), p)
+	if !ok || end.Err != nil || end.Offset >= next {
+		return nil
+	}
+	o.metrics.Gap()
+	o.log.Error("status has lost its tail; the partition is rebuilt from what it holds",
+		"partition", p, "checkpoint", next, "end", end.Offset)
+	return st.Clear()
 }
 
 // revoked stops shards and waits for their last checkpoints: the next owner may begin.
@@ -122,7 +161,7 @@ func (o *owner) fail(err error) {
 }
 
 // startOffsets begins each partition where its checkpoint ends; when the log no longer
-// holds that, the partition is rebuilt from what the log has.
+// holds that, it goes on with what the log has.
 func (o *owner) startOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	status := o.names.Status()
 	starts, err := kadm.NewClient(o.admin).ListStartOffsets(ctx, status)
@@ -142,6 +181,7 @@ func (o *owner) startOffsets(ctx context.Context, offsets map[string]map[int32]k
 			o.log.Error("status no longer holds what follows the checkpoint: its retention is too short; events are lost",
 				"partition", p, "checkpoint", next, "start", start.Offset)
 			next = start.Offset
+			running.Advance(ctx, next)
 		}
 		offsets[status][p] = kgo.NewOffset().At(next)
 	}

@@ -121,10 +121,12 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	}
 	watch := f.Watch == nil || *f.Watch
 	request, frameID := f.SubmitRequest, f.ID
+	s.unanswered.Add(1)
 	s.submits.Go(func() {
-		defer s.inFlight.Add(-1)
+		defer s.unanswered.Add(-1)
 		// A client that leaves does not stop its submit.
 		ack, version, err := s.cfg.Submit.Submit(context.Background(), id, request)
+		s.inFlight.Add(-1) // before the answer, which may bring the next submit
 		if err != nil {
 			s.fail(frameID, err)
 			return

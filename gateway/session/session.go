@@ -75,9 +75,11 @@ type Session struct {
 	out      outbox.Outbox
 	flushes  sync.WaitGroup
 	submits  sync.WaitGroup
-	inFlight atomic.Int32
-	pinged   atomic.Bool // a ping was sent and not answered
-	closing  atomic.Int32
+	inFlight atomic.Int32 // submits on their way, for the limit
+
+	unanswered atomic.Int32 // submits whose answer is not in the outbox, for the drain
+	pinged     atomic.Bool  // a ping was sent and not answered
+	closing    atomic.Int32
 
 	// Owned by the read loop.
 	broken int
@@ -224,7 +226,7 @@ func (s *Session) Goaway(reason string, after time.Duration) {
 }
 
 // Settled reports whether no submit is in flight and nothing waits to be written.
-func (s *Session) Settled() bool { return s.inFlight.Load() == 0 && s.out.Idle() }
+func (s *Session) Settled() bool { return s.unanswered.Load() == 0 && s.out.Idle() }
 
 // send queues a control frame.
 func (s *Session) send(b []byte) { s.start(s.out.Send(b)) }

@@ -95,7 +95,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		watches:     gauge("watches", "Jobs watched by gateways, one per gateway and job."),
 		shards:      gauge("shards", "Partitions of status that this tracker owns."),
 		readyShards: gauge("shards_ready", "Owned partitions that have caught up with the log."),
-		gaps:        plain("log_gaps_total", "Times that status no longer held what followed a checkpoint, so that a partition was rebuilt."),
+		gaps:        plain("log_gaps_total", "Times that status no longer held what followed a checkpoint, or not even what the checkpoint reflects."),
 		payloadGone: plain("payloads_gone_total", "Next attempts whose payload was no longer in its topic: retention is too short."),
 	}
 }
@@ -108,5 +108,5 @@ func words[T ~string](values []T) []string {
 	return out
 }
 
-// Gap counts a partition whose log no longer holds what follows its checkpoint.
+// Gap counts a partition whose log and checkpoint do not fit together.
 func (m *Metrics) Gap() { m.gaps.Inc() }

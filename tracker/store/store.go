@@ -247,7 +247,7 @@ func (p *Partition) scan(from, to []byte, f func(key []byte) (more bool, err err
 	return it.Error()
 }
 
-// Clear removes all that the partition has: its log no longer holds what follows its position.
+// Clear removes all that the partition has: it does not fit its log.
 func (p *Partition) Clear() error {
 	end := binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(p.prefix)+1)
 	if err := p.s.db.DeleteRange(p.prefix, end, pebble.Sync); err != nil {
