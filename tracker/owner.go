@@ -68,7 +68,10 @@ func (o *owner) groupOptions() []kgo.Opt {
 
 // assigned starts a shard for each new partition.
 func (o *owner) assigned(ctx context.Context, partitions []int32) {
-	ends := o.endOffsets(ctx)
+	var ends kadm.ListedOffsets
+	if len(partitions) > 0 {
+		ends = o.endOffsets(ctx)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.shards == nil {

@@ -206,10 +206,14 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	if err != nil {
 		return store.Identity{}, err
 	}
+	return identity(status, described), nil
+}
+
+func identity(status string, d kafka.Description) store.Identity {
 	return store.Identity{
-		ClusterID:  described.ClusterID,
-		TopicID:    hex.EncodeToString(described.TopicID[:]),
+		ClusterID:  d.ClusterID,
+		TopicID:    hex.EncodeToString(d.TopicID[:]),
 		Topic:      status,
-		Partitions: described.Partitions,
-	}, nil
+		Partitions: d.Partitions,
+	}
 }
