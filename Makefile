@@ -7,8 +7,14 @@ SHELL := /bin/bash
 MODULES  := clients/go embedded gateway internal loadtest processor schemas tracker
 PACKAGES := $(addprefix ./,$(addsuffix /...,$(MODULES)))
 TOOLS    := $(CURDIR)/internal/tools
-# Tools are built from internal/tools, whose versions are pinned there.
-TOOL     := GOWORK=off go tool -modfile=$(TOOLS)/go.mod
+
+# Tools are built from internal/tools, whose go.mod pins their versions.
+bin/gotestsum: TOOL := gotest.tools/gotestsum
+bin/staticcheck: TOOL := honnef.co/go/tools/cmd/staticcheck
+bin/gotestsum bin/staticcheck: $(TOOLS)/go.mod
+	@mkdir -p bin
+	GOWORK=off go build -C $(TOOLS) -o $(CURDIR)/$@ $(TOOL)
+	@touch $@
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,9 +26,9 @@ build: ## Build every command into bin/
 run: build ## Start the whole system in one process, on the embedded broker
 	@exec bin/ackwire serve
 
-test: ## Run all tests with the race detector; container tests too when there is a Docker
+test: bin/gotestsum ## Run all tests with the race detector; container tests too when there is a Docker
 	@deploy/ci/what-runs.sh
-	@$(TOOL) gotestsum --format pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
+	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
 
 bench: build ## Measure ours beside the floor, as ratios, in one run
 	bin/loadtest bench
@@ -38,8 +44,7 @@ check-format:
 check-vet:
 	go vet $(PACKAGES)
 
-check-lint:
-	@GOWORK=off go build -C $(TOOLS) -o $(CURDIR)/bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+check-lint: bin/staticcheck
 	bin/staticcheck $(PACKAGES)
 
 check-generated: generate

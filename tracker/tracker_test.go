@@ -20,7 +20,7 @@ import (
 )
 
 func TestLifeThroughTheAPI(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())
 		defer i.stop()
 		w.makeRequests()
@@ -74,7 +74,7 @@ func TestLifeThroughTheAPI(t *testing.T) {
 }
 
 func TestLongPollAnswersAtItsDeadline(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())
 		defer i.stop()
 		w.makeRequests()
@@ -93,7 +93,7 @@ func TestLongPollAnswersAtItsDeadline(t *testing.T) {
 }
 
 func TestErrorsOfTheAPI(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())
 		defer i.stop()
 		w.makeRequests()
@@ -120,7 +120,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 func TestRestart(t *testing.T) {
 	for name, fresh := range map[string]bool{"from its store": false, "from the log": true} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
+			inWorld(t, func(t *testing.T, w *world) {
 				fs := vfs.NewMem()
 				i := w.start(8090, fs)
 				w.makeRequests()
@@ -241,7 +241,7 @@ func (w *watcher) close() {
 }
 
 func TestWatch(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())
 		defer i.stop()
 		w.makeRequests()
@@ -266,7 +266,7 @@ func TestWatch(t *testing.T) {
 }
 
 func TestWatchEndsWithTheTracker(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())
 		w.makeRequests()
 		_, v := w.submit("job-1")
@@ -284,7 +284,7 @@ func TestWatchEndsWithTheTracker(t *testing.T) {
 }
 
 func TestTwoTrackersShareAndHandOver(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		one := w.start(8090, vfs.NewMem())
 		w.makeRequests()
 		two := w.start(8190, vfs.NewMem())
@@ -340,7 +340,7 @@ func TestTwoTrackersShareAndHandOver(t *testing.T) {
 
 // With everything gone from status there is nothing to catch up with.
 func TestReadyOnAnEmptiedLog(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())
 		w.makeRequests()
 		for n := range 20 {
@@ -360,7 +360,7 @@ func TestReadyOnAnEmptiedLog(t *testing.T) {
 // A store that reflects more than the log holds would skip the records that take the lost
 // ones' offsets.
 func TestLogThatLostItsTail(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		fs := vfs.NewMem()
 		i := w.start(8090, fs)
 		w.makeRequests()

@@ -47,12 +47,12 @@ type world struct {
 	client  *kgo.Client
 }
 
-func inWorld(t *testing.T, f func(*world)) {
+func inWorld(t *testing.T, f func(*testing.T, *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: &kfake.VirtualNetwork{}, names: topic.Names{Prefix: topic.DefaultPrefix}}
 		w.startKafka()
-		f(w)
+		f(t, w)
 	})
 }
 
