@@ -1,0 +1,2 @@
+// Package loadtest holds what measures Ackwire under load.
+package loadtest
