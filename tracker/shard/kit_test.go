@@ -157,13 +157,6 @@ func (w *world) end() {
 	}
 }
 
-func (w *world) restart() {
-	w.t.Helper()
-	w.end()
-	w.start()
-	synctest.Wait()
-}
-
 // crash goes on with what the disk may hold after a loss of power: a part of what was not
 // synced, in percent. The shard's last words are not on it.
 func (w *world) crash(unsynced int, rnd *rand.Rand) {
