@@ -21,7 +21,7 @@ help: ## Show this list
 
 build: ## Build every command into bin/
 	@mkdir -p bin
-	go build -o bin/ ./embedded/cmd/... ./gateway/cmd/... ./tracker/cmd/... ./processor/cmd/...
+	go build -o bin/ ./embedded/cmd/... ./gateway/cmd/... ./tracker/cmd/... ./processor/cmd/... ./loadtest/cmd/...
 
 run: build ## Start the whole system in one process, on the embedded broker
 	@exec bin/ackwire serve

@@ -1,0 +1,299 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/embedded"
+	"github.com/ackwire/ackwire/embedded/broker"
+	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/demo"
+	"github.com/ackwire/ackwire/tracker"
+)
+
+// Config is what is measured.
+type Config struct {
+	Rate     float64       `help:"Jobs per second, open loop." default:"500"`
+	Duration time.Duration `help:"How long each of the four is measured in all." default:"10s"`
+	Rounds   int           `help:"In how many turns: floor, ours, floor, ours …" default:"4"`
+	Sockets  int           `help:"Sockets that submit." default:"8"`
+	Kafka    []string      `help:"A real Kafka, host:port; by default the embedded broker." sep:","`
+}
+
+// Goal is the ratio to the floor that is aimed at.
+const Goal = 1.5
+
+const (
+	partitions   = 12
+	startTimeout = time.Minute
+	warmUp       = 2 * time.Second
+	jobType      = "demo.echo"
+)
+
+var payload = json.RawMessage(`{"reportType":"sales","from":"2026-01-01","to":"2026-01-31","columns":["date","orders","revenue","refunds"],"note":"a payload of about the size that people send, a few hundred bytes with a little structure in it, and text"}`)
+
+// Report is what came out.
+type Report struct {
+	Broker  string  `json:"broker"`
+	Rate    float64 `json:"rate"`
+	Cores   int     `json:"cores"`
+	Go      string  `json:"go"`
+	Results []Pair  `json:"results"`
+}
+
+// Pair is ours beside its floor.
+type Pair struct {
+	Name  string  `json:"name"`
+	Floor Summary `json:"floor"`
+	Ours  Summary `json:"ours"`
+	Ratio float64 `json:"ratioP50"`
+}
+
+// Summary is one histogram; times in milliseconds.
+type Summary struct {
+	Name   string  `json:"name"`
+	Count  int64   `json:"count"`
+	Failed int     `json:"failed"`
+	P50    float64 `json:"p50"`
+	P90    float64 `json:"p90"`
+	P99    float64 `json:"p99"`
+	Max    float64 `json:"max"`
+}
+
+func summarise(name string, l *Latencies) Summary {
+	ms := func(q float64) float64 { return float64(l.Quantile(q).Microseconds()) / 1000 }
+	count, failed := l.Counts()
+	return Summary{Name: name, Count: count, Failed: failed, P50: ms(50), P90: ms(90), P99: ms(99), Max: ms(100)}
+}
+
+func pair(name string, floor, ours Summary) Pair {
+	p := Pair{Name: name, Floor: floor, Ours: ours}
+	if floor.P50 > 0 {
+		p.Ratio = ours.P50 / floor.P50
+	}
+	return p
+}
+
+// Run measures and returns the report.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error) {
+	if cfg.Rate <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 || cfg.Sockets < 1 {
+		return Report{}, errors.New("rate, duration, rounds and sockets must be positive")
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	sys, err := start(ctx, cfg, log)
+	if err != nil {
+		return Report{}, err
+	}
+	defer func() {
+		stop()
+		err = errors.Join(err, sys.wait())
+	}()
+	f, err := newFloor(ctx, sys.kafka, service.OS(log), partitions)
+	if err != nil {
+		return Report{}, err
+	}
+	defer f.close()
+	clients, err := dial(ctx, sys.url, cfg.Sockets)
+	if err != nil {
+		return Report{}, err
+	}
+	defer func() {
+		for _, c := range clients {
+			_ = c.Close()
+		}
+	}()
+
+	submit := func(ctx context.Context, i int) error {
+		_, err := clients[i%len(clients)].Submit(ctx, jobType, payload, ackwire.NoWatch())
+		return err
+	}
+	job := func(ctx context.Context, i int) error {
+		j, err := clients[i%len(clients)].Submit(ctx, jobType, payload)
+		if err != nil {
+			return err
+		}
+		_, err = j.Wait(ctx)
+		return err
+	}
+	turn := 0
+	measure := func(d time.Duration, into [4]*Latencies) {
+		turn++
+		phase := fmt.Sprint("turn-", turn)
+		OpenLoop(ctx, cfg.Rate, d, into[0], func(ctx context.Context, i int) error { return f.twoProduces(ctx, key(phase+"-ack", i)) })
+		OpenLoop(ctx, cfg.Rate, d, into[1], submit)
+		OpenLoop(ctx, cfg.Rate, d, into[2], func(ctx context.Context, i int) error { return f.chain(ctx, key(phase+"-chain", i)) })
+		OpenLoop(ctx, cfg.Rate, d, into[3], job)
+	}
+	fresh := func() [4]*Latencies {
+		return [4]*Latencies{NewLatencies(), NewLatencies(), NewLatencies(), NewLatencies()}
+	}
+	measure(min(warmUp, cfg.Duration), fresh())
+	got := fresh()
+	for range cfg.Rounds {
+		measure(cfg.Duration/time.Duration(cfg.Rounds), got)
+	}
+	if ctx.Err() != nil {
+		return Report{}, context.Cause(ctx)
+	}
+	return Report{
+		Broker: sys.name, Rate: cfg.Rate, Cores: runtime.GOMAXPROCS(0), Go: runtime.Version(),
+		Results: []Pair{
+			pair("ack", summarise("two raw produces", got[0]), summarise("submit to ack", got[1])),
+			pair("chain", summarise("raw chain", got[2]), summarise("submit to completed", got[3])),
+		},
+	}, nil
+}
+
+func dial(ctx context.Context, url string, n int) ([]*ackwire.Client, error) {
+	var clients []*ackwire.Client
+	for range n {
+		c, err := ackwire.Dial(ctx, url)
+		if err != nil {
+			for _, open := range clients {
+				_ = open.Close()
+			}
+			return nil, err
+		}
+		clients = append(clients, c)
+	}
+	return clients, nil
+}
+
+// Print writes the report as a table.
+func (r Report) Print(w io.Writer) {
+	fmt.Fprintf(w, "%s, %g jobs/s open loop, %d cores, %s; milliseconds\n\n", r.Broker, r.Rate, r.Cores, r.Go)
+	fmt.Fprintf(w, "%-22s %8s %8s %8s %8s %8s %7s\n", "", "count", "p50", "p90", "p99", "max", "failed")
+	for _, p := range r.Results {
+		for _, s := range []Summary{p.Floor, p.Ours} {
+			fmt.Fprintf(w, "%-22s %8d %8.2f %8.2f %8.2f %8.2f %7d\n", s.Name, s.Count, s.P50, s.P90, s.P99, s.Max, s.Failed)
+		}
+		met := "met"
+		if p.Ratio > Goal {
+			met = "missed"
+		}
+		fmt.Fprintf(w, "%-22s %17.2fx at p50, goal %.1fx: %s\n\n", "  ours / floor", p.Ratio, Goal, met)
+	}
+}
+
+// system is an Ackwire in this process.
+type system struct {
+	name  string
+	url   string
+	kafka kafka.Config
+	ended chan error
+	clean func()
+}
+
+func (s *system) wait() error {
+	err := <-s.ended
+	s.clean()
+	return err
+}
+
+func start(ctx context.Context, cfg Config, log *slog.Logger) (*system, error) {
+	dir, err := os.MkdirTemp("", "ackwire-bench")
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := freeAddrs(4)
+	if err != nil {
+		return nil, err
+	}
+	s := &system{ended: make(chan error, 1), clean: func() { _ = os.RemoveAll(dir) }, url: "http://" + addrs[0]}
+	ready := make(chan func() error, 1)
+	if len(cfg.Kafka) == 0 {
+		s.name, s.kafka = "embedded broker", kafka.Config{Brokers: []string{addrs[3]}}
+		go func() {
+			s.ended <- embedded.Run(ctx, embedded.Config{
+				Broker: broker.Config{Data: dir, Listen: addrs[3]},
+				Listen: addrs[0], OpsListen: addrs[1], TrackerListen: addrs[2],
+				TopicPrefix: "ackwire.", Partitions: partitions, Slots: 64,
+			}, service.OS(log), func(e *embedded.Embedded) { ready <- e.Ready })
+		}()
+	} else {
+		s.name, s.kafka = "Kafka at "+strings.Join(cfg.Kafka, ","), kafka.Config{Brokers: cfg.Kafka}
+		go func() { s.ended <- services(ctx, s.kafka, addrs, dir, service.OS(log), ready) }()
+	}
+	if err := s.waitReady(ctx, ready); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// waitReady waits until the system takes work; one that has ended says why.
+func (s *system) waitReady(ctx context.Context, ready <-chan func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	var state func() error
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case state = <-ready:
+		case err := <-s.ended:
+			s.clean()
+			return fmt.Errorf("the system ended: %w", err)
+		case <-tick.C:
+			if state != nil && state() == nil {
+				return nil
+			}
+		case <-ctx.Done():
+			return errors.New("the system was not ready in time")
+		}
+	}
+}
+
+// services runs gateway, tracker and processor beside a broker of somebody else.
+func services(ctx context.Context, k kafka.Config, addrs []string, dir string, env service.Env, ready chan<- func() error) error {
+	prefix := fmt.Sprintf("bench%d.", time.Now().UnixNano())
+	gw := gateway.Defaults()
+	gw.Kafka, gw.TopicPrefix, gw.Listen, gw.AnonymousTenant = k, prefix, addrs[0], embedded.AnonymousTenant
+	g, err := gateway.New(gw, env)
+	if err != nil {
+		return err
+	}
+	t, err := tracker.New(tracker.Config{Kafka: k, TopicPrefix: prefix, Partitions: partitions, Listen: addrs[2],
+		Data: filepath.Join(dir, "tracker"), SessionTimeout: 10 * time.Second}, env)
+	if err != nil {
+		return err
+	}
+	p, err := processor.New(processor.Config{Kafka: k, TopicPrefix: prefix, Lanes: []string{"default", "reports"}, Grace: time.Second}, env)
+	if err != nil {
+		return err
+	}
+	demo.Register(p)
+	parts := service.NewGroup(ctx)
+	parts.Go("tracker", t.Run)
+	parts.Go("processor", p.Run)
+	parts.Go("gateway", g.Run)
+	ready <- func() error { return errors.Join(t.Ready(), p.Ready(), g.Ready()) }
+	return parts.Wait()
+}
+
+func freeAddrs(n int) ([]string, error) {
+	out := make([]string, n)
+	for i := range out {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		out[i] = l.Addr().String()
+	}
+	return out, nil
+}

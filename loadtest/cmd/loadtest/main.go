@@ -1,0 +1,58 @@
+// Command loadtest measures Ackwire. It only translates flags into a Config.
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"runtime/pprof"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/loadtest/bench"
+)
+
+type command struct {
+	Bench benchCmd `cmd:"" help:"Measure ours beside the floor that Kafka sets, as ratios, in one run."`
+}
+
+type benchCmd struct {
+	bench.Config `embed:""`
+	JSON         bool   `name:"json" help:"Print the report as JSON."`
+	CPUProfile   string `help:"Write a CPU profile of the whole run." placeholder:"FILE"`
+}
+
+// Run implements the command.
+func (c *benchCmd) Run() error {
+	ctx, cancel := service.Signalled()
+	defer cancel()
+	if c.CPUProfile != "" {
+		f, err := os.Create(c.CPUProfile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	report, err := bench.Run(ctx, c.Config, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(report)
+	}
+	report.Print(os.Stdout)
+	return nil
+}
+
+func main() {
+	var c command
+	ctx := kong.Parse(&c, service.Options("loadtest", "Measures Ackwire.")...)
+	if err := ctx.Run(); err != nil {
+		os.Exit(service.Fail("loadtest", err))
+	}
+}

@@ -1,2 +1,0 @@
-// Package loadtest holds what measures Ackwire under load.
-package loadtest
