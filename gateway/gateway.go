@@ -41,17 +41,18 @@ const (
 // Gateway is one instance.
 type Gateway struct {
 	// Set by New, then only read.
-	cfg      Config
-	env      service.Env
-	log      *slog.Logger
-	names    topic.Names
-	types    jobtypes.Set
-	verifier *auth.Verifier
-	metrics  *metrics
-	kafkaUp  *health
-	hub      *hub.Hub
-	sessions session.Config
-	drain    chan struct{} // closed when the drain begins
+	cfg       Config
+	env       service.Env
+	log       *slog.Logger
+	names     topic.Names
+	types     jobtypes.Set
+	verifier  *auth.Verifier
+	metrics   *metrics
+	kafkaUp   *health
+	hub       *hub.Hub
+	sessions  session.Config
+	drain     chan struct{} // closed when the drain begins
+	drainOnce sync.Once
 
 	// Set by Run before it serves, then only read.
 	kafka *kgo.Client
@@ -160,6 +161,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	var starting sync.WaitGroup
 	starting.Go(func() { g.start(start) })
 
+	// Sockets and requests drain beside each other.
+	var draining sync.WaitGroup
+	draining.Go(func() {
+		<-g.drain
+		g.closeSessions()
+	})
+
 	g.log.Info("gateway serves", "address", addr)
 	err = service.ServeHTTP(ctx, &http.Server{
 		Handler:        g.handler(),
@@ -167,9 +175,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		BaseContext:    func(net.Listener) context.Context { return work },
 	}, &drainOnClose{Listener: l, g: g})
+	g.beginDrain() // also when serving failed
 	stopStart()
 	starting.Wait()
-	g.closeSessions()
+	draining.Wait()
 	stop()
 	return errors.Join(err, parts.Wait())
 }
@@ -178,14 +187,32 @@ func (g *Gateway) Run(ctx context.Context) error {
 // thing that it does at the end of its context.
 type drainOnClose struct {
 	net.Listener
-	g    *Gateway
-	once sync.Once
+	g *Gateway
 }
 
 // Close implements net.Listener.
 func (d *drainOnClose) Close() error {
-	d.once.Do(func() { close(d.g.drain) })
+	d.g.beginDrain()
 	return d.Listener.Close()
+}
+
+func (g *Gateway) beginDrain() { g.drainOnce.Do(func() { close(g.drain) }) }
+
+// untilDrain returns a context that ends with ctx, after d, or when the drain begins.
+func (g *Gateway) untilDrain(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-g.drain:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		watching.Wait()
+	}
 }
 
 // start makes the topics that are missing; until then submits are refused.

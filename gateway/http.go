@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/google/uuid"
 
 	"github.com/ackwire/ackwire/gateway/auth"
@@ -28,6 +29,10 @@ const (
 	maxWait      = 60 * time.Second // of Prefer: wait
 	readTimeout  = 5 * time.Second  // of a GET without it
 	bodyOverhead = 16 << 10         // a body holds a payload at its limit and the fields around it
+
+	// What is read of a body that is too large, so that its client gets to the answer.
+	discardBytes   = 16 << 20
+	discardTimeout = 5 * time.Second
 )
 
 // handler routes the HTTP API.
@@ -151,7 +156,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	h.Set("Location", ack.StatusURL)
 	if wait > 0 {
 		h.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
-		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		ctx, cancel := g.untilDrain(r.Context(), wait)
 		defer cancel()
 		got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: ack.JobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true})
 		if err == nil && got.Job.Terminal {
@@ -170,13 +175,17 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.Subm
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return none, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.FrameBytes+bodyOverhead)))
-	var tooLarge *http.MaxBytesError
+	limit := int64(g.cfg.FrameBytes + bodyOverhead)
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	switch {
-	case errors.As(err, &tooLarge):
-		return none, frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit))
 	case err != nil:
 		return none, frame.NewProblem(code.InvalidFrame, "the body could not be read")
+	case int64(len(body)) > limit:
+		// A client reads no answer before it has sent its body, or a good part of it.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTimeout))
+		_, _ = io.CopyN(io.Discard, r.Body, discardBytes)
+		w.Header().Set("Connection", "close")
+		return none, frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
 	}
 	request, err := wire.DecodeSubmit(body)
 	if err != nil {
@@ -229,20 +238,13 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
-	request := &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}
-	timeout := readTimeout
-	if wait > 0 {
-		request.UntilTerminal = true
-		timeout = wait
-		w.Header().Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	got, err := g.up.Get(ctx, request)
+	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, wait)
 	if err != nil {
-		w.Header().Del("Preference-Applied")
 		g.problem(w, trackerProblem(err))
 		return
+	}
+	if wait > 0 {
+		w.Header().Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
 	}
 	if slices.Contains(etags(r.Header.Get("If-None-Match")), etag(got.Job.Version)) {
 		w.Header().Set("ETag", etag(got.Job.Version))
@@ -250,6 +252,24 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJob(w, got.Job)
+}
+
+// read gets a job, once it has ended or has been waited for. A drain ends the waiting: the
+// client is answered with the state now.
+func (g *Gateway) read(ctx context.Context, request *trackerpb.GetRequest, wait time.Duration) (*trackerpb.GetResponse, error) {
+	if wait > 0 {
+		request.UntilTerminal = true
+		waiting, cancel := g.untilDrain(ctx, wait)
+		got, err := g.up.Get(waiting, request)
+		cancel()
+		if err == nil || ctx.Err() != nil || connect.CodeOf(err) == connect.CodeNotFound {
+			return got, err
+		}
+		request.UntilTerminal = false
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return g.up.Get(ctx, request)
 }
 
 func writeJob(w http.ResponseWriter, j *trackerpb.Job) {

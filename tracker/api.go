@@ -224,6 +224,11 @@ func (a *api) receive(ctx context.Context, bidi *connect.BidiStream[trackerpb.Wa
 		if err != nil {
 			return
 		}
+		for _, id := range m.Remove {
+			if s := a.owner(id); s != nil {
+				s.Unwatch(ctx, stream, id)
+			}
+		}
 		for _, add := range m.Add {
 			if checkJob(add.JobId, add.Tenant) != nil {
 				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_FOUND})
@@ -233,11 +238,6 @@ func (a *api) receive(ctx context.Context, bidi *connect.BidiStream[trackerpb.Wa
 				s.Watch(ctx, stream, add)
 			} else {
 				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_OWNER})
-			}
-		}
-		for _, id := range m.Remove {
-			if s := a.owner(id); s != nil {
-				s.Unwatch(ctx, stream, id)
 			}
 		}
 		if !stream.Room(ctx, maxBacklog) {

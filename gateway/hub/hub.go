@@ -25,15 +25,17 @@ type Upstream interface {
 	Lose(jobID string)
 }
 
-// Subscriber is a session. Its methods must not block and must not call the hub.
+// Subscriber hears about one subscription. Its methods must not block and must not call
+// the hub.
 type Subscriber interface {
-	// Subscribed answers a subscription: its job's version, or an error's code, after
-	// which the subscription is over.
-	Subscribed(s *Subscription, version int64, err code.Code)
-	// Status delivers a newer status. After a terminal one the subscription is over.
-	Status(s *Subscription, f *outbox.Frame)
-	// Over ends a subscription without another word: the job had ended before.
-	Over(s *Subscription)
+	// Subscribed answers the subscription, once and before anything else: the job's
+	// version, or an error's code, after which the subscription is over.
+	Subscribed(version int64, err code.Code)
+	// Status delivers a status; one that was delivered before may come again. After a
+	// terminal one the subscription is over.
+	Status(f *outbox.Frame)
+	// Over ends the subscription without another word: the job had ended before.
+	Over()
 }
 
 // Subscription is one session's watch of one job.
@@ -44,11 +46,8 @@ type Subscription struct {
 	Tenant     string
 	After      int64 // only newer versions are delivered
 	MinVersion int64 // the log must be folded up to here before "not found" may be said
-	Asked      any   // what asked, for the subscriber's use
 	// Patient is for a watch that came with an ack: it waits for a tracker for ever.
 	Patient bool
-
-	Slot outbox.Slot
 
 	// Guarded by the hub's lock.
 	waiting bool // for the first answer
@@ -98,15 +97,26 @@ func (h *Hub) Subscribe(s *Subscription) {
 		h.entries[s.JobID] = append(h.entries[s.JobID], e)
 	}
 	e.subs = append(e.subs, s)
-	if e.watching && e.latest != nil && e.latest.Version >= s.MinVersion {
-		s.waiting = false
-		s.Subscriber.Subscribed(s, e.latest.Version, "")
-		if e.latest.Version > s.After {
-			s.Subscriber.Status(s, e.latest)
-		}
+	if e.watching && e.latest != nil {
+		s.deliver(e.latest)
 		return
 	}
 	h.add(s.JobID, e)
+}
+
+// deliver answers the subscription with a status, if it has no answer yet, and hands the
+// status on if it is news.
+func (s *Subscription) deliver(f *outbox.Frame) {
+	if s.waiting {
+		s.waiting = false
+		s.Subscriber.Subscribed(f.Version, "")
+	}
+	switch {
+	case f.Version > s.After:
+		s.Subscriber.Status(f)
+	case f.Terminal:
+		s.Subscriber.Over()
+	}
 }
 
 // add asks upstream for what the entry's subscriptions lack.
@@ -144,9 +154,7 @@ func (h *Hub) Unsubscribe(s *Subscription) {
 	}
 	if len(e.subs) == 0 {
 		h.drop(s.JobID, e)
-		if len(h.entries[s.JobID]) == 0 {
-			h.up.Remove(s.JobID)
-		}
+		h.remove(s.JobID)
 	}
 }
 
@@ -170,6 +178,21 @@ func (h *Hub) drop(jobID string, e *entry) {
 	}
 }
 
+// remove ends the watch upstream once nobody here has an interest in the job. Upstream knows
+// no tenants: as long as one waits for its answer, or has the watch, it stays.
+func (h *Hub) remove(jobID string) {
+	if len(h.entries[jobID]) == 0 {
+		h.up.Remove(jobID)
+	}
+}
+
+// ended is remove for a watch that the tracker has ended by itself.
+func (h *Hub) ended(jobID string) {
+	if len(h.entries[jobID]) == 0 {
+		h.up.Ended(jobID)
+	}
+}
+
 // Watched implements upstream.Watcher.
 func (h *Hub) Watched(w *trackerpb.Watched) {
 	h.mu.Lock()
@@ -184,26 +207,26 @@ func (h *Hub) Watched(w *trackerpb.Watched) {
 		for _, s := range e.subs {
 			if s.waiting {
 				s.waiting = false
-				s.Subscriber.Subscribed(s, w.Version, "")
+				s.Subscriber.Subscribed(w.Version, "")
 			}
 		}
 		if w.Ended && w.Version <= e.asked {
 			for _, s := range e.subs {
-				s.Subscriber.Over(s)
+				s.Subscriber.Over()
 			}
 			h.drop(w.JobId, e)
-			h.up.Ended(w.JobId)
+			h.ended(w.JobId)
 		}
 	case trackerpb.Watched_NOT_FOUND:
 		for _, s := range e.subs {
 			if s.waiting {
-				s.Subscriber.Subscribed(s, 0, code.NotFound)
+				s.Subscriber.Subscribed(0, code.NotFound)
 			} else {
-				s.Subscriber.Over(s)
+				s.Subscriber.Over()
 			}
 		}
 		h.drop(w.JobId, e)
-		h.up.Ended(w.JobId)
+		h.ended(w.JobId)
 	default: // not the owner any more, or not ready: the owner is looked for again
 		e.watching = false
 		h.up.Lose(w.JobId)
@@ -215,21 +238,19 @@ func (h *Hub) Update(j *trackerpb.Job) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range h.entries[j.JobId] {
-		// A stranger's entry is never answered with WATCHING.
-		if !e.watching || e.latest != nil && j.Version <= e.latest.Version {
-			continue
+		if !e.watching {
+			continue // a stranger's entry is never answered with WATCHING
 		}
-		e.latest = &outbox.Frame{Bytes: wire.EncodeStatus(j.Version, j.Document), Version: j.Version, Terminal: j.Terminal}
+		// What is not newer comes again for those who subscribed later.
+		if e.latest == nil || j.Version > e.latest.Version {
+			e.latest = &outbox.Frame{Bytes: wire.EncodeStatus(j.Version, j.Document), Version: j.Version, Terminal: j.Terminal}
+		}
 		for _, s := range e.subs {
-			if j.Version > s.After {
-				s.Subscriber.Status(s, e.latest)
-			} else if j.Terminal {
-				s.Subscriber.Over(s)
-			}
+			s.deliver(e.latest)
 		}
-		if j.Terminal {
+		if e.latest.Terminal {
 			h.drop(j.JobId, e)
-			h.up.Ended(j.JobId)
+			h.ended(j.JobId)
 		}
 		return
 	}
@@ -260,12 +281,12 @@ func (h *Hub) Sweep() {
 					return false
 				}
 				h.subs--
-				s.Subscriber.Subscribed(s, 0, code.Unavailable)
+				s.Subscriber.Subscribed(0, code.Unavailable)
 				return true
 			})
 			if len(e.subs) == 0 {
 				h.drop(id, e)
-				h.up.Remove(id)
+				h.remove(id)
 			}
 		}
 	}

@@ -30,6 +30,7 @@ type Slot struct {
 	control bool
 	frame   *Frame
 	last    int64 // the highest version put so far
+	holds   int   // while above 0 the frame stays where it is
 }
 
 // Outbox is an intrusive list of slots, oldest first.
@@ -85,9 +86,32 @@ func (o *Outbox) Put(s *Slot, f *Frame) Outcome {
 		return Dropped
 	}
 	s.last = f.Version
+	replaced := s.frame != nil
 	s.frame = f
-	if s.queued {
+	switch {
+	case replaced:
 		return Replaced
+	case s.holds > 0, s.queued:
+		return Queued
+	}
+	o.push(s)
+	return o.start()
+}
+
+// Hold keeps what is put into the slot, the latest of it, until Release: an answer must be
+// sent first.
+func (o *Outbox) Hold(s *Slot) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.holds++
+}
+
+// Release undoes one Hold.
+func (o *Outbox) Release(s *Slot) Outcome {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s.holds--; s.holds > 0 || s.frame == nil || s.queued || o.closed {
+		return Queued
 	}
 	o.push(s)
 	return o.start()
@@ -100,12 +124,13 @@ func (o *Outbox) Skip(s *Slot, after int64) {
 	s.last = max(s.last, after)
 }
 
-// Inherit makes a slot go on where another one ends: what that one had put is
-// still sent, and nothing is sent twice.
+// Inherit makes a new, held slot go on where another one ends: what that one had not sent
+// is sent from this one, and nothing is sent twice.
 func (o *Outbox) Inherit(s, from *Slot) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.last = max(s.last, from.last)
+	s.frame, from.frame = from.frame, nil
 }
 
 // Clear empties a slot whose subscription has ended.

@@ -37,22 +37,15 @@ func (c *conn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// Write writes whole frames: the library flushes control frames in one piece.
+// Write writes whole frames, within writeTimeout: the library flushes its control frames in
+// one piece. Each write sets a deadline of its own, as an old one would end the next.
 func (c *conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.Conn.Write(b)
-}
-
-// writeWithin is Write with a deadline.
-func (c *conn) writeWithin(b []byte, d time.Duration) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.SetWriteDeadline(time.Now().Add(d)); err != nil {
-		return err
+	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
 	}
-	_, err := c.Conn.Write(b)
-	return err
+	return c.Conn.Write(b)
 }
 
 // hijacker is the ResponseWriter given to the library: it decides the buffers.

@@ -2,11 +2,10 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/hub"
-	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -40,7 +39,8 @@ func (s *Session) handle(b []byte) {
 }
 
 func codeOf(err error) code.Code {
-	if p, ok := err.(frame.Problem); ok {
+	var p frame.Problem
+	if errors.As(err, &p) {
 		return p.Code
 	}
 	return code.Internal
@@ -92,7 +92,7 @@ func (s *Session) auth(f *frame.ClientFrame, was auth.Identity, known bool) erro
 		return problem(code.Forbidden, "the token is another tenant's or subject's")
 	}
 	s.mu.Lock()
-	if known && was.Anonymous() && len(s.subs) > 0 {
+	if known && was.Anonymous() && len(s.watches)+s.promised > 0 {
 		s.mu.Unlock()
 		return problem(code.Forbidden, "this session already watches jobs of another identity")
 	}
@@ -115,11 +115,15 @@ func (s *Session) welcome(id string) {
 // submit hands the job on; the answer comes when it is durable. Meanwhile other frames are
 // answered.
 func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
+	watches := f.Watch == nil || *f.Watch
+	if watches && !s.promise() {
+		return problem(code.LimitExceeded, "%d jobs are watched; a submit with \"watch\":false is still taken", s.cfg.Subscriptions)
+	}
 	if int(s.inFlight.Add(1)) > s.cfg.InFlightSubmits {
 		s.inFlight.Add(-1)
+		s.unpromise(watches)
 		return problem(code.LimitExceeded, "%d submits are in flight", s.cfg.InFlightSubmits)
 	}
-	watch := f.Watch == nil || *f.Watch
 	request, frameID := f.SubmitRequest, f.ID
 	s.unanswered.Add(1)
 	s.submits.Go(func() {
@@ -128,75 +132,16 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 		ack, version, err := s.cfg.Submit.Submit(context.Background(), id, request)
 		s.inFlight.Add(-1) // before the answer, which may bring the next submit
 		if err != nil {
+			s.unpromise(watches)
 			s.fail(frameID, err)
 			return
 		}
 		ack.Type, ack.ID = frame.Ack, frameID
-		s.send(wire.Encode(ack)) // before the watch: the first frame about a job is its ack
-		if watch {
-			// A socket at its limit has its ack and does not watch.
-			_ = s.watch(&hub.Subscription{JobID: ack.JobID, Tenant: id.Tenant, MinVersion: version, Patient: true})
+		if !watches {
+			s.send(wire.Encode(ack))
+			return
 		}
+		s.watchSubmitted(&ack, id.Tenant, version)
 	})
 	return nil
-}
-
-// watch registers a subscription, unless the session has it already.
-func (s *Session) watch(sub *hub.Subscription) error {
-	sub.Subscriber = s
-	s.out.Skip(&sub.Slot, sub.After)
-	s.mu.Lock()
-	switch {
-	case s.subs == nil || s.subs[sub.JobID] != nil:
-		s.mu.Unlock()
-		return nil
-	case len(s.subs) >= s.cfg.Subscriptions:
-		s.mu.Unlock()
-		return problem(code.LimitExceeded, "%d jobs are watched", s.cfg.Subscriptions)
-	}
-	s.subs[sub.JobID] = sub
-	s.mu.Unlock()
-	s.cfg.Hub.Subscribe(sub)
-	return nil
-}
-
-func (s *Session) unsubscribe(f *frame.ClientFrame) error {
-	if f.Mine {
-		return problem(code.InvalidFrame, "mine is not part of this release")
-	}
-	ids, err := wire.DecodeIDs(f.Jobs)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		s.mu.Lock()
-		sub := s.subs[id]
-		delete(s.subs, id)
-		s.mu.Unlock()
-		if sub != nil {
-			s.cfg.Hub.Unsubscribe(sub)
-			s.out.Clear(&sub.Slot)
-		}
-	}
-	s.send(wire.Encode(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: ids}))
-	return nil
-}
-
-// Status implements hub.Subscriber.
-func (s *Session) Status(sub *hub.Subscription, f *outbox.Frame) {
-	if a, ok := sub.Asked.(*asked); !ok || !a.hold(sub, f) {
-		s.start(s.out.Put(&sub.Slot, f))
-	}
-	if f.Terminal {
-		s.Over(sub)
-	}
-}
-
-// Over implements hub.Subscriber.
-func (s *Session) Over(sub *hub.Subscription) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.subs[sub.JobID] == sub {
-		delete(s.subs, sub.JobID)
-	}
 }

@@ -84,18 +84,23 @@ type Session struct {
 	// Owned by the read loop.
 	broken int
 
-	mu       sync.Mutex // guards all below; the hub is not called under it
+	// registering is held while what the session watches is changed here and in the hub.
+	// Lock order: registering → hub → mu → outbox.
+	registering sync.Mutex
+
+	mu       sync.Mutex // guards all below and the watches; the hub is not called under it
 	identity auth.Identity
 	known    bool // an identity was given
 	deadline *time.Timer
-	subs     map[string]*hub.Subscription
+	watches  map[string]*watch // by job ID; nil once the session has ended
+	promised int               // submits in flight that will watch their job
 }
 
 // Accept upgrades a request. identity is nil for a client that must authenticate with its
 // first frame. The caller runs the session on a goroutine of its own.
 func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, identity *auth.Identity) (*Session, error) {
 	h := &hijacker{ResponseWriter: w}
-	s := &Session{cfg: cfg, name: name, opened: time.Now(), subs: map[string]*hub.Subscription{}}
+	s := &Session{cfg: cfg, name: name, opened: time.Now(), watches: map[string]*watch{}}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{frame.Protocol},
 		InsecureSkipVerify: true, // the gateway has checked the origin
@@ -130,12 +135,8 @@ func (s *Session) Run() {
 	if s.deadline != nil {
 		s.deadline.Stop()
 	}
-	subs := s.subs
-	s.subs = nil
 	s.mu.Unlock()
-	for _, sub := range subs {
-		s.cfg.Hub.Unsubscribe(sub)
-	}
+	s.unwatchAll()
 	s.submits.Wait()
 	s.flushes.Wait()
 	_ = s.ws.CloseNow()
@@ -260,7 +261,7 @@ func (s *Session) flush() {
 		if !more {
 			return
 		}
-		if err := s.conn.writeWithin(b, writeTimeout); err != nil {
+		if _, err := s.conn.Write(b); err != nil {
 			if s.ctx.Err() == nil {
 				s.tooSlow()
 			}

@@ -1,10 +1,6 @@
 package session
 
 import (
-	"slices"
-	"strings"
-	"sync"
-
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/outbox"
@@ -13,32 +9,31 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
+// watch is one job that the session watches.
+type watch struct {
+	hub.Subscription // its Subscriber is the watch itself
+	session          *Session
+
+	slot    outbox.Slot
+	answers []place // of subscribe frames that wait for this job; guarded by session.mu
+}
+
 // asked is one subscribe frame on its way to its one answer, which comes when each of its
-// jobs has been answered.
+// jobs has been answered. Guarded by its session's mu.
 type asked struct {
-	mu      sync.Mutex // guards all below
 	frame   frame.SubscribedFrame
 	missing int
-	held    []held // statuses that must not overtake the answer
+	watches []*watch // held until the answer was sent
 }
 
-type held struct {
-	sub   *hub.Subscription
-	frame *outbox.Frame
+// place is where a job's answer goes.
+type place struct {
+	asked *asked
+	index int
 }
 
-// hold keeps a status back until the answer was sent; false when it was.
-func (a *asked) hold(sub *hub.Subscription, f *outbox.Frame) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.missing > 0 {
-		a.held = append(a.held, held{sub, f})
-	}
-	return a.missing > 0
-}
-
-// subscribe watches jobs. Subscribing again is harmless: with after it moves nothing, and
-// without it the state now is sent again only if it is newer than what was sent.
+// subscribe watches jobs. Subscribing again is harmless: it is answered with the version
+// now, and what the session was sent before is not sent again.
 func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	if f.Mine {
 		return problem(code.InvalidFrame, "mine is not part of this release")
@@ -50,71 +45,195 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	if len(refs) > s.cfg.Subscriptions {
 		return problem(code.LimitExceeded, "a frame may name %d jobs", s.cfg.Subscriptions)
 	}
-	a := &asked{missing: len(refs), frame: frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}}}
-	if len(refs) == 0 {
+	a := &asked{frame: frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}}}
+	byJob := make(map[string]*watch, len(refs))
+	for _, ref := range refs {
+		var after int64
+		if ref.After != nil {
+			after = *ref.After
+		}
+		if w := byJob[ref.JobID]; w != nil { // named twice: answered once, with the more that was asked for
+			w.After = min(w.After, after)
+			continue
+		}
+		w := s.newWatch(hub.Subscription{JobID: ref.JobID, Tenant: id.Tenant, After: after})
+		w.answers = []place{{a, len(a.frame.Jobs)}}
+		byJob[ref.JobID] = w
+		a.frame.Jobs = append(a.frame.Jobs, frame.SubscribedJob{JobID: ref.JobID})
+		a.watches = append(a.watches, w)
+	}
+	a.missing = len(a.watches)
+	if a.missing == 0 {
 		s.send(wire.Encode(a.frame))
 		return nil
 	}
-	for _, ref := range refs {
-		sub := &hub.Subscription{JobID: ref.JobID, Tenant: id.Tenant, Subscriber: s, Asked: a}
-		if ref.After != nil {
-			sub.After = *ref.After
-		}
-		s.out.Skip(&sub.Slot, sub.After)
-		s.again(sub)
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	for _, w := range a.watches {
+		s.out.Skip(&w.slot, w.After)
+		s.out.Hold(&w.slot)
+	}
+	for _, w := range a.watches {
+		s.replace(w)
 	}
 	return nil
 }
 
-// again replaces a watch that the session has, so that its answer tells the version now.
-func (s *Session) again(sub *hub.Subscription) {
+func (s *Session) newWatch(sub hub.Subscription) *watch {
+	w := &watch{Subscription: sub, session: s}
+	w.Subscriber = w
+	return w
+}
+
+// replace registers a watch, in place of one that the session has of the same job: so the
+// answer tells the version now. s.registering is held.
+func (s *Session) replace(w *watch) {
 	s.mu.Lock()
-	had := s.subs[sub.JobID]
-	full := had == nil && len(s.subs) >= s.cfg.Subscriptions
-	if !full && s.subs != nil {
-		s.subs[sub.JobID] = sub
+	had := s.watches[w.JobID]
+	full := had == nil && len(s.watches)+s.promised >= s.cfg.Subscriptions
+	if !full {
+		s.watches[w.JobID] = w
 	}
-	closed := s.subs == nil
 	s.mu.Unlock()
 	switch {
-	case closed:
-		return
 	case full:
-		s.answer(sub, 0, code.LimitExceeded)
+		w.answer(0, code.LimitExceeded)
 		return
 	case had != nil:
-		s.cfg.Hub.Unsubscribe(had)
-		s.out.Inherit(&sub.Slot, &had.Slot)
+		s.cfg.Hub.Unsubscribe(&had.Subscription)
+		s.mu.Lock()
+		w.answers = append(had.answers, w.answers...)
+		had.answers = nil
+		s.mu.Unlock()
+		s.out.Inherit(&w.slot, &had.slot)
 	}
-	s.cfg.Hub.Subscribe(sub)
+	s.cfg.Hub.Subscribe(&w.Subscription)
+}
+
+// promise keeps a place for the watch of a submit; false when there is none.
+func (s *Session) promise() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.watches)+s.promised >= s.cfg.Subscriptions {
+		return false
+	}
+	s.promised++
+	return true
+}
+
+func (s *Session) unpromise(promised bool) {
+	if !promised {
+		return
+	}
+	s.mu.Lock()
+	s.promised--
+	s.mu.Unlock()
+}
+
+// watchSubmitted sends a submit's ack and watches its job, unless the session does already.
+// The watch is there before the client can know the job's ID, and says nothing before the
+// ack.
+func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int64) {
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	w := s.newWatch(hub.Subscription{JobID: ack.JobID, Tenant: tenant, MinVersion: version, Patient: true})
+	s.out.Hold(&w.slot)
+	s.mu.Lock()
+	s.promised--
+	fresh := s.watches != nil && s.watches[w.JobID] == nil
+	if fresh {
+		s.watches[w.JobID] = w
+	}
+	s.mu.Unlock()
+	if fresh {
+		s.cfg.Hub.Subscribe(&w.Subscription)
+	}
+	s.send(wire.Encode(ack))
+	s.start(s.out.Release(&w.slot))
+}
+
+func (s *Session) unsubscribe(f *frame.ClientFrame) error {
+	if f.Mine {
+		return problem(code.InvalidFrame, "mine is not part of this release")
+	}
+	ids, err := wire.DecodeIDs(f.Jobs)
+	if err != nil {
+		return err
+	}
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	for _, id := range ids {
+		s.mu.Lock()
+		w := s.watches[id]
+		delete(s.watches, id)
+		s.mu.Unlock()
+		if w != nil {
+			s.cfg.Hub.Unsubscribe(&w.Subscription)
+			w.answer(0, code.Unavailable) // to a subscribe that no tracker has answered yet
+			s.out.Clear(&w.slot)
+		}
+	}
+	s.send(wire.Encode(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: ids}))
+	return nil
+}
+
+// unwatchAll ends all watches of a session that has ended.
+func (s *Session) unwatchAll() {
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	s.mu.Lock()
+	watches := s.watches
+	s.watches = nil
+	s.mu.Unlock()
+	for _, w := range watches {
+		s.cfg.Hub.Unsubscribe(&w.Subscription)
+	}
 }
 
 // Subscribed implements hub.Subscriber.
-func (s *Session) Subscribed(sub *hub.Subscription, version int64, c code.Code) {
+func (w *watch) Subscribed(version int64, c code.Code) {
 	if c != "" {
-		s.Over(sub)
+		w.Over()
 	}
-	s.answer(sub, version, c)
+	w.answer(version, c)
 }
 
-func (s *Session) answer(sub *hub.Subscription, version int64, c code.Code) {
-	a, ok := sub.Asked.(*asked)
-	if !ok {
-		return // a submit's watch: its ack was its answer
+// answer fills in what the job's subscribe frames wait for, and sends those that are
+// complete.
+func (w *watch) answer(version int64, c code.Code) {
+	s := w.session
+	var complete []*asked
+	s.mu.Lock()
+	for _, p := range w.answers {
+		p.asked.frame.Jobs[p.index].Version, p.asked.frame.Jobs[p.index].Error = version, c
+		if p.asked.missing--; p.asked.missing == 0 {
+			complete = append(complete, p.asked)
+		}
 	}
-	a.mu.Lock()
-	a.frame.Jobs = append(a.frame.Jobs, frame.SubscribedJob{JobID: sub.JobID, Version: version, Error: c})
-	a.missing--
-	if a.missing > 0 {
-		a.mu.Unlock()
-		return
+	w.answers = nil
+	s.mu.Unlock()
+	for _, a := range complete {
+		s.send(wire.Encode(a.frame))
+		for _, w := range a.watches {
+			s.start(s.out.Release(&w.slot))
+		}
 	}
-	waiting := a.held
-	a.held = nil
-	a.mu.Unlock()
-	slices.SortFunc(a.frame.Jobs, func(x, y frame.SubscribedJob) int { return strings.Compare(x.JobID, y.JobID) })
-	s.send(wire.Encode(a.frame))
-	for _, h := range waiting {
-		s.start(s.out.Put(&h.sub.Slot, h.frame))
+}
+
+// Status implements hub.Subscriber.
+func (w *watch) Status(f *outbox.Frame) {
+	w.session.start(w.session.out.Put(&w.slot, f))
+	if f.Terminal {
+		w.Over()
+	}
+}
+
+// Over implements hub.Subscriber.
+func (w *watch) Over() {
+	s := w.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watches[w.JobID] == w {
+		delete(s.watches, w.JobID)
 	}
 }

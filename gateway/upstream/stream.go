@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"connectrpc.com/connect"
@@ -9,8 +11,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// maxAddsPerMessage bounds one request of a stream.
-const maxAddsPerMessage = 1000
+// maxJobsPerMessage bounds one request of a stream.
+const maxJobsPerMessage = 1000
 
 // stream is the one watch stream to one tracker.
 type stream struct {
@@ -20,25 +22,34 @@ type stream struct {
 
 	mu      sync.Mutex // guards all below; no other lock is taken under it
 	jobs    map[string]struct{}
-	adds    []*trackerpb.WatchAdd
-	removes []string
+	changes map[string]*change // what was not sent yet, at most one per job
+	order   []string           // of the changes
 	ended   bool
 }
 
-func newStream(u *Upstream, addr string) *stream {
-	return &stream{up: u, addr: addr, wake: make(chan struct{}, 1), jobs: map[string]struct{}{}}
+// change is what is to be said about a job: first its removal, then its adds, one per
+// tenant.
+type change struct {
+	remove bool
+	adds   []*trackerpb.WatchAdd
 }
 
-func (s *stream) add(a *trackerpb.WatchAdd) {
+func newStream(u *Upstream, addr string) *stream {
+	return &stream{up: u, addr: addr, wake: make(chan struct{}, 1), jobs: map[string]struct{}{}, changes: map[string]*change{}}
+}
+
+// add is false when the stream has ended.
+func (s *stream) add(a *trackerpb.WatchAdd) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		go s.up.lose(a.JobId) // its jobs were taken a moment ago; the caller holds up.mu
-		return
+		return false
 	}
 	s.jobs[a.JobId] = struct{}{}
-	s.adds = append(s.adds, a)
-	s.signal()
+	c := s.change(a.JobId)
+	c.adds = slices.DeleteFunc(c.adds, func(b *trackerpb.WatchAdd) bool { return b.Tenant == a.Tenant })
+	c.adds = append(c.adds, a)
+	return true
 }
 
 func (s *stream) remove(jobID string) {
@@ -46,9 +57,20 @@ func (s *stream) remove(jobID string) {
 	defer s.mu.Unlock()
 	if _, ok := s.jobs[jobID]; ok {
 		delete(s.jobs, jobID)
-		s.removes = append(s.removes, jobID)
-		s.signal()
+		*s.change(jobID) = change{remove: true}
 	}
+}
+
+// change returns the job's place among what is to be sent. s.mu is held.
+func (s *stream) change(jobID string) *change {
+	c := s.changes[jobID]
+	if c == nil {
+		c = &change{}
+		s.changes[jobID] = c
+		s.order = append(s.order, jobID)
+	}
+	s.signal()
+	return c
 }
 
 func (s *stream) forget(jobID string) {
@@ -69,35 +91,30 @@ func (s *stream) takeJobs() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
-	ids := make([]string, 0, len(s.jobs))
-	for id := range s.jobs {
-		ids = append(ids, id)
-	}
-	s.jobs, s.adds, s.removes = nil, nil, nil
+	ids := slices.Collect(maps.Keys(s.jobs))
+	s.jobs, s.changes, s.order = nil, nil, nil
 	return ids
 }
 
-// next is the next message to send. Removes go first: a job that was removed and added
-// again is watched.
+// next is the next message to send; nil when there is none. A tracker removes before it
+// adds.
 func (s *stream) next() *trackerpb.WatchRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.adds) == 0 && len(s.removes) == 0 {
+	n := min(len(s.order), maxJobsPerMessage)
+	if n == 0 {
 		return nil
 	}
 	m := &trackerpb.WatchRequest{}
-	if len(s.removes) > 0 {
-		m.Remove, s.removes = s.removes, nil
-		if len(s.adds) > 0 {
-			s.signal()
+	for _, id := range s.order[:n] {
+		c := s.changes[id]
+		delete(s.changes, id)
+		if c.remove {
+			m.Remove = append(m.Remove, id)
 		}
-		return m
+		m.Add = append(m.Add, c.adds...)
 	}
-	n := min(len(s.adds), maxAddsPerMessage)
-	m.Add, s.adds = s.adds[:n:n], s.adds[n:]
-	if len(s.adds) > 0 {
-		s.signal()
-	}
+	s.order = s.order[n:]
 	return m
 }
 

@@ -136,10 +136,14 @@ func (u *Upstream) lose(jobIDs ...string) {
 		return
 	}
 	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.loseLocked(jobIDs...)
+}
+
+func (u *Upstream) loseLocked(jobIDs ...string) {
 	for _, id := range jobIDs {
 		u.lost[id] = struct{}{}
 	}
-	u.mu.Unlock()
 	select {
 	case u.wake <- struct{}{}:
 	default:
@@ -156,7 +160,7 @@ func (u *Upstream) Add(add *trackerpb.WatchAdd) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed || u.ctx == nil {
-		u.lost[add.JobId] = struct{}{}
+		u.loseLocked(add.JobId)
 		return
 	}
 	s := u.streams[addr]
@@ -166,7 +170,9 @@ func (u *Upstream) Add(add *trackerpb.WatchAdd) {
 		ctx := u.ctx
 		u.wg.Go(func() { s.run(ctx) })
 	}
-	s.add(add)
+	if !s.add(add) {
+		u.loseLocked(add.JobId)
+	}
 }
 
 // Remove ends the watch of a job.

@@ -490,7 +490,7 @@ func (x *ReserveResponse) GetPayloadHash() string {
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Add           []*WatchAdd            `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
-	Remove        []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"` // job IDs
+	Remove        []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"` // job IDs; removed before the adds of the same message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

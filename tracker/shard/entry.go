@@ -67,7 +67,7 @@ func (s *Shard) lookup(id string) (*entry, error) {
 // keep puts an entry that changed, or is watched, into memory.
 func (s *Shard) keep(e *entry) { s.jobs[e.id] = e }
 
-// release drops an entry that the store can stand for.
+// release drops an entry that the store can stand for, unless another has its place by now.
 func (s *Shard) release(e *entry) {
 	if e.idle() && s.jobs[e.id] == e {
 		delete(s.jobs, e.id)

@@ -98,6 +98,7 @@ type Shard struct {
 	polled       map[*entry]struct{} // have long polls
 	polls        int                 // questions in polled
 	streams      map[*watch.Stream]map[string]*watch.Watch
+	asking       map[watchKey][]*bool // watches that wait for the log; true: not wanted any more
 	expiring     map[string]time.Time // expired was appended, at
 }
 
@@ -137,6 +138,7 @@ func New(cfg Config) (*Shard, error) {
 		reserved:   map[string]*reservation{},
 		polled:     map[*entry]struct{}{},
 		streams:    map[*watch.Stream]map[string]*watch.Watch{},
+		asking:     map[watchKey][]*bool{},
 		expiring:   map[string]time.Time{},
 	}
 	s.position.Store(next)

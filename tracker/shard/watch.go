@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/tracker/watch"
@@ -14,9 +15,24 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 	say := func(o trackerpb.Watched_Outcome) {
 		stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: o})
 	}
+	key := watchKey{stream, add.JobId}
 	a := &ask{ctx: ctx, id: add.JobId, tenant: add.Tenant, min: add.MinVersion}
-	a.missing = func() { say(trackerpb.Watched_NOT_FOUND) }
+	over := false // answered, or the watch was ended before it could be
+	answered := func() bool {
+		was := over
+		over = true
+		s.forgetAsking(key, &over)
+		return was
+	}
+	a.missing = func() {
+		if !answered() {
+			say(trackerpb.Watched_NOT_FOUND)
+		}
+	}
 	a.fail = func(err error) {
+		if answered() {
+			return
+		}
 		if errors.Is(err, ErrNotOwner) {
 			say(trackerpb.Watched_NOT_OWNER)
 			return
@@ -24,8 +40,12 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 		say(trackerpb.Watched_NOT_READY)
 	}
 	a.found = func(e *entry) {
+		if answered() {
+			return
+		}
 		if len(s.streams[stream]) >= maxWatches && e.watches[stream] == nil {
-			a.fail(s.overloaded(boundWatches))
+			_ = s.overloaded(boundWatches)
+			say(trackerpb.Watched_NOT_READY)
 			return
 		}
 		job := e.document()
@@ -43,8 +63,32 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 			w.Put(job)
 		}
 	}
-	if err := s.call(ctx, func() { s.resolve(a) }); err != nil {
-		a.fail(err)
+	err := s.call(ctx, func() {
+		if s.resolve(a); !over {
+			s.asking[key] = append(s.asking[key], &over)
+		}
+	})
+	if err != nil {
+		if errors.Is(err, ErrNotOwner) {
+			say(trackerpb.Watched_NOT_OWNER)
+		} else {
+			say(trackerpb.Watched_NOT_READY)
+		}
+	}
+}
+
+// watchKey names one stream's interest in one job.
+type watchKey struct {
+	stream *watch.Stream
+	jobID  string
+}
+
+func (s *Shard) forgetAsking(key watchKey, over *bool) {
+	rest := slices.DeleteFunc(s.asking[key], func(o *bool) bool { return o == over })
+	if len(rest) == 0 {
+		delete(s.asking, key)
+	} else {
+		s.asking[key] = rest
 	}
 }
 
@@ -61,9 +105,14 @@ func (s *Shard) watch(e *entry, stream *watch.Stream, w *watch.Watch) {
 	s.metrics.watches.Inc()
 }
 
-// Unwatch ends one watch of a stream.
+// Unwatch ends one watch of a stream, also one that was not answered yet.
 func (s *Shard) Unwatch(ctx context.Context, stream *watch.Stream, jobID string) {
 	_ = s.call(ctx, func() {
+		key := watchKey{stream, jobID}
+		for _, over := range s.asking[key] {
+			*over = true // what waits for the log finds that nobody wants it any more
+		}
+		delete(s.asking, key)
 		if e := s.jobs[jobID]; e != nil && e.watches[stream] != nil {
 			e.watches[stream].Drop()
 			s.unwatch(e, stream)

@@ -194,6 +194,29 @@ func TestUnwatchAndLeave(t *testing.T) {
 	})
 }
 
+func TestUnwatchEndsAWatchThatWaitsForTheLog(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := jobIDs(1)[0]
+		g := w.gateway()
+		early := &trackerpb.WatchAdd{JobId: id, Tenant: tenant, MinVersion: 1}
+		g.w.shard.Watch(t.Context(), g.stream, early)
+		g.w.shard.Unwatch(t.Context(), g.stream, id)
+		w.submit(id)
+		g.want("nobody wants it any more")
+		if n := g.watches(); n != 0 {
+			t.Errorf("%d watches are left", n)
+		}
+		w.inside(func(s *Shard) {
+			if len(s.asking) != 0 {
+				t.Errorf("%d questions are left", len(s.asking))
+			}
+		})
+		g.w.shard.Watch(t.Context(), g.stream, &trackerpb.WatchAdd{JobId: id, Tenant: tenant, MinVersion: 2})
+		w.claim(id, "r1")
+		g.want("a later watch is answered", "WATCHING "+id+"@2", id+"@2")
+	})
+}
+
 func TestWatchersLearnThatTheOwnerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -1,0 +1,304 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
+)
+
+const trackerAddr = "localhost:8090"
+
+// fakeTracker is a tracker that a test plays: it knows the jobs whose accepted it read, and
+// those that the test makes, and says what the test wants.
+type fakeTracker struct {
+	trackerpbconnect.UnimplementedTrackerHandler
+	w *world
+
+	mu      sync.Mutex // guards all below
+	jobs    map[string]*fakeJob
+	streams map[*fakeStream]struct{}
+	silent  chan struct{} // not nil: nothing is answered until it is closed
+	removed []string      // every remove that was heard
+	adds    int
+	held    map[string]string   // reservations: job ID → holder
+	early   map[string][]func() // by job ID: adds that came before their job's accepted
+}
+
+type fakeJob struct {
+	tenant, hash string
+	source       *trackerpb.Position
+	version      int64
+	document     []byte
+	terminal     bool
+}
+
+type fakeStream struct {
+	watches map[string]bool
+	out     chan *trackerpb.WatchResponse
+}
+
+func (w *world) startTracker() {
+	w.t.Helper()
+	f := &fakeTracker{w: w, jobs: map[string]*fakeJob{}, streams: map[*fakeStream]struct{}{}, held: map[string]string{}, early: map[string][]func(){}}
+	w.tracker = f
+	env := w.env("tracker", prometheus.NewRegistry())
+	l, err := env.Listen(w.t.Context(), "tcp", trackerAddr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	mux := http.NewServeMux()
+	mux.Handle(trackerpbconnect.NewTrackerHandler(f))
+	srv := &http.Server{Handler: mux, Protocols: protocols}
+	cl, err := w.kafka().NewClient(env, topic.TrackerClientID(trackerAddr), kgo.ConsumerGroup(w.names.TrackerGroup()),
+		kgo.ConsumeTopics(w.names.Status()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.Balancers(kgo.RangeBalancer()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = srv.Serve(l) })
+	running.Go(func() {
+		for ctx.Err() == nil {
+			fetches := cl.PollFetches(ctx)
+			for r := range fetches.RecordsAll() {
+				f.fold(r)
+			}
+		}
+	})
+	w.t.Cleanup(func() {
+		cancel()
+		f.speak()
+		_ = srv.Close()
+		cl.LeaveGroup()
+		cl.Close()
+		running.Wait()
+	})
+	w.eventually("the gateway has found the tracker", func() bool {
+		_, err := w.gateway.up.Get(w.t.Context(), &trackerpb.GetRequest{JobId: "nobody", Tenant: "local"})
+		return connect.CodeOf(err) == connect.CodeNotFound
+	})
+}
+
+// fold makes a job of an accepted event.
+func (f *fakeTracker) fold(r *kgo.Record) {
+	e, err := event.Decode(r.Value)
+	if err != nil || e.Type != event.Accepted {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.jobs[e.JobID] == nil {
+		f.jobs[e.JobID] = &fakeJob{tenant: e.Tenant, hash: e.PayloadHash, version: r.Offset + 1, document: document(e.JobID, job.Pending),
+			source: &trackerpb.Position{Topic: e.Request.Topic, Partition: e.Request.Partition, Offset: e.Request.Offset}}
+	}
+	delete(f.held, e.JobID)
+	for _, again := range f.early[e.JobID] {
+		again()
+	}
+	delete(f.early, e.JobID)
+}
+
+func document(jobID string, state job.State) []byte {
+	b, err := json.Marshal(job.Document{JobID: jobID, Type: "demo.echo", State: state, Attempt: 1, MaxAttempts: 3})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// set changes a job, or makes one, and pushes it to its watchers.
+func (f *fakeTracker) set(tenant, jobID string, version int64, state job.State) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	j := f.jobs[jobID]
+	if j == nil {
+		j = &fakeJob{tenant: tenant, source: &trackerpb.Position{}}
+		f.jobs[jobID] = j
+	}
+	j.version, j.document, j.terminal = version, document(jobID, state), state.Terminal()
+	for s := range f.streams {
+		if s.watches[jobID] {
+			s.out <- &trackerpb.WatchResponse{Updates: []*trackerpb.Job{j.proto(jobID)}}
+			if j.terminal {
+				delete(s.watches, jobID)
+			}
+		}
+	}
+}
+
+// version of a job; 0 when it is not known.
+func (f *fakeTracker) version(jobID string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if j := f.jobs[jobID]; j != nil {
+		return j.version
+	}
+	return 0
+}
+
+// watches counts what all streams watch.
+func (f *fakeTracker) watches() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for s := range f.streams {
+		n += len(s.watches)
+	}
+	return n
+}
+
+func (j *fakeJob) proto(id string) *trackerpb.Job {
+	return &trackerpb.Job{JobId: id, Version: j.version, Document: j.document, Terminal: j.terminal}
+}
+
+// hush makes the tracker silent until speak.
+func (f *fakeTracker) hush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.silent = make(chan struct{})
+}
+
+func (f *fakeTracker) speak() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.silent != nil {
+		close(f.silent)
+		f.silent = nil
+	}
+}
+
+func (f *fakeTracker) wait(ctx context.Context) error {
+	f.mu.Lock()
+	silent := f.silent
+	f.mu.Unlock()
+	if silent == nil {
+		return nil
+	}
+	select {
+	case <-silent:
+		return nil
+	case <-ctx.Done():
+		return connect.NewError(connect.CodeDeadlineExceeded, ctx.Err())
+	}
+}
+
+// Get implements trackerpbconnect.TrackerHandler.
+func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetRequest]) (*connect.Response[trackerpb.GetResponse], error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		f.mu.Lock()
+		j := f.jobs[r.Msg.JobId]
+		if j != nil && j.tenant == r.Msg.Tenant && j.version >= r.Msg.MinVersion && (j.terminal || !r.Msg.UntilTerminal) {
+			defer f.mu.Unlock()
+			return connect.NewResponse(&trackerpb.GetResponse{Job: j.proto(r.Msg.JobId), Source: j.source, PayloadHash: j.hash}), nil
+		}
+		f.mu.Unlock()
+		if (j == nil || j.tenant != r.Msg.Tenant) && r.Msg.MinVersion == 0 {
+			return nil, connect.NewError(connect.CodeNotFound, nil)
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, connect.NewError(connect.CodeDeadlineExceeded, ctx.Err())
+		}
+	}
+}
+
+// Reserve implements trackerpbconnect.TrackerHandler.
+func (f *fakeTracker) Reserve(ctx context.Context, r *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if j := f.jobs[r.Msg.JobId]; j != nil {
+		return connect.NewResponse(&trackerpb.ReserveResponse{Job: j.proto(r.Msg.JobId), PayloadHash: j.hash}), nil
+	}
+	f.held[r.Msg.JobId] = r.Msg.Holder
+	return connect.NewResponse(&trackerpb.ReserveResponse{Reserved: true}), nil
+}
+
+// Watch implements trackerpbconnect.TrackerHandler.
+func (f *fakeTracker) Watch(ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {
+	s := &fakeStream{watches: map[string]bool{}, out: make(chan *trackerpb.WatchResponse, 10_000)}
+	f.mu.Lock()
+	f.streams[s] = struct{}{}
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		delete(f.streams, s)
+		f.mu.Unlock()
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		for {
+			m, err := bidi.Receive()
+			if err != nil {
+				return
+			}
+			if f.wait(ctx) == nil {
+				f.hear(s, m)
+			}
+		}
+	}()
+	for {
+		select {
+		case m := <-s.out:
+			if err := bidi.Send(m); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (f *fakeTracker) hear(s *fakeStream, m *trackerpb.WatchRequest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range m.Remove {
+		f.removed = append(f.removed, id)
+		delete(s.watches, id)
+		delete(f.early, id)
+	}
+	for _, add := range m.Add {
+		f.adds++
+		if f.jobs[add.JobId] == nil && add.MinVersion > 0 {
+			f.early[add.JobId] = append(f.early[add.JobId], func() { f.watch(s, add) })
+			continue
+		}
+		f.watch(s, add)
+	}
+}
+
+func (f *fakeTracker) watch(s *fakeStream, add *trackerpb.WatchAdd) {
+	w := &trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_FOUND}
+	r := &trackerpb.WatchResponse{Watched: []*trackerpb.Watched{w}}
+	if j := f.jobs[add.JobId]; j != nil && j.tenant == add.Tenant {
+		w.Outcome, w.Version, w.Ended = trackerpb.Watched_WATCHING, j.version, j.terminal
+		if j.version > add.After {
+			r.Updates = append(r.Updates, j.proto(add.JobId))
+		}
+		if !j.terminal {
+			s.watches[add.JobId] = true
+		}
+	}
+	s.out <- r
+}
