@@ -30,6 +30,9 @@ test: bin/gotestsum ## Run all tests with the race detector; container tests too
 	@deploy/ci/what-runs.sh
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
 
+mutants: ## Take the lifecycle's rules out, one at a time, and see a scenario fail for each
+	deploy/ci/mutants.sh
+
 bench: build ## Measure ours beside the floor, as ratios, in one run
 	bin/loadtest bench
 
@@ -67,4 +70,4 @@ tidy: ## Tidy every module
 	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 	@go work sync
 
-.PHONY: help build run test bench image-kafka check generate tidy check-format check-vet check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants bench image-kafka check generate tidy check-format check-vet check-lint check-generated check-tidy check-imports

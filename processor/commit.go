@@ -92,8 +92,12 @@ func (l *lane) commitLoop(ctx context.Context) {
 // commit follows the other, so that no older offset is written after a newer one. What
 // fails is committed with the next one, or handed out once more.
 func (l *lane) commit(ctx context.Context, only []int32) {
-	l.commitMu.Lock()
-	defer l.commitMu.Unlock()
+	select {
+	case l.committing <- struct{}{}:
+		defer func() { <-l.committing }()
+	case <-ctx.Done():
+		return
+	}
 	moved := l.moved(only)
 	if len(moved) == 0 {
 		return

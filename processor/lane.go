@@ -47,7 +47,7 @@ type lane struct {
 
 	client *kgo.Client // set by run before anything else uses the lane
 
-	commitMu sync.Mutex // held while one commit is under way; taken before mu
+	committing chan struct{} // capacity 1: held while one commit is under way; taken before mu
 
 	mu         sync.Mutex // guards the rest; no other lock is taken under it
 	slots      int        // free ones
@@ -65,6 +65,7 @@ func newLane(p *Processor, name string) *lane {
 		slots:      p.cfg.Slots,
 		partitions: map[int32]*partition{},
 		changed:    make(chan struct{}, 1),
+		committing: make(chan struct{}, 1),
 	}
 	p.metrics.slotsFree.WithLabelValues(name).Set(float64(l.slots))
 	return l

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -75,9 +76,29 @@ func Lock(dir string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("data folder %s: %w", dir, err)
 	}
 	if !ok {
+		if holder := holder(l.Path()); holder != "" {
+			return nil, fmt.Errorf("%w: %s (held by process %s)", ErrInUse, dir, holder)
+		}
 		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
 	}
+	// Who holds the lock is written for people only: the lock itself is the kernel's.
+	if err := os.WriteFile(l.Path(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+		return nil, errors.Join(fmt.Errorf("data folder %s: %w", dir, err), l.Unlock())
+	}
 	return l.Unlock, nil
+}
+
+// holder is the process that wrote itself into a lock file; empty if none did.
+func holder(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return ""
+	}
+	return strconv.Itoa(pid)
 }
 
 // Broker is a running broker.
@@ -158,10 +179,11 @@ func clusterID(dir string) (string, error) {
 	}
 	file := filepath.Join(dir, "cluster-id")
 	b, err := os.ReadFile(file)
-	if err == nil {
-		return strings.TrimSpace(string(b)), nil
+	if id := strings.TrimSpace(string(b)); id != "" {
+		return id, nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	// An empty file is one whose writer was cut short.
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("cluster ID: %w", err)
 	}
 	id := "ackwire-" + uuid.NewString()

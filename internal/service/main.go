@@ -8,12 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
-	"github.com/goccy/go-yaml"
 )
 
 // Logging is how a process logs.
@@ -31,75 +29,33 @@ func (l Logging) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
+// Exit codes of every command of ours; the client commands give them the same meaning.
+const (
+	ExitFailed = 1 // it could not do its work
+	ExitUsage  = 2 // wrong usage or configuration: nothing was tried
+)
+
+// exitUsageKong is kong's own exit code for wrong usage.
+const exitUsageKong = 80
+
 // Options returns the parser options that every command of ours shares: each flag is also
 // ACKWIRE_<FLAG> in the environment and a key of the YAML file that --config names.
 // Flags win over the environment, which wins over the file. Unknown keys are refused.
+// Whatever is wrong with any of them makes kong.Parse exit with ExitUsage.
 func Options(name, description string) []kong.Option {
 	return []kong.Option{
 		kong.Name(name),
-		kong.Description(description),
+		kong.Description(description + "\n\nWrong usage or configuration ends with exit code 2."),
+		kong.Exit(func(code int) {
+			if code == exitUsageKong {
+				code = ExitUsage
+			}
+			os.Exit(code)
+		}),
 		kong.DefaultEnvars("ACKWIRE"),
 		kong.Configuration(loadYAML),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	}
-}
-
-// ConfigFile is embedded where a command takes a configuration file.
-type ConfigFile struct {
-	Config kong.ConfigFlag `help:"YAML file with any of these settings; a key is a flag's name without dashes before it." placeholder:"FILE" type:"existingfile"`
-}
-
-// fileResolver gives flags the values of a YAML file.
-type fileResolver map[string]any
-
-func loadYAML(r io.Reader) (kong.Resolver, error) {
-	values := fileResolver{}
-	err := yaml.NewDecoder(r, yaml.Strict()).Decode(&values)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return values, nil
-}
-
-// Validate refuses keys that no flag has.
-func (f fileResolver) Validate(app *kong.Application) error {
-	known := map[string]bool{}
-	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok {
-			known[flag.Name] = true
-		}
-		return next(nil)
-	})
-	if err != nil {
-		return err
-	}
-	var unknown []string
-	for key := range f {
-		if !known[key] {
-			unknown = append(unknown, key)
-		}
-	}
-	if len(unknown) > 0 {
-		slices.Sort(unknown)
-		return fmt.Errorf("configuration file: unknown keys: %s", strings.Join(unknown, ", "))
-	}
-	return nil
-}
-
-// Resolve implements kong.Resolver.
-func (f fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	value, ok := f[flag.Name]
-	if !ok {
-		return nil, nil
-	}
-	if list, ok := value.([]any); ok {
-		words := make([]string, len(list))
-		for i, w := range list {
-			words[i] = fmt.Sprint(w)
-		}
-		return strings.Join(words, ","), nil
-	}
-	return value, nil
 }
 
 // Signalled returns a context that ends at SIGINT or SIGTERM. A second signal kills the
@@ -110,10 +66,14 @@ func Signalled() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// Fail prints one line and returns the exit code of a process that could not do its work.
+// Fail prints one line, whatever err joins, and returns the exit code: ExitUsage for what
+// the parser refused, else ExitFailed.
 func Fail(name string, err error) int {
-	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-	return 1
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.ReplaceAll(err.Error(), "\n", "; "))
+	if _, usage := errors.AsType[*kong.ParseError](err); usage {
+		return ExitUsage
+	}
+	return ExitFailed
 }
 
 // Main runs one service beside its operations listener until a signal or its failure, and
@@ -128,7 +88,10 @@ func Main(name string, env Env, opsListen string, ready map[string]Ready, run fu
 	// The operations listener outlives the service, so that its drain can be watched.
 	opsCtx, stopOps := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
-	go func() { served <- ops.Run(opsCtx) }()
+	go func() {
+		served <- ops.Run(opsCtx)
+		cancel() // a service that cannot be observed does not go on
+	}()
 	err = run(ctx)
 	stopOps()
 	if err = errors.Join(err, <-served); err != nil {

@@ -88,21 +88,28 @@ func pair(name string, floor, ours Summary) Pair {
 	return p
 }
 
+// verdict says whether the goal was met; where one side measured nothing it is not known.
+func (p Pair) verdict() string {
+	switch {
+	case p.Floor.Count == 0 || p.Ours.Count == 0:
+		return "not measured"
+	case p.Ratio > Goal:
+		return "missed"
+	default:
+		return "met"
+	}
+}
+
 // Run measures and returns the report.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error) {
 	if cfg.Rate <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 || cfg.Sockets < 1 {
 		return Report{}, errors.New("rate, duration, rounds and sockets must be positive")
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	sys, err := start(ctx, cfg, log)
 	if err != nil {
 		return Report{}, err
 	}
-	defer func() {
-		stop()
-		err = errors.Join(err, sys.wait())
-	}()
+	defer func() { err = errors.Join(err, sys.close()) }()
 	f, err := newFloor(ctx, sys.kafka, service.OS(log), partitions)
 	if err != nil {
 		return Report{}, err
@@ -182,11 +189,7 @@ func (r Report) Print(w io.Writer) {
 		for _, s := range []Summary{p.Floor, p.Ours} {
 			fmt.Fprintf(w, "%-22s %8d %8.2f %8.2f %8.2f %8.2f %7d\n", s.Name, s.Count, s.P50, s.P90, s.P99, s.Max, s.Failed)
 		}
-		met := "met"
-		if p.Ratio > Goal {
-			met = "missed"
-		}
-		fmt.Fprintf(w, "%-22s %17.2fx at p50, goal %.1fx: %s\n\n", "  ours / floor", p.Ratio, Goal, met)
+		fmt.Fprintf(w, "%-22s %17.2fx at p50, goal %.1fx: %s\n\n", "  ours / floor", p.Ratio, Goal, p.verdict())
 	}
 }
 
@@ -195,31 +198,35 @@ type system struct {
 	name  string
 	url   string
 	kafka kafka.Config
-	ended chan error
+	stop  context.CancelFunc
+	ended chan error // capacity 1
 	clean func()
 }
 
-func (s *system) wait() error {
+// close stops the system, waits for it and removes its data.
+func (s *system) close() error {
+	s.stop()
 	err := <-s.ended
 	s.clean()
 	return err
 }
 
 func start(ctx context.Context, cfg Config, log *slog.Logger) (*system, error) {
-	dir, err := os.MkdirTemp("", "ackwire-bench")
-	if err != nil {
-		return nil, err
-	}
 	addrs, err := freeAddrs(4)
 	if err != nil {
 		return nil, err
 	}
-	s := &system{ended: make(chan error, 1), clean: func() { _ = os.RemoveAll(dir) }, url: "http://" + addrs[0]}
+	dir, err := os.MkdirTemp("", "ackwire-bench")
+	if err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(ctx)
+	s := &system{stop: stop, ended: make(chan error, 1), clean: func() { _ = os.RemoveAll(dir) }, url: "http://" + addrs[0]}
 	ready := make(chan func() error, 1)
 	if len(cfg.Kafka) == 0 {
 		s.name, s.kafka = "embedded broker", kafka.Config{Brokers: []string{addrs[3]}}
 		go func() {
-			s.ended <- embedded.Run(ctx, embedded.Config{
+			s.ended <- embedded.Run(running, embedded.Config{
 				Broker: broker.Config{Data: dir, Listen: addrs[3]},
 				Listen: addrs[0], OpsListen: addrs[1], TrackerListen: addrs[2],
 				TopicPrefix: "ackwire.", Partitions: partitions, Slots: 64,
@@ -227,15 +234,15 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*system, error) {
 		}()
 	} else {
 		s.name, s.kafka = "Kafka at "+strings.Join(cfg.Kafka, ","), kafka.Config{Brokers: cfg.Kafka}
-		go func() { s.ended <- services(ctx, s.kafka, addrs, dir, service.OS(log), ready) }()
+		go func() { s.ended <- services(running, s.kafka, addrs, dir, service.OS(log), ready) }()
 	}
 	if err := s.waitReady(ctx, ready); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-// waitReady waits until the system takes work; one that has ended says why.
+// waitReady waits until the system takes work. One that has ended says why when it is closed.
 func (s *system) waitReady(ctx context.Context, ready <-chan func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -246,8 +253,8 @@ func (s *system) waitReady(ctx context.Context, ready <-chan func() error) error
 		select {
 		case state = <-ready:
 		case err := <-s.ended:
-			s.clean()
-			return fmt.Errorf("the system ended: %w", err)
+			s.ended <- err
+			return errors.New("the system ended before it was ready")
 		case <-tick.C:
 			if state != nil && state() == nil {
 				return nil

@@ -11,10 +11,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-
+	"math"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 // Version is the value of "v" in every event and order of this package.
@@ -46,11 +47,18 @@ const (
 var Types = []Type{Accepted, Claimed, Beat, Progress, Completed, Failed, Released, LeaseExpired,
 	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired}
 
+// maxCount bounds dispatches and rounds.
+const maxCount = math.MaxInt32
+
 // Position is where a record lies in Kafka.
 type Position struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
+}
+
+func (p *Position) valid() bool {
+	return p != nil && p.Topic != "" && p.Partition >= 0 && p.Offset >= 0
 }
 
 // Event is one record of the topic status. Which fields a type carries is fixed by
@@ -96,10 +104,15 @@ type Failure struct {
 	RetryAfter *job.Seconds `json:"retryAfter,omitempty"`
 }
 
+func (f *Failure) valid() bool {
+	return f != nil && f.Code != "" && (f.RetryAfter == nil || f.RetryAfter.Validate() == nil)
+}
+
 // ErrVersion is returned for an event of a version this package does not know.
 var ErrVersion = errors.New("unknown event version")
 
-// Decode reads one event and validates it. Unknown fields are ignored.
+// Decode reads one event and validates it. Unknown fields are ignored. With an error that
+// Validate found, what could be read comes with it.
 func Decode(value []byte) (Event, error) {
 	var e Event
 	if err := json.Unmarshal(value, &e); err != nil {
@@ -108,7 +121,7 @@ func Decode(value []byte) (Event, error) {
 	return e, e.Validate()
 }
 
-// Encode gives the bytes of e, with its version set.
+// Encode sets the version of e and gives its bytes, which Decode takes.
 func Encode(e *Event) ([]byte, error) {
 	e.V = Version
 	if err := e.Validate(); err != nil {
@@ -117,7 +130,7 @@ func Encode(e *Event) ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// Validate checks that e carries what its type needs.
+// Validate checks that e carries what its type needs, each in its bounds.
 func (e *Event) Validate() error {
 	if e.V != Version {
 		return fmt.Errorf("%w %d", ErrVersion, e.V)
@@ -125,22 +138,25 @@ func (e *Event) Validate() error {
 	if e.JobID == "" {
 		return errors.New("event without jobId")
 	}
-	var missing []string
+	var bad []string
 	need := func(name string, ok bool) {
 		if !ok {
-			missing = append(missing, name)
+			bad = append(bad, name)
 		}
 	}
+	dispatch := func() { need("dispatch", e.Dispatch > 0 && e.Dispatch <= maxCount) }
 	run := func() {
-		need("dispatch", e.Dispatch > 0)
+		dispatch()
 		need("run", e.Run != "")
 	}
+	round := func() { need("round", e.Round >= 0 && e.Round <= maxCount) }
 	birth := func() {
 		need("job", e.Job != "")
 		need("tenant", e.Tenant != "")
+		need("lane", e.Lane == "" || topic.ValidLane(e.Lane))
 		need("payloadHash", e.PayloadHash != "")
-		need("policy", e.Policy != nil && e.Policy.Attempts > 0)
-		need("request", e.Request != nil)
+		need("policy", e.Policy != nil && e.Policy.Validate() == nil)
+		need("request", e.Request.valid())
 	}
 	switch e.Type {
 	case Accepted:
@@ -156,21 +172,22 @@ func (e *Event) Validate() error {
 		need("progress", e.Progress != nil && e.Progress.Percent >= 0 && e.Progress.Percent <= 100)
 	case Failed:
 		run()
-		need("error", e.Error != nil && e.Error.Code != "")
+		need("error", e.Error.valid())
 	case LeaseExpired:
 		run()
 		need("renewal", e.Renewal != nil)
 	case Requeued:
-		need("dispatch", e.Dispatch > 0)
-		need("request", e.Request != nil)
+		dispatch()
+		need("request", e.Request.valid())
 	case CancelForced:
-		need("dispatch", e.Dispatch > 0)
+		dispatch()
 	case CancelRequested, RetryRequested, DeadlineExceeded, Expired:
+		round()
 	default:
 		return fmt.Errorf("unknown event type %q", e.Type)
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("event %s without valid %v", e.Type, missing)
+	if len(bad) > 0 {
+		return fmt.Errorf("event %s without valid %v", e.Type, bad)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ type Order struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// DecodeOrder reads one order. Unknown fields are ignored.
+// DecodeOrder reads one order and validates it. Unknown fields are ignored.
 func DecodeOrder(value []byte) (Order, error) {
 	var o Order
 	if err := json.Unmarshal(value, &o); err != nil {
@@ -46,8 +46,8 @@ func DecodeOrder(value []byte) (Order, error) {
 		return Order{}, fmt.Errorf("order: %w %d", ErrVersion, o.V)
 	case o.Type != Granted && o.Type != Stop && o.Type != Quit:
 		return Order{}, fmt.Errorf("unknown order type %q", o.Type)
-	case o.JobID == "" || o.Run == "":
-		return Order{}, errors.New("order without jobId or run")
+	case o.JobID == "" || o.Run == "" || o.Dispatch < 1 || o.Dispatch > maxCount:
+		return Order{}, errors.New("order without valid jobId, dispatch or run")
 	}
 	return o, nil
 }

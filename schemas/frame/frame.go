@@ -54,6 +54,12 @@ const (
 	Pong         Type = "pong"
 )
 
+// ClientTypes and ServerTypes list every frame, by who sends it.
+var (
+	ClientTypes = []Type{Auth, Submit, Subscribe, Unsubscribe, Cancel, Retry, Ping}
+	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Error, Goaway, Pong}
+)
+
 // ClientFrame is any frame that a client sends. Which fields a type carries is fixed
 // by the JSON Schema of the same name.
 type ClientFrame struct {

@@ -71,7 +71,8 @@ type Progress struct {
 	// Percent lies in 0..100 and never falls within one attempt.
 	Percent float64 `json:"percent"`
 	Message string  `json:"message,omitempty"`
-	// Current and Total count whatever the handler counts; both or neither are set.
+	// Current and Total count whatever the handler counts; an absent Current beside a
+	// Total is 0.
 	Current int64 `json:"current,omitempty"`
 	Total   int64 `json:"total,omitempty"`
 }
@@ -95,56 +96,3 @@ const (
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
 )
-
-// Policy is the set of rules a job was created with. It is stamped into the job's
-// request and its accepted event, so that nobody downstream needs the job types
-// file and a job keeps the rules it was made with. Durations are seconds on the wire.
-type Policy struct {
-	// Attempts is how often the job may be tried in all; at least 1.
-	Attempts int     `json:"attempts"`
-	Backoff  Backoff `json:"backoff"`
-	// Lease is how long a run holds the job after its last sign of life.
-	Lease Seconds `json:"lease"`
-	// Timeout bounds one attempt; 0 is unbounded.
-	Timeout Seconds `json:"timeout,omitempty"`
-	// Deadline bounds the whole job from its acceptance on; 0 is unbounded.
-	Deadline Seconds `json:"deadline,omitempty"`
-	// Grace is how long a cancelled handler may take to end before the state is forced.
-	Grace Seconds `json:"grace"`
-	// Retention is how long the job stays readable after it has ended.
-	Retention Seconds `json:"retention"`
-}
-
-// Backoff is the wait before the next attempt: min(Cap, Initial × Factor^(n-1))
-// before the n-th retry, with full jitter.
-type Backoff struct {
-	Initial Seconds `json:"initial"`
-	Factor  float64 `json:"factor"`
-	Cap     Seconds `json:"cap"`
-}
-
-// Seconds is a duration that is a number of seconds on every wire (fractions allowed).
-type Seconds time.Duration
-
-// Duration returns s as a time.Duration.
-func (s Seconds) Duration() time.Duration { return time.Duration(s) }
-
-// MarshalJSON implements json.Marshaler.
-func (s Seconds) MarshalJSON() ([]byte, error) {
-	return json.Marshal(time.Duration(s).Seconds())
-}
-
-// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number and
-// what does not fit into a time.Duration.
-func (s *Seconds) UnmarshalJSON(b []byte) error {
-	var f float64
-	if err := json.Unmarshal(b, &f); err != nil {
-		return err
-	}
-	d, err := SecondsOf(f)
-	if err != nil {
-		return err
-	}
-	*s = d
-	return nil
-}

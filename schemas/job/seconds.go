@@ -1,19 +1,96 @@
 package job
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
 // MaxSeconds is the longest duration a wire may carry: a hundred years, in seconds.
 const MaxSeconds = 100 * 365 * 24 * 3600
 
-// SecondsOf converts a number of seconds from a wire. It refuses negative numbers,
-// NaN, infinities and what exceeds MaxSeconds.
+// Seconds is a duration that is a number of seconds on every wire (fractions allowed).
+// What was encoded decodes to the very same duration.
+type Seconds time.Duration
+
+// Duration returns s as a time.Duration.
+func (s Seconds) Duration() time.Duration { return time.Duration(s) }
+
+// SecondsOf converts a number of seconds from a wire, rounded to a nanosecond. It refuses
+// negative numbers, NaN, infinities and what exceeds MaxSeconds.
 func SecondsOf(f float64) (Seconds, error) {
 	if math.IsNaN(f) || f < 0 || f > MaxSeconds {
 		return 0, fmt.Errorf("duration of %v seconds is not between 0 and %d", f, int64(MaxSeconds))
 	}
 	return Seconds(math.Round(f * float64(time.Second))), nil
+}
+
+// Validate checks that s may go onto a wire: that SecondsOf could have made it.
+func (s Seconds) Validate() error {
+	if s < 0 || s.Duration() > MaxSeconds*time.Second {
+		return fmt.Errorf("duration %v is not between 0 and %d seconds", s.Duration(), int64(MaxSeconds))
+	}
+	return nil
+}
+
+// fractionDigits is how many digits of a second make a nanosecond.
+const fractionDigits = 9
+
+// MarshalJSON implements json.Marshaler: a plain decimal number, exact to the nanosecond.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	var b []byte
+	n := uint64(s)
+	if s < 0 {
+		b, n = append(b, '-'), -n
+	}
+	b = strconv.AppendUint(b, n/uint64(time.Second), 10)
+	if rest := n % uint64(time.Second); rest > 0 {
+		b = append(b, strings.TrimRight(fmt.Sprintf(".%0*d", fractionDigits, rest), "0")...)
+	}
+	return b, nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number and what
+// SecondsOf refuses; null changes nothing.
+func (s *Seconds) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	var f float64
+	if err := json.Unmarshal(b, &f); err != nil {
+		return err
+	}
+	d, err := SecondsOf(f)
+	if err != nil {
+		return err
+	}
+	if exact, ok := parseDecimal(string(b)); ok {
+		d = exact
+	}
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	*s = d
+	return nil
+}
+
+// parseDecimal reads a number without the loss of a float, which above 50 days has no
+// room for nanoseconds; ok is false for an exponent or a finer fraction.
+func parseDecimal(number string) (_ Seconds, ok bool) {
+	whole, fraction, _ := strings.Cut(number, ".")
+	if len(fraction) > fractionDigits {
+		return 0, false
+	}
+	sec, err := strconv.ParseUint(whole, 10, 32)
+	if err != nil {
+		return 0, false
+	}
+	nano, err := strconv.ParseUint(fraction+strings.Repeat("0", fractionDigits-len(fraction)), 10, 32)
+	if err != nil {
+		return 0, false
+	}
+	return Seconds(time.Duration(sec)*time.Second + time.Duration(nano)), true
 }

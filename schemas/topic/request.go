@@ -85,11 +85,12 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		return v
 	}
 	number := func(name string) int {
-		n, err := strconv.Atoi(text(name))
-		if err != nil || n < 1 {
+		v := text(name)
+		n, err := strconv.ParseInt(v, 10, 32)
+		if v != "" && (err != nil || n < 1) {
 			problems = append(problems, fmt.Errorf("header %s is not a positive number", name))
 		}
-		return n
+		return int(n)
 	}
 	instant := func(name string) (t time.Time) {
 		if v := values[name]; v != "" {
@@ -119,10 +120,17 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 	if key != r.JobID {
 		problems = append(problems, errors.New("record key is not the job ID in header "+HeaderID))
 	}
-	if err := json.Unmarshal([]byte(text(HeaderPolicy)), &r.Policy); err != nil {
-		problems = append(problems, fmt.Errorf("header %s: %w", HeaderPolicy, err))
-	} else if r.Policy.Attempts < 1 {
-		problems = append(problems, fmt.Errorf("header %s: attempts is below 1", HeaderPolicy))
+	if r.Lane != "" && !ValidLane(r.Lane) {
+		problems = append(problems, fmt.Errorf("header %s is not a lane name", HeaderLane))
+	}
+	if policy := text(HeaderPolicy); policy != "" {
+		err := json.Unmarshal([]byte(policy), &r.Policy)
+		if err == nil {
+			err = r.Policy.Validate()
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("header %s: %w", HeaderPolicy, err))
+		}
 	}
 	if at := instant(HeaderRunAt); !at.IsZero() {
 		r.RunAt = &at

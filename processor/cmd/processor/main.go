@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -16,8 +15,6 @@ import (
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/demo"
 )
-
-const name = "ackwire-processor"
 
 type command struct {
 	service.ConfigFile
@@ -31,16 +28,13 @@ func main() {
 	ctx, cancel := service.Signalled()
 	defer cancel()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		os.Exit(service.Fail(name, oneLine(err)))
+		os.Exit(service.Fail("processor", err))
 	}
 }
 
-// oneLine joins the problems of a joined error.
-func oneLine(err error) error { return errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")) }
-
 // parse reads flags, environment and configuration file. Help goes to stdout.
 func parse(args []string, stdout io.Writer) (cmd command, help bool, err error) {
-	options := append(service.Options(name, "Takes jobs from Kafka and runs them."),
+	options := append(service.Options("processor", "Takes jobs from Kafka and runs them."),
 		kong.Writers(stdout, stdout), kong.Exit(func(int) { help = true }))
 	parser, err := kong.New(&cmd, options...)
 	if err != nil {

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Takes the rules marked ▲ out of the code, one at a time and in a copy, and checks that the
+# simulation's scenario of the same rule then fails. A mutant that survives is an error.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+(cd "$root" && git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T - 2>/dev/null) | tar -x -C "$copy"
+cd "$copy"
+
+survivors=0
+# mutant RULE FILE SED-EXPRESSION SCENARIO
+mutant() {
+	cp "$2" "$2.was"
+	sed -i "$3" "$2"
+	if cmp -s "$2" "$2.was"; then
+		echo "STALE     $1: the expression changes nothing in $2"
+		survivors=$((survivors + 1))
+	elif go test -count=1 -timeout 120s -run "^$4\$" ./embedded/sim >"$copy/out" 2>&1; then
+		echo "SURVIVED  $1: $4 passes without it"
+		survivors=$((survivors + 1))
+	elif grep -q 'build failed' "$copy/out"; then
+		echo "BROKEN    $1: the mutant does not build"
+		survivors=$((survivors + 1))
+	else
+		echo "killed    $1: $4"
+	fi
+	mv "$2.was" "$2"
+}
+
+mutant 'a claim makes a job that is not known' tracker/fold/fold.go \
+	's/case j == nil \&\& s.e.Dispatch == 1:/case j == nil \&\& s.e.Dispatch == 99:/' TestAcceptedIsLostAfterItsRequest
+mutant 'a claim that overtakes accepted is taken' tracker/fold/fold.go \
+	's/case j == nil \&\& s.e.Dispatch == 1:/case j == nil \&\& s.e.Dispatch == 99:/' TestAClaimOvertakesAccepted
+mutant 'a claim must name the job'"'"'s own request' tracker/fold/fold.go \
+	's/ \&\& (j.Request == nil || \*j.Request == \*s.e.Request)//' TestAClaimFromAnotherRequestIsRefused
+mutant 'a second claim of a dispatch is refused' tracker/fold/fold.go \
+	's/waiting := j.Doc.State == job.Pending/waiting := true || j.Doc.State == job.Pending/; s/ \&\& (j.Request == nil || \*j.Request == \*s.e.Request)//' TestADoubledRequestRunsOnce
+mutant 'the same run may say its claim again' tracker/fold/fold.go \
+	's/case j.holds(s.e):/case false \&\& j.holds(s.e):/' TestAClaimSaidTwiceIsTaken
+mutant 'an expiry names the renewal that it has seen' tracker/fold/fold.go \
+	's/case \*s.e.Renewal != s.old.Renewal:/case false:/' TestAnExpiryAfterARenewalChangesNothing
+mutant 'a claim of what may be a redelivery waits for granted' processor/partition.go \
+	's/return !p.backlogKnown || offset < p.backlog/return false/' TestARequestIsRedeliveredAfterARebalance
+mutant 'the next request is durable before requeued is said' tracker/shard/handout.go \
+	's/if err := s.produceSync(ctx, request); err != nil {/s.kafka.Produce(request, func(error) {}); if false {/; s/return fmt.Errorf("produce request: %w", err)/return nil/' TestTheTrackerCrashesBeforeTheNextRequestIsDurable
+mutant 'what is owed follows from the document' tracker/fold/timer.go \
+	's/owe(HandOut, \*j.Doc.RetryAt)/_ = j.Doc.RetryAt/' TestTheTrackerCrashesBetweenTheNextRequestAndRequeued
+mutant 'a run that does not hold the job changes nothing' tracker/fold/fold.go \
+	's/func (s \*step) completed() Result {/func (s *step) completed() Result { if s.old != nil { s.change().end(job.Completed, s.at.Time); return s.took() }/' TestAZombiesLateWordChangesNothing
+mutant 'a key is reserved at its shard' gateway/submit.go \
+	's/if s.key != "" {$/if false {/' TestAHundredSubmitsWithOneKeyMakeOneRequest
+mutant 'a release costs no attempt' tracker/fold/fold.go \
+	's/		j.handOut(s.at.Time)$/		j.handOut(s.at.Time); j.Doc.Attempt++/' TestAPoliteStopReleasesAndCostsNoAttempt
+exit "$survivors"

@@ -1,0 +1,24 @@
+package embedded
+
+import (
+	"testing"
+
+	"github.com/ackwire/ackwire/internal/imports"
+)
+
+// Services are put together through their root packages.
+func TestImports(t *testing.T) {
+	rule := imports.Rule{
+		Allow: []string{"gateway", "processor", "tracker", "clients/go", "schemas/...", "internal/..."},
+		Except: map[string]string{
+			"processor/demo": "the demo job types are handlers, a package beside the library that runs them",
+		},
+	}
+	problems, err := rule.Check(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Error(p)
+	}
+}

@@ -1,0 +1,158 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/ackwire/ackwire/embedded/broker"
+	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/simnet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// config is the whole system on a virtual network, its data in dir.
+func config(dir string) Config {
+	return Config{
+		Broker: broker.Config{Data: dir, Listen: "localhost:9092"},
+		Listen: "localhost:8080", OpsListen: "localhost:8081", TrackerListen: "localhost:8090",
+		TopicPrefix: "ackwire.", Partitions: 1, Slots: 1, NoProcessor: true,
+	}
+}
+
+func environment(host *simnet.Host) service.Env {
+	return service.Env{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Dial: host.Dial, Listen: host.Listen}
+}
+
+// get sends a GET from a host of its own, with a token if it is not empty.
+func get(t *testing.T, n *simnet.Network, url, token string) (status int, body string) {
+	t.Helper()
+	transport := &http.Transport{DialContext: n.Host("user").Dial, DisableKeepAlives: true}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// Whoever holds the data folder's key makes tokens that its server takes; nobody else does.
+func TestTokensOfTheDataFoldersKey(t *testing.T) {
+	dir := t.TempDir()
+	key, err := Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New()
+		ctx, stop := context.WithCancel(t.Context())
+		started, done := make(chan *Embedded, 1), make(chan error, 1)
+		go func() {
+			done <- Run(ctx, config(dir), environment(n.Host("ackwire")), func(e *Embedded) { started <- e })
+		}()
+		e := <-started
+		for range 600 {
+			if e.Ready() == nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if status, body := get(t, n, "http://localhost:8081/readyz", ""); status != 200 {
+			t.Fatalf("not ready after a minute: %s", body)
+		}
+		token := func(key []byte, ttl time.Duration) string {
+			token, err := gateway.SignToken(key, "acme", "alice", ttl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token
+		}
+		short := token(key, time.Hour)
+		for _, c := range []struct {
+			name, token string
+			status      int
+		}{
+			{"of this key", token(key, 24*time.Hour), 404}, // it is let in, and there is no such job
+			{"of another key", token(make([]byte, keyBytes), time.Hour), 401},
+			{"that is none", "nonsense", 401},
+			{"left out, on loopback", "", 404},
+		} {
+			if status, body := get(t, n, "http://localhost:8080/v1/jobs/01a208fd-2dc6-7467-acd5-bb987da2c71e", c.token); status != c.status {
+				t.Errorf("a token %s: %d %s", c.name, status, body)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		if status, _ := get(t, n, "http://localhost:8080/v1/jobs/01a208fd-2dc6-7467-acd5-bb987da2c71e", short); status != 401 {
+			t.Errorf("a token that has expired: %d", status)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRunRefusesAFolderInUse(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := broker.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Run(t.Context(), config(dir), environment(simnet.New().Host("ackwire")), nil)
+	if !errors.Is(err, broker.ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What fails after half of it was started is stopped again, and the folder is free.
+func TestRunThatCannotListenLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New()
+		for _, address := range []string{"localhost:8081", "localhost:9092", "localhost:8090", "localhost:8080"} {
+			taken, err := n.Host("other").Listen(t.Context(), "tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = Run(t.Context(), config(dir), environment(n.Host("ackwire")), nil)
+			if err == nil || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s is taken: %v", address, err)
+			}
+			if err := taken.Close(); err != nil {
+				t.Fatal(err)
+			}
+			unlock, err := broker.Lock(dir)
+			if err != nil {
+				t.Fatalf("%s was taken: %v", address, err)
+			}
+			if err := unlock(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,81 @@
+package embedded
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestKeyIsMadeOnceForItsOwnerOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	key, err := Key(dir)
+	if err != nil || len(key) != keyBytes {
+		t.Fatalf("%d bytes, %v", len(key), err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "token.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("others may read it: %v", info.Mode())
+	}
+	again, err := Key(dir)
+	if err != nil || !bytes.Equal(again, key) {
+		t.Errorf("the second call gives another key: %v", err)
+	}
+	if other, err := Key(t.TempDir()); err != nil || bytes.Equal(other, key) {
+		t.Errorf("two folders share a key: %v", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("left behind in the folder: %v, %v", entries, err)
+	}
+}
+
+// `ackwire token` and a first `ackwire serve` may run side by side.
+func TestManyMakeOneKey(t *testing.T) {
+	dir := t.TempDir()
+	keys := make([][]byte, 20)
+	var wg sync.WaitGroup
+	for i := range keys {
+		wg.Go(func() {
+			var err error
+			if keys[i], err = Key(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, k := range keys {
+		if !bytes.Equal(k, keys[0]) {
+			t.Fatal("two callers hold different keys")
+		}
+	}
+}
+
+func TestAKeyThatIsNoneIsRefused(t *testing.T) {
+	for name, bad := range map[string][]byte{"empty": nil, "short": make([]byte, 31), "long": make([]byte, 33)} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "token.key")
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Key(dir)
+		if err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "not 32") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, bad) {
+			t.Errorf("%s: the file was changed", name)
+		}
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "token.key"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Key(dir); err == nil || !strings.HasPrefix(err.Error(), "token key: ") {
+		t.Errorf("a folder: %v", err)
+	}
+}

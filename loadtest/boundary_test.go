@@ -1,0 +1,29 @@
+package loadtest_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/ackwire/ackwire/internal/imports"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// What is measured is put together through root packages.
+func TestImports(t *testing.T) {
+	rule := imports.Rule{
+		Allow: []string{"embedded", "gateway", "processor", "tracker", "clients/go", "schemas/...", "internal/..."},
+		Except: map[string]string{
+			"processor/demo":  "the demo job types are handlers, a package beside the library that runs them",
+			"embedded/broker": "the configuration of the embedded broker is that package's",
+		},
+	}
+	problems, err := rule.Check(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Error(p)
+	}
+}

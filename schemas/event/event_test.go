@@ -1,0 +1,139 @@
+package event
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+)
+
+const (
+	fence  = `"dispatch":1,"run":"r"`
+	policy = `{"attempts":3,"backoff":{"initial":0.2,"factor":2,"cap":60},"lease":30,"grace":10,"retention":86400}`
+	birth  = `"job":"t","tenant":"acme","payloadHash":"sha256:00","policy":` + policy + `,"request":{"topic":"requests.x","partition":0,"offset":0}`
+)
+
+// good has the least that each type needs.
+var good = map[Type]string{
+	Accepted: birth, Claimed: birth + `,"worker":"w",` + fence, Beat: fence, Completed: fence, Released: fence, AttemptTimedOut: fence,
+	Progress: fence + `,"progress":{"percent":0}`, Failed: fence + `,"error":{"code":"x","retryable":true}`,
+	LeaseExpired: fence + `,"renewal":0`, Requeued: `"dispatch":2,"request":{"topic":"t","partition":0,"offset":0}`,
+	CancelForced: `"dispatch":1`, CancelRequested: `"round":0`, RetryRequested: `"round":1`, DeadlineExceeded: `"round":0`, Expired: `"round":0`,
+}
+
+func record(t Type, fields string) string {
+	return `{"v":1,"type":"` + string(t) + `","jobId":"j",` + fields + `}`
+}
+
+func TestEveryTypeDecodes(t *testing.T) {
+	for _, k := range Types {
+		e, err := Decode([]byte(record(k, good[k])))
+		if err != nil || e.Type != k {
+			t.Errorf("%s: %v", k, err)
+		}
+		if _, err := Decode([]byte(record(k, good[k]+`,"later":{"a":[1]}`))); err != nil {
+			t.Errorf("%s with a field of a later version: %v", k, err)
+		}
+	}
+}
+
+func TestBadEvents(t *testing.T) {
+	for what, b := range map[string]string{
+		"nothing": ``, "null": `null`, "an array": `[]`, "a string": `"accepted"`, "two": `{}{}`,
+		"no version":            `{"type":"beat","jobId":"j",` + fence + `}`,
+		"no job":                `{"v":1,"type":"beat",` + fence + `}`,
+		"no type":               `{"v":1,"jobId":"j",` + fence + `}`,
+		"an unknown type":       record("exploded", fence),
+		"no dispatch":           record(Beat, `"run":"r"`),
+		"dispatch 0":            record(Beat, `"dispatch":0,"run":"r"`),
+		"dispatch too large":    record(Beat, `"dispatch":4294967296,"run":"r"`),
+		"a fractional dispatch": record(Beat, `"dispatch":1.5,"run":"r"`),
+		"no run":                record(Completed, `"dispatch":1`),
+		"no worker in a claim":  record(Claimed, birth+","+fence),
+		"no policy":             record(Accepted, strings.Replace(birth, `"policy"`, `"x"`, 1)),
+		"no attempts":           record(Accepted, strings.Replace(birth, `"attempts":3`, `"attempts":0`, 1)),
+		"a negative lease":      record(Accepted, strings.Replace(birth, `"lease":30`, `"lease":-1`, 1)),
+		"an endless lease":      record(Accepted, strings.Replace(birth, `"lease":30`, `"lease":1e300`, 1)),
+		"no request":            record(Accepted, strings.Replace(birth, `"request"`, `"x"`, 1)),
+		"a negative offset":     record(Accepted, strings.Replace(birth, `"offset":0`, `"offset":-1`, 1)),
+		"a lane that is none":   record(Accepted, birth+`,"lane":"../x"`),
+		"percent 101":           record(Progress, fence+`,"progress":{"percent":101}`),
+		"percent -1":            record(Progress, fence+`,"progress":{"percent":-1}`),
+		"no progress":           record(Progress, fence),
+		"no error":              record(Failed, fence),
+		"an error without code": record(Failed, fence+`,"error":{"retryable":true}`),
+		"a negative retryAfter": record(Failed, fence+`,"error":{"code":"x","retryable":true,"retryAfter":-1}`),
+		"no renewal":            record(LeaseExpired, fence),
+		"a negative round":      record(Expired, `"round":-1`),
+	} {
+		if e, err := Decode([]byte(b)); err == nil {
+			t.Errorf("%s was taken: %+v", what, e)
+		}
+	}
+	if _, err := Decode([]byte(`{"v":2,"type":"x","jobId":"j"}`)); !errors.Is(err, ErrVersion) {
+		t.Errorf("another version: %v", err)
+	}
+	if _, err := Encode(&Event{Type: Beat, JobID: "j"}); err == nil {
+		t.Error("a beat without a run was encoded")
+	}
+}
+
+func TestBadOrders(t *testing.T) {
+	for what, b := range map[string]string{
+		"nothing": ``, "no version": `{"type":"stop","jobId":"j","dispatch":1,"run":"r"}`,
+		"an unknown type": `{"v":1,"type":"dance","jobId":"j","dispatch":1,"run":"r"}`,
+		"no job":          `{"v":1,"type":"stop","dispatch":1,"run":"r"}`,
+		"no dispatch":     `{"v":1,"type":"stop","jobId":"j","run":"r"}`,
+		"no run":          `{"v":1,"type":"stop","jobId":"j","dispatch":1}`,
+	} {
+		if o, err := DecodeOrder([]byte(b)); err == nil {
+			t.Errorf("%s was taken: %+v", what, o)
+		}
+	}
+	if _, err := DecodeOrder([]byte(`{"v":2,"type":"stop","jobId":"j","dispatch":1,"run":"r"}`)); !errors.Is(err, ErrVersion) {
+		t.Errorf("another version: %v", err)
+	}
+}
+
+// FuzzDecode: nothing panics, and what was taken is encoded to bytes that decode to the
+// same again.
+func FuzzDecode(f *testing.F) {
+	for _, k := range Types {
+		f.Add([]byte(record(k, good[k])))
+	}
+	f.Add([]byte(`{"v":1,"type":"completed","jobId":"j","dispatch":1,"run":"r","result":{"a":1e400}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := Decode(b)
+		if err != nil {
+			return
+		}
+		once, err := Encode(&e)
+		if err != nil {
+			t.Fatalf("%s was taken and cannot be encoded: %v", b, err)
+		}
+		again, err := Decode(once)
+		if err != nil {
+			t.Fatalf("%s does not decode: %v", once, err)
+		}
+		if twice, err := Encode(&again); err != nil || !bytes.Equal(once, twice) {
+			t.Fatalf("%s became %s, %v", once, twice, err)
+		}
+	})
+}
+
+func FuzzDecodeOrder(f *testing.F) {
+	f.Add([]byte(`{"v":1,"type":"stop","jobId":"j","dispatch":1,"run":"r","worker":"w","reason":"ended"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := DecodeOrder(b)
+		if err != nil {
+			return
+		}
+		once, err := EncodeOrder(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := DecodeOrder(once); err != nil || again != o {
+			t.Fatalf("%+v became %+v, %v", o, again, err)
+		}
+	})
+}

@@ -1,0 +1,59 @@
+package job
+
+import "fmt"
+
+// Bounds of a Policy.
+const (
+	MaxAttempts      = 1000
+	MaxBackoffFactor = 100
+)
+
+// Policy is the set of rules a job was created with. It is stamped into the job's
+// request and its accepted event, so that nobody downstream needs the job types
+// file and a job keeps the rules it was made with. Durations are seconds on the wire.
+type Policy struct {
+	// Attempts is how often the job may be tried in all; 1 to MaxAttempts.
+	Attempts int     `json:"attempts"`
+	Backoff  Backoff `json:"backoff"`
+	// Lease is how long a run holds the job after its last sign of life.
+	Lease Seconds `json:"lease"`
+	// Timeout bounds one attempt; 0 is unbounded.
+	Timeout Seconds `json:"timeout,omitempty"`
+	// Deadline bounds the whole job from its acceptance on; 0 is unbounded.
+	Deadline Seconds `json:"deadline,omitempty"`
+	// Grace is how long a cancelled handler may take to end before the state is forced.
+	Grace Seconds `json:"grace"`
+	// Retention is how long the job stays readable after it has ended.
+	Retention Seconds `json:"retention"`
+}
+
+// Backoff is the wait before the next attempt: min(Cap, Initial × Factor^(n-1))
+// before the n-th retry, with full jitter. A Factor below 1 counts as 1, a Cap of 0 is none.
+type Backoff struct {
+	Initial Seconds `json:"initial"`
+	Factor  float64 `json:"factor"`
+	Cap     Seconds `json:"cap"`
+}
+
+// Validate checks the bounds that every reader of a policy relies on. What a duration of 0
+// means is its field's own matter.
+func (p *Policy) Validate() error {
+	if p.Attempts < 1 || p.Attempts > MaxAttempts {
+		return fmt.Errorf("attempts must be 1 to %d, not %d", MaxAttempts, p.Attempts)
+	}
+	if !(p.Backoff.Factor >= 0 && p.Backoff.Factor <= MaxBackoffFactor) { // NaN is neither
+		return fmt.Errorf("backoff factor must be 0 to %d, not %v", MaxBackoffFactor, p.Backoff.Factor)
+	}
+	for _, d := range []struct {
+		name  string
+		value Seconds
+	}{
+		{"backoff initial", p.Backoff.Initial}, {"backoff cap", p.Backoff.Cap}, {"lease", p.Lease},
+		{"timeout", p.Timeout}, {"deadline", p.Deadline}, {"grace", p.Grace}, {"retention", p.Retention},
+	} {
+		if err := d.value.Validate(); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package schemas_test
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// One job of tenant acme, through all that can happen to it.
+const (
+	jobID       = "019c1db0-01c0-7a54-9d8e-3f1b5c7a9e02"
+	otherID     = "019c1db0-0b11-7c02-8a41-5d2f6e8b0c13"
+	runID       = "GJ5KQ2WXM7TBVRZ4NCDYHPLS3E"
+	workerID    = "reports-1"
+	payloadHash = "sha256:c07a858442db7da60846a7ea0977eaaf585066c8d2e8f1d69a6e75e9ff22affb"
+	payloadJSON = `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`
+	resultJSON  = `{"rows":31,"csv":"day,sales\n2026-01-01,812\n"}`
+)
+
+var (
+	names      = topic.Names{Prefix: topic.DefaultPrefix}
+	acceptedAt = time.Date(2026, 2, 2, 9, 30, 0, 448e6, time.UTC)
+	claimedAt  = acceptedAt.Add(12 * time.Millisecond)
+	endedAt    = acceptedAt.Add(1902 * time.Millisecond)
+
+	policy = job.Policy{
+		Attempts: 3,
+		Backoff:  job.Backoff{Initial: seconds(0.2), Factor: 2, Cap: seconds(60)},
+		Lease:    seconds(30), Timeout: seconds(600), Grace: seconds(10), Retention: seconds(86400),
+	}
+	source  = event.Position{Topic: names.Requests("reports"), Partition: 4, Offset: 17}
+	renewal = int64(4711)
+	after   = seconds(2.5)
+	version = int64(4713)
+
+	request = &topic.Request{
+		JobID: jobID, Job: "report.generate", Lane: "reports", Dispatch: 1, Attempt: 1,
+		Tenant: "acme", Subject: "alice", PayloadHash: payloadHash, Policy: policy, Time: acceptedAt,
+		Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	}
+	deadHeaders = map[string]string{
+		topic.HeaderDeadReason: "bad_request", topic.HeaderDeadDetail: "header ackwire-tenant is missing",
+		topic.HeaderDeadTopic: source.Topic, topic.HeaderDeadPartition: "4", topic.HeaderDeadOffset: "18",
+		topic.HeaderDeadBy: "processor",
+	}
+)
+
+func seconds(f float64) job.Seconds { return must(job.SecondsOf(f)) }
+
+var events = []event.Event{
+	{Type: event.Accepted, JobID: jobID, Job: "report.generate", Tenant: "acme", Subject: "alice", Lane: "reports",
+		PayloadHash: payloadHash, Policy: &policy, Request: &source},
+	{Type: event.Claimed, JobID: jobID, Job: "report.generate", Tenant: "acme", Subject: "alice", Lane: "reports",
+		PayloadHash: payloadHash, Policy: &policy, Request: &source, Dispatch: 1, Run: runID, Worker: workerID},
+	{Type: event.Beat, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
+	{Type: event.Progress, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
+		Progress: &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}},
+	{Type: event.Completed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Result: json.RawMessage(resultJSON)},
+	{Type: event.Failed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
+		Error: &event.Failure{Error: job.Error{Code: "source_busy", Message: "the sales database is in maintenance", Retryable: true}, RetryAfter: &after}},
+	{Type: event.Released, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
+	{Type: event.LeaseExpired, JobID: jobID, Dispatch: 1, Run: runID, Renewal: &renewal},
+	{Type: event.AttemptTimedOut, JobID: jobID, Dispatch: 1, Run: runID},
+	{Type: event.Requeued, JobID: jobID, Dispatch: 2, Request: &event.Position{Topic: source.Topic, Partition: 4, Offset: 23}},
+	{Type: event.CancelRequested, JobID: jobID},
+	{Type: event.CancelForced, JobID: jobID, Dispatch: 2},
+	{Type: event.RetryRequested, JobID: jobID},
+	{Type: event.DeadlineExceeded, JobID: jobID, Round: 1},
+	{Type: event.Expired, JobID: jobID, Round: 1},
+}
+
+var orders = []event.Order{
+	{Type: event.Granted, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
+	{Type: event.Stop, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Reason: "old_dispatch"},
+	{Type: event.Quit, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Reason: "cancelRequested"},
+}
+
+var submitRequest = frame.SubmitRequest{Job: "report.generate", Payload: json.RawMessage(payloadJSON), Key: "sales-2026-01"}
+
+var clientFrames = []frame.ClientFrame{
+	{Type: frame.Auth, ID: "0", Token: "eyJhbGciOiJIUzI1NiJ9.eyJ0ZW5hbnQiOiJhY21lIn0.c2lnbmF0dXJl"},
+	{Type: frame.Submit, ID: "1", SubmitRequest: submitRequest},
+	{Type: frame.Subscribe, ID: "2", Jobs: must(json.Marshal([]frame.JobRef{{JobID: jobID, After: &version}, {JobID: otherID}}))},
+	{Type: frame.Unsubscribe, ID: "3", Jobs: must(json.Marshal([]string{jobID}))},
+	{Type: frame.Cancel, ID: "4", JobID: jobID},
+	{Type: frame.Retry, ID: "5", JobID: jobID},
+	{Type: frame.Ping, ID: "7"},
+}
+
+var welcome = frame.WelcomeFrame{
+	Type: frame.Welcome, ID: "0", Connection: "c3f0a9d2-5f0e-4b7c-9a61-2d8e4f6b1a70", Protocol: frame.Protocol, PingInterval: 25,
+	Limits: frame.Limits{FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions, InFlightSubmits: frame.MaxInFlightSubmits},
+}
+
+func ack(t frame.Type, id string) frame.AckFrame {
+	return frame.AckFrame{Type: t, ID: id, JobID: jobID, State: string(job.Pending), StatusURL: "/v1/jobs/" + jobID}
+}
+
+var subscribed = frame.SubscribedFrame{Type: frame.Subscribed, ID: "2", Jobs: []frame.SubscribedJob{
+	{JobID: jobID, Version: version}, {JobID: otherID, Error: code.NotFound},
+}}
+
+var unsubscribed = frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: "3", Jobs: []string{jobID}}
+
+// documents is the job as it is seen, by state.
+var documents = func() map[string]job.Document {
+	pending := job.Document{JobID: jobID, Type: "report.generate", State: job.Pending, Attempt: 1, MaxAttempts: 3,
+		CreatedAt: acceptedAt, UpdatedAt: acceptedAt}
+	processing := pending
+	processing.State, processing.StartedAt, processing.UpdatedAt = job.Processing, &claimedAt, claimedAt.Add(time.Second)
+	processing.Progress = &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}
+	retrying := processing
+	retryAt := endedAt.Add(after.Duration())
+	retrying.State, retrying.Attempt, retrying.RetryAt, retrying.UpdatedAt = job.Retrying, 2, &retryAt, endedAt
+	retrying.Error = &job.Error{Code: "source_busy", Message: "the sales database is in maintenance", Retryable: true}
+	completed := processing
+	completed.State, completed.FinishedAt, completed.UpdatedAt = job.Completed, &endedAt, endedAt
+	completed.Progress = &job.Progress{Percent: 100, Message: "done", Current: 31, Total: 31}
+	completed.Result = json.RawMessage(resultJSON)
+	failed := processing
+	failed.State, failed.Attempt, failed.FinishedAt, failed.UpdatedAt = job.Failed, 3, &endedAt, endedAt
+	failed.Error = &job.Error{Code: job.CodeWorkerLost, Message: "the worker was not heard of for a lease", Retryable: true}
+	return map[string]job.Document{"pending": pending, "processing": processing, "retrying": retrying, "completed": completed, "failed": failed}
+}()
+
+// problem is an example of each error.
+func problem(c code.Code) frame.Problem {
+	p := frame.NewProblem(c, details[c])
+	switch c {
+	case code.ValidationFailed:
+		p.Errors = []frame.FieldError{{Pointer: "/to", Detail: "'January' is not valid date"}}
+	case code.Indeterminate:
+		p.JobID = jobID
+	}
+	if c.Info().HTTP == 503 || c == code.RateLimited {
+		p.RetryAfter = 1
+	}
+	return p
+}
+
+var details = map[code.Code]string{
+	code.InvalidFrame:         "payload is missing",
+	code.UnknownFrame:         `"submitt" is not a frame type`,
+	code.ValidationFailed:     "the payload does not fit the schema of report.generate",
+	code.UnknownJobType:       `"report.generat" is not a job type here`,
+	code.PayloadTooLarge:      "the payload has 300000 bytes, type report.generate takes 262144",
+	code.Unauthenticated:      "a valid token is needed",
+	code.Forbidden:            "pages of this origin may not open a socket",
+	code.UnsupportedMediaType: "the body must be application/json",
+	code.IdempotencyKeyReused: "the key was used with another payload",
+	code.LimitExceeded:        "64 submits are in flight",
+	code.Overloaded:           "no more sockets are taken now",
+	code.Unavailable:          "the tracker does not answer",
+	code.Indeterminate:        "the broker did not answer in time",
+}
+
+func headerMap(headers []topic.Header) map[string]string {
+	m := map[string]string{}
+	for _, h := range headers {
+		m[h.Key] = string(h.Value)
+	}
+	return m
+}
+
+// requestAgain takes the headers of a request through topic.Request.
+func requestAgain(b []byte) ([]byte, error) {
+	var m map[string]string
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, err
+	}
+	var headers []topic.Header
+	for k, v := range m {
+		headers = append(headers, topic.Header{Key: k, Value: []byte(v)})
+	}
+	r, err := topic.ParseRequest(m[topic.HeaderID], headers)
+	if err != nil {
+		return nil, err
+	}
+	if headers, err = r.Headers(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(headerMap(headers))
+}

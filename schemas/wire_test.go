@@ -1,0 +1,214 @@
+package schemas_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+var update = flag.Bool("update", false, "write testdata/wire, the examples in AsyncAPI and OpenAPI, and README.md anew")
+
+const wireDir = "testdata/wire"
+
+// wire is one thing as it stands on a wire.
+type wire struct {
+	name   string // of its file in wireDir
+	schema string // its path below jsonschema
+	// value is what Ackwire's services encode.
+	value any
+	// again decodes bytes into the Go type and encodes the result.
+	again func([]byte) ([]byte, error)
+}
+
+func encode(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case event.Event:
+		return event.Encode(&v)
+	case event.Order:
+		return event.EncodeOrder(v)
+	default:
+		return json.Marshal(v)
+	}
+}
+
+func plain[T any](name, schema string, v T) wire {
+	return wire{name, schema, v, func(b []byte) ([]byte, error) {
+		var v T
+		if err := json.Unmarshal(b, &v); err != nil {
+			return nil, err
+		}
+		return json.Marshal(v)
+	}}
+}
+
+// wires is every example, in the order in which README.md shows them.
+func wires() []wire {
+	var all []wire
+	for _, e := range events {
+		all = append(all, wire{"event." + string(e.Type), "event/" + string(e.Type), e, func(b []byte) ([]byte, error) {
+			e, err := event.Decode(b)
+			if err != nil {
+				return nil, err
+			}
+			return event.Encode(&e)
+		}})
+	}
+	for _, o := range orders {
+		all = append(all, wire{"order." + string(o.Type), "order/" + string(o.Type), o, func(b []byte) ([]byte, error) {
+			o, err := event.DecodeOrder(b)
+			if err != nil {
+				return nil, err
+			}
+			return event.EncodeOrder(o)
+		}})
+	}
+	for _, f := range clientFrames {
+		all = append(all, plain("frame."+string(f.Type), "frame/"+string(f.Type), f))
+	}
+	all = append(all,
+		plain("frame.welcome", "frame/welcome", welcome),
+		plain("frame.ack", "frame/ack", ack(frame.Ack, "1")),
+		plain("frame.subscribed", "frame/subscribed", subscribed),
+		plain("frame.unsubscribed", "frame/unsubscribed", unsubscribed),
+		plain("frame.status", "frame/status", frame.StatusFrame{Type: frame.Status, Version: 4713, Job: must(json.Marshal(documents["processing"]))}),
+		plain("frame.error", "frame/error", frame.ErrorFrame{Type: frame.Error, ID: "1", Problem: problem(code.ValidationFailed)}),
+		plain("frame.goaway", "frame/goaway", frame.GoawayFrame{Type: frame.Goaway, Reason: "restart", ReconnectAfter: 1.25}),
+		plain("frame.pong", "frame/pong", frame.PongFrame{Type: frame.Pong, ID: "7"}),
+	)
+	for _, s := range []string{"pending", "processing", "retrying", "completed", "failed"} {
+		all = append(all, plain("job."+s, "job/document", documents[s]))
+	}
+	all = append(all,
+		plain("job.policy", "job/policy", policy),
+		plain("http.submit", "http/submit", submitRequest),
+		plain("http.ack", "http/ack", ack("", "")),
+		plain("http.ready", "http/ready", map[string]any{"ready": true}),
+		plain("http.unready", "http/ready", map[string]any{"ready": false, "reasons": map[string]string{"kafka": "starting: Kafka has not answered yet"}}),
+	)
+	for _, c := range code.All {
+		p := problem(c)
+		p.Status = c.Info().HTTP
+		all = append(all, plain("problem."+string(c), "http/problem", p))
+	}
+	return append(all,
+		wire{"request.headers", "topic/request-headers", headerMap(must(request.Headers())), requestAgain},
+		plain("dead.headers", "topic/dead-headers", deadHeaders),
+		plain("request.payload", "", submitRequest.Payload),
+	)
+}
+
+// TestWire pins the bytes of everything on a wire: what the Go types encode is what the
+// file holds, it decodes into the Go type and comes back unchanged, and fits its schema.
+func TestWire(t *testing.T) {
+	var known []string
+	for _, w := range wires() {
+		known = append(known, w.name+".json")
+		t.Run(w.name, func(t *testing.T) {
+			got, err := encode(w.value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(wireDir, w.name+".json")
+			if *update {
+				if err := os.WriteFile(file, append(bytes.Clone(got), '\n'), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := golden(t, w.name)
+			if !bytes.Equal(got, want) {
+				t.Errorf("encoded\n%s\nbut %s has\n%s", got, file, want)
+			}
+			again, err := w.again(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(again, want) {
+				t.Errorf("decoded and encoded\n%s\nbut %s has\n%s", again, file, want)
+			}
+			if w.schema != "" {
+				wantValid(t, w.schema, want)
+			}
+		})
+	}
+	entries, err := os.ReadDir(wireDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !slices.Contains(known, e.Name()) {
+			t.Errorf("%s/%s is no example", wireDir, e.Name())
+		}
+	}
+}
+
+// TestEveryTypeHasAnExample finds types that were added without one; TestWire then wants
+// its schema.
+func TestEveryTypeHasAnExample(t *testing.T) {
+	var have []string
+	for _, w := range wires() {
+		have = append(have, w.name)
+	}
+	want := func(name string) {
+		if !slices.Contains(have, name) {
+			t.Errorf("no example %s in wire_test.go", name)
+		}
+	}
+	for _, e := range event.Types {
+		want("event." + string(e))
+	}
+	for _, o := range event.OrderTypes {
+		want("order." + string(o))
+	}
+	for _, f := range slices.Concat(frame.ClientTypes, frame.ServerTypes) {
+		want("frame." + string(f))
+	}
+}
+
+// TestStates: the schema's list of states is the Go type's.
+func TestStates(t *testing.T) {
+	var want []any
+	for _, s := range job.States {
+		want = append(want, string(s))
+	}
+	if got := at(t, "defs.json", "/$defs/state/enum"); !equalJSON(got, want) {
+		t.Errorf("defs.json has states %v, package job %v", got, want)
+	}
+}
+
+// TestCodes: the schema's list of error codes is the table's.
+func TestCodes(t *testing.T) {
+	var want []any
+	for _, c := range code.All {
+		want = append(want, string(c))
+	}
+	if got := at(t, "defs.json", "/$defs/code/enum"); !equalJSON(got, want) {
+		t.Errorf("defs.json has codes\n%v, codes.json\n%v", got, want)
+	}
+}
+
+// golden returns the bytes of an example.
+func golden(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(wireDir, name+".json"))
+	if err != nil {
+		t.Fatalf("%v (go test -update writes it)", err)
+	}
+	return []byte(strings.TrimSuffix(string(b), "\n"))
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
