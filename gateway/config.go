@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
@@ -75,6 +77,11 @@ func (c Config) Validate() error {
 	}
 	if c.AnonymousTenant != "" && !service.Loopback(host) {
 		problem("anonymous-tenant is for a loopback listener only, not for %s", c.Listen)
+	}
+	for _, pattern := range c.AllowedOrigins {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || strings.Contains(pattern, "/") {
+			problem("allowed-origins: %q is not a host with or without a port, such as *.example.com:8443", pattern)
+		}
 	}
 	if _, err := jobtypes.Load(c.JobTypes); err != nil {
 		problems = append(problems, err)

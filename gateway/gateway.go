@@ -106,7 +106,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		return 0
 	})
 	g.sessions = session.Config{
-		Verifier: g.verifier, Hub: g.hub, Submit: g, Metrics: g.metrics, Log: g.log,
+		Verifier: g.verifier, Hub: g.hub, Jobs: g, Metrics: g.metrics, Log: g.log,
 		PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits,
 	}

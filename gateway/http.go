@@ -64,6 +64,8 @@ func (g *Gateway) handler() http.Handler {
 	}
 	route("submit", "/v1/jobs", map[string]http.HandlerFunc{http.MethodPost: g.postJob})
 	route("get", "/v1/jobs/{id}", map[string]http.HandlerFunc{http.MethodGet: g.getJob, http.MethodHead: g.getJob})
+	route("cancel", "/v1/jobs/{id}/cancel", map[string]http.HandlerFunc{http.MethodPost: g.orderJob(g.Cancel)})
+	route("retry", "/v1/jobs/{id}/retry", map[string]http.HandlerFunc{http.MethodPost: g.orderJob(g.Retry)})
 	route("ws", "/v1/ws", map[string]http.HandlerFunc{http.MethodGet: g.socket})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
@@ -222,6 +224,30 @@ func preferWait(r *http.Request) (time.Duration, error) {
 	return 0, nil
 }
 
+// validJobID tells what can be a job's ID from what cannot.
+func validJobID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
+
+// orderJob is POST /v1/jobs/{id}/cancel and …/retry.
+func (g *Gateway) orderJob(order func(context.Context, auth.Identity, string) (frame.AckFrame, int64, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		id, ok := g.identify(w, r)
+		if !ok {
+			return
+		}
+		// A client that leaves does not stop its order.
+		ack, _, err := order(context.WithoutCancel(r.Context()), id, r.PathValue("id"))
+		if err != nil {
+			g.problem(w, err)
+			return
+		}
+		h := w.Header()
+		h.Set("Location", ack.StatusURL)
+		h.Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusAccepted)
+		_ = json.NewEncoder(w).Encode(ack)
+	}
+}
+
 // getJob is GET /v1/jobs/{id}.
 func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r)
@@ -229,7 +255,7 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	jobID := r.PathValue("id")
-	if uuid.Validate(jobID) != nil || len(jobID) != 36 {
+	if !validJobID(jobID) {
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}

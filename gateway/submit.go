@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -112,6 +111,9 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if r.RunAt != nil && r.RunAt.Sub(now) > maxSchedule {
 		return nil, frame.NewProblem(code.InvalidFrame, "runAt is more than 30 days ahead")
 	}
+	if r.RunAt != nil && !r.RunAt.After(now) {
+		r.RunAt = nil // due already: it needs no waiting
+	}
 	if err := checkCallback(r.CallbackURL); err != nil {
 		return nil, err
 	}
@@ -200,7 +202,7 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 		return event.Position{}, fmt.Errorf("request headers of job %s: %w", s.jobID, err)
 	}
 	rec := &kgo.Record{Topic: g.names.Requests(s.request.Lane), Key: []byte(s.jobID), Value: s.payload}
-	if s.request.RunAt != nil && s.request.RunAt.After(s.request.Time) {
+	if s.request.RunAt != nil {
 		rec.Topic = g.names.Deferred()
 	}
 	for _, h := range headers {
@@ -282,11 +284,9 @@ func (s *submission) existing(j *trackerpb.Job, hash string) (frame.AckFrame, in
 	if hash != s.request.PayloadHash {
 		return frame.AckFrame{}, 0, frame.NewProblem(code.IdempotencyKeyReused, "the key was used with another payload")
 	}
-	var doc struct {
-		State job.State `json:"state"`
-	}
-	if err := json.Unmarshal(j.Document, &doc); err != nil {
-		return frame.AckFrame{}, 0, fmt.Errorf("document of job %s: %w", s.jobID, err)
+	doc, err := decodeDocument(j)
+	if err != nil {
+		return frame.AckFrame{}, 0, err
 	}
 	ack := s.ack()
 	ack.State, ack.Duplicate = string(doc.State), true
@@ -295,7 +295,7 @@ func (s *submission) existing(j *trackerpb.Job, hash string) (frame.AckFrame, in
 
 func (s *submission) ack() frame.AckFrame {
 	state := job.Pending
-	if s.request.RunAt != nil && s.request.RunAt.After(s.request.Time) {
+	if s.request.RunAt != nil {
 		state = job.Scheduled
 	}
 	return frame.AckFrame{JobID: s.jobID, State: string(state), StatusURL: statusURL(s.jobID)}

@@ -30,7 +30,8 @@ type fakeTracker struct {
 	jobs    map[string]*fakeJob
 	streams map[*fakeStream]struct{}
 	silent  chan struct{} // not nil: nothing is answered until it is closed
-	removed []string      // every remove that was heard
+	onOrder func(e *event.Event, version int64)
+	removed []string // every remove that was heard
 	adds    int
 	held    map[string]string   // reservations: job ID → holder
 	early   map[string][]func() // by job ID: adds that came before their job's accepted
@@ -96,11 +97,17 @@ func (w *world) startTracker() {
 // fold makes a job of an accepted event.
 func (f *fakeTracker) fold(r *kgo.Record) {
 	e, err := event.Decode(r.Value)
-	if err != nil || e.Type != event.Accepted {
+	if err != nil {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if e.Type != event.Accepted {
+		if f.onOrder != nil {
+			f.onOrder(&e, r.Offset+1)
+		}
+		return
+	}
 	if f.jobs[e.JobID] == nil {
 		f.jobs[e.JobID] = &fakeJob{tenant: e.Tenant, hash: e.PayloadHash, version: r.Offset + 1, document: document(e.JobID, job.Pending),
 			source: &trackerpb.Position{Topic: e.Request.Topic, Partition: e.Request.Partition, Offset: e.Request.Offset}}
@@ -124,6 +131,10 @@ func document(jobID string, state job.State) []byte {
 func (f *fakeTracker) set(tenant, jobID string, version int64, state job.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.setLocked(tenant, jobID, version, state)
+}
+
+func (f *fakeTracker) setLocked(tenant, jobID string, version int64, state job.State) {
 	j := f.jobs[jobID]
 	if j == nil {
 		j = &fakeJob{tenant: tenant, source: &trackerpb.Position{}}

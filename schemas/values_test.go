@@ -114,19 +114,30 @@ var documents = func() map[string]job.Document {
 	processing := pending
 	processing.State, processing.StartedAt, processing.UpdatedAt = job.Processing, &claimedAt, claimedAt.Add(time.Second)
 	processing.Progress = &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}
+	processing.Attempts = []job.Attempt{{Number: 1, Worker: workerID, StartedAt: claimedAt}}
 	retrying := processing
 	retryAt := endedAt.Add(after.Duration())
 	retrying.State, retrying.Attempt, retrying.RetryAt, retrying.UpdatedAt = job.Retrying, 2, &retryAt, endedAt
 	retrying.Error = &job.Error{Code: "source_busy", Message: "the sales database is in maintenance", Retryable: true}
+	retrying.Attempts = ended(processing.Attempts, job.OutcomeFailed, retrying.Error)
 	completed := processing
 	completed.State, completed.FinishedAt, completed.UpdatedAt = job.Completed, &endedAt, endedAt
 	completed.Progress = &job.Progress{Percent: 100, Message: "done", Current: 31, Total: 31}
 	completed.Result = json.RawMessage(resultJSON)
+	completed.Attempts = ended(processing.Attempts, job.OutcomeCompleted, nil)
 	failed := processing
 	failed.State, failed.Attempt, failed.FinishedAt, failed.UpdatedAt = job.Failed, 3, &endedAt, endedAt
 	failed.Error = &job.Error{Code: job.CodeWorkerLost, Message: "the worker was not heard of for a lease", Retryable: true}
+	failed.Attempts = ended(processing.Attempts, job.OutcomeLost, failed.Error)
+	failed.Attempts[0].Number = 3
 	return map[string]job.Document{"pending": pending, "processing": processing, "retrying": retrying, "completed": completed, "failed": failed}
 }()
+
+func ended(runs []job.Attempt, o job.Outcome, err *job.Error) []job.Attempt {
+	run := runs[0]
+	run.EndedAt, run.Outcome, run.Error = &endedAt, o, err
+	return []job.Attempt{run}
+}
 
 // problem is an example of each error.
 func problem(c code.Code) frame.Problem {

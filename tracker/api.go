@@ -135,7 +135,7 @@ func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest
 		return nil, apiError(err)
 	}
 	return connect.NewResponse(&trackerpb.GetResponse{
-		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash,
+		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round),
 	}), nil
 }
 

@@ -52,14 +52,14 @@ type rules struct {
 	Lane       *string   `yaml:"lane"`
 	Schema     any       `yaml:"schema"`
 	SchemaFile string    `yaml:"schemaFile"`
-	Attempts   *int      `yaml:"attempts"`
+	Attempts   *count    `yaml:"attempts"`
 	Backoff    *backoff  `yaml:"backoff"`
 	Lease      *duration `yaml:"lease"`
 	Timeout    *duration `yaml:"timeout"`
 	Deadline   *duration `yaml:"deadline"`
 	Grace      *duration `yaml:"grace"`
 	Retention  *duration `yaml:"retention"`
-	MaxPayload *int      `yaml:"maxPayload"`
+	MaxPayload *count    `yaml:"maxPayload"`
 }
 
 type backoff struct {
@@ -68,24 +68,46 @@ type backoff struct {
 	Cap     *duration `yaml:"cap"`
 }
 
-// duration is "30s", "5m" or a number of seconds.
-type duration time.Duration
+// duration is "30s", "5m" or a number of seconds. What is neither is told with its line,
+// beside all other problems.
+type duration struct {
+	value job.Seconds
+	err   error
+}
 
 // UnmarshalYAML implements yaml.BytesUnmarshaler.
 func (d *duration) UnmarshalYAML(b []byte) error {
-	text := strings.Trim(strings.TrimSpace(string(b)), `"'`)
+	text := scalar(b)
 	if f, err := strconv.ParseFloat(text, 64); err == nil {
-		s, err := job.SecondsOf(f)
-		*d = duration(s)
-		return err
+		d.value, d.err = job.SecondsOf(f)
+		return nil
 	}
 	v, err := time.ParseDuration(text)
-	if err != nil || v < 0 {
-		return fmt.Errorf("%q is not a duration such as 30s, 5m or 2h, nor a number of seconds", text)
+	if err != nil {
+		d.err = fmt.Errorf("%q is not a duration such as 30s, 5m or 2h, nor a number of seconds", text)
+		return nil
 	}
-	*d = duration(v)
+	d.value = job.Seconds(v)
+	d.err = d.value.Validate()
 	return nil
 }
+
+// count is a whole number.
+type count struct {
+	value int
+	err   error
+}
+
+// UnmarshalYAML implements yaml.BytesUnmarshaler.
+func (c *count) UnmarshalYAML(b []byte) error {
+	var err error
+	if c.value, err = strconv.Atoi(scalar(b)); err != nil {
+		c.err = fmt.Errorf("%q is not a whole number", scalar(b))
+	}
+	return nil
+}
+
+func scalar(b []byte) string { return strings.Trim(strings.TrimSpace(string(b)), `"'`) }
 
 // Default returns the built-in types.
 func Default() Set {
@@ -121,8 +143,13 @@ func parse(name string, b []byte) (Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	for _, doc := range tree.Docs[min(1, len(tree.Docs)):] {
+		if doc.Body != nil {
+			return nil, fmt.Errorf("%s:%d: a second YAML document, which would not be read", name, doc.Body.GetToken().Position.Line)
+		}
+	}
 	if len(file.Types) == 0 {
-		return nil, fmt.Errorf("%s: types: at least one job type is needed", name)
+		return nil, fmt.Errorf("%s:%d: types: at least one job type is needed", name, line(tree, "", "types"))
 	}
 	set := Set{}
 	var problems []error
@@ -147,12 +174,16 @@ type problem struct {
 }
 
 const (
-	minLease      = time.Second
-	maxAttempts   = 1000
-	maxNameChars  = 128
-	defaultLease  = 30 * time.Second
-	defaultGrace  = 10 * time.Second
-	defaultRetain = 24 * time.Hour
+	minLease     = time.Second
+	maxNameChars = 128
+
+	defaultAttempts = 3
+	defaultInitial  = time.Second
+	defaultFactor   = 2
+	defaultCap      = time.Minute
+	defaultLease    = 30 * time.Second
+	defaultGrace    = 10 * time.Second
+	defaultRetain   = 24 * time.Hour
 )
 
 func build(name string, own, defaults rules, dir string) (*Type, []problem) {
@@ -160,26 +191,39 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	bad := func(key, format string, args ...any) {
 		problems = append(problems, problem{key, fmt.Errorf("%s: "+format, append([]any{key}, args...)...)})
 	}
-	seconds := func(pick func(rules) *duration, otherwise time.Duration) job.Seconds {
-		return job.Seconds(first(pick(own), pick(defaults), duration(otherwise)))
+	seconds := func(key string, own, defaults *duration, otherwise time.Duration) job.Seconds {
+		d := first(own, defaults, duration{value: job.Seconds(otherwise)})
+		if d.err != nil {
+			bad(key, "%w", d.err)
+			return job.Seconds(otherwise)
+		}
+		return d.value
+	}
+	whole := func(key string, own, defaults *count, otherwise int) int {
+		c := first(own, defaults, count{value: otherwise})
+		if c.err != nil {
+			bad(key, "%w", c.err)
+			return otherwise
+		}
+		return c.value
 	}
 	ownBackoff, defaultBackoff := or(own.Backoff), or(defaults.Backoff)
 	t := &Type{
 		Name:       name,
 		Lane:       first(own.Lane, defaults.Lane, "default"),
-		MaxPayload: first(own.MaxPayload, defaults.MaxPayload, frame.MaxFrameBytes),
+		MaxPayload: whole("maxPayload", own.MaxPayload, defaults.MaxPayload, frame.MaxFrameBytes),
 		Policy: job.Policy{
-			Attempts: first(own.Attempts, defaults.Attempts, 3),
+			Attempts: whole("attempts", own.Attempts, defaults.Attempts, defaultAttempts),
 			Backoff: job.Backoff{
-				Initial: job.Seconds(first(ownBackoff.Initial, defaultBackoff.Initial, duration(time.Second))),
-				Factor:  first(ownBackoff.Factor, defaultBackoff.Factor, 2),
-				Cap:     job.Seconds(first(ownBackoff.Cap, defaultBackoff.Cap, duration(time.Minute))),
+				Initial: seconds("backoff.initial", ownBackoff.Initial, defaultBackoff.Initial, defaultInitial),
+				Factor:  first(ownBackoff.Factor, defaultBackoff.Factor, defaultFactor),
+				Cap:     seconds("backoff.cap", ownBackoff.Cap, defaultBackoff.Cap, defaultCap),
 			},
-			Lease:     seconds(func(r rules) *duration { return r.Lease }, defaultLease),
-			Timeout:   seconds(func(r rules) *duration { return r.Timeout }, 0),
-			Deadline:  seconds(func(r rules) *duration { return r.Deadline }, 0),
-			Grace:     seconds(func(r rules) *duration { return r.Grace }, defaultGrace),
-			Retention: seconds(func(r rules) *duration { return r.Retention }, defaultRetain),
+			Lease:     seconds("lease", own.Lease, defaults.Lease, defaultLease),
+			Timeout:   seconds("timeout", own.Timeout, defaults.Timeout, 0),
+			Deadline:  seconds("deadline", own.Deadline, defaults.Deadline, 0),
+			Grace:     seconds("grace", own.Grace, defaults.Grace, defaultGrace),
+			Retention: seconds("retention", own.Retention, defaults.Retention, defaultRetain),
 		},
 	}
 	p := t.Policy
@@ -189,11 +233,11 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	if !topic.ValidLane(t.Lane) {
 		bad("lane", "%q is not a lane name (a-z 0-9 - _, at most 63)", t.Lane)
 	}
-	if p.Attempts < 1 || p.Attempts > maxAttempts {
-		bad("attempts", "must be 1 to %d, not %d", maxAttempts, p.Attempts)
+	if p.Attempts < 1 || p.Attempts > job.MaxAttempts {
+		bad("attempts", "must be 1 to %d, not %d", job.MaxAttempts, p.Attempts)
 	}
-	if p.Backoff.Factor < 1 || p.Backoff.Factor > 100 {
-		bad("backoff", "factor must be 1 to 100, not %v", p.Backoff.Factor)
+	if !(p.Backoff.Factor >= 1 && p.Backoff.Factor <= job.MaxBackoffFactor) { // NaN is neither
+		bad("backoff.factor", "must be 1 to %d, not %v", job.MaxBackoffFactor, p.Backoff.Factor)
 	}
 	if p.Lease.Duration() < minLease {
 		bad("lease", "must be at least %s, not %s", minLease, p.Lease.Duration())
@@ -210,7 +254,11 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	}
 	var err error
 	if t.schema, err = compile(definition, file, dir); err != nil {
-		bad("schema", "%w", err)
+		key := "schema"
+		if definition == nil {
+			key = "schemaFile"
+		}
+		bad(key, "%w", err)
 	}
 	return t, problems
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -17,8 +18,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// maxFieldErrors bounds how many places of a payload one answer names.
-const maxFieldErrors = 20
+// Bounds of one answer: how many places of a payload it names, and what it says of each,
+// which may quote the payload.
+const (
+	maxFieldErrors = 20
+	maxDetailChars = 256
+)
 
 // schema is a compiled JSON Schema; nil takes everything.
 type schema struct{ compiled *jsonschema.Schema }
@@ -78,6 +83,12 @@ func (t *Type) Validate(payload []byte) error {
 	if err != nil {
 		return frame.NewProblem(code.ValidationFailed, "the payload is not valid JSON")
 	}
+	value, outside := inRange(value, nil, nil)
+	if len(outside) > 0 {
+		p := frame.NewProblem(code.ValidationFailed, "the payload has a number that is out of range")
+		p.Errors = outside
+		return p
+	}
 	err = t.schema.compiled.Validate(value)
 	if err == nil {
 		return nil
@@ -90,6 +101,30 @@ func (t *Type) Validate(payload []byte) error {
 	return p
 }
 
+// inRange makes a payload's numbers safe to reckon with: the schema's checks are exact, and
+// the exact value of 1e-999999 has a million digits. What a float64 rounds to 0 becomes 0,
+// what it cannot hold (RFC 8785 takes no such number) is named.
+func inRange(value any, at []string, outside []frame.FieldError) (any, []frame.FieldError) {
+	switch v := value.(type) {
+	case json.Number:
+		switch f, err := strconv.ParseFloat(v.String(), 64); {
+		case err != nil && len(outside) < maxFieldErrors:
+			outside = append(outside, frame.FieldError{Pointer: pointer(at), Detail: "the number is out of range"})
+		case f == 0:
+			return json.Number("0"), outside
+		}
+	case []any:
+		for i := range v {
+			v[i], outside = inRange(v[i], append(at, strconv.Itoa(i)), outside)
+		}
+	case map[string]any:
+		for key := range v {
+			v[key], outside = inRange(v[key], append(at, key), outside)
+		}
+	}
+	return value, outside
+}
+
 var english = message.NewPrinter(language.English)
 
 // flatten lists the leaves of a validation error.
@@ -98,12 +133,20 @@ func flatten(e *jsonschema.ValidationError, into []frame.FieldError) []frame.Fie
 		return into
 	}
 	if len(e.Causes) == 0 {
-		return append(into, frame.FieldError{Pointer: pointer(e.InstanceLocation), Detail: e.ErrorKind.LocalizedString(english)})
+		return append(into, frame.FieldError{Pointer: pointer(e.InstanceLocation), Detail: short(e.ErrorKind.LocalizedString(english))})
 	}
 	for _, cause := range e.Causes {
 		into = flatten(cause, into)
 	}
 	return into
+}
+
+// short cuts a detail to its bound.
+func short(detail string) string {
+	if runes := []rune(detail); len(runes) > maxDetailChars {
+		return string(runes[:maxDetailChars-1]) + "…"
+	}
+	return detail
 }
 
 // pointer is a JSON Pointer (RFC 6901 §3).

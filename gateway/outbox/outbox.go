@@ -125,12 +125,19 @@ func (o *Outbox) Skip(s *Slot, after int64) {
 }
 
 // Inherit makes a new, held slot go on where another one ends: what that one had not sent
-// is sent from this one, and nothing is sent twice.
+// is sent from this one, unless this one is to skip it, and nothing is sent twice. Once the
+// outbox is closed, what was queued before stays where it is and is sent.
 func (o *Outbox) Inherit(s, from *Slot) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	if f := from.frame; f != nil && f.Version > s.last {
+		s.frame = f
+	}
+	from.frame = nil
 	s.last = max(s.last, from.last)
-	s.frame, from.frame = from.frame, nil
 }
 
 // Clear empties a slot whose subscription has ended.

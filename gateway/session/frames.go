@@ -71,8 +71,10 @@ func (s *Session) dispatch(f *frame.ClientFrame) error {
 	case frame.Ping:
 		s.send(wire.Encode(frame.PongFrame{Type: frame.Pong, ID: f.ID}))
 		return nil
-	case frame.Cancel, frame.Retry:
-		return problem(code.UnknownFrame, "%s is not part of this release", f.Type)
+	case frame.Cancel:
+		return s.cancelJob(f, identity)
+	case frame.Retry:
+		return s.retryJob(f, identity)
 	default:
 		return problem(code.UnknownFrame, "%.32q is not a frame type", f.Type)
 	}
@@ -112,24 +114,60 @@ func (s *Session) welcome(id string) {
 	}))
 }
 
-// submit hands the job on; the answer comes when it is durable. Meanwhile other frames are
-// answered.
+// submit hands the job on; the answer comes when it is durable.
 func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
-	watches := f.Watch == nil || *f.Watch
+	request := f.SubmitRequest
+	return s.later(f.ID, id, f.Watch == nil || *f.Watch, func() (frame.AckFrame, int64, error) {
+		// A client that leaves does not stop its submit.
+		return s.cfg.Jobs.Submit(context.Background(), id, request)
+	})
+}
+
+// cancelJob orders a job to stop. Its watch, if there is one, goes on.
+func (s *Session) cancelJob(f *frame.ClientFrame, id auth.Identity) error {
+	jobID, err := orderedJob(f)
+	if err != nil {
+		return err
+	}
+	return s.later(f.ID, id, false, func() (frame.AckFrame, int64, error) {
+		return s.cfg.Jobs.Cancel(context.Background(), id, jobID)
+	})
+}
+
+// retryJob orders an ended job to run again, and watches it: the watch before has ended with
+// the job, unless "watch" is false.
+func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
+	jobID, err := orderedJob(f)
+	if err != nil {
+		return err
+	}
+	return s.later(f.ID, id, f.Watch == nil || *f.Watch, func() (frame.AckFrame, int64, error) {
+		return s.cfg.Jobs.Retry(context.Background(), id, jobID)
+	})
+}
+
+func orderedJob(f *frame.ClientFrame) (string, error) {
+	if f.JobID == "" {
+		return "", problem(code.InvalidFrame, "jobId is missing")
+	}
+	return f.JobID, nil
+}
+
+// later answers a frame when do has, with its ack or its error. Meanwhile other frames are
+// answered. How many are on their way is bounded.
+func (s *Session) later(frameID string, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error)) error {
 	if watches && !s.promise() {
-		return problem(code.LimitExceeded, "%d jobs are watched; a submit with \"watch\":false is still taken", s.cfg.Subscriptions)
+		return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken", s.cfg.Subscriptions)
 	}
 	if int(s.inFlight.Add(1)) > s.cfg.InFlightSubmits {
 		s.inFlight.Add(-1)
 		s.unpromise(watches)
 		return problem(code.LimitExceeded, "%d submits are in flight", s.cfg.InFlightSubmits)
 	}
-	request, frameID := f.SubmitRequest, f.ID
 	s.unanswered.Add(1)
 	s.submits.Go(func() {
 		defer s.unanswered.Add(-1)
-		// A client that leaves does not stop its submit.
-		ack, version, err := s.cfg.Submit.Submit(context.Background(), id, request)
+		ack, version, err := do()
 		s.inFlight.Add(-1) // before the answer, which may bring the next submit
 		if err != nil {
 			s.unpromise(watches)

@@ -30,11 +30,12 @@ const (
 	maxBroken    = 64 // broken frames before the session is closed with protocol_error
 )
 
-// Submitter takes jobs in.
-type Submitter interface {
-	// Submit answers with the ack of a durable job and the version below which its state
-	// is not known, or with a frame.Problem.
+// Jobs takes jobs in, and orders for them. Each answers with an ack, once it is durable, and the
+// version below which the job's state is not known; or with a frame.Problem.
+type Jobs interface {
 	Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest) (frame.AckFrame, int64, error)
+	Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
+	Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 }
 
 // Metrics counts what sessions do.
@@ -49,7 +50,7 @@ type Metrics interface {
 type Config struct {
 	Verifier *auth.Verifier
 	Hub      *hub.Hub
-	Submit   Submitter
+	Jobs     Jobs
 	Metrics  Metrics
 	Log      *slog.Logger
 

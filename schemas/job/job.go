@@ -64,7 +64,41 @@ type Document struct {
 	Result          json.RawMessage `json:"result,omitempty"`
 	ResultURL       string          `json:"resultUrl,omitempty"`
 	Error           *Error          `json:"error,omitempty"`
+	// Attempts is the history of runs, oldest first: the last MaxRuns of them. A released
+	// attempt goes on in another run, under the same number.
+	Attempts []Attempt `json:"attempts,omitempty"`
 }
+
+// MaxRuns bounds a document's Attempts.
+const MaxRuns = 20
+
+// Attempt is one run of the job, by one worker.
+type Attempt struct {
+	// Number is the attempt that people count.
+	Number    int       `json:"number"`
+	Worker    string    `json:"worker"`
+	StartedAt time.Time `json:"startedAt"`
+	// EndedAt and Outcome are absent while it runs.
+	EndedAt *time.Time `json:"endedAt,omitempty"`
+	Outcome Outcome    `json:"outcome,omitempty"`
+	Error   *Error     `json:"error,omitempty"`
+}
+
+// Outcome is how an attempt ended.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeCompleted Outcome = "completed"
+	OutcomeFailed    Outcome = "failed"    // by the handler, or the job's deadline passed
+	OutcomeReleased  Outcome = "released"  // the worker stopped and gave the job back
+	OutcomeLost      Outcome = "lost"      // the lease ran out
+	OutcomeTimedOut  Outcome = "timedOut"  // the attempt's timeout passed
+	OutcomeCancelled Outcome = "cancelled" // the job's owner had it stopped
+)
+
+// Outcomes lists every outcome.
+var Outcomes = []Outcome{OutcomeCompleted, OutcomeFailed, OutcomeReleased, OutcomeLost, OutcomeTimedOut, OutcomeCancelled}
 
 // Progress is how far the current attempt has come.
 type Progress struct {

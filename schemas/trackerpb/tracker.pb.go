@@ -299,8 +299,10 @@ type GetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Job   *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	// source is the first request record: where the payload is.
-	Source        *Position `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
-	PayloadHash   string    `protobuf:"bytes,3,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`
+	Source      *Position `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	PayloadHash string    `protobuf:"bytes,3,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`
+	// round is how often the job was retried explicitly: orders of its owner name it.
+	Round         int64 `protobuf:"varint,4,opt,name=round,proto3" json:"round,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,6 +356,13 @@ func (x *GetResponse) GetPayloadHash() string {
 		return x.PayloadHash
 	}
 	return ""
+}
+
+func (x *GetResponse) GetRound() int64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
 }
 
 type ReserveRequest struct {
@@ -762,11 +771,12 @@ const file_tracker_proto_rawDesc = "" +
 	"\vmin_version\x18\x03 \x01(\x03R\n" +
 	"minVersion\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\x03R\x05after\x12%\n" +
-	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\x91\x01\n" +
+	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\xa7\x01\n" +
 	"\vGetResponse\x12)\n" +
 	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x124\n" +
 	"\x06source\x18\x02 \x01(\v2\x1c.ackwire.tracker.v1.PositionR\x06source\x12!\n" +
-	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\"z\n" +
+	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\x12\x14\n" +
+	"\x05round\x18\x04 \x01(\x03R\x05round\"z\n" +
 	"\x0eReserveRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12!\n" +

@@ -81,7 +81,7 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 	case event.Completed:
 		return s.completed()
 	case event.Failed:
-		return s.failed(e.Error)
+		return s.failed(job.OutcomeFailed, e.Error)
 	case event.Released:
 		return s.released()
 	case event.LeaseExpired:
@@ -205,6 +205,7 @@ func (s *step) renewed() Result {
 	if p := s.e.Progress; p != nil {
 		was := j.Doc.Progress
 		now := *p
+		now.Message = clip(now.Message, maxMessage)
 		if was != nil {
 			now.Percent = max(now.Percent, was.Percent)
 		}
@@ -221,6 +222,7 @@ func (s *step) completed() Result {
 		return s.stray()
 	}
 	j := s.change()
+	j.endRun(job.OutcomeCompleted, nil, s.at.Time)
 	j.end(job.Completed, s.at.Time)
 	j.Doc.Result, j.Doc.ResultURL = canonical(s.e.Result), s.e.ResultURL
 	j.Doc.Error = nil
@@ -228,12 +230,16 @@ func (s *step) completed() Result {
 }
 
 // failed ends the attempt: a worker's failure, a lease that ran out or a timeout.
-func (s *step) failed(f *event.Failure, orders ...event.Order) Result {
+func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Result {
 	if !s.old.holds(s.e) {
 		return s.stray()
 	}
 	j := s.change()
-	j.Doc.Error = &f.Error
+	j.Doc.Error = &job.Error{Code: clip(f.Code, maxCode), Message: clip(f.Message, maxMessage), Retryable: f.Retryable}
+	if j.Doc.CancelRequested && o == job.OutcomeFailed {
+		o = job.OutcomeCancelled
+	}
+	j.endRun(o, j.Doc.Error, s.at.Time)
 	switch {
 	case j.Doc.CancelRequested:
 		j.end(job.Cancelled, s.at.Time)
@@ -256,6 +262,7 @@ func (s *step) released() Result {
 		return s.stray()
 	}
 	j := s.change()
+	j.endRun(job.OutcomeReleased, nil, s.at.Time)
 	if j.Doc.CancelRequested {
 		j.end(job.Cancelled, s.at.Time)
 	} else {
@@ -273,7 +280,7 @@ func (s *step) leaseExpired() Result {
 	}
 	lost := &event.Failure{Error: job.Error{Code: job.CodeWorkerLost, Retryable: true,
 		Message: "the worker was not heard of for a lease"}}
-	return s.failed(lost, s.orderHolder(event.Stop)...)
+	return s.failed(job.OutcomeLost, lost, s.orderHolder(event.Stop)...)
 }
 
 // attemptTimedOut differs from leaseExpired in that a renewal does not save the attempt.
@@ -283,7 +290,7 @@ func (s *step) attemptTimedOut() Result {
 	}
 	late := &event.Failure{Error: job.Error{Code: job.CodeTimeout, Retryable: true,
 		Message: "the attempt took longer than its timeout"}}
-	return s.failed(late, s.orderHolder(event.Stop)...)
+	return s.failed(job.OutcomeTimedOut, late, s.orderHolder(event.Stop)...)
 }
 
 // requeued: the request of this dispatch is durable.
@@ -329,7 +336,9 @@ func (s *step) cancelForced() Result {
 		return s.refuse(NotRequested)
 	}
 	stop := s.orderHolder(event.Stop)
-	s.change().end(job.Cancelled, s.at.Time)
+	j := s.change()
+	j.endRun(job.OutcomeCancelled, nil, s.at.Time)
+	j.end(job.Cancelled, s.at.Time)
 	return s.took(stop...)
 }
 
@@ -368,6 +377,7 @@ func (s *step) deadlineExceeded() Result {
 	stop := s.orderHolder(event.Stop)
 	j := s.change()
 	j.Doc.Error = &job.Error{Code: job.CodeDeadlineExceeded, Message: "the job took longer than its deadline"}
+	j.endRun(job.OutcomeFailed, j.Doc.Error, s.at.Time)
 	j.end(job.Failed, s.at.Time)
 	return s.took(stop...)
 }

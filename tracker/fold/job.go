@@ -6,6 +6,8 @@ package fold
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/event"
@@ -97,6 +99,20 @@ func (j *Job) start(e *event.Event, at Meta) {
 	j.Request = e.Request
 	j.Run, j.Worker = e.Run, e.Worker
 	j.Renewal = at.Offset
+	// The history is shared with the job before: it is copied, never written to.
+	runs := append(slices.Clone(j.Doc.Attempts), job.Attempt{Number: j.Doc.Attempt, Worker: e.Worker, StartedAt: at.Time})
+	j.Doc.Attempts = runs[max(0, len(runs)-job.MaxRuns):]
+}
+
+// endRun notes in the history how the run that holds the lease ended.
+func (j *Job) endRun(o job.Outcome, err *job.Error, at time.Time) {
+	if j.Doc.State != job.Processing || len(j.Doc.Attempts) == 0 {
+		return
+	}
+	runs := slices.Clone(j.Doc.Attempts)
+	last := &runs[len(runs)-1]
+	last.EndedAt, last.Outcome, last.Error = &at, o, err
+	j.Doc.Attempts = runs
 }
 
 // end puts the job into a terminal state.
@@ -105,6 +121,20 @@ func (j *Job) end(s job.State, at time.Time) {
 	j.Doc.FinishedAt = &at
 	j.Doc.RetryAt = nil
 	j.Run, j.Worker, j.Renewal, j.CancelAt = "", "", 0, nil
+}
+
+// Bounds of what workers say for people, in bytes: a document holds the last runs' errors.
+const (
+	maxCode    = 128
+	maxMessage = 2048
+)
+
+// clip shortens s to n bytes of valid UTF-8.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return strings.ToValidUTF8(s, "")
 }
 
 // canonical gives a result the bytes that it has in the job's document, valid UTF-8

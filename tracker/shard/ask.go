@@ -147,10 +147,11 @@ type Snapshot struct {
 	Job         *trackerpb.Job
 	Source      event.Position
 	PayloadHash string
+	Round       int
 }
 
 func snapshot(e *entry) Snapshot {
-	return Snapshot{Job: e.document(), Source: e.job.Source, PayloadHash: e.job.PayloadHash}
+	return Snapshot{Job: e.document(), Source: e.job.Source, PayloadHash: e.job.PayloadHash, Round: e.job.Round}
 }
 
 // Query is a question for one job.

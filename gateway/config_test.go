@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/internal/kafka"
+)
+
+// letsIn is a configuration that is right: the defaults and a key.
+func letsIn() Config {
+	c := Defaults()
+	c.JWTKey = testKey
+	return c
+}
+
+func problemsOf(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+// What the flags' help says is the default is what a gateway has that was given none.
+func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
+	var flags Config
+	parser, err := kong.New(&flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse([]string{"--anonymous-tenant=local"}); err != nil {
+		t.Fatal(err)
+	}
+	defaults := Defaults()
+	defaults.AnonymousTenant = "local"
+	if !reflect.DeepEqual(flags, defaults) {
+		t.Errorf("flags say\n%+v, Defaults\n%+v", flags, defaults)
+	}
+	// The figures of the protocol's documentation.
+	d := Defaults()
+	if d.FrameBytes != 256<<10 || d.Subscriptions != 1000 || d.InFlightSubmits != 64 ||
+		d.FirstFrame != 10*time.Second || d.PingInterval != 25*time.Second || d.Listen != "127.0.0.1:8080" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// No client is let in by default: that must be said.
+func TestDefaultsNeedAKeyOrATenant(t *testing.T) {
+	if got := problemsOf(Defaults().Validate()); len(got) != 1 || !strings.Contains(got[0], "no client could be let in") {
+		t.Errorf("neither: %q", got)
+	}
+	if err := letsIn().Validate(); err != nil {
+		t.Errorf("a key: %v", err)
+	}
+	anonymous := Defaults()
+	anonymous.AnonymousTenant = "local"
+	if err := anonymous.Validate(); err != nil {
+		t.Errorf("a tenant on loopback: %v", err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	short, empty, long := write("short", strings.Repeat("k", auth.MinKeyBytes-1)), write("empty", ""), write("long", strings.Repeat("k", auth.MinKeyBytes))
+	types := write("types.yaml", "types:\n  a:\n    lease: 0\n")
+	for _, c := range []struct {
+		what   string
+		change func(*Config)
+		want   string // "": no problem
+	}{
+		{"nothing", func(*Config) {}, ""},
+		{"no broker", func(c *Config) { c.Kafka = kafka.Config{} }, "kafka: at least one broker"},
+		{"an empty broker", func(c *Config) { c.Kafka.Brokers = []string{"a:1", " "} }, "kafka: an empty broker address"},
+		{"no prefix", func(c *Config) { c.TopicPrefix = "" }, "topic prefix"},
+		{"a prefix with a slash", func(c *Config) { c.TopicPrefix = "a/b." }, "topic prefix"},
+		{"no partitions", func(c *Config) { c.Partitions = 0 }, "partitions must be between 1 and 10000, not 0"},
+		{"10,001 partitions", func(c *Config) { c.Partitions = 10_001 }, "partitions must be"},
+		{"a tiny frame", func(c *Config) { c.FrameBytes = 1023 }, "frame-bytes must be between 1024"},
+		{"the smallest frame", func(c *Config) { c.FrameBytes = 1024 }, ""},
+		{"a huge frame", func(c *Config) { c.FrameBytes = 1<<20 + 1 }, "frame-bytes must be"},
+		{"no subscriptions", func(c *Config) { c.Subscriptions = 0 }, "subscriptions must be"},
+		{"no submits", func(c *Config) { c.InFlightSubmits = 0 }, "in-flight-submits must be"},
+		{"no sessions", func(c *Config) { c.Sessions = 0 }, "sessions must be"},
+		{"negative sessions", func(c *Config) { c.Sessions = -1 }, "sessions must be"},
+		{"a short ping interval", func(c *Config) { c.PingInterval = time.Second - 1 }, "ping-interval, first-frame and submit-timeout must be at least 1s"},
+		{"a short first frame", func(c *Config) { c.FirstFrame = 0 }, "first-frame"},
+		{"a short submit timeout", func(c *Config) { c.SubmitTimeout = 0 }, "submit-timeout"},
+		{"the shortest", func(c *Config) { c.PingInterval, c.FirstFrame, c.SubmitTimeout = time.Second, time.Second, time.Second }, ""},
+		{"no port", func(c *Config) { c.Listen = "127.0.0.1" }, "listen: "},
+		{"every interface", func(c *Config) { c.Listen = ":8080" }, ""},
+
+		{"a short key", func(c *Config) { c.JWTKey = testKey[:31] }, "has 31 bytes, HS256 needs 32"},
+		{"an empty key", func(c *Config) { c.JWTKey = []byte{} }, "has 0 bytes"},
+		{"a key file", func(c *Config) { c.JWTKey, c.JWTKeyFile = nil, long }, ""},
+		{"a short key file", func(c *Config) { c.JWTKey, c.JWTKeyFile = nil, short }, "has 31 bytes"},
+		{"an empty key file", func(c *Config) { c.JWTKey, c.JWTKeyFile = nil, empty }, "has 0 bytes"},
+		{"an empty key file beside a tenant", func(c *Config) { c.JWTKey, c.JWTKeyFile, c.AnonymousTenant = nil, empty, "local" }, "has 0 bytes"},
+		{"a missing key file", func(c *Config) { c.JWTKey, c.JWTKeyFile = nil, "missing.key" }, "jwt-key-file: "},
+		{"a key before a missing file", func(c *Config) { c.JWTKeyFile = "missing.key" }, ""},
+
+		{"anonymous on 127.0.0.1", func(c *Config) { c.AnonymousTenant = "local" }, ""},
+		{"anonymous on 127.1.2.3", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "127.1.2.3:8080" }, ""},
+		{"anonymous on ::1", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "[::1]:8080" }, ""},
+		{"anonymous on localhost", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "localhost:0" }, ""},
+		{"anonymous on every interface", func(c *Config) { c.AnonymousTenant, c.Listen = "local", ":8080" }, "loopback listener only, not for :8080"},
+		{"anonymous on 0.0.0.0", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "0.0.0.0:8080" }, "loopback listener only"},
+		{"anonymous on ::", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "[::]:8080" }, "loopback listener only"},
+		{"anonymous on the network", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "192.0.2.1:8080" }, "loopback listener only"},
+		{"anonymous on a name", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "localhost.example.com:8080" }, "loopback listener only"},
+
+		{"origins", func(c *Config) { c.AllowedOrigins = []string{"app.example.com", "*.example.com:8443", "*"} }, ""},
+		{"an origin with its scheme", func(c *Config) { c.AllowedOrigins = []string{"https://app.example.com"} }, `allowed-origins: "https://app.example.com"`},
+		{"an empty origin", func(c *Config) { c.AllowedOrigins = []string{""} }, `allowed-origins: ""`},
+		{"an origin that is no pattern", func(c *Config) { c.AllowedOrigins = []string{"[a"} }, `allowed-origins: "[a"`},
+
+		{"bad job types", func(c *Config) { c.JobTypes = types }, types + ":3: a: lease: "},
+		{"missing job types", func(c *Config) { c.JobTypes = "missing.yaml" }, "missing.yaml"},
+	} {
+		cfg := letsIn()
+		c.change(&cfg)
+		got := problemsOf(cfg.Validate())
+		if c.want == "" && got != nil || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+			t.Errorf("%s: want %q, got %q", c.what, c.want, got)
+		}
+	}
+}
+
+// All problems are told at once.
+func TestValidateJoinsAllProblems(t *testing.T) {
+	c := Config{Listen: "here", AnonymousTenant: "local", JWTKeyFile: "missing.key", JobTypes: "missing.yaml", AllowedOrigins: []string{"a/b"}}
+	got := strings.Join(problemsOf(c.Validate()), "\n")
+	for _, want := range []string{
+		"kafka:", "topic prefix", "partitions", "frame-bytes", "subscriptions", "in-flight-submits", "sessions",
+		"ping-interval", "listen:", "missing.key", "anonymous-tenant", "allowed-origins", "missing.yaml",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("nothing of %s in\n%s", want, got)
+		}
+	}
+}
+
+func TestLanesOfTheJobTypes(t *testing.T) {
+	lanes, err := Lanes("")
+	if err != nil || strings.Join(lanes, " ") != "default reports" {
+		t.Errorf("got %q, %v", lanes, err)
+	}
+	if _, err := Lanes("missing.yaml"); err == nil {
+		t.Error("a missing file was taken")
+	}
+}
+
+func TestSignedTokensAreTaken(t *testing.T) {
+	signed, err := SignToken(testKey, "alice", "s", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := auth.NewVerifier(testKey, "").Verify(signed)
+	if err != nil || id.Tenant != "alice" || id.Subject != "s" {
+		t.Errorf("got %+v, %v", id, err)
+	}
+}
+
+// Pages of foreign origins may not open a socket; what is no page sends no Origin.
+func TestOrigins(t *testing.T) {
+	for _, c := range []struct {
+		origin  string
+		allowed []string
+		ok      bool
+	}{
+		{"", nil, true},
+		{"http://gateway.example.com:8080", nil, true},
+		{"https://Gateway.Example.com:8080", nil, true},
+		{"http://gateway.example.com", nil, false},
+		{"http://gateway.example.com:8081", nil, false},
+		{"http://evil.example.net", nil, false},
+		{"null", nil, false},
+		{"http://", nil, false},
+		{"gateway.example.com:8080", nil, false},
+		{"http://[", nil, false},
+		{"https://app.example.com", []string{"app.example.com"}, true},
+		{"https://APP.example.com", []string{"App.example.com"}, true},
+		{"https://a.example.com", []string{"*.example.com"}, true},
+		{"https://a.b.example.com", []string{"*.example.com"}, true},
+		{"https://example.com", []string{"*.example.com"}, false},
+		{"https://evilexample.com", []string{"*.example.com"}, false},
+		{"https://app.example.com.evil.net", []string{"app.example.com", "*.example.com"}, false},
+		{"https://app.example.com@evil.net", []string{"app.example.com"}, false},
+		{"https://app.example.com:8443", []string{"app.example.com"}, false},
+		{"https://app.example.com:8443", []string{"other", "app.example.com:8443"}, true},
+		{"https://anything", []string{"*"}, true},
+	} {
+		g := &Gateway{cfg: Config{AllowedOrigins: c.allowed}}
+		r := &http.Request{Host: "gateway.example.com:8080", Header: http.Header{}}
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		if got := g.originAllowed(r); got != c.ok {
+			t.Errorf("%q with %q: %v", c.origin, c.allowed, got)
+		}
+	}
+}

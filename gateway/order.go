@@ -1,0 +1,111 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// Cancel stops a job of the identity's tenant: one that has not started is cancelled at
+// once, a running one is told to stop. The ack, with the state, comes when the order was
+// folded. To say it again is harmless.
+func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
+	return g.order(ctx, id, jobID, event.CancelRequested, func(s job.State) error {
+		if s.Terminal() {
+			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s already", s))
+		}
+		return nil
+	}, func(doc *job.Document) error {
+		if doc.State.Terminal() && doc.State != job.Cancelled {
+			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job was %s before it could be cancelled", doc.State))
+		}
+		return nil
+	})
+}
+
+// Retry runs an ended job of the identity's tenant again, under its ID and with its stored
+// payload. The order names the round that it saw: said twice, it opens one.
+func (g *Gateway) Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
+	return g.order(ctx, id, jobID, event.RetryRequested, func(s job.State) error {
+		if !s.Terminal() {
+			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", s))
+		}
+		return nil
+	}, func(*job.Document) error { return nil })
+}
+
+// order appends what a job's owner wants, once the job as it is now allows it, and waits for
+// what the fold makes of it. The version is that of the answer.
+func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t event.Type,
+	allowed func(job.State) error, outcome func(*job.Document) error) (frame.AckFrame, int64, error) {
+	var none frame.AckFrame
+	if !validJobID(jobID) {
+		return none, 0, frame.NewProblem(code.NotFound, "")
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
+	defer cancel()
+	now, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant})
+	if err != nil {
+		return none, 0, trackerProblem(err)
+	}
+	doc, err := decodeDocument(now.Job)
+	if err != nil {
+		return none, 0, err
+	}
+	if err := allowed(doc.State); err != nil {
+		return none, 0, err
+	}
+	if err := g.kafkaUp.err(); err != nil {
+		return none, 0, unavailable(err.Error())
+	}
+	version, err := g.appendOrder(ctx, &event.Event{Type: t, JobID: jobID, Round: int(now.Round)})
+	if err != nil {
+		return none, 0, err
+	}
+	then, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant, MinVersion: version})
+	if err != nil {
+		g.log.Warn("order's outcome is not known", "job", jobID, "order", t, "err", err)
+		return none, 0, indeterminate(jobID)
+	}
+	if doc, err = decodeDocument(then.Job); err != nil {
+		return none, 0, err
+	}
+	if err := outcome(doc); err != nil {
+		return none, 0, err
+	}
+	return frame.AckFrame{JobID: jobID, State: string(doc.State), StatusURL: statusURL(jobID)}, then.Job.Version, nil
+}
+
+// appendOrder returns the position up to which the log must be folded to know the outcome.
+func (g *Gateway) appendOrder(ctx context.Context, e *event.Event) (int64, error) {
+	value, err := event.Encode(e)
+	if err != nil {
+		return 0, fmt.Errorf("%s of job %s: %w", e.Type, e.JobID, err)
+	}
+	rec := &kgo.Record{Topic: g.names.Status(), Key: []byte(e.JobID), Value: value}
+	err = kafka.ProduceSync(ctx, g.kafka, rec)
+	g.kafkaUp.observe(err)
+	if err != nil {
+		g.log.Warn("order's outcome is not known", "job", e.JobID, "order", e.Type, "err", err)
+		return 0, indeterminate(e.JobID)
+	}
+	return rec.Offset + 1, nil
+}
+
+func decodeDocument(j *trackerpb.Job) (*job.Document, error) {
+	var doc job.Document
+	if err := json.Unmarshal(j.Document, &doc); err != nil {
+		return nil, fmt.Errorf("document of job %s: %w", j.JobId, err)
+	}
+	return &doc, nil
+}

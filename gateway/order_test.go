@@ -1,0 +1,130 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// orders makes the tracker that the test plays fold what owners order.
+func (w *world) orders(tenant string) {
+	w.tracker.mu.Lock()
+	defer w.tracker.mu.Unlock()
+	w.tracker.onOrder = func(e *event.Event, version int64) {
+		state := job.Cancelled
+		if e.Type == event.RetryRequested {
+			state = job.Retrying
+		}
+		w.tracker.setLocked(tenant, e.JobID, version, state)
+	}
+}
+
+func TestCancelAndRetryOverASocket(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.set("local", jobA, 7, job.Pending)
+		w.tracker.set("acme", jobB, 3, job.Pending)
+		w.orders("local")
+		c := w.dial("")
+		c.send(`{"type":"cancel","id":"1","jobId":%q}`, jobA)
+		if ack := c.want("a cancel is acked", frame.Ack); ack.ID != "1" || ack.JobID != jobA || ack.State != "cancelled" {
+			t.Errorf("ack %s", ack.raw)
+		}
+		c.send(`{"type":"cancel","id":"2","jobId":%q}`, jobA)
+		c.wantError("a job that has ended", "invalid_state")
+		c.send(`{"type":"retry","id":"3","jobId":%q}`, jobA)
+		if ack := c.want("a retry is acked", frame.Ack); ack.State != "retrying" {
+			t.Errorf("ack %s", ack.raw)
+		}
+		if s := c.want("and watches the job", frame.Status); !strings.Contains(s.raw, `"retrying"`) {
+			t.Errorf("status %s", s.raw)
+		}
+		c.send(`{"type":"retry","id":"4","jobId":%q}`, jobA)
+		c.wantError("a job that has not ended", "invalid_state")
+		for _, id := range []string{jobB, "019c1db0-0b11-7c02-8a41-5d2f6e8b0c99", "nonsense"} {
+			c.send(`{"type":"cancel","id":"5","jobId":%q}`, id)
+			c.wantError("another's job, or none", "not_found")
+		}
+		c.send(`{"type":"retry","id":"6"}`)
+		c.wantError("no job", "invalid_frame")
+		c.wantAlive("the socket goes on")
+		if n := w.gauge("ackwire_gateway_subscriptions"); n != 1 {
+			t.Errorf("%v subscriptions, want 1", n)
+		}
+	})
+}
+
+func TestCancelAndRetryOverHTTP(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.set("local", jobA, 7, job.Processing)
+		w.tracker.set("acme", jobB, 3, job.Pending)
+		w.orders("local")
+		url := "/v1/jobs/" + jobA
+		if a := w.http("POST", url+"/retry", nil, nil); a.status != 409 || a.code != "invalid_state" {
+			t.Errorf("retry of a running job: %d %s", a.status, a.body)
+		}
+		if a := w.http("POST", url+"/cancel", nil, nil); a.status != 202 || !strings.Contains(a.body, `"cancelled"`) || a.header.Get("Location") != url {
+			t.Errorf("cancel: %d %v %s", a.status, a.header, a.body)
+		}
+		if a := w.http("POST", url+"/retry", nil, nil); a.status != 202 || !strings.Contains(a.body, `"retrying"`) {
+			t.Errorf("retry: %d %s", a.status, a.body)
+		}
+		if a := w.http("POST", "/v1/jobs/"+jobB+"/cancel", nil, nil); a.status != 404 {
+			t.Errorf("cancel of a foreign job: %d %s", a.status, a.body)
+		}
+		if a := w.http("GET", url+"/cancel", nil, nil); a.status != 405 || a.header.Get("Allow") != "POST" {
+			t.Errorf("GET: %d %s", a.status, a.body)
+		}
+		log := w.produced(w.names.Status())
+		if len(log) != 2 {
+			t.Errorf("%d orders were appended, want 2", len(log))
+		}
+	})
+}
+
+// TestACancelThatComesTooLate: the job completes while the order is on its way.
+func TestACancelThatComesTooLate(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.set("local", jobA, 7, job.Processing)
+		w.tracker.mu.Lock()
+		w.tracker.onOrder = func(e *event.Event, version int64) { w.tracker.setLocked("local", e.JobID, version, job.Completed) }
+		w.tracker.mu.Unlock()
+		if a := w.http("POST", "/v1/jobs/"+jobA+"/cancel", nil, nil); a.status != 409 || a.code != "invalid_state" {
+			t.Errorf("cancel: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestOrdersWhileKafkaIsAway(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.set("local", jobA, 7, job.Processing)
+		w.net.Host("broker").Hang()
+		began := time.Now()
+		a := w.http("POST", "/v1/jobs/"+jobA+"/cancel", nil, nil)
+		if took := time.Since(began); a.status != 503 || a.code != "indeterminate" || took > 6*time.Second {
+			t.Errorf("after %s: %d %s", took, a.status, a.body)
+		}
+		w.net.Host("broker").Heal()
+	})
+}
+
+func TestAStartInThePastIsNow(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		c := w.dial("")
+		c.send(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":"2000-01-01T00:00:00Z"}`) // the bubble's clock starts then
+		if ack := c.want("a start in the past", frame.Ack); ack.State != "pending" {
+			t.Errorf("ack %s", ack.raw)
+		}
+		c.want("its state", frame.Status)
+		c.send(`{"type":"submit","id":"2","job":"demo.echo","payload":1,"runAt":"2000-01-02T00:00:00Z"}`)
+		if ack := c.want("a start in the future", frame.Ack); ack.State != "scheduled" {
+			t.Errorf("ack %s", ack.raw)
+		}
+		if n, m := len(w.produced(w.names.Requests("default"))), len(w.produced(w.names.Deferred())); n != 1 || m != 1 {
+			t.Errorf("%d requests are with workers and %d deferred", n, m)
+		}
+	})
+}

@@ -1,0 +1,53 @@
+package outbox
+
+import "testing"
+
+// A put into an empty slot, a put in place of another, and taking it cost no allocation.
+func TestPutsCostNoAllocation(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	var o Outbox
+	var s, again Slot
+	f := Frame{Bytes: make([]byte, 500)}
+	buf := make([]byte, 0, 1<<10)
+	if n := testing.AllocsPerRun(1000, func() {
+		for range 3 {
+			f.Version++
+			o.Put(&s, &f)
+		}
+		o.Hold(&again)
+		o.Inherit(&again, &s)
+		o.Release(&again)
+		o.Inherit(&s, &again)
+		buf, _, _ = o.Take(buf[:0], cap(buf))
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkPut is a status on its way through: queued in an empty slot and taken.
+func BenchmarkPut(b *testing.B) {
+	var o Outbox
+	var s Slot
+	f := Frame{Bytes: make([]byte, 500)}
+	buf := make([]byte, 0, 1<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Version++
+		o.Put(&s, &f)
+		buf, _, _ = o.Take(buf[:0], cap(buf))
+	}
+}
+
+// BenchmarkConflate is a status in place of one that was not sent yet.
+func BenchmarkConflate(b *testing.B) {
+	var o Outbox
+	var s Slot
+	f := Frame{Bytes: make([]byte, 500)}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Version++
+		o.Put(&s, &f)
+	}
+}

@@ -1,0 +1,302 @@
+package outbox
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// drain takes all that waits and returns it frame by frame.
+func drain(o *Outbox) []string {
+	var all []byte
+	for {
+		buf, _, more := o.Take(nil, 1<<10)
+		if !more {
+			frames := strings.SplitAfter(string(all), ";")
+			return frames[:len(frames)-1]
+		}
+		all = append(all, buf...)
+	}
+}
+
+func TestTheNewestWinsAndKeepsItsPlace(t *testing.T) {
+	var o Outbox
+	var a, b Slot
+	for i, got := range []Outcome{
+		o.Put(&a, status(1, 1)), o.Put(&b, status(2, 1)), o.Send(control(1)), o.Put(&a, status(1, 2)),
+		o.Put(&a, status(1, 2)), o.Put(&a, status(1, 1)), o.Put(&a, status(1, 9)),
+	} {
+		if want := []Outcome{Start, Queued, Queued, Replaced, Dropped, Dropped, Replaced}[i]; got != want {
+			t.Errorf("step %d: outcome %d, want %d", i, got, want)
+		}
+	}
+	if got := strings.Join(drain(&o), ""); got != "s1:9;s2:1;c1;" {
+		t.Errorf("sent %s", got)
+	}
+	if got := o.Put(&a, status(1, 9)); got != Dropped {
+		t.Errorf("a version that was sent before: outcome %d", got)
+	}
+}
+
+// A terminal status is the newest: it takes the place of what waits, and a late older one
+// does not take its place.
+func TestATerminalStatusIsSent(t *testing.T) {
+	var o Outbox
+	var s Slot
+	o.Put(&s, status(1, 5))
+	last := status(1, 6)
+	last.Terminal = true
+	o.Put(&s, last)
+	o.Put(&s, status(1, 4))
+	o.Close(control(1))
+	o.Put(&s, status(1, 7))
+	if got := strings.Join(drain(&o), ""); got != "s1:6;c1;" {
+		t.Errorf("sent %s", got)
+	}
+}
+
+func TestNothingOfAJobBeforeItsAck(t *testing.T) {
+	var o Outbox
+	var s Slot
+	o.Hold(&s)
+	o.Put(&s, status(1, 1))
+	o.Put(&s, status(1, 2))
+	if !o.Idle() {
+		t.Error("what is held does not wait to be sent")
+	}
+	o.Send(control(1))
+	o.Release(&s)
+	if got := strings.Join(drain(&o), ""); got != "c1;s1:2;" {
+		t.Errorf("sent %s", got)
+	}
+}
+
+// Two answers hold one slot: the later one sets it free.
+func TestTwoHolds(t *testing.T) {
+	var o Outbox
+	var s Slot
+	o.Hold(&s)
+	o.Hold(&s)
+	o.Put(&s, status(1, 1))
+	if got := o.Release(&s); got != Queued || len(drain(&o)) != 0 {
+		t.Errorf("the first release: outcome %d", got)
+	}
+	if got := o.Release(&s); got != Start || len(drain(&o)) != 1 {
+		t.Errorf("the second release: outcome %d", got)
+	}
+}
+
+// A job that is subscribed to again, after a version that is newer than what still waits,
+// is sent nothing that the client has: "after" means only what is newer.
+func TestASubscribeWithAfterDropsWhatIsOlder(t *testing.T) {
+	var o Outbox
+	var was, s Slot
+	o.Put(&was, status(1, 5))
+	o.Skip(&s, 10)
+	o.Hold(&s)
+	o.Inherit(&s, &was)
+	o.Send(control(1))
+	o.Release(&s)
+	if got := strings.Join(drain(&o), ""); got != "c1;" {
+		t.Errorf("sent %s", got)
+	}
+	if got := o.Put(&s, status(1, 10)); got != Dropped {
+		t.Errorf("version 10: outcome %d", got)
+	}
+	if got := o.Put(&s, status(1, 11)); got != Start {
+		t.Errorf("version 11: outcome %d", got)
+	}
+}
+
+// What was queued before the close goes out, though the client subscribes again meanwhile.
+func TestASubscribeAfterTheCloseLosesNothing(t *testing.T) {
+	var o Outbox
+	var was, s Slot
+	o.Put(&was, status(1, 5))
+	o.Close(control(1))
+	o.Hold(&s)
+	o.Inherit(&s, &was)
+	o.Release(&s)
+	if got := strings.Join(drain(&o), ""); got != "s1:5;c1;" {
+		t.Errorf("sent %s", got)
+	}
+}
+
+func TestWhatWaitedIsInheritedOnce(t *testing.T) {
+	var o Outbox
+	var was, s Slot
+	o.Put(&was, status(1, 5))
+	o.Skip(&s, 4)
+	o.Hold(&s)
+	o.Inherit(&s, &was)
+	o.Send(control(1))
+	o.Release(&s)
+	o.Put(&s, status(1, 5))
+	if got := strings.Join(drain(&o), ""); got != "c1;s1:5;" {
+		t.Errorf("sent %s", got)
+	}
+}
+
+// A client that reads nothing costs at most the named bounds: the frame above one is
+// refused, those that wait stay in order, and the close frame still goes.
+func TestASlowClientIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		size int
+		want int
+	}{
+		{"small frames", 16, MaxControlFrames},
+		{"frames that just fit", MaxControlBytes / 8, 8},
+		{"frames of which the last would not fit", MaxControlBytes/8 + 1, 7},
+		{"one frame above all bounds", MaxControlBytes + 1, 0},
+	} {
+		var o Outbox
+		b := append(bytes.Repeat([]byte("c"), c.size-1), ';')
+		taken := 0
+		for o.Send(b) != Overflow {
+			if taken++; taken > MaxControlFrames {
+				t.Fatalf("%s: no bound", c.what)
+			}
+		}
+		if taken != c.want {
+			t.Errorf("%s: %d were taken, want %d", c.what, taken, c.want)
+		}
+		if got := o.Close([]byte("closed;")); got == Overflow {
+			t.Errorf("%s: no close frame", c.what)
+		}
+		frames := drain(&o)
+		if len(frames) != taken+1 || frames[taken] != "closed;" {
+			t.Errorf("%s: %d frames came out", c.what, len(frames))
+		}
+	}
+}
+
+// Of a thousand jobs that change a hundred times each, a client that reads nothing is owed
+// a thousand statuses, the last ones, and no control frame is refused for their sake.
+func TestStatusesOfASlowClientAreConflated(t *testing.T) {
+	const jobs, changes = 1000, 100
+	var o Outbox
+	slots := make([]Slot, jobs)
+	for v := range int64(changes) {
+		for i := range slots {
+			o.Put(&slots[i], status(i+1, v+1))
+		}
+	}
+	if got := o.Send(control(1)); got != Queued {
+		t.Errorf("a control frame: outcome %d", got)
+	}
+	frames := drain(&o)
+	if len(frames) != jobs+1 {
+		t.Fatalf("%d frames", len(frames))
+	}
+	for i, f := range frames[:jobs] {
+		if job, v := parse(t, f); job != i+1 || v != changes {
+			t.Errorf("frame %d: %s", i, f)
+		}
+	}
+}
+
+// What was read frees its room.
+func TestRoomComesBack(t *testing.T) {
+	var o Outbox
+	for range 3 {
+		for range MaxControlFrames {
+			if o.Send(control(1)) == Overflow {
+				t.Fatal("overflow before the bound")
+			}
+		}
+		if got := o.Send(control(1)); got != Overflow {
+			t.Fatalf("above the bound: outcome %d", got)
+		}
+		if n := len(drain(&o)); n != MaxControlFrames {
+			t.Fatalf("%d frames", n)
+		}
+	}
+}
+
+func TestAFrameAboveTheLimitGoesAlone(t *testing.T) {
+	var o Outbox
+	var s Slot
+	o.Send([]byte(strings.Repeat("x", 99) + ";"))
+	o.Put(&s, status(1, 1))
+	buf, statuses, more := o.Take(nil, 10)
+	if len(buf) != 100 || statuses != 0 || !more {
+		t.Errorf("%d bytes, %d statuses, more %v", len(buf), statuses, more)
+	}
+	buf, statuses, more = o.Take(buf[:0], 10)
+	if string(buf) != "s1:1;" || statuses != 1 || !more {
+		t.Errorf("%s, %d statuses, more %v", buf, statuses, more)
+	}
+}
+
+func TestACloseWithoutAFrame(t *testing.T) {
+	var o Outbox
+	o.Send(control(1))
+	o.Close(nil)
+	if got := o.Send(control(2)); got != Dropped {
+		t.Errorf("after the close: outcome %d", got)
+	}
+	if got := strings.Join(drain(&o), ""); got != "c1;" || !o.Idle() {
+		t.Errorf("sent %q, idle %v", got, o.Idle())
+	}
+}
+
+// Whoever is told to start a flush is alone in it, whatever others put meanwhile: what comes
+// out is complete, in order per sender, and rises per job.
+func TestConcurrentPutsAndOneFlush(t *testing.T) {
+	const jobs, versions, sends = 8, 500, 2000
+	var o Outbox
+	var flushes sync.WaitGroup
+	var wrote []byte // without a lock: the race detector would see two flushes at once
+	flush := func() {
+		for {
+			buf, _, more := o.Take(nil, 64)
+			if !more {
+				return
+			}
+			wrote = append(wrote, buf...)
+		}
+	}
+	start := func(got Outcome) {
+		switch got {
+		case Start:
+			flushes.Go(flush)
+		case Overflow:
+			t.Error("overflow")
+		}
+	}
+	var putters sync.WaitGroup
+	for i := range jobs {
+		putters.Go(func() {
+			var s Slot
+			for v := range int64(versions) {
+				start(o.Put(&s, status(i+1, v+1)))
+			}
+		})
+	}
+	putters.Go(func() {
+		for n := range sends {
+			start(o.Send(control(n + 1)))
+		}
+	})
+	putters.Wait()
+	flushes.Wait()
+	var last [jobs + 1]int64
+	frames := strings.SplitAfter(string(wrote), ";")
+	for _, f := range frames[:len(frames)-1] {
+		job, n := parse(t, f)
+		if n <= last[job] || job == 0 && n != last[0]+1 {
+			t.Fatalf("%s after %d", f, last[job])
+		}
+		last[job] = n
+	}
+	for job, n := range last {
+		if want := int64(versions); job > 0 && n != want || job == 0 && n != sends {
+			t.Errorf("job %d ended at %d", job, n)
+		}
+	}
+	if !o.Idle() {
+		t.Error("something is left")
+	}
+}

@@ -1,0 +1,153 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// FuzzParse: a frame is refused with a problem or means what any JSON reader says it does,
+// and still means that after it was written anew.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		envelope,
+		`{"type":"ping"}`,
+		`{"type":"auth","id":"1","token":"a.b.c"}`,
+		`{"type":"subscribe","id":"\u00e9","jobs":[{"jobId":"a","after":9007199254740993},{"jobId":"b"}]}`,
+		`{"type":"subscribe","mine":true}`,
+		`{"type":"unsubscribe","jobs":["a","b"]}`,
+		`{"type":"submit","job":"a","payload":null,"runAt":"2026-01-01T00:00:00.123456789+01:00","timeout":1e-9,"watch":false}`,
+		`{"type":"submit","job":"a","payload":{"a":1,"a":2}}`,
+		`{"ty\u0070e":"ping","TYPE":"pong","x":[1e400,"\ud83d\ude00"]}`,
+		`{"type":"ping","type":"ping"}`,
+		submitNested(100),
+		submitNested(101),
+		"{\"type\":\"\xff\"}",
+		`{"type":"\ud800"}`,
+		"\ufeff{}",
+		`{"a":{"b":"}"}}}`,
+		``,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		before := bytes.Clone(b)
+		got, err := Decode(b)
+		if !bytes.Equal(b, before) {
+			t.Fatal("the input was changed")
+		}
+		if utf8.RuneCountInString(got.ID) > frame.MaxIDChars {
+			t.Fatalf("an id of %d bytes", len(got.ID))
+		}
+		if err != nil {
+			if p := problemOf(t, "refused", err); !p.Code.Known() {
+				t.Fatalf("unknown code %s", p.Code)
+			}
+			return
+		}
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(b, &fields); err != nil || !utf8.Valid(b) {
+			t.Fatalf("taken, and encoding/json says %v", err)
+		}
+		for name, value := range map[string]string{"type": string(got.Type), "id": got.ID, "token": got.Token,
+			"job": got.Job, "key": got.Key, "jobId": got.JobID, "callbackUrl": got.CallbackURL} {
+			var want string
+			if raw := fields[name]; raw != nil && json.Unmarshal(raw, &want) != nil || value != want {
+				t.Fatalf("%s is %s, and was read as %q", name, fields[name], value)
+			}
+		}
+		if !bytes.Equal(got.Payload, fields["payload"]) {
+			t.Fatalf("payload %s was read as %s", fields["payload"], got.Payload)
+		}
+		_, _ = DecodeRefs(got.Jobs)
+		_, _ = DecodeIDs(got.Jobs)
+
+		anew, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Decode(anew)
+		if err != nil {
+			t.Fatalf("%s was taken and, written anew as %s, refused: %v", b, anew, err)
+		}
+		if !same(t, got, again) {
+			t.Fatalf("%s was taken and, written anew as %s, means something else", b, anew)
+		}
+	})
+}
+
+func same(t *testing.T, a, b frame.ClientFrame) bool {
+	t.Helper()
+	if (a.RunAt == nil) != (b.RunAt == nil) || a.RunAt != nil && !a.RunAt.Equal(*b.RunAt) {
+		return false
+	}
+	a.RunAt, b.RunAt = (*time.Time)(nil), nil
+	if !sameJSON(t, a.Payload, b.Payload) || !sameJSON(t, a.Jobs, b.Jobs) {
+		return false
+	}
+	a.Payload, b.Payload, a.Jobs, b.Jobs = nil, nil, nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+func sameJSON(t *testing.T, a, b json.RawMessage) bool {
+	t.Helper()
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b)
+	}
+	x, y := jsontext.Value(bytes.Clone(a)), jsontext.Value(bytes.Clone(b))
+	for _, v := range []*jsontext.Value{&x, &y} {
+		// Strings in one spelling, numbers as they are: they need not fit a float.
+		if err := v.Format(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false),
+			jsontext.ReorderRawObjects(true), jsontext.PreserveRawStrings(false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return bytes.Equal(x, y)
+}
+
+// envelope is a submit of common size.
+const envelope = `{"type":"submit","id":"c-000000000000000042","job":"report.generate","key":"order-2026-01-31-000000042","timeout":600,"watch":true,` +
+	`"payload":{"reportType":"sales","from":"2026-01-01","to":"2026-01-31","columns":["date","region","product","units","revenue","cost","tax"],` +
+	`"filter":{"regions":["north","south","east","west"],"minRevenue":1250.5,"products":[{"sku":"A-1001","max":250},{"sku":"A-1002","max":100},{"sku":"B-2001","max":75}]},` +
+	`"note":"Month end figures for the board, with all corrections that came in until the third.","format":"csv","compress":false,"copies":3}}`
+
+const envelopeBytes = 573
+
+func TestEnvelopeHasItsSize(t *testing.T) {
+	if len(envelope) != envelopeBytes {
+		t.Errorf("%d bytes", len(envelope))
+	}
+}
+
+// BenchmarkDecodeSubmit is the strict parse of one submit beside encoding/json's and
+// json/v2's own.
+func BenchmarkDecodeSubmit(b *testing.B) {
+	raw := []byte(envelope)
+	for _, by := range []struct {
+		name   string
+		decode func(*frame.ClientFrame) error
+	}{
+		{"wire", func(f *frame.ClientFrame) (err error) { *f, err = Decode(raw); return err }},
+		{"encoding-json", func(f *frame.ClientFrame) error { return json.Unmarshal(raw, f) }},
+		{"json-v2", func(f *frame.ClientFrame) error { return jsonv2.Unmarshal(raw, f) }},
+	} {
+		b.Run(by.name, func(b *testing.B) {
+			b.SetBytes(int64(len(raw)))
+			b.ReportAllocs()
+			for b.Loop() {
+				var f frame.ClientFrame
+				if err := by.decode(&f); err != nil || f.Job == "" {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
