@@ -14,6 +14,7 @@ import (
 
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
@@ -32,6 +33,7 @@ type Config struct {
 	JobTypes       string        `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
 	JWTKeyFile     string        `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens; by default the data folder's own." placeholder:"FILE"`
 	AllowedOrigins []string      `help:"Hosts, with * as a wildcard, whose pages may open a socket, besides the gateway's own." placeholder:"PATTERN"`
+	Blobs          blobs.Config  `embed:""`
 	Slots          int           `help:"Jobs held at the same time, per lane." default:"64"`
 	NoProcessor    bool          `help:"Run no demo processor: workers of your own take the jobs."`
 }
@@ -105,6 +107,14 @@ func (e *Embedded) build() error {
 	}
 	gw := gateway.Defaults()
 	gw.Kafka, gw.TopicPrefix, gw.Partitions, gw.Listen = brokers, cfg.TopicPrefix, cfg.Partitions, cfg.Listen
+	if cfg.Blobs.URL == "" {
+		dir, err := blobs.Dir(filepath.Join(cfg.Broker.Data, "blobs"))
+		if err != nil {
+			return err
+		}
+		cfg.Blobs.URL = dir
+	}
+	gw.Blobs = cfg.Blobs
 	gw.JobTypes, gw.JWTKeyFile, gw.AllowedOrigins = cfg.JobTypes, cfg.JWTKeyFile, cfg.AllowedOrigins
 	if gw.JWTKeyFile == "" {
 		key, err := Key(cfg.Broker.Data)
@@ -133,7 +143,7 @@ func (e *Embedded) build() error {
 	}
 	e.workers, err = processor.New(processor.Config{
 		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions,
-		Lanes: lanes, Slots: cfg.Slots, Grace: workerGrace,
+		Lanes: lanes, Slots: cfg.Slots, Grace: workerGrace, Blobs: cfg.Blobs,
 	}, e.env)
 	if err != nil {
 		return err

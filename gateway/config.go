@@ -13,6 +13,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/jobtypes"
+	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -25,6 +26,9 @@ type Config struct {
 	TopicPrefix string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
 	Partitions  int32        `help:"Partitions of topics that do not exist yet." default:"12"`
 	Listen      string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
+
+	Blobs         blobs.Config `embed:""`
+	InlinePayload int          `help:"Largest payload that travels in Kafka, in bytes; larger ones go through the blob store." default:"262144"`
 
 	JobTypes string `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
 
@@ -53,9 +57,10 @@ func (c Config) Validate() error {
 			problem("%s must be between %d and %d, not %d", name, low, high, v)
 		}
 	}
-	problems = append(problems, c.Kafka.Validate(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	problems = append(problems, c.Kafka.Validate(), c.Blobs.Validate(), topic.Names{Prefix: c.TopicPrefix}.Validate())
 	within("partitions", int(c.Partitions), 1, 10_000)
 	within("frame-bytes", c.FrameBytes, 1<<10, 1<<20)
+	within("inline-payload", c.InlinePayload, 1, 512<<10)
 	within("subscriptions", c.Subscriptions, 1, 100_000)
 	within("in-flight-submits", c.InFlightSubmits, 1, 10_000)
 	within("sessions", c.Sessions, 1, 10_000_000)
@@ -83,8 +88,14 @@ func (c Config) Validate() error {
 			problem("allowed-origins: %q is not a host with or without a port, such as *.example.com:8443", pattern)
 		}
 	}
-	if _, err := jobtypes.Load(c.JobTypes); err != nil {
+	types, err := jobtypes.Load(c.JobTypes)
+	if err != nil {
 		problems = append(problems, err)
+	}
+	for _, t := range types {
+		if t.MaxPayload > c.InlinePayload && c.Blobs.URL == "" {
+			problem("job type %s takes payloads of %d bytes: above inline-payload (%d) a blob store is needed, set blobs", t.Name, t.MaxPayload, c.InlinePayload)
+		}
 	}
 	return errors.Join(problems...)
 }
@@ -113,6 +124,7 @@ func Defaults() Config {
 		TopicPrefix:     topic.DefaultPrefix,
 		Partitions:      topic.DefaultPartitions,
 		Listen:          "127.0.0.1:8080",
+		InlinePayload:   frame.MaxFrameBytes,
 		FrameBytes:      frame.MaxFrameBytes,
 		Subscriptions:   frame.MaxSubscriptions,
 		InFlightSubmits: frame.MaxInFlightSubmits,

@@ -20,6 +20,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/upstream"
+	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -29,7 +30,7 @@ import (
 // Bounds of the drain and of the start.
 const (
 	maxReconnectAfter = 2 * time.Second // goaway's delay is jittered up to here
-	settleTimeout     = 7 * time.Second // for submits in flight and unwritten frames; above SubmitTimeout's default
+	settleMore        = 2 * time.Second // beyond SubmitTimeout: for submits in flight and unwritten frames
 	settlePoll        = 10 * time.Millisecond
 	closeBatch        = 500 // sessions closed at once while draining
 	closePause        = 20 * time.Millisecond
@@ -57,6 +58,7 @@ type Gateway struct {
 	// Set by Run before it serves, then only read.
 	kafka *kgo.Client
 	up    *upstream.Upstream
+	blobs *blobs.Store // nil when none is configured
 
 	streams atomic.Pointer[upstream.Upstream] // for the metrics, which may ask before Run
 	addr    atomic.Pointer[string]
@@ -146,6 +148,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return errors.Join(err, l.Close())
 	}
 	defer g.kafka.Close()
+	if g.blobs, err = blobs.Open(ctx, g.cfg.Blobs); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer func() { _ = g.blobs.Close() }()
 	g.up = upstream.New(g.names, g.kafka, g.env.Dial, g.hub, g.log)
 	g.hub.Attach(g.up)
 	g.streams.Store(g.up)
@@ -319,7 +325,7 @@ func (g *Gateway) closeSessions() {
 	for _, s := range open {
 		s.Goaway("restart", time.Duration(rand.Int64N(int64(maxReconnectAfter))))
 	}
-	deadline := time.Now().Add(settleTimeout)
+	deadline := time.Now().Add(g.cfg.SubmitTimeout + settleMore)
 	for _, s := range open {
 		for !s.Settled() && time.Now().Before(deadline) {
 			time.Sleep(settlePoll)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -66,6 +68,7 @@ func (g *Gateway) handler() http.Handler {
 	route("get", "/v1/jobs/{id}", map[string]http.HandlerFunc{http.MethodGet: g.getJob, http.MethodHead: g.getJob})
 	route("cancel", "/v1/jobs/{id}/cancel", map[string]http.HandlerFunc{http.MethodPost: g.orderJob(g.Cancel)})
 	route("retry", "/v1/jobs/{id}/retry", map[string]http.HandlerFunc{http.MethodPost: g.orderJob(g.Retry)})
+	route("result", "/v1/jobs/{id}/result", map[string]http.HandlerFunc{http.MethodGet: g.getResult, http.MethodHead: g.getResult})
 	route("ws", "/v1/ws", map[string]http.HandlerFunc{http.MethodGet: g.socket})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
@@ -123,7 +126,11 @@ func (g *Gateway) problem(w http.ResponseWriter, err error) {
 
 // identify returns the client's identity or answers 401.
 func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (auth.Identity, bool) {
-	id, _, err := g.verifier.Identify(r)
+	id, present, err := g.verifier.Identify(r)
+	if err == nil && !present && !g.localPage(r) {
+		g.problem(w, frame.NewProblem(code.Forbidden, "pages of other sites need a token"))
+		return id, false
+	}
 	if err != nil {
 		g.log.Debug("request refused", "err", err)
 		g.problem(w, frame.NewProblem(code.Unauthenticated, "a valid token is needed"))
@@ -177,7 +184,7 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.Subm
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return none, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
 	}
-	limit := int64(g.cfg.FrameBytes + bodyOverhead)
+	limit := int64(max(g.cfg.FrameBytes, g.types.MaxPayload()) + bodyOverhead)
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	switch {
 	case err != nil:
@@ -329,11 +336,11 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 		}
 		g.problem(w, p)
 	}
-	if !g.originAllowed(r) {
+	identity, present, err := g.verifier.Identify(r)
+	if !g.originAllowed(r) || err == nil && !present && !g.localPage(r) {
 		refuse(code.Forbidden, "pages of this origin may not open a socket")
 		return
 	}
-	identity, present, err := g.verifier.Identify(r)
 	if err != nil && present {
 		g.log.Debug("handshake refused", "err", err)
 		refuse(code.Unauthenticated, "the token was refused")
@@ -351,6 +358,17 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 	default:
 		refuse(c, "no more sockets are taken now")
 	}
+}
+
+// localPage guards what a client without a token may do, which is meant for programs and
+// pages of this machine: a page of another site may neither send requests here nor, with a
+// name of its own that resolves to this machine (DNS rebinding), pass for one of ours.
+func (g *Gateway) localPage(r *http.Request) bool {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return service.Loopback(strings.Trim(host, "[]")) && g.originAllowed(r)
 }
 
 // originAllowed reports whether a page may open a socket: of the gateway's own host, or of

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -67,6 +69,9 @@ func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRe
 		if err != nil || existing != nil {
 			return g.duplicate(s, existing, err)
 		}
+	}
+	if err := g.storePayload(ctx, s); err != nil {
+		return frame.AckFrame{}, 0, err
 	}
 	request, err := g.produceRequest(ctx, s)
 	if err != nil {
@@ -161,6 +166,8 @@ func checkCallback(raw string) error {
 	return nil
 }
 
+const hashPrefix = "sha256:"
+
 // payloadHash is over the canonical form (RFC 8785): the same payload is the same JSON value.
 func payloadHash(payload []byte) (string, error) {
 	canonical, err := jcs.Transform(payload)
@@ -172,7 +179,7 @@ func payloadHash(payload []byte) (string, error) {
 		return "", frame.NewProblem(code.ValidationFailed, "the payload has no canonical form (RFC 8785): "+err.Error())
 	}
 	sum := sha256.Sum256(canonical)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
+	return hashPrefix + hex.EncodeToString(sum[:]), nil
 }
 
 // keySpace separates IDs made from keys from all others.
@@ -194,6 +201,22 @@ func newJobID(tenant, jobType, key string) (string, error) {
 		joined = append(joined, part...)
 	}
 	return uuid.NewHash(sha256.New(), keySpace, joined, 8).String(), nil
+}
+
+// storePayload puts a payload that is too large for Kafka into the blob store, before anything
+// else is written: the request then carries its key (the claim check pattern). The key holds
+// the payload's hash: the same idempotency key with another payload overwrites nothing.
+func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
+	if len(s.payload) <= g.cfg.InlinePayload {
+		return nil
+	}
+	key := event.PayloadPrefix(s.jobID) + strings.TrimPrefix(s.request.PayloadHash, hashPrefix)
+	if _, err := g.blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload), int64(len(s.payload))); err != nil {
+		g.log.Warn("payload not stored", "job", s.jobID, "err", err)
+		return unavailable("the payload could not be stored")
+	}
+	s.request.PayloadBlob, s.payload = key, []byte{}
+	return nil
 }
 
 func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Position, error) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -30,6 +31,11 @@ type Config struct {
 	// ProgressRate is how many progress events a job may append per second; between two
 	// of them the latest call wins. Default 4.
 	ProgressRate float64 `help:"Progress events per second and job; the latest wins." default:"4"`
+	// Blobs is the store for files, for results above ResultLimit and for large payloads.
+	// Without one a larger result is the permanent failure result_too_large.
+	Blobs blobs.Config `embed:""`
+	// FileLimit is the size in bytes of the largest file or result in the store. Default 1 GiB.
+	FileLimit int64 `help:"Largest file or result in the blob store, in bytes." default:"1073741824"`
 	// ResultLimit is the size in bytes of the largest inline result. Default 65536.
 	ResultLimit int `help:"Largest inline result, in bytes." default:"65536"`
 	// Grace is how long running jobs may go on after the processor was told to stop, before
@@ -48,6 +54,7 @@ const (
 	defaultProgressRate = 4
 	defaultResultLimit  = 64 << 10
 	defaultGrace        = 10 * time.Second
+	defaultFileLimit    = 1 << 30
 
 	maxSlots        = 4096
 	maxLanes        = 64
@@ -58,6 +65,8 @@ const (
 	// every byte of a result has to be escaped.
 	maxResultLimit = 128 << 10
 	maxGrace       = 24 * time.Hour
+	// maxPayload bounds a payload from the blob store, which a gateway has bounded before.
+	maxPayload = 64 << 20
 )
 
 // withDefaults fills in what is not set.
@@ -86,13 +95,16 @@ func (c Config) withDefaults() Config {
 	if c.Grace == 0 {
 		c.Grace = defaultGrace
 	}
+	if c.FileLimit == 0 {
+		c.FileLimit = defaultFileLimit
+	}
 	return c
 }
 
 // Validate reports every problem of the configuration.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	problems := []error{c.Kafka.Validate(), c.names().Validate()}
+	problems := []error{c.Kafka.Validate(), c.names().Validate(), c.Blobs.Validate()}
 	within := func(name string, ok bool, bounds ...any) {
 		if !ok {
 			problems = append(problems, fmt.Errorf(name+" must be %v to %v", bounds...))
@@ -102,6 +114,7 @@ func (c Config) Validate() error {
 	within("slots", c.Slots >= 1 && c.Slots <= maxSlots, 1, maxSlots)
 	within("progress-rate", c.ProgressRate > 0 && c.ProgressRate <= maxProgressRate, "above 0", maxProgressRate)
 	within("result-limit", c.ResultLimit >= 1 && c.ResultLimit <= maxResultLimit, 1, maxResultLimit)
+	within("file-limit", c.FileLimit >= 1, 1, "any size")
 	within("grace", c.Grace > 0 && c.Grace <= maxGrace, "above 0", maxGrace)
 	if len(c.WorkerID) > maxWorkerID || strings.ContainsFunc(c.WorkerID, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		problems = append(problems, fmt.Errorf("worker-id must be at most %d printable ASCII characters without spaces", maxWorkerID))

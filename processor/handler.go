@@ -89,6 +89,7 @@ type ending struct {
 	event   event.Type
 	outcome outcome
 	result  json.RawMessage
+	file    *event.Blob
 	failure *event.Failure
 }
 

@@ -1,9 +1,12 @@
 package processor
 
 import (
+	"context"
 	"log/slog"
 	"math"
+	"sync"
 
+	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -32,6 +35,10 @@ type Job struct {
 	Log *slog.Logger
 
 	report func(job.Progress)
+	store  func(context.Context, File) (*event.Blob, error)
+
+	mu   sync.Mutex // guards file
+	file *event.Blob
 }
 
 // maxProgressMessage bounds a progress message, in bytes; a longer one is cut.
@@ -42,11 +49,30 @@ const maxProgressMessage = 256
 // last one before the handler returns is always sent. A percent below an earlier one
 // counts as the earlier one. After the handler has returned Progress does nothing.
 func (j *Job) Progress(percent float64, message string) {
-	if math.IsNaN(percent) {
-		percent = 0
+	j.Advance(Progress{Percent: percent, Message: message})
+}
+
+// Progress is how far a job has come.
+type Progress struct {
+	Percent float64
+	Message string
+	// Current of Total, of whatever the handler counts. With a Total above 0 and a Percent of
+	// 0, Percent is reckoned from them.
+	Current, Total int64
+}
+
+// Advance is Job.Progress with all that can be said.
+func (j *Job) Advance(p Progress) {
+	if math.IsNaN(p.Percent) {
+		p.Percent = 0
+	}
+	p.Current, p.Total = max(p.Current, 0), max(p.Total, 0)
+	if p.Percent == 0 && p.Total > 0 {
+		p.Percent = 100 * float64(p.Current) / float64(p.Total)
 	}
 	j.report(job.Progress{
-		Percent: min(max(percent, 0), 100),
-		Message: bounded(message, maxProgressMessage),
+		Percent: min(max(p.Percent, 0), 100),
+		Message: bounded(p.Message, maxProgressMessage),
+		Current: p.Current, Total: p.Total,
 	})
 }

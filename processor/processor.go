@@ -27,6 +27,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -48,7 +49,8 @@ type Processor struct {
 	progressPause time.Duration
 
 	// Set by Run before any run exists, then only read.
-	client      *kgo.Client // produces and asks; lanes and orders have clients of their own
+	client      *kgo.Client  // produces and asks; lanes and orders have clients of their own
+	blobs       *blobs.Store // nil when none is configured; set with client
 	produceCtx  context.Context
 	handlersCtx context.Context
 
@@ -139,6 +141,10 @@ func (p *Processor) Run(ctx context.Context) error {
 	}
 	defer client.Close()
 	p.client = client
+	if p.blobs, err = blobs.Open(ctx, p.cfg.Blobs); err != nil {
+		return err
+	}
+	defer func() { _ = p.blobs.Close() }()
 	home, ok := p.setup(ctx)
 	if !ok {
 		return nil

@@ -70,6 +70,7 @@ type run struct {
 	// dispatch is the fence of the job: worker events carry it.
 	dispatch int
 	payload  []byte
+	blob     string // the key of the payload, when it is not in the record
 	policy   job.Policy
 	lease    time.Duration // what of the policy's lease the run relies on: margin subtracted
 	renewal  time.Duration // how often it renews
@@ -112,7 +113,7 @@ func newRun(l *lane, part *partition, offset int64, req topic.Request, payload [
 		p: p, lane: l, part: part, offset: offset,
 		jobID: req.JobID, id: newRunID(), dispatch: req.Dispatch,
 		// The record's value is a part of what was fetched; a long job must not hold it all.
-		payload: bytes.Clone(payload), policy: req.Policy,
+		payload: bytes.Clone(payload), blob: req.PayloadBlob, policy: req.Policy,
 		lease: lease - margin, renewal: lease / renewalsPerLease,
 		handler:  p.handler(req.Job),
 		mustWait: p.cfg.ClaimsAlwaysWait || req.Dispatch > 1 || p.met(req.JobID, req.Dispatch),
@@ -121,7 +122,7 @@ func newRun(l *lane, part *partition, offset int64, req topic.Request, payload [
 	r.job = &Job{
 		ID: req.JobID, Type: req.Job, Attempt: req.Attempt, MaxAttempts: req.Policy.Attempts,
 		Dispatch: req.Dispatch, Run: r.id, Tenant: req.Tenant, Subject: req.Subject,
-		Log: r.log, report: r.progress,
+		Log: r.log, report: r.progress, store: p.storeFile(r.jobID, r.id),
 	}
 	laneName := req.Lane
 	if laneName == "" {
@@ -248,7 +249,22 @@ func (r *run) handle(ctx context.Context) {
 	var result []byte
 	err := errPanicked
 	defer func() { r.returned(ctx, result, err) }()
-	result, err = r.handler.call(ctx, r.job, r.payload)
+	result, err = r.work(ctx)
+}
+
+// work is the handler, and what it needs before and after.
+func (r *run) work(ctx context.Context) ([]byte, error) {
+	if r.blob != "" {
+		var err error
+		if r.payload, err = r.p.fetchPayload(ctx, r.blob); err != nil {
+			return nil, err
+		}
+	}
+	result, err := r.handler.call(ctx, r.job, r.payload)
+	if err != nil {
+		return nil, err
+	}
+	return r.job.spill(ctx, result, r.p.cfg.ResultLimit)
 }
 
 // returned takes what the handler returned.
@@ -264,6 +280,9 @@ func (r *run) returned(ctx context.Context, result []byte, err error) {
 	switch r.phase {
 	case running:
 		e := end(result, err, cause, r.p.cfg.ResultLimit)
+		if e.event == event.Completed {
+			e.file = r.job.attached()
+		}
 		r.conclude(e)
 		attrs := []any{"type", r.job.Type, "outcome", string(e.outcome), "seconds", took.Seconds()}
 		if e.failure != nil {
@@ -284,7 +303,7 @@ func (r *run) conclude(e ending) {
 	}
 	r.phase, r.outcome, r.reportOf = reporting, e.outcome, e.event
 	r.retryAt = time.Time{}
-	r.report = r.encode(event.Event{Type: e.event, Result: e.result, Error: e.failure})
+	r.report = r.encode(event.Event{Type: e.event, Result: e.result, ResultBlob: e.file, Error: e.failure})
 	r.sayReport()
 }
 

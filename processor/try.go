@@ -2,8 +2,11 @@ package processor
 
 import (
 	"context"
+	"io"
 
 	"github.com/ackwire/ackwire/processor/internal/bridge"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 func init() { bridge.Try = try }
@@ -22,8 +25,19 @@ func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 		Dispatch: req.Dispatch, Run: runID, Tenant: req.Tenant, Subject: req.Subject,
 		Log:    proc.log.With("job", req.JobID, "run", runID, "attempt", req.Attempt),
 		report: c.Progress,
+		store: func(_ context.Context, f File) (*event.Blob, error) {
+			content, err := io.ReadAll(f.Content)
+			if err != nil {
+				return nil, WithCode(job.CodeResultNotStored, err)
+			}
+			c.File(f.Name, f.ContentType, content)
+			return &event.Blob{Key: event.ResultPrefix(req.JobID) + runID, Size: int64(len(content)), ContentType: f.ContentType, Name: f.Name}, nil
+		},
 	}
 	result, err := proc.handler(req.Job).call(ctx, j, c.Payload)
+	if err == nil {
+		result, err = j.spill(ctx, result, proc.cfg.ResultLimit)
+	}
 	e := end(result, err, context.Cause(ctx), proc.cfg.ResultLimit)
 	return bridge.Ending{Event: e.event, Result: e.result, Failure: e.failure}
 }

@@ -19,7 +19,7 @@ const (
 	workerID    = "reports-1"
 	payloadHash = "sha256:c07a858442db7da60846a7ea0977eaaf585066c8d2e8f1d69a6e75e9ff22affb"
 	payloadJSON = `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`
-	resultJSON  = `{"rows":31,"csv":"day,sales\n2026-01-01,812\n"}`
+	resultJSON  = `{"rows":31}`
 )
 
 var (
@@ -60,7 +60,8 @@ var events = []event.Event{
 	{Type: event.Beat, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
 	{Type: event.Progress, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
 		Progress: &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}},
-	{Type: event.Completed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Result: json.RawMessage(resultJSON)},
+	{Type: event.Completed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Result: json.RawMessage(resultJSON),
+		ResultBlob: &event.Blob{Key: "results/" + jobID + "/" + runID, Size: 812, ContentType: "text/csv", Name: "sales.csv"}},
 	{Type: event.Failed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
 		Error: &event.Failure{Error: job.Error{Code: "source_busy", Message: "the sales database is in maintenance", Retryable: true}, RetryAfter: &after}},
 	{Type: event.Released, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
@@ -123,7 +124,7 @@ var documents = func() map[string]job.Document {
 	completed := processing
 	completed.State, completed.FinishedAt, completed.UpdatedAt = job.Completed, &endedAt, endedAt
 	completed.Progress = &job.Progress{Percent: 100, Message: "done", Current: 31, Total: 31}
-	completed.Result = json.RawMessage(resultJSON)
+	completed.Result, completed.ResultURL = json.RawMessage(resultJSON), "/v1/jobs/"+jobID+"/result"
 	completed.Attempts = ended(processing.Attempts, job.OutcomeCompleted, nil)
 	failed := processing
 	failed.State, failed.Attempt, failed.FinishedAt, failed.UpdatedAt = job.Failed, 3, &endedAt, endedAt

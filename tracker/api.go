@@ -135,7 +135,7 @@ func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest
 		return nil, apiError(err)
 	}
 	return connect.NewResponse(&trackerpb.GetResponse{
-		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round),
+		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round), ResultBlob: blob(snap.ResultBlob),
 	}), nil
 }
 
@@ -181,6 +181,13 @@ func (a *api) Reserve(ctx context.Context, req *connect.Request[trackerpb.Reserv
 	return connect.NewResponse(&trackerpb.ReserveResponse{
 		Reserved: r.Held, Job: r.Job.Job, PayloadHash: r.Job.PayloadHash,
 	}), nil
+}
+
+func blob(b *event.Blob) *trackerpb.Blob {
+	if b == nil {
+		return nil
+	}
+	return &trackerpb.Blob{Key: b.Key, Size: b.Size, ContentType: b.ContentType, Name: b.Name}
 }
 
 func position(p event.Position) *trackerpb.Position {

@@ -16,7 +16,7 @@ mutant() {
 	if cmp -s "$2" "$2.was"; then
 		echo "STALE     $1: the expression changes nothing in $2"
 		survivors=$((survivors + 1))
-	elif go test -count=1 -timeout 120s -run "^$4\$" ./embedded/sim >"$copy/out" 2>&1; then
+	elif go test -tags synctests -count=1 -timeout 120s -run "^$4\$" ./embedded/sim >"$copy/out" 2>&1; then
 		echo "SURVIVED  $1: $4 passes without it"
 		survivors=$((survivors + 1))
 	elif grep -q 'build failed' "$copy/out"; then

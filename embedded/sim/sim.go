@@ -4,9 +4,11 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,6 +27,7 @@ import (
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/simnet"
@@ -64,6 +67,11 @@ type World struct {
 	fs      *vfs.MemFS
 	workers int
 	clients int
+
+	// JobTypes is the file of job types for gateways that are started from now on; the
+	// built-in one when empty.
+	JobTypes string
+	blobs    blobs.Config
 }
 
 // Process is one service of the world, on a host of its own.
@@ -91,6 +99,9 @@ func Run(t *testing.T, test func(*World)) {
 			t.Fatal(err)
 		}
 		w.Cluster = cluster
+		if w.blobs.URL, err = blobs.Dir(t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
 		t.Cleanup(cluster.Close)
 		w.StartTracker()
 		w.StartGateway()
@@ -192,6 +203,7 @@ func (w *World) StartGateway() *Process {
 	metrics := prometheus.NewRegistry()
 	cfg := gateway.Defaults()
 	cfg.Kafka, cfg.Partitions, cfg.AnonymousTenant = w.kafka(), partitions, Tenant
+	cfg.JobTypes, cfg.Blobs = w.JobTypes, w.blobs
 	cfg.Listen = fmt.Sprintf("127.0.0.1:%d", gatewayPort)
 	g, err := gateway.New(cfg, w.env("gateway", metrics))
 	if err != nil {
@@ -210,7 +222,7 @@ func (w *World) StartWorker(more func(*processor.Processor)) *Process {
 	metrics := prometheus.NewRegistry()
 	p, err := processor.New(processor.Config{
 		Kafka: w.kafka(), Partitions: partitions, Lanes: []string{"default", "reports"},
-		WorkerID: name, Grace: 2 * time.Second,
+		WorkerID: name, Grace: 2 * time.Second, Blobs: w.blobs,
 	}, w.env(name, metrics))
 	if err != nil {
 		w.T.Fatal(err)
@@ -239,6 +251,28 @@ func (w *World) Dial() *ackwire.Client {
 		transport.CloseIdleConnections()
 	})
 	return c
+}
+
+// HTTP makes a request of the gateway, as tenant Tenant.
+func (w *World) HTTP(method, path string, header http.Header, body []byte) (status int, answer http.Header, content []byte) {
+	w.T.Helper()
+	transport := &http.Transport{DialContext: w.Net.Host("http-client").Dial, DisableKeepAlives: true}
+	r, err := http.NewRequestWithContext(w.ctx(), method, fmt.Sprintf("http://localhost:%d%s", gatewayPort, path), bytes.NewReader(body))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	if header != nil {
+		r.Header = header
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(r)
+	if err != nil {
+		w.T.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if content, err = io.ReadAll(resp.Body); err != nil {
+		w.T.Fatalf("%s %s: %v", method, path, err)
+	}
+	return resp.StatusCode, resp.Header, content
 }
 
 // ctx bounds one step of a test, in virtual time.

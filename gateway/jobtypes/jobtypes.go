@@ -22,6 +22,10 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
+// maxPayload bounds what a type may take, in bytes. Above the gateway's limit of a frame it
+// comes over HTTP, and above the limit of what travels in Kafka through the blob store.
+const maxPayload = 64 << 20
+
 //go:embed default.yaml
 var defaultFile []byte
 
@@ -45,6 +49,15 @@ func (s Set) Lanes() []string {
 	}
 	slices.Sort(lanes)
 	return slices.Compact(lanes)
+}
+
+// MaxPayload is the largest payload that any type takes, in bytes.
+func (s Set) MaxPayload() int {
+	largest := 0
+	for _, t := range s {
+		largest = max(largest, t.MaxPayload)
+	}
+	return largest
 }
 
 // rules is what a type, or the defaults, may set.
@@ -245,8 +258,8 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	if p.Retention.Duration() < minLease {
 		bad("retention", "must be at least %s, not %s", minLease, p.Retention.Duration())
 	}
-	if t.MaxPayload < 1 || t.MaxPayload > frame.MaxFrameBytes {
-		bad("maxPayload", "must be 1 to %d bytes, not %d", frame.MaxFrameBytes, t.MaxPayload)
+	if t.MaxPayload < 1 || t.MaxPayload > maxPayload {
+		bad("maxPayload", "must be 1 to %d bytes, not %d", maxPayload, t.MaxPayload)
 	}
 	definition, file := own.Schema, own.SchemaFile
 	if definition == nil && file == "" {

@@ -35,10 +35,16 @@ type Slot struct {
 
 // Outbox is an intrusive list of slots, oldest first.
 type Outbox struct {
+	// MaxStatuses bounds the slots that wait; 0 does not. A session's subscriptions bound them
+	// too, but those of jobs that have ended are free before their last status was sent. Set
+	// before the first use.
+	MaxStatuses int
+
 	mu           sync.Mutex // guards all below and the slots; no other lock is taken under it
 	head, tail   *Slot
 	controls     int
 	controlBytes int
+	statuses     int // slots in the list that are no control frame
 	flushing     bool
 	closed       bool
 }
@@ -73,8 +79,7 @@ func (o *Outbox) send(b []byte, closing bool) Outcome {
 	o.closed = closing
 	o.controls++
 	o.controlBytes += len(b)
-	o.push(&Slot{control: true, frame: &Frame{Bytes: b}})
-	return o.start()
+	return o.push(&Slot{control: true, frame: &Frame{Bytes: b}})
 }
 
 // Put queues a status in a subscription's slot, in place of one that was not sent yet.
@@ -94,8 +99,7 @@ func (o *Outbox) Put(s *Slot, f *Frame) Outcome {
 	case s.holds > 0, s.queued:
 		return Queued
 	}
-	o.push(s)
-	return o.start()
+	return o.push(s)
 }
 
 // Hold keeps what is put into the slot, the latest of it, until Release: an answer must be
@@ -113,8 +117,7 @@ func (o *Outbox) Release(s *Slot) Outcome {
 	if s.holds--; s.holds > 0 || s.frame == nil || s.queued || o.closed {
 		return Queued
 	}
-	o.push(s)
-	return o.start()
+	return o.push(s)
 }
 
 // Skip makes the slot drop versions up to after.
@@ -147,7 +150,13 @@ func (o *Outbox) Clear(s *Slot) {
 	s.frame = nil
 }
 
-func (o *Outbox) push(s *Slot) {
+func (o *Outbox) push(s *Slot) Outcome {
+	if !s.control {
+		if o.MaxStatuses > 0 && o.statuses >= o.MaxStatuses {
+			return Overflow
+		}
+		o.statuses++
+	}
 	s.queued, s.next = true, nil
 	if o.tail == nil {
 		o.head = s
@@ -155,9 +164,6 @@ func (o *Outbox) push(s *Slot) {
 		o.tail.next = s
 	}
 	o.tail = s
-}
-
-func (o *Outbox) start() Outcome {
 	if o.flushing {
 		return Queued
 	}
@@ -178,6 +184,9 @@ func (o *Outbox) Take(buf []byte, limit int) (_ []byte, statuses int, more bool)
 			o.tail = nil
 		}
 		s.queued, s.next = false, nil
+		if !s.control {
+			o.statuses--
+		}
 		if s.frame == nil {
 			continue
 		}

@@ -114,6 +114,7 @@ func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, id
 	s.ws, s.conn = ws, h.conn
 	s.conn.br.Reset(s.conn)
 	s.ws.SetReadLimit(int64(cfg.FrameBytes))
+	s.out.MaxStatuses = 2 * cfg.Subscriptions
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if identity != nil {
 		s.identity, s.known = *identity, true

@@ -75,18 +75,18 @@ func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := processortest.Job{Type: demo.Report, Payload: raw(`{"reportType":"sales","from":"2024-01-01","to":"2024-12-31"}`)}
 		got, again := run(t, j), run(t, j)
-		var report struct {
-			Rows int
-			CSV  string
-		}
-		if err := json.Unmarshal(got.Result, &report); err != nil {
+		var report struct{ Rows int }
+		if err := json.Unmarshal(got.Result, &report); err != nil || got.File == nil {
 			t.Fatalf("%v: %+v", err, got)
 		}
-		lines := strings.Split(strings.TrimSpace(report.CSV), "\n")
+		if got.File.Name != "sales-2024-01-01-2024-12-31.csv" || !strings.HasPrefix(got.File.ContentType, "text/csv") {
+			t.Errorf("file %s, %s", got.File.Name, got.File.ContentType)
+		}
+		lines := strings.Split(strings.TrimSpace(string(got.File.Content)), "\n")
 		if report.Rows != 366 || len(lines) != 367 || lines[0] != "date,orders,revenue,refunds" || !strings.HasPrefix(lines[60], "2024-02-29,") {
 			t.Errorf("%d rows, %d lines: %s", report.Rows, len(lines), lines[:2])
 		}
-		if string(got.Result) != string(again.Result) {
+		if string(got.File.Content) != string(again.File.Content) {
 			t.Error("two attempts, two reports")
 		}
 		if last := got.Progress[len(got.Progress)-1]; len(got.Progress) < 5 || last.Percent != 100 {

@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ackwire/ackwire/processor"
 )
 
 const (
-	// maxReportDays bounds a report so that its CSV stays below the inline limit of results.
+	// maxReportDays bounds a report so that its CSV fits a result where there is no store.
 	maxReportDays = 366
 	// stagePause makes the stages of a report visible to whoever watches it.
 	stagePause = 150 * time.Millisecond
@@ -28,11 +29,11 @@ type reportPayload struct {
 	To         string `json:"to"`   // last day, YYYY-MM-DD
 }
 
-// reportResult carries the report itself. It is small enough for that: a report of a year
-// has about 13 KB. Keeping results in a blob store behind the job's resultUrl is a later issue.
+// reportResult is told beside the report itself, which is a file behind the job's resultUrl.
 type reportResult struct {
-	Rows int    `json:"rows"`
-	CSV  string `json:"csv"`
+	Rows int `json:"rows"`
+	// CSV is the report itself, where there is no store for files.
+	CSV string `json:"csv,omitempty"`
 }
 
 // generate builds a report of one row per day. The figures are made up but depend on the
@@ -61,8 +62,16 @@ func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportRe
 	if err != nil {
 		return reportResult{}, fmt.Errorf("render report: %w", err)
 	}
+	name := fmt.Sprintf("%s-%s-%s.csv", in.ReportType, in.From, in.To)
+	err = j.Attach(ctx, processor.File{Name: name, ContentType: "text/csv; charset=utf-8", Content: strings.NewReader(text)})
+	if err != nil && !errors.Is(err, processor.ErrNoBlobStore) {
+		return reportResult{}, err
+	}
 	j.Progress(100, "done")
-	return reportResult{Rows: len(rows), CSV: text}, nil
+	if err != nil {
+		return reportResult{Rows: len(rows), CSV: text}, nil
+	}
+	return reportResult{Rows: len(rows)}, nil
 }
 
 func (in reportPayload) days() (from time.Time, days int, err error) {

@@ -42,8 +42,17 @@ type Outcome struct {
 	Result json.RawMessage
 	// Failure is set for event.Failed.
 	Failure *event.Failure
+	// File is what the handler attached, or a result above the inline limit; nil when there
+	// is none.
+	File *File
 	// Progress holds every call, in order; a processor would have conflated them.
 	Progress []job.Progress
+}
+
+// File is a result as it would be in the blob store.
+type File struct {
+	Name, ContentType string
+	Content           []byte
 }
 
 // Run registers handlers with a processor that never sees Kafka and runs one of them. To
@@ -66,6 +75,7 @@ func Run(ctx context.Context, register func(*processor.Processor), j Job) (Outco
 		mu       sync.Mutex // handlers may report from any goroutine
 		progress []job.Progress
 		highest  float64
+		file     *File
 	)
 	e := bridge.Try(ctx, p, bridge.Call{
 		Request: topic.Request{
@@ -81,10 +91,15 @@ func Run(ctx context.Context, register func(*processor.Processor), j Job) (Outco
 			p.Percent = highest
 			progress = append(progress, p)
 		},
+		File: func(name, contentType string, content []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			file = &File{name, contentType, content}
+		},
 	})
 	mu.Lock()
 	defer mu.Unlock()
-	return Outcome{Event: e.Event, Result: e.Result, Failure: e.Failure, Progress: progress}, nil
+	return Outcome{Event: e.Event, Result: e.Result, Failure: e.Failure, File: file, Progress: progress}, nil
 }
 
 func attempts(n int) int {

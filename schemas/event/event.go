@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
@@ -94,6 +95,8 @@ type Event struct {
 	Progress  *job.Progress   `json:"progress,omitempty"`
 	Result    json.RawMessage `json:"result,omitempty"`
 	ResultURL string          `json:"resultUrl,omitempty"`
+	// ResultBlob is where a result lies that is too large for the log, or a file.
+	ResultBlob *Blob `json:"resultBlob,omitempty"`
 	Error     *Failure        `json:"error,omitempty"`
 }
 
@@ -102,6 +105,24 @@ type Failure struct {
 	job.Error
 	// RetryAfter, when set, replaces the policy's backoff.
 	RetryAfter *job.Seconds `json:"retryAfter,omitempty"`
+}
+
+// Blob is a result in the blob store, which the gateway serves at the job's resultUrl.
+type Blob struct {
+	// Key begins with ResultPrefix of the job, so that no job can name another's.
+	Key         string `json:"key"`
+	Size        int64  `json:"size"`
+	ContentType string `json:"contentType"`
+	// Name is the file's, for those who download it.
+	Name string `json:"name,omitempty"`
+}
+
+// ResultPrefix and PayloadPrefix start the keys of a job's blobs.
+func ResultPrefix(jobID string) string  { return "results/" + jobID + "/" }
+func PayloadPrefix(jobID string) string { return "payloads/" + jobID + "/" }
+
+func (b *Blob) valid(jobID string) bool {
+	return b == nil || strings.HasPrefix(b.Key, ResultPrefix(jobID)) && b.Size >= 0 && b.ContentType != "" && !strings.Contains(b.Key, "..")
 }
 
 func (f *Failure) valid() bool {
@@ -165,8 +186,11 @@ func (e *Event) Validate() error {
 		birth()
 		run()
 		need("worker", e.Worker != "")
-	case Beat, Released, Completed, AttemptTimedOut:
+	case Beat, Released, AttemptTimedOut:
 		run()
+	case Completed:
+		run()
+		need("resultBlob", e.ResultBlob.valid(e.JobID))
 	case Progress:
 		run()
 		need("progress", e.Progress != nil && e.Progress.Percent >= 0 && e.Progress.Percent <= 100)

@@ -126,7 +126,9 @@ const (
 	CodeDeadlineExceeded = "deadline_exceeded" // the whole job took longer than its deadline
 	CodeHandlerPanic     = "handler_panic"     // the handler panicked; the stack is in the worker's log
 	CodeHandlerError     = "handler_error"     // the handler returned an error without a code of its own
-	CodeResultTooLarge   = "result_too_large"  // the result is above the inline limit
+	CodeResultTooLarge   = "result_too_large"  // the result is above its limit
+	CodeResultNotStored  = "result_not_stored" // the blob store did not take the result
+	CodePayloadMissing   = "payload_missing"   // the blob store did not give the payload
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
@@ -32,6 +33,9 @@ type Request struct {
 	RunAt       *time.Time
 	CallbackURL string
 	Traceparent string
+	// PayloadBlob is where a payload lies that is too large for the log; empty when it is
+	// the record's value.
+	PayloadBlob string
 }
 
 // Headers gives the record headers of r.
@@ -63,6 +67,7 @@ func (r *Request) Headers() ([]Header, error) {
 	add(HeaderPayloadHash, r.PayloadHash)
 	optional(HeaderCallbackURL, r.CallbackURL)
 	optional(HeaderTraceparent, r.Traceparent)
+	optional(HeaderPayloadBlob, r.PayloadBlob)
 	if r.RunAt != nil {
 		add(HeaderRunAt, r.RunAt.UTC().Format(time.RFC3339Nano))
 	}
@@ -116,6 +121,10 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		Time:        instant(HeaderTime),
 		CallbackURL: values[HeaderCallbackURL],
 		Traceparent: values[HeaderTraceparent],
+		PayloadBlob: values[HeaderPayloadBlob],
+	}
+	if r.PayloadBlob != "" && (!strings.HasPrefix(r.PayloadBlob, "payloads/"+r.JobID+"/") || strings.Contains(r.PayloadBlob, "..")) {
+		problems = append(problems, fmt.Errorf("header %s is not a key of this job's", HeaderPayloadBlob))
 	}
 	if key != r.JobID {
 		problems = append(problems, errors.New("record key is not the job ID in header "+HeaderID))

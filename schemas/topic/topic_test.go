@@ -13,7 +13,7 @@ func example() Request {
 	at := time.Date(2026, 2, 2, 9, 30, 0, 448e6, time.UTC)
 	return Request{JobID: "j", Job: "report.generate", Lane: "reports", Dispatch: 2, Attempt: 1, Tenant: "acme", Subject: "alice",
 		PayloadHash: "sha256:00", Policy: job.Policy{Attempts: 3, Lease: job.Seconds(time.Minute)}, Time: at, RunAt: &at,
-		CallbackURL: "https://example.com/hook", Traceparent: "00-1-2-01"}
+		CallbackURL: "https://example.com/hook", Traceparent: "00-1-2-01", PayloadBlob: "payloads/j/1"}
 }
 
 func TestARequestSurvivesItsHeaders(t *testing.T) {
@@ -34,7 +34,7 @@ func TestARequestSurvivesItsHeaders(t *testing.T) {
 // TestEachHeader: a required header that is missing or broken is named, an optional one may be missing.
 func TestEachHeader(t *testing.T) {
 	optional := map[string]bool{HeaderSpecVersion: true, HeaderSource: true, HeaderTime: true, HeaderContentType: true, HeaderLane: true,
-		HeaderSubject: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderRunAt: true}
+		HeaderSubject: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderRunAt: true, HeaderPayloadBlob: true}
 	r := example()
 	headers, err := r.Headers()
 	if err != nil {
@@ -52,7 +52,7 @@ func TestEachHeader(t *testing.T) {
 	}
 	for key, bad := range map[string][]string{
 		HeaderVersion: {"2", "one"}, HeaderDispatch: {"0", "-1", "x", "99999999999"}, HeaderAttempt: {"0", "1.5"},
-		HeaderPolicy: {"{", "[]", `{"attempts":0}`, `{"attempts":3,"lease":-1}`}, HeaderTime: {"yesterday"}, HeaderRunAt: {"1767225600"}, HeaderLane: {"a/b", "Ä"},
+		HeaderPolicy: {"{", "[]", `{"attempts":0}`, `{"attempts":3,"lease":-1}`}, HeaderTime: {"yesterday"}, HeaderRunAt: {"1767225600"}, HeaderLane: {"a/b", "Ä"}, HeaderPayloadBlob: {"payloads/k/1", "payloads/j/../k/1", "/etc/passwd"},
 	} {
 		for _, value := range bad {
 			if _, err := ParseRequest("j", append(append([]Header(nil), headers...), Header{key, []byte(value)})); err == nil {
@@ -71,7 +71,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		headers = append(headers, Header{HeaderID, []byte(key)}, Header{HeaderDispatch, []byte(dispatch)}, Header{HeaderAttempt, []byte(attempt)},
+		headers = append(headers, Header{HeaderPayloadBlob, nil}, Header{HeaderID, []byte(key)}, Header{HeaderDispatch, []byte(dispatch)}, Header{HeaderAttempt, []byte(attempt)},
 			Header{HeaderPolicy, []byte(policy)}, Header{HeaderTime, []byte(at)})
 		got, err := ParseRequest(key, headers)
 		if err != nil {

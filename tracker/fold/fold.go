@@ -224,7 +224,10 @@ func (s *step) completed() Result {
 	j := s.change()
 	j.endRun(job.OutcomeCompleted, nil, s.at.Time)
 	j.end(job.Completed, s.at.Time)
-	j.Doc.Result, j.Doc.ResultURL = canonical(s.e.Result), s.e.ResultURL
+	j.Doc.Result, j.Doc.ResultURL, j.ResultBlob = canonical(s.e.Result), s.e.ResultURL, s.e.ResultBlob
+	if j.ResultBlob != nil {
+		j.Doc.ResultURL = ResultPath(j.Doc.JobID)
+	}
 	j.Doc.Error = nil
 	return s.took()
 }
@@ -360,7 +363,7 @@ func (s *step) retryRequested() Result {
 	j.Doc.MaxAttempts = j.Doc.Attempt + j.Policy.Attempts - 1
 	j.Doc.CancelRequested = false
 	j.Doc.FinishedAt, j.Doc.StartedAt = nil, nil
-	j.Doc.Result, j.Doc.ResultURL = nil, ""
+	j.Doc.Result, j.Doc.ResultURL, j.ResultBlob = nil, "", nil
 	j.Doc.Error, j.Doc.Progress = nil, nil
 	return s.took()
 }

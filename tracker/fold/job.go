@@ -49,6 +49,9 @@ type Job struct {
 	Renewal int64 `json:"renewal,omitempty"`
 	// CancelAt is when the cancellation of the current run was requested.
 	CancelAt *time.Time `json:"cancelAt,omitempty"`
+
+	// ResultBlob is where the result lies that the document's resultUrl serves.
+	ResultBlob *event.Blob `json:"resultBlob,omitempty"`
 }
 
 // Ended reports whether the job is in a terminal state.
@@ -136,6 +139,9 @@ func clip(s string, n int) string {
 	}
 	return strings.ToValidUTF8(s, "")
 }
+
+// ResultPath is where a gateway serves a job's result from the blob store.
+func ResultPath(jobID string) string { return "/v1/jobs/" + jobID + "/result" }
 
 // canonical gives a result the bytes that it has in the job's document, valid UTF-8
 // included, so that a job is the same after it was stored.

@@ -148,10 +148,11 @@ type Snapshot struct {
 	Source      event.Position
 	PayloadHash string
 	Round       int
+	ResultBlob  *event.Blob
 }
 
 func snapshot(e *entry) Snapshot {
-	return Snapshot{Job: e.document(), Source: e.job.Source, PayloadHash: e.job.PayloadHash, Round: e.job.Round}
+	return Snapshot{Job: e.document(), Source: e.job.Source, PayloadHash: e.job.PayloadHash, Round: e.job.Round, ResultBlob: e.job.ResultBlob}
 }
 
 // Query is a question for one job.

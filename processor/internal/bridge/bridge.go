@@ -16,6 +16,7 @@ type Call struct {
 	Request  topic.Request
 	Payload  []byte
 	Progress func(job.Progress)
+	File     func(name, contentType string, content []byte)
 }
 
 // Ending is the terminal event that a run would append.

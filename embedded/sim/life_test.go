@@ -1,0 +1,372 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// order cancels or retries a job and checks the answer.
+func (w *World) order(what, id, state string) {
+	w.T.Helper()
+	status, _, b := w.HTTP("POST", "/v1/jobs/"+id+"/"+what, nil, nil)
+	var ack frame.AckFrame
+	if err := json.Unmarshal(b, &ack); err != nil || status != http.StatusAccepted || ack.State != state {
+		w.T.Errorf("%s: %d %s, want state %s", what, status, b, state)
+	}
+}
+
+func (w *World) get(c *ackwire.Client, id string) ackwire.Status {
+	w.T.Helper()
+	s, err := c.Get(w.ctx(), id)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return s
+}
+
+// seconds are how long something took, in virtual time.
+func within(t *testing.T, what string, took, low, high time.Duration) {
+	t.Helper()
+	if took < low || took > high {
+		t.Errorf("%s took %s, want %s to %s", what, took, low, high)
+	}
+}
+
+func TestCancelBeforeItStarts(t *testing.T) {
+	Run(t, func(w *World) {
+		var runs Counter
+		c := w.Dial()
+		j := w.Submit(c, "demo.echo", `1`)
+		w.order("cancel", j.ID, "cancelled")
+		w.StartWorker(echoes(&runs, time.Second))
+		time.Sleep(time.Minute)
+		if s := w.get(c, j.ID); s.State != job.Cancelled || len(s.Attempts) != 0 {
+			t.Errorf("%s, attempts %v", s.State, s.Attempts)
+		}
+		if status, _, b := w.HTTP("POST", "/v1/jobs/"+j.ID+"/cancel", nil, nil); status != http.StatusConflict || !strings.Contains(string(b), "invalid_state") {
+			t.Errorf("a second cancel: %d %s", status, b)
+		}
+	})
+}
+
+func TestCancelWhileItRuns(t *testing.T) {
+	Run(t, func(w *World) {
+		ended := make(chan error, 1)
+		w.StartWorker(func(p *processor.Processor) {
+			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, _ []byte) (json.RawMessage, error) {
+				<-ctx.Done()
+				ended <- context.Cause(ctx)
+				return nil, ctx.Err()
+			})
+		})
+		c := w.Dial()
+		j := w.Submit(c, "demo.echo", `1`)
+		w.eventually("it runs", func() bool { return w.get(c, j.ID).State == job.Processing })
+		began := time.Now()
+		w.order("cancel", j.ID, "processing")
+		if s := w.get(c, j.ID); !s.CancelRequested {
+			t.Error("cancelRequested is not visible")
+		}
+		if cause := <-ended; !errors.Is(cause, processor.ErrCancelled) {
+			t.Errorf("the handler's context ended with %v", cause)
+		}
+		doc := w.WantEnd("cancelled by its worker", c, j.ID, job.Cancelled, 1)
+		within(t, "the cancel", time.Since(began), 0, 2*time.Second)
+		if a := doc.Attempts; len(a) != 1 || a[0].Outcome != job.OutcomeCancelled {
+			t.Errorf("attempts %+v", a)
+		}
+	})
+}
+
+// TestACancelIsForced: the handler heeds nothing; its late word changes nothing.
+func TestACancelIsForced(t *testing.T) {
+	Run(t, func(w *World) {
+		w.StartWorker(func(p *processor.Processor) {
+			processor.HandleRaw(p, "demo.echo", func(context.Context, *processor.Job, []byte) (json.RawMessage, error) {
+				time.Sleep(time.Minute)
+				return json.RawMessage(`"late"`), nil
+			})
+		})
+		c := w.Dial()
+		j := w.Submit(c, "demo.echo", `1`)
+		w.eventually("it runs", func() bool { return w.get(c, j.ID).State == job.Processing })
+		began := time.Now()
+		w.order("cancel", j.ID, "processing")
+		doc := w.WantEnd("forced after the grace period", c, j.ID, job.Cancelled, 1)
+		within(t, "the force", time.Since(began), 10*time.Second, 13*time.Second)
+		time.Sleep(2 * time.Minute)
+		if s := w.get(c, j.ID); s.State != job.Cancelled || s.Result != nil {
+			t.Errorf("after the late word: %s %s", s.State, s.Result)
+		}
+		if a := doc.Attempts; len(a) != 1 || a[0].Outcome != job.OutcomeCancelled {
+			t.Errorf("attempts %+v", a)
+		}
+	})
+}
+
+func TestRetryByID(t *testing.T) {
+	Run(t, func(w *World) {
+		var runs Counter
+		w.StartWorker(func(p *processor.Processor) {
+			processor.HandleRaw(p, "demo.echo", func(_ context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+				if runs.Add(1); runs.Load() < 3 {
+					return nil, processor.Permanent(errors.New("not yet"))
+				}
+				return payload, nil
+			})
+		})
+		c := w.Dial()
+		j := w.Submit(c, "demo.echo", `{"kept":true}`)
+		w.WantEnd("fails for good", c, j.ID, job.Failed, 1)
+		w.order("retry", j.ID, "retrying")
+		w.WantEnd("again", c, j.ID, job.Failed, 2)
+		w.order("retry", j.ID, "retrying")
+		doc := w.WantEnd("and then not", c, j.ID, job.Completed, 3)
+		if string(doc.Result) != `{"kept":true}` {
+			t.Errorf("the stored payload came out as %s", doc.Result)
+		}
+		if len(doc.Attempts) != 3 || doc.Attempts[1].Error == nil || doc.Attempts[2].Outcome != job.OutcomeCompleted || doc.MaxAttempts != 5 {
+			t.Errorf("attempts %+v of %d", doc.Attempts, doc.MaxAttempts)
+		}
+		requests := len(w.records(w.Names.Requests("default")))
+		if requests != 3 {
+			t.Errorf("%d requests for 3 attempts", requests)
+		}
+	})
+}
+
+func TestScheduleAndCancelIt(t *testing.T) {
+	Run(t, func(w *World) {
+		w.StartWorker(nil)
+		c := w.Dial()
+		due := time.Now().Add(30 * time.Minute).Truncate(time.Millisecond)
+		j := w.Submit(c, "demo.echo", `1`, ackwire.RunAt(due))
+		never := w.Submit(c, "demo.echo", `2`, ackwire.RunAt(due))
+		if s := w.get(c, j.ID); s.State != job.Scheduled || s.RunAt == nil || !s.RunAt.Equal(due) {
+			t.Errorf("%s, runAt %v, want %s", s.State, s.RunAt, due)
+		}
+		w.order("cancel", never.ID, "cancelled")
+		time.Sleep(time.Until(due) - time.Minute)
+		if n := len(w.records(w.Names.Requests("default"))); n != 0 {
+			t.Errorf("%d requests are with workers before they are due", n)
+		}
+		doc := w.WantEnd("runs when due", c, j.ID, job.Completed, 1)
+		within(t, "the start after runAt", doc.StartedAt.Sub(due), 0, time.Second)
+	})
+}
+
+func TestTheTrackerIsAwayWhenAJobIsDue(t *testing.T) {
+	Run(t, func(w *World) {
+		w.StartWorker(nil)
+		c := w.Dial()
+		j := w.Submit(c, "demo.echo", `1`, ackwire.RunAt(time.Now().Add(time.Minute)))
+		time.Sleep(2 * time.Second)
+		w.CrashTracker()
+		time.Sleep(5 * time.Minute)
+		w.StartTracker()
+		w.WantEnd("late, but it runs", c, j.ID, job.Completed, 1)
+	})
+}
+
+// TestBoundsHoldWithoutAWorker: deadline and timeout are the tracker's to enforce.
+func TestBoundsHoldWithoutAWorker(t *testing.T) {
+	Run(t, func(w *World) {
+		c := w.Dial()
+		began := time.Now()
+		j := w.Submit(c, "demo.echo", `1`, ackwire.Deadline(20*time.Second))
+		doc := w.WantEnd("never started", c, j.ID, job.Failed, 1)
+		within(t, "the deadline", time.Since(began), 20*time.Second, 22*time.Second)
+		if doc.Error == nil || doc.Error.Code != job.CodeDeadlineExceeded || doc.Error.Retryable {
+			t.Errorf("error %+v", doc.Error)
+		}
+
+		var runs Counter
+		worker := w.StartWorker(echoes(&runs, time.Hour))
+		j = w.Submit(c, "demo.echo", `1`, ackwire.Timeout(5*time.Second))
+		w.eventually("it runs", func() bool { return runs.Load() == 1 })
+		w.Kill(worker) // nobody is there to end the attempt
+		w.eventually("the attempt timed out", func() bool { return w.get(c, j.ID).State == job.Retrying || w.get(c, j.ID).State == job.Pending })
+		a := w.get(c, j.ID).Attempts
+		if len(a) != 1 || a[0].Outcome != job.OutcomeTimedOut {
+			t.Fatalf("attempts %+v", a)
+		}
+		within(t, "the timeout", a[0].EndedAt.Sub(a[0].StartedAt), 5*time.Second, 7*time.Second)
+	})
+}
+
+func TestAttemptsAreSpent(t *testing.T) {
+	Run(t, func(w *World) {
+		c := w.Dial()
+		j := w.Submit(c, "demo.echo", `1`)
+		for range 3 { // each worker dies with the job
+			var runs Counter
+			worker := w.StartWorker(echoes(&runs, time.Hour))
+			w.eventually("the job runs", func() bool { return runs.Load() == 1 })
+			w.Kill(worker)
+			time.Sleep(Lease + 5*time.Second)
+		}
+		doc := w.WantEnd("three workers died of it", c, j.ID, job.Failed, 3)
+		if doc.Error == nil || doc.Error.Code != job.CodeWorkerLost || len(doc.Attempts) != 3 {
+			t.Errorf("error %+v, attempts %+v", doc.Error, doc.Attempts)
+		}
+	})
+}
+
+// TestRollingRestarts: ten deploys of two workers under load burn no attempt and lose no job.
+func TestRollingRestarts(t *testing.T) {
+	duringRebalances(t)
+	Run(t, func(w *World) {
+		var runs Counter
+		slow := func(p *processor.Processor) {
+			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
+				runs.Add(1)
+				select {
+				case <-time.After(7 * time.Second):
+					return payload, nil
+				case <-ctx.Done():
+					return nil, context.Cause(ctx)
+				}
+			})
+		}
+		workers := []*Process{w.StartWorker(slow), w.StartWorker(slow)}
+		c := w.Dial()
+		var jobs []*ackwire.Job
+		for i := range 10 {
+			for range 10 {
+				jobs = append(jobs, w.Submit(c, "demo.echo", fmt.Sprint(i)))
+			}
+			w.Stop(workers[i%2])
+			workers[i%2] = w.StartWorker(slow)
+			time.Sleep(time.Second)
+		}
+		for _, j := range jobs {
+			w.WantEnd("through the deploys", c, j.ID, job.Completed, 1)
+		}
+		if int(runs.Load()) <= len(jobs) {
+			t.Error("no run was released: the test proves nothing")
+		}
+	})
+}
+
+// TestAFloodOnOneLane leaves the other's latency flat.
+func TestAFloodOnOneLane(t *testing.T) {
+	Run(t, func(w *World) {
+		w.StartWorker(nil)
+		c := w.Dial()
+		latency := func() (worst time.Duration) {
+			for range 10 {
+				began := time.Now()
+				w.WantEnd("a quick job", c, w.Submit(c, "demo.echo", `1`).ID, job.Completed, 1)
+				worst = max(worst, time.Since(began))
+			}
+			return worst
+		}
+		quiet := latency()
+		var flood []string
+		for range 200 {
+			flood = append(flood, w.Submit(c, "report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-12-31"}`, ackwire.NoWatch()).ID)
+		}
+		if loud := latency(); loud > quiet+50*time.Millisecond {
+			t.Errorf("a quick job took %s beside the flood, %s without", loud, quiet)
+		}
+		for _, id := range flood {
+			w.WantEnd("the flood ends", c, id, job.Completed, 1)
+		}
+	})
+}
+
+// jobTypes writes a file of job types for the gateway, which starts anew.
+func (w *World) jobTypes(yaml string) {
+	w.T.Helper()
+	w.JobTypes = filepath.Join(w.T.TempDir(), "jobtypes.yaml")
+	if err := os.WriteFile(w.JobTypes, []byte(yaml), 0o600); err != nil {
+		w.T.Fatal(err)
+	}
+	w.Stop(w.gateway)
+	w.StartGateway()
+}
+
+// TestLargePayloadsAndResults go through the blob store, and nobody notices.
+func TestLargePayloadsAndResults(t *testing.T) {
+	Run(t, func(w *World) {
+		w.jobTypes("defaults: {lane: default, lease: 30s, retention: 1h}\ntypes:\n  demo.echo: {maxPayload: 3000000}\n")
+		w.StartWorker(nil)
+		c := w.Dial()
+		large := fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("ä", 1_000_000))
+		status, _, b := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}}, fmt.Appendf(nil, `{"job":"demo.echo","payload":%s}`, large))
+		var ack frame.AckFrame
+		if err := json.Unmarshal(b, &ack); err != nil || status != http.StatusAccepted {
+			t.Fatalf("submit: %d %s", status, b)
+		}
+		doc := w.WantEnd("a payload of 2 MB comes back", c, ack.JobID, job.Completed, 1)
+		if doc.Result != nil || doc.ResultURL != "/v1/jobs/"+ack.JobID+"/result" {
+			t.Fatalf("result %.50s at %q", doc.Result, doc.ResultURL)
+		}
+		for _, r := range w.records(w.Names.Requests("default")) {
+			if len(r.Value) != 0 {
+				t.Errorf("%d bytes are in Kafka", len(r.Value))
+			}
+		}
+		status, header, b := w.HTTP("GET", doc.ResultURL, nil, nil)
+		if status != http.StatusOK || !bytes.Equal(b, large) || header.Get("Content-Type") != "application/json" {
+			t.Errorf("result: %d, %d bytes of %s", status, len(b), header.Get("Content-Type"))
+		}
+		status, header, b = w.HTTP("GET", doc.ResultURL, http.Header{"Range": {"bytes=10-13"}}, nil)
+		if status != http.StatusPartialContent || !bytes.Equal(b, large[10:14]) {
+			t.Errorf("a range: %d %q %v", status, b, header)
+		}
+		if status, _, _ := w.HTTP("HEAD", doc.ResultURL, nil, nil); status != http.StatusOK {
+			t.Errorf("HEAD: %d", status)
+		}
+		w.order("retry", ack.JobID, "retrying")
+		if again := w.WantEnd("the payload is kept", c, ack.JobID, job.Completed, 2); again.ResultURL == "" {
+			t.Errorf("again: %+v", again)
+		}
+		if status, _, b := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}}, fmt.Appendf(nil, `{"job":"demo.echo","payload":%q}`, strings.Repeat("x", 3_000_000))); status != http.StatusRequestEntityTooLarge {
+			t.Errorf("above the type's limit: %d %.100s", status, b)
+		}
+	})
+}
+
+func TestAReportIsAFile(t *testing.T) {
+	Run(t, func(w *World) {
+		w.StartWorker(nil)
+		c := w.Dial()
+		j := w.Submit(c, "report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`)
+		doc := w.WantEnd("a report", c, j.ID, job.Completed, 1)
+		if string(doc.Result) != `{"rows":31}` {
+			t.Errorf("result %s", doc.Result)
+		}
+		status, header, b := w.HTTP("GET", doc.ResultURL, nil, nil)
+		if status != 200 || bytes.Count(b, []byte("\n")) != 32 || !strings.Contains(header.Get("Content-Disposition"), "sales-2026-01-01-2026-01-31.csv") {
+			t.Errorf("%d %v %.100s", status, header, b)
+		}
+		small := w.Submit(c, "demo.echo", `{"n":1}`)
+		w.WantEnd("a small one", c, small.ID, job.Completed, 1)
+		if status, _, b := w.HTTP("GET", "/v1/jobs/"+small.ID+"/result", nil, nil); status != 200 || string(b) != `{"n":1}` {
+			t.Errorf("an inline result: %d %s", status, b)
+		}
+		failed := w.Submit(c, "demo.fail", `{}`)
+		w.WantEnd("a failure", c, failed.ID, job.Failed, 1)
+		if status, _, b := w.HTTP("GET", "/v1/jobs/"+failed.ID+"/result", nil, nil); status != 409 {
+			t.Errorf("the result of a failed job: %d %s", status, b)
+		}
+		if status, _, _ := w.HTTP("GET", "/v1/jobs/0198c0de-0000-7000-8000-000000000001/result", nil, nil); status != 404 {
+			t.Errorf("the result of no job: %d", status)
+		}
+	})
+}

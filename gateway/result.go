@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/ackwire/ackwire/internal/blobs"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// getResult is GET /v1/jobs/{id}/result: the result alone, from the document or from the blob
+// store, with ranges (RFC 9110 §14).
+func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r)
+	if !ok {
+		return
+	}
+	jobID := r.PathValue("id")
+	if !validJobID(jobID) {
+		g.problem(w, frame.NewProblem(code.NotFound, ""))
+		return
+	}
+	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, 0)
+	if err != nil {
+		g.problem(w, trackerProblem(err))
+		return
+	}
+	doc, err := decodeDocument(got.Job)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	// A result is whatever a worker made of what a client sent: a browser must not run it.
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("Cache-Control", "private, no-cache")
+	switch {
+	case doc.State != job.Completed:
+		g.problem(w, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has no result", doc.State)))
+	case got.ResultBlob != nil:
+		g.serveBlob(w, r, doc, got.ResultBlob)
+	case doc.ResultURL != "":
+		http.Redirect(w, r, doc.ResultURL, http.StatusSeeOther) // it lies where the worker said
+	default:
+		h.Set("Content-Type", "application/json")
+		h.Set("ETag", etag(got.Job.Version))
+		result := doc.Result
+		if len(result) == 0 {
+			result = []byte("null")
+		}
+		h.Set("Content-Length", strconv.Itoa(len(result)))
+		w.WriteHeader(http.StatusOK)
+		_, _ = w.Write(result)
+	}
+}
+
+func (g *Gateway) serveBlob(w http.ResponseWriter, r *http.Request, doc *job.Document, b *trackerpb.Blob) {
+	if g.blobs == nil {
+		g.log.Error("result is in a blob store, and this gateway has none", "job", doc.JobID)
+		g.problem(w, unavailable("this gateway has no blob store"))
+		return
+	}
+	content, err := g.blobs.Open(r.Context(), b.Key)
+	switch {
+	case errors.Is(err, blobs.ErrNotFound):
+		g.log.Error("result is gone", "job", doc.JobID, "err", err)
+		g.problem(w, frame.NewProblem(code.NotFound, "the result is gone"))
+		return
+	case err != nil:
+		g.log.Warn("result not read", "job", doc.JobID, "err", err)
+		g.problem(w, unavailable("the blob store does not answer"))
+		return
+	}
+	defer func() { _ = content.Close() }()
+	h := w.Header()
+	h.Set("Content-Type", b.ContentType)
+	h.Set("ETag", strconv.Quote(b.Key[len(b.Key)-min(len(b.Key), 26):])) // its run
+	if d := blobs.Disposition(b.Name); d != "" {
+		h.Set("Content-Disposition", d)
+	}
+	http.ServeContent(w, r, b.Name, *doc.FinishedAt, content)
+}

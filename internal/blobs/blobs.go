@@ -1,0 +1,165 @@
+// Package blobs opens the store for what is too large for Kafka: results, files and large
+// payloads. It is a directory, S3, Google Cloud Storage, Azure Blob Storage, or memory,
+// chosen by a URL.
+package blobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/url"
+	"path/filepath"
+
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/azureblob" // azblob://
+	_ "gocloud.dev/blob/fileblob"  // file://
+	_ "gocloud.dev/blob/gcsblob"   // gs://
+	_ "gocloud.dev/blob/memblob"   // mem://
+	_ "gocloud.dev/blob/s3blob"    // s3://
+	"gocloud.dev/gcerrors"
+)
+
+// Errors that callers branch on.
+var (
+	ErrNotFound = errors.New("no such blob")
+	ErrTooLarge = errors.New("blob is above its limit")
+)
+
+// Store holds blobs by key. It may be used from any goroutine.
+type Store struct{ bucket *blob.Bucket }
+
+// Config says where a service's store is.
+type Config struct {
+	URL string `name:"blobs" help:"Store for large results, files and payloads: file:///dir, s3://bucket?region=…, gs://bucket or azblob://container. All services that share a Kafka share it." placeholder:"URL"`
+}
+
+// Validate checks what can be checked without opening the store.
+func (c Config) Validate() error {
+	if c.URL == "" {
+		return nil
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return fmt.Errorf("blobs: %w", err)
+	}
+	if !blob.DefaultURLMux().ValidBucketScheme(u.Scheme) {
+		return fmt.Errorf("blobs: %q is not a kind of store; there are file, s3, gs, azblob and mem", u.Scheme)
+	}
+	return nil
+}
+
+// Dir is the URL of a directory, made when it does not exist.
+func Dir(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("blob directory: %w", err)
+	}
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String(), nil
+}
+
+// Open opens the store; nil when none is configured. A directory is made if need be.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if c.URL == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	if u.Scheme == "file" {
+		// What is written becomes visible by a rename, which must not cross file systems.
+		q := u.Query()
+		q.Set("create_dir", "true")
+		q.Set("no_tmp_dir", "true")
+		u.RawQuery = q.Encode()
+	}
+	bucket, err := blob.OpenBucket(ctx, u.String())
+	if err != nil {
+		return nil, fmt.Errorf("open blob store: %w", err)
+	}
+	return &Store{bucket}, nil
+}
+
+// Close releases what the store holds; nil is closed already.
+func (s *Store) Close() error {
+	if s == nil {
+		return nil
+	}
+	return s.bucket.Close()
+}
+
+// Put writes a blob of at most limit bytes and returns its size. It is visible as a whole or
+// not at all. name, which may be empty, is the file's name for those who download it.
+func (s *Store) Put(ctx context.Context, key, contentType, name string, r io.Reader, limit int64) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // before Close it discards what was written
+	o := &blob.WriterOptions{ContentType: contentType}
+	o.ContentDisposition = Disposition(name)
+	w, err := s.bucket.NewWriter(ctx, key, o)
+	if err != nil {
+		return 0, fmt.Errorf("write blob %s: %w", key, err)
+	}
+	n, err := io.Copy(w, io.LimitReader(r, limit+1))
+	if err == nil && n > limit {
+		err = fmt.Errorf("%w of %d bytes", ErrTooLarge, limit)
+	}
+	if err != nil {
+		cancel()
+		_ = w.Close()
+		return 0, fmt.Errorf("write blob %s: %w", key, err)
+	}
+	if err := w.Close(); err != nil {
+		return 0, fmt.Errorf("write blob %s: %w", key, err)
+	}
+	return n, nil
+}
+
+// Disposition is the header that offers a download under a name (RFC 6266); empty without one.
+func Disposition(name string) string {
+	if name == "" {
+		return ""
+	}
+	return mime.FormatMediaType("attachment", map[string]string{"filename": name})
+}
+
+// Reader reads one blob. It can seek, so that ranges of it can be served.
+type Reader struct{ *blob.Reader }
+
+// Open opens a blob for reading; ErrNotFound when there is none.
+func (s *Store) Open(ctx context.Context, key string) (*Reader, error) {
+	r, err := s.bucket.NewReader(ctx, key, nil)
+	switch {
+	case gcerrors.Code(err) == gcerrors.NotFound:
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, key)
+	case err != nil:
+		return nil, fmt.Errorf("read blob %s: %w", key, err)
+	}
+	return &Reader{r}, nil
+}
+
+// Get reads a whole blob of at most limit bytes.
+func (s *Store) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	r, err := s.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	if r.Size() > limit {
+		return nil, fmt.Errorf("read blob %s: %w of %d bytes", key, ErrTooLarge, limit)
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read blob %s: %w", key, err)
+	}
+	return b, nil
+}
+
+// Delete removes a blob; one that is not there is removed already.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := s.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("delete blob %s: %w", key, err)
+	}
+	return nil
+}

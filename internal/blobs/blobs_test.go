@@ -1,0 +1,105 @@
+package blobs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+// stores are those that need nobody else.
+func stores(t *testing.T) map[string]*Store {
+	t.Helper()
+	dir, err := Dir(filepath.Join(t.TempDir(), "new", "blobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]*Store{}
+	for name, url := range map[string]string{"directory": dir, "memory": "mem://"} {
+		c := Config{URL: url}
+		if err := c.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		all[name] = s
+	}
+	return all
+}
+
+func TestPutAndOpen(t *testing.T) {
+	for name, s := range stores(t) {
+		n, err := s.Put(t.Context(), "results/j/r", "text/csv", `a "report".csv`, strings.NewReader("day,sales\n"), 100)
+		if err != nil || n != 10 {
+			t.Fatalf("%s: %d, %v", name, n, err)
+		}
+		r, err := s.Open(t.Context(), "results/j/r")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.ContentType() != "text/csv" || r.Size() != 10 {
+			t.Errorf("%s: %s of %d bytes", name, r.ContentType(), r.Size())
+		}
+		if _, err := r.Seek(4, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		if rest, err := io.ReadAll(r); err != nil || string(rest) != "sales\n" {
+			t.Errorf("%s: from byte 4 on: %q, %v", name, rest, err)
+		}
+		_ = r.Close()
+		if _, err := s.Get(t.Context(), "results/j/r", 9); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s: 10 bytes read with a limit of 9: %v", name, err)
+		}
+		if err := errors.Join(s.Delete(t.Context(), "results/j/r"), s.Delete(t.Context(), "results/j/r")); err != nil {
+			t.Errorf("%s: delete, twice: %v", name, err)
+		}
+		if _, err := s.Get(t.Context(), "results/j/r", 100); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: a deleted blob: %v", name, err)
+		}
+	}
+}
+
+// TestNothingIsHalfWritten: above the limit, or after a reader's error, the blob before stays.
+func TestNothingIsHalfWritten(t *testing.T) {
+	broken := errors.New("broken")
+	for name, s := range stores(t) {
+		if _, err := s.Put(t.Context(), "k", "text/plain", "", strings.NewReader("before"), 100); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Put(t.Context(), "k", "text/plain", "", bytes.NewReader(make([]byte, 101)), 100); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s: 101 bytes with a limit of 100: %v", name, err)
+		}
+		if _, err := s.Put(t.Context(), "k", "text/plain", "", io.MultiReader(strings.NewReader("half"), iotest.ErrReader(broken)), 100); !errors.Is(err, broken) {
+			t.Errorf("%s: a reader that breaks: %v", name, err)
+		}
+		if b, err := s.Get(t.Context(), "k", 100); err != nil || string(b) != "before" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
+func TestBadURLs(t *testing.T) {
+	for _, url := range []string{"ftp://x", "/just/a/path", "file", "://"} {
+		if err := (Config{URL: url}).Validate(); err == nil {
+			t.Errorf("%s was taken", url)
+		}
+	}
+	if s, err := Open(t.Context(), Config{}); s != nil || err != nil {
+		t.Errorf("no URL: %v, %v", s, err)
+	}
+	if err := (*Store)(nil).Close(); err != nil {
+		t.Error(err)
+	}
+}

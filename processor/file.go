@@ -1,0 +1,101 @@
+package processor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/ackwire/ackwire/internal/blobs"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// File is a result that is kept in the blob store and served at the job's resultUrl.
+type File struct {
+	// Name is what those who download it are offered, such as "sales.csv". It may be empty.
+	Name string
+	// ContentType is a media type; "application/octet-stream" when empty.
+	ContentType string
+	Content     io.Reader
+}
+
+const defaultContentType = "application/octet-stream"
+
+// ErrNoBlobStore is returned by Job.Attach where no store is configured. As a handler's error it
+// is permanent: no attempt could do better.
+var ErrNoBlobStore = WithCode(job.CodeResultNotStored, Permanent(errors.New("this worker has no blob store")))
+
+// Attach makes f the job's file, in place of one that was attached before. It is stored
+// when Attach returns; clients see it once the handler has returned without an error, beside
+// the result that it returned. An error is retryable, unless there is no store or f is above
+// Config.FileLimit.
+func (j *Job) Attach(ctx context.Context, f File) error {
+	if f.ContentType == "" {
+		f.ContentType = defaultContentType
+	}
+	b, err := j.store(ctx, f)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.file = b
+	return nil
+}
+
+// attached returns the job's file; nil when there is none.
+func (j *Job) attached() *event.Blob {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.file
+}
+
+// spill attaches a result that is too large for the log. One that has a file beside it
+// stays, and is refused for its size.
+func (j *Job) spill(ctx context.Context, result json.RawMessage, limit int) (json.RawMessage, error) {
+	if len(result) <= limit || j.attached() != nil || !json.Valid(result) {
+		return result, nil
+	}
+	err := j.Attach(ctx, File{Name: "result.json", ContentType: "application/json", Content: bytes.NewReader(result)})
+	if errors.Is(err, ErrNoBlobStore) {
+		return result, nil
+	}
+	return nil, err
+}
+
+// storeFile is Job.store of a run: every run has a key of its own, so that a worker that was
+// cut off cannot overwrite what another one has reported.
+func (p *Processor) storeFile(jobID, runID string) func(context.Context, File) (*event.Blob, error) {
+	return func(ctx context.Context, f File) (*event.Blob, error) {
+		if p.blobs == nil {
+			return nil, ErrNoBlobStore
+		}
+		key := event.ResultPrefix(jobID) + runID
+		size, err := p.blobs.Put(ctx, key, f.ContentType, f.Name, f.Content, p.cfg.FileLimit)
+		switch {
+		case errors.Is(err, blobs.ErrTooLarge):
+			return nil, WithCode(job.CodeResultTooLarge, Permanent(fmt.Errorf("the result is above the limit of %d bytes", p.cfg.FileLimit)))
+		case err != nil:
+			return nil, WithCode(job.CodeResultNotStored, fmt.Errorf("store result: %w", err))
+		}
+		return &event.Blob{Key: key, Size: size, ContentType: f.ContentType, Name: f.Name}, nil
+	}
+}
+
+// fetchPayload reads a payload that was too large for the log.
+func (p *Processor) fetchPayload(ctx context.Context, key string) ([]byte, error) {
+	if p.blobs == nil {
+		return nil, WithCode(job.CodePayloadMissing, errors.New("the payload is in a blob store, and this worker has none"))
+	}
+	payload, err := p.blobs.Get(ctx, key, maxPayload)
+	switch {
+	case errors.Is(err, blobs.ErrNotFound):
+		return nil, WithCode(job.CodePayloadMissing, Permanent(errors.New("the payload is gone from the blob store")))
+	case err != nil:
+		return nil, WithCode(job.CodePayloadMissing, fmt.Errorf("fetch payload: %w", err))
+	}
+	return payload, nil
+}
