@@ -45,7 +45,7 @@ func (l *lane) learnBacklog(ctx context.Context, parts []*partition) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		l.log.Warn("list end offsets", "err", err)
+		l.log.Debug("end offsets not known yet, asking again", "err", err)
 		pause(ctx, pollPause)
 	}
 }

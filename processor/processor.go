@@ -87,7 +87,7 @@ func New(cfg Config, env service.Env) (*Processor, error) {
 	if p.worker == "" {
 		p.worker = randomWorkerID()
 	}
-	p.log = env.Log.With("worker", p.worker)
+	p.log = env.Log.With("service", "processor", "worker", p.worker)
 	p.env.Log = p.log
 	for _, name := range cfg.Lanes {
 		p.lanes = append(p.lanes, newLane(p, name))

@@ -96,58 +96,6 @@ func at(t *testing.T, file, pointer string) any {
 
 func equalJSON(a, b any) bool { return reflect.DeepEqual(a, b) }
 
-// TestSchemaAndGoTypeAgree takes each field of each event and order away, and mistypes it:
-// the schema and the Go type must agree on what is refused.
-func TestSchemaAndGoTypeAgree(t *testing.T) {
-	c := compiler(t)
-	for _, w := range wires() {
-		kind, _, _ := strings.Cut(w.schema, "/")
-		if kind != "event" && kind != "order" {
-			continue
-		}
-		schema := compile(t, c, w.schema)
-		var fields map[string]any
-		if err := json.Unmarshal(golden(t, w.name), &fields); err != nil {
-			t.Fatal(err)
-		}
-		check := func(what string) {
-			b, err := json.Marshal(fields)
-			if err != nil {
-				t.Fatal(err)
-			}
-			bySchema := schema.Validate(parsed(t, b)) == nil
-			var byGo error
-			if kind == "event" {
-				_, byGo = event.Decode(b)
-			} else {
-				_, byGo = event.DecodeOrder(b)
-			}
-			if bySchema != (byGo == nil) {
-				t.Errorf("%s %s: the schema takes it: %v, the Go type says %v\n%s", w.name, what, bySchema, byGo, b)
-			}
-		}
-		for name, value := range fields {
-			delete(fields, name)
-			if name != "worker" || w.name == "event.claimed" { // not needed by the fold, and the schema says so
-				check("without " + name)
-			}
-			for _, other := range []any{[]any{}, true} {
-				if reflect.TypeOf(other) == reflect.TypeOf(value) || name == "result" {
-					continue
-				}
-				fields[name] = other
-				check("with a mistyped " + name)
-			}
-			fields[name] = value
-		}
-		fields["dispatch"] = 1 << 40
-		check("with a dispatch that is too large")
-		fields["dispatch"] = 1
-		fields["later"] = "unknown"
-		check("with an unknown field")
-	}
-}
-
 // document reads a YAML file of this package.
 func document(t *testing.T, name string) map[string]any {
 	t.Helper()

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -125,7 +127,12 @@ func (u *Upstream) retry(ctx context.Context) {
 }
 
 func (u *Upstream) refresh(ctx context.Context) {
-	if err := u.owners.refresh(ctx); err != nil && ctx.Err() == nil {
+	err := u.owners.refresh(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		u.log.Debug("no tracker has made its topic yet", "err", err)
+	case err != nil:
 		u.log.Warn("trackers are not known", "err", err)
 	}
 }

@@ -96,8 +96,8 @@ type Event struct {
 	Result    json.RawMessage `json:"result,omitempty"`
 	ResultURL string          `json:"resultUrl,omitempty"`
 	// ResultBlob is where a result lies that is too large for the log, or a file.
-	ResultBlob *Blob `json:"resultBlob,omitempty"`
-	Error     *Failure        `json:"error,omitempty"`
+	ResultBlob *Blob    `json:"resultBlob,omitempty"`
+	Error      *Failure `json:"error,omitempty"`
 }
 
 // Failure is how a run failed.
@@ -127,6 +127,10 @@ func (b *Blob) valid(jobID string) bool {
 
 func (f *Failure) valid() bool {
 	return f != nil && f.Code != "" && (f.RetryAfter == nil || f.RetryAfter.Validate() == nil)
+}
+
+func validProgress(p *job.Progress) bool {
+	return p != nil && p.Percent >= 0 && p.Percent <= 100 && p.Current >= 0 && p.Total >= 0
 }
 
 // ErrVersion is returned for an event of a version this package does not know.
@@ -193,13 +197,13 @@ func (e *Event) Validate() error {
 		need("resultBlob", e.ResultBlob.valid(e.JobID))
 	case Progress:
 		run()
-		need("progress", e.Progress != nil && e.Progress.Percent >= 0 && e.Progress.Percent <= 100)
+		need("progress", validProgress(e.Progress))
 	case Failed:
 		run()
 		need("error", e.Error.valid())
 	case LeaseExpired:
 		run()
-		need("renewal", e.Renewal != nil)
+		need("renewal", e.Renewal != nil && *e.Renewal >= 0)
 	case Requeued:
 		dispatch()
 		need("request", e.Request.valid())

@@ -46,8 +46,8 @@ func DecodeOrder(value []byte) (Order, error) {
 		return Order{}, fmt.Errorf("order: %w %d", ErrVersion, o.V)
 	case o.Type != Granted && o.Type != Stop && o.Type != Quit:
 		return Order{}, fmt.Errorf("unknown order type %q", o.Type)
-	case o.JobID == "" || o.Run == "" || o.Dispatch < 1 || o.Dispatch > maxCount:
-		return Order{}, errors.New("order without valid jobId, dispatch or run")
+	case o.JobID == "" || o.Run == "" || o.Worker == "" || o.Dispatch < 1 || o.Dispatch > maxCount:
+		return Order{}, errors.New("order without valid jobId, dispatch, run or worker")
 	}
 	return o, nil
 }

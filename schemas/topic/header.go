@@ -22,7 +22,7 @@ const (
 	HeaderCallbackURL = "ackwire-callback-url" // absent when there is none
 	// HeaderPayloadBlob is the key of the payload in the blob store; the record's value is then empty.
 	HeaderPayloadBlob = "ackwire-payload-blob"
-	HeaderTraceparent = "traceparent"          // W3C Trace Context
+	HeaderTraceparent = "traceparent" // W3C Trace Context
 )
 
 // Headers that a dead letter carries beside the original record's own.

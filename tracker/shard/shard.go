@@ -309,7 +309,11 @@ func (s *Shard) caughtUp() {
 		}
 	}
 	s.grants = nil
-	s.log.Info("partition ready", "position", s.next, "active", len(s.jobs))
+	level := slog.LevelInfo
+	if s.next == 0 {
+		level = slog.LevelDebug // nothing was restored: a new partition
+	}
+	s.log.Log(context.Background(), level, "partition ready", "position", s.next, "active", len(s.jobs))
 }
 
 // leave is the end of Run: the shard's goroutine is its only one by now.

@@ -1,0 +1,113 @@
+package schemas_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ackwire/ackwire/schemas/event"
+)
+
+// absentIsZero lists what a writer must write, and what a reader takes as 0 or false when it
+// is missing: the Go types cannot tell the two apart.
+var absentIsZero = []string{
+	"/progress/percent", "/request/partition", "/request/offset", "/error/retryable", "/resultBlob/size",
+	"/policy/backoff", "/policy/backoff/initial", "/policy/backoff/factor", "/policy/backoff/cap",
+	"/policy/lease", "/policy/grace", "/policy/retention",
+}
+
+// emptyIsAbsent lists what a reader takes as missing when it is an empty string.
+var emptyIsAbsent = []string{"/lane", "/worker"}
+
+// lenient tells whether Decode may take what the schema refuses: path holds value instead
+// of what it should.
+func lenient(path string, value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true // null is absent to a reader; the Go types never write it
+	case string:
+		return v == "" && slices.Contains(emptyIsAbsent, path)
+	case map[string]any:
+		return len(v) == 0 && slices.ContainsFunc(absentIsZero, func(p string) bool { return p == path || strings.HasPrefix(p, path+"/") })
+	}
+	return false
+}
+
+// odd is what is put in the place of each field: another type, an empty value, a bound's
+// far side.
+var odd = []any{nil, "", "x", "results/../x", true, []any{}, map[string]any{}, -1, 0, 1.5, 1001, 1 << 40, 1e19, 1e300}
+
+// TestSchemaAndGoTypeAgree takes each field of each event and order away, at any depth, and
+// puts odd values in its place. The schema and the Go type agree on what is refused, so that
+// a record which the schema takes never ends as a dead letter.
+func TestSchemaAndGoTypeAgree(t *testing.T) {
+	c := compiler(t)
+	for _, w := range wires() {
+		kind, _, _ := strings.Cut(w.schema, "/")
+		if kind != "event" && kind != "order" {
+			continue
+		}
+		schema := compile(t, c, w.schema)
+		var record map[string]any
+		if err := json.Unmarshal(golden(t, w.name), &record); err != nil {
+			t.Fatal(err)
+		}
+		check := func(what string, lenient bool) {
+			b, err := json.Marshal(record)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bySchema, byGo := schema.Validate(parsed(t, b)), decode(kind, b)
+			switch {
+			case bySchema == nil && byGo != nil:
+				t.Errorf("%s %s: the schema takes it, the Go type says %v\n%s", w.name, what, byGo, b)
+			case bySchema != nil && byGo == nil && !lenient:
+				t.Errorf("%s %s: the Go type takes it, the schema says %v\n%s", w.name, what, bySchema, b)
+			}
+		}
+		var spoil func(fields map[string]any, at string)
+		spoil = func(fields map[string]any, at string) {
+			for name, value := range fields {
+				path := at + "/" + name
+				if path == "/result" { // whatever the handler returned
+					continue
+				}
+				delete(fields, name)
+				check("without "+path, slices.Contains(absentIsZero, path))
+				for _, v := range odd {
+					if path == "/jobId" && record["resultBlob"] != nil && v != "" {
+						continue // a blob's key names its job, which a schema cannot say
+					}
+					fields[name] = v
+					check(fmt.Sprintf("with %#v as %s", v, path), lenient(path, v))
+				}
+				fields[name] = value
+				if inner, ok := value.(map[string]any); ok {
+					spoil(inner, path)
+				}
+			}
+		}
+		spoil(record, "")
+		record["later"] = map[string]any{"unknown": true}
+		check("with an unknown field", false)
+		if err := decode(kind, must(json.Marshal(record))); err != nil {
+			t.Errorf("%s with a field of a later version: %v", w.name, err)
+		}
+		record["v"] = event.Version + 1
+		if err := decode(kind, must(json.Marshal(record))); !errors.Is(err, event.ErrVersion) {
+			t.Errorf("%s of another version: %v", w.name, err)
+		}
+	}
+}
+
+func decode(kind string, b []byte) error {
+	if kind == "event" {
+		_, err := event.Decode(b)
+		return err
+	}
+	_, err := event.DecodeOrder(b)
+	return err
+}
