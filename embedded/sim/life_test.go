@@ -208,6 +208,52 @@ func TestBoundsHoldWithoutAWorker(t *testing.T) {
 	})
 }
 
+// TestCrashes: however a worker goes, the next attempt starts within the lease and 2 s, and
+// one outcome is recorded, whatever the first one says when it comes back.
+func TestCrashes(t *testing.T) {
+	duringRebalances(t)
+	for name, fault := range map[string]func(*World, *Process){
+		"kill -9":       func(w *World, p *Process) { w.Kill(p) },
+		"hang":          func(_ *World, p *Process) { p.Host.Hang() },
+		"partition":     func(_ *World, p *Process) { p.Host.Cut() },
+		"deaf":          func(_ *World, p *Process) { p.Host.Deafen() }, // its beats arrive, their acks do not
+		"a long pause":  func(_ *World, p *Process) { p.Host.Hang(); time.Sleep(Lease + 5*time.Second); p.Host.Heal() },
+		"a short pause": func(_ *World, p *Process) { p.Host.Hang(); time.Sleep(Lease / 4); p.Host.Heal() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			Run(t, func(w *World) {
+				var first, second Counter
+				victim := w.StartWorker(echoes(&first, 100*time.Second))
+				c := w.Dial()
+				j := w.Submit(c, "demo.echo", `1`)
+				w.eventually("the job runs", func() bool { return first.Load() == 1 })
+				w.StartWorker(echoes(&second, 100*time.Second))
+				time.Sleep(20 * time.Second) // the group settles, the lease is renewed
+				at := time.Now()
+				fault(w, victim)
+				if name == "a short pause" {
+					w.WantEnd("the lease outlives it", c, j.ID, job.Completed, 1)
+					return
+				}
+				doc := w.WantEnd("another worker takes it over", c, j.ID, job.Completed, 2)
+				if a := doc.Attempts; len(a) != 2 || a[0].Outcome != job.OutcomeLost || a[1].Outcome != job.OutcomeCompleted {
+					t.Errorf("attempts %+v", a)
+				} else if name != "deaf" { // its lease ends when it has not heard of it for as long
+					within(t, "the next attempt", a[1].StartedAt.Sub(at), 0, Lease+2*time.Second)
+				}
+				victim.Host.Heal()
+				time.Sleep(5 * time.Minute)
+				if s := w.get(c, j.ID); s.State != job.Completed || len(s.Attempts) != 2 || s.UpdatedAt != doc.UpdatedAt {
+					t.Errorf("after it came back: %s, %+v", s.State, s.Attempts)
+				}
+				if second.Load() != 1 {
+					t.Errorf("the second worker ran it %d times", second.Load())
+				}
+			})
+		})
+	}
+}
+
 func TestAttemptsAreSpent(t *testing.T) {
 	Run(t, func(w *World) {
 		c := w.Dial()
