@@ -292,6 +292,53 @@ func TestABrokerOfThreeDiesUnderLoad(t *testing.T) {
 	c.WaitReady(t)
 }
 
+// TestTenRollingRestarts deploys two workers in turn, politely, under load: nothing is lost, and
+// no attempt is burnt.
+func TestTenRollingRestarts(t *testing.T) {
+	a := addrs(t, 6)
+	start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--no-processor")...)
+	var workers []*proc
+	for _, ops := range a[4:] {
+		workers = append(workers, start(t, "processor", ops, "--kafka", a[3], "--lanes", "default,reports", "--demo", "--ops", ops, "--grace", "500ms"))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
+	defer cancel()
+	c, err := ackwire.Dial(ctx, "http://"+a[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var jobs []*ackwire.Job
+	for i := range 10 {
+		for range 20 {
+			j, err := c.Submit(ctx, "demo.sleep", json.RawMessage(`{"seconds":2,"steps":4}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			jobs = append(jobs, j)
+		}
+		w := workers[i%2]
+		_ = w.cmd.Process.Signal(syscall.SIGTERM)
+		if err := w.cmd.Wait(); err != nil {
+			t.Errorf("restart %d: the worker ended with %v", i, err)
+		}
+		w.start()
+		w.waitReady()
+	}
+	released := 0
+	for _, j := range jobs {
+		s, err := j.Wait(ctx)
+		if err != nil || s.State != job.Completed || s.Attempt != 1 {
+			t.Errorf("job %s: %s in attempt %d, %v", j.ID, s.State, s.Attempt, err)
+		}
+		released += len(s.Attempts) - 1
+	}
+	if released == 0 {
+		t.Error("nothing was released: the test proves nothing")
+	}
+	t.Logf("%d jobs through 10 restarts, %d releases", len(jobs), released)
+}
+
 // one runs a command to its end and returns its exit code and what it printed.
 func one(t *testing.T, args ...string) (code int, out string) {
 	t.Helper()
