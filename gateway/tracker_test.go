@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -29,7 +30,8 @@ type fakeTracker struct {
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*fakeJob
 	streams map[*fakeStream]struct{}
-	silent  chan struct{} // not nil: nothing is answered until it is closed
+	silent  chan struct{}   // not nil: nothing is answered until it is closed
+	next    map[int32]int64 // positions
 	onOrder func(e *event.Event, version int64)
 	removed []string // every remove that was heard
 	adds    int
@@ -52,7 +54,7 @@ type fakeStream struct {
 
 func (w *world) startTracker() {
 	w.t.Helper()
-	f := &fakeTracker{w: w, jobs: map[string]*fakeJob{}, streams: map[*fakeStream]struct{}{}, held: map[string]string{}, early: map[string][]func(){}}
+	f := &fakeTracker{w: w, jobs: map[string]*fakeJob{}, streams: map[*fakeStream]struct{}{}, held: map[string]string{}, early: map[string][]func(){}, next: map[int32]int64{}}
 	w.tracker = f
 	env := w.env("tracker", prometheus.NewRegistry())
 	l, err := env.Listen(w.t.Context(), "tcp", trackerAddr)
@@ -102,6 +104,7 @@ func (f *fakeTracker) fold(r *kgo.Record) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer func() { f.next[r.Partition] = r.Offset + 1 }()
 	if e.Type != event.Accepted {
 		if f.onOrder != nil {
 			f.onOrder(&e, r.Offset+1)
@@ -215,7 +218,7 @@ func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetR
 	for {
 		f.mu.Lock()
 		j := f.jobs[r.Msg.JobId]
-		if j != nil && j.tenant == r.Msg.Tenant && j.version >= r.Msg.MinVersion && (j.terminal || !r.Msg.UntilTerminal) {
+		if j != nil && j.tenant == r.Msg.Tenant && f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion && (j.terminal || !r.Msg.UntilTerminal) {
 			defer f.mu.Unlock()
 			return connect.NewResponse(&trackerpb.GetResponse{Job: j.proto(r.Msg.JobId), Source: j.source, PayloadHash: j.hash}), nil
 		}
