@@ -248,12 +248,25 @@ func TestReadme(t *testing.T) {
 		shown = append(shown, name)
 		return []byte("<!-- wire: " + name + " -->\n```json\n" + string(golden(t, name)) + "\n```")
 	})
+	tables := regexp.MustCompile("(?s)<!-- headers: (\\S+) -->\n.*?<!-- /headers -->")
+	if n := len(tables.FindAll(b, -1)); n != 2 {
+		t.Errorf("README.md has %d tables of headers, not those of requests and dead letters", n)
+	}
+	fresh = tables.ReplaceAllFunc(fresh, func(old []byte) []byte {
+		schema := string(tables.FindSubmatch(old)[1])
+		return []byte("<!-- headers: " + schema + " -->\n" + headerTable(t, schema) + "<!-- /headers -->")
+	})
 	if *update {
 		if err := os.WriteFile("README.md", fresh, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	} else if !bytes.Equal(b, fresh) {
 		t.Error("README.md: records are not those of testdata/wire (go test -run 'TestWire|TestExamples|TestReadme' -update)")
+	}
+	for _, name := range []string{"request.headers", "request.payload", "dead.headers"} {
+		if !slices.Contains(shown, name) {
+			t.Errorf("README.md shows no %s", name)
+		}
 	}
 	for _, e := range event.Types {
 		if !slices.Contains(shown, "event."+string(e)) {

@@ -1,21 +1,75 @@
 package code
 
-import "testing"
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
 
 func TestEveryCodeIsDocumented(t *testing.T) {
 	for _, c := range All {
-		if i := c.Info(); i.HTTP < 400 || i.HTTP > 599 || i.Title == "" {
+		if i := c.Info(); !c.Known() || i.HTTP < 400 || i.HTTP > 599 || i.Title == "" || i.Meaning == "" {
 			t.Errorf("%s: %+v", c, i)
 		}
 	}
 	for _, c := range AllCloses {
 		i, ok := c.Info()
-		if !ok || i.Name == "" {
-			t.Errorf("%d has no name", c)
+		if !ok || i.Name == "" || i.Meaning == "" || c.String() != i.Name {
+			t.Errorf("%d: %+v", c, i)
+		}
+		if c.Reconnect() != i.Reconnect {
+			t.Errorf("%d: reconnect is %v and %v", c, c.Reconnect(), i.Reconnect)
 		}
 		// The range says whether a client may come back.
 		if c >= 4000 && c < 4500 && !i.Reconnect || c >= 4500 && i.Reconnect {
 			t.Errorf("%d: reconnect is %v", c, i.Reconnect)
+		}
+		if len(c.String()) > 123 {
+			t.Errorf("%d: the reason is too long for a close frame (RFC 6455 §5.5)", c)
+		}
+	}
+}
+
+// TestCodesOfALaterServer: a client of today knows what to do with them.
+func TestCodesOfALaterServer(t *testing.T) {
+	if c := Code("later_code"); c.Known() || c.Info() != Internal.Info() {
+		t.Errorf("%s: %+v", c, c.Info())
+	}
+	for c, back := range map[Close]bool{4499: true, 4998: false, 4999: false} {
+		if _, ok := c.Info(); ok || c.Reconnect() != back {
+			t.Errorf("%d: known %v, reconnect %v", c, ok, c.Reconnect())
+		}
+	}
+}
+
+// TestGeneratedFilesAreCurrent: codes.json is the one source.
+func TestGeneratedFilesAreCurrent(t *testing.T) {
+	dir := t.TempDir()
+	gen := filepath.Join(dir, "gen")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", gen, "./internal/gen").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	table, err := os.ReadFile("codes.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "codes.json"), table, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := exec.CommandContext(t.Context(), gen)
+	run.Dir = dir
+	if out, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{"codes_gen.go", "codes.md"} {
+		want, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what codes.json gives (go generate ./...): %v", name, err)
 		}
 	}
 }

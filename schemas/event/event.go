@@ -203,7 +203,7 @@ func (e *Event) Validate() error {
 		need("error", e.Error.valid())
 	case LeaseExpired:
 		run()
-		need("renewal", e.Renewal != nil && *e.Renewal >= 0)
+		need("renewal", e.Renewal != nil)
 	case Requeued:
 		dispatch()
 		need("request", e.Request.valid())

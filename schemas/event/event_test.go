@@ -64,6 +64,12 @@ func TestBadEvents(t *testing.T) {
 		"an error without code": record(Failed, fence+`,"error":{"retryable":true}`),
 		"a negative retryAfter": record(Failed, fence+`,"error":{"code":"x","retryable":true,"retryAfter":-1}`),
 		"no renewal":            record(LeaseExpired, fence),
+		"a negative count":      record(Progress, fence+`,"progress":{"percent":1,"current":-1,"total":2}`),
+		"a negative total":      record(Progress, fence+`,"progress":{"percent":1,"total":-2}`),
+		"another job's blob":    record(Completed, fence+`,"resultBlob":{"key":"results/k/r","size":1,"contentType":"a/b"}`),
+		"a blob above its job":  record(Completed, fence+`,"resultBlob":{"key":"results/j/../k/r","size":1,"contentType":"a/b"}`),
+		"a blob without type":   record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":1}`),
+		"a blob of no size":     record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":-1,"contentType":"a/b"}`),
 		"a negative round":      record(Expired, `"round":-1`),
 	} {
 		if e, err := Decode([]byte(b)); err == nil {
@@ -80,11 +86,12 @@ func TestBadEvents(t *testing.T) {
 
 func TestBadOrders(t *testing.T) {
 	for what, b := range map[string]string{
-		"nothing": ``, "no version": `{"type":"stop","jobId":"j","dispatch":1,"run":"r"}`,
-		"an unknown type": `{"v":1,"type":"dance","jobId":"j","dispatch":1,"run":"r"}`,
-		"no job":          `{"v":1,"type":"stop","dispatch":1,"run":"r"}`,
-		"no dispatch":     `{"v":1,"type":"stop","jobId":"j","run":"r"}`,
-		"no run":          `{"v":1,"type":"stop","jobId":"j","dispatch":1}`,
+		"nothing": ``, "no version": `{"type":"stop","jobId":"j","dispatch":1,"run":"r","worker":"w"}`,
+		"an unknown type": `{"v":1,"type":"dance","jobId":"j","dispatch":1,"run":"r","worker":"w"}`,
+		"no job":          `{"v":1,"type":"stop","dispatch":1,"run":"r","worker":"w"}`,
+		"no dispatch":     `{"v":1,"type":"stop","jobId":"j","run":"r","worker":"w"}`,
+		"no run":          `{"v":1,"type":"stop","jobId":"j","dispatch":1,"worker":"w"}`,
+		"no worker":       `{"v":1,"type":"stop","jobId":"j","dispatch":1,"run":"r"}`,
 	} {
 		if o, err := DecodeOrder([]byte(b)); err == nil {
 			t.Errorf("%s was taken: %+v", what, o)

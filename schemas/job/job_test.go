@@ -60,6 +60,22 @@ func FuzzSeconds(f *testing.F) {
 	})
 }
 
+func TestAPolicySurvivesItsWire(t *testing.T) {
+	p := Policy{Attempts: MaxAttempts, Backoff: Backoff{Initial: 1, Factor: MaxBackoffFactor, Cap: Seconds(MaxSeconds * time.Second)},
+		Lease: Seconds(time.Minute), Timeout: Seconds(time.Hour + 1), Retention: Seconds(24 * time.Hour)}
+	if err := p.Validate(); err != nil {
+		t.Errorf("a policy at its bounds: %v", err)
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again Policy
+	if err := json.Unmarshal(b, &again); err != nil || again != p {
+		t.Errorf("%s became %+v, %v", b, again, err)
+	}
+}
+
 func TestPolicyBounds(t *testing.T) {
 	good := Policy{Attempts: 3, Backoff: Backoff{Initial: Seconds(time.Second), Factor: 2, Cap: Seconds(time.Minute)}, Lease: Seconds(time.Minute)}
 	if err := good.Validate(); err != nil {
@@ -88,7 +104,15 @@ func TestPolicyBounds(t *testing.T) {
 }
 
 func TestTerminalStates(t *testing.T) {
+	for _, s := range []State{"", "done", "Pending"} {
+		if s.Valid() || s.Terminal() {
+			t.Errorf("%q is no state", s)
+		}
+	}
 	for _, s := range States {
+		if !s.Valid() {
+			t.Errorf("%s is not valid", s)
+		}
 		want := s == Completed || s == Failed || s == Cancelled
 		if s.Terminal() != want {
 			t.Errorf("%s terminal: %v", s, s.Terminal())
