@@ -139,6 +139,9 @@ func (s *Shard) order(o event.Order) {
 // send produces an order to its worker. It is not waited for: an order that is lost is
 // earned again when the run speaks again.
 func (s *Shard) send(o event.Order) {
+	if o.Worker == "" {
+		return // it was earned by an event that does not say whom to tell
+	}
 	value, err := event.EncodeOrder(o)
 	if err != nil {
 		s.log.Error("encode order", "job", o.JobID, "err", err)

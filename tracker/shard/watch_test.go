@@ -201,6 +201,7 @@ func TestUnwatchEndsAWatchThatWaitsForTheLog(t *testing.T) {
 		early := &trackerpb.WatchAdd{JobId: id, Tenant: tenant, MinVersion: 1}
 		g.w.shard.Watch(t.Context(), g.stream, early)
 		g.w.shard.Unwatch(t.Context(), g.stream, id)
+		synctest.Wait()
 		w.submit(id)
 		g.want("nobody wants it any more")
 		if n := g.watches(); n != 0 {
