@@ -33,6 +33,9 @@ func TestNewJobStartsAtOnceAndCompletes(t *testing.T) {
 			c.PayloadHash != "sha256:00" || c.Policy.Attempts != 3 || c.Dispatch != 1 || c.Worker != wk.WorkerID() {
 			t.Errorf("claimed says %+v", c.Event)
 		}
+		if !c.NoGrant {
+			t.Error("the claim asks for a grant that nobody waits for")
+		}
 		if want := (event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}); *c.Request != want {
 			t.Errorf("claimed names request %+v, want %+v", *c.Request, want)
 		}
@@ -63,7 +66,7 @@ func (w *world) wantClaims(jobID string) event.Event {
 		w.t.Fatalf("%d events in two leases, want a claim every third of a lease: %v", len(events), events)
 	}
 	for i, e := range events {
-		if e.Type != event.Claimed || e.Run != events[0].Run {
+		if e.Type != event.Claimed || e.Run != events[0].Run || e.NoGrant {
 			w.t.Fatalf("event %d is %s of run %s", i, e.Type, e.Run)
 		}
 		if i > 0 {

@@ -74,7 +74,8 @@ type run struct {
 	policy   job.Policy
 	lease    time.Duration // what of the policy's lease the run relies on: margin subtracted
 	renewal  time.Duration // how often it renews
-	claim    []byte        // the claimed event: every repetition is the same bytes
+	sure     []byte        // the claimed event of a run that starts once it is durable; nil when it must wait
+	claim    []byte        // the claimed event of a run that waits for a grant, or is in doubt
 	handler  RawHandler
 	job      *Job
 	log      *slog.Logger
@@ -128,14 +129,21 @@ func newRun(l *lane, part *partition, offset int64, req topic.Request, payload [
 	if laneName == "" {
 		laneName = l.name
 	}
-	claim, err := event.Encode(&event.Event{
+	claimed := event.Event{
 		Type: event.Claimed, JobID: r.jobID,
 		Job: req.Job, Tenant: req.Tenant, Subject: req.Subject, Lane: laneName,
 		PayloadHash: req.PayloadHash, Policy: &req.Policy, RunAt: req.RunAt, CallbackURL: req.CallbackURL,
 		Request:  &event.Position{Topic: l.topic, Partition: part.number, Offset: offset},
 		Dispatch: r.dispatch, Run: r.id, Worker: p.worker,
-	})
-	r.claim = claim
+	}
+	var err error
+	if r.claim, err = event.Encode(&claimed); err != nil {
+		return r, err
+	}
+	if !r.mustWait && !l.mayBeRedelivery(part, offset) {
+		claimed.NoGrant = true
+		r.sure, err = event.Encode(&claimed)
+	}
 	return r, err
 }
 
@@ -143,6 +151,10 @@ func newRun(l *lane, part *partition, offset int64, req topic.Request, payload [
 func (r *run) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.sure != nil {
+		r.say(event.Claimed, r.sure)
+		return
+	}
 	r.say(event.Claimed, r.claim)
 }
 

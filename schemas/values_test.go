@@ -56,7 +56,7 @@ var events = []event.Event{
 	{Type: event.Accepted, JobID: jobID, Job: "report.generate", Tenant: "acme", Subject: "alice", Lane: "reports",
 		PayloadHash: payloadHash, Policy: &policy, Request: &source},
 	{Type: event.Claimed, JobID: jobID, Job: "report.generate", Tenant: "acme", Subject: "alice", Lane: "reports",
-		PayloadHash: payloadHash, Policy: &policy, Request: &source, Dispatch: 1, Run: runID, Worker: workerID},
+		PayloadHash: payloadHash, Policy: &policy, Request: &source, Dispatch: 1, Run: runID, Worker: workerID, NoGrant: true},
 	{Type: event.Beat, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
 	{Type: event.Progress, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
 		Progress: &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}},

@@ -86,6 +86,9 @@ type Event struct {
 	Dispatch int    `json:"dispatch,omitempty"`
 	Run      string `json:"run,omitempty"`
 	Worker   string `json:"worker,omitempty"`
+	// NoGrant, in claimed, says that the run starts as soon as the claim is durable: no
+	// granted is sent. A run that waits, or is in doubt, says its claim without it.
+	NoGrant bool `json:"noGrant,omitempty"`
 	// Renewal is the offset of the renewal that a lease timer has seen: in leaseExpired.
 	Renewal *int64 `json:"renewal,omitempty"`
 	// Round names the round that an order of the owner, or a deadline, saw. It is 0 for

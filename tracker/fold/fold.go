@@ -162,14 +162,17 @@ func (s *step) accepted() Result {
 
 // claimed: a run takes the job. One run at most ever wins a dispatch.
 func (s *step) claimed() Result {
-	granted := s.order(event.Granted, Taken)
+	var granted []event.Order
+	if !s.e.NoGrant {
+		granted = []event.Order{s.order(event.Granted, Taken)}
+	}
 	j := s.old
 	switch {
 	case j == nil && s.e.Dispatch == 1:
 		// The claim overtook accepted, which is late or lost.
 		s.next = born(s.e, s.at.Time)
 		s.next.start(s.e, s.at)
-		return s.took(granted)
+		return s.took(granted...)
 	case j == nil:
 		// A later dispatch of a job that has expired, or of a log that has lost records.
 		return s.refuse(UnknownJob, s.order(event.Stop, UnknownJob))
@@ -177,16 +180,16 @@ func (s *step) claimed() Result {
 		// The same run says it again: its ack was lost, or it waits for granted.
 		s.change().Renewal = s.at.Offset
 		if j.Doc.CancelRequested {
-			return s.took(granted, s.order(event.Quit, Taken))
+			return s.took(append(granted, s.order(event.Quit, Taken))...)
 		}
-		return s.took(granted)
+		return s.took(granted...)
 	}
 	// A scheduled job can be claimed only once it was handed out: the claim overtook requeued,
 	// as it may while the job is retrying.
 	waiting := j.Doc.State == job.Pending || j.Doc.State == job.Queued || j.Doc.State == job.Retrying || j.Doc.State == job.Scheduled
 	if waiting && s.e.Dispatch == j.Dispatch && (j.Request == nil || *j.Request == *s.e.Request) {
 		s.change().start(s.e, s.at)
-		return s.took(granted)
+		return s.took(granted...)
 	}
 	r := s.notHeld()
 	if waiting && s.e.Dispatch == j.Dispatch {
