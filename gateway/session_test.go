@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -375,4 +376,24 @@ func TestDrain(t *testing.T) {
 			t.Errorf("the drain took %s", took)
 		}
 	})
+}
+
+// TestSessionsEndWhileTheyAreTold: clients leave in the very moment in which the drain tells
+// them to. (A flush once began beside the wait for the last one.)
+func TestSessionsEndWhileTheyAreTold(t *testing.T) {
+	for range 20 {
+		inWorld(t, nil, func(t *testing.T, w *world) {
+			var clients []*client
+			for range 20 {
+				clients = append(clients, w.dial(""))
+			}
+			var leaving sync.WaitGroup
+			for _, c := range clients {
+				leaving.Go(func() { _ = c.ws.CloseNow() })
+			}
+			w.stop()
+			leaving.Wait()
+			w.stopGateway()
+		})
+	}
 }

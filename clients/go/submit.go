@@ -223,8 +223,7 @@ func (c *Client) Cancel(ctx context.Context, jobID string) (job.State, error) {
 }
 
 // Retry opens an ended job again, as a new attempt with the same ID. It returns once the
-// request is durable; follow the new attempt with Watch and After the version of the
-// terminal document. An error that matches ErrIndeterminate means that the
+// request was taken: Client.Watch then follows the new attempts. An error that matches ErrIndeterminate means that the
 // connection was lost in between.
 func (c *Client) Retry(ctx context.Context, jobID string) (job.State, error) {
 	return c.order(ctx, frame.Retry, jobID)
@@ -236,6 +235,9 @@ func (c *Client) order(ctx context.Context, kind frame.Type, jobID string) (job.
 	}
 	body := appendString([]byte(`,"jobId":`), jobID)
 	// A cancel may be sent twice; a retry could open the job once more than was asked for.
+	if kind == frame.Retry {
+		body = append(body, `,"watch":false`...) // whoever wants to see it subscribes
+	}
 	k := &call{kind: kind, body: append(body, '}'), resend: kind == frame.Cancel}
 	if err := c.do(ctx, k); err != nil {
 		return "", err

@@ -35,6 +35,9 @@ type tool struct {
 	Submit SubmitCmd `cmd:"" help:"Submit a job and follow it."`
 	Watch  WatchCmd  `cmd:"" help:"Follow a job."`
 	Get    GetCmd    `cmd:"" help:"Print a job."`
+	Result ResultCmd `cmd:"" help:"Download a job's result."`
+	Cancel CancelCmd `cmd:"" help:"Stop a job."`
+	Retry  RetryCmd  `cmd:"" help:"Run a job again."`
 }
 
 // script is a server that answers every submit and subscribe with the same frames, in
@@ -44,6 +47,8 @@ type script struct {
 	submit    []string
 	subscribe []string
 	document  string
+	order     string // answers cancel and retry
+	result    string
 
 	mu     sync.Mutex
 	frames []string // what the client sent
@@ -78,7 +83,7 @@ func (s *script) serve(t *testing.T) string {
 			s.frames = append(s.frames, string(b))
 			s.auth = r.Header.Get("Authorization")
 			s.mu.Unlock()
-			answers := map[frame.Type][]string{frame.Submit: s.submit, frame.Subscribe: s.subscribe}[g.Type]
+			answers := map[frame.Type][]string{frame.Submit: s.submit, frame.Subscribe: s.subscribe, frame.Cancel: {s.order}, frame.Retry: {s.order}}[g.Type]
 			for _, a := range answers {
 				send(strings.ReplaceAll(a, "%ID%", g.ID))
 			}
@@ -92,6 +97,15 @@ func (s *script) serve(t *testing.T) string {
 		}
 		w.Header().Set("ETag", `"7"`)
 		fmt.Fprint(w, s.document)
+	})
+	mux.HandleFunc("GET /v1/jobs/{id}/result", func(w http.ResponseWriter, _ *http.Request) {
+		if s.result == "" {
+			w.WriteHeader(http.StatusConflict)
+			fmt.Fprint(w, `{"code":"invalid_state","title":"Not possible in this state","detail":"the job is failed: it has no result","retryable":false}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/csv")
+		fmt.Fprint(w, s.result)
 	})
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
@@ -196,6 +210,16 @@ func TestCommands(t *testing.T) {
 		{name: "get", s: &script{document: document("processing", `,"startedAt":"2026-01-02T03:04:06Z","progress":{"percent":25,"message":"reading"}`)}, args: []string{"get", "0199-job"}},
 		{name: "get-failed", s: &script{document: document("failed", `,"finishedAt":"2026-01-02T03:04:06Z","error":{"code":"boom","message":"a\u0007b","retryable":false},"result":[1]`)}, args: []string{"get", "0199-job"}},
 		{name: "get-json", s: &script{document: document("completed", ",\n \"result\" : {\"a\": \"x\x7f\"}")}, args: []string{"get", "0199-job", "--json"}},
+		{name: "get-attempts", s: &script{document: document("completed", `,"attempts":[{"number":1,"worker":"w1","startedAt":"2026-01-02T03:04:05Z","endedAt":"2026-01-02T03:04:06Z","outcome":"released"},{"number":1,"worker":"w2","startedAt":"2026-01-02T03:04:06Z","endedAt":"2026-01-02T03:04:07.5Z","outcome":"failed","error":{"code":"busy","message":"later\u001b[2J","retryable":true}},{"number":2,"worker":"w1","startedAt":"2026-01-02T03:04:08Z"}]`)}, args: []string{"get", "0199-job"}},
+		{name: "watch-file", s: &script{subscribe: []string{status(4, "completed", `,"result":{"rows":3},"resultUrl":"/v1/jobs/0199-job/result"`)}}, args: []string{"watch", "0199-job"}},
+		{name: "result", s: &script{result: "day,sales\n"}, args: []string{"result", "0199-job"}},
+		{name: "result-none", args: []string{"result", "0199-job"}},
+		{name: "cancel", s: &script{order: strings.Replace(ack, `"pending"`, `"cancelled"`, 1)}, args: []string{"cancel", "0199-job"}, sent: `{"type":"cancel"`},
+		{name: "cancel-running-json", s: &script{order: strings.Replace(ack, `"pending"`, `"processing"`, 1)}, args: []string{"cancel", "0199-job", "--json"}},
+		{name: "cancel-ended", s: &script{order: `{"type":"error","id":"%ID%","code":"invalid_state","title":"Not possible in this state","detail":"the job is completed already","retryable":false}`}, args: []string{"cancel", "0199-job"}},
+		{name: "retry", s: &script{order: strings.Replace(ack, `"pending"`, `"retrying"`, 1), subscribe: []string{completed}}, args: []string{"retry", "0199-job"}, sent: `"jobId":"0199-job","watch":false`},
+		{name: "retry-no-wait", s: &script{order: strings.Replace(ack, `"pending"`, `"retrying"`, 1)}, args: []string{"retry", "0199-job", "--no-wait"}},
+		{name: "submit-in-and-run-at", args: []string{"submit", "demo.sleep", "--in", "1m", "--run-at", "2026-01-02T03:04:05Z"}},
 		{name: "get-unknown", args: []string{"get", "0199-job"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -31,6 +31,8 @@ type SubmitCmd struct {
 	NoWait   bool          `name:"no-wait" aliases:"detach" help:"Print the job's ID and leave; the job goes on."`
 	Timeout  time.Duration `help:"Bound one attempt, e.g. 30s." placeholder:"DURATION"`
 	Deadline time.Duration `help:"Bound the whole job, e.g. 1h." placeholder:"DURATION"`
+	RunAt    time.Time     `name:"run-at" xor:"start" help:"When it may start, as RFC 3339, up to 30 days ahead." placeholder:"TIME"`
+	In       time.Duration `name:"in" xor:"start" help:"How long from now it may start, e.g. 10m." placeholder:"DURATION"`
 }
 
 // Help is what kong prints below the flags.
@@ -61,6 +63,12 @@ func (c *SubmitCmd) Run(env *Env) error {
 	}
 	if c.Deadline > 0 {
 		opts = append(opts, ackwire.Deadline(c.Deadline))
+	}
+	switch {
+	case !c.RunAt.IsZero():
+		opts = append(opts, ackwire.RunAt(c.RunAt))
+	case c.In > 0:
+		opts = append(opts, ackwire.RunAt(time.Now().Add(c.In)))
 	}
 	if c.NoWait {
 		opts = append(opts, ackwire.NoWatch())

@@ -163,7 +163,11 @@ func (v *view) ended(st ackwire.Status) {
 		_, _ = v.env.Stdout.Write(pretty(st.Result))
 	}
 	if st.ResultURL != "" {
-		fmt.Fprintln(v.env.Stdout, clean(st.ResultURL))
+		if strings.HasPrefix(st.ResultURL, "/") { // the gateway's own
+			fmt.Fprintf(v.env.Stderr, "file: ackwire result %s\n", clean(st.JobID))
+		} else {
+			fmt.Fprintln(v.env.Stdout, clean(st.ResultURL))
+		}
 	}
 }
 
@@ -194,6 +198,21 @@ func (v *view) document(st ackwire.Status) {
 	at("finished", st.FinishedAt)
 	at("retry at", st.RetryAt)
 	at("run at", st.RunAt)
+	for i, a := range st.Attempts {
+		name := ""
+		if i == 0 {
+			name = "runs"
+		}
+		took, how := "", "runs"
+		if a.EndedAt != nil {
+			took, how = " after "+a.EndedAt.Sub(a.StartedAt).Round(time.Millisecond).String(), string(a.Outcome)
+		}
+		why := ""
+		if a.Error != nil {
+			why = ", " + errorText(a.Error)
+		}
+		row(name, "%d  %s%s on %s%s", a.Number, how, took, a.Worker, why)
+	}
 	if st.Error != nil {
 		row("error", "%s", errorText(st.Error))
 	}

@@ -95,6 +95,7 @@ type Session struct {
 	deadline *time.Timer
 	watches  map[string]*watch // by job ID; nil once the session has ended
 	promised int               // submits in flight that will watch their job
+	over     bool              // nothing is written any more
 }
 
 // Accept upgrades a request. identity is nil for a client that must authenticate with its
@@ -140,6 +141,9 @@ func (s *Session) Run() {
 	s.mu.Unlock()
 	s.unwatchAll()
 	s.submits.Wait()
+	s.mu.Lock()
+	s.over = true // no flush begins any more
+	s.mu.Unlock()
 	s.flushes.Wait()
 	_ = s.ws.CloseNow()
 	_ = s.conn.Close()
@@ -238,7 +242,11 @@ func (s *Session) send(b []byte) { s.start(s.out.Send(b)) }
 func (s *Session) start(o outbox.Outcome) {
 	switch o {
 	case outbox.Start:
-		s.flushes.Go(s.flush)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.over {
+			s.flushes.Go(s.flush)
+		}
 	case outbox.Replaced:
 		s.cfg.Metrics.Conflated()
 	case outbox.Overflow:

@@ -27,6 +27,9 @@ type command struct {
 	Submit cli.SubmitCmd `cmd:"" help:"Submit a job and watch it."`
 	Watch  cli.WatchCmd  `cmd:"" help:"Watch a job until it has ended."`
 	Get    cli.GetCmd    `cmd:"" help:"Print a job's document."`
+	Result cli.ResultCmd `cmd:"" help:"Download a job's result."`
+	Cancel cli.CancelCmd `cmd:"" help:"Stop a job."`
+	Retry  cli.RetryCmd  `cmd:"" help:"Run an ended job again, under its ID and with its payload."`
 }
 
 type serveCmd struct {

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+const orderTimeout = 30 * time.Second // how long cancel and retry wait for their ack
+
+// CancelCmd stops a job.
+type CancelCmd struct {
+	Flags `embed:""`
+	ID    string `arg:"" name:"jobid" help:"The job's ID."`
+}
+
+// Help is what kong prints below the flags.
+func (c *CancelCmd) Help() string {
+	return "One that has not started is cancelled at once; of a running one the handler is told to stop, and after a grace period the state is forced. Exit codes: 0 taken; 2 the job has ended, is not known, or the request was refused."
+}
+
+// Run implements the command.
+func (c *CancelCmd) Run(env *Env) error {
+	return c.connected(env, nil, func(ctx context.Context, client *ackwire.Client) error {
+		state, err := client.Cancel(ctx, c.ID)
+		if err != nil {
+			return refused(err)
+		}
+		newView(env, &c.Flags).ordered(c.ID, state, "cancel requested; it stops soon")
+		return nil
+	})
+}
+
+// RetryCmd runs an ended job again.
+type RetryCmd struct {
+	Flags  `embed:""`
+	ID     string `arg:"" name:"jobid" help:"The job's ID."`
+	NoWait bool   `name:"no-wait" aliases:"detach" help:"Leave once it is taken; the job goes on."`
+}
+
+// Help is what kong prints below the flags.
+func (c *RetryCmd) Help() string {
+	return "The job keeps its ID and its payload, and has a new budget of attempts. " + exitHelp
+}
+
+// Run implements the command.
+func (c *RetryCmd) Run(env *Env) error {
+	v := newView(env, &c.Flags)
+	return c.connected(env, v, func(ctx context.Context, client *ackwire.Client) error {
+		state, err := client.Retry(ctx, c.ID)
+		if err != nil {
+			if errors.Is(err, ackwire.ErrIndeterminate) {
+				err = fmt.Errorf("%w (ackwire get tells whether it runs again)", err)
+			}
+			return refused(err)
+		}
+		if c.NoWait {
+			v.ordered(c.ID, state, "runs again")
+			return nil
+		}
+		return v.follow(c.ID, client.Watch(env.Context, c.ID))
+	})
+}
+
+// connected dials and does something within orderTimeout.
+func (f *Flags) connected(env *Env, v *view, do func(context.Context, *ackwire.Client) error) error {
+	ctx, cancel := context.WithTimeout(env.Context, orderTimeout)
+	defer cancel()
+	client, err := ackwire.Dial(ctx, f.URL, f.options(env, v)...)
+	if env.Context.Err() != nil && err != nil {
+		return &ExitError{Code: ExitInterrupted}
+	}
+	if err != nil {
+		return refused(f.unreachable(err))
+	}
+	defer client.Close()
+	return do(ctx, client)
+}
+
+// ordered shows the ack of an order.
+func (v *view) ordered(jobID string, state job.State, running string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.flags.JSON {
+		ack, _ := json.Marshal(struct {
+			JobID string    `json:"jobId"`
+			State job.State `json:"state"`
+		}{jobID, state}) // strings always marshal
+		v.line(ack)
+		return
+	}
+	note := ""
+	if !state.Terminal() {
+		note = ": " + running
+	}
+	fmt.Fprintf(v.env.Stderr, "job %s is %s%s\n", clean(jobID), clean(string(state)), note)
+}
+
+// ResultCmd downloads a job's result.
+type ResultCmd struct {
+	Flags  `embed:""`
+	ID     string `arg:"" name:"jobid" help:"The job's ID."`
+	Output string `short:"o" help:"Write it to this file instead of stdout." placeholder:"FILE"`
+}
+
+// Help is what kong prints below the flags.
+func (c *ResultCmd) Help() string {
+	return "Exit codes: 0 written; 2 the job has no result, is not known, or the request was refused."
+}
+
+// Run implements the command.
+func (c *ResultCmd) Run(env *Env) (err error) {
+	r, err := ackwire.Result(env.Context, c.URL, c.ID, c.options(env, nil)...)
+	if err != nil {
+		return refused(c.unreachable(err))
+	}
+	defer func() { _ = r.Close() }()
+	to := env.Stdout
+	if c.Output != "" {
+		f, err := os.Create(c.Output)
+		if err != nil {
+			return refused(err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		to = f
+	}
+	if _, err := io.Copy(to, r); err != nil {
+		return refused(fmt.Errorf("the result broke off: %w", err))
+	}
+	return nil
+}
