@@ -22,7 +22,7 @@ type Config struct {
 	// services that share a Kafka should be given the same. Default 12.
 	Partitions int32 `help:"Partitions of topics that do not exist yet." default:"12"`
 	// Lanes are the lanes whose jobs this processor takes. Default "default".
-	Lanes []string `help:"Lanes to take jobs from." default:"default" sep:","`
+	Lanes []string `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
 	// Slots is how many jobs of each lane may be held at the same time. Default 64.
 	Slots int `help:"Jobs held at the same time, per lane." default:"64"`
 	// WorkerID names this process in the log and to the tracker. It must be unique among

@@ -46,6 +46,9 @@ func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready
 // Addr is where the listener can be reached.
 func (o *Ops) Addr() string { return o.listener.Addr().String() }
 
+// Close gives the address back without serving.
+func (o *Ops) Close() error { return o.listener.Close() }
+
 // Run serves until ctx ends, and returns when every request has ended.
 func (o *Ops) Run(ctx context.Context) error {
 	return ServeHTTP(ctx, &http.Server{Handler: o.handler()}, o.listener)

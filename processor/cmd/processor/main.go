@@ -1,5 +1,6 @@
-// Command processor takes jobs from Kafka and runs them. In this release the handlers it has
-// are the demo job types; other handlers are programs of their own, built on the package.
+// Command processor takes jobs from Kafka and runs them: with HTTP endpoints or commands in
+// any language, or with the demo handlers. Handlers in Go are programs of their own, built
+// on the package.
 package main
 
 import (
@@ -8,12 +9,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/mattn/go-shellwords"
 
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/demo"
+	"github.com/ackwire/ackwire/processor/external"
 )
 
 type command struct {
@@ -22,6 +28,13 @@ type command struct {
 	processor.Config
 	Ops  string `help:"Address of the operations listener: metrics, health, profiles." default:"127.0.0.1:8101"`
 	Demo bool   `help:"Run the demo job types."`
+
+	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
+	HTTPTimeout    time.Duration     `name:"http-timeout" help:"Bound of a run by an endpoint, unless the job's own timeout is shorter." default:"10m"`
+	CallbackListen string            `help:"Address where endpoints that answered 202 call back." default:"127.0.0.1:0"`
+	CallbackURL    string            `help:"How endpoints reach it; by default the listener's address." placeholder:"URL"`
+	Env            []string          `help:"Names of environment variables that commands are given." placeholder:"NAME"`
+	Dir            string            `help:"Directory that commands run in; by default a new one for each job." placeholder:"DIR"`
 }
 
 func main() {
@@ -46,10 +59,55 @@ func parse(args []string, stdout io.Writer) (cmd command, help bool, err error) 
 		return cmd, true, nil
 	case err != nil:
 		return cmd, false, err
-	case !cmd.Demo:
-		return cmd, false, errors.New("no handlers: this binary runs the demo job types only, turned on by --demo")
+	case !cmd.Demo && len(cmd.Type) == 0:
+		return cmd, false, errors.New("no handlers: name some with --type TYPE=URL or --type 'TYPE=COMMAND …', or take the demo's with --demo")
 	}
 	return cmd, false, nil
+}
+
+// register gives each job type its handler. What it returns must run beside the processor.
+func (c *command) register(ctx context.Context, p *processor.Processor, env service.Env) (*external.Callbacks, error) {
+	if c.Demo {
+		demo.Register(p)
+	}
+	isURL := func(s string) bool { return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") }
+	var callbacks *external.Callbacks
+	types := make([]string, 0, len(c.Type))
+	for name, handler := range c.Type {
+		types = append(types, name)
+		if isURL(handler) && callbacks == nil {
+			var err error
+			if callbacks, err = external.NewCallbacks(ctx, env, c.CallbackListen, c.CallbackURL); err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.Sort(types)
+	for _, name := range types {
+		if c.Demo && slices.Contains(demo.Types, name) {
+			return nil, fmt.Errorf("--type %s: the demo has a handler for it", name)
+		}
+		if handler := c.Type[name]; isURL(handler) {
+			e, err := external.NewEndpoint(handler, c.HTTPTimeout, callbacks)
+			if err != nil {
+				return nil, fmt.Errorf("--type %s: %w", name, err)
+			}
+			processor.HandleRaw(p, name, e.Handle)
+			env.Log.Info("handler", "type", name, "endpoint", handler)
+			continue
+		}
+		argv, err := shellwords.Parse(c.Type[name])
+		if err != nil {
+			return nil, fmt.Errorf("--type %s: %w", name, err)
+		}
+		command, err := external.NewCommand(argv, c.Env, c.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("--type %s: %w", name, err)
+		}
+		processor.HandleRaw(p, name, command.Handle)
+		env.Log.Info("handler", "type", name, "command", argv[0])
+	}
+	return callbacks, nil
 }
 
 // run is the whole process, but for signals and the exit code.
@@ -63,28 +121,43 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	demo.Register(p)
 	ops, err := service.NewOps(ctx, env, cmd.Ops, map[string]service.Ready{"processor": p.Ready})
 	if err != nil {
 		return err
 	}
 	env.Log.Info("operations listener", "address", ops.Addr())
+	callbacks, err := cmd.register(ctx, p, env)
+	if err != nil {
+		return errors.Join(err, ops.Close())
+	}
 
-	// The operations listener outlives the processor, so that a stop can be watched.
-	opsCtx, stopOps := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopOps()
+	// The operations listener and the callbacks outlive the processor, so that a stop can be
+	// watched and runs that go on during it can still end.
+	besideCtx, stopBeside := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBeside()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	opsDone := make(chan error, 1)
-	go func() {
-		err := ops.Run(opsCtx)
-		stop()
-		opsDone <- err
-	}()
+	var done []chan error
+	beside := func(what string, run func(context.Context) error) {
+		ended := make(chan error, 1)
+		done = append(done, ended)
+		go func() {
+			err := run(besideCtx)
+			stop()
+			if err != nil {
+				err = fmt.Errorf("%s: %w", what, err)
+			}
+			ended <- err
+		}()
+	}
+	beside("operations listener", ops.Run)
+	if callbacks != nil {
+		beside("callback listener", callbacks.Run)
+	}
 	err = p.Run(ctx)
-	stopOps()
-	if opsErr := <-opsDone; opsErr != nil {
-		err = errors.Join(err, fmt.Errorf("operations listener: %w", opsErr))
+	stopBeside()
+	for _, ended := range done {
+		err = errors.Join(err, <-ended)
 	}
 	return err
 }

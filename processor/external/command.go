@@ -1,0 +1,246 @@
+//go:build unix
+
+package external
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/ackwire/ackwire/processor"
+)
+
+// Command is a program that handles jobs, started anew for each: the payload is its stdin,
+// each line of stdout a word about the run, its exit code the class of a failure.
+type Command struct {
+	argv []string
+	env  []string // names that it is given of the processor's own environment
+	dir  string
+}
+
+// Bounds of a command's output.
+const (
+	maxStderrLine  = 4 << 10
+	stderrPerSec   = 100 // lines logged
+	stderrBurst    = 200
+	maxStderrError = 512 // bytes of the last line that become an error's message
+)
+
+// NewCommand returns a command. It sees PATH, LANG, TZ, HOME (its directory), ACKWIRE_… and
+// the named variables of the environment, and runs in dir or, if that is empty, in a new
+// directory for each job, which is removed afterwards.
+func NewCommand(argv []string, env []string, dir string) (*Command, error) {
+	if len(argv) == 0 || argv[0] == "" {
+		return nil, errors.New("no command")
+	}
+	program, err := exec.LookPath(argv[0])
+	if err != nil {
+		return nil, err
+	}
+	if dir != "" {
+		if info, err := os.Stat(dir); err != nil {
+			return nil, err
+		} else if !info.IsDir() {
+			return nil, fmt.Errorf("%s is not a directory", dir)
+		}
+	}
+	return &Command{argv: append([]string{program}, argv[1:]...), env: env, dir: dir}, nil
+}
+
+// Exit codes that say what a failure is (sysexits.h); all others are retryable.
+const (
+	exUsage    = 64 // 64 to 78 are permanent …
+	exTempFail = 75 // … but for this one
+	exConfig   = 78
+)
+
+// Handle is a processor.RawHandler. When ctx ends, the whole process group is sent SIGTERM and,
+// after a grace of 2 s, SIGKILL. Whatever the command has left behind is killed at its end.
+func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+	dir := c.dir
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "ackwire-job-"); err != nil {
+			return nil, fmt.Errorf("make the command's directory: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+	}
+	run, stop := context.WithCancel(ctx)
+	defer stop()
+	out := &stdout{job: j, stop: stop}
+	log := &stderr{log: j.Log, limit: rate.NewLimiter(stderrPerSec, stderrBurst)}
+	cmd := exec.CommandContext(run, c.argv[0], c.argv[1:]...)
+	cmd.Dir, cmd.Env = dir, c.environment(j, dir)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(payload), &lines{take: out.line, max: MaxResult}, &lines{take: log.line, max: maxStderrLine, cut: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = grace
+	if err := cmd.Start(); err != nil {
+		return nil, processor.WithCode("command_not_started", fmt.Errorf("start the command: %w", err))
+	}
+	_ = cmd.Wait()                                      // the state says more
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
+	cmd.Stdout.(*lines).flush()
+	cmd.Stderr.(*lines).flush()
+	if ctx.Err() != nil && out.failure == nil && !cmd.ProcessState.Success() {
+		return nil, context.Cause(ctx)
+	}
+	return outcome(cmd.ProcessState, out, log)
+}
+
+// outcome is what the command's words and its end mean together.
+func outcome(state *os.ProcessState, out *stdout, log *stderr) (json.RawMessage, error) {
+	switch {
+	case out.err != nil:
+		return nil, out.err
+	case out.failure != nil:
+		return nil, out.failure.err("command_failed")
+	case state.Success():
+		return out.result, nil // a grandchild that held stdout open (exec.ErrWaitDelay) does not matter
+	}
+	message := log.last
+	if message == "" {
+		message = "the command ended with " + state.String()
+	}
+	code := state.ExitCode()
+	if code < 0 {
+		return nil, processor.WithCode("command_killed", errors.New(message))
+	}
+	failed := errors.New(message)
+	if code >= exUsage && code <= exConfig && code != exTempFail {
+		failed = processor.Permanent(failed)
+	}
+	return nil, processor.WithCode("exit_"+strconv.Itoa(code), failed)
+}
+
+// environment is all that the command sees of the world.
+func (c *Command) environment(j *processor.Job, dir string) []string {
+	env := []string{"HOME=" + dir}
+	for _, name := range append([]string{"PATH", "LANG", "TZ"}, c.env...) {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return append(env,
+		"ACKWIRE_JOB_ID="+j.ID, "ACKWIRE_TYPE="+j.Type,
+		"ACKWIRE_ATTEMPT="+strconv.Itoa(j.Attempt), "ACKWIRE_MAX_ATTEMPTS="+strconv.Itoa(j.MaxAttempts),
+		"ACKWIRE_DISPATCH="+strconv.Itoa(j.Dispatch), "ACKWIRE_RUN="+j.Run,
+		"ACKWIRE_TENANT="+j.Tenant, "ACKWIRE_SUBJECT="+j.Subject)
+}
+
+// lines is a Writer that takes whole lines, of at most max bytes. One that is longer is
+// cut, or given to take as nil.
+type lines struct {
+	take func(line []byte)
+	max  int
+	cut  bool
+
+	buf  []byte
+	long bool
+}
+
+// Write implements io.Writer.
+func (l *lines) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		line, rest, whole := bytes.Cut(b, []byte{'\n'})
+		if room := l.max - len(l.buf); len(line) > room {
+			l.long = true
+			line = line[:max(room, 0)]
+		}
+		l.buf = append(l.buf, line...)
+		if whole {
+			l.flush()
+		}
+		b = rest
+	}
+	return n, nil
+}
+
+// flush takes the line so far.
+func (l *lines) flush() {
+	if len(l.buf) > 0 || l.long {
+		if l.long && !l.cut {
+			l.take(nil)
+		} else {
+			l.take(l.buf)
+		}
+	}
+	l.buf, l.long = l.buf[:0], false
+}
+
+// stdout makes sense of what the command prints.
+type stdout struct {
+	job  *processor.Job
+	stop func()
+
+	result  json.RawMessage
+	failure *failure
+	err     error
+}
+
+func (o *stdout) line(b []byte) {
+	if o.err != nil {
+		return
+	}
+	if b == nil {
+		o.fail(errTooLarge)
+		return
+	}
+	b = bytes.TrimSpace(b)
+	switch {
+	case len(b) == 0:
+		return
+	case !json.Valid(b):
+		o.fail(invalidResult("a line of the command's output is not JSON: %.80q", b))
+		return
+	}
+	w, said, err := parseWord(b)
+	switch {
+	case err != nil:
+		o.fail(invalidResult("a line of the command's output could not be read: %w", err))
+	case !said:
+		o.result = bytes.Clone(b)
+	case w.Progress != nil:
+		w.Progress.tell(o.job)
+	case w.Error != nil:
+		o.failure = w.Error
+	default:
+		o.result = w.Result
+	}
+}
+
+// fail ends a command that makes no sense.
+func (o *stdout) fail(err error) {
+	o.err = err
+	o.stop()
+}
+
+// stderr goes to the log, and its last line becomes a failure's message.
+type stderr struct {
+	log   *slog.Logger
+	limit *rate.Limiter
+	last  string
+}
+
+func (s *stderr) line(b []byte) {
+	text := strings.TrimSpace(strings.ToValidUTF8(string(b), "\uFFFD"))
+	if text == "" {
+		return
+	}
+	s.last = text[:min(len(text), maxStderrError)]
+	if s.limit.AllowN(time.Now(), 1) {
+		s.log.Info("command says", "stderr", text)
+	}
+}

@@ -1,0 +1,218 @@
+package external
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/processor"
+)
+
+// Endpoint is an HTTP endpoint that handles jobs: it is sent the payload, and its answer is
+// the result. It may be used for any number of jobs at a time.
+type Endpoint struct {
+	url       string
+	client    *http.Client
+	callbacks *Callbacks // nil: 202 is refused
+}
+
+// Bounds of a request.
+const (
+	dialTimeout     = 5 * time.Second
+	idleConnections = 256
+	maxHeaderBytes  = 64 << 10
+	maxExcerpt      = 256 // bytes of an answer that become an error's message
+)
+
+// NewEndpoint returns an endpoint at an http or https URL. timeout bounds one request, or the
+// whole run where the endpoint answers 202; 0 leaves it to the job's own timeout. callbacks
+// may be nil.
+func NewEndpoint(raw string, timeout time.Duration, callbacks *Callbacks) (*Endpoint, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("%q is not an http or https URL", raw)
+	}
+	dialer := net.Dialer{Timeout: dialTimeout}
+	return &Endpoint{url: u.String(), callbacks: callbacks, client: &http.Client{
+		Timeout: timeout,
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+			MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: maxHeaderBytes,
+		},
+		// A job's payload goes where it was configured to go and nowhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Close ends idle connections.
+func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
+
+// Handle is a processor.RawHandler. A 2xx is the result; 408, 425, 429 and 5xx, and a
+// request that fails, are retryable, after Retry-After if that is given; all else is
+// permanent. 202 means that the outcome comes by the callback URL.
+func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(payload))
+	if err != nil {
+		return nil, err
+	}
+	setHeaders(req.Header, j)
+	var w *waiting
+	if e.callbacks != nil {
+		w = e.callbacks.expect(j)
+		defer w.end()
+		req.Header.Set("Ackwire-Callback", w.url)
+	}
+	resp, err := e.client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			return nil, processor.WithCode("http_timeout", errors.New("the endpoint did not answer in time"))
+		}
+		return nil, processor.WithCode("http_unreachable", fmt.Errorf("the endpoint could not be reached: %w", unwrapURL(err)))
+	}
+	defer func() {
+		_, _ = io.CopyN(io.Discard, resp.Body, maxHeaderBytes) // so that the connection is used again
+		_ = resp.Body.Close()
+	}()
+	if resp.StatusCode == http.StatusAccepted {
+		if w == nil {
+			return nil, invalidResult("the endpoint answered 202, and this processor listens for no callbacks")
+		}
+		return w.outcome(ctx, e.client.Timeout)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxResult+1))
+	switch {
+	case err != nil:
+		return nil, processor.WithCode("http_unreachable", fmt.Errorf("the endpoint's answer broke off: %w", err))
+	case len(body) > MaxResult:
+		return nil, errTooLarge
+	case resp.StatusCode >= 200 && resp.StatusCode < 300:
+		return result(resp, body)
+	}
+	return nil, refusal(resp, body)
+}
+
+// unwrapURL takes the URL, which may hold a secret, out of an error.
+func unwrapURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// setHeaders tells the endpoint what it is asked for: CloudEvents 1.0 in binary mode (HTTP
+// protocol binding §3.1) and our own.
+func setHeaders(h http.Header, j *processor.Job) {
+	h.Set("Content-Type", "application/json")
+	h.Set("Accept", "application/json")
+	h.Set("User-Agent", "ackwire-processor")
+	h.Set("Ce-Specversion", "1.0")
+	h.Set("Ce-Id", j.ID)
+	h.Set("Ce-Source", "/ackwire/processor")
+	h.Set("Ce-Type", j.Type)
+	h.Set("Ce-Time", time.Now().UTC().Format(time.RFC3339Nano))
+	h.Set("Idempotency-Key", strconv.Quote(j.ID))
+	h.Set("Ackwire-Attempt", strconv.Itoa(j.Attempt))
+	h.Set("Ackwire-Max-Attempts", strconv.Itoa(j.MaxAttempts))
+	h.Set("Ackwire-Dispatch", strconv.Itoa(j.Dispatch))
+	h.Set("Ackwire-Run", j.Run)
+	h.Set("Ackwire-Tenant", headerValue(j.Tenant))
+	if j.Subject != "" {
+		h.Set("Ackwire-Subject", headerValue(j.Subject))
+	}
+}
+
+// headerValue percent-encodes what a header may not carry.
+func headerValue(s string) string {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return url.PathEscape(s)
+		}
+	}
+	return s
+}
+
+func result(resp *http.Response, body []byte) (json.RawMessage, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, nil
+	}
+	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || t != "application/json" && !strings.HasSuffix(t, "+json") {
+		return nil, invalidResult("the endpoint answered with %q, not with JSON", resp.Header.Get("Content-Type"))
+	}
+	if !json.Valid(body) {
+		return nil, invalidResult("the endpoint's answer is not JSON")
+	}
+	return body, nil
+}
+
+// refusal makes an error of an answer that is no success. The body may be a problem
+// (RFC 9457), {"error":{…}}, {"code","message"} or text.
+func refusal(resp *http.Response, body []byte) error {
+	var said struct {
+		Code    string   `json:"code"`
+		Message string   `json:"message"`
+		Detail  string   `json:"detail"`
+		Title   string   `json:"title"`
+		Error   *failure `json:"error"`
+	}
+	f := &failure{Code: fmt.Sprintf("http_%d", resp.StatusCode)}
+	if json.Unmarshal(body, &said) == nil {
+		switch {
+		case said.Error != nil:
+			f.Message = said.Error.Message
+			said.Code = said.Error.Code
+		case said.Message != "":
+			f.Message = said.Message
+		case said.Detail != "":
+			f.Message = said.Detail
+		default:
+			f.Message = said.Title
+		}
+		if said.Code != "" {
+			f.Code = said.Code
+		}
+	} else if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+		f.Message = strings.TrimSpace(string(body[:min(len(body), maxExcerpt)]))
+	}
+	if f.Message == "" {
+		f.Message = "the endpoint answered " + resp.Status
+	}
+	err := errors.New(f.Message)
+	switch s := resp.StatusCode; {
+	case s >= 500, s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests:
+		if after, ok := retryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
+			err = processor.RetryAfter(after, err)
+		}
+	default:
+		err = processor.Permanent(err)
+	}
+	return processor.WithCode(f.Code, err)
+}
+
+// retryAfter reads seconds or an HTTP date (RFC 9110 §10.2.3).
+func retryAfter(h string, now time.Time) (time.Duration, bool) {
+	if n, err := strconv.Atoi(h); err == nil && n >= 0 {
+		return time.Duration(n) * time.Second, true
+	}
+	if t, err := http.ParseTime(h); err == nil {
+		return max(t.Sub(now), 0), true
+	}
+	return 0, false
+}
