@@ -1,0 +1,167 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+const exampleDir = "../../processor/examples/python"
+
+// python installs the example's requirements into a cache and returns the environment to
+// run it with. Without Python, or a package index, the test is skipped, unless
+// ACKWIRE_REQUIRE_PYTHON demands it.
+func python(t *testing.T) (env []string) {
+	t.Helper()
+	skip := t.Skipf
+	if os.Getenv("ACKWIRE_REQUIRE_PYTHON") != "" {
+		skip = t.Fatalf
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		skip("no python3: the Python worker was not run")
+	}
+	requirements, err := os.ReadFile(filepath.Join(exampleDir, "requirements.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	dir := filepath.Join(cache, "ackwire-python", strings.NewReplacer("=", "-", "\n", "").Replace(string(requirements)))
+	if _, err := os.Stat(filepath.Join(dir, "kafka")); errors.Is(err, fs.ErrNotExist) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, "python3", "-m", "pip", "install", "--quiet", "--target", dir, "-r", filepath.Join(exampleDir, "requirements.txt")).CombinedOutput()
+		if err != nil {
+			_ = os.RemoveAll(dir)
+			skip("pip cannot install the Python worker's requirements: %v: %.300s", err, out)
+		}
+	}
+	return append(os.Environ(), "PYTHONPATH="+dir, "PYTHONUNBUFFERED=1")
+}
+
+func startPython(t *testing.T, env []string, broker, name string) *proc {
+	t.Helper()
+	p := &proc{t: t, name: name, log: &tail{}}
+	p.cmd = exec.Command("python3", filepath.Join(exampleDir, "worker.py"))
+	p.cmd.Env = append(env, "KAFKA="+broker, "WORKER="+name)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s printed at last:\n%s", name, p.log)
+		}
+	})
+	within(t, startWithin, name+" takes jobs", func() bool { return strings.Contains(p.log.String(), "takes jobs") })
+	return p
+}
+
+// TestAWorkerInPython: the contract is open to any Kafka client. Nothing of ours but the
+// broker, the tracker and the gateway takes part.
+func TestAWorkerInPython(t *testing.T) {
+	env := python(t)
+	a := addrs(t, 4)
+	types := filepath.Join(t.TempDir(), "jobtypes.yaml")
+	if err := os.WriteFile(types, []byte("types:\n  text.count: {lane: python, lease: 5s, attempts: 3, backoff: {initial: 0.1s, factor: 2, cap: 1s}, grace: 5s, retention: 1h}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--no-processor", "--job-types", types)...)
+	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
+	defer cancel()
+	c, err := ackwire.Dial(ctx, "http://"+a[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	submit := func(payload string) *ackwire.Job {
+		t.Helper()
+		j, err := c.Submit(ctx, "text.count", json.RawMessage(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	ends := func(what string, j *ackwire.Job, state job.State, attempt int) ackwire.Status {
+		t.Helper()
+		s, err := j.Wait(ctx)
+		if err != nil || s.State != state || s.Attempt != attempt {
+			t.Errorf("%s: %s in attempt %d, %+v, %v", what, s.State, s.Attempt, s.Error, err)
+		}
+		return s
+	}
+	first := startPython(t, env, a[3], "snake-1")
+
+	progress := 0
+	var last ackwire.Status
+	for s, err := range submit(`{"text":"one two three four","seconds":2}`).Watch(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Progress != nil && s.State == job.Processing {
+			progress++
+		}
+		last = s
+	}
+	if last.State != job.Completed || string(last.Result) != `{"words":4}` || progress < 2 {
+		t.Errorf("%s %s after %d times progress", last.State, last.Result, progress)
+	}
+	ends("retryable failures", submit(`{"text":"x","failures":2}`), job.Completed, 3)
+	if s := ends("a permanent one", submit(`{}`), job.Failed, 1); s.Error == nil || s.Error.Code != "no_text" {
+		t.Errorf("error %+v", s.Error)
+	}
+
+	j := submit(`{"text":"a b c d e f g h","seconds":60}`)
+	within(t, startWithin, "the job runs", func() bool { s, err := c.Get(ctx, j.ID); return err == nil && s.State == job.Processing })
+	if _, err := c.Cancel(ctx, j.ID); err != nil {
+		t.Error(err)
+	}
+	ends("cancelled while it ran", j, job.Cancelled, 1)
+
+	// Garbage does not stop it.
+	raw, err := kgo.NewClient(kgo.SeedBrokers(a[3]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	for range 12 {
+		if err := raw.ProduceSync(ctx, &kgo.Record{Topic: "ackwire.requests.python", Value: []byte("garbage")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ends("behind garbage", submit(`{"text":"x"}`), job.Completed, 1)
+
+	j = submit(`{"text":"a b c d","seconds":8}`)
+	within(t, startWithin, "the job runs", func() bool { s, err := c.Get(ctx, j.ID); return err == nil && s.State == job.Processing })
+	first.kill()
+	second := startPython(t, env, a[3], "snake-2")
+	ends("its worker was killed", j, job.Completed, 2)
+
+	j = submit(`{"text":"a b c d","seconds":8}`)
+	within(t, startWithin, "the job runs", func() bool { s, err := c.Get(ctx, j.ID); return err == nil && s.State == job.Processing })
+	_ = second.cmd.Process.Signal(syscall.SIGTERM)
+	if err := second.cmd.Wait(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	startPython(t, env, a[3], "snake-3")
+	s := ends("its worker was stopped politely", j, job.Completed, 1)
+	if len(s.Attempts) != 2 || s.Attempts[0].Outcome != job.OutcomeReleased {
+		t.Errorf("attempts %+v", s.Attempts)
+	}
+}

@@ -1,0 +1,251 @@
+"""A complete Ackwire worker on kafka-python: it takes jobs from one lane and runs them, one
+at a time. README.md beside this file explains each step; the numbers are its steps."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.partitioner.default import murmur2
+from kafka.structs import OffsetAndMetadata
+
+BROKERS = os.environ.get("KAFKA", "127.0.0.1:9092").split(",")
+PREFIX = os.environ.get("PREFIX", "ackwire.")
+LANE = os.environ.get("LANE", "python")
+WORKER = os.environ.get("WORKER", "python-" + uuid.uuid4().hex[:8])
+GRACE = 2.0  # seconds that a running job may go on when the worker stops
+
+
+def count_words(payload, run):
+    """The handler of text.count: {"text": …, "seconds": …} → {"words": …}."""
+    if "text" not in payload:
+        raise Permanent("no_text", "text is missing")
+    if payload.get("failures", 0) >= run.attempt:
+        raise Retryable("not_yet", f"attempt {run.attempt} was told to fail")
+    words = payload["text"].split()
+    for i, _ in enumerate(words):
+        if run.cancelled.wait(payload.get("seconds", 0) / len(words)):
+            return None
+        run.progress(100 * (i + 1) / len(words), f"word {i + 1} of {len(words)}")
+    return {"words": len(words)}
+
+
+HANDLERS = {"text.count": count_words}
+
+
+class Failure(Exception):
+    retryable = True
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Retryable(Failure):
+    pass
+
+
+class Permanent(Failure):
+    retryable = False
+
+
+class Run:
+    """One execution of one job. Its ID, the run, is the fencing token."""
+
+    def __init__(self, worker, rec, headers):
+        self.worker, self.id = worker, uuid.uuid4().hex
+        self.job = headers["ce_id"]
+        self.type = headers["ce_type"]
+        self.dispatch = int(headers["ackwire-dispatch"])
+        self.attempt = int(headers["ackwire-attempt"])
+        policy = json.loads(headers["ackwire-policy"])
+        self.lease = policy["lease"]
+        # Step 3: the claim carries all that makes a job, in case it overtakes accepted.
+        self.claim = {
+            "type": "claimed", "job": self.type, "tenant": headers["ackwire-tenant"], "lane": LANE,
+            "payloadHash": headers["ackwire-payload-hash"], "policy": policy,
+            "request": {"topic": rec.topic, "partition": rec.partition, "offset": rec.offset},
+        }
+        for header, field in (("ackwire-subject", "subject"), ("ackwire-run-at", "runAt"),
+                              ("ackwire-callback-url", "callbackUrl")):
+            if header in headers:
+                self.claim[field] = headers[header]
+        self.granted, self.cancelled, self.stopped = threading.Event(), threading.Event(), threading.Event()
+        self.quit = False
+        self.renewed = self.said = time.monotonic()
+
+    def say(self, event, wait=None):
+        """Append an event of this run; with wait, only return once it is durable."""
+        event.update(v=1, jobId=self.job, dispatch=self.dispatch, run=self.id, worker=WORKER)
+        self.said = now = time.monotonic()
+        future = self.worker.producer.send(PREFIX + "status", key=self.job.encode(),
+                                           value=json.dumps(event).encode())
+        if wait is not None:
+            future.get(timeout=wait)
+            self.renewed = now
+        else:
+            future.add_callback(lambda _: setattr(self, "renewed", max(self.renewed, now)))
+
+    def progress(self, percent, message=""):
+        if time.monotonic() - self.said >= 0.25:  # four per second at most
+            self.say({"type": "progress", "progress": {"percent": percent, "message": message}})
+
+    def until_durable(self, event):
+        """Steps 4 and 9: the same event again until it is durable, or the run is stopped."""
+        while not self.stopped.is_set():
+            try:
+                self.say(dict(event), wait=5)
+                return True
+            except Exception as e:  # noqa: BLE001: whatever Kafka has, it is tried again
+                print("not durable yet:", e, file=sys.stderr)
+                time.sleep(0.25)
+        return False
+
+
+class Worker:
+    def __init__(self):
+        self.stopping = threading.Event()
+        self.run = None
+        self.producer = KafkaProducer(bootstrap_servers=BROKERS, acks="all", linger_ms=0)
+        # Step 1: orders for this worker come to the partition of its name, without a group.
+        self.orders = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False)
+        partitions = self.orders.partitions_for_topic(PREFIX + "control")
+        home = TopicPartition(PREFIX + "control", (murmur2(WORKER.encode()) & 0x7FFFFFFF) % len(partitions))
+        self.orders.assign([home])
+        self.orders.seek(home, self.orders.end_offsets([home])[home])  # as it is before the first claim
+        # Step 2: requests come by the lane's consumer group, one at a time.
+        self.requests = KafkaConsumer(
+            PREFIX + "requests." + LANE, bootstrap_servers=BROKERS, group_id=PREFIX + "processor." + LANE,
+            enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=1,
+            isolation_level="read_committed", session_timeout_ms=10000, heartbeat_interval_ms=2000)
+
+    def hear(self):
+        """Steps 5 and 8: granted, stop and quit."""
+        while not self.stopping.is_set():
+            for records in self.orders.poll(timeout_ms=200).values():
+                for rec in records:
+                    try:
+                        order = json.loads(rec.value)
+                    except ValueError:
+                        continue
+                    run = self.run
+                    if run is None or order.get("run") != run.id or order.get("worker") != WORKER:
+                        continue  # another worker's, or a run that has ended
+                    if order["type"] == "granted":
+                        run.granted.set()
+                    elif order["type"] == "quit":
+                        run.quit = True
+                        run.granted.set()
+                        run.cancelled.set()
+                    elif order["type"] == "stop":
+                        run.stopped.set()
+                        run.granted.set()
+                        run.cancelled.set()
+
+    def bury(self, rec, reason):
+        """What nobody can read goes to dead, with the reason; the offset moves on."""
+        headers = list(rec.headers or []) + [(k, str(v).encode()) for k, v in {
+            "ackwire-dead-reason": "bad_request", "ackwire-dead-detail": reason, "ackwire-dead-topic": rec.topic,
+            "ackwire-dead-partition": rec.partition, "ackwire-dead-offset": rec.offset,
+            "ackwire-dead-by": "processor"}.items()]
+        self.producer.send(PREFIX + "dead", key=rec.key, value=rec.value, headers=headers).get(timeout=10)
+
+    def commit(self, rec):
+        self.requests.commit({TopicPartition(rec.topic, rec.partition): OffsetAndMetadata(rec.offset + 1, "", -1)})
+
+    def take(self, rec):
+        headers = {k: v.decode() for k, v in rec.headers or []}
+        try:
+            if headers["ackwire-v"] != "1" or (rec.key or b"").decode() != headers["ce_id"]:
+                raise ValueError("unknown version, or the key is another job's")
+            run = Run(self, rec, headers)
+            payload = json.loads(rec.value)
+        except (KeyError, ValueError) as e:
+            self.bury(rec, repr(e))
+            self.commit(rec)
+            return
+        self.run = run
+        try:
+            self.execute(rec, run, payload)
+        finally:
+            self.run = None
+
+    def execute(self, rec, run, payload):
+        if not run.until_durable(run.claim):
+            self.commit(rec)  # refused: the tracker has read it, so it is durable
+            return
+        self.commit(rec)  # Step 6: from here on the lease owns the job, not Kafka
+        while not run.granted.wait(0.1):  # Step 5: waiting always is the simplest that is right
+            self.keep_in_group()
+            if self.stopping.is_set():
+                run.until_durable({"type": "released"})
+                return
+            if time.monotonic() - run.said > run.lease / 3:
+                run.say(dict(run.claim))  # the same run; a beat would never be answered
+        if run.stopped.is_set():
+            return
+        outcome = {}
+        thread = threading.Thread(target=self.handle, args=(run, payload, outcome), daemon=True)
+        if not run.quit:
+            thread.start()
+        deadline = None
+        while thread.is_alive():
+            thread.join(0.1)
+            self.keep_in_group()
+            now = time.monotonic()
+            if run.stopped.is_set():
+                return  # Step 8: without another word
+            if now - run.renewed > run.lease * 0.9:
+                run.cancelled.set()  # Step 7: somebody else may hold it soon
+                return
+            if now - run.said > run.lease / 3:
+                run.say({"type": "beat"})
+            if self.stopping.is_set():
+                deadline = deadline or now + GRACE
+                if now > deadline:  # Step 10: continued elsewhere, at no cost
+                    run.cancelled.set()
+                    run.until_durable({"type": "released"})
+                    return
+        if run.quit:
+            outcome = {"type": "failed", "error": {"code": "cancelled", "message": "cancelled while it ran", "retryable": False}}
+        run.until_durable(outcome)  # Step 9
+
+    def handle(self, run, payload, outcome):
+        try:
+            handler = HANDLERS.get(run.type)
+            if handler is None:
+                raise Retryable("no_handler", f"this worker has no handler for {run.type}")
+            outcome.update(type="completed", result=handler(payload, run))
+        except Failure as e:
+            outcome.update(type="failed", error={"code": e.code, "message": str(e), "retryable": e.retryable})
+        except Exception as e:  # noqa: BLE001: a handler's bug is its job's failure, not the worker's
+            outcome.update(type="failed", error={"code": "handler_panic", "message": repr(e)[:500], "retryable": True})
+
+    def keep_in_group(self):
+        """A consumer that does not poll is put out of its group; paused, it gets nothing."""
+        self.requests.pause(*self.requests.assignment())
+        self.requests.poll(timeout_ms=0)
+
+    def serve(self):
+        for s in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(s, lambda *_: self.stopping.set())
+        hearing = threading.Thread(target=self.hear)
+        hearing.start()
+        print("worker", WORKER, "takes jobs of lane", LANE, flush=True)
+        while not self.stopping.is_set():
+            self.requests.resume(*self.requests.paused())
+            for records in self.requests.poll(timeout_ms=200).values():
+                for rec in records:
+                    self.take(rec)
+        hearing.join()
+        self.requests.close()
+        self.orders.close()
+        self.producer.close()
+
+
+if __name__ == "__main__":
+    Worker().serve()
