@@ -70,7 +70,7 @@ check-imports:
 	@go test -run 'TestImports' -count=1 $(PACKAGES) >/dev/null || { go test -run 'TestImports' -count=1 $(PACKAGES) | grep -v 'no test'; exit 1; }
 
 tidy: ## Tidy every module
-	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 	@go work sync
+	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
 .PHONY: help build run test mutants bench image-kafka check generate tidy check-format check-vet check-lint check-generated check-tidy check-imports
