@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -44,6 +45,20 @@ func Handle[In, Out any](p *Processor, jobType string, fn func(ctx context.Conte
 	})
 }
 
+// Middleware wraps a handler: for tracing, logging, checks that all handlers share.
+type Middleware func(next RawHandler) RawHandler
+
+// Use wraps every handler of the processor, registered before or after, in m; the first one is
+// the outermost. It panics when Run was called.
+func (p *Processor) Use(m ...Middleware) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started {
+		panic("processor: Use after Run")
+	}
+	p.middleware = append(p.middleware, m...)
+}
+
 // HandleRaw is Handle without decoding and encoding.
 func HandleRaw(p *Processor, jobType string, fn RawHandler) {
 	p.mu.Lock()
@@ -63,6 +78,9 @@ func HandleRaw(p *Processor, jobType string, fn RawHandler) {
 // table does not change any more.
 func (p *Processor) handler(jobType string) RawHandler {
 	if h, ok := p.handlers[jobType]; ok {
+		for _, m := range slices.Backward(p.middleware) {
+			h = m(h)
+		}
 		return h
 	}
 	return func(context.Context, *Job, []byte) (json.RawMessage, error) {

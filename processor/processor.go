@@ -59,13 +59,14 @@ type Processor struct {
 	appending    trouble
 	busy         chan struct{} // tells the pulse that there is a run
 
-	mu       sync.Mutex // guards the rest; no other lock is taken under it
-	handlers map[string]RawHandler
-	started  bool
-	notReady error
-	runs     map[string]*run // by run ID; slots bound it
-	dispatch *seen
-	emptied  chan struct{} // when set: closed as soon as there are no runs
+	mu         sync.Mutex // guards the rest; no other lock is taken under it
+	handlers   map[string]RawHandler
+	middleware []Middleware
+	started    bool
+	notReady   error
+	runs       map[string]*run // by run ID; slots bound it
+	dispatch   *seen
+	emptied    chan struct{} // when set: closed as soon as there are no runs
 }
 
 // New makes a processor. It does no I/O.

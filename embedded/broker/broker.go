@@ -141,6 +141,7 @@ func Start(ctx context.Context, cfg Config, env service.Env) (*Broker, error) {
 	if b.cluster, err = kfake.NewCluster(opts...); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), l.Close())
 	}
+	UseAppendTime(b.cluster)
 	debug.FreeOSMemory() // reading the segments leaves a multiple of them behind
 	b.log.slog.Info("broker ready", "address", b.addr, "cluster", id, "took", time.Since(began).Round(time.Millisecond))
 	return b, nil

@@ -13,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	ackwire "github.com/ackwire/ackwire/clients/go"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -414,5 +417,148 @@ func TestAReportIsAFile(t *testing.T) {
 		if status, _, _ := w.HTTP("GET", "/v1/jobs/0198c0de-0000-7000-8000-000000000001/result", nil, nil); status != 404 {
 			t.Errorf("the result of no job: %d", status)
 		}
+	})
+}
+
+// TestAJobOfTwoHours goes through three deploys of its worker and two crashes of the tracker.
+func TestAJobOfTwoHours(t *testing.T) {
+	duringRebalances(t)
+	Run(t, func(w *World) {
+		var runs, ended Counter
+		long := func(p *processor.Processor) {
+			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+				runs.Add(1)
+				for range 120 {
+					select {
+					case <-time.After(time.Minute):
+						j.Progress(1, "still at it")
+					case <-ctx.Done():
+						return nil, context.Cause(ctx)
+					}
+				}
+				ended.Add(1)
+				return payload, nil
+			})
+		}
+		worker := w.StartWorker(long)
+		c := w.Dial()
+		j := w.Submit(c, "demo.echo", `"done"`)
+		for i := range 3 {
+			time.Sleep(10 * time.Minute)
+			next := w.StartWorker(long)
+			w.Stop(worker)
+			worker = next
+			if i < 2 {
+				w.CrashTracker()
+				time.Sleep(5 * time.Second)
+				w.StartTracker()
+			}
+		}
+		doc := w.WantEnd("through three deploys and two crashes", c, j.ID, job.Completed, 1)
+		if ended.Load() != 1 || runs.Load() != 4 || len(doc.Attempts) != 4 || doc.Attempts[3].Outcome != job.OutcomeCompleted {
+			t.Errorf("%d runs, %d of them to the end: %+v", runs.Load(), ended.Load(), doc.Attempts)
+		}
+	})
+}
+
+// TestARebalanceStorm: a worker joins and leaves every second for a minute.
+func TestARebalanceStorm(t *testing.T) {
+	duringRebalances(t)
+	Run(t, func(w *World) {
+		var runs, others Counter
+		w.StartWorker(echoes(&runs, 2*time.Minute))
+		c := w.Dial()
+		var jobs []*ackwire.Job
+		for i := range 20 {
+			jobs = append(jobs, w.Submit(c, "demo.echo", fmt.Sprint(i)))
+		}
+		w.eventually("all of them run", func() bool { return runs.Load() == int64(len(jobs)) })
+		for range 30 {
+			guest := w.StartWorker(echoes(&others, time.Second))
+			time.Sleep(time.Second)
+			w.Stop(guest)
+			time.Sleep(time.Second)
+		}
+		for _, j := range jobs {
+			doc := w.WantEnd("nobody was interrupted", c, j.ID, job.Completed, 1)
+			if len(doc.Attempts) != 1 {
+				t.Errorf("attempts %+v", doc.Attempts)
+			}
+		}
+		if runs.Load() != int64(len(jobs)) || others.Load() != 0 {
+			t.Errorf("%d runs, %d of them by guests", runs.Load()+others.Load(), others.Load())
+		}
+	})
+}
+
+// TestClocksThatAreWrong: what a client writes as a record's time does not matter.
+func TestClocksThatAreWrong(t *testing.T) {
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		Run(t, func(w *World) {
+			c := w.Dial()
+			h := w.handWrite()
+			request := h.request()
+			h.accepted(request)
+			client, err := kgo.NewClient(kgo.SeedBrokers(brokerAddr), kgo.Dialer(w.Net.Host("wrong-clock").Dial))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			say := func(e event.Event) {
+				t.Helper()
+				e.JobID, e.Dispatch, e.Run, e.Worker = h.id, 1, "wrong-clock", "wrong-clock"
+				value, err := event.Encode(&e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := client.ProduceSync(w.ctx(), &kgo.Record{Topic: w.Names.Status(), Key: []byte(h.id), Value: value, Timestamp: time.Now().Add(off)}).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			say(event.Event{Type: event.Claimed, Job: "demo.echo", Lane: "default", Tenant: Tenant, PayloadHash: "sha256:00", Policy: &policy, Request: &request})
+			for range 5 {
+				time.Sleep(Lease * 2 / 3)
+				say(event.Event{Type: event.Beat})
+			}
+			if s := w.get(c, h.id); s.State != job.Processing || time.Since(*s.StartedAt) > 3*time.Minute+time.Hour/2 {
+				t.Errorf("clock %s: %s, started %s ago", off, s.State, time.Since(*s.StartedAt))
+			}
+			time.Sleep(Lease + 2*time.Second)
+			if s := w.get(c, h.id); s.State == job.Processing || s.Attempts[0].Outcome != job.OutcomeLost {
+				t.Errorf("clock %s: after a lease of silence it is %s", off, s.State)
+			}
+		})
+	}
+}
+
+// TestNoRunGoesOnForNothing: past its deadline, and at a higher dispatch, the handler's context ends.
+func TestNoRunGoesOnForNothing(t *testing.T) {
+	Run(t, func(w *World) {
+		ended := make(chan error, 1)
+		w.StartWorker(func(p *processor.Processor) {
+			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, _ []byte) (json.RawMessage, error) {
+				<-ctx.Done()
+				ended <- context.Cause(ctx)
+				return nil, ctx.Err()
+			})
+		})
+		c := w.Dial()
+		began := time.Now()
+		j := w.Submit(c, "demo.echo", `1`, ackwire.Deadline(10*time.Second))
+		if cause := <-ended; !errors.Is(cause, processor.ErrStopped) {
+			t.Errorf("past its deadline: %v", cause)
+		}
+		within(t, "the end of the run", time.Since(began), 10*time.Second, 12*time.Second)
+		w.WantEnd("past its deadline", c, j.ID, job.Failed, 1)
+
+		j = w.Submit(c, "demo.echo", `1`)
+		w.eventually("it runs", func() bool { return w.get(c, j.ID).State == job.Processing })
+		claimed := w.last(j.ID, event.Claimed)
+		began = time.Now()
+		w.Event(&event.Event{Type: event.Released, JobID: j.ID, Dispatch: 1, Run: claimed.Run, Worker: claimed.Worker}) // as if it had said so
+		if cause := <-ended; !errors.Is(cause, processor.ErrStopped) {
+			t.Errorf("at a higher dispatch: %v", cause)
+		}
+		within(t, "the end of the old run", time.Since(began), 0, Lease/3+2*time.Second)
 	})
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
@@ -90,14 +91,15 @@ func Run(t *testing.T, test func(*World)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &World{T: t, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem()}
-		broker := w.Net.Host("broker")
+		host := w.Net.Host("broker")
 		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
 			kfake.ListenFn(func(network, address string) (net.Listener, error) {
-				return broker.Listen(context.Background(), network, address)
+				return host.Listen(context.Background(), network, address)
 			}))
 		if err != nil {
 			t.Fatal(err)
 		}
+		broker.UseAppendTime(cluster)
 		w.Cluster = cluster
 		if w.blobs.URL, err = blobs.Dir(t.TempDir()); err != nil {
 			t.Fatal(err)
@@ -277,7 +279,7 @@ func (w *World) HTTP(method, path string, header http.Header, body []byte) (stat
 
 // ctx bounds one step of a test, in virtual time.
 func (w *World) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)
 	w.T.Cleanup(cancel)
 	return ctx
 }
