@@ -29,6 +29,7 @@ type command struct {
 	Get    cli.GetCmd    `cmd:"" help:"Print a job's document."`
 	Result cli.ResultCmd `cmd:"" help:"Download a job's result."`
 	Cancel cli.CancelCmd `cmd:"" help:"Stop a job."`
+	Dead   cli.DeadCmd   `cmd:"" help:"Look at records that nobody could read."`
 	Retry  cli.RetryCmd  `cmd:"" help:"Run an ended job again, under its ID and with its payload."`
 }
 

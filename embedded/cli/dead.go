@@ -1,0 +1,237 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// DeadCmd looks at the dead letters: records that nobody could read.
+type DeadCmd struct {
+	List    DeadListCmd    `cmd:"" help:"List the dead letters, oldest first."`
+	Show    DeadShowCmd    `cmd:"" help:"Print one dead letter with all that is known of it."`
+	Requeue DeadRequeueCmd `cmd:"" help:"Write a dead letter's record to the topic that it came from, once what was wrong is mended."`
+}
+
+// KafkaFlags are what commands take that read Kafka itself.
+type KafkaFlags struct {
+	Kafka       []string `help:"Kafka brokers." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
+	TopicPrefix string   `help:"Prefix of all topics." default:"ackwire."`
+	JSON        bool     `name:"json" help:"Print one JSON document per line on stdout and nothing else."`
+}
+
+const deadTimeout = 30 * time.Second
+
+// letter is a dead letter as it is printed.
+type letter struct {
+	ID        string            `json:"id"` // PARTITION/OFFSET
+	At        time.Time         `json:"at"`
+	Reason    string            `json:"reason"`
+	Detail    string            `json:"detail"`
+	By        string            `json:"by"`
+	Topic     string            `json:"topic"`
+	Partition string            `json:"partition"`
+	Offset    string            `json:"offset"`
+	Key       string            `json:"key,omitempty"`
+	Headers   map[string]string `json:"headers,omitempty"`
+	Value     string            `json:"value,omitempty"`
+	record    *kgo.Record
+}
+
+func newLetter(r *kgo.Record) letter {
+	l := letter{ID: fmt.Sprintf("%d/%d", r.Partition, r.Offset), At: r.Timestamp.UTC(), Key: printable(r.Key), Value: printable(r.Value), Headers: map[string]string{}, record: r}
+	for _, h := range r.Headers {
+		v := printable(h.Value)
+		switch h.Key {
+		case topic.HeaderDeadReason:
+			l.Reason = v
+		case topic.HeaderDeadDetail:
+			l.Detail = v
+		case topic.HeaderDeadBy:
+			l.By = v
+		case topic.HeaderDeadTopic:
+			l.Topic = v
+		case topic.HeaderDeadPartition:
+			l.Partition = v
+		case topic.HeaderDeadOffset:
+			l.Offset = v
+		default:
+			l.Headers[h.Key] = v
+		}
+	}
+	return l
+}
+
+// printable is b as text, or quoted where it is none.
+func printable(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return strconv.QuoteToASCII(string(b))
+}
+
+// each reads every dead letter that is there now, until visit is false.
+func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
+	name := topic.Names{Prefix: f.TopicPrefix}.Dead()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(f.Kafka...), kgo.RetryTimeout(deadTimeout/2), kgo.DialTimeout(5*time.Second))
+	if err != nil {
+		return refused(err)
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	starts, err := admin.ListStartOffsets(ctx, name)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return refused(fmt.Errorf("read %s: %w", name, err))
+	}
+	ends, err := admin.ListEndOffsets(ctx, name)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return refused(fmt.Errorf("read %s: %w", name, err))
+	}
+	left := map[int32]int64{} // the end of each partition that is not read yet
+	ends.Each(func(o kadm.ListedOffset) {
+		if start, ok := starts.Lookup(name, o.Partition); ok && start.Offset < o.Offset {
+			left[o.Partition] = o.Offset
+		}
+	})
+	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{name: consumeFrom(left)})
+	for len(left) > 0 {
+		fetches := cl.PollFetches(ctx)
+		if err := errors.Join(fetches.Err(), ctx.Err()); err != nil {
+			return refused(fmt.Errorf("read %s: %w", name, err))
+		}
+		for r := range fetches.RecordsAll() {
+			end, reading := left[r.Partition]
+			if !reading {
+				continue
+			}
+			if r.Offset < end && !visit(newLetter(r)) {
+				return nil
+			}
+			if r.Offset+1 >= end {
+				delete(left, r.Partition)
+			}
+		}
+	}
+	return nil
+}
+
+func consumeFrom(partitions map[int32]int64) map[int32]kgo.Offset {
+	from := map[int32]kgo.Offset{}
+	for p := range partitions {
+		from[p] = kgo.NewOffset().AtStart()
+	}
+	return from
+}
+
+// find returns the letter of that ID.
+func (f *KafkaFlags) find(ctx context.Context, id string) (found letter, err error) {
+	err = f.each(ctx, func(l letter) bool {
+		if l.ID == id {
+			found = l
+		}
+		return found.ID == ""
+	})
+	if err == nil && found.ID == "" {
+		err = refused(fmt.Errorf("there is no dead letter %s", id))
+	}
+	return found, err
+}
+
+// DeadListCmd lists dead letters.
+type DeadListCmd struct {
+	KafkaFlags `embed:""`
+}
+
+// Run implements the command.
+func (c *DeadListCmd) Run(env *Env) error {
+	ctx, cancel := context.WithTimeout(env.Context, deadTimeout)
+	defer cancel()
+	return c.each(ctx, func(l letter) bool {
+		if c.JSON {
+			b, _ := json.Marshal(l) // strings and times always marshal
+			fmt.Fprintf(env.Stdout, "%s\n", harmless(b))
+			return true
+		}
+		fmt.Fprintf(env.Stdout, "%-8s %s  %-16s %s/%s/%s  %s\n", l.ID, l.At.Format(time.RFC3339), clean(l.Reason), clean(l.Topic), clean(l.Partition), clean(l.Offset), clip(clean(l.Detail), maxLineChars))
+		return true
+	})
+}
+
+// DeadShowCmd prints one dead letter.
+type DeadShowCmd struct {
+	KafkaFlags `embed:""`
+	ID         string `arg:"" name:"id" help:"PARTITION/OFFSET, as list prints it."`
+}
+
+// Run implements the command.
+func (c *DeadShowCmd) Run(env *Env) error {
+	ctx, cancel := context.WithTimeout(env.Context, deadTimeout)
+	defer cancel()
+	l, err := c.find(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	b, _ := json.Marshal(l)
+	if c.JSON {
+		fmt.Fprintf(env.Stdout, "%s\n", harmless(b))
+		return nil
+	}
+	_, _ = env.Stdout.Write(pretty(b))
+	return nil
+}
+
+// DeadRequeueCmd writes a record back.
+type DeadRequeueCmd struct {
+	KafkaFlags `embed:""`
+	ID         string `arg:"" name:"id" help:"PARTITION/OFFSET, as list prints it."`
+}
+
+// Help is what kong prints below the flags.
+func (c *DeadRequeueCmd) Help() string {
+	return "The record goes to the end of the topic that it came from, with its key, headers and value; the dead letter stays where it is. Where it is read a second time the rules of a job's life decide, so to do this twice does no harm."
+}
+
+// Run implements the command.
+func (c *DeadRequeueCmd) Run(env *Env) error {
+	ctx, cancel := context.WithTimeout(env.Context, deadTimeout)
+	defer cancel()
+	l, err := c.find(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(l.Topic, c.TopicPrefix) {
+		return refused(fmt.Errorf("dead letter %s does not say from which topic of ours it came", l.ID))
+	}
+	again := &kgo.Record{Topic: l.Topic, Key: l.record.Key, Value: l.record.Value}
+	for _, h := range l.record.Headers {
+		if !strings.HasPrefix(h.Key, "ackwire-dead-") {
+			again.Headers = append(again.Headers, h)
+		}
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Kafka...), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(deadTimeout/2))
+	if err != nil {
+		return refused(err)
+	}
+	defer cl.Close()
+	if err := cl.ProduceSync(ctx, again).FirstErr(); err != nil {
+		return refused(fmt.Errorf("write to %s: %w", l.Topic, err))
+	}
+	fmt.Fprintf(env.Stderr, "dead letter %s is in %s/%d at %d\n", l.ID, clean(again.Topic), again.Partition, again.Offset)
+	return nil
+}

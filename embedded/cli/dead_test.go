@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+func TestDeadLetters(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"), kfake.SeedTopics(3, "ackwire.requests.default"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	brokers := strings.Join(c.ListenAddrs(), ",")
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics("ackwire.requests.default"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dead := func(from, reason string, value []byte) {
+		t.Helper()
+		r := &kgo.Record{Topic: "ackwire.dead", Key: []byte("job-1"), Value: value, Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("job-1")},
+			{Key: topic.HeaderDeadReason, Value: []byte(reason)}, {Key: topic.HeaderDeadDetail, Value: []byte("header x is missing\x1b[2J")},
+			{Key: topic.HeaderDeadTopic, Value: []byte(from)}, {Key: topic.HeaderDeadPartition, Value: []byte("2")}, {Key: topic.HeaderDeadOffset, Value: []byte("7")}}}
+		if err := cl.ProduceSync(ctx, r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dead("ackwire.requests.default", "bad_request", []byte(`{"n":1}`))
+	dead("somewhere.else", "undecodable", []byte{0xff, 0x00})
+
+	run := func(args ...string) (code int, stdout, stderr string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		env := &Env{Context: ctx, Stdout: &out, Stderr: &errs}
+		var cmds struct {
+			Dead DeadCmd `cmd:""`
+		}
+		parser, err := kong.New(&cmds, kong.Name("ackwire"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := parser.Parse(append([]string{"dead"}, append(args, "--kafka", brokers)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		code = Report(env, parsed.Run(env))
+		return code, out.String(), errs.String()
+	}
+	if code, out, _ := run("list"); code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, "bad_request") || strings.Contains(out, "\x1b") {
+		t.Errorf("list: %d %q", code, out)
+	}
+	if code, out, _ := run("list", "--json"); code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, `"id":"0/1"`) {
+		t.Errorf("list --json: %d %q", code, out)
+	}
+	if code, out, _ := run("show", "0/0"); code != 0 || !strings.Contains(out, `"ce_id": "job-1"`) {
+		t.Errorf("show: %d %q", code, out)
+	}
+	if code, _, errs := run("show", "0/9"); code != ExitRefused || !strings.Contains(errs, "no dead letter 0/9") {
+		t.Errorf("show of none: %d %q", code, errs)
+	}
+	if code, _, errs := run("requeue", "0/1"); code != ExitRefused || !strings.Contains(errs, "which topic") {
+		t.Errorf("requeue to a strange topic: %d %q", code, errs)
+	}
+	if code, _, errs := run("requeue", "0/0"); code != 0 || !strings.Contains(errs, "ackwire.requests.default") {
+		t.Fatalf("requeue: %d %q", code, errs)
+	}
+	fetches := cl.PollFetches(ctx)
+	for r := range fetches.RecordsAll() {
+		if string(r.Key) != "job-1" || string(r.Value) != `{"n":1}` || len(r.Headers) != 1 || r.Headers[0].Key != "ce_id" {
+			t.Errorf("it went back as %q %q %v", r.Key, r.Value, r.Headers)
+		}
+	}
+	if n := fetches.NumRecords(); n != 1 {
+		t.Errorf("%d records went back: %v", n, fetches.Err())
+	}
+}
