@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/watch"
 )
@@ -26,6 +27,7 @@ const (
 
 // api serves the tracker's API from the shards that this instance owns.
 type api struct {
+	trackerpbconnect.UnimplementedTrackerHandler
 	mu         sync.RWMutex // guards all below
 	partitions int32
 	shards     map[int32]*shard.Shard

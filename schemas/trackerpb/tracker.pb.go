@@ -83,7 +83,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{10, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Position struct {
@@ -304,7 +304,14 @@ type GetResponse struct {
 	// round is how often the job was retried explicitly: orders of its owner name it.
 	Round int64 `protobuf:"varint,4,opt,name=round,proto3" json:"round,omitempty"`
 	// result_blob is where the result lies, when it is too large for the document or a file.
-	ResultBlob    *Blob `protobuf:"bytes,5,opt,name=result_blob,json=resultBlob,proto3" json:"result_blob,omitempty"`
+	ResultBlob *Blob `protobuf:"bytes,5,opt,name=result_blob,json=resultBlob,proto3" json:"result_blob,omitempty"`
+	// lane is where the job's work is done.
+	Lane string `protobuf:"bytes,6,opt,name=lane,proto3" json:"lane,omitempty"`
+	// request is the request record that waits for, or was taken by, a worker; absent while
+	// the job is scheduled or retrying.
+	Request *Position `protobuf:"bytes,7,opt,name=request,proto3" json:"request,omitempty"`
+	// as_of: all that the log held at this time is in the answer; Unix milliseconds.
+	AsOf          int64 `protobuf:"varint,8,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,6 +381,573 @@ func (x *GetResponse) GetResultBlob() *Blob {
 	return nil
 }
 
+func (x *GetResponse) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *GetResponse) GetRequest() *Position {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *GetResponse) GetAsOf() int64 {
+	if x != nil {
+		return x.AsOf
+	}
+	return 0
+}
+
+// Place is where a job stands in a list: newest first, and by ID among jobs of one
+// millisecond.
+type Place struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Created       int64                  `protobuf:"varint,1,opt,name=created,proto3" json:"created,omitempty"` // Unix milliseconds
+	JobId         string                 `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_tracker_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Place) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Place) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+// Freshness is a position that a partition must have folded before it answers.
+type Freshness struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	MinVersion    int64                  `protobuf:"varint,2,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Freshness) Reset() {
+	*x = Freshness{}
+	mi := &file_tracker_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Freshness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Freshness) ProtoMessage() {}
+
+func (x *Freshness) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
+func (*Freshness) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Freshness) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Freshness) GetMinVersion() int64 {
+	if x != nil {
+		return x.MinVersion
+	}
+	return 0
+}
+
+type ListRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tenant string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// partitions: of status, all owned by this tracker, else FAILED_PRECONDITION.
+	Partitions []int32 `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	// Filters: empty or 0 takes every job. Several values of one filter are alternatives.
+	Subjects []string `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	States   []string `protobuf:"bytes,4,rep,name=states,proto3" json:"states,omitempty"`
+	Types    []string `protobuf:"bytes,5,rep,name=types,proto3" json:"types,omitempty"`
+	Lanes    []string `protobuf:"bytes,6,rep,name=lanes,proto3" json:"lanes,omitempty"`
+	// Times are Unix milliseconds: from is inclusive, before is not.
+	CreatedFrom   int64 `protobuf:"varint,7,opt,name=created_from,json=createdFrom,proto3" json:"created_from,omitempty"`
+	CreatedBefore int64 `protobuf:"varint,8,opt,name=created_before,json=createdBefore,proto3" json:"created_before,omitempty"`
+	UpdatedFrom   int64 `protobuf:"varint,9,opt,name=updated_from,json=updatedFrom,proto3" json:"updated_from,omitempty"`
+	UpdatedBefore int64 `protobuf:"varint,10,opt,name=updated_before,json=updatedBefore,proto3" json:"updated_before,omitempty"`
+	// after: only what stands behind this place; absent begins with the newest.
+	After *Place `protobuf:"bytes,11,opt,name=after,proto3" json:"after,omitempty"`
+	Limit int32  `protobuf:"varint,12,opt,name=limit,proto3" json:"limit,omitempty"` // 1 to 500
+	// fresh: wait (bounded by the deadline) until these positions are folded.
+	Fresh         []*Freshness `protobuf:"bytes,13,rep,name=fresh,proto3" json:"fresh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRequest) Reset() {
+	*x = ListRequest{}
+	mi := &file_tracker_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRequest) ProtoMessage() {}
+
+func (x *ListRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
+func (*ListRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ListRequest) GetPartitions() []int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *ListRequest) GetSubjects() []string {
+	if x != nil {
+		return x.Subjects
+	}
+	return nil
+}
+
+func (x *ListRequest) GetStates() []string {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListRequest) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *ListRequest) GetLanes() []string {
+	if x != nil {
+		return x.Lanes
+	}
+	return nil
+}
+
+func (x *ListRequest) GetCreatedFrom() int64 {
+	if x != nil {
+		return x.CreatedFrom
+	}
+	return 0
+}
+
+func (x *ListRequest) GetCreatedBefore() int64 {
+	if x != nil {
+		return x.CreatedBefore
+	}
+	return 0
+}
+
+func (x *ListRequest) GetUpdatedFrom() int64 {
+	if x != nil {
+		return x.UpdatedFrom
+	}
+	return 0
+}
+
+func (x *ListRequest) GetUpdatedBefore() int64 {
+	if x != nil {
+		return x.UpdatedBefore
+	}
+	return 0
+}
+
+func (x *ListRequest) GetAfter() *Place {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ListRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListRequest) GetFresh() []*Freshness {
+	if x != nil {
+		return x.Fresh
+	}
+	return nil
+}
+
+type ListResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Jobs  []*ListedJob           `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"` // newest first
+	// through: jobs holds every match up to this place, and there may be more behind it. It
+	// may be short of the limit, when much was looked at for little. Absent: that was all.
+	Through       *Place `protobuf:"bytes,2,opt,name=through,proto3" json:"through,omitempty"`
+	AsOf          int64  `protobuf:"varint,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"` // the least of the partitions'; see GetResponse
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListResponse) Reset() {
+	*x = ListResponse{}
+	mi := &file_tracker_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListResponse) ProtoMessage() {}
+
+func (x *ListResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
+func (*ListResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListResponse) GetJobs() []*ListedJob {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+func (x *ListResponse) GetThrough() *Place {
+	if x != nil {
+		return x.Through
+	}
+	return nil
+}
+
+func (x *ListResponse) GetAsOf() int64 {
+	if x != nil {
+		return x.AsOf
+	}
+	return 0
+}
+
+type ListedJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Created       int64                  `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"` // Unix milliseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListedJob) Reset() {
+	*x = ListedJob{}
+	mi := &file_tracker_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListedJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListedJob) ProtoMessage() {}
+
+func (x *ListedJob) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListedJob.ProtoReflect.Descriptor instead.
+func (*ListedJob) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListedJob) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *ListedJob) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+type StatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tenant        string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Partitions    []int32                `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"` // as in ListRequest
+	Fresh         []*Freshness           `protobuf:"bytes,3,rep,name=fresh,proto3" json:"fresh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsRequest) Reset() {
+	*x = StatsRequest{}
+	mi := &file_tracker_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsRequest) ProtoMessage() {}
+
+func (x *StatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
+func (*StatsRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StatsRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *StatsRequest) GetPartitions() []int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *StatsRequest) GetFresh() []*Freshness {
+	if x != nil {
+		return x.Fresh
+	}
+	return nil
+}
+
+type StatsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Counts        []*Count               `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
+	AsOf          int64                  `protobuf:"varint,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsResponse) Reset() {
+	*x = StatsResponse{}
+	mi := &file_tracker_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsResponse) ProtoMessage() {}
+
+func (x *StatsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
+func (*StatsResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StatsResponse) GetCounts() []*Count {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *StatsResponse) GetAsOf() int64 {
+	if x != nil {
+		return x.AsOf
+	}
+	return 0
+}
+
+type Count struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Lane          string                 `protobuf:"bytes,2,opt,name=lane,proto3" json:"lane,omitempty"`
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Jobs          int64                  `protobuf:"varint,4,opt,name=jobs,proto3" json:"jobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Count) Reset() {
+	*x = Count{}
+	mi := &file_tracker_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Count) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Count) ProtoMessage() {}
+
+func (x *Count) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Count.ProtoReflect.Descriptor instead.
+func (*Count) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Count) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Count) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *Count) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Count) GetJobs() int64 {
+	if x != nil {
+		return x.Jobs
+	}
+	return 0
+}
+
 type Blob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -386,7 +960,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_tracker_proto_msgTypes[4]
+	mi := &file_tracker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +972,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[4]
+	mi := &file_tracker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +985,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{4}
+	return file_tracker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Blob) GetKey() string {
@@ -455,7 +1029,7 @@ type ReserveRequest struct {
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_tracker_proto_msgTypes[5]
+	mi := &file_tracker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +1041,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[5]
+	mi := &file_tracker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +1054,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{5}
+	return file_tracker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReserveRequest) GetJobId() string {
@@ -524,7 +1098,7 @@ type ReserveResponse struct {
 
 func (x *ReserveResponse) Reset() {
 	*x = ReserveResponse{}
-	mi := &file_tracker_proto_msgTypes[6]
+	mi := &file_tracker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +1110,7 @@ func (x *ReserveResponse) String() string {
 func (*ReserveResponse) ProtoMessage() {}
 
 func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[6]
+	mi := &file_tracker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +1123,7 @@ func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
 func (*ReserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{6}
+	return file_tracker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReserveResponse) GetReserved() bool {
@@ -583,7 +1157,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tracker_proto_msgTypes[7]
+	mi := &file_tracker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +1169,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[7]
+	mi := &file_tracker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +1182,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{7}
+	return file_tracker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchRequest) GetAdd() []*WatchAdd {
@@ -639,7 +1213,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[8]
+	mi := &file_tracker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +1225,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[8]
+	mi := &file_tracker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +1238,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{8}
+	return file_tracker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -705,7 +1279,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[9]
+	mi := &file_tracker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +1291,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[9]
+	mi := &file_tracker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +1304,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{9}
+	return file_tracker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -764,7 +1338,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[10]
+	mi := &file_tracker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +1350,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[10]
+	mi := &file_tracker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +1363,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{10}
+	return file_tracker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Watched) GetJobId() string {
@@ -848,14 +1422,62 @@ const file_tracker_proto_rawDesc = "" +
 	"\vmin_version\x18\x03 \x01(\x03R\n" +
 	"minVersion\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\x03R\x05after\x12%\n" +
-	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\xe2\x01\n" +
+	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\xc3\x02\n" +
 	"\vGetResponse\x12)\n" +
 	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x124\n" +
 	"\x06source\x18\x02 \x01(\v2\x1c.ackwire.tracker.v1.PositionR\x06source\x12!\n" +
 	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\x12\x14\n" +
 	"\x05round\x18\x04 \x01(\x03R\x05round\x129\n" +
 	"\vresult_blob\x18\x05 \x01(\v2\x18.ackwire.tracker.v1.BlobR\n" +
-	"resultBlob\"c\n" +
+	"resultBlob\x12\x12\n" +
+	"\x04lane\x18\x06 \x01(\tR\x04lane\x126\n" +
+	"\arequest\x18\a \x01(\v2\x1c.ackwire.tracker.v1.PositionR\arequest\x12\x13\n" +
+	"\x05as_of\x18\b \x01(\x03R\x04asOf\"8\n" +
+	"\x05Place\x12\x18\n" +
+	"\acreated\x18\x01 \x01(\x03R\acreated\x12\x15\n" +
+	"\x06job_id\x18\x02 \x01(\tR\x05jobId\"J\n" +
+	"\tFreshness\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x1f\n" +
+	"\vmin_version\x18\x02 \x01(\x03R\n" +
+	"minVersion\"\xb5\x03\n" +
+	"\vListRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\x05R\n" +
+	"partitions\x12\x1a\n" +
+	"\bsubjects\x18\x03 \x03(\tR\bsubjects\x12\x16\n" +
+	"\x06states\x18\x04 \x03(\tR\x06states\x12\x14\n" +
+	"\x05types\x18\x05 \x03(\tR\x05types\x12\x14\n" +
+	"\x05lanes\x18\x06 \x03(\tR\x05lanes\x12!\n" +
+	"\fcreated_from\x18\a \x01(\x03R\vcreatedFrom\x12%\n" +
+	"\x0ecreated_before\x18\b \x01(\x03R\rcreatedBefore\x12!\n" +
+	"\fupdated_from\x18\t \x01(\x03R\vupdatedFrom\x12%\n" +
+	"\x0eupdated_before\x18\n" +
+	" \x01(\x03R\rupdatedBefore\x12/\n" +
+	"\x05after\x18\v \x01(\v2\x19.ackwire.tracker.v1.PlaceR\x05after\x12\x14\n" +
+	"\x05limit\x18\f \x01(\x05R\x05limit\x123\n" +
+	"\x05fresh\x18\r \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\"\x8b\x01\n" +
+	"\fListResponse\x121\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x1d.ackwire.tracker.v1.ListedJobR\x04jobs\x123\n" +
+	"\athrough\x18\x02 \x01(\v2\x19.ackwire.tracker.v1.PlaceR\athrough\x12\x13\n" +
+	"\x05as_of\x18\x03 \x01(\x03R\x04asOf\"P\n" +
+	"\tListedJob\x12)\n" +
+	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12\x18\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\"{\n" +
+	"\fStatsRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\x05R\n" +
+	"partitions\x123\n" +
+	"\x05fresh\x18\x03 \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\"W\n" +
+	"\rStatsResponse\x121\n" +
+	"\x06counts\x18\x01 \x03(\v2\x19.ackwire.tracker.v1.CountR\x06counts\x12\x13\n" +
+	"\x05as_of\x18\x02 \x01(\x03R\x04asOf\"Y\n" +
+	"\x05Count\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
+	"\x04jobs\x18\x04 \x01(\x03R\x04jobs\"c\n" +
 	"\x04Blob\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12!\n" +
@@ -893,10 +1515,12 @@ const file_tracker_proto_rawDesc = "" +
 	"\bWATCHING\x10\x01\x12\r\n" +
 	"\tNOT_FOUND\x10\x02\x12\r\n" +
 	"\tNOT_OWNER\x10\x03\x12\r\n" +
-	"\tNOT_READY\x10\x042\xfc\x01\n" +
+	"\tNOT_READY\x10\x042\x9f\x03\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
-	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12P\n" +
+	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12N\n" +
+	"\x04List\x12\x1f.ackwire.tracker.v1.ListRequest\x1a .ackwire.tracker.v1.ListResponse\"\x03\x90\x02\x01\x12Q\n" +
+	"\x05Stats\x12 .ackwire.tracker.v1.StatsRequest\x1a!.ackwire.tracker.v1.StatsResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
 var (
@@ -912,41 +1536,61 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_tracker_proto_goTypes = []any{
 	(Watched_Outcome)(0),    // 0: ackwire.tracker.v1.Watched.Outcome
 	(*Position)(nil),        // 1: ackwire.tracker.v1.Position
 	(*Job)(nil),             // 2: ackwire.tracker.v1.Job
 	(*GetRequest)(nil),      // 3: ackwire.tracker.v1.GetRequest
 	(*GetResponse)(nil),     // 4: ackwire.tracker.v1.GetResponse
-	(*Blob)(nil),            // 5: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),  // 6: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil), // 7: ackwire.tracker.v1.ReserveResponse
-	(*WatchRequest)(nil),    // 8: ackwire.tracker.v1.WatchRequest
-	(*WatchAdd)(nil),        // 9: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),   // 10: ackwire.tracker.v1.WatchResponse
-	(*Watched)(nil),         // 11: ackwire.tracker.v1.Watched
+	(*Place)(nil),           // 5: ackwire.tracker.v1.Place
+	(*Freshness)(nil),       // 6: ackwire.tracker.v1.Freshness
+	(*ListRequest)(nil),     // 7: ackwire.tracker.v1.ListRequest
+	(*ListResponse)(nil),    // 8: ackwire.tracker.v1.ListResponse
+	(*ListedJob)(nil),       // 9: ackwire.tracker.v1.ListedJob
+	(*StatsRequest)(nil),    // 10: ackwire.tracker.v1.StatsRequest
+	(*StatsResponse)(nil),   // 11: ackwire.tracker.v1.StatsResponse
+	(*Count)(nil),           // 12: ackwire.tracker.v1.Count
+	(*Blob)(nil),            // 13: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),  // 14: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil), // 15: ackwire.tracker.v1.ReserveResponse
+	(*WatchRequest)(nil),    // 16: ackwire.tracker.v1.WatchRequest
+	(*WatchAdd)(nil),        // 17: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),   // 18: ackwire.tracker.v1.WatchResponse
+	(*Watched)(nil),         // 19: ackwire.tracker.v1.Watched
 }
 var file_tracker_proto_depIdxs = []int32{
 	2,  // 0: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
 	1,  // 1: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
-	5,  // 2: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
-	2,  // 3: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	9,  // 4: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	11, // 5: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	2,  // 6: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	0,  // 7: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	3,  // 8: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	6,  // 9: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	8,  // 10: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	4,  // 11: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	7,  // 12: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	10, // 13: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	13, // 2: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
+	1,  // 3: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
+	5,  // 4: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
+	6,  // 5: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	9,  // 6: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
+	5,  // 7: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
+	2,  // 8: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
+	6,  // 9: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	12, // 10: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
+	2,  // 11: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
+	17, // 12: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	19, // 13: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	2,  // 14: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	0,  // 15: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	3,  // 16: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	14, // 17: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	7,  // 18: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	10, // 19: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	16, // 20: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	4,  // 21: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	15, // 22: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	8,  // 23: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	11, // 24: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	18, // 25: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -960,7 +1604,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

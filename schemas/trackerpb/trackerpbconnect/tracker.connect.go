@@ -44,6 +44,10 @@ const (
 	TrackerGetProcedure = "/ackwire.tracker.v1.Tracker/Get"
 	// TrackerReserveProcedure is the fully-qualified name of the Tracker's Reserve RPC.
 	TrackerReserveProcedure = "/ackwire.tracker.v1.Tracker/Reserve"
+	// TrackerListProcedure is the fully-qualified name of the Tracker's List RPC.
+	TrackerListProcedure = "/ackwire.tracker.v1.Tracker/List"
+	// TrackerStatsProcedure is the fully-qualified name of the Tracker's Stats RPC.
+	TrackerStatsProcedure = "/ackwire.tracker.v1.Tracker/Stats"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
 	TrackerWatchProcedure = "/ackwire.tracker.v1.Tracker/Watch"
 )
@@ -56,6 +60,10 @@ type TrackerClient interface {
 	// Reserve checks an idempotency key at the one shard that owns its job. While
 	// another submit holds the reservation it waits for that one's outcome.
 	Reserve(context.Context, *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error)
+	// List pages through one tenant's jobs in the partitions asked for, newest first.
+	List(context.Context, *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error)
+	// Stats counts one tenant's jobs in the partitions asked for, without looking at jobs.
+	Stats(context.Context, *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -84,6 +92,20 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(trackerMethods.ByName("Reserve")),
 			connect.WithClientOptions(opts...),
 		),
+		list: connect.NewClient[trackerpb.ListRequest, trackerpb.ListResponse](
+			httpClient,
+			baseURL+TrackerListProcedure,
+			connect.WithSchema(trackerMethods.ByName("List")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		stats: connect.NewClient[trackerpb.StatsRequest, trackerpb.StatsResponse](
+			httpClient,
+			baseURL+TrackerStatsProcedure,
+			connect.WithSchema(trackerMethods.ByName("Stats")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[trackerpb.WatchRequest, trackerpb.WatchResponse](
 			httpClient,
 			baseURL+TrackerWatchProcedure,
@@ -97,6 +119,8 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 type trackerClient struct {
 	get     *connect.Client[trackerpb.GetRequest, trackerpb.GetResponse]
 	reserve *connect.Client[trackerpb.ReserveRequest, trackerpb.ReserveResponse]
+	list    *connect.Client[trackerpb.ListRequest, trackerpb.ListResponse]
+	stats   *connect.Client[trackerpb.StatsRequest, trackerpb.StatsResponse]
 	watch   *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
 
@@ -108,6 +132,16 @@ func (c *trackerClient) Get(ctx context.Context, req *connect.Request[trackerpb.
 // Reserve calls ackwire.tracker.v1.Tracker.Reserve.
 func (c *trackerClient) Reserve(ctx context.Context, req *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error) {
 	return c.reserve.CallUnary(ctx, req)
+}
+
+// List calls ackwire.tracker.v1.Tracker.List.
+func (c *trackerClient) List(ctx context.Context, req *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error) {
+	return c.list.CallUnary(ctx, req)
+}
+
+// Stats calls ackwire.tracker.v1.Tracker.Stats.
+func (c *trackerClient) Stats(ctx context.Context, req *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error) {
+	return c.stats.CallUnary(ctx, req)
 }
 
 // Watch calls ackwire.tracker.v1.Tracker.Watch.
@@ -123,6 +157,10 @@ type TrackerHandler interface {
 	// Reserve checks an idempotency key at the one shard that owns its job. While
 	// another submit holds the reservation it waits for that one's outcome.
 	Reserve(context.Context, *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error)
+	// List pages through one tenant's jobs in the partitions asked for, newest first.
+	List(context.Context, *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error)
+	// Stats counts one tenant's jobs in the partitions asked for, without looking at jobs.
+	Stats(context.Context, *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
 }
@@ -147,6 +185,20 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(trackerMethods.ByName("Reserve")),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerListHandler := connect.NewUnaryHandler(
+		TrackerListProcedure,
+		svc.List,
+		connect.WithSchema(trackerMethods.ByName("List")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerStatsHandler := connect.NewUnaryHandler(
+		TrackerStatsProcedure,
+		svc.Stats,
+		connect.WithSchema(trackerMethods.ByName("Stats")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerWatchHandler := connect.NewBidiStreamHandler(
 		TrackerWatchProcedure,
 		svc.Watch,
@@ -159,6 +211,10 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerGetHandler.ServeHTTP(w, r)
 		case TrackerReserveProcedure:
 			trackerReserveHandler.ServeHTTP(w, r)
+		case TrackerListProcedure:
+			trackerListHandler.ServeHTTP(w, r)
+		case TrackerStatsProcedure:
+			trackerStatsHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
 			trackerWatchHandler.ServeHTTP(w, r)
 		default:
@@ -176,6 +232,14 @@ func (UnimplementedTrackerHandler) Get(context.Context, *connect.Request[tracker
 
 func (UnimplementedTrackerHandler) Reserve(context.Context, *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Reserve is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) List(context.Context, *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.List is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) Stats(context.Context, *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Stats is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {
