@@ -58,6 +58,7 @@ type Gateway struct {
 	// Set by Run before it serves, then only read.
 	kafka *kgo.Client
 	up    *upstream.Upstream
+	lanes *lanes
 	blobs *blobs.Store // nil when none is configured
 
 	streams atomic.Pointer[upstream.Upstream] // for the metrics, which may ask before Run
@@ -153,6 +154,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	defer func() { _ = g.blobs.Close() }()
 	g.up = upstream.New(g.names, g.kafka, g.env.Dial, g.hub, g.log)
+	g.lanes = newLanes(g.names, g.kafka)
 	g.hub.Attach(g.up)
 	g.streams.Store(g.up)
 

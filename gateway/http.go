@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -30,46 +31,57 @@ import (
 const (
 	maxWait      = 60 * time.Second // of Prefer: wait
 	readTimeout  = 5 * time.Second  // of a GET without it
-	bodyOverhead = 16 << 10         // a body holds a payload at its limit and the fields around it
+	asOfFormat   = "2006-01-02T15:04:05.000Z07:00"
+	bodyOverhead = 16 << 10 // a body holds a payload at its limit and the fields around it
 
 	// What is read of a body that is too large, so that its client gets to the answer.
 	discardBytes   = 16 << 20
 	discardTimeout = 5 * time.Second
 )
 
+// endpoint is what a method of a route does, under its name in the metrics.
+type endpoint struct {
+	name  string
+	serve http.HandlerFunc
+}
+
 // handler routes the HTTP API.
 func (g *Gateway) handler() http.Handler {
 	mux := http.NewServeMux()
-	route := func(name, path string, methods map[string]http.HandlerFunc) {
-		allowed := make([]string, 0, len(methods))
-		for m := range methods {
-			allowed = append(allowed, m)
-		}
-		slices.Sort(allowed)
+	route := func(path string, methods map[string]endpoint) {
+		allowed := slices.Sorted(maps.Keys(methods))
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			e, ok := methods[r.Method]
+			if !ok {
+				e = endpoint{methods[allowed[0]].name, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Allow", strings.Join(allowed, ", "))
+					g.problem(w, frame.NewProblem(code.MethodNotAllowed, ""))
+				}}
+			}
 			sw := &statusWriter{ResponseWriter: w}
 			defer func() {
 				if v := recover(); v != nil {
-					g.log.Error("request panicked", "route", name, "panic", v)
+					g.log.Error("request panicked", "route", e.name, "panic", v)
 					g.problem(sw, frame.NewProblem(code.Internal, ""))
 				}
-				g.metrics.request(name, sw.status)
+				g.metrics.request(e.name, sw.status)
 			}()
-			h, ok := methods[r.Method]
-			if !ok {
-				w.Header().Set("Allow", strings.Join(allowed, ", "))
-				g.problem(sw, frame.NewProblem(code.MethodNotAllowed, ""))
-				return
-			}
-			h(sw, r)
+			e.serve(sw, r)
 		})
 	}
-	route("submit", "/v1/jobs", map[string]http.HandlerFunc{http.MethodPost: g.postJob})
-	route("get", "/v1/jobs/{id}", map[string]http.HandlerFunc{http.MethodGet: g.getJob, http.MethodHead: g.getJob})
-	route("cancel", "/v1/jobs/{id}/cancel", map[string]http.HandlerFunc{http.MethodPost: g.orderJob(g.Cancel)})
-	route("retry", "/v1/jobs/{id}/retry", map[string]http.HandlerFunc{http.MethodPost: g.orderJob(g.Retry)})
-	route("result", "/v1/jobs/{id}/result", map[string]http.HandlerFunc{http.MethodGet: g.getResult, http.MethodHead: g.getResult})
-	route("ws", "/v1/ws", map[string]http.HandlerFunc{http.MethodGet: g.socket})
+	read := func(name string, serve http.HandlerFunc) map[string]endpoint {
+		return map[string]endpoint{http.MethodGet: {name, serve}, http.MethodHead: {name, serve}}
+	}
+	jobs := read("list", g.listJobs)
+	jobs[http.MethodPost] = endpoint{"submit", g.postJob}
+	route("/v1/jobs", jobs)
+	route("/v1/jobs/{id}", read("get", g.getJob))
+	route("/v1/jobs/{id}/why", read("why", g.getWhy))
+	route("/v1/jobs/{id}/result", read("result", g.getResult))
+	route("/v1/jobs/{id}/cancel", map[string]endpoint{http.MethodPost: {"cancel", g.orderJob(g.Cancel)}})
+	route("/v1/jobs/{id}/retry", map[string]endpoint{http.MethodPost: {"retry", g.orderJob(g.Retry)}})
+	route("/v1/stats", read("stats", g.getStats))
+	route("/v1/ws", map[string]endpoint{http.MethodGet: {"ws", g.socket}})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request("other", http.StatusNotFound)
@@ -278,6 +290,9 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 	}
 	if wait > 0 {
 		w.Header().Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
+	}
+	if got.AsOf > 0 {
+		w.Header().Set(frame.AsOfHeader, unixTime(got.AsOf).Format(asOfFormat))
 	}
 	if slices.Contains(etags(r.Header.Get("If-None-Match")), etag(got.Job.Version)) {
 		w.Header().Set("ETag", etag(got.Job.Version))

@@ -261,6 +261,7 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 		g.log.Warn("accepted's outcome is not known", "job", s.jobID, "err", err)
 		return 0, indeterminate(s.jobID) // the request is there: the job may still run
 	}
+	g.up.Written(rec.Partition, rec.Offset+1)
 	return rec.Offset + 1, nil
 }
 

@@ -37,6 +37,11 @@ type fakeTracker struct {
 	adds    int
 	held    map[string]string   // reservations: job ID → holder
 	early   map[string][]func() // by job ID: adds that came before their job's accepted
+	lag     time.Duration       // before each record is folded
+	asOf    int64               // Unix milliseconds
+	refuse  []connect.Code      // the next lists and counts are answered so, one after the other
+	lists   []*trackerpb.ListRequest
+	stats   []*trackerpb.StatsRequest
 }
 
 type fakeJob struct {
@@ -45,6 +50,10 @@ type fakeJob struct {
 	version      int64
 	document     []byte
 	terminal     bool
+
+	created       int64 // Unix milliseconds
+	subject, lane string
+	request       *trackerpb.Position
 }
 
 type fakeStream struct {
@@ -54,10 +63,19 @@ type fakeStream struct {
 
 func (w *world) startTracker() {
 	w.t.Helper()
+	w.tracker = w.addTracker("tracker", trackerAddr)
+	w.eventually("the gateway has found the tracker", func() bool {
+		_, err := w.gateway.up.Get(w.t.Context(), &trackerpb.GetRequest{JobId: "nobody", Tenant: "local"})
+		return connect.CodeOf(err) == connect.CodeNotFound
+	})
+}
+
+// addTracker starts one more tracker; the partitions are shared anew.
+func (w *world) addTracker(host, addr string) *fakeTracker {
+	w.t.Helper()
 	f := &fakeTracker{w: w, jobs: map[string]*fakeJob{}, streams: map[*fakeStream]struct{}{}, held: map[string]string{}, early: map[string][]func(){}, next: map[int32]int64{}}
-	w.tracker = f
-	env := w.env("tracker", prometheus.NewRegistry())
-	l, err := env.Listen(w.t.Context(), "tcp", trackerAddr)
+	env := w.env(host, prometheus.NewRegistry())
+	l, err := env.Listen(w.t.Context(), "tcp", addr)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -66,7 +84,7 @@ func (w *world) startTracker() {
 	mux := http.NewServeMux()
 	mux.Handle(trackerpbconnect.NewTrackerHandler(f))
 	srv := &http.Server{Handler: mux, Protocols: protocols}
-	cl, err := w.kafka().NewClient(env, topic.TrackerClientID(trackerAddr), kgo.ConsumerGroup(w.names.TrackerGroup()),
+	cl, err := w.kafka().NewClient(env, topic.TrackerClientID(addr), kgo.ConsumerGroup(w.names.TrackerGroup()),
 		kgo.ConsumeTopics(w.names.Status()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.Balancers(kgo.RangeBalancer()))
 	if err != nil {
 		w.t.Fatal(err)
@@ -90,14 +108,15 @@ func (w *world) startTracker() {
 		cl.Close()
 		running.Wait()
 	})
-	w.eventually("the gateway has found the tracker", func() bool {
-		_, err := w.gateway.up.Get(w.t.Context(), &trackerpb.GetRequest{JobId: "nobody", Tenant: "local"})
-		return connect.CodeOf(err) == connect.CodeNotFound
-	})
+	return f
 }
 
 // fold makes a job of an accepted event.
 func (f *fakeTracker) fold(r *kgo.Record) {
+	f.mu.Lock()
+	lag := f.lag
+	f.mu.Unlock()
+	time.Sleep(lag)
 	e, err := event.Decode(r.Value)
 	if err != nil {
 		return
@@ -112,8 +131,9 @@ func (f *fakeTracker) fold(r *kgo.Record) {
 		return
 	}
 	if f.jobs[e.JobID] == nil {
+		at := &trackerpb.Position{Topic: e.Request.Topic, Partition: e.Request.Partition, Offset: e.Request.Offset}
 		f.jobs[e.JobID] = &fakeJob{tenant: e.Tenant, hash: e.PayloadHash, version: r.Offset + 1, document: document(e.JobID, job.Pending),
-			source: &trackerpb.Position{Topic: e.Request.Topic, Partition: e.Request.Partition, Offset: e.Request.Offset}}
+			source: at, request: at, created: r.Timestamp.UnixMilli(), subject: e.Subject, lane: e.Lane}
 	}
 	delete(f.held, e.JobID)
 	for _, again := range f.early[e.JobID] {
@@ -220,7 +240,8 @@ func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetR
 		j := f.jobs[r.Msg.JobId]
 		if j != nil && j.tenant == r.Msg.Tenant && f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion && (j.terminal || !r.Msg.UntilTerminal) {
 			defer f.mu.Unlock()
-			return connect.NewResponse(&trackerpb.GetResponse{Job: j.proto(r.Msg.JobId), Source: j.source, PayloadHash: j.hash}), nil
+			return connect.NewResponse(&trackerpb.GetResponse{Job: j.proto(r.Msg.JobId), Source: j.source, PayloadHash: j.hash,
+				Lane: j.lane, Request: j.request, AsOf: f.asOf}), nil
 		}
 		f.mu.Unlock()
 		if (j == nil || j.tenant != r.Msg.Tenant) && r.Msg.MinVersion == 0 {

@@ -134,6 +134,25 @@ var documents = func() map[string]job.Document {
 	return map[string]job.Document{"pending": pending, "processing": processing, "retrying": retrying, "completed": completed, "failed": failed}
 }()
 
+var list = frame.JobList{
+	Jobs:       []json.RawMessage{must(json.Marshal(documents["processing"])), must(json.Marshal(documents["pending"]))},
+	NextCursor: "AZ3Up9JqAAABnB2wAcAwMTljMWRiMA", AsOf: endedAt,
+}
+
+var stats = frame.Stats{
+	Counts: []frame.Count{
+		{Type: "report.generate", Lane: "reports", State: job.Pending, Jobs: 2},
+		{Type: "report.generate", Lane: "reports", State: job.Completed, Jobs: 1048},
+	},
+	Lanes: []frame.Lane{{Lane: "default"}, {Lane: "reports", Workers: 3, Waiting: 7}},
+	AsOf:  endedAt,
+}
+
+var why = frame.Why{
+	JobID: jobID, State: job.Pending, Reason: frame.BehindOthers, Lane: "reports", Workers: new(3), Waiting: new(int64(7)), Ahead: 2,
+	Detail: "2 requests are before this one in its partition of lane reports, which has 3 workers.", AsOf: endedAt,
+}
+
 func ended(runs []job.Attempt, o job.Outcome, err *job.Error) []job.Attempt {
 	run := runs[0]
 	run.EndedAt, run.Outcome, run.Error = &endedAt, o, err

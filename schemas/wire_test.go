@@ -92,6 +92,9 @@ func wires() []wire {
 		plain("job.policy", "job/policy", policy),
 		plain("http.submit", "http/submit", submitRequest),
 		plain("http.ack", "http/ack", ack("", "")),
+		plain("http.list", "http/list", list),
+		plain("http.stats", "http/stats", stats),
+		plain("http.why", "http/why", why),
 		plain("http.ready", "http/ready", map[string]any{"ready": true}),
 		plain("http.unready", "http/ready", map[string]any{"ready": false, "reasons": map[string]string{"kafka": "starting: Kafka has not answered yet"}}),
 	)
@@ -182,6 +185,17 @@ func TestStates(t *testing.T) {
 	}
 	if got := at(t, "defs.json", "/$defs/state/enum"); !equalJSON(got, want) {
 		t.Errorf("defs.json has states %v, package job %v", got, want)
+	}
+}
+
+// TestReasons: the schema's list of reasons is the Go type's.
+func TestReasons(t *testing.T) {
+	var want []any
+	for _, r := range frame.Reasons {
+		want = append(want, string(r))
+	}
+	if got := at(t, "http/why.json", "/properties/reason/enum"); !equalJSON(got, want) {
+		t.Errorf("why.json has reasons %v, package frame %v", got, want)
 	}
 }
 

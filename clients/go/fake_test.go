@@ -32,6 +32,7 @@ type fake struct {
 	mu     sync.Mutex
 	refuse http.HandlerFunc // answers handshakes while it is set
 	get    http.HandlerFunc // answers GET /v1/jobs/{id}
+	query  http.HandlerFunc // answers GET /v1/jobs, /v1/stats and /v1/jobs/{id}/why
 	dials  int
 	all    []*peer
 }
@@ -44,6 +45,9 @@ func inBubble(t *testing.T, f func(t *testing.T, s *fake)) {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /v1/ws", s.socket)
 		mux.HandleFunc("GET /v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) { s.get(w, r) })
+		for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why"} {
+			mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { s.query(w, r) })
+		}
 		srv := &http.Server{Handler: mux}
 		go func() { _ = srv.Serve(s.ln); close(s.done) }()
 		defer func() {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,9 @@ type tool struct {
 	Submit SubmitCmd `cmd:"" help:"Submit a job and follow it."`
 	Watch  WatchCmd  `cmd:"" help:"Follow a job."`
 	Get    GetCmd    `cmd:"" help:"Print a job."`
+	List   ListCmd   `cmd:"" help:"Print jobs."`
+	Stats  StatsCmd  `cmd:"" help:"Count jobs."`
+	Why    WhyCmd    `cmd:"" help:"Tell what a job waits for."`
 	Result ResultCmd `cmd:"" help:"Download a job's result."`
 	Cancel CancelCmd `cmd:"" help:"Stop a job."`
 	Retry  RetryCmd  `cmd:"" help:"Run a job again."`
@@ -49,6 +53,7 @@ type script struct {
 	document  string
 	order     string // answers cancel and retry
 	result    string
+	query     func(path string, q url.Values) string // answers lists, counts and why; empty refuses
 
 	mu     sync.Mutex
 	frames []string // what the client sent
@@ -107,6 +112,16 @@ func (s *script) serve(t *testing.T) string {
 		w.Header().Set("Content-Type", "text/csv")
 		fmt.Fprint(w, s.result)
 	})
+	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why"} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			body := s.query(r.URL.Path, r.URL.Query())
+			if body == "" {
+				w.WriteHeader(http.StatusBadRequest)
+				body = `{"code":"invalid_frame","title":"Invalid frame","detail":"state \"\u001b[2Jdone\" is not a state","retryable":false}`
+			}
+			fmt.Fprint(w, body)
+		})
+	}
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	return srv.URL

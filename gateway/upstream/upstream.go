@@ -46,6 +46,7 @@ type Upstream struct {
 	transport *http.Transport
 	http      *http.Client
 	wake      chan struct{} // capacity 1: jobs wait for another try
+	written   positions
 
 	mu      sync.Mutex // guards all below; no other lock is taken under it
 	ctx     context.Context

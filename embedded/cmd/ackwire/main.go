@@ -27,6 +27,9 @@ type command struct {
 	Submit cli.SubmitCmd `cmd:"" help:"Submit a job and watch it."`
 	Watch  cli.WatchCmd  `cmd:"" help:"Watch a job until it has ended."`
 	Get    cli.GetCmd    `cmd:"" help:"Print a job's document."`
+	List   cli.ListCmd   `cmd:"" help:"Print jobs, newest first."`
+	Stats  cli.StatsCmd  `cmd:"" help:"Count jobs, and show what each lane has to do."`
+	Why    cli.WhyCmd    `cmd:"" help:"Tell what a job waits for."`
 	Result cli.ResultCmd `cmd:"" help:"Download a job's result."`
 	Cancel cli.CancelCmd `cmd:"" help:"Stop a job."`
 	Dead   cli.DeadCmd   `cmd:"" help:"Look at records that nobody could read."`

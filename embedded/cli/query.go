@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+const maxCellChars = 64 // of a cell of a table
+
+const queryHelp = "Exit codes: 0 answered; 2 refused, not reachable or wrong usage; 130 interrupted."
+
+// ListCmd prints jobs, newest first.
+type ListCmd struct {
+	Flags   `embed:""`
+	State   []string      `help:"Only jobs in these states, such as pending,retrying." placeholder:"STATE"`
+	Type    []string      `help:"Only jobs of these types." placeholder:"TYPE"`
+	Lane    []string      `help:"Only jobs of these lanes." placeholder:"LANE"`
+	Subject []string      `help:"Only jobs of these subjects." placeholder:"SUBJECT" xor:"whose"`
+	Mine    bool          `help:"Only jobs of the token's subject." xor:"whose"`
+	Since   time.Duration `help:"Only jobs created since then, e.g. 1h." placeholder:"DURATION"`
+	Limit   *int          `help:"The most jobs to print; 50 unless told." placeholder:"N" xor:"much"`
+	All     bool          `help:"Print all of them." xor:"much"`
+}
+
+// Help is what kong prints below the flags.
+func (c *ListCmd) Help() string { return queryHelp }
+
+// Run implements the command.
+func (c *ListCmd) Run(env *Env) error {
+	limit := frame.DefaultListLimit
+	if c.Limit != nil {
+		limit = *c.Limit
+	}
+	switch {
+	case limit < 1:
+		return refused(errors.New("--limit must be at least 1"))
+	case c.Since < 0:
+		return refused(errors.New("--since must not be negative"))
+	}
+	o := ackwire.ListOptions{Types: c.Type, Lanes: c.Lane, Subjects: c.Subject, Mine: c.Mine}
+	for _, s := range c.State {
+		o.States = append(o.States, job.State(s))
+	}
+	if c.Since > 0 {
+		o.CreatedAfter = time.Now().Add(-c.Since)
+	}
+	v, printed := newView(env, &c.Flags), 0
+	table := newTable("JOB", "TYPE", "STATE", "ATTEMPT", "CREATED", "AGE", "UPDATED")
+	for {
+		o.Limit = frame.MaxListLimit
+		if !c.All {
+			o.Limit = min(o.Limit, limit-printed)
+		}
+		page, err := query(env, func(ctx context.Context) (ackwire.Page, error) {
+			return ackwire.List(ctx, c.URL, o, c.options(env, nil)...)
+		})
+		if err != nil {
+			table.print(env) // what is known already
+			return c.queryError(env, err)
+		}
+		for _, st := range page.Jobs {
+			if c.JSON {
+				v.line(st.Raw)
+			} else {
+				table.row(st.JobID, st.Type, string(st.State), fmt.Sprintf("%d/%d", st.Attempt, st.MaxAttempts),
+					st.CreatedAt.Local().Format(time.DateTime), ago(page.AsOf, st.CreatedAt), ago(page.AsOf, st.UpdatedAt)+" ago")
+			}
+		}
+		printed += len(page.Jobs)
+		o.Cursor = page.NextCursor
+		if o.Cursor == "" || !c.All && printed >= limit {
+			break
+		}
+	}
+	table.print(env)
+	switch {
+	case o.Cursor != "":
+		fmt.Fprintln(env.Stderr, "there are more: --limit or --all prints them")
+	case printed == 0:
+		fmt.Fprintln(env.Stderr, "no such jobs")
+	}
+	return nil
+}
+
+// StatsCmd counts jobs and shows what each lane has to do.
+type StatsCmd struct {
+	Flags `embed:""`
+}
+
+// Help is what kong prints below the flags.
+func (c *StatsCmd) Help() string { return queryHelp }
+
+// Run implements the command.
+func (c *StatsCmd) Run(env *Env) error {
+	stats, err := query(env, func(ctx context.Context) (frame.Stats, error) {
+		return ackwire.JobStats(ctx, c.URL, c.options(env, nil)...)
+	})
+	if err != nil {
+		return c.queryError(env, err)
+	}
+	if c.JSON {
+		return c.print(env, stats)
+	}
+	jobs := newTable("TYPE", "LANE", "STATE", "JOBS")
+	for _, n := range stats.Counts {
+		jobs.row(n.Type, n.Lane, string(n.State), fmt.Sprint(n.Jobs))
+	}
+	lanes := newTable("LANE", "WORKERS", "WAITING")
+	for _, l := range stats.Lanes {
+		lanes.row(l.Lane, fmt.Sprint(l.Workers), fmt.Sprint(l.Waiting))
+	}
+	if len(stats.Counts) > 0 {
+		jobs.print(env)
+		fmt.Fprintln(env.Stdout)
+	} else {
+		fmt.Fprintln(env.Stderr, "no jobs")
+	}
+	lanes.print(env)
+	return nil
+}
+
+// WhyCmd tells what a job waits for.
+type WhyCmd struct {
+	Flags `embed:""`
+	ID    string `arg:"" name:"jobid" help:"The job's ID."`
+}
+
+// Help is what kong prints below the flags.
+func (c *WhyCmd) Help() string { return queryHelp }
+
+// Run implements the command.
+func (c *WhyCmd) Run(env *Env) error {
+	why, err := query(env, func(ctx context.Context) (frame.Why, error) {
+		return ackwire.Why(ctx, c.URL, c.ID, c.options(env, nil)...)
+	})
+	if err != nil {
+		return c.queryError(env, err)
+	}
+	if c.JSON {
+		return c.print(env, why)
+	}
+	var b bytes.Buffer
+	b.WriteString(clip(clean(why.Detail), maxLineChars) + "\n")
+	row := func(name, value string) { fmt.Fprintf(&b, "%-8s %s\n", name, clip(clean(value), maxLineChars)) }
+	row("job", why.JobID)
+	row("state", string(why.State))
+	row("reason", string(why.Reason))
+	row("lane", why.Lane)
+	if why.Workers != nil {
+		row("workers", fmt.Sprint(*why.Workers))
+	}
+	if why.Waiting != nil {
+		row("waiting", fmt.Sprint(*why.Waiting))
+	}
+	if why.Ahead > 0 {
+		row("ahead", fmt.Sprint(why.Ahead))
+	}
+	if why.NextAt != nil {
+		row("next at", why.NextAt.Local().Format(time.RFC3339))
+	}
+	_, _ = env.Stdout.Write(b.Bytes())
+	return nil
+}
+
+// query asks within getTimeout.
+func query[T any](env *Env, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(env.Context, getTimeout)
+	defer cancel()
+	return ask(ctx)
+}
+
+func (f *Flags) queryError(env *Env, err error) error {
+	if env.Context.Err() != nil {
+		return &ExitError{Code: ExitInterrupted}
+	}
+	return refused(f.unreachable(err))
+}
+
+// print writes an answer as one line of JSON.
+func (f *Flags) print(env *Env, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return refused(err)
+	}
+	newView(env, f).line(b)
+	return nil
+}
+
+// table aligns cells, each cleaned.
+type table struct {
+	rows int // with the head
+	b    bytes.Buffer
+	w    *tabwriter.Writer
+}
+
+func newTable(head ...string) *table {
+	t := &table{}
+	t.w = tabwriter.NewWriter(&t.b, 0, 0, 2, ' ', 0)
+	t.row(head...)
+	return t
+}
+
+func (t *table) row(cells ...string) {
+	t.rows++
+	for i, c := range cells {
+		cells[i] = clip(clean(c), maxCellChars)
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
+
+// print writes the table unless it has a head only.
+func (t *table) print(env *Env) {
+	if t.rows > 1 {
+		_ = t.w.Flush() // a buffer takes everything
+		_, _ = env.Stdout.Write(t.b.Bytes())
+	}
+}
+
+// ago is the time from t to now in its two largest units, such as 3h12m.
+func ago(now, t time.Time) string {
+	const day = 24 * time.Hour
+	d := max(0, now.Sub(t))
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Truncate(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < day:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+}

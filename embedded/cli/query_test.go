@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// listed answers a list of n jobs, the first created at 03:04:05.
+func listed(n int) func(string, url.Values) string {
+	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	states := []string{"pending", "processing", "completed"}
+	return func(_ string, q url.Values) string {
+		from, _ := strconv.Atoi(q.Get("cursor"))
+		limit, _ := strconv.Atoi(q.Get("limit"))
+		limit = min(limit, 2) // pages may be short
+		var jobs []string
+		for i := from; i < min(n, from+limit); i++ {
+			at := created.Add(-time.Duration(i*i*i) * time.Minute)
+			jobs = append(jobs, fmt.Sprintf(`{"jobId":"0199-job-%d","type":"demo.%d\u001b[31m","state":%q,"attempt":%d,"maxAttempts":3,"createdAt":%q,"updatedAt":%q}`,
+				i, i*i*i*i, states[i%3], 1+i%3, at.Format(time.RFC3339), at.Add(time.Second).Format(time.RFC3339)))
+		}
+		next := ""
+		if from+limit < n {
+			next = fmt.Sprintf(`,"nextCursor":"%d"`, from+limit)
+		}
+		return `{"jobs":[` + strings.Join(jobs, ",") + `]` + next + `,"asOf":"2026-01-02T03:04:07.25Z"}`
+	}
+}
+
+func answers(body string) func(string, url.Values) string {
+	return func(string, url.Values) string { return body }
+}
+
+const (
+	stats = `{"counts":[{"type":"demo.echo","lane":"default","state":"completed","jobs":1048},{"type":"report.generate\u001b[1m","lane":"reports","state":"pending","jobs":2}],` +
+		`"lanes":[{"lane":"default","workers":0,"waiting":0},{"lane":"reports","workers":3,"waiting":1000007}],"asOf":"2026-01-02T03:04:05Z"}`
+	behind = `{"jobId":"0199-job","state":"pending","reason":"behind_others","detail":"2 requests are before it\u001b]0;x\u0007.","lane":"reports","workers":3,"waiting":7,"ahead":2,"asOf":"2026-01-02T03:04:05Z"}`
+	later  = `{"jobId":"0199-job","state":"scheduled","reason":"scheduled","detail":"It is to start at 2026-02-03T04:05:06Z.","lane":"reports","nextAt":"2026-02-03T04:05:06Z","asOf":"2026-01-02T03:04:05Z"}`
+)
+
+func TestQueries(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		query func(string, url.Values) string
+		args  []string
+	}{
+		{"list", listed(5), []string{"list"}},
+		{"list-limit", listed(5), []string{"list", "--limit", "3"}},
+		{"list-limit-exact", listed(3), []string{"list", "--limit", "3"}},
+		{"list-all", listed(9), []string{"list", "--all"}},
+		{"list-json", listed(3), []string{"list", "--json", "--limit", "2"}},
+		{"list-none", listed(0), []string{"list"}},
+		{"list-refused", answers(""), []string{"list", "--state", "done"}},
+		{"list-bad-limit", nil, []string{"list", "--limit", "0"}},
+		{"list-bad-since", nil, []string{"list", "--since=-1h"}},
+		{"list-limit-and-all", nil, []string{"list", "--limit", "3", "--all"}},
+		{"list-mine-and-subject", nil, []string{"list", "--mine", "--subject", "bob"}},
+		{"stats", answers(stats), []string{"stats"}},
+		{"stats-json", answers(stats), []string{"stats", "--json"}},
+		{"stats-none", answers(`{"counts":[],"lanes":[{"lane":"default","workers":1,"waiting":0}],"asOf":"2026-01-02T03:04:05Z"}`), []string{"stats"}},
+		{"stats-broken", answers("<html>"), []string{"stats"}},
+		{"why", answers(behind), []string{"why", "0199-job"}},
+		{"why-json", answers(behind), []string{"why", "0199-job", "--json"}},
+		{"why-scheduled", answers(later), []string{"why", "0199-job"}},
+		{"why-bad-id", nil, []string{"why", "a/b"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			golden(t, tc.name, run(t, &Env{}, (&script{query: tc.query}).serve(t), tc.args...))
+		})
+	}
+}
+
+// TestListAsks: what the flags make of the query.
+func TestListAsks(t *testing.T) {
+	var asked url.Values
+	s := &script{query: func(_ string, q url.Values) string { asked = q; return `{"jobs":[],"asOf":"2026-01-02T03:04:05Z"}` }}
+	base := s.serve(t)
+	run(t, &Env{}, base, "list", "--state", "failed,pending", "--type", "a", "--type", "b", "--lane", "l", "--subject", "bob", "--limit", "700")
+	if got, want := asked.Encode(), "lane=l&limit=500&state=failed&state=pending&subject=bob&type=a&type=b"; got != want {
+		t.Errorf("asked for %s, want %s", got, want)
+	}
+	before := time.Now()
+	run(t, &Env{}, base, "list", "--mine", "--since", "1h")
+	since, err := time.Parse(time.RFC3339Nano, asked.Get("createdAfter"))
+	if err != nil || since.Before(before.Add(-time.Hour)) || since.After(time.Now().Add(-time.Hour)) || asked.Get("mine") != "true" || asked.Get("limit") != "50" {
+		t.Errorf("asked for %s, %v", asked.Encode(), err)
+	}
+}
+
+func TestInterruptedQuery(t *testing.T) {
+	for _, args := range [][]string{{"list"}, {"stats"}, {"why", "j1"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if got := run(t, &Env{Context: ctx}, "http://127.0.0.1:1", args...); got != "exit code 130\n--- stdout\n--- stderr\n" {
+			t.Errorf("%v: %s", args, got)
+		}
+	}
+}
+
+func TestAgo(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "0s", 12 * time.Millisecond: "12ms", 59*time.Second + 900*time.Millisecond: "59s", time.Minute: "1m0s",
+		59*time.Minute + 59*time.Second: "59m59s", time.Hour: "1h0m", 25 * time.Hour: "1d1h", 1000 * time.Hour: "41d16h",
+	} {
+		if got := ago(now, now.Add(-d)); got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
+	}
+}

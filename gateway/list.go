@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// listJobs is GET /v1/jobs.
+func (g *Gateway) listJobs(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r)
+	if !ok {
+		return
+	}
+	page, err := g.list(r, id)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	g.answer(w, page)
+}
+
+func (g *Gateway) list(r *http.Request, id auth.Identity) (*frame.JobList, error) {
+	req, err := listRequest(r, id)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	listed, err := g.up.List(ctx, req)
+	if err != nil {
+		return nil, queryProblem(err)
+	}
+	page := &frame.JobList{Jobs: make([]json.RawMessage, 0, len(listed.Jobs)), AsOf: unixTime(listed.AsOf)}
+	for _, j := range listed.Jobs {
+		page.Jobs = append(page.Jobs, j.Job.Document)
+	}
+	if listed.Through != nil {
+		page.NextCursor = encodeCursor(listed.Through, req)
+	}
+	return page, nil
+}
+
+// getStats is GET /v1/stats.
+func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r)
+	if !ok {
+		return
+	}
+	if _, err := readQuery(r); err != nil {
+		g.problem(w, err)
+		return
+	}
+	stats, err := g.stats(r.Context(), id)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	g.answer(w, stats)
+}
+
+func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	names := g.types.Lanes()
+	lanes, err := g.askLanes(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	counted, err := g.up.Stats(ctx, id.Tenant)
+	if err != nil {
+		return nil, queryProblem(err)
+	}
+	stats := &frame.Stats{Counts: []frame.Count{}, Lanes: []frame.Lane{}, AsOf: unixTime(counted.AsOf)}
+	for _, c := range counted.Counts {
+		if c.Jobs > 0 {
+			stats.Counts = append(stats.Counts, frame.Count{Type: c.Type, Lane: c.Lane, State: job.State(c.State), Jobs: c.Jobs})
+		}
+	}
+	for _, name := range names {
+		stats.Lanes = append(stats.Lanes, frame.Lane{Lane: name, Workers: lanes[name].workers, Waiting: lanes[name].waiting})
+	}
+	return stats, nil
+}
+
+// askLanes is lanes.get with a client's error.
+func (g *Gateway) askLanes(ctx context.Context, names ...string) (map[string]lane, error) {
+	found, err := g.lanes.get(ctx, names...)
+	if err != nil {
+		g.log.Warn("lanes are not known", "err", err)
+		return nil, unavailable("Kafka does not answer")
+	}
+	return found, nil
+}
+
+// queryProblem gives the error of a question about many jobs its code: nothing in it can be
+// the client's fault any more.
+func queryProblem(err error) error {
+	if connect.CodeOf(err) == connect.CodeInvalidArgument {
+		return fmt.Errorf("ask trackers: %w", err)
+	}
+	return trackerProblem(err)
+}
+
+// answer writes v as the body of 200.
+func (g *Gateway) answer(w http.ResponseWriter, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		g.problem(w, fmt.Errorf("encode answer: %w", err))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(b)
+}
+
+func unixTime(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+const (
+	maxFilterChars = 128 // of one value of a filter
+	maxFilters     = 100 // values of one filter
+	maxCursorChars = 512
+)
+
+// readQuery returns the query's parameters; only those that are allowed may be there.
+func readQuery(r *http.Request, allowed ...string) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, frame.NewProblem(code.InvalidFrame, "the query could not be read: "+err.Error())
+	}
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		switch {
+		case slices.Contains(allowed, name):
+		case len(allowed) == 0:
+			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: none is taken", name))
+		default:
+			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: %s are", name, strings.Join(allowed, ", ")))
+		}
+	}
+	return q, nil
+}
+
+// invalid says what is wrong with a parameter.
+func invalid(name, format string, args ...any) error {
+	return frame.NewProblem(code.InvalidFrame, name+" "+fmt.Sprintf(format, args...))
+}
+
+var listParameters = []string{"state", "type", "lane", "subject", "mine",
+	"createdAfter", "createdBefore", "updatedAfter", "updatedBefore", "limit", "cursor"}
+
+// listRequest reads the query of GET /v1/jobs. Only the identity's tenant is asked for.
+func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, error) {
+	q, err := readQuery(r, listParameters...)
+	if err != nil {
+		return nil, err
+	}
+	req := &trackerpb.ListRequest{Tenant: id.Tenant}
+	for _, f := range []struct {
+		name  string
+		to    *[]string
+		valid func(string) bool
+		want  string
+	}{
+		{"state", &req.States, func(s string) bool { return job.State(s).Valid() }, fmt.Sprintf("a state: %v are", job.States)},
+		{"type", &req.Types, nil, ""},
+		{"lane", &req.Lanes, topic.ValidLane, "the name of a lane"},
+		{"subject", &req.Subjects, nil, ""},
+	} {
+		if *f.to, err = several(q, f.name); err != nil {
+			return nil, err
+		}
+		for _, v := range *f.to {
+			if f.valid != nil && !f.valid(v) {
+				return nil, invalid(f.name, "%.64q is not %s", v, f.want)
+			}
+		}
+	}
+	if err := onlyMine(q, id, req); err != nil {
+		return nil, err
+	}
+	for _, t := range []struct {
+		name string
+		to   *int64
+	}{
+		{"createdAfter", &req.CreatedFrom}, {"createdBefore", &req.CreatedBefore},
+		{"updatedAfter", &req.UpdatedFrom}, {"updatedBefore", &req.UpdatedBefore},
+	} {
+		if *t.to, err = milliseconds(q, t.name); err != nil {
+			return nil, err
+		}
+	}
+	if req.Limit, err = listLimit(q); err != nil {
+		return nil, err
+	}
+	cursor, present, err := single(q, "cursor")
+	if present && err == nil {
+		req.After, err = decodeCursor(cursor, req)
+	}
+	return req, err
+}
+
+// several returns a filter's values, repeated or comma separated, each once.
+func several(q url.Values, name string) ([]string, error) {
+	var all []string
+	for _, list := range q[name] {
+		for v := range strings.SplitSeq(list, ",") {
+			switch v = strings.TrimSpace(v); {
+			case v == "":
+				return nil, invalid(name, "has an empty value")
+			case len(v) > maxFilterChars:
+				return nil, invalid(name, "has a value of more than %d bytes", maxFilterChars)
+			}
+			all = append(all, v)
+		}
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if len(all) > maxFilters {
+		return nil, invalid(name, "has more than %d values", maxFilters)
+	}
+	return all, nil
+}
+
+// single returns the value of a parameter that may be there once.
+func single(q url.Values, name string) (_ string, present bool, err error) {
+	values := q[name]
+	switch {
+	case len(values) == 0:
+		return "", false, nil
+	case len(values) > 1:
+		return "", true, invalid(name, "is there %d times", len(values))
+	}
+	return values[0], true, nil
+}
+
+func onlyMine(q url.Values, id auth.Identity, req *trackerpb.ListRequest) error {
+	v, present, err := single(q, "mine")
+	switch {
+	case err != nil:
+		return err
+	case !present || v == "false":
+		return nil
+	case v != "true":
+		return invalid("mine", "must be true or false")
+	case id.Subject == "":
+		return invalid("mine", "needs a token with a subject")
+	case len(req.Subjects) > 0:
+		return invalid("mine", "and subject exclude each other")
+	}
+	req.Subjects = []string{id.Subject}
+	return nil
+}
+
+// milliseconds reads a time, rounded up: a job's times have no more than milliseconds.
+func milliseconds(q url.Values, name string) (int64, error) {
+	v, present, err := single(q, name)
+	if err != nil || !present {
+		return 0, err
+	}
+	// A zone's plus sign that was not escaped comes as a blank.
+	t, err := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+"))
+	if err != nil {
+		return 0, invalid(name, "must be a time like 2026-01-31T12:00:00Z (RFC 3339)")
+	}
+	ms := t.Add(time.Millisecond - 1).UnixMilli()
+	if ms <= 0 {
+		return 0, invalid(name, "must be after 1970")
+	}
+	return ms, nil
+}
+
+func listLimit(q url.Values) (int32, error) {
+	v, present, err := single(q, "limit")
+	if err != nil {
+		return 0, err
+	}
+	if !present {
+		return frame.DefaultListLimit, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > frame.MaxListLimit {
+		return 0, invalid("limit", "must be a number from 1 to %d", frame.MaxListLimit)
+	}
+	return int32(n), nil
+}
+
+const (
+	cursorVersion = 1
+	filterHash    = 8 // bytes
+)
+
+// encodeCursor makes a cursor of a place: one version byte, a hash of the request's filters,
+// the time as a varint and the ID. It is no secret and needs no signature: whatever place it
+// names, the answer is from its bearer's tenant.
+func encodeCursor(p *trackerpb.Place, req *trackerpb.ListRequest) string {
+	b := append([]byte{cursorVersion}, hashFilters(req)...)
+	b = binary.AppendVarint(b, p.Created)
+	return base64.RawURLEncoding.EncodeToString(append(b, p.JobId...))
+}
+
+func decodeCursor(s string, req *trackerpb.ListRequest) (*trackerpb.Place, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(s) > maxCursorChars || len(b) < 1+filterHash || b[0] != cursorVersion || strings.ContainsAny(s, "\r\n") {
+		return nil, invalid("cursor", "is not one of this API")
+	}
+	created, n := binary.Varint(b[1+filterHash:])
+	if n <= 0 {
+		return nil, invalid("cursor", "is not one of this API")
+	}
+	if !bytes.Equal(b[1:1+filterHash], hashFilters(req)) {
+		return nil, invalid("cursor", "is one of other filters, or of another tenant")
+	}
+	return &trackerpb.Place{Created: created, JobId: string(b[1+filterHash+n:])}, nil
+}
+
+// hashFilters is over all that a page's successor must have in common with it.
+func hashFilters(req *trackerpb.ListRequest) []byte {
+	h := sha256.New()
+	for _, list := range [][]string{{req.Tenant}, req.Subjects, req.States, req.Types, req.Lanes} {
+		fmt.Fprintf(h, "%q\n", list)
+	}
+	fmt.Fprintln(h, req.CreatedFrom, req.CreatedBefore, req.UpdatedFrom, req.UpdatedBefore)
+	return h.Sum(nil)[:filterHash]
+}

@@ -1,0 +1,228 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
+)
+
+// maxPageBytes bounds the documents of a merged page; one document is always taken.
+const maxPageBytes = 4 << 20
+
+// List asks every tracker and merges what they say: a page of req.Limit jobs at most, newest
+// first, without a gap. Partitions and freshness are filled in here. It tries again while
+// a partition has no owner, until ctx ends. Its errors carry Connect codes.
+func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb.ListResponse, error) {
+	pages, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.ListResponse, error) {
+		r, err := c.List(ctx, connect.NewRequest(&trackerpb.ListRequest{
+			Tenant: req.Tenant, Partitions: partitions, Subjects: req.Subjects, States: req.States, Types: req.Types, Lanes: req.Lanes,
+			CreatedFrom: req.CreatedFrom, CreatedBefore: req.CreatedBefore, UpdatedFrom: req.UpdatedFrom, UpdatedBefore: req.UpdatedBefore,
+			After: req.After, Limit: req.Limit, Fresh: u.written.of(partitions),
+		}))
+		if err != nil {
+			return nil, err
+		}
+		return r.Msg, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mergeLists(pages, int(req.Limit), maxPageBytes), nil
+}
+
+// Stats asks every tracker and adds up their counts. It tries again as List does.
+func (u *Upstream) Stats(ctx context.Context, tenant string) (*trackerpb.StatsResponse, error) {
+	all, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.StatsResponse, error) {
+		r, err := c.Stats(ctx, connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant, Partitions: partitions, Fresh: u.written.of(partitions)}))
+		if err != nil {
+			return nil, err
+		}
+		return r.Msg, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mergeStats(all), nil
+}
+
+// Written notes that an event of this gateway gave a job of the partition this version:
+// lists and counts from here on contain it.
+func (u *Upstream) Written(partition int32, version int64) { u.written.note(partition, version) }
+
+// positions is the highest version that was written, by partition.
+type positions struct {
+	mu       sync.Mutex // guards versions
+	versions map[int32]int64
+}
+
+func (p *positions) note(partition int32, version int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.versions == nil {
+		p.versions = map[int32]int64{}
+	}
+	p.versions[partition] = max(p.versions[partition], version)
+}
+
+func (p *positions) of(partitions []int32) []*trackerpb.Freshness {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var fresh []*trackerpb.Freshness
+	for _, partition := range partitions {
+		if v := p.versions[partition]; v > 0 {
+			fresh = append(fresh, &trackerpb.Freshness{Partition: partition, MinVersion: v})
+		}
+	}
+	return fresh
+}
+
+// scatter asks the owners of all partitions at once, each for its own, and those that moved
+// or are being restored again, until ctx ends. Each partition is in exactly one answer.
+func scatter[T any](ctx context.Context, u *Upstream, call func(trackerpbconnect.TrackerClient, []int32) (T, error)) ([]T, error) {
+	var answers []T
+	answered := map[int32]bool{}
+	var again error // why it is tried again
+	if !u.owners.known() {
+		again = u.owners.refresh(ctx)
+	}
+	for {
+		byAddr, missing := u.owners.split(answered)
+		if missing && again == nil {
+			again = errNoOwner
+		}
+		var asked sync.WaitGroup
+		var mu sync.Mutex // guards answers, answered, again and refused
+		var refused error
+		for addr, partitions := range byAddr {
+			asked.Go(func() {
+				answer, err := call(u.client(addr), partitions)
+				mu.Lock()
+				defer mu.Unlock()
+				code := connect.CodeOf(err)
+				switch {
+				case err == nil:
+					answers = append(answers, answer)
+					for _, p := range partitions {
+						answered[p] = true
+					}
+				case ctx.Err() != nil, code == connect.CodeUnavailable, code == connect.CodeFailedPrecondition:
+					missing, again = true, err
+				default:
+					refused = err
+				}
+			})
+		}
+		asked.Wait()
+		switch {
+		case refused != nil:
+			return nil, refused
+		case !missing:
+			return answers, nil
+		}
+		select {
+		case <-time.After(retryInterval):
+		case <-ctx.Done():
+			return nil, connect.NewError(connect.CodeUnavailable, again)
+		}
+		again = u.owners.refresh(ctx)
+	}
+}
+
+// split groups the partitions that were not answered by their owners; missing says that
+// some have none.
+func (o *owners) split(answered map[int32]bool) (byAddr map[string][]int32, missing bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if o.partitions == 0 || time.Since(o.askedAt) > maxOwnersAge {
+		return nil, true
+	}
+	byAddr = map[string][]int32{}
+	for p := range o.partitions {
+		addr, owned := o.byPart[p]
+		switch {
+		case answered[p]:
+		case owned:
+			byAddr[addr] = append(byAddr[addr], p)
+		default:
+			missing = true
+		}
+	}
+	return byAddr, missing
+}
+
+// known reports whether the group was asked lately.
+func (o *owners) known() bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.partitions != 0 && time.Since(o.askedAt) <= maxOwnersAge
+}
+
+// comparePlaces orders a list: newest first, by ID among jobs of one millisecond.
+func comparePlaces(a, b *trackerpb.Place) int {
+	return cmp.Or(cmp.Compare(b.Created, a.Created), strings.Compare(a.JobId, b.JobId))
+}
+
+func placeOf(j *trackerpb.ListedJob) *trackerpb.Place {
+	return &trackerpb.Place{Created: j.Created, JobId: j.Job.JobId}
+}
+
+// mergeLists makes one page of the pages of several trackers. It ends where the first of
+// them has not looked further, at limit jobs, or before it has more than maxBytes of
+// documents; through is then its end.
+func mergeLists(pages []*trackerpb.ListResponse, limit, maxBytes int) *trackerpb.ListResponse {
+	merged := &trackerpb.ListResponse{}
+	var jobs []*trackerpb.ListedJob
+	for i, page := range pages {
+		if page.Through != nil && (merged.Through == nil || comparePlaces(page.Through, merged.Through) < 0) {
+			merged.Through = page.Through
+		}
+		if i == 0 || page.AsOf < merged.AsOf {
+			merged.AsOf = page.AsOf
+		}
+		jobs = append(jobs, page.Jobs...)
+	}
+	slices.SortFunc(jobs, func(a, b *trackerpb.ListedJob) int { return comparePlaces(placeOf(a), placeOf(b)) })
+	bytes := 0
+	for i, j := range jobs {
+		if merged.Through != nil && comparePlaces(placeOf(j), merged.Through) > 0 {
+			break
+		}
+		bytes += len(j.Job.Document)
+		if i > 0 && (i >= limit || bytes > maxBytes) {
+			merged.Through = placeOf(jobs[i-1])
+			break
+		}
+		merged.Jobs = append(merged.Jobs, j)
+	}
+	return merged
+}
+
+// mergeStats adds up counts, in the order of type, lane and state.
+func mergeStats(all []*trackerpb.StatsResponse) *trackerpb.StatsResponse {
+	type key struct{ jobType, lane, state string }
+	merged := &trackerpb.StatsResponse{}
+	sums := map[key]int64{}
+	for i, s := range all {
+		if i == 0 || s.AsOf < merged.AsOf {
+			merged.AsOf = s.AsOf
+		}
+		for _, c := range s.Counts {
+			sums[key{c.Type, c.Lane, c.State}] += c.Jobs
+		}
+	}
+	for k, n := range sums {
+		merged.Counts = append(merged.Counts, &trackerpb.Count{Type: k.jobType, Lane: k.lane, State: k.state, Jobs: n})
+	}
+	slices.SortFunc(merged.Counts, func(a, b *trackerpb.Count) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Lane, b.Lane), cmp.Compare(a.State, b.State))
+	})
+	return merged
+}

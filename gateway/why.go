@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// getWhy is GET /v1/jobs/{id}/why.
+func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r)
+	if !ok {
+		return
+	}
+	if _, err := readQuery(r); err != nil {
+		g.problem(w, err)
+		return
+	}
+	jobID := r.PathValue("id")
+	if !validJobID(jobID) {
+		g.problem(w, frame.NewProblem(code.NotFound, ""))
+		return
+	}
+	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, 0)
+	if err != nil {
+		g.problem(w, trackerProblem(err))
+		return
+	}
+	why, err := g.why(r.Context(), got)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	g.answer(w, why)
+}
+
+// why asks Kafka only about a job that waits for a worker.
+func (g *Gateway) why(ctx context.Context, got *trackerpb.GetResponse) (*frame.Why, error) {
+	doc, err := decodeDocument(got.Job)
+	if err != nil {
+		return nil, err
+	}
+	why := &frame.Why{JobID: doc.JobID, State: doc.State, Lane: got.Lane, AsOf: unixTime(got.AsOf)}
+	if standing(why, doc, time.Now(), got.Request != nil) {
+		return why, nil
+	}
+	lanes, err := g.askLanes(ctx, got.Lane)
+	if err != nil {
+		return nil, err
+	}
+	inLane(why, lanes[got.Lane], got.Request)
+	return why, nil
+}
+
+// standing gives the reason that the document alone tells; false when the job waits for a
+// worker of its lane.
+func standing(why *frame.Why, doc *job.Document, now time.Time, requested bool) bool {
+	handOut := func(due string) {
+		why.Reason, why.Detail = frame.BeingHandedOut, due+" and is being put into lane "+why.Lane+"."
+	}
+	until := func(reason frame.Reason, at *time.Time, format string) bool {
+		if at == nil || !at.After(now) {
+			return false
+		}
+		why.Reason, why.NextAt, why.Detail = reason, at, fmt.Sprintf(format, at.UTC().Format(time.RFC3339))
+		return true
+	}
+	switch {
+	case doc.State.Terminal():
+		why.Reason, why.Detail = frame.Ended, endedDetail(doc)
+	case doc.CancelRequested:
+		why.Reason, why.Detail = frame.Cancelling, "It was asked to be cancelled, and its handler was told to stop."
+	case doc.State == job.Processing:
+		why.Reason, why.Detail = frame.Running, fmt.Sprintf("%s works on attempt %d of %d.", workerOf(doc), doc.Attempt, doc.MaxAttempts)
+	case doc.State == job.Queued:
+		why.Reason, why.Detail = frame.AboutToStart, "A worker has it and starts it when it has a free slot."
+	case doc.State == job.Scheduled:
+		if !until(frame.Scheduled, doc.RunAt, "It is to start at %s.") {
+			handOut("Its start is due")
+		}
+	case doc.State == job.Retrying:
+		if !until(frame.WaitingForRetry, doc.RetryAt, fmt.Sprintf("An attempt failed; attempt %d of %d is due at %%s.", doc.Attempt, doc.MaxAttempts)) {
+			handOut("Its next attempt is due")
+		}
+	case !requested:
+		handOut("It is due")
+	default:
+		return false
+	}
+	return true
+}
+
+func endedDetail(doc *job.Document) string {
+	if doc.State == job.Failed && doc.Error != nil {
+		return fmt.Sprintf("It failed with %s in attempt %d of %d.", doc.Error.Code, doc.Attempt, doc.MaxAttempts)
+	}
+	if doc.State == job.Cancelled {
+		return "It was cancelled."
+	}
+	return fmt.Sprintf("It %s.", doc.State)
+}
+
+func workerOf(doc *job.Document) string {
+	if n := len(doc.Attempts); n > 0 && doc.Attempts[n-1].EndedAt == nil {
+		return "Worker " + doc.Attempts[n-1].Worker
+	}
+	return "A worker"
+}
+
+// inLane gives the reason of a job whose request lies in its lane.
+func inLane(why *frame.Why, l lane, request *trackerpb.Position) {
+	why.Workers, why.Waiting = &l.workers, &l.waiting
+	if taken, ok := l.taken[request.Partition]; ok {
+		why.Ahead = max(0, request.Offset-taken)
+	}
+	switch {
+	case l.workers == 0:
+		why.Reason, why.Detail = frame.NoWorkers, "No worker is connected to lane "+why.Lane+"."
+	case why.Ahead > 0:
+		why.Reason = frame.BehindOthers
+		why.Detail = fmt.Sprintf("%s before it in its partition of lane %s, which has %s.", are(why.Ahead, "request"), why.Lane, many(int64(l.workers), "worker"))
+	default:
+		why.Reason, why.Detail = frame.AboutToStart, "It is next in its partition of lane "+why.Lane+", or a worker has just taken it."
+	}
+}
+
+func many(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func are(n int64, what string) string {
+	if n == 1 {
+		return many(n, what) + " is"
+	}
+	return many(n, what) + " are"
+}

@@ -1,0 +1,214 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+func TestStanding(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	soon, past := now.Add(time.Minute), now.Add(-time.Minute)
+	running := []job.Attempt{{Number: 2, Worker: "w1", StartedAt: past}}
+	for _, tc := range []struct {
+		doc       job.Document
+		requested bool
+		want      string // reason: detail; empty when the lane has to be asked
+	}{
+		{job.Document{State: job.Completed}, false, "ended: It completed."},
+		{job.Document{State: job.Cancelled, CancelRequested: true}, false, "ended: It was cancelled."},
+		{job.Document{State: job.Failed, Attempt: 3, Error: &job.Error{Code: "boom"}}, false, "ended: It failed with boom in attempt 3 of 3."},
+		{job.Document{State: job.Processing, Attempt: 2, Attempts: running}, true, "running: Worker w1 works on attempt 2 of 3."},
+		{job.Document{State: job.Processing, Attempt: 1}, true, "running: A worker works on attempt 1 of 3."},
+		{job.Document{State: job.Processing, CancelRequested: true}, true, "cancelling: It was asked to be cancelled, and its handler was told to stop."},
+		{job.Document{State: job.Queued}, true, "about_to_start: A worker has it and starts it when it has a free slot."},
+		{job.Document{State: job.Scheduled, RunAt: &soon}, false, "scheduled: It is to start at 2026-01-02T03:05:05Z."},
+		{job.Document{State: job.Scheduled, RunAt: &past}, false, "being_handed_out: Its start is due and is being put into lane slow."},
+		{job.Document{State: job.Retrying, Attempt: 2, RetryAt: &soon}, false, "waiting_for_retry: An attempt failed; attempt 2 of 3 is due at 2026-01-02T03:05:05Z."},
+		{job.Document{State: job.Retrying, RetryAt: &now}, false, "being_handed_out: Its next attempt is due and is being put into lane slow."},
+		{job.Document{State: job.Pending}, false, "being_handed_out: It is due and is being put into lane slow."},
+		{job.Document{State: job.Pending}, true, ""},
+	} {
+		tc.doc.MaxAttempts = 3
+		why := &frame.Why{Lane: "slow"}
+		known := standing(why, &tc.doc, now, tc.requested)
+		got := fmt.Sprintf("%s: %s", why.Reason, why.Detail)
+		if known != (tc.want != "") || known && got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.doc.State, got, tc.want)
+		}
+		if waits := why.Reason == frame.Scheduled || why.Reason == frame.WaitingForRetry; waits != (why.NextAt != nil) {
+			t.Errorf("%s: next at %v", why.Reason, why.NextAt)
+		}
+	}
+}
+
+// worker joins the group of a lane. It takes nothing by itself.
+func (w *world) worker(lane string) *kgo.Client {
+	w.t.Helper()
+	cl, err := w.kafka().NewClient(w.env("worker", prometheus.NewRegistry()), "worker", kgo.ConsumerGroup(w.names.ProcessorGroup(lane)),
+		kgo.ConsumeTopics(w.names.Requests(lane)), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(cl.CloseAllowingRebalance)
+	return cl
+}
+
+func (w *world) why(id string) frame.Why {
+	w.t.Helper()
+	a := w.http("GET", "/v1/jobs/"+id+"/why", nil, nil)
+	var why frame.Why
+	if err := json.Unmarshal([]byte(a.body), &why); err != nil || a.status != 200 {
+		w.t.Fatalf("why: %d %s", a.status, a.body)
+	}
+	return why
+}
+
+func TestWhyAJobWaits(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.asOf = 1_767_323_045_678
+		c := w.dial("")
+		var ids []string
+		for range 12 {
+			ids = append(ids, c.submit().JobID)
+			c.want("its status", frame.Status)
+		}
+		requests := map[string]*kgo.Record{}
+		for _, r := range w.produced(w.names.Requests("default")) {
+			requests[string(r.Key)] = r
+		}
+		// Of two jobs in one partition the second is behind the first.
+		var first, second string
+		for _, id := range ids {
+			for _, after := range ids {
+				if a, b := requests[id], requests[after]; a.Partition == b.Partition && a.Offset == 0 && b.Offset == 1 {
+					first, second = id, after
+				}
+			}
+		}
+		if first == "" {
+			t.Fatal("no partition has two of twelve requests")
+		}
+		why := w.why(second)
+		if why.Reason != frame.NoWorkers || *why.Workers != 0 || *why.Waiting != 12 || why.Ahead != 1 || why.Lane != "default" ||
+			why.Detail != "No worker is connected to lane default." || why.AsOf.UnixMilli() != 1_767_323_045_678 {
+			t.Errorf("without workers: %+v", why)
+		}
+		worker := w.worker("default")
+		w.eventually("the worker is a member", func() bool { return *w.why(second).Workers == 1 })
+		why = w.why(second)
+		if why.Reason != frame.BehindOthers || why.Ahead != 1 || why.Detail != "1 request is before it in its partition of lane default, which has 1 worker." {
+			t.Errorf("behind another: %+v", why)
+		}
+		if why := w.why(first); why.Reason != frame.AboutToStart || why.Ahead != 0 || *why.Waiting != 12 {
+			t.Errorf("the first: %+v", why)
+		}
+		if err := worker.CommitRecords(t.Context(), requests[first]); err != nil {
+			t.Fatal(err)
+		}
+		if why := w.why(second); why.Reason != frame.BehindOthers {
+			t.Errorf("what Kafka said is remembered for a second: %+v", why)
+		}
+		time.Sleep(lanesAge)
+		if why := w.why(second); why.Reason != frame.AboutToStart || *why.Waiting != 11 {
+			t.Errorf("it is next: %+v", why)
+		}
+		if a := w.http("HEAD", "/v1/jobs/"+first+"/why", nil, nil); a.status != 200 || a.body != "" {
+			t.Errorf("HEAD: %d %q", a.status, a.body)
+		}
+	})
+}
+
+func TestWhyWhileKafkaIsAway(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		c := w.dial("")
+		id := c.submit().JobID
+		c.want("its status", frame.Status)
+		w.tracker.put("local", 1, "default", "", job.Document{JobID: jobB, State: job.Completed})
+		w.net.Host("broker").Hang()
+		for _, path := range []string{"/v1/jobs/" + id + "/why", "/v1/stats"} {
+			began := time.Now()
+			a := w.http("GET", path, nil, nil)
+			if took := time.Since(began); a.status != 503 || a.code != "unavailable" || !strings.Contains(a.body, "Kafka does not answer") || took > lanesTimeout+time.Second {
+				t.Errorf("%s after %s: %d %s", path, took, a.status, a.body)
+			}
+		}
+		if why := w.why(jobB); why.Reason != frame.Ended || why.Workers != nil || why.Waiting != nil {
+			t.Errorf("an ended job needs no Kafka: %+v", why)
+		}
+		w.net.Host("broker").Heal()
+		w.eventually("Kafka is back", func() bool { return w.http("GET", "/v1/stats", nil, nil).status == 200 })
+	})
+}
+
+func TestWhyOfNoJob(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.put("acme", 1, "default", "", job.Document{JobID: jobB, State: job.Completed})
+		for _, id := range []string{"7", jobA, jobB} {
+			if a := w.http("GET", "/v1/jobs/"+id+"/why", nil, nil); a.status != 404 || a.code != "not_found" {
+				t.Errorf("%s: %d %s", id, a.status, a.body)
+			}
+		}
+	})
+}
+
+// TestWhyInALaneThatIsGone: its job says so, as long as it is known.
+func TestWhyInALaneThatIsGone(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.put("local", 1, "gone", "", job.Document{JobID: jobA, State: job.Pending})
+		w.tracker.jobs[jobA].request = &trackerpb.Position{Topic: w.names.Requests("gone"), Partition: 1, Offset: 7}
+		if why := w.why(jobA); why.Reason != frame.NoWorkers || *why.Waiting != 0 || why.Ahead != 0 || why.Lane != "gone" {
+			t.Errorf("%+v", why)
+		}
+	})
+}
+
+func TestStats(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.asOf = 1_767_323_045_678
+		c := w.dial("")
+		for range 3 {
+			c.submit()
+			c.want("its status", frame.Status)
+		}
+		w.tracker.put("local", 1, "reports", "", job.Document{JobID: jobA, Type: "report.generate", State: job.Failed})
+		w.tracker.put("acme", 1, "reports", "", job.Document{JobID: jobB, Type: "report.generate", State: job.Failed})
+		w.worker("reports")
+		w.eventually("the worker is a member", func() bool {
+			return strings.Contains(w.http("GET", "/v1/stats", nil, nil).body, `"workers":1`)
+		})
+		const want = `{"counts":[{"type":"demo.echo","lane":"default","state":"pending","jobs":3},{"type":"report.generate","lane":"reports","state":"failed","jobs":1}],` +
+			`"lanes":[{"lane":"default","workers":0,"waiting":3},{"lane":"reports","workers":1,"waiting":0}],"asOf":"2026-01-02T03:04:05.678Z"}`
+		if a := w.http("GET", "/v1/stats", nil, nil); a.body != want {
+			t.Errorf("got %s", a.body)
+		}
+		if a := w.http("HEAD", "/v1/stats", nil, nil); a.status != 200 || a.body != "" {
+			t.Errorf("HEAD: %d %q", a.status, a.body)
+		}
+	})
+}
+
+func TestAsOfHeader(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		w.tracker.set("local", jobA, 7, job.Processing)
+		if a := w.http("GET", "/v1/jobs/"+jobA, nil, nil); a.header.Get(frame.AsOfHeader) != "" {
+			t.Errorf("a tracker that does not say: %v", a.header)
+		}
+		w.tracker.asOf = 1_767_323_045_670
+		for _, header := range []http.Header{nil, {"If-None-Match": {`"7"`}}} {
+			if a := w.http("GET", "/v1/jobs/"+jobA, header, nil); a.header.Get(frame.AsOfHeader) != "2026-01-02T03:04:05.670Z" {
+				t.Errorf("%d %v", a.status, a.header)
+			}
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package frame
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Bounds of GET /v1/jobs.
+const (
+	MaxListLimit     = 500
+	DefaultListLimit = 50
+)
+
+// AsOfHeader tells how fresh the answer of GET /v1/jobs/{id} is: all that the log held at
+// this time is in it. RFC 3339 with milliseconds.
+const AsOfHeader = "Ackwire-As-Of"
+
+// JobList is the body of GET /v1/jobs: documents, newest first.
+type JobList struct {
+	Jobs []json.RawMessage `json:"jobs"`
+	// NextCursor asks for what stands behind; absent when that was all. A page may be short,
+	// or empty, and have one.
+	NextCursor string    `json:"nextCursor,omitempty"`
+	AsOf       time.Time `json:"asOf"`
+}
+
+// Stats is the body of GET /v1/stats: the tenant's jobs, and every lane.
+type Stats struct {
+	Counts []Count   `json:"counts"`
+	Lanes  []Lane    `json:"lanes"`
+	AsOf   time.Time `json:"asOf"`
+}
+
+// Count is how many jobs of a type stand in a state.
+type Count struct {
+	Type  string    `json:"type"`
+	Lane  string    `json:"lane"`
+	State job.State `json:"state"`
+	Jobs  int64     `json:"jobs"`
+}
+
+// Lane is what a lane's jobs, of all tenants, meet.
+type Lane struct {
+	Lane string `json:"lane"`
+	// Workers counts the members of the lane's consumer group.
+	Workers int `json:"workers"`
+	// Waiting counts the requests that no worker has taken.
+	Waiting int64 `json:"waiting"`
+}
+
+// Why is the body of GET /v1/jobs/{id}/why: what a job waits for.
+type Why struct {
+	JobID  string    `json:"jobId"`
+	State  job.State `json:"state"`
+	Reason Reason    `json:"reason"`
+	// Detail is one sentence for people.
+	Detail string `json:"detail"`
+	Lane   string `json:"lane"`
+	// Workers and Waiting are those of the lane; set while the job waits for a worker.
+	Workers *int   `json:"workers,omitempty"`
+	Waiting *int64 `json:"waiting,omitempty"`
+	// Ahead counts the requests that are before this one in its partition.
+	Ahead int64 `json:"ahead,omitempty"`
+	// NextAt is when the job goes on by itself.
+	NextAt *time.Time `json:"nextAt,omitempty"`
+	AsOf   time.Time  `json:"asOf"`
+}
+
+// Reason is why a job stands where it does.
+type Reason string
+
+// The reasons.
+const (
+	Ended           Reason = "ended"
+	Running         Reason = "running"
+	Cancelling      Reason = "cancelling"        // its handler was told to stop
+	Scheduled       Reason = "scheduled"         // its time has not come
+	WaitingForRetry Reason = "waiting_for_retry" // an attempt failed, the next is not due
+	BeingHandedOut  Reason = "being_handed_out"  // it is due, and on its way to its lane
+	NoWorkers       Reason = "no_workers"
+	BehindOthers    Reason = "behind_others"
+	AboutToStart    Reason = "about_to_start" // a worker has it, or takes it next
+)
+
+// Reasons lists every reason.
+var Reasons = []Reason{Ended, Running, Cancelling, Scheduled, WaitingForRetry, BeingHandedOut, NoWorkers, BehindOthers, AboutToStart}
