@@ -44,6 +44,9 @@ const AnonymousTenant = "local"
 // workerGrace is how long running jobs may go on when the process stops.
 const workerGrace = 5 * time.Second
 
+// minFree is how many MiB of the disk stay free.
+const minFree = 64
+
 // Embedded is the whole system.
 type Embedded struct {
 	cfg     Config
@@ -133,6 +136,8 @@ func (e *Embedded) build() error {
 	e.tracker, err = tracker.New(tracker.Config{
 		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions, Listen: cfg.TrackerListen,
 		Data: filepath.Join(cfg.Broker.Data, "tracker"), SessionTimeout: 10 * time.Second, FS: vfs.Default,
+		NoView:  true, // the broker cannot compact
+		MinFree: minFree, Blobs: cfg.Blobs,
 	}, e.env)
 	if err != nil || cfg.NoProcessor {
 		return err

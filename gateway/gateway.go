@@ -167,7 +167,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts.Go("pings", g.pings)
 	start, stopStart := context.WithCancel(ctx)
 	var starting sync.WaitGroup
-	starting.Go(func() { g.start(start) })
+	starting.Go(func() {
+		if g.start(start); start.Err() == nil {
+			g.watchRetention(start)
+		}
+	})
 
 	// Sockets and requests drain beside each other.
 	var draining sync.WaitGroup

@@ -13,16 +13,17 @@ import (
 
 // metrics counts what a gateway does. Every label's values are a fixed set and start at 0.
 type metrics struct {
-	submits    *prometheus.CounterVec
-	ack        prometheus.Histogram
-	frames     *prometheus.CounterVec
-	errors     *prometheus.CounterVec
-	closes     *prometheus.CounterVec
-	sessions   prometheus.Gauge
-	sent       prometheus.Counter
-	conflated  prometheus.Counter
-	requests   *prometheus.CounterVec
-	handshakes *prometheus.CounterVec
+	submits        *prometheus.CounterVec
+	ack            prometheus.Histogram
+	frames         *prometheus.CounterVec
+	errors         *prometheus.CounterVec
+	closes         *prometheus.CounterVec
+	retentionShort *prometheus.GaugeVec
+	sessions       prometheus.Gauge
+	sent           prometheus.Counter
+	conflated      prometheus.Counter
+	requests       *prometheus.CounterVec
+	handshakes     *prometheus.CounterVec
 }
 
 const (
@@ -62,9 +63,11 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 		ack: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Subsystem: subsystem, Name: "ack_seconds",
 			Help:    "From a submit's frame to its ack, for submits that were acked.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15), NativeHistogramBucketFactor: 1.1}),
+		retentionShort: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "log_retention_short",
+			Help: "1 for a topic that does not keep records as long as a job may live; the log says more."}, []string{"topic"}),
 		sessions: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "sessions", Help: "Open sockets."}),
 	}
-	r.MustRegister(m.ack, m.sessions)
+	r.MustRegister(m.ack, m.sessions, m.retentionShort)
 	gauge("watched_jobs", "Jobs that sessions watch.", func() float64 { jobs, _ := size(); return float64(jobs) })
 	gauge("subscriptions", "Watches of sessions.", func() float64 { _, subs := size(); return float64(subs) })
 	gauge("tracker_streams", "Trackers connected for watches.", func() float64 { return float64(streams()) })

@@ -12,8 +12,8 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
-	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 	"github.com/ackwire/ackwire/tracker/shard"
+	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/watch"
 )
 
@@ -27,19 +27,20 @@ const (
 
 // api serves the tracker's API from the shards that this instance owns.
 type api struct {
-	trackerpbconnect.UnimplementedTrackerHandler
 	mu         sync.RWMutex // guards all below
 	partitions int32
-	shards     map[int32]*shard.Shard
-	assigned   bool // the group has said what this instance owns, if only nothing
+	store      *store.Store
+	shards     map[int32]*shard.Shard // nil while the partition is being restored
+	assigned   bool                   // the group has said what this instance owns, if only nothing
 }
 
 func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}} }
 
-func (a *api) setPartitions(n int32) {
+// open tells the number of partitions, and where their jobs are stored.
+func (a *api) open(partitions int32, st *store.Store) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.partitions = n
+	a.partitions, a.store = partitions, st
 }
 
 // joined notes that the group has assigned partitions.
@@ -49,15 +50,21 @@ func (a *api) joined() {
 	a.assigned = true
 }
 
-// set makes s, or nobody, the owner of a partition.
+// claim says that the partition is this instance's, and not restored yet.
+func (a *api) claim(p int32) { a.set(p, nil) }
+
+// set makes s the partition's shard.
 func (a *api) set(p int32, s *shard.Shard) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s == nil {
-		delete(a.shards, p)
-	} else {
-		a.shards[p] = s
-	}
+	a.shards[p] = s
+}
+
+// drop says that the partition is somebody else's.
+func (a *api) drop(p int32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.shards, p)
 }
 
 func (a *api) ready() error {
@@ -67,21 +74,35 @@ func (a *api) ready() error {
 		return errors.New("waiting for the consumer group to assign partitions")
 	}
 	for p, s := range a.shards {
-		if !s.Ready() {
-			return fmt.Errorf("partition %d is being restored, at offset %d", p, s.Position())
+		if s == nil {
+			return fmt.Errorf("partition %d is being restored", p)
+		}
+		if err := s.Ready(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// owner returns the shard that owns the job; nil when it is not ours.
-func (a *api) owner(jobID string) *shard.Shard {
+// owner returns the shard that owns the job.
+func (a *api) owner(jobID string) (*shard.Shard, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if a.partitions == 0 {
-		return nil
+		return nil, shard.ErrNotOwner
 	}
-	return a.shards[kafka.Partition(jobID, a.partitions)]
+	return a.shardLocked(kafka.Partition(jobID, a.partitions))
+}
+
+func (a *api) shardLocked(p int32) (*shard.Shard, error) {
+	s, claimed := a.shards[p]
+	switch {
+	case !claimed:
+		return nil, shard.ErrNotOwner
+	case s == nil:
+		return nil, shard.ErrNotReady
+	}
+	return s, nil
 }
 
 func (a *api) owned() []*shard.Shard {
@@ -89,7 +110,9 @@ func (a *api) owned() []*shard.Shard {
 	defer a.mu.RUnlock()
 	all := make([]*shard.Shard, 0, len(a.shards))
 	for _, s := range a.shards {
-		all = append(all, s)
+		if s != nil {
+			all = append(all, s)
+		}
 	}
 	return all
 }
@@ -103,7 +126,10 @@ func checkJob(jobID, tenant string) error {
 
 // apiError gives a shard's error its code.
 func apiError(err error) error {
+	var coded *connect.Error
 	switch {
+	case errors.As(err, &coded):
+		return err
 	case errors.Is(err, shard.ErrNotFound):
 		return connect.NewError(connect.CodeNotFound, err)
 	case errors.Is(err, shard.ErrNotOwner):
@@ -125,9 +151,9 @@ func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest
 	if err := checkJob(m.JobId, m.Tenant); err != nil {
 		return nil, err
 	}
-	s := a.owner(m.JobId)
-	if s == nil {
-		return nil, apiError(shard.ErrNotOwner)
+	s, err := a.owner(m.JobId)
+	if err != nil {
+		return nil, apiError(err)
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -138,6 +164,7 @@ func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest
 	}
 	return connect.NewResponse(&trackerpb.GetResponse{
 		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round), ResultBlob: blob(snap.ResultBlob),
+		Lane: snap.Lane, Request: optional(snap.Request), AsOf: snap.AsOf.UnixMilli(),
 	}), nil
 }
 
@@ -170,9 +197,9 @@ func (a *api) Reserve(ctx context.Context, req *connect.Request[trackerpb.Reserv
 	if err := checkJob(m.JobId, m.Tenant); err != nil {
 		return nil, err
 	}
-	s := a.owner(m.JobId)
-	if s == nil {
-		return nil, apiError(shard.ErrNotOwner)
+	s, err := a.owner(m.JobId)
+	if err != nil {
+		return nil, apiError(err)
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -190,6 +217,13 @@ func blob(b *event.Blob) *trackerpb.Blob {
 		return nil
 	}
 	return &trackerpb.Blob{Key: b.Key, Size: b.Size, ContentType: b.ContentType, Name: b.Name}
+}
+
+func optional(p *event.Position) *trackerpb.Position {
+	if p == nil {
+		return nil
+	}
+	return position(*p)
 }
 
 func position(p event.Position) *trackerpb.Position {
@@ -234,7 +268,7 @@ func (a *api) receive(ctx context.Context, bidi *connect.BidiStream[trackerpb.Wa
 			return
 		}
 		for _, id := range m.Remove {
-			if s := a.owner(id); s != nil {
+			if s, err := a.owner(id); err == nil {
 				s.Unwatch(ctx, stream, id)
 			}
 		}
@@ -243,11 +277,16 @@ func (a *api) receive(ctx context.Context, bidi *connect.BidiStream[trackerpb.Wa
 				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_FOUND})
 				continue
 			}
-			if s := a.owner(add.JobId); s != nil {
+			s, err := a.owner(add.JobId)
+			if err == nil {
 				s.Watch(ctx, stream, add)
-			} else {
-				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_OWNER})
+				continue
 			}
+			outcome := trackerpb.Watched_NOT_OWNER
+			if errors.Is(err, shard.ErrNotReady) {
+				outcome = trackerpb.Watched_NOT_READY
+			}
+			stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: outcome})
 		}
 		if !stream.Room(ctx, maxBacklog) {
 			return

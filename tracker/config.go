@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -22,6 +23,10 @@ type Config struct {
 	Listen      string       `name:"tracker-listen" help:"Address of the tracker's API." default:"127.0.0.1:8090"`
 	Advertise   string       `name:"tracker-advertise" help:"host:port at which gateways reach this tracker; by default the address it listens at." placeholder:"HOST:PORT"`
 	Data        string       `help:"Folder of the local state; it can be rebuilt from the log." default:"data/tracker"`
+
+	NoView  bool         `name:"tracker-no-view" help:"Do not keep the topic view: the local store is then the only copy of what status no longer holds."`
+	MinFree int          `name:"tracker-min-free" help:"MiB of the disk that stay free: with less, the tracker is not ready and writes nothing until there is room again. 0 does not look." default:"256"`
+	Blobs   blobs.Config `embed:""`
 
 	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"After this long without a sign of life another tracker takes over." default:"10s"`
 
@@ -50,6 +55,10 @@ func (c Config) Validate() error {
 	if c.Data == "" {
 		problem("data must name a folder")
 	}
+	if c.MinFree < 0 || c.MinFree > 1<<20 {
+		problem("tracker-min-free must be between 0 and 1048576 MiB, not %d", c.MinFree)
+	}
+	problems = append(problems, c.Blobs.Validate())
 	if c.SessionTimeout < 6*time.Second || c.SessionTimeout > 5*time.Minute {
 		problem("tracker-session-timeout must be between 6s and 5m (the broker's bounds), not %s", c.SessionTimeout)
 	}

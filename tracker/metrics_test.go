@@ -34,7 +34,8 @@ func (m metric) Collect(c chan<- prometheus.Metric) {
 	c <- prometheus.MustNewConstMetric(prometheus.NewDesc("value", "", nil, nil), prometheus.GaugeValue, m.value)
 }
 
-func (i *instance) gauge(name string) prometheus.Collector {
+// gauge returns a metric; with a label's value the one of a vector that has it.
+func (i *instance) gauge(name string, label ...string) prometheus.Collector {
 	i.w.t.Helper()
 	families, err := i.metrics.Gather()
 	if err != nil {
@@ -42,8 +43,11 @@ func (i *instance) gauge(name string) prometheus.Collector {
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			m := f.GetMetric()[0]
-			return metric{value: m.GetGauge().GetValue() + m.GetCounter().GetValue()}
+			for _, m := range f.GetMetric() {
+				if len(label) == 0 || m.GetLabel()[0].GetValue() == label[0] {
+					return metric{value: m.GetGauge().GetValue() + m.GetCounter().GetValue()}
+				}
+			}
 		}
 	}
 	i.w.t.Fatalf("no metric %s", name)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -30,6 +32,8 @@ const (
 	startRetryMin   = 100 * time.Millisecond
 	startRetryMax   = 2 * time.Second
 	metadataTimeout = 5 * time.Second
+
+	heartbeatInterval = 500 * time.Millisecond
 )
 
 // Tracker is one instance. The consumer group decides which partitions it owns.
@@ -38,8 +42,10 @@ type Tracker struct {
 	env     service.Env
 	names   topic.Names
 	metrics *shard.Metrics
-	api     *api
-	status  atomic.Pointer[error] // why it is not ready; nil once it has joined the group
+	// restores tell how partitions were restored.
+	restores *restoreMetrics
+	api      *api
+	status   atomic.Pointer[error] // why it is not ready; nil once it has joined the group
 }
 
 // New returns a tracker. It does no I/O.
@@ -55,6 +61,8 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		env:     env.With("service", "tracker"),
 		names:   topic.Names{Prefix: cfg.TopicPrefix},
 		metrics: shard.NewMetrics(env.Metrics),
+
+		restores: newRestoreMetrics(env.Metrics),
 	}
 	t.api = newAPI()
 	t.notReady(errors.New("starting"))
@@ -140,42 +148,108 @@ func (t *Tracker) own(ctx context.Context, advertise string) error {
 		}
 		return err
 	}
-	st, err := store.Open(t.cfg.FS, path.Join(t.cfg.Data, "store"), id, t.env.Log)
+	bucket, err := blobs.Open(ctx, t.cfg.Blobs)
 	if err != nil {
 		return err
 	}
+	st, err := t.openStore(ctx, id, bucket != nil)
+	if err != nil {
+		return errors.Join(unless(ctx, err), bucket.Close())
+	}
+	err = t.runOwner(ctx, id, st, admin, bucket, advertise)
+	return errors.Join(err, st.Close(), bucket.Close())
+}
+
+// unless drops an error that is no more than ctx's end.
+func unless(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// openStore opens the local store. While the disk has no room it waits.
+func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bool) (*store.Store, error) {
+	opts := store.Options{View: !t.cfg.NoView, Blobs: withBlobs, MinFree: uint64(t.cfg.MinFree) << 20}
+	for {
+		began := time.Now()
+		st, err := store.Open(t.cfg.FS, path.Join(t.cfg.Data, storeFolder), id, opts, t.env.Log)
+		if !errors.Is(err, store.ErrFull) {
+			if err == nil {
+				t.env.Log.Info("store opened and checked", "after", time.Since(began).Round(time.Millisecond))
+			}
+			return st, err
+		}
+		t.notReady(err)
+		t.env.Log.Error("store not opened, will be tried again", "err", err)
+		select {
+		case <-time.After(startRetryMax):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// storeFolder is the store's within the data folder.
+const storeFolder = "store"
+
+// runOwner joins the group and owns what it assigns until ctx ends.
+func (t *Tracker) runOwner(ctx context.Context, id store.Identity, st *store.Store, admin *kgo.Client, bucket *blobs.Store, advertise string) error {
 	o := &owner{
+		log:        id,
 		names:      t.names,
 		partitions: id.Partitions,
 		store:      st,
 		admin:      admin,
 		fetcher:    fetch.New(admin),
 		metrics:    t.metrics,
+		restores:   t.restores,
 		api:        t.api,
-		log:        t.env.Log,
+		logger:     t.env.Log,
 		failed:     make(chan error, 1),
+		tenures:    map[int32]*tenure{},
+		begins:     map[int32]int64{},
 	}
-	t.api.setPartitions(id.Partitions)
-	o.client, err = t.cfg.Kafka.NewClient(t.env, topic.TrackerClientID(advertise), append(o.groupOptions(),
+	if !t.cfg.NoView {
+		o.view = t.viewConfig(id, advertise)
+	}
+	t.api.open(id.Partitions, st)
+	var err error
+	if o.reader, err = t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-reader", readerOptions()...); err != nil {
+		return err
+	}
+	o.group, err = t.cfg.Kafka.NewClient(t.env, topic.TrackerClientID(advertise), append(o.groupOptions(),
 		kgo.SessionTimeout(t.cfg.SessionTimeout),
 		// Members that are gone must not hold a rebalance up for long; those that live join
-		// at once, for nothing that a shard does takes seconds.
+		// at once, for nothing that a shard does takes seconds. A partition that was given
+		// back waits for the others' next heartbeats.
 		kgo.RebalanceTimeout(t.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(t.cfg.SessionTimeout/5))...)
+		kgo.HeartbeatInterval(heartbeatInterval))...)
 	if err != nil {
-		return errors.Join(err, st.Close())
+		o.reader.Close()
+		return err
 	}
+	o.group.PauseFetchTopics(t.names.Status())
 	t.status.Store(nil)
 	t.env.Log.Info("tracker joins its group", "group", t.names.TrackerGroup(), "address", advertise)
-	return errors.Join(o.run(ctx), st.Close())
+	beside, cancel := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	if bucket != nil {
+		tasks.Go(func() { o.sweepBlobs(beside, bucket) })
+	}
+	tasks.Go(func() { t.serveSnapshots(beside, st) })
+	err = o.run(ctx)
+	cancel()
+	tasks.Wait()
+	return err
 }
 
 // start waits for Kafka, makes the topics that are missing and names the log.
 func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
 	for wait := startRetryMin; ; wait = min(2*wait, startRetryMax) {
 		id, err := t.identify(ctx, admin)
-		if err == nil {
-			return id, nil
+		if err == nil || errors.Is(err, store.ErrPartitions) {
+			return id, err
 		}
 		t.notReady(err)
 		t.env.Log.Warn("Kafka is not usable yet", "err", err)
@@ -190,7 +264,7 @@ func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity,
 func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
-	created, err := kafka.EnsureTopics(ctx, admin,
+	err := t.ensure(ctx, admin,
 		kafka.Topic(t.names.StatusSpec(t.cfg.Partitions)),
 		kafka.Topic(t.names.ControlSpec(t.cfg.Partitions)),
 		kafka.Topic(t.names.DeferredSpec(t.cfg.Partitions)),
@@ -198,15 +272,33 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	if err != nil {
 		return store.Identity{}, err
 	}
-	for _, name := range created {
-		t.env.Log.Info("topic created", "topic", name)
-	}
 	status := t.names.Status()
 	described, err := kafka.Describe(ctx, admin, status)
 	if err != nil {
 		return store.Identity{}, err
 	}
-	return identity(status, described), nil
+	id := identity(status, described)
+	if t.cfg.NoView {
+		return id, nil
+	}
+	// A job's document lies where its events do: both topics have one number of partitions.
+	if err := t.ensure(ctx, admin, kafka.Topic(t.names.ViewSpec(id.Partitions))); err != nil {
+		return store.Identity{}, err
+	}
+	view, err := kafka.Describe(ctx, admin, t.names.View())
+	if err == nil && view.Partitions != id.Partitions {
+		err = fmt.Errorf("%w: %s has %d, and %s has %d; see README, \"More partitions\"", store.ErrPartitions, status, id.Partitions, t.names.View(), view.Partitions)
+	}
+	return id, err
+}
+
+// ensure makes topics that are missing.
+func (t *Tracker) ensure(ctx context.Context, admin *kgo.Client, topics ...kafka.Topic) error {
+	created, err := kafka.EnsureTopics(ctx, admin, topics...)
+	for _, name := range created {
+		t.env.Log.Info("topic created", "topic", name)
+	}
+	return err
 }
 
 func identity(status string, d kafka.Description) store.Identity {

@@ -45,6 +45,7 @@ type world struct {
 	names   topic.Names
 	cluster *kfake.Cluster
 	client  *kgo.Client
+	view    bool // trackers keep the topic view
 }
 
 func inWorld(t *testing.T, f func(*testing.T, *world)) {
@@ -111,7 +112,7 @@ func (w *world) config(port int, fs vfs.FS) Config {
 	return Config{
 		Kafka: w.kafka(), TopicPrefix: w.names.Prefix, Partitions: testPartitions,
 		Listen: fmt.Sprintf("127.0.0.1:%d", port), Advertise: fmt.Sprintf("localhost:%d", port),
-		Data: "data", SessionTimeout: 6 * time.Second, FS: fs,
+		Data: "data", SessionTimeout: 6 * time.Second, FS: fs, NoView: !w.view,
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/url"
 	"path/filepath"
+	"strings"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
@@ -154,6 +155,41 @@ func (s *Store) Get(ctx context.Context, key string, limit int64) ([]byte, error
 		return nil, fmt.Errorf("read blob %s: %w", key, err)
 	}
 	return b, nil
+}
+
+// ErrPrefix refuses a prefix that could be the beginning of another job's keys.
+var ErrPrefix = errors.New("prefix must name a folder: not empty, and with a slash at its end")
+
+// maxRemoveErrors is after how many failures RemoveAll gives up.
+const maxRemoveErrors = 10
+
+// RemoveAll removes the blobs below a folder and returns how many there were. It goes on
+// after one that cannot be removed.
+func (s *Store) RemoveAll(ctx context.Context, prefix string) (removed int, err error) {
+	if len(prefix) < 2 || !strings.HasSuffix(prefix, "/") || strings.HasPrefix(prefix, "/") {
+		return 0, fmt.Errorf("remove blobs below %q: %w", prefix, ErrPrefix)
+	}
+	var failed []error
+	for all := s.bucket.List(&blob.ListOptions{Prefix: prefix}); len(failed) < maxRemoveErrors; {
+		if ctx.Err() != nil {
+			failed = append(failed, ctx.Err())
+			break
+		}
+		o, err := all.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("list blobs below %s: %w", prefix, err))
+			break
+		}
+		if err := s.Delete(ctx, o.Key); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		removed++
+	}
+	return removed, errors.Join(failed...)
 }
 
 // Delete removes a blob; one that is not there is removed already.

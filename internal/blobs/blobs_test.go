@@ -2,6 +2,7 @@ package blobs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"path/filepath"
@@ -101,5 +102,40 @@ func TestBadURLs(t *testing.T) {
 	}
 	if err := (*Store)(nil).Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestRemoveAll(t *testing.T) {
+	for name, s := range stores(t) {
+		keys := []string{"results/job-1/a", "results/job-1/b/c", "results/job-10/a", "results/job-2/a", "payloads/job-1/p"}
+		for _, key := range keys {
+			if _, err := s.Put(t.Context(), key, "text/plain", "", strings.NewReader("x"), 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, want := range []int{2, 0} {
+			if n, err := s.RemoveAll(t.Context(), "results/job-1/"); n != want || err != nil {
+				t.Errorf("%s: %d removed, %v, want %d", name, n, err, want)
+			}
+		}
+		for i, key := range keys {
+			r, err := s.Open(t.Context(), key)
+			if err == nil {
+				_ = r.Close()
+			}
+			if gone := errors.Is(err, ErrNotFound); gone != (i < 2) {
+				t.Errorf("%s: %s: %v", name, key, err)
+			}
+		}
+		for _, prefix := range []string{"", "/", "results", "results/job-1", "/results/"} {
+			if n, err := s.RemoveAll(t.Context(), prefix); n != 0 || !errors.Is(err, ErrPrefix) {
+				t.Errorf("%s: below %q: %d removed, %v", name, prefix, n, err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.RemoveAll(ctx, "results/job-2/"); err == nil {
+			t.Errorf("%s: a call that was given up has no error", name)
+		}
 	}
 }

@@ -59,7 +59,25 @@ const (
 
 // NewClient makes a client with the options that all services share, then opts.
 func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*kgo.Client, error) {
-	common := []kgo.Opt{
+	return newClient(append(append(c.common(env, clientID), kgo.AllowIdempotentProduceCancellation()), opts...))
+}
+
+// NewTransactionalClient makes a client that produces in transactions only. Whoever made one
+// with the same ID before is fenced as soon as this one has its producer ID (KIP-98).
+func (c Config) NewTransactionalClient(env service.Env, clientID, transactionalID string, opts ...kgo.Opt) (*kgo.Client, error) {
+	return newClient(append(append(c.common(env, clientID), kgo.TransactionalID(transactionalID)), opts...))
+}
+
+func newClient(opts []kgo.Opt) (*kgo.Client, error) {
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client: %w", err)
+	}
+	return cl, nil
+}
+
+func (c Config) common(env service.Env, clientID string) []kgo.Opt {
+	return []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(clientID),
 		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -86,15 +104,9 @@ func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*k
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProduceRequestTimeout(produceRequestTimeout),
 		kgo.RecordDeliveryTimeout(DeliveryTimeout),
-		kgo.AllowIdempotentProduceCancellation(),
 		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.MaxBufferedBytes(maxBufferedBytes),
 	}
-	cl, err := kgo.NewClient(append(common, opts...)...)
-	if err != nil {
-		return nil, fmt.Errorf("kafka client: %w", err)
-	}
-	return cl, nil
 }
 
 // quiet returns a logger for the client library, whose informational messages tell of

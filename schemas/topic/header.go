@@ -35,6 +35,23 @@ const (
 	HeaderDeadBy        = "ackwire-dead-by"        // the service that met it
 )
 
+// Headers of a record of view. Its key is the job ID and its value the job's document; the
+// records without a HeaderViewKind are the table.
+const (
+	HeaderJobVersion = "ackwire-version" // of the document, decimal
+	HeaderJobRow     = "ackwire-row"     // the tracker's own, opaque
+	// HeaderViewKind marks the records that are not jobs: one of the ViewKind constants.
+	HeaderViewKind = "ackwire-kind"
+)
+
+// Values of HeaderViewKind. The records' keys are the value, a slash and the partition.
+const (
+	// ViewCheckpoint says which position of status the records before it reflect.
+	ViewCheckpoint = "checkpoint"
+	// ViewOwner says which tracker writes the records after it.
+	ViewOwner = "owner"
+)
+
 // RequestVersion is the value of HeaderVersion.
 const RequestVersion = "1"
 

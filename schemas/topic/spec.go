@@ -54,6 +54,19 @@ func (n Names) StatusSpec(partitions int32) Spec {
 	return Spec{n.Status(), partitions, keep(logRetention, appendTime)}
 }
 
+// ViewSpec is the topic view: the latest document of every job. Only the tracker that owns
+// a partition writes it, in transactions, so it may be compacted. Tombstones stay a day, for
+// those who follow the table; a segment is closed after an hour, so that a quiet one is
+// compacted, too.
+func (n Names) ViewSpec(partitions int32) Spec {
+	return Spec{n.View(), partitions, map[string]string{
+		"cleanup.policy":            "compact",
+		"delete.retention.ms":       strconv.FormatInt((24 * time.Hour).Milliseconds(), 10),
+		"segment.ms":                strconv.FormatInt(time.Hour.Milliseconds(), 10),
+		"min.cleanable.dirty.ratio": "0.2",
+	}}
+}
+
 // ControlSpec is the topic control.
 func (n Names) ControlSpec(partitions int32) Spec {
 	return Spec{n.Control(), partitions, keep(controlRetention, nil)}

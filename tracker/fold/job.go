@@ -17,7 +17,8 @@ import (
 // Job is all that the log says of one job: the public document and what the rules need
 // beside it. A Job is never changed once Fold has returned it.
 type Job struct {
-	Doc job.Document `json:"doc"`
+	// Doc has bytes of its own, Document's, and is no part of the job's JSON.
+	Doc job.Document `json:"-"`
 
 	// Version is 1 + the offset of the last status record folded into the job.
 	Version int64 `json:"version"`
@@ -56,6 +57,17 @@ type Job struct {
 
 // Ended reports whether the job is in a terminal state.
 func (j *Job) Ended() bool { return j.Doc.State.Terminal() }
+
+// Document encodes the public document: the bytes that travel to store, view, gateways and
+// clients.
+func (j *Job) Document() []byte {
+	doc, err := json.Marshal(&j.Doc)
+	if err != nil {
+		// A document holds strings, numbers, times and JSON that was decoded: it encodes.
+		panic("fold: encode document of job " + j.Doc.JobID + ": " + err.Error())
+	}
+	return doc
+}
 
 // holds reports whether e comes from, or is about, the run that holds the lease.
 func (j *Job) holds(e *event.Event) bool {

@@ -2,6 +2,7 @@ package fold
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -164,7 +165,7 @@ func clone(t testing.TB, j *Job) *Job {
 		t.Fatalf("encode job: %v", err)
 	}
 	var c Job
-	if err := json.Unmarshal(b, &c); err != nil {
+	if err := errors.Join(json.Unmarshal(b, &c), json.Unmarshal(j.Document(), &c.Doc)); err != nil {
 		t.Fatalf("decode job: %v", err)
 	}
 	return &c

@@ -24,6 +24,9 @@ type ask struct {
 	found   func(*entry)
 	missing func()
 	fail    func(error)
+	// reached is called in place of found and missing by a question that is not about one
+	// job, once the log is folded up to min.
+	reached func()
 }
 
 // resolve answers the question or parks it.
@@ -40,6 +43,9 @@ func (s *Shard) resolve(a *ask) {
 		return
 	case s.next < a.min:
 		s.park(a)
+		return
+	case a.reached != nil:
+		a.reached()
 		return
 	}
 	e, err := s.lookup(a.id)
@@ -149,10 +155,15 @@ type Snapshot struct {
 	PayloadHash string
 	Round       int
 	ResultBlob  *event.Blob
+	Lane        string
+	Request     *event.Position
+	AsOf        time.Time
 }
 
-func snapshot(e *entry) Snapshot {
-	return Snapshot{Job: e.document(), Source: e.job.Source, PayloadHash: e.job.PayloadHash, Round: e.job.Round, ResultBlob: e.job.ResultBlob}
+func (s *Shard) snapshot(e *entry) Snapshot {
+	j := e.job
+	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, ResultBlob: j.ResultBlob,
+		Lane: j.Lane, Request: j.Request, AsOf: s.fresh.asOf}
 }
 
 // Query is a question for one job.
@@ -182,7 +193,7 @@ func (s *Shard) Get(ctx context.Context, q Query) (Snapshot, error) {
 			s.poll(e, a)
 			return
 		}
-		reply <- answer[Snapshot]{value: snapshot(e)}
+		reply <- answer[Snapshot]{value: s.snapshot(e)}
 	}
 	return await(ctx, s, reply, func() { s.resolve(a) })
 }

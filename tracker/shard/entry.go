@@ -1,11 +1,12 @@
 package shard
 
 import (
-	"encoding/json"
 	"time"
 
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/tracker/fold"
+	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/watch"
 )
 
@@ -16,6 +17,8 @@ type entry struct {
 	job *fold.Job // nil: removed, or never known
 	// public is the job as it travels, made at its first use for each version.
 	public *trackerpb.Job
+	// saved is the job as the store has it; nil when it has not.
+	saved *store.Saved
 
 	dirty    bool // changed since the last checkpoint
 	flushing bool // in the checkpoint that is being written
@@ -32,44 +35,49 @@ type entry struct {
 	waits   []*ask // long polls
 }
 
-// idle reports whether the store alone can stand for the entry.
-func (e *entry) idle() bool {
+// idle reports whether the store alone can stand for the entry: what it owes before the
+// given time, by the log's clock in Unix milliseconds, is to be in memory.
+func (e *entry) idle(before int64) bool {
 	return !e.dirty && !e.flushing && !e.paying && len(e.watches) == 0 && len(e.waits) == 0 &&
-		(e.job == nil || e.job.Ended())
+		(e.job == nil || e.job.Ended() || e.job.Doc.State != job.Processing && store.DueOf(e.job) >= before)
 }
 
 // document returns the job as it travels: bytes that are made once per version.
 func (e *entry) document() *trackerpb.Job {
 	if e.public == nil {
-		doc, err := json.Marshal(&e.job.Doc)
-		if err != nil {
-			// A document holds strings, numbers, times and JSON that was decoded: it encodes.
-			panic("shard: encode document of job " + e.id + ": " + err.Error())
-		}
-		e.public = &trackerpb.Job{JobId: e.id, Version: e.job.Version, Document: doc, Terminal: e.job.Ended()}
+		e.public = publish(e.job, e.job.Document())
 	}
 	return e.public
 }
 
-// lookup returns the job's entry, from memory or the store. An entry of an unknown job is
-// not kept.
+func publish(j *fold.Job, doc []byte) *trackerpb.Job {
+	return &trackerpb.Job{JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended()}
+}
+
+// lookup returns the job's entry, from memory or the store. An entry that was not in
+// memory is not kept.
 func (s *Shard) lookup(id string) (*entry, error) {
 	if e := s.jobs[id]; e != nil {
 		return e, nil
 	}
-	j, err := s.store.Get(id)
+	stored, err := s.store.Get(id)
 	if err != nil {
 		return nil, err
 	}
-	return &entry{id: id, job: j, index: -1}, nil
+	e := &entry{id: id, index: -1}
+	if stored != nil {
+		e.job, e.saved, e.public = stored.Job, stored.Saved, publish(stored.Job, stored.Doc)
+	}
+	return e, nil
 }
 
-// keep puts an entry that changed, or is watched, into memory.
+// keep puts an entry that changed, is watched or will owe something into memory.
 func (s *Shard) keep(e *entry) { s.jobs[e.id] = e }
 
 // release drops an entry that the store can stand for, unless another has its place by now.
 func (s *Shard) release(e *entry) {
-	if e.idle() && s.jobs[e.id] == e {
+	if e.idle(s.loadedTo) && s.jobs[e.id] == e {
+		s.disarm(e)
 		delete(s.jobs, e.id)
 	}
 }

@@ -19,6 +19,10 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 		if rec.Offset < s.next {
 			continue
 		}
+		if rec.Offset > s.next {
+			s.metrics.gaps.Inc()
+			s.log.Error("status has lost records that were not folded", "from", s.next, "to", rec.Offset)
+		}
 		if !rec.Attrs.IsControl() {
 			if err := s.fold(rec, now); err != nil {
 				s.fail(fmt.Errorf("fold offset %d: %w", rec.Offset, err))
@@ -26,8 +30,10 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 			}
 		}
 		s.next = rec.Offset + 1
+		s.fresh.folded(rec.Timestamp)
 	}
 	s.position.Store(s.next)
+	s.fresh.reached(s.next)
 	s.caughtUp()
 	s.unpark()
 }
@@ -109,8 +115,10 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 	wasActive, isActive := was != nil && !was.Ended(), j != nil && !j.Ended()
 	switch {
 	case isActive && !wasActive:
+		s.active++
 		s.metrics.active.Inc()
 	case wasActive && !isActive:
+		s.active--
 		s.metrics.active.Dec()
 	}
 	if wasActive && j != nil && j.Ended() || was == nil && j != nil && j.Ended() {

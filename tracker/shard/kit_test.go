@@ -57,6 +57,7 @@ func jobIDs(n int) []string {
 type world struct {
 	t       *testing.T
 	fs      *vfs.MemFS
+	view    View // nil: there is none
 	metrics *Metrics
 
 	store *store.Store
@@ -100,16 +101,13 @@ func inBubble(t *testing.T, f func(*testing.T, *world)) {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	if w.store, err = store.Open(w.fs, "store", identity, quiet); err != nil {
+	if w.store, err = store.Open(w.fs, "store", identity, store.Options{View: w.view != nil, MemTable: 1 << 20}, quiet); err != nil {
 		w.t.Fatal(err)
 	}
-	w.shard, err = New(Config{
+	w.shard = New(Config{
 		Partition: testPartition, Partitions: testPartitions, Names: names, Store: w.store.Partition(testPartition),
-		Kafka: w, Metrics: w.metrics, Log: quiet,
+		Kafka: w, View: w.view, Metrics: w.metrics, Log: quiet,
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop, w.ended = cancel, make(chan error, 1)
 	s, ended := w.shard, w.ended

@@ -50,6 +50,11 @@ type Metrics struct {
 	readyShards prometheus.Gauge
 	gaps        prometheus.Counter
 	payloadGone prometheus.Counter
+	diskFull    prometheus.Counter
+	blobs       prometheus.Counter
+	viewWrites  *prometheus.CounterVec
+	viewSeconds prometheus.Histogram
+	viewJobs    prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -96,6 +101,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		shards:      gauge("shards", "Partitions of status that this tracker owns."),
 		readyShards: gauge("shards_ready", "Owned partitions that have caught up with the log."),
 		gaps:        plain("log_gaps_total", "Times that status no longer held what followed a checkpoint, or not even what the checkpoint reflects."),
+		diskFull:    plain("disk_full_total", "Checkpoints that were not written because the disk was nearly full."),
+		blobs:       plain("blobs_removed_total", "Blobs of removed jobs that were removed."),
+		viewWrites:  counter("view_transactions_total", "Transactions of the topic view, by outcome.", "outcome", "committed", "error", "fenced"),
+		viewSeconds: histogram("view_transaction_seconds", "How long a transaction of the topic view took."),
+		viewJobs:    plain("view_jobs_total", "Documents and tombstones written to the topic view."),
 		payloadGone: plain("payloads_gone_total", "Next attempts whose payload was no longer in its topic: retention is too short."),
 	}
 }
@@ -107,6 +117,9 @@ func words[T ~string](values []T) []string {
 	}
 	return out
 }
+
+// BlobsRemoved counts blobs of removed jobs.
+func (m *Metrics) BlobsRemoved(n int) { m.blobs.Add(float64(n)) }
 
 // Gap counts a partition whose log and checkpoint do not fit together.
 func (m *Metrics) Gap() { m.gaps.Inc() }

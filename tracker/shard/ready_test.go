@@ -20,7 +20,7 @@ func TestReadyOnlyAfterCatchingUp(t *testing.T) {
 		w.start()
 		defer w.end()
 		synctest.Wait()
-		if w.shard.Ready() {
+		if w.shard.Ready() == nil {
 			t.Fatal("ready before it has folded what the log holds")
 		}
 		if _, err := w.get(Query{JobID: id, Tenant: tenant}); !errors.Is(err, ErrNotReady) {
@@ -31,7 +31,7 @@ func TestReadyOnlyAfterCatchingUp(t *testing.T) {
 		}
 		w.set(func() { w.paused = false })
 		synctest.Wait()
-		if !w.shard.Ready() {
+		if w.shard.Ready() != nil {
 			t.Fatal("not ready though it has caught up")
 		}
 		w.wantState("the last event counts", id, job.Processing)
@@ -47,12 +47,12 @@ func TestReadyOnceTheEndIsKnown(t *testing.T) {
 		w.start()
 		defer w.end()
 		w.pass(time.Minute)
-		if w.shard.Ready() {
+		if w.shard.Ready() == nil {
 			t.Fatal("ready without having learnt where the log ends")
 		}
 		w.set(func() { w.endErr = nil })
 		w.pass(2 * time.Second)
-		if !w.shard.Ready() {
+		if w.shard.Ready() != nil {
 			t.Fatal("not ready")
 		}
 	})
@@ -108,13 +108,13 @@ func TestAdvance(t *testing.T) {
 		synctest.Wait()
 		w.shard.Advance(t.Context(), 3)
 		synctest.Wait()
-		if w.shard.Ready() || w.shard.Position() != 3 {
+		if w.shard.Ready() == nil || w.shard.Position() != 3 {
 			t.Fatalf("position %d, ready %v", w.shard.Position(), w.shard.Ready())
 		}
 		w.shard.Advance(t.Context(), 5)
 		w.shard.Advance(t.Context(), 1)
 		synctest.Wait()
-		if !w.shard.Ready() || w.shard.Position() != 5 {
+		if w.shard.Ready() != nil || w.shard.Position() != 5 {
 			t.Fatalf("position %d, ready %v", w.shard.Position(), w.shard.Ready())
 		}
 	})

@@ -32,7 +32,7 @@ func (s *Shard) Reserve(ctx context.Context, jobID, tenant, holder string) (Rese
 	reply := make(chan answer[Reserved], 1)
 	a := &ask{ctx: ctx, id: jobID, tenant: tenant}
 	a.fail = func(err error) { reply <- answer[Reserved]{err: err} }
-	a.found = func(e *entry) { reply <- answer[Reserved]{value: Reserved{Job: snapshot(e)}} }
+	a.found = func(e *entry) { reply <- answer[Reserved]{value: Reserved{Job: s.snapshot(e)}} }
 	a.missing = func() {
 		now := time.Now()
 		r := s.reserved[jobID]

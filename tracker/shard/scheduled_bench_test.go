@@ -39,15 +39,12 @@ func BenchmarkScheduled(b *testing.B) {
 			}
 			for b.Loop() {
 				b.StopTimer()
-				st, err := store.Open(vfs.Default, b.TempDir(), identity, quiet)
+				st, err := store.Open(vfs.Default, b.TempDir(), identity, store.Options{}, quiet)
 				if err != nil {
 					b.Fatal(err)
 				}
-				s, err := New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: st.Partition(testPartition),
+				s := New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: st.Partition(testPartition),
 					Kafka: sink{}, Metrics: NewMetrics(prometheus.NewRegistry()), Log: quiet})
-				if err != nil {
-					b.Fatal(err)
-				}
 				ctx, cancel := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
 				go func() { ended <- s.Run(ctx) }()

@@ -18,7 +18,6 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
-	"github.com/ackwire/ackwire/tracker/fold"
 	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/watch"
 )
@@ -31,8 +30,9 @@ const (
 	maxPolls           = 100_000                // questions that wait for their job to change
 	maxWatches         = 100_000                // of one stream, in one shard
 	maxHandOuts        = 64                     // at a time
+	maxDirty           = 50_000                 // changed jobs that the store does not have: above it no record is folded
 	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
-	expiryInterval     = time.Second
+	choreInterval      = time.Second            // of what may wait: expiry, timers to load, the view
 	expiryBatch        = 1000
 )
 
@@ -70,20 +70,29 @@ type Shard struct {
 	wg         sync.WaitGroup
 
 	ready    atomic.Bool
+	full     atomic.Bool  // the disk has no room for a checkpoint
 	position atomic.Int64 // next, for others to read
 
 	// Owned by Run's goroutine.
 	life         context.Context   // ends with Run
 	broken       error             // why Run must end
 	left         bool              // Run has ended: nobody is answered any more
+	wasReady     bool              // it had caught up
 	next         int64             // offset of the next record to fold
 	stored       int64             // next, as the store has it
 	end          int64             // the log's end when Run began; -1 while not known
-	jobs         map[string]*entry // every active job, and others that changed or are watched
+	jobs         map[string]*entry // those that changed, are watched, are held by a run or soon owe something
+	active       int64             // jobs that have not ended, in memory or not
 	dirty        []*entry
-	checkpointed <-chan error // nil while no checkpoint is being written
-	flushing     []*entry
+	checkpointed <-chan error   // nil while no checkpoint is being written
+	flushing     []*entry       // in the checkpoint that is being written
+	flushed      []store.Change // what it writes, in the order of flushing
+	flushedTo    int64          // its position
+	fresh        freshness
+	viewing      viewState
 	due          dueHeap
+	loadedTo     int64 // what is due before, by the log's clock in Unix milliseconds, is in memory
+	loadMore     bool  // there was more to load than fits
 	ahead        aheadClock
 	scheduledBy  time.Duration          // ahead.by when all timers were last armed
 	handOuts     []*entry               // wait for their turn
@@ -100,6 +109,7 @@ type Shard struct {
 	streams      map[*watch.Stream]map[string]*watch.Watch
 	asking       map[watchKey][]*bool // watches that wait for the log; true: not wanted any more
 	expiring     map[string]time.Time // expired was appended, at
+	nextExpiry   int64                // nothing expires before, by the log's clock in Unix milliseconds
 }
 
 // Config is what a shard is made of.
@@ -109,16 +119,14 @@ type Config struct {
 	Names      topic.Names
 	Store      *store.Partition
 	Kafka      Log
+	View       View // nil: there is no topic view
 	Metrics    *Metrics
 	Log        *slog.Logger
 }
 
 // New returns a shard that goes on where its store left off.
-func New(cfg Config) (*Shard, error) {
-	next, err := cfg.Store.Position()
-	if err != nil {
-		return nil, err
-	}
+func New(cfg Config) *Shard {
+	next := cfg.Store.Position()
 	s := &Shard{
 		partition:  cfg.Partition,
 		partitions: cfg.Partitions,
@@ -142,14 +150,23 @@ func New(cfg Config) (*Shard, error) {
 		expiring:   map[string]time.Time{},
 	}
 	s.position.Store(next)
-	return s, nil
+	s.viewing = viewState{view: cfg.View, all: true, viewed: cfg.Store.Totals().Viewed}
+	return s
 }
 
 // Position is the offset of the next record that the shard will fold.
 func (s *Shard) Position() int64 { return s.position.Load() }
 
-// Ready reports whether the shard has caught up with the log as it was when Run began.
-func (s *Shard) Ready() bool { return s.ready.Load() }
+// Ready says why the shard cannot do its work; nil when it can.
+func (s *Shard) Ready() error {
+	switch {
+	case !s.ready.Load():
+		return fmt.Errorf("partition %d is being restored, at offset %d", s.partition, s.Position())
+	case s.full.Load():
+		return fmt.Errorf("partition %d: %w", s.partition, store.ErrFull)
+	}
+	return nil
+}
 
 // Fold hands records over, in order. It waits while the shard is busy, until ctx ends or
 // the shard has.
@@ -195,40 +212,74 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 	}
 	s.learnEnd(ctx)
 
-	checkpoints := time.NewTicker(checkpointInterval)
+	checkpoints := newAlarm() // runs only while there is something to write
 	defer checkpoints.Stop()
-	expiries := time.NewTicker(expiryInterval)
-	defer expiries.Stop()
+	chores := time.NewTicker(choreInterval)
+	defer chores.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		s.arm(timer)
+		if s.unsaved() {
+			checkpoints.set(s.checkpointWait())
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case records := <-s.records:
+		case records := <-s.recordsIfRoom():
 			s.foldAll(records)
 		case f := <-s.calls:
 			f()
 		case <-timer.C:
 			s.payDebts()
-		case <-expiries.C:
+		case <-chores.C:
 			s.expire()
-		case <-checkpoints.C:
-			s.checkpoint()
+			s.loadDue()
 			s.sweep()
+			s.writeView()
+		case <-checkpoints.C:
+			checkpoints.rang()
+			s.checkpoint()
 		case err := <-s.checkpointed:
-			if err != nil {
-				s.fail(err)
-				break
-			}
-			s.settle()
+			s.settle(err)
+		case err := <-s.viewing.written:
+			s.viewWritten(err)
 		}
 		if s.broken != nil {
 			return s.broken
 		}
 	}
 }
+
+// recordsIfRoom is where records come from: nowhere while more changes wait for the store
+// than memory should hold.
+func (s *Shard) recordsIfRoom() <-chan []*kgo.Record {
+	if len(s.dirty)+len(s.flushing) >= maxDirty {
+		return nil
+	}
+	return s.records
+}
+
+// alarm is a timer that is set once until it rings.
+type alarm struct {
+	*time.Timer
+	isSet bool
+}
+
+func newAlarm() *alarm {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &alarm{Timer: t}
+}
+
+func (a *alarm) set(d time.Duration) {
+	if !a.isSet {
+		a.isSet = true
+		a.Reset(d)
+	}
+}
+
+func (a *alarm) rang() { a.isSet = false }
 
 // fail ends Run with the first error. What the store does not have by then is folded again
 // by the next owner.
@@ -250,14 +301,19 @@ func (s *Shard) Advance(ctx context.Context, to int64) {
 	})
 }
 
-// restore loads the active jobs. Their timers start once the shard is ready.
+// restore loads the jobs that a run holds. Their timers start once the shard is ready.
 func (s *Shard) restore() error {
-	err := s.store.Active(func(j *fold.Job) {
-		s.jobs[j.Doc.JobID] = &entry{id: j.Doc.JobID, job: j, index: -1}
-		s.metrics.active.Inc()
+	s.active = s.store.Totals().Active
+	s.metrics.active.Add(float64(s.active))
+	err := s.store.DueJobs(0, 1, func(id string, _ int64) (bool, error) {
+		e, err := s.lookup(id)
+		if err == nil {
+			s.keep(e)
+		}
+		return true, err
 	})
 	if err != nil {
-		s.fail(err)
+		s.fail(fmt.Errorf("load running jobs: %w", err))
 	}
 	return s.broken
 }
@@ -313,19 +369,20 @@ func (s *Shard) caughtUp() {
 	if s.next == 0 {
 		level = slog.LevelDebug // nothing was restored: a new partition
 	}
-	s.log.Log(context.Background(), level, "partition ready", "position", s.next, "active", len(s.jobs))
+	s.loadDue()
+	s.log.Log(context.Background(), level, "partition ready", "position", s.next, "active", s.active)
 }
 
 // leave is the end of Run: the shard's goroutine is its only one by now.
 func (s *Shard) leave() error {
 	s.metrics.shards.Dec()
 	s.left = true
-	if s.ready.Swap(false) {
+	if s.wasReady = s.ready.Swap(false); s.wasReady {
 		s.metrics.readyShards.Dec()
 	}
 	var err error
 	if s.broken == nil {
-		err = s.lastCheckpoint()
+		err = s.lastWords()
 	}
 	for {
 		select {
@@ -343,10 +400,8 @@ func (s *Shard) leave() error {
 		for _, a := range e.waits {
 			a.fail(ErrNotOwner)
 		}
-		if e.job != nil && !e.job.Ended() {
-			s.metrics.active.Dec()
-		}
 	}
+	s.metrics.active.Sub(float64(s.active))
 	for _, r := range s.reserved {
 		for _, a := range r.waits {
 			a.fail(ErrNotOwner)

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"container/heap"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -142,17 +143,77 @@ func (s *Shard) expire() {
 	if len(s.expiring) >= expiryBatch {
 		return
 	}
-	jobs, err := s.store.Expired(now.Add(-s.ahead.by), expiryBatch)
-	if err != nil {
-		s.log.Error("look for expired jobs", "err", err)
+	over := now.Add(-s.ahead.by)
+	if over.UnixMilli() < s.nextExpiry {
 		return
 	}
-	for _, j := range jobs {
-		if _, asked := s.expiring[j.Doc.JobID]; asked {
+	ids, err := s.store.Expired(over.UnixMilli(), expiryBatch)
+	if err == nil && len(ids) == 0 {
+		s.nextExpiry, err = s.store.NextExpiry()
+	}
+	if err != nil {
+		s.fail(fmt.Errorf("look for expired jobs: %w", err))
+		return
+	}
+	for _, id := range ids {
+		if _, asked := s.expiring[id]; asked {
 			continue
 		}
-		s.expiring[j.Doc.JobID] = now
-		s.append(debtEvent(j, fold.Expiry))
+		e, err := s.lookup(id)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		if e.job == nil || !e.job.Ended() || fold.ExpiresAt(e.job).After(over) {
+			continue // it was retried or removed, and the store does not know yet
+		}
+		s.expiring[id] = now
+		s.append(debtEvent(e.job, fold.Expiry))
+	}
+}
+
+// What is due within dueHorizon is in memory, and no more than maxDue of it that no run holds.
+const (
+	dueHorizon = 15 * time.Second
+	maxDue     = 50_000
+)
+
+// loadDue takes jobs into memory that will soon owe something.
+func (s *Shard) loadDue() {
+	if !s.ready.Load() {
+		return
+	}
+	now := time.Now()
+	upTo := now.Add(dueHorizon - s.ahead.by).UnixMilli()
+	if upTo <= s.loadedTo+dueHorizon.Milliseconds()/3 && !s.loadMore {
+		return
+	}
+	s.loadMore = false
+	err := s.store.DueJobs(s.loadedTo, upTo, func(id string, due int64) (bool, error) {
+		if s.jobs[id] != nil {
+			return true, nil
+		}
+		if len(s.due) >= maxDue {
+			s.loadedTo, s.loadMore = due, true
+			return false, nil
+		}
+		e, err := s.lookup(id)
+		if err != nil {
+			return false, err
+		}
+		if e.job != nil && !e.job.Ended() {
+			e.seen = now
+			s.keep(e)
+			s.schedule(e)
+		}
+		return true, nil
+	})
+	if err != nil {
+		s.fail(fmt.Errorf("load due jobs: %w", err))
+		return
+	}
+	if !s.loadMore {
+		s.loadedTo = upTo
 	}
 }
 

@@ -1,28 +1,26 @@
-// Package store keeps the state of a tracker's partitions in Pebble: job documents, which
-// jobs are still active, when ended jobs expire, and the position in status that all this
-// reflects. What was folded and the position it was folded from are one batch.
+// Package store keeps the state of a tracker's partitions in Pebble: a row per job, the
+// indexes by which jobs are found, counters, and the position in status that all this
+// reflects. What was folded and the position it was folded from are one batch, and so are
+// a count and a hash of all rows: a store is used only if they fit what it has.
 //
-// Keys start with the partition (4 bytes, big endian) and a kind:
-//
-//	d <job ID>                      the job, JSON
-//	a <job ID>                      present while the job has not ended
-//	x <expiry, ms, 8 bytes> <job ID>  present once it has; may be stale after a retry
-//	m                               position: JSON
+// Keys start with the partition (4 bytes, big endian) and a kind: see keys.go.
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/ackwire/ackwire/tracker/fold"
 )
 
 // Identity names the log that a store reflects. A store of another log is set aside.
@@ -40,38 +38,91 @@ const (
 	maxOpenFiles  = 500
 )
 
+// Options say what a store keeps beside the jobs, and how much of the disk it leaves alone.
+type Options struct {
+	// View: removed jobs are remembered until the topic view knows.
+	View bool
+	// Blobs: removed jobs are remembered until their blobs are removed.
+	Blobs bool
+	// MinFree is how many bytes of the disk stay free; 0 does not look.
+	MinFree uint64
+	// MemTable is how many bytes of writes Pebble gathers in memory; 0 is memTableBytes.
+	MemTable uint64
+}
+
 // Store is one Pebble database. Its methods may be called from any goroutine; one
 // partition's writes come from one goroutine at a time.
 type Store struct {
-	db   *pebble.DB
-	lock *pebble.Lock
-	log  *slog.Logger
+	db    *pebble.DB
+	lock  *pebble.Lock
+	log   *slog.Logger
+	opts  Options
+	disk  *disk // nil when nobody looks
+	aside string
+	rot   atomic.Pointer[error] // what Pebble found unreadable since Open
+
+	mu    sync.Mutex // guards parts
+	parts map[int32]*Partition
 }
 
 var identityKey = []byte("identity")
 
-// Open opens the store in dir, or makes it. A store of another log, or one that Pebble
-// cannot open, is moved aside to a folder beside dir and a new one begun: the log has all.
-func Open(fs vfs.FS, dir string, id Identity, log *slog.Logger) (*Store, error) {
-	s, err := open(fs, dir, id, log)
+// format is what this package writes; a store of another one is set aside.
+const format = 2
+
+// stamp is stored under identityKey.
+type stamp struct {
+	Identity
+	Format int `json:"format"`
+}
+
+// Open opens the store in dir, or makes it. A store of another log, one that Pebble cannot
+// read or one that has not all that it should is moved aside to a folder beside dir and a
+// new one begun: view and log have all. Of those set aside the last is kept.
+func Open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*Store, error) {
+	s, err := open(fs, dir, id, opts, log)
 	if err == nil {
 		return s, nil
 	}
-	if !errors.Is(err, errUnsound) {
+	if !errors.Is(err, ErrUnsound) {
 		return nil, err
 	}
-	aside := fmt.Sprintf("%s.set-aside-%d", dir, time.Now().UnixNano())
-	log.Warn("store set aside, state will be rebuilt from the log", "dir", dir, "aside", aside, "reason", err)
+	aside := fmt.Sprintf("%s%s%d", dir, asideInfix, time.Now().UnixNano())
+	log.Warn("store set aside, state will be restored from view or status", "dir", dir, "aside", aside, "reason", err)
 	if err := fs.Rename(dir, aside); err != nil {
 		return nil, fmt.Errorf("set store %s aside: %w", dir, err)
 	}
-	return open(fs, dir, id, log)
+	if err := dropAside(fs, dir, aside); err != nil {
+		log.Warn("stores that were set aside before are still there", "err", err)
+	}
+	if s, err = open(fs, dir, id, opts, log); err != nil {
+		return nil, err
+	}
+	s.aside = aside
+	return s, nil
 }
 
-// errUnsound marks errors after which a store must not be used.
-var errUnsound = errors.New("store is not usable")
+const asideInfix = ".set-aside-"
 
-func open(fs vfs.FS, dir string, id Identity, log *slog.Logger) (*Store, error) {
+// dropAside removes what was set aside before the last one.
+func dropAside(fs vfs.FS, dir, last string) error {
+	parent := fs.PathDir(dir)
+	names, err := fs.List(parent)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, fs.PathBase(dir)+asideInfix) && name != fs.PathBase(last) {
+			err = errors.Join(err, fs.RemoveAll(fs.PathJoin(parent, name)))
+		}
+	}
+	return err
+}
+
+// SetAside is where Open put a store that was not sound; empty when it did not.
+func (s *Store) SetAside() string { return s.aside }
+
+func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*Store, error) {
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make store folder: %w", err)
 	}
@@ -90,42 +141,99 @@ func open(fs vfs.FS, dir string, id Identity, log *slog.Logger) (*Store, error) 
 	if err != nil {
 		return nil, fmt.Errorf("store folder is in use by another process: %w", err)
 	}
-	db, err := pebble.Open(dir, &pebble.Options{
+	s := &Store{lock: lock, log: log, opts: opts, parts: map[int32]*Partition{}}
+	if opts.MinFree > 0 {
+		if s.disk, err = newDisk(fs, dir, opts.MinFree); err != nil {
+			return nil, errors.Join(err, lock.Close())
+		}
+	}
+	s.db, err = openDB(dir, &pebble.Options{
 		FS:                 fs,
 		Lock:               lock,
 		Cache:              cache,
 		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       memTableBytes,
+		MemTableSize:       cmp.Or(opts.MemTable, memTableBytes),
 		MaxOpenFiles:       maxOpenFiles,
 		Logger:             pebbleLogger{log},
+		EventListener:      &pebble.EventListener{DataCorruption: s.corrupted},
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", errUnsound, err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsound, err), lock.Close())
 	}
-	s := &Store{db: db, lock: lock, log: log}
-	if err := s.checkIdentity(id); err != nil {
+	err = s.checkIdentity(id)
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *Store) checkIdentity(id Identity) error {
-	var have Identity
-	found, err := s.get(identityKey, &have)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: identity: %w", errUnsound, err)
-	case found && have != id:
-		return fmt.Errorf("%w: it reflects %+v, the log is %+v", errUnsound, have, id)
-	case found:
-		return nil
+// corrupted is called by Pebble for what it cannot read. By default it would end the process
+// at once, also while Open still looks whether the store is sound.
+func (s *Store) corrupted(info pebble.DataCorruptionInfo) {
+	err := fmt.Errorf("%w: %w", ErrUnsound, info.Details)
+	if s.rot.CompareAndSwap(nil, &err) {
+		s.log.Error("the store has rotten", "file", info.Path, "err", info.Details)
 	}
-	b, err := json.Marshal(id)
-	if err != nil {
-		return err
-	}
-	return s.db.Set(identityKey, b, pebble.Sync)
 }
+
+// sound returns an error once something was found that cannot be read: nothing more may be
+// built on it.
+func (s *Store) sound() error {
+	if err := s.rot.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// openDB opens the database; what makes Pebble give up while it does is an error.
+func openDB(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			db, err = nil, fmt.Errorf("pebble gave up: %v", r)
+		}
+	}()
+	return pebble.Open(dir, o)
+}
+
+func (s *Store) checkIdentity(id Identity) error {
+	want := stamp{id, format}
+	value, err := s.value(s.db, identityKey)
+	if err != nil {
+		return fmt.Errorf("%w: identity: %w", ErrUnsound, err)
+	}
+	if value == nil {
+		if numbers, err := s.partitions(); err != nil || len(numbers) > 0 {
+			return errors.Join(fmt.Errorf("%w: it has lost its identity", ErrUnsound), err)
+		}
+		b, err := json.Marshal(want)
+		if err != nil {
+			return err
+		}
+		return s.db.Set(identityKey, b, pebble.Sync)
+	}
+	var have stamp
+	if err := json.Unmarshal(value, &have); err != nil {
+		return fmt.Errorf("%w: identity: %w", ErrUnsound, err)
+	}
+	switch grown := have; {
+	case have == want:
+		return nil
+	case have.Format == format:
+		if grown.Partitions = id.Partitions; grown == want {
+			return fmt.Errorf("%w: it has %d, the topic now has %d", ErrPartitions, have.Partitions, id.Partitions)
+		}
+		return fmt.Errorf("%w: it reflects %+v, the log is %+v", ErrUnsound, have.Identity, id)
+	default:
+		return fmt.Errorf("%w: its format is %d, and this release writes %d", ErrUnsound, have.Format, format)
+	}
+}
+
+// ErrPartitions says that the topic status was given more partitions. Jobs would be looked
+// for where their events are not, so nobody may go on.
+var ErrPartitions = errors.New("the number of partitions of status has changed")
 
 // Close flushes and closes the store.
 func (s *Store) Close() error {
@@ -137,177 +245,39 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error { return errors.Join(s.db.Close(), s.lock.Close()) }
 
-func (s *Store) get(key []byte, into any) (found bool, err error) {
-	v, closer, err := s.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer closer.Close()
-	return true, json.Unmarshal(v, into)
-}
-
 // Partition returns the part of the store that one partition of status owns.
-func (s *Store) Partition(p int32) *Partition {
-	return &Partition{s: s, prefix: binary.BigEndian.AppendUint32(nil, uint32(p))}
-}
-
-// Partition is one partition's jobs and position.
-type Partition struct {
-	s      *Store
-	prefix []byte
-}
-
-// position is what is stored under m.
-type position struct {
-	Next int64 `json:"next"`
-}
-
-func (p *Partition) key(kind byte, rest ...byte) []byte {
-	k := make([]byte, 0, len(p.prefix)+1+len(rest))
-	k = append(k, p.prefix...)
-	k = append(k, kind)
-	return append(k, rest...)
-}
-
-func (p *Partition) expiryKey(at time.Time, id string) []byte {
-	k := p.key('x')
-	k = binary.BigEndian.AppendUint64(k, uint64(at.UnixMilli()))
-	return append(k, id...)
-}
-
-// Position returns the offset of the next status record to fold; 0 for a new partition.
-func (p *Partition) Position() (next int64, err error) {
-	var pos position
-	if _, err := p.s.get(p.key('m'), &pos); err != nil {
-		return 0, fmt.Errorf("read position: %w", err)
+func (s *Store) Partition(n int32) *Partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.parts[n]
+	if p == nil {
+		p = &Partition{s: s, number: n, prefix: binary.BigEndian.AppendUint32(nil, uint32(n)), known: map[uint64]uint8{}}
+		s.parts[n] = p
 	}
-	return pos.Next, nil
+	return p
 }
 
-// Get returns a job; nil when there is none.
-func (p *Partition) Get(id string) (*fold.Job, error) {
-	var j fold.Job
-	found, err := p.s.get(p.key('d', []byte(id)...), &j)
+// Copy makes a snapshot of a store that nobody has open.
+func Copy(fs vfs.FS, from, to string, log *slog.Logger) error {
+	lock, err := pebble.LockDirectory(from, fs)
 	if err != nil {
-		return nil, fmt.Errorf("read job %s: %w", id, err)
+		return fmt.Errorf("store folder is in use by another process: %w", err)
 	}
-	if !found {
-		return nil, nil
-	}
-	return &j, nil
-}
-
-// Active calls f for every job that has not ended.
-func (p *Partition) Active(f func(*fold.Job)) error {
-	return p.scan(p.key('a'), p.key('a'+1), func(key []byte) (bool, error) {
-		j, err := p.Get(string(key[len(p.prefix)+1:]))
-		if err != nil {
-			return false, err
-		}
-		if j != nil && !j.Ended() {
-			f(j)
-		}
-		return true, nil
-	})
-}
-
-// Expired returns up to limit jobs whose retention is over at the given time.
-func (p *Partition) Expired(at time.Time, limit int) ([]*fold.Job, error) {
-	var jobs []*fold.Job
-	err := p.scan(p.key('x'), p.expiryKey(at, ""), func(key []byte) (bool, error) {
-		j, err := p.Get(string(key[len(p.prefix)+9:]))
-		if err != nil {
-			return false, err
-		}
-		if j != nil && j.Ended() && !fold.ExpiresAt(j).After(at) {
-			jobs = append(jobs, j)
-			return len(jobs) < limit, nil
-		}
-		// Left behind by a job that was retried or removed since.
-		return true, p.s.db.Delete(key, pebble.NoSync)
-	})
-	return jobs, err
-}
-
-func (p *Partition) scan(from, to []byte, f func(key []byte) (more bool, err error)) (err error) {
-	it, err := p.s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	db, err := openDB(from, &pebble.Options{FS: fs, Lock: lock, FormatMajorVersion: pebble.FormatNewest, Logger: pebbleLogger{log}})
 	if err != nil {
-		return fmt.Errorf("scan store: %w", err)
+		return errors.Join(err, lock.Close())
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for it.First(); it.Valid(); it.Next() {
-		more, err := f(it.Key())
-		if err != nil || !more {
-			return err
-		}
-	}
-	return it.Error()
+	s := &Store{db: db, lock: lock}
+	return errors.Join(s.Snapshot(to), s.close())
 }
 
-// Clear removes all that the partition has: it does not fit its log.
-func (p *Partition) Clear() error {
-	end := binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(p.prefix)+1)
-	if err := p.s.db.DeleteRange(p.prefix, end, pebble.Sync); err != nil {
-		return fmt.Errorf("clear partition: %w", err)
+// Snapshot writes a copy of the store to dir, which must not exist, while it is in use.
+// Files are linked where the file system can. A tracker may start on it.
+func (s *Store) Snapshot(dir string) error {
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
 	}
 	return nil
-}
-
-// Change is one job as a checkpoint writes it.
-type Change struct {
-	ID string
-	// Job is nil for a job that was removed.
-	Job *fold.Job
-}
-
-// Checkpoint writes changed jobs and the position they reflect, in one batch. It is not
-// synced: after a power loss the store is at an earlier checkpoint, never between two.
-func (p *Partition) Checkpoint(changes []Change, next int64) (err error) {
-	b := p.s.db.NewBatch()
-	defer func() { err = errors.Join(err, b.Close()) }()
-	for _, c := range changes {
-		id := []byte(c.ID)
-		doc, active := p.key('d', id...), p.key('a', id...)
-		if c.Job == nil {
-			err = errors.Join(b.Delete(doc, nil), b.Delete(active, nil))
-		} else {
-			err = p.put(b, c, doc, active)
-		}
-		if err != nil {
-			return fmt.Errorf("checkpoint job %s: %w", c.ID, err)
-		}
-	}
-	pos, err := json.Marshal(position{Next: next})
-	if err != nil {
-		return err
-	}
-	if err := b.Set(p.key('m'), pos, nil); err != nil {
-		return fmt.Errorf("checkpoint position: %w", err)
-	}
-	if err := b.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("commit checkpoint: %w", err)
-	}
-	return nil
-}
-
-func (p *Partition) put(b *pebble.Batch, c Change, doc, active []byte) error {
-	value, err := json.Marshal(c.Job)
-	if err != nil {
-		return err
-	}
-	if err := b.Set(doc, value, nil); err != nil {
-		return err
-	}
-	if !c.Job.Ended() {
-		return b.Set(active, nil, nil)
-	}
-	if err := b.Delete(active, nil); err != nil {
-		return err
-	}
-	return b.Set(p.expiryKey(fold.ExpiresAt(c.Job), c.ID), nil, nil)
 }
 
 // pebbleLogger hands Pebble's messages to slog; its chatter about compactions is debug.

@@ -1,7 +1,10 @@
-// Command tracker runs one tracker instance. It only translates flags into a Config.
+// Command tracker runs one tracker instance, or copies the store of one. It only translates
+// flags into a Config.
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 
 	"github.com/alecthomas/kong"
@@ -10,18 +13,45 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
+type command struct {
+	service.ConfigFile
+
+	Serve    serveCmd    `cmd:"" default:"withargs" help:"Run a tracker. This is what happens without a command, too."`
+	Snapshot snapshotCmd `cmd:"" help:"Copy a tracker's local state to a new folder, while it runs or not. A tracker may start on the copy: --data DIR."`
+}
+
+type serveCmd struct {
+	service.Logging `embed:""`
+	tracker.Config  `embed:""`
+	OpsListen       string `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8091"`
+}
+
+type snapshotCmd struct {
+	service.Logging `embed:""`
+	Data            string `help:"The tracker's data folder." default:"data/tracker"`
+	Dir             string `arg:"" help:"Folder to make."`
+}
+
 func main() {
-	var cli struct {
-		service.ConfigFile
-		service.Logging `embed:""`
-		tracker.Config  `embed:""`
-		OpsListen       string `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8091"`
+	var cli command
+	k := kong.Parse(&cli, service.Options("tracker", "Ackwire's tracker: folds the log of every job and answers gateways.")...)
+	if k.Command() == "snapshot <dir>" {
+		ctx, stop := service.Signalled()
+		defer stop()
+		os.Exit(snapshot(ctx, cli.Snapshot))
 	}
-	kong.Parse(&cli, service.Options("tracker", "Ackwire's tracker: folds the log of every job and answers gateways.")...)
-	env := service.OS(cli.Logger(os.Stderr))
-	t, err := tracker.New(cli.Config, env)
+	env := service.OS(cli.Serve.Logger(os.Stderr))
+	t, err := tracker.New(cli.Serve.Config, env)
 	if err != nil {
 		os.Exit(service.Fail("tracker", err))
 	}
-	os.Exit(service.Main("tracker", env, cli.OpsListen, map[string]service.Ready{"tracker": t.Ready}, t.Run))
+	os.Exit(service.Main("tracker", env, cli.Serve.OpsListen, map[string]service.Ready{"tracker": t.Ready}, t.Run))
+}
+
+func snapshot(ctx context.Context, c snapshotCmd) int {
+	if err := tracker.Snapshot(ctx, c.Data, c.Dir, service.OS(c.Logger(os.Stderr))); err != nil {
+		return service.Fail("tracker", err)
+	}
+	fmt.Println("snapshot made:", c.Dir)
+	return 0
 }

@@ -75,9 +75,14 @@ func TestAllProblemsAreTold(t *testing.T) {
 }
 
 func TestHelpTellsTheExitCode(t *testing.T) {
-	code, stdout, stderr := run(t, "--help")
-	if code != 0 || stderr != "" || !strings.Contains(stdout, "exit code 2") || !strings.Contains(stdout, "--ops-listen") {
-		t.Errorf("exit code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{{[]string{"--help"}, "exit code 2"}, {[]string{"serve", "--help"}, "--ops-listen"}} {
+		code, stdout, stderr := run(t, c.args...)
+		if code != 0 || stderr != "" || !strings.Contains(stdout, c.want) {
+			t.Errorf("%q: exit code %d, stderr %q, stdout:\n%s", c.args, code, stderr, stdout)
+		}
 	}
 }
 

@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/ackwire/ackwire/gateway/jobtypes"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// The log must keep a job's records as long as the job may live: its payload is read again
+// for each later attempt, and a tracker that has neither its disk nor the view folds status
+// from its beginning. Who makes topics by hand, or gives a type a longer life, is told.
+
+const (
+	retentionInterval = time.Hour
+	retentionTimeout  = 10 * time.Second
+)
+
+// need is how long a topic must keep its records.
+type need struct {
+	topic    string
+	life     time.Duration
+	jobType  string // the one that lives longest
+	unending bool   // it has no deadline: life is what is known of it
+}
+
+// longest is how long a job of the type may live, as far as its policy bounds it, from its
+// acceptance until it is forgotten. Without a deadline its attempts and the waits between
+// them count.
+func longest(p job.Policy) (life time.Duration, unending bool) {
+	if d := p.Deadline.Duration(); d > 0 {
+		return d + p.Grace.Duration() + p.Retention.Duration(), false
+	}
+	perAttempt := max(p.Timeout.Duration(), p.Lease.Duration())
+	wait := p.Backoff.Initial.Duration()
+	life = p.Retention.Duration()
+	for range p.Attempts {
+		life += perAttempt + wait
+		wait = time.Duration(float64(wait) * max(p.Backoff.Factor, 1))
+		if limit := p.Backoff.Cap.Duration(); limit > 0 {
+			wait = min(wait, limit)
+		}
+		if life > 10*365*24*time.Hour || wait < 0 {
+			break // nobody keeps a log so long
+		}
+	}
+	return life, true
+}
+
+// needs says how long each topic must keep its records.
+func needs(names topic.Names, types jobtypes.Set) []need {
+	byTopic := map[string]need{}
+	note := func(topic, jobType string, life time.Duration, unending bool) {
+		if n, ok := byTopic[topic]; !ok || life > n.life {
+			byTopic[topic] = need{topic, life, jobType, unending}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		t := types[name]
+		life, unending := longest(t.Policy)
+		note(names.Requests(t.Lane), name, life, unending)
+		note(names.Status(), name, life, unending)
+		note(names.Deferred(), name, maxSchedule+life, unending)
+	}
+	return slices.SortedFunc(maps.Values(byTopic), func(a, b need) int { return strings.Compare(a.topic, b.topic) })
+}
+
+// short says what is wrong with how a topic is kept; empty when nothing is.
+func (n need) short(config map[string]string) string {
+	if strings.Contains(config["cleanup.policy"], "compact") {
+		return "it is compacted, which keeps the last record of a job and loses the others: set cleanup.policy=delete"
+	}
+	if b, err := strconv.ParseInt(config["retention.bytes"], 10, 64); err == nil && b >= 0 {
+		return "retention.bytes is set, so a busy hour can remove what is still needed: set it to -1"
+	}
+	ms, err := strconv.ParseInt(config["retention.ms"], 10, 64)
+	if err != nil || ms < 0 || ms >= n.life.Milliseconds() {
+		return ""
+	}
+	return fmt.Sprintf("retention.ms keeps records for %s, and a job may live for %s: raise it, or give the type a shorter retention or deadline",
+		time.Duration(ms)*time.Millisecond, n.life.Round(time.Second))
+}
+
+// watchRetention compares the topics with the job types now and every hour until ctx ends.
+func (g *Gateway) watchRetention(ctx context.Context) {
+	ticks := time.NewTicker(retentionInterval)
+	defer ticks.Stop()
+	for {
+		if err := g.checkRetention(ctx); err != nil && ctx.Err() == nil {
+			g.log.Warn("how long topics are kept is not known", "err", err)
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (g *Gateway) checkRetention(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, retentionTimeout)
+	defer cancel()
+	all := needs(g.names, g.types)
+	topics := make([]string, len(all))
+	for i, n := range all {
+		topics[i] = n.topic
+	}
+	described, err := kadm.NewClient(g.kafka).DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		rc, err := described.On(n.topic, nil)
+		if err == nil {
+			err = rc.Err
+		}
+		if err != nil {
+			return fmt.Errorf("topic %s: %w", n.topic, err)
+		}
+		config := map[string]string{}
+		for _, c := range rc.Configs {
+			config[c.Key] = c.MaybeValue()
+		}
+		why := n.short(config)
+		if why == "" {
+			g.metrics.retentionShort.WithLabelValues(n.topic).Set(0)
+			continue
+		}
+		g.metrics.retentionShort.WithLabelValues(n.topic).Set(1)
+		g.log.Warn("a topic is not kept long enough: "+why, "topic", n.topic, "jobType", n.jobType, "longest", n.life, "unbounded", n.unending)
+	}
+	return nil
+}

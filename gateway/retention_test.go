@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/ackwire/ackwire/gateway/jobtypes"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+func TestLongestLife(t *testing.T) {
+	seconds := func(d time.Duration) job.Seconds { return job.Seconds(d) }
+	for why, c := range map[string]struct {
+		policy   job.Policy
+		want     time.Duration
+		unending bool
+	}{
+		"a deadline bounds all attempts": {job.Policy{Attempts: 100, Deadline: seconds(time.Hour), Grace: seconds(time.Minute), Retention: seconds(time.Hour), Timeout: seconds(time.Hour)},
+			2*time.Hour + time.Minute, false},
+		"attempts and waits": {job.Policy{Attempts: 3, Timeout: seconds(time.Minute), Retention: seconds(time.Hour), Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 2}},
+			time.Hour + 3*time.Minute + 7*time.Second, true},
+		"waits have a cap": {job.Policy{Attempts: 4, Lease: seconds(time.Second), Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 10, Cap: seconds(5 * time.Second)}},
+			4*time.Second + 16*time.Second, true},
+		"a factor below 1 is none": {job.Policy{Attempts: 3, Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 0.1}}, 3 * time.Second, true},
+		"more than anybody keeps":  {job.Policy{Attempts: 1000, Backoff: job.Backoff{Initial: seconds(time.Hour), Factor: 100}}, -1, true},
+	} {
+		got, unending := longest(c.policy)
+		if c.want >= 0 && got != c.want || got < 0 || unending != c.unending {
+			t.Errorf("%s: %s (%v), want %s", why, got, unending, c.want)
+		}
+	}
+}
+
+func TestWhatATopicMustKeep(t *testing.T) {
+	names := topic.Names{Prefix: "t."}
+	all := needs(names, jobtypes.Set{
+		"short": {Name: "short", Lane: "a", Policy: job.Policy{Attempts: 1, Retention: job.Seconds(time.Hour)}},
+		"long":  {Name: "long", Lane: "b", Policy: job.Policy{Attempts: 1, Retention: job.Seconds(48 * time.Hour)}},
+	})
+	want := map[string]time.Duration{"t.deferred": maxSchedule + 48*time.Hour, "t.requests.a": time.Hour, "t.requests.b": 48 * time.Hour, "t.status": 48 * time.Hour}
+	for _, n := range all {
+		if n.life != want[n.topic] {
+			t.Errorf("%s must keep %s, want %s", n.topic, n.life, want[n.topic])
+		}
+	}
+	if len(all) != len(want) {
+		t.Errorf("%d topics", len(all))
+	}
+	n := need{topic: "t.status", life: time.Hour}
+	for why, c := range map[string]struct {
+		config map[string]string
+		want   string
+	}{
+		"for ever":        {map[string]string{"retention.ms": "-1", "cleanup.policy": "delete", "retention.bytes": "-1"}, ""},
+		"just enough":     {map[string]string{"retention.ms": "3600000"}, ""},
+		"a moment short":  {map[string]string{"retention.ms": "3599999"}, "raise it"},
+		"bounded by size": {map[string]string{"retention.ms": "-1", "retention.bytes": "1000000"}, "retention.bytes"},
+		"compacted":       {map[string]string{"retention.ms": "-1", "cleanup.policy": "compact,delete"}, "compacted"},
+		"nothing is said": {nil, ""},
+	} {
+		if got := n.short(c.config); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", why, got, c.want)
+		}
+	}
+}
+
+// The gateway says at its start that somebody made a topic that forgets too soon.
+func TestAShortTopicIsTold(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		spec := w.names.StatusSpec(testPartitions)
+		spec.Configs["retention.ms"] = "1000"
+		cl, err := w.kafka().NewClient(w.env("reader", prometheus.NewRegistry()), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		admin := kadm.NewClient(cl)
+		short := func(topic string) float64 {
+			return testutil.ToFloat64(w.gateway.metrics.retentionShort.WithLabelValues(topic))
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if n := short(spec.Name); n != 0 {
+			t.Fatalf("our own topic: %v", n)
+		}
+		if _, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: kadm.StringPtr("1000")}}, spec.Name); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(retentionInterval + time.Second)
+		if n := short(spec.Name); n != 1 {
+			t.Fatalf("a topic that keeps a second: %v", n)
+		}
+		if n := short(w.names.Requests("default")); n != 0 {
+			t.Fatalf("another topic: %v", n)
+		}
+	})
+}

@@ -1,0 +1,143 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/tracker/shard"
+	"github.com/ackwire/ackwire/tracker/store"
+)
+
+const (
+	maxListLimit  = 500
+	maxListFilter = 100 // values of one filter
+)
+
+// List implements trackerpbconnect.TrackerHandler.
+func (a *api) List(ctx context.Context, req *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error) {
+	m := req.Msg
+	q, err := listQuery(m)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	st, overlays, err := a.overlays(ctx, m.Tenant, m.Partitions, m.Fresh)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	page, err := shard.List(st, q, overlays)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	response := &trackerpb.ListResponse{AsOf: asOf(overlays)}
+	for _, j := range page.Jobs {
+		response.Jobs = append(response.Jobs, &trackerpb.ListedJob{
+			Job: &trackerpb.Job{JobId: j.ID, Version: j.Version, Document: j.Doc, Terminal: j.Ended}, Created: j.Created})
+	}
+	if page.Through != nil {
+		response.Through = &trackerpb.Place{Created: page.Through.Created, JobId: page.Through.ID}
+	}
+	return connect.NewResponse(response), nil
+}
+
+func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
+	q := store.Query{
+		Tenant: m.Tenant, Subjects: m.Subjects, Types: m.Types, Lanes: m.Lanes,
+		CreatedFrom: m.CreatedFrom, CreatedBefore: m.CreatedBefore, UpdatedFrom: m.UpdatedFrom, UpdatedBefore: m.UpdatedBefore,
+		Limit: int(m.Limit),
+	}
+	if q.Limit < 1 || q.Limit > maxListLimit {
+		return q, fmt.Errorf("limit must be from 1 to %d, not %d", maxListLimit, q.Limit)
+	}
+	for name, n := range map[string]int{"subjects": len(m.Subjects), "states": len(m.States), "types": len(m.Types), "lanes": len(m.Lanes)} {
+		if n > maxListFilter {
+			return q, fmt.Errorf("%s must not have more than %d values", name, maxListFilter)
+		}
+	}
+	for _, s := range m.States {
+		if !job.State(s).Valid() {
+			return q, fmt.Errorf("%q is not a state", s)
+		}
+		q.States = append(q.States, job.State(s))
+	}
+	if m.After != nil {
+		q.After = &store.Place{Created: m.After.Created, ID: m.After.JobId}
+	}
+	return q, nil
+}
+
+// Stats implements trackerpbconnect.TrackerHandler.
+func (a *api) Stats(ctx context.Context, req *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error) {
+	m := req.Msg
+	st, overlays, err := a.overlays(ctx, m.Tenant, m.Partitions, m.Fresh)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	counts, err := shard.Stats(st, m.Tenant, overlays)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	response := &trackerpb.StatsResponse{AsOf: asOf(overlays)}
+	for t, n := range counts {
+		if n != 0 {
+			response.Counts = append(response.Counts, &trackerpb.Count{Type: t.Type, Lane: t.Lane, State: string(t.State), Jobs: n})
+		}
+	}
+	return connect.NewResponse(response), nil
+}
+
+var errPartitions = errors.New("partitions must name each partition that is asked for once")
+
+// overlays asks the shards of all partitions at once.
+func (a *api) overlays(ctx context.Context, tenant string, partitions []int32, fresh []*trackerpb.Freshness) (*store.Store, []*shard.Overlay, error) {
+	if sorted := slices.Sorted(slices.Values(partitions)); tenant == "" || len(partitions) == 0 || len(slices.Compact(sorted)) < len(partitions) {
+		return nil, nil, connect.NewError(connect.CodeInvalidArgument, errPartitions)
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	shards := make([]*shard.Shard, len(partitions))
+	a.mu.RLock()
+	st := a.store
+	for i, p := range partitions {
+		s, err := a.shardLocked(p)
+		if err != nil {
+			a.mu.RUnlock()
+			return nil, nil, err
+		}
+		shards[i] = s
+	}
+	a.mu.RUnlock()
+	overlays := make([]*shard.Overlay, len(partitions))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, s := range shards {
+		min := int64(0)
+		for _, f := range fresh {
+			if f.Partition == partitions[i] {
+				min = max(min, f.MinVersion)
+			}
+		}
+		g.Go(func() (err error) {
+			overlays[i], err = s.Overlay(ctx, tenant, min)
+			return err
+		})
+	}
+	return st, overlays, g.Wait()
+}
+
+// asOf is the least fresh of the partitions', in Unix milliseconds.
+func asOf(overlays []*shard.Overlay) int64 {
+	var least time.Time
+	for i, o := range overlays {
+		if i == 0 || o.AsOf.Before(least) {
+			least = o.AsOf
+		}
+	}
+	return least.UnixMilli()
+}

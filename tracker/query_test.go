@@ -1,0 +1,163 @@
+package tracker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/tracker/store"
+)
+
+var allPartitions = []int32{0, 1, 2, 3}
+
+func (i *instance) list(m *trackerpb.ListRequest) *trackerpb.ListResponse {
+	i.w.t.Helper()
+	if m.Tenant == "" {
+		m.Tenant = tenant
+	}
+	if m.Limit == 0 {
+		m.Limit = 500
+	}
+	if m.Partitions == nil {
+		m.Partitions = allPartitions
+	}
+	r, err := i.api.List(i.w.t.Context(), connect.NewRequest(m))
+	if err != nil {
+		i.w.t.Fatal(err)
+	}
+	return r.Msg
+}
+
+func ids(r *trackerpb.ListResponse) (all []string) {
+	for _, j := range r.Jobs {
+		all = append(all, j.Job.JobId)
+	}
+	return all
+}
+
+// stats returns the counts by state.
+func (i *instance) stats() map[string]int64 {
+	i.w.t.Helper()
+	r, err := i.api.Stats(i.w.t.Context(), connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant, Partitions: allPartitions}))
+	if err != nil {
+		i.w.t.Fatal(err)
+	}
+	counts := map[string]int64{}
+	for _, c := range r.Msg.Counts {
+		if c.Type != "demo.echo" || c.Lane != "default" || c.Jobs < 0 {
+			i.w.t.Errorf("count %v", c)
+		}
+		counts[c.State] += c.Jobs
+	}
+	return counts
+}
+
+// Lists and counts have every change at once, whether a checkpoint has been written since or
+// not.
+func TestListsAndCountsAreFresh(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		i := w.start(8090, vfs.NewMem())
+		defer i.stop()
+		w.makeRequests()
+		var want []string
+		for n := range 30 {
+			id := fmt.Sprintf("job-%02d", n)
+			_, v := w.submit(id)
+			i.doc(id, v)
+			want = append([]string{id}, want...)
+			if n%3 == 0 {
+				v := w.append(&event.Event{Type: event.CancelRequested, JobID: id})
+				i.doc(id, v)
+			}
+			if got := ids(i.list(&trackerpb.ListRequest{})); !slices.Equal(got, want) {
+				t.Fatalf("after %d jobs the list is %v", n+1, got)
+			}
+			if got := i.stats(); got["cancelled"] != int64(n/3+1) || got["pending"] != int64(n-n/3) {
+				t.Fatalf("after %d jobs: %v", n+1, got)
+			}
+			time.Sleep(time.Duration(n) * 17 * time.Millisecond)
+		}
+		if got := i.list(&trackerpb.ListRequest{States: []string{"cancelled"}}); len(got.Jobs) != 10 || got.Through != nil {
+			t.Fatalf("cancelled: %v", ids(got))
+		}
+		if got := i.list(&trackerpb.ListRequest{Tenant: "umbrella"}); len(got.Jobs) != 0 {
+			t.Fatalf("another tenant sees %v", ids(got))
+		}
+		var paged []string
+		var after *trackerpb.Place
+		for {
+			page := i.list(&trackerpb.ListRequest{Limit: 7, After: after})
+			paged = append(paged, ids(page)...)
+			if after = page.Through; after == nil {
+				break
+			}
+		}
+		if !slices.Equal(paged, want) {
+			t.Fatalf("page by page: %v", paged)
+		}
+		time.Sleep(10 * time.Second)
+		if old := time.Now().UnixMilli() - i.list(&trackerpb.ListRequest{}).AsOf; old > 2000 {
+			t.Errorf("a list of a quiet log is %d ms old", old)
+		}
+	})
+}
+
+func TestBadLists(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		i := w.start(8090, vfs.NewMem())
+		defer i.stop()
+		for why, m := range map[string]*trackerpb.ListRequest{
+			"no tenant":         {Limit: 1, Partitions: allPartitions},
+			"no partitions":     {Limit: 1, Tenant: tenant},
+			"a partition twice": {Limit: 1, Tenant: tenant, Partitions: []int32{1, 1}},
+			"no limit":          {Tenant: tenant, Partitions: allPartitions},
+			"a large limit":     {Limit: maxListLimit + 1, Tenant: tenant, Partitions: allPartitions},
+			"no such state":     {Limit: 1, Tenant: tenant, Partitions: allPartitions, States: []string{"asleep"}},
+			"many types":        {Limit: 1, Tenant: tenant, Partitions: allPartitions, Types: strings.Split(strings.Repeat("x,", maxListFilter), ",")},
+		} {
+			_, err := i.api.List(t.Context(), connect.NewRequest(m))
+			wantCode(t, why, err, connect.CodeInvalidArgument)
+		}
+		_, err := i.api.List(t.Context(), connect.NewRequest(&trackerpb.ListRequest{Limit: 1, Tenant: tenant, Partitions: []int32{99}}))
+		wantCode(t, "a partition of nobody", err, connect.CodeFailedPrecondition)
+		_, err = i.api.Stats(t.Context(), connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant}))
+		wantCode(t, "no partitions", err, connect.CodeInvalidArgument)
+	})
+}
+
+// Somebody adds partitions to status: keys move, and jobs would be looked for where their
+// events are not. Nobody goes on.
+func TestMorePartitions(t *testing.T) {
+	withView(t, func(t *testing.T, w *world) {
+		fs := vfs.NewMem()
+		i := w.start(8090, fs)
+		w.submit("job-1")
+		time.Sleep(viewed)
+		if _, err := kadm.NewClient(w.client).UpdatePartitions(t.Context(), 2*testPartitions, w.names.Status()); err != nil {
+			t.Fatal(err)
+		}
+		stopped := func(why string, i *instance) {
+			t.Helper()
+			select {
+			case err := <-i.ended:
+				if err == nil || !strings.Contains(err.Error(), store.ErrPartitions.Error()) {
+					t.Errorf("%s it ended with %v", why, err)
+				}
+			case <-time.After(time.Minute):
+				t.Errorf("%s it goes on", why)
+			}
+			i.http.CloseIdleConnections()
+		}
+		stopped("while it ran", i)
+		stopped("on its state", w.run(8090, fs))
+		stopped("on an empty disk", w.run(8090, vfs.NewMem()))
+	})
+}

@@ -1,0 +1,288 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/tracker/shard"
+	"github.com/ackwire/ackwire/tracker/store"
+	"github.com/ackwire/ackwire/tracker/view"
+)
+
+// A partition is restored from the first of three places that will do: the local store,
+// which Open has found to be sound; the topic view; the topic status from its beginning.
+
+// source is where a partition's state may come from.
+type source string
+
+const (
+	fromLocal  source = "local"
+	fromView   source = "view"
+	fromStatus source = "status"
+)
+
+// outcome is what came of a source.
+type outcome string
+
+const (
+	used          outcome = "used"
+	refusedEmpty  outcome = "empty"
+	refusedAhead  outcome = "ahead"  // of status, which has lost its tail
+	refusedBehind outcome = "behind" // status no longer holds what follows
+	refusedOther  outcome = "other_log"
+	refusedRotten outcome = "unsound"
+)
+
+// restoreMetrics tell how partitions were restored.
+type restoreMetrics struct {
+	outcomes  *prometheus.CounterVec
+	records   prometheus.Counter
+	remaining prometheus.Gauge
+	seconds   prometheus.Histogram
+}
+
+func newRestoreMetrics(r prometheus.Registerer) *restoreMetrics {
+	m := &restoreMetrics{
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "ackwire", Subsystem: "tracker", Name: "restores_total",
+			Help: "Places that a partition's state was to be restored from, by what came of it."}, []string{"from", "outcome"}),
+		records: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "ackwire", Subsystem: "tracker", Name: "restore_view_records_total",
+			Help: "Records of view that restores have read."}),
+		remaining: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "ackwire", Subsystem: "tracker", Name: "restore_remaining_records",
+			Help: "Records of status that owned partitions still have to fold before they are ready."}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "ackwire", Subsystem: "tracker", Name: "restore_seconds",
+			Help:    "From a partition's assignment until its state is restored; what status holds beyond is still to be folded then.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 18), NativeHistogramBucketFactor: 1.1}),
+	}
+	for _, from := range []source{fromLocal, fromView, fromStatus} {
+		for _, o := range []outcome{used, refusedEmpty, refusedAhead, refusedBehind, refusedOther, refusedRotten} {
+			if from != fromStatus || o == used {
+				m.outcomes.WithLabelValues(string(from), string(o))
+			}
+		}
+	}
+	r.MustRegister(m.outcomes, m.records, m.remaining, m.seconds)
+	return m
+}
+
+// retryMin and retryMax bound the waits of a restore that Kafka does not answer.
+const (
+	retryMin         = 100 * time.Millisecond
+	retryMax         = 2 * time.Second
+	progressInterval = 5 * time.Second
+)
+
+// retried calls f until it succeeds, ctx ends, or final says that another try is no use.
+func (o *owner) retried(ctx context.Context, what string, p int32, f func() error, final func(error) bool) error {
+	for wait := retryMin; ; wait = min(2*wait, retryMax) {
+		err := f()
+		if err == nil || ctx.Err() != nil || final(err) {
+			return errors.Join(err, ctx.Err())
+		}
+		o.logger.Warn(what, "partition", p, "err", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func never(error) bool { return false }
+
+// takeView fences whoever wrote the partition's view before.
+func (o *owner) takeView(ctx context.Context, p int32) (w *view.Writer, err error) {
+	err = o.retried(ctx, "view not taken over yet", p, func() error {
+		w, err = view.Take(ctx, *o.view, p)
+		return err
+	}, never)
+	return w, err
+}
+
+// span is what the log holds of a partition.
+type span struct{ start, end int64 }
+
+func (o *owner) span(ctx context.Context, p int32) (s span, err error) {
+	err = o.retried(ctx, "status is not known yet", p, func() error {
+		ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
+		defer cancel()
+		status, admin := o.names.Status(), kadm.NewClient(o.admin)
+		starts, err := admin.ListStartOffsets(ctx, status)
+		if err != nil {
+			return err
+		}
+		ends, err := admin.ListEndOffsets(ctx, status)
+		if err != nil {
+			return err
+		}
+		start, ok1 := starts.Lookup(status, p)
+		end, ok2 := ends.Lookup(status, p)
+		if !ok1 || !ok2 {
+			return fmt.Errorf("no offsets of partition %d", p)
+		}
+		s = span{start.Offset, end.Offset}
+		return errors.Join(start.Err, end.Err)
+	}, never)
+	return s, err
+}
+
+// restore fills the partition's part of the store and returns the offset of status to go on
+// from. w is nil when there is no view.
+func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int64, err error) {
+	began := time.Now()
+	log, err := o.span(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	st := o.store.Partition(p)
+	from, err := o.climb(ctx, p, st, w, log)
+	if err != nil {
+		return 0, err
+	}
+	o.restores.seconds.Observe(time.Since(began).Seconds())
+	next = st.Position()
+	if next < log.start {
+		o.metrics.Gap()
+		o.logger.Error("status no longer holds what follows the checkpoint: its retention is too short; events are lost",
+			"partition", p, "checkpoint", next, "start", log.start)
+		next = log.start
+	}
+	o.restores.outcomes.WithLabelValues(string(from), string(used)).Inc()
+	if next > 0 || log.end > 0 {
+		o.logger.Info("partition restored", "partition", p, "from", from, "jobs", st.Totals().Count, "position", next,
+			"remaining", log.end-next, "after", time.Since(began).Round(time.Millisecond))
+	}
+	return next, nil
+}
+
+// climb goes down the ladder. What status no longer follows is used when nothing else is
+// better.
+func (o *owner) climb(ctx context.Context, p int32, st *store.Partition, w *view.Writer, log span) (from source, err error) {
+	refused := func(from source, why outcome, cause error) {
+		o.restores.outcomes.WithLabelValues(string(from), string(why)).Inc()
+		if why != refusedEmpty || log.end > 0 {
+			o.logger.Info("state is not restored from here", "partition", p, "from", from, "reason", why, "err", cause)
+		}
+	}
+	local := st.Totals()
+	switch {
+	case local.Next > log.end:
+		refused(fromLocal, refusedAhead, fmt.Errorf("it is at %d, and status ends at %d", local.Next, log.end))
+		o.metrics.Gap()
+		o.logger.Error("status has lost its tail; the partition is rebuilt from what it holds", "partition", p, "checkpoint", local.Next, "end", log.end)
+		if err := st.Clear(); err != nil {
+			return "", err
+		}
+	case local.Next == 0 && o.store.SetAside() != "":
+		refused(fromLocal, refusedRotten, fmt.Errorf("the store was set aside: %s", o.store.SetAside()))
+	case local.Next == 0:
+		refused(fromLocal, refusedEmpty, nil)
+	case local.Next < log.start:
+		refused(fromLocal, refusedBehind, fmt.Errorf("it is at %d, and status begins at %d", local.Next, log.start))
+		if holds, err := o.viewHolds(ctx, p); err != nil || w == nil || !holds {
+			return fromLocal, err
+		}
+	default:
+		return fromLocal, nil
+	}
+	if w == nil {
+		return fromStatus, nil
+	}
+	if err := st.Clear(); err != nil {
+		return "", err
+	}
+	err = o.retried(ctx, "view not read yet", p, func() error {
+		err := w.Read(ctx, st, o.progress(p))
+		if err != nil {
+			err = errors.Join(err, st.Clear())
+		}
+		return err
+	}, func(err error) bool {
+		_, ok := refusal(err)
+		return ok || errors.Is(err, shard.ErrFenced)
+	})
+	why, ok := refusal(err)
+	switch {
+	case err != nil && !ok:
+		return "", err
+	case err != nil:
+		refused(fromView, why, err)
+		return fromStatus, nil
+	case st.Position() > log.end:
+		refused(fromView, refusedAhead, fmt.Errorf("it is at %d, and status ends at %d", st.Position(), log.end))
+		o.metrics.Gap()
+		return fromStatus, st.Clear()
+	}
+	return fromView, nil
+}
+
+// viewHolds reports whether there is anything to restore from: what the store has is better
+// than nothing.
+func (o *owner) viewHolds(ctx context.Context, p int32) (holds bool, err error) {
+	if o.view == nil {
+		return false, nil
+	}
+	err = o.retried(ctx, "view is not known yet", p, func() error {
+		ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
+		defer cancel()
+		topic, admin := o.names.View(), kadm.NewClient(o.admin)
+		starts, err := admin.ListStartOffsets(ctx, topic)
+		if err != nil {
+			return err
+		}
+		ends, err := admin.ListEndOffsets(ctx, topic)
+		if err != nil {
+			return err
+		}
+		start, ok1 := starts.Lookup(topic, p)
+		end, ok2 := ends.Lookup(topic, p)
+		holds = ok1 && ok2 && end.Offset > start.Offset
+		return errors.Join(start.Err, end.Err)
+	}, never)
+	return holds, err
+}
+
+// refusal gives an error of the view its outcome; false when it is worth another try.
+func refusal(err error) (outcome, bool) {
+	switch {
+	case errors.Is(err, view.ErrEmpty):
+		return refusedEmpty, true
+	case errors.Is(err, view.ErrOtherLog):
+		return refusedOther, true
+	case errors.Is(err, store.ErrUnsound):
+		return refusedRotten, true
+	}
+	return "", false
+}
+
+// progress tells how far a restore from the view has come.
+func (o *owner) progress(p int32) func(records, of int64) {
+	began, said, counted := time.Now(), time.Now(), int64(0)
+	return func(records, of int64) {
+		o.restores.records.Add(float64(records - counted))
+		counted = records
+		if now := time.Now(); now.Sub(said) >= progressInterval {
+			said = now
+			o.logger.Info("restoring from view", "partition", p, "records", records, "remaining", of-records,
+				"per_second", int64(float64(records)/now.Sub(began).Seconds()))
+		}
+	}
+}
+
+// viewConfig is what writers of the topic view are made of.
+func (t *Tracker) viewConfig(id store.Identity, address string) *view.Config {
+	return &view.Config{
+		Names: t.names, Log: id, Address: address,
+		Writer: func(id string, opts ...kgo.Opt) (*kgo.Client, error) {
+			return t.cfg.Kafka.NewTransactionalClient(t.env, "ackwire-tracker-view", id, opts...)
+		},
+		Reader: func(opts ...kgo.Opt) (*kgo.Client, error) {
+			return t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-restore", opts...)
+		},
+	}
+}

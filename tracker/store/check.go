@@ -1,0 +1,108 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/sync/errgroup"
+)
+
+// ErrUnsound marks what must not be used: a store, or a view, whose rows are not what its
+// totals say.
+var ErrUnsound = errors.New("state is not sound")
+
+// checksAtOnce is how many partitions are checked per core: while one waits for the disk
+// another is decoded.
+const checksAtOnce = 3
+
+// check reads all that the store has, which makes Pebble verify every block, and compares
+// it with the totals of each partition: an entry that went lost, or came back, in a file
+// that can still be read shows in no other way.
+func (s *Store) check() error {
+	numbers, err := s.partitions()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsound, err)
+	}
+	var g errgroup.Group
+	g.SetLimit(checksAtOnce * runtime.GOMAXPROCS(0))
+	for _, n := range numbers {
+		p := s.Partition(n)
+		g.Go(func() error {
+			if err := p.check(); err != nil {
+				return fmt.Errorf("%w: partition %d: %w", ErrUnsound, n, err)
+			}
+			return nil
+		})
+	}
+	return errors.Join(g.Wait(), s.sound())
+}
+
+func (p *Partition) check() (err error) {
+	it, err := p.s.db.NewIter(&pebble.IterOptions{
+		LowerBound: p.prefix, UpperBound: binary.BigEndian.AppendUint32(nil, uint32(p.number)+1)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	var found, stored Totals
+	var counted int64
+	known := map[uint64]uint8{}
+	start := len(p.prefix) + 1
+	for it.First(); it.Valid(); it.Next() {
+		key := it.Key()
+		if len(key) < start {
+			return errKey
+		}
+		switch key[start-1] {
+		case kindTenant, kindSubject, kindState, kindDue, kindExpiry:
+			found.IndexSum += keySum(key)
+			continue
+		case kindRemoved, kindBlobs:
+			continue
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		switch key[start-1] {
+		case kindRow:
+			id := key[start:]
+			found.Count++
+			found.Sum += xxhash.Sum64(value)*sumFactor ^ xxhash.Sum64(id)
+			if h := xxhash.Sum64(id); known[h] < 255 {
+				known[h]++
+			}
+		case kindMeta:
+			if err := json.Unmarshal(value, &stored); err != nil {
+				return fmt.Errorf("totals: %w", err)
+			}
+		case kindCount:
+			if len(value) != 8 {
+				return errors.New("a counter is not a number")
+			}
+			counted += int64(binary.BigEndian.Uint64(value))
+		default:
+			return errKey
+		}
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	switch {
+	case found.Count != stored.Count || found.Sum != stored.Sum:
+		return fmt.Errorf("it has %d jobs with sum %016x, and should have %d with %016x", found.Count, found.Sum, stored.Count, stored.Sum)
+	case found.IndexSum != stored.IndexSum:
+		return fmt.Errorf("its indexes have sum %016x, and should have %016x", found.IndexSum, stored.IndexSum)
+	case counted != stored.Count:
+		return fmt.Errorf("its counters add up to %d, and it has %d jobs", counted, stored.Count)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.totals, p.known = stored, known
+	return nil
+}

@@ -1,0 +1,211 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/tracker/fold"
+)
+
+// aStore makes a store on the disk with files of every kind, and returns what each
+// position had.
+func aStore(t *testing.T, at string) (states []map[string]*fold.Job) {
+	t.Helper()
+	s := open1(t, vfs.Default, at, identity)
+	rnd := rand.New(rand.NewPCG(7, 7))
+	saved := savedIn{}
+	states = []map[string]*fold.Job{{}}
+	for next := int64(1); next <= 120; next++ {
+		now := map[string]*fold.Job{}
+		for id, j := range states[next-1] {
+			now[id] = j
+		}
+		j := aJob(fmt.Sprintf("job-%d", rnd.IntN(60)), job.States[rnd.IntN(len(job.States))], next)
+		now[j.Doc.JobID] = j
+		states = append(states, now)
+		saved.save(t, s.Partition(2), next, j)
+		if next == 60 || next == 90 {
+			if err := s.db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// A crash: the log holds what came after the last flush.
+	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	copied := at + "-crashed"
+	if err := os.CopyFS(copied, os.DirFS(at)); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	if err := os.Rename(copied, at+"-template"); err != nil {
+		t.Fatal(err)
+	}
+	return states
+}
+
+// TestRottenFiles flips a byte, truncates or removes files of each kind. What opens then is
+// either exactly what some checkpoint wrote, or begins anew with the rotten one set aside:
+// never a part of it.
+func TestRottenFiles(t *testing.T) {
+	tmp := t.TempDir()
+	at := filepath.Join(tmp, "store")
+	states := aStore(t, at)
+	template := at + "-template"
+	entries, err := os.ReadDir(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(8, 8))
+	kinds := map[string]map[string]int{}
+	for _, entry := range entries {
+		kind := kindOf(entry.Name())
+		if kind == "" {
+			continue
+		}
+		if kinds[kind] == nil {
+			kinds[kind] = map[string]int{}
+		}
+		info, err := entry.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for round := range 24 {
+			work := filepath.Join(tmp, fmt.Sprintf("work-%s-%d", entry.Name(), round), "store")
+			if err := os.CopyFS(work, os.DirFS(template)); err != nil {
+				t.Fatal(err)
+			}
+			what := damage(t, filepath.Join(work, entry.Name()), info.Size(), round, rnd)
+			s, err := Open(vfs.Default, work, identity, small, quiet)
+			if err != nil {
+				t.Fatalf("%s of %s: %v", what, entry.Name(), err)
+			}
+			if s.SetAside() != "" {
+				kinds[kind]["set aside"]++
+				wantPosition(t, s.Partition(2), 0)
+			} else {
+				next := s.Partition(2).Position()
+				kinds[kind][fmt.Sprintf("at an earlier checkpoint: %v", next < 120)]++
+				if len(states[next]) != int(s.Partition(2).Totals().Count) {
+					t.Errorf("%s of %s: %d jobs at %d", what, entry.Name(), s.Partition(2).Totals().Count, next)
+				}
+				for i := range 60 {
+					id := fmt.Sprintf("job-%d", i)
+					wantJob(t, s.Partition(2), id, states[next][id])
+				}
+			}
+			shut(t, s)
+			if err := os.RemoveAll(filepath.Dir(work)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Log(kinds)
+	for _, kind := range []string{"sst", "log", "MANIFEST"} {
+		if kinds[kind] == nil {
+			t.Errorf("no %s was there to rot", kind)
+		}
+	}
+	if kinds["sst"]["set aside"] == 0 || kinds["MANIFEST"]["set aside"] == 0 {
+		t.Error("nothing was ever set aside")
+	}
+}
+
+func kindOf(name string) string {
+	switch {
+	case strings.HasPrefix(name, "MANIFEST"):
+		return "MANIFEST"
+	case strings.HasPrefix(name, "OPTIONS"):
+		return "OPTIONS"
+	case strings.HasPrefix(name, "marker"):
+		return "marker"
+	case name == "LOCK":
+		return ""
+	}
+	return strings.TrimPrefix(filepath.Ext(name), ".")
+}
+
+func damage(t *testing.T, name string, size int64, round int, rnd *rand.Rand) string {
+	t.Helper()
+	var err error
+	what := "a flipped byte"
+	switch {
+	case round == 0:
+		what = "removal"
+		err = os.Remove(name)
+	case round%4 == 1 && size > 0:
+		to := rnd.Int64N(size)
+		what = fmt.Sprintf("truncation to %d of %d", to, size)
+		err = os.Truncate(name, to)
+	case size > 0:
+		var b []byte
+		if b, err = os.ReadFile(name); err == nil {
+			i := rnd.IntN(len(b))
+			b[i] ^= byte(1 + rnd.IntN(255))
+			what = fmt.Sprintf("a flipped byte at %d of %d", i, size)
+			err = os.WriteFile(name, b, 0o600)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return what
+}
+
+// What Pebble reads without an error may still not be what was written.
+func TestSoundnessIsChecked(t *testing.T) {
+	for name, harm := range map[string]func(t *testing.T, p *Partition) error{
+		"a row is lost": func(_ *testing.T, p *Partition) error { return p.s.db.Delete(p.rowKey("a"), pebble.Sync) },
+		"a row is another job's": func(t *testing.T, p *Partition) error {
+			b, err := p.s.value(p.s.db, p.rowKey("b"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.s.db.Set(p.rowKey("a"), b, pebble.Sync)
+		},
+		"a row came back": func(t *testing.T, p *Partition) error {
+			b, err := p.s.value(p.s.db, p.rowKey("b"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.s.db.Set(p.rowKey("c"), b, pebble.Sync)
+		},
+		"an index lost a key": func(_ *testing.T, p *Partition) error {
+			return p.s.db.DeleteRange(p.key(kindExpiry), p.key(kindExpiry+1), pebble.Sync)
+		},
+		"a counter is wrong": func(_ *testing.T, p *Partition) error {
+			return p.s.db.DeleteRange(p.key(kindCount), p.key(kindCount+1), pebble.Sync)
+		},
+		"the totals are lost":  func(_ *testing.T, p *Partition) error { return p.s.db.Delete(p.key(kindMeta), pebble.Sync) },
+		"the totals are rot":   func(_ *testing.T, p *Partition) error { return p.s.db.Set(p.key(kindMeta), []byte("rot"), pebble.Sync) },
+		"an unknown key":       func(_ *testing.T, p *Partition) error { return p.s.db.Set(p.key('?'), nil, pebble.Sync) },
+		"the identity is lost": func(_ *testing.T, p *Partition) error { return p.s.db.Delete(identityKey, pebble.Sync) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			s := open1(t, fs, dir, identity)
+			savedIn{}.save(t, s.Partition(1), 9, aJob("a", job.Pending, 5), aJob("b", job.Completed, 6))
+			savedIn{}.save(t, s.Partition(3), 9, aJob("x", job.Pending, 5))
+			if err := harm(t, s.Partition(1)); err != nil {
+				t.Fatal(err)
+			}
+			shut(t, s)
+			s = open1(t, fs, dir, identity)
+			defer shut(t, s)
+			if s.SetAside() == "" {
+				t.Fatal("it is in use")
+			}
+			wantPosition(t, s.Partition(1), 0)
+			wantPosition(t, s.Partition(3), 0)
+		})
+	}
+}

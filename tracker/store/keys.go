@@ -1,0 +1,147 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Kinds of keys, after the partition's prefix.
+const (
+	kindRow     = 'd' // <job ID>: the row
+	kindState   = 'f' // <tenant> <type> <lane> <state> <^created> <job ID>
+	kindMeta    = 'm' // the partition's counts and position, JSON
+	kindCount   = 'n' // <tenant> <type> <lane> <state>: how many, 8 bytes
+	kindRemoved = 'o' // <job ID>: removed, and the view does not know yet
+	kindBlobs   = 'b' // <job ID>: removed, and its blobs may still be there
+	kindSubject = 's' // <tenant> <subject> <^created> <job ID>
+	kindTenant  = 't' // <tenant> <^created> <job ID>
+	kindExpiry  = 'x' // <due> <job ID>: of ended jobs
+	kindDue     = 'z' // <due> <job ID>: of others, unless nothing is due
+)
+
+// Texts in keys end with 0 1, and a 0 in them becomes 0 255, so that they sort as texts do
+// and none is the beginning of another.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		b = append(b, s[i])
+		if s[i] == 0 {
+			b = append(b, 255)
+		}
+	}
+	return append(b, 0, 1)
+}
+
+var errKey = errors.New("key is not one of this format")
+
+func cutText(b []byte) (s string, rest []byte, err error) {
+	var text []byte
+	for i := 0; i+1 < len(b); i++ {
+		switch {
+		case b[i] != 0:
+			text = append(text, b[i])
+		case b[i+1] == 255:
+			text = append(text, 0)
+			i++
+		case b[i+1] == 1:
+			return string(text), b[i+2:], nil
+		default:
+			return "", nil, errKey
+		}
+	}
+	return "", nil, errKey
+}
+
+// Times in indexes of lists are turned round, so that the newest comes first, also before
+// 1970.
+func appendNewestFirst(b []byte, ms int64) []byte {
+	return binary.BigEndian.AppendUint64(b, ^(uint64(ms) ^ 1<<63))
+}
+
+func newestFirst(b []byte) int64 { return int64(^binary.BigEndian.Uint64(b) ^ 1<<63) }
+
+func appendTime(b []byte, ms int64) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(max(ms, 0)))
+}
+
+func (p *Partition) key(kind byte, rest ...byte) []byte {
+	k := make([]byte, 0, len(p.prefix)+1+len(rest))
+	k = append(k, p.prefix...)
+	k = append(k, kind)
+	return append(k, rest...)
+}
+
+func (p *Partition) rowKey(id string) []byte { return append(p.key(kindRow), id...) }
+
+func appendTuple(b []byte, m *Meta) []byte {
+	b = appendText(b, m.Tenant)
+	b = appendText(b, m.Type)
+	b = appendText(b, m.Lane)
+	return appendText(b, string(m.State))
+}
+
+// maxKeys is how many indexes hold a job at most.
+const maxKeys = 4
+
+// keySet is the keys by which a job is found, in one buffer that is used again.
+type keySet struct {
+	buf  []byte
+	ends [maxKeys]int
+	n    int
+}
+
+func (k *keySet) at(i int) []byte {
+	from := 0
+	if i > 0 {
+		from = k.ends[i-1]
+	}
+	return k.buf[from:k.ends[i]]
+}
+
+func (k *keySet) has(key []byte) bool {
+	for i := range k.n {
+		if bytes.Equal(k.at(i), key) {
+			return true
+		}
+	}
+	return false
+}
+
+// set makes the keys of a job; of none without a meta.
+func (k *keySet) set(p *Partition, id string, m *Meta) {
+	k.buf, k.n = k.buf[:0], 0
+	if m == nil {
+		return
+	}
+	start := func(kind byte) []byte { return append(append(k.buf, p.prefix...), kind) }
+	finish := func(b []byte) {
+		k.buf = append(b, id...)
+		k.ends[k.n] = len(k.buf)
+		k.n++
+	}
+	finish(appendNewestFirst(appendText(start(kindTenant), m.Tenant), m.Created))
+	if m.Subject != "" {
+		finish(appendNewestFirst(appendText(appendText(start(kindSubject), m.Tenant), m.Subject), m.Created))
+	}
+	finish(appendNewestFirst(appendTuple(start(kindState), m), m.Created))
+	switch {
+	case m.State.Terminal():
+		finish(appendTime(start(kindExpiry), m.Due))
+	case m.Due != never:
+		finish(appendTime(start(kindDue), m.Due))
+	}
+}
+
+// Sums are order-independent: what is added can be taken away again.
+
+// sumFactor is odd and has no pattern (2^64 by the golden ratio).
+const sumFactor = 0x9E3779B97F4A7C15
+
+// rowSum is a row's part of its partition's sum. Which value belongs to which job matters.
+func rowSum(id string, value []byte) uint64 {
+	return xxhash.Sum64(value)*sumFactor ^ xxhash.Sum64String(id)
+}
+
+func keySum(key []byte) uint64 { return xxhash.Sum64(key) }

@@ -1,0 +1,394 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Bounds of one list.
+const (
+	maxCursors   = 256     // iterators that are merged
+	maxLooked    = 10_000  // rows that are looked at; fewer matches than asked for may be found
+	maxListBytes = 4 << 20 // of documents; one is always taken
+)
+
+// Place is where a job stands in a list: newest first, and by ID among jobs of one
+// millisecond.
+type Place struct {
+	Created int64
+	ID      string
+}
+
+// Compare is below 0 when p stands before q.
+func (p Place) Compare(q Place) int {
+	return cmp.Or(cmp.Compare(q.Created, p.Created), strings.Compare(p.ID, q.ID))
+}
+
+// Query asks for one tenant's jobs. What is empty or 0 takes every job; several values of
+// one field are alternatives. Times are Unix milliseconds: from is inclusive, before is not.
+type Query struct {
+	Tenant                     string
+	Subjects, Types, Lanes     []string
+	States                     []job.State
+	CreatedFrom, CreatedBefore int64
+	UpdatedFrom, UpdatedBefore int64
+	// After is where the page begins; nil is at the newest.
+	After *Place
+	Limit int
+}
+
+// Matches reports whether a job belongs in the list.
+func (q *Query) Matches(m *Meta) bool {
+	return m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && among(q.Types, m.Type) && among(q.Lanes, m.Lane) && among(q.States, m.State) &&
+		within(m.Created, q.CreatedFrom, q.CreatedBefore) && within(m.Updated, q.UpdatedFrom, q.UpdatedBefore)
+}
+
+func among[T comparable](all []T, v T) bool { return len(all) == 0 || slices.Contains(all, v) }
+
+func within(t, from, before int64) bool {
+	return (from == 0 || t >= from) && (before == 0 || t < before)
+}
+
+// Fresh is a job as a shard's memory has it and the store may not yet.
+type Fresh struct {
+	ID string
+	// Meta is nil for a job that was removed.
+	Meta *Meta
+	Doc  func() []byte
+}
+
+// Listed is one job of a page.
+type Listed struct {
+	Place
+	Version int64
+	Doc     []byte
+	Ended   bool
+}
+
+// Page is a part of a list.
+type Page struct {
+	Jobs []Listed
+	// Through is where the page ends: it has every match up to there. Nil: that was all.
+	Through *Place
+}
+
+// Reader is the store at one moment. Close must be called.
+type Reader struct {
+	s    *Store
+	snap *pebble.Snapshot
+}
+
+// NewReader returns the store as it is now.
+func (s *Store) NewReader() *Reader { return &Reader{s: s, snap: s.db.NewSnapshot()} }
+
+// Reader returns the partition's store as it is now.
+func (p *Partition) Reader() *Reader { return p.s.NewReader() }
+
+// Close ends the reader.
+func (r *Reader) Close() error { return r.snap.Close() }
+
+// Position is the partition's at the reader's moment.
+func (r *Reader) Position(p *Partition) (int64, error) {
+	var t Totals
+	value, err := r.s.value(r.snap, p.key(kindMeta))
+	if err == nil && value != nil {
+		err = json.Unmarshal(value, &t)
+	}
+	return t.Next, err
+}
+
+// Row returns the job's row; nil when there is none.
+func (r *Reader) Row(p *Partition, id string) (*Row, error) {
+	value, err := r.s.value(r.snap, p.rowKey(id))
+	if err != nil || value == nil {
+		return nil, err
+	}
+	row, err := decodeRow(id, value)
+	return &row, err
+}
+
+// Tuple is what jobs are counted by.
+type Tuple struct {
+	Type  string
+	Lane  string
+	State job.State
+}
+
+// TupleOf is the job's.
+func TupleOf(m *Meta) Tuple { return Tuple{m.Type, m.Lane, m.State} }
+
+// Counts adds the tenant's jobs of a partition to counts.
+func (r *Reader) Counts(p *Partition, tenant string, counts map[Tuple]int64) error {
+	prefix := appendText(p.key(kindCount), tenant)
+	return r.s.scan(r.snap, prefix, after(prefix), func(key, value []byte) (bool, error) {
+		var t Tuple
+		var state string
+		var err error
+		rest := key[len(prefix):]
+		for _, to := range []*string{&t.Type, &t.Lane, &state} {
+			if *to, rest, err = cutText(rest); err != nil {
+				return false, err
+			}
+		}
+		if len(value) != 8 {
+			return false, errKey
+		}
+		t.State = job.State(state)
+		counts[t] += int64(binary.BigEndian.Uint64(value))
+		return true, nil
+	})
+}
+
+// after is the first key that does not begin with prefix, which ends with 1.
+func after(prefix []byte) []byte {
+	next := slices.Clone(prefix)
+	next[len(next)-1]++
+	return next
+}
+
+// List returns a page of the jobs of some partitions. What fresh has is taken in place of
+// what the store has of the same job.
+func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Page, err error) {
+	m, err := r.merge(q, partitions)
+	if err != nil {
+		return page, err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	waiting, known := matching(q, fresh)
+	size := 0
+	take := func(l Listed) bool {
+		if size += len(l.Doc); len(page.Jobs) > 0 && size > maxListBytes {
+			page.Through = &Place{page.Jobs[len(page.Jobs)-1].Created, page.Jobs[len(page.Jobs)-1].ID}
+			return false
+		}
+		page.Jobs = append(page.Jobs, l)
+		if len(page.Jobs) == q.Limit {
+			page.Through = &Place{l.Created, l.ID}
+			return false
+		}
+		return true
+	}
+	// pour takes the fresh jobs that stand before a place; all of them without one.
+	pour := func(to *Place) bool {
+		for len(waiting) > 0 && (to == nil || waiting[0].place.Compare(*to) < 0) {
+			f := waiting[0].Fresh
+			if !take(Listed{waiting[0].place, f.Meta.Version, f.Doc(), f.Meta.State.Terminal()}) {
+				return false
+			}
+			waiting = waiting[1:]
+		}
+		return true
+	}
+	for looked := 0; len(m.cursors) > 0; looked++ {
+		if looked == maxLooked {
+			page.Through = &m.passed
+			return page, nil
+		}
+		place, p := m.cursors[0].place, m.cursors[0].partition
+		if !pour(&place) {
+			return page, nil
+		}
+		if err := m.next(); err != nil {
+			return page, err
+		}
+		if known[place.ID] {
+			continue
+		}
+		row, err := r.Row(p, place.ID)
+		switch {
+		case err != nil:
+			return page, err
+		case row == nil:
+			return page, fmt.Errorf("%w: job %s is in an index and has no row", ErrUnsound, place.ID)
+		case !q.Matches(&row.Meta):
+			continue
+		}
+		if !take(Listed{place, row.Version, row.Doc, row.State.Terminal()}) {
+			return page, nil
+		}
+	}
+	pour(nil)
+	return page, nil
+}
+
+type freshPlace struct {
+	Fresh
+	place Place
+}
+
+// matching returns the fresh jobs that belong in the list, in its order, and the IDs of all.
+func matching(q Query, fresh []Fresh) (matches []freshPlace, known map[string]bool) {
+	known = make(map[string]bool, len(fresh))
+	for _, f := range fresh {
+		known[f.ID] = true
+		if f.Meta == nil || !q.Matches(f.Meta) {
+			continue
+		}
+		if place := (Place{f.Meta.Created, f.ID}); q.After == nil || place.Compare(*q.After) > 0 {
+			matches = append(matches, freshPlace{f, place})
+		}
+	}
+	slices.SortFunc(matches, func(a, b freshPlace) int { return a.place.Compare(b.place) })
+	return matches, known
+}
+
+// merge walks through several indexes in the order of a list.
+type merge struct {
+	cursors cursorHeap
+	passed  Place // where it was last
+}
+
+type cursor struct {
+	it        *pebble.Iterator
+	partition *Partition
+	from      int // where the time begins in its keys
+	place     Place
+}
+
+// merge opens an index of each partition: the narrowest that has all matches.
+func (r *Reader) merge(q Query, partitions []*Partition) (_ *merge, err error) {
+	m := &merge{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	for _, p := range partitions {
+		prefixes, err := r.prefixes(q, p, maxCursors/len(partitions))
+		if err != nil {
+			return nil, err
+		}
+		for _, prefix := range prefixes {
+			from, to := bounds(q, prefix)
+			if bytes.Compare(from, to) >= 0 {
+				continue
+			}
+			it, err := r.snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+			if err != nil {
+				return nil, err
+			}
+			c := &cursor{it: it, partition: p, from: len(prefix)}
+			it.First()
+			if err := m.add(c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	heap.Init(&m.cursors)
+	return m, nil
+}
+
+// prefixes returns the beginnings of the index keys to look at in a partition.
+func (r *Reader) prefixes(q Query, p *Partition, limit int) (prefixes [][]byte, err error) {
+	if n := len(q.Subjects); n > 0 && n <= max(limit, 1) && !slices.Contains(q.Subjects, "") { // jobs of nobody are not in that index
+		for _, subject := range q.Subjects {
+			prefixes = append(prefixes, appendText(appendText(p.key(kindSubject), q.Tenant), subject))
+		}
+		return prefixes, nil
+	}
+	if len(q.States)+len(q.Types)+len(q.Lanes) > 0 {
+		counts := map[Tuple]int64{}
+		if err := r.Counts(p, q.Tenant, counts); err != nil {
+			return nil, err
+		}
+		for t := range counts {
+			if among(q.States, t.State) && among(q.Types, t.Type) && among(q.Lanes, t.Lane) {
+				prefixes = append(prefixes, appendTuple(p.key(kindState), &Meta{Tenant: q.Tenant, Type: t.Type, Lane: t.Lane, State: t.State}))
+			}
+		}
+		if len(prefixes) <= limit {
+			return prefixes, nil
+		}
+	}
+	return [][]byte{appendText(p.key(kindTenant), q.Tenant)}, nil
+}
+
+// bounds are the first key of an index that a list looks at, and the first behind.
+func bounds(q Query, prefix []byte) (from, to []byte) {
+	from, to = slices.Clone(prefix), after(prefix)
+	if q.CreatedBefore != 0 {
+		from = appendNewestFirst(slices.Clone(prefix), q.CreatedBefore-1)
+	}
+	if q.After != nil {
+		behind := append(append(appendNewestFirst(slices.Clone(prefix), q.After.Created), q.After.ID...), 0)
+		if bytes.Compare(behind, from) > 0 {
+			from = behind
+		}
+	}
+	if q.CreatedFrom != 0 {
+		to = appendNewestFirst(slices.Clone(prefix), q.CreatedFrom-1)
+	}
+	return from, to
+}
+
+// add takes a cursor whose iterator has moved, or closes it at its end.
+func (m *merge) add(c *cursor) error {
+	ok, err := c.read()
+	if err != nil || !ok {
+		return errors.Join(err, c.it.Close())
+	}
+	m.cursors = append(m.cursors, c)
+	return nil
+}
+
+// next leaves the first place.
+func (m *merge) next() error {
+	c := m.cursors[0]
+	m.passed = c.place
+	c.it.Next()
+	ok, err := c.read()
+	if err == nil && ok {
+		heap.Fix(&m.cursors, 0)
+		return nil
+	}
+	heap.Pop(&m.cursors)
+	return errors.Join(err, c.it.Close())
+}
+
+func (m *merge) close() (err error) {
+	for _, c := range m.cursors {
+		err = errors.Join(err, c.it.Close())
+	}
+	return err
+}
+
+// read learns the place at which the iterator stands.
+func (c *cursor) read() (ok bool, err error) {
+	if !c.it.Valid() {
+		return false, c.it.Error()
+	}
+	rest := c.it.Key()[c.from:]
+	if len(rest) < 8 {
+		return false, errKey
+	}
+	c.place = Place{newestFirst(rest), string(rest[8:])}
+	return true, nil
+}
+
+// cursorHeap orders cursors by where they stand.
+type cursorHeap []*cursor
+
+func (h cursorHeap) Len() int           { return len(h) }
+func (h cursorHeap) Less(i, j int) bool { return h[i].place.Compare(h[j].place) < 0 }
+func (h cursorHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface.
+func (h *cursorHeap) Push(x any) { *h = append(*h, x.(*cursor)) }
+
+// Pop implements heap.Interface.
+func (h *cursorHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}

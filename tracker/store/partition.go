@@ -1,0 +1,385 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/ackwire/ackwire/tracker/fold"
+)
+
+// Totals is what a partition's rows come to, and the log's position that they reflect. It
+// is written in one batch with the rows, so that what was lost since can be told.
+type Totals struct {
+	// Next is the offset of the next status record to fold.
+	Next int64 `json:"next"`
+	// Viewed is Next, as the topic view has it.
+	Viewed int64 `json:"viewed,omitempty"`
+	// Count is how many rows there are; Active of them have not ended.
+	Count  int64 `json:"count"`
+	Active int64 `json:"active"`
+	// Sum and IndexSum add up hashes of the rows and of the keys of indexes.
+	Sum      uint64 `json:"sum"`
+	IndexSum uint64 `json:"indexSum"`
+}
+
+// Partition is one partition's jobs and position. One goroutine at a time writes.
+type Partition struct {
+	s      *Store
+	number int32
+	prefix []byte
+
+	mu     sync.Mutex // guards all below
+	totals Totals
+	// known counts the jobs of each hash of an ID: a job that is not there needs no look at
+	// the disk, which is dear for what is missing.
+	known map[uint64]uint8
+}
+
+// Totals returns the partition's, as last committed.
+func (p *Partition) Totals() Totals {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.totals
+}
+
+// Position returns the offset of the next status record to fold; 0 for a new partition.
+func (p *Partition) Position() int64 { return p.Totals().Next }
+
+// Saved is a job as the store has it: what has to be undone when it changes.
+type Saved struct {
+	Meta
+	sum uint64
+}
+
+// Stored is a job that was read.
+type Stored struct {
+	Job   *fold.Job
+	Doc   []byte
+	Saved *Saved
+}
+
+// Get returns a job; nil when there is none.
+func (p *Partition) Get(id string) (*Stored, error) {
+	if !p.mayHave(id) {
+		return nil, nil
+	}
+	value, err := p.s.value(p.s.db, p.rowKey(id))
+	if err != nil {
+		return nil, fmt.Errorf("read job %s: %w", id, err)
+	}
+	if value == nil {
+		return nil, nil
+	}
+	row, err := decodeRow(id, value)
+	if err != nil {
+		return nil, err
+	}
+	j, err := row.Job()
+	if err != nil {
+		return nil, err
+	}
+	return &Stored{Job: j, Doc: row.Doc, Saved: &Saved{Meta: row.Meta, sum: rowSum(id, value)}}, nil
+}
+
+func (p *Partition) mayHave(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[xxhash.Sum64String(id)] > 0
+}
+
+// learn counts a job; it is called before its row is committed.
+func (p *Partition) learn(id string) {
+	h := xxhash.Sum64String(id)
+	if n := p.known[h]; n < 255 { // there for ever, by then
+		p.known[h] = n + 1
+	}
+}
+
+// forget is called after a removal was committed.
+func (p *Partition) forget(id string) {
+	h := xxhash.Sum64String(id)
+	switch n := p.known[h]; n {
+	case 255:
+	case 0, 1:
+		delete(p.known, h)
+	default:
+		p.known[h] = n - 1
+	}
+}
+
+// Change is one job as a checkpoint writes it.
+type Change struct {
+	ID string
+	// Job is nil for a job that was removed; Doc is its document's bytes, nil when they were
+	// not made yet.
+	Job *fold.Job
+	Doc []byte
+	// Was is the job as the store has it; nil when it has not.
+	Was *Saved
+	// Now is set by Checkpoint.
+	Now *Saved
+}
+
+// Checkpoint writes changed jobs and the position they reflect, in one batch, and, unless
+// it is 0, how far the view has come. It is not synced: after a power loss the store is
+// at an earlier checkpoint, never between two.
+func (p *Partition) Checkpoint(changes []Change, next, viewed int64) (err error) {
+	w := p.newWrite()
+	defer func() { err = errors.Join(err, w.batch.Close()) }()
+	for i := range changes {
+		c := &changes[i]
+		var row *Row
+		if c.Job != nil {
+			r, err := NewRow(c.Job, c.Doc)
+			if err != nil {
+				return err
+			}
+			row = &r
+		}
+		if c.Now, err = w.put(c.ID, c.Was, row, next); err != nil {
+			return fmt.Errorf("checkpoint job %s: %w", c.ID, err)
+		}
+	}
+	w.totals.Next = next
+	if viewed > 0 {
+		w.totals.Viewed = viewed
+		if err := w.dropViewed(viewed); err != nil {
+			return fmt.Errorf("forget removed jobs that the view knows: %w", err)
+		}
+	}
+	return w.commit()
+}
+
+// Load is a job as the topic view has it; Row is nil when it was removed.
+type Load struct {
+	ID  string
+	Row *Row
+}
+
+// Apply writes what was read from the topic view. Unless totals is nil they are what the
+// partition must have come to, and their position becomes its own.
+func (p *Partition) Apply(loads []Load, totals *Totals) (err error) {
+	w := p.newWrite()
+	defer func() { err = errors.Join(err, w.batch.Close()) }()
+	batch := map[string]*Saved{} // what this batch wrote
+	for _, l := range loads {
+		was, done := batch[l.ID]
+		if !done {
+			if was, err = p.saved(l.ID); err != nil {
+				return err
+			}
+		}
+		if batch[l.ID], err = w.put(l.ID, was, l.Row, 0); err != nil {
+			return fmt.Errorf("apply job %s: %w", l.ID, err)
+		}
+	}
+	if totals != nil {
+		if totals.Count != w.totals.Count || totals.Sum != w.totals.Sum {
+			return fmt.Errorf("%w: %d jobs with sum %016x, and the checkpoint says %d with %016x",
+				ErrUnsound, w.totals.Count, w.totals.Sum, totals.Count, totals.Sum)
+		}
+		w.totals.Next, w.totals.Viewed = totals.Next, totals.Next
+	}
+	return w.commit()
+}
+
+// Place gives the partition a position that its rows may be ahead of.
+func (p *Partition) Place(next int64) (err error) {
+	w := p.newWrite()
+	defer func() { err = errors.Join(err, w.batch.Close()) }()
+	w.totals.Next, w.totals.Viewed = next, next
+	return w.commit()
+}
+
+func (p *Partition) saved(id string) (*Saved, error) {
+	if !p.mayHave(id) {
+		return nil, nil
+	}
+	value, err := p.s.value(p.s.db, p.rowKey(id))
+	if err != nil || value == nil {
+		return nil, err
+	}
+	m, _, err := CutMeta(value)
+	if err != nil {
+		return nil, fmt.Errorf("job %s: %w", id, err)
+	}
+	return &Saved{Meta: m, sum: rowSum(id, value)}, nil
+}
+
+// write is a batch and what it does to the totals.
+type write struct {
+	p        *Partition
+	batch    *pebble.Batch
+	totals   Totals
+	counts   map[string]int64 // by the counter's key
+	was, now keySet
+	value    []byte
+	added    []string // IDs
+	removed  []string
+}
+
+func (p *Partition) newWrite() *write {
+	return &write{p: p, batch: p.s.db.NewBatch(), totals: p.Totals(), counts: map[string]int64{}}
+}
+
+// put replaces a job by a row, or removes it, at the given position. It returns the job as
+// the store will have it.
+func (w *write) put(id string, was *Saved, row *Row, next int64) (*Saved, error) {
+	var saved *Saved
+	var meta *Meta
+	if row != nil {
+		w.value = appendRow(w.value[:0], *row)
+		saved = &Saved{Meta: row.Meta, sum: rowSum(id, w.value)}
+		meta = &saved.Meta
+		if err := w.batch.Set(w.p.rowKey(id), w.value, nil); err != nil {
+			return nil, err
+		}
+		w.count(meta, saved.sum, 1)
+	}
+	var before *Meta
+	if was != nil {
+		before = &was.Meta
+		w.count(before, -was.sum, -1)
+	}
+	switch {
+	case was == nil && row != nil:
+		w.added = append(w.added, id)
+	case was != nil && row == nil:
+		w.removed = append(w.removed, id)
+		if err := w.remove(id, next); err != nil {
+			return nil, err
+		}
+	}
+	return saved, w.index(id, before, meta)
+}
+
+func (w *write) count(m *Meta, sum uint64, by int64) {
+	w.totals.Sum += sum
+	w.totals.Count += by
+	if !m.State.Terminal() {
+		w.totals.Active += by
+	}
+	w.counts[string(appendTuple(w.p.key(kindCount), m))] += by
+}
+
+// remove deletes the row and notes who still has to learn of it.
+func (w *write) remove(id string, next int64) error {
+	if err := w.batch.Delete(w.p.rowKey(id), nil); err != nil || next == 0 {
+		return err
+	}
+	if w.p.s.opts.View {
+		at := binary.BigEndian.AppendUint64(nil, uint64(next))
+		if err := w.batch.Set(append(w.p.key(kindRemoved), id...), at, nil); err != nil {
+			return err
+		}
+	}
+	if w.p.s.opts.Blobs {
+		return w.batch.Set(append(w.p.key(kindBlobs), id...), nil, nil)
+	}
+	return nil
+}
+
+func (w *write) index(id string, before, after *Meta) error {
+	w.was.set(w.p, id, before)
+	w.now.set(w.p, id, after)
+	for i := range w.was.n {
+		key := w.was.at(i)
+		if w.now.has(key) {
+			continue
+		}
+		w.totals.IndexSum -= keySum(key)
+		if err := w.batch.Delete(key, nil); err != nil {
+			return err
+		}
+	}
+	for i := range w.now.n {
+		key := w.now.at(i)
+		if w.was.has(key) {
+			continue
+		}
+		w.totals.IndexSum += keySum(key)
+		if err := w.batch.Set(key, nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropViewed forgets removals that the view knows.
+func (w *write) dropViewed(viewed int64) error {
+	return w.p.s.scan(w.p.s.db, w.p.key(kindRemoved), w.p.key(kindRemoved+1), func(key, value []byte) (bool, error) {
+		if len(value) == 8 && int64(binary.BigEndian.Uint64(value)) > viewed {
+			return true, nil
+		}
+		return true, w.batch.Delete(slices.Clone(key), nil)
+	})
+}
+
+func (w *write) commit() error {
+	p := w.p
+	for key, by := range w.counts {
+		if by == 0 {
+			continue
+		}
+		value, err := p.s.value(p.s.db, []byte(key))
+		if err != nil {
+			return fmt.Errorf("read counter: %w", err)
+		}
+		n := by
+		if len(value) == 8 {
+			n += int64(binary.BigEndian.Uint64(value))
+		}
+		if n == 0 {
+			err = w.batch.Delete([]byte(key), nil)
+		} else {
+			err = w.batch.Set([]byte(key), binary.BigEndian.AppendUint64(nil, uint64(n)), nil)
+		}
+		if err != nil {
+			return fmt.Errorf("write counter: %w", err)
+		}
+	}
+	totals, err := json.Marshal(w.totals)
+	if err != nil {
+		return err
+	}
+	if err := w.batch.Set(p.key(kindMeta), totals, nil); err != nil {
+		return fmt.Errorf("write totals: %w", err)
+	}
+	if err := errors.Join(p.s.sound(), p.s.room(w.batch.Len())); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	for _, id := range w.added {
+		p.learn(id)
+	}
+	p.mu.Unlock()
+	if err := w.batch.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("commit checkpoint: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.totals = w.totals
+	for _, id := range w.removed {
+		p.forget(id)
+	}
+	return nil
+}
+
+// Clear removes all that the partition has: it does not fit its log.
+func (p *Partition) Clear() error {
+	end := binary.BigEndian.AppendUint32(nil, uint32(p.number)+1)
+	if err := p.s.db.DeleteRange(p.prefix, end, pebble.Sync); err != nil {
+		return fmt.Errorf("clear partition %d: %w", p.number, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.totals, p.known = Totals{}, map[uint64]uint8{}
+	return nil
+}

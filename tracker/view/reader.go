@@ -1,0 +1,147 @@
+package view
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/store"
+)
+
+// Reasons why a view cannot be restored from.
+var (
+	ErrEmpty    = errors.New("view has no checkpoint")
+	ErrOtherLog = errors.New("view reflects another log")
+)
+
+// pollRecords bounds one poll.
+const pollRecords = 10_000
+
+// Read gives what the partition has to a store, which is empty, as the last owner left it.
+// Nobody else can write meanwhile. progress is told how many records were read, and how many
+// the partition has.
+//
+// Errors: ErrEmpty, ErrOtherLog, store.ErrUnsound (the rows are not what the last
+// checkpoint says), and others that are worth another try.
+func (w *Writer) Read(ctx context.Context, into *store.Partition, progress func(records, of int64)) error {
+	nonce, err := w.announce(ctx)
+	if err != nil {
+		return err
+	}
+	cl, err := w.cfg.Reader(
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{w.cfg.Names.View(): {w.partition: kgo.NewOffset().AtStart()}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes),
+	)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	r := reading{w: w, into: into, nonce: nonce}
+	for !r.done {
+		fetches := cl.PollRecords(ctx, pollRecords)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for _, e := range fetches.Errors() {
+			return fmt.Errorf("read view %d: %w", w.partition, e.Err)
+		}
+		if err := r.take(fetches.Records()); err != nil {
+			return err
+		}
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) { progress(r.records, r.records+max(f.HighWatermark-r.at, 0)) })
+	}
+	return r.finish()
+}
+
+const fetchBytes = 16 << 20
+
+// reading is one restore.
+type reading struct {
+	w       *Writer
+	into    *store.Partition
+	nonce   string
+	last    *Checkpoint
+	records int64
+	at      int64 // offset of the next record
+	done    bool
+}
+
+// take applies a batch: of several records of a job the last counts.
+func (r *reading) take(records []*kgo.Record) error {
+	loads := make([]store.Load, 0, len(records))
+	place := make(map[string]int, len(records))
+	for _, rec := range records {
+		r.records++
+		r.at = rec.Offset + 1
+		kind, isSpecial := header(rec, topic.HeaderViewKind)
+		if isSpecial {
+			if err := r.special(string(kind), rec); err != nil {
+				return err
+			}
+			if r.done {
+				break
+			}
+			continue
+		}
+		load, err := decodeJob(rec)
+		if err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnsound, err)
+		}
+		if i, ok := place[load.ID]; ok {
+			loads[i] = load
+			continue
+		}
+		place[load.ID] = len(loads)
+		loads = append(loads, load)
+	}
+	for len(loads) > 0 {
+		n := min(len(loads), applyBatch)
+		if err := r.into.Apply(loads[:n], nil); err != nil {
+			return err
+		}
+		loads = loads[n:]
+	}
+	return nil
+}
+
+// applyBatch is how many jobs one batch of the store takes.
+const applyBatch = 1000
+
+func (r *reading) special(kind string, rec *kgo.Record) error {
+	switch kind {
+	case topic.ViewCheckpoint:
+		c := &Checkpoint{}
+		if err := json.Unmarshal(rec.Value, c); err != nil {
+			return fmt.Errorf("%w: checkpoint at offset %d: %w", store.ErrUnsound, rec.Offset, err)
+		}
+		r.last = c
+	case topic.ViewOwner:
+		var o owner
+		if json.Unmarshal(rec.Value, &o) == nil && o.Nonce == r.nonce {
+			r.done = true
+		}
+	}
+	return nil
+}
+
+// finish compares what was read with the last checkpoint and takes its position.
+func (r *reading) finish() error {
+	switch c := r.last; {
+	case c == nil:
+		return ErrEmpty
+	case c.V != formatVersion:
+		return fmt.Errorf("%w: format %d", ErrOtherLog, c.V)
+	case c.Log != r.w.cfg.Log:
+		return fmt.Errorf("%w: %+v, and the log is %+v", ErrOtherLog, c.Log, r.w.cfg.Log)
+	case c.Partial:
+		// Rows may be later than the position: what is folded again changes nothing.
+		return r.into.Place(c.Next)
+	default:
+		return r.into.Apply(nil, &store.Totals{Next: c.Next, Count: c.Count, Sum: c.Sum})
+	}
+}

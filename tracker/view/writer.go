@@ -1,0 +1,169 @@
+package view
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/shard"
+	"github.com/ackwire/ackwire/tracker/store"
+)
+
+// Bounds of a transaction.
+const (
+	maxRecords         = 5000
+	linger             = 10 * time.Millisecond
+	transactionTimeout = 15 * time.Second // then the broker aborts it, and readers go on
+	endTimeout         = 5 * time.Second  // for an abort that cannot be waited for longer
+)
+
+// Config is what a view is made of.
+type Config struct {
+	// Writer makes a client that writes in transactions, Reader one that reads.
+	Writer  func(transactionalID string, opts ...kgo.Opt) (*kgo.Client, error)
+	Reader  func(opts ...kgo.Opt) (*kgo.Client, error)
+	Names   topic.Names
+	Log     store.Identity // of status
+	Address string         // of this tracker, for people
+}
+
+// Writer writes one partition of view. It is not safe for concurrent use.
+type Writer struct {
+	cfg       Config
+	partition int32
+	cl        *kgo.Client
+	broken    error // the client cannot go on
+}
+
+// Take makes the caller the partition's only writer: who wrote it before is fenced, and a
+// transaction that was open is aborted (KIP-98).
+func Take(ctx context.Context, cfg Config, partition int32) (*Writer, error) {
+	w := &Writer{cfg: cfg, partition: partition}
+	if err := w.take(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *Writer) take(ctx context.Context) error {
+	cl, err := w.cfg.Writer(w.cfg.Names.View()+"-"+strconv.Itoa(int(w.partition)),
+		kgo.TransactionTimeout(transactionTimeout),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(linger), // a transaction's records are flushed together
+		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+	)
+	if err != nil {
+		return err
+	}
+	if _, _, err := cl.ProducerID(ctx); err != nil {
+		cl.Close()
+		return fmt.Errorf("take view %d over: %w", w.partition, err)
+	}
+	w.cl, w.broken = cl, nil
+	return nil
+}
+
+// Close ends the writer.
+func (w *Writer) Close() {
+	if w.cl != nil {
+		w.cl.Close()
+	}
+}
+
+// Write implements shard.View.
+func (w *Writer) Write(ctx context.Context, ids []string, row func(string) (*store.Row, error), totals store.Totals) error {
+	if w.broken != nil {
+		return w.broken
+	}
+	now := time.Now().UTC()
+	for len(ids) > maxRecords {
+		partial := Checkpoint{V: formatVersion, Log: w.cfg.Log, Next: totals.Viewed, Partial: true, At: now}
+		if err := w.write(ctx, ids[:maxRecords], row, partial); err != nil {
+			return err
+		}
+		ids = ids[maxRecords:]
+	}
+	return w.write(ctx, ids, row, Checkpoint{V: formatVersion, Log: w.cfg.Log, Next: totals.Next, Count: totals.Count, Sum: totals.Sum, At: now})
+}
+
+func (w *Writer) write(ctx context.Context, ids []string, row func(string) (*store.Row, error), c Checkpoint) error {
+	records := make([]*kgo.Record, 0, len(ids)+1)
+	for _, id := range ids {
+		r, err := row(id)
+		if err != nil {
+			return err
+		}
+		records = append(records, jobRecord(w.cfg.Names.View(), w.partition, id, r))
+	}
+	checkpoint, err := special(w.cfg.Names.View(), w.partition, topic.ViewCheckpoint, c)
+	if err != nil {
+		return err
+	}
+	return w.transact(ctx, append(records, checkpoint))
+}
+
+// transact writes the records in one transaction.
+func (w *Writer) transact(ctx context.Context, records []*kgo.Record) error {
+	if err := w.cl.BeginTransaction(); err != nil {
+		return w.failed(fmt.Errorf("begin transaction: %w", err))
+	}
+	// The client calls promises one at a time; Flush returns after the last.
+	var produced error
+	for _, rec := range records {
+		w.cl.Produce(ctx, rec, func(_ *kgo.Record, err error) {
+			if produced == nil && err != nil {
+				produced = err
+			}
+		})
+	}
+	err := errors.Join(w.cl.Flush(ctx), ctx.Err())
+	if err == nil {
+		err = produced
+	}
+	if err == nil {
+		if err = w.cl.EndTransaction(ctx, kgo.TryCommit); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("commit transaction: %w", err)
+	} else {
+		err = fmt.Errorf("produce: %w", err)
+	}
+	if fenced(err) {
+		return w.failed(err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	if abort := errors.Join(w.cl.AbortBufferedRecords(ctx), w.cl.EndTransaction(ctx, kgo.TryAbort)); abort != nil {
+		return w.failed(errors.Join(err, fmt.Errorf("abort transaction: %w", abort)))
+	}
+	return err
+}
+
+// failed ends the writer. Only who is sure to own the partition may make a new one: else two
+// trackers would fence each other in turn. So this, too, is for the shard like being fenced.
+func (w *Writer) failed(err error) error {
+	w.broken = fmt.Errorf("%w: view %d: %w", shard.ErrFenced, w.partition, err)
+	return w.broken
+}
+
+func fenced(err error) bool {
+	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) ||
+		errors.Is(err, kerr.InvalidProducerIDMapping) || errors.Is(err, kerr.TransactionalIDAuthorizationFailed)
+}
+
+// announce writes who owns the partition now, and returns what names this very record.
+func (w *Writer) announce(ctx context.Context) (nonce string, err error) {
+	nonce = rand.Text()
+	rec, err := special(w.cfg.Names.View(), w.partition, topic.ViewOwner, owner{formatVersion, w.cfg.Address, nonce, time.Now().UTC()})
+	if err != nil {
+		return "", err
+	}
+	return nonce, w.transact(ctx, []*kgo.Record{rec})
+}
