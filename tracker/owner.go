@@ -351,7 +351,7 @@ func (o *owner) watchLog(ctx context.Context, stop context.CancelCauseFunc) {
 			continue // the shards' answers grow old, and say so
 		}
 		if n := int32(len(ends)); n != o.partitions {
-			stop(fmt.Errorf("%w from %d to %d: jobs would be looked for where their events are not; see README, \"More partitions\"",
+			stop(fmt.Errorf("%w from %d to %d: jobs would be looked for where their events are not; see tracker/README.md, \"More partitions\"",
 				store.ErrPartitions, o.partitions, n))
 			return
 		}

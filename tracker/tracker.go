@@ -287,7 +287,7 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	}
 	view, err := kafka.Describe(ctx, admin, t.names.View())
 	if err == nil && view.Partitions != id.Partitions {
-		err = fmt.Errorf("%w: %s has %d, and %s has %d; see README, \"More partitions\"", store.ErrPartitions, status, id.Partitions, t.names.View(), view.Partitions)
+		err = fmt.Errorf("%w: %s has %d, and %s has %d; see tracker/README.md, \"More partitions\"", store.ErrPartitions, status, id.Partitions, t.names.View(), view.Partitions)
 	}
 	return id, err
 }

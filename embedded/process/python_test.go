@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/internal/kafkatest"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -163,5 +165,47 @@ func TestAWorkerInPython(t *testing.T) {
 	s := ends("its worker was stopped politely", j, job.Completed, 1)
 	if len(s.Attempts) != 2 || s.Attempts[0].Outcome != job.OutcomeReleased {
 		t.Errorf("attempts %+v", s.Attempts)
+	}
+}
+
+// TestTheViewIsATableForAnyClient reads view with a plain client of another language: every
+// job is there once, with the very document that Ackwire's own clients are given.
+func TestTheViewIsATableForAnyClient(t *testing.T) {
+	env := python(t)
+	brokers := strings.Join(kafkatest.Start(t, 1).Brokers(), ",")
+	f := startFleet(t, brokers, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
+	defer cancel()
+	w := &crowd{t: t}
+	w.join(ctx, f.url, 50, func(i int) (string, string) { return "demo.echo", `{"n":1}` })
+	w.check(ctx, f.url)
+	want := map[string]bool{}
+	for _, s := range w.jobs {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, s.last.Raw); err != nil {
+			t.Fatal(err)
+		}
+		want[compact.String()] = true
+	}
+	var printed []byte
+	within(t, startWithin, "the table has all jobs", func() bool {
+		cmd := exec.CommandContext(ctx, "python3", "../../tracker/examples/python/table.py")
+		cmd.Env = append(env, "KAFKA="+brokers)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		var err error
+		if printed, err = cmd.Output(); err != nil {
+			t.Fatalf("%v: %s%s", err, printed, &said)
+		}
+		return bytes.Count(printed, []byte("\n")) == len(want) && bytes.Count(printed, []byte(`"state": "completed"`)) == len(want)
+	})
+	for line := range bytes.Lines(printed) {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, line); err != nil {
+			t.Fatal(err)
+		}
+		if !want[compact.String()] {
+			t.Errorf("the table has %s", line)
+		}
 	}
 }

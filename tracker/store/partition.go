@@ -131,6 +131,9 @@ type Change struct {
 // it is 0, how far the view has come. It is not synced: after a power loss the store is
 // at an earlier checkpoint, never between two.
 func (p *Partition) Checkpoint(changes []Change, next, viewed int64) (err error) {
+	if err := p.s.Full(); err != nil {
+		return err // before the work of making a batch
+	}
 	w := p.newWrite()
 	defer func() { err = errors.Join(err, w.batch.Close()) }()
 	for i := range changes {

@@ -57,7 +57,6 @@ func (w *Writer) take(ctx context.Context) error {
 		kgo.TransactionTimeout(transactionTimeout),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(linger), // a transaction's records are flushed together
-		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
 	)
 	if err != nil {
 		return err

@@ -1,0 +1,284 @@
+package shard
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/tracker/fold"
+	"github.com/ackwire/ackwire/tracker/store"
+	"github.com/ackwire/ackwire/tracker/watch"
+)
+
+// running starts a shard on the disk.
+func running(b *testing.B) (s *Shard, stop func()) {
+	b.Helper()
+	st, err := store.Open(vfs.Default, b.TempDir(), identity, store.Options{}, quiet)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s = New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: st.Partition(testPartition),
+		Kafka: sink{}, Metrics: NewMetrics(prometheus.NewRegistry()), Log: quiet})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	return s, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+		if err := st.Close(); err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+// BenchmarkGetUnderLoad asks a shard for 5,000 jobs a second, at random of all that it has
+// folded, while it folds 20,000 events a second; an open loop, so that waiting counts.
+func BenchmarkGetUnderLoad(b *testing.B) {
+	const events, gets, seconds = 20_000, 5_000, 8
+	records := lives(b, events*seconds/5)
+	for b.Loop() {
+		s, stop := running(b)
+		ctx := context.Background()
+		var folded atomic.Int64
+		var feeding sync.WaitGroup
+		began := time.Now()
+		feeding.Go(func() {
+			for i := 0; i < len(records); i += 100 {
+				time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / events)))
+				s.Fold(ctx, records[i:i+100])
+				folded.Store(int64(i))
+			}
+		})
+		waits := make([]time.Duration, gets*(seconds-1))
+		var asking sync.WaitGroup
+		for i := range waits {
+			at := began.Add(time.Second + time.Duration(i)*time.Second/gets)
+			time.Sleep(time.Until(at))
+			id := string(records[int64(i*7919)%max(folded.Load(), 1)].Key)
+			asking.Go(func() {
+				if _, err := s.Get(ctx, Query{JobID: id, Tenant: tenant}); err != nil {
+					b.Error(err)
+				}
+				waits[i] = time.Since(at)
+			})
+		}
+		asking.Wait()
+		feeding.Wait()
+		stop()
+		slices.Sort(waits)
+		at := func(p float64) float64 { return float64(waits[int(p*float64(len(waits)))].Microseconds()) / 1000 }
+		b.ReportMetric(at(0.5), "p50-ms")
+		b.ReportMetric(at(0.99), "p99-ms")
+		b.ReportMetric(at(0.999), "p99.9-ms")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkWatchFanOut folds progress of 1,000 jobs, of which none or each is watched by ten
+// gateways: what the difference costs is that of the updates.
+func BenchmarkWatchFanOut(b *testing.B) {
+	const jobs, rounds = 1000, 100
+	for _, gateways := range []int{0, 10} {
+		b.Run(fmt.Sprint(gateways), func(b *testing.B) {
+			for b.Loop() {
+				s, stop := running(b)
+				ctx, cancel := context.WithCancel(context.Background())
+				var ids []string
+				for n := 0; len(ids) < jobs; n++ {
+					if id := fmt.Sprintf("0198c0de-0000-7000-8000-%012d", n); kafka.Partition(id, testPartitions) == testPartition {
+						ids = append(ids, id)
+					}
+				}
+				p := policy()
+				var offset int64
+				add := func(e event.Event) {
+					v := value(b, e)
+					s.Fold(ctx, []*kgo.Record{{Topic: names.Status(), Partition: testPartition, Key: []byte(e.JobID), Value: v, Offset: offset, Timestamp: time.Now()}})
+					offset++
+				}
+				for _, id := range ids {
+					add(event.Event{Type: event.Claimed, JobID: id, Dispatch: 1, Run: "r", Worker: "w", Job: "demo.echo", Tenant: tenant, Lane: "default",
+						PayloadHash: "sha256:1", Policy: &p, Request: &event.Position{Topic: names.Requests("default")}})
+				}
+				var updates atomic.Int64
+				var reading sync.WaitGroup
+				for range gateways {
+					stream := watch.NewStream()
+					for _, id := range ids {
+						s.Watch(ctx, stream, &trackerpb.WatchAdd{JobId: id, Tenant: tenant, MinVersion: offset})
+					}
+					reading.Go(func() {
+						for {
+							r, err := stream.Next(ctx)
+							if err != nil {
+								return
+							}
+							updates.Add(int64(len(r.Updates)))
+						}
+					})
+				}
+				if _, err := s.Get(ctx, Query{JobID: ids[0], Tenant: tenant, MinVersion: offset}); err != nil {
+					b.Fatal(err)
+				}
+				updates.Store(0)
+				before := cpu()
+				for round := range rounds {
+					for _, id := range ids {
+						add(event.Event{Type: event.Progress, JobID: id, Dispatch: 1, Run: "r", Worker: "w", Progress: &job.Progress{Percent: float64(round), Message: "rows"}})
+					}
+					if _, err := s.Get(ctx, Query{JobID: ids[0], Tenant: tenant, MinVersion: offset}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				spent := cpu() - before
+				cancel()
+				reading.Wait()
+				b.ReportMetric(float64(updates.Load()), "updates")
+				b.ReportMetric(float64(spent.Microseconds())/float64(jobs*rounds), "cpu-us/event")
+				if n := updates.Load(); n > 0 {
+					b.ReportMetric(spent.Seconds()*1e6/float64(n), "cpu-s/1M-updates")
+				}
+				stop()
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// resident is how much memory the process has of the system, in MB.
+func resident(b *testing.B) float64 {
+	b.Helper()
+	debug.FreeOSMemory()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Skip("no /proc here: ", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kb / 1024
+		}
+	}
+	b.Fatal("no VmRSS")
+	return 0
+}
+
+// BenchmarkMemory holds a million ended jobs on the disk and 10,000 that run, in twelve
+// shards, and tells what the process takes then.
+func BenchmarkMemory(b *testing.B) {
+	const ended, active, parts = 1_000_000, 10_000, 12
+	id := func(n int) string { return fmt.Sprintf("0198c0de-0000-7000-8000-%012d", n) }
+	many := identity
+	many.Partitions = parts
+	for b.Loop() {
+		dir := b.TempDir()
+		at := time.Now().Truncate(time.Millisecond)
+		fill := func() {
+			st, err := store.Open(vfs.Default, dir, many, store.Options{}, quiet)
+			if err != nil {
+				b.Fatal(err)
+			}
+			changes := make([][]store.Change, parts)
+			flush := func(p int32) {
+				if err := st.Partition(p).Checkpoint(changes[p], 1, 0); err != nil {
+					b.Fatal(err)
+				}
+				changes[p] = nil
+			}
+			for n := range ended {
+				j := &fold.Job{
+					Doc: job.Document{JobID: id(n), Type: "demo.echo", State: job.Completed, Attempt: 1, MaxAttempts: 3, CreatedAt: at, UpdatedAt: at, StartedAt: &at, FinishedAt: &at,
+						Result: []byte(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`), Attempts: []job.Attempt{{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted}}},
+					Version: 1, Tenant: tenant, Subject: fmt.Sprint("owner-", n%1000), Lane: "default", PayloadHash: "sha256:1", Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
+				}
+				p := kafka.Partition(j.Doc.JobID, parts)
+				if changes[p] = append(changes[p], store.Change{ID: j.Doc.JobID, Job: j}); len(changes[p]) == 1000 {
+					flush(p)
+				}
+			}
+			for p := range changes {
+				flush(int32(p))
+			}
+			if err := st.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		empty := resident(b)
+		fill()
+		began := time.Now()
+		st, err := store.Open(vfs.Default, dir, many, store.Options{}, quiet)
+		if err != nil || st.SetAside() != "" {
+			b.Fatal(err)
+		}
+		b.ReportMetric(time.Since(began).Seconds(), "open-s")
+		ctx, cancel := context.WithCancel(context.Background())
+		var shards []*Shard
+		var run sync.WaitGroup
+		metrics := NewMetrics(prometheus.NewRegistry())
+		for p := range int32(parts) {
+			s := New(Config{Partition: p, Partitions: parts, Names: names, Store: st.Partition(p), Kafka: sink{}, Metrics: metrics, Log: quiet})
+			shards = append(shards, s)
+			run.Go(func() {
+				if err := s.Run(ctx); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		policy := policy()
+		offsets := make([]int64, parts)
+		for n := ended; n < ended+active; n++ {
+			p := kafka.Partition(id(n), parts)
+			v := value(b, event.Event{Type: event.Claimed, JobID: id(n), Dispatch: 1, Run: "r", Worker: "w", Job: "demo.echo", Tenant: tenant, Lane: "default",
+				PayloadHash: "sha256:1", Policy: &policy, Request: &event.Position{Topic: names.Requests("default")}})
+			offsets[p]++
+			shards[p].Fold(ctx, []*kgo.Record{{Topic: names.Status(), Partition: p, Key: []byte(id(n)), Value: v, Offset: offsets[p], Timestamp: time.Now()}})
+		}
+		// Questions at random warm the cache up.
+		for n := 0; n < 200_000; n += 7 {
+			k := n * 31 % ended
+			if _, err := shards[kafka.Partition(id(k), parts)].Get(ctx, Query{JobID: id(k), Tenant: tenant}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(resident(b), "RSS-MB")
+		b.ReportMetric(empty, "empty-MB")
+		cancel()
+		run.Wait()
+		if err := st.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.GC()
+	b.ReportMetric(0, "ns/op")
+}
