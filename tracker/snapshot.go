@@ -41,12 +41,14 @@ func (t *Tracker) serveSnapshots(ctx context.Context, st *store.Store) {
 		return
 	}
 	_ = os.Remove(path) // of a tracker that was killed: the store's lock is ours
-	l, err := net.Listen("unix", path)
-	if err == nil {
-		err = os.Chmod(path, 0o600)
-	}
+	l, err := t.env.Listen(ctx, "unix", path)
 	if err != nil {
 		t.env.Log.Warn("no snapshots while this tracker runs", "err", err)
+		return
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.env.Log.Warn("no snapshots while this tracker runs", "err", err)
+		_ = l.Close()
 		return
 	}
 	mux := http.NewServeMux()
