@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -22,6 +23,7 @@ import (
 
 const (
 	retentionInterval = time.Hour
+	retentionRetry    = 2 * time.Second // after a failure, doubled each time; new topics are not known everywhere at once
 	retentionTimeout  = 10 * time.Second
 )
 
@@ -92,14 +94,22 @@ func (n need) short(config map[string]string) string {
 
 // watchRetention compares the topics with the job types now and every hour until ctx ends.
 func (g *Gateway) watchRetention(ctx context.Context) {
-	ticks := time.NewTicker(retentionInterval)
-	defer ticks.Stop()
+	retry := retentionRetry
 	for {
-		if err := g.checkRetention(ctx); err != nil && ctx.Err() == nil {
-			g.log.Warn("how long topics are kept is not known", "err", err)
+		wait := retentionInterval
+		switch err := g.checkRetention(ctx); {
+		case err == nil:
+			retry = retentionRetry
+		case ctx.Err() == nil:
+			level := slog.LevelWarn
+			if retry == retentionRetry {
+				level = slog.LevelDebug
+			}
+			g.log.Log(ctx, level, "how long topics are kept is not known", "err", err)
+			wait, retry = retry, min(2*retry, retentionInterval)
 		}
 		select {
-		case <-ticks.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return
 		}

@@ -8,6 +8,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -149,7 +152,7 @@ func TestTrackersDieInTurn(t *testing.T) {
 	f := startFleet(t, strings.Join(c.Brokers(), ","), 3)
 	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
 	defer cancel()
-	w := &crowd{t: t}
+	w, began := &crowd{t: t}, time.Now()
 	const clients, each = 4, 250
 	var joining sync.WaitGroup
 	for n := range clients {
@@ -161,7 +164,7 @@ func TestTrackersDieInTurn(t *testing.T) {
 				case 1:
 					return "demo.echo", fmt.Sprint(i)
 				}
-				return "demo.sleep", fmt.Sprintf(`{"seconds":%d,"steps":%d}`, 1+(n*each+i)%40, 2+i%4)
+				return "demo.sleep", fmt.Sprintf(`{"seconds":%d,"steps":%d}`, 1+(n*each+i)%20, 2+i%4)
 			})
 		})
 	}
@@ -179,6 +182,7 @@ func TestTrackersDieInTurn(t *testing.T) {
 		}
 	}
 	joining.Wait()
+	t.Logf("all submitted after %s", time.Since(began).Round(time.Second))
 	w.check(ctx, f.url)
 	t.Logf("%d jobs watched, all seen to their end", len(w.jobs))
 }
@@ -189,7 +193,8 @@ func steady(i int) (string, string) {
 }
 
 // TestAPlannedHandOver: a tracker is told to stop. It writes what it knows and leaves the
-// group; the other goes on. Nobody who watches sees more than a pause.
+// group; the other goes on. Nobody who watches sees more than a pause. In the end a
+// tracker starts on a copy of its store that was made while it ran.
 func TestAPlannedHandOver(t *testing.T) {
 	c := kafkatest.Start(t, 1)
 	f := startFleet(t, strings.Join(c.Brokers(), ","), 2)
@@ -202,15 +207,43 @@ func TestAPlannedHandOver(t *testing.T) {
 	w.since = time.Now()
 	w.mu.Unlock()
 	leaver := f.trackers[0]
+	data := slices.Index(leaver.args, "--data") + 1
+	snapshot := filepath.Join(t.TempDir(), "copy")
+	for _, want := range []struct {
+		code int
+		says string
+	}{{0, "snapshot made: " + snapshot}, {1, "must not exist"}} {
+		if code, out := one(t, "tracker", "snapshot", "--data", leaver.args[data], snapshot); code != want.code || !strings.Contains(out, want.says) {
+			t.Fatalf("tracker snapshot: %d %s", code, out)
+		}
+	}
 	leaver.signal(syscall.SIGTERM)
 	if err := leaver.cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
 	pause(ctx, 3*time.Second)
+	w.mu.Lock()
+	left := w.gap
+	w.gap, w.since = 0, time.Now()
+	w.mu.Unlock()
 	leaver.start()
 	leaver.waitReady()
 	w.check(ctx, f.url)
-	t.Logf("the longest time that a watcher saw nothing, over a hand-over there and back: %s", w.gap.Round(time.Millisecond))
+	t.Logf("the longest time that a watcher saw nothing: %s when the tracker left, %s when it came back",
+		left.Round(time.Millisecond), w.gap.Round(time.Millisecond))
+
+	// Alone, on the copy, which has what it owned first.
+	for _, p := range f.trackers {
+		p.signal(syscall.SIGTERM)
+		_ = p.cmd.Wait()
+	}
+	leaver.args[data] = snapshot
+	leaver.start()
+	leaver.waitReady()
+	w.check(ctx, f.url)
+	if !regexp.MustCompile(`ackwire_tracker_restores_total{from="local",outcome="used"} [1-9]`).MatchString(metrics(t, leaver)) {
+		t.Error("nothing was restored from the copy")
+	}
 }
 
 // TestAPausedTrackerIsAZombie: it is stopped beyond its session, and goes on as if nothing had

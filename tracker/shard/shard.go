@@ -33,6 +33,7 @@ const (
 	maxDirty           = 50_000                 // changed jobs that the store does not have: above it no record is folded
 	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
 	choreInterval      = time.Second            // of what may wait: expiry, timers to load, the view
+	progressInterval   = 5 * time.Second        // between two log lines of a shard that catches up
 	expiryBatch        = 1000
 )
 
@@ -80,7 +81,10 @@ type Shard struct {
 	wasReady     bool              // it had caught up
 	next         int64             // offset of the next record to fold
 	stored       int64             // next, as the store has it
+	restored     int64             // next when Run began
 	end          int64             // the log's end when Run began; -1 while not known
+	began        time.Time         // Run did
+	told         time.Time         // how far catching up has come was said last
 	jobs         map[string]*entry // those that changed, are watched, are held by a run or soon owe something
 	active       int64             // jobs that have not ended, in memory or not
 	dirty        []*entry
@@ -140,6 +144,7 @@ func New(cfg Config) *Shard {
 		done:       make(chan struct{}),
 		next:       next,
 		stored:     next,
+		restored:   next,
 		end:        -1,
 		jobs:       map[string]*entry{},
 		grants:     map[string]event.Order{},
@@ -211,6 +216,7 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 		return err
 	}
 	s.learnEnd(ctx)
+	s.began, s.told = time.Now(), time.Now()
 
 	checkpoints := newAlarm() // runs only while there is something to write
 	defer checkpoints.Stop()
@@ -232,7 +238,8 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 			f()
 		case <-timer.C:
 			s.payDebts()
-		case <-chores.C:
+		case now := <-chores.C:
+			s.tellProgress(now)
 			s.expire()
 			s.loadDue()
 			s.sweep()
@@ -320,15 +327,14 @@ func (s *Shard) restore() error {
 
 // learnEnd asks where the log ends: from there on the shard is ready.
 func (s *Shard) learnEnd(ctx context.Context) {
-	restored := s.next
 	s.wg.Go(func() {
 		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 			end, err := s.kafka.EndOffset(ctx, s.partition)
 			if err == nil {
 				_ = s.call(ctx, func() {
-					if end < restored {
+					if end < s.restored {
 						// Records at offsets that the store has seen would be skipped.
-						s.fail(fmt.Errorf("%w: it ends at %d, the store at %d", errAhead, end, restored))
+						s.fail(fmt.Errorf("%w: it ends at %d, the store at %d", errAhead, end, s.restored))
 						return
 					}
 					s.end = end
@@ -342,6 +348,20 @@ func (s *Shard) learnEnd(ctx context.Context) {
 			}
 		}
 	})
+}
+
+// tellProgress says how far catching up has come, every few seconds.
+func (s *Shard) tellProgress(now time.Time) {
+	if s.ready.Load() || now.Sub(s.told) < progressInterval {
+		return
+	}
+	s.told = now
+	folded := s.next - s.restored
+	attrs := []any{"records", folded, "per_second", int64(float64(folded) / now.Sub(s.began).Seconds())}
+	if s.end >= 0 {
+		attrs = append(attrs, "remaining", s.end-s.next)
+	}
+	s.log.Info("restoring from status", attrs...)
 }
 
 // caughtUp makes the shard ready once everything that the log held at the start is folded.
