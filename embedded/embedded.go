@@ -118,16 +118,16 @@ func (e *Embedded) build() error {
 		cfg.Blobs.URL = dir
 	}
 	gw.Blobs = cfg.Blobs
-	gw.JobTypes, gw.JWTKeyFile, gw.AllowedOrigins = cfg.JobTypes, cfg.JWTKeyFile, cfg.AllowedOrigins
-	if gw.JWTKeyFile == "" {
+	gw.JobTypes, gw.Auth.KeyFile, gw.AllowedOrigins = cfg.JobTypes, cfg.JWTKeyFile, cfg.AllowedOrigins
+	if gw.Auth.KeyFile == "" {
 		key, err := Key(cfg.Broker.Data)
 		if err != nil {
 			return err
 		}
-		gw.JWTKey = key
+		gw.Auth.Key = key
 	}
 	if host, _, err := net.SplitHostPort(cfg.Listen); err == nil && service.Loopback(host) {
-		gw.AnonymousTenant = AnonymousTenant
+		gw.Auth.AnonymousTenant = AnonymousTenant
 	}
 	var err error
 	if e.gateway, err = gateway.New(gw, e.env); err != nil {

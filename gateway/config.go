@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
-	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -32,9 +30,8 @@ type Config struct {
 
 	JobTypes string `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
 
-	JWTKeyFile      string   `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, at least 32 bytes." placeholder:"FILE"`
-	AnonymousTenant string   `help:"Tenant of clients without a token; on a loopback listener only." placeholder:"TENANT"`
-	AllowedOrigins  []string `help:"Hosts, with * as a wildcard, whose pages may open a socket, besides the gateway's own." placeholder:"PATTERN"`
+	Auth           auth.Config `embed:""`
+	AllowedOrigins []string    `help:"Hosts, with * as a wildcard, whose pages may open a socket, besides the gateway's own." placeholder:"PATTERN"`
 
 	FrameBytes      int           `help:"Largest frame or body, in bytes." default:"262144"`
 	Subscriptions   int           `help:"Jobs that one session may watch." default:"1000"`
@@ -43,9 +40,6 @@ type Config struct {
 	PingInterval    time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
 	FirstFrame      time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
 	SubmitTimeout   time.Duration `help:"Bound of one submit; after it the outcome is indeterminate." default:"5s"`
-
-	// JWTKey is the key itself, instead of a file.
-	JWTKey []byte `kong:"-"`
 }
 
 // Validate joins all problems of the configuration.
@@ -67,22 +61,10 @@ func (c Config) Validate() error {
 	if c.PingInterval < time.Second || c.FirstFrame < time.Second || c.SubmitTimeout < time.Second {
 		problem("ping-interval, first-frame and submit-timeout must be at least 1s")
 	}
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("listen: %w", err)
 	}
-	key, err := c.key()
-	switch {
-	case err != nil:
-		problems = append(problems, err)
-	case key == nil && c.AnonymousTenant == "":
-		problem("no client could be let in: set jwt-key-file (or, on loopback, anonymous-tenant)")
-	case key != nil && len(key) < auth.MinKeyBytes:
-		problem("the key for tokens has %d bytes, HS256 needs %d", len(key), auth.MinKeyBytes)
-	}
-	if c.AnonymousTenant != "" && !service.Loopback(host) {
-		problem("anonymous-tenant is for a loopback listener only, not for %s", c.Listen)
-	}
+	problems = append(problems, c.Auth.Validate(c.Listen))
 	for _, pattern := range c.AllowedOrigins {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || strings.Contains(pattern, "/") {
 			problem("allowed-origins: %q is not a host with or without a port, such as *.example.com:8443", pattern)
@@ -100,20 +82,10 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-func (c Config) key() ([]byte, error) {
-	if c.JWTKey != nil || c.JWTKeyFile == "" {
-		return c.JWTKey, nil
-	}
-	key, err := os.ReadFile(c.JWTKeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("jwt-key-file: %w", err)
-	}
-	return key, nil
-}
-
-// SignToken makes a token that a gateway with the same key accepts for ttl.
-func SignToken(key []byte, tenant, subject string, ttl time.Duration) (string, error) {
-	return auth.Sign(key, tenant, subject, time.Now(), ttl)
+// SignToken makes a token that a gateway with the same key accepts for ttl. Without
+// permissions it has those that gateways give by default.
+func SignToken(key []byte, tenant, subject string, ttl time.Duration, permissions ...string) (string, error) {
+	return auth.Sign(key, tenant, subject, time.Now(), ttl, permissions...)
 }
 
 // Defaults is the configuration of a gateway that was given none, but for how clients are
@@ -124,6 +96,7 @@ func Defaults() Config {
 		TopicPrefix:     topic.DefaultPrefix,
 		Partitions:      topic.DefaultPartitions,
 		Listen:          "127.0.0.1:8080",
+		Auth:            auth.DefaultConfig(),
 		InlinePayload:   frame.MaxFrameBytes,
 		FrameBytes:      frame.MaxFrameBytes,
 		Subscriptions:   frame.MaxSubscriptions,

@@ -18,7 +18,7 @@ import (
 // letsIn is a configuration that is right: the defaults and a key.
 func letsIn() Config {
 	c := Defaults()
-	c.JWTKey = testKey
+	c.Auth.Key = testKey
 	return c
 }
 
@@ -40,7 +40,7 @@ func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	defaults := Defaults()
-	defaults.AnonymousTenant = "local"
+	defaults.Auth.AnonymousTenant = "local"
 	if !reflect.DeepEqual(flags, defaults) {
 		t.Errorf("flags say\n%+v, Defaults\n%+v", flags, defaults)
 	}
@@ -61,7 +61,7 @@ func TestDefaultsNeedAKeyOrATenant(t *testing.T) {
 		t.Errorf("a key: %v", err)
 	}
 	anonymous := Defaults()
-	anonymous.AnonymousTenant = "local"
+	anonymous.Auth.AnonymousTenant = "local"
 	if err := anonymous.Validate(); err != nil {
 		t.Errorf("a tenant on loopback: %v", err)
 	}
@@ -104,24 +104,24 @@ func TestValidate(t *testing.T) {
 		{"no port", func(c *Config) { c.Listen = "127.0.0.1" }, "listen: "},
 		{"every interface", func(c *Config) { c.Listen = ":8080" }, ""},
 
-		{"a short key", func(c *Config) { c.JWTKey = testKey[:31] }, "has 31 bytes, HS256 needs 32"},
-		{"an empty key", func(c *Config) { c.JWTKey = []byte{} }, "has 0 bytes"},
-		{"a key file", func(c *Config) { c.JWTKey, c.JWTKeyFile = nil, long }, ""},
-		{"a short key file", func(c *Config) { c.JWTKey, c.JWTKeyFile = nil, short }, "has 31 bytes"},
-		{"an empty key file", func(c *Config) { c.JWTKey, c.JWTKeyFile = nil, empty }, "has 0 bytes"},
-		{"an empty key file beside a tenant", func(c *Config) { c.JWTKey, c.JWTKeyFile, c.AnonymousTenant = nil, empty, "local" }, "has 0 bytes"},
-		{"a missing key file", func(c *Config) { c.JWTKey, c.JWTKeyFile = nil, "missing.key" }, "jwt-key-file: "},
-		{"a key before a missing file", func(c *Config) { c.JWTKeyFile = "missing.key" }, ""},
+		{"a short key", func(c *Config) { c.Auth.Key = testKey[:31] }, "has 31 bytes, HS256 needs 32"},
+		{"an empty key", func(c *Config) { c.Auth.Key = []byte{} }, "has 0 bytes"},
+		{"a key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, long }, ""},
+		{"a short key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, short }, "has 31 bytes"},
+		{"an empty key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, empty }, "has 0 bytes"},
+		{"an empty key file beside a tenant", func(c *Config) { c.Auth.Key, c.Auth.KeyFile, c.Auth.AnonymousTenant = nil, empty, "local" }, "has 0 bytes"},
+		{"a missing key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, "missing.key" }, "jwt-key-file: "},
+		{"a key before a missing file", func(c *Config) { c.Auth.KeyFile = "missing.key" }, ""},
 
-		{"anonymous on 127.0.0.1", func(c *Config) { c.AnonymousTenant = "local" }, ""},
-		{"anonymous on 127.1.2.3", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "127.1.2.3:8080" }, ""},
-		{"anonymous on ::1", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "[::1]:8080" }, ""},
-		{"anonymous on localhost", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "localhost:0" }, ""},
-		{"anonymous on every interface", func(c *Config) { c.AnonymousTenant, c.Listen = "local", ":8080" }, "loopback listener only, not for :8080"},
-		{"anonymous on 0.0.0.0", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "0.0.0.0:8080" }, "loopback listener only"},
-		{"anonymous on ::", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "[::]:8080" }, "loopback listener only"},
-		{"anonymous on the network", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "192.0.2.1:8080" }, "loopback listener only"},
-		{"anonymous on a name", func(c *Config) { c.AnonymousTenant, c.Listen = "local", "localhost.example.com:8080" }, "loopback listener only"},
+		{"anonymous on 127.0.0.1", func(c *Config) { c.Auth.AnonymousTenant = "local" }, ""},
+		{"anonymous on 127.1.2.3", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "127.1.2.3:8080" }, ""},
+		{"anonymous on ::1", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "[::1]:8080" }, ""},
+		{"anonymous on localhost", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "localhost:0" }, ""},
+		{"anonymous on every interface", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", ":8080" }, "loopback listener only, not for :8080"},
+		{"anonymous on 0.0.0.0", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "0.0.0.0:8080" }, "loopback listener only"},
+		{"anonymous on ::", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "[::]:8080" }, "loopback listener only"},
+		{"anonymous on the network", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "192.0.2.1:8080" }, "loopback listener only"},
+		{"anonymous on a name", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "localhost.example.com:8080" }, "loopback listener only"},
 
 		{"origins", func(c *Config) { c.AllowedOrigins = []string{"app.example.com", "*.example.com:8443", "*"} }, ""},
 		{"an origin with its scheme", func(c *Config) { c.AllowedOrigins = []string{"https://app.example.com"} }, `allowed-origins: "https://app.example.com"`},
@@ -142,7 +142,7 @@ func TestValidate(t *testing.T) {
 
 // All problems are told at once.
 func TestValidateJoinsAllProblems(t *testing.T) {
-	c := Config{Listen: "here", AnonymousTenant: "local", JWTKeyFile: "missing.key", JobTypes: "missing.yaml", AllowedOrigins: []string{"a/b"}}
+	c := Config{Listen: "here", Auth: auth.Config{AnonymousTenant: "local", KeyFile: "missing.key"}, JobTypes: "missing.yaml", AllowedOrigins: []string{"a/b"}}
 	got := strings.Join(problemsOf(c.Validate()), "\n")
 	for _, want := range []string{
 		"kafka:", "topic prefix", "partitions", "frame-bytes", "subscriptions", "in-flight-submits", "sessions",
@@ -169,7 +169,13 @@ func TestSignedTokensAreTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := auth.NewVerifier(testKey, "").Verify(signed)
+	cfg := auth.DefaultConfig()
+	cfg.Key = testKey
+	v, err := auth.New(cfg, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := v.Verify(signed)
 	if err != nil || id.Tenant != "alice" || id.Subject != "s" {
 		t.Errorf("got %+v, %v", id, err)
 	}

@@ -81,26 +81,26 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := cfg.key()
-	if err != nil {
-		return nil, err
-	}
 	g := &Gateway{
-		cfg:      cfg,
-		env:      env.With("service", "gateway"),
-		names:    topic.Names{Prefix: cfg.TopicPrefix},
-		types:    types,
-		verifier: auth.NewVerifier(key, cfg.AnonymousTenant),
-		kafkaUp:  &health{},
-		hub:      hub.New(),
-		drain:    make(chan struct{}),
-		open:     map[*session.Session]int{},
-		wheel:    make([]map[*session.Session]struct{}, max(1, int(cfg.PingInterval/time.Second))),
+		cfg:     cfg,
+		env:     env.With("service", "gateway"),
+		names:   topic.Names{Prefix: cfg.TopicPrefix},
+		types:   types,
+		kafkaUp: &health{},
+		hub:     hub.New(),
+		drain:   make(chan struct{}),
+		open:    map[*session.Session]int{},
+		wheel:   make([]map[*session.Session]struct{}, max(1, int(cfg.PingInterval/time.Second))),
 	}
 	for i := range g.wheel {
 		g.wheel[i] = map[*session.Session]struct{}{}
 	}
 	g.log = g.env.Log
+	provider := &http.Client{Transport: &http.Transport{DialContext: env.Dial}}
+	g.verifier, err = auth.New(cfg.Auth, provider, func(err error) { g.log.Warn("the identity provider's keys are not read", "err", err) })
+	if err != nil {
+		return nil, err
+	}
 	g.kafkaUp.down(errStarting)
 	g.metrics = newMetrics(env.Metrics, g.hub.Size, func() int {
 		if up := g.streams.Load(); up != nil {
@@ -122,7 +122,7 @@ func (g *Gateway) Ready() error {
 	case <-g.drain:
 		return errors.New("draining")
 	default:
-		return g.kafkaUp.err()
+		return errors.Join(g.kafkaUp.err(), g.verifier.Ready())
 	}
 }
 
@@ -165,6 +165,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts.Go("upstream", g.up.Run)
 	parts.Go("health", func(ctx context.Context) error { return g.kafkaUp.watch(ctx, g.kafka) })
 	parts.Go("pings", g.pings)
+	parts.Go("keys", g.verifier.Run)
 	start, stopStart := context.WithCancel(ctx)
 	var starting sync.WaitGroup
 	starting.Go(func() {

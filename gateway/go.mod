@@ -13,6 +13,7 @@ require (
 
 require (
 	connectrpc.com/connect v1.21.1
+	github.com/MicahParks/jwkset v0.11.4
 	github.com/ackwire/ackwire/internal v0.0.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/coder/websocket v1.8.15

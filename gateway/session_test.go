@@ -95,7 +95,7 @@ func TestWhatClosesASocket(t *testing.T) {
 	})
 }
 
-func tokensOnly(c *Config) { c.AnonymousTenant = "" }
+func tokensOnly(c *Config) { c.Auth.AnonymousTenant = "" }
 
 func TestTheFirstFrameMustBeAuth(t *testing.T) {
 	inWorld(t, tokensOnly, func(t *testing.T, w *world) {

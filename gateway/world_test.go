@@ -66,7 +66,7 @@ func inWorld(t *testing.T, configure func(*Config), f func(*testing.T, *world)) 
 		t.Cleanup(w.cluster.Close)
 		cfg := Defaults()
 		cfg.Kafka = w.kafka()
-		cfg.Partitions, cfg.AnonymousTenant, cfg.JWTKey = testPartitions, "local", testKey
+		cfg.Partitions, cfg.Auth.AnonymousTenant, cfg.Auth.Key = testPartitions, "local", testKey
 		if configure != nil {
 			configure(&cfg)
 		}

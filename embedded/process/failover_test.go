@@ -273,7 +273,7 @@ func TestAPausedTrackerIsAZombie(t *testing.T) {
 	// The other owns all partitions by now, and answers.
 	for _, s := range w.jobs {
 		got, err := ackwire.Get(ctx, f.url, s.id)
-		if err != nil || got.State != job.Processing || got.Attempt != 1 {
+		if err != nil || got.State != job.Processing && got.State != job.Completed || got.Attempt != 1 {
 			t.Errorf("job %s during the pause: %s in attempt %d, %v", s.id, got.State, got.Attempt, err)
 		}
 	}

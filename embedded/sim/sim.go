@@ -204,7 +204,7 @@ func (w *World) StartGateway() *Process {
 	w.T.Helper()
 	metrics := prometheus.NewRegistry()
 	cfg := gateway.Defaults()
-	cfg.Kafka, cfg.Partitions, cfg.AnonymousTenant = w.kafka(), partitions, Tenant
+	cfg.Kafka, cfg.Partitions, cfg.Auth.AnonymousTenant = w.kafka(), partitions, Tenant
 	cfg.JobTypes, cfg.Blobs = w.JobTypes, w.blobs
 	cfg.Listen = fmt.Sprintf("127.0.0.1:%d", gatewayPort)
 	g, err := gateway.New(cfg, w.env("gateway", metrics))

@@ -18,6 +18,17 @@ import (
 
 var key = []byte("a key of the tests, long enough: 32+")
 
+func verifier(t *testing.T, key []byte, anonymous string) *Verifier {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.Key, cfg.AnonymousTenant = key, anonymous
+	v, err := New(cfg, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // token signs what no Sign would: any header over any claims.
 func token(t *testing.T, method jwt.SigningMethod, header map[string]any, body any, by any) string {
 	t.Helper()
@@ -39,7 +50,7 @@ func token(t *testing.T, method jwt.SigningMethod, header map[string]any, body a
 // good are the claims of a token that is taken now.
 func good() map[string]any {
 	return map[string]any{
-		"iss": Issuer, "aud": Audience, "sub": "s", "tenant": "alice",
+		"iss": Issuer, "aud": Issuer, "sub": "s", "tenant": "alice",
 		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 	}
 }
@@ -60,16 +71,17 @@ func in(d time.Duration) int64 { return time.Now().Add(d).Unix() }
 // Claims decide whether a token is taken; clocks may be 30 s apart.
 func TestClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := NewVerifier(key, "local")
+		v := verifier(t, key, "local")
 		for _, c := range []struct {
 			what    string
 			changes map[string]any
 			taken   bool
 		}{
 			{"a good one", nil, true},
-			{"an audience in a list", map[string]any{"aud": []string{"other", Audience}}, true},
+			{"an audience in a list", map[string]any{"aud": []string{"other", Issuer}}, true},
 			{"unknown claims", map[string]any{"roles": []string{"admin"}}, true},
-			{"no sub", map[string]any{"sub": nil}, true},
+			{"no sub", map[string]any{"sub": nil}, false},
+			{"an empty sub", map[string]any{"sub": ""}, false},
 			{"no iat", map[string]any{"iat": nil}, true},
 			{"no exp", map[string]any{"exp": nil}, false},
 			{"an exp of 0", map[string]any{"exp": 0}, false},
@@ -115,7 +127,7 @@ func TestClaims(t *testing.T) {
 
 // Only HS256 by the configured key proves anything.
 func TestSignatures(t *testing.T) {
-	v := NewVerifier(key, "")
+	v := verifier(t, key, "")
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +195,7 @@ func otherSpelling(c byte) string {
 // Without a key nothing is proved, not even by an empty key.
 func TestWithoutAKey(t *testing.T) {
 	for _, none := range [][]byte{nil, {}} {
-		v := NewVerifier(none, "local")
+		v := verifier(t, none, "local")
 		for _, by := range [][]byte{key, {}} {
 			if id, err := v.Verify(token(t, jwt.SigningMethodHS256, hs256, good(), by)); !errors.Is(err, ErrUnauthenticated) {
 				t.Errorf("key %v: %+v, %v", none, id, err)
@@ -195,7 +207,7 @@ func TestWithoutAKey(t *testing.T) {
 func TestSign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const ttl = time.Hour
-		v := NewVerifier(key, "")
+		v := verifier(t, key, "")
 		signed, err := Sign(key, "alice", "s", time.Now(), ttl)
 		if err != nil {
 			t.Fatal(err)
@@ -284,7 +296,7 @@ func TestIdentify(t *testing.T) {
 		{"no token where none is needed", "local", http.Header{}, "local", false},
 		{"no token where one is", "", http.Header{}, "", false},
 	} {
-		id, present, err := NewVerifier(key, c.anonymous).Identify(&http.Request{Header: c.header})
+		id, present, err := verifier(t, key, c.anonymous).Identify(&http.Request{Header: c.header})
 		if id.Tenant != c.tenant || present != c.present || (err == nil) != (c.tenant != "") || err != nil && !errors.Is(err, ErrUnauthenticated) {
 			t.Errorf("%s: %+v, %v, %v", c.what, id, present, err)
 		}
@@ -295,10 +307,10 @@ func TestIdentify(t *testing.T) {
 }
 
 func TestAnonymous(t *testing.T) {
-	if id, ok := NewVerifier(key, "local").Anonymous(); !ok || id.Tenant != "local" || id.Subject != "" || !id.Anonymous() {
+	if id, ok := verifier(t, key, "local").Anonymous(); !ok || id.Tenant != "local" || id.Subject != "" || !id.Anonymous() {
 		t.Errorf("got %+v, %v", id, ok)
 	}
-	if id, ok := NewVerifier(key, "").Anonymous(); ok {
+	if id, ok := verifier(t, key, "").Anonymous(); ok {
 		t.Errorf("got %+v", id)
 	}
 }

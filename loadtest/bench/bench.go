@@ -269,7 +269,7 @@ func (s *system) waitReady(ctx context.Context, ready <-chan func() error) error
 func services(ctx context.Context, k kafka.Config, addrs []string, dir string, env service.Env, ready chan<- func() error) error {
 	prefix := fmt.Sprintf("bench%d.", time.Now().UnixNano())
 	gw := gateway.Defaults()
-	gw.Kafka, gw.TopicPrefix, gw.Listen, gw.AnonymousTenant = k, prefix, addrs[0], embedded.AnonymousTenant
+	gw.Kafka, gw.TopicPrefix, gw.Listen, gw.Auth.AnonymousTenant = k, prefix, addrs[0], embedded.AnonymousTenant
 	g, err := gateway.New(gw, env)
 	if err != nil {
 		return err

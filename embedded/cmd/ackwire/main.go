@@ -111,7 +111,8 @@ func (c *brokerCmd) Run() error {
 type tokenCmd struct {
 	Data    string        `help:"Data folder of the server." default:"data"`
 	Tenant  string        `help:"Whose jobs the token may see." required:""`
-	Subject string        `help:"The user within the tenant."`
+	Subject string        `help:"The user within the tenant." default:"cli"`
+	Permit  []string      `help:"What the token may do: submit, read, cancel, admin. Unless given: all but admin." placeholder:"PERMISSION"`
 	TTL     time.Duration `name:"ttl" help:"How long the token is valid." default:"1h"`
 }
 
@@ -121,7 +122,7 @@ func (c *tokenCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	token, err := gateway.SignToken(key, c.Tenant, c.Subject, c.TTL)
+	token, err := gateway.SignToken(key, c.Tenant, c.Subject, c.TTL, c.Permit...)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,50 @@
+package auth
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Permissions is a set of what a client may do.
+type Permissions uint8
+
+// The permissions.
+const (
+	Submit Permissions = 1 << iota // take jobs in
+	Read                           // see jobs: get, list, watch, results, counts
+	Cancel                         // order jobs: cancel and retry
+	Admin                          // all of them, for the whole tenant, whatever its limits
+
+	// Client is what a token may do that says nothing of permissions.
+	Client = Submit | Read | Cancel
+)
+
+var permissionNames = map[string]Permissions{"submit": Submit, "read": Read, "cancel": Cancel, "admin": Admin | Client}
+
+// Has reports whether all of what is asked for is granted.
+func (p Permissions) Has(asked Permissions) bool { return p&asked == asked }
+
+// String lists the permissions.
+func (p Permissions) String() string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(permissionNames)) {
+		if p.Has(permissionNames[name]) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// ParsePermissions reads names separated by spaces, commas or plus signs.
+func ParsePermissions(s string) (p Permissions, err error) {
+	for name := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ' ' || r == ',' || r == '+' }) {
+		one, ok := permissionNames[name]
+		if !ok {
+			return 0, fmt.Errorf("%q is not one of the permissions %s", name, strings.Join(slices.Sorted(maps.Keys(permissionNames)), ", "))
+		}
+		p |= one
+	}
+	return p, nil
+}
