@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -103,6 +104,44 @@ func BenchmarkShardFold(b *testing.B) {
 		}
 		perEvent(b)
 	})
+	b.Run("pebble", func(b *testing.B) { // the map, and what changed as a row each in a plain batch
+		for b.Loop() {
+			db, err := pebble.Open(b.TempDir(), &pebble.Options{Logger: quietPebble{}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			jobs, changed := map[string]*fold.Job{}, map[string]struct{}{}
+			for i, rec := range records {
+				e, err := event.Decode(rec.Value)
+				if err != nil {
+					b.Fatal(err)
+				}
+				r := fold.Fold(jobs[e.JobID], &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp})
+				jobs[e.JobID] = r.Job
+				changed[e.JobID] = struct{}{}
+				if i%(20*benchBatch) == 20*benchBatch-1 || i == len(records)-1 {
+					batch := db.NewBatch()
+					for id := range changed {
+						row, err := json.Marshal(jobs[id])
+						if err != nil {
+							b.Fatal(err)
+						}
+						if err := batch.Set([]byte(id), row, nil); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if err := batch.Commit(pebble.Sync); err != nil {
+						b.Fatal(err)
+					}
+					clear(changed)
+				}
+			}
+			if err := db.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perEvent(b)
+	})
 	b.Run("decode", func(b *testing.B) {
 		for b.Loop() {
 			for _, rec := range records {
@@ -114,6 +153,15 @@ func BenchmarkShardFold(b *testing.B) {
 		}
 		perEvent(b)
 	})
+}
+
+// quietPebble is Pebble's logger.
+type quietPebble struct{}
+
+func (quietPebble) Infof(string, ...any)  {}
+func (quietPebble) Errorf(string, ...any) {}
+func (quietPebble) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf(format, args...))
 }
 
 func foldByShard(b *testing.B, records []*kgo.Record) {
