@@ -78,9 +78,10 @@ func (g *Gateway) handler() http.Handler {
 	route("/v1/jobs/{id}", read("get", g.getJob))
 	route("/v1/jobs/{id}/why", read("why", g.getWhy))
 	route("/v1/jobs/{id}/result", read("result", g.getResult))
-	route("/v1/jobs/{id}/cancel", map[string]endpoint{http.MethodPost: {"cancel", g.orderJob(g.Cancel)}})
-	route("/v1/jobs/{id}/retry", map[string]endpoint{http.MethodPost: {"retry", g.orderJob(g.Retry)}})
+	route("/v1/jobs/{id}/cancel", map[string]endpoint{http.MethodPost: {"cancel", g.orderJob(auth.Cancel, g.Cancel)}})
+	route("/v1/jobs/{id}/retry", map[string]endpoint{http.MethodPost: {"retry", g.orderJob(auth.Submit, g.Retry)}})
 	route("/v1/stats", read("stats", g.getStats))
+	route("/v1/ws-tickets", map[string]endpoint{http.MethodPost: {"ticket", g.postTicket}})
 	route("/v1/ws", map[string]endpoint{http.MethodGet: {"ws", g.socket}})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
@@ -136,8 +137,8 @@ func (g *Gateway) problem(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(p)
 }
 
-// identify returns the client's identity or answers 401.
-func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (auth.Identity, bool) {
+// identify returns the identity of a client that may do what is needed, or answers 401 or 403.
+func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.Permissions) (auth.Identity, bool) {
 	id, present, err := g.verifier.Identify(r)
 	if err == nil && !present && !g.localPage(r) {
 		g.problem(w, frame.NewProblem(code.Forbidden, "pages of other sites need a token"))
@@ -148,12 +149,16 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (auth.Identit
 		g.problem(w, frame.NewProblem(code.Unauthenticated, "a valid token is needed"))
 		return id, false
 	}
+	if !id.May(needed) {
+		g.problem(w, frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", needed)))
+		return id, false
+	}
 	return id, true
 }
 
 // postJob is POST /v1/jobs.
 func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r)
+	id, ok := g.identify(w, r, auth.Submit)
 	if !ok {
 		return
 	}
@@ -175,7 +180,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Location", ack.StatusURL)
-	if wait > 0 {
+	if wait > 0 && id.May(auth.Read) {
 		h.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
 		ctx, cancel := g.untilDrain(r.Context(), wait)
 		defer cancel()
@@ -247,9 +252,9 @@ func preferWait(r *http.Request) (time.Duration, error) {
 func validJobID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
 
 // orderJob is POST /v1/jobs/{id}/cancel and …/retry.
-func (g *Gateway) orderJob(order func(context.Context, auth.Identity, string) (frame.AckFrame, int64, error)) http.HandlerFunc {
+func (g *Gateway) orderJob(needed auth.Permissions, order func(context.Context, auth.Identity, string) (frame.AckFrame, int64, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		id, ok := g.identify(w, r)
+		id, ok := g.identify(w, r, needed)
 		if !ok {
 			return
 		}
@@ -269,7 +274,7 @@ func (g *Gateway) orderJob(order func(context.Context, auth.Identity, string) (f
 
 // getJob is GET /v1/jobs/{id}.
 func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r)
+	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
 		return
 	}
@@ -351,8 +356,26 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 		}
 		g.problem(w, p)
 	}
+	if !g.originAllowed(r) {
+		refuse(code.Forbidden, "pages of this origin may not open a socket")
+		return
+	}
+	if ticket := r.URL.Query().Get(ticketParam); ticket != "" {
+		id, err := g.redeem(r.Context(), ticket)
+		var p frame.Problem
+		switch {
+		case errors.As(err, &p):
+			refuse(p.Code, p.Detail)
+		case err != nil:
+			g.log.Error("ticket not redeemed", "err", err)
+			refuse(code.Internal, "")
+		default:
+			g.upgrade(w, r, &id, refuse)
+		}
+		return
+	}
 	identity, present, err := g.verifier.Identify(r)
-	if !g.originAllowed(r) || err == nil && !present && !g.localPage(r) {
+	if err == nil && !present && !g.localPage(r) {
 		refuse(code.Forbidden, "pages of this origin may not open a socket")
 		return
 	}
@@ -365,6 +388,11 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		who = nil // the first frame must say
 	}
+	g.upgrade(w, r, who, refuse)
+}
+
+// upgrade turns a handshake into a session.
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, who *auth.Identity, refuse func(code.Code, string)) {
 	switch c := g.admit(w, r, who); c {
 	case "":
 		g.metrics.handshakes.WithLabelValues(handshakeOK).Inc()

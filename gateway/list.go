@@ -17,7 +17,7 @@ import (
 
 // listJobs is GET /v1/jobs.
 func (g *Gateway) listJobs(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r)
+	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
 		return
 	}
@@ -52,7 +52,7 @@ func (g *Gateway) list(r *http.Request, id auth.Identity) (*frame.JobList, error
 
 // getStats is GET /v1/stats.
 func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r)
+	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
 		return
 	}

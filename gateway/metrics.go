@@ -84,7 +84,7 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 	for _, t := range clientFrames {
 		m.frames.WithLabelValues(string(t), "")
 	}
-	for _, o := range []string{handshakeOK, string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.InvalidFrame)} {
+	for _, o := range []string{handshakeOK, string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)} {
 		m.handshakes.WithLabelValues(o)
 	}
 	return m

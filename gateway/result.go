@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -16,7 +17,7 @@ import (
 // getResult is GET /v1/jobs/{id}/result: the result alone, from the document or from the blob
 // store, with ranges (RFC 9110 §14).
 func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r)
+	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
 		return
 	}

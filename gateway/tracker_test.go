@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -42,6 +43,33 @@ type fakeTracker struct {
 	refuse  []connect.Code      // the next lists and counts are answered so, one after the other
 	lists   []*trackerpb.ListRequest
 	stats   []*trackerpb.StatsRequest
+	tickets map[string]fakeTicket
+}
+
+type fakeTicket struct {
+	identity []byte
+	until    time.Time
+}
+
+func (f *fakeTracker) KeepTicket(_ context.Context, r *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tickets == nil {
+		f.tickets = map[string]fakeTicket{}
+	}
+	f.tickets[r.Msg.TicketId] = fakeTicket{r.Msg.Identity, time.Now().Add(time.Duration(r.Msg.TtlMs) * time.Millisecond)}
+	return connect.NewResponse(&trackerpb.KeepTicketResponse{}), nil
+}
+
+func (f *fakeTracker) TakeTicket(_ context.Context, r *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kept, ok := f.tickets[r.Msg.TicketId]
+	delete(f.tickets, r.Msg.TicketId)
+	if !ok || time.Now().After(kept.until) {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("no such ticket"))
+	}
+	return connect.NewResponse(&trackerpb.TakeTicketResponse{Identity: kept.identity}), nil
 }
 
 type fakeJob struct {

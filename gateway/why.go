@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -14,7 +15,7 @@ import (
 
 // getWhy is GET /v1/jobs/{id}/why.
 func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r)
+	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
 		return
 	}

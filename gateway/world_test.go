@@ -186,6 +186,7 @@ type client struct {
 type dialOptions struct {
 	header       http.Header
 	subprotocols []string
+	query        string
 }
 
 // dialRaw opens a socket without reading from it.
@@ -198,7 +199,7 @@ func (w *world) dialRaw(o dialOptions) (*client, *http.Response, error) {
 		return conn, err
 	}}
 	w.t.Cleanup(transport.CloseIdleConnections)
-	ws, r, err := websocket.Dial(w.t.Context(), "ws://"+gatewayAddr+"/v1/ws", &websocket.DialOptions{
+	ws, r, err := websocket.Dial(w.t.Context(), "ws://"+gatewayAddr+"/v1/ws"+o.query, &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: o.header,
 		Subprotocols: append([]string{frame.Protocol}, o.subprotocols...),
 	})
@@ -270,6 +271,15 @@ func (c *client) read(within time.Duration) (got, error) {
 	}
 	g := got{raw: string(a.b)}
 	return g, json.Unmarshal(a.b, &g)
+}
+
+// keepReading reads, and answers pings, until the socket ends.
+func (c *client) keepReading() {
+	for {
+		if _, _, err := c.ws.Read(context.Background()); err != nil {
+			return
+		}
+	}
 }
 
 // want reads the next frame and checks its type.

@@ -19,10 +19,11 @@ import (
 
 // Bounds of what callers may ask.
 const (
-	maxIDChars     = 64
-	maxBacklog     = 10_000 // answers to adds that a stream's reader has not taken
-	answerMargin   = 50 * time.Millisecond
-	defaultTimeout = 10 * time.Second
+	maxIDChars       = 64
+	maxIdentityBytes = 4 << 10
+	maxBacklog       = 10_000 // answers to adds that a stream's reader has not taken
+	answerMargin     = 50 * time.Millisecond
+	defaultTimeout   = 10 * time.Second
 )
 
 // api serves the tracker's API from the shards that this instance owns.
@@ -210,6 +211,35 @@ func (a *api) Reserve(ctx context.Context, req *connect.Request[trackerpb.Reserv
 	return connect.NewResponse(&trackerpb.ReserveResponse{
 		Reserved: r.Held, Job: r.Job.Job, PayloadHash: r.Job.PayloadHash,
 	}), nil
+}
+
+// KeepTicket implements trackerpbconnect.TrackerHandler.
+func (a *api) KeepTicket(ctx context.Context, req *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error) {
+	m := req.Msg
+	if m.TicketId == "" || len(m.TicketId) > maxIDChars || len(m.Identity) > maxIdentityBytes || m.TtlMs <= 0 {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("ticket_id or ttl_ms is missing, or something is too long"))
+	}
+	s, err := a.owner(m.TicketId)
+	if err == nil {
+		err = s.KeepTicket(ctx, m.TicketId, m.Identity, time.Duration(m.TtlMs)*time.Millisecond)
+	}
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return connect.NewResponse(&trackerpb.KeepTicketResponse{}), nil
+}
+
+// TakeTicket implements trackerpbconnect.TrackerHandler.
+func (a *api) TakeTicket(ctx context.Context, req *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
+	s, err := a.owner(req.Msg.TicketId)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	identity, err := s.TakeTicket(ctx, req.Msg.TicketId)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return connect.NewResponse(&trackerpb.TakeTicketResponse{Identity: identity}), nil
 }
 
 func blob(b *event.Blob) *trackerpb.Blob {

@@ -12,10 +12,10 @@ type Permissions uint8
 
 // The permissions.
 const (
-	Submit Permissions = 1 << iota // take jobs in
-	Read                           // see jobs: get, list, watch, results, counts
-	Cancel                         // order jobs: cancel and retry
-	Admin                          // all of them, for the whole tenant, whatever its limits
+	Submit Permissions = 1 << iota // submit jobs, and retry them
+	Read                           // get, list, count and watch jobs, and read their results
+	Cancel                         // cancel jobs
+	Admin                          // all of these, and what concerns the whole tenant
 
 	// Client is what a token may do that says nothing of permissions.
 	Client = Submit | Read | Cancel

@@ -50,6 +50,23 @@ func problem(c code.Code, format string, args ...any) error {
 	return frame.NewProblem(c, fmt.Sprintf(format, args...))
 }
 
+// needs is what a frame's sender must be permitted.
+var needs = map[frame.Type]auth.Permissions{
+	frame.Submit: auth.Submit, frame.Retry: auth.Submit, frame.Subscribe: auth.Read, frame.Unsubscribe: auth.Read, frame.Cancel: auth.Cancel,
+}
+
+// wantsWatch reports whether a frame's job is to be watched: unless it says no, or its sender
+// may not and has not asked for it.
+func wantsWatch(f *frame.ClientFrame, id auth.Identity) (bool, error) {
+	switch asked := f.Watch != nil && *f.Watch; {
+	case id.May(auth.Read):
+		return f.Watch == nil || asked, nil
+	case asked:
+		return false, problem(code.Forbidden, "the token does not permit watching: it needs %s", auth.Read)
+	}
+	return false, nil
+}
+
 // dispatch acts on one frame. Errors are frame.Problems.
 func (s *Session) dispatch(f *frame.ClientFrame) error {
 	s.mu.Lock()
@@ -60,6 +77,9 @@ func (s *Session) dispatch(f *frame.ClientFrame) error {
 	}
 	if !known {
 		return problem(code.Unauthenticated, "the first frame must be auth")
+	}
+	if needed := needs[f.Type]; !identity.May(needed) {
+		return problem(code.Forbidden, "the token does not permit this: it needs %s", needed)
 	}
 	switch f.Type {
 	case frame.Submit:
@@ -117,7 +137,11 @@ func (s *Session) welcome(id string) {
 // submit hands the job on; the answer comes when it is durable.
 func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	request := f.SubmitRequest
-	return s.later(f.ID, id, f.Watch == nil || *f.Watch, func() (frame.AckFrame, int64, error) {
+	watches, err := wantsWatch(f, id)
+	if err != nil {
+		return err
+	}
+	return s.later(f.ID, id, watches, func() (frame.AckFrame, int64, error) {
 		// A client that leaves does not stop its submit.
 		return s.cfg.Jobs.Submit(context.Background(), id, request)
 	})
@@ -141,7 +165,11 @@ func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	return s.later(f.ID, id, f.Watch == nil || *f.Watch, func() (frame.AckFrame, int64, error) {
+	watches, err := wantsWatch(f, id)
+	if err != nil {
+		return err
+	}
+	return s.later(f.ID, id, watches, func() (frame.AckFrame, int64, error) {
 		return s.cfg.Jobs.Retry(context.Background(), id, jobID)
 	})
 }

@@ -241,6 +241,21 @@ func (u *Upstream) Reserve(ctx context.Context, req *trackerpb.ReserveRequest) (
 	})
 }
 
+// KeepTicket keeps a ticket where every gateway finds it.
+func (u *Upstream) KeepTicket(ctx context.Context, req *trackerpb.KeepTicketRequest) error {
+	_, err := ask(ctx, u, req.TicketId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.KeepTicketResponse], error) {
+		return c.KeepTicket(ctx, connect.NewRequest(req))
+	})
+	return err
+}
+
+// TakeTicket redeems a ticket.
+func (u *Upstream) TakeTicket(ctx context.Context, req *trackerpb.TakeTicketRequest) (*trackerpb.TakeTicketResponse, error) {
+	return ask(ctx, u, req.TicketId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.TakeTicketResponse], error) {
+		return c.TakeTicket(ctx, connect.NewRequest(req))
+	})
+}
+
 func ask[T any](ctx context.Context, u *Upstream, jobID string, call func(trackerpbconnect.TrackerClient) (*connect.Response[T], error)) (*T, error) {
 	for {
 		addr, err := u.owners.find(ctx, jobID)

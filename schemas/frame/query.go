@@ -7,6 +7,13 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
+// Ticket answers POST /v1/ws-tickets: it opens one socket, once, until ExpiresAt.
+type Ticket struct {
+	Ticket    string    `json:"ticket"`
+	URL       string    `json:"url"` // relative to the gateway's
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
 // Bounds of GET /v1/jobs.
 const (
 	MaxListLimit     = 500

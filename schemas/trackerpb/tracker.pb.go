@@ -83,7 +83,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{18, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type Position struct {
@@ -1147,6 +1147,190 @@ func (x *ReserveResponse) GetPayloadHash() string {
 	return ""
 }
 
+type KeepTicketRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TicketId      string                 `protobuf:"bytes,1,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"` // of the ticket, which is a secret, no more than a hash
+	Identity      []byte                 `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"`
+	TtlMs         int64                  `protobuf:"varint,3,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepTicketRequest) Reset() {
+	*x = KeepTicketRequest{}
+	mi := &file_tracker_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepTicketRequest) ProtoMessage() {}
+
+func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepTicketRequest.ProtoReflect.Descriptor instead.
+func (*KeepTicketRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *KeepTicketRequest) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+func (x *KeepTicketRequest) GetIdentity() []byte {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *KeepTicketRequest) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+type KeepTicketResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepTicketResponse) Reset() {
+	*x = KeepTicketResponse{}
+	mi := &file_tracker_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepTicketResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepTicketResponse) ProtoMessage() {}
+
+func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepTicketResponse.ProtoReflect.Descriptor instead.
+func (*KeepTicketResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{16}
+}
+
+type TakeTicketRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TicketId      string                 `protobuf:"bytes,1,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeTicketRequest) Reset() {
+	*x = TakeTicketRequest{}
+	mi := &file_tracker_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeTicketRequest) ProtoMessage() {}
+
+func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeTicketRequest.ProtoReflect.Descriptor instead.
+func (*TakeTicketRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *TakeTicketRequest) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+type TakeTicketResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identity      []byte                 `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeTicketResponse) Reset() {
+	*x = TakeTicketResponse{}
+	mi := &file_tracker_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeTicketResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeTicketResponse) ProtoMessage() {}
+
+func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeTicketResponse.ProtoReflect.Descriptor instead.
+func (*TakeTicketResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TakeTicketResponse) GetIdentity() []byte {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Add           []*WatchAdd            `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
@@ -1157,7 +1341,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1353,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1366,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{15}
+	return file_tracker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchRequest) GetAdd() []*WatchAdd {
@@ -1213,7 +1397,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1409,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1422,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{16}
+	return file_tracker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -1279,7 +1463,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1475,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1488,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{17}
+	return file_tracker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -1338,7 +1522,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1534,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1547,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{18}
+	return file_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Watched) GetJobId() string {
@@ -1491,7 +1675,16 @@ const file_tracker_proto_rawDesc = "" +
 	"\x0fReserveResponse\x12\x1a\n" +
 	"\breserved\x18\x01 \x01(\bR\breserved\x12)\n" +
 	"\x03job\x18\x02 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12!\n" +
-	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\"V\n" +
+	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\"c\n" +
+	"\x11KeepTicketRequest\x12\x1b\n" +
+	"\tticket_id\x18\x01 \x01(\tR\bticketId\x12\x1a\n" +
+	"\bidentity\x18\x02 \x01(\fR\bidentity\x12\x15\n" +
+	"\x06ttl_ms\x18\x03 \x01(\x03R\x05ttlMs\"\x14\n" +
+	"\x12KeepTicketResponse\"0\n" +
+	"\x11TakeTicketRequest\x12\x1b\n" +
+	"\tticket_id\x18\x01 \x01(\tR\bticketId\"0\n" +
+	"\x12TakeTicketResponse\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\fR\bidentity\"V\n" +
 	"\fWatchRequest\x12.\n" +
 	"\x03add\x18\x01 \x03(\v2\x1c.ackwire.tracker.v1.WatchAddR\x03add\x12\x16\n" +
 	"\x06remove\x18\x02 \x03(\tR\x06remove\"p\n" +
@@ -1515,12 +1708,16 @@ const file_tracker_proto_rawDesc = "" +
 	"\bWATCHING\x10\x01\x12\r\n" +
 	"\tNOT_FOUND\x10\x02\x12\r\n" +
 	"\tNOT_OWNER\x10\x03\x12\r\n" +
-	"\tNOT_READY\x10\x042\x9f\x03\n" +
+	"\tNOT_READY\x10\x042\xd9\x04\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12N\n" +
 	"\x04List\x12\x1f.ackwire.tracker.v1.ListRequest\x1a .ackwire.tracker.v1.ListResponse\"\x03\x90\x02\x01\x12Q\n" +
-	"\x05Stats\x12 .ackwire.tracker.v1.StatsRequest\x1a!.ackwire.tracker.v1.StatsResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\x05Stats\x12 .ackwire.tracker.v1.StatsRequest\x1a!.ackwire.tracker.v1.StatsResponse\"\x03\x90\x02\x01\x12[\n" +
+	"\n" +
+	"KeepTicket\x12%.ackwire.tracker.v1.KeepTicketRequest\x1a&.ackwire.tracker.v1.KeepTicketResponse\x12[\n" +
+	"\n" +
+	"TakeTicket\x12%.ackwire.tracker.v1.TakeTicketRequest\x1a&.ackwire.tracker.v1.TakeTicketResponse\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
 var (
@@ -1536,28 +1733,32 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_tracker_proto_goTypes = []any{
-	(Watched_Outcome)(0),    // 0: ackwire.tracker.v1.Watched.Outcome
-	(*Position)(nil),        // 1: ackwire.tracker.v1.Position
-	(*Job)(nil),             // 2: ackwire.tracker.v1.Job
-	(*GetRequest)(nil),      // 3: ackwire.tracker.v1.GetRequest
-	(*GetResponse)(nil),     // 4: ackwire.tracker.v1.GetResponse
-	(*Place)(nil),           // 5: ackwire.tracker.v1.Place
-	(*Freshness)(nil),       // 6: ackwire.tracker.v1.Freshness
-	(*ListRequest)(nil),     // 7: ackwire.tracker.v1.ListRequest
-	(*ListResponse)(nil),    // 8: ackwire.tracker.v1.ListResponse
-	(*ListedJob)(nil),       // 9: ackwire.tracker.v1.ListedJob
-	(*StatsRequest)(nil),    // 10: ackwire.tracker.v1.StatsRequest
-	(*StatsResponse)(nil),   // 11: ackwire.tracker.v1.StatsResponse
-	(*Count)(nil),           // 12: ackwire.tracker.v1.Count
-	(*Blob)(nil),            // 13: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),  // 14: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil), // 15: ackwire.tracker.v1.ReserveResponse
-	(*WatchRequest)(nil),    // 16: ackwire.tracker.v1.WatchRequest
-	(*WatchAdd)(nil),        // 17: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),   // 18: ackwire.tracker.v1.WatchResponse
-	(*Watched)(nil),         // 19: ackwire.tracker.v1.Watched
+	(Watched_Outcome)(0),       // 0: ackwire.tracker.v1.Watched.Outcome
+	(*Position)(nil),           // 1: ackwire.tracker.v1.Position
+	(*Job)(nil),                // 2: ackwire.tracker.v1.Job
+	(*GetRequest)(nil),         // 3: ackwire.tracker.v1.GetRequest
+	(*GetResponse)(nil),        // 4: ackwire.tracker.v1.GetResponse
+	(*Place)(nil),              // 5: ackwire.tracker.v1.Place
+	(*Freshness)(nil),          // 6: ackwire.tracker.v1.Freshness
+	(*ListRequest)(nil),        // 7: ackwire.tracker.v1.ListRequest
+	(*ListResponse)(nil),       // 8: ackwire.tracker.v1.ListResponse
+	(*ListedJob)(nil),          // 9: ackwire.tracker.v1.ListedJob
+	(*StatsRequest)(nil),       // 10: ackwire.tracker.v1.StatsRequest
+	(*StatsResponse)(nil),      // 11: ackwire.tracker.v1.StatsResponse
+	(*Count)(nil),              // 12: ackwire.tracker.v1.Count
+	(*Blob)(nil),               // 13: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),     // 14: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil),    // 15: ackwire.tracker.v1.ReserveResponse
+	(*KeepTicketRequest)(nil),  // 16: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil), // 17: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),  // 18: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil), // 19: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),       // 20: ackwire.tracker.v1.WatchRequest
+	(*WatchAdd)(nil),           // 21: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),      // 22: ackwire.tracker.v1.WatchResponse
+	(*Watched)(nil),            // 23: ackwire.tracker.v1.Watched
 }
 var file_tracker_proto_depIdxs = []int32{
 	2,  // 0: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
@@ -1572,22 +1773,26 @@ var file_tracker_proto_depIdxs = []int32{
 	6,  // 9: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
 	12, // 10: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
 	2,  // 11: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	17, // 12: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	19, // 13: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	21, // 12: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	23, // 13: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
 	2,  // 14: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
 	0,  // 15: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
 	3,  // 16: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
 	14, // 17: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
 	7,  // 18: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
 	10, // 19: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	16, // 20: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	4,  // 21: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	15, // 22: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	8,  // 23: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	11, // 24: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	18, // 25: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
+	16, // 20: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	18, // 21: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	20, // 22: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	4,  // 23: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	15, // 24: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	8,  // 25: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	11, // 26: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	17, // 27: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	19, // 28: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	22, // 29: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	23, // [23:30] is the sub-list for method output_type
+	16, // [16:23] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -1604,7 +1809,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

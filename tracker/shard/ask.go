@@ -146,6 +146,7 @@ func (s *Shard) sweep() {
 		}
 	}
 	s.sweepReservations()
+	s.dropTickets()
 }
 
 // Snapshot is a job as a question finds it.

@@ -28,6 +28,7 @@ const (
 	boundPolls        bound = "polls"
 	boundReservations bound = "reservations"
 	boundWatches      bound = "watches"
+	boundTickets      bound = "tickets"
 )
 
 // Metrics counts what all shards of a tracker do. Every label's values are a fixed set
@@ -92,7 +93,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		appended:    counter("timer_events_total", "Events that timers appended, by type.", "type", words(timers)...),
 		dead:        counter("dead_letters_total", "Records of status that nobody could decode, by reason.", "reason", words([]DeadReason{deadUndecodable, deadUnknownVersion, deadNoValue, deadKeyMismatch, deadWrongPartition})...),
 		handOuts:    counter("hand_outs_total", "Requests produced again for a next attempt, by outcome.", "outcome", "durable", "error"),
-		overloaded:  counter("overloaded_total", "Questions that were turned away, by the bound that was met.", "bound", words([]bound{boundParked, boundPolls, boundReservations, boundWatches})...),
+		overloaded:  counter("overloaded_total", "Questions that were turned away, by the bound that was met.", "bound", words([]bound{boundParked, boundPolls, boundReservations, boundWatches, boundTickets})...),
 		checkpoint:  histogram("checkpoint_seconds", "How long a checkpoint's batch took to be written."),
 		changes:     plain("checkpoint_jobs_total", "Jobs written by checkpoints."),
 		logToFold:   histogram("log_to_fold_seconds", "From a record's timestamp to its fold, for shards that have caught up."),

@@ -112,6 +112,7 @@ type Shard struct {
 	polls        int                 // questions in polled
 	streams      map[*watch.Stream]map[string]*watch.Watch
 	asking       map[watchKey][]*bool // watches that wait for the log; true: not wanted any more
+	tickets      map[string]ticket
 	expiring     map[string]time.Time // expired was appended, at
 	nextExpiry   int64                // nothing expires before, by the log's clock in Unix milliseconds
 }
@@ -152,6 +153,7 @@ func New(cfg Config) *Shard {
 		polled:     map[*entry]struct{}{},
 		streams:    map[*watch.Stream]map[string]*watch.Watch{},
 		asking:     map[watchKey][]*bool{},
+		tickets:    map[string]ticket{},
 		expiring:   map[string]time.Time{},
 	}
 	s.position.Store(next)

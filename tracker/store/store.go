@@ -34,7 +34,7 @@ type Identity struct {
 // Bounds of the store.
 const (
 	cacheBytes    = 64 << 20
-	memTableBytes = 16 << 20
+	memTableBytes = 32 << 20
 	maxOpenFiles  = 500
 )
 
@@ -154,8 +154,13 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       cmp.Or(opts.MemTable, memTableBytes),
 		MaxOpenFiles:       maxOpenFiles,
-		Logger:             pebbleLogger{log},
-		EventListener:      &pebble.EventListener{DataCorruption: s.corrupted},
+		// A restore writes everything at once: it should not wait for compactions, which catch
+		// up afterwards, and levels that are larger are rewritten less often.
+		L0CompactionThreshold: 4,
+		L0StopWritesThreshold: 64,
+		LBaseMaxBytes:         512 << 20,
+		Logger:                pebbleLogger{log},
+		EventListener:         &pebble.EventListener{DataCorruption: s.corrupted},
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnsound, err), lock.Close())

@@ -48,6 +48,10 @@ const (
 	TrackerListProcedure = "/ackwire.tracker.v1.Tracker/List"
 	// TrackerStatsProcedure is the fully-qualified name of the Tracker's Stats RPC.
 	TrackerStatsProcedure = "/ackwire.tracker.v1.Tracker/Stats"
+	// TrackerKeepTicketProcedure is the fully-qualified name of the Tracker's KeepTicket RPC.
+	TrackerKeepTicketProcedure = "/ackwire.tracker.v1.Tracker/KeepTicket"
+	// TrackerTakeTicketProcedure is the fully-qualified name of the Tracker's TakeTicket RPC.
+	TrackerTakeTicketProcedure = "/ackwire.tracker.v1.Tracker/TakeTicket"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
 	TrackerWatchProcedure = "/ackwire.tracker.v1.Tracker/Watch"
 )
@@ -64,6 +68,11 @@ type TrackerClient interface {
 	List(context.Context, *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error)
 	// Stats counts one tenant's jobs in the partitions asked for, without looking at jobs.
 	Stats(context.Context, *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error)
+	// KeepTicket keeps who a ticket is for, at the shard that owns its ID, for its time to
+	// live. It is in that shard's memory only: when the partition moves, the ticket is gone.
+	KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error)
+	// TakeTicket answers who a ticket is for, once; NOT_FOUND ever after.
+	TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -106,6 +115,18 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		keepTicket: connect.NewClient[trackerpb.KeepTicketRequest, trackerpb.KeepTicketResponse](
+			httpClient,
+			baseURL+TrackerKeepTicketProcedure,
+			connect.WithSchema(trackerMethods.ByName("KeepTicket")),
+			connect.WithClientOptions(opts...),
+		),
+		takeTicket: connect.NewClient[trackerpb.TakeTicketRequest, trackerpb.TakeTicketResponse](
+			httpClient,
+			baseURL+TrackerTakeTicketProcedure,
+			connect.WithSchema(trackerMethods.ByName("TakeTicket")),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[trackerpb.WatchRequest, trackerpb.WatchResponse](
 			httpClient,
 			baseURL+TrackerWatchProcedure,
@@ -117,11 +138,13 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 
 // trackerClient implements TrackerClient.
 type trackerClient struct {
-	get     *connect.Client[trackerpb.GetRequest, trackerpb.GetResponse]
-	reserve *connect.Client[trackerpb.ReserveRequest, trackerpb.ReserveResponse]
-	list    *connect.Client[trackerpb.ListRequest, trackerpb.ListResponse]
-	stats   *connect.Client[trackerpb.StatsRequest, trackerpb.StatsResponse]
-	watch   *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
+	get        *connect.Client[trackerpb.GetRequest, trackerpb.GetResponse]
+	reserve    *connect.Client[trackerpb.ReserveRequest, trackerpb.ReserveResponse]
+	list       *connect.Client[trackerpb.ListRequest, trackerpb.ListResponse]
+	stats      *connect.Client[trackerpb.StatsRequest, trackerpb.StatsResponse]
+	keepTicket *connect.Client[trackerpb.KeepTicketRequest, trackerpb.KeepTicketResponse]
+	takeTicket *connect.Client[trackerpb.TakeTicketRequest, trackerpb.TakeTicketResponse]
+	watch      *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
 
 // Get calls ackwire.tracker.v1.Tracker.Get.
@@ -144,6 +167,16 @@ func (c *trackerClient) Stats(ctx context.Context, req *connect.Request[trackerp
 	return c.stats.CallUnary(ctx, req)
 }
 
+// KeepTicket calls ackwire.tracker.v1.Tracker.KeepTicket.
+func (c *trackerClient) KeepTicket(ctx context.Context, req *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error) {
+	return c.keepTicket.CallUnary(ctx, req)
+}
+
+// TakeTicket calls ackwire.tracker.v1.Tracker.TakeTicket.
+func (c *trackerClient) TakeTicket(ctx context.Context, req *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
+	return c.takeTicket.CallUnary(ctx, req)
+}
+
 // Watch calls ackwire.tracker.v1.Tracker.Watch.
 func (c *trackerClient) Watch(ctx context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse] {
 	return c.watch.CallBidiStream(ctx)
@@ -161,6 +194,11 @@ type TrackerHandler interface {
 	List(context.Context, *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error)
 	// Stats counts one tenant's jobs in the partitions asked for, without looking at jobs.
 	Stats(context.Context, *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error)
+	// KeepTicket keeps who a ticket is for, at the shard that owns its ID, for its time to
+	// live. It is in that shard's memory only: when the partition moves, the ticket is gone.
+	KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error)
+	// TakeTicket answers who a ticket is for, once; NOT_FOUND ever after.
+	TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
 }
@@ -199,6 +237,18 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerKeepTicketHandler := connect.NewUnaryHandler(
+		TrackerKeepTicketProcedure,
+		svc.KeepTicket,
+		connect.WithSchema(trackerMethods.ByName("KeepTicket")),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerTakeTicketHandler := connect.NewUnaryHandler(
+		TrackerTakeTicketProcedure,
+		svc.TakeTicket,
+		connect.WithSchema(trackerMethods.ByName("TakeTicket")),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerWatchHandler := connect.NewBidiStreamHandler(
 		TrackerWatchProcedure,
 		svc.Watch,
@@ -215,6 +265,10 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerListHandler.ServeHTTP(w, r)
 		case TrackerStatsProcedure:
 			trackerStatsHandler.ServeHTTP(w, r)
+		case TrackerKeepTicketProcedure:
+			trackerKeepTicketHandler.ServeHTTP(w, r)
+		case TrackerTakeTicketProcedure:
+			trackerTakeTicketHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
 			trackerWatchHandler.ServeHTTP(w, r)
 		default:
@@ -240,6 +294,14 @@ func (UnimplementedTrackerHandler) List(context.Context, *connect.Request[tracke
 
 func (UnimplementedTrackerHandler) Stats(context.Context, *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Stats is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.KeepTicket is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.TakeTicket is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// A ticket opens one socket, for a page that has a token and cannot send it with a handshake:
+// a browser sets no headers there, and an URL is written to logs on its way. It is good
+// once, for ticketTTL, at any gateway: a tracker keeps who it is for, under its hash.
+
+const (
+	ticketTTL   = 30 * time.Second
+	ticketParam = "ticket"
+)
+
+// ticketIdentity is who a ticket is for, as a tracker keeps it.
+type ticketIdentity struct {
+	Tenant      string           `json:"tenant"`
+	Subject     string           `json:"subject"`
+	Permissions auth.Permissions `json:"permissions"`
+	Expires     *time.Time       `json:"expires,omitempty"` // absent for a client without a token
+}
+
+func ticketID(ticket string) string {
+	sum := sha256.Sum256([]byte(ticket))
+	return hex.EncodeToString(sum[:])
+}
+
+// postTicket is POST /v1/ws-tickets.
+func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r, 0)
+	if !ok {
+		return
+	}
+	kept := ticketIdentity{Tenant: id.Tenant, Subject: id.Subject, Permissions: id.Permissions}
+	if !id.Anonymous() {
+		kept.Expires = &id.Expires
+	}
+	b, err := json.Marshal(kept)
+	if err != nil {
+		g.problem(w, fmt.Errorf("encode a ticket: %w", err))
+		return
+	}
+	ticket := rand.Text() + rand.Text() // 26 characters each, 130 bits
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	expires := time.Now().Add(ticketTTL)
+	if err := g.up.KeepTicket(ctx, &trackerpb.KeepTicketRequest{TicketId: ticketID(ticket), Identity: b, TtlMs: ticketTTL.Milliseconds()}); err != nil {
+		g.problem(w, queryProblem(err))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusCreated)
+	_ = json.NewEncoder(w).Encode(frame.Ticket{Ticket: ticket, URL: "/v1/ws?" + ticketParam + "=" + ticket, ExpiresAt: expires.UTC().Truncate(time.Millisecond)})
+}
+
+// redeem answers who a ticket is for. Its errors are frame.Problems.
+func (g *Gateway) redeem(ctx context.Context, ticket string) (auth.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	taken, err := g.up.TakeTicket(ctx, &trackerpb.TakeTicketRequest{TicketId: ticketID(ticket)})
+	switch {
+	case connect.CodeOf(err) == connect.CodeNotFound:
+		return auth.Identity{}, frame.NewProblem(code.Unauthenticated, "the ticket is used, too old, or none")
+	case err != nil:
+		return auth.Identity{}, trackerProblem(err)
+	}
+	var kept ticketIdentity
+	if err := json.Unmarshal(taken.Identity, &kept); err != nil {
+		return auth.Identity{}, fmt.Errorf("decode a ticket: %w", err)
+	}
+	id := auth.Identity{Tenant: kept.Tenant, Subject: kept.Subject, Permissions: kept.Permissions}
+	if kept.Expires != nil {
+		id.Expires = *kept.Expires
+	}
+	return id, nil
+}
