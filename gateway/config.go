@@ -12,6 +12,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/jobtypes"
+	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -33,9 +34,12 @@ type Config struct {
 	Auth           auth.Config `embed:""`
 	AllowedOrigins []string    `help:"Hosts, with * as a wildcard, whose pages may open a socket, besides the gateway's own." placeholder:"PATTERN"`
 
+	Limits limits.Config `embed:""`
+
 	FrameBytes      int           `help:"Largest frame or body, in bytes." default:"262144"`
 	Subscriptions   int           `help:"Jobs that one session may watch." default:"1000"`
 	InFlightSubmits int           `help:"Submits of one session that may wait for their ack." default:"64"`
+	FrameRate       float64       `help:"Frames that one session may send per second, with bursts of twice as many." default:"500"`
 	Sessions        int           `help:"Sockets that may be open." default:"50000"`
 	PingInterval    time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
 	FirstFrame      time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
@@ -58,6 +62,10 @@ func (c Config) Validate() error {
 	within("subscriptions", c.Subscriptions, 1, 100_000)
 	within("in-flight-submits", c.InFlightSubmits, 1, 10_000)
 	within("sessions", c.Sessions, 1, 10_000_000)
+	if !(c.FrameRate >= 1 && c.FrameRate <= 1e6) {
+		problem("frame-rate must be between 1 and 1000000")
+	}
+	problems = append(problems, c.Limits.Validate())
 	if c.PingInterval < time.Second || c.FirstFrame < time.Second || c.SubmitTimeout < time.Second {
 		problem("ping-interval, first-frame and submit-timeout must be at least 1s")
 	}
@@ -101,6 +109,8 @@ func Defaults() Config {
 		FrameBytes:      frame.MaxFrameBytes,
 		Subscriptions:   frame.MaxSubscriptions,
 		InFlightSubmits: frame.MaxInFlightSubmits,
+		FrameRate:       500,
+		Limits:          limits.DefaultConfig(),
 		Sessions:        50_000,
 		PingInterval:    25 * time.Second,
 		FirstFrame:      10 * time.Second,

@@ -18,12 +18,15 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/jobtypes"
+	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -37,6 +40,7 @@ const (
 	closeTimeout      = 3 * time.Second
 	startRetry        = 500 * time.Millisecond
 	startTimeout      = 5 * time.Second
+	countTimeout      = 500 * time.Millisecond
 )
 
 // Gateway is one instance.
@@ -51,6 +55,7 @@ type Gateway struct {
 	metrics   *metrics
 	kafkaUp   *health
 	hub       *hub.Hub
+	limits    *limits.Limits
 	sessions  session.Config
 	drain     chan struct{} // closed when the drain begins
 	drainOnce sync.Once
@@ -108,10 +113,11 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		}
 		return 0
 	})
+	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.activeJobs, g.metrics.turnedAway)
 	g.sessions = session.Config{
-		Verifier: g.verifier, Hub: g.hub, Jobs: g, Metrics: g.metrics, Log: g.log,
+		Verifier: g.verifier, Hub: g.hub, Jobs: g, Limits: g.limits, Metrics: g.metrics, Log: g.log,
 		PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
-		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits,
+		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,
 	}
 	return g, nil
 }
@@ -257,24 +263,38 @@ func (g *Gateway) start(ctx context.Context) {
 	}
 }
 
-// admit opens a session for a request, or says why not.
-func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.Identity) code.Code {
+// errHandshake means that the library has answered already.
+var errHandshake = errors.New("no WebSocket handshake")
+
+// admit opens a session for a request, or says why not: errHandshake or a frame.Problem.
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.Identity) error {
 	g.mu.Lock()
 	full := g.closed || len(g.open) >= g.cfg.Sessions
 	g.mu.Unlock()
 	if full {
-		return code.Overloaded
+		g.metrics.turnedAway(limits.AllSessions)
+		return frame.NewProblem(code.Overloaded, "no more sockets are taken now")
+	}
+	if identity != nil {
+		if err := g.limits.OpenSession(identity.Tenant, identity.Subject); err != nil {
+			return err
+		}
 	}
 	s, err := session.Accept(w, r, uuid.NewString(), &g.sessions, identity)
 	if err != nil {
+		if identity != nil {
+			g.limits.CloseSession(identity.Tenant, identity.Subject)
+		}
 		g.log.Debug("handshake failed", "err", err)
-		return code.InvalidFrame
+		return errHandshake
 	}
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
-		s.Kill()
-		return ""
+		if s.Kill(); identity != nil {
+			g.limits.CloseSession(identity.Tenant, identity.Subject)
+		}
+		return nil
 	}
 	slot := rand.IntN(len(g.wheel))
 	g.open[s] = slot
@@ -293,7 +313,23 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 		g.metrics.sessions.Dec()
 		g.metrics.closed(s.Closed())
 	}()
-	return ""
+	return nil
+}
+
+// activeJobs counts a tenant's jobs that have not ended.
+func (g *Gateway) activeJobs(ctx context.Context, tenant string) (n int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	counted, err := g.up.Stats(ctx, tenant)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range counted.Counts {
+		if !job.State(c.State).Terminal() {
+			n += c.Jobs
+		}
+	}
+	return n, nil
 }
 
 // pings turns the wheel: each session is pinged once per interval, a slot per second.

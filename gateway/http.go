@@ -393,13 +393,15 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 
 // upgrade turns a handshake into a session.
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, who *auth.Identity, refuse func(code.Code, string)) {
-	switch c := g.admit(w, r, who); c {
-	case "":
+	err := g.admit(w, r, who)
+	var p frame.Problem
+	switch {
+	case err == nil:
 		g.metrics.handshakes.WithLabelValues(handshakeOK).Inc()
-	case code.InvalidFrame:
-		g.metrics.handshakes.WithLabelValues(string(c)).Inc() // the library has answered
+	case errors.As(err, &p):
+		refuse(p.Code, p.Detail)
 	default:
-		refuse(c, "no more sockets are taken now")
+		g.metrics.handshakes.WithLabelValues(string(code.InvalidFrame)).Inc()
 	}
 }
 

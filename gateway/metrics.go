@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -24,6 +25,7 @@ type metrics struct {
 	conflated      prometheus.Counter
 	requests       *prometheus.CounterVec
 	handshakes     *prometheus.CounterVec
+	turned         *prometheus.CounterVec
 }
 
 const (
@@ -58,6 +60,7 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 		closes:     vec("session_closes_total", "Sessions that ended, by close code.", "code"),
 		requests:   vec("http_requests_total", "HTTP requests, by route and status.", "route", "status"),
 		handshakes: vec("handshakes_total", "WebSocket handshakes, by outcome.", "outcome"),
+		turned:     vec("turned_away_total", "Sessions, submits, watches and frames that were turned away, by the bound that was met.", "bound"),
 		sent:       counter("statuses_sent_total", "Status frames written to sockets."),
 		conflated:  counter("statuses_conflated_total", "Statuses that were replaced by a newer one before they were written."),
 		ack: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Subsystem: subsystem, Name: "ack_seconds",
@@ -74,6 +77,9 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 	for _, o := range []string{"acked", "rejected", "indeterminate"} {
 		m.submits.WithLabelValues(o)
 	}
+	for _, b := range limits.All {
+		m.turned.WithLabelValues(string(b))
+	}
 	for _, c := range code.All {
 		m.errors.WithLabelValues(string(c))
 	}
@@ -84,7 +90,7 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 	for _, t := range clientFrames {
 		m.frames.WithLabelValues(string(t), "")
 	}
-	for _, o := range []string{handshakeOK, string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)} {
+	for _, o := range []string{handshakeOK, string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.LimitExceeded), string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)} {
 		m.handshakes.WithLabelValues(o)
 	}
 	return m
@@ -119,6 +125,11 @@ func (m *metrics) Error(c code.Code) { m.errors.WithLabelValues(string(c)).Inc()
 
 // Sent implements session.Metrics.
 func (m *metrics) Sent(statuses int) { m.sent.Add(float64(statuses)) }
+
+// TooManyFrames implements session.Metrics.
+func (m *metrics) TooManyFrames() { m.turnedAway(limits.FrameRate) }
+
+func (m *metrics) turnedAway(b limits.Bound) { m.turned.WithLabelValues(string(b)).Inc() }
 
 // Conflated implements session.Metrics.
 func (m *metrics) Conflated() { m.conflated.Inc() }

@@ -241,7 +241,7 @@ func TestAHalfOpenSocketIsClosed(t *testing.T) {
 }
 
 func TestASlowClientIsClosedAndNobodyWaitsForIt(t *testing.T) {
-	inWorld(t, nil, func(t *testing.T, w *world) {
+	inWorld(t, func(c *Config) { c.FrameRate = 1e6 }, func(t *testing.T, w *world) {
 		slow, quick := w.dial(""), w.dial("")
 		// It sends pings and reads no pong.
 		go func() {

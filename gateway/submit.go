@@ -64,6 +64,16 @@ func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRe
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
+	if err := g.limits.BeginSubmit(ctx, id.Tenant); err != nil {
+		return frame.AckFrame{}, 0, err
+	}
+	ack, version, err := g.write(ctx, s)
+	g.limits.EndSubmit(id.Tenant, err == nil && !ack.Duplicate)
+	return ack, version, err
+}
+
+// write makes the job durable.
+func (g *Gateway) write(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
 	if s.key != "" {
 		existing, err := g.reserve(ctx, s)
 		if err != nil || existing != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/time/rate"
+
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -14,6 +16,9 @@ import (
 // handle answers one text frame.
 func (s *Session) handle(b []byte) {
 	f, err := wire.Decode(b)
+	if limit := s.limitFrames(); limit != nil {
+		err = limit
+	}
 	if err == nil {
 		err = s.dispatch(&f)
 	}
@@ -24,9 +29,22 @@ func (s *Session) handle(b []byte) {
 	s.fail(f.ID, err)
 	c := codeOf(err)
 	s.cfg.Metrics.Frame(f.Type, c)
-	if c == code.InvalidFrame || c == code.UnknownFrame {
+	switch c {
+	case code.InvalidFrame, code.UnknownFrame:
 		if s.broken++; s.broken >= maxBroken {
 			s.Close(code.CloseProtocolError)
+		}
+	case code.RateLimited:
+		if s.frames != nil && s.frames.Tokens() < -maxBroken {
+			s.Close(code.ClosePolicyViolation)
+		}
+	}
+	if f.Type == frame.Auth && !s.identified() {
+		switch c {
+		case code.LimitExceeded:
+			s.Close(code.CloseSessionLimit)
+		case code.Overloaded:
+			s.Close(code.CloseTryAgainLater)
 		}
 	}
 	if c == code.Unauthenticated {
@@ -36,6 +54,30 @@ func (s *Session) handle(b []byte) {
 			s.Close(code.CloseProtocolError)
 		}
 	}
+}
+
+func (s *Session) identified() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known
+}
+
+// limitFrames refuses a frame of a client that sends too many.
+func (s *Session) limitFrames() error {
+	if s.cfg.FrameRate <= 0 {
+		return nil
+	}
+	if s.frames == nil {
+		s.frames = rate.NewLimiter(rate.Limit(s.cfg.FrameRate), max(1, int(2*s.cfg.FrameRate)))
+	}
+	r := s.frames.Reserve() // what comes too early is a debt: a client that goes on is closed
+	if r.Delay() == 0 {
+		return nil
+	}
+	s.cfg.Metrics.TooManyFrames()
+	p := frame.NewProblem(code.RateLimited, fmt.Sprintf("more than %g frames per second", s.cfg.FrameRate))
+	p.RetryAfter = r.Delay().Seconds()
+	return p
 }
 
 func codeOf(err error) code.Code {
@@ -113,15 +155,30 @@ func (s *Session) auth(f *frame.ClientFrame, was auth.Identity, known bool) erro
 	if known && !was.Anonymous() && (id.Tenant != was.Tenant || id.Subject != was.Subject) {
 		return problem(code.Forbidden, "the token is another tenant's or subject's")
 	}
+	if err := s.take(id, was, known); err != nil {
+		return err
+	}
+	s.welcome(f.ID)
+	return nil
+}
+
+// take makes an identity the session's.
+func (s *Session) take(id, was auth.Identity, known bool) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if known && was.Anonymous() && len(s.watches)+s.promised > 0 {
-		s.mu.Unlock()
 		return problem(code.Forbidden, "this session already watches jobs of another identity")
+	}
+	if !known || was.Anonymous() {
+		if err := s.cfg.Limits.OpenSession(id.Tenant, id.Subject); err != nil {
+			return err
+		}
+		if known {
+			s.cfg.Limits.CloseSession(was.Tenant, was.Subject)
+		}
 	}
 	s.identity, s.known = id, true
 	s.arm()
-	s.mu.Unlock()
-	s.welcome(f.ID)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
@@ -38,12 +39,20 @@ type Jobs interface {
 	Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 }
 
+// Limits shares the gateway out among tenants. Errors are frame.Problems.
+type Limits interface {
+	OpenSession(tenant, subject string) error
+	CloseSession(tenant, subject string)
+	Watch(tenant string, n int) bool // n more watches, or fewer
+}
+
 // Metrics counts what sessions do.
 type Metrics interface {
 	Frame(t frame.Type, c code.Code) // one received; c is "" when it was taken
 	Error(c code.Code)               // one error sent
 	Sent(statuses int)
 	Conflated()
+	TooManyFrames()
 }
 
 // Config is what all sessions share.
@@ -51,6 +60,7 @@ type Config struct {
 	Verifier *auth.Verifier
 	Hub      *hub.Hub
 	Jobs     Jobs
+	Limits   Limits
 	Metrics  Metrics
 	Log      *slog.Logger
 
@@ -59,6 +69,7 @@ type Config struct {
 	FrameBytes       int
 	Subscriptions    int
 	InFlightSubmits  int
+	FrameRate        float64 // frames per second that a client may send; twice as many in a burst
 	ShutdownDeadline time.Duration
 }
 
@@ -84,6 +95,7 @@ type Session struct {
 
 	// Owned by the read loop.
 	broken int
+	frames *rate.Limiter // nil before the first frame: idle sockets are many
 
 	// registering is held while what the session watches is changed here and in the hub.
 	// Lock order: registering → hub → mu → outbox.
@@ -91,7 +103,7 @@ type Session struct {
 
 	mu       sync.Mutex // guards all below and the watches; the hub is not called under it
 	identity auth.Identity
-	known    bool // an identity was given
+	known    bool // an identity was given, and counts as a session of its tenant
 	deadline *time.Timer
 	watches  map[string]*watch // by job ID; nil once the session has ended
 	promised int               // submits in flight that will watch their job
@@ -99,7 +111,8 @@ type Session struct {
 }
 
 // Accept upgrades a request. identity is nil for a client that must authenticate with its
-// first frame. The caller runs the session on a goroutine of its own.
+// first frame; else it was let in by Limits, and the session is counted there until it
+// ends. The caller runs the session on a goroutine of its own.
 func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, identity *auth.Identity) (*Session, error) {
 	h := &hijacker{ResponseWriter: w}
 	s := &Session{cfg: cfg, name: name, opened: time.Now(), watches: map[string]*watch{}}
@@ -149,6 +162,9 @@ func (s *Session) Run() {
 	_ = s.conn.Close()
 	s.mu.Lock()
 	tenant := s.identity.Tenant
+	if s.known {
+		s.cfg.Limits.CloseSession(tenant, s.identity.Subject)
+	}
 	s.mu.Unlock()
 	s.cfg.Log.Info("session ended", "session", s.name, "tenant", tenant, "close", s.Closed(), "lasted", time.Since(s.opened).Round(time.Millisecond))
 }

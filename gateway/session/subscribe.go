@@ -90,7 +90,7 @@ func (s *Session) newWatch(sub hub.Subscription) *watch {
 func (s *Session) replace(w *watch) {
 	s.mu.Lock()
 	had := s.watches[w.JobID]
-	full := had == nil && len(s.watches)+s.promised >= s.cfg.Subscriptions
+	full := had == nil && (len(s.watches)+s.promised >= s.cfg.Subscriptions || !s.cfg.Limits.Watch(w.Tenant, 1))
 	if !full {
 		s.watches[w.JobID] = w
 	}
@@ -114,7 +114,7 @@ func (s *Session) replace(w *watch) {
 func (s *Session) promise() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.watches)+s.promised >= s.cfg.Subscriptions {
+	if len(s.watches)+s.promised >= s.cfg.Subscriptions || !s.cfg.Limits.Watch(s.identity.Tenant, 1) {
 		return false
 	}
 	s.promised++
@@ -126,8 +126,9 @@ func (s *Session) unpromise(promised bool) {
 		return
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.promised--
-	s.mu.Unlock()
+	s.cfg.Limits.Watch(s.identity.Tenant, -1)
 }
 
 // watchSubmitted sends a submit's ack and watches its job, unless the session does already.
@@ -143,6 +144,8 @@ func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int
 	fresh := s.watches != nil && s.watches[w.JobID] == nil
 	if fresh {
 		s.watches[w.JobID] = w
+	} else {
+		s.cfg.Limits.Watch(tenant, -1)
 	}
 	s.mu.Unlock()
 	if fresh {
@@ -165,7 +168,9 @@ func (s *Session) unsubscribe(f *frame.ClientFrame) error {
 	for _, id := range ids {
 		s.mu.Lock()
 		w := s.watches[id]
-		delete(s.watches, id)
+		if w != nil {
+			s.forget(w)
+		}
 		s.mu.Unlock()
 		if w != nil {
 			s.cfg.Hub.Unsubscribe(&w.Subscription)
@@ -184,6 +189,7 @@ func (s *Session) unwatchAll() {
 	s.mu.Lock()
 	watches := s.watches
 	s.watches = nil
+	s.cfg.Limits.Watch(s.identity.Tenant, -len(watches))
 	s.mu.Unlock()
 	for _, w := range watches {
 		s.cfg.Hub.Unsubscribe(&w.Subscription)
@@ -234,6 +240,12 @@ func (w *watch) Over() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.watches[w.JobID] == w {
-		delete(s.watches, w.JobID)
+		s.forget(w)
 	}
+}
+
+// forget frees a watch's place. s.mu is held.
+func (s *Session) forget(w *watch) {
+	delete(s.watches, w.JobID)
+	s.cfg.Limits.Watch(w.Tenant, -1)
 }
