@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -26,6 +27,9 @@ type metrics struct {
 	requests       *prometheus.CounterVec
 	handshakes     *prometheus.CounterVec
 	turned         *prometheus.CounterVec
+
+	eventStreams    prometheus.Gauge
+	eventStreamEnds *prometheus.CounterVec
 }
 
 const (
@@ -70,7 +74,12 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 			Help: "1 for a topic that does not keep records as long as a job may live; the log says more."}, []string{"topic"}),
 		sessions: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "sessions", Help: "Open sockets."}),
 	}
-	r.MustRegister(m.ack, m.sessions, m.retentionShort)
+	m.eventStreams = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "event_streams", Help: "Open event streams (SSE)."})
+	m.eventStreamEnds = vec("event_stream_ends_total", "Event streams that ended, by reason.", "reason")
+	for _, why := range sse.Reasons {
+		m.eventStreamEnds.WithLabelValues(string(why))
+	}
+	r.MustRegister(m.ack, m.sessions, m.retentionShort, m.eventStreams)
 	gauge("watched_jobs", "Jobs that sessions watch.", func() float64 { jobs, _ := size(); return float64(jobs) })
 	gauge("subscriptions", "Watches of sessions.", func() float64 { _, subs := size(); return float64(subs) })
 	gauge("tracker_streams", "Trackers connected for watches.", func() float64 { return float64(streams()) })

@@ -7,10 +7,11 @@ import (
 	"sync"
 )
 
-// Frame is one status as it goes over a wire, built once for all its subscribers. It is
+// Frame is one status as it goes over a socket, built once for all its subscribers. It is
 // never changed.
 type Frame struct {
 	Bytes    []byte
+	Document []byte // the job's, a part of Bytes
 	Version  int64
 	Terminal bool
 }
@@ -39,6 +40,8 @@ type Outbox struct {
 	// too, but those of jobs that have ended are free before their last status was sent. Set
 	// before the first use.
 	MaxStatuses int
+	// Encode appends a status as something else than Frame.Bytes. Set before the first use.
+	Encode func(buf []byte, f *Frame) []byte
 
 	mu           sync.Mutex // guards all below and the slots; no other lock is taken under it
 	head, tail   *Slot
@@ -190,11 +193,16 @@ func (o *Outbox) Take(buf []byte, limit int) (_ []byte, statuses int, more bool)
 		if s.frame == nil {
 			continue
 		}
-		buf = append(buf, s.frame.Bytes...)
-		if s.control {
+		switch {
+		case s.control:
+			buf = append(buf, s.frame.Bytes...)
 			o.controls--
 			o.controlBytes -= len(s.frame.Bytes)
-		} else {
+		case o.Encode != nil:
+			buf = o.Encode(buf, s.frame)
+			statuses++
+		default:
+			buf = append(buf, s.frame.Bytes...)
 			statuses++
 		}
 		s.frame = nil

@@ -182,6 +182,9 @@ func EncodeStatus(version int64, document []byte) []byte {
 	return append(b, suffix...)
 }
 
+// Document is the part of what EncodeStatus made of a document of so many bytes.
+func Document(status []byte, size int) []byte { return status[len(status)-1-size : len(status)-1] }
+
 // Close makes a close frame.
 func Close(c code.Close) []byte {
 	reason := c.String()

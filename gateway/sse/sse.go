@@ -1,0 +1,306 @@
+// Package sse is one event stream (WHATWG HTML, server-sent events): the statuses of some
+// jobs, by the same outbox that sockets have.
+package sse
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+const (
+	flushBytes   = 16 << 10
+	writeTimeout = 10 * time.Second // a client that takes nothing for so long is too slow
+	retryHint    = time.Second      // how long a client waits before it comes back
+)
+
+// Watch is one job that a stream is to follow.
+type Watch struct {
+	JobID string
+	After int64 // only newer versions are sent
+}
+
+// Answer is what became of a watch: its version now, or why there is none.
+type Answer struct {
+	JobID   string    `json:"jobId"`
+	Version int64     `json:"-"`
+	Error   code.Code `json:"error,omitempty"`
+}
+
+// Stream follows jobs for one client.
+type Stream struct {
+	hub  *hub.Hub
+	out  outbox.Outbox
+	wake chan struct{} // capacity 1: there is something to write
+	subs []*subscription
+
+	mu       sync.Mutex // guards all below; taken under the hub's lock
+	waiting  int        // subscriptions without an answer
+	live     int        // subscriptions that are not over
+	slow     bool
+	answered chan struct{} // closed when waiting is 0
+}
+
+// subscription is one job of the stream.
+type subscription struct {
+	hub.Subscription
+	stream *Stream
+	slot   outbox.Slot
+	answer Answer
+	over   bool
+	sent   bool // a status was put
+}
+
+// New begins to follow a tenant's jobs. Close must be called.
+func New(h *hub.Hub, tenant string, watches []Watch) *Stream {
+	s := &Stream{hub: h, wake: make(chan struct{}, 1), waiting: len(watches), live: len(watches), answered: make(chan struct{})}
+	s.out.Encode = appendStatus
+	s.out.MaxStatuses = 2 * len(watches)
+	for _, w := range watches {
+		sub := &subscription{stream: s, answer: Answer{JobID: w.JobID}}
+		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: w.JobID, Tenant: tenant, After: w.After}
+		s.out.Skip(&sub.slot, w.After)
+		s.subs = append(s.subs, sub)
+	}
+	for _, sub := range s.subs {
+		h.Subscribe(&sub.Subscription)
+	}
+	return s
+}
+
+// Close ends all that New began.
+func (s *Stream) Close() {
+	for _, sub := range s.subs {
+		s.hub.Unsubscribe(&sub.Subscription)
+	}
+}
+
+// Answers waits until each watch has its answer.
+func (s *Stream) Answers(ctx context.Context) ([]Answer, error) {
+	select {
+	case <-s.answered:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answers := make([]Answer, len(s.subs))
+	for i, sub := range s.subs {
+		answers[i] = sub.answer
+	}
+	return answers, nil
+}
+
+// Subscribed implements hub.Subscriber.
+func (sub *subscription) Subscribed(version int64, c code.Code) {
+	sub.stream.mu.Lock()
+	defer sub.stream.mu.Unlock()
+	sub.answer.Version, sub.answer.Error = version, c
+	if sub.stream.waiting--; sub.stream.waiting == 0 {
+		close(sub.stream.answered)
+	}
+	if c != "" {
+		sub.end()
+	}
+}
+
+// Status implements hub.Subscriber.
+func (sub *subscription) Status(f *outbox.Frame) {
+	s := sub.stream
+	o := s.out.Put(&sub.slot, f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slow = s.slow || o == outbox.Overflow
+	sub.sent = true
+	if f.Terminal {
+		sub.end()
+	}
+	s.signal()
+}
+
+// Over implements hub.Subscriber.
+func (sub *subscription) Over() {
+	sub.stream.mu.Lock()
+	defer sub.stream.mu.Unlock()
+	sub.end()
+}
+
+// end notes that nothing follows. stream.mu is held.
+func (sub *subscription) end() {
+	if !sub.over {
+		sub.over = true
+		sub.stream.live--
+		sub.stream.signal()
+	}
+}
+
+func (s *Stream) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Stream) state() (live int, slow bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live, s.slow
+}
+
+// Finished reports whether nothing follows and nothing waits to be written.
+func (s *Stream) Finished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.subs {
+		if !sub.over || sub.sent {
+			return false
+		}
+	}
+	return true
+}
+
+// Options say when a stream ends, besides with its last job or its client.
+type Options struct {
+	KeepAlive      time.Duration   // between two comments
+	Expires        time.Time       // of the client's token; zero: never
+	Drain          <-chan struct{} // closed when the server is about to stop
+	ReconnectAfter time.Duration   // what the client is told then
+	Sent           func(statuses int)
+}
+
+// Why a stream has ended.
+type Why string
+
+// Reasons lists every reason.
+var Reasons = []Why{Finished, Left, Drained, TokenExpired, TooSlow}
+
+// The reasons.
+const (
+	Finished     Why = "finished" // every job has ended
+	Left         Why = "left"     // the client
+	Drained      Why = "drained"
+	TokenExpired Why = "token_expired"
+	TooSlow      Why = "slow_consumer"
+)
+
+// Serve writes events until the last job has ended, the client leaves, its token expires, or
+// the server drains; the client is told which. First it tells of the watches that were
+// refused.
+func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options, refused []Answer) Why {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would gather events
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
+	write := func(b []byte) bool {
+		if rc.SetWriteDeadline(time.Now().Add(writeTimeout)) != nil {
+			return false
+		}
+		_, err := w.Write(b)
+		return err == nil && rc.Flush() == nil
+	}
+	keepAlive := time.NewTicker(opts.KeepAlive)
+	defer keepAlive.Stop()
+	expired := make(<-chan time.Time)
+	if !opts.Expires.IsZero() {
+		t := time.NewTimer(time.Until(opts.Expires))
+		defer t.Stop()
+		expired = t.C
+	}
+	hello := Retry(retryHint)
+	for _, a := range refused {
+		hello = append(hello, Event("refused", a)...)
+	}
+	if !write(hello) {
+		return s.broken(ctx)
+	}
+	for {
+		live, slow := s.state() // before what there is to write: what comes later wakes up
+		if slow {
+			return TooSlow
+		}
+		b := make([]byte, 0, 512)
+		for more := true; more; {
+			var statuses int
+			if b, statuses, more = s.out.Take(b[:0], flushBytes); more {
+				if !write(b) {
+					return s.broken(ctx)
+				}
+				opts.Sent(statuses)
+			}
+		}
+		if live == 0 {
+			return Finished
+		}
+		select {
+		case <-s.wake:
+		case <-keepAlive.C:
+			if !write([]byte(": still here\n\n")) {
+				return s.broken(ctx)
+			}
+		case <-expired:
+			write(Event("error", frame.NewProblem(code.Unauthenticated, "the token has expired")))
+			return TokenExpired
+		case <-opts.Drain:
+			write(append(Retry(opts.ReconnectAfter), Event("goaway", frame.GoawayFrame{
+				Type: frame.Goaway, Reason: "restart", ReconnectAfter: opts.ReconnectAfter.Seconds()})...))
+			return Drained
+		case <-ctx.Done():
+			return Left
+		}
+	}
+}
+
+// broken says why a write failed.
+func (s *Stream) broken(ctx context.Context) Why {
+	if ctx.Err() != nil {
+		return Left
+	}
+	return TooSlow
+}
+
+// appendStatus writes a status: its version as the ID, and the document.
+func appendStatus(b []byte, f *outbox.Frame) []byte {
+	b = append(b, "id: "...)
+	b = strconv.AppendInt(b, f.Version, 10)
+	return appendData(append(b, "\nevent: status\n"...), f.Document)
+}
+
+// appendData writes data, which is JSON: its line ends are whitespace between tokens, and
+// would each begin a field of their own.
+func appendData(b, data []byte) []byte {
+	b = append(b, "data: "...)
+	if bytes.ContainsAny(data, "\r\n") {
+		data = bytes.Map(func(r rune) rune {
+			if r == '\r' || r == '\n' {
+				return ' '
+			}
+			return r
+		}, data)
+	}
+	return append(append(b, data...), "\n\n"...)
+}
+
+// Event is an event without an ID: the client's last one stays.
+func Event(name string, v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		data = []byte("null")
+	}
+	return appendData([]byte("event: "+name+"\n"), data)
+}
+
+// Retry tells the client how long to wait before it comes back.
+func Retry(d time.Duration) []byte {
+	return []byte("retry: " + strconv.FormatInt(d.Milliseconds(), 10) + "\n\n")
+}
