@@ -32,7 +32,7 @@ type Config struct {
 	Partitions     int32         `help:"Partitions of topics that do not exist yet." default:"12"`
 	JobTypes       string        `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
 	JWTKeyFile     string        `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens; by default the data folder's own." placeholder:"FILE"`
-	AllowedOrigins []string      `help:"Hosts, with * as a wildcard, whose pages may open a socket, besides the gateway's own." placeholder:"PATTERN"`
+	AllowedOrigins []string      `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
 	Blobs          blobs.Config  `embed:""`
 	Slots          int           `help:"Jobs held at the same time, per lane." default:"64"`
 	NoProcessor    bool          `help:"Run no demo processor: workers of your own take the jobs."`

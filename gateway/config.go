@@ -32,7 +32,7 @@ type Config struct {
 	JobTypes string `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
 
 	Auth           auth.Config `embed:""`
-	AllowedOrigins []string    `help:"Hosts, with * as a wildcard, whose pages may open a socket, besides the gateway's own." placeholder:"PATTERN"`
+	AllowedOrigins []string    `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
 
 	Limits limits.Config `embed:""`
 

@@ -32,7 +32,8 @@ const (
 	maxWait      = 60 * time.Second // of Prefer: wait
 	readTimeout  = 5 * time.Second  // of a GET without it
 	asOfFormat   = "2006-01-02T15:04:05.000Z07:00"
-	bodyOverhead = 16 << 10 // a body holds a payload at its limit and the fields around it
+	bodyTimeout  = 30 * time.Second // for a client to send its body
+	bodyOverhead = 16 << 10         // a body holds a payload at its limit and the fields around it
 
 	// What is read of a body that is too large, so that its client gets to the answer.
 	discardBytes   = 16 << 20
@@ -72,7 +73,7 @@ func (g *Gateway) handler() http.Handler {
 	read := func(name string, serve http.HandlerFunc) map[string]endpoint {
 		return map[string]endpoint{http.MethodGet: {name, serve}, http.MethodHead: {name, serve}}
 	}
-	jobs := read("list", g.listJobs)
+	jobs := read("list", gzipped(g.listJobs))
 	jobs[http.MethodPost] = endpoint{"submit", g.postJob}
 	route("/v1/jobs", jobs)
 	route("/v1/jobs/{id}", read("get", g.getJob))
@@ -82,14 +83,14 @@ func (g *Gateway) handler() http.Handler {
 	route("/v1/events", read("events", g.getEvents))
 	route("/v1/jobs/{id}/cancel", map[string]endpoint{http.MethodPost: {"cancel", g.orderJob(auth.Cancel, g.Cancel)}})
 	route("/v1/jobs/{id}/retry", map[string]endpoint{http.MethodPost: {"retry", g.orderJob(auth.Submit, g.Retry)}})
-	route("/v1/stats", read("stats", g.getStats))
+	route("/v1/stats", read("stats", gzipped(g.getStats)))
 	route("/v1/ws-tickets", map[string]endpoint{http.MethodPost: {"ticket", g.postTicket}})
 	route("/v1/ws", map[string]endpoint{http.MethodGet: {"ws", g.socket}})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request("other", http.StatusNotFound)
 	})
-	return mux
+	return identified(g.crossOrigin(mux))
 }
 
 // statusWriter remembers the status that was sent.
@@ -121,7 +122,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (g *Gateway) problem(w http.ResponseWriter, err error) {
 	var p frame.Problem
 	if !errors.As(err, &p) {
-		g.log.Error("request failed", "err", err)
+		g.log.Error("request failed", "request", w.Header().Get(requestIDHeader), "err", err)
 		p = frame.NewProblem(code.Internal, "")
 	}
 	p.Status = p.Code.Info().HTTP
@@ -204,13 +205,16 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.Subm
 		return none, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
 	}
 	limit := int64(max(g.cfg.FrameBytes, g.types.MaxPayload()) + bodyOverhead)
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	_ = rc.SetReadDeadline(time.Time{})
 	switch {
 	case err != nil:
 		return none, frame.NewProblem(code.InvalidFrame, "the body could not be read")
 	case int64(len(body)) > limit:
 		// A client reads no answer before it has sent its body, or a good part of it.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTimeout))
+		_ = rc.SetReadDeadline(time.Now().Add(discardTimeout))
 		_, _ = io.CopyN(io.Discard, r.Body, discardBytes)
 		w.Header().Set("Connection", "close")
 		return none, frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
@@ -228,6 +232,9 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.Subm
 			return none, frame.NewProblem(code.InvalidFrame, "key and Idempotency-Key differ")
 		}
 		request.Key = key
+	}
+	if parent := traceparent(r.Header.Get(frame.TraceparentHeader)); parent != "" {
+		request.Traceparent = parent
 	}
 	return request, nil
 }
@@ -431,6 +438,15 @@ func (g *Gateway) originAllowed(r *http.Request) bool {
 	}
 	if strings.EqualFold(u.Host, r.Host) {
 		return true
+	}
+	return g.allowedOrigin(origin)
+}
+
+// allowedOrigin reports whether an origin is a configured one.
+func (g *Gateway) allowedOrigin(origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return false
 	}
 	for _, pattern := range g.cfg.AllowedOrigins {
 		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(u.Host)); err == nil && ok {

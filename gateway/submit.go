@@ -141,7 +141,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		request: topic.Request{
 			JobID: jobID, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
 			Tenant: id.Tenant, Subject: id.Subject, PayloadHash: hash, Policy: policy,
-			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL,
+			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL, Traceparent: traceparent(r.Traceparent),
 		},
 	}, nil
 }

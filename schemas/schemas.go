@@ -16,7 +16,7 @@ const Base = "https://ackwire.dev/schemas/"
 
 // Files holds asyncapi.yaml, openapi.yaml, and the JSON Schemas
 // in jsonschema/: event/<type>, order/<type>, frame/<type>, job/document, job/policy,
-// http/submit, http/ack, http/list, http/stats, http/why, http/problem, http/ready,
+// http/submit, http/ack, http/list, http/stats, http/why, http/ticket, http/problem, http/ready,
 // topic/request-headers and topic/dead-headers, each with the ending .json.
 //
 //go:embed asyncapi.yaml openapi.yaml jsonschema

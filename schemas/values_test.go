@@ -148,6 +148,10 @@ var stats = frame.Stats{
 	AsOf:  endedAt,
 }
 
+var ticket = frame.Ticket{
+	Ticket: "K5TGWH3QVN2JXB7MZLC4RYDPAEF6USOI2K4M7Q3XWTHNVBLYCGJD", URL: "/v1/ws?ticket=K5TGWH3QVN2JXB7MZLC4RYDPAEF6USOI2K4M7Q3XWTHNVBLYCGJD", ExpiresAt: endedAt,
+}
+
 var why = frame.Why{
 	JobID: jobID, State: job.Pending, Reason: frame.BehindOthers, Lane: "reports", Workers: new(3), Waiting: new(int64(7)), Ahead: 2,
 	Detail: "2 requests are before this one in its partition of lane reports, which has 3 workers.", AsOf: endedAt,

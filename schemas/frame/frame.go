@@ -92,6 +92,9 @@ type SubmitRequest struct {
 	// Watch, unless false, subscribes the socket to the job.
 	Watch       *bool  `json:"watch,omitempty"`
 	CallbackURL string `json:"callbackUrl,omitempty"`
+	// Traceparent is the client's trace (W3C Trace Context §3.2); over HTTP it is the header.
+	// One that is malformed is passed over.
+	Traceparent string `json:"traceparent,omitempty"`
 }
 
 // JobRef names a job to watch. Without After the state now is sent first; with it

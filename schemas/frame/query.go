@@ -14,6 +14,9 @@ type Ticket struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
+// TraceparentHeader carries a trace (W3C Trace Context).
+const TraceparentHeader = "Traceparent"
+
 // Bounds of GET /v1/jobs.
 const (
 	MaxListLimit     = 500

@@ -1,0 +1,77 @@
+package gateway
+
+import (
+	"net/http"
+	"regexp"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/rs/cors"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// What every request passes through.
+
+const (
+	requestIDHeader = "X-Request-Id"
+	corsMaxAge      = 600  // seconds that a browser keeps the answer to a preflight
+	gzipMinBytes    = 1400 // what fits into one packet is not worth it
+)
+
+var (
+	requestIDs   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	traceparents = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+)
+
+// identified gives each request an ID, the client's own if that is harmless, and says it in the
+// answer and in the log.
+func identified(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if !requestIDs.MatchString(id) {
+			id = uuid.NewString()
+		}
+		w.Header().Set(requestIDHeader, id)
+		if parent := traceparent(r.Header.Get(frame.TraceparentHeader)); parent != "" {
+			w.Header().Set(frame.TraceparentHeader, parent)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// traceparent returns a context of W3C Trace Context (§3.2), or nothing: a bad one is
+// passed over, as the recommendation wants it.
+func traceparent(s string) string {
+	if !traceparents.MatchString(s) || s[:2] == "ff" || s[3:35] == "00000000000000000000000000000000" || s[36:52] == "0000000000000000" {
+		return ""
+	}
+	return s
+}
+
+// crossOrigin lets pages of the configured origins use the HTTP API (Fetch, CORS). They prove
+// who they are with a token: no cookie means anything here.
+func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
+	if len(g.cfg.AllowedOrigins) == 0 {
+		return next
+	}
+	return cors.New(cors.Options{
+		AllowOriginFunc: g.allowedOrigin,
+		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", lastEventID, "Prefer",
+			"Range", frame.TraceparentHeader, requestIDHeader},
+		ExposedHeaders: []string{"Content-Disposition", "Content-Range", "ETag", "Location", "Preference-Applied", "Retry-After",
+			frame.AsOfHeader, requestIDHeader},
+		MaxAge:               corsMaxAge,
+		OptionsSuccessStatus: http.StatusNoContent,
+	}).Handler(next)
+}
+
+// gzipped compresses answers that are worth it, for clients that take it.
+func gzipped(serve http.HandlerFunc) http.HandlerFunc {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(gzipMinBytes))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return wrap(serve)
+}
