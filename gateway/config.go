@@ -43,6 +43,7 @@ type Config struct {
 	Sessions        int           `help:"Sockets that may be open." default:"50000"`
 	PingInterval    time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
 	FirstFrame      time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
+	DrainWait       time.Duration `help:"How long a gateway that is to stop goes on as before, but not ready, so that load balancers turn elsewhere." default:"0s"`
 	SubmitTimeout   time.Duration `help:"Bound of one submit; after it the outcome is indeterminate." default:"5s"`
 }
 
@@ -66,6 +67,9 @@ func (c Config) Validate() error {
 		problem("frame-rate must be between 1 and 1000000")
 	}
 	problems = append(problems, c.Limits.Validate())
+	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
+		problem("drain-wait must be between 0 and 10m")
+	}
 	if c.PingInterval < time.Second || c.FirstFrame < time.Second || c.SubmitTimeout < time.Second {
 		problem("ping-interval, first-frame and submit-timeout must be at least 1s")
 	}

@@ -57,6 +57,7 @@ type Gateway struct {
 	hub       *hub.Hub
 	limits    *limits.Limits
 	sessions  session.Config
+	leaving   chan struct{} // closed when the gateway is to stop
 	drain     chan struct{} // closed when the drain begins
 	drainOnce sync.Once
 
@@ -93,6 +94,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		types:   types,
 		kafkaUp: &health{},
 		hub:     hub.New(),
+		leaving: make(chan struct{}),
 		drain:   make(chan struct{}),
 		open:    map[*session.Session]int{},
 		wheel:   make([]map[*session.Session]struct{}, max(1, int(cfg.PingInterval/time.Second))),
@@ -125,6 +127,8 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 // Ready says why the gateway takes no work.
 func (g *Gateway) Ready() error {
 	select {
+	case <-g.leaving:
+		return errors.New("draining")
 	case <-g.drain:
 		return errors.New("draining")
 	default:
@@ -140,7 +144,7 @@ func (g *Gateway) Addr() string {
 	return ""
 }
 
-// Run serves until ctx ends. It then drains: it takes no new sockets, tells the open ones
+// Run serves until ctx ends. It is not ready then, and goes on for DrainWait. Then it drains: it takes no new sockets, tells the open ones
 // to come back elsewhere, gives submits in flight their true outcome, writes what waits and
 // closes with 1012. It returns when nothing of it is left.
 func (g *Gateway) Run(ctx context.Context) error {
@@ -182,13 +186,28 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 	// Sockets and requests drain beside each other.
 	var draining sync.WaitGroup
+	serving, stopServing := context.WithCancel(work)
+	defer stopServing()
+	draining.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-g.drain: // serving has failed
+			return
+		}
+		close(g.leaving)
+		select {
+		case <-time.After(g.cfg.DrainWait):
+		case <-g.drain:
+		}
+		stopServing()
+	})
 	draining.Go(func() {
 		<-g.drain
 		g.closeSessions()
 	})
 
 	g.log.Info("gateway serves", "address", addr)
-	err = service.ServeHTTP(ctx, &http.Server{
+	err = service.ServeHTTP(serving, &http.Server{
 		Handler:        g.handler(),
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),

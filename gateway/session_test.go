@@ -331,6 +331,28 @@ func TestAClientMaySendBeforeItHasReadTheHandshake(t *testing.T) {
 	})
 }
 
+// TestDrainWaits: not ready at once, so that load balancers turn elsewhere, and open to all
+// who still come until then.
+func TestDrainWaits(t *testing.T) {
+	inWorld(t, func(c *Config) { c.DrainWait = 20 * time.Second }, func(t *testing.T, w *world) {
+		c := w.dial("")
+		began := time.Now()
+		w.stop()
+		time.Sleep(time.Second)
+		if err := w.gateway.Ready(); err == nil {
+			t.Error("it is ready though it is to stop")
+		}
+		w.dial("").submit()
+		c.wantAlive("a socket that was open")
+		go func() { time.Sleep(10 * time.Second); c.send(`{"type":"ping","id":"late"}`) }()
+		c.want("an answer", frame.Pong)
+		c.want("and then goaway", frame.Goaway)
+		if took := time.Since(began).Round(time.Second); took != 20*time.Second {
+			t.Errorf("it drained after %s", took)
+		}
+	})
+}
+
 func TestDrain(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.set("local", jobA, 7, "processing")

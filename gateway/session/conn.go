@@ -68,6 +68,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	peeked, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	h.conn = &conn{Conn: raw, ahead: append([]byte(nil), peeked...)}
 	_ = raw.SetDeadline(time.Time{})
+	limitUnsent(raw)
 	h.conn.br = bufio.NewReaderSize(h.conn, readBuffer)
 	return h.conn, bufio.NewReadWriter(h.conn.br, bufio.NewWriterSize(h.conn, writeBuffer)), nil
 }
