@@ -19,23 +19,25 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/demo"
+	"github.com/ackwire/ackwire/processor/webhook"
 	"github.com/ackwire/ackwire/tracker"
 )
 
 // Config is what the process needs to know.
 type Config struct {
-	Broker         broker.Config `embed:""`
-	Listen         string        `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
-	OpsListen      string        `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8081"`
-	TrackerListen  string        `help:"Address of the tracker's API." default:"127.0.0.1:8090"`
-	TopicPrefix    string        `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	Partitions     int32         `help:"Partitions of topics that do not exist yet." default:"12"`
-	JobTypes       string        `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
-	JWTKeyFile     string        `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens; by default the data folder's own." placeholder:"FILE"`
-	AllowedOrigins []string      `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
-	Blobs          blobs.Config  `embed:""`
-	Slots          int           `help:"Jobs held at the same time, per lane." default:"64"`
-	NoProcessor    bool          `help:"Run no demo processor: workers of your own take the jobs."`
+	Broker         broker.Config  `embed:""`
+	Listen         string         `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
+	OpsListen      string         `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8081"`
+	TrackerListen  string         `help:"Address of the tracker's API." default:"127.0.0.1:8090"`
+	TopicPrefix    string         `help:"Prefix of all topics and consumer groups." default:"ackwire."`
+	Partitions     int32          `help:"Partitions of topics that do not exist yet." default:"12"`
+	JobTypes       string         `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
+	JWTKeyFile     string         `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens; by default the data folder's own." placeholder:"FILE"`
+	AllowedOrigins []string       `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
+	Blobs          blobs.Config   `embed:""`
+	Slots          int            `help:"Jobs held at the same time, per lane." default:"64"`
+	Webhooks       webhook.Config `embed:""`
+	NoProcessor    bool           `help:"Run no demo processor: workers of your own take the jobs."`
 }
 
 // AnonymousTenant is whose jobs those of clients without a token are.
@@ -154,7 +156,15 @@ func (e *Embedded) build() error {
 		return err
 	}
 	demo.Register(e.workers)
-	return nil
+	hooks := cfg.Webhooks
+	if hooks.KeyFile == "" && hooks.SecretsFile == "" {
+		key, err := Key(cfg.Broker.Data)
+		if err != nil {
+			return err
+		}
+		hooks.Keys = [][]byte{key}
+	}
+	return webhook.Register(e.workers, hooks, e.env)
 }
 
 func (e *Embedded) readiness() map[string]service.Ready {

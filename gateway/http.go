@@ -79,6 +79,7 @@ func (g *Gateway) handler() http.Handler {
 	route("/v1/jobs/{id}", read("get", g.getJob))
 	route("/v1/jobs/{id}/why", read("why", g.getWhy))
 	route("/v1/jobs/{id}/result", read("result", g.getResult))
+	route("/v1/jobs/{id}/deliveries", read("deliveries", g.getDeliveries))
 	route("/v1/jobs/{id}/events", read("events", g.getJobEvents))
 	route("/v1/events", read("events", g.getEvents))
 	route("/v1/jobs/{id}/cancel", map[string]endpoint{http.MethodPost: {"cancel", g.orderJob(auth.Cancel, g.Cancel)}})

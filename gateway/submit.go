@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,11 +25,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
 const (
-	maxCallbackChars = 2048
-	maxSchedule      = 30 * 24 * time.Hour
+	maxSchedule = 30 * 24 * time.Hour
 )
 
 // submission is one job on its way in.
@@ -129,7 +128,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if r.RunAt != nil && !r.RunAt.After(now) {
 		r.RunAt = nil // due already: it needs no waiting
 	}
-	if err := checkCallback(r.CallbackURL); err != nil {
+	if err := checkCallback(r); err != nil {
 		return nil, err
 	}
 	jobID, err := newJobID(id.Tenant, r.Job, r.Key)
@@ -141,7 +140,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		request: topic.Request{
 			JobID: jobID, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
 			Tenant: id.Tenant, Subject: id.Subject, PayloadHash: hash, Policy: policy,
-			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL, Traceparent: traceparent(r.Traceparent),
+			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL, CallbackEvents: r.CallbackEvents, Traceparent: traceparent(r.Traceparent),
 		},
 	}, nil
 }
@@ -165,13 +164,23 @@ func overrides(p job.Policy, r frame.SubmitRequest) (job.Policy, error) {
 	return p, nil
 }
 
-func checkCallback(raw string) error {
-	if raw == "" {
+func checkCallback(r frame.SubmitRequest) error {
+	if r.CallbackURL == "" {
+		if len(r.CallbackEvents) > 0 {
+			return frame.NewProblem(code.InvalidFrame, "callbackEvents without a callbackUrl")
+		}
 		return nil
 	}
-	u, err := url.Parse(raw)
-	if err != nil || len(raw) > maxCallbackChars || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return frame.NewProblem(code.InvalidFrame, "callbackUrl must be an http or https URL")
+	if err := webhook.CheckURL(r.CallbackURL); err != nil {
+		return frame.NewProblem(code.InvalidFrame, "callbackUrl: "+err.Error())
+	}
+	if len(r.CallbackEvents) > len(job.States) {
+		return frame.NewProblem(code.InvalidFrame, fmt.Sprintf("callbackEvents has more than %d states", len(job.States)))
+	}
+	for _, s := range r.CallbackEvents {
+		if !s.Valid() {
+			return frame.NewProblem(code.InvalidFrame, fmt.Sprintf("callbackEvents: %.64q is not a state", s))
+		}
 	}
 	return nil
 }
@@ -259,7 +268,7 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 	value, err := event.Encode(&event.Event{
 		Type: event.Accepted, JobID: s.jobID, Job: s.request.Job, Tenant: s.request.Tenant, Subject: s.request.Subject,
 		Lane: s.request.Lane, PayloadHash: s.request.PayloadHash, Policy: &s.request.Policy,
-		RunAt: s.request.RunAt, CallbackURL: s.request.CallbackURL, Request: &request,
+		RunAt: s.request.RunAt, CallbackURL: s.request.CallbackURL, CallbackEvents: s.request.CallbackEvents, Request: &request,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("accepted event of job %s: %w", s.jobID, err)

@@ -132,7 +132,7 @@ func newRun(l *lane, part *partition, offset int64, req topic.Request, payload [
 	claimed := event.Event{
 		Type: event.Claimed, JobID: r.jobID,
 		Job: req.Job, Tenant: req.Tenant, Subject: req.Subject, Lane: laneName,
-		PayloadHash: req.PayloadHash, Policy: &req.Policy, RunAt: req.RunAt, CallbackURL: req.CallbackURL,
+		PayloadHash: req.PayloadHash, Policy: &req.Policy, RunAt: req.RunAt, CallbackURL: req.CallbackURL, CallbackEvents: req.CallbackEvents,
 		Request:  &event.Position{Topic: l.topic, Partition: part.number, Offset: offset},
 		Dispatch: r.dispatch, Run: r.id, Worker: p.worker,
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
 // One job of tenant acme, through all that can happen to it.
@@ -73,6 +74,7 @@ var events = []event.Event{
 	{Type: event.RetryRequested, JobID: jobID},
 	{Type: event.DeadlineExceeded, JobID: jobID, Round: 1},
 	{Type: event.Expired, JobID: jobID, Round: 1},
+	{Type: event.CallbackQueued, JobID: jobID, Delivery: &event.Delivery{JobID: deliveryID, State: job.Completed, Version: version}},
 }
 
 var orders = []event.Order{
@@ -104,6 +106,16 @@ func ack(t frame.Type, id string) frame.AckFrame {
 
 var subscribed = frame.SubscribedFrame{Type: frame.Subscribed, ID: "2", Jobs: []frame.SubscribedJob{
 	{JobID: jobID, Version: version}, {JobID: otherID, Error: code.NotFound},
+}}
+
+const deliveryID = "6d1f0a52-93c4-8b1e-9a57-c4f2f1f6f0b3"
+
+var deliveries = frame.Deliveries{JobID: jobID, Deliveries: []frame.Delivery{
+	{DeliveryID: deliveryID, Event: webhook.EventType(job.Completed), Version: version, Job: must(json.Marshal(job.Document{
+		JobID: deliveryID, Type: topic.WebhookType, State: job.Completed, Attempt: 1, MaxAttempts: 12,
+		CreatedAt: endedAt, UpdatedAt: endedAt, StartedAt: &endedAt, FinishedAt: &endedAt, Result: json.RawMessage(`{"status":204}`),
+		Attempts: []job.Attempt{{Number: 1, Worker: workerID, StartedAt: endedAt, EndedAt: &endedAt, Outcome: job.OutcomeCompleted}},
+	}))},
 }}
 
 var unsubscribed = frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: "3", Jobs: []string{jobID}}

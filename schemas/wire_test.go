@@ -95,6 +95,7 @@ func wires() []wire {
 		plain("http.list", "http/list", list),
 		plain("http.stats", "http/stats", stats),
 		plain("http.why", "http/why", why),
+		plain("http.deliveries", "http/deliveries", deliveries),
 		plain("http.ticket", "http/ticket", ticket),
 		plain("http.ready", "http/ready", map[string]any{"ready": true}),
 		plain("http.unready", "http/ready", map[string]any{"ready": false, "reasons": map[string]string{"kafka": "starting: Kafka has not answered yet"}}),

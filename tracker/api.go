@@ -165,8 +165,15 @@ func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest
 	}
 	return connect.NewResponse(&trackerpb.GetResponse{
 		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round), ResultBlob: blob(snap.ResultBlob),
-		Lane: snap.Lane, Request: optional(snap.Request), AsOf: snap.AsOf.UnixMilli(),
+		Lane: snap.Lane, Request: optional(snap.Request), AsOf: snap.AsOf.UnixMilli(), Deliveries: deliveries(snap.Deliveries),
 	}), nil
+}
+
+func deliveries(known []event.Delivery) (all []*trackerpb.Delivery) {
+	for _, d := range known {
+		all = append(all, &trackerpb.Delivery{JobId: d.JobID, State: string(d.State), Version: d.Version})
+	}
+	return all
 }
 
 // wait answers a long poll a little before the deadline with what there is by then.

@@ -268,6 +268,7 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 		kafka.Topic(t.names.StatusSpec(t.cfg.Partitions)),
 		kafka.Topic(t.names.ControlSpec(t.cfg.Partitions)),
 		kafka.Topic(t.names.DeferredSpec(t.cfg.Partitions)),
+		kafka.Topic(t.names.RequestsSpec(topic.WebhookLane, t.cfg.Partitions)),
 		kafka.Topic(t.names.DeadSpec()))
 	if err != nil {
 		return store.Identity{}, err

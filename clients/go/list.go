@@ -155,6 +155,22 @@ func (c *Client) Why(ctx context.Context, jobID string) (frame.Why, error) {
 	return why, err
 }
 
+// Deliveries reads a job's webhooks without opening a socket; see Client.Deliveries.
+func Deliveries(ctx context.Context, url, jobID string, opts ...Option) (frame.Deliveries, error) {
+	return withoutSocket(ctx, url, opts, func(c *Client) (frame.Deliveries, error) { return c.Deliveries(ctx, jobID) })
+}
+
+// Deliveries tells how a job's webhooks fare (GET /v1/jobs/{id}/deliveries). Errors are those
+// of Get.
+func (c *Client) Deliveries(ctx context.Context, jobID string) (frame.Deliveries, error) {
+	if err := checkJobID(jobID); err != nil {
+		return frame.Deliveries{}, err
+	}
+	var d frame.Deliveries
+	err := c.readInto(ctx, "deliveries of "+jobID, "/v1/jobs/"+url.PathEscape(jobID)+"/deliveries", &d)
+	return d, err
+}
+
 func (c *Client) readInto(ctx context.Context, what, path string, v any) error {
 	_, body, err := c.read(ctx, what, path, c.cfg.readLimit)
 	if err != nil {

@@ -25,6 +25,7 @@ type submitConfig struct {
 	runAt       time.Time
 	noWatch     bool
 	callbackURL string
+	callbackOn  []job.State
 }
 
 // Key sets the idempotency key, at most 128 characters: however often the submit is
@@ -45,8 +46,11 @@ func RunAt(t time.Time) SubmitOption { return func(s *submitConfig) { s.runAt = 
 // job can still be watched, by a subscription of its own.
 func NoWatch() SubmitOption { return func(s *submitConfig) { s.noWatch = true } }
 
-// CallbackURL asks for a webhook when the job has ended.
-func CallbackURL(url string) SubmitOption { return func(s *submitConfig) { s.callbackURL = url } }
+// CallbackURL asks for a webhook when the job has ended or, if states are given, when one of
+// them begins.
+func CallbackURL(url string, states ...job.State) SubmitOption {
+	return func(s *submitConfig) { s.callbackURL, s.callbackOn = url, states }
+}
 
 // Submit hands a job to Ackwire and returns once it is durable. payload is any value
 // that encoding/json marshals, or a json.RawMessage, which travels untouched. While there
@@ -151,6 +155,17 @@ func (s *submitConfig) appendBody(jobType string, payload any) ([]byte, error) {
 	}
 	if s.callbackURL != "" {
 		b = appendString(append(b, `,"callbackUrl":`...), s.callbackURL)
+	}
+	for i, state := range s.callbackOn {
+		if i == 0 {
+			b = append(b, `,"callbackEvents":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendString(b, string(state))
+	}
+	if len(s.callbackOn) > 0 {
+		b = append(b, ']')
 	}
 	return append(b, '}'), nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // Bounds of the commands.
@@ -33,6 +34,9 @@ type SubmitCmd struct {
 	Deadline time.Duration `help:"Bound the whole job, e.g. 1h." placeholder:"DURATION"`
 	RunAt    time.Time     `name:"run-at" xor:"start" help:"When it may start, as RFC 3339, up to 30 days ahead." placeholder:"TIME"`
 	In       time.Duration `name:"in" xor:"start" help:"How long from now it may start, e.g. 10m." placeholder:"DURATION"`
+
+	Callback   string      `help:"URL that is sent a signed webhook when the job has ended." placeholder:"URL"`
+	CallbackOn []job.State `name:"callback-on" help:"States whose beginning is told, instead of the terminal ones." placeholder:"STATE"`
 }
 
 // Help is what kong prints below the flags.
@@ -72,6 +76,9 @@ func (c *SubmitCmd) Run(env *Env) error {
 	}
 	if c.NoWait {
 		opts = append(opts, ackwire.NoWatch())
+	}
+	if c.Callback != "" {
+		opts = append(opts, ackwire.CallbackURL(c.Callback, c.CallbackOn...))
 	}
 	j, err := client.Submit(ctx, c.Type, payload, opts...)
 	if err != nil {

@@ -172,6 +172,49 @@ func (c *WhyCmd) Run(env *Env) error {
 	return nil
 }
 
+// DeliveriesCmd tells how a job's webhooks fare.
+type DeliveriesCmd struct {
+	Flags `embed:""`
+	ID    string `arg:"" name:"jobid" help:"The job's ID."`
+}
+
+// Help is what kong prints below the flags.
+func (c *DeliveriesCmd) Help() string { return queryHelp }
+
+// Run implements the command.
+func (c *DeliveriesCmd) Run(env *Env) error {
+	all, err := query(env, func(ctx context.Context) (frame.Deliveries, error) {
+		return ackwire.Deliveries(ctx, c.URL, c.ID, c.options(env, nil)...)
+	})
+	if err != nil {
+		return c.queryError(env, err)
+	}
+	if c.JSON {
+		return c.print(env, all)
+	}
+	table := newTable("DELIVERY", "EVENT", "STATE", "ATTEMPT", "NEXT", "LAST ERROR")
+	for _, d := range all.Deliveries {
+		var doc job.Document
+		if json.Unmarshal(d.Job, &doc) != nil {
+			table.row(d.DeliveryID, d.Event, "gone", "", "", "")
+			continue
+		}
+		next, problem := "", ""
+		if doc.RetryAt != nil {
+			next = doc.RetryAt.Local().Format(time.DateTime)
+		}
+		if doc.Error != nil {
+			problem = doc.Error.Code + ": " + doc.Error.Message
+		}
+		table.row(d.DeliveryID, d.Event, string(doc.State), fmt.Sprintf("%d/%d", doc.Attempt, doc.MaxAttempts), next, problem)
+	}
+	table.print(env)
+	if len(all.Deliveries) == 0 {
+		fmt.Fprintln(env.Stderr, "no webhook was queued for this job")
+	}
+	return nil
+}
+
 // query asks within getTimeout.
 func query[T any](env *Env, ask func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(env.Context, getTimeout)

@@ -41,9 +41,9 @@ type Type struct {
 // Set is every job type, by name.
 type Set map[string]*Type
 
-// Lanes are the lanes that the types name, sorted.
+// Lanes are the lanes that the types name and that of webhooks, sorted.
 func (s Set) Lanes() []string {
-	var lanes []string
+	lanes := []string{topic.WebhookLane}
 	for _, t := range s {
 		lanes = append(lanes, t.Lane)
 	}
@@ -242,6 +242,12 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	p := t.Policy
 	if name == "" || len(name) > maxNameChars || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		bad("type", "a name is 1 to %d visible ASCII characters", maxNameChars)
+	}
+	if strings.HasPrefix(name, topic.ReservedType) {
+		bad("type", "names that begin with %s are Ackwire's own", topic.ReservedType)
+	}
+	if t.Lane == topic.WebhookLane {
+		bad("lane", "%s is the lane of webhooks", topic.WebhookLane)
 	}
 	if !topic.ValidLane(t.Lane) {
 		bad("lane", "%q is not a lane name (a-z 0-9 - _, at most 63)", t.Lane)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,11 +43,12 @@ const (
 	RetryRequested   Type = "retryRequested"   // gateway: the owner wants an ended job to run again
 	DeadlineExceeded Type = "deadlineExceeded" // tracker: the whole job took too long
 	Expired          Type = "expired"          // tracker: retention is over
+	CallbackQueued   Type = "callbackQueued"   // tracker: a webhook's job is durable
 )
 
 // Types lists every event type.
 var Types = []Type{Accepted, Claimed, Beat, Progress, Completed, Failed, Released, LeaseExpired,
-	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired}
+	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired, CallbackQueued}
 
 // maxCount bounds dispatches and rounds.
 const maxCount = math.MaxInt32
@@ -78,6 +80,9 @@ type Event struct {
 	Policy      *job.Policy `json:"policy,omitempty"`
 	RunAt       *time.Time  `json:"runAt,omitempty"`
 	CallbackURL string      `json:"callbackUrl,omitempty"`
+	// CallbackEvents are the states whose beginning is told to CallbackURL; the terminal
+	// ones when it is empty.
+	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
 
 	// Request is the request record: in accepted, claimed and requeued.
 	Request *Position `json:"request,omitempty"`
@@ -101,6 +106,21 @@ type Event struct {
 	// ResultBlob is where a result lies that is too large for the log, or a file.
 	ResultBlob *Blob    `json:"resultBlob,omitempty"`
 	Error      *Failure `json:"error,omitempty"`
+
+	// Delivery is the webhook that was queued: in callbackQueued.
+	Delivery *Delivery `json:"delivery,omitempty"`
+}
+
+// Delivery is a webhook: a job of its own.
+type Delivery struct {
+	JobID string `json:"jobId"`
+	// State is the one whose beginning it tells, Version the job's at that moment.
+	State   job.State `json:"state"`
+	Version int64     `json:"version"`
+}
+
+func (d *Delivery) valid() bool {
+	return d != nil && d.JobID != "" && d.State.Valid() && d.Version > 0
 }
 
 // Failure is how a run failed.
@@ -185,6 +205,7 @@ func (e *Event) Validate() error {
 		need("payloadHash", e.PayloadHash != "")
 		need("policy", e.Policy != nil && e.Policy.Validate() == nil)
 		need("request", e.Request.valid())
+		need("callbackEvents", len(e.CallbackEvents) <= len(job.States) && !slices.ContainsFunc(e.CallbackEvents, func(s job.State) bool { return !s.Valid() }))
 	}
 	switch e.Type {
 	case Accepted:
@@ -214,6 +235,8 @@ func (e *Event) Validate() error {
 		dispatch()
 	case CancelRequested, RetryRequested, DeadlineExceeded, Expired:
 		round()
+	case CallbackQueued:
+		need("delivery", e.Delivery.valid())
 	default:
 		return fmt.Errorf("unknown event type %q", e.Type)
 	}

@@ -19,6 +19,7 @@ var good = map[Type]string{
 	Progress: fence + `,"progress":{"percent":0}`, Failed: fence + `,"error":{"code":"x","retryable":true}`,
 	LeaseExpired: fence + `,"renewal":0`, Requeued: `"dispatch":2,"request":{"topic":"t","partition":0,"offset":0}`,
 	CancelForced: `"dispatch":1`, CancelRequested: `"round":0`, RetryRequested: `"round":1`, DeadlineExceeded: `"round":0`, Expired: `"round":0`,
+	CallbackQueued: `"delivery":{"jobId":"d","state":"completed","version":1}`,
 }
 
 func record(t Type, fields string) string {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // Protocol is the WebSocket subprotocol (RFC 6455 §1.9).
@@ -92,6 +93,9 @@ type SubmitRequest struct {
 	// Watch, unless false, subscribes the socket to the job.
 	Watch       *bool  `json:"watch,omitempty"`
 	CallbackURL string `json:"callbackUrl,omitempty"`
+	// CallbackEvents are the states whose beginning is told to CallbackURL; the terminal
+	// ones when it is absent.
+	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
 	// Traceparent is the client's trace (W3C Trace Context §3.2); over HTTP it is the header.
 	// One that is malformed is passed over.
 	Traceparent string `json:"traceparent,omitempty"`

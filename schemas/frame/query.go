@@ -60,6 +60,25 @@ type Lane struct {
 	Waiting int64 `json:"waiting"`
 }
 
+// Deliveries is the body of GET /v1/jobs/{id}/deliveries: the job's last webhooks, the oldest
+// first.
+type Deliveries struct {
+	JobID      string     `json:"jobId"`
+	Deliveries []Delivery `json:"deliveries"`
+}
+
+// Delivery is a webhook. It is a job of its own, which may be read and retried as such.
+type Delivery struct {
+	DeliveryID string `json:"deliveryId"`
+	// Event is the message's type, such as "job.completed"; Version is the job's when that
+	// state began.
+	Event   string `json:"event"`
+	Version int64  `json:"version"`
+	// Job is the delivery's own document: its state, attempts and errors. Absent once its
+	// retention is over.
+	Job json.RawMessage `json:"job,omitempty"`
+}
+
 // Why is the body of GET /v1/jobs/{id}/why: what a job waits for.
 type Why struct {
 	JobID  string    `json:"jobId"`

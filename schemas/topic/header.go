@@ -20,6 +20,8 @@ const (
 	HeaderRunAt       = "ackwire-run-at"       // RFC 3339; only in the topic deferred
 	HeaderLane        = "ackwire-lane"         // the lane the job runs on
 	HeaderCallbackURL = "ackwire-callback-url" // absent when there is none
+	// HeaderCallbackEvents are states, with commas between them; absent for the terminal ones.
+	HeaderCallbackEvents = "ackwire-callback-events"
 	// HeaderPayloadBlob is the key of the payload in the blob store; the record's value is then empty.
 	HeaderPayloadBlob = "ackwire-payload-blob"
 	HeaderTraceparent = "traceparent" // W3C Trace Context

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,9 @@ type Request struct {
 	Time        time.Time
 	RunAt       *time.Time
 	CallbackURL string
-	Traceparent string
+	// CallbackEvents are the states whose beginning is told to CallbackURL.
+	CallbackEvents []job.State
+	Traceparent    string
 	// PayloadBlob is where a payload lies that is too large for the log; empty when it is
 	// the record's value.
 	PayloadBlob string
@@ -66,6 +69,7 @@ func (r *Request) Headers() ([]Header, error) {
 	add(HeaderPolicy, string(policy))
 	add(HeaderPayloadHash, r.PayloadHash)
 	optional(HeaderCallbackURL, r.CallbackURL)
+	optional(HeaderCallbackEvents, joinStates(r.CallbackEvents))
 	optional(HeaderTraceparent, r.Traceparent)
 	optional(HeaderPayloadBlob, r.PayloadBlob)
 	if r.RunAt != nil {
@@ -126,6 +130,14 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 	if r.PayloadBlob != "" && (!strings.HasPrefix(r.PayloadBlob, "payloads/"+r.JobID+"/") || strings.Contains(r.PayloadBlob, "..")) {
 		problems = append(problems, fmt.Errorf("header %s is not a key of this job's", HeaderPayloadBlob))
 	}
+	if v := values[HeaderCallbackEvents]; v != "" {
+		for s := range strings.SplitSeq(v, ",") {
+			r.CallbackEvents = append(r.CallbackEvents, job.State(s))
+		}
+		if len(r.CallbackEvents) > len(job.States) || slices.ContainsFunc(r.CallbackEvents, func(s job.State) bool { return !s.Valid() }) {
+			problems = append(problems, fmt.Errorf("header %s is not a list of states", HeaderCallbackEvents))
+		}
+	}
 	if key != r.JobID {
 		problems = append(problems, errors.New("record key is not the job ID in header "+HeaderID))
 	}
@@ -145,4 +157,12 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		r.RunAt = &at
 	}
 	return r, errors.Join(problems...)
+}
+
+func joinStates(states []job.State) string {
+	texts := make([]string, len(states))
+	for i, s := range states {
+		texts[i] = string(s)
+	}
+	return strings.Join(texts, ",")
 }

@@ -58,6 +58,14 @@ var (
 	laneRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 )
 
+// The lane of webhooks and the type of its jobs: the tracker submits them. Names that
+// begin with ReservedType are not for users' types.
+const (
+	WebhookLane  = "webhooks"
+	WebhookType  = "ackwire.webhook"
+	ReservedType = "ackwire."
+)
+
 // ValidLane reports whether s can name a lane.
 func ValidLane(s string) bool { return laneRE.MatchString(s) }
 

@@ -83,7 +83,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{22, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type Position struct {
@@ -311,7 +311,9 @@ type GetResponse struct {
 	// the job is scheduled or retrying.
 	Request *Position `protobuf:"bytes,7,opt,name=request,proto3" json:"request,omitempty"`
 	// as_of: all that the log held at this time is in the answer; Unix milliseconds.
-	AsOf          int64 `protobuf:"varint,8,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AsOf int64 `protobuf:"varint,8,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// deliveries are the job's last webhooks, the oldest first.
+	Deliveries    []*Delivery `protobuf:"bytes,9,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +404,75 @@ func (x *GetResponse) GetAsOf() int64 {
 	return 0
 }
 
+func (x *GetResponse) GetDeliveries() []*Delivery {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
+// Delivery is a webhook: a job of its own.
+type Delivery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	JobId string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// state is the one whose beginning it tells, version the told job's at that moment.
+	State         string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Version       int64  `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivery) Reset() {
+	*x = Delivery{}
+	mi := &file_tracker_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivery) ProtoMessage() {}
+
+func (x *Delivery) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
+func (*Delivery) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Delivery) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *Delivery) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Delivery) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // Place is where a job stands in a list: newest first, and by ID among jobs of one
 // millisecond.
 type Place struct {
@@ -414,7 +485,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_tracker_proto_msgTypes[4]
+	mi := &file_tracker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +497,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[4]
+	mi := &file_tracker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +510,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{4}
+	return file_tracker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Place) GetCreated() int64 {
@@ -467,7 +538,7 @@ type Freshness struct {
 
 func (x *Freshness) Reset() {
 	*x = Freshness{}
-	mi := &file_tracker_proto_msgTypes[5]
+	mi := &file_tracker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +550,7 @@ func (x *Freshness) String() string {
 func (*Freshness) ProtoMessage() {}
 
 func (x *Freshness) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[5]
+	mi := &file_tracker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +563,7 @@ func (x *Freshness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
 func (*Freshness) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{5}
+	return file_tracker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Freshness) GetPartition() int32 {
@@ -535,7 +606,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_tracker_proto_msgTypes[6]
+	mi := &file_tracker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +618,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[6]
+	mi := &file_tracker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +631,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{6}
+	return file_tracker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListRequest) GetTenant() string {
@@ -667,7 +738,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_tracker_proto_msgTypes[7]
+	mi := &file_tracker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +750,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[7]
+	mi := &file_tracker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +763,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{7}
+	return file_tracker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListResponse) GetJobs() []*ListedJob {
@@ -726,7 +797,7 @@ type ListedJob struct {
 
 func (x *ListedJob) Reset() {
 	*x = ListedJob{}
-	mi := &file_tracker_proto_msgTypes[8]
+	mi := &file_tracker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +809,7 @@ func (x *ListedJob) String() string {
 func (*ListedJob) ProtoMessage() {}
 
 func (x *ListedJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[8]
+	mi := &file_tracker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +822,7 @@ func (x *ListedJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedJob.ProtoReflect.Descriptor instead.
 func (*ListedJob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{8}
+	return file_tracker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListedJob) GetJob() *Job {
@@ -779,7 +850,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_tracker_proto_msgTypes[9]
+	mi := &file_tracker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +862,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[9]
+	mi := &file_tracker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +875,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{9}
+	return file_tracker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StatsRequest) GetTenant() string {
@@ -838,7 +909,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_tracker_proto_msgTypes[10]
+	mi := &file_tracker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +921,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[10]
+	mi := &file_tracker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +934,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{10}
+	return file_tracker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatsResponse) GetCounts() []*Count {
@@ -892,7 +963,7 @@ type Count struct {
 
 func (x *Count) Reset() {
 	*x = Count{}
-	mi := &file_tracker_proto_msgTypes[11]
+	mi := &file_tracker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +975,7 @@ func (x *Count) String() string {
 func (*Count) ProtoMessage() {}
 
 func (x *Count) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[11]
+	mi := &file_tracker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +988,7 @@ func (x *Count) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Count.ProtoReflect.Descriptor instead.
 func (*Count) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{11}
+	return file_tracker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Count) GetType() string {
@@ -960,7 +1031,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_tracker_proto_msgTypes[12]
+	mi := &file_tracker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1043,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[12]
+	mi := &file_tracker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1056,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{12}
+	return file_tracker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Blob) GetKey() string {
@@ -1029,7 +1100,7 @@ type ReserveRequest struct {
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_tracker_proto_msgTypes[13]
+	mi := &file_tracker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1112,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[13]
+	mi := &file_tracker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1125,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{13}
+	return file_tracker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReserveRequest) GetJobId() string {
@@ -1098,7 +1169,7 @@ type ReserveResponse struct {
 
 func (x *ReserveResponse) Reset() {
 	*x = ReserveResponse{}
-	mi := &file_tracker_proto_msgTypes[14]
+	mi := &file_tracker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1181,7 @@ func (x *ReserveResponse) String() string {
 func (*ReserveResponse) ProtoMessage() {}
 
 func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[14]
+	mi := &file_tracker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1194,7 @@ func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
 func (*ReserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{14}
+	return file_tracker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReserveResponse) GetReserved() bool {
@@ -1158,7 +1229,7 @@ type KeepTicketRequest struct {
 
 func (x *KeepTicketRequest) Reset() {
 	*x = KeepTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1241,7 @@ func (x *KeepTicketRequest) String() string {
 func (*KeepTicketRequest) ProtoMessage() {}
 
 func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1254,7 @@ func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketRequest.ProtoReflect.Descriptor instead.
 func (*KeepTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{15}
+	return file_tracker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *KeepTicketRequest) GetTicketId() string {
@@ -1215,7 +1286,7 @@ type KeepTicketResponse struct {
 
 func (x *KeepTicketResponse) Reset() {
 	*x = KeepTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1298,7 @@ func (x *KeepTicketResponse) String() string {
 func (*KeepTicketResponse) ProtoMessage() {}
 
 func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1311,7 @@ func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketResponse.ProtoReflect.Descriptor instead.
 func (*KeepTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{16}
+	return file_tracker_proto_rawDescGZIP(), []int{17}
 }
 
 type TakeTicketRequest struct {
@@ -1252,7 +1323,7 @@ type TakeTicketRequest struct {
 
 func (x *TakeTicketRequest) Reset() {
 	*x = TakeTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1335,7 @@ func (x *TakeTicketRequest) String() string {
 func (*TakeTicketRequest) ProtoMessage() {}
 
 func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1348,7 @@ func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketRequest.ProtoReflect.Descriptor instead.
 func (*TakeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{17}
+	return file_tracker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TakeTicketRequest) GetTicketId() string {
@@ -1296,7 +1367,7 @@ type TakeTicketResponse struct {
 
 func (x *TakeTicketResponse) Reset() {
 	*x = TakeTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1379,7 @@ func (x *TakeTicketResponse) String() string {
 func (*TakeTicketResponse) ProtoMessage() {}
 
 func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1392,7 @@ func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketResponse.ProtoReflect.Descriptor instead.
 func (*TakeTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{18}
+	return file_tracker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TakeTicketResponse) GetIdentity() []byte {
@@ -1341,7 +1412,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1424,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1437,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{19}
+	return file_tracker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchRequest) GetAdd() []*WatchAdd {
@@ -1397,7 +1468,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1480,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1493,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{20}
+	return file_tracker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -1463,7 +1534,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1546,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1559,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{21}
+	return file_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -1522,7 +1593,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1605,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1618,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{22}
+	return file_tracker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Watched) GetJobId() string {
@@ -1606,7 +1677,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\vmin_version\x18\x03 \x01(\x03R\n" +
 	"minVersion\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\x03R\x05after\x12%\n" +
-	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\xc3\x02\n" +
+	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\x81\x03\n" +
 	"\vGetResponse\x12)\n" +
 	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x124\n" +
 	"\x06source\x18\x02 \x01(\v2\x1c.ackwire.tracker.v1.PositionR\x06source\x12!\n" +
@@ -1616,7 +1687,14 @@ const file_tracker_proto_rawDesc = "" +
 	"resultBlob\x12\x12\n" +
 	"\x04lane\x18\x06 \x01(\tR\x04lane\x126\n" +
 	"\arequest\x18\a \x01(\v2\x1c.ackwire.tracker.v1.PositionR\arequest\x12\x13\n" +
-	"\x05as_of\x18\b \x01(\x03R\x04asOf\"8\n" +
+	"\x05as_of\x18\b \x01(\x03R\x04asOf\x12<\n" +
+	"\n" +
+	"deliveries\x18\t \x03(\v2\x1c.ackwire.tracker.v1.DeliveryR\n" +
+	"deliveries\"Q\n" +
+	"\bDelivery\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\"8\n" +
 	"\x05Place\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x03R\acreated\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\"J\n" +
@@ -1733,69 +1811,71 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_tracker_proto_goTypes = []any{
 	(Watched_Outcome)(0),       // 0: ackwire.tracker.v1.Watched.Outcome
 	(*Position)(nil),           // 1: ackwire.tracker.v1.Position
 	(*Job)(nil),                // 2: ackwire.tracker.v1.Job
 	(*GetRequest)(nil),         // 3: ackwire.tracker.v1.GetRequest
 	(*GetResponse)(nil),        // 4: ackwire.tracker.v1.GetResponse
-	(*Place)(nil),              // 5: ackwire.tracker.v1.Place
-	(*Freshness)(nil),          // 6: ackwire.tracker.v1.Freshness
-	(*ListRequest)(nil),        // 7: ackwire.tracker.v1.ListRequest
-	(*ListResponse)(nil),       // 8: ackwire.tracker.v1.ListResponse
-	(*ListedJob)(nil),          // 9: ackwire.tracker.v1.ListedJob
-	(*StatsRequest)(nil),       // 10: ackwire.tracker.v1.StatsRequest
-	(*StatsResponse)(nil),      // 11: ackwire.tracker.v1.StatsResponse
-	(*Count)(nil),              // 12: ackwire.tracker.v1.Count
-	(*Blob)(nil),               // 13: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),     // 14: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil),    // 15: ackwire.tracker.v1.ReserveResponse
-	(*KeepTicketRequest)(nil),  // 16: ackwire.tracker.v1.KeepTicketRequest
-	(*KeepTicketResponse)(nil), // 17: ackwire.tracker.v1.KeepTicketResponse
-	(*TakeTicketRequest)(nil),  // 18: ackwire.tracker.v1.TakeTicketRequest
-	(*TakeTicketResponse)(nil), // 19: ackwire.tracker.v1.TakeTicketResponse
-	(*WatchRequest)(nil),       // 20: ackwire.tracker.v1.WatchRequest
-	(*WatchAdd)(nil),           // 21: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),      // 22: ackwire.tracker.v1.WatchResponse
-	(*Watched)(nil),            // 23: ackwire.tracker.v1.Watched
+	(*Delivery)(nil),           // 5: ackwire.tracker.v1.Delivery
+	(*Place)(nil),              // 6: ackwire.tracker.v1.Place
+	(*Freshness)(nil),          // 7: ackwire.tracker.v1.Freshness
+	(*ListRequest)(nil),        // 8: ackwire.tracker.v1.ListRequest
+	(*ListResponse)(nil),       // 9: ackwire.tracker.v1.ListResponse
+	(*ListedJob)(nil),          // 10: ackwire.tracker.v1.ListedJob
+	(*StatsRequest)(nil),       // 11: ackwire.tracker.v1.StatsRequest
+	(*StatsResponse)(nil),      // 12: ackwire.tracker.v1.StatsResponse
+	(*Count)(nil),              // 13: ackwire.tracker.v1.Count
+	(*Blob)(nil),               // 14: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),     // 15: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil),    // 16: ackwire.tracker.v1.ReserveResponse
+	(*KeepTicketRequest)(nil),  // 17: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil), // 18: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),  // 19: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil), // 20: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),       // 21: ackwire.tracker.v1.WatchRequest
+	(*WatchAdd)(nil),           // 22: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),      // 23: ackwire.tracker.v1.WatchResponse
+	(*Watched)(nil),            // 24: ackwire.tracker.v1.Watched
 }
 var file_tracker_proto_depIdxs = []int32{
 	2,  // 0: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
 	1,  // 1: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
-	13, // 2: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
+	14, // 2: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
 	1,  // 3: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
-	5,  // 4: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
-	6,  // 5: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	9,  // 6: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
-	5,  // 7: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
-	2,  // 8: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
-	6,  // 9: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	12, // 10: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
-	2,  // 11: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	21, // 12: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	23, // 13: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	2,  // 14: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	0,  // 15: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	3,  // 16: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	14, // 17: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	7,  // 18: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	10, // 19: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	16, // 20: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	18, // 21: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	20, // 22: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	4,  // 23: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	15, // 24: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	8,  // 25: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	11, // 26: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	17, // 27: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	19, // 28: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	22, // 29: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	23, // [23:30] is the sub-list for method output_type
-	16, // [16:23] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	5,  // 4: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
+	6,  // 5: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
+	7,  // 6: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	10, // 7: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
+	6,  // 8: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
+	2,  // 9: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
+	7,  // 10: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	13, // 11: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
+	2,  // 12: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
+	22, // 13: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	24, // 14: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	2,  // 15: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	0,  // 16: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	3,  // 17: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	15, // 18: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	8,  // 19: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	11, // 20: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	17, // 21: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	19, // 22: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	21, // 23: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	4,  // 24: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	16, // 25: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	9,  // 26: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	12, // 27: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	18, // 28: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	20, // 29: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	23, // 30: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	24, // [24:31] is the sub-list for method output_type
+	17, // [17:24] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -1809,7 +1889,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

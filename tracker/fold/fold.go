@@ -2,6 +2,7 @@ package fold
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/event"
@@ -22,6 +23,8 @@ type Result struct {
 	Job *Job
 	// Changed reports whether the event was taken.
 	Changed bool
+	// Quiet is for a change that nobody who watches the job need hear of.
+	Quiet bool
 	// Reason says why not.
 	Reason Reason
 	// Orders are for workers. They may be lost or doubled: they are repeated whenever the
@@ -50,11 +53,12 @@ const (
 	WrongRound     Reason = "wrong_round"     // an order that saw an earlier round
 	NotRequested   Reason = "not_requested"   // cancelForced without a cancelRequested
 	NotDue         Reason = "not_due"         // expired before the retention is over
+	NotOwed        Reason = "not_owed"        // callbackQueued for a state that was told, or that another one followed
 )
 
 // Reasons lists every reason for which an event changes nothing.
 var Reasons = []Reason{Old, Duplicate, Conflict, UnknownJob, Ended, NotEnded, NotHeld, WrongRun,
-	OldDispatch, FutureDispatch, WrongRequest, StaleRenewal, WrongRound, NotRequested, NotDue}
+	OldDispatch, FutureDispatch, WrongRequest, StaleRenewal, WrongRound, NotRequested, NotDue, NotOwed}
 
 // step is one event on its way through the fold.
 type step struct {
@@ -100,6 +104,8 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 		return s.deadlineExceeded()
 	case event.Expired:
 		return s.expired()
+	case event.CallbackQueued:
+		return s.callbackQueued()
 	}
 	panic(fmt.Sprintf("fold: event type %q was not validated", e.Type))
 }
@@ -115,6 +121,9 @@ func (s *step) change() *Job {
 func (s *step) took(orders ...event.Order) Result {
 	s.next.Version = s.at.Offset + 1
 	s.next.Doc.UpdatedAt = s.at.Time
+	if (s.old == nil || s.old.Doc.State != s.next.Doc.State) && s.next.calls(s.next.Doc.State) {
+		s.next.CallbackState, s.next.CallbackDue = s.next.Doc.State, s.next.Version
+	}
 	return Result{Job: s.next, Changed: true, Orders: orders}
 }
 
@@ -401,6 +410,23 @@ func (s *step) expired() Result {
 		return s.refuse(NotDue)
 	}
 	return Result{Changed: true}
+}
+
+// callbackQueued: the webhook of a state that the job owes is durable. Nothing that the
+// owner sees has changed but the version.
+func (s *step) callbackQueued() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case j.CallbackDue != s.e.Delivery.Version:
+		return s.refuse(NotOwed)
+	}
+	j := s.change()
+	j.CallbackDue = 0
+	deliveries := append(slices.Clone(j.Deliveries), *s.e.Delivery)
+	j.Deliveries = deliveries[max(0, len(deliveries)-MaxDeliveries):]
+	j.Version = s.at.Offset + 1
+	return Result{Job: j, Changed: true, Quiet: true}
 }
 
 // stray refuses an event of a run that does not hold the job, and stops that run.

@@ -105,7 +105,7 @@ func checkLog(t *testing.T, in []byte) {
 		}
 		if r.Changed && next != nil {
 			checkChange(t, where, j, next, rec)
-			if next.Ended() {
+			if next.Ended() && rec.e.Type != event.CallbackQueued {
 				if was, twice := outcomes[next.Round]; twice {
 					t.Fatalf("%s: round %d ended as %s and as %s", where, next.Round, was, next.Doc.State)
 				}
@@ -144,14 +144,23 @@ func checkChange(t *testing.T, where string, was, next *Job, rec record) {
 	if (next.Run != "") != (next.Doc.State == job.Processing) {
 		t.Fatalf("%s: run %q of a job that is %s", where, next.Run, next.Doc.State)
 	}
+	if began := was == nil || was.Doc.State != next.Doc.State; began && next.calls(next.Doc.State) && next.CallbackDue != next.Version {
+		t.Fatalf("%s: %s began and is not to be told", where, next.Doc.State)
+	}
 	if was == nil {
 		return
+	}
+	if next.CallbackDue == 0 && was.CallbackDue != 0 && rec.e.Type != event.CallbackQueued {
+		t.Fatalf("%s: a webhook is not owed any more", where)
+	}
+	if rec.e.Type == event.CallbackQueued && string(next.Document()) != string(was.Document()) {
+		t.Fatalf("%s: the document has changed", where)
 	}
 	if next.Dispatch < was.Dispatch || next.Doc.Attempt < was.Doc.Attempt || next.Round < was.Round {
 		t.Fatalf("%s: dispatch %d→%d, attempt %d→%d, round %d→%d", where,
 			was.Dispatch, next.Dispatch, was.Doc.Attempt, next.Doc.Attempt, was.Round, next.Round)
 	}
-	if was.Ended() && (rec.e.Type != event.RetryRequested || next.Round != was.Round+1) {
+	if was.Ended() && rec.e.Type != event.CallbackQueued && (rec.e.Type != event.RetryRequested || next.Round != was.Round+1) {
 		t.Fatalf("%s: opened a job that was %s", where, was.Doc.State)
 	}
 	if p, q := was.Doc.Progress, next.Doc.Progress; p != nil && q != nil && was.Run == next.Run && was.Run != "" && q.Percent < p.Percent {
@@ -219,6 +228,14 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 			Grace: sec(b, time.Millisecond), Retention: sec(c, time.Hour),
 		}
 		e.Request = request(at)
+		if c%2 == 1 {
+			e.CallbackURL = "https://example.com/hook"
+			for i, s := range job.States {
+				if b>>i&1 == 1 {
+					e.CallbackEvents = append(e.CallbackEvents, s)
+				}
+			}
+		}
 		if e.Type == event.Accepted && miss(7) == 1 {
 			runAt := t0.Add(time.Duration(c) * time.Minute / 7).In(time.FixedZone("", 3600))
 			e.RunAt = &runAt
@@ -240,6 +257,8 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 		}
 	case event.LeaseExpired:
 		e.Renewal = &renewed
+	case event.CallbackQueued:
+		e.Delivery = &event.Delivery{JobID: fmt.Sprint("d", c), State: job.Completed, Version: max(have.CallbackDue-int64(miss(3)), 1)}
 	}
 	return e
 }

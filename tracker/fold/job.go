@@ -28,7 +28,17 @@ type Job struct {
 	Lane        string     `json:"lane,omitempty"`
 	PayloadHash string     `json:"payloadHash"`
 	Policy      job.Policy `json:"policy"`
-	CallbackURL string     `json:"callbackUrl,omitempty"`
+
+	// CallbackURL is told of the beginning of the states in CallbackEvents, or of the
+	// terminal ones.
+	CallbackURL    string      `json:"callbackUrl,omitempty"`
+	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
+	// CallbackState is the last state that began and is told; CallbackDue is the job's version
+	// then, until its webhook is durable: then 0.
+	CallbackState job.State `json:"callbackState,omitempty"`
+	CallbackDue   int64     `json:"callbackDue,omitempty"`
+	// Deliveries are the last webhooks, the oldest first.
+	Deliveries []event.Delivery `json:"deliveries,omitempty"`
 
 	// Source is the first request record: where the payload is, for every dispatch.
 	Source event.Position `json:"source"`
@@ -57,6 +67,20 @@ type Job struct {
 
 // Ended reports whether the job is in a terminal state.
 func (j *Job) Ended() bool { return j.Doc.State.Terminal() }
+
+// MaxDeliveries is how many webhooks a job remembers.
+const MaxDeliveries = 20
+
+// calls reports whether the beginning of the state is told to the job's callback.
+func (j *Job) calls(s job.State) bool {
+	if j.CallbackURL == "" {
+		return false
+	}
+	if len(j.CallbackEvents) == 0 {
+		return s.Terminal()
+	}
+	return slices.Contains(j.CallbackEvents, s)
+}
 
 // Document encodes the public document: the bytes that travel to store, view, gateways and
 // clients.
@@ -91,11 +115,11 @@ func born(e *event.Event, at time.Time) *Job {
 		Lane:        e.Lane,
 		PayloadHash: e.PayloadHash,
 		Policy:      *e.Policy,
-		CallbackURL: e.CallbackURL,
-		Source:      *e.Request,
-		Request:     e.Request,
-		Dispatch:    1,
-		RoundAt:     at,
+		CallbackURL: e.CallbackURL, CallbackEvents: e.CallbackEvents,
+		Source:   *e.Request,
+		Request:  e.Request,
+		Dispatch: 1,
+		RoundAt:  at,
 	}
 	if e.RunAt != nil {
 		runAt := e.RunAt.UTC()

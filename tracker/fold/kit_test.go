@@ -56,6 +56,12 @@ func attempts(n int) mod       { return func(e *event.Event) { e.Policy.Attempts
 func result(doc string) mod    { return func(e *event.Event) { e.Result = json.RawMessage(doc) } }
 func permanent(e *event.Event) { e.Error.Retryable = false }
 
+func callback(states ...job.State) mod {
+	return func(e *event.Event) { e.CallbackURL, e.CallbackEvents = "https://example.com/hook", states }
+}
+
+func told(version int64) mod { return func(e *event.Event) { e.Delivery.Version = version } }
+
 func retryAfter(d time.Duration) mod {
 	return func(e *event.Event) { s := job.Seconds(d); e.Error.RetryAfter = &s }
 }
@@ -78,6 +84,8 @@ func an(t *testing.T, typ event.Type, mods ...mod) *event.Event {
 		e.Error = &event.Failure{Error: job.Error{Code: "boom", Message: "it broke", Retryable: true}}
 	case event.LeaseExpired:
 		e.Renewal = new(int64)
+	case event.CallbackQueued:
+		e.Delivery = &event.Delivery{JobID: "d1", State: job.Completed, Version: 1}
 	}
 	switch typ {
 	case event.Claimed, event.Beat, event.Progress, event.Completed, event.Failed, event.Released,

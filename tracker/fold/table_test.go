@@ -214,6 +214,12 @@ expired too-early
 	pending scheduled queued retrying                        !not_ended
 	unaccepted processing last cancelling                    !not_ended
 	completed failed cancelled                               !not_due
+
+callbackQueued
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !not_owed
+	unaccepted processing last cancelling                    !not_owed
+	completed failed cancelled                               !not_owed
 `
 
 // tableStates are the columns of rules: every state and what else the rules ask of it.

@@ -158,13 +158,14 @@ type Snapshot struct {
 	ResultBlob  *event.Blob
 	Lane        string
 	Request     *event.Position
+	Deliveries  []event.Delivery
 	AsOf        time.Time
 }
 
 func (s *Shard) snapshot(e *entry) Snapshot {
 	j := e.job
 	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, ResultBlob: j.ResultBlob,
-		Lane: j.Lane, Request: j.Request, AsOf: s.fresh.asOf}
+		Lane: j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.fresh.asOf}
 }
 
 // Query is a question for one job.

@@ -93,7 +93,7 @@ func (s *Shard) settle(err error) {
 	for i, e := range flushing {
 		e.flushing = false
 		e.saved = flushed[i].Now
-		if e.saved != nil && e.saved.State.Terminal() {
+		if e.saved != nil && e.saved.State.Terminal() && e.saved.Due != 0 {
 			s.nextExpiry = min(s.nextExpiry, e.saved.Due)
 		}
 		s.viewing.note(e.id)

@@ -30,6 +30,8 @@ type entry struct {
 	index     int       // in the heap of dues; -1 is none
 	tries     int       // hand-outs that failed in a row
 	paying    bool      // a hand-out runs
+	calling   bool      // a webhook is being queued, or waits for its turn
+	callTries int       // webhooks that could not be queued, in a row
 
 	watches map[*watch.Stream]*watch.Watch
 	waits   []*ask // long polls
@@ -38,8 +40,8 @@ type entry struct {
 // idle reports whether the store alone can stand for the entry: what it owes before the
 // given time, by the log's clock in Unix milliseconds, is to be in memory.
 func (e *entry) idle(before int64) bool {
-	return !e.dirty && !e.flushing && !e.paying && len(e.watches) == 0 && len(e.waits) == 0 &&
-		(e.job == nil || e.job.Ended() || e.job.Doc.State != job.Processing && store.DueOf(e.job) >= before)
+	return !e.dirty && !e.flushing && !e.paying && !e.calling && len(e.watches) == 0 && len(e.waits) == 0 &&
+		(e.job == nil || e.job.CallbackDue == 0 && (e.job.Ended() || e.job.Doc.State != job.Processing && store.DueOf(e.job) >= before))
 }
 
 // document returns the job as it travels: bytes that are made once per version.

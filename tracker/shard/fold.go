@@ -58,6 +58,9 @@ func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
 	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp})
 	if r.Changed {
 		s.changed(entry, r.Job, now)
+		if !r.Quiet {
+			s.push(entry)
+		}
 	} else {
 		s.metrics.refused.WithLabelValues(string(r.Reason)).Inc()
 		if r.Reason == fold.FutureDispatch {
@@ -129,8 +132,10 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 	}
 	if s.ready.Load() {
 		s.schedule(e)
+		if j != nil && j.CallbackDue != 0 {
+			s.callBack(e)
+		}
 	}
-	s.push(e)
 }
 
 // order sends an order; while catching up only the last grant of each job is remembered.

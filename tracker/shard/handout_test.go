@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -54,7 +55,7 @@ func TestRetryIsHandedOut(t *testing.T) {
 		}
 		first, next := parse(t, requests[0]), parse(t, requests[1])
 		first.Dispatch, first.Attempt = 2, 2
-		if next != first {
+		if !reflect.DeepEqual(next, first) {
 			t.Fatalf("headers say %+v, want %+v", next, first)
 		}
 		requeued := w.wantAppended("", event.Requeued, 1)[0]

@@ -41,6 +41,7 @@ type Metrics struct {
 	appended    *prometheus.CounterVec
 	dead        *prometheus.CounterVec
 	handOuts    *prometheus.CounterVec
+	webhooks    *prometheus.CounterVec
 	overloaded  *prometheus.CounterVec
 	checkpoint  prometheus.Histogram
 	changes     prometheus.Counter
@@ -84,7 +85,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		r.MustRegister(h)
 		return h
 	}
-	timers := []event.Type{event.LeaseExpired, event.AttemptTimedOut, event.Requeued, event.CancelForced, event.DeadlineExceeded, event.Expired}
+	timers := []event.Type{event.LeaseExpired, event.AttemptTimedOut, event.Requeued, event.CancelForced, event.DeadlineExceeded, event.Expired, event.CallbackQueued, event.Accepted}
 	return &Metrics{
 		events:      counter("events_total", "Events read from status, by type.", "type", words(event.Types)...),
 		refused:     counter("events_refused_total", "Events that changed nothing, by reason.", "reason", words(fold.Reasons)...),
@@ -93,6 +94,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		appended:    counter("timer_events_total", "Events that timers appended, by type.", "type", words(timers)...),
 		dead:        counter("dead_letters_total", "Records of status that nobody could decode, by reason.", "reason", words([]DeadReason{deadUndecodable, deadUnknownVersion, deadNoValue, deadKeyMismatch, deadWrongPartition})...),
 		handOuts:    counter("hand_outs_total", "Requests produced again for a next attempt, by outcome.", "outcome", "durable", "error"),
+		webhooks:    counter("webhooks_queued_total", "Webhooks made into jobs of their own, by outcome; one that failed is tried again.", "outcome", "durable", "error"),
 		overloaded:  counter("overloaded_total", "Questions that were turned away, by the bound that was met.", "bound", words([]bound{boundParked, boundPolls, boundReservations, boundWatches, boundTickets})...),
 		checkpoint:  histogram("checkpoint_seconds", "How long a checkpoint's batch took to be written."),
 		changes:     plain("checkpoint_jobs_total", "Jobs written by checkpoints."),

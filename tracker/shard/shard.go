@@ -101,6 +101,8 @@ type Shard struct {
 	scheduledBy  time.Duration          // ahead.by when all timers were last armed
 	handOuts     []*entry               // wait for their turn
 	handingOut   int                    // hand-outs that run
+	callbacks    []*entry               // webhooks that wait for their turn
+	callingBack  int                    // webhooks that are being queued
 	grants       map[string]event.Order // taken while catching up, said once ready
 	parked       []*ask                 // wait until the log is folded up to ask.min
 	endWanted    []*ask                 // wait to be told the log's end
@@ -310,7 +312,7 @@ func (s *Shard) Advance(ctx context.Context, to int64) {
 	})
 }
 
-// restore loads the jobs that a run holds. Their timers start once the shard is ready.
+// restore loads the jobs that a run holds, or that owe a webhook. Their timers start once the shard is ready.
 func (s *Shard) restore() error {
 	s.active = s.store.Totals().Active
 	s.metrics.active.Add(float64(s.active))
@@ -379,6 +381,9 @@ func (s *Shard) caughtUp() {
 		if e.job != nil && !e.job.Ended() {
 			e.seen = now
 			s.schedule(e)
+		}
+		if e.job != nil && e.job.CallbackDue != 0 {
+			s.callBack(e)
 		}
 	}
 	for id, order := range s.grants {

@@ -19,7 +19,7 @@ const (
 	kindSubject = 's' // <tenant> <subject> <^created> <job ID>
 	kindTenant  = 't' // <tenant> <^created> <job ID>
 	kindExpiry  = 'x' // <due> <job ID>: of ended jobs
-	kindDue     = 'z' // <due> <job ID>: of others, unless nothing is due
+	kindDue     = 'z' // <due> <job ID>: of others and of those that owe a webhook, unless nothing is due
 )
 
 // Texts in keys end with 0 1, and a 0 in them becomes 0 255, so that they sort as texts do
@@ -127,7 +127,7 @@ func (k *keySet) set(p *Partition, id string, m *Meta) {
 	}
 	finish(appendNewestFirst(appendTuple(start(kindState), m), m.Created))
 	switch {
-	case m.State.Terminal():
+	case m.State.Terminal() && m.Due != 0:
 		finish(appendTime(start(kindExpiry), m.Due))
 	case m.Due != never:
 		finish(appendTime(start(kindDue), m.Due))

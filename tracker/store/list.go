@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 // Bounds of one list.
@@ -48,9 +49,17 @@ type Query struct {
 	Limit int
 }
 
+// wants reports whether jobs of the type are in the list: webhooks are only if asked for.
+func (q *Query) wants(jobType string) bool {
+	if jobType == topic.WebhookType {
+		return slices.Contains(q.Types, jobType)
+	}
+	return among(q.Types, jobType)
+}
+
 // Matches reports whether a job belongs in the list.
 func (q *Query) Matches(m *Meta) bool {
-	return m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && among(q.Types, m.Type) && among(q.Lanes, m.Lane) && among(q.States, m.State) &&
+	return m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && q.wants(m.Type) && among(q.Lanes, m.Lane) && among(q.States, m.State) &&
 		within(m.Created, q.CreatedFrom, q.CreatedBefore) && within(m.Updated, q.UpdatedFrom, q.UpdatedBefore)
 }
 
@@ -303,7 +312,7 @@ func (r *Reader) prefixes(q Query, p *Partition, limit int) (prefixes [][]byte, 
 			return nil, err
 		}
 		for t := range counts {
-			if among(q.States, t.State) && among(q.Types, t.Type) && among(q.Lanes, t.Lane) {
+			if among(q.States, t.State) && q.wants(t.Type) && among(q.Lanes, t.Lane) {
 				prefixes = append(prefixes, appendTuple(p.key(kindState), &Meta{Tenant: q.Tenant, Type: t.Type, Lane: t.Lane, State: t.State}))
 			}
 		}

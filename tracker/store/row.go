@@ -19,7 +19,8 @@ type Meta struct {
 	Created, Updated int64
 	// Due is when a job that has not ended owes something next, by the log's clock in Unix
 	// milliseconds: 0 while a run holds it, for a lease is measured by whoever watches it;
-	// never when nothing is owed. Of an ended job it is when its retention is over.
+	// never when nothing is owed. Of an ended job it is when its retention is over. It is
+	// 0, too, for any job that owes a webhook.
 	Due     int64
 	State   job.State
 	Type    string
@@ -48,7 +49,7 @@ func MetaOf(j *fold.Job) Meta {
 
 // DueOf returns the job's Meta.Due.
 func DueOf(j *fold.Job) int64 {
-	if j.Doc.State == job.Processing {
+	if j.Doc.State == job.Processing || j.CallbackDue != 0 {
 		return 0
 	}
 	if debt := fold.NextDebt(j, time.Time{}); debt.Kind != fold.None {

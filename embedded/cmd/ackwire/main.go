@@ -16,24 +16,27 @@ import (
 	"github.com/ackwire/ackwire/embedded/cli"
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
 type command struct {
 	service.ConfigFile
 
-	Serve  serveCmd      `cmd:"" help:"Run everything in this process, on the embedded broker."`
-	Broker brokerCmd     `cmd:"" help:"Run the embedded broker alone, for several processes on one machine."`
-	Token  tokenCmd      `cmd:"" help:"Print a token signed with the data folder's key."`
-	Submit cli.SubmitCmd `cmd:"" help:"Submit a job and watch it."`
-	Watch  cli.WatchCmd  `cmd:"" help:"Watch a job until it has ended."`
-	Get    cli.GetCmd    `cmd:"" help:"Print a job's document."`
-	List   cli.ListCmd   `cmd:"" help:"Print jobs, newest first."`
-	Stats  cli.StatsCmd  `cmd:"" help:"Count jobs, and show what each lane has to do."`
-	Why    cli.WhyCmd    `cmd:"" help:"Tell what a job waits for."`
-	Result cli.ResultCmd `cmd:"" help:"Download a job's result."`
-	Cancel cli.CancelCmd `cmd:"" help:"Stop a job."`
-	Dead   cli.DeadCmd   `cmd:"" help:"Look at records that nobody could read."`
-	Retry  cli.RetryCmd  `cmd:"" help:"Run an ended job again, under its ID and with its payload."`
+	Serve         serveCmd          `cmd:"" help:"Run everything in this process, on the embedded broker."`
+	Broker        brokerCmd         `cmd:"" help:"Run the embedded broker alone, for several processes on one machine."`
+	Token         tokenCmd          `cmd:"" help:"Print a token signed with the data folder's key."`
+	Submit        cli.SubmitCmd     `cmd:"" help:"Submit a job and watch it."`
+	Watch         cli.WatchCmd      `cmd:"" help:"Watch a job until it has ended."`
+	Get           cli.GetCmd        `cmd:"" help:"Print a job's document."`
+	List          cli.ListCmd       `cmd:"" help:"Print jobs, newest first."`
+	Stats         cli.StatsCmd      `cmd:"" help:"Count jobs, and show what each lane has to do."`
+	Why           cli.WhyCmd        `cmd:"" help:"Tell what a job waits for."`
+	Deliveries    cli.DeliveriesCmd `cmd:"" help:"Show how a job's webhooks fare."`
+	WebhookSecret webhookSecretCmd  `cmd:"" help:"Print the secrets that a tenant's webhooks are signed with."`
+	Result        cli.ResultCmd     `cmd:"" help:"Download a job's result."`
+	Cancel        cli.CancelCmd     `cmd:"" help:"Stop a job."`
+	Dead          cli.DeadCmd       `cmd:"" help:"Look at records that nobody could read."`
+	Retry         cli.RetryCmd      `cmd:"" help:"Run an ended job again, under its ID and with its payload."`
 }
 
 type serveCmd struct {
@@ -127,6 +130,31 @@ func (c *tokenCmd) Run() error {
 		return err
 	}
 	fmt.Println(token)
+	return nil
+}
+
+type webhookSecretCmd struct {
+	Data    string `help:"Data folder of the server." default:"data"`
+	KeyFile string `name:"webhook-key-file" help:"File with the key that secrets are derived from; by default the data folder's own." placeholder:"FILE"`
+	Tenant  string `help:"Whose secret." required:""`
+}
+
+// Run implements the command.
+func (c *webhookSecretCmd) Run() error {
+	key, err := embedded.Key(c.Data)
+	keys := [][]byte{key}
+	if c.KeyFile != "" {
+		var file []byte
+		if file, err = os.ReadFile(c.KeyFile); err == nil {
+			keys, err = webhook.ParseKeys(file)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		fmt.Println(webhook.Secret(key, c.Tenant))
+	}
 	return nil
 }
 

@@ -20,6 +20,8 @@ import (
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/processor/external"
+	"github.com/ackwire/ackwire/processor/webhook"
+	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 type command struct {
@@ -28,6 +30,9 @@ type command struct {
 	processor.Config
 	Ops  string `help:"Address of the operations listener: metrics, health, profiles." default:"127.0.0.1:8101"`
 	Demo bool   `help:"Run the demo job types."`
+
+	DeliverWebhooks bool           `name:"webhooks" help:"Deliver webhooks: take jobs from the lane webhooks, too."`
+	Webhooks        webhook.Config `embed:""`
 
 	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
 	HTTPTimeout    time.Duration     `name:"http-timeout" help:"Bound of a run by an endpoint, unless the job's own timeout is shorter." default:"10m"`
@@ -59,8 +64,8 @@ func parse(args []string, stdout io.Writer) (cmd command, help bool, err error) 
 		return cmd, true, nil
 	case err != nil:
 		return cmd, false, err
-	case !cmd.Demo && len(cmd.Type) == 0:
-		return cmd, false, errors.New("no handlers: name some with --type TYPE=URL or --type 'TYPE=COMMAND …', or take the demo's with --demo")
+	case !cmd.Demo && len(cmd.Type) == 0 && !cmd.DeliverWebhooks:
+		return cmd, false, errors.New("no handlers: name some with --type TYPE=URL or --type 'TYPE=COMMAND …', take the demo's with --demo, or deliver webhooks with --webhooks")
 	}
 	return cmd, false, nil
 }
@@ -69,6 +74,11 @@ func parse(args []string, stdout io.Writer) (cmd command, help bool, err error) 
 func (c *command) register(ctx context.Context, p *processor.Processor, env service.Env) (*external.Callbacks, error) {
 	if c.Demo {
 		demo.Register(p)
+	}
+	if c.DeliverWebhooks {
+		if err := webhook.Register(p, c.Webhooks, env); err != nil {
+			return nil, err
+		}
 	}
 	isURL := func(s string) bool { return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") }
 	var callbacks *external.Callbacks
@@ -117,6 +127,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	env := service.OS(cmd.Logger(stderr))
+	if cmd.DeliverWebhooks && !slices.Contains(cmd.Lanes, topic.WebhookLane) {
+		cmd.Lanes = append(cmd.Lanes, topic.WebhookLane)
+	}
 	p, err := processor.New(cmd.Config, env)
 	if err != nil {
 		return err

@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"connectrpc.com/connect"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/schemas/webhook"
+)
+
+// getDeliveries is GET /v1/jobs/{id}/deliveries: the job's last webhooks and how each fares.
+func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r, auth.Read)
+	if !ok {
+		return
+	}
+	if _, err := readQuery(r); err != nil {
+		g.problem(w, err)
+		return
+	}
+	jobID := r.PathValue("id")
+	if !validJobID(jobID) {
+		g.problem(w, frame.NewProblem(code.NotFound, ""))
+		return
+	}
+	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, 0)
+	if err != nil {
+		g.problem(w, trackerProblem(err))
+		return
+	}
+	deliveries, err := g.deliveries(r.Context(), id.Tenant, got.Deliveries)
+	if err != nil {
+		g.problem(w, trackerProblem(err))
+		return
+	}
+	g.answer(w, frame.Deliveries{JobID: jobID, Deliveries: deliveries})
+}
+
+// deliveries asks for the webhooks' own jobs, all at once: a job remembers few.
+func (g *Gateway) deliveries(ctx context.Context, tenant string, known []*trackerpb.Delivery) ([]frame.Delivery, error) {
+	all := make([]frame.Delivery, len(known))
+	errs := make([]error, len(known))
+	var asked sync.WaitGroup
+	for i, d := range known {
+		all[i] = frame.Delivery{DeliveryID: d.JobId, Event: webhook.EventType(job.State(d.State)), Version: d.Version}
+		asked.Go(func() {
+			got, err := g.read(ctx, &trackerpb.GetRequest{JobId: d.JobId, Tenant: tenant}, 0)
+			switch {
+			case err == nil:
+				all[i].Job = got.Job.Document
+			case connect.CodeOf(err) != connect.CodeNotFound: // its own retention may be over
+				errs[i] = err
+			}
+		})
+	}
+	asked.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,253 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"code.dny.dev/ssrf"
+	"github.com/prometheus/client_golang/prometheus"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/webhook"
+)
+
+const (
+	attemptTimeout = 20 * time.Second
+	dialTimeout    = 5 * time.Second
+	maxAnswer      = 64 << 10 // bytes of an answer's body that are read, so that the connection can be used again
+	maxRetryAfter  = 4 * time.Hour
+)
+
+// Codes of the error of a delivery that failed.
+const (
+	CodeRejected    = "webhook_rejected"        // the endpoint answered, but not with 2xx
+	CodeGone        = "webhook_gone"            // it answered 410: it wants no more
+	CodeUnreachable = "webhook_unreachable"     // there was no answer
+	CodeBlocked     = "webhook_blocked"         // its address, port or scheme is not allowed
+	CodePaused      = "webhook_endpoint_paused" // it failed too often: it is left alone for a while
+	CodeNoSecret    = "webhook_no_secret"       // the tenant has no secret to sign with
+)
+
+var codes = []string{CodeRejected, CodeGone, CodeUnreachable, CodeBlocked, CodePaused, CodeNoSecret}
+
+const delivered = "delivered"
+
+// Deliverer sends webhooks.
+type Deliverer struct {
+	secrets   secrets
+	schemes   []string
+	client    *http.Client
+	endpoints endpoints
+	outcomes  *prometheus.CounterVec
+	seconds   prometheus.Histogram
+}
+
+// Register makes the processor deliver webhooks. It must take from the lane topic.WebhookLane.
+func Register(p *processor.Processor, cfg Config, env service.Env) error {
+	d, err := New(cfg, env)
+	if err != nil {
+		return err
+	}
+	processor.HandleRaw(p, topic.WebhookType, d.Deliver)
+	return nil
+}
+
+// New returns a deliverer.
+func New(cfg Config, env service.Env) (*Deliverer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	secrets, err := cfg.secrets()
+	if err != nil {
+		return nil, err
+	}
+	d := &Deliverer{secrets: secrets, schemes: cfg.Schemes, endpoints: endpoints{failed: map[place]*health{}}}
+	dialer := &net.Dialer{Timeout: dialTimeout, Control: guard(cfg).Safe}
+	d.client = &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  nil, // a proxy would resolve the name anew, behind the guard
+			DialContext:            dialer.DialContext,
+			TLSHandshakeTimeout:    dialTimeout,
+			MaxIdleConns:           100,
+			MaxIdleConnsPerHost:    2,
+			IdleConnTimeout:        30 * time.Second,
+			MaxResponseHeaderBytes: maxAnswer,
+			DisableCompression:     true,
+			ForceAttemptHTTP2:      true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	d.outcomes = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "ackwire", Subsystem: "processor", Name: "webhook_attempts_total",
+		Help: "Attempts to deliver a webhook, by how they ended."}, []string{"outcome"})
+	for _, o := range append([]string{delivered}, codes...) {
+		d.outcomes.WithLabelValues(strings.TrimPrefix(o, "webhook_"))
+	}
+	d.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "ackwire", Subsystem: "processor", Name: "webhook_answer_seconds",
+		Help: "How long endpoints took to answer a webhook.", Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 20}})
+	paused := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "ackwire", Subsystem: "processor", Name: "webhook_endpoints_paused",
+		Help: "Endpoints that this process leaves alone because they failed time and again."}, func() float64 { return float64(d.endpoints.paused()) })
+	env.Metrics.MustRegister(d.outcomes, d.seconds, paused)
+	return d, nil
+}
+
+// guard decides on the address that a name was resolved to, at the moment of dialling: what
+// is not public (private, loopback, link-local, multicast, mapped, NAT64 …) is refused.
+func guard(cfg Config) *ssrf.Guardian {
+	ports := ssrf.WithPorts(cfg.Ports...)
+	if slices.Contains(cfg.Ports, 0) {
+		ports = ssrf.WithAnyPort()
+	}
+	var v4, v6 []netip.Prefix
+	for _, p := range cfg.Allow {
+		if p.Addr().Is4() {
+			v4 = append(v4, p)
+		} else {
+			v6 = append(v6, p)
+		}
+	}
+	return ssrf.New(ports, ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))
+}
+
+// Deliver is the handler of topic.WebhookType.
+func (d *Deliverer) Deliver(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+	var r webhook.Request
+	err := json.Unmarshal(payload, &r)
+	if err == nil {
+		err = webhook.CheckURL(r.URL)
+	}
+	if err != nil {
+		return nil, processor.Permanent(fmt.Errorf("decode webhook: %w", err))
+	}
+	result, code, err := d.attempt(ctx, j, r)
+	if err != nil {
+		d.outcomes.WithLabelValues(strings.TrimPrefix(code, "webhook_")).Inc()
+		return nil, processor.WithCode(code, err)
+	}
+	d.outcomes.WithLabelValues(delivered).Inc()
+	return result, nil
+}
+
+// attempt makes one. Without an error its result is the job's, else code says what went wrong.
+func (d *Deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Request) (result json.RawMessage, code string, err error) {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return nil, CodeBlocked, processor.Permanent(err)
+	}
+	if !slices.Contains(d.schemes, u.Scheme) {
+		return nil, CodeBlocked, processor.Permanent(fmt.Errorf("scheme %q is not allowed", u.Scheme))
+	}
+	signers := d.secrets.signers(j.Tenant)
+	if len(signers) == 0 {
+		return nil, CodeNoSecret, processor.Permanent(errors.New("the tenant has no secret to sign with"))
+	}
+	p := place{j.Tenant, u.Scheme + "://" + u.Host}
+	if wait := d.endpoints.wait(p); wait > 0 {
+		return nil, CodePaused, processor.RetryAfter(wait, errors.New("the endpoint failed time and again and is left alone for a while"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	req, err := request(ctx, j.ID, r, signers)
+	if err != nil {
+		return nil, CodeBlocked, processor.Permanent(err)
+	}
+	began := time.Now()
+	resp, err := d.client.Do(req)
+	if err != nil {
+		if blocked(err) {
+			return nil, CodeBlocked, processor.Permanent(errors.New("the endpoint's address or port is not allowed"))
+		}
+		d.failed(p, j)
+		return nil, CodeUnreachable, fmt.Errorf("no answer: %w", innermost(err))
+	}
+	d.seconds.Observe(time.Since(began).Seconds())
+	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer)
+	_ = resp.Body.Close()
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		d.endpoints.succeeded(p)
+		return json.RawMessage(`{"status":` + strconv.Itoa(resp.StatusCode) + `}`), "", nil
+	}
+	d.failed(p, j)
+	err = fmt.Errorf("the endpoint answered %d", resp.StatusCode)
+	if resp.StatusCode == http.StatusGone {
+		return nil, CodeGone, processor.Permanent(err)
+	}
+	if after := retryAfter(resp.Header); after > 0 {
+		err = processor.RetryAfter(after, err)
+	}
+	return nil, CodeRejected, err
+}
+
+// request is one attempt's: its time is now, its ID that of every attempt.
+func request(ctx context.Context, id string, r webhook.Request, signers []*standardwebhooks.Webhook) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	var signatures []string
+	for _, s := range signers {
+		signature, err := s.Sign(id, now, r.Body)
+		if err != nil {
+			return nil, err
+		}
+		signatures = append(signatures, signature)
+	}
+	h := req.Header
+	h.Set("Content-Type", "application/json")
+	h.Set("User-Agent", "ackwire-webhook/1")
+	h.Set(standardwebhooks.HeaderWebhookID, id)
+	h.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
+	h.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
+	return req, nil
+}
+
+func (d *Deliverer) failed(p place, j *processor.Job) {
+	if paused, pause := d.endpoints.failure(p); paused {
+		j.Log.Warn("webhook endpoint paused", "endpoint", p.origin, "tenant", p.tenant, "for", pause)
+	}
+}
+
+func blocked(err error) bool {
+	return errors.Is(err, ssrf.ErrProhibitedIP) || errors.Is(err, ssrf.ErrProhibitedPort) || errors.Is(err, ssrf.ErrProhibitedNetwork)
+}
+
+// innermost is the cause, without the addresses around it.
+func innermost(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("not within %s", attemptTimeout)
+	}
+	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
+		err = next
+	}
+	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
+		return errors.New("the name is not known")
+	}
+	return err
+}
+
+// retryAfter reads the header (RFC 9110 §10.2.3); 0 is none.
+func retryAfter(h http.Header) time.Duration {
+	v := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(v); err == nil {
+		return min(time.Duration(max(seconds, 0))*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return min(max(time.Until(at), 0), maxRetryAfter)
+	}
+	return 0
+}

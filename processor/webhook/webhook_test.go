@@ -1,0 +1,269 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/webhook"
+)
+
+var testKey = []byte("0123456789abcdef0123456789abcdef")
+
+func local() Config {
+	return Config{
+		Keys: [][]byte{testKey}, Schemes: []string{"http"}, Ports: []uint16{0},
+		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	}
+}
+
+func deliverer(t *testing.T, cfg Config) *Deliverer {
+	t.Helper()
+	d, err := New(cfg, service.OS(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.client.CloseIdleConnections)
+	return d
+}
+
+func (d *Deliverer) send(t *testing.T, tenant, url string) (string, string, error) {
+	t.Helper()
+	body := json.RawMessage(`{"type":"job.completed","data":{}}`)
+	j := &processor.Job{ID: "wh-1", Tenant: tenant, Log: slog.New(slog.DiscardHandler)}
+	result, code, err := d.attempt(t.Context(), j, webhook.Request{URL: url, Body: body})
+	return string(result), code, err
+}
+
+func TestAWebhookIsSignedWithEverySecret(t *testing.T) {
+	var got http.Header
+	var body []byte
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		body, _ = io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer srv.Close()
+	old := []byte(strings.Repeat("o", 32))
+	cfg := local()
+	cfg.Keys = append(cfg.Keys, old)
+	result, code, err := deliverer(t, cfg).send(t, "alice", srv.URL+"/hook")
+	if err != nil || code != "" || result != `{"status":204}` {
+		t.Fatalf("got %s, %s, %v", result, code, err)
+	}
+	for _, key := range [][]byte{testKey, old} {
+		verifier, err := standardwebhooks.NewWebhook(webhook.Secret(key, "alice"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := verifier.Verify(body, got); err != nil {
+			t.Errorf("%s: %v", got, err)
+		}
+	}
+	stranger, _ := standardwebhooks.NewWebhook(webhook.Secret(testKey, "bob"))
+	if stranger.Verify(body, got) == nil {
+		t.Error("another tenant's secret verifies it")
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	var redirected atomic.Bool
+	mux := http.NewServeMux()
+	mux.HandleFunc("/status/{code}", func(w http.ResponseWriter, r *http.Request) {
+		var status int
+		_, _ = fmt.Sscan(r.PathValue("code"), &status)
+		w.Header().Set("Location", "/elsewhere")
+		if status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "90")
+		}
+		w.WriteHeader(status)
+	})
+	mux.HandleFunc("/elsewhere", func(http.ResponseWriter, *http.Request) { redirected.Store(true) })
+	mux.HandleFunc("/cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	for _, tc := range []struct {
+		path, code string
+		failure    string // of the error's text
+	}{
+		{"/status/200", "", ""},
+		{"/status/202", "", ""},
+		{"/status/302", CodeRejected, "answered 302"},
+		{"/status/307", CodeRejected, "answered 307"},
+		{"/status/400", CodeRejected, "answered 400"},
+		{"/status/410", CodeGone, "answered 410"},
+		{"/status/500", CodeRejected, "answered 500"},
+		{"/status/503", CodeRejected, "answered 503"},
+		{"/cut", CodeUnreachable, "no answer"},
+	} {
+		_, code, err := deliverer(t, local()).send(t, "alice", srv.URL+tc.path)
+		if code != tc.code || (err == nil) != (tc.failure == "") || err != nil && !strings.Contains(err.Error(), tc.failure) {
+			t.Errorf("%s: got %q, %v", tc.path, code, err)
+		}
+	}
+	if redirected.Load() {
+		t.Error("a redirect was followed")
+	}
+}
+
+// TestTheGuard dials nothing that is not public, whatever name or notation leads to it.
+func TestTheGuard(t *testing.T) {
+	var called atomic.Bool
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called.Store(true) }))
+	defer srv.Close()
+	_, port, _ := strings.Cut(strings.TrimPrefix(srv.URL, "http://"), ":")
+	cfg := local()
+	cfg.Allow = nil
+	d := deliverer(t, cfg)
+	for _, host := range []string{
+		"127.0.0.1", "localhost", "127.1", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "10.0.0.1", "172.16.0.1", "192.168.1.1",
+		"169.254.169.254", "[fe80::1]", "[fc00::1]", "224.0.0.1", "[ff02::1]", "100.64.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1",
+		"[64:ff9b::7f00:1]", "[64:ff9b::a00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[2001:db8::1]", "[100::1]",
+	} {
+		_, code, err := d.send(t, "alice", "http://"+host+":"+port+"/")
+		// A notation that the resolver does not know leads nowhere, which is as good.
+		if code != CodeBlocked && !(host == "127.1" && code == CodeUnreachable) {
+			t.Errorf("%s: got %q, %v", host, code, err)
+		}
+		if err != nil && strings.Contains(err.Error(), port) {
+			t.Errorf("%s: the error tells about the network: %v", host, err)
+		}
+	}
+	if called.Load() {
+		t.Error("the server on loopback was called")
+	}
+	cfg = local()
+	cfg.Ports = []uint16{443}
+	if _, code, _ := deliverer(t, cfg).send(t, "alice", srv.URL); code != CodeBlocked {
+		t.Errorf("another port: got %q", code)
+	}
+	cfg = local()
+	cfg.Schemes = []string{"https"}
+	if _, code, _ := deliverer(t, cfg).send(t, "alice", srv.URL); code != CodeBlocked {
+		t.Errorf("another scheme: got %q", code)
+	}
+}
+
+func TestAnEndpointThatFailsIsPaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := endpoints{failed: map[place]*health{}}
+		p, other := place{"alice", "https://a"}, place{"bob", "https://a"}
+		for i := range pauseAfter {
+			if e.wait(p) != 0 {
+				t.Fatalf("paused after %d failures", i)
+			}
+			e.failure(p)
+		}
+		if w := e.wait(p); w < firstPause {
+			t.Fatalf("waits %s after %d failures", w, pauseAfter)
+		}
+		if e.wait(other) != 0 {
+			t.Fatal("another tenant's endpoint is paused with it")
+		}
+		if e.paused() != 1 {
+			t.Fatalf("%d paused", e.paused())
+		}
+		time.Sleep(firstPause)
+		if e.wait(p) != 0 || e.wait(p) == 0 {
+			t.Fatal("after the pause one may try, and no other")
+		}
+		if paused, pause := e.failure(p); !paused || pause != 2*firstPause {
+			t.Fatalf("after the try: %t, %s", paused, pause)
+		}
+		time.Sleep(2 * firstPause)
+		if e.wait(p) != 0 {
+			t.Fatal("no second try")
+		}
+		time.Sleep(trialTime) // its try never ended: the worker died
+		if e.wait(p) != 0 {
+			t.Fatal("nobody may try any more")
+		}
+		e.succeeded(p)
+		if e.wait(p) != 0 || e.paused() != 0 {
+			t.Fatal("paused after a success")
+		}
+		for i := range 3 * maxEndpoints {
+			e.failure(place{"t", fmt.Sprint(i)})
+		}
+		if len(e.failed) > maxEndpoints {
+			t.Fatalf("%d endpoints are remembered", len(e.failed))
+		}
+	})
+}
+
+func TestDeliverCountsAndGivesCodes(t *testing.T) {
+	d := deliverer(t, local())
+	j := &processor.Job{ID: "wh-1", Tenant: "alice", Log: slog.New(slog.DiscardHandler)}
+	if _, err := d.Deliver(context.Background(), j, []byte(`{"url":"ftp://x/","body":{}}`)); err == nil {
+		t.Error("a URL that is not HTTP is taken")
+	}
+	_, err := d.Deliver(context.Background(), j, []byte(`{"url":"https://127.0.0.1/","body":{}}`))
+	if err == nil {
+		t.Fatal("delivered with a scheme that is not allowed")
+	}
+	if n := testutil.ToFloat64(d.outcomes.WithLabelValues("blocked")); n != 1 {
+		t.Errorf("blocked: %v", n)
+	}
+	cfg := local()
+	cfg.Keys = nil
+	if _, err := New(cfg, service.OS(slog.New(slog.DiscardHandler))); err == nil {
+		t.Error("a deliverer without any secret")
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	file := func(text string) string {
+		path := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	own := webhook.Secret(testKey, "x")
+	for _, tc := range []struct {
+		what string
+		cfg  Config
+		bad  string
+	}{
+		{"two keys", Config{KeyFile: file(string(testKey) + "\n\n" + strings.Repeat("b", 40) + "\n")}, ""},
+		{"three keys", Config{KeyFile: file(strings.Repeat(string(testKey)+"\n", 3))}, "3 keys"},
+		{"a short key", Config{KeyFile: file("short")}, "5 bytes"},
+		{"an empty file", Config{KeyFile: file("")}, "no key"},
+		{"no such file", Config{KeyFile: "/nowhere"}, "nowhere"},
+		{"own secrets", Config{SecretsFile: file("alice: [" + own + ", " + own + "]\n")}, ""},
+		{"three secrets", Config{SecretsFile: file("alice: [" + own + ", " + own + ", " + own + "]\n")}, "3 secrets"},
+		{"not base64", Config{SecretsFile: file("alice: ['whsec_!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!']\n")}, `tenant "alice"`},
+		{"not a map", Config{SecretsFile: file("- a\n")}, "not tenants"},
+		{"none", Config{}, "need secrets"},
+	} {
+		_, err := tc.cfg.secrets()
+		if (err == nil) != (tc.bad == "") || err != nil && !strings.Contains(err.Error(), tc.bad) {
+			t.Errorf("%s: %v", tc.what, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "whsec_!") {
+			t.Errorf("%s: the secret is in the error", tc.what)
+		}
+	}
+	s, err := Config{KeyFile: file(string(testKey)), SecretsFile: file("alice: [" + own + "]\n")}.secrets()
+	if err != nil || len(s.signers("alice")) != 1 || len(s.signers("bob")) != 1 {
+		t.Errorf("%v", errors.Join(err))
+	}
+}

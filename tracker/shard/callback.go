@@ -1,0 +1,164 @@
+package shard
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/webhook"
+	"github.com/ackwire/ackwire/tracker/fold"
+)
+
+// maxCallbacks is how many webhooks are queued at a time.
+const maxCallbacks = 64
+
+// webhookPolicy is that of a webhook's job: about five hours of tries, ten at most. Its
+// retention is that of the job that it tells of.
+func webhookPolicy(retention job.Seconds) job.Policy {
+	seconds := func(d time.Duration) job.Seconds { return job.Seconds(d) }
+	return job.Policy{
+		Attempts:  12,
+		Backoff:   job.Backoff{Initial: seconds(5 * time.Second), Factor: 3, Cap: seconds(2 * time.Hour)},
+		Lease:     seconds(30 * time.Second),
+		Timeout:   seconds(25 * time.Second),
+		Grace:     seconds(5 * time.Second),
+		Retention: retention,
+	}
+}
+
+// callBack queues the webhook of a state that began: a job of its own, whose ID follows from
+// this one's and the version. It is durable before callbackQueued is said; a crash between
+// the two makes the same job again, which the fold refuses as a duplicate.
+func (s *Shard) callBack(e *entry) {
+	if e.calling {
+		return
+	}
+	e.calling = true
+	s.callbacks = append(s.callbacks, e)
+	s.nextCallback()
+}
+
+// nextCallback starts as many as may run at a time.
+func (s *Shard) nextCallback() {
+	for s.callingBack < maxCallbacks && len(s.callbacks) > 0 && !s.left {
+		e := s.callbacks[0]
+		s.callbacks[0] = nil
+		s.callbacks = s.callbacks[1:]
+		j := e.job
+		if j == nil || j.CallbackDue == 0 {
+			e.calling = false
+			s.release(e)
+			continue
+		}
+		s.callingBack++
+		wait := min(handOutBackoff<<min(e.callTries, 10), handOutMax)
+		s.wg.Go(func() {
+			err := s.queueWebhook(s.life, j)
+			if err != nil && s.life.Err() == nil {
+				s.log.Warn("webhook not queued, will be tried again", "job", e.id, "in", wait, "err", err)
+				sleep(s.life, wait)
+			}
+			_ = s.call(s.life, func() {
+				s.callingBack--
+				s.calledBack(e, j, err)
+				s.nextCallback()
+			})
+		})
+	}
+}
+
+// calledBack ends the queueing of a webhook for the job as it was then.
+func (s *Shard) calledBack(e *entry, j *fold.Job, err error) {
+	e.calling = false
+	if err == nil {
+		s.metrics.webhooks.WithLabelValues("durable").Inc()
+		e.callTries = 0
+	} else {
+		s.metrics.webhooks.WithLabelValues("error").Inc()
+		e.callTries++
+	}
+	// What is durable is folded soon; another state may have begun since.
+	if e.job != nil && e.job.CallbackDue != 0 && (err != nil || e.job.CallbackDue != j.CallbackDue) {
+		s.callBack(e)
+		return
+	}
+	s.release(e)
+}
+
+// queueWebhook makes the webhook's job durable, then says so.
+func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job) error {
+	ctx, cancel := context.WithTimeout(ctx, handOutTimeout)
+	defer cancel()
+	id := webhookID(j.Doc.JobID, j.CallbackDue)
+	payload, err := webhookPayload(j)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(payload)
+	r := topic.Request{
+		JobID: id, Job: topic.WebhookType, Lane: topic.WebhookLane, Dispatch: 1, Attempt: 1,
+		Tenant: j.Tenant, Subject: j.Subject, PayloadHash: "sha256:" + hex.EncodeToString(sum[:]),
+		Policy: webhookPolicy(j.Policy.Retention), Time: j.Doc.UpdatedAt,
+	}
+	headers, err := r.Headers()
+	if err != nil {
+		return fmt.Errorf("request headers of webhook %s: %w", id, err)
+	}
+	request := &kgo.Record{Topic: s.names.Requests(r.Lane), Key: []byte(id), Value: payload}
+	for _, h := range headers {
+		request.Headers = append(request.Headers, kgo.RecordHeader(h))
+	}
+	if err := s.produceSync(ctx, request); err != nil {
+		return fmt.Errorf("produce webhook's request: %w", err)
+	}
+	for _, e := range []*event.Event{
+		{
+			Type: event.Accepted, JobID: id, Job: r.Job, Tenant: r.Tenant, Subject: r.Subject, Lane: r.Lane,
+			PayloadHash: r.PayloadHash, Policy: &r.Policy,
+			Request: &event.Position{Topic: request.Topic, Partition: request.Partition, Offset: request.Offset},
+		},
+		{
+			Type: event.CallbackQueued, JobID: j.Doc.JobID,
+			Delivery: &event.Delivery{JobID: id, State: j.CallbackState, Version: j.CallbackDue},
+		},
+	} {
+		rec, err := s.statusRecord(e)
+		if err != nil {
+			return err
+		}
+		s.metrics.appended.WithLabelValues(string(e.Type)).Inc()
+		if err := s.produceSync(ctx, rec); err != nil {
+			return fmt.Errorf("append %s: %w", e.Type, err)
+		}
+	}
+	return nil
+}
+
+func webhookPayload(j *fold.Job) ([]byte, error) {
+	body, err := json.Marshal(webhook.Message{
+		Type: webhook.EventType(j.CallbackState), Timestamp: j.Doc.UpdatedAt,
+		Data: webhook.Data{Version: j.Version, Job: j.Document()},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode webhook of job %s: %w", j.Doc.JobID, err)
+	}
+	return json.Marshal(webhook.Request{URL: j.CallbackURL, Body: body})
+}
+
+// webhookSpace separates the IDs of webhooks from all others.
+var webhookSpace = uuid.MustParse("0e0f6a43-8f8e-4c57-b8f1-0f6c1c2c4f0d")
+
+// webhookID is a UUIDv8 (RFC 9562) of the job and the version at which the state began.
+func webhookID(jobID string, version int64) string {
+	return uuid.NewHash(sha256.New(), webhookSpace, binary.AppendVarint([]byte(jobID), version), 8).String()
+}
