@@ -141,7 +141,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		ReconnectAfter: time.Duration(rand.Int64N(int64(maxReconnectAfter))),
 	}
 	if !id.Anonymous() {
-		opts.Expires = id.Expires.Add(auth.Leeway)
+		opts.Token = sse.Token{Expires: id.Expires, Warn: time.Now().Add(id.UntilWarning()), Over: time.Now().Add(id.UntilOver())}
 	}
 	g.metrics.eventStreams.Inc()
 	why := s.Serve(r.Context(), w, opts, refused)

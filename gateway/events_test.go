@@ -156,11 +156,16 @@ func TestEventsEnd(t *testing.T) {
 		e := w.stream("/v1/jobs/"+jobA+"/events", http.Header{"Authorization": {"Bearer " + w.token("acme", "alice", time.Minute)}})
 		e.next()
 		e.next()
+		warned := false
 		for last := ""; ; {
 			next := e.next()
+			warned = warned || strings.HasPrefix(next, `event: expiring|data: {"type":"expiring","expiresAt":"`) && strings.Contains(next, `,"closesAfter":3`)
 			if next == "end" {
 				if !strings.HasPrefix(last, `event: error|data: {"code":"unauthenticated"`) {
 					t.Errorf("at the token's end: %s", last)
+				}
+				if !warned {
+					t.Error("the token's end was not told beforehand")
 				}
 				break
 			}

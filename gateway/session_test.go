@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -170,13 +171,51 @@ func TestATokenEndsAndIsRenewed(t *testing.T) {
 		c.wantAlive("at first")
 		c.send(`{"type":"auth","id":"1","token":%q}`, w.token("acme", "bob", time.Hour))
 		c.wantError("another subject", "forbidden")
-		c.send(`{"type":"auth","id":"2","token":%q}`, w.token("acme", "alice", time.Minute))
+		renewed := time.Now()
+		again := w.token("acme", "alice", time.Minute)
+		c.send(`{"type":"auth","id":"2","token":%q}`, again)
 		c.want("a renewal", frame.Welcome)
-		for range 80 { // with the leeway the first token would have ended after 50 s
+		for range 50 { // with the leeway the first token would have ended after 50 s
 			time.Sleep(time.Second)
 			c.wantAlive("renewed")
 		}
-		c.wantClose("the second has ended", 4002)
+		g := c.want("a warning", frame.Expiring)
+		var warning frame.ExpiringFrame
+		if err := json.Unmarshal([]byte(g.raw), &warning); err != nil {
+			t.Fatal(err)
+		}
+		// Tokens end at whole seconds.
+		if took := time.Since(renewed); took < 53*time.Second || took > 54*time.Second || warning.ClosesAfter < 35 || warning.ClosesAfter > 37 ||
+			warning.ExpiresAt.Sub(renewed).Round(2*time.Second) != time.Minute {
+			t.Errorf("after %s: %s", took, g.raw)
+		}
+		c.send(`{"type":"auth","id":"3","token":%q}`, again)
+		c.want("the same token again", frame.Welcome)
+		for range 10 {
+			time.Sleep(time.Second)
+			c.wantAlive("it was not warned of again")
+		}
+		c.wantClose("it has ended", 4002)
+		if took := time.Since(renewed); took < 89*time.Second || took > 90*time.Second {
+			t.Errorf("closed after %s", took)
+		}
+
+		began := time.Now()
+		c = w.dial(w.token("acme", "alice", 20*time.Minute))
+		for time.Since(began) < 18*time.Minute+45*time.Second {
+			time.Sleep(5 * time.Second)
+			c.wantAlive("a token of twenty minutes")
+		}
+		c.want("it is about to end", frame.Expiring)
+		if left := 20*time.Minute - time.Since(began); left < 59*time.Second || left > 62*time.Second {
+			t.Errorf("warned %s before the end", left)
+		}
+		c.send(`{"type":"auth","id":"4","token":%q}`, w.token("acme", "alice", 30*time.Second))
+		c.want("renewed in time", frame.Welcome)
+		c.want("and warned of the new one", frame.Expiring)
+		c.send(`{"type":"auth","id":"5","token":%q}`, w.token("acme", "alice", 290*365*24*time.Hour))
+		c.want("one that ends in 290 years", frame.Welcome)
+		c.wantAlive("it has not ended")
 	})
 }
 

@@ -83,6 +83,7 @@ func wires() []wire {
 		plain("frame.status", "frame/status", frame.StatusFrame{Type: frame.Status, Version: 4713, Job: must(json.Marshal(documents["processing"]))}),
 		plain("frame.error", "frame/error", frame.ErrorFrame{Type: frame.Error, ID: "1", Problem: problem(code.ValidationFailed)}),
 		plain("frame.goaway", "frame/goaway", frame.GoawayFrame{Type: frame.Goaway, Reason: "restart", ReconnectAfter: 1.25}),
+		plain("frame.expiring", "frame/expiring", frame.ExpiringFrame{Type: frame.Expiring, ExpiresAt: acceptedAt, ClosesAfter: 90}),
 		plain("frame.pong", "frame/pong", frame.PongFrame{Type: frame.Pong, ID: "7"}),
 	)
 	for _, s := range []string{"pending", "processing", "retrying", "completed", "failed"} {

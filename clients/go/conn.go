@@ -30,7 +30,8 @@ type conn struct {
 	born   time.Time
 	wake   chan struct{}          // one place: there may be something to write
 	goaway chan frame.GoawayFrame // one place: the server asked to reconnect
-	renew  chan time.Duration     // one place: when to renew the token next
+	warned chan time.Duration     // one place: the server closes so soon, unless the token is renewed
+	renew  chan time.Time         // one place: a renewal has ended; the expiry that holds now
 	quit   chan struct{}          // closed by the reader: the writer ends
 	silent chan struct{}          // closed by the writer when it has ended
 	dead   chan struct{}          // closed by the reader last of all
@@ -87,7 +88,8 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 		c:      c,
 		wake:   make(chan struct{}, 1),
 		goaway: make(chan frame.GoawayFrame, 1),
-		renew:  make(chan time.Duration, 1),
+		warned: make(chan time.Duration, 1),
+		renew:  make(chan time.Time, 1),
 		quit:   make(chan struct{}),
 		silent: make(chan struct{}),
 		dead:   make(chan struct{}),

@@ -44,6 +44,8 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 		return c.onWelcomeLocked(cn, h, b)
 	case frame.Goaway:
 		return c.onGoawayLocked(cn, b)
+	case frame.Expiring:
+		return c.onExpiringLocked(cn, b)
 	}
 	return true // an unsubscribed, or a type that a newer server knows
 }
@@ -160,6 +162,22 @@ func (c *Client) onGoawayLocked(cn *conn, b []byte) bool {
 		c.cur = nil // what is new waits for the next connection
 	}
 	cn.goaway <- g // has room: this is the first
+	return true
+}
+
+// onExpiringLocked has the token renewed, if there can be a newer one.
+func (c *Client) onExpiringLocked(cn *conn, b []byte) bool {
+	var e frame.ExpiringFrame
+	if json.Unmarshal(b, &e) != nil {
+		return false
+	}
+	if !c.cfg.renews {
+		return true // the close, 4002, and the reconnect's refusal tell
+	}
+	select {
+	case cn.warned <- seconds(e.ClosesAfter):
+	default: // one is waiting
+	}
 	return true
 }
 

@@ -44,9 +44,18 @@ func (c *Client) attend(cn *conn, failures *int) (delay time.Duration, err error
 		watch = t.C
 	}
 	var renew <-chan time.Time
-	if wait, ok := renewIn(cn.expiry); ok {
-		renew = time.After(wait)
+	schedule := func(expiry time.Time) {
+		if wait, ok := renewIn(expiry); ok {
+			renew = time.After(wait)
+		}
 	}
+	expiry, renewing := cn.expiry, false
+	renewNow := func() {
+		until := expiry
+		renew, renewing = nil, true
+		c.wg.Go(func() { c.renewToken(cn, until) })
+	}
+	schedule(expiry)
 	var dog watchdog
 	for {
 		select {
@@ -66,10 +75,15 @@ func (c *Client) attend(cn *conn, failures *int) (delay time.Duration, err error
 				watch = nil
 			}
 		case <-renew:
-			renew = nil
-			c.wg.Go(func() { c.renewToken(cn) })
-		case wait := <-cn.renew:
-			renew = time.After(wait)
+			renewNow()
+		case expiry = <-cn.renew:
+			renewing = false
+			schedule(expiry)
+		case after := <-cn.warned:
+			// A token whose expiry cannot be read, or a clock that is wrong.
+			if expiry = time.Now().Add(after); !renewing {
+				renewNow()
+			}
 		}
 	}
 }

@@ -56,13 +56,13 @@ func renewIn(expiry time.Time) (time.Duration, bool) {
 	return max(left*4/5, minRenewal), true
 }
 
-// renewToken sends a fresh token on the open socket and tells run when to come again.
+// renewToken sends a fresh token on the open socket and tells run which expiry holds now: the
+// new one's, or after a failure the old one, so that the waits shrink towards it.
 // If it keeps failing, the server ends the session with 4002 when the token does, and the
 // reconnect asks for a token once more.
-func (c *Client) renewToken(cn *conn) {
+func (c *Client) renewToken(cn *conn, expiry time.Time) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.handshake)
 	defer cancel()
-	expiry := cn.expiry
 	token, err := c.fetchToken(ctx)
 	if err == nil {
 		body := appendString([]byte(`,"token":`), token)
@@ -73,8 +73,5 @@ func (c *Client) renewToken(cn *conn) {
 	if err != nil {
 		c.cfg.log.Warn("token not renewed", "err", err)
 	}
-	// A failure keeps the old expiry, so the waits shrink towards it.
-	if wait, ok := renewIn(expiry); ok {
-		cn.renew <- wait
-	}
+	cn.renew <- expiry // has room: one renewal at a time
 }

@@ -80,6 +80,66 @@ func TestTokenSource(t *testing.T) {
 	})
 }
 
+// TestTheServerWarns: of a token that only it can read. It is renewed at once, and again while
+// that fails, until the server ends the session.
+func TestTheServerWarns(t *testing.T) {
+	const warning = `{"type":"expiring","expiresAt":"2030-01-01T00:00:00Z","closesAfter":90}`
+	inBubble(t, func(t *testing.T, s *fake) {
+		n := 0
+		_, p := s.dial(WithTokenSource(func(context.Context) (string, error) {
+			n++
+			return fmt.Sprint("opaque ", n), nil
+		}))
+		time.Sleep(time.Minute)
+		p.wantNothing("nobody knows when it ends")
+		warned := time.Now()
+		p.send(warning)
+		p.send(warning)
+		g := p.want(frame.Auth)
+		if g.Token != "opaque 2" {
+			t.Errorf("renewed with %q", g.Token)
+		}
+		p.wantNothing("one renewal at a time")
+		p.sendError(g.ID, code.Unavailable, "")
+		time.Sleep(20 * time.Second)
+		g = p.want(frame.Auth)
+		if d := time.Since(warned); d < 70*time.Second || d > 75*time.Second {
+			t.Errorf("tried again after %s", d)
+		}
+		p.sendError(g.ID, code.Unavailable, "")
+		g = p.want(frame.Auth)
+		if d := time.Since(warned); d < 80*time.Second || d > 90*time.Second {
+			t.Errorf("tried a third time after %s", d)
+		}
+		p.send(`{"type":"welcome","id":%q,"connection":"c1","protocol":"ackwire.v1","pingInterval":25,"limits":{"frameBytes":1000,"subscriptions":1,"inFlightSubmits":1}}`, g.ID)
+		time.Sleep(time.Minute)
+		p.wantNothing("it is renewed")
+		p.send(`{"type":"expiring","closesAfter":"soon"}`)
+		p.wantNothing("what makes no sense is passed over")
+	})
+	inBubble(t, func(t *testing.T, s *fake) {
+		_, p := s.dial(WithToken("the only one"))
+		p.send(warning)
+		p.wantNothing("there is no newer one")
+	})
+}
+
+// TestARenewalThatFailsAfterOneThatDidNot: it is tried again before the second token's end, not
+// the first's.
+func TestARenewalThatFailsAfterOneThatDidNot(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		_, p := s.dial(WithTokenSource(func(context.Context) (string, error) {
+			return jwt("a", time.Now().Add(100*time.Second)), nil
+		}))
+		time.Sleep(70 * time.Second)
+		g := p.want(frame.Auth)
+		p.send(`{"type":"welcome","id":%q,"connection":"c1","protocol":"ackwire.v1","pingInterval":25,"limits":{"frameBytes":1000,"subscriptions":1,"inFlightSubmits":1}}`, g.ID)
+		time.Sleep(70 * time.Second)
+		p.sendError(p.want(frame.Auth).ID, code.Unavailable, "")
+		p.want(frame.Auth)
+	})
+}
+
 func TestRenewalRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial(WithTokenSource(func(context.Context) (string, error) {

@@ -41,6 +41,21 @@ type Identity struct {
 // Anonymous reports whether the identity comes without a token.
 func (i Identity) Anonymous() bool { return i.Expires.IsZero() }
 
+// maxWarning is how long before its end a token's holder is warned, at the most. One that
+// renews by itself at four fifths of a token's life is never warned.
+const maxWarning = time.Minute
+
+// UntilOver is how long what the identity has opened stays open: past the token's end by the
+// leeway.
+func (i Identity) UntilOver() time.Duration { return time.Until(i.Expires.Add(Leeway)) }
+
+// UntilWarning is how long it is until its holder is to be warned of the token's end, which is
+// told in time to be of use: a tenth of what is left before it, and the leeway after it.
+func (i Identity) UntilWarning() time.Duration {
+	left := max(0, time.Until(i.Expires))
+	return left - min(left/10, maxWarning)
+}
+
 // May reports whether the identity has a permission.
 func (i Identity) May(p Permissions) bool { return i.Permissions.Has(p) }
 
@@ -177,6 +192,9 @@ func (v *Verifier) identity(c jwt.MapClaims) (id Identity, err error) {
 	expires, err := c.GetExpirationTime()
 	if err != nil {
 		return Identity{}, err
+	}
+	if y := expires.UTC().Year(); y < 1970 || y > 9999 {
+		return Identity{}, errors.New("claim exp is out of range") // RFC 3339 could not say it
 	}
 	id.Expires, id.Permissions = expires.Time, v.permissionsOf(claim(c, v.cfg.PermissionsClaim))
 	return id, nil

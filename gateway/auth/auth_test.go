@@ -85,6 +85,9 @@ func TestClaims(t *testing.T) {
 			{"no iat", map[string]any{"iat": nil}, true},
 			{"no exp", map[string]any{"exp": nil}, false},
 			{"an exp of 0", map[string]any{"exp": 0}, false},
+			{"an exp in the year 9999", map[string]any{"exp": 253402300799}, true},
+			{"an exp in the year 10000", map[string]any{"exp": 253402300800}, false},
+			{"an exp beyond all time", map[string]any{"exp": 1e300}, false},
 			{"a negative exp", map[string]any{"exp": -62135596800}, false},
 			{"an exp in words", map[string]any{"exp": "tomorrow"}, false},
 			{"expired within the leeway", map[string]any{"exp": in(-29 * time.Second)}, true},
@@ -121,6 +124,24 @@ func TestClaims(t *testing.T) {
 			if err == nil && (id.Tenant == "" || id.Anonymous() || !id.Expires.After(time.Now().Add(-Leeway))) {
 				t.Errorf("%s: identity %+v", c.what, id)
 			}
+		}
+	})
+}
+
+// A token's holder is warned in time to renew it, and what it opened ends by the leeway after it.
+func TestWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for left, want := range map[time.Duration]time.Duration{
+			-time.Minute: 0, 0: 0, 10 * time.Second: 9 * time.Second, time.Minute: 54 * time.Second, 10 * time.Minute: 9 * time.Minute, time.Hour: 59 * time.Minute,
+		} {
+			id := Identity{Expires: time.Now().Add(left)}
+			if warn, over := id.UntilWarning(), id.UntilOver(); warn != want || over != left+Leeway {
+				t.Errorf("%s before the end: warned in %s, over in %s", left, warn, over)
+			}
+		}
+		far := Identity{Expires: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}
+		if far.UntilWarning() < 100*365*24*time.Hour || far.UntilOver() < 100*365*24*time.Hour {
+			t.Errorf("the year 9999: warned in %s, over in %s", far.UntilWarning(), far.UntilOver())
 		}
 	})
 }

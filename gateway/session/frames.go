@@ -177,6 +177,9 @@ func (s *Session) take(id, was auth.Identity, known bool) error {
 			s.cfg.Limits.CloseSession(was.Tenant, was.Subject)
 		}
 	}
+	// A token that has been warned of is not warned of again: the client would answer each
+	// warning with the same token.
+	s.warned = s.warned && known && id.Expires.Equal(was.Expires)
 	s.identity, s.known = id, true
 	s.arm()
 	return nil

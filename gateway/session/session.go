@@ -104,6 +104,7 @@ type Session struct {
 	mu       sync.Mutex // guards all below and the watches; the hub is not called under it
 	identity auth.Identity
 	known    bool // an identity was given, and counts as a session of its tenant
+	warned   bool // that the token of this identity is about to end
 	deadline *time.Timer
 	watches  map[string]*watch // by job ID; nil once the session has ended
 	promised int               // submits in flight that will watch their job
@@ -172,8 +173,8 @@ func (s *Session) Run() {
 // Closed is the code that the session was closed with; 0 when the client left.
 func (s *Session) Closed() code.Close { return code.Close(s.closing.Load()) }
 
-// arm sets the one timer of a session: the first frame's deadline, or the token's end.
-// s.mu is held.
+// arm sets the one timer of a session: the first frame's deadline, or the warning before the
+// token's end and then that end. s.mu is held.
 func (s *Session) arm() {
 	if s.deadline != nil {
 		s.deadline.Stop()
@@ -181,10 +182,47 @@ func (s *Session) arm() {
 	}
 	switch {
 	case !s.known:
-		s.deadline = time.AfterFunc(s.cfg.FirstFrame, func() { s.Close(code.CloseAuthTimeout) })
+		s.deadline = time.AfterFunc(s.cfg.FirstFrame, s.authMissing)
 	case !s.identity.Anonymous():
-		s.deadline = time.AfterFunc(time.Until(s.identity.Expires)+auth.Leeway, func() { s.Close(code.CloseTokenExpired) })
+		wait := s.identity.UntilOver()
+		if !s.warned {
+			wait = s.identity.UntilWarning()
+		}
+		expires := s.identity.Expires
+		s.deadline = time.AfterFunc(wait, func() { s.tokenEnds(expires) })
 	}
+}
+
+// authMissing ends a session whose first frame did not come in time.
+func (s *Session) authMissing() {
+	s.mu.Lock()
+	known := s.known
+	s.mu.Unlock()
+	if !known {
+		s.Close(code.CloseAuthTimeout)
+	}
+}
+
+// tokenEnds warns, and when it is called again closes, unless the token was renewed in the
+// moment in which the timer fired.
+func (s *Session) tokenEnds(expires time.Time) {
+	s.mu.Lock()
+	if !s.identity.Expires.Equal(expires) {
+		s.mu.Unlock()
+		return
+	}
+	over := s.warned
+	after := s.identity.UntilOver()
+	if !over && s.closing.Load() == 0 {
+		s.warned = true
+		s.arm()
+	}
+	s.mu.Unlock()
+	if over {
+		s.Close(code.CloseTokenExpired)
+		return
+	}
+	s.send(wire.Encode(frame.NewExpiring(expires, after)))
 }
 
 // read is the read loop.

@@ -171,10 +171,17 @@ func (s *Stream) Finished() bool {
 // Options say when a stream ends, besides with its last job or its client.
 type Options struct {
 	KeepAlive      time.Duration   // between two comments
-	Expires        time.Time       // of the client's token; zero: never
+	Token          Token           // the client's; the zero Token never ends
 	Drain          <-chan struct{} // closed when the server is about to stop
 	ReconnectAfter time.Duration   // what the client is told then
 	Sent           func(statuses int)
+}
+
+// Token says when a client's token ends.
+type Token struct {
+	Expires time.Time // by its own word
+	Warn    time.Time // when the client is told that it will
+	Over    time.Time // when the stream ends
 }
 
 // Why a stream has ended.
@@ -211,11 +218,12 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 	}
 	keepAlive := time.NewTicker(opts.KeepAlive)
 	defer keepAlive.Stop()
-	expired := make(<-chan time.Time)
-	if !opts.Expires.IsZero() {
-		t := time.NewTimer(time.Until(opts.Expires))
-		defer t.Stop()
-		expired = t.C
+	var expiring, expired <-chan time.Time
+	if !opts.Token.Over.IsZero() {
+		warn, over := time.NewTimer(time.Until(opts.Token.Warn)), time.NewTimer(time.Until(opts.Token.Over))
+		defer warn.Stop()
+		defer over.Stop()
+		expiring, expired = warn.C, over.C
 	}
 	hello := Retry(retryHint)
 	for _, a := range refused {
@@ -246,6 +254,10 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		case <-s.wake:
 		case <-keepAlive.C:
 			if !write([]byte(": still here\n\n")) {
+				return s.broken(ctx)
+			}
+		case <-expiring:
+			if !write(Event("expiring", frame.NewExpiring(opts.Token.Expires, time.Until(opts.Token.Over)))) {
 				return s.broken(ctx)
 			}
 		case <-expired:

@@ -52,13 +52,14 @@ const (
 	Status       Type = "status"
 	Error        Type = "error"
 	Goaway       Type = "goaway"
+	Expiring     Type = "expiring"
 	Pong         Type = "pong"
 )
 
 // ClientTypes and ServerTypes list every frame, by who sends it.
 var (
 	ClientTypes = []Type{Auth, Submit, Subscribe, Unsubscribe, Cancel, Retry, Ping}
-	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Error, Goaway, Pong}
+	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Error, Goaway, Expiring, Pong}
 )
 
 // ClientFrame is any frame that a client sends. Which fields a type carries is fixed
@@ -172,6 +173,21 @@ type GoawayFrame struct {
 	Type           Type    `json:"type"`
 	Reason         string  `json:"reason"`
 	ReconnectAfter float64 `json:"reconnectAfter"`
+}
+
+// ExpiringFrame warns that the session's token is about to end: an auth frame with a newer one
+// renews it, else the server closes with token_expired after ClosesAfter seconds. It comes
+// once per token. An event stream has it as an event; there only coming back helps.
+type ExpiringFrame struct {
+	Type Type `json:"type"`
+	// ExpiresAt is the token's own end (exp), by the server's clock.
+	ExpiresAt   time.Time `json:"expiresAt"`
+	ClosesAfter float64   `json:"closesAfter"`
+}
+
+// NewExpiring makes the warning before a token's end.
+func NewExpiring(expires time.Time, closesAfter time.Duration) ExpiringFrame {
+	return ExpiringFrame{Type: Expiring, ExpiresAt: expires.UTC(), ClosesAfter: max(0, closesAfter).Seconds()}
 }
 
 // PongFrame answers ping.
