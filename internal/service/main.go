@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/ackwire/ackwire/internal/service/version"
 )
 
 // Logging is how a process logs.
@@ -35,6 +37,11 @@ const (
 	ExitUsage  = 2 // wrong usage or configuration: nothing was tried
 )
 
+// versionFlag is one that every command has.
+type versionFlag struct {
+	Version kong.VersionFlag `help:"Print the version and the revision of the source." env:"-"`
+}
+
 // exitUsageKong is kong's own exit code for wrong usage.
 const exitUsageKong = 80
 
@@ -55,6 +62,8 @@ func Options(name, description string) []kong.Option {
 		kong.DefaultEnvars("ACKWIRE"),
 		kong.Configuration(loadYAML),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": name + " " + version.Get().String()},
+		kong.Embed(&versionFlag{}),
 	}
 }
 

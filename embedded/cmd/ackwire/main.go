@@ -42,6 +42,7 @@ type command struct {
 type serveCmd struct {
 	service.Logging `embed:""`
 	embedded.Config `embed:""`
+	Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 }
 
 // Run implements the command.

@@ -15,7 +15,8 @@ func main() {
 		service.ConfigFile
 		service.Logging `embed:""`
 		gateway.Config  `embed:""`
-		OpsListen       string `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8081"`
+		OpsListen       string             `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8081"`
+		Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 	}
 	kong.Parse(&cli, service.Options("gateway", "Ackwire's gateway: sockets and HTTP for clients.")...)
 	env := service.OS(cli.Logger(os.Stderr))

@@ -28,8 +28,9 @@ type command struct {
 	service.ConfigFile
 	service.Logging
 	processor.Config
-	Ops  string `help:"Address of the operations listener: metrics, health, profiles." default:"127.0.0.1:8101"`
-	Demo bool   `help:"Run the demo job types."`
+	OpsListen string             `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
+	Health    service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Demo      bool               `help:"Run the demo job types."`
 
 	DeliverWebhooks bool           `name:"webhooks" help:"Deliver webhooks: take jobs from the lane webhooks, too."`
 	Webhooks        webhook.Config `embed:""`
@@ -50,17 +51,23 @@ func main() {
 	}
 }
 
-// parse reads flags, environment and configuration file. Help goes to stdout.
-func parse(args []string, stdout io.Writer) (cmd command, help bool, err error) {
+// parse reads flags, environment and configuration file. Help and version go to stdout; a
+// health check ends the process itself when the answer is no.
+func parse(args []string, stdout, stderr io.Writer) (cmd command, told bool, err error) {
 	options := append(service.Options("processor", "Takes jobs from Kafka and runs them."),
-		kong.Writers(stdout, stdout), kong.Exit(func(int) { help = true }))
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) {
+			if code != 0 {
+				os.Exit(code)
+			}
+			told = true
+		}))
 	parser, err := kong.New(&cmd, options...)
 	if err != nil {
 		return cmd, false, err
 	}
 	_, err = parser.Parse(args)
 	switch {
-	case help:
+	case told:
 		return cmd, true, nil
 	case err != nil:
 		return cmd, false, err
@@ -122,8 +129,8 @@ func (c *command) register(ctx context.Context, p *processor.Processor, env serv
 
 // run is the whole process, but for signals and the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	cmd, help, err := parse(args, stdout)
-	if err != nil || help {
+	cmd, told, err := parse(args, stdout, stderr)
+	if err != nil || told {
 		return err
 	}
 	env := service.OS(cmd.Logger(stderr))
@@ -134,7 +141,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ops, err := service.NewOps(ctx, env, cmd.Ops, map[string]service.Ready{"processor": p.Ready})
+	ops, err := service.NewOps(ctx, env, cmd.OpsListen, map[string]service.Ready{"processor": p.Ready})
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,8 @@ type command struct {
 type serveCmd struct {
 	service.Logging `embed:""`
 	tracker.Config  `embed:""`
-	OpsListen       string `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8091"`
+	OpsListen       string             `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8091"`
+	Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 }
 
 type snapshotCmd struct {

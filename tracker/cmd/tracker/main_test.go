@@ -104,3 +104,13 @@ func TestAPortThatIsTaken(t *testing.T) {
 		}
 	}
 }
+
+// A health check needs no setting but the listener's address.
+func TestHealthAndVersion(t *testing.T) {
+	if code, _, stderr := run(t, "--health", "--ops-listen=127.0.0.1:1", "--partitions=0"); code != 1 || !strings.Contains(stderr, "refused") {
+		t.Errorf("nobody there: exit code %d, %q", code, stderr)
+	}
+	if code, stdout, _ := run(t, "--version"); code != 0 || !strings.HasPrefix(stdout, "tracker dev (revision ") {
+		t.Errorf("exit code %d, %q", code, stdout)
+	}
+}
