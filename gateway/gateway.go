@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,10 +33,10 @@ import (
 
 // Bounds of the drain and of the start.
 const (
-	maxReconnectAfter = 2 * time.Second // goaway's delay is jittered up to here
-	settleMore        = 2 * time.Second // beyond SubmitTimeout: for submits in flight and unwritten frames
-	settlePoll        = 10 * time.Millisecond
-	closeBatch        = 500 // sessions closed at once while draining
+	maxReconnectAfter = 2 * time.Second        // goaway's delay is jittered up to here
+	settleMore        = 2 * time.Second        // beyond SubmitTimeout: for submits in flight and unwritten frames
+	lastWords         = 500 * time.Millisecond // from goaway to the first close
+	closeBatch        = 500                    // sessions closed at once while draining
 	closePause        = 20 * time.Millisecond
 	closeTimeout      = 3 * time.Second
 	startRetry        = 500 * time.Millisecond
@@ -207,12 +208,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 	})
 
 	g.log.Info("gateway serves", "address", addr)
-	err = service.ServeHTTP(serving, &http.Server{
+	err = service.ServeHTTPUntil(serving, &http.Server{
 		Handler:        g.handler(),
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		BaseContext:    func(net.Listener) context.Context { return work },
-	}, &drainOnClose{Listener: l, g: g})
+	}, &drainOnClose{Listener: l, g: g}, g.cfg.SubmitTimeout+settleMore)
 	g.beginDrain() // also when serving failed
 	stopStart()
 	starting.Wait()
@@ -387,17 +388,19 @@ func (g *Gateway) closeSessions() {
 	for _, s := range open {
 		s.Goaway("restart", time.Duration(rand.Int64N(int64(maxReconnectAfter))))
 	}
+	// What clients sent before they read that is on its way, and is still answered.
+	time.Sleep(lastWords)
 	deadline := time.Now().Add(g.cfg.SubmitTimeout + settleMore)
-	for _, s := range open {
-		for !s.Settled() && time.Now().Before(deadline) {
-			time.Sleep(settlePoll)
-		}
-	}
-	for i, s := range open {
-		s.Close(code.CloseServiceRestart)
-		if i%closeBatch == closeBatch-1 {
-			time.Sleep(closePause)
-		}
+	for rest := open; len(rest) > 0; time.Sleep(closePause) {
+		closing := 0
+		rest = slices.DeleteFunc(slices.Clone(rest), func(s *session.Session) bool {
+			if closing == closeBatch || !s.Settled() && time.Now().Before(deadline) {
+				return false
+			}
+			closing++
+			s.Close(code.CloseServiceRestart)
+			return true
+		})
 	}
 	done := make(chan struct{})
 	go func() {

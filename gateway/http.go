@@ -91,7 +91,7 @@ func (g *Gateway) handler() http.Handler {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request("other", http.StatusNotFound)
 	})
-	return identified(g.crossOrigin(mux))
+	return identified(g.leavingSaid(g.crossOrigin(mux)))
 }
 
 // statusWriter remembers the status that was sent.

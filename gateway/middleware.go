@@ -40,6 +40,19 @@ func identified(next http.Handler) http.Handler {
 	})
 }
 
+// leavingSaid tells clients of a gateway that is to stop to send the next request over another
+// connection: one that is idle when the listener closes would be cut beside a request on its way.
+func (g *Gateway) leavingSaid(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-g.leaving:
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // traceparent returns a context of W3C Trace Context (§3.2), or nothing: a bad one is
 // passed over, as the recommendation wants it.
 func traceparent(s string) string {

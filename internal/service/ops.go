@@ -101,6 +101,11 @@ const (
 // ServeHTTP serves until ctx ends, then lets requests finish for shutdownTimeout and
 // closes what is left. Hijacked connections are their owner's to close.
 func ServeHTTP(ctx context.Context, srv *http.Server, l net.Listener) error {
+	return ServeHTTPUntil(ctx, srv, l, shutdownTimeout)
+}
+
+// ServeHTTPUntil is ServeHTTP that lets requests finish for as long as they may take.
+func ServeHTTPUntil(ctx context.Context, srv *http.Server, l net.Listener, finish time.Duration) error {
 	if srv.ReadHeaderTimeout == 0 {
 		srv.ReadHeaderTimeout = readHeaderTimeout
 	}
@@ -114,7 +119,7 @@ func ServeHTTP(ctx context.Context, srv *http.Server, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)
 	defer cancel()
 	if err := srv.Shutdown(stop); err != nil {
 		_ = srv.Close()
