@@ -9,3 +9,8 @@ elif docker info >/dev/null 2>&1; then
 else
   echo "container tests:                  SKIPPED, no Docker answers (they are counted as skipped below)"
 fi
+if command -v prometheus promtool >/dev/null || [ "${ACKWIRE_REQUIRE_PROMETHEUS:-}" = 1 ]; then
+  echo "dashboards and alerts:            Prometheus"
+else
+  echo "dashboards and alerts:            only their form, there is no prometheus (Debian has a package of that name)"
+fi

@@ -1,0 +1,107 @@
+// Package observe tests what operators are given: alerts and the pages that they name, and
+// dashboards. What the dashboards' queries return is tested on real processes, in
+// embedded/process.
+package observe
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+const root = "../.."
+
+// files lists what a pattern finds under the workspace's root.
+func files(t *testing.T, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(root, pattern))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%s: nothing found, %v", pattern, err)
+	}
+	return found
+}
+
+// promtool runs Prometheus's own tool, which is required where ACKWIRE_REQUIRE_PROMETHEUS is 1.
+func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("ACKWIRE_REQUIRE_PROMETHEUS") == "1" {
+			t.Fatal("promtool is required, and not there: ", err)
+		}
+		t.Skip("there is no promtool (Debian: apt-get install prometheus)")
+	}
+	if out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+func TestPromtoolTakesTheRules(t *testing.T) {
+	promtool(t, append([]string{"check", "rules"}, files(t, "deploy/prometheus/rules/*.yml")...)...)
+}
+
+func TestAlertsFireWhenTheyShould(t *testing.T) {
+	promtool(t, append([]string{"test", "rules"}, files(t, "deploy/prometheus/tests/*.yml")...)...)
+}
+
+// rule is a rule of Prometheus.
+type rule struct {
+	Record, Alert, Expr string
+	Labels, Annotations map[string]string
+}
+
+// alerts reads all alerts.
+func alerts(t *testing.T) []rule {
+	t.Helper()
+	var found []rule
+	for _, name := range files(t, "deploy/prometheus/rules/*.yml") {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct{ Groups []struct{ Rules []rule } }
+		if err := yaml.Unmarshal(b, &file); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, g := range file.Groups {
+			for _, r := range g.Rules {
+				if r.Alert != "" {
+					found = append(found, r)
+				}
+			}
+		}
+	}
+	return found
+}
+
+func TestAlertsSayWhomTheyWakeAndWhy(t *testing.T) {
+	tests := map[string]bool{}
+	for _, name := range files(t, "deploy/prometheus/tests/*.yml") {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range alertName.FindAllString(string(b), -1) {
+			tests[word] = true
+		}
+	}
+	for _, a := range alerts(t) {
+		if !alertName.MatchString(a.Alert) {
+			t.Errorf("%s: not named Ackwire…", a.Alert)
+		}
+		if s := a.Labels["severity"]; s != "critical" && s != "warning" {
+			t.Errorf("%s: severity %q", a.Alert, s)
+		}
+		for _, what := range []string{"summary", "description", "runbook_url"} {
+			if a.Annotations[what] == "" {
+				t.Errorf("%s: no %s", a.Alert, what)
+			}
+		}
+		if !tests[a.Alert] {
+			t.Errorf("%s: no test in deploy/prometheus/tests", a.Alert)
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package main
+
+import "github.com/grafana/grafana-foundation-sdk/go/units"
+
+func gateway() *board {
+	b := newBoard("gateway", "Gateway", "Sockets, frames and requests.",
+		variable("job", "Job", "ackwire_gateway_sessions"), variable("instance", "Instance", `ackwire_gateway_sessions{job=~"$job"}`))
+	s := byInstance
+	never := warnAt{orange: 1e12, red: 1e12}
+
+	b.row("Now")
+	add(b, 4, figure("Open sockets", "WebSocket sessions.", units.Short, never, query{expr: "sum(" + s.of("ackwire_gateway_sessions") + ")"}))
+	add(b, 4, figure("Event streams", "Open event streams (SSE).", units.Short, never, query{expr: "sum(" + s.of("ackwire_gateway_event_streams") + ")"}))
+	add(b, 4, figure("Frames", "Frames from clients.", units.OpsPerSecond, never, query{expr: s.sum("ackwire_gateway_frames_received_total")}).Decimals(1))
+	add(b, 4, figure("HTTP requests", "Requests that were answered.", units.RequestsPerSecond, never, query{expr: s.sum("ackwire_gateway_http_requests_total")}).Decimals(1))
+	add(b, 4, figure("Submits acked", "Durable jobs per second.", units.OpsPerSecond, never, query{expr: s.and(`outcome="acked"`).sum("ackwire_gateway_submits_total")}).Decimals(1))
+	add(b, 4, figure("Ack p99", "99 of 100 acks came within this time.", units.Seconds, warnAt{orange: 0.25, red: 1}, query{expr: known(s.quantile(0.99, "ackwire_gateway_ack_seconds"))}))
+
+	b.row("Sockets")
+	add(b, 8, graph("Open sockets by instance", "WebSocket sessions.", units.Short,
+		query{"sum by (instance) (" + s.of("ackwire_gateway_sessions") + ")", "{{instance}}"}))
+	add(b, 8, graph("Handshakes by outcome", "WebSocket handshakes.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_handshakes_total", "outcome"), "{{outcome}}"}))
+	add(b, 8, graph("Closes by code", "Sessions that ended. none: the client left without a word. 1012: a drain; 4000: it did not read; 4001: it did not answer pings.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_session_closes_total", "code") + " > 0", "{{code}}"}))
+
+	b.row("Submits")
+	add(b, 8, stacked("Submits by outcome", "By socket and over HTTP.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_submits_total", "outcome"), "{{outcome}}"}))
+	add(b, 8, graph("Ack latency", "From a submit's frame to its ack.", units.Seconds,
+		query{s.quantile(0.5, "ackwire_gateway_ack_seconds"), "p50"},
+		query{s.quantile(0.95, "ackwire_gateway_ack_seconds"), "p95"},
+		query{s.quantile(0.99, "ackwire_gateway_ack_seconds"), "p99"}))
+	add(b, 8, graph("Submits in flight by instance", "Submits whose outcome is not known yet.", units.Short,
+		query{"sum by (instance) (" + s.of("ackwire_gateway_submits_in_flight") + ")", "{{instance}}"}))
+
+	b.row("Frames and requests")
+	add(b, 12, stacked("Frames by type", "Frames from clients.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_frames_received_total", "type"), "{{type}}"}))
+	add(b, 12, graph("Frame latency p99 by type", "From a frame to its answer.", units.Seconds,
+		query{s.quantile(0.99, "ackwire_gateway_frame_seconds", "type"), "{{type}}"}))
+	add(b, 12, stacked("HTTP requests by route and status", "A socket's handshake is route ws.", units.RequestsPerSecond,
+		query{s.sum("ackwire_gateway_http_requests_total", "route", "status"), "{{route}} {{status}}"}))
+	add(b, 12, graph("HTTP latency p99 by route", "Long polls (Prefer: wait) and event streams last as long as they are asked to.", units.Seconds,
+		query{s.quantile(0.99, "ackwire_gateway_http_request_seconds", "route"), "{{route}}"}))
+	add(b, 12, graph("Errors by code", "Errors sent to clients, on sockets and over HTTP.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_errors_total", "code") + " > 0", "{{code}}"}))
+	add(b, 12, graph("Turned away by bound", "Sessions, submits, watches and frames above a limit.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_turned_away_total", "bound") + " > 0", "{{bound}}"}))
+
+	b.row("Statuses")
+	add(b, 8, graph("Statuses sent and conflated", "A conflated one was replaced by a newer one of its job before it was written: the client reads slower than its jobs change.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_statuses_sent_total"), "sent"},
+		query{s.sum("ackwire_gateway_statuses_conflated_total"), "conflated"}))
+	add(b, 8, graph("From log to socket", "From a status record's time to its frame on a socket.", units.Seconds,
+		query{s.quantile(0.5, "ackwire_gateway_delivery_seconds"), "p50"},
+		query{s.quantile(0.99, "ackwire_gateway_delivery_seconds"), "p99"}))
+	add(b, 8, graph("Watches", "What sessions watch, and how many jobs that is.", units.Short,
+		query{"sum(" + s.of("ackwire_gateway_subscriptions") + ")", "subscriptions"},
+		query{"sum(" + s.of("ackwire_gateway_watched_jobs") + ")", "jobs"}))
+	add(b, 8, graph("Event streams", "Open event streams (SSE).", units.Short,
+		query{"sum by (instance) (" + s.of("ackwire_gateway_event_streams") + ")", "{{instance}}"}))
+	add(b, 8, graph("Event streams that ended by reason", "Finished: its jobs ended. Left: the client went.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_event_stream_ends_total", "reason"), "{{reason}}"}))
+	add(b, 8, graph("Trackers connected", "Trackers that a gateway has a watch stream to. Fewer than there are: some jobs' statuses come late.", units.Short,
+		query{"sum by (instance) (" + s.of("ackwire_gateway_tracker_streams") + ")", "{{instance}}"}))
+	return b
+}
