@@ -1,8 +1,6 @@
 package observe
 
 import (
-	"encoding/json"
-	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -10,52 +8,19 @@ import (
 
 var (
 	alertName = regexp.MustCompile(`\bAckwire[A-Z]\w+`)
-	used      = regexp.MustCompile(`\$\{?(\w+)`)
 	// Names that Grafana itself fills in.
 	builtIn = map[string]bool{"__rate_interval": true, "__interval": true, "__range": true, "__all": true}
 	// franz-go's buffered records are gauges in spite of their names.
 	rateOfGauge = regexp.MustCompile(`(rate|increase)\(\w*buffered_\w+_total`)
 )
 
-// dashboard is what these tests read of a dashboard.
-type dashboard struct {
-	UID, Title, Description string
-	SchemaVersion           int
-	Templating              struct {
-		List []struct {
-			Name, Type, Definition string
-		}
-	}
-	Panels []struct {
-		ID                       int
-		Type, Title, Description string
-		GridPos                  struct{ X, Y, W, H int }
-		Targets                  []struct{ Expr, RefID string }
-		FieldConfig              struct{ Defaults struct{ Unit string } }
-		Datasource               struct{ UID string }
-	}
-}
-
-func dashboards(t *testing.T) map[string]dashboard {
-	t.Helper()
-	found := map[string]dashboard{}
-	for _, name := range files(t, "deploy/grafana/dashboards/*.json") {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var d dashboard
-		if err := json.Unmarshal(b, &d); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		found[filepath.Base(name)] = d
-	}
-	return found
-}
-
 func TestDashboardsAreWhole(t *testing.T) {
+	all, err := Read(filepath.Join(root, "deploy/grafana/dashboards"))
+	if err != nil || len(all) != 5 {
+		t.Fatalf("%d dashboards, %v", len(all), err)
+	}
 	uids := map[string]string{}
-	for name, d := range dashboards(t) {
+	for name, d := range all {
 		t.Run(name, func(t *testing.T) {
 			if d.SchemaVersion < 42 || d.UID == "" || d.Title == "" || d.Description == "" {
 				t.Errorf("schema %d, uid %q, title %q, description %q", d.SchemaVersion, d.UID, d.Title, d.Description)
@@ -106,9 +71,27 @@ func TestDashboardsAreWhole(t *testing.T) {
 // wantVariables wants every variable of a query to be known.
 func wantVariables(t *testing.T, where, query string, known map[string]bool) {
 	t.Helper()
-	for _, m := range used.FindAllStringSubmatch(query, -1) {
-		if !known[m[1]] && !builtIn[m[1]] {
-			t.Errorf("%s: no variable %s: %s", where, m[1], query)
+	for _, name := range Used(query) {
+		if !known[name] && !builtIn[name] {
+			t.Errorf("%s: no variable %s: %s", where, name, query)
+		}
+	}
+}
+
+func TestFill(t *testing.T) {
+	for _, row := range []struct {
+		query string
+		with  map[string][]string
+		want  string
+	}{
+		{`x{job=~"$job"}`, map[string][]string{"job": {"a"}}, `x{job=~"a"}`},
+		{`x{job=~"$job", lane=~"${lane}"}`, map[string][]string{"job": {"a", "b"}, "lane": {"c"}}, `x{job=~"(a|b)", lane=~"c"}`},
+		{`x{instance=~"$instance"}`, map[string][]string{"instance": {"127.0.0.1:1"}}, `x{instance=~"127\\.0\\.0\\.1:1"}`},
+		{`rate(x[$__rate_interval])`, map[string][]string{"__rate_interval": {"10s"}}, `rate(x[10s])`},
+		{`x{a=~"$a"}`, nil, `x{a=~"$a"}`},
+	} {
+		if got := Fill(row.query, row.with); got != row.want {
+			t.Errorf("%s with %v is %s, want %s", row.query, row.with, got, row.want)
 		}
 	}
 }

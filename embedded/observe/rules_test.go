@@ -1,6 +1,3 @@
-// Package observe tests what operators are given: alerts and the pages that they name, and
-// dashboards. What the dashboards' queries return is tested on real processes, in
-// embedded/process.
 package observe
 
 import (
