@@ -156,7 +156,7 @@ func TestValidateJoinsAllProblems(t *testing.T) {
 
 func TestLanesOfTheJobTypes(t *testing.T) {
 	lanes, err := Lanes("")
-	if err != nil || strings.Join(lanes, " ") != "default reports" {
+	if err != nil || strings.Join(lanes, " ") != "default reports webhooks" {
 		t.Errorf("got %q, %v", lanes, err)
 	}
 	if _, err := Lanes("missing.yaml"); err == nil {

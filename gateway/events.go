@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -38,17 +39,19 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 		}
 		after = n
 	}
-	g.serveEvents(w, r, id, []sse.Watch{{JobID: jobID, After: after}})
+	watches := []sse.Watch{{JobID: jobID, After: after}}
+	g.serveEvents(w, r, id, len(watches), after, func() *sse.Stream { return sse.New(g.hub, id.Tenant, watches) })
 }
 
 // getEvents is GET /v1/events?job=…&job=…: many jobs in one stream. A version says nothing of
-// the other jobs, so a client that comes back is told the state of each now.
+// the other jobs, so a client that comes back is told the state of each now. With ?mine=true it
+// is all jobs of the client's subject, from now on.
 func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
 		return
 	}
-	jobs, err := eventJobs(r.URL.RawQuery)
+	jobs, all, err := eventJobs(r.URL.RawQuery)
 	switch {
 	case err != nil:
 		g.problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
@@ -57,52 +60,62 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", g.cfg.Subscriptions)))
 		return
 	}
+	if all {
+		g.serveEvents(w, r, id, 1, 0, func() *sse.Stream { return sse.NewMine(g.mine, id.Tenant, id.Subject) })
+		return
+	}
 	watches := make([]sse.Watch, len(jobs))
 	for i, jobID := range jobs {
 		watches[i] = sse.Watch{JobID: jobID}
 	}
-	g.serveEvents(w, r, id, watches)
+	g.serveEvents(w, r, id, len(watches), 0, func() *sse.Stream { return sse.New(g.hub, id.Tenant, watches) })
 }
 
-func eventJobs(query string) ([]string, error) {
+// eventJobs reads which jobs are to be followed: some, or all of the client's subject.
+func eventJobs(query string) (jobs []string, all bool, err error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, fmt.Errorf("the query cannot be read")
+		return nil, false, errors.New("the query cannot be read")
 	}
 	for name := range values {
-		if name != "job" {
-			return nil, fmt.Errorf("%.64q is not a parameter here", name)
+		if name != "job" && name != "mine" {
+			return nil, false, fmt.Errorf("%.64q is not a parameter here", name)
 		}
 	}
-	var jobs []string
+	if of, ok := values["mine"]; ok {
+		if len(of) != 1 || of[0] != "true" || len(values["job"]) > 0 {
+			return nil, false, errors.New("mine is true, once, and without job")
+		}
+		return nil, true, nil
+	}
 	for _, jobID := range values["job"] {
 		if !validJobID(jobID) {
-			return nil, fmt.Errorf("job: %.64q is not a job ID", jobID)
+			return nil, false, fmt.Errorf("job: %.64q is not a job ID", jobID)
 		}
 		if !slices.Contains(jobs, jobID) {
 			jobs = append(jobs, jobID)
 		}
 	}
 	if len(jobs) == 0 {
-		return nil, fmt.Errorf("job is missing")
+		return nil, false, errors.New("job is missing")
 	}
-	return jobs, nil
+	return jobs, false, nil
 }
 
-// serveEvents streams the statuses of jobs until all have ended. Jobs that cannot be
-// followed are told of in the stream, unless none can.
-func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches []sse.Watch) {
+// serveEvents streams what begin follows, which takes so many watches, until all jobs have
+// ended. Jobs that cannot be followed are told of in the stream, unless none can.
+func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int, after int64, begin func() *sse.Stream) {
 	if err := g.limits.OpenSession(id.Tenant, id.Subject); err != nil {
 		g.problem(w, err)
 		return
 	}
 	defer g.limits.CloseSession(id.Tenant, id.Subject)
-	if !g.limits.Watch(id.Tenant, len(watches)) {
+	if !g.limits.Watch(id.Tenant, watches) {
 		g.problem(w, frame.NewProblem(code.LimitExceeded, "the tenant watches as many jobs as it may"))
 		return
 	}
-	defer g.limits.Watch(id.Tenant, -len(watches))
-	s := sse.New(g.hub, id.Tenant, watches)
+	defer g.limits.Watch(id.Tenant, -watches)
+	s := begin()
 	defer s.Close()
 	ctx, cancel := g.untilDrain(r.Context(), readTimeout)
 	answers, err := s.Answers(ctx)
@@ -125,7 +138,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		g.problem(w, p)
 		return
 	}
-	if len(answers) == 1 && watches[0].After > 0 && s.Finished() {
+	if len(answers) == 1 && after > 0 && s.Finished() {
 		// It has ended, and the client has seen that. An EventSource that is told 204 does
 		// not come back (WHATWG HTML §9.2.3).
 		w.WriteHeader(http.StatusNoContent)

@@ -20,6 +20,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/blobs"
@@ -29,6 +30,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // Bounds of the drain and of the start.
@@ -56,6 +58,7 @@ type Gateway struct {
 	metrics   *metrics
 	kafkaUp   *health
 	hub       *hub.Hub
+	mine      *mine.Index
 	limits    *limits.Limits
 	sessions  session.Config
 	leaving   chan struct{} // closed when the gateway is to stop
@@ -95,6 +98,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		types:   types,
 		kafkaUp: &health{},
 		hub:     hub.New(),
+		mine:    mine.New(),
 		leaving: make(chan struct{}),
 		drain:   make(chan struct{}),
 		open:    map[*session.Session]int{},
@@ -110,7 +114,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		return nil, err
 	}
 	g.kafkaUp.down(errStarting)
-	g.metrics = newMetrics(env.Metrics, g.hub.Size, func() int {
+	g.metrics = newMetrics(env.Metrics, g.watched, func() int {
 		if up := g.streams.Load(); up != nil {
 			return up.Streams()
 		}
@@ -118,7 +122,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	})
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.activeJobs, g.metrics.turnedAway)
 	g.sessions = session.Config{
-		Verifier: g.verifier, Hub: g.hub, Jobs: g, Limits: g.limits, Metrics: g.metrics, Log: g.log,
+		Verifier: g.verifier, Hub: g.hub, Mine: g.mine, Jobs: g, Limits: g.limits, Metrics: g.metrics, Log: g.log,
 		PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,
 	}
@@ -164,9 +168,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return errors.Join(err, l.Close())
 	}
 	defer func() { _ = g.blobs.Close() }()
-	g.up = upstream.New(g.names, g.kafka, g.env.Dial, g.hub, g.log)
+	g.up = upstream.New(g.names, g.kafka, g.env.Dial, watchers{g.hub, g.mine}, g.log)
 	g.lanes = newLanes(g.names, g.kafka)
 	g.hub.Attach(g.up)
+	g.mine.Attach(g.up)
 	g.streams.Store(g.up)
 
 	// What the drain still needs outlives ctx.
@@ -174,6 +179,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop()
 	parts := service.NewGroup(work)
 	parts.Go("upstream", g.up.Run)
+	parts.Go("gaps", g.mine.Run)
 	parts.Go("health", func(ctx context.Context) error { return g.kafkaUp.watch(ctx, g.kafka) })
 	parts.Go("pings", g.pings)
 	parts.Go("keys", g.verifier.Run)
@@ -221,6 +227,31 @@ func (g *Gateway) Run(ctx context.Context) error {
 	stop()
 	return errors.Join(err, parts.Wait())
 }
+
+// watched counts the jobs that are watched by themselves, and all watches.
+func (g *Gateway) watched() (jobs, subscriptions int) {
+	jobs, subscriptions = g.hub.Size()
+	_, subjects := g.mine.Size()
+	return jobs, subscriptions + subjects
+}
+
+// watchers hear what the trackers' streams say.
+type watchers struct {
+	*hub.Hub
+	mine *mine.Index
+}
+
+// Update implements upstream.Watcher.
+func (w watchers) Update(j *trackerpb.Job) {
+	w.mine.Update(j)
+	w.Hub.Update(j)
+}
+
+// Covered implements upstream.Watcher.
+func (w watchers) Covered(stream uint64, c *trackerpb.Coverage) { w.mine.Covered(stream, c) }
+
+// Uncovered implements upstream.Watcher.
+func (w watchers) Uncovered(stream uint64) { w.mine.Uncovered(stream) }
 
 // drainOnClose begins the drain when the server closes its listener, which is the first
 // thing that it does at the end of its context.
@@ -363,6 +394,7 @@ func (g *Gateway) pings(ctx context.Context) error {
 			return nil
 		}
 		g.hub.Sweep()
+		g.mine.Sweep()
 		g.mu.Lock()
 		g.hand = (g.hand + 1) % len(g.wheel)
 		due := make([]*session.Session, 0, len(g.wheel[g.hand]))

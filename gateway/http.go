@@ -177,7 +177,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A client that leaves does not stop its submit.
-	ack, version, err := g.Submit(context.WithoutCancel(r.Context()), id, request)
+	ack, version, err := g.Submit(context.WithoutCancel(r.Context()), id, request, nil)
 	if err != nil {
 		g.problem(w, err)
 		return

@@ -45,15 +45,16 @@ type submission struct {
 // the version below which its state is not known; a refusal, after which nothing was
 // written; or code.Indeterminate with the job's ID: it may exist, and the same key again is
 // safe. First the request is made durable, then the fact that it was accepted, never both
-// at once: an accepted without its request is a job that waits for ever.
-func (g *Gateway) Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest) (frame.AckFrame, int64, error) {
+// at once: an accepted without its request is a job that waits for ever. made, unless it is nil,
+// is called with the job's ID before anything is written.
+func (g *Gateway) Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64, error) {
 	began := time.Now()
-	ack, version, err := g.submit(ctx, id, r)
+	ack, version, err := g.submit(ctx, id, r, made)
 	g.metrics.submitted(err, time.Since(began))
 	return ack, version, err
 }
 
-func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest) (frame.AckFrame, int64, error) {
+func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64, error) {
 	s, err := g.examine(id, r)
 	if err != nil {
 		return frame.AckFrame{}, 0, err
@@ -65,6 +66,9 @@ func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRe
 	defer cancel()
 	if err := g.limits.BeginSubmit(ctx, id.Tenant); err != nil {
 		return frame.AckFrame{}, 0, err
+	}
+	if made != nil {
+		made(s.jobID)
 	}
 	ack, version, err := g.write(ctx, s)
 	g.limits.EndSubmit(id.Tenant, err == nil && !ack.Duplicate)

@@ -26,6 +26,13 @@ func (f *fakeTracker) put(tenant string, created int64, lane, subject string, do
 	f.jobs[doc.JobID] = &fakeJob{tenant: tenant, version: 1, document: b, terminal: doc.State.Terminal(), created: created, lane: lane, subject: subject}
 }
 
+// refuseNext has the next lists and counts answered with these codes.
+func (f *fakeTracker) refuseNext(codes ...connect.Code) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = codes
+}
+
 // refused takes the next refusal; it is called with f.mu held.
 func (f *fakeTracker) refused() error {
 	if len(f.refuse) == 0 {

@@ -188,7 +188,7 @@ func TestStats(t *testing.T) {
 			return strings.Contains(w.http("GET", "/v1/stats", nil, nil).body, `"workers":1`)
 		})
 		const want = `{"counts":[{"type":"demo.echo","lane":"default","state":"pending","jobs":3},{"type":"report.generate","lane":"reports","state":"failed","jobs":1}],` +
-			`"lanes":[{"lane":"default","workers":0,"waiting":3},{"lane":"reports","workers":1,"waiting":0}],"asOf":"2026-01-02T03:04:05.678Z"}`
+			`"lanes":[{"lane":"default","workers":0,"waiting":3},{"lane":"reports","workers":1,"waiting":0},{"lane":"webhooks","workers":0,"waiting":0}],"asOf":"2026-01-02T03:04:05.678Z"}`
 		if a := w.http("GET", "/v1/stats", nil, nil); a.body != want {
 			t.Errorf("got %s", a.body)
 		}

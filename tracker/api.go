@@ -33,6 +33,8 @@ type api struct {
 	store      *store.Store
 	shards     map[int32]*shard.Shard // nil while the partition is being restored
 	assigned   bool                   // the group has said what this instance owns, if only nothing
+
+	subjects watch.Subjects
 }
 
 func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}} }
@@ -57,8 +59,15 @@ func (a *api) claim(p int32) { a.set(p, nil) }
 // set makes s the partition's shard.
 func (a *api) set(p int32, s *shard.Shard) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.shards[p] = s
+	a.mu.Unlock()
+	if s == nil {
+		return
+	}
+	// Who is added from here on finds the shard.
+	for stream, adds := range a.subjects.All() {
+		s.WatchSubjects(context.Background(), stream, adds...)
+	}
 }
 
 // drop says that the partition is somebody else's.
@@ -287,6 +296,7 @@ func (a *api) Watch(ctx context.Context, bidi *connect.BidiStream[trackerpb.Watc
 	}
 	cancel()
 	stream.Close()
+	a.subjects.Leave(stream)
 	for _, s := range a.owned() {
 		s.Leave(stream)
 	}
@@ -325,8 +335,30 @@ func (a *api) receive(ctx context.Context, bidi *connect.BidiStream[trackerpb.Wa
 			}
 			stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: outcome})
 		}
-		if !stream.Room(ctx, maxBacklog) {
+		if !a.receiveSubjects(ctx, m, stream) || !stream.Room(ctx, maxBacklog) {
 			return
 		}
 	}
+}
+
+// receiveSubjects is false when the gateway has broken a bound: the stream ends.
+func (a *api) receiveSubjects(ctx context.Context, m *trackerpb.WatchRequest, stream *watch.Stream) bool {
+	for _, handle := range m.RemoveSubjects {
+		a.subjects.Remove(stream, handle)
+		for _, s := range a.owned() {
+			s.UnwatchSubject(ctx, stream, handle)
+		}
+	}
+	for _, add := range m.AddSubjects {
+		if add.Handle == 0 || add.Tenant == "" || !a.subjects.Add(stream, add) {
+			stream.Close()
+			return false
+		}
+	}
+	if len(m.AddSubjects) > 0 {
+		for _, s := range a.owned() {
+			s.WatchSubjects(ctx, stream, m.AddSubjects...)
+		}
+	}
+	return true
 }

@@ -39,6 +39,7 @@ type Client struct {
 	subs    map[string]*sub
 	dirty   []*sub   // wait to be subscribed on cur
 	unsubs  []string // wait to be unsubscribed on cur
+	mine    *mine    // nil while nobody follows all jobs
 	token   string   // the last one fetched
 	stats   Stats
 }
@@ -167,6 +168,9 @@ func (c *Client) fail(err error) {
 	for _, s := range c.subs {
 		c.endSubLocked(s, err)
 	}
+	if c.mine != nil {
+		c.failMineLocked(c.mine, err)
+	}
 	c.dirty, c.unsubs = nil, nil
 }
 
@@ -184,6 +188,7 @@ func (c *Client) install(cn *conn) {
 			s.dirty = true
 			c.dirty = append(c.dirty, s)
 		}
+		c.moveMineLocked(nil)
 	}
 	c.mu.Unlock()
 	c.wg.Go(cn.readLoop)
@@ -200,6 +205,7 @@ func (c *Client) settle(cn *conn, cause error) {
 	if c.cur == cn {
 		c.cur = nil
 	}
+	c.moveMineLocked(cn)
 	cn.stopTimersLocked()
 	for _, k := range cn.takeCallsLocked() { // newest first
 		switch {

@@ -35,7 +35,15 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 	case frame.Error:
 		return c.onErrorLocked(cn, h, b)
 	case frame.Subscribed:
+		if h.mine {
+			c.onSubscribedMineLocked(cn, string(h.id))
+			return true
+		}
 		return c.onSubscribedLocked(cn, b)
+	case frame.Unsubscribed:
+		if k := cn.calls[string(h.id)]; k != nil {
+			c.answerLocked(cn, k, nil)
+		}
 	case frame.Pong:
 		if k := cn.calls[string(h.id)]; k != nil && k.kind == frame.Ping {
 			c.answerLocked(cn, k, nil)
@@ -47,13 +55,17 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 	case frame.Expiring:
 		return c.onExpiringLocked(cn, b)
 	}
-	return true // an unsubscribed, or a type that a newer server knows
+	return true // perhaps a type that a newer server knows
 }
 
 func (c *Client) onStatusLocked(h head) bool {
 	jobID, state, ok := scanDocument(h.job)
 	if !ok || h.version <= 0 {
 		return false
+	}
+	if h.mine {
+		c.onMineLocked(string(jobID), h.version, h.job)
+		return true
 	}
 	s := c.subs[string(jobID)]
 	if s == nil || h.version <= s.version() {

@@ -14,7 +14,7 @@ type head struct {
 	jobID, state, statusURL []byte
 	job                     []byte // the raw document of a status
 	version                 int64
-	duplicate               bool
+	duplicate, mine         bool
 }
 
 // scanHead reads the fields of one frame. It reports false for what is not one JSON
@@ -39,6 +39,8 @@ func scanHead(b []byte) (h head, ok bool) {
 			ok = err == nil
 		case "duplicate":
 			h.duplicate, ok = string(val) == "true", true
+		case "mine":
+			h.mine, ok = string(val) == "true", true
 		case "job":
 			h.job, ok = val, true
 		default:

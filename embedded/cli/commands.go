@@ -119,11 +119,20 @@ var errInterrupted = &ExitError{Code: ExitInterrupted, Err: errors.New("interrup
 // WatchCmd follows a job that anybody of the tenant submitted.
 type WatchCmd struct {
 	Flags `embed:""`
-	ID    string `arg:"" name:"jobid" help:"The job's ID."`
+	ID    string `arg:"" name:"jobid" optional:"" help:"The job's ID."`
+	Mine  bool   `help:"Watch all jobs of the token's subject, made anywhere, until interrupted."`
 }
 
 // Help is what kong prints below the flags.
 func (c *WatchCmd) Help() string { return exitHelp }
+
+// Validate implements kong's check.
+func (c *WatchCmd) Validate() error {
+	if c.Mine == (c.ID != "") {
+		return errors.New("name a job, or all of yours with --mine")
+	}
+	return nil
+}
 
 // Run implements the command.
 func (c *WatchCmd) Run(env *Env) error {
@@ -136,6 +145,9 @@ func (c *WatchCmd) Run(env *Env) error {
 		return refused(c.unreachable(err))
 	}
 	defer client.Close()
+	if c.Mine {
+		return v.followAll(client.WatchMine(env.Context))
+	}
 	return v.follow(c.ID, client.Watch(env.Context, c.ID))
 }
 
@@ -184,6 +196,20 @@ func (v *view) follow(jobID string, statuses iter.Seq2[ackwire.Status, error]) e
 		}
 	}
 	return refused(fmt.Errorf("job %s: the watch ended before the job did", jobID))
+}
+
+// followAll shows jobs, a line per change, until it is interrupted.
+func (v *view) followAll(statuses iter.Seq2[ackwire.Status, error]) error {
+	for st, err := range statuses {
+		switch {
+		case err != nil && v.env.Context.Err() != nil:
+			return &ExitError{Code: ExitInterrupted}
+		case err != nil:
+			return refused(err)
+		}
+		v.change(st)
+	}
+	return nil
 }
 
 // readPayload takes the argument's three forms and refuses what is not JSON, with the

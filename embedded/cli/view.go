@@ -95,6 +95,22 @@ func (v *view) status(st ackwire.Status) {
 	}
 }
 
+// change shows one version of one job among many, in one line.
+func (v *view) change(st ackwire.Status) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.waiting = false
+	if v.flags.JSON {
+		v.line(st.Raw)
+		return
+	}
+	text := progressText(st)
+	if st.Error != nil {
+		text += " " + errorText(st.Error)
+	}
+	fmt.Fprintf(v.env.Stdout, "%s  %s  %s  %s\n", st.UpdatedAt.Local().Format(time.TimeOnly), clean(st.JobID), clean(st.Type), text)
+}
+
 // progressText is a status in one line, such as "processing 40% reading rows (attempt 2 of 3)".
 func progressText(st ackwire.Status) string {
 	parts := []string{clean(string(st.State))}

@@ -74,7 +74,7 @@ func TestDefaultTypes(t *testing.T) {
 			t.Errorf("%s took %s", demo.name, demo.bad)
 		}
 	}
-	if lanes := set.Lanes(); !slices.Equal(lanes, []string{"default", "reports"}) {
+	if lanes := set.Lanes(); !slices.Equal(lanes, []string{"default", "reports", "webhooks"}) {
 		t.Errorf("lanes %q", lanes)
 	}
 }
@@ -124,7 +124,7 @@ types:
 	if err := set["own"].Validate([]byte(`1`)); err != nil {
 		t.Errorf("the own schema: %v", err)
 	}
-	if lanes := set.Lanes(); !slices.Equal(lanes, []string{"quick", "slow"}) {
+	if lanes := set.Lanes(); !slices.Equal(lanes, []string{"quick", "slow", "webhooks"}) {
 		t.Errorf("lanes %q", lanes)
 	}
 }

@@ -98,7 +98,7 @@ func TestPayloadLimit(t *testing.T) {
 // A number of any size is answered, at once. (The schema library reckons with exact
 // fractions: 1e999999 took it a tenth of a second, 1e1000001 made it panic.)
 func TestHugeNumbersAreAnswered(t *testing.T) {
-	const bound = 2 * time.Second // for all of them, on a busy machine
+	const bound = time.Minute // far below what one of them takes that is written out
 	set := load(t, `
 types:
   list:

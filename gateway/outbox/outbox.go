@@ -30,8 +30,16 @@ type Slot struct {
 	queued  bool
 	control bool
 	frame   *Frame
-	last    int64 // the highest version put so far
-	holds   int   // while above 0 the frame stays where it is
+	last    int64  // the highest version put so far
+	holds   int    // while above 0 the frame stays where it is
+	group   *Group // that has it until it is sent
+	key     string // in the group
+}
+
+// Group is a subscription to many jobs, each with a place only while its status waits. The zero
+// Group is empty. Guarded by its outbox's lock.
+type Group struct {
+	slots map[string]*Slot
 }
 
 // Outbox is an intrusive list of slots, oldest first.
@@ -103,6 +111,41 @@ func (o *Outbox) Put(s *Slot, f *Frame) Outcome {
 		return Queued
 	}
 	return o.push(s)
+}
+
+// PutGroup queues a job's status for a group, in place of one that was not sent yet.
+func (o *Outbox) PutGroup(g *Group, jobID string, f *Frame) Outcome {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return Dropped
+	}
+	if s := g.slots[jobID]; s != nil {
+		if f.Version <= s.frame.Version {
+			return Dropped
+		}
+		s.frame = f
+		return Replaced
+	}
+	s := &Slot{frame: f, group: g, key: jobID}
+	outcome := o.push(s)
+	if s.queued {
+		if g.slots == nil {
+			g.slots = map[string]*Slot{}
+		}
+		g.slots[jobID] = s
+	}
+	return outcome
+}
+
+// ClearGroup empties a group whose subscription has ended.
+func (o *Outbox) ClearGroup(g *Group) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range g.slots {
+		s.frame, s.group = nil, nil
+	}
+	clear(g.slots)
 }
 
 // Hold keeps what is put into the slot, the latest of it, until Release: an answer must be
@@ -189,6 +232,9 @@ func (o *Outbox) Take(buf []byte, limit int) (_ []byte, statuses int, more bool)
 		s.queued, s.next = false, nil
 		if !s.control {
 			o.statuses--
+		}
+		if s.group != nil {
+			delete(s.group.slots, s.key)
 		}
 		if s.frame == nil {
 			continue

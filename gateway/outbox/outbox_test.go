@@ -300,3 +300,29 @@ func TestConcurrentPutsAndOneFlush(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+func TestAGroupHasAPlacePerJobWhileItWaits(t *testing.T) {
+	o := Outbox{MaxStatuses: 2}
+	var g Group
+	for i, got := range []Outcome{
+		o.PutGroup(&g, "1", status(1, 1)), o.PutGroup(&g, "2", status(2, 1)), o.PutGroup(&g, "1", status(1, 3)),
+		o.PutGroup(&g, "1", status(1, 2)), o.PutGroup(&g, "3", status(3, 1)),
+	} {
+		if want := []Outcome{Start, Queued, Replaced, Dropped, Overflow}[i]; got != want {
+			t.Errorf("step %d: outcome %d, want %d", i, got, want)
+		}
+	}
+	if got := strings.Join(drain(&o), ""); got != "s1:3;s2:1;" || len(g.slots) != 0 {
+		t.Errorf("sent %s, %d places are left", got, len(g.slots))
+	}
+	o.PutGroup(&g, "1", status(1, 4))
+	o.ClearGroup(&g)
+	o.PutGroup(&g, "2", status(2, 2))
+	if got := strings.Join(drain(&o), ""); got != "s2:2;" || len(g.slots) != 0 {
+		t.Errorf("sent %s, %d places are left", got, len(g.slots))
+	}
+	o.Close(nil)
+	if got := o.PutGroup(&g, "1", status(1, 9)); got != Dropped || len(g.slots) != 0 {
+		t.Errorf("once it is closed: outcome %d", got)
+	}
+}

@@ -166,7 +166,7 @@ func (s *Session) auth(f *frame.ClientFrame, was auth.Identity, known bool) erro
 func (s *Session) take(id, was auth.Identity, known bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known && was.Anonymous() && len(s.watches)+s.promised > 0 {
+	if known && was.Anonymous() && s.subscriptionsLocked() > 0 {
 		return problem(code.Forbidden, "this session already watches jobs of another identity")
 	}
 	if !known || was.Anonymous() {
@@ -201,10 +201,14 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
+	var made string
 	return s.later(f.ID, id, watches, func() (frame.AckFrame, int64, error) {
 		// A client that leaves does not stop its submit.
-		return s.cfg.Jobs.Submit(context.Background(), id, request)
-	})
+		return s.cfg.Jobs.Submit(context.Background(), id, request, func(jobID string) {
+			made = jobID
+			s.expectAck(jobID)
+		})
+	}, func() { s.acked(made) })
 }
 
 // cancelJob orders a job to stop. Its watch, if there is one, goes on.
@@ -215,7 +219,7 @@ func (s *Session) cancelJob(f *frame.ClientFrame, id auth.Identity) error {
 	}
 	return s.later(f.ID, id, false, func() (frame.AckFrame, int64, error) {
 		return s.cfg.Jobs.Cancel(context.Background(), id, jobID)
-	})
+	}, nil)
 }
 
 // retryJob orders an ended job to run again, and watches it: the watch before has ended with
@@ -231,7 +235,7 @@ func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 	}
 	return s.later(f.ID, id, watches, func() (frame.AckFrame, int64, error) {
 		return s.cfg.Jobs.Retry(context.Background(), id, jobID)
-	})
+	}, nil)
 }
 
 func orderedJob(f *frame.ClientFrame) (string, error) {
@@ -241,9 +245,9 @@ func orderedJob(f *frame.ClientFrame) (string, error) {
 	return f.JobID, nil
 }
 
-// later answers a frame when do has, with its ack or its error. Meanwhile other frames are
-// answered. How many are on their way is bounded.
-func (s *Session) later(frameID string, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error)) error {
+// later answers a frame when do has, with its ack or its error, and then calls answered, unless
+// it is nil. Meanwhile other frames are answered. How many are on their way is bounded.
+func (s *Session) later(frameID string, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error), answered func()) error {
 	if watches && !s.promise() {
 		return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken", s.cfg.Subscriptions)
 	}
@@ -255,6 +259,9 @@ func (s *Session) later(frameID string, id auth.Identity, watches bool, do func(
 	s.unanswered.Add(1)
 	s.submits.Go(func() {
 		defer s.unanswered.Add(-1)
+		if answered != nil {
+			defer answered()
+		}
 		ack, version, err := do()
 		s.inFlight.Add(-1) // before the answer, which may bring the next submit
 		if err != nil {

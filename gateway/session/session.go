@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -34,7 +35,8 @@ const (
 // Jobs takes jobs in, and orders for them. Each answers with an ack, once it is durable, and the
 // version below which the job's state is not known; or with a frame.Problem.
 type Jobs interface {
-	Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest) (frame.AckFrame, int64, error)
+	// Submit calls made with the job's ID before anybody can hear of the job.
+	Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64, error)
 	Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 	Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 }
@@ -59,6 +61,7 @@ type Metrics interface {
 type Config struct {
 	Verifier *auth.Verifier
 	Hub      *hub.Hub
+	Mine     *mine.Index
 	Jobs     Jobs
 	Limits   Limits
 	Metrics  Metrics
@@ -106,9 +109,11 @@ type Session struct {
 	known    bool // an identity was given, and counts as a session of its tenant
 	warned   bool // that the token of this identity is about to end
 	deadline *time.Timer
-	watches  map[string]*watch // by job ID; nil once the session has ended
-	promised int               // submits in flight that will watch their job
-	over     bool              // nothing is written any more
+	watches  map[string]*watch        // by job ID; nil once the session has ended
+	promised int                      // submits in flight that will watch their job
+	over     bool                     // nothing is written any more
+	mine     *mineWatch               // all jobs of the session's subject; nil when it does not follow them
+	unacked  map[string]*outbox.Frame // by job: statuses that mine has, and whose ack comes first
 }
 
 // Accept upgrades a request. identity is nil for a client that must authenticate with its

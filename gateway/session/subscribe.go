@@ -32,11 +32,16 @@ type place struct {
 	index int
 }
 
+var errJobsAndMine = problem(code.InvalidFrame, "jobs and mine are each a frame of their own")
+
 // subscribe watches jobs. Subscribing again is harmless: it is answered with the version
 // now, and what the session was sent before is not sent again.
 func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	if f.Mine {
-		return problem(code.InvalidFrame, "mine is not part of this release")
+		if len(f.Jobs) > 0 {
+			return errJobsAndMine
+		}
+		return s.subscribeMine(f, id)
 	}
 	refs, err := wire.DecodeRefs(f.Jobs)
 	if err != nil {
@@ -90,7 +95,7 @@ func (s *Session) newWatch(sub hub.Subscription) *watch {
 func (s *Session) replace(w *watch) {
 	s.mu.Lock()
 	had := s.watches[w.JobID]
-	full := had == nil && (len(s.watches)+s.promised >= s.cfg.Subscriptions || !s.cfg.Limits.Watch(w.Tenant, 1))
+	full := had == nil && !s.roomLocked(w.Tenant)
 	if !full {
 		s.watches[w.JobID] = w
 	}
@@ -114,11 +119,25 @@ func (s *Session) replace(w *watch) {
 func (s *Session) promise() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.watches)+s.promised >= s.cfg.Subscriptions || !s.cfg.Limits.Watch(s.identity.Tenant, 1) {
+	if !s.roomLocked(s.identity.Tenant) {
 		return false
 	}
 	s.promised++
 	return true
+}
+
+// roomLocked takes a place for one more watch; false when there is none. s.mu is held.
+func (s *Session) roomLocked(tenant string) bool {
+	return s.subscriptionsLocked() < s.cfg.Subscriptions && s.cfg.Limits.Watch(tenant, 1)
+}
+
+// subscriptionsLocked counts the places taken. s.mu is held.
+func (s *Session) subscriptionsLocked() int {
+	n := len(s.watches) + s.promised
+	if s.mine != nil {
+		n++
+	}
+	return n
 }
 
 func (s *Session) unpromise(promised bool) {
@@ -157,7 +176,11 @@ func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int
 
 func (s *Session) unsubscribe(f *frame.ClientFrame) error {
 	if f.Mine {
-		return problem(code.InvalidFrame, "mine is not part of this release")
+		if len(f.Jobs) > 0 {
+			return errJobsAndMine
+		}
+		s.unsubscribeMine(f)
+		return nil
 	}
 	ids, err := wire.DecodeIDs(f.Jobs)
 	if err != nil {
@@ -187,10 +210,14 @@ func (s *Session) unwatchAll() {
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	s.mu.Lock()
-	watches := s.watches
+	watches, all := s.watches, s.mine
 	s.watches = nil
+	s.dropMine(all)
 	s.cfg.Limits.Watch(s.identity.Tenant, -len(watches))
 	s.mu.Unlock()
+	if all != nil {
+		s.cfg.Mine.Unsubscribe(&all.Subscription)
+	}
 	for _, w := range watches {
 		s.cfg.Hub.Unsubscribe(&w.Subscription)
 	}

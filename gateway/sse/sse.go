@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -39,6 +40,7 @@ type Answer struct {
 // Stream follows jobs for one client.
 type Stream struct {
 	hub  *hub.Hub
+	mine *all // nil unless the stream follows a subject
 	out  outbox.Outbox
 	wake chan struct{} // capacity 1: there is something to write
 	subs []*subscription
@@ -77,8 +79,49 @@ func New(h *hub.Hub, tenant string, watches []Watch) *Stream {
 	return s
 }
 
-// Close ends all that New began.
+// all is a stream that follows every job of a subject.
+type all struct {
+	mine.Subscription
+	stream *Stream
+	index  *mine.Index
+	group  outbox.Group
+	refuse code.Code
+}
+
+// maxWaiting bounds the jobs whose statuses wait for a client that follows a subject.
+const maxWaiting = 2 * frame.MaxSubscriptions
+
+// NewMine begins to follow every job of a subject: a stream that never finishes. Close must be
+// called.
+func NewMine(x *mine.Index, tenant, subject string) *Stream {
+	s := &Stream{wake: make(chan struct{}, 1), waiting: 1, live: 1, answered: make(chan struct{})}
+	s.out.Encode = appendStatus
+	s.out.MaxStatuses = maxWaiting
+	s.mine = &all{stream: s, index: x}
+	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject}
+	x.Subscribe(&s.mine.Subscription)
+	return s
+}
+
+// Subscribed implements mine.Subscriber.
+func (a *all) Subscribed(c code.Code) {
+	a.stream.mu.Lock()
+	defer a.stream.mu.Unlock()
+	a.refuse = c
+	a.stream.waiting--
+	close(a.stream.answered)
+}
+
+// MineStatus implements mine.Subscriber.
+func (a *all) MineStatus(jobID string, f *outbox.Frame) {
+	a.stream.put(a.stream.out.PutGroup(&a.group, jobID, f))
+}
+
+// Close ends all that New or NewMine began.
 func (s *Stream) Close() {
+	if s.mine != nil {
+		s.mine.index.Unsubscribe(&s.mine.Subscription)
+	}
 	for _, sub := range s.subs {
 		s.hub.Unsubscribe(&sub.Subscription)
 	}
@@ -96,6 +139,9 @@ func (s *Stream) Answers(ctx context.Context) ([]Answer, error) {
 	answers := make([]Answer, len(s.subs))
 	for i, sub := range s.subs {
 		answers[i] = sub.answer
+	}
+	if s.mine != nil {
+		answers = append(answers, Answer{Error: s.mine.refuse})
 	}
 	return answers, nil
 }
@@ -118,12 +164,19 @@ func (sub *subscription) Status(f *outbox.Frame) {
 	s := sub.stream
 	o := s.out.Put(&sub.slot, f)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.slow = s.slow || o == outbox.Overflow
 	sub.sent = true
 	if f.Terminal {
 		sub.end()
 	}
+	s.mu.Unlock()
+	s.put(o)
+}
+
+// put notes what became of a status.
+func (s *Stream) put(o outbox.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slow = s.slow || o == outbox.Overflow
 	s.signal()
 }
 
@@ -160,6 +213,9 @@ func (s *Stream) state() (live int, slow bool) {
 func (s *Stream) Finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.mine != nil {
+		return false
+	}
 	for _, sub := range s.subs {
 		if !sub.over || sub.sent {
 			return false

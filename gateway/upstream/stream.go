@@ -18,6 +18,7 @@ const maxJobsPerMessage = 1000
 type stream struct {
 	up   *Upstream
 	addr string
+	id   uint64
 	wake chan struct{} // capacity 1: something is to be sent
 
 	mu      sync.Mutex // guards all below; no other lock is taken under it
@@ -25,6 +26,9 @@ type stream struct {
 	changes map[string]*change // what was not sent yet, at most one per job
 	order   []string           // of the changes
 	ended   bool
+
+	addSubjects    []*trackerpb.SubjectAdd // not sent yet
+	removeSubjects []uint32
 }
 
 // change is what is to be said about a job: first its removal, then its adds, one per
@@ -34,8 +38,8 @@ type change struct {
 	adds   []*trackerpb.WatchAdd
 }
 
-func newStream(u *Upstream, addr string) *stream {
-	return &stream{up: u, addr: addr, wake: make(chan struct{}, 1), jobs: map[string]struct{}{}, changes: map[string]*change{}}
+func newStream(u *Upstream, addr string, id uint64) *stream {
+	return &stream{up: u, addr: addr, id: id, wake: make(chan struct{}, 1), jobs: map[string]struct{}{}, changes: map[string]*change{}}
 }
 
 // add is false when the stream has ended.
@@ -92,7 +96,7 @@ func (s *stream) takeJobs() []string {
 	defer s.mu.Unlock()
 	s.ended = true
 	ids := slices.Collect(maps.Keys(s.jobs))
-	s.jobs, s.changes, s.order = nil, nil, nil
+	s.jobs, s.changes, s.order, s.addSubjects, s.removeSubjects = nil, nil, nil, nil, nil
 	return ids
 }
 
@@ -102,10 +106,11 @@ func (s *stream) next() *trackerpb.WatchRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := min(len(s.order), maxJobsPerMessage)
-	if n == 0 {
+	if n == 0 && len(s.addSubjects) == 0 && len(s.removeSubjects) == 0 {
 		return nil
 	}
 	m := &trackerpb.WatchRequest{}
+	s.nextSubjects(m)
 	for _, id := range s.order[:n] {
 		c := s.changes[id]
 		delete(s.changes, id)
@@ -133,6 +138,12 @@ func (s *stream) run(ctx context.Context) {
 		var m *trackerpb.WatchResponse
 		if m, err = bidi.Receive(); err != nil {
 			break
+		}
+		for _, c := range m.Coverage {
+			s.up.watcher.Covered(s.id, c)
+			if c.Lost {
+				s.up.signal() // its new owner is looked for
+			}
 		}
 		for _, w := range m.Watched {
 			s.up.watcher.Watched(w)

@@ -35,6 +35,10 @@ type Watcher interface {
 	Update(*trackerpb.Job)
 	// Lost means that jobs have no stream any more; the watcher adds them again.
 	Lost(jobIDs []string)
+	// Covered tells which subjects' jobs a stream brings, of one partition.
+	Covered(stream uint64, c *trackerpb.Coverage)
+	// Uncovered means that the stream, which has covered something, has ended.
+	Uncovered(stream uint64)
 }
 
 // Upstream reaches all trackers.
@@ -51,9 +55,12 @@ type Upstream struct {
 	mu      sync.Mutex // guards all below; no other lock is taken under it
 	ctx     context.Context
 	streams map[string]*stream
+	lastID  uint64 // of a stream
 	lost    map[string]struct{}
 	wg      sync.WaitGroup
 	closed  bool
+
+	subjects map[uint32]*trackerpb.SubjectAdd // by handle; every stream has them all
 }
 
 // New returns an upstream; Run must be running before it is asked for watches.
@@ -79,6 +86,7 @@ func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, s
 		wake:      make(chan struct{}, 1),
 		streams:   map[string]*stream{},
 		lost:      map[string]struct{}{},
+		subjects:  map[uint32]*trackerpb.SubjectAdd{},
 	}
 }
 
@@ -136,6 +144,7 @@ func (u *Upstream) refresh(ctx context.Context) {
 	case err != nil:
 		u.log.Warn("trackers are not known", "err", err)
 	}
+	u.reach()
 }
 
 // lose notes jobs for another try.
@@ -152,6 +161,10 @@ func (u *Upstream) loseLocked(jobIDs ...string) {
 	for _, id := range jobIDs {
 		u.lost[id] = struct{}{}
 	}
+	u.signal()
+}
+
+func (u *Upstream) signal() {
 	select {
 	case u.wake <- struct{}{}:
 	default:
@@ -171,16 +184,25 @@ func (u *Upstream) Add(add *trackerpb.WatchAdd) {
 		u.loseLocked(add.JobId)
 		return
 	}
+	if !u.streamLocked(addr).add(add) {
+		u.loseLocked(add.JobId)
+	}
+}
+
+// streamLocked is the stream to a tracker, a new one if there is none. Run runs.
+func (u *Upstream) streamLocked(addr string) *stream {
 	s := u.streams[addr]
 	if s == nil {
-		s = newStream(u, addr)
+		u.lastID++
+		s = newStream(u, addr, u.lastID)
+		for _, add := range u.subjects {
+			s.addSubject(add)
+		}
 		u.streams[addr] = s
 		ctx := u.ctx
 		u.wg.Go(func() { s.run(ctx) })
 	}
-	if !s.add(add) {
-		u.loseLocked(add.JobId)
-	}
+	return s
 }
 
 // Remove ends the watch of a job.
@@ -211,8 +233,13 @@ func (u *Upstream) drop(s *stream) {
 	if u.streams[s.addr] == s {
 		delete(u.streams, s.addr)
 	}
+	covered := len(u.subjects) > 0
 	u.mu.Unlock()
 	u.lose(s.takeJobs()...)
+	if covered {
+		u.watcher.Uncovered(s.id)
+		u.signal()
+	}
 }
 
 // Streams is how many trackers are connected.

@@ -170,7 +170,16 @@ func Encode(v any) []byte {
 
 // EncodeStatus makes the text frame of a status without touching the document's bytes.
 func EncodeStatus(version int64, document []byte) []byte {
-	const prefix, middle, suffix = `{"type":"status","version":`, `,"job":`, `}`
+	return encodeStatus(version, `,"job":`, document)
+}
+
+// EncodeMineStatus is EncodeStatus for whoever follows all jobs of a subject.
+func EncodeMineStatus(version int64, document []byte) []byte {
+	return encodeStatus(version, `,"mine":true,"job":`, document)
+}
+
+func encodeStatus(version int64, middle string, document []byte) []byte {
+	const prefix, suffix = `{"type":"status","version":`, `}`
 	digits := fmt.Appendf(nil, "%d", version)
 	n := len(prefix) + len(digits) + len(middle) + len(document) + len(suffix)
 	b := make([]byte, 0, n+maxHeader)

@@ -163,9 +163,11 @@ type UnsubscribedFrame struct {
 
 // StatusFrame carries a job's document. Versions of one job strictly rise on a subscription.
 type StatusFrame struct {
-	Type    Type            `json:"type"`
-	Version int64           `json:"version"`
-	Job     json.RawMessage `json:"job"`
+	Type    Type  `json:"type"`
+	Version int64 `json:"version"`
+	// Mine is set when the status belongs to the subscription to all jobs of the subject.
+	Mine bool            `json:"mine,omitempty"`
+	Job  json.RawMessage `json:"job"`
 }
 
 // GoawayFrame asks the client to reconnect, after ReconnectAfter seconds.

@@ -83,7 +83,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{23, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type Position struct {
@@ -150,9 +150,11 @@ type Job struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	JobId string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	// version is 1 + the offset of the last status record folded into the document.
-	Version       int64  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	Document      []byte `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"`
-	Terminal      bool   `protobuf:"varint,4,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	Version  int64  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Document []byte `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"`
+	Terminal bool   `protobuf:"varint,4,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	// subject_handle, in a stream's update: the job is one of this SubjectAdd's; 0 is none.
+	SubjectHandle uint32 `protobuf:"varint,5,opt,name=subject_handle,json=subjectHandle,proto3" json:"subject_handle,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +215,13 @@ func (x *Job) GetTerminal() bool {
 		return x.Terminal
 	}
 	return false
+}
+
+func (x *Job) GetSubjectHandle() uint32 {
+	if x != nil {
+		return x.SubjectHandle
+	}
+	return 0
 }
 
 type GetRequest struct {
@@ -1403,11 +1412,13 @@ func (x *TakeTicketResponse) GetIdentity() []byte {
 }
 
 type WatchRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Add           []*WatchAdd            `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
-	Remove        []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"` // job IDs; removed before the adds of the same message
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Add            []*WatchAdd            `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
+	Remove         []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"` // job IDs; removed before the adds of the same message
+	AddSubjects    []*SubjectAdd          `protobuf:"bytes,3,rep,name=add_subjects,json=addSubjects,proto3" json:"add_subjects,omitempty"`
+	RemoveSubjects []uint32               `protobuf:"varint,4,rep,packed,name=remove_subjects,json=removeSubjects,proto3" json:"remove_subjects,omitempty"` // handles; removed before the adds of the same message
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
@@ -1454,6 +1465,82 @@ func (x *WatchRequest) GetRemove() []string {
 	return nil
 }
 
+func (x *WatchRequest) GetAddSubjects() []*SubjectAdd {
+	if x != nil {
+		return x.AddSubjects
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetRemoveSubjects() []uint32 {
+	if x != nil {
+		return x.RemoveSubjects
+	}
+	return nil
+}
+
+// SubjectAdd watches all jobs of one subject, from now on, in every partition that the tracker
+// owns, now or later.
+type SubjectAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Handle        uint32                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"` // the stream's own name for it, not 0; one that was used is not used again
+	Tenant        string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubjectAdd) Reset() {
+	*x = SubjectAdd{}
+	mi := &file_tracker_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubjectAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubjectAdd) ProtoMessage() {}
+
+func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubjectAdd.ProtoReflect.Descriptor instead.
+func (*SubjectAdd) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SubjectAdd) GetHandle() uint32 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *SubjectAdd) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *SubjectAdd) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
 type WatchAdd struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	JobId  string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -1468,7 +1555,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +1567,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +1580,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{21}
+	return file_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -1527,14 +1614,15 @@ func (x *WatchAdd) GetMinVersion() int64 {
 type WatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Watched       []*Watched             `protobuf:"bytes,1,rep,name=watched,proto3" json:"watched,omitempty"`
-	Updates       []*Job                 `protobuf:"bytes,2,rep,name=updates,proto3" json:"updates,omitempty"` // never before the job's Watched
+	Updates       []*Job                 `protobuf:"bytes,2,rep,name=updates,proto3" json:"updates,omitempty"`   // never before the job's Watched
+	Coverage      []*Coverage            `protobuf:"bytes,3,rep,name=coverage,proto3" json:"coverage,omitempty"` // of what follows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1634,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1647,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{22}
+	return file_tracker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -1574,6 +1662,92 @@ func (x *WatchResponse) GetUpdates() []*Job {
 		return x.Updates
 	}
 	return nil
+}
+
+func (x *WatchResponse) GetCoverage() []*Coverage {
+	if x != nil {
+		return x.Coverage
+	}
+	return nil
+}
+
+// Coverage says that the changes of some subjects' jobs in one partition follow from now on, or
+// no longer. What changed before is asked for with List.
+type Coverage struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Handles   []uint32               `protobuf:"varint,2,rep,packed,name=handles,proto3" json:"handles,omitempty"`
+	Lost      bool                   `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`
+	// log_now is the time by the log's clock, which the documents' times are; Unix milliseconds.
+	LogNow        int64 `protobuf:"varint,4,opt,name=log_now,json=logNow,proto3" json:"log_now,omitempty"`
+	Partitions    int32 `protobuf:"varint,5,opt,name=partitions,proto3" json:"partitions,omitempty"` // how many there are
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Coverage) Reset() {
+	*x = Coverage{}
+	mi := &file_tracker_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Coverage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Coverage) ProtoMessage() {}
+
+func (x *Coverage) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
+func (*Coverage) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Coverage) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Coverage) GetHandles() []uint32 {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+func (x *Coverage) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *Coverage) GetLogNow() int64 {
+	if x != nil {
+		return x.LogNow
+	}
+	return 0
+}
+
+func (x *Coverage) GetPartitions() int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
 }
 
 // Watched answers one WatchAdd, or ends a watch.
@@ -1593,7 +1767,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1779,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1792,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{23}
+	return file_tracker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Watched) GetJobId() string {
@@ -1664,12 +1838,13 @@ const file_tracker_proto_rawDesc = "" +
 	"\bPosition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
-	"\x06offset\x18\x03 \x01(\x03R\x06offset\"n\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\x95\x01\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1a\n" +
 	"\bdocument\x18\x03 \x01(\fR\bdocument\x12\x1a\n" +
-	"\bterminal\x18\x04 \x01(\bR\bterminal\"\x99\x01\n" +
+	"\bterminal\x18\x04 \x01(\bR\bterminal\x12%\n" +
+	"\x0esubject_handle\x18\x05 \x01(\rR\rsubjectHandle\"\x99\x01\n" +
 	"\n" +
 	"GetRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
@@ -1762,19 +1937,35 @@ const file_tracker_proto_rawDesc = "" +
 	"\x11TakeTicketRequest\x12\x1b\n" +
 	"\tticket_id\x18\x01 \x01(\tR\bticketId\"0\n" +
 	"\x12TakeTicketResponse\x12\x1a\n" +
-	"\bidentity\x18\x01 \x01(\fR\bidentity\"V\n" +
+	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xc2\x01\n" +
 	"\fWatchRequest\x12.\n" +
 	"\x03add\x18\x01 \x03(\v2\x1c.ackwire.tracker.v1.WatchAddR\x03add\x12\x16\n" +
-	"\x06remove\x18\x02 \x03(\tR\x06remove\"p\n" +
+	"\x06remove\x18\x02 \x03(\tR\x06remove\x12A\n" +
+	"\fadd_subjects\x18\x03 \x03(\v2\x1e.ackwire.tracker.v1.SubjectAddR\vaddSubjects\x12'\n" +
+	"\x0fremove_subjects\x18\x04 \x03(\rR\x0eremoveSubjects\"V\n" +
+	"\n" +
+	"SubjectAdd\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\"p\n" +
 	"\bWatchAdd\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\x03R\x05after\x12\x1f\n" +
 	"\vmin_version\x18\x04 \x01(\x03R\n" +
-	"minVersion\"y\n" +
+	"minVersion\"\xb3\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
-	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\"\x86\x02\n" +
+	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\x128\n" +
+	"\bcoverage\x18\x03 \x03(\v2\x1c.ackwire.tracker.v1.CoverageR\bcoverage\"\x8f\x01\n" +
+	"\bCoverage\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x18\n" +
+	"\ahandles\x18\x02 \x03(\rR\ahandles\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\bR\x04lost\x12\x17\n" +
+	"\alog_now\x18\x04 \x01(\x03R\x06logNow\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x05 \x01(\x05R\n" +
+	"partitions\"\x86\x02\n" +
 	"\aWatched\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12=\n" +
@@ -1811,7 +2002,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_tracker_proto_goTypes = []any{
 	(Watched_Outcome)(0),       // 0: ackwire.tracker.v1.Watched.Outcome
 	(*Position)(nil),           // 1: ackwire.tracker.v1.Position
@@ -1835,9 +2026,11 @@ var file_tracker_proto_goTypes = []any{
 	(*TakeTicketRequest)(nil),  // 19: ackwire.tracker.v1.TakeTicketRequest
 	(*TakeTicketResponse)(nil), // 20: ackwire.tracker.v1.TakeTicketResponse
 	(*WatchRequest)(nil),       // 21: ackwire.tracker.v1.WatchRequest
-	(*WatchAdd)(nil),           // 22: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),      // 23: ackwire.tracker.v1.WatchResponse
-	(*Watched)(nil),            // 24: ackwire.tracker.v1.Watched
+	(*SubjectAdd)(nil),         // 22: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),           // 23: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),      // 24: ackwire.tracker.v1.WatchResponse
+	(*Coverage)(nil),           // 25: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),            // 26: ackwire.tracker.v1.Watched
 }
 var file_tracker_proto_depIdxs = []int32{
 	2,  // 0: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
@@ -1853,29 +2046,31 @@ var file_tracker_proto_depIdxs = []int32{
 	7,  // 10: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
 	13, // 11: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
 	2,  // 12: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	22, // 13: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	24, // 14: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	2,  // 15: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	0,  // 16: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	3,  // 17: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	15, // 18: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	8,  // 19: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	11, // 20: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	17, // 21: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	19, // 22: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	21, // 23: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	4,  // 24: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	16, // 25: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	9,  // 26: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	12, // 27: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	18, // 28: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	20, // 29: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	23, // 30: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	24, // [24:31] is the sub-list for method output_type
-	17, // [17:24] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	23, // 13: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	22, // 14: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	26, // 15: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	2,  // 16: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	25, // 17: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	0,  // 18: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	3,  // 19: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	15, // 20: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	8,  // 21: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	11, // 22: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	17, // 23: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	19, // 24: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	21, // 25: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	4,  // 26: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	16, // 27: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	9,  // 28: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	12, // 29: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	18, // 30: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	20, // 31: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	24, // 32: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	26, // [26:33] is the sub-list for method output_type
+	19, // [19:26] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -1889,7 +2084,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

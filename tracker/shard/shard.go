@@ -114,6 +114,7 @@ type Shard struct {
 	polls        int                 // questions in polled
 	streams      map[*watch.Stream]map[string]*watch.Watch
 	asking       map[watchKey][]*bool // watches that wait for the log; true: not wanted any more
+	subjects     subjects
 	tickets      map[string]ticket
 	expiring     map[string]time.Time // expired was appended, at
 	nextExpiry   int64                // nothing expires before, by the log's clock in Unix milliseconds
@@ -155,6 +156,7 @@ func New(cfg Config) *Shard {
 		polled:     map[*entry]struct{}{},
 		streams:    map[*watch.Stream]map[string]*watch.Watch{},
 		asking:     map[watchKey][]*bool{},
+		subjects:   newSubjects(),
 		tickets:    map[string]ticket{},
 		expiring:   map[string]time.Time{},
 	}
@@ -392,6 +394,7 @@ func (s *Shard) caughtUp() {
 		}
 	}
 	s.grants = nil
+	s.coverAll(false)
 	level := slog.LevelInfo
 	if s.next == 0 {
 		level = slog.LevelDebug // nothing was restored: a new partition

@@ -138,14 +138,21 @@ func (s *Shard) Leave(stream *watch.Stream) {
 			s.unwatch(e, stream)
 			s.release(e)
 		}
+		s.subjects.leave(stream)
 	})
 }
 
 // push wakes whoever waits for a change of the job. An ended job's watches are over.
 func (s *Shard) push(e *entry) {
 	if e.job != nil {
+		followers := s.followers(e)
+		for stream, handle := range followers {
+			if e.watches[stream] == nil && !stream.PutLoose(withHandle(e.document(), handle)) {
+				s.subjects.leave(stream)
+			}
+		}
 		for stream, w := range e.watches {
-			w.Put(e.document())
+			w.Put(withHandle(e.document(), followers[stream]))
 			if e.job.Ended() {
 				s.unwatch(e, stream)
 			}
@@ -171,6 +178,7 @@ func (s *Shard) dropAllStreams() {
 		}
 	}
 	clear(s.streams)
+	s.coverAll(true)
 }
 
 // tenant is whose a watched job is.

@@ -16,6 +16,7 @@ const (
 	maxAnswers = 4096
 	maxUpdates = 256
 	maxBytes   = 1 << 20 // of documents, and the one that goes beyond
+	maxLoose   = 100_000 // jobs that are watched by subject and wait to be sent
 )
 
 // ErrClosed is returned once the stream's owner has gone.
@@ -28,12 +29,16 @@ type Stream struct {
 
 	mu         sync.Mutex // guards all below and the fields of the stream's watches
 	answers    []*trackerpb.Watched
-	head, tail *Watch // watches with a pending update, oldest first
+	coverage   []*trackerpb.Coverage
+	head, tail *Watch            // watches with a pending update, oldest first
+	loose      map[string]*Watch // those of them that nobody holds, by job
 	closed     bool
 }
 
 // NewStream returns an open stream.
-func NewStream() *Stream { return &Stream{wake: make(chan struct{}, 1), taken: make(chan struct{}, 1)} }
+func NewStream() *Stream {
+	return &Stream{wake: make(chan struct{}, 1), taken: make(chan struct{}, 1), loose: map[string]*Watch{}}
+}
 
 // Watch is one job that one stream watches. It holds at most one pending update.
 type Watch struct {
@@ -42,6 +47,7 @@ type Watch struct {
 	pending *trackerpb.Job
 	next    *Watch
 	queued  bool
+	loose   bool // it lives in its stream's loose until it is sent
 }
 
 // NewWatch returns a watch without a pending update.
@@ -58,14 +64,54 @@ func (s *Stream) Answer(w *trackerpb.Watched) {
 	s.signal()
 }
 
+// Cover queues what is said of subjects in a partition. It is sent before any update that is
+// put later.
+func (s *Stream) Cover(c *trackerpb.Coverage) {
+	s.mu.Lock()
+	if !s.closed {
+		s.coverage = append(s.coverage, c)
+	}
+	s.mu.Unlock()
+	s.signal()
+}
+
+// PutLoose queues an update of a job that is watched by its subject only, in place of one
+// that was not sent yet; false when the stream is closed. One that has far too many waiting
+// is: its gateway comes again and asks for what it missed.
+func (s *Stream) PutLoose(j *trackerpb.Job) bool {
+	s.mu.Lock()
+	w := s.loose[j.JobId]
+	switch {
+	case s.closed:
+		s.mu.Unlock()
+		return false
+	case w != nil:
+	case len(s.loose) >= maxLoose:
+		s.mu.Unlock()
+		s.Close()
+		return false
+	default:
+		w = &Watch{stream: s, loose: true}
+		s.loose[j.JobId] = w
+	}
+	s.putLocked(w, j)
+	s.mu.Unlock()
+	s.signal()
+	return true
+}
+
 // Put queues an update, in place of one that was not sent yet.
 func (w *Watch) Put(j *trackerpb.Job) {
 	s := w.stream
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return
+	if !s.closed {
+		s.putLocked(w, j)
 	}
+	s.mu.Unlock()
+	s.signal()
+}
+
+func (s *Stream) putLocked(w *Watch, j *trackerpb.Job) {
 	w.pending = j
 	if !w.queued {
 		w.queued, w.next = true, nil
@@ -76,8 +122,6 @@ func (w *Watch) Put(j *trackerpb.Job) {
 		}
 		s.tail = w
 	}
-	s.mu.Unlock()
-	s.signal()
 }
 
 // Drop forgets the watch's pending update.
@@ -125,10 +169,7 @@ func (s *Stream) Next(ctx context.Context) (*trackerpb.WatchResponse, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		s.mu.Lock()
-		closed := s.closed
-		s.mu.Unlock()
-		if closed {
+		if s.Closed() {
 			return nil, ErrClosed
 		}
 	}
@@ -137,7 +178,8 @@ func (s *Stream) Next(ctx context.Context) (*trackerpb.WatchResponse, error) {
 func (s *Stream) take() *trackerpb.WatchResponse {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &trackerpb.WatchResponse{}
+	r := &trackerpb.WatchResponse{Coverage: s.coverage}
+	s.coverage = nil
 	if n := len(s.answers); n > maxAnswers {
 		// An update must not be sent before its watch's answer: updates wait for the rest.
 		r.Watched = slices.Clone(s.answers[:maxAnswers])
@@ -156,6 +198,9 @@ func (s *Stream) take() *trackerpb.WatchResponse {
 			s.tail = nil
 		}
 		w.queued, w.next = false, nil
+		if w.loose && w.pending != nil {
+			delete(s.loose, w.pending.JobId)
+		}
 		if w.pending != nil {
 			r.Updates = append(r.Updates, w.pending)
 			size += len(w.pending.Document)
@@ -165,17 +210,25 @@ func (s *Stream) take() *trackerpb.WatchResponse {
 	if s.head != nil {
 		s.signal()
 	}
-	if len(r.Watched) == 0 && len(r.Updates) == 0 {
+	if len(r.Watched) == 0 && len(r.Updates) == 0 && len(r.Coverage) == 0 {
 		return nil // all that was pending has been dropped
 	}
 	return r
+}
+
+// Closed reports whether Close was called.
+func (s *Stream) Closed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // Close drops what is pending and refuses what comes.
 func (s *Stream) Close() {
 	s.mu.Lock()
 	s.closed = true
-	s.answers, s.head, s.tail = nil, nil, nil
+	s.answers, s.coverage, s.head, s.tail = nil, nil, nil, nil
+	clear(s.loose)
 	s.mu.Unlock()
 	s.signal()
 }

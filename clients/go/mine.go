@@ -1,0 +1,312 @@
+package ackwire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// Bounds of a watch of all jobs.
+const (
+	maxMinePending = 10_000          // jobs whose document one reader has not taken
+	maxMineSeen    = 50_000          // jobs whose last document is remembered
+	mineOverlap    = time.Minute     // a gap is taken to have begun so much earlier: clocks differ
+	mineSeenFor    = 5 * time.Minute // how long a document is remembered; above mineOverlap
+)
+
+// ErrTooSlow ends a WatchMine whose loop takes fewer documents than come.
+var ErrTooSlow = errors.New("ackwire: too many jobs have changed since the last document was taken")
+
+// WatchMine follows all jobs of the client's subject, whoever submitted them and wherever, from
+// now on. The sequence does not end by itself: an error, ctx's or the client's, is its last
+// element. Versions of one job strictly rise; a loop body slower than the changes sees the
+// latest document of each job and skips those between. Lost connections do not show: what has
+// changed meanwhile, or within a minute before, is asked for. Jobs that the client watches by themselves are told here, too.
+func (c *Client) WatchMine(ctx context.Context) iter.Seq2[Status, error] {
+	return func(yield func(Status, error) bool) {
+		r, err := c.joinMine()
+		if err != nil {
+			yield(Status{}, err)
+			return
+		}
+		defer c.partMine(r)
+		for {
+			if err := ctx.Err(); err != nil {
+				yield(Status{}, err)
+				return
+			}
+			u, err := c.takeMine(r)
+			switch {
+			case err != nil:
+				yield(Status{}, err)
+				return
+			case u == nil:
+				select {
+				case <-r.wake:
+				case <-ctx.Done():
+				}
+				continue
+			}
+			st, err := u.decode()
+			if !yield(st, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// mine is the client's one subscription to all jobs of its subject. It outlives connections, and
+// ends with its last reader. Guarded by Client.mu.
+type mine struct {
+	readers []*mineReader
+	asked   *conn         // where it holds
+	lost    time.Time     // since when it holds nowhere, after it did; zero: there is no gap
+	moved   chan struct{} // capacity 1: the connection in use is another, or the last reader left
+	seen    map[string]*mineSeen
+}
+
+// mineSeen is the last document of a job that was handed to readers.
+type mineSeen struct {
+	version int64
+	raw     []byte
+	at      time.Time
+}
+
+// mineReader is one loop over the jobs. Guarded by Client.mu.
+type mineReader struct {
+	wake    chan struct{} // capacity 1
+	pending map[string]*update
+	order   []string // of pending
+	err     error
+}
+
+func (c *Client) joinMine() (*mineReader, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, c.err
+	}
+	r := &mineReader{wake: make(chan struct{}, 1), pending: map[string]*update{}}
+	if c.mine == nil {
+		m := &mine{moved: make(chan struct{}, 1), seen: map[string]*mineSeen{}}
+		c.mine = m
+		c.wg.Go(func() { c.keepMine(m) })
+	}
+	c.mine.readers = append(c.mine.readers, r)
+	return r, nil
+}
+
+func (c *Client) partMine(r *mineReader) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.mine; m != nil {
+		m.readers = slices.DeleteFunc(m.readers, func(x *mineReader) bool { return x == r })
+		signal(m.moved)
+	}
+}
+
+func (c *Client) takeMine(r *mineReader) (*update, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(r.order) == 0 {
+		return nil, r.err
+	}
+	id := r.order[0]
+	r.order = r.order[1:]
+	u := r.pending[id]
+	delete(r.pending, id)
+	return u, nil
+}
+
+// failMineLocked ends every reader.
+func (c *Client) failMineLocked(m *mine, err error) {
+	for _, r := range m.readers {
+		r.err = err
+		signal(r.wake)
+	}
+	m.readers = nil
+	if c.mine == m {
+		c.mine = nil
+	}
+}
+
+// onMineLocked takes one status.
+func (c *Client) onMineLocked(jobID string, version int64, raw []byte) {
+	m := c.mine
+	if m == nil {
+		c.stats.Stale++
+		return
+	}
+	if seen := m.seen[jobID]; seen != nil && version <= seen.version {
+		c.stats.Stale++
+		return
+	}
+	if len(m.seen) >= maxMineSeen {
+		m.forget(0)
+	}
+	u := &update{version: version, raw: bytes.Clone(raw)}
+	m.seen[jobID] = &mineSeen{version: version, raw: u.raw, at: time.Now()}
+	for _, r := range m.readers {
+		if r.pending[jobID] == nil {
+			if len(r.order) >= maxMinePending {
+				r.err = ErrTooSlow
+				continue
+			}
+			r.order = append(r.order, jobID)
+		}
+		r.pending[jobID] = u
+		signal(r.wake)
+	}
+}
+
+// forget drops what was seen longer ago than that.
+func (m *mine) forget(than time.Duration) {
+	limit := time.Now().Add(-than)
+	for id, seen := range m.seen {
+		if !seen.at.After(limit) {
+			delete(m.seen, id)
+		}
+	}
+}
+
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+// keepMine subscribes on each connection that comes into use, until the last reader has left or
+// the client has ended.
+func (c *Client) keepMine(m *mine) {
+	tries := 0
+	for {
+		c.mu.Lock()
+		over, idle, ready := c.mine != m, len(m.readers) == 0, c.cur != nil && c.cur != m.asked
+		c.mu.Unlock()
+		if over || idle && c.endMine(m) {
+			return
+		}
+		if !ready {
+			select {
+			case <-m.moved:
+			case <-c.ctx.Done():
+				return
+			}
+			continue
+		}
+		err := c.do(c.ctx, &call{kind: frame.Subscribe, body: []byte(`,"mine":true}`), resend: true})
+		if err == nil {
+			err = c.closeGap(m)
+		}
+		if e, refused := errors.AsType[*Error](err); refused && !e.Retryable {
+			c.mu.Lock()
+			c.failMineLocked(m, err)
+			c.mu.Unlock()
+			return
+		}
+		if err == nil {
+			tries = 0
+			continue
+		}
+		select {
+		case <-time.After(c.cfg.backoff.wait(tries, 0)):
+		case <-c.ctx.Done():
+			return
+		}
+		tries++
+	}
+}
+
+// endMine ends the subscription; false when a reader has come meanwhile, for whom it begins
+// anew.
+func (c *Client) endMine(m *mine) bool {
+	c.mu.Lock()
+	asked := m.asked != nil && m.asked == c.cur
+	c.mu.Unlock()
+	if asked {
+		_ = c.do(c.ctx, &call{kind: frame.Unsubscribe, body: []byte(`,"mine":true}`)})
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(m.readers) > 0 {
+		c.moveMineLocked(m.asked)
+		return false
+	}
+	if c.mine == m {
+		c.mine = nil
+	}
+	return true
+}
+
+// closeGap asks for the jobs that have changed while no connection told of them.
+func (c *Client) closeGap(m *mine) error {
+	c.mu.Lock()
+	lost := m.lost
+	if lost.IsZero() {
+		m.forget(mineSeenFor)
+	}
+	c.mu.Unlock()
+	if lost.IsZero() {
+		return nil
+	}
+	for st, err := range c.All(c.ctx, ListOptions{Mine: true, UpdatedAfter: lost.Add(-mineOverlap)}) {
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		seen := m.seen[st.JobID]
+		c.mu.Unlock()
+		if seen != nil && bytes.Equal(seen.raw, st.Raw) {
+			continue
+		}
+		now, err := c.Get(c.ctx, st.JobID) // a list has no versions
+		if e, gone := errors.AsType[*Error](err); gone && !e.Retryable {
+			continue // its retention is over
+		}
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		if c.mine == m {
+			c.onMineLocked(now.JobID, now.Version, now.Raw)
+		}
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	if m.lost.Equal(lost) {
+		m.lost = time.Time{}
+	}
+	c.mu.Unlock()
+	return nil
+}
+
+// onSubscribedMineLocked takes the answer to the frame of keepMine.
+func (c *Client) onSubscribedMineLocked(cn *conn, id string) {
+	if c.mine != nil {
+		c.mine.asked = cn
+	}
+	if k := cn.calls[id]; k != nil {
+		c.answerLocked(cn, k, nil)
+	}
+}
+
+// moveMineLocked notes that another connection is in use, or that cn has ended.
+func (c *Client) moveMineLocked(ended *conn) {
+	m := c.mine
+	if m == nil {
+		return
+	}
+	if ended != nil && m.asked == ended { // also by an unsubscribe
+		m.asked = nil
+		if m.lost.IsZero() {
+			m.lost = time.Now()
+		}
+	}
+	signal(m.moved)
+}

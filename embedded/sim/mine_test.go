@@ -1,0 +1,237 @@
+package sim
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// all is what a client is told of all its jobs: versions by job, and how each ended.
+type all struct {
+	mu       sync.Mutex // guards all below
+	versions map[string]int64
+	ended    map[string]job.State
+	wrong    []string
+}
+
+// followAll reads until the world ends.
+func (w *World) followAll(c *ackwire.Client) *all {
+	a := &all{versions: map[string]int64{}, ended: map[string]job.State{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for st, err := range c.WatchMine(ctx) {
+			a.mu.Lock()
+			switch {
+			case err != nil:
+				if ctx.Err() == nil {
+					a.wrong = append(a.wrong, err.Error())
+				}
+			case st.Version <= a.versions[st.JobID]:
+				a.wrong = append(a.wrong, fmt.Sprintf("%s@%d after %d", st.JobID, st.Version, a.versions[st.JobID]))
+			default:
+				a.versions[st.JobID] = st.Version
+				if st.State.Terminal() {
+					a.ended[st.JobID] = st.State
+				}
+			}
+			a.mu.Unlock()
+		}
+	}()
+	w.T.Cleanup(func() {
+		cancel()
+		<-done
+		if len(a.wrong) > 0 {
+			w.T.Errorf("it was told wrongly: %q", a.wrong)
+		}
+	})
+	return a
+}
+
+// want waits until these jobs, and no others, were told to have ended.
+func (a *all) want(w *World, what string, ids ...string) {
+	w.T.Helper()
+	slices.Sort(ids)
+	var got []string
+	defer func() {
+		if w.T.Failed() {
+			w.T.Logf("told of %d, want %d", len(got), len(ids))
+		}
+	}()
+	w.eventually(what, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		got = slices.Sorted(maps.Keys(a.ended))
+		return slices.Equal(got, ids)
+	})
+}
+
+// TestAllMyJobsThroughFaults: somebody who follows all their jobs is told of every one's end, in
+// rising versions, wherever it was submitted, though the tracker crashes and the gateway dies.
+func TestAllMyJobsThroughFaults(t *testing.T) {
+	Run(t, func(w *World) {
+		w.StartWorker(nil)
+		other := w.Dial()
+		before := w.Submit(other, "demo.echo", "1")
+		w.WantEnd("a job before", other, before.ID, job.Completed, 1)
+		time.Sleep(2 * time.Minute)
+		mine := w.followAll(w.Dial())
+		time.Sleep(time.Second)
+
+		var ids []string
+		submit := func(n int) {
+			for range n {
+				ids = append(ids, w.Submit(other, "demo.sleep", `{"seconds":1,"steps":4}`, ackwire.NoWatch()).ID)
+			}
+		}
+		submit(20)
+		mine.want(w, "all are told of", ids...)
+
+		submit(20)
+		w.CrashTracker()
+		submit(20)
+		time.Sleep(20 * time.Second) // they end while there is no tracker
+		w.StartTracker()
+		mine.want(w, "a tracker comes back", ids...)
+
+		submit(20)
+		w.Kill(w.gateway)
+		time.Sleep(20 * time.Second) // they end while nobody is there to tell
+		w.StartGateway()
+		submit(20)
+		mine.want(w, "a gateway comes back", ids...)
+	})
+}
+
+// TestMineOverABareSocket: each subscription is told by itself, the ack of a job comes before
+// all else about it, and an end is an end.
+func TestMineOverABareSocket(t *testing.T) {
+	Run(t, func(w *World) {
+		w.StartWorker(nil)
+		transport := &http.Transport{DialContext: w.Net.Host("browser").Dial}
+		ws, _, err := websocket.Dial(w.ctx(), fmt.Sprintf("http://localhost:%d/v1/ws", gatewayPort),
+			&websocket.DialOptions{Subprotocols: []string{frame.Protocol}, HTTPClient: &http.Client{Transport: transport}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer transport.CloseIdleConnections()
+		defer func() { _ = ws.CloseNow() }()
+		type told struct {
+			Type, ID, Code, JobID string
+			Mine                  bool
+			Jobs                  []json.RawMessage
+			Job                   job.Document
+		}
+		ask := func(text string) {
+			if err := ws.Write(w.ctx(), websocket.MessageText, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next := func() (f told) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			_, b, err := ws.Read(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(b, &f); err != nil {
+				t.Fatal(err)
+			}
+			return f
+		}
+		want := func(what, typ, id string, ok func(told) bool) {
+			t.Helper()
+			if f := next(); f.Type != typ || f.ID != id || ok != nil && !ok(f) {
+				t.Fatalf("%s: got %+v", what, f)
+			}
+		}
+		want("the handshake", "welcome", "", nil)
+		ask(`{"type":"subscribe","id":"0","mine":true,"jobs":[]}`)
+		want("both at once", "error", "0", func(f told) bool { return f.Code == "invalid_frame" })
+		for _, id := range []string{"1", "2"} {
+			ask(`{"type":"subscribe","id":"` + id + `","mine":true}`)
+			want("also when it is said twice", "subscribed", id, func(f told) bool { return f.Mine && len(f.Jobs) == 0 })
+		}
+		for i := range 30 {
+			ask(fmt.Sprintf(`{"type":"submit","id":"s%d","job":"demo.echo","payload":1,"watch":%t}`, i, i%2 == 0))
+		}
+		acked := map[string]bool{}
+		watched := map[string]bool{}
+		mine, own := map[string]int{}, map[string]int{}
+		for len(mine) < 30 || len(own) < 15 {
+			f := next()
+			switch {
+			case f.Type == "ack":
+				acked[f.JobID] = true
+				watched[f.JobID] = strings.HasSuffix(f.ID, "0") || strings.ContainsAny(f.ID[len(f.ID)-1:], "2468")
+			case f.Type != "status" || !acked[f.Job.JobID]:
+				t.Fatalf("before its ack: %+v", f)
+			case !f.Job.State.Terminal():
+			case f.Mine:
+				mine[f.Job.JobID]++
+			case watched[f.Job.JobID]:
+				own[f.Job.JobID]++
+			default:
+				t.Fatalf("nobody watches %+v", f)
+			}
+		}
+		for id, n := range mine {
+			if n != 1 || own[id] > 1 {
+				t.Errorf("%s ended %d and %d times", id, n, own[id])
+			}
+		}
+		ask(`{"type":"unsubscribe","id":"u","mine":true}`)
+		want("the end", "unsubscribed", "u", func(f told) bool { return f.Mine && len(f.Jobs) == 0 })
+		ask(`{"type":"submit","id":"x","job":"demo.echo","payload":1,"watch":false}`)
+		want("a job after", "ack", "x", nil)
+		time.Sleep(10 * time.Second)
+		ask(`{"type":"ping","id":"p"}`)
+		want("nothing came between", "pong", "p", nil)
+	})
+}
+
+// TestMineAsAnEventStream reads GET /v1/events?mine=true.
+func TestMineAsAnEventStream(t *testing.T) {
+	Run(t, func(w *World) {
+		w.StartWorker(nil)
+		for _, query := range []string{"mine=false", "mine=true&mine=true", "mine=true&job=0190a5b0-0000-7000-8000-000000000000", "mine="} {
+			if status, _, body := w.HTTP("GET", "/v1/events?"+query, nil, nil); status != 400 || !strings.Contains(string(body), "invalid_frame") {
+				t.Errorf("%s: %d %s", query, status, body)
+			}
+		}
+		transport := &http.Transport{DialContext: w.Net.Host("browser").Dial}
+		defer transport.CloseIdleConnections()
+		r, err := http.NewRequestWithContext(w.ctx(), "GET", fmt.Sprintf("http://localhost:%d/v1/events?mine=true", gatewayPort), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := (&http.Client{Transport: transport}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		j := w.Submit(w.Dial(), "demo.echo", "1")
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Scan() {
+			if line := lines.Text(); strings.HasPrefix(line, "data: ") && strings.Contains(line, j.ID) && strings.Contains(line, `"completed"`) {
+				return
+			}
+		}
+		t.Errorf("the stream ended: %v", lines.Err())
+	})
+}

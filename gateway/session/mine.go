@@ -1,0 +1,148 @@
+package session
+
+import (
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/mine"
+	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// mineWatch is the session's watch of all jobs of its subject. It is beside the session's
+// watches of single jobs: its frames say that they are its.
+type mineWatch struct {
+	mine.Subscription // its Subscriber is the watch itself
+	session           *Session
+
+	group    outbox.Group
+	answered bool     // guarded by session.mu
+	frames   []string // IDs of subscribe frames that wait; guarded by session.mu
+}
+
+// subscribeMine follows all jobs of the session's subject, from the answer on. It takes one
+// place among the session's subscriptions.
+func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	s.mu.Lock()
+	w := s.mine
+	switch {
+	case w != nil && w.answered:
+		s.mu.Unlock()
+		s.send(subscribedMine(f.ID))
+		return nil
+	case w != nil:
+		w.frames = append(w.frames, f.ID)
+		s.mu.Unlock()
+		return nil
+	case !s.roomLocked(id.Tenant):
+		s.mu.Unlock()
+		return problem(code.LimitExceeded, "%d jobs are watched", s.cfg.Subscriptions)
+	}
+	w = &mineWatch{session: s, frames: []string{f.ID}}
+	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject}
+	s.mine = w
+	s.mu.Unlock()
+	s.cfg.Mine.Subscribe(&w.Subscription)
+	return nil
+}
+
+func subscribedMine(id string) []byte {
+	return wire.Encode(frame.SubscribedFrame{Type: frame.Subscribed, ID: id, Jobs: []frame.SubscribedJob{}, Mine: true})
+}
+
+// unsubscribeMine ends the watch of all jobs; those that the session watches by themselves
+// stay.
+func (s *Session) unsubscribeMine(f *frame.ClientFrame) {
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	s.mu.Lock()
+	w := s.mine
+	s.dropMine(w)
+	s.mu.Unlock()
+	if w != nil {
+		s.cfg.Mine.Unsubscribe(&w.Subscription)
+		w.refuse(code.Unavailable) // a subscribe that no tracker has answered yet
+		s.out.ClearGroup(&w.group)
+	}
+	s.send(wire.Encode(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: []string{}, Mine: true}))
+}
+
+// dropMine frees the watch's place, if the session still has it. s.mu is held.
+func (s *Session) dropMine(w *mineWatch) {
+	if w != nil && s.mine == w {
+		s.mine = nil
+		s.cfg.Limits.Watch(w.Tenant, -1)
+	}
+}
+
+// Subscribed implements mine.Subscriber.
+func (w *mineWatch) Subscribed(c code.Code) {
+	s := w.session
+	if c != "" {
+		s.mu.Lock()
+		s.dropMine(w)
+		s.mu.Unlock()
+		w.refuse(c)
+		return
+	}
+	s.mu.Lock()
+	w.answered = true
+	frames := w.frames
+	w.frames = nil
+	s.mu.Unlock()
+	for _, id := range frames {
+		s.send(subscribedMine(id))
+	}
+}
+
+// refuse answers the subscribe frames that wait with an error.
+func (w *mineWatch) refuse(c code.Code) {
+	w.session.mu.Lock()
+	frames := w.frames
+	w.frames = nil
+	w.session.mu.Unlock()
+	for _, id := range frames {
+		w.session.fail(id, frame.NewProblem(c, "no tracker has answered"))
+	}
+}
+
+// MineStatus implements mine.Subscriber. What belongs to a submit that was not acked yet waits
+// for its ack, which is the first frame about a job.
+func (w *mineWatch) MineStatus(jobID string, f *outbox.Frame) {
+	s := w.session
+	s.mu.Lock()
+	held, unacked := s.unacked[jobID]
+	if unacked && (held == nil || f.Version > held.Version) {
+		s.unacked[jobID] = f
+	}
+	s.mu.Unlock()
+	if !unacked {
+		s.start(s.out.PutGroup(&w.group, jobID, f))
+	}
+}
+
+// expectAck notes a job whose ack must come first.
+func (s *Session) expectAck(jobID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unacked == nil {
+		s.unacked = map[string]*outbox.Frame{}
+	}
+	if _, twice := s.unacked[jobID]; !twice { // two submits with one key: the first answer frees it
+		s.unacked[jobID] = nil
+	}
+}
+
+// acked ends expectAck, once the answer is on its way, and sends what waited for it.
+func (s *Session) acked(jobID string) {
+	s.mu.Lock()
+	f := s.unacked[jobID]
+	delete(s.unacked, jobID)
+	w := s.mine
+	s.mu.Unlock()
+	if f != nil && w != nil {
+		s.start(s.out.PutGroup(&w.group, jobID, f))
+	}
+}

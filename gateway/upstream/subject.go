@@ -1,0 +1,100 @@
+package upstream
+
+import "github.com/ackwire/ackwire/schemas/trackerpb"
+
+// AddSubject watches all jobs of a subject at every tracker, also at those that come later. What
+// they cover comes to the watcher. A handle that was used is not used again.
+func (u *Upstream) AddSubject(add *trackerpb.SubjectAdd) {
+	u.mu.Lock()
+	u.subjects[add.Handle] = add
+	for _, s := range u.streams {
+		s.addSubject(add)
+	}
+	u.mu.Unlock()
+	u.reach()
+}
+
+// RemoveSubject ends the watch of a subject.
+func (u *Upstream) RemoveSubject(handle uint32) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.subjects, handle)
+	for _, s := range u.streams {
+		s.removeSubject(handle)
+	}
+}
+
+// reach opens a stream to each tracker that has none, if a subject is watched: any partition
+// may have its jobs.
+func (u *Upstream) reach() {
+	addrs := u.owners.addresses()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed || u.ctx == nil || len(u.subjects) == 0 {
+		return
+	}
+	if len(addrs) == 0 {
+		u.signal()
+	}
+	for addr := range addrs {
+		u.streamLocked(addr)
+	}
+}
+
+// addresses are those of all trackers that own something, as last heard.
+func (o *owners) addresses() map[string]bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	addrs := map[string]bool{}
+	for _, addr := range o.byPart {
+		addrs[addr] = true
+	}
+	return addrs
+}
+
+func (s *stream) addSubject(add *trackerpb.SubjectAdd) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.addSubjects = append(s.addSubjects, add)
+		s.signal()
+	}
+}
+
+func (s *stream) removeSubject(handle uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.removeSubjects = append(s.removeSubjects, handle)
+		s.signal()
+	}
+}
+
+// nextSubjects moves what is to be said of subjects into m, as much as one message takes. One
+// that is added and removed in the same message stays removed. s.mu is held.
+func (s *stream) nextSubjects(m *trackerpb.WatchRequest) {
+	n := min(len(s.addSubjects), maxJobsPerMessage)
+	m.AddSubjects, s.addSubjects = s.addSubjects[:n:n], s.addSubjects[n:]
+	if len(s.addSubjects) > 0 {
+		return // a removal must not overtake its add
+	}
+	m.AddSubjects = withoutHandles(m.AddSubjects, s.removeSubjects)
+	m.RemoveSubjects, s.removeSubjects = s.removeSubjects, nil
+}
+
+func withoutHandles(adds []*trackerpb.SubjectAdd, removed []uint32) []*trackerpb.SubjectAdd {
+	if len(removed) == 0 {
+		return adds
+	}
+	gone := make(map[uint32]bool, len(removed))
+	for _, handle := range removed {
+		gone[handle] = true
+	}
+	var kept []*trackerpb.SubjectAdd
+	for _, add := range adds {
+		if !gone[add.Handle] {
+			kept = append(kept, add)
+		}
+	}
+	return kept
+}
