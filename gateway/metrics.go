@@ -138,6 +138,9 @@ func (m *metrics) Sent(statuses int) { m.sent.Add(float64(statuses)) }
 // TooManyFrames implements session.Metrics.
 func (m *metrics) TooManyFrames() { m.turnedAway(limits.FrameRate) }
 
+// TooSlowToSend implements session.Metrics.
+func (m *metrics) TooSlowToSend() { m.turnedAway(limits.MessageTime) }
+
 func (m *metrics) turnedAway(b limits.Bound) { m.turned.WithLabelValues(string(b)).Inc() }
 
 // Conflated implements session.Metrics.

@@ -35,10 +35,11 @@ const (
 
 var testKey = []byte("a key of the tests, long enough: 32+")
 
-// world is a Kafka, a tracker that the test plays, and a gateway, on a virtual network.
+// world is a Kafka, a tracker that the test plays, and a gateway, on a virtual network; or
+// without a tracker on loopback.
 type world struct {
 	t       *testing.T
-	net     *simnet.Network
+	net     *simnet.Network // nil on loopback
 	names   topic.Names
 	cluster *kfake.Cluster
 	tracker *fakeTracker
@@ -76,12 +77,50 @@ func inWorld(t *testing.T, configure func(*Config), f func(*testing.T, *world)) 
 	})
 }
 
+// onLoopback runs a test with sockets of the operating system, outside of a bubble, for what
+// only they do. There is no tracker.
+func onLoopback(t *testing.T, configure func(*Config), f func(*testing.T, *world)) {
+	t.Helper()
+	w := &world{t: t, names: topic.Names{Prefix: topic.DefaultPrefix}, ended: make(chan error, 1)}
+	var err error
+	if w.cluster, err = kfake.NewCluster(kfake.NumBrokers(1)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.cluster.Close)
+	cfg := Defaults()
+	cfg.Kafka, cfg.Listen = kafka.Config{Brokers: w.cluster.ListenAddrs()}, "127.0.0.1:0"
+	cfg.Partitions, cfg.Auth.AnonymousTenant, cfg.Auth.Key = testPartitions, "local", testKey
+	if configure != nil {
+		configure(&cfg)
+	}
+	w.startGateway(cfg)
+	f(t, w)
+}
+
+// dialFrom connects to the gateway, or on a virtual network to any address.
+func (w *world) dialFrom(ctx context.Context, host, network, address string) (net.Conn, error) {
+	if w.net != nil {
+		return w.net.Host(host).Dial(ctx, network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", w.gateway.Addr())
+}
+
+// connect connects to the gateway, and says nothing.
+func (w *world) connect() (net.Conn, error) {
+	return w.dialFrom(context.Background(), "client", "tcp", gatewayAddr)
+}
+
 func (w *world) kafka() kafka.Config { return kafka.Config{Brokers: []string{"localhost:9092"}} }
 
 func (w *world) env(host string, metrics *prometheus.Registry) service.Env {
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("ACKWIRE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("host", host)
+	}
+	if w.net == nil {
+		env := service.OS(log)
+		env.Metrics = metrics
+		return env
 	}
 	h := w.net.Host(host)
 	return service.Env{Log: log, Metrics: metrics, Dial: h.Dial, Listen: h.Listen}
@@ -114,7 +153,9 @@ func (w *world) stopGateway() {
 
 func (w *world) eventually(what string, holds func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(settled); !holds(); time.Sleep(20 * time.Millisecond) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(settled); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("%s: not within %s", what, settled)
 		}
@@ -177,10 +218,9 @@ func (w *world) produced(topicName string) []*kgo.Record {
 
 // client is a socket that speaks raw frames.
 type client struct {
-	w    *world
-	ws   *websocket.Conn
-	host *simnet.Host
-	raw  net.Conn
+	w   *world
+	ws  *websocket.Conn
+	raw net.Conn
 }
 
 type dialOptions struct {
@@ -192,9 +232,9 @@ type dialOptions struct {
 // dialRaw opens a socket without reading from it.
 func (w *world) dialRaw(o dialOptions) (*client, *http.Response, error) {
 	w.t.Helper()
-	c := &client{w: w, host: w.net.Host("client")}
+	c := &client{w: w}
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := c.host.Dial(ctx, network, address)
+		conn, err := w.dialFrom(ctx, "client", network, address)
 		c.raw = conn
 		return conn, err
 	}}
@@ -351,7 +391,9 @@ type answer struct {
 // http makes a request; body may be nil.
 func (w *world) http(method, path string, header http.Header, body io.Reader) answer {
 	w.t.Helper()
-	transport := &http.Transport{DialContext: w.net.Host("client").Dial, DisableKeepAlives: true}
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		return w.dialFrom(ctx, "client", network, address)
+	}, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+gatewayAddr+path, body)
 	if err != nil {

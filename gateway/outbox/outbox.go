@@ -272,3 +272,10 @@ func (o *Outbox) Idle() bool {
 	defer o.mu.Unlock()
 	return o.head == nil && !o.flushing
 }
+
+// Over reports whether the last frame was taken: none follows.
+func (o *Outbox) Over() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closed && o.head == nil
+}

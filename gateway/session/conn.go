@@ -4,10 +4,15 @@ package session
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+	"unicode/utf8"
+
+	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/schemas/code"
 )
 
 // Buffers of one connection. The library keeps the reader and writer that Hijack returns,
@@ -18,15 +23,21 @@ const (
 	writeBuffer = 512
 )
 
-// conn is the hijacked connection: it replays what net/http had read ahead, and keeps
-// frames whole between the flush and the library's own control frames.
+// conn is the hijacked connection: it replays what net/http had read ahead, keeps frames
+// whole between the flush and the library's own control frames, and lets nothing follow a
+// close frame (RFC 6455 §5.5.1).
 type conn struct {
 	net.Conn
 	br    *bufio.Reader
 	ahead []byte // owned by the reader
+	ended bool   // owned by the reader: the connection gave an error, not bytes
 
-	mu sync.Mutex // held for one write
+	mu     sync.Mutex // held for one write
+	closed code.Close // what the library's own close frame said
+	hushed bool       // a close frame of either was written
 }
+
+var errHushed = errors.New("a close frame was sent")
 
 func (c *conn) Read(b []byte) (int, error) {
 	if len(c.ahead) > 0 {
@@ -34,14 +45,56 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.ahead = c.ahead[n:]
 		return n, nil
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	c.ended = c.ended || err != nil
+	return n, err
 }
 
-// Write writes whole frames, within writeTimeout: the library flushes its control frames in
-// one piece. Each write sets a deadline of its own, as an old one would end the next.
+// Write is the library's: it flushes its control frames in one piece. What comes after a
+// close frame goes nowhere.
 func (c *conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.hushed {
+		return len(b), nil
+	}
+	said, ok := wire.IsClose(b)
+	if !ok {
+		return c.write(b)
+	}
+	c.hushed = true
+	if !utf8.Valid(b[min(len(b), 4):]) {
+		// The reason that the client gave, on its way back: the library does not look at it.
+		said = code.CloseInvalidUTF8
+		b = wire.Close(said)
+	}
+	c.closed = said
+	_, err := c.write(b)
+	return len(b), err
+}
+
+// send writes whole frames of the outbox; the last of them may be its close frame.
+func (c *conn) send(b []byte, last bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hushed {
+		return errHushed
+	}
+	c.hushed = last
+	_, err := c.write(b)
+	return err
+}
+
+// said is the code of the library's own close frame; 0 when there was none.
+func (c *conn) said() code.Close {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// write writes within writeTimeout. Each write sets a deadline of its own, as an old one would
+// end the next. c.mu is held.
+func (c *conn) write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}

@@ -35,9 +35,7 @@ func (s *Session) handle(b []byte) {
 			s.Close(code.CloseProtocolError)
 		}
 	case code.RateLimited:
-		if s.frames != nil && s.frames.Tokens() < -maxBroken {
-			s.Close(code.ClosePolicyViolation)
-		}
+		s.endFlood()
 	}
 	if f.Type == frame.Auth && !s.identified() {
 		switch c {
@@ -78,6 +76,22 @@ func (s *Session) limitFrames() error {
 	p := frame.NewProblem(code.RateLimited, fmt.Sprintf("more than %g frames per second", s.cfg.FrameRate))
 	p.RetryAfter = r.Delay().Seconds()
 	return p
+}
+
+// control counts a client's ping, or a pong that nobody asked for, as a frame, and reports
+// whether it is to be answered.
+func (s *Session) control() bool {
+	if s.limitFrames() != nil {
+		s.endFlood()
+	}
+	return s.closing.Load() == 0
+}
+
+// endFlood closes a session whose client goes on after it was told to slow down.
+func (s *Session) endFlood() {
+	if s.frames != nil && s.frames.Tokens() < -maxBroken {
+		s.Close(code.ClosePolicyViolation)
+	}
 }
 
 func codeOf(err error) code.Code {

@@ -29,7 +29,8 @@ const (
 	writeTimeout = 10 * time.Second // a client that takes nothing for so long is too slow
 	lingerTime   = time.Second      // how long a closed session waits for its client's close
 	lingerBytes  = 1 << 20
-	maxBroken    = 64 // broken frames before the session is closed with protocol_error
+	messageTime  = 30 * time.Second // for all of a message, once it began; looked at with each ping
+	maxBroken    = 64               // broken frames before the session is closed with protocol_error
 )
 
 // Jobs takes jobs in, and orders for them. Each answers with an ack, once it is durable, and the
@@ -55,6 +56,7 @@ type Metrics interface {
 	Sent(statuses int)
 	Conflated()
 	TooManyFrames()
+	TooSlowToSend() // a message that did not come in time
 }
 
 // Config is what all sessions share.
@@ -95,6 +97,7 @@ type Session struct {
 	unanswered atomic.Int32 // submits whose answer is not in the outbox, for the drain
 	pinged     atomic.Bool  // a ping was sent and not answered
 	closing    atomic.Int32
+	reading    atomic.Int64 // when the message began that is being read, Unix nanoseconds; else 0
 
 	// Owned by the read loop.
 	broken int
@@ -126,7 +129,12 @@ func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, id
 		Subprotocols:       []string{frame.Protocol},
 		InsecureSkipVerify: true, // the gateway has checked the origin
 		CompressionMode:    websocket.CompressionDisabled,
-		OnPongReceived:     func(context.Context, []byte) { s.pinged.Store(false) },
+		OnPingReceived:     func(context.Context, []byte) bool { return s.control() },
+		OnPongReceived: func(context.Context, []byte) {
+			if !s.pinged.Swap(false) {
+				s.control() // nobody asked
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -233,7 +241,7 @@ func (s *Session) tokenEnds(expires time.Time) {
 // read is the read loop.
 func (s *Session) read() {
 	for {
-		kind, b, err := s.ws.Read(context.Background())
+		kind, b, err := s.message()
 		if err != nil {
 			s.readEnded(err)
 			return
@@ -250,11 +258,34 @@ func (s *Session) read() {
 	}
 }
 
+// message reads one, of however many fragments.
+func (s *Session) message() (websocket.MessageType, []byte, error) {
+	kind, r, err := s.ws.Reader(context.Background())
+	if err != nil {
+		return 0, nil, err
+	}
+	s.reading.Store(time.Now().UnixNano())
+	b, err := io.ReadAll(r)
+	s.reading.Store(0)
+	return kind, b, err
+}
+
 // readEnded notes why, and lets a client that was told why read it: closing with unread
 // data in the buffer would reset the connection and lose the close frame.
 func (s *Session) readEnded(err error) {
-	if errors.Is(err, websocket.ErrMessageTooBig) {
-		s.closing.CompareAndSwap(0, int32(code.CloseMessageTooBig))
+	if left, ok := errors.AsType[websocket.CloseError](err); ok {
+		s.cfg.Log.Debug("the client closes", "session", s.name, "code", int(left.Code))
+		return
+	}
+	said := s.conn.said()
+	if said == 0 && !s.conn.ended && s.closing.Load() == 0 {
+		// The library says nothing to what breaks the protocol in these ways: an unmasked
+		// frame, a length above all bounds.
+		said = code.CloseWebsocketViolation
+		_, _ = s.conn.Write(wire.Close(said))
+	}
+	if said != 0 {
+		s.closing.CompareAndSwap(0, int32(said))
 		_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime))
 		_, _ = io.CopyN(io.Discard, s.conn, lingerBytes)
 	}
@@ -278,6 +309,11 @@ func (s *Session) Kill() {
 
 // Ping asks the client for a sign of life; one that gave none since the last ping is gone.
 func (s *Session) Ping() {
+	if began := s.reading.Load(); began != 0 && time.Since(time.Unix(0, began)) > messageTime {
+		s.cfg.Metrics.TooSlowToSend()
+		s.Close(code.ClosePolicyViolation)
+		return
+	}
 	if s.pinged.Swap(true) {
 		s.Close(code.ClosePingTimeout)
 		s.Kill() // a half-open connection would hold the goroutines for minutes
@@ -330,8 +366,8 @@ func (s *Session) flush() {
 		if !more {
 			return
 		}
-		if _, err := s.conn.Write(b); err != nil {
-			if s.ctx.Err() == nil {
+		if err := s.conn.send(b, s.out.Over()); err != nil {
+			if s.ctx.Err() == nil && !errors.Is(err, errHushed) {
 				s.tooSlow()
 			}
 			// The outbox stays in its flushing state: nothing is written any more.

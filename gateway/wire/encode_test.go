@@ -96,3 +96,23 @@ func TestPingIsEmpty(t *testing.T) {
 		t.Errorf("opcode %d, % x", op, data)
 	}
 }
+
+func TestIsClose(t *testing.T) {
+	for _, c := range []struct {
+		b    []byte
+		code code.Close
+		ok   bool
+	}{
+		{Close(code.CloseSlowConsumer), code.CloseSlowConsumer, true},
+		{[]byte{0x88, 0}, 0, true},
+		{[]byte{0x88, 2, 3, 0xe8}, 1000, true},
+		{[]byte{0x88}, 0, false},
+		{Ping, 0, false},
+		{Encode("x"), 0, false},
+		{nil, 0, false},
+	} {
+		if got, ok := IsClose(c.b); got != c.code || ok != c.ok {
+			t.Errorf("%x: %d, %t", c.b, got, ok)
+		}
+	}
+}

@@ -202,6 +202,17 @@ func Close(c code.Close) []byte {
 	return append(b, reason...)
 }
 
+// IsClose reads the code of a server's close frame; 0 when it carries none.
+func IsClose(b []byte) (c code.Close, ok bool) {
+	if len(b) < 2 || b[0] != fin|opClose {
+		return 0, false
+	}
+	if len(b) >= 4 {
+		c = code.Close(binary.BigEndian.Uint16(b[2:]))
+	}
+	return c, true
+}
+
 // Ping is an empty ping frame.
 var Ping = header(opPing, 0)
 

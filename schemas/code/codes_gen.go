@@ -46,11 +46,13 @@ const (
 const (
 	// CloseGoingAway: The server stops, or the client leaves.
 	CloseGoingAway Close = 1001
+	// CloseWebsocketViolation: A frame that breaks RFC 6455: reserved bits or opcodes, no mask, a broken control frame or close code.
+	CloseWebsocketViolation Close = 1002
 	// CloseUnsupportedData: A binary frame; only text frames are taken.
 	CloseUnsupportedData Close = 1003
 	// CloseInvalidUTF8: A text frame that is not UTF-8.
 	CloseInvalidUTF8 Close = 1007
-	// ClosePolicyViolation: The client breaks a rule that has no code of its own.
+	// ClosePolicyViolation: The client breaks a rule that has no code of its own: more frames or pings than it may send, or a message that takes too long to come.
 	ClosePolicyViolation Close = 1008
 	// CloseMessageTooBig: A frame above the frame limit.
 	CloseMessageTooBig Close = 1009
@@ -80,7 +82,7 @@ const (
 var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, InvalidState, IdempotencyKeyReused, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
 
 // AllCloses lists every close code, in the table's order.
-var AllCloses = []Close{CloseGoingAway, CloseUnsupportedData, CloseInvalidUTF8, ClosePolicyViolation, CloseMessageTooBig, CloseInternalError, CloseServiceRestart, CloseTryAgainLater, CloseSlowConsumer, ClosePingTimeout, CloseTokenExpired, CloseUnauthenticated, CloseAuthTimeout, CloseProtocolError, CloseSessionLimit}
+var AllCloses = []Close{CloseGoingAway, CloseWebsocketViolation, CloseUnsupportedData, CloseInvalidUTF8, ClosePolicyViolation, CloseMessageTooBig, CloseInternalError, CloseServiceRestart, CloseTryAgainLater, CloseSlowConsumer, ClosePingTimeout, CloseTokenExpired, CloseUnauthenticated, CloseAuthTimeout, CloseProtocolError, CloseSessionLimit}
 
 var infos = map[Code]Info{
 	InvalidFrame:         {HTTP: 400, Retryable: false, Title: "Invalid frame", Meaning: "Not one JSON object, or a field is missing, of the wrong type or too long."},
@@ -104,19 +106,20 @@ var infos = map[Code]Info{
 }
 
 var closes = map[Close]CloseInfo{
-	CloseGoingAway:       {Name: "going_away", Reconnect: true, Meaning: "The server stops, or the client leaves."},
-	CloseUnsupportedData: {Name: "unsupported_data", Reconnect: false, Meaning: "A binary frame; only text frames are taken."},
-	CloseInvalidUTF8:     {Name: "invalid_utf8", Reconnect: false, Meaning: "A text frame that is not UTF-8."},
-	ClosePolicyViolation: {Name: "policy_violation", Reconnect: false, Meaning: "The client breaks a rule that has no code of its own."},
-	CloseMessageTooBig:   {Name: "message_too_big", Reconnect: false, Meaning: "A frame above the frame limit."},
-	CloseInternalError:   {Name: "internal_error", Reconnect: true, Meaning: "A bug; the cause is in the server's log."},
-	CloseServiceRestart:  {Name: "service_restart", Reconnect: true, Meaning: "The gateway drains; goaway said when to come back."},
-	CloseTryAgainLater:   {Name: "try_again_later", Reconnect: true, Meaning: "The gateway is overloaded."},
-	CloseSlowConsumer:    {Name: "slow_consumer", Reconnect: true, Meaning: "The client did not read what it was sent."},
-	ClosePingTimeout:     {Name: "ping_timeout", Reconnect: true, Meaning: "The client did not answer pings."},
-	CloseTokenExpired:    {Name: "token_expired", Reconnect: true, Meaning: "The token ran out on an open socket; come back with a new one."},
-	CloseUnauthenticated: {Name: "unauthenticated", Reconnect: false, Meaning: "The token in an auth frame was refused."},
-	CloseAuthTimeout:     {Name: "auth_timeout", Reconnect: false, Meaning: "No auth frame came in time."},
-	CloseProtocolError:   {Name: "protocol_error", Reconnect: false, Meaning: "The first frame was not auth though the handshake carried no token, or too many broken frames came."},
-	CloseSessionLimit:    {Name: "session_limit", Reconnect: false, Meaning: "The subject has as many sessions as it may have."},
+	CloseGoingAway:          {Name: "going_away", Reconnect: true, Meaning: "The server stops, or the client leaves."},
+	CloseWebsocketViolation: {Name: "websocket_violation", Reconnect: false, Meaning: "A frame that breaks RFC 6455: reserved bits or opcodes, no mask, a broken control frame or close code."},
+	CloseUnsupportedData:    {Name: "unsupported_data", Reconnect: false, Meaning: "A binary frame; only text frames are taken."},
+	CloseInvalidUTF8:        {Name: "invalid_utf8", Reconnect: false, Meaning: "A text frame that is not UTF-8."},
+	ClosePolicyViolation:    {Name: "policy_violation", Reconnect: false, Meaning: "The client breaks a rule that has no code of its own: more frames or pings than it may send, or a message that takes too long to come."},
+	CloseMessageTooBig:      {Name: "message_too_big", Reconnect: false, Meaning: "A frame above the frame limit."},
+	CloseInternalError:      {Name: "internal_error", Reconnect: true, Meaning: "A bug; the cause is in the server's log."},
+	CloseServiceRestart:     {Name: "service_restart", Reconnect: true, Meaning: "The gateway drains; goaway said when to come back."},
+	CloseTryAgainLater:      {Name: "try_again_later", Reconnect: true, Meaning: "The gateway is overloaded."},
+	CloseSlowConsumer:       {Name: "slow_consumer", Reconnect: true, Meaning: "The client did not read what it was sent."},
+	ClosePingTimeout:        {Name: "ping_timeout", Reconnect: true, Meaning: "The client did not answer pings."},
+	CloseTokenExpired:       {Name: "token_expired", Reconnect: true, Meaning: "The token ran out on an open socket; come back with a new one."},
+	CloseUnauthenticated:    {Name: "unauthenticated", Reconnect: false, Meaning: "The token in an auth frame was refused."},
+	CloseAuthTimeout:        {Name: "auth_timeout", Reconnect: false, Meaning: "No auth frame came in time."},
+	CloseProtocolError:      {Name: "protocol_error", Reconnect: false, Meaning: "The first frame was not auth though the handshake carried no token, or too many broken frames came."},
+	CloseSessionLimit:       {Name: "session_limit", Reconnect: false, Meaning: "The subject has as many sessions as it may have."},
 }
