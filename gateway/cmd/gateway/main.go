@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/ackwire/ackwire/gateway"
+	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing/export"
 )

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/mattn/go-shellwords"
 
+	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/processor"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/tracker"
