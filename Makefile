@@ -62,12 +62,13 @@ check-lint: bin/staticcheck
 check-generated: generate
 	@out=$$(git status --porcelain -- $(GENERATED)); test -z "$$out" || { echo "generated files were not up to date (commit them):"; echo "$$out"; exit 1; }
 
-GENERATED := schemas/code/codes_gen.go schemas/code/codes.md schemas/trackerpb deploy/grafana/dashboards
+GENERATED := schemas/code/codes_gen.go schemas/code/codes.md schemas/trackerpb deploy/grafana/dashboards docs/configure.md
 
 generate: ## Make the generated files anew
 	@cd schemas/code && go generate ./...
 	@cd internal/tools && GOWORK=off go run ./protogen -C ../../schemas/trackerpb tracker.proto
 	@cd internal/tools && GOWORK=off go run ./dashboards -out ../../deploy/grafana/dashboards
+	@deploy/ci/configure-doc.sh >docs/configure.md.new && mv docs/configure.md.new docs/configure.md
 
 check-tidy:
 	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy -diff >/dev/null) || { echo "$$m/go.mod is not tidy (run go mod tidy there)"; exit 1; }; done

@@ -17,6 +17,8 @@ import (
 // ConfigFile is embedded where a command takes a configuration file.
 type ConfigFile struct {
 	Config kong.ConfigFlag `help:"YAML file with any of these settings; a key is a flag's name without dashes before it." placeholder:"FILE" type:"existingfile"`
+
+	Reference referenceFlag `help:"Print all settings as Markdown." hidden:"" env:"-"`
 }
 
 // fileResolver gives flags the values of a YAML file.
