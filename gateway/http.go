@@ -23,7 +23,6 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -39,6 +38,8 @@ const (
 	// What is read of a body that is too large, so that its client gets to the answer.
 	discardBytes   = 16 << 20
 	discardTimeout = 5 * time.Second
+
+	preferenceApplied = "Preference-Applied"
 )
 
 // endpoint is what a method of a route does, under its name in the metrics.
@@ -60,13 +61,13 @@ func (g *Gateway) handler() http.Handler {
 					g.problem(w, frame.NewProblem(code.MethodNotAllowed, ""))
 				}}
 			}
-			sw := &statusWriter{ResponseWriter: w}
+			sw := &statusWriter{ResponseWriter: w, began: time.Now()}
 			defer func() {
 				if v := recover(); v != nil {
 					g.log.Error("request panicked", "route", e.name, "panic", v)
 					g.problem(sw, frame.NewProblem(code.Internal, ""))
 				}
-				g.metrics.request(e.name, sw.status)
+				g.metrics.request(e.name, sw.status, sw.took(), sw.Header().Get(preferenceApplied) != "")
 			}()
 			e.serve(sw, r)
 		})
@@ -90,31 +91,43 @@ func (g *Gateway) handler() http.Handler {
 	route("/v1/ws", map[string]endpoint{http.MethodGet: {"ws", g.socket}})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
-		g.metrics.request("other", http.StatusNotFound)
+		g.metrics.request(otherRoute, http.StatusNotFound, 0, false)
 	})
 	return identified(g.leavingSaid(g.crossOrigin(mux)))
 }
 
-// statusWriter remembers the status that was sent.
+// statusWriter remembers the status that was sent, and when.
 type statusWriter struct {
 	http.ResponseWriter
+	began  time.Time
 	status int
+	head   time.Duration
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
+	w.answered(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (w *statusWriter) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.answered(http.StatusOK)
 	return w.ResponseWriter.Write(b)
+}
+
+func (w *statusWriter) answered(status int) {
+	if w.status == 0 {
+		w.status, w.head = status, time.Since(w.began)
+	}
+}
+
+// took is how long the answer's head took to come; what follows it is up to the client.
+func (w *statusWriter) took() time.Duration {
+	if w.status == 0 {
+		return time.Since(w.began)
+	}
+	return w.head
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -186,7 +199,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Location", ack.StatusURL)
 	if wait > 0 && id.May(auth.Read) {
-		h.Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
+		h.Set(preferenceApplied, fmt.Sprintf("wait=%d", int(wait.Seconds())))
 		ctx, cancel := g.untilDrain(r.Context(), wait)
 		defer cancel()
 		got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: ack.JobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true})
@@ -235,8 +248,8 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.Subm
 		}
 		request.Key = key
 	}
-	if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {
-		request.Traceparent, request.Tracestate = parent, r.Header.Get(frame.TracestateHeader)
+	if parent := traceparent(r.Header.Get(frame.TraceparentHeader)); parent != "" {
+		request.Traceparent = parent
 	}
 	return request, nil
 }
@@ -305,7 +318,7 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if wait > 0 {
-		w.Header().Set("Preference-Applied", fmt.Sprintf("wait=%d", int(wait.Seconds())))
+		w.Header().Set(preferenceApplied, fmt.Sprintf("wait=%d", int(wait.Seconds())))
 	}
 	if got.AsOf > 0 {
 		w.Header().Set(frame.AsOfHeader, unixTime(got.AsOf).Format(asOfFormat))

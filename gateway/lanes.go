@@ -2,15 +2,13 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -89,58 +87,18 @@ func (l *lanes) remembered(names []string) (found map[string]lane, missing []str
 	return found, missing
 }
 
-// ask reads the commits before the ends, so that nothing is counted below 0.
 func (l *lanes) ask(ctx context.Context, names []string) (map[string]lane, error) {
-	admin := kadm.NewClient(l.client)
-	groups, topics := make([]string, len(names)), make([]string, len(names))
+	of := make([]kafka.Consumed, len(names))
 	for i, name := range names {
-		groups[i], topics[i] = l.names.ProcessorGroup(name), l.names.Requests(name)
+		of[i] = kafka.Consumed{Topic: l.names.Requests(name), Group: l.names.ProcessorGroup(name)}
 	}
-	described, err := admin.DescribeGroups(ctx, groups...)
+	backlogs, err := kafka.Backlogs(ctx, l.client, of...)
 	if err != nil {
-		return nil, fmt.Errorf("describe groups of lanes: %w", err)
-	}
-	committed := admin.FetchManyOffsets(ctx, groups...)
-	starts, err := admin.ListStartOffsets(ctx, topics...)
-	if err != nil {
-		return nil, fmt.Errorf("list starts of requests: %w", err)
-	}
-	ends, err := admin.ListEndOffsets(ctx, topics...)
-	if err != nil {
-		return nil, fmt.Errorf("list ends of requests: %w", err)
+		return nil, fmt.Errorf("lanes: %w", err)
 	}
 	asked := map[string]lane{}
-	for i, name := range names {
-		group, commits := described[groups[i]], committed[groups[i]]
-		if err := errors.Join(unlessUnknown(group.Err), unlessUnknown(commits.Err)); err != nil {
-			return nil, fmt.Errorf("group %s: %w", groups[i], err)
-		}
-		found := lane{workers: len(group.Members), taken: map[int32]int64{}, askedAt: time.Now()}
-		for p, end := range ends[topics[i]] {
-			if err := unlessUnknown(end.Err); err != nil {
-				return nil, fmt.Errorf("end of %s/%d: %w", topics[i], p, err)
-			}
-			if end.Err != nil {
-				continue // there is no such topic yet
-			}
-			start, _ := starts.Lookup(topics[i], p)
-			commit, _ := commits.Fetched.Lookup(topics[i], p) // none is 0
-			if err := errors.Join(start.Err, commit.Err); err != nil {
-				return nil, fmt.Errorf("start of %s/%d: %w", topics[i], p, err)
-			}
-			taken := max(start.Offset, commit.At)
-			found.taken[p] = taken
-			found.waiting += max(0, end.Offset-taken)
-		}
-		asked[name] = found
+	for i, b := range backlogs {
+		asked[names[i]] = lane{workers: b.Members, waiting: b.Waiting, taken: b.Taken, askedAt: time.Now()}
 	}
 	return asked, nil
-}
-
-// unlessUnknown passes over what says that there is no such group or topic.
-func unlessUnknown(err error) error {
-	if errors.Is(err, kerr.GroupIDNotFound) || errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return nil
-	}
-	return err
 }

@@ -2,13 +2,16 @@ package gateway
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/sse"
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -17,14 +20,19 @@ import (
 type metrics struct {
 	submits        *prometheus.CounterVec
 	ack            prometheus.Histogram
+	inFlight       prometheus.Gauge
 	frames         *prometheus.CounterVec
+	frameSeconds   map[frame.Type]prometheus.Observer
 	errors         *prometheus.CounterVec
 	closes         *prometheus.CounterVec
 	retentionShort *prometheus.GaugeVec
 	sessions       prometheus.Gauge
 	sent           prometheus.Counter
+	delivery       prometheus.Histogram
 	conflated      prometheus.Counter
+	dropped        map[outbox.Outcome]prometheus.Counter
 	requests       *prometheus.CounterVec
+	requestSeconds *prometheus.HistogramVec
 	handshakes     *prometheus.CounterVec
 	turned         *prometheus.CounterVec
 
@@ -36,73 +44,66 @@ const (
 	clientLeft  = "none" // close label of a session whose client left without a close of ours
 	otherFrame  = "other"
 	handshakeOK = "accepted"
+	otherRoute  = "other"
 )
 
 var (
 	clientFrames = []frame.Type{frame.Auth, frame.Submit, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping}
+
+	// routes are the names of handler's endpoints.
+	routes = []string{"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "stats", "ticket", "ws", otherRoute}
+
+	handshakes = []string{handshakeOK, string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.LimitExceeded),
+		string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)}
 )
 
 func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), streams func() int) *metrics {
-	const namespace, subsystem = "ackwire", "gateway"
-	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help}, labels)
-		r.MustRegister(v)
-		return v
-	}
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
-		r.MustRegister(c)
-		return c
-	}
-	gauge := func(name, help string, f func() float64) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help}, f))
-	}
-	m := &metrics{
-		submits:    vec("submits_total", "Submits, by outcome.", "outcome"),
-		frames:     vec("frames_received_total", "Frames received, by type and by the code they were answered with.", "type", "code"),
-		errors:     vec("errors_total", "Errors sent to clients, by code.", "code"),
-		closes:     vec("session_closes_total", "Sessions that ended, by close code.", "code"),
-		requests:   vec("http_requests_total", "HTTP requests, by route and status.", "route", "status"),
-		handshakes: vec("handshakes_total", "WebSocket handshakes, by outcome.", "outcome"),
-		turned:     vec("turned_away_total", "Sessions, submits, watches and frames that were turned away, by the bound that was met.", "bound"),
-		sent:       counter("statuses_sent_total", "Status frames written to sockets."),
-		conflated:  counter("statuses_conflated_total", "Statuses that were replaced by a newer one before they were written."),
-		ack: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Subsystem: subsystem, Name: "ack_seconds",
-			Help:    "From a submit's frame to its ack, for submits that were acked.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15), NativeHistogramBucketFactor: 1.1}),
-		retentionShort: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "log_retention_short",
-			Help: "1 for a topic that does not keep records as long as a job may live; the log says more."}, []string{"topic"}),
-		sessions: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "sessions", Help: "Open sockets."}),
-	}
-	m.eventStreams = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "event_streams", Help: "Open event streams (SSE)."})
-	m.eventStreamEnds = vec("event_stream_ends_total", "Event streams that ended, by reason.", "reason")
-	for _, why := range sse.Reasons {
-		m.eventStreamEnds.WithLabelValues(string(why))
-	}
-	r.MustRegister(m.ack, m.sessions, m.retentionShort, m.eventStreams)
-	gauge("watched_jobs", "Jobs that sessions watch.", func() float64 { jobs, _ := size(); return float64(jobs) })
-	gauge("subscriptions", "Watches of sessions.", func() float64 { _, subs := size(); return float64(subs) })
-	gauge("tracker_streams", "Trackers connected for watches.", func() float64 { return float64(streams()) })
-	for _, o := range []string{"acked", "rejected", "indeterminate"} {
-		m.submits.WithLabelValues(o)
-	}
-	for _, b := range limits.All {
-		m.turned.WithLabelValues(string(b))
-	}
-	for _, c := range code.All {
-		m.errors.WithLabelValues(string(c))
-	}
+	m := meter.New(r, "gateway")
+	closes := []string{clientLeft}
 	for _, c := range code.AllCloses {
-		m.closes.WithLabelValues(strconv.Itoa(int(c)))
+		closes = append(closes, strconv.Itoa(int(c)))
 	}
-	m.closes.WithLabelValues(clientLeft)
+	frames := append(slices.Clone(clientFrames), otherFrame)
+	frameSeconds := m.HistogramVec("frame_seconds", "From a frame's arrival until its answer is on its way to the client, by the frame's type.", meter.Quick, "type")
+	dropped := m.Counters("frames_dropped_total", "Frames that were not sent to a client: old, a newer status had been sent; closed, the session was ending; overflow, the client is too slow and was let go.",
+		"reason", "old", "closed", "overflow")
+	all := &metrics{
+		submits:        m.Counters("submits_total", "Submits, by outcome.", "outcome", "acked", "rejected", "indeterminate"),
+		ack:            m.Histogram("ack_seconds", "From a submit's frame to its ack, for submits that were acked.", meter.Quick),
+		inFlight:       m.Gauge("submits_in_flight", "Submits that have no answer yet."),
+		frames:         m.CounterVec("frames_received_total", "Frames received, by type and by the code they were answered with.", "type", "code"),
+		frameSeconds:   map[frame.Type]prometheus.Observer{},
+		errors:         m.Counters("errors_total", "Errors sent to clients, by code.", "code", meter.Words(code.All)...),
+		closes:         m.Counters("session_closes_total", "Sessions that ended, by close code.", "code", closes...),
+		retentionShort: m.GaugeVec("log_retention_short", "1 for a topic that does not keep records as long as a job may live; the log says more.", "topic"),
+		sessions:       m.Gauge("sessions", "Open sockets."),
+		sent:           m.Counter("statuses_sent_total", "Status frames written to sockets."),
+		delivery: m.Histogram("delivery_seconds", "From a status's time in the log until it was written to a client that had asked for it before, by the clocks of the broker and of this gateway.",
+			meter.Quick),
+		conflated: m.Counter("statuses_conflated_total", "Statuses that were replaced by a newer one before they were written."),
+		dropped: map[outbox.Outcome]prometheus.Counter{outbox.Old: dropped.WithLabelValues("old"), outbox.Closed: dropped.WithLabelValues("closed"),
+			outbox.Overflow: dropped.WithLabelValues("overflow")},
+		requests: m.CounterVec("http_requests_total", "HTTP requests, by route and status.", "route", "status"),
+		requestSeconds: m.HistogramVec("http_request_seconds", "From a request to the head of its answer, by route. Requests that waited for their job as they had asked to (Prefer: wait) are not in it.",
+			meter.Quick, "route"),
+		handshakes:      m.Counters("handshakes_total", "WebSocket handshakes, by outcome.", "outcome", handshakes...),
+		turned:          m.Counters("turned_away_total", "Sessions, submits, watches and frames that were turned away, by the bound that was met.", "bound", meter.Words(limits.All)...),
+		eventStreams:    m.Gauge("event_streams", "Open event streams (SSE)."),
+		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.", "reason", meter.Words(sse.Reasons)...),
+	}
+	m.GaugeFunc("watched_jobs", "Jobs that sessions watch.", func() float64 { jobs, _ := size(); return float64(jobs) })
+	m.GaugeFunc("subscriptions", "Watches of sessions.", func() float64 { _, subs := size(); return float64(subs) })
+	m.GaugeFunc("tracker_streams", "Trackers connected for watches.", func() float64 { return float64(streams()) })
+	for _, t := range frames {
+		all.frameSeconds[t] = frameSeconds.WithLabelValues(string(t))
+	}
 	for _, t := range clientFrames {
-		m.frames.WithLabelValues(string(t), "")
+		all.frames.WithLabelValues(string(t), "")
 	}
-	for _, o := range []string{handshakeOK, string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.LimitExceeded), string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)} {
-		m.handshakes.WithLabelValues(o)
+	for _, route := range routes {
+		all.requestSeconds.WithLabelValues(route)
 	}
-	return m
+	return all
 }
 
 func (m *metrics) submitted(err error, took time.Duration) {
@@ -119,21 +120,33 @@ func (m *metrics) submitted(err error, took time.Duration) {
 }
 
 // Frame implements session.Metrics.
-func (m *metrics) Frame(t frame.Type, c code.Code) {
-	label := otherFrame
-	for _, known := range clientFrames {
-		if t == known {
-			label = string(t)
-		}
+func (m *metrics) Frame(t frame.Type, c code.Code, took time.Duration) {
+	if m.frameSeconds[t] == nil {
+		t = otherFrame
 	}
-	m.frames.WithLabelValues(label, string(c)).Inc()
+	m.frames.WithLabelValues(string(t), string(c)).Inc()
+	m.frameSeconds[t].Observe(took.Seconds())
 }
 
 // Error implements session.Metrics.
 func (m *metrics) Error(c code.Code) { m.errors.WithLabelValues(string(c)).Inc() }
 
 // Sent implements session.Metrics.
-func (m *metrics) Sent(statuses int) { m.sent.Add(float64(statuses)) }
+func (m *metrics) Sent(times []int64) {
+	if len(times) == 0 {
+		return
+	}
+	m.sent.Add(float64(len(times)))
+	now := time.Now().UnixMicro()
+	for _, at := range times {
+		if at != 0 {
+			m.delivery.Observe(max(float64(now-1000*at), 0) / 1e6)
+		}
+	}
+}
+
+// Dropped implements session.Metrics.
+func (m *metrics) Dropped(why outbox.Outcome) { m.dropped[why].Inc() }
 
 // TooManyFrames implements session.Metrics.
 func (m *metrics) TooManyFrames() { m.turnedAway(limits.FrameRate) }
@@ -154,6 +167,9 @@ func (m *metrics) closed(c code.Close) {
 	m.closes.WithLabelValues(label).Inc()
 }
 
-func (m *metrics) request(route string, status int) {
+func (m *metrics) request(route string, status int, took time.Duration, waited bool) {
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	if !waited {
+		m.requestSeconds.WithLabelValues(route).Observe(took.Seconds())
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -50,7 +51,7 @@ func series(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 // with testdata (-update writes that anew).
 func TestMetrics(t *testing.T) {
 	m, registry := testMetrics()
-	m.request("jobs", 202) // routes have no values at the start
+	m.request("list", 200, 0, false) // statuses have no values at the start
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil {
 		t.Fatal(err)
@@ -122,17 +123,22 @@ func TestWhatIsCounted(t *testing.T) {
 		{"a refusal", func(m *metrics) { m.submitted(frame.NewProblem(code.ValidationFailed, ""), 0) }, []string{p + "submits_total outcome=rejected"}},
 		{"no answer", func(m *metrics) { m.submitted(indeterminate("x"), 0) }, []string{p + "submits_total outcome=indeterminate"}},
 		{"a bug", func(m *metrics) { m.submitted(errors.New("x"), 0) }, []string{p + "submits_total outcome=rejected"}},
-		{"a frame", func(m *metrics) { m.Frame(frame.Ping, "") }, []string{p + "frames_received_total code= type=ping"}},
-		{"a refused frame", func(m *metrics) { m.Frame(frame.Submit, code.Overloaded) }, []string{p + "frames_received_total code=overloaded type=submit"}},
-		{"an unknown frame", func(m *metrics) { m.Frame("made up", code.UnknownFrame) }, []string{p + "frames_received_total code=unknown_frame type=other"}},
-		{"a server's frame", func(m *metrics) { m.Frame(frame.Ack, code.UnknownFrame) }, []string{p + "frames_received_total code=unknown_frame type=other"}},
-		{"a frame that could not be read", func(m *metrics) { m.Frame("", code.InvalidFrame) }, []string{p + "frames_received_total code=invalid_frame type=other"}},
+		{"a frame", func(m *metrics) { m.Frame(frame.Ping, "", 0) }, []string{p + "frame_seconds type=ping", p + "frames_received_total code= type=ping"}},
+		{"a refused frame", func(m *metrics) { m.Frame(frame.Submit, code.Overloaded, 0) }, []string{p + "frame_seconds type=submit", p + "frames_received_total code=overloaded type=submit"}},
+		{"an unknown frame", func(m *metrics) { m.Frame("made up", code.UnknownFrame, 0) }, []string{p + "frame_seconds type=other", p + "frames_received_total code=unknown_frame type=other"}},
+		{"a server's frame", func(m *metrics) { m.Frame(frame.Ack, code.UnknownFrame, 0) }, []string{p + "frame_seconds type=other", p + "frames_received_total code=unknown_frame type=other"}},
+		{"a frame that could not be read", func(m *metrics) { m.Frame("", code.InvalidFrame, 0) }, []string{p + "frame_seconds type=other", p + "frames_received_total code=invalid_frame type=other"}},
 		{"an error", func(m *metrics) { m.Error(code.NotFound) }, []string{p + "errors_total code=not_found"}},
 		{"a close of ours", func(m *metrics) { m.closed(code.CloseSlowConsumer) }, []string{p + "session_closes_total code=4000"}},
 		{"a client that left", func(m *metrics) { m.closed(0) }, []string{p + "session_closes_total code=none"}},
 		{"a close of a client's making", func(m *metrics) { m.closed(4321) }, []string{p + "session_closes_total code=none"}},
-		{"a request", func(m *metrics) { m.request("jobs", 202) }, []string{p + "http_requests_total route=jobs status=202"}},
-		{"statuses", func(m *metrics) { m.Sent(1) }, []string{p + "statuses_sent_total"}},
+		{"a request", func(m *metrics) { m.request("list", 200, 0, false) }, []string{p + "http_request_seconds route=list", p + "http_requests_total route=list status=200"}},
+		{"a request that waited", func(m *metrics) { m.request("get", 200, 0, true) }, []string{p + "http_requests_total route=get status=200"}},
+		{"a status", func(m *metrics) { m.Sent([]int64{1}) }, []string{p + "delivery_seconds", p + "statuses_sent_total"}},
+		{"a status that is no news", func(m *metrics) { m.Sent([]int64{0}) }, []string{p + "statuses_sent_total"}},
+		{"a status that was not sent", func(m *metrics) { m.Dropped(outbox.Old) }, []string{p + "frames_dropped_total reason=old"}},
+		{"a frame that came too late", func(m *metrics) { m.Dropped(outbox.Closed) }, []string{p + "frames_dropped_total reason=closed"}},
+		{"a frame that had no room", func(m *metrics) { m.Dropped(outbox.Overflow) }, []string{p + "frames_dropped_total reason=overflow"}},
 		{"a conflated one", func(m *metrics) { m.Conflated() }, []string{p + "statuses_conflated_total"}},
 	} {
 		m, registry := testMetrics()

@@ -3,6 +3,7 @@ package processor
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
@@ -71,61 +72,25 @@ type metrics struct {
 
 // newMetrics registers the metrics, with every label value present from the start.
 func newMetrics(r prometheus.Registerer, lanes []string) *metrics {
-	const ns, sub = "ackwire", "processor"
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help})
-		r.MustRegister(c)
-		return c
+	m := meter.New(r, "processor")
+	orders := append(meter.Words(event.OrderTypes), orderUnknownRun, orderUndecodable)
+	all := &metrics{
+		claims:          m.Counters("claims_total", "Claims by how they went.", "outcome", meter.Words(claimOutcomes)...),
+		ended:           m.Counters("runs_ended_total", "Runs that began, by how they ended.", "outcome", meter.Words(outcomes)...),
+		leasesLost:      m.Counter("leases_lost_total", "Runs whose lease could not be renewed in time."),
+		running:         m.Gauge("running", "Handlers that run."),
+		waiting:         m.Gauge("waiting", "Runs that wait for the tracker's grant."),
+		slotsFree:       m.GaugeVec("slots_free", "Slots that no job holds.", "lane"),
+		handlerSeconds:  m.HistogramVec("handler_seconds", "How long handlers ran.", meter.Slow, "lane"),
+		conflated:       m.Counter("progress_conflated_total", "Progress calls that a later one replaced before they were sent."),
+		deadLetters:     m.Counters("dead_letters_total", "Records put among the dead letters, by reason.", "reason", meter.Words(deadReasons)...),
+		orders:          m.Counters("orders_total", "Orders from the tracker, by type; those of unknown runs and those that could not be read apart.", "type", orders...),
+		produceFailures: m.Counters("produce_failures_total", "Records that Kafka did not confirm, by event.", "event", append(meter.Words(saidEvents), deadLetterLabel)...),
+		commitFailures:  m.Counter("commit_failures_total", "Offset commits that failed; they are repeated."),
 	}
-	counters := func(name, help, label string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, []string{label})
-		r.MustRegister(c)
-		return c
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help})
-		r.MustRegister(g)
-		return g
-	}
-	m := &metrics{
-		claims:     counters("claims_total", "Claims by how they went.", "outcome"),
-		ended:      counters("runs_ended_total", "Runs that began, by how they ended.", "outcome"),
-		leasesLost: counter("leases_lost_total", "Runs whose lease could not be renewed in time."),
-		running:    gauge("running", "Handlers that run."),
-		waiting:    gauge("waiting", "Runs that wait for the tracker's grant."),
-		slotsFree: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub,
-			Name: "slots_free", Help: "Slots that no job holds."}, []string{"lane"}),
-		handlerSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
-			Name: "handler_seconds", Help: "How long handlers ran.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12)}, []string{"lane"}), // 1 ms to over an hour
-		conflated:       counter("progress_conflated_total", "Progress calls that a later one replaced before they were sent."),
-		deadLetters:     counters("dead_letters_total", "Records put among the dead letters, by reason.", "reason"),
-		orders:          counters("orders_total", "Orders from the tracker, by type.", "type"),
-		produceFailures: counters("produce_failures_total", "Records that Kafka did not confirm, by event.", "event"),
-		commitFailures:  counter("commit_failures_total", "Offset commits that failed; they are repeated."),
-	}
-	r.MustRegister(m.slotsFree, m.handlerSeconds)
-	for _, o := range claimOutcomes {
-		m.claims.WithLabelValues(string(o))
-	}
-	for _, o := range outcomes {
-		m.ended.WithLabelValues(string(o))
-	}
-	for _, reason := range deadReasons {
-		m.deadLetters.WithLabelValues(string(reason))
-	}
-	for _, t := range event.OrderTypes {
-		m.orders.WithLabelValues(string(t))
-	}
-	m.orders.WithLabelValues(orderUnknownRun)
-	m.orders.WithLabelValues(orderUndecodable)
-	for _, t := range saidEvents {
-		m.produceFailures.WithLabelValues(string(t))
-	}
-	m.produceFailures.WithLabelValues(deadLetterLabel)
 	for _, lane := range lanes {
-		m.slotsFree.WithLabelValues(lane)
-		m.handlerSeconds.WithLabelValues(lane)
+		all.slotsFree.WithLabelValues(lane)
+		all.handlerSeconds.WithLabelValues(lane)
 	}
-	return m
+	return all
 }

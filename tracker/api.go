@@ -115,6 +115,12 @@ func (a *api) shardLocked(p int32) (*shard.Shard, error) {
 	return s, nil
 }
 
+func (a *api) partitionCount() int32 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.partitions
+}
+
 func (a *api) owned() []*shard.Shard {
 	a.mu.RLock()
 	defer a.mu.RUnlock()

@@ -43,6 +43,7 @@ type owner struct {
 	fetcher    *fetch.Fetcher
 	metrics    *shard.Metrics
 	restores   *restoreMetrics
+	backlog    *backlogMetrics
 	api        *api
 	logger     *slog.Logger
 	failed     chan error // capacity 1: the first partition that could not go on
@@ -282,6 +283,7 @@ func (o *owner) run(ctx context.Context) error {
 		}
 	})
 	beside.Go(func() { o.watchLog(ctx, cancel) })
+	beside.Go(func() { o.watchLanes(ctx) })
 	beside.Go(func() { o.drainGroup(ctx) })
 	for ctx.Err() == nil {
 		fetches := o.poll(ctx)

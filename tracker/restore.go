@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/view"
@@ -47,27 +48,22 @@ type restoreMetrics struct {
 	seconds   prometheus.Histogram
 }
 
-func newRestoreMetrics(r prometheus.Registerer) *restoreMetrics {
-	m := &restoreMetrics{
-		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "ackwire", Subsystem: "tracker", Name: "restores_total",
-			Help: "Places that a partition's state was to be restored from, by what came of it."}, []string{"from", "outcome"}),
-		records: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "ackwire", Subsystem: "tracker", Name: "restore_view_records_total",
-			Help: "Records of view that restores have read."}),
-		remaining: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "ackwire", Subsystem: "tracker", Name: "restore_remaining_records",
-			Help: "Records of status that owned partitions still have to fold before they are ready."}),
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "ackwire", Subsystem: "tracker", Name: "restore_seconds",
-			Help:    "From a partition's assignment until its state is restored; what status holds beyond is still to be folded then.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 18), NativeHistogramBucketFactor: 1.1}),
+func newRestoreMetrics(m meter.Meter) *restoreMetrics {
+	r := &restoreMetrics{
+		outcomes:  m.CounterVec("restores_total", "Places that a partition's state was to be restored from, by what came of it.", "from", "outcome"),
+		records:   m.Counter("restore_view_records_total", "Records of view that restores have read."),
+		remaining: m.Gauge("restore_remaining_records", "Records of status that owned partitions still have to fold before they are ready."),
+		seconds: m.Histogram("restore_seconds", "From a partition's assignment until its state is restored; what status holds beyond is still to be folded then.",
+			prometheus.ExponentialBuckets(0.001, 2, 18)),
 	}
 	for _, from := range []source{fromLocal, fromView, fromStatus} {
 		for _, o := range []outcome{used, refusedEmpty, refusedAhead, refusedBehind, refusedOther, refusedRotten} {
 			if from != fromStatus || o == used {
-				m.outcomes.WithLabelValues(string(from), string(o))
+				r.outcomes.WithLabelValues(string(from), string(o))
 			}
 		}
 	}
-	r.MustRegister(m.outcomes, m.records, m.remaining, m.seconds)
-	return m
+	return r
 }
 
 // retryMin and retryMax bound the waits of a restore that Kafka does not answer.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
@@ -42,8 +43,9 @@ type Tracker struct {
 	env     service.Env
 	names   topic.Names
 	metrics *shard.Metrics
-	// restores tell how partitions were restored.
+	// restores tell how partitions were restored, backlog what waits in lanes.
 	restores *restoreMetrics
+	backlog  *backlogMetrics
 	api      *api
 	status   atomic.Pointer[error] // why it is not ready; nil once it has joined the group
 }
@@ -56,15 +58,17 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
 	}
+	m := meter.New(env.Metrics, "tracker")
 	t := &Tracker{
-		cfg:     cfg,
-		env:     env.With("service", "tracker"),
-		names:   topic.Names{Prefix: cfg.TopicPrefix},
-		metrics: shard.NewMetrics(env.Metrics),
-
-		restores: newRestoreMetrics(env.Metrics),
+		cfg:      cfg,
+		env:      env.With("service", "tracker"),
+		names:    topic.Names{Prefix: cfg.TopicPrefix},
+		metrics:  shard.NewMetrics(m),
+		restores: newRestoreMetrics(m),
+		backlog:  newBacklogMetrics(m),
+		api:      newAPI(),
 	}
-	t.api = newAPI()
+	t.measure(m)
 	t.notReady(errors.New("starting"))
 	return t, nil
 }
@@ -204,6 +208,7 @@ func (t *Tracker) runOwner(ctx context.Context, id store.Identity, st *store.Sto
 		fetcher:    fetch.New(admin),
 		metrics:    t.metrics,
 		restores:   t.restores,
+		backlog:    t.backlog,
 		api:        t.api,
 		logger:     t.env.Log,
 		failed:     make(chan error, 1),

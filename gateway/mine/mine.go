@@ -194,7 +194,7 @@ func (s *subject) tell(j *trackerpb.Job) {
 	}
 	s.note(j.JobId, j.Version)
 	b := wire.EncodeMineStatus(j.Version, j.Document)
-	f := &outbox.Frame{Bytes: b, Document: wire.Document(b, len(j.Document)), Version: j.Version, Terminal: j.Terminal}
+	f := &outbox.Frame{Bytes: b, Document: wire.Document(b, len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
 	for _, sub := range s.subs {
 		if !sub.waiting {
 			sub.Subscriber.MineStatus(j.JobId, f)

@@ -20,7 +20,7 @@ func TestPutsCostNoAllocation(t *testing.T) {
 		o.Inherit(&again, &s)
 		o.Release(&again)
 		o.Inherit(&s, &again)
-		buf, _, _ = o.Take(buf[:0], cap(buf))
+		buf, _, _ = o.Take(buf[:0], nil, cap(buf))
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -36,7 +36,7 @@ func BenchmarkPut(b *testing.B) {
 	for b.Loop() {
 		f.Version++
 		o.Put(&s, &f)
-		buf, _, _ = o.Take(buf[:0], cap(buf))
+		buf, _, _ = o.Take(buf[:0], nil, cap(buf))
 	}
 }
 

@@ -79,7 +79,7 @@ func (m *model) watch() *watched {
 }
 
 func (m *model) send() int {
-	want := Dropped
+	want := Closed
 	n := m.controls + 1
 	if !m.closed {
 		m.controls = n
@@ -92,7 +92,10 @@ func (m *model) send() int {
 }
 
 func (m *model) put(w *watched, version int64) {
-	want := Dropped
+	want := Old
+	if m.closed {
+		want = Closed
+	}
 	if !m.closed && version > w.last {
 		replaced := w.pending != 0
 		w.pending, w.last = version, version
@@ -178,7 +181,7 @@ func (m *model) clear() {
 func (m *model) close() {
 	m.did("close")
 	if m.closed {
-		m.want(m.out.Close([]byte("late;")), Dropped)
+		m.want(m.out.Close([]byte("late;")), Closed)
 		return
 	}
 	m.closed = true
@@ -194,7 +197,8 @@ func (m *model) take() {
 	}
 	limit := m.rng.IntN(60)
 	m.did("take %d", limit)
-	buf, statuses, more := m.out.Take(nil, limit)
+	buf, times, more := m.out.Take(nil, nil, limit)
+	statuses := len(times)
 	got := bytes.SplitAfter(buf, []byte(";"))
 	got = got[:len(got)-1]
 	for i, b := range got {

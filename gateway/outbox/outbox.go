@@ -14,6 +14,7 @@ type Frame struct {
 	Document []byte // the job's, a part of Bytes
 	Version  int64
 	Terminal bool
+	Time     int64 // of the event that made it, by the log's clock in Unix milliseconds; 0 is not known
 }
 
 // Bounds of the control frames of one session that wait. Above either the client is too
@@ -26,6 +27,10 @@ const (
 // Slot is a subscription's place in its session's outbox. The zero Slot is empty.
 // Guarded by its outbox's lock.
 type Slot struct {
+	// Since is when the subscription was asked for, in Unix milliseconds: what is older is no
+	// news, however long it takes to be sent. Set before the first use.
+	Since int64
+
 	next    *Slot
 	queued  bool
 	control bool
@@ -39,6 +44,9 @@ type Slot struct {
 // Group is a subscription to many jobs, each with a place only while its status waits. The zero
 // Group is empty. Guarded by its outbox's lock.
 type Group struct {
+	// Since is that of its slots. Set before the first use.
+	Since int64
+
 	slots map[string]*Slot
 }
 
@@ -68,7 +76,8 @@ const (
 	Queued   Outcome = iota // a flush runs and will send it
 	Start                   // the caller must start a flush
 	Replaced                // it took the place of one that was not sent yet
-	Dropped                 // it is older than what was put before, or the outbox is closed
+	Old                     // dropped: it is not newer than what was put before
+	Closed                  // dropped: the outbox is closed
 	Overflow                // the client is too slow: nothing was queued
 )
 
@@ -83,7 +92,7 @@ func (o *Outbox) send(b []byte, closing bool) Outcome {
 	defer o.mu.Unlock()
 	switch {
 	case o.closed:
-		return Dropped
+		return Closed
 	case !closing && (o.controls >= MaxControlFrames || o.controlBytes+len(b) > MaxControlBytes):
 		return Overflow
 	}
@@ -98,8 +107,11 @@ func (o *Outbox) send(b []byte, closing bool) Outcome {
 func (o *Outbox) Put(s *Slot, f *Frame) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed || f.Version <= s.last {
-		return Dropped
+	switch {
+	case o.closed:
+		return Closed
+	case f.Version <= s.last:
+		return Old
 	}
 	s.last = f.Version
 	replaced := s.frame != nil
@@ -118,16 +130,16 @@ func (o *Outbox) PutGroup(g *Group, jobID string, f *Frame) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
-		return Dropped
+		return Closed
 	}
 	if s := g.slots[jobID]; s != nil {
 		if f.Version <= s.frame.Version {
-			return Dropped
+			return Old
 		}
 		s.frame = f
 		return Replaced
 	}
-	s := &Slot{frame: f, group: g, key: jobID}
+	s := &Slot{Since: g.Since, frame: f, group: g, key: jobID}
 	outcome := o.push(s)
 	if s.queued {
 		if g.slots == nil {
@@ -217,10 +229,10 @@ func (o *Outbox) push(s *Slot) Outcome {
 	return Start
 }
 
-// Take appends what is to be sent next to buf, up to about limit bytes, and reports how
-// many statuses that were. When nothing is left, more is false and the flush is over: the
-// next put starts another.
-func (o *Outbox) Take(buf []byte, limit int) (_ []byte, statuses int, more bool) {
+// Take appends what is to be sent next to buf, up to about limit bytes, and to times the Time
+// of each status that this is, 0 for what is no news. When nothing is left, more is false and
+// the flush is over: the next put starts another.
+func (o *Outbox) Take(buf []byte, times []int64, limit int) (_ []byte, _ []int64, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.head != nil && (len(buf) == 0 || len(buf)+o.head.size() <= limit) {
@@ -246,17 +258,25 @@ func (o *Outbox) Take(buf []byte, limit int) (_ []byte, statuses int, more bool)
 			o.controlBytes -= len(s.frame.Bytes)
 		case o.Encode != nil:
 			buf = o.Encode(buf, s.frame)
-			statuses++
+			times = append(times, s.news())
 		default:
 			buf = append(buf, s.frame.Bytes...)
-			statuses++
+			times = append(times, s.news())
 		}
 		s.frame = nil
 	}
 	if len(buf) == 0 {
 		o.flushing = false
 	}
-	return buf, statuses, len(buf) > 0
+	return buf, times, len(buf) > 0
+}
+
+// news is the time of the slot's status, if that is news.
+func (s *Slot) news() int64 {
+	if s.frame.Time < s.Since {
+		return 0
+	}
+	return s.frame.Time
 }
 
 func (s *Slot) size() int {

@@ -11,7 +11,7 @@ import (
 func drain(o *Outbox) []string {
 	var all []byte
 	for {
-		buf, _, more := o.Take(nil, 1<<10)
+		buf, _, more := o.Take(nil, nil, 1<<10)
 		if !more {
 			frames := strings.SplitAfter(string(all), ";")
 			return frames[:len(frames)-1]
@@ -27,14 +27,14 @@ func TestTheNewestWinsAndKeepsItsPlace(t *testing.T) {
 		o.Put(&a, status(1, 1)), o.Put(&b, status(2, 1)), o.Send(control(1)), o.Put(&a, status(1, 2)),
 		o.Put(&a, status(1, 2)), o.Put(&a, status(1, 1)), o.Put(&a, status(1, 9)),
 	} {
-		if want := []Outcome{Start, Queued, Queued, Replaced, Dropped, Dropped, Replaced}[i]; got != want {
+		if want := []Outcome{Start, Queued, Queued, Replaced, Old, Old, Replaced}[i]; got != want {
 			t.Errorf("step %d: outcome %d, want %d", i, got, want)
 		}
 	}
 	if got := strings.Join(drain(&o), ""); got != "s1:9;s2:1;c1;" {
 		t.Errorf("sent %s", got)
 	}
-	if got := o.Put(&a, status(1, 9)); got != Dropped {
+	if got := o.Put(&a, status(1, 9)); got != Old {
 		t.Errorf("a version that was sent before: outcome %d", got)
 	}
 }
@@ -101,7 +101,7 @@ func TestASubscribeWithAfterDropsWhatIsOlder(t *testing.T) {
 	if got := strings.Join(drain(&o), ""); got != "c1;" {
 		t.Errorf("sent %s", got)
 	}
-	if got := o.Put(&s, status(1, 10)); got != Dropped {
+	if got := o.Put(&s, status(1, 10)); got != Old {
 		t.Errorf("version 10: outcome %d", got)
 	}
 	if got := o.Put(&s, status(1, 11)); got != Start {
@@ -220,13 +220,13 @@ func TestAFrameAboveTheLimitGoesAlone(t *testing.T) {
 	var s Slot
 	o.Send([]byte(strings.Repeat("x", 99) + ";"))
 	o.Put(&s, status(1, 1))
-	buf, statuses, more := o.Take(nil, 10)
-	if len(buf) != 100 || statuses != 0 || !more {
-		t.Errorf("%d bytes, %d statuses, more %v", len(buf), statuses, more)
+	buf, statuses, more := o.Take(nil, nil, 10)
+	if len(buf) != 100 || len(statuses) != 0 || !more {
+		t.Errorf("%d bytes, %d statuses, more %v", len(buf), len(statuses), more)
 	}
-	buf, statuses, more = o.Take(buf[:0], 10)
-	if string(buf) != "s1:1;" || statuses != 1 || !more {
-		t.Errorf("%s, %d statuses, more %v", buf, statuses, more)
+	buf, statuses, more = o.Take(buf[:0], nil, 10)
+	if string(buf) != "s1:1;" || len(statuses) != 1 || !more {
+		t.Errorf("%s, %d statuses, more %v", buf, len(statuses), more)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestACloseWithoutAFrame(t *testing.T) {
 	var o Outbox
 	o.Send(control(1))
 	o.Close(nil)
-	if got := o.Send(control(2)); got != Dropped {
+	if got := o.Send(control(2)); got != Closed {
 		t.Errorf("after the close: outcome %d", got)
 	}
 	if got := strings.Join(drain(&o), ""); got != "c1;" || !o.Idle() {
@@ -251,7 +251,7 @@ func TestConcurrentPutsAndOneFlush(t *testing.T) {
 	var wrote []byte // without a lock: the race detector would see two flushes at once
 	flush := func() {
 		for {
-			buf, _, more := o.Take(nil, 64)
+			buf, _, more := o.Take(nil, nil, 64)
 			if !more {
 				return
 			}
@@ -308,7 +308,7 @@ func TestAGroupHasAPlacePerJobWhileItWaits(t *testing.T) {
 		o.PutGroup(&g, "1", status(1, 1)), o.PutGroup(&g, "2", status(2, 1)), o.PutGroup(&g, "1", status(1, 3)),
 		o.PutGroup(&g, "1", status(1, 2)), o.PutGroup(&g, "3", status(3, 1)),
 	} {
-		if want := []Outcome{Start, Queued, Replaced, Dropped, Overflow}[i]; got != want {
+		if want := []Outcome{Start, Queued, Replaced, Old, Overflow}[i]; got != want {
 			t.Errorf("step %d: outcome %d, want %d", i, got, want)
 		}
 	}
@@ -322,7 +322,7 @@ func TestAGroupHasAPlacePerJobWhileItWaits(t *testing.T) {
 		t.Errorf("sent %s, %d places are left", got, len(g.slots))
 	}
 	o.Close(nil)
-	if got := o.PutGroup(&g, "1", status(1, 9)); got != Dropped || len(g.slots) != 0 {
+	if got := o.PutGroup(&g, "1", status(1, 9)); got != Closed || len(g.slots) != 0 {
 		t.Errorf("once it is closed: outcome %d", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -13,8 +14,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
+// errLater means that the frame is answered, and counted, later.
+var errLater = errors.New("answered later")
+
 // handle answers one text frame.
 func (s *Session) handle(b []byte) {
+	s.received = time.Now()
 	f, err := wire.Decode(b)
 	if limit := s.limitFrames(); limit != nil {
 		err = limit
@@ -22,13 +27,16 @@ func (s *Session) handle(b []byte) {
 	if err == nil {
 		err = s.dispatch(&f)
 	}
-	if err == nil {
-		s.cfg.Metrics.Frame(f.Type, "")
+	switch err {
+	case errLater:
+		return
+	case nil:
+		s.cfg.Metrics.Frame(f.Type, "", time.Since(s.received))
 		return
 	}
 	s.fail(f.ID, err)
 	c := codeOf(err)
-	s.cfg.Metrics.Frame(f.Type, c)
+	s.cfg.Metrics.Frame(f.Type, c, time.Since(s.received))
 	switch c {
 	case code.InvalidFrame, code.UnknownFrame:
 		if s.broken++; s.broken >= maxBroken {
@@ -216,7 +224,7 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 		return err
 	}
 	var made string
-	return s.later(f.ID, id, watches, func() (frame.AckFrame, int64, error) {
+	return s.later(f, id, watches, func() (frame.AckFrame, int64, error) {
 		// A client that leaves does not stop its submit.
 		return s.cfg.Jobs.Submit(context.Background(), id, request, func(jobID string) {
 			made = jobID
@@ -231,7 +239,7 @@ func (s *Session) cancelJob(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	return s.later(f.ID, id, false, func() (frame.AckFrame, int64, error) {
+	return s.later(f, id, false, func() (frame.AckFrame, int64, error) {
 		return s.cfg.Jobs.Cancel(context.Background(), id, jobID)
 	}, nil)
 }
@@ -247,7 +255,7 @@ func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	return s.later(f.ID, id, watches, func() (frame.AckFrame, int64, error) {
+	return s.later(f, id, watches, func() (frame.AckFrame, int64, error) {
 		return s.cfg.Jobs.Retry(context.Background(), id, jobID)
 	}, nil)
 }
@@ -261,7 +269,7 @@ func orderedJob(f *frame.ClientFrame) (string, error) {
 
 // later answers a frame when do has, with its ack or its error, and then calls answered, unless
 // it is nil. Meanwhile other frames are answered. How many are on their way is bounded.
-func (s *Session) later(frameID string, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error), answered func()) error {
+func (s *Session) later(f *frame.ClientFrame, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error), answered func()) error {
 	if watches && !s.promise() {
 		return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken", s.cfg.Subscriptions)
 	}
@@ -271,6 +279,7 @@ func (s *Session) later(frameID string, id auth.Identity, watches bool, do func(
 		return problem(code.LimitExceeded, "%d submits are in flight", s.cfg.InFlightSubmits)
 	}
 	s.unanswered.Add(1)
+	frameID, kind, received := f.ID, f.Type, s.received
 	s.submits.Go(func() {
 		defer s.unanswered.Add(-1)
 		if answered != nil {
@@ -281,14 +290,16 @@ func (s *Session) later(frameID string, id auth.Identity, watches bool, do func(
 		if err != nil {
 			s.unpromise(watches)
 			s.fail(frameID, err)
+			s.cfg.Metrics.Frame(kind, codeOf(err), time.Since(received))
 			return
 		}
 		ack.Type, ack.ID = frame.Ack, frameID
-		if !watches {
+		if watches {
+			s.watchSubmitted(&ack, id.Tenant, version, received)
+		} else {
 			s.send(wire.Encode(ack))
-			return
 		}
-		s.watchSubmitted(&ack, id.Tenant, version)
+		s.cfg.Metrics.Frame(kind, "", time.Since(received))
 	})
-	return nil
+	return errLater
 }

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"time"
+
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
@@ -16,8 +18,14 @@ type mineWatch struct {
 	session           *Session
 
 	group    outbox.Group
-	answered bool     // guarded by session.mu
-	frames   []string // IDs of subscribe frames that wait; guarded by session.mu
+	answered bool         // guarded by session.mu
+	frames   []mineAnswer // of subscribe frames that wait; guarded by session.mu
+}
+
+// mineAnswer is what a subscribe frame waits for.
+type mineAnswer struct {
+	id       string
+	received time.Time
 }
 
 // subscribeMine follows all jobs of the session's subject, from the answer on. It takes one
@@ -33,19 +41,19 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 		s.send(subscribedMine(f.ID))
 		return nil
 	case w != nil:
-		w.frames = append(w.frames, f.ID)
+		w.frames = append(w.frames, mineAnswer{f.ID, s.received})
 		s.mu.Unlock()
-		return nil
+		return errLater
 	case !s.roomLocked(id.Tenant):
 		s.mu.Unlock()
 		return problem(code.LimitExceeded, "%d jobs are watched", s.cfg.Subscriptions)
 	}
-	w = &mineWatch{session: s, frames: []string{f.ID}}
+	w = &mineWatch{session: s, frames: []mineAnswer{{f.ID, s.received}}, group: outbox.Group{Since: s.received.UnixMilli()}}
 	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject}
 	s.mine = w
 	s.mu.Unlock()
 	s.cfg.Mine.Subscribe(&w.Subscription)
-	return nil
+	return errLater
 }
 
 func subscribedMine(id string) []byte {
@@ -92,8 +100,9 @@ func (w *mineWatch) Subscribed(c code.Code) {
 	frames := w.frames
 	w.frames = nil
 	s.mu.Unlock()
-	for _, id := range frames {
-		s.send(subscribedMine(id))
+	for _, f := range frames {
+		s.send(subscribedMine(f.id))
+		s.cfg.Metrics.Frame(frame.Subscribe, "", time.Since(f.received))
 	}
 }
 
@@ -103,8 +112,9 @@ func (w *mineWatch) refuse(c code.Code) {
 	frames := w.frames
 	w.frames = nil
 	w.session.mu.Unlock()
-	for _, id := range frames {
-		w.session.fail(id, frame.NewProblem(c, "no tracker has answered"))
+	for _, f := range frames {
+		w.session.fail(f.id, frame.NewProblem(c, "no tracker has answered"))
+		w.session.cfg.Metrics.Frame(frame.Subscribe, c, time.Since(f.received))
 	}
 }
 

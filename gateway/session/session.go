@@ -51,10 +51,11 @@ type Limits interface {
 
 // Metrics counts what sessions do.
 type Metrics interface {
-	Frame(t frame.Type, c code.Code) // one received; c is "" when it was taken
-	Error(c code.Code)               // one error sent
-	Sent(statuses int)
+	Frame(t frame.Type, c code.Code, took time.Duration) // one answered; c is "" when it was taken
+	Error(c code.Code)                                   // one error sent
+	Sent(times []int64)                                  // statuses written; see outbox.Take
 	Conflated()
+	Dropped(why outbox.Outcome)
 	TooManyFrames()
 	TooSlowToSend() // a message that did not come in time
 }
@@ -100,8 +101,9 @@ type Session struct {
 	reading    atomic.Int64 // when the message began that is being read, Unix nanoseconds; else 0
 
 	// Owned by the read loop.
-	broken int
-	frames *rate.Limiter // nil before the first frame: idle sockets are many
+	broken   int
+	received time.Time     // when the last frame was
+	frames   *rate.Limiter // nil before the first frame: idle sockets are many
 
 	// registering is held while what the session watches is changed here and in the hub.
 	// Lock order: registering → hub → mu → outbox.
@@ -344,7 +346,10 @@ func (s *Session) start(o outbox.Outcome) {
 		}
 	case outbox.Replaced:
 		s.cfg.Metrics.Conflated()
+	case outbox.Old, outbox.Closed:
+		s.cfg.Metrics.Dropped(o)
 	case outbox.Overflow:
+		s.cfg.Metrics.Dropped(o)
 		s.tooSlow()
 	}
 }
@@ -355,14 +360,20 @@ func (s *Session) tooSlow() {
 	_ = s.conn.Close()
 }
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, flushBytes); return &b }}
+// batch is what one write carries.
+type batch struct {
+	bytes []byte
+	times []int64
+}
+
+var batches = sync.Pool{New: func() any { return &batch{bytes: make([]byte, 0, flushBytes)} }}
 
 // flush writes until the outbox is empty. While nothing is to be sent no goroutine exists.
 func (s *Session) flush() {
-	pooled := buffers.Get().(*[]byte)
-	defer buffers.Put(pooled)
+	pooled := batches.Get().(*batch)
+	defer batches.Put(pooled)
 	for {
-		b, statuses, more := s.out.Take((*pooled)[:0], flushBytes)
+		b, times, more := s.out.Take(pooled.bytes[:0], pooled.times[:0], flushBytes)
 		if !more {
 			return
 		}
@@ -373,9 +384,9 @@ func (s *Session) flush() {
 			// The outbox stays in its flushing state: nothing is written any more.
 			return
 		}
-		s.cfg.Metrics.Sent(statuses)
+		s.cfg.Metrics.Sent(times)
 		if cap(b) <= 4*flushBytes {
-			*pooled = b
+			pooled.bytes, pooled.times = b, times
 		}
 	}
 }

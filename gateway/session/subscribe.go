@@ -1,6 +1,8 @@
 package session
 
 import (
+	"time"
+
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/outbox"
@@ -21,9 +23,10 @@ type watch struct {
 // asked is one subscribe frame on its way to its one answer, which comes when each of its
 // jobs has been answered. Guarded by its session's mu.
 type asked struct {
-	frame   frame.SubscribedFrame
-	missing int
-	watches []*watch // held until the answer was sent
+	frame    frame.SubscribedFrame
+	received time.Time
+	missing  int
+	watches  []*watch // held until the answer was sent
 }
 
 // place is where a job's answer goes.
@@ -50,7 +53,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	if len(refs) > s.cfg.Subscriptions {
 		return problem(code.LimitExceeded, "a frame may name %d jobs", s.cfg.Subscriptions)
 	}
-	a := &asked{frame: frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}}}
+	a := &asked{frame: frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}}, received: s.received}
 	byJob := make(map[string]*watch, len(refs))
 	for _, ref := range refs {
 		var after int64
@@ -61,7 +64,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 			w.After = min(w.After, after)
 			continue
 		}
-		w := s.newWatch(hub.Subscription{JobID: ref.JobID, Tenant: id.Tenant, After: after})
+		w := s.newWatch(hub.Subscription{JobID: ref.JobID, Tenant: id.Tenant, After: after}, s.received)
 		w.answers = []place{{a, len(a.frame.Jobs)}}
 		byJob[ref.JobID] = w
 		a.frame.Jobs = append(a.frame.Jobs, frame.SubscribedJob{JobID: ref.JobID})
@@ -81,11 +84,12 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	for _, w := range a.watches {
 		s.replace(w)
 	}
-	return nil
+	return errLater
 }
 
-func (s *Session) newWatch(sub hub.Subscription) *watch {
-	w := &watch{Subscription: sub, session: s}
+// newWatch is one that was asked for at the given time.
+func (s *Session) newWatch(sub hub.Subscription, asked time.Time) *watch {
+	w := &watch{Subscription: sub, session: s, slot: outbox.Slot{Since: asked.UnixMilli()}}
 	w.Subscriber = w
 	return w
 }
@@ -153,10 +157,10 @@ func (s *Session) unpromise(promised bool) {
 // watchSubmitted sends a submit's ack and watches its job, unless the session does already.
 // The watch is there before the client can know the job's ID, and says nothing before the
 // ack.
-func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int64) {
+func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int64, received time.Time) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
-	w := s.newWatch(hub.Subscription{JobID: ack.JobID, Tenant: tenant, MinVersion: version, Patient: true})
+	w := s.newWatch(hub.Subscription{JobID: ack.JobID, Tenant: tenant, MinVersion: version, Patient: true}, received)
 	s.out.Hold(&w.slot)
 	s.mu.Lock()
 	s.promised--
@@ -247,6 +251,7 @@ func (w *watch) answer(version int64, c code.Code) {
 	s.mu.Unlock()
 	for _, a := range complete {
 		s.send(wire.Encode(a.frame))
+		s.cfg.Metrics.Frame(frame.Subscribe, "", time.Since(a.received))
 		for _, w := range a.watches {
 			s.start(s.out.Release(&w.slot))
 		}

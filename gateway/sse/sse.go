@@ -67,8 +67,10 @@ func New(h *hub.Hub, tenant string, watches []Watch) *Stream {
 	s := &Stream{hub: h, wake: make(chan struct{}, 1), waiting: len(watches), live: len(watches), answered: make(chan struct{})}
 	s.out.Encode = appendStatus
 	s.out.MaxStatuses = 2 * len(watches)
+	asked := time.Now().UnixMilli()
 	for _, w := range watches {
 		sub := &subscription{stream: s, answer: Answer{JobID: w.JobID}}
+		sub.slot.Since = asked
 		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: w.JobID, Tenant: tenant, After: w.After}
 		s.out.Skip(&sub.slot, w.After)
 		s.subs = append(s.subs, sub)
@@ -97,7 +99,7 @@ func NewMine(x *mine.Index, tenant, subject string) *Stream {
 	s := &Stream{wake: make(chan struct{}, 1), waiting: 1, live: 1, answered: make(chan struct{})}
 	s.out.Encode = appendStatus
 	s.out.MaxStatuses = maxWaiting
-	s.mine = &all{stream: s, index: x}
+	s.mine = &all{stream: s, index: x, group: outbox.Group{Since: time.Now().UnixMilli()}}
 	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject}
 	x.Subscribe(&s.mine.Subscription)
 	return s
@@ -226,11 +228,11 @@ func (s *Stream) Finished() bool {
 
 // Options say when a stream ends, besides with its last job or its client.
 type Options struct {
-	KeepAlive      time.Duration   // between two comments
-	Token          Token           // the client's; the zero Token never ends
-	Drain          <-chan struct{} // closed when the server is about to stop
-	ReconnectAfter time.Duration   // what the client is told then
-	Sent           func(statuses int)
+	KeepAlive      time.Duration       // between two comments
+	Token          Token               // the client's; the zero Token never ends
+	Drain          <-chan struct{}     // closed when the server is about to stop
+	ReconnectAfter time.Duration       // what the client is told then
+	Sent           func(times []int64) // statuses written; see outbox.Take
 }
 
 // Token says when a client's token ends.
@@ -293,14 +295,13 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		if slow {
 			return TooSlow
 		}
-		b := make([]byte, 0, 512)
+		b, times := make([]byte, 0, 512), []int64(nil)
 		for more := true; more; {
-			var statuses int
-			if b, statuses, more = s.out.Take(b[:0], flushBytes); more {
+			if b, times, more = s.out.Take(b[:0], times[:0], flushBytes); more {
 				if !write(b) {
 					return s.broken(ctx)
 				}
-				opts.Sent(statuses)
+				opts.Sent(times)
 			}
 		}
 		if live == 0 {

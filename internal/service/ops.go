@@ -9,18 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
-
-// NewRegistry returns a registry that holds the Go runtime's and the process's metrics.
-func NewRegistry() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
-	return r
-}
 
 // Ready is something that can say why it takes no work; nil means that it does.
 // It must not block.
@@ -40,6 +29,9 @@ func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready
 	if err != nil {
 		return nil, fmt.Errorf("ops listener: %w", err)
 	}
+	if err := env.Metrics.Register(newStates(ready)); err != nil {
+		return nil, errors.Join(fmt.Errorf("ops listener: %w", err), l.Close())
+	}
 	return &Ops{env: env, listener: l, ready: ready}, nil
 }
 
@@ -56,7 +48,7 @@ func (o *Ops) Run(ctx context.Context) error {
 
 func (o *Ops) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.env.Metrics, promhttp.HandlerOpts{Registry: o.env.Metrics}))
+	mux.Handle("GET /metrics", metricsHandler(o.env.Metrics))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))

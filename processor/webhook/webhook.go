@@ -20,8 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
@@ -93,16 +93,14 @@ func New(cfg Config, env service.Env) (*Deliverer, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	d.outcomes = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "ackwire", Subsystem: "processor", Name: "webhook_attempts_total",
-		Help: "Attempts to deliver a webhook, by how they ended."}, []string{"outcome"})
-	for _, o := range append([]string{delivered}, codes...) {
-		d.outcomes.WithLabelValues(strings.TrimPrefix(o, "webhook_"))
+	m := meter.New(env.Metrics, "processor")
+	outcomes := []string{delivered}
+	for _, c := range codes {
+		outcomes = append(outcomes, strings.TrimPrefix(c, "webhook_"))
 	}
-	d.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "ackwire", Subsystem: "processor", Name: "webhook_answer_seconds",
-		Help: "How long endpoints took to answer a webhook.", Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 20}})
-	paused := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "ackwire", Subsystem: "processor", Name: "webhook_endpoints_paused",
-		Help: "Endpoints that this process leaves alone because they failed time and again."}, func() float64 { return float64(d.endpoints.paused()) })
-	env.Metrics.MustRegister(d.outcomes, d.seconds, paused)
+	d.outcomes = m.Counters("webhook_attempts_total", "Attempts to deliver a webhook, by how they ended.", "outcome", outcomes...)
+	d.seconds = m.Histogram("webhook_answer_seconds", "How long endpoints took to answer a webhook.", []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 20})
+	m.GaugeFunc("webhook_endpoints_paused", "Endpoints that this process leaves alone because they failed time and again.", func() float64 { return float64(d.endpoints.paused()) })
 	return d, nil
 }
 
@@ -209,7 +207,6 @@ func request(ctx context.Context, id string, r webhook.Request, signers []*stand
 		signatures = append(signatures, signature)
 	}
 	h := req.Header
-	tracing.SetHeaders(ctx, h)
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "ackwire-webhook/1")
 	h.Set(standardwebhooks.HeaderWebhookID, id)

@@ -14,11 +14,8 @@ type Ticket struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-// TraceparentHeader and TracestateHeader carry a trace (W3C Trace Context).
-const (
-	TraceparentHeader = "Traceparent"
-	TracestateHeader  = "Tracestate"
-)
+// TraceparentHeader carries a trace (W3C Trace Context).
+const TraceparentHeader = "Traceparent"
 
 // Bounds of GET /v1/jobs.
 const (

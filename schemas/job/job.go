@@ -132,3 +132,7 @@ const (
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
 )
+
+// Codes lists every code that Ackwire itself gives to a job's error.
+var Codes = []string{CodeWorkerLost, CodeTimeout, CodeDeadlineExceeded, CodeHandlerPanic, CodeHandlerError, CodeResultTooLarge,
+	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload}

@@ -1,8 +1,7 @@
 package topic
 
 // Headers of a request record. The value is the payload, untouched. Headers that
-// start with ce_ are CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2). The last
-// two are also those of an event in status, when its job's trace is sampled.
+// start with ce_ are CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2).
 const (
 	HeaderSpecVersion = "ce_specversion" // "1.0"
 	HeaderID          = "ce_id"          // the job ID
@@ -25,8 +24,7 @@ const (
 	HeaderCallbackEvents = "ackwire-callback-events"
 	// HeaderPayloadBlob is the key of the payload in the blob store; the record's value is then empty.
 	HeaderPayloadBlob = "ackwire-payload-blob"
-	HeaderTraceparent = "traceparent" // W3C Trace Context §3.2
-	HeaderTracestate  = "tracestate"  // §3.3
+	HeaderTraceparent = "traceparent" // W3C Trace Context
 )
 
 // Headers that a dead letter carries beside the original record's own.

@@ -55,15 +55,32 @@ func New(cl *kgo.Client) *Fetcher {
 
 // Record reads the record at pos. Errors other than ErrGone are worth another try.
 func (f *Fetcher) Record(ctx context.Context, pos event.Position) (*kgo.Record, error) {
-	rec, err := f.record(ctx, pos)
+	rec, err := f.first(ctx, pos, fetchMaxBytes)
+	if err == nil && rec.Offset != pos.Offset {
+		rec, err = nil, failed(pos, ErrGone)
+	}
+	return rec, err
+}
+
+// First reads the first record at pos or behind it, and as little else as the broker gives.
+func (f *Fetcher) First(ctx context.Context, pos event.Position) (*kgo.Record, error) {
+	return f.first(ctx, pos, 1)
+}
+
+func failed(pos event.Position, err error) error {
+	return fmt.Errorf("fetch %s[%d]@%d: %w", pos.Topic, pos.Partition, pos.Offset, err)
+}
+
+func (f *Fetcher) first(ctx context.Context, pos event.Position, maxBytes int32) (*kgo.Record, error) {
+	rec, err := f.fetch(ctx, pos, maxBytes)
 	if err != nil {
 		f.forget(pos)
-		return nil, fmt.Errorf("fetch %s[%d]@%d: %w", pos.Topic, pos.Partition, pos.Offset, err)
+		return nil, failed(pos, err)
 	}
 	return rec, nil
 }
 
-func (f *Fetcher) record(ctx context.Context, pos event.Position) (*kgo.Record, error) {
+func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32) (*kgo.Record, error) {
 	leader, err := f.leader(ctx, pos)
 	if err != nil {
 		return nil, err
@@ -72,7 +89,7 @@ func (f *Fetcher) record(ctx context.Context, pos event.Position) (*kgo.Record, 
 	partition.Partition = pos.Partition
 	partition.FetchOffset = pos.Offset
 	partition.CurrentLeaderEpoch = -1
-	partition.PartitionMaxBytes = fetchMaxBytes
+	partition.PartitionMaxBytes = maxBytes
 	topic := kmsg.NewFetchRequestTopic()
 	topic.Topic = pos.Topic
 	topic.Partitions = append(topic.Partitions, partition)
@@ -80,7 +97,7 @@ func (f *Fetcher) record(ctx context.Context, pos event.Position) (*kgo.Record, 
 	req.ReplicaID = -1
 	req.MaxWaitMillis = int32(fetchMaxWait.Milliseconds())
 	req.MinBytes = 1
-	req.MaxBytes = fetchMaxBytes
+	req.MaxBytes = maxBytes
 	req.SessionEpoch = -1
 	req.Topics = append(req.Topics, topic)
 
@@ -106,10 +123,7 @@ func (f *Fetcher) record(ctx context.Context, pos event.Position) (*kgo.Record, 
 	if len(got.Records) == 0 {
 		return nil, errors.New("broker returned no record")
 	}
-	if rec := got.Records[0]; rec.Offset == pos.Offset {
-		return rec, nil
-	}
-	return nil, ErrGone
+	return got.Records[0], nil
 }
 
 func (f *Fetcher) leader(ctx context.Context, pos event.Position) (int32, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fold"
@@ -171,7 +172,7 @@ func foldByShard(b *testing.B, records []*kgo.Record) {
 		b.Fatal(err)
 	}
 	s := New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: st.Partition(testPartition),
-		Kafka: sink{}, Metrics: NewMetrics(prometheus.NewRegistry()), Log: quiet})
+		Kafka: sink{}, Metrics: NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), Log: quiet})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

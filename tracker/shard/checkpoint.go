@@ -34,6 +34,7 @@ func (s *Shard) checkpoint() {
 	}
 	s.flushing, s.dirty = s.dirty, nil
 	s.flushed, s.flushedTo = changes(s.flushing), s.next
+	s.unwritten.writing()
 	flushed, next, viewed := s.flushed, s.flushedTo, s.viewing.viewed
 	result := make(chan error, 1)
 	s.checkpointed = result
@@ -74,6 +75,7 @@ func (s *Shard) settle(err error) {
 			s.log.Error("no checkpoint: all goes on in memory until the disk has room", "err", err)
 		}
 		s.metrics.diskFull.Inc()
+		s.unwritten.failed()
 		for _, e := range flushing {
 			e.flushing = false
 			if !e.dirty {
@@ -89,6 +91,7 @@ func (s *Shard) settle(err error) {
 	if s.full.Swap(false) {
 		s.log.Info("the disk has room again")
 	}
+	s.unwritten.written()
 	s.stored, s.viewing.stored = s.flushedTo, max(s.viewing.stored, s.viewing.viewed)
 	for i, e := range flushing {
 		e.flushing = false

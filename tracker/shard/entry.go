@@ -17,6 +17,8 @@ type entry struct {
 	job *fold.Job // nil: removed, or never known
 	// public is the job as it travels, made at its first use for each version.
 	public *trackerpb.Job
+	// kind is where the job is counted; nil before it first was.
+	kind *kind
 	// saved is the job as the store has it; nil when it has not.
 	saved *store.Saved
 
@@ -53,7 +55,7 @@ func (e *entry) document() *trackerpb.Job {
 }
 
 func publish(j *fold.Job, doc []byte) *trackerpb.Job {
-	return &trackerpb.Job{JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended()}
+	return &trackerpb.Job{JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended(), Updated: j.Doc.UpdatedAt.UnixMilli()}
 }
 
 // lookup returns the job's entry, from memory or the store. An entry that was not in

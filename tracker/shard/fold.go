@@ -33,10 +33,15 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 		s.fresh.folded(rec.Timestamp)
 	}
 	s.position.Store(s.next)
+	s.unwritten.changed(now)
 	s.fresh.reached(s.next)
 	s.caughtUp()
 	s.unpark()
 }
+
+// newsAge is how old an event may be that a shard meets while it catches up, and still count
+// for its lane: what happened while no tracker was there does, years of rebuilt history do not.
+const newsAge = 10 * time.Minute
 
 // fold applies one record. What cannot be decoded goes to the dead letters and changes
 // nothing. It fails when the store cannot be read: going on would fold onto nothing.
@@ -46,7 +51,7 @@ func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
 		s.bury(rec, reason, err)
 		return nil
 	}
-	s.metrics.events.WithLabelValues(string(e.Type)).Inc()
+	s.metrics.events[e.Type].Inc()
 	entry, err := s.lookup(e.JobID)
 	if err != nil {
 		return err
@@ -57,12 +62,16 @@ func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
 	}
 	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp})
 	if r.Changed {
+		was := entry.job
 		s.changed(entry, r.Job, now)
+		if r.Job != nil && (s.ready.Load() || now.Sub(rec.Timestamp) < newsAge) {
+			s.kindOf(entry).measure(was, r.Job, &e)
+		}
 		if !r.Quiet {
 			s.push(entry)
 		}
 	} else {
-		s.metrics.refused.WithLabelValues(string(r.Reason)).Inc()
+		s.metrics.refused[r.Reason].Inc()
 		if r.Reason == fold.FutureDispatch {
 			s.log.Error("event of a dispatch that was never handed out: the log has lost records",
 				"job", e.JobID, "type", e.Type, "dispatch", e.Dispatch, "offset", rec.Offset)
@@ -115,6 +124,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 		e.dirty = true
 		s.dirty = append(s.dirty, e)
 	}
+	s.tally(e, was, j)
 	wasActive, isActive := was != nil && !was.Ended(), j != nil && !j.Ended()
 	switch {
 	case isActive && !wasActive:

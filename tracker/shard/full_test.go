@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/tracker/store"
 )
@@ -41,7 +42,7 @@ func TestAFullDisk(t *testing.T) {
 		}
 		p := st.Partition(testPartition)
 		s := New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: p, Kafka: sink{},
-			Metrics: NewMetrics(prometheus.NewRegistry()), Log: quiet})
+			Metrics: NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), Log: quiet})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx) }()

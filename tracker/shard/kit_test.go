@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -81,7 +82,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	return &world{
-		t: t, fs: vfs.NewCrashableMem(), metrics: NewMetrics(prometheus.NewPedanticRegistry()),
+		t: t, fs: vfs.NewCrashableMem(), metrics: NewMetrics(meter.New(prometheus.NewPedanticRegistry(), "tracker")),
 		logs: map[string][]*kgo.Record{}, wake: make(chan struct{}),
 	}
 }

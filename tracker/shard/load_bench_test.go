@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -36,7 +37,7 @@ func running(b *testing.B) (s *Shard, stop func()) {
 		b.Fatal(err)
 	}
 	s = New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: st.Partition(testPartition),
-		Kafka: sink{}, Metrics: NewMetrics(prometheus.NewRegistry()), Log: quiet})
+		Kafka: sink{}, Metrics: NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), Log: quiet})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
@@ -253,7 +254,7 @@ func BenchmarkMemory(b *testing.B) {
 		ctx, cancel := context.WithCancel(context.Background())
 		var shards []*Shard
 		var run sync.WaitGroup
-		metrics := NewMetrics(prometheus.NewRegistry())
+		metrics := NewMetrics(meter.New(prometheus.NewRegistry(), "tracker"))
 		for p := range int32(parts) {
 			s := New(Config{Partition: p, Partitions: parts, Names: names, Store: st.Partition(p), Kafka: endsAt{offset: 1}, Metrics: metrics, Log: quiet})
 			shards = append(shards, s)

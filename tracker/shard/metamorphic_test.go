@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fetch"
@@ -53,7 +54,7 @@ func (r *replay) start(end int64) {
 		r.t.Fatal("a crash alone made the store unsound")
 	}
 	cfg := Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: r.store.Partition(testPartition),
-		Kafka: r, Metrics: NewMetrics(prometheus.NewRegistry()), Log: quiet}
+		Kafka: r, Metrics: NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), Log: quiet}
 	if r.view != nil {
 		cfg.View = r.view
 	}

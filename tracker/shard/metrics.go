@@ -3,6 +3,7 @@ package shard
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fold"
@@ -31,11 +32,13 @@ const (
 	boundTickets      bound = "tickets"
 )
 
-// Metrics counts what all shards of a tracker do. Every label's values are a fixed set
-// and start at 0, so that rates work from the first event on.
+// Metrics counts what all shards of a tracker do. Every label's values are a bounded set, and
+// those that are known beforehand start at 0, so that rates work from the first event on.
 type Metrics struct {
-	events      *prometheus.CounterVec
-	refused     *prometheus.CounterVec
+	Lanes *Lanes
+
+	events      map[event.Type]prometheus.Counter // found once: a fold must not look for them
+	refused     map[fold.Reason]prometheus.Counter
 	ended       *prometheus.CounterVec
 	orders      *prometheus.CounterVec
 	appended    *prometheus.CounterVec
@@ -60,65 +63,43 @@ type Metrics struct {
 }
 
 // NewMetrics registers the metrics.
-func NewMetrics(r prometheus.Registerer) *Metrics {
-	counter := func(name, help, label string, values ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "ackwire", Subsystem: "tracker", Name: name, Help: help}, []string{label})
-		for _, value := range values {
-			v.WithLabelValues(value)
-		}
-		r.MustRegister(v)
-		return v
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "ackwire", Subsystem: "tracker", Name: name, Help: help})
-		r.MustRegister(g)
-		return g
-	}
-	plain := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "ackwire", Subsystem: "tracker", Name: name, Help: help})
-		r.MustRegister(c)
-		return c
-	}
-	histogram := func(name, help string) prometheus.Histogram {
-		h := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "ackwire", Subsystem: "tracker", Name: name, Help: help,
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), NativeHistogramBucketFactor: 1.1})
-		r.MustRegister(h)
-		return h
-	}
+func NewMetrics(m meter.Meter) *Metrics {
 	timers := []event.Type{event.LeaseExpired, event.AttemptTimedOut, event.Requeued, event.CancelForced, event.DeadlineExceeded, event.Expired, event.CallbackQueued, event.Accepted}
 	return &Metrics{
-		events:      counter("events_total", "Events read from status, by type.", "type", words(event.Types)...),
-		refused:     counter("events_refused_total", "Events that changed nothing, by reason.", "reason", words(fold.Reasons)...),
-		ended:       counter("jobs_ended_total", "Jobs that reached a terminal state, by state.", "state", words([]job.State{job.Completed, job.Failed, job.Cancelled})...),
-		orders:      counter("orders_total", "Orders sent to workers, by type.", "type", words(event.OrderTypes)...),
-		appended:    counter("timer_events_total", "Events that timers appended, by type.", "type", words(timers)...),
-		dead:        counter("dead_letters_total", "Records of status that nobody could decode, by reason.", "reason", words([]DeadReason{deadUndecodable, deadUnknownVersion, deadNoValue, deadKeyMismatch, deadWrongPartition})...),
-		handOuts:    counter("hand_outs_total", "Requests produced again for a next attempt, by outcome.", "outcome", "durable", "error"),
-		webhooks:    counter("webhooks_queued_total", "Webhooks made into jobs of their own, by outcome; one that failed is tried again.", "outcome", "durable", "error"),
-		overloaded:  counter("overloaded_total", "Questions that were turned away, by the bound that was met.", "bound", words([]bound{boundParked, boundPolls, boundReservations, boundWatches, boundTickets})...),
-		checkpoint:  histogram("checkpoint_seconds", "How long a checkpoint's batch took to be written."),
-		changes:     plain("checkpoint_jobs_total", "Jobs written by checkpoints."),
-		logToFold:   histogram("log_to_fold_seconds", "From a record's timestamp to its fold, for shards that have caught up."),
-		active:      gauge("jobs_active", "Jobs that have not ended."),
-		watches:     gauge("watches", "Jobs watched by gateways, one per gateway and job."),
-		shards:      gauge("shards", "Partitions of status that this tracker owns."),
-		readyShards: gauge("shards_ready", "Owned partitions that have caught up with the log."),
-		gaps:        plain("log_gaps_total", "Times that status no longer held what followed a checkpoint, or not even what the checkpoint reflects."),
-		diskFull:    plain("disk_full_total", "Checkpoints that were not written because the disk was nearly full."),
-		blobs:       plain("blobs_removed_total", "Blobs of removed jobs that were removed."),
-		viewWrites:  counter("view_transactions_total", "Transactions of the topic view, by outcome.", "outcome", "committed", "error", "fenced"),
-		viewSeconds: histogram("view_transaction_seconds", "How long a transaction of the topic view took."),
-		viewJobs:    plain("view_jobs_total", "Documents and tombstones written to the topic view."),
-		payloadGone: plain("payloads_gone_total", "Next attempts whose payload was no longer in its topic: retention is too short."),
+		Lanes:       newLanes(m),
+		events:      counters(m.Counters("events_total", "Events read from status, by type.", "type", meter.Words(event.Types)...), event.Types),
+		refused:     counters(m.Counters("events_refused_total", "Events that changed nothing, by reason.", "reason", meter.Words(fold.Reasons)...), fold.Reasons),
+		ended:       m.Counters("jobs_ended_total", "Jobs that reached a terminal state, by state.", "state", meter.Words([]job.State{job.Completed, job.Failed, job.Cancelled})...),
+		orders:      m.Counters("orders_total", "Orders sent to workers, by type.", "type", meter.Words(event.OrderTypes)...),
+		appended:    m.Counters("timer_events_total", "Events that timers appended, by type.", "type", meter.Words(timers)...),
+		dead:        m.Counters("dead_letters_total", "Records of status that nobody could decode, by reason.", "reason", meter.Words([]DeadReason{deadUndecodable, deadUnknownVersion, deadNoValue, deadKeyMismatch, deadWrongPartition})...),
+		handOuts:    m.Counters("hand_outs_total", "Requests produced again for a next attempt, by outcome.", "outcome", "durable", "error"),
+		webhooks:    m.Counters("webhooks_queued_total", "Webhooks made into jobs of their own, by outcome; one that failed is tried again.", "outcome", "durable", "error"),
+		overloaded:  m.Counters("overloaded_total", "Questions that were turned away, by the bound that was met.", "bound", meter.Words([]bound{boundParked, boundPolls, boundReservations, boundWatches, boundTickets})...),
+		checkpoint:  m.Histogram("checkpoint_seconds", "How long a checkpoint's batch took to be written.", meter.Quick),
+		changes:     m.Counter("checkpoint_jobs_total", "Jobs written by checkpoints."),
+		logToFold:   m.Histogram("log_to_fold_seconds", "From a record's timestamp to its fold, for shards that have caught up.", meter.Quick),
+		active:      m.Gauge("jobs_active", "Jobs that have not ended."),
+		watches:     m.Gauge("watches", "Jobs watched by gateways, one per gateway and job."),
+		shards:      m.Gauge("shards", "Partitions of status that this tracker owns."),
+		readyShards: m.Gauge("shards_ready", "Owned partitions that have caught up with the log."),
+		gaps:        m.Counter("log_gaps_total", "Times that status no longer held what followed a checkpoint, or not even what the checkpoint reflects."),
+		diskFull:    m.Counter("disk_full_total", "Checkpoints that were not written because the disk was nearly full."),
+		blobs:       m.Counter("blobs_removed_total", "Blobs of removed jobs that were removed."),
+		viewWrites:  m.Counters("view_transactions_total", "Transactions of the topic view, by outcome.", "outcome", "committed", "error", "fenced"),
+		viewSeconds: m.Histogram("view_transaction_seconds", "How long a transaction of the topic view took.", meter.Quick),
+		viewJobs:    m.Counter("view_jobs_total", "Documents and tombstones written to the topic view."),
+		payloadGone: m.Counter("payloads_gone_total", "Next attempts whose payload was no longer in its topic: retention is too short."),
 	}
 }
 
-func words[T ~string](values []T) []string {
-	out := make([]string, len(values))
-	for i, v := range values {
-		out[i] = string(v)
+// counters finds a vector's counters, one per value of its label.
+func counters[T ~string](v *prometheus.CounterVec, values []T) map[T]prometheus.Counter {
+	found := make(map[T]prometheus.Counter, len(values))
+	for _, value := range values {
+		found[value] = v.WithLabelValues(string(value))
 	}
-	return out
+	return found
 }
 
 // BlobsRemoved counts blobs of removed jobs.

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/tracker/store"
 )
@@ -44,7 +45,7 @@ func BenchmarkScheduled(b *testing.B) {
 					b.Fatal(err)
 				}
 				s := New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: st.Partition(testPartition),
-					Kafka: sink{}, Metrics: NewMetrics(prometheus.NewRegistry()), Log: quiet})
+					Kafka: sink{}, Metrics: NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), Log: quiet})
 				ctx, cancel := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
 				go func() { ended <- s.Run(ctx) }()

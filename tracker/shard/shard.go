@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/watch"
@@ -70,23 +71,25 @@ type Shard struct {
 	done       chan struct{} // closed when Run has ended
 	wg         sync.WaitGroup
 
-	ready    atomic.Bool
-	full     atomic.Bool  // the disk has no room for a checkpoint
-	position atomic.Int64 // next, for others to read
+	ready     atomic.Bool
+	full      atomic.Bool  // the disk has no room for a checkpoint
+	unwritten age          // of what the store lacks
+	position  atomic.Int64 // next, for others to read
 
 	// Owned by Run's goroutine.
-	life         context.Context   // ends with Run
-	broken       error             // why Run must end
-	left         bool              // Run has ended: nobody is answered any more
-	wasReady     bool              // it had caught up
-	next         int64             // offset of the next record to fold
-	stored       int64             // next, as the store has it
-	restored     int64             // next when Run began
-	end          int64             // the log's end when Run began; -1 while not known
-	began        time.Time         // Run did
-	told         time.Time         // how far catching up has come was said last
-	jobs         map[string]*entry // those that changed, are watched, are held by a run or soon owe something
-	active       int64             // jobs that have not ended, in memory or not
+	life         context.Context               // ends with Run
+	broken       error                         // why Run must end
+	left         bool                          // Run has ended: nobody is answered any more
+	wasReady     bool                          // it had caught up
+	next         int64                         // offset of the next record to fold
+	stored       int64                         // next, as the store has it
+	restored     int64                         // next when Run began
+	end          int64                         // the log's end when Run began; -1 while not known
+	began        time.Time                     // Run did
+	told         time.Time                     // how far catching up has come was said last
+	jobs         map[string]*entry             // those that changed, are watched, are held by a run or soon owe something
+	active       int64                         // jobs that have not ended, in memory or not
+	open         map[*lane]map[job.State]int64 // the same, as its lane's gauges have them
 	dirty        []*entry
 	checkpointed <-chan error   // nil while no checkpoint is being written
 	flushing     []*entry       // in the checkpoint that is being written
@@ -151,6 +154,7 @@ func New(cfg Config) *Shard {
 		restored:   next,
 		end:        -1,
 		jobs:       map[string]*entry{},
+		open:       map[*lane]map[job.State]int64{},
 		grants:     map[string]event.Order{},
 		reserved:   map[string]*reservation{},
 		polled:     map[*entry]struct{}{},
@@ -308,6 +312,7 @@ func (s *Shard) Advance(ctx context.Context, to int64) {
 		if to > s.next {
 			s.next = to
 			s.position.Store(to)
+			s.unwritten.changed(time.Now())
 			s.caughtUp()
 			s.unpark()
 		}
@@ -318,6 +323,10 @@ func (s *Shard) Advance(ctx context.Context, to int64) {
 func (s *Shard) restore() error {
 	s.active = s.store.Totals().Active
 	s.metrics.active.Add(float64(s.active))
+	if err := s.countOpen(); err != nil {
+		s.fail(fmt.Errorf("count jobs: %w", err))
+		return s.broken
+	}
 	err := s.store.DueJobs(0, 1, func(id string, _ int64) (bool, error) {
 		e, err := s.lookup(id)
 		if err == nil {
@@ -432,6 +441,7 @@ func (s *Shard) leave() error {
 		}
 	}
 	s.metrics.active.Sub(float64(s.active))
+	s.uncountOpen()
 	for _, r := range s.reserved {
 		for _, a := range r.waits {
 			a.fail(ErrNotOwner)

@@ -61,7 +61,7 @@ func TestExpiryAfterARenewalChangesNothing(t *testing.T) {
 		w.set(func() { w.paused = false })
 		synctest.Wait()
 		w.wantState("the renewal saves the run", id, job.Processing)
-		w.wantMetric("refused", w.metrics.refused.WithLabelValues("stale_renewal"), 1)
+		w.wantMetric("refused", w.metrics.refused["stale_renewal"], 1)
 		w.pass(lease - time.Millisecond)
 		w.wantAppended("the lease is counted from the beat", event.LeaseExpired, 1)
 		w.pass(time.Millisecond)

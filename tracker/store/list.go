@@ -139,12 +139,26 @@ func TupleOf(m *Meta) Tuple { return Tuple{m.Type, m.Lane, m.State} }
 
 // Counts adds the tenant's jobs of a partition to counts.
 func (r *Reader) Counts(p *Partition, tenant string, counts map[Tuple]int64) error {
-	prefix := appendText(p.key(kindCount), tenant)
+	return r.counts(appendText(p.key(kindCount), tenant), false, func(t Tuple, n int64) { counts[t] += n })
+}
+
+// AllCounts tells the number of each tenant's jobs of a partition, without saying whose.
+func (r *Reader) AllCounts(p *Partition, f func(t Tuple, n int64)) error {
+	return r.counts(p.key(kindCount), true, f)
+}
+
+// counts reads the counters whose keys begin with prefix, and go on with a tenant or not.
+func (r *Reader) counts(prefix []byte, tenants bool, f func(t Tuple, n int64)) error {
 	return r.s.scan(r.snap, prefix, after(prefix), func(key, value []byte) (bool, error) {
 		var t Tuple
 		var state string
 		var err error
 		rest := key[len(prefix):]
+		if tenants {
+			if _, rest, err = cutText(rest); err != nil {
+				return false, err
+			}
+		}
 		for _, to := range []*string{&t.Type, &t.Lane, &state} {
 			if *to, rest, err = cutText(rest); err != nil {
 				return false, err
@@ -154,12 +168,12 @@ func (r *Reader) Counts(p *Partition, tenant string, counts map[Tuple]int64) err
 			return false, errKey
 		}
 		t.State = job.State(state)
-		counts[t] += int64(binary.BigEndian.Uint64(value))
+		f(t, int64(binary.BigEndian.Uint64(value)))
 		return true, nil
 	})
 }
 
-// after is the first key that does not begin with prefix, which ends with 1.
+// after is the first key that does not begin with prefix, which does not end with 255.
 func after(prefix []byte) []byte {
 	next := slices.Clone(prefix)
 	next[len(next)-1]++

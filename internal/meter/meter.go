@@ -1,0 +1,123 @@
+// Package meter makes a service's metrics: named ackwire_<service>_<what>_<unit>, registered at
+// once, every label's values a fixed set that starts at 0, so that rates work from the first
+// event on. Durations are in seconds, by classic buckets for every server and by native ones
+// for those that ask for them.
+package meter
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Namespace begins the name of every metric of ours.
+const Namespace = "ackwire"
+
+// Bounds of native histograms: buckets grow by a tenth, and what needs more than maxBuckets of
+// them starts anew, but not more often than once per reset.
+const (
+	bucketFactor = 1.1
+	maxBuckets   = 160
+	reset        = time.Hour
+)
+
+// Meter makes the metrics of one service, which must be made once per registry.
+type Meter struct {
+	r       prometheus.Registerer
+	service string
+}
+
+// New returns the service's.
+func New(r prometheus.Registerer, service string) Meter { return Meter{r, service} }
+
+func (m Meter) opts(name, help string) prometheus.Opts {
+	return prometheus.Opts{Namespace: Namespace, Subsystem: m.service, Name: name, Help: help}
+}
+
+// Register adds a collector of the caller's own.
+func (m Meter) Register(c prometheus.Collector) { m.r.MustRegister(c) }
+
+// Desc describes a metric of a collector of the caller's own.
+func (m Meter) Desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(Namespace, m.service, name), help, labels, nil)
+}
+
+// Counter makes a counter.
+func (m Meter) Counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts(m.opts(name, help)))
+	m.r.MustRegister(c)
+	return c
+}
+
+// Counters makes a counter per value of a label.
+func (m Meter) Counters(name, help, label string, values ...string) *prometheus.CounterVec {
+	v := m.CounterVec(name, help, label)
+	for _, value := range values {
+		v.WithLabelValues(value)
+	}
+	return v
+}
+
+// CounterVec makes counters by labels whose values the caller makes present.
+func (m Meter) CounterVec(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts(m.opts(name, help)), labels)
+	m.r.MustRegister(v)
+	return v
+}
+
+// Gauge makes a gauge.
+func (m Meter) Gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts(m.opts(name, help)))
+	m.r.MustRegister(g)
+	return g
+}
+
+// GaugeFunc makes a gauge that asks whenever it is read; f must not block.
+func (m Meter) GaugeFunc(name, help string, f func() float64) {
+	m.r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(m.opts(name, help)), f))
+}
+
+// GaugeVec makes gauges by labels whose values the caller makes present.
+func (m Meter) GaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts(m.opts(name, help)), labels)
+	m.r.MustRegister(v)
+	return v
+}
+
+// Histogram makes a histogram of seconds.
+func (m Meter) Histogram(name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(m.histogram(name, help, buckets))
+	m.r.MustRegister(h)
+	return h
+}
+
+// HistogramVec makes histograms of seconds by labels whose values the caller makes present.
+func (m Meter) HistogramVec(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(m.histogram(name, help, buckets), labels)
+	m.r.MustRegister(v)
+	return v
+}
+
+func (m Meter) histogram(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Namespace: Namespace, Subsystem: m.service, Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor: bucketFactor, NativeHistogramMaxBucketNumber: maxBuckets, NativeHistogramMinResetDuration: reset,
+	}
+}
+
+// Classic buckets, in seconds.
+var (
+	// Quick is for what should take milliseconds: 0.5 ms to 16 s.
+	Quick = prometheus.ExponentialBuckets(0.0005, 2, 16)
+	// Slow is for what may take hours: 1 ms to 2 h.
+	Slow = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200}
+)
+
+// Words gives an enumeration's values as a label's.
+func Words[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}

@@ -1,0 +1,65 @@
+package service
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ackwire/ackwire/internal/service/version"
+)
+
+// Bounds of reading metrics.
+const (
+	maxScrapes    = 4 // at a time; more are answered 503
+	scrapeTimeout = 10 * time.Second
+)
+
+// NewRegistry returns a registry that holds the Go runtime's and the process's metrics.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	return r
+}
+
+// metricsHandler shows a registry as text, as OpenMetrics or, with native histograms, as
+// protobuf: whatever the client asks for.
+func metricsHandler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
+		Registry: r, EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
+	})
+}
+
+// states are the metrics of what a process consists of: which build each service is, and
+// whether it takes work at the moment of reading.
+type states struct {
+	parts        map[string]Ready
+	build, ready *prometheus.Desc
+}
+
+func newStates(parts map[string]Ready) *states {
+	return &states{
+		parts: parts,
+		build: prometheus.NewDesc("ackwire_build_info", "Always 1: which build each service of this process is.",
+			[]string{"service", "version", "revision", "goversion"}, nil),
+		ready: prometheus.NewDesc("ackwire_ready", "1 while the service takes work, else 0; /readyz says why not.", []string{"service"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (s *states) Describe(c chan<- *prometheus.Desc) { c <- s.build; c <- s.ready }
+
+// Collect implements prometheus.Collector.
+func (s *states) Collect(c chan<- prometheus.Metric) {
+	v := version.Get()
+	for name, ready := range s.parts {
+		value := 1.0
+		if ready() != nil {
+			value = 0
+		}
+		c <- prometheus.MustNewConstMetric(s.build, prometheus.GaugeValue, 1, name, v.Version, v.Revision, v.Go)
+		c <- prometheus.MustNewConstMetric(s.ready, prometheus.GaugeValue, value, name)
+	}
+}

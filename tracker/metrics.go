@@ -1,0 +1,49 @@
+package tracker
+
+import (
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ackwire/ackwire/internal/meter"
+)
+
+// measure registers what a tracker is asked for when its metrics are read.
+func (t *Tracker) measure(m meter.Meter) {
+	m.GaugeFunc("partitions", "Partitions of status, whoever owns them; 0 while Kafka has not said. The sum of shards_ready over all trackers should be as many.",
+		func() float64 { return float64(t.api.partitionCount()) })
+	m.GaugeFunc("checkpoint_age_seconds", "For how long the local store has lacked something that was folded, in the partition where that is longest; 0 when it has all.",
+		func() float64 {
+			var oldest time.Duration
+			for _, s := range t.api.owned() {
+				oldest = max(oldest, s.Unwritten())
+			}
+			return oldest.Seconds()
+		})
+	m.Register(&diskMetrics{fs: t.cfg.FS, dir: t.cfg.Data,
+		free: m.Desc("disk_free_bytes", "Room on the disk that holds the data folder."),
+		size: m.Desc("disk_size_bytes", "Size of the disk that holds the data folder."),
+	})
+}
+
+// diskMetrics asks how full the disk is when it is read, so also before the store could be
+// opened for lack of room. A disk that cannot say has no metrics.
+type diskMetrics struct {
+	fs         vfs.FS
+	dir        string
+	free, size *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (d *diskMetrics) Describe(c chan<- *prometheus.Desc) { c <- d.free; c <- d.size }
+
+// Collect implements prometheus.Collector.
+func (d *diskMetrics) Collect(c chan<- prometheus.Metric) {
+	usage, err := d.fs.GetDiskUsage(d.dir)
+	if err != nil {
+		return
+	}
+	c <- prometheus.MustNewConstMetric(d.free, prometheus.GaugeValue, float64(usage.AvailBytes))
+	c <- prometheus.MustNewConstMetric(d.size, prometheus.GaugeValue, float64(usage.TotalBytes))
+}
