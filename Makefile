@@ -39,6 +39,12 @@ mutants: ## Take the lifecycle's rules out, one at a time, and see a scenario fa
 bench: build ## Measure ours beside the floor, as ratios, in one run
 	bin/loadtest bench
 
+images: ## Build the images of all services, for Docker and docker-compose.yml
+	deploy/images/build.sh
+
+test-images: bin/gotestsum images ## Build and test the images; needs Docker
+	@ACKWIRE_TEST_IMAGES=1 bin/gotestsum --format testname -- -count=1 -timeout 15m $(TESTFLAGS) ./embedded/docker
+
 image-kafka: ## Build the Kafka image of the container tests from published packages
 	deploy/kafka/build-image.sh
 
@@ -75,4 +81,4 @@ tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants bench image-kafka check generate tidy check-format check-vet check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants bench images test-images image-kafka check generate tidy check-format check-vet check-lint check-generated check-tidy check-imports

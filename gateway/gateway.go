@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
@@ -26,6 +27,7 @@ import (
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -56,6 +58,7 @@ type Gateway struct {
 	types     jobtypes.Set
 	verifier  *auth.Verifier
 	metrics   *metrics
+	tracer    trace.Tracer // nil: no spans are made
 	kafkaUp   *health
 	hub       *hub.Hub
 	mine      *mine.Index
@@ -97,6 +100,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		names:   topic.Names{Prefix: cfg.TopicPrefix},
 		types:   types,
 		kafkaUp: &health{},
+		tracer:  tracing.Tracer(env.Traces, "gateway"),
 		hub:     hub.New(),
 		mine:    mine.New(),
 		leaving: make(chan struct{}),

@@ -23,6 +23,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -248,8 +249,8 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.Subm
 		}
 		request.Key = key
 	}
-	if parent := traceparent(r.Header.Get(frame.TraceparentHeader)); parent != "" {
-		request.Traceparent = parent
+	if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {
+		request.Traceparent, request.Tracestate = parent, r.Header.Get(frame.TracestateHeader)
 	}
 	return request, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/rs/cors"
 
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
@@ -19,10 +20,7 @@ const (
 	gzipMinBytes    = 1400 // what fits into one packet is not worth it
 )
 
-var (
-	requestIDs   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	traceparents = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-)
+var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // identified gives each request an ID, the client's own if that is harmless, and says it in the
 // answer and in the log.
@@ -33,7 +31,7 @@ func identified(next http.Handler) http.Handler {
 			id = uuid.NewString()
 		}
 		w.Header().Set(requestIDHeader, id)
-		if parent := traceparent(r.Header.Get(frame.TraceparentHeader)); parent != "" {
+		if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {
 			w.Header().Set(frame.TraceparentHeader, parent)
 		}
 		next.ServeHTTP(w, r)
@@ -53,15 +51,6 @@ func (g *Gateway) leavingSaid(next http.Handler) http.Handler {
 	})
 }
 
-// traceparent returns a context of W3C Trace Context (§3.2), or nothing: a bad one is
-// passed over, as the recommendation wants it.
-func traceparent(s string) string {
-	if !traceparents.MatchString(s) || s[:2] == "ff" || s[3:35] == "00000000000000000000000000000000" || s[36:52] == "0000000000000000" {
-		return ""
-	}
-	return s
-}
-
 // crossOrigin lets pages of the configured origins use the HTTP API (Fetch, CORS). They prove
 // who they are with a token: no cookie means anything here.
 func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
@@ -72,7 +61,7 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 		AllowOriginFunc: g.allowedOrigin,
 		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost},
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", lastEventID, "Prefer",
-			"Range", frame.TraceparentHeader, requestIDHeader},
+			"Range", frame.TraceparentHeader, frame.TracestateHeader, requestIDHeader},
 		ExposedHeaders: []string{"Content-Disposition", "Content-Range", "ETag", "Location", preferenceApplied, "Retry-After",
 			frame.AsOfHeader, requestIDHeader},
 		MaxAge:               corsMaxAge,

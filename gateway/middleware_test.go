@@ -32,13 +32,6 @@ func TestRequestIDs(t *testing.T) {
 // passed over, and the job is taken.
 func TestTraceparents(t *testing.T) {
 	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	for parent, want := range map[string]string{
-		good: good, "nonsense": "", "ff" + good[2:]: "", strings.ToUpper(good): "", "00-" + strings.Repeat("0", 32) + good[35:]: "", good + "-more": "",
-	} {
-		if got := traceparent(parent); got != want {
-			t.Errorf("%q: %q", parent, got)
-		}
-	}
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		a := w.http("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}, "Traceparent": {good}}, strings.NewReader(`{"job":"demo.echo","payload":1}`))
 		if a.status != http.StatusAccepted || a.header.Get("Traceparent") != good {

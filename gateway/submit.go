@@ -51,8 +51,10 @@ func (g *Gateway) Submit(ctx context.Context, id auth.Identity, r frame.SubmitRe
 	began := time.Now()
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
+	ctx, span := g.beginSubmit(ctx, &r)
 	ack, version, err := g.submit(ctx, id, r, made)
 	g.metrics.submitted(err, time.Since(began))
+	g.endSubmit(span, id, r.Job, ack, err)
 	return ack, version, err
 }
 
@@ -146,7 +148,8 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		request: topic.Request{
 			JobID: jobID, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
 			Tenant: id.Tenant, Subject: id.Subject, PayloadHash: hash, Policy: policy,
-			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL, CallbackEvents: r.CallbackEvents, Traceparent: traceparent(r.Traceparent),
+			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL, CallbackEvents: r.CallbackEvents,
+			Traceparent: r.Traceparent, Tracestate: r.Tracestate,
 		},
 	}, nil
 }
@@ -237,7 +240,7 @@ func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 	}
 	key := event.PayloadPrefix(s.jobID) + strings.TrimPrefix(s.request.PayloadHash, hashPrefix)
 	if _, err := g.blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload), int64(len(s.payload))); err != nil {
-		g.log.Warn("payload not stored", "job", s.jobID, "err", err)
+		g.logOf(ctx).Warn("payload not stored", "job", s.jobID, "err", err)
 		return unavailable("the payload could not be stored")
 	}
 	s.request.PayloadBlob, s.payload = key, []byte{}
@@ -260,10 +263,10 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 	g.kafkaUp.observe(err)
 	switch {
 	case errors.Is(err, kafka.ErrRefused):
-		g.log.Warn("request refused", "job", s.jobID, "err", err)
+		g.logOf(ctx).Warn("request refused", "job", s.jobID, "err", err)
 		return event.Position{}, unavailable("the request was not written")
 	case err != nil:
-		g.log.Warn("request's outcome is not known", "job", s.jobID, "err", err)
+		g.logOf(ctx).Warn("request's outcome is not known", "job", s.jobID, "err", err)
 		return event.Position{}, indeterminate(s.jobID)
 	}
 	return event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}, nil
@@ -283,7 +286,7 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 	err = kafka.ProduceSync(ctx, g.kafka, rec)
 	g.kafkaUp.observe(err)
 	if err != nil {
-		g.log.Warn("accepted's outcome is not known", "job", s.jobID, "err", err)
+		g.logOf(ctx).Warn("accepted's outcome is not known", "job", s.jobID, "err", err)
 		return 0, indeterminate(s.jobID) // the request is there: the job may still run
 	}
 	g.up.Written(rec.Partition, rec.Offset+1)
@@ -296,7 +299,7 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: uuid.NewString(),
 	})
 	if err != nil {
-		g.log.Warn("key not reserved", "job", s.jobID, "err", err)
+		g.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
 		return nil, unavailable("no tracker answers for this key")
 	}
 	if r.Reserved {
@@ -318,7 +321,7 @@ func (g *Gateway) duplicate(s *submission, existing *trackerpb.ReserveResponse, 
 func (g *Gateway) verdict(ctx context.Context, s *submission, request event.Position, version int64) (frame.AckFrame, int64, error) {
 	r, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: s.jobID, Tenant: s.id.Tenant, MinVersion: version})
 	if err != nil {
-		g.log.Warn("verdict not known", "job", s.jobID, "err", err)
+		g.logOf(ctx).Warn("verdict not known", "job", s.jobID, "err", err)
 		return frame.AckFrame{}, 0, indeterminate(s.jobID)
 	}
 	src := r.Source

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
@@ -39,7 +40,8 @@ var testKey = []byte("a key of the tests, long enough: 32+")
 // without a tracker on loopback.
 type world struct {
 	t       *testing.T
-	net     *simnet.Network // nil on loopback
+	net     *simnet.Network      // nil on loopback
+	traces  trace.TracerProvider // nil: no spans are made
 	names   topic.Names
 	cluster *kfake.Cluster
 	tracker *fakeTracker
@@ -53,8 +55,14 @@ type world struct {
 // inWorld runs a test in a bubble. configure may be nil.
 func inWorld(t *testing.T, configure func(*Config), f func(*testing.T, *world)) {
 	t.Helper()
+	inWorldWith(t, nil, configure, f)
+}
+
+// inWorldWith is inWorld with a provider of spans.
+func inWorldWith(t *testing.T, traces trace.TracerProvider, configure func(*Config), f func(*testing.T, *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, net: simnet.New(), names: topic.Names{Prefix: topic.DefaultPrefix}, ended: make(chan error, 1)}
+		w := &world{t: t, traces: traces, net: simnet.New(), names: topic.Names{Prefix: topic.DefaultPrefix}, ended: make(chan error, 1)}
 		broker := w.net.Host("broker")
 		var err error
 		w.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
@@ -123,7 +131,7 @@ func (w *world) env(host string, metrics *prometheus.Registry) service.Env {
 		return env
 	}
 	h := w.net.Host(host)
-	return service.Env{Log: log, Metrics: metrics, Dial: h.Dial, Listen: h.Listen}
+	return service.Env{Log: log, Metrics: metrics, Dial: h.Dial, Listen: h.Listen, Traces: w.traces}
 }
 
 func (w *world) startGateway(cfg Config) {

@@ -26,10 +26,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -45,6 +47,7 @@ type Processor struct {
 	names         topic.Names
 	worker        string
 	metrics       *metrics
+	tracer        trace.Tracer // nil: no spans are made
 	lanes         []*lane
 	progressPause time.Duration
 
@@ -78,6 +81,7 @@ func New(cfg Config, env service.Env) (*Processor, error) {
 	p := &Processor{
 		cfg: cfg, env: env, names: cfg.names(), worker: cfg.WorkerID,
 		metrics:       newMetrics(env.Metrics, cfg.Lanes),
+		tracer:        tracing.Tracer(env.Traces, "processor"),
 		progressPause: time.Duration(float64(time.Second) / cfg.ProgressRate),
 		busy:          make(chan struct{}, 1),
 		handlers:      map[string]RawHandler{},

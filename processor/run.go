@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -99,8 +101,9 @@ type run struct {
 	handling       bool // the handler has not returned
 	beganAt        time.Time
 	cancel         context.CancelCauseFunc // ends the handler's context
-	outcome        outcome                 // set from reporting and silent on
-	report         []byte                  // the terminal event
+	spans          spans
+	outcome        outcome // set from reporting and silent on
+	report         []byte  // the terminal event
 	reportOf       event.Type
 	reportInFlight bool // the terminal event is with the client
 }
@@ -119,7 +122,11 @@ func newRun(l *lane, part *partition, offset int64, req topic.Request, payload [
 		handler:  p.handler(req.Job),
 		mustWait: p.cfg.ClaimsAlwaysWait || req.Dispatch > 1 || p.met(req.JobID, req.Dispatch),
 	}
+	r.beginClaim(req)
 	r.log = p.log.With("job", r.jobID, "run", r.id, "attempt", req.Attempt)
+	if r.spans.ctx != nil {
+		r.log = tracing.Log(r.log, trace.SpanContextFromContext(r.spans.ctx))
+	}
 	r.job = &Job{
 		ID: req.JobID, Type: req.Job, Attempt: req.Attempt, MaxAttempts: req.Policy.Attempts,
 		Dispatch: req.Dispatch, Run: r.id, Tenant: req.Tenant, Subject: req.Subject,
@@ -152,10 +159,10 @@ func (r *run) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sure != nil {
-		r.say(event.Claimed, r.sure)
+		r.say(event.Claimed, r.sure, r.spans.ctx)
 		return
 	}
-	r.say(event.Claimed, r.claim)
+	r.say(event.Claimed, r.claim, r.spans.ctx)
 }
 
 // answered is told how an event fared that was said at saidAt.
@@ -239,6 +246,7 @@ func (r *run) leaveQueue(how claimOutcome) {
 		r.p.metrics.waiting.Dec()
 	}
 	r.p.metrics.claims.WithLabelValues(string(how)).Inc()
+	r.endClaim(how)
 }
 
 // begin starts the handler.
@@ -251,6 +259,7 @@ func (r *run) begin() {
 		timed, stop := context.WithTimeoutCause(ctx, d, ErrTimeout)
 		ctx, r.cancel = timed, func(cause error) { cancel(cause); stop() }
 	}
+	ctx = r.beginRun(ctx)
 	r.p.metrics.running.Inc()
 	r.p.handlersDone.Go(func() { r.handle(ctx) })
 }
@@ -314,6 +323,7 @@ func (r *run) conclude(e ending) {
 		r.sayProgress()
 	}
 	r.phase, r.outcome, r.reportOf = reporting, e.outcome, e.event
+	r.noteEnding(e)
 	r.retryAt = time.Time{}
 	r.report = r.encode(event.Event{Type: e.event, Result: e.result, ResultBlob: e.file, Error: e.failure})
 	r.sayReport()
@@ -327,6 +337,7 @@ func (r *run) finish() {
 	if !r.beganAt.IsZero() {
 		r.p.metrics.ended.WithLabelValues(string(r.outcome)).Inc()
 	}
+	r.endRun()
 	r.phase = ended
 	r.p.remove(r)
 	r.lane.free()
@@ -369,6 +380,7 @@ func (r *run) stopped() {
 		fallthrough
 	case waiting:
 		r.p.metrics.claims.WithLabelValues(string(claimRefused)).Inc()
+		r.endClaim(claimRefused)
 		r.finish()
 	case running:
 		r.hush(ErrStopped, ranStopped)
@@ -404,19 +416,19 @@ func (r *run) tick(now time.Time) {
 	switch r.phase {
 	case claiming:
 		if !r.inFlight {
-			r.say(event.Claimed, r.claim)
+			r.say(event.Claimed, r.claim, r.spans.ctx)
 		}
 	case waiting:
 		// Not a beat: it would renew the lease and never be answered with a grant.
 		if renewalDue {
-			r.say(event.Claimed, r.claim)
+			r.say(event.Claimed, r.claim, nil)
 		}
 	case running:
 		switch {
 		case r.unsent && !r.inFlight && now.Sub(r.progressAt) >= r.p.progressPause:
 			r.sayProgress()
 		case renewalDue:
-			r.say(event.Beat, r.encode(event.Event{Type: event.Beat}))
+			r.say(event.Beat, r.encode(event.Event{Type: event.Beat}), nil)
 		}
 	case reporting:
 		if !r.reportInFlight {

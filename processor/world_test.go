@@ -18,9 +18,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -48,7 +50,8 @@ type world struct {
 
 type said struct {
 	event.Event
-	at time.Time
+	at    time.Time
+	trace trace.SpanContext
 }
 
 // inWorld runs a test in a bubble with a Kafka that has all topics of the lane default.
@@ -130,7 +133,7 @@ func (w *world) follow() {
 					w.t.Errorf("status record %s: %v", rec.Value, err)
 				}
 				w.mu.Lock()
-				w.log = append(w.log, said{e, time.Now()})
+				w.log = append(w.log, said{e, time.Now(), tracing.FromRecord(rec)})
 				answer := w.answer
 				w.mu.Unlock()
 				if answer != nil {

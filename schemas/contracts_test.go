@@ -249,8 +249,8 @@ func TestReadme(t *testing.T) {
 		return []byte("<!-- wire: " + name + " -->\n```json\n" + string(golden(t, name)) + "\n```")
 	})
 	tables := regexp.MustCompile("(?s)<!-- headers: (\\S+) -->\n.*?<!-- /headers -->")
-	if n := len(tables.FindAll(b, -1)); n != 2 {
-		t.Errorf("README.md has %d tables of headers, not those of requests and dead letters", n)
+	if n := len(tables.FindAll(b, -1)); n != 3 {
+		t.Errorf("README.md has %d tables of headers, not those of requests, events and dead letters", n)
 	}
 	fresh = tables.ReplaceAllFunc(fresh, func(old []byte) []byte {
 		schema := string(tables.FindSubmatch(old)[1])
@@ -263,7 +263,7 @@ func TestReadme(t *testing.T) {
 	} else if !bytes.Equal(b, fresh) {
 		t.Error("README.md: records are not those of testdata/wire (go test -run 'TestWire|TestExamples|TestReadme' -update)")
 	}
-	for _, name := range []string{"request.headers", "request.payload", "dead.headers"} {
+	for _, name := range []string{"request.headers", "request.payload", "status.headers", "dead.headers"} {
 		if !slices.Contains(shown, name) {
 			t.Errorf("README.md shows no %s", name)
 		}

@@ -44,7 +44,8 @@ var (
 		Tenant: "acme", Subject: "alice", PayloadHash: payloadHash, Policy: policy, Time: acceptedAt,
 		Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 	}
-	deadHeaders = map[string]string{
+	statusHeaders = map[string]string{topic.HeaderTraceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-83ab6d0b6c3c4c0f-01"}
+	deadHeaders   = map[string]string{
 		topic.HeaderDeadReason: "bad_request", topic.HeaderDeadDetail: "header ackwire-tenant is missing",
 		topic.HeaderDeadTopic: source.Topic, topic.HeaderDeadPartition: "4", topic.HeaderDeadOffset: "18",
 		topic.HeaderDeadBy: "processor",

@@ -111,6 +111,7 @@ func wires() []wire {
 	}
 	return append(all,
 		wire{"request.headers", "topic/request-headers", headerMap(must(request.Headers())), requestAgain},
+		plain("status.headers", "topic/status-headers", statusHeaders),
 		plain("dead.headers", "topic/dead-headers", deadHeaders),
 		plain("request.payload", "", submitRequest.Payload),
 	)

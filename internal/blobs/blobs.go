@@ -1,6 +1,6 @@
 // Package blobs opens the store for what is too large for Kafka: results, files and large
-// payloads. It is a directory, S3, Google Cloud Storage, Azure Blob Storage, or memory,
-// chosen by a URL.
+// payloads. It is a directory or memory, or with the package cloud S3, Google Cloud Storage
+// or Azure Blob Storage, chosen by a URL.
 package blobs
 
 import (
@@ -14,11 +14,8 @@ import (
 	"strings"
 
 	"gocloud.dev/blob"
-	_ "gocloud.dev/blob/azureblob" // azblob://
-	_ "gocloud.dev/blob/fileblob"  // file://
-	_ "gocloud.dev/blob/gcsblob"   // gs://
-	_ "gocloud.dev/blob/memblob"   // mem://
-	_ "gocloud.dev/blob/s3blob"    // s3://
+	_ "gocloud.dev/blob/fileblob" // file://
+	_ "gocloud.dev/blob/memblob"  // mem://
 	"gocloud.dev/gcerrors"
 )
 
@@ -46,7 +43,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("blobs: %w", err)
 	}
 	if !blob.DefaultURLMux().ValidBucketScheme(u.Scheme) {
-		return fmt.Errorf("blobs: %q is not a kind of store; there are file, s3, gs, azblob and mem", u.Scheme)
+		return fmt.Errorf("blobs: this program has no stores of the kind %q; gateway, tracker and processor have file, s3, gs and azblob, others file", u.Scheme)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/plugin/kslog"
 
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 )
 
 // Config is where Kafka is.
@@ -77,7 +78,7 @@ func newClient(opts []kgo.Opt) (*kgo.Client, error) {
 }
 
 func (c Config) common(env service.Env, clientID string) []kgo.Opt {
-	return []kgo.Opt{
+	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(clientID),
 		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -107,6 +108,10 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.MaxBufferedBytes(maxBufferedBytes),
 	}
+	if env.Traces != nil {
+		opts = append(opts, kgo.WithHooks(tracing.Produced(env.Traces)))
+	}
+	return opts
 }
 
 // quiet returns a logger for the client library, whose informational messages tell of

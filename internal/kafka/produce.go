@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/tracing"
 )
 
 // A produce has three outcomes: durable (nil), ErrRefused (nothing was written) and
@@ -18,8 +20,10 @@ var (
 
 // Produce hands rec to the client and calls done once with nil, or with an error that is
 // ErrRefused or ErrUnknown. It never blocks; done runs on the client's goroutine and must
-// not block either. ctx ending makes the outcome unknown.
+// not block either. ctx ending makes the outcome unknown. The record carries the trace of
+// ctx, or of its own context if it has one, when that is sampled.
 func Produce(ctx context.Context, cl *kgo.Client, rec *kgo.Record, done func(*kgo.Record, error)) {
+	tracing.Carry(ctx, rec)
 	cl.TryProduce(ctx, rec, func(r *kgo.Record, err error) { done(r, classify(err)) })
 }
 

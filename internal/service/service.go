@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Env is the world a service runs in. Production uses the operating system's network;
@@ -18,6 +19,8 @@ type Env struct {
 	Metrics *prometheus.Registry
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Listen  func(ctx context.Context, network, address string) (net.Listener, error)
+	// Traces makes spans; nil: none are made, and nothing is spent on them.
+	Traces trace.TracerProvider
 }
 
 // OS returns the environment of a real process.

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 )
 
@@ -81,7 +82,7 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	out := &stdout{job: j, stop: stop}
 	log := &stderr{log: j.Log, limit: rate.NewLimiter(stderrPerSec, stderrBurst)}
 	cmd := exec.CommandContext(run, c.argv[0], c.argv[1:]...)
-	cmd.Dir, cmd.Env = dir, c.environment(j, dir)
+	cmd.Dir, cmd.Env = dir, append(c.environment(j, dir), tracing.Environ(ctx)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(payload), &lines{take: out.line, max: MaxResult}, &lines{take: log.line, max: maxStderrLine, cut: true}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

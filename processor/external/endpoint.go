@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 )
 
@@ -69,6 +70,7 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 		return nil, err
 	}
 	setHeaders(req.Header, j)
+	tracing.SetHeaders(ctx, req.Header)
 	var w *waiting
 	if e.callbacks != nil {
 		w = e.callbacks.expect(j)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
@@ -207,6 +208,7 @@ func request(ctx context.Context, id string, r webhook.Request, signers []*stand
 		signatures = append(signatures, signature)
 	}
 	h := req.Header
+	tracing.SetHeaders(ctx, h)
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "ackwire-webhook/1")
 	h.Set(standardwebhooks.HeaderWebhookID, id)

@@ -100,6 +100,8 @@ type SubmitRequest struct {
 	// Traceparent is the client's trace (W3C Trace Context §3.2); over HTTP it is the header.
 	// One that is malformed is passed over.
 	Traceparent string `json:"traceparent,omitempty"`
+	// Tracestate is what vendors add to the trace (§3.3); over HTTP it is the header.
+	Tracestate string `json:"tracestate,omitempty"`
 }
 
 // JobRef names a job to watch. Without After the state now is sent first; with it

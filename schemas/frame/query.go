@@ -14,8 +14,11 @@ type Ticket struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-// TraceparentHeader carries a trace (W3C Trace Context).
-const TraceparentHeader = "Traceparent"
+// TraceparentHeader and TracestateHeader carry a trace (W3C Trace Context).
+const (
+	TraceparentHeader = "Traceparent"
+	TracestateHeader  = "Tracestate"
+)
 
 // Bounds of GET /v1/jobs.
 const (

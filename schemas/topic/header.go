@@ -1,7 +1,8 @@
 package topic
 
 // Headers of a request record. The value is the payload, untouched. Headers that
-// start with ce_ are CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2).
+// start with ce_ are CloudEvents 1.0 in binary mode (Kafka protocol binding §3.2). The last
+// two are also those of an event in status, when its job's trace is sampled.
 const (
 	HeaderSpecVersion = "ce_specversion" // "1.0"
 	HeaderID          = "ce_id"          // the job ID
@@ -24,7 +25,8 @@ const (
 	HeaderCallbackEvents = "ackwire-callback-events"
 	// HeaderPayloadBlob is the key of the payload in the blob store; the record's value is then empty.
 	HeaderPayloadBlob = "ackwire-payload-blob"
-	HeaderTraceparent = "traceparent" // W3C Trace Context
+	HeaderTraceparent = "traceparent" // W3C Trace Context §3.2
+	HeaderTracestate  = "tracestate"  // §3.3
 )
 
 // Headers that a dead letter carries beside the original record's own.

@@ -36,6 +36,7 @@ type Request struct {
 	// CallbackEvents are the states whose beginning is told to CallbackURL.
 	CallbackEvents []job.State
 	Traceparent    string
+	Tracestate     string
 	// PayloadBlob is where a payload lies that is too large for the log; empty when it is
 	// the record's value.
 	PayloadBlob string
@@ -47,7 +48,7 @@ func (r *Request) Headers() ([]Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := make([]Header, 0, 18)
+	h := make([]Header, 0, 19)
 	add := func(key, value string) { h = append(h, Header{key, []byte(value)}) }
 	optional := func(key, value string) {
 		if value != "" {
@@ -71,6 +72,7 @@ func (r *Request) Headers() ([]Header, error) {
 	optional(HeaderCallbackURL, r.CallbackURL)
 	optional(HeaderCallbackEvents, joinStates(r.CallbackEvents))
 	optional(HeaderTraceparent, r.Traceparent)
+	optional(HeaderTracestate, r.Tracestate)
 	optional(HeaderPayloadBlob, r.PayloadBlob)
 	if r.RunAt != nil {
 		add(HeaderRunAt, r.RunAt.UTC().Format(time.RFC3339Nano))
@@ -125,6 +127,7 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		Time:        instant(HeaderTime),
 		CallbackURL: values[HeaderCallbackURL],
 		Traceparent: values[HeaderTraceparent],
+		Tracestate:  values[HeaderTracestate],
 		PayloadBlob: values[HeaderPayloadBlob],
 	}
 	if r.PayloadBlob != "" && (!strings.HasPrefix(r.PayloadBlob, "payloads/"+r.JobID+"/") || strings.Contains(r.PayloadBlob, "..")) {

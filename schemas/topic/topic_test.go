@@ -13,7 +13,7 @@ func example() Request {
 	at := time.Date(2026, 2, 2, 9, 30, 0, 448e6, time.UTC)
 	return Request{JobID: "j", Job: "report.generate", Lane: "reports", Dispatch: 2, Attempt: 1, Tenant: "acme", Subject: "alice",
 		PayloadHash: "sha256:00", Policy: job.Policy{Attempts: 3, Lease: job.Seconds(time.Minute)}, Time: at, RunAt: &at,
-		CallbackURL: "https://example.com/hook", Traceparent: "00-1-2-01", PayloadBlob: "payloads/j/1"}
+		CallbackURL: "https://example.com/hook", Traceparent: "00-1-2-01", Tracestate: "vendor=1", PayloadBlob: "payloads/j/1"}
 }
 
 func TestARequestSurvivesItsHeaders(t *testing.T) {
@@ -34,7 +34,7 @@ func TestARequestSurvivesItsHeaders(t *testing.T) {
 // TestEachHeader: a required header that is missing or broken is named, an optional one may be missing.
 func TestEachHeader(t *testing.T) {
 	optional := map[string]bool{HeaderSpecVersion: true, HeaderSource: true, HeaderTime: true, HeaderContentType: true, HeaderLane: true,
-		HeaderSubject: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderRunAt: true, HeaderPayloadBlob: true}
+		HeaderSubject: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderTracestate: true, HeaderRunAt: true, HeaderPayloadBlob: true}
 	r := example()
 	headers, err := r.Headers()
 	if err != nil {

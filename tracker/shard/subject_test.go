@@ -82,7 +82,7 @@ func TestAllJobsOfASubject(t *testing.T) {
 		other.wantSaid("his job", fmt.Sprintf("%s@%d of 1", ids[3], bobs))
 
 		for range 3 {
-			claimed = w.append(ids[0], event.Progress)
+			w.append(ids[0], event.Progress)
 		}
 		ended := w.append(ids[0], event.Completed)
 		g.wantSaid("the last of several", fmt.Sprintf("%s@%d of 7", ids[0], ended))

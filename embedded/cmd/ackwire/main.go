@@ -16,6 +16,7 @@ import (
 	"github.com/ackwire/ackwire/embedded/cli"
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
@@ -43,6 +44,7 @@ type serveCmd struct {
 	service.Logging `embed:""`
 	embedded.Config `embed:""`
 	Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Traces          export.Config      `embed:""`
 }
 
 // Run implements the command.
@@ -50,7 +52,12 @@ func (c *serveCmd) Run() error {
 	ctx, cancel := service.Signalled()
 	defer cancel()
 	env := service.OS(c.Logger(os.Stderr))
-	err := embedded.Run(ctx, c.Config, env, func(e *embedded.Embedded) {
+	flush, err := c.Traces.Start("ackwire", &env)
+	if err != nil {
+		return err
+	}
+	defer flush()
+	err = embedded.Run(ctx, c.Config, env, func(e *embedded.Embedded) {
 		go announce(ctx, c.Config, e)
 	})
 	return oneLine(err)

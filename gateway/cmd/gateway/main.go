@@ -7,7 +7,9 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/ackwire/ackwire/gateway"
+	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing/export"
 )
 
 func main() {
@@ -17,12 +19,19 @@ func main() {
 		gateway.Config  `embed:""`
 		OpsListen       string             `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8081"`
 		Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+		Traces          export.Config      `embed:""`
 	}
 	kong.Parse(&cli, service.Options("gateway", "Ackwire's gateway: sockets and HTTP for clients.")...)
 	env := service.OS(cli.Logger(os.Stderr))
+	flush, err := cli.Traces.Start("gateway", &env)
+	if err != nil {
+		os.Exit(service.Fail("gateway", err))
+	}
 	g, err := gateway.New(cli.Config, env)
 	if err != nil {
 		os.Exit(service.Fail("gateway", err))
 	}
-	os.Exit(service.Main("gateway", env, cli.OpsListen, map[string]service.Ready{"gateway": g.Ready}, g.Run))
+	code := service.Main("gateway", env, cli.OpsListen, map[string]service.Ready{"gateway": g.Ready}, g.Run)
+	flush()
+	os.Exit(code)
 }

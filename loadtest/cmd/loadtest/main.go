@@ -1,5 +1,4 @@
-// Command loadtest measures Ackwire and checks what it promises. It only translates flags into a
-// Config.
+// Command loadtest measures Ackwire. It only translates flags into a Config.
 package main
 
 import (
@@ -15,10 +14,7 @@ import (
 )
 
 type command struct {
-	Run       runCmd       `cmd:"" help:"Run a scenario against any deployment, and check what came back."`
-	Check     checkCmd     `cmd:"" help:"Check the history of a run again."`
-	Scenarios scenariosCmd `cmd:"" help:"List the shipped scenarios, or print one to begin your own."`
-	Bench     benchCmd     `cmd:"" help:"Measure ours beside the floor that Kafka sets, as ratios, in one run."`
+	Bench benchCmd `cmd:"" help:"Measure ours beside the floor that Kafka sets, as ratios, in one run."`
 }
 
 type benchCmd struct {
@@ -55,7 +51,7 @@ func (c *benchCmd) Run() error {
 
 func main() {
 	var c command
-	ctx := kong.Parse(&c, service.Options("loadtest", "Loads an Ackwire, measures it, and checks what it promises.")...)
+	ctx := kong.Parse(&c, service.Options("loadtest", "Measures Ackwire.")...)
 	if err := ctx.Run(); err != nil {
 		os.Exit(service.Fail("loadtest", err))
 	}

@@ -16,7 +16,9 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/mattn/go-shellwords"
 
+	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/processor/external"
@@ -31,6 +33,7 @@ type command struct {
 	OpsListen string             `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
 	Health    service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 	Demo      bool               `help:"Run the demo job types."`
+	Traces    export.Config      `embed:""`
 
 	DeliverWebhooks bool           `name:"webhooks" help:"Deliver webhooks: take jobs from the lane webhooks, too."`
 	Webhooks        webhook.Config `embed:""`
@@ -134,6 +137,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	env := service.OS(cmd.Logger(stderr))
+	flush, err := cmd.Traces.Start("processor", &env)
+	if err != nil {
+		return err
+	}
+	defer flush()
 	if cmd.DeliverWebhooks && !slices.Contains(cmd.Lanes, topic.WebhookLane) {
 		cmd.Lanes = append(cmd.Lanes, topic.WebhookLane)
 	}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/tracker"
 )
 
@@ -25,6 +27,7 @@ type serveCmd struct {
 	tracker.Config  `embed:""`
 	OpsListen       string             `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8091"`
 	Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Traces          export.Config      `embed:""`
 }
 
 type snapshotCmd struct {
@@ -42,11 +45,17 @@ func main() {
 		os.Exit(snapshot(ctx, cli.Snapshot))
 	}
 	env := service.OS(cli.Serve.Logger(os.Stderr))
+	flush, err := cli.Serve.Traces.Start("tracker", &env)
+	if err != nil {
+		os.Exit(service.Fail("tracker", err))
+	}
 	t, err := tracker.New(cli.Serve.Config, env)
 	if err != nil {
 		os.Exit(service.Fail("tracker", err))
 	}
-	os.Exit(service.Main("tracker", env, cli.Serve.OpsListen, map[string]service.Ready{"tracker": t.Ready}, t.Run))
+	code := service.Main("tracker", env, cli.Serve.OpsListen, map[string]service.Ready{"tracker": t.Ready}, t.Run)
+	flush()
+	os.Exit(code)
 }
 
 func snapshot(ctx context.Context, c snapshotCmd) int {

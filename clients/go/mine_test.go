@@ -1,0 +1,151 @@
+package ackwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// subscribedMine answers the subscription to all jobs.
+func (p *peer) subscribedMine() {
+	p.t.Helper()
+	g := p.want(frame.Subscribe)
+	if !strings.Contains(g.raw, `"mine":true`) || len(g.Jobs) > 0 {
+		p.t.Fatalf("got %s", g.raw)
+	}
+	p.send(`{"type":"subscribed","id":%q,"jobs":[],"mine":true}`, g.ID)
+}
+
+func (p *peer) mine(jobID string, version int64, state string) {
+	p.send(`{"type":"status","version":%d,"mine":true,"job":%s}`, version, document(jobID, state))
+}
+
+func TestWatchMine(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		ctx, cancel := context.WithCancel(t.Context())
+		w := collect(t, c.WatchMine(ctx))
+		p.subscribedMine()
+		p.mine("a", 3, "pending")
+		p.status("a", 4, "completed") // of a watch that nobody has
+		p.mine("b", 2, "processing")
+		synctest.Wait()
+		p.mine("a", 3, "pending")
+		p.mine("a", 9, "completed")
+		p.mine("a", 12, "processing")
+		synctest.Wait()
+		again := collect(t, c.WatchMine(ctx))
+		synctest.Wait()
+		p.wantNothing("a second loop shares the subscription")
+		p.mine("c", 20, "failed")
+		synctest.Wait()
+		cancel()
+		if got, err := w.end(); !strings.HasPrefix(got, "pending@3 processing@2 ") || !strings.HasSuffix(got, "processing@12 failed@20") || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if got, err := again.end(); got != "failed@20" || !errors.Is(err, context.Canceled) {
+			t.Errorf("the second got %q, %v", got, err)
+		}
+		g := p.want(frame.Unsubscribe)
+		p.send(`{"type":"unsubscribed","id":%q,"jobs":[],"mine":true}`, g.ID)
+		synctest.Wait()
+		if c.mine != nil {
+			t.Error("the subscription is still there")
+		}
+	})
+}
+
+// TestWatchMineClosesItsGap: after a lost connection what has changed is asked for, and only
+// what was not seen is told.
+func TestWatchMineClosesItsGap(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		ctx, cancel := context.WithCancel(t.Context())
+		w := collect(t, c.WatchMine(ctx))
+		p.subscribedMine()
+		p.mine("a", 3, "pending")
+		synctest.Wait()
+		s.query = func(rw http.ResponseWriter, r *http.Request) {
+			if q := r.URL.Query(); q.Get("mine") != "true" || q.Get("updatedAfter") == "" {
+				t.Errorf("asked for %s", r.URL.RawQuery)
+			}
+			_, _ = fmt.Fprintf(rw, `{"jobs":[%s,%s],"asOf":"2026-01-02T03:04:05Z"}`, document("a", "pending"), document("b", "completed"))
+		}
+		s.get = func(rw http.ResponseWriter, r *http.Request) {
+			if r.PathValue("id") != "b" {
+				t.Errorf("asked for %s, which has not changed", r.URL.Path)
+			}
+			rw.Header().Set("ETag", `"8"`)
+			_, _ = rw.Write([]byte(document("b", "completed")))
+		}
+		p.drop()
+		p = s.next()
+		p.welcome()
+		p.subscribedMine()
+		time.Sleep(time.Second)
+		p.mine("b", 8, "completed")
+		p.mine("a", 11, "processing")
+		synctest.Wait()
+		cancel()
+		if got, _ := w.end(); got != "pending@3 completed@8 processing@11" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestWatchMineThatIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		w := collect(t, c.WatchMine(t.Context()))
+		p.sendError(p.want(frame.Subscribe).ID, code.Unavailable, "")
+		p.sendError(p.want(frame.Subscribe).ID, code.LimitExceeded, "")
+		_, err := w.end()
+		if e, ok := errors.AsType[*Error](err); !ok || e.Code != code.LimitExceeded {
+			t.Errorf("got %v", err)
+		}
+		w = collect(t, c.WatchMine(t.Context()))
+		p.subscribedMine()
+		_ = c.Close()
+		if _, err := w.end(); !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := collect(t, c.WatchMine(t.Context())).end(); !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestALoopThatIsTooSlow(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		held := make(chan struct{})
+		w := begin(t, func() (int, error) {
+			n := 0
+			for _, err := range c.WatchMine(t.Context()) {
+				if err != nil {
+					return n, err
+				}
+				<-held
+				n++
+			}
+			return n, nil
+		})
+		p.subscribedMine()
+		for i := range maxMinePending + 10 {
+			p.mine(fmt.Sprint("job", i), int64(i+1), "pending")
+		}
+		synctest.Wait()
+		close(held)
+		if n, err := w.end(); !errors.Is(err, ErrTooSlow) || n < maxMinePending {
+			t.Errorf("got %d, %v", n, err)
+		}
+	})
+}

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Builds the images: one static binary each, from scratch, for a numeric user that is not
+# root. The same source, toolchain and CA bundle make the same layers, byte for byte.
+#
+#	build.sh [SERVICE…]
+#
+# ACKWIRE_IMAGE_PREFIX (ackwire/) and ACKWIRE_VERSION (latest) name them, as the compose file
+# does; ACKWIRE_CA_BUNDLE is the file of root certificates, by default this machine's;
+# ACKWIRE_NO_CACHE=1 makes Docker build layers again that it has.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../.."
+
+say() { echo "images: $*"; }
+fail() { say "$*" >&2; exit 1; }
+
+declare -A commands=(
+  [gateway]=./gateway/cmd/gateway [tracker]=./tracker/cmd/tracker [processor]=./processor/cmd/processor
+  [ackwire]=./embedded/cmd/ackwire [loadtest]=./loadtest/cmd/loadtest
+)
+services=("$@")
+[ ${#services[@]} -gt 0 ] || services=(gateway tracker processor ackwire loadtest)
+for s in "${services[@]}"; do [ -n "${commands[$s]:-}" ] || fail "there is no service $s"; done
+for tool in docker go git tar; do command -v "$tool" >/dev/null || fail "$tool is needed"; done
+
+prefix=${ACKWIRE_IMAGE_PREFIX:-ackwire/}
+tag=${ACKWIRE_VERSION:-latest}
+max_bytes=40000000 # of an image, unpacked
+# Clients without buildx, as Debian's, know the classic builder only.
+docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
+user=65532
+
+# What the binaries are stamped with. A source without its history is dev and unknown.
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+[ -z "$(git status --porcelain 2>/dev/null)" ] || revision=$revision-dirty
+version=$tag
+[ "$tag" != latest ] || version=$(git describe --tags --match 'v[0-9]*' 2>/dev/null || echo dev)
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+
+bundle=${ACKWIRE_CA_BUNDLE:-}
+for f in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+  [ -n "$bundle" ] || [ ! -s "$f" ] || bundle=$f
+done
+[ -s "$bundle" ] || fail "no root certificates found: set ACKWIRE_CA_BUNDLE"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The module kong as kong.patch has it, by a workspace for this build alone. What is in a
+# binary of it is the relative path, so where this is does not matter.
+kong=$(go list -m -f '{{.Dir}}' github.com/alecthomas/kong)
+cp -r "$kong" "$work/kong"
+chmod -R u+w "$work/kong"
+(cd "$work/kong" && GIT_CEILING_DIRECTORIES=$work git apply "$here/kong.patch") || fail "kong.patch does not fit this version of kong"
+sed "s:^\t\./:\t$PWD/:" go.work >"$work/go.work"
+printf '\nreplace github.com/alecthomas/kong => ./kong\n' >>"$work/go.work"
+cp go.work.sum "$work/go.work.sum"
+
+say "compiling ${services[*]}, version $version, revision $revision"
+stamp=github.com/ackwire/ackwire/internal/service/version
+paths=()
+for s in "${services[@]}"; do paths+=("${commands[$s]}"); done
+mkdir "$work/bin"
+# disable_grpc_modules and grpcnotrace leave out what Google's storage client and gRPC have
+# for others: xDS, and a debug page.
+GOWORK=$work/go.work CGO_ENABLED=0 GOOS=linux GOARCH=$(docker version -f '{{.Server.Arch}}') go build -o "$work/bin/" \
+  -trimpath -buildvcs=false -tags timetzdata,disable_grpc_modules,grpcnotrace \
+  -ldflags "-s -w -buildid= -X $stamp.version=$version -X $stamp.revision=$revision" "${paths[@]}"
+
+for s in "${services[@]}"; do
+  root=$work/root
+  rm -rf "$root" "$work/context"
+  mkdir -p "$root"/{etc/ssl/certs,tmp,data,keys,blobs} "$work/context"
+  cp "$work/bin/$s" "$root/$s"
+  cp "$bundle" "$root/etc/ssl/certs/ca-certificates.crt"
+  printf 'ackwire:x:%s:%s::/:/sbin/nologin\n' $user $user >"$root/etc/passwd"
+  printf 'ackwire:x:%s:\n' $user >"$root/etc/group"
+  find "$root" -type d -exec chmod 755 {} +
+  find "$root" -type f -exec chmod 644 {} +
+  chmod 755 "$root/$s"
+  chmod 1777 "$root/tmp"
+  pack() { tar -C "$root" --sort=name --mtime="@$epoch" --numeric-owner --format=ustar "$@"; }
+  # Folders that volumes are mounted at belong to the user, and so do new volumes.
+  pack --owner=0 --group=0 -cf "$work/context/root.tar" etc tmp "$s"
+  pack --owner=$user --group=$user -rf "$work/context/root.tar" blobs data keys
+  cp "$here/$s.Dockerfile" "$work/context/Dockerfile"
+  image=$prefix$s:$tag
+  docker build -q ${ACKWIRE_NO_CACHE:+--no-cache} -t "$image" --build-arg VERSION="$version" --build-arg REVISION="$revision" "$work/context" >"$work/log" 2>&1 || {
+    cat "$work/log" >&2
+    fail "$image was not built"
+  }
+  bytes=$(docker image inspect -f '{{.Size}}' "$image")
+  [ "$bytes" -lt $max_bytes ] || fail "$image has $bytes bytes, above the $max_bytes that are allowed"
+  say "$image ($((bytes / 1000000)) MB)"
+done

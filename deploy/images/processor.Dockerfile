@@ -1,0 +1,16 @@
+# Built by build.sh, which makes root.tar: the binary, CA certificates and folders for volumes.
+FROM scratch
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Ackwire processor" \
+      org.opencontainers.image.description="Takes jobs from Kafka and runs them" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+ADD root.tar /
+ENV ACKWIRE_OPS_LISTEN=0.0.0.0:8101
+USER 65532:65532
+EXPOSE 8101
+# Asks /readyz of the process itself, by its own operations listener.
+HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["/processor", "--health"]
+ENTRYPOINT ["/processor"]

@@ -1,0 +1,16 @@
+package cloud_test
+
+import (
+	"testing"
+
+	"github.com/ackwire/ackwire/internal/blobs"
+	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
+)
+
+func TestTheCloudsAreKindsOfStores(t *testing.T) {
+	for _, url := range []string{"s3://bucket?region=eu-central-1", "gs://bucket", "azblob://container"} {
+		if err := (blobs.Config{URL: url}).Validate(); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}

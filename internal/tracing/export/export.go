@@ -1,0 +1,117 @@
+// Package export sends a process's spans to a collector. Only commands use it: services are
+// given a provider of spans, or none.
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/ackwire/ackwire/internal/service"
+)
+
+// Config is where spans go and how many. A command embeds it.
+type Config struct {
+	TraceEndpoint string  `help:"Collector that spans are sent to by OTLP over HTTP, as in http://127.0.0.1:4318; without one none are made. OTEL_EXPORTER_OTLP_HEADERS and its like hold." placeholder:"URL"`
+	TraceRatio    float64 `help:"Share of traces that are sampled, from 0 to 1, of those that begin here; one that comes with a request or a record is sampled as it says." default:"0.01"`
+}
+
+// Validate joins all problems of the configuration.
+func (c Config) Validate() error {
+	var problems []error
+	if c.TraceEndpoint != "" {
+		u, err := url.Parse(c.TraceEndpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			problems = append(problems, fmt.Errorf("trace-endpoint must be an http(s) URL, not %q", c.TraceEndpoint))
+		}
+	}
+	if !(c.TraceRatio >= 0 && c.TraceRatio <= 1) {
+		problems = append(problems, fmt.Errorf("trace-ratio must be between 0 and 1, not %v", c.TraceRatio))
+	}
+	return errors.Join(problems...)
+}
+
+// Bounds of what waits for the collector. What is above them is dropped: a span is never
+// waited for.
+const (
+	maxQueue      = 8192 // spans
+	maxBatch      = 512
+	batchEvery    = 2 * time.Second
+	exportTimeout = 10 * time.Second // of one batch
+	flushTimeout  = 3 * time.Second  // of all that waits when the process ends
+)
+
+// Start makes the provider of a process's spans, if it is configured, and puts it into env.
+// What it returns sends what waits, within flushTimeout, and must be called at the end.
+func (c Config) Start(name string, env *service.Env) (flush func(), err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if c.TraceEndpoint == "" {
+		return func() {}, nil
+	}
+	exporter, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(endpoint(c.TraceEndpoint)))
+	if err != nil {
+		return nil, fmt.Errorf("trace exporter: %w", err)
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(logged(env.Log)))
+	p := sdk.NewTracerProvider(
+		sdk.WithBatcher(exporter, sdk.WithMaxQueueSize(maxQueue), sdk.WithMaxExportBatchSize(maxBatch),
+			sdk.WithBatchTimeout(batchEvery), sdk.WithExportTimeout(exportTimeout)),
+		sdk.WithSampler(Sampler(c.TraceRatio)),
+		sdk.WithResource(described(name)),
+	)
+	env.Traces = p
+	log := env.Log
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		defer cancel()
+		if err := p.Shutdown(ctx); err != nil {
+			log.Warn("spans not sent", "err", err)
+		}
+	}, nil
+}
+
+// Sampler samples a share of the traces that begin here and, of the others, what their
+// beginner does.
+func Sampler(ratio float64) sdk.Sampler { return sdk.ParentBased(sdk.TraceIDRatioBased(ratio)) }
+
+// endpoint is where traces go at a collector whose address may come without a path (OTLP
+// specification, "OTLP/HTTP Request").
+func endpoint(address string) string {
+	u, err := url.Parse(address)
+	if err == nil && (u.Path == "" || u.Path == "/") {
+		u.Path = "/v1/traces"
+		return u.String()
+	}
+	return address
+}
+
+// described tells who makes the spans. OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME add to
+// it, and win.
+func described(name string) *resource.Resource {
+	own := resource.NewSchemaless(attribute.String("service.name", name), attribute.String("service.namespace", "ackwire"))
+	found, err := resource.New(context.Background(), resource.WithFromEnv(), resource.WithHost(), resource.WithTelemetrySDK())
+	if err != nil && found == nil {
+		return own
+	}
+	merged, err := resource.Merge(own, found)
+	if err != nil {
+		return own
+	}
+	return merged
+}
+
+// logged tells of a collector that is away.
+func logged(log *slog.Logger) func(error) {
+	return func(err error) { log.Warn("spans not sent", "err", err) }
+}

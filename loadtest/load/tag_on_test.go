@@ -1,5 +1,0 @@
-//go:build synctests
-
-package load
-
-const synctests = true
