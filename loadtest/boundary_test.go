@@ -14,6 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestImports(t *testing.T) {
 	rule := imports.Rule{
 		Allow: []string{"embedded", "gateway", "processor", "tracker", "clients/go", "schemas/...", "internal/..."},
+		Tests: []string{"embedded/sim"},
 		Except: map[string]string{
 			"processor/demo":  "the demo job types are handlers, a package beside the library that runs them",
 			"embedded/broker": "the configuration of the embedded broker is that package's",

@@ -7,22 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
-	"github.com/ackwire/ackwire/embedded"
-	"github.com/ackwire/ackwire/embedded/broker"
-	"github.com/ackwire/ackwire/gateway"
-	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/processor"
-	"github.com/ackwire/ackwire/processor/demo"
-	"github.com/ackwire/ackwire/tracker"
+	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/system"
 )
 
 // Config is what is measured.
@@ -38,10 +29,8 @@ type Config struct {
 const Goal = 1.5
 
 const (
-	partitions   = 12
-	startTimeout = time.Minute
-	warmUp       = 2 * time.Second
-	jobType      = "demo.echo"
+	warmUp  = 2 * time.Second
+	jobType = "demo.echo"
 )
 
 var payload = json.RawMessage(`{"reportType":"sales","from":"2026-01-01","to":"2026-01-31","columns":["date","orders","revenue","refunds"],"note":"a payload of about the size that people send, a few hundred bytes with a little structure in it, and text"}`)
@@ -74,7 +63,7 @@ type Summary struct {
 	Max    float64 `json:"max"`
 }
 
-func summarise(name string, l *Latencies) Summary {
+func summarise(name string, l *measure.Latencies) Summary {
 	ms := func(q float64) float64 { return float64(l.Quantile(q).Microseconds()) / 1000 }
 	count, failed := l.Counts()
 	return Summary{Name: name, Count: count, Failed: failed, P50: ms(50), P90: ms(90), P99: ms(99), Max: ms(100)}
@@ -105,17 +94,17 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 	if cfg.Rate <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 || cfg.Sockets < 1 {
 		return Report{}, errors.New("rate, duration, rounds and sockets must be positive")
 	}
-	sys, err := start(ctx, cfg, log)
+	sys, err := system.Start(ctx, cfg.Kafka, log)
 	if err != nil {
 		return Report{}, err
 	}
-	defer func() { err = errors.Join(err, sys.close()) }()
-	f, err := newFloor(ctx, sys.kafka, service.OS(log), partitions)
+	defer func() { err = errors.Join(err, sys.Close()) }()
+	f, err := newFloor(ctx, sys.Kafka, service.OS(log), system.Partitions)
 	if err != nil {
 		return Report{}, err
 	}
 	defer f.close()
-	clients, err := dial(ctx, sys.url, cfg.Sockets)
+	clients, err := dial(ctx, sys.URL, cfg.Sockets)
 	if err != nil {
 		return Report{}, err
 	}
@@ -138,7 +127,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 		return err
 	}
 	turn := 0
-	measure := func(d time.Duration, into [4]*Latencies) {
+	round := func(d time.Duration, into [4]*measure.Latencies) {
 		turn++
 		phase := fmt.Sprint("turn-", turn)
 		OpenLoop(ctx, cfg.Rate, d, into[0], func(ctx context.Context, i int) error { return f.twoProduces(ctx, key(phase+"-ack", i)) })
@@ -146,19 +135,19 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 		OpenLoop(ctx, cfg.Rate, d, into[2], func(ctx context.Context, i int) error { return f.chain(ctx, key(phase+"-chain", i)) })
 		OpenLoop(ctx, cfg.Rate, d, into[3], job)
 	}
-	fresh := func() [4]*Latencies {
-		return [4]*Latencies{NewLatencies(), NewLatencies(), NewLatencies(), NewLatencies()}
+	fresh := func() [4]*measure.Latencies {
+		return [4]*measure.Latencies{measure.NewLatencies(), measure.NewLatencies(), measure.NewLatencies(), measure.NewLatencies()}
 	}
-	measure(min(warmUp, cfg.Duration), fresh())
+	round(min(warmUp, cfg.Duration), fresh())
 	got := fresh()
 	for range cfg.Rounds {
-		measure(cfg.Duration/time.Duration(cfg.Rounds), got)
+		round(cfg.Duration/time.Duration(cfg.Rounds), got)
 	}
 	if ctx.Err() != nil {
 		return Report{}, context.Cause(ctx)
 	}
 	return Report{
-		Broker: sys.name, Rate: cfg.Rate, Cores: runtime.GOMAXPROCS(0), Go: runtime.Version(),
+		Broker: sys.Name, Rate: cfg.Rate, Cores: runtime.GOMAXPROCS(0), Go: runtime.Version(),
 		Results: []Pair{
 			pair("ack", summarise("two raw produces", got[0]), summarise("submit to ack", got[1])),
 			pair("chain", summarise("raw chain", got[2]), summarise("submit to completed", got[3])),
@@ -191,116 +180,4 @@ func (r Report) Print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "%-22s %17.2fx at p50, goal %.1fx: %s\n\n", "  ours / floor", p.Ratio, Goal, p.verdict())
 	}
-}
-
-// system is an Ackwire in this process.
-type system struct {
-	name  string
-	url   string
-	kafka kafka.Config
-	stop  context.CancelFunc
-	ended chan error // capacity 1
-	clean func()
-}
-
-// close stops the system, waits for it and removes its data.
-func (s *system) close() error {
-	s.stop()
-	err := <-s.ended
-	s.clean()
-	return err
-}
-
-func start(ctx context.Context, cfg Config, log *slog.Logger) (*system, error) {
-	addrs, err := freeAddrs(4)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "ackwire-bench")
-	if err != nil {
-		return nil, err
-	}
-	running, stop := context.WithCancel(ctx)
-	s := &system{stop: stop, ended: make(chan error, 1), clean: func() { _ = os.RemoveAll(dir) }, url: "http://" + addrs[0]}
-	ready := make(chan func() error, 1)
-	if len(cfg.Kafka) == 0 {
-		s.name, s.kafka = "embedded broker", kafka.Config{Brokers: []string{addrs[3]}}
-		go func() {
-			s.ended <- embedded.Run(running, embedded.Config{
-				Broker: broker.Config{Data: dir, Listen: addrs[3]},
-				Listen: addrs[0], OpsListen: addrs[1], TrackerListen: addrs[2],
-				TopicPrefix: "ackwire.", Partitions: partitions, Slots: 64,
-			}, service.OS(log), func(e *embedded.Embedded) { ready <- e.Ready })
-		}()
-	} else {
-		s.name, s.kafka = "Kafka at "+strings.Join(cfg.Kafka, ","), kafka.Config{Brokers: cfg.Kafka}
-		go func() { s.ended <- services(running, s.kafka, addrs, dir, service.OS(log), ready) }()
-	}
-	if err := s.waitReady(ctx, ready); err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	return s, nil
-}
-
-// waitReady waits until the system takes work. One that has ended says why when it is closed.
-func (s *system) waitReady(ctx context.Context, ready <-chan func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	var state func() error
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case state = <-ready:
-		case err := <-s.ended:
-			s.ended <- err
-			return errors.New("the system ended before it was ready")
-		case <-tick.C:
-			if state != nil && state() == nil {
-				return nil
-			}
-		case <-ctx.Done():
-			return errors.New("the system was not ready in time")
-		}
-	}
-}
-
-// services runs gateway, tracker and processor beside a broker of somebody else.
-func services(ctx context.Context, k kafka.Config, addrs []string, dir string, env service.Env, ready chan<- func() error) error {
-	prefix := fmt.Sprintf("bench%d.", time.Now().UnixNano())
-	gw := gateway.Defaults()
-	gw.Kafka, gw.TopicPrefix, gw.Listen, gw.Auth.AnonymousTenant = k, prefix, addrs[0], embedded.AnonymousTenant
-	g, err := gateway.New(gw, env)
-	if err != nil {
-		return err
-	}
-	t, err := tracker.New(tracker.Config{Kafka: k, TopicPrefix: prefix, Partitions: partitions, Listen: addrs[2],
-		Data: filepath.Join(dir, "tracker"), SessionTimeout: 10 * time.Second}, env)
-	if err != nil {
-		return err
-	}
-	p, err := processor.New(processor.Config{Kafka: k, TopicPrefix: prefix, Lanes: []string{"default", "reports"}, Grace: time.Second}, env)
-	if err != nil {
-		return err
-	}
-	demo.Register(p)
-	parts := service.NewGroup(ctx)
-	parts.Go("tracker", t.Run)
-	parts.Go("processor", p.Run)
-	parts.Go("gateway", g.Run)
-	ready <- func() error { return errors.Join(t.Ready(), p.Ready(), g.Ready()) }
-	return parts.Wait()
-}
-
-func freeAddrs(n int) ([]string, error) {
-	out := make([]string, n)
-	for i := range out {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		out[i] = l.Addr().String()
-	}
-	return out, nil
 }

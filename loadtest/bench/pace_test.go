@@ -2,13 +2,14 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,7 +35,7 @@ func TestTheRateIsTheOneThatWasAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var ops begins
-		l := NewLatencies()
+		l := measure.NewLatencies()
 		OpenLoop(t.Context(), 100, 10*time.Second, l, func(context.Context, int) error {
 			ops.now()
 			time.Sleep(3 * time.Millisecond)
@@ -64,7 +65,7 @@ func TestAStalledServiceDoesNotLowerTheRate(t *testing.T) {
 		began := time.Now()
 		stallEnds := began.Add(10 * time.Second)
 		var ops begins
-		l := NewLatencies()
+		l := measure.NewLatencies()
 		OpenLoop(t.Context(), 50, 12*time.Second, l, func(context.Context, int) error {
 			ops.now()
 			if wait := time.Until(stallEnds); wait > 0 {
@@ -94,7 +95,7 @@ func TestAStalledServiceDoesNotLowerTheRate(t *testing.T) {
 // When the load generator itself is late, the operation is charged from when it was due.
 func TestLatencyCountsFromTheIntendedStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLatencies()
+		l := measure.NewLatencies()
 		OpenLoop(late{t.Context(), time.Second}, 10, 300*time.Millisecond, l, func(context.Context, int) error { return nil })
 		if n, _ := l.Counts(); n != 3 {
 			t.Fatalf("%d operations, want 3", n)
@@ -120,7 +121,7 @@ func TestOpenLoopStopsWithItsContextAndWaitsForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		l := NewLatencies()
+		l := measure.NewLatencies()
 		began := time.Now()
 		OpenLoop(ctx, 10, time.Hour, l, func(ctx context.Context, i int) error {
 			<-ctx.Done()
@@ -134,21 +135,4 @@ func TestOpenLoopStopsWithItsContextAndWaitsForAll(t *testing.T) {
 			t.Errorf("%d succeeded and %d failed", n, failed)
 		}
 	})
-}
-
-func TestFailuresAreCountedAndHaveNoLatency(t *testing.T) {
-	l := NewLatencies()
-	l.Record(time.Hour, errors.New("no"))
-	l.Record(time.Millisecond, nil)
-	l.Record(-time.Second, nil) // a clock that was set back
-	l.Record(time.Hour, nil)    // longer than the histogram reaches
-	if n, failed := l.Counts(); n != 3 || failed != 1 {
-		t.Errorf("%d succeeded and %d failed", n, failed)
-	}
-	if got := l.Quantile(50); !within(got, time.Millisecond) {
-		t.Errorf("p50 %v", got)
-	}
-	if got := l.Quantile(100); !within(got, time.Minute) {
-		t.Errorf("the longest is told as %v", got)
-	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -18,7 +20,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // example is a report with one goal met and one missed.
 func example() Report {
 	fill := func(name string, failed int, ms ...float64) Summary {
-		l := NewLatencies()
+		l := measure.NewLatencies()
 		for _, v := range ms {
 			l.Record(time.Duration(v*float64(time.Millisecond)), nil)
 		}
@@ -82,8 +84,8 @@ func TestRatioIsOursOverTheFloorAtP50(t *testing.T) {
 // A side that measured nothing has no ratio, and no goal was met by it.
 func TestNothingMeasuredMeetsNoGoal(t *testing.T) {
 	for name, p := range map[string]Pair{
-		"no floor":     pair("ack", summarise("floor", NewLatencies()), Summary{Name: "ours", Count: 10, P50: 1}),
-		"nothing ours": pair("ack", Summary{Name: "floor", Count: 10, P50: 1}, summarise("ours", NewLatencies())),
+		"no floor":     pair("ack", summarise("floor", measure.NewLatencies()), Summary{Name: "ours", Count: 10, P50: 1}),
+		"nothing ours": pair("ack", Summary{Name: "floor", Count: 10, P50: 1}, summarise("ours", measure.NewLatencies())),
 	} {
 		var out bytes.Buffer
 		Report{Results: []Pair{p}}.Print(&out)

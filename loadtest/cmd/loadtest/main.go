@@ -1,4 +1,5 @@
-// Command loadtest measures Ackwire. It only translates flags into a Config.
+// Command loadtest measures Ackwire and checks what it promises. It only translates flags into a
+// Config.
 package main
 
 import (
@@ -14,7 +15,10 @@ import (
 )
 
 type command struct {
-	Bench benchCmd `cmd:"" help:"Measure ours beside the floor that Kafka sets, as ratios, in one run."`
+	Run       runCmd       `cmd:"" help:"Run a scenario against any deployment, and check what came back."`
+	Check     checkCmd     `cmd:"" help:"Check the history of a run again."`
+	Scenarios scenariosCmd `cmd:"" help:"List the shipped scenarios, or print one to begin your own."`
+	Bench     benchCmd     `cmd:"" help:"Measure ours beside the floor that Kafka sets, as ratios, in one run."`
 }
 
 type benchCmd struct {
@@ -51,7 +55,7 @@ func (c *benchCmd) Run() error {
 
 func main() {
 	var c command
-	ctx := kong.Parse(&c, service.Options("loadtest", "Measures Ackwire.")...)
+	ctx := kong.Parse(&c, service.Options("loadtest", "Loads an Ackwire, measures it, and checks what it promises.")...)
 	if err := ctx.Run(); err != nil {
 		os.Exit(service.Fail("loadtest", err))
 	}

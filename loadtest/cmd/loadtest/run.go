@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/loadtest/load"
+	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/scenario"
+	"github.com/ackwire/ackwire/loadtest/system"
+)
+
+type runCmd struct {
+	Scenario string   `arg:"" help:"A scenario file, or the name of a shipped one (loadtest scenarios)."`
+	URL      []string `name:"url" help:"Base address of a gateway; several are used in turn." placeholder:"URL"`
+	Embedded bool     `help:"Start a whole Ackwire in this process and use that."`
+
+	TokenFile  string        `help:"File with a token per line; clients use them in turn." placeholder:"FILE" type:"existingfile"`
+	JWTKeyFile string        `name:"jwt-key-file" help:"The gateways' HS256 key: each client gets a token of its own, in the scenario's tenants." placeholder:"FILE" type:"existingfile"`
+	Tenant     string        `help:"Name of the tenants, with a number behind." default:"loadtest"`
+	Source     []string      `help:"Local addresses that sockets come from, in turn: one has some 28,000 ports." placeholder:"IP"`
+	Durations  float64       `help:"Multiply the scenario's durations: 0.1 for a short try." default:"1"`
+	Load       float64       `help:"Multiply the scenario's rates and clients." default:"1"`
+	Verify     float64       `help:"Share of acked jobs that are read at the end, 0 to 1." default:"1"`
+	Out        string        `help:"Folder for report.html, report.json and history.ndjson; by default a new one below loadtest-runs." placeholder:"DIR"`
+	Plain      bool          `help:"Print lines instead of the live view, as where there is no terminal."`
+	Debug      bool          `help:"Log what clients meet, to log.txt in the folder."`
+	Every      time.Duration `help:"How often a line is printed." default:"5s"`
+}
+
+// tokenTTL is what a token lives beyond the run.
+const tokenTTL = 2 * time.Hour
+
+// Run implements the command.
+func (c *runCmd) Run() error {
+	s, err := scenario.Load(c.Scenario)
+	if err != nil {
+		return err
+	}
+	if !(c.Durations > 0 && c.Load > 0) {
+		return errors.New("durations and load must be above 0")
+	}
+	if s, err = s.Scale(c.Durations, c.Load); err != nil {
+		return err
+	}
+	if c.Embedded == (len(c.URL) > 0) {
+		return errors.New("either --url or --embedded is needed")
+	}
+	ctx, cancel := service.Signalled()
+	defer cancel()
+	if c.Out == "" {
+		c.Out = filepath.Join("loadtest-runs", time.Now().Format("20060102-150405-")+s.Name)
+	}
+	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+		return err
+	}
+	cfg := load.Config{
+		Scenario: s, URLs: c.URL, Verify: c.Verify, Embedded: c.Embedded,
+		History: filepath.Join(c.Out, "history.ndjson"), Log: slog.New(slog.DiscardHandler),
+	}
+	if c.Debug {
+		f, err := os.Create(filepath.Join(c.Out, "log.txt"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		cfg.Log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	for i := range cfg.URLs {
+		cfg.URLs[i] = strings.TrimRight(cfg.URLs[i], "/")
+	}
+	if cfg.Dials, err = c.dials(); err != nil {
+		return err
+	}
+	var key []byte
+	if c.Embedded {
+		fmt.Fprintln(os.Stderr, "starting an Ackwire in this process …")
+		sys, err := system.Start(ctx, nil, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = sys.Close() }() // what it says at its end concerns no run
+		cfg.URLs = []string{sys.URL}
+		if key, err = sys.Key(); err != nil {
+			return err
+		}
+	}
+	if cfg.Token, err = c.tokens(s, key); err != nil {
+		return err
+	}
+	out, err := c.watched(ctx, cfg, measure.NewRecorder(s))
+	if err != nil {
+		return err
+	}
+	return c.finish(out)
+}
+
+// dials are the ways to the network.
+func (c *runCmd) dials() ([]load.Dial, error) {
+	sources := c.Source
+	if len(sources) == 0 {
+		return []load.Dial{(&net.Dialer{Timeout: 10 * time.Second}).DialContext}, nil
+	}
+	var out []load.Dial
+	for _, s := range sources {
+		ip := net.ParseIP(s)
+		if ip == nil {
+			return nil, fmt.Errorf("source %q is not an IP address", s)
+		}
+		out = append(out, (&net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: ip}}).DialContext)
+	}
+	return out, nil
+}
+
+// tokens says what each client shows. embeddedKey is that of a system in this process, which
+// needs tokens only for several tenants.
+func (c *runCmd) tokens(s *scenario.Scenario, embeddedKey []byte) (func(int) (string, error), error) {
+	switch {
+	case c.TokenFile != "" && c.JWTKeyFile != "":
+		return nil, errors.New("token-file and jwt-key-file exclude each other")
+	case c.TokenFile != "":
+		b, err := os.ReadFile(c.TokenFile)
+		if err != nil {
+			return nil, err
+		}
+		tokens := strings.Fields(string(b))
+		if len(tokens) == 0 {
+			return nil, fmt.Errorf("%s holds no token", c.TokenFile)
+		}
+		return func(client int) (string, error) { return tokens[(client-1)%len(tokens)], nil }, nil
+	}
+	key := embeddedKey
+	if c.JWTKeyFile != "" {
+		var err error
+		if key, err = os.ReadFile(c.JWTKeyFile); err != nil {
+			return nil, err
+		}
+	} else if key == nil || s.Tenants == 1 {
+		return nil, nil
+	}
+	ttl := s.Duration() + tokenTTL
+	return func(client int) (string, error) {
+		return gateway.SignToken(key, fmt.Sprintf("%s-%d", c.Tenant, (client-1)%s.Tenants+1), fmt.Sprintf("client-%d", client), ttl)
+	}, nil
+}
+
+// watched runs the load.
+func (c *runCmd) watched(ctx context.Context, cfg load.Config, rec *measure.Recorder) (*measure.Result, error) {
+	return load.Run(ctx, cfg, rec)
+}
+
+// finish writes the reports, and returns an error when an invariant was violated.
+func (c *runCmd) finish(out *measure.Result) error {
+	b, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(c.Out, "report.json"), append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	out.Verdict.Print(os.Stdout)
+	fmt.Println("\nreports in", c.Out)
+	return verdict(out.Verdict)
+}

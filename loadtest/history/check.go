@@ -1,0 +1,252 @@
+package history
+
+import (
+	"cmp"
+	"hash/maphash"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Invariant is one of the promises that a history can be held against. A job, and for I3 a
+// client of it, breaks each at most once, and only the one that is the cause: a job that is
+// lost is not also one that did not end.
+type Invariant string
+
+// The invariants.
+const (
+	Lost      Invariant = "I1" // acked, and at the end it cannot be read
+	Outcome   Invariant = "I2" // a second outcome, or a state after the end, without a retry
+	Delivery  Invariant = "I3" // versions do not rise, a status nobody asked for, or the end never came
+	ReadWrite Invariant = "I4" // a GET after the ack answered 404, though the job was there later
+	Ends      Invariant = "I7" // acked, and not ended in time after the last fault
+)
+
+// Titles say what each promises.
+var Titles = map[Invariant]string{
+	Lost:      "an acked job becomes queryable; nothing acked is lost",
+	Outcome:   "one terminal outcome; terminal absorbs",
+	Delivery:  "per subscription versions strictly rise, and the last one seen is the terminal one",
+	ReadWrite: "a GET after an ack never answers 404",
+	Ends:      "after the last fault every acked job ends in time",
+}
+
+// Invariants lists what is checked.
+var Invariants = []Invariant{Lost, Outcome, Delivery, ReadWrite, Ends}
+
+// Violation is one broken promise.
+type Violation struct {
+	Invariant Invariant `json:"invariant"`
+	Job       string    `json:"job"`
+	Client    int       `json:"client,omitempty"` // who saw it; 0: not one client's matter
+	What      string    `json:"what"`
+	// Records are the job's, oldest first: the first and the last of them if they are many.
+	Records []Record `json:"records"`
+	Omitted int      `json:"omittedRecords,omitempty"`
+}
+
+// Verdict is what a history proves.
+type Verdict struct {
+	Scenario string `json:"scenario"`
+	// Complete: the run came to its end. Of one that was broken off only safety is judged,
+	// not what should have come yet.
+	Complete bool  `json:"complete"`
+	Records  int64 `json:"records"`
+	Clients  int   `json:"clients"`
+	Acked    int64 `json:"acked"`
+	Ended    int64 `json:"ended"`
+	Statuses int64 `json:"statuses"`
+	Gets     int64 `json:"gets"`
+	// Unproven are acked jobs of which nobody ever heard again, and which were not read either
+	// because reading all was not asked for.
+	Unproven   int64       `json:"unproven"`
+	Faults     int64       `json:"faults"`
+	Violations []Violation `json:"violations"`
+	// Found is how many there are; above MaxViolations the list is cut.
+	Found int64 `json:"found"`
+}
+
+// Bounds of a check.
+const (
+	MaxViolations = 200
+	maxRecords    = 40 // of one violation
+	// passBytes of a history are checked with its jobs in memory at one time; a larger one is
+	// read more than once, for a part of its jobs each.
+	passBytes = 1 << 30
+)
+
+// Check reads a history and judges it.
+//
+// What it cannot see: a status that was skipped, since a server may conflate (only the last one
+// is owed); a status of a job that nobody watched, or on a socket that closed; whether a job
+// ran once or twice (at least once is the promise); what stands in documents beside state and
+// version; a job whose ack was lost with its socket.
+func Check(name string) (*Verdict, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	passes := uint64(info.Size()/passBytes) + 1
+	v := &Verdict{Violations: []Violation{}}
+	for pass := range passes {
+		if err := checkPart(name, v, pass, passes); err != nil {
+			return nil, err
+		}
+	}
+	order := func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(a.Invariant, b.Invariant), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Client, b.Client))
+	}
+	slices.SortFunc(v.Violations, order)
+	return v, v.gather(name)
+}
+
+var seed = maphash.MakeSeed()
+
+func checkPart(name string, v *Verdict, pass, passes uint64) error {
+	c := checker{verdict: v, jobs: map[string]*jobSeen{}, conns: map[int]int{}}
+	err := Read(name, func(r Record) bool {
+		if pass == 0 {
+			v.count(r)
+		}
+		if r.Job == "" || maphash.String(seed, r.Job)%passes == pass {
+			c.add(r)
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	c.finish()
+	return nil
+}
+
+func (v *Verdict) count(r Record) {
+	v.Records++
+	v.Clients = max(v.Clients, r.Client)
+	switch r.Kind {
+	case Run:
+		v.Scenario = r.Run.Scenario
+	case Status:
+		v.Statuses++
+	case Get:
+		v.Gets++
+	case Fault:
+		v.Faults++
+	case End:
+		v.Complete = true
+	}
+}
+
+func (v *Verdict) found(i Invariant, jobID string, client int, what string) {
+	v.Found++
+	if len(v.Violations) < MaxViolations {
+		v.Violations = append(v.Violations, Violation{Invariant: i, Job: jobID, Client: client, What: what})
+	}
+}
+
+// gather gives each violation the records of its job. Those of other clients are left out
+// where one client is concerned, but for the acks and GETs that tell of the job itself.
+func (v *Verdict) gather(name string) error {
+	if len(v.Violations) == 0 {
+		return nil
+	}
+	byJob := map[string][]*Violation{}
+	for i := range v.Violations {
+		x := &v.Violations[i]
+		byJob[x.Job] = append(byJob[x.Job], x)
+	}
+	return Read(name, func(r Record) bool {
+		for _, x := range byJob[r.Job] {
+			if x.Client != 0 && r.Client != x.Client && r.Kind != Ack && r.Kind != Get && r.Kind != Retry {
+				continue
+			}
+			x.Records = append(x.Records, r)
+			if len(x.Records) > maxRecords { // the middle is what tells least
+				x.Records = slices.Delete(x.Records, maxRecords/2, maxRecords/2+1)
+				x.Omitted++
+			}
+		}
+		return true
+	})
+}
+
+// checker is one pass.
+type checker struct {
+	verdict       *Verdict
+	jobs          map[string]*jobSeen
+	conns         map[int]int // each client's open socket
+	endsWithin    time.Duration
+	deliverWithin time.Duration
+	lastFault     time.Duration
+	end           time.Duration
+	complete      bool
+}
+
+// jobSeen is what a history told of one job so far.
+type jobSeen struct {
+	acked   time.Duration // negative before the ack
+	told    bool          // a status or a GET told of it
+	missed  bool          // a GET after the ack found nothing
+	lastGet int           // HTTP status of the last GET that was answered; 0: none
+	getFail bool          // some GET was not answered with 200 or 404
+
+	endVersion int64 // of the outcome; 0: none seen
+	endState   job.State
+	endAt      time.Duration
+	beyond     int64 // the highest version seen that was not terminal
+	retried    int64 // what is not above was before the last retry
+
+	broken map[Invariant]bool
+	subs   map[int]*sub
+}
+
+// sub is one client's subscription to a job.
+type sub struct {
+	conn   int
+	open   bool // answered, or opened by an ack
+	since  time.Duration
+	last   int64 // the highest version seen, or asked to be above of
+	ended  bool
+	broken bool
+}
+
+func (c *checker) job(id string) *jobSeen {
+	j := c.jobs[id]
+	if j == nil {
+		j = &jobSeen{acked: -1, subs: map[int]*sub{}}
+		c.jobs[id] = j
+	}
+	return j
+}
+
+func (c *checker) add(r Record) {
+	if c.complete {
+		return // the generator takes its own sockets down
+	}
+	switch r.Kind {
+	case Run:
+		c.endsWithin, c.deliverWithin = r.Run.EndsWithin.Duration(), r.Run.DeliverWithin.Duration()
+	case Open:
+		c.conns[r.Client] = r.Conn
+	case Close:
+		if c.conns[r.Client] == r.Conn {
+			delete(c.conns, r.Client)
+		}
+	case Fault:
+		c.lastFault = r.Time()
+	case End:
+		c.complete, c.end = true, r.Time()
+	case Ack:
+		c.ack(r)
+	case Retry:
+		c.retry(r)
+	case Watch, Watched:
+		c.watch(r)
+	case Status:
+		c.status(r)
+	case Get:
+		c.get(r)
+	}
+}

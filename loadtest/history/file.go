@@ -1,0 +1,120 @@
+package history
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+const (
+	bufferBytes  = 256 << 10
+	maxLineBytes = 64 << 10
+)
+
+// Writer appends records to a file. It may be used from any goroutine: records stand in the
+// file in the order of the calls, so that what a caller had learnt before stands before.
+type Writer struct {
+	began time.Time
+
+	mu      sync.Mutex // guards all below
+	file    *os.File
+	out     *bufio.Writer
+	line    []byte
+	records int64
+	err     error // the first that a write met
+}
+
+// Create makes the file and writes its first record.
+func Create(name, scenario string, endsWithin, deliverWithin time.Duration) (*Writer, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	w := &Writer{began: time.Now(), file: f, out: bufio.NewWriterSize(f, bufferBytes)}
+	w.Add(Record{Kind: Run, Run: &Header{
+		Format: Format, Scenario: scenario, Began: w.began.UTC(),
+		EndsWithin: job.Seconds(endsWithin), DeliverWithin: job.Seconds(deliverWithin),
+	}})
+	return w, nil
+}
+
+// Add appends a record; its time is now.
+func (w *Writer) Add(r Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.At = time.Since(w.began).Microseconds()
+	w.line = r.append(w.line[:0])
+	w.records++
+	if _, err := w.out.Write(w.line); err != nil && w.err == nil {
+		w.err = fmt.Errorf("history: %w", err)
+	}
+}
+
+// Began is the time that records count from.
+func (w *Writer) Began() time.Time { return w.began }
+
+// Records is how many were added.
+func (w *Writer) Records() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.records
+}
+
+// Flush hands everything to the operating system. The error is the first that any write met.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.out.Flush(); err != nil && w.err == nil {
+		w.err = fmt.Errorf("history: %w", err)
+	}
+	return w.err
+}
+
+// Close flushes and closes the file.
+func (w *Writer) Close() error {
+	err := w.Flush()
+	return errors.Join(err, w.file.Close())
+}
+
+// Read calls each with every record of a file, in order, until it returns false. A last line
+// that was cut off, as when the generator was killed, is passed over.
+func Read(name string, each func(Record) bool) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	defer f.Close()
+	in := bufio.NewReaderSize(f, maxLineBytes)
+	for n := 1; ; n++ {
+		line, err := in.ReadSlice('\n')
+		switch {
+		case err == io.EOF:
+			return nil // whole, or cut off
+		case err != nil:
+			return fmt.Errorf("history: %s:%d: %w", name, n, err)
+		}
+		var r Record
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&r); err != nil {
+			return fmt.Errorf("history: %s:%d: %w", name, n, err)
+		}
+		if n == 1 && (r.Kind != Run || r.Run == nil) {
+			return fmt.Errorf("history: %s: does not begin with a run", name)
+		}
+		if n == 1 && r.Run.Format != Format {
+			return fmt.Errorf("history: %s: has format %d, this program reads %d", name, r.Run.Format, Format)
+		}
+		if !each(r) {
+			return nil
+		}
+	}
+}

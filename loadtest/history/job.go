@@ -1,0 +1,157 @@
+package history
+
+import (
+	"fmt"
+	"time"
+)
+
+// Each method takes one kind of record.
+
+func (c *checker) ack(r Record) {
+	j := c.job(r.Job)
+	if j.acked < 0 {
+		j.acked = r.Time()
+	}
+	if s := j.subs[r.Client]; r.Watch && (s == nil || s.conn != r.Conn) {
+		j.subs[r.Client] = &sub{conn: r.Conn, open: true, since: r.Time()}
+	}
+}
+
+func (c *checker) retry(r Record) {
+	j := c.job(r.Job)
+	j.retried = max(j.retried, j.endVersion)
+	j.endVersion, j.endState, j.beyond = 0, "", 0
+	for _, s := range j.subs {
+		s.ended = false
+	}
+}
+
+// watch: what is owed begins with the answer; what was seen on this socket before is not
+// owed again.
+func (c *checker) watch(r Record) {
+	j := c.job(r.Job)
+	s := j.subs[r.Client]
+	switch {
+	case r.Kind == Watch && (s == nil || s.conn != r.Conn):
+		ended := s != nil && s.ended
+		j.subs[r.Client] = &sub{conn: r.Conn, last: r.Version, since: r.Time(), ended: ended}
+	case r.Kind == Watched && s != nil && s.conn == r.Conn:
+		s.open = r.Text == ""
+		s.since = r.Time()
+	}
+}
+
+func (c *checker) status(r Record) {
+	j := c.job(r.Job)
+	s := j.subs[r.Client]
+	switch {
+	case s == nil || s.conn != r.Conn:
+		j.subs[r.Client] = &sub{conn: r.Conn, last: r.Version, since: r.Time(), broken: true}
+		c.verdict.found(Delivery, r.Job, r.Client, fmt.Sprintf("a status at version %d on a socket that does not watch the job (or before its ack)", r.Version))
+	case r.Version <= s.last:
+		if !s.broken {
+			s.broken = true
+			c.verdict.found(Delivery, r.Job, r.Client, fmt.Sprintf("version %d came after version %d", r.Version, s.last))
+		}
+	default:
+		s.last = r.Version
+		s.ended = s.ended || r.State.Terminal()
+	}
+	c.told(j, r)
+}
+
+func (c *checker) get(r Record) {
+	j := c.job(r.Job)
+	switch r.Code {
+	case 200:
+		j.lastGet = r.Code
+		c.told(j, r)
+		since := max(j.acked, c.lastFault)
+		if late := r.Time() - since; j.acked >= 0 && !r.State.Terminal() && c.endsWithin > 0 && late > c.endsWithin {
+			c.violate(j, Ends, r, fmt.Sprintf("still %s %v after its ack or the last fault; within %v was promised", r.State, late.Round(time.Millisecond), c.endsWithin))
+		}
+	case 404:
+		j.lastGet = r.Code
+		if j.acked >= 0 {
+			j.missed = true
+		}
+	default:
+		j.getFail = true
+	}
+}
+
+// told takes what a status or a document says of the job itself.
+func (c *checker) told(j *jobSeen, r Record) {
+	j.told = true
+	if r.Version <= j.retried {
+		return
+	}
+	switch {
+	case !r.State.Terminal():
+		j.beyond = max(j.beyond, r.Version)
+		if j.endVersion != 0 && r.Version > j.endVersion {
+			c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d, though it had %s at version %d", r.State, r.Version, j.endState, j.endVersion))
+		}
+	case j.endVersion == 0:
+		j.endVersion, j.endState, j.endAt = r.Version, r.State, r.Time()
+		if j.beyond > r.Version {
+			c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d, though it went on up to version %d", r.State, r.Version, j.beyond))
+		}
+	case r.Version != j.endVersion || r.State != j.endState:
+		c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d beside %s at version %d", r.State, r.Version, j.endState, j.endVersion))
+	}
+}
+
+// violate reports what concerns the job as a whole, once.
+func (c *checker) violate(j *jobSeen, i Invariant, r Record, what string) {
+	if j.broken[i] {
+		return
+	}
+	if j.broken == nil {
+		j.broken = map[Invariant]bool{}
+	}
+	j.broken[i] = true
+	c.verdict.found(i, r.Job, 0, what)
+}
+
+// finish judges what should have come by the end.
+func (c *checker) finish() {
+	for id, j := range c.jobs {
+		if j.acked >= 0 {
+			c.verdict.Acked++
+			c.acked(id, j)
+		}
+		if j.endVersion != 0 {
+			c.verdict.Ended++
+			c.delivered(id, j)
+		}
+	}
+}
+
+func (c *checker) acked(id string, j *jobSeen) {
+	r := Record{Job: id}
+	switch {
+	case j.lastGet == 404:
+		c.violate(j, Lost, r, "it was acked, and the last GET answered 404")
+	case j.missed:
+		c.violate(j, ReadWrite, r, "a GET after its ack answered 404; it was there later")
+	case !j.told && j.getFail && c.complete:
+		c.violate(j, Lost, r, "it was acked, and no GET could read it up to the end")
+	case !j.told:
+		c.verdict.Unproven++
+	}
+}
+
+// delivered: who watched the job on a socket that stayed open has seen its end.
+func (c *checker) delivered(id string, j *jobSeen) {
+	if !c.complete {
+		return
+	}
+	for client, s := range j.subs {
+		waited := c.end - max(j.endAt, s.since)
+		if s.open && !s.ended && !s.broken && c.conns[client] == s.conn && s.last < j.endVersion && waited >= c.deliverWithin {
+			c.verdict.found(Delivery, id, client, fmt.Sprintf("the last version seen is %d; that the job has %s at version %d never came, in %v on an open socket",
+				s.last, j.endState, j.endVersion, waited.Round(time.Millisecond)))
+		}
+	}
+}

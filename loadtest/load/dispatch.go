@@ -1,0 +1,180 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/scenario"
+)
+
+// dispatcher hands submits to clients when they are due. What finds no socket with room waits
+// in its backlog, and its latency goes on counting: an open loop, without coordinated omission.
+type dispatcher struct {
+	r        *run
+	schedule *schedule
+	mix      *mix
+	backlog  []*arrival
+	cursor   int  // the client whose turn it is
+	stuck    bool // no client had room when last looked
+}
+
+// run goes through the schedule and returns when all is due, or ctx ends.
+func (d *dispatcher) run(ctx context.Context, began time.Time) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	at, phase, more := d.schedule.next()
+	for more {
+		now := time.Now()
+		for more && !began.Add(at).After(now) {
+			d.arrive(began.Add(at), phase)
+			at, phase, more = d.schedule.next()
+		}
+		d.hand(now)
+		if !more {
+			return
+		}
+		timer.Reset(time.Until(began.Add(at)))
+		select {
+		case <-timer.C:
+		case <-d.r.room:
+			d.stuck = false
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// arrive puts a submit that is due into the backlog.
+func (d *dispatcher) arrive(due time.Time, phase int) {
+	d.r.rec.Arrived(phase)
+	if len(d.backlog) >= maxBacklog || d.r.jobs.len() >= maxOpenJobs {
+		d.r.rec.Count(func(n *measure.Counts) { n.Dropped++; n.Backlog-- })
+		return
+	}
+	d.backlog = append(d.backlog, &arrival{of: measure.Of{Job: d.mix.next(), Phase: phase}, due: due})
+}
+
+// hand gives the backlog to clients as long as one has room.
+func (d *dispatcher) hand(time.Time) {
+	for len(d.backlog) > 0 && !d.stuck {
+		a := d.backlog[0]
+		if !d.give(a) {
+			d.stuck = true
+			break
+		}
+		d.backlog[0] = nil
+		d.backlog = d.backlog[1:]
+		waited := a.waited
+		d.r.rec.Count(func(n *measure.Counts) {
+			n.Backlog--
+			if waited {
+				n.Delayed++
+			}
+		})
+	}
+	for _, a := range d.backlog {
+		if a.waited {
+			break // and so did all before
+		}
+		a.waited = true
+	}
+}
+
+// give finds the next client that takes a.
+func (d *dispatcher) give(a *arrival) bool {
+	for range d.r.clients {
+		c := d.r.clients[d.cursor]
+		d.cursor = (d.cursor + 1) % len(d.r.clients)
+		if c.submit(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// finish hands out what is left, until ctx ends. What is left then was never sent.
+func (d *dispatcher) finish(ctx context.Context) {
+	for {
+		d.hand(time.Now())
+		if len(d.backlog) == 0 {
+			return
+		}
+		select {
+		case <-d.r.room:
+			d.stuck = false
+		case <-ctx.Done():
+			left := int64(len(d.backlog))
+			d.backlog = nil
+			d.r.rec.Count(func(n *measure.Counts) { n.Dropped += left; n.Backlog -= left })
+			return
+		}
+	}
+}
+
+// signalRoom tells the dispatcher that a client may have room.
+func (r *run) signalRoom() {
+	select {
+	case r.room <- struct{}{}:
+	default:
+	}
+}
+
+// gather has other clients watch a job that was acked this moment.
+func (r *run) gather(submitter *client, jobID string, watchers int, f *fan) {
+	if watchers == 0 {
+		return
+	}
+	r.mu.Lock()
+	start := r.random.IntN(len(r.clients))
+	r.mu.Unlock()
+	for i := range r.clients {
+		c := r.clients[(start+i)%len(r.clients)]
+		if c == submitter {
+			continue
+		}
+		c.watch(jobID, f)
+		if watchers--; watchers == 0 {
+			return
+		}
+	}
+}
+
+// stage says in the view which phase it is, and cuts sockets where the phase wants it.
+func (r *run) stage(ctx context.Context, began time.Time) {
+	begin := began
+	for i, p := range r.cfg.Scenario.Phases {
+		if !wait(ctx, time.Until(begin)) {
+			return
+		}
+		r.rec.Stage(p.Name, i)
+		if c := p.Reconnect; c != nil {
+			at := begin.Add(c.At)
+			r.wg.Go(func() {
+				if wait(ctx, time.Until(at)) {
+					r.cut(ctx, c, i)
+				}
+			})
+		}
+		begin = begin.Add(p.Duration)
+	}
+}
+
+// cut takes a share of the sockets away. The fault is over when all may have come back.
+func (r *run) cut(ctx context.Context, c *scenario.Reconnect, phase int) {
+	random := rand.New(rand.NewPCG(r.cfg.Scenario.Seed, uint64(100+phase)))
+	n := int(c.Share*float64(len(r.clients)) + 0.5)
+	now := time.Now()
+	r.fault("%d sockets are cut", n)
+	for _, i := range random.Perm(len(r.clients))[:n] {
+		r.clients[i].cutOff(now.Add(time.Duration(random.Float64() * float64(c.Over))))
+	}
+	if wait(ctx, c.Over) {
+		r.fault("all that were cut may be back")
+	}
+}
+
+// key makes an idempotency key that no other run has.
+func (r *run) key() string { return fmt.Sprintf("%s-%d", r.keys, r.keyed.Add(1)) }

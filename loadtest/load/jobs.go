@@ -1,0 +1,166 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/loadtest/history"
+	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// openJobs are the jobs that were acked and of which no end is known. Those that ended are
+// forgotten: the history has them.
+type openJobs struct {
+	mu   sync.Mutex // guards all below
+	jobs map[string]*openJob
+}
+
+type openJob struct {
+	of      measure.Of
+	client  int
+	acked   time.Time
+	watched bool      // its submitter's socket follows it
+	asked   time.Time // when it was read last
+}
+
+func (j *openJobs) add(id string, o *openJob) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.jobs[id] = o
+}
+
+// take removes a job; nil if it is not there.
+func (j *openJobs) take(id string) *openJob {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	o := j.jobs[id]
+	delete(j.jobs, id)
+	return o
+}
+
+func (j *openJobs) unwatched(id string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if o := j.jobs[id]; o != nil {
+		o.watched = false
+	}
+}
+
+func (j *openJobs) len() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.jobs)
+}
+
+// due returns at most so many jobs that wanted chooses, each not more often than every
+// sweepEvery.
+func (j *openJobs) due(most int, wanted func(*openJob) bool) map[string]int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	out := map[string]int{}
+	for id, o := range j.jobs {
+		if len(out) >= most {
+			break
+		}
+		if now.Sub(o.asked) >= sweepEvery && wanted(o) {
+			o.asked = now
+			out[id] = o.client
+		}
+	}
+	return out
+}
+
+// forget removes the jobs that unwanted chooses.
+func (j *openJobs) forget(unwanted func(*openJob) bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for id, o := range j.jobs {
+		if unwanted(o) {
+			delete(j.jobs, id)
+		}
+	}
+}
+
+// ended takes note of a job's end, once.
+func (r *run) ended(jobID string, state job.State) {
+	if o := r.jobs.take(jobID); o != nil {
+		r.lastEnd.Store(time.Now().UnixNano())
+		r.rec.Ended(o.of, state)
+	}
+}
+
+// get reads a job with a client's identity, at one gateway after the other, and records the
+// answer. The code is 0 when there was none.
+func (r *run) get(ctx context.Context, jobID string, client int) (state job.State, httpCode int) {
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	defer cancel()
+	opts := []ackwire.Option{ackwire.WithHTTPClient(r.getter)}
+	if r.cfg.Token != nil {
+		opts = append(opts, ackwire.WithTokenSource(func(context.Context) (string, error) { return r.token(client) }))
+	}
+	st, err := ackwire.Get(ctx, r.gateway(int(r.getTurn.Add(1))), jobID, opts...)
+	rec := history.Record{Kind: history.Get, Client: client, Job: jobID}
+	e, answered := errors.AsType[*ackwire.Error](err)
+	switch {
+	case err == nil:
+		rec.Code, rec.Version, rec.State = http.StatusOK, st.Version, st.State
+	case answered && e.Status != 0:
+		rec.Code, rec.Text = e.Status, string(e.Code)
+	case ctx.Err() != nil && r.ctx.Err() != nil:
+		return "", 0 // the run has ended, not the server
+	default:
+		rec.Text = "no answer"
+	}
+	r.hist.Add(rec)
+	if rec.Code != http.StatusOK && rec.Code != http.StatusNotFound {
+		r.rec.Error("get: " + rec.Text)
+		r.fault("a GET was answered %s", rec.Text)
+	}
+	if rec.Code != 0 && rec.Code < http.StatusInternalServerError {
+		r.lastAnswer.Store(time.Now().UnixNano())
+	}
+	if rec.State.Terminal() {
+		r.ended(jobID, rec.State)
+	}
+	return rec.State, rec.Code
+}
+
+// sampleGet reads a job that was acked this moment.
+func (r *run) sampleGet(jobID string, client int) {
+	select {
+	case r.gets <- struct{}{}:
+	default:
+		r.rec.GetSkipped()
+		return
+	}
+	r.wg.Go(func() {
+		defer func() { <-r.gets }()
+		began := time.Now()
+		if _, code := r.get(r.ctx, jobID, client); code == http.StatusOK {
+			r.rec.Took(measure.Get, time.Since(began))
+		}
+	})
+}
+
+// readAll reads jobs side by side and waits for all.
+func (r *run) readAll(ctx context.Context, jobs map[string]int) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for id, client := range jobs {
+		select {
+		case r.gets <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		wg.Go(func() {
+			defer func() { <-r.gets }()
+			r.get(ctx, id, client)
+		})
+	}
+}

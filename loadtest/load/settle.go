@@ -1,0 +1,151 @@
+package load
+
+import (
+	"context"
+	"hash/fnv"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ackwire/ackwire/loadtest/history"
+)
+
+// settle waits until every submit is answered, every acked job has ended, and whoever watches
+// has seen it; each within the scenario's bound. What the bound cuts off, the checker finds in
+// the history.
+func (r *run) settle(ctx context.Context, d *dispatcher) {
+	s := r.cfg.Scenario
+	r.rec.Stage("settling: answers", -1)
+	close(r.awake)
+	answers, cancel := context.WithTimeout(ctx, s.EndsWithin)
+	d.finish(answers)
+	r.until(answers, func() bool { return r.unanswered() == 0 })
+	cancel()
+
+	r.rec.Stage("settling: jobs end", -1)
+	// Where faults do not end, the waiting for what comes after them does.
+	ending, cancel := context.WithTimeout(ctx, faultsEnd*s.EndsWithin)
+	r.until(ending, func() bool {
+		now := time.Now()
+		deadline := func(o *openJob) bool { return now.After(r.deadline(o.acked)) }
+		ask := func(o *openJob) bool { return !o.watched || deadline(o) }
+		if now.UnixNano()-r.lastHeard.Load() > int64(quietAfter) {
+			ask = func(*openJob) bool { return true }
+		}
+		r.readAll(ctx, r.jobs.due(askAtOnce, ask))
+		// One that was read after its deadline and is still open is for the checker.
+		r.jobs.forget(func(o *openJob) bool { return o.asked.After(r.deadline(o.acked)) })
+		return r.jobs.len() == 0
+	})
+	cancel()
+
+	r.rec.Stage("settling: statuses arrive", -1)
+	// One look above the bound, so that whoever is judged had all of it.
+	last := time.Unix(0, max(r.lastEnd.Load(), time.Now().UnixNano()))
+	delivered, cancel := context.WithDeadline(ctx, last.Add(s.DeliverWithin+sweepEvery))
+	defer cancel()
+	r.until(delivered, func() bool { return r.unseen() == 0 })
+}
+
+// until looks again and again until done says so, or ctx ends.
+func (r *run) until(ctx context.Context, done func() bool) {
+	const look = 100 * time.Millisecond
+	for !done() && wait(ctx, look) {
+	}
+}
+
+// deadline is when a job that was acked then must have ended, as far as faults are known.
+func (r *run) deadline(acked time.Time) time.Time {
+	since := acked
+	if fault := time.Unix(0, r.lastFault.Load()); fault.After(since) {
+		since = fault
+	}
+	return since.Add(r.cfg.Scenario.EndsWithin + time.Millisecond)
+}
+
+func (r *run) unanswered() (n int) {
+	for _, c := range r.clients {
+		_, submits := c.waiting()
+		n += submits
+	}
+	return n
+}
+
+func (r *run) unseen() (n int) {
+	for _, c := range r.clients {
+		watches, _ := c.waiting()
+		n += watches
+	}
+	return n
+}
+
+// sweep looks after sockets and jobs while arrivals come: sockets that are silent, and jobs that
+// should have ended.
+func (r *run) sweep(ctx context.Context) {
+	for wait(ctx, sweepEvery) {
+		now := time.Now()
+		for _, c := range r.clients {
+			c.silent(now)
+		}
+		overdue := r.jobs.due(maxGets, func(o *openJob) bool {
+			return now.After(r.deadline(o.acked)) && now.Sub(o.asked) > r.cfg.Scenario.EndsWithin
+		})
+		r.readAll(ctx, overdue)
+	}
+}
+
+// verify reads the acked jobs, or a share of them, as anybody could: from the history, since
+// the generator has forgotten them.
+func (r *run) verify(ctx context.Context) error {
+	if r.cfg.Verify == 0 {
+		return nil
+	}
+	r.rec.Stage("verifying", -1)
+	if err := r.hist.Flush(); err != nil {
+		return err
+	}
+	r.lastAnswer.Store(time.Now().UnixNano())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	return history.Read(r.cfg.History, func(rec history.Record) bool {
+		if rec.Kind != history.Ack || !chosen(rec.Job, r.cfg.Verify) {
+			return ctx.Err() == nil
+		}
+		if r.mute() {
+			return false
+		}
+		select {
+		case r.gets <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
+		wg.Go(func() {
+			defer func() { <-r.gets }()
+			r.prove(ctx, rec.Job, rec.Client)
+		})
+		return true
+	})
+}
+
+// prove reads a job until it is answered. That it is not there is an answer too.
+func (r *run) prove(ctx context.Context, jobID string, client int) {
+	for {
+		_, code := r.get(ctx, jobID, client)
+		if code == http.StatusOK || code == http.StatusNotFound || r.mute() || !wait(ctx, sweepEvery) {
+			return
+		}
+	}
+}
+
+// mute reports whether no read was answered for as long as a job may take to end.
+func (r *run) mute() bool {
+	return time.Now().UnixNano()-r.lastAnswer.Load() > int64(r.cfg.Scenario.EndsWithin)
+}
+
+// chosen draws a share of the jobs, the same at every call.
+func chosen(jobID string, share float64) bool {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(jobID)) // never fails
+	return float64(h.Sum32()) < share*(math.MaxUint32+1)
+}

@@ -1,0 +1,103 @@
+package load
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/scenario"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// serverFrame is whatever a server sends; of a document only what is needed.
+type serverFrame struct {
+	Type frame.Type `json:"type"`
+	ID   string     `json:"id"`
+
+	JobID     string `json:"jobId"` // ack
+	Duplicate bool   `json:"duplicate"`
+
+	Version int64 `json:"version"` // status
+	Job     struct {
+		JobID string    `json:"jobId"`
+		State job.State `json:"state"`
+	} `json:"job"`
+
+	Jobs []frame.SubscribedJob `json:"jobs"` // subscribed
+
+	Code       code.Code `json:"code"` // error
+	Retryable  bool      `json:"retryable"`
+	RetryAfter float64   `json:"retryAfter"`
+
+	ReconnectAfter float64 `json:"reconnectAfter"` // goaway
+}
+
+// seconds is a duration from the wire, bounded.
+func seconds(f float64) time.Duration {
+	const most = 60
+	if !(f > 0) {
+		return 0
+	}
+	return time.Duration(min(f, most) * float64(time.Second))
+}
+
+// kind is a job of the scenario, ready to be sent.
+type kind struct {
+	scenario.Job
+	head, tail []byte // of the frame, around its id
+}
+
+func newKind(j scenario.Job) kind {
+	k := kind{Job: j, head: []byte(`{"type":"submit","id":"`)}
+	k.tail = append(k.tail, `","job":`...)
+	k.tail = strconv.AppendQuote(k.tail, j.Type)
+	k.tail = append(append(k.tail, `,"payload":`...), j.Payload...)
+	if !j.Watch {
+		k.tail = append(k.tail, `,"watch":false`...)
+	}
+	return k
+}
+
+// arrival is one submit. It belongs to whoever holds it: the dispatcher, then the client that
+// sends it.
+type arrival struct {
+	of     measure.Of
+	due    time.Time
+	waited bool   // there was no socket with room when it was due
+	key    string // idempotency key; empty without
+	sends  int
+}
+
+func (k *kind) frame(id string, a *arrival) []byte {
+	b := make([]byte, 0, len(k.head)+len(id)+len(k.tail)+len(a.key)+16)
+	b = append(append(append(b, k.head...), id...), k.tail...)
+	if a.key != "" {
+		b = append(append(append(b, `,"key":"`...), a.key...), '"')
+	}
+	return append(b, '}')
+}
+
+// ref is a job to watch.
+type ref struct {
+	jobID string
+	after int64
+}
+
+func subscribeFrame(id string, refs []ref) []byte {
+	b := append([]byte(`{"type":"subscribe","id":"`), id...)
+	b = append(b, `","jobs":[`...)
+	for i, r := range refs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"jobId":`...)
+		b = strconv.AppendQuote(b, r.jobID)
+		if r.after > 0 {
+			b = strconv.AppendInt(append(b, `,"after":`...), r.after, 10)
+		}
+		b = append(b, '}')
+	}
+	return append(b, `]}`...)
+}
