@@ -41,6 +41,7 @@ type Config struct {
 	InFlightSubmits int           `help:"Submits of one session that may wait for their ack." default:"64"`
 	FrameRate       float64       `help:"Frames that one session may send per second, with bursts of twice as many." default:"500"`
 	Sessions        int           `help:"Sockets that may be open." default:"50000"`
+	Connections     int           `help:"Connections that may be open besides sockets, for HTTP and event streams." default:"20000"`
 	PingInterval    time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
 	FirstFrame      time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
 	DrainWait       time.Duration `help:"How long a gateway that is to stop goes on as before, but not ready, so that load balancers turn elsewhere." default:"0s"`
@@ -63,6 +64,7 @@ func (c Config) Validate() error {
 	within("subscriptions", c.Subscriptions, 1, 100_000)
 	within("in-flight-submits", c.InFlightSubmits, 1, 10_000)
 	within("sessions", c.Sessions, 1, 10_000_000)
+	within("connections", c.Connections, 1, 10_000_000)
 	if !(c.FrameRate >= 1 && c.FrameRate <= 1e6) {
 		problem("frame-rate must be between 1 and 1000000")
 	}
@@ -116,6 +118,7 @@ func Defaults() Config {
 		FrameRate:       500,
 		Limits:          limits.DefaultConfig(),
 		Sessions:        50_000,
+		Connections:     20_000,
 		PingInterval:    25 * time.Second,
 		FirstFrame:      10 * time.Second,
 		SubmitTimeout:   5 * time.Second,

@@ -63,6 +63,7 @@ type Gateway struct {
 	hub       *hub.Hub
 	mine      *mine.Index
 	limits    *limits.Limits
+	conns     *connections
 	sessions  session.Config
 	leaving   chan struct{} // closed when the gateway is to stop
 	drain     chan struct{} // closed when the drain begins
@@ -124,6 +125,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		}
 		return 0
 	})
+	g.conns = newConnections(cfg.Connections, g.metrics)
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.activeJobs, g.metrics.turnedAway)
 	g.sessions = session.Config{
 		Verifier: g.verifier, Hub: g.hub, Mine: g.mine, Jobs: g, Limits: g.limits, Metrics: g.metrics, Log: g.log,
@@ -220,6 +222,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.log.Info("gateway serves", "address", addr)
 	err = service.ServeHTTPUntil(serving, &http.Server{
 		Handler:        g.handler(),
+		ConnState:      g.conns.changed,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		BaseContext:    func(net.Listener) context.Context { return work },

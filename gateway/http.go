@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -33,8 +34,7 @@ const (
 	maxWait      = 60 * time.Second // of Prefer: wait
 	readTimeout  = 5 * time.Second  // of a GET without it
 	asOfFormat   = "2006-01-02T15:04:05.000Z07:00"
-	bodyTimeout  = 30 * time.Second // for a client to send its body
-	bodyOverhead = 16 << 10         // a body holds a payload at its limit and the fields around it
+	bodyOverhead = 16 << 10 // a body holds a payload at its limit and the fields around it
 
 	// What is read of a body that is too large, so that its client gets to the answer.
 	discardBytes   = 16 << 20
@@ -94,7 +94,7 @@ func (g *Gateway) handler() http.Handler {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request(otherRoute, http.StatusNotFound, 0, false)
 	})
-	return identified(g.leavingSaid(g.crossOrigin(mux)))
+	return guarded(identified(g.leavingSaid(g.crossOrigin(mux))))
 }
 
 // statusWriter remembers the status that was sent, and when.
@@ -222,10 +222,11 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.Subm
 	}
 	limit := int64(max(g.cfg.FrameBytes, g.types.MaxPayload()) + bodyOverhead)
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	_ = rc.SetReadDeadline(time.Time{})
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		g.metrics.TooSlowToSend()
+		return none, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", bodyTimeout))
 	case err != nil:
 		return none, frame.NewProblem(code.InvalidFrame, "the body could not be read")
 	case int64(len(body)) > limit:
@@ -235,6 +236,7 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.Subm
 		w.Header().Set("Connection", "close")
 		return none, frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
 	}
+	_ = rc.SetReadDeadline(time.Time{}) // or the body's would end a wait for the job
 	request, err := wire.DecodeSubmit(body)
 	if err != nil {
 		return none, err

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -38,6 +39,9 @@ type metrics struct {
 
 	eventStreams    prometheus.Gauge
 	eventStreamEnds *prometheus.CounterVec
+
+	connections    prometheus.Gauge
+	connectionEnds *prometheus.CounterVec
 }
 
 const (
@@ -87,8 +91,10 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 		requestSeconds: m.HistogramVec("http_request_seconds", "From a request to the head of its answer, by route. Requests that waited for their job as they had asked to (Prefer: wait) are not in it.",
 			meter.Quick, "route"),
 		handshakes:      m.Counters("handshakes_total", "WebSocket handshakes, by outcome.", "outcome", handshakes...),
-		turned:          m.Counters("turned_away_total", "Sessions, submits, watches and frames that were turned away, by the bound that was met.", "bound", meter.Words(limits.All)...),
+		turned:          m.Counters("turned_away_total", "Connections, sessions, submits, watches, frames and slow messages that were turned away, by the bound that was met.", "bound", meter.Words(limits.All)...),
 		eventStreams:    m.Gauge("event_streams", "Open event streams (SSE)."),
+		connections:     m.Gauge("http_connections", "Open connections that are no sockets."),
+		connectionEnds:  m.Counters("http_connection_ends_total", "Connections that ended, not as sockets, by what they were in: new, as nothing was sent; a request, or its headers; idle.", "in", slices.Collect(maps.Values(connStates))...),
 		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.", "reason", meter.Words(sse.Reasons)...),
 	}
 	m.GaugeFunc("watched_jobs", "Jobs that sessions watch.", func() float64 { jobs, _ := size(); return float64(jobs) })

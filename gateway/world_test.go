@@ -42,6 +42,7 @@ type world struct {
 	t       *testing.T
 	net     *simnet.Network      // nil on loopback
 	traces  trace.TracerProvider // nil: no spans are made
+	log     *slog.Logger         // nil: nobody reads it
 	names   topic.Names
 	cluster *kfake.Cluster
 	tracker *fakeTracker
@@ -52,17 +53,15 @@ type world struct {
 	ended   chan error
 }
 
-// inWorld runs a test in a bubble. configure may be nil.
-func inWorld(t *testing.T, configure func(*Config), f func(*testing.T, *world)) {
-	t.Helper()
-	inWorldWith(t, nil, configure, f)
-}
-
-// inWorldWith is inWorld with a provider of spans.
-func inWorldWith(t *testing.T, traces trace.TracerProvider, configure func(*Config), f func(*testing.T, *world)) {
+// inWorld runs a test in a bubble. configure may be nil; prepare sees the world before its
+// gateway starts.
+func inWorld(t *testing.T, configure func(*Config), f func(*testing.T, *world), prepare ...func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, traces: traces, net: simnet.New(), names: topic.Names{Prefix: topic.DefaultPrefix}, ended: make(chan error, 1)}
+		w := &world{t: t, net: simnet.New(), names: topic.Names{Prefix: topic.DefaultPrefix}, ended: make(chan error, 1)}
+		for _, p := range prepare {
+			p(w)
+		}
 		broker := w.net.Host("broker")
 		var err error
 		w.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
@@ -83,6 +82,12 @@ func inWorldWith(t *testing.T, traces trace.TracerProvider, configure func(*Conf
 		w.startTracker()
 		f(t, w)
 	})
+}
+
+// inWorldWith is inWorld with a provider of spans.
+func inWorldWith(t *testing.T, traces trace.TracerProvider, configure func(*Config), f func(*testing.T, *world)) {
+	t.Helper()
+	inWorld(t, configure, f, func(w *world) { w.traces = traces })
 }
 
 // onLoopback runs a test with sockets of the operating system, outside of a bubble, for what
@@ -124,6 +129,9 @@ func (w *world) env(host string, metrics *prometheus.Registry) service.Env {
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("ACKWIRE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("host", host)
+	}
+	if w.log != nil {
+		log = w.log.With("host", host)
 	}
 	if w.net == nil {
 		env := service.OS(log)

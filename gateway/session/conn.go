@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -32,8 +33,9 @@ type conn struct {
 	ahead []byte // owned by the reader
 	ended bool   // owned by the reader: the connection gave an error, not bytes
 
+	closed atomic.Int32 // what the library's own close frame said
+
 	mu     sync.Mutex // held for one write
-	closed code.Close // what the library's own close frame said
 	hushed bool       // a close frame of either was written
 }
 
@@ -68,7 +70,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		said = code.CloseInvalidUTF8
 		b = wire.Close(said)
 	}
-	c.closed = said
+	c.closed.Store(int32(said))
 	_, err := c.write(b)
 	return len(b), err
 }
@@ -86,11 +88,7 @@ func (c *conn) send(b []byte, last bool) error {
 }
 
 // said is the code of the library's own close frame; 0 when there was none.
-func (c *conn) said() code.Close {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closed
-}
+func (c *conn) said() code.Close { return code.Close(c.closed.Load()) }
 
 // write writes within writeTimeout. Each write sets a deadline of its own, as an old one would
 // end the next. c.mu is held.

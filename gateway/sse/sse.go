@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -267,12 +269,14 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 	h.Set("X-Accel-Buffering", "no") // nginx would gather events
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
+	var broken error // why the last write failed
 	write := func(b []byte) bool {
-		if rc.SetWriteDeadline(time.Now().Add(writeTimeout)) != nil {
-			return false
+		if broken = rc.SetWriteDeadline(time.Now().Add(writeTimeout)); broken == nil {
+			if _, broken = w.Write(b); broken == nil {
+				broken = rc.Flush()
+			}
 		}
-		_, err := w.Write(b)
-		return err == nil && rc.Flush() == nil
+		return broken == nil
 	}
 	keepAlive := time.NewTicker(opts.KeepAlive)
 	defer keepAlive.Stop()
@@ -288,7 +292,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		hello = append(hello, Event("refused", a)...)
 	}
 	if !write(hello) {
-		return s.broken(ctx)
+		return lost(broken)
 	}
 	for {
 		live, slow := s.state() // before what there is to write: what comes later wakes up
@@ -299,7 +303,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		for more := true; more; {
 			if b, times, more = s.out.Take(b[:0], times[:0], flushBytes); more {
 				if !write(b) {
-					return s.broken(ctx)
+					return lost(broken)
 				}
 				opts.Sent(times)
 			}
@@ -311,11 +315,11 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		case <-s.wake:
 		case <-keepAlive.C:
 			if !write([]byte(": still here\n\n")) {
-				return s.broken(ctx)
+				return lost(broken)
 			}
 		case <-expiring:
 			if !write(Event("expiring", frame.NewExpiring(opts.Token.Expires, time.Until(opts.Token.Over)))) {
-				return s.broken(ctx)
+				return lost(broken)
 			}
 		case <-expired:
 			write(Event("error", frame.NewProblem(code.Unauthenticated, "the token has expired")))
@@ -330,12 +334,12 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 	}
 }
 
-// broken says why a write failed.
-func (s *Stream) broken(ctx context.Context) Why {
-	if ctx.Err() != nil {
-		return Left
+// lost says why a write failed. The server ends the request's context then, whatever it was.
+func lost(broken error) Why {
+	if errors.Is(broken, os.ErrDeadlineExceeded) {
+		return TooSlow
 	}
-	return TooSlow
+	return Left
 }
 
 // appendStatus writes a status: its version as the ID, and the document.
