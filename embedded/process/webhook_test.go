@@ -74,7 +74,7 @@ func TestWebhooksAreVerifiedElsewhere(t *testing.T) {
 	}
 	// Without the allowance an address of this machine is never called.
 	server.kill()
-	server = start(t, "ackwire", a[1], serveArgs(data, a)...)
+	start(t, "ackwire", a[1], serveArgs(data, a)...)
 	j, err = c.Submit(ctx, "demo.echo", 2, ackwire.CallbackURL("https://127.0.0.1/hook"))
 	if err != nil {
 		t.Fatal(err)

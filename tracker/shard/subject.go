@@ -112,5 +112,7 @@ func withHandle(j *trackerpb.Job, handle uint32) *trackerpb.Job {
 	if handle == 0 {
 		return j
 	}
-	return &trackerpb.Job{JobId: j.JobId, Version: j.Version, Document: j.Document, Terminal: j.Terminal, SubjectHandle: handle}
+	return &trackerpb.Job{
+		JobId: j.JobId, Version: j.Version, Document: j.Document, Terminal: j.Terminal, Updated: j.Updated, Trace: j.Trace, SubjectHandle: handle,
+	}
 }
