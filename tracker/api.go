@@ -150,7 +150,7 @@ func apiError(err error) error {
 		return connect.NewError(connect.CodeNotFound, err)
 	case errors.Is(err, shard.ErrNotOwner):
 		return connect.NewError(connect.CodeFailedPrecondition, err)
-	case errors.Is(err, shard.ErrNotReady), errors.Is(err, shard.ErrOverloaded):
+	case errors.Is(err, shard.ErrNotReady), errors.Is(err, shard.ErrOverloaded), errors.Is(err, shard.ErrLogAway):
 		return connect.NewError(connect.CodeUnavailable, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return connect.NewError(connect.CodeDeadlineExceeded, err)

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -111,6 +113,26 @@ func TestErrorsOfTheAPI(t *testing.T) {
 		wantCode(t, "no tenant", err, connect.CodeInvalidArgument)
 		_, err = i.get(&trackerpb.GetRequest{JobId: "job-1", Tenant: "umbrella"})
 		wantCode(t, "another tenant", err, connect.CodeNotFound)
+	})
+}
+
+// TestALogThatDoesNotAnswer: whether there is no such job is not known then, and asking again is
+// what helps. (Callers were told of a bug once.)
+func TestALogThatDoesNotAnswer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		i := w.start(8090, vfs.NewMem())
+		defer i.stop()
+		cut := true
+		w.cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			return nil, errors.New("cut"), cut
+		})
+		_, err := i.get(&trackerpb.GetRequest{JobId: "job-1"})
+		wantCode(t, "a job that is not there", err, connect.CodeUnavailable)
+		cut = false
+		time.Sleep(5 * time.Second)
+		_, err = i.get(&trackerpb.GetRequest{JobId: "job-1"})
+		wantCode(t, "and then", err, connect.CodeNotFound)
 	})
 }
 

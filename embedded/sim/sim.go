@@ -72,7 +72,9 @@ type World struct {
 	// JobTypes is the file of job types for gateways that are started from now on; the
 	// built-in one when empty.
 	JobTypes string
-	blobs    blobs.Config
+	// ConfigureGateway changes the configuration of gateways that are started from now on.
+	ConfigureGateway func(*gateway.Config)
+	blobs            blobs.Config
 }
 
 // Process is one service of the world, on a host of its own.
@@ -202,17 +204,33 @@ func (w *World) CrashTracker() {
 // StartGateway starts the gateway.
 func (w *World) StartGateway() *Process {
 	w.T.Helper()
+	w.gateway = w.StartGatewayAt(0)
+	return w.gateway
+}
+
+// GatewayURL is where the n-th gateway serves.
+func GatewayURL(n int) string { return fmt.Sprintf("http://localhost:%d", gatewayPort+n) }
+
+// StartGatewayAt starts the n-th gateway, on a host of its own; 0 is the one of StartGateway.
+func (w *World) StartGatewayAt(n int) *Process {
+	w.T.Helper()
+	name := "gateway"
+	if n > 0 {
+		name = fmt.Sprintf("gateway-%d", n)
+	}
 	metrics := prometheus.NewRegistry()
 	cfg := gateway.Defaults()
 	cfg.Kafka, cfg.Partitions, cfg.Auth.AnonymousTenant = w.kafka(), partitions, Tenant
 	cfg.JobTypes, cfg.Blobs = w.JobTypes, w.blobs
-	cfg.Listen = fmt.Sprintf("127.0.0.1:%d", gatewayPort)
-	g, err := gateway.New(cfg, w.env("gateway", metrics))
+	cfg.Listen = fmt.Sprintf("127.0.0.1:%d", gatewayPort+n)
+	if w.ConfigureGateway != nil {
+		w.ConfigureGateway(&cfg)
+	}
+	g, err := gateway.New(cfg, w.env(name, metrics))
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	w.gateway = w.start("gateway", metrics, g.Run, g.Ready)
-	return w.gateway
+	return w.start(name, metrics, g.Run, g.Ready)
 }
 
 // StartWorker starts a worker on every lane with the demo handlers and, if more is not
@@ -243,7 +261,7 @@ func (w *World) Dial() *ackwire.Client {
 	w.clients++
 	host := w.Net.Host(fmt.Sprintf("client-%d", w.clients))
 	transport := &http.Transport{DialContext: host.Dial}
-	c, err := ackwire.Dial(w.ctx(), fmt.Sprintf("http://localhost:%d", gatewayPort),
+	c, err := ackwire.Dial(w.ctx(), GatewayURL(0),
 		ackwire.WithHTTPClient(&http.Client{Transport: transport}))
 	if err != nil {
 		w.T.Fatal(err)
@@ -259,7 +277,7 @@ func (w *World) Dial() *ackwire.Client {
 func (w *World) HTTP(method, path string, header http.Header, body []byte) (status int, answer http.Header, content []byte) {
 	w.T.Helper()
 	transport := &http.Transport{DialContext: w.Net.Host("http-client").Dial, DisableKeepAlives: true}
-	r, err := http.NewRequestWithContext(w.ctx(), method, fmt.Sprintf("http://localhost:%d%s", gatewayPort, path), bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(w.ctx(), method, GatewayURL(0)+path, bytes.NewReader(body))
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -35,8 +34,10 @@ type conn struct {
 
 	closed atomic.Int32 // what the library's own close frame said
 
-	mu     sync.Mutex // held for one write
-	hushed bool       // a close frame of either was written
+	// mu is held for one write. It has one place and is no sync.Mutex: a simulation's clock stands
+	// still while one is waited for, and a write to a client that does not read takes its time.
+	mu     chan struct{}
+	hushed bool // a close frame of either was written
 }
 
 var errHushed = errors.New("a close frame was sent")
@@ -52,11 +53,14 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+func (c *conn) lock()   { c.mu <- struct{}{} }
+func (c *conn) unlock() { <-c.mu }
+
 // Write is the library's: it flushes its control frames in one piece. What comes after a
 // close frame goes nowhere.
 func (c *conn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	if c.hushed {
 		return len(b), nil
 	}
@@ -77,8 +81,8 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // send writes whole frames of the outbox; the last of them may be its close frame.
 func (c *conn) send(b []byte, last bool) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	if c.hushed {
 		return errHushed
 	}
@@ -117,7 +121,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	// A client may send before it has read the 101.
 	peeked, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	h.conn = &conn{Conn: raw, ahead: append([]byte(nil), peeked...)}
+	h.conn = &conn{Conn: raw, mu: make(chan struct{}, 1), ahead: append([]byte(nil), peeked...)}
 	_ = raw.SetDeadline(time.Time{})
 	limitUnsent(raw)
 	h.conn.br = bufio.NewReaderSize(h.conn, readBuffer)

@@ -106,14 +106,13 @@ func scatter[T any](ctx context.Context, u *Upstream, call func(trackerpbconnect
 				answer, err := call(u.client(addr), partitions)
 				mu.Lock()
 				defer mu.Unlock()
-				code := connect.CodeOf(err)
 				switch {
 				case err == nil:
 					answers = append(answers, answer)
 					for _, p := range partitions {
 						answered[p] = true
 					}
-				case ctx.Err() != nil, code == connect.CodeUnavailable, code == connect.CodeFailedPrecondition:
+				case ctx.Err() != nil, worthAnother(err):
 					missing, again = true, err
 				default:
 					refused = err

@@ -291,9 +291,7 @@ func ask[T any](ctx context.Context, u *Upstream, jobID string, call func(tracke
 			if r, err = call(u.client(addr)); err == nil {
 				return r.Msg, nil
 			}
-			switch connect.CodeOf(err) {
-			case connect.CodeUnavailable, connect.CodeFailedPrecondition:
-			default:
+			if !worthAnother(err) {
 				return nil, err
 			}
 		}
@@ -306,4 +304,14 @@ func ask[T any](ctx context.Context, u *Upstream, jobID string, call func(tracke
 			return nil, connect.NewError(connect.CodeUnavailable, refreshErr)
 		}
 	}
+}
+
+// worthAnother reports whether a question may be put again: the tracker says so, or it said
+// nothing, as the connection broke before its answer was whole.
+func worthAnother(err error) bool {
+	switch connect.CodeOf(err) {
+	case connect.CodeUnavailable, connect.CodeFailedPrecondition:
+		return true
+	}
+	return !connect.IsWireError(err)
 }

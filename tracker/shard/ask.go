@@ -2,6 +2,7 @@ package shard
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -112,7 +113,7 @@ func (s *Shard) askEnd() {
 			s.endAsking, s.endAsked = false, nil
 			for _, a := range asks {
 				if err != nil {
-					a.fail(err)
+					a.fail(fmt.Errorf("%w: %w", ErrLogAway, err))
 					continue
 				}
 				a.min, a.fresh = max(a.min, end), true

@@ -44,6 +44,7 @@ var (
 	ErrNotOwner   = errors.New("partition is not owned")
 	ErrNotFound   = errors.New("no such job")
 	ErrOverloaded = errors.New("too many questions wait")
+	ErrLogAway    = errors.New("the log does not say where it ends")
 )
 
 // errAhead ends a shard whose store reflects records that the log does not hold.
