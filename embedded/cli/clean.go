@@ -22,7 +22,7 @@ func clean(s string) string {
 		case r == 0x9b || r == 0x9d || r == 0x90 || r == 0x98 || r == 0x9e || r == 0x9f: // the C1 forms of ESC [ ] P X ^ _
 			i += escapeLen(s[i:], n)
 			continue
-		case r == '\n' || r == '\r' || r == '\t':
+		case r == '\n' || r == '\r' || r == '\t' || r == 0x2028 || r == 0x2029:
 			b.WriteByte(' ')
 		case !steers(r):
 			b.WriteRune(r) // a broken byte as U+FFFD
@@ -76,11 +76,11 @@ func escapeLen(s string, n int) int {
 	return n
 }
 
-// steers reports whether a terminal may act on r instead of showing it: C0, DEL, C1, and
-// the characters that override the writing direction.
+// steers reports whether a terminal, or what reads its lines, may act on r instead of showing
+// it: C0, DEL, C1, Unicode's line ends, and the characters that override the writing direction.
 func steers(r rune) bool {
 	return r < 0x20 || r >= 0x7f && r < 0xa0 ||
-		r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
+		r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
 }
 
 // harmless escapes, in JSON text, the characters that JSON allows and a terminal may act

@@ -39,6 +39,9 @@ type tool struct {
 	List   ListCmd   `cmd:"" help:"Print jobs."`
 	Stats  StatsCmd  `cmd:"" help:"Count jobs."`
 	Why    WhyCmd    `cmd:"" help:"Tell what a job waits for."`
+
+	Deliveries DeliveriesCmd `cmd:"" help:"Tell how webhooks fare."`
+
 	Result ResultCmd `cmd:"" help:"Download a job's result."`
 	Cancel CancelCmd `cmd:"" help:"Stop a job."`
 	Retry  RetryCmd  `cmd:"" help:"Run a job again."`
@@ -112,7 +115,7 @@ func (s *script) serve(t *testing.T) string {
 		w.Header().Set("Content-Type", "text/csv")
 		fmt.Fprint(w, s.result)
 	})
-	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why"} {
+	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			body := s.query(r.URL.Path, r.URL.Query())
 			if body == "" {
