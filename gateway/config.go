@@ -42,6 +42,7 @@ type Config struct {
 	FrameRate       float64       `help:"Frames that one session may send per second, with bursts of twice as many." default:"500"`
 	Sessions        int           `help:"Sockets that may be open." default:"50000"`
 	Connections     int           `help:"Connections that may be open besides sockets, for HTTP and event streams." default:"20000"`
+	HandshakeRate   float64       `help:"Sockets and event streams that are taken per second, with bursts of as many; more wait for their turn, and are told when to come back if that were long. 0 takes all at once." default:"2500"`
 	PingInterval    time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
 	FirstFrame      time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
 	DrainWait       time.Duration `help:"How long a gateway that is to stop goes on as before, but not ready, so that load balancers turn elsewhere." default:"0s"`
@@ -65,6 +66,9 @@ func (c Config) Validate() error {
 	within("in-flight-submits", c.InFlightSubmits, 1, 10_000)
 	within("sessions", c.Sessions, 1, 10_000_000)
 	within("connections", c.Connections, 1, 10_000_000)
+	if !(c.HandshakeRate == 0 || c.HandshakeRate >= 1 && c.HandshakeRate <= 1e6) {
+		problem("handshake-rate must be 0, or between 1 and 1000000")
+	}
 	if !(c.FrameRate >= 1 && c.FrameRate <= 1e6) {
 		problem("frame-rate must be between 1 and 1000000")
 	}
@@ -116,6 +120,7 @@ func Defaults() Config {
 		Subscriptions:   frame.MaxSubscriptions,
 		InFlightSubmits: frame.MaxInFlightSubmits,
 		FrameRate:       500,
+		HandshakeRate:   2500,
 		Limits:          limits.DefaultConfig(),
 		Sessions:        50_000,
 		Connections:     20_000,

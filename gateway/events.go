@@ -105,6 +105,10 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 // serveEvents streams what begin follows, which takes so many watches, until all jobs have
 // ended. Jobs that cannot be followed are told of in the stream, unless none can.
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int, after int64, begin func() *sse.Stream) {
+	if err := g.pace.turn(r.Context()); err != nil {
+		g.problem(w, err)
+		return
+	}
 	if err := g.limits.OpenSession(id.Tenant, id.Subject); err != nil {
 		g.problem(w, err)
 		return

@@ -64,6 +64,7 @@ type Gateway struct {
 	mine      *mine.Index
 	limits    *limits.Limits
 	conns     *connections
+	pace      *pace
 	sessions  session.Config
 	leaving   chan struct{} // closed when the gateway is to stop
 	drain     chan struct{} // closed when the drain begins
@@ -126,6 +127,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		return 0
 	})
 	g.conns = newConnections(cfg.Connections, g.metrics)
+	g.pace = newPace(cfg.HandshakeRate, g.metrics.turnedAway, g.drain)
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.activeJobs, g.metrics.turnedAway)
 	g.sessions = session.Config{
 		Verifier: g.verifier, Hub: g.hub, Mine: g.mine, Jobs: g, Limits: g.limits, Metrics: g.metrics, Log: g.log,

@@ -375,21 +375,25 @@ func etags(h string) []string {
 
 // socket is GET /v1/ws.
 func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
-	refuse := func(c code.Code, detail string) {
-		g.metrics.handshakes.WithLabelValues(string(c)).Inc()
-		p := frame.NewProblem(c, detail)
-		if p.Retryable {
+	refuseWith := func(p frame.Problem) {
+		g.metrics.handshakes.WithLabelValues(string(p.Code)).Inc()
+		if p.Retryable && p.RetryAfter == 0 {
 			p.RetryAfter = retryAfter.Seconds()
 		}
 		g.problem(w, p)
 	}
+	refuse := func(c code.Code, detail string) { refuseWith(frame.NewProblem(c, detail)) }
 	if !g.originAllowed(r) {
 		refuse(code.Forbidden, "pages of this origin may not open a socket")
 		return
 	}
+	var p frame.Problem
 	if ticket := r.URL.Query().Get(ticketParam); ticket != "" {
+		if errors.As(g.pace.turn(r.Context()), &p) { // before it is used up
+			refuseWith(p)
+			return
+		}
 		id, err := g.redeem(r.Context(), ticket)
-		var p frame.Problem
 		switch {
 		case errors.As(err, &p):
 			refuse(p.Code, p.Detail)
@@ -414,6 +418,10 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 	who := &identity
 	if err != nil {
 		who = nil // the first frame must say
+	}
+	if errors.As(g.pace.turn(r.Context()), &p) { // behind the token: those of strangers take nobody's turn
+		refuseWith(p)
+		return
 	}
 	g.upgrade(w, r, who, refuse)
 }

@@ -60,11 +60,12 @@ const (
 	FrameRate       Bound = "frame_rate"
 	MessageTime     Bound = "message_time" // a message, or a body, that takes too long to come
 	Connections     Bound = "connections"
+	HandshakeRate   Bound = "handshake_rate"
 	AllSessions     Bound = "sessions"
 )
 
 // All lists every bound.
-var All = []Bound{SubmitRate, Jobs, Sessions, SubjectSessions, Subscriptions, Submits, FairShare, FrameRate, MessageTime, Connections, AllSessions}
+var All = []Bound{SubmitRate, Jobs, Sessions, SubjectSessions, Subscriptions, Submits, FairShare, FrameRate, MessageTime, Connections, HandshakeRate, AllSessions}
 
 const (
 	crowded    = 0.9 // above this part of a capacity a tenant above its share is turned away
