@@ -111,6 +111,9 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 	if env.Traces != nil {
 		opts = append(opts, kgo.WithHooks(tracing.Produced(env.Traces)))
 	}
+	if env.Metrics != nil {
+		opts = append(opts, kgo.WithHooks(newTraffic(env.Metrics)))
+	}
 	return opts
 }
 

@@ -1,0 +1,143 @@
+package kafka
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackwire/ackwire/internal/meter"
+)
+
+// measured are the requests that have series of their own; all others share one.
+var measured = map[int16]string{
+	kmsg.Produce.Int16():      "produce",
+	kmsg.Fetch.Int16():        "fetch",
+	kmsg.Metadata.Int16():     "metadata",
+	kmsg.OffsetCommit.Int16(): "offset_commit",
+	kmsg.Heartbeat.Int16():    "heartbeat",
+	kmsg.EndTxn.Int16():       "end_transaction",
+}
+
+const otherRequest = "other"
+
+// traffic is a hook of all clients of a process together: their number, and their names, are no
+// operator's concern, and brokers are few enough to have metrics of their own.
+type traffic struct {
+	seconds                    *prometheus.HistogramVec
+	failed                     *prometheus.CounterVec
+	connects                   *prometheus.CounterVec
+	records, batches           *prometheus.CounterVec
+	bytesWritten, bytesRead    prometheus.Counter
+	throttled                  prometheus.Counter
+	disconnects                prometheus.Counter
+	connectsOK, connectsFailed prometheus.Counter
+}
+
+var (
+	_ kgo.HookBrokerConnect       = (*traffic)(nil)
+	_ kgo.HookBrokerDisconnect    = (*traffic)(nil)
+	_ kgo.HookBrokerE2E           = (*traffic)(nil)
+	_ kgo.HookBrokerThrottle      = (*traffic)(nil)
+	_ kgo.HookProduceBatchWritten = (*traffic)(nil)
+	_ kgo.HookFetchBatchRead      = (*traffic)(nil)
+)
+
+// newTraffic registers the metrics, or finds those that another client of the process made.
+func newTraffic(r prometheus.Registerer) *traffic {
+	const service = "kafka"
+	counter := func(name, help string) prometheus.Counter {
+		return shared(r, prometheus.NewCounter(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: service, Name: name, Help: help}))
+	}
+	vec := func(name, help, label string, values ...string) *prometheus.CounterVec {
+		v := shared(r, prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: service, Name: name, Help: help}, []string{label}))
+		for _, value := range values {
+			v.WithLabelValues(value)
+		}
+		return v
+	}
+	requests := []string{otherRequest}
+	for _, name := range measured {
+		requests = append(requests, name)
+	}
+	t := &traffic{
+		seconds: shared(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: meter.Namespace, Subsystem: service, Name: "request_seconds",
+			Help:    "How long brokers took to answer, by request; a fetch waits for records for up to half a second.",
+			Buckets: meter.Quick, NativeHistogramBucketFactor: 1.1}, []string{"request"})),
+		failed:       vec("requests_failed_total", "Requests whose connection broke before their answer, by request; they are sent again.", "request", requests...),
+		connects:     vec("connects_total", "Connections to brokers, by outcome.", "outcome", "opened", "failed"),
+		disconnects:  counter("disconnects_total", "Connections to brokers that ended."),
+		records:      vec("records_total", "Records that brokers took or gave, by direction.", "direction", "produced", "fetched"),
+		batches:      vec("batches_total", "Batches of records that brokers took or gave, by direction.", "direction", "produced", "fetched"),
+		bytesWritten: counter("written_bytes_total", "Bytes sent to brokers."),
+		bytesRead:    counter("read_bytes_total", "Bytes received from brokers."),
+		throttled:    counter("throttled_seconds_total", "For how long brokers have asked this process to pause, because of a quota."),
+	}
+	for _, name := range requests {
+		t.seconds.WithLabelValues(name)
+	}
+	t.connectsOK, t.connectsFailed = t.connects.WithLabelValues("opened"), t.connects.WithLabelValues("failed")
+	return t
+}
+
+// shared registers a collector, or returns the one that is registered by its name.
+func shared[C prometheus.Collector](r prometheus.Registerer, c C) C {
+	err := r.Register(c)
+	if err == nil {
+		return c
+	}
+	var there prometheus.AlreadyRegisteredError
+	if errors.As(err, &there) {
+		if c, ok := there.ExistingCollector.(C); ok {
+			return c
+		}
+	}
+	panic(err) // two metrics of one name are a bug
+}
+
+// OnBrokerConnect implements kgo.HookBrokerConnect.
+func (t *traffic) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	if err != nil {
+		t.connectsFailed.Inc()
+		return
+	}
+	t.connectsOK.Inc()
+}
+
+// OnBrokerDisconnect implements kgo.HookBrokerDisconnect.
+func (t *traffic) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { t.disconnects.Inc() }
+
+// OnBrokerE2E implements kgo.HookBrokerE2E.
+func (t *traffic) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
+	request := measured[key]
+	if request == "" {
+		request = otherRequest
+	}
+	t.bytesWritten.Add(float64(e.BytesWritten))
+	t.bytesRead.Add(float64(e.BytesRead))
+	if e.Err() != nil {
+		t.failed.WithLabelValues(request).Inc()
+		return
+	}
+	t.seconds.WithLabelValues(request).Observe(e.DurationE2E().Seconds())
+}
+
+// OnBrokerThrottle implements kgo.HookBrokerThrottle.
+func (t *traffic) OnBrokerThrottle(_ kgo.BrokerMetadata, d time.Duration, _ bool) {
+	t.throttled.Add(d.Seconds())
+}
+
+// OnProduceBatchWritten implements kgo.HookProduceBatchWritten.
+func (t *traffic) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.ProduceBatchMetrics) {
+	t.records.WithLabelValues("produced").Add(float64(m.NumRecords))
+	t.batches.WithLabelValues("produced").Inc()
+}
+
+// OnFetchBatchRead implements kgo.HookFetchBatchRead.
+func (t *traffic) OnFetchBatchRead(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.FetchBatchMetrics) {
+	t.records.WithLabelValues("fetched").Add(float64(m.NumRecords))
+	t.batches.WithLabelValues("fetched").Inc()
+}
