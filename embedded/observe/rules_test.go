@@ -4,12 +4,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
 )
 
-const root = "../.."
+const (
+	root     = "../.."
+	runbooks = "https://github.com/ackwire/ackwire/blob/main/docs/runbooks/"
+)
 
 // files lists what a pattern finds under the workspace's root.
 func files(t *testing.T, pattern string) []string {
@@ -85,6 +90,11 @@ func TestAlertsSayWhomTheyWakeAndWhy(t *testing.T) {
 			tests[word] = true
 		}
 	}
+	index, err := os.ReadFile(filepath.Join(root, "docs/runbooks/README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := files(t, "docs/runbooks/*.md")
 	for _, a := range alerts(t) {
 		if !alertName.MatchString(a.Alert) {
 			t.Errorf("%s: not named Ackwire…", a.Alert)
@@ -97,8 +107,24 @@ func TestAlertsSayWhomTheyWakeAndWhy(t *testing.T) {
 				t.Errorf("%s: no %s", a.Alert, what)
 			}
 		}
+		page := a.Alert + ".md"
+		if want := runbooks + page; a.Annotations["runbook_url"] != want {
+			t.Errorf("%s: the runbook is %s, want %s", a.Alert, a.Annotations["runbook_url"], want)
+		}
+		if b, err := os.ReadFile(filepath.Join(root, "docs/runbooks", page)); err != nil || !strings.HasPrefix(string(b), "# "+a.Alert+"\n") {
+			t.Errorf("%s has no page: %v", a.Alert, err)
+		}
+		if _, row, _ := strings.Cut(string(index), "]("+page+") | "); !strings.Contains(strings.SplitN(row, "|", 2)[0], a.Labels["severity"]) {
+			t.Errorf("%s, %s, is not in docs/runbooks/README.md", a.Alert, a.Labels["severity"])
+		}
+		pages = slices.DeleteFunc(pages, func(name string) bool { return filepath.Base(name) == page })
 		if !tests[a.Alert] {
 			t.Errorf("%s: no test in deploy/prometheus/tests", a.Alert)
+		}
+	}
+	for _, name := range pages {
+		if filepath.Base(name) != "README.md" {
+			t.Errorf("%s: there is no such alert", name)
 		}
 	}
 }
