@@ -20,7 +20,7 @@ bin/gotestsum bin/staticcheck: $(TOOLS)/go.mod
 	@touch $@
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build every command into bin/
 	@mkdir -p bin
@@ -70,6 +70,9 @@ generate: ## Make the generated files anew
 	@cd internal/tools && GOWORK=off go run ./dashboards -out ../../deploy/grafana/dashboards
 	@deploy/ci/configure-doc.sh >docs/configure.md.new && mv docs/configure.md.new docs/configure.md
 
+dashboard-pictures: ## Draw the dashboards of the documentation anew, from a running system
+	ACKWIRE_PICTURES=$(CURDIR)/docs/dashboards go test -count=1 -timeout 15m -run TestPicturesOfTheDashboards -v ./embedded/process
+
 check-tidy:
 	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy -diff >/dev/null) || { echo "$$m/go.mod is not tidy (run go mod tidy there)"; exit 1; }; done
 	@for m in $(MODULES); do (cd $$m && GOWORK=off go build ./...) || { echo "$$m does not build on its own"; exit 1; }; done
@@ -81,4 +84,4 @@ tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants bench images test-images image-kafka check generate tidy check-format check-vet check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants bench images test-images image-kafka check generate dashboard-pictures tidy check-format check-vet check-lint check-generated check-tidy check-imports

@@ -49,9 +49,10 @@ func gateway() *board {
 		query{s.sum("ackwire_gateway_turned_away_total", "bound") + " > 0", "{{bound}}"}))
 
 	b.row("Statuses")
-	add(b, 8, graph("Statuses sent and conflated", "A conflated one was replaced by a newer one of its job before it was written: the client reads slower than its jobs change.", units.OpsPerSecond,
+	add(b, 8, graph("Statuses sent and conflated", "A conflated one was replaced by a newer one of its job before it was written: the client reads slower than its jobs change. Dropped: old, a newer one had been sent; closed, the session was ending; overflow, it ends as slow_consumer.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_statuses_sent_total"), "sent"},
-		query{s.sum("ackwire_gateway_statuses_conflated_total"), "conflated"}))
+		query{s.sum("ackwire_gateway_statuses_conflated_total"), "conflated"},
+		query{s.sum("ackwire_gateway_frames_dropped_total", "reason"), "dropped: {{reason}}"}))
 	add(b, 8, graph("From log to socket", "From a status record's time to its frame on a socket.", units.Seconds,
 		query{s.quantile(0.5, "ackwire_gateway_delivery_seconds"), "p50"},
 		query{s.quantile(0.99, "ackwire_gateway_delivery_seconds"), "p99"}))

@@ -25,9 +25,9 @@ func jobs() *board {
 
 	b.row("Latency by stage")
 	for _, stage := range []struct{ name, title, description string }{
-		{"wait", "Waiting", "From accepted to claimed: how long jobs wait for a worker."},
-		{"run", "Running", "From claimed to the end, over all attempts."},
-		{"total", "Total", "From accepted to the end: what a client sees."},
+		{"wait", "Waiting", "From accepted, or due, to the first claim: how long jobs wait for a worker."},
+		{"run", "Running", "From the last claim to the end."},
+		{"total", "Total", "From accepted, or due, to the end: what a client sees."},
 	} {
 		s := byLane.and(`stage="` + stage.name + `"`)
 		add(b, 8, graph(stage.title, stage.description, units.Seconds,
@@ -47,9 +47,9 @@ func jobs() *board {
 
 	b.row("Retries and failures")
 	add(b, 8, graph("Attempts that were not the last", "Retried after an error, lost with their worker, timed out, or released.", units.OpsPerSecond,
-		query{byLane.and(`outcome=~"retried|lost|timeout|released"`).sum("ackwire_tracker_attempts_total", "lane", "outcome"), "{{lane}} {{outcome}}"}))
-	add(b, 8, graph("Failures by code", "Failed jobs. The code handler stands for whatever handlers say; the others are Ackwire's own.", units.OpsPerSecond,
-		query{byLane.sum("ackwire_tracker_job_failures_total", "lane", "code"), "{{lane}} {{code}}"}))
+		query{byLane.and(`outcome=~"retried|lost|timeout|released"`).sum("ackwire_tracker_attempts_total", "lane", "outcome") + " > 0", "{{lane}} {{outcome}}"}))
+	add(b, 8, graph("Failures by code", "Jobs that failed for good. The code handler stands for all codes of handlers' own; the others are Ackwire's.", units.OpsPerSecond,
+		query{byLane.sum("ackwire_tracker_job_failures_total", "lane", "code") + " > 0", "{{lane}} {{code}}"}))
 	add(b, 8, graph("Leases that ran out by lane", "Runs of which nothing was heard for their lease: the worker died, hangs, or is cut off.", units.OpsPerSecond,
 		query{byLane.sum("ackwire_tracker_leases_expired_total", "lane"), "{{lane}}"}))
 

@@ -8,11 +8,25 @@ func runtime() *board {
 	s := byInstance
 
 	b.row("Kafka")
-	add(b, 12, graph("Records that Kafka did not confirm by event", "Of workers; they are said again while their lease holds.", units.OpsPerSecond,
+	add(b, 8, graph("Records by direction", "Records that brokers took from a process, and gave to it.", units.OpsPerSecond,
+		query{s.sum("ackwire_kafka_records_total", "job", "direction"), "{{job}} {{direction}}"}))
+	add(b, 8, graph("Produce p50 and p99", "How long brokers took to take records with acks=all: most of an ack.", units.Seconds,
+		query{s.and(`request="produce"`).quantile(0.5, "ackwire_kafka_request_seconds", "job"), "p50 {{job}}"},
+		query{s.and(`request="produce"`).quantile(0.99, "ackwire_kafka_request_seconds", "job"), "p99 {{job}}"}))
+	add(b, 8, graph("Requests by kind", "Requests that brokers answered.", units.RequestsPerSecond,
+		query{s.observed("ackwire_kafka_request_seconds", "request"), "{{request}}"}))
+	add(b, 8, graph("Bytes", "What all connections to brokers carry.", units.BytesPerSecondSI,
+		query{s.sum("ackwire_kafka_written_bytes_total", "job"), "written {{job}}"},
+		query{s.sum("ackwire_kafka_read_bytes_total", "job"), "read {{job}}"}))
+	add(b, 8, graph("Trouble with brokers", "Connections that failed or ended, requests that got no answer, and seconds that brokers asked to pause.", units.OpsPerSecond,
+		query{s.and(`outcome="failed"`).sum("ackwire_kafka_connects_total"), "connects failed"},
+		query{s.sum("ackwire_kafka_disconnects_total"), "disconnects"},
+		query{s.sum("ackwire_kafka_requests_failed_total"), "requests failed"},
+		query{s.sum("ackwire_kafka_throttled_seconds_total"), "throttled s/s"}))
+	add(b, 8, graph("Records that Kafka did not confirm", "Of workers, by event; they are said again while their lease holds. Warnings are the embedded broker's.", units.OpsPerSecond,
 		query{s.sum("ackwire_processor_produce_failures_total", "event"), "{{event}}"},
-		query{s.sum("ackwire_processor_commit_failures_total"), "offset commits"}))
-	add(b, 12, graph("Warnings of the embedded broker", "Files that it repaired, or writes that failed. A real Kafka has none of these.", units.OpsPerSecond,
-		query{s.sum("ackwire_broker_warnings_total", "instance"), "{{instance}}"}))
+		query{s.sum("ackwire_processor_commit_failures_total"), "offset commits"},
+		query{orZero(s.sum("ackwire_broker_warnings_total")), "broker warnings"}))
 
 	b.row("Process")
 	add(b, 8, graph("CPU by instance", "CPUs in use.", units.Short,
@@ -30,6 +44,6 @@ func runtime() *board {
 	add(b, 6, graph("Allocations by instance", "Bytes allocated per second.", units.BytesPerSecondSI,
 		query{s.sum("go_memstats_alloc_bytes_total", "job", "instance"), "{{job}} {{instance}}"}))
 	add(b, 6, graph("Longest GC pause by instance", "Of the collections since the process started.", units.Seconds,
-		query{"max by (job, instance) (" + s.and(`quantile="1"`).of("go_gc_duration_seconds") + ")", "{{job}} {{instance}}"}))
+		query{"max by (job, instance) (" + s.and(`quantile=~"1|1.0"`).of("go_gc_duration_seconds") + ")", "{{job}} {{instance}}"}))
 	return b
 }

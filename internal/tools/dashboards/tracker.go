@@ -21,8 +21,8 @@ func tracker() *board {
 		query{"sum by (instance) (" + s.of("ackwire_tracker_shards_ready") + ")", "{{instance}}"}))
 	add(b, 8, graph("Left to restore by instance", "Records until an instance's partitions have caught up.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_tracker_restore_remaining_records") + ")", "{{instance}}"}))
-	add(b, 8, graph("Restores by source and outcome", "What partitions were restored from when they were taken over; unsound: a local store that failed its check was set aside.", units.Short,
-		query{"sum by (from, outcome) (increase(" + s.of("ackwire_tracker_restores_total") + "[$__rate_interval])) > 0", "{{from}} {{outcome}}"}))
+	add(b, 8, graph("Restores since the start", "What partitions were restored from when they were taken over, and how that went; unsound: a local store that failed its check was set aside.", units.Short,
+		query{"sum by (from, outcome) (" + s.of("ackwire_tracker_restores_total") + ") > 0", "{{from}} {{outcome}}"}))
 
 	b.row("Fold")
 	add(b, 8, stacked("Events by type", "Events read from status.", units.OpsPerSecond,
