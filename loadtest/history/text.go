@@ -7,7 +7,7 @@ import (
 
 // Print writes the verdict for people.
 func (v *Verdict) Print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %d records of %d clients: %d jobs acked, %d of the jobs seen ended, %d statuses, %d reads, %d faults noted\n",
+	fmt.Fprintf(w, "%s: %d records of %d clients: %d jobs acked, %d seen ended, %d statuses, %d reads, %d faults noted\n",
 		v.Scenario, v.Records, v.Clients, v.Acked, v.Ended, v.Statuses, v.Gets, v.Faults)
 	if !v.Complete {
 		fmt.Fprintln(w, "The run was broken off: what should still have come is not judged.")

@@ -56,7 +56,7 @@ func TestSummary(t *testing.T) {
 
 // What the generator's side could not do is said, and only that.
 func TestFindings(t *testing.T) {
-	fine := Machine{Cores: 4, Lag: Summary{P99: 0.2, Max: 1}, Busy: 0.5}
+	fine := Machine{Cores: 4, Lag: Summary{Count: 1000, P99: 0.2, Max: 1}, Busy: 0.5}
 	ack := Summary{P50: 5}
 	for _, c := range []struct {
 		name     string
@@ -67,6 +67,7 @@ func TestFindings(t *testing.T) {
 	}{
 		{"nothing", func(*Machine, *Counts) {}, false, false, "Nothing on the generator's side"},
 		{"late", func(m *Machine, _ *Counts) { m.Lag.P99 = 3 }, false, true, "written 3.0 ms or more after"},
+		{"late, of few", func(m *Machine, _ *Counts) { m.Lag.P99, m.Lag.Count = 3, 9 }, false, false, "Nothing on the generator's side"},
 		{"full machine", func(m *Machine, _ *Counts) { m.BusyShare = 0.5 }, false, true, "in 50 % of the time"},
 		{"own CPU", func(m *Machine, _ *Counts) { m.CPU = 3.9 }, false, true, "took 3.9 of 4 cores"},
 		{"own CPU with the system in it", func(m *Machine, _ *Counts) { m.CPU = 3.9 }, true, false, "in the generator's own process"},

@@ -19,6 +19,7 @@ const (
 	busyTime  = 0.1 // of the time
 	cpuLine   = 0.8 // of the machine's processors, by the generator alone
 	schedLine = 5.0 // milliseconds
+	minValues = 100 // below so many a p99 says little
 )
 
 // usage is a reading of the machine's counters.
@@ -119,7 +120,7 @@ func (m *Machine) judge(ack Summary, c Counts, embedded bool) {
 		m.Limited = true
 		m.Findings = append(m.Findings, fmt.Sprintf(format, args...))
 	}
-	if m.Lag.P99 > max(lagFloor, lagShare*ack.P50) {
+	if m.Lag.Count >= minValues && m.Lag.P99 > max(lagFloor, lagShare*ack.P50) {
 		limit("The generator was late: 1 %% of the submits were written %.1f ms or more after they were due (at worst %.1f ms), beside an ack's median of %.1f ms. Latencies contain it.", m.Lag.P99, m.Lag.Max, ack.P50)
 	}
 	if m.BusyShare > busyTime {

@@ -17,6 +17,7 @@ import (
 type command struct {
 	Run       runCmd       `cmd:"" help:"Run a scenario against any deployment, and check what came back."`
 	Check     checkCmd     `cmd:"" help:"Check the history of a run again."`
+	Compare   compareCmd   `cmd:"" help:"Put two runs beside each other: what got worse?"`
 	Scenarios scenariosCmd `cmd:"" help:"List the shipped scenarios, or print one to begin your own."`
 	Bench     benchCmd     `cmd:"" help:"Measure ours beside the floor that Kafka sets, as ratios, in one run."`
 }

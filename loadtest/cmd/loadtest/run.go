@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,12 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/loadtest/live"
 	"github.com/ackwire/ackwire/loadtest/load"
 	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/report"
 	"github.com/ackwire/ackwire/loadtest/scenario"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
@@ -47,8 +51,8 @@ func (c *runCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	if !(c.Durations > 0 && c.Load > 0) {
-		return errors.New("durations and load must be above 0")
+	if !(c.Durations > 0 && c.Load > 0 && c.Every > 0) {
+		return errors.New("durations, load and every must be above 0")
 	}
 	if s, err = s.Scale(c.Durations, c.Load); err != nil {
 		return err
@@ -154,8 +158,24 @@ func (c *runCmd) tokens(s *scenario.Scenario, embeddedKey []byte) (func(int) (st
 	}, nil
 }
 
-// watched runs the load.
+// watched runs the load, and shows it meanwhile.
 func (c *runCmd) watched(ctx context.Context, cfg load.Config, rec *measure.Recorder) (*measure.Result, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	watching, done := context.WithCancel(context.Background())
+	var view sync.WaitGroup
+	defer view.Wait()
+	defer done()
+	where := strings.Join(cfg.URLs, " ")
+	if c.Plain || !live.Terminal(os.Stdout) || !live.Terminal(os.Stdin) {
+		view.Go(func() { live.Lines(watching, os.Stdout, c.Every, cfg.Scenario, rec) })
+	} else {
+		view.Go(func() {
+			if err := live.View(watching, os.Stdin, os.Stdout, cfg.Scenario, where, rec, stop); err != nil {
+				fmt.Fprintln(os.Stderr, "loadtest: no view:", err) // the run goes on
+			}
+		})
+	}
 	return load.Run(ctx, cfg, rec)
 }
 
@@ -165,10 +185,19 @@ func (c *runCmd) finish(out *measure.Result) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(c.Out, "report.json"), append(b, '\n'), 0o644); err != nil {
+	var page bytes.Buffer
+	if err := report.HTML(&page, out); err != nil {
+		return err
+	}
+	err = errors.Join(
+		os.WriteFile(filepath.Join(c.Out, "report.json"), append(b, '\n'), 0o644),
+		os.WriteFile(filepath.Join(c.Out, "report.html"), page.Bytes(), 0o644),
+		report.Print(os.Stdout, out),
+	)
+	if err != nil {
 		return err
 	}
 	out.Verdict.Print(os.Stdout)
-	fmt.Println("\nreports in", c.Out)
+	fmt.Printf("\n%s, report.json and history.ndjson beside it\n", filepath.Join(c.Out, "report.html"))
 	return verdict(out.Verdict)
 }
