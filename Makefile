@@ -41,6 +41,7 @@ bench: build ## Measure ours beside the floor, as ratios, in one run
 
 images: ## Build the images of all services, for Docker and docker-compose.yml
 	deploy/images/build.sh
+	deploy/images/others.sh
 
 test-images: bin/gotestsum images ## Build and test the images; needs Docker
 	@ACKWIRE_TEST_IMAGES=1 bin/gotestsum --format testname -- -count=1 -timeout 15m $(TESTFLAGS) ./embedded/docker

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -11,38 +12,66 @@ import (
 // keyBytes is the length of the HS256 key (RFC 7518 §3.2 asks for at least 32).
 const keyBytes = 32
 
+// Files of keys in a data folder.
+const (
+	tokenKey   = "token.key"   // the key itself
+	webhookKey = "webhook.key" // a line of text, for --webhook-key-file
+)
+
 // Key returns the key in the data folder that signs and verifies tokens; the first call
 // makes it, readable by its owner only.
 func Key(dir string) ([]byte, error) {
-	file := filepath.Join(dir, "token.key")
+	key, err := keep(dir, tokenKey, newKey)
+	if err == nil && len(key) != keyBytes {
+		return nil, fmt.Errorf("%s has %d bytes, not %d", filepath.Join(dir, tokenKey), len(key), keyBytes)
+	}
+	return key, err
+}
+
+// Keys makes what a deployment of several processes shares, the key of tokens and that of
+// webhooks' secrets, and returns their files. Keys that are there stay.
+func Keys(dir string) (files []string, err error) {
+	if _, err := Key(dir); err != nil {
+		return nil, err
+	}
+	if _, err := keep(dir, webhookKey, func() []byte { return []byte(hex.EncodeToString(newKey()) + "\n") }); err != nil {
+		return nil, err
+	}
+	return []string{filepath.Join(dir, tokenKey), filepath.Join(dir, webhookKey)}, nil
+}
+
+func newKey() []byte {
+	key := make([]byte, keyBytes)
+	_, _ = rand.Read(key) // never fails (crypto/rand)
+	return key
+}
+
+// keep returns what is in a file; one that is missing is made, readable by its owner only.
+func keep(dir, name string, content func() []byte) ([]byte, error) {
+	file := filepath.Join(dir, name)
 	key, err := os.ReadFile(file)
 	if err == nil {
-		if len(key) != keyBytes {
-			return nil, fmt.Errorf("token key %s has %d bytes, not %d", file, len(key), keyBytes)
-		}
 		return key, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("token key: %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	key = make([]byte, keyBytes)
-	_, _ = rand.Read(key) // never fails (crypto/rand)
 	// Linked into place, so that of two processes that make a key at once one wins and
 	// nobody reads half a key.
-	tmp, err := os.CreateTemp(dir, "token.key.*")
+	tmp, err := os.CreateTemp(dir, name+".*")
 	if err != nil {
-		return nil, fmt.Errorf("token key: %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(key)
+	_, err = tmp.Write(content())
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return nil, fmt.Errorf("token key: %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := os.Link(tmp.Name(), file); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("token key: %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return os.ReadFile(file)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
 func TestKeyIsMadeOnceForItsOwnerOnly(t *testing.T) {
@@ -75,7 +77,41 @@ func TestAKeyThatIsNoneIsRefused(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "token.key"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Key(dir); err == nil || !strings.HasPrefix(err.Error(), "token key: ") {
+	if _, err := Key(dir); err == nil || !strings.HasPrefix(err.Error(), "token.key: ") {
 		t.Errorf("a folder: %v", err)
+	}
+}
+
+func TestKeysOfADeploymentStay(t *testing.T) {
+	dir := t.TempDir()
+	token, err := Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Keys(dir)
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	var before [][]byte
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before = append(before, b)
+	}
+	if !bytes.Equal(before[0], token) {
+		t.Error("the token key was changed")
+	}
+	if keys, err := webhook.ParseKeys(before[1]); err != nil || len(keys) != 1 {
+		t.Errorf("%d webhook keys, %v", len(keys), err)
+	}
+	if _, err := Keys(dir); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range files {
+		if b, err := os.ReadFile(f); err != nil || !bytes.Equal(b, before[i]) {
+			t.Errorf("%s was made again, %v", f, err)
+		}
 	}
 }

@@ -20,16 +20,8 @@ fi
 for tool in docker mvn jlink ldd tar; do
   command -v "$tool" >/dev/null || { say "$tool is needed to build it" >&2; exit 1; }
 done
-if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "installing busybox-static"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends busybox-static >/dev/null
-  else
-    say "a static busybox is needed (Debian: busybox-static)" >&2
-    exit 1
-  fi
-fi
+. "$here/../ci/rootfs.sh"
+need_busybox
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -44,15 +36,8 @@ say "making a Java runtime"
 jlink --no-header-files --no-man-pages --strip-debug --output "$root/opt/java" --add-modules \
   java.base,java.logging,java.management,java.naming,java.sql,java.xml,java.security.jgss,java.security.sasl,java.desktop,jdk.unsupported,jdk.crypto.ec,jdk.zipfs,jdk.management,jdk.net,jdk.naming.dns
 
-# The C libraries that the runtime and the resolver load.
-copy() { mkdir -p "$root$(dirname "$1")"; cp -Lu "$1" "$root$1"; }
-closure() { ldd "$1" 2>/dev/null | awk '/=> \//{print $3} /^\t\/lib/{print $1}'; }
-{ for f in "$root/opt/java/bin/java" "$root"/opt/java/lib/*.so "$root"/opt/java/lib/server/*.so; do closure "$f"; done
-  ldconfig -p | awk '/libnss_files|libnss_dns|libresolv|libgcc_s/ && /x86-64|AArch64|aarch64/ {print $NF}'
-} | grep -v "^$root" | sort -u | while read -r lib; do if [ -e "$lib" ]; then copy "$lib"; fi; done
-
-cp "$(command -v busybox)" "$root/bin/busybox"
-for name in sh ls cat kill sleep; do ln -s busybox "$root/bin/$name"; done
+add_libraries "$root/opt/java/bin/java" "$root"/opt/java/lib/*.so "$root"/opt/java/lib/server/*.so
+add_busybox sh ls cat kill sleep nc
 cp "$here"/{server.properties,log4j2.yaml,tools-log4j2.yaml} "$root/etc/kafka/docker/"
 cp "$here"/{server.properties,log4j2.yaml,tools-log4j2.yaml} "$root/opt/kafka/config/"
 cp "$here/entrypoint.sh" "$root/entrypoint.sh"

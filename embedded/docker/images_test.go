@@ -67,6 +67,10 @@ func TestImages(t *testing.T) {
 	for _, s := range services {
 		image := prefix + s + ":latest"
 		a, b := inspect(t, image), inspect(t, again+s+":latest")
+		revision := a.Config.Labels["org.opencontainers.image.revision"]
+		if other := b.Config.Labels["org.opencontainers.image.revision"]; other != revision {
+			t.Fatalf("%s: the source changed from %s to %s: make images", s, revision, other)
+		}
 		if len(a.RootFS.Layers) != 1 || fmt.Sprint(a.RootFS.Layers) != fmt.Sprint(b.RootFS.Layers) {
 			t.Errorf("%s: two builds, layers %s and %s", s, a.RootFS.Layers, b.RootFS.Layers)
 		}
@@ -79,7 +83,6 @@ func TestImages(t *testing.T) {
 		if runs := s != "loadtest"; runs != (a.Config.Healthcheck != nil) {
 			t.Errorf("%s: health check %v", s, a.Config.Healthcheck)
 		}
-		revision := a.Config.Labels["org.opencontainers.image.revision"]
 		out := command{}.must(t, "docker", "run", "--rm", "--read-only", "--network=none", "--cap-drop=ALL", image, "--version")
 		if revision == "" || !strings.HasPrefix(out, s+" "+a.Config.Labels["org.opencontainers.image.version"]+" (revision "+revision+", go") {
 			t.Errorf("%s: --version says %q, the label's revision is %q", s, out, revision)

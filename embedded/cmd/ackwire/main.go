@@ -26,6 +26,7 @@ type command struct {
 	Serve         serveCmd          `cmd:"" help:"Run everything in this process, on the embedded broker."`
 	Broker        brokerCmd         `cmd:"" help:"Run the embedded broker alone, for several processes on one machine."`
 	Token         tokenCmd          `cmd:"" help:"Print a token signed with the data folder's key."`
+	Keys          keysCmd           `cmd:"" help:"Make the keys that the processes of a deployment share, unless they are there."`
 	Submit        cli.SubmitCmd     `cmd:"" help:"Submit a job and watch it."`
 	Watch         cli.WatchCmd      `cmd:"" help:"Watch a job until it has ended."`
 	Get           cli.GetCmd        `cmd:"" help:"Print a job's document."`
@@ -138,6 +139,20 @@ func (c *tokenCmd) Run() error {
 		return err
 	}
 	fmt.Println(token)
+	return nil
+}
+
+type keysCmd struct {
+	Data string `help:"Folder of the keys." default:"data"`
+}
+
+// Run implements the command.
+func (c *keysCmd) Run() error {
+	files, err := embedded.Keys(c.Data)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("--jwt-key-file %s\n--webhook-key-file %s\n", files[0], files[1])
 	return nil
 }
 

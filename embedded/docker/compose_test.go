@@ -1,0 +1,217 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// Bounds of what a deployment may take on two cores.
+const (
+	upTimeout   = 4 * time.Minute
+	jobsTimeout = 3 * time.Minute
+	downTimeout = time.Minute
+)
+
+// compose is the project of one test.
+type compose struct {
+	argv []string // docker compose, or docker-compose
+	command
+}
+
+// findCompose prefers Compose v2, as the documentation says; Debian's 1.29 does as well.
+func findCompose(t *testing.T) compose {
+	t.Helper()
+	c := compose{argv: []string{"docker", "compose"}}
+	if exec.CommandContext(t.Context(), "docker", "compose", "version").Run() != nil {
+		c.argv = []string{"docker-compose"}
+	}
+	c.env = []string{
+		"COMPOSE_PROJECT_NAME=ackwire-test-" + strconv.Itoa(os.Getpid()),
+		"KAFKA_HEAP_OPTS=-Xms128m -Xmx320m",
+		"ACKWIRE_PORT=", // one that is free
+	}
+	return c
+}
+
+func (c compose) args(args ...string) (string, []string) {
+	return c.argv[0], slices.Concat(c.argv[1:], []string{"--profile", "core"}, args)
+}
+
+func (c compose) must(t *testing.T, args ...string) string {
+	t.Helper()
+	name, all := c.args(args...)
+	return c.command.must(t, name, all...)
+}
+
+// up starts the profile core and takes it down at the test's end, with all it kept, whatever
+// became of the test.
+func (c compose) up(t *testing.T) {
+	t.Helper()
+	dir := root(t)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if t.Failed() {
+			name, all := c.args("logs", "--no-color", "--tail=40")
+			logs, _, _, _ := c.run(ctx, dir, name, all...)
+			name, all = c.args("ps", "-a")
+			list, _, _, _ := c.run(ctx, dir, name, all...)
+			t.Logf("%s\n%s", list, logs)
+		}
+		down := command{env: c.env, timeout: downTimeout}
+		name, all := c.args("down", "--volumes", "--remove-orphans", "--timeout=1")
+		if _, stderr, code, err := down.run(ctx, dir, name, all...); code != 0 || err != nil {
+			t.Errorf("down: exit code %d, %v\n%s", code, err, stderr)
+		}
+	})
+	began := time.Now()
+	up := c
+	up.timeout = upTimeout
+	up.must(t, "up", "-d")
+	until(t, "the load balancer is healthy", time.Minute, func() bool {
+		return command{}.must(t, "docker", "inspect", "-f", "{{.State.Health.Status}}", c.containers(t, "lb")[0]) == "healthy"
+	})
+	t.Logf("up after %s", time.Since(began).Round(time.Second))
+}
+
+// containers are those of a service that run.
+func (c compose) containers(t *testing.T, service string) []string {
+	t.Helper()
+	return strings.Fields(c.must(t, "ps", "-q", service))
+}
+
+// work is what the test submits: all lanes of the demo, quick and slow, some that fail at first.
+var work = []struct {
+	jobType, payload string
+	count            int
+}{
+	{"demo.sleep", `{"seconds":6,"steps":6}`, 80},
+	{"demo.echo", `{"a":1}`, 50},
+	{"demo.flaky", `{"failures":1}`, 40},
+	{"report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`, 30},
+}
+
+// 200 jobs go in through the load balancer while a gateway, a tracker and a broker are
+// killed; all complete, and whoever asks afterwards finds all of them.
+func TestComposeLosesNothing(t *testing.T) {
+	require(t)
+	c := findCompose(t)
+	c.up(t)
+	token := c.must(t, "run", "--rm", "-T", "cli", "token", "--tenant=alice")
+	url := "http://" + c.must(t, "port", "lb", "8080")
+	gateways, trackers, brokers := c.containers(t, "gateway"), c.containers(t, "tracker-1"), c.containers(t, "kafka-2")
+	if len(gateways) != 2 || len(trackers) != 1 || len(brokers) != 1 {
+		t.Fatalf("%d gateways, trackers-1 %d, kafka-2 %d", len(gateways), len(trackers), len(brokers))
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), jobsTimeout)
+	defer cancel()
+	var clients []*ackwire.Client
+	for range 4 { // the least connections: two at each gateway
+		client, err := ackwire.Dial(ctx, url, ackwire.WithToken(token), ackwire.WithRetryDial())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		clients = append(clients, client)
+	}
+	var all []string
+	for _, w := range work {
+		for range w.count {
+			all = append(all, w.jobType+" "+w.payload)
+		}
+	}
+	acked := make(chan string, len(all))
+	var wg sync.WaitGroup
+	for i, what := range all {
+		wg.Go(func() {
+			jobType, payload, _ := strings.Cut(what, " ")
+			id, err := toEnd(ctx, clients[i%len(clients)], jobType, payload, fmt.Sprint("job-", i), acked)
+			if err != nil {
+				t.Errorf("job %d, %s %s: %v", i, jobType, id, err)
+			}
+		})
+	}
+	ids := map[string]bool{}
+	take := func(n int) {
+		for len(ids) < n {
+			select {
+			case id := <-acked:
+				ids[id] = true
+			case <-ctx.Done():
+				t.Fatalf("%d of %d jobs acked", len(ids), len(all))
+			}
+		}
+	}
+	take(60)
+	killed := []string{gateways[0], trackers[0], brokers[0]}
+	for _, id := range killed {
+		command{}.must(t, "docker", "kill", id)
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	take(len(all))
+
+	for _, id := range killed {
+		if (command{}).must(t, "docker", "inspect", "-f", "{{.State.Running}}", id) != "false" {
+			t.Errorf("%s runs again: the others were not alone", id)
+		}
+	}
+	listed := 0
+	for s, err := range clients[0].All(ctx, ackwire.ListOptions{States: []job.State{job.Completed}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ids[s.JobID] {
+			t.Errorf("job %s was never acked", s.JobID)
+		}
+		listed++
+	}
+	if listed != len(all) {
+		t.Errorf("%d of %d jobs are in the list of what is completed", listed, len(all))
+	}
+}
+
+// toEnd submits one job, again for as long as it is told to try again, says its ID once it is
+// acked, and waits for its end.
+func toEnd(ctx context.Context, c *ackwire.Client, jobType, payload, key string, acked chan<- string) (id string, err error) {
+	var j *ackwire.Job
+	for {
+		j, err = c.Submit(ctx, jobType, json.RawMessage(payload), ackwire.Key(key))
+		e, refused := errors.AsType[*ackwire.Error](err)
+		if err == nil || !refused || !e.Retryable {
+			break
+		}
+		select {
+		case <-time.After(max(e.RetryDelay(), 100*time.Millisecond)):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("submit: %w", err)
+	}
+	acked <- j.ID
+	end, err := j.Wait(ctx)
+	switch {
+	case err != nil:
+		return j.ID, fmt.Errorf("wait: %w", err)
+	case end.State != job.Completed:
+		return j.ID, fmt.Errorf("ended %s: %+v", end.State, end.Error)
+	}
+	return j.ID, nil
+}
