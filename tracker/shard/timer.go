@@ -190,7 +190,8 @@ func (s *Shard) loadDue() {
 	}
 	s.loadMore = false
 	err := s.store.DueJobs(s.loadedTo, upTo, func(id string, due int64) (bool, error) {
-		if s.jobs[id] != nil {
+		if e := s.jobs[id]; e != nil {
+			s.schedule(e) // it may have come for those who watch it, before it owed anything soon
 			return true, nil
 		}
 		if len(s.due) >= maxDue {

@@ -274,3 +274,31 @@ func TestAheadClock(t *testing.T) {
 	see("even as the first of its window", aheadWindow, 5*time.Second, 3*ms)
 	see("the window before counts no more", aheadWindow+1, 7*ms, 7*ms)
 }
+
+// TestAWatchedJobStarts: one that comes from the store because somebody watches it, or waits
+// for its end, long before it is due.
+func TestAWatchedJobStarts(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ids := jobIDs(2)
+		start := time.Now().Add(time.Minute)
+		for _, id := range ids {
+			w.append(id, event.Accepted, at(w.request(names.Deferred(), id)), func(e *event.Event) { e.RunAt = &start })
+		}
+		w.end()
+		w.start()
+		synctest.Wait()
+		w.gateway().add(ids[0], 0)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := w.get(Query{JobID: ids[1], Tenant: tenant, UntilTerminal: true})
+			ended <- err
+		}()
+		w.pass(2 * time.Minute)
+		if n := len(w.log(names.Requests("default"))); n != 2 {
+			t.Errorf("%d of 2 were handed out", n)
+		}
+		w.end()
+		<-ended
+		w.start()
+	})
+}
