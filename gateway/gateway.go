@@ -114,6 +114,9 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		g.wheel[i] = map[*session.Session]struct{}{}
 	}
 	g.log = g.env.Log
+	if g.tracer != nil {
+		g.hub.Pushed, g.mine.Pushed = g.pushed, g.pushed
+	}
 	provider := &http.Client{Transport: &http.Transport{DialContext: env.Dial}}
 	g.verifier, err = auth.New(cfg.Auth, provider, func(err error) { g.log.Warn("the identity provider's keys are not read", "err", err) })
 	if err != nil {

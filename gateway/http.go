@@ -205,7 +205,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 		defer cancel()
 		got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: ack.JobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true})
 		if err == nil && got.Job.Terminal {
-			writeJob(w, got.Job)
+			g.pushJob(w, got.Job)
 			return
 		}
 	}
@@ -329,6 +329,10 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 	if slices.Contains(etags(r.Header.Get("If-None-Match")), etag(got.Job.Version)) {
 		w.Header().Set("ETag", etag(got.Job.Version))
 		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	if wait > 0 {
+		g.pushJob(w, got.Job)
 		return
 	}
 	writeJob(w, got.Job)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -12,6 +14,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // beginSubmit begins the span of a submit, within the client's trace if it sent one. Where
@@ -57,6 +60,44 @@ func (g *Gateway) endSubmit(span trace.Span, id auth.Identity, jobType string, a
 		tracing.Fail(span, err.Error())
 	}
 	span.SetAttributes(attrs...)
+}
+
+// Bounds of the spans of one status's way to clients: however many watch a job, its trace
+// tells of a few, and of none that asked later.
+const (
+	maxPushSpans = 8
+	maxPushAfter = 30 * time.Second
+)
+
+// pushed makes a span of each time that a status is written to a client, which began when the
+// tracker had told of it; nil when the status is of no sampled trace.
+func (g *Gateway) pushed(j *trackerpb.Job) (written func()) {
+	if g.tracer == nil || j.Trace == nil {
+		return nil
+	}
+	sc := tracing.Parse(j.Trace.Traceparent, j.Trace.Tracestate)
+	if !sc.IsSampled() {
+		return nil
+	}
+	began, jobID, version := time.Now(), j.JobId, j.Version
+	var spans atomic.Int32
+	return func() {
+		if time.Since(began) > maxPushAfter || spans.Add(1) > maxPushSpans {
+			return
+		}
+		_, span := g.tracer.Start(tracing.With(context.Background(), sc), "push", trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(began),
+			trace.WithAttributes(tracing.JobID.String(jobID), tracing.Version.Int64(version)))
+		span.End()
+	}
+}
+
+// pushJob is writeJob for a client that has waited: its answer is the push.
+func (g *Gateway) pushJob(w http.ResponseWriter, j *trackerpb.Job) {
+	written := g.pushed(j)
+	writeJob(w, j)
+	if written != nil {
+		written()
+	}
 }
 
 // logOf is the log with the ID of ctx's trace.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -42,6 +43,7 @@ type owner struct {
 	admin      *kgo.Client
 	fetcher    *fetch.Fetcher
 	metrics    *shard.Metrics
+	tracer     trace.Tracer // nil: no spans are made
 	restores   *restoreMetrics
 	backlog    *backlogMetrics
 	api        *api
@@ -148,7 +150,7 @@ func (o *owner) serve(ctx context.Context, t *tenure) {
 func (o *owner) hold(ctx context.Context, t *tenure) error {
 	p := t.partition
 	var w *view.Writer
-	cfg := shard.Config{Partition: p, Partitions: o.partitions, Names: o.names, Store: o.store.Partition(p), Kafka: o, Metrics: o.metrics, Log: o.logger}
+	cfg := shard.Config{Partition: p, Partitions: o.partitions, Names: o.names, Store: o.store.Partition(p), Kafka: o, Metrics: o.metrics, Tracer: o.tracer, Log: o.logger}
 	if o.view != nil {
 		var err error
 		if w, err = o.takeView(ctx, p); err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 	"github.com/ackwire/ackwire/tracker/fetch"
@@ -207,6 +208,7 @@ func (t *Tracker) runOwner(ctx context.Context, id store.Identity, st *store.Sto
 		admin:      admin,
 		fetcher:    fetch.New(admin),
 		metrics:    t.metrics,
+		tracer:     tracing.Tracer(t.env.Traces, "tracker"),
 		restores:   t.restores,
 		backlog:    t.backlog,
 		api:        t.api,

@@ -5,9 +5,13 @@ go 1.26.0
 require (
 	github.com/ackwire/ackwire/schemas v0.0.0
 	github.com/coder/websocket v1.8.15
+	go.opentelemetry.io/otel/trace v1.46.0
 	go.uber.org/goleak v1.3.0
 )
 
-require github.com/stretchr/testify v1.12.1 // indirect
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	go.opentelemetry.io/otel v1.46.0 // indirect
+)
 
 replace github.com/ackwire/ackwire/schemas => ../../schemas

@@ -26,6 +26,8 @@ type submitConfig struct {
 	noWatch     bool
 	callbackURL string
 	callbackOn  []job.State
+	traceparent string
+	tracestate  string
 }
 
 // Key sets the idempotency key, at most 128 characters: however often the submit is
@@ -52,9 +54,18 @@ func CallbackURL(url string, states ...job.State) SubmitOption {
 	return func(s *submitConfig) { s.callbackURL, s.callbackOn = url, states }
 }
 
+// Trace makes the job a part of a trace, in place of the one that Submit's context belongs to:
+// the two parts of its context as W3C Trace Context has them (§3.2, §3.3). state may be empty.
+func Trace(parent, state string) SubmitOption {
+	return func(s *submitConfig) { s.traceparent, s.tracestate = parent, state }
+}
+
 // Submit hands a job to Ackwire and returns once it is durable. payload is any value
 // that encoding/json marshals, or a json.RawMessage, which travels untouched. While there
 // is no connection it waits; ctx bounds everything.
+//
+// The job belongs to the trace of ctx, if there is one (OpenTelemetry), from its submit to its
+// handler and back.
 //
 // Errors: an *Error when the server refused (nothing was written; Retryable says whether
 // to try again); one that matches ErrIndeterminate when the outcome is not known; ctx's
@@ -62,7 +73,7 @@ func CallbackURL(url string, states ...job.State) SubmitOption {
 // ends. Unless NoWatch is given the connection watches the job until it ends or the last
 // watch of it does.
 func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
-	var cfg submitConfig
+	cfg := tracedBy(ctx)
 	for _, o := range opts {
 		o(&cfg)
 	}
@@ -152,6 +163,12 @@ func (s *submitConfig) appendBody(jobType string, payload any) ([]byte, error) {
 	}
 	if s.noWatch {
 		b = append(b, `,"watch":false`...)
+	}
+	if s.traceparent != "" {
+		b = appendString(append(b, `,"traceparent":`...), s.traceparent)
+	}
+	if s.tracestate != "" {
+		b = appendString(append(b, `,"tracestate":`...), s.tracestate)
 	}
 	if s.callbackURL != "" {
 		b = appendString(append(b, `,"callbackUrl":`...), s.callbackURL)

@@ -26,8 +26,8 @@ func TestSubmitFrame(t *testing.T) {
 		{"bare", struct{}{}, nil, `,"job":"a.b","payload":{}}`},
 		{"raw travels untouched", json.RawMessage(`{"a" : 1.0}`), nil, `,"job":"a.b","payload":{"a" : 1.0}}`},
 		{"any value", []any{1, nil, "x"}, nil, `,"job":"a.b","payload":[1,null,"x"]}`},
-		{"every option", 1, []SubmitOption{Key(`k"é`), RunAt(at), Timeout(1500 * time.Millisecond), Deadline(48 * time.Hour), NoWatch(), CallbackURL("https://x/?a=1&b=2")},
-			`,"job":"a.b","payload":1,"key":"k\"é","runAt":"2026-05-06T06:08:09.5Z","timeout":1.5,"deadline":172800,"watch":false,"callbackUrl":"https://x/?a=1&b=2"}`},
+		{"every option", 1, []SubmitOption{Key(`k"é`), RunAt(at), Timeout(1500 * time.Millisecond), Deadline(48 * time.Hour), NoWatch(), CallbackURL("https://x/?a=1&b=2"), Trace("00-1-2-01", "v=1")},
+			`,"job":"a.b","payload":1,"key":"k\"é","runAt":"2026-05-06T06:08:09.5Z","timeout":1.5,"deadline":172800,"watch":false,"traceparent":"00-1-2-01","tracestate":"v=1","callbackUrl":"https://x/?a=1&b=2"}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var cfg submitConfig

@@ -35,6 +35,8 @@ type SubmitCmd struct {
 	RunAt    time.Time     `name:"run-at" xor:"start" help:"When it may start, as RFC 3339, up to 30 days ahead." placeholder:"TIME"`
 	In       time.Duration `name:"in" xor:"start" help:"How long from now it may start, e.g. 10m." placeholder:"DURATION"`
 
+	Traceparent string `help:"Trace that the job belongs to (W3C Trace Context)." env:"TRACEPARENT" placeholder:"00-TRACE-SPAN-FLAGS"`
+
 	Callback   string      `help:"URL that is sent a signed webhook when the job has ended." placeholder:"URL"`
 	CallbackOn []job.State `name:"callback-on" help:"States whose beginning is told, instead of the terminal ones." placeholder:"STATE"`
 }
@@ -61,6 +63,9 @@ func (c *SubmitCmd) Run(env *Env) error {
 	var opts []ackwire.SubmitOption
 	if c.Key != "" {
 		opts = append(opts, ackwire.Key(c.Key))
+	}
+	if c.Traceparent != "" {
+		opts = append(opts, ackwire.Trace(c.Traceparent, ""))
 	}
 	if c.Timeout > 0 {
 		opts = append(opts, ackwire.Timeout(c.Timeout))

@@ -24,6 +24,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
 	"github.com/ackwire/ackwire/embedded/broker"
@@ -75,6 +76,7 @@ type World struct {
 	// ConfigureGateway changes the configuration of gateways that are started from now on.
 	ConfigureGateway func(*gateway.Config)
 	blobs            blobs.Config
+	traces           func(host string) trace.TracerProvider // nil: no spans are made
 }
 
 // Process is one service of the world, on a host of its own.
@@ -91,8 +93,14 @@ type Process struct {
 // Run runs a test in a bubble with a broker, a tracker and a gateway.
 func Run(t *testing.T, test func(*World)) {
 	t.Helper()
+	RunTraced(t, nil, test)
+}
+
+// RunTraced is Run with a provider of spans for each process; traces may be nil.
+func RunTraced(t *testing.T, traces func(host string) trace.TracerProvider, test func(*World)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &World{T: t, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem()}
+		w := &World{T: t, traces: traces, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem()}
 		host := w.Net.Host("broker")
 		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
 			kfake.ListenFn(func(network, address string) (net.Listener, error) {
@@ -126,12 +134,16 @@ func (w *World) env(host string, metrics *prometheus.Registry) service.Env {
 		level = slog.LevelInfo
 	}
 	h := w.Net.Host(host)
-	return service.Env{
+	env := service.Env{
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("host", host),
 		Metrics: metrics,
 		Dial:    h.Dial,
 		Listen:  h.Listen,
 	}
+	if w.traces != nil {
+		env.Traces = w.traces(host)
+	}
+	return env
 }
 
 func (w *World) start(name string, metrics *prometheus.Registry, run func(context.Context) error, ready func() error) *Process {

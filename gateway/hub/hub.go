@@ -65,6 +65,10 @@ type entry struct {
 
 // Hub is the interest index of a gateway.
 type Hub struct {
+	// Pushed returns what wants to know when a status was written to a socket; nil: nothing
+	// does. Set before the first use.
+	Pushed func(*trackerpb.Job) (written func())
+
 	up Upstream
 
 	mu      sync.Mutex // guards all below; subscribers are called under it
@@ -245,6 +249,9 @@ func (h *Hub) Update(j *trackerpb.Job) {
 		if e.latest == nil || j.Version > e.latest.Version {
 			b := wire.EncodeStatus(j.Version, j.Document)
 			e.latest = &outbox.Frame{Bytes: b, Document: wire.Document(b, len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
+			if h.Pushed != nil {
+				e.latest.Written = h.Pushed(j)
+			}
 		}
 		for _, s := range e.subs {
 			s.deliver(e.latest)

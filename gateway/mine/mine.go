@@ -89,6 +89,9 @@ type sight struct {
 
 // Index is the interest index of a gateway.
 type Index struct {
+	// Pushed is as hub.Hub's. Set before the first use.
+	Pushed func(*trackerpb.Job) (written func())
+
 	up   Upstream
 	wake chan struct{} // capacity 1: a gap may be closed
 
@@ -183,18 +186,22 @@ func (x *Index) Update(j *trackerpb.Job) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if s := x.handles[j.SubjectHandle]; s != nil {
-		s.tell(j)
+		var written func()
+		if x.Pushed != nil {
+			written = x.Pushed(j)
+		}
+		s.tell(j, written)
 	}
 }
 
-// tell delivers a status that is news.
-func (s *subject) tell(j *trackerpb.Job) {
+// tell delivers a status that is news; written may be nil.
+func (s *subject) tell(j *trackerpb.Job, written func()) {
 	if j.Version <= s.seen[j.JobId].version {
 		return
 	}
 	s.note(j.JobId, j.Version)
 	b := wire.EncodeMineStatus(j.Version, j.Document)
-	f := &outbox.Frame{Bytes: b, Document: wire.Document(b, len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
+	f := &outbox.Frame{Bytes: b, Document: wire.Document(b, len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated, Written: written}
 	for _, sub := range s.subs {
 		if !sub.waiting {
 			sub.Subscriber.MineStatus(j.JobId, f)

@@ -15,6 +15,9 @@ type Frame struct {
 	Version  int64
 	Terminal bool
 	Time     int64 // of the event that made it, by the log's clock in Unix milliseconds; 0 is not known
+	// Written is called when the frame was written, once for each client that it is news to; nil
+	// when nobody wants to know. It must not block.
+	Written func()
 }
 
 // Bounds of the control frames of one session that wait. Above either the client is too
@@ -66,6 +69,9 @@ type Outbox struct {
 	statuses     int // slots in the list that are no control frame
 	flushing     bool
 	closed       bool
+
+	// Owned by whoever takes.
+	taken []func() // Written of what was taken last
 }
 
 // Outcome is what became of a frame.
@@ -251,6 +257,9 @@ func (o *Outbox) Take(buf []byte, times []int64, limit int) (_ []byte, _ []int64
 		if s.frame == nil {
 			continue
 		}
+		if s.frame.Written != nil && s.frame.Time >= s.Since {
+			o.taken = append(o.taken, s.frame.Written)
+		}
 		switch {
 		case s.control:
 			buf = append(buf, s.frame.Bytes...)
@@ -277,6 +286,15 @@ func (s *Slot) news() int64 {
 		return 0
 	}
 	return s.frame.Time
+}
+
+// Wrote says that what was taken is written. Whoever takes calls it before the next Take.
+func (o *Outbox) Wrote() {
+	for i, written := range o.taken {
+		written()
+		o.taken[i] = nil
+	}
+	o.taken = o.taken[:0]
 }
 
 func (s *Slot) size() int {

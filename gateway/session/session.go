@@ -384,6 +384,7 @@ func (s *Session) flush() {
 			// The outbox stays in its flushing state: nothing is written any more.
 			return
 		}
+		s.out.Wrote()
 		s.cfg.Metrics.Sent(times)
 		if cap(b) <= 4*flushBytes {
 			pooled.bytes, pooled.times = b, times

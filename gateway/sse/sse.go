@@ -305,6 +305,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 				if !write(b) {
 					return lost(broken)
 				}
+				s.out.Wrote()
 				opts.Sent(times)
 			}
 		}

@@ -22,6 +22,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
@@ -265,5 +266,22 @@ func TestSecrets(t *testing.T) {
 	s, err := Config{KeyFile: file(string(testKey)), SecretsFile: file("alice: [" + own + "]\n")}.secrets()
 	if err != nil || len(s.signers("alice")) != 1 || len(s.signers("bob")) != 1 {
 		t.Errorf("%v", errors.Join(err))
+	}
+}
+
+// TestAWebhookCarriesItsJobsTrace: the endpoint may join it.
+func TestAWebhookCarriesItsJobsTrace(t *testing.T) {
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	var got http.Header
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header }))
+	defer srv.Close()
+	d := deliverer(t, local())
+	j := &processor.Job{ID: "wh-1", Tenant: "acme", Log: slog.New(slog.DiscardHandler)}
+	ctx := tracing.With(t.Context(), tracing.Parse(parent, ""))
+	if _, code, err := d.attempt(ctx, j, webhook.Request{URL: srv.URL, Body: json.RawMessage(`{}`)}); err != nil {
+		t.Fatal(code, err)
+	}
+	if got.Get("Traceparent") != parent {
+		t.Errorf("headers %v", got)
 	}
 }

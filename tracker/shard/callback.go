@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -62,10 +63,11 @@ func (s *Shard) nextCallback() {
 		}
 		s.callingBack++
 		wait := min(handOutBackoff<<min(e.callTries, 10), handOutMax)
+		within := e.traced
 		s.wg.Go(func() {
-			err := s.queueWebhook(s.life, j)
+			err := s.queueWebhook(s.life, j, within)
 			if err != nil && s.life.Err() == nil {
-				s.log.Warn("webhook not queued, will be tried again", "job", e.id, "in", wait, "err", err)
+				within.log(s.log).Warn("webhook not queued, will be tried again", "job", e.id, "in", wait, "err", err)
 				sleep(s.life, wait)
 			}
 			_ = s.call(s.life, func() {
@@ -95,8 +97,9 @@ func (s *Shard) calledBack(e *entry, j *fold.Job, err error) {
 	s.release(e)
 }
 
-// queueWebhook makes the webhook's job durable, then says so.
-func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job) error {
+// queueWebhook makes the webhook's job durable, then says so. It belongs to the trace of the
+// job that it tells of.
+func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) error {
 	ctx, cancel := context.WithTimeout(ctx, handOutTimeout)
 	defer cancel()
 	id := webhookID(j.Doc.JobID, j.CallbackDue)
@@ -110,11 +113,14 @@ func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job) error {
 		Tenant: j.Tenant, Subject: j.Subject, PayloadHash: "sha256:" + hex.EncodeToString(sum[:]),
 		Policy: webhookPolicy(j.Policy.Retention), Time: j.Doc.UpdatedAt,
 	}
+	if within != nil {
+		r.Traceparent, r.Tracestate = tracing.Format(within.within)
+	}
 	headers, err := r.Headers()
 	if err != nil {
 		return fmt.Errorf("request headers of webhook %s: %w", id, err)
 	}
-	request := &kgo.Record{Topic: s.names.Requests(r.Lane), Key: []byte(id), Value: payload}
+	request := &kgo.Record{Topic: s.names.Requests(r.Lane), Key: []byte(id), Value: payload, Context: within.context()}
 	for _, h := range headers {
 		request.Headers = append(request.Headers, kgo.RecordHeader(h))
 	}
@@ -132,7 +138,7 @@ func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job) error {
 			Delivery: &event.Delivery{JobID: id, State: j.CallbackState, Version: j.CallbackDue},
 		},
 	} {
-		rec, err := s.statusRecord(e)
+		rec, err := s.statusRecord(e, within.context())
 		if err != nil {
 			return err
 		}

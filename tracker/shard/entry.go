@@ -34,6 +34,7 @@ type entry struct {
 	paying    bool      // a hand-out runs
 	calling   bool      // a webhook is being queued, or waits for its turn
 	callTries int       // webhooks that could not be queued, in a row
+	traced    *traced   // nil: no sampled trace is known
 
 	watches map[*watch.Stream]*watch.Watch
 	waits   []*ask // long polls
@@ -50,6 +51,7 @@ func (e *entry) idle(before int64) bool {
 func (e *entry) document() *trackerpb.Job {
 	if e.public == nil {
 		e.public = publish(e.job, e.job.Document())
+		e.public.Trace = e.told()
 	}
 	return e.public
 }

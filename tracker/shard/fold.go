@@ -61,6 +61,7 @@ func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
 		s.metrics.logToFold.Observe(max(now.Sub(rec.Timestamp), 0).Seconds())
 	}
 	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp})
+	s.join(entry, rec, &e, r, now)
 	if r.Changed {
 		was := entry.job
 		s.changed(entry, r.Job, now)

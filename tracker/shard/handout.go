@@ -48,8 +48,9 @@ func (s *Shard) nextHandOut() {
 			continue
 		}
 		s.handingOut++
+		within := e.traced
 		s.wg.Go(func() {
-			err := s.produceAgain(s.life, j)
+			err := s.produceAgain(s.life, j, within)
 			_ = s.call(s.life, func() {
 				s.handingOut--
 				s.handedOut(e, j, err)
@@ -59,7 +60,7 @@ func (s *Shard) nextHandOut() {
 	}
 }
 
-func (s *Shard) produceAgain(ctx context.Context, j *fold.Job) error {
+func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, handOutTimeout)
 	defer cancel()
 	source, err := s.kafka.Record(ctx, j.Source)
@@ -70,7 +71,10 @@ func (s *Shard) produceAgain(ctx context.Context, j *fold.Job) error {
 		// The topic was made anew. Another job's payload must never go out under this ID.
 		return fmt.Errorf("%w: another job's lies at its offset", fetch.ErrGone)
 	}
+	inTrace, span := s.beginHandOut(source, within, j)
+	defer func() { endHandOut(span, err) }()
 	request := &kgo.Record{
+		Context: inTrace,
 		Topic:   s.names.Requests(j.Lane),
 		Key:     source.Key,
 		Value:   source.Value,
@@ -82,7 +86,7 @@ func (s *Shard) produceAgain(ctx context.Context, j *fold.Job) error {
 	requeued, err := s.statusRecord(&event.Event{
 		Type: event.Requeued, JobID: j.Doc.JobID, Dispatch: j.Dispatch,
 		Request: &event.Position{Topic: request.Topic, Partition: request.Partition, Offset: request.Offset},
-	})
+	}, inTrace)
 	if err != nil {
 		return err
 	}
@@ -130,7 +134,7 @@ func (s *Shard) handedOut(e *entry, j *fold.Job, err error) {
 			s.metrics.payloadGone.Inc()
 			wait = handOutMax
 		}
-		s.log.Warn("next attempt not handed out, will be tried again", "job", e.id, "in", wait, "err", err)
+		e.traced.log(s.log).Warn("next attempt not handed out, will be tried again", "job", e.id, "in", wait, "err", err)
 	}
 	if e.job == j {
 		e.tries++

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
 	"github.com/ackwire/ackwire/internal/kafka"
@@ -60,6 +61,7 @@ type world struct {
 	fs      *vfs.MemFS
 	view    View // nil: there is none
 	metrics *Metrics
+	tracer  trace.Tracer // nil: no spans are made
 
 	store *store.Store
 	shard *Shard
@@ -107,7 +109,7 @@ func (w *world) start() {
 	}
 	w.shard = New(Config{
 		Partition: testPartition, Partitions: testPartitions, Names: names, Store: w.store.Partition(testPartition),
-		Kafka: w, View: w.view, Metrics: w.metrics, Log: quiet,
+		Kafka: w, View: w.view, Metrics: w.metrics, Tracer: w.tracer, Log: quiet,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop, w.ended = cancel, make(chan error, 1)

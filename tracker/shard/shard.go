@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -66,6 +67,7 @@ type Shard struct {
 	store      *store.Partition
 	kafka      Log
 	metrics    *Metrics
+	tracer     trace.Tracer // nil: no spans are made
 	log        *slog.Logger
 	records    chan []*kgo.Record
 	calls      chan func()
@@ -133,6 +135,7 @@ type Config struct {
 	Kafka      Log
 	View       View // nil: there is no topic view
 	Metrics    *Metrics
+	Tracer     trace.Tracer // nil: no spans are made
 	Log        *slog.Logger
 }
 
@@ -146,6 +149,7 @@ func New(cfg Config) *Shard {
 		store:      cfg.Store,
 		kafka:      cfg.Kafka,
 		metrics:    cfg.Metrics,
+		tracer:     cfg.Tracer,
 		log:        cfg.Log.With("partition", cfg.Partition),
 		records:    make(chan []*kgo.Record, recordBatches),
 		calls:      make(chan func(), queuedCalls),

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"container/heap"
+	"context"
 	"fmt"
 	"time"
 
@@ -80,7 +81,7 @@ func (s *Shard) payDebts() {
 		e.notBefore = now.Add(min(rearmMin<<min(e.tries, 10), rearmMax))
 		e.tries++
 		s.schedule(e)
-		s.append(debtEvent(e.job, kind))
+		s.append(debtEvent(e.job, kind), e.traced.context())
 	}
 }
 
@@ -102,9 +103,10 @@ func debtEvent(j *fold.Job, k fold.Kind) *event.Event {
 	return e
 }
 
-// append writes an event of a timer. Whether it lands is seen when it is folded.
-func (s *Shard) append(e *event.Event) {
-	rec, err := s.statusRecord(e)
+// append writes an event of a timer, within a trace unless that is nil. Whether it lands is
+// seen when it is folded.
+func (s *Shard) append(e *event.Event, within context.Context) {
+	rec, err := s.statusRecord(e, within)
 	if err != nil {
 		s.log.Error("encode event", "job", e.JobID, "type", e.Type, "err", err)
 		return
@@ -117,12 +119,12 @@ func (s *Shard) append(e *event.Event) {
 	})
 }
 
-func (s *Shard) statusRecord(e *event.Event) (*kgo.Record, error) {
+func (s *Shard) statusRecord(e *event.Event, within context.Context) (*kgo.Record, error) {
 	value, err := event.Encode(e)
 	if err != nil {
 		return nil, err
 	}
-	return &kgo.Record{Topic: s.names.Status(), Key: []byte(e.JobID), Value: value}, nil
+	return &kgo.Record{Topic: s.names.Status(), Key: []byte(e.JobID), Value: value, Context: within}, nil
 }
 
 // expiredRearm is after how long an expired that was appended and not folded is appended
@@ -168,7 +170,7 @@ func (s *Shard) expire() {
 			continue // it was retried or removed, and the store does not know yet
 		}
 		s.expiring[id] = now
-		s.append(debtEvent(e.job, fold.Expiry))
+		s.append(debtEvent(e.job, fold.Expiry), nil)
 	}
 }
 
