@@ -121,7 +121,7 @@ func urlEscaped(s string) string {
 // written with line ends in it.
 func TestHostileDocuments(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
-		version := int64(5)
+		n := 0
 		for what, text := range hostile {
 			doc, err := json.Marshal(map[string]any{"jobId": jobA, "state": "processing", "progress": map[string]any{"message": text}, "error": map[string]string{text: text}})
 			if err != nil {
@@ -132,15 +132,16 @@ func TestHostileDocuments(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, d := range [][]byte{doc, spread.Bytes()} {
-				version++
-				w.tracker.set("local", jobA, version, job.Processing)
+				n++
+				id := fmt.Sprintf("01a208fd-2dc6-7467-acd5-bb987da2%04d", n)
+				w.tracker.set("local", id, 5, job.Processing)
 				w.tracker.mu.Lock()
-				w.tracker.jobs[jobA].document = d
+				w.tracker.jobs[id].document = d
 				w.tracker.mu.Unlock()
-				e := w.stream("/v1/jobs/"+jobA+"/events", nil)
+				e := w.stream("/v1/jobs/"+id+"/events", nil)
 				e.want(what, "retry: 1000")
 				got := e.next()
-				data, ok := strings.CutPrefix(got, fmt.Sprint("id: ", version)+"|event: status|data: ")
+				data, ok := strings.CutPrefix(got, "id: 5|event: status|data: ")
 				var back struct{ Progress job.Progress }
 				if err := json.Unmarshal([]byte(data), &back); !ok || err != nil || back.Progress.Message != text {
 					t.Errorf("%s became %q, %v", what, got, err)
