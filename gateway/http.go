@@ -326,7 +326,7 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 	if got.AsOf > 0 {
 		w.Header().Set(frame.AsOfHeader, unixTime(got.AsOf).Format(asOfFormat))
 	}
-	if slices.Contains(etags(r.Header.Get("If-None-Match")), etag(got.Job.Version)) {
+	if seen(r.Header.Get("If-None-Match"), etag(got.Job.Version)) {
 		w.Header().Set("ETag", etag(got.Job.Version))
 		w.WriteHeader(http.StatusNotModified)
 		return
@@ -368,13 +368,15 @@ func writeJob(w http.ResponseWriter, j *trackerpb.Job) {
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// etags lists the tags of If-None-Match; weak ones match too (RFC 9110 §13.1.2).
-func etags(h string) []string {
-	var tags []string
+// seen reports whether If-None-Match names a tag, or any by *; weak ones match too (RFC 9110
+// §13.1.2).
+func seen(h, tag string) bool {
 	for t := range strings.SplitSeq(h, ",") {
-		tags = append(tags, strings.TrimPrefix(strings.TrimSpace(t), "W/"))
+		if t = strings.TrimSpace(t); t == "*" || strings.TrimPrefix(t, "W/") == tag {
+			return true
+		}
 	}
-	return tags
+	return false
 }
 
 // socket is GET /v1/ws.

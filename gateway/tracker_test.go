@@ -91,7 +91,11 @@ type fakeStream struct {
 
 func (w *world) startTracker() {
 	w.t.Helper()
-	w.tracker = w.addTracker("tracker", trackerAddr)
+	addr := trackerAddr
+	if w.net == nil {
+		addr = "127.0.0.1:0"
+	}
+	w.tracker = w.addTracker("tracker", addr)
 	w.eventually("the gateway has found the tracker", func() bool {
 		_, err := w.gateway.up.Get(w.t.Context(), &trackerpb.GetRequest{JobId: "nobody", Tenant: "local"})
 		return connect.CodeOf(err) == connect.CodeNotFound
@@ -106,6 +110,9 @@ func (w *world) addTracker(host, addr string) *fakeTracker {
 	l, err := env.Listen(w.t.Context(), "tcp", addr)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if w.net == nil {
+		addr = l.Addr().String()
 	}
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)

@@ -91,7 +91,7 @@ func inWorldWith(t *testing.T, traces trace.TracerProvider, configure func(*Conf
 }
 
 // onLoopback runs a test with sockets of the operating system, outside of a bubble, for what
-// only they do. There is no tracker.
+// only they do. There is no tracker unless the test starts it.
 func onLoopback(t *testing.T, configure func(*Config), f func(*testing.T, *world)) {
 	t.Helper()
 	w := &world{t: t, names: topic.Names{Prefix: topic.DefaultPrefix}, ended: make(chan error, 1)}
@@ -101,7 +101,7 @@ func onLoopback(t *testing.T, configure func(*Config), f func(*testing.T, *world
 	}
 	t.Cleanup(w.cluster.Close)
 	cfg := Defaults()
-	cfg.Kafka, cfg.Listen = kafka.Config{Brokers: w.cluster.ListenAddrs()}, "127.0.0.1:0"
+	cfg.Kafka, cfg.Listen = w.kafka(), "127.0.0.1:0"
 	cfg.Partitions, cfg.Auth.AnonymousTenant, cfg.Auth.Key = testPartitions, "local", testKey
 	if configure != nil {
 		configure(&cfg)
@@ -123,7 +123,12 @@ func (w *world) connect() (net.Conn, error) {
 	return w.dialFrom(context.Background(), "client", "tcp", gatewayAddr)
 }
 
-func (w *world) kafka() kafka.Config { return kafka.Config{Brokers: []string{"localhost:9092"}} }
+func (w *world) kafka() kafka.Config {
+	if w.net == nil {
+		return kafka.Config{Brokers: w.cluster.ListenAddrs()}
+	}
+	return kafka.Config{Brokers: []string{"localhost:9092"}}
+}
 
 func (w *world) env(host string, metrics *prometheus.Registry) service.Env {
 	log := slog.New(slog.DiscardHandler)

@@ -51,7 +51,7 @@ func (s *System) Close() error {
 // Start starts a system and waits until it takes work: on the embedded broker or, if brokers
 // are named, on theirs, with topics of its own.
 func Start(ctx context.Context, brokers []string, log *slog.Logger) (*System, error) {
-	addrs, err := freeAddrs(4)
+	addrs, err := FreeAddrs(4)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,8 @@ func services(ctx context.Context, k kafka.Config, addrs []string, dir string, e
 	return parts.Wait()
 }
 
-func freeAddrs(n int) ([]string, error) {
+// FreeAddrs returns addresses of this machine that nobody listens at now.
+func FreeAddrs(n int) ([]string, error) {
 	out := make([]string, n)
 	for i := range out {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -20,6 +20,27 @@ type command struct {
 	Compare   compareCmd   `cmd:"" help:"Put two runs beside each other: what got worse?"`
 	Scenarios scenariosCmd `cmd:"" help:"List the shipped scenarios, or print one to begin your own."`
 	Bench     benchCmd     `cmd:"" help:"Measure ours beside the floor that Kafka sets, as ratios, in one run."`
+	Idle      idleCmd      `cmd:"" help:"Measure what an idle socket costs a gateway: memory, and CPU."`
+}
+
+type idleCmd struct {
+	bench.IdleConfig `embed:""`
+	JSON             bool `name:"json" help:"Print the report as JSON."`
+}
+
+// Run implements the command.
+func (c *idleCmd) Run() error {
+	ctx, cancel := service.Signalled()
+	defer cancel()
+	report, err := bench.Idle(ctx, c.IdleConfig, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(report)
+	}
+	report.Print(os.Stdout)
+	return nil
 }
 
 type benchCmd struct {
