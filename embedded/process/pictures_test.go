@@ -11,9 +11,9 @@ import (
 
 // How long the system works before its dashboards are drawn, and when something happens to it.
 const (
-	pictured       = 4 * time.Minute
-	workerDies     = 80 * time.Second
-	trackerRestart = 150 * time.Second
+	pictured       = 3 * time.Minute
+	workerDies     = 50 * time.Second
+	trackerRestart = 100 * time.Second
 )
 
 // TestPicturesOfTheDashboards draws the dashboards for the documentation, into the folder that

@@ -36,6 +36,7 @@ const (
 	trafficPace     = 25 * time.Millisecond // between two deeds
 	trafficAtOnce   = 64
 	floodFrames     = 1500 // above a session's burst
+	floodPause      = 2 * time.Second
 	trafficRequests = 10 * time.Second
 	failuresTold    = 5
 )
@@ -252,8 +253,7 @@ func (tr *traffic) flood(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-ended:
-		case <-time.After(2 * time.Second):
+		case <-time.After(floodPause):
 		}
 		_ = conn.CloseNow()
 		<-ended
