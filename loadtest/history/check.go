@@ -74,7 +74,7 @@ const (
 	maxRecords    = 40 // of one violation
 	// passBytes of a history are checked with its jobs in memory at one time; a larger one is
 	// read more than once, for a part of its jobs each.
-	passBytes = 1 << 30
+	passBytes = 256 << 20
 )
 
 // Check reads a history and judges it.

@@ -2,7 +2,6 @@ package history
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,10 +101,11 @@ func Read(name string, each func(Record) bool) error {
 			return fmt.Errorf("history: %s:%d: %w", name, n, err)
 		}
 		var r Record
-		d := json.NewDecoder(bytes.NewReader(line))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&r); err != nil {
+		if err := json.Unmarshal(line, &r); err != nil {
 			return fmt.Errorf("history: %s:%d: %w", name, n, err)
+		}
+		if r.Kind == "" {
+			return fmt.Errorf("history: %s:%d: a record of no kind", name, n)
 		}
 		if n == 1 && (r.Kind != Run || r.Run == nil) {
 			return fmt.Errorf("history: %s: does not begin with a run", name)
