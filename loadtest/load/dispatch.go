@@ -32,7 +32,7 @@ func (d *dispatcher) run(ctx context.Context, began time.Time) {
 			d.arrive(began.Add(at), phase)
 			at, phase, more = d.schedule.next()
 		}
-		d.hand(now)
+		d.hand()
 		if !more {
 			return
 		}
@@ -58,7 +58,7 @@ func (d *dispatcher) arrive(due time.Time, phase int) {
 }
 
 // hand gives the backlog to clients as long as one has room.
-func (d *dispatcher) hand(time.Time) {
+func (d *dispatcher) hand() {
 	for len(d.backlog) > 0 && !d.stuck {
 		a := d.backlog[0]
 		if !d.give(a) {
@@ -75,11 +75,8 @@ func (d *dispatcher) hand(time.Time) {
 			}
 		})
 	}
-	for _, a := range d.backlog {
-		if a.waited {
-			break // and so did all before
-		}
-		a.waited = true
+	for i := len(d.backlog) - 1; i >= 0 && !d.backlog[i].waited; i-- {
+		d.backlog[i].waited = true
 	}
 }
 
@@ -98,7 +95,7 @@ func (d *dispatcher) give(a *arrival) bool {
 // finish hands out what is left, until ctx ends. What is left then was never sent.
 func (d *dispatcher) finish(ctx context.Context) {
 	for {
-		d.hand(time.Now())
+		d.hand()
 		if len(d.backlog) == 0 {
 			return
 		}

@@ -198,6 +198,10 @@ func TestAGatewayIsCutOff(t *testing.T) {
 		if out.Counts.Losses != 6 || out.Counts.Connects != 12 || out.Verdict.Faults == 0 {
 			t.Errorf("%+v, %v", out.Counts, out.Losses)
 		}
+		// Who waited for a socket was kept waiting by the server, not by the generator.
+		if lag := out.Latencies[measure.Lag]; out.Counts.Delayed < 2 || lag.Max > 1 || out.Latencies[measure.Ack].Max < 100 {
+			t.Errorf("%d waited; the generator was late by %v ms, the slowest ack took %v ms", out.Counts.Delayed, lag.Max, out.Latencies[measure.Ack].Max)
+		}
 	})
 }
 

@@ -76,7 +76,7 @@ func TestFindings(t *testing.T) {
 		{"descriptors", func(m *Machine, _ *Counts) { m.OutOfDescriptors, m.Descriptors = 3, 1024 }, false, true, "only 1024 descriptors"},
 		{"ports", func(m *Machine, _ *Counts) { m.OutOfPorts = 3 }, false, true, "ran out of ports"},
 		{"reads", func(m *Machine, _ *Counts) { m.GetsSkipped = 3 }, false, true, "3 GETs"},
-		{"the server's bound", func(_ *Machine, c *Counts) { c.Delayed = 3 }, false, false, "3 submits waited for a socket"},
+		{"the server's bound", func(_ *Machine, c *Counts) { c.Delayed = 3 }, false, false, "3 submits had to wait"},
 	} {
 		m, n := fine, Counts{}
 		c.change(&m, &n)

@@ -145,7 +145,7 @@ func (m *Machine) judge(ack Summary, c Counts, embedded bool) {
 		limit("%d GETs after an ack were left out because too many were on their way.", m.GetsSkipped)
 	}
 	if c.Delayed > 0 {
-		m.Findings = append(m.Findings, fmt.Sprintf("%d submits waited for a socket that was open and had room (the server's bound of submits in flight). That wait is in their latencies; it is not the generator's.", c.Delayed))
+		m.Findings = append(m.Findings, fmt.Sprintf("%d submits had to wait, because no client had a socket or each had as many submits in flight as the server allows. That wait is in their latencies; it is not the generator's.", c.Delayed))
 	}
 	if embedded {
 		m.Findings = append(m.Findings, "The system ran in the generator's own process: both shared its processors, and its CPU is in the generator's.")
