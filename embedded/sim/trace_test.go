@@ -86,10 +86,10 @@ func traced(t *testing.T, test func(*World, *collector)) {
 
 // The steps that every job's trace has.
 const (
-	request  = "gateway submit > gateway ackwire.requests.default publish"
-	claim    = request + " > worker-1 claim"
-	run      = claim + " > worker-1 run"
-	reported = " > worker-1 ackwire.status publish > tracker fold"
+	requested = "gateway submit > gateway ackwire.requests.default publish"
+	claim     = requested + " > worker-1 claim"
+	run       = claim + " > worker-1 run"
+	reported  = " > worker-1 ackwire.status publish > tracker fold"
 )
 
 func wantWays(t *testing.T, got []string, want ...string) {
@@ -116,7 +116,7 @@ func TestOneTraceOverAllServices(t *testing.T) {
 		time.Sleep(time.Second)
 		got := c.joined(span.SpanContext().TraceID(), span.SpanContext().SpanID())
 		wantWays(t, got,
-			"gateway submit", request, claim, run, run+" > worker-1 render",
+			"gateway submit", requested, claim, run, run+" > worker-1 render",
 			"gateway submit > gateway ackwire.status publish > tracker fold",
 			claim+reported, // its push may be conflated with the one before
 			run+reported, run+reported+" > gateway push")
