@@ -25,7 +25,10 @@ for tool in docker go git tar; do command -v "$tool" >/dev/null || fail "$tool i
 
 prefix=${ACKWIRE_IMAGE_PREFIX:-ackwire/}
 tag=${ACKWIRE_VERSION:-latest}
-max_bytes=40000000 # of an image, unpacked
+# Bounds of an image, unpacked. The load test's page of plots is a template, and a program with
+# templates keeps every method (DESIGN.md, "kong finds its hooks").
+max_bytes=40000000
+max_bytes_loadtest=50000000
 # Clients without buildx, as Debian's, know the classic builder only.
 docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 user=65532
@@ -90,6 +93,8 @@ for s in "${services[@]}"; do
     fail "$image was not built"
   }
   bytes=$(docker image inspect -f '{{.Size}}' "$image")
-  [ "$bytes" -lt $max_bytes ] || fail "$image has $bytes bytes, above the $max_bytes that are allowed"
+  most=max_bytes_$s
+  most=${!most:-$max_bytes}
+  [ "$bytes" -lt "$most" ] || fail "$image has $bytes bytes, above the $most that are allowed"
   say "$image ($((bytes / 1000000)) MB)"
 done
