@@ -62,6 +62,7 @@ type world struct {
 	view    View // nil: there is none
 	metrics *Metrics
 	tracer  trace.Tracer // nil: no spans are made
+	shown   *prometheus.Registry
 
 	store *store.Store
 	shard *Shard
@@ -83,8 +84,9 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
+	shown := prometheus.NewPedanticRegistry()
 	return &world{
-		t: t, fs: vfs.NewCrashableMem(), metrics: NewMetrics(meter.New(prometheus.NewPedanticRegistry(), "tracker")),
+		t: t, fs: vfs.NewCrashableMem(), metrics: NewMetrics(meter.New(shown, "tracker")), shown: shown,
 		logs: map[string][]*kgo.Record{}, wake: make(chan struct{}),
 	}
 }
