@@ -101,8 +101,9 @@ func wires() []wire {
 		plain("http.why", "http/why", why),
 		plain("http.deliveries", "http/deliveries", deliveries),
 		plain("http.ticket", "http/ticket", ticket),
-		plain("http.ready", "http/ready", map[string]any{"ready": true}),
-		plain("http.unready", "http/ready", map[string]any{"ready": false, "reasons": map[string]string{"kafka": "starting: Kafka has not answered yet"}}),
+		plain("http.ready", "http/ready", map[string]any{"ready": true, "parts": map[string]any{"gateway": map[string]any{"ready": true}}}),
+		plain("http.unready", "http/ready", map[string]any{"ready": false, "reasons": map[string]string{"gateway": "starting: Kafka has not answered yet"},
+			"parts": map[string]any{"gateway": map[string]any{"ready": false, "reason": "starting: Kafka has not answered yet"}}}),
 	)
 	for _, c := range code.All {
 		p := problem(c)

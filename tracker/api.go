@@ -83,15 +83,25 @@ func (a *api) ready() error {
 	if !a.assigned {
 		return errors.New("waiting for the consumer group to assign partitions")
 	}
-	for p, s := range a.shards {
+	ready, remaining := 0, int64(0)
+	for _, s := range a.shards {
 		if s == nil {
-			return fmt.Errorf("partition %d is being restored", p)
+			continue
 		}
-		if err := s.Ready(); err != nil {
+		err := s.Ready()
+		switch {
+		case err == nil:
+			ready++
+		case errors.Is(err, shard.ErrNotReady):
+			remaining += s.Remaining()
+		default:
 			return err
 		}
 	}
-	return nil
+	if ready == len(a.shards) {
+		return nil
+	}
+	return fmt.Errorf("restoring: %d of %d partitions are ready, %d records of status remain", ready, len(a.shards), remaining)
 }
 
 // owner returns the shard that owns the job.

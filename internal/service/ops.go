@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,16 +10,12 @@ import (
 	"time"
 )
 
-// Ready is something that can say why it takes no work; nil means that it does.
-// It must not block.
-type Ready func() error
-
 // Ops is a process's operations listener: /metrics, /healthz (alive), /readyz (takes
-// work, reasons when not) and /debug/pprof.
+// work, reasons when not), /startupz (has taken work since it was started) and /debug/pprof.
 type Ops struct {
 	env      Env
 	listener net.Listener
-	ready    map[string]Ready
+	probes   probes
 }
 
 // NewOps listens at address. It serves once Run is called.
@@ -32,7 +27,7 @@ func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready
 	if err := env.Metrics.Register(newStates(ready)); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops listener: %w", err), l.Close())
 	}
-	return &Ops{env: env, listener: l, ready: ready}, nil
+	return &Ops{env: env, listener: l, probes: probes{parts: ready}}, nil
 }
 
 // Addr is where the listener can be reached.
@@ -49,38 +44,15 @@ func (o *Ops) Run(ctx context.Context) error {
 func (o *Ops) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metricsHandler(o.env.Metrics))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("ok\n"))
-	})
-	mux.HandleFunc("GET /readyz", o.readyz)
+	mux.HandleFunc("GET /healthz", o.probes.healthz)
+	mux.HandleFunc("GET /readyz", o.probes.readyz)
+	mux.HandleFunc("GET /startupz", o.probes.startupz)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
-}
-
-func (o *Ops) readyz(w http.ResponseWriter, _ *http.Request) {
-	type answer struct {
-		Ready   bool              `json:"ready"`
-		Reasons map[string]string `json:"reasons,omitempty"`
-	}
-	a := answer{Ready: true}
-	for name, ready := range o.ready {
-		if err := ready(); err != nil {
-			if a.Reasons == nil {
-				a.Reasons = map[string]string{}
-			}
-			a.Ready, a.Reasons[name] = false, err.Error()
-		}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if !a.Ready {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	_ = json.NewEncoder(w).Encode(a)
 }
 
 // Bounds of every HTTP server of ours.

@@ -22,7 +22,7 @@ func quietOS() Env { return OS(slog.New(slog.DiscardHandler)) }
 // ask sends a GET to the operations handler.
 func ask(t *testing.T, ready map[string]Ready, path string) (status int, contentType, body string) {
 	t.Helper()
-	o := &Ops{env: quietOS(), ready: ready}
+	o := &Ops{env: quietOS(), probes: probes{parts: ready}}
 	w := httptest.NewRecorder()
 	o.handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 	return w.Code, w.Header().Get("Content-Type"), w.Body.String()
@@ -44,13 +44,38 @@ func TestReadyzGivesReasons(t *testing.T) {
 		body   string
 	}{
 		{"nothing to ask", nil, 200, `{"ready":true}`},
-		{"all ready", map[string]Ready{"gateway": fine, "tracker": fine}, 200, `{"ready":true}`},
+		{"all ready", map[string]Ready{"gateway": fine, "tracker": fine}, 200, `{"ready":true,"parts":{"gateway":{"ready":true},"tracker":{"ready":true}}}`},
 		{"one is not", map[string]Ready{"gateway": fine, "tracker": func() error { return errors.New("partition 3 is catching up") }},
-			503, `{"ready":false,"reasons":{"tracker":"partition 3 is catching up"}}`},
+			503, `{"ready":false,"reasons":{"tracker":"partition 3 is catching up"},"parts":{"gateway":{"ready":true},"tracker":{"ready":false,"reason":"partition 3 is catching up"}}}`},
 	} {
 		status, contentType, body := ask(t, c.ready, "/readyz")
 		if status != c.status || contentType != "application/json" || strings.TrimSpace(body) != c.body || !json.Valid([]byte(body)) {
 			t.Errorf("%s: %d %s %q", c.name, status, contentType, body)
+		}
+	}
+}
+
+// TestStartupIsOver: what was ready once has started, whatever becomes of it.
+func TestStartupIsOver(t *testing.T) {
+	restoring := errors.New("restoring: 1 of 3 partitions are ready")
+	state := restoring
+	o := &Ops{env: quietOS(), probes: probes{parts: map[string]Ready{"tracker": func() error { return state }}}}
+	for _, step := range []struct {
+		now             error
+		startup, readyz int
+		reason          string
+	}{
+		{restoring, 503, 503, restoring.Error()},
+		{nil, 200, 200, ""},
+		{restoring, 200, 503, restoring.Error()},
+	} {
+		state = step.now
+		for path, want := range map[string]int{"/startupz": step.startup, "/readyz": step.readyz} {
+			w := httptest.NewRecorder()
+			o.handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			if w.Code != want || !strings.Contains(w.Body.String(), step.reason) {
+				t.Errorf("%v: %s is %d %s", step.now, path, w.Code, w.Body)
+			}
 		}
 	}
 }

@@ -78,6 +78,7 @@ type Shard struct {
 	full      atomic.Bool  // the disk has no room for a checkpoint
 	unwritten age          // of what the store lacks
 	position  atomic.Int64 // next, for others to read
+	until     atomic.Int64 // end, for others to read
 
 	// Owned by Run's goroutine.
 	life         context.Context               // ends with Run
@@ -181,12 +182,15 @@ func (s *Shard) Position() int64 { return s.position.Load() }
 func (s *Shard) Ready() error {
 	switch {
 	case !s.ready.Load():
-		return fmt.Errorf("partition %d is being restored, at offset %d", s.partition, s.Position())
+		return fmt.Errorf("%w: partition %d at offset %d", ErrNotReady, s.partition, s.Position())
 	case s.full.Load():
 		return fmt.Errorf("partition %d: %w", s.partition, store.ErrFull)
 	}
 	return nil
 }
+
+// Remaining is how many records a shard that is not ready has still to fold, as far as it knows.
+func (s *Shard) Remaining() int64 { return max(s.until.Load()-s.Position(), 0) }
 
 // Fold hands records over, in order. It waits while the shard is busy, until ctx ends or
 // the shard has.
@@ -358,6 +362,7 @@ func (s *Shard) learnEnd(ctx context.Context) {
 						return
 					}
 					s.end = end
+					s.until.Store(end)
 					s.caughtUp()
 				})
 				return
