@@ -63,13 +63,14 @@ check-lint: bin/staticcheck
 check-generated: generate
 	@out=$$(git status --porcelain -- $(GENERATED)); test -z "$$out" || { echo "generated files were not up to date (commit them):"; echo "$$out"; exit 1; }
 
-GENERATED := schemas/code/codes_gen.go schemas/code/codes.md schemas/trackerpb deploy/grafana/dashboards docs/configure.md
+GENERATED := schemas/code/codes_gen.go schemas/code/codes.md schemas/trackerpb deploy/grafana/dashboards docs/configure.md docs/metrics.md
 
 generate: ## Make the generated files anew
 	@cd schemas/code && go generate ./...
 	@cd internal/tools && GOWORK=off go run ./protogen -C ../../schemas/trackerpb tracker.proto
 	@cd internal/tools && GOWORK=off go run ./dashboards -out ../../deploy/grafana/dashboards
 	@deploy/ci/configure-doc.sh >docs/configure.md.new && mv docs/configure.md.new docs/configure.md
+	@go run ./embedded/metricsdoc >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
 dashboard-pictures: ## Draw the dashboards of the documentation anew, from a running system
 	ACKWIRE_PICTURES=$(CURDIR)/docs/dashboards go test -count=1 -timeout 15m -run TestPicturesOfTheDashboards -v ./embedded/process

@@ -27,7 +27,7 @@ import (
 type Config struct {
 	Broker         broker.Config  `embed:""`
 	Listen         string         `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
-	OpsListen      string         `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8081"`
+	OpsListen      string         `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
 	TrackerListen  string         `help:"Address of the tracker's API." default:"127.0.0.1:8090"`
 	TopicPrefix    string         `help:"Prefix of all topics and consumer groups." default:"ackwire."`
 	Partitions     int32          `help:"Partitions of topics that do not exist yet." default:"12"`

@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
@@ -215,12 +216,8 @@ type logger struct {
 }
 
 func newLogger(log *slog.Logger, r prometheus.Registerer) *logger {
-	l := &logger{slog: log, warnings: prometheus.NewCounter(prometheus.CounterOpts{
-		Namespace: "ackwire", Subsystem: "broker", Name: "warnings_total",
-		Help: "Warnings of the embedded broker: damaged files that it repaired, or writes that failed.",
-	})}
-	r.MustRegister(l.warnings)
-	return l
+	return &logger{slog: log, warnings: meter.New(r, "broker").Counter("warnings_total",
+		"Warnings of the embedded broker: damaged files that it repaired, or writes that failed.")}
 }
 
 // Logf implements kfake.Logger.

@@ -13,6 +13,13 @@ import (
 // Namespace begins the name of every metric of ours.
 const Namespace = "ackwire"
 
+// Types of metrics.
+const (
+	counter   = "counter"
+	gauge     = "gauge"
+	histogram = "histogram"
+)
+
 // Bounds of native histograms: buckets grow by a tenth, and what needs more than maxBuckets of
 // them starts anew, but not more often than once per reset.
 const (
@@ -20,6 +27,15 @@ const (
 	maxBuckets   = 160
 	reset        = time.Hour
 )
+
+// Definition is what is known of a metric before it has a value.
+type Definition struct {
+	Name, Type, Help string
+	Labels           []string
+}
+
+// Definer is a registry that wants to know what is defined in it.
+type Definer interface{ Define(Definition) }
 
 // Meter makes the metrics of one service, which must be made once per registry.
 type Meter struct {
@@ -30,21 +46,29 @@ type Meter struct {
 // New returns the service's.
 func New(r prometheus.Registerer, service string) Meter { return Meter{r, service} }
 
-func (m Meter) opts(name, help string) prometheus.Opts {
+func (m Meter) opts(kind, name, help string, labels ...string) prometheus.Opts {
+	m.define(kind, name, help, labels)
 	return prometheus.Opts{Namespace: Namespace, Subsystem: m.service, Name: name, Help: help}
+}
+
+func (m Meter) define(kind, name, help string, labels []string) {
+	if d, ok := m.r.(Definer); ok {
+		d.Define(Definition{prometheus.BuildFQName(Namespace, m.service, name), kind, help, labels})
+	}
 }
 
 // Register adds a collector of the caller's own.
 func (m Meter) Register(c prometheus.Collector) { m.r.MustRegister(c) }
 
-// Desc describes a metric of a collector of the caller's own.
+// Desc describes a gauge of a collector of the caller's own.
 func (m Meter) Desc(name, help string, labels ...string) *prometheus.Desc {
+	m.define(gauge, name, help, labels)
 	return prometheus.NewDesc(prometheus.BuildFQName(Namespace, m.service, name), help, labels, nil)
 }
 
 // Counter makes a counter.
 func (m Meter) Counter(name, help string) prometheus.Counter {
-	c := prometheus.NewCounter(prometheus.CounterOpts(m.opts(name, help)))
+	c := prometheus.NewCounter(prometheus.CounterOpts(m.opts(counter, name, help)))
 	m.r.MustRegister(c)
 	return c
 }
@@ -60,26 +84,26 @@ func (m Meter) Counters(name, help, label string, values ...string) *prometheus.
 
 // CounterVec makes counters by labels whose values the caller makes present.
 func (m Meter) CounterVec(name, help string, labels ...string) *prometheus.CounterVec {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts(m.opts(name, help)), labels)
+	v := prometheus.NewCounterVec(prometheus.CounterOpts(m.opts(counter, name, help, labels...)), labels)
 	m.r.MustRegister(v)
 	return v
 }
 
 // Gauge makes a gauge.
 func (m Meter) Gauge(name, help string) prometheus.Gauge {
-	g := prometheus.NewGauge(prometheus.GaugeOpts(m.opts(name, help)))
+	g := prometheus.NewGauge(prometheus.GaugeOpts(m.opts(gauge, name, help)))
 	m.r.MustRegister(g)
 	return g
 }
 
 // GaugeFunc makes a gauge that asks whenever it is read; f must not block.
 func (m Meter) GaugeFunc(name, help string, f func() float64) {
-	m.r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(m.opts(name, help)), f))
+	m.r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(m.opts(gauge, name, help)), f))
 }
 
 // GaugeVec makes gauges by labels whose values the caller makes present.
 func (m Meter) GaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
-	v := prometheus.NewGaugeVec(prometheus.GaugeOpts(m.opts(name, help)), labels)
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts(m.opts(gauge, name, help, labels...)), labels)
 	m.r.MustRegister(v)
 	return v
 }
@@ -93,12 +117,13 @@ func (m Meter) Histogram(name, help string, buckets []float64) prometheus.Histog
 
 // HistogramVec makes histograms of seconds by labels whose values the caller makes present.
 func (m Meter) HistogramVec(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	v := prometheus.NewHistogramVec(m.histogram(name, help, buckets), labels)
+	v := prometheus.NewHistogramVec(m.histogram(name, help, buckets, labels...), labels)
 	m.r.MustRegister(v)
 	return v
 }
 
-func (m Meter) histogram(name, help string, buckets []float64) prometheus.HistogramOpts {
+func (m Meter) histogram(name, help string, buckets []float64, labels ...string) prometheus.HistogramOpts {
+	m.define(histogram, name, help, labels)
 	return prometheus.HistogramOpts{
 		Namespace: Namespace, Subsystem: m.service, Name: name, Help: help, Buckets: buckets,
 		NativeHistogramBucketFactor: bucketFactor, NativeHistogramMaxBucketNumber: maxBuckets, NativeHistogramMinResetDuration: reset,

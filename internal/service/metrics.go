@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/service/version"
 )
 
@@ -26,7 +27,7 @@ func NewRegistry() *prometheus.Registry {
 
 // metricsHandler shows a registry as text, as OpenMetrics or, with native histograms, as
 // protobuf: whatever the client asks for.
-func metricsHandler(r *prometheus.Registry) http.Handler {
+func metricsHandler(r Metrics) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
 		Registry: r, EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
 	})
@@ -39,12 +40,11 @@ type states struct {
 	build, ready *prometheus.Desc
 }
 
-func newStates(parts map[string]Ready) *states {
+func newStates(m meter.Meter, parts map[string]Ready) *states {
 	return &states{
 		parts: parts,
-		build: prometheus.NewDesc("ackwire_build_info", "Always 1: which build each service of this process is.",
-			[]string{"service", "version", "revision", "goversion"}, nil),
-		ready: prometheus.NewDesc("ackwire_ready", "1 while the service takes work, else 0; /readyz says why not.", []string{"service"}, nil),
+		build: m.Desc("build_info", "Always 1: which build each service of this process is.", "service", "version", "revision", "goversion"),
+		ready: m.Desc("ready", "1 while the service takes work, else 0; /readyz says why not.", "service"),
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"time"
+
+	"github.com/ackwire/ackwire/internal/meter"
 )
 
 // Ops is a process's operations listener: /metrics, /healthz (alive), /readyz (takes
@@ -24,7 +26,7 @@ func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready
 	if err != nil {
 		return nil, fmt.Errorf("ops listener: %w", err)
 	}
-	if err := env.Metrics.Register(newStates(ready)); err != nil {
+	if err := env.Metrics.Register(newStates(meter.New(env.Metrics, ""), ready)); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops listener: %w", err), l.Close())
 	}
 	return &Ops{env: env, listener: l, probes: probes{parts: ready}}, nil

@@ -20,9 +20,9 @@ type probes struct {
 
 // answer is what readyz and startupz say.
 type answer struct {
-	Ready   bool              `json:"ready"`
-	Reasons map[string]string `json:"reasons,omitempty"` // of the parts that are not ready
-	Parts   map[string]partState   `json:"parts,omitempty"`
+	Ready   bool                 `json:"ready"`
+	Reasons map[string]string    `json:"reasons,omitempty"` // of the parts that are not ready
+	Parts   map[string]partState `json:"parts,omitempty"`
 }
 
 type partState struct {

@@ -16,11 +16,18 @@ import (
 // a simulation hands in a virtual one. A service reaches the outside through it only.
 type Env struct {
 	Log     *slog.Logger
-	Metrics *prometheus.Registry
+	Metrics Metrics
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Listen  func(ctx context.Context, network, address string) (net.Listener, error)
 	// Traces makes spans; nil: none are made, and nothing is spent on them.
 	Traces trace.TracerProvider
+}
+
+// Metrics is where services put their metrics, and where they are read: a prometheus.Registry,
+// as a rule.
+type Metrics interface {
+	prometheus.Registerer
+	prometheus.Gatherer
 }
 
 // OS returns the environment of a real process.

@@ -83,7 +83,7 @@ func announce(ctx context.Context, cfg embedded.Config, e *embedded.Embedded) {
 Ackwire is ready.
 
   clients   http://%s   (WebSocket: /v1/ws)
-  ops       http://%s   (/metrics /healthz /readyz /debug/pprof)
+  ops       http://%s   (/metrics /healthz /readyz /startupz /debug/pprof)
   Kafka     %s
   data      %s
 

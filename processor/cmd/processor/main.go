@@ -30,7 +30,7 @@ type command struct {
 	service.ConfigFile
 	service.Logging
 	processor.Config
-	OpsListen string             `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
+	OpsListen string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
 	Health    service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 	Demo      bool               `help:"Run the demo job types."`
 	Traces    export.Config      `embed:""`

@@ -25,7 +25,7 @@ type command struct {
 type serveCmd struct {
 	service.Logging `embed:""`
 	tracker.Config  `embed:""`
-	OpsListen       string             `help:"Address of /metrics, /healthz, /readyz and /debug/pprof." default:"127.0.0.1:8091"`
+	OpsListen       string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8091"`
 	Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 	Traces          export.Config      `embed:""`
 }

@@ -1,0 +1,138 @@
+// Command metricsdoc prints docs/metrics.md: every metric of ours, as the services define them
+// when they are made.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ackwire/ackwire/embedded/broker"
+	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/meter"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/webhook"
+	"github.com/ackwire/ackwire/tracker"
+)
+
+func main() {
+	if err := run(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "metricsdoc:", err)
+		os.Exit(1)
+	}
+}
+
+const head = `# Metrics
+
+<!-- Made by ` + "`make generate`" + ` from the services' registries: change the code. -->
+
+Each service shows its metrics at ` + "`/metrics`" + ` of its ops listener, as text, OpenMetrics or protobuf; what runs in one process shares
+one registry. Durations are in seconds. Every histogram has classic buckets and, for a Prometheus with
+` + "`--enable-feature=native-histograms`" + `, native ones. Labels are bounded whatever clients and records say: of lanes and types of jobs,
+which come from records, a tracker labels the first 32 and 64 that it meets, and the rest is ` + "`other`" + `. Beside these there are the usual
+` + "`go_*`, `process_*` and `promhttp_*`" + `.
+`
+
+// parts are the sections, by what the names begin with; the last takes the rest.
+var parts = []struct{ title, prefix string }{
+	{"Gateway", "ackwire_gateway_"},
+	{"Tracker", "ackwire_tracker_"},
+	{"Processor", "ackwire_processor_"},
+	{"Embedded broker", "ackwire_broker_"},
+	{"Every process", "ackwire_"},
+}
+
+// definitions is a registry that notes what is defined in it.
+type definitions struct {
+	*prometheus.Registry
+	all []meter.Definition
+}
+
+// Define implements meter.Definer.
+func (d *definitions) Define(def meter.Definition) { d.all = append(d.all, def) }
+
+func run(w io.Writer) error {
+	defs := &definitions{Registry: prometheus.NewRegistry()}
+	if err := makeAll(defs); err != nil {
+		return err
+	}
+	slices.SortFunc(defs.all, func(a, b meter.Definition) int { return strings.Compare(a.Name, b.Name) })
+	_, err := fmt.Fprint(w, head)
+	rest := defs.all
+	for _, p := range parts {
+		var others []meter.Definition
+		if _, err := fmt.Fprintf(w, "\n## %s\n\n| metric | type | labels | what it tells |\n|---|---|---|---|\n", p.title); err != nil {
+			return err
+		}
+		for _, d := range rest {
+			if !strings.HasPrefix(d.Name, p.prefix) {
+				others = append(others, d)
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", d.Name, d.Type, labels(d), strings.ReplaceAll(d.Help, "|", `\|`)); err != nil {
+				return err
+			}
+		}
+		rest = others
+	}
+	return err
+}
+
+func labels(d meter.Definition) string {
+	quoted := make([]string, len(d.Labels))
+	for i, l := range d.Labels {
+		quoted[i] = "`" + l + "`"
+	}
+	return strings.Join(quoted, " ")
+}
+
+// makeAll makes each service once, without running any.
+func makeAll(defs *definitions) (err error) {
+	data, err := os.MkdirTemp("", "metricsdoc")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(data) }()
+	env := service.OS(slog.New(slog.DiscardHandler))
+	env.Metrics = defs
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // what is started ends at once
+
+	b, err := broker.Start(context.Background(), broker.Config{Data: data, Listen: "127.0.0.1:0"}, env)
+	if err != nil {
+		return err
+	}
+	if err := b.Run(ctx); err != nil {
+		return err
+	}
+	brokers := kafka.Config{Brokers: []string{"127.0.0.1:9092"}}
+	gw := gateway.Defaults()
+	gw.Kafka, gw.Auth.Key = brokers, []byte(strings.Repeat("k", 32))
+	if _, err := gateway.New(gw, env); err != nil {
+		return err
+	}
+	_, err = tracker.New(tracker.Config{Kafka: brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Listen: "127.0.0.1:0", Data: data, SessionTimeout: 10e9}, env)
+	if err != nil {
+		return err
+	}
+	p, err := processor.New(processor.Config{Kafka: brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Lanes: []string{"default"}, Slots: 1}, env)
+	if err != nil {
+		return err
+	}
+	if err := webhook.Register(p, webhook.Config{Keys: [][]byte{gw.Auth.Key}, Schemes: []string{"https"}, Ports: []uint16{443}}, env); err != nil {
+		return err
+	}
+	ops, err := service.NewOps(context.Background(), env, "127.0.0.1:0", nil)
+	if err != nil {
+		return err
+	}
+	return ops.Close()
+}
