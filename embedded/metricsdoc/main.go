@@ -47,6 +47,7 @@ var parts = []struct{ title, prefix string }{
 	{"Tracker", "ackwire_tracker_"},
 	{"Processor", "ackwire_processor_"},
 	{"Embedded broker", "ackwire_broker_"},
+	{"Kafka's clients, all of a process together", "ackwire_kafka_"},
 	{"Every process", "ackwire_"},
 }
 
@@ -62,6 +63,9 @@ func (d *definitions) Define(def meter.Definition) { d.all = append(d.all, def) 
 func run(w io.Writer) error {
 	defs := &definitions{Registry: prometheus.NewRegistry()}
 	if err := makeAll(defs); err != nil {
+		return err
+	}
+	if err := defs.kafkaClients(); err != nil {
 		return err
 	}
 	slices.SortFunc(defs.all, func(a, b meter.Definition) int { return strings.Compare(a.Name, b.Name) })
@@ -84,6 +88,26 @@ func run(w io.Writer) error {
 		rest = others
 	}
 	return err
+}
+
+// kafkaClients adds the metrics of Kafka's clients: the first client of a process makes them, and
+// all of them have values at once.
+func (d *definitions) kafkaClients() error {
+	families, err := d.Gather()
+	if err != nil {
+		return err
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "ackwire_kafka_") {
+			continue
+		}
+		def := meter.Definition{Name: f.GetName(), Type: strings.ToLower(f.GetType().String()), Help: f.GetHelp()}
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			def.Labels = append(def.Labels, l.GetName())
+		}
+		d.all = append(d.all, def)
+	}
+	return nil
 }
 
 func labels(d meter.Definition) string {
@@ -114,6 +138,11 @@ func makeAll(defs *definitions) (err error) {
 		return err
 	}
 	brokers := kafka.Config{Brokers: []string{"127.0.0.1:9092"}}
+	cl, err := brokers.NewClient(env, "metricsdoc")
+	if err != nil {
+		return err
+	}
+	cl.Close()
 	gw := gateway.Defaults()
 	gw.Kafka, gw.Auth.Key = brokers, []byte(strings.Repeat("k", 32))
 	if _, err := gateway.New(gw, env); err != nil {

@@ -64,9 +64,9 @@ func newTraffic(r prometheus.Registerer) *traffic {
 		requests = append(requests, name)
 	}
 	t := &traffic{
-		seconds: shared(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: meter.Namespace, Subsystem: service, Name: "request_seconds",
+		seconds: shared(r, prometheus.NewHistogramVec(meter.Native(prometheus.HistogramOpts{Namespace: meter.Namespace, Subsystem: service, Name: "request_seconds",
 			Help:    "How long brokers took to answer, by request; a fetch waits for records for up to half a second.",
-			Buckets: meter.Quick, NativeHistogramBucketFactor: 1.1}, []string{"request"})),
+			Buckets: meter.Quick}), []string{"request"})),
 		failed:       vec("requests_failed_total", "Requests whose connection broke before their answer, by request; they are sent again.", "request", requests...),
 		connects:     vec("connects_total", "Connections to brokers, by outcome.", "outcome", "opened", "failed"),
 		disconnects:  counter("disconnects_total", "Connections to brokers that ended."),
