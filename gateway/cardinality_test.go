@@ -80,7 +80,7 @@ func TestClientsMakeNoLabels(t *testing.T) {
 			"type": append(meter.Words(clientFrames), otherFrame), "route": routes, "bound": meter.Words(limits.All),
 			"outcome": append([]string{"acked", "rejected", "indeterminate"}, handshakes...),
 			"reason":  append([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons)...),
-			"code":    append(meter.Words(code.All), "", clientLeft), "topic": {w.names.Status(), w.names.Deferred()},
+			"code":    append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"}, "topic": {w.names.Status(), w.names.Deferred()},
 		}
 		for _, c := range code.AllCloses {
 			known["code"] = append(known["code"], strconv.Itoa(int(c)))

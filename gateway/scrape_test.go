@@ -90,6 +90,7 @@ func TestAScrapeDoesNotGrowWithSockets(t *testing.T) {
 	cfg := Defaults()
 	cfg.Kafka, cfg.Partitions, cfg.Auth.AnonymousTenant, cfg.Auth.Key = kafka.Config{Brokers: cluster.ListenAddrs()}, testPartitions, "local", testKey
 	cfg.Sessions, cfg.Limits = sockets+1, limits.Config{Submits: 1}
+	cfg.PingInterval = 10 * time.Minute // these clients answer none
 	g, err := New(cfg, env)
 	if err != nil {
 		t.Fatal(err)
