@@ -39,6 +39,9 @@ mutants: ## Take the lifecycle's rules out, one at a time, and see a scenario fa
 bench: build ## Measure ours beside the floor, as ratios, in one run
 	bin/loadtest bench
 
+bench-storm: build ## Have 10,000 sockets reconnect at once
+	bin/loadtest bench storm
+
 images: ## Build the images of all services, for Docker and docker-compose.yml
 	deploy/images/build.sh
 	deploy/images/others.sh
@@ -86,4 +89,4 @@ tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants bench images test-images image-kafka check generate dashboard-pictures tidy check-format check-vet check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants bench bench-storm images test-images image-kafka check generate dashboard-pictures tidy check-format check-vet check-lint check-generated check-tidy check-imports

@@ -7,12 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // within reports whether a latency is what it should be, to the histogram's precision.
 func within(got, want time.Duration) bool {

@@ -19,7 +19,7 @@ type command struct {
 	Check     checkCmd     `cmd:"" help:"Check the history of a run again."`
 	Compare   compareCmd   `cmd:"" help:"Put two runs beside each other: what got worse?"`
 	Scenarios scenariosCmd `cmd:"" help:"List the shipped scenarios, or print one to begin your own."`
-	Bench     benchCmd     `cmd:"" help:"Measure ours beside the floor that Kafka sets, as ratios, in one run."`
+	Bench     benchCmds    `cmd:"" help:"Measure Ackwire, in one run."`
 	Idle      idleCmd      `cmd:"" help:"Measure what an idle socket costs a gateway: memory, and CPU."`
 }
 
@@ -41,6 +41,12 @@ func (c *idleCmd) Run() error {
 	}
 	report.Print(os.Stdout)
 	return nil
+}
+
+type benchCmds struct {
+	Floor        benchCmd        `cmd:"" default:"withargs" help:"Ours beside the floor that Kafka sets, as ratios."`
+	Storm        stormCmd        `cmd:"" help:"Sockets that all come back at once."`
+	StormClients stormClientsCmd `cmd:"" hidden:""`
 }
 
 type benchCmd struct {

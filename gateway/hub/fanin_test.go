@@ -1,0 +1,68 @@
+package hub
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+type noUpstream struct{ added int }
+
+func (u *noUpstream) Add(*trackerpb.WatchAdd) { u.added++ }
+func (*noUpstream) Remove(string)             {}
+func (*noUpstream) Ended(string)              {}
+func (*noUpstream) Lose(string)               {}
+
+// watcher keeps what it was given.
+type watcher struct{ frames []*outbox.Frame }
+
+func (*watcher) Subscribed(int64, code.Code) {}
+func (w *watcher) Status(f *outbox.Frame)    { w.frames = append(w.frames, f) }
+func (*watcher) Over()                       {}
+
+// TestAThousandWatchersShareOneFrame: a status is built once, whoever watches, and one that
+// comes again is not built again.
+func TestAThousandWatchersShareOneFrame(t *testing.T) {
+	const watchers, updates = 1000, 20
+	h, up := New(), &noUpstream{}
+	h.Attach(up)
+	var all []*watcher
+	for range watchers {
+		w := &watcher{}
+		all = append(all, w)
+		h.Subscribe(&Subscription{Subscriber: w, JobID: "a", Tenant: "acme"})
+	}
+	h.Watched(&trackerpb.Watched{JobId: "a", Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: 1})
+	built := map[*outbox.Frame]bool{}
+	for v := range int64(updates) {
+		update := &trackerpb.Job{JobId: "a", Version: v + 1, Document: fmt.Appendf(nil, `{"n":%d}`, v)}
+		h.Update(update)
+		h.Update(update)
+	}
+	for i, w := range all {
+		if len(w.frames) < updates {
+			t.Fatalf("watcher %d was given %d statuses", i, len(w.frames))
+		}
+		for _, f := range w.frames {
+			built[f] = true
+		}
+	}
+	if len(built) != updates {
+		t.Errorf("%d frames were built for %d statuses of one job with %d watchers", len(built), updates, watchers)
+	}
+	// What a further status costs does not depend on how many watch.
+	version := int64(updates)
+	doc := []byte(`{"n":1}`)
+	for _, w := range all {
+		w.frames = make([]*outbox.Frame, 0, 4096)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		version++
+		h.Update(&trackerpb.Job{JobId: "a", Version: version, Document: doc})
+	}); n > 10 {
+		t.Errorf("%v allocations for one status of %d watchers", n, watchers)
+	}
+}

@@ -1,0 +1,120 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/loadtest/system"
+)
+
+// StormConfig is how many come back, and how quickly.
+type StormConfig struct {
+	Sockets int           `help:"Sockets that reconnect and subscribe again from the last version they saw." default:"10000"`
+	Within  time.Duration `help:"Each comes back at a random moment of this time." default:"2s"`
+	Jobs    int           `help:"Running jobs that they watch; 64 run at one time." default:"50"`
+	Live    int           `help:"Sockets that stay, and are pinged meanwhile." default:"20"`
+}
+
+// StormGoal is how long after the last was due all are to have caught up.
+const StormGoal = 5 * time.Second
+
+const (
+	stormPayload  = `{"seconds":600,"steps":120}` // progress every five seconds
+	stormDeadline = 5 * time.Minute
+)
+
+// StormReport is what came out.
+type StormReport struct {
+	Cores    int           `json:"cores"`
+	Go       string        `json:"go"`
+	Config   StormConfig   `json:"-"`
+	Sockets  int           `json:"sockets"`
+	Served   int           `json:"served"`
+	Refused  int           `json:"refused"` // handshakes that were told when to come back
+	Broken   int           `json:"broken"`  // handshakes that failed otherwise, and were tried again
+	MostTry  int           `json:"mostTries"`
+	CaughtUp Summary       `json:"caughtUp"` // from when a socket was due to the newest version of its job
+	All      time.Duration `json:"all"`      // from the beginning until the last had caught up
+	Calm     Summary       `json:"calm"`     // pings of the sockets that stayed, before
+	Storm    Summary       `json:"storm"`    // and in the midst of it
+}
+
+// Met reports whether all were served in time.
+func (r StormReport) Met() bool {
+	return r.Served == r.Sockets && r.All-r.Config.Within <= StormGoal
+}
+
+// Print writes the report as a table.
+func (r StormReport) Print(w io.Writer) {
+	fmt.Fprintf(w, "embedded broker, %d sockets come back within %s, %d cores, %s; milliseconds\n\n", r.Sockets, r.Config.Within, r.Cores, r.Go)
+	fmt.Fprintf(w, "%-32s %8s %8s %8s %8s %8s %7s\n", "", "count", "p50", "p90", "p99", "max", "failed")
+	for _, s := range []Summary{r.CaughtUp, r.Calm, r.Storm} {
+		fmt.Fprintf(w, "%-32s %8d %8.2f %8.2f %8.2f %8.2f %7d\n", s.Name, s.Count, s.P50, s.P90, s.P99, s.Max, s.Failed)
+	}
+	verdict := "missed"
+	if r.Met() {
+		verdict = "met"
+	}
+	fmt.Fprintf(w, "\n%d of %d served; %d handshakes were told to come back later, %d broke; at most %d tries of one socket\n", r.Served, r.Sockets, r.Refused, r.Broken, r.MostTry)
+	fmt.Fprintf(w, "all had caught up %s after it began, goal %s: %s\n", r.All.Round(time.Millisecond), r.Config.Within+StormGoal, verdict)
+}
+
+// Storm starts a system in this process and has another one open the sockets, so that each has
+// its descriptors. clients returns the command that runs StormClients.
+func Storm(ctx context.Context, cfg StormConfig, log *slog.Logger, clients func(ctx context.Context) (*exec.Cmd, error)) (_ StormReport, err error) {
+	if cfg.Sockets < 1 || cfg.Within <= 0 || cfg.Jobs < 1 || cfg.Live < 1 {
+		return StormReport{}, errors.New("sockets, within, jobs and live must be positive")
+	}
+	ctx, cancel := context.WithTimeout(ctx, stormDeadline)
+	defer cancel()
+	sys, err := system.Start(ctx, nil, log)
+	if err != nil {
+		return StormReport{}, err
+	}
+	defer func() { err = errors.Join(err, sys.Close()) }()
+	c, err := ackwire.Dial(ctx, sys.URL)
+	if err != nil {
+		return StormReport{}, err
+	}
+	defer c.Close()
+	task := StormTask{Config: cfg, URL: sys.URL}
+	for range cfg.Jobs {
+		j, err := c.Submit(ctx, "demo.sleep", json.RawMessage(stormPayload), ackwire.NoWatch())
+		if err != nil {
+			return StormReport{}, err
+		}
+		task.Jobs = append(task.Jobs, j.ID)
+	}
+	cmd, err := clients(ctx)
+	if err != nil {
+		return StormReport{}, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return StormReport{}, err
+	}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return StormReport{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		return StormReport{}, fmt.Errorf("start the clients: %w", err)
+	}
+	var report StormReport
+	err = errors.Join(json.NewEncoder(in).Encode(task), in.Close(), json.NewDecoder(out).Decode(&report))
+	if err = errors.Join(err, cmd.Wait()); err != nil {
+		return StormReport{}, fmt.Errorf("the clients: %w", err)
+	}
+	report.Cores, report.Go, report.Config = runtime.GOMAXPROCS(0), runtime.Version(), cfg
+	return report, nil
+}
