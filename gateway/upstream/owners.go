@@ -31,7 +31,8 @@ type owners struct {
 	names  topic.Names
 	client *kgo.Client
 
-	asking chan struct{} // capacity 1: held while the group is asked
+	asking   chan struct{}  // capacity 1: held while the group is asked
+	requests sync.WaitGroup // those that nobody may be waiting for; Run does in the end
 
 	mu         sync.RWMutex // guards all below
 	partitions int32
@@ -54,14 +55,29 @@ func (o *owners) of(jobID string) (addr string, ok bool) {
 	return addr, ok
 }
 
-// refresh asks the group again, unless somebody did a moment ago.
+// refresh asks the group again, unless somebody did a moment ago. It returns with ctx: a request
+// to a broker that hangs does not, and goes on for whoever asks next.
 func (o *owners) refresh(ctx context.Context) error {
 	select {
 	case o.asking <- struct{}{}:
-		defer func() { <-o.asking }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	asked := make(chan error, 1)
+	o.requests.Go(func() {
+		defer func() { <-o.asking }()
+		asked <- o.ask(context.WithoutCancel(ctx))
+	})
+	select {
+	case err := <-asked:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ask is one request of refresh. o.asking is held.
+func (o *owners) ask(ctx context.Context) error {
 	o.mu.RLock()
 	recent := time.Since(o.askedAt) < minRefresh
 	partitions := o.partitions

@@ -107,6 +107,7 @@ func (u *Upstream) Run(ctx context.Context) error {
 			u.closed = true
 			u.mu.Unlock()
 			u.wg.Wait()
+			u.owners.requests.Wait()
 			u.transport.CloseIdleConnections()
 			return nil
 		case <-u.wake:
