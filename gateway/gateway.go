@@ -365,17 +365,16 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 	g.served.Add(1)
 	g.mu.Unlock()
 	g.metrics.sessions.Inc()
-	// A goroutine of its own: the handler's has a large stack and buffers of net/http.
-	go func() {
+	// Not in this goroutine: the handler's has a large stack and buffers of net/http.
+	s.Start(func() {
 		defer g.served.Done()
-		s.Run()
 		g.mu.Lock()
 		delete(g.wheel[slot], s)
 		delete(g.open, s)
 		g.mu.Unlock()
 		g.metrics.sessions.Dec()
 		g.metrics.closed(s.Closed())
-	}()
+	})
 	return nil
 }
 

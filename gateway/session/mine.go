@@ -149,7 +149,9 @@ func (s *Session) expectAck(jobID string) {
 func (s *Session) acked(jobID string) {
 	s.mu.Lock()
 	f := s.unacked[jobID]
-	delete(s.unacked, jobID)
+	if delete(s.unacked, jobID); len(s.unacked) == 0 {
+		s.unacked = nil // most sessions submit seldom
+	}
 	w := s.mine
 	s.mu.Unlock()
 	if f != nil && w != nil {

@@ -87,6 +87,7 @@ type Session struct {
 	ws     *websocket.Conn
 	conn   *conn
 	opened time.Time
+	ended  func()          // set by Start
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
 
@@ -123,7 +124,7 @@ type Session struct {
 
 // Accept upgrades a request. identity is nil for a client that must authenticate with its
 // first frame; else it was let in by Limits, and the session is counted there until it
-// ends. The caller runs the session on a goroutine of its own.
+// ends. Start must follow.
 func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, identity *auth.Identity) (*Session, error) {
 	h := &hijacker{ResponseWriter: w}
 	s := &Session{cfg: cfg, name: name, opened: time.Now(), watches: map[string]*watch{}}
@@ -152,8 +153,9 @@ func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, id
 	return s, nil
 }
 
-// Run serves the socket until it ends, and returns when nothing of it is left.
-func (s *Session) Run() {
+// Start serves the socket until it ends, and calls ended when nothing of it is left.
+func (s *Session) Start(ended func()) {
+	s.ended = ended
 	s.mu.Lock()
 	known := s.known
 	s.arm()
@@ -161,7 +163,11 @@ func (s *Session) Run() {
 	if known {
 		s.welcome("")
 	}
-	s.read()
+	go s.read()
+}
+
+// finish takes the session down once nothing is read any more.
+func (s *Session) finish() {
 	s.cancel()
 	s.mu.Lock()
 	if s.deadline != nil {
@@ -183,6 +189,7 @@ func (s *Session) Run() {
 	}
 	s.mu.Unlock()
 	s.cfg.Log.Info("session ended", "session", s.name, "tenant", tenant, "close", s.Closed(), "lasted", time.Since(s.opened).Round(time.Millisecond))
+	s.ended()
 }
 
 // Closed is the code that the session was closed with; 0 when the client left.
@@ -241,23 +248,26 @@ func (s *Session) tokenEnds(expires time.Time) {
 }
 
 // read is the read loop.
+//
+// After each frame it goes on in a new goroutine: answering one takes much of a stack, which
+// the goroutine of a socket that then rests for hours would keep.
 func (s *Session) read() {
-	for {
-		kind, b, err := s.message()
-		if err != nil {
-			s.readEnded(err)
-			return
-		}
-		switch {
-		case s.closing.Load() != 0: // what comes after our close is not read
-		case kind != websocket.MessageText:
-			s.Close(code.CloseUnsupportedData)
-		case !utf8.Valid(b):
-			s.Close(code.CloseInvalidUTF8)
-		default:
-			s.handle(b)
-		}
+	kind, b, err := s.message()
+	if err != nil {
+		s.readEnded(err)
+		s.finish()
+		return
 	}
+	switch {
+	case s.closing.Load() != 0: // what comes after our close is not read
+	case kind != websocket.MessageText:
+		s.Close(code.CloseUnsupportedData)
+	case !utf8.Valid(b):
+		s.Close(code.CloseInvalidUTF8)
+	default:
+		s.handle(b)
+	}
+	go s.read()
 }
 
 // message reads one, of however many fragments.

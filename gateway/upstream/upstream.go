@@ -251,7 +251,8 @@ func (u *Upstream) Streams() int {
 }
 
 func (u *Upstream) client(addr string) trackerpbconnect.TrackerClient {
-	return trackerpbconnect.NewTrackerClient(u.http, "http://"+addr)
+	// Trackers are near, and documents small: gzip costs more than it saves.
+	return trackerpbconnect.NewTrackerClient(u.http, "http://"+addr, connect.WithAcceptCompression("gzip", nil, nil))
 }
 
 // Get asks the job's owner, and again while there is none, until ctx ends. Its errors
