@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -24,7 +25,7 @@ type logged struct {
 // records reads a topic from its beginning.
 func (w *World) records(topicName string) []*kgo.Record {
 	w.T.Helper()
-	cl, err := w.kafka().NewClient(w.env("reader", nil), "reader",
+	cl, err := w.kafka().NewClient(w.env("reader", prometheus.NewRegistry()), "reader",
 		kgo.ConsumeTopics(topicName), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		w.T.Fatal(err)
