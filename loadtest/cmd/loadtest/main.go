@@ -43,9 +43,30 @@ func (c *idleCmd) Run() error {
 	return nil
 }
 
+type observedCmd struct {
+	bench.ObservedConfig `embed:""`
+	JSON                 bool `name:"json" help:"Print the report as JSON."`
+}
+
+// Run implements the command.
+func (c *observedCmd) Run() error {
+	ctx, cancel := service.Signalled()
+	defer cancel()
+	report, err := bench.Observed(ctx, c.ObservedConfig, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(report)
+	}
+	report.Print(os.Stdout)
+	return nil
+}
+
 type benchCmds struct {
 	Floor        benchCmd        `cmd:"" default:"withargs" help:"Ours beside the floor that Kafka sets, as ratios."`
 	Storm        stormCmd        `cmd:"" help:"Sockets that all come back at once."`
+	Observed     observedCmd     `cmd:"" help:"What logs, sampled traces and a scraper cost."`
 	StormClients stormClientsCmd `cmd:"" hidden:""`
 }
 

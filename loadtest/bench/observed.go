@@ -1,0 +1,201 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"time"
+
+	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/system"
+)
+
+// ObservedConfig is with what the cost of being watched is measured.
+type ObservedConfig struct {
+	Server   string        `help:"The all-in-one's binary: two processes of it take turns." default:"bin/ackwire"`
+	Rate     float64       `help:"Jobs per second, open loop." default:"300"`
+	Duration time.Duration `help:"How long each of the two is measured in all." default:"40s"`
+	Rounds   int           `help:"In how many turns." default:"8"`
+	Sockets  int           `help:"Sockets that submit." default:"8"`
+}
+
+// GoalObserved is how much a system may cost more that is watched.
+const GoalObserved = 1.05
+
+// scrapeEvery is more often than people scrape.
+const scrapeEvery = 5 * time.Second
+
+// ObservedReport is what jobs cost with logs, sampled traces and a scraper, and without. Metrics
+// are counted in both: they cannot be turned off.
+type ObservedReport struct {
+	Bare     Cost    `json:"bare"`
+	Observed Cost    `json:"observed"`
+	CPU      float64 `json:"ratioOfCPU"`
+	P99      float64 `json:"ratioOfAckP99"`
+}
+
+// Cost is what one job cost a server.
+type Cost struct {
+	Jobs   int64   `json:"jobs"`
+	Failed int     `json:"failed"`
+	CPU    float64 `json:"cpuMicrosecondsPerJob"`
+	AckP50 float64 `json:"ackP50Milliseconds"`
+	AckP99 float64 `json:"ackP99Milliseconds"`
+}
+
+// Print writes the report for a person.
+func (r ObservedReport) Print(w io.Writer) {
+	row := func(name string, c Cost) {
+		fmt.Fprintf(w, "%-34s %8d jobs  %8.0f µs of CPU each   ack p50 %6.2f ms  p99 %6.2f ms  failed %d\n", name, c.Jobs, c.CPU, c.AckP50, c.AckP99, c.Failed)
+	}
+	row("bare", r.Bare)
+	row("logs, 1 % of traces, a scraper", r.Observed)
+	fmt.Fprintf(w, "%.3fx the CPU, %.3fx the ack's p99; goal %.2fx\n", r.CPU, r.P99, GoalObserved)
+}
+
+// observed is one of the two servers.
+type observed struct {
+	url, ops string
+	pid      int
+	scraped  bool
+	clients  []*ackwire.Client
+	stop     func()
+
+	acks *measure.Latencies
+	cpu  float64 // seconds
+}
+
+// Observed measures two servers that take turns under the same load. It reads /proc, so it runs
+// on Linux only.
+func Observed(ctx context.Context, cfg ObservedConfig, log *slog.Logger) (r ObservedReport, err error) {
+	if cfg.Rate <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 || cfg.Sockets < 1 {
+		return r, errors.New("rate, duration, rounds and sockets must be positive")
+	}
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer collector.Close()
+	bare, err := startObserved(ctx, cfg, "--log-level", "error")
+	if err != nil {
+		return r, err
+	}
+	defer bare.stop()
+	full, err := startObserved(ctx, cfg, "--log-level", "info", "--trace-endpoint", collector.URL, "--trace-ratio", "0.01")
+	if err != nil {
+		return r, err
+	}
+	defer full.stop()
+	full.scraped = true
+	each := cfg.Duration / time.Duration(cfg.Rounds)
+	for turn := range cfg.Rounds + 1 {
+		order := []*observed{bare, full}
+		if turn%2 == 1 {
+			order = []*observed{full, bare} // neither is always the one that comes second
+		}
+		for _, s := range order {
+			if err := s.turn(ctx, cfg.Rate, each, turn > 0); err != nil {
+				return r, err
+			}
+		}
+		log.Info("turn", "n", turn)
+	}
+	if ctx.Err() != nil {
+		return r, context.Cause(ctx)
+	}
+	r.Bare, r.Observed = bare.cost(), full.cost()
+	if r.Bare.CPU > 0 && r.Bare.AckP99 > 0 {
+		r.CPU, r.P99 = r.Observed.CPU/r.Bare.CPU, r.Observed.AckP99/r.Bare.AckP99
+	}
+	return r, nil
+}
+
+func startObserved(ctx context.Context, cfg ObservedConfig, args ...string) (*observed, error) {
+	addrs, err := system.FreeAddrs(4)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "ackwire-observed")
+	if err != nil {
+		return nil, err
+	}
+	child := exec.CommandContext(ctx, cfg.Server, append([]string{"serve", "--data", dir, "--listen", addrs[0], "--ops-listen", addrs[1],
+		"--tracker-listen", addrs[2], "--kafka-listen", addrs[3]}, args...)...)
+	child.Stdout, child.Stderr = io.Discard, io.Discard // what it logs is written all the same
+	if err := child.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the server: %w", err), os.RemoveAll(dir))
+	}
+	s := &observed{url: "http://" + addrs[0], ops: "http://" + addrs[1], pid: child.Process.Pid, acks: measure.NewLatencies()}
+	s.stop = func() {
+		for _, c := range s.clients {
+			_ = c.Close()
+		}
+		_ = child.Process.Kill()
+		_ = child.Wait()
+		_ = os.RemoveAll(dir)
+	}
+	if err = waitServing(ctx, s.url+"/v1/stats"); err == nil {
+		s.clients, err = dial(ctx, s.url, cfg.Sockets)
+	}
+	if err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// turn loads the server; it counts unless this warms up.
+func (s *observed) turn(ctx context.Context, rate float64, d time.Duration, counts bool) error {
+	acks := s.acks
+	if !counts {
+		acks = measure.NewLatencies()
+	}
+	scraping, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for s.scraped && rest(scraping, scrapeEvery) == nil {
+			if answer, err := http.Get(s.ops + "/metrics"); err == nil {
+				_, _ = io.Copy(io.Discard, answer.Body)
+				_ = answer.Body.Close()
+			}
+		}
+	}()
+	defer func() { stop(); <-done }()
+	before, err := usage(s.pid)
+	if err != nil {
+		return err
+	}
+	jobs := make(chan *ackwire.Job, int(rate*d.Seconds())+1)
+	OpenLoop(ctx, rate, d, acks, func(ctx context.Context, i int) error {
+		j, err := s.clients[i%len(s.clients)].Submit(ctx, jobType, payload)
+		if err == nil {
+			jobs <- j
+		}
+		return err
+	})
+	close(jobs)
+	for j := range jobs {
+		if _, err := j.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	after, err := usage(s.pid)
+	if counts {
+		s.cpu += after.seconds - before.seconds
+	}
+	return err
+}
+
+func (s *observed) cost() Cost {
+	sum := summarise("", s.acks)
+	c := Cost{Jobs: sum.Count, Failed: sum.Failed, AckP50: sum.P50, AckP99: sum.P99}
+	if c.Jobs > 0 {
+		c.CPU = s.cpu * 1e6 / float64(c.Jobs)
+	}
+	return c
+}
