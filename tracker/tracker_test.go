@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,14 +123,15 @@ func TestALogThatDoesNotAnswer(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())
 		defer i.stop()
-		cut := true
+		var cut atomic.Bool
+		cut.Store(true)
 		w.cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
 			w.cluster.KeepControl()
-			return nil, errors.New("cut"), cut
+			return nil, errors.New("cut"), cut.Load()
 		})
 		_, err := i.get(&trackerpb.GetRequest{JobId: "job-1"})
 		wantCode(t, "a job that is not there", err, connect.CodeUnavailable)
-		cut = false
+		cut.Store(false)
 		time.Sleep(5 * time.Second)
 		_, err = i.get(&trackerpb.GetRequest{JobId: "job-1"})
 		wantCode(t, "and then", err, connect.CodeNotFound)

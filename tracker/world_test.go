@@ -86,8 +86,8 @@ func (w *world) env(metrics *prometheus.Registry) service.Env {
 	if os.Getenv("ACKWIRE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	return service.Env{
-		Log: log, Metrics: metrics,
+	env := service.Env{
+		Log: log,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return w.net.DialContext(ctx, network, address)
 		},
@@ -95,6 +95,10 @@ func (w *world) env(metrics *prometheus.Registry) service.Env {
 			return w.net.Listen(network, address)
 		},
 	}
+	if metrics != nil {
+		env.Metrics = metrics
+	}
+	return env
 }
 
 // instance is one tracker that runs, and a client of its API.
