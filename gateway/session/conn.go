@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -28,6 +29,7 @@ const (
 // close frame (RFC 6455 §5.5.1).
 type conn struct {
 	net.Conn
+	raw   syscall.RawConn // nil: no write can be tried
 	br    *bufio.Reader
 	ahead []byte // owned by the reader
 	ended bool   // owned by the reader: the connection gave an error, not bytes
@@ -38,6 +40,7 @@ type conn struct {
 	// still while one is waited for, and a write to a client that does not read takes its time.
 	mu     chan struct{}
 	hushed bool // a close frame of either was written
+	begun  bool // by try, which holds mu until finish; owned by the flush
 }
 
 var errHushed = errors.New("a close frame was sent")
@@ -79,6 +82,39 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
+// try is send for whoever must not wait: it writes what the kernel takes at once and returns the
+// rest, which finish must be called with.
+func (c *conn) try(b []byte, last bool, t *trier) (rest []byte, err error) {
+	select {
+	case c.mu <- struct{}{}:
+	default:
+		return b, nil // the library writes a control frame
+	}
+	if c.hushed {
+		c.unlock()
+		return nil, errHushed
+	}
+	n, err := t.write(c.raw, b)
+	if err == nil && n < len(b) {
+		c.begun = true // nobody else may write now
+		return b[n:], nil
+	}
+	c.hushed = last
+	c.unlock()
+	return nil, err
+}
+
+// finish writes what try has left.
+func (c *conn) finish(rest []byte, last bool) error {
+	if !c.begun {
+		return c.send(rest, last)
+	}
+	defer c.unlock()
+	c.begun, c.hushed = false, last
+	_, err := c.write(rest)
+	return err
+}
+
 // send writes whole frames of the outbox; the last of them may be its close frame.
 func (c *conn) send(b []byte, last bool) error {
 	c.lock()
@@ -94,13 +130,17 @@ func (c *conn) send(b []byte, last bool) error {
 // said is the code of the library's own close frame; 0 when there was none.
 func (c *conn) said() code.Close { return code.Close(c.closed.Load()) }
 
-// write writes within writeTimeout. Each write sets a deadline of its own, as an old one would
-// end the next. c.mu is held.
+// write writes within writeTimeout. It leaves no deadline behind, which would end what is tried
+// later. c.mu is held.
 func (c *conn) write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	if err == nil {
+		err = c.SetWriteDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // hijacker is the ResponseWriter given to the library: it decides the buffers.
@@ -121,7 +161,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	// A client may send before it has read the 101.
 	peeked, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	h.conn = &conn{Conn: raw, mu: make(chan struct{}, 1), ahead: append([]byte(nil), peeked...)}
+	h.conn = &conn{Conn: raw, raw: rawConn(raw), mu: make(chan struct{}, 1), ahead: append([]byte(nil), peeked...)}
 	_ = raw.SetDeadline(time.Time{})
 	limitUnsent(raw)
 	h.conn.br = bufio.NewReaderSize(h.conn, readBuffer)

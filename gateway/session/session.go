@@ -77,6 +77,8 @@ type Config struct {
 	InFlightSubmits  int
 	FrameRate        float64 // frames per second that a client may send; twice as many in a burst
 	ShutdownDeadline time.Duration
+
+	writers flusher
 }
 
 // Session is one socket.
@@ -351,8 +353,14 @@ func (s *Session) start(o outbox.Outcome) {
 	case outbox.Start:
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !s.over {
-			s.flushes.Go(s.flush)
+		if s.over {
+			return
+		}
+		s.flushes.Add(1)
+		if s.conn.raw == nil {
+			go s.flushWaiting(newBatch(), nil) // nothing can be tried
+		} else {
+			s.cfg.writers.add(s)
 		}
 	case outbox.Replaced:
 		s.cfg.Metrics.Conflated()
@@ -368,38 +376,6 @@ func (s *Session) start(o outbox.Outcome) {
 func (s *Session) tooSlow() {
 	s.closing.CompareAndSwap(0, int32(code.CloseSlowConsumer))
 	_ = s.conn.Close()
-}
-
-// batch is what one write carries.
-type batch struct {
-	bytes []byte
-	times []int64
-}
-
-var batches = sync.Pool{New: func() any { return &batch{bytes: make([]byte, 0, flushBytes)} }}
-
-// flush writes until the outbox is empty. While nothing is to be sent no goroutine exists.
-func (s *Session) flush() {
-	pooled := batches.Get().(*batch)
-	defer batches.Put(pooled)
-	for {
-		b, times, more := s.out.Take(pooled.bytes[:0], pooled.times[:0], flushBytes)
-		if !more {
-			return
-		}
-		if err := s.conn.send(b, s.out.Over()); err != nil {
-			if s.ctx.Err() == nil && !errors.Is(err, errHushed) {
-				s.tooSlow()
-			}
-			// The outbox stays in its flushing state: nothing is written any more.
-			return
-		}
-		s.out.Wrote()
-		s.cfg.Metrics.Sent(times)
-		if cap(b) <= 4*flushBytes {
-			pooled.bytes, pooled.times = b, times
-		}
-	}
 }
 
 // fail answers a frame with an error.

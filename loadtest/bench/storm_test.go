@@ -19,7 +19,14 @@ import (
 const asClients = "ACKWIRE_STORM_CLIENTS"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asClients) == "" {
+	switch {
+	case os.Getenv(asBare) != "":
+		if err := BareServer(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	case os.Getenv(asClients) == "":
 		goleak.VerifyTestMain(m)
 		return
 	}

@@ -1,0 +1,327 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/system"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+const (
+	heldType = "bench.hold" // on a lane that no processor works on
+	heldLane = "bench"
+	heldWait = 30 * time.Second // for anything that all sockets are to see
+	heldRun  = "ZX44SL23FUU65CEY54T6DIGHNK"
+)
+
+// heldJobs are running jobs without a processor: their events are written here, so that nothing
+// but what is measured stands between them and the sockets. Socket i watches job i, and all
+// sockets watch the shared one.
+type heldJobs struct {
+	client *kgo.Client
+	status string // the topic
+	ids    []string
+	shared string
+
+	sockets *rawSockets
+	answers chan string // to what is asked of the gateway, one at a time
+
+	seq    int64 // of the last change, owned by who changes
+	turn   atomic.Pointer[turnOfChanges]
+	seen   []atomic.Int64 // statuses, by socket
+	length atomic.Int64   // of the last status
+}
+
+// turnOfChanges is when each change was durable and when it was seen, in Unix nanoseconds.
+type turnOfChanges struct {
+	first int64 // the sequence number of at[0]
+	at    []changeTimes
+}
+
+type changeTimes struct{ durable, seen atomic.Int64 }
+
+// holdJobs submits the jobs, has the sockets watch them and begins a run of each.
+func holdJobs(ctx context.Context, sys *system.System, gateway string, n int, log *slog.Logger) (_ *heldJobs, err error) {
+	names := topic.Names{Prefix: "ackwire."}
+	h := &heldJobs{status: names.Status(), ids: make([]string, n), answers: make(chan string, 1), seen: make([]atomic.Int64, n)}
+	if h.client, err = sys.Kafka.NewClient(service.OS(log), "bench-edge", kgo.ConsumeTopics(names.Requests(heldLane))); err != nil {
+		return nil, err
+	}
+	if h.sockets, err = openRaw(ctx, gateway, n, h.heard); err != nil {
+		h.client.Close()
+		return nil, err
+	}
+	if err := h.begin(ctx); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *heldJobs) close() {
+	h.sockets.close()
+	h.client.Close()
+}
+
+var (
+	statusFrame = []byte(`{"type":"status"`)
+	current     = []byte(`"current":`)
+)
+
+// heard takes what came to socket i.
+func (h *heldJobs) heard(i int, text []byte) {
+	if !bytes.HasPrefix(text, statusFrame) {
+		if !bytes.HasPrefix(text, []byte(`{"type":"welcome"`)) {
+			h.answers <- string(text)
+		}
+		return
+	}
+	h.seen[i].Add(1)
+	h.length.Store(int64(len(text)))
+	turn := h.turn.Load()
+	_, after, ok := bytes.Cut(text, current)
+	if turn == nil || !ok {
+		return
+	}
+	var seq int64
+	for _, c := range after {
+		if c < '0' || c > '9' {
+			break
+		}
+		seq = 10*seq + int64(c-'0')
+	}
+	if at := seq - turn.first; at >= 0 && at < int64(len(turn.at)) {
+		turn.at[at].seen.Store(time.Now().UnixNano())
+	}
+}
+
+// frameBytes is how long a status is with its header.
+func (h *heldJobs) frameBytes() int { return int(h.length.Load()) + 4 }
+
+// ask sends a frame on socket i and returns the answer.
+func (h *heldJobs) ask(ctx context.Context, i int, text, want string) (string, error) {
+	if err := h.sockets.all[i].send(text); err != nil {
+		return "", err
+	}
+	select {
+	case answer := <-h.answers:
+		if !strings.HasPrefix(answer, `{"type":"`+want+`"`) {
+			return "", errors.New(answer)
+		}
+		return answer, nil
+	case <-time.After(heldWait):
+		return "", errors.New("the gateway does not answer " + want)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func (h *heldJobs) begin(ctx context.Context) error {
+	submit := func(i int, more string) (string, error) {
+		answer, err := h.ask(ctx, i, `{"type":"submit","id":"1","job":"`+heldType+`","payload":1`+more+`}`, "ack")
+		if err != nil {
+			return "", fmt.Errorf("submit: %w", err)
+		}
+		var ack struct {
+			JobID string `json:"jobId"`
+		}
+		err = json.Unmarshal([]byte(answer), &ack)
+		return ack.JobID, err
+	}
+	var err error
+	if h.shared, err = submit(0, `,"watch":false`); err != nil {
+		return err
+	}
+	for i := range h.ids {
+		if h.ids[i], err = submit(i, ""); err != nil {
+			return err
+		}
+		if _, err := h.ask(ctx, i, `{"type":"subscribe","id":"2","jobs":[{"jobId":"`+h.shared+`"}]}`, "subscribed"); err != nil {
+			return fmt.Errorf("subscribe: %w", err)
+		}
+	}
+	return h.claim(ctx)
+}
+
+// claim begins a run of each job, as a worker would that has read its request.
+func (h *heldJobs) claim(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, heldWait)
+	defer cancel()
+	for left := len(h.ids) + 1; left > 0; {
+		fetches := h.client.PollFetches(ctx)
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%d requests did not come: %w", left, err)
+		}
+		for r := range fetches.RecordsAll() {
+			headers := make([]topic.Header, len(r.Headers))
+			for i, x := range r.Headers {
+				headers[i] = topic.Header(x)
+			}
+			q, err := topic.ParseRequest(string(r.Key), headers)
+			if err != nil {
+				return err
+			}
+			if err := h.append(ctx, &event.Event{
+				Type: event.Claimed, JobID: q.JobID, Job: q.Job, Lane: q.Lane, Tenant: q.Tenant, PayloadHash: q.PayloadHash, Policy: &q.Policy,
+				Request:  &event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset},
+				Dispatch: 1, Run: heldRun, Worker: "bench", NoGrant: true,
+			}, nil); err != nil {
+				return err
+			}
+			left--
+		}
+	}
+	return nil
+}
+
+// append writes an event. With done it does not wait.
+func (h *heldJobs) append(ctx context.Context, e *event.Event, done func(error)) error {
+	value, err := event.Encode(e)
+	if err != nil {
+		return err
+	}
+	r := &kgo.Record{Topic: h.status, Key: []byte(e.JobID), Value: value}
+	if done == nil {
+		return kafka.ProduceSync(ctx, h.client, r)
+	}
+	kafka.Produce(ctx, h.client, r, func(_ *kgo.Record, err error) { done(err) })
+	return nil
+}
+
+// progress changes a job.
+func (h *heldJobs) progress(ctx context.Context, jobID string, seq int64, done func(error)) error {
+	return h.append(ctx, &event.Event{Type: event.Progress, JobID: jobID, Dispatch: 1, Run: heldRun, Worker: "bench",
+		Progress: &job.Progress{Percent: 40, Message: "rendering the pages of the report", Current: seq}}, done)
+}
+
+// change changes one job after the other for a time, and returns how many statuses were seen.
+func (h *heldJobs) change(ctx context.Context, rate float64, d time.Duration, into *measure.Latencies) (int64, error) {
+	n := int(rate * d.Seconds())
+	turn := &turnOfChanges{first: h.seq + 1, at: make([]changeTimes, n)}
+	h.turn.Store(turn)
+	before, discard := h.count(), measure.NewLatencies()
+	OpenLoop(ctx, rate, d, discard, func(ctx context.Context, i int) error {
+		written := make(chan error, 1)
+		if err := h.progress(ctx, h.ids[i%len(h.ids)], turn.first+int64(i), func(err error) {
+			turn.at[i].durable.Store(time.Now().UnixNano())
+			written <- err
+		}); err != nil {
+			return err
+		}
+		return <-written
+	})
+	h.seq += int64(n)
+	if _, failed := discard.Counts(); failed > 0 {
+		return 0, fmt.Errorf("%d events were not written", failed)
+	}
+	if err := h.wait(ctx, before+int64(n)); err != nil {
+		return 0, err
+	}
+	for i := range turn.at {
+		// A status may be seen before its producer is told that the event is durable.
+		if at := &turn.at[i]; at.seen.Load() > 0 {
+			into.Record(max(time.Duration(at.seen.Load()-at.durable.Load()), 0), nil)
+		}
+	}
+	return h.count() - before, nil
+}
+
+// changeShared changes the shared job for a time, and returns how many statuses were seen.
+func (h *heldJobs) changeShared(ctx context.Context, rate float64, d time.Duration) (int64, error) {
+	n := max(int(rate*d.Seconds()), 1)
+	before, discard := h.count(), measure.NewLatencies()
+	from := h.seq + 1
+	OpenLoop(ctx, rate, d, discard, func(ctx context.Context, i int) error {
+		written := make(chan error, 1)
+		if err := h.progress(ctx, h.shared, from+int64(i), func(err error) { written <- err }); err != nil {
+			return err
+		}
+		return <-written
+	})
+	h.seq += int64(n)
+	if _, failed := discard.Counts(); failed > 0 {
+		return 0, fmt.Errorf("%d events were not written", failed)
+	}
+	err := h.wait(ctx, before+int64(n*len(h.seen)))
+	return h.count() - before, err
+}
+
+func (h *heldJobs) count() (n int64) {
+	for i := range h.seen {
+		n += h.seen[i].Load()
+	}
+	return n
+}
+
+// wait returns when so many statuses were seen, or when no more come: an overloaded machine's are
+// conflated.
+func (h *heldJobs) wait(ctx context.Context, want int64) error {
+	for last, quiet := int64(-1), 0; quiet < 10; quiet++ {
+		n := h.count()
+		if n >= want {
+			return nil
+		}
+		if n != last {
+			last, quiet = n, 0
+		}
+		if err := rest(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watchAll opens a further socket that watches the jobs of all, and reads or stalls.
+func (h *heldJobs) watchAll(ctx context.Context, gateway string, reads bool) (leave func(), err error) {
+	s, err := handshake(ctx, gateway, "")
+	if err != nil {
+		return nil, err
+	}
+	var ended sync.WaitGroup
+	leave = func() { _ = s.conn.Close(); ended.Wait() }
+	ids := h.ids[:min(len(h.ids), frame.MaxSubscriptions)]
+	refs := make([]string, len(ids))
+	for i, id := range ids {
+		refs[i] = `{"jobId":` + strconv.Quote(id) + `}`
+	}
+	err = s.send(`{"type":"subscribe","id":"3","jobs":[` + strings.Join(refs, ",") + `]}`)
+	for range len(ids) + 2 { // welcome, subscribed, and a status of each
+		if err == nil {
+			_, err = s.next(nil)
+		}
+	}
+	if err != nil {
+		leave()
+		return nil, fmt.Errorf("watch all: %w", err)
+	}
+	if reads {
+		ended.Go(func() {
+			for buf := []byte(nil); ; {
+				text, err := s.next(buf)
+				if err != nil {
+					return
+				}
+				buf = text
+			}
+		})
+	}
+	return leave, nil
+}

@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/loadtest/system"
+)
+
+// gatewayProcess is a gateway that is a process of its own, so that its memory and CPU are its
+// own.
+type gatewayProcess struct {
+	addr, ops string // host:port
+	pid       int
+	stop      func()
+}
+
+// startGateway starts one beside a system and waits until it serves. Clients without a token are
+// the system's anonymous tenant, and one user may have any number of sockets.
+func startGateway(ctx context.Context, binary string, sys *system.System, args ...string) (*gatewayProcess, error) {
+	addrs, err := system.FreeAddrs(2)
+	if err != nil {
+		return nil, err
+	}
+	child := exec.CommandContext(ctx, binary, append([]string{"--kafka", sys.Kafka.Brokers[0], "--listen", addrs[0], "--ops-listen", addrs[1],
+		"--anonymous-tenant", "local", "--subject-sessions", "0", "--log-level", "error"}, args...)...)
+	child.Stderr = os.Stderr
+	if err := child.Start(); err != nil {
+		return nil, fmt.Errorf("start the gateway: %w", err)
+	}
+	g := &gatewayProcess{addr: addrs[0], ops: addrs[1], pid: child.Process.Pid, stop: func() { _ = child.Process.Kill(); _ = child.Wait() }}
+	if err := waitServing(ctx, "http://"+g.addr+"/v1/stats"); err != nil {
+		g.stop()
+		return nil, err
+	}
+	return g, nil
+}
+
+// counter reads a metric without labels.
+func (g *gatewayProcess) counter(ctx context.Context, name string) (float64, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.ops+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, fmt.Errorf("no metric %s", name)
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func waitServing(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if answer, err := http.DefaultClient.Do(r); err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		if err := rest(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("the gateway does not serve: %w", err)
+		}
+	}
+}
+
+// processUsage is what /proc tells of a process.
+type processUsage struct {
+	rssKB   float64
+	seconds float64 // of CPU
+}
+
+const ticksPerSecond = 100 // USER_HZ, the same on every Linux of today
+
+func usage(pid int) (u processUsage, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return u, err
+	}
+	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	if _, err := fmt.Sscan(after, &u.rssKB); err != nil {
+		return u, fmt.Errorf("read the memory of %d: %w", pid, err)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return u, err
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 13 {
+		return u, fmt.Errorf("read the CPU time of %d", pid)
+	}
+	for _, f := range fields[11:13] { // utime, stime: proc(5)
+		ticks, err := strconv.ParseFloat(f, 64)
+		if err != nil {
+			return u, err
+		}
+		u.seconds += ticks / ticksPerSecond
+	}
+	return u, nil
+}
+
+// cpuOver is how much of one CPU a process uses over a time.
+func cpuOver(ctx context.Context, pid int, d time.Duration) (float64, error) {
+	from, err := usage(pid)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := rest(ctx, d); err != nil {
+		return 0, err
+	}
+	to, err := usage(pid)
+	return (to.seconds - from.seconds) / time.Since(began).Seconds(), err
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime/pprof"
+
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/loadtest/bench"
+)
+
+type benchCmds struct {
+	Floor    benchCmd    `cmd:"" default:"withargs" help:"Ours beside the floor that Kafka sets, as ratios."`
+	Edge     edgeCmd     `cmd:"" help:"A gateway beside bare sockets: deliveries, handshakes, a client that stalls."`
+	Storm    stormCmd    `cmd:"" help:"Sockets that all come back at once."`
+	Observed observedCmd `cmd:"" help:"What logs, sampled traces and a scraper cost."`
+
+	StormClients stormClientsCmd `cmd:"" hidden:""`
+	BareServer   bareServerCmd   `cmd:"" hidden:""`
+}
+
+// printed is how a report is printed.
+type printed struct {
+	JSON bool `name:"json" help:"Print the report as JSON."`
+}
+
+// measured measures, and prints what came out.
+func measured[R interface{ Print(io.Writer) }](p printed, measure func(context.Context, *slog.Logger) (R, error)) (R, error) {
+	ctx, cancel := service.Signalled()
+	defer cancel()
+	report, err := measure(ctx, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+	switch {
+	case err != nil:
+	case p.JSON:
+		err = json.NewEncoder(os.Stdout).Encode(report)
+	default:
+		report.Print(os.Stdout)
+	}
+	return report, err
+}
+
+// self returns a command that runs another command of this binary.
+func self(args ...string) func(context.Context) (*exec.Cmd, error) {
+	return func(ctx context.Context) (*exec.Cmd, error) {
+		binary, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		return exec.CommandContext(ctx, binary, args...), nil
+	}
+}
+
+type idleCmd struct {
+	bench.IdleConfig `embed:""`
+	printed          `embed:""`
+}
+
+// Run implements the command.
+func (c *idleCmd) Run() error {
+	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.IdleReport, error) {
+		return bench.Idle(ctx, c.IdleConfig, log)
+	})
+	return err
+}
+
+type edgeCmd struct {
+	bench.EdgeConfig `embed:""`
+	printed          `embed:""`
+}
+
+// Run implements the command.
+func (c *edgeCmd) Run() error {
+	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.EdgeReport, error) {
+		return bench.Edge(ctx, c.EdgeConfig, log, self("bench", "bare-server"))
+	})
+	return err
+}
+
+type observedCmd struct {
+	bench.ObservedConfig `embed:""`
+	printed              `embed:""`
+}
+
+// Run implements the command.
+func (c *observedCmd) Run() error {
+	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.ObservedReport, error) {
+		return bench.Observed(ctx, c.ObservedConfig, log)
+	})
+	return err
+}
+
+type benchCmd struct {
+	bench.Config `embed:""`
+	printed      `embed:""`
+	CPUProfile   string `help:"Write a CPU profile of the whole run." placeholder:"FILE"`
+}
+
+// Run implements the command.
+func (c *benchCmd) Run() error {
+	if c.CPUProfile != "" {
+		f, err := os.Create(c.CPUProfile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.Report, error) {
+		return bench.Run(ctx, c.Config, log)
+	})
+	return err
+}
+
+type stormCmd struct {
+	bench.StormConfig `embed:""`
+	printed           `embed:""`
+}
+
+// Run implements the command.
+func (c *stormCmd) Run() error {
+	report, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.StormReport, error) {
+		return bench.Storm(ctx, c.StormConfig, log, self("bench", "storm-clients"))
+	})
+	if err == nil && !report.Met() {
+		err = errors.New("the goal was missed")
+	}
+	return err
+}
+
+// stormClientsCmd is the process of the clients: it reads its task and writes its report.
+type stormClientsCmd struct{}
+
+// Run implements the command.
+func (stormClientsCmd) Run() error {
+	ctx, cancel := service.Signalled()
+	defer cancel()
+	var task bench.StormTask
+	if err := json.NewDecoder(os.Stdin).Decode(&task); err != nil {
+		return err
+	}
+	report, err := bench.StormClients(ctx, task)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(report)
+}
+
+// bareServerCmd is the process that a gateway is measured beside.
+type bareServerCmd struct{}
+
+// Run implements the command.
+func (bareServerCmd) Run() error { return bench.BareServer(os.Stdin, os.Stdout) }
