@@ -29,8 +29,8 @@ type BareAddrs struct {
 
 // BareTask is one turn of a bare server: to write a frame to its sockets.
 type BareTask struct {
-	Bytes   int     // of a frame
-	All     bool    // each time to all of them, else to one after the other
+	Bytes   int     // of a text frame; 0 is a ping
+	Each    int     // to how many sockets each time, one after the other
 	Rate    float64 // times per second
 	Seconds float64
 }
@@ -120,25 +120,31 @@ func (s *bareServer) sink(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns = append(s.conns, conn)
+	go func() { // ends with the connection
+		for pongs := make([]byte, 64); ; {
+			if _, err := conn.Read(pongs); err != nil {
+				return
+			}
+		}
+	}()
 }
 
 func (s *bareServer) write(t BareTask) (n int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns) == 0 || t.Rate <= 0 || t.Bytes < 4 || t.Bytes > 1<<16 {
+	if len(s.conns) == 0 || t.Rate <= 0 || t.Each < 1 || t.Bytes < 0 || t.Bytes > 1<<16 {
 		return 0, fmt.Errorf("%+v for %d sockets", t, len(s.conns))
 	}
-	text := bytes.Repeat([]byte("x"), t.Bytes-4)
-	frame := append(binary.BigEndian.AppendUint16([]byte{0x81, 126}, uint16(len(text))), text...)
+	frame := []byte{0x89, 0}
+	if t.Bytes > 0 {
+		text := bytes.Repeat([]byte("x"), max(t.Bytes-4, 0))
+		frame = append(binary.BigEndian.AppendUint16([]byte{0x81, 126}, uint16(len(text))), text...)
+	}
 	began := time.Now()
 	for i := range int(t.Rate * t.Seconds) {
 		time.Sleep(time.Until(began.Add(time.Duration(float64(i) / t.Rate * float64(time.Second)))))
-		to := s.conns
-		if !t.All {
-			to = s.conns[i%len(s.conns):][:1]
-		}
-		for _, c := range to {
-			if _, err := c.Write(frame); err != nil {
+		for range t.Each {
+			if _, err := s.conns[n%int64(len(s.conns))].Write(frame); err != nil {
 				return n, err
 			}
 			n++

@@ -197,20 +197,20 @@ func (e *edge) round(ctx context.Context, counts, backwards bool) error {
 	ours := func(s *spent, deliver func() (int64, error)) error {
 		return e.charged(e.gw.pid, counts, s, deliver)
 	}
-	bare := func(s *spent, all bool, rate float64) error {
+	bare := func(s *spent, to int, rate float64) error {
 		return e.charged(e.bare.pid, counts, s, func() (int64, error) {
-			return e.bare.write(BareTask{Bytes: e.jobs.frameBytes(), All: all, Rate: rate, Seconds: each.Seconds()})
+			return e.bare.write(BareTask{Bytes: e.jobs.frameBytes(), Each: to, Rate: rate, Seconds: each.Seconds()})
 		})
 	}
 	turns := []func() error{
 		func() error {
 			return ours(&e.shared, func() (int64, error) { return e.jobs.changeShared(ctx, e.cfg.Shared, each) })
 		},
-		func() error { return bare(&e.bareShared, true, e.cfg.Shared) },
+		func() error { return bare(&e.bareShared, e.cfg.Sockets, e.cfg.Shared) },
 		func() error {
 			return ours(&e.own, func() (int64, error) { return e.jobs.change(ctx, e.cfg.Rate, each, into(e.latency)) })
 		},
-		func() error { return bare(&e.bareOwn, false, e.cfg.Rate) },
+		func() error { return bare(&e.bareOwn, 1, e.cfg.Rate) },
 		func() error { _, err := e.beside(ctx, each, true, into(e.calm)); return err },
 		func() error {
 			conflated, err := e.beside(ctx, each, false, into(e.stalled))

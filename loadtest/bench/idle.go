@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type IdleReport struct {
 	KB      float64 `json:"kbPerSocket"`
 	WatchKB float64 `json:"kbPerSocketWithAWatch"`
 	CPU     float64 `json:"microsecondsPerSecondAndSocket"`
+	BareCPU float64 `json:"bareMicrosecondsPerSecondAndSocket"` // of sockets that are pinged as often, and nothing else
 }
 
 // Print writes the report for a person.
@@ -46,15 +48,17 @@ func (r IdleReport) Print(w io.Writer) {
 	fmt.Fprintf(w, "%d sockets, of a gateway that is a process of its own\n", r.Sockets)
 	fmt.Fprintf(w, "  resident memory   %6.1f KB   goal %g: %s\n", r.KB, GoalIdleKB, verdict(r.KB, GoalIdleKB))
 	fmt.Fprintf(w, "  with one watch    %6.1f KB   goal %g: %s\n", r.WatchKB, GoalWatchKB, verdict(r.WatchKB, GoalWatchKB))
-	fmt.Fprintf(w, "  CPU while idle    %6.2f µs/s goal %g: %s\n", r.CPU, GoalIdleCPU, verdict(r.CPU, GoalIdleCPU))
+	fmt.Fprintf(w, "  CPU while idle    %6.2f µs/s goal %g: %s; bare sockets that are pinged as often: %.2f, %.2fx\n", r.CPU, GoalIdleCPU, verdict(r.CPU, GoalIdleCPU),
+		r.BareCPU, ratio(r.CPU, r.BareCPU))
 }
 
 // settleTime is for what opening leaves behind to be collected.
 const settleTime = 10 * time.Second
 
 // Idle opens sockets that do nothing, then has each watch a job that starts tomorrow, and
-// returns what one costs the gateway. It reads /proc, so it runs on Linux only.
-func Idle(ctx context.Context, cfg IdleConfig, log *slog.Logger) (r IdleReport, err error) {
+// returns what one costs the gateway. bare returns the command that runs BareServer. It reads
+// /proc, so it runs on Linux only.
+func Idle(ctx context.Context, cfg IdleConfig, log *slog.Logger, bare func(context.Context) (*exec.Cmd, error)) (r IdleReport, err error) {
 	if cfg.Sockets < 1 || cfg.Rest < time.Second {
 		return r, errors.New("sockets and rest must be positive")
 	}
@@ -80,7 +84,7 @@ func Idle(ctx context.Context, cfg IdleConfig, log *slog.Logger) (r IdleReport, 
 	if err != nil {
 		return r, err
 	}
-	bare, err := cpuOver(ctx, gw.pid, cfg.Rest/4)
+	without, err := cpuOver(ctx, gw.pid, cfg.Rest/4)
 	if err != nil {
 		return r, err
 	}
@@ -110,11 +114,46 @@ func Idle(ctx context.Context, cfg IdleConfig, log *slog.Logger) (r IdleReport, 
 	if err != nil {
 		return r, err
 	}
+	sockets.close()
 	n := float64(cfg.Sockets)
-	return IdleReport{
+	r = IdleReport{
 		Sockets: cfg.Sockets, KB: (opened.rssKB - before.rssKB) / n, WatchKB: (watching.rssKB - before.rssKB) / n,
-		CPU: (idle - bare) * 1e6 / n,
-	}, nil
+		CPU: (idle - without) * 1e6 / n,
+	}
+	r.BareCPU, err = idleFloor(ctx, cfg, bare)
+	return r, err
+}
+
+// pingEach is how often a gateway pings a socket.
+const pingEach = 25 * time.Second
+
+// idleFloor is what a ping and its pong cost a process that does nothing else, in microseconds
+// per second and socket.
+func idleFloor(ctx context.Context, cfg IdleConfig, command func(context.Context) (*exec.Cmd, error)) (float64, error) {
+	bare, err := startBare(ctx, command)
+	if err != nil {
+		return 0, err
+	}
+	defer bare.stop()
+	sockets, err := openRaw(ctx, bare.sink, cfg.Sockets, func(int, []byte) {})
+	if err != nil {
+		return 0, err
+	}
+	defer sockets.close()
+	before, err := usage(bare.pid)
+	if err != nil {
+		return 0, err
+	}
+	// As a gateway's timing wheel turns: so many at a time.
+	n, err := bare.write(BareTask{Each: max(cfg.Sockets/int(pingEach/time.Second), 1), Rate: 1, Seconds: cfg.Rest.Seconds()})
+	if err != nil {
+		return 0, err
+	}
+	after, err := usage(bare.pid)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	return (after.seconds - before.seconds) * 1e6 / float64(n) / pingEach.Seconds(), nil
 }
 
 // idleSockets do nothing but answer pings, and submit once.

@@ -63,7 +63,7 @@ type idleCmd struct {
 // Run implements the command.
 func (c *idleCmd) Run() error {
 	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.IdleReport, error) {
-		return bench.Idle(ctx, c.IdleConfig, log)
+		return bench.Idle(ctx, c.IdleConfig, log, self("bench", "bare-server"))
 	})
 	return err
 }
