@@ -7,8 +7,6 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -17,30 +15,16 @@ import (
 
 // getDeliveries is GET /v1/jobs/{id}/deliveries: the job's last webhooks and how each fares.
 func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, auth.Read)
+	got, tenant, ok := g.readNow(w, r, true)
 	if !ok {
 		return
 	}
-	if _, err := readQuery(r); err != nil {
-		g.problem(w, err)
-		return
-	}
-	jobID := r.PathValue("id")
-	if !validJobID(jobID) {
-		g.problem(w, frame.NewProblem(code.NotFound, ""))
-		return
-	}
-	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, 0)
+	deliveries, err := g.deliveries(r.Context(), tenant, got.Deliveries)
 	if err != nil {
 		g.problem(w, trackerProblem(err))
 		return
 	}
-	deliveries, err := g.deliveries(r.Context(), id.Tenant, got.Deliveries)
-	if err != nil {
-		g.problem(w, trackerProblem(err))
-		return
-	}
-	g.answer(w, frame.Deliveries{JobID: jobID, Deliveries: deliveries})
+	g.answer(w, frame.Deliveries{JobID: got.Job.JobId, Deliveries: deliveries})
 }
 
 // deliveries asks for the webhooks' own jobs, all at once: a job remembers few.

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/google/uuid"
 
 	"github.com/ackwire/ackwire/gateway/auth"
@@ -301,13 +300,8 @@ func (g *Gateway) orderJob(needed auth.Permissions, order func(context.Context, 
 
 // getJob is GET /v1/jobs/{id}.
 func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, auth.Read)
+	id, jobID, ok := g.reads(w, r)
 	if !ok {
-		return
-	}
-	jobID := r.PathValue("id")
-	if !validJobID(jobID) {
-		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
 	wait, err := preferWait(r)
@@ -336,24 +330,6 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJob(w, got.Job)
-}
-
-// read gets a job, once it has ended or has been waited for. A drain ends the waiting: the
-// client is answered with the state now.
-func (g *Gateway) read(ctx context.Context, request *trackerpb.GetRequest, wait time.Duration) (*trackerpb.GetResponse, error) {
-	if wait > 0 {
-		request.UntilTerminal = true
-		waiting, cancel := g.untilDrain(ctx, wait)
-		got, err := g.up.Get(waiting, request)
-		cancel()
-		if err == nil || ctx.Err() != nil || connect.CodeOf(err) == connect.CodeNotFound {
-			return got, err
-		}
-		request.UntilTerminal = false
-	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	return g.up.Get(ctx, request)
 }
 
 func writeJob(w http.ResponseWriter, j *trackerpb.Job) {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -17,18 +16,8 @@ import (
 // getResult is GET /v1/jobs/{id}/result: the result alone, from the document or from the blob
 // store, with ranges (RFC 9110 §14).
 func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, auth.Read)
+	got, _, ok := g.readNow(w, r, false)
 	if !ok {
-		return
-	}
-	jobID := r.PathValue("id")
-	if !validJobID(jobID) {
-		g.problem(w, frame.NewProblem(code.NotFound, ""))
-		return
-	}
-	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, 0)
-	if err != nil {
-		g.problem(w, trackerProblem(err))
 		return
 	}
 	doc, err := decodeDocument(got.Job)

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -15,22 +13,8 @@ import (
 
 // getWhy is GET /v1/jobs/{id}/why.
 func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, auth.Read)
+	got, _, ok := g.readNow(w, r, true)
 	if !ok {
-		return
-	}
-	if _, err := readQuery(r); err != nil {
-		g.problem(w, err)
-		return
-	}
-	jobID := r.PathValue("id")
-	if !validJobID(jobID) {
-		g.problem(w, frame.NewProblem(code.NotFound, ""))
-		return
-	}
-	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, 0)
-	if err != nil {
-		g.problem(w, trackerProblem(err))
 		return
 	}
 	why, err := g.why(r.Context(), got)

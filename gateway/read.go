@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// reads returns who asks for which job; when ok is false the request is answered.
+func (g *Gateway) reads(w http.ResponseWriter, r *http.Request) (id auth.Identity, jobID string, ok bool) {
+	if id, ok = g.identify(w, r, auth.Read); !ok {
+		return id, "", false
+	}
+	if jobID = r.PathValue("id"); !validJobID(jobID) {
+		g.problem(w, frame.NewProblem(code.NotFound, ""))
+		return id, "", false
+	}
+	return id, jobID, true
+}
+
+// readNow returns the job that a request names, as it is now, and its tenant; when ok is false
+// the request is answered. strict refuses a query.
+func (g *Gateway) readNow(w http.ResponseWriter, r *http.Request, strict bool) (got *trackerpb.GetResponse, tenant string, ok bool) {
+	id, jobID, ok := g.reads(w, r)
+	if !ok {
+		return nil, "", false
+	}
+	if strict {
+		if _, err := readQuery(r); err != nil {
+			g.problem(w, err)
+			return nil, "", false
+		}
+	}
+	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, 0)
+	if err != nil {
+		g.problem(w, trackerProblem(err))
+		return nil, "", false
+	}
+	return got, id.Tenant, true
+}
+
+// read gets a job, once it has ended or has been waited for. A drain ends the waiting: the
+// client is answered with the state now.
+func (g *Gateway) read(ctx context.Context, request *trackerpb.GetRequest, wait time.Duration) (*trackerpb.GetResponse, error) {
+	if wait > 0 {
+		request.UntilTerminal = true
+		waiting, cancel := g.untilDrain(ctx, wait)
+		got, err := g.up.Get(waiting, request)
+		cancel()
+		if err == nil || ctx.Err() != nil || connect.CodeOf(err) == connect.CodeNotFound {
+			return got, err
+		}
+		request.UntilTerminal = false
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return g.up.Get(ctx, request)
+}
