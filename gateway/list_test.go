@@ -107,6 +107,10 @@ func TestListRequest(t *testing.T) {
 			t.Errorf("%s: got %s, %v, want %s", tc.query, got, err, tc.want)
 		}
 	}
+	// Without a token: the jobs that nobody's subject submitted.
+	if r, err := listRequest(&http.Request{URL: &url.URL{RawQuery: "mine=true"}}, auth.Identity{Tenant: "local"}); err != nil || !slices.Equal(r.Subjects, []string{""}) {
+		t.Errorf("mine without a token: %v, %v", r, err)
+	}
 	if _, err := listRequest(&http.Request{URL: &url.URL{RawQuery: "mine=true&subject=bob"}}, id); err == nil || !strings.Contains(err.Error(), "mine and subject exclude") {
 		t.Errorf("mine with a subject: %v", err)
 	}

@@ -88,8 +88,12 @@ func TestConditionsAndPreferences(t *testing.T) {
 			"wait=0": {200, "", 0}, "respond-async": {200, "", 0}, "wait": {200, "", 0}, "wait=100000": {200, "wait=60", time.Minute},
 			"wait=-1": {400, "", 0}, "wait=1.5": {400, "", 0}, "wait=": {400, "", 0}, "wait=99999999999999999999": {400, "", 0},
 		} {
-			began := time.Now()
+			began, asked := time.Now(), w.tracker.gets.Load()
 			got := w.http("GET", "/v1/jobs/"+jobA, http.Header{"Prefer": {prefer}}, nil)
+			// One question that waits, and one for the state now: nobody polls meanwhile.
+			if asked = w.tracker.gets.Load() - asked; asked > 2 {
+				t.Errorf("Prefer: %s asked the tracker %d times", prefer, asked)
+			}
 			if took := time.Since(began); got.status != c.status || got.header.Get("Preference-Applied") != c.applied || took < c.waits || took > c.waits+time.Second {
 				t.Errorf("Prefer: %s: %d after %s, applied %q", prefer, got.status, took, got.header.Get("Preference-Applied"))
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -27,6 +28,8 @@ const trackerAddr = "localhost:8090"
 type fakeTracker struct {
 	trackerpbconnect.UnimplementedTrackerHandler
 	w *world
+
+	gets atomic.Int64 // questions for one job
 
 	mu      sync.Mutex // guards all below
 	jobs    map[string]*fakeJob
@@ -267,6 +270,7 @@ func (f *fakeTracker) wait(ctx context.Context) error {
 
 // Get implements trackerpbconnect.TrackerHandler.
 func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetRequest]) (*connect.Response[trackerpb.GetResponse], error) {
+	f.gets.Add(1)
 	if err := f.wait(ctx); err != nil {
 		return nil, err
 	}
