@@ -326,10 +326,8 @@ func (g *Gateway) start(ctx context.Context) {
 	}
 }
 
-// errHandshake means that the library has answered already.
-var errHandshake = errors.New("no WebSocket handshake")
-
-// admit opens a session for a request, or says why not: errHandshake or a frame.Problem.
+// admit opens a session for a request, or says why not: with a frame.Problem, or an error when
+// the connection broke.
 func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.Identity) error {
 	g.mu.Lock()
 	full := g.closed || len(g.open) >= g.cfg.Sessions
@@ -349,7 +347,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 			g.limits.CloseSession(identity.Tenant, identity.Subject)
 		}
 		g.log.Debug("handshake failed", "err", err)
-		return errHandshake
+		return noHandshake(err)
 	}
 	g.mu.Lock()
 	if g.closed {

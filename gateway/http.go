@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
@@ -420,6 +421,24 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, who *auth.Iden
 	default:
 		g.metrics.handshakes.WithLabelValues(string(code.InvalidFrame)).Inc()
 	}
+}
+
+// maxReason bounds what a client is told of its handshake, which is in part its own.
+const maxReason = 200
+
+// noHandshake is what a client is told whose request was none.
+func noHandshake(err error) error {
+	no, ok := errors.AsType[*session.NoHandshake](err)
+	switch {
+	case !ok:
+		return err
+	case no.Status == http.StatusUpgradeRequired:
+		return frame.NewProblem(code.UpgradeRequired, "this is the route of WebSockets: a handshake is needed")
+	case no.Status >= http.StatusInternalServerError: // a proxy in between that lets no connection through
+		return frame.NewProblem(code.Internal, "")
+	}
+	reason := no.Error()
+	return frame.NewProblem(code.InvalidFrame, strings.ToValidUTF8(reason[:min(len(reason), maxReason)], ""))
 }
 
 // localPage guards what a client without a token may do, which is meant for programs and

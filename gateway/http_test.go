@@ -51,7 +51,11 @@ func TestBadRequests(t *testing.T) {
 			{"two keys", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", `"a"`), `{"job":"demo.echo","payload":1,"key":"b"}`, 400, "invalid_frame"},
 			{"a wait that is no number", "POST", "/v1/jobs", with(asJSON, "Prefer", "wait=soon"), echo, 400, "invalid_frame"},
 			{"a bad token", "POST", "/v1/jobs", with(asJSON, "Authorization", "Bearer x"), echo, 401, "unauthenticated"},
-			{"a socket without an upgrade", "GET", "/v1/ws", nil, "", 426, ""},
+			{"a socket without an upgrade", "GET", "/v1/ws", nil, "", 426, "upgrade_required"},
+			{"an upgrade to something else", "GET", "/v1/ws", http.Header{"Connection": {"upgrade"}, "Upgrade": {"h2c"}}, "", 426, "upgrade_required"},
+			{"a handshake of an old version", "GET", "/v1/ws", http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"8"}}, "", 400, "invalid_frame"},
+			{"a handshake without a key", "GET", "/v1/ws", http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}}, "", 400, "invalid_frame"},
+			{"a handshake with a long key", "GET", "/v1/ws", http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {strings.Repeat("é", 1000)}}, "", 400, "invalid_frame"},
 		} {
 			a := w.http(bad.method, bad.path, bad.header, strings.NewReader(bad.body))
 			if a.status != bad.status || a.code != bad.code {
@@ -68,6 +72,8 @@ func TestBadRequests(t *testing.T) {
 				t.Errorf("%s: problem %s", bad.what, a.body)
 			}
 			switch {
+			case bad.status == 426 && a.header.Get("Upgrade") != "websocket":
+				t.Errorf("%s: upgrade to %q", bad.what, a.header.Get("Upgrade"))
 			case bad.status == 405 && a.header.Get("Allow") == "":
 				t.Errorf("%s: no Allow", bad.what)
 			case bad.status == 401 && a.header.Get("WWW-Authenticate") == "":

@@ -57,7 +57,7 @@ var (
 	// routes are the names of handler's endpoints.
 	routes = []string{"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "stats", "ticket", "ws", otherRoute}
 
-	handshakes = []string{handshakeOK, string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.LimitExceeded),
+	handshakes = []string{handshakeOK, string(code.UpgradeRequired), string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.LimitExceeded),
 		string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)}
 )
 

@@ -200,6 +200,7 @@ var details = map[code.Code]string{
 	code.Unauthenticated:      "a valid token is needed",
 	code.Forbidden:            "pages of this origin may not open a socket",
 	code.UnsupportedMediaType: "the body must be application/json",
+	code.UpgradeRequired:      "this is the route of WebSockets: a handshake is needed",
 	code.IdempotencyKeyReused: "the key was used with another payload",
 	code.LimitExceeded:        "64 submits are in flight",
 	code.Overloaded:           "no more sockets are taken now",

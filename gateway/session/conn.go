@@ -143,11 +143,25 @@ func (c *conn) write(b []byte) (int, error) {
 	return n, err
 }
 
-// hijacker is the ResponseWriter given to the library: it decides the buffers.
+// hijacker is the ResponseWriter given to the library: it decides the buffers, and keeps the
+// library's own answer to what is no handshake.
 type hijacker struct {
 	http.ResponseWriter
-	conn *conn // set by Hijack
+	conn    *conn // set by Hijack
+	refused int   // the status of the library's answer; 0: there was none
 }
+
+// WriteHeader implements http.ResponseWriter.
+func (h *hijacker) WriteHeader(status int) {
+	if status == http.StatusSwitchingProtocols {
+		h.ResponseWriter.WriteHeader(status)
+		return
+	}
+	h.refused = status
+}
+
+// Write implements http.ResponseWriter.
+func (h *hijacker) Write(b []byte) (int, error) { return len(b), nil }
 
 // Hijack implements http.Hijacker.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {

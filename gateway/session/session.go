@@ -124,6 +124,15 @@ type Session struct {
 	unacked  map[string]*outbox.Frame // by job: statuses that mine has, and whose ack comes first
 }
 
+// NoHandshake is what Accept returns for a request that is none. Headers may have been set that
+// say how to make it one.
+type NoHandshake struct {
+	Status int // as RFC 6455 §4.2.2 and RFC 9110 §15.5.22 want it
+	Reason error
+}
+
+func (e *NoHandshake) Error() string { return e.Reason.Error() }
+
 // Accept upgrades a request. identity is nil for a client that must authenticate with its
 // first frame; else it was let in by Limits, and the session is counted there until it
 // ends. Start must follow.
@@ -141,7 +150,9 @@ func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, id
 			}
 		},
 	})
-	if err != nil {
+	if err != nil && h.refused != 0 {
+		return nil, &NoHandshake{Status: h.refused, Reason: err}
+	} else if err != nil {
 		return nil, err
 	}
 	s.ws, s.conn = ws, h.conn

@@ -24,6 +24,8 @@ const (
 	MethodNotAllowed Code = "method_not_allowed"
 	// UnsupportedMediaType (HTTP 415): The body's Content-Type is not application/json.
 	UnsupportedMediaType Code = "unsupported_media_type"
+	// UpgradeRequired (HTTP 426): GET /v1/ws is no WebSocket handshake (RFC 6455 section 4.2.1).
+	UpgradeRequired Code = "upgrade_required"
 	// InvalidState (HTTP 409): Cancel of a job that has ended, or retry of one that has not.
 	InvalidState Code = "invalid_state"
 	// IdempotencyKeyReused (HTTP 422): The key was used before with another payload.
@@ -79,7 +81,7 @@ const (
 )
 
 // All lists every error code, in the table's order.
-var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, InvalidState, IdempotencyKeyReused, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
+var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, IdempotencyKeyReused, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
 
 // AllCloses lists every close code, in the table's order.
 var AllCloses = []Close{CloseGoingAway, CloseWebsocketViolation, CloseUnsupportedData, CloseInvalidUTF8, ClosePolicyViolation, CloseMessageTooBig, CloseInternalError, CloseServiceRestart, CloseTryAgainLater, CloseSlowConsumer, ClosePingTimeout, CloseTokenExpired, CloseUnauthenticated, CloseAuthTimeout, CloseProtocolError, CloseSessionLimit}
@@ -95,6 +97,7 @@ var infos = map[Code]Info{
 	NotFound:             {HTTP: 404, Retryable: false, Title: "Not found", Meaning: "There is no such job (or it is another tenant's), or no such route."},
 	MethodNotAllowed:     {HTTP: 405, Retryable: false, Title: "Method not allowed", Meaning: "The route exists, but not with this HTTP method; Allow names those it has."},
 	UnsupportedMediaType: {HTTP: 415, Retryable: false, Title: "Unsupported media type", Meaning: "The body's Content-Type is not application/json."},
+	UpgradeRequired:      {HTTP: 426, Retryable: false, Title: "Upgrade required", Meaning: "GET /v1/ws is no WebSocket handshake (RFC 6455 section 4.2.1)."},
 	InvalidState:         {HTTP: 409, Retryable: false, Title: "Not possible in this state", Meaning: "Cancel of a job that has ended, or retry of one that has not."},
 	IdempotencyKeyReused: {HTTP: 422, Retryable: false, Title: "Idempotency key reused", Meaning: "The key was used before with another payload."},
 	RateLimited:          {HTTP: 429, Retryable: true, Title: "Too many requests", Meaning: "A rate limit was hit; retryAfter says when to come back."},
