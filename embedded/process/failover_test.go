@@ -164,7 +164,7 @@ func TestTrackersDieInTurn(t *testing.T) {
 				case 1:
 					return "demo.echo", fmt.Sprint(i)
 				}
-				return "demo.sleep", fmt.Sprintf(`{"seconds":%d,"steps":%d}`, 1+(n*each+i)%20, 2+i%4)
+				return "demo.sleep", fmt.Sprintf(`{"seconds":%d,"steps":%d}`, 1+(n*each+i)%8, 2+i%4)
 			})
 		})
 	}
