@@ -248,7 +248,7 @@ func (h *Hub) Update(j *trackerpb.Job) {
 		// What is not newer comes again for those who subscribed later.
 		if e.latest == nil || j.Version > e.latest.Version {
 			b := wire.EncodeStatus(j.Version, j.Document)
-			e.latest = &outbox.Frame{Bytes: b, Document: wire.Document(b, len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
+			e.latest = &outbox.Frame{Bytes: b, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
 			if h.Pushed != nil {
 				e.latest.Written = h.Pushed(j)
 			}

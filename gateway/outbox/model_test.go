@@ -197,7 +197,8 @@ func (m *model) take() {
 	}
 	limit := m.rng.IntN(60)
 	m.did("take %d", limit)
-	buf, times, more := m.out.Take(nil, nil, limit)
+	taken, times, more := m.out.Take(nil, nil, limit)
+	buf := joined(taken)
 	statuses := len(times)
 	got := bytes.SplitAfter(buf, []byte(";"))
 	got = got[:len(got)-1]

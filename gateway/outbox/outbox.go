@@ -10,11 +10,11 @@ import (
 // Frame is one status as it goes over a socket, built once for all its subscribers. It is
 // never changed.
 type Frame struct {
-	Bytes    []byte
-	Document []byte // the job's, a part of Bytes
-	Version  int64
-	Terminal bool
-	Time     int64 // of the event that made it, by the log's clock in Unix milliseconds; 0 is not known
+	Bytes        []byte
+	Version      int64
+	Time         int64 // of the event that made it, by the log's clock in Unix milliseconds; 0 is not known
+	DocumentSize int32 // bytes of the job's document, which is a part of Bytes
+	Terminal     bool
 	// Written is called when the frame was written, once for each client that it is news to; nil
 	// when nobody wants to know. It must not block.
 	Written func()
@@ -59,8 +59,6 @@ type Outbox struct {
 	// too, but those of jobs that have ended are free before their last status was sent. Set
 	// before the first use.
 	MaxStatuses int
-	// Encode appends a status as something else than Frame.Bytes. Set before the first use.
-	Encode func(buf []byte, f *Frame) []byte
 
 	mu           sync.Mutex // guards all below and the slots; no other lock is taken under it
 	head, tail   *Slot
@@ -235,13 +233,15 @@ func (o *Outbox) push(s *Slot) Outcome {
 	return Start
 }
 
-// Take appends what is to be sent next to buf, up to about limit bytes, and to times the Time
-// of each status that this is, 0 for what is no news. When nothing is left, more is false and
-// the flush is over: the next put starts another.
-func (o *Outbox) Take(buf []byte, times []int64, limit int) (_ []byte, _ []int64, more bool) {
+// Take appends the frames that are to be sent next, up to about limit bytes of them, and to
+// times the Time of each status among them, 0 for what is no news. When nothing is left, more
+// is false and the flush is over: the next put starts another. The frames' bytes are for the
+// caller to copy: nobody waits for that.
+func (o *Outbox) Take(frames []*Frame, times []int64, limit int) (_ []*Frame, _ []int64, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.head != nil && (len(buf) == 0 || len(buf)+o.head.size() <= limit) {
+	size := 0
+	for o.head != nil && (size == 0 || size+o.head.size() <= limit) {
 		s := o.head
 		o.head = s.next
 		if o.head == nil {
@@ -260,24 +260,20 @@ func (o *Outbox) Take(buf []byte, times []int64, limit int) (_ []byte, _ []int64
 		if s.frame.Written != nil && s.frame.Time >= s.Since {
 			o.taken = append(o.taken, s.frame.Written)
 		}
-		switch {
-		case s.control:
-			buf = append(buf, s.frame.Bytes...)
+		if s.control {
 			o.controls--
 			o.controlBytes -= len(s.frame.Bytes)
-		case o.Encode != nil:
-			buf = o.Encode(buf, s.frame)
-			times = append(times, s.news())
-		default:
-			buf = append(buf, s.frame.Bytes...)
+		} else {
 			times = append(times, s.news())
 		}
+		size += s.size()
+		frames = append(frames, s.frame)
 		s.frame = nil
 	}
-	if len(buf) == 0 {
+	if size == 0 {
 		o.flushing = false
 	}
-	return buf, times, len(buf) > 0
+	return frames, times, size > 0
 }
 
 // news is the time of the slot's status, if that is news.

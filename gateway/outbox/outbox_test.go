@@ -7,16 +7,24 @@ import (
 	"testing"
 )
 
+// joined are the frames' bytes, one after the other.
+func joined(frames []*Frame) (all []byte) {
+	for _, f := range frames {
+		all = append(all, f.Bytes...)
+	}
+	return all
+}
+
 // drain takes all that waits and returns it frame by frame.
 func drain(o *Outbox) []string {
 	var all []byte
 	for {
-		buf, _, more := o.Take(nil, nil, 1<<10)
+		taken, _, more := o.Take(nil, nil, 1<<10)
 		if !more {
 			frames := strings.SplitAfter(string(all), ";")
 			return frames[:len(frames)-1]
 		}
-		all = append(all, buf...)
+		all = append(all, joined(taken)...)
 	}
 }
 
@@ -220,12 +228,12 @@ func TestAFrameAboveTheLimitGoesAlone(t *testing.T) {
 	var s Slot
 	o.Send([]byte(strings.Repeat("x", 99) + ";"))
 	o.Put(&s, status(1, 1))
-	buf, statuses, more := o.Take(nil, nil, 10)
-	if len(buf) != 100 || len(statuses) != 0 || !more {
+	taken, statuses, more := o.Take(nil, nil, 10)
+	if buf := joined(taken); len(buf) != 100 || len(statuses) != 0 || !more {
 		t.Errorf("%d bytes, %d statuses, more %v", len(buf), len(statuses), more)
 	}
-	buf, statuses, more = o.Take(buf[:0], nil, 10)
-	if string(buf) != "s1:1;" || len(statuses) != 1 || !more {
+	taken, statuses, more = o.Take(taken[:0], nil, 10)
+	if buf := joined(taken); string(buf) != "s1:1;" || len(statuses) != 1 || !more {
 		t.Errorf("%s, %d statuses, more %v", buf, len(statuses), more)
 	}
 }
@@ -251,11 +259,11 @@ func TestConcurrentPutsAndOneFlush(t *testing.T) {
 	var wrote []byte // without a lock: the race detector would see two flushes at once
 	flush := func() {
 		for {
-			buf, _, more := o.Take(nil, nil, 64)
+			taken, _, more := o.Take(nil, nil, 64)
 			if !more {
 				return
 			}
-			wrote = append(wrote, buf...)
+			wrote = append(wrote, joined(taken)...)
 		}
 	}
 	start := func(got Outcome) {

@@ -3,13 +3,16 @@ package session
 import (
 	"errors"
 	"sync"
+
+	"github.com/ackwire/ackwire/gateway/outbox"
 )
 
 // batch is what one write carries.
 type batch struct {
-	bytes []byte
-	times []int64
-	try   *trier
+	frames []*outbox.Frame // while they are copied
+	bytes  []byte
+	times  []int64
+	try    *trier
 }
 
 var batches = sync.Pool{New: func() any { return &batch{bytes: make([]byte, 0, flushBytes), try: newTrier()} }}
@@ -26,7 +29,12 @@ func (b *batch) free() {
 // over.
 func (s *Session) fill(b *batch) bool {
 	var more bool
-	b.bytes, b.times, more = s.out.Take(b.bytes[:0], b.times[:0], flushBytes)
+	b.frames, b.times, more = s.out.Take(b.frames[:0], b.times[:0], flushBytes)
+	b.bytes = b.bytes[:0]
+	for _, f := range b.frames {
+		b.bytes = append(b.bytes, f.Bytes...)
+	}
+	clear(b.frames) // a pooled batch keeps none alive
 	return more
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -67,7 +68,6 @@ type subscription struct {
 // New begins to follow a tenant's jobs. Close must be called.
 func New(h *hub.Hub, tenant string, watches []Watch) *Stream {
 	s := &Stream{hub: h, wake: make(chan struct{}, 1), waiting: len(watches), live: len(watches), answered: make(chan struct{})}
-	s.out.Encode = appendStatus
 	s.out.MaxStatuses = 2 * len(watches)
 	asked := time.Now().UnixMilli()
 	for _, w := range watches {
@@ -99,7 +99,6 @@ const maxWaiting = 2 * frame.MaxSubscriptions
 // called.
 func NewMine(x *mine.Index, tenant, subject string) *Stream {
 	s := &Stream{wake: make(chan struct{}, 1), waiting: 1, live: 1, answered: make(chan struct{})}
-	s.out.Encode = appendStatus
 	s.out.MaxStatuses = maxWaiting
 	s.mine = &all{stream: s, index: x, group: outbox.Group{Since: time.Now().UnixMilli()}}
 	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject}
@@ -299,9 +298,13 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		if slow {
 			return TooSlow
 		}
-		b, times := make([]byte, 0, 512), []int64(nil)
+		b, frames, times := make([]byte, 0, 512), []*outbox.Frame(nil), []int64(nil)
 		for more := true; more; {
-			if b, times, more = s.out.Take(b[:0], times[:0], flushBytes); more {
+			if frames, times, more = s.out.Take(frames[:0], times[:0], flushBytes); more {
+				b = b[:0]
+				for _, f := range frames {
+					b = appendStatus(b, f)
+				}
 				if !write(b) {
 					return lost(broken)
 				}
@@ -347,7 +350,7 @@ func lost(broken error) Why {
 func appendStatus(b []byte, f *outbox.Frame) []byte {
 	b = append(b, "id: "...)
 	b = strconv.AppendInt(b, f.Version, 10)
-	return appendData(append(b, "\nevent: status\n"...), f.Document)
+	return appendData(append(b, "\nevent: status\n"...), wire.Document(f.Bytes, int(f.DocumentSize)))
 }
 
 // appendData writes data, which is JSON: its line ends are whitespace between tokens, and
