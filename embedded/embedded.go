@@ -38,6 +38,8 @@ type Config struct {
 	Slots          int            `help:"Jobs held at the same time, per lane." default:"64"`
 	Webhooks       webhook.Config `embed:""`
 	NoProcessor    bool           `help:"Run no demo processor: workers of your own take the jobs."`
+
+	Compression gateway.CompressionConfig `embed:""`
 }
 
 // AnonymousTenant is whose jobs those of clients without a token are.
@@ -121,6 +123,9 @@ func (e *Embedded) build() error {
 	}
 	gw.Blobs = cfg.Blobs
 	gw.JobTypes, gw.Auth.KeyFile, gw.AllowedOrigins = cfg.JobTypes, cfg.JWTKeyFile, cfg.AllowedOrigins
+	if cfg.Compression.On {
+		gw.Compression = cfg.Compression
+	}
 	if gw.Auth.KeyFile == "" {
 		key, err := Key(cfg.Broker.Data)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -50,7 +51,7 @@ func TestClientsMakeNoLabels(t *testing.T) {
 			method := methods[random.IntN(len(methods))]
 			w.http(method, path, http.Header{
 				"Authorization": {"Bearer " + word()}, "Origin": {"http://" + word()}, "X-Request-Id": {word()}, "Prefer": {word() + "=" + word()},
-				"Content-Type": {pick("application/json", "text/plain")}, "Idempotency-Key": {word()},
+				"Sec-WebSocket-Extensions": {pick("permessage-deflate") + "; " + word()}, "Content-Type": {pick("application/json", "text/plain")}, "Idempotency-Key": {word()},
 			}, strings.NewReader(`{"job":"`+word()+`","payload":"`+word()+`"}`))
 		}
 		for range 60 {
@@ -79,7 +80,7 @@ func TestClientsMakeNoLabels(t *testing.T) {
 		known := map[string][]string{
 			"type": append(meter.Words(clientFrames), otherFrame), "route": routes, "bound": meter.Words(limits.All),
 			"outcome": append([]string{"acked", "rejected", "indeterminate"}, handshakes...),
-			"reason":  append([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons)...),
+			"reason":  slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons), meter.Words(session.NoCompressions)),
 			"code":    append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"}, "topic": {w.names.Status(), w.names.Deferred()},
 		}
 		for _, c := range code.AllCloses {

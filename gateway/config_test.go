@@ -47,7 +47,7 @@ func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
 	// The figures of the protocol's documentation.
 	d := Defaults()
 	if d.FrameBytes != 256<<10 || d.Subscriptions != 1000 || d.InFlightSubmits != 64 ||
-		d.FirstFrame != 10*time.Second || d.PingInterval != 25*time.Second || d.Listen != "127.0.0.1:8080" {
+		d.FirstFrame != 10*time.Second || d.PingInterval != 25*time.Second || d.Compression.On || d.Listen != "127.0.0.1:8080" {
 		t.Errorf("%+v", d)
 	}
 }
@@ -101,6 +101,11 @@ func TestValidate(t *testing.T) {
 		{"a short first frame", func(c *Config) { c.FirstFrame = 0 }, "first-frame"},
 		{"a short submit timeout", func(c *Config) { c.SubmitTimeout = 0 }, "submit-timeout"},
 		{"the shortest", func(c *Config) { c.PingInterval, c.FirstFrame, c.SubmitTimeout = time.Second, time.Second, time.Second }, ""},
+		{"compression", func(c *Config) { c.Compression.On = true }, ""},
+		{"compression of everything", func(c *Config) { c.Compression.Threshold = 127 }, "compression-threshold must be between 128 and 1048576, not 127"},
+		{"compression of nothing", func(c *Config) { c.Compression.Threshold = 1<<20 + 1 }, "compression-threshold must be"},
+		{"compression of the most and the least", func(c *Config) { c.Compression = CompressionConfig{true, 128, 1} }, ""},
+		{"compression for nobody", func(c *Config) { c.Compression.Sockets = 0 }, "compression-sockets must be between 1 and 10000000, not 0"},
 		{"no port", func(c *Config) { c.Listen = "127.0.0.1" }, "listen: "},
 		{"every interface", func(c *Config) { c.Listen = ":8080" }, ""},
 
@@ -145,7 +150,7 @@ func TestValidateJoinsAllProblems(t *testing.T) {
 	c := Config{Listen: "here", Auth: auth.Config{AnonymousTenant: "local", KeyFile: "missing.key"}, JobTypes: "missing.yaml", AllowedOrigins: []string{"a/b"}}
 	got := strings.Join(problemsOf(c.Validate()), "\n")
 	for _, want := range []string{
-		"kafka:", "topic prefix", "partitions", "frame-bytes", "subscriptions", "in-flight-submits", "sessions",
+		"kafka:", "topic prefix", "partitions", "frame-bytes", "subscriptions", "in-flight-submits", "sessions", "compression-threshold", "compression-sockets",
 		"ping-interval", "listen:", "missing.key", "anonymous-tenant", "allowed-origins", "missing.yaml",
 	} {
 		if !strings.Contains(got, want) {

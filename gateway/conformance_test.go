@@ -150,14 +150,17 @@ func abuses() []abuse {
 
 // withAGoodClient runs every row while a client beside it goes on: each of its pings and
 // submits is answered.
-func withAGoodClient(t *testing.T, w *world) {
+func withAGoodClient(t *testing.T, w *world) { abused(t, w, abuses()) }
+
+// abused is withAGoodClient with rows of one's own, from clients that offer extensions.
+func abused(t *testing.T, w *world, rows []abuse, extensions ...string) {
 	good := w.dial("")
-	for _, row := range abuses() {
+	for _, row := range rows {
 		closes := w.gauge("ackwire_gateway_session_closes_total", "none") + w.gauge("ackwire_gateway_session_closes_total", fmt.Sprint(row.code))
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r := w.raw(row.what)
+			r := w.rawOffering(row.what, extensions...)
 			defer r.close()
 			row.do(r)
 			if row.answer != "" {

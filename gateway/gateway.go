@@ -137,6 +137,9 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,
 	}
+	if cfg.Compression.On {
+		g.sessions.Compression = &session.Compression{Threshold: cfg.Compression.Threshold, Sockets: cfg.Compression.Sockets}
+	}
 	return g, nil
 }
 
@@ -352,7 +355,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
-		if s.Kill(); identity != nil {
+		if s.Discard(); identity != nil {
 			g.limits.CloseSession(identity.Tenant, identity.Subject)
 		}
 		return nil

@@ -87,11 +87,13 @@ func descriptors() int {
 func TestNothingIsLeft(t *testing.T) {
 	cycles := cyclesOfEach()
 	onLoopback(t, func(c *Config) {
+		c.Compression.On = true
 		c.Auth.AnonymousTenant, c.FirstFrame, c.Limits.SubjectSessions = "", time.Second, 10_000
 	}, func(t *testing.T, w *world) {
 		w.startTracker()
 		w.tracker.set("acme", jobA, 5, job.Processing)
 		const socket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n"
+		small, megabyte := socket+"Sec-WebSocket-Extensions: "+browsers+"\r\n", deflate(strings.Repeat("\x00", 1<<20))
 		bearer := "Authorization: Bearer " + w.token("acme", "alice", time.Hour) + "\r\n"
 		kinds := []struct {
 			what   string
@@ -126,6 +128,35 @@ func TestNothingIsLeft(t *testing.T) {
 				v.frame(fin|opText, `{"type":"submit","id":"1","job":"demo.echo","payload":1,"watch":false}`)
 				v.reset()
 			}},
+			{"compression, and a clean close", 101, "GET", "/v1/ws", small + bearer, "", func(v visit) {
+				v.frame(fin|rsv1|opText, deflate(`{"type":"subscribe","id":"1","jobs":[{"jobId":"`+jobA+`"}]}`))
+				v.until(`"subscribed"`)
+				v.frame(fin|rsv1|opText, deflate(pingText))
+				v.until(`"pong"`)
+				v.frame(fin|opClose, "\x03\xe8")
+				v.end()
+			}},
+			{"a large answer that is compressed", 101, "GET", "/v1/ws", small + bearer, "", func(v visit) {
+				v.frame(fin|rsv1|opText, deflate(`{"type":"unsubscribe","id":"u","jobs":["`+strings.Repeat(jobA+`","`, 100)+jobA+`"]}`))
+				v.until("\u00c1") // its first byte, FIN, RSV1 and a text, as a code point
+				v.reset()
+			}},
+			{"a reset within a compressed message", 101, "GET", "/v1/ws", small + bearer, "", func(v visit) {
+				v.frame(rsv1|opText, deflate(pingText)[:7])
+				v.reset()
+			}},
+			{"a text that inflates to too much", 101, "GET", "/v1/ws", small + bearer, "", func(v visit) {
+				v.frame(fin|rsv1|opText, megabyte)
+				v.until("read limited")
+				v.frame(fin|opClose, "")
+				v.end()
+			}},
+			{"a text that does not inflate", 101, "GET", "/v1/ws", small + bearer, "", func(v visit) {
+				v.frame(fin|rsv1|opText, "\x07")
+				v.until("websocket_violation")
+				v.frame(fin|opClose, "")
+				v.end()
+			}},
 			{"an event stream, and gone", 200, "GET", "/v1/jobs/" + jobA + "/events", bearer, "", func(v visit) { v.until("processing"); v.reset() }},
 			{"a long poll that is left", 0, "GET", "/v1/jobs/" + jobA, bearer + "Prefer: wait=30\r\n", "", nil},
 			{"a request", 200, "GET", "/v1/jobs/" + jobA, bearer, "", visit.reset},
@@ -144,7 +175,7 @@ func TestNothingIsLeft(t *testing.T) {
 		settle := func() (goroutines, files int, heap uint64) {
 			w.eventually("all are gone", func() bool {
 				jobs, subs := w.gateway.hub.Size()
-				return w.gauge("ackwire_gateway_sessions")+w.gauge("ackwire_gateway_http_connections")+w.gauge("ackwire_gateway_event_streams") == 0 && jobs+subs == 0
+				return w.gauge("ackwire_gateway_compression_sockets")+w.gauge("ackwire_gateway_sessions")+w.gauge("ackwire_gateway_http_connections")+w.gauge("ackwire_gateway_event_streams") == 0 && jobs+subs == 0
 			})
 			var m runtime.MemStats
 			runtime.GC()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -39,6 +40,12 @@ type metrics struct {
 
 	eventStreams    prometheus.Gauge
 	eventStreamEnds *prometheus.CounterVec
+
+	compressing    prometheus.Gauge
+	notCompressing *prometheus.CounterVec
+	compressed     prometheus.Counter
+	beforeDeflate  prometheus.Counter
+	afterDeflate   prometheus.Counter
 
 	connections    prometheus.Gauge
 	connectionEnds *prometheus.CounterVec
@@ -90,9 +97,15 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 		requests: m.CounterVec("http_requests_total", "HTTP requests, by route and status.", "route", "status"),
 		requestSeconds: m.HistogramVec("http_request_seconds", "From a request to the head of its answer, by route. Requests that waited for their job as they had asked to (Prefer: wait) are not in it.",
 			meter.Quick, "route"),
-		handshakes:      m.Counters("handshakes_total", "WebSocket handshakes, by outcome.", "outcome", handshakes...),
-		turned:          m.Counters("turned_away_total", "Connections, sessions, submits, watches, frames and slow messages that were turned away, by the bound that was met.", "bound", meter.Words(limits.All)...),
-		eventStreams:    m.Gauge("event_streams", "Open event streams (SSE)."),
+		handshakes:   m.Counters("handshakes_total", "WebSocket handshakes, by outcome.", "outcome", handshakes...),
+		turned:       m.Counters("turned_away_total", "Connections, sessions, submits, watches, frames and slow messages that were turned away, by the bound that was met.", "bound", meter.Words(limits.All)...),
+		eventStreams: m.Gauge("event_streams", "Open event streams (SSE)."),
+		compressing:  m.Gauge("compression_sockets", "Open sockets with compression (permessage-deflate)."),
+		notCompressing: m.Counters("compression_refused_total", "Handshakes that asked for compression and got a socket without it, by reason: off; sockets, as many have it as compression-sockets lets; parameters, the client wants a smaller window or what nobody knows.",
+			"reason", meter.Words(session.NoCompressions)...),
+		compressed:      m.Counter("frames_compressed_total", "Frames that were compressed, each once for all the sockets it goes to."),
+		beforeDeflate:   m.Counter("compression_before_bytes_total", "Bytes of frames to sockets with compression, of those that are large enough for it, as they were before; a frame counts for each socket it was sent to."),
+		afterDeflate:    m.Counter("compression_after_bytes_total", "Bytes of the frames of compression_before_bytes_total as they were sent: compressed, unless that made them no smaller."),
 		connections:     m.Gauge("http_connections", "Open connections that are no sockets."),
 		connectionEnds:  m.Counters("http_connection_ends_total", "Connections that ended, not as sockets, by what they were in: new, as nothing was sent; a request, or its headers; idle.", "in", slices.Collect(maps.Values(connStates))...),
 		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.", "reason", meter.Words(sse.Reasons)...),
@@ -164,6 +177,23 @@ func (m *metrics) turnedAway(b limits.Bound) { m.turned.WithLabelValues(string(b
 
 // Conflated implements session.Metrics.
 func (m *metrics) Conflated() { m.conflated.Inc() }
+
+// Compressing implements session.Metrics.
+func (m *metrics) Compressing(sockets int) { m.compressing.Add(float64(sockets)) }
+
+// NotCompressing implements session.Metrics.
+func (m *metrics) NotCompressing(why session.NoCompression) {
+	m.notCompressing.WithLabelValues(string(why)).Inc()
+}
+
+// Compressed implements session.Metrics.
+func (m *metrics) Compressed() { m.compressed.Inc() }
+
+// SentCompressed implements session.Metrics.
+func (m *metrics) SentCompressed(before, after int) {
+	m.beforeDeflate.Add(float64(before))
+	m.afterDeflate.Add(float64(after))
+}
 
 func (m *metrics) closed(c code.Close) {
 	label := clientLeft

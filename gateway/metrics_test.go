@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -139,6 +140,10 @@ func TestWhatIsCounted(t *testing.T) {
 		{"a status that was not sent", func(m *metrics) { m.Dropped(outbox.Old) }, []string{p + "frames_dropped_total reason=old"}},
 		{"a frame that came too late", func(m *metrics) { m.Dropped(outbox.Closed) }, []string{p + "frames_dropped_total reason=closed"}},
 		{"a frame that had no room", func(m *metrics) { m.Dropped(outbox.Overflow) }, []string{p + "frames_dropped_total reason=overflow"}},
+		{"a socket with compression", func(m *metrics) { m.Compressing(1) }, []string{p + "compression_sockets"}},
+		{"one that may not have it", func(m *metrics) { m.NotCompressing(session.TooManySockets) }, []string{p + "compression_refused_total reason=sockets"}},
+		{"a frame that was compressed", func(m *metrics) { m.Compressed() }, []string{p + "frames_compressed_total"}},
+		{"one that was sent", func(m *metrics) { m.SentCompressed(1, 1) }, []string{p + "compression_after_bytes_total", p + "compression_before_bytes_total"}},
 		{"a conflated one", func(m *metrics) { m.Conflated() }, []string{p + "statuses_conflated_total"}},
 	} {
 		m, registry := testMetrics()

@@ -24,8 +24,11 @@ type rawClient struct {
 	what string
 	conn net.Conn
 
+	// Set by the handshake, then only read.
+	extensions string // that were agreed on
+
 	reading sync.WaitGroup
-	texts   chan string // text frames
+	texts   chan rawText
 	pongs   chan string
 	ended   chan struct{} // closed when the gateway has closed
 
@@ -33,21 +36,40 @@ type rawClient struct {
 	code int
 }
 
+// rawText is a text frame.
+type rawText struct {
+	string
+	wire       int // bytes of its payload as they came
+	compressed bool
+}
+
 // raw opens a socket and reads its welcome.
 func (w *world) raw(what string) *rawClient {
+	w.t.Helper()
+	return w.rawOffering(what)
+}
+
+// rawOffering is raw for a client that offers extensions, each in a header line of its own.
+func (w *world) rawOffering(what string, extensions ...string) *rawClient {
 	w.t.Helper()
 	conn, err := w.connect()
 	if err != nil {
 		w.t.Errorf("%s: %v", what, err)
 		panic(err)
 	}
-	r := &rawClient{w: w, what: what, conn: conn, texts: make(chan string, 10_000), pongs: make(chan string, 10_000), ended: make(chan struct{})}
+	r := &rawClient{w: w, what: what, conn: conn, texts: make(chan rawText, 10_000), pongs: make(chan string, 10_000), ended: make(chan struct{})}
+	offers := ""
+	for _, e := range extensions {
+		offers += "Sec-WebSocket-Extensions: " + e + "\r\n"
+	}
 	r.write([]byte("GET /v1/ws HTTP/1.1\r\nHost: " + gatewayAddr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n\r\n"))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n" + offers + "\r\n"))
 	br := bufio.NewReader(conn)
 	answer, err := http.ReadResponse(br, nil)
 	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
 		w.t.Errorf("%s: handshake: %v, %v", what, answer, err)
+	} else {
+		r.extensions = answer.Header.Get("Sec-WebSocket-Extensions")
 	}
 	r.reading.Go(func() { r.read(br) })
 	r.wantText(`"welcome"`)
@@ -80,7 +102,13 @@ func (r *rawClient) read(br *bufio.Reader) {
 		}
 		switch head[0] {
 		case fin | opText:
-			r.texts <- string(payload)
+			r.texts <- rawText{string(payload), n, false}
+		case fin | rsv1 | opText:
+			text, err := inflate(string(payload))
+			if err != nil || r.extensions == "" {
+				r.w.t.Errorf("%s: a compressed frame (%q is agreed on): %v", r.what, r.extensions, err)
+			}
+			r.texts <- rawText{text, n, true}
 		case fin | opPing:
 			r.frame(fin|opPong, string(payload))
 		case fin | opPong:
@@ -140,18 +168,19 @@ func (r *rawClient) write(b []byte) {
 	}
 }
 
-func (r *rawClient) wantText(part string) {
+func (r *rawClient) wantText(part string) (got rawText) {
 	r.w.t.Helper()
 	select {
-	case text := <-r.texts:
-		if !strings.Contains(text, part) {
-			r.w.t.Errorf("%s: got %.300s, want %s", r.what, text, part)
+	case got = <-r.texts:
+		if !strings.Contains(got.string, part) {
+			r.w.t.Errorf("%s: got %.300s, want %s", r.what, got.string, part)
 		}
 	case <-r.ended:
 		r.w.t.Errorf("%s: closed with %d, want %s", r.what, r.code, part)
 	case <-time.After(settled):
 		r.w.t.Errorf("%s: no %s", r.what, part)
 	}
+	return got
 }
 
 func (r *rawClient) wantPong(payload string) {

@@ -196,12 +196,23 @@ func (f *fakeTracker) set(tenant, jobID string, version int64, state job.State) 
 }
 
 func (f *fakeTracker) setLocked(tenant, jobID string, version int64, state job.State) {
+	f.pushLocked(tenant, jobID, version, document(jobID, state), state.Terminal())
+}
+
+// push is set with any document, of a job that has not ended.
+func (f *fakeTracker) push(tenant, jobID string, version int64, document []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pushLocked(tenant, jobID, version, document, false)
+}
+
+func (f *fakeTracker) pushLocked(tenant, jobID string, version int64, document []byte, terminal bool) {
 	j := f.jobs[jobID]
 	if j == nil {
 		j = &fakeJob{tenant: tenant, source: &trackerpb.Position{}}
 		f.jobs[jobID] = j
 	}
-	j.version, j.document, j.terminal = version, document(jobID, state), state.Terminal()
+	j.version, j.document, j.terminal = version, document, terminal
 	for s := range f.streams {
 		if s.watches[jobID] {
 			s.out <- &trackerpb.WatchResponse{Updates: []*trackerpb.Job{j.proto(jobID)}}

@@ -5,6 +5,7 @@ package outbox
 
 import (
 	"sync"
+	"sync/atomic"
 )
 
 // Frame is one status as it goes over a socket, built once for all its subscribers. It is
@@ -18,6 +19,33 @@ type Frame struct {
 	// Written is called when the frame was written, once for each client that it is news to; nil
 	// when nobody wants to know. It must not block.
 	Written func()
+
+	deflated atomic.Pointer[deflated] // nil until somebody asks
+}
+
+// deflated is a frame as it goes over sockets with compression.
+type deflated struct {
+	once  sync.Once
+	bytes []byte
+}
+
+// Deflated is the frame as it goes over sockets with compression: what deflate makes of Bytes,
+// or Bytes where that is nil. However many ask, it is made once, for whoever asks first; others
+// wait for it.
+func (f *Frame) Deflated(deflate func([]byte) []byte) []byte {
+	d := f.deflated.Load()
+	if d == nil {
+		d = new(deflated)
+		if !f.deflated.CompareAndSwap(nil, d) {
+			d = f.deflated.Load()
+		}
+	}
+	d.once.Do(func() {
+		if d.bytes = deflate(f.Bytes); d.bytes == nil {
+			d.bytes = f.Bytes
+		}
+	})
+	return d.bytes
 }
 
 // Bounds of the control frames of one session that wait. Above either the client is too

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -332,5 +333,44 @@ func TestAGroupHasAPlacePerJobWhileItWaits(t *testing.T) {
 	o.Close(nil)
 	if got := o.PutGroup(&g, "1", status(1, 9)); got != Closed || len(g.slots) != 0 {
 		t.Errorf("once it is closed: outcome %d", got)
+	}
+}
+
+// A frame is compressed once, however many sockets ask for it at the same time, and not before
+// one does. What is no smaller goes as it is.
+func TestAFrameIsDeflatedOnce(t *testing.T) {
+	const sockets = 1000
+	f := status(1, 1)
+	var made atomic.Int64
+	var all sync.WaitGroup
+	got := make([][]byte, sockets)
+	for i := range sockets {
+		all.Go(func() {
+			got[i] = f.Deflated(func(b []byte) []byte {
+				made.Add(1)
+				return []byte("small")
+			})
+		})
+	}
+	all.Wait()
+	for _, b := range got {
+		if string(b) != "small" || &b[0] != &got[0][0] {
+			t.Fatalf("one is %q, or a copy", b)
+		}
+	}
+	if made.Load() != 1 || string(f.Bytes) != "s1:1;" {
+		t.Errorf("made %d times; the frame is %s", made.Load(), f.Bytes)
+	}
+	g := status(2, 1)
+	for range 2 {
+		if b := g.Deflated(func([]byte) []byte { made.Add(1); return nil }); string(b) != "s2:1;" {
+			t.Errorf("what is no smaller is %q", b)
+		}
+	}
+	if made.Load() != 2 {
+		t.Errorf("what is no smaller was tried %d times", made.Load()-1)
+	}
+	if n := testing.AllocsPerRun(100, func() { f.Deflated(nil) }); n != 0 {
+		t.Errorf("%v allocations for a frame that is there", n)
 	}
 }

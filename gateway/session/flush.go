@@ -13,6 +13,8 @@ type batch struct {
 	bytes  []byte
 	times  []int64
 	try    *trier
+
+	before, after int // bytes of the frames that were to be compressed
 }
 
 var batches = sync.Pool{New: func() any { return &batch{bytes: make([]byte, 0, flushBytes), try: newTrier()} }}
@@ -30,10 +32,7 @@ func (b *batch) free() {
 func (s *Session) fill(b *batch) bool {
 	var more bool
 	b.frames, b.times, more = s.out.Take(b.frames[:0], b.times[:0], flushBytes)
-	b.bytes = b.bytes[:0]
-	for _, f := range b.frames {
-		b.bytes = append(b.bytes, f.Bytes...)
-	}
+	b.bytes, b.before, b.after = s.encode(b.bytes[:0], b.frames)
 	clear(b.frames) // a pooled batch keeps none alive
 	return more
 }
@@ -49,6 +48,9 @@ func (s *Session) wrote(b *batch, err error) bool {
 	}
 	s.out.Wrote()
 	s.cfg.Metrics.Sent(b.times)
+	if b.before > 0 {
+		s.cfg.Metrics.SentCompressed(b.before, b.after)
+	}
 	return true
 }
 

@@ -21,7 +21,7 @@ var errLater = errors.New("answered later")
 func (s *Session) handle(b []byte) {
 	s.received = time.Now()
 	f, err := wire.Decode(b)
-	if limit := s.limitFrames(); limit != nil {
+	if limit := s.limitFrames(s.weight(b)); limit != nil {
 		err = limit
 	}
 	if err == nil {
@@ -68,15 +68,15 @@ func (s *Session) identified() bool {
 	return s.known
 }
 
-// limitFrames refuses a frame of a client that sends too many.
-func (s *Session) limitFrames() error {
+// limitFrames refuses a frame of a client that sends too many; one may count as several.
+func (s *Session) limitFrames(frames int) error {
 	if s.cfg.FrameRate <= 0 {
 		return nil
 	}
 	if s.frames == nil {
 		s.frames = rate.NewLimiter(rate.Limit(s.cfg.FrameRate), max(1, int(2*s.cfg.FrameRate)))
 	}
-	r := s.frames.Reserve() // what comes too early is a debt: a client that goes on is closed
+	r := s.frames.ReserveN(time.Now(), min(frames, s.frames.Burst())) // what comes too early is a debt: a client that goes on is closed
 	if r.Delay() == 0 {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (s *Session) limitFrames() error {
 // control counts a client's ping, or a pong that nobody asked for, as a frame, and reports
 // whether it is to be answered.
 func (s *Session) control() bool {
-	if s.limitFrames() != nil {
+	if s.limitFrames(1) != nil {
 		s.endFlood()
 	}
 	return s.closing.Load() == 0

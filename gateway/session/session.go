@@ -58,6 +58,11 @@ type Metrics interface {
 	Dropped(why outbox.Outcome)
 	TooManyFrames()
 	TooSlowToSend() // a message that did not come in time
+
+	Compressing(sockets int)          // so many more have compression, or fewer
+	NotCompressing(why NoCompression) // a client that had asked
+	Compressed()                      // one frame, for however many sockets
+	SentCompressed(before, after int) // bytes of frames that were to be compressed
 }
 
 // Config is what all sessions share.
@@ -69,6 +74,8 @@ type Config struct {
 	Limits   Limits
 	Metrics  Metrics
 	Log      *slog.Logger
+
+	Compression *Compression // nil: it is off
 
 	PingInterval     time.Duration
 	FirstFrame       time.Duration // from the handshake to the auth frame
@@ -84,14 +91,15 @@ type Config struct {
 // Session is one socket.
 type Session struct {
 	// Set by Accept, then only read.
-	cfg    *Config
-	name   string
-	ws     *websocket.Conn
-	conn   *conn
-	opened time.Time
-	ended  func()          // set by Start
-	ctx    context.Context // ends with the session
-	cancel context.CancelFunc
+	cfg      *Config
+	name     string
+	ws       *websocket.Conn
+	conn     *conn
+	opened   time.Time
+	ended    func()          // set by Start
+	ctx      context.Context // ends with the session
+	cancel   context.CancelFunc
+	deflates bool // permessage-deflate was agreed on
 
 	out      outbox.Outbox
 	flushes  sync.WaitGroup
@@ -135,14 +143,13 @@ func (e *NoHandshake) Error() string { return e.Reason.Error() }
 
 // Accept upgrades a request. identity is nil for a client that must authenticate with its
 // first frame; else it was let in by Limits, and the session is counted there until it
-// ends. Start must follow.
+// ends. Start must follow, or Discard.
 func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, identity *auth.Identity) (*Session, error) {
 	h := &hijacker{ResponseWriter: w}
 	s := &Session{cfg: cfg, name: name, opened: time.Now(), watches: map[string]*watch{}}
-	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
+	ws, deflates, err := upgrade(h, r, cfg, &websocket.AcceptOptions{
 		Subprotocols:       []string{frame.Protocol},
 		InsecureSkipVerify: true, // the gateway has checked the origin
-		CompressionMode:    websocket.CompressionDisabled,
 		OnPingReceived:     func(context.Context, []byte) bool { return s.control() },
 		OnPongReceived: func(context.Context, []byte) {
 			if !s.pinged.Swap(false) {
@@ -155,7 +162,7 @@ func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, id
 	} else if err != nil {
 		return nil, err
 	}
-	s.ws, s.conn = ws, h.conn
+	s.ws, s.conn, s.deflates = ws, h.conn, deflates
 	s.conn.br.Reset(s.conn)
 	s.ws.SetReadLimit(int64(cfg.FrameBytes))
 	s.out.MaxStatuses = 2 * cfg.Subscriptions
@@ -177,6 +184,13 @@ func (s *Session) Start(ended func()) {
 		s.welcome("")
 	}
 	go s.read()
+}
+
+// Discard ends a session that is not to be started, without a word.
+func (s *Session) Discard() {
+	s.Kill()
+	s.cancel()
+	s.uncompress()
 }
 
 // finish takes the session down once nothing is read any more.
@@ -201,6 +215,7 @@ func (s *Session) finish() {
 		s.cfg.Limits.CloseSession(tenant, s.identity.Subject)
 	}
 	s.mu.Unlock()
+	s.uncompress()
 	s.cfg.Log.Info("session ended", "session", s.name, "tenant", tenant, "close", s.Closed(), "lasted", time.Since(s.opened).Round(time.Millisecond))
 	s.ended()
 }

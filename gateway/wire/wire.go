@@ -221,6 +221,7 @@ const (
 	opClose   = 0x8
 	opPing    = 0x9
 	fin       = 0x80
+	rsv1      = 0x40 // compressed (RFC 7692 §6)
 	maxHeader = 10
 )
 

@@ -48,7 +48,7 @@ const (
 const (
 	// CloseGoingAway: The server stops, or the client leaves.
 	CloseGoingAway Close = 1001
-	// CloseWebsocketViolation: A frame that breaks RFC 6455: reserved bits or opcodes, no mask, a broken control frame or close code.
+	// CloseWebsocketViolation: A frame that breaks RFC 6455: reserved bits or opcodes, no mask, a broken control frame or close code; or a compressed one that does not inflate (RFC 7692).
 	CloseWebsocketViolation Close = 1002
 	// CloseUnsupportedData: A binary frame; only text frames are taken.
 	CloseUnsupportedData Close = 1003
@@ -56,7 +56,7 @@ const (
 	CloseInvalidUTF8 Close = 1007
 	// ClosePolicyViolation: The client breaks a rule that has no code of its own: more frames or pings than it may send, or a message that takes too long to come.
 	ClosePolicyViolation Close = 1008
-	// CloseMessageTooBig: A frame above the frame limit.
+	// CloseMessageTooBig: A frame above the frame limit; a compressed one counts inflated.
 	CloseMessageTooBig Close = 1009
 	// CloseInternalError: A bug; the cause is in the server's log.
 	CloseInternalError Close = 1011
@@ -110,11 +110,11 @@ var infos = map[Code]Info{
 
 var closes = map[Close]CloseInfo{
 	CloseGoingAway:          {Name: "going_away", Reconnect: true, Meaning: "The server stops, or the client leaves."},
-	CloseWebsocketViolation: {Name: "websocket_violation", Reconnect: false, Meaning: "A frame that breaks RFC 6455: reserved bits or opcodes, no mask, a broken control frame or close code."},
+	CloseWebsocketViolation: {Name: "websocket_violation", Reconnect: false, Meaning: "A frame that breaks RFC 6455: reserved bits or opcodes, no mask, a broken control frame or close code; or a compressed one that does not inflate (RFC 7692)."},
 	CloseUnsupportedData:    {Name: "unsupported_data", Reconnect: false, Meaning: "A binary frame; only text frames are taken."},
 	CloseInvalidUTF8:        {Name: "invalid_utf8", Reconnect: false, Meaning: "A text frame that is not UTF-8."},
 	ClosePolicyViolation:    {Name: "policy_violation", Reconnect: false, Meaning: "The client breaks a rule that has no code of its own: more frames or pings than it may send, or a message that takes too long to come."},
-	CloseMessageTooBig:      {Name: "message_too_big", Reconnect: false, Meaning: "A frame above the frame limit."},
+	CloseMessageTooBig:      {Name: "message_too_big", Reconnect: false, Meaning: "A frame above the frame limit; a compressed one counts inflated."},
 	CloseInternalError:      {Name: "internal_error", Reconnect: true, Meaning: "A bug; the cause is in the server's log."},
 	CloseServiceRestart:     {Name: "service_restart", Reconnect: true, Meaning: "The gateway drains; goaway said when to come back."},
 	CloseTryAgainLater:      {Name: "try_again_later", Reconnect: true, Meaning: "The gateway is overloaded."},
