@@ -109,9 +109,10 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 		header.Set("Authorization", "Bearer "+token)
 	}
 	ws, resp, err := websocket.Dial(ctx, c.wsURL, &websocket.DialOptions{
-		HTTPClient:   &hc,
-		HTTPHeader:   header,
-		Subprotocols: []string{frame.Protocol},
+		HTTPClient:      &hc,
+		HTTPHeader:      header,
+		Subprotocols:    []string{frame.Protocol},
+		CompressionMode: c.cfg.compression,
 		OnPingReceived: func(context.Context, []byte) bool {
 			cn.seen.Add(1)
 			return true

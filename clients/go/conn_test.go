@@ -289,6 +289,43 @@ func TestFrameAboveReadLimitIsFinal(t *testing.T) {
 	})
 }
 
+// Compression is asked for only by who wants it, is no condition, and the bound of a frame is
+// that of its text.
+func TestCompression(t *testing.T) {
+	const agreed = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
+	for _, row := range []struct {
+		what   string
+		server websocket.CompressionMode
+		opts   []Option
+		agreed string
+	}{
+		{"asked for and given", websocket.CompressionNoContextTakeover, []Option{WithCompression()}, agreed},
+		{"asked for and not given", websocket.CompressionDisabled, []Option{WithCompression()}, ""},
+		{"not asked for", websocket.CompressionNoContextTakeover, nil, ""},
+	} {
+		inBubble(t, func(t *testing.T, s *fake) {
+			s.compression = row.server
+			c, p := s.dial(append(row.opts, WithReadLimit(8192))...)
+			if p.extensions != row.agreed {
+				t.Errorf("%s: agreed on %q", row.what, p.extensions)
+			}
+			w := collect(t, c.Watch(t.Context(), strings.Repeat("j", 100)))
+			p.subscribed()
+			p.send(`{"type":"status","version":7,"job":{"jobId":"%s","state":"completed","result":"%s"}}`, strings.Repeat("j", 100), strings.Repeat("x", 7000))
+			if got, err := w.end(); err != nil || got != "completed@7" {
+				t.Errorf("%s: %q, %v", row.what, got, err)
+			}
+			w = collect(t, c.Watch(t.Context(), "j2"))
+			p.subscribed()
+			go p.send("%s", `{"x":"`+strings.Repeat("x", 9000)+`"}`)
+			_, err := w.end()
+			if e, ok := errors.AsType[*CloseError](err); !ok || e.Code != code.CloseMessageTooBig {
+				t.Errorf("%s: a text above the limit: %v", row.what, err)
+			}
+		})
+	}
+}
+
 func TestSilentServerIsGivenUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()

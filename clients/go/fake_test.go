@@ -25,16 +25,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fake is a server whose answers the test itself gives, step by step, over in-memory
 // pipes: it runs inside a synctest bubble.
 type fake struct {
-	t      *testing.T
-	ln     *pipeListener
-	peers  chan *peer
-	done   chan struct{}
-	mu     sync.Mutex
-	refuse http.HandlerFunc // answers handshakes while it is set
-	get    http.HandlerFunc // answers GET /v1/jobs/{id}
-	query  http.HandlerFunc // answers GET /v1/jobs, /v1/stats and /v1/jobs/{id}/why
-	dials  int
-	all    []*peer
+	t           *testing.T
+	ln          *pipeListener
+	peers       chan *peer
+	done        chan struct{}
+	mu          sync.Mutex
+	refuse      http.HandlerFunc // answers handshakes while it is set
+	get         http.HandlerFunc // answers GET /v1/jobs/{id}
+	query       http.HandlerFunc // answers GET /v1/jobs, /v1/stats and /v1/jobs/{id}/why
+	dials       int
+	compression websocket.CompressionMode // set before the first dial
+	all         []*peer
 }
 
 // inBubble runs f in a synctest bubble with a fake server.
@@ -71,11 +72,11 @@ func (s *fake) socket(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r)
 		return
 	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{frame.Protocol}})
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{frame.Protocol}, CompressionMode: s.compression})
 	if err != nil {
 		return
 	}
-	p := &peer{t: s.t, ws: ws, auth: r.Header.Get("Authorization"), frames: make(chan []byte, 10_000), gone: make(chan struct{})}
+	p := &peer{t: s.t, ws: ws, auth: r.Header.Get("Authorization"), extensions: w.Header().Get("Sec-WebSocket-Extensions"), frames: make(chan []byte, 10_000), gone: make(chan struct{})}
 	s.mu.Lock()
 	s.all = append(s.all, p)
 	s.mu.Unlock()
@@ -155,12 +156,13 @@ func (s *fake) noNext(d time.Duration) {
 
 // peer is the server's end of one socket.
 type peer struct {
-	t      *testing.T
-	ws     *websocket.Conn
-	auth   string
-	frames chan []byte
-	gone   chan struct{} // closed when the socket has ended; err is set
-	err    error
+	t          *testing.T
+	ws         *websocket.Conn
+	auth       string
+	extensions string // that were agreed on
+	frames     chan []byte
+	gone       chan struct{} // closed when the socket has ended; err is set
+	err        error
 }
 
 func (p *peer) readLoop() {

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // Defaults and bounds of a client.
@@ -44,6 +46,7 @@ type config struct {
 	handshake   time.Duration
 	drain       time.Duration
 	readLimit   int64
+	compression websocket.CompressionMode
 	noReconnect bool
 	retryDial   bool
 }
@@ -98,6 +101,12 @@ func WithDrainTimeout(d time.Duration) Option { return func(c *config) { c.drain
 // WithReadLimit bounds one frame from the server, in bytes. A larger one ends the client
 // with a CloseError of code 1009.
 func WithReadLimit(n int64) Option { return func(c *config) { c.readLimit = n } }
+
+// WithCompression asks for compression (permessage-deflate, RFC 7692). A gateway gives it where
+// it is on there; large frames are then compressed, both ways, each for itself.
+func WithCompression() Option {
+	return func(c *config) { c.compression = websocket.CompressionNoContextTakeover }
+}
 
 func newConfig(opts []Option) (*config, error) {
 	c := &config{
