@@ -20,8 +20,10 @@ import (
 // TestASessionThatIsDiscarded gives back its place among those with compression.
 func TestASessionThatIsDiscarded(t *testing.T) {
 	var counted tally
-	cfg := &Config{Limits: noLimits{}, Metrics: &counted, Log: slog.New(slog.DiscardHandler), Compression: &Compression{Threshold: 1 << 10, Sockets: 3}, FrameBytes: 1 << 10, Subscriptions: 1}
+	cfg := &Config{Limits: noLimits{}, Metrics: &counted, Log: slog.New(slog.DiscardHandler), Compression: &Compression{Threshold: 1 << 10, Sockets: 1}, FrameBytes: 1 << 10, Subscriptions: 1}
+	discarded := make(chan struct{}, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { discarded <- struct{}{} }()
 		s, err := Accept(w, r, "x", cfg, &auth.Identity{})
 		if err != nil || !s.deflates {
 			t.Errorf("no compression, or %v", err)
@@ -38,8 +40,8 @@ func TestASessionThatIsDiscarded(t *testing.T) {
 		_, _ = io.WriteString(conn, handshake("Sec-WebSocket-Extensions: permessage-deflate\r\n"))
 		_, _ = io.Copy(io.Discard, bufio.NewReader(conn)) // until it is closed
 		_ = conn.Close()
+		<-discarded
 	}
-	srv.Close() // its handlers have returned then
 	if n := counted.compressing.Load(); n != 0 || cfg.Compression.taken.Load() != 0 {
 		t.Errorf("%d have compression, %d places are taken", n, cfg.Compression.taken.Load())
 	}
