@@ -208,7 +208,7 @@ func (o *owner) owned(ctx context.Context, p int32) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
 	defer cancel()
 	group := o.names.TrackerGroup()
-	described, err := kadm.NewClient(o.admin).DescribeGroups(ctx, group)
+	described, err := kafka.DescribeGroups(ctx, o.admin, group)
 	if err != nil {
 		return false, err
 	}

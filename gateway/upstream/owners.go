@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
@@ -96,7 +95,7 @@ func (o *owners) ask(ctx context.Context) error {
 		partitions = n
 	}
 	group := o.names.TrackerGroup()
-	described, err := kadm.NewClient(o.client).DescribeGroups(ctx, group)
+	described, err := kafka.DescribeGroups(ctx, o.client, group)
 	if err != nil {
 		return fmt.Errorf("describe group %s: %w", group, err)
 	}

@@ -29,7 +29,7 @@ func Backlogs(ctx context.Context, cl *kgo.Client, of ...Consumed) ([]Backlog, e
 	for i, c := range of {
 		groups[i], topics[i] = c.Group, c.Topic
 	}
-	described, err := admin.DescribeGroups(ctx, groups...)
+	described, err := DescribeGroups(ctx, cl, groups...)
 	if err != nil {
 		return nil, fmt.Errorf("describe groups: %w", err)
 	}
