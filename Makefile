@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 MODULES  := clients/go embedded gateway internal loadtest processor schemas tracker
+# Modules that are not in go.work: what they need is nobody else's.
+ALONE    := internal/tools deploy/otel/collector
 PACKAGES := $(addprefix ./,$(addsuffix /...,$(MODULES)))
 # franz-go's mutexes as channels: simulations need them, as a wait for a sync.Mutex stops a
 # testing/synctest bubble's clock.
@@ -44,9 +46,12 @@ bench-storm: build ## Have 10,000 sockets reconnect at once
 
 images: ## Build the images of all services, for Docker and docker-compose.yml
 	deploy/images/build.sh
-	deploy/images/others.sh
+	deploy/images/others.sh core
 
-test-images: bin/gotestsum images ## Build and test the images; needs Docker
+images-observe: ## Pull or build the images of the profile observe, but for Grafana's
+	deploy/images/others.sh observe
+
+test-images: bin/gotestsum images images-observe ## Build and test the images; needs Docker
 	@ACKWIRE_TEST_IMAGES=1 bin/gotestsum --format testname -- -count=1 -timeout 15m $(TESTFLAGS) ./embedded/docker
 
 image-kafka: ## Build the Kafka image of the container tests from published packages
@@ -55,7 +60,7 @@ image-kafka: ## Build the Kafka image of the container tests from published pack
 check: check-format check-vet check-lint check-generated check-tidy check-imports ## Everything that must be green before a commit
 
 check-format:
-	@out=$$(gofmt -l $(MODULES)); test -z "$$out" || { echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; }
+	@out=$$(gofmt -l $(MODULES) deploy); test -z "$$out" || { echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; }
 
 check-vet:
 	go vet $(PACKAGES)
@@ -79,7 +84,7 @@ dashboard-pictures: ## Draw the dashboards of the documentation anew, from a run
 	ACKWIRE_PICTURES=$(CURDIR)/docs/dashboards go test -count=1 -timeout 15m -run TestPicturesOfTheDashboards -v ./embedded/process
 
 check-tidy:
-	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy -diff >/dev/null) || { echo "$$m/go.mod is not tidy (run go mod tidy there)"; exit 1; }; done
+	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy -diff >/dev/null) || { echo "$$m/go.mod is not tidy (run go mod tidy there)"; exit 1; }; done
 	@for m in $(MODULES); do (cd $$m && GOWORK=off go build ./...) || { echo "$$m does not build on its own"; exit 1; }; done
 
 # Only where that test is: others need not be built.
@@ -88,6 +93,6 @@ check-imports:
 
 tidy: ## Tidy every module
 	@go work sync
-	@for m in $(MODULES) internal/tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
+	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants bench bench-storm images test-images image-kafka check generate dashboard-pictures tidy check-format check-vet check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants bench bench-storm images images-observe test-images image-kafka check generate dashboard-pictures tidy check-format check-vet check-lint check-generated check-tidy check-imports
