@@ -1,6 +1,7 @@
-// Package observe reads what operators are given, the dashboards of deploy/grafana, as Grafana
-// would: variables filled in. Its own tests look at the form of dashboards, alerts and runbooks;
-// those of embedded/process ask a Prometheus what the queries return.
+// Package observe reads what operators are given: the dashboards of deploy/grafana, as Grafana
+// would, variables filled in, and the compose file. Its own tests look at the form of dashboards,
+// alerts, runbooks and what Grafana is provisioned with; those of embedded/process and
+// embedded/docker ask a Prometheus what the queries return.
 package observe
 
 import (
@@ -21,7 +22,10 @@ type Dashboard struct {
 }
 
 // Variable is a choice that queries refer to by its name.
-type Variable struct{ Name, Type, Definition string }
+type Variable struct {
+	Name, Type, Definition string
+	Query                  any // of a data source: the type of those that are offered
+}
 
 // Panel is a panel, or a row's title.
 type Panel struct {

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
-
 	"github.com/ackwire/ackwire/embedded/observe"
 	"github.com/ackwire/ackwire/internal/kafkatest"
 )
@@ -136,7 +134,7 @@ func everyPanel(ctx context.Context, t *testing.T, p *prometheus, all map[string
 	for {
 		values := map[string]map[string][]string{}
 		for file, d := range all {
-			v, err := p.values(ctx, d)
+			v, err := p.Values(ctx, d)
 			if err != nil && ctx.Err() == nil {
 				t.Fatalf("%s: %v", file, err)
 			}
@@ -146,7 +144,7 @@ func everyPanel(ctx context.Context, t *testing.T, p *prometheus, all map[string
 			if values[q.file] == nil {
 				return false
 			}
-			series, err := p.ask(ctx, q.Target, values[q.file])
+			series, err := p.Ask(ctx, q.Target, values[q.file])
 			if err != nil && ctx.Err() == nil {
 				t.Fatalf("%s/%s: %v", q.file, q.panel, err)
 			}
@@ -170,7 +168,7 @@ func everyPanel(ctx context.Context, t *testing.T, p *prometheus, all map[string
 // value.
 func onlyWhatIsChosen(ctx context.Context, t *testing.T, p *prometheus, file string, d observe.Dashboard) {
 	t.Helper()
-	values, err := p.values(ctx, d)
+	values, err := p.Values(ctx, d)
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
@@ -186,7 +184,7 @@ func onlyWhatIsChosen(ctx context.Context, t *testing.T, p *prometheus, file str
 				if !slices.Contains(observe.Used(q.Expr), name) {
 					continue
 				}
-				series, err := p.ask(ctx, q, chosen)
+				series, err := p.Ask(ctx, q, chosen)
 				if err != nil {
 					if ctx.Err() == nil {
 						t.Errorf("%s/%s: %v", file, panel.Title, err)
@@ -214,25 +212,12 @@ func onlyWhatIsChosen(ctx context.Context, t *testing.T, p *prometheus, file str
 // everyRule wants each rule to have been evaluated, without an error.
 func everyRule(ctx context.Context, t *testing.T, p *prometheus) (evaluated int) {
 	t.Helper()
-	answer, err := p.Rules(ctx, nil)
+	evaluated, problems, err := p.EveryRule(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(name string, health v1.RuleHealth, lastError string) {
-		evaluated++
-		if health != v1.RuleHealthGood {
-			t.Errorf("rule %s: %s %s", name, health, lastError)
-		}
-	}
-	for _, g := range answer.Groups {
-		for _, r := range g.Rules {
-			switch r := r.(type) {
-			case v1.RecordingRule:
-				check(r.Name, r.Health, r.LastError)
-			case v1.AlertingRule:
-				check(r.Name, r.Health, r.LastError)
-			}
-		}
+	for _, problem := range problems {
+		t.Error(problem)
 	}
 	if evaluated == 0 {
 		t.Error("there are no rules")
