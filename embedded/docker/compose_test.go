@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/embedded/observe"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -42,12 +44,14 @@ func findCompose(t *testing.T) compose {
 		"COMPOSE_PROJECT_NAME=ackwire-test-" + strconv.Itoa(os.Getpid()),
 		"KAFKA_HEAP_OPTS=-Xms128m -Xmx320m",
 		"ACKWIRE_PORT=", // one that is free
+		"PROMETHEUS_PORT=",
+		"ACKWIRE_TRACE_ENDPOINT=http://otel:4318",
 	}
 	return c
 }
 
 func (c compose) args(args ...string) (string, []string) {
-	return c.argv[0], slices.Concat(c.argv[1:], []string{"--profile", "core"}, args)
+	return c.argv[0], slices.Concat(c.argv[1:], []string{"--profile", "core", "--profile", "observe"}, args)
 }
 
 func (c compose) must(t *testing.T, args ...string) string {
@@ -56,8 +60,9 @@ func (c compose) must(t *testing.T, args ...string) string {
 	return c.command.must(t, name, all...)
 }
 
-// up starts the profile core and takes it down at the test's end, with all it kept, whatever
-// became of the test.
+// up starts the profiles core and observe, but for Grafana, whose image is only there where one
+// can be pulled; and takes them down at the test's end, with all they kept, whatever became of
+// the test.
 func (c compose) up(t *testing.T) {
 	t.Helper()
 	dir := root(t)
@@ -79,7 +84,12 @@ func (c compose) up(t *testing.T) {
 	began := time.Now()
 	up := c
 	up.timeout = upTimeout
-	up.must(t, "up", "-d")
+	file, err := observe.ReadCompose(filepath.Join(dir, "docker-compose.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := slices.DeleteFunc(file.Of("core", "observe"), func(s string) bool { return s == "grafana" })
+	up.must(t, append([]string{"up", "-d"}, services...)...)
 	until(t, "the load balancer is healthy", time.Minute, func() bool {
 		return command{}.must(t, "docker", "inspect", "-f", "{{.State.Health.Status}}", c.containers(t, "lb")[0]) == "healthy"
 	})
@@ -103,21 +113,41 @@ var work = []struct {
 	{"report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`, 30},
 }
 
-// 200 jobs go in through the load balancer while a gateway, a tracker and a broker are
-// killed; all complete, and whoever asks afterwards finds all of them.
-func TestComposeLosesNothing(t *testing.T) {
+// TestCompose starts the compose file's services once, all but Grafana, sees that they are
+// observed, kills some of them under load, and sees that this is noticed.
+func TestCompose(t *testing.T) {
 	require(t)
-	c := findCompose(t)
+	c, u := findCompose(t), newUpstream(t)
+	c.env = append(c.env, "OTEL_EXPORTERS=[debug, otlphttp]", "OTEL_UPSTREAM="+u.url)
 	c.up(t)
-	token := c.must(t, "run", "--rm", "-T", "cli", "token", "--tenant=alice")
+	token := func(tenant string) string { return c.must(t, "run", "--rm", "-T", "cli", "token", "--tenant="+tenant) }
 	url := "http://" + c.must(t, "port", "lb", "8080")
-	gateways, trackers, brokers := c.containers(t, "gateway"), c.containers(t, "tracker-1"), c.containers(t, "kafka-2")
-	if len(gateways) != 2 || len(trackers) != 1 || len(brokers) != 1 {
-		t.Fatalf("%d gateways, trackers-1 %d, kafka-2 %d", len(gateways), len(trackers), len(brokers))
+	for _, step := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"is observed", func(t *testing.T) { isObserved(t, c, url, token("bob"), u) }},
+		{"loses nothing", func(t *testing.T) { losesNothing(t, c, url, token("alice")) }},
+		{"tells of the dead", func(t *testing.T) { tellsOfTheDead(t, c) }},
+		{"the collector starts by default", func(t *testing.T) { collectorStarts(t, c) }},
+	} {
+		began := time.Now()
+		t.Run(step.name, step.run)
+		t.Logf("%s: %s", step.name, time.Since(began).Round(time.Second))
 	}
+}
 
+// losesNothing: 200 jobs go in through the load balancer while a gateway, a tracker and a broker
+// are killed, the one that the trackers' group asks; all complete, and whoever asks afterwards
+// finds all of them.
+func losesNothing(t *testing.T, c compose, url, token string) {
 	ctx, cancel := context.WithTimeout(t.Context(), jobsTimeout)
 	defer cancel()
+	gateways, trackers, broker := c.containers(t, "gateway"), c.containers(t, "tracker-1"), c.coordinator(ctx, t)
+	if len(gateways) != 2 || len(trackers) != 1 {
+		t.Fatalf("%d gateways, trackers-1 %d", len(gateways), len(trackers))
+	}
+
 	var clients []*ackwire.Client
 	for range 4 { // the least connections: two at each gateway
 		client, err := ackwire.Dial(ctx, url, ackwire.WithToken(token), ackwire.WithRetryDial())
@@ -157,7 +187,7 @@ func TestComposeLosesNothing(t *testing.T) {
 		}
 	}
 	take(60)
-	killed := []string{gateways[0], trackers[0], brokers[0]}
+	killed := []string{gateways[0], trackers[0], broker}
 	for _, id := range killed {
 		command{}.must(t, "docker", "kill", id)
 	}

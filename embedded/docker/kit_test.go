@@ -75,15 +75,30 @@ func (c command) must(t *testing.T, name string, args ...string) string {
 // until asks again, twice a second, until ok says so.
 func until(t *testing.T, what string, within time.Duration, ok func() bool) {
 	t.Helper()
+	await(t, what, within, func() string {
+		if ok() {
+			return ""
+		}
+		return "no"
+	})
+}
+
+// await asks again, twice a second, until nothing is missing.
+func await(t *testing.T, what string, within time.Duration, missing func() string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for !ok() {
+	for {
+		left := missing()
+		if left == "" {
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %s", what, within)
+			t.Fatalf("%s: not within %s: %s", what, within, left)
 		}
 	}
 }
