@@ -36,9 +36,7 @@ type conn struct {
 
 	closed atomic.Int32 // what the library's own close frame said
 
-	// mu is held for one write. It has one place and is no sync.Mutex: a simulation's clock stands
-	// still while one is waited for, and a write to a client that does not read takes its time.
-	mu     chan struct{}
+	mu     lock // held for one write
 	hushed bool // a close frame of either was written
 	begun  bool // by try, which holds mu until finish; owned by the flush
 }
@@ -56,14 +54,11 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *conn) lock()   { c.mu <- struct{}{} }
-func (c *conn) unlock() { <-c.mu }
-
 // Write is the library's: it flushes its control frames in one piece. What comes after a
 // close frame goes nowhere.
 func (c *conn) Write(b []byte) (int, error) {
-	c.lock()
-	defer c.unlock()
+	c.mu.lock()
+	defer c.mu.unlock()
 	if c.hushed {
 		return len(b), nil
 	}
@@ -85,13 +80,11 @@ func (c *conn) Write(b []byte) (int, error) {
 // try is send for whoever must not wait: it writes what the kernel takes at once and returns the
 // rest, which finish must be called with.
 func (c *conn) try(b []byte, last bool, t *trier) (rest []byte, err error) {
-	select {
-	case c.mu <- struct{}{}:
-	default:
+	if !c.mu.try() {
 		return b, nil // the library writes a control frame
 	}
 	if c.hushed {
-		c.unlock()
+		c.mu.unlock()
 		return nil, errHushed
 	}
 	n, err := t.write(c.raw, b)
@@ -100,7 +93,7 @@ func (c *conn) try(b []byte, last bool, t *trier) (rest []byte, err error) {
 		return b[n:], nil
 	}
 	c.hushed = last
-	c.unlock()
+	c.mu.unlock()
 	return nil, err
 }
 
@@ -109,7 +102,7 @@ func (c *conn) finish(rest []byte, last bool) error {
 	if !c.begun {
 		return c.send(rest, last)
 	}
-	defer c.unlock()
+	defer c.mu.unlock()
 	c.begun, c.hushed = false, last
 	_, err := c.write(rest)
 	return err
@@ -117,8 +110,8 @@ func (c *conn) finish(rest []byte, last bool) error {
 
 // send writes whole frames of the outbox; the last of them may be its close frame.
 func (c *conn) send(b []byte, last bool) error {
-	c.lock()
-	defer c.unlock()
+	c.mu.lock()
+	defer c.mu.unlock()
 	if c.hushed {
 		return errHushed
 	}
@@ -175,7 +168,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	// A client may send before it has read the 101.
 	peeked, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	h.conn = &conn{Conn: raw, raw: rawConn(raw), mu: make(chan struct{}, 1), ahead: append([]byte(nil), peeked...)}
+	h.conn = &conn{Conn: raw, raw: rawConn(raw), mu: newLock(), ahead: append([]byte(nil), peeked...)}
 	_ = raw.SetDeadline(time.Time{})
 	limitUnsent(raw)
 	h.conn.br = bufio.NewReaderSize(h.conn, readBuffer)

@@ -35,7 +35,7 @@ func tcpPair(t *testing.T) (server *conn, client net.Conn) {
 		t.Fatal(err)
 	}
 	limitUnsent(raw)
-	server = &conn{Conn: raw, raw: rawConn(raw), mu: make(chan struct{}, 1)}
+	server = &conn{Conn: raw, raw: rawConn(raw), mu: newLock()}
 	t.Cleanup(func() { _ = client.Close(); _ = raw.Close() })
 	return server, client
 }
@@ -149,7 +149,7 @@ func TestTryDoesNotWait(t *testing.T) {
 		t.Errorf("after a last frame: %v", err)
 	}
 	_ = server.Close()
-	if _, err := (&conn{Conn: server.Conn, raw: server.raw, mu: make(chan struct{}, 1)}).try(second, false, newTrier()); err == nil {
+	if _, err := (&conn{Conn: server.Conn, raw: server.raw, mu: newLock()}).try(second, false, newTrier()); err == nil {
 		t.Error("a closed connection took a frame")
 	}
 }
