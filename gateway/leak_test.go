@@ -19,7 +19,10 @@ import (
 
 // Connections of each kind come and go, atOnce of them beside each other: 200, or with
 // ACKWIRE_LONG=1 a thousand.
-const atOnce = 50
+const (
+	atOnce     = 50
+	leakRounds = 3 // after which memory that grew each time is a leak
+)
 
 func cyclesOfEach() int64 {
 	if os.Getenv("ACKWIRE_LONG") != "" {
@@ -218,14 +221,6 @@ func TestNothingIsLeft(t *testing.T) {
 			}
 			do(atOnce) // what is made once and kept
 			goroutines, files, heap := settle()
-			do(cycles)
-			w.eventually(k.what+": no goroutine and no descriptor is left", func() bool {
-				g, f, _ := settle()
-				return g <= goroutines+2 && f <= files+2
-			})
-			_, _, after := settle()
-			grew := int64(after) - int64(heap)
-			t.Logf("%s: heap %+d bytes a connection", k.what, grew/cycles)
 			bound := int64(1500)
 			switch {
 			case strings.HasPrefix(k.what, "a submit"):
@@ -233,8 +228,24 @@ func TestNothingIsLeft(t *testing.T) {
 			case strings.HasPrefix(k.what, "no first"):
 				bound = 4000 // they are open beside each other, and maps keep the room that they once had
 			}
-			if grew > cycles*bound {
-				t.Errorf("%s: the heap grew by %d bytes", k.what, grew)
+			// A leak grows each time; what a busy machine makes once and keeps does not.
+			for round := 1; ; round++ {
+				do(cycles)
+				w.eventually(k.what+": no goroutine and no descriptor is left", func() bool {
+					g, f, _ := settle()
+					return g <= goroutines+2 && f <= files+2
+				})
+				_, _, after := settle()
+				grew := int64(after) - int64(heap)
+				t.Logf("%s: heap %+d bytes a connection", k.what, grew/cycles)
+				if grew <= cycles*bound {
+					break
+				}
+				if round == leakRounds {
+					t.Errorf("%s: the heap grew by %d bytes, and before that as often as it was tried", k.what, grew)
+					break
+				}
+				heap = after
 			}
 			if n := failed.Load(); n > 0 {
 				t.Errorf("%s: %d went otherwise", k.what, n)
