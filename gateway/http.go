@@ -434,7 +434,7 @@ func noHandshake(err error) error {
 		return err
 	case no.Status == http.StatusUpgradeRequired:
 		return frame.NewProblem(code.UpgradeRequired, "this is the route of WebSockets: a handshake is needed")
-	case no.Status >= http.StatusInternalServerError: // a proxy in between that lets no connection through
+	case no.Status >= http.StatusInternalServerError: // our own server gives the connection away, always
 		return frame.NewProblem(code.Internal, "")
 	}
 	reason := no.Error()

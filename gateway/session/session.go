@@ -77,13 +77,12 @@ type Config struct {
 
 	Compression *Compression // nil: it is off
 
-	PingInterval     time.Duration
-	FirstFrame       time.Duration // from the handshake to the auth frame
-	FrameBytes       int
-	Subscriptions    int
-	InFlightSubmits  int
-	FrameRate        float64 // frames per second that a client may send; twice as many in a burst
-	ShutdownDeadline time.Duration
+	PingInterval    time.Duration
+	FirstFrame      time.Duration // from the handshake to the auth frame
+	FrameBytes      int
+	Subscriptions   int
+	InFlightSubmits int
+	FrameRate       float64 // frames per second that a client may send; twice as many in a burst
 
 	writers flusher
 }

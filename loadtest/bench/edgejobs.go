@@ -214,53 +214,44 @@ func (h *heldJobs) progress(ctx context.Context, jobID string, seq int64, done f
 
 // change changes one job after the other for a time, and returns how many statuses were seen.
 func (h *heldJobs) change(ctx context.Context, rate float64, d time.Duration, into *measure.Latencies) (int64, error) {
-	n := int(rate * d.Seconds())
-	turn := &turnOfChanges{first: h.seq + 1, at: make([]changeTimes, n)}
+	turn := &turnOfChanges{first: h.seq + 1, at: make([]changeTimes, int(rate*d.Seconds()))}
 	h.turn.Store(turn)
-	before, discard := h.count(), measure.NewLatencies()
-	OpenLoop(ctx, rate, d, discard, func(ctx context.Context, i int) error {
-		written := make(chan error, 1)
-		if err := h.progress(ctx, h.ids[i%len(h.ids)], turn.first+int64(i), func(err error) {
-			turn.at[i].durable.Store(time.Now().UnixNano())
-			written <- err
-		}); err != nil {
-			return err
-		}
-		return <-written
-	})
-	h.seq += int64(n)
-	if _, failed := discard.Counts(); failed > 0 {
-		return 0, fmt.Errorf("%d events were not written", failed)
-	}
-	if err := h.wait(ctx, before+int64(n)); err != nil {
-		return 0, err
-	}
+	seen, err := h.changes(ctx, rate, d, 1, func(i int) string { return h.ids[i%len(h.ids)] },
+		func(i int) { turn.at[i].durable.Store(time.Now().UnixNano()) })
 	for i := range turn.at {
 		// A status may be seen before its producer is told that the event is durable.
-		if at := &turn.at[i]; at.seen.Load() > 0 {
+		if at := &turn.at[i]; err == nil && at.seen.Load() > 0 {
 			into.Record(max(time.Duration(at.seen.Load()-at.durable.Load()), 0), nil)
 		}
 	}
-	return h.count() - before, nil
+	return seen, err
 }
 
 // changeShared changes the shared job for a time, and returns how many statuses were seen.
 func (h *heldJobs) changeShared(ctx context.Context, rate float64, d time.Duration) (int64, error) {
-	n := max(int(rate*d.Seconds()), 1)
-	before, discard := h.count(), measure.NewLatencies()
-	from := h.seq + 1
-	OpenLoop(ctx, rate, d, discard, func(ctx context.Context, i int) error {
-		written := make(chan error, 1)
-		if err := h.progress(ctx, h.shared, from+int64(i), func(err error) { written <- err }); err != nil {
+	return h.changes(ctx, rate, d, len(h.seen), func(int) string { return h.shared }, func(int) {})
+}
+
+// changes writes changes of jobs that so many watch each, waits until they are seen and returns
+// how many statuses were. durable is called when a change is.
+func (h *heldJobs) changes(ctx context.Context, rate float64, d time.Duration, watchers int, jobID func(i int) string, durable func(i int)) (int64, error) {
+	first, before, written := h.seq+1, h.count(), measure.NewLatencies()
+	OpenLoop(ctx, rate, d, written, func(ctx context.Context, i int) error {
+		done := make(chan error, 1)
+		if err := h.progress(ctx, jobID(i), first+int64(i), func(err error) {
+			durable(i)
+			done <- err
+		}); err != nil {
 			return err
 		}
-		return <-written
+		return <-done
 	})
-	h.seq += int64(n)
-	if _, failed := discard.Counts(); failed > 0 {
+	n, failed := written.Counts()
+	h.seq += n + int64(failed)
+	if failed > 0 {
 		return 0, fmt.Errorf("%d events were not written", failed)
 	}
-	err := h.wait(ctx, before+int64(n*len(h.seen)))
+	err := h.wait(ctx, before+n*int64(watchers))
 	return h.count() - before, err
 }
 
