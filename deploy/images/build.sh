@@ -59,6 +59,7 @@ sed "s:^\t\./:\t$PWD/:" go.work >"$work/go.work"
 printf '\nreplace github.com/alecthomas/kong => ./kong\n' >>"$work/go.work"
 cp go.work.sum "$work/go.work.sum"
 
+arch=$(docker version -f '{{.Server.Arch}}') && [ -n "$arch" ] || fail "Docker's engine does not say for which machine it runs images"
 say "compiling ${services[*]}, version $version, revision $revision"
 stamp=github.com/ackwire/ackwire/internal/service/version
 paths=()
@@ -66,7 +67,7 @@ for s in "${services[@]}"; do paths+=("${commands[$s]}"); done
 mkdir "$work/bin"
 # disable_grpc_modules and grpcnotrace leave out what Google's storage client and gRPC have
 # for others: xDS, and a debug page.
-GOWORK=$work/go.work CGO_ENABLED=0 GOOS=linux GOARCH=$(docker version -f '{{.Server.Arch}}') go build -o "$work/bin/" \
+GOWORK=$work/go.work CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -o "$work/bin/" \
   -trimpath -buildvcs=false -tags timetzdata,disable_grpc_modules,grpcnotrace \
   -ldflags "-s -w -buildid= -X $stamp.version=$version -X $stamp.revision=$revision" "${paths[@]}"
 

@@ -25,7 +25,7 @@ func (c compose) coordinator(ctx context.Context, t *testing.T) (container strin
 		name := fmt.Sprint("kafka-", id)
 		containers[id] = c.containers(t, name)[0]
 		seeds = append(seeds, name+":9092")
-		addresses[name] = command{}.must(t, "docker", "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", containers[id])
+		addresses[name] = command{}.told(t, "docker", "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", containers[id])
 	}
 	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
 		name, port, err := net.SplitHostPort(address)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,6 +61,13 @@ func (c compose) must(t *testing.T, args ...string) string {
 	return c.command.must(t, name, all...)
 }
 
+// told is must for what has to say something, too.
+func (c compose) told(t *testing.T, args ...string) string {
+	t.Helper()
+	name, all := c.args(args...)
+	return c.command.told(t, name, all...)
+}
+
 // up starts the profiles core and observe, but for Grafana, whose image is only there where one
 // can be pulled; and takes them down at the test's end, with all they kept, whatever became of
 // the test.
@@ -75,11 +83,7 @@ func (c compose) up(t *testing.T) {
 			list, _, _, _ := c.run(ctx, dir, name, all...)
 			t.Logf("%s\n%s", list, logs)
 		}
-		down := command{env: c.env, timeout: downTimeout}
-		name, all := c.args("down", "--volumes", "--remove-orphans", "--timeout=1")
-		if _, stderr, code, err := down.run(ctx, dir, name, all...); code != 0 || err != nil {
-			t.Errorf("down: exit code %d, %v\n%s", code, err, stderr)
-		}
+		c.down(ctx, t)
 	})
 	began := time.Now()
 	up := c
@@ -91,15 +95,35 @@ func (c compose) up(t *testing.T) {
 	services := slices.DeleteFunc(file.Of("core", "observe"), func(s string) bool { return s == "grafana" })
 	up.must(t, append([]string{"up", "-d"}, services...)...)
 	until(t, "the load balancer is healthy", time.Minute, func() bool {
-		return command{}.must(t, "docker", "inspect", "-f", "{{.State.Health.Status}}", c.containers(t, "lb")[0]) == "healthy"
+		return command{}.told(t, "docker", "inspect", "-f", "{{.State.Health.Status}}", c.containers(t, "lb")[0]) == "healthy"
 	})
 	t.Logf("up after %s", time.Since(began).Round(time.Second))
 }
 
-// containers are those of a service that run.
+// down removes what was started, with all it kept.
+func (c compose) down(ctx context.Context, t *testing.T) {
+	t.Helper()
+	down := command{env: c.env, timeout: downTimeout}
+	name, all := c.args("down", "--volumes", "--remove-orphans", "--timeout=1")
+	if _, stderr, code, err := down.run(ctx, root(t), name, all...); code != 0 || err != nil {
+		t.Errorf("down: exit code %d, %v\n%s", code, err, stderr)
+	}
+}
+
+// containers are those of a service that run. There is one at least.
 func (c compose) containers(t *testing.T, service string) []string {
 	t.Helper()
-	return strings.Fields(c.must(t, "ps", "-q", service))
+	return strings.Fields(c.told(t, "ps", "-q", service))
+}
+
+// port is this machine's address, host:port, of a service's port.
+func (c compose) port(t *testing.T, service, port string) string {
+	t.Helper()
+	address := c.told(t, "port", service, port)
+	if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" || port == "0" {
+		t.Fatalf("port %s of %s: %q is no address, %v", port, service, address, err)
+	}
+	return address
 }
 
 // work is what the test submits: all lanes of the demo, quick and slow, some that fail at first.
@@ -120,8 +144,8 @@ func TestCompose(t *testing.T) {
 	c, u := findCompose(t), newUpstream(t)
 	c.env = append(c.env, "OTEL_EXPORTERS=[debug, otlphttp]", "OTEL_UPSTREAM="+u.url)
 	c.up(t)
-	token := func(tenant string) string { return c.must(t, "run", "--rm", "-T", "cli", "token", "--tenant="+tenant) }
-	url := "http://" + c.must(t, "port", "lb", "8080")
+	token := func(tenant string) string { return c.told(t, "run", "--rm", "-T", "cli", "token", "--tenant="+tenant) }
+	url := "http://" + c.port(t, "lb", "8080")
 	for _, step := range []struct {
 		name string
 		run  func(t *testing.T)
@@ -199,7 +223,7 @@ func losesNothing(t *testing.T, c compose, url, token string) {
 	t.Logf("%d jobs completed %s after the first was submitted", len(all), time.Since(began).Round(time.Second))
 
 	for _, id := range killed {
-		if (command{}).must(t, "docker", "inspect", "-f", "{{.State.Running}}", id) != "false" {
+		if (command{}).told(t, "docker", "inspect", "-f", "{{.State.Running}}", id) != "false" {
 			t.Errorf("%s runs again: the others were not alone", id)
 		}
 	}

@@ -95,7 +95,7 @@ func TestImages(t *testing.T) {
 // the image's own check, and runs a job with the image's own client.
 func allInOne(t *testing.T, image string) {
 	t.Helper()
-	id := command{}.must(t, "docker", "run", "-d", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "-v", "/data", image)
+	id := command{}.told(t, "docker", "run", "-d", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "-v", "/data", image)
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		if t.Failed() {
@@ -107,9 +107,9 @@ func allInOne(t *testing.T, image string) {
 		}
 	})
 	until(t, "healthy", time.Minute, func() bool {
-		return command{}.must(t, "docker", "inspect", "-f", "{{.State.Health.Status}}", id) == "healthy"
+		return command{}.told(t, "docker", "inspect", "-f", "{{.State.Health.Status}}", id) == "healthy"
 	})
-	token := command{}.must(t, "docker", "exec", id, "/ackwire", "token", "--tenant=alice")
+	token := command{}.told(t, "docker", "exec", id, "/ackwire", "token", "--tenant=alice")
 	out := command{}.must(t, "docker", "exec", "-e", "ACKWIRE_TOKEN="+token, id, "/ackwire", "submit", "report.generate",
 		`{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`)
 	var result struct{ Rows int }

@@ -72,6 +72,17 @@ func (c command) must(t *testing.T, name string, args ...string) string {
 	return stdout
 }
 
+// told runs a program that has to succeed and to say something, and returns that: an engine that
+// knows no answer to a question may say nothing.
+func (c command) told(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	stdout := c.must(t, name, args...)
+	if stdout == "" || stdout == "<no value>" {
+		t.Fatalf("%s %s: it says nothing (%q)", name, strings.Join(args, " "), stdout)
+	}
+	return stdout
+}
+
 // until asks again, twice a second, until ok says so.
 func until(t *testing.T, what string, within time.Duration, ok func() bool) {
 	t.Helper()

@@ -1,27 +1,18 @@
 package docker
 
 import (
-	"compress/gzip"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
-	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	"google.golang.org/protobuf/proto"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
 	"github.com/ackwire/ackwire/embedded/observe"
@@ -36,73 +27,6 @@ const (
 // ofTheMachine are alerts on how fast acks are: on two cores that run eighteen containers they
 // may be right.
 var ofTheMachine = []string{"AckwireAckLatencyBudgetBurn", "AckwireAckP99High"}
-
-// upstream is where the compose file's collector hands spans on to: it keeps which services
-// made spans, by trace.
-type upstream struct {
-	url string
-
-	mu       sync.Mutex
-	services map[string]map[string]bool
-}
-
-// newUpstream listens where containers reach it: at this machine's address in Docker's network.
-func newUpstream(t *testing.T) *upstream {
-	t.Helper()
-	address := command{}.must(t, "docker", "network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}")
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &upstream{url: "http://" + listener.Addr().String(), services: map[string]map[string]bool{}}
-	server := httptest.NewUnstartedServer(u)
-	server.Listener.Close()
-	server.Listener = listener
-	server.Start()
-	t.Cleanup(server.Close)
-	return u
-}
-
-// ServeHTTP takes spans by OTLP over HTTP, compressed as the collector does by default.
-func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := gzip.NewReader(r.Body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusUnsupportedMediaType)
-		return
-	}
-	b, err := io.ReadAll(body)
-	var export coltrace.ExportTraceServiceRequest
-	if err != nil || proto.Unmarshal(b, &export) != nil {
-		http.Error(w, "not spans in OTLP", http.StatusBadRequest)
-		return
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, resource := range export.ResourceSpans {
-		service := ""
-		for _, a := range resource.Resource.GetAttributes() {
-			if a.Key == "service.name" {
-				service = a.Value.GetStringValue()
-			}
-		}
-		for _, scope := range resource.ScopeSpans {
-			for _, span := range scope.Spans {
-				id := hex.EncodeToString(span.TraceId)
-				if u.services[id] == nil {
-					u.services[id] = map[string]bool{}
-				}
-				u.services[id][service] = true
-			}
-		}
-	}
-	w.Header().Set("Content-Type", "application/x-protobuf")
-}
-
-func (u *upstream) of(trace string) []string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return slices.Sorted(maps.Keys(u.services[trace]))
-}
 
 // isObserved: Prometheus scrapes all there is and evaluates all its rules, no alert fired, the
 // rows of the dashboards show something, and a job's trace comes through the collector.
@@ -157,7 +81,7 @@ func tellsOfTheDead(t *testing.T, c compose) {
 // prometheus is that of the compose file.
 func (c compose) prometheus(t *testing.T) *observe.Prometheus {
 	t.Helper()
-	p, err := observe.NewPrometheus("http://"+c.must(t, "port", "prometheus", "9090"), 5*time.Minute, scrapeEvery, 4*scrapeEvery)
+	p, err := observe.NewPrometheus("http://"+c.port(t, "prometheus", "9090"), 5*time.Minute, scrapeEvery, 4*scrapeEvery)
 	if err != nil {
 		t.Fatal(err)
 	}
