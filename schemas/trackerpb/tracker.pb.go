@@ -1620,7 +1620,10 @@ type WatchAdd struct {
 	// after: only what is newer is sent; 0 sends the state now. Adding a job again is harmless.
 	After int64 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
 	// min_version: the log must be folded up to here before NOT_FOUND may be said.
-	MinVersion    int64 `protobuf:"varint,4,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
+	MinVersion int64 `protobuf:"varint,4,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
+	// max_document: an ended job's document above so many bytes is withheld: the answer says that
+	// it is there, and Get brings it once there is room. 0 sends it whatever its size.
+	MaxDocument   int64 `protobuf:"varint,5,opt,name=max_document,json=maxDocument,proto3" json:"max_document,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1679,6 +1682,13 @@ func (x *WatchAdd) GetAfter() int64 {
 func (x *WatchAdd) GetMinVersion() int64 {
 	if x != nil {
 		return x.MinVersion
+	}
+	return 0
+}
+
+func (x *WatchAdd) GetMaxDocument() int64 {
+	if x != nil {
+		return x.MaxDocument
 	}
 	return 0
 }
@@ -1832,7 +1842,9 @@ type Watched struct {
 	// nothing follows; in either case the watch is over.
 	Ended bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
 	// tenant is the add's: two tenants may ask for one ID, and one of them is a stranger.
-	Tenant        string `protobuf:"bytes,5,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Tenant string `protobuf:"bytes,5,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// withheld is the size of the document that would follow, and does not: max_document.
+	Withheld      int64 `protobuf:"varint,6,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1900,6 +1912,13 @@ func (x *Watched) GetTenant() string {
 		return x.Tenant
 	}
 	return ""
+}
+
+func (x *Watched) GetWithheld() int64 {
+	if x != nil {
+		return x.Withheld
+	}
+	return 0
 }
 
 var File_tracker_proto protoreflect.FileDescriptor
@@ -2026,13 +2045,14 @@ const file_tracker_proto_rawDesc = "" +
 	"SubjectAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\"p\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\"\x93\x01\n" +
 	"\bWatchAdd\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\x03R\x05after\x12\x1f\n" +
 	"\vmin_version\x18\x04 \x01(\x03R\n" +
-	"minVersion\"\xb3\x01\n" +
+	"minVersion\x12!\n" +
+	"\fmax_document\x18\x05 \x01(\x03R\vmaxDocument\"\xb3\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
 	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\x128\n" +
@@ -2044,13 +2064,14 @@ const file_tracker_proto_rawDesc = "" +
 	"\alog_now\x18\x04 \x01(\x03R\x06logNow\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x05 \x01(\x05R\n" +
-	"partitions\"\x86\x02\n" +
+	"partitions\"\xa2\x02\n" +
 	"\aWatched\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12=\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2#.ackwire.tracker.v1.Watched.OutcomeR\aoutcome\x12\x14\n" +
 	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x16\n" +
-	"\x06tenant\x18\x05 \x01(\tR\x06tenant\"]\n" +
+	"\x06tenant\x18\x05 \x01(\tR\x06tenant\x12\x1a\n" +
+	"\bwithheld\x18\x06 \x01(\x03R\bwithheld\"]\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bWATCHING\x10\x01\x12\r\n" +

@@ -51,6 +51,8 @@ type Metrics struct {
 	logToFold   prometheus.Histogram
 	active      prometheus.Gauge
 	watches     prometheus.Gauge
+	loads       prometheus.Counter
+	withheld    prometheus.Counter
 	shards      prometheus.Gauge
 	readyShards prometheus.Gauge
 	gaps        prometheus.Counter
@@ -81,6 +83,8 @@ func NewMetrics(m meter.Meter) *Metrics {
 		logToFold:   m.Histogram("log_to_fold_seconds", "From a record's timestamp to its fold, for shards that have caught up.", meter.Quick),
 		active:      m.Gauge("jobs_active", "Jobs that have not ended."),
 		watches:     m.Gauge("watches", "Jobs watched by gateways, one per gateway and job."),
+		loads:       m.Counter("watch_loads_total", "Documents that a watch stream had no room to keep, and loaded when they were to be sent."),
+		withheld:    m.Counter("watch_withheld_total", "Documents of ended jobs that were not sent to who added them, as they are large: they are asked for once there is room."),
 		shards:      m.Gauge("shards", "Partitions of status that this tracker owns."),
 		readyShards: m.Gauge("shards_ready", "Owned partitions that have caught up with the log."),
 		gaps:        m.Counter("log_gaps_total", "Times that status no longer held what followed a checkpoint, or not even what the checkpoint reflects."),

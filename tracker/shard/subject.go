@@ -106,13 +106,3 @@ func (s *Shard) followers(e *entry) map[*watch.Stream]uint32 {
 	}
 	return s.subjects.handles[subject{e.job.Tenant, e.job.Subject}]
 }
-
-// withHandle is an update for a stream that watches the job's subject.
-func withHandle(j *trackerpb.Job, handle uint32) *trackerpb.Job {
-	if handle == 0 {
-		return j
-	}
-	return &trackerpb.Job{
-		JobId: j.JobId, Version: j.Version, Document: j.Document, Terminal: j.Terminal, Updated: j.Updated, Trace: j.Trace, SubjectHandle: handle,
-	}
-}

@@ -158,7 +158,7 @@ func TestWebhooksAreNobodysJobs(t *testing.T) {
 func TestAStreamThatTakesNothingIsClosed(t *testing.T) {
 	s := watch.NewStream()
 	n := 0
-	for s.PutLoose(&trackerpb.Job{JobId: fmt.Sprint(n), Version: 1}) {
+	for s.PutLoose(&trackerpb.Job{JobId: fmt.Sprint(n), Version: 1}, tenant, nil) {
 		n++
 	}
 	if n != 100_000 || !s.Closed() {

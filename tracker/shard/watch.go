@@ -49,26 +49,39 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 			return
 		}
 		job := e.document()
-		stream.Answer(&trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version, Outcome: trackerpb.Watched_WATCHING, Ended: job.Terminal})
+		watched := &trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version, Outcome: trackerpb.Watched_WATCHING, Ended: job.Terminal}
+		if size := int64(len(job.Document)); job.Terminal && job.Version > add.After && add.MaxDocument > 0 && size > add.MaxDocument {
+			watched.Withheld = size
+			s.metrics.withheld.Inc()
+			stream.Answer(watched)
+			return
+		}
+		stream.Answer(watched)
 		w := e.watches[stream]
-		switch {
-		case w != nil:
-		case job.Terminal:
-			w = stream.NewWatch() // sent once and forgotten
-		default:
-			w = stream.NewWatch()
+		if w == nil && !job.Terminal {
+			w = stream.NewWatch(add.Tenant, s)
 			s.watch(e, stream, w)
 		}
-		if job.Version > add.After {
-			w.Put(job)
+		switch {
+		case job.Version <= add.After:
+		case w == nil:
+			stream.PutEnded(job, add.Tenant, s) // sent once and forgotten
+		default:
+			w.PutState(job)
 		}
 	}
+	done, ok := stream.Turn(ctx)
+	if !ok {
+		return // so has the stream
+	}
 	err := s.call(ctx, func() {
+		done()
 		if s.resolve(a); !over {
 			s.asking[key] = append(s.asking[key], &over)
 		}
 	})
 	if err != nil {
+		done()
 		if errors.Is(err, ErrNotOwner) {
 			say(trackerpb.Watched_NOT_OWNER)
 		} else {
@@ -113,6 +126,7 @@ func (s *Shard) Unwatch(ctx context.Context, stream *watch.Stream, jobID string)
 			*over = true // what waits for the log finds that nobody wants it any more
 		}
 		delete(s.asking, key)
+		stream.DropEnded(jobID)
 		if e := s.jobs[jobID]; e != nil && e.watches[stream] != nil {
 			e.watches[stream].Drop()
 			s.unwatch(e, stream)
@@ -142,17 +156,57 @@ func (s *Shard) Leave(stream *watch.Stream) {
 	})
 }
 
+// Load implements watch.Source.
+func (s *Shard) Load(ctx context.Context, w *watch.Watch) (*trackerpb.Job, trackerpb.Watched_Outcome) {
+	type loaded struct {
+		job     *trackerpb.Job
+		outcome trackerpb.Watched_Outcome
+	}
+	reply := make(chan answer[loaded], 1)
+	r, err := await(ctx, s, reply, func() {
+		id, alone, wanted := w.Pending()
+		if !wanted {
+			reply <- answer[loaded]{}
+			return
+		}
+		if s.left {
+			reply <- answer[loaded]{err: ErrNotOwner}
+			return
+		}
+		e, err := s.lookup(id)
+		switch {
+		case err != nil:
+			reply <- answer[loaded]{err: err}
+		case e.job == nil || e.job.Tenant != w.Tenant: // it was removed meanwhile
+			reply <- answer[loaded]{value: loaded{outcome: trackerpb.Watched_NOT_FOUND}}
+		default:
+			if alone && !e.job.Ended() && e.watches[w.Stream] == nil { // it was opened again
+				s.watch(e, w.Stream, w.Stream.NewWatch(w.Tenant, s))
+			}
+			s.metrics.loads.Inc()
+			reply <- answer[loaded]{value: loaded{job: e.document()}}
+		}
+	})
+	switch {
+	case errors.Is(err, ErrNotOwner):
+		r.outcome = trackerpb.Watched_NOT_OWNER
+	case err != nil:
+		r.outcome = trackerpb.Watched_NOT_READY
+	}
+	return r.job, r.outcome
+}
+
 // push wakes whoever waits for a change of the job. An ended job's watches are over.
 func (s *Shard) push(e *entry) {
 	if e.job != nil {
 		followers := s.followers(e)
 		for stream, handle := range followers {
-			if e.watches[stream] == nil && !stream.PutLoose(withHandle(e.document(), handle)) {
+			if e.watches[stream] == nil && !stream.PutLoose(watch.WithHandle(e.document(), handle), e.job.Tenant, s) {
 				s.subjects.leave(stream)
 			}
 		}
 		for stream, w := range e.watches {
-			w.Put(withHandle(e.document(), followers[stream]))
+			w.Put(watch.WithHandle(e.document(), followers[stream]))
 			if e.job.Ended() {
 				s.unwatch(e, stream)
 			}

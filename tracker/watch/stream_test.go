@@ -27,10 +27,17 @@ func watching(id string) *trackerpb.Watched {
 	return &trackerpb.Watched{JobId: id, Outcome: trackerpb.Watched_WATCHING}
 }
 
+// taken takes the next response; nil when there is none.
+func taken(t *testing.T, s *Stream) *trackerpb.WatchResponse {
+	t.Helper()
+	r, loads := s.take()
+	return s.load(t.Context(), r, loads)
+}
+
 // next takes the next response, which must be there.
 func next(t *testing.T, s *Stream) *trackerpb.WatchResponse {
 	t.Helper()
-	r := s.take()
+	r := taken(t, s)
 	if r == nil {
 		t.Fatal("nothing to send")
 	}
@@ -55,14 +62,14 @@ func want(t *testing.T, why string, r *trackerpb.WatchResponse, text string) {
 
 func wantNothing(t *testing.T, why string, s *Stream) {
 	t.Helper()
-	if r := s.take(); r != nil {
+	if r := taken(t, s); r != nil {
 		t.Fatalf("%s: response %v, want none", why, r)
 	}
 }
 
 func TestUpdatesAreConflatedPerJob(t *testing.T) {
 	s := NewStream()
-	a, b := s.NewWatch(), s.NewWatch()
+	a, b := s.NewWatch("acme", nil), s.NewWatch("acme", nil)
 	a.Put(update("a", 1))
 	b.Put(update("b", 2))
 	a.Put(update("a", 3))
@@ -76,7 +83,7 @@ func TestUpdatesAreConflatedPerJob(t *testing.T) {
 
 func TestAnswersGoBeforeUpdates(t *testing.T) {
 	s := NewStream()
-	a := s.NewWatch()
+	a := s.NewWatch("acme", nil)
 	s.Answer(watching("a"))
 	a.Put(update("a", 1))
 	s.Answer(watching("b"))
@@ -88,7 +95,7 @@ func TestUpdatesWaitForAllAnswers(t *testing.T) {
 	for i := range 2*maxAnswers + 1 {
 		s.Answer(watching(fmt.Sprint(i)))
 	}
-	w := s.NewWatch()
+	w := s.NewWatch("acme", nil)
 	w.Put(update("last", 1))
 	for range 2 {
 		if r := next(t, s); len(r.Watched) != maxAnswers || len(r.Updates) != 0 {
@@ -102,7 +109,7 @@ func TestUpdatesWaitForAllAnswers(t *testing.T) {
 func TestResponsesAreBounded(t *testing.T) {
 	s := NewStream()
 	for i := range maxUpdates + 1 {
-		s.NewWatch().Put(update(fmt.Sprint(i), 1))
+		s.NewWatch("acme", nil).Put(update(fmt.Sprint(i), 1))
 	}
 	if r := next(t, s); len(r.Updates) != maxUpdates {
 		t.Fatalf("%d updates", len(r.Updates))
@@ -111,7 +118,7 @@ func TestResponsesAreBounded(t *testing.T) {
 
 	big := make([]byte, maxBytes/2)
 	for i := range 5 {
-		s.NewWatch().Put(&trackerpb.Job{JobId: fmt.Sprint(i), Document: big})
+		s.NewWatch("acme", nil).Put(&trackerpb.Job{JobId: fmt.Sprint(i), Document: big})
 	}
 	for _, n := range []int{2, 2, 1} {
 		if r := next(t, s); len(r.Updates) != n {
@@ -123,7 +130,7 @@ func TestResponsesAreBounded(t *testing.T) {
 
 func TestDroppedUpdateIsNotSent(t *testing.T) {
 	s := NewStream()
-	a, b := s.NewWatch(), s.NewWatch()
+	a, b := s.NewWatch("acme", nil), s.NewWatch("acme", nil)
 	a.Put(update("a", 1))
 	a.Drop()
 	wantNothing(t, "an empty response is no response", s)
@@ -140,7 +147,7 @@ func TestNext(t *testing.T) {
 		s := NewStream()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		w := s.NewWatch()
+		w := s.NewWatch("acme", nil)
 		go func() {
 			time.Sleep(time.Second)
 			w.Put(update("a", 1))
@@ -162,7 +169,7 @@ func TestNext(t *testing.T) {
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewStream()
-		w := s.NewWatch()
+		w := s.NewWatch("acme", nil)
 		ended := make(chan error)
 		go func() {
 			_, err := s.Next(t.Context())
@@ -224,7 +231,7 @@ func TestManyPutters(t *testing.T) {
 					id := fmt.Sprintf("%d-%d", p, i)
 					if v == 1 {
 						s.Answer(watching(id))
-						watches[i] = s.NewWatch()
+						watches[i] = s.NewWatch("acme", nil)
 					}
 					watches[i].Put(update(id, v))
 				}

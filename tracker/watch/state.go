@@ -1,0 +1,179 @@
+package watch
+
+import (
+	"context"
+
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// PutState queues the state that a job has as it is added: behind what is new, and in turn with
+// those of other tenants.
+func (w *Watch) PutState(j *trackerpb.Job) {
+	s := w.Stream
+	s.mu.Lock()
+	if !s.closed {
+		s.keep(w, j)
+		if !w.queued {
+			s.states.push(w)
+		}
+	}
+	s.mu.Unlock()
+	s.signal()
+}
+
+// PutEnded is PutState for a job that has ended: once however often it is added, and without a
+// watch that anybody would have to keep.
+func (s *Stream) PutEnded(j *trackerpb.Job, tenant string, from Source) {
+	s.mu.Lock()
+	w := s.ended[j.JobId]
+	if w == nil && !s.closed {
+		w = &Watch{Stream: s, Tenant: tenant, Source: from, kind: ended}
+		s.ended[j.JobId] = w
+	}
+	s.mu.Unlock()
+	if w != nil {
+		w.PutState(j)
+	}
+}
+
+// DropEnded forgets what PutEnded has queued of a job.
+func (s *Stream) DropEnded(jobID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.ended[jobID]; w != nil {
+		delete(s.ended, jobID)
+		w.dropped = true
+		s.unkeep(w)
+	}
+}
+
+// Pending tells a source what it is to load: the job's ID, and whether nobody holds the watch, so
+// that a job that was opened again needs one. It is false once nobody wants it any more.
+func (w *Watch) Pending() (jobID string, alone, wanted bool) {
+	w.Stream.mu.Lock()
+	defer w.Stream.mu.Unlock()
+	if w.dropped || w.pending == nil {
+		return "", false, false
+	}
+	return w.pending.JobId, w.kind == ended, true
+}
+
+// load completes a response with the documents that the stream did not keep; nil when there is
+// nothing in it.
+func (s *Stream) load(ctx context.Context, r *trackerpb.WatchResponse, loads []*Watch) *trackerpb.WatchResponse {
+	size := 0
+	for i, w := range loads {
+		if size >= maxBytes || ctx.Err() != nil {
+			s.putBack(loads[i:])
+			break
+		}
+		j, outcome := w.Source.Load(ctx, w)
+		s.mu.Lock()
+		p := w.pending
+		switch {
+		case p == nil || w.queued: // dropped, or news has come meanwhile
+			s.mu.Unlock()
+			continue
+		case j != nil:
+			size += len(j.Document)
+			if p.SubjectHandle != 0 {
+				j = WithHandle(j, p.SubjectHandle)
+			}
+			r.Updates = append(r.Updates, j)
+		case outcome != trackerpb.Watched_OUTCOME_UNSPECIFIED && w.kind != loose:
+			// Its gateway looks for the owner, or hears that there is no such job any more.
+			s.answers = append(s.answers, &trackerpb.Watched{JobId: p.JobId, Tenant: w.Tenant, Outcome: outcome})
+			s.signal()
+		}
+		s.sent(w)
+		s.mu.Unlock()
+	}
+	if len(r.Watched) == 0 && len(r.Updates) == 0 && len(r.Coverage) == 0 {
+		return nil // all that was pending has been dropped
+	}
+	return r
+}
+
+// putBack queues watches again that were not loaded.
+func (s *Stream) putBack(loads []*Watch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range loads {
+		if !w.queued && w.pending != nil && !s.closed {
+			s.news.push(w)
+		}
+	}
+	s.signal()
+}
+
+// WithHandle is an update for a stream that watches the job's subject.
+func WithHandle(j *trackerpb.Job, handle uint32) *trackerpb.Job {
+	if handle == 0 {
+		return j
+	}
+	return &trackerpb.Job{
+		JobId: j.JobId, Version: j.Version, Document: j.Document, Terminal: j.Terminal, Updated: j.Updated, Trace: j.Trace, SubjectHandle: handle,
+	}
+}
+
+// queue is a list of watches, oldest first.
+type queue struct{ head, tail *Watch }
+
+func (q *queue) push(w *Watch) {
+	w.queued, w.next = true, nil
+	if q.tail == nil {
+		q.head = w
+	} else {
+		q.tail.next = w
+	}
+	q.tail = w
+}
+
+// pop takes the oldest; nil when there is none.
+func (q *queue) pop() *Watch {
+	w := q.head
+	if w == nil {
+		return nil
+	}
+	if q.head = w.next; q.head == nil {
+		q.tail = nil
+	}
+	w.queued, w.next = false, nil
+	return w
+}
+
+// fairQueue is a queue per tenant, which are served in turn.
+type fairQueue struct {
+	of    map[string]*queue
+	turns []string // of those that have something
+}
+
+func (f *fairQueue) push(w *Watch) {
+	q := f.of[w.Tenant]
+	if q == nil {
+		if f.of == nil {
+			f.of = map[string]*queue{}
+		}
+		q = &queue{}
+		f.of[w.Tenant] = q
+		f.turns = append(f.turns, w.Tenant)
+	}
+	q.push(w)
+}
+
+func (f *fairQueue) pop() *Watch {
+	if len(f.turns) == 0 {
+		f.turns = nil
+		return nil
+	}
+	tenant := f.turns[0]
+	q := f.of[tenant]
+	w := q.pop()
+	f.turns = f.turns[1:]
+	if q.head == nil {
+		delete(f.of, tenant)
+	} else {
+		f.turns = append(f.turns, tenant)
+	}
+	return w
+}
