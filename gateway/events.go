@@ -114,6 +114,10 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		return
 	}
 	defer g.limits.CloseSession(id.Tenant, id.Subject)
+	if err := g.limits.Ask(id.Tenant, id.Subject, watches); err != nil {
+		g.problem(w, err)
+		return
+	}
 	if !g.limits.Watch(id.Tenant, watches) {
 		g.problem(w, frame.NewProblem(code.LimitExceeded, "the tenant watches as many jobs as it may"))
 		return

@@ -96,6 +96,9 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	if largest := int64(max(cfg.FrameBytes, types.MaxPayload()) + bodyOverhead); cfg.Limits.SubmitBytes < largest {
+		return nil, fmt.Errorf("submit-bytes must be at least %d, for the largest submit that is taken", largest)
+	}
 	g := &Gateway{
 		cfg:     cfg,
 		env:     env.With("service", "gateway"),
@@ -131,7 +134,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	})
 	g.conns = newConnections(cfg.Connections, g.metrics)
 	g.pace = newPace(cfg.HandshakeRate, g.metrics.turnedAway, g.drain)
-	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.activeJobs, g.metrics.turnedAway)
+	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.openJobs, g.metrics.turnedAway)
 	g.sessions = session.Config{
 		Verifier: g.verifier, Hub: g.hub, Mine: g.mine, Jobs: g, Limits: g.limits, Metrics: g.metrics, Log: g.log,
 		PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
@@ -379,20 +382,24 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 	return nil
 }
 
-// activeJobs counts a tenant's jobs that have not ended.
-func (g *Gateway) activeJobs(ctx context.Context, tenant string) (n int64, err error) {
+// openJobs counts a tenant's jobs that have not ended.
+func (g *Gateway) openJobs(ctx context.Context, tenant string) (open limits.Open, err error) {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	counted, err := g.up.Stats(ctx, tenant)
 	if err != nil {
-		return 0, err
+		return open, err
 	}
 	for _, c := range counted.Counts {
-		if !job.State(c.State).Terminal() {
-			n += c.Jobs
+		switch {
+		case job.State(c.State).Terminal():
+		case c.Type == topic.WebhookType:
+			open.Webhooks += c.Jobs
+		default:
+			open.Jobs += c.Jobs
 		}
 	}
-	return n, nil
+	return open, nil
 }
 
 // pings turns the wheel: each session is pinged once per interval, a slot per second.

@@ -2,16 +2,12 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"mime"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -22,24 +18,17 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/session"
-	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 const (
-	maxWait      = 60 * time.Second // of Prefer: wait
-	readTimeout  = 5 * time.Second  // of a GET without it
-	asOfFormat   = "2006-01-02T15:04:05.000Z07:00"
-	bodyOverhead = 16 << 10 // a body holds a payload at its limit and the fields around it
-
-	// What is read of a body that is too large, so that its client gets to the answer.
-	discardBytes   = 16 << 20
-	discardTimeout = 5 * time.Second
-
+	maxWait           = 60 * time.Second // of Prefer: wait
+	readTimeout       = 5 * time.Second  // of a GET without it
+	asOfFormat        = "2006-01-02T15:04:05.000Z07:00"
 	preferenceApplied = "Preference-Applied"
 )
 
@@ -153,7 +142,7 @@ func (g *Gateway) problem(w http.ResponseWriter, err error) {
 		h.Set("Retry-After", strconv.Itoa(int(p.RetryAfter+0.999)))
 	}
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p)
+	_ = plainjson.Write(w, p)
 }
 
 // identify returns the identity of a client that may do what is needed, or answers 401 or 403.
@@ -173,88 +162,6 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 		return id, false
 	}
 	return id, true
-}
-
-// postJob is POST /v1/jobs.
-func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, auth.Submit)
-	if !ok {
-		return
-	}
-	request, err := g.readSubmit(w, r)
-	if err != nil {
-		g.problem(w, err)
-		return
-	}
-	wait, err := preferWait(r)
-	if err != nil {
-		g.problem(w, err)
-		return
-	}
-	// A client that leaves does not stop its submit.
-	ack, version, err := g.Submit(context.WithoutCancel(r.Context()), id, request, nil)
-	if err != nil {
-		g.problem(w, err)
-		return
-	}
-	h := w.Header()
-	h.Set("Location", ack.StatusURL)
-	if wait > 0 && id.May(auth.Read) {
-		h.Set(preferenceApplied, fmt.Sprintf("wait=%d", int(wait.Seconds())))
-		ctx, cancel := g.untilDrain(r.Context(), wait)
-		defer cancel()
-		got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: ack.JobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true})
-		if err == nil && got.Job.Terminal {
-			g.pushJob(w, got.Job)
-			return
-		}
-	}
-	h.Set("Content-Type", "application/json")
-	h.Set("Retry-After", "1")
-	w.WriteHeader(http.StatusAccepted)
-	_ = json.NewEncoder(w).Encode(ack)
-}
-
-func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request) (frame.SubmitRequest, error) {
-	var none frame.SubmitRequest
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return none, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
-	}
-	limit := int64(max(g.cfg.FrameBytes, g.types.MaxPayload()) + bodyOverhead)
-	rc := http.NewResponseController(w)
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		g.metrics.TooSlowToSend()
-		return none, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", bodyTimeout))
-	case err != nil:
-		return none, frame.NewProblem(code.InvalidFrame, "the body could not be read")
-	case int64(len(body)) > limit:
-		// A client reads no answer before it has sent its body, or a good part of it.
-		_ = rc.SetReadDeadline(time.Now().Add(discardTimeout))
-		_, _ = io.CopyN(io.Discard, r.Body, discardBytes)
-		w.Header().Set("Connection", "close")
-		return none, frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
-	}
-	_ = rc.SetReadDeadline(time.Time{}) // or the body's would end a wait for the job
-	request, err := wire.DecodeSubmit(body)
-	if err != nil {
-		return none, err
-	}
-	if key := r.Header.Get("Idempotency-Key"); key != "" {
-		// The draft makes it a quoted string (RFC 9651); a bare one is taken too.
-		if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
-			key = key[1 : len(key)-1]
-		}
-		if request.Key != "" && request.Key != key {
-			return none, frame.NewProblem(code.InvalidFrame, "key and Idempotency-Key differ")
-		}
-		request.Key = key
-	}
-	if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {
-		request.Traceparent, request.Tracestate = parent, r.Header.Get(frame.TracestateHeader)
-	}
-	return request, nil
 }
 
 // preferWait reads Prefer: wait=N (RFC 7240 §4.3); 0 when there is none.
@@ -295,7 +202,7 @@ func (g *Gateway) orderJob(needed auth.Permissions, order func(context.Context, 
 		h.Set("Location", ack.StatusURL)
 		h.Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusAccepted)
-		_ = json.NewEncoder(w).Encode(ack)
+		_ = plainjson.Write(w, ack)
 	}
 }
 
@@ -309,6 +216,13 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		g.problem(w, err)
 		return
+	}
+	if wait > 0 { // it counts as a session of its user
+		if err := g.limits.OpenSession(id.Tenant, id.Subject); err != nil {
+			g.problem(w, err)
+			return
+		}
+		defer g.limits.CloseSession(id.Tenant, id.Subject)
 	}
 	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, wait)
 	if err != nil {

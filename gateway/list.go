@@ -13,6 +13,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // listJobs is GET /v1/jobs.
@@ -113,7 +114,7 @@ func queryProblem(err error) error {
 
 // answer writes v as the body of 200.
 func (g *Gateway) answer(w http.ResponseWriter, v any) {
-	b, err := json.Marshal(v)
+	b, err := plainjson.Marshal(v)
 	if err != nil {
 		g.problem(w, fmt.Errorf("encode answer: %w", err))
 		return

@@ -23,7 +23,7 @@ const (
 var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // identified gives each request an ID, the client's own if that is harmless, and says it in the
-// answer and in the log.
+// answer and in the log. A browser is to take no answer for a page, whatever users wrote into it.
 func identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
@@ -31,6 +31,7 @@ func identified(next http.Handler) http.Handler {
 			id = uuid.NewString()
 		}
 		w.Header().Set(requestIDHeader, id)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {
 			w.Header().Set(frame.TraceparentHeader, parent)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"connectrpc.com/connect"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
@@ -16,42 +17,78 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
+// Orders are limited as submits are: each by the rate of its user, and a retry, which makes an open
+// job, as a submit beside.
+
 // Cancel stops a job of the identity's tenant: one that has not started is cancelled at
 // once, a running one is told to stop. The ack, with the state, comes when the order was
-// folded. To say it again is harmless.
+// folded, and only if the fold took it. To say it again is harmless.
 func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
+	if err := g.mayOrder(id, jobID); err != nil {
+		return frame.AckFrame{}, 0, err
+	}
 	return g.order(ctx, id, jobID, event.CancelRequested, func(s job.State) error {
 		if s.Terminal() {
 			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s already", s))
 		}
 		return nil
-	}, func(doc *job.Document) error {
-		if doc.State.Terminal() && doc.State != job.Cancelled {
-			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job was %s before it could be cancelled", doc.State))
+	}, func(v verdict) error {
+		switch {
+		case v.round != v.saw:
+			return frame.NewProblem(code.InvalidState, "the job ended, and was retried, before it could be cancelled")
+		case v.doc.State == job.Cancelled, v.doc.CancelRequested && !v.doc.State.Terminal():
+			return nil
+		case v.doc.State.Terminal():
+			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job was %s before it could be cancelled", v.doc.State))
 		}
-		return nil
+		return frame.NewProblem(code.InvalidState, "the job could not be cancelled")
 	})
 }
 
 // Retry runs an ended job of the identity's tenant again, under its ID and with its stored
 // payload. The order names the round that it saw: said twice, it opens one.
-func (g *Gateway) Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
+func (g *Gateway) Retry(ctx context.Context, id auth.Identity, jobID string) (ack frame.AckFrame, version int64, err error) {
+	if err := g.mayOrder(id, jobID); err != nil {
+		return ack, 0, err
+	}
+	held, err := g.hold(ctx, id, 0)
+	if err != nil {
+		return ack, 0, err
+	}
+	defer func() { held.End(err == nil) }()
 	return g.order(ctx, id, jobID, event.RetryRequested, func(s job.State) error {
 		if !s.Terminal() {
 			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", s))
 		}
 		return nil
-	}, func(*job.Document) error { return nil })
+	}, func(v verdict) error {
+		if v.round <= v.saw {
+			return frame.NewProblem(code.InvalidState, "the job could not be retried")
+		}
+		return nil
+	})
+}
+
+// mayOrder says why an order is refused before anybody is asked.
+func (g *Gateway) mayOrder(id auth.Identity, jobID string) error {
+	if !validJobID(jobID) {
+		return frame.NewProblem(code.NotFound, "")
+	}
+	return g.limits.Order(id.Tenant, id.Subject)
+}
+
+// verdict is what a job is once an order for it was folded, or refused by the fold.
+type verdict struct {
+	doc   *job.Document
+	round int64 // of the job now
+	saw   int64 // named by the order
 }
 
 // order appends what a job's owner wants, once the job as it is now allows it, and waits for
 // what the fold makes of it. The version is that of the answer.
 func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t event.Type,
-	allowed func(job.State) error, outcome func(*job.Document) error) (frame.AckFrame, int64, error) {
+	allowed func(job.State) error, outcome func(verdict) error) (frame.AckFrame, int64, error) {
 	var none frame.AckFrame
-	if !validJobID(jobID) {
-		return none, 0, frame.NewProblem(code.NotFound, "")
-	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
 	now, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant})
@@ -73,14 +110,17 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t e
 		return none, 0, err
 	}
 	then, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant, MinVersion: version})
-	if err != nil {
+	switch {
+	case connect.CodeOf(err) == connect.CodeNotFound:
+		return none, 0, frame.NewProblem(code.NotFound, "") // its retention was over before the order came
+	case err != nil:
 		g.log.Warn("order's outcome is not known", "job", jobID, "order", t, "err", err)
 		return none, 0, indeterminate(jobID)
 	}
 	if doc, err = decodeDocument(then.Job); err != nil {
 		return none, 0, err
 	}
-	if err := outcome(doc); err != nil {
+	if err := outcome(verdict{doc: doc, round: then.Round, saw: now.Round}); err != nil {
 		return none, 0, err
 	}
 	return frame.AckFrame{JobID: jobID, State: string(doc.State), StatusURL: statusURL(jobID)}, then.Job.Version, nil

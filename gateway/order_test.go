@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -14,13 +15,7 @@ import (
 func (w *world) orders(tenant string) {
 	w.tracker.mu.Lock()
 	defer w.tracker.mu.Unlock()
-	w.tracker.onOrder = func(e *event.Event, version int64) {
-		state := job.Cancelled
-		if e.Type == event.RetryRequested {
-			state = job.Retrying
-		}
-		w.tracker.setLocked(tenant, e.JobID, version, state)
-	}
+	w.tracker.onOrder = func(e *event.Event, version int64) { w.tracker.order(tenant, e, version) }
 }
 
 func TestCancelAndRetryOverASocket(t *testing.T) {
@@ -94,6 +89,104 @@ func TestACancelThatComesTooLate(t *testing.T) {
 		w.tracker.mu.Unlock()
 		if a := w.http("POST", "/v1/jobs/"+jobA+"/cancel", nil, nil); a.status != 409 || a.code != "invalid_state" {
 			t.Errorf("cancel: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// TestAnOrdersAnswerIsTheFoldsVerdict: whatever happens to the job between the look at it and the fold of the order.
+func TestAnOrdersAnswerIsTheFoldsVerdict(t *testing.T) {
+	type folded func(f *fakeTracker, e *event.Event, version int64)
+	becomes := func(s job.State) folded {
+		return func(f *fakeTracker, e *event.Event, version int64) { f.setLocked("local", e.JobID, version, s) }
+	}
+	nextRound := func(s job.State) folded {
+		return func(f *fakeTracker, e *event.Event, version int64) {
+			f.jobs[e.JobID].round++
+			f.setLocked("local", e.JobID, version, s)
+		}
+	}
+	expires := func(f *fakeTracker, e *event.Event, _ int64) { delete(f.jobs, e.JobID) }
+	nothing := func(*fakeTracker, *event.Event, int64) {}
+	asked := func(f *fakeTracker, e *event.Event, version int64) {
+		b, err := json.Marshal(job.Document{JobID: e.JobID, Type: "demo.echo", State: job.Processing, CancelRequested: true, Attempt: 1, MaxAttempts: 3})
+		if err != nil {
+			panic(err)
+		}
+		f.pushLocked("local", e.JobID, version, b, false)
+	}
+	for _, c := range []struct {
+		what, order string
+		was         job.State
+		folded      folded
+		status      int
+		code        string
+	}{
+		{"a pending job is cancelled", "cancel", job.Pending, becomes(job.Cancelled), 202, ""},
+		{"a running one is asked to stop", "cancel", job.Processing, asked, 202, ""},
+		{"it completed before", "cancel", job.Processing, becomes(job.Completed), 409, "invalid_state"},
+		{"it ended and was retried before", "cancel", job.Processing, nextRound(job.Processing), 409, "invalid_state"},
+		{"the fold refuses the cancel", "cancel", job.Processing, nothing, 409, "invalid_state"},
+		{"it ended and was removed before the cancel", "cancel", job.Processing, expires, 404, "not_found"},
+		{"an ended job is retried", "retry", job.Failed, nextRound(job.Retrying), 202, ""},
+		{"by another one, too, and runs already", "retry", job.Failed, nextRound(job.Processing), 202, ""},
+		{"the fold refuses the retry", "retry", job.Failed, nothing, 409, "invalid_state"},
+		{"its retention ended before the retry", "retry", job.Failed, expires, 404, "not_found"},
+	} {
+		inWorld(t, nil, func(t *testing.T, w *world) {
+			w.tracker.set("local", jobA, 7, c.was)
+			w.tracker.mu.Lock()
+			w.tracker.onOrder = func(e *event.Event, version int64) { c.folded(w.tracker, e, version) }
+			w.tracker.mu.Unlock()
+			if a := w.http("POST", "/v1/jobs/"+jobA+"/"+c.order, nil, nil); a.status != c.status || a.code != c.code {
+				t.Errorf("%s: %d %s, want %d %s", c.what, a.status, a.body, c.status, c.code)
+			}
+		})
+	}
+}
+
+// TestOrdersAreLimited: by a rate of their user's, and a retry as a submit is, by rate and open jobs.
+func TestOrdersAreLimited(t *testing.T) {
+	inWorld(t, func(c *Config) { c.Limits.OrderRate = 5 }, func(t *testing.T, w *world) {
+		taken, asked := 0, w.tracker.gets.Load()
+		for range 50 {
+			switch a := w.http("POST", "/v1/jobs/"+jobA+"/retry", nil, nil); {
+			case a.status == 404:
+				taken++
+			case a.status != 429 || a.code != "rate_limited" || a.header.Get("Retry-After") == "":
+				t.Fatalf("%d %v %s", a.status, a.header, a.body)
+			}
+		}
+		if taken != 10 || w.tracker.gets.Load()-asked != 10 {
+			t.Errorf("%d orders were taken and the tracker was asked %d times, want a burst of 10", taken, w.tracker.gets.Load()-asked)
+		}
+		if n := w.gauge("ackwire_gateway_turned_away_total", "order_rate"); n != 40 {
+			t.Errorf("%v were turned away", n)
+		}
+	})
+	inWorld(t, func(c *Config) { c.Limits.SubmitRate = 1 }, func(t *testing.T, w *world) {
+		w.orders("local")
+		w.tracker.set("local", jobA, 7, job.Failed)
+		for range 2 {
+			if a := w.http("POST", "/v1/jobs/"+jobA+"/retry", nil, nil); a.status != 202 {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+			w.tracker.set("local", jobA, w.tracker.version(jobA)+1, job.Failed)
+		}
+		if a := w.http("POST", "/v1/jobs/"+jobA+"/retry", nil, nil); a.status != 429 || a.code != "rate_limited" {
+			t.Errorf("beyond the burst of submits: %d %s", a.status, a.body)
+		}
+	})
+	inWorld(t, func(c *Config) { c.Limits.Jobs = 2 }, func(t *testing.T, w *world) {
+		w.orders("local")
+		w.tracker.set("local", jobA, 7, job.Failed)
+		for _, id := range []string{"019c1db0-0b11-7c02-8a41-5d2f6e8b0c01", "019c1db0-0b11-7c02-8a41-5d2f6e8b0c02"} {
+			w.tracker.set("local", id, 3, job.Pending)
+		}
+		if a := w.http("POST", "/v1/jobs/"+jobA+"/retry", nil, nil); a.status != 429 || a.code != "limit_exceeded" {
+			t.Errorf("with as many open jobs as there may be: %d %s", a.status, a.body)
+		}
+		if a := w.http("POST", "/v1/jobs/019c1db0-0b11-7c02-8a41-5d2f6e8b0c01/cancel", nil, nil); a.status != 202 {
+			t.Errorf("a cancel then: %d %s", a.status, a.body)
 		}
 	})
 }

@@ -27,7 +27,6 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
 	}
 	// A result is whatever a worker made of what a client sent: a browser must not run it.
 	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	h.Set("Cache-Control", "private, no-cache")
 	switch {

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -49,34 +50,55 @@ type submission struct {
 // is called with the job's ID before anything is written.
 func (g *Gateway) Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64, error) {
 	began := time.Now()
-	g.metrics.inFlight.Inc()
-	defer g.metrics.inFlight.Dec()
 	ctx, span := g.beginSubmit(ctx, &r)
-	ack, version, err := g.submit(ctx, id, r, made)
+	var ack frame.AckFrame
+	var version int64
+	held, err := g.hold(ctx, id, int64(len(r.Payload)))
+	if err == nil {
+		ack, version, err = g.submit(ctx, id, r, held, made)
+	}
 	g.metrics.submitted(err, time.Since(began))
 	g.endSubmit(span, id, r.Job, ack, err)
 	return ack, version, err
 }
 
-func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64, error) {
+// submitHeld is Submit of a request that hold has let in, which it ends.
+func (g *Gateway) submitHeld(ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time) (frame.AckFrame, int64, error) {
+	ctx, span := g.beginSubmit(ctx, &r)
+	ack, version, err := g.submit(ctx, id, r, held, nil)
+	g.metrics.submitted(err, time.Since(began))
+	g.endSubmit(span, id, r.Job, ack, err)
+	return ack, version, err
+}
+
+// hold lets a submit of so many bytes in before anything of it is read or checked: one that is
+// turned away costs next to nothing.
+func (g *Gateway) hold(ctx context.Context, id auth.Identity, bytes int64) (limits.Submit, error) {
+	if err := g.kafkaUp.err(); err != nil {
+		return limits.Submit{}, unavailable(err.Error())
+	}
+	return g.limits.BeginSubmit(ctx, id.Tenant, bytes)
+}
+
+func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, made func(string)) (ack frame.AckFrame, version int64, err error) {
+	g.metrics.inFlight.Inc()
+	defer g.metrics.inFlight.Dec()
+	defer func() { held.End(err == nil && !ack.Duplicate) }()
 	s, err := g.examine(id, r)
 	if err != nil {
-		return frame.AckFrame{}, 0, err
-	}
-	if err := g.kafkaUp.err(); err != nil {
-		return frame.AckFrame{}, 0, unavailable(err.Error())
+		return ack, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
-	if err := g.limits.BeginSubmit(ctx, id.Tenant); err != nil {
-		return frame.AckFrame{}, 0, err
+	if r.CallbackURL != "" {
+		if err := g.limits.Webhook(ctx, id.Tenant); err != nil {
+			return ack, 0, err
+		}
 	}
 	if made != nil {
 		made(s.jobID)
 	}
-	ack, version, err := g.write(ctx, s)
-	g.limits.EndSubmit(id.Tenant, err == nil && !ack.Duplicate)
-	return ack, version, err
+	return g.write(ctx, s)
 }
 
 // write makes the job durable.
@@ -116,7 +138,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	}
 	t, ok := g.types[r.Job]
 	if !ok {
-		return nil, frame.NewProblem(code.UnknownJobType, fmt.Sprintf("%.64q is not a job type here", r.Job))
+		return nil, unknownType(r.Job)
 	}
 	if err := t.Validate(r.Payload); err != nil {
 		return nil, err
@@ -152,6 +174,10 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 			Traceparent: r.Traceparent, Tracestate: r.Tracestate,
 		},
 	}, nil
+}
+
+func unknownType(name string) error {
+	return frame.NewProblem(code.UnknownJobType, fmt.Sprintf("%.64q is not a job type here", name))
 }
 
 // overrides applies the submit's own bounds to its type's policy.

@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -50,7 +51,7 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	if !id.Anonymous() {
 		kept.Expires = &id.Expires
 	}
-	b, err := json.Marshal(kept)
+	b, err := plainjson.Marshal(kept)
 	if err != nil {
 		g.problem(w, fmt.Errorf("encode a ticket: %w", err))
 		return
@@ -67,7 +68,7 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusCreated)
-	_ = json.NewEncoder(w).Encode(frame.Ticket{Ticket: ticket, URL: "/v1/ws?" + ticketParam + "=" + ticket, ExpiresAt: expires.UTC().Truncate(time.Millisecond)})
+	_ = plainjson.Write(w, frame.Ticket{Ticket: ticket, URL: "/v1/ws?" + ticketParam + "=" + ticket, ExpiresAt: expires.UTC().Truncate(time.Millisecond)})
 }
 
 // redeem answers who a ticket is for. Its errors are frame.Problems.

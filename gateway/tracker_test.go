@@ -76,6 +76,7 @@ func (f *fakeTracker) TakeTicket(_ context.Context, r *connect.Request[trackerpb
 }
 
 type fakeJob struct {
+	round        int64
 	tenant, hash string
 	source       *trackerpb.Position
 	version      int64
@@ -178,6 +179,16 @@ func (f *fakeTracker) fold(r *kgo.Record) {
 		again()
 	}
 	delete(f.early, e.JobID)
+}
+
+// order folds what an owner ordered; f.mu is held.
+func (f *fakeTracker) order(tenant string, e *event.Event, version int64) {
+	if e.Type == event.RetryRequested {
+		f.jobs[e.JobID].round++
+		f.setLocked(tenant, e.JobID, version, job.Retrying)
+		return
+	}
+	f.setLocked(tenant, e.JobID, version, job.Cancelled)
 }
 
 func document(jobID string, state job.State) []byte {
@@ -291,10 +302,11 @@ func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetR
 		if j != nil && j.tenant == r.Msg.Tenant && f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion && (j.terminal || !r.Msg.UntilTerminal) {
 			defer f.mu.Unlock()
 			return connect.NewResponse(&trackerpb.GetResponse{Job: j.proto(r.Msg.JobId), Source: j.source, PayloadHash: j.hash,
-				Lane: j.lane, Request: j.request, AsOf: f.asOf}), nil
+				Lane: j.lane, Request: j.request, AsOf: f.asOf, Round: j.round}), nil
 		}
+		folded := f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion
 		f.mu.Unlock()
-		if (j == nil || j.tenant != r.Msg.Tenant) && r.Msg.MinVersion == 0 {
+		if (j == nil || j.tenant != r.Msg.Tenant) && folded {
 			return nil, connect.NewError(connect.CodeNotFound, nil)
 		}
 		select {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // RawHandler works on one job: it is given the payload's bytes as the client sent them and
@@ -37,7 +38,7 @@ func Handle[In, Out any](p *Processor, jobType string, fn func(ctx context.Conte
 		if err != nil {
 			return nil, err
 		}
-		result, err := json.Marshal(out)
+		result, err := plainjson.Marshal(out)
 		if err != nil {
 			return nil, WithCode(CodeInvalidResult, Permanent(fmt.Errorf("encode result: %w", err)))
 		}

@@ -3,6 +3,8 @@ package ackwire
 import (
 	"encoding/json"
 	"strconv"
+
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // head is what the read goroutine needs of a frame. The slices alias the frame. A
@@ -211,7 +213,7 @@ func unquote(raw []byte) ([]byte, bool) {
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s) // a string always marshals
+			quoted, _ := plainjson.Marshal(s) // a string always marshals
 			return append(b, quoted...)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // SubmitOption changes one submit.
@@ -135,7 +136,7 @@ func (s *submitConfig) appendBody(jobType string, payload any) ([]byte, error) {
 	raw, ok := payload.(json.RawMessage)
 	if !ok {
 		var err error
-		if raw, err = json.Marshal(payload); err != nil {
+		if raw, err = plainjson.Marshal(payload); err != nil {
 			return nil, fmt.Errorf("marshal payload: %w", err)
 		}
 	} else if !json.Valid(raw) || !utf8.Valid(raw) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -164,7 +164,7 @@ func (c *DeadListCmd) Run(env *Env) error {
 	defer cancel()
 	return c.each(ctx, func(l letter) bool {
 		if c.JSON {
-			b, _ := json.Marshal(l) // strings and times always marshal
+			b, _ := plainjson.Marshal(l) // strings and times always marshal
 			fmt.Fprintf(env.Stdout, "%s\n", harmless(b))
 			return true
 		}
@@ -187,7 +187,7 @@ func (c *DeadShowCmd) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	b, _ := json.Marshal(l)
+	b, _ := plainjson.Marshal(l)
 	if c.JSON {
 		fmt.Fprintf(env.Stdout, "%s\n", harmless(b))
 		return nil

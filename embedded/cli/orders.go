@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 const orderTimeout = 30 * time.Second // how long cancel and retry wait for their ack
@@ -89,7 +89,7 @@ func (v *view) ordered(jobID string, state job.State, running string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.flags.JSON {
-		ack, _ := json.Marshal(struct {
+		ack, _ := plainjson.Marshal(struct {
 			JobID string    `json:"jobId"`
 			State job.State `json:"state"`
 		}{jobID, state}) // strings always marshal

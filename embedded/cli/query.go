@@ -13,6 +13,7 @@ import (
 	ackwire "github.com/ackwire/ackwire/clients/go"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 const maxCellChars = 64 // of a cell of a table
@@ -231,7 +232,7 @@ func (f *Flags) queryError(env *Env, err error) error {
 
 // print writes an answer as one line of JSON.
 func (f *Flags) print(env *Env, v any) error {
-	b, err := json.Marshal(v)
+	b, err := plainjson.Marshal(v)
 	if err != nil {
 		return refused(err)
 	}

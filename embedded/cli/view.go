@@ -12,6 +12,7 @@ import (
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/schollz/progressbar/v3"
 )
 
@@ -51,7 +52,7 @@ func (v *view) accepted(j *ackwire.Job, leave bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.flags.JSON {
-		ack, _ := json.Marshal(struct {
+		ack, _ := plainjson.Marshal(struct {
 			JobID     string    `json:"jobId"`
 			State     job.State `json:"state"`
 			StatusURL string    `json:"statusUrl"`

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,15 +19,21 @@ import (
 // Config bounds what tenants take of one gateway. 0 sets no bound.
 type Config struct {
 	SubmitRate      float64 `name:"tenant-submit-rate" help:"Submits of one tenant per second, with bursts of twice as many; 0 sets no bound." default:"0"`
-	Jobs            int64   `name:"tenant-jobs" help:"Jobs of one tenant that have not ended, on all gateways together, to about a second; 0 sets no bound." default:"0"`
-	Sessions        int     `name:"tenant-sessions" help:"Sockets and event streams of one tenant; 0 sets no bound." default:"0"`
-	SubjectSessions int     `name:"subject-sessions" help:"Sockets and event streams of one user of a tenant; 0 sets no bound." default:"200"`
+	Jobs            int64   `name:"tenant-jobs" help:"Jobs of one tenant that have not ended, on all gateways together, to about a second; webhooks have a bound of their own. 0 sets no bound." default:"0"`
+	Webhooks        int64   `name:"tenant-webhooks" help:"Webhooks of one tenant that are still to be delivered: with more, submits that ask for one are refused. 0 sets no bound." default:"100000"`
+	Sessions        int     `name:"tenant-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one tenant; 0 sets no bound." default:"0"`
+	SubjectSessions int     `name:"subject-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one user of a tenant; 0 sets no bound." default:"200"`
 	Subscriptions   int     `name:"tenant-subscriptions" help:"Jobs that all sessions of one tenant may watch; 0 sets no bound." default:"0"`
+	OrderRate       float64 `name:"order-rate" help:"Cancels and retries of one user per second, with bursts of twice as many; a retry counts as a submit, too. 0 sets no bound." default:"100"`
+	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may begin to watch per second, by sockets and event streams, with bursts of ten times as many; 0 sets no bound." default:"5000"`
 	Submits         int     `name:"submits" help:"Submits that may wait for their ack at one time." default:"20000"`
+	SubmitBytes     int64   `name:"submit-bytes" help:"Bytes of the submits that are being read or wait for their ack." default:"268435456"`
 }
 
 // DefaultConfig is what the flags say by default.
-func DefaultConfig() Config { return Config{SubjectSessions: 200, Submits: 20_000} }
+func DefaultConfig() Config {
+	return Config{Webhooks: 100_000, SubjectSessions: 200, OrderRate: 100, AskRate: 5000, Submits: 20_000, SubmitBytes: 256 << 20}
+}
 
 // Validate joins all problems.
 func (c Config) Validate() error {
@@ -34,6 +41,7 @@ func (c Config) Validate() error {
 	for name, v := range map[string]float64{
 		"tenant-submit-rate": c.SubmitRate, "tenant-jobs": float64(c.Jobs), "tenant-sessions": float64(c.Sessions),
 		"subject-sessions": float64(c.SubjectSessions), "tenant-subscriptions": float64(c.Subscriptions),
+		"tenant-webhooks": float64(c.Webhooks), "order-rate": c.OrderRate, "ask-rate": c.AskRate,
 	} {
 		if !(v >= 0 && v <= 1e12) {
 			problems = append(problems, fmt.Errorf("%s must not be negative", name))
@@ -41,6 +49,9 @@ func (c Config) Validate() error {
 	}
 	if c.Submits < 1 {
 		problems = append(problems, errors.New("submits must be at least 1"))
+	}
+	if c.SubmitBytes < 1 {
+		problems = append(problems, errors.New("submit-bytes must be at least 1"))
 	}
 	return errors.Join(problems...)
 }
@@ -52,10 +63,14 @@ type Bound string
 const (
 	SubmitRate      Bound = "tenant_submit_rate"
 	Jobs            Bound = "tenant_jobs"
+	Webhooks        Bound = "tenant_webhooks"
 	Sessions        Bound = "tenant_sessions"
 	SubjectSessions Bound = "subject_sessions"
 	Subscriptions   Bound = "tenant_subscriptions"
+	OrderRate       Bound = "order_rate"
+	AskRate         Bound = "ask_rate"
 	Submits         Bound = "submits"
+	SubmitBytes     Bound = "submit_bytes"
 	FairShare       Bound = "fair_share"
 	FrameRate       Bound = "frame_rate"
 	MessageTime     Bound = "message_time" // a message, or a body, that takes too long to come
@@ -65,13 +80,14 @@ const (
 )
 
 // All lists every bound.
-var All = []Bound{SubmitRate, Jobs, Sessions, SubjectSessions, Subscriptions, Submits, FairShare, FrameRate, MessageTime, Connections, HandshakeRate, AllSessions}
+var All = []Bound{SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, HandshakeRate, AllSessions}
 
 const (
 	crowded    = 0.9 // above this part of a capacity a tenant above its share is turned away
 	countAge   = time.Second
 	idleAfter  = time.Minute // a tenant of whom nothing is known is forgotten after this
 	burst      = 2           // seconds of a rate
+	askBurst   = 10          // seconds of the rate at which jobs are asked for: clients that come back ask for all
 	minForRate = 1
 )
 
@@ -79,32 +95,62 @@ const (
 type Limits struct {
 	cfg      Config
 	capacity int // of sessions
-	count    func(ctx context.Context, tenant string) (int64, error)
+	count    func(ctx context.Context, tenant string) (Open, error)
 	turned   func(Bound)
 
 	mu       sync.Mutex // guards all below
 	tenants  map[string]*tenant
 	sessions int
 	submits  int
+	bytes    int64 // of submits
 	swept    time.Time
+}
+
+// Open counts what has not ended of a tenant.
+type Open struct {
+	Jobs     int64 // its own
+	Webhooks int64 // jobs that deliver its webhooks
 }
 
 type tenant struct {
 	seen          time.Time
 	submitRate    *rate.Limiter
 	sessions      int
-	subjects      map[string]int
+	subjects      map[string]*subject
 	subscriptions int
 	submits       int
+	bytes         int64 // of submits
 
-	jobs     int64 // not ended, as last counted, and those that were acked since
+	open     Open // as last counted, and what was acked since
 	counted  time.Time
 	counting bool
 }
 
-// New returns limits for a gateway of so many sessions. count says how many jobs of a tenant
-// have not ended; turned hears of whoever is turned away.
-func New(cfg Config, sessions int, count func(context.Context, string) (int64, error), turned func(Bound)) *Limits {
+// subject is one user of a tenant.
+type subject struct {
+	sessions int
+	orders   *rate.Limiter // nil before the first, as are asks
+	asks     *rate.Limiter
+}
+
+// idle reports whether forgetting the subject changes nothing.
+func (s *subject) idle() bool {
+	full := func(l *rate.Limiter) bool { return l == nil || l.Tokens() >= float64(l.Burst()) }
+	return s.sessions == 0 && full(s.orders) && full(s.asks)
+}
+
+func (t *tenant) subject(name string) *subject {
+	s := t.subjects[name]
+	if s == nil {
+		s = &subject{}
+		t.subjects[name] = s
+	}
+	return s
+}
+
+// New returns limits for a gateway of so many sessions. count says what has not ended of a
+// tenant; turned hears of whoever is turned away.
+func New(cfg Config, sessions int, count func(context.Context, string) (Open, error), turned func(Bound)) *Limits {
 	return &Limits{cfg: cfg, capacity: sessions, count: count, turned: turned, tenants: map[string]*tenant{}}
 }
 
@@ -114,16 +160,17 @@ func (l *Limits) of(name string) *tenant {
 	if now.Sub(l.swept) > idleAfter {
 		l.swept = now
 		for name, t := range l.tenants {
-			if t.sessions == 0 && t.submits == 0 && t.subscriptions == 0 && now.Sub(t.seen) > idleAfter {
+			maps.DeleteFunc(t.subjects, func(_ string, s *subject) bool { return s.idle() })
+			if len(t.subjects) == 0 && t.sessions == 0 && t.submits == 0 && t.subscriptions == 0 && now.Sub(t.seen) > idleAfter {
 				delete(l.tenants, name)
 			}
 		}
 	}
 	t := l.tenants[name]
 	if t == nil {
-		t = &tenant{subjects: map[string]int{}}
+		t = &tenant{subjects: map[string]*subject{}}
 		if r := l.cfg.SubmitRate; r > 0 {
-			t.submitRate = rate.NewLimiter(rate.Limit(r), max(minForRate, int(burst*r)))
+			t.submitRate = newRate(r, burst)
 		}
 		l.tenants[name] = t
 	}
@@ -132,7 +179,7 @@ func (l *Limits) of(name string) *tenant {
 }
 
 // aboveShare reports whether a capacity is nearly used up, and a tenant has its share of it.
-func (l *Limits) aboveShare(all, own, capacity int, active func(*tenant) bool) bool {
+func (l *Limits) aboveShare(all, own, capacity int64, active func(*tenant) bool) bool {
 	if float64(all) < crowded*float64(capacity) {
 		return false
 	}
@@ -142,7 +189,7 @@ func (l *Limits) aboveShare(all, own, capacity int, active func(*tenant) bool) b
 			sharers++
 		}
 	}
-	return own >= max(1, capacity/max(1, sharers+1))
+	return own >= max(1, capacity/int64(sharers+1))
 }
 
 func (l *Limits) refuse(b Bound, c code.Code, detail string, args ...any) error {
@@ -159,18 +206,19 @@ func (l *Limits) OpenSession(name, subject string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.of(name)
+	user := t.subject(subject)
 	switch {
 	case l.cfg.Sessions > 0 && t.sessions >= l.cfg.Sessions:
 		return l.refuse(Sessions, code.LimitExceeded, "the tenant has %d sessions open", t.sessions)
-	case l.cfg.SubjectSessions > 0 && subject != "" && t.subjects[subject] >= l.cfg.SubjectSessions:
-		return l.refuse(SubjectSessions, code.LimitExceeded, "the user has %d sessions open", t.subjects[subject])
+	case l.cfg.SubjectSessions > 0 && subject != "" && user.sessions >= l.cfg.SubjectSessions:
+		return l.refuse(SubjectSessions, code.LimitExceeded, "the user has %d sessions open", user.sessions)
 	case l.sessions >= l.capacity:
 		return l.refuse(AllSessions, code.Overloaded, "no more sessions are taken now")
-	case l.aboveShare(l.sessions, t.sessions, l.capacity, func(o *tenant) bool { return o != t && o.sessions > 0 }):
+	case l.aboveShare(int64(l.sessions), int64(t.sessions), int64(l.capacity), func(o *tenant) bool { return o != t && o.sessions > 0 }):
 		return l.refuse(FairShare, code.Overloaded, "there is hardly any room, and the tenant has its share of it")
 	}
 	t.sessions++
-	t.subjects[subject]++
+	user.sessions++
 	l.sessions++
 	return nil
 }
@@ -182,7 +230,9 @@ func (l *Limits) CloseSession(name, subject string) {
 	t := l.of(name)
 	t.sessions--
 	l.sessions--
-	if t.subjects[subject]--; t.subjects[subject] <= 0 {
+	user := t.subject(subject)
+	user.sessions--
+	if user.idle() {
 		delete(t.subjects, subject)
 	}
 }
@@ -198,69 +248,6 @@ func (l *Limits) Watch(name string, n int) bool {
 	}
 	t.subscriptions += n
 	return true
-}
-
-// BeginSubmit counts a submit under way, until EndSubmit, or says why it is turned away.
-func (l *Limits) BeginSubmit(ctx context.Context, name string) error {
-	if l.cfg.Jobs > 0 {
-		l.recount(ctx, name)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.of(name)
-	switch {
-	case l.submits >= l.cfg.Submits:
-		return l.refuse(Submits, code.Overloaded, "%d submits wait for their ack", l.submits)
-	case l.aboveShare(l.submits, t.submits, l.cfg.Submits, func(o *tenant) bool { return o != t && o.submits > 0 }):
-		return l.refuse(FairShare, code.Overloaded, "many submits wait for their ack, and the tenant has its share of them")
-	case l.cfg.Jobs > 0 && t.jobs+int64(t.submits) >= l.cfg.Jobs:
-		return l.refuse(Jobs, code.LimitExceeded, "%d jobs of the tenant have not ended", t.jobs)
-	}
-	if t.submitRate != nil {
-		r := t.submitRate.Reserve()
-		if wait := r.Delay(); wait > 0 {
-			r.Cancel()
-			l.turned(SubmitRate)
-			p := frame.NewProblem(code.RateLimited, fmt.Sprintf("the tenant may submit %g jobs per second", l.cfg.SubmitRate))
-			p.RetryAfter = wait.Seconds()
-			return p
-		}
-	}
-	t.submits++
-	l.submits++
-	return nil
-}
-
-// EndSubmit ends what BeginSubmit began; made says whether there is one more job now.
-func (l *Limits) EndSubmit(name string, made bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.of(name)
-	t.submits--
-	l.submits--
-	if made {
-		t.jobs++
-	}
-}
-
-// recount asks how many jobs of the tenant have not ended, if the last answer is old and
-// nobody asks already. When there is no answer the last one stands.
-func (l *Limits) recount(ctx context.Context, name string) {
-	l.mu.Lock()
-	t := l.of(name)
-	if t.counting || time.Since(t.counted) < countAge {
-		l.mu.Unlock()
-		return
-	}
-	t.counting = true
-	l.mu.Unlock()
-	n, err := l.count(ctx, name)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t.counting, t.counted = false, time.Now()
-	if err == nil {
-		t.jobs = n
-	}
 }
 
 // Tenants is how many tenants something is known of.

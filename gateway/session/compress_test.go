@@ -58,6 +58,7 @@ type noLimits struct{}
 func (noLimits) OpenSession(string, string) error { return nil }
 func (noLimits) CloseSession(string, string)      {}
 func (noLimits) Watch(string, int) bool           { return true }
+func (noLimits) Ask(string, string, int) error    { return nil }
 
 // tally counts statuses written, and bytes of those that were compressed.
 type tally struct {

@@ -20,11 +20,11 @@ var errLater = errors.New("answered later")
 // handle answers one text frame.
 func (s *Session) handle(b []byte) {
 	s.received = time.Now()
-	f, err := wire.Decode(b)
-	if limit := s.limitFrames(s.weight(b)); limit != nil {
-		err = limit
-	}
-	if err == nil {
+	var f frame.ClientFrame
+	err := s.limitFrames(s.weight(b))
+	if err != nil {
+		f = wire.Head(b) // it is not decoded
+	} else if f, err = wire.Decode(b); err == nil {
 		err = s.dispatch(&f)
 	}
 	switch err {

@@ -46,7 +46,8 @@ type Jobs interface {
 type Limits interface {
 	OpenSession(tenant, subject string) error
 	CloseSession(tenant, subject string)
-	Watch(tenant string, n int) bool // n more watches, or fewer
+	Watch(tenant string, n int) bool         // n more watches, or fewer
+	Ask(tenant, subject string, n int) error // for the states of n jobs
 }
 
 // Metrics counts what sessions do.

@@ -5,7 +5,6 @@ package sse
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 const (
@@ -370,7 +370,7 @@ func appendData(b, data []byte) []byte {
 
 // Event is an event without an ID: the client's last one stays.
 func Event(name string, v any) []byte {
-	data, err := json.Marshal(v)
+	data, err := plainjson.Marshal(v)
 	if err != nil {
 		data = []byte("null")
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // Decode reads one client frame. The error is a frame.Problem; the frame then holds the ID
@@ -23,7 +24,7 @@ import (
 func Decode(b []byte) (frame.ClientFrame, error) {
 	var f frame.ClientFrame
 	if err := decode(b, &f); err != nil {
-		return frame.ClientFrame{ID: salvageID(b)}, err
+		return frame.ClientFrame{ID: head(b).ID}, err
 	}
 	if utf8.RuneCountInString(f.ID) > frame.MaxIDChars {
 		return frame.ClientFrame{}, invalid("id is longer than %d characters", frame.MaxIDChars)
@@ -103,35 +104,6 @@ func nesting(b []byte) int {
 	return deepest
 }
 
-// salvageID reads the top level's id out of a frame that is broken elsewhere.
-func salvageID(b []byte) string {
-	if nesting(b) > frame.MaxNesting {
-		return ""
-	}
-	dec := jsontext.NewDecoder(bytes.NewReader(b), jsontext.AllowDuplicateNames(true))
-	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
-		return ""
-	}
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return ""
-		}
-		if name.String() != "id" {
-			if dec.SkipValue() != nil {
-				return ""
-			}
-			continue
-		}
-		id, err := dec.ReadToken()
-		if err != nil || id.Kind() != '"' || utf8.RuneCountInString(id.String()) > frame.MaxIDChars {
-			return ""
-		}
-		return id.String()
-	}
-	return ""
-}
-
 // DecodeRefs reads the jobs of a subscribe frame.
 func DecodeRefs(b json.RawMessage) ([]frame.JobRef, error) {
 	var refs []frame.JobRef
@@ -160,7 +132,7 @@ func DecodeIDs(b json.RawMessage) ([]string, error) {
 
 // Encode makes a WebSocket text frame of a server frame.
 func Encode(v any) []byte {
-	b, err := json.Marshal(v)
+	b, err := plainjson.Marshal(v)
 	if err != nil {
 		// Server frames hold strings, numbers and JSON that was decoded: they encode.
 		panic(fmt.Sprintf("wire: encode %T: %v", v, err))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 const callbackPath = "/callback/"
@@ -156,5 +157,5 @@ func (c *Callbacks) take(token string, said word) bool {
 func problem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+	_ = plainjson.Write(w, map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
 }

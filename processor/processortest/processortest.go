@@ -17,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/processor/internal/bridge"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -113,5 +114,5 @@ func encode(payload any) ([]byte, error) {
 	if raw, ok := payload.(json.RawMessage); ok {
 		return raw, nil
 	}
-	return json.Marshal(payload)
+	return plainjson.Marshal(payload)
 }

@@ -32,7 +32,7 @@ const (
 	IdempotencyKeyReused Code = "idempotency_key_reused"
 	// RateLimited (HTTP 429): A rate limit was hit; retryAfter says when to come back.
 	RateLimited Code = "rate_limited"
-	// LimitExceeded (HTTP 429): A named bound was hit: subscriptions, sessions or submits in flight.
+	// LimitExceeded (HTTP 429): A named bound was hit: subscriptions, sessions, submits in flight, open jobs or webhooks to be delivered.
 	LimitExceeded Code = "limit_exceeded"
 	// Overloaded (HTTP 503): Admission was refused; nothing was written.
 	Overloaded Code = "overloaded"
@@ -101,7 +101,7 @@ var infos = map[Code]Info{
 	InvalidState:         {HTTP: 409, Retryable: false, Title: "Not possible in this state", Meaning: "Cancel of a job that has ended, or retry of one that has not."},
 	IdempotencyKeyReused: {HTTP: 422, Retryable: false, Title: "Idempotency key reused", Meaning: "The key was used before with another payload."},
 	RateLimited:          {HTTP: 429, Retryable: true, Title: "Too many requests", Meaning: "A rate limit was hit; retryAfter says when to come back."},
-	LimitExceeded:        {HTTP: 429, Retryable: false, Title: "Limit exceeded", Meaning: "A named bound was hit: subscriptions, sessions or submits in flight."},
+	LimitExceeded:        {HTTP: 429, Retryable: false, Title: "Limit exceeded", Meaning: "A named bound was hit: subscriptions, sessions, submits in flight, open jobs or webhooks to be delivered."},
 	Overloaded:           {HTTP: 503, Retryable: true, Title: "Overloaded", Meaning: "Admission was refused; nothing was written."},
 	Unavailable:          {HTTP: 503, Retryable: true, Title: "Unavailable", Meaning: "Kafka or the tracker is away; nothing was written."},
 	Indeterminate:        {HTTP: 503, Retryable: true, Title: "Outcome not known", Meaning: "The broker did not answer in time: the job may or may not exist. jobId names it; the same idempotency key again is safe."},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -175,7 +176,7 @@ func Encode(e *Event) ([]byte, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
-	return json.Marshal(e)
+	return plainjson.Marshal(e)
 }
 
 // Validate checks that e carries what its type needs, each in its bounds.

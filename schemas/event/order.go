@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // OrderType is what the tracker tells a run.
@@ -55,5 +57,5 @@ func DecodeOrder(value []byte) (Order, error) {
 // EncodeOrder gives the bytes of o, with its version set.
 func EncodeOrder(o Order) ([]byte, error) {
 	o.V = Version
-	return json.Marshal(o)
+	return plainjson.Marshal(o)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // Header is one header of a Kafka record.
@@ -44,7 +45,7 @@ type Request struct {
 
 // Headers gives the record headers of r.
 func (r *Request) Headers() ([]Header, error) {
-	policy, err := json.Marshal(r.Policy)
+	policy, err := plainjson.Marshal(r.Policy)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // Job is all that the log says of one job: the public document and what the rules need
@@ -85,7 +86,7 @@ func (j *Job) calls(s job.State) bool {
 // Document encodes the public document: the bytes that travel to store, view, gateways and
 // clients.
 func (j *Job) Document() []byte {
-	doc, err := json.Marshal(&j.Doc)
+	doc, err := plainjson.Marshal(&j.Doc)
 	if err != nil {
 		// A document holds strings, numbers, times and JSON that was decoded: it encodes.
 		panic("fold: encode document of job " + j.Doc.JobID + ": " + err.Error())
@@ -182,7 +183,7 @@ func ResultPath(jobID string) string { return "/v1/jobs/" + jobID + "/result" }
 // canonical gives a result the bytes that it has in the job's document, valid UTF-8
 // included, so that a job is the same after it was stored.
 func canonical(result json.RawMessage) json.RawMessage {
-	b, err := json.Marshal(json.RawMessage(bytes.ToValidUTF8(result, []byte("\uFFFD"))))
+	b, err := plainjson.Marshal(json.RawMessage(bytes.ToValidUTF8(result, []byte("\uFFFD"))))
 	if len(result) == 0 || err != nil {
 		return nil
 	}

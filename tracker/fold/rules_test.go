@@ -295,7 +295,8 @@ func TestRemovedJobIsUnknown(t *testing.T) {
 func TestResultHasTheBytesOfTheDocument(t *testing.T) {
 	for _, c := range []struct{ said, want string }{
 		{` { "a" : 1 } `, `{"a":1}`},
-		{`"<b>"`, `"\u003cb\u003e"`},
+		{`"<b>"`, `"<b>"`},
+		{`"\u003cb\u003e"`, `"\u003cb\u003e"`},
 		{"\"\xff\"", "\"\uFFFD\""},
 		{`null`, `null`},
 		{``, ``},

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
 	"github.com/ackwire/ackwire/tracker/fold"
@@ -151,14 +151,14 @@ func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) e
 }
 
 func webhookPayload(j *fold.Job) ([]byte, error) {
-	body, err := json.Marshal(webhook.Message{
+	body, err := plainjson.Marshal(webhook.Message{
 		Type: webhook.EventType(j.CallbackState), Timestamp: j.Doc.UpdatedAt,
 		Data: webhook.Data{Version: j.Version, Job: j.Document()},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode webhook of job %s: %w", j.Doc.JobID, err)
 	}
-	return json.Marshal(webhook.Request{URL: j.CallbackURL, Body: body})
+	return plainjson.Marshal(webhook.Request{URL: j.CallbackURL, Body: body})
 }
 
 // webhookSpace separates the IDs of webhooks from all others.

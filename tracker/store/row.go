@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
@@ -74,7 +75,7 @@ func NewRow(j *fold.Job, doc []byte) (Row, error) {
 	if doc == nil {
 		doc = j.Document()
 	}
-	inner, err := json.Marshal(j)
+	inner, err := plainjson.Marshal(j)
 	if err != nil {
 		return Row{}, fmt.Errorf("encode job %s: %w", j.Doc.JobID, err)
 	}

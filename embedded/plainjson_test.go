@@ -1,0 +1,66 @@
+package embedded
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ownWords are the files that encode with encoding/json what no user wrote a byte of.
+var ownWords = []string{
+	"gateway/jobtypes/schema.go", // a schema of the configuration, for its compiler
+	"tracker/store/partition.go", // totals
+	"tracker/store/store.go",     // what the store is of
+	"tracker/view/record.go",     // checkpoints and owners
+	"schemas/plainjson/plainjson.go",
+}
+
+// TestNothingIsEscapedForHTML: what users wrote passes through plainjson wherever it is encoded, as each < takes six bytes
+// in what json.Marshal makes of it.
+func TestNothingIsEscapedForHTML(t *testing.T) {
+	used := map[string]bool{}
+	for _, module := range []string{"schemas", "gateway", "tracker", "processor", "clients/go", "embedded"} {
+		root := filepath.Join("..", filepath.FromSlash(module))
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, path, nil, 0)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"encoding/json"` }) {
+				return nil
+			}
+			name := strings.TrimPrefix(filepath.ToSlash(path), "../")
+			ast.Inspect(file, func(n ast.Node) bool {
+				s, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if p, ok := s.X.(*ast.Ident); !ok || p.Name != "json" || !slices.Contains([]string{"Marshal", "MarshalIndent", "NewEncoder"}, s.Sel.Name) {
+					return true
+				}
+				if used[name] = true; !slices.Contains(ownWords, name) {
+					t.Errorf("%s: json.%s escapes for HTML: use plainjson", set.Position(s.Pos()), s.Sel.Name)
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range ownWords {
+		if !used[name] {
+			t.Errorf("%s encodes nothing: take it from the list", name)
+		}
+	}
+}
