@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -40,6 +41,9 @@ func (g *Gateway) why(ctx context.Context, got *trackerpb.GetResponse) (*frame.W
 		return nil, err
 	}
 	inLane(why, lanes[got.Lane], got.Request)
+	if unservedBy(doc) != nil {
+		why.Detail += " " + unservedDetail(doc)
+	}
 	return why, nil
 }
 
@@ -69,6 +73,10 @@ func standing(why *frame.Why, doc *job.Document, now time.Time, requested bool) 
 		if !until(frame.Scheduled, doc.RunAt, "It is to start at %s.") {
 			handOut("Its start is due")
 		}
+	case doc.State == job.Retrying && unservedBy(doc) != nil:
+		if !until(frame.Unserved, doc.RetryAt, strings.ReplaceAll(unservedDetail(doc), "%", "%%")+" It is handed out again at %s.") {
+			handOut("Its next try is due")
+		}
 	case doc.State == job.Retrying:
 		if !until(frame.WaitingForRetry, doc.RetryAt, fmt.Sprintf("An attempt failed; attempt %d of %d is due at %%s.", doc.Attempt, doc.MaxAttempts)) {
 			handOut("Its next attempt is due")
@@ -89,6 +97,19 @@ func endedDetail(doc *job.Document) string {
 		return "It was cancelled."
 	}
 	return fmt.Sprintf("It %s.", doc.State)
+}
+
+// unservedBy is the last run if its worker could not run the job and handed it back; else nil.
+func unservedBy(doc *job.Document) *job.Attempt {
+	if n := len(doc.Attempts); n > 0 && doc.Attempts[n-1].Outcome == job.OutcomeReleased && doc.Attempts[n-1].Error != nil {
+		return &doc.Attempts[n-1]
+	}
+	return nil
+}
+
+func unservedDetail(doc *job.Document) string {
+	last := unservedBy(doc)
+	return fmt.Sprintf("Worker %s could not run it (%s), which costs no attempt.", last.Worker, last.Error.Code)
 }
 
 func workerOf(doc *job.Document) string {

@@ -20,6 +20,7 @@ func TestStanding(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	soon, past := now.Add(time.Minute), now.Add(-time.Minute)
 	running := []job.Attempt{{Number: 2, Worker: "w1", StartedAt: past}}
+	unable := []job.Attempt{{Number: 1, Worker: "w2", StartedAt: past, EndedAt: &now, Outcome: job.OutcomeReleased, Error: &job.Error{Code: "no_handler"}}}
 	for _, tc := range []struct {
 		doc       job.Document
 		requested bool
@@ -35,6 +36,9 @@ func TestStanding(t *testing.T) {
 		{job.Document{State: job.Scheduled, RunAt: &soon}, false, "scheduled: It is to start at 2026-01-02T03:05:05Z."},
 		{job.Document{State: job.Scheduled, RunAt: &past}, false, "being_handed_out: Its start is due and is being put into lane slow."},
 		{job.Document{State: job.Retrying, Attempt: 2, RetryAt: &soon}, false, "waiting_for_retry: An attempt failed; attempt 2 of 3 is due at 2026-01-02T03:05:05Z."},
+		{job.Document{State: job.Retrying, Attempt: 1, RetryAt: &soon, Attempts: unable}, false,
+			"unserved: Worker w2 could not run it (no_handler), which costs no attempt. It is handed out again at 2026-01-02T03:05:05Z."},
+		{job.Document{State: job.Retrying, Attempt: 1, RetryAt: &now, Attempts: unable}, false, "being_handed_out: Its next try is due and is being put into lane slow."},
 		{job.Document{State: job.Retrying, RetryAt: &now}, false, "being_handed_out: Its next attempt is due and is being put into lane slow."},
 		{job.Document{State: job.Pending}, false, "being_handed_out: It is due and is being put into lane slow."},
 		{job.Document{State: job.Pending}, true, ""},
@@ -46,7 +50,7 @@ func TestStanding(t *testing.T) {
 		if known != (tc.want != "") || known && got != tc.want {
 			t.Errorf("%s: got %q, want %q", tc.doc.State, got, tc.want)
 		}
-		if waits := why.Reason == frame.Scheduled || why.Reason == frame.WaitingForRetry; waits != (why.NextAt != nil) {
+		if waits := why.Reason == frame.Scheduled || why.Reason == frame.WaitingForRetry || why.Reason == frame.Unserved; waits != (why.NextAt != nil) {
 			t.Errorf("%s: next at %v", why.Reason, why.NextAt)
 		}
 	}

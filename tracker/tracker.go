@@ -141,7 +141,7 @@ func (t *Tracker) serve(ctx context.Context, l net.Listener) error {
 
 // own joins the group and folds what it is assigned until ctx ends.
 func (t *Tracker) own(ctx context.Context, advertise string) error {
-	admin, err := t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-admin", fetch.Options()...)
+	admin, err := t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-admin", append(fetch.Options(), kafka.Placed())...)
 	if err != nil {
 		return err
 	}

@@ -105,8 +105,10 @@ type Event struct {
 	Result    json.RawMessage `json:"result,omitempty"`
 	ResultURL string          `json:"resultUrl,omitempty"`
 	// ResultBlob is where a result lies that is too large for the log, or a file.
-	ResultBlob *Blob    `json:"resultBlob,omitempty"`
-	Error      *Failure `json:"error,omitempty"`
+	ResultBlob *Blob `json:"resultBlob,omitempty"`
+	// Error is why the run failed: in failed. In released it is why this worker cannot run the
+	// job, and absent when the worker stops.
+	Error *Failure `json:"error,omitempty"`
 
 	// Delivery is the webhook that was queued: in callbackQueued.
 	Delivery *Delivery `json:"delivery,omitempty"`
@@ -127,7 +129,7 @@ func (d *Delivery) valid() bool {
 // Failure is how a run failed.
 type Failure struct {
 	job.Error
-	// RetryAfter, when set, replaces the policy's backoff.
+	// RetryAfter, when set, replaces the policy's backoff; in released it is the least pause.
 	RetryAfter *job.Seconds `json:"retryAfter,omitempty"`
 }
 
@@ -215,8 +217,11 @@ func (e *Event) Validate() error {
 		birth()
 		run()
 		need("worker", e.Worker != "")
-	case Beat, Released, AttemptTimedOut:
+	case Beat, AttemptTimedOut:
 		run()
+	case Released:
+		run()
+		need("error", e.Error == nil || e.Error.valid())
 	case Completed:
 		run()
 		need("resultBlob", e.ResultBlob.valid(e.JobID))

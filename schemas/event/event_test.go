@@ -63,6 +63,7 @@ func TestBadEvents(t *testing.T) {
 		"no progress":           record(Progress, fence),
 		"no error":              record(Failed, fence),
 		"an error without code": record(Failed, fence+`,"error":{"retryable":true}`),
+		"a release without why": record(Released, fence+`,"error":{"retryable":true}`),
 		"a negative retryAfter": record(Failed, fence+`,"error":{"code":"x","retryable":true,"retryAfter":-1}`),
 		"no renewal":            record(LeaseExpired, fence),
 		"a negative count":      record(Progress, fence+`,"progress":{"percent":1,"current":-1,"total":2}`),

@@ -110,6 +110,7 @@ const (
 	Cancelling      Reason = "cancelling"        // its handler was told to stop
 	Scheduled       Reason = "scheduled"         // its time has not come
 	WaitingForRetry Reason = "waiting_for_retry" // an attempt failed, the next is not due
+	Unserved        Reason = "unserved"          // the workers that took it could not run it
 	BeingHandedOut  Reason = "being_handed_out"  // it is due, and on its way to its lane
 	NoWorkers       Reason = "no_workers"
 	BehindOthers    Reason = "behind_others"
@@ -117,4 +118,4 @@ const (
 )
 
 // Reasons lists every reason.
-var Reasons = []Reason{Ended, Running, Cancelling, Scheduled, WaitingForRetry, BeingHandedOut, NoWorkers, BehindOthers, AboutToStart}
+var Reasons = []Reason{Ended, Running, Cancelling, Scheduled, WaitingForRetry, Unserved, BeingHandedOut, NoWorkers, BehindOthers, AboutToStart}

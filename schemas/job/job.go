@@ -65,7 +65,8 @@ type Document struct {
 	ResultURL       string          `json:"resultUrl,omitempty"`
 	Error           *Error          `json:"error,omitempty"`
 	// Attempts is the history of runs, oldest first: the last MaxRuns of them. A released
-	// attempt goes on in another run, under the same number.
+	// attempt goes on in another run, under the same number; one with an error was handed back
+	// by a worker that could not run it, the last of those in a row that said the same.
 	Attempts []Attempt `json:"attempts,omitempty"`
 }
 
@@ -91,7 +92,7 @@ type Outcome string
 const (
 	OutcomeCompleted Outcome = "completed"
 	OutcomeFailed    Outcome = "failed"    // by the handler, or the job's deadline passed
-	OutcomeReleased  Outcome = "released"  // the worker stopped and gave the job back
+	OutcomeReleased  Outcome = "released"  // the worker stopped, or with an error could not run the job, and gave it back
 	OutcomeLost      Outcome = "lost"      // the lease ran out
 	OutcomeTimedOut  Outcome = "timedOut"  // the attempt's timeout passed
 	OutcomeCancelled Outcome = "cancelled" // the job's owner had it stopped
@@ -131,8 +132,13 @@ const (
 	CodePayloadMissing   = "payload_missing"   // the blob store did not give the payload
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
+	CodeUnserved         = "unserved"          // no worker that took the job could run it, for MaxUnserved
 )
+
+// MaxUnserved is how long a job is handed out again and again to workers that cannot run it,
+// counted from the first of them, before it fails with CodeUnserved.
+const MaxUnserved = 24 * time.Hour
 
 // Codes lists every code that Ackwire itself gives to a job's error.
 var Codes = []string{CodeWorkerLost, CodeTimeout, CodeDeadlineExceeded, CodeHandlerPanic, CodeHandlerError, CodeResultTooLarge,
-	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload}
+	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeUnserved}

@@ -255,6 +255,7 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 		o = job.OutcomeCancelled
 	}
 	j.endRun(o, j.Doc.Error, s.at.Time)
+	j.Unserved = nil
 	switch {
 	case j.Doc.CancelRequested:
 		j.end(job.Cancelled, s.at.Time)
@@ -271,10 +272,14 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 	return s.took(orders...)
 }
 
-// released: the run gives the job back. The next dispatch is due at once, at no cost.
+// released: the run gives the job back, at no cost. The next dispatch is due at once, unless the
+// worker says why it cannot run the job.
 func (s *step) released() Result {
-	if !s.old.holds(s.e) {
+	switch {
+	case !s.old.holds(s.e):
 		return s.stray()
+	case s.e.Error != nil:
+		return s.handBack(s.e.Error)
 	}
 	j := s.change()
 	j.endRun(job.OutcomeReleased, nil, s.at.Time)
@@ -374,6 +379,7 @@ func (s *step) retryRequested() Result {
 	j.Doc.Attempt++
 	j.Doc.MaxAttempts = j.Doc.Attempt + j.Policy.Attempts - 1
 	j.Doc.CancelRequested = false
+	j.Unserved = nil
 	j.Doc.FinishedAt, j.Doc.StartedAt = nil, nil
 	j.Doc.Result, j.Doc.ResultURL, j.ResultBlob = nil, "", nil
 	j.Doc.Error, j.Doc.Progress = nil, nil

@@ -62,6 +62,9 @@ type Job struct {
 	// CancelAt is when the cancellation of the current run was requested.
 	CancelAt *time.Time `json:"cancelAt,omitempty"`
 
+	// Unserved is set while workers hand the job back because they cannot run it.
+	Unserved *Unserved `json:"unserved,omitempty"`
+
 	// ResultBlob is where the result lies that the document's resultUrl serves.
 	ResultBlob *event.Blob `json:"resultBlob,omitempty"`
 }

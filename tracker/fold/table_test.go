@@ -98,13 +98,13 @@ failed permanent
 	unaccepted processing last                               failed
 	cancelling                                               cancelled
 	completed failed cancelled                               !ended stop
-released
+released · released unable
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !not_held stop
 	unaccepted processing last                               retrying+d
 	cancelling                                               cancelled
 	completed failed cancelled                               !ended stop
-beat other-run · progress other-run · completed other-run · failed other-run · failed permanent other-run · released other-run
+beat other-run · progress other-run · completed other-run · failed other-run · failed permanent other-run · released other-run · released unable other-run
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !not_held stop
 	unaccepted processing last cancelling                    !wrong_run stop
@@ -303,6 +303,8 @@ func tableEvent(t *testing.T, name string) (*event.Event, Meta) {
 			mods = append(mods, renewal(tableRenewal-1))
 		case "permanent":
 			mods = append(mods, permanent)
+		case "unable":
+			mods = append(mods, unable("no_handler"))
 		case "too-early":
 			at.Time = t0.Add(time.Hour)
 		default:

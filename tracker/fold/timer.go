@@ -75,7 +75,6 @@ func ExpiresAt(j *Job) time.Time {
 }
 
 // backoff is the wait after the attempt that j just lost: exponential, with full jitter.
-// The jitter is a hash of job and dispatch, so that every replica folds the same.
 func backoff(j *Job) time.Duration {
 	b := j.Policy.Backoff
 	if b.Initial <= 0 {
@@ -87,12 +86,19 @@ func backoff(j *Job) time.Duration {
 		ceiling = min(ceiling, c)
 	}
 	ceiling = min(ceiling, job.MaxSeconds)
+	return time.Duration(j.jitter() * ceiling * float64(time.Second)).Truncate(time.Millisecond)
+}
+
+// Spread is a hash of job and dispatch, so that every replica folds the same.
+func (j *Job) Spread() uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(j.Doc.JobID))
 	_, _ = h.Write([]byte{byte(j.Dispatch), byte(j.Dispatch >> 8), byte(j.Dispatch >> 16), byte(j.Dispatch >> 24)})
-	jitter := float64(mix(h.Sum64())>>11) / (1 << 53)
-	return time.Duration(jitter * ceiling * float64(time.Second)).Truncate(time.Millisecond)
+	return mix(h.Sum64())
 }
+
+// jitter lies between 0 and 1.
+func (j *Job) jitter() float64 { return float64(j.Spread()>>11) / (1 << 53) }
 
 // mix spreads the bits of an FNV hash, whose high bits hardly depend on the last bytes
 // (the finaliser of SplitMix64).

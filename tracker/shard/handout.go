@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/fetch"
@@ -74,7 +75,7 @@ func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (
 	inTrace, span := s.beginHandOut(source, within, j)
 	defer func() { endHandOut(span, err) }()
 	request := &kgo.Record{
-		Context: inTrace,
+		Context: elsewhere(inTrace, j),
 		Topic:   s.names.Requests(j.Lane),
 		Key:     source.Key,
 		Value:   source.Value,
@@ -95,6 +96,20 @@ func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (
 		return fmt.Errorf("append requeued: %w", err)
 	}
 	return nil
+}
+
+// elsewhere has the request of a job whose last workers could not run it written to another
+// partition of its lane than its key's: whoever reads that one is likely to be another worker. Every
+// other time the key's own may be chosen, too.
+func elsewhere(ctx context.Context, j *fold.Job) context.Context {
+	if j.Unserved == nil {
+		return ctx
+	}
+	avoid := int32(-1)
+	if j.Unserved.Count%2 == 1 {
+		avoid = j.Source.Partition
+	}
+	return kafka.Place(ctx, j.Spread(), avoid)
 }
 
 func (s *Shard) produceSync(ctx context.Context, rec *kgo.Record) error {

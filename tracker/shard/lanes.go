@@ -33,12 +33,13 @@ const (
 	attemptFailed    attemptOutcome = "failed"    // and so did its job
 	attemptRetried   attemptOutcome = "retried"   // it failed, and another one follows
 	attemptReleased  attemptOutcome = "released"  // its worker stopped
+	attemptUnserved  attemptOutcome = "unserved"  // its worker could not run it
 	attemptLost      attemptOutcome = "lost"      // the lease ran out
 	attemptTimeout   attemptOutcome = "timeout"   // it took too long
 	attemptCancelled attemptOutcome = "cancelled" // its job's owner had it stopped
 )
 
-var attemptOutcomes = []attemptOutcome{attemptCompleted, attemptFailed, attemptRetried, attemptReleased, attemptLost, attemptTimeout, attemptCancelled}
+var attemptOutcomes = []attemptOutcome{attemptCompleted, attemptFailed, attemptRetried, attemptReleased, attemptUnserved, attemptLost, attemptTimeout, attemptCancelled}
 
 // handlerCode stands for every code of a job's error that is not Ackwire's own.
 const handlerCode = "handler"
@@ -79,7 +80,7 @@ func newLanes(m meter.Meter) *Lanes {
 	l := &Lanes{
 		seconds: m.HistogramVec("job_seconds", "How long jobs took, by the log's clock: wait, from when a job was accepted, due or retried by its owner until a worker claimed it; "+
 			"run, from the last claim to the job's end; total, from the beginning of wait to the end.", meter.Slow, "lane", "type", "stage"),
-		attempts: m.CounterVec("attempts_total", "Attempts that ended, by how; failed is the last one of its job, retried has a next one.", "lane", "outcome"),
+		attempts: m.CounterVec("attempts_total", "Attempts that ended, by how; failed is the last one of its job, retried has a next one, released and unserved are given back and cost nothing.", "lane", "outcome"),
 		failures: m.CounterVec("job_failures_total", "Jobs that failed for good, by the code of their error; codes of handlers are all one.", "lane", "code"),
 		leases:   m.CounterVec("leases_expired_total", "Runs that were not heard of for a lease: their worker died, hung or was cut off.", "lane"),
 		jobs:     m.GaugeVec("jobs", "Jobs of this tracker's partitions that have not ended, by state.", "lane", "state"),
@@ -214,6 +215,8 @@ func howEnded(j *fold.Job, e *event.Event) attemptOutcome {
 		return attemptCompleted
 	case j.Doc.State == job.Cancelled:
 		return attemptCancelled
+	case e.Type == event.Released && e.Error != nil:
+		return attemptUnserved
 	case e.Type == event.Released:
 		return attemptReleased
 	case j.Doc.State == job.Failed:

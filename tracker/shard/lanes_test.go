@@ -109,6 +109,13 @@ func TestWhatIsToldOfALane(t *testing.T) {
 			w.claim(id, "r1")
 			w.append(id, event.Released)
 		}, map[string]float64{"job_seconds_count default wait demo.echo": 1, "attempts_total default released": 1, "jobs default pending": 1}},
+		{"one whose worker cannot run it", func(w *world, id string) {
+			w.submit(id)
+			w.claim(id, "r1")
+			w.append(id, event.Released, func(e *event.Event) {
+				e.Error = &event.Failure{Error: job.Error{Code: "no_handler", Retryable: true}}
+			})
+		}, map[string]float64{"job_seconds_count default wait demo.echo": 1, "attempts_total default unserved": 1, "jobs default retrying": 1}},
 		{"one whose only worker is lost", func(w *world, id string) {
 			w.submit(id, with(func(p *job.Policy) { p.Attempts = 1 }))
 			w.claim(id, "r1")

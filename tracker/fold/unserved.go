@@ -1,0 +1,79 @@
+package fold
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// A worker that cannot run a job (it has no handler, no blob store, no secret …) hands it back
+// with the reason. That costs no attempt. The pause before the next hand-out grows with each
+// hand-out in a row that ended so, and after job.MaxUnserved the job fails as unserved.
+
+// Bounds of the pause before a job that a worker could not run is handed out again.
+const (
+	unservedFirst = time.Second
+	unservedMax   = 5 * time.Minute
+)
+
+// Unserved counts the hand-outs in a row that ended with a worker that could not run the job.
+type Unserved struct {
+	Count int       `json:"count"`
+	Since time.Time `json:"since"` // when the first of them ended
+}
+
+// handBack ends a run whose worker cannot run the job, for the reason that f gives.
+func (s *step) handBack(f *event.Failure) Result {
+	j := s.change()
+	why := &job.Error{Code: clip(f.Code, maxCode), Message: clip(f.Message, maxMessage), Retryable: true}
+	j.endRun(job.OutcomeReleased, why, s.at.Time)
+	j.forgetRepeated()
+	switch next := j.Unserved.again(s.at.Time); {
+	case j.Doc.CancelRequested:
+		j.end(job.Cancelled, s.at.Time)
+	case s.at.Time.Sub(next.Since) >= job.MaxUnserved:
+		j.Doc.Error = &job.Error{Code: job.CodeUnserved, Retryable: true, Message: clip(fmt.Sprintf(
+			"no worker could run it for %v; the last one said %s: %s", job.MaxUnserved, why.Code, why.Message), maxMessage)}
+		j.end(job.Failed, s.at.Time)
+	default:
+		j.Doc.Error, j.Unserved = why, next
+		pause := j.unservedPause()
+		if f.RetryAfter != nil {
+			pause = max(pause, f.RetryAfter.Duration())
+		}
+		j.handOut(s.at.Time.Add(pause))
+	}
+	return s.took()
+}
+
+// again is u after one more hand-out that ended so.
+func (u *Unserved) again(at time.Time) *Unserved {
+	if u == nil {
+		return &Unserved{Count: 1, Since: at}
+	}
+	return &Unserved{Count: min(u.Count+1, math.MaxInt32), Since: u.Since}
+}
+
+// unservedPause doubles with each hand-out; half of it is jitter, a hash of job and dispatch.
+func (j *Job) unservedPause() time.Duration {
+	ceiling := min(unservedFirst<<min(j.Unserved.Count-1, 16), unservedMax)
+	half := ceiling / 2
+	return (half + time.Duration(j.jitter()*float64(half))).Truncate(time.Millisecond)
+}
+
+// forgetRepeated drops the run before the last if both were handed back for the same reason, so
+// that a job that waits long for an able worker keeps the history of its attempts.
+func (j *Job) forgetRepeated() {
+	n := len(j.Doc.Attempts)
+	if n < 2 {
+		return
+	}
+	was, last := j.Doc.Attempts[n-2], j.Doc.Attempts[n-1]
+	if was.Outcome == job.OutcomeReleased && was.Error != nil && was.Number == last.Number && was.Error.Code == last.Error.Code {
+		j.Doc.Attempts = slices.Delete(slices.Clone(j.Doc.Attempts), n-2, n-1)
+	}
+}
