@@ -37,7 +37,7 @@ type Config struct {
 	Blobs          blobs.Config   `embed:""`
 	Slots          int            `help:"Jobs held at the same time, per lane." default:"64"`
 	Webhooks       webhook.Config `embed:""`
-	NoProcessor    bool           `help:"Run no demo processor: workers of your own take the jobs."`
+	NoProcessor    bool           `help:"Run no demo processor. It takes the lanes of the demo types and that of webhooks, and leaves a lane to workers of your own while there are any."`
 
 	Compression gateway.CompressionConfig `embed:""`
 }
@@ -149,13 +149,13 @@ func (e *Embedded) build() error {
 	if err != nil || cfg.NoProcessor {
 		return err
 	}
-	lanes, err := gateway.Lanes(cfg.JobTypes)
+	lanes, err := gateway.LanesOf(cfg.JobTypes, demo.Types...)
 	if err != nil {
 		return err
 	}
 	e.workers, err = processor.New(processor.Config{
 		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions,
-		Lanes: lanes, Slots: cfg.Slots, Grace: workerGrace, Blobs: cfg.Blobs,
+		Lanes: lanes, Slots: cfg.Slots, Grace: workerGrace, Blobs: cfg.Blobs, StepBack: true,
 	}, e.env)
 	if err != nil {
 		return err

@@ -5,8 +5,10 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,11 +149,13 @@ func DefaultCompression() CompressionConfig {
 	return CompressionConfig{Threshold: 1 << 10, Sockets: 10_000}
 }
 
-// Lanes are the lanes that a file of job types names; an empty name means the built-in one.
-func Lanes(jobTypes string) ([]string, error) {
+// LanesOf are the lanes of the named job types, as a file of job types has them, and that of
+// webhooks; an empty name means the built-in file.
+func LanesOf(jobTypes string, names ...string) ([]string, error) {
 	types, err := jobtypes.Load(jobTypes)
 	if err != nil {
 		return nil, err
 	}
+	maps.DeleteFunc(types, func(name string, _ *jobtypes.Type) bool { return !slices.Contains(names, name) })
 	return types.Lanes(), nil
 }

@@ -160,11 +160,14 @@ func TestValidateJoinsAllProblems(t *testing.T) {
 }
 
 func TestLanesOfTheJobTypes(t *testing.T) {
-	lanes, err := Lanes("")
-	if err != nil || strings.Join(lanes, " ") != "default reports webhooks" {
-		t.Errorf("got %q, %v", lanes, err)
+	for want, of := range map[string][]string{
+		"default reports webhooks": {"demo.echo", "report.generate"}, "default webhooks": {"demo.echo", "demo.sleep"}, "webhooks": {"my.type"},
+	} {
+		if lanes, err := LanesOf("", of...); err != nil || strings.Join(lanes, " ") != want {
+			t.Errorf("lanes of %q: got %q, %v", of, lanes, err)
+		}
 	}
-	if _, err := Lanes("missing.yaml"); err == nil {
+	if _, err := LanesOf("missing.yaml"); err == nil {
 		t.Error("a missing file was taken")
 	}
 }

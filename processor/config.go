@@ -45,6 +45,10 @@ type Config struct {
 	// cancelled before it began is then ever started; each start costs one round trip
 	// through the tracker.
 	ClaimsAlwaysWait bool `help:"Wait for the tracker's grant before every start."`
+	// StepBack makes the processor leave a lane, within about a second, when another worker
+	// joins the lane's consumer group, and take it again when none is left: for a processor that
+	// is only there until somebody has workers.
+	StepBack bool `kong:"-"`
 }
 
 // Defaults and bounds of Config.

@@ -11,15 +11,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// Codes that a processor gives beside those of package job.
-const (
-	// CodeNoHandler is a retryable failure: this worker has no handler for the job's type.
-	// Another worker of the lane, or this one after an upgrade, may have it, so the job is
-	// neither failed for good nor put among the dead letters.
-	CodeNoHandler = "no_handler"
-	// CodeInvalidResult is a permanent failure: the handler's result is not JSON.
-	CodeInvalidResult = "invalid_result"
-)
+// CodeInvalidResult is a permanent failure: the handler's result is not JSON.
+const CodeInvalidResult = "invalid_result"
 
 // Bounds of what a failure carries into the log of its job.
 const (

@@ -25,13 +25,12 @@ type File struct {
 const defaultContentType = "application/octet-stream"
 
 // ErrNoBlobStore is returned by Job.Attach where no store is configured. As a handler's error it
-// is permanent: no attempt could do better.
-var ErrNoBlobStore = WithCode(job.CodeResultNotStored, Permanent(errors.New("this worker has no blob store")))
+// is retryable: another worker may have one. It costs an attempt, for the handler has run.
+var ErrNoBlobStore = WithCode(job.CodeResultNotStored, errors.New("this worker has no blob store"))
 
 // Attach makes f the job's file, in place of one that was attached before. It is stored
 // when Attach returns; clients see it once the handler has returned without an error, beside
-// the result that it returned. An error is retryable, unless there is no store or f is above
-// Config.FileLimit.
+// the result that it returned. An error is retryable, unless f is above Config.FileLimit.
 func (j *Job) Attach(ctx context.Context, f File) error {
 	if f.ContentType == "" {
 		f.ContentType = defaultContentType
@@ -85,17 +84,15 @@ func (p *Processor) storeFile(jobID, runID string) func(context.Context, File) (
 	}
 }
 
-// fetchPayload reads a payload that was too large for the log.
+// fetchPayload reads a payload that was too large for the log. A run without a blob store does
+// not come here: see Processor.lacks.
 func (p *Processor) fetchPayload(ctx context.Context, key string) ([]byte, error) {
-	if p.blobs == nil {
-		return nil, WithCode(job.CodePayloadMissing, errors.New("the payload is in a blob store, and this worker has none"))
-	}
 	payload, err := p.blobs.Get(ctx, key, maxPayload)
 	switch {
 	case errors.Is(err, blobs.ErrNotFound):
 		return nil, WithCode(job.CodePayloadMissing, Permanent(errors.New("the payload is gone from the blob store")))
 	case err != nil:
-		return nil, WithCode(job.CodePayloadMissing, fmt.Errorf("fetch payload: %w", err))
+		return nil, Unable(WithCode(CodeBlobStoreUnavailable, fmt.Errorf("fetch payload: %w", err)))
 	}
 	return payload, nil
 }

@@ -75,18 +75,17 @@ func HandleRaw(p *Processor, jobType string, fn RawHandler) {
 	p.handlers[jobType] = fn
 }
 
-// handler returns the handler of a job type. Only Run and later callers use it, when the
-// table does not change any more.
+// handler returns the handler of a job type; nil when there is none. Only Run and later callers
+// use it, when the table does not change any more.
 func (p *Processor) handler(jobType string) RawHandler {
-	if h, ok := p.handlers[jobType]; ok {
-		for _, m := range slices.Backward(p.middleware) {
-			h = m(h)
-		}
-		return h
+	h, ok := p.handlers[jobType]
+	if !ok {
+		return nil
 	}
-	return func(context.Context, *Job, []byte) (json.RawMessage, error) {
-		return nil, WithCode(CodeNoHandler, fmt.Errorf("this worker has no handler for job type %q", jobType))
+	for _, m := range slices.Backward(p.middleware) {
+		h = m(h)
 	}
+	return h
 }
 
 // The client is told no more than this: a panic's value may hold anything.
@@ -124,6 +123,11 @@ func end(result json.RawMessage, err, cause error, limit int) ending {
 		return ending{event: event.Failed, outcome: ranCancelled, failure: cancelled(message)}
 	case err == nil:
 		return endWith(result, limit)
+	}
+	if e, unable := handBack(err); unable {
+		return e
+	}
+	switch {
 	case errors.Is(cause, ErrShutdown):
 		return ending{event: event.Released, outcome: ranReleased}
 	default:

@@ -45,13 +45,14 @@ type lane struct {
 	topic string
 	log   *slog.Logger
 
-	client *kgo.Client // set by run before anything else uses the lane
+	client *kgo.Client // set by run, each time, before anything else uses it
 
 	committing chan struct{} // capacity 1: held while one commit is under way; taken before mu
 
 	mu         sync.Mutex // guards the rest; no other lock is taken under it
 	slots      int        // free ones
 	joined     bool
+	yielding   bool // the lane is left to others: see attend
 	partitions map[int32]*partition
 
 	polling trouble
@@ -79,7 +80,7 @@ func (l *lane) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	client, err := l.p.cfg.Kafka.NewClient(l.p.env, "ackwire-processor-"+l.p.worker,
+	client, err := l.p.cfg.Kafka.NewClient(l.p.env, l.p.clientID(),
 		kgo.ConsumerGroup(l.p.names.ProcessorGroup(l.name)),
 		kgo.ConsumeTopics(l.topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
@@ -286,8 +287,11 @@ func (l *lane) close(ctx context.Context) {
 // ready says why the lane takes no work.
 func (l *lane) ready() error {
 	l.mu.Lock()
-	joined := l.joined
+	joined, yielding := l.joined, l.yielding
 	l.mu.Unlock()
+	if yielding {
+		return nil
+	}
 	if !joined {
 		return fmt.Errorf("lane %s: has not joined its consumer group", l.name)
 	}

@@ -16,9 +16,10 @@ const (
 	claimRefused  claimOutcome = "refused"  // the tracker stopped the run before it began
 	claimQuit     claimOutcome = "quit"     // the job was cancelled before the run began
 	claimReleased claimOutcome = "released" // the processor stopped before the run began
+	claimUnable   claimOutcome = "unable"   // the worker cannot run it, and gave it back
 )
 
-var claimOutcomes = []claimOutcome{claimStarted, claimGranted, claimRefused, claimQuit, claimReleased}
+var claimOutcomes = []claimOutcome{claimStarted, claimGranted, claimRefused, claimQuit, claimReleased, claimUnable}
 
 // outcome is how a run ended: the label of runs_ended_total.
 type outcome string
@@ -28,11 +29,12 @@ const (
 	ranFailed    outcome = "failed"
 	ranCancelled outcome = "cancelled"
 	ranReleased  outcome = "released"
+	ranUnable    outcome = "unable" // the handler found that this worker cannot run it
 	ranStopped   outcome = "stopped"
 	ranLeaseLost outcome = "lease_lost"
 )
 
-var outcomes = []outcome{ranCompleted, ranFailed, ranCancelled, ranReleased, ranStopped, ranLeaseLost}
+var outcomes = []outcome{ranCompleted, ranFailed, ranCancelled, ranReleased, ranUnable, ranStopped, ranLeaseLost}
 
 // deadReason is why a record became a dead letter: one word of a fixed set.
 type deadReason string
@@ -58,6 +60,7 @@ const deadLetterLabel = "dead" // a produce to the topic dead, in produce_failur
 type metrics struct {
 	claims          *prometheus.CounterVec
 	ended           *prometheus.CounterVec
+	unable          *prometheus.CounterVec
 	leasesLost      prometheus.Counter
 	running         prometheus.Gauge
 	waiting         prometheus.Gauge
@@ -77,6 +80,7 @@ func newMetrics(r prometheus.Registerer, lanes []string) *metrics {
 	all := &metrics{
 		claims:          m.Counters("claims_total", "Claims by how they went.", "outcome", meter.Words(claimOutcomes)...),
 		ended:           m.Counters("runs_ended_total", "Runs that began, by how they ended.", "outcome", meter.Words(outcomes)...),
+		unable:          m.Counters("unable_total", "Jobs handed back, at no cost, because this worker cannot run them, by reason.", "reason", unableReasons...),
 		leasesLost:      m.Counter("leases_lost_total", "Runs whose lease could not be renewed in time."),
 		running:         m.Gauge("running", "Handlers that run."),
 		waiting:         m.Gauge("waiting", "Runs that wait for the tracker's grant."),

@@ -140,7 +140,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	}
 	defer p.setReady(errors.New("stopped"))
 
-	client, err := p.cfg.Kafka.NewClient(p.env, "ackwire-processor-"+p.worker)
+	client, err := p.cfg.Kafka.NewClient(p.env, p.clientID())
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, home) })
 	part(&caring, careCtx, p.beat)
 	for _, l := range p.lanes {
-		part(&taking, takeCtx, l.run)
+		part(&taking, takeCtx, l.attend)
 	}
 	p.setReady(nil)
 	p.log.Info("taking jobs", "lanes", p.cfg.Lanes, "slots", p.cfg.Slots)

@@ -79,6 +79,7 @@ type run struct {
 	sure     []byte        // the claimed event of a run that starts once it is durable; nil when it must wait
 	claim    []byte        // the claimed event of a run that waits for a grant, or is in doubt
 	handler  RawHandler
+	lacks    error // what this worker lacks to run the job; nil when it can
 	job      *Job
 	log      *slog.Logger
 
@@ -120,6 +121,7 @@ func newRun(l *lane, part *partition, offset int64, req topic.Request, payload [
 		payload: bytes.Clone(payload), blob: req.PayloadBlob, policy: req.Policy,
 		lease: lease - margin, renewal: lease / renewalsPerLease,
 		handler:  p.handler(req.Job),
+		lacks:    p.lacks(req.Job, req.PayloadBlob),
 		mustWait: p.cfg.ClaimsAlwaysWait || req.Dispatch > 1 || p.met(req.JobID, req.Dispatch),
 	}
 	r.beginClaim(req)
@@ -212,6 +214,8 @@ func (r *run) advance() {
 	case r.quit:
 		r.leaveQueue(claimQuit)
 		r.conclude(ending{event: event.Failed, outcome: ranCancelled, failure: cancelled("cancelled before it began")})
+	case r.lacks != nil:
+		r.giveBack()
 	case r.leaving:
 		r.leaveQueue(claimReleased)
 		r.conclude(ending{event: event.Released, outcome: ranReleased})
@@ -324,6 +328,9 @@ func (r *run) conclude(e ending) {
 	}
 	r.phase, r.outcome, r.reportOf = reporting, e.outcome, e.event
 	r.noteEnding(e)
+	if e.outcome == ranUnable {
+		r.p.metrics.noteUnable(e.failure)
+	}
 	r.retryAt = time.Time{}
 	r.report = r.encode(event.Event{Type: e.event, Result: e.result, ResultBlob: e.file, Error: e.failure})
 	r.sayReport()

@@ -100,8 +100,8 @@ func TestPayloadAndHandlerThatAreNotThere(t *testing.T) {
 		if f := w.last("a").Error; f.Code != "invalid_payload" || f.Retryable {
 			t.Errorf("payload: %+v", f)
 		}
-		if f := w.last("b").Error; f.Code != "no_handler" || !f.Retryable {
-			t.Errorf("no handler: %+v", f)
+		if e := w.last("b"); e.Type != event.Released || e.Error == nil || e.Error.Code != "no_handler" || !e.Error.Retryable {
+			t.Errorf("no handler: %s %+v", e.Type, e.Error)
 		}
 		if f := w.last("c").Error; f.Code != "invalid_result" || f.Retryable {
 			t.Errorf("result: %+v", f)

@@ -34,7 +34,11 @@ func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 			return &event.Blob{Key: event.ResultPrefix(req.JobID) + runID, Size: int64(len(content)), ContentType: f.ContentType, Name: f.Name}, nil
 		},
 	}
-	result, err := proc.handler(req.Job).call(ctx, j, c.Payload)
+	err := proc.lacks(req.Job, "")
+	var result []byte
+	if err == nil {
+		result, err = proc.handler(req.Job).call(ctx, j, c.Payload)
+	}
 	if err == nil {
 		result, err = j.spill(ctx, result, proc.cfg.ResultLimit)
 	}

@@ -18,9 +18,6 @@ type placeKey struct{}
 // avoid if there is another: for a record that is to reach another consumer than the key's own.
 // Only clients with Placed heed it.
 func Place(ctx context.Context, hash uint64, avoid int32) context.Context {
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	return context.WithValue(ctx, placeKey{}, place{hash, avoid})
 }
 

@@ -19,7 +19,7 @@ func TestPlace(t *testing.T) {
 		}
 		seen := map[int]bool{}
 		for h := range uint64(100) {
-			got := at(n, Place(nil, h, int32(own)))
+			got := at(n, Place(t.Context(), h, int32(own)))
 			if got < 0 || got >= n || n > 1 && got == own {
 				t.Fatalf("%d partitions, hash %d: %d, avoiding %d", n, h, got, own)
 			}

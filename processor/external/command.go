@@ -73,7 +73,7 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	if dir == "" {
 		var err error
 		if dir, err = os.MkdirTemp("", "ackwire-job-"); err != nil {
-			return nil, fmt.Errorf("make the command's directory: %w", err)
+			return nil, notStarted(fmt.Errorf("make the command's directory: %w", err))
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 	}
@@ -88,7 +88,10 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace
 	if err := cmd.Start(); err != nil {
-		return nil, processor.WithCode("command_not_started", fmt.Errorf("start the command: %w", err))
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, notStarted(fmt.Errorf("start the command: %w", err))
 	}
 	_ = cmd.Wait()                                      // the state says more
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
@@ -98,6 +101,12 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 		return nil, context.Cause(ctx)
 	}
 	return outcome(cmd.ProcessState, out, log)
+}
+
+// notStarted is the inability of this worker to start its command: the program is gone, may not be
+// executed, or the system has no room for a process.
+func notStarted(err error) error {
+	return processor.Unable(processor.WithCode(processor.CodeCommandNotStarted, err))
 }
 
 // outcome is what the command's words and its end mean together.

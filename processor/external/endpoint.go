@@ -63,7 +63,8 @@ func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
 
 // Handle is a processor.RawHandler. A 2xx is the result; 408, 425, 429 and 5xx, and a
 // request that fails, are retryable, after Retry-After if that is given; all else is
-// permanent. 202 means that the outcome comes by the callback URL.
+// permanent. 202 means that the outcome comes by the callback URL. Without a connection to the
+// endpoint the job is handed back, which costs no attempt.
 func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(payload))
 	if err != nil {
@@ -86,7 +87,11 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			return nil, processor.WithCode("http_timeout", errors.New("the endpoint did not answer in time"))
 		}
-		return nil, processor.WithCode("http_unreachable", fmt.Errorf("the endpoint could not be reached: %w", unwrapURL(err)))
+		unreachable := processor.WithCode(processor.CodeHTTPUnreachable, fmt.Errorf("the endpoint could not be reached: %w", unwrapURL(err)))
+		if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+			return nil, processor.Unable(unreachable) // nobody was asked to do anything
+		}
+		return nil, unreachable
 	}
 	defer func() {
 		_, _ = io.CopyN(io.Discard, resp.Body, maxHeaderBytes) // so that the connection is used again
@@ -101,7 +106,7 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxResult+1))
 	switch {
 	case err != nil:
-		return nil, processor.WithCode("http_unreachable", fmt.Errorf("the endpoint's answer broke off: %w", err))
+		return nil, processor.WithCode(processor.CodeHTTPUnreachable, fmt.Errorf("the endpoint's answer broke off: %w", err))
 	case len(body) > MaxResult:
 		return nil, errTooLarge
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:

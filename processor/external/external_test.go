@@ -143,7 +143,7 @@ func TestEndpointThatIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := handle(t, t.Context(), e.Handle, 0)
-	wantFailure(t, "nobody listens", got, "http_unreachable", true, "refused")
+	wantHandedBack(t, "nobody listens", got, "http_unreachable", "refused")
 	if strings.Contains(got.Failure.Message, "token=x") {
 		t.Errorf("the URL's secret is in %q", got.Failure.Message)
 	}

@@ -41,7 +41,7 @@ type Outcome struct {
 	Event event.Type
 	// Result is the result of a completed job.
 	Result json.RawMessage
-	// Failure is set for event.Failed.
+	// Failure is set for event.Failed, and for event.Released when the worker could not run the job.
 	Failure *event.Failure
 	// File is what the handler attached, or a result above the inline limit; nil when there
 	// is none.

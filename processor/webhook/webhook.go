@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -37,12 +38,13 @@ const (
 
 // Codes of the error of a delivery that failed.
 const (
-	CodeRejected    = "webhook_rejected"        // the endpoint answered, but not with 2xx
-	CodeGone        = "webhook_gone"            // it answered 410: it wants no more
-	CodeUnreachable = "webhook_unreachable"     // there was no answer
-	CodeBlocked     = "webhook_blocked"         // its address, port or scheme is not allowed
-	CodePaused      = "webhook_endpoint_paused" // it failed too often: it is left alone for a while
-	CodeNoSecret    = "webhook_no_secret"       // the tenant has no secret to sign with
+	CodeRejected    = "webhook_rejected"    // the endpoint answered, but not with 2xx
+	CodeGone        = "webhook_gone"        // it answered 410: it wants no more
+	CodeUnreachable = "webhook_unreachable" // there was no answer
+	CodeBlocked     = "webhook_blocked"     // its address, port or scheme is not allowed
+	// These two hand the delivery back, which costs no attempt: no call was made.
+	CodePaused   = processor.CodeWebhookPaused   // it failed too often: it is left alone for a while
+	CodeNoSecret = processor.CodeWebhookNoSecret // the tenant has no secret here to sign with
 )
 
 var codes = []string{CodeRejected, CodeGone, CodeUnreachable, CodeBlocked, CodePaused, CodeNoSecret}
@@ -101,7 +103,7 @@ func New(cfg Config, env service.Env) (*Deliverer, error) {
 	}
 	d.outcomes = m.Counters("webhook_attempts_total", "Attempts to deliver a webhook, by how they ended.", "outcome", outcomes...)
 	d.seconds = m.Histogram("webhook_answer_seconds", "How long endpoints took to answer a webhook.", []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 20})
-	m.GaugeFunc("webhook_endpoints_paused", "Endpoints that this process leaves alone because they failed time and again.", func() float64 { return float64(d.endpoints.paused()) })
+	m.GaugeFunc("webhook_endpoints_paused", "Paths of endpoints, and hosts that take no connections, that this process leaves alone because they failed time and again.", func() float64 { return float64(d.endpoints.paused()) })
 	return d, nil
 }
 
@@ -153,11 +155,11 @@ func (d *Deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Req
 	}
 	signers := d.secrets.signers(j.Tenant)
 	if len(signers) == 0 {
-		return nil, CodeNoSecret, processor.Permanent(errors.New("the tenant has no secret to sign with"))
+		return nil, CodeNoSecret, processor.Unable(errors.New("the tenant has no secret to sign with"))
 	}
-	p := place{j.Tenant, u.Scheme + "://" + u.Host}
+	p := place{j.Tenant, u.Scheme + "://" + u.Host, "/" + strings.TrimPrefix(u.EscapedPath(), "/")}
 	if wait := d.endpoints.wait(p); wait > 0 {
-		return nil, CodePaused, processor.RetryAfter(wait, errors.New("the endpoint failed time and again and is left alone for a while"))
+		return nil, CodePaused, processor.Unable(processor.RetryAfter(wait, errors.New("the endpoint failed time and again and is left alone for a while")))
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
@@ -165,13 +167,19 @@ func (d *Deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Req
 	if err != nil {
 		return nil, CodeBlocked, processor.Permanent(err)
 	}
+	connected := false
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}))
 	began := time.Now()
 	resp, err := d.client.Do(req)
 	if err != nil {
 		if blocked(err) {
 			return nil, CodeBlocked, processor.Permanent(errors.New("the endpoint's address or port is not allowed"))
 		}
-		d.failed(p, j)
+		if connected {
+			d.refused(p, j)
+		} else {
+			d.unconnected(p, j)
+		}
 		return nil, CodeUnreachable, fmt.Errorf("no answer: %w", innermost(err))
 	}
 	d.seconds.Observe(time.Since(began).Seconds())
@@ -181,7 +189,7 @@ func (d *Deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Req
 		d.endpoints.succeeded(p)
 		return json.RawMessage(`{"status":` + strconv.Itoa(resp.StatusCode) + `}`), "", nil
 	}
-	d.failed(p, j)
+	d.refused(p, j)
 	err = fmt.Errorf("the endpoint answered %d", resp.StatusCode)
 	if resp.StatusCode == http.StatusGone {
 		return nil, CodeGone, processor.Permanent(err)
@@ -217,9 +225,15 @@ func request(ctx context.Context, id string, r webhook.Request, signers []*stand
 	return req, nil
 }
 
-func (d *Deliverer) failed(p place, j *processor.Job) {
-	if paused, pause := d.endpoints.failure(p); paused {
-		j.Log.Warn("webhook endpoint paused", "endpoint", p.origin, "tenant", p.tenant, "for", pause)
+func (d *Deliverer) refused(p place, j *processor.Job) {
+	if paused, pause := d.endpoints.refused(p); paused {
+		j.Log.Warn("webhook endpoint paused", "endpoint", p.String(), "tenant", p.tenant, "for", pause)
+	}
+}
+
+func (d *Deliverer) unconnected(p place, j *processor.Job) {
+	if paused, pause := d.endpoints.unconnected(p); paused {
+		j.Log.Warn("webhook host paused: it takes no connections", "endpoint", p.origin, "tenant", p.tenant, "for", pause)
 	}
 }
 

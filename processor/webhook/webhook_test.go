@@ -166,12 +166,12 @@ func TestTheGuard(t *testing.T) {
 func TestAnEndpointThatFailsIsPaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := endpoints{failed: map[place]*health{}}
-		p, other := place{"alice", "https://a"}, place{"bob", "https://a"}
+		p, other := place{"alice", "https://a", "/x"}, place{"bob", "https://a", "/x"}
 		for i := range pauseAfter {
 			if e.wait(p) != 0 {
 				t.Fatalf("paused after %d failures", i)
 			}
-			e.failure(p)
+			e.refused(p)
 		}
 		if w := e.wait(p); w < firstPause {
 			t.Fatalf("waits %s after %d failures", w, pauseAfter)
@@ -186,7 +186,7 @@ func TestAnEndpointThatFailsIsPaused(t *testing.T) {
 		if e.wait(p) != 0 || e.wait(p) == 0 {
 			t.Fatal("after the pause one may try, and no other")
 		}
-		if paused, pause := e.failure(p); !paused || pause != 2*firstPause {
+		if paused, pause := e.refused(p); !paused || pause != 2*firstPause {
 			t.Fatalf("after the try: %t, %s", paused, pause)
 		}
 		time.Sleep(2 * firstPause)
@@ -202,7 +202,7 @@ func TestAnEndpointThatFailsIsPaused(t *testing.T) {
 			t.Fatal("paused after a success")
 		}
 		for i := range 3 * maxEndpoints {
-			e.failure(place{"t", fmt.Sprint(i)})
+			e.refused(place{"t", fmt.Sprint(i), "/"})
 		}
 		if len(e.failed) > maxEndpoints {
 			t.Fatalf("%d endpoints are remembered", len(e.failed))

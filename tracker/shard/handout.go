@@ -105,6 +105,9 @@ func elsewhere(ctx context.Context, j *fold.Job) context.Context {
 	if j.Unserved == nil {
 		return ctx
 	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	avoid := int32(-1)
 	if j.Unserved.Count%2 == 1 {
 		avoid = j.Source.Partition

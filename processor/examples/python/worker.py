@@ -218,7 +218,10 @@ class Worker:
         try:
             handler = HANDLERS.get(run.type)
             if handler is None:
-                raise Retryable("no_handler", f"this worker has no handler for {run.type}")
+                # Not the job's failure: it goes back at no cost, and out again after a pause that grows.
+                error = {"code": "no_handler", "message": f"this worker has no handler for {run.type}", "retryable": True}
+                outcome.update(type="released", error=error)
+                return
             outcome.update(type="completed", result=handler(payload, run))
         except Failure as e:
             outcome.update(type="failed", error={"code": e.code, "message": str(e), "retryable": e.retryable})

@@ -1,0 +1,101 @@
+package processor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+)
+
+// A processor that was told to (Config.StepBack) leaves a lane to the workers of others: it takes
+// jobs only while no other worker is in the lane's group.
+const (
+	stepBackCheck = time.Second     // between two looks at the group, while it takes jobs or waits
+	stepBackAsk   = 5 * time.Second // one look
+)
+
+// attend takes the lane's requests until ctx ends, but for the time that others do.
+func (l *lane) attend(ctx context.Context) error {
+	if !l.p.cfg.StepBack {
+		return l.run(ctx)
+	}
+	for {
+		if l.waitWhileOthers(ctx); ctx.Err() != nil {
+			return nil
+		}
+		taking, stop := context.WithCancel(ctx)
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			defer stop()
+			l.waitUntilOthers(taking)
+		})
+		err := l.run(taking)
+		stop()
+		watching.Wait()
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		l.left()
+	}
+}
+
+// waitWhileOthers returns when no other worker is in the lane's group, or when ctx ends.
+func (l *lane) waitWhileOthers(ctx context.Context) {
+	for l.others(ctx) {
+		if !l.setYielding(true) {
+			l.log.Info("lane left to the workers of others")
+		}
+		if !pause(ctx, stepBackCheck) {
+			return
+		}
+	}
+	if l.setYielding(false) {
+		l.log.Info("lane taken again: the workers of others have gone")
+	}
+}
+
+// waitUntilOthers returns when another worker is in the lane's group, or when ctx ends.
+func (l *lane) waitUntilOthers(ctx context.Context) {
+	for pause(ctx, stepBackCheck) && !l.others(ctx) {
+	}
+}
+
+// others reports whether the lane's group has a member that is not this processor. While that is
+// not known, it stays as it is.
+func (l *lane) others(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, stepBackAsk)
+	defer cancel()
+	group := l.p.names.ProcessorGroup(l.name)
+	described, err := kafka.DescribeGroups(ctx, l.p.client, group)
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.yielding
+	}
+	for _, m := range described[group].Members {
+		if m.ClientID != l.p.clientID() {
+			return true
+		}
+	}
+	return false
+}
+
+// setYielding returns what it was.
+func (l *lane) setYielding(yielding bool) (was bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was, l.yielding = l.yielding, yielding
+	return was
+}
+
+// left notes that the group was left; runs go on.
+func (l *lane) left() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.joined = false
+	l.partitions = map[int32]*partition{}
+}
+
+// clientID is that of the processor's Kafka clients.
+func (p *Processor) clientID() string { return "ackwire-processor-" + p.worker }
