@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
@@ -30,22 +29,11 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
-	var after int64
-	if last := r.Header.Get(lastEventID); last != "" {
-		n, err := strconv.ParseInt(last, 10, 64)
-		if err != nil || n < 0 {
-			g.problem(w, frame.NewProblem(code.InvalidFrame, lastEventID+" must be a version"))
-			return
-		}
-		after = n
-	}
-	watches := []sse.Watch{{JobID: jobID, After: after}}
-	g.serveEvents(w, r, id, len(watches), after, func() *sse.Stream { return sse.New(g.hub, id.Tenant, watches) })
+	g.serveEvents(w, r, id, 1, func(last string) *sse.Stream { return sse.New(g.hub, id.Tenant, jobID, last) })
 }
 
-// getEvents is GET /v1/events?job=…&job=…: many jobs in one stream. A version says nothing of
-// the other jobs, so a client that comes back is told the state of each now. With ?mine=true it
-// is all jobs of the client's subject, from now on.
+// getEvents is GET /v1/events?job=…&job=…: many jobs in one stream. With ?mine=true it is all jobs
+// of the client's subject, from now on.
 func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
@@ -61,14 +49,10 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if all {
-		g.serveEvents(w, r, id, 1, 0, func() *sse.Stream { return sse.NewMine(g.mine, id.Tenant, id.Subject) })
+		g.serveEvents(w, r, id, 1, func(string) *sse.Stream { return sse.NewMine(g.mine, id.Tenant, id.Subject) })
 		return
 	}
-	watches := make([]sse.Watch, len(jobs))
-	for i, jobID := range jobs {
-		watches[i] = sse.Watch{JobID: jobID}
-	}
-	g.serveEvents(w, r, id, len(watches), 0, func() *sse.Stream { return sse.New(g.hub, id.Tenant, watches) })
+	g.serveEvents(w, r, id, len(jobs), func(last string) *sse.Stream { return sse.NewMany(g.hub, id.Tenant, jobs, last) })
 }
 
 // eventJobs reads which jobs are to be followed: some, or all of the client's subject.
@@ -104,7 +88,11 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 
 // serveEvents streams what begin follows, which takes so many watches, until all jobs have
 // ended. Jobs that cannot be followed are told of in the stream, unless none can.
-func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int, after int64, begin func() *sse.Stream) {
+//
+// An EventSource stops for good at any status but 200, and comes back after the end of each 200: a
+// Last-Event-ID that means nothing is not refused, and a client that knows all there is to know is
+// answered 204 (WHATWG HTML §9.2.3).
+func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int, begin func(last string) *sse.Stream) {
 	if err := g.pace.turn(r.Context()); err != nil {
 		g.problem(w, err)
 		return
@@ -123,7 +111,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		return
 	}
 	defer g.limits.Watch(id.Tenant, -watches)
-	s := begin()
+	s := begin(r.Header.Get(lastEventID))
 	defer s.Close()
 	ctx, cancel := g.untilDrain(r.Context(), readTimeout)
 	answers, err := s.Answers(ctx)
@@ -138,18 +126,16 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 			refused = append(refused, a)
 		}
 	}
+	if s.Finished() {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	if len(refused) == len(answers) {
-		p := frame.NewProblem(refused[0].Error, "")
+		p := frame.NewProblem(worth(refused), "")
 		if p.Retryable {
 			p.RetryAfter = retryAfter.Seconds()
 		}
 		g.problem(w, p)
-		return
-	}
-	if len(answers) == 1 && after > 0 && s.Finished() {
-		// It has ended, and the client has seen that. An EventSource that is told 204 does
-		// not come back (WHATWG HTML §9.2.3).
-		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	if r.Method == http.MethodHead {
@@ -168,4 +154,14 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 	why := s.Serve(r.Context(), w, opts, refused)
 	g.metrics.eventStreams.Dec()
 	g.metrics.eventStreamEnds.WithLabelValues(string(why)).Inc()
+}
+
+// worth is why none of the jobs can be followed: what may be otherwise later goes first.
+func worth(refused []sse.Answer) code.Code {
+	for _, a := range refused {
+		if a.Error.Info().Retryable {
+			return a.Error
+		}
+	}
+	return refused[0].Error
 }

@@ -42,6 +42,7 @@ type fakeTracker struct {
 	held    map[string]string   // reservations: job ID → holder
 	early   map[string][]func() // by job ID: adds that came before their job's accepted
 	lag     time.Duration       // before each record is folded
+	behind  map[string]*fakeJob // what streams are told of a job by a tracker that lags
 	asOf    int64               // Unix milliseconds
 	refuse  []connect.Code      // the next lists and counts are answered so, one after the other
 	lists   []*trackerpb.ListRequest
@@ -225,13 +226,27 @@ func (f *fakeTracker) pushLocked(tenant, jobID string, version int64, document [
 	}
 	j.version, j.document, j.terminal = version, document, terminal
 	for s := range f.streams {
-		if s.watches[jobID] {
+		if s.watches[jobID] && f.behind[jobID] == nil {
 			s.out <- &trackerpb.WatchResponse{Updates: []*trackerpb.Job{j.proto(jobID)}}
 			if j.terminal {
 				delete(s.watches, jobID)
 			}
 		}
 	}
+}
+
+// lags makes streams be told of a job as it is now, whatever becomes of it, until it is caught up.
+func (f *fakeTracker) lags(jobID string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := *f.jobs[jobID]
+	f.behind = map[string]*fakeJob{jobID: &now}
+}
+
+func (f *fakeTracker) caughtUp() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behind = nil
 }
 
 // version of a job; 0 when it is not known.
@@ -257,6 +272,10 @@ func (f *fakeTracker) watches() int {
 
 func (j *fakeJob) proto(id string) *trackerpb.Job {
 	return &trackerpb.Job{JobId: id, Version: j.version, Document: j.document, Terminal: j.terminal}
+}
+
+func told(id string, j *fakeJob) *trackerpb.WatchResponse {
+	return &trackerpb.WatchResponse{Updates: []*trackerpb.Job{j.proto(id)}}
 }
 
 // hush makes the tracker silent until speak.
@@ -388,9 +407,15 @@ func (f *fakeTracker) hear(s *fakeStream, m *trackerpb.WatchRequest) {
 func (f *fakeTracker) watch(s *fakeStream, add *trackerpb.WatchAdd) {
 	w := &trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_FOUND}
 	r := &trackerpb.WatchResponse{Watched: []*trackerpb.Watched{w}}
-	if j := f.jobs[add.JobId]; j != nil && j.tenant == add.Tenant {
+	j := f.jobs[add.JobId]
+	if behind := f.behind[add.JobId]; behind != nil {
+		j = behind
+	} else {
+		w.Position, w.Known = f.next[kafka.Partition(add.JobId, testPartitions)], max(add.After, add.Known)
+	}
+	if j != nil && j.tenant == add.Tenant {
 		w.Outcome, w.Version, w.Ended = trackerpb.Watched_WATCHING, j.version, j.terminal
-		if j.version > add.After {
+		if j.version > add.After || j.version < w.Known {
 			r.Updates = append(r.Updates, j.proto(add.JobId))
 		}
 		if !j.terminal {

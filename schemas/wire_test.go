@@ -79,6 +79,7 @@ func wires() []wire {
 		plain("frame.welcome", "frame/welcome", welcome),
 		plain("frame.ack", "frame/ack", ack(frame.Ack, "1")),
 		plain("frame.subscribed", "frame/subscribed", subscribed),
+		plain("frame.subscribed.reset", "frame/subscribed", frame.SubscribedFrame{Type: frame.Subscribed, Jobs: []frame.SubscribedJob{{JobID: jobID, Version: 40, Reset: true}}}),
 		plain("frame.unsubscribed", "frame/unsubscribed", unsubscribed),
 		plain("frame.status", "frame/status", frame.StatusFrame{Type: frame.Status, Version: 4713, Job: must(json.Marshal(documents["processing"]))}),
 		plain("frame.subscribe.mine", "frame/subscribe", frame.ClientFrame{Type: frame.Subscribe, ID: "9", Mine: true}),

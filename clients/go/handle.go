@@ -211,6 +211,9 @@ func (c *Client) onSubscribedLocked(cn *conn, b []byte) bool {
 		case s == nil || s.asked != cn:
 		case j.Error == "":
 			s.maxBatch = 0
+			if j.Reset {
+				s.resetLocked()
+			}
 		case j.Error.Info().Retryable:
 			healthy = false
 			cn.later = append(cn.later, s)

@@ -36,8 +36,8 @@ func After(version int64) WatchOption { return func(w *watchConfig) { w.after = 
 
 // Watch follows a job that anybody submitted. The sequence yields each newer document it
 // learns of until the terminal one, and then ends. Versions strictly rise; a loop body
-// slower than the job's changes sees the latest document and skips those between. Lost
-// connections do not show. An error is yielded once, as the last element: ctx's, an
+// slower than the job's changes sees the latest document and skips those between. (They are lower
+// once the server has lost the end of its log.) Lost connections do not show. An error is yielded once, as the last element: ctx's, an
 // *Error (not_found, limit_exceeded), or the client's. Watches of one job share one subscription,
 // which ends with the last of them. Each range over the sequence is a watch of its own.
 func (c *Client) Watch(ctx context.Context, jobID string, opts ...WatchOption) iter.Seq2[Status, error] {
@@ -61,6 +61,7 @@ func (c *Client) follow(ctx context.Context, seen int64, join func() (*sub, erro
 		}
 		w := &watcher{wake: make(chan struct{}, 1), next: s.watchers}
 		s.watchers = w
+		resets := s.resets
 		c.mu.Unlock()
 		defer c.part(s, w)
 		for {
@@ -69,6 +70,9 @@ func (c *Client) follow(ctx context.Context, seen int64, join func() (*sub, erro
 				return
 			}
 			c.mu.Lock()
+			if s.resets != resets {
+				resets, seen = s.resets, 0
+			}
 			u, ended, err := s.latest, s.ended, s.err
 			c.mu.Unlock()
 			if u != nil && u.version > seen {
@@ -107,6 +111,7 @@ type sub struct {
 	watchers *watcher // those to wake
 	latest   *update  // the newest document; the only one kept
 	after    int64    // while latest is nil: only what is newer is asked for
+	resets   int      // how often the server has lost the versions that were seen
 	asked    *conn    // where it was asked for last
 	dirty    bool     // is in Client.dirty
 	maxBatch int      // how many jobs may share its subscribe frame; 0: maxBatchJobs
@@ -139,6 +144,16 @@ func (s *sub) version() int64 {
 		return 0
 	}
 	return s.latest.version
+}
+
+// seen is the highest version that the server is told of.
+func (s *sub) seen() int64 { return max(s.after, s.version()) }
+
+// resetLocked forgets versions that the server's log does not have: a log that was restored from
+// a backup, or has lost its end, begins anew below them.
+func (s *sub) resetLocked() {
+	s.latest, s.after = nil, 0
+	s.resets++
 }
 
 func (s *sub) wakeLocked() {
@@ -269,7 +284,7 @@ func (c *Client) appendSubscribeLocked(cn *conn, b []byte) []byte {
 		}
 		b = append(b, `{"jobId":`...)
 		b = appendString(b, s.jobID)
-		if after := max(s.after, s.version()); after > 0 {
+		if after := s.seen(); after > 0 {
 			b = append(b, `,"after":`...)
 			b = strconv.AppendInt(b, after, 10)
 		}

@@ -409,3 +409,30 @@ func TestWatchWithUnreadableDocument(t *testing.T) {
 		}
 	})
 }
+
+// TestWatchTakesLowerVersionsAfterAReset: what was seen is void once the server's log does not have
+// it.
+func TestWatchTakesLowerVersionsAfterAReset(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		w := collect(t, c.Watch(t.Context(), "j1", After(1000)))
+		g := p.want(frame.Subscribe)
+		p.send(`{"type":"subscribed","id":%q,"jobs":[{"jobId":"j1","version":40,"reset":true}]}`, g.ID)
+		p.status("j1", 40, "processing")
+		synctest.Wait()
+		p.send(`{"type":"subscribed","jobs":[{"jobId":"j1","version":30,"reset":true}]}`)
+		p.status("j1", 30, "processing")
+		synctest.Wait()
+		p.drop()
+		p = s.next()
+		if refs := p.subscribed(); !slices.Equal(refs, []string{"j1@30"}) {
+			t.Errorf("subscribed to %v", refs)
+		}
+		p.status("j1", 29, "retrying")
+		p.status("j1", 31, "completed")
+		got, err := w.end()
+		if want := "processing@40 processing@30 completed@31"; got != want || err != nil {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	})
+}

@@ -21,6 +21,7 @@ type watcher struct{ frames []*outbox.Frame }
 
 func (*watcher) Subscribed(int64, code.Code) {}
 func (w *watcher) Status(f *outbox.Frame)    { w.frames = append(w.frames, f) }
+func (*watcher) Reset(int64)                 {}
 func (*watcher) Over()                       {}
 
 // TestAThousandWatchersShareOneFrame: a status is built once, whoever watches, and one that

@@ -28,30 +28,35 @@ type Upstream interface {
 // Subscriber hears about one subscription. Its methods must not block and must not call
 // the hub.
 type Subscriber interface {
-	// Subscribed answers the subscription, once and before anything else: the job's
+	// Subscribed answers the subscription, once and before any status: the job's
 	// version, or an error's code, after which the subscription is over.
 	Subscribed(version int64, err code.Code)
 	// Status delivers a status; one that was delivered before may come again. After a
 	// terminal one the subscription is over.
 	Status(f *outbox.Frame)
+	// Reset says that the log does not have what was delivered, or was skipped, above this
+	// version: the job's status follows, with a version that may be lower. It may come before
+	// Subscribed.
+	Reset(version int64)
 	// Over ends the subscription without another word: the job had ended before.
 	Over()
 }
 
 // Subscription is one session's watch of one job.
 type Subscription struct {
-	// Set before Subscribe, then only read.
+	// Set before Subscribe. Then After and MinVersion are the hub's, the others are only read.
 	Subscriber Subscriber
 	JobID      string
 	Tenant     string
 	After      int64 // only newer versions are delivered
-	MinVersion int64 // the log must be folded up to here before "not found" may be said
+	MinVersion int64 // of an order that was acked: until the log is folded up to here nothing is said
 	// Patient is for a watch that came with an ack: it waits for a tracker for ever.
 	Patient bool
 
 	// Guarded by the hub's lock.
 	waiting bool // for the first answer
 	since   time.Time
+	told    int64 // the last version delivered
 }
 
 // entry is one watched job of one tenant.
@@ -60,7 +65,7 @@ type entry struct {
 	subs     []*Subscription
 	watching bool          // a tracker has said so
 	latest   *outbox.Frame // the last status seen
-	asked    int64         // the after of the last add
+	floor    int64         // updates below are of the past: a tracker has answered with this version
 }
 
 // Hub is the interest index of a gateway.
@@ -101,7 +106,7 @@ func (h *Hub) Subscribe(s *Subscription) {
 		h.entries[s.JobID] = append(h.entries[s.JobID], e)
 	}
 	e.subs = append(e.subs, s)
-	if e.watching && e.latest != nil {
+	if e.watching && e.latest != nil && e.latest.Version >= s.MinVersion && e.latest.Version >= s.After {
 		s.deliver(e.latest)
 		return
 	}
@@ -109,38 +114,47 @@ func (h *Hub) Subscribe(s *Subscription) {
 }
 
 // deliver answers the subscription with a status, if it has no answer yet, and hands the
-// status on if it is news.
-func (s *Subscription) deliver(f *outbox.Frame) {
-	if s.waiting {
-		s.waiting = false
-		s.Subscriber.Subscribed(f.Version, "")
+// status on if it is news. It reports whether the subscription is over. One that came with an
+// order is told nothing of the time before it: least of all that the former round has ended.
+func (s *Subscription) deliver(f *outbox.Frame) (over bool) {
+	if f.Version < s.MinVersion || f.Version < s.seen() {
+		return false
 	}
+	s.answer(f.Version)
 	switch {
-	case f.Version > s.After:
+	case f.Version > s.seen():
+		s.told = f.Version
 		s.Subscriber.Status(f)
 	case f.Terminal:
 		s.Subscriber.Over()
 	}
+	return f.Terminal
 }
+
+// answer says the first answer, once.
+func (s *Subscription) answer(version int64) {
+	s.MinVersion = 0 // it is reached
+	if s.waiting {
+		s.waiting = false
+		s.Subscriber.Subscribed(version, "")
+	}
+}
+
+// seen is the highest version that the subscriber has, or says that it has.
+func (s *Subscription) seen() int64 { return max(s.After, s.told) }
 
 // add asks upstream for what the entry's subscriptions lack.
 func (h *Hub) add(jobID string, e *entry) {
-	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.tenant}
-	after := int64(-1)
+	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.tenant, After: -1}
 	for _, s := range e.subs {
-		want := s.After
-		if !s.waiting && e.latest != nil {
-			want = e.latest.Version
+		want := s.seen()
+		if a.After < 0 || want < a.After {
+			a.After = want
 		}
-		if after < 0 || want < after {
-			after = want
-		}
-		if s.waiting {
-			a.MinVersion = max(a.MinVersion, s.MinVersion)
-		}
+		a.Known = max(a.Known, want)
+		a.MinVersion = max(a.MinVersion, s.MinVersion)
 	}
-	a.After = max(after, 0)
-	e.asked = a.After
+	a.After = max(a.After, 0)
 	h.up.Add(a)
 }
 
@@ -207,34 +221,68 @@ func (h *Hub) Watched(w *trackerpb.Watched) {
 	}
 	switch w.Outcome {
 	case trackerpb.Watched_WATCHING:
-		e.watching = true
-		for _, s := range e.subs {
-			if s.waiting {
-				s.waiting = false
-				s.Subscriber.Subscribed(w.Version, "")
-			}
-		}
-		if w.Ended && w.Version <= e.asked {
-			for _, s := range e.subs {
-				s.Subscriber.Over()
-			}
-			h.drop(w.JobId, e)
-			h.ended(w.JobId)
-		}
+		h.watched(e, w)
 	case trackerpb.Watched_NOT_FOUND:
-		for _, s := range e.subs {
-			if s.waiting {
-				s.Subscriber.Subscribed(0, code.NotFound)
-			} else {
-				s.Subscriber.Over()
-			}
-		}
-		h.drop(w.JobId, e)
-		h.ended(w.JobId)
+		h.missing(e, w)
 	default: // not the owner any more, or not ready: the owner is looked for again
 		e.watching = false
 		h.up.Lose(w.JobId)
 	}
+}
+
+// watched takes the answer to an add.
+func (h *Hub) watched(e *entry, w *trackerpb.Watched) {
+	e.watching = true
+	ahead := func(version int64) bool { return version > w.Version && version <= w.Known }
+	if e.latest != nil && ahead(e.latest.Version) {
+		e.latest, e.floor = nil, 0
+	}
+	e.floor = max(e.floor, w.Version)
+	e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
+		reset := ahead(s.seen())
+		if s.MinVersion > max(w.Position, w.Version) || w.Version < s.seen() && !reset {
+			return false // it is the answer to an earlier question
+		}
+		if reset {
+			s.After, s.told = 0, 0
+			s.Subscriber.Reset(w.Version)
+		}
+		s.answer(w.Version)
+		if !w.Ended || s.seen() != w.Version {
+			return false
+		}
+		s.Subscriber.Over()
+		h.subs--
+		return true
+	})
+	if len(e.subs) == 0 {
+		h.drop(w.JobId, e)
+		h.ended(w.JobId)
+	}
+}
+
+// missing takes that there is no such job. Who has an ack asks again, unless the log was folded
+// up to there.
+func (h *Hub) missing(e *entry, w *trackerpb.Watched) {
+	e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
+		switch {
+		case s.MinVersion > w.Position:
+			return false
+		case s.waiting:
+			s.Subscriber.Subscribed(0, code.NotFound)
+		default:
+			s.Subscriber.Over()
+		}
+		h.subs--
+		return true
+	})
+	if len(e.subs) > 0 {
+		e.watching, e.latest, e.floor = false, nil, 0
+		h.up.Lose(w.JobId)
+		return
+	}
+	h.drop(w.JobId, e)
+	h.ended(w.JobId)
 }
 
 // Update implements upstream.Watcher.
@@ -245,22 +293,40 @@ func (h *Hub) Update(j *trackerpb.Job) {
 		if !e.watching {
 			continue // a stranger's entry is never answered with WATCHING
 		}
-		// What is not newer comes again for those who subscribed later.
-		if e.latest == nil || j.Version > e.latest.Version {
-			b := wire.EncodeStatus(j.Version, j.Document)
-			e.latest = &outbox.Frame{Bytes: b, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
-			if h.Pushed != nil {
-				e.latest.Written = h.Pushed(j)
-			}
-		}
-		for _, s := range e.subs {
-			s.deliver(e.latest)
-		}
-		if e.latest.Terminal {
-			h.drop(j.JobId, e)
-			h.ended(j.JobId)
+		if j.Version >= e.floor {
+			h.update(e, j)
 		}
 		return
+	}
+}
+
+// update hands a status to the entry's subscriptions. What is not newer comes again for those
+// who subscribed later.
+func (h *Hub) update(e *entry, j *trackerpb.Job) {
+	if e.latest == nil || j.Version > e.latest.Version {
+		b := wire.EncodeStatus(j.Version, j.Document)
+		e.latest = &outbox.Frame{Bytes: b, JobID: j.JobId, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
+		if h.Pushed != nil {
+			e.latest.Written = h.Pushed(j)
+		}
+	}
+	latest := e.latest
+	e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
+		over := s.deliver(latest)
+		if over {
+			h.subs--
+		}
+		return over
+	})
+	switch {
+	case len(e.subs) == 0:
+		h.drop(j.JobId, e)
+		h.ended(j.JobId)
+	case latest.Terminal:
+		// The tracker has ended its watch, but those who are left wait for what comes after this
+		// end.
+		e.watching, e.latest = false, nil
+		h.up.Lose(j.JobId)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // never changed.
 type Frame struct {
 	Bytes        []byte
+	JobID        string
 	Version      int64
 	Time         int64 // of the event that made it, by the log's clock in Unix milliseconds; 0 is not known
 	DocumentSize int32 // bytes of the job's document, which is a part of Bytes
@@ -215,6 +216,39 @@ func (o *Outbox) Skip(s *Slot, after int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.last = max(s.last, after)
+}
+
+// Reset empties a slot whose past is void: any version may be put next. notice, if any, is sent
+// before that.
+func (o *Outbox) Reset(s *Slot, notice []byte) Outcome {
+	o.mu.Lock()
+	s.frame, s.last = nil, 0
+	if s.queued { // the notice would come behind it
+		o.unlink(s)
+	}
+	o.mu.Unlock()
+	if notice == nil {
+		return Queued
+	}
+	return o.Send(notice)
+}
+
+// unlink takes a slot out of the list.
+func (o *Outbox) unlink(s *Slot) {
+	var before *Slot
+	for x := o.head; x != s; x = x.next {
+		before = x
+	}
+	if before == nil {
+		o.head = s.next
+	} else {
+		before.next = s.next
+	}
+	if o.tail == s {
+		o.tail = before
+	}
+	o.statuses--
+	s.queued, s.next = false, nil
 }
 
 // Inherit makes a new, held slot go on where another one ends: what that one had not sent

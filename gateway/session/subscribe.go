@@ -18,6 +18,7 @@ type watch struct {
 
 	slot    outbox.Slot
 	answers []place // of subscribe frames that wait for this job; guarded by session.mu
+	reset   bool    // the answers say so; guarded by session.mu
 }
 
 // asked is one subscribe frame on its way to its one answer, which comes when each of its
@@ -112,14 +113,20 @@ func (s *Session) replace(w *watch) {
 		w.answer(0, code.LimitExceeded)
 		return
 	case had != nil:
-		s.cfg.Hub.Unsubscribe(&had.Subscription)
-		s.mu.Lock()
-		w.answers = append(had.answers, w.answers...)
-		had.answers = nil
-		s.mu.Unlock()
-		s.out.Inherit(&w.slot, &had.slot)
+		s.succeed(w, had)
 	}
 	s.cfg.Hub.Subscribe(&w.Subscription)
+}
+
+// succeed ends a watch whose place another one, which is held, has taken: what was asked of it is
+// answered by that one, and nothing is sent twice. s.registering is held.
+func (s *Session) succeed(w, had *watch) {
+	s.cfg.Hub.Unsubscribe(&had.Subscription)
+	s.mu.Lock()
+	w.answers = append(had.answers, w.answers...)
+	had.answers = nil
+	s.mu.Unlock()
+	s.out.Inherit(&w.slot, &had.slot)
 }
 
 // promise keeps a place for the watch of a submit; false when there is none.
@@ -157,9 +164,9 @@ func (s *Session) unpromise(promised bool) {
 	s.cfg.Limits.Watch(s.identity.Tenant, -1)
 }
 
-// watchSubmitted sends a submit's ack and watches its job, unless the session does already.
-// The watch is there before the client can know the job's ID, and says nothing before the
-// ack.
+// watchSubmitted sends the ack of a submit or a retry and watches its job, in place of a watch
+// that the session has. The watch is there before the client can know the job's ID, and says
+// nothing before the ack, nor of the time before it: what ended before a retry is no end.
 func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int64, received time.Time) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
@@ -167,14 +174,18 @@ func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int
 	s.out.Hold(&w.slot)
 	s.mu.Lock()
 	s.promised--
-	fresh := s.watches != nil && s.watches[w.JobID] == nil
-	if fresh {
-		s.watches[w.JobID] = w
-	} else {
+	over, had := s.watches == nil, s.watches[w.JobID]
+	if over || had != nil {
 		s.cfg.Limits.Watch(tenant, -1)
 	}
+	if !over {
+		s.watches[w.JobID] = w
+	}
 	s.mu.Unlock()
-	if fresh {
+	if had != nil {
+		s.succeed(w, had)
+	}
+	if !over {
 		s.cfg.Hub.Subscribe(&w.Subscription)
 	}
 	s.send(wire.Encode(ack))
@@ -245,7 +256,8 @@ func (w *watch) answer(version int64, c code.Code) {
 	var complete []*asked
 	s.mu.Lock()
 	for _, p := range w.answers {
-		p.asked.frame.Jobs[p.index].Version, p.asked.frame.Jobs[p.index].Error = version, c
+		of := &p.asked.frame.Jobs[p.index]
+		of.Version, of.Error, of.Reset = version, c, w.reset
 		if p.asked.missing--; p.asked.missing == 0 {
 			complete = append(complete, p.asked)
 		}
@@ -267,6 +279,21 @@ func (w *watch) Status(f *outbox.Frame) {
 	if f.Terminal {
 		w.Over()
 	}
+}
+
+// Reset implements hub.Subscriber. The answer to a subscribe that waits says it; a client that was
+// answered before is answered anew.
+func (w *watch) Reset(version int64) {
+	s := w.session
+	s.mu.Lock()
+	w.reset = len(w.answers) > 0
+	s.mu.Unlock()
+	var notice []byte
+	if !w.reset {
+		job := frame.SubscribedJob{JobID: w.JobID, Version: version, Reset: true}
+		notice = wire.Encode(frame.SubscribedFrame{Type: frame.Subscribed, Jobs: []frame.SubscribedJob{job}})
+	}
+	s.start(s.out.Reset(&w.slot, notice))
 }
 
 // Over implements hub.Subscriber.

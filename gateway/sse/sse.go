@@ -27,12 +27,6 @@ const (
 	retryHint    = time.Second      // how long a client waits before it comes back
 )
 
-// Watch is one job that a stream is to follow.
-type Watch struct {
-	JobID string
-	After int64 // only newer versions are sent
-}
-
 // Answer is what became of a watch: its version now, or why there is none.
 type Answer struct {
 	JobID   string    `json:"jobId"`
@@ -47,6 +41,7 @@ type Stream struct {
 	out  outbox.Outbox
 	wake chan struct{} // capacity 1: there is something to write
 	subs []*subscription
+	ids  ids
 
 	mu       sync.Mutex // guards all below; taken under the hub's lock
 	waiting  int        // subscriptions without an answer
@@ -65,16 +60,32 @@ type subscription struct {
 	sent   bool // a status was put
 }
 
-// New begins to follow a tenant's jobs. Close must be called.
-func New(h *hub.Hub, tenant string, watches []Watch) *Stream {
-	s := &Stream{hub: h, wake: make(chan struct{}, 1), waiting: len(watches), live: len(watches), answered: make(chan struct{})}
-	s.out.MaxStatuses = 2 * len(watches)
+// New begins to follow one job of a tenant. last is the ID of the last event that its client has:
+// a version, after which the stream goes on; anything else is none. Close must be called.
+func New(h *hub.Hub, tenant, jobID, last string) *Stream {
+	version, err := strconv.ParseInt(last, 10, 64)
+	if err != nil || version < 0 {
+		version = 0
+	}
+	return begin(h, tenant, ids{jobs: []string{jobID}, told: told{version}})
+}
+
+// NewMany begins to follow some jobs of a tenant, each named once. last is the ID of the last event
+// that its client has: a cursor, after which the stream goes on; anything else is none. Close must
+// be called.
+func NewMany(h *hub.Hub, tenant string, jobs []string, last string) *Stream {
+	return begin(h, tenant, ids{jobs: jobs, told: readCursor(last, jobs), many: true})
+}
+
+func begin(h *hub.Hub, tenant string, of ids) *Stream {
+	s := &Stream{hub: h, wake: make(chan struct{}, 1), waiting: len(of.jobs), live: len(of.jobs), answered: make(chan struct{}), ids: of}
+	s.out.MaxStatuses = 2 * len(of.jobs)
 	asked := time.Now().UnixMilli()
-	for _, w := range watches {
-		sub := &subscription{stream: s, answer: Answer{JobID: w.JobID}}
+	for i, jobID := range of.jobs {
+		sub := &subscription{stream: s, answer: Answer{JobID: jobID}}
 		sub.slot.Since = asked
-		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: w.JobID, Tenant: tenant, After: w.After}
-		s.out.Skip(&sub.slot, w.After)
+		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: jobID, Tenant: tenant, After: max(of.told[i], 0)}
+		s.out.Skip(&sub.slot, sub.After)
 		s.subs = append(s.subs, sub)
 	}
 	for _, sub := range s.subs {
@@ -175,6 +186,9 @@ func (sub *subscription) Status(f *outbox.Frame) {
 	s.put(o)
 }
 
+// Reset implements hub.Subscriber: the IDs of what follows may be lower.
+func (sub *subscription) Reset(int64) { sub.stream.out.Reset(&sub.slot, nil) }
+
 // put notes what became of a status.
 func (s *Stream) put(o outbox.Outcome) {
 	s.mu.Lock()
@@ -212,15 +226,20 @@ func (s *Stream) state() (live int, slow bool) {
 	return s.live, s.slow
 }
 
-// Finished reports whether nothing follows and nothing waits to be written.
+// Finished reports whether the client has been told all, in this stream's past: that each job has
+// ended, or cannot be followed. Such a client is told to stay away.
 func (s *Stream) Finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mine != nil {
 		return false
 	}
-	for _, sub := range s.subs {
-		if !sub.over || sub.sent {
+	for i, sub := range s.subs {
+		refused := sub.answer.Error != ""
+		switch {
+		case !sub.over || sub.sent:
+			return false
+		case !refused && s.ids.told[i] <= 0, refused && (sub.answer.Error.Info().Retryable || s.ids.told[i] != toldRefused):
 			return false
 		}
 	}
@@ -287,7 +306,11 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		expiring, expired = warn.C, over.C
 	}
 	hello := Retry(retryHint)
-	for _, a := range refused {
+	for i, a := range refused {
+		s.ids.refused(a)
+		if i == len(refused)-1 {
+			hello = s.ids.append(hello)
+		}
 		hello = append(hello, Event("refused", a)...)
 	}
 	if !write(hello) {
@@ -302,7 +325,11 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		for more := true; more; {
 			if frames, times, more = s.out.Take(frames[:0], times[:0], flushBytes); more {
 				b = b[:0]
-				for _, f := range frames {
+				for i, f := range frames {
+					s.ids.status(f)
+					if !s.ids.many || i == len(frames)-1 {
+						b = s.ids.append(b)
+					}
 					b = appendStatus(b, f)
 				}
 				if !write(b) {
@@ -346,11 +373,9 @@ func lost(broken error) Why {
 	return Left
 }
 
-// appendStatus writes a status: its version as the ID, and the document.
+// appendStatus writes a status: the document.
 func appendStatus(b []byte, f *outbox.Frame) []byte {
-	b = append(b, "id: "...)
-	b = strconv.AppendInt(b, f.Version, 10)
-	return appendData(append(b, "\nevent: status\n"...), wire.Document(f.Bytes, int(f.DocumentSize)))
+	return appendData(append(b, "event: status\n"...), wire.Document(f.Bytes, int(f.DocumentSize)))
 }
 
 // appendData writes data, which is JSON: its line ends are whitespace between tokens, and
@@ -368,7 +393,7 @@ func appendData(b, data []byte) []byte {
 	return append(append(b, data...), "\n\n"...)
 }
 
-// Event is an event without an ID: the client's last one stays.
+// Event is an event without an ID of its own: the client's last one stays.
 func Event(name string, v any) []byte {
 	data, err := plainjson.Marshal(v)
 	if err != nil {

@@ -150,9 +150,13 @@ type SubscribedFrame struct {
 
 // SubscribedJob carries either a version or an error.
 type SubscribedJob struct {
-	JobID   string    `json:"jobId"`
-	Version int64     `json:"version,omitempty"`
-	Error   code.Code `json:"error,omitempty"`
+	JobID   string `json:"jobId"`
+	Version int64  `json:"version,omitempty"`
+	// Reset: versions above this one, which the client has or was sent, are not in the log: it was
+	// restored from a backup, or has lost its end. The status follows, with a version that may be
+	// lower. A frame without ID says so of a job that was subscribed before.
+	Reset bool      `json:"reset,omitempty"`
+	Error code.Code `json:"error,omitempty"`
 }
 
 // UnsubscribedFrame answers unsubscribe.

@@ -1619,11 +1619,15 @@ type WatchAdd struct {
 	Tenant string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// after: only what is newer is sent; 0 sends the state now. Adding a job again is harmless.
 	After int64 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
-	// min_version: the log must be folded up to here before NOT_FOUND may be said.
+	// min_version: the log must be folded up to here before anything is said.
 	MinVersion int64 `protobuf:"varint,4,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
 	// max_document: an ended job's document above so many bytes is withheld: the answer says that
 	// it is there, and Get brings it once there is room. 0 sends it whatever its size.
-	MaxDocument   int64 `protobuf:"varint,5,opt,name=max_document,json=maxDocument,proto3" json:"max_document,omitempty"`
+	MaxDocument int64 `protobuf:"varint,5,opt,name=max_document,json=maxDocument,proto3" json:"max_document,omitempty"`
+	// known is the highest version that a watcher claims to have seen; at least after. A job below
+	// it is told of only after all that the log held when the add arrived is folded: then it is
+	// known that the log does not have that version, and the state is sent, whatever after is.
+	Known         int64 `protobuf:"varint,6,opt,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1689,6 +1693,13 @@ func (x *WatchAdd) GetMinVersion() int64 {
 func (x *WatchAdd) GetMaxDocument() int64 {
 	if x != nil {
 		return x.MaxDocument
+	}
+	return 0
+}
+
+func (x *WatchAdd) GetKnown() int64 {
+	if x != nil {
+		return x.Known
 	}
 	return 0
 }
@@ -1838,13 +1849,18 @@ type Watched struct {
 	JobId   string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	Version int64                  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	Outcome Watched_Outcome        `protobuf:"varint,3,opt,name=outcome,proto3,enum=ackwire.tracker.v1.Watched_Outcome" json:"outcome,omitempty"`
-	// ended: the job is in a terminal state. Unless that is newer than the add's after,
-	// nothing follows; in either case the watch is over.
+	// ended: the job is in a terminal state, after all that the log held when the add arrived.
+	// Unless that is newer than the add's after, or the version is below known, nothing follows; in
+	// either case the watch is over.
 	Ended bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
 	// tenant is the add's: two tenants may ask for one ID, and one of them is a stranger.
 	Tenant string `protobuf:"bytes,5,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// withheld is the size of the document that would follow, and does not: max_document.
-	Withheld      int64 `protobuf:"varint,6,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	Withheld int64 `protobuf:"varint,6,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	// position: the log is folded up to here. Updates of the job below version are of the past.
+	Position int64 `protobuf:"varint,7,opt,name=position,proto3" json:"position,omitempty"`
+	// known is the add's. A version below it says that the log has nothing between the two.
+	Known         int64 `protobuf:"varint,8,opt,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1917,6 +1933,20 @@ func (x *Watched) GetTenant() string {
 func (x *Watched) GetWithheld() int64 {
 	if x != nil {
 		return x.Withheld
+	}
+	return 0
+}
+
+func (x *Watched) GetPosition() int64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *Watched) GetKnown() int64 {
+	if x != nil {
+		return x.Known
 	}
 	return 0
 }
@@ -2045,14 +2075,15 @@ const file_tracker_proto_rawDesc = "" +
 	"SubjectAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\"\x93\x01\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\"\xa9\x01\n" +
 	"\bWatchAdd\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\x03R\x05after\x12\x1f\n" +
 	"\vmin_version\x18\x04 \x01(\x03R\n" +
 	"minVersion\x12!\n" +
-	"\fmax_document\x18\x05 \x01(\x03R\vmaxDocument\"\xb3\x01\n" +
+	"\fmax_document\x18\x05 \x01(\x03R\vmaxDocument\x12\x14\n" +
+	"\x05known\x18\x06 \x01(\x03R\x05known\"\xb3\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
 	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\x128\n" +
@@ -2064,14 +2095,16 @@ const file_tracker_proto_rawDesc = "" +
 	"\alog_now\x18\x04 \x01(\x03R\x06logNow\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x05 \x01(\x05R\n" +
-	"partitions\"\xa2\x02\n" +
+	"partitions\"\xd4\x02\n" +
 	"\aWatched\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12=\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2#.ackwire.tracker.v1.Watched.OutcomeR\aoutcome\x12\x14\n" +
 	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x16\n" +
 	"\x06tenant\x18\x05 \x01(\tR\x06tenant\x12\x1a\n" +
-	"\bwithheld\x18\x06 \x01(\x03R\bwithheld\"]\n" +
+	"\bwithheld\x18\x06 \x01(\x03R\bwithheld\x12\x1a\n" +
+	"\bposition\x18\a \x01(\x03R\bposition\x12\x14\n" +
+	"\x05known\x18\b \x01(\x03R\x05known\"]\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bWATCHING\x10\x01\x12\r\n" +

@@ -19,7 +19,7 @@ type ask struct {
 	// min is the position below which the question waits; below it nothing is known.
 	min int64
 	// fresh is set once min covers all that the log held after the question arrived: only
-	// then may "no such job" be said.
+	// then may "no such job" be said, or "it has ended" to whoever waits for the end.
 	fresh bool
 
 	found   func(*entry)
@@ -57,12 +57,19 @@ func (s *Shard) resolve(a *ask) {
 		a.found(e)
 	case a.fresh:
 		a.missing()
-	case len(s.endWanted) >= maxParked:
-		a.fail(s.overloaded(boundParked))
 	default:
-		s.endWanted = append(s.endWanted, a)
-		s.askEnd()
+		s.wantEnd(a)
 	}
+}
+
+// wantEnd resolves the question again once all that the log holds now is folded.
+func (s *Shard) wantEnd(a *ask) {
+	if len(s.endWanted) >= maxParked {
+		a.fail(s.overloaded(boundParked))
+		return
+	}
+	s.endWanted = append(s.endWanted, a)
+	s.askEnd()
 }
 
 func (s *Shard) park(a *ask) {
@@ -192,6 +199,10 @@ func (s *Shard) Get(ctx context.Context, q Query) (Snapshot, error) {
 	a.missing = func() { reply <- answer[Snapshot]{err: ErrNotFound} }
 	a.fail = func(err error) { reply <- answer[Snapshot]{err: err} }
 	a.found = func(e *entry) {
+		if q.UntilTerminal && e.job.Ended() && !a.fresh && q.MinVersion == 0 {
+			s.wantEnd(a) // a retry may be acked that is not folded yet
+			return
+		}
 		if e.job.Version <= q.After || q.UntilTerminal && !e.job.Ended() {
 			s.poll(e, a)
 			return

@@ -11,9 +11,13 @@ import (
 
 // Watch registers one watch of a stream: the state now, if it is newer than asked for, and
 // then every change, with no gap in between. The outcome is told to the stream.
+//
+// That a job has ended ends a watch, and a version that the log does not have silences one: both
+// are said only of the log as it was when the watch came. (A retry may be acked elsewhere that
+// this shard has not folded yet.)
 func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.WatchAdd) {
 	say := func(o trackerpb.Watched_Outcome) {
-		stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: o})
+		stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: o, Position: s.Position()})
 	}
 	key := watchKey{stream, add.JobId}
 	a := &ask{ctx: ctx, id: add.JobId, tenant: add.Tenant, min: add.MinVersion}
@@ -40,6 +44,11 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 		say(trackerpb.Watched_NOT_READY)
 	}
 	a.found = func(e *entry) {
+		known := max(add.Known, add.After)
+		if !over && !a.fresh && (e.job.Ended() || e.job.Version < known) {
+			s.wantEnd(a)
+			return
+		}
 		if answered() {
 			return
 		}
@@ -49,8 +58,10 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 			return
 		}
 		job := e.document()
-		watched := &trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version, Outcome: trackerpb.Watched_WATCHING, Ended: job.Terminal}
-		if size := int64(len(job.Document)); job.Terminal && job.Version > add.After && add.MaxDocument > 0 && size > add.MaxDocument {
+		watched := &trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version, Outcome: trackerpb.Watched_WATCHING,
+			Ended: job.Terminal, Position: s.next, Known: known}
+		news := job.Version > add.After || job.Version < known
+		if size := int64(len(job.Document)); job.Terminal && news && add.MaxDocument > 0 && size > add.MaxDocument {
 			watched.Withheld = size
 			s.metrics.withheld.Inc()
 			stream.Answer(watched)
@@ -63,7 +74,7 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 			s.watch(e, stream, w)
 		}
 		switch {
-		case job.Version <= add.After:
+		case !news:
 		case w == nil:
 			stream.PutEnded(job, add.Tenant, s) // sent once and forgotten
 		default:

@@ -89,7 +89,7 @@ func TestWatchWithAfterHasNoGap(t *testing.T) {
 			0: {"WATCHING " + id + "@2", id + "@2"},
 			1: {"WATCHING " + id + "@2", id + "@2"},
 			2: {"WATCHING " + id + "@2"},
-			9: {"WATCHING " + id + "@2"},
+			9: {"WATCHING " + id + "@2", id + "@2"}, // the log never had it
 		} {
 			g := w.gateway()
 			g.add(id, after)
@@ -170,9 +170,9 @@ func TestUnwatchAndLeave(t *testing.T) {
 		ids := jobIDs(3)
 		one, two := w.gateway(), w.gateway()
 		for _, id := range ids {
-			w.submit(id)
-			one.add(id, 99)
-			two.add(id, 99)
+			version := w.submit(id)
+			one.add(id, version)
+			two.add(id, version)
 		}
 		one.want("", "WATCHING "+ids[0]+"@1", "WATCHING "+ids[1]+"@2", "WATCHING "+ids[2]+"@3")
 		two.want("", "WATCHING "+ids[0]+"@1", "WATCHING "+ids[1]+"@2", "WATCHING "+ids[2]+"@3")
@@ -246,7 +246,7 @@ func TestWatchesOfOneStreamAreBounded(t *testing.T) {
 		w.submit(ids[0])
 		w.submit(ids[1])
 		g, other := w.gateway(), w.gateway()
-		g.add(ids[0], 9)
+		g.add(ids[0], 1)
 		g.want("", "WATCHING "+ids[0]+"@1")
 		w.inside(func(s *Shard) {
 			for i := range maxWatches - 1 {
@@ -255,9 +255,9 @@ func TestWatchesOfOneStreamAreBounded(t *testing.T) {
 		})
 		g.add(ids[1], 9)
 		g.want("one too many", "NOT_READY "+ids[1]+"@0")
-		g.add(ids[0], 9)
+		g.add(ids[0], 1)
 		g.want("one that it has", "WATCHING "+ids[0]+"@1")
-		other.add(ids[1], 9)
+		other.add(ids[1], 2)
 		other.want("another stream has its own", "WATCHING "+ids[1]+"@2")
 		w.inside(func(s *Shard) {
 			for i := range maxWatches - 1 {

@@ -1,0 +1,104 @@
+package sse
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"hash/crc32"
+	"strconv"
+	"strings"
+
+	"github.com/ackwire/ackwire/gateway/outbox"
+)
+
+// told is what a client was told of each job of its stream, in the order of the jobs: nothing, that
+// it cannot be followed, or its version.
+type told []int64
+
+const (
+	toldNothing = 0
+	toldRefused = -1
+)
+
+// ids makes the IDs of a stream's events. Owned by Serve once it runs.
+type ids struct {
+	jobs  []string
+	told  told
+	many  bool // the ID is a cursor; else the job's version
+	index map[string]int
+}
+
+// status notes one that is to be written.
+func (d *ids) status(f *outbox.Frame) { d.note(f.JobID, f.Version) }
+
+// refused notes that a job cannot be followed. What may be otherwise in a moment is not noted.
+func (d *ids) refused(a Answer) {
+	if !a.Error.Info().Retryable {
+		d.note(a.JobID, toldRefused)
+	}
+}
+
+func (d *ids) note(jobID string, what int64) {
+	if d.index == nil {
+		d.index = make(map[string]int, len(d.jobs))
+		for i, id := range d.jobs {
+			d.index[id] = i
+		}
+	}
+	if i, ok := d.index[jobID]; ok {
+		d.told[i] = what
+	}
+}
+
+// append writes the ID of the event that follows; nothing while there is nothing to come back to.
+func (d *ids) append(b []byte) []byte {
+	switch {
+	case len(d.jobs) == 0:
+		return b
+	case d.many:
+		b = append(append(b, "id: "...), d.told.cursor(d.jobs)...)
+	case d.told[0] > 0:
+		b = strconv.AppendInt(append(b, "id: "...), d.told[0], 10)
+	default:
+		return b
+	}
+	return append(b, '\n')
+}
+
+// cursorFormat is the first byte of a cursor.
+const cursorFormat = 1
+
+// cursor is what a stream of several jobs has as ID: what was told of each of them. It is bound to
+// these jobs, in this order. A job costs some six characters, at most fourteen.
+func (t told) cursor(jobs []string) string {
+	b := make([]byte, 0, 5+5*len(t))
+	b = append(b, cursorFormat)
+	b = binary.BigEndian.AppendUint32(b, sumOf(jobs))
+	for _, v := range t {
+		b = binary.AppendVarint(b, v)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// readCursor reads the cursor of a stream of these jobs. Whatever it is not, it tells of nothing: an
+// EventSource that is answered with an error never comes back (WHATWG HTML §9.2.2).
+func readCursor(s string, jobs []string) told {
+	t := make(told, len(jobs))
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(b) < 5 || b[0] != cursorFormat || binary.BigEndian.Uint32(b[1:]) != sumOf(jobs) {
+		return t
+	}
+	b = b[5:]
+	for i := range t {
+		v, n := binary.Varint(b)
+		if n <= 0 || v < toldRefused {
+			return make(told, len(jobs))
+		}
+		t[i], b = v, b[n:]
+	}
+	if len(b) > 0 {
+		return make(told, len(jobs))
+	}
+	return t
+}
+
+func sumOf(jobs []string) uint32 { return crc32.ChecksumIEEE([]byte(strings.Join(jobs, "\n"))) }
