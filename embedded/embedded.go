@@ -32,7 +32,7 @@ type Config struct {
 	TopicPrefix    string         `help:"Prefix of all topics and consumer groups." default:"ackwire."`
 	Partitions     int32          `help:"Partitions of topics that do not exist yet." default:"12"`
 	JobTypes       string         `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
-	JWTKeyFile     string         `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens; by default the data folder's own." placeholder:"FILE"`
+	JWTKeyFile     string         `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, a line of text or bytes; by default the data folder's own." placeholder:"FILE"`
 	AllowedOrigins []string       `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
 	Blobs          blobs.Config   `embed:""`
 	Slots          int            `help:"Jobs held at the same time, per lane." default:"64"`
@@ -59,6 +59,7 @@ type Embedded struct {
 	tracker *tracker.Tracker
 	workers *processor.Processor // nil with NoProcessor
 	broker  *broker.Broker
+	ops     *service.Ops
 }
 
 // Run runs everything until ctx ends; started is called once everything listens. The order
@@ -74,18 +75,26 @@ func Run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 }
 
 func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedded)) error {
-	e := &Embedded{cfg: cfg, env: env}
-	if err := e.build(); err != nil {
-		return err
-	}
-	ops, err := service.NewOps(ctx, env, cfg.OpsListen, e.readiness())
+	// The broker's port is known before the services are made, also when the system chooses it.
+	listener, err := broker.Listen(ctx, cfg.Broker, env)
 	if err != nil {
 		return err
 	}
+	cfg.Broker.Listener = listener
+	e := &Embedded{cfg: cfg, env: env}
+	if err := e.build(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	ops, err := service.NewOps(ctx, env, cfg.OpsListen, e.readiness())
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	e.ops = ops
 	stages := newStages(ctx)
 	stages.start("ops", ops.Run)
 	b, err := broker.Start(ctx, cfg.Broker, env)
 	if err != nil {
+		_ = listener.Close()
 		return errors.Join(err, stages.stop())
 	}
 	e.broker = b
@@ -105,12 +114,9 @@ func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 // build makes the services; none of them does I/O yet.
 func (e *Embedded) build() error {
 	cfg := e.cfg
-	brokers := kafka.Config{Brokers: []string{cfg.Broker.Listen}}
+	brokers := kafka.Config{Brokers: []string{cfg.Broker.Listener.Addr().String()}}
 	if cfg.Broker.Advertise != "" {
 		brokers.Brokers = []string{cfg.Broker.Advertise}
-	}
-	if err := cfg.Broker.Validate(); err != nil {
-		return err
 	}
 	gw := gateway.Defaults()
 	gw.Kafka, gw.TopicPrefix, gw.Partitions, gw.Listen = brokers, cfg.TopicPrefix, cfg.Partitions, cfg.Listen
@@ -198,6 +204,12 @@ func (e *Embedded) Ready() error {
 	}
 	return nil
 }
+
+// Addr is where clients reach the gateway.
+func (e *Embedded) Addr() string { return e.gateway.Addr() }
+
+// OpsAddr is where the operations listener is reached.
+func (e *Embedded) OpsAddr() string { return e.ops.Addr() }
 
 // KafkaAddr is where Kafka clients reach the broker.
 func (e *Embedded) KafkaAddr() string { return e.broker.Addr() }

@@ -1,12 +1,15 @@
 package embedded
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/ackwire/ackwire/internal/keyfile"
 )
 
 // keyBytes is the length of the HS256 key (RFC 7518 §3.2 asks for at least 32).
@@ -21,11 +24,37 @@ const (
 // Key returns the key in the data folder that signs and verifies tokens; the first call
 // makes it, readable by its owner only.
 func Key(dir string) ([]byte, error) {
-	key, err := keep(dir, tokenKey, newKey)
-	if err == nil && len(key) != keyBytes {
-		return nil, fmt.Errorf("%s has %d bytes, not %d", filepath.Join(dir, tokenKey), len(key), keyBytes)
+	content, err := keep(dir, tokenKey, newKey)
+	if err != nil {
+		return nil, err
 	}
-	return key, err
+	return parseKey(dir, content)
+}
+
+// ExistingKey is Key for those who only use a folder: one that has no key is not the server's.
+func ExistingKey(dir string) ([]byte, error) {
+	content, err := os.ReadFile(filepath.Join(dir, tokenKey))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("%s is not there: --data must be the folder that ackwire serve, or ackwire keys, has made",
+			filepath.Join(dir, tokenKey))
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", tokenKey, err)
+	}
+	return parseKey(dir, content)
+}
+
+func parseKey(dir string, content []byte) ([]byte, error) {
+	file := filepath.Join(dir, tokenKey)
+	keys, err := keyfile.Parse(content, 1)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	key := bytes.Join(keys, nil)
+	if len(key) != keyBytes {
+		return nil, fmt.Errorf("%s has %d bytes, not %d", file, len(key), keyBytes)
+	}
+	return key, nil
 }
 
 // Keys makes what a deployment of several processes shares, the key of tokens and that of

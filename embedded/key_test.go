@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ackwire/ackwire/internal/keyfile"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
@@ -82,6 +83,35 @@ func TestAKeyThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
+// Only the server makes a folder's key: who asks for a token in another folder is told.
+func TestAKeyIsNotMadeByThoseWhoUseIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "wrong")
+	if _, err := ExistingKey(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "token.key")) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the folder was made: %v", err)
+	}
+	key, err := Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := ExistingKey(dir); err != nil || !bytes.Equal(again, key) {
+		t.Errorf("another key, %v", err)
+	}
+}
+
+// A key that was put there as a line of text is that text.
+func TestAFoldersKeyMayBeALine(t *testing.T) {
+	dir, text := t.TempDir(), strings.Repeat("k", keyBytes)
+	if err := os.WriteFile(filepath.Join(dir, "token.key"), []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if key, err := Key(dir); err != nil || string(key) != text {
+		t.Errorf("%q, %v", key, err)
+	}
+}
+
 func TestKeysOfADeploymentStay(t *testing.T) {
 	dir := t.TempDir()
 	token, err := Key(dir)
@@ -103,7 +133,7 @@ func TestKeysOfADeploymentStay(t *testing.T) {
 	if !bytes.Equal(before[0], token) {
 		t.Error("the token key was changed")
 	}
-	if keys, err := webhook.ParseKeys(before[1]); err != nil || len(keys) != 1 {
+	if keys, err := keyfile.Parse(before[1], webhook.MaxKeys); err != nil || len(keys) != 1 || webhook.CheckKeys(keys) != nil {
 		t.Errorf("%d webhook keys, %v", len(keys), err)
 	}
 	if _, err := Keys(dir); err != nil {

@@ -77,6 +77,7 @@ func TestValidate(t *testing.T) {
 		return name
 	}
 	short, empty, long := write("short", strings.Repeat("k", auth.MinKeyBytes-1)), write("empty", ""), write("long", strings.Repeat("k", auth.MinKeyBytes))
+	newline, pem := write("newline", strings.Repeat("k", auth.MinKeyBytes-1)+"\n"), write("pem", "-----BEGIN PUBLIC KEY-----\n"+strings.Repeat("k", 64)+"\n")
 	types := write("types.yaml", "types:\n  a:\n    lease: 0\n")
 	for _, c := range []struct {
 		what   string
@@ -112,6 +113,8 @@ func TestValidate(t *testing.T) {
 		{"a short key", func(c *Config) { c.Auth.Key = testKey[:31] }, "has 31 bytes, HS256 needs 32"},
 		{"an empty key", func(c *Config) { c.Auth.Key = []byte{} }, "has 0 bytes"},
 		{"a key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, long }, ""},
+		{"a key file with a line's end that makes it long enough", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, newline }, "has 31 bytes"},
+		{"a key file in PEM", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, pem }, "jwt-key-file: "},
 		{"a short key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, short }, "has 31 bytes"},
 		{"an empty key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, empty }, "has 0 bytes"},
 		{"an empty key file beside a tenant", func(c *Config) { c.Auth.Key, c.Auth.KeyFile, c.Auth.AnonymousTenant = nil, empty, "local" }, "has 0 bytes"},

@@ -48,7 +48,7 @@ func (c Config) Validate() error {
 		problem("tracker-advertise must be set when tracker-listen %q is all addresses: gateways are told where to find this tracker", c.Listen)
 	}
 	if c.Advertise != "" {
-		if host, _, err := net.SplitHostPort(c.Advertise); err != nil || host == "" {
+		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" || port == "0" {
 			problem("tracker-advertise must be host:port, not %q", c.Advertise)
 		}
 	}

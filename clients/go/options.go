@@ -162,7 +162,7 @@ const wsPath = "/v1/ws"
 func parseURL(raw string) (base, ws string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", "", fmt.Errorf("ackwire: parse url: %w", err)
+		return "", "", errors.New("ackwire: parse url: not a URL") // which may hold a password
 	}
 	switch u.Scheme {
 	case "http", "https":

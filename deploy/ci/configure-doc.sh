@@ -8,7 +8,8 @@ cat <<'TEXT'
 <!-- Made by `make generate` from the configuration structs: change those. -->
 
 Each setting is a flag (`--listen`), an environment variable (`ACKWIRE_LISTEN`) and a key of the YAML file that `--config` names
-(`listen: 0.0.0.0:8080`). A flag wins over the environment, which wins over the file. What is not known is refused, with exit code 2.
+(`listen: 0.0.0.0:8080`). A flag wins over the environment, which wins over the file. A key that the
+command does not have is refused, with exit code 2, and also one that another command has. Logs, errors and `/debug` show no password of a URL.
 Several values are separated by commas. Durations are written `1.5s`, `10m`, `2h`.
 
 Job types have a file of their own: [gateway/jobtypes/default.yaml](../gateway/jobtypes/default.yaml) is the commented default.

@@ -38,7 +38,10 @@ type Config struct {
 	Data      string `help:"Folder of all data." default:"data"`
 	Listen    string `name:"kafka-listen" help:"Address of the embedded Kafka broker." default:"127.0.0.1:9092"`
 	Advertise string `name:"kafka-advertise" help:"host:port that Kafka clients are told to use; by default the address the broker listens at." placeholder:"HOST:PORT"`
-	Sync      bool   `name:"kafka-sync" help:"Flush every write to the disk before it is acknowledged: survives power loss, costs throughput."`
+	// Listener is used, if it is set, instead of opening one: see Listen.
+	Listener net.Listener `kong:"-"`
+
+	Sync bool `name:"kafka-sync" help:"Flush every write to the disk before it is acknowledged: survives power loss, costs throughput."`
 }
 
 // Validate joins all problems of the configuration.
@@ -55,7 +58,7 @@ func (c Config) Validate() error {
 		problems = append(problems, fmt.Errorf("kafka-listen %s is every interface: kafka-advertise must say where clients reach it", c.Listen))
 	}
 	if c.Advertise != "" {
-		if host, _, err := net.SplitHostPort(c.Advertise); err != nil || host == "" {
+		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" || port == "0" {
 			problems = append(problems, fmt.Errorf("kafka-advertise must be host:port, not %q", c.Advertise))
 		}
 	}
@@ -109,6 +112,18 @@ type Broker struct {
 	addr    string
 }
 
+// Listen opens the broker's listener, for a Config whose port 0 others must know before it starts.
+func Listen(ctx context.Context, cfg Config, env service.Env) (net.Listener, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	l, err := env.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("kafka listener: %w", err)
+	}
+	return l, nil
+}
+
 // Start opens the log in the data folder, which the caller has locked, and listens.
 func Start(ctx context.Context, cfg Config, env service.Env) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
@@ -120,9 +135,11 @@ func Start(ctx context.Context, cfg Config, env service.Env) (*Broker, error) {
 		return nil, err
 	}
 	// kfake listens late in its start; a port that is taken is told apart here.
-	l, err := env.Listen(ctx, "tcp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("kafka listener: %w", err)
+	l := cfg.Listener
+	if l == nil {
+		if l, err = Listen(ctx, cfg, env); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Advertise != "" {
 		l = advertised{l, address(cfg.Advertise)}

@@ -26,6 +26,7 @@ import (
 	"syscall"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/job"
 	"golang.org/x/term"
 )
@@ -101,7 +102,7 @@ func Report(env *Env, err error) int {
 	if exit.Err == nil {
 		return exit.Code
 	}
-	fmt.Fprintf(env.Stderr, "ackwire: %s\n", clean(explain(exit.Err)))
+	fmt.Fprintf(env.Stderr, "ackwire: %s\n", clean(service.Redact(explain(exit.Err))))
 	if e, ok := errors.AsType[*ackwire.Error](exit.Err); ok {
 		for _, f := range e.Errors {
 			pointer := f.Pointer

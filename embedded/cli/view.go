@@ -11,6 +11,7 @@ import (
 	"time"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/schollz/progressbar/v3"
@@ -250,7 +251,7 @@ func (v *view) detached(jobID string) {
 	v.clearLocked()
 	back := "ackwire watch "
 	if v.flags.URL != DefaultURL {
-		back += "--url " + v.flags.URL + " "
+		back += "--url " + service.Redact(v.flags.URL) + " "
 	}
 	fmt.Fprintf(v.env.Stderr, "detached: job %s goes on; come back with: %s\n", clean(jobID), clean(back+jobID))
 }

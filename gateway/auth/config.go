@@ -4,16 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/keyfile"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
 // Config says whose tokens are taken and what their claims mean.
 type Config struct {
-	KeyFile  string `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, at least 32 bytes." placeholder:"FILE"`
+	KeyFile  string `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, at least 32 bytes: a line of text, whose end does not count, or bytes." placeholder:"FILE"`
 	JWKSFile string `name:"jwks-file" help:"JWK set (RFC 7517) of the keys that sign clients' tokens." placeholder:"FILE"`
 	JWKSURL  string `name:"jwks-url" help:"Where an identity provider publishes its JWK set: public keys only, read again every minute and when a token names an unknown one." placeholder:"URL"`
 
@@ -62,10 +62,10 @@ func (c Config) Validate(listen string) error {
 		problems = append(problems, err)
 	}
 	if c.JWKSURL != "" {
-		u, err := url.Parse(c.JWKSURL)
+		u, err := service.HTTPURL(c.JWKSURL)
 		switch {
-		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-			problem("jwks-url: %q is no http or https URL", c.JWKSURL)
+		case err != nil:
+			problem("jwks-url: %w", err)
 		case u.Scheme == "http" && !service.Loopback(u.Hostname()):
 			problem("jwks-url: keys that come over http prove nothing: use https")
 		}
@@ -91,11 +91,14 @@ func (c Config) key() ([]byte, error) {
 	if c.Key != nil || c.KeyFile == "" {
 		return c.Key, nil
 	}
-	key, err := os.ReadFile(c.KeyFile)
-	if err != nil {
+	keys, err := keyfile.Read(c.KeyFile, 1)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("jwt-key-file: %w", err)
+	case len(keys) == 0:
+		return []byte{}, nil
 	}
-	return key, nil
+	return keys[0], nil
 }
 
 func (c Config) fileKeys() (keySet, error) {

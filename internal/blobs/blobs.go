@@ -25,6 +25,9 @@ var (
 	ErrTooLarge = errors.New("blob is above its limit")
 )
 
+// errNoURL does not show the URL, which may hold a secret.
+var errNoURL = errors.New("blobs: it is not a URL")
+
 // Store holds blobs by key. It may be used from any goroutine.
 type Store struct{ bucket *blob.Bucket }
 
@@ -40,7 +43,7 @@ func (c Config) Validate() error {
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil {
-		return fmt.Errorf("blobs: %w", err)
+		return errNoURL
 	}
 	if !blob.DefaultURLMux().ValidBucketScheme(u.Scheme) {
 		return fmt.Errorf("blobs: this program has no stores of the kind %q; gateway, tracker and processor have file, s3, gs and azblob, others file", u.Scheme)
@@ -64,7 +67,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("blobs: %w", err)
+		return nil, errNoURL
 	}
 	if u.Scheme == "file" {
 		// What is written becomes visible by a rename, which must not cross file systems.

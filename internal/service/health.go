@@ -49,6 +49,9 @@ func askReady(ctx context.Context, listen string) error {
 	if err != nil {
 		return fmt.Errorf("ops-listen: %w", err)
 	}
+	if port == "0" {
+		return errors.New("ops-listen: port 0 is another one at each start; name the one that the process has")
+	}
 	// All addresses: this machine's own is one.
 	switch host {
 	case "", "0.0.0.0":

@@ -22,9 +22,9 @@ type Logging struct {
 	LogFormat string     `help:"Log as text or as json." enum:"text,json" default:"text"`
 }
 
-// Logger makes the logger.
+// Logger makes the logger. It shows no secrets of URLs, whoever logs them.
 func (l Logging) Logger(w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: l.LogLevel}
+	opts := &slog.HandlerOptions{Level: l.LogLevel, ReplaceAttr: redactAttr}
 	if l.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
@@ -47,7 +47,7 @@ const exitUsageKong = 80
 
 // Options returns the parser options that every command of ours shares: each flag is also
 // ACKWIRE_<FLAG> in the environment and a key of the YAML file that --config names.
-// Flags win over the environment, which wins over the file. Unknown keys are refused.
+// Flags win over the environment, which wins over the file. Keys that the command does not have are refused.
 // Whatever is wrong with any of them makes kong.Parse exit with ExitUsage.
 func Options(name, description string) []kong.Option {
 	return []kong.Option{
@@ -60,11 +60,33 @@ func Options(name, description string) []kong.Option {
 			os.Exit(code)
 		}),
 		kong.DefaultEnvars("ACKWIRE"),
-		kong.Configuration(loadYAML),
+		kong.PostBuild(reserved),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"version": name + " " + version.Get().String()},
 		kong.Embed(&versionFlag{}),
 	}
+}
+
+// JobVariables is how the names of variables begin that a command of ours gives to what it starts
+// for a job. A program of ours in its place must not take them for settings of its own: no flag
+// is named so, but for jobTypes, which is no such variable.
+const (
+	JobVariables = "ACKWIRE_JOB_"
+	jobTypes     = JobVariables + "TYPES"
+)
+
+// reserved refuses a program that has a flag of a reserved name.
+func reserved(app *kong.Kong) error {
+	return kong.Visit(app.Model, func(visited kong.Visitable, next kong.Next) error {
+		if flag, ok := visited.(*kong.Flag); ok {
+			for _, name := range flag.Tag.Envs {
+				if strings.HasPrefix(name, JobVariables) && name != jobTypes {
+					return fmt.Errorf("--%s: %s is what handlers are told of their job", flag.Name, name)
+				}
+			}
+		}
+		return next(nil)
+	})
 }
 
 // Signalled returns a context that ends at SIGINT or SIGTERM. A second signal kills the
@@ -78,7 +100,7 @@ func Signalled() (context.Context, context.CancelFunc) {
 // Fail prints one line, whatever err joins, and returns the exit code: ExitUsage for what
 // the parser refused, else ExitFailed.
 func Fail(name string, err error) int {
-	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.ReplaceAll(Redact(err.Error()), "\n", "; "))
 	if _, usage := errors.AsType[*kong.ParseError](err); usage {
 		return ExitUsage
 	}

@@ -50,7 +50,7 @@ func (o *Ops) handler() http.Handler {
 	mux.HandleFunc("GET /readyz", o.probes.readyz)
 	mux.HandleFunc("GET /startupz", o.probes.startupz)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/cmdline", commandLine)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)

@@ -19,6 +19,7 @@ type settings struct {
 	Logging
 	Slots int      `help:"Slots." default:"64"`
 	Lanes []string `help:"Lanes." default:"default"`
+	Name  string   `help:"Name."`
 }
 
 // parse reads args as a service's main does; file, if not empty, is its configuration.
@@ -100,6 +101,10 @@ func TestWrongUsage(t *testing.T) {
 		{"no mapping", "- slots\n", nil, []string{"ackwire.yaml", "1:1"}},
 		{"no YAML", "slots: [3\nlanes: }\n", nil, []string{"ackwire.yaml", "["}},
 		{"a file's value of another type", "slots: many\n", nil, []string{"--slots", "many"}},
+		{"a key without a value", "slots:\n", nil, []string{"line 1: key \"slots\" has no value"}},
+		{"what only a command line asks for", "version: true\nhelp: true\nreference: true\nconfig: other.yaml\n", nil, []string{
+			"line 1: \"version\" is for the command line only", "line 2: \"help\"", "line 3: \"reference\"", "line 4: \"config\""}},
+		{"a list where one value should be", "name: [a, b]\n", nil, []string{"--name", "line 1: a list"}},
 		{"a mapping where a value should be", "slots: {a: 1}\n", nil, []string{"--slots"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

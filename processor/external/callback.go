@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -43,9 +42,8 @@ type waiting struct {
 // https://workers.example.com; empty means the listener's own address.
 func NewCallbacks(ctx context.Context, env service.Env, address, base string) (*Callbacks, error) {
 	if base != "" {
-		u, err := url.Parse(base)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, fmt.Errorf("callback URL %q is not an http or https URL", base)
+		if _, err := service.HTTPURL(base); err != nil {
+			return nil, fmt.Errorf("callback URL: %w", err)
 		}
 	}
 	l, err := env.Listen(ctx, "tcp", address)

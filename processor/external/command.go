@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 )
@@ -38,7 +39,7 @@ const (
 	maxStderrError = 512 // bytes of the last line that become an error's message
 )
 
-// NewCommand returns a command. It sees PATH, LANG, TZ, HOME (its directory), ACKWIRE_… and
+// NewCommand returns a command. It sees PATH, LANG, TZ, HOME (its directory), ACKWIRE_JOB_… and
 // the named variables of the environment, and runs in dir or, if that is empty, in a new
 // directory for each job, which is removed afterwards.
 func NewCommand(argv []string, env []string, dir string) (*Command, error) {
@@ -134,7 +135,8 @@ func outcome(state *os.ProcessState, out *stdout, log *stderr) (json.RawMessage,
 	return nil, processor.WithCode("exit_"+strconv.Itoa(code), failed)
 }
 
-// environment is all that the command sees of the world.
+// environment is all that the command sees of the world. The names of what it is told of the job
+// are reserved: a program of ours that it starts takes none of them for its own.
 func (c *Command) environment(j *processor.Job, dir string) []string {
 	env := []string{"HOME=" + dir}
 	for _, name := range append([]string{"PATH", "LANG", "TZ"}, c.env...) {
@@ -142,11 +144,15 @@ func (c *Command) environment(j *processor.Job, dir string) []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	return append(env,
-		"ACKWIRE_JOB_ID="+j.ID, "ACKWIRE_TYPE="+j.Type,
-		"ACKWIRE_ATTEMPT="+strconv.Itoa(j.Attempt), "ACKWIRE_MAX_ATTEMPTS="+strconv.Itoa(j.MaxAttempts),
-		"ACKWIRE_DISPATCH="+strconv.Itoa(j.Dispatch), "ACKWIRE_RUN="+j.Run,
-		"ACKWIRE_TENANT="+j.Tenant, "ACKWIRE_SUBJECT="+j.Subject)
+	for _, v := range []struct{ name, value string }{
+		{"ID", j.ID}, {"TYPE", j.Type},
+		{"ATTEMPT", strconv.Itoa(j.Attempt)}, {"MAX_ATTEMPTS", strconv.Itoa(j.MaxAttempts)},
+		{"DISPATCH", strconv.Itoa(j.Dispatch)}, {"RUN", j.Run},
+		{"TENANT", j.Tenant}, {"SUBJECT", j.Subject},
+	} {
+		env = append(env, service.JobVariables+v.name+"="+v.value)
+	}
+	return env
 }
 
 // lines is a Writer that takes whole lines, of at most max bytes. One that is longer is

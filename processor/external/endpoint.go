@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 )
@@ -39,12 +40,9 @@ const (
 // whole run where the endpoint answers 202; 0 leaves it to the job's own timeout. callbacks
 // may be nil.
 func NewEndpoint(raw string, timeout time.Duration, callbacks *Callbacks) (*Endpoint, error) {
-	u, err := url.Parse(raw)
+	u, err := service.HTTPURL(raw)
 	if err != nil {
 		return nil, err
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("%q is not an http or https URL", raw)
 	}
 	dialer := net.Dialer{Timeout: dialTimeout}
 	return &Endpoint{url: u.String(), callbacks: callbacks, client: &http.Client{

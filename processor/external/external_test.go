@@ -291,7 +291,7 @@ func TestCommandTellsProgress(t *testing.T) {
 func TestCommandSeesLittle(t *testing.T) {
 	t.Setenv("SECRET", "hidden")
 	t.Setenv("ALLOWED", "yes")
-	got := handle(t, t.Context(), command(t, `printf '{"secret":"%s","allowed":"%s","job":"%s","attempt":"%s","tenant":"%s","home":"%s","dir":"%s"}' "$SECRET" "$ALLOWED" $ACKWIRE_JOB_ID $ACKWIRE_ATTEMPT $ACKWIRE_TENANT $HOME $(pwd)`, "ALLOWED"), 0)
+	got := handle(t, t.Context(), command(t, `printf '{"secret":"%s","allowed":"%s","job":"%s","attempt":"%s","tenant":"%s","home":"%s","dir":"%s"}' "$SECRET" "$ALLOWED" $ACKWIRE_JOB_ID $ACKWIRE_JOB_ATTEMPT $ACKWIRE_JOB_TENANT $HOME $(pwd)`, "ALLOWED"), 0)
 	var saw map[string]string
 	if err := json.Unmarshal(got.Result, &saw); err != nil {
 		t.Fatalf("%v: %+v", err, got)

@@ -13,12 +13,13 @@ import (
 	"github.com/goccy/go-yaml"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/ackwire/ackwire/internal/keyfile"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
 // Config says with which secrets webhooks are signed and where they may go.
 type Config struct {
-	KeyFile     string         `name:"webhook-key-file" help:"File with the key that tenants' webhook secrets are derived from; with two lines, both sign." placeholder:"FILE"`
+	KeyFile     string         `name:"webhook-key-file" help:"File with the key that tenants' webhook secrets are derived from, a line of text or bytes; with two lines, both sign." placeholder:"FILE"`
 	SecretsFile string         `name:"webhook-secrets-file" help:"YAML file with the secrets of tenants that have their own: 'tenant: [whsec_new, whsec_old]'." placeholder:"FILE"`
 	Schemes     []string       `name:"webhook-schemes" help:"URL schemes that callbacks may have." default:"https" sep:","`
 	Ports       []uint16       `name:"webhook-ports" help:"Ports that callbacks may have; 0 is any." default:"443" sep:","`
@@ -49,11 +50,11 @@ type secrets struct {
 func (c Config) secrets() (secrets, error) {
 	s := secrets{keys: c.Keys}
 	if c.KeyFile != "" {
-		file, err := os.ReadFile(c.KeyFile)
-		if err != nil {
+		var err error
+		if s.keys, err = keyfile.Read(c.KeyFile, webhook.MaxKeys); err != nil {
 			return s, fmt.Errorf("webhook-key-file: %w", err)
 		}
-		if s.keys, err = webhook.ParseKeys(file); err != nil {
+		if err := webhook.CheckKeys(s.keys); err != nil {
 			return s, fmt.Errorf("webhook-key-file %s: %w", c.KeyFile, err)
 		}
 	}

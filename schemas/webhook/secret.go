@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -21,33 +19,25 @@ func Secret(key []byte, tenant string) string {
 	return SecretPrefix + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// Bounds of a file of keys.
+// Bounds of the keys that secrets are derived from. Two may be valid at once, the newest first, so
+// that endpoints can be given a new secret while the old one is still signed with.
 const (
-	minKeyBytes = 32
-	maxKeys     = 2
+	MinKeyBytes = 32
+	MaxKeys     = 2
 )
 
-// ParseKeys reads a file of keys: one a line, the newest first, and no more than two, so
-// that endpoints can be given a new secret while the old one is still signed with.
-func ParseKeys(file []byte) (keys [][]byte, err error) {
-	lines := bufio.NewScanner(bytes.NewReader(file))
-	for lines.Scan() {
-		key := bytes.TrimSpace(lines.Bytes())
-		switch {
-		case len(key) == 0:
-		case len(key) < minKeyBytes:
-			return nil, fmt.Errorf("a key of %d bytes: it must have %d at least", len(key), minKeyBytes)
-		default:
-			keys = append(keys, bytes.Clone(key))
+// CheckKeys tells what is wrong with keys.
+func CheckKeys(keys [][]byte) error {
+	switch {
+	case len(keys) == 0:
+		return errors.New("there is no key in it")
+	case len(keys) > MaxKeys:
+		return fmt.Errorf("it has %d keys: two may be valid at once", len(keys))
+	}
+	for _, key := range keys {
+		if len(key) < MinKeyBytes {
+			return fmt.Errorf("a key of %d bytes: it must have %d at least", len(key), MinKeyBytes)
 		}
 	}
-	switch {
-	case lines.Err() != nil:
-		return nil, lines.Err()
-	case len(keys) == 0:
-		return nil, errors.New("there is no key in it")
-	case len(keys) > maxKeys:
-		return nil, fmt.Errorf("it has %d keys: two may be valid at once", len(keys))
-	}
-	return keys, nil
+	return nil
 }

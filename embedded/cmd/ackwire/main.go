@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/embedded/cli"
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/keyfile"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/schemas/webhook"
@@ -93,7 +94,7 @@ Ackwire is ready.
 The embedded broker is for one machine: one copy of the log, which %s.
 For a real Kafka run gateway, tracker and processor with --kafka HOST:PORT.
 
-`, cfg.Listen, cfg.OpsListen, e.KafkaAddr(), cfg.Broker.Data, e.KafkaAddr(), cfg.TopicPrefix, sync)
+`, e.Addr(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, e.KafkaAddr(), cfg.TopicPrefix, sync)
 }
 
 type brokerCmd struct {
@@ -130,7 +131,7 @@ type tokenCmd struct {
 
 // Run implements the command.
 func (c *tokenCmd) Run() error {
-	key, err := embedded.Key(c.Data)
+	key, err := embedded.ExistingKey(c.Data)
 	if err != nil {
 		return err
 	}
@@ -158,20 +159,13 @@ func (c *keysCmd) Run() error {
 
 type webhookSecretCmd struct {
 	Data    string `help:"Data folder of the server." default:"data"`
-	KeyFile string `name:"webhook-key-file" help:"File with the key that secrets are derived from; by default the data folder's own." placeholder:"FILE"`
+	KeyFile string `name:"webhook-key-file" help:"File with the key that secrets are derived from, a line of text or bytes; by default the data folder's own." placeholder:"FILE"`
 	Tenant  string `help:"Whose secret." required:""`
 }
 
 // Run implements the command.
 func (c *webhookSecretCmd) Run() error {
-	key, err := embedded.Key(c.Data)
-	keys := [][]byte{key}
-	if c.KeyFile != "" {
-		var file []byte
-		if file, err = os.ReadFile(c.KeyFile); err == nil {
-			keys, err = webhook.ParseKeys(file)
-		}
-	}
+	keys, err := c.keys()
 	if err != nil {
 		return err
 	}
@@ -179,6 +173,21 @@ func (c *webhookSecretCmd) Run() error {
 		fmt.Println(webhook.Secret(key, c.Tenant))
 	}
 	return nil
+}
+
+func (c *webhookSecretCmd) keys() ([][]byte, error) {
+	if c.KeyFile == "" {
+		key, err := embedded.ExistingKey(c.Data)
+		return [][]byte{key}, err
+	}
+	keys, err := keyfile.Read(c.KeyFile, webhook.MaxKeys)
+	if err != nil {
+		return nil, fmt.Errorf("webhook-key-file: %w", err)
+	}
+	if err := webhook.CheckKeys(keys); err != nil {
+		return nil, fmt.Errorf("webhook-key-file %s: %w", c.KeyFile, err)
+	}
+	return keys, nil
 }
 
 // oneLine joins the problems of a joined error.

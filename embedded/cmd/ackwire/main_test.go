@@ -60,6 +60,10 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 	if err := os.WriteFile(file, []byte("slots: 3\nslot: 3\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	synced := filepath.Join(t.TempDir(), "broker.yaml")
+	if err := os.WriteFile(synced, []byte("sync: true\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		want string
@@ -70,6 +74,9 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{[]string{"serve", "--slots=many"}, "--slots"},
 		{[]string{"serve", "--config=" + file}, "ackwire.yaml: line 2: unknown key \"slot\""},
 		{[]string{"serve", "--kafka-listen=0.0.0.0:9092"}, "kafka-advertise must say where clients reach it"},
+		{[]string{"serve", "--config=" + synced}, `key "sync" is not a setting here, but of "ackwire broker"`},
+		{[]string{"submit", "demo.echo", "--config=" + synced}, `key "sync" is not a setting here`},
+		{[]string{"serve", "--kafka-advertise=localhost:0"}, "kafka-advertise must be host:port"},
 		{[]string{"broker", "--nonsense"}, "--nonsense"},
 		{[]string{"token"}, "--tenant"},
 		{[]string{"submit", "--nonsense"}, "--nonsense"},
@@ -149,8 +156,56 @@ func TestASecondBrokerOnAFolderNamesTheFirst(t *testing.T) {
 	}
 }
 
+// With port 0 everywhere the system chooses, everything finds each other and the banner tells where.
+func TestServeOnAnyPorts(t *testing.T) {
+	serve := process(t, "serve", "--log-level=error", "--partitions=1", "--no-processor", "--data="+t.TempDir(),
+		"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--tracker-listen=127.0.0.1:0", "--kafka-listen=127.0.0.1:0")
+	stdout, err := serve.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := serve.Start(); err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]string{}
+	for lines := bufio.NewScanner(stdout); at["Kafka"] == "" && lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 {
+			at[fields[0]] = strings.TrimPrefix(fields[1], "http://")
+		}
+	}
+	for _, what := range []string{"clients", "ops", "Kafka"} {
+		conn, err := net.DialTimeout("tcp", at[what], time.Second)
+		if err != nil || strings.HasSuffix(at[what], ":0") {
+			t.Errorf("%s at %q: %v", what, at[what], err)
+			continue
+		}
+		_ = conn.Close()
+	}
+	if err := serve.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := serve.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestToken(t *testing.T) {
 	dir := t.TempDir()
+	for _, command := range []string{"token", "webhook-secret"} {
+		code, stdout, stderr := run(t, command, "--data="+dir, "--tenant=acme")
+		if code != 2 || stdout != "" || !strings.Contains(stderr, "token.key is not there") {
+			t.Errorf("%s in a folder without a key: exit code %d, stdout %q, stderr %q", command, code, stdout, stderr)
+		}
+	}
+	if made, err := os.ReadDir(dir); err != nil || len(made) > 0 {
+		t.Errorf("they made %v, %v", made, err)
+	}
+	if code, _, stderr := run(t, "keys", "--data="+dir); code != 0 {
+		t.Fatalf("keys: exit code %d, %q", code, stderr)
+	}
+	if code, _, stderr := run(t, "token", "--data="+dir, "--tenant=acme", "--ttl=-1s"); code == 0 || !strings.Contains(stderr, "ttl must be positive") {
+		t.Errorf("a time to live below zero: exit code %d, %q", code, stderr)
+	}
 	code, stdout, stderr := run(t, "token", "--data="+dir, "--tenant=acme", "--subject=alice")
 	if code != 0 || stderr != "" || strings.Count(strings.TrimSpace(stdout), ".") != 2 {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
@@ -162,8 +217,5 @@ func TestToken(t *testing.T) {
 	code, stdout, stderr = run(t, "token", "--data="+dir, "--tenant=acme")
 	if code == 0 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, file+" has 5 bytes, not 32") {
 		t.Errorf("a key that is none: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
-	}
-	if code, _, stderr := run(t, "token", "--data="+t.TempDir(), "--tenant=acme", "--ttl=-1s"); code == 0 || !strings.Contains(stderr, "ttl must be positive") {
-		t.Errorf("a time to live below zero: exit code %d, %q", code, stderr)
 	}
 }

@@ -29,9 +29,8 @@ type Config struct {
 func (c Config) Validate() error {
 	var problems []error
 	if c.TraceEndpoint != "" {
-		u, err := url.Parse(c.TraceEndpoint)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			problems = append(problems, fmt.Errorf("trace-endpoint must be an http(s) URL, not %q", c.TraceEndpoint))
+		if _, err := service.HTTPURL(c.TraceEndpoint); err != nil {
+			problems = append(problems, fmt.Errorf("trace-endpoint must be an http(s) URL, not %q", service.Redact(c.TraceEndpoint)))
 		}
 	}
 	if !(c.TraceRatio >= 0 && c.TraceRatio <= 1) {

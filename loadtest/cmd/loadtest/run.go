@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/keyfile"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/loadtest/live"
 	"github.com/ackwire/ackwire/loadtest/load"
@@ -145,10 +146,11 @@ func (c *runCmd) tokens(s *scenario.Scenario, embeddedKey []byte) (func(int) (st
 	}
 	key := embeddedKey
 	if c.JWTKeyFile != "" {
-		var err error
-		if key, err = os.ReadFile(c.JWTKeyFile); err != nil {
+		keys, err := keyfile.Read(c.JWTKeyFile, 1)
+		if err != nil {
 			return nil, err
 		}
+		key = bytes.Join(keys, nil)
 	} else if key == nil || s.Tenants == 1 {
 		return nil, nil
 	}

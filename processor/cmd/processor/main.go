@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/mattn/go-shellwords"
 
 	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
 	"github.com/ackwire/ackwire/internal/service"
@@ -38,7 +37,7 @@ type command struct {
 	DeliverWebhooks bool           `name:"webhooks" help:"Deliver webhooks: take jobs from the lane webhooks, too."`
 	Webhooks        webhook.Config `embed:""`
 
-	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
+	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments, which no shell runs. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
 	HTTPTimeout    time.Duration     `name:"http-timeout" help:"Bound of a run by an endpoint, unless the job's own timeout is shorter." default:"10m"`
 	CallbackListen string            `help:"Address where endpoints that answered 202 call back." default:"127.0.0.1:0"`
 	CallbackURL    string            `help:"How endpoints reach it; by default the listener's address." placeholder:"URL"`
@@ -113,10 +112,10 @@ func (c *command) register(ctx context.Context, p *processor.Processor, env serv
 				return nil, fmt.Errorf("--type %s: %w", name, err)
 			}
 			processor.HandleRaw(p, name, e.Handle)
-			env.Log.Info("handler", "type", name, "endpoint", handler)
+			env.Log.Info("handler", "type", name, "endpoint", service.Redact(handler))
 			continue
 		}
-		argv, err := shellwords.Parse(c.Type[name])
+		argv, err := external.Words(c.Type[name])
 		if err != nil {
 			return nil, fmt.Errorf("--type %s: %w", name, err)
 		}

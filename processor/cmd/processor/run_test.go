@@ -42,6 +42,29 @@ func TestBadConfigurationSaysWhat(t *testing.T) {
 	}
 }
 
+// What a command's settings hold of a shell or of a secret is refused, and never shown.
+func TestHandlersAreTakenAsTheyAreMeant(t *testing.T) {
+	for _, c := range []struct{ handler, want string }{
+		{"sh a | b", "--type T: | is for a shell"},
+		{"sh > out", "--type T: > is for a shell"},
+		{"http://bob:hunter2@exa mple.com", `"http://xxxxx@`},
+		{"http://bob:hunter2@h:port/", `"http://xxxxx@h:port/"`},
+	} {
+		var log bytes.Buffer
+		err := run(t.Context(), []string{"--ops=127.0.0.1:0", "--type=T=" + c.handler}, io.Discard, &log)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error()+log.String(), "hunter2") {
+			t.Errorf("%s: %v\n%s", c.handler, err, &log)
+		}
+	}
+	var log bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = run(ctx, []string{"--ops=127.0.0.1:0", "--kafka=127.0.0.1:1", "--type=T=http://bob:hunter2@127.0.0.1:1/x?token=hunter2&a=1"}, io.Discard, &log)
+	if got := log.String(); strings.Contains(got, "hunter2") || !strings.Contains(got, "http://xxxxx@127.0.0.1:1/x?token=xxxxx&a=1") {
+		t.Errorf("logged %s", got)
+	}
+}
+
 func TestHelp(t *testing.T) {
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"--help"}, &out, io.Discard); err != nil {
