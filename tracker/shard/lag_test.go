@@ -71,3 +71,24 @@ func TestTheEndOfAFormerRoundEndsNoWatch(t *testing.T) {
 		end.wantVersion(t, "the end that counts", 7)
 	})
 }
+
+// TestAnAnswerIsNeverOfNoTime: a shard that is ready knows of which time its answers are, also one
+// whose log is empty, or tells it nothing new.
+func TestAnAnswerIsNeverOfNoTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		wantTime := func(why string) {
+			t.Helper()
+			o, err := w.shard.Overlay(t.Context(), tenant, 0)
+			if err != nil || o.AsOf.IsZero() {
+				t.Fatalf("%s: %+v, %v", why, o, err)
+			}
+		}
+		wantTime("an empty log")
+		w.submit(jobIDs(1)[0])
+		w.pass(2 * checkpointInterval)
+		w.end()
+		w.start()
+		synctest.Wait()
+		wantTime("a log that tells nothing new")
+	})
+}

@@ -89,6 +89,7 @@ type Shard struct {
 	stored       int64                         // next, as the store has it
 	restored     int64                         // next when Run began
 	end          int64                         // the log's end when Run began; -1 while not known
+	endAt        time.Time                     // when that was asked
 	began        time.Time                     // Run did
 	told         time.Time                     // how far catching up has come was said last
 	jobs         map[string]*entry             // those that changed, are watched, are held by a run or soon owe something
@@ -353,6 +354,7 @@ func (s *Shard) restore() error {
 func (s *Shard) learnEnd(ctx context.Context) {
 	s.wg.Go(func() {
 		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+			asked := time.Now()
 			end, err := s.kafka.EndOffset(ctx, s.partition)
 			if err == nil {
 				_ = s.call(ctx, func() {
@@ -361,7 +363,7 @@ func (s *Shard) learnEnd(ctx context.Context) {
 						s.fail(fmt.Errorf("%w: it ends at %d, the store at %d", errAhead, end, s.restored))
 						return
 					}
-					s.end = end
+					s.end, s.endAt = end, asked
 					s.until.Store(end)
 					s.caughtUp()
 				})
@@ -396,6 +398,7 @@ func (s *Shard) caughtUp() {
 	}
 	s.ready.Store(true)
 	s.metrics.readyShards.Inc()
+	s.fresh.folded(s.endAt)
 	now := time.Now()
 	s.scheduledBy = s.ahead.by
 	for _, e := range s.jobs {
