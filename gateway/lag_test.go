@@ -20,7 +20,7 @@ func TestARetryIsNotEndedByTheFormerRound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, nil, func(t *testing.T, w *world) {
 				w.tracker.mu.Lock()
-				w.tracker.onOrder = func(e *event.Event, _ int64) { w.tracker.setLocked("local", e.JobID, 25, job.Retrying) }
+				w.tracker.onOrder = func(e *event.Event, _ int64) { w.tracker.order("local", e, 25) }
 				w.tracker.mu.Unlock()
 				w.tracker.set("local", jobA, 10, job.Processing)
 				c := w.dial("")

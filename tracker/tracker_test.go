@@ -339,7 +339,11 @@ func TestTwoTrackersShareAndHandOver(t *testing.T) {
 		}
 
 		s := one.watch()
-		s.add(t, ofOne, 1000)
+		now, err := one.get(&trackerpb.GetRequest{JobId: ofOne})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.add(t, ofOne, now.Job.Version)
 		s.want(t, "", "WATCHING "+ofOne)
 		stopped := make(chan struct{})
 		go func() { one.stop(); close(stopped) }()

@@ -65,11 +65,12 @@ func (c *Client) onStatusLocked(h head) bool {
 	}
 	if h.mine {
 		c.onMineLocked(string(jobID), h.version, h.job)
-		return true
 	}
-	s := c.subs[string(jobID)]
+	s := c.subs[string(jobID)] // the server sends a status once, whoever is to have it
 	if s == nil || h.version <= s.version() {
-		c.stats.Stale++
+		if !h.mine {
+			c.stats.Stale++
+		}
 		return true
 	}
 	s.latest = &update{version: h.version, raw: slices.Clone(h.job)}
@@ -115,6 +116,9 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 		if k.watch {
 			// Here and not in Submit: the next frame may already be this job's first status.
 			k.sub = c.subLocked(k.ack.jobID)
+			if k.sub.latest == nil {
+				c.startFromMineLocked(k.sub) // of a duplicate
+			}
 			k.sub.refs++
 			k.sub.asked = cn
 		}

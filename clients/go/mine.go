@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -68,6 +69,7 @@ type mine struct {
 	lost    time.Time     // since when it holds nowhere, after it did; zero: there is no gap
 	moved   chan struct{} // capacity 1: the connection in use is another, or the last reader left
 	seen    map[string]*mineSeen
+	older   map[string]*mineSeen // of jobs that are not in seen
 }
 
 // mineSeen is the last document of a job that was handed to readers.
@@ -142,14 +144,15 @@ func (c *Client) onMineLocked(jobID string, version int64, raw []byte) {
 		c.stats.Stale++
 		return
 	}
-	if seen := m.seen[jobID]; seen != nil && version <= seen.version {
+	if seen := m.last(jobID); seen != nil && version <= seen.version {
 		c.stats.Stale++
 		return
 	}
-	if len(m.seen) >= maxMineSeen {
-		m.forget(0)
+	if len(m.seen) >= maxMineSeen/2 {
+		m.older, m.seen = m.seen, map[string]*mineSeen{}
 	}
 	u := &update{version: version, raw: bytes.Clone(raw)}
+	delete(m.older, jobID)
 	m.seen[jobID] = &mineSeen{version: version, raw: u.raw, at: time.Now()}
 	for _, r := range m.readers {
 		if r.pending[jobID] == nil {
@@ -164,14 +167,21 @@ func (c *Client) onMineLocked(jobID string, version int64, raw []byte) {
 	}
 }
 
+// last is the last document of a job; nil when it is not known. A server sends none again on this
+// connection: it remembers fewer jobs.
+func (m *mine) last(jobID string) *mineSeen {
+	if seen := m.seen[jobID]; seen != nil {
+		return seen
+	}
+	return m.older[jobID]
+}
+
 // forget drops what was seen longer ago than that.
 func (m *mine) forget(than time.Duration) {
 	limit := time.Now().Add(-than)
-	for id, seen := range m.seen {
-		if !seen.at.After(limit) {
-			delete(m.seen, id)
-		}
-	}
+	gone := func(_ string, seen *mineSeen) bool { return !seen.at.After(limit) }
+	maps.DeleteFunc(m.seen, gone)
+	maps.DeleteFunc(m.older, gone)
 }
 
 func signal(wake chan struct{}) {
@@ -260,7 +270,7 @@ func (c *Client) closeGap(m *mine) error {
 			return err
 		}
 		c.mu.Lock()
-		seen := m.seen[st.JobID]
+		seen := m.last(st.JobID)
 		c.mu.Unlock()
 		if seen != nil && bytes.Equal(seen.raw, st.Raw) {
 			continue

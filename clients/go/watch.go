@@ -189,12 +189,29 @@ func (c *Client) joinLocked(jobID string, after int64) (*sub, error) {
 		s = c.subLocked(jobID)
 		s.after = max(after, 0)
 		c.markDirtyLocked(s)
+		c.startFromMineLocked(s)
 	} else if s.latest == nil && after < s.after {
 		s.after = max(after, 0)
 		c.markDirtyLocked(s) // asking again is harmless
 	}
 	s.refs++
 	return s, nil
+}
+
+// startFromMineLocked gives a new subscription what the connection has brought of its job already:
+// a server sends no version twice.
+func (c *Client) startFromMineLocked(s *sub) {
+	if c.mine == nil || c.mine.asked == nil || c.mine.asked != c.cur {
+		return
+	}
+	seen := c.mine.last(s.jobID)
+	if seen == nil || seen.version <= s.after {
+		return
+	}
+	s.latest = &update{version: seen.version, raw: seen.raw}
+	if _, state, ok := scanDocument(seen.raw); ok && job.State(state).Terminal() {
+		c.endSubLocked(s, nil)
+	}
 }
 
 // part gives back what join took.

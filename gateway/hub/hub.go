@@ -305,7 +305,7 @@ func (h *Hub) Update(j *trackerpb.Job) {
 func (h *Hub) update(e *entry, j *trackerpb.Job) {
 	if e.latest == nil || j.Version > e.latest.Version {
 		b := wire.EncodeStatus(j.Version, j.Document)
-		e.latest = &outbox.Frame{Bytes: b, JobID: j.JobId, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
+		e.latest = &outbox.Frame{Bytes: b, JobID: j.JobId, Subject: j.Subject, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
 		if h.Pushed != nil {
 			e.latest.Written = h.Pushed(j)
 		}

@@ -201,7 +201,7 @@ func (s *subject) tell(j *trackerpb.Job, written func()) {
 	}
 	s.note(j.JobId, j.Version)
 	b := wire.EncodeMineStatus(j.Version, j.Document)
-	f := &outbox.Frame{Bytes: b, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated, Written: written}
+	f := &outbox.Frame{Bytes: b, JobID: j.JobId, Subject: s.who.subject, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated, Written: written}
 	for _, sub := range s.subs {
 		if !sub.waiting {
 			sub.Subscriber.MineStatus(j.JobId, f)

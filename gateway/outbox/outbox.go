@@ -13,6 +13,7 @@ import (
 type Frame struct {
 	Bytes        []byte
 	JobID        string
+	Subject      string // who submitted the job
 	Version      int64
 	Time         int64 // of the event that made it, by the log's clock in Unix milliseconds; 0 is not known
 	DocumentSize int32 // bytes of the job's document, which is a part of Bytes
@@ -22,6 +23,17 @@ type Frame struct {
 	Written func()
 
 	deflated atomic.Pointer[deflated] // nil until somebody asks
+	mine     atomic.Pointer[Frame]    // nil until somebody asks
+}
+
+// Mine is the frame as it goes over sockets that follow all jobs of its subject, with what encode
+// makes of it: built once, whoever asks.
+func (f *Frame) Mine(encode func(*Frame) []byte) *Frame {
+	if f.mine.Load() == nil {
+		f.mine.CompareAndSwap(nil, &Frame{Bytes: encode(f), JobID: f.JobID, Subject: f.Subject, Version: f.Version, Time: f.Time,
+			DocumentSize: f.DocumentSize, Terminal: f.Terminal, Written: f.Written})
+	}
+	return f.mine.Load()
 }
 
 // deflated is a frame as it goes over sockets with compression.
@@ -267,11 +279,13 @@ func (o *Outbox) Inherit(s, from *Slot) {
 	s.last = max(s.last, from.last)
 }
 
-// Clear empties a slot whose subscription has ended.
-func (o *Outbox) Clear(s *Slot) {
+// Clear empties a slot whose subscription has ended, and returns what it held; nil is nothing.
+func (o *Outbox) Clear(s *Slot) *Frame {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	f := s.frame
 	s.frame = nil
+	return f
 }
 
 func (o *Outbox) push(s *Slot) Outcome {

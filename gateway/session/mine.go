@@ -50,7 +50,8 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 	}
 	w = &mineWatch{session: s, frames: []mineAnswer{{f.ID, s.received}}, group: outbox.Group{Since: s.received.UnixMilli()}}
 	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject}
-	s.mine = w
+	s.mine, s.told = w, &told{}
+	s.follows.Store(true)
 	s.mu.Unlock()
 	s.cfg.Mine.Subscribe(&w.Subscription)
 	return errLater
@@ -80,7 +81,8 @@ func (s *Session) unsubscribeMine(f *frame.ClientFrame) {
 // dropMine frees the watch's place, if the session still has it. s.mu is held.
 func (s *Session) dropMine(w *mineWatch) {
 	if w != nil && s.mine == w {
-		s.mine = nil
+		s.mine, s.told = nil, nil
+		s.follows.Store(false)
 		s.cfg.Limits.Watch(w.Tenant, -1)
 	}
 }
@@ -127,10 +129,12 @@ func (w *mineWatch) MineStatus(jobID string, f *outbox.Frame) {
 	if unacked && (held == nil || f.Version > held.Version) {
 		s.unacked[jobID] = f
 	}
-	s.mu.Unlock()
+	o := outbox.Queued
 	if !unacked {
-		s.start(s.out.PutGroup(&w.group, jobID, f))
+		o = s.putMineLocked(w, jobID, f)
 	}
+	s.mu.Unlock()
+	s.start(o)
 }
 
 // expectAck notes a job whose ack must come first.
@@ -152,9 +156,10 @@ func (s *Session) acked(jobID string) {
 	if delete(s.unacked, jobID); len(s.unacked) == 0 {
 		s.unacked = nil // most sessions submit seldom
 	}
-	w := s.mine
-	s.mu.Unlock()
-	if f != nil && w != nil {
-		s.start(s.out.PutGroup(&w.group, jobID, f))
+	o := outbox.Queued
+	if w := s.mine; f != nil && w != nil {
+		o = s.putMineLocked(w, jobID, f)
 	}
+	s.mu.Unlock()
+	s.start(o)
 }

@@ -108,6 +108,7 @@ type Session struct {
 
 	unanswered atomic.Int32 // submits whose answer is not in the outbox, for the drain
 	pinged     atomic.Bool  // a ping was sent and not answered
+	follows    atomic.Bool  // mine is there
 	closing    atomic.Int32
 	reading    atomic.Int64 // when the message began that is being read, Unix nanoseconds; else 0
 
@@ -130,6 +131,7 @@ type Session struct {
 	over     bool                     // nothing is written any more
 	mine     *mineWatch               // all jobs of the session's subject; nil when it does not follow them
 	unacked  map[string]*outbox.Frame // by job: statuses that mine has, and whose ack comes first
+	told     *told                    // nil unless mine is there
 }
 
 // NoHandshake is what Accept returns for a request that is none. Headers may have been set that

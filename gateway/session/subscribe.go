@@ -82,7 +82,10 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	for _, w := range a.watches {
-		s.out.Skip(&w.slot, w.After)
+		s.mu.Lock()
+		seen := s.told.last(w.JobID)
+		s.mu.Unlock()
+		s.out.Skip(&w.slot, max(w.After, seen))
 		s.out.Hold(&w.slot)
 	}
 	for _, w := range a.watches {
@@ -181,7 +184,9 @@ func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int
 	if !over {
 		s.watches[w.JobID] = w
 	}
+	seen := s.told.last(w.JobID)
 	s.mu.Unlock()
+	s.out.Skip(&w.slot, seen)
 	if had != nil {
 		s.succeed(w, had)
 	}
@@ -216,7 +221,7 @@ func (s *Session) unsubscribe(f *frame.ClientFrame) error {
 		if w != nil {
 			s.cfg.Hub.Unsubscribe(&w.Subscription)
 			w.answer(0, code.Unavailable) // to a subscribe that no tracker has answered yet
-			s.out.Clear(&w.slot)
+			s.clear(w)
 		}
 	}
 	s.send(wire.Encode(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: ids}))
@@ -275,7 +280,7 @@ func (w *watch) answer(version int64, c code.Code) {
 
 // Status implements hub.Subscriber.
 func (w *watch) Status(f *outbox.Frame) {
-	w.session.start(w.session.out.Put(&w.slot, f))
+	w.session.start(w.session.putWatched(w, f))
 	if f.Terminal {
 		w.Over()
 	}
@@ -287,6 +292,7 @@ func (w *watch) Reset(version int64) {
 	s := w.session
 	s.mu.Lock()
 	w.reset = len(w.answers) > 0
+	s.told.forget(w.JobID)
 	s.mu.Unlock()
 	var notice []byte
 	if !w.reset {

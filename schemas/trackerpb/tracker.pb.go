@@ -159,7 +159,9 @@ type Job struct {
 	// this version, by the log's clock.
 	Updated int64 `protobuf:"varint,6,opt,name=updated,proto3" json:"updated,omitempty"`
 	// trace is that of the event which made this version; absent unless it is sampled.
-	Trace         *Trace `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
+	Trace *Trace `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
+	// subject is who submitted the job.
+	Subject       string `protobuf:"bytes,8,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +243,13 @@ func (x *Job) GetTrace() *Trace {
 		return x.Trace
 	}
 	return nil
+}
+
+func (x *Job) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
 }
 
 // Trace is a W3C trace context.
@@ -1959,7 +1968,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\bPosition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
-	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xe0\x01\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xfa\x01\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1a\n" +
@@ -1967,7 +1976,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\bterminal\x18\x04 \x01(\bR\bterminal\x12%\n" +
 	"\x0esubject_handle\x18\x05 \x01(\rR\rsubjectHandle\x12\x18\n" +
 	"\aupdated\x18\x06 \x01(\x03R\aupdated\x12/\n" +
-	"\x05trace\x18\a \x01(\v2\x19.ackwire.tracker.v1.TraceR\x05trace\"I\n" +
+	"\x05trace\x18\a \x01(\v2\x19.ackwire.tracker.v1.TraceR\x05trace\x12\x18\n" +
+	"\asubject\x18\b \x01(\tR\asubject\"I\n" +
 	"\x05Trace\x12 \n" +
 	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +

@@ -57,7 +57,7 @@ func (e *entry) document() *trackerpb.Job {
 }
 
 func publish(j *fold.Job, doc []byte) *trackerpb.Job {
-	return &trackerpb.Job{JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended(), Updated: j.Doc.UpdatedAt.UnixMilli()}
+	return &trackerpb.Job{JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended(), Updated: j.Doc.UpdatedAt.UnixMilli(), Subject: j.Subject}
 }
 
 // lookup returns the job's entry, from memory or the store. An entry that was not in
