@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,7 +13,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/uuid"
-	"github.com/gowebpki/jcs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
@@ -218,22 +216,6 @@ func checkCallback(r frame.SubmitRequest) error {
 		}
 	}
 	return nil
-}
-
-const hashPrefix = "sha256:"
-
-// payloadHash is over the canonical form (RFC 8785): the same payload is the same JSON value.
-func payloadHash(payload []byte) (string, error) {
-	canonical, err := jcs.Transform(payload)
-	if err != nil {
-		// A lone scalar is no document to the canonicaliser, but a list of one is.
-		canonical, err = jcs.Transform(append(append([]byte{'['}, payload...), ']'))
-	}
-	if err != nil {
-		return "", frame.NewProblem(code.ValidationFailed, "the payload has no canonical form (RFC 8785): "+err.Error())
-	}
-	sum := sha256.Sum256(canonical)
-	return hashPrefix + hex.EncodeToString(sum[:]), nil
 }
 
 // keySpace separates IDs made from keys from all others.

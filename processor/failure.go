@@ -11,8 +11,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// CodeInvalidResult is a permanent failure: the handler's result is not JSON.
-const CodeInvalidResult = "invalid_result"
+// CodeInvalidResult is a permanent failure: the handler's result is not strict JSON (RFC 7493).
+const CodeInvalidResult = job.CodeInvalidResult
 
 // Bounds of what a failure carries into the log of its job.
 const (

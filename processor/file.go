@@ -55,8 +55,11 @@ func (j *Job) attached() *event.Blob {
 // spill attaches a result that is too large for the log. One that has a file beside it
 // stays, and is refused for its size.
 func (j *Job) spill(ctx context.Context, result json.RawMessage, limit int) (json.RawMessage, error) {
-	if len(result) <= limit || j.attached() != nil || !json.Valid(result) {
+	if len(result) <= limit || j.attached() != nil {
 		return result, nil
+	}
+	if err := checkResult(result); err != nil {
+		return nil, WithCode(CodeInvalidResult, Permanent(errors.New(event.InvalidResult(err).Message)))
 	}
 	err := j.Attach(ctx, File{Name: "result.json", ContentType: "application/json", Content: bytes.NewReader(result)})
 	if errors.Is(err, ErrNoBlobStore) {

@@ -11,6 +11,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // RawHandler works on one job: it is given the payload's bytes as the client sent them and
@@ -18,8 +19,8 @@ import (
 type RawHandler func(ctx context.Context, job *Job, payload []byte) (json.RawMessage, error)
 
 // Handle registers the handler of a job type. The payload is decoded from JSON into In (a
-// payload that does not fit is a permanent failure with the code invalid_payload), and what
-// fn returns is encoded as the job's result.
+// payload that does not fit is a permanent failure with the code invalid_payload; 1.0 fits an
+// integer), and what fn returns is encoded as the job's result.
 //
 // Execution is at least once: fn may run again for the same job, on another worker, even
 // while an earlier run that was cut off has not noticed it yet. Job.Dispatch and Job.Run are
@@ -31,7 +32,7 @@ type RawHandler func(ctx context.Context, job *Job, payload []byte) (json.RawMes
 func Handle[In, Out any](p *Processor, jobType string, fn func(ctx context.Context, job *Job, in In) (Out, error)) {
 	HandleRaw(p, jobType, func(ctx context.Context, j *Job, payload []byte) (json.RawMessage, error) {
 		var in In
-		if err := json.Unmarshal(payload, &in); err != nil {
+		if err := strict.Unmarshal(payload, &in); err != nil {
 			return nil, WithCode(job.CodeInvalidPayload, Permanent(fmt.Errorf("decode payload: %w", err)))
 		}
 		out, err := fn(ctx, j, in)
@@ -60,7 +61,9 @@ func (p *Processor) Use(m ...Middleware) {
 	p.middleware = append(p.middleware, m...)
 }
 
-// HandleRaw is Handle without decoding and encoding.
+// HandleRaw is Handle without decoding and encoding. What fn returns must be strict JSON (RFC 7493:
+// UTF-8, no duplicate keys, no lone surrogates, numbers that a float64 can hold), else the job fails
+// with the code invalid_result.
 func HandleRaw(p *Processor, jobType string, fn RawHandler) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,13 +139,21 @@ func end(result json.RawMessage, err, cause error, limit int) ending {
 }
 
 func endWith(result json.RawMessage, limit int) ending {
-	switch {
-	case len(result) > limit:
+	if len(result) > limit {
 		return tooLarge(fmt.Sprintf("the result has %d bytes, above the limit of %d", len(result), limit))
-	case len(result) > 0 && !json.Valid(result):
-		return permanently(CodeInvalidResult, "the handler's result is not JSON")
+	}
+	if err := checkResult(result); err != nil {
+		return ending{event: event.Failed, outcome: ranFailed, failure: event.InvalidResult(err)}
 	}
 	return ending{event: event.Completed, outcome: ranCompleted, result: result}
+}
+
+// checkResult reports why a result is not fit to be shown to others.
+func checkResult(result json.RawMessage) error {
+	if len(result) == 0 {
+		return nil
+	}
+	return strict.Check(result)
 }
 
 func tooLarge(message string) ending { return permanently(job.CodeResultTooLarge, message) }

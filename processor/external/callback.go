@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 const callbackPath = "/callback/"
@@ -88,7 +89,7 @@ func (w *waiting) outcome(ctx context.Context, timeout time.Duration) (json.RawM
 	select {
 	case said := <-w.done:
 		if said.Error != nil {
-			return nil, said.Error.err("http_callback")
+			return nil, said.Error.err(end{code: "http_callback"})
 		}
 		return said.Result, nil
 	case <-late:
@@ -121,6 +122,10 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case len(body) > MaxResult:
 		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", MaxResult))
+		return
+	}
+	if err := strict.Check(body); err != nil {
+		problem(w, http.StatusBadRequest, "the body "+err.Error())
 		return
 	}
 	said, ok, err := parseWord(body)

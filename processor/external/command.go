@@ -21,6 +21,7 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // Command is a program that handles jobs, started anew for each: the payload is its stdin,
@@ -116,7 +117,7 @@ func outcome(state *os.ProcessState, out *stdout, log *stderr) (json.RawMessage,
 	case out.err != nil:
 		return nil, out.err
 	case out.failure != nil:
-		return nil, out.failure.err("command_failed")
+		return nil, out.failure.err(end{code: "command_failed", permanent: permanentExit(state.ExitCode())})
 	case state.Success():
 		return out.result, nil // a grandchild that held stdout open (exec.ErrWaitDelay) does not matter
 	}
@@ -129,11 +130,13 @@ func outcome(state *os.ProcessState, out *stdout, log *stderr) (json.RawMessage,
 		return nil, processor.WithCode("command_killed", errors.New(message))
 	}
 	failed := errors.New(message)
-	if code >= exUsage && code <= exConfig && code != exTempFail {
+	if permanentExit(code) {
 		failed = processor.Permanent(failed)
 	}
 	return nil, processor.WithCode("exit_"+strconv.Itoa(code), failed)
 }
+
+func permanentExit(code int) bool { return code >= exUsage && code <= exConfig && code != exTempFail }
 
 // environment is all that the command sees of the world. The names of what it is told of the job
 // are reserved: a program of ours that it starts takes none of them for its own.
@@ -215,11 +218,11 @@ func (o *stdout) line(b []byte) {
 		return
 	}
 	b = bytes.TrimSpace(b)
-	switch {
-	case len(b) == 0:
+	if len(b) == 0 {
 		return
-	case !json.Valid(b):
-		o.fail(invalidResult("a line of the command's output is not JSON: %.80q", b))
+	}
+	if err := strict.Check(b); err != nil {
+		o.fail(invalidResult("a line of the command's output %w: %.80q", err, b))
 		return
 	}
 	w, said, err := parseWord(b)

@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // Endpoint is an HTTP endpoint that handles jobs: it is sent the payload, and its answer is
@@ -61,7 +62,8 @@ func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
 
 // Handle is a processor.RawHandler. A 2xx is the result; 408, 425, 429 and 5xx, and a
 // request that fails, are retryable, after Retry-After if that is given; all else is
-// permanent. 202 means that the outcome comes by the callback URL. Without a connection to the
+// permanent, unless the body's error says otherwise. 202 means that the outcome comes by the
+// callback URL. Without a connection to the
 // endpoint the job is handed back, which costs no attempt.
 func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(payload))
@@ -161,54 +163,34 @@ func result(resp *http.Response, body []byte) (json.RawMessage, error) {
 	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || t != "application/json" && !strings.HasSuffix(t, "+json") {
 		return nil, invalidResult("the endpoint answered with %q, not with JSON", resp.Header.Get("Content-Type"))
 	}
-	if !json.Valid(body) {
-		return nil, invalidResult("the endpoint's answer is not JSON")
+	if err := strict.Check(body); err != nil {
+		return nil, invalidResult("the endpoint's answer %w", err)
+	}
+	if w, said, err := parseWord(body); said && err == nil && w.Error != nil {
+		return nil, w.Error.err(end{code: "http_" + strconv.Itoa(resp.StatusCode)})
 	}
 	return body, nil
 }
 
-// refusal makes an error of an answer that is no success. The body may be a problem
-// (RFC 9457), {"error":{…}}, {"code","message"} or text.
+// refusal makes an error of an answer that is no success. The body may be whatever readFailure
+// reads, or text.
 func refusal(resp *http.Response, body []byte) error {
-	var said struct {
-		Code    string   `json:"code"`
-		Message string   `json:"message"`
-		Detail  string   `json:"detail"`
-		Title   string   `json:"title"`
-		Error   *failure `json:"error"`
+	s := resp.StatusCode
+	e := end{
+		code: "http_" + strconv.Itoa(s), message: "the endpoint answered " + resp.Status,
+		permanent: s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooEarly && s != http.StatusTooManyRequests,
 	}
-	f := &failure{Code: fmt.Sprintf("http_%d", resp.StatusCode)}
-	if json.Unmarshal(body, &said) == nil {
-		switch {
-		case said.Error != nil:
-			f.Message = said.Error.Message
-			said.Code = said.Error.Code
-		case said.Message != "":
-			f.Message = said.Message
-		case said.Detail != "":
-			f.Message = said.Detail
-		default:
-			f.Message = said.Title
-		}
-		if said.Code != "" {
-			f.Code = said.Code
-		}
-	} else if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
-		f.Message = strings.TrimSpace(string(body[:min(len(body), maxExcerpt)]))
+	if after, ok := retryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
+		e.retryAfter = &after
 	}
-	if f.Message == "" {
-		f.Message = "the endpoint answered " + resp.Status
+	f := &failure{}
+	switch {
+	case json.Valid(body):
+		f = readFailure(body)
+	case strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain"):
+		f.message = strings.TrimSpace(string(body[:min(len(body), maxExcerpt)]))
 	}
-	err := errors.New(f.Message)
-	switch s := resp.StatusCode; {
-	case s >= 500, s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests:
-		if after, ok := retryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
-			err = processor.RetryAfter(after, err)
-		}
-	default:
-		err = processor.Permanent(err)
-	}
-	return processor.WithCode(f.Code, err)
+	return f.err(e)
 }
 
 // retryAfter reads seconds or an HTTP date (RFC 9110 §10.2.3).

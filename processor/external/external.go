@@ -4,7 +4,6 @@
 package external
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // MaxResult bounds what a handler may answer, in bytes. What is above the processor's own
@@ -20,9 +20,9 @@ const MaxResult = 8 << 20
 
 // word is what a handler says about its run: one of progress, result and error.
 type word struct {
-	Progress *progress       `json:"progress"`
-	Result   json.RawMessage `json:"result"`
-	Error    *failure        `json:"error"`
+	Progress *progress
+	Result   json.RawMessage
+	Error    *failure
 }
 
 type progress struct {
@@ -36,53 +36,31 @@ func (p *progress) tell(j *processor.Job) {
 	j.Advance(processor.Progress{Percent: p.Percent, Message: p.Message, Current: p.Current, Total: p.Total})
 }
 
-type failure struct {
-	Code       string       `json:"code"`
-	Message    string       `json:"message"`
-	Retryable  *bool        `json:"retryable"` // true unless said otherwise
-	RetryAfter *job.Seconds `json:"retryAfter"`
-}
-
-// err gives the failure the class that a processor understands.
-func (f *failure) err(defaultCode string) error {
-	message := f.Message
-	if message == "" {
-		message = "the handler reported a failure"
-	}
-	err := errors.New(message)
-	switch {
-	case f.Retryable != nil && !*f.Retryable:
-		err = processor.Permanent(err)
-	case f.RetryAfter != nil:
-		err = processor.RetryAfter(f.RetryAfter.Duration(), err)
-	}
-	code := f.Code
-	if code == "" {
-		code = defaultCode
-	}
-	return processor.WithCode(code, err)
-}
-
-// parseWord reads one word; said is false for JSON that is none, which is then a result
-// itself.
+// parseWord reads one word of strict JSON; said is false for JSON that is none, which is then a
+// result itself.
 func parseWord(b []byte) (w word, said bool, err error) {
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(b, &keys) != nil || len(keys) != 1 {
 		return w, false, nil
 	}
-	for key := range keys {
-		if key != "progress" && key != "result" && key != "error" {
-			return w, false, nil
-		}
+	if value, ok := keys["result"]; ok {
+		return word{Result: value}, true, nil
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(&w); err != nil {
+	if value, ok := keys["progress"]; ok {
+		err = strict.Unmarshal(value, &w.Progress)
+		if err == nil && w.Progress == nil {
+			err = errors.New("the value is null")
+		}
 		return w, true, err
 	}
-	if w.Progress == nil && w.Error == nil && len(w.Result) == 0 {
-		return w, true, errors.New("the value is null")
+	if value, ok := keys["error"]; ok {
+		if string(value) == "null" {
+			return w, true, errors.New("the value is null")
+		}
+		w.Error = readFailure(value)
+		return w, true, nil
 	}
-	return w, true, nil
+	return w, false, nil
 }
 
 func invalidResult(format string, args ...any) error {

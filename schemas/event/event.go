@@ -18,6 +18,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/strict"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -163,13 +164,31 @@ func validProgress(p *job.Progress) bool {
 var ErrVersion = errors.New("unknown event version")
 
 // Decode reads one event and validates it. Unknown fields are ignored. With an error that
-// Validate found, what could be read comes with it.
+// Validate found, what could be read comes with it. Text that is not Unicode is repaired with
+// U+FFFD; a completed whose result is not strict JSON is read as the failure that it is.
 func Decode(value []byte) (Event, error) {
 	var e Event
-	if err := json.Unmarshal(value, &e); err != nil {
+	if err := strict.Unmarshal(value, &e); err != nil {
 		return Event{}, fmt.Errorf("decode event: %w", err)
 	}
+	e.refuseResult()
 	return e, e.Validate()
+}
+
+// refuseResult makes a completed whose result not every parser could read a permanent failure.
+func (e *Event) refuseResult() {
+	if e.Type != Completed || len(e.Result) == 0 {
+		return
+	}
+	if err := strict.Check(e.Result); err != nil {
+		e.Type, e.Error = Failed, InvalidResult(err)
+		e.Result, e.ResultURL, e.ResultBlob = nil, "", nil
+	}
+}
+
+// InvalidResult is the failure of a run whose result is not strict JSON, and why.
+func InvalidResult(why error) *Failure {
+	return &Failure{Error: job.Error{Code: job.CodeInvalidResult, Message: "the handler's result " + why.Error()}}
 }
 
 // Encode sets the version of e and gives its bytes, which Decode takes.

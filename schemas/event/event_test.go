@@ -146,3 +146,31 @@ func FuzzDecodeOrder(f *testing.F) {
 		}
 	})
 }
+
+// TestLooseResultsAreFailures: a completed of any writer whose result not every parser could read
+// is the permanent failure that its own worker should have said.
+func TestLooseResultsAreFailures(t *testing.T) {
+	for what, result := range map[string]string{
+		"not UTF-8": "\"\xff\"", "a lone surrogate": `{"a":["\udc00"]}`, "out of range": `[1e400]`, "duplicate keys": `{"a":{"b":1,"b":2}}`,
+		"too deep": strings.Repeat("[", 101) + strings.Repeat("]", 101),
+	} {
+		e, err := Decode([]byte(record(Completed, fence+`,"result":`+result+`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"a/b"}`)))
+		if err != nil || e.Type != Failed || e.Error == nil || e.Error.Code != "invalid_result" || e.Error.Retryable || e.Result != nil || e.ResultBlob != nil {
+			t.Errorf("%s: %v %+v", what, err, e)
+		}
+	}
+	if e, err := Decode([]byte(record(Completed, fence+`,"result":{"a":"\ud83d\ude00","n":9007199254740993}`))); err != nil || e.Type != Completed {
+		t.Errorf("a sound result: %v %+v", err, e)
+	}
+}
+
+// TestWholeNumbersAreIntegers: a worker in a language that writes 1.0 is understood.
+func TestWholeNumbersAreIntegers(t *testing.T) {
+	e, err := Decode([]byte(`{"v":1.0,"type":"progress","jobId":"j","dispatch":2.0,"run":"r","progress":{"percent":5,"current":1e1,"total":20.0}}`))
+	if err != nil || e.Dispatch != 2 || e.Progress.Current != 10 || e.Progress.Total != 20 {
+		t.Errorf("%v %+v", err, e)
+	}
+	if o, err := DecodeOrder([]byte(`{"v":1.0,"type":"stop","jobId":"j","dispatch":2.0,"run":"r","worker":"w"}`)); err != nil || o.Dispatch != 2 {
+		t.Errorf("%v %+v", err, o)
+	}
+}

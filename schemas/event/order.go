@@ -1,11 +1,11 @@
 package event
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // OrderType is what the tracker tells a run.
@@ -40,7 +40,7 @@ type Order struct {
 // DecodeOrder reads one order and validates it. Unknown fields are ignored.
 func DecodeOrder(value []byte) (Order, error) {
 	var o Order
-	if err := json.Unmarshal(value, &o); err != nil {
+	if err := strict.Unmarshal(value, &o); err != nil {
 		return Order{}, fmt.Errorf("decode order: %w", err)
 	}
 	switch {

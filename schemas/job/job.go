@@ -132,6 +132,7 @@ const (
 	CodePayloadMissing   = "payload_missing"   // the blob store did not give the payload
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
+	CodeInvalidResult    = "invalid_result"    // the result is not strict JSON (RFC 7493)
 	CodeUnserved         = "unserved"          // no worker that took the job could run it, for MaxUnserved
 )
 
@@ -141,4 +142,4 @@ const MaxUnserved = 24 * time.Hour
 
 // Codes lists every code that Ackwire itself gives to a job's error.
 var Codes = []string{CodeWorkerLost, CodeTimeout, CodeDeadlineExceeded, CodeHandlerPanic, CodeHandlerError, CodeResultTooLarge,
-	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeUnserved}
+	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeInvalidResult, CodeUnserved}

@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // Header is one header of a Kafka record.
@@ -149,7 +149,7 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		problems = append(problems, fmt.Errorf("header %s is not a lane name", HeaderLane))
 	}
 	if policy := text(HeaderPolicy); policy != "" {
-		err := json.Unmarshal([]byte(policy), &r.Policy)
+		err := strict.Unmarshal([]byte(policy), &r.Policy)
 		if err == nil {
 			err = r.Policy.Validate()
 		}

@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"hash"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/gowebpki/jcs"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/strict"
+)
+
+const hashPrefix = "sha256:"
+
+// payloadHash is over the canonical form (RFC 8785): the same payload is the same JSON value. That
+// form takes numbers for what a float64 makes of them, so numbers that are more than that, such as
+// integers above 2^53, are hashed beside it, exactly.
+func payloadHash(payload []byte) (string, error) {
+	canonical, err := jcs.Transform(payload)
+	if err != nil {
+		// A lone scalar is no document to the canonicaliser, but a list of one is.
+		canonical, err = jcs.Transform(append(append([]byte{'['}, payload...), ']'))
+	}
+	if err != nil {
+		return "", frame.NewProblem(code.ValidationFailed, "the payload has no canonical form (RFC 8785): "+err.Error())
+	}
+	sum := sha256.New()
+	sum.Write(canonical)
+	if mayBeInexact(payload) {
+		d := json.NewDecoder(bytes.NewReader(payload))
+		d.UseNumber()
+		var value any
+		if err := d.Decode(&value); err != nil {
+			return "", frame.NewProblem(code.ValidationFailed, "the payload is not valid JSON")
+		}
+		addInexact(sum, value, "")
+	}
+	return hashPrefix + hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// exactDigits is how many digits of a number any float64 tells apart.
+const exactDigits = 15
+
+// mayBeInexact reports whether the payload may have a number that a float64 does not hold: one with
+// many digits or an exponent. Most have none, and need not be read twice.
+func mayBeInexact(payload []byte) bool {
+	digits := 0
+	for _, c := range payload {
+		switch {
+		case c >= '0' && c <= '9':
+			digits++
+		case (c == 'e' || c == 'E') && digits > 0:
+			return true
+		case c != '.':
+			digits = 0
+		}
+		if digits > exactDigits {
+			return true
+		}
+	}
+	return false
+}
+
+// addInexact adds the numbers of a value that a float64 does not hold to a hash, each with its
+// place. A canonical form has no NUL, so nothing else hashes like one that is followed by them.
+func addInexact(sum hash.Hash, value any, at string) {
+	switch v := value.(type) {
+	case json.Number:
+		exact := strict.Exact(v.String())
+		f, err := strconv.ParseFloat(v.String(), 64)
+		if err == nil && strict.Exact(strconv.FormatFloat(f, 'g', -1, 64)) != exact {
+			_, _ = io.WriteString(sum, "\x00"+at+"\x00"+exact)
+		}
+	case []any:
+		for i, item := range v {
+			addInexact(sum, item, at+"/"+strconv.Itoa(i))
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			addInexact(sum, v[key], at+"/"+strconv.Quote(key))
+		}
+	}
+}
