@@ -40,17 +40,19 @@ type Config struct {
 
 	Compression CompressionConfig `embed:""`
 
-	FrameBytes      int           `help:"Largest frame or body, in bytes." default:"262144"`
-	Subscriptions   int           `help:"Jobs that one session may watch." default:"1000"`
-	InFlightSubmits int           `help:"Submits of one session that may wait for their ack." default:"64"`
-	FrameRate       float64       `help:"Frames that one session may send per second, with bursts of twice as many." default:"500"`
-	Sessions        int           `help:"Sockets that may be open." default:"50000"`
-	Connections     int           `help:"Connections that may be open besides sockets, for HTTP and event streams." default:"20000"`
-	HandshakeRate   float64       `help:"Sockets and event streams that are taken per second, with bursts of as many; more wait for their turn, and are told when to come back if that were long. 0 takes all at once." default:"2500"`
-	PingInterval    time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
-	FirstFrame      time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
-	DrainWait       time.Duration `help:"How long a gateway that is to stop goes on as before, but not ready, so that load balancers turn elsewhere." default:"0s"`
-	SubmitTimeout   time.Duration `help:"Bound of one submit; after it the outcome is indeterminate." default:"5s"`
+	FrameBytes       int           `help:"Largest frame or body, in bytes." default:"262144"`
+	Subscriptions    int           `help:"Jobs that one session may watch." default:"1000"`
+	InFlightSubmits  int           `help:"Submits of one session that may wait for their ack." default:"64"`
+	FrameRate        float64       `help:"Frames that one session may send per second, with bursts of twice as many." default:"500"`
+	Sessions         int           `help:"Sockets that may be open." default:"50000"`
+	Connections      int           `help:"Connections that may be open besides sockets, for HTTP and event streams." default:"20000"`
+	Strangers        int           `help:"Connections and sockets on which nobody has proved yet who they are: above it, the one that has waited for longest is closed." default:"10000"`
+	AddressStrangers int           `help:"Those of one address, or of one /64 of IPv6, that may wait. 0 sets no bound, as behind a load balancer." default:"1000"`
+	HandshakeRate    float64       `help:"Sockets and event streams that are taken per second, with bursts of as many; more wait for their turn, and are told when to come back if that were long. 0 takes all at once." default:"2500"`
+	PingInterval     time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
+	FirstFrame       time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
+	DrainWait        time.Duration `help:"How long a gateway that is to stop goes on as before, but not ready, so that load balancers turn elsewhere." default:"0s"`
+	SubmitTimeout    time.Duration `help:"Bound of one submit; after it the outcome is indeterminate." default:"5s"`
 }
 
 // CompressionConfig says which sockets' frames are compressed.
@@ -77,6 +79,8 @@ func (c Config) Validate() error {
 	within("in-flight-submits", c.InFlightSubmits, 1, 10_000)
 	within("sessions", c.Sessions, 1, 10_000_000)
 	within("connections", c.Connections, 1, 10_000_000)
+	within("strangers", c.Strangers, 1, 10_000_000)
+	within("address-strangers", c.AddressStrangers, 0, 10_000_000)
 	within("compression-threshold", c.Compression.Threshold, 128, 1<<20)
 	within("compression-sockets", c.Compression.Sockets, 1, 10_000_000)
 	if !(c.HandshakeRate == 0 || c.HandshakeRate >= 1 && c.HandshakeRate <= 1e6) {
@@ -123,24 +127,26 @@ func SignToken(key []byte, tenant, subject string, ttl time.Duration, permission
 // let in, which has no default.
 func Defaults() Config {
 	return Config{
-		Kafka:           kafka.Config{Brokers: []string{"127.0.0.1:9092"}},
-		TopicPrefix:     topic.DefaultPrefix,
-		Partitions:      topic.DefaultPartitions,
-		Listen:          "127.0.0.1:8080",
-		Auth:            auth.DefaultConfig(),
-		InlinePayload:   frame.MaxFrameBytes,
-		FrameBytes:      frame.MaxFrameBytes,
-		Subscriptions:   frame.MaxSubscriptions,
-		InFlightSubmits: frame.MaxInFlightSubmits,
-		FrameRate:       500,
-		HandshakeRate:   2500,
-		Compression:     DefaultCompression(),
-		Limits:          limits.DefaultConfig(),
-		Sessions:        50_000,
-		Connections:     20_000,
-		PingInterval:    25 * time.Second,
-		FirstFrame:      10 * time.Second,
-		SubmitTimeout:   5 * time.Second,
+		Kafka:            kafka.Config{Brokers: []string{"127.0.0.1:9092"}},
+		TopicPrefix:      topic.DefaultPrefix,
+		Partitions:       topic.DefaultPartitions,
+		Listen:           "127.0.0.1:8080",
+		Auth:             auth.DefaultConfig(),
+		InlinePayload:    frame.MaxFrameBytes,
+		FrameBytes:       frame.MaxFrameBytes,
+		Subscriptions:    frame.MaxSubscriptions,
+		InFlightSubmits:  frame.MaxInFlightSubmits,
+		FrameRate:        500,
+		HandshakeRate:    2500,
+		Compression:      DefaultCompression(),
+		Limits:           limits.DefaultConfig(),
+		Sessions:         50_000,
+		Connections:      20_000,
+		Strangers:        10_000,
+		AddressStrangers: 1000,
+		PingInterval:     25 * time.Second,
+		FirstFrame:       10 * time.Second,
+		SubmitTimeout:    5 * time.Second,
 	}
 }
 

@@ -64,6 +64,7 @@ type Gateway struct {
 	mine      *mine.Index
 	limits    *limits.Limits
 	conns     *connections
+	strangers *strangers
 	pace      *pace
 	sessions  session.Config
 	leaving   chan struct{} // closed when the gateway is to stop
@@ -126,13 +127,14 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		return nil, err
 	}
 	g.kafkaUp.down(errStarting)
-	g.metrics = newMetrics(env.Metrics, g.watched, func() int {
+	g.strangers = newStrangers(cfg.Strangers, cfg.AddressStrangers, func(b limits.Bound) { g.metrics.turnedAway(b) })
+	g.metrics = newMetrics(env.Metrics, g.watched, g.strangers.size, func() int {
 		if up := g.streams.Load(); up != nil {
 			return up.Streams()
 		}
 		return 0
 	})
-	g.conns = newConnections(cfg.Connections, g.metrics)
+	g.conns = newConnections(cfg.Connections, g.strangers, g.metrics)
 	g.pace = newPace(cfg.HandshakeRate, g.metrics.turnedAway, g.drain)
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.openJobs, g.metrics.turnedAway)
 	g.sessions = session.Config{
@@ -234,6 +236,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	err = service.ServeHTTPUntil(serving, &http.Server{
 		Handler:        g.handler(),
 		ConnState:      g.conns.changed,
+		ConnContext:    withConn,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		BaseContext:    func(net.Listener) context.Context { return work },
@@ -347,6 +350,10 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 			return err
 		}
 	}
+	var addr net.Addr
+	if conn := connOf(r.Context()); conn != nil {
+		addr = conn.RemoteAddr()
+	}
 	s, err := session.Accept(w, r, uuid.NewString(), &g.sessions, identity)
 	if err != nil {
 		if identity != nil {
@@ -369,9 +376,18 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 	g.served.Add(1)
 	g.mu.Unlock()
 	g.metrics.sessions.Inc()
+	var waiting *stranger
+	if identity == nil {
+		waiting = g.strangers.enter(addr, func() { s.Close(code.CloseTryAgainLater) })
+		if waiting == nil {
+			s.Close(code.CloseTryAgainLater)
+		}
+		s.Proved = func() { g.strangers.leave(waiting) }
+	}
 	// Not in this goroutine: the handler's has a large stack and buffers of net/http.
 	s.Start(func() {
 		defer g.served.Done()
+		g.strangers.leave(waiting)
 		g.mu.Lock()
 		delete(g.wheel[slot], s)
 		delete(g.open, s)

@@ -83,7 +83,7 @@ func (g *Gateway) handler() http.Handler {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request(otherRoute, http.StatusNotFound, 0, false)
 	})
-	return guarded(identified(g.leavingSaid(g.crossOrigin(mux))))
+	return g.conns.guarded(identified(g.leavingSaid(g.crossOrigin(mux))))
 }
 
 // statusWriter remembers the status that was sent, and when.
@@ -157,6 +157,7 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 		g.problem(w, frame.NewProblem(code.Unauthenticated, "a valid token is needed"))
 		return id, false
 	}
+	g.conns.proved(connOf(r.Context()))
 	if !id.May(needed) {
 		g.problem(w, frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", needed)))
 		return id, false

@@ -68,7 +68,7 @@ var (
 		string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)}
 )
 
-func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), streams func() int) *metrics {
+func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), strangers, streams func() int) *metrics {
 	m := meter.New(r, "gateway")
 	closes := []string{clientLeft}
 	for _, c := range code.AllCloses {
@@ -112,6 +112,7 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 	}
 	m.GaugeFunc("watched_jobs", "Jobs that sessions watch.", func() float64 { jobs, _ := size(); return float64(jobs) })
 	m.GaugeFunc("subscriptions", "Watches of sessions.", func() float64 { _, subs := size(); return float64(subs) })
+	m.GaugeFunc("strangers", "Connections and sockets on which nobody has proved yet who they are.", func() float64 { return float64(strangers()) })
 	m.GaugeFunc("tracker_streams", "Trackers connected for watches.", func() float64 { return float64(streams()) })
 	for _, t := range frames {
 		all.frameSeconds[t] = frameSeconds.WithLabelValues(string(t))

@@ -75,12 +75,16 @@ const (
 	FrameRate       Bound = "frame_rate"
 	MessageTime     Bound = "message_time" // a message, or a body, that takes too long to come
 	Connections     Bound = "connections"
-	HandshakeRate   Bound = "handshake_rate"
-	AllSessions     Bound = "sessions"
+
+	Strangers        Bound = "strangers"
+	AddressStrangers Bound = "address_strangers"
+
+	HandshakeRate Bound = "handshake_rate"
+	AllSessions   Bound = "sessions"
 )
 
 // All lists every bound.
-var All = []Bound{SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, HandshakeRate, AllSessions}
+var All = []Bound{SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, Strangers, AddressStrangers, HandshakeRate, AllSessions}
 
 const (
 	crowded    = 0.9 // above this part of a capacity a tenant above its share is turned away

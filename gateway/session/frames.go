@@ -202,6 +202,9 @@ func (s *Session) take(id, was auth.Identity, known bool) error {
 	// A token that has been warned of is not warned of again: the client would answer each
 	// warning with the same token.
 	s.warned = s.warned && known && id.Expires.Equal(was.Expires)
+	if !s.known && s.Proved != nil {
+		s.Proved()
+	}
 	s.identity, s.known = id, true
 	s.arm()
 	return nil

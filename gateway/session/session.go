@@ -96,6 +96,7 @@ type Session struct {
 	ws       *websocket.Conn
 	conn     *conn
 	opened   time.Time
+	Proved   func()          // called when a client without an identity gets one; nil or set before Start
 	ended    func()          // set by Start
 	ctx      context.Context // ends with the session
 	cancel   context.CancelFunc

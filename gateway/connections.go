@@ -1,0 +1,187 @@
+package gateway
+
+import (
+	"container/list"
+	"context"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/ackwire/ackwire/gateway/limits"
+)
+
+// connections bounds the connections that speak HTTP. Those that became sockets are bounded as
+// sessions.
+//
+// A connection is a stranger's while it waits for a request of somebody who proves who they are. Strangers have a share of
+// their own, and a connection of theirs is not kept after an error. When all is full, the one that is idle
+// for longest makes room: a request that is being served is never cut.
+type connections struct {
+	max       int
+	strangers *strangers
+	metrics   *metrics
+
+	mu   sync.Mutex // guards all below; strangers are called without it
+	open map[net.Conn]*connection
+	idle list.List // of net.Conn: those of known users, the one that is idle for longest first
+}
+
+// connection is guarded by its owner's mu.
+type connection struct {
+	state    http.ConnState
+	known    bool
+	stranger *stranger     // while it is one
+	idle     *list.Element // while it is in idle
+}
+
+// connStates names what a connection was doing when it ended: waiting for its first byte, in a
+// request or its headers, or between two requests.
+var connStates = map[http.ConnState]string{http.StateNew: "new", http.StateActive: "request", http.StateIdle: "idle"}
+
+func newConnections(most int, s *strangers, m *metrics) *connections {
+	return &connections{max: most, strangers: s, metrics: m, open: map[net.Conn]*connection{}}
+}
+
+type connKey struct{}
+
+// withConn is http.Server's ConnContext.
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+func connOf(ctx context.Context) net.Conn {
+	conn, _ := ctx.Value(connKey{}).(net.Conn)
+	return conn
+}
+
+// changed is http.Server's ConnState. A connection above the bound is closed before it is read.
+func (c *connections) changed(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		c.opened(conn)
+		return
+	case http.StateClosed, http.StateHijacked:
+		c.ended(conn, state)
+		return
+	}
+	c.mu.Lock()
+	e := c.open[conn]
+	stranger := false
+	if e != nil {
+		e.state = state
+		c.busy(e)
+		if stranger = state == http.StateIdle && !e.known; state == http.StateIdle && e.known {
+			e.idle = c.idle.PushBack(conn)
+		}
+	}
+	c.mu.Unlock()
+	if stranger {
+		c.waits(conn)
+	}
+}
+
+func (c *connections) opened(conn net.Conn) {
+	c.mu.Lock()
+	full := len(c.open) >= c.max
+	c.mu.Unlock()
+	if full {
+		c.metrics.turnedAway(limits.Connections)
+		if !c.strangers.evict() && !c.closeIdle() {
+			_ = conn.Close()
+			return
+		}
+	}
+	c.mu.Lock()
+	c.open[conn] = &connection{state: http.StateNew}
+	c.metrics.connections.Set(float64(len(c.open)))
+	c.mu.Unlock()
+	c.waits(conn)
+}
+
+// closeIdle closes the known users' connection that is idle for longest; false when none is.
+func (c *connections) closeIdle() bool {
+	c.mu.Lock()
+	front := c.idle.Front()
+	c.mu.Unlock()
+	if front == nil {
+		return false
+	}
+	c.drop(front.Value.(net.Conn))
+	return true
+}
+
+// drop closes a connection and forgets it.
+func (c *connections) drop(conn net.Conn) {
+	_ = conn.Close()
+	c.ended(conn, http.StateClosed)
+}
+
+// ended forgets a connection.
+func (c *connections) ended(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	e := c.open[conn]
+	if e == nil {
+		c.mu.Unlock()
+		return
+	}
+	delete(c.open, conn)
+	c.metrics.connections.Set(float64(len(c.open)))
+	c.busy(e)
+	x, was := e.stranger, e.state
+	c.mu.Unlock()
+	c.strangers.leave(x)
+	if state == http.StateClosed {
+		c.metrics.connectionEnds.WithLabelValues(connStates[was]).Inc()
+	}
+}
+
+// busy takes a connection from the idle ones. c.mu is held.
+func (c *connections) busy(e *connection) {
+	if e.idle != nil {
+		c.idle.Remove(e.idle)
+		e.idle = nil
+	}
+}
+
+// waits puts a connection among the strangers', until a request of it is served.
+func (c *connections) waits(conn net.Conn) {
+	x := c.strangers.enter(conn.RemoteAddr(), func() { c.drop(conn) })
+	if x == nil {
+		c.drop(conn)
+		return
+	}
+	c.mu.Lock()
+	if e := c.open[conn]; e != nil {
+		e.stranger, x = x, nil
+	}
+	c.mu.Unlock()
+	c.strangers.leave(x) // it has ended meanwhile
+}
+
+// serves notes that a connection's request is there.
+func (c *connections) serves(conn net.Conn) {
+	c.mu.Lock()
+	var x *stranger
+	if e := c.open[conn]; e != nil {
+		x, e.stranger = e.stranger, nil
+	}
+	c.mu.Unlock()
+	c.strangers.leave(x)
+}
+
+// proved notes that the sender of a request has proved who it is.
+func (c *connections) proved(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.open[conn]; e != nil {
+		e.known = true
+	}
+}
+
+// isKnown reports whether somebody has proved on a connection who they are.
+func (c *connections) isKnown(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.open[conn]
+	return e == nil || e.known // one that is none of the listener's, or has ended
+}
