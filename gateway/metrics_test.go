@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func testMetrics() (*metrics, *prometheus.Registry) {
 	registry := prometheus.NewPedanticRegistry()
-	return newMetrics(registry, func() (jobs, subscriptions int) { return 2, 3 }, func() int { return 4 }, func() int { return 1 }), registry
+	return newMetrics(registry, func() (jobs, subscriptions int) { return 2, 3 }, func() int { return 0 }, func() int { return 1 }), registry
 }
 
 // series are all of a registry's time series, "name label=value …", with their values; a

@@ -18,11 +18,12 @@ const (
 	CodeHTTPUnreachable      = "http_unreachable"       // no connection to the handler's endpoint
 	CodeWebhookPaused        = "webhook_endpoint_paused"
 	CodeWebhookNoSecret      = "webhook_no_secret"
+	CodeWebhookBusy          = "webhook_endpoint_busy" // the endpoint, or its tenant, has its share of the slots
 )
 
 // unableReasons are the labels of unable_total; all other codes are one.
 var unableReasons = []string{CodeNoHandler, CodeNoBlobStore, CodeBlobStoreUnavailable, CodeCommandNotStarted, CodeHTTPUnreachable,
-	CodeWebhookPaused, CodeWebhookNoSecret, unableOther}
+	CodeWebhookPaused, CodeWebhookNoSecret, CodeWebhookBusy, unableOther}
 
 const unableOther = "other"
 
@@ -41,6 +42,9 @@ func Unable(err error) error {
 	}
 	return unableError{err}
 }
+
+// Slots is how many jobs of a lane it holds at the same time.
+func (p *Processor) Slots() int { return p.cfg.Slots }
 
 // lacks is what this worker lacks for a job; nil when it can run it.
 func (p *Processor) lacks(jobType, blob string) error {

@@ -42,12 +42,13 @@ const (
 	CodeGone        = "webhook_gone"        // it answered 410: it wants no more
 	CodeUnreachable = "webhook_unreachable" // there was no answer
 	CodeBlocked     = "webhook_blocked"     // its address, port or scheme is not allowed
-	// These two hand the delivery back, which costs no attempt: no call was made.
+	// These hand the delivery back, which costs no attempt: no call was made.
 	CodePaused   = processor.CodeWebhookPaused   // it failed too often: it is left alone for a while
 	CodeNoSecret = processor.CodeWebhookNoSecret // the tenant has no secret here to sign with
+	CodeBusy     = processor.CodeWebhookBusy     // it, or its tenant, has its share of the slots
 )
 
-var codes = []string{CodeRejected, CodeGone, CodeUnreachable, CodeBlocked, CodePaused, CodeNoSecret}
+var codes = []string{CodeRejected, CodeGone, CodeUnreachable, CodeBlocked, CodePaused, CodeNoSecret, CodeBusy}
 
 const delivered = "delivered"
 
@@ -57,6 +58,7 @@ type Deliverer struct {
 	schemes   []string
 	client    *http.Client
 	endpoints endpoints
+	turns     *turns
 	outcomes  *prometheus.CounterVec
 	seconds   prometheus.Histogram
 }
@@ -67,6 +69,7 @@ func Register(p *processor.Processor, cfg Config, env service.Env) error {
 	if err != nil {
 		return err
 	}
+	d.turns = newTurns(p.Slots())
 	processor.HandleRaw(p, topic.WebhookType, d.Deliver)
 	return nil
 }
@@ -80,7 +83,7 @@ func New(cfg Config, env service.Env) (*Deliverer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Deliverer{secrets: secrets, schemes: cfg.Schemes, endpoints: endpoints{failed: map[place]*health{}}}
+	d := &Deliverer{secrets: secrets, schemes: cfg.Schemes, endpoints: endpoints{failed: map[place]*health{}}, turns: newTurns(defaultSlots)}
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: guard(cfg).Safe}
 	d.client = &http.Client{
 		Transport: &http.Transport{
@@ -158,6 +161,11 @@ func (d *Deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Req
 		return nil, CodeNoSecret, processor.Unable(errors.New("the tenant has no secret to sign with"))
 	}
 	p := place{j.Tenant, u.Scheme + "://" + u.Host, "/" + strings.TrimPrefix(u.EscapedPath(), "/")}
+	done, ok := d.turns.take(ctx, p)
+	if !ok {
+		return nil, CodeBusy, processor.Unable(errors.New("many webhooks go to this endpoint, or are this tenant's, and it takes long to answer"))
+	}
+	defer done()
 	if wait := d.endpoints.wait(p); wait > 0 {
 		return nil, CodePaused, processor.Unable(processor.RetryAfter(wait, errors.New("the endpoint failed time and again and is left alone for a while")))
 	}
