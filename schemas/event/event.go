@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,11 +47,12 @@ const (
 	DeadlineExceeded Type = "deadlineExceeded" // tracker: the whole job took too long
 	Expired          Type = "expired"          // tracker: retention is over
 	CallbackQueued   Type = "callbackQueued"   // tracker: a webhook's job is durable
+	PayloadLost      Type = "payloadLost"      // tracker: Kafka no longer holds what the next run needs
 )
 
 // Types lists every event type.
 var Types = []Type{Accepted, Claimed, Beat, Progress, Completed, Failed, Released, LeaseExpired,
-	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired, CallbackQueued}
+	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired, CallbackQueued, PayloadLost}
 
 // maxCount bounds dispatches and rounds.
 const maxCount = math.MaxInt32
@@ -72,6 +74,9 @@ type Event struct {
 	V     int    `json:"v"`
 	Type  Type   `json:"type"`
 	JobID string `json:"jobId"`
+	// Life names one life of the job's ID, for an idempotency key gives a job that has expired the
+	// same ID again: see Life. An event of another life changes nothing. Absent is taken for any.
+	Life string `json:"life,omitempty"`
 
 	// Identity of the job: in accepted and claimed, so that either can create it.
 	Job         string      `json:"job,omitempty"` // job type
@@ -86,8 +91,12 @@ type Event struct {
 	// ones when it is empty.
 	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
 
-	// Request is the request record: in accepted, claimed and requeued.
+	// Request is the request record: in accepted, claimed and requeued, and in payloadLost the one
+	// that a pending job waits for.
 	Request *Position `json:"request,omitempty"`
+	// RequestedAt, in claimed, is when the broker took the request record, by the log's clock. It
+	// is absent where that is not known.
+	RequestedAt *time.Time `json:"requestedAt,omitempty"`
 
 	// Fencing: in every worker event and, as far as FOLD.md asks, in the tracker's.
 	Dispatch int    `json:"dispatch,omitempty"`
@@ -147,6 +156,29 @@ type Blob struct {
 // ResultPrefix and PayloadPrefix start the keys of a job's blobs.
 func ResultPrefix(jobID string) string  { return "results/" + jobID + "/" }
 func PayloadPrefix(jobID string) string { return "payloads/" + jobID + "/" }
+
+// ResultFolder and PayloadFolder start the keys of the blobs of one life of a job's ID, so that
+// what one life leaves is never another's. Without a life they are the prefixes.
+func ResultFolder(jobID, life string) string  { return ResultPrefix(jobID) + folder(life) }
+func PayloadFolder(jobID, life string) string { return PayloadPrefix(jobID) + folder(life) }
+
+func folder(life string) string {
+	if life == "" {
+		return ""
+	}
+	return life + "/"
+}
+
+// BornAt is the life of a job whose first event names none: that event's offset.
+func BornAt(offset int64) string { return "o" + strconv.FormatInt(offset, 10) }
+
+// NamedByGateway reports whether the life was named before the job's first event: its payload, if
+// that is in the blob store, is in the life's folder.
+func NamedByGateway(life string) bool {
+	offset, isOffset := strings.CutPrefix(life, "o")
+	_, err := strconv.ParseInt(offset, 10, 64)
+	return life != "" && !(isOffset && err == nil)
+}
 
 func (b *Blob) valid(jobID string) bool {
 	return b == nil || strings.HasPrefix(b.Key, ResultPrefix(jobID)) && b.Size >= 0 && b.ContentType != "" && !strings.Contains(b.Key, "..")
@@ -208,6 +240,9 @@ func (e *Event) Validate() error {
 	if e.JobID == "" {
 		return errors.New("event without jobId")
 	}
+	if e.Life != "" && !topic.ValidLife(e.Life) {
+		return fmt.Errorf("event %s without valid [life]", e.Type)
+	}
 	var bad []string
 	need := func(name string, ok bool) {
 		if !ok {
@@ -258,6 +293,9 @@ func (e *Event) Validate() error {
 		need("request", e.Request.valid())
 	case CancelForced:
 		dispatch()
+	case PayloadLost:
+		dispatch()
+		need("request", e.Request == nil || e.Request.valid())
 	case CancelRequested, RetryRequested, DeadlineExceeded, Expired:
 		round()
 	case CallbackQueued:

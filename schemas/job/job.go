@@ -73,6 +73,10 @@ type Document struct {
 // MaxRuns bounds a document's Attempts.
 const MaxRuns = 20
 
+// MaxSubmit bounds how long a gateway may take for a submit: so long after its request a job's
+// accepted may come.
+const MaxSubmit = 20 * time.Second
+
 // Attempt is one run of the job, by one worker.
 type Attempt struct {
 	// Number is the attempt that people count.

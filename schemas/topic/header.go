@@ -11,10 +11,13 @@ const (
 	HeaderTime        = "ce_time"        // when the gateway took it, RFC 3339
 	HeaderContentType = "content-type"   // "application/json"
 
-	HeaderVersion     = "ackwire-v"            // RequestVersion
-	HeaderDispatch    = "ackwire-dispatch"     // decimal, 1 for the first
-	HeaderAttempt     = "ackwire-attempt"      // decimal, 1 for the first
-	HeaderTenant      = "ackwire-tenant"       //
+	HeaderVersion  = "ackwire-v"        // RequestVersion
+	HeaderDispatch = "ackwire-dispatch" // decimal, 1 for the first
+	HeaderAttempt  = "ackwire-attempt"  // decimal, 1 for the first
+	HeaderTenant   = "ackwire-tenant"   //
+	// HeaderLife names the life of the job's ID that the request begins, or belongs to; absent
+	// where the ID is of one life only.
+	HeaderLife        = "ackwire-life"
 	HeaderSubject     = "ackwire-subject"      // absent when the token has none
 	HeaderPolicy      = "ackwire-policy"       // job.Policy as JSON
 	HeaderPayloadHash = "ackwire-payload-hash" // as in the accepted event

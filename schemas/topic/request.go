@@ -23,6 +23,7 @@ type Header struct {
 // its value the payload, untouched.
 type Request struct {
 	JobID       string
+	Life        string // of the ID; empty where it is of one life only
 	Job         string // job type
 	Lane        string
 	Dispatch    int
@@ -49,7 +50,7 @@ func (r *Request) Headers() ([]Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := make([]Header, 0, 19)
+	h := make([]Header, 0, 20)
 	add := func(key, value string) { h = append(h, Header{key, []byte(value)}) }
 	optional := func(key, value string) {
 		if value != "" {
@@ -67,6 +68,7 @@ func (r *Request) Headers() ([]Header, error) {
 	add(HeaderDispatch, strconv.Itoa(r.Dispatch))
 	add(HeaderAttempt, strconv.Itoa(r.Attempt))
 	add(HeaderTenant, r.Tenant)
+	optional(HeaderLife, r.Life)
 	optional(HeaderSubject, r.Subject)
 	add(HeaderPolicy, string(policy))
 	add(HeaderPayloadHash, r.PayloadHash)
@@ -118,6 +120,7 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 	}
 	r := Request{
 		JobID:       text(HeaderID),
+		Life:        values[HeaderLife],
 		Job:         text(HeaderType),
 		Lane:        values[HeaderLane],
 		Dispatch:    number(HeaderDispatch),
@@ -130,6 +133,9 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		Traceparent: values[HeaderTraceparent],
 		Tracestate:  values[HeaderTracestate],
 		PayloadBlob: values[HeaderPayloadBlob],
+	}
+	if r.Life != "" && !ValidLife(r.Life) {
+		problems = append(problems, fmt.Errorf("header %s is not a life", HeaderLife))
 	}
 	if r.PayloadBlob != "" && (!strings.HasPrefix(r.PayloadBlob, "payloads/"+r.JobID+"/") || strings.Contains(r.PayloadBlob, "..")) {
 		problems = append(problems, fmt.Errorf("header %s is not a key of this job's", HeaderPayloadBlob))

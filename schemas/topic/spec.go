@@ -38,14 +38,15 @@ func keep(d time.Duration, more map[string]string) map[string]string {
 	return configs
 }
 
-// RequestsSpec is the topic of a lane's requests.
+// RequestsSpec is the topic of a lane's requests. How old a request is, and for how long it is
+// kept, is the log's to say, too.
 func (n Names) RequestsSpec(lane string, partitions int32) Spec {
-	return Spec{n.Requests(lane), partitions, keep(logRetention, nil)}
+	return Spec{n.Requests(lane), partitions, keep(logRetention, appendTime)}
 }
 
 // DeferredSpec is the topic deferred.
 func (n Names) DeferredSpec(partitions int32) Spec {
-	return Spec{n.Deferred(), partitions, keep(deferredRetention, nil)}
+	return Spec{n.Deferred(), partitions, keep(deferredRetention, appendTime)}
 }
 
 // StatusSpec is the topic status. It must never be compacted: compaction keeps the last

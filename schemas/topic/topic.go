@@ -56,6 +56,7 @@ func (n Names) Validate() error {
 var (
 	nameRE = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 	laneRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	lifeRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 
 // The lane of webhooks and the type of its jobs: the tracker submits them. Names that
@@ -68,6 +69,9 @@ const (
 
 // ValidLane reports whether s can name a lane.
 func ValidLane(s string) bool { return laneRE.MatchString(s) }
+
+// ValidLife reports whether s can name a life of a job's ID: it is a part of the keys of blobs.
+func ValidLife(s string) bool { return lifeRE.MatchString(s) }
 
 const trackerClientPrefix = "ackwire-tracker@"
 

@@ -34,7 +34,7 @@ func TestARequestSurvivesItsHeaders(t *testing.T) {
 // TestEachHeader: a required header that is missing or broken is named, an optional one may be missing.
 func TestEachHeader(t *testing.T) {
 	optional := map[string]bool{HeaderSpecVersion: true, HeaderSource: true, HeaderTime: true, HeaderContentType: true, HeaderLane: true,
-		HeaderSubject: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderTracestate: true, HeaderRunAt: true, HeaderPayloadBlob: true}
+		HeaderSubject: true, HeaderLife: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderTracestate: true, HeaderRunAt: true, HeaderPayloadBlob: true}
 	r := example()
 	headers, err := r.Headers()
 	if err != nil {
@@ -52,7 +52,7 @@ func TestEachHeader(t *testing.T) {
 	}
 	for key, bad := range map[string][]string{
 		HeaderVersion: {"2", "one"}, HeaderDispatch: {"0", "-1", "x", "99999999999"}, HeaderAttempt: {"0", "1.5"},
-		HeaderPolicy: {"{", "[]", `{"attempts":0}`, `{"attempts":3,"lease":-1}`}, HeaderTime: {"yesterday"}, HeaderRunAt: {"1767225600"}, HeaderLane: {"a/b", "Ä"}, HeaderPayloadBlob: {"payloads/k/1", "payloads/j/../k/1", "/etc/passwd"},
+		HeaderPolicy: {"{", "[]", `{"attempts":0}`, `{"attempts":3,"lease":-1}`}, HeaderTime: {"yesterday"}, HeaderRunAt: {"1767225600"}, HeaderLane: {"a/b", "Ä"}, HeaderLife: {"..", "a/b", strings.Repeat("x", 65)}, HeaderPayloadBlob: {"payloads/k/1", "payloads/j/../k/1", "/etc/passwd"},
 	} {
 		for _, value := range bad {
 			if _, err := ParseRequest("j", append(append([]Header(nil), headers...), Header{key, []byte(value)})); err == nil {
@@ -124,7 +124,9 @@ func TestStatusIsNeverCompacted(t *testing.T) {
 			t.Errorf("%s: %v", s.Name, s.Configs)
 		}
 	}
-	if n.StatusSpec(3).Configs["message.timestamp.type"] != "LogAppendTime" {
-		t.Error("the log's clock is not the broker's")
+	for _, s := range []Spec{n.StatusSpec(3), n.RequestsSpec("default", 3), n.DeferredSpec(3)} {
+		if s.Configs["message.timestamp.type"] != "LogAppendTime" {
+			t.Errorf("%s: the log's clock is not the broker's", s.Name)
+		}
 	}
 }

@@ -54,11 +54,14 @@ const (
 	NotRequested   Reason = "not_requested"   // cancelForced without a cancelRequested
 	NotDue         Reason = "not_due"         // expired before the retention is over
 	NotOwed        Reason = "not_owed"        // callbackQueued for a state that was told, or that another one followed
+	OtherLife      Reason = "other_life"      // of another life of the job's ID
+	StaleRequest   Reason = "stale_request"   // a claim of a job that is not known, of a request whose job may have expired
 )
 
 // Reasons lists every reason for which an event changes nothing.
 var Reasons = []Reason{Old, Duplicate, Conflict, UnknownJob, Ended, NotEnded, NotHeld, WrongRun,
-	OldDispatch, FutureDispatch, WrongRequest, StaleRenewal, WrongRound, NotRequested, NotDue, NotOwed}
+	OldDispatch, FutureDispatch, WrongRequest, StaleRenewal, WrongRound, NotRequested, NotDue, NotOwed,
+	OtherLife, StaleRequest}
 
 // step is one event on its way through the fold.
 type step struct {
@@ -80,6 +83,11 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 		return s.accepted()
 	case event.Claimed:
 		return s.claimed()
+	}
+	if !s.sameLife() {
+		return s.refuse(OtherLife)
+	}
+	switch e.Type {
 	case event.Beat, event.Progress:
 		return s.renewed()
 	case event.Completed:
@@ -106,8 +114,18 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 		return s.expired()
 	case event.CallbackQueued:
 		return s.callbackQueued()
+	case event.PayloadLost:
+		return s.payloadLost()
 	}
 	panic(fmt.Sprintf("fold: event type %q was not validated", e.Type))
+}
+
+// sameLife is false for an event of another life of the job's ID: an order, a timer or a request
+// of a job that has expired, where another one has its ID since. Rounds and dispatches begin anew
+// with each life, so they cannot tell. Who names no life is believed, as is anybody about a job
+// that was made before there were lives.
+func (s *step) sameLife() bool {
+	return s.old == nil || s.e.Life == "" || s.old.Life == "" || s.e.Life == s.old.Life
 }
 
 // change returns the copy of the job that the event may write to.
@@ -148,12 +166,14 @@ func (s *step) orderHolder(t event.OrderType) []event.Order {
 func (s *step) accepted() Result {
 	switch {
 	case s.old == nil:
-		s.next = born(s.e, s.at.Time)
+		s.next = born(s.e, s.at)
 		s.next.Accepted = true
 		if s.e.RunAt != nil {
 			// Its request waits in deferred, which no worker reads: it must be handed out even
-			// if the start lies in the past by the log's clock.
+			// if the start lies in the past by the log's clock. Dispatch 1 is that record, so no
+			// request that lies in a lane under the same ID is ever this job's.
 			s.next.Doc.State = job.Scheduled
+			s.next.Dispatch = 2
 			s.next.Request = nil
 		}
 		return s.took()
@@ -178,8 +198,11 @@ func (s *step) claimed() Result {
 	j := s.old
 	switch {
 	case j == nil && s.e.Dispatch == 1:
+		if s.stale() {
+			return s.refuse(StaleRequest, s.order(event.Stop, StaleRequest))
+		}
 		// The claim overtook accepted, which is late or lost.
-		s.next = born(s.e, s.at.Time)
+		s.next = born(s.e, s.at)
 		s.next.start(s.e, s.at)
 		return s.took(granted...)
 	case j == nil:
@@ -187,7 +210,7 @@ func (s *step) claimed() Result {
 		return s.refuse(UnknownJob, s.order(event.Stop, UnknownJob))
 	case j.holds(s.e):
 		// The same run says it again: its ack was lost, or it waits for granted.
-		s.change().Renewal = s.at.Offset
+		s.change().renew(s.at)
 		if j.Doc.CancelRequested {
 			return s.took(append(granted, s.order(event.Quit, Taken))...)
 		}
@@ -196,12 +219,17 @@ func (s *step) claimed() Result {
 	// A scheduled job can be claimed only once it was handed out: the claim overtook requeued,
 	// as it may while the job is retrying.
 	waiting := j.Doc.State == job.Pending || j.Doc.State == job.Queued || j.Doc.State == job.Retrying || j.Doc.State == job.Scheduled
-	if waiting && s.e.Dispatch == j.Dispatch && (j.Request == nil || *j.Request == *s.e.Request) {
+	// While the job names no request, only its life tells its own from one of a former life.
+	own := j.Request != nil || s.sameLife()
+	if waiting && s.e.Dispatch == j.Dispatch && (j.Request == nil || *j.Request == *s.e.Request) && own {
 		s.change().start(s.e, s.at)
 		return s.took(granted...)
 	}
 	r := s.notHeld()
-	if waiting && s.e.Dispatch == j.Dispatch {
+	switch {
+	case waiting && s.e.Dispatch == j.Dispatch && !own:
+		r = OtherLife
+	case waiting && s.e.Dispatch == j.Dispatch:
 		r = WrongRequest
 	}
 	return s.refuse(r, s.order(event.Stop, r))
@@ -213,7 +241,7 @@ func (s *step) renewed() Result {
 		return s.stray()
 	}
 	j := s.change()
-	j.Renewal = s.at.Offset
+	j.renew(s.at)
 	if p := s.e.Progress; p != nil {
 		was := j.Doc.Progress
 		now := *p

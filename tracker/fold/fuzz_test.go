@@ -218,6 +218,12 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 		e.Run = have.Run
 	}
 	e.Worker = "worker-of-" + e.Run
+	if c%5 == 0 && e.Type != event.Claimed {
+		e.Life = have.Life
+		if miss(6) == 1 {
+			e.Life = "another"
+		}
+	}
 	switch e.Type {
 	case event.Accepted, event.Claimed:
 		e.Job, e.Tenant, e.Lane, e.PayloadHash = "report.generate", "acme", "default", fmt.Sprintf("sha256:%d", miss(6))
@@ -242,6 +248,10 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 		}
 	case event.Requeued:
 		e.Request = request(at)
+	case event.PayloadLost:
+		if have.Request != nil {
+			e.Request = request(at)
+		}
 	case event.Progress:
 		e.Progress = &job.Progress{Percent: float64(c) * 100 / 255, Message: "at <" + string(rune(c)) + ">", Current: int64(c), Total: 255}
 	case event.Completed:

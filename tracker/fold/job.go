@@ -23,6 +23,9 @@ type Job struct {
 
 	// Version is 1 + the offset of the last status record folded into the job.
 	Version int64 `json:"version"`
+	// Life names this life of the job's ID: what its first event says, else event.BornAt. It is
+	// empty for a job that was made before there were lives.
+	Life string `json:"life,omitempty"`
 
 	Tenant      string     `json:"tenant"`
 	Subject     string     `json:"subject,omitempty"`
@@ -57,8 +60,10 @@ type Job struct {
 	// Run and Worker are the one execution that holds the lease; empty when none does.
 	Run    string `json:"run,omitempty"`
 	Worker string `json:"worker,omitempty"`
-	// Renewal is the offset of the last claimed, beat or progress taken from the run.
-	Renewal int64 `json:"renewal,omitempty"`
+	// Renewal is the offset of the last claimed, beat or progress taken from the run, RenewedAt
+	// its time.
+	Renewal   int64     `json:"renewal,omitempty"`
+	RenewedAt time.Time `json:"renewedAt,omitzero"`
 	// CancelAt is when the cancellation of the current run was requested.
 	CancelAt *time.Time `json:"cancelAt,omitempty"`
 
@@ -104,15 +109,20 @@ func (j *Job) holds(e *event.Event) bool {
 
 // born makes a job from an event that carries a job's identity: accepted, or a claim that
 // overtook it.
-func born(e *event.Event, at time.Time) *Job {
+func born(e *event.Event, at Meta) *Job {
+	life := e.Life
+	if life == "" {
+		life = event.BornAt(at.Offset)
+	}
 	j := &Job{
+		Life: life,
 		Doc: job.Document{
 			JobID:       e.JobID,
 			Type:        e.Job,
 			State:       job.Pending,
 			Attempt:     1,
 			MaxAttempts: e.Policy.Attempts,
-			CreatedAt:   at,
+			CreatedAt:   at.Time,
 		},
 		Tenant:      e.Tenant,
 		Subject:     e.Subject,
@@ -123,7 +133,7 @@ func born(e *event.Event, at time.Time) *Job {
 		Source:   *e.Request,
 		Request:  e.Request,
 		Dispatch: 1,
-		RoundAt:  at,
+		RoundAt:  at.Time,
 	}
 	if e.RunAt != nil {
 		runAt := e.RunAt.UTC()
@@ -141,10 +151,18 @@ func (j *Job) start(e *event.Event, at Meta) {
 	j.Doc.Error = nil
 	j.Request = e.Request
 	j.Run, j.Worker = e.Run, e.Worker
-	j.Renewal = at.Offset
+	j.renew(at)
 	// The history is shared with the job before: it is copied, never written to.
 	runs := append(slices.Clone(j.Doc.Attempts), job.Attempt{Number: j.Doc.Attempt, Worker: e.Worker, StartedAt: at.Time})
 	j.Doc.Attempts = runs[max(0, len(runs)-job.MaxRuns):]
+}
+
+// renew notes that the run which holds the lease was heard of.
+func (j *Job) renew(at Meta) { j.Renewal, j.RenewedAt = at.Offset, at.Time }
+
+// letGo forgets the run that held the lease.
+func (j *Job) letGo() {
+	j.Run, j.Worker, j.Renewal, j.RenewedAt, j.CancelAt = "", "", 0, time.Time{}, nil
 }
 
 // endRun notes in the history how the run that holds the lease ended.
@@ -163,7 +181,7 @@ func (j *Job) end(s job.State, at time.Time) {
 	j.Doc.State = s
 	j.Doc.FinishedAt = &at
 	j.Doc.RetryAt = nil
-	j.Run, j.Worker, j.Renewal, j.CancelAt = "", "", 0, nil
+	j.letGo()
 }
 
 // Bounds of what workers say for people, in bytes: a document holds the last runs' errors.
@@ -199,5 +217,5 @@ func (j *Job) handOut(due time.Time) {
 	j.Doc.RetryAt = &due
 	j.Dispatch++
 	j.Request = nil
-	j.Run, j.Worker, j.Renewal, j.CancelAt = "", "", 0, nil
+	j.letGo()
 }

@@ -54,11 +54,14 @@ func runAt(at time.Time) mod   { return func(e *event.Event) { e.RunAt = &at } }
 func percent(p float64) mod    { return func(e *event.Event) { e.Progress = &job.Progress{Percent: p} } }
 func attempts(n int) mod       { return func(e *event.Event) { e.Policy.Attempts = n } }
 func result(doc string) mod    { return func(e *event.Event) { e.Result = json.RawMessage(doc) } }
+func life(name string) mod     { return func(e *event.Event) { e.Life = name } }
 func permanent(e *event.Event) { e.Error.Retryable = false }
 
 func callback(states ...job.State) mod {
 	return func(e *event.Event) { e.CallbackURL, e.CallbackEvents = "https://example.com/hook", states }
 }
+
+func requestedAt(at time.Time) mod { return func(e *event.Event) { e.RequestedAt = &at } }
 
 func told(version int64) mod { return func(e *event.Event) { e.Delivery.Version = version } }
 
@@ -91,7 +94,7 @@ func an(t *testing.T, typ event.Type, mods ...mod) *event.Event {
 	case event.Claimed, event.Beat, event.Progress, event.Completed, event.Failed, event.Released,
 		event.LeaseExpired, event.AttemptTimedOut:
 		e.Dispatch, e.Run, e.Worker = 1, "r1", "worker-of-r1"
-	case event.Requeued, event.CancelForced:
+	case event.Requeued, event.CancelForced, event.PayloadLost:
 		e.Dispatch = 1
 	}
 	for _, m := range mods {

@@ -40,25 +40,26 @@ func TestLife(t *testing.T) {
 				r.Job.Version, r.Job.Dispatch, r.Job.Round, r.Job.Renewal, d.Kind, d.At.Sub(l.now), doc)
 		}
 	}
-	second := []mod{dispatch(2), run("r2"), from(21)}
-	third := []mod{dispatch(3), run("r3"), from(22)}
-	fourth := []mod{dispatch(4), run("r4"), from(23)}
+	first := []mod{dispatch(2), run("r1"), from(20)}
+	second := []mod{dispatch(3), run("r2"), from(21)}
+	third := []mod{dispatch(4), run("r3"), from(22)}
+	fourth := []mod{dispatch(5), run("r4"), from(23)}
 
 	say(event.Accepted, runAt(t0.Add(time.Minute)))
 	l.now = l.now.Add(time.Minute)
-	say(event.Requeued, from(20))
-	say(event.Claimed, from(20))
-	say(event.Progress, percent(12.5))
-	say(event.Claimed, run("r9"), from(20))
-	say(event.Failed)
-	say(event.Requeued, dispatch(2), from(21))
+	say(event.Requeued, dispatch(2), from(20))
+	say(event.Claimed, first...)
+	say(event.Progress, append(first, percent(12.5))...)
+	say(event.Claimed, append(first, run("r9"))...)
+	say(event.Failed, first...)
+	say(event.Requeued, dispatch(3), from(21))
 	say(event.Claimed, second...)
 	say(event.Beat, second...)
 	say(event.LeaseExpired, append(second, renewal(7))...)
 	say(event.LeaseExpired, append(second, renewal(8))...)
 	say(event.Completed, second...)
 	say(event.Claimed, third...)
-	say(event.Requeued, dispatch(3), from(22))
+	say(event.Requeued, dispatch(4), from(22))
 	say(event.CancelRequested)
 	say(event.Beat, third...)
 	say(event.Released, third...)

@@ -54,10 +54,52 @@ func TestRuleClaimOfScheduledOvertakesRequeued(t *testing.T) {
 	l.took("", event.Accepted, runAt(t0.Add(time.Minute)))
 	l.wantState("it waits", job.Scheduled)
 	l.now = l.now.Add(time.Minute)
-	l.took("the claim overtook requeued", event.Claimed, run("r1"), from(20))
+	l.took("the claim overtook requeued", event.Claimed, dispatch(2), run("r1"), from(20))
 	l.wantOrders("it may run", "granted r1")
-	l.refused("requeued comes late", NotHeld, event.Requeued, from(20))
-	l.took("the run holds", event.Completed)
+	l.refused("requeued comes late", NotHeld, event.Requeued, dispatch(2), from(20))
+	l.took("the run holds", event.Completed, dispatch(2))
+}
+
+// A reservation that was lost lets another submit with the same key write a request of its own,
+// straight into the lane. A scheduled job names no request, so only the dispatch can tell.
+func TestRuleAStrayRequestIsNoScheduledJobs(t *testing.T) {
+	l := newLog(t)
+	l.took("", event.Accepted, runAt(t0.Add(time.Hour)))
+	l.refused("its payload is another's, and its time has not come", OldDispatch, event.Claimed, run("r9"), from(3), hash("sha256:2"))
+	l.wantOrders("it must not run", "stop r9")
+	l.wantState("it waits on", job.Scheduled)
+}
+
+// A request is delivered again for as long as Kafka keeps it. What may have been a job is none
+// again; what cannot have been one is made by its claim, however long it waited.
+func TestRuleAClaimMakesNoJobThatMayHaveExpired(t *testing.T) {
+	short := func(e *event.Event) { e.Policy.Retention = job.Seconds(time.Second) }
+	for what, c := range map[string]struct {
+		age  time.Duration
+		mods []mod
+		made bool
+	}{
+		"it overtook accepted":                              {age: 0, made: true},
+		"accepted was lost, and no worker came for hours":   {age: 23 * time.Hour, made: true},
+		"a job of it may have expired":                      {age: 24 * time.Hour},
+		"the group has lost its offsets":                    {age: 7 * 24 * time.Hour},
+		"clocks of two brokers differ":                      {age: -time.Hour, made: true},
+		"jobs are kept for a second, accepted is under way": {age: 10 * time.Second, mods: []mod{short}, made: true},
+		"jobs are kept for a second, accepted was lost":     {age: 31 * time.Second, mods: []mod{short}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLog(t)
+			l.now = t0.Add(c.age).Add(-time.Second)
+			mods := append(c.mods, requestedAt(t0))
+			if c.made {
+				l.took(what, event.Claimed, mods...)
+				return
+			}
+			l.refused(what, StaleRequest, event.Claimed, mods...)
+			l.wantOrders("it must not run", "stop r1")
+			l.took("accepted makes it all the same", event.Accepted)
+		})
+	}
 }
 
 // What waits in deferred is read by nobody: were the job pending because its start has

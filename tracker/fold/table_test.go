@@ -220,6 +220,73 @@ callbackQueued
 	pending scheduled queued retrying                        !not_owed
 	unaccepted processing last cancelling                    !not_owed
 	completed failed cancelled                               !not_owed
+
+payloadLost
+	unknown                                                  !unknown_job
+	scheduled retrying                                       failed
+	pending queued                                           !wrong_request
+	unaccepted processing last cancelling                    !not_held
+	completed failed cancelled                               !ended
+payloadLost own-request
+	unknown                                                  !unknown_job
+	scheduled retrying                                       !wrong_request
+	pending queued                                           failed
+	unaccepted processing last cancelling                    !not_held
+	completed failed cancelled                               !ended
+payloadLost other-request
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !wrong_request
+	unaccepted processing last cancelling                    !not_held
+	completed failed cancelled                               !ended
+payloadLost old-dispatch · payloadLost own-request old-dispatch
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !old_dispatch
+	unaccepted processing last cancelling                    !old_dispatch
+	completed failed cancelled                               !ended
+payloadLost future-dispatch
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !future_dispatch
+	unaccepted processing last cancelling                    !future_dispatch
+	completed failed cancelled                               !future_dispatch
+
+claimed this-life
+	unknown                                                  !unknown_job stop
+	pending scheduled queued retrying                        processing granted
+	unaccepted processing last                               processing granted
+	cancelling                                               processing granted quit
+	completed failed cancelled                               !ended stop
+claimed other-life
+	unknown                                                  !unknown_job stop
+	pending queued                                           processing granted
+	scheduled retrying                                       !other_life stop
+	unaccepted processing last                               processing granted
+	cancelling                                               processing granted quit
+	completed failed cancelled                               !ended stop
+claimed first-dispatch young
+	unknown                                                  processing granted
+	pending scheduled queued retrying                        !old_dispatch stop
+	unaccepted processing last cancelling                    !old_dispatch stop
+	completed failed cancelled                               !ended stop
+claimed first-dispatch stale
+	unknown                                                  !stale_request stop
+	pending scheduled queued retrying                        !old_dispatch stop
+	unaccepted processing last cancelling                    !old_dispatch stop
+	completed failed cancelled                               !ended stop
+leaseExpired other-life · attemptTimedOut other-life · requeued other-life · cancelRequested other-life · cancelForced other-life · retryRequested other-life · deadlineExceeded other-life · expired other-life · callbackQueued other-life · payloadLost other-life · payloadLost own-request other-life
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !other_life
+	unaccepted processing last cancelling                    !other_life
+	completed failed cancelled                               !other_life
+cancelRequested this-life
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        cancelled
+	unaccepted processing last cancelling                    processing quit
+	completed failed cancelled                               !ended
+expired this-life
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !not_ended
+	unaccepted processing last cancelling                    !not_ended
+	completed failed cancelled                               removed
 `
 
 // tableStates are the columns of rules: every state and what else the rules ask of it.
@@ -242,7 +309,7 @@ func tableJob(column string) *Job {
 	j := &Job{
 		Doc: job.Document{JobID: jobID, Type: "report.generate", State: job.State(column), Attempt: 3, MaxAttempts: 4,
 			CreatedAt: created, UpdatedAt: started},
-		Version: tableVersion, Tenant: "acme", Subject: "alice", Lane: "default", PayloadHash: "sha256:1",
+		Version: tableVersion, Life: "life-2", Tenant: "acme", Subject: "alice", Lane: "default", PayloadHash: "sha256:1",
 		Policy: *policy(), Source: *request(7), Accepted: true,
 		Dispatch: tableDispatch, Round: tableRound, RoundAt: created, Request: request(30),
 	}
@@ -305,6 +372,16 @@ func tableEvent(t *testing.T, name string) (*event.Event, Meta) {
 			mods = append(mods, permanent)
 		case "unable":
 			mods = append(mods, unable("no_handler"))
+		case "own-request":
+			mods = append(mods, from(30))
+		case "this-life":
+			mods = append(mods, life("life-2"))
+		case "other-life":
+			mods = append(mods, life("life-1"))
+		case "young":
+			mods = append(mods, requestedAt(at.Time.Add(time.Second-policy().Retention.Duration())))
+		case "stale":
+			mods = append(mods, requestedAt(at.Time.Add(-policy().Retention.Duration())))
 		case "too-early":
 			at.Time = t0.Add(time.Hour)
 		default:
