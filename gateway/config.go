@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -95,6 +96,9 @@ func (c Config) Validate() error {
 	}
 	if c.PingInterval < time.Second || c.FirstFrame < time.Second || c.SubmitTimeout < time.Second {
 		problem("ping-interval, first-frame and submit-timeout must be at least 1s")
+	}
+	if c.SubmitTimeout > job.MaxSubmit {
+		problem("submit-timeout must be at most %s: a request that is older has no accepted any more", job.MaxSubmit)
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("listen: %w", err)

@@ -101,6 +101,8 @@ func TestValidate(t *testing.T) {
 		{"a short ping interval", func(c *Config) { c.PingInterval = time.Second - 1 }, "ping-interval, first-frame and submit-timeout must be at least 1s"},
 		{"a short first frame", func(c *Config) { c.FirstFrame = 0 }, "first-frame"},
 		{"a short submit timeout", func(c *Config) { c.SubmitTimeout = 0 }, "submit-timeout"},
+		{"a long submit timeout", func(c *Config) { c.SubmitTimeout = 20*time.Second + 1 }, "submit-timeout must be at most 20s"},
+		{"the longest submit timeout", func(c *Config) { c.SubmitTimeout = 20 * time.Second }, ""},
 		{"the shortest", func(c *Config) { c.PingInterval, c.FirstFrame, c.SubmitTimeout = time.Second, time.Second, time.Second }, ""},
 		{"compression", func(c *Config) { c.Compression.On = true }, ""},
 		{"compression of everything", func(c *Config) { c.Compression.Threshold = 127 }, "compression-threshold must be between 128 and 1048576, not 127"},

@@ -105,7 +105,7 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t e
 	if err := g.kafkaUp.err(); err != nil {
 		return none, 0, unavailable(err.Error())
 	}
-	version, err := g.appendOrder(ctx, &event.Event{Type: t, JobID: jobID, Round: int(now.Round)})
+	version, err := g.appendOrder(ctx, &event.Event{Type: t, JobID: jobID, Life: now.Life, Round: int(now.Round)})
 	if err != nil {
 		return none, 0, err
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -29,6 +30,8 @@ import (
 
 const (
 	maxSchedule = 30 * 24 * time.Hour
+	// unreserveTimeout bounds how long a submit that came to nothing waits until its key is free.
+	unreserveTimeout = 250 * time.Millisecond
 )
 
 // submission is one job on its way in.
@@ -36,6 +39,7 @@ type submission struct {
 	id      auth.Identity
 	jobID   string
 	key     string
+	holder  string // of the key's reservation
 	payload []byte
 	request topic.Request
 }
@@ -102,11 +106,40 @@ func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRe
 // write makes the job durable.
 func (g *Gateway) write(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
 	if s.key != "" {
-		existing, err := g.reserve(ctx, s)
-		if err != nil || existing != nil {
-			return g.duplicate(s, existing, err)
-		}
+		return g.writeReserved(ctx, s)
 	}
+	return g.produce(ctx, s)
+}
+
+// writeReserved is write for a submit with a key. Whatever it comes to, the key is held for nobody
+// afterwards.
+func (g *Gateway) writeReserved(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
+	existing, err := g.reserve(ctx, s)
+	if existing != nil {
+		return s.existing(existing.Job, existing.PayloadHash)
+	}
+	if err != nil {
+		return frame.AckFrame{}, 0, err
+	}
+	ack, version, err := g.produce(ctx, s)
+	if err != nil {
+		g.unreserve(ctx, s)
+	}
+	return ack, version, err
+}
+
+// unreserve gives the key back, so that the same submit said again need not wait until the
+// reservation runs out. What was written of this one, if anything, is the fold's to judge.
+func (g *Gateway) unreserve(ctx context.Context, s *submission) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unreserveTimeout)
+	defer cancel()
+	if err := g.up.Unreserve(ctx, &trackerpb.UnreserveRequest{JobId: s.jobID, Holder: s.holder}); err != nil {
+		g.logOf(ctx).Info("key is held until its reservation runs out", "job", s.jobID, "err", err)
+	}
+}
+
+// produce writes the payload, the request and the fact that it was accepted.
+func (g *Gateway) produce(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
 	if err := g.storePayload(ctx, s); err != nil {
 		return frame.AckFrame{}, 0, err
 	}
@@ -163,10 +196,14 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if err != nil {
 		return nil, err
 	}
+	life := ""
+	if r.Key != "" {
+		life = rand.Text() // the same key gives another job this ID once this one has expired
+	}
 	return &submission{
-		id: id, jobID: jobID, key: r.Key, payload: r.Payload,
+		id: id, jobID: jobID, key: r.Key, holder: uuid.NewString(), payload: r.Payload,
 		request: topic.Request{
-			JobID: jobID, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
+			JobID: jobID, Life: life, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
 			Tenant: id.Tenant, Subject: id.Subject, PayloadHash: hash, Policy: policy,
 			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL, CallbackEvents: r.CallbackEvents,
 			Traceparent: r.Traceparent, Tracestate: r.Tracestate,
@@ -241,12 +278,13 @@ func newJobID(tenant, jobType, key string) (string, error) {
 
 // storePayload puts a payload that is too large for Kafka into the blob store, before anything
 // else is written: the request then carries its key (the claim check pattern). The key holds
-// the payload's hash: the same idempotency key with another payload overwrites nothing.
+// the life, so that what is left of a former job of the same ID is not this one's, and the
+// payload's hash: the same idempotency key with another payload overwrites nothing.
 func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 	if len(s.payload) <= g.cfg.InlinePayload {
 		return nil
 	}
-	key := event.PayloadPrefix(s.jobID) + strings.TrimPrefix(s.request.PayloadHash, hashPrefix)
+	key := event.PayloadFolder(s.jobID, s.request.Life) + strings.TrimPrefix(s.request.PayloadHash, hashPrefix)
 	if _, err := g.blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload), int64(len(s.payload))); err != nil {
 		g.logOf(ctx).Warn("payload not stored", "job", s.jobID, "err", err)
 		return unavailable("the payload could not be stored")
@@ -283,7 +321,7 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 // produceAccepted returns the version that the event gives the job.
 func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request event.Position) (int64, error) {
 	value, err := event.Encode(&event.Event{
-		Type: event.Accepted, JobID: s.jobID, Job: s.request.Job, Tenant: s.request.Tenant, Subject: s.request.Subject,
+		Type: event.Accepted, JobID: s.jobID, Life: s.request.Life, Job: s.request.Job, Tenant: s.request.Tenant, Subject: s.request.Subject,
 		Lane: s.request.Lane, PayloadHash: s.request.PayloadHash, Policy: &s.request.Policy,
 		RunAt: s.request.RunAt, CallbackURL: s.request.CallbackURL, CallbackEvents: s.request.CallbackEvents, Request: &request,
 	})
@@ -304,7 +342,7 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 // reserve asks the job's shard for the key; the answer is an existing job, or nil.
 func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
 	r, err := g.up.Reserve(ctx, &trackerpb.ReserveRequest{
-		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: uuid.NewString(),
+		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: s.holder,
 	})
 	if err != nil {
 		g.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
@@ -314,14 +352,6 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 		return nil, nil
 	}
 	return r, nil
-}
-
-// duplicate answers a submit whose job exists.
-func (g *Gateway) duplicate(s *submission, existing *trackerpb.ReserveResponse, err error) (frame.AckFrame, int64, error) {
-	if err != nil {
-		return frame.AckFrame{}, 0, err
-	}
-	return s.existing(existing.Job, existing.PayloadHash)
 }
 
 // verdict waits for what the fold made of this submit's own accepted: a reservation that

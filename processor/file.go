@@ -70,12 +70,11 @@ func (j *Job) spill(ctx context.Context, result json.RawMessage, limit int) (jso
 
 // storeFile is Job.store of a run: every run has a key of its own, so that a worker that was
 // cut off cannot overwrite what another one has reported.
-func (p *Processor) storeFile(jobID, runID string) func(context.Context, File) (*event.Blob, error) {
+func (p *Processor) storeFile(key string) func(context.Context, File) (*event.Blob, error) {
 	return func(ctx context.Context, f File) (*event.Blob, error) {
 		if p.blobs == nil {
 			return nil, ErrNoBlobStore
 		}
-		key := event.ResultPrefix(jobID) + runID
 		size, err := p.blobs.Put(ctx, key, f.ContentType, f.Name, f.Content, p.cfg.FileLimit)
 		switch {
 		case errors.Is(err, blobs.ErrTooLarge):

@@ -45,7 +45,8 @@ type lane struct {
 	topic string
 	log   *slog.Logger
 
-	client *kgo.Client // set by run, each time, before anything else uses it
+	client      *kgo.Client // set by run, each time, before anything else uses it
+	brokerTimes bool        // the topic's times are the broker's; set before run
 
 	committing chan struct{} // capacity 1: held while one commit is under way; taken before mu
 
@@ -180,8 +181,21 @@ func (l *lane) request(part *partition, rec *kgo.Record, headers []topic.Header)
 	if req.Policy.Lease <= 0 {
 		return nil, fmt.Errorf("header %s: lease is not positive", topic.HeaderPolicy)
 	}
-	return newRun(l, part, rec.Offset, req, rec.Value)
+	return newRun(l, part, rec.Offset, l.requestedAt(rec), req, rec.Value)
 }
+
+// requestedAt is when the broker took a request; nil when the time is another's clock's, which
+// could be hours behind: a job would be taken for one that has expired.
+func (l *lane) requestedAt(rec *kgo.Record) *time.Time {
+	if !l.brokerTimes && rec.Attrs.TimestampType() != logAppendTime {
+		return nil
+	}
+	at := rec.Timestamp.UTC()
+	return &at
+}
+
+// logAppendTime is the type of a record's timestamp that the broker has given.
+const logAppendTime = 1
 
 // deliver notes that a record is being worked on and takes a slot for it.
 func (l *lane) deliver(rec *kgo.Record) (*partition, bool) {

@@ -217,6 +217,7 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 			if _, err = kafka.EnsureTopics(ctx, p.client, topics...); err != nil {
 				return err
 			}
+			p.learnTimes(ctx)
 			h, err = p.findHome(ctx)
 			return err
 		}()
@@ -229,6 +230,22 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 		p.log.Warn("set up", "err", err)
 		p.setReady(fmt.Errorf("starting: %w", err))
 		pause(ctx, setupPause)
+	}
+}
+
+// learnTimes asks for which lanes a request's time is the broker's. It is not known where the
+// broker does not let this worker ask: then the requests themselves must say so.
+func (p *Processor) learnTimes(ctx context.Context) {
+	topics := make([]string, len(p.lanes))
+	for i, l := range p.lanes {
+		topics[i] = l.topic
+	}
+	times, err := kafka.AppendTimes(ctx, p.client, topics...)
+	if err != nil {
+		p.log.Info("whose clock the requests' times are of is not known", "err", err)
+	}
+	for _, l := range p.lanes {
+		l.brokerTimes = times[l.topic]
 	}
 }
 

@@ -110,7 +110,7 @@ type run struct {
 }
 
 // newRun makes the run of a request that was delivered to a lane.
-func newRun(l *lane, part *partition, offset int64, req topic.Request, payload []byte) (*run, error) {
+func newRun(l *lane, part *partition, offset int64, requestedAt *time.Time, req topic.Request, payload []byte) (*run, error) {
 	p := l.p
 	lease := req.Policy.Lease.Duration()
 	margin := min(max(lease/10, minLeaseMargin), maxLeaseMargin, lease/2)
@@ -132,25 +132,25 @@ func newRun(l *lane, part *partition, offset int64, req topic.Request, payload [
 	r.job = &Job{
 		ID: req.JobID, Type: req.Job, Attempt: req.Attempt, MaxAttempts: req.Policy.Attempts,
 		Dispatch: req.Dispatch, Run: r.id, Tenant: req.Tenant, Subject: req.Subject,
-		Log: r.log, report: r.progress, store: p.storeFile(r.jobID, r.id),
+		Log: r.log, report: r.progress, store: p.storeFile(event.ResultFolder(r.jobID, req.Life) + r.id),
 	}
 	laneName := req.Lane
 	if laneName == "" {
 		laneName = l.name
 	}
 	claimed := event.Event{
-		Type: event.Claimed, JobID: r.jobID,
+		Type: event.Claimed, JobID: r.jobID, Life: req.Life,
 		Job: req.Job, Tenant: req.Tenant, Subject: req.Subject, Lane: laneName,
 		PayloadHash: req.PayloadHash, Policy: &req.Policy, RunAt: req.RunAt, CallbackURL: req.CallbackURL, CallbackEvents: req.CallbackEvents,
 		Request:  &event.Position{Topic: l.topic, Partition: part.number, Offset: offset},
-		Dispatch: r.dispatch, Run: r.id, Worker: p.worker,
+		Dispatch: r.dispatch, Run: r.id, Worker: p.worker, RequestedAt: requestedAt,
 	}
 	var err error
 	if r.claim, err = event.Encode(&claimed); err != nil {
 		return r, err
 	}
 	if !r.mustWait && !l.mayBeRedelivery(part, offset) {
-		claimed.NoGrant = true
+		claimed.NoGrant, claimed.RequestedAt = true, nil // it is delivered for the first time
 		r.sure, err = event.Encode(&claimed)
 	}
 	return r, err

@@ -31,7 +31,7 @@ func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 				return nil, WithCode(job.CodeResultNotStored, err)
 			}
 			c.File(f.Name, f.ContentType, content)
-			return &event.Blob{Key: event.ResultPrefix(req.JobID) + runID, Size: int64(len(content)), ContentType: f.ContentType, Name: f.Name}, nil
+			return &event.Blob{Key: event.ResultFolder(req.JobID, req.Life) + runID, Size: int64(len(content)), ContentType: f.ContentType, Name: f.Name}, nil
 		},
 	}
 	err := proc.lacks(req.Job, "")

@@ -189,7 +189,7 @@ func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest
 		return nil, apiError(err)
 	}
 	return connect.NewResponse(&trackerpb.GetResponse{
-		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round), ResultBlob: blob(snap.ResultBlob),
+		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round), Life: snap.Life, ResultBlob: blob(snap.ResultBlob),
 		Lane: snap.Lane, Request: optional(snap.Request), AsOf: snap.AsOf.UnixMilli(), Deliveries: deliveries(snap.Deliveries),
 	}), nil
 }
@@ -243,6 +243,22 @@ func (a *api) Reserve(ctx context.Context, req *connect.Request[trackerpb.Reserv
 	return connect.NewResponse(&trackerpb.ReserveResponse{
 		Reserved: r.Held, Job: r.Job.Job, PayloadHash: r.Job.PayloadHash,
 	}), nil
+}
+
+// Unreserve implements trackerpbconnect.TrackerHandler.
+func (a *api) Unreserve(ctx context.Context, req *connect.Request[trackerpb.UnreserveRequest]) (*connect.Response[trackerpb.UnreserveResponse], error) {
+	m := req.Msg
+	if m.JobId == "" || len(m.JobId) > maxIDChars || m.Holder == "" {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("job_id or holder is missing, or job_id is too long"))
+	}
+	s, err := a.owner(m.JobId)
+	if err == nil {
+		err = s.Unreserve(ctx, m.JobId, m.Holder)
+	}
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return connect.NewResponse(&trackerpb.UnreserveResponse{}), nil
 }
 
 // KeepTicket implements trackerpbconnect.TrackerHandler.

@@ -286,6 +286,7 @@ func (o *owner) run(ctx context.Context) error {
 	})
 	beside.Go(func() { o.watchLog(ctx, cancel) })
 	beside.Go(func() { o.watchLanes(ctx) })
+	beside.Go(func() { o.watchRequests(ctx) })
 	beside.Go(func() { o.drainGroup(ctx) })
 	for ctx.Err() == nil {
 		fetches := o.poll(ctx)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/tracker/store"
 )
 
 const (
@@ -15,8 +16,9 @@ const (
 	sweepTimeout  = 30 * time.Second
 )
 
-// sweepBlobs removes what removed jobs have left in the blob store. That a job was removed is
-// kept until its blobs are, so nothing is forgotten over a restart.
+// sweepBlobs removes what removed jobs have left in the blob store. That a life of a job's ID is
+// over is kept until its blobs are removed, so nothing is forgotten over a restart. Another life
+// may have the ID by then: what is removed is in the folder of the one that is over.
 func (o *owner) sweepBlobs(ctx context.Context, bucket *blobs.Store) {
 	ticks := time.NewTicker(sweepInterval)
 	defer ticks.Stop()
@@ -40,15 +42,15 @@ func (o *owner) sweepBlobs(ctx context.Context, bucket *blobs.Store) {
 func (o *owner) sweepPartition(ctx context.Context, p int32, bucket *blobs.Store) error {
 	st := o.store.Partition(p)
 	for ctx.Err() == nil {
-		ids, err := st.RemovedBlobs(sweepBatch)
-		if err != nil || len(ids) == 0 {
+		marks, err := st.RemovedBlobs(sweepBatch)
+		if err != nil || len(marks) == 0 {
 			return err
 		}
-		for _, id := range ids {
-			if err := o.removeBlobs(ctx, id, bucket); err != nil {
+		for _, mark := range marks {
+			if err := o.removeBlobs(ctx, st, mark, bucket); err != nil {
 				return err
 			}
-			if err := st.BlobsRemoved(id); err != nil {
+			if err := st.BlobsRemoved(mark); err != nil {
 				return err
 			}
 		}
@@ -56,11 +58,32 @@ func (o *owner) sweepPartition(ctx context.Context, p int32, bucket *blobs.Store
 	return ctx.Err()
 }
 
-func (o *owner) removeBlobs(ctx context.Context, id string, bucket *blobs.Store) error {
+// removeBlobs removes the blobs of a life that is over. What lies beside the folders of lives was
+// stored by somebody who knew of none: a result by a worker in another language, a payload by an
+// older gateway. It is removed once no job has the ID.
+func (o *owner) removeBlobs(ctx context.Context, st *store.Partition, mark string, bucket *blobs.Store) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	results, err := bucket.RemoveAll(ctx, event.ResultPrefix(id))
-	payloads, err2 := bucket.RemoveAll(ctx, event.PayloadPrefix(id))
-	o.metrics.BlobsRemoved(results + payloads)
-	return errors.Join(err, err2)
+	id, life := store.CutMark(mark)
+	removed := 0
+	var failed []error
+	remove := func(of func(context.Context, string) (int, error), prefix string) {
+		n, err := of(ctx, prefix)
+		removed += n
+		failed = append(failed, err)
+	}
+	if life != "" {
+		remove(bucket.RemoveAll, event.ResultFolder(id, life))
+		remove(bucket.RemoveAll, event.PayloadFolder(id, life))
+	}
+	another, err := st.Get(id)
+	failed = append(failed, err)
+	if err == nil && another == nil {
+		remove(bucket.RemoveIn, event.ResultPrefix(id))
+		if !event.NamedByGateway(life) {
+			remove(bucket.RemoveIn, event.PayloadPrefix(id))
+		}
+	}
+	o.metrics.BlobsRemoved(removed)
+	return errors.Join(failed...)
 }

@@ -52,4 +52,14 @@ mutant 'a key is reserved at its shard' gateway/submit.go \
 	's/if s.key != "" {$/if false {/' TestAHundredSubmitsWithOneKeyMakeOneRequest
 mutant 'a release costs no attempt' tracker/fold/fold.go \
 	's/		j.handOut(s.at.Time)$/		j.handOut(s.at.Time); j.Doc.Attempt++/' TestAPoliteStopReleasesAndCostsNoAttempt
+mutant 'a scheduled job is handed out as dispatch 2' tracker/fold/fold.go \
+	's/s.next.Dispatch = 2/s.next.Dispatch = 1/' TestAStrayRequestOfAScheduledJob
+mutant 'a claim makes no job that may have expired' tracker/fold/fold.go \
+	's/if s.stale() {/if false {/' TestALanesGroupLosesItsOffsets
+mutant 'an event of another life changes nothing' tracker/fold/fold.go \
+	's/if !s.sameLife() {/if false {/' TestAnOrderOfAFormerLife
+mutant 'blobs are of a life' tracker/sweep.go \
+	's/event.PayloadFolder(id, life)/event.PayloadPrefix(id)/; s/event.ResultFolder(id, life)/event.ResultPrefix(id)/' TestAnIDUsedAgain
+mutant 'a submit that came to nothing frees its key' gateway/submit.go \
+	's/g.unreserve(ctx, s)$/_ = ctx/' TestARefusedSubmitFreesItsKey
 exit "$survivors"

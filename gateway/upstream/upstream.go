@@ -270,6 +270,14 @@ func (u *Upstream) Reserve(ctx context.Context, req *trackerpb.ReserveRequest) (
 	})
 }
 
+// Unreserve gives a key back.
+func (u *Upstream) Unreserve(ctx context.Context, req *trackerpb.UnreserveRequest) error {
+	_, err := ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.UnreserveResponse], error) {
+		return c.Unreserve(ctx, connect.NewRequest(req))
+	})
+	return err
+}
+
 // KeepTicket keeps a ticket where every gateway finds it.
 func (u *Upstream) KeepTicket(ctx context.Context, req *trackerpb.KeepTicketRequest) error {
 	_, err := ask(ctx, u, req.TicketId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.KeepTicketResponse], error) {

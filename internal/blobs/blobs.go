@@ -166,11 +166,21 @@ const maxRemoveErrors = 10
 // RemoveAll removes the blobs below a folder and returns how many there were. It goes on
 // after one that cannot be removed.
 func (s *Store) RemoveAll(ctx context.Context, prefix string) (removed int, err error) {
+	return s.remove(ctx, prefix, "")
+}
+
+// RemoveIn is RemoveAll but for what is in folders below the folder.
+func (s *Store) RemoveIn(ctx context.Context, prefix string) (removed int, err error) {
+	return s.remove(ctx, prefix, "/")
+}
+
+// remove removes the blobs below a folder, up to the next delimiter in their keys.
+func (s *Store) remove(ctx context.Context, prefix, delimiter string) (removed int, err error) {
 	if len(prefix) < 2 || !strings.HasSuffix(prefix, "/") || strings.HasPrefix(prefix, "/") {
 		return 0, fmt.Errorf("remove blobs below %q: %w", prefix, ErrPrefix)
 	}
 	var failed []error
-	for all := s.bucket.List(&blob.ListOptions{Prefix: prefix}); len(failed) < maxRemoveErrors; {
+	for all := s.bucket.List(&blob.ListOptions{Prefix: prefix, Delimiter: delimiter}); len(failed) < maxRemoveErrors; {
 		if ctx.Err() != nil {
 			failed = append(failed, ctx.Err())
 			break
@@ -182,6 +192,9 @@ func (s *Store) RemoveAll(ctx context.Context, prefix string) (removed int, err 
 		if err != nil {
 			failed = append(failed, fmt.Errorf("list blobs below %s: %w", prefix, err))
 			break
+		}
+		if o.IsDir {
+			continue
 		}
 		if err := s.Delete(ctx, o.Key); err != nil {
 			failed = append(failed, err)

@@ -139,3 +139,32 @@ func TestRemoveAll(t *testing.T) {
 		}
 	}
 }
+
+// TestRemoveIn leaves the folders below a folder alone.
+func TestRemoveIn(t *testing.T) {
+	for name, s := range stores(t) {
+		keys := []string{"results/job-1/a", "results/job-1/b", "results/job-1/c/d", "results/job-1/c/e/f", "results/job-10/a"}
+		for _, key := range keys {
+			if _, err := s.Put(t.Context(), key, "text/plain", "", strings.NewReader("x"), 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, want := range []int{2, 0} {
+			if n, err := s.RemoveIn(t.Context(), "results/job-1/"); n != want || err != nil {
+				t.Errorf("%s: %d removed, %v, want %d", name, n, err, want)
+			}
+		}
+		for i, key := range keys {
+			r, err := s.Open(t.Context(), key)
+			if err == nil {
+				_ = r.Close()
+			}
+			if gone := errors.Is(err, ErrNotFound); gone != (i < 2) {
+				t.Errorf("%s: %s: %v", name, key, err)
+			}
+		}
+		if n, err := s.RemoveIn(t.Context(), "results/job-1"); n != 0 || !errors.Is(err, ErrPrefix) {
+			t.Errorf("%s: %d removed, %v", name, n, err)
+		}
+	}
+}

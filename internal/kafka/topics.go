@@ -95,3 +95,28 @@ func Partition(key string, n int32) int32 {
 }
 
 var keyPartitioner = kgo.StickyKeyPartitioner(nil).ForTopic("")
+
+// AppendTimes says for which of the topics the broker gives each record its time, whatever the
+// record's writer said.
+func AppendTimes(ctx context.Context, cl *kgo.Client, topics ...string) (map[string]bool, error) {
+	described, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("describe topics' settings: %w", err)
+	}
+	all := map[string]bool{}
+	for _, t := range topics {
+		got, err := described.On(t, nil)
+		if err == nil {
+			err = got.Err
+		}
+		if err != nil {
+			return nil, fmt.Errorf("settings of topic %s: %w", t, err)
+		}
+		for _, c := range got.Configs {
+			if c.Key == "message.timestamp.type" {
+				all[t] = c.MaybeValue() == "LogAppendTime"
+			}
+		}
+	}
+	return all, nil
+}

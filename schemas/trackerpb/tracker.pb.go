@@ -83,7 +83,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{26, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{28, 0}
 }
 
 type Position struct {
@@ -403,7 +403,9 @@ type GetResponse struct {
 	// as_of: all that the log held at this time is in the answer; Unix milliseconds.
 	AsOf int64 `protobuf:"varint,8,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	// deliveries are the job's last webhooks, the oldest first.
-	Deliveries    []*Delivery `protobuf:"bytes,9,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	Deliveries []*Delivery `protobuf:"bytes,9,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	// life is the one of the job's ID that this is: orders of its owner name it.
+	Life          string `protobuf:"bytes,10,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -499,6 +501,13 @@ func (x *GetResponse) GetDeliveries() []*Delivery {
 		return x.Deliveries
 	}
 	return nil
+}
+
+func (x *GetResponse) GetLife() string {
+	if x != nil {
+		return x.Life
+	}
+	return ""
 }
 
 // Delivery is a webhook: a job of its own.
@@ -1308,6 +1317,94 @@ func (x *ReserveResponse) GetPayloadHash() string {
 	return ""
 }
 
+type UnreserveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Holder        string                 `protobuf:"bytes,2,opt,name=holder,proto3" json:"holder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnreserveRequest) Reset() {
+	*x = UnreserveRequest{}
+	mi := &file_tracker_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnreserveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnreserveRequest) ProtoMessage() {}
+
+func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnreserveRequest.ProtoReflect.Descriptor instead.
+func (*UnreserveRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UnreserveRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *UnreserveRequest) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+type UnreserveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnreserveResponse) Reset() {
+	*x = UnreserveResponse{}
+	mi := &file_tracker_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnreserveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnreserveResponse) ProtoMessage() {}
+
+func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnreserveResponse.ProtoReflect.Descriptor instead.
+func (*UnreserveResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{18}
+}
+
 type KeepTicketRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TicketId      string                 `protobuf:"bytes,1,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"` // of the ticket, which is a secret, no more than a hash
@@ -1319,7 +1416,7 @@ type KeepTicketRequest struct {
 
 func (x *KeepTicketRequest) Reset() {
 	*x = KeepTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1428,7 @@ func (x *KeepTicketRequest) String() string {
 func (*KeepTicketRequest) ProtoMessage() {}
 
 func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1441,7 @@ func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketRequest.ProtoReflect.Descriptor instead.
 func (*KeepTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{17}
+	return file_tracker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KeepTicketRequest) GetTicketId() string {
@@ -1376,7 +1473,7 @@ type KeepTicketResponse struct {
 
 func (x *KeepTicketResponse) Reset() {
 	*x = KeepTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1485,7 @@ func (x *KeepTicketResponse) String() string {
 func (*KeepTicketResponse) ProtoMessage() {}
 
 func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1498,7 @@ func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketResponse.ProtoReflect.Descriptor instead.
 func (*KeepTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{18}
+	return file_tracker_proto_rawDescGZIP(), []int{20}
 }
 
 type TakeTicketRequest struct {
@@ -1413,7 +1510,7 @@ type TakeTicketRequest struct {
 
 func (x *TakeTicketRequest) Reset() {
 	*x = TakeTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1522,7 @@ func (x *TakeTicketRequest) String() string {
 func (*TakeTicketRequest) ProtoMessage() {}
 
 func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1535,7 @@ func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketRequest.ProtoReflect.Descriptor instead.
 func (*TakeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{19}
+	return file_tracker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TakeTicketRequest) GetTicketId() string {
@@ -1457,7 +1554,7 @@ type TakeTicketResponse struct {
 
 func (x *TakeTicketResponse) Reset() {
 	*x = TakeTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1566,7 @@ func (x *TakeTicketResponse) String() string {
 func (*TakeTicketResponse) ProtoMessage() {}
 
 func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1579,7 @@ func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketResponse.ProtoReflect.Descriptor instead.
 func (*TakeTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{20}
+	return file_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TakeTicketResponse) GetIdentity() []byte {
@@ -1504,7 +1601,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1613,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1626,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{21}
+	return file_tracker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchRequest) GetAdd() []*WatchAdd {
@@ -1573,7 +1670,7 @@ type SubjectAdd struct {
 
 func (x *SubjectAdd) Reset() {
 	*x = SubjectAdd{}
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1682,7 @@ func (x *SubjectAdd) String() string {
 func (*SubjectAdd) ProtoMessage() {}
 
 func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1695,7 @@ func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectAdd.ProtoReflect.Descriptor instead.
 func (*SubjectAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{22}
+	return file_tracker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SubjectAdd) GetHandle() uint32 {
@@ -1643,7 +1740,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1752,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1765,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{23}
+	return file_tracker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -1724,7 +1821,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1833,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1846,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{24}
+	return file_tracker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -1789,7 +1886,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +1898,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +1911,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{25}
+	return file_tracker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -1876,7 +1973,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1888,7 +1985,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1901,7 +1998,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{26}
+	return file_tracker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Watched) GetJobId() string {
@@ -1990,7 +2087,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\vmin_version\x18\x03 \x01(\x03R\n" +
 	"minVersion\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\x03R\x05after\x12%\n" +
-	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\x81\x03\n" +
+	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\x95\x03\n" +
 	"\vGetResponse\x12)\n" +
 	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x124\n" +
 	"\x06source\x18\x02 \x01(\v2\x1c.ackwire.tracker.v1.PositionR\x06source\x12!\n" +
@@ -2003,7 +2100,9 @@ const file_tracker_proto_rawDesc = "" +
 	"\x05as_of\x18\b \x01(\x03R\x04asOf\x12<\n" +
 	"\n" +
 	"deliveries\x18\t \x03(\v2\x1c.ackwire.tracker.v1.DeliveryR\n" +
-	"deliveries\"Q\n" +
+	"deliveries\x12\x12\n" +
+	"\x04life\x18\n" +
+	" \x01(\tR\x04life\"Q\n" +
 	"\bDelivery\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
@@ -2066,7 +2165,11 @@ const file_tracker_proto_rawDesc = "" +
 	"\x0fReserveResponse\x12\x1a\n" +
 	"\breserved\x18\x01 \x01(\bR\breserved\x12)\n" +
 	"\x03job\x18\x02 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12!\n" +
-	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\"c\n" +
+	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\"A\n" +
+	"\x10UnreserveRequest\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
+	"\x06holder\x18\x02 \x01(\tR\x06holder\"\x13\n" +
+	"\x11UnreserveResponse\"c\n" +
 	"\x11KeepTicketRequest\x12\x1b\n" +
 	"\tticket_id\x18\x01 \x01(\tR\bticketId\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\fR\bidentity\x12\x15\n" +
@@ -2120,10 +2223,11 @@ const file_tracker_proto_rawDesc = "" +
 	"\bWATCHING\x10\x01\x12\r\n" +
 	"\tNOT_FOUND\x10\x02\x12\r\n" +
 	"\tNOT_OWNER\x10\x03\x12\r\n" +
-	"\tNOT_READY\x10\x042\xd9\x04\n" +
+	"\tNOT_READY\x10\x042\xb3\x05\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
-	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12N\n" +
+	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12X\n" +
+	"\tUnreserve\x12$.ackwire.tracker.v1.UnreserveRequest\x1a%.ackwire.tracker.v1.UnreserveResponse\x12N\n" +
 	"\x04List\x12\x1f.ackwire.tracker.v1.ListRequest\x1a .ackwire.tracker.v1.ListResponse\"\x03\x90\x02\x01\x12Q\n" +
 	"\x05Stats\x12 .ackwire.tracker.v1.StatsRequest\x1a!.ackwire.tracker.v1.StatsResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\n" +
@@ -2145,7 +2249,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_tracker_proto_goTypes = []any{
 	(Watched_Outcome)(0),       // 0: ackwire.tracker.v1.Watched.Outcome
 	(*Position)(nil),           // 1: ackwire.tracker.v1.Position
@@ -2165,16 +2269,18 @@ var file_tracker_proto_goTypes = []any{
 	(*Blob)(nil),               // 15: ackwire.tracker.v1.Blob
 	(*ReserveRequest)(nil),     // 16: ackwire.tracker.v1.ReserveRequest
 	(*ReserveResponse)(nil),    // 17: ackwire.tracker.v1.ReserveResponse
-	(*KeepTicketRequest)(nil),  // 18: ackwire.tracker.v1.KeepTicketRequest
-	(*KeepTicketResponse)(nil), // 19: ackwire.tracker.v1.KeepTicketResponse
-	(*TakeTicketRequest)(nil),  // 20: ackwire.tracker.v1.TakeTicketRequest
-	(*TakeTicketResponse)(nil), // 21: ackwire.tracker.v1.TakeTicketResponse
-	(*WatchRequest)(nil),       // 22: ackwire.tracker.v1.WatchRequest
-	(*SubjectAdd)(nil),         // 23: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),           // 24: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),      // 25: ackwire.tracker.v1.WatchResponse
-	(*Coverage)(nil),           // 26: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),            // 27: ackwire.tracker.v1.Watched
+	(*UnreserveRequest)(nil),   // 18: ackwire.tracker.v1.UnreserveRequest
+	(*UnreserveResponse)(nil),  // 19: ackwire.tracker.v1.UnreserveResponse
+	(*KeepTicketRequest)(nil),  // 20: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil), // 21: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),  // 22: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil), // 23: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),       // 24: ackwire.tracker.v1.WatchRequest
+	(*SubjectAdd)(nil),         // 25: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),           // 26: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),      // 27: ackwire.tracker.v1.WatchResponse
+	(*Coverage)(nil),           // 28: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),            // 29: ackwire.tracker.v1.Watched
 }
 var file_tracker_proto_depIdxs = []int32{
 	3,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
@@ -2191,28 +2297,30 @@ var file_tracker_proto_depIdxs = []int32{
 	8,  // 11: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
 	14, // 12: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
 	2,  // 13: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	24, // 14: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	23, // 15: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	27, // 16: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	26, // 14: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	25, // 15: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	29, // 16: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
 	2,  // 17: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	26, // 18: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	28, // 18: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
 	0,  // 19: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
 	4,  // 20: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
 	16, // 21: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	9,  // 22: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	12, // 23: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	18, // 24: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	20, // 25: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	22, // 26: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	5,  // 27: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	17, // 28: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	10, // 29: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	13, // 30: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	19, // 31: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	21, // 32: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	25, // 33: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	27, // [27:34] is the sub-list for method output_type
-	20, // [20:27] is the sub-list for method input_type
+	18, // 22: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	9,  // 23: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	12, // 24: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	20, // 25: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	22, // 26: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	24, // 27: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	5,  // 28: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	17, // 29: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	19, // 30: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	10, // 31: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	13, // 32: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	21, // 33: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	23, // 34: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	27, // 35: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	28, // [28:36] is the sub-list for method output_type
+	20, // [20:28] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
 	20, // [20:20] is the sub-list for extension extendee
 	0,  // [0:20] is the sub-list for field type_name
@@ -2229,7 +2337,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -18,8 +18,13 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// ErrGone means that the log no longer holds the record: retention was too short.
+// ErrGone means that the log does not hold the record.
 var ErrGone = errors.New("record is no longer in its topic")
+
+// ErrRemoved is an ErrGone for good: the log begins behind the record, or goes on behind it, so
+// retention was too short. What lies behind the log's end may yet be there: a new leader may not
+// know for a moment how far the log goes.
+var ErrRemoved = fmt.Errorf("%w: it was removed", ErrGone)
 
 const (
 	fetchMaxWait  = 100 * time.Millisecond
@@ -57,7 +62,7 @@ func New(cl *kgo.Client) *Fetcher {
 func (f *Fetcher) Record(ctx context.Context, pos event.Position) (*kgo.Record, error) {
 	rec, err := f.first(ctx, pos, fetchMaxBytes)
 	if err == nil && rec.Offset != pos.Offset {
-		rec, err = nil, failed(pos, ErrGone)
+		rec, err = nil, failed(pos, ErrRemoved)
 	}
 	return rec, err
 }
@@ -115,7 +120,7 @@ func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32)
 		Offset: pos.Offset, Topic: pos.Topic, Partition: pos.Partition,
 	}, &answer.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
 	if errors.Is(got.Err, kerr.OffsetOutOfRange) {
-		return nil, ErrGone
+		return nil, f.gone(ctx, pos)
 	}
 	if got.Err != nil {
 		return nil, got.Err
@@ -124,6 +129,18 @@ func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32)
 		return nil, errors.New("broker returned no record")
 	}
 	return got.Records[0], nil
+}
+
+// gone says in which way the log does not hold the record.
+func (f *Fetcher) gone(ctx context.Context, pos event.Position) error {
+	starts, err := kadm.NewClient(f.cl).ListStartOffsets(ctx, pos.Topic)
+	if err != nil {
+		return err
+	}
+	if start, ok := starts.Lookup(pos.Topic, pos.Partition); ok && start.Err == nil && start.Offset > pos.Offset {
+		return ErrRemoved
+	}
+	return ErrGone
 }
 
 func (f *Fetcher) leader(ctx context.Context, pos event.Position) (int32, error) {

@@ -85,7 +85,7 @@ func TestRecordIsGone(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *kgo.Client, _ *kfake.Cluster) {
 		produce(t, cl, 0, 10)
 		f := New(cl)
-		if _, err := f.Record(t.Context(), at(0, 11)); !errors.Is(err, ErrGone) {
+		if _, err := f.Record(t.Context(), at(0, 11)); !errors.Is(err, ErrGone) || errors.Is(err, ErrRemoved) {
 			t.Fatalf("after the end: %v", err)
 		}
 		offsets := kadm.Offsets{}
@@ -93,7 +93,7 @@ func TestRecordIsGone(t *testing.T) {
 		if _, err := kadm.NewClient(cl).DeleteRecords(t.Context(), offsets); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Record(t.Context(), at(0, 4)); !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "requests[0]@4") {
+		if _, err := f.Record(t.Context(), at(0, 4)); !errors.Is(err, ErrGone) || !errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), "requests[0]@4") {
 			t.Fatalf("before the start: %v", err)
 		}
 		if rec, err := f.Record(t.Context(), at(0, 5)); err != nil || rec.Offset != 5 {

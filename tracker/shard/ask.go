@@ -163,6 +163,7 @@ type Snapshot struct {
 	Source      event.Position
 	PayloadHash string
 	Round       int
+	Life        string
 	ResultBlob  *event.Blob
 	Lane        string
 	Request     *event.Position
@@ -172,7 +173,7 @@ type Snapshot struct {
 
 func (s *Shard) snapshot(e *entry) Snapshot {
 	j := e.job
-	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, ResultBlob: j.ResultBlob,
+	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, Life: j.Life, ResultBlob: j.ResultBlob,
 		Lane: j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.fresh.asOf}
 }
 

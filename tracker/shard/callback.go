@@ -134,7 +134,7 @@ func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) e
 			Request: &event.Position{Topic: request.Topic, Partition: request.Partition, Offset: request.Offset},
 		},
 		{
-			Type: event.CallbackQueued, JobID: j.Doc.JobID,
+			Type: event.CallbackQueued, JobID: j.Doc.JobID, Life: j.Life,
 			Delivery: &event.Delivery{JobID: id, State: j.CallbackState, Version: j.CallbackDue},
 		},
 	} {

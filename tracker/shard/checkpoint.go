@@ -45,7 +45,8 @@ func changes(entries []*entry) []store.Change {
 	changes := make([]store.Change, len(entries))
 	for i, e := range entries {
 		e.dirty, e.flushing = false, true
-		changes[i] = store.Change{ID: e.id, Job: e.job, Was: e.saved}
+		changes[i] = store.Change{ID: e.id, Job: e.job, Was: e.saved, Over: e.over}
+		e.over = nil
 		if e.public != nil {
 			changes[i].Doc = e.public.Document
 		}
@@ -76,8 +77,9 @@ func (s *Shard) settle(err error) {
 		}
 		s.metrics.diskFull.Inc()
 		s.unwritten.failed()
-		for _, e := range flushing {
+		for i, e := range flushing {
 			e.flushing = false
+			e.over = append(flushed[i].Over, e.over...)
 			if !e.dirty {
 				e.dirty = true
 				s.dirty = append(s.dirty, e)

@@ -22,6 +22,9 @@ type entry struct {
 	// saved is the job as the store has it; nil when it has not.
 	saved *store.Saved
 
+	// over are lives of the ID that have ended since the last checkpoint.
+	over []string
+
 	dirty    bool // changed since the last checkpoint
 	flushing bool // in the checkpoint that is being written
 
@@ -32,6 +35,7 @@ type entry struct {
 	index     int       // in the heap of dues; -1 is none
 	tries     int       // hand-outs that failed in a row
 	paying    bool      // a hand-out runs
+	goneSince time.Time // when the log was first found not to hold the payload
 	calling   bool      // a webhook is being queued, or waits for its turn
 	callTries int       // webhooks that could not be queued, in a row
 	traced    *traced   // nil: no sampled trace is known

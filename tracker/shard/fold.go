@@ -29,7 +29,7 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 				break
 			}
 		}
-		s.next = rec.Offset + 1
+		s.next, s.lastFolded = rec.Offset+1, rec.Timestamp
 		s.fresh.folded(rec.Timestamp)
 	}
 	s.position.Store(s.next)
@@ -140,6 +140,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 	}
 	if j == nil {
 		delete(s.expiring, e.id)
+		e.over = append(e.over, was.Life)
 	}
 	if s.ready.Load() {
 		s.schedule(e)

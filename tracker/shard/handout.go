@@ -22,6 +22,10 @@ const (
 	handOutBackoff = 100 * time.Millisecond // after a hand-out that failed; doubles
 	handOutMax     = 30 * time.Second
 	handOutTimeout = 10 * time.Second
+
+	// goneFor is how long a payload must have been away before the job fails for it, unless it is
+	// sure that it was removed.
+	goneFor = 15 * time.Minute
 )
 
 // handOut produces the request of the job's dispatch, then appends requeued: never the
@@ -85,7 +89,7 @@ func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (
 		return fmt.Errorf("produce request: %w", err)
 	}
 	requeued, err := s.statusRecord(&event.Event{
-		Type: event.Requeued, JobID: j.Doc.JobID, Dispatch: j.Dispatch,
+		Type: event.Requeued, JobID: j.Doc.JobID, Life: j.Life, Dispatch: j.Dispatch,
 		Request: &event.Position{Topic: request.Topic, Partition: request.Partition, Offset: request.Offset},
 	}, inTrace)
 	if err != nil {
@@ -137,6 +141,14 @@ func nextHeaders(headers []kgo.RecordHeader, j *fold.Job) []kgo.RecordHeader {
 		kgo.RecordHeader{Key: topic.HeaderAttempt, Value: strconv.AppendInt(nil, int64(j.Doc.Attempt), 10)})
 }
 
+// goneTooLong reports whether the entry's job must fail because the log does not hold its payload.
+func (e *entry) goneTooLong(err error) bool {
+	if e.goneSince.IsZero() {
+		e.goneSince = time.Now()
+	}
+	return errors.Is(err, fetch.ErrRemoved) || time.Since(e.goneSince) >= goneFor
+}
+
 // handedOut ends the hand-out of the job as it was then. If the job has changed since,
 // what it owes now has nothing to do with the outcome.
 func (s *Shard) handedOut(e *entry, j *fold.Job, err error) {
@@ -151,6 +163,11 @@ func (s *Shard) handedOut(e *entry, j *fold.Job, err error) {
 		if errors.Is(err, fetch.ErrGone) {
 			s.metrics.payloadGone.Inc()
 			wait = handOutMax
+			if e.job == j && e.goneTooLong(err) {
+				s.append(fold.LostPayload(j), e.traced.context())
+			}
+		} else {
+			e.goneSince = time.Time{}
 		}
 		e.traced.log(s.log).Warn("next attempt not handed out, will be tried again", "job", e.id, "in", wait, "err", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/fetch"
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
@@ -88,8 +89,8 @@ func TestScheduledIsHandedOut(t *testing.T) {
 			t.Fatalf("%d requests", len(requests))
 		}
 		r := parse(t, requests[0])
-		if r.Dispatch != 1 || r.Attempt != 1 || r.RunAt != nil {
-			t.Fatalf("%+v: want the first dispatch, without the start", r)
+		if r.Dispatch != 2 || r.Attempt != 1 || r.RunAt != nil {
+			t.Fatalf("%+v: want the first dispatch that a worker reads, without the start", r)
 		}
 		if got := string(requests[0].Value); got != `{"for":"`+id+`"}` {
 			t.Fatalf("payload %s", got)
@@ -208,6 +209,76 @@ func TestPayloadIsGone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestALostPayloadEndsTheJob: a retry whose payload is not there any more does not wait for ever. What
+// was removed ends it at once, what only seems to be away after a time.
+func TestALostPayloadEndsTheJob(t *testing.T) {
+	for name, c := range map[string]struct {
+		breakIt func(*world)
+		within  time.Duration
+	}{
+		"removed": {func(w *world) { w.gone = fetch.ErrRemoved }, 0},
+		"away":    {func(w *world) { w.gone = fetch.ErrGone }, goneFor},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				id := jobIDs(1)[0]
+				w.retryOf(id)
+				w.set(func() { c.breakIt(w) })
+				w.pass(5*time.Second + c.within - time.Millisecond)
+				w.wantState("not yet", id, job.Retrying)
+				w.pass(handOutMax)
+				if d := w.doc(id); d.State != job.Failed || d.Error == nil || d.Error.Code != job.CodePayloadMissing || d.Error.Retryable {
+					t.Fatalf("%+v", d)
+				}
+				e := w.wantAppended("said once", event.PayloadLost, 1)[0]
+				if e.Dispatch != 2 || e.Request != nil || e.Life == "" {
+					t.Errorf("said %+v", e)
+				}
+			})
+		})
+	}
+	t.Run("it comes back", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, w *world) {
+			id := jobIDs(1)[0]
+			w.retryOf(id)
+			w.set(func() { w.gone = fetch.ErrGone })
+			w.pass(goneFor - time.Minute)
+			w.set(func() { w.gone = nil })
+			w.pass(2 * time.Minute)
+			w.wantState("", id, job.Pending)
+			w.wantAppended("nothing was lost", event.PayloadLost, 0)
+		})
+	})
+}
+
+// TestARequestThatWasRemoved: a job that waits for a worker fails once its request is gone, and only
+// then.
+func TestARequestThatWasRemoved(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ids := jobIDs(5)
+		for _, id := range ids {
+			w.submit(id)
+		}
+		w.claim(ids[1], "r1")
+		w.append(ids[2], event.CancelRequested)
+		removed := func(p event.Position) bool { return p.Offset < 4 }
+		n, err := w.shard.FailLost(t.Context(), append(ids, "no such job"), removed)
+		if err != nil || n != 2 {
+			t.Fatalf("%d jobs have lost their requests, %v", n, err)
+		}
+		synctest.Wait()
+		for i, want := range []job.State{job.Failed, job.Processing, job.Cancelled, job.Failed, job.Pending} {
+			w.wantState("", ids[i], want)
+		}
+		if d := w.doc(ids[0]); d.Error.Code != job.CodePayloadMissing || d.Error.Retryable {
+			t.Errorf("%+v", d)
+		}
+		if n, err = w.shard.FailLost(t.Context(), ids, removed); err != nil || n != 0 {
+			t.Errorf("again: %d, %v", n, err)
+		}
+	})
 }
 
 func TestHandOutsAreBounded(t *testing.T) {

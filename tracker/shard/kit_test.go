@@ -79,6 +79,7 @@ type world struct {
 	endHold chan struct{} // EndOffset waits for it
 	ends    int           // how often the end was asked
 	slow    time.Duration // of Record
+	gone    error         // of Record
 
 	fetching, mostFetching int
 }
@@ -240,6 +241,9 @@ func (w *world) Record(ctx context.Context, pos event.Position) (*kgo.Record, er
 	w.fetching--
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if w.gone != nil {
+		return nil, w.gone
 	}
 	log := w.logs[pos.Topic]
 	if pos.Offset >= int64(len(log)) {

@@ -128,7 +128,7 @@ func TestWhatIsToldOfALane(t *testing.T) {
 			w.pass(11 * time.Second)
 			w.claim(id, "r1")
 			w.pass(2 * time.Second)
-			w.append(id, event.Completed)
+			w.append(id, event.Completed, dispatch(2))
 		}, merged(seconds("wait", 1), seconds("run", 2), seconds("total", 3), map[string]float64{"attempts_total default completed": 1})},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -56,6 +56,16 @@ func (s *Shard) Reserve(ctx context.Context, jobID, tenant, holder string) (Rese
 	return await(ctx, s, reply, func() { s.resolve(a) })
 }
 
+// Unreserve gives back what Reserve held for the holder: its submit has come to nothing. Who waits
+// for the key is next.
+func (s *Shard) Unreserve(ctx context.Context, jobID, holder string) error {
+	return s.call(ctx, func() {
+		if r := s.reserved[jobID]; r != nil && r.holder == holder {
+			s.dissolve(jobID, r)
+		}
+	})
+}
+
 // unreserve ends the reservation of a job that is known by now.
 func (s *Shard) unreserve(e *entry) {
 	r := s.reserved[e.id]

@@ -130,3 +130,34 @@ func TestReserveOfAnotherTenantsJobTellsNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestUnreserveLetsTheNextInAtOnce: a submit that came to nothing says so.
+func TestUnreserveLetsTheNextInAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := jobIDs(1)[0]
+		first, _ := w.reserve(id, 0, 1)
+		if !first[0].r.Held {
+			t.Fatal("the key was free")
+		}
+		others, wait := w.reserve(id, 1, 3)
+		if err := w.shard.Unreserve(t.Context(), id, "somebody else"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n, _ := holders(others); n != 0 {
+			t.Fatal("a stranger gave the key away")
+		}
+		if err := w.shard.Unreserve(t.Context(), id, "h0"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n, next := holders(others); n != 1 || others[next].took != 0 {
+			t.Fatalf("%d hold the key that was given back", n)
+		}
+		w.submit(id)
+		wait()
+		if err := w.shard.Unreserve(t.Context(), id, "h0"); err != nil {
+			t.Fatalf("said again: %v", err)
+		}
+	})
+}

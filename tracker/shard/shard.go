@@ -106,6 +106,9 @@ type Shard struct {
 	loadedTo     int64 // what is due before, by the log's clock in Unix milliseconds, is in memory
 	loadMore     bool  // there was more to load than fits
 	ahead        aheadClock
+	readyAt      time.Time              // when the shard had caught up
+	graced       []*entry               // runs that have a grace after the takeover
+	lastFolded   time.Time              // the time of the last record that was folded, by the log's clock
 	scheduledBy  time.Duration          // ahead.by when all timers were last armed
 	handOuts     []*entry               // wait for their turn
 	handingOut   int                    // hand-outs that run
@@ -262,6 +265,7 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 			s.tellProgress(now)
 			s.expire()
 			s.loadDue()
+			s.endGrace(now)
 			s.sweep()
 			s.writeView()
 		case <-checkpoints.C:
@@ -400,10 +404,10 @@ func (s *Shard) caughtUp() {
 	s.metrics.readyShards.Inc()
 	s.fresh.folded(s.endAt)
 	now := time.Now()
-	s.scheduledBy = s.ahead.by
+	s.scheduledBy, s.readyAt = s.ahead.by, now
 	for _, e := range s.jobs {
 		if e.job != nil && !e.job.Ended() {
-			e.seen = now
+			e.seen = s.heard(e, now)
 			s.schedule(e)
 		}
 		if e.job != nil && e.job.CallbackDue != 0 {

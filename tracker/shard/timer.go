@@ -87,7 +87,7 @@ func (s *Shard) payDebts() {
 
 // debtEvent is the event that pays a debt.
 func debtEvent(j *fold.Job, k fold.Kind) *event.Event {
-	e := &event.Event{JobID: j.Doc.JobID}
+	e := &event.Event{JobID: j.Doc.JobID, Life: j.Life}
 	switch k {
 	case fold.Lease:
 		e.Type, e.Dispatch, e.Run, e.Worker, e.Renewal = event.LeaseExpired, j.Dispatch, j.Run, j.Worker, &j.Renewal

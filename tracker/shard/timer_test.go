@@ -302,3 +302,79 @@ func TestAWatchedJobStarts(t *testing.T) {
 		w.start()
 	})
 }
+
+// TestALeaseGoesOnAfterATakeover: trackers that are killed in turn give a lost run no new lease.
+func TestALeaseGoesOnAfterATakeover(t *testing.T) {
+	for what, c := range map[string]struct {
+		kills, every, other time.Duration // a kill after each, up to; and another job's events
+		want                time.Duration // at most, after the last renewal
+	}{
+		"one takeover":                         {kills: 15 * time.Second, every: 15 * time.Second, want: lease},
+		"one just before its end":              {kills: 29 * time.Second, every: 29 * time.Second, want: 29*time.Second + leaseGrace(lease)},
+		"one after its end":                    {kills: 29 * time.Second, every: 29 * time.Second, want: 29*time.Second + leaseGrace(lease)},
+		"each ten seconds, on a quiet log":     {kills: 20 * time.Second, every: 10 * time.Second, want: 20*time.Second + leaseGrace(lease)},
+		"each ten seconds, on a log in motion": {kills: 5 * time.Minute, every: 10 * time.Second, other: time.Second, want: 33 * time.Second},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.start()
+				defer func() { w.end() }()
+				synctest.Wait()
+				ids := jobIDs(2)
+				w.submit(ids[0])
+				w.claim(ids[0], "r1")
+				w.submit(ids[1])
+				w.claim(ids[1], "r2")
+				began := time.Now()
+				for kill := c.every; len(w.appended(event.LeaseExpired)) == 0; {
+					if d := time.Since(began); d > c.want {
+						t.Fatalf("after %s it holds its job, want %s at most", d, c.want)
+					}
+					if kill <= c.kills && time.Since(began) >= kill {
+						w.end()
+						w.start()
+						synctest.Wait()
+						kill += c.every
+					}
+					if c.other > 0 || time.Since(began)%(10*time.Second) == 0 && time.Since(began) < c.want-lease {
+						w.append(ids[1], event.Beat, run("r2"))
+					}
+					w.pass(time.Second)
+				}
+				if e := w.appended(event.LeaseExpired)[0]; e.Run != "r1" && c.other > 0 {
+					t.Errorf("%s has lost its lease, which was renewed all the time", e.Run)
+				}
+				if d := time.Since(began); d < lease-time.Second {
+					t.Errorf("the lease ended after %s", d)
+				}
+			})
+		})
+	}
+}
+
+// TestATakeoverLetsALiveRunSaySo: all was away for longer than a lease, and a run that lives says so
+// at the next third of it.
+func TestATakeoverLetsALiveRunSaySo(t *testing.T) {
+	for _, skew := range []time.Duration{0, -2 * time.Hour, 2 * time.Hour} { // of the log's clock
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.skew = skew
+			w.start()
+			synctest.Wait()
+			id := jobIDs(1)[0]
+			w.submit(id)
+			w.claim(id, "r1")
+			w.end()
+			time.Sleep(5 * time.Minute)
+			w.start()
+			defer func() { w.end() }()
+			w.pass(lease / 3)
+			w.append(id, event.Beat)
+			w.pass(lease - time.Second)
+			w.wantAppended("it lives", event.LeaseExpired, 0)
+			w.pass(time.Second)
+			w.wantAppended("and its lease is watched", event.LeaseExpired, 1)
+		})
+	}
+}

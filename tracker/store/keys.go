@@ -15,7 +15,7 @@ const (
 	kindMeta    = 'm' // the partition's counts and position, JSON
 	kindCount   = 'n' // <tenant> <type> <lane> <state>: how many, 8 bytes
 	kindRemoved = 'o' // <job ID>: removed, and the view does not know yet
-	kindBlobs   = 'b' // <job ID>: removed, and its blobs may still be there
+	kindBlobs   = 'b' // <job ID> or <job ID> 0 <life>: removed, and its blobs may still be there
 	kindSubject = 's' // <tenant> <subject> <^created> <job ID>
 	kindTenant  = 't' // <tenant> <^created> <job ID>
 	kindExpiry  = 'x' // <due> <job ID>: of ended jobs

@@ -123,6 +123,9 @@ type Change struct {
 	Doc []byte
 	// Was is the job as the store has it; nil when it has not.
 	Was *Saved
+	// Over are the lives of the job's ID that have ended since: their blobs are to be removed. The
+	// ID may have another life by now.
+	Over []string
 	// Now is set by Checkpoint.
 	Now *Saved
 }
@@ -148,6 +151,9 @@ func (p *Partition) Checkpoint(changes []Change, next, viewed int64) (err error)
 		}
 		if c.Now, err = w.put(c.ID, c.Was, row, next); err != nil {
 			return fmt.Errorf("checkpoint job %s: %w", c.ID, err)
+		}
+		if err := w.mark(c); err != nil {
+			return fmt.Errorf("mark blobs of job %s: %w", c.ID, err)
 		}
 	}
 	w.totals.Next = next
@@ -283,8 +289,22 @@ func (w *write) remove(id string, next int64) error {
 			return err
 		}
 	}
-	if w.p.s.opts.Blobs {
-		return w.batch.Set(append(w.p.key(kindBlobs), id...), nil, nil)
+	return nil
+}
+
+// mark notes whose blobs are to be removed.
+func (w *write) mark(c *Change) error {
+	if !w.p.s.opts.Blobs {
+		return nil
+	}
+	over := c.Over
+	if c.Was != nil && c.Job == nil && len(over) == 0 {
+		over = []string{""}
+	}
+	for _, life := range over {
+		if err := w.batch.Set(append(w.p.key(kindBlobs), markOf(c.ID, life)...), nil, nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }

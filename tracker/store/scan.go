@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -98,19 +99,36 @@ func (r *Reader) Unviewed(p *Partition, viewed int64, f func(id string)) error {
 	})
 }
 
-// RemovedBlobs returns up to limit IDs of removed jobs whose blobs may still be there.
-func (p *Partition) RemovedBlobs(limit int) (ids []string, err error) {
-	start := len(p.prefix) + 1
-	err = p.s.scan(p.s.db, p.key(kindBlobs), p.key(kindBlobs+1), func(key, _ []byte) (bool, error) {
-		ids = append(ids, string(key[start:]))
-		return len(ids) < limit, nil
-	})
-	return ids, err
+// A mark says that a life of a job's ID is over and its blobs may still be there: the ID or, where
+// the life has a name, the ID, a 0 and the life.
+func markOf(id, life string) string {
+	if life == "" {
+		return id
+	}
+	return id + "\x00" + life
 }
 
-// BlobsRemoved forgets a removed job.
-func (p *Partition) BlobsRemoved(id string) error {
-	return p.s.db.Delete(append(p.key(kindBlobs), id...), pebble.NoSync)
+// CutMark returns the ID and the life of a mark.
+func CutMark(mark string) (id, life string) {
+	if i := strings.LastIndexByte(mark, 0); i >= 0 {
+		return mark[:i], mark[i+1:]
+	}
+	return mark, ""
+}
+
+// RemovedBlobs returns up to limit marks of removed jobs whose blobs may still be there.
+func (p *Partition) RemovedBlobs(limit int) (marks []string, err error) {
+	start := len(p.prefix) + 1
+	err = p.s.scan(p.s.db, p.key(kindBlobs), p.key(kindBlobs+1), func(key, _ []byte) (bool, error) {
+		marks = append(marks, string(key[start:]))
+		return len(marks) < limit, nil
+	})
+	return marks, err
+}
+
+// BlobsRemoved forgets a mark.
+func (p *Partition) BlobsRemoved(mark string) error {
+	return p.s.db.Delete(append(p.key(kindBlobs), mark...), pebble.NoSync)
 }
 
 // partitions returns the numbers of the partitions that the database has.

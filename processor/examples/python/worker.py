@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import uuid
+from datetime import datetime, timezone
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.partitioner.default import murmur2
@@ -70,10 +71,12 @@ class Run:
             "payloadHash": headers["ackwire-payload-hash"], "policy": policy,
             "request": {"topic": rec.topic, "partition": rec.partition, "offset": rec.offset},
         }
-        for header, field in (("ackwire-subject", "subject"), ("ackwire-run-at", "runAt"),
+        for header, field in (("ackwire-subject", "subject"), ("ackwire-run-at", "runAt"), ("ackwire-life", "life"),
                               ("ackwire-callback-url", "callbackUrl")):
             if header in headers:
                 self.claim[field] = headers[header]
+        if rec.timestamp_type == 1:  # LogAppendTime: the broker's clock
+            self.claim["requestedAt"] = datetime.fromtimestamp(rec.timestamp / 1000, timezone.utc).isoformat()
         self.granted, self.cancelled, self.stopped = threading.Event(), threading.Event(), threading.Event()
         self.quit = False
         self.renewed = self.said = time.monotonic()

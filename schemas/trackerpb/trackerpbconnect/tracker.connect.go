@@ -44,6 +44,8 @@ const (
 	TrackerGetProcedure = "/ackwire.tracker.v1.Tracker/Get"
 	// TrackerReserveProcedure is the fully-qualified name of the Tracker's Reserve RPC.
 	TrackerReserveProcedure = "/ackwire.tracker.v1.Tracker/Reserve"
+	// TrackerUnreserveProcedure is the fully-qualified name of the Tracker's Unreserve RPC.
+	TrackerUnreserveProcedure = "/ackwire.tracker.v1.Tracker/Unreserve"
 	// TrackerListProcedure is the fully-qualified name of the Tracker's List RPC.
 	TrackerListProcedure = "/ackwire.tracker.v1.Tracker/List"
 	// TrackerStatsProcedure is the fully-qualified name of the Tracker's Stats RPC.
@@ -64,6 +66,10 @@ type TrackerClient interface {
 	// Reserve checks an idempotency key at the one shard that owns its job. While
 	// another submit holds the reservation it waits for that one's outcome.
 	Reserve(context.Context, *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error)
+	// Unreserve gives a reservation back that its holder does not need any more, because its
+	// submit has come to nothing: the next in line need not wait. Said about one that the holder
+	// does not have, it changes nothing.
+	Unreserve(context.Context, *connect.Request[trackerpb.UnreserveRequest]) (*connect.Response[trackerpb.UnreserveResponse], error)
 	// List pages through one tenant's jobs in the partitions asked for, newest first.
 	List(context.Context, *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error)
 	// Stats counts one tenant's jobs in the partitions asked for, without looking at jobs.
@@ -99,6 +105,12 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			httpClient,
 			baseURL+TrackerReserveProcedure,
 			connect.WithSchema(trackerMethods.ByName("Reserve")),
+			connect.WithClientOptions(opts...),
+		),
+		unreserve: connect.NewClient[trackerpb.UnreserveRequest, trackerpb.UnreserveResponse](
+			httpClient,
+			baseURL+TrackerUnreserveProcedure,
+			connect.WithSchema(trackerMethods.ByName("Unreserve")),
 			connect.WithClientOptions(opts...),
 		),
 		list: connect.NewClient[trackerpb.ListRequest, trackerpb.ListResponse](
@@ -140,6 +152,7 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 type trackerClient struct {
 	get        *connect.Client[trackerpb.GetRequest, trackerpb.GetResponse]
 	reserve    *connect.Client[trackerpb.ReserveRequest, trackerpb.ReserveResponse]
+	unreserve  *connect.Client[trackerpb.UnreserveRequest, trackerpb.UnreserveResponse]
 	list       *connect.Client[trackerpb.ListRequest, trackerpb.ListResponse]
 	stats      *connect.Client[trackerpb.StatsRequest, trackerpb.StatsResponse]
 	keepTicket *connect.Client[trackerpb.KeepTicketRequest, trackerpb.KeepTicketResponse]
@@ -155,6 +168,11 @@ func (c *trackerClient) Get(ctx context.Context, req *connect.Request[trackerpb.
 // Reserve calls ackwire.tracker.v1.Tracker.Reserve.
 func (c *trackerClient) Reserve(ctx context.Context, req *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error) {
 	return c.reserve.CallUnary(ctx, req)
+}
+
+// Unreserve calls ackwire.tracker.v1.Tracker.Unreserve.
+func (c *trackerClient) Unreserve(ctx context.Context, req *connect.Request[trackerpb.UnreserveRequest]) (*connect.Response[trackerpb.UnreserveResponse], error) {
+	return c.unreserve.CallUnary(ctx, req)
 }
 
 // List calls ackwire.tracker.v1.Tracker.List.
@@ -190,6 +208,10 @@ type TrackerHandler interface {
 	// Reserve checks an idempotency key at the one shard that owns its job. While
 	// another submit holds the reservation it waits for that one's outcome.
 	Reserve(context.Context, *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error)
+	// Unreserve gives a reservation back that its holder does not need any more, because its
+	// submit has come to nothing: the next in line need not wait. Said about one that the holder
+	// does not have, it changes nothing.
+	Unreserve(context.Context, *connect.Request[trackerpb.UnreserveRequest]) (*connect.Response[trackerpb.UnreserveResponse], error)
 	// List pages through one tenant's jobs in the partitions asked for, newest first.
 	List(context.Context, *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error)
 	// Stats counts one tenant's jobs in the partitions asked for, without looking at jobs.
@@ -221,6 +243,12 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		TrackerReserveProcedure,
 		svc.Reserve,
 		connect.WithSchema(trackerMethods.ByName("Reserve")),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerUnreserveHandler := connect.NewUnaryHandler(
+		TrackerUnreserveProcedure,
+		svc.Unreserve,
+		connect.WithSchema(trackerMethods.ByName("Unreserve")),
 		connect.WithHandlerOptions(opts...),
 	)
 	trackerListHandler := connect.NewUnaryHandler(
@@ -261,6 +289,8 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerGetHandler.ServeHTTP(w, r)
 		case TrackerReserveProcedure:
 			trackerReserveHandler.ServeHTTP(w, r)
+		case TrackerUnreserveProcedure:
+			trackerUnreserveHandler.ServeHTTP(w, r)
 		case TrackerListProcedure:
 			trackerListHandler.ServeHTTP(w, r)
 		case TrackerStatsProcedure:
@@ -286,6 +316,10 @@ func (UnimplementedTrackerHandler) Get(context.Context, *connect.Request[tracker
 
 func (UnimplementedTrackerHandler) Reserve(context.Context, *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Reserve is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) Unreserve(context.Context, *connect.Request[trackerpb.UnreserveRequest]) (*connect.Response[trackerpb.UnreserveResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Unreserve is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) List(context.Context, *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error) {
