@@ -107,6 +107,7 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 		kgo.RecordDeliveryTimeout(DeliveryTimeout),
 		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.MaxBufferedBytes(maxBufferedBytes),
+		kgo.WithHooks(&writes{}),
 	}
 	if env.Traces != nil {
 		opts = append(opts, kgo.WithHooks(tracing.Produced(env.Traces)))

@@ -68,20 +68,25 @@ func (w *world) fault(e *kerr.Error, forEver bool) {
 		if forEver {
 			w.cluster.KeepControl()
 		}
-		produce := req.(*kmsg.ProduceRequest)
-		resp := produce.ResponseKind().(*kmsg.ProduceResponse)
-		for _, t := range produce.Topics {
-			rt := kmsg.NewProduceResponseTopic()
-			rt.Topic, rt.TopicID = t.Topic, t.TopicID
-			for _, p := range t.Partitions {
-				rp := kmsg.NewProduceResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p.Partition, e.Code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			resp.Topics = append(resp.Topics, rt)
-		}
-		return resp, nil, true
+		return answer(req, e), nil, true
 	})
+}
+
+// answer is a broker's answer to a produce that has come to nothing.
+func answer(req kmsg.Request, e *kerr.Error) kmsg.Response {
+	produce := req.(*kmsg.ProduceRequest)
+	resp := produce.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range produce.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode = p.Partition, e.Code
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp
 }
 
 // written is every value in the topic.
@@ -131,6 +136,40 @@ func TestARefusedRecordIsNotWritten(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestARecordThatWasTriedBeforeIsNotRefused: what the first try has written stays written, whatever
+// the broker says to the second.
+func TestARecordThatWasTriedBeforeIsNotRefused(t *testing.T) {
+	for what, first := range map[string]func(*world, kmsg.Request) (kmsg.Response, error){
+		"the answer was lost": func(*world, kmsg.Request) (kmsg.Response, error) { return nil, errors.New("the connection ends") },
+		"not enough replicas after it was appended": func(_ *world, req kmsg.Request) (kmsg.Response, error) {
+			return answer(req, kerr.NotEnoughReplicasAfterAppend), nil
+		},
+		"the broker's time ran out": func(_ *world, req kmsg.Request) (kmsg.Response, error) { return answer(req, kerr.RequestTimedOut), nil },
+	} {
+		for _, e := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.PolicyViolation, kerr.MessageTooLarge, kerr.InvalidRecord} {
+			t.Run(what+", then "+e.Message, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, w *world) {
+					tries := 0
+					w.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+						w.cluster.KeepControl()
+						if tries++; tries == 1 {
+							resp, err := first(w, req)
+							return resp, err, true
+						}
+						return answer(req, e), nil, true
+					})
+					began := time.Now()
+					err := w.produce(t.Context(), "a")
+					if tries != 2 {
+						t.Fatalf("%d tries: %v", tries, err)
+					}
+					wantUnknown(t, err, began)
+				})
+			})
+		}
 	}
 }
 

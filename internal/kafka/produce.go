@@ -12,7 +12,8 @@ import (
 )
 
 // A produce has three outcomes: durable (nil), ErrRefused (nothing was written) and
-// ErrUnknown (it may still land).
+// ErrUnknown (it may still land, or has landed). A record that was refused in the end may have
+// landed at an earlier try: refused is said only of one that cannot have had any.
 var (
 	ErrRefused = errors.New("record was not written")
 	ErrUnknown = errors.New("record's outcome is not known")
@@ -24,7 +25,12 @@ var (
 // ctx, or of its own context if it has one, when that is sampled.
 func Produce(ctx context.Context, cl *kgo.Client, rec *kgo.Record, done func(*kgo.Record, error)) {
 	tracing.Carry(ctx, rec)
-	cl.TryProduce(ctx, rec, func(r *kgo.Record, err error) { done(r, classify(err)) })
+	before, known := writesOf(cl)
+	cl.TryProduce(ctx, rec, func(r *kgo.Record, err error) {
+		now, _ := writesOf(cl)
+		// Of several requests since, the last one may have been this record's second try.
+		done(r, classify(err, known && now-before <= 1))
+	})
 }
 
 // ProduceSync is Produce that waits until the outcome is known or ctx ends, which makes it
@@ -40,12 +46,16 @@ func ProduceSync(ctx context.Context, cl *kgo.Client, rec *kgo.Record) error {
 	}
 }
 
-func classify(err error) error {
+// classify gives an error its outcome. once says that the record was tried once at most.
+func classify(err error, once bool) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, kgo.ErrMaxBuffered),
-		errors.Is(err, kerr.MessageTooLarge),
+	case errors.Is(err, kgo.ErrMaxBuffered): // it was never tried
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	case !once:
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	case errors.Is(err, kerr.MessageTooLarge),
 		errors.Is(err, kerr.RecordListTooLarge),
 		errors.Is(err, kerr.InvalidTopicException),
 		errors.Is(err, kerr.TopicAuthorizationFailed),
