@@ -39,6 +39,8 @@ type Config struct {
 
 	Limits limits.Config `embed:""`
 
+	Waiting WaitingConfig `embed:""`
+
 	Compression CompressionConfig `embed:""`
 
 	FrameBytes       int           `help:"Largest frame or body, in bytes." default:"262144"`
@@ -90,7 +92,7 @@ func (c Config) Validate() error {
 	if !(c.FrameRate >= 1 && c.FrameRate <= 1e6) {
 		problem("frame-rate must be between 1 and 1000000")
 	}
-	problems = append(problems, c.Limits.Validate())
+	problems = append(problems, c.Limits.Validate(), c.Waiting.Validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		problem("drain-wait must be between 0 and 10m")
 	}
@@ -144,6 +146,7 @@ func Defaults() Config {
 		HandshakeRate:    2500,
 		Compression:      DefaultCompression(),
 		Limits:           limits.DefaultConfig(),
+		Waiting:          DefaultWaiting(),
 		Sessions:         50_000,
 		Connections:      20_000,
 		Strangers:        10_000,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -29,7 +30,7 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
-	g.serveEvents(w, r, id, 1, func(last string) *sse.Stream { return sse.New(g.hub, id.Tenant, jobID, last) })
+	g.serveEvents(w, r, id, 1, func(room sse.Room, last string) *sse.Stream { return sse.New(g.hub, room, id.Tenant, jobID, last) })
 }
 
 // getEvents is GET /v1/events?job=…&job=…: many jobs in one stream. With ?mine=true it is all jobs
@@ -49,10 +50,12 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if all {
-		g.serveEvents(w, r, id, 1, func(string) *sse.Stream { return sse.NewMine(g.mine, id.Tenant, id.Subject) })
+		g.serveEvents(w, r, id, 1, func(room sse.Room, _ string) *sse.Stream { return sse.NewMine(g.mine, room, id.Tenant, id.Subject) })
 		return
 	}
-	g.serveEvents(w, r, id, len(jobs), func(last string) *sse.Stream { return sse.NewMany(g.hub, id.Tenant, jobs, last) })
+	g.serveEvents(w, r, id, len(jobs), func(room sse.Room, last string) *sse.Stream {
+		return sse.NewMany(g.hub, room, id.Tenant, jobs, last)
+	})
 }
 
 // eventJobs reads which jobs are to be followed: some, or all of the client's subject.
@@ -92,7 +95,7 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 // An EventSource stops for good at any status but 200, and comes back after the end of each 200: a
 // Last-Event-ID that means nothing is not refused, and a client that knows all there is to know is
 // answered 204 (WHATWG HTML §9.2.3).
-func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int, begin func(last string) *sse.Stream) {
+func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int, begin func(room sse.Room, last string) *sse.Stream) {
 	if err := g.pace.turn(r.Context()); err != nil {
 		g.problem(w, err)
 		return
@@ -111,7 +114,10 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		return
 	}
 	defer g.limits.Watch(id.Tenant, -watches)
-	s := begin(r.Header.Get(lastEventID))
+	account := g.waiting.Open(id.Tenant, id.Subject)
+	defer account.Close()
+	room := sse.Room{Bytes: g.cfg.Waiting.Session, Account: account, Load: g.load, NoJob: session.ErrNoJob}
+	s := begin(room, r.Header.Get(lastEventID))
 	defer s.Close()
 	ctx, cancel := g.untilDrain(r.Context(), readTimeout)
 	answers, err := s.Answers(ctx)

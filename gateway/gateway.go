@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/gateway/limits"
@@ -63,6 +64,7 @@ type Gateway struct {
 	hub       *hub.Hub
 	mine      *mine.Index
 	limits    *limits.Limits
+	waiting   *budget.Budget // what waits to be written to clients
 	conns     *connections
 	strangers *strangers
 	pace      *pace
@@ -137,7 +139,10 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	g.conns = newConnections(cfg.Connections, g.strangers, g.metrics)
 	g.pace = newPace(cfg.HandshakeRate, g.metrics.turnedAway, g.drain)
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.openJobs, g.metrics.turnedAway)
+	g.waiting = cfg.Waiting.budget()
+	g.metrics.waiting(g.waiting.Used)
 	g.sessions = session.Config{
+		Load: g.load, Budget: g.waiting, WaitingBytes: cfg.Waiting.Session,
 		Verifier: g.verifier, Hub: g.hub, Mine: g.mine, Jobs: g, Limits: g.limits, Metrics: g.metrics, Log: g.log,
 		PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,

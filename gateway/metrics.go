@@ -32,6 +32,8 @@ type metrics struct {
 	sent           prometheus.Counter
 	delivery       prometheus.Histogram
 	conflated      prometheus.Counter
+	parked         prometheus.Counter
+	meter          meter.Meter
 	dropped        map[outbox.Outcome]prometheus.Counter
 	requests       *prometheus.CounterVec
 	requestSeconds *prometheus.HistogramVec
@@ -79,6 +81,7 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 	dropped := m.Counters("frames_dropped_total", "Frames that were not sent to a client: old, a newer status had been sent; closed, the session was ending; overflow, the client is too slow and was let go.",
 		"reason", "old", "closed", "overflow")
 	all := &metrics{
+		meter:          m,
 		submits:        m.Counters("submits_total", "Submits, by outcome.", "outcome", "acked", "rejected", "indeterminate"),
 		ack:            m.Histogram("ack_seconds", "From a submit's frame to its ack, for submits that were acked.", meter.Quick),
 		inFlight:       m.Gauge("submits_in_flight", "Submits that have no answer yet."),
@@ -92,6 +95,7 @@ func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), 
 		delivery: m.Histogram("delivery_seconds", "From a status's time in the log until it was written to a client that had asked for it before, by the clocks of the broker and of this gateway.",
 			meter.Quick),
 		conflated: m.Counter("statuses_conflated_total", "Statuses that were replaced by a newer one before they were written."),
+		parked:    m.Counter("statuses_parked_total", "Statuses that waited without their bytes, which there was no room for, and were loaded again to be written."),
 		dropped: map[outbox.Outcome]prometheus.Counter{outbox.Old: dropped.WithLabelValues("old"), outbox.Closed: dropped.WithLabelValues("closed"),
 			outbox.Overflow: dropped.WithLabelValues("overflow")},
 		requests: m.CounterVec("http_requests_total", "HTTP requests, by route and status.", "route", "status"),
@@ -178,6 +182,14 @@ func (m *metrics) turnedAway(b limits.Bound) { m.turned.WithLabelValues(string(b
 
 // Conflated implements session.Metrics.
 func (m *metrics) Conflated() { m.conflated.Inc() }
+
+// waiting shows how many bytes wait.
+func (m *metrics) waiting(used func() int64) {
+	m.meter.GaugeFunc("waiting_bytes", "Bytes that wait to be written to clients, or are being written; 4 KiB of each session are not counted.", func() float64 { return float64(used()) })
+}
+
+// Parked implements session.Metrics.
+func (m *metrics) Parked() { m.parked.Inc() }
 
 // Compressing implements session.Metrics.
 func (m *metrics) Compressing(sockets int) { m.compressing.Add(float64(sockets)) }

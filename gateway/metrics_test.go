@@ -145,6 +145,7 @@ func TestWhatIsCounted(t *testing.T) {
 		{"a frame that was compressed", func(m *metrics) { m.Compressed() }, []string{p + "frames_compressed_total"}},
 		{"one that was sent", func(m *metrics) { m.SentCompressed(1, 1) }, []string{p + "compression_after_bytes_total", p + "compression_before_bytes_total"}},
 		{"a conflated one", func(m *metrics) { m.Conflated() }, []string{p + "statuses_conflated_total"}},
+		{"one without room", func(m *metrics) { m.Parked() }, []string{p + "statuses_parked_total"}},
 	} {
 		m, registry := testMetrics()
 		before := series(t, registry)

@@ -415,7 +415,11 @@ func (f *fakeTracker) watch(s *fakeStream, add *trackerpb.WatchAdd) {
 	}
 	if j != nil && j.tenant == add.Tenant {
 		w.Outcome, w.Version, w.Ended = trackerpb.Watched_WATCHING, j.version, j.terminal
-		if j.version > add.After || j.version < w.Known {
+		switch size := int64(len(j.document)); {
+		case j.version <= add.After && j.version >= w.Known:
+		case j.terminal && add.MaxDocument > 0 && size > add.MaxDocument:
+			w.Withheld = size
+		default:
 			r.Updates = append(r.Updates, j.proto(add.JobId))
 		}
 		if !j.terminal {

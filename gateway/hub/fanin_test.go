@@ -20,6 +20,7 @@ func (*noUpstream) Lose(string)               {}
 type watcher struct{ frames []*outbox.Frame }
 
 func (*watcher) Subscribed(int64, code.Code) {}
+func (*watcher) Withheld(int64, int)         {}
 func (w *watcher) Status(f *outbox.Frame)    { w.frames = append(w.frames, f) }
 func (*watcher) Reset(int64)                 {}
 func (*watcher) Over()                       {}

@@ -38,6 +38,9 @@ type Subscriber interface {
 	// version: the job's status follows, with a version that may be lower. It may come before
 	// Subscribed.
 	Reset(version int64)
+	// Withheld ends the subscription with a status that was not sent, as it is large: the
+	// subscriber loads it once it has room.
+	Withheld(version int64, size int)
 	// Over ends the subscription without another word: the job had ended before.
 	Over()
 }
@@ -55,6 +58,7 @@ type Subscription struct {
 
 	// Guarded by the hub's lock.
 	waiting bool // for the first answer
+	asked   bool // it was there when the add that is under way was made
 	since   time.Time
 	told    int64 // the last version delivered
 }
@@ -66,6 +70,8 @@ type entry struct {
 	watching bool          // a tracker has said so
 	latest   *outbox.Frame // the last status seen
 	floor    int64         // updates below are of the past: a tracker has answered with this version
+	asked    int64         // the after of the last add
+	asking   bool          // the last add has not brought all that it will
 }
 
 // Hub is the interest index of a gateway.
@@ -110,7 +116,16 @@ func (h *Hub) Subscribe(s *Subscription) {
 		s.deliver(e.latest)
 		return
 	}
-	h.add(s.JobID, e)
+	if !e.asking {
+		h.add(s.JobID, e)
+		return
+	}
+	// One add at a time, however many ask: this one has its answer with those who asked before, or
+	// by the next add.
+	s.asked = false
+	if e.watching && s.MinVersion <= e.floor && s.After <= e.floor { // its status is on its way
+		s.answer(e.floor)
+	}
 }
 
 // deliver answers the subscription with a status, if it has no answer yet, and hands the
@@ -145,8 +160,9 @@ func (s *Subscription) seen() int64 { return max(s.After, s.told) }
 
 // add asks upstream for what the entry's subscriptions lack.
 func (h *Hub) add(jobID string, e *entry) {
-	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.tenant, After: -1}
+	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.tenant, After: -1, MaxDocument: maxUnasked}
 	for _, s := range e.subs {
+		s.asked = true
 		want := s.seen()
 		if a.After < 0 || want < a.After {
 			a.After = want
@@ -155,6 +171,7 @@ func (h *Hub) add(jobID string, e *entry) {
 		a.MinVersion = max(a.MinVersion, s.MinVersion)
 	}
 	a.After = max(a.After, 0)
+	e.asked, e.asking = a.After, true
 	h.up.Add(a)
 }
 
@@ -248,16 +265,25 @@ func (h *Hub) watched(e *entry, w *trackerpb.Watched) {
 			s.Subscriber.Reset(w.Version)
 		}
 		s.answer(w.Version)
-		if !w.Ended || s.seen() != w.Version {
+		switch {
+		case w.Withheld > 0 && s.seen() < w.Version:
+			s.told = w.Version
+			s.Subscriber.Withheld(w.Version, int(w.Withheld))
+		case w.Ended && s.seen() == w.Version:
+			s.Subscriber.Over()
+		default:
 			return false
 		}
-		s.Subscriber.Over()
 		h.subs--
 		return true
 	})
-	if len(e.subs) == 0 {
+	follows := w.Withheld == 0 && (w.Version > e.asked || w.Version < w.Known)
+	switch {
+	case len(e.subs) == 0:
 		h.drop(w.JobId, e)
 		h.ended(w.JobId)
+	case !follows:
+		h.askAgain(w.JobId, e, w.Version, w.Ended)
 	}
 }
 
@@ -266,7 +292,7 @@ func (h *Hub) watched(e *entry, w *trackerpb.Watched) {
 func (h *Hub) missing(e *entry, w *trackerpb.Watched) {
 	e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
 		switch {
-		case s.MinVersion > w.Position:
+		case s.MinVersion > w.Position, !s.asked: // who came later may know of a job that was made since
 			return false
 		case s.waiting:
 			s.Subscriber.Subscribed(0, code.NotFound)
@@ -278,7 +304,9 @@ func (h *Hub) missing(e *entry, w *trackerpb.Watched) {
 	})
 	if len(e.subs) > 0 {
 		e.watching, e.latest, e.floor = false, nil, 0
-		h.up.Lose(w.JobId)
+		if !h.askAgain(w.JobId, e, 0, true) {
+			h.up.Lose(w.JobId)
+		}
 		return
 	}
 	h.drop(w.JobId, e)
@@ -303,9 +331,9 @@ func (h *Hub) Update(j *trackerpb.Job) {
 // update hands a status to the entry's subscriptions. What is not newer comes again for those
 // who subscribed later.
 func (h *Hub) update(e *entry, j *trackerpb.Job) {
+	e.asking = false
 	if e.latest == nil || j.Version > e.latest.Version {
-		b := wire.EncodeStatus(j.Version, j.Document)
-		e.latest = &outbox.Frame{Bytes: b, JobID: j.JobId, Subject: j.Subject, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
+		e.latest = outbox.NewFrame(wire.EncodeStatus(j.Version, j.Document), j)
 		if h.Pushed != nil {
 			e.latest.Written = h.Pushed(j)
 		}
@@ -327,6 +355,8 @@ func (h *Hub) update(e *entry, j *trackerpb.Job) {
 		// end.
 		e.watching, e.latest = false, nil
 		h.up.Lose(j.JobId)
+	default:
+		h.askAgain(j.JobId, e, 0, false)
 	}
 }
 

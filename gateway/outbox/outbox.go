@@ -6,6 +6,8 @@ package outbox
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // Frame is one status as it goes over a socket, built once for all its subscribers. It is
@@ -34,6 +36,11 @@ func (f *Frame) Mine(encode func(*Frame) []byte) *Frame {
 			DocumentSize: f.DocumentSize, Terminal: f.Terminal, Written: f.Written})
 	}
 	return f.mine.Load()
+}
+
+// NewFrame returns the frame of a job's document as it is sent in b.
+func NewFrame(b []byte, j *trackerpb.Job) *Frame {
+	return &Frame{Bytes: b, JobID: j.JobId, Subject: j.Subject, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
 }
 
 // deflated is a frame as it goes over sockets with compression.
@@ -65,7 +72,7 @@ func (f *Frame) Deflated(deflate func([]byte) []byte) []byte {
 // slow to be kept.
 const (
 	MaxControlFrames = 4096
-	MaxControlBytes  = 4 << 20
+	MaxControlBytes  = 1 << 20
 )
 
 // Slot is a subscription's place in its session's outbox. The zero Slot is empty.
@@ -74,6 +81,8 @@ type Slot struct {
 	// Since is when the subscription was asked for, in Unix milliseconds: what is older is no
 	// news, however long it takes to be sent. Set before the first use.
 	Since int64
+	// Owner is who loads a status that was parked. Set before the first use.
+	Owner any
 
 	next    *Slot
 	queued  bool
@@ -83,6 +92,13 @@ type Slot struct {
 	holds   int    // while above 0 the frame stays where it is
 	group   *Group // that has it until it is sent
 	key     string // in the group
+
+	parked     int64 // the version of a status that is owed, as there was no room for it; 0 is none
+	size       int   // of that one, in bytes
+	reserved   int   // what was taken for it while it is loaded
+	fetching   bool  // it is loaded
+	listed     bool  // among the parked
+	nextParked *Slot
 }
 
 // Group is a subscription to many jobs, each with a place only while its status waits. The zero
@@ -90,6 +106,8 @@ type Slot struct {
 type Group struct {
 	// Since is that of its slots. Set before the first use.
 	Since int64
+	// Owner is that of its slots. Set before the first use.
+	Owner any
 
 	slots map[string]*Slot
 }
@@ -100,6 +118,10 @@ type Outbox struct {
 	// too, but those of jobs that have ended are free before their last status was sent. Set
 	// before the first use.
 	MaxStatuses int
+	// MaxBytes bounds the bytes of what waits and is being written; one frame is always taken. What
+	// is beyond is parked: its bytes are loaded again once there is room. 0 does not. Set before
+	// the first use.
+	MaxBytes int
 
 	mu           sync.Mutex // guards all below and the slots; no other lock is taken under it
 	head, tail   *Slot
@@ -108,6 +130,16 @@ type Outbox struct {
 	statuses     int // slots in the list that are no control frame
 	flushing     bool
 	closed       bool
+
+	account                Account // nil: there is none
+	bytes                  int     // of what waits, is loaded and is being written
+	charged                int     // of these, what was taken of the account
+	writing                int     // of these, what was taken last
+	parkedHead, parkedTail *Slot   // slots whose status is owed, oldest first
+	listed                 int     // of them
+	fetches                int     // of those whose status is loaded
+
+	owing atomic.Bool // there are parked slots; changed under mu
 
 	// Owned by whoever takes.
 	taken []func() // Written of what was taken last
@@ -124,6 +156,7 @@ const (
 	Old                     // dropped: it is not newer than what was put before
 	Closed                  // dropped: the outbox is closed
 	Overflow                // the client is too slow: nothing was queued
+	Parked                  // there is no room for its bytes: it is owed
 )
 
 // Send queues a control frame.
@@ -140,6 +173,12 @@ func (o *Outbox) send(b []byte, closing bool) Outcome {
 		return Closed
 	case !closing && (o.controls >= MaxControlFrames || o.controlBytes+len(b) > MaxControlBytes):
 		return Overflow
+	}
+	if !o.charge(len(b)) {
+		if !closing {
+			return Overflow
+		}
+		o.bytes += len(b) // the last word is said
 	}
 	o.closed = closing
 	o.controls++
@@ -158,16 +197,7 @@ func (o *Outbox) Put(s *Slot, f *Frame) Outcome {
 	case f.Version <= s.last:
 		return Old
 	}
-	s.last = f.Version
-	replaced := s.frame != nil
-	s.frame = f
-	switch {
-	case replaced:
-		return Replaced
-	case s.holds > 0, s.queued:
-		return Queued
-	}
-	return o.push(s)
+	return o.accept(s, f)
 }
 
 // PutGroup queues a job's status for a group, in place of one that was not sent yet.
@@ -178,15 +208,14 @@ func (o *Outbox) PutGroup(g *Group, jobID string, f *Frame) Outcome {
 		return Closed
 	}
 	if s := g.slots[jobID]; s != nil {
-		if f.Version <= s.frame.Version {
+		if f.Version <= s.last {
 			return Old
 		}
-		s.frame = f
-		return Replaced
+		return o.accept(s, f)
 	}
-	s := &Slot{Since: g.Since, frame: f, group: g, key: jobID}
-	outcome := o.push(s)
-	if s.queued {
+	s := &Slot{Since: g.Since, group: g, key: jobID}
+	outcome := o.accept(s, f)
+	if s.queued || s.listed {
 		if g.slots == nil {
 			g.slots = map[string]*Slot{}
 		}
@@ -200,7 +229,8 @@ func (o *Outbox) ClearGroup(g *Group) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, s := range g.slots {
-		s.frame, s.group = nil, nil
+		o.discard(s)
+		s.parked, s.group = 0, nil
 	}
 	clear(g.slots)
 }
@@ -217,7 +247,13 @@ func (o *Outbox) Hold(s *Slot) {
 func (o *Outbox) Release(s *Slot) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s.holds--; s.holds > 0 || s.frame == nil || s.queued || o.closed {
+	s.holds--
+	switch {
+	case s.holds > 0 || o.closed:
+		return Queued
+	case s.parked != 0:
+		return o.enlist(s)
+	case s.frame == nil || s.queued:
 		return Queued
 	}
 	return o.push(s)
@@ -234,7 +270,8 @@ func (o *Outbox) Skip(s *Slot, after int64) {
 // before that.
 func (o *Outbox) Reset(s *Slot, notice []byte) Outcome {
 	o.mu.Lock()
-	s.frame, s.last = nil, 0
+	o.discard(s)
+	s.last, s.parked = 0, 0
 	if s.queued { // the notice would come behind it
 		o.unlink(s)
 	}
@@ -273,9 +310,10 @@ func (o *Outbox) Inherit(s, from *Slot) {
 		return
 	}
 	if f := from.frame; f != nil && f.Version > s.last {
-		s.frame = f
+		s.frame, from.frame = f, nil
 	}
-	from.frame = nil
+	o.discard(from)
+	from.parked = 0 // whoever asks anew is told anew
 	s.last = max(s.last, from.last)
 }
 
@@ -284,7 +322,8 @@ func (o *Outbox) Clear(s *Slot) *Frame {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f := s.frame
-	s.frame = nil
+	o.discard(s)
+	s.parked = 0
 	return f
 }
 
@@ -316,8 +355,10 @@ func (o *Outbox) push(s *Slot) Outcome {
 func (o *Outbox) Take(frames []*Frame, times []int64, limit int) (_ []*Frame, _ []int64, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.shrink(o.writing)
+	o.writing = 0
 	size := 0
-	for o.head != nil && (size == 0 || size+o.head.size() <= limit) {
+	for o.head != nil && (size == 0 || size+o.head.bytes() <= limit) {
 		s := o.head
 		o.head = s.next
 		if o.head == nil {
@@ -327,7 +368,7 @@ func (o *Outbox) Take(frames []*Frame, times []int64, limit int) (_ []*Frame, _ 
 		if !s.control {
 			o.statuses--
 		}
-		if s.group != nil {
+		if s.group != nil && s.parked == 0 {
 			delete(s.group.slots, s.key)
 		}
 		if s.frame == nil {
@@ -342,11 +383,11 @@ func (o *Outbox) Take(frames []*Frame, times []int64, limit int) (_ []*Frame, _ 
 		} else {
 			times = append(times, s.news())
 		}
-		size += s.size()
+		size += s.bytes()
 		frames = append(frames, s.frame)
 		s.frame = nil
 	}
-	if size == 0 {
+	if o.writing = size; size == 0 {
 		o.flushing = false
 	}
 	return frames, times, size > 0
@@ -369,7 +410,7 @@ func (o *Outbox) Wrote() {
 	o.taken = o.taken[:0]
 }
 
-func (s *Slot) size() int {
+func (s *Slot) bytes() int {
 	if s.frame == nil {
 		return 0
 	}

@@ -76,6 +76,7 @@ func (t *tally) Sent(times []int64) {
 	}
 }
 func (t *tally) Conflated()                   {}
+func (t *tally) Parked()                      {}
 func (t *tally) Dropped(outbox.Outcome)       {}
 func (t *tally) TooManyFrames()               {}
 func (t *tally) TooSlowToSend()               {}

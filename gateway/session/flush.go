@@ -34,6 +34,9 @@ func (s *Session) fill(b *batch) bool {
 	b.frames, b.times, more = s.out.Take(b.frames[:0], b.times[:0], flushBytes)
 	b.bytes, b.before, b.after = s.encode(b.bytes[:0], b.frames)
 	clear(b.frames) // a pooled batch keeps none alive
+	if s.out.Owing() {
+		s.loadOwed()
+	}
 	return more
 }
 

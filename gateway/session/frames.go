@@ -205,6 +205,9 @@ func (s *Session) take(id, was auth.Identity, known bool) error {
 	if !s.known && s.Proved != nil {
 		s.Proved()
 	}
+	if !known || was.Anonymous() {
+		s.join(id)
+	}
 	s.identity, s.known = id, true
 	s.arm()
 	return nil

@@ -49,6 +49,7 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 		return problem(code.LimitExceeded, "%d jobs are watched", s.cfg.Subscriptions)
 	}
 	w = &mineWatch{session: s, frames: []mineAnswer{{f.ID, s.received}}, group: outbox.Group{Since: s.received.UnixMilli()}}
+	w.group.Owner = w
 	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject}
 	s.mine, s.told = w, &told{}
 	s.follows.Store(true)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
@@ -56,6 +57,7 @@ type Metrics interface {
 	Error(c code.Code)                                   // one error sent
 	Sent(times []int64)                                  // statuses written; see outbox.Take
 	Conflated()
+	Parked() // a status that there was no room for
 	Dropped(why outbox.Outcome)
 	TooManyFrames()
 	TooSlowToSend() // a message that did not come in time
@@ -71,6 +73,8 @@ type Config struct {
 	Verifier *auth.Verifier
 	Hub      *hub.Hub
 	Mine     *mine.Index
+	Load     Loader
+	Budget   *budget.Budget // of what waits to be written
 	Jobs     Jobs
 	Limits   Limits
 	Metrics  Metrics
@@ -82,6 +86,7 @@ type Config struct {
 	FirstFrame      time.Duration // from the handshake to the auth frame
 	FrameBytes      int
 	Subscriptions   int
+	WaitingBytes    int // of statuses that wait, or are being written
 	InFlightSubmits int
 	FrameRate       float64 // frames per second that a client may send; twice as many in a burst
 
@@ -104,6 +109,7 @@ type Session struct {
 
 	out      outbox.Outbox
 	flushes  sync.WaitGroup
+	loading  atomic.Int32 // of what is owed
 	submits  sync.WaitGroup
 	inFlight atomic.Int32 // submits on their way, for the limit
 
@@ -130,6 +136,7 @@ type Session struct {
 	watches  map[string]*watch        // by job ID; nil once the session has ended
 	promised int                      // submits in flight that will watch their job
 	over     bool                     // nothing is written any more
+	account  *budget.Account          // of what the outbox holds; nil before there is an identity
 	mine     *mineWatch               // all jobs of the session's subject; nil when it does not follow them
 	unacked  map[string]*outbox.Frame // by job: statuses that mine has, and whose ack comes first
 	told     *told                    // nil unless mine is there
@@ -168,10 +175,11 @@ func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, id
 	s.ws, s.conn, s.deflates = ws, h.conn, deflates
 	s.conn.br.Reset(s.conn)
 	s.ws.SetReadLimit(int64(cfg.FrameBytes))
-	s.out.MaxStatuses = 2 * cfg.Subscriptions
+	s.out.MaxStatuses, s.out.MaxBytes = 2*cfg.Subscriptions, cfg.WaitingBytes
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if identity != nil {
 		s.identity, s.known = *identity, true
+		s.join(*identity)
 	}
 	return s, nil
 }
@@ -193,6 +201,7 @@ func (s *Session) Start(ended func()) {
 func (s *Session) Discard() {
 	s.Kill()
 	s.cancel()
+	s.leaveBudget()
 	s.uncompress()
 }
 
@@ -210,6 +219,7 @@ func (s *Session) finish() {
 	s.over = true // no flush begins any more
 	s.mu.Unlock()
 	s.flushes.Wait()
+	s.leaveBudget()
 	_ = s.ws.CloseNow()
 	_ = s.conn.Close()
 	s.mu.Lock()
@@ -393,6 +403,9 @@ func (s *Session) start(o outbox.Outcome) {
 		}
 	case outbox.Replaced:
 		s.cfg.Metrics.Conflated()
+	case outbox.Parked:
+		s.cfg.Metrics.Parked()
+		go s.loadOwed() // the hub calls under the session's lock
 	case outbox.Old, outbox.Closed:
 		s.cfg.Metrics.Dropped(o)
 	case outbox.Overflow:

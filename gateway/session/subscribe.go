@@ -17,6 +17,7 @@ type watch struct {
 	session          *Session
 
 	slot    outbox.Slot
+	left    bool    // the hub has no more of it: its last status is owed; guarded by session.mu
 	answers []place // of subscribe frames that wait for this job; guarded by session.mu
 	reset   bool    // the answers say so; guarded by session.mu
 }
@@ -97,7 +98,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 // newWatch is one that was asked for at the given time.
 func (s *Session) newWatch(sub hub.Subscription, asked time.Time) *watch {
 	w := &watch{Subscription: sub, session: s, slot: outbox.Slot{Since: asked.UnixMilli()}}
-	w.Subscriber = w
+	w.Subscriber, w.slot.Owner = w, w
 	return w
 }
 
@@ -280,10 +281,7 @@ func (w *watch) answer(version int64, c code.Code) {
 
 // Status implements hub.Subscriber.
 func (w *watch) Status(f *outbox.Frame) {
-	w.session.start(w.session.putWatched(w, f))
-	if f.Terminal {
-		w.Over()
-	}
+	w.parks(w.session.putWatched(w, f), f.Terminal)
 }
 
 // Reset implements hub.Subscriber. The answer to a subscribe that waits says it; a client that was

@@ -59,6 +59,12 @@ func (s *Session) putWatched(w *watch, f *outbox.Frame) outbox.Outcome {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.out.Put(&w.slot, s.markedLocked(w, f))
+}
+
+// markedLocked is a status of a watched job as it goes to a session that may follow all jobs of
+// its subject, too. s.mu is held.
+func (s *Session) markedLocked(w *watch, f *outbox.Frame) *outbox.Frame {
 	if s.told != nil {
 		if s.mine.answered && f.Subject == s.mine.Subject {
 			f = f.Mine(func(f *outbox.Frame) []byte {
@@ -67,7 +73,7 @@ func (s *Session) putWatched(w *watch, f *outbox.Frame) outbox.Outcome {
 		}
 		s.told.news(w.JobID, f.Version)
 	}
-	return s.out.Put(&w.slot, f)
+	return f
 }
 
 // putMineLocked puts a status of any job of the session's subject: in the place of the job's own
@@ -78,7 +84,11 @@ func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) out
 	}
 	fresh := s.told.news(jobID, f.Version)
 	if own := s.watches[jobID]; own != nil {
-		return s.out.Put(&own.slot, f)
+		o := s.out.Put(&own.slot, f)
+		if f.Terminal && own.left && o != outbox.Parked { // what it owed is on its way
+			s.forget(own)
+		}
+		return o
 	}
 	if !fresh {
 		return outbox.Old

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -38,6 +39,7 @@ type Answer struct {
 type Stream struct {
 	hub  *hub.Hub
 	mine *all // nil unless the stream follows a subject
+	room Room
 	out  outbox.Outbox
 	wake chan struct{} // capacity 1: there is something to write
 	subs []*subscription
@@ -57,33 +59,35 @@ type subscription struct {
 	slot   outbox.Slot
 	answer Answer
 	over   bool
-	sent   bool // a status was put
+	sent   bool // a status was put, or is owed
+	left   bool // the hub has no more of it: its last status is owed
 }
 
 // New begins to follow one job of a tenant. last is the ID of the last event that its client has:
 // a version, after which the stream goes on; anything else is none. Close must be called.
-func New(h *hub.Hub, tenant, jobID, last string) *Stream {
+func New(h *hub.Hub, room Room, tenant, jobID, last string) *Stream {
 	version, err := strconv.ParseInt(last, 10, 64)
 	if err != nil || version < 0 {
 		version = 0
 	}
-	return begin(h, tenant, ids{jobs: []string{jobID}, told: told{version}})
+	return begin(h, room, tenant, ids{jobs: []string{jobID}, told: told{version}})
 }
 
 // NewMany begins to follow some jobs of a tenant, each named once. last is the ID of the last event
 // that its client has: a cursor, after which the stream goes on; anything else is none. Close must
 // be called.
-func NewMany(h *hub.Hub, tenant string, jobs []string, last string) *Stream {
-	return begin(h, tenant, ids{jobs: jobs, told: readCursor(last, jobs), many: true})
+func NewMany(h *hub.Hub, room Room, tenant string, jobs []string, last string) *Stream {
+	return begin(h, room, tenant, ids{jobs: jobs, told: readCursor(last, jobs), many: true})
 }
 
-func begin(h *hub.Hub, tenant string, of ids) *Stream {
-	s := &Stream{hub: h, wake: make(chan struct{}, 1), waiting: len(of.jobs), live: len(of.jobs), answered: make(chan struct{}), ids: of}
-	s.out.MaxStatuses = 2 * len(of.jobs)
+func begin(h *hub.Hub, room Room, tenant string, of ids) *Stream {
+	s := &Stream{hub: h, room: room, wake: make(chan struct{}, 1), waiting: len(of.jobs), live: len(of.jobs), answered: make(chan struct{}), ids: of}
+	s.out.MaxStatuses, s.out.MaxBytes = 2*len(of.jobs), room.Bytes
+	s.out.Join(room.Account)
 	asked := time.Now().UnixMilli()
 	for i, jobID := range of.jobs {
 		sub := &subscription{stream: s, answer: Answer{JobID: jobID}}
-		sub.slot.Since = asked
+		sub.slot.Since, sub.slot.Owner = asked, sub
 		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: jobID, Tenant: tenant, After: max(of.told[i], 0)}
 		s.out.Skip(&sub.slot, sub.After)
 		s.subs = append(s.subs, sub)
@@ -108,10 +112,12 @@ const maxWaiting = 2 * frame.MaxSubscriptions
 
 // NewMine begins to follow every job of a subject: a stream that never finishes. Close must be
 // called.
-func NewMine(x *mine.Index, tenant, subject string) *Stream {
-	s := &Stream{wake: make(chan struct{}, 1), waiting: 1, live: 1, answered: make(chan struct{})}
-	s.out.MaxStatuses = maxWaiting
+func NewMine(x *mine.Index, room Room, tenant, subject string) *Stream {
+	s := &Stream{room: room, wake: make(chan struct{}, 1), waiting: 1, live: 1, answered: make(chan struct{})}
+	s.out.MaxStatuses, s.out.MaxBytes = maxWaiting, room.Bytes
+	s.out.Join(room.Account)
 	s.mine = &all{stream: s, index: x, group: outbox.Group{Since: time.Now().UnixMilli()}}
+	s.mine.group.Owner = s.mine
 	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject}
 	x.Subscribe(&s.mine.Subscription)
 	return s
@@ -139,6 +145,7 @@ func (s *Stream) Close() {
 	for _, sub := range s.subs {
 		s.hub.Unsubscribe(&sub.Subscription)
 	}
+	s.out.Abandon()
 }
 
 // Answers waits until each watch has its answer.
@@ -175,15 +182,7 @@ func (sub *subscription) Subscribed(version int64, c code.Code) {
 
 // Status implements hub.Subscriber.
 func (sub *subscription) Status(f *outbox.Frame) {
-	s := sub.stream
-	o := s.out.Put(&sub.slot, f)
-	s.mu.Lock()
-	sub.sent = true
-	if f.Terminal {
-		sub.end()
-	}
-	s.mu.Unlock()
-	s.put(o)
+	sub.parks(sub.stream.out.Put(&sub.slot, f), f.Terminal)
 }
 
 // Reset implements hub.Subscriber: the IDs of what follows may be lower.
@@ -296,9 +295,16 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		}
 		return broken == nil
 	}
+	// A status goes out as it is: what many streams are slow to take has no copy for each.
+	writeStatus := func(b []byte, f *outbox.Frame) bool {
+		if broken = rc.SetWriteDeadline(time.Now().Add(writeTimeout)); broken == nil {
+			broken = writeStatus(w, b, f)
+		}
+		return broken == nil
+	}
 	keepAlive := time.NewTicker(opts.KeepAlive)
 	defer keepAlive.Stop()
-	var expiring, expired <-chan time.Time
+	var expiring, expired, later <-chan time.Time
 	if !opts.Token.Over.IsZero() {
 		warn, over := time.NewTimer(time.Until(opts.Token.Warn)), time.NewTimer(time.Until(opts.Token.Over))
 		defer warn.Stop()
@@ -321,29 +327,39 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		if slow {
 			return TooSlow
 		}
-		b, frames, times := make([]byte, 0, 512), []*outbox.Frame(nil), []int64(nil)
+		frames, times, again := []*outbox.Frame(nil), []int64(nil), false
 		for more := true; more; {
-			if frames, times, more = s.out.Take(frames[:0], times[:0], flushBytes); more {
-				b = b[:0]
-				for i, f := range frames {
-					s.ids.status(f)
-					if !s.ids.many || i == len(frames)-1 {
-						b = s.ids.append(b)
-					}
-					b = appendStatus(b, f)
+			frames, times, more = s.out.Take(frames[:0], times[:0], flushBytes)
+			for i, f := range frames {
+				s.ids.status(f)
+				var b []byte
+				if !s.ids.many || i == len(frames)-1 {
+					b = s.ids.append(nil)
 				}
-				if !write(b) {
+				if !writeStatus(b, f) {
+					return lost(broken)
+				}
+				frames[i] = nil
+			}
+			if more {
+				if broken = rc.Flush(); broken != nil {
 					return lost(broken)
 				}
 				s.out.Wrote()
 				opts.Sent(times)
+			} else if s.out.Owing() {
+				more, again = s.loadOwed(ctx)
 			}
 		}
 		if live == 0 {
 			return Finished
 		}
+		if later = nil; again {
+			later = time.After(loadAgain)
+		}
 		select {
 		case <-s.wake:
+		case <-later:
 		case <-keepAlive.C:
 			if !write([]byte(": still here\n\n")) {
 				return lost(broken)
@@ -373,9 +389,22 @@ func lost(broken error) Why {
 	return Left
 }
 
-// appendStatus writes a status: the document.
-func appendStatus(b []byte, f *outbox.Frame) []byte {
-	return appendData(append(b, "event: status\n"...), wire.Document(f.Bytes, int(f.DocumentSize)))
+// writeStatus writes a status, behind what is in b: the document as it is.
+func writeStatus(w io.Writer, b []byte, f *outbox.Frame) error {
+	doc := wire.Document(f.Bytes, int(f.DocumentSize))
+	b = append(b, "event: status\n"...)
+	if bytes.ContainsAny(doc, "\r\n") {
+		_, err := w.Write(appendData(b, doc))
+		return err
+	}
+	_, err := w.Write(append(b, "data: "...))
+	if err == nil {
+		_, err = w.Write(doc)
+	}
+	if err == nil {
+		_, err = w.Write([]byte("\n\n"))
+	}
+	return err
 }
 
 // appendData writes data, which is JSON: its line ends are whitespace between tokens, and

@@ -1,0 +1,231 @@
+package outbox
+
+// freeBytes is what every outbox may hold without asking its account: small statuses, which are
+// most, cost no look at what others have.
+const freeBytes = 4 << 10
+
+// Account is what an outbox takes its bytes from. Its methods must not block.
+type Account interface {
+	Take(n int64) bool
+	Give(n int64)
+}
+
+// Owed is a status that was parked, as there was no room for its bytes, and that there is room for
+// now. Its owner loads it and puts it, or says that it is owed no more.
+type Owed struct {
+	Owner any    // of the slot, or of its group
+	Key   string // the job, in a group
+	After int64  // the last version that was put and not parked
+
+	slot *Slot
+}
+
+// PutOwed queues the status, as Put of its slot does.
+func (o *Outbox) PutOwed(w Owed, f *Frame) Outcome {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return Closed
+	case w.slot.forgotten():
+		o.settle(w.slot)
+		return Old
+	case f.Version <= w.slot.last:
+		o.settle(w.slot)
+		return Old
+	}
+	return o.accept(w.slot, f)
+}
+
+// Unowed says that there is no such status any more.
+func (o *Outbox) Unowed(w Owed) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.settle(w.slot)
+	w.slot.parked = 0
+	if g := w.slot.group; g != nil && w.slot.frame == nil {
+		delete(g.slots, w.slot.key)
+	}
+}
+
+// Again parks the status once more: it could not be loaded.
+func (o *Outbox) Again(w Owed) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := w.slot; s.fetching {
+		o.settle(s)
+		if s.parked != 0 {
+			o.enlist(s)
+		}
+	}
+}
+
+// Park notes a status that is large and was not asked for: it is owed.
+func (o *Outbox) Park(s *Slot, version int64, size int) Outcome {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return Closed
+	case version <= s.last || version <= s.parked:
+		return Old
+	}
+	o.discard(s)
+	return o.park(s, version, size)
+}
+
+// Owing reports whether statuses are parked.
+func (o *Outbox) Owing() bool { return o.owing.Load() }
+
+// Due takes up to n parked statuses that there is room for, the oldest first. later is true when
+// there is none for any, and nothing that waits will make some: it is tried again in a while.
+func (o *Outbox) Due(n int) (due []Owed, later bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(due) < n && o.parkedHead != nil && !o.closed {
+		s := o.parkedHead
+		if s.parked != 0 && !s.fetching {
+			if !o.grow(s.size) {
+				break
+			}
+			s.fetching, s.reserved = true, s.size
+			o.fetches++
+			w := Owed{Owner: s.Owner, Key: s.key, After: s.last, slot: s}
+			if s.group != nil {
+				w.Owner = s.group.Owner
+			}
+			due = append(due, w)
+		}
+		o.unlist(s)
+	}
+	return due, len(due) == 0 && o.parkedHead != nil && o.fetches == 0 && !o.flushing && !o.closed
+}
+
+// accept puts a frame into its slot, or parks it.
+func (o *Outbox) accept(s *Slot, f *Frame) Outcome {
+	replaced := s.frame != nil
+	o.discard(s)
+	if !o.grow(len(f.Bytes)) {
+		return o.park(s, f.Version, len(f.Bytes))
+	}
+	s.parked, s.last, s.frame = 0, f.Version, f
+	switch {
+	case replaced:
+		return Replaced
+	case s.holds > 0, s.queued:
+		return Queued
+	}
+	return o.push(s)
+}
+
+// discard empties a slot.
+func (o *Outbox) discard(s *Slot) {
+	o.settle(s)
+	if s.frame != nil {
+		o.shrink(len(s.frame.Bytes))
+		s.frame = nil
+	}
+}
+
+// settle ends the loading of a parked status.
+func (o *Outbox) settle(s *Slot) {
+	if s.fetching {
+		o.shrink(s.reserved)
+		s.fetching, s.reserved = false, 0
+		o.fetches--
+	}
+}
+
+func (o *Outbox) park(s *Slot, version int64, size int) Outcome {
+	s.parked, s.size = version, size
+	if s.holds > 0 {
+		return Parked
+	}
+	return o.enlist(s)
+}
+
+func (o *Outbox) enlist(s *Slot) Outcome {
+	if s.listed {
+		return Parked
+	}
+	if o.MaxStatuses > 0 && o.statuses+o.listed >= o.MaxStatuses {
+		return Overflow
+	}
+	o.listed++
+	s.listed, s.nextParked = true, nil
+	if o.parkedTail == nil {
+		o.parkedHead = s
+	} else {
+		o.parkedTail.nextParked = s
+	}
+	o.parkedTail = s
+	o.owing.Store(true)
+	return Parked
+}
+
+// unlist takes the oldest off the list.
+func (o *Outbox) unlist(s *Slot) {
+	o.listed--
+	if o.parkedHead = s.nextParked; o.parkedHead == nil {
+		o.parkedTail = nil
+		o.owing.Store(false)
+	}
+	s.listed, s.nextParked = false, nil
+}
+
+// forgotten reports whether the slot's group has been emptied.
+func (s *Slot) forgotten() bool { return s.key != "" && s.group == nil }
+
+// grow takes n bytes; false when there is no room. One frame is always taken, of whatever size, as
+// far as the session goes.
+func (o *Outbox) grow(n int) bool {
+	if o.MaxBytes > 0 && o.bytes > 0 && o.bytes+n > o.MaxBytes {
+		return false
+	}
+	return o.charge(n)
+}
+
+// charge takes n bytes of the account, beyond those that are free.
+func (o *Outbox) charge(n int) bool {
+	if more := max(o.bytes+n-freeBytes, 0) - o.charged; more > 0 && o.account != nil {
+		if !o.account.Take(int64(more)) {
+			return false
+		}
+		o.charged += more
+	}
+	o.bytes += n
+	return true
+}
+
+func (o *Outbox) shrink(n int) {
+	o.bytes -= n
+	if less := o.charged - max(o.bytes-freeBytes, 0); less > 0 {
+		o.charged -= less
+		o.account.Give(int64(less))
+	}
+}
+
+// Join has the outbox take its bytes from an account from here on; what it has by now is given
+// back to the one that it had.
+func (o *Outbox) Join(a Account) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.charged > 0 {
+		o.account.Give(int64(o.charged))
+	}
+	o.account, o.charged = a, 0
+}
+
+// Abandon drops all that waits, once nothing is written any more, and gives its bytes back.
+func (o *Outbox) Abandon() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.head, o.tail, o.parkedHead, o.parkedTail = nil, nil, nil, nil
+	o.owing.Store(false)
+	if o.account != nil {
+		o.account.Give(int64(o.charged))
+	}
+	o.bytes, o.charged, o.writing = 0, 0, 0
+	o.account = nil
+}

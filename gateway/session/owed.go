@@ -1,0 +1,175 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// Rhythm of loading what is owed.
+const (
+	loadBatch = 4 // statuses that have their room before they are loaded
+	loadAgain = 200 * time.Millisecond
+)
+
+// ErrNoJob is returned by a load of a job that is not there any more.
+var ErrNoJob = errors.New("no such job")
+
+// States of a session's loading.
+const (
+	loadIdle = iota
+	loadRunning
+	loadMore // there may be more to load than was seen
+)
+
+// loadOwed has statuses loaded whose bytes there was no room for, once there is: by one goroutine
+// per session, one after the other.
+func (s *Session) loadOwed() {
+	if !s.out.Owing() || s.loading.Swap(loadMore) != loadIdle {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.flushes.Add(1)
+	go func() {
+		defer s.flushes.Done()
+		for more := true; more; more = !s.loading.CompareAndSwap(loadRunning, loadIdle) {
+			s.loading.Store(loadRunning)
+			s.loadDue()
+		}
+	}()
+}
+
+func (s *Session) loadDue() {
+	for s.ctx.Err() == nil {
+		due, later := s.out.Due(loadBatch)
+		if later {
+			// Others have all the room that there is.
+			s.mu.Lock()
+			if !s.over {
+				time.AfterFunc(loadAgain, s.loadOwed)
+			}
+			s.mu.Unlock()
+		}
+		if len(due) == 0 {
+			return
+		}
+		for _, owed := range due {
+			switch w := owed.Owner.(type) {
+			case *watch:
+				s.loadWatch(w, owed)
+			case *mineWatch:
+				s.loadMine(w, owed)
+			}
+		}
+	}
+}
+
+// load returns a job as it is now; false when the status is owed no more, or again.
+func (s *Session) load(tenant, jobID string, owed outbox.Owed) (*trackerpb.Job, error) {
+	j, err := s.cfg.Load(s.ctx, tenant, jobID)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrNoJob):
+		s.out.Unowed(owed)
+	default:
+		s.out.Again(owed)
+		select {
+		case <-time.After(loadAgain):
+		case <-s.ctx.Done():
+		}
+	}
+	return j, err
+}
+
+func (s *Session) loadWatch(w *watch, owed outbox.Owed) {
+	j, err := s.load(w.Tenant, w.JobID, owed)
+	if err != nil {
+		if errors.Is(err, ErrNoJob) {
+			w.Over()
+		}
+		return
+	}
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	s.mu.Lock()
+	wanted, left := s.watches[w.JobID] == w, w.left
+	f := outbox.NewFrame(wire.EncodeStatus(j.Version, j.Document), j)
+	if wanted {
+		f = s.markedLocked(w, f)
+	}
+	s.mu.Unlock()
+	if !wanted {
+		s.out.Unowed(owed)
+		return
+	}
+	outcome := s.out.PutOwed(owed, f)
+	s.start(outcome)
+	switch {
+	case outcome == outbox.Parked:
+	case j.Terminal:
+		w.Over()
+		s.cfg.Hub.Unsubscribe(&w.Subscription)
+	case left: // the job was opened again
+		s.mu.Lock()
+		w.left = false
+		s.mu.Unlock()
+		w.After, w.Patient = j.Version, true
+		s.cfg.Hub.Subscribe(&w.Subscription)
+	}
+}
+
+func (s *Session) loadMine(w *mineWatch, owed outbox.Owed) {
+	if j, err := s.load(w.Tenant, owed.Key, owed); err == nil {
+		s.start(s.out.PutOwed(owed, outbox.NewFrame(wire.EncodeMineStatus(j.Version, j.Document), j)))
+	}
+}
+
+// parks notes what became of a status, and frees the watch of a job that has ended, unless that
+// status is owed.
+func (w *watch) parks(o outbox.Outcome, terminal bool) {
+	s := w.session
+	s.start(o)
+	switch {
+	case !terminal:
+	case o != outbox.Parked:
+		w.Over()
+	default:
+		s.mu.Lock()
+		w.left = true
+		s.mu.Unlock()
+	}
+}
+
+// Withheld implements hub.Subscriber.
+func (w *watch) Withheld(version int64, size int) {
+	w.parks(w.session.out.Park(&w.slot, version, size), true)
+}
+
+// Loader loads jobs.
+type Loader func(ctx context.Context, tenant, jobID string) (*trackerpb.Job, error)
+
+// join has what waits for the session counted as its user's. s.mu is held, or the session is new.
+func (s *Session) join(id auth.Identity) {
+	had := s.account
+	s.account = s.cfg.Budget.Open(id.Tenant, id.Subject)
+	s.out.Join(s.account)
+	had.Close()
+}
+
+// leaveBudget gives back what the outbox has, once nothing is written any more.
+func (s *Session) leaveBudget() {
+	s.out.Abandon()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.account.Close()
+	s.account = nil
+}
