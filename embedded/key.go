@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/ackwire/ackwire/internal/keyfile"
+	"github.com/ackwire/ackwire/internal/private"
 )
 
 // keyBytes is the length of the HS256 key (RFC 7518 §3.2 asks for at least 32).
@@ -85,7 +86,7 @@ func keep(dir, name string, content func() []byte) ([]byte, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	// Linked into place, so that of two processes that make a key at once one wins and

@@ -56,6 +56,7 @@ type Config struct {
 	FirstFrame       time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
 	DrainWait        time.Duration `help:"How long a gateway that is to stop goes on as before, but not ready, so that load balancers turn elsewhere." default:"0s"`
 	SubmitTimeout    time.Duration `help:"Bound of one submit; after it the outcome is indeterminate." default:"5s"`
+	TraceClients     bool          `help:"Sample a trace that a client sends (traceparent) when the client says so; else trace-ratio decides, as for those that begin here."`
 }
 
 // CompressionConfig says which sockets' frames are compressed.

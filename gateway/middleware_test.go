@@ -31,7 +31,7 @@ func TestRequestIDs(t *testing.T) {
 // TestTraceparents: a good one travels with the request's record and comes back; a bad one is
 // passed over, and the job is taken.
 func TestTraceparents(t *testing.T) {
-	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		a := w.http("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}, "Traceparent": {good}}, strings.NewReader(`{"job":"demo.echo","payload":1}`))
 		if a.status != http.StatusAccepted || a.header.Get("Traceparent") != good {

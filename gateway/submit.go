@@ -293,6 +293,19 @@ func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 	return nil
 }
 
+// dropPayload removes the blob of a submit that was refused. One with a key leaves it: an earlier try
+// of the same submit, whose outcome is not known, may need it.
+func (g *Gateway) dropPayload(ctx context.Context, s *submission) {
+	if s.request.PayloadBlob == "" || s.key != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
+	defer cancel()
+	if err := g.blobs.Delete(ctx, s.request.PayloadBlob); err != nil {
+		g.logOf(ctx).Warn("payload of a refused submit is left in the blob store", "job", s.jobID, "err", err)
+	}
+}
+
 func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Position, error) {
 	headers, err := s.request.Headers()
 	if err != nil {
@@ -310,6 +323,7 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 	switch {
 	case errors.Is(err, kafka.ErrRefused):
 		g.logOf(ctx).Warn("request refused", "job", s.jobID, "err", err)
+		g.dropPayload(ctx, s)
 		return event.Position{}, unavailable("the request was not written")
 	case err != nil:
 		g.logOf(ctx).Warn("request's outcome is not known", "job", s.jobID, "err", err)

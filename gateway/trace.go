@@ -18,11 +18,17 @@ import (
 )
 
 // beginSubmit begins the span of a submit, within the client's trace if it sent one. Where
-// no spans are made it returns none, and the client's trace is handed on as it is. The
+// no spans are made it returns none, and the client's trace is handed on. Whether it is sampled
+// is the client's to say only where TraceClients is set: else anybody could have every span made. The
 // request carries from now on what the worker is to continue.
 func (g *Gateway) beginSubmit(ctx context.Context, r *frame.SubmitRequest) (context.Context, trace.Span) {
 	sc := tracing.Parse(r.Traceparent, r.Tracestate)
-	ctx = tracing.With(ctx, sc)
+	if g.cfg.TraceClients {
+		ctx = tracing.With(ctx, sc)
+	} else {
+		ctx = tracing.WithClient(ctx, sc)
+		sc = trace.SpanContextFromContext(ctx)
+	}
 	var span trace.Span
 	if g.tracer != nil {
 		ctx, span = g.tracer.Start(ctx, "submit", trace.WithSpanKind(trace.SpanKindServer))

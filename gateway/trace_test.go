@@ -27,9 +27,14 @@ const (
 // samples the given share.
 func inTracedWorld(t *testing.T, ratio float64, f func(*world, *tracetest.SpanRecorder)) {
 	t.Helper()
+	inTracedWorldWith(t, ratio, func(c *Config) { c.TraceClients = true }, f)
+}
+
+func inTracedWorldWith(t *testing.T, ratio float64, configure func(*Config), f func(*world, *tracetest.SpanRecorder)) {
+	t.Helper()
 	spans := tracetest.NewSpanRecorder()
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans), sdk.WithSampler(export.Sampler(ratio)))
-	inWorldWith(t, provider, nil, func(_ *testing.T, w *world) { f(w, spans) })
+	inWorldWith(t, provider, configure, func(_ *testing.T, w *world) { f(w, spans) })
 }
 
 func named(spans *tracetest.SpanRecorder, name string) (found []sdk.ReadOnlySpan) {
@@ -124,6 +129,31 @@ func TestSampling(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestClientsDoNotForceSampling: their trace goes on, and the ratio decides whether it is sampled.
+func TestClientsDoNotForceSampling(t *testing.T) {
+	for _, c := range []struct {
+		parent  string
+		ratio   float64
+		sampled bool
+	}{{sampled, 0, false}, {unsampled, 1, true}, {sampled, 1, true}, {"00-0af7651916cd43dd0000000000000000-b7ad6b7169203331-01", 1e-9, false}} {
+		inTracedWorldWith(t, c.ratio, nil, func(w *world, spans *tracetest.SpanRecorder) {
+			if a := w.post(`{"job":"demo.echo","payload":1}`, http.Header{"Traceparent": {c.parent}}); a.status != http.StatusAccepted {
+				t.Fatal(a)
+			}
+			request, accepted := tracing.FromRecord(w.produced(w.names.Requests("default"))[0]), tracing.FromRecord(w.produced(w.names.Status())[0])
+			if request.TraceID() != tracing.Parse(c.parent, "").TraceID() || request.IsSampled() != c.sampled || accepted.IsValid() != c.sampled || (len(spans.Ended()) > 0) != c.sampled {
+				t.Errorf("%s at %v: request %+v, accepted %+v, %d spans", c.parent, c.ratio, request, accepted, len(spans.Ended()))
+			}
+		})
+	}
+	inWorld(t, nil, func(t *testing.T, w *world) { // where no spans are made
+		w.post(`{"job":"demo.echo","payload":1}`, http.Header{"Traceparent": {sampled}})
+		if sc := tracing.FromRecord(w.produced(w.names.Requests("default"))[0]); sc.TraceID().String() != testTrace || sc.IsSampled() {
+			t.Errorf("the request carries %+v", sc)
+		}
+	})
 }
 
 // TestASubmitsFailure: what is the client's fault is none of the span's.

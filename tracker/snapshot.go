@@ -78,10 +78,10 @@ func snapshotTo(st *store.Store, dir string) error {
 }
 
 func newFolder(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("the snapshot's folder must not exist: %w", err)
 	}
 	return nil

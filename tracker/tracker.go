@@ -19,6 +19,7 @@ import (
 	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/meter"
+	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -176,6 +177,11 @@ func unless(ctx context.Context, err error) error {
 // openStore opens the local store. While the disk has no room it waits.
 func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bool) (*store.Store, error) {
 	opts := store.Options{View: !t.cfg.NoView, Blobs: withBlobs, MinFree: uint64(t.cfg.MinFree) << 20}
+	if t.cfg.FS == vfs.Default {
+		if err := private.Folder(t.cfg.Data); err != nil {
+			return nil, fmt.Errorf("data folder: %w", err)
+		}
+	}
 	for {
 		began := time.Now()
 		st, err := store.Open(t.cfg.FS, path.Join(t.cfg.Data, storeFolder), id, opts, t.env.Log)

@@ -27,6 +27,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/ackwire/ackwire/internal/meter"
+	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
@@ -71,7 +72,7 @@ var ErrInUse = errors.New("another process uses this data folder")
 // Lock makes the folder and takes it for this process. The lock ends with the process,
 // however it ends.
 func Lock(dir string) (unlock func() error, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	l := flock.New(filepath.Join(dir, "lock"))
@@ -86,7 +87,7 @@ func Lock(dir string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
 	}
 	// Who holds the lock is written for people only: the lock itself is the kernel's.
-	if err := os.WriteFile(l.Path(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(l.Path(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("data folder %s: %w", dir, err), l.Unlock())
 	}
 	return l.Unlock, nil
@@ -193,7 +194,7 @@ func (b *Broker) Run(ctx context.Context) error {
 
 // clusterID names the log in dir; a new folder gets a new name.
 func clusterID(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := private.Folder(dir); err != nil {
 		return "", fmt.Errorf("data folder: %w", err)
 	}
 	file := filepath.Join(dir, "cluster-id")
@@ -206,7 +207,7 @@ func clusterID(dir string) (string, error) {
 		return "", fmt.Errorf("cluster ID: %w", err)
 	}
 	id := "ackwire-" + uuid.NewString()
-	if err := os.WriteFile(file, []byte(id+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(id+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("cluster ID: %w", err)
 	}
 	return id, nil

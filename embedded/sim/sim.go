@@ -234,6 +234,7 @@ func (w *World) StartGatewayAt(n int) *Process {
 	cfg := gateway.Defaults()
 	cfg.Kafka, cfg.Partitions, cfg.Auth.AnonymousTenant = w.kafka(), partitions, Tenant
 	cfg.JobTypes, cfg.Blobs = w.JobTypes, w.blobs
+	cfg.TraceClients = true
 	cfg.Listen = fmt.Sprintf("127.0.0.1:%d", gatewayPort+n)
 	if w.ConfigureGateway != nil {
 		w.ConfigureGateway(&cfg)

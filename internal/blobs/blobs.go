@@ -17,6 +17,8 @@ import (
 	_ "gocloud.dev/blob/fileblob" // file://
 	_ "gocloud.dev/blob/memblob"  // mem://
 	"gocloud.dev/gcerrors"
+
+	"github.com/ackwire/ackwire/internal/private"
 )
 
 // Errors that callers branch on.
@@ -74,7 +76,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		q := u.Query()
 		q.Set("create_dir", "true")
 		q.Set("no_tmp_dir", "true")
+		q.Set("dir_file_mode", "0700")
 		u.RawQuery = q.Encode()
+		if err := private.Folder(filepath.FromSlash(u.Path)); err != nil {
+			return nil, fmt.Errorf("blob directory: %w", err)
+		}
 	}
 	bucket, err := blob.OpenBucket(ctx, u.String())
 	if err != nil {

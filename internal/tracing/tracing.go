@@ -89,6 +89,20 @@ func With(ctx context.Context, sc trace.SpanContext) context.Context {
 	return trace.ContextWithRemoteSpanContext(ctx, sc)
 }
 
+type fromClient struct{}
+
+// WithClient is With for a context that a client sent: its trace goes on, but whether it is sampled is not the
+// client's to say. Who makes spans asks FromClient, and decides.
+func WithClient(ctx context.Context, sc trace.SpanContext) context.Context {
+	if !sc.IsValid() {
+		return ctx
+	}
+	return context.WithValue(With(ctx, sc.WithTraceFlags(sc.TraceFlags()&^trace.FlagsSampled)), fromClient{}, true)
+}
+
+// FromClient reports whether ctx is WithClient's.
+func FromClient(ctx context.Context) bool { return ctx.Value(fromClient{}) != nil }
+
 // FromRecord reads the context that a record carries.
 func FromRecord(rec *kgo.Record) trace.SpanContext {
 	var p pair

@@ -123,7 +123,7 @@ func dropAside(fs vfs.FS, dir, last string) error {
 func (s *Store) SetAside() string { return s.aside }
 
 func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*Store, error) {
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make store folder: %w", err)
 	}
 	cache := pebble.NewCache(cacheBytes)

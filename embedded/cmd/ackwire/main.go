@@ -16,6 +16,7 @@ import (
 	"github.com/ackwire/ackwire/embedded/cli"
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/keyfile"
+	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/schemas/webhook"
@@ -59,6 +60,7 @@ func (c *serveCmd) Run() error {
 		return err
 	}
 	defer flush()
+	private.Files()
 	err = embedded.Run(ctx, c.Config, env, func(e *embedded.Embedded) {
 		go announce(ctx, c.Config, e)
 	})
@@ -110,6 +112,7 @@ func (c *brokerCmd) Run() error {
 	ctx, cancel := service.Signalled()
 	defer cancel()
 	env := service.OS(c.Logger(os.Stderr))
+	private.Files()
 	unlock, err := broker.Lock(c.Data)
 	if err != nil {
 		return oneLine(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"time"
 
@@ -15,14 +16,16 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/tracing"
 )
 
 // Config is where spans go and how many. A command embeds it.
 type Config struct {
 	TraceEndpoint string  `help:"Collector that spans are sent to by OTLP over HTTP, as in http://127.0.0.1:4318; without one none are made. OTEL_EXPORTER_OTLP_HEADERS and its like hold." placeholder:"URL"`
-	TraceRatio    float64 `help:"Share of traces that are sampled, from 0 to 1, of those that begin here; one that comes with a request or a record is sampled as it says." default:"0.01"`
+	TraceRatio    float64 `help:"Share of traces that are sampled, from 0 to 1, of those that begin here and of those of clients; one that comes with a record is sampled as it says." default:"0.01"`
 }
 
 // Validate joins all problems of the configuration.
@@ -80,9 +83,29 @@ func (c Config) Start(name string, env *service.Env) (flush func(), err error) {
 	}, nil
 }
 
-// Sampler samples a share of the traces that begin here and, of the others, what their
-// beginner does.
-func Sampler(ratio float64) sdk.Sampler { return sdk.ParentBased(sdk.TraceIDRatioBased(ratio)) }
+// Sampler samples a share of the traces that begin here and of those of clients, and of the
+// others what their beginner does.
+func Sampler(ratio float64) sdk.Sampler {
+	return sampler{Sampler: sdk.ParentBased(sdk.TraceIDRatioBased(ratio)), ratio: ratio}
+}
+
+type sampler struct {
+	sdk.Sampler
+	ratio float64
+}
+
+// ShouldSample implements sdk.Sampler. A client chooses its trace's ID, too: chance decides.
+func (s sampler) ShouldSample(p sdk.SamplingParameters) sdk.SamplingResult {
+	parent := trace.SpanContextFromContext(p.ParentContext)
+	if !parent.IsRemote() || !tracing.FromClient(p.ParentContext) {
+		return s.Sampler.ShouldSample(p)
+	}
+	decision := sdk.Drop
+	if rand.Float64() < s.ratio {
+		decision = sdk.RecordAndSample
+	}
+	return sdk.SamplingResult{Decision: decision, Tracestate: parent.TraceState()}
+}
 
 // endpoint is where traces go at a collector whose address may come without a path (OTLP
 // specification, "OTLP/HTTP Request").

@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
+	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/tracker"
@@ -44,6 +45,7 @@ func main() {
 		defer stop()
 		os.Exit(snapshot(ctx, cli.Snapshot))
 	}
+	private.Files()
 	env := service.OS(cli.Serve.Logger(os.Stderr))
 	flush, err := cli.Serve.Traces.Start("tracker", &env)
 	if err != nil {

@@ -1,0 +1,53 @@
+package gateway
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackwire/ackwire/internal/blobs"
+)
+
+// TestARefusedSubmitLeavesNoPayload in the blob store.
+func TestARefusedSubmitLeavesNoPayload(t *testing.T) {
+	url, err := blobs.Dir(t.TempDir() + "/blobs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inWorld(t, func(c *Config) { c.Blobs.URL, c.InlinePayload = url, 1<<10 }, func(t *testing.T, w *world) {
+		w.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			produce := r.(*kmsg.ProduceRequest)
+			answer := produce.ResponseKind().(*kmsg.ProduceResponse)
+			for _, topic := range produce.Topics {
+				rt := kmsg.NewProduceResponseTopic()
+				rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+				for _, p := range topic.Partitions {
+					rp := kmsg.NewProduceResponseTopicPartition()
+					rp.Partition, rp.ErrorCode = p.Partition, kerr.MessageTooLarge.Code
+					rt.Partitions = append(rt.Partitions, rp)
+				}
+				answer.Topics = append(answer.Topics, rt)
+			}
+			return answer, nil, true
+		})
+		body := `{"job":"demo.echo","payload":"` + strings.Repeat("x", 4<<10) + `"}`
+		if a := w.post(body, nil); a.status != 503 || a.code != "unavailable" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		store, err := blobs.Open(t.Context(), blobs.Config{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = store.Close() }()
+		time.Sleep(time.Second)
+		n, err := store.RemoveAll(t.Context(), "payloads/")
+		if err != nil && !errors.Is(err, blobs.ErrNotFound) || n != 0 {
+			t.Errorf("%d payloads are left, %v", n, err)
+		}
+	})
+}
