@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -27,7 +28,7 @@ func (g *Gateway) listJobs(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
-	g.answer(w, page)
+	g.answerList(w, page)
 }
 
 func (g *Gateway) list(r *http.Request, id auth.Identity) (*frame.JobList, error) {
@@ -112,6 +113,38 @@ func queryProblem(err error) error {
 	return trackerProblem(err)
 }
 
+// answerList writes a page without a copy of it: as long as its client takes to read it there are the
+// documents that the trackers sent, of which each is let go of once it is written, and no more.
+func (g *Gateway) answerList(w http.ResponseWriter, page *frame.JobList) {
+	jobs := page.Jobs
+	page.Jobs = []json.RawMessage{}
+	rest, err := plainjson.Marshal(page)
+	if err != nil {
+		g.problem(w, fmt.Errorf("encode answer: %w", err))
+		return
+	}
+	const head = `{"jobs":[`
+	rest = rest[len(head):]
+	size := len(head) + len(rest) + max(0, len(jobs)-1)
+	for _, j := range jobs {
+		size += len(j)
+	}
+	answerHead(w, size)
+	_, err = io.WriteString(w, head)
+	for i, j := range jobs {
+		if i > 0 && err == nil {
+			_, err = io.WriteString(w, ",")
+		}
+		if err == nil {
+			_, err = w.Write(j)
+		}
+		jobs[i] = nil
+	}
+	if err == nil {
+		_, _ = w.Write(rest)
+	}
+}
+
 // answer writes v as the body of 200.
 func (g *Gateway) answer(w http.ResponseWriter, v any) {
 	b, err := plainjson.Marshal(v)
@@ -119,12 +152,16 @@ func (g *Gateway) answer(w http.ResponseWriter, v any) {
 		g.problem(w, fmt.Errorf("encode answer: %w", err))
 		return
 	}
+	answerHead(w, len(b))
+	_, _ = w.Write(b)
+}
+
+func answerHead(w http.ResponseWriter, size int) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-cache")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("Content-Length", strconv.Itoa(size))
 	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(b)
 }
 
 func unixTime(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
