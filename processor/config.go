@@ -25,9 +25,11 @@ type Config struct {
 	Lanes []string `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
 	// Slots is how many jobs of each lane may be held at the same time. Default 64.
 	Slots int `help:"Jobs held at the same time, per lane." default:"64"`
-	// WorkerID names this process in the log and to the tracker. It must be unique among
-	// the workers that live at the same time. Default: the host's name and a random word.
-	WorkerID string `help:"Unique name of this worker. Default: the host's name and a random word." placeholder:"ID"`
+	// WorkerID names this process in the log, to the tracker, and to the owners of the jobs that
+	// it runs. It must be unique among the workers that live at the same time. Default: random.
+	WorkerID string `help:"Unique name of this worker, which owners of jobs and webhooks are shown. Default: a random one." placeholder:"ID"`
+	// WorkerHost has the default WorkerID begin with the host's name.
+	WorkerHost bool `help:"Let the default name of the worker begin with the host's, where owners of jobs may know it."`
 	// ProgressRate is how many progress events a job may append per second; between two
 	// of them the latest call wins. Default 4.
 	ProgressRate float64 `help:"Progress events per second and job; the latest wins." default:"4"`

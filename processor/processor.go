@@ -15,13 +15,10 @@ package processor
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -89,30 +86,17 @@ func New(cfg Config, env service.Env) (*Processor, error) {
 		runs:          map[string]*run{},
 		dispatch:      newSeen(maxSeen),
 	}
+	host := hostName()
 	if p.worker == "" {
-		p.worker = randomWorkerID()
+		p.worker = randomWorkerID(host, cfg.WorkerHost)
 	}
+	noteIdentity(env.Metrics, p.worker, host)
 	p.log = env.Log.With("service", "processor", "worker", p.worker)
 	p.env.Log = p.log
 	for _, name := range cfg.Lanes {
 		p.lanes = append(p.lanes, newLane(p, name))
 	}
 	return p, nil
-}
-
-// randomWorkerID is the host's name, for people, and 40 random bits.
-func randomWorkerID() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "worker"
-	}
-	host = strings.Map(func(r rune) rune {
-		if r <= ' ' || r > '~' {
-			return '-'
-		}
-		return r
-	}, host)
-	return bounded(host, maxWorkerID-9) + "-" + strings.ToLower(rand.Text()[:8])
 }
 
 // WorkerID is the name under which this processor claims jobs.
@@ -181,7 +165,7 @@ func (p *Processor) Run(ctx context.Context) error {
 		part(&taking, takeCtx, l.attend)
 	}
 	p.setReady(nil)
-	p.log.Info("taking jobs", "lanes", p.cfg.Lanes, "slots", p.cfg.Slots)
+	p.log.Info("taking jobs", "lanes", p.cfg.Lanes, "slots", p.cfg.Slots, "host", hostName())
 
 	<-takeCtx.Done()
 	p.setReady(errors.New("stopping"))

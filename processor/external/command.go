@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,7 +70,8 @@ const (
 )
 
 // Handle is a processor.RawHandler. When ctx ends, the whole process group is sent SIGTERM and,
-// after a grace of 2 s, SIGKILL. Whatever the command has left behind is killed at its end.
+// after a grace of 2 s, SIGKILL. Whatever the command has left behind in its group is killed at its
+// end and, on Linux, when this process is killed.
 func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
 	dir := c.dir
 	if dir == "" {
@@ -77,7 +79,11 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 		if dir, err = os.MkdirTemp("", "ackwire-job-"); err != nil {
 			return nil, notStarted(fmt.Errorf("make the command's directory: %w", err))
 		}
-		defer func() { _ = os.RemoveAll(dir) }()
+		defer func() {
+			if err := removeDir(dir); err != nil {
+				j.Log.Warn("a command's directory is left behind", "err", err)
+			}
+		}()
 	}
 	run, stop := context.WithCancel(ctx)
 	defer stop()
@@ -86,17 +92,25 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	cmd := exec.CommandContext(run, c.argv[0], c.argv[1:]...)
 	cmd.Dir, cmd.Env = dir, append(c.environment(j, dir), tracing.Environ(ctx)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(payload), &lines{take: out.line, max: MaxResult}, &lines{take: log.line, max: maxStderrLine, cut: true}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = attributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace
+	// The kernel kills the command when the thread ends that started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		return nil, notStarted(fmt.Errorf("start the command: %w", err))
 	}
+	ended, err := watch(cmd.Process.Pid)
+	if err != nil {
+		j.Log.Warn("the command's children will outlive this process if it is killed", "err", err)
+	}
 	_ = cmd.Wait()                                      // the state says more
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
+	ended()
 	cmd.Stdout.(*lines).flush()
 	cmd.Stderr.(*lines).flush()
 	if ctx.Err() != nil && out.failure == nil && !cmd.ProcessState.Success() {

@@ -46,6 +46,7 @@ type command struct {
 }
 
 func main() {
+	service.AsInit() // commands leave processes behind
 	ctx, cancel := service.Signalled()
 	defer cancel()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {

@@ -1,0 +1,66 @@
+package service
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// AsInit makes a process that starts as PID 1, as in a container, an init: it starts its own
+// program again as its child, hands signals on, reaps every process whose parent has died, and ends
+// with the child's exit code. A Go program as PID 1 would reap none of them. In any other process it
+// does nothing. It is to be called first of all in main.
+func AsInit() {
+	if os.Getpid() == 1 {
+		os.Exit(beInit(os.Args, os.Environ()))
+	}
+}
+
+// exitSignalled is added to the number of a signal that ended the child, as shells do.
+const exitSignalled = 128
+
+// beInit runs this program as a child until it ends, and returns its exit code. It waits for any
+// child, so nothing else in this process may.
+func beInit(args, env []string) int {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals)
+	self, err := os.Executable()
+	if err != nil {
+		self = "/proc/self/exe"
+	}
+	child, err := os.StartProcess(self, args, &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "start as a child of PID 1:", err)
+		return ExitFailed
+	}
+	for s := range signals {
+		switch s {
+		case syscall.SIGCHLD:
+			if code, ended := reap(child.Pid); ended {
+				return code
+			}
+		case syscall.SIGURG: // the runtime's own
+		default:
+			_ = child.Signal(s)
+		}
+	}
+	return ExitFailed
+}
+
+// reap waits for all children that have ended; ended reports whether the one with pid was among them.
+func reap(pid int) (code int, ended bool) {
+	for {
+		var status syscall.WaitStatus
+		got, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil || got <= 0:
+			return code, ended
+		case got == pid && status.Signaled():
+			code, ended = exitSignalled+int(status.Signal()), true
+		case got == pid:
+			code, ended = status.ExitStatus(), true
+		}
+	}
+}

@@ -1,0 +1,6 @@
+//go:build unix
+
+package external
+
+// RemoveDir is for tests.
+var RemoveDir = removeDir

@@ -1,0 +1,197 @@
+package external_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/external"
+)
+
+// killedScript is set in the process that TestCommandsDieWithTheirProcessor kills.
+const killedScript = "ACKWIRE_TEST_KILLED_SCRIPT"
+
+// In the process that is to be killed no test runs, but a command as in a processor.
+func init() {
+	script := os.Getenv(killedScript)
+	if script == "" {
+		return
+	}
+	c, err := external.NewCommand([]string{"sh", "-c", script}, nil, "")
+	if err != nil {
+		panic(err)
+	}
+	_, err = c.Handle(context.Background(), &processor.Job{ID: "j", Log: slog.New(slog.DiscardHandler)}, nil)
+	panic(fmt.Sprint("the command has ended: ", err))
+}
+
+// TestCommandsDieWithTheirProcessor: a processor that is killed by SIGKILL leaves no process of its
+// commands, children and grandchildren included, that would run on beside the next attempt.
+func TestCommandsDieWithTheirProcessor(t *testing.T) {
+	pids := filepath.Join(t.TempDir(), "pids")
+	// The last one writes the file, so all are there then.
+	script := fmt.Sprintf(`trap '' TERM; (trap '' TERM; (trap '' TERM; echo $$ > %[1]s.0; sh -c 'echo $PPID $$' > %[1]s.tmp; mv %[1]s.tmp %[1]s; exec sleep 301) & sleep 302) & sleep 303`, pids)
+	p := exec.Command(os.Args[0])
+	p.Env = append(os.Environ(), killedScript+"="+script)
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "its processes run", func() bool { _, err := os.Stat(pids); return err == nil })
+	var group string
+	if b, err := os.ReadFile(pids + ".0"); err != nil {
+		t.Fatal(err)
+	} else {
+		group = strings.TrimSpace(string(b))
+	}
+	if n := len(inGroup(t, group)); n < 3 {
+		t.Fatalf("%d processes in the command's group", n)
+	}
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Wait()
+	waitFor(t, "the command's processes are gone", func() bool { return len(inGroup(t, group)) == 0 })
+}
+
+// inGroup lists the processes of a group that are more than an entry.
+func inGroup(t *testing.T, group string) (pids []string) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if f := strings.Fields(rest); len(f) > 2 && f[0] != "Z" && f[2] == group {
+			pids = append(pids, path)
+		}
+	}
+	return pids
+}
+
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s: not within 30 s", what)
+		}
+	}
+}
+
+// TestOneGuardForAllCommands: and another one when somebody has killed it.
+func TestOneGuardForAllCommands(t *testing.T) {
+	run := func() {
+		t.Helper()
+		if got := handle(t, t.Context(), command(t, `echo 1`), 0); string(got.Result) != "1" {
+			t.Fatalf("%+v", got)
+		}
+	}
+	run()
+	first := guards()
+	run()
+	if again := guards(); len(first) != 1 || len(again) != 1 || first[0] != again[0] {
+		t.Fatalf("guards %v, then %v", first, again)
+	}
+	if err := syscall.Kill(first[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "it is gone", func() bool { return len(guards()) == 0 })
+	run()
+	if last := guards(); len(last) != 1 || last[0] == first[0] {
+		t.Errorf("guards %v", last)
+	}
+}
+
+// guards lists the guard processes of this one.
+func guards() (pids []int) {
+	children, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, path := range children {
+		b, _ := os.ReadFile(path)
+		for _, field := range strings.Fields(string(b)) {
+			name, _ := os.ReadFile("/proc/" + field + "/cmdline")
+			if strings.HasPrefix(string(name), "ackwire-command-guard") {
+				pid, _ := strconv.Atoi(field)
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// TestReadOnlyDirectoriesAreRemoved, as the user who made them: not as root, who may do anything.
+func TestReadOnlyDirectoriesAreRemoved(t *testing.T) {
+	parent := t.TempDir()
+	outside := filepath.Join(parent, "outside")
+	dir := filepath.Join(parent, "work")
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the thread has another user's rights from here on
+		done <- func() error {
+			if os.Getuid() == 0 {
+				for _, d := range []string{parent, filepath.Dir(parent)} {
+					if err := os.Chmod(d, 0o777); err != nil {
+						return err
+					}
+				}
+				if _, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0); errno != 0 {
+					return errno
+				}
+			}
+			deep := filepath.Join(dir, "a", "b", "c")
+			for _, d := range []string{deep, filepath.Join(outside, "d")} {
+				if err := os.MkdirAll(d, 0o755); err != nil {
+					return err
+				}
+			}
+			if err := os.WriteFile(filepath.Join(deep, "f"), nil, 0o400); err != nil {
+				return err
+			}
+			if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
+				return err
+			}
+			for d, mode := range map[string]os.FileMode{outside: 0o555, deep: 0o500} {
+				if err := os.Chmod(d, mode); err != nil {
+					return err
+				}
+			}
+			if err := os.Chmod(filepath.Join(dir, "a", "b"), 0); err != nil {
+				return err
+			}
+			if err := os.Chmod(dir, 0o500); err != nil {
+				return err
+			}
+			if os.RemoveAll(dir) == nil {
+				return fmt.Errorf("the test proves nothing: it can be removed as it is")
+			}
+			return external.RemoveDir(dir)
+		}()
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o555 {
+		t.Errorf("what a link leads to was changed: %v %v", info, err)
+	}
+}
