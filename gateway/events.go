@@ -50,7 +50,9 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if all {
-		g.serveEvents(w, r, id, 1, func(room sse.Room, _ string) *sse.Stream { return sse.NewMine(g.mine, room, id.Tenant, id.Subject) })
+		g.serveEvents(w, r, id, 1, func(room sse.Room, last string) *sse.Stream {
+			return sse.NewMine(g.mine, room, id.Tenant, id.Subject, last)
+		})
 		return
 	}
 	g.serveEvents(w, r, id, len(jobs), func(room sse.Room, last string) *sse.Stream {

@@ -88,6 +88,8 @@ func wires() []wire {
 		plain("frame.error", "frame/error", frame.ErrorFrame{Type: frame.Error, ID: "1", Problem: problem(code.ValidationFailed)}),
 		plain("frame.goaway", "frame/goaway", frame.GoawayFrame{Type: frame.Goaway, Reason: "restart", ReconnectAfter: 1.25}),
 		plain("frame.expiring", "frame/expiring", frame.ExpiringFrame{Type: frame.Expiring, ExpiresAt: acceptedAt, ClosesAfter: 90}),
+		plain("frame.cursor", "frame/cursor", frame.CursorFrame{Type: frame.Cursor, Cursor: "1mkh3y2k8"}),
+		plain("frame.subscribe.mine.after", "frame/subscribe", frame.ClientFrame{Type: frame.Subscribe, ID: "9", Mine: true, After: "1mkh3y2k8"}),
 		plain("frame.pong", "frame/pong", frame.PongFrame{Type: frame.Pong, ID: "7"}),
 	)
 	for _, s := range []string{"pending", "processing", "retrying", "completed", "failed"} {

@@ -36,8 +36,10 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 		return c.onErrorLocked(cn, h, b)
 	case frame.Subscribed:
 		if h.mine {
-			c.onSubscribedMineLocked(cn, string(h.id))
-			return true
+			var f frame.SubscribedFrame
+			ok := json.Unmarshal(b, &f) == nil
+			c.onSubscribedMineLocked(cn, string(h.id), f.Reset)
+			return ok
 		}
 		return c.onSubscribedLocked(cn, b)
 	case frame.Unsubscribed:
@@ -52,6 +54,8 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 		return c.onWelcomeLocked(cn, h, b)
 	case frame.Goaway:
 		return c.onGoawayLocked(cn, b)
+	case frame.Cursor:
+		return c.onCursorLocked(cn, b)
 	case frame.Expiring:
 		return c.onExpiringLocked(cn, b)
 	}

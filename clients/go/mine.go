@@ -3,6 +3,7 @@ package ackwire
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"maps"
@@ -66,6 +67,7 @@ func (c *Client) WatchMine(ctx context.Context) iter.Seq2[Status, error] {
 type mine struct {
 	readers []*mineReader
 	asked   *conn         // where it holds
+	cursor  string        // up to where the server has told; "" when it does not say
 	lost    time.Time     // since when it holds nowhere, after it did; zero: there is no gap
 	moved   chan struct{} // capacity 1: the connection in use is another, or the last reader left
 	seen    map[string]*mineSeen
@@ -210,8 +212,19 @@ func (c *Client) keepMine(m *mine) {
 			}
 			continue
 		}
-		err := c.do(c.ctx, &call{kind: frame.Subscribe, body: []byte(`,"mine":true}`), resend: true})
-		if err == nil {
+		c.mu.Lock()
+		cursor, body := m.cursor, []byte(`,"mine":true`)
+		c.mu.Unlock()
+		if cursor != "" {
+			body = append(appendString(append(body, `,"after":`...), cursor), `}`...)
+		} else {
+			body = append(body, '}')
+		}
+		err := c.do(c.ctx, &call{kind: frame.Subscribe, body: body, resend: true})
+		c.mu.Lock()
+		known := m.cursor != "" // then the server tells what has changed since
+		c.mu.Unlock()
+		if err == nil && !known {
 			err = c.closeGap(m)
 		}
 		if e, refused := errors.AsType[*Error](err); refused && !e.Retryable {
@@ -296,10 +309,27 @@ func (c *Client) closeGap(m *mine) error {
 	return nil
 }
 
+// onCursorLocked takes up to where the server has told: from there the next connection goes on.
+func (c *Client) onCursorLocked(cn *conn, b []byte) bool {
+	var f frame.CursorFrame
+	if json.Unmarshal(b, &f) != nil || f.Cursor == "" {
+		return false
+	}
+	if m := c.mine; m != nil && m.asked == cn {
+		m.cursor, m.lost = f.Cursor, time.Time{}
+	}
+	return true
+}
+
 // onSubscribedMineLocked takes the answer to the frame of keepMine.
-func (c *Client) onSubscribedMineLocked(cn *conn, id string) {
-	if c.mine != nil {
-		c.mine.asked = cn
+func (c *Client) onSubscribedMineLocked(cn *conn, id string, reset bool) {
+	if m := c.mine; m != nil {
+		m.asked = cn
+		if reset { // what was seen is not of this log
+			m.cursor = ""
+			clear(m.seen)
+			clear(m.older)
+		}
 	}
 	if k := cn.calls[id]; k != nil {
 		c.answerLocked(cn, k, nil)

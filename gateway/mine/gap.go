@@ -10,8 +10,9 @@ import (
 
 // Run closes gaps until ctx ends.
 func (x *Index) Run(ctx context.Context) error {
-	var working sync.WaitGroup
+	var working, resuming sync.WaitGroup
 	defer working.Wait()
+	defer resuming.Wait() // one per subscription at most
 	room := make(chan struct{}, gapWorkers)
 	again := time.NewTicker(gapRetry)
 	defer again.Stop()
@@ -32,6 +33,9 @@ func (x *Index) Run(ctx context.Context) error {
 				x.close(ctx, s, since)
 				<-room
 			})
+		}
+		for s, sub := x.takeResume(); s != nil; s, sub = x.takeResume() {
+			resuming.Go(func() { x.resume(ctx, s, sub) })
 		}
 	}
 }

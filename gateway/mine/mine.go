@@ -41,10 +41,14 @@ type Upstream interface {
 // index.
 type Subscriber interface {
 	// Subscribed answers the subscription, once and before any status; after an error's code it
-	// is over.
-	Subscribed(err code.Code)
+	// is over. reset: its After is no cursor of this log, and counts as none.
+	Subscribed(err code.Code, reset bool)
 	// MineStatus delivers a status of any job of the subject. Versions of one job strictly rise.
 	MineStatus(jobID string, f *outbox.Frame)
+	// Cursor says up to where all was delivered; false when that cannot be passed on now.
+	Cursor(cursor string) bool
+	// Room reports whether there is room for what has changed since a cursor.
+	Room() bool
 }
 
 // Subscription is one session's watch of a subject.
@@ -53,10 +57,14 @@ type Subscription struct {
 	Subscriber Subscriber
 	Tenant     string
 	Subject    string
+	After      string // a cursor: what has changed since is delivered, too; "" is none
 
 	// Guarded by the index's lock.
 	waiting bool // for the first answer
 	since   time.Time
+	resume  int64 // what has changed since, by the log's clock in Unix milliseconds, is still to be delivered; 0: nothing
+	resumes bool  // it is being
+	dirty   bool  // something was delivered since the last cursor
 }
 
 // who is a subject of a tenant.
@@ -144,11 +152,18 @@ func (x *Index) answer(s *subject) {
 	}
 	for _, sub := range s.subs {
 		if sub.waiting {
-			sub.waiting = false
-			sub.Subscriber.Subscribed("")
+			sub.waiting, sub.dirty = false, true
+			var known bool
+			if sub.resume, known = readCursor(sub.After, x.logNow()); sub.resume != 0 {
+				x.signal()
+			}
+			sub.Subscriber.Subscribed("", !known)
 		}
 	}
 }
+
+// logNow is the time by the log's clock, in Unix milliseconds.
+func (x *Index) logNow() int64 { return time.Now().Add(x.skew).UnixMilli() }
 
 // whole reports whether every partition is covered.
 func (s *subject) whole() bool {
@@ -200,13 +215,18 @@ func (s *subject) tell(j *trackerpb.Job, written func()) {
 		return
 	}
 	s.note(j.JobId, j.Version)
-	b := wire.EncodeMineStatus(j.Version, j.Document)
-	f := &outbox.Frame{Bytes: b, JobID: j.JobId, Subject: s.who.subject, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated, Written: written}
+	f := s.frame(j, written)
 	for _, sub := range s.subs {
 		if !sub.waiting {
+			sub.dirty = true
 			sub.Subscriber.MineStatus(j.JobId, f)
 		}
 	}
+}
+
+func (s *subject) frame(j *trackerpb.Job, written func()) *outbox.Frame {
+	return &outbox.Frame{Bytes: wire.EncodeMineStatus(j.Version, j.Document), JobID: j.JobId, Subject: s.who.subject,
+		DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated, Written: written}
 }
 
 // note remembers a job's version, so that closing a gap tells nothing twice. A subject with
@@ -304,11 +324,12 @@ func (x *Index) Sweep() {
 				return false
 			}
 			x.subs--
-			sub.Subscriber.Subscribed(code.Unavailable)
+			sub.Subscriber.Subscribed(code.Unavailable, false)
 			return true
 		})
 		if s.whole() && s.gap == 0 {
 			s.forget(now.Add(-keepSeen))
+			x.tellCursor(s)
 		}
 		x.dropUnwanted(s)
 	}

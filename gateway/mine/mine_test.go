@@ -73,8 +73,10 @@ func inBubble(t *testing.T, f func(*testing.T, *world)) {
 // reader is one session: what it was told, such as "subscribed", "a@3".
 type reader struct {
 	Subscription
-	mu  sync.Mutex // guards got
-	got []string
+	mu     sync.Mutex // guards all below
+	got    []string
+	cursor string
+	full   bool
 }
 
 func (r *reader) say(text string) {
@@ -83,15 +85,36 @@ func (r *reader) say(text string) {
 	r.got = append(r.got, text)
 }
 
-func (r *reader) Subscribed(c code.Code) { r.say(strings.TrimSpace("subscribed " + string(c))) }
+func (r *reader) Subscribed(c code.Code, reset bool) {
+	text := strings.TrimSpace("subscribed " + string(c))
+	if reset {
+		text += " reset"
+	}
+	r.say(text)
+}
+
+func (r *reader) Cursor(cursor string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cursor = cursor
+	return true
+}
+
+func (r *reader) Room() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.full
+}
 
 func (r *reader) MineStatus(jobID string, f *outbox.Frame) {
 	r.say(fmt.Sprintf("%s@%d", jobID, f.Version))
 }
 
-func (w *world) follow(subject string) *reader {
+func (w *world) follow(subject string) *reader { return w.followAfter(subject, "") }
+
+func (w *world) followAfter(subject, cursor string) *reader {
 	r := &reader{}
-	r.Subscription = Subscription{Subscriber: r, Tenant: "acme", Subject: subject}
+	r.Subscription = Subscription{Subscriber: r, Tenant: "acme", Subject: subject, After: cursor}
 	w.index.Subscribe(&r.Subscription)
 	return r
 }

@@ -128,6 +128,8 @@ type Outbox struct {
 	controls     int
 	controlBytes int
 	statuses     int // slots in the list that are no control frame
+	holding      int // slots that are held
+	mark         *Slot
 	flushing     bool
 	closed       bool
 
@@ -240,14 +242,18 @@ func (o *Outbox) ClearGroup(g *Group) {
 func (o *Outbox) Hold(s *Slot) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.holds++
+	if s.holds++; s.holds == 1 {
+		o.holding++
+	}
 }
 
 // Release undoes one Hold.
 func (o *Outbox) Release(s *Slot) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.holds--
+	if s.holds--; s.holds == 0 {
+		o.holding--
+	}
 	switch {
 	case s.holds > 0 || o.closed:
 		return Queued

@@ -38,7 +38,7 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 	switch {
 	case w != nil && w.answered:
 		s.mu.Unlock()
-		s.send(subscribedMine(f.ID))
+		s.send(subscribedMine(f.ID, false))
 		return nil
 	case w != nil:
 		w.frames = append(w.frames, mineAnswer{f.ID, s.received})
@@ -50,16 +50,16 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 	}
 	w = &mineWatch{session: s, frames: []mineAnswer{{f.ID, s.received}}, group: outbox.Group{Since: s.received.UnixMilli()}}
 	w.group.Owner = w
-	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject}
-	s.mine, s.told = w, &told{}
+	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject, After: f.After}
+	s.mine, s.told = w, &mine.Told{}
 	s.follows.Store(true)
 	s.mu.Unlock()
 	s.cfg.Mine.Subscribe(&w.Subscription)
 	return errLater
 }
 
-func subscribedMine(id string) []byte {
-	return wire.Encode(frame.SubscribedFrame{Type: frame.Subscribed, ID: id, Jobs: []frame.SubscribedJob{}, Mine: true})
+func subscribedMine(id string, reset bool) []byte {
+	return wire.Encode(frame.SubscribedFrame{Type: frame.Subscribed, ID: id, Jobs: []frame.SubscribedJob{}, Mine: true, Reset: reset})
 }
 
 // unsubscribeMine ends the watch of all jobs; those that the session watches by themselves
@@ -89,7 +89,7 @@ func (s *Session) dropMine(w *mineWatch) {
 }
 
 // Subscribed implements mine.Subscriber.
-func (w *mineWatch) Subscribed(c code.Code) {
+func (w *mineWatch) Subscribed(c code.Code, reset bool) {
 	s := w.session
 	if c != "" {
 		s.mu.Lock()
@@ -104,10 +104,28 @@ func (w *mineWatch) Subscribed(c code.Code) {
 	w.frames = nil
 	s.mu.Unlock()
 	for _, f := range frames {
-		s.send(subscribedMine(f.id))
+		s.send(subscribedMine(f.id, reset))
 		s.cfg.Metrics.Frame(frame.Subscribe, "", time.Since(f.received))
 	}
 }
+
+// Cursor implements mine.Subscriber. What waits for the ack of its submit was not sent.
+func (w *mineWatch) Cursor(cursor string) bool {
+	s := w.session
+	s.mu.Lock()
+	o := outbox.Old
+	if len(s.unacked) == 0 {
+		o = s.out.Mark(wire.Encode(frame.CursorFrame{Type: frame.Cursor, Cursor: cursor}))
+	}
+	s.mu.Unlock()
+	if o == outbox.Start {
+		s.start(o)
+	}
+	return o != outbox.Old
+}
+
+// Room implements mine.Subscriber.
+func (w *mineWatch) Room() bool { return w.session.out.Room() }
 
 // refuse answers the subscribe frames that wait with an error.
 func (w *mineWatch) refuse(c code.Code) {

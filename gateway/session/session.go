@@ -139,7 +139,7 @@ type Session struct {
 	account  *budget.Account          // of what the outbox holds; nil before there is an identity
 	mine     *mineWatch               // all jobs of the session's subject; nil when it does not follow them
 	unacked  map[string]*outbox.Frame // by job: statuses that mine has, and whose ack comes first
-	told     *told                    // nil unless mine is there
+	told     *mine.Told               // nil unless mine is there
 }
 
 // NoHandshake is what Accept returns for a request that is none. Headers may have been set that
@@ -383,8 +383,16 @@ func (s *Session) Goaway(reason string, after time.Duration) {
 // Settled reports whether no submit is in flight and nothing waits to be written.
 func (s *Session) Settled() bool { return s.unanswered.Load() == 0 && s.out.Idle() }
 
-// send queues a control frame.
-func (s *Session) send(b []byte) { s.start(s.out.Send(b)) }
+// send queues a control frame. A client that asks, and does not read the answers, is cut off.
+func (s *Session) send(b []byte) {
+	o := s.out.Send(b)
+	if o == outbox.Overflow {
+		s.cfg.Metrics.Dropped(o)
+		s.tooSlow()
+		return
+	}
+	s.start(o)
+}
 
 // start acts on the outbox's word.
 func (s *Session) start(o outbox.Outcome) {
@@ -410,14 +418,24 @@ func (s *Session) start(o outbox.Outcome) {
 		s.cfg.Metrics.Dropped(o)
 	case outbox.Overflow:
 		s.cfg.Metrics.Dropped(o)
-		s.tooSlow()
+		s.tooMuchWaits()
 	}
 }
 
-// tooSlow ends a session whose client takes nothing; it will not read a close frame either.
+// tooSlow ends a session whose client takes nothing.
 func (s *Session) tooSlow() {
 	s.closing.CompareAndSwap(0, int32(code.CloseSlowConsumer))
 	_ = s.conn.Close()
+}
+
+// tooMuchWaits ends a session for which too much waits to be written. That is dropped, and the client
+// told why: it may only have rested, and reads on within the time that a write may take.
+func (s *Session) tooMuchWaits() {
+	if !s.closing.CompareAndSwap(0, int32(code.CloseSlowConsumer)) {
+		return
+	}
+	s.start(s.out.Cut(wire.Close(code.CloseSlowConsumer)))
+	_ = s.conn.SetReadDeadline(time.Now().Add(writeTimeout + lingerTime))
 }
 
 // fail answers a frame with an error.

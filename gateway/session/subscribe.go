@@ -84,7 +84,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	defer s.registering.Unlock()
 	for _, w := range a.watches {
 		s.mu.Lock()
-		seen := s.told.last(w.JobID)
+		seen := s.told.Last(w.JobID)
 		s.mu.Unlock()
 		s.out.Skip(&w.slot, max(w.After, seen))
 		s.out.Hold(&w.slot)
@@ -185,7 +185,7 @@ func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int
 	if !over {
 		s.watches[w.JobID] = w
 	}
-	seen := s.told.last(w.JobID)
+	seen := s.told.Last(w.JobID)
 	s.mu.Unlock()
 	s.out.Skip(&w.slot, seen)
 	if had != nil {
@@ -290,7 +290,7 @@ func (w *watch) Reset(version int64) {
 	s := w.session
 	s.mu.Lock()
 	w.reset = len(w.answers) > 0
-	s.told.forget(w.JobID)
+	s.told.Forget(w.JobID)
 	s.mu.Unlock()
 	var notice []byte
 	if !w.reset {

@@ -104,27 +104,29 @@ type all struct {
 	stream *Stream
 	index  *mine.Index
 	group  outbox.Group
+	told   mine.Told // owned by whoever calls MineStatus, one at a time
 	refuse code.Code
 }
 
 // maxWaiting bounds the jobs whose statuses wait for a client that follows a subject.
 const maxWaiting = 2 * frame.MaxSubscriptions
 
-// NewMine begins to follow every job of a subject: a stream that never finishes. Close must be
-// called.
-func NewMine(x *mine.Index, room Room, tenant, subject string) *Stream {
+// NewMine begins to follow every job of a subject: a stream that never finishes. last is the ID of
+// the last event that its client has: a cursor, after which the stream goes on; anything else is
+// none. Close must be called.
+func NewMine(x *mine.Index, room Room, tenant, subject, last string) *Stream {
 	s := &Stream{room: room, wake: make(chan struct{}, 1), waiting: 1, live: 1, answered: make(chan struct{})}
 	s.out.MaxStatuses, s.out.MaxBytes = maxWaiting, room.Bytes
 	s.out.Join(room.Account)
 	s.mine = &all{stream: s, index: x, group: outbox.Group{Since: time.Now().UnixMilli()}}
 	s.mine.group.Owner = s.mine
-	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject}
+	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject, After: last}
 	x.Subscribe(&s.mine.Subscription)
 	return s
 }
 
 // Subscribed implements mine.Subscriber.
-func (a *all) Subscribed(c code.Code) {
+func (a *all) Subscribed(c code.Code, _ bool) {
 	a.stream.mu.Lock()
 	defer a.stream.mu.Unlock()
 	a.refuse = c
@@ -134,8 +136,22 @@ func (a *all) Subscribed(c code.Code) {
 
 // MineStatus implements mine.Subscriber.
 func (a *all) MineStatus(jobID string, f *outbox.Frame) {
-	a.stream.put(a.stream.out.PutGroup(&a.group, jobID, f))
+	if a.told.News(jobID, f.Version) {
+		a.stream.put(a.stream.out.PutGroup(&a.group, jobID, f))
+	}
 }
+
+// Cursor implements mine.Subscriber: an ID without an event, which an EventSource keeps.
+func (a *all) Cursor(cursor string) bool {
+	o := a.stream.out.Mark([]byte("id: " + cursor + "\n\n"))
+	if o == outbox.Start {
+		a.stream.put(o)
+	}
+	return o != outbox.Old
+}
+
+// Room implements mine.Subscriber.
+func (a *all) Room() bool { return a.stream.out.Room() }
 
 // Close ends all that New or NewMine began.
 func (s *Stream) Close() {
@@ -331,6 +347,12 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		for more := true; more; {
 			frames, times, more = s.out.Take(frames[:0], times[:0], flushBytes)
 			for i, f := range frames {
+				if f.JobID == "" { // a cursor
+					if !write(f.Bytes) {
+						return lost(broken)
+					}
+					continue
+				}
 				s.ids.status(f)
 				var b []byte
 				if !s.ids.many || i == len(frames)-1 {

@@ -53,13 +53,14 @@ const (
 	Error        Type = "error"
 	Goaway       Type = "goaway"
 	Expiring     Type = "expiring"
+	Cursor       Type = "cursor"
 	Pong         Type = "pong"
 )
 
 // ClientTypes and ServerTypes list every frame, by who sends it.
 var (
 	ClientTypes = []Type{Auth, Submit, Subscribe, Unsubscribe, Cancel, Retry, Ping}
-	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Error, Goaway, Expiring, Pong}
+	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Error, Goaway, Expiring, Cursor, Pong}
 )
 
 // ClientFrame is any frame that a client sends. Which fields a type carries is fixed
@@ -76,6 +77,8 @@ type ClientFrame struct {
 	// Jobs is a list of JobRef in subscribe and a list of job IDs in unsubscribe.
 	Jobs json.RawMessage `json:"jobs,omitempty"`
 	Mine bool            `json:"mine,omitempty"` // subscribe, unsubscribe
+	// After, with Mine, is the last cursor that the client has: what has changed since is sent.
+	After string `json:"after,omitempty"`
 
 	JobID string `json:"jobId,omitempty"` // cancel, retry
 }
@@ -146,6 +149,16 @@ type SubscribedFrame struct {
 	ID   string          `json:"id,omitempty"`
 	Jobs []SubscribedJob `json:"jobs"`
 	Mine bool            `json:"mine,omitempty"`
+	// Reset, with Mine: the client's cursor is none of this log's. Jobs are told of from now on, and
+	// the versions that the client has count as none.
+	Reset bool `json:"reset,omitempty"`
+}
+
+// CursorFrame says up to where a socket that follows all jobs of its subject was told of them: with
+// this cursor it goes on from there.
+type CursorFrame struct {
+	Type   Type   `json:"type"`
+	Cursor string `json:"cursor"`
 }
 
 // SubscribedJob carries either a version or an error.

@@ -1,0 +1,86 @@
+package mine
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// TestACursorIsAWayBack: who comes with one is told what has changed since, as fast as there is
+// room; others are told nothing of it.
+func TestACursorIsAWayBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.follow("ann")
+		w.cover(1, 0, false, 1)
+		w.cover(1, 1, false, 1)
+		w.index.Update(update(1, "seen", 7))
+		a.want(t, "it follows", "subscribed", "seen@7")
+		w.index.Sweep()
+		left := time.Now()
+		if a.cursor == "" {
+			t.Fatal("it was told no cursor")
+		}
+		first := a.cursor
+		time.Sleep(time.Hour)
+		w.index.Sweep()
+		if a.cursor != first {
+			t.Error("a cursor is told again, though nothing was delivered since")
+		}
+
+		w.mu.Lock()
+		w.refuse = 1
+		w.pages = []*trackerpb.ListResponse{
+			{Jobs: []*trackerpb.ListedJob{{Job: update(0, "one", 8)}}, Through: &trackerpb.Place{JobId: "one"}},
+			{Jobs: []*trackerpb.ListedJob{{Job: update(0, "two", 9)}}},
+		}
+		w.mu.Unlock()
+		b := w.followAfter("ann", first)
+		b.full = true
+		time.Sleep(10 * time.Second)
+		w.index.Update(update(1, "live", 10))
+		w.index.Sweep()
+		b.want(t, "there is no room for the past", "subscribed", "live@10")
+		b.mu.Lock()
+		if b.cursor != "" {
+			t.Error("it was told a cursor while it lacks something")
+		}
+		b.full = false
+		b.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		b.want(t, "what it has missed", "one@8", "two@9")
+		a.want(t, "who was there is told what is new only", "live@10")
+		w.index.Sweep()
+		if a.cursor <= first || b.cursor <= a.cursor {
+			t.Errorf("cursors %q and %q after %q", a.cursor, b.cursor, first)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.lists) != 2 || w.lists[1].After == nil || time.UnixMilli(w.lists[0].UpdatedFrom).Sub(left.Add(-overlap)).Abs() > time.Second {
+			t.Errorf("asked %v", w.lists)
+		}
+	})
+}
+
+// TestWhatIsNoCursorCountsAsNone: nonsense, and one of a time that this log has not reached.
+func TestWhatIsNoCursorCountsAsNone(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		future := writeCursor(time.Now().Add(time.Hour).UnixMilli())
+		for i, cursor := range []string{"nonsense", "1", "1-5", "10", "2abc", "1zzzzzzzzzzzzzzzzzzzz", future} {
+			handle := uint32(i + 1)
+			a := w.followAfter(fmt.Sprint(i), cursor)
+			w.cover(1, 0, false, handle)
+			w.cover(1, 1, false, handle)
+			a.want(t, cursor, "subscribed reset")
+			time.Sleep(5 * time.Second)
+			w.index.Update(update(handle, "j", 3))
+			a.want(t, cursor, "j@3")
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.lists) != 0 {
+			t.Errorf("asked %v", w.lists)
+		}
+	})
+}
