@@ -131,6 +131,14 @@ func TestCheck(t *testing.T) {
 			at(3, Record{Kind: Watch, Client: 1, Conn: 2, Version: 2}), at(3, Record{Kind: Watched, Client: 1, Conn: 2}),
 			at(4, Record{Kind: Status, Client: 1, Conn: 2, Version: 2, State: processing}), at(5, Record{Kind: Status, Client: 1, Conn: 2, Version: 3, State: completed}), end(30)},
 			want: "I3", client: 1, says: "version 2 came after version 2"},
+		"silence after a version ahead of the log": {records: []Record{
+			open(0, 1, 1), open(0, 2, 1), ack(1, 1), status(2, 1, 3, completed),
+			at(3, Record{Kind: Watch, Client: 2, Conn: 1, Version: 1000}), at(3, Record{Kind: Watched, Client: 2, Conn: 1, Version: 3}), end(30)},
+			want: "I3", client: 2, says: "never came"},
+		"the state after a version ahead of the log": {records: []Record{
+			open(0, 1, 1), open(0, 2, 1), ack(1, 1), status(2, 1, 3, completed),
+			at(3, Record{Kind: Watch, Client: 2, Conn: 1, Version: 1000}), at(3, Record{Kind: Watched, Client: 2, Conn: 1, Version: 3}),
+			status(4, 2, 3, completed), end(30)}},
 		"a socket that nobody asked on": {records: []Record{
 			open(0, 1, 1), ack(1, 1), at(2, Record{Kind: Close, Client: 1, Conn: 1}), open(3, 1, 2),
 			at(4, Record{Kind: Status, Client: 1, Conn: 2, Version: 3, State: completed}), end(30)}, want: "I3", client: 1, says: "does not watch"},

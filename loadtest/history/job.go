@@ -38,6 +38,9 @@ func (c *checker) watch(r Record) {
 	case r.Kind == Watched && s != nil && s.conn == r.Conn:
 		s.open = r.Text == ""
 		s.since = r.Time()
+		if s.open && r.Version > 0 && r.Version < s.last {
+			s.last = 0 // what it had seen is not in the log: it counts as none, and the state is owed
+		}
 	}
 }
 
