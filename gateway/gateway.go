@@ -161,7 +161,7 @@ func (g *Gateway) Ready() error {
 	case <-g.drain:
 		return errors.New("draining")
 	default:
-		return errors.Join(g.kafkaUp.err(), g.verifier.Ready())
+		return errors.Join(g.kafkaUp.ready(), g.trackersUp(), g.verifier.Ready())
 	}
 }
 

@@ -8,13 +8,17 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/kafka"
 )
 
 // health knows whether Kafka answers, so that a submit that could only run into its bound
 // is refused at once, with nothing written. One produce without an outcome proves little:
-// it makes health ask, and only a Kafka of which no broker answers is away.
+// it makes health ask, and only a Kafka of which no broker answers is away. Health asks every
+// calmInterval, too, so that a gateway that is cut off is not ready before a submit finds it out.
 type health struct {
-	reason  atomic.Pointer[error] // nil: it answers
+	reason  atomic.Pointer[error] // why submits are refused; nil: it answers
+	silent  atomic.Pointer[error] // why the gateway is not ready though submits are still tried
 	suspect atomic.Bool
 	started atomic.Bool // the topics are there
 }
@@ -26,7 +30,8 @@ func (h *health) up() {
 }
 
 const (
-	pingInterval = 500 * time.Millisecond
+	pingInterval = 500 * time.Millisecond // between two questions while there is doubt
+	calmInterval = 2 * time.Second        // between two questions otherwise
 	pingTimeout  = 2 * time.Second
 )
 
@@ -39,19 +44,34 @@ func (h *health) err() error {
 	return nil
 }
 
+// ready is err, or why no broker answers though no submit has found that out.
+func (h *health) ready() error {
+	if e := h.silent.Load(); e != nil && h.reason.Load() == nil {
+		return *e
+	}
+	return h.err()
+}
+
 func (h *health) down(err error) { h.reason.Store(&err) }
 
-// observe notes a produce's outcome.
+// observe notes a produce's outcome. When no broker answers questions either, that is enough.
 func (h *health) observe(err error) {
-	if err != nil {
-		h.suspect.Store(true)
+	if err == nil {
+		return
+	}
+	h.suspect.Store(true)
+	if silent := h.silent.Load(); silent != nil {
+		h.down(*silent)
 	}
 }
 
-// watch asks while there is doubt.
+// watch asks whether Kafka answers, more often while there is doubt.
 func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
+	pinger := kafka.NewPinger(cl)
+	defer pinger.Wait()
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
+	var asked time.Time
 	for {
 		select {
 		case <-tick.C:
@@ -59,17 +79,35 @@ func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
 			return nil
 		}
 		away := h.err() != nil && h.started.Load()
-		if !away && !h.suspect.Swap(false) {
+		doubt := away || h.suspect.Swap(false)
+		if !doubt && (!h.started.Load() || time.Since(asked) < calmInterval && h.silent.Load() == nil) {
 			continue
 		}
+		asked = time.Now()
 		try, cancel := context.WithTimeout(ctx, pingTimeout)
-		err := cl.Ping(try)
+		err := pinger.Ping(try)
 		cancel()
 		switch {
-		case err != nil && ctx.Err() == nil:
-			h.down(fmt.Errorf("no broker of Kafka answers: %w", err))
-		case away:
-			h.reason.Store(nil)
+		case err == nil:
+			h.silent.Store(nil)
+			if away {
+				h.reason.Store(nil)
+			}
+		case ctx.Err() == nil:
+			err = fmt.Errorf("no broker of Kafka answers: %w", err)
+			h.silent.Store(&err)
+			if doubt {
+				h.down(err)
+			}
 		}
 	}
+}
+
+// trackersUp says why the trackers that there are cannot be reached from here.
+func (g *Gateway) trackersUp() error {
+	up := g.streams.Load()
+	if up == nil {
+		return nil
+	}
+	return up.Ready()
 }

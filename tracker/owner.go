@@ -47,6 +47,7 @@ type owner struct {
 	restores   *restoreMetrics
 	backlog    *backlogMetrics
 	api        *api
+	evidence   *evidence
 	logger     *slog.Logger
 	failed     chan error // capacity 1: the first partition that could not go on
 
@@ -101,6 +102,7 @@ func (o *owner) assigned(partitions []int32) {
 		t := &tenure{partition: p, cancel: cancel, ended: make(chan struct{})}
 		o.tenures[p] = t
 		o.api.claim(p)
+		o.evidence.began(p, time.Now())
 		go func() {
 			defer close(t.ended)
 			o.serve(ctx, t)
@@ -116,6 +118,7 @@ func (o *owner) revoked(partitions []int32) {
 	for _, p := range partitions {
 		if t := o.tenures[p]; t != nil {
 			o.api.drop(p)
+			o.evidence.ended(p)
 			t.cancel()
 			ending = append(ending, t)
 		}
@@ -352,10 +355,9 @@ func (o *owner) watchLog(ctx context.Context, stop context.CancelCauseFunc) {
 		}
 		asked := time.Now()
 		ends, err := o.ends(ctx)
-		if err != nil {
-			continue // the shards' answers grow old, and say so
-		}
-		if n := int32(len(ends)); n != o.partitions {
+		o.evidence.told(ends, err, time.Now())
+		// What no leader told is missing: those shards' answers grow old, and say so.
+		if n := int32(len(ends)); err == nil && n != o.partitions {
 			stop(fmt.Errorf("%w from %d to %d: jobs would be looked for where their events are not; see tracker/README.md, \"More partitions\"",
 				store.ErrPartitions, o.partitions, n))
 			return
@@ -373,14 +375,12 @@ func (o *owner) watchLog(ctx context.Context, stop context.CancelCauseFunc) {
 	}
 }
 
+// ends asks where the partitions end. With an error it has what the leaders that answered said.
 func (o *owner) ends(ctx context.Context) (map[int32]kadm.ListedOffset, error) {
 	ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
 	defer cancel()
 	ends, err := kadm.NewClient(o.admin).ListEndOffsets(ctx, o.names.Status())
-	if err != nil {
-		return nil, err
-	}
-	return ends[o.names.Status()], nil
+	return ends[o.names.Status()], err
 }
 
 func (o *owner) shard(p int32) *shard.Shard {

@@ -37,6 +37,9 @@ const (
 	metadataTimeout = 5 * time.Second
 
 	heartbeatInterval = 500 * time.Millisecond
+
+	pingAfter   = time.Second     // a connection that is silent for so long is pinged
+	pingTimeout = 2 * time.Second // a ping without an answer ends the connection after this
 )
 
 // Tracker is one instance. The consumer group decides which partitions it owns.
@@ -49,6 +52,8 @@ type Tracker struct {
 	restores *restoreMetrics
 	backlog  *backlogMetrics
 	api      *api
+	evidence *evidence
+	disk     *service.Probe
 	status   atomic.Pointer[error] // why it is not ready; nil once it has joined the group
 }
 
@@ -69,7 +74,9 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		restores: newRestoreMetrics(m),
 		backlog:  newBacklogMetrics(m),
 		api:      newAPI(),
+		evidence: newEvidence(groupSilence(cfg.SessionTimeout)),
 	}
+	t.disk = service.NewProbe("disk of "+cfg.Data, func() error { return touch(cfg.FS, cfg.Data) })
 	t.measure(m)
 	t.notReady(errors.New("starting"))
 	return t, nil
@@ -77,13 +84,19 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 
 func (t *Tracker) notReady(err error) { t.status.Store(&err) }
 
-// Ready says why the tracker takes no work: Kafka is away, or a partition that it owns is
-// still being restored.
+// Ready says why the tracker takes no work: a partition that it owns is still being restored,
+// or Kafka or the disk have not answered lately.
 func (t *Tracker) Ready() error {
 	if err := t.status.Load(); err != nil {
 		return *err
 	}
-	return t.api.ready()
+	if err := t.api.ready(); err != nil {
+		return err
+	}
+	if err := t.evidence.err(time.Now()); err != nil {
+		return err
+	}
+	return t.disk.Err()
 }
 
 // Run serves until ctx ends. It then leaves the group, writes a last checkpoint for each
@@ -134,8 +147,11 @@ func (t *Tracker) serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	defer cancel()
 	return service.ServeHTTP(ctx, &http.Server{
-		Handler:     mux,
-		Protocols:   protocols,
+		Handler:   mux,
+		Protocols: protocols,
+		// A gateway that has gone without a word is noticed by its silence, as trackers are by
+		// gateways.
+		HTTP2:       &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		BaseContext: func(net.Listener) context.Context { return base },
 	}, l)
 }
@@ -218,6 +234,7 @@ func (t *Tracker) runOwner(ctx context.Context, id store.Identity, st *store.Sto
 		restores:   t.restores,
 		backlog:    t.backlog,
 		api:        t.api,
+		evidence:   t.evidence,
 		logger:     t.env.Log,
 		failed:     make(chan error, 1),
 		tenures:    map[int32]*tenure{},
@@ -237,12 +254,14 @@ func (t *Tracker) runOwner(ctx context.Context, id store.Identity, st *store.Sto
 		// at once, for nothing that a shard does takes seconds. A partition that was given
 		// back waits for the others' next heartbeats.
 		kgo.RebalanceTimeout(t.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(heartbeatInterval))...)
+		kgo.HeartbeatInterval(heartbeatInterval),
+		kgo.WithHooks(groupHook{t.evidence}))...)
 	if err != nil {
 		o.reader.Close()
 		return err
 	}
 	o.group.PauseFetchTopics(t.names.Status())
+	t.evidence.start(time.Now())
 	t.status.Store(nil)
 	t.env.Log.Info("tracker joins its group", "group", t.names.TrackerGroup(), "address", advertise)
 	beside, cancel := context.WithCancel(ctx)
@@ -251,6 +270,7 @@ func (t *Tracker) runOwner(ctx context.Context, id store.Identity, st *store.Sto
 		tasks.Go(func() { o.sweepBlobs(beside, bucket) })
 	}
 	tasks.Go(func() { t.serveSnapshots(beside, st) })
+	tasks.Go(func() { t.disk.Run(beside) })
 	err = o.run(ctx)
 	cancel()
 	tasks.Wait()

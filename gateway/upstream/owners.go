@@ -36,7 +36,8 @@ type owners struct {
 	mu         sync.RWMutex // guards all below
 	partitions int32
 	byPart     map[int32]string
-	askedAt    time.Time
+	askedAt    time.Time // when the group answered last
+	askErr     error     // of the last question; nil when it was answered
 }
 
 func newOwners(names topic.Names, cl *kgo.Client) *owners {
@@ -65,7 +66,11 @@ func (o *owners) refresh(ctx context.Context) error {
 	asked := make(chan error, 1)
 	o.requests.Go(func() {
 		defer func() { <-o.asking }()
-		asked <- o.ask(context.WithoutCancel(ctx))
+		err := o.ask(context.WithoutCancel(ctx))
+		o.mu.Lock()
+		o.askErr = err
+		o.mu.Unlock()
+		asked <- err
 	})
 	select {
 	case err := <-asked:
@@ -119,6 +124,13 @@ func (o *owners) ask(ctx context.Context) error {
 	defer o.mu.Unlock()
 	o.partitions, o.byPart, o.askedAt = partitions, byPart, time.Now()
 	return nil
+}
+
+// lastAsked tells when the group last said who owns what, and why it did not since.
+func (o *owners) lastAsked() (time.Time, error) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.askedAt, o.askErr
 }
 
 // find returns the owner, asking the group when nothing recent is known.

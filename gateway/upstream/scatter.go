@@ -102,6 +102,10 @@ func scatter[T any](ctx context.Context, u *Upstream, call func(trackerpbconnect
 		var mu sync.Mutex // guards answers, answered, again and refused
 		var refused error
 		for addr, partitions := range byAddr {
+			if err := u.links.broken(addr, time.Now()); err != nil {
+				refused = connect.NewError(connect.CodeUnavailable, err)
+				continue
+			}
 			asked.Go(func() {
 				answer, err := call(u.client(addr), partitions)
 				mu.Lock()

@@ -163,6 +163,10 @@ func (s *stream) run(ctx context.Context) {
 
 func (s *stream) send(ctx context.Context, bidi *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]) {
 	defer func() { _ = bidi.CloseRequest() }()
+	// The stream is opened before there is anything to say.
+	if bidi.Send(nil) != nil {
+		return
+	}
 	for {
 		select {
 		case <-s.wake:

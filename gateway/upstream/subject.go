@@ -24,16 +24,16 @@ func (u *Upstream) RemoveSubject(handle uint32) {
 	}
 }
 
-// reach opens a stream to each tracker that has none, if a subject is watched: any partition
-// may have its jobs.
+// reach opens a stream to each tracker that has none, also while nothing is watched: its
+// connection shows whether the tracker can be reached, and any partition may have a subject's jobs.
 func (u *Upstream) reach() {
 	addrs := u.owners.addresses()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.closed || u.ctx == nil || len(u.subjects) == 0 {
+	if u.closed || u.ctx == nil {
 		return
 	}
-	if len(addrs) == 0 {
+	if len(addrs) == 0 && len(u.subjects) > 0 {
 		u.signal()
 	}
 	for addr := range addrs {

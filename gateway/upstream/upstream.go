@@ -22,8 +22,8 @@ const (
 	retryInterval   = 100 * time.Millisecond // between two tries to reach an owner
 	refreshInterval = 3 * time.Second        // the group is asked at least so often
 	dialTimeout     = 2 * time.Second
-	pingAfter       = 5 * time.Second // a silent stream is pinged after this
-	pingTimeout     = 3 * time.Second // and given up after this
+	pingAfter       = time.Second     // a connection that is silent for so long is pinged
+	pingTimeout     = 2 * time.Second // a ping without an answer ends the connection after this
 )
 
 // Watcher hears what the streams say. Its methods are called from several goroutines, for
@@ -51,6 +51,7 @@ type Upstream struct {
 	http      *http.Client
 	wake      chan struct{} // capacity 1: jobs wait for another try
 	written   positions
+	links     *links
 
 	mu      sync.Mutex // guards all below; no other lock is taken under it
 	ctx     context.Context
@@ -67,12 +68,17 @@ type Upstream struct {
 func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, string) (net.Conn, error), w Watcher, log *slog.Logger) *Upstream {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
+	links := newLinks()
 	transport := &http.Transport{
 		Protocols: protocols,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 			defer cancel()
-			return dial(ctx, network, address)
+			c, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return links.over(c, address), nil
 		},
 		// A tracker that hangs is noticed by its silence.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
@@ -84,6 +90,7 @@ func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, s
 		transport: transport,
 		http:      &http.Client{Transport: transport},
 		wake:      make(chan struct{}, 1),
+		links:     links,
 		streams:   map[string]*stream{},
 		lost:      map[string]struct{}{},
 		subjects:  map[uint32]*trackerpb.SubjectAdd{},
@@ -145,6 +152,7 @@ func (u *Upstream) refresh(ctx context.Context) {
 	case err != nil:
 		u.log.Warn("trackers are not known", "err", err)
 	}
+	u.links.keep(u.owners.addresses(), time.Now())
 	u.reach()
 }
 
@@ -297,6 +305,9 @@ func ask[T any](ctx context.Context, u *Upstream, jobID string, call func(tracke
 	for {
 		addr, err := u.owners.find(ctx, jobID)
 		if err == nil {
+			if err := u.links.broken(addr, time.Now()); err != nil {
+				return nil, connect.NewError(connect.CodeUnavailable, err)
+			}
 			var r *connect.Response[T]
 			if r, err = call(u.client(addr)); err == nil {
 				return r.Msg, nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -47,6 +48,7 @@ type Host struct {
 	cut       bool
 	hung      chan struct{} // not nil: closed when the host goes on
 	deaf      bool
+	parted    map[string]chan struct{} // by port: closed when it answers again
 }
 
 // Errors of a broken network.
@@ -67,7 +69,7 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return h.adopt(c)
+	return h.adopt(c, portOf(address))
 }
 
 // Listen implements service.Env's Listen.
@@ -112,6 +114,22 @@ func (h *Host) Hang() {
 	}
 }
 
+// Part stops every byte between the host and one address that it dials, without closing
+// anything, until Heal: packets of that way vanish, and all others pass.
+func (h *Host) Part(address string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.parted == nil {
+		h.parted = map[string]chan struct{}{}
+	}
+	if port := portOf(address); h.parted[port] == nil {
+		h.parted[port] = make(chan struct{})
+	}
+}
+
+// portOf is what tells addresses apart: each host is localhost, by whichever name.
+func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+
 // Deafen lets the host send and lets it hear nothing, until Heal: its writes are appended
 // and their acks are lost.
 func (h *Host) Deafen() {
@@ -120,7 +138,7 @@ func (h *Host) Deafen() {
 	h.deaf = true
 }
 
-// Heal ends what Cut, Hang and Deafen began. Connections that were deaf are reset.
+// Heal ends what Cut, Hang, Part and Deafen began. Connections that were deaf are reset.
 func (h *Host) Heal() {
 	h.mu.Lock()
 	deaf := h.deaf
@@ -128,6 +146,10 @@ func (h *Host) Heal() {
 	if h.hung != nil {
 		close(h.hung)
 		h.hung = nil
+	}
+	for port, parted := range h.parted {
+		close(parted)
+		delete(h.parted, port)
 	}
 	h.mu.Unlock()
 	if deaf {
@@ -148,8 +170,9 @@ func (h *Host) reset() {
 	}
 }
 
-func (h *Host) adopt(c net.Conn) (net.Conn, error) {
-	wrapped := &conn{Conn: c, host: h, gone: make(chan struct{})}
+// adopt makes c one of the host's connections; dialled is empty for one that came in.
+func (h *Host) adopt(c net.Conn, dialled string) (net.Conn, error) {
+	wrapped := &conn{Conn: c, host: h, dialled: dialled, gone: make(chan struct{})}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.cut {
@@ -171,7 +194,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, net.ErrClosed
 		}
-		if adopted, err := l.host.adopt(c); err == nil {
+		if adopted, err := l.host.adopt(c, ""); err == nil {
 			return adopted, nil
 		}
 	}
@@ -180,9 +203,10 @@ func (l *listener) Accept() (net.Conn, error) {
 // conn is one end of a connection, owned by a host.
 type conn struct {
 	net.Conn
-	host *Host
-	once sync.Once
-	gone chan struct{} // closed with the connection
+	host    *Host
+	dialled string // the port; empty on the side that listens
+	once    sync.Once
+	gone    chan struct{} // closed with the connection
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -205,17 +229,20 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// pass waits while the host hangs.
+// pass waits while the host hangs, or is parted from what it dialled.
 func (c *conn) pass() error {
 	for {
 		c.host.mu.Lock()
-		hung := c.host.hung
+		blocked := c.host.hung
+		if blocked == nil && c.dialled != "" {
+			blocked = c.host.parted[c.dialled]
+		}
 		c.host.mu.Unlock()
-		if hung == nil {
+		if blocked == nil {
 			return nil
 		}
 		select {
-		case <-hung:
+		case <-blocked:
 		case <-c.gone:
 			return errReset
 		}

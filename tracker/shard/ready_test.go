@@ -139,3 +139,25 @@ func TestStoreAheadOfTheLog(t *testing.T) {
 		}
 	})
 }
+
+// TestAChangeThatTheDiskDoesNotTake: a checkpoint that does not return makes the shard not ready.
+func TestAChangeThatTheDiskDoesNotTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s Shard
+		s.ready.Store(true)
+		s.unwritten.changed(time.Now())
+		s.unwritten.writing()
+		time.Sleep(checkpointSilence)
+		if err := s.Ready(); err != nil {
+			t.Errorf("within the bound: %v", err)
+		}
+		time.Sleep(time.Second)
+		if s.Ready() == nil {
+			t.Error("ready though a change has waited for its checkpoint for longer than the bound")
+		}
+		s.unwritten.written()
+		if err := s.Ready(); err != nil {
+			t.Errorf("once it is written: %v", err)
+		}
+	})
+}

@@ -34,6 +34,7 @@ const (
 	maxHandOuts        = 64                     // at a time
 	maxDirty           = 50_000                 // changed jobs that the store does not have: above it no record is folded
 	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
+	checkpointSilence  = 5 * time.Second        // a change that the store has not had for so long makes the shard not ready
 	choreInterval      = time.Second            // of what may wait: expiry, timers to load, the view
 	progressInterval   = 5 * time.Second        // between two log lines of a shard that catches up
 	expiryBatch        = 1000
@@ -189,6 +190,9 @@ func (s *Shard) Ready() error {
 		return fmt.Errorf("%w: partition %d at offset %d", ErrNotReady, s.partition, s.Position())
 	case s.full.Load():
 		return fmt.Errorf("partition %d: %w", s.partition, store.ErrFull)
+	}
+	if age := s.Unwritten(); age > checkpointSilence {
+		return fmt.Errorf("partition %d: the disk has not taken a change for %s", s.partition, age.Round(time.Second))
 	}
 	return nil
 }
