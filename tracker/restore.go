@@ -34,7 +34,7 @@ type outcome string
 const (
 	used          outcome = "used"
 	refusedEmpty  outcome = "empty"
-	refusedAhead  outcome = "ahead"  // of status, which has lost its tail
+	refusedAhead  outcome = "ahead"  // of status, which has lost its tail: it was used, and the tail filled
 	refusedBehind outcome = "behind" // status no longer holds what follows
 	refusedOther  outcome = "other_log"
 	refusedRotten outcome = "unsound"
@@ -140,6 +140,11 @@ func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int6
 	if err != nil {
 		return 0, err
 	}
+	if st.Position() > log.end {
+		if err := o.fill(ctx, p, st, log); err != nil {
+			return 0, err
+		}
+	}
 	o.restores.seconds.Observe(time.Since(began).Seconds())
 	next = st.Position()
 	if next < log.start {
@@ -168,12 +173,8 @@ func (o *owner) climb(ctx context.Context, p int32, st *store.Partition, w *view
 	local := st.Totals()
 	switch {
 	case local.Next > log.end:
-		refused(fromLocal, refusedAhead, fmt.Errorf("it is at %d, and status ends at %d", local.Next, log.end))
-		o.metrics.Gap()
-		o.logger.Error("status has lost its tail; the partition is rebuilt from what it holds", "partition", p, "checkpoint", local.Next, "end", log.end)
-		if err := st.Clear(); err != nil {
-			return "", err
-		}
+		o.restores.outcomes.WithLabelValues(string(fromLocal), string(refusedAhead)).Inc()
+		return fromLocal, nil // the better copy: the log is made whole, see fill
 	case local.Next == 0 && o.store.SetAside() != "":
 		refused(fromLocal, refusedRotten, fmt.Errorf("the store was set aside: %s", o.store.SetAside()))
 	case local.Next == 0:
@@ -210,9 +211,7 @@ func (o *owner) climb(ctx context.Context, p int32, st *store.Partition, w *view
 		refused(fromView, why, err)
 		return fromStatus, nil
 	case st.Position() > log.end:
-		refused(fromView, refusedAhead, fmt.Errorf("it is at %d, and status ends at %d", st.Position(), log.end))
-		o.metrics.Gap()
-		return fromStatus, st.Clear()
+		o.restores.outcomes.WithLabelValues(string(fromView), string(refusedAhead)).Inc()
 	}
 	return fromView, nil
 }
