@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/blobs"
@@ -92,7 +90,7 @@ func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 	e.ops = ops
 	stages := newStages(ctx)
 	stages.start("ops", ops.Run)
-	b, err := broker.Start(ctx, cfg.Broker, env)
+	b, err := broker.Start(ctx, e.cfg.Broker, env)
 	if err != nil {
 		_ = listener.Close()
 		return errors.Join(err, stages.stop())
@@ -146,14 +144,12 @@ func (e *Embedded) build() error {
 	if e.gateway, err = gateway.New(gw, e.env); err != nil {
 		return err
 	}
-	e.tracker, err = tracker.New(tracker.Config{
-		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions, Listen: cfg.TrackerListen,
-		Data: filepath.Join(cfg.Broker.Data, "tracker"), SessionTimeout: 10 * time.Second, FS: vfs.Default,
-		NoView:  true, // the broker cannot compact
-		MinFree: minFree, Blobs: cfg.Blobs,
-	}, e.env)
-	if err != nil || cfg.NoProcessor {
+	if e.tracker, err = tracker.New(trackerConfig(cfg, brokers), e.env); err != nil {
 		return err
+	}
+	e.cfg.Broker.Folded = folded(trackerConfig(cfg, brokers))
+	if cfg.NoProcessor {
+		return nil
 	}
 	lanes, err := gateway.LanesOf(cfg.JobTypes, demo.Types...)
 	if err != nil {

@@ -26,13 +26,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/ackwire/ackwire/embedded/broker/audit"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
-// retentionInterval is how often old segments are removed.
-const retentionInterval = time.Minute
+const (
+	retentionInterval = time.Minute // between two removals of old segments
+	noteInterval      = time.Second // between two looks at what the log must hold
+)
 
 // Config is what the broker needs to know.
 type Config struct {
@@ -43,6 +46,9 @@ type Config struct {
 	Listener net.Listener `kong:"-"`
 
 	Sync bool `name:"kafka-sync" help:"Flush every write to the disk before it is acknowledged: survives power loss, costs throughput."`
+
+	// Folded tells what something else has of a partition's records; may be nil. See audit.Cover.
+	Folded func(topic audit.Topic, clusterID string, partition int32) int64 `kong:"-"`
 }
 
 // Validate joins all problems of the configuration.
@@ -108,9 +114,16 @@ func holder(file string) string {
 
 // Broker is a running broker.
 type Broker struct {
-	cluster *kfake.Cluster
-	log     *logger
+	// Set by Start, then only read.
+	cfg     Config
+	env     service.Env
+	dir     string
+	id      string
 	addr    string
+	log     *logger
+	catalog catalog
+
+	cluster *kfake.Cluster // Start's, then Run's
 }
 
 // Listen opens the broker's listener, for a Config whose port 0 others must know before it starts.
@@ -125,49 +138,73 @@ func Listen(ctx context.Context, cfg Config, env service.Env) (net.Listener, err
 	return l, nil
 }
 
-// Start opens the log in the data folder, which the caller has locked, and listens.
+// Start opens the log in the data folder, which the caller has locked, and listens. The folder is
+// examined first: what can be mended is, and a log that has lost records is ErrLost.
 func Start(ctx context.Context, cfg Config, env service.Env) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(cfg.Data, "kafka")
-	id, err := clusterID(dir)
-	if err != nil {
+	b := &Broker{cfg: cfg, env: env, dir: folder(cfg.Data), log: newLogger(env.Log.With("service", "broker"), env.Metrics), addr: cfg.Listen}
+	if err := b.open(ctx); err != nil {
 		return nil, err
 	}
-	// kfake listens late in its start; a port that is taken is told apart here.
-	l := cfg.Listener
-	if l == nil {
-		if l, err = Listen(ctx, cfg, env); err != nil {
-			return nil, err
-		}
-	}
-	if cfg.Advertise != "" {
-		l = advertised{l, address(cfg.Advertise)}
-	}
-	b := &Broker{log: newLogger(env.Log.With("service", "broker"), env.Metrics), addr: l.Addr().String()}
-	opts := []kfake.Opt{
-		kfake.NumBrokers(1),
-		kfake.ClusterID(id),
-		kfake.DataDir(dir),
-		kfake.ListenFn(func(string, string) (net.Listener, error) { return l, nil }),
-		kfake.WithLogger(b.log),
-	}
-	if cfg.Sync {
-		opts = append(opts, kfake.SyncWrites())
-	}
-	began := time.Now()
-	if b.cluster, err = kfake.NewCluster(opts...); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), l.Close())
-	}
-	UseAppendTime(b.cluster)
-	debug.FreeOSMemory() // reading the segments leaves a multiple of them behind
-	b.log.slog.Info("broker ready", "address", b.addr, "cluster", id, "took", time.Since(began).Round(time.Millisecond))
 	return b, nil
 }
 
+// folder is the broker's within the data folder.
+func folder(data string) string { return filepath.Join(data, "kafka") }
+
+// open examines the folder and starts the broker on it.
+func (b *Broker) open(ctx context.Context) (err error) {
+	// kfake listens late in its start; a port that is taken is told apart here.
+	l := b.cfg.Listener
+	b.cfg.Listener = nil // it serves once
+	if l == nil {
+		if l, err = b.env.Listen(ctx, "tcp", b.addr); err != nil {
+			return fmt.Errorf("kafka listener: %w", err)
+		}
+	}
+	b.addr = l.Addr().String()
+	if b.cfg.Advertise != "" {
+		l = advertised{l, address(b.cfg.Advertise)}
+	}
+	if err := b.mend(); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if b.id, err = clusterID(b.dir); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	opts := []kfake.Opt{
+		kfake.NumBrokers(1),
+		kfake.ClusterID(b.id),
+		kfake.DataDir(b.dir),
+		kfake.ListenFn(func(string, string) (net.Listener, error) { return l, nil }),
+		kfake.WithLogger(b.log),
+	}
+	if b.cfg.Sync {
+		opts = append(opts, kfake.SyncWrites())
+	}
+	began := time.Now()
+	b.log.broken.Store(nil)
+	cluster, err := kfake.NewCluster(opts...)
+	if err != nil {
+		return errors.Join(fmt.Errorf("open the log in %s: %w", b.dir, err), l.Close())
+	}
+	UseAppendTime(cluster)
+	b.cluster = cluster
+	debug.FreeOSMemory() // reading the segments leaves a multiple of them behind
+	b.note(false)
+	b.log.slog.Info("broker ready", "address", l.Addr().String(), "cluster", b.id, "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
 // Addr is where clients reach the broker.
-func (b *Broker) Addr() string { return b.addr }
+func (b *Broker) Addr() string {
+	if b.cfg.Advertise != "" {
+		return b.cfg.Advertise
+	}
+	return b.addr
+}
 
 // Ready says whether the broker can still write its data.
 func (b *Broker) Ready() error {
@@ -177,19 +214,53 @@ func (b *Broker) Ready() error {
 	return nil
 }
 
-// Run applies retention until ctx ends, then writes what is in memory and closes.
+// Run applies retention and keeps the catalog until ctx ends, then writes what is in memory and
+// closes. When a write has failed it opens the log anew as soon as the disk takes writes again: the
+// broker's own files may end in half an entry, and what it has in memory may not be what they say.
 func (b *Broker) Run(ctx context.Context) error {
-	tick := time.NewTicker(retentionInterval)
+	tick := time.NewTicker(noteInterval)
 	defer tick.Stop()
+	retained := time.Now()
 	for {
 		select {
-		case <-tick.C:
-			b.cluster.ApplyRetention()
 		case <-ctx.Done():
-			b.cluster.Close()
+			b.close()
 			return nil
+		case <-tick.C:
 		}
+		if b.log.broken.Load() != nil {
+			if err := b.recover(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if time.Since(retained) >= retentionInterval {
+			retained = time.Now()
+			b.note(true)
+			b.cluster.ApplyRetention()
+		}
+		b.note(false)
 	}
+}
+
+func (b *Broker) close() {
+	b.note(false)
+	b.cluster.Close()
+	b.noteClosed()
+}
+
+// recover opens the log anew once the disk takes writes.
+func (b *Broker) recover(ctx context.Context) error {
+	if err := touch(b.dir); err != nil {
+		b.log.broken.Store(new(err.Error()))
+		return nil
+	}
+	b.log.slog.Info("the disk takes writes again: the log is opened anew")
+	b.close()
+	if err := b.open(ctx); err != nil {
+		return fmt.Errorf("open the log anew after a failed write: %w", err)
+	}
+	return nil
 }
 
 // clusterID names the log in dir; a new folder gets a new name.
@@ -238,16 +309,29 @@ func newLogger(log *slog.Logger, r prometheus.Registerer) *logger {
 		"Warnings of the embedded broker: damaged files that it repaired, or writes that failed.")}
 }
 
+// failed notes that the broker cannot write.
+func (l *logger) failed(message string) {
+	l.warnings.Inc()
+	l.slog.Warn("broker", "message", message)
+	l.broken.CompareAndSwap(nil, &message)
+}
+
+// warn counts a warning that does not keep the broker from its work.
+func (l *logger) warn(message string, args ...any) {
+	l.warnings.Inc()
+	l.slog.Warn(message, args...)
+}
+
 // Logf implements kfake.Logger.
 func (l *logger) Logf(level kfake.LogLevel, format string, args ...any) {
 	switch level {
 	case kfake.LogLevelError, kfake.LogLevelWarn:
 		message := fmt.Sprintf(format, args...)
-		l.warnings.Inc()
-		l.slog.Warn("broker", "message", message)
-		if strings.HasPrefix(message, "persist ") {
-			l.broken.CompareAndSwap(nil, &message)
+		if strings.HasPrefix(message, "persist ") || strings.HasPrefix(message, "compact ") {
+			l.failed(message)
+			return
 		}
+		l.warn("broker", "message", message)
 	case kfake.LogLevelInfo, kfake.LogLevelDebug:
 		// One line per request: nothing an operator needs.
 	}

@@ -27,6 +27,7 @@ type command struct {
 
 	Serve         serveCmd          `cmd:"" help:"Run everything in this process, on the embedded broker."`
 	Broker        brokerCmd         `cmd:"" help:"Run the embedded broker alone, for several processes on one machine."`
+	Repair        repairCmd         `cmd:"" help:"Look whether the data folder of an embedded Ackwire that does not run is damaged, and mend it."`
 	Token         tokenCmd          `cmd:"" help:"Print a token signed with the data folder's key."`
 	Keys          keysCmd           `cmd:"" help:"Make the keys that the processes of a deployment share, unless they are there."`
 	Submit        cli.SubmitCmd     `cmd:"" help:"Submit a job and watch it."`
@@ -122,6 +123,17 @@ func (c *brokerCmd) Run() error {
 		return oneLine(errors.Join(err, unlock()))
 	}
 	return oneLine(errors.Join(b.Run(ctx), unlock()))
+}
+
+type repairCmd struct {
+	Data        string `help:"Data folder of the server." default:"data"`
+	TopicPrefix string `help:"Prefix of all topics and consumer groups." default:"ackwire."`
+	AcceptLoss  bool   `help:"Go on without the records that are lost: jobs may be unknown afterwards, or wait for a payload that is gone. Without it nothing is changed while something is lost."`
+}
+
+// Run implements the command.
+func (c *repairCmd) Run() error {
+	return oneLine(embedded.Repair(c.Data, c.TopicPrefix, c.AcceptLoss, func(line string) { fmt.Println(line) }))
 }
 
 type tokenCmd struct {

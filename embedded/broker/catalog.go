@@ -1,0 +1,61 @@
+package broker
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"github.com/ackwire/ackwire/embedded/broker/audit"
+)
+
+// catalog is what the last catalog file said.
+type catalog struct{ last audit.Catalog }
+
+// note writes down which topics there are and where their partitions begin and end, so that the
+// next start can tell what was never written from what has gone. retaining says that old segments
+// are about to be removed.
+func (b *Broker) note(retaining bool) {
+	now := audit.Catalog{ClusterID: b.id, Marks: map[string]audit.Mark{}, Retaining: retaining}
+	var err error
+	if now.Topics, err = audit.ReadTopics(b.dir); err != nil {
+		return // none yet, or it is just being replaced
+	}
+	for _, t := range now.Topics {
+		for _, p := range b.cluster.PartitionInfos(t.Name) {
+			now.Marks[audit.Folder(t.Name, p.Partition)] = audit.Mark{Start: p.LogStartOffset, End: p.HighWatermark}
+		}
+	}
+	b.writeCatalog(now)
+}
+
+// noteClosed takes down what the broker has written when it closed: the last word.
+func (b *Broker) noteClosed() { b.writeCatalog(b.catalog.last.Closed(b.dir)) }
+
+func (b *Broker) writeCatalog(now audit.Catalog) {
+	if len(now.Topics) == 0 || reflect.DeepEqual(now, b.catalog.last) {
+		return
+	}
+	if err := now.Write(b.dir); err != nil {
+		b.log.failed("write the catalog: " + err.Error())
+		return
+	}
+	b.catalog.last = now
+}
+
+// touchBytes is more than a filesystem finds room for by chance when it is full.
+const touchBytes = 256 << 10
+
+// touch returns nil when the folder's disk takes a write and flushes it.
+func touch(dir string) error {
+	name := filepath.Join(dir, "disk-probe.tmp")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, touchBytes))
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close(), os.Remove(name))
+}

@@ -1,0 +1,75 @@
+package embedded
+
+import (
+	"encoding/base64"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/ackwire/ackwire/embedded/broker"
+	"github.com/ackwire/ackwire/embedded/broker/audit"
+	"github.com/ackwire/ackwire/internal/blobs"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker"
+)
+
+func trackerConfig(cfg Config, brokers kafka.Config) tracker.Config {
+	return tracker.Config{
+		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions, Listen: cfg.TrackerListen,
+		Data: filepath.Join(cfg.Broker.Data, "tracker"), SessionTimeout: 10 * time.Second, FS: vfs.Default,
+		NoView:  true, // the broker cannot compact
+		MinFree: minFree, Blobs: cfg.Blobs,
+	}
+}
+
+// folded asks the tracker's store, once, how far it has folded the topic status: what it has
+// folded is not lost with the log.
+func folded(cfg tracker.Config) func(audit.Topic, string, int32) int64 {
+	var once sync.Once
+	var next map[int32]int64
+	return func(t audit.Topic, clusterID string, partition int32) int64 {
+		if t.Name != (topic.Names{Prefix: cfg.TopicPrefix}).Status() {
+			return 0
+		}
+		once.Do(func() {
+			if id, err := topicID(t.ID); err == nil {
+				next, _ = tracker.Folded(cfg, clusterID, id, t.Partitions) // a store that is not sound has nothing
+			}
+		})
+		return next[partition]
+	}
+}
+
+// topicID reads an ID as the broker writes it: base64, in quotes.
+func topicID(quoted string) (id [16]byte, err error) {
+	text, err := strconv.Unquote(quoted)
+	if err != nil {
+		return id, err
+	}
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err == nil && copy(id[:], b) != len(id) {
+		err = errors.New("not an ID")
+	}
+	return id, err
+}
+
+// Repair examines a data folder that no process uses and mends it. say is given a line for each
+// thing that was found. What is lost must be accepted, or the error is broker.ErrLost.
+func Repair(data, prefix string, acceptLoss bool, say func(string)) error {
+	unlock, err := broker.Lock(data)
+	if err != nil {
+		return err
+	}
+	cfg := Config{Broker: broker.Config{Data: data}, TopicPrefix: prefix}
+	cfg.Blobs.URL, err = blobs.Dir(filepath.Join(data, "blobs"))
+	if err == nil {
+		cfg.Broker.Folded = folded(trackerConfig(cfg, kafka.Config{}))
+		err = broker.Repair(cfg.Broker, acceptLoss, say)
+	}
+	return errors.Join(err, unlock())
+}
