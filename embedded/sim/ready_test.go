@@ -32,7 +32,7 @@ func TestWhoIsCutOffIsNotReady(t *testing.T) {
 	}{
 		{"tracker from broker", "tracker", brokerAddr, "no answer from Kafka", 10 * time.Second},
 		{"gateway from broker", "gateway", brokerAddr, "no broker of Kafka answers", 8 * time.Second},
-		{"gateway from tracker", "gateway", fmt.Sprintf("localhost:%d", trackerPort), "has not been heard", 10 * time.Second},
+		{"gateway from tracker", "gateway", fmt.Sprintf("localhost:%d", trackerPort), "has not been heard", 14 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			Run(t, func(w *World) {
@@ -75,7 +75,7 @@ func TestAGatewayIsCutOffFromItsTracker(t *testing.T) {
 		if took := time.Since(began); took > 3500*time.Millisecond {
 			t.Errorf("the tracker kept a gateway that is gone for %s", took)
 		}
-		w.notReadyWithin(w.gateway, 10*time.Second)
+		w.notReadyWithin(w.gateway, 14*time.Second)
 		asked := time.Now()
 		status, _, b := w.HTTP("GET", "/v1/jobs/"+j.ID, nil, nil)
 		if took := time.Since(asked); took > time.Second || status != http.StatusServiceUnavailable {

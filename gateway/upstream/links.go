@@ -14,9 +14,10 @@ import (
 // Bounds of what is taken for a way to the trackers that works.
 const (
 	// trackerSilence is how long a tracker that the group counts as alive may be silent here. A
-	// tracker that has died is out of the group by then (session timeout 6 s, a rebalance): one
-	// that is still in it is cut off from this gateway alone.
-	trackerSilence = 8 * time.Second
+	// tracker that has died is out of the group by then (a session timeout of 10 s, unless it is set
+	// to more, and a rebalance): one that is still in it is cut off from this gateway alone. Were it
+	// shorter, a tracker's death would make all gateways not ready at once.
+	trackerSilence = 12 * time.Second
 	// ownersSilence is how long the consumer group may leave open who owns what.
 	ownersSilence = 10 * time.Second
 )

@@ -247,8 +247,8 @@ func (u *Upstream) drop(s *stream) {
 	u.lose(s.takeJobs()...)
 	if covered {
 		u.watcher.Uncovered(s.id)
-		u.signal()
 	}
+	u.signal() // whether the group still counts it as alive is soon to be known
 }
 
 // Streams is how many trackers are connected.
