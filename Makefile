@@ -39,6 +39,9 @@ test: bin/gotestsum ## Run all tests with the race detector; container tests too
 mutants: ## Take the lifecycle's rules out, one at a time, and see a scenario fail for each
 	deploy/ci/mutants.sh
 
+model: ## Explore large models of a job's life with the real rules; takes up to half an hour
+	ACKWIRE_MODEL=large go test -count=1 -timeout 2h -run TestNothingBreaks -v ./tracker/fold/model
+
 bench: build ## Measure ours beside the floor, as ratios, in one run
 	bin/loadtest bench
 
@@ -96,4 +99,4 @@ tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants bench bench-storm images images-observe test-images image-kafka check generate dashboard-pictures tidy check-format check-vet check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants model bench bench-storm images images-observe test-images image-kafka check generate dashboard-pictures tidy check-format check-vet check-lint check-generated check-tidy check-imports

@@ -57,7 +57,7 @@ const (
 )
 
 // run is one execution of a job, from the delivery of its request to its durable report:
-// FOLD.md's worker. It has no goroutine but its handler's; answers from Kafka, orders, the
+// the rule book's worker (tracker/fold/RULES.md). It has no goroutine but its handler's; answers from Kafka, orders, the
 // pulse and the handler call its methods, and each call leaves it consistent. Events are
 // handed to the client under mu, so they reach the job's partition in the order in which
 // the run said them: nothing overtakes the terminal event.

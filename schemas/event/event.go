@@ -98,7 +98,7 @@ type Event struct {
 	// is absent where that is not known.
 	RequestedAt *time.Time `json:"requestedAt,omitempty"`
 
-	// Fencing: in every worker event and, as far as FOLD.md asks, in the tracker's.
+	// Fencing: in every worker event and, as far as the rules (tracker/fold/RULES.md) ask, in the tracker's.
 	Dispatch int    `json:"dispatch,omitempty"`
 	Run      string `json:"run,omitempty"`
 	Worker   string `json:"worker,omitempty"`

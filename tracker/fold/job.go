@@ -1,6 +1,7 @@
 // Package fold is the one home of the rules of a job's life. Fold takes a job and an
 // event and gives the job afterwards and what it earns the event's writer; it is pure: no
-// clock, no I/O, no configuration, no chance. Whoever reads the same log holds the same job.
+// clock, no I/O, no configuration, no chance. All who read the same log hold the same job.
+// RULES.md is the rule book: which event is taken when, and why each rule is needed.
 package fold
 
 import (

@@ -12,7 +12,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// rules is FOLD.md's table, for every pair of a state and an event. Each block is an event
+// rules is RULES.md's table, for every pair of a state and an event. Each block is an event
 // and its variant; each line names states and what becomes of a job in them:
 //
 //	state orders     the event is taken; "+d", "+a", "+r": dispatch, attempt, round rise
