@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/wire"
@@ -95,7 +96,7 @@ func (g *Gateway) waitFor(w http.ResponseWriter, r *http.Request, id auth.Identi
 		return false
 	}
 	defer g.limits.CloseSession(id.Tenant, id.Subject)
-	w.Header().Set(preferenceApplied, fmt.Sprintf("wait=%d", int(wait.Seconds())))
+	w.Header().Set(preferenceApplied, waitApplied(wait))
 	ctx, cancel := g.untilDrain(r.Context(), wait)
 	defer cancel()
 	got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true})
@@ -139,8 +140,9 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64
 	}
 	if key := r.Header.Get("Idempotency-Key"); key != "" {
 		// The draft makes it a quoted string (RFC 9651); a bare one is taken too.
-		if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
-			key = key[1 : len(key)-1]
+		key = unquoted(key)
+		if !utf8.ValidString(key) {
+			return none, frame.NewProblem(code.InvalidFrame, "Idempotency-Key is not UTF-8")
 		}
 		if request.Key != "" && request.Key != key {
 			return none, frame.NewProblem(code.InvalidFrame, "key and Idempotency-Key differ")

@@ -14,6 +14,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 const lastEventID = "Last-Event-ID"
@@ -25,8 +26,8 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	jobID := r.PathValue("id")
-	if !validJobID(jobID) {
+	jobID, ok := job.ParseID(r.PathValue("id"))
+	if !ok {
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
@@ -78,7 +79,8 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 		return nil, true, nil
 	}
 	for _, jobID := range values["job"] {
-		if !validJobID(jobID) {
+		jobID, ok := job.ParseID(jobID)
+		if !ok {
 			return nil, false, fmt.Errorf("job: %.64q is not a job ID", jobID)
 		}
 		if !slices.Contains(jobs, jobID) {

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/internal/service"
@@ -26,8 +24,7 @@ import (
 )
 
 const (
-	maxWait           = 60 * time.Second // of Prefer: wait
-	readTimeout       = 5 * time.Second  // of a GET without it
+	readTimeout       = 5 * time.Second // of a GET without it
 	asOfFormat        = "2006-01-02T15:04:05.000Z07:00"
 	preferenceApplied = "Preference-Applied"
 )
@@ -83,7 +80,7 @@ func (g *Gateway) handler() http.Handler {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request(otherRoute, http.StatusNotFound, 0, false)
 	})
-	return g.conns.guarded(identified(g.leavingSaid(g.crossOrigin(mux))))
+	return g.conns.guarded(identified(g.leavingSaid(g.crossOrigin(g.readable(mux)))))
 }
 
 // statusWriter remembers the status that was sent, and when.
@@ -165,27 +162,6 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 	return id, true
 }
 
-// preferWait reads Prefer: wait=N (RFC 7240 §4.3); 0 when there is none.
-func preferWait(r *http.Request) (time.Duration, error) {
-	for _, h := range r.Header.Values("Prefer") {
-		for p := range strings.SplitSeq(h, ",") {
-			name, value, ok := strings.Cut(strings.TrimSpace(p), "=")
-			if !ok || !strings.EqualFold(strings.TrimSpace(name), "wait") {
-				continue
-			}
-			n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`))
-			if err != nil || n < 0 {
-				return 0, frame.NewProblem(code.InvalidFrame, "Prefer: wait must be a number of seconds")
-			}
-			return min(time.Duration(n)*time.Second, maxWait), nil
-		}
-	}
-	return 0, nil
-}
-
-// validJobID tells what can be a job's ID from what cannot.
-func validJobID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
-
 // orderJob is POST /v1/jobs/{id}/cancel and …/retry.
 func (g *Gateway) orderJob(needed auth.Permissions, order func(context.Context, auth.Identity, string) (frame.AckFrame, int64, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -231,7 +207,7 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if wait > 0 {
-		w.Header().Set(preferenceApplied, fmt.Sprintf("wait=%d", int(wait.Seconds())))
+		w.Header().Set(preferenceApplied, waitApplied(wait))
 	}
 	if got.AsOf > 0 {
 		w.Header().Set(frame.AsOfHeader, unixTime(got.AsOf).Format(asOfFormat))

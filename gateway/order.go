@@ -24,7 +24,11 @@ import (
 // once, a running one is told to stop. The ack, with the state, comes when the order was
 // folded, and only if the fold took it. To say it again is harmless.
 func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
-	if err := g.mayOrder(id, jobID); err != nil {
+	jobID, ok := job.ParseID(jobID)
+	if !ok {
+		return frame.AckFrame{}, 0, frame.NewProblem(code.NotFound, "")
+	}
+	if err := g.mayOrder(id); err != nil {
 		return frame.AckFrame{}, 0, err
 	}
 	return g.order(ctx, id, jobID, event.CancelRequested, func(s job.State) error {
@@ -48,7 +52,11 @@ func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (f
 // Retry runs an ended job of the identity's tenant again, under its ID and with its stored
 // payload. The order names the round that it saw: said twice, it opens one.
 func (g *Gateway) Retry(ctx context.Context, id auth.Identity, jobID string) (ack frame.AckFrame, version int64, err error) {
-	if err := g.mayOrder(id, jobID); err != nil {
+	jobID, ok := job.ParseID(jobID)
+	if !ok {
+		return ack, 0, frame.NewProblem(code.NotFound, "")
+	}
+	if err := g.mayOrder(id); err != nil {
 		return ack, 0, err
 	}
 	held, err := g.hold(ctx, id, 0)
@@ -70,10 +78,7 @@ func (g *Gateway) Retry(ctx context.Context, id auth.Identity, jobID string) (ac
 }
 
 // mayOrder says why an order is refused before anybody is asked.
-func (g *Gateway) mayOrder(id auth.Identity, jobID string) error {
-	if !validJobID(jobID) {
-		return frame.NewProblem(code.NotFound, "")
-	}
+func (g *Gateway) mayOrder(id auth.Identity) error {
 	return g.limits.Order(id.Tenant, id.Subject)
 }
 

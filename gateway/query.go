@@ -72,7 +72,11 @@ func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, err
 		{"lane", &req.Lanes, topic.ValidLane, "the name of a lane"},
 		{"subject", &req.Subjects, nil, ""},
 	} {
-		if *f.to, err = several(q, f.name); err != nil {
+		all := listed(q[f.name])
+		if f.name == "subject" { // which may hold commas and blanks
+			all = written(r.URL.RawQuery, f.name)
+		}
+		if *f.to, err = several(all, f.name); err != nil {
 			return nil, err
 		}
 		for _, v := range *f.to {
@@ -105,18 +109,24 @@ func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, err
 	return req, err
 }
 
-// several returns a filter's values, repeated or comma separated, each once.
-func several(q url.Values, name string) ([]string, error) {
-	var all []string
-	for _, list := range q[name] {
+// listed returns the values of a parameter that holds names without commas, repeated or comma separated.
+func listed(values []string) (all []string) {
+	for _, list := range values {
 		for v := range strings.SplitSeq(list, ",") {
-			switch v = strings.TrimSpace(v); {
-			case v == "":
-				return nil, invalid(name, "has an empty value")
-			case len(v) > maxFilterChars:
-				return nil, invalid(name, "has a value of more than %d bytes", maxFilterChars)
-			}
-			all = append(all, v)
+			all = append(all, strings.TrimSpace(v))
+		}
+	}
+	return all
+}
+
+// several returns a filter's values, each once.
+func several(all []string, name string) ([]string, error) {
+	for _, v := range all {
+		switch {
+		case v == "":
+			return nil, invalid(name, "has an empty value")
+		case len(v) > maxFilterChars:
+			return nil, invalid(name, "has a value of more than %d bytes", maxFilterChars)
 		}
 	}
 	slices.Sort(all)
@@ -162,7 +172,7 @@ func milliseconds(q url.Values, name string) (int64, error) {
 		return 0, err
 	}
 	// A zone's plus sign that was not escaped comes as a blank.
-	t, err := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+"))
+	t, err := job.ParseTime(strings.ReplaceAll(v, " ", "+"))
 	if err != nil {
 		return 0, invalid(name, "must be a time like 2026-01-31T12:00:00Z (RFC 3339)")
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -18,7 +19,7 @@ func (g *Gateway) reads(w http.ResponseWriter, r *http.Request) (id auth.Identit
 	if id, ok = g.identify(w, r, auth.Read); !ok {
 		return id, "", false
 	}
-	if jobID = r.PathValue("id"); !validJobID(jobID) {
+	if jobID, ok = job.ParseID(r.PathValue("id")); !ok {
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return id, "", false
 	}

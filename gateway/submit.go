@@ -189,6 +189,9 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if r.RunAt != nil && !r.RunAt.After(now) {
 		r.RunAt = nil // due already: it needs no waiting
 	}
+	if deadline := policy.Deadline.Duration(); r.RunAt != nil && deadline > 0 && r.RunAt.Sub(now) >= deadline {
+		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("runAt is not before the job's deadline, %s from now", deadline))
+	}
 	if err := checkCallback(r); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 const (
@@ -70,7 +71,7 @@ func TestASubmitIsASpan(t *testing.T) {
 			attrs := attribute.NewSet(s.Attributes()...)
 			id, _ := attrs.Value(tracing.JobID)
 			if s.SpanKind() != trace.SpanKindServer || s.Parent().SpanID() != tracing.Parse(sampled, "").SpanID() || s.SpanContext().TraceID().String() != testTrace ||
-				s.SpanContext().TraceState().String() != "vendor=1" || !validJobID(id.AsString()) {
+				s.SpanContext().TraceState().String() != "vendor=1" || !isJobID(id.AsString()) {
 				t.Errorf("submit: %+v, parent %+v, %v", s.SpanContext(), s.Parent(), s.Attributes())
 			}
 		}
@@ -177,4 +178,9 @@ func TestASubmitsFailure(t *testing.T) {
 			}
 		}
 	})
+}
+
+func isJobID(text string) bool {
+	id, ok := job.ParseID(text)
+	return ok && id == text
 }

@@ -84,7 +84,7 @@ func failureOf(err, cause error) *event.Failure {
 		}
 	}
 	if errors.As(err, &retryAfter) {
-		after := job.Seconds(retryAfter.after)
+		after := job.Seconds(min(retryAfter.after, job.MaxRetryAfter))
 		f.RetryAfter = &after
 	}
 	if errors.As(err, &permanent) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 var (
@@ -144,8 +145,8 @@ func httpError(resp *http.Response, body []byte) *Error {
 	}
 	e.Status = resp.StatusCode
 	if e.RetryAfter == 0 {
-		if s, err := strconv.ParseFloat(resp.Header.Get("Retry-After"), 64); err == nil {
-			e.RetryAfter = s
+		if after, ok := job.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now(), maxRetryAfter); ok {
+			e.RetryAfter = after.Seconds()
 		}
 	}
 	return e
@@ -170,11 +171,13 @@ func codeOfStatus(status int) code.Code {
 	return code.Internal
 }
 
+// maxRetryAfter bounds how long a server may have a client wait.
+const maxRetryAfter = 24 * time.Hour
+
 // seconds converts a duration from the wire; what is not a sane number is 0.
 func seconds(f float64) time.Duration {
-	const most = float64(24 * 3600)
 	if !(f > 0) {
 		return 0
 	}
-	return time.Duration(min(f, most) * float64(time.Second))
+	return time.Duration(min(f, maxRetryAfter.Seconds()) * float64(time.Second))
 }

@@ -156,10 +156,10 @@ func (s *submitConfig) appendBody(jobType string, payload any) ([]byte, error) {
 		b = s.runAt.UTC().AppendFormat(b, time.RFC3339Nano)
 		b = append(b, '"')
 	}
-	if s.timeout > 0 {
+	if s.timeout != 0 {
 		b = strconv.AppendFloat(append(b, `,"timeout":`...), s.timeout.Seconds(), 'f', -1, 64)
 	}
-	if s.deadline > 0 {
+	if s.deadline != 0 {
 		b = strconv.AppendFloat(append(b, `,"deadline":`...), s.deadline.Seconds(), 'f', -1, 64)
 	}
 	if s.noWatch {

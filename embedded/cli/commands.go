@@ -28,12 +28,12 @@ type SubmitCmd struct {
 	Type    string `arg:"" help:"The job's type, such as demo.echo."`
 	Payload string `arg:"" optional:"" default:"{}" help:"The payload: JSON, @FILE, or - for stdin. Without it: {}."`
 
-	Key      string        `help:"Idempotency key: submitting again with the same key and payload finds the same job."`
-	NoWait   bool          `name:"no-wait" aliases:"detach" help:"Print the job's ID and leave; the job goes on."`
-	Timeout  time.Duration `help:"Bound one attempt, e.g. 30s." placeholder:"DURATION"`
-	Deadline time.Duration `help:"Bound the whole job, e.g. 1h." placeholder:"DURATION"`
-	RunAt    time.Time     `name:"run-at" xor:"start" help:"When it may start, as RFC 3339, up to 30 days ahead." placeholder:"TIME"`
-	In       time.Duration `name:"in" xor:"start" help:"How long from now it may start, e.g. 10m." placeholder:"DURATION"`
+	Key      string         `help:"Idempotency key: submitting again with the same key and payload finds the same job."`
+	NoWait   bool           `name:"no-wait" aliases:"detach" help:"Print the job's ID and leave; the job goes on."`
+	Timeout  *time.Duration `help:"Bound one attempt, e.g. 30s." placeholder:"DURATION"`
+	Deadline *time.Duration `help:"Bound the whole job, e.g. 1h." placeholder:"DURATION"`
+	RunAt    *instant       `name:"run-at" xor:"start" help:"When it may start, as RFC 3339, up to 30 days ahead." placeholder:"TIME"`
+	In       *time.Duration `name:"in" xor:"start" help:"How long from now it may start, e.g. 10m." placeholder:"DURATION"`
 
 	Traceparent string `help:"Trace that the job belongs to (W3C Trace Context)." env:"TRACEPARENT" placeholder:"00-TRACE-SPAN-FLAGS"`
 
@@ -45,6 +45,32 @@ type SubmitCmd struct {
 func (c *SubmitCmd) Help() string { return exitHelp }
 
 const exitHelp = `Exit codes: 0 completed; 1 failed or cancelled; 2 refused, not reachable or wrong usage; 130 interrupted by Ctrl-C, which leaves the job running: "ackwire watch ID" comes back to it.`
+
+// Validate implements kong's check: what the server would refuse, and what it never gets to see.
+func (c *SubmitCmd) Validate() error {
+	for _, f := range []struct {
+		name string
+		d    *time.Duration
+	}{{"timeout", c.Timeout}, {"deadline", c.Deadline}, {"in", c.In}} {
+		if f.d != nil && *f.d <= 0 {
+			return fmt.Errorf("--%s must be positive, not %s", f.name, *f.d)
+		}
+	}
+	return nil
+}
+
+// instant is a time on the command line.
+type instant time.Time
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (i *instant) UnmarshalText(text []byte) error {
+	t, err := job.ParseTime(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a time like 2026-01-31T12:00:00Z (RFC 3339)", text)
+	}
+	*i = instant(t)
+	return nil
+}
 
 // Run implements the command.
 func (c *SubmitCmd) Run(env *Env) error {
@@ -67,17 +93,17 @@ func (c *SubmitCmd) Run(env *Env) error {
 	if c.Traceparent != "" {
 		opts = append(opts, ackwire.Trace(c.Traceparent, ""))
 	}
-	if c.Timeout > 0 {
-		opts = append(opts, ackwire.Timeout(c.Timeout))
+	if c.Timeout != nil {
+		opts = append(opts, ackwire.Timeout(*c.Timeout))
 	}
-	if c.Deadline > 0 {
-		opts = append(opts, ackwire.Deadline(c.Deadline))
+	if c.Deadline != nil {
+		opts = append(opts, ackwire.Deadline(*c.Deadline))
 	}
 	switch {
-	case !c.RunAt.IsZero():
-		opts = append(opts, ackwire.RunAt(c.RunAt))
-	case c.In > 0:
-		opts = append(opts, ackwire.RunAt(time.Now().Add(c.In)))
+	case c.RunAt != nil:
+		opts = append(opts, ackwire.RunAt(time.Time(*c.RunAt)))
+	case c.In != nil:
+		opts = append(opts, ackwire.RunAt(time.Now().Add(*c.In)))
 	}
 	if c.NoWait {
 		opts = append(opts, ackwire.NoWatch())

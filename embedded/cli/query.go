@@ -26,7 +26,7 @@ type ListCmd struct {
 	State   []string      `help:"Only jobs in these states, such as pending,retrying." placeholder:"STATE"`
 	Type    []string      `help:"Only jobs of these types." placeholder:"TYPE"`
 	Lane    []string      `help:"Only jobs of these lanes." placeholder:"LANE"`
-	Subject []string      `help:"Only jobs of these subjects." placeholder:"SUBJECT" xor:"whose"`
+	Subject []string      `help:"Only jobs of this subject. May be repeated." placeholder:"SUBJECT" xor:"whose" sep:"none"`
 	Mine    bool          `help:"Only jobs of the token's subject." xor:"whose"`
 	Since   time.Duration `help:"Only jobs created since then, e.g. 1h." placeholder:"DURATION"`
 	Limit   *int          `help:"The most jobs to print; 50 unless told." placeholder:"N" xor:"much"`

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
@@ -56,7 +58,7 @@ func decode(b []byte, into any) error {
 	if len(trimmed) == 0 || trimmed[0] != '{' {
 		return invalid("not a JSON object")
 	}
-	err := jsonv2.Unmarshal(b, into)
+	err := jsonv2.Unmarshal(b, into, times)
 	if err == nil {
 		return nil
 	}
@@ -82,6 +84,17 @@ func decode(b []byte, into any) error {
 		return invalid("not valid JSON")
 	}
 }
+
+// times reads times as RFC 3339 allows them to be written; jsonv2 takes them in upper case only.
+var times = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFunc(func(b []byte, t *time.Time) error {
+	var text string
+	if err := jsonv2.Unmarshal(b, &text); err != nil {
+		return err
+	}
+	read, err := job.ParseTime(text)
+	*t = read
+	return err
+}))
 
 // nesting is how deep objects and arrays go, counted without recursion.
 func nesting(b []byte) int {
@@ -110,10 +123,11 @@ func DecodeRefs(b json.RawMessage) ([]frame.JobRef, error) {
 	if len(b) == 0 || jsonv2.Unmarshal(b, &refs) != nil {
 		return nil, invalid("jobs must be a list of {jobId, after?}")
 	}
-	for _, r := range refs {
+	for i, r := range refs {
 		if r.JobID == "" {
 			return nil, invalid("jobs has an entry without jobId")
 		}
+		refs[i].JobID = stored(r.JobID)
 		if r.After != nil && *r.After < 0 {
 			return nil, invalid("after must not be negative")
 		}
@@ -127,7 +141,18 @@ func DecodeIDs(b json.RawMessage) ([]string, error) {
 	if len(b) == 0 || jsonv2.Unmarshal(b, &ids) != nil {
 		return nil, invalid("jobs must be a list of job IDs")
 	}
+	for i, id := range ids {
+		ids[i] = stored(id)
+	}
 	return ids, nil
+}
+
+// stored is a job's ID as it is stored; what is none stays, and will not be found.
+func stored(jobID string) string {
+	if id, ok := job.ParseID(jobID); ok {
+		return id
+	}
+	return jobID
 }
 
 // Encode makes a WebSocket text frame of a server frame.

@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/strict"
 )
 
@@ -131,9 +132,9 @@ func setHeaders(h http.Header, j *processor.Job) {
 	h.Set("Accept", "application/json")
 	h.Set("User-Agent", "ackwire-processor")
 	h.Set("Ce-Specversion", "1.0")
-	h.Set("Ce-Id", j.ID)
+	h.Set("Ce-Id", headerValue(j.ID))
 	h.Set("Ce-Source", "/ackwire/processor")
-	h.Set("Ce-Type", j.Type)
+	h.Set("Ce-Type", headerValue(j.Type))
 	h.Set("Ce-Time", time.Now().UTC().Format(time.RFC3339Nano))
 	h.Set("Idempotency-Key", strconv.Quote(j.ID))
 	h.Set("Ackwire-Attempt", strconv.Itoa(j.Attempt))
@@ -146,14 +147,19 @@ func setHeaders(h http.Header, j *processor.Job) {
 	}
 }
 
-// headerValue percent-encodes what a header may not carry.
+// headerValue is a value as an HTTP header carries it by CloudEvents' rule (HTTP protocol binding
+// §3.1.3.2): whatever is not a visible ASCII character, and the quote and the percent sign, are
+// percent-encoded as UTF-8, so that decoding always gives the value.
 func headerValue(s string) string {
+	var b strings.Builder
 	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return url.PathEscape(s)
+		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '%' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
 		}
 	}
-	return s
+	return b.String()
 }
 
 func result(resp *http.Response, body []byte) (json.RawMessage, error) {
@@ -180,7 +186,7 @@ func refusal(resp *http.Response, body []byte) error {
 		code: "http_" + strconv.Itoa(s), message: "the endpoint answered " + resp.Status,
 		permanent: s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooEarly && s != http.StatusTooManyRequests,
 	}
-	if after, ok := retryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
+	if after, ok := job.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now(), job.MaxRetryAfter); ok {
 		e.retryAfter = &after
 	}
 	f := &failure{}
@@ -191,15 +197,4 @@ func refusal(resp *http.Response, body []byte) error {
 		f.message = strings.TrimSpace(string(body[:min(len(body), maxExcerpt)]))
 	}
 	return f.err(e)
-}
-
-// retryAfter reads seconds or an HTTP date (RFC 9110 §10.2.3).
-func retryAfter(h string, now time.Time) (time.Duration, bool) {
-	if n, err := strconv.Atoi(h); err == nil && n >= 0 {
-		return time.Duration(n) * time.Second, true
-	}
-	if t, err := http.ParseTime(h); err == nil {
-		return max(t.Sub(now), 0), true
-	}
-	return 0, false
 }

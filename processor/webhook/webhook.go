@@ -25,6 +25,7 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
@@ -265,12 +266,6 @@ func innermost(err error) error {
 
 // retryAfter reads the header (RFC 9110 §10.2.3); 0 is none.
 func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(v); err == nil {
-		return min(time.Duration(max(seconds, 0))*time.Second, maxRetryAfter)
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(at), 0), maxRetryAfter)
-	}
-	return 0
+	after, _ := job.ParseRetryAfter(h.Get("Retry-After"), time.Now(), maxRetryAfter)
+	return after
 }

@@ -109,7 +109,7 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 	instant := func(name string) (t time.Time) {
 		if v := values[name]; v != "" {
 			var err error
-			if t, err = time.Parse(time.RFC3339Nano, v); err != nil {
+			if t, err = job.ParseTime(v); err != nil {
 				problems = append(problems, fmt.Errorf("header %s is not an RFC 3339 time", name))
 			}
 		}

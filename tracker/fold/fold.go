@@ -292,7 +292,7 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 	default:
 		due := s.at.Time.Add(backoff(j))
 		if f.RetryAfter != nil {
-			due = s.at.Time.Add(f.RetryAfter.Duration())
+			due = s.at.Time.Add(min(f.RetryAfter.Duration(), job.MaxRetryAfter))
 		}
 		j.handOut(due)
 		j.Doc.Attempt++

@@ -43,7 +43,7 @@ func (s *step) handBack(f *event.Failure) Result {
 		j.Doc.Error, j.Unserved = why, next
 		pause := j.unservedPause()
 		if f.RetryAfter != nil {
-			pause = max(pause, f.RetryAfter.Duration())
+			pause = max(pause, min(f.RetryAfter.Duration(), job.MaxRetryAfter))
 		}
 		j.handOut(s.at.Time.Add(pause))
 	}
