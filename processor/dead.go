@@ -48,6 +48,9 @@ func (p *Processor) bury(l *lane, part *partition, rec *kgo.Record, reason deadR
 				size := len(rec.Value)
 				rec.Value = nil
 				letter = deadLetter(p.names.Dead(), rec, reason, fmt.Sprintf("value of %d bytes left out: %v", size, why))
+			case errors.Is(err, kerr.MessageTooLarge) && (rec.Key != nil || len(rec.Headers) > 0):
+				rec.Key, rec.Headers = nil, nil
+				letter = deadLetter(p.names.Dead(), rec, reason, fmt.Sprintf("value, key and headers left out: %v", why))
 			default:
 				// A record is not used twice: the client may still hold the former one.
 				letter = deadLetter(p.names.Dead(), rec, reason, why.Error())

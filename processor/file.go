@@ -30,10 +30,14 @@ var ErrNoBlobStore = WithCode(job.CodeResultNotStored, errors.New("this worker h
 
 // Attach makes f the job's file, in place of one that was attached before. It is stored
 // when Attach returns; clients see it once the handler has returned without an error, beside
-// the result that it returned. An error is retryable, unless f is above Config.FileLimit.
+// the result that it returned. An error is retryable, unless f is above Config.FileLimit or its
+// name or type is too long.
 func (j *Job) Attach(ctx context.Context, f File) error {
 	if f.ContentType == "" {
 		f.ContentType = defaultContentType
+	}
+	if !job.Bounded(f.Name, event.MaxBlobChars) || !job.Bounded(f.ContentType, job.MaxNameChars) {
+		return Permanent(fmt.Errorf("a file's name has at most %d characters, and its type %d", event.MaxBlobChars, job.MaxNameChars))
 	}
 	b, err := j.store(ctx, f)
 	if err != nil {

@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,32 @@ func TestDeadLetterIsDurableFirst(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A letter whose headers are too large, too, keeps its place: its record must not be tried for ever.
+func TestDeadLetterOfLargeHeaders(t *testing.T) {
+	inWorld(t, func(w *world) {
+		wk := w.start(Config{}, handlers(nil))
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Dead(), Err: kerr.MessageTooLarge, Count: 2})
+		junk := &kgo.Record{Topic: w.names.Requests("default"), Key: []byte("junk"), Value: []byte(`large`), Headers: []kgo.RecordHeader{{Key: "x", Value: make([]byte, 100_000)}}}
+		if err := kafka.ProduceSync(w.ctx(), w.client, junk); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if got := w.committed(); got != 1 {
+			t.Errorf("committed %d", got)
+		}
+		wk.wantFree()
+	})
+}
+
+// A file whose name no event may carry fails its job, not its worker.
+func TestAFileOfALongName(t *testing.T) {
+	for _, f := range []File{{Name: strings.Repeat("x", 1025)}, {ContentType: strings.Repeat("x", 257)}} {
+		if err := (&Job{}).Attach(t.Context(), f); !errors.As(err, new(permanentError)) {
+			t.Errorf("attached with %v", err)
+		}
+	}
 }
 
 func TestLongMessagesAreCut(t *testing.T) {

@@ -21,6 +21,14 @@ func (t *Tracker) measure(m meter.Meter) {
 			}
 			return oldest.Seconds()
 		})
+	m.GaugeFunc("view_age_seconds", "For how long transactions of the topic view have failed, in the partition where that is longest; 0 when each one's last was committed.",
+		func() float64 {
+			var oldest time.Duration
+			for _, s := range t.api.owned() {
+				oldest = max(oldest, s.ViewBehind())
+			}
+			return oldest.Seconds()
+		})
 	m.Register(&diskMetrics{fs: t.cfg.FS, dir: t.cfg.Data,
 		free: m.Desc("disk_free_bytes", "Room on the disk that holds the data folder."),
 		size: m.Desc("disk_size_bytes", "Size of the disk that holds the data folder."),

@@ -45,13 +45,13 @@ mutant 'a claim of what may be a redelivery waits for granted' processor/partiti
 mutant 'the next request is durable before requeued is said' tracker/shard/handout.go \
 	's/if err := s.produceSync(ctx, request); err != nil {/s.kafka.Produce(request, func(error) {}); if false {/; s/return fmt.Errorf("produce request: %w", err)/return nil/' TestTheTrackerCrashesBeforeTheNextRequestIsDurable
 mutant 'what is owed follows from the document' tracker/fold/timer.go \
-	's/owe(HandOut, \*j.Doc.RetryAt)/_ = j.Doc.RetryAt/' TestTheTrackerCrashesBetweenTheNextRequestAndRequeued
+	's/owe(HandOut, j.Doc.RetryAt.Add(-j.Skew))/_ = j.Doc.RetryAt/' TestTheTrackerCrashesBetweenTheNextRequestAndRequeued
 mutant 'a run that does not hold the job changes nothing' tracker/fold/fold.go \
-	's/func (s \*step) completed() Result {/func (s *step) completed() Result { if s.old != nil { s.change().end(job.Completed, s.at.Time); return s.took() }/' TestAZombiesLateWordChangesNothing
+	's/func (s \*step) completed() Result {/func (s *step) completed() Result { if s.old != nil { s.change().end(job.Completed, s.at); return s.took() }/' TestAZombiesLateWordChangesNothing
 mutant 'a key is reserved at its shard' gateway/submit.go \
 	's/if s.key != "" {$/if false {/' TestAHundredSubmitsWithOneKeyMakeOneRequest
 mutant 'a release costs no attempt' tracker/fold/fold.go \
-	's/		j.handOut(s.at.Time)$/		j.handOut(s.at.Time); j.Doc.Attempt++/' TestAPoliteStopReleasesAndCostsNoAttempt
+	's/		j.handOut(s.at, 0)$/		j.handOut(s.at, 0); j.Doc.Attempt++/' TestAPoliteStopReleasesAndCostsNoAttempt
 mutant 'a scheduled job is handed out as dispatch 2' tracker/fold/fold.go \
 	's/s.next.Dispatch = 2/s.next.Dispatch = 1/' TestAStrayRequestOfAScheduledJob
 mutant 'a claim makes no job that may have expired' tracker/fold/fold.go \

@@ -65,7 +65,7 @@ type Position struct {
 }
 
 func (p *Position) valid() bool {
-	return p != nil && p.Topic != "" && p.Partition >= 0 && p.Offset >= 0
+	return p != nil && p.Topic != "" && job.Bounded(p.Topic, job.MaxNameChars) && p.Partition >= 0 && p.Offset >= 0
 }
 
 // Event is one record of the topic status. Which fields a type carries is fixed by
@@ -133,7 +133,7 @@ type Delivery struct {
 }
 
 func (d *Delivery) valid() bool {
-	return d != nil && d.JobID != "" && d.State.Valid() && d.Version > 0
+	return d != nil && d.JobID != "" && job.Bounded(d.JobID, job.MaxNameChars) && d.State.Valid() && d.Version > 0
 }
 
 // Failure is how a run failed.
@@ -181,7 +181,8 @@ func NamedByGateway(life string) bool {
 }
 
 func (b *Blob) valid(jobID string) bool {
-	return b == nil || strings.HasPrefix(b.Key, ResultPrefix(jobID)) && b.Size >= 0 && b.ContentType != "" && !strings.Contains(b.Key, "..")
+	return b == nil || strings.HasPrefix(b.Key, ResultPrefix(jobID)) && b.Size >= 0 && b.ContentType != "" && !strings.Contains(b.Key, "..") &&
+		job.Bounded(b.Key, MaxBlobChars) && job.Bounded(b.ContentType, job.MaxNameChars) && job.Bounded(b.Name, MaxBlobChars)
 }
 
 func (f *Failure) valid() bool {
@@ -249,6 +250,7 @@ func (e *Event) Validate() error {
 			bad = append(bad, name)
 		}
 	}
+	e.bounds(need)
 	dispatch := func() { need("dispatch", e.Dispatch > 0 && e.Dispatch <= maxCount) }
 	run := func() {
 		dispatch()
@@ -301,7 +303,7 @@ func (e *Event) Validate() error {
 	case CallbackQueued:
 		need("delivery", e.Delivery.valid())
 	default:
-		return fmt.Errorf("unknown event type %q", e.Type)
+		return fmt.Errorf("unknown event type %.64q", e.Type)
 	}
 	if len(bad) > 0 {
 		return fmt.Errorf("event %s without valid %v", e.Type, bad)

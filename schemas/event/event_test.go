@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 const (
@@ -12,6 +14,9 @@ const (
 	policy = `{"attempts":3,"backoff":{"initial":0.2,"factor":2,"cap":60},"lease":30,"grace":10,"retention":86400}`
 	birth  = `"job":"t","tenant":"acme","payloadHash":"sha256:00","policy":` + policy + `,"request":{"topic":"requests.x","partition":0,"offset":0}`
 )
+
+// long is a character longer than a name may be.
+var long = strings.Repeat("ä", job.MaxNameChars+1)
 
 // good has the least that each type needs.
 var good = map[Type]string{
@@ -78,6 +83,23 @@ func TestBadEvents(t *testing.T) {
 		"a life above its job":   record(Beat, fence+`,"life":".."`),
 		"a long life":            record(Beat, fence+`,"life":"`+strings.Repeat("x", 65)+`"`),
 		"a request that is none": record(PayloadLost, `"dispatch":1,"request":{"topic":"","partition":0,"offset":0}`),
+		"a start before 1970":    record(Accepted, birth+`,"runAt":"0000-01-01T00:00:00+23:59"`),
+		"a start in 9000":        record(Accepted, birth+`,"runAt":"9000-06-01T00:00:00Z"`),
+		"a beat's start":         record(Beat, fence+`,"runAt":"0000-01-01T00:00:00+23:59"`),
+		"a long ID":              strings.Replace(record(Beat, fence), `"j"`, `"`+long+`"`, 1),
+		"a long type":            record(Accepted, strings.Replace(birth, `"job":"t"`, `"job":"`+long+`"`, 1)),
+		"a long tenant":          record(Accepted, strings.Replace(birth, `"acme"`, `"`+long+`"`, 1)),
+		"a long hash":            record(Accepted, strings.Replace(birth, `"sha256:00"`, `"`+long+`"`, 1)),
+		"a long topic":           record(Accepted, strings.Replace(birth, `"requests.x"`, `"`+long+`"`, 1)),
+		"a long subject":         record(Accepted, birth+`,"subject":"`+long+`"`),
+		"a long URL":             record(Accepted, birth+`,"callbackUrl":"`+strings.Repeat(long, 8)+`"`),
+		"a long run":             record(Beat, `"dispatch":1,"run":"`+long+`"`),
+		"a long worker":          record(Beat, fence+`,"worker":"`+long+`"`),
+		"a long result URL":      record(Completed, fence+`,"resultUrl":"`+strings.Repeat(long, 8)+`"`),
+		"a long blob key":        record(Completed, fence+`,"resultBlob":{"key":"results/j/`+strings.Repeat(long, 4)+`","size":1,"contentType":"a/b"}`),
+		"a long blob name":       record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"a/b","name":"`+strings.Repeat(long, 4)+`"}`),
+		"a long media type":      record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"`+long+`"}`),
+		"a long delivery":        record(CallbackQueued, `"delivery":{"jobId":"`+long+`","state":"completed","version":1}`),
 	} {
 		if e, err := Decode([]byte(b)); err == nil {
 			t.Errorf("%s was taken: %+v", what, e)

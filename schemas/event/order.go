@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/strict"
 )
@@ -47,9 +48,11 @@ func DecodeOrder(value []byte) (Order, error) {
 	case o.V != Version:
 		return Order{}, fmt.Errorf("order: %w %d", ErrVersion, o.V)
 	case o.Type != Granted && o.Type != Stop && o.Type != Quit:
-		return Order{}, fmt.Errorf("unknown order type %q", o.Type)
+		return Order{}, fmt.Errorf("unknown order type %.64q", o.Type)
 	case o.JobID == "" || o.Run == "" || o.Worker == "" || o.Dispatch < 1 || o.Dispatch > maxCount:
 		return Order{}, errors.New("order without valid jobId, dispatch, run or worker")
+	case !job.Bounded(o.JobID, job.MaxNameChars) || !job.Bounded(o.Run, job.MaxNameChars) || !job.Bounded(o.Worker, job.MaxNameChars):
+		return Order{}, fmt.Errorf("order with a jobId, run or worker of more than %d characters", job.MaxNameChars)
 	}
 	return o, nil
 }

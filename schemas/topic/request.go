@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
@@ -91,6 +92,12 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		values[h.Key] = string(h.Value)
 	}
 	var problems []error
+	for name := range values {
+		// A claim repeats them as JSON, which would say something else.
+		if ours(name) && !utf8.ValidString(values[name]) {
+			problems = append(problems, fmt.Errorf("header %s is not UTF-8", name))
+		}
+	}
 	text := func(name string) string {
 		v := values[name]
 		if v == "" {
@@ -116,7 +123,7 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		return t
 	}
 	if v := text(HeaderVersion); v != "" && v != RequestVersion {
-		return Request{}, fmt.Errorf("unknown request version %q", v)
+		return Request{}, fmt.Errorf("unknown request version %.64q", v)
 	}
 	r := Request{
 		JobID:       text(HeaderID),
@@ -164,9 +171,25 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		}
 	}
 	if at := instant(HeaderRunAt); !at.IsZero() {
-		r.RunAt = &at
+		if r.RunAt = &at; !job.ValidTime(at) {
+			problems = append(problems, fmt.Errorf("header %s is not between 1970 and 9000", HeaderRunAt))
+		}
+	}
+	for name, chars := range map[string]int{
+		HeaderID: job.MaxNameChars, HeaderType: job.MaxNameChars, HeaderTenant: job.MaxNameChars, HeaderSubject: job.MaxNameChars,
+		HeaderPayloadHash: job.MaxNameChars, HeaderCallbackURL: job.MaxURLChars,
+	} {
+		if !job.Bounded(values[name], chars) {
+			problems = append(problems, fmt.Errorf("header %s has more than %d characters", name, chars))
+		}
 	}
 	return r, errors.Join(problems...)
+}
+
+// ours reports whether ParseRequest reads the header: all of a request's but a trace's, which
+// is passed over where it is malformed.
+func ours(name string) bool {
+	return strings.HasPrefix(name, "ackwire-") || strings.HasPrefix(name, "ce_")
 }
 
 func joinStates(states []job.State) string {

@@ -52,7 +52,9 @@ func TestEachHeader(t *testing.T) {
 	}
 	for key, bad := range map[string][]string{
 		HeaderVersion: {"2", "one"}, HeaderDispatch: {"0", "-1", "x", "99999999999"}, HeaderAttempt: {"0", "1.5"},
-		HeaderPolicy: {"{", "[]", `{"attempts":0}`, `{"attempts":3,"lease":-1}`}, HeaderTime: {"yesterday"}, HeaderRunAt: {"1767225600"}, HeaderLane: {"a/b", "Ä"}, HeaderLife: {"..", "a/b", strings.Repeat("x", 65)}, HeaderPayloadBlob: {"payloads/k/1", "payloads/j/../k/1", "/etc/passwd"},
+		HeaderPolicy: {"{", "[]", `{"attempts":0}`, `{"attempts":3,"lease":-1}`}, HeaderTime: {"yesterday"}, HeaderRunAt: {"1767225600", "0000-01-01T00:00:00+23:59", "1960-01-01T00:00:00Z", "9999-01-01T00:00:00Z"},
+		HeaderTenant: {"\xff", strings.Repeat("x", 257)}, HeaderSubject: {"a\xc3", strings.Repeat("ä", 257)}, HeaderID: {"\xff"}, HeaderType: {strings.Repeat("x", 257)},
+		HeaderPayloadHash: {strings.Repeat("x", 257)}, HeaderCallbackURL: {"https://a.example/" + strings.Repeat("x", 2048)}, HeaderCallbackEvents: {"\xff", "dead"}, HeaderLane: {"a/b", "Ä"}, HeaderLife: {"..", "a/b", strings.Repeat("x", 65)}, HeaderPayloadBlob: {"payloads/k/1", "payloads/j/../k/1", "/etc/passwd"},
 	} {
 		for _, value := range bad {
 			if _, err := ParseRequest("j", append(append([]Header(nil), headers...), Header{key, []byte(value)})); err == nil {

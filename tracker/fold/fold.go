@@ -12,8 +12,12 @@ import (
 // Meta is what the log says of an event beside its value.
 type Meta struct {
 	Offset int64
-	// Time is the record's timestamp: the broker's clock, the only one that counts.
+	// Time is the record's timestamp. The broker gives it (LogAppendTime), and where it does
+	// not, the event's writer: so it may be anything.
 	Time time.Time
+	// Clock is when the record was appended as far as the partition's owner can tell: what is
+	// due later counts from here. It is Time when it is zero.
+	Clock time.Time
 }
 
 // Result is what an event did.
@@ -56,12 +60,13 @@ const (
 	NotOwed        Reason = "not_owed"        // callbackQueued for a state that was told, or that another one followed
 	OtherLife      Reason = "other_life"      // of another life of the job's ID
 	StaleRequest   Reason = "stale_request"   // a claim of a job that is not known, of a request whose job may have expired
+	NoDocument     Reason = "no_document"     // the job could not be written as a document afterwards: the record is a dead letter
 )
 
 // Reasons lists every reason for which an event changes nothing.
 var Reasons = []Reason{Old, Duplicate, Conflict, UnknownJob, Ended, NotEnded, NotHeld, WrongRun,
 	OldDispatch, FutureDispatch, WrongRequest, StaleRenewal, WrongRound, NotRequested, NotDue, NotOwed,
-	OtherLife, StaleRequest}
+	OtherLife, StaleRequest, NoDocument}
 
 // step is one event on its way through the fold.
 type step struct {
@@ -74,11 +79,26 @@ type step struct {
 // Fold applies e, which must be valid, to j, which is nil while the job is unknown.
 func Fold(j *Job, e *event.Event, at Meta) Result {
 	at.Time = at.Time.UTC().Truncate(time.Millisecond)
+	if at.Clock = at.Clock.UTC().Truncate(time.Millisecond); at.Clock.IsZero() {
+		at.Clock = at.Time
+	}
 	if j != nil && at.Offset < j.Version {
 		return Result{Job: j, Reason: Old}
 	}
+	if j != nil && at.Time.Before(j.Doc.UpdatedAt) {
+		at.Time = j.Doc.UpdatedAt // what comes later in the log did not happen before
+	}
 	s := step{old: j, e: e, at: at}
-	switch e.Type {
+	r := s.apply()
+	if r.Changed && r.Job != nil && !r.Job.writable() {
+		return s.refuse(NoDocument)
+	}
+	return r
+}
+
+// apply is the table of the rules.
+func (s *step) apply() Result {
+	switch s.e.Type {
 	case event.Accepted:
 		return s.accepted()
 	case event.Claimed:
@@ -87,13 +107,13 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 	if !s.sameLife() {
 		return s.refuse(OtherLife)
 	}
-	switch e.Type {
+	switch s.e.Type {
 	case event.Beat, event.Progress:
 		return s.renewed()
 	case event.Completed:
 		return s.completed()
 	case event.Failed:
-		return s.failed(job.OutcomeFailed, e.Error)
+		return s.failed(job.OutcomeFailed, s.e.Error)
 	case event.Released:
 		return s.released()
 	case event.LeaseExpired:
@@ -117,7 +137,7 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 	case event.PayloadLost:
 		return s.payloadLost()
 	}
-	panic(fmt.Sprintf("fold: event type %q was not validated", e.Type))
+	panic(fmt.Sprintf("fold: event type %q was not validated", s.e.Type))
 }
 
 // sameLife is false for an event of another life of the job's ID: an order, a timer or a request
@@ -263,12 +283,15 @@ func (s *step) completed() Result {
 	}
 	j := s.change()
 	j.endRun(job.OutcomeCompleted, nil, s.at.Time)
-	j.end(job.Completed, s.at.Time)
+	j.end(job.Completed, s.at)
 	j.Doc.Result, j.Doc.ResultURL, j.ResultBlob = canonical(s.e.Result), s.e.ResultURL, s.e.ResultBlob
 	if j.ResultBlob != nil {
 		j.Doc.ResultURL = ResultPath(j.Doc.JobID)
 	}
 	j.Doc.Error = nil
+	if j.tooLarge() {
+		return s.failed(job.OutcomeFailed, resultTooLarge()) // begins with the job as it was
+	}
 	return s.took()
 }
 
@@ -286,15 +309,15 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 	j.Unserved = nil
 	switch {
 	case j.Doc.CancelRequested:
-		j.end(job.Cancelled, s.at.Time)
+		j.end(job.Cancelled, s.at)
 	case !f.Retryable || j.Doc.Attempt >= j.Doc.MaxAttempts:
-		j.end(job.Failed, s.at.Time)
+		j.end(job.Failed, s.at)
 	default:
-		due := s.at.Time.Add(backoff(j))
+		wait := backoff(j)
 		if f.RetryAfter != nil {
-			due = s.at.Time.Add(min(f.RetryAfter.Duration(), job.MaxRetryAfter))
+			wait = min(f.RetryAfter.Duration(), job.MaxRetryAfter)
 		}
-		j.handOut(due)
+		j.handOut(s.at, wait)
 		j.Doc.Attempt++
 	}
 	return s.took(orders...)
@@ -312,9 +335,9 @@ func (s *step) released() Result {
 	j := s.change()
 	j.endRun(job.OutcomeReleased, nil, s.at.Time)
 	if j.Doc.CancelRequested {
-		j.end(job.Cancelled, s.at.Time)
+		j.end(job.Cancelled, s.at)
 	} else {
-		j.handOut(s.at.Time)
+		j.handOut(s.at, 0)
 	}
 	return s.took()
 }
@@ -366,12 +389,12 @@ func (s *step) cancelRequested() Result {
 	}
 	j := s.change()
 	if j.Doc.State != job.Processing {
-		j.end(job.Cancelled, s.at.Time)
+		j.end(job.Cancelled, s.at)
 		return s.took()
 	}
 	if !j.Doc.CancelRequested {
 		j.Doc.CancelRequested = true
-		j.CancelAt = &s.at.Time
+		j.CancelAt = &s.at.Clock
 	}
 	return s.took(s.orderHolder(event.Quit)...)
 }
@@ -386,7 +409,7 @@ func (s *step) cancelForced() Result {
 	stop := s.orderHolder(event.Stop)
 	j := s.change()
 	j.endRun(job.OutcomeCancelled, nil, s.at.Time)
-	j.end(job.Cancelled, s.at.Time)
+	j.end(job.Cancelled, s.at)
 	return s.took(stop...)
 }
 
@@ -401,9 +424,9 @@ func (s *step) retryRequested() Result {
 		return s.refuse(WrongRound)
 	}
 	j := s.change()
-	j.handOut(s.at.Time)
+	j.handOut(s.at, 0)
 	j.Round++
-	j.RoundAt = s.at.Time
+	j.RoundAt = s.at.Clock
 	j.Doc.Attempt++
 	j.Doc.MaxAttempts = j.Doc.Attempt + j.Policy.Attempts - 1
 	j.Doc.CancelRequested = false
@@ -427,7 +450,7 @@ func (s *step) deadlineExceeded() Result {
 	j := s.change()
 	j.Doc.Error = &job.Error{Code: job.CodeDeadlineExceeded, Message: "the job took longer than its deadline"}
 	j.endRun(job.OutcomeFailed, j.Doc.Error, s.at.Time)
-	j.end(job.Failed, s.at.Time)
+	j.end(job.Failed, s.at)
 	return s.took(stop...)
 }
 

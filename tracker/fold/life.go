@@ -37,7 +37,7 @@ func (s *step) payloadLost() Result {
 	}
 	j = s.change()
 	j.Doc.Error = &job.Error{Code: job.CodePayloadMissing, Message: "the log no longer holds the job's payload"}
-	j.end(job.Failed, s.at.Time)
+	j.end(job.Failed, s.at)
 	return s.took()
 }
 

@@ -43,20 +43,20 @@ func NextDebt(j *Job, seen time.Time) Debt {
 	}
 	switch j.Doc.State {
 	case job.Retrying:
-		owe(HandOut, *j.Doc.RetryAt)
+		owe(HandOut, j.Doc.RetryAt.Add(-j.Skew))
 	case job.Scheduled:
 		owe(HandOut, *j.Doc.RunAt)
 	case job.Processing:
 		owe(Lease, seen.Add(j.Policy.Lease.Duration()))
 		if t := j.Policy.Timeout.Duration(); t > 0 {
-			owe(Timeout, j.Doc.StartedAt.Add(t))
+			owe(Timeout, j.Doc.StartedAt.Add(t-j.Skew))
 		}
 		if j.CancelAt != nil {
 			owe(Force, j.CancelAt.Add(j.Policy.Grace.Duration()))
 		}
 	}
 	if j.Ended() {
-		owe(Expiry, ExpiresAt(j))
+		owe(Expiry, expiryAt(j))
 	} else if at, ok := DeadlineAt(j); ok {
 		owe(Deadline, at)
 	}
@@ -69,7 +69,11 @@ func DeadlineAt(j *Job) (time.Time, bool) {
 	return j.RoundAt.Add(d), d > 0
 }
 
-// ExpiresAt is when the retention of an ended job is over.
+// expiryAt is when expired is to be appended: when the retention is over both by the log's
+// times, or the fold would refuse it, and by the clock of the partition's owner.
+func expiryAt(j *Job) time.Time { return ExpiresAt(j).Add(max(-j.Skew, 0)) }
+
+// ExpiresAt is when the retention of an ended job is over by the log's times.
 func ExpiresAt(j *Job) time.Time {
 	return j.Doc.FinishedAt.Add(j.Policy.Retention.Duration())
 }

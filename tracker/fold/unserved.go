@@ -32,20 +32,20 @@ func (s *step) handBack(f *event.Failure) Result {
 	why := &job.Error{Code: clip(f.Code, maxCode), Message: clip(f.Message, maxMessage), Retryable: true}
 	j.endRun(job.OutcomeReleased, why, s.at.Time)
 	j.forgetRepeated()
-	switch next := j.Unserved.again(s.at.Time); {
+	switch next := j.Unserved.again(s.at.Clock); {
 	case j.Doc.CancelRequested:
-		j.end(job.Cancelled, s.at.Time)
-	case s.at.Time.Sub(next.Since) >= job.MaxUnserved:
+		j.end(job.Cancelled, s.at)
+	case s.at.Clock.Sub(next.Since) >= job.MaxUnserved:
 		j.Doc.Error = &job.Error{Code: job.CodeUnserved, Retryable: true, Message: clip(fmt.Sprintf(
 			"no worker could run it for %v; the last one said %s: %s", job.MaxUnserved, why.Code, why.Message), maxMessage)}
-		j.end(job.Failed, s.at.Time)
+		j.end(job.Failed, s.at)
 	default:
 		j.Doc.Error, j.Unserved = why, next
 		pause := j.unservedPause()
 		if f.RetryAfter != nil {
 			pause = max(pause, min(f.RetryAfter.Duration(), job.MaxRetryAfter))
 		}
-		j.handOut(s.at.Time.Add(pause))
+		j.handOut(s.at, pause)
 	}
 	return s.took()
 }

@@ -23,14 +23,15 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 			s.metrics.gaps.Inc()
 			s.log.Error("status has lost records that were not folded", "from", s.next, "to", rec.Offset)
 		}
+		at := s.appendedAt(rec, now)
 		if !rec.Attrs.IsControl() {
-			if err := s.fold(rec, now); err != nil {
+			if err := s.fold(rec, at, now); err != nil {
 				s.fail(fmt.Errorf("fold offset %d: %w", rec.Offset, err))
 				break
 			}
 		}
-		s.next, s.lastFolded = rec.Offset+1, rec.Timestamp
-		s.fresh.folded(rec.Timestamp)
+		s.next, s.lastFolded = rec.Offset+1, at
+		s.fresh.folded(at)
 	}
 	s.position.Store(s.next)
 	s.unwritten.changed(now)
@@ -43,9 +44,10 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 // for its lane: what happened while no tracker was there does, years of rebuilt history do not.
 const newsAge = 10 * time.Minute
 
-// fold applies one record. What cannot be decoded goes to the dead letters and changes
-// nothing. It fails when the store cannot be read: going on would fold onto nothing.
-func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
+// fold applies one record, which was appended at a time. What cannot be decoded, or cannot
+// become a document, goes to the dead letters and changes nothing. It fails when the store cannot
+// be read: going on would fold onto nothing.
+func (s *Shard) fold(rec *kgo.Record, at, now time.Time) error {
 	e, reason, err := s.decode(rec)
 	if err != nil {
 		s.bury(rec, reason, err)
@@ -56,16 +58,16 @@ func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	s.observe(now, rec.Timestamp)
+	s.observe(now, rec)
 	if s.ready.Load() {
-		s.metrics.logToFold.Observe(max(now.Sub(rec.Timestamp), 0).Seconds())
+		s.metrics.logToFold.Observe(max(now.Sub(at), 0).Seconds())
 	}
-	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp})
+	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: stamp(rec), Clock: at})
 	s.join(entry, rec, &e, r, now)
 	if r.Changed {
 		was := entry.job
 		s.changed(entry, r.Job, now)
-		if r.Job != nil && (s.ready.Load() || now.Sub(rec.Timestamp) < newsAge) {
+		if r.Job != nil && (s.ready.Load() || now.Sub(at) < newsAge) {
 			s.kindOf(entry).measure(was, r.Job, &e)
 		}
 		if !r.Quiet {
@@ -73,7 +75,10 @@ func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
 		}
 	} else {
 		s.metrics.refused[r.Reason].Inc()
-		if r.Reason == fold.FutureDispatch {
+		switch r.Reason {
+		case fold.NoDocument:
+			s.bury(rec, deadNoDocument, errors.New("the job could not be written as a document afterwards"))
+		case fold.FutureDispatch:
 			s.log.Error("event of a dispatch that was never handed out: the log has lost records",
 				"job", e.JobID, "type", e.Type, "dispatch", e.Dispatch, "offset", rec.Offset)
 		}
@@ -87,9 +92,17 @@ func (s *Shard) fold(rec *kgo.Record, now time.Time) error {
 	return nil
 }
 
-// maxYear keeps times that are computed from an event's below the year 10000, which has no
-// place in a document.
-const maxYear = 9000
+// maxYear is the last that a record's time may have: from then on its distance from the local
+// clock is no duration.
+const maxYear = 2200
+
+// stamp is the record's time as documents have it. What has none, or one before 1970, is of 1970.
+func stamp(rec *kgo.Record) time.Time {
+	if epoch := time.UnixMilli(0); rec.Timestamp.Before(epoch) {
+		return epoch
+	}
+	return rec.Timestamp
+}
 
 func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
 	if rec.Value == nil {
@@ -105,8 +118,8 @@ func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
 		return e, deadKeyMismatch, errors.New("record key is not the event's jobId")
 	case kafka.Partition(e.JobID, s.partitions) != s.partition:
 		return e, deadWrongPartition, errors.New("record is not in its key's partition (murmur2)")
-	case rec.Timestamp.Year() > maxYear || e.RunAt != nil && e.RunAt.Year() > maxYear:
-		return e, deadUndecodable, fmt.Errorf("record's time or runAt is after the year %d", maxYear)
+	case rec.Timestamp.Year() > maxYear:
+		return e, deadUndecodable, fmt.Errorf("record's time is after the year %d", maxYear)
 	}
 	return e, "", nil
 }
@@ -176,17 +189,6 @@ func (s *Shard) send(o event.Order) {
 	s.kafka.Produce(&kgo.Record{Topic: s.names.Control(), Key: []byte(o.Worker), Value: value}, func(err error) {
 		if err != nil {
 			s.log.Warn("order not sent", "job", o.JobID, "run", o.Run, "order", o.Type, "err", err)
-		}
-	})
-}
-
-// bury copies a record that nobody can decode to the dead letters.
-func (s *Shard) bury(rec *kgo.Record, reason DeadReason, cause error) {
-	s.metrics.dead.WithLabelValues(string(reason)).Inc()
-	s.log.Warn("record goes to the dead letters", "offset", rec.Offset, "reason", reason, "err", cause)
-	s.kafka.Produce(deadLetter(s.names, rec, string(reason), cause), func(err error) {
-		if err != nil {
-			s.log.Error("dead letter not written", "offset", rec.Offset, "err", err)
 		}
 	})
 }

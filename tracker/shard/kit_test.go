@@ -71,9 +71,10 @@ type world struct {
 
 	mu      sync.Mutex // guards all below
 	logs    map[string][]*kgo.Record
-	skew    time.Duration // of the broker's clock
-	wake    chan struct{} // closed when status grows
-	paused  bool          // status is not delivered
+	skew    time.Duration    // of the broker's clock
+	stamps  func() time.Time // what writers say the time is; nil: the broker says it
+	wake    chan struct{}    // closed when status grows
+	paused  bool             // status is not delivered
 	fault   func(*kgo.Record) (lost bool, err error)
 	endErr  error
 	endHold chan struct{} // EndOffset waits for it
@@ -200,6 +201,9 @@ func (w *world) appendLocked(rec *kgo.Record) {
 	rec.Timestamp = time.Now().Add(w.skew).Truncate(time.Millisecond)
 	if rec.Topic == names.Status() {
 		rec.Partition = testPartition
+		if w.stamps == nil {
+			rec.Attrs = kgo.NewRecordAttrs(kgo.RecordAttrsOpts{TimestampType: 1})
+		}
 	}
 	w.logs[rec.Topic] = append(w.logs[rec.Topic], rec)
 }
@@ -361,7 +365,11 @@ func (w *world) append(id string, typ event.Type, mods ...mod) int64 {
 
 func (w *world) appendRecord(key, value []byte) int64 {
 	rec := &kgo.Record{Topic: names.Status(), Key: key, Value: value}
-	w.set(func() { w.appendLocked(rec) })
+	w.set(func() {
+		if w.appendLocked(rec); w.stamps != nil {
+			rec.Timestamp = w.stamps().Truncate(time.Millisecond)
+		}
+	})
 	synctest.Wait()
 	return rec.Offset + 1
 }

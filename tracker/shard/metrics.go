@@ -19,6 +19,7 @@ const (
 	deadNoValue        DeadReason = "no_value"
 	deadKeyMismatch    DeadReason = "key_mismatch"
 	deadWrongPartition DeadReason = "wrong_partition"
+	deadNoDocument     DeadReason = "no_document"
 )
 
 // bound is one of the shard's bounds that turn questions away.
@@ -58,10 +59,12 @@ type Metrics struct {
 	gaps        prometheus.Counter
 	payloadGone prometheus.Counter
 	diskFull    prometheus.Counter
+	wildStamps  *prometheus.CounterVec
 	blobs       prometheus.Counter
 	viewWrites  *prometheus.CounterVec
 	viewSeconds prometheus.Histogram
 	viewJobs    prometheus.Counter
+	viewLarge   prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -74,7 +77,7 @@ func NewMetrics(m meter.Meter) *Metrics {
 		ended:       m.Counters("jobs_ended_total", "Jobs that reached a terminal state, by state.", "state", meter.Words([]job.State{job.Completed, job.Failed, job.Cancelled})...),
 		orders:      m.Counters("orders_total", "Orders sent to workers, by type.", "type", meter.Words(event.OrderTypes)...),
 		appended:    m.Counters("timer_events_total", "Events that timers appended, by type.", "type", meter.Words(timers)...),
-		dead:        m.Counters("dead_letters_total", "Records of status that nobody could decode, by reason.", "reason", meter.Words([]DeadReason{deadUndecodable, deadUnknownVersion, deadNoValue, deadKeyMismatch, deadWrongPartition})...),
+		dead:        m.Counters("dead_letters_total", "Records of status that could not be decoded or could not become a document, by reason.", "reason", meter.Words([]DeadReason{deadUndecodable, deadUnknownVersion, deadNoValue, deadKeyMismatch, deadWrongPartition, deadNoDocument})...),
 		handOuts:    m.Counters("hand_outs_total", "Requests produced again for a next attempt, by outcome.", "outcome", "durable", "error"),
 		webhooks:    m.Counters("webhooks_queued_total", "Webhooks made into jobs of their own, by outcome; one that failed is tried again.", "outcome", "durable", "error"),
 		overloaded:  m.Counters("overloaded_total", "Questions that were turned away, by the bound that was met.", "bound", meter.Words([]bound{boundParked, boundPolls, boundReservations, boundWatches, boundTickets})...),
@@ -89,10 +92,12 @@ func NewMetrics(m meter.Meter) *Metrics {
 		readyShards: m.Gauge("shards_ready", "Owned partitions that have caught up with the log."),
 		gaps:        m.Counter("log_gaps_total", "Times that status no longer held what followed a checkpoint, or not even what the checkpoint reflects."),
 		diskFull:    m.Counter("disk_full_total", "Checkpoints that were not written because the disk was nearly full."),
+		wildStamps:  m.Counters("record_times_wrong_total", "Records of status whose time, given by their writer, could not be true, by where it lay: the tracker's own clock counted instead.", "is", "ahead", "behind"),
 		blobs:       m.Counter("blobs_removed_total", "Blobs of removed jobs that were removed."),
 		viewWrites:  m.Counters("view_transactions_total", "Transactions of the topic view, by outcome.", "outcome", "committed", "error", "fenced"),
 		viewSeconds: m.Histogram("view_transaction_seconds", "How long a transaction of the topic view took.", meter.Quick),
 		viewJobs:    m.Counter("view_jobs_total", "Documents and tombstones written to the topic view."),
+		viewLarge:   m.Counter("view_too_large_total", "Documents that the topic view could not take for their size: it has them without their result, and no tracker restores from that partition of it."),
 		payloadGone: m.Counter("payloads_gone_total", "Next attempts whose payload was no longer in its topic: retention is too short."),
 	}
 }
@@ -108,6 +113,9 @@ func counters[T ~string](v *prometheus.CounterVec, values []T) map[T]prometheus.
 
 // BlobsRemoved counts blobs of removed jobs.
 func (m *Metrics) BlobsRemoved(n int) { m.blobs.Add(float64(n)) }
+
+// ViewTooLarge counts a document that the view could not take.
+func (m *Metrics) ViewTooLarge() { m.viewLarge.Inc() }
 
 // Gap counts a partition whose log and checkpoint do not fit together.
 func (m *Metrics) Gap() { m.gaps.Inc() }

@@ -1,13 +1,17 @@
 package shard
 
 import (
+	"context"
 	"errors"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/tracker/store"
 )
 
 func TestReadyOnlyAfterCatchingUp(t *testing.T) {
@@ -158,6 +162,44 @@ func TestAChangeThatTheDiskDoesNotTake(t *testing.T) {
 		s.unwritten.written()
 		if err := s.Ready(); err != nil {
 			t.Errorf("once it is written: %v", err)
+		}
+	})
+}
+
+// failingView is a view that takes nothing until it is mended.
+type failingView struct{ mended atomic.Bool }
+
+func (v *failingView) Write(context.Context, []string, func(string) (*store.Row, error), store.Totals) error {
+	if v.mended.Load() {
+		return nil
+	}
+	return errors.New("the broker takes no record of that size")
+}
+
+// A view that stands still is no secret: its tracker is not ready and says why, and goes on.
+func TestAViewThatStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, view := newWorld(t), &failingView{}
+		w.view = view
+		w.start()
+		defer w.end()
+		w.submit(jobIDs(1)[0])
+		w.pass(viewPatience / 2)
+		if err := w.shard.Ready(); err != nil {
+			t.Errorf("after a short while: %v", err)
+		}
+		w.pass(viewPatience)
+		if err := w.shard.Ready(); err == nil || !strings.Contains(err.Error(), "view has not been written for") {
+			t.Errorf("after %s: %v", w.shard.ViewBehind(), err)
+		}
+		if behind := w.shard.ViewBehind(); behind < viewPatience || behind > 2*viewPatience {
+			t.Errorf("it is behind by %s", behind)
+		}
+		w.wantState("jobs go on", jobIDs(1)[0], job.Pending)
+		view.mended.Store(true)
+		w.pass(5 * time.Second)
+		if err := w.shard.Ready(); err != nil || w.shard.ViewBehind() != 0 {
+			t.Errorf("when it is mended: %v, %s", err, w.shard.ViewBehind())
 		}
 	})
 }

@@ -75,11 +75,12 @@ type Shard struct {
 	done       chan struct{} // closed when Run has ended
 	wg         sync.WaitGroup
 
-	ready     atomic.Bool
-	full      atomic.Bool  // the disk has no room for a checkpoint
-	unwritten age          // of what the store lacks
-	position  atomic.Int64 // next, for others to read
-	until     atomic.Int64 // end, for others to read
+	ready      atomic.Bool
+	full       atomic.Bool              // the disk has no room for a checkpoint
+	viewStands atomic.Pointer[standing] // nil: the last transaction of the view was committed
+	unwritten  age                      // of what the store lacks
+	position   atomic.Int64             // next, for others to read
+	until      atomic.Int64             // end, for others to read
 
 	// Owned by Run's goroutine.
 	life         context.Context               // ends with Run
@@ -107,9 +108,10 @@ type Shard struct {
 	loadedTo     int64 // what is due before, by the log's clock in Unix milliseconds, is in memory
 	loadMore     bool  // there was more to load than fits
 	ahead        aheadClock
-	readyAt      time.Time              // when the shard had caught up
-	graced       []*entry               // runs that have a grace after the takeover
-	lastFolded   time.Time              // the time of the last record that was folded, by the log's clock
+	readyAt      time.Time // when the shard had caught up
+	graced       []*entry  // runs that have a grace after the takeover
+	lastFolded   time.Time // the time of the last record that was folded, by the log's clock
+	writers      writerClock
 	scheduledBy  time.Duration          // ahead.by when all timers were last armed
 	handOuts     []*entry               // wait for their turn
 	handingOut   int                    // hand-outs that run
@@ -194,7 +196,7 @@ func (s *Shard) Ready() error {
 	if age := s.Unwritten(); age > checkpointSilence {
 		return fmt.Errorf("partition %d: the disk has not taken a change for %s", s.partition, age.Round(time.Second))
 	}
-	return nil
+	return s.viewReady()
 }
 
 // Remaining is how many records a shard that is not ready has still to fold, as far as it knows.

@@ -166,7 +166,7 @@ func (s *Shard) expire() {
 			s.fail(err)
 			return
 		}
-		if e.job == nil || !e.job.Ended() || fold.ExpiresAt(e.job).After(over) {
+		if e.job == nil || !e.job.Ended() || fold.NextDebt(e.job, now).At.After(over) {
 			continue // it was retried or removed, and the store does not know yet
 		}
 		s.expiring[id] = now

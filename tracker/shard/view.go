@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ackwire/ackwire/tracker/store"
@@ -24,6 +25,7 @@ const (
 	maxUnviewed  = 100_000          // IDs that wait for the view; above it they are looked for
 	viewIdle     = 10 * time.Second // how long a position waits that changed no job
 	lastViewTime = 3 * time.Second  // for the last transaction of an owner that leaves
+	viewPatience = 30 * time.Second // how long the view may fail before its tracker is not ready
 )
 
 // viewState is what a shard knows of its view. Owned by the shard's goroutine.
@@ -38,7 +40,14 @@ type viewState struct {
 	written  <-chan error        // nil while no transaction runs
 	taken    map[string]struct{} // what it writes
 	tookAll  bool
-	to       int64 // its position
+	to       int64     // its position
+	failing  time.Time // when the first of the transactions failed that failed in a row; zero is none
+}
+
+// standing is why the view stands still; any goroutine may read it.
+type standing struct {
+	since time.Time
+	err   error
 }
 
 func (v *viewState) note(id string) {
@@ -51,6 +60,23 @@ func (v *viewState) note(id string) {
 	if v.unviewed[id] = struct{}{}; len(v.unviewed) > maxUnviewed {
 		v.unviewed, v.all = nil, true
 	}
+}
+
+// viewReady says why the view stands still; nil while it does not.
+func (s *Shard) viewReady() error {
+	v := s.viewStands.Load()
+	if v == nil || time.Since(v.since) < viewPatience {
+		return nil
+	}
+	return fmt.Errorf("partition %d: view has not been written for %s: %w", s.partition, time.Since(v.since).Round(time.Second), v.err)
+}
+
+// ViewBehind is for how long transactions of the view have failed; 0 when the last one did not.
+func (s *Shard) ViewBehind() time.Duration {
+	if v := s.viewStands.Load(); v != nil {
+		return max(time.Since(v.since), 0)
+	}
+	return 0
 }
 
 // writeView begins a transaction with all that the store has and the view has not. The
@@ -114,6 +140,8 @@ func (s *Shard) viewWritten(err error) {
 	v.taken, v.tookAll = nil, false
 	if err == nil {
 		v.viewed = v.to
+		v.failing = time.Time{}
+		s.viewStands.Store(nil)
 		s.metrics.viewWrites.WithLabelValues("committed").Inc()
 		return
 	}
@@ -127,6 +155,10 @@ func (s *Shard) viewWritten(err error) {
 		s.fail(err)
 	case errors.Is(err, context.Canceled):
 	default:
+		if v.failing.IsZero() {
+			v.failing = v.began
+		}
+		s.viewStands.Store(&standing{v.failing, err})
 		s.metrics.viewWrites.WithLabelValues("error").Inc()
 		s.log.Warn("view not written, will be tried again", "err", err)
 	}

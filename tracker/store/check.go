@@ -106,3 +106,23 @@ func (p *Partition) check() (err error) {
 	p.totals, p.known = stored, known
 	return nil
 }
+
+// Decodable checks that every row is a job that a tracker could have written: for rows that
+// came from elsewhere, and that no sum vouches for. The error is ErrUnsound.
+func (p *Partition) Decodable() error {
+	start := len(p.prefix) + 1
+	return p.s.scan(p.s.db, p.key(kindRow), p.key(kindRow+1), func(key, value []byte) (bool, error) {
+		id := string(key[start:])
+		row, err := decodeRow(id, value)
+		if err != nil {
+			return false, fmt.Errorf("%w: %w", ErrUnsound, err)
+		}
+		switch j, err := row.Job(); {
+		case err != nil:
+			return false, fmt.Errorf("%w: %w", ErrUnsound, err)
+		case j.Doc.JobID != id || !j.Whole() || MetaOf(j) != row.Meta:
+			return false, fmt.Errorf("%w: job %s: its parts do not fit together", ErrUnsound, id)
+		}
+		return true, nil
+	})
+}

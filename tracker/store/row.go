@@ -54,7 +54,7 @@ func DueOf(j *fold.Job) int64 {
 		return 0
 	}
 	if debt := fold.NextDebt(j, time.Time{}); debt.Kind != fold.None {
-		return debt.At.UnixMilli()
+		return max(debt.At.UnixMilli(), 1) // 0 has a meaning of its own
 	}
 	return never
 }
