@@ -93,8 +93,13 @@ func never(error) bool { return false }
 
 // takeView fences whoever wrote the partition's view before.
 func (o *owner) takeView(ctx context.Context, p int32) (w *view.Writer, err error) {
+	cfg := *o.view
+	cfg.TooLarge = func(jobID string, bytes int) {
+		o.metrics.ViewTooLarge()
+		o.logger.Error("a document is too large for view, which has it without its result; no tracker restores from this partition of it until the job expires", "partition", p, "job", jobID, "bytes", bytes)
+	}
 	err = o.retried(ctx, "view not taken over yet", p, func() error {
-		w, err = view.Take(ctx, *o.view, p)
+		w, err = view.Take(ctx, cfg, p)
 		return err
 	}, never)
 	return w, err

@@ -41,7 +41,7 @@ func (w *Writer) Read(ctx context.Context, into *store.Partition, progress func(
 		return err
 	}
 	defer cl.Close()
-	r := reading{w: w, into: into, nonce: nonce}
+	r := reading{w: w, into: into, nonce: nonce, rowless: map[string]int64{}}
 	for !r.done {
 		fetches := cl.PollRecords(ctx, pollRecords)
 		if err := ctx.Err(); err != nil {
@@ -69,6 +69,7 @@ type reading struct {
 	records int64
 	at      int64 // offset of the next record
 	done    bool
+	rowless map[string]int64 // jobs whose last record has no row, and where that lies
 }
 
 // take applies a batch: of several records of a job the last counts.
@@ -89,9 +90,16 @@ func (r *reading) take(records []*kgo.Record) error {
 			continue
 		}
 		load, err := decodeJob(rec)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNoRow):
+			if r.rowless[string(rec.Key)] = rec.Offset; len(r.rowless) > maxRowless {
+				return fmt.Errorf("%w: %w: offset %d", store.ErrUnsound, err, rec.Offset)
+			}
+			continue // too large, or somebody else's; another may follow
+		case err != nil:
 			return fmt.Errorf("%w: %w", store.ErrUnsound, err)
 		}
+		delete(r.rowless, load.ID)
 		if i, ok := place[load.ID]; ok {
 			loads[i] = load
 			continue
@@ -108,6 +116,9 @@ func (r *reading) take(records []*kgo.Record) error {
 	}
 	return nil
 }
+
+// maxRowless is how many jobs without a row may be waiting for one.
+const maxRowless = 10_000
 
 // applyBatch is how many jobs one batch of the store takes.
 const applyBatch = 1000
@@ -131,6 +142,9 @@ func (r *reading) special(kind string, rec *kgo.Record) error {
 
 // finish compares what was read with the last checkpoint and takes its position.
 func (r *reading) finish() error {
+	for id, at := range r.rowless {
+		return fmt.Errorf("%w: job %.256q: %w: offset %d", store.ErrUnsound, id, errNoRow, at)
+	}
 	switch c := r.last; {
 	case c == nil:
 		return ErrEmpty
@@ -139,7 +153,11 @@ func (r *reading) finish() error {
 	case c.Log != r.w.cfg.Log:
 		return fmt.Errorf("%w: %+v, and the log is %+v", ErrOtherLog, c.Log, r.w.cfg.Log)
 	case c.Partial:
-		// Rows may be later than the position: what is folded again changes nothing.
+		// Rows may be later than the position: what is folded again changes nothing. No sum says
+		// that they are a tracker's own.
+		if err := r.into.Decodable(); err != nil {
+			return err
+		}
 		return r.into.Place(c.Next)
 	default:
 		return r.into.Apply(nil, &store.Totals{Next: c.Next, Count: c.Count, Sum: c.Sum})

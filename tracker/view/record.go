@@ -80,7 +80,10 @@ func jobRecord(topicName string, p int32, id string, row *store.Row) *kgo.Record
 	return rec
 }
 
-var errRecord = errors.New("record is not one of view's")
+var (
+	errRecord = errors.New("record is not one of view's")
+	errNoRow  = errors.New("record has no header " + topic.HeaderJobRow)
+)
 
 // decodeJob reads a job's record.
 func decodeJob(rec *kgo.Record) (store.Load, error) {
@@ -90,7 +93,7 @@ func decodeJob(rec *kgo.Record) (store.Load, error) {
 	}
 	opaque, ok := header(rec, topic.HeaderJobRow)
 	if !ok {
-		return load, fmt.Errorf("%w: offset %d has no header %s", errRecord, rec.Offset, topic.HeaderJobRow)
+		return load, errNoRow
 	}
 	m, rest, err := store.CutMeta(opaque)
 	if err != nil {

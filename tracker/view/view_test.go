@@ -2,18 +2,24 @@ package view
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/ackwire/ackwire/internal/kafka"
@@ -37,13 +43,14 @@ const partition = 1
 
 // world is a broker with an empty view, and a store whose jobs are to be in it.
 type world struct {
-	t     *testing.T
-	env   service.Env
-	kafka kafka.Config
-	cfg   Config
-	store *store.Store
-	saved map[string]*store.Saved
-	next  int64
+	t       *testing.T
+	env     service.Env
+	kafka   kafka.Config
+	cfg     Config
+	cluster *kfake.Cluster
+	store   *store.Store
+	saved   map[string]*store.Saved
+	next    int64
 }
 
 func inWorld(t *testing.T, f func(*testing.T, *world)) {
@@ -55,7 +62,7 @@ func inWorld(t *testing.T, f func(*testing.T, *world)) {
 			t.Fatal(err)
 		}
 		defer cluster.Close()
-		w := &world{t: t, kafka: kafka.Config{Brokers: []string{"localhost:9092"}}, saved: map[string]*store.Saved{}}
+		w := &world{t: t, cluster: cluster, kafka: kafka.Config{Brokers: []string{"localhost:9092"}}, saved: map[string]*store.Saved{}}
 		w.env = service.Env{Log: quiet, Metrics: prometheus.NewRegistry(), Dial: func(ctx context.Context, n, a string) (net.Conn, error) { return network.DialContext(ctx, n, a) }}
 		w.cfg = Config{Names: names, Log: identity, Address: "tracker-1",
 			Writer: func(id string, opts ...kgo.Opt) (*kgo.Client, error) {
@@ -312,4 +319,151 @@ func TestAViewThatIsNotSound(t *testing.T) {
 			})
 		})
 	}
+}
+
+// sized is a job whose document has a result of n bytes.
+func sized(id string, version int64, n int) *fold.Job {
+	j := aJob(id, version)
+	j.Doc.State, j.Dispatch = job.Completed, 1
+	noise := make([]byte, n/2) // that no compression makes small
+	rnd := rand.NewChaCha8([32]byte{byte(n)})
+	_, _ = rnd.Read(noise)
+	j.Doc.Result = json.RawMessage(`"` + hex.EncodeToString(noise)[2:] + `"`)
+	return j
+}
+
+// checkpoints reads what checkpoint records the view has.
+func (w *world) checkpoints() (all []Checkpoint) {
+	w.t.Helper()
+	for _, rec := range w.readAll() {
+		if kind, ok := header(rec, topic.HeaderViewKind); ok && string(kind) == topic.ViewCheckpoint {
+			var c Checkpoint
+			if err := json.Unmarshal(rec.Value, &c); err != nil {
+				w.t.Fatal(err)
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// readAll reads the view as anybody may.
+func (w *world) readAll() (all []*kgo.Record) {
+	w.t.Helper()
+	cl := w.client(kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{names.View(): {partition: kgo.NewOffset().AtStart()}}))
+	for {
+		ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+		fetches := cl.PollFetches(ctx)
+		cancel()
+		if fetches.NumRecords() == 0 {
+			return all
+		}
+		all = append(all, fetches.Records()...)
+	}
+}
+
+// What is large takes several transactions, by its bytes.
+func TestALargeChangeByItsBytes(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		v := w.take()
+		jobs := map[string]*fold.Job{}
+		for n := range 30 {
+			id := fmt.Sprintf("job-%05d", n)
+			jobs[id] = sized(id, 1, 600_000)
+		}
+		if err := w.write(v, w.change(jobs)); err != nil {
+			t.Fatal(err)
+		}
+		w.wantRestored("in parts", v)
+		if n := len(w.checkpoints()); n != 3 {
+			t.Errorf("18 MB took %d transactions", n)
+		}
+	})
+}
+
+// A document that no broker takes, of a former version's making, holds up no other. Whoever
+// reads the table has it without its result; a tracker does not restore from it.
+func TestADocumentThatIsTooLarge(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var large []string
+		w.cfg.TooLarge = func(id string, n int) {
+			if n < 1_200_000 {
+				t.Errorf("%s has %d bytes", id, n)
+			}
+			large = append(large, id)
+		}
+		v := w.take()
+		jobs := map[string]*fold.Job{"large": sized("large", 1, 1_200_000), "a": aJob("a", 1), "b": sized("b", 1, fold.MaxResult)}
+		if err := w.write(v, w.change(jobs)); err != nil {
+			t.Fatal(err)
+		}
+		if len(large) != 1 || large[0] != "large" {
+			t.Errorf("too large: %v", large)
+		}
+		found := map[string]job.Document{}
+		for _, rec := range w.readAll() {
+			var doc job.Document
+			if _, special := header(rec, topic.HeaderViewKind); !special && json.Unmarshal(rec.Value, &doc) == nil {
+				found[string(rec.Key)] = doc
+			}
+		}
+		if len(found) != 3 || found["large"].State != job.Completed || found["large"].Result != nil || len(found["b"].Result) != fold.MaxResult {
+			t.Errorf("the table has %d jobs", len(found))
+		}
+		if _, err := w.read(v); !errors.Is(err, store.ErrUnsound) {
+			t.Errorf("restored: %v", err)
+		}
+		if err := w.write(v, w.change(map[string]*fold.Job{"large": nil})); err != nil {
+			t.Fatal(err)
+		}
+		w.wantRestored("when it has expired", v)
+	})
+}
+
+// A broker that takes less than the default (max.message.bytes) gets less at once, and what is
+// too large for it alone is left out.
+func TestABrokerThatTakesLess(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const most = 100_000
+		w.cluster.ControlKey(kmsg.Produce.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			req := r.(*kmsg.ProduceRequest)
+			for _, t := range req.Topics {
+				for _, p := range t.Partitions {
+					if len(p.Records) > most {
+						resp := req.ResponseKind().(*kmsg.ProduceResponse)
+						resp.Topics = []kmsg.ProduceResponseTopic{{Topic: t.Topic, TopicID: t.TopicID, Partitions: []kmsg.ProduceResponseTopicPartition{{Partition: p.Partition, ErrorCode: kerr.MessageTooLarge.Code}}}}
+						return resp, nil, true
+					}
+				}
+			}
+			return nil, nil, false
+		})
+		var large []string
+		w.cfg.TooLarge = func(id string, _ int) { large = append(large, id) }
+		v := w.take()
+		jobs := map[string]*fold.Job{"large": sized("large", 1, 300_000)}
+		for n := range 50 {
+			id := fmt.Sprintf("job-%05d", n)
+			jobs[id] = sized(id, 1, 20_000)
+		}
+		ids := w.change(jobs)
+		var err error
+		for range 5 { // as the shard does, each second
+			if err = w.write(v, ids); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(large) == 0 || slices.ContainsFunc(large, func(id string) bool { return id != "large" }) {
+			t.Errorf("left out: %v", large)
+		}
+		if err := w.write(v, w.change(map[string]*fold.Job{"large": nil})); err != nil {
+			t.Fatal(err)
+		}
+		w.wantRestored("when it has expired", v)
+	})
 }

@@ -19,6 +19,7 @@ import (
 // Bounds of a transaction.
 const (
 	maxRecords         = 5000
+	maxBytes           = 8 << 20 // a large record more
 	linger             = 10 * time.Millisecond
 	transactionTimeout = 15 * time.Second // then the broker aborts it, and readers go on
 	endTimeout         = 5 * time.Second  // for an abort that cannot be waited for longer
@@ -32,6 +33,8 @@ type Config struct {
 	Names   topic.Names
 	Log     store.Identity // of status
 	Address string         // of this tracker, for people
+	// TooLarge is told of a job whose record the view could not hold; may be nil.
+	TooLarge func(jobID string, bytes int)
 }
 
 // Writer writes one partition of view. It is not safe for concurrent use.
@@ -40,6 +43,7 @@ type Writer struct {
 	partition int32
 	cl        *kgo.Client
 	broken    error // the client cannot go on
+	sizes     sizes
 }
 
 // Take makes the caller the partition's only writer: who wrote it before is fenced, and a
@@ -82,30 +86,52 @@ func (w *Writer) Write(ctx context.Context, ids []string, row func(string) (*sto
 		return w.broken
 	}
 	now := time.Now().UTC()
-	for len(ids) > maxRecords {
-		partial := Checkpoint{V: formatVersion, Log: w.cfg.Log, Next: totals.Viewed, Partial: true, At: now}
-		if err := w.write(ctx, ids[:maxRecords], row, partial); err != nil {
-			return err
-		}
-		ids = ids[maxRecords:]
-	}
-	return w.write(ctx, ids, row, Checkpoint{V: formatVersion, Log: w.cfg.Log, Next: totals.Next, Count: totals.Count, Sum: totals.Sum, At: now})
-}
-
-func (w *Writer) write(ctx context.Context, ids []string, row func(string) (*store.Row, error), c Checkpoint) error {
-	records := make([]*kgo.Record, 0, len(ids)+1)
-	for _, id := range ids {
-		r, err := row(id)
+	for {
+		records, taken, err := w.records(ids, row)
 		if err != nil {
 			return err
 		}
-		records = append(records, jobRecord(w.cfg.Names.View(), w.partition, id, r))
+		c := Checkpoint{V: formatVersion, Log: w.cfg.Log, Next: totals.Viewed, Partial: true, At: now}
+		if taken == len(ids) {
+			c = Checkpoint{V: formatVersion, Log: w.cfg.Log, Next: totals.Next, Count: totals.Count, Sum: totals.Sum, At: now}
+		}
+		checkpoint, err := special(w.cfg.Names.View(), w.partition, topic.ViewCheckpoint, c)
+		if err != nil {
+			return err
+		}
+		switch err := w.transact(ctx, append(records, checkpoint)); {
+		case errors.Is(err, kerr.MessageTooLarge) && w.broken == nil && w.sizes.learned:
+			continue // in smaller parts, or without what is too large
+		case err != nil:
+			return err
+		case taken == len(ids):
+			return nil
+		}
+		ids = ids[taken:]
 	}
-	checkpoint, err := special(w.cfg.Names.View(), w.partition, topic.ViewCheckpoint, c)
-	if err != nil {
-		return err
+}
+
+// records makes the records of the first jobs: as many as one transaction takes.
+func (w *Writer) records(ids []string, row func(string) (*store.Row, error)) (records []*kgo.Record, taken int, err error) {
+	bytes := 0
+	for ; taken < len(ids) && taken < maxRecords && bytes < maxBytes; taken++ {
+		r, err := row(ids[taken])
+		if err != nil {
+			return nil, 0, err
+		}
+		rec := jobRecord(w.cfg.Names.View(), w.partition, ids[taken], r)
+		if n := size(rec); n > w.sizes.record() {
+			if w.cfg.TooLarge != nil {
+				w.cfg.TooLarge(ids[taken], n)
+			}
+			rec = w.sizes.stub(rec, r)
+		}
+		if rec != nil {
+			bytes += size(rec)
+			records = append(records, rec)
+		}
 	}
-	return w.transact(ctx, append(records, checkpoint))
+	return records, taken, nil
 }
 
 // transact writes the records in one transaction.
@@ -114,15 +140,29 @@ func (w *Writer) transact(ctx context.Context, records []*kgo.Record) error {
 		return w.failed(fmt.Errorf("begin transaction: %w", err))
 	}
 	// The client calls promises one at a time; Flush returns after the last.
-	var produced error
+	var produced, flushed error
+	var refused []int // sizes of the records that were too large, or together with others
+	bytes := 0
 	for _, rec := range records {
+		n := size(rec)
+		if bytes > 0 && bytes+n > w.sizes.batch() {
+			flushed = errors.Join(flushed, w.cl.Flush(ctx))
+			bytes = 0
+		}
+		bytes += n
 		w.cl.Produce(ctx, rec, func(_ *kgo.Record, err error) {
+			if errors.Is(err, kerr.MessageTooLarge) {
+				refused = append(refused, n)
+			}
 			if produced == nil && err != nil {
 				produced = err
 			}
 		})
 	}
-	err := errors.Join(w.cl.Flush(ctx), ctx.Err())
+	err := errors.Join(flushed, w.cl.Flush(ctx), ctx.Err())
+	if w.sizes.learned = false; err == nil {
+		w.sizes.learn(refused)
+	}
 	if err == nil {
 		err = produced
 	}
