@@ -204,19 +204,29 @@ func TestOrdersWhileKafkaIsAway(t *testing.T) {
 	})
 }
 
+// TestAStartInThePastIsNow: one that is past for any clock; whether one of the last day is due is
+// for the tracker to say, by the log's clock.
 func TestAStartInThePastIsNow(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		c := w.dial("")
-		c.send(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":"2000-01-01T00:00:00Z"}`) // the bubble's clock starts then
+		c.send(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":"1999-12-31T00:00:00Z"}`) // the bubble's clock starts a day later
 		if ack := c.want("a start in the past", frame.Ack); ack.State != "pending" {
 			t.Errorf("ack %s", ack.raw)
 		}
 		c.want("its state", frame.Status)
-		c.send(`{"type":"submit","id":"2","job":"demo.echo","payload":1,"runAt":"2000-01-02T00:00:00Z"}`)
+		c.send(`{"type":"submit","id":"2","job":"demo.echo","payload":1,"watch":false,"runAt":"2000-01-02T00:00:00Z"}`)
 		if ack := c.want("a start in the future", frame.Ack); ack.State != "scheduled" {
 			t.Errorf("ack %s", ack.raw)
 		}
-		if n, m := len(w.produced(w.names.Requests("default"))), len(w.produced(w.names.Deferred())); n != 1 || m != 1 {
+		c.send(`{"type":"submit","id":"3","job":"demo.echo","payload":1,"watch":false,"runAt":"1999-12-31T00:01:00Z"}`)
+		if ack := c.want("a start that an hour's error could make one to come", frame.Ack); ack.State != "scheduled" {
+			t.Errorf("ack %s", ack.raw)
+		}
+		c.send(`{"type":"submit","id":"4","job":"demo.echo","payload":1,"watch":false,"runAt":"0000-01-01T00:00:00+23:59"}`)
+		if ack := c.want("a start that no document can carry", frame.Ack); ack.State != "pending" {
+			t.Errorf("ack %s", ack.raw)
+		}
+		if n, m := len(w.produced(w.names.Requests("default"))), len(w.produced(w.names.Deferred())); n != 2 || m != 2 {
 			t.Errorf("%d requests are with workers and %d deferred", n, m)
 		}
 	})

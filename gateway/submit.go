@@ -32,6 +32,9 @@ const (
 	maxSchedule = 30 * 24 * time.Hour
 	// unreserveTimeout bounds how long a submit that came to nothing waits until its key is free.
 	unreserveTimeout = 250 * time.Millisecond
+	// longPast is how far back a start must lie to be past for any clock. What is nearer is for
+	// the log's clock to decide: this machine's may be wrong.
+	longPast = 24 * time.Hour
 )
 
 // submission is one job on its way in.
@@ -186,7 +189,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if r.RunAt != nil && r.RunAt.Sub(now) > maxSchedule {
 		return nil, frame.NewProblem(code.InvalidFrame, "runAt is more than 30 days ahead")
 	}
-	if r.RunAt != nil && !r.RunAt.After(now) {
+	if r.RunAt != nil && now.Sub(*r.RunAt) >= longPast {
 		r.RunAt = nil // due already: it needs no waiting
 	}
 	if deadline := policy.Deadline.Duration(); r.RunAt != nil && deadline > 0 && r.RunAt.Sub(now) >= deadline {

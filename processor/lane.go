@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -191,6 +192,9 @@ func (l *lane) requestedAt(rec *kgo.Record) *time.Time {
 		return nil
 	}
 	at := rec.Timestamp.UTC()
+	if !job.ValidTime(at) {
+		return nil
+	}
 	return &at
 }
 

@@ -125,7 +125,7 @@ func TestADurableRecordIsNil(t *testing.T) {
 func TestARefusedRecordIsNotWritten(t *testing.T) {
 	for _, e := range []*kerr.Error{
 		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidTopicException, kerr.TopicAuthorizationFailed,
-		kerr.ClusterAuthorizationFailed, kerr.InvalidRecord, kerr.PolicyViolation, kerr.UnsupportedForMessageFormat,
+		kerr.ClusterAuthorizationFailed, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.PolicyViolation, kerr.UnsupportedForMessageFormat,
 	} {
 		t.Run(e.Message, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {

@@ -61,6 +61,7 @@ func classify(err error, once bool) error {
 		errors.Is(err, kerr.TopicAuthorizationFailed),
 		errors.Is(err, kerr.ClusterAuthorizationFailed),
 		errors.Is(err, kerr.InvalidRecord),
+		errors.Is(err, kerr.InvalidTimestamp),
 		errors.Is(err, kerr.PolicyViolation),
 		errors.Is(err, kerr.UnknownTopicOrPartition),
 		errors.Is(err, kerr.InvalidRequiredAcks),

@@ -26,7 +26,8 @@ const (
 	deadRetention     = 30 * 24 * time.Hour
 )
 
-// The broker's clock is the log's clock: see package event.
+// The broker's clock is the log's clock: see package event. Where records of other topics come
+// from machines whose clocks are wrong, brokers would refuse them, or remove them too early.
 var appendTime = map[string]string{"message.timestamp.type": "LogAppendTime"}
 
 func keep(d time.Duration, more map[string]string) map[string]string {
@@ -70,10 +71,10 @@ func (n Names) ViewSpec(partitions int32) Spec {
 
 // ControlSpec is the topic control.
 func (n Names) ControlSpec(partitions int32) Spec {
-	return Spec{n.Control(), partitions, keep(controlRetention, nil)}
+	return Spec{n.Control(), partitions, keep(controlRetention, appendTime)}
 }
 
 // DeadSpec is the topic dead.
 func (n Names) DeadSpec() Spec {
-	return Spec{n.Dead(), 1, keep(deadRetention, nil)}
+	return Spec{n.Dead(), 1, keep(deadRetention, appendTime)}
 }
