@@ -41,7 +41,7 @@ func TestWhatCanFailToEncode(t *testing.T) {
 func TestEveryTimeIsLookedAt(t *testing.T) {
 	l := newLog(t)
 	l.took("in order", event.Accepted, runAt(t0.Add(time.Hour)))
-	l.took("in order", event.Claimed)
+	l.took("in order", event.Claimed, dispatch(2))
 	l.took("in order", event.CancelRequested)
 	l.job.Doc.RetryAt, l.job.Doc.FinishedAt = &t0, &t0
 	l.job.Unserved = &Unserved{Count: 1, Since: t0}
