@@ -23,6 +23,12 @@ func (g *Gateway) listJobs(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	done, err := g.beginList(id)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	defer done() // once the page is written
 	page, err := g.list(r, id)
 	if err != nil {
 		g.problem(w, err)
@@ -59,6 +65,10 @@ func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, err := readQuery(r); err != nil {
+		g.problem(w, err)
+		return
+	}
+	if err := g.limits.List(id.Tenant, id.Subject); err != nil {
 		g.problem(w, err)
 		return
 	}

@@ -7,8 +7,13 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/budget"
+	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/upstream"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -54,4 +59,24 @@ func (g *Gateway) load(ctx context.Context, tenant, jobID string) (*trackerpb.Jo
 		return nil, session.ErrNoJob
 	}
 	return nil, err
+}
+
+// listBytes is what a page takes of the budget, from the question until it is written: its
+// documents, and they again as they are encoded.
+const listBytes = 2 * upstream.MaxPageBytes
+
+// beginList lets a user have a page, until done, or says why not.
+func (g *Gateway) beginList(id auth.Identity) (done func(), err error) {
+	if err := g.limits.List(id.Tenant, id.Subject); err != nil {
+		return nil, err
+	}
+	account := g.waiting.Open(id.Tenant, id.Subject)
+	if !account.Take(listBytes) {
+		account.Close()
+		g.metrics.turnedAway(limits.ListBytes)
+		p := frame.NewProblem(code.Overloaded, "pages of the user or tenant wait to be read: read them first")
+		p.RetryAfter = retryAfter.Seconds()
+		return nil, p
+	}
+	return account.Close, nil
 }

@@ -172,3 +172,57 @@ func TestEventsOfLargeResults(t *testing.T) {
 		}
 	})
 }
+
+// TestUnreadListsHoldLittle has many connections of a user ask for pages of a megabyte and read
+// nothing: those beyond its budget are turned away, and the memory is given back.
+func TestUnreadListsHoldLittle(t *testing.T) {
+	const asked, bound = 60, 24 << 20
+	configure := func(c *Config) { c.Waiting.Subject, c.Limits.ListRate = 8<<20, 1000 }
+	inWorld(t, configure, func(t *testing.T, w *world) {
+		w.complete("acme", 16, 60<<10)
+		header := "Authorization: Bearer " + w.token("acme", "ann", time.Hour)
+		before := heapInUse()
+		for range asked {
+			conn, err := w.connect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_, _ = fmt.Fprintf(conn, "GET /v1/jobs?limit=16 HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", header)
+			time.Sleep(50 * time.Millisecond)
+		}
+		if grown := heapInUse() - before; grown > bound {
+			t.Errorf("pages that nobody reads take %d MB", grown>>20)
+		}
+		if n := w.gauge("ackwire_gateway_turned_away_total", "list_bytes"); n < asked/2 {
+			t.Errorf("%v were turned away", n)
+		}
+		time.Sleep(2 * time.Minute)
+		w.eventually("they are cut off", func() bool { return w.gauge("ackwire_gateway_waiting_bytes") == 0 })
+		if a := w.http(http.MethodGet, "/v1/jobs?limit=16", http.Header{"Authorization": {strings.TrimPrefix(header, "Authorization: ")}}, nil); a.status != 200 || len(a.body) < 16*60<<10 {
+			t.Errorf("then a page is answered %d with %d bytes", a.status, len(a.body))
+		}
+	})
+}
+
+func TestListsAreLimited(t *testing.T) {
+	inWorld(t, func(c *Config) { c.Limits.ListRate = 5 }, func(t *testing.T, w *world) {
+		taken := 0
+		for i := range 50 {
+			switch a := w.http(http.MethodGet, []string{"/v1/jobs?limit=1&updatedBefore=1971-01-01T00:00:00Z", "/v1/stats"}[i%2], nil, nil); {
+			case a.status == 200:
+				taken++
+			case a.status != 429 || a.code != "rate_limited" || a.header.Get("Retry-After") == "":
+				t.Fatalf("%d %v %s", a.status, a.header, a.body)
+			}
+		}
+		w.tracker.mu.Lock()
+		defer w.tracker.mu.Unlock()
+		if asked := len(w.tracker.lists) + len(w.tracker.stats); taken != 10 || asked != 10 {
+			t.Errorf("%d were taken and the tracker was asked %d times, want a burst of 10", taken, asked)
+		}
+		if n := w.gauge("ackwire_gateway_turned_away_total", "list_rate"); n != 40 {
+			t.Errorf("%v were turned away", n)
+		}
+	})
+}

@@ -35,9 +35,10 @@ type api struct {
 	assigned   bool                   // the group has said what this instance owns, if only nothing
 
 	subjects watch.Subjects
+	lists    *turns
 }
 
-func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}} }
+func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}, lists: newTurns(maxLists)} }
 
 // open tells the number of partitions, and where their jobs are stored.
 func (a *api) open(partitions int32, st *store.Store) {

@@ -32,7 +32,13 @@ func (a *api) List(ctx context.Context, req *connect.Request[trackerpb.ListReque
 	if err != nil {
 		return nil, apiError(err)
 	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	if err := a.lists.enter(ctx, m.Tenant); err != nil {
+		return nil, apiError(err)
+	}
 	page, err := shard.List(st, q, overlays)
+	a.lists.leave()
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -80,7 +86,13 @@ func (a *api) Stats(ctx context.Context, req *connect.Request[trackerpb.StatsReq
 	if err != nil {
 		return nil, apiError(err)
 	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	if err := a.lists.enter(ctx, m.Tenant); err != nil {
+		return nil, apiError(err)
+	}
 	counts, err := shard.Stats(st, m.Tenant, overlays)
+	a.lists.leave()
 	if err != nil {
 		return nil, apiError(err)
 	}

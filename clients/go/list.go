@@ -13,7 +13,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// maxPageBytes bounds a page that is read. A server ends one at 4 MiB of documents.
+// maxPageBytes bounds a page that is read. A server ends one at 1 MiB of documents.
 const maxPageBytes = 16 << 20
 
 // ListOptions choose jobs of the token's tenant. Zero fields take every job; several values of

@@ -26,13 +26,14 @@ type Config struct {
 	Subscriptions   int     `name:"tenant-subscriptions" help:"Jobs that all sessions of one tenant may watch; 0 sets no bound." default:"0"`
 	OrderRate       float64 `name:"order-rate" help:"Cancels and retries of one user per second, with bursts of twice as many; a retry counts as a submit, too. 0 sets no bound." default:"100"`
 	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may begin to watch per second, by sockets and event streams, with bursts of ten times as many; 0 sets no bound." default:"5000"`
+	ListRate        float64 `name:"list-rate" help:"Lists and counts of jobs that one user may ask for per second, with bursts of twice as many; 0 sets no bound." default:"50"`
 	Submits         int     `name:"submits" help:"Submits that may wait for their ack at one time." default:"20000"`
 	SubmitBytes     int64   `name:"submit-bytes" help:"Bytes of the submits that are being read or wait for their ack." default:"268435456"`
 }
 
 // DefaultConfig is what the flags say by default.
 func DefaultConfig() Config {
-	return Config{Webhooks: 100_000, SubjectSessions: 200, OrderRate: 100, AskRate: 5000, Submits: 20_000, SubmitBytes: 256 << 20}
+	return Config{Webhooks: 100_000, SubjectSessions: 200, OrderRate: 100, AskRate: 5000, ListRate: 50, Submits: 20_000, SubmitBytes: 256 << 20}
 }
 
 // Validate joins all problems.
@@ -41,7 +42,7 @@ func (c Config) Validate() error {
 	for name, v := range map[string]float64{
 		"tenant-submit-rate": c.SubmitRate, "tenant-jobs": float64(c.Jobs), "tenant-sessions": float64(c.Sessions),
 		"subject-sessions": float64(c.SubjectSessions), "tenant-subscriptions": float64(c.Subscriptions),
-		"tenant-webhooks": float64(c.Webhooks), "order-rate": c.OrderRate, "ask-rate": c.AskRate,
+		"tenant-webhooks": float64(c.Webhooks), "order-rate": c.OrderRate, "ask-rate": c.AskRate, "list-rate": c.ListRate,
 	} {
 		if !(v >= 0 && v <= 1e12) {
 			problems = append(problems, fmt.Errorf("%s must not be negative", name))
@@ -69,6 +70,8 @@ const (
 	Subscriptions   Bound = "tenant_subscriptions"
 	OrderRate       Bound = "order_rate"
 	AskRate         Bound = "ask_rate"
+	ListRate        Bound = "list_rate"
+	ListBytes       Bound = "list_bytes" // of pages that wait to be written
 	Submits         Bound = "submits"
 	SubmitBytes     Bound = "submit_bytes"
 	FairShare       Bound = "fair_share"
@@ -84,7 +87,7 @@ const (
 )
 
 // All lists every bound.
-var All = []Bound{SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, Strangers, AddressStrangers, HandshakeRate, AllSessions}
+var All = []Bound{SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, ListRate, ListBytes, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, Strangers, AddressStrangers, HandshakeRate, AllSessions}
 
 const (
 	crowded    = 0.9 // above this part of a capacity a tenant above its share is turned away
@@ -133,14 +136,15 @@ type tenant struct {
 // subject is one user of a tenant.
 type subject struct {
 	sessions int
-	orders   *rate.Limiter // nil before the first, as are asks
+	orders   *rate.Limiter // nil before the first, as are asks and lists
+	lists    *rate.Limiter
 	asks     *rate.Limiter
 }
 
 // idle reports whether forgetting the subject changes nothing.
 func (s *subject) idle() bool {
 	full := func(l *rate.Limiter) bool { return l == nil || l.Tokens() >= float64(l.Burst()) }
-	return s.sessions == 0 && full(s.orders) && full(s.asks)
+	return s.sessions == 0 && full(s.orders) && full(s.asks) && full(s.lists)
 }
 
 func (t *tenant) subject(name string) *subject {

@@ -105,6 +105,20 @@ func (l *Limits) Order(name, subject string) error {
 	return l.take(user.orders, 1, OrderRate, "a user may cancel and retry %g jobs per second", l.cfg.OrderRate)
 }
 
+// List lets a user ask for one list or count of jobs, or says why it is turned away.
+func (l *Limits) List(name, subject string) error {
+	if l.cfg.ListRate == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	user := l.of(name).subject(subject)
+	if user.lists == nil {
+		user.lists = newRate(l.cfg.ListRate, burst)
+	}
+	return l.take(user.lists, 1, ListRate, "a user may ask for %g lists per second", l.cfg.ListRate)
+}
+
 // Ask lets a user ask for the states of n jobs, or says why it is turned away.
 func (l *Limits) Ask(name, subject string, n int) error {
 	if l.cfg.AskRate == 0 {

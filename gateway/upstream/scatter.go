@@ -14,8 +14,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 )
 
-// maxPageBytes bounds the documents of a merged page; one document is always taken.
-const maxPageBytes = 4 << 20
+// MaxPageBytes bounds the documents of a merged page; one document is always taken.
+const MaxPageBytes = 1 << 20
 
 // List asks every tracker and merges what they say: a page of req.Limit jobs at most, newest
 // first, without a gap. Partitions and freshness are filled in here. It tries again while
@@ -35,7 +35,7 @@ func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*track
 	if err != nil {
 		return nil, err
 	}
-	return mergeLists(pages, int(req.Limit), maxPageBytes), nil
+	return mergeLists(pages, int(req.Limit), MaxPageBytes), nil
 }
 
 // Stats asks every tracker and adds up their counts. It tries again as List does.

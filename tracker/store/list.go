@@ -20,8 +20,9 @@ import (
 // Bounds of one list.
 const (
 	maxCursors   = 256     // iterators that are merged
-	maxLooked    = 10_000  // rows that are looked at; fewer matches than asked for may be found
-	maxListBytes = 4 << 20 // of documents; one is always taken
+	maxLooked    = 2000    // rows that are looked at; fewer matches than asked for may be found
+	maxRead      = 8 << 20 // bytes of documents that are looked at, and the row that goes beyond
+	maxListBytes = 1 << 20 // of documents; one is always taken
 )
 
 // Place is where a job stands in a list: newest first, and by ID among jobs of one
@@ -213,8 +214,8 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 		}
 		return true
 	}
-	for looked := 0; len(m.cursors) > 0; looked++ {
-		if looked == maxLooked {
+	for looked, read := 0, 0; len(m.cursors) > 0; looked++ {
+		if looked == maxLooked || read >= maxRead {
 			page.Through = &m.passed
 			return page, nil
 		}
@@ -235,6 +236,7 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 		case row == nil:
 			return page, fmt.Errorf("%w: job %s is in an index and has no row", ErrUnsound, place.ID)
 		case !q.Matches(&row.Meta):
+			read += len(row.Doc)
 			continue
 		}
 		if !take(Listed{place, row.Version, row.Doc, row.State.Terminal()}) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -260,5 +261,28 @@ func TestAListLooksAtABoundedNumberOfRows(t *testing.T) {
 	}
 	if got := pages(t, s, q, []*Partition{p}, nil); len(got) != 1 || got[0] != jobs[len(jobs)-1].Doc.JobID {
 		t.Fatalf("in the end: %v", got)
+	}
+}
+
+// TestAListReadsABoundedNumberOfBytes has a list look at jobs with large results that do not match.
+func TestAListReadsABoundedNumberOfBytes(t *testing.T) {
+	s := open1(t, vfs.NewMem(), dir, identity)
+	defer shut(t, s)
+	p, saved := s.Partition(0), savedIn{}
+	var jobs []*fold.Job
+	for n := range 300 {
+		j := aJob(fmt.Sprintf("job-%06d", n), job.Completed, 5)
+		j.Doc.Result = json.RawMessage(`"` + strings.Repeat("x", 60<<10) + `"`)
+		jobs = append(jobs, j)
+	}
+	saved.save(t, p, 5, jobs...)
+	r := s.NewReader()
+	defer func() { _ = r.Close() }()
+	page, err := r.List(Query{Tenant: "acme", UpdatedBefore: 1, Limit: 1}, []*Partition{p}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := maxRead/(60<<10) + 1; page.Through == nil || page.Through.ID > jobs[most].Doc.JobID {
+		t.Fatalf("it looked at more than %d large jobs: through %+v", most, page.Through)
 	}
 }
