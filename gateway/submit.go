@@ -45,6 +45,9 @@ type submission struct {
 	holder  string // of the key's reservation
 	payload []byte
 	request topic.Request
+
+	held     limits.Submit
+	examined time.Duration // how long its checks took
 }
 
 // Submit takes a job in. There are three outcomes: an ack, once the job is durable, with
@@ -89,10 +92,12 @@ func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRe
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
 	defer func() { held.End(err == nil && !ack.Duplicate) }()
+	began := time.Now()
 	s, err := g.examine(id, r)
 	if err != nil {
 		return ack, 0, err
 	}
+	s.held, s.examined = held, time.Since(began)
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
 	if r.CallbackURL != "" {
@@ -146,7 +151,9 @@ func (g *Gateway) produce(ctx context.Context, s *submission) (frame.AckFrame, i
 	if err := g.storePayload(ctx, s); err != nil {
 		return frame.AckFrame{}, 0, err
 	}
+	began := time.Now()
 	request, err := g.produceRequest(ctx, s)
+	s.held.Took(s.examined + time.Since(began))
 	if err != nil {
 		return frame.AckFrame{}, 0, err
 	}

@@ -28,7 +28,7 @@ type Config struct {
 	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may begin to watch per second, by sockets and event streams, with bursts of ten times as many; 0 sets no bound." default:"5000"`
 	ListRate        float64 `name:"list-rate" help:"Lists and counts of jobs that one user may ask for per second, with bursts of twice as many; 0 sets no bound." default:"50"`
 	Submits         int     `name:"submits" help:"Submits that may wait for their ack at one time." default:"20000"`
-	SubmitBytes     int64   `name:"submit-bytes" help:"Bytes of the submits that are being read or wait for their ack." default:"268435456"`
+	SubmitBytes     int64   `name:"submit-bytes" help:"Bytes of the submits that are being read or wait for their ack, at the most: while submits take long, the gateway lets in as few as Kafka can take." default:"268435456"`
 }
 
 // DefaultConfig is what the flags say by default.
@@ -110,6 +110,7 @@ type Limits struct {
 	sessions int
 	submits  int
 	bytes    int64 // of submits
+	room     room  // for them
 	swept    time.Time
 }
 
@@ -159,7 +160,7 @@ func (t *tenant) subject(name string) *subject {
 // New returns limits for a gateway of so many sessions. count says what has not ended of a
 // tenant; turned hears of whoever is turned away.
 func New(cfg Config, sessions int, count func(context.Context, string) (Open, error), turned func(Bound)) *Limits {
-	return &Limits{cfg: cfg, capacity: sessions, count: count, turned: turned, tenants: map[string]*tenant{}}
+	return &Limits{cfg: cfg, capacity: sessions, count: count, turned: turned, tenants: map[string]*tenant{}, room: newRoom(cfg.SubmitBytes)}
 }
 
 // of returns what is known of a tenant. l.mu is held.

@@ -35,7 +35,7 @@ func (l *Limits) BeginSubmit(ctx context.Context, name string, bytes int64) (Sub
 	case l.bytes+bytes > l.cfg.SubmitBytes:
 		return Submit{}, l.refuse(SubmitBytes, code.Overloaded, "submits of %d bytes wait for their ack", l.bytes)
 	case l.aboveShare(int64(l.submits), int64(t.submits), int64(l.cfg.Submits), submitting),
-		l.aboveShare(l.bytes+bytes, t.bytes+bytes, l.cfg.SubmitBytes, submitting):
+		l.bytes > 0 && l.aboveShare(l.bytes+bytes, t.bytes+bytes, l.room.size, submitting):
 		return Submit{}, l.refuse(FairShare, code.Overloaded, "many submits wait for their ack, and the tenant has its share of them")
 	case l.cfg.Jobs > 0 && t.open.Jobs+int64(t.submits) >= l.cfg.Jobs:
 		return Submit{}, l.refuse(Jobs, code.LimitExceeded, "%d jobs of the tenant have not ended", t.open.Jobs)
@@ -65,6 +65,15 @@ func (s Submit) End(made bool) {
 	if made {
 		t.open.Jobs++
 	}
+}
+
+// Took tells how long the submit took from when all of it was here until its answer: by this the
+// limits learn how many may be under way.
+func (s Submit) Took(d time.Duration) {
+	l := s.limits
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.room.learn(time.Now(), d, s.bytes, l.bytes)
 }
 
 // Held is how many bytes of submits are counted.

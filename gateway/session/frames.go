@@ -293,6 +293,7 @@ func (s *Session) later(f *frame.ClientFrame, id auth.Identity, watches bool, do
 		}
 		ack, version, err := do()
 		s.inFlight.Add(-1) // before the answer, which may bring the next submit
+		s.notePressure(err)
 		if err != nil {
 			s.unpromise(watches)
 			s.fail(frameID, err)

@@ -107,11 +107,12 @@ type Session struct {
 	cancel   context.CancelFunc
 	deflates bool // permessage-deflate was agreed on
 
-	out      outbox.Outbox
-	flushes  sync.WaitGroup
-	loading  atomic.Int32 // of what is owed
-	submits  sync.WaitGroup
-	inFlight atomic.Int32 // submits on their way, for the limit
+	out        outbox.Outbox
+	flushes    sync.WaitGroup
+	loading    atomic.Int32 // of what is owed
+	submits    sync.WaitGroup
+	inFlight   atomic.Int32 // submits on their way, for the limit
+	overloaded atomic.Int32 // submits in a row that were refused as code.Overloaded
 
 	unanswered atomic.Int32 // submits whose answer is not in the outbox, for the drain
 	pinged     atomic.Bool  // a ping was sent and not answered
@@ -308,7 +309,7 @@ func (s *Session) read() {
 	default:
 		s.handle(b)
 	}
-	go s.read()
+	s.readOn()
 }
 
 // message reads one, of however many fragments.
