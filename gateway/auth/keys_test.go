@@ -280,7 +280,7 @@ func TestConfigurations(t *testing.T) {
 		"none":                  {func(*Config) {}, "no client could be let in"},
 		"keys over http":        {func(c *Config) { c.JWKSURL = "http://id.example.com/keys" }, "use https"},
 		"keys of this machine":  {func(c *Config) { c.JWKSURL = "http://127.0.0.1/keys" }, ""},
-		"keys of nowhere":       {func(c *Config) { c.JWKSURL = "id.example.com" }, "no http or https URL"},
+		"keys of nowhere":       {func(c *Config) { c.JWKSURL = "id.example.com" }, "not an http or https URL"},
 		"an odd permission":     {func(c *Config) { c.Key, c.Permissions = key, "submit,fly" }, `"fly" is not one of`},
 		"an odd mapping":        {func(c *Config) { c.Key, c.PermissionMap = key, map[string]string{"pilot": "fly"} }, "permission-map: pilot"},
 		"no tenant's claim":     {func(c *Config) { c.Key, c.TenantClaim = key, "" }, "must not be empty"},

@@ -37,7 +37,9 @@ func TestACursorIsAWayBack(t *testing.T) {
 		}
 		w.mu.Unlock()
 		b := w.followAfter("ann", first)
+		b.mu.Lock()
 		b.full = true
+		b.mu.Unlock()
 		time.Sleep(10 * time.Second)
 		w.index.Update(update(1, "live", 10))
 		w.index.Sweep()

@@ -31,11 +31,11 @@ type configFlag string
 func (configFlag) BeforeResolve(app *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
 	name := string(ctx.FlagValue(trace.Flag).(configFlag))
 	f, err := loadYAML(name)
-	if err != nil {
-		return err
+	if err == nil {
+		err = f.check(app.Model, ctx)
 	}
-	if err := f.check(app.Model, ctx); err != nil {
-		return err
+	if err != nil {
+		f = &fileResolver{wrong: err}
 	}
 	ctx.AddResolver(f)
 	return nil
@@ -46,6 +46,7 @@ type fileResolver struct {
 	name   string // the file's, for messages
 	values map[string]any
 	lines  map[string]int // where each key stands
+	wrong  error          // what is wrong with it; it then gives no values
 }
 
 // loadYAML reads a configuration file: one mapping, no key twice.
@@ -128,8 +129,9 @@ func commandsByFlag(app *kong.Application) (map[string][]string, error) {
 	return commands, err
 }
 
-// Validate implements kong.Resolver: check has seen to it.
-func (f *fileResolver) Validate(*kong.Application) error { return nil }
+// Validate implements kong.Resolver. What is wrong with the file is said here and not by the hook that
+// reads it, whose errors kong does not count as wrong usage.
+func (f *fileResolver) Validate(*kong.Application) error { return f.wrong }
 
 // Resolve implements kong.Resolver. kong would let a resolver win over the environment.
 func (f *fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
