@@ -64,6 +64,9 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 		c.ended(conn, state)
 		return
 	}
+	if head, ok := conn.(*headConn); ok && state == http.StateIdle {
+		head.begins()
+	}
 	c.mu.Lock()
 	e := c.open[conn]
 	stranger := false

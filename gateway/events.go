@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
@@ -78,12 +77,14 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 		}
 		return nil, true, nil
 	}
+	named := make(map[string]bool, len(values["job"]))
 	for _, jobID := range values["job"] {
 		jobID, ok := job.ParseID(jobID)
 		if !ok {
 			return nil, false, fmt.Errorf("job: %.64q is not a job ID", jobID)
 		}
-		if !slices.Contains(jobs, jobID) {
+		if !named[jobID] {
+			named[jobID] = true
 			jobs = append(jobs, jobID)
 		}
 	}

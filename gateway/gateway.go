@@ -67,6 +67,7 @@ type Gateway struct {
 	waiting   *budget.Budget // what waits to be written to clients
 	conns     *connections
 	strangers *strangers
+	longLines *strangers // connections whose request line is long and has no end yet
 	pace      *pace
 	sessions  session.Config
 	leaving   chan struct{} // closed when the gateway is to stop
@@ -136,6 +137,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		}
 		return 0
 	})
+	g.longLines = newStrangers(maxLongLines, 0, func(limits.Bound) { g.metrics.turnedAway(limits.LongLines) })
 	g.conns = newConnections(cfg.Connections, g.strangers, g.metrics)
 	g.pace = newPace(cfg.HandshakeRate, g.metrics.turnedAway, g.drain)
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.openJobs, g.metrics.turnedAway)
@@ -242,7 +244,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		Handler:        g.handler(),
 		ConnState:      g.conns.changed,
 		ConnContext:    withConn,
-		MaxHeaderBytes: 16 << 10,
+		MaxHeaderBytes: maxRequestLine + maxHeaders, // headConn bounds each of them
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		BaseContext:    func(net.Listener) context.Context { return work },
 	}, &drainOnClose{Listener: l, g: g}, g.cfg.SubmitTimeout+settleMore)
@@ -284,6 +286,15 @@ func (w watchers) Uncovered(stream uint64) { w.mine.Uncovered(stream) }
 type drainOnClose struct {
 	net.Listener
 	g *Gateway
+}
+
+// Accept implements net.Listener.
+func (d *drainOnClose) Accept() (net.Conn, error) {
+	conn, err := d.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &headConn{Conn: conn, g: d.g}, nil
 }
 
 // Close implements net.Listener.

@@ -24,6 +24,9 @@ func (c *connections) guarded(next http.Handler) http.Handler {
 		}
 		conn := connOf(r.Context())
 		c.serves(conn)
+		if head, ok := conn.(*headConn); ok {
+			head.ends(true)
+		}
 		next.ServeHTTP(&guardedWriter{ResponseWriter: w, rc: rc, known: func() bool { return c.isKnown(conn) }}, r)
 	})
 }

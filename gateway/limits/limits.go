@@ -78,6 +78,8 @@ const (
 	FrameRate       Bound = "frame_rate"
 	MessageTime     Bound = "message_time" // a message, or a body, that takes too long to come
 	Connections     Bound = "connections"
+	RequestHead     Bound = "request_head"
+	LongLines       Bound = "long_request_lines" // that are on their way
 
 	Strangers        Bound = "strangers"
 	AddressStrangers Bound = "address_strangers"
@@ -87,7 +89,7 @@ const (
 )
 
 // All lists every bound.
-var All = []Bound{SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, ListRate, ListBytes, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, Strangers, AddressStrangers, HandshakeRate, AllSessions}
+var All = []Bound{SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, ListRate, ListBytes, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, RequestHead, LongLines, Strangers, AddressStrangers, HandshakeRate, AllSessions}
 
 const (
 	crowded    = 0.9 // above this part of a capacity a tenant above its share is turned away

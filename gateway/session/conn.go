@@ -166,6 +166,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		_ = raw.Close()
 		return nil, nil, err
 	}
+	if wrapped, ok := raw.(interface{ Hijacked() net.Conn }); ok {
+		raw = wrapped.Hijacked()
+	}
 	// A client may send before it has read the 101.
 	peeked, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	h.conn = &conn{Conn: raw, raw: rawConn(raw), mu: newLock(), ahead: append([]byte(nil), peeked...)}

@@ -14,6 +14,8 @@ const (
 	UnknownJobType Code = "unknown_job_type"
 	// PayloadTooLarge (HTTP 413): The payload or the request's body is above its limit.
 	PayloadTooLarge Code = "payload_too_large"
+	// HeadersTooLarge (HTTP 431): The request line is above 48 KiB, which holds an event stream of 1,000 jobs, or the headers are above 20 KiB. The connection is closed.
+	HeadersTooLarge Code = "headers_too_large"
 	// Unauthenticated (HTTP 401): There is no token, or it is malformed, expired or not signed by a configured key.
 	Unauthenticated Code = "unauthenticated"
 	// Forbidden (HTTP 403): The origin or the identity may not do this.
@@ -81,7 +83,7 @@ const (
 )
 
 // All lists every error code, in the table's order.
-var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, IdempotencyKeyReused, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
+var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, HeadersTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, IdempotencyKeyReused, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
 
 // AllCloses lists every close code, in the table's order.
 var AllCloses = []Close{CloseGoingAway, CloseWebsocketViolation, CloseUnsupportedData, CloseInvalidUTF8, ClosePolicyViolation, CloseMessageTooBig, CloseInternalError, CloseServiceRestart, CloseTryAgainLater, CloseSlowConsumer, ClosePingTimeout, CloseTokenExpired, CloseUnauthenticated, CloseAuthTimeout, CloseProtocolError, CloseSessionLimit}
@@ -92,6 +94,7 @@ var infos = map[Code]Info{
 	ValidationFailed:     {HTTP: 422, Retryable: false, Title: "Payload is not valid", Meaning: "The payload does not fit the job type's schema, or has duplicate keys; errors[] names each place."},
 	UnknownJobType:       {HTTP: 422, Retryable: false, Title: "Unknown job type", Meaning: "No job type of that name is configured."},
 	PayloadTooLarge:      {HTTP: 413, Retryable: false, Title: "Payload too large", Meaning: "The payload or the request's body is above its limit."},
+	HeadersTooLarge:      {HTTP: 431, Retryable: false, Title: "Headers too large", Meaning: "The request line is above 48 KiB, which holds an event stream of 1,000 jobs, or the headers are above 20 KiB. The connection is closed."},
 	Unauthenticated:      {HTTP: 401, Retryable: false, Title: "Not authenticated", Meaning: "There is no token, or it is malformed, expired or not signed by a configured key."},
 	Forbidden:            {HTTP: 403, Retryable: false, Title: "Forbidden", Meaning: "The origin or the identity may not do this."},
 	NotFound:             {HTTP: 404, Retryable: false, Title: "Not found", Meaning: "There is no such job (or it is another tenant's), or no such route."},

@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/plainjson"
+)
+
+// The bounds of a request's head. net/http has one for the line and the headers together, and refuses in plain text.
+const (
+	maxRequestLine = 48 << 10 // an event stream names 1,000 jobs in its query, of 41 characters each
+	maxHeaders     = 20 << 10 // with the cursor of such a stream, and a token
+
+	longLine     = 16 << 10
+	maxLongLines = 256 // request lines above longLine that are on their way at one time; the oldest makes room
+
+	// What is read of a head that is refused, so that its client gets to the answer.
+	headDiscardBytes   = 1 << 20
+	headDiscardTimeout = 500 * time.Millisecond
+	headAnswerTimeout  = 5 * time.Second
+)
+
+// headConn is a connection that bounds the heads of its requests, and answers those that net/http refuses by itself with a
+// problem (RFC 9457), as all others are.
+//
+// A client that sends a request before it has the answer to the one before may have its beginning read together with that one's
+// body: the rest counts as a line then, and http.Server.MaxHeaderBytes bounds the whole.
+type headConn struct {
+	net.Conn
+	g *Gateway
+
+	mu     sync.Mutex // guards all below; nothing is called under it
+	part   headPart
+	size   int  // of the part so far
+	filled bool // the current line has more than its end
+	served bool // a handler has the request
+	long   *stranger
+}
+
+// headPart says what of a head is read next.
+type headPart int
+
+const (
+	requestLine headPart = iota
+	headers
+	behindHead
+)
+
+var errHead = errors.New("the head of a request is above its limit")
+
+// Read implements net.Conn.
+func (c *headConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	detail, long := c.count(b[:n])
+	switch {
+	case detail != "":
+		c.g.metrics.turnedAway(limits.RequestHead)
+		c.refuse(code.HeadersTooLarge, detail)
+		return 0, &net.OpError{Op: "read", Err: errHead} // which net/http does not answer
+	case long:
+		c.waits()
+	}
+	return n, err
+}
+
+// count takes what was read into account. detail says which bound it is above; long, that the line has become a long one.
+func (c *headConn) count(b []byte) (detail string, long bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(b) > 0 && c.part != behindHead {
+		line, rest, ends := bytes.Cut(b, []byte{'\n'})
+		was := c.size
+		c.size += len(b) - len(rest)
+		c.filled = c.filled || len(bytes.TrimRight(line, "\r")) > 0
+		switch {
+		case c.part == requestLine && c.size > maxRequestLine:
+			return fmt.Sprintf("the request line is longer than %d bytes", maxRequestLine), false
+		case c.part == headers && c.size > maxHeaders:
+			return fmt.Sprintf("the headers are larger than %d bytes", maxHeaders), false
+		case c.part == requestLine && was <= longLine && c.size > longLine:
+			long = true
+		}
+		if ends {
+			switch {
+			case c.part == requestLine && c.filled: // empty ones before it are skipped
+				c.part, c.size = headers, 0
+			case c.part == headers && !c.filled:
+				c.part = behindHead
+			}
+			c.filled = false
+		}
+		b = rest
+	}
+	return "", long
+}
+
+// waits counts a long request line among those that are on their way.
+func (c *headConn) waits() {
+	x := c.g.longLines.enter(nil, func() { c.g.conns.drop(c) })
+	c.mu.Lock()
+	if c.part != behindHead && c.long == nil {
+		c.long, x = x, nil
+	}
+	c.mu.Unlock()
+	c.g.longLines.leave(x) // the connection has ended meanwhile
+}
+
+// begins notes that a new request may come.
+func (c *headConn) begins() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.part, c.size, c.filled, c.served = requestLine, 0, false, false
+}
+
+// ends notes that a request's head is there, or that none will be.
+func (c *headConn) ends(served bool) {
+	c.mu.Lock()
+	x := c.long
+	c.part, c.served, c.long = behindHead, served, nil
+	c.mu.Unlock()
+	c.g.longLines.leave(x)
+}
+
+// Close implements net.Conn.
+func (c *headConn) Close() error {
+	c.ends(true)
+	return c.Conn.Close()
+}
+
+// CloseWrite is what net/http calls before it closes a connection whose client may still send.
+func (c *headConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Hijacked is the connection itself, for whoever has taken it over.
+func (c *headConn) Hijacked() net.Conn { return c.Conn }
+
+// plainRefusal is how the head of net/http's own answers ends, which come in one write.
+var plainRefusal = []byte("\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")
+
+// Write implements net.Conn.
+func (c *headConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	served := c.served
+	c.mu.Unlock()
+	if served {
+		return c.Conn.Write(b)
+	}
+	line, _, plain := bytes.Cut(b, plainRefusal)
+	if !plain {
+		return c.Conn.Write(b)
+	}
+	of, detail := code.InvalidFrame, "this is no HTTP/1.1 request"
+	switch status, reason, _ := strings.Cut(strings.TrimPrefix(string(line), "HTTP/1.1 "), " "); {
+	case status == strconv.Itoa(http.StatusRequestHeaderFieldsTooLarge):
+		of, detail = code.HeadersTooLarge, "the headers are too large"
+	case reason != "":
+		detail += ": " + strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+	}
+	return len(b), c.answer(of, detail)
+}
+
+// refuse answers a request whose head is not read to its end.
+func (c *headConn) refuse(of code.Code, detail string) {
+	c.ends(true)
+	if c.answer(of, detail) != nil || c.CloseWrite() != nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(headDiscardTimeout))
+	_, _ = io.CopyN(io.Discard, c.Conn, headDiscardBytes)
+}
+
+// answer writes a problem, after which the connection is closed.
+func (c *headConn) answer(of code.Code, detail string) error {
+	p := frame.NewProblem(of, detail)
+	p.Status = of.Info().HTTP
+	body, err := plainjson.Marshal(p)
+	if err != nil {
+		return err
+	}
+	c.g.metrics.Error(of)
+	c.g.metrics.request(otherRoute, p.Status, 0, false)
+	_ = c.SetWriteDeadline(time.Now().Add(headAnswerTimeout))
+	_, err = fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n"+
+		"X-Content-Type-Options: nosniff\r\n%s: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		p.Status, http.StatusText(p.Status), requestIDHeader, uuid.NewString(), len(body), body)
+	return err
+}
