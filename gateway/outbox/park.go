@@ -17,6 +17,8 @@ type Owed struct {
 	Key   string // the job, in a group
 	After int64  // the last version that was put and not parked
 
+	Version int64 // the one that was parked; there may be a later one by now
+
 	slot *Slot
 }
 
@@ -37,15 +39,44 @@ func (o *Outbox) PutOwed(w Owed, f *Frame) Outcome {
 	return o.accept(w.slot, f)
 }
 
-// Unowed says that there is no such status any more.
+// Unowed says that there is no such status any more. It changes nothing when the slot has got another one meanwhile.
 func (o *Outbox) Unowed(w Owed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if !w.slot.fetching {
+		return
+	}
 	o.settle(w.slot)
 	w.slot.parked = 0
 	if g := w.slot.group; g != nil && w.slot.frame == nil {
 		delete(g.slots, w.slot.key)
 	}
+}
+
+// Cede gives a parked status to a group, in its place in the order, when its own subscription has ended and the group's still covers
+// the job. taken is false when the slot owes nothing.
+func (o *Outbox) Cede(s *Slot, g *Group, jobID string) (_ Outcome, taken bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s.parked == 0 || o.closed {
+		return Old, false
+	}
+	o.settle(s) // it is loaded for somebody else
+	if has := g.slots[jobID]; has != nil {
+		version := s.parked
+		s.parked = 0
+		if version <= has.last || version <= has.parked {
+			return Old, true
+		}
+		o.discard(has)
+		return o.park(has, version, s.size), true
+	}
+	s.Since, s.group, s.key = g.Since, g, jobID
+	if g.slots == nil {
+		g.slots = map[string]*Slot{}
+	}
+	g.slots[jobID] = s
+	return o.park(s, s.parked, s.size), true
 }
 
 // Again parks the status once more: it could not be loaded.
@@ -90,7 +121,7 @@ func (o *Outbox) Due(n int) (due []Owed, later bool) {
 			}
 			s.fetching, s.reserved = true, s.size
 			o.fetches++
-			w := Owed{Owner: s.Owner, Key: s.key, After: s.last, slot: s}
+			w := Owed{Owner: s.Owner, Key: s.key, After: s.last, Version: s.parked, slot: s}
 			if s.group != nil {
 				w.Owner = s.group.Owner
 			}

@@ -125,6 +125,8 @@ func TestParkedStatuses(t *testing.T) {
 				}
 				if fails && rng.IntN(3) == 0 {
 					o.Again(w)
+				} else if w.Key == "" && j.group { // its subscription has ended while it was loaded
+					o.Unowed(w)
 				} else {
 					o.PutOwed(w, frame(i))
 				}
@@ -145,6 +147,13 @@ func TestParkedStatuses(t *testing.T) {
 				take()
 			case n < 9:
 				load(true)
+			case !j.group && rng.IntN(8) == 0: // it is unsubscribed; the group covers it
+				if _, ceded := o.Cede(j.slot, g, fmt.Sprint(i)); !ceded {
+					if f := o.Clear(j.slot); f != nil {
+						o.PutGroup(g, fmt.Sprint(i), f)
+					}
+				}
+				j.group = true
 			case !j.group:
 				s := &Slot{Owner: j}
 				o.Hold(s)
@@ -168,6 +177,71 @@ func TestParkedStatuses(t *testing.T) {
 		}
 		if o.bytes != 0 || p.used != 0 || o.fetches != 0 || o.listed != 0 {
 			t.Fatalf("seed %d: %d bytes, %d of the account, %d loads, %d parked are left", seed, o.bytes, p.used, o.fetches, o.listed)
+		}
+	}
+}
+
+// TestAParkedStatusIsCeded unsubscribes a job whose status is owed, in each state that this may be in, while a group covers it, too:
+// the group sends it, once.
+func TestAParkedStatusIsCeded(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		begin func(o *Outbox, s *Slot, g *Group)
+		end   func(o *Outbox, s *Slot)
+		sent  int
+	}{
+		{"it waits", nil, nil, 1},
+		{"an answer goes before it", func(o *Outbox, s *Slot, _ *Group) { o.Hold(s) }, func(o *Outbox, s *Slot) { o.Release(s) }, 1},
+		{"the group owes an older one", func(o *Outbox, _ *Slot, g *Group) { o.PutGroup(g, "1", large(1, 1, 100)) }, nil, 1},
+		{"the group owes it, too", func(o *Outbox, _ *Slot, g *Group) { o.PutGroup(g, "1", large(1, 2, 100)) }, nil, 1},
+	} {
+		for _, loading := range []bool{false, true} {
+			o, s, g := &Outbox{MaxBytes: 1000}, &Slot{Owner: "watch"}, &Group{Owner: "group"}
+			var blocker Slot
+			o.Put(&blocker, large(0, 1, 900))
+			if c.begin != nil {
+				c.begin(o, s, g)
+			}
+			if out := o.Put(s, large(1, 2, 100)); out != Parked {
+				t.Fatalf("%s: %v", c.what, out)
+			}
+			room := func() {
+				o.Take(nil, nil, 1)
+				o.Take(nil, nil, 1)
+			}
+			var stale []Owed
+			if loading {
+				room()
+				stale, _ = o.Due(4)
+			}
+			o.Cede(s, g, "1")
+			for _, w := range stale {
+				if w.Owner == "watch" {
+					o.Unowed(w)
+				} else {
+					o.Again(w)
+				}
+			}
+			if c.end != nil {
+				c.end(o, s)
+			}
+			room()
+			sent := 0
+			for range 3 {
+				due, _ := o.Due(4)
+				for _, w := range due {
+					if w.Owner != "group" || w.Key != "1" {
+						t.Errorf("%s: owed by %v %q", c.what, w.Owner, w.Key)
+					}
+					o.PutOwed(w, large(1, 2, 100))
+				}
+				frames, _, _ := o.Take(nil, nil, 1)
+				sent += len(frames)
+			}
+			o.Take(nil, nil, 1)
+			if sent != c.sent || o.bytes != 0 || o.listed != 0 || o.fetches != 0 || len(g.slots) != 0 {
+				t.Errorf("%s, loading %v: sent %d times; %d bytes, %d listed, %d loads, %d slots are left", c.what, loading, sent, o.bytes, o.listed, o.fetches, len(g.slots))
+			}
 		}
 	}
 }

@@ -128,9 +128,21 @@ func (s *Session) loadWatch(w *watch, owed outbox.Owed) {
 }
 
 func (s *Session) loadMine(w *mineWatch, owed outbox.Owed) {
-	if j, err := s.load(w.Tenant, owed.Key, owed); err == nil {
-		s.start(s.out.PutOwed(owed, outbox.NewFrame(wire.EncodeMineStatus(j.Version, j.Document), j)))
+	j, err := s.load(w.Tenant, owed.Key, owed)
+	if err != nil {
+		return
 	}
+	s.mu.Lock()
+	wanted := s.mine == w && j.Subject == w.Subject
+	if wanted && !s.told.News(owed.Key, j.Version) && j.Version > owed.Version {
+		wanted = false // it was sent meanwhile
+	}
+	s.mu.Unlock()
+	if !wanted {
+		s.out.Unowed(owed)
+		return
+	}
+	s.start(s.out.PutOwed(owed, outbox.NewFrame(wire.EncodeMineStatus(j.Version, j.Document), j)))
 }
 
 // parks notes what became of a status, and frees the watch of a job that has ended, unless that

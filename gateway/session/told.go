@@ -50,17 +50,19 @@ func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) out
 	return s.out.PutGroup(&w.group, jobID, f)
 }
 
-// clear drops what waits of a job that is not watched by itself any more, unless it is to be sent
-// all the same.
+// clear drops what waits, or is owed, of a job that is not watched by itself any more, unless it is to be sent all the same.
 func (s *Session) clear(w *watch) {
-	f := s.out.Clear(&w.slot)
-	if f == nil {
-		return
-	}
 	s.mu.Lock()
 	o := outbox.Queued
-	if s.told != nil && s.mine.answered && f.Subject == s.mine.Subject {
-		o = s.out.PutGroup(&s.mine.group, w.JobID, f)
+	covered, ceded := s.told != nil && s.mine.answered, false
+	if covered { // of which subject the job is shows once it is loaded
+		o, ceded = s.out.Cede(&w.slot, &s.mine.group, w.JobID)
+	}
+	if !ceded {
+		o = outbox.Queued
+		if f := s.out.Clear(&w.slot); f != nil && covered && f.Subject == s.mine.Subject {
+			o = s.out.PutGroup(&s.mine.group, w.JobID, f)
+		}
 	}
 	s.mu.Unlock()
 	s.start(o)
