@@ -48,6 +48,8 @@ func TestBadRequests(t *testing.T) {
 			{"10 MB", "POST", "/v1/jobs", asJSON, `{"job":"demo.echo","payload":"` + strings.Repeat("x", 10<<20) + `"}`, 413, "payload_too_large"},
 			{"an unknown job", "POST", "/v1/jobs", asJSON, `{"job":"x","payload":1}`, 422, "unknown_job_type"},
 			{"against the schema", "POST", "/v1/jobs", asJSON, `{"job":"demo.sleep","payload":{"seconds":-1}}`, 422, "validation_failed"},
+			{"a key that is not UTF-8", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", "a\xffb"), echo, 400, "invalid_frame"},
+			{"a quoted key that is not UTF-8", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", "\"a\xc3\""), echo, 400, "invalid_frame"},
 			{"two keys", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", `"a"`), `{"job":"demo.echo","payload":1,"key":"b"}`, 400, "invalid_frame"},
 			{"a wait that is no number", "POST", "/v1/jobs", with(asJSON, "Prefer", "wait=soon"), echo, 400, "invalid_frame"},
 			{"a bad token", "POST", "/v1/jobs", with(asJSON, "Authorization", "Bearer x"), echo, 401, "unauthenticated"},

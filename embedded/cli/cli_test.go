@@ -238,6 +238,10 @@ func TestCommands(t *testing.T) {
 		{name: "retry", s: &script{order: strings.Replace(ack, `"pending"`, `"retrying"`, 1), subscribe: []string{completed}}, args: []string{"retry", "0199-job"}, sent: `"jobId":"0199-job","watch":false`},
 		{name: "retry-no-wait", s: &script{order: strings.Replace(ack, `"pending"`, `"retrying"`, 1)}, args: []string{"retry", "0199-job", "--no-wait"}},
 		{name: "submit-in-and-run-at", args: []string{"submit", "demo.sleep", "--in", "1m", "--run-at", "2026-01-02T03:04:05Z"}},
+		{name: "submit-negative-timeout", args: []string{"submit", "demo.sleep", "--timeout=-5s"}},
+		{name: "submit-no-deadline", args: []string{"submit", "demo.sleep", "--deadline=0s"}},
+		{name: "submit-negative-in", args: []string{"submit", "demo.sleep", "--in=-1m"}},
+		{name: "submit-overflowing-timeout", args: []string{"submit", "demo.sleep", "--timeout=9999999h"}},
 		{name: "get-unknown", args: []string{"get", "0199-job"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
