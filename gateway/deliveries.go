@@ -15,11 +15,17 @@ import (
 
 // getDeliveries is GET /v1/jobs/{id}/deliveries: the job's last webhooks and how each fares.
 func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
-	got, tenant, ok := g.readNow(w, r, true)
+	got, id, ok := g.readNow(w, r, true)
 	if !ok {
 		return
 	}
-	deliveries, err := g.deliveries(r.Context(), tenant, got.Deliveries)
+	if n := len(got.Deliveries); n > 0 { // each is asked for by itself
+		if err := g.limits.Ask(id.Tenant, id.Subject, n); err != nil {
+			g.problem(w, err)
+			return
+		}
+	}
+	deliveries, err := g.deliveries(r.Context(), id.Tenant, got.Deliveries)
 	if err != nil {
 		g.problem(w, trackerProblem(err))
 		return

@@ -23,28 +23,32 @@ func (g *Gateway) reads(w http.ResponseWriter, r *http.Request) (id auth.Identit
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return id, "", false
 	}
+	if err := g.limits.Ask(id.Tenant, id.Subject, 1); err != nil {
+		g.problem(w, err)
+		return id, "", false
+	}
 	return id, jobID, true
 }
 
-// readNow returns the job that a request names, as it is now, and its tenant; when ok is false
+// readNow returns the job that a request names, as it is now, and who asks; when ok is false
 // the request is answered. strict refuses a query.
-func (g *Gateway) readNow(w http.ResponseWriter, r *http.Request, strict bool) (got *trackerpb.GetResponse, tenant string, ok bool) {
+func (g *Gateway) readNow(w http.ResponseWriter, r *http.Request, strict bool) (got *trackerpb.GetResponse, id auth.Identity, ok bool) {
 	id, jobID, ok := g.reads(w, r)
 	if !ok {
-		return nil, "", false
+		return nil, id, false
 	}
 	if strict {
 		if _, err := readQuery(r); err != nil {
 			g.problem(w, err)
-			return nil, "", false
+			return nil, id, false
 		}
 	}
 	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, 0)
 	if err != nil {
 		g.problem(w, trackerProblem(err))
-		return nil, "", false
+		return nil, id, false
 	}
-	return got, id.Tenant, true
+	return got, id, true
 }
 
 // read gets a job, once it has ended or has been waited for. A drain ends the waiting: the

@@ -87,6 +87,7 @@ type fakeJob struct {
 	created       int64 // Unix milliseconds
 	subject, lane string
 	request       *trackerpb.Position
+	deliveries    []*trackerpb.Delivery
 }
 
 type fakeStream struct {
@@ -321,7 +322,7 @@ func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetR
 		if j != nil && j.tenant == r.Msg.Tenant && f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion && (j.terminal || !r.Msg.UntilTerminal) {
 			defer f.mu.Unlock()
 			return connect.NewResponse(&trackerpb.GetResponse{Job: j.proto(r.Msg.JobId), Source: j.source, PayloadHash: j.hash,
-				Lane: j.lane, Request: j.request, AsOf: f.asOf, Round: j.round}), nil
+				Lane: j.lane, Request: j.request, AsOf: f.asOf, Round: j.round, Deliveries: j.deliveries}), nil
 		}
 		folded := f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion
 		f.mu.Unlock()

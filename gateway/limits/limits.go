@@ -25,7 +25,7 @@ type Config struct {
 	SubjectSessions int     `name:"subject-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one user of a tenant; 0 sets no bound." default:"200"`
 	Subscriptions   int     `name:"tenant-subscriptions" help:"Jobs that all sessions of one tenant may watch; 0 sets no bound." default:"0"`
 	OrderRate       float64 `name:"order-rate" help:"Cancels and retries of one user per second, with bursts of twice as many; a retry counts as a submit, too. 0 sets no bound." default:"100"`
-	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may begin to watch per second, by sockets and event streams, with bursts of ten times as many; 0 sets no bound." default:"5000"`
+	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may ask for per second, to watch them by sockets and event streams or to read them by their IDs, with bursts of ten times as many; 0 sets no bound." default:"5000"`
 	ListRate        float64 `name:"list-rate" help:"Lists and counts of jobs that one user may ask for per second, with bursts of twice as many; 0 sets no bound." default:"50"`
 	Submits         int     `name:"submits" help:"Submits that may wait for their ack at one time." default:"20000"`
 	SubmitBytes     int64   `name:"submit-bytes" help:"Bytes of the submits that are being read or wait for their ack, at the most: while submits take long, the gateway lets in as few as Kafka can take." default:"268435456"`

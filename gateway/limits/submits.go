@@ -139,7 +139,7 @@ func (l *Limits) Ask(name, subject string, n int) error {
 	if user.asks == nil {
 		user.asks = newRate(l.cfg.AskRate, askBurst)
 	}
-	return l.take(user.asks, n, AskRate, "a user may begin to watch %g jobs per second", l.cfg.AskRate)
+	return l.take(user.asks, n, AskRate, "a user may ask for %g jobs per second", l.cfg.AskRate)
 }
 
 func newRate(perSecond float64, seconds float64) *rate.Limiter {
