@@ -175,6 +175,13 @@ func (h *Hub) add(jobID string, e *entry) {
 	h.up.Add(a)
 }
 
+// Settle waits until what comes together with an answer has reached its subscriber, too: that
+// nothing follows, above all. Subscribers must not call it.
+func (h *Hub) Settle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+}
+
 // Unsubscribe ends a watch; nothing is delivered after it has returned.
 func (h *Hub) Unsubscribe(s *Subscription) {
 	h.mu.Lock()

@@ -164,12 +164,15 @@ func (s *Stream) Close() {
 	s.out.Abandon()
 }
 
-// Answers waits until each watch has its answer.
+// Answers waits until each watch has its answer, and what came with it.
 func (s *Stream) Answers(ctx context.Context) ([]Answer, error) {
 	select {
 	case <-s.answered:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if s.hub != nil {
+		s.hub.Settle() // an answer may be known before its job's end is
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

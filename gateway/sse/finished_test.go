@@ -1,0 +1,37 @@
+package sse
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// upstream is a tracker that answers when it is told to.
+type upstream struct{}
+
+func (upstream) Add(*trackerpb.WatchAdd) {}
+func (upstream) Remove(string)           {}
+func (upstream) Ended(string)            {}
+func (upstream) Lose(string)             {}
+
+// A client that knows its job's end is sent away by the answer to its watch, however the two meet.
+func TestFinishedWithTheAnswer(t *testing.T) {
+	for range 2000 {
+		h := hub.New()
+		h.Attach(upstream{})
+		s := New(h, Room{}, "acme", "j", "7")
+		var tracker sync.WaitGroup
+		tracker.Go(func() {
+			h.Watched(&trackerpb.Watched{JobId: "j", Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: 7, Position: 7, Ended: true})
+		})
+		answers, err := s.Answers(t.Context())
+		finished := s.Finished()
+		tracker.Wait()
+		s.Close()
+		if err != nil || len(answers) != 1 || answers[0].Error != "" || !finished {
+			t.Fatalf("%+v, %v, finished %v", answers, err, finished)
+		}
+	}
+}
