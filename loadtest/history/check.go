@@ -17,30 +17,33 @@ type Invariant string
 
 // The invariants.
 const (
-	Lost      Invariant = "I1" // acked, and at the end it cannot be read
-	Outcome   Invariant = "I2" // a second outcome, or a state after the end, without a retry
-	Delivery  Invariant = "I3" // versions do not rise, a status nobody asked for, or the end never came
-	ReadWrite Invariant = "I4" // a GET after the ack answered 404, though the job was there later
-	Ends      Invariant = "I7" // acked, and not ended in time after the last fault
+	Lost      Invariant = "I1"  // acked, and at the end it cannot be read
+	Outcome   Invariant = "I2"  // a second outcome, or a state after the end, without a retry
+	Unspent   Invariant = "I2a" // an attempt was spent without a run
+	Delivery  Invariant = "I3"  // versions do not rise, one came twice, a status nobody asked for, or the end never came
+	ReadWrite Invariant = "I4"  // a GET after the ack answered 404, though the job was there later
+	Ends      Invariant = "I7"  // acked, and not ended in time after the last fault
 )
 
 // Titles say what each promises.
 var Titles = map[Invariant]string{
 	Lost:      "an acked job becomes queryable; nothing acked is lost",
 	Outcome:   "one terminal outcome; terminal absorbs",
-	Delivery:  "per subscription versions strictly rise, and the last one seen is the terminal one",
+	Unspent:   "an attempt is spent only by a run of it that began",
+	Delivery:  "per socket or event stream the versions of a job strictly rise, and the last one seen is the terminal one",
 	ReadWrite: "a GET after an ack never answers 404",
 	Ends:      "after the last fault every acked job ends in time",
 }
 
 // Invariants lists what is checked.
-var Invariants = []Invariant{Lost, Outcome, Delivery, ReadWrite, Ends}
+var Invariants = []Invariant{Lost, Outcome, Unspent, Delivery, ReadWrite, Ends}
 
 // Violation is one broken promise.
 type Violation struct {
 	Invariant Invariant `json:"invariant"`
 	Job       string    `json:"job"`
 	Client    int       `json:"client,omitempty"` // who saw it; 0: not one client's matter
+	Stream    int       `json:"stream,omitempty"` // of the client, where it is an event stream's matter
 	What      string    `json:"what"`
 	// Records are the job's, oldest first: the first and the last of them if they are many.
 	Records []Record `json:"records"`
@@ -81,8 +84,9 @@ const (
 //
 // What it cannot see: a status that was skipped, since a server may conflate (only the last one
 // is owed); a status of a job that nobody watched, or on a socket that closed; whether a job
-// ran once or twice (at least once is the promise); what stands in documents beside state and
-// version; a job whose ack was lost with its socket.
+// ran once or twice (at least once is the promise); what stands in documents beside state, version
+// and attempts; a status that comes again before its job's end to an event stream of several jobs; a
+// job whose ack was lost with its socket.
 func Check(name string) (*Verdict, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -96,7 +100,7 @@ func Check(name string) (*Verdict, error) {
 		}
 	}
 	order := func(a, b Violation) int {
-		return cmp.Or(cmp.Compare(a.Invariant, b.Invariant), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Client, b.Client))
+		return cmp.Or(cmp.Compare(a.Invariant, b.Invariant), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Stream, b.Stream))
 	}
 	slices.SortFunc(v.Violations, order)
 	return v, v.gather(name)
@@ -105,10 +109,14 @@ func Check(name string) (*Verdict, error) {
 var seed = maphash.MakeSeed()
 
 func checkPart(name string, v *Verdict, pass, passes uint64) error {
-	c := checker{verdict: v, jobs: map[string]*jobSeen{}, conns: map[int]int{}}
+	c := checker{
+		verdict: v, jobs: map[string]*jobSeen{},
+		conns: map[follower]int{}, mine: map[int]following{}, streams: map[int]*streamSeen{},
+	}
 	err := Read(name, func(r Record) bool {
 		if pass == 0 {
 			v.count(r)
+			c.stream(r)
 		}
 		if r.Job == "" || maphash.String(seed, r.Job)%passes == pass {
 			c.add(r)
@@ -139,10 +147,10 @@ func (v *Verdict) count(r Record) {
 	}
 }
 
-func (v *Verdict) found(i Invariant, jobID string, client int, what string) {
+func (v *Verdict) found(x Violation) {
 	v.Found++
 	if len(v.Violations) < MaxViolations {
-		v.Violations = append(v.Violations, Violation{Invariant: i, Job: jobID, Client: client, What: what})
+		v.Violations = append(v.Violations, x)
 	}
 }
 
@@ -152,14 +160,22 @@ func (v *Verdict) gather(name string) error {
 	if len(v.Violations) == 0 {
 		return nil
 	}
-	byJob := map[string][]*Violation{}
+	byJob, byStream := map[string][]*Violation{}, map[int][]*Violation{}
 	for i := range v.Violations {
 		x := &v.Violations[i]
 		byJob[x.Job] = append(byJob[x.Job], x)
+		if x.Stream != 0 {
+			byStream[x.Stream] = append(byStream[x.Stream], x)
+		}
 	}
 	return Read(name, func(r Record) bool {
-		for _, x := range byJob[r.Job] {
-			if x.Client != 0 && r.Client != x.Client && r.Kind != Ack && r.Kind != Get && r.Kind != Retry {
+		of := byJob[r.Job]
+		if r.Stream != 0 && r.Job == "" {
+			of = byStream[r.Stream]
+		}
+		for _, x := range of {
+			another := r.Client != x.Client || r.Stream != x.Stream
+			if x.Client != 0 && another && r.Kind != Ack && r.Kind != Get && r.Kind != Retry {
 				continue
 			}
 			x.Records = append(x.Records, r)
@@ -176,7 +192,9 @@ func (v *Verdict) gather(name string) error {
 type checker struct {
 	verdict       *Verdict
 	jobs          map[string]*jobSeen
-	conns         map[int]int // each client's open socket
+	conns         map[follower]int // each one's open connection
+	mine          map[int]following
+	streams       map[int]*streamSeen // in the first pass only
 	endsWithin    time.Duration
 	deliverWithin time.Duration
 	lastFault     time.Duration
@@ -197,17 +215,31 @@ type jobSeen struct {
 	endAt      time.Duration
 	beyond     int64 // the highest version seen that was not terminal
 	retried    int64 // what is not above was before the last retry
+	retries    int
 
 	broken map[Invariant]bool
-	subs   map[int]*sub
+	subs   map[follower]*sub
 }
 
-// sub is one client's subscription to a job.
+// follower is who is told of jobs: a client's socket, or one of its event streams.
+type follower struct{ client, stream int }
+
+func (r Record) follower() follower { return follower{r.Client, r.Stream} }
+
+// following is a client's watch of all jobs of its subject.
+type following struct {
+	conn int
+	open bool // answered
+}
+
+// sub is what one follower is told of a job, whatever subscriptions of it cover the job: its own,
+// its submit's, that to all jobs of its subject.
 type sub struct {
 	conn   int
 	open   bool // answered, or opened by an ack
 	since  time.Duration
 	last   int64 // the highest version seen, or asked to be above of
+	seen   int64 // the highest version seen on this connection
 	ended  bool
 	broken bool
 }
@@ -215,7 +247,7 @@ type sub struct {
 func (c *checker) job(id string) *jobSeen {
 	j := c.jobs[id]
 	if j == nil {
-		j = &jobSeen{acked: -1, subs: map[int]*sub{}}
+		j = &jobSeen{acked: -1, subs: map[follower]*sub{}}
 		c.jobs[id] = j
 	}
 	return j
@@ -229,10 +261,14 @@ func (c *checker) add(r Record) {
 	case Run:
 		c.endsWithin, c.deliverWithin = r.Run.EndsWithin.Duration(), r.Run.DeliverWithin.Duration()
 	case Open:
-		c.conns[r.Client] = r.Conn
+		c.conns[r.follower()] = r.Conn
+	case Answered:
+		if r.Code == 200 {
+			c.conns[r.follower()] = r.Conn
+		}
 	case Close:
-		if c.conns[r.Client] == r.Conn {
-			delete(c.conns, r.Client)
+		if c.conns[r.follower()] == r.Conn {
+			delete(c.conns, r.follower())
 		}
 	case Fault:
 		c.lastFault = r.Time()
@@ -243,7 +279,11 @@ func (c *checker) add(r Record) {
 	case Retry:
 		c.retry(r)
 	case Watch, Watched:
-		c.watch(r)
+		if r.Job == "" {
+			c.follow(r)
+		} else {
+			c.watch(r)
+		}
 	case Status:
 		c.status(r)
 	case Get:

@@ -3,6 +3,7 @@ package history
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -65,8 +66,29 @@ func check(t *testing.T, records []Record) *Verdict {
 	return v
 }
 
+// mine is a socket that asks for all jobs of its subject and is answered.
+func mine(t int64, client int) []Record {
+	return []Record{
+		{At: t * 1_000_000, Kind: Watch, Client: client, Conn: 1}, {At: t * 1_000_000, Kind: Watched, Client: client, Conn: 1},
+	}
+}
+
+// spent is a read of a job at that attempt.
+func spent(t int64, version int64, state job.State, attempt int, code string, runs ...Attempt) Record {
+	r := get(t, 200, version, state)
+	r.Attempt, r.Text, r.Runs = attempt, code, runs
+	return r
+}
+
 func TestCheck(t *testing.T) {
 	const processing, completed, failed = job.Processing, job.Completed, job.Failed
+	const ranAndFailed = job.OutcomeFailed
+	runs := func(from, to int) (out []Attempt) {
+		for n := from; n <= to; n++ {
+			out = append(out, Attempt{n, ranAndFailed, "x"})
+		}
+		return out
+	}
 	for name, c := range map[string]struct {
 		records []Record
 		want    string // "", or invariant, client and a part of what is said
@@ -142,6 +164,55 @@ func TestCheck(t *testing.T) {
 		"a socket that nobody asked on": {records: []Record{
 			open(0, 1, 1), ack(1, 1), at(2, Record{Kind: Close, Client: 1, Conn: 1}), open(3, 1, 2),
 			at(4, Record{Kind: Status, Client: 1, Conn: 2, Version: 3, State: completed}), end(30)}, want: "I3", client: 1, says: "does not watch"},
+		"a version by the ack's watch and by all jobs'": {records: slices.Concat([]Record{open(0, 1, 1)}, mine(0, 1), []Record{
+			ack(1, 1), status(1, 1, 2, processing), status(2, 1, 2, processing), status(3, 1, 3, completed), end(30)}),
+			want: "I3", client: 1, says: "version 2 came after version 2"},
+		"a version by all jobs' and by a watch": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
+			ack(1, 1), status(1, 2, 2, processing), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 2}),
+			status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)}),
+			want: "I3", client: 2, says: "version 2 came after version 2"},
+		"a version by all jobs' before the watch's older answer": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
+			ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), status(2, 2, 2, processing), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 1}),
+			status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)}),
+			want: "I3", client: 2, says: "version 2 came after version 2"},
+		"each version once, by all jobs' and by a watch": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
+			status(1, 2, 1, job.Pending), ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 1}),
+			status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)})},
+		"a watch that asked for less than all jobs'": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
+			ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1, Version: 2}), status(2, 2, 2, processing), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 2}),
+			status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)})},
+		"an end by a watch, then by all jobs'": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1), ack(1, 1), status(1, 1, 3, completed),
+			at(2, Record{Kind: Watch, Client: 2, Conn: 1, Version: 2}), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 3}), status(2, 2, 3, completed)},
+			mine(2, 2), []Record{status(3, 2, 3, completed), end(30)}),
+			want: "I3", client: 2, says: "version 3 came after version 3"},
+		"all jobs' before their answer": {records: []Record{
+			open(0, 1, 1), open(0, 2, 1), ack(1, 1), mine(1, 2)[0], status(2, 2, 3, completed), status(2, 1, 3, completed), end(30)},
+			want: "I3", client: 2, says: "does not watch"},
+		"all jobs' end there where an own job's end never came": {records: slices.Concat([]Record{open(0, 1, 1)}, mine(0, 1), []Record{
+			at(1, Record{Kind: Ack, Client: 1, Conn: 1}), get(5, 200, 3, completed), end(30)}),
+			want: "I3", client: 1, says: "the last version seen is 0"},
+		"attempts that were run": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing),
+			spent(2, 4, job.Retrying, 3, "", Attempt{1, job.OutcomeReleased, ""}, Attempt{1, job.OutcomeLost, "worker_lost"}, Attempt{2, ranAndFailed, "x"}),
+			spent(3, 6, failed, 3, "x", Attempt{1, job.OutcomeLost, ""}, Attempt{2, ranAndFailed, "x"}, Attempt{3, ranAndFailed, "x"}), status(3, 1, 6, failed), end(30)}},
+		"an attempt without a run": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing),
+			spent(2, 4, job.Retrying, 3, "", Attempt{1, ranAndFailed, "x"}), status(3, 1, 6, completed), end(30)},
+			want: "I2a", says: "of attempt 2 no run"},
+		"an attempt that was only handed back": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing),
+			spent(2, 4, job.Retrying, 2, "", Attempt{1, job.OutcomeReleased, "no_handler"}), status(3, 1, 6, completed), end(30)},
+			want: "I2a", says: "of attempt 1 no run"},
+		"an attempt that nobody could begin": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing),
+			spent(2, 4, job.Retrying, 2, "", Attempt{1, ranAndFailed, "no_handler"}), status(3, 1, 6, completed), end(30)},
+			want: "I2a", says: "could not begin it: no_handler"},
+		"failed without a run": {records: []Record{open(0, 1, 1), ack(1, 1),
+			spent(2, 4, failed, 1, "x"), status(3, 1, 4, failed), end(30)}, want: "I2a", says: "of its last attempt, 1, no run"},
+		"a deadline needs no run": {records: []Record{open(0, 1, 1), ack(1, 1),
+			spent(2, 4, failed, 1, "deadline_exceeded"), status(3, 1, 4, failed), end(30)}},
+		"runs that the document leaves out": {records: []Record{open(0, 1, 1), ack(1, 1),
+			spent(2, 90, job.Retrying, 31, "", runs(11, 30)...), status(3, 1, 93, completed), end(30)}},
+		"a gap in the last runs": {records: []Record{open(0, 1, 1), ack(1, 1),
+			spent(2, 90, job.Retrying, 32, "", runs(11, 30)...), status(3, 1, 93, completed), end(30)}, want: "I2a", says: "of attempt 31 no run"},
+		"a retry of a job that never ran": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, job.Cancelled), at(2, Record{Kind: Retry, Client: 1}),
+			spent(3, 4, processing, 2, "", Attempt{2, "", ""}), status(4, 1, 6, completed), end(30)}},
 		"not ended in time": {records: []Record{
 			open(0, 1, 1), ack(1, 1), get(32, 200, 2, processing), end(33)}, want: "I7", says: "still processing 31s"},
 		"a fault gives it more time": {records: []Record{
@@ -224,6 +295,7 @@ func TestPartsMakeTheWhole(t *testing.T) {
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	want := []Record{
 		{Kind: Ack, Client: 3, Conn: 2, Job: `a"\`, Version: 1 << 60, State: job.Completed, Watch: true, Code: 404, Text: "new\nline"},
+		{Kind: Status, Client: 1, Stream: 4, Conn: 1, Job: "j", Reset: true, Attempt: 2, Runs: []Attempt{{1, job.OutcomeLost, `"`}, {Number: 2}}},
 		{Kind: Fault}, {Kind: End},
 	}
 	name := filepath.Join(t.TempDir(), "h")
@@ -234,7 +306,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	for _, r := range want {
 		w.Add(r)
 	}
-	if err := w.Close(); err != nil || w.Records() != 4 {
+	if err := w.Close(); err != nil || w.Records() != 5 {
 		t.Fatal(err, w.Records())
 	}
 	cutOff, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
@@ -251,12 +323,12 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	if err := Read(name, func(r Record) bool { got = append(got, r); return true }); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 4 || got[0].Run.Scenario != "s" || got[0].Run.DeliverWithin.Duration() != 1500*time.Millisecond {
+	if len(got) != 5 || got[0].Run.Scenario != "s" || got[0].Run.DeliverWithin.Duration() != 1500*time.Millisecond {
 		t.Fatalf("%+v", got)
 	}
 	for i, r := range got[1:] {
 		r.At = 0
-		if r != want[i] {
+		if !reflect.DeepEqual(r, want[i]) {
 			t.Errorf("%+v became %+v", want[i], r)
 		}
 	}

@@ -12,8 +12,9 @@ func (c *checker) ack(r Record) {
 	if j.acked < 0 {
 		j.acked = r.Time()
 	}
-	if s := j.subs[r.Client]; r.Watch && (s == nil || s.conn != r.Conn) {
-		j.subs[r.Client] = &sub{conn: r.Conn, open: true, since: r.Time()}
+	w := r.follower()
+	if s := j.subs[w]; (r.Watch || c.follows(r)) && (s == nil || s.conn != r.Conn) {
+		j.subs[w] = &sub{conn: r.Conn, open: true, since: r.Time()}
 	}
 }
 
@@ -21,46 +22,82 @@ func (c *checker) retry(r Record) {
 	j := c.job(r.Job)
 	j.retried = max(j.retried, j.endVersion)
 	j.endVersion, j.endState, j.beyond = 0, "", 0
+	j.retries++
 	for _, s := range j.subs {
 		s.ended = false
 	}
 }
 
-// watch: what is owed begins with the answer; what was seen on this socket before is not
+// follow: a socket asks for all jobs of its client's subject, and is answered.
+func (c *checker) follow(r Record) {
+	if r.Stream == 0 {
+		c.mine[r.Client] = following{conn: r.Conn, open: r.Kind == Watched && r.Text == ""}
+	}
+}
+
+// follows reports whether a socket is told of all jobs of its client's subject.
+func (c *checker) follows(r Record) bool {
+	w := c.mine[r.Client]
+	return r.Stream == 0 && w.open && w.conn == r.Conn
+}
+
+// watch: what is owed begins with the answer; what was seen on this connection before is not
 // owed again.
 func (c *checker) watch(r Record) {
 	j := c.job(r.Job)
-	s := j.subs[r.Client]
+	w := r.follower()
+	s := j.subs[w]
 	switch {
 	case r.Kind == Watch && (s == nil || s.conn != r.Conn):
 		ended := s != nil && s.ended
-		j.subs[r.Client] = &sub{conn: r.Conn, last: r.Version, since: r.Time(), ended: ended}
+		if r.Stream != 0 {
+			ended = r.State.Terminal() // what its ID does not cover is owed once more
+		}
+		j.subs[w] = &sub{conn: r.Conn, last: r.Version, since: r.Time(), ended: ended}
 	case r.Kind == Watched && s != nil && s.conn == r.Conn:
-		s.open = r.Text == ""
+		s.open = r.Text == "" || c.follows(r)
 		s.since = r.Time()
-		if s.open && r.Version > 0 && r.Version < s.last {
-			s.last = 0 // what it had seen is not in the log: it counts as none, and the state is owed
+		switch ahead := r.Version > 0 && r.Version < s.last; {
+		case r.Reset:
+			s.last, s.seen = 0, 0 // what it had seen is not in the log: it counts as none, and the state is owed
+		case ahead, r.Text != "":
+			s.last = s.seen // what it asked to be above of counts for nothing
 		}
 	}
 }
 
 func (c *checker) status(r Record) {
 	j := c.job(r.Job)
-	s := j.subs[r.Client]
+	w := r.follower()
+	s := j.subs[w]
+	if covered := s != nil && s.conn == r.Conn; !covered && c.follows(r) {
+		s = &sub{conn: r.Conn, open: true, since: r.Time(), ended: s != nil && s.ended}
+		j.subs[w] = s
+	}
 	switch {
 	case s == nil || s.conn != r.Conn:
-		j.subs[r.Client] = &sub{conn: r.Conn, last: r.Version, since: r.Time(), broken: true}
-		c.verdict.found(Delivery, r.Job, r.Client, fmt.Sprintf("a status at version %d on a socket that does not watch the job (or before its ack)", r.Version))
-	case r.Version <= s.last:
+		j.subs[w] = &sub{conn: r.Conn, last: r.Version, since: r.Time(), broken: true}
+		c.delivery(r, fmt.Sprintf("a status at version %d on a socket that does not watch the job (or before its ack)", r.Version))
+	case r.Version == 0:
+		if s.ended && !s.broken {
+			s.broken = true
+			c.delivery(r, fmt.Sprintf("%s came after its end", r.State))
+		}
+		s.ended = r.State.Terminal()
+	case r.Version <= s.seen, r.Version <= s.last && !c.follows(r):
 		if !s.broken {
 			s.broken = true
-			c.verdict.found(Delivery, r.Job, r.Client, fmt.Sprintf("version %d came after version %d", r.Version, s.last))
+			c.delivery(r, fmt.Sprintf("version %d came after version %d", r.Version, s.last))
 		}
-	default:
-		s.last = r.Version
+	default: // to all jobs a version may come that a watch of the socket's did not ask for
+		s.last, s.seen = max(s.last, r.Version), r.Version
 		s.ended = s.ended || r.State.Terminal()
 	}
 	c.told(j, r)
+}
+
+func (c *checker) delivery(r Record, what string) {
+	c.verdict.found(Violation{Invariant: Delivery, Job: r.Job, Client: r.Client, Stream: r.Stream, What: what})
 }
 
 func (c *checker) get(r Record) {
@@ -86,8 +123,11 @@ func (c *checker) get(r Record) {
 // told takes what a status or a document says of the job itself.
 func (c *checker) told(j *jobSeen, r Record) {
 	j.told = true
-	if r.Version <= j.retried {
+	if r.Version <= j.retried { // also one that is not known
 		return
+	}
+	if what := unrun(r, j.retries); what != "" {
+		c.violate(j, Unspent, r, what)
 	}
 	switch {
 	case !r.State.Terminal():
@@ -114,7 +154,7 @@ func (c *checker) violate(j *jobSeen, i Invariant, r Record, what string) {
 		j.broken = map[Invariant]bool{}
 	}
 	j.broken[i] = true
-	c.verdict.found(i, r.Job, 0, what)
+	c.verdict.found(Violation{Invariant: i, Job: r.Job, What: what})
 }
 
 // finish judges what should have come by the end.
@@ -150,10 +190,10 @@ func (c *checker) delivered(id string, j *jobSeen) {
 	if !c.complete {
 		return
 	}
-	for client, s := range j.subs {
+	for w, s := range j.subs {
 		waited := c.end - max(j.endAt, s.since)
-		if s.open && !s.ended && !s.broken && c.conns[client] == s.conn && s.last < j.endVersion && waited >= c.deliverWithin {
-			c.verdict.found(Delivery, id, client, fmt.Sprintf("the last version seen is %d; that the job has %s at version %d never came, in %v on an open socket",
+		if s.open && !s.ended && !s.broken && c.conns[w] == s.conn && s.last < j.endVersion && waited >= c.deliverWithin {
+			c.delivery(Record{Job: id, Client: w.client, Stream: w.stream}, fmt.Sprintf("the last version seen is %d; that the job has %s at version %d never came, in %v on an open socket",
 				s.last, j.endState, j.endVersion, waited.Round(time.Millisecond)))
 		}
 	}

@@ -4,6 +4,7 @@ package history
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -21,15 +22,18 @@ type Kind string
 const (
 	Run     Kind = "run"     // the first record: the scenario, when it began, and the bounds of I3 and I7
 	Open    Kind = "open"    // a client's socket was welcomed; Conn counts its sockets
-	Close   Kind = "close"   // that socket is gone; Text says why
+	Close   Kind = "close"   // that socket is gone, or the connection of that event stream; Text says why
 	Ack     Kind = "ack"     // a submit was acked; Watch: the socket follows the job from now on
 	Retry   Kind = "retry"   // an ended job was opened again by its owner
-	Watch   Kind = "watch"   // a client asked for what is newer than Version
+	Watch   Kind = "watch"   // a client asked for what is newer than Version; without a job: for all of its subject
 	Watched Kind = "watched" // and was answered; Text is the error's code, if it was refused
-	Status  Kind = "status"  // a status frame came
+	Status  Kind = "status"  // a status came; an event stream of several jobs does not tell its Version
 	Get     Kind = "get"     // a GET was answered with Code (HTTP; 0: not at all)
-	Fault   Kind = "fault"   // something is broken at this moment: a socket cut, a server that is away
-	End     Kind = "end"     // the last record: the run came to its end
+	// Answered: an event stream connected and was answered with Code. Its Watch records before tell
+	// what the ID says that it came with: State or Text, and Version, are what it has of each job.
+	Answered Kind = "answered"
+	Fault    Kind = "fault" // something is broken at this moment: a socket cut, a server that is away
+	End      Kind = "end"   // the last record: the run came to its end
 )
 
 // Record is one line.
@@ -38,13 +42,19 @@ type Record struct {
 	At      int64     `json:"t"`
 	Kind    Kind      `json:"k"`
 	Client  int       `json:"c,omitempty"` // from 1
-	Conn    int       `json:"n,omitempty"` // from 1
+	Stream  int       `json:"e,omitempty"` // from 1: it concerns this event stream of the client, and no socket
+	Conn    int       `json:"n,omitempty"` // from 1, of the client's sockets or of the stream
 	Job     string    `json:"j,omitempty"`
 	Version int64     `json:"v,omitempty"`
 	State   job.State `json:"s,omitempty"`
 	Watch   bool      `json:"w,omitempty"`
+	Reset   bool      `json:"reset,omitempty"` // of Watched: versions above Version count as none
 	Code    int       `json:"code,omitempty"`
 	Text    string    `json:"text,omitempty"`
+	// Of a Status or a Get where attempts may have been spent; see WithAttempts. Text is then the
+	// code with which the job failed.
+	Attempt int       `json:"a,omitempty"`
+	Runs    []Attempt `json:"r,omitempty"`
 	// Of Run only.
 	Run *Header `json:"run,omitempty"`
 }
@@ -81,6 +91,7 @@ func (r Record) append(b []byte) []byte {
 		b = append(b, quoted...)
 	}
 	number("c", int64(r.Client))
+	number("e", int64(r.Stream))
 	number("n", int64(r.Conn))
 	text("j", r.Job)
 	number("v", r.Version)
@@ -88,8 +99,16 @@ func (r Record) append(b []byte) []byte {
 	if r.Watch {
 		b = append(b, `,"w":true`...)
 	}
+	if r.Reset {
+		b = append(b, `,"reset":true`...)
+	}
 	number("code", int64(r.Code))
 	text("text", r.Text)
+	number("a", int64(r.Attempt))
+	if len(r.Runs) > 0 {
+		runs, _ := json.Marshal(r.Runs) // numbers and strings always marshal
+		b = append(append(b, `,"r":`...), runs...)
+	}
 	if r.Run != nil {
 		header, _ := json.Marshal(r.Run) // made here: its durations are in bounds
 		b = append(append(b, `,"run":`...), header...)
@@ -108,13 +127,22 @@ func (r Record) String() string {
 		}
 	}
 	word("client", int64(r.Client))
-	word("socket", int64(r.Conn))
+	word("stream", int64(r.Stream))
+	conn := "socket"
+	if r.Stream != 0 {
+		conn = "connection"
+	}
+	word(conn, int64(r.Conn))
 	word("version", r.Version)
 	word("HTTP", int64(r.Code))
 	for _, s := range []string{string(r.State), r.Text} {
 		if s != "" {
 			b = append(append(b, ' '), s...)
 		}
+	}
+	word("attempt", int64(r.Attempt))
+	for _, a := range r.Runs {
+		b = fmt.Appendf(b, " [%d %s %s]", a.Number, a.Outcome, a.Code)
 	}
 	return string(b)
 }

@@ -34,6 +34,9 @@ func (v *Verdict) Print(w io.Writer) {
 		if x.Client != 0 {
 			fmt.Fprintf(w, "  client %d", x.Client)
 		}
+		if x.Stream != 0 {
+			fmt.Fprintf(w, "  event stream %d", x.Stream)
+		}
 		fmt.Fprintf(w, "\n    %s\n", x.What)
 		for i, r := range x.Records {
 			if x.Omitted > 0 && i == len(x.Records)/2 {

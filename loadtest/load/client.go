@@ -23,6 +23,7 @@ type client struct {
 	r    *run
 	id   int // from 1
 	slow bool
+	mine bool         // its sockets follow all jobs of its subject, too
 	http *http.Client // for handshakes
 
 	// Owned by run, and by the frames that it reads.
@@ -42,6 +43,9 @@ type client struct {
 	resend   []*arrival           // with a key; their answer was lost
 	dialled  time.Time            // when the socket of conn was asked for
 	wire     *slowConn            // under the socket of a slow client
+	all      string               // ID of the subscribe frame for all jobs that was not answered
+	cursor   string               // up to where it was told of all jobs
+	streamed string               // a job that an event stream follows, for the next to follow it, too; or ""
 }
 
 // watching is a job that a client follows.
@@ -193,6 +197,7 @@ func (c *client) serve(ctx context.Context, s *socket) error {
 	for id, w := range c.watches {
 		refs = append(refs, ref{id, w.after})
 	}
+	c.askMine()
 	c.ask(refs)
 	again := c.resend
 	c.resend = nil
@@ -321,6 +326,16 @@ func (c *client) ask(refs []ref) {
 	}
 }
 
+// askMine subscribes to all jobs of the client's subject. c.mu is held, and there is a socket.
+func (c *client) askMine() {
+	if !c.mine {
+		return
+	}
+	c.r.hist.Add(history.Record{Kind: history.Watch, Client: c.id, Conn: c.conn})
+	c.all = c.nextID()
+	c.send(mineFrame(c.all, c.cursor), nil)
+}
+
 // watch follows a job that another client submitted.
 func (c *client) watch(jobID string, f *fan) {
 	c.mu.Lock()
@@ -333,15 +348,7 @@ func (c *client) watch(jobID string, f *fan) {
 
 // askLater asks for jobs once more, unless another socket has done so by then.
 func (c *client) askLater(conn int, refs []ref) {
-	c.r.wg.Go(func() {
-		if !wait(c.r.ctx, askAgain+backoff(3)) {
-			return
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.sock == nil || c.conn != conn {
-			return
-		}
+	c.later(conn, func() {
 		still := refs[:0]
 		for _, r := range refs {
 			if c.watches[r.jobID] != nil {
@@ -349,6 +356,20 @@ func (c *client) askLater(conn int, refs []ref) {
 			}
 		}
 		c.ask(still)
+	})
+}
+
+// later calls ask in a while, with c.mu held, unless the client has another socket by then.
+func (c *client) later(conn int, ask func()) {
+	c.r.wg.Go(func() {
+		if !wait(c.r.ctx, askAgain+backoff(3)) {
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.sock != nil && c.conn == conn {
+			ask()
+		}
 	})
 }
 

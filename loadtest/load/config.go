@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -45,6 +46,8 @@ const (
 	maxInFlight   = 64 // of one client, where the server names no bound
 	maxFrameBytes = 1 << 20
 	batchJobs     = 500 // in one subscribe frame
+	maxStreams    = 256 // event streams at one time
+	maxComebacks  = 5   // of a stream that was told all, where it is not sent away: more than the checker allows
 	maxResends    = 10  // of one submit with a key
 	askAtOnce     = 1000
 	faultsEnd     = 4 // times EndsWithin, for jobs to end after the schedule
@@ -62,6 +65,8 @@ const (
 	quietAfter       = 2 * time.Second // without a word, open jobs are asked after
 	askAgain         = time.Second     // before a watch that was refused for now
 	maxQuiet         = 2.5             // ping intervals without a sign of life
+	streamRetry      = 3 * time.Second // before an event stream comes back, where the server says nothing of it
+	streamQuiet      = 75 * time.Second
 )
 
 // Validate joins all problems.
@@ -95,4 +100,6 @@ type faults interface {
 	fromServer(client int, b []byte) [][]byte
 	// toServer may swallow a frame and answer it.
 	toServer(client int, b []byte) (answer []byte, swallow bool)
+	// answered may change what an event stream is answered.
+	answered(s *stream, resp *http.Response)
 }

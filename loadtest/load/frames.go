@@ -9,6 +9,7 @@ import (
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // handle takes one frame that was read at that time.
@@ -30,6 +31,10 @@ func (c *client) handle(b []byte, now time.Time) {
 		c.onError(&f)
 	case frame.Goaway:
 		c.onGoaway(&f)
+	case frame.Cursor:
+		c.mu.Lock()
+		c.cursor = f.Cursor
+		c.mu.Unlock()
 	}
 }
 
@@ -61,13 +66,33 @@ func (c *client) onAck(f *serverFrame, now time.Time) {
 	if k.Get > 0 && c.r.chance(k.Get) {
 		c.r.sampleGet(f.JobID, c.id)
 	}
+	if k.Stream > 0 && c.r.chance(k.Stream) {
+		c.r.stream(c, f.JobID)
+	}
 	c.r.gather(c, f.JobID, k.Watchers, shared)
 	c.r.signalRoom()
 }
 
+// seen is what a status tells, for the history.
+func (f *serverFrame) seen() history.Record {
+	r := history.Record{Kind: history.Status, Job: f.Job.JobID, Version: f.Version, State: f.Job.State}
+	if f.Job.Attempt <= 1 && r.State != job.Failed {
+		return r // most are: nothing more is decoded
+	}
+	var failure *job.Error
+	var runs []job.Attempt
+	if len(f.Job.Error) > 0 && json.Unmarshal(f.Job.Error, &failure) != nil ||
+		len(f.Job.Runs) > 0 && json.Unmarshal(f.Job.Runs, &runs) != nil {
+		return r // what stands beside state and version is not the checker's matter
+	}
+	return r.WithAttempts(f.Job.Attempt, failure, runs)
+}
+
 func (c *client) onStatus(f *serverFrame, now time.Time) {
 	jobID, state := f.Job.JobID, f.Job.State
-	c.r.hist.Add(history.Record{Kind: history.Status, Client: c.id, Conn: c.conn, Job: jobID, Version: f.Version, State: state})
+	seen := f.seen()
+	seen.Client, seen.Conn = c.id, c.conn
+	c.r.hist.Add(seen)
 	c.r.heard(now)
 	c.r.rec.Count(func(n *measure.Counts) { n.Statuses++ })
 	c.mu.Lock()
@@ -95,13 +120,22 @@ func (c *client) onStatus(f *serverFrame, now time.Time) {
 
 func (c *client) onSubscribed(f *serverFrame) {
 	for _, j := range f.Jobs {
-		c.r.hist.Add(history.Record{Kind: history.Watched, Client: c.id, Conn: c.conn, Job: j.JobID, Version: j.Version, Text: string(j.Error)})
+		c.r.hist.Add(history.Record{Kind: history.Watched, Client: c.id, Conn: c.conn, Job: j.JobID, Version: j.Version, Reset: j.Reset, Text: string(j.Error)})
+	}
+	if f.Mine {
+		c.r.hist.Add(history.Record{Kind: history.Watched, Client: c.id, Conn: c.conn})
 	}
 	var later []ref
 	c.mu.Lock()
 	delete(c.asking, f.ID)
 	done := len(c.asking) == 0 && c.conn > 1
+	if f.Mine {
+		c.all = ""
+	}
 	for _, j := range f.Jobs {
+		if w := c.watches[j.JobID]; j.Reset && w != nil {
+			w.after = 0 // what it has of the job is not in the log
+		}
 		if w := c.watches[j.JobID]; j.Error != "" && w != nil {
 			if j.Error.Info().Retryable {
 				later = append(later, ref{j.JobID, w.after})
@@ -129,7 +163,7 @@ func (c *client) onError(f *serverFrame) {
 		c.r.fault("client %d was answered %s", c.id, f.Code)
 	}
 	c.mu.Lock()
-	a, refs := c.inFlight[f.ID], c.asking[f.ID]
+	a, refs, all := c.inFlight[f.ID], c.asking[f.ID], c.all != "" && c.all == f.ID
 	delete(c.inFlight, f.ID)
 	delete(c.asking, f.ID)
 	conn := c.conn
@@ -153,6 +187,12 @@ func (c *client) onError(f *serverFrame) {
 		for _, r := range refs {
 			delete(c.watches, r.jobID)
 			c.r.jobs.unwatched(r.jobID)
+		}
+	case all:
+		c.r.rec.Error("subscribe to all jobs: " + string(f.Code))
+		c.r.hist.Add(history.Record{Kind: history.Watched, Client: c.id, Conn: conn, Text: string(f.Code)})
+		if f.Retryable {
+			c.later(conn, c.askMine)
 		}
 	default:
 		c.r.rec.Error("socket: " + string(f.Code))

@@ -110,6 +110,7 @@ func (r *run) get(ctx context.Context, jobID string, client int) (state job.Stat
 	switch {
 	case err == nil:
 		rec.Code, rec.Version, rec.State = http.StatusOK, st.Version, st.State
+		rec = rec.WithAttempts(st.Attempt, st.Error, st.Attempts)
 	case answered && e.Status != 0:
 		rec.Code, rec.Text = e.Status, string(e.Code)
 	case ctx.Err() != nil && r.ctx.Err() != nil:

@@ -1,9 +1,13 @@
 package load
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -37,8 +41,10 @@ func script(change func(*scenario.Scenario)) *scenario.Scenario {
 	s := &scenario.Scenario{
 		Name: "script", Sockets: 6, Tenants: 1, ConnectOver: time.Second, Poisson: true, Seed: 1,
 		Jobs: []scenario.Job{
-			{Name: "steps", Type: "demo.sleep", Payload: json.RawMessage(`{"seconds":3,"steps":3}`), Weight: 1, Watch: true, Get: 1, Ends: job.Completed},
+			{Name: "steps", Type: "demo.sleep", Payload: json.RawMessage(`{"seconds":3,"steps":3}`), Weight: 1, Watch: true, Get: 1, Stream: 0.5, Ends: job.Completed},
+			{Name: "flaky", Type: "demo.flaky", Payload: json.RawMessage(`{"failures":2}`), Weight: 0.3, Watch: true, Stream: 0.5, Ends: job.Completed},
 		},
+		Mine:       0.3,
 		Phases:     []scenario.Phase{{Name: "only", Duration: 10 * time.Second, From: 3, To: 3, Measured: true}},
 		EndsWithin: 30 * time.Second, DeliverWithin: 10 * time.Second,
 	}
@@ -90,6 +96,48 @@ type tamper struct {
 	job    string
 	held   []byte
 	of     string // whose frame is held
+	stream int
+}
+
+// answered brings a stream back that knows all ends, or takes the IDs out of all that one is told.
+func (x *tamper) answered(s *stream, resp *http.Response) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	took := func() { x.done, x.client, x.job, x.stream = true, s.client, s.jobs[0], s.id }
+	switch {
+	case x.kind == "comeback" && !x.done && resp.StatusCode == http.StatusNoContent:
+		took()
+		resp.StatusCode = http.StatusOK
+		resp.Header.Set("Content-Type", "text/event-stream")
+	case x.kind == "for ever" && (!x.done || x.stream == s.id):
+		took()
+		resp.Body = &withoutIDs{ReadCloser: resp.Body, lines: bufio.NewReader(resp.Body)}
+	case x.kind == "sent away" && !x.done:
+		took()
+		resp.StatusCode = http.StatusNoContent
+	}
+}
+
+// withoutIDs is an event stream whose events have no IDs.
+type withoutIDs struct {
+	io.ReadCloser
+	lines *bufio.Reader
+	rest  []byte
+}
+
+func (w *withoutIDs) Read(b []byte) (int, error) {
+	for len(w.rest) == 0 {
+		line, err := w.lines.ReadBytes('\n')
+		if err != nil {
+			return 0, err
+		}
+		if !bytes.HasPrefix(line, []byte("id:")) {
+			w.rest = line
+		}
+	}
+	n := copy(b, w.rest)
+	w.rest = w.rest[n:]
+	return n, nil
 }
 
 func (x *tamper) toServer(client int, b []byte) (answer []byte, swallow bool) {
@@ -118,6 +166,12 @@ func (x *tamper) fromServer(client int, b []byte) [][]byte {
 	case x.kind == "duplicate" && !x.done:
 		took()
 		return [][]byte{b, b}
+	case x.kind == "twice" && !x.done && f.Mine:
+		took() // by the subscription to all jobs, and by the job's own
+		return [][]byte{b, bytes.Replace(b, []byte(`"mine":true,`), nil, 1)}
+	case x.kind == "attempt" && !x.done && f.Job.State == job.Processing:
+		took() // it was at 1
+		return [][]byte{bytes.Replace(b, []byte(`"attempt":1,`), []byte(`"attempt":3,`), 1)}
 	case x.kind == "reorder" && !x.done && x.of == "" && f.Job.State == job.Processing:
 		x.held, x.of, x.client = b, f.Job.JobID, client
 		return nil
@@ -141,6 +195,11 @@ func TestInjectedFaults(t *testing.T) {
 		{"drop", history.Delivery, true},
 		{"duplicate", history.Delivery, true},
 		{"reorder", history.Delivery, true},
+		{"twice", history.Delivery, true},
+		{"comeback", history.Delivery, true},
+		{"for ever", history.Delivery, true},
+		{"sent away", history.Delivery, true},
+		{"attempt", history.Unspent, false},
 		{"forget", history.Lost, false},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
@@ -160,7 +219,7 @@ func TestInjectedFaults(t *testing.T) {
 				if c.client {
 					client = x.client
 				}
-				if got.Invariant != c.want || got.Job != x.job || got.Client != client || len(got.Records) < 2 {
+				if got.Invariant != c.want || got.Job != x.job || got.Client != client || got.Stream != x.stream || len(got.Records) < 2 {
 					t.Errorf("got %s of job %s, client %d, %d records; want %s of job %s, client %d: %s",
 						got.Invariant, got.Job, got.Client, len(got.Records), c.want, x.job, client, got.What)
 				}

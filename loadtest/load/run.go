@@ -38,6 +38,8 @@ type run struct {
 	gets chan struct{} // maxGets places: reads on their way
 
 	getTurn    atomic.Int64
+	streams    atomic.Int64 // event streams that go on
+	streamed   atomic.Int64 // and how many there were
 	keyed      atomic.Int64
 	lastFault  atomic.Int64 // Unix nanoseconds, as are the next
 	lastHeard  atomic.Int64
@@ -171,6 +173,7 @@ func (r *run) network() (closeIdle func()) {
 	}
 	for i := range s.Sockets {
 		c := newClient(r, i+1, i < s.Slow.Sockets, plain[i%len(plain)])
+		c.mine = i >= s.Sockets-s.MineSockets()
 		if c.slow {
 			dial := r.cfg.Dials[i%len(r.cfg.Dials)]
 			c.http = add(func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -77,7 +77,7 @@ func (r *run) unseen() (n int) {
 		watches, _ := c.waiting()
 		n += watches
 	}
-	return n
+	return n + int(r.streams.Load())
 }
 
 // sweep looks after sockets and jobs while arrivals come: sockets that are silent, and jobs that

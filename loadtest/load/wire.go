@@ -1,6 +1,7 @@
 package load
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -21,11 +22,16 @@ type serverFrame struct {
 
 	Version int64 `json:"version"` // status
 	Job     struct {
-		JobID string    `json:"jobId"`
-		State job.State `json:"state"`
+		JobID   string          `json:"jobId"`
+		State   job.State       `json:"state"`
+		Attempt int             `json:"attempt"`
+		Error   json.RawMessage `json:"error"`
+		Runs    json.RawMessage `json:"attempts"`
 	} `json:"job"`
 
-	Jobs []frame.SubscribedJob `json:"jobs"` // subscribed
+	Jobs   []frame.SubscribedJob `json:"jobs"` // subscribed
+	Mine   bool                  `json:"mine"`
+	Cursor string                `json:"cursor"` // cursor
 
 	Code       code.Code `json:"code"` // error
 	Retryable  bool      `json:"retryable"`
@@ -75,6 +81,16 @@ func (k *kind) frame(id string, a *arrival) []byte {
 	b = append(append(append(b, k.head...), id...), k.tail...)
 	if a.key != "" {
 		b = append(append(append(b, `,"key":"`...), a.key...), '"')
+	}
+	return append(b, '}')
+}
+
+// mineFrame subscribes to all jobs of the client's subject; cursor is up to where it was told, or "".
+func mineFrame(id, cursor string) []byte {
+	b := append([]byte(`{"type":"subscribe","id":"`), id...)
+	b = append(b, `","mine":true`...)
+	if cursor != "" {
+		b = strconv.AppendQuote(append(b, `,"after":`...), cursor)
 	}
 	return append(b, '}')
 }

@@ -26,6 +26,7 @@ type file struct {
 	ConnectOver   text    `yaml:"connectOver"`
 	Tenants       text    `yaml:"tenants"`
 	Slow          *slow   `yaml:"slow"`
+	Mine          text    `yaml:"mine"`
 	Arrivals      string  `yaml:"arrivals"`
 	Seed          text    `yaml:"seed"`
 	Jobs          []jobs  `yaml:"jobs"`
@@ -48,6 +49,7 @@ type jobs struct {
 	Watch    *bool  `yaml:"watch"`
 	Key      bool   `yaml:"key"`
 	Get      text   `yaml:"get"`
+	Stream   text   `yaml:"stream"`
 	Ends     string `yaml:"ends"`
 }
 
@@ -205,6 +207,7 @@ func (r *reader) scenario(f *file) *Scenario {
 		Sockets:       number(r, "sockets", f.Sockets, 1, 1, MaxSockets),
 		ConnectOver:   r.duration("connectOver", f.ConnectOver, defaultConnectOver, 0, time.Hour),
 		Tenants:       number(r, "tenants", f.Tenants, 1, 1, MaxTenants),
+		Mine:          r.share("mine", f.Mine, 0),
 		Seed:          uint64(number(r, "seed", f.Seed, 1, 0, 1<<31)),
 		EndsWithin:    r.duration("endsWithin", f.EndsWithin, defaultEndsWithin, time.Second, time.Hour),
 		DeliverWithin: r.duration("deliverWithin", f.DeliverWithin, defaultDeliverWithin, time.Second, time.Hour),
@@ -241,6 +244,7 @@ func (r *reader) job(path string, j jobs) Job {
 		Weight:   number(r, path+".weight", j.Weight, 1, 0, 1e6),
 		Watchers: number(r, path+".watchers", j.Watchers, 0, 0, MaxSockets),
 		Get:      r.share(path+".get", j.Get, 0),
+		Stream:   r.share(path+".stream", j.Stream, 0),
 	}
 	if out.Type == "" {
 		r.bad(path+".job", "a job type is needed")

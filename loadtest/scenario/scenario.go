@@ -39,6 +39,9 @@ type Scenario struct {
 	Tenants int
 	// Slow clients hardly read.
 	Slow Slow
+	// Mine is the share of the clients whose sockets follow all jobs of their subject, besides
+	// those that they watch.
+	Mine float64
 
 	// Poisson arrivals come at random with the phase's rate as their mean; others evenly.
 	Poisson bool
@@ -73,6 +76,9 @@ type Job struct {
 	Key bool
 	// Get is the share of acks that are followed by a GET at once (I4).
 	Get float64
+	// Stream is the share of acked jobs that an event stream follows, too, as a browser's
+	// EventSource does.
+	Stream float64
 	// Ends is the state that the job should end in. Empty: any.
 	Ends job.State
 }
@@ -94,6 +100,14 @@ type Phase struct {
 type Reconnect struct {
 	At, Over time.Duration
 	Share    float64
+}
+
+// MineSockets is how many clients follow all jobs of their subject: the last of the scenario's.
+func (s *Scenario) MineSockets() int {
+	if s.Mine == 0 {
+		return 0
+	}
+	return max(1, int(s.Mine*float64(s.Sockets)+0.5))
 }
 
 // Duration is how long arrivals come.

@@ -55,7 +55,7 @@ func TestParse(t *testing.T) {
 	if s.Sockets != 1 || s.Tenants != 1 || s.ConnectOver != time.Second || s.EndsWithin != 30*time.Second || s.DeliverWithin != 10*time.Second || s.Poisson {
 		t.Errorf("defaults: %+v", s)
 	}
-	if j.Name != "demo.echo" || j.Weight != 1 || !j.Watch || j.Key || j.Get != 0 || j.Ends != "" {
+	if j.Name != "demo.echo" || j.Weight != 1 || !j.Watch || j.Key || j.Get != 0 || j.Stream != 0 || s.MineSockets() != 0 || j.Ends != "" {
 		t.Errorf("a job's defaults: %+v", j)
 	}
 	if p.Name != "phase 1" || p.From != 10 || p.To != 20 || !p.Measured || p.Reconnect != nil || p.Arrivals() != 900 || s.Duration() != time.Minute {
@@ -77,6 +77,8 @@ func TestProblemsHaveTheirLine(t *testing.T) {
 		{"payload:", "watchers: 4\n    payload:", "s.yaml:4: jobs[0].watchers: 4 other"},
 		{"payload:", "ends: soon\n    payload:", "s.yaml:4: jobs[0].ends"},
 		{"payload:", "get: 1.5\n    payload:", "s.yaml:4: jobs[0].get"},
+		{"payload:", "stream: often\n    payload:", "s.yaml:4: jobs[0].stream"},
+		{"name: small", "name: small\nmine: 101%", "s.yaml:2: mine"},
 		{"payload:", "weight: 0\n    payload:", "s.yaml:3: jobs: the weights"},
 		{"duration: 1m", "name: x", "s.yaml:6: phases[0].duration: is missing"},
 		{"10..20", "10..fast", "s.yaml:7: phases[0].rate"},
@@ -94,6 +96,21 @@ func TestProblemsHaveTheirLine(t *testing.T) {
 	_, err := Parse("s.yaml", []byte("name: a\nsockets: 0\ntenants: -1\n"+small[12:]))
 	if err == nil || strings.Count(err.Error(), "s.yaml:") != 2 {
 		t.Errorf("two problems: %v", err)
+	}
+}
+
+// A share of the clients is one of them at least, however small the scenario is made.
+func TestAShareOfTheClients(t *testing.T) {
+	s, err := Load("steady")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenth, err := s.Scale(1, 0.1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Sockets != 200 || s.MineSockets() != 4 || tenth.MineSockets() != 1 || s.Jobs[0].Stream != 0.01 {
+		t.Errorf("%d and %d of %d and %d sockets, streams for %v", s.MineSockets(), tenth.MineSockets(), s.Sockets, tenth.Sockets, s.Jobs[0].Stream)
 	}
 }
 
