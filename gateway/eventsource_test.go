@@ -227,9 +227,11 @@ func TestAnEventSourceEnds(t *testing.T) {
 				s := w.source(c.path, c.lastID)
 				time.Sleep(10 * time.Second)
 				if !c.ends {
+					s.mu.Lock()
 					if s.status != 0 || s.connects != 1 {
 						t.Errorf("status %d, %d connections while the jobs run", s.status, s.connects)
 					}
+					s.mu.Unlock()
 					end()
 				}
 				s.wantStopped("all has ended", http.StatusNoContent, c.connects)
