@@ -78,6 +78,7 @@ var events = []event.Event{
 	{Type: event.Expired, JobID: jobID, Round: 1},
 	{Type: event.CallbackQueued, JobID: jobID, Delivery: &event.Delivery{JobID: deliveryID, State: job.Completed, Version: version}},
 	{Type: event.PayloadLost, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Dispatch: 1, Request: &source},
+	{Type: event.RequestLost, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Request: &source},
 }
 
 var orders = []event.Order{

@@ -58,6 +58,10 @@ mutant 'a claim makes no job that may have expired' tracker/fold/fold.go \
 	's/if s.stale() {/if false {/' TestALanesGroupLosesItsOffsets
 mutant 'an event of another life changes nothing' tracker/fold/fold.go \
 	's/if !s.sameLife() {/if false {/' TestAnOrderOfAFormerLife
+mutant 'a dead request is handed out as another dispatch' tracker/fold/life.go \
+	's/s.change().handOut(s.at, 0)$/s.change().handOut(s.at, 0); s.next.Dispatch--/' TestADeadRequestIsRequeued
+mutant 'a lost request is the one that the job names' tracker/fold/life.go \
+	'/^func (s \*step) requestLost/,/^}/s/case \*j.Request != \*s.e.Request:/case false:/' TestALostRequestIsTheOneTheJobNames
 mutant 'blobs are of a life' tracker/sweep.go \
 	's/event.PayloadFolder(id, life)/event.PayloadPrefix(id)/; s/event.ResultFolder(id, life)/event.ResultPrefix(id)/' TestAnIDUsedAgain
 mutant 'a submit that came to nothing frees its key' gateway/submit.go \

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -20,7 +19,7 @@ import (
 type DeadCmd struct {
 	List    DeadListCmd    `cmd:"" help:"List the dead letters, oldest first."`
 	Show    DeadShowCmd    `cmd:"" help:"Print one dead letter with all that is known of it."`
-	Requeue DeadRequeueCmd `cmd:"" help:"Write a dead letter's record to the topic that it came from, once what was wrong is mended."`
+	Requeue DeadRequeueCmd `cmd:"" help:"Give a dead letter another try, once what was wrong is mended: a job's request is handed out anew, any other record goes back to its topic."`
 }
 
 // KafkaFlags are what commands take that read Kafka itself.
@@ -193,45 +192,5 @@ func (c *DeadShowCmd) Run(env *Env) error {
 		return nil
 	}
 	_, _ = env.Stdout.Write(pretty(b))
-	return nil
-}
-
-// DeadRequeueCmd writes a record back.
-type DeadRequeueCmd struct {
-	KafkaFlags `embed:""`
-	ID         string `arg:"" name:"id" help:"PARTITION/OFFSET, as list prints it."`
-}
-
-// Help is what kong prints below the flags.
-func (c *DeadRequeueCmd) Help() string {
-	return "The record goes to the end of the topic that it came from, with its key, headers and value; the dead letter stays where it is. Where it is read a second time the rules of a job's life decide, so to do this twice does no harm."
-}
-
-// Run implements the command.
-func (c *DeadRequeueCmd) Run(env *Env) error {
-	ctx, cancel := context.WithTimeout(env.Context, deadTimeout)
-	defer cancel()
-	l, err := c.find(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	if !strings.HasPrefix(l.Topic, c.TopicPrefix) {
-		return refused(fmt.Errorf("dead letter %s does not say from which topic of ours it came", l.ID))
-	}
-	again := &kgo.Record{Topic: l.Topic, Key: l.record.Key, Value: l.record.Value}
-	for _, h := range l.record.Headers {
-		if !strings.HasPrefix(h.Key, "ackwire-dead-") {
-			again.Headers = append(again.Headers, h)
-		}
-	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Kafka...), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(deadTimeout/2))
-	if err != nil {
-		return refused(err)
-	}
-	defer cl.Close()
-	if err := cl.ProduceSync(ctx, again).FirstErr(); err != nil {
-		return refused(fmt.Errorf("write to %s: %w", l.Topic, err))
-	}
-	fmt.Fprintf(env.Stderr, "dead letter %s is in %s/%d at %d\n", l.ID, clean(again.Topic), again.Partition, again.Offset)
 	return nil
 }

@@ -3,19 +3,25 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 func TestDeadLetters(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"), kfake.SeedTopics(3, "ackwire.requests.default"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"), kfake.SeedTopics(3, "ackwire.requests.default"), kfake.SeedTopics(2, "ackwire.status"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,5 +90,85 @@ func TestDeadLetters(t *testing.T) {
 	}
 	if n := fetches.NumRecords(); n != 1 {
 		t.Errorf("%d records went back: %v", n, fetches.Err())
+	}
+}
+
+// TestDeadRequests: a request whose job waits for it is handed out anew, not written back; what was
+// wrong with it may be any of its headers.
+func TestDeadRequests(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"), kfake.SeedTopics(3, "ackwire.requests.default"), kfake.SeedTopics(2, "ackwire.status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	put := func(r *kgo.Record) {
+		t.Helper()
+		if err := cl.ProduceSync(ctx, r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	policy := job.Policy{Attempts: 1, Lease: job.Seconds(time.Minute), Retention: job.Seconds(time.Hour)}
+	policyJSON, err := json.Marshal(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := event.Position{Topic: "ackwire.requests.default", Partition: 2, Offset: 7}
+	say := func(e event.Event) {
+		t.Helper()
+		value, err := event.Encode(&e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(&kgo.Record{Topic: "ackwire.status", Key: []byte(e.JobID), Value: value})
+	}
+	for _, id := range []string{"waits", "ended", "unreadable"} {
+		say(event.Event{Type: event.Accepted, JobID: id, Job: "t", Tenant: "acme", PayloadHash: "sha256:00", Policy: &policy, Request: &at})
+	}
+	say(event.Event{Type: event.CancelRequested, JobID: "ended"})
+	age := map[string]time.Duration{"old": 2 * time.Hour}
+	letters := []string{"waits", "ended", "unreadable", "young", "old"}
+	for _, id := range letters {
+		r := &kgo.Record{Topic: "ackwire.dead", Key: []byte(id), Value: []byte("1"), Timestamp: time.Now().Add(-age[id]), Headers: []kgo.RecordHeader{
+			{Key: topic.HeaderLife, Value: []byte("\xff")}, {Key: topic.HeaderDispatch, Value: []byte("x")}, {Key: topic.HeaderPolicy, Value: policyJSON},
+			{Key: topic.HeaderDeadTopic, Value: []byte(at.Topic)}, {Key: topic.HeaderDeadPartition, Value: []byte("2")}, {Key: topic.HeaderDeadOffset, Value: []byte("7")}}}
+		if id == "unreadable" {
+			r.Headers = r.Headers[3:]
+		}
+		put(r)
+	}
+	written := func(name string) (n int64) {
+		ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+		return n
+	}
+	for _, test := range []struct {
+		id, says string
+		code     int
+		back     int64 // records that have been written back in all
+	}{
+		{"waits", "job waits is handed out anew, as dispatch 2", 0, 0},
+		{"waits", "invalid_state: job waits is retrying", ExitRefused, 0},
+		{"ended", "invalid_state: job ended has ended: it is cancelled", ExitRefused, 0},
+		{"unreadable", "job unreadable is handed out anew, as dispatch 2", 0, 0},
+		{"old", "not_found: job old is not known", ExitRefused, 0},
+		{"young", "is in ackwire.requests.default", 0, 1},
+	} {
+		var errs bytes.Buffer
+		env := &Env{Context: ctx, Stderr: &errs}
+		cmd := DeadRequeueCmd{KafkaFlags: KafkaFlags{Kafka: c.ListenAddrs(), TopicPrefix: "ackwire."}, ID: fmt.Sprintf("0/%d", slices.Index(letters, test.id))}
+		code := Report(env, cmd.Run(env))
+		if code != test.code || !strings.Contains(errs.String(), test.says) || written(at.Topic) != test.back {
+			t.Errorf("requeue of %s: %d %q, %d written back", test.id, code, errs.String(), written(at.Topic))
+		}
 	}
 }

@@ -48,11 +48,12 @@ const (
 	Expired          Type = "expired"          // tracker: retention is over
 	CallbackQueued   Type = "callbackQueued"   // tracker: a webhook's job is durable
 	PayloadLost      Type = "payloadLost"      // tracker: Kafka no longer holds what the next run needs
+	RequestLost      Type = "requestLost"      // operator: no worker will take the request, which is among the dead letters
 )
 
 // Types lists every event type.
 var Types = []Type{Accepted, Claimed, Beat, Progress, Completed, Failed, Released, LeaseExpired,
-	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired, CallbackQueued, PayloadLost}
+	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired, CallbackQueued, PayloadLost, RequestLost}
 
 // maxCount bounds dispatches and rounds.
 const maxCount = math.MaxInt32
@@ -91,8 +92,8 @@ type Event struct {
 	// ones when it is empty.
 	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
 
-	// Request is the request record: in accepted, claimed and requeued, and in payloadLost the one
-	// that a pending job waits for.
+	// Request is the request record: in accepted, claimed and requeued, and in payloadLost and
+	// requestLost the one that a pending job waits for.
 	Request *Position `json:"request,omitempty"`
 	// RequestedAt, in claimed, is when the broker took the request record, by the log's clock. It
 	// is absent where that is not known.
@@ -298,6 +299,8 @@ func (e *Event) Validate() error {
 	case PayloadLost:
 		dispatch()
 		need("request", e.Request == nil || e.Request.valid())
+	case RequestLost:
+		need("request", e.Request.valid())
 	case CancelRequested, RetryRequested, DeadlineExceeded, Expired:
 		round()
 	case CallbackQueued:

@@ -26,6 +26,7 @@ var good = map[Type]string{
 	CancelForced: `"dispatch":1`, CancelRequested: `"round":0`, RetryRequested: `"round":1`, DeadlineExceeded: `"round":0`, Expired: `"round":0`,
 	CallbackQueued: `"delivery":{"jobId":"d","state":"completed","version":1}`,
 	PayloadLost:    `"dispatch":1`,
+	RequestLost:    `"request":{"topic":"t","partition":0,"offset":0}`,
 }
 
 func record(t Type, fields string) string {
@@ -83,6 +84,7 @@ func TestBadEvents(t *testing.T) {
 		"a life above its job":   record(Beat, fence+`,"life":".."`),
 		"a long life":            record(Beat, fence+`,"life":"`+strings.Repeat("x", 65)+`"`),
 		"a request that is none": record(PayloadLost, `"dispatch":1,"request":{"topic":"","partition":0,"offset":0}`),
+		"a loss of no request":   record(RequestLost, `"dispatch":1`),
 		"a start before 1970":    record(Accepted, birth+`,"runAt":"0000-01-01T00:00:00+23:59"`),
 		"a start in 9000":        record(Accepted, birth+`,"runAt":"9000-06-01T00:00:00Z"`),
 		"a beat's start":         record(Beat, fence+`,"runAt":"0000-01-01T00:00:00+23:59"`),

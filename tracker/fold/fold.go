@@ -136,6 +136,8 @@ func (s *step) apply() Result {
 		return s.callbackQueued()
 	case event.PayloadLost:
 		return s.payloadLost()
+	case event.RequestLost:
+		return s.requestLost()
 	}
 	panic(fmt.Sprintf("fold: event type %q was not validated", s.e.Type))
 }

@@ -246,7 +246,7 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 			runAt := t0.Add(time.Duration(c) * time.Minute / 7).In(time.FixedZone("", 3600))
 			e.RunAt = &runAt
 		}
-	case event.Requeued:
+	case event.Requeued, event.RequestLost:
 		e.Request = request(at)
 	case event.PayloadLost:
 		if have.Request != nil {

@@ -77,7 +77,7 @@ func an(t *testing.T, typ event.Type, mods ...mod) *event.Event {
 	case event.Accepted, event.Claimed:
 		e.Job, e.Tenant, e.Subject, e.Lane = "report.generate", "acme", "alice", "default"
 		e.PayloadHash, e.Policy, e.Request = "sha256:1", policy(), request(7)
-	case event.Requeued:
+	case event.Requeued, event.RequestLost:
 		e.Request = request(8)
 	case event.Progress:
 		e.Progress = &job.Progress{Percent: 10}

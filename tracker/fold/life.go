@@ -22,7 +22,12 @@ func (s *step) stale() bool {
 	if s.e.RequestedAt == nil {
 		return false
 	}
-	return s.at.Time.Sub(*s.e.RequestedAt) >= max(s.e.Policy.Retention.Duration(), youngRequest)
+	return Outlived(s.at.Time.Sub(*s.e.RequestedAt), s.e.Policy)
+}
+
+// Outlived reports whether the job of a request of that age may have been and have expired.
+func Outlived(age time.Duration, p *job.Policy) bool {
+	return age >= max(p.Retention.Duration(), youngRequest)
 }
 
 // payloadLost ends a job whose next run could not have its payload: Kafka no longer holds the
@@ -38,6 +43,24 @@ func (s *step) payloadLost() Result {
 	j = s.change()
 	j.Doc.Error = &job.Error{Code: job.CodePayloadMissing, Message: "the log no longer holds the job's payload"}
 	j.end(job.Failed, s.at)
+	return s.took()
+}
+
+// requestLost hands a job out anew whose request no worker will take: it is among the dead letters,
+// and an operator asks for another. A request belongs to one dispatch, so its place is the fence; it
+// may be the dispatch itself that cannot be read there.
+func (s *step) requestLost() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case j.Ended():
+		return s.refuse(Ended)
+	case !AwaitsRequest(j):
+		return s.refuse(NotHeld)
+	case *j.Request != *s.e.Request:
+		return s.refuse(WrongRequest)
+	}
+	s.change().handOut(s.at, 0)
 	return s.took()
 }
 

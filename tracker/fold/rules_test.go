@@ -355,3 +355,27 @@ func TestResultHasTheBytesOfTheDocument(t *testing.T) {
 		}
 	}
 }
+
+// A worker put the job's request among the dead letters. Written to its lane again it would lie
+// where the job does not look; told that it is lost, the job goes out anew, at no cost and once.
+func TestRuleADeadRequestIsHandedOutAnew(t *testing.T) {
+	l := newLog(t)
+	l.took("", event.Accepted)
+	l.refused("the copy in the lane", WrongRequest, event.Claimed, run("r0"), from(9))
+	l.refused("the loss of that copy", WrongRequest, event.RequestLost, from(9))
+	l.took("the job's own", event.RequestLost, from(7))
+	l.wantState("it is due", job.Retrying)
+	if j := l.job; j.Dispatch != 2 || j.Doc.Attempt != 1 || j.Request != nil || !j.Doc.RetryAt.Equal(l.now) || len(j.Doc.Attempts) != 0 {
+		t.Fatalf("handed out as %+v", j)
+	}
+	l.refused("said twice", NotHeld, event.RequestLost, from(7))
+	l.refused("the dead request is taken after all", OldDispatch, event.Claimed, run("r1"), from(7))
+	l.took("", event.Requeued, dispatch(2), from(20))
+	l.refused("said a third time", WrongRequest, event.RequestLost, from(7))
+	l.took("that one is dead, too", event.RequestLost, from(20))
+	l.took("", event.Requeued, dispatch(3), from(21))
+	l.took("a worker that can read it", event.Claimed, dispatch(3), run("r2"), from(21))
+	l.refused("it runs", NotHeld, event.RequestLost, from(21))
+	l.took("", event.Completed, dispatch(3), run("r2"))
+	l.refused("it has ended", Ended, event.RequestLost, from(21))
+}

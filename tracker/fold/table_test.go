@@ -249,6 +249,19 @@ payloadLost future-dispatch
 	unaccepted processing last cancelling                    !future_dispatch
 	completed failed cancelled                               !future_dispatch
 
+requestLost own-request
+	unknown                                                  !unknown_job
+	pending queued                                           retrying+d
+	scheduled retrying                                       !not_held
+	unaccepted processing last cancelling                    !not_held
+	completed failed cancelled                               !ended
+requestLost other-request
+	unknown                                                  !unknown_job
+	pending queued                                           !wrong_request
+	scheduled retrying                                       !not_held
+	unaccepted processing last cancelling                    !not_held
+	completed failed cancelled                               !ended
+
 claimed this-life
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        processing granted
@@ -272,7 +285,7 @@ claimed first-dispatch stale
 	pending scheduled queued retrying                        !old_dispatch stop
 	unaccepted processing last cancelling                    !old_dispatch stop
 	completed failed cancelled                               !ended stop
-leaseExpired other-life · attemptTimedOut other-life · requeued other-life · cancelRequested other-life · cancelForced other-life · retryRequested other-life · deadlineExceeded other-life · expired other-life · callbackQueued other-life · payloadLost other-life · payloadLost own-request other-life
+leaseExpired other-life · attemptTimedOut other-life · requeued other-life · cancelRequested other-life · cancelForced other-life · retryRequested other-life · deadlineExceeded other-life · expired other-life · callbackQueued other-life · payloadLost other-life · payloadLost own-request other-life · requestLost own-request other-life
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !other_life
 	unaccepted processing last cancelling                    !other_life

@@ -1,0 +1,93 @@
+package view
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/fold"
+)
+
+// Found is what a partition of the table says of one job.
+type Found struct {
+	// Job is nil when the table has none of that ID.
+	Job *fold.Job
+	// Next is the offset of the first status record that the table does not reflect; 0 when there
+	// is no table, or it is not known.
+	Next int64
+}
+
+// Find looks a job up in the table. Unlike a tracker it takes nothing over: it only reads.
+func Find(ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), name string, partition int32, id string) (f Found, err error) {
+	admin, err := newClient()
+	if err != nil {
+		return f, err
+	}
+	defer admin.Close()
+	ends, err := kadm.NewClient(admin).ListCommittedOffsets(ctx, name)
+	if err != nil {
+		return f, fmt.Errorf("read %s: %w", name, err)
+	}
+	end, ok := ends.Lookup(name, partition)
+	switch {
+	case !ok || errors.Is(end.Err, kerr.UnknownTopicOrPartition):
+		return f, nil
+	case end.Err != nil:
+		return f, fmt.Errorf("read %s: %w", name, end.Err)
+	case end.Offset == 0:
+		return f, nil
+	}
+	cl, err := newClient(
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: {partition: kgo.NewOffset().AtStart()}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // a transaction's end lies at the end
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes),
+	)
+	if err != nil {
+		return f, err
+	}
+	defer cl.Close()
+	for {
+		fetches := cl.PollRecords(ctx, pollRecords)
+		if err := errors.Join(ctx.Err(), fetches.Err()); err != nil {
+			return f, fmt.Errorf("read %s[%d]: %w", name, partition, err)
+		}
+		for rec := range fetches.RecordsAll() {
+			if rec.Offset < end.Offset && !rec.Attrs.IsControl() {
+				if err := f.take(rec, id); err != nil {
+					return f, err
+				}
+			}
+			// The last record is in the open segment, which is never compacted.
+			if rec.Offset+1 >= end.Offset {
+				return f, nil
+			}
+		}
+	}
+}
+
+func (f *Found) take(rec *kgo.Record, id string) error {
+	if kind, special := header(rec, topic.HeaderViewKind); special {
+		var c Checkpoint
+		if string(kind) == topic.ViewCheckpoint && json.Unmarshal(rec.Value, &c) == nil && c.V == formatVersion && !c.Partial {
+			f.Next = c.Next
+		}
+		return nil
+	}
+	if string(rec.Key) != id {
+		return nil
+	}
+	load, err := decodeJob(rec)
+	if err != nil {
+		return fmt.Errorf("job %s in view: %w", id, err)
+	}
+	if f.Job = nil; load.Row != nil {
+		f.Job, err = load.Row.Job()
+	}
+	return err
+}
