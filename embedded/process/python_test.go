@@ -14,11 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/kafkatest"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 const exampleDir = "../../processor/examples/python"
@@ -137,17 +140,25 @@ func TestAWorkerInPython(t *testing.T) {
 	ends("cancelled while it ran", j, job.Cancelled, 1)
 
 	// Garbage does not stop it.
-	raw, err := kgo.NewClient(kgo.SeedBrokers(a[3]))
+	raw, err := kgo.NewClient(kgo.SeedBrokers(a[3]), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	for range 12 {
-		if err := raw.ProduceSync(ctx, &kgo.Record{Topic: "ackwire.requests.python", Value: []byte("garbage")}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
+	garbage := badRequests(t)
+	partitions, err := kafka.PartitionCount(ctx, raw, "ackwire.requests.python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, rec := range garbage {
+		rec.Partition = int32(i) % partitions
+	}
+	before := endOf(t, raw, "ackwire.dead")
+	if err := raw.ProduceSync(ctx, garbage...).FirstErr(); err != nil {
+		t.Fatal(err)
 	}
 	ends("behind garbage", submit(`{"text":"x"}`), job.Completed, 1)
+	within(t, testWithin, "all of it is among the dead letters", func() bool { return endOf(t, raw, "ackwire.dead")-before == int64(len(garbage)) })
 
 	j = submit(`{"text":"a b c d","seconds":8}`)
 	within(t, startWithin, "the job runs", func() bool { s, err := c.Get(ctx, j.ID); return err == nil && s.State == job.Processing })
@@ -208,4 +219,67 @@ func TestTheViewIsATableForAnyClient(t *testing.T) {
 			t.Errorf("the table has %s", line)
 		}
 	}
+}
+
+// badRequests are records that a lane may hold and no worker can read: each lacks one thing, or has
+// it wrong.
+func badRequests(t *testing.T) (bad []*kgo.Record) {
+	t.Helper()
+	policy := job.Policy{Attempts: 1, Lease: job.Seconds(time.Minute), Retention: job.Seconds(time.Hour)}
+	r := topic.Request{JobID: "bad", Job: "text.count", Lane: "python", Dispatch: 1, Attempt: 1, Tenant: "local", PayloadHash: "sha256:00", Policy: policy, Time: time.Now()}
+	good, err := r.Headers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(value string, name, content string) {
+		rec := &kgo.Record{Topic: "ackwire.requests.python", Key: []byte("bad"), Value: []byte(value)}
+		found := false
+		for _, h := range good {
+			switch {
+			case h.Key != name:
+				rec.Headers = append(rec.Headers, kgo.RecordHeader(h))
+			case content != "":
+				rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: name, Value: []byte(content)})
+				found = true
+			}
+		}
+		if content != "" && !found {
+			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: name, Value: []byte(content)})
+		}
+		bad = append(bad, rec)
+	}
+	for _, name := range []string{topic.HeaderVersion, topic.HeaderID, topic.HeaderType, topic.HeaderDispatch, topic.HeaderAttempt, topic.HeaderTenant, topic.HeaderPolicy, topic.HeaderPayloadHash} {
+		add("{}", name, "")
+		add("{}", name, "\xff\xfe")
+	}
+	for _, content := range []string{"[]", "null", "7", "{", "{}", `{"attempts":1,"lease":NaN}`, `{"attempts":1,"backoff":{},"lease":1}`,
+		`{"attempts":0,"backoff":{"initial":0,"factor":0,"cap":0},"lease":1,"grace":0,"retention":1}`,
+		`{"attempts":1,"backoff":{"initial":0,"factor":0,"cap":0},"lease":-1,"grace":0,"retention":1}`,
+		`{"attempts":1,"backoff":{"initial":0,"factor":0,"cap":0},"lease":1e300,"grace":0,"retention":1}`, strings.Repeat("[", 100_000)} {
+		add("{}", topic.HeaderPolicy, content)
+	}
+	add("{}", topic.HeaderDispatch, "0")
+	add("{}", topic.HeaderAttempt, "x")
+	add("{}", topic.HeaderSubject, "\xff")
+	add("{}", topic.HeaderLife, "../x")
+	add("{}", topic.HeaderTenant, strings.Repeat("x", 300))
+	add("", topic.HeaderSubject, "alice")
+	add("{", topic.HeaderSubject, "alice")
+	add("\xff", topic.HeaderSubject, "alice")
+	add(strings.Repeat("[", 100_000), topic.HeaderSubject, "alice")
+	return append(bad, &kgo.Record{Topic: "ackwire.requests.python", Value: []byte("garbage")},
+		&kgo.Record{Topic: "ackwire.requests.python"},
+		&kgo.Record{Topic: "ackwire.requests.python", Key: []byte("\xff"), Headers: bad[0].Headers},
+		&kgo.Record{Topic: "ackwire.requests.python", Key: []byte("bad"), Value: []byte(strings.Repeat("x", 999_000))})
+}
+
+// endOf is how many records a topic has had.
+func endOf(t *testing.T, cl *kgo.Client, name string) (n int64) {
+	t.Helper()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	return n
 }

@@ -3,6 +3,7 @@ at a time. README.md beside this file explains each step; the numbers are its st
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ import uuid
 from datetime import datetime, timezone
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import MessageSizeTooLargeError
 from kafka.partitioner.default import murmur2
 from kafka.structs import OffsetAndMetadata
 
@@ -54,6 +56,28 @@ class Permanent(Failure):
     retryable = False
 
 
+def check(ok, what):
+    if not ok:
+        raise ValueError(f"not valid: {what}")
+
+
+def check_policy(p):
+    """The bounds of schemas/jsonschema/defs.json: the tracker takes no claim with another policy."""
+    def number(v, most):
+        return type(v) in (int, float) and 0 <= v <= most
+
+    check(type(p["attempts"]) is int and 1 <= p["attempts"] <= 1000, "attempts")
+    backoff, century = p["backoff"], 100 * 365 * 24 * 3600
+    check(number(backoff["factor"], 100), "factor")
+    for v in (backoff["initial"], backoff["cap"], p["lease"], p["grace"], p["retention"], p.get("timeout", 0), p.get("deadline", 0)):
+        check(number(v, century), "seconds")
+    check(p["lease"] > 0, "lease")
+
+
+def no_constant(name):
+    raise ValueError(f"{name} is not JSON")
+
+
 class Run:
     """One execution of one job. Its ID, the run, is the fencing token."""
 
@@ -63,16 +87,23 @@ class Run:
         self.type = headers["ce_type"]
         self.dispatch = int(headers["ackwire-dispatch"])
         self.attempt = int(headers["ackwire-attempt"])
-        policy = json.loads(headers["ackwire-policy"])
+        policy = json.loads(headers["ackwire-policy"], parse_constant=no_constant)
+        # A claim that the tracker cannot read would be said again for ever.
+        check_policy(policy)
         self.lease = policy["lease"]
+        check(1 <= self.dispatch < 2**31 and 1 <= self.attempt < 2**31, "dispatch, attempt")
+        for name, value in headers.items():
+            check(len(value) <= 256 or name not in ("ce_id", "ce_type", "ackwire-tenant", "ackwire-subject", "ackwire-payload-hash"), name)
+        check(all(headers[k] for k in ("ce_id", "ce_type", "ackwire-tenant", "ackwire-payload-hash")), "an empty header")
+        check(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", headers.get("ackwire-life", "x")), "ackwire-life")
+        check(len(headers.get("ackwire-callback-url", "")) <= 2048, "ackwire-callback-url")
         # Step 3: the claim carries all that makes a job, in case it overtakes accepted.
         self.claim = {
             "type": "claimed", "job": self.type, "tenant": headers["ackwire-tenant"], "lane": LANE,
             "payloadHash": headers["ackwire-payload-hash"], "policy": policy,
             "request": {"topic": rec.topic, "partition": rec.partition, "offset": rec.offset},
         }
-        for header, field in (("ackwire-subject", "subject"), ("ackwire-run-at", "runAt"), ("ackwire-life", "life"),
-                              ("ackwire-callback-url", "callbackUrl")):
+        for header, field in (("ackwire-subject", "subject"), ("ackwire-life", "life"), ("ackwire-callback-url", "callbackUrl")):
             if header in headers:
                 self.claim[field] = headers[header]
         if rec.timestamp_type == 1:  # LogAppendTime: the broker's clock
@@ -150,26 +181,49 @@ class Worker:
                         run.cancelled.set()
 
     def bury(self, rec, reason):
-        """What nobody can read goes to dead, with the reason; the offset moves on."""
-        headers = list(rec.headers or []) + [(k, str(v).encode()) for k, v in {
+        """What nobody can read goes to dead, with the reason; then the offset moves on."""
+        print(f"{rec.topic}/{rec.partition} at {rec.offset} is not a request: {reason}", file=sys.stderr, flush=True)
+        why = [(k, str(v).encode(errors="replace")) for k, v in {
             "ackwire-dead-reason": "bad_request", "ackwire-dead-detail": reason, "ackwire-dead-topic": rec.topic,
             "ackwire-dead-partition": rec.partition, "ackwire-dead-offset": rec.offset,
             "ackwire-dead-by": "processor"}.items()]
-        self.producer.send(PREFIX + "dead", key=rec.key, value=rec.value, headers=headers).get(timeout=10)
+        key, value, headers = rec.key, rec.value, list(rec.headers or [])
+        while not self.stopping.is_set():
+            try:
+                if key is None and value is None:
+                    value = b""  # kafka-python sends no record that has neither
+                self.producer.send(PREFIX + "dead", key=key, value=value, headers=[(k, v or b"") for k, v in headers] + why).get(timeout=10)
+                self.commit(rec)
+                return
+            except MessageSizeTooLargeError:  # with the reason it does not fit; its place says where it is
+                if not value:
+                    key, headers = None, []
+                value = None
+            except Exception as e:  # noqa: BLE001: whatever Kafka has, it is tried again
+                print("not durable yet:", e, file=sys.stderr)
+                time.sleep(0.25)
+            self.keep_in_group()
 
     def commit(self, rec):
-        self.requests.commit({TopicPartition(rec.topic, rec.partition): OffsetAndMetadata(rec.offset + 1, "", -1)})
+        try:
+            self.requests.commit({TopicPartition(rec.topic, rec.partition): OffsetAndMetadata(rec.offset + 1, "", -1)})
+        except Exception as e:  # noqa: BLE001: another worker has the partition, and gets the record again
+            print("not committed:", e, file=sys.stderr)
+
+    def read(self, rec):
+        """All that is read of a record: whatever is wrong with it is raised here."""
+        headers = {k: (v or b"").decode() for k, v in rec.headers or [] if k.startswith(("ackwire-", "ce_"))}
+        if headers["ackwire-v"] != "1" or (rec.key or b"").decode() != headers["ce_id"]:
+            raise ValueError("unknown version, or the key is another job's")
+        run = Run(self, rec, headers)
+        payload = json.loads(rec.value or b"")
+        return run, payload
 
     def take(self, rec):
-        headers = {k: v.decode() for k, v in rec.headers or []}
         try:
-            if headers["ackwire-v"] != "1" or (rec.key or b"").decode() != headers["ce_id"]:
-                raise ValueError("unknown version, or the key is another job's")
-            run = Run(self, rec, headers)
-            payload = json.loads(rec.value)
-        except (KeyError, ValueError) as e:
-            self.bury(rec, repr(e))
-            self.commit(rec)
+            run, payload = self.read(rec)
+        except Exception as e:  # noqa: BLE001: one record never stops the worker, whatever it says
+            self.bury(rec, repr(e)[:500])
             return
         self.run = run
         try:
