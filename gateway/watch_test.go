@@ -115,6 +115,7 @@ func TestEverySubscribeIsAnswered(t *testing.T) {
 		if !strings.Contains(answered["1"], `"unavailable"`) || !strings.Contains(answered["1"], `"version":7`) {
 			t.Errorf("the first was answered %s", answered["1"])
 		}
+		time.Sleep(time.Second) // states come after the answers
 		c.send(`{"type":"ping","id":"alive"}`)
 		for {
 			g, err := c.read(settled)
