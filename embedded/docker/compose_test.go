@@ -46,7 +46,7 @@ func findCompose(t *testing.T) compose {
 		"KAFKA_HEAP_OPTS=-Xms128m -Xmx320m",
 		"ACKWIRE_PORT=", // one that is free
 		"PROMETHEUS_PORT=",
-		"ACKWIRE_TRACE_ENDPOINT=http://otel:4318",
+		"ACKWIRE_TRACE_ENDPOINT=http://otel:4318", "ACKWIRE_TRACE_RATIO=1",
 	}
 	return c
 }
