@@ -4,10 +4,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES  := clients/go embedded gateway internal loadtest processor schemas tracker
+MODULES  := . embedded gateway internal loadtest processor schemas tracker
 # Modules that are not in go.work: what they need is nobody else's.
 ALONE    := internal/tools deploy/otel/collector
-PACKAGES := $(addprefix ./,$(addsuffix /...,$(MODULES)))
+# A pattern ends at the next go.mod: ./... is the client's module, not the others.
+PACKAGES := ./... $(addprefix ./,$(addsuffix /...,$(filter-out .,$(MODULES))))
 # franz-go's mutexes as channels: simulations need them, as a wait for a sync.Mutex stops a
 # testing/synctest bubble's clock.
 TESTTAGS := synctests
@@ -64,7 +65,7 @@ image-kafka: ## Build the Kafka image of the container tests from published pack
 check: check-format check-vet check-lint check-generated check-tidy check-imports ## Everything that must be green before a commit
 
 check-format:
-	@out=$$(gofmt -l $(MODULES) deploy); test -z "$$out" || { echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; }
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; }
 
 check-vet:
 	go vet $(PACKAGES)
@@ -93,7 +94,7 @@ check-tidy:
 
 # Only where that test is: others need not be built.
 check-imports:
-	@out=$$(go test -run '^TestImports$$' -count=1 $$(grep -rl --include=*_test.go 'func TestImports(' $(MODULES) | xargs -n1 dirname | sed 's:^:./:' | sort -u)) || { echo "$$out"; exit 1; }
+	@out=$$(go test -run '^TestImports$$' -count=1 $$(grep -rl --include=*_test.go 'func TestImports(' . | xargs -n1 dirname | sort -u)) || { echo "$$out"; exit 1; }
 
 tidy: ## Tidy every module
 	@go work sync

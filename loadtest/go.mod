@@ -3,7 +3,7 @@ module github.com/ackwire/ackwire/loadtest
 go 1.26.0
 
 require (
-	github.com/ackwire/ackwire/clients/go v0.0.0
+	github.com/ackwire/ackwire v0.0.0
 	github.com/ackwire/ackwire/embedded v0.0.0
 	github.com/ackwire/ackwire/gateway v0.0.0
 	github.com/ackwire/ackwire/internal v0.0.0
@@ -105,7 +105,7 @@ require (
 )
 
 replace (
-	github.com/ackwire/ackwire/clients/go => ../clients/go
+	github.com/ackwire/ackwire => ../
 	github.com/ackwire/ackwire/embedded => ../embedded
 	github.com/ackwire/ackwire/gateway => ../gateway
 	github.com/ackwire/ackwire/internal => ../internal

@@ -55,7 +55,7 @@ kong=$(go list -m -f '{{.Dir}}' github.com/alecthomas/kong)
 cp -r "$kong" "$work/kong"
 chmod -R u+w "$work/kong"
 (cd "$work/kong" && GIT_CEILING_DIRECTORIES=$work git apply "$here/kong.patch") || fail "kong.patch does not fit this version of kong"
-sed "s:^\t\./:\t$PWD/:" go.work >"$work/go.work"
+sed -E "s:^\t\.(/|$):\t$PWD\1:" go.work >"$work/go.work"
 printf '\nreplace github.com/alecthomas/kong => ./kong\n' >>"$work/go.work"
 cp go.work.sum "$work/go.work.sum"
 

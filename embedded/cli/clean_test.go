@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 

@@ -25,7 +25,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/job"
 	"golang.org/x/term"

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/embedded/observe"
 	"github.com/ackwire/ackwire/schemas/job"
 )

@@ -14,7 +14,7 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/embedded/observe"
 )
 

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/kafkatest"
 	"github.com/ackwire/ackwire/schemas/job"
 )

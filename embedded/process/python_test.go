@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/kafkatest"
 	"github.com/ackwire/ackwire/schemas/job"

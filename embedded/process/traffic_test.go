@@ -15,7 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 

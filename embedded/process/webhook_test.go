@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 

@@ -21,7 +21,7 @@ import (
 const Root = "github.com/ackwire/ackwire"
 
 // Rule says what the packages of one module may import of the project's other modules.
-// Paths are relative to Root; one that ends in /... stands for a package and all below it.
+// Paths are relative to Root, whose own package is "."; one that ends in /... stands for a package and all below it.
 // A module's own packages, the standard library and other projects are always allowed.
 type Rule struct {
 	// Allow holds for every file.
@@ -58,7 +58,7 @@ func (r Rule) Check(dir string) (problems []string, err error) {
 			return err
 		}
 		for _, name := range imports {
-			part, ours := strings.CutPrefix(name, Root+"/")
+			part, ours := relative(name)
 			if !ours || within(name, own) {
 				continue
 			}
@@ -94,6 +94,14 @@ func (r Rule) allows(part string, test bool) bool {
 		return part == tree || all && within(part, tree)
 	}
 	return slices.ContainsFunc(r.Allow, matches) || test && slices.ContainsFunc(r.Tests, matches)
+}
+
+// relative cuts Root off an import path: what is left is as rules have it.
+func relative(name string) (part string, ours bool) {
+	if name == Root {
+		return ".", true
+	}
+	return strings.CutPrefix(name, Root+"/")
 }
 
 // within reports whether a package is tree or lies below it.

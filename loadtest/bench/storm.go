@@ -12,7 +12,7 @@ import (
 	"runtime"
 	"time"
 
-	ackwire "github.com/ackwire/ackwire/clients/go"
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 

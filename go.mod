@@ -1,4 +1,4 @@
-module github.com/ackwire/ackwire/clients/go
+module github.com/ackwire/ackwire
 
 go 1.26.0
 
@@ -14,4 +14,4 @@ require (
 	go.opentelemetry.io/otel v1.46.0 // indirect
 )
 
-replace github.com/ackwire/ackwire/schemas => ../../schemas
+replace github.com/ackwire/ackwire/schemas => ./schemas
