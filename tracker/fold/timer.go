@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -112,4 +113,23 @@ func mix(x uint64) uint64 {
 	x ^= x >> 27
 	x *= 0x94d049bb133111eb
 	return x ^ x>>31
+}
+
+// DebtEvent is the event that pays a debt of any kind but HandOut, for which a request is
+// produced. It names what of the job it has seen, so that it changes nothing if it comes too late.
+func DebtEvent(j *Job, k Kind) *event.Event {
+	e := &event.Event{JobID: j.Doc.JobID, Life: j.Life}
+	switch k {
+	case Lease:
+		e.Type, e.Dispatch, e.Run, e.Worker, e.Renewal = event.LeaseExpired, j.Dispatch, j.Run, j.Worker, &j.Renewal
+	case Timeout:
+		e.Type, e.Dispatch, e.Run, e.Worker = event.AttemptTimedOut, j.Dispatch, j.Run, j.Worker
+	case Force:
+		e.Type, e.Dispatch = event.CancelForced, j.Dispatch
+	case Deadline:
+		e.Type, e.Round = event.DeadlineExceeded, j.Round
+	case Expiry:
+		e.Type, e.Round = event.Expired, j.Round
+	}
+	return e
 }

@@ -81,26 +81,8 @@ func (s *Shard) payDebts() {
 		e.notBefore = now.Add(min(rearmMin<<min(e.tries, 10), rearmMax))
 		e.tries++
 		s.schedule(e)
-		s.append(debtEvent(e.job, kind), e.traced.context())
+		s.append(fold.DebtEvent(e.job, kind), e.traced.context())
 	}
-}
-
-// debtEvent is the event that pays a debt.
-func debtEvent(j *fold.Job, k fold.Kind) *event.Event {
-	e := &event.Event{JobID: j.Doc.JobID, Life: j.Life}
-	switch k {
-	case fold.Lease:
-		e.Type, e.Dispatch, e.Run, e.Worker, e.Renewal = event.LeaseExpired, j.Dispatch, j.Run, j.Worker, &j.Renewal
-	case fold.Timeout:
-		e.Type, e.Dispatch, e.Run, e.Worker = event.AttemptTimedOut, j.Dispatch, j.Run, j.Worker
-	case fold.Force:
-		e.Type, e.Dispatch = event.CancelForced, j.Dispatch
-	case fold.Deadline:
-		e.Type, e.Round = event.DeadlineExceeded, j.Round
-	case fold.Expiry:
-		e.Type, e.Round = event.Expired, j.Round
-	}
-	return e
 }
 
 // append writes an event of a timer, within a trace unless that is nil. Whether it lands is
@@ -170,7 +152,7 @@ func (s *Shard) expire() {
 			continue // it was retried or removed, and the store does not know yet
 		}
 		s.expiring[id] = now
-		s.append(debtEvent(e.job, fold.Expiry), nil)
+		s.append(fold.DebtEvent(e.job, fold.Expiry), nil)
 	}
 }
 

@@ -285,7 +285,8 @@ func (w *walker) timers(i int) {
 			w.handOut(i)
 			continue
 		}
-		e := debtEvent(k.job, kind)
+		e := fold.DebtEvent(k.job, kind)
+		e.V = event.Version
 		same := func(other *event.Event) bool {
 			return other.Type == e.Type && other.Dispatch == e.Dispatch && other.Round == e.Round
 		}
@@ -350,22 +351,4 @@ func (w *walker) handOut(i int) {
 		s.trackers[i].produced, s.trackers[i].at = j.Dispatch, len(s.requests)-1
 	}, "tracker %d produces dispatch %d", i, j.Dispatch)
 	w.step(true, produce, "tracker %d produces dispatch %d and does not know", i, j.Dispatch)
-}
-
-// debtEvent is the event that pays a debt.
-func debtEvent(j *fold.Job, k fold.Kind) *event.Event {
-	e := &event.Event{V: event.Version, JobID: "j", Life: j.Life}
-	switch k {
-	case fold.Lease:
-		e.Type, e.Dispatch, e.Run, e.Worker, e.Renewal = event.LeaseExpired, j.Dispatch, j.Run, j.Worker, &j.Renewal
-	case fold.Timeout:
-		e.Type, e.Dispatch, e.Run, e.Worker = event.AttemptTimedOut, j.Dispatch, j.Run, j.Worker
-	case fold.Force:
-		e.Type, e.Dispatch = event.CancelForced, j.Dispatch
-	case fold.Deadline:
-		e.Type, e.Round = event.DeadlineExceeded, j.Round
-	case fold.Expiry:
-		e.Type, e.Round = event.Expired, j.Round
-	}
-	return e
 }

@@ -1,0 +1,100 @@
+package fold
+
+import (
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// This file has the events by which a job's owner decides over it: cancel and retry, which the
+// owner asks for, and the deadline and the retention, which came with the submit.
+
+func (s *step) cancelRequested() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case j.Ended():
+		return s.refuse(Ended)
+	case s.e.Round != j.Round:
+		return s.refuse(WrongRound)
+	}
+	j := s.change()
+	if j.Doc.State != job.Processing {
+		j.end(job.Cancelled, s.at)
+		return s.took()
+	}
+	if !j.Doc.CancelRequested {
+		j.Doc.CancelRequested = true
+		j.CancelAt = &s.at.Clock
+	}
+	return s.took(s.orderHolder(event.Quit)...)
+}
+
+func (s *step) cancelForced() Result {
+	switch j := s.old; {
+	case j == nil || j.Doc.State != job.Processing || s.e.Dispatch != j.Dispatch:
+		return s.refuse(s.notHeld())
+	case !j.Doc.CancelRequested:
+		return s.refuse(NotRequested)
+	}
+	stop := s.orderHolder(event.Stop)
+	j := s.change()
+	j.endRun(job.OutcomeCancelled, nil, s.at.Time)
+	j.end(job.Cancelled, s.at)
+	return s.took(stop...)
+}
+
+// retryRequested opens an ended job again, with a new budget of attempts.
+func (s *step) retryRequested() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case !j.Ended():
+		return s.refuse(NotEnded)
+	case s.e.Round != j.Round:
+		return s.refuse(WrongRound)
+	}
+	j := s.change()
+	j.handOut(s.at, 0)
+	j.Round++
+	j.RoundAt = s.at.Clock
+	j.Doc.Attempt++
+	j.Doc.MaxAttempts = j.Doc.Attempt + j.Policy.Attempts - 1
+	j.Doc.CancelRequested = false
+	j.Unserved = nil
+	j.Doc.FinishedAt, j.Doc.StartedAt = nil, nil
+	j.Doc.Result, j.Doc.ResultURL, j.ResultBlob = nil, "", nil
+	j.Doc.Error, j.Doc.Progress = nil, nil
+	return s.took()
+}
+
+func (s *step) deadlineExceeded() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case j.Ended():
+		return s.refuse(Ended)
+	case s.e.Round != j.Round:
+		return s.refuse(WrongRound)
+	}
+	stop := s.orderHolder(event.Stop)
+	j := s.change()
+	j.Doc.Error = &job.Error{Code: job.CodeDeadlineExceeded, Message: "the job took longer than its deadline"}
+	j.endRun(job.OutcomeFailed, j.Doc.Error, s.at.Time)
+	j.end(job.Failed, s.at)
+	return s.took(stop...)
+}
+
+// expired removes a job whose retention is over.
+func (s *step) expired() Result {
+	switch j := s.old; {
+	case j == nil:
+		return s.refuse(UnknownJob)
+	case !j.Ended():
+		return s.refuse(NotEnded)
+	case s.e.Round != j.Round:
+		return s.refuse(WrongRound)
+	case s.at.Time.Before(ExpiresAt(j)):
+		return s.refuse(NotDue)
+	}
+	return Result{Changed: true}
+}
