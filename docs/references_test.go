@@ -1,6 +1,6 @@
-// Package references tests that what the documents and comments of the repository refer to
+// Package docs tests that what the documents and comments of the repository refer to
 // exists: files, headings, tests, functions and the constants whose values they tell.
-package references
+package docs
 
 import (
 	"go/ast"
@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-const root = "../.."
+const root = ".."
 
 // tree is the repository as the references may see it.
 type tree struct {

@@ -1,4 +1,4 @@
-package references
+package docs
 
 import (
 	"go/ast"
