@@ -291,10 +291,10 @@ func TestRealGet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st, err := Get(t.Context(), s.URL, j.ID, WithToken("t")); err != nil || st.Version != want.Version {
+	if st, err := overHTTP(t, s.URL, WithToken("t")).Job(j.ID).Get(t.Context()); err != nil || st.Version != want.Version {
 		t.Errorf("without a client: got %+v, %v", st, err)
 	}
-	if st, err := c.Get(t.Context(), j.ID); err != nil || st.Version != want.Version || string(st.Raw) != string(want.Raw) {
+	if st, err := c.Job(j.ID).Get(t.Context()); err != nil || st.Version != want.Version || string(st.Raw) != string(want.Raw) {
 		t.Errorf("got %+v, %v; want %+v", st, err, want)
 	}
 }

@@ -2,30 +2,30 @@ package ackwire
 
 import (
 	"context"
-	"fmt"
-	"net/http"
+	"iter"
 	"sync"
 
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Client is one identity's connection to Ackwire. It is safe for concurrent use.
+// Client is a connection to Ackwire that stays: it submits jobs over one WebSocket, follows them, and comes back by itself
+// when the socket is lost. One client serves a whole process and is safe for concurrent use; an identity (a token)
+// has a client of its own. Make it with [Dial] and end it with [Client.Close].
 //
-// Goroutines: run owns the decision which connection is in use; each connection has a
-// reader, which owns the connection's end, and a writer. run waits for all of them and
-// Close waits for run. Requests do not travel through channels: whoever has something
-// to send puts it into the state under mu, and the current connection's writer takes
-// it from there, so queues hold nothing but callers that wait.
+// Questions about jobs that have no frame (Get, List, Stats, Why, Result) go over HTTP, with the same identity.
 type Client struct {
+	// Goroutines: run owns the decision which connection is in use; each connection has a
+	// reader, which owns the connection's end, and a writer. run waits for all of them and
+	// Close waits for run. Requests do not travel through channels: a caller that has something
+	// to send puts it into the state under mu, and the current connection's writer takes
+	// it from there, so queues hold nothing but callers that wait.
+
 	// Set by Dial, then only read.
-	cfg     *config
-	baseURL string
-	wsURL   string
-	http    *http.Client
-	own     *http.Transport // nil with WithHTTPClient
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	done    chan struct{} // closed when run has ended
+	cfg    *config
+	api    *rest
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has ended
 
 	wg sync.WaitGroup // readers, writers, renewals, closing sockets; run waits for it
 
@@ -40,12 +40,11 @@ type Client struct {
 	dirty   []*sub   // wait to be subscribed on cur
 	unsubs  []string // wait to be unsubscribed on cur
 	mine    *mine    // nil while nobody follows all jobs
-	token   string   // the last one fetched
-	stats   Stats
+	stats   ConnStats
 }
 
-// Stats counts what a client met since Dial.
-type Stats struct {
+// ConnStats counts what a client's connections met since Dial.
+type ConnStats struct {
 	Connects  int64 // connections that were welcomed
 	Resends   int64 // requests sent again after a lost connection
 	Goaways   int64 // times the server asked to reconnect
@@ -54,21 +53,23 @@ type Stats struct {
 	BadFrames int64 // frames that could not be read
 }
 
-// Dial connects to the Ackwire at url, which is a base address or the full one of
-// /v1/ws, with the scheme http, https, ws or wss. It returns once the server has
-// welcomed the connection. ctx bounds the dialling only; the client lives until Close.
+// Dial connects to the Ackwire at url and returns once the server has welcomed the connection. url is a base address,
+// such as wss://jobs.example, or the full one of /v1/ws; http and ws mean the same here, and so do https and wss. A path before
+// /v1/ws is kept (a proxy may need it), and so is a query at the handshake. ctx bounds the dialling only; the client
+// lives until Close.
 //
-// An unreachable server, or one that refuses, is an error at once unless WithRetryDial
-// is given. A refusal is an *Error (401: code unauthenticated) or a *CloseError.
+// A server that cannot be reached is an error at once, unless WithRetryDial is given. One that refuses is an *Error
+// (with the code unauthenticated for a token that it does not take) or a *CloseError.
 func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	c, err := newClient(url, opts)
 	if err != nil {
 		return nil, err
 	}
+	c.api.ended = c.Err
 	cn, err := c.dialFirst(ctx)
 	if err != nil {
 		c.cancel()
-		c.closeIdle()
+		c.api.closeIdle()
 		return nil, err
 	}
 	c.install(cn)
@@ -78,23 +79,15 @@ func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 
 // newClient makes a client without a connection.
 func newClient(url string, opts []Option) (*Client, error) {
-	cfg, err := newConfig(opts)
-	if err != nil {
-		return nil, fmt.Errorf("ackwire: %w", err)
-	}
-	base, ws, err := parseURL(url)
+	api, err := newRest(url, opts)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
-		cfg: cfg, baseURL: base, wsURL: ws, http: cfg.httpClient,
+		cfg: api.cfg, api: api,
 		done:  make(chan struct{}),
 		conns: make(map[*conn]struct{}),
 		subs:  make(map[string]*sub),
-	}
-	if c.http == nil {
-		c.own = cfg.transport()
-		c.http = &http.Client{Transport: c.own}
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
@@ -129,8 +122,8 @@ func (c *Client) Err() error {
 	return c.err
 }
 
-// Stats returns the client's counters.
-func (c *Client) Stats() Stats {
+// ConnStats returns the counters of the client's connections.
+func (c *Client) ConnStats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stats
@@ -232,8 +225,23 @@ func (c *Client) wakeLocked() {
 	}
 }
 
-func (c *Client) closeIdle() {
-	if c.own != nil {
-		c.own.CloseIdleConnections()
-	}
+// Job returns a handle for a job that any client of the tenant made, by its ID. It asks the server nothing, so an ID
+// that there is not shows with the first method that is called.
+func (c *Client) Job(id string) *Job { return newJob(c, id) }
+
+// List reads one page of the tenant's jobs (GET /v1/jobs), newest first. A job that was acked by the same gateway is in it. The
+// code invalid_frame of an *Error says which option the server refused.
+func (c *Client) List(ctx context.Context, o ListOptions) (Page, error) { return c.api.list(ctx, o) }
+
+// All reads page after page, from o.Cursor on; o.Limit is the size of a page. The sequence ends behind the last job, or
+// with an error as its last element.
+func (c *Client) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error] {
+	return c.api.all(ctx, o)
 }
+
+// Stats counts the tenant's jobs by type, lane and state, and tells how many workers and waiting requests each lane has
+// (GET /v1/stats).
+func (c *Client) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
+
+// rest implements transport.
+func (c *Client) rest() *rest { return c.api }

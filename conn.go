@@ -80,7 +80,7 @@ func (t *tap) RoundTrip(req *http.Request) (*http.Response, error) {
 func (c *Client) connect(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.handshake)
 	defer cancel()
-	token, err := c.fetchToken(ctx)
+	token, err := c.api.fetchToken(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -98,17 +98,17 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 	if c.cfg.renews {
 		cn.expiry, _ = jwtExpiry(token)
 	}
-	t := &tap{base: c.http.Transport}
+	t := &tap{base: c.api.http.Transport}
 	if t.base == nil {
 		t.base = http.DefaultTransport
 	}
-	hc := *c.http
+	hc := *c.api.http
 	hc.Transport = t
 	header := http.Header{}
 	if token != "" {
 		header.Set("Authorization", "Bearer "+token)
 	}
-	ws, resp, err := websocket.Dial(ctx, c.wsURL, &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(ctx, c.api.wsURL, &websocket.DialOptions{
 		HTTPClient:      &hc,
 		HTTPHeader:      header,
 		Subprotocols:    []string{frame.Protocol},
@@ -216,7 +216,7 @@ func (cn *conn) explain(err error) error {
 func (cn *conn) noteProblem(b []byte) {
 	var f frame.ErrorFrame
 	if json.Unmarshal(b, &f) == nil {
-		cn.problem = &Error{f.Problem}
+		cn.problem = &Error{Problem: f.Problem}
 	}
 }
 

@@ -69,7 +69,7 @@ func TestCloseCodes(t *testing.T) {
 func TestReconnectBacksOff(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
-		w := collect(t, c.Watch(t.Context(), "j1"))
+		w := collect(t, c.Job("j1").Watch(t.Context()))
 		p.subscribed()
 		var at []time.Time
 		s.setRefuse(func(w http.ResponseWriter, _ *http.Request) {
@@ -176,7 +176,7 @@ func TestGoaway(t *testing.T) {
 		if got, err := w.end(); !strings.HasPrefix(got, "processing@2") || !strings.HasSuffix(got, "completed@5") || strings.Count(got, "@4") > 1 || err != nil {
 			t.Errorf("watch: %q, %v", got, err)
 		}
-		if n := c.Stats().Goaways; n != 1 {
+		if n := c.ConnStats().Goaways; n != 1 {
 			t.Errorf("%d goaways", n)
 		}
 	})
@@ -257,7 +257,7 @@ func TestGarbageFrames(t *testing.T) {
 		}
 		p.send("%s", odd[len(odd)-1])
 		synctest.Wait()
-		if st := c.Stats(); st.BadFrames != int64(len(bad)+1) {
+		if st := c.ConnStats(); st.BadFrames != int64(len(bad)+1) {
 			t.Errorf("%d bad frames, want %d", st.BadFrames, len(bad)+1)
 		}
 		p.sendAck(g.ID, "j2")
@@ -279,7 +279,7 @@ func TestGarbageFrames(t *testing.T) {
 func TestFrameAboveReadLimitIsFinal(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial(WithReadLimit(4096))
-		w := collect(t, c.Watch(t.Context(), "j1"))
+		w := collect(t, c.Job("j1").Watch(t.Context()))
 		p.subscribed()
 		go p.send("%s", `{"x":"`+strings.Repeat("x", 8192)+`"}`)
 		_, err := w.end()
@@ -309,13 +309,13 @@ func TestCompression(t *testing.T) {
 			if p.extensions != row.agreed {
 				t.Errorf("%s: agreed on %q", row.what, p.extensions)
 			}
-			w := collect(t, c.Watch(t.Context(), strings.Repeat("j", 100)))
+			w := collect(t, c.Job(strings.Repeat("j", 100)).Watch(t.Context()))
 			p.subscribed()
 			p.send(`{"type":"status","version":7,"job":{"jobId":"%s","state":"completed","result":"%s"}}`, strings.Repeat("j", 100), strings.Repeat("x", 7000))
 			if got, err := w.end(); err != nil || got != "completed@7" {
 				t.Errorf("%s: %q, %v", row.what, got, err)
 			}
-			w = collect(t, c.Watch(t.Context(), "j2"))
+			w = collect(t, c.Job("j2").Watch(t.Context()))
 			p.subscribed()
 			go p.send("%s", `{"x":"`+strings.Repeat("x", 9000)+`"}`)
 			_, err := w.end()
@@ -335,7 +335,7 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := c.Stats().Connects; n != 1 {
+		if n := c.ConnStats().Connects; n != 1 {
 			t.Fatalf("%d connects while the server pings", n)
 		}
 		start := time.Now()
@@ -395,7 +395,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		sent := c.testSubmit(t, Key("k"))
 		p.want(frame.Submit)
 		wait := begin(t, func() (Status, error) { return j.Wait(context.Background()) })
-		watch := collect(t, c.Watch(context.Background(), "j2"))
+		watch := collect(t, c.Job("j2").Watch(context.Background()))
 		p.subscribed()
 		synctest.Wait()
 		var wg sync.WaitGroup
@@ -419,7 +419,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		if _, err := c.Submit(t.Context(), "demo.echo", 1); !errors.Is(err, ErrClosed) {
 			t.Errorf("later submit: %v", err)
 		}
-		if _, err := c.Get(t.Context(), "j1"); !errors.Is(err, ErrClosed) {
+		if _, err := c.Job("j1").Get(t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("later get: %v", err)
 		}
 		if _, err := j.Wait(t.Context()); !errors.Is(err, ErrClosed) {

@@ -36,6 +36,8 @@ var (
 // answer came over HTTP.
 type Error struct {
 	frame.Problem
+
+	foreign bool // not Ackwire's own answer, but that of something between
 }
 
 // Error implements error.
@@ -132,7 +134,7 @@ func CodeOf(err error) code.Code {
 
 // newError makes the error that the server would have answered with.
 func newError(c code.Code, detail string) *Error {
-	return &Error{frame.NewProblem(c, detail)}
+	return &Error{Problem: frame.NewProblem(c, detail)}
 }
 
 // httpError reads the error of an HTTP answer: its problem document, or, when
@@ -141,6 +143,7 @@ func httpError(resp *http.Response, body []byte) *Error {
 	e := &Error{}
 	if err := json.Unmarshal(body, &e.Problem); err != nil || e.Code == "" {
 		c := codeOfStatus(resp.StatusCode)
+		e.foreign = true
 		e.Problem = frame.NewProblem(c, fmt.Sprintf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))
 	}
 	e.Status = resp.StatusCode

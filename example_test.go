@@ -31,7 +31,7 @@ func Example() {
 	// Output: completed <nil>
 }
 
-func ExampleClient_Watch() {
+func ExampleJob_Watch() {
 	server := newAutoServer(3)
 	defer server.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -50,7 +50,7 @@ func ExampleClient_Watch() {
 
 	// Any client of the tenant can follow the job; a slow one sees fewer documents.
 	var last Status
-	for status, err := range client.Watch(ctx, job.ID) {
+	for status, err := range client.Job(job.ID).Watch(ctx) {
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -141,7 +141,7 @@ func (c *Client) onErrorLocked(cn *conn, h head, b []byte) bool {
 		}
 		return false
 	}
-	e := &Error{f.Problem}
+	e := &Error{Problem: f.Problem}
 	k := cn.calls[f.ID]
 	switch {
 	case len(h.id) == 0:

@@ -16,8 +16,8 @@ import (
 // maxPageBytes bounds a page that is read. A server ends one at 1 MiB of documents.
 const maxPageBytes = 16 << 20
 
-// ListOptions choose jobs of the token's tenant. Zero fields take every job; several values of
-// one field are alternatives.
+// ListOptions choose which of the tenant's jobs are listed. A zero field chooses all; several values of one field are
+// alternatives, and several fields must all hold.
 type ListOptions struct {
 	States   []job.State
 	Types    []string
@@ -25,18 +25,19 @@ type ListOptions struct {
 	Subjects []string
 	// Mine takes the jobs of the token's own subject.
 	Mine bool
-	// After is inclusive, Before is not.
+	// The bounds of when a job was made and when it last changed. After is inclusive, Before is not; times are those of the
+	// server's log, with milliseconds.
 	CreatedAfter, CreatedBefore time.Time
 	UpdatedAfter, UpdatedBefore time.Time
-	// Limit is the most jobs of a page, 1 to 500; 0 is the server's default.
+	// Limit is the most jobs of a page, 1 to 500; 0 means 50. A page may have fewer.
 	Limit int
-	// Cursor is the NextCursor of a page of the same options.
+	// Cursor continues a list: the NextCursor of a page with the same options. Empty begins with the newest job.
 	Cursor string
 }
 
 // Page is a part of a list, newest first.
 type Page struct {
-	// Jobs are without their Version.
+	// Jobs are the documents, the newest job first. Their Version is 0: a list does not tell it.
 	Jobs []Status
 	// NextCursor asks for the next page; empty when this was the last. A page may have fewer
 	// jobs than its limit, even none, and still not be the last.
@@ -45,19 +46,13 @@ type Page struct {
 	AsOf time.Time
 }
 
-// List reads a page without opening a socket; see Client.List.
-func List(ctx context.Context, url string, o ListOptions, opts ...Option) (Page, error) {
-	return withoutSocket(ctx, url, opts, func(c *Client) (Page, error) { return c.List(ctx, o) })
-}
-
-// List reads a page of jobs (GET /v1/jobs). A job that was acked by the same gateway is in it.
-// Errors are those of Get; the code invalid_frame names the option that the server refused.
-func (c *Client) List(ctx context.Context, o ListOptions) (Page, error) {
+// list reads a page of jobs (GET /v1/jobs).
+func (r *rest) list(ctx context.Context, o ListOptions) (Page, error) {
 	path := "/v1/jobs"
 	if q := o.query().Encode(); q != "" {
 		path += "?" + q
 	}
-	_, body, err := c.read(ctx, "list", path, maxPageBytes)
+	_, body, err := r.read(ctx, "list", path, maxPageBytes)
 	if err != nil {
 		return Page{}, err
 	}
@@ -75,12 +70,12 @@ func (c *Client) List(ctx context.Context, o ListOptions) (Page, error) {
 	return page, nil
 }
 
-// All reads page after page, from o.Cursor on; o.Limit is the size of a page. It ends after
-// the last job, or with an error.
-func (c *Client) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error] {
+// all reads page after page.
+func (r *rest) all(ctx context.Context, o ListOptions) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
+		from := o // each range begins anew
 		for {
-			page, err := c.List(ctx, o)
+			page, err := r.list(ctx, from)
 			if err != nil {
 				yield(Status{}, err)
 				return
@@ -93,7 +88,7 @@ func (c *Client) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error
 			if page.NextCursor == "" {
 				return
 			}
-			o.Cursor = page.NextCursor
+			from.Cursor = page.NextCursor
 		}
 	}
 }
@@ -125,59 +120,4 @@ func (o ListOptions) query() url.Values {
 		q.Set("cursor", o.Cursor)
 	}
 	return q
-}
-
-// JobStats counts jobs without opening a socket; see Client.JobStats.
-func JobStats(ctx context.Context, url string, opts ...Option) (frame.Stats, error) {
-	return withoutSocket(ctx, url, opts, func(c *Client) (frame.Stats, error) { return c.JobStats(ctx) })
-}
-
-// JobStats counts the tenant's jobs and tells what each lane has to do (GET /v1/stats). Stats
-// are the client's own counters. Errors are those of Get.
-func (c *Client) JobStats(ctx context.Context) (frame.Stats, error) {
-	var stats frame.Stats
-	err := c.readInto(ctx, "stats", "/v1/stats", &stats)
-	return stats, err
-}
-
-// Why tells what a job waits for without opening a socket; see Client.Why.
-func Why(ctx context.Context, url, jobID string, opts ...Option) (frame.Why, error) {
-	return withoutSocket(ctx, url, opts, func(c *Client) (frame.Why, error) { return c.Why(ctx, jobID) })
-}
-
-// Why tells why a job stands where it does (GET /v1/jobs/{id}/why). Errors are those of Get.
-func (c *Client) Why(ctx context.Context, jobID string) (frame.Why, error) {
-	if err := checkJobID(jobID); err != nil {
-		return frame.Why{}, err
-	}
-	var why frame.Why
-	err := c.readInto(ctx, "why "+jobID, "/v1/jobs/"+url.PathEscape(jobID)+"/why", &why)
-	return why, err
-}
-
-// Deliveries reads a job's webhooks without opening a socket; see Client.Deliveries.
-func Deliveries(ctx context.Context, url, jobID string, opts ...Option) (frame.Deliveries, error) {
-	return withoutSocket(ctx, url, opts, func(c *Client) (frame.Deliveries, error) { return c.Deliveries(ctx, jobID) })
-}
-
-// Deliveries tells how a job's webhooks fare (GET /v1/jobs/{id}/deliveries). Errors are those
-// of Get.
-func (c *Client) Deliveries(ctx context.Context, jobID string) (frame.Deliveries, error) {
-	if err := checkJobID(jobID); err != nil {
-		return frame.Deliveries{}, err
-	}
-	var d frame.Deliveries
-	err := c.readInto(ctx, "deliveries of "+jobID, "/v1/jobs/"+url.PathEscape(jobID)+"/deliveries", &d)
-	return d, err
-}
-
-func (c *Client) readInto(ctx context.Context, what, path string, v any) error {
-	_, body, err := c.read(ctx, what, path, c.cfg.readLimit)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return fmt.Errorf("ackwire: %s: read answer: %w", what, err)
-	}
-	return nil
 }

@@ -53,18 +53,18 @@ func pages(w http.ResponseWriter, r *http.Request) {
 func TestList(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		s.query = pages
-		page, err := List(t.Context(), "http://ackwire.test", ListOptions{Limit: 2}, s.transport())
+		page, err := overHTTP(t, "http://ackwire.test", s.transport()).List(t.Context(), ListOptions{Limit: 2})
 		if err != nil || len(page.Jobs) != 2 || page.Jobs[1].State != job.Failed || string(page.Jobs[0].Raw) != document("j3", "pending") ||
 			page.NextCursor != "b" || page.AsOf.Unix() != 1_767_323_045 {
 			t.Errorf("%+v, %v", page, err)
 		}
-		_, err = List(t.Context(), "http://ackwire.test", ListOptions{Limit: 2, Cursor: "x"}, s.transport())
+		_, err = overHTTP(t, "http://ackwire.test", s.transport()).List(t.Context(), ListOptions{Limit: 2, Cursor: "x"})
 		if CodeOf(err) != code.InvalidFrame || !strings.Contains(err.Error(), "cursor is not one") {
 			t.Errorf("a bad cursor: %v", err)
 		}
 		for _, bad := range []string{"{", `{"jobs":[7]}`, `{"jobs":{}}`} {
 			s.query = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, bad) }
-			if _, err := List(t.Context(), "http://ackwire.test", ListOptions{}, s.transport()); err == nil || CodeOf(err) != "" {
+			if _, err := overHTTP(t, "http://ackwire.test", s.transport()).List(t.Context(), ListOptions{}); err == nil || CodeOf(err) != "" {
 				t.Errorf("the answer %s: %v", bad, err)
 			}
 		}
@@ -104,7 +104,7 @@ func TestAll(t *testing.T) {
 	})
 }
 
-func TestJobStatsAndWhy(t *testing.T) {
+func TestStatsAndWhy(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		s.query = func(w http.ResponseWriter, r *http.Request) {
 			switch {
@@ -119,23 +119,23 @@ func TestJobStatsAndWhy(t *testing.T) {
 			}
 		}
 		c, _ := s.dial(WithToken("good"))
-		stats, err := c.JobStats(t.Context())
+		stats, err := c.Stats(t.Context())
 		if err != nil || len(stats.Counts) != 1 || stats.Counts[0].Jobs != 3 || stats.Lanes[0].Waiting != 2 {
 			t.Errorf("%+v, %v", stats, err)
 		}
-		why, err := c.Why(t.Context(), "j1")
+		why, err := c.Job("j1").Why(t.Context())
 		if err != nil || why.Reason != frame.NoWorkers || *why.Workers != 0 || *why.Waiting != 2 || why.Ahead != 1 || why.NextAt != nil {
 			t.Errorf("%+v, %v", why, err)
 		}
 		for _, id := range []string{"j2", "", "a/b"} {
-			if _, err := c.Why(t.Context(), id); CodeOf(err) != code.NotFound {
+			if _, err := c.Job(id).Why(t.Context()); CodeOf(err) != code.NotFound {
 				t.Errorf("why %q: %v", id, err)
 			}
 		}
-		if _, err := JobStats(t.Context(), "http://ackwire.test", s.transport(), WithToken("bad")); CodeOf(err) != code.Unauthenticated {
+		if _, err := overHTTP(t, "http://ackwire.test", s.transport(), WithToken("bad")).Stats(t.Context()); CodeOf(err) != code.Unauthenticated {
 			t.Errorf("a bad token: %v", err)
 		}
-		if _, err := Why(t.Context(), "http://ackwire.test", "j1", s.transport()); CodeOf(err) != code.Unauthenticated {
+		if _, err := overHTTP(t, "http://ackwire.test", s.transport()).Job("j1").Why(t.Context()); CodeOf(err) != code.Unauthenticated {
 			t.Errorf("no token: %v", err)
 		}
 	})

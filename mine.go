@@ -278,7 +278,7 @@ func (c *Client) closeGap(m *mine) error {
 	if lost.IsZero() {
 		return nil
 	}
-	for st, err := range c.All(c.ctx, ListOptions{Mine: true, UpdatedAfter: lost.Add(-mineOverlap)}) {
+	for st, err := range c.api.all(c.ctx, ListOptions{Mine: true, UpdatedAfter: lost.Add(-mineOverlap)}) {
 		if err != nil {
 			return err
 		}
@@ -288,7 +288,7 @@ func (c *Client) closeGap(m *mine) error {
 		if seen != nil && bytes.Equal(seen.raw, st.Raw) {
 			continue
 		}
-		now, err := c.Get(c.ctx, st.JobID) // a list has no versions
+		now, err := c.api.get(c.ctx, st.JobID, "") // a list has no versions
 		if e, gone := errors.AsType[*Error](err); gone && !e.Retryable {
 			continue // its retention is over
 		}

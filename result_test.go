@@ -26,7 +26,7 @@ func TestResult(t *testing.T) {
 		}
 	}))
 	defer srv.Close()
-	r, err := Result(t.Context(), srv.URL, "job-1", WithToken("good"))
+	r, err := overHTTP(t, srv.URL, WithToken("good")).Job("job-1").Result(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +37,13 @@ func TestResult(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := Result(t.Context(), srv.URL, "job-2", WithToken("good")); CodeOf(err) != code.InvalidState {
+	if _, err := overHTTP(t, srv.URL, WithToken("good")).Job("job-2").Result(t.Context()); CodeOf(err) != code.InvalidState {
 		t.Errorf("a job without a result: %v", err)
 	}
-	if _, err := Result(t.Context(), srv.URL, "job-1", WithToken("bad")); CodeOf(err) != code.Unauthenticated {
+	if _, err := overHTTP(t, srv.URL, WithToken("bad")).Job("job-1").Result(t.Context()); CodeOf(err) != code.Unauthenticated {
 		t.Errorf("a bad token: %v", err)
 	}
-	if _, err := Result(t.Context(), srv.URL, strings.Repeat("x", 1000)); CodeOf(err) != code.NotFound {
+	if _, err := overHTTP(t, srv.URL).Job(strings.Repeat("x", 1000)).Result(t.Context()); CodeOf(err) != code.NotFound {
 		t.Errorf("an ID that is none: %v", err)
 	}
 }

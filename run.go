@@ -13,7 +13,7 @@ import (
 // everything down.
 func (c *Client) run(cn *conn) {
 	defer close(c.done)
-	defer c.closeIdle()
+	defer c.api.closeIdle()
 	defer c.wg.Wait()
 	defer c.leaveAll()
 	failures := 0

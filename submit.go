@@ -78,44 +78,65 @@ func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts .
 	for _, o := range opts {
 		o(&cfg)
 	}
-	body, err := cfg.appendBody(jobType, payload)
+	body, err := cfg.appendBody(jobType, payload, false)
 	if err != nil {
 		return nil, fmt.Errorf("ackwire: submit %s: %w", jobType, err)
 	}
-	// doubt is the last answer that left open whether the job exists. From then on
-	// only an ack or a refusal for good settles it: "nothing was written" speaks of the
-	// last try alone.
+	return c.api.submitUntilKnown(ctx, c.ctx, cfg.key, func() (*Job, bool, error) {
+		k := &call{kind: frame.Submit, body: body, key: cfg.key, watch: !cfg.noWatch, resend: cfg.key != ""}
+		if err := c.do(ctx, k); err != nil {
+			e, refused := errors.AsType[*Error](err)
+			return nil, refused && (e.Code == code.Indeterminate || k.sends > 1 && e.Retryable), err
+		}
+		return &Job{
+			ID:  k.ack.jobID,
+			Ack: Ack{State: job.State(k.ack.state), StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate},
+			via: c, sub: k.sub, held: k.sub != nil,
+		}, false, nil
+	})
+}
+
+// submitUntilKnown sends a submit until its outcome is known, if it has a key; else once. try sends it and reports whether
+// it may have been written though there was no ack. life ends when the client is closed.
+func (r *rest) submitUntilKnown(ctx, life context.Context, key string, try func() (j *Job, unknown bool, err error)) (*Job, error) {
+	// doubt is the last answer that left open whether the job exists. From then on only an ack or a refusal
+	// for good settles it: "nothing was written" speaks of the last try alone.
 	var doubt *IndeterminateError
 	for tries := 0; ; tries++ {
-		k := &call{kind: frame.Submit, body: body, key: cfg.key, watch: !cfg.noWatch, resend: cfg.key != ""}
-		err := c.do(ctx, k)
+		j, unknown, err := try()
 		if err == nil {
-			return &Job{
-				ID: k.ack.jobID, State: job.State(k.ack.state),
-				StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate,
-				c: c, sub: k.sub, held: k.sub != nil,
-			}, nil
+			return j, nil
 		}
-		e, refused := errors.AsType[*Error](err)
-		if !refused { // ctx or the client has ended
+		e, answered := errors.AsType[*Error](err)
+		switch {
+		case answered && !e.Retryable && !unknown:
+			return nil, err
+		case ctx.Err() != nil, r.ended() != nil, !answered && !unknown && doubt == nil:
 			return nil, doubt.because(err)
 		}
-		if e.Code == code.Indeterminate || k.sends > 1 && e.Retryable {
-			doubt = &IndeterminateError{JobID: e.JobID, Key: cfg.key, Err: err}
+		if unknown {
+			doubt = &IndeterminateError{Key: key, Err: err}
+			if answered {
+				doubt.JobID = e.JobID
+			}
 		}
-		if doubt == nil || !e.Retryable {
+		if doubt == nil {
 			return nil, err
 		}
-		if cfg.key == "" {
+		if key == "" {
 			return nil, doubt
 		}
-		t := time.NewTimer(c.cfg.backoff.wait(tries, e.RetryDelay()))
+		var atLeast time.Duration
+		if answered {
+			atLeast = e.RetryDelay()
+		}
+		t := time.NewTimer(r.cfg.backoff.wait(tries, atLeast))
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
 			return nil, doubt.because(ctx.Err())
-		case <-c.ctx.Done():
+		case <-life.Done():
 			t.Stop()
 			return nil, doubt.because(ErrClosed)
 		}
@@ -131,8 +152,8 @@ func (e *IndeterminateError) because(err error) error {
 	return &IndeterminateError{JobID: e.JobID, Key: e.Key, Err: fmt.Errorf("%w; last answer: %w", err, e.Err)}
 }
 
-// appendBody makes a submit frame from after its id.
-func (s *submitConfig) appendBody(jobType string, payload any) ([]byte, error) {
+// appendBody makes a submit frame from after its id. Over HTTP there is no subscription, and the trace travels in headers.
+func (s *submitConfig) appendBody(jobType string, payload any, overHTTP bool) ([]byte, error) {
 	raw, ok := payload.(json.RawMessage)
 	if !ok {
 		var err error
@@ -162,13 +183,13 @@ func (s *submitConfig) appendBody(jobType string, payload any) ([]byte, error) {
 	if s.deadline != 0 {
 		b = strconv.AppendFloat(append(b, `,"deadline":`...), s.deadline.Seconds(), 'f', -1, 64)
 	}
-	if s.noWatch {
+	if s.noWatch && !overHTTP {
 		b = append(b, `,"watch":false`...)
 	}
-	if s.traceparent != "" {
+	if s.traceparent != "" && !overHTTP {
 		b = appendString(append(b, `,"traceparent":`...), s.traceparent)
 	}
-	if s.tracestate != "" {
+	if s.tracestate != "" && !overHTTP {
 		b = appendString(append(b, `,"tracestate":`...), s.tracestate)
 	}
 	if s.callbackURL != "" {
@@ -188,35 +209,15 @@ func (s *submitConfig) appendBody(jobType string, payload any) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// Job is a job that this client submitted: the content of its ack.
-type Job struct {
-	ID string
-	// State is the job's state when it was acked.
-	State     job.State
-	StatusURL string
-	// Duplicate says that the job existed: an earlier submit with the same key made it,
-	// which may have been this very call before a reconnect.
-	Duplicate bool
-
-	// Set by Submit, then only read. sub is nil with NoWatch.
-	c   *Client
-	sub *sub
-
-	held bool // guarded by Client.mu: the Job itself still holds its reference to sub
+// watch implements transport.
+func (c *Client) watch(ctx context.Context, j *Job, after int64) iter.Seq2[Status, error] {
+	return c.follow(ctx, after, func() (*sub, error) { return j.joinLocked(c, after) })
 }
 
-// Watch follows the job, as Client.Watch does, from its first known document on. After
-// the end it yields the terminal document again, without asking the server.
-func (j *Job) Watch(ctx context.Context) iter.Seq2[Status, error] {
-	return j.c.follow(ctx, 0, j.joinLocked)
-}
-
-// Wait returns the job's terminal document, whatever its state; a failed job is no error
-// of Wait. Errors are those of Client.Watch.
-func (j *Job) Wait(ctx context.Context) (Status, error) {
-	c := j.c
+// wait implements transport.
+func (c *Client) wait(ctx context.Context, j *Job) (Status, error) {
 	c.mu.Lock()
-	s, err := j.joinLocked()
+	s, err := j.joinLocked(c, 0)
 	c.mu.Unlock()
 	if err != nil {
 		return Status{}, err
@@ -235,7 +236,7 @@ func (j *Job) Wait(ctx context.Context) (Status, error) {
 
 // joinLocked takes a reference to the job's subscription. The Job's own goes to the
 // first that comes: from then on the subscription lives as long as its readers.
-func (j *Job) joinLocked() (*sub, error) {
+func (j *Job) joinLocked(c *Client, after int64) (*sub, error) {
 	s := j.sub
 	switch {
 	case s != nil && s.ended && s.err == nil: // the terminal document is here
@@ -245,23 +246,10 @@ func (j *Job) joinLocked() (*sub, error) {
 		j.held = false
 		return s, nil
 	}
-	return j.c.joinLocked(j.ID, 0)
+	return c.joinLocked(j.ID, after)
 }
 
-// Cancel asks for the end of a job. It returns once the request is durable, with the
-// job's state then: cancelled if it had not started, else what it was; a watch shows
-// the end. A job that has ended is an *Error with the code invalid_state.
-func (c *Client) Cancel(ctx context.Context, jobID string) (job.State, error) {
-	return c.order(ctx, frame.Cancel, jobID)
-}
-
-// Retry opens an ended job again, as a new attempt with the same ID. It returns once the
-// request was taken: Client.Watch then follows the new attempts. An error that matches ErrIndeterminate means that the
-// connection was lost in between.
-func (c *Client) Retry(ctx context.Context, jobID string) (job.State, error) {
-	return c.order(ctx, frame.Retry, jobID)
-}
-
+// order implements transport.
 func (c *Client) order(ctx context.Context, kind frame.Type, jobID string) (job.State, error) {
 	if err := checkJobID(jobID); err != nil {
 		return "", err
@@ -269,7 +257,7 @@ func (c *Client) order(ctx context.Context, kind frame.Type, jobID string) (job.
 	body := appendString([]byte(`,"jobId":`), jobID)
 	// A cancel may be sent twice; a retry could open the job once more than was asked for.
 	if kind == frame.Retry {
-		body = append(body, `,"watch":false`...) // whoever wants to see it subscribes
+		body = append(body, `,"watch":false`...) // a watch subscribes by itself
 	}
 	k := &call{kind: kind, body: append(body, '}'), resend: kind == frame.Cancel}
 	if err := c.do(ctx, k); err != nil {

@@ -34,7 +34,7 @@ func TestSubmitFrame(t *testing.T) {
 			for _, o := range tc.opts {
 				o(&cfg)
 			}
-			got, err := cfg.appendBody("a.b", tc.payload)
+			got, err := cfg.appendBody("a.b", tc.payload, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,7 +204,7 @@ func TestSubmitLostWithKey(t *testing.T) {
 		if j, err := b.end(); err != nil || j.ID != "jb" {
 			t.Errorf("b: %+v, %v", j, err)
 		}
-		if n := c.Stats().Resends; n != 2 {
+		if n := c.ConnStats().Resends; n != 2 {
 			t.Errorf("%d resends, want 2", n)
 		}
 	})
@@ -305,7 +305,7 @@ func TestSubmitsInFlightAreBounded(t *testing.T) {
 func TestCancelAndRetry(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
-		cancel := begin(t, func() (job.State, error) { return c.Cancel(t.Context(), "j1") })
+		cancel := begin(t, func() (job.State, error) { return c.Job("j1").Cancel(t.Context()) })
 		if g := p.want(frame.Cancel); g.JobID != "j1" {
 			t.Errorf("got %s", g.raw)
 		}
@@ -315,13 +315,13 @@ func TestCancelAndRetry(t *testing.T) {
 		if st, err := cancel.end(); err != nil || st != job.Cancelled {
 			t.Errorf("cancel: %v, %v", st, err)
 		}
-		retry := begin(t, func() (job.State, error) { return c.Retry(t.Context(), "j1") })
+		retry := begin(t, func() (job.State, error) { return c.Job("j1").Retry(t.Context()) })
 		p.want(frame.Retry)
 		p.drop()
 		if _, err := retry.end(); !errors.Is(err, ErrIndeterminate) {
 			t.Errorf("retry: %v", err)
 		}
-		if _, err := c.Cancel(t.Context(), "no such\nid"); !errors.Is(err, ErrNotFound) {
+		if _, err := c.Job("no such\nid").Cancel(t.Context()); !errors.Is(err, ErrNotFound) {
 			t.Errorf("bad ID: %v", err)
 		}
 	})

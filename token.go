@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -13,18 +12,6 @@ import (
 
 // minRenewal is the shortest wait before a token is renewed, or a failed renewal repeated.
 const minRenewal = time.Second
-
-// fetchToken asks the source and remembers its answer for HTTP requests.
-func (c *Client) fetchToken(ctx context.Context) (string, error) {
-	token, err := c.cfg.tokenSource(ctx)
-	if err != nil {
-		return "", fmt.Errorf("ackwire: token source: %w", err)
-	}
-	c.mu.Lock()
-	c.token = token
-	c.mu.Unlock()
-	return token, nil
-}
 
 // jwtExpiry reads the exp claim (RFC 7519 §4.1.4) without checking the token: only the
 // server can do that. Other kinds of tokens have no expiry that a client can see.
@@ -63,7 +50,7 @@ func renewIn(expiry time.Time) (time.Duration, bool) {
 func (c *Client) renewToken(cn *conn, expiry time.Time) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.handshake)
 	defer cancel()
-	token, err := c.fetchToken(ctx)
+	token, err := c.api.fetchToken(ctx)
 	if err == nil {
 		body := appendString([]byte(`,"token":`), token)
 		if err = c.do(ctx, &call{kind: frame.Auth, body: append(body, '}')}); err == nil {

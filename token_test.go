@@ -189,32 +189,32 @@ func TestGet(t *testing.T) {
 			}
 		}
 		answer(200, `"42"`, document("j1", "processing"))
-		st, err := c.Get(t.Context(), "j1")
+		st, err := c.Job("j1").Get(t.Context())
 		if err != nil || st.Version != 42 || st.JobID != "j1" || string(st.Raw) != document("j1", "processing") {
 			t.Errorf("got %+v, %v", st, err)
 		}
 		answer(0, `W/"43"`, document("renew", "processing"))
-		if st, err = c.Get(t.Context(), "renew"); err != nil || st.Version != 43 || calls != 2 {
+		if st, err = c.Job("renew").Get(t.Context()); err != nil || st.Version != 43 || calls != 2 {
 			t.Errorf("got %+v, %v after %d tokens", st, err, calls)
 		}
 		p.drop()
 		answer(404, "", `{"code":"not_found","title":"Not found","retryable":false}`)
-		if _, err = c.Get(t.Context(), "j1"); !errors.Is(err, ErrNotFound) {
+		if _, err = c.Job("j1").Get(t.Context()); !errors.Is(err, ErrNotFound) {
 			t.Errorf("got %v", err)
 		}
 		answer(502, "", "<html>")
-		if _, err = c.Get(t.Context(), "j1"); CodeOf(err) != code.Unavailable {
+		if _, err = c.Job("j1").Get(t.Context()); CodeOf(err) != code.Unavailable {
 			t.Errorf("got %v", err)
 		}
 		answer(200, "", document("j1", "processing"))
-		if _, err = c.Get(t.Context(), "j1"); err == nil {
+		if _, err = c.Job("j1").Get(t.Context()); err == nil {
 			t.Error("no ETag: no error")
 		}
 		answer(200, `"1"`, `{"jobId":7}`)
-		if _, err = c.Get(t.Context(), "j1"); err == nil {
+		if _, err = c.Job("j1").Get(t.Context()); err == nil {
 			t.Error("no document: no error")
 		}
-		if _, err = c.Get(t.Context(), "../x"); !errors.Is(err, ErrNotFound) {
+		if _, err = c.Job("../x").Get(t.Context()); !errors.Is(err, ErrNotFound) {
 			t.Errorf("got %v", err)
 		}
 	})

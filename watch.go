@@ -15,7 +15,7 @@ import (
 
 // Status is a job's document at one version.
 type Status struct {
-	// Version strictly rises with each change of the job; it is never 0.
+	// Version strictly rises with each change of the job. It is 0 only in a list, which does not tell it.
 	Version int64
 	job.Document
 	// Raw is the document as the server made it. It is shared: do not change it.
@@ -29,24 +29,10 @@ type watchConfig struct {
 	after int64
 }
 
-// After starts a watch behind that version: only newer documents are yielded. 0, the
-// default, starts with the document as it is now. A watch after the version of a job's
-// terminal document waits until ctx ends, unless the job is retried.
+// After starts a watch behind a version that was seen before: only newer documents are yielded. 0, the default, and
+// negative versions start with the document as it is now. Behind the version of a terminal document there is nothing: such
+// a watch waits over a socket until ctx ends or the job is retried, and ends at once over HTTP.
 func After(version int64) WatchOption { return func(w *watchConfig) { w.after = version } }
-
-// Watch follows a job that anybody submitted. The sequence yields each newer document it
-// learns of until the terminal one, and then ends. Versions strictly rise; a loop body
-// slower than the job's changes sees the latest document and skips those between. (They are lower
-// once the server has lost the end of its log.) Lost connections do not show. An error is yielded once, as the last element: ctx's, an
-// *Error (not_found, limit_exceeded), or the client's. Watches of one job share one subscription,
-// which ends with the last of them. Each range over the sequence is a watch of its own.
-func (c *Client) Watch(ctx context.Context, jobID string, opts ...WatchOption) iter.Seq2[Status, error] {
-	var cfg watchConfig
-	for _, o := range opts {
-		o(&cfg)
-	}
-	return c.follow(ctx, cfg.after, func() (*sub, error) { return c.joinLocked(jobID, cfg.after) })
-}
 
 // follow is one watch. join, called with mu held, gives it the subscription to read, with
 // a reference that follow returns at its end.

@@ -32,7 +32,7 @@ func (p *peer) subscribed() []string {
 func TestWatchYieldsUntilTerminal(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
-		w := collect(t, c.Watch(t.Context(), "j1"))
+		w := collect(t, c.Job("j1").Watch(t.Context()))
 		if refs := p.subscribed(); !slices.Equal(refs, []string{"j1"}) {
 			t.Errorf("subscribed to %v", refs)
 		}
@@ -54,7 +54,7 @@ func TestWatchYieldsUntilTerminal(t *testing.T) {
 func TestWatchDropsOldVersions(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
-		w := collect(t, c.Watch(t.Context(), "j1", After(4)))
+		w := collect(t, c.Job("j1").Watch(t.Context(), After(4)))
 		if refs := p.subscribed(); !slices.Equal(refs, []string{"j1@4"}) {
 			t.Errorf("subscribed to %v", refs)
 		}
@@ -71,7 +71,7 @@ func TestWatchDropsOldVersions(t *testing.T) {
 			t.Errorf("got %q, %v", got, err)
 		}
 		synctest.Wait()
-		if n := c.Stats().Stale; n != 4 {
+		if n := c.ConnStats().Stale; n != 4 {
 			t.Errorf("%d stale frames, want 4 (a second 6, 5, 7 and a stranger's)", n)
 		}
 	})
@@ -82,8 +82,8 @@ func TestWatchResumesAfterReconnect(t *testing.T) {
 		c, p := s.dial()
 		j := c.testSubmitted(t, p, "j1")
 		w1 := collect(t, j.Watch(t.Context()))
-		w2 := collect(t, c.Watch(t.Context(), "j2", After(40)))
-		w3 := collect(t, c.Watch(t.Context(), "j3"))
+		w2 := collect(t, c.Job("j2").Watch(t.Context(), After(40)))
+		w3 := collect(t, c.Job("j3").Watch(t.Context()))
 		synctest.Wait()
 		p.status("j1", 17, "processing")
 		synctest.Wait()
@@ -114,7 +114,7 @@ func TestWatchResumesAfterReconnect(t *testing.T) {
 				t.Errorf("got %q, %v; want %q", got, err, want)
 			}
 		}
-		if n := c.Stats().Connects; n != 4 {
+		if n := c.ConnStats().Connects; n != 4 {
 			t.Errorf("%d connects", n)
 		}
 	})
@@ -158,11 +158,11 @@ func TestWatchesShareOneSubscription(t *testing.T) {
 		c, p := s.dial()
 		ctx1, stop1 := context.WithCancel(t.Context())
 		ctx2, stop2 := context.WithCancel(t.Context())
-		w1 := collect(t, c.Watch(ctx1, "j1", After(5)))
+		w1 := collect(t, c.Job("j1").Watch(ctx1, After(5)))
 		p.subscribed()
-		w2 := collect(t, c.Watch(ctx2, "j1", After(9)))
+		w2 := collect(t, c.Job("j1").Watch(ctx2, After(9)))
 		p.wantNothing("the second watch needs nothing more")
-		w3 := collect(t, c.Watch(ctx1, "j1"))
+		w3 := collect(t, c.Job("j1").Watch(ctx1))
 		if refs := p.subscribed(); !slices.Equal(refs, []string{"j1"}) {
 			t.Errorf("a watch from the beginning asks again: %v", refs)
 		}
@@ -170,7 +170,7 @@ func TestWatchesShareOneSubscription(t *testing.T) {
 		synctest.Wait()
 		p.status("j1", 7, "processing")
 		synctest.Wait()
-		w4 := collect(t, c.Watch(ctx2, "j1"))
+		w4 := collect(t, c.Job("j1").Watch(ctx2))
 		p.wantNothing("the fourth finds the latest document here")
 		stop1()
 		for w, want := range map[*pending[string]]string{w1: "processing@7", w3: "pending@5 processing@7"} {
@@ -189,7 +189,7 @@ func TestWatchesShareOneSubscription(t *testing.T) {
 		if u := p.want(frame.Unsubscribe); string(u.Jobs) != `["j1"]` {
 			t.Errorf("got %s", u.raw)
 		}
-		w5 := collect(t, c.Watch(t.Context(), "j1"))
+		w5 := collect(t, c.Job("j1").Watch(t.Context()))
 		if refs := p.subscribed(); !slices.Equal(refs, []string{"j1"}) {
 			t.Errorf("a new watch starts over: %v", refs)
 		}
@@ -262,7 +262,7 @@ func TestWatchErrors(t *testing.T) {
 		p.drop() // so that all four share a frame
 		synctest.Wait()
 		for _, id := range ids {
-			ws[id] = collect(t, c.Watch(t.Context(), id))
+			ws[id] = collect(t, c.Job(id).Watch(t.Context()))
 		}
 		synctest.Wait()
 		p = s.next()
@@ -297,7 +297,7 @@ func TestWatchErrors(t *testing.T) {
 			}
 		}
 		for _, id := range []string{"", "a b", strings.Repeat("x", 200), "\xff", "a/b"} {
-			if _, err := collect(t, c.Watch(t.Context(), id)).end(); !errors.Is(err, ErrNotFound) {
+			if _, err := collect(t, c.Job(id).Watch(t.Context())).end(); !errors.Is(err, ErrNotFound) {
 				t.Errorf("%q: %v", id, err)
 			}
 		}
@@ -314,7 +314,7 @@ func TestSubscriptionsAreBatched(t *testing.T) {
 		ws := map[string]*pending[string]{}
 		for i := range n {
 			id := fmt.Sprintf("j%04d", i)
-			ws[id] = collect(t, c.Watch(t.Context(), id))
+			ws[id] = collect(t, c.Job(id).Watch(t.Context()))
 		}
 		synctest.Wait()
 		p = s.next()
@@ -350,7 +350,7 @@ func TestSubscribeErrorIsolatesTheCulprit(t *testing.T) {
 		ws := map[string]*pending[string]{}
 		for i := range 50 {
 			id := fmt.Sprintf("j%d", i)
-			ws[id] = collect(t, c.Watch(t.Context(), id))
+			ws[id] = collect(t, c.Job(id).Watch(t.Context()))
 		}
 		synctest.Wait()
 		p = s.next()
@@ -415,7 +415,7 @@ func TestWatchWithUnreadableDocument(t *testing.T) {
 func TestWatchTakesLowerVersionsAfterAReset(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
-		w := collect(t, c.Watch(t.Context(), "j1", After(1000)))
+		w := collect(t, c.Job("j1").Watch(t.Context(), After(1000)))
 		g := p.want(frame.Subscribe)
 		p.send(`{"type":"subscribed","id":%q,"jobs":[{"jobId":"j1","version":40,"reset":true}]}`, g.ID)
 		p.status("j1", 40, "processing")

@@ -179,7 +179,7 @@ func (c *WatchCmd) Run(env *Env) error {
 	if c.Mine {
 		return v.followAll(client.WatchMine(env.Context))
 	}
-	return v.follow(c.ID, client.Watch(env.Context, c.ID))
+	return v.follow(c.ID, client.Job(c.ID).Watch(env.Context))
 }
 
 // GetCmd prints a job's document as it is now.
@@ -195,9 +195,9 @@ func (c *GetCmd) Help() string {
 
 // Run implements the command.
 func (c *GetCmd) Run(env *Env) error {
-	ctx, cancel := context.WithTimeout(env.Context, getTimeout)
-	defer cancel()
-	st, err := ackwire.Get(ctx, c.URL, c.ID, c.options(env, nil)...)
+	st, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (ackwire.Status, error) {
+		return api.Job(c.ID).Get(ctx)
+	})
 	if err != nil {
 		return refused(c.unreachable(err))
 	}

@@ -29,7 +29,7 @@ func (c *CancelCmd) Help() string {
 // Run implements the command.
 func (c *CancelCmd) Run(env *Env) error {
 	return c.connected(env, nil, func(ctx context.Context, client *ackwire.Client) error {
-		state, err := client.Cancel(ctx, c.ID)
+		state, err := client.Job(c.ID).Cancel(ctx)
 		if err != nil {
 			return refused(err)
 		}
@@ -54,7 +54,7 @@ func (c *RetryCmd) Help() string {
 func (c *RetryCmd) Run(env *Env) error {
 	v := newView(env, &c.Flags)
 	return c.connected(env, v, func(ctx context.Context, client *ackwire.Client) error {
-		state, err := client.Retry(ctx, c.ID)
+		state, err := client.Job(c.ID).Retry(ctx)
 		if err != nil {
 			if errors.Is(err, ackwire.ErrIndeterminate) {
 				err = fmt.Errorf("%w (ackwire get tells whether it runs again)", err)
@@ -65,7 +65,7 @@ func (c *RetryCmd) Run(env *Env) error {
 			v.ordered(c.ID, state, "runs again")
 			return nil
 		}
-		return v.follow(c.ID, client.Watch(env.Context, c.ID))
+		return v.follow(c.ID, client.Job(c.ID).Watch(env.Context))
 	})
 }
 
@@ -117,7 +117,12 @@ func (c *ResultCmd) Help() string {
 
 // Run implements the command.
 func (c *ResultCmd) Run(env *Env) (err error) {
-	r, err := ackwire.Result(env.Context, c.URL, c.ID, c.options(env, nil)...)
+	api, err := ackwire.NewHTTP(c.URL, c.options(env, nil)...)
+	if err != nil {
+		return refused(c.unreachable(err))
+	}
+	defer api.CloseIdleConnections()
+	r, err := api.Job(c.ID).Result(env.Context)
 	if err != nil {
 		return refused(c.unreachable(err))
 	}

@@ -62,8 +62,8 @@ func (c *ListCmd) Run(env *Env) error {
 		if !c.All {
 			o.Limit = min(o.Limit, limit-printed)
 		}
-		page, err := query(env, func(ctx context.Context) (ackwire.Page, error) {
-			return ackwire.List(ctx, c.URL, o, c.options(env, nil)...)
+		page, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (ackwire.Page, error) {
+			return api.List(ctx, o)
 		})
 		if err != nil {
 			table.print(env) // what is known already
@@ -103,8 +103,8 @@ func (c *StatsCmd) Help() string { return queryHelp }
 
 // Run implements the command.
 func (c *StatsCmd) Run(env *Env) error {
-	stats, err := query(env, func(ctx context.Context) (frame.Stats, error) {
-		return ackwire.JobStats(ctx, c.URL, c.options(env, nil)...)
+	stats, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (frame.Stats, error) {
+		return api.Stats(ctx)
 	})
 	if err != nil {
 		return c.queryError(env, err)
@@ -141,8 +141,8 @@ func (c *WhyCmd) Help() string { return queryHelp }
 
 // Run implements the command.
 func (c *WhyCmd) Run(env *Env) error {
-	why, err := query(env, func(ctx context.Context) (frame.Why, error) {
-		return ackwire.Why(ctx, c.URL, c.ID, c.options(env, nil)...)
+	why, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (frame.Why, error) {
+		return api.Job(c.ID).Why(ctx)
 	})
 	if err != nil {
 		return c.queryError(env, err)
@@ -184,8 +184,8 @@ func (c *DeliveriesCmd) Help() string { return queryHelp }
 
 // Run implements the command.
 func (c *DeliveriesCmd) Run(env *Env) error {
-	all, err := query(env, func(ctx context.Context) (frame.Deliveries, error) {
-		return ackwire.Deliveries(ctx, c.URL, c.ID, c.options(env, nil)...)
+	all, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (frame.Deliveries, error) {
+		return api.Job(c.ID).Deliveries(ctx)
 	})
 	if err != nil {
 		return c.queryError(env, err)
@@ -216,11 +216,16 @@ func (c *DeliveriesCmd) Run(env *Env) error {
 	return nil
 }
 
-// query asks within getTimeout.
-func query[T any](env *Env, ask func(context.Context) (T, error)) (T, error) {
+// query asks within getTimeout, without opening a socket.
+func query[T any](env *Env, f *Flags, ask func(context.Context, *ackwire.HTTPClient) (T, error)) (none T, _ error) {
 	ctx, cancel := context.WithTimeout(env.Context, getTimeout)
 	defer cancel()
-	return ask(ctx)
+	api, err := ackwire.NewHTTP(f.URL, f.options(env, nil)...)
+	if err != nil {
+		return none, err
+	}
+	defer api.CloseIdleConnections()
+	return ask(ctx, api)
 }
 
 func (f *Flags) queryError(env *Env, err error) error {

@@ -127,7 +127,7 @@ func (w *crowd) check(ctx context.Context, url string) {
 			w.t.Errorf("job %s: %d ends, the last is %s (%+v), wrong: %v", s.id, s.ends, s.last.State, s.last.Error, s.wrong)
 			continue
 		}
-		got, err := ackwire.Get(ctx, url, s.id)
+		got, err := getJob(ctx, url, s.id)
 		if err != nil || got.Version != s.last.Version || string(got.Raw) != string(s.last.Raw) {
 			w.t.Errorf("job %s was seen as\n%s\nand is\n%s\n%v", s.id, s.last.Raw, got.Raw, err)
 		}
@@ -272,7 +272,7 @@ func TestAPausedTrackerIsAZombie(t *testing.T) {
 	pause(ctx, stopped)
 	// The other owns all partitions by now, and answers.
 	for _, s := range w.jobs {
-		got, err := ackwire.Get(ctx, f.url, s.id)
+		got, err := getJob(ctx, f.url, s.id)
 		if err != nil || got.State != job.Processing && got.State != job.Completed || got.Attempt != 1 {
 			t.Errorf("job %s during the pause: %s in attempt %d, %v", s.id, got.State, got.Attempt, err)
 		}

@@ -203,11 +203,21 @@ func load(t *testing.T, url string, strike func()) {
 		if last.State != job.Completed {
 			t.Errorf("job %s ended %s: %+v", j.ID, last.State, last.Error)
 		}
-		if _, err := c.Get(ctx, j.ID); err != nil {
+		if _, err := c.Job(j.ID).Get(ctx); err != nil {
 			t.Errorf("get %s: %v", j.ID, err)
 		}
 	}
 	t.Logf("%d of %d submits acked, all of them completed", len(acked), inFlight)
+}
+
+// getJob reads a job's document over a connection of its own.
+func getJob(ctx context.Context, url, jobID string) (ackwire.Status, error) {
+	api, err := ackwire.NewHTTP(url)
+	if err != nil {
+		return ackwire.Status{}, err
+	}
+	defer api.CloseIdleConnections()
+	return api.Job(jobID).Get(ctx)
 }
 
 // submit says the same key again for as long as it is told to.
@@ -316,7 +326,7 @@ func TestAPausedWorkerIsAZombie(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, startWithin, "it runs", func() bool { s, err := c.Get(ctx, j.ID); return err == nil && s.State == job.Processing })
+	within(t, startWithin, "it runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
 	_ = zombie.cmd.Process.Signal(syscall.SIGSTOP)
 	worker(a[5], "other")
 	s, err := j.Wait(ctx)
@@ -334,7 +344,7 @@ func TestAPausedWorkerIsAZombie(t *testing.T) {
 			t.Errorf("%s, %v", s.State, err)
 		}
 	}
-	if after, err := c.Get(ctx, j.ID); err != nil || after.Version != s.Version {
+	if after, err := c.Job(j.ID).Get(ctx); err != nil || after.Version != s.Version {
 		t.Errorf("the zombie changed the job: version %d to %d, %v", s.Version, after.Version, err)
 	}
 }

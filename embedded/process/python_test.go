@@ -133,8 +133,8 @@ func TestAWorkerInPython(t *testing.T) {
 	}
 
 	j := submit(`{"text":"a b c d e f g h","seconds":60}`)
-	within(t, startWithin, "the job runs", func() bool { s, err := c.Get(ctx, j.ID); return err == nil && s.State == job.Processing })
-	if _, err := c.Cancel(ctx, j.ID); err != nil {
+	within(t, startWithin, "the job runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
+	if _, err := c.Job(j.ID).Cancel(ctx); err != nil {
 		t.Error(err)
 	}
 	ends("cancelled while it ran", j, job.Cancelled, 1)
@@ -161,13 +161,13 @@ func TestAWorkerInPython(t *testing.T) {
 	within(t, testWithin, "all of it is among the dead letters", func() bool { return endOf(t, raw, "ackwire.dead")-before == int64(len(garbage)) })
 
 	j = submit(`{"text":"a b c d","seconds":8}`)
-	within(t, startWithin, "the job runs", func() bool { s, err := c.Get(ctx, j.ID); return err == nil && s.State == job.Processing })
+	within(t, startWithin, "the job runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
 	first.kill()
 	second := startPython(t, env, a[3], "snake-2")
 	ends("its worker was killed", j, job.Completed, 2)
 
 	j = submit(`{"text":"a b c d","seconds":8}`)
-	within(t, startWithin, "the job runs", func() bool { s, err := c.Get(ctx, j.ID); return err == nil && s.State == job.Processing })
+	within(t, startWithin, "the job runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
 	_ = second.cmd.Process.Signal(syscall.SIGTERM)
 	if err := second.cmd.Wait(); err != nil {
 		t.Errorf("SIGTERM: %v", err)

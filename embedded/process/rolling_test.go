@@ -146,7 +146,7 @@ func (d *deployment) overSockets(name string, rate float64) {
 		d.ended++
 		d.mu.Unlock()
 	})
-	s := c.Stats()
+	s := c.ConnStats()
 	if s.Goaways == 0 || s.Connects < 2 {
 		d.fail("%s: %d goaways and %d connections: the test proves nothing", name, s.Goaways, s.Connects)
 	}
@@ -343,7 +343,7 @@ func TestARollingRestartOfGateways(t *testing.T) {
 		var s ackwire.Status
 		for end := time.Now().Add(startWithin); !s.State.Terminal() && time.Now().Before(end); {
 			var err error
-			if s, err = ackwire.Get(ctx, "http://"+a[0], id); err != nil {
+			if s, err = getJob(ctx, "http://"+a[0], id); err != nil {
 				t.Errorf("%s: get %s: %v", how, id, err)
 				break
 			}

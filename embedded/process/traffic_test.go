@@ -153,7 +153,7 @@ func (tr *traffic) cancelled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tr.client.Cancel(ctx, j.ID); err != nil {
+	if _, err := tr.client.Job(j.ID).Cancel(ctx); err != nil {
 		return err
 	}
 	_, err = j.Wait(ctx)

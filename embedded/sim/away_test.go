@@ -44,8 +44,8 @@ func TestKafkaIsAwayForHalfAMinute(t *testing.T) {
 					open = append(open, fmt.Sprint("k", i))
 					time.Sleep(time.Second)
 				}
-				if err := c.Ping(w.ctx()); err != nil || c.Stats().Connects != 1 {
-					t.Errorf("the socket did not stay: %v, %+v", err, c.Stats())
+				if err := c.Ping(w.ctx()); err != nil || c.ConnStats().Connects != 1 {
+					t.Errorf("the socket did not stay: %v, %+v", err, c.ConnStats())
 				}
 				w.Net.Host("broker").Heal()
 				for i, key := range open {
@@ -53,11 +53,11 @@ func TestKafkaIsAwayForHalfAMinute(t *testing.T) {
 					acked = append(acked, j.ID)
 				}
 				for _, id := range acked {
-					if _, err := c.Get(w.ctx(), id); err != nil {
+					if _, err := c.Job(id).Get(w.ctx()); err != nil {
 						t.Errorf("acked job %s: %v", id, err)
 					}
 					var last ackwire.Status // the lease of what ran may have run out: an attempt more
-					for s, err := range c.Watch(w.ctx(), id) {
+					for s, err := range c.Job(id).Watch(w.ctx()) {
 						if last = s; err != nil {
 							t.Errorf("watch of job %s: %v", id, err)
 						}
@@ -69,8 +69,8 @@ func TestKafkaIsAwayForHalfAMinute(t *testing.T) {
 				if n := len(w.records(w.Names.Requests("default"))); n < len(acked) {
 					t.Errorf("%d requests of %d jobs", n, len(acked))
 				}
-				if c.Stats().Connects != 1 {
-					t.Errorf("the socket did not stay: %+v", c.Stats())
+				if c.ConnStats().Connects != 1 {
+					t.Errorf("the socket did not stay: %+v", c.ConnStats())
 				}
 			})
 		})
@@ -101,8 +101,8 @@ func TestTheTrackerIsAwayForHalfAMinute(t *testing.T) {
 				t.Errorf("job %s: %s, %v", j.ID, s.State, err)
 			}
 		}
-		if c.Stats().Connects != 1 {
-			t.Errorf("the socket did not stay: %+v", c.Stats())
+		if c.ConnStats().Connects != 1 {
+			t.Errorf("the socket did not stay: %+v", c.ConnStats())
 		}
 	})
 }

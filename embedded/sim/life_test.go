@@ -31,7 +31,7 @@ func (w *World) order(what, id, state string) {
 
 func (w *World) get(c *ackwire.Client, id string) ackwire.Status {
 	w.T.Helper()
-	s, err := c.Get(w.ctx(), id)
+	s, err := c.Job(id).Get(w.ctx())
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -29,7 +29,7 @@ import (
 func (w *World) expire(c *ackwire.Client, id string) {
 	w.T.Helper()
 	w.eventually("job "+id+" expires", func() bool {
-		_, err := c.Get(w.ctx(), id)
+		_, err := c.Job(id).Get(w.ctx())
 		var p *ackwire.Error
 		return errors.As(err, &p) && p.Code == code.NotFound
 	})
@@ -161,7 +161,7 @@ func TestALanesGroupLosesItsOffsets(t *testing.T) {
 			t.Errorf("%d runs after the offsets were lost, want 1", n-ran)
 		}
 		for _, id := range ids {
-			if _, err := c.Get(w.ctx(), id); err == nil {
+			if _, err := c.Job(id).Get(w.ctx()); err == nil {
 				t.Errorf("expired job %s is back", id)
 			}
 		}
@@ -187,7 +187,7 @@ func TestAStrayRequestOfAScheduledJob(t *testing.T) {
 		h := w.handWrite()
 		due := time.Now().Add(time.Hour)
 		h.scheduled(`{"payload":"one"}`, due)
-		w.eventually("it is scheduled", func() bool { s, err := c.Get(w.ctx(), h.id); return err == nil && s.State == job.Scheduled })
+		w.eventually("it is scheduled", func() bool { s, err := c.Job(h.id).Get(w.ctx()); return err == nil && s.State == job.Scheduled })
 		h.request() // carries another payload
 		time.Sleep(59 * time.Minute)
 		if s := w.get(c, h.id); s.State != job.Scheduled || len(payloads) != 0 {

@@ -329,7 +329,7 @@ func (w *World) Submit(c *ackwire.Client, jobType, payload string, opts ...ackwi
 func (w *World) WantEnd(what string, c *ackwire.Client, jobID string, state job.State, attempt int) job.Document {
 	w.T.Helper()
 	var last ackwire.Status
-	for s, err := range c.Watch(w.ctx(), jobID) {
+	for s, err := range c.Job(jobID).Watch(w.ctx()) {
 		if err != nil {
 			w.T.Fatalf("%s: watch %s: %v", what, jobID, err)
 		}

@@ -92,7 +92,7 @@ func TestAGetAfterTheAckNeverAnswersNotFound(t *testing.T) {
 		c := w.Dial()
 		for i := range 50 {
 			j := w.Submit(c, "demo.echo", fmt.Sprint(i), ackwire.NoWatch())
-			if _, err := c.Get(w.ctx(), j.ID); err != nil {
+			if _, err := c.Job(j.ID).Get(w.ctx()); err != nil {
 				t.Fatalf("get of an acked job: %v", err)
 			}
 		}
@@ -105,7 +105,7 @@ func TestAcceptedIsLostAfterItsRequest(t *testing.T) {
 		h := w.handWrite()
 		h.request() // and the gateway dies
 		c := w.Dial()
-		w.eventually("the claim creates the job", func() bool { _, err := c.Get(w.ctx(), h.id); return err == nil })
+		w.eventually("the claim creates the job", func() bool { _, err := c.Job(h.id).Get(w.ctx()); return err == nil })
 		w.WantEnd("the claim creates the job", c, h.id, job.Completed, 1)
 	})
 }
@@ -122,7 +122,7 @@ func TestAClaimOvertakesAccepted(t *testing.T) {
 		w.WantEnd("accepted comes after the claim", c, h.id, job.Completed, 1)
 		h.accepted(request)
 		time.Sleep(time.Second)
-		if s, err := c.Get(w.ctx(), h.id); err != nil || s.State != job.Completed {
+		if s, err := c.Job(h.id).Get(w.ctx()); err != nil || s.State != job.Completed {
 			t.Errorf("accepted after the end: %v %v", s.State, err)
 		}
 		if runs.Load() != 1 {
@@ -179,13 +179,13 @@ func TestAZombiesLateWordChangesNothing(t *testing.T) {
 		zombie.Host.Hang()
 		w.StartWorker(echoes(&second, time.Second))
 		w.WantEnd("the other worker takes it over", c, j.ID, job.Completed, 2)
-		before, err := c.Get(w.ctx(), j.ID)
+		before, err := c.Job(j.ID).Get(w.ctx())
 		if err != nil {
 			t.Fatal(err)
 		}
 		zombie.Host.Heal()
 		time.Sleep(2 * time.Minute)
-		after, err := c.Get(w.ctx(), j.ID)
+		after, err := c.Job(j.ID).Get(w.ctx())
 		if err != nil || after.Version != before.Version {
 			t.Errorf("the zombie changed the job: version %d to %d, %v", before.Version, after.Version, err)
 		}
@@ -193,7 +193,7 @@ func TestAZombiesLateWordChangesNothing(t *testing.T) {
 		refused := w.refused("ended")
 		w.Event(&event.Event{Type: event.Completed, JobID: j.ID, Dispatch: 1, Run: "zombie", Worker: "worker-1"})
 		w.eventually("the late completed is counted", func() bool { return w.refused("ended") == refused+1 })
-		if after, err = c.Get(w.ctx(), j.ID); err != nil || after.Version != before.Version {
+		if after, err = c.Job(j.ID).Get(w.ctx()); err != nil || after.Version != before.Version {
 			t.Errorf("a late completed changed the job: version %d to %d, %v", before.Version, after.Version, err)
 		}
 	})

@@ -104,7 +104,11 @@ func (r *run) get(ctx context.Context, jobID string, client int) (state job.Stat
 	if r.cfg.Token != nil {
 		opts = append(opts, ackwire.WithTokenSource(func(context.Context) (string, error) { return r.token(client) }))
 	}
-	st, err := ackwire.Get(ctx, r.gateway(int(r.getTurn.Add(1))), jobID, opts...)
+	api, err := ackwire.NewHTTP(r.gateway(int(r.getTurn.Add(1))), opts...)
+	var st ackwire.Status
+	if err == nil {
+		st, err = api.Job(jobID).Get(ctx)
+	}
 	rec := history.Record{Kind: history.Get, Client: client, Job: jobID}
 	e, answered := errors.AsType[*ackwire.Error](err)
 	switch {

@@ -1,0 +1,133 @@
+package ackwire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// HTTPClient does over plain HTTP what a Client does over a socket: for programs that keep no connection open, such as
+// a backend that submits now and then, a function that runs for seconds, or a script. Nothing runs in the background. It is
+// safe for concurrent use. Make it with [NewHTTP].
+//
+// A Client is the better choice for many jobs: its acks and statuses share one connection, and a submit is sent
+// again by itself when that is lost.
+type HTTPClient struct {
+	api *rest
+}
+
+// NewHTTP makes a client of the Ackwire at url, which is as in Dial. It connects to nothing yet: what is wrong with the
+// address or the token shows with the first request. An error is a URL or an option that makes no sense.
+//
+// Of the options those about tokens, the HTTP client or the dialler, the logger, the backoff and the read limit count; the
+// others are about sockets and change nothing.
+func NewHTTP(url string, opts ...Option) (*HTTPClient, error) {
+	api, err := newRest(url, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &HTTPClient{api: api}, nil
+}
+
+// CloseIdleConnections closes connections that are kept for further requests. The client may be used again afterwards. It
+// does nothing with WithHTTPClient, whose client has the same method.
+func (c *HTTPClient) CloseIdleConnections() { c.api.closeIdle() }
+
+// Submit hands a job to Ackwire (POST /v1/jobs) and returns once it is durable. payload, options and errors are those of
+// Client.Submit; NoWatch changes nothing here.
+//
+// A server that cannot be reached is an error at once: nothing was sent. When the connection is lost behind the request, or
+// something between here and the server answers for it (502, 504), the outcome is not known: with a Key the submit is
+// repeated until it is or ctx ends, without one the error matches ErrIndeterminate.
+func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
+	cfg := tracedBy(ctx)
+	for _, o := range opts {
+		o(&cfg)
+	}
+	body, err := cfg.appendBody(jobType, payload, true)
+	if err != nil {
+		return nil, fmt.Errorf("ackwire: submit %s: %w", jobType, err)
+	}
+	body[0] = '{' // it was the comma behind a frame's id
+	q := request{what: "submit " + jobType, method: http.MethodPost, path: "/v1/jobs", body: body}
+	if cfg.traceparent != "" {
+		q.header = http.Header{frame.TraceparentHeader: {cfg.traceparent}}
+		if cfg.tracestate != "" {
+			q.header.Set(frame.TracestateHeader, cfg.tracestate)
+		}
+	}
+	return c.api.submitUntilKnown(ctx, context.Background(), cfg.key, func() (*Job, bool, error) {
+		ack, unknown, err := c.api.post(ctx, q)
+		if err != nil {
+			if _, answered := errors.AsType[*Error](err); unknown && !answered {
+				err = &IndeterminateError{Key: cfg.key, Err: err}
+			}
+			return nil, unknown, err
+		}
+		return &Job{ID: ack.JobID, Ack: Ack{State: job.State(ack.State), StatusURL: ack.StatusURL, Duplicate: ack.Duplicate}, via: c}, false, nil
+	})
+}
+
+// Job returns a handle for a job that any client of the tenant made, by its ID. It asks the server nothing, so an ID
+// that there is not shows with the first method that is called.
+func (c *HTTPClient) Job(id string) *Job { return newJob(c, id) }
+
+// List reads one page of the tenant's jobs; see Client.List.
+func (c *HTTPClient) List(ctx context.Context, o ListOptions) (Page, error) {
+	return c.api.list(ctx, o)
+}
+
+// All reads page after page; see Client.All.
+func (c *HTTPClient) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error] {
+	return c.api.all(ctx, o)
+}
+
+// Stats counts the tenant's jobs; see Client.Stats.
+func (c *HTTPClient) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
+
+// rest implements transport.
+func (c *HTTPClient) rest() *rest { return c.api }
+
+// order implements transport.
+func (c *HTTPClient) order(ctx context.Context, kind frame.Type, jobID string) (job.State, error) {
+	what, path, err := jobPath(string(kind)+" ", jobID, "/"+string(kind))
+	if err != nil {
+		return "", err
+	}
+	ack, unknown, err := c.api.post(ctx, request{what: what, method: http.MethodPost, path: path})
+	if unknown && kind == frame.Retry { // a cancel may be said again
+		err = &IndeterminateError{JobID: jobID, Err: err}
+	}
+	return job.State(ack.State), err
+}
+
+// post sends what changes something. unknown reports that it may have taken effect though there was no ack.
+func (r *rest) post(ctx context.Context, q request) (ack frame.AckFrame, unknown bool, err error) {
+	var sent atomic.Bool // what was not sent has no effect
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	resp, err := r.do(ctx, q)
+	if err != nil {
+		return ack, sent.Load(), err
+	}
+	if resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusOK {
+		e := refusal(resp)
+		return ack, e.Code == code.Indeterminate || e.foreign && e.Status >= 500, e
+	}
+	body, err := readBody(resp, r.cfg.readLimit)
+	if err != nil {
+		return ack, true, fmt.Errorf("ackwire: %s: %w", q.what, err)
+	}
+	if json.Unmarshal(body, &ack) != nil || ack.JobID == "" {
+		return ack, true, fmt.Errorf("ackwire: %s: %w", q.what, errBadAnswer)
+	}
+	return ack, false, nil
+}
