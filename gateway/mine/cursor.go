@@ -13,6 +13,9 @@ import (
 // A cursor is a time by the log's clock: all that changed before, less overlap, was delivered. Its
 // first character is its format.
 const (
+	// NoCursor is no cursor of any log: a subscription with it is answered with reset.
+	NoCursor = "-"
+
 	cursorFormat = "1"
 	roomRetry    = 50 * time.Millisecond // between two looks whether a subscriber has room
 )

@@ -2,22 +2,39 @@ package mine
 
 import "hash/maphash"
 
-// maxTold bounds the jobs of which a socket that follows all of its subject's jobs is sure to
-// remember what it was sent: twice as many at most.
-const maxTold = 1024
+// Bounds of the jobs that Told is sure to remember: it keeps twice as many at most.
+const (
+	maxTold  = 1024 // while the socket follows all jobs of its subject
+	maxEnded = 128  // before: a socket that never will pays for these, 24 bytes each
+)
 
-// Told is the version of each job that was put into the outbox of such a socket last: several of
-// its subscriptions may cover a job, and each version is sent once. Jobs are known by a hash, the
-// oldest are forgotten. Its owner guards it.
-type Told struct{ now, before map[uint64]int64 }
+// Told is the version of each job that a socket was sent last: several of its subscriptions may
+// cover a job, and each version is sent once. Before the socket follows all jobs of its subject,
+// only the jobs count whose watches have ended, for each watch knows of its own job. Jobs are known
+// by a hash, the oldest are forgotten. Its owner guards it. The zero Told is empty.
+type Told struct {
+	now, before map[uint64]int64
+	follows     bool // all jobs of the subject
+	lost        bool // something was forgotten
+}
 
 var toldSeed = maphash.MakeSeed()
 
-// Last is the version that was told last; 0 when it is not known. A nil Told knows nothing.
-func (t *Told) Last(jobID string) int64 {
-	if t == nil {
-		return 0
+// Follow raises the bound for a socket that follows all jobs of its subject from now on.
+func (t *Told) Follow() { t.follows = true }
+
+// Complete reports whether nothing was forgotten yet.
+func (t *Told) Complete() bool { return !t.lost }
+
+func (t *Told) bound() int {
+	if t.follows {
+		return maxTold
 	}
+	return maxEnded
+}
+
+// Last is the version that was told last; 0 when it is not known.
+func (t *Told) Last(jobID string) int64 {
 	key := maphash.String(toldSeed, jobID)
 	return max(t.now[key], t.before[key])
 }
@@ -27,7 +44,8 @@ func (t *Told) News(jobID string, version int64) bool {
 	if version <= t.Last(jobID) {
 		return false
 	}
-	if len(t.now) >= maxTold {
+	if len(t.now) >= t.bound() {
+		t.lost = t.lost || len(t.before) > 0
 		t.before, t.now = t.now, nil
 	}
 	if t.now == nil {
@@ -39,9 +57,7 @@ func (t *Told) News(jobID string, version int64) bool {
 
 // Forget makes any version of the job news.
 func (t *Told) Forget(jobID string) {
-	if t != nil {
-		key := maphash.String(toldSeed, jobID)
-		delete(t.now, key)
-		delete(t.before, key)
-	}
+	key := maphash.String(toldSeed, jobID)
+	delete(t.now, key)
+	delete(t.before, key)
 }

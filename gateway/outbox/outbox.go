@@ -226,15 +226,37 @@ func (o *Outbox) PutGroup(g *Group, jobID string, f *Frame) Outcome {
 	return outcome
 }
 
-// ClearGroup empties a group whose subscription has ended.
-func (o *Outbox) ClearGroup(g *Group) {
+// ClearGroup empties a group whose subscription has ended. It returns the jobs whose status waited,
+// or was owed, and is not sent.
+func (o *Outbox) ClearGroup(g *Group) (unsent []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, s := range g.slots {
+	for jobID, s := range g.slots {
+		if s.waits() {
+			unsent = append(unsent, jobID)
+		}
 		o.discard(s)
 		s.parked, s.group = 0, nil
 	}
 	clear(g.slots)
+	return unsent
+}
+
+// waits reports whether the slot has a status that was not sent yet.
+func (s *Slot) waits() bool { return s.frame != nil || s.parked != 0 }
+
+// Waits reports whether the slot has a status that was not sent yet.
+func (o *Outbox) Waits(s *Slot) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return s.waits()
+}
+
+// Last is the highest version that was put into the slot, or that it skips.
+func (o *Outbox) Last(s *Slot) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return s.last
 }
 
 // Hold keeps what is put into the slot, the latest of it, until Release: an answer must be

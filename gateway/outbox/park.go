@@ -79,6 +79,26 @@ func (o *Outbox) Cede(s *Slot, g *Group, jobID string) (_ Outcome, taken bool) {
 	return o.park(s, s.parked, s.size), true
 }
 
+// Reclaim takes the parked status of a job back from a group, for a held slot of the job's own
+// subscription: it is loaded once, for that one. It reports whether the group owed one.
+func (o *Outbox) Reclaim(s *Slot, g *Group, jobID string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	has := g.slots[jobID]
+	if has == nil || has.parked == 0 || o.closed {
+		return false
+	}
+	version := has.parked
+	o.settle(has)
+	has.parked, has.group = 0, nil
+	delete(g.slots, jobID)
+	s.last = max(s.last, has.last)
+	if version > s.last {
+		o.park(s, version, has.size)
+	}
+	return true
+}
+
 // Again parks the status once more: it could not be loaded.
 func (o *Outbox) Again(w Owed) {
 	o.mu.Lock()
@@ -98,8 +118,10 @@ func (o *Outbox) Park(s *Slot, version int64, size int) Outcome {
 	switch {
 	case o.closed:
 		return Closed
-	case version <= s.last || version <= s.parked:
+	case version <= s.last:
 		return Old
+	case version <= s.parked:
+		return Parked // it is owed already
 	}
 	o.discard(s)
 	return o.park(s, version, size)

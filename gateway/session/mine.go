@@ -51,7 +51,14 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 	w = &mineWatch{session: s, frames: []mineAnswer{{f.ID, s.received}}, group: outbox.Group{Since: s.received.UnixMilli()}}
 	w.group.Owner = w
 	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject, After: f.After}
-	s.mine, s.told = w, &mine.Told{}
+	if w.After != "" && !s.told.Complete() {
+		w.After = mine.NoCursor // what it brings may have been sent: the client is to list its jobs
+	}
+	s.mine = w
+	s.told.Follow()
+	for id, own := range s.watches {
+		s.told.News(id, s.out.Last(&own.slot))
+	}
 	s.follows.Store(true)
 	s.mu.Unlock()
 	s.cfg.Mine.Subscribe(&w.Subscription)
@@ -74,15 +81,24 @@ func (s *Session) unsubscribeMine(f *frame.ClientFrame) {
 	if w != nil {
 		s.cfg.Mine.Unsubscribe(&w.Subscription)
 		w.refuse(code.Unavailable) // a subscribe that no tracker has answered yet
-		s.out.ClearGroup(&w.group)
+		s.forgetUnsent(s.out.ClearGroup(&w.group))
 	}
 	s.send(wire.Encode(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: []string{}, Mine: true}))
+}
+
+// forgetUnsent notes that the last status of these jobs was dropped before it was sent.
+func (s *Session) forgetUnsent(jobIDs []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range jobIDs {
+		s.told.Forget(id)
+	}
 }
 
 // dropMine frees the watch's place, if the session still has it. s.mu is held.
 func (s *Session) dropMine(w *mineWatch) {
 	if w != nil && s.mine == w {
-		s.mine, s.told = nil, nil
+		s.mine = nil
 		s.follows.Store(false)
 		s.cfg.Limits.Watch(w.Tenant, -1)
 	}

@@ -133,16 +133,23 @@ func (s *Session) loadMine(w *mineWatch, owed outbox.Owed) {
 		return
 	}
 	s.mu.Lock()
-	wanted := s.mine == w && j.Subject == w.Subject
-	if wanted && !s.told.News(owed.Key, j.Version) && j.Version > owed.Version {
-		wanted = false // it was sent meanwhile
+	o := outbox.Queued
+	switch {
+	case s.mine != w:
+		s.out.Unowed(owed)
+	case j.Subject != w.Subject:
+		s.out.Unowed(owed)
+		s.told.Forget(owed.Key) // it was not sent
+	case j.Version > owed.Version && j.Version <= s.told.Last(owed.Key): // it was sent meanwhile
+		s.out.Unowed(owed)
+	default:
+		o = s.out.PutOwed(owed, outbox.NewFrame(wire.EncodeMineStatus(j.Version, j.Document), j))
+		if o != outbox.Old && o != outbox.Closed {
+			s.told.News(owed.Key, j.Version)
+		}
 	}
 	s.mu.Unlock()
-	if !wanted {
-		s.out.Unowed(owed)
-		return
-	}
-	s.start(s.out.PutOwed(owed, outbox.NewFrame(wire.EncodeMineStatus(j.Version, j.Document), j)))
+	s.start(o)
 }
 
 // parks notes what became of a status, and frees the watch of a job that has ended, unless that

@@ -140,7 +140,7 @@ type Session struct {
 	account  *budget.Account          // of what the outbox holds; nil before there is an identity
 	mine     *mineWatch               // all jobs of the session's subject; nil when it does not follow them
 	unacked  map[string]*outbox.Frame // by job: statuses that mine has, and whose ack comes first
-	told     *mine.Told               // nil unless mine is there
+	told     mine.Told                // of jobs that are not watched by themselves; of all while mine is there
 }
 
 // NoHandshake is what Accept returns for a request that is none. Headers may have been set that

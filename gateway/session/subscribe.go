@@ -83,10 +83,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	for _, w := range a.watches {
-		s.mu.Lock()
-		seen := s.told.Last(w.JobID)
-		s.mu.Unlock()
-		s.out.Skip(&w.slot, max(w.After, seen))
+		s.out.Skip(&w.slot, w.After)
 		s.out.Hold(&w.slot)
 	}
 	for _, w := range a.watches {
@@ -110,6 +107,9 @@ func (s *Session) replace(w *watch) {
 	full := had == nil && !s.roomLocked(w.Tenant)
 	if !full {
 		s.watches[w.JobID] = w
+		if had == nil {
+			s.skipTold(w)
+		}
 	}
 	s.mu.Unlock()
 	switch {
@@ -184,10 +184,11 @@ func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int
 	}
 	if !over {
 		s.watches[w.JobID] = w
+		if had == nil {
+			s.skipTold(w)
+		}
 	}
-	seen := s.told.Last(w.JobID)
 	s.mu.Unlock()
-	s.out.Skip(&w.slot, seen)
 	if had != nil {
 		s.succeed(w, had)
 	}
@@ -251,6 +252,7 @@ func (s *Session) unwatchAll() {
 func (w *watch) Subscribed(version int64, c code.Code) {
 	if c != "" {
 		w.Over()
+		w.session.clear(w)
 	}
 	w.answer(version, c)
 }
@@ -310,8 +312,10 @@ func (w *watch) Over() {
 	}
 }
 
-// forget frees a watch's place. s.mu is held.
+// forget frees a watch's place. What it was sent is known from here on to the watch of all jobs,
+// if there is one or will be. s.mu is held.
 func (s *Session) forget(w *watch) {
 	delete(s.watches, w.JobID)
+	s.told.News(w.JobID, s.out.Last(&w.slot))
 	s.cfg.Limits.Watch(w.Tenant, -1)
 }

@@ -19,7 +19,7 @@ func (s *Session) putWatched(w *watch, f *outbox.Frame) outbox.Outcome {
 // markedLocked is a status of a watched job as it goes to a session that may follow all jobs of
 // its subject, too. s.mu is held.
 func (s *Session) markedLocked(w *watch, f *outbox.Frame) *outbox.Frame {
-	if s.told != nil {
+	if s.mine != nil {
 		if s.mine.answered && f.Subject == s.mine.Subject {
 			f = f.Mine(func(f *outbox.Frame) []byte {
 				return wire.EncodeMineStatus(f.Version, wire.Document(f.Bytes, int(f.DocumentSize)))
@@ -33,7 +33,7 @@ func (s *Session) markedLocked(w *watch, f *outbox.Frame) *outbox.Frame {
 // putMineLocked puts a status of any job of the session's subject: in the place of the job's own
 // watch, if there is one, so that it is sent once. s.mu is held.
 func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) outbox.Outcome {
-	if s.told == nil {
+	if s.mine == nil {
 		return outbox.Closed // the watch of all jobs has ended
 	}
 	fresh := s.told.News(jobID, f.Version)
@@ -50,18 +50,31 @@ func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) out
 	return s.out.PutGroup(&w.group, jobID, f)
 }
 
+// skipTold has a new watch, which is held, skip what the session was sent by the watch of all jobs. A status that this one owes goes
+// over to the new watch: loaded for both, it would be sent twice. s.mu is held.
+func (s *Session) skipTold(w *watch) {
+	if s.mine != nil && !s.out.Reclaim(&w.slot, &s.mine.group, w.JobID) {
+		s.out.Skip(&w.slot, s.told.Last(w.JobID))
+	}
+}
+
 // clear drops what waits, or is owed, of a job that is not watched by itself any more, unless it is to be sent all the same.
 func (s *Session) clear(w *watch) {
 	s.mu.Lock()
 	o := outbox.Queued
-	covered, ceded := s.told != nil && s.mine.answered, false
+	covered, ceded := s.mine != nil && s.mine.answered, false
 	if covered { // of which subject the job is shows once it is loaded
 		o, ceded = s.out.Cede(&w.slot, &s.mine.group, w.JobID)
 	}
 	if !ceded {
 		o = outbox.Queued
-		if f := s.out.Clear(&w.slot); f != nil && covered && f.Subject == s.mine.Subject {
+		waits := s.out.Waits(&w.slot)
+		f := s.out.Clear(&w.slot)
+		switch {
+		case f != nil && covered && f.Subject == s.mine.Subject:
 			o = s.out.PutGroup(&s.mine.group, w.JobID, f)
+		case waits:
+			s.told.Forget(w.JobID) // it was not sent
 		}
 	}
 	s.mu.Unlock()

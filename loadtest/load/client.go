@@ -197,8 +197,8 @@ func (c *client) serve(ctx context.Context, s *socket) error {
 	for id, w := range c.watches {
 		refs = append(refs, ref{id, w.after})
 	}
-	c.askMine()
 	c.ask(refs)
+	c.askMine() // after the watches: each version comes once in whatever order they are asked for
 	again := c.resend
 	c.resend = nil
 	for _, a := range again {
