@@ -9,7 +9,7 @@ import (
 // Services are put together through their root packages.
 func TestImports(t *testing.T) {
 	rule := imports.Rule{
-		Allow: []string{"gateway", "processor", "tracker", ".", "schemas/...", "internal/..."},
+		Allow: []string{"gateway", "processor", "processor/cmd/flags", "tracker", ".", "blobs/...", "schemas/...", "internal/..."},
 		Except: map[string]string{
 			"processor/webhook": "delivery of webhooks is a handler, a package beside the library that runs it",
 			"processor/demo":    "the demo job types are handlers, a package beside the library that runs them",

@@ -18,7 +18,7 @@ import (
 
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/internal/simnet"
-	"github.com/ackwire/ackwire/processor/webhook"
+	"github.com/ackwire/ackwire/processor/cmd/flags"
 )
 
 // system is a whole Ackwire on a data folder, in a bubble.
@@ -95,7 +95,7 @@ func filled(t *testing.T) (dir string, known map[string]string) {
 	dir, known = t.TempDir(), map[string]string{}
 	cfg := config(dir)
 	cfg.Partitions, cfg.NoProcessor, cfg.Slots = 2, false, 8
-	cfg.Webhooks = webhook.Config{Schemes: []string{"https"}, Ports: []uint16{443}}
+	cfg.Webhooks = flags.Webhooks{Schemes: []string{"https"}, Ports: []uint16{443}}
 	for _, bodies := range [][]string{
 		{`{"job":"demo.echo","payload":"done %d"}`, `{"job":"demo.fail","payload":{"message":"broken %d"}}`},
 		{`{"job":"demo.echo","payload":"waits %d"}`, `{"job":"demo.echo","payload":"later %d","runAt":"2000-01-03T00:00:00Z"}`},

@@ -10,12 +10,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
-	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/cmd/flags"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/processor/webhook"
 	"github.com/ackwire/ackwire/tracker"
@@ -23,19 +24,19 @@ import (
 
 // Config is what the process needs to know.
 type Config struct {
-	Broker         broker.Config  `embed:""`
-	Listen         string         `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
-	OpsListen      string         `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
-	TrackerListen  string         `help:"Address of the tracker's API." default:"127.0.0.1:8090"`
-	TopicPrefix    string         `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	Partitions     int32          `help:"Partitions of topics that do not exist yet." default:"12"`
-	JobTypes       string         `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
-	JWTKeyFile     string         `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, a line of text or bytes; by default the data folder's own." placeholder:"FILE"`
-	AllowedOrigins []string       `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
-	Blobs          blobs.Config   `embed:""`
-	Slots          int            `help:"Jobs held at the same time, per lane." default:"64"`
-	Webhooks       webhook.Config `embed:""`
-	NoProcessor    bool           `help:"Run no demo processor. It takes the lanes of the demo types and that of webhooks, and leaves a lane to workers of your own while there are any."`
+	Broker         broker.Config     `embed:""`
+	Listen         string            `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
+	OpsListen      string            `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
+	TrackerListen  string            `help:"Address of the tracker's API." default:"127.0.0.1:8090"`
+	TopicPrefix    string            `help:"Prefix of all topics and consumer groups." default:"ackwire."`
+	Partitions     int32             `help:"Partitions of topics that do not exist yet." default:"12"`
+	JobTypes       string            `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
+	JWTKeyFile     string            `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, a line of text or bytes; by default the data folder's own." placeholder:"FILE"`
+	AllowedOrigins []string          `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
+	Blobs          service.BlobStore `embed:""`
+	Slots          int               `help:"Jobs held at the same time, per lane." default:"64"`
+	Webhooks       flags.Webhooks    `embed:""`
+	NoProcessor    bool              `help:"Run no demo processor. It takes the lanes of the demo types and that of webhooks, and leaves a lane to workers of your own while there are any."`
 
 	Compression gateway.CompressionConfig `embed:""`
 }
@@ -58,6 +59,8 @@ type Embedded struct {
 	workers *processor.Processor // nil with NoProcessor
 	broker  *broker.Broker
 	ops     *service.Ops
+
+	closeBlobs func() error // the workers' store
 }
 
 // Run runs everything until ctx ends; started is called once everything listens. The order
@@ -79,8 +82,9 @@ func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 		return err
 	}
 	cfg.Broker.Listener = listener
-	e := &Embedded{cfg: cfg, env: env}
-	if err := e.build(); err != nil {
+	e := &Embedded{cfg: cfg, env: env, closeBlobs: func() error { return nil }}
+	defer func() { _ = e.closeBlobs() }()
+	if err := e.build(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	ops, err := service.NewOps(ctx, env, cfg.OpsListen, e.readiness())
@@ -109,8 +113,8 @@ func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 	return stages.stop()
 }
 
-// build makes the services; none of them does I/O yet.
-func (e *Embedded) build() error {
+// build makes the services; none of them does I/O yet, but the workers' blob store is opened.
+func (e *Embedded) build(ctx context.Context) error {
 	cfg := e.cfg
 	brokers := kafka.Config{Brokers: []string{cfg.Broker.Listener.Addr().String()}}
 	if cfg.Broker.Advertise != "" {
@@ -155,23 +159,31 @@ func (e *Embedded) build() error {
 	if err != nil {
 		return err
 	}
+	store, done, err := flags.WithBlobs(ctx, cfg.Blobs)
+	if err != nil {
+		return err
+	}
+	e.closeBlobs = done
 	e.workers, err = processor.New(processor.Config{
-		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions,
-		Lanes: lanes, Slots: cfg.Slots, Grace: workerGrace, Blobs: cfg.Blobs, StepBack: true,
-	}, e.env)
+		Brokers: brokers.Brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions,
+		Lanes: lanes, Slots: cfg.Slots, Grace: workerGrace, StepBack: true,
+	}, append(flags.Options(e.env), store)...)
 	if err != nil {
 		return err
 	}
 	demo.Register(e.workers)
-	hooks := cfg.Webhooks
-	if hooks.KeyFile == "" && hooks.SecretsFile == "" {
+	hooks, err := cfg.Webhooks.Config()
+	if err != nil {
+		return err
+	}
+	if len(hooks.Keys) == 0 && len(hooks.Secrets) == 0 {
 		key, err := Key(cfg.Broker.Data)
 		if err != nil {
 			return err
 		}
 		hooks.Keys = [][]byte{key}
 	}
-	return webhook.Register(e.workers, hooks, e.env)
+	return webhook.Register(e.workers, hooks)
 }
 
 func (e *Embedded) readiness() map[string]service.Ready {

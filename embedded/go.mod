@@ -33,6 +33,11 @@ require (
 )
 
 require (
+	github.com/clipperhouse/uax29/v2 v2.7.0 // indirect
+	github.com/mattn/go-runewidth v0.0.30 // indirect
+)
+
+require (
 	code.dny.dev/ssrf v0.3.0 // indirect
 	connectrpc.com/connect v1.21.1 // indirect
 	dario.cat/mergo v1.0.2 // indirect
@@ -42,6 +47,10 @@ require (
 	github.com/Microsoft/go-winio v0.6.2 // indirect
 	github.com/RaduBerinde/axisds v0.1.0 // indirect
 	github.com/RaduBerinde/btreemap v0.0.0-20250419174037-3d62b7205d54 // indirect
+	github.com/ackwire/ackwire/blobs v0.0.0
+	github.com/ackwire/ackwire/internal/command v0.0.0
+	github.com/ackwire/ackwire/internal/kafkatest v0.0.0
+	github.com/ackwire/ackwire/processor/cmd v0.0.0
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
@@ -122,10 +131,10 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	gocloud.dev v0.47.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/exp v0.0.0-20230626212559-97b1e661b5df // indirect
+	golang.org/x/exp v0.0.0-20231006140011-7918f672742d // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
@@ -136,10 +145,18 @@ require (
 )
 
 replace (
-	github.com/ackwire/ackwire => ../
+	github.com/ackwire/ackwire => ..
 	github.com/ackwire/ackwire/gateway => ../gateway
 	github.com/ackwire/ackwire/internal => ../internal
 	github.com/ackwire/ackwire/processor => ../processor
 	github.com/ackwire/ackwire/schemas => ../schemas
 	github.com/ackwire/ackwire/tracker => ../tracker
 )
+
+replace github.com/ackwire/ackwire/blobs => ../blobs
+
+replace github.com/ackwire/ackwire/internal/command => ../internal/command
+
+replace github.com/ackwire/ackwire/internal/kafkatest => ../internal/kafkatest
+
+replace github.com/ackwire/ackwire/processor/cmd => ../processor/cmd

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/embedded/broker"
-	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/private"
 )
 
@@ -35,12 +35,12 @@ func TestDataIsItsOwners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := blobs.Open(t.Context(), blobs.Config{URL: url})
+	store, err := blobs.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = store.Close() }()
-	if _, err := store.Put(t.Context(), "payloads/x/y", "text/plain", "", strings.NewReader("x"), 1); err != nil {
+	if err := store.Put(t.Context(), "payloads/x/y", "text/plain", "", strings.NewReader("x")); err != nil {
 		t.Fatal(err)
 	}
 	seen := 0

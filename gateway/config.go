@@ -12,11 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/gateway/limits"
-	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -29,8 +30,8 @@ type Config struct {
 	Partitions  int32        `help:"Partitions of topics that do not exist yet." default:"12"`
 	Listen      string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
 
-	Blobs         blobs.Config `embed:""`
-	InlinePayload int          `help:"Largest payload that travels in Kafka, in bytes; larger ones go through the blob store." default:"262144"`
+	Blobs         service.BlobStore `embed:""`
+	InlinePayload int               `help:"Largest payload that travels in Kafka, in bytes; larger ones go through the blob store." default:"262144"`
 
 	JobTypes string `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
 
@@ -75,7 +76,10 @@ func (c Config) Validate() error {
 			problem("%s must be between %d and %d, not %d", name, low, high, v)
 		}
 	}
-	problems = append(problems, c.Kafka.Validate(), c.Blobs.Validate(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	problems = append(problems, c.Kafka.Validate(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	if c.Blobs.URL != "" {
+		problems = append(problems, blobs.CheckURL(c.Blobs.URL))
+	}
 	within("partitions", int(c.Partitions), 1, 10_000)
 	within("frame-bytes", c.FrameBytes, 1<<10, 1<<20)
 	within("inline-payload", c.InlinePayload, 1, 512<<10)

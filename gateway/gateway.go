@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/hub"
@@ -24,7 +25,6 @@ import (
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/upstream"
-	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
@@ -183,10 +183,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return errors.Join(err, l.Close())
 	}
 	defer g.kafka.Close()
-	if g.blobs, err = blobs.Open(ctx, g.cfg.Blobs); err != nil {
-		return errors.Join(err, l.Close())
+	if g.cfg.Blobs.URL != "" {
+		if g.blobs, err = blobs.Open(ctx, g.cfg.Blobs.URL); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		defer func() { _ = g.blobs.Close() }()
 	}
-	defer func() { _ = g.blobs.Close() }()
 	g.up = upstream.New(g.names, g.kafka, g.env.Dial, watchers{g.hub, g.mine}, g.log)
 	g.lanes = newLanes(g.names, g.kafka)
 	g.hub.Attach(g.up)

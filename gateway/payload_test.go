@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/ackwire/ackwire/internal/blobs"
+	"github.com/ackwire/ackwire/blobs"
 )
 
 // TestARefusedSubmitLeavesNoPayload in the blob store.
@@ -39,7 +39,7 @@ func TestARefusedSubmitLeavesNoPayload(t *testing.T) {
 		if a := w.post(body, nil); a.status != 503 || a.code != "unavailable" {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
-		store, err := blobs.Open(t.Context(), blobs.Config{URL: url})
+		store, err := blobs.Open(t.Context(), url)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -298,7 +298,7 @@ func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 		return nil
 	}
 	key := event.PayloadFolder(s.jobID, s.request.Life) + strings.TrimPrefix(s.request.PayloadHash, hashPrefix)
-	if _, err := g.blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload), int64(len(s.payload))); err != nil {
+	if err := g.blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload)); err != nil {
 		g.logOf(ctx).Warn("payload not stored", "job", s.jobID, "err", err)
 		return unavailable("the payload could not be stored")
 	}

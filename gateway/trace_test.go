@@ -12,8 +12,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/tracing"
-	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 )

@@ -60,6 +60,9 @@ require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/RaduBerinde/axisds v0.1.0 // indirect
 	github.com/RaduBerinde/btreemap v0.0.0-20250419174037-3d62b7205d54 // indirect
+	github.com/ackwire/ackwire/blobs v0.0.0 // indirect
+	github.com/ackwire/ackwire/internal/command v0.0.0
+	github.com/ackwire/ackwire/processor/cmd v0.0.0
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cockroachdb/crlib v0.0.0-20241112164430-1264a2edc35b // indirect
@@ -105,7 +108,7 @@ require (
 )
 
 replace (
-	github.com/ackwire/ackwire => ../
+	github.com/ackwire/ackwire => ..
 	github.com/ackwire/ackwire/embedded => ../embedded
 	github.com/ackwire/ackwire/gateway => ../gateway
 	github.com/ackwire/ackwire/internal => ../internal
@@ -113,3 +116,9 @@ replace (
 	github.com/ackwire/ackwire/schemas => ../schemas
 	github.com/ackwire/ackwire/tracker => ../tracker
 )
+
+replace github.com/ackwire/ackwire/blobs => ../blobs
+
+replace github.com/ackwire/ackwire/internal/command => ../internal/command
+
+replace github.com/ackwire/ackwire/processor/cmd => ../processor/cmd

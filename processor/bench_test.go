@@ -26,8 +26,8 @@ func BenchmarkJobs(b *testing.B) {
 	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
 	defer cancel()
 	env := service.OS(slog.New(slog.DiscardHandler))
-	cfg := Config{Kafka: kafka.Config{Brokers: cluster.ListenAddrs()}, Slots: 256}
-	p, err := New(cfg, env)
+	cfg := Config{Brokers: cluster.ListenAddrs(), Slots: 256}
+	p, err := New(cfg, within(env)...)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func BenchmarkJobs(b *testing.B) {
 		<-tick.C
 	}
 	tick.Stop()
-	client, err := cfg.Kafka.NewClient(env, "bench", kgo.ConsumeTopics(names.Status()))
+	client, err := cfg.kafka().NewClient(env, "bench", kgo.ConsumeTopics(names.Status()))
 	if err != nil {
 		b.Fatal(err)
 	}

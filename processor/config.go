@@ -3,58 +3,59 @@ package processor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// Config is how a processor runs. A zero field means its default, so that a program may
-// set only what it needs; the command line shows the same defaults.
+// Config is how a processor runs. A field that is zero has its default, so that a program sets only
+// what it needs.
 type Config struct {
-	Kafka kafka.Config `embed:""`
-
-	// TopicPrefix starts the name of every topic and group. Default "ackwire.".
-	TopicPrefix string `help:"Prefix of topic and group names." default:"ackwire."`
+	// Brokers are the addresses, host:port, of some of Kafka's brokers. Default 127.0.0.1:9092.
+	Brokers []string
+	// TopicPrefix starts the name of every topic and group, and must be the one that the gateways
+	// and trackers have. Default "ackwire.".
+	TopicPrefix string
 	// Partitions is the partition count of topics that this process has to create. All
 	// services that share a Kafka should be given the same. Default 12.
-	Partitions int32 `help:"Partitions of topics that do not exist yet." default:"12"`
-	// Lanes are the lanes whose jobs this processor takes. Default "default".
-	Lanes []string `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
-	// Slots is how many jobs of each lane may be held at the same time. Default 64.
-	Slots int `help:"Jobs held at the same time, per lane." default:"64"`
+	Partitions int32
+	// Lanes are the lanes whose jobs this processor takes, 64 at most. Default "default".
+	Lanes []string
+	// Slots is how many jobs of each lane may be held at the same time, 4096 at most. Default 64.
+	Slots int
 	// WorkerID names this process in the log, to the tracker, and to the owners of the jobs that
-	// it runs. It must be unique among the workers that live at the same time. Default: random.
-	WorkerID string `help:"Unique name of this worker, which owners of jobs and webhooks are shown. Default: a random one." placeholder:"ID"`
-	// WorkerHost has the default WorkerID begin with the host's name.
-	WorkerHost bool `help:"Let the default name of the worker begin with the host's, where owners of jobs may know it."`
-	// ProgressRate is how many progress events a job may append per second; between two
-	// of them the latest call wins. Default 4.
-	ProgressRate float64 `help:"Progress events per second and job; the latest wins." default:"4"`
-	// Blobs is the store for files, for results above ResultLimit and for large payloads.
-	// Without one a larger result is the permanent failure result_too_large.
-	Blobs blobs.Config `embed:""`
-	// FileLimit is the size in bytes of the largest file or result in the store. Default 1 GiB.
-	FileLimit int64 `help:"Largest file or result in the blob store, in bytes." default:"1073741824"`
-	// ResultLimit is the size in bytes of the largest inline result. Default 65536.
-	ResultLimit int `help:"Largest inline result, in bytes." default:"65536"`
+	// it runs: at most 128 printable ASCII characters without spaces. It must be unique among the
+	// workers that live at the same time. Default: a random one.
+	WorkerID string
+	// WorkerHost has the default WorkerID begin with the host's name, which owners of jobs then see.
+	WorkerHost bool
+	// ProgressRate is how many progress events a job may append per second, 100 at most; between
+	// two of them the latest call wins. Default 4.
+	ProgressRate float64
+	// FileLimit is the size in bytes of the largest file or result in the blob store. Default 1 GiB.
+	FileLimit int64
+	// ResultLimit is the size in bytes of the largest result that is kept in the job's log,
+	// 131072 at most; a larger one goes to the blob store (WithBlobs). Default 65536.
+	ResultLimit int
 	// Grace is how long running jobs may go on after the processor was told to stop, before
-	// they are released. Default 10s.
-	Grace time.Duration `help:"How long running jobs may go on when the process stops, before they are released." default:"10s"`
+	// they are released; 24h at most. Default 10s.
+	Grace time.Duration
 	// ClaimsAlwaysWait makes every claim wait for the tracker's grant. No job that was
 	// cancelled before it began is then ever started; each start costs one round trip
 	// through the tracker.
-	ClaimsAlwaysWait bool `help:"Wait for the tracker's grant before every start."`
+	ClaimsAlwaysWait bool
 	// StepBack makes the processor leave a lane, within about a second, when another worker
 	// joins the lane's consumer group, and take it again when none is left: for a processor that
 	// is only there until somebody has workers.
-	StepBack bool `kong:"-"`
+	StepBack bool
 }
 
 // Defaults and bounds of Config.
 const (
+	defaultBroker       = "127.0.0.1:9092"
 	defaultSlots        = 64
 	defaultLane         = "default"
 	defaultProgressRate = 4
@@ -75,10 +76,11 @@ const (
 	maxPayload = 64 << 20
 )
 
-// withDefaults fills in what is not set.
+// withDefaults fills in what is not set. The slices are copies.
 func (c Config) withDefaults() Config {
-	if len(c.Kafka.Brokers) == 0 {
-		c.Kafka.Brokers = []string{"127.0.0.1:9092"}
+	c.Brokers, c.Lanes = slices.Clone(c.Brokers), slices.Clone(c.Lanes)
+	if len(c.Brokers) == 0 {
+		c.Brokers = []string{defaultBroker}
 	}
 	if c.TopicPrefix == "" {
 		c.TopicPrefix = topic.DefaultPrefix
@@ -107,10 +109,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports every problem of the configuration.
+// Validate reports every problem of the configuration, with the defaults filled in. New calls it.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	problems := []error{c.Kafka.Validate(), c.names().Validate(), c.Blobs.Validate()}
+	problems := []error{c.kafka().Validate(), c.names().Validate()}
 	within := func(name string, ok bool, bounds ...any) {
 		if !ok {
 			problems = append(problems, fmt.Errorf(name+" must be %v to %v", bounds...))
@@ -142,3 +144,5 @@ func (c Config) Validate() error {
 }
 
 func (c Config) names() topic.Names { return topic.Names{Prefix: c.TopicPrefix} }
+
+func (c Config) kafka() kafka.Config { return kafka.Config{Brokers: c.Brokers} }

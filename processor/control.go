@@ -45,7 +45,7 @@ func (p *Processor) findHome(ctx context.Context) (home, error) {
 // listen hands orders to their runs until ctx ends.
 func (p *Processor) listen(ctx context.Context, h home) error {
 	name := p.names.Control()
-	client, err := p.cfg.Kafka.NewClient(p.env, "ackwire-processor-"+p.worker,
+	client, err := p.kafka.NewClient(p.env, "ackwire-processor-"+p.worker,
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: {h.partition: kgo.NewOffset().At(h.end)}}))
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func newRig(b *testing.B) *rig {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	b.Cleanup(cancel)
 	r := &rig{b: b, ctx: ctx, cluster: cluster, env: service.OS(slog.New(slog.DiscardHandler)), names: topic.Names{Prefix: topic.DefaultPrefix}}
-	if r.client, err = r.config().Kafka.NewClient(r.env, "bench", kgo.ConsumeTopics(r.names.Status())); err != nil {
+	if r.client, err = r.config().kafka().NewClient(r.env, "bench", kgo.ConsumeTopics(r.names.Status())); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(r.client.Close)
@@ -59,13 +59,13 @@ func newRig(b *testing.B) *rig {
 }
 
 func (r *rig) config() Config {
-	return Config{Kafka: kafka.Config{Brokers: r.cluster.ListenAddrs()}, Slots: 64}
+	return Config{Brokers: r.cluster.ListenAddrs(), Slots: 64}
 }
 
 // worker runs a worker whose handler does nothing, until the benchmark's end.
 func (r *rig) worker() {
 	r.b.Helper()
-	p, err := New(r.config(), service.OS(slog.New(slog.DiscardHandler)))
+	p, err := New(r.config(), quiet())
 	if err != nil {
 		r.b.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func (r *rig) worker() {
 // raw does with bare clients what a worker does with Kafka for one job.
 func (r *rig) raw() {
 	r.b.Helper()
-	cl, err := r.config().Kafka.NewClient(r.env, "raw", kgo.ConsumerGroup("raw"), kgo.ConsumeTopics(r.names.Requests("default")))
+	cl, err := r.config().kafka().NewClient(r.env, "raw", kgo.ConsumerGroup("raw"), kgo.ConsumeTopics(r.names.Requests("default")))
 	if err != nil {
 		r.b.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
-	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -79,23 +79,45 @@ func (p *Processor) storeFile(key string) func(context.Context, File) (*event.Bl
 		if p.blobs == nil {
 			return nil, ErrNoBlobStore
 		}
-		size, err := p.blobs.Put(ctx, key, f.ContentType, f.Name, f.Content, p.cfg.FileLimit)
+		content := &limited{content: f.Content, limit: p.cfg.FileLimit}
+		err := p.blobs.Put(ctx, key, f.ContentType, f.Name, content)
 		switch {
-		case errors.Is(err, blobs.ErrTooLarge):
+		case content.exceeded():
 			return nil, WithCode(job.CodeResultTooLarge, Permanent(fmt.Errorf("the result is above the limit of %d bytes", p.cfg.FileLimit)))
 		case err != nil:
 			return nil, WithCode(job.CodeResultNotStored, fmt.Errorf("store result: %w", err))
 		}
-		return &event.Blob{Key: key, Size: size, ContentType: f.ContentType, Name: f.Name}, nil
+		return &event.Blob{Key: key, Size: content.size, ContentType: f.ContentType, Name: f.Name}, nil
 	}
 }
+
+// limited reads a file's content, counts its bytes and breaks off above the limit, so that the store
+// keeps nothing of it.
+type limited struct {
+	content     io.Reader
+	limit, size int64
+}
+
+var errAboveLimit = errors.New("the content is above the limit")
+
+// Read implements io.Reader.
+func (l *limited) Read(b []byte) (int, error) {
+	n, err := l.content.Read(b)
+	l.size += int64(n)
+	if l.exceeded() {
+		return 0, errAboveLimit
+	}
+	return n, err
+}
+
+func (l *limited) exceeded() bool { return l.size > l.limit }
 
 // fetchPayload reads a payload that was too large for the log. A run without a blob store does
 // not come here: see Processor.lacks.
 func (p *Processor) fetchPayload(ctx context.Context, key string) ([]byte, error) {
 	payload, err := p.blobs.Get(ctx, key, maxPayload)
 	switch {
-	case errors.Is(err, blobs.ErrNotFound):
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, WithCode(job.CodePayloadMissing, Permanent(errors.New("the payload is gone from the blob store")))
 	case err != nil:
 		return nil, Unable(WithCode(CodeBlobStoreUnavailable, fmt.Errorf("fetch payload: %w", err)))

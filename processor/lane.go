@@ -82,7 +82,7 @@ func (l *lane) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	client, err := l.p.cfg.Kafka.NewClient(l.p.env, l.p.clientID(),
+	client, err := l.p.kafka.NewClient(l.p.env, l.p.clientID(),
 		kgo.ConsumerGroup(l.p.names.ProcessorGroup(l.name)),
 		kgo.ConsumeTopics(l.topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),

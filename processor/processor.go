@@ -1,8 +1,8 @@
 // Package processor runs jobs. A program registers a handler per job type and calls Run:
 //
-//	p, err := processor.New(cfg, service.OS(log))
-//	processor.Handle(p, "report.generate", generateReport)
-//	err = p.Run(ctx)
+//	w, err := processor.New(processor.Config{Brokers: []string{"kafka:9092"}, Lanes: []string{"default"}})
+//	processor.Handle(w, "mail.send", sendMail)
+//	err = w.Run(ctx)
 //
 // Kafka hands work over, the lease owns it: a request's offset is committed once its claim is
 // durable, and from then on the run tells the log of its job what becomes of it, whatever
@@ -22,10 +22,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
@@ -42,6 +42,9 @@ type Processor struct {
 	env           service.Env
 	log           *slog.Logger
 	names         topic.Names
+	kafka         kafka.Config
+	registry      registry
+	blobs         Blobs // nil: there is none
 	worker        string
 	metrics       *metrics
 	tracer        trace.Tracer // nil: no spans are made
@@ -49,8 +52,7 @@ type Processor struct {
 	progressPause time.Duration
 
 	// Set by Run before any run exists, then only read.
-	client      *kgo.Client  // produces and asks; lanes and orders have clients of their own
-	blobs       *blobs.Store // nil when none is configured; set with client
+	client      *kgo.Client // produces and asks; lanes and orders have clients of their own
 	produceCtx  context.Context
 	handlersCtx context.Context
 
@@ -69,16 +71,19 @@ type Processor struct {
 	emptied    chan struct{} // when set: closed as soon as there are no runs
 }
 
-// New makes a processor. It does no I/O.
-func New(cfg Config, env service.Env) (*Processor, error) {
+// New makes a processor; handlers are registered with it (Handle) before Run is called. It does no
+// I/O. The error joins all that is wrong with the configuration.
+func New(cfg Config, opts ...Option) (*Processor, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("processor configuration: %w", err)
 	}
+	o := chosen(opts)
 	p := &Processor{
-		cfg: cfg, env: env, names: cfg.names(), worker: cfg.WorkerID,
-		metrics:       newMetrics(env.Metrics, cfg.Lanes),
-		tracer:        tracing.Tracer(env.Traces, "processor"),
+		cfg: cfg, names: cfg.names(), kafka: cfg.kafka(), worker: cfg.WorkerID,
+		registry:      registry{o.metrics},
+		blobs:         o.blobs,
+		tracer:        tracing.Tracer(o.traces, "processor"),
 		progressPause: time.Duration(float64(time.Second) / cfg.ProgressRate),
 		busy:          make(chan struct{}, 1),
 		handlers:      map[string]RawHandler{},
@@ -90,9 +95,15 @@ func New(cfg Config, env service.Env) (*Processor, error) {
 	if p.worker == "" {
 		p.worker = randomWorkerID(host, cfg.WorkerHost)
 	}
-	noteIdentity(env.Metrics, p.worker, host)
-	p.log = env.Log.With("service", "processor", "worker", p.worker)
-	p.env.Log = p.log
+	err := p.registry.all(func(r prometheus.Registerer) {
+		p.metrics = newMetrics(r, cfg.Lanes)
+		noteIdentity(r, p.worker, host)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("processor: %w", err)
+	}
+	p.log = o.log.With("service", "processor", "worker", p.worker)
+	p.env = service.Env{Log: p.log, Metrics: p.registry, Dial: o.dial, Traces: o.traces}
 	for _, name := range cfg.Lanes {
 		p.lanes = append(p.lanes, newLane(p, name))
 	}
@@ -124,16 +135,12 @@ func (p *Processor) Run(ctx context.Context) error {
 	}
 	defer p.setReady(errors.New("stopped"))
 
-	client, err := p.cfg.Kafka.NewClient(p.env, p.clientID())
+	client, err := p.kafka.NewClient(p.env, p.clientID())
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	p.client = client
-	if p.blobs, err = blobs.Open(ctx, p.cfg.Blobs); err != nil {
-		return err
-	}
-	defer func() { _ = p.blobs.Close() }()
 	home, ok := p.setup(ctx)
 	if !ok {
 		return nil

@@ -4,12 +4,17 @@ import (
 	"context"
 	"io"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/ackwire/ackwire/processor/internal/bridge"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-func init() { bridge.Try = try }
+func init() {
+	bridge.Try = try
+	bridge.Register = func(p any, make func(prometheus.Registerer)) error { return p.(*Processor).registry.all(make) }
+}
 
 // try runs a handler without Kafka: no claim, no lease, no conflation.
 func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {

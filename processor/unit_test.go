@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
@@ -108,12 +107,15 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-func testEnv() service.Env {
-	return service.Env{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}
+func quiet() Option { return WithLogger(slog.New(slog.DiscardHandler)) }
+
+// within is a processor that has what env has.
+func within(env service.Env) []Option {
+	return []Option{WithLogger(env.Log), WithMetrics(env.Metrics), WithTracerProvider(env.Traces), WithDialer(env.Dial)}
 }
 
 func TestConfig(t *testing.T) {
-	p, err := New(Config{}, testEnv())
+	p, err := New(Config{}, quiet())
 	if err != nil {
 		t.Fatalf("the zero configuration: %v", err)
 	}
@@ -121,11 +123,11 @@ func TestConfig(t *testing.T) {
 		t.Errorf("defaults are %+v", p.cfg)
 	}
 	bad := Config{
-		Kafka: kafka.Config{Brokers: []string{" "}}, TopicPrefix: "a b", Partitions: -1,
+		Brokers: []string{" "}, TopicPrefix: "a b", Partitions: -1,
 		Lanes: []string{"A", "x", "x"}, Slots: -1, WorkerID: "two words", ProgressRate: 1e6,
 		ResultLimit: 1 << 30, Grace: -1,
 	}
-	_, err = New(bad, testEnv())
+	_, err = New(bad, quiet())
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -137,7 +139,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestHandleRefusesMistakes(t *testing.T) {
-	p, err := New(Config{}, testEnv())
+	p, err := New(Config{}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

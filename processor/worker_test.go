@@ -1,14 +1,11 @@
 package processor
 
 import (
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/ackwire/ackwire/internal/service"
 )
 
 // TestWorkerIDsTellNoHost: they are in documents and webhooks. Operators have a metric.
@@ -20,7 +17,7 @@ func TestWorkerIDsTellNoHost(t *testing.T) {
 	seen := map[string]bool{}
 	for range 100 {
 		metrics := prometheus.NewRegistry()
-		p, err := New(Config{}, service.Env{Log: slog.New(slog.DiscardHandler), Metrics: metrics})
+		p, err := New(Config{}, quiet(), WithMetrics(metrics))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +41,7 @@ func TestWorkerIDsTellNoHost(t *testing.T) {
 			t.Fatal("operators cannot tell the worker's host")
 		}
 	}
-	p, err := New(Config{WorkerHost: true}, service.Env{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	p, err := New(Config{WorkerHost: true}, quiet())
 	if err != nil || !strings.HasPrefix(p.WorkerID(), host+"-") {
 		t.Errorf("%v: worker %s of host %s", err, p.WorkerID(), host)
 	}

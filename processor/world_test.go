@@ -238,8 +238,8 @@ func (w *world) start(cfg Config, register func(*Processor)) *worker {
 
 func (w *world) launch(cfg Config, env service.Env, register func(*Processor)) *worker {
 	w.t.Helper()
-	cfg.Kafka, cfg.Partitions = w.kafka(), testPartitions
-	p, err := New(cfg, env)
+	cfg.Brokers, cfg.Partitions = w.kafka().Brokers, testPartitions
+	p, err := New(cfg, within(env)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

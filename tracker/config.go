@@ -10,8 +10,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/ackwire/ackwire/internal/blobs"
+	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -24,9 +25,9 @@ type Config struct {
 	Advertise   string       `name:"tracker-advertise" help:"host:port at which gateways reach this tracker; by default the address it listens at." placeholder:"HOST:PORT"`
 	Data        string       `help:"Folder of the local state; it can be rebuilt from the log." default:"data/tracker"`
 
-	NoView  bool         `name:"tracker-no-view" help:"Do not keep the topic view: the local store is then the only copy of what status no longer holds."`
-	MinFree int          `name:"tracker-min-free" help:"MiB of the disk that stay free: with less, the tracker is not ready and writes nothing until there is room again. 0 does not look." default:"256"`
-	Blobs   blobs.Config `embed:""`
+	NoView  bool              `name:"tracker-no-view" help:"Do not keep the topic view: the local store is then the only copy of what status no longer holds."`
+	MinFree int               `name:"tracker-min-free" help:"MiB of the disk that stay free: with less, the tracker is not ready and writes nothing until there is room again. 0 does not look." default:"256"`
+	Blobs   service.BlobStore `embed:""`
 
 	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"After this long without a sign of life another tracker takes over." default:"10s"`
 
@@ -58,7 +59,9 @@ func (c Config) Validate() error {
 	if c.MinFree < 0 || c.MinFree > 1<<20 {
 		problem("tracker-min-free must be between 0 and 1048576 MiB, not %d", c.MinFree)
 	}
-	problems = append(problems, c.Blobs.Validate())
+	if c.Blobs.URL != "" {
+		problems = append(problems, blobs.CheckURL(c.Blobs.URL))
+	}
 	if c.SessionTimeout < 6*time.Second || c.SessionTimeout > 5*time.Minute {
 		problem("tracker-session-timeout must be between 6s and 5m (the broker's bounds), not %s", c.SessionTimeout)
 	}

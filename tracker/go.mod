@@ -103,10 +103,10 @@ require (
 	go.opentelemetry.io/proto/otlp v1.11.0 // indirect
 	gocloud.dev v0.47.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/exp v0.0.0-20230626212559-97b1e661b5df // indirect
+	golang.org/x/exp v0.0.0-20231006140011-7918f672742d // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/oauth2 v0.37.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
@@ -119,7 +119,9 @@ require (
 
 require (
 	connectrpc.com/connect v1.21.1
+	github.com/ackwire/ackwire/blobs v0.0.0
 	github.com/ackwire/ackwire/internal v0.0.0
+	github.com/ackwire/ackwire/internal/command v0.0.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/google/uuid v1.6.0
@@ -136,3 +138,7 @@ replace (
 	github.com/ackwire/ackwire/internal => ../internal
 	github.com/ackwire/ackwire/schemas => ../schemas
 )
+
+replace github.com/ackwire/ackwire/blobs => ../blobs
+
+replace github.com/ackwire/ackwire/internal/command => ../internal/command

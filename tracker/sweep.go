@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/ackwire/ackwire/internal/blobs"
+	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/tracker/store"
 )

@@ -16,7 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/ackwire/ackwire/internal/blobs"
+	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/private"
@@ -170,9 +170,11 @@ func (t *Tracker) own(ctx context.Context, advertise string) error {
 		}
 		return err
 	}
-	bucket, err := blobs.Open(ctx, t.cfg.Blobs)
-	if err != nil {
-		return err
+	var bucket *blobs.Store
+	if t.cfg.Blobs.URL != "" {
+		if bucket, err = blobs.Open(ctx, t.cfg.Blobs.URL); err != nil {
+			return err
+		}
 	}
 	st, err := t.openStore(ctx, id, bucket != nil)
 	if err != nil {

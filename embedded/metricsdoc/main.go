@@ -19,6 +19,7 @@ import (
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/cmd/flags"
 	"github.com/ackwire/ackwire/processor/webhook"
 	"github.com/ackwire/ackwire/tracker"
 )
@@ -152,11 +153,11 @@ func makeAll(defs *definitions) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := processor.New(processor.Config{Kafka: brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Lanes: []string{"default"}, Slots: 1}, env)
+	p, err := processor.New(processor.Config{Brokers: brokers.Brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Lanes: []string{"default"}, Slots: 1}, flags.Options(env)...)
 	if err != nil {
 		return err
 	}
-	if err := webhook.Register(p, webhook.Config{Keys: [][]byte{gw.Auth.Key}, Schemes: []string{"https"}, Ports: []uint16{443}}, env); err != nil {
+	if err := webhook.Register(p, webhook.Config{Keys: [][]byte{gw.Auth.Key}}); err != nil {
 		return err
 	}
 	ops, err := service.NewOps(context.Background(), env, "127.0.0.1:0", nil)

@@ -27,13 +27,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
-	"github.com/ackwire/ackwire/internal/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/simnet"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/cmd/flags"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -75,7 +76,7 @@ type World struct {
 	JobTypes string
 	// ConfigureGateway changes the configuration of gateways that are started from now on.
 	ConfigureGateway func(*gateway.Config)
-	blobs            blobs.Config
+	blobs            service.BlobStore
 	traces           func(host string) trace.TracerProvider // nil: no spans are made
 }
 
@@ -253,10 +254,15 @@ func (w *World) StartWorker(more func(*processor.Processor)) *Process {
 	w.workers++
 	name := fmt.Sprintf("worker-%d", w.workers)
 	metrics := prometheus.NewRegistry()
+	store, done, err := flags.WithBlobs(w.ctx(), w.blobs)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.T.Cleanup(func() { _ = done() })
 	p, err := processor.New(processor.Config{
-		Kafka: w.kafka(), Partitions: partitions, Lanes: []string{"default", "reports"},
-		WorkerID: name, Grace: 2 * time.Second, Blobs: w.blobs,
-	}, w.env(name, metrics))
+		Brokers: w.kafka().Brokers, Partitions: partitions, Lanes: []string{"default", "reports"},
+		WorkerID: name, Grace: 2 * time.Second,
+	}, append(flags.Options(w.env(name, metrics)), store)...)
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -30,8 +30,8 @@ func Redact(text string) string {
 	return secretParameter.ReplaceAllString(text, "${1}"+redacted)
 }
 
-// redactAttr is for a logger: nothing that is logged shows the secrets of a URL.
-func redactAttr(_ []string, a slog.Attr) slog.Attr {
+// RedactAttr is a slog.HandlerOptions.ReplaceAttr: nothing that is logged shows the secrets of a URL.
+func RedactAttr(_ []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindString:
 		if s := a.Value.String(); strings.Contains(s, "://") {

@@ -1,5 +1,5 @@
-// Package service is what every Ackwire process is made of: the environment a service
-// runs in, its operations listener, and its configuration from flags, environment and file.
+// Package service is what every Ackwire service is made of: the environment that it runs in,
+// its operations listener and its HTTP server. What only commands need is in package command.
 package service
 
 import (

@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/cmd/flags"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/tracker"
 )
@@ -120,7 +121,8 @@ func services(ctx context.Context, k kafka.Config, addrs []string, dir string, e
 	if err != nil {
 		return err
 	}
-	p, err := processor.New(processor.Config{Kafka: k, TopicPrefix: prefix, Lanes: []string{"default", "reports"}, Grace: time.Second}, env)
+	p, err := processor.New(processor.Config{Brokers: k.Brokers, TopicPrefix: prefix, Lanes: []string{"default", "reports"}, Grace: time.Second},
+		flags.Options(env)...)
 	if err != nil {
 		return err
 	}

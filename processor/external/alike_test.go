@@ -23,7 +23,7 @@ import (
 // callbacks listens for the test's endpoints.
 func callbacks(t *testing.T) *external.Callbacks {
 	t.Helper()
-	c, err := external.NewCallbacks(t.Context(), env(), "127.0.0.1:0", "")
+	c, err := external.NewCallbacks(listen(t), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,8 +24,8 @@ const callbackPath = "/callback/"
 // Callbacks is where endpoints that answered 202 tell how their runs go. Each run has a URL
 // of its own, which cannot be guessed.
 type Callbacks struct {
-	listener net.Listener
-	base     string // what callback URLs begin with
+	listener net.Listener // nil: another server serves
+	base     string       // what callback URLs begin with
 
 	mu      sync.Mutex // guards waiting
 	waiting map[string]*waiting
@@ -39,26 +40,29 @@ type waiting struct {
 	done      chan word // capacity 1: the outcome
 }
 
-// NewCallbacks listens at address. base is how endpoints reach it, such as
-// https://workers.example.com; empty means the listener's own address.
-func NewCallbacks(ctx context.Context, env service.Env, address, base string) (*Callbacks, error) {
-	if base != "" {
+// NewCallbacks returns where endpoints call back. base is how they reach it, such as
+// https://workers.example.com; empty means l's address. Run serves at l and closes it. l may be nil
+// where base is given: a server of the caller's own then has the Callbacks as its handler of
+// base/callback/, and Run is not called.
+func NewCallbacks(l net.Listener, base string) (*Callbacks, error) {
+	switch {
+	case base != "":
 		if _, err := service.HTTPURL(base); err != nil {
 			return nil, fmt.Errorf("callback URL: %w", err)
 		}
-	}
-	l, err := env.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("callback listener: %w", err)
-	}
-	if base == "" {
+	case l == nil:
+		return nil, errors.New("callbacks need a listener, or a URL where they are served")
+	default:
 		base = "http://" + l.Addr().String()
 	}
 	return &Callbacks{listener: l, base: strings.TrimSuffix(base, "/"), waiting: map[string]*waiting{}}, nil
 }
 
-// Run serves until ctx ends.
+// Run serves at the listener until ctx ends, and closes it.
 func (c *Callbacks) Run(ctx context.Context) error {
+	if c.listener == nil {
+		return errors.New("callbacks without a listener are served by another server")
+	}
 	return service.ServeHTTP(ctx, &http.Server{Handler: c, ReadTimeout: time.Minute}, c.listener)
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,10 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/external"
 	"github.com/ackwire/ackwire/processor/processortest"
@@ -162,10 +159,39 @@ func TestEndpointThatIsNotThere(t *testing.T) {
 	}
 }
 
-func env() service.Env {
-	return service.Env{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Listen: func(ctx context.Context, network, address string) (net.Listener, error) {
-		return (&net.ListenConfig{}).Listen(ctx, network, address)
-	}}
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestCallbacksOfAnotherServer: a program that has a server needs no second one.
+func TestCallbacksOfAnotherServer(t *testing.T) {
+	defer http.DefaultClient.CloseIdleConnections()
+	if _, err := external.NewCallbacks(nil, ""); err == nil {
+		t.Error("callbacks that nobody can reach were made")
+	}
+	mux := http.NewServeMux()
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	c, err := external.NewCallbacks(nil, srv.URL+"/workers/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("/workers/", http.StripPrefix("/workers", c))
+	if err := c.Run(t.Context()); err == nil {
+		t.Error("it serves without a listener")
+	}
+	h := endpoint(t, time.Minute, c, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		go post(r.Header.Get("Ackwire-Callback"), "application/json", `{"result":7}`)
+	})
+	if out := handle(t, t.Context(), h, 0); string(out.Result) != "7" {
+		t.Errorf("got %+v", out)
+	}
 }
 
 func post(url, contentType, body string) int {
@@ -180,7 +206,7 @@ func post(url, contentType, body string) int {
 
 func TestCallbacks(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
-	c, err := external.NewCallbacks(t.Context(), env(), "127.0.0.1:0", "")
+	c, err := external.NewCallbacks(listen(t), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,6 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/internal/bridge"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -60,10 +57,7 @@ type File struct {
 // see how a handler takes its context's end, cancel ctx with the cause a processor would
 // give: processor.ErrCancelled, processor.ErrShutdown.
 func Run(ctx context.Context, register func(*processor.Processor), j Job) (Outcome, error) {
-	p, err := processor.New(processor.Config{}, service.Env{
-		Log:     slog.New(slog.DiscardHandler),
-		Metrics: prometheus.NewRegistry(),
-	})
+	p, err := processor.New(processor.Config{}, processor.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -17,9 +17,9 @@ import (
 )
 
 // deliver runs the handler as a processor would.
-func deliver(t *testing.T, d *Deliverer, url string) processortest.Outcome {
+func deliver(t *testing.T, d *deliverer, url string) processortest.Outcome {
 	t.Helper()
-	got, err := processortest.Run(t.Context(), func(p *processor.Processor) { processor.HandleRaw(p, topic.WebhookType, d.Deliver) },
+	got, err := processortest.Run(t.Context(), func(p *processor.Processor) { processor.HandleRaw(p, topic.WebhookType, d.deliver) },
 		processortest.Job{Type: topic.WebhookType, Tenant: "alice", Payload: webhook.Request{URL: url, Body: []byte(`{}`)}})
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestDeadPathsDoNotPauseTheirHost(t *testing.T) {
 		}
 	}))
 	defer srv.Close()
-	d := deliverer(t, local())
+	d := made(t, local())
 	attempts, released := 0, 0
 	for range 3 * pauseAfter {
 		for path := range 5 {
@@ -69,7 +69,7 @@ func TestAHostThatIsAwayIsPaused(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	url := srv.URL
 	srv.Close()
-	d := deliverer(t, local())
+	d := made(t, local())
 	for n := range pauseAfter {
 		if got := deliver(t, d, fmt.Sprintf("%s/%d", url, n)); got.Event != event.Failed || got.Failure.Code != CodeUnreachable {
 			t.Fatalf("%s %+v", got.Event, got.Failure)
@@ -106,8 +106,8 @@ func TestAHostThatIsBackIsCalled(t *testing.T) {
 
 // TestNoSecretIsTheWorkersInability: another worker may have the tenant's secret.
 func TestNoSecretIsTheWorkersInability(t *testing.T) {
-	d := deliverer(t, local())
-	d.secrets.keys = nil
+	d := made(t, local())
+	d.cfg.Keys = nil
 	if got := deliver(t, d, "http://127.0.0.1:1/"); got.Event != event.Released || got.Failure.Code != CodeNoSecret || got.Failure.RetryAfter != nil {
 		t.Errorf("%s %+v", got.Event, got.Failure)
 	}

@@ -112,7 +112,7 @@ func TestBeyondTheShareADeliveryIsHandedBack(t *testing.T) {
 		<-answer
 	}))
 	defer srv.Close()
-	d := deliverer(t, local())
+	d := made(t, local())
 	d.turns = newTurns(4) // one for each endpoint
 	var first sync.WaitGroup
 	first.Go(func() {

@@ -22,9 +22,9 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/ackwire/ackwire/internal/meter"
-	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/internal/bridge"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
@@ -53,10 +53,9 @@ var codes = []string{CodeRejected, CodeGone, CodeUnreachable, CodeBlocked, CodeP
 
 const delivered = "delivered"
 
-// Deliverer sends webhooks.
-type Deliverer struct {
-	secrets   secrets
-	schemes   []string
+// deliverer sends webhooks.
+type deliverer struct {
+	cfg       Config
 	client    *http.Client
 	endpoints endpoints
 	turns     *turns
@@ -64,27 +63,32 @@ type Deliverer struct {
 	seconds   prometheus.Histogram
 }
 
-// Register makes the processor deliver webhooks. It must take from the lane topic.WebhookLane.
-func Register(p *processor.Processor, cfg Config, env service.Env) error {
-	d, err := New(cfg, env)
+// Register makes the processor deliver webhooks: it registers the handler of topic.WebhookType, and
+// metrics where the processor's are (processor.WithMetrics). The processor must take jobs from the
+// lane topic.WebhookLane. Without any secret to sign with it returns an error. Like
+// processor.Handle it must be called before Run, and once.
+func Register(p *processor.Processor, cfg Config) error {
+	d, err := newDeliverer(cfg, p.Slots())
 	if err != nil {
 		return err
 	}
-	d.turns = newTurns(p.Slots())
-	processor.HandleRaw(p, topic.WebhookType, d.Deliver)
+	if err := bridge.Register(p, d.register); err != nil {
+		return err
+	}
+	processor.HandleRaw(p, topic.WebhookType, d.deliver)
 	return nil
 }
 
-// New returns a deliverer.
-func New(cfg Config, env service.Env) (*Deliverer, error) {
+// newDeliverer returns a deliverer for a lane of so many slots; register makes its metrics.
+func newDeliverer(cfg Config, slots int) (*deliverer, error) {
+	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	secrets, err := cfg.secrets()
-	if err != nil {
-		return nil, err
+	if len(cfg.Keys) == 0 && len(cfg.Secrets) == 0 {
+		return nil, errors.New("webhooks need secrets to be signed with: webhook-key-file or webhook-secrets-file")
 	}
-	d := &Deliverer{secrets: secrets, schemes: cfg.Schemes, endpoints: endpoints{failed: map[place]*health{}}, turns: newTurns(defaultSlots)}
+	d := &deliverer{cfg: cfg, endpoints: endpoints{failed: map[place]*health{}}, turns: newTurns(slots)}
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: guard(cfg).Safe}
 	d.client = &http.Client{
 		Transport: &http.Transport{
@@ -100,7 +104,12 @@ func New(cfg Config, env service.Env) (*Deliverer, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	m := meter.New(env.Metrics, "processor")
+	return d, nil
+}
+
+// register makes the deliverer's metrics.
+func (d *deliverer) register(r prometheus.Registerer) {
+	m := meter.New(r, "processor")
 	outcomes := []string{delivered}
 	for _, c := range codes {
 		outcomes = append(outcomes, strings.TrimPrefix(c, "webhook_"))
@@ -108,7 +117,6 @@ func New(cfg Config, env service.Env) (*Deliverer, error) {
 	d.outcomes = m.Counters("webhook_attempts_total", "Attempts to deliver a webhook, by how they ended.", "outcome", outcomes...)
 	d.seconds = m.Histogram("webhook_answer_seconds", "How long endpoints took to answer a webhook.", []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 20})
 	m.GaugeFunc("webhook_endpoints_paused", "Paths of endpoints, and hosts that take no connections, that this process leaves alone because they failed time and again.", func() float64 { return float64(d.endpoints.paused()) })
-	return d, nil
 }
 
 // guard decides on the address that a name was resolved to, at the moment of dialling: what
@@ -129,8 +137,8 @@ func guard(cfg Config) *ssrf.Guardian {
 	return ssrf.New(ports, ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))
 }
 
-// Deliver is the handler of topic.WebhookType.
-func (d *Deliverer) Deliver(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+// deliver is the handler of topic.WebhookType.
+func (d *deliverer) deliver(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
 	var r webhook.Request
 	err := json.Unmarshal(payload, &r)
 	if err == nil {
@@ -149,15 +157,15 @@ func (d *Deliverer) Deliver(ctx context.Context, j *processor.Job, payload []byt
 }
 
 // attempt makes one. Without an error its result is the job's, else code says what went wrong.
-func (d *Deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Request) (result json.RawMessage, code string, err error) {
+func (d *deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Request) (result json.RawMessage, code string, err error) {
 	u, err := url.Parse(r.URL)
 	if err != nil {
 		return nil, CodeBlocked, processor.Permanent(err)
 	}
-	if !slices.Contains(d.schemes, u.Scheme) {
+	if !slices.Contains(d.cfg.Schemes, u.Scheme) {
 		return nil, CodeBlocked, processor.Permanent(fmt.Errorf("scheme %q is not allowed", u.Scheme))
 	}
-	signers := d.secrets.signers(j.Tenant)
+	signers := d.cfg.signers(j.Tenant)
 	if len(signers) == 0 {
 		return nil, CodeNoSecret, processor.Unable(errors.New("the tenant has no secret to sign with"))
 	}
@@ -234,13 +242,13 @@ func request(ctx context.Context, id string, r webhook.Request, signers []*stand
 	return req, nil
 }
 
-func (d *Deliverer) refused(p place, j *processor.Job) {
+func (d *deliverer) refused(p place, j *processor.Job) {
 	if paused, pause := d.endpoints.refused(p); paused {
 		j.Log.Warn("webhook endpoint paused", "endpoint", p.String(), "tenant", p.tenant, "for", pause)
 	}
 }
 
-func (d *Deliverer) unconnected(p place, j *processor.Job) {
+func (d *deliverer) unconnected(p place, j *processor.Job) {
 	if paused, pause := d.endpoints.unconnected(p); paused {
 		j.Log.Warn("webhook host paused: it takes no connections", "endpoint", p.origin, "tenant", p.tenant, "for", pause)
 	}

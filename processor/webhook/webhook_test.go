@@ -3,25 +3,22 @@ package webhook
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/webhook"
@@ -36,17 +33,18 @@ func local() Config {
 	}
 }
 
-func deliverer(t *testing.T, cfg Config) *Deliverer {
+func made(t *testing.T, cfg Config) *deliverer {
 	t.Helper()
-	d, err := New(cfg, service.OS(slog.New(slog.DiscardHandler)))
+	d, err := newDeliverer(cfg, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.register(prometheus.NewRegistry())
 	t.Cleanup(d.client.CloseIdleConnections)
 	return d
 }
 
-func (d *Deliverer) send(t *testing.T, tenant, url string) (string, string, error) {
+func (d *deliverer) send(t *testing.T, tenant, url string) (string, string, error) {
 	t.Helper()
 	body := json.RawMessage(`{"type":"job.completed","data":{}}`)
 	j := &processor.Job{ID: "wh-1", Tenant: tenant, Log: slog.New(slog.DiscardHandler)}
@@ -66,7 +64,7 @@ func TestAWebhookIsSignedWithEverySecret(t *testing.T) {
 	old := []byte(strings.Repeat("o", 32))
 	cfg := local()
 	cfg.Keys = append(cfg.Keys, old)
-	result, code, err := deliverer(t, cfg).send(t, "alice", srv.URL+"/hook")
+	result, code, err := made(t, cfg).send(t, "alice", srv.URL+"/hook")
 	if err != nil || code != "" || result != `{"status":204}` {
 		t.Fatalf("got %s, %s, %v", result, code, err)
 	}
@@ -115,7 +113,7 @@ func TestAnswers(t *testing.T) {
 		{"/status/503", CodeRejected, "answered 503"},
 		{"/cut", CodeUnreachable, "no answer"},
 	} {
-		_, code, err := deliverer(t, local()).send(t, "alice", srv.URL+tc.path)
+		_, code, err := made(t, local()).send(t, "alice", srv.URL+tc.path)
 		if code != tc.code || (err == nil) != (tc.failure == "") || err != nil && !strings.Contains(err.Error(), tc.failure) {
 			t.Errorf("%s: got %q, %v", tc.path, code, err)
 		}
@@ -133,7 +131,7 @@ func TestTheGuard(t *testing.T) {
 	_, port, _ := strings.Cut(strings.TrimPrefix(srv.URL, "http://"), ":")
 	cfg := local()
 	cfg.Allow = nil
-	d := deliverer(t, cfg)
+	d := made(t, cfg)
 	for _, host := range []string{
 		"127.0.0.1", "localhost", "127.1", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "10.0.0.1", "172.16.0.1", "192.168.1.1",
 		"169.254.169.254", "[fe80::1]", "[fc00::1]", "224.0.0.1", "[ff02::1]", "100.64.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1",
@@ -153,12 +151,12 @@ func TestTheGuard(t *testing.T) {
 	}
 	cfg = local()
 	cfg.Ports = []uint16{443}
-	if _, code, _ := deliverer(t, cfg).send(t, "alice", srv.URL); code != CodeBlocked {
+	if _, code, _ := made(t, cfg).send(t, "alice", srv.URL); code != CodeBlocked {
 		t.Errorf("another port: got %q", code)
 	}
 	cfg = local()
 	cfg.Schemes = []string{"https"}
-	if _, code, _ := deliverer(t, cfg).send(t, "alice", srv.URL); code != CodeBlocked {
+	if _, code, _ := made(t, cfg).send(t, "alice", srv.URL); code != CodeBlocked {
 		t.Errorf("another scheme: got %q", code)
 	}
 }
@@ -211,12 +209,12 @@ func TestAnEndpointThatFailsIsPaused(t *testing.T) {
 }
 
 func TestDeliverCountsAndGivesCodes(t *testing.T) {
-	d := deliverer(t, local())
+	d := made(t, local())
 	j := &processor.Job{ID: "wh-1", Tenant: "alice", Log: slog.New(slog.DiscardHandler)}
-	if _, err := d.Deliver(context.Background(), j, []byte(`{"url":"ftp://x/","body":{}}`)); err == nil {
+	if _, err := d.deliver(context.Background(), j, []byte(`{"url":"ftp://x/","body":{}}`)); err == nil {
 		t.Error("a URL that is not HTTP is taken")
 	}
-	_, err := d.Deliver(context.Background(), j, []byte(`{"url":"https://127.0.0.1/","body":{}}`))
+	_, err := d.deliver(context.Background(), j, []byte(`{"url":"https://127.0.0.1/","body":{}}`))
 	if err == nil {
 		t.Fatal("delivered with a scheme that is not allowed")
 	}
@@ -225,37 +223,27 @@ func TestDeliverCountsAndGivesCodes(t *testing.T) {
 	}
 	cfg := local()
 	cfg.Keys = nil
-	if _, err := New(cfg, service.OS(slog.New(slog.DiscardHandler))); err == nil {
+	if _, err := newDeliverer(cfg, 64); err == nil {
 		t.Error("a deliverer without any secret")
 	}
 }
 
 func TestSecrets(t *testing.T) {
-	file := func(text string) string {
-		path := filepath.Join(t.TempDir(), "f")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
 	own := webhook.Secret(testKey, "x")
 	for _, tc := range []struct {
 		what string
 		cfg  Config
 		bad  string
 	}{
-		{"two keys", Config{KeyFile: file(string(testKey) + "\n\n" + strings.Repeat("b", 40) + "\n")}, ""},
-		{"three keys", Config{KeyFile: file(strings.Repeat(string(testKey)+"\n", 3))}, "3 keys"},
-		{"a short key", Config{KeyFile: file("short")}, "5 bytes"},
-		{"an empty file", Config{KeyFile: file("")}, "no key"},
-		{"no such file", Config{KeyFile: "/nowhere"}, "nowhere"},
-		{"own secrets", Config{SecretsFile: file("alice: [" + own + ", " + own + "]\n")}, ""},
-		{"three secrets", Config{SecretsFile: file("alice: [" + own + ", " + own + ", " + own + "]\n")}, "3 secrets"},
-		{"not base64", Config{SecretsFile: file("alice: ['whsec_!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!']\n")}, `tenant "alice"`},
-		{"not a map", Config{SecretsFile: file("- a\n")}, "not tenants"},
+		{"two keys", Config{Keys: [][]byte{testKey, testKey}}, ""},
+		{"three keys", Config{Keys: [][]byte{testKey, testKey, testKey}}, "3 keys"},
+		{"a short key", Config{Keys: [][]byte{[]byte("short")}}, "5 bytes"},
+		{"own secrets", Config{Secrets: map[string][]string{"alice": {own, own}}}, ""},
+		{"three secrets", Config{Secrets: map[string][]string{"alice": {own, own, own}}}, "3 secrets"},
+		{"not base64", Config{Secrets: map[string][]string{"alice": {"whsec_!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!"}}}, `tenant "alice"`},
 		{"none", Config{}, "need secrets"},
 	} {
-		_, err := tc.cfg.secrets()
+		_, err := newDeliverer(tc.cfg, 64)
 		if (err == nil) != (tc.bad == "") || err != nil && !strings.Contains(err.Error(), tc.bad) {
 			t.Errorf("%s: %v", tc.what, err)
 		}
@@ -263,9 +251,31 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%s: the secret is in the error", tc.what)
 		}
 	}
-	s, err := Config{KeyFile: file(string(testKey)), SecretsFile: file("alice: [" + own + "]\n")}.secrets()
-	if err != nil || len(s.signers("alice")) != 1 || len(s.signers("bob")) != 1 {
-		t.Errorf("%v", errors.Join(err))
+	c := Config{Keys: [][]byte{testKey}, Secrets: map[string][]string{"alice": {own}}}
+	if len(c.signers("alice")) != 1 || len(c.signers("bob")) != 1 {
+		t.Error("a tenant has other secrets than one")
+	}
+}
+
+// TestRegister: what a program gets without a word about addresses is https on port 443, and the
+// metrics are where the processor's are.
+func TestRegister(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	p, err := processor.New(processor.Config{}, processor.WithLogger(slog.New(slog.DiscardHandler)), processor.WithMetrics(reg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Register(p, Config{Keys: [][]byte{testKey}}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := testutil.GatherAndCount(reg, "ackwire_processor_webhook_attempts_total"); err != nil || n != 1+len(codes) {
+		t.Errorf("%d series of attempts, %v", n, err)
+	}
+	if err := Register(p, Config{Keys: [][]byte{testKey}}); err == nil {
+		t.Error("registered twice")
+	}
+	if c := (Config{}).withDefaults(); c.Schemes[0] != "https" || c.Ports[0] != 443 || len(c.Allow) != 0 {
+		t.Errorf("defaults are %+v", c)
 	}
 }
 
@@ -275,7 +285,7 @@ func TestAWebhookCarriesItsJobsTrace(t *testing.T) {
 	var got http.Header
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header }))
 	defer srv.Close()
-	d := deliverer(t, local())
+	d := made(t, local())
 	j := &processor.Job{ID: "wh-1", Tenant: "acme", Log: slog.New(slog.DiscardHandler)}
 	ctx := tracing.With(t.Context(), tracing.Parse(parent, ""))
 	if _, code, err := d.attempt(ctx, j, webhook.Request{URL: srv.URL, Body: json.RawMessage(`{}`)}); err != nil {

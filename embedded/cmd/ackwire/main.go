@@ -15,15 +15,16 @@ import (
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/embedded/cli"
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/command"
+	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/keyfile"
 	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
-type command struct {
-	service.ConfigFile
+type commands struct {
+	command.ConfigFile
 
 	Serve         serveCmd          `cmd:"" help:"Run everything in this process, on the embedded broker."`
 	Broker        brokerCmd         `cmd:"" help:"Run the embedded broker alone, for several processes on one machine."`
@@ -45,15 +46,15 @@ type command struct {
 }
 
 type serveCmd struct {
-	service.Logging `embed:""`
+	command.Logging `embed:""`
 	embedded.Config `embed:""`
-	Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Health          command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 	Traces          export.Config      `embed:""`
 }
 
 // Run implements the command.
 func (c *serveCmd) Run() error {
-	ctx, cancel := service.Signalled()
+	ctx, cancel := command.Signalled()
 	defer cancel()
 	env := service.OS(c.Logger(os.Stderr))
 	flush, err := c.Traces.Start("ackwire", &env)
@@ -101,7 +102,7 @@ For a real Kafka run gateway, tracker and processor with --kafka HOST:PORT.
 }
 
 type brokerCmd struct {
-	service.Logging `embed:""`
+	command.Logging `embed:""`
 	Data            string `help:"Folder of the broker's data." default:"data"`
 	Listen          string `help:"Address of the broker." default:"127.0.0.1:9092"`
 	Advertise       string `help:"host:port that Kafka clients are told to use; by default the address the broker listens at." placeholder:"HOST:PORT"`
@@ -110,7 +111,7 @@ type brokerCmd struct {
 
 // Run implements the command.
 func (c *brokerCmd) Run() error {
-	ctx, cancel := service.Signalled()
+	ctx, cancel := command.Signalled()
 	defer cancel()
 	env := service.OS(c.Logger(os.Stderr))
 	private.Files()
@@ -214,10 +215,10 @@ func oneLine(err error) error {
 }
 
 func main() {
-	var c command
+	var c commands
 	env, stop := cli.System()
 	defer stop()
-	parser, err := kong.New(&c, append(service.Options("ackwire", "Asynchronous requests with synchronous feedback."), kong.Bind(env))...)
+	parser, err := kong.New(&c, append(command.Options("ackwire", "Asynchronous requests with synchronous feedback."), kong.Bind(env))...)
 	if err != nil {
 		os.Exit(cli.Report(env, err))
 	}
@@ -229,7 +230,7 @@ func main() {
 	case "serve", "broker":
 		stop() // they have signals of their own
 		if err := parsed.Run(); err != nil {
-			os.Exit(service.Fail("ackwire", err))
+			os.Exit(command.Fail("ackwire", err))
 		}
 	default:
 		os.Exit(cli.Report(env, parsed.Run()))

@@ -7,10 +7,11 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	_ "github.com/ackwire/ackwire/blobs/cloud"
 	"github.com/ackwire/ackwire/gateway"
-	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
+	"github.com/ackwire/ackwire/internal/command"
+	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/internal/tracing/export"
 )
 
 // gcPercent is how much garbage is let grow beside what is in use; $GOGC says otherwise. A
@@ -24,24 +25,24 @@ func main() {
 		debug.SetGCPercent(gcPercent)
 	}
 	var cli struct {
-		service.ConfigFile
-		service.Logging `embed:""`
+		command.ConfigFile
+		command.Logging `embed:""`
 		gateway.Config  `embed:""`
 		OpsListen       string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
-		Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+		Health          command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 		Traces          export.Config      `embed:""`
 	}
-	kong.Parse(&cli, service.Options("gateway", "Ackwire's gateway: sockets and HTTP for clients.")...)
+	kong.Parse(&cli, command.Options("gateway", "Ackwire's gateway: sockets and HTTP for clients.")...)
 	env := service.OS(cli.Logger(os.Stderr))
 	flush, err := cli.Traces.Start("gateway", &env)
 	if err != nil {
-		os.Exit(service.Fail("gateway", err))
+		os.Exit(command.Fail("gateway", err))
 	}
 	g, err := gateway.New(cli.Config, env)
 	if err != nil {
-		os.Exit(service.Fail("gateway", err))
+		os.Exit(command.Fail("gateway", err))
 	}
-	code := service.Main("gateway", env, cli.OpsListen, map[string]service.Ready{"gateway": g.Ready}, g.Run)
+	code := command.Main("gateway", env, cli.OpsListen, map[string]service.Ready{"gateway": g.Ready}, g.Run)
 	flush()
 	os.Exit(code)
 }

@@ -10,7 +10,7 @@ import (
 	"os/exec"
 	"runtime/pprof"
 
-	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/loadtest/bench"
 )
 
@@ -31,7 +31,7 @@ type printed struct {
 
 // measured measures, and prints what came out.
 func measured[R interface{ Print(io.Writer) }](p printed, measure func(context.Context, *slog.Logger) (R, error)) (R, error) {
-	ctx, cancel := service.Signalled()
+	ctx, cancel := command.Signalled()
 	defer cancel()
 	report, err := measure(ctx, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	switch {
@@ -140,7 +140,7 @@ type stormClientsCmd struct{}
 
 // Run implements the command.
 func (stormClientsCmd) Run() error {
-	ctx, cancel := service.Signalled()
+	ctx, cancel := command.Signalled()
 	defer cancel()
 	var task bench.StormTask
 	if err := json.NewDecoder(os.Stdin).Decode(&task); err != nil {

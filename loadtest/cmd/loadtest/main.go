@@ -7,10 +7,10 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/command"
 )
 
-type command struct {
+type commands struct {
 	Run       runCmd       `cmd:"" help:"Run a scenario against any deployment, and check what came back."`
 	Check     checkCmd     `cmd:"" help:"Check the history of a run again."`
 	Compare   compareCmd   `cmd:"" help:"Put two runs beside each other: what got worse?"`
@@ -20,9 +20,9 @@ type command struct {
 }
 
 func main() {
-	var c command
-	ctx := kong.Parse(&c, service.Options("loadtest", "Loads an Ackwire, measures it, and checks what it promises.")...)
+	var c commands
+	ctx := kong.Parse(&c, command.Options("loadtest", "Loads an Ackwire, measures it, and checks what it promises.")...)
 	if err := ctx.Run(); err != nil {
-		os.Exit(service.Fail("loadtest", err))
+		os.Exit(command.Fail("loadtest", err))
 	}
 }

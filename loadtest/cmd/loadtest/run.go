@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/keyfile"
-	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/loadtest/live"
 	"github.com/ackwire/ackwire/loadtest/load"
 	"github.com/ackwire/ackwire/loadtest/measure"
@@ -61,7 +61,7 @@ func (c *runCmd) Run() error {
 	if c.Embedded == (len(c.URL) > 0) {
 		return errors.New("either --url or --embedded is needed")
 	}
-	ctx, cancel := service.Signalled()
+	ctx, cancel := command.Signalled()
 	defer cancel()
 	if c.Out == "" {
 		c.Out = filepath.Join("loadtest-runs", time.Now().Format("20060102-150405-")+s.Name)

@@ -15,27 +15,29 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
+	_ "github.com/ackwire/ackwire/blobs/cloud"
+	"github.com/ackwire/ackwire/internal/command"
+	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/cmd/flags"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/processor/external"
 	"github.com/ackwire/ackwire/processor/webhook"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-type command struct {
-	service.ConfigFile
-	service.Logging
-	processor.Config
+type settings struct {
+	command.ConfigFile
+	command.Logging
+	flags.Worker
 	OpsListen string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
-	Health    service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Health    command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 	Demo      bool               `help:"Run the demo job types."`
 	Traces    export.Config      `embed:""`
 
 	DeliverWebhooks bool           `name:"webhooks" help:"Deliver webhooks: take jobs from the lane webhooks, too."`
-	Webhooks        webhook.Config `embed:""`
+	Webhooks        flags.Webhooks `embed:""`
 
 	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments, which no shell runs. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
 	HTTPTimeout    time.Duration     `name:"http-timeout" help:"Bound of a run by an endpoint, unless the job's own timeout is shorter." default:"10m"`
@@ -46,18 +48,18 @@ type command struct {
 }
 
 func main() {
-	service.AsInit() // commands leave processes behind
-	ctx, cancel := service.Signalled()
+	command.AsInit() // commands leave processes behind
+	ctx, cancel := command.Signalled()
 	defer cancel()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		os.Exit(service.Fail("processor", err))
+		os.Exit(command.Fail("processor", err))
 	}
 }
 
 // parse reads flags, environment and configuration file. Help and version go to stdout; a
 // health check ends the process itself when the answer is no.
-func parse(args []string, stdout, stderr io.Writer) (cmd command, told bool, err error) {
-	options := append(service.Options("processor", "Takes jobs from Kafka and runs them."),
+func parse(args []string, stdout, stderr io.Writer) (cmd settings, told bool, err error) {
+	options := append(command.Options("processor", "Takes jobs from Kafka and runs them."),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) {
 			if code != 0 {
 				os.Exit(code)
@@ -81,12 +83,16 @@ func parse(args []string, stdout, stderr io.Writer) (cmd command, told bool, err
 }
 
 // register gives each job type its handler. What it returns must run beside the processor.
-func (c *command) register(ctx context.Context, p *processor.Processor, env service.Env) (*external.Callbacks, error) {
+func (c *settings) register(ctx context.Context, p *processor.Processor, env service.Env) (*external.Callbacks, error) {
 	if c.Demo {
 		demo.Register(p)
 	}
 	if c.DeliverWebhooks {
-		if err := webhook.Register(p, c.Webhooks, env); err != nil {
+		hooks, err := c.Webhooks.Config()
+		if err != nil {
+			return nil, err
+		}
+		if err := webhook.Register(p, hooks); err != nil {
 			return nil, err
 		}
 	}
@@ -96,9 +102,12 @@ func (c *command) register(ctx context.Context, p *processor.Processor, env serv
 	for name, handler := range c.Type {
 		types = append(types, name)
 		if isURL(handler) && callbacks == nil {
-			var err error
-			if callbacks, err = external.NewCallbacks(ctx, env, c.CallbackListen, c.CallbackURL); err != nil {
-				return nil, err
+			l, err := env.Listen(ctx, "tcp", c.CallbackListen)
+			if err != nil {
+				return nil, fmt.Errorf("callback listener: %w", err)
+			}
+			if callbacks, err = external.NewCallbacks(l, c.CallbackURL); err != nil {
+				return nil, errors.Join(err, l.Close())
 			}
 		}
 	}
@@ -120,11 +129,11 @@ func (c *command) register(ctx context.Context, p *processor.Processor, env serv
 		if err != nil {
 			return nil, fmt.Errorf("--type %s: %w", name, err)
 		}
-		command, err := external.NewCommand(argv, c.Env, c.Dir)
+		program, err := external.NewCommand(argv, c.Env, c.Dir)
 		if err != nil {
 			return nil, fmt.Errorf("--type %s: %w", name, err)
 		}
-		processor.HandleRaw(p, name, command.Handle)
+		processor.HandleRaw(p, name, program.Handle)
 		env.Log.Info("handler", "type", name, "command", argv[0])
 	}
 	return callbacks, nil
@@ -145,7 +154,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cmd.DeliverWebhooks && !slices.Contains(cmd.Lanes, topic.WebhookLane) {
 		cmd.Lanes = append(cmd.Lanes, topic.WebhookLane)
 	}
-	p, err := processor.New(cmd.Config, env)
+	store, closeStore, err := flags.WithBlobs(ctx, cmd.Blobs)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeStore() }()
+	p, err := processor.New(cmd.Worker.Config(), append(flags.Options(env), store)...)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor/demo"
@@ -87,7 +88,7 @@ func TestRunsDemoJobs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	brokers := cluster.ListenAddrs()
-	env := service.OS(service.Logging{LogFormat: "text"}.Logger(io.Discard))
+	env := service.OS(command.Logging{LogFormat: "text"}.Logger(io.Discard))
 	env.Metrics = prometheus.NewRegistry()
 	names := topic.Names{Prefix: topic.DefaultPrefix}
 	client, err := kafka.Config{Brokers: brokers}.NewClient(env, "test", kgo.ConsumeTopics(names.Status()))

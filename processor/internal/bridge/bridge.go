@@ -1,10 +1,13 @@
-// Package bridge lets processortest run a handler as a processor would, without making
-// that a part of package processor's own face.
+// Package bridge lets the packages below processor do what programs cannot: processortest runs a
+// handler as a processor would, webhook registers its metrics beside the processor's. Package
+// processor sets the functions; p is a *processor.Processor.
 package bridge
 
 import (
 	"context"
 	"encoding/json"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -26,6 +29,8 @@ type Ending struct {
 	Failure *event.Failure
 }
 
-// Try runs the handler that p (a *processor.Processor) has for the call's job type. Package
-// processor sets it.
+// Try runs the handler that p has for the call's job type.
 var Try func(ctx context.Context, p any, c Call) Ending
+
+// Register runs what makes metrics in the registry of p; after an error there are none of them.
+var Register func(p any, make func(prometheus.Registerer)) error

@@ -9,39 +9,40 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	_ "github.com/ackwire/ackwire/internal/blobs/cloud"
+	_ "github.com/ackwire/ackwire/blobs/cloud"
+	"github.com/ackwire/ackwire/internal/command"
+	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/internal/tracing/export"
 	"github.com/ackwire/ackwire/tracker"
 )
 
-type command struct {
-	service.ConfigFile
+type commands struct {
+	command.ConfigFile
 
 	Serve    serveCmd    `cmd:"" default:"withargs" help:"Run a tracker. This is what happens without a command, too."`
 	Snapshot snapshotCmd `cmd:"" help:"Copy a tracker's local state to a new folder, while it runs or not. A tracker may start on the copy: --data DIR."`
 }
 
 type serveCmd struct {
-	service.Logging `embed:""`
+	command.Logging `embed:""`
 	tracker.Config  `embed:""`
 	OpsListen       string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8091"`
-	Health          service.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Health          command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
 	Traces          export.Config      `embed:""`
 }
 
 type snapshotCmd struct {
-	service.Logging `embed:""`
+	command.Logging `embed:""`
 	Data            string `help:"The tracker's data folder." default:"data/tracker"`
 	Dir             string `arg:"" help:"Folder to make."`
 }
 
 func main() {
-	var cli command
-	k := kong.Parse(&cli, service.Options("tracker", "Ackwire's tracker: folds the log of every job and answers gateways.")...)
+	var cli commands
+	k := kong.Parse(&cli, command.Options("tracker", "Ackwire's tracker: folds the log of every job and answers gateways.")...)
 	if k.Command() == "snapshot <dir>" {
-		ctx, stop := service.Signalled()
+		ctx, stop := command.Signalled()
 		defer stop()
 		os.Exit(snapshot(ctx, cli.Snapshot))
 	}
@@ -49,20 +50,20 @@ func main() {
 	env := service.OS(cli.Serve.Logger(os.Stderr))
 	flush, err := cli.Serve.Traces.Start("tracker", &env)
 	if err != nil {
-		os.Exit(service.Fail("tracker", err))
+		os.Exit(command.Fail("tracker", err))
 	}
 	t, err := tracker.New(cli.Serve.Config, env)
 	if err != nil {
-		os.Exit(service.Fail("tracker", err))
+		os.Exit(command.Fail("tracker", err))
 	}
-	code := service.Main("tracker", env, cli.Serve.OpsListen, map[string]service.Ready{"tracker": t.Ready}, t.Run)
+	code := command.Main("tracker", env, cli.Serve.OpsListen, map[string]service.Ready{"tracker": t.Ready}, t.Run)
 	flush()
 	os.Exit(code)
 }
 
 func snapshot(ctx context.Context, c snapshotCmd) int {
 	if err := tracker.Snapshot(ctx, c.Data, c.Dir, service.OS(c.Logger(os.Stderr))); err != nil {
-		return service.Fail("tracker", err)
+		return command.Fail("tracker", err)
 	}
 	fmt.Println("snapshot made:", c.Dir)
 	return 0

@@ -1,6 +1,11 @@
-// Package blobs opens the store for what is too large for Kafka: results, files and large
-// payloads. It is a directory or memory, or with the package cloud S3, Google Cloud Storage
-// or Azure Blob Storage, chosen by a URL.
+// Package blobs opens the store for what is too large for Kafka: files, large results and large
+// payloads. A URL chooses it: a directory (file:///dir) or memory (mem://), and with package cloud,
+// or with one of gocloud.dev's drivers, a bucket of S3, Google Cloud Storage or Azure Blob Storage.
+//
+//	store, err := blobs.Open(ctx, "s3://my-bucket?region=eu-central-1")
+//	w, err := processor.New(cfg, processor.WithBlobs(store))
+//
+// It is a module of its own: the clouds' SDKs are large, and most programs need none of them.
 package blobs
 
 import (
@@ -8,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"net/url"
 	"path/filepath"
@@ -23,9 +29,16 @@ import (
 
 // Errors that callers branch on.
 var (
-	ErrNotFound = errors.New("no such blob")
+	// ErrNotFound is returned for a key that no blob has. It is an fs.ErrNotExist as well.
+	ErrNotFound error = notFound{}
+	// ErrTooLarge is returned by Get for a blob above the caller's limit.
 	ErrTooLarge = errors.New("blob is above its limit")
 )
+
+type notFound struct{}
+
+func (notFound) Error() string        { return "no such blob" }
+func (notFound) Is(target error) bool { return target == fs.ErrNotExist }
 
 // errNoURL does not show the URL, which may hold a secret.
 var errNoURL = errors.New("blobs: it is not a URL")
@@ -33,18 +46,10 @@ var errNoURL = errors.New("blobs: it is not a URL")
 // Store holds blobs by key. It may be used from any goroutine.
 type Store struct{ bucket *blob.Bucket }
 
-// Config says where a service's store is.
-type Config struct {
-	URL string `name:"blobs" help:"Store for large results, files and payloads: file:///dir, s3://bucket?region=…, gs://bucket or azblob://container. All services that share a Kafka share it." placeholder:"URL"`
-}
-
-// Validate checks what can be checked without opening the store.
-func (c Config) Validate() error {
-	if c.URL == "" {
-		return nil
-	}
-	u, err := url.Parse(c.URL)
-	if err != nil {
+// CheckURL reports what is wrong with a store's URL, as far as that shows without opening the store.
+func CheckURL(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || address == "" {
 		return errNoURL
 	}
 	if !blob.DefaultURLMux().ValidBucketScheme(u.Scheme) {
@@ -62,13 +67,11 @@ func Dir(dir string) (string, error) {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String(), nil
 }
 
-// Open opens the store; nil when none is configured. A directory is made if need be.
-func Open(ctx context.Context, c Config) (*Store, error) {
-	if c.URL == "" {
-		return nil, nil
-	}
-	u, err := url.Parse(c.URL)
-	if err != nil {
+// Open opens the store at a URL. A directory is made if need be, for its owner only. Close the store
+// when nothing uses it any more.
+func Open(ctx context.Context, address string) (*Store, error) {
+	u, err := url.Parse(address)
+	if err != nil || address == "" {
 		return nil, errNoURL
 	}
 	if u.Scheme == "file" {
@@ -97,30 +100,27 @@ func (s *Store) Close() error {
 	return s.bucket.Close()
 }
 
-// Put writes a blob of at most limit bytes and returns its size. It is visible as a whole or
-// not at all. name, which may be empty, is the file's name for those who download it.
-func (s *Store) Put(ctx context.Context, key, contentType, name string, r io.Reader, limit int64) (int64, error) {
+// Put writes a blob, in place of one that the key had before. It is visible as a whole or not at
+// all: after an error of content, which Put wraps, the former blob is still there. name, which may
+// be empty, is the file's name for those who download it.
+func (s *Store) Put(ctx context.Context, key, contentType, name string, content io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // before Close it discards what was written
 	o := &blob.WriterOptions{ContentType: contentType}
 	o.ContentDisposition = Disposition(name)
 	w, err := s.bucket.NewWriter(ctx, key, o)
 	if err != nil {
-		return 0, fmt.Errorf("write blob %s: %w", key, err)
+		return fmt.Errorf("write blob %s: %w", key, err)
 	}
-	n, err := io.Copy(w, io.LimitReader(r, limit+1))
-	if err == nil && n > limit {
-		err = fmt.Errorf("%w of %d bytes", ErrTooLarge, limit)
-	}
-	if err != nil {
+	if _, err := io.Copy(w, content); err != nil {
 		cancel()
 		_ = w.Close()
-		return 0, fmt.Errorf("write blob %s: %w", key, err)
+		return fmt.Errorf("write blob %s: %w", key, err)
 	}
 	if err := w.Close(); err != nil {
-		return 0, fmt.Errorf("write blob %s: %w", key, err)
+		return fmt.Errorf("write blob %s: %w", key, err)
 	}
-	return n, nil
+	return nil
 }
 
 // Disposition is the header that offers a download under a name (RFC 6266); empty without one.

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package service
+package command
 
 // AsInit does nothing: there are no containers here whose first process this could be.
 func AsInit() {}

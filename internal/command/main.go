@@ -1,4 +1,7 @@
-package service
+// Package command is what Ackwire's commands share: settings from flags, environment and a file,
+// logging, exit codes and the run beside an operations listener. It is a module of its own, so
+// that a program with handlers does not need the libraries that only commands do.
+package command
 
 import (
 	"context"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/service/version"
 )
 
@@ -24,7 +28,7 @@ type Logging struct {
 
 // Logger makes the logger. It shows no secrets of URLs, whoever logs them.
 func (l Logging) Logger(w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: l.LogLevel, ReplaceAttr: redactAttr}
+	opts := &slog.HandlerOptions{Level: l.LogLevel, ReplaceAttr: service.RedactAttr}
 	if l.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
@@ -67,20 +71,15 @@ func Options(name, description string) []kong.Option {
 	}
 }
 
-// JobVariables is how the names of variables begin that a command of ours gives to what it starts
-// for a job. A program of ours in its place must not take them for settings of its own: no flag
-// is named so, but for jobTypes, which is no such variable.
-const (
-	JobVariables = "ACKWIRE_JOB_"
-	jobTypes     = JobVariables + "TYPES"
-)
+// jobTypes is the one variable of a setting that begins as those of jobs do.
+const jobTypes = service.JobVariables + "TYPES"
 
 // reserved refuses a program that has a flag of a reserved name.
 func reserved(app *kong.Kong) error {
 	return kong.Visit(app.Model, func(visited kong.Visitable, next kong.Next) error {
 		if flag, ok := visited.(*kong.Flag); ok {
 			for _, name := range flag.Tag.Envs {
-				if strings.HasPrefix(name, JobVariables) && name != jobTypes {
+				if strings.HasPrefix(name, service.JobVariables) && name != jobTypes {
 					return fmt.Errorf("--%s: %s is what handlers are told of their job", flag.Name, name)
 				}
 			}
@@ -100,7 +99,7 @@ func Signalled() (context.Context, context.CancelFunc) {
 // Fail prints one line, whatever err joins, and returns the exit code: ExitUsage for what
 // the parser refused, else ExitFailed.
 func Fail(name string, err error) int {
-	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.ReplaceAll(Redact(err.Error()), "\n", "; "))
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.ReplaceAll(service.Redact(err.Error()), "\n", "; "))
 	if _, usage := errors.AsType[*kong.ParseError](err); usage {
 		return ExitUsage
 	}
@@ -109,10 +108,10 @@ func Fail(name string, err error) int {
 
 // Main runs one service beside its operations listener until a signal or its failure, and
 // returns the process's exit code.
-func Main(name string, env Env, opsListen string, ready map[string]Ready, run func(context.Context) error) int {
+func Main(name string, env service.Env, opsListen string, ready map[string]service.Ready, run func(context.Context) error) int {
 	ctx, cancel := Signalled()
 	defer cancel()
-	ops, err := NewOps(ctx, env, opsListen, ready)
+	ops, err := service.NewOps(ctx, env, opsListen, ready)
 	if err != nil {
 		return Fail(name, err)
 	}

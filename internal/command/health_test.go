@@ -1,4 +1,4 @@
-package service
+package command
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/ackwire/ackwire/internal/service"
 )
 
 // asked is a command that has an operations listener and settings that are never valid.
@@ -40,7 +42,7 @@ func askHealth(t *testing.T, command any, args ...string) (code int, said string
 
 func TestHealthAsksTheProcessBeside(t *testing.T) {
 	var notReady error
-	ops, err := NewOps(t.Context(), quietOS(), "127.0.0.1:0", map[string]Ready{"thing": func() error { return notReady }})
+	ops, err := service.NewOps(t.Context(), quietOS(), "127.0.0.1:0", map[string]service.Ready{"thing": func() error { return notReady }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,70 @@
+// Package flags holds the settings of the commands that run a processor, as flags, and makes of
+// them what the packages processor and webhook take.
+package flags
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ackwire/ackwire/blobs"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor"
+)
+
+// Worker is how a processor runs: processor.Config and the blob store.
+type Worker struct {
+	Kafka kafka.Config `embed:""`
+
+	TopicPrefix      string            `help:"Prefix of topic and group names." default:"ackwire."`
+	Partitions       int32             `help:"Partitions of topics that do not exist yet." default:"12"`
+	Lanes            []string          `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
+	Slots            int               `help:"Jobs held at the same time, per lane." default:"64"`
+	WorkerID         string            `help:"Unique name of this worker, which owners of jobs and webhooks are shown. Default: a random one." placeholder:"ID"`
+	WorkerHost       bool              `help:"Let the default name of the worker begin with the host's, where owners of jobs may know it."`
+	ProgressRate     float64           `help:"Progress events per second and job; the latest wins." default:"4"`
+	Blobs            service.BlobStore `embed:""`
+	FileLimit        int64             `help:"Largest file or result in the blob store, in bytes." default:"1073741824"`
+	ResultLimit      int               `help:"Largest inline result, in bytes." default:"65536"`
+	Grace            time.Duration     `help:"How long running jobs may go on when the process stops, before they are released." default:"10s"`
+	ClaimsAlwaysWait bool              `help:"Wait for the tracker's grant before every start."`
+}
+
+// Config returns the settings as the library takes them, all but the blob store.
+func (w Worker) Config() processor.Config {
+	return processor.Config{
+		Brokers: w.Kafka.Brokers, TopicPrefix: w.TopicPrefix, Partitions: w.Partitions, Lanes: w.Lanes, Slots: w.Slots,
+		WorkerID: w.WorkerID, WorkerHost: w.WorkerHost, ProgressRate: w.ProgressRate,
+		FileLimit: w.FileLimit, ResultLimit: w.ResultLimit, Grace: w.Grace, ClaimsAlwaysWait: w.ClaimsAlwaysWait,
+	}
+}
+
+// Validate reports every problem of the settings; the parser of flags calls it.
+func (w Worker) Validate() error {
+	err := w.Config().Validate()
+	if w.Blobs.URL != "" {
+		err = errors.Join(err, blobs.CheckURL(w.Blobs.URL))
+	}
+	return err
+}
+
+// Options gives a processor what a process of ours has.
+func Options(env service.Env) []processor.Option {
+	return []processor.Option{
+		processor.WithLogger(env.Log), processor.WithMetrics(env.Metrics),
+		processor.WithTracerProvider(env.Traces), processor.WithDialer(env.Dial),
+	}
+}
+
+// WithBlobs opens the store that is set, if one is. Call done when the processor has ended.
+func WithBlobs(ctx context.Context, set service.BlobStore) (opt processor.Option, done func() error, err error) {
+	if set.URL == "" {
+		return nil, func() error { return nil }, nil
+	}
+	store, err := blobs.Open(ctx, set.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	return processor.WithBlobs(store), store.Close, nil
+}
