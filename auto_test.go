@@ -1,4 +1,4 @@
-package ackwire
+package ackwire_test
 
 import (
 	"context"
@@ -6,202 +6,46 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/ackwiretest"
 	"github.com/ackwire/ackwire/schemas/job"
-	"github.com/coder/websocket"
 )
 
-// autoServer is a whole Ackwire in miniature, on a real socket: jobs are kept, keys are
-// honoured, and every job runs through its states as fast as they can be sent.
-type autoServer struct {
-	*httptest.Server
-	steps int // documents between pending and completed
-
-	mu    sync.Mutex
-	jobs  map[string]*autoJob
-	keys  map[string]string
-	socks map[*websocket.Conn]struct{}
-	n     atomic.Int64
+// realServer is an ackwiretest server behind a real port, whose jobs run through their states as fast as they can.
+type realServer struct {
+	*ackwiretest.Server
+	URL  string
+	keys chan string // of the jobs that were worked on
 }
 
-type autoJob struct {
-	version int64
-	state   job.State
-	subs    map[*autoSock]struct{}
-}
-
-type autoSock struct {
-	ws  *websocket.Conn
-	out chan []byte
-	end chan struct{}
-}
-
-func newAutoServer(steps int) *autoServer {
-	s := &autoServer{steps: steps, jobs: map[string]*autoJob{}, keys: map[string]string{}, socks: map[*websocket.Conn]struct{}{}}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/ws", s.socket)
-	mux.HandleFunc("GET /v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		j := s.jobs[r.PathValue("id")]
-		if j == nil {
-			w.WriteHeader(http.StatusNotFound)
-			return
+func newRealServer(t testing.TB, steps int) *realServer {
+	s := &realServer{Server: ackwiretest.New(t), keys: make(chan string, 10_000)}
+	ts := httptest.NewServer(s.Server)
+	t.Cleanup(ts.Close)
+	s.URL = ts.URL
+	s.Handle("demo.echo", func(_ context.Context, j *ackwiretest.Job) (any, error) {
+		if j.Submitted.Key != "" {
+			s.keys <- j.Submitted.Key
 		}
-		w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprint(j.version)))
-		_, _ = w.Write([]byte(document(r.PathValue("id"), string(j.state))))
+		for i := range steps {
+			j.Progress(100*float64(i)/float64(steps), "")
+		}
+		return nil, nil
 	})
-	s.Server = httptest.NewServer(mux)
 	return s
-}
-
-// stop closes every socket and the server.
-func (s *autoServer) stop() {
-	s.dropAll()
-	s.Server.Close()
-}
-
-// dropAll ends every socket without a word.
-func (s *autoServer) dropAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for ws := range s.socks {
-		go func() { _ = ws.CloseNow() }()
-	}
-}
-
-func (s *autoServer) socket(w http.ResponseWriter, r *http.Request) {
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{frame.Protocol}})
-	if err != nil {
-		return
-	}
-	s.mu.Lock()
-	s.socks[ws] = struct{}{}
-	s.mu.Unlock()
-	k := &autoSock{ws: ws, out: make(chan []byte, 4096), end: make(chan struct{})}
-	defer func() {
-		s.mu.Lock()
-		delete(s.socks, ws)
-		s.mu.Unlock()
-		close(k.end)
-		_ = ws.CloseNow()
-	}()
-	go func() {
-		for {
-			select {
-			case b := <-k.out:
-				if ws.Write(context.Background(), websocket.MessageText, b) != nil {
-					return
-				}
-			case <-k.end:
-				return
-			}
-		}
-	}()
-	k.send(`{"type":"welcome","connection":"c","protocol":"ackwire.v1","pingInterval":25,"limits":{"frameBytes":262144,"subscriptions":1000,"inFlightSubmits":64}}`)
-	for {
-		_, b, err := ws.Read(context.Background())
-		if err != nil {
-			return
-		}
-		var g got
-		if json.Unmarshal(b, &g) == nil {
-			s.answer(k, g)
-		}
-	}
-}
-
-func (k *autoSock) send(format string, args ...any) {
-	select {
-	case k.out <- fmt.Appendf(nil, format, args...):
-	case <-k.end:
-	}
-}
-
-func (s *autoServer) answer(k *autoSock, g got) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch g.Type {
-	case frame.Ping:
-		k.send(`{"type":"pong","id":%q}`, g.ID)
-	case frame.Submit:
-		id, dup := s.keys[g.Key]
-		if !dup {
-			id = fmt.Sprintf("job-%d", s.n.Add(1))
-			s.jobs[id] = &autoJob{version: 1, state: job.Pending, subs: map[*autoSock]struct{}{}}
-			if g.Key != "" {
-				s.keys[g.Key] = id
-			}
-		}
-		k.send(`{"type":"ack","id":%q,"jobId":%q,"state":"pending","statusUrl":"/v1/jobs/%s","duplicate":%t}`, g.ID, id, id, dup)
-		if g.Watch == nil || *g.Watch {
-			s.watchLocked(k, id, 0)
-		}
-		if !dup {
-			go s.work(id)
-		}
-	case frame.Subscribe:
-		var refs []frame.JobRef
-		_ = json.Unmarshal(g.Jobs, &refs)
-		k.send(`{"type":"subscribed","id":%q,"jobs":[]}`, g.ID)
-		for _, r := range refs {
-			var after int64
-			if r.After != nil {
-				after = *r.After
-			}
-			s.watchLocked(k, r.JobID, after)
-		}
-	case frame.Unsubscribe:
-		var ids []string
-		_ = json.Unmarshal(g.Jobs, &ids)
-		for _, id := range ids {
-			if j := s.jobs[id]; j != nil {
-				delete(j.subs, k)
-			}
-		}
-	}
-}
-
-func (s *autoServer) watchLocked(k *autoSock, id string, after int64) {
-	j := s.jobs[id]
-	if j.version > after {
-		k.send(`{"type":"status","version":%d,"job":%s}`, j.version, document(id, string(j.state)))
-	}
-	if !j.state.Terminal() {
-		j.subs[k] = struct{}{}
-	}
-}
-
-// work takes a job through its states.
-func (s *autoServer) work(id string) {
-	for i := range s.steps + 1 {
-		s.mu.Lock()
-		j := s.jobs[id]
-		j.version += 1 + int64(i%3)
-		j.state = job.Processing
-		if i == s.steps {
-			j.state = job.Completed
-		}
-		for k := range j.subs {
-			k.send(`{"type":"status","version":%d,"job":%s}`, j.version, document(id, string(j.state)))
-		}
-		s.mu.Unlock()
-	}
 }
 
 // TestRealSockets runs many callers on few clients over loopback while their sockets are
 // cut again and again: every keyed submit becomes exactly one job, and every watch ends
 // with the terminal document, its versions rising.
 func TestRealSockets(t *testing.T) {
-	s := newAutoServer(20)
-	defer s.stop()
+	s := newRealServer(t, 20)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	stop := make(chan struct{})
@@ -212,7 +56,7 @@ func TestRealSockets(t *testing.T) {
 		for {
 			select {
 			case <-tick.C:
-				s.dropAll()
+				s.Cut()
 			case <-stop:
 				return
 			}
@@ -222,7 +66,7 @@ func TestRealSockets(t *testing.T) {
 	var wg sync.WaitGroup
 	var doubts atomic.Int64
 	for ci := range clients {
-		c, err := Dial(ctx, s.URL, WithBackoff(Backoff{Base: time.Millisecond, Cap: 10 * time.Millisecond}), WithRetryDial())
+		c, err := ackwire.Dial(ctx, s.URL, ackwire.WithBackoff(ackwire.Backoff{Base: time.Millisecond, Cap: 10 * time.Millisecond}), ackwire.WithRetryDial())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,12 +75,12 @@ func TestRealSockets(t *testing.T) {
 			wg.Go(func() {
 				for n := range each {
 					key := fmt.Sprintf("%d-%d-%d", ci, w, n)
-					opts := []SubmitOption{Key(key)}
+					opts := []ackwire.SubmitOption{ackwire.Key(key)}
 					if n%5 == 0 {
 						opts = nil
 					}
 					j, err := c.Submit(ctx, "demo.echo", n, opts...)
-					if opts == nil && errors.Is(err, ErrIndeterminate) {
+					if opts == nil && errors.Is(err, ackwire.ErrIndeterminate) {
 						doubts.Add(1)
 						continue
 					}
@@ -250,7 +94,7 @@ func TestRealSockets(t *testing.T) {
 						}
 						continue
 					}
-					var last Status
+					var last ackwire.Status
 					for st, err := range j.Watch(ctx) {
 						if err != nil || st.Version <= last.Version || last.State.Terminal() {
 							t.Errorf("watch %s: %v after %v: %v", key, st.Version, last.Version, err)
@@ -267,18 +111,23 @@ func TestRealSockets(t *testing.T) {
 	wg.Wait()
 	close(stop)
 	chaos.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if got, want := len(s.keys), clients*callers*each*4/5; got != want {
-		t.Errorf("%d keys at the server, want %d", got, want)
+	close(s.keys) // every job was waited for
+	keys := map[string]bool{}
+	for key := range s.keys {
+		if keys[key] {
+			t.Errorf("two jobs of the key %s", key)
+		}
+		keys[key] = true
 	}
-	t.Logf("%d jobs, %d submits without a key of unknown outcome", len(s.jobs), doubts.Load())
+	if want := clients * callers * each * 4 / 5; len(keys) != want {
+		t.Errorf("%d keys at the server, want %d", len(keys), want)
+	}
+	t.Logf("%d submits without a key of unknown outcome", doubts.Load())
 }
 
 func TestRealGet(t *testing.T) {
-	s := newAutoServer(0)
-	defer s.stop()
-	c, err := Dial(t.Context(), s.URL)
+	s := newRealServer(t, 0)
+	c, err := ackwire.Dial(t.Context(), s.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +140,12 @@ func TestRealGet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st, err := overHTTP(t, s.URL, WithToken("t")).Job(j.ID).Get(t.Context()); err != nil || st.Version != want.Version {
+	api, err := ackwire.NewHTTP(s.URL, ackwire.WithToken("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.CloseIdleConnections()
+	if st, err := api.Job(j.ID).Get(t.Context()); err != nil || st.Version != want.Version {
 		t.Errorf("without a client: got %+v, %v", st, err)
 	}
 	if st, err := c.Job(j.ID).Get(t.Context()); err != nil || st.Version != want.Version || string(st.Raw) != string(want.Raw) {
@@ -301,9 +155,8 @@ func TestRealGet(t *testing.T) {
 
 // BenchmarkSubmitWait is a submit, its ack and its terminal status over loopback, server included.
 func BenchmarkSubmitWait(b *testing.B) {
-	s := newAutoServer(0)
-	defer s.stop()
-	c, err := Dial(b.Context(), s.URL)
+	s := newRealServer(b, 0)
+	c, err := ackwire.Dial(b.Context(), s.URL)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,0 +1,430 @@
+package ackwiretest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
+)
+
+const (
+	maxBody = 1 << 20          // of a submit, in bytes
+	maxWait = 60 * time.Second // of Prefer: wait
+)
+
+func (s *Server) routes() {
+	s.mux.HandleFunc("GET /v1/ws", s.serveSocket)
+	s.mux.HandleFunc("POST /v1/jobs", s.postJob)
+	s.mux.HandleFunc("GET /v1/jobs", s.listJobs)
+	s.mux.HandleFunc("GET /v1/stats", s.getStats)
+	s.mux.HandleFunc("GET /v1/jobs/{id}", s.getJob)
+	s.mux.HandleFunc("GET /v1/jobs/{id}/why", s.withJob(s.getWhy))
+	s.mux.HandleFunc("GET /v1/jobs/{id}/result", s.withJob(s.getResult))
+	s.mux.HandleFunc("GET /v1/jobs/{id}/deliveries", s.withJob(func(w http.ResponseWriter, r record) {
+		answer(w, http.StatusOK, frame.Deliveries{JobID: r.doc.JobID, Deliveries: []frame.Delivery{}})
+	}))
+	s.mux.HandleFunc("GET /v1/jobs/{id}/events", s.streamJob)
+	for _, order := range []frame.Type{frame.Cancel, frame.Retry} {
+		s.mux.HandleFunc("POST /v1/jobs/{id}/"+string(order), func(w http.ResponseWriter, r *http.Request) { s.postOrder(w, r, order) })
+	}
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, frame.NewProblem(code.NotFound, "ackwiretest has no such route"))
+	})
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		problem(w, frame.NewProblem(code.Unavailable, "the server is closed"))
+		return
+	}
+	defer s.wg.Done()
+	if !s.authorized(r) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		problem(w, frame.NewProblem(code.Unauthenticated, "a valid token is needed"))
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// enter counts a request, for which Close waits; false once the server is closed.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.wg.Add(1)
+	return true
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = plainjson.Write(w, v) // the client has left
+}
+
+func problem(w http.ResponseWriter, err error) {
+	p := problemOf(err)
+	p.Status = p.Code.Info().HTTP
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = plainjson.Write(w, p)
+}
+
+// withJob serves a question about one job, of which it gives a copy: nothing is written with mu held.
+func (s *Server) withJob(serve func(w http.ResponseWriter, r record)) http.HandlerFunc {
+	return func(w http.ResponseWriter, q *http.Request) {
+		s.mu.Lock()
+		r := s.findLocked(q.PathValue("id"))
+		if r == nil {
+			s.mu.Unlock()
+			problem(w, frame.NewProblem(code.NotFound, ""))
+			return
+		}
+		now := *r
+		s.mu.Unlock()
+		serve(w, now)
+	}
+}
+
+func (s *Server) postJob(w http.ResponseWriter, r *http.Request) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		problem(w, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json"))
+		return
+	}
+	var q frame.SubmitRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&q); err != nil {
+		c := code.InvalidFrame
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			c = code.PayloadTooLarge
+		}
+		problem(w, frame.NewProblem(c, "the body cannot be read"))
+		return
+	}
+	if key := strings.Trim(r.Header.Get("Idempotency-Key"), `"`); key != "" {
+		q.Key = key
+	}
+	q.Traceparent, q.Tracestate = r.Header.Get(frame.TraceparentHeader), r.Header.Get(frame.TracestateHeader)
+	if err := s.admit(r.Context()); err != nil {
+		problem(w, err)
+		return
+	}
+	s.mu.Lock()
+	ack, made, err := s.submitLocked(q)
+	lost := err == nil && s.loseLocked()
+	if err == nil && !ack.Duplicate {
+		s.announceLocked(made)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		problem(w, err)
+		return
+	}
+	if lost {
+		panic(http.ErrAbortHandler) // the connection ends without an answer
+	}
+	w.Header().Set("Location", ack.StatusURL)
+	if wait := preferWait(r); wait > 0 {
+		if version, doc, ended := s.await(r, made, wait); ended {
+			writeDocument(w, version, doc)
+			return
+		}
+	}
+	answer(w, http.StatusAccepted, ack)
+}
+
+func (s *Server) postOrder(w http.ResponseWriter, r *http.Request, order frame.Type) {
+	s.mu.Lock()
+	ack, changed, err := s.orderLocked(order, r.PathValue("id"))
+	if err == nil {
+		s.changedLocked(changed)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		problem(w, err)
+		return
+	}
+	w.Header().Set("Location", ack.StatusURL)
+	answer(w, http.StatusAccepted, ack)
+}
+
+func (s *Server) getJob(w http.ResponseWriter, q *http.Request) {
+	s.mu.Lock()
+	r := s.findLocked(q.PathValue("id"))
+	s.mu.Unlock()
+	if r == nil {
+		problem(w, frame.NewProblem(code.NotFound, ""))
+		return
+	}
+	version, doc, _ := s.await(q, r, preferWait(q))
+	writeDocument(w, version, doc)
+}
+
+func writeDocument(w http.ResponseWriter, version int64, doc []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", strconv.Quote(strconv.FormatInt(version, 10)))
+	_, _ = w.Write(doc)
+}
+
+// await returns a job's document once it has ended, or after a wait as it is then.
+func (s *Server) await(q *http.Request, r *record, wait time.Duration) (version int64, doc []byte, ended bool) {
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	for over := wait <= 0; ; {
+		s.mu.Lock()
+		version, doc, ended = r.version, r.raw, r.doc.State.Terminal()
+		changed := s.changed
+		s.mu.Unlock()
+		if ended || over {
+			return version, doc, ended
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			over = true
+		case <-q.Context().Done():
+			over = true
+		case <-s.ctx.Done():
+			over = true
+		}
+	}
+}
+
+// preferWait reads Prefer: wait=N.
+func preferWait(r *http.Request) time.Duration {
+	seconds, err := job.ParseSeconds(strings.TrimPrefix(r.Header.Get("Prefer"), "wait="), maxWait)
+	if err != nil {
+		return 0
+	}
+	return seconds
+}
+
+func (s *Server) getResult(w http.ResponseWriter, r record) {
+	switch {
+	case r.doc.State != job.Completed:
+		problem(w, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has no result", r.doc.State)))
+	case r.file != nil:
+		w.Header().Set("Content-Type", r.file.contentType)
+		if r.file.name != "" {
+			w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": r.file.name}))
+		}
+		_, _ = w.Write(r.file.content)
+	default:
+		result := r.doc.Result
+		if len(result) == 0 {
+			result = []byte("null")
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(result)
+	}
+}
+
+func (s *Server) getWhy(w http.ResponseWriter, r record) {
+	why := frame.Why{JobID: r.doc.JobID, State: r.doc.State, Lane: lane, AsOf: stamp(time.Now())}
+	why.Reason, why.Detail = frame.Ended, "The job has ended."
+	switch r.doc.State {
+	case job.Pending, job.Queued:
+		none, waiting := 0, s.count(job.Pending)
+		why.Reason, why.Detail, why.Workers, why.Waiting = frame.NoWorkers, "No worker takes jobs of this lane.", &none, &waiting
+	case job.Scheduled:
+		why.Reason, why.Detail, why.NextAt = frame.Scheduled, "The job's time has not come.", r.doc.RunAt
+	case job.Retrying:
+		why.Reason, why.Detail, why.NextAt = frame.WaitingForRetry, "An attempt failed; the next is not due.", r.doc.RetryAt
+	case job.Processing:
+		why.Reason, why.Detail = frame.Running, "A worker works on the job."
+		if r.doc.CancelRequested {
+			why.Reason, why.Detail = frame.Cancelling, "The job's handler was told to stop."
+		}
+	}
+	answer(w, http.StatusOK, why)
+}
+
+func (s *Server) count(state job.State) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.countLocked(state)
+}
+
+func (s *Server) countLocked(state job.State) (n int64) {
+	for _, r := range s.records {
+		if r.doc.State == state {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Server) getStats(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	counts := map[frame.Count]int64{}
+	for _, r := range s.records {
+		counts[frame.Count{Type: r.doc.Type, Lane: lane, State: r.doc.State}]++
+	}
+	stats := frame.Stats{Counts: []frame.Count{}, Lanes: []frame.Lane{{Lane: lane, Waiting: s.countLocked(job.Pending)}}, AsOf: stamp(time.Now())}
+	s.mu.Unlock()
+	for c, n := range counts {
+		c.Jobs = n
+		stats.Counts = append(stats.Counts, c)
+	}
+	slices.SortFunc(stats.Counts, func(a, b frame.Count) int {
+		return strings.Compare(a.Type+string(a.State), b.Type+string(b.State))
+	})
+	answer(w, http.StatusOK, stats)
+}
+
+func (s *Server) listJobs(w http.ResponseWriter, q *http.Request) {
+	o, err := readList(q.URL.Query())
+	if err != nil {
+		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
+		return
+	}
+	s.mu.Lock()
+	list := frame.JobList{Jobs: []json.RawMessage{}, AsOf: stamp(time.Now())}
+	from := len(s.order)
+	if o.from >= 0 {
+		from = min(from, o.from)
+	}
+	for i := from - 1; i >= 0; i-- {
+		r := s.order[i]
+		if s.records[r.doc.JobID] != r || !o.takes(r) {
+			continue
+		}
+		if len(list.Jobs) == o.limit {
+			list.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(i + 1)))
+			break
+		}
+		list.Jobs = append(list.Jobs, r.raw)
+	}
+	s.mu.Unlock()
+	answer(w, http.StatusOK, list)
+}
+
+// listQuery chooses jobs of a list.
+type listQuery struct {
+	values url.Values
+	bounds map[string]time.Time
+	limit  int
+	from   int // jobs before this place; -1: all
+}
+
+func readList(values url.Values) (listQuery, error) {
+	o := listQuery{values: values, bounds: map[string]time.Time{}, limit: frame.DefaultListLimit, from: -1}
+	for name, all := range values {
+		first := all[0]
+		var err error
+		switch name {
+		case "state":
+			for _, s := range all {
+				if !job.State(s).Valid() {
+					err = fmt.Errorf("state: %.64q is not a state", s)
+				}
+			}
+		case "type", "lane", "subject", "mine":
+		case "createdAfter", "createdBefore", "updatedAfter", "updatedBefore":
+			o.bounds[name], err = job.ParseTime(first)
+		case "limit":
+			o.limit, err = strconv.Atoi(first)
+			if err != nil || o.limit < 1 || o.limit > frame.MaxListLimit {
+				err = fmt.Errorf("limit must be 1 to %d", frame.MaxListLimit)
+			}
+		case "cursor":
+			var b []byte
+			if b, err = base64.RawURLEncoding.DecodeString(first); err == nil {
+				o.from, err = strconv.Atoi(string(b))
+			}
+			if err != nil || o.from < 0 {
+				err = errors.New("cursor is not one of this API")
+			}
+		default:
+			err = fmt.Errorf("%.64q is not a parameter here", name)
+		}
+		if err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+func (o listQuery) takes(r *record) bool {
+	for name, is := range map[string]string{"state": string(r.doc.State), "type": r.doc.Type, "lane": lane} {
+		if wanted := o.values[name]; len(wanted) > 0 && !slices.Contains(wanted, is) {
+			return false
+		}
+	}
+	for name, t := range o.bounds {
+		at := r.doc.CreatedAt
+		if strings.HasPrefix(name, "updated") {
+			at = r.doc.UpdatedAt
+		}
+		if after := strings.HasSuffix(name, "After"); after && at.Before(t) || !after && !at.Before(t) {
+			return false
+		}
+	}
+	return true
+}
+
+// streamJob is GET /v1/jobs/{id}/events.
+func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
+	s.mu.Lock()
+	r, cut := s.findLocked(q.PathValue("id")), s.cut
+	s.mu.Unlock()
+	if r == nil {
+		problem(w, frame.NewProblem(code.NotFound, ""))
+		return
+	}
+	told, err := strconv.ParseInt(q.Header.Get("Last-Event-ID"), 10, 64)
+	if err != nil {
+		told = 0
+	}
+	keepAlive := time.NewTicker(pingInterval)
+	defer keepAlive.Stop()
+	flush := http.NewResponseController(w)
+	for begun := false; ; {
+		s.mu.Lock()
+		version, doc, ended, changed := r.version, r.raw, r.doc.State.Terminal(), s.changed
+		s.mu.Unlock()
+		if told > version { // of another log
+			told = 0
+		}
+		if ended && told == version && !begun {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		if !begun {
+			begun = true
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "retry: 1000\n\n")
+		}
+		if version > told {
+			told = version
+			fmt.Fprintf(w, "id: %d\nevent: status\ndata: %s\n\n", version, doc)
+		}
+		if flush.Flush() != nil || ended {
+			return
+		}
+		select {
+		case <-changed:
+		case <-keepAlive.C:
+			fmt.Fprint(w, ": still here\n\n")
+		case <-cut:
+			panic(http.ErrAbortHandler)
+		case <-q.Context().Done():
+			return
+		case <-s.ctx.Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package ackwiretest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
+)
+
+const (
+	lane        = "default"
+	worker      = "ackwiretest"
+	maxAttempts = 3
+)
+
+// record is a job as the server keeps it. Guarded by Server.mu.
+type record struct {
+	doc     job.Document
+	version int64
+	raw     []byte // the document at this version
+	request frame.SubmitRequest
+	file    *file
+	run     *Job // the attempt that works on it, or did last
+	timers  []*time.Timer
+}
+
+// file is a result that is kept beside the document.
+type file struct {
+	name, contentType string
+	content           []byte
+}
+
+func (r *record) stopTimers() {
+	for _, t := range r.timers {
+		t.Stop()
+	}
+	r.timers = nil
+}
+
+// submitLocked makes a job, or finds the one of the same key.
+func (s *Server) submitLocked(q frame.SubmitRequest) (frame.AckFrame, *record, error) {
+	switch {
+	case q.Job == "":
+		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidFrame, "job is missing")
+	case len(q.Payload) == 0:
+		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidFrame, "payload is missing")
+	case len([]rune(q.Key)) > frame.MaxKeyChars:
+		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("key is longer than %d characters", frame.MaxKeyChars))
+	case s.faults.types != nil && !slices.Contains(s.faults.types, q.Job):
+		return frame.AckFrame{}, nil, frame.NewProblem(code.UnknownJobType, fmt.Sprintf("%.64q is not a job type here", q.Job))
+	}
+	key := q.Job + "\x00" + q.Key
+	if old := s.keys[key]; q.Key != "" && old != nil {
+		if !samePayload(old.request.Payload, q.Payload) {
+			return frame.AckFrame{}, nil, frame.NewProblem(code.IdempotencyKeyReused, "the key was used with another payload")
+		}
+		a := old.ack()
+		a.Duplicate = true
+		return a, old, nil
+	}
+	now := time.Now()
+	r := &record{request: q, doc: job.Document{
+		JobID: fmt.Sprintf("00000000-0000-7000-8000-%012x", len(s.order)+1), Type: q.Job, State: job.Pending,
+		Attempt: 1, MaxAttempts: maxAttempts, CreatedAt: stamp(now),
+	}}
+	if q.RunAt != nil {
+		at := q.RunAt.UTC()
+		r.doc.RunAt = &at
+		r.doc.State = job.Scheduled
+		s.afterLocked(r, at.Sub(now), func() {
+			if r.doc.State == job.Scheduled {
+				r.doc.State = job.Pending
+				s.changedLocked(r)
+			}
+		})
+	}
+	if q.Deadline != nil {
+		s.afterLocked(r, seconds(*q.Deadline), func() {
+			if !r.doc.State.Terminal() {
+				r.doc.Error = &job.Error{Code: job.CodeDeadlineExceeded, Message: "the job took longer than its deadline"}
+				r.endRun(job.OutcomeFailed, r.doc.Error)
+				r.end(job.Failed)
+				s.changedLocked(r)
+			}
+		})
+	}
+	s.records[r.doc.JobID] = r
+	s.order = append(s.order, r)
+	if q.Key != "" {
+		s.keys[key] = r
+	}
+	s.versionLocked(r)
+	return r.ack(), r, nil
+}
+
+func (r *record) ack() frame.AckFrame {
+	return frame.AckFrame{JobID: r.doc.JobID, State: string(r.doc.State), StatusURL: "/v1/jobs/" + r.doc.JobID}
+}
+
+// samePayload compares JSON values.
+func samePayload(a, b []byte) bool {
+	return bytes.Equal(canonical(a), canonical(b))
+}
+
+func canonical(raw []byte) []byte {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return raw
+	}
+	b, _ := json.Marshal(v) // it was JSON
+	return b
+}
+
+// afterLocked has f called, with mu held, after a wait.
+func (s *Server) afterLocked(r *record, wait time.Duration, f func()) {
+	r.timers = append(r.timers, time.AfterFunc(wait, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.ctx.Err() == nil && s.records[r.doc.JobID] == r {
+			f()
+		}
+	}))
+}
+
+// versionLocked makes the document anew after a change.
+func (s *Server) versionLocked(r *record) {
+	s.version++
+	r.version, r.doc.UpdatedAt = s.version, stamp(time.Now())
+	r.raw, _ = plainjson.Marshal(r.doc) // what is in it was JSON
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// announceLocked tells of a job that was made, behind its ack.
+func (s *Server) announceLocked(r *record) {
+	for k := range s.sockets {
+		k.tellLocked(r)
+	}
+	s.handOutLocked(r)
+}
+
+// changedLocked tells of a change, and hands the job out if it waits for a worker that is a handler.
+func (s *Server) changedLocked(r *record) {
+	s.versionLocked(r)
+	if r.doc.State == job.Retrying {
+		s.afterLocked(r, time.Until(*r.doc.RetryAt), func() {
+			if r.doc.State == job.Retrying {
+				r.doc.State = job.Pending
+				s.changedLocked(r)
+			}
+		})
+	}
+	s.announceLocked(r)
+}
+
+// handOutLocked begins an attempt if there is a handler for it.
+func (s *Server) handOutLocked(r *record) {
+	fn := s.handlers[r.doc.Type]
+	if fn == nil || r.doc.State != job.Pending || s.ctx.Err() != nil {
+		return
+	}
+	j := s.beginLocked(r)
+	s.wg.Go(func() { j.work(fn) })
+}
+
+// beginLocked begins an attempt.
+func (s *Server) beginLocked(r *record) *Job {
+	now := stamp(time.Now())
+	r.doc.State, r.doc.StartedAt = job.Processing, &now
+	r.doc.RetryAt, r.doc.Progress, r.doc.Error = nil, nil, nil
+	r.doc.Attempts = append(slices.Clone(r.doc.Attempts), job.Attempt{Number: r.doc.Attempt, Worker: worker, StartedAt: now})
+	j := &Job{
+		ID: r.doc.JobID, Type: r.doc.Type, Payload: r.request.Payload, Attempt: r.doc.Attempt, Submitted: r.request,
+		s: s, r: r, done: make(chan struct{}),
+	}
+	r.run = j
+	if r.request.Timeout != nil {
+		s.afterLocked(r, seconds(*r.request.Timeout), func() {
+			if r.run == j && r.doc.State == job.Processing {
+				r.failAs(job.OutcomeTimedOut, &Failure{Code: job.CodeTimeout, Message: "the attempt took longer than its timeout", Retryable: true})
+				s.changedLocked(r)
+			}
+		})
+	}
+	s.changedLocked(r)
+	return j
+}
+
+// complete ends the job with a result.
+func (r *record) complete(result json.RawMessage, f *file) {
+	r.endRun(job.OutcomeCompleted, nil)
+	r.end(job.Completed)
+	r.doc.Result, r.doc.Error, r.file = result, nil, f
+	if f != nil {
+		r.doc.ResultURL = "/v1/jobs/" + r.doc.JobID + "/result"
+	}
+}
+
+// fail ends the attempt, and the job if it is over.
+func (r *record) fail(f *Failure) { r.failAs(job.OutcomeFailed, f) }
+
+func (r *record) failAs(o job.Outcome, f *Failure) {
+	r.doc.Error = &job.Error{Code: f.Code, Message: f.Message, Retryable: f.Retryable}
+	if r.doc.CancelRequested && o == job.OutcomeFailed {
+		o = job.OutcomeCancelled
+	}
+	r.endRun(o, r.doc.Error)
+	switch {
+	case r.doc.CancelRequested:
+		r.end(job.Cancelled)
+	case !f.Retryable || r.doc.Attempt >= r.doc.MaxAttempts:
+		r.end(job.Failed)
+	default:
+		r.again()
+		r.doc.Attempt++
+	}
+}
+
+// again has the job wait for its next attempt.
+func (r *record) again() {
+	now := stamp(time.Now())
+	r.doc.State, r.doc.RetryAt = job.Retrying, &now
+}
+
+// cancel stops the job, or its attempt.
+func (r *record) cancel() {
+	if r.doc.State != job.Processing {
+		r.end(job.Cancelled)
+		return
+	}
+	if !r.doc.CancelRequested {
+		r.doc.CancelRequested = true
+		close(r.run.done)
+	}
+}
+
+// retry opens an ended job again.
+func (r *record) retry() {
+	r.again()
+	r.doc.Attempt++
+	r.doc.MaxAttempts = r.doc.Attempt + maxAttempts - 1
+	r.doc.CancelRequested, r.doc.FinishedAt, r.doc.StartedAt = false, nil, nil
+	r.doc.Result, r.doc.ResultURL, r.file = nil, "", nil
+	r.doc.Error, r.doc.Progress = nil, nil
+}
+
+func (r *record) end(state job.State) {
+	now := stamp(time.Now())
+	r.doc.State, r.doc.FinishedAt, r.doc.RetryAt = state, &now, nil
+	r.stopTimers()
+}
+
+// endRun notes in the history how the attempt ended.
+func (r *record) endRun(o job.Outcome, err *job.Error) {
+	if r.doc.State != job.Processing {
+		return
+	}
+	if !r.doc.CancelRequested {
+		close(r.run.done)
+	}
+	now := stamp(time.Now())
+	runs := slices.Clone(r.doc.Attempts)
+	last := &runs[len(runs)-1]
+	last.EndedAt, last.Outcome, last.Error = &now, o, err
+	r.doc.Attempts = runs
+}
+
+// orderLocked is a cancel or a retry.
+func (s *Server) orderLocked(kind frame.Type, jobID string) (frame.AckFrame, *record, error) {
+	r := s.findLocked(jobID)
+	switch {
+	case r == nil:
+		return frame.AckFrame{}, nil, frame.NewProblem(code.NotFound, "")
+	case kind == frame.Cancel && r.doc.State.Terminal():
+		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s already", r.doc.State))
+	case kind == frame.Retry && !r.doc.State.Terminal():
+		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", r.doc.State))
+	case kind == frame.Cancel:
+		r.cancel()
+	default:
+		r.retry()
+	}
+	return r.ack(), r, nil
+}
+
+func (s *Server) findLocked(jobID string) *record {
+	if id, ok := job.ParseID(jobID); ok {
+		jobID = id
+	}
+	return s.records[jobID]
+}
+
+// Expire removes a job, as a real server does when its retention is over: it is not found any more, and its key
+// makes a new job. It reports whether there was such a job.
+func (s *Server) Expire(jobID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.findLocked(jobID)
+	if r == nil {
+		return false
+	}
+	r.stopTimers()
+	delete(s.records, r.doc.JobID)
+	delete(s.keys, r.doc.Type+"\x00"+r.request.Key)
+	r.doc.State = job.Cancelled // for those who hold it: nothing more becomes of it
+	return true
+}
+
+// stamp is a time as documents have it.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+func seconds(f float64) time.Duration { return time.Duration(f * float64(time.Second)) }

@@ -1,0 +1,353 @@
+package ackwiretest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/plainjson"
+)
+
+const pingInterval = 25 * time.Second
+
+// socket is one client's WebSocket.
+type socket struct {
+	s  *Server
+	ws *websocket.Conn
+
+	// Guarded by Server.mu.
+	subs map[string]bool  // jobs that are watched
+	mine bool             // all jobs are
+	told map[string]int64 // the last version that was sent of a job
+
+	out outbox
+}
+
+// outbox holds what a socket is still to be sent.
+type outbox struct {
+	mu     sync.Mutex
+	frames [][]byte
+	wake   chan struct{} // capacity 1
+}
+
+func (o *outbox) put(b []byte) {
+	o.mu.Lock()
+	o.frames = append(o.frames, b)
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) take() [][]byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	frames := o.frames
+	o.frames = nil
+	return frames
+}
+
+// serveSocket is GET /v1/ws.
+func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{frame.Protocol}})
+	if err != nil {
+		return // it has answered
+	}
+	ws.SetReadLimit(frame.MaxFrameBytes)
+	k := &socket{s: s, ws: ws, subs: map[string]bool{}, told: map[string]int64{}, out: outbox{wake: make(chan struct{}, 1)}}
+	defer func() { _ = ws.CloseNow() }()
+	k.send(frame.WelcomeFrame{
+		Type: frame.Welcome, Connection: "ackwiretest", Protocol: frame.Protocol, PingInterval: pingInterval.Seconds(),
+		Limits: frame.Limits{FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions, InFlightSubmits: frame.MaxInFlightSubmits},
+	})
+	s.mu.Lock()
+	s.sockets[k] = struct{}{}
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(s.ctx)
+	var wg sync.WaitGroup
+	defer func() {
+		s.mu.Lock()
+		delete(s.sockets, k)
+		s.mu.Unlock()
+		cancel()
+		wg.Wait()
+	}()
+	wg.Go(func() { k.write(ctx) })
+	wg.Go(func() { k.ping(ctx) })
+	for {
+		typ, b, err := ws.Read(ctx)
+		if err != nil {
+			return
+		}
+		if typ != websocket.MessageText {
+			k.close(code.CloseUnsupportedData)
+			return
+		}
+		var f frame.ClientFrame
+		if err := json.Unmarshal(b, &f); err != nil {
+			k.refuse("", frame.NewProblem(code.InvalidFrame, "the frame cannot be read"))
+			continue
+		}
+		if f.Type == frame.Submit {
+			wg.Go(func() { k.submit(ctx, f) })
+			continue
+		}
+		k.answer(f)
+	}
+}
+
+func (k *socket) write(ctx context.Context) {
+	for {
+		for _, b := range k.out.take() {
+			if k.ws.Write(ctx, websocket.MessageText, b) != nil {
+				_ = k.ws.CloseNow()
+				return
+			}
+		}
+		select {
+		case <-k.out.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *socket) ping(ctx context.Context) {
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if k.ws.Ping(ctx) != nil {
+			return // the reader knows
+		}
+	}
+}
+
+// close closes the socket with a code.
+func (k *socket) close(c code.Close) { _ = k.ws.Close(websocket.StatusCode(c), c.String()) }
+
+func (k *socket) send(v any) {
+	b, err := plainjson.Marshal(v)
+	if err != nil {
+		panic("ackwiretest: " + err.Error()) // frames always marshal
+	}
+	k.out.put(b)
+}
+
+// refuse answers a frame with an error.
+func (k *socket) refuse(id string, err error) {
+	k.send(frame.ErrorFrame{Type: frame.Error, ID: id, Problem: problemOf(err)})
+}
+
+func problemOf(err error) frame.Problem {
+	if p, ok := errors.AsType[frame.Problem](err); ok {
+		return p
+	}
+	return frame.NewProblem(code.Internal, err.Error())
+}
+
+// admit applies what the test wants to go wrong to a submit, before anything is done.
+func (s *Server) admit(ctx context.Context) error {
+	s.mu.Lock()
+	delay := s.faults.delay
+	var refusal code.Code
+	if len(s.faults.refusals) > 0 {
+		refusal = s.faults.refusals[0]
+		s.faults.refusals = s.faults.refusals[1:]
+	}
+	s.mu.Unlock()
+	if delay > 0 {
+		t := time.NewTimer(delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if refusal != "" {
+		return frame.NewProblem(refusal, "the test refuses this submit")
+	}
+	return nil
+}
+
+// loseLocked reports whether the ack of a job that was made is to be lost.
+func (s *Server) loseLocked() bool {
+	if s.faults.lost == 0 {
+		return false
+	}
+	s.faults.lost--
+	return true
+}
+
+func (k *socket) submit(ctx context.Context, f frame.ClientFrame) {
+	s := k.s
+	if err := s.admit(ctx); err != nil {
+		k.refuse(f.ID, err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ack, r, err := s.submitLocked(f.SubmitRequest)
+	if err != nil {
+		k.refuse(f.ID, err)
+		return
+	}
+	if s.loseLocked() {
+		s.announceLocked(r)
+		go func() { _ = k.ws.CloseNow() }() // it may block for a moment
+		return
+	}
+	ack.Type, ack.ID = frame.Ack, f.ID
+	k.send(ack)
+	if f.Watch == nil || *f.Watch {
+		k.watchLocked(ack.JobID)
+	}
+	if ack.Duplicate {
+		k.tellLocked(r)
+	} else {
+		s.announceLocked(r)
+	}
+}
+
+// answer handles every frame but a submit.
+func (k *socket) answer(f frame.ClientFrame) {
+	s := k.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch f.Type {
+	case frame.Ping:
+		k.send(frame.PongFrame{Type: frame.Pong, ID: f.ID})
+	case frame.Auth:
+		k.send(frame.WelcomeFrame{
+			Type: frame.Welcome, ID: f.ID, Connection: "ackwiretest", Protocol: frame.Protocol, PingInterval: pingInterval.Seconds(),
+			Limits: frame.Limits{FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions, InFlightSubmits: frame.MaxInFlightSubmits},
+		})
+	case frame.Cancel, frame.Retry:
+		ack, r, err := s.orderLocked(f.Type, f.JobID)
+		if err != nil {
+			k.refuse(f.ID, err)
+			return
+		}
+		ack.Type, ack.ID = frame.Ack, f.ID
+		k.send(ack)
+		if f.Type == frame.Retry && (f.Watch == nil || *f.Watch) {
+			k.watchLocked(ack.JobID)
+		}
+		s.changedLocked(r)
+	case frame.Subscribe:
+		k.subscribeLocked(f)
+	case frame.Unsubscribe:
+		var ids []string
+		if f.Mine {
+			k.mine = false
+		} else if json.Unmarshal(f.Jobs, &ids) != nil {
+			k.refuse(f.ID, frame.NewProblem(code.InvalidFrame, "jobs is not a list of job IDs"))
+			return
+		}
+		for _, id := range ids {
+			delete(k.subs, id)
+		}
+		k.send(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: append([]string{}, ids...), Mine: f.Mine})
+	default:
+		k.refuse(f.ID, frame.NewProblem(code.UnknownFrame, fmt.Sprintf("%.64q is no frame of a client", f.Type)))
+	}
+}
+
+func (k *socket) subscribeLocked(f frame.ClientFrame) {
+	s := k.s
+	if f.Mine {
+		k.mine = true
+		k.send(frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}, Mine: true})
+		if after, err := strconv.ParseInt(f.After, 10, 64); err == nil {
+			for _, r := range s.order {
+				if r.version > after && s.records[r.doc.JobID] == r {
+					k.statusLocked(r)
+				}
+			}
+		}
+		k.cursorLocked()
+		return
+	}
+	var refs []frame.JobRef
+	if json.Unmarshal(f.Jobs, &refs) != nil {
+		k.refuse(f.ID, frame.NewProblem(code.InvalidFrame, "jobs is not a list of jobs"))
+		return
+	}
+	answer := frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: make([]frame.SubscribedJob, len(refs))}
+	var tell []*record
+	for i, ref := range refs {
+		answer.Jobs[i].JobID = ref.JobID
+		r := s.findLocked(ref.JobID)
+		if r == nil {
+			answer.Jobs[i].Error = code.NotFound
+			continue
+		}
+		answer.Jobs[i].Version = r.version
+		k.watchLocked(r.doc.JobID)
+		var after int64
+		if ref.After != nil {
+			after = *ref.After
+		}
+		if answer.Jobs[i].Reset = after > r.version; answer.Jobs[i].Reset {
+			after = 0
+		}
+		if after < r.version {
+			if !k.mine { // a second watch may begin further back
+				delete(k.told, r.doc.JobID)
+			}
+			tell = append(tell, r)
+		}
+	}
+	k.send(answer)
+	for _, r := range tell {
+		k.tellLocked(r)
+	}
+}
+
+func (k *socket) statusLocked(r *record) {
+	k.told[r.doc.JobID] = r.version
+	k.send(frame.StatusFrame{Type: frame.Status, Version: r.version, Mine: k.mine, Job: r.raw})
+}
+
+// cursorLocked says up to where the client was told of all jobs.
+func (k *socket) cursorLocked() {
+	k.send(frame.CursorFrame{Type: frame.Cursor, Cursor: strconv.FormatInt(k.s.version, 10)})
+}
+
+// watchLocked begins a watch. What the socket was told of all jobs it is not told again.
+func (k *socket) watchLocked(jobID string) {
+	if !k.subs[jobID] && !k.mine {
+		delete(k.told, jobID)
+	}
+	k.subs[jobID] = true
+}
+
+// tellLocked sends a job's document, once per version, if the client watches it.
+func (k *socket) tellLocked(r *record) {
+	id := r.doc.JobID
+	if !k.mine && !k.subs[id] || k.told[id] >= r.version {
+		return
+	}
+	k.statusLocked(r)
+	if k.mine {
+		k.cursorLocked()
+	}
+	if r.doc.State.Terminal() {
+		delete(k.subs, id)
+	}
+}
