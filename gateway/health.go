@@ -21,6 +21,9 @@ type health struct {
 	silent  atomic.Pointer[error] // why the gateway is not ready though submits are still tried
 	suspect atomic.Bool
 	started atomic.Bool // the topics are there
+
+	lost   atomic.Int32 // writes in a row whose outcome is not known
+	lostAt atomic.Int64 // when the last of them ended, Unix nanoseconds
 }
 
 // up ends the start.
@@ -33,6 +36,11 @@ const (
 	pingInterval = 500 * time.Millisecond // between two questions while there is doubt
 	calmInterval = 2 * time.Second        // between two questions otherwise
 	pingTimeout  = 2 * time.Second
+
+	// manyLost writes in a row without an outcome make a gateway not ready. It is ready again with the
+	// next write that is taken, or after lostFor: where nobody is sent to it, nothing is written.
+	manyLost = 5
+	lostFor  = 10 * time.Second
 )
 
 var errStarting = errors.New("starting: Kafka has not answered yet")
@@ -49,7 +57,19 @@ func (h *health) ready() error {
 	if e := h.silent.Load(); e != nil && h.reason.Load() == nil {
 		return *e
 	}
-	return h.err()
+	if err := h.err(); err != nil {
+		return err
+	}
+	return h.writes()
+}
+
+// writes says that brokers answer and take no writes, as when too few replicas are in sync.
+func (h *health) writes() error {
+	lost := h.lost.Load()
+	if lost < manyLost || time.Since(time.Unix(0, h.lostAt.Load())) > lostFor {
+		return nil
+	}
+	return fmt.Errorf("kafka answers and takes no writes: the outcome of the last %d is not known", lost)
 }
 
 func (h *health) down(err error) { h.reason.Store(&err) }
@@ -57,7 +77,12 @@ func (h *health) down(err error) { h.reason.Store(&err) }
 // observe notes a produce's outcome. When no broker answers questions either, that is enough.
 func (h *health) observe(err error) {
 	if err == nil {
+		h.lost.Store(0)
 		return
+	}
+	if errors.Is(err, kafka.ErrUnknown) {
+		h.lost.Add(1)
+		h.lostAt.Store(time.Now().UnixNano())
 	}
 	h.suspect.Store(true)
 	if silent := h.silent.Load(); silent != nil {

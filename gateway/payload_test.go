@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackwire/ackwire/blobs"
 )
@@ -19,22 +18,7 @@ func TestARefusedSubmitLeavesNoPayload(t *testing.T) {
 		t.Fatal(err)
 	}
 	inWorld(t, func(c *Config) { c.Blobs.URL, c.InlinePayload = url, 1<<10 }, func(t *testing.T, w *world) {
-		w.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
-			w.cluster.KeepControl()
-			produce := r.(*kmsg.ProduceRequest)
-			answer := produce.ResponseKind().(*kmsg.ProduceResponse)
-			for _, topic := range produce.Topics {
-				rt := kmsg.NewProduceResponseTopic()
-				rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
-				for _, p := range topic.Partitions {
-					rp := kmsg.NewProduceResponseTopicPartition()
-					rp.Partition, rp.ErrorCode = p.Partition, kerr.MessageTooLarge.Code
-					rt.Partitions = append(rt.Partitions, rp)
-				}
-				answer.Topics = append(answer.Topics, rt)
-			}
-			return answer, nil, true
-		})
+		w.failProduces(func() *kerr.Error { return kerr.MessageTooLarge })
 		body := `{"job":"demo.echo","payload":"` + strings.Repeat("x", 4<<10) + `"}`
 		if a := w.post(body, nil); a.status != 503 || a.code != "unavailable" {
 			t.Fatalf("%d %s", a.status, a.body)

@@ -38,11 +38,11 @@ func (c Config) Validate() error {
 }
 
 // Bounds of the client. With the library's defaults a record in flight to a hung broker
-// ignores its context for over 28 s; with these it ends after 2.2 s, and produce recovers
-// half a second after the broker does.
+// ignores its context for over 28 s; with these its request is given up after 2.5 s and goes to
+// the partition's next leader, also when the broker's machine is gone without a word.
 const (
 	dialTimeout            = time.Second
-	requestTimeoutOverhead = 2 * time.Second
+	requestTimeoutOverhead = 1500 * time.Millisecond
 	produceRequestTimeout  = time.Second
 	metadataMinAge         = 250 * time.Millisecond
 	retryBackoffMin        = 50 * time.Millisecond
@@ -89,6 +89,9 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 		kgo.WithLogger(kslog.New(quiet(env.Log.With("component", "kafka")))),
 		kgo.RequestTimeoutOverhead(requestTimeoutOverhead),
 		kgo.MetadataMinAge(metadataMinAge),
+		// A proxy in front of a dead broker takes a connection and closes it at once. The library
+		// takes that for wrong TLS settings, and would give up the broker's records.
+		kgo.AlwaysRetryEOF(),
 		kgo.RetryBackoffFn(func(tries int) time.Duration {
 			return min(retryBackoffMin<<min(tries-1, 8), retryBackoffMax)
 		}),

@@ -161,10 +161,18 @@ func environment(i, n int, addr string) map[string]string {
 		"KAFKA_AUTO_CREATE_TOPICS_ENABLE":                        "false",
 		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":                 "0",
 		"KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS":                     "1000",
-		"KAFKA_BROKER_SESSION_TIMEOUT_MS":                        "3000",
-		"KAFKA_BROKER_HEARTBEAT_INTERVAL_MS":                     "500",
-		"KAFKA_CONTROLLED_SHUTDOWN_ENABLE":                       "true",
-		"KAFKA_HEAP_OPTS":                                        "-Xms128m -Xmx320m",
+		// As in the compose file, where docs/deploy.md explains them: a lost broker is to be noticed soon.
+		"KAFKA_BROKER_SESSION_TIMEOUT_MS":                 "1200",
+		"KAFKA_BROKER_HEARTBEAT_INTERVAL_MS":              "300",
+		"KAFKA_CONTROLLER_QUORUM_FETCH_TIMEOUT_MS":        "1000",
+		"KAFKA_CONTROLLER_QUORUM_ELECTION_TIMEOUT_MS":     "500",
+		"KAFKA_CONTROLLER_QUORUM_ELECTION_BACKOFF_MAX_MS": "300",
+		"KAFKA_CONTROLLER_QUORUM_REQUEST_TIMEOUT_MS":      "1000",
+		"KAFKA_REPLICA_FETCH_BACKOFF_MS":                  "100",
+		"KAFKA_SOCKET_CONNECTION_SETUP_TIMEOUT_MS":        "1000",
+		"KAFKA_SOCKET_CONNECTION_SETUP_TIMEOUT_MAX_MS":    "2000",
+		"KAFKA_CONTROLLED_SHUTDOWN_ENABLE":                "true",
+		"KAFKA_HEAP_OPTS":                                 "-Xms128m -Xmx320m",
 	}
 }
 
@@ -184,6 +192,31 @@ func (c *Cluster) Kill(t testing.TB, i int) {
 		_, err := d.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"})
 		return err
 	})
+}
+
+// Controller is the broker that is the active controller.
+func (c *Cluster) Controller(t testing.TB) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic = "__cluster_metadata"
+	topic.Partitions = append(topic.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(ctx, cl)
+	if err == nil && (len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1) {
+		err = errors.New("an answer without the quorum's partition")
+	}
+	if err != nil {
+		t.Fatalf("describe the quorum: %v", err)
+	}
+	return int(resp.Topics[0].Partitions[0].LeaderID) - 1
 }
 
 // Stop ends broker i with SIGTERM, and with SIGKILL after half a minute.
