@@ -106,7 +106,8 @@ func (s *Store) Close() error {
 func (s *Store) Put(ctx context.Context, key, contentType, name string, content io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // before Close it discards what was written
-	o := &blob.WriterOptions{ContentType: contentType}
+	var made files
+	o := &blob.WriterOptions{ContentType: contentType, BeforeWrite: made.beforeWrite}
 	o.ContentDisposition = Disposition(name)
 	w, err := s.bucket.NewWriter(ctx, key, o)
 	if err != nil {
@@ -120,6 +121,7 @@ func (s *Store) Put(ctx context.Context, key, contentType, name string, content 
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("write blob %s: %w", key, err)
 	}
+	made.written()
 	return nil
 }
 
