@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -106,5 +107,30 @@ func TestWorkerThatWasCutOffComesBack(t *testing.T) {
 			t.Errorf("committed %d", got)
 		}
 		first.wantFree()
+	})
+}
+
+// TestAWorkerThatIsCutOffIsNotReady, though it has nothing to do: and it is ready again when Kafka answers.
+func TestAWorkerThatIsCutOffIsNotReady(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var c cable
+		worker := w.launch(Config{WorkerID: "first"}, c.env(w.env()), handlers(map[string]RawHandler{"echo": echo}))
+		time.Sleep(time.Minute) // nothing happens
+		if err := worker.Ready(); err != nil {
+			t.Fatalf("at rest: %v", err)
+		}
+		c.pull()
+		time.Sleep(kafkaSilence + contactEvery + contactTimeout)
+		if err := worker.Ready(); err == nil || !strings.Contains(err.Error(), "no broker of Kafka has answered for") {
+			t.Errorf("it says %v", err)
+		}
+		c.plug()
+		healed := time.Now()
+		for worker.Ready() != nil {
+			if time.Since(healed) > 30*time.Second {
+				t.Fatalf("%s after the way was mended: %v", time.Since(healed), worker.Ready())
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
 	})
 }

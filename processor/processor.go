@@ -59,6 +59,7 @@ type Processor struct {
 	handlersDone sync.WaitGroup
 	burials      sync.WaitGroup
 	appending    trouble
+	contact      contact       // with Kafka
 	busy         chan struct{} // tells the pulse that there is a run
 
 	mu         sync.Mutex // guards the rest; no other lock is taken under it
@@ -168,6 +169,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	}
 	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, home) })
 	part(&caring, careCtx, p.beat)
+	part(&caring, careCtx, func(ctx context.Context) error { return p.contact.watch(ctx, client) })
 	for _, l := range p.lanes {
 		part(&taking, takeCtx, l.attend)
 	}

@@ -16,7 +16,7 @@ func (p *Processor) Ready() error {
 	if err != nil {
 		return err
 	}
-	var problems []error
+	problems := []error{p.contact.err()}
 	for _, l := range p.lanes {
 		problems = append(problems, l.ready())
 	}

@@ -32,14 +32,16 @@ func TestWhoIsCutOffIsNotReady(t *testing.T) {
 	}{
 		{"tracker from broker", "tracker", brokerAddr, "no answer from Kafka", 10 * time.Second},
 		{"gateway from broker", "gateway", brokerAddr, "no broker of Kafka answers", 8 * time.Second},
+		{"worker from broker", "worker", brokerAddr, "no broker of Kafka has answered", 10 * time.Second},
 		{"gateway from tracker", "gateway", fmt.Sprintf("localhost:%d", trackerPort), "has not been heard", 14 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			Run(t, func(w *World) {
 				other := w.StartGatewayAt(1)
+				worker := w.StartWorker(nil)
 				time.Sleep(time.Minute) // nothing happens
-				p := map[string]*Process{"tracker": w.tracker, "gateway": w.gateway}[tc.host]
-				for _, ready := range []*Process{w.tracker, w.gateway, other} {
+				p := map[string]*Process{"tracker": w.tracker, "gateway": w.gateway, "worker": worker}[tc.host]
+				for _, ready := range []*Process{w.tracker, w.gateway, other, worker} {
 					if err := ready.ready(); err != nil {
 						t.Fatalf("%s at rest: %v", ready.Name, err)
 					}
