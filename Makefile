@@ -29,7 +29,10 @@ build: ## Build every command into bin/
 	@mkdir -p bin
 	go build -o bin/ ./embedded/cmd/... ./gateway/cmd/... ./tracker/cmd/... ./processor/cmd/... ./loadtest/cmd/...
 
-run: build ## Start the whole system in one process, on the embedded broker
+run: ## Start the whole system in one process, on the embedded broker
+	@test -x bin/ackwire || echo "Building ackwire; the first time takes about a minute."
+	@mkdir -p bin
+	@go build -o bin/ackwire ./embedded/cmd/ackwire
 	@exec bin/ackwire serve
 
 test: bin/gotestsum ## Run all tests with the race detector; container tests too when there is a Docker

@@ -18,7 +18,6 @@ import (
 
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/internal/simnet"
-	"github.com/ackwire/ackwire/processor/cmd/flags"
 )
 
 // system is a whole Ackwire on a data folder, in a bubble.
@@ -94,8 +93,7 @@ func (s *system) get(id string) (status int, body string) {
 func filled(t *testing.T) (dir string, known map[string]string) {
 	dir, known = t.TempDir(), map[string]string{}
 	cfg := config(dir)
-	cfg.Partitions, cfg.NoProcessor, cfg.Slots = 2, false, 8
-	cfg.Webhooks = flags.Webhooks{Schemes: []string{"https"}, Ports: []uint16{443}}
+	cfg.Gateway.Partitions, cfg.NoProcessor, cfg.Slots = 2, false, 8
 	for _, bodies := range [][]string{
 		{`{"job":"demo.echo","payload":"done %d"}`, `{"job":"demo.fail","payload":{"message":"broken %d"}}`},
 		{`{"job":"demo.echo","payload":"waits %d"}`, `{"job":"demo.echo","payload":"later %d","runAt":"2000-01-03T00:00:00Z"}`},
@@ -201,7 +199,7 @@ func TestADamagedDataFolder(t *testing.T) {
 func afterDamage(t *testing.T, dir, what string, known map[string]string) (outcome string) {
 	t.Helper()
 	cfg := config(dir)
-	cfg.Partitions = 2
+	cfg.Gateway.Partitions = 2
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		s, err := begin(t, cfg)

@@ -22,24 +22,55 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
-// Config is what the process needs to know.
+// Config is what the process needs to know: the settings of all the services that it runs.
 type Config struct {
-	Broker         broker.Config     `embed:""`
-	Listen         string            `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
-	OpsListen      string            `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
-	TrackerListen  string            `help:"Address of the tracker's API." default:"127.0.0.1:8090"`
-	TopicPrefix    string            `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	Partitions     int32             `help:"Partitions of topics that do not exist yet." default:"12"`
-	JobTypes       string            `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
-	JWTKeyFile     string            `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, a line of text or bytes; by default the data folder's own." placeholder:"FILE"`
-	AllowedOrigins []string          `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
-	Blobs          service.BlobStore `embed:""`
-	Slots          int               `help:"Jobs held at the same time, per lane." default:"64"`
-	Webhooks       flags.Webhooks    `embed:""`
-	NoProcessor    bool              `help:"Run no demo processor. It takes the lanes of the demo types and that of webhooks, and leaves a lane to workers of your own while there are any."`
+	Broker broker.Config `embed:""`
+	// Gateway has also what all services share: where Kafka is, the topics' prefix and partitions, blobs
+	// and job types. Without a Kafka of its own the process carries a broker along.
+	Gateway   GatewaySettings  `embed:"" set:"kafka=" set:"kafka_place=HOST:PORT" set:"kafka_help= Without them an embedded broker runs in this process, with its log in the data folder."`
+	OpsListen string           `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
+	Tracker   tracker.Settings `embed:""`
 
-	Compression gateway.CompressionConfig `embed:""`
+	Slots       int            `help:"Jobs held at the same time, per lane." default:"64"`
+	Webhooks    flags.Webhooks `embed:""`
+	NoProcessor bool           `help:"Run no demo processor. It takes the lanes of the demo types and that of webhooks, and leaves a lane to workers of your own while there are any."`
 }
+
+// GatewaySettings are gateway.Config without its methods: some of it is filled in before it is
+// checked.
+type GatewaySettings gateway.Config
+
+// Validate joins all problems of the configuration.
+func (c Config) Validate() error {
+	gw := gateway.Config(c.Gateway)
+	if c.onOwnBroker() {
+		gw.Kafka.Brokers = []string{c.Broker.Listen}
+	}
+	if gw.Blobs.URL == "" {
+		gw.Blobs.URL = "file:///" // the data folder's
+	}
+	if !gw.Auth.HasKeys() {
+		gw.Auth.Key = make([]byte, keyBytes) // the data folder's
+	}
+	return gw.Validate()
+}
+
+// Defaults is the configuration of a process that was given none.
+func Defaults() Config {
+	cfg := Config{
+		Broker:    broker.Config{Data: "data", Listen: "127.0.0.1:9092"},
+		Gateway:   GatewaySettings(gateway.Defaults()),
+		OpsListen: "127.0.0.1:8081",
+		Tracker:   tracker.DefaultSettings(),
+		Slots:     64,
+		Webhooks:  flags.Webhooks{Schemes: []string{"https"}, Ports: []uint16{443}},
+	}
+	cfg.Gateway.Kafka = kafka.Config{}
+	return cfg
+}
+
+// onOwnBroker says whether the process carries its broker along.
+func (c Config) onOwnBroker() bool { return len(c.Gateway.Kafka.Brokers) == 0 }
 
 // AnonymousTenant is whose jobs those of clients without a token are.
 const AnonymousTenant = "local"
@@ -47,18 +78,17 @@ const AnonymousTenant = "local"
 // workerGrace is how long running jobs may go on when the process stops.
 const workerGrace = 5 * time.Second
 
-// minFree is how many MiB of the disk stay free.
-const minFree = 64
-
 // Embedded is the whole system.
 type Embedded struct {
-	cfg     Config
-	env     service.Env
-	gateway *gateway.Gateway
-	tracker *tracker.Tracker
-	workers *processor.Processor // nil with NoProcessor
-	broker  *broker.Broker
-	ops     *service.Ops
+	cfg Config
+	env service.Env
+	// ownBroker is said by the configuration before share fills in where the broker is.
+	ownBroker bool
+	gateway   *gateway.Gateway
+	tracker   *tracker.Tracker
+	workers   *processor.Processor // nil with NoProcessor
+	broker    *broker.Broker       // nil where Kafka is another process's
+	ops       *service.Ops
 
 	closeBlobs func() error // the workers' store
 }
@@ -75,32 +105,39 @@ func Run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 	return errors.Join(err, unlock())
 }
 
-func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedded)) error {
-	// The broker's port is known before the services are made, also when the system chooses it.
-	listener, err := broker.Listen(ctx, cfg.Broker, env)
-	if err != nil {
-		return err
-	}
-	cfg.Broker.Listener = listener
-	e := &Embedded{cfg: cfg, env: env, closeBlobs: func() error { return nil }}
+func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedded)) (err error) {
+	e := &Embedded{cfg: cfg, env: env, ownBroker: cfg.onOwnBroker(), closeBlobs: func() error { return nil }}
 	defer func() { _ = e.closeBlobs() }()
+	var listener net.Listener
+	if e.ownBroker {
+		// The broker's port is known before the services are made, also when the system chooses it.
+		if listener, err = broker.Listen(ctx, cfg.Broker, env); err != nil {
+			return err
+		}
+		e.cfg.Broker.Listener = listener
+	}
+	// unused closes what the broker would have taken over.
+	unused := func(err error) error {
+		if listener == nil {
+			return err
+		}
+		return errors.Join(err, listener.Close())
+	}
 	if err := e.build(ctx); err != nil {
-		return errors.Join(err, listener.Close())
+		return unused(err)
 	}
-	ops, err := service.NewOps(ctx, env, cfg.OpsListen, e.readiness())
-	if err != nil {
-		return errors.Join(err, listener.Close())
+	if e.ops, err = service.NewOps(ctx, env, cfg.OpsListen, e.readiness()); err != nil {
+		return unused(err)
 	}
-	e.ops = ops
 	stages := newStages(ctx)
-	stages.start("ops", ops.Run)
-	b, err := broker.Start(ctx, e.cfg.Broker, env)
-	if err != nil {
-		_ = listener.Close()
-		return errors.Join(err, stages.stop())
+	stages.start("ops", e.ops.Run)
+	if listener != nil {
+		if e.broker, err = broker.Start(ctx, e.cfg.Broker, env); err != nil {
+			_ = listener.Close()
+			return errors.Join(err, stages.stop())
+		}
+		stages.start("broker", e.broker.Run)
 	}
-	e.broker = b
-	stages.start("broker", b.Run)
 	stages.start("tracker", e.tracker.Run)
 	if e.workers != nil {
 		stages.start("processor", e.workers.Run)
@@ -115,69 +152,82 @@ func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 
 // build makes the services; none of them does I/O yet, but the workers' blob store is opened.
 func (e *Embedded) build(ctx context.Context) error {
-	cfg := e.cfg
-	brokers := kafka.Config{Brokers: []string{cfg.Broker.Listener.Addr().String()}}
-	if cfg.Broker.Advertise != "" {
-		brokers.Brokers = []string{cfg.Broker.Advertise}
+	if err := e.share(); err != nil {
+		return err
 	}
-	gw := gateway.Defaults()
-	gw.Kafka, gw.TopicPrefix, gw.Partitions, gw.Listen = brokers, cfg.TopicPrefix, cfg.Partitions, cfg.Listen
-	if cfg.Blobs.URL == "" {
-		dir, err := blobs.Dir(filepath.Join(cfg.Broker.Data, "blobs"))
-		if err != nil {
-			return err
-		}
-		cfg.Blobs.URL = dir
-	}
-	gw.Blobs = cfg.Blobs
-	gw.JobTypes, gw.Auth.KeyFile, gw.AllowedOrigins = cfg.JobTypes, cfg.JWTKeyFile, cfg.AllowedOrigins
-	if cfg.Compression.On {
-		gw.Compression = cfg.Compression
-	}
-	if gw.Auth.KeyFile == "" {
-		key, err := Key(cfg.Broker.Data)
-		if err != nil {
-			return err
-		}
-		gw.Auth.Key = key
-	}
-	if host, _, err := net.SplitHostPort(cfg.Listen); err == nil && service.Loopback(host) {
-		gw.Auth.AnonymousTenant = AnonymousTenant
-	}
+	gw := e.cfg.Gateway
 	var err error
-	if e.gateway, err = gateway.New(gw, e.env); err != nil {
+	if e.gateway, err = gateway.New(gateway.Config(gw), e.env); err != nil {
 		return err
 	}
-	if e.tracker, err = tracker.New(trackerConfig(cfg, brokers), e.env); err != nil {
+	if e.tracker, err = tracker.New(trackerConfig(e.cfg, e.ownBroker), e.env); err != nil {
 		return err
 	}
-	e.cfg.Broker.Folded = folded(trackerConfig(cfg, brokers))
-	if cfg.NoProcessor {
+	e.cfg.Broker.Folded = folded(trackerConfig(e.cfg, e.ownBroker))
+	if e.cfg.NoProcessor {
 		return nil
 	}
-	lanes, err := gateway.LanesOf(cfg.JobTypes, demo.Types...)
+	return e.buildProcessor(ctx)
+}
+
+// share fills in what the services share and the configuration leaves to this process: where its
+// broker is, a folder for blobs, and a key for tokens.
+func (e *Embedded) share() error {
+	gw := &e.cfg.Gateway
+	if e.ownBroker {
+		addr := e.cfg.Broker.Listener.Addr().String()
+		if e.cfg.Broker.Advertise != "" {
+			addr = e.cfg.Broker.Advertise
+		}
+		gw.Kafka = kafka.Config{Brokers: []string{addr}}
+	}
+	if gw.Blobs.URL == "" {
+		dir, err := blobs.Dir(filepath.Join(e.cfg.Broker.Data, "blobs"))
+		if err != nil {
+			return err
+		}
+		gw.Blobs.URL = dir
+	}
+	if gw.Auth.HasKeys() {
+		return nil // who has named keys has said who is let in
+	}
+	key, err := Key(e.cfg.Broker.Data)
 	if err != nil {
 		return err
 	}
-	store, done, err := flags.WithBlobs(ctx, cfg.Blobs)
+	gw.Auth.Key = key
+	if host, _, err := net.SplitHostPort(gw.Listen); err == nil && service.Loopback(host) && gw.Auth.AnonymousTenant == "" {
+		gw.Auth.AnonymousTenant = AnonymousTenant
+	}
+	return nil
+}
+
+// buildProcessor makes the processor of the demo types and of webhooks.
+func (e *Embedded) buildProcessor(ctx context.Context) error {
+	gw := e.cfg.Gateway
+	lanes, err := gateway.LanesOf(gw.JobTypes, demo.Types...)
+	if err != nil {
+		return err
+	}
+	store, done, err := flags.WithBlobs(ctx, gw.Blobs)
 	if err != nil {
 		return err
 	}
 	e.closeBlobs = done
 	e.workers, err = processor.New(processor.Config{
-		Brokers: brokers.Brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions,
-		Lanes: lanes, Slots: cfg.Slots, Grace: workerGrace, StepBack: true,
+		Brokers: gw.Kafka.Brokers, TopicPrefix: gw.TopicPrefix, Partitions: gw.Partitions,
+		Lanes: lanes, Slots: e.cfg.Slots, Grace: workerGrace, StepBack: true,
 	}, append(flags.Options(e.env), store)...)
 	if err != nil {
 		return err
 	}
 	demo.Register(e.workers)
-	hooks, err := cfg.Webhooks.Config()
+	hooks, err := e.cfg.Webhooks.Config()
 	if err != nil {
 		return err
 	}
 	if len(hooks.Keys) == 0 && len(hooks.Secrets) == 0 {
-		key, err := Key(cfg.Broker.Data)
+		key, err := Key(e.cfg.Broker.Data)
 		if err != nil {
 			return err
 		}
@@ -190,12 +240,14 @@ func (e *Embedded) readiness() map[string]service.Ready {
 	ready := map[string]service.Ready{
 		"gateway": e.gateway.Ready,
 		"tracker": e.tracker.Ready,
-		"broker": func() error {
+	}
+	if e.ownBroker {
+		ready["broker"] = func() error {
 			if e.broker == nil {
 				return errors.New("starting")
 			}
 			return e.broker.Ready()
-		},
+		}
 	}
 	if e.workers != nil {
 		ready["processor"] = e.workers.Ready
@@ -219,5 +271,13 @@ func (e *Embedded) Addr() string { return e.gateway.Addr() }
 // OpsAddr is where the operations listener is reached.
 func (e *Embedded) OpsAddr() string { return e.ops.Addr() }
 
-// KafkaAddr is where Kafka clients reach the broker.
-func (e *Embedded) KafkaAddr() string { return e.broker.Addr() }
+// KafkaAddr is where Kafka clients reach a broker.
+func (e *Embedded) KafkaAddr() string {
+	if !e.ownBroker {
+		return e.cfg.Gateway.Kafka.Brokers[0]
+	}
+	return e.broker.Addr()
+}
+
+// OnOwnBroker says whether the broker is this process's own.
+func (e *Embedded) OnOwnBroker() bool { return e.ownBroker }

@@ -24,11 +24,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // config is the whole system on a virtual network, its data in dir.
 func config(dir string) Config {
-	return Config{
-		Broker: broker.Config{Data: dir, Listen: "localhost:9092"},
-		Listen: "localhost:8080", OpsListen: "localhost:8081", TrackerListen: "localhost:8090",
-		TopicPrefix: "ackwire.", Partitions: 1, Slots: 1, NoProcessor: true,
-	}
+	cfg := Defaults()
+	cfg.Broker = broker.Config{Data: dir, Listen: "localhost:9092"}
+	cfg.Gateway.Listen, cfg.OpsListen, cfg.Tracker.Listen = "localhost:8080", "localhost:8081", "localhost:8090"
+	cfg.Tracker.MinFree, cfg.Gateway.Partitions, cfg.Slots, cfg.NoProcessor = 0, 1, 1, true
+	return cfg
 }
 
 func environment(host *simnet.Host) service.Env {

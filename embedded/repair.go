@@ -6,25 +6,25 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/embedded/broker/audit"
-	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker"
 )
 
-func trackerConfig(cfg Config, brokers kafka.Config) tracker.Config {
-	return tracker.Config{
-		Kafka: brokers, TopicPrefix: cfg.TopicPrefix, Partitions: cfg.Partitions, Listen: cfg.TrackerListen,
-		Data: filepath.Join(cfg.Broker.Data, "tracker"), SessionTimeout: 10 * time.Second, FS: vfs.Default,
-		NoView:  true, // the broker cannot compact
-		MinFree: minFree, Blobs: cfg.Blobs,
+func trackerConfig(cfg Config, ownBroker bool) tracker.Config {
+	t := tracker.Config{
+		Kafka: cfg.Gateway.Kafka, TopicPrefix: cfg.Gateway.TopicPrefix, Partitions: cfg.Gateway.Partitions, Settings: cfg.Tracker,
+		Data: filepath.Join(cfg.Broker.Data, "tracker"), FS: vfs.Default, Blobs: cfg.Gateway.Blobs,
 	}
+	if ownBroker {
+		t.NoView = true // the embedded broker cannot compact
+	}
+	return t
 }
 
 // folded asks the tracker's store, once, how far it has folded the topic status: what it has
@@ -65,10 +65,11 @@ func Repair(data, prefix string, acceptLoss bool, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	cfg := Config{Broker: broker.Config{Data: data}, TopicPrefix: prefix}
-	cfg.Blobs.URL, err = blobs.Dir(filepath.Join(data, "blobs"))
+	cfg := Defaults()
+	cfg.Broker, cfg.Gateway.TopicPrefix = broker.Config{Data: data}, prefix
+	cfg.Gateway.Blobs.URL, err = blobs.Dir(filepath.Join(data, "blobs"))
 	if err == nil {
-		cfg.Broker.Folded = folded(trackerConfig(cfg, kafka.Config{}))
+		cfg.Broker.Folded = folded(trackerConfig(cfg, true))
 		err = broker.Repair(cfg.Broker, acceptLoss, say)
 	}
 	return errors.Join(err, unlock())

@@ -76,7 +76,7 @@ func (c Config) Validate() error {
 			problem("%s must be between %d and %d, not %d", name, low, high, v)
 		}
 	}
-	problems = append(problems, c.Kafka.Validate(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate())
 	if c.Blobs.URL != "" {
 		problems = append(problems, blobs.CheckURL(c.Blobs.URL))
 	}

@@ -112,7 +112,7 @@ func (c Config) withDefaults() Config {
 // Validate reports every problem of the configuration, with the defaults filled in. New calls it.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	problems := []error{c.kafka().Validate(), c.names().Validate()}
+	problems := []error{c.kafka().Check(), c.names().Validate()}
 	within := func(name string, ok bool, bounds ...any) {
 		if !ok {
 			problems = append(problems, fmt.Errorf(name+" must be %v to %v", bounds...))

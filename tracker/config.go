@@ -18,28 +18,39 @@ import (
 
 // Config is what a tracker needs to know.
 type Config struct {
-	Kafka       kafka.Config `embed:""`
-	TopicPrefix string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	Partitions  int32        `help:"Partitions of topics that do not exist yet." default:"12"`
-	Listen      string       `name:"tracker-listen" help:"Address of the tracker's API." default:"127.0.0.1:8090"`
-	Advertise   string       `name:"tracker-advertise" help:"host:port at which gateways reach this tracker; by default the address it listens at." placeholder:"HOST:PORT"`
-	Data        string       `help:"Folder of the local state; it can be rebuilt from the log." default:"data/tracker"`
+	Kafka       kafka.Config      `embed:""`
+	TopicPrefix string            `help:"Prefix of all topics and consumer groups." default:"ackwire."`
+	Partitions  int32             `help:"Partitions of topics that do not exist yet." default:"12"`
+	Data        string            `help:"Folder of the local state; it can be rebuilt from the log." default:"data/tracker"`
+	Blobs       service.BlobStore `embed:""`
 
-	NoView  bool              `name:"tracker-no-view" help:"Do not keep the topic view: the local store is then the only copy of what status no longer holds."`
-	MinFree int               `name:"tracker-min-free" help:"MiB of the disk that stay free: with less, the tracker is not ready and writes nothing until there is room again. 0 does not look." default:"256"`
-	Blobs   service.BlobStore `embed:""`
-
-	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"After this long without a sign of life another tracker takes over." default:"10s"`
+	Settings `embed:""`
 
 	// FS is where Data lies; nil is the operating system's. Simulations hand in their own.
 	FS vfs.FS `kong:"-"`
+}
+
+// Settings are what only a tracker needs to know, also one that runs in a process with other services.
+type Settings struct {
+	Listen    string `name:"tracker-listen" help:"Address of the tracker's API." default:"127.0.0.1:8090"`
+	Advertise string `name:"tracker-advertise" help:"host:port at which gateways reach this tracker; by default the address it listens at." placeholder:"HOST:PORT"`
+
+	NoView  bool `name:"tracker-no-view" help:"Do not keep the topic view: the local store is then the only copy of what status no longer holds."`
+	MinFree int  `name:"tracker-min-free" help:"MiB of the disk that stay free: with less, the tracker is not ready and writes nothing until there is room again. 0 does not look." default:"256"`
+
+	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"After this long without a sign of life another tracker takes over." default:"10s"`
+}
+
+// DefaultSettings are those of a tracker that was given none.
+func DefaultSettings() Settings {
+	return Settings{Listen: "127.0.0.1:8090", MinFree: 256, SessionTimeout: 10 * time.Second}
 }
 
 // Validate joins all problems of the configuration.
 func (c Config) Validate() error {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	problems = append(problems, c.Kafka.Validate(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate())
 	if c.Partitions < 1 || c.Partitions > 10_000 {
 		problem("partitions must be between 1 and 10000, not %d", c.Partitions)
 	}

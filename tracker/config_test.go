@@ -10,7 +10,7 @@ import (
 
 func TestConfigValidate(t *testing.T) {
 	good := Config{Kafka: kafka.Config{Brokers: []string{"b:9092"}}, TopicPrefix: "p.", Partitions: 12,
-		Listen: "127.0.0.1:8090", Data: "data", SessionTimeout: 10 * time.Second}
+		Data: "data", Settings: DefaultSettings()}
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -115,8 +115,11 @@ type instance struct {
 func (w *world) config(port int, fs vfs.FS) Config {
 	return Config{
 		Kafka: w.kafka(), TopicPrefix: w.names.Prefix, Partitions: testPartitions,
-		Listen: fmt.Sprintf("127.0.0.1:%d", port), Advertise: fmt.Sprintf("localhost:%d", port),
-		Data: "data", SessionTimeout: 6 * time.Second, FS: fs, NoView: !w.view,
+		Settings: Settings{
+			Listen: fmt.Sprintf("127.0.0.1:%d", port), Advertise: fmt.Sprintf("localhost:%d", port),
+			SessionTimeout: 6 * time.Second, NoView: !w.view,
+		},
+		Data: "data", FS: fs,
 	}
 }
 

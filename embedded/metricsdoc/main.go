@@ -149,7 +149,7 @@ func makeAll(defs *definitions) (err error) {
 	if _, err := gateway.New(gw, env); err != nil {
 		return err
 	}
-	_, err = tracker.New(tracker.Config{Kafka: brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Listen: "127.0.0.1:0", Data: data, SessionTimeout: 10e9}, env)
+	_, err = tracker.New(tracker.Config{Kafka: brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Data: data, Settings: tracker.Settings{Listen: "127.0.0.1:0", SessionTimeout: 10e9}}, env)
 	if err != nil {
 		return err
 	}

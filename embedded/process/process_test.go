@@ -292,6 +292,19 @@ func TestEachServiceSurvivesKill9OnARealKafka(t *testing.T) {
 	eachKilled(t, strings.Join(c.Brokers(), ","))
 }
 
+// TestServeOnARealKafkaSurvivesKill9: all services in one process, on a Kafka that is not theirs.
+func TestServeOnARealKafkaSurvivesKill9(t *testing.T) {
+	c := kafkatest.Start(t, 1)
+	a := addrs(t, 3)
+	p := start(t, "ackwire", a[1], "serve", "--kafka", strings.Join(c.Brokers(), ","), "--data", t.TempDir(),
+		"--listen", a[0], "--ops-listen", a[1], "--tracker-listen", a[2], "--tracker-session-timeout", "6s")
+	load(t, "http://"+a[0], func() {
+		p.kill()
+		p.start()
+		p.waitReady()
+	})
+}
+
 func TestABrokerOfThreeDiesUnderLoad(t *testing.T) {
 	c := kafkatest.Start(t, 3)
 	url, _ := services(t, strings.Join(c.Brokers(), ","))

@@ -197,8 +197,11 @@ func (w *World) StartTracker() *Process {
 	metrics := prometheus.NewRegistry()
 	t, err := tracker.New(tracker.Config{
 		Kafka: w.kafka(), TopicPrefix: w.Names.Prefix, Partitions: partitions,
-		Listen: fmt.Sprintf("127.0.0.1:%d", trackerPort), Advertise: fmt.Sprintf("localhost:%d", trackerPort),
-		Data: "tracker", SessionTimeout: 6 * time.Second, FS: w.fs, NoView: true, Blobs: w.blobs,
+		Settings: tracker.Settings{
+			Listen: fmt.Sprintf("127.0.0.1:%d", trackerPort), Advertise: fmt.Sprintf("localhost:%d", trackerPort),
+			SessionTimeout: 6 * time.Second, NoView: true,
+		},
+		Data: "tracker", FS: w.fs, Blobs: w.blobs,
 	}, w.env("tracker", metrics))
 	if err != nil {
 		w.T.Fatal(err)

@@ -160,7 +160,7 @@ func (v *Verifier) keyOf(t *jwt.Token) (any, error) {
 // Verify returns the identity that a token proves.
 func (v *Verifier) Verify(token string) (Identity, error) {
 	// Go's base64 decoder passes over line ends, even when it is strict.
-	if !v.cfg.hasKeys() || len(token) > maxTokenBytes || strings.ContainsAny(token, "\r\n") {
+	if !v.cfg.HasKeys() || len(token) > maxTokenBytes || strings.ContainsAny(token, "\r\n") {
 		return Identity{}, ErrUnauthenticated
 	}
 	c := jwt.MapClaims{}

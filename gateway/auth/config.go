@@ -40,8 +40,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// keys says what identifies clients.
-func (c Config) hasKeys() bool {
+// HasKeys says whether the configuration names keys by which clients are identified.
+func (c Config) HasKeys() bool {
 	return c.Key != nil || c.KeyFile != "" || c.JWKSFile != "" || c.JWKSURL != ""
 }
 
@@ -53,7 +53,7 @@ func (c Config) Validate(listen string) error {
 	switch {
 	case err != nil:
 		problems = append(problems, err)
-	case !c.hasKeys() && c.AnonymousTenant == "":
+	case !c.HasKeys() && c.AnonymousTenant == "":
 		problem("no client could be let in: set jwt-key-file, jwks-file or jwks-url (or, on loopback, anonymous-tenant)")
 	case key != nil && len(key) < MinKeyBytes:
 		problem("the key for tokens has %d bytes, HS256 needs %d", len(key), MinKeyBytes)
@@ -73,7 +73,7 @@ func (c Config) Validate(listen string) error {
 	if host, _, _ := net.SplitHostPort(listen); c.AnonymousTenant != "" && !service.Loopback(host) {
 		problem("anonymous-tenant is for a loopback listener only, not for %s", listen)
 	}
-	if c.hasKeys() && (c.Issuer == "" || c.Audience == "" || c.TenantClaim == "" || c.SubjectClaim == "") {
+	if c.HasKeys() && (c.Issuer == "" || c.Audience == "" || c.TenantClaim == "" || c.SubjectClaim == "") {
 		problem("jwt-issuer, jwt-audience, tenant-claim and subject-claim must not be empty")
 	}
 	for word, permissions := range c.PermissionMap {

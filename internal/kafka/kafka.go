@@ -19,13 +19,15 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 )
 
-// Config is where Kafka is.
+// Config is where Kafka is. A command that has a broker of its own sets the variable kafka, the
+// flag's default, to nothing (`set:"kafka="`).
 type Config struct {
-	Brokers []string `name:"kafka" help:"Kafka bootstrap brokers, host:port." default:"127.0.0.1:9092" sep:","`
+	Brokers []string `name:"kafka" help:"Kafka bootstrap brokers, host:port.${kafka_help=}" default:"${kafka=127.0.0.1:9092}" placeholder:"${kafka_place=127.0.0.1:9092}" sep:","`
 }
 
-// Validate checks the configuration.
-func (c Config) Validate() error {
+// Check checks the configuration. It is not called Validate, for kong would call that also where
+// the brokers are filled in later.
+func (c Config) Check() error {
 	if len(c.Brokers) == 0 {
 		return errors.New("kafka: at least one broker is needed")
 	}

@@ -65,11 +65,10 @@ func Start(ctx context.Context, brokers []string, log *slog.Logger) (*System, er
 	ready := make(chan func() error, 1)
 	if len(brokers) == 0 {
 		s.Name, s.Kafka = "embedded broker", kafka.Config{Brokers: []string{addrs[3]}}
-		cfg := embedded.Config{
-			Broker: broker.Config{Data: dir, Listen: addrs[3]},
-			Listen: addrs[0], OpsListen: addrs[1], TrackerListen: addrs[2],
-			TopicPrefix: "ackwire.", Partitions: Partitions, Slots: 64,
-		}
+		cfg := embedded.Defaults()
+		cfg.Broker = broker.Config{Data: dir, Listen: addrs[3]}
+		cfg.Gateway.Listen, cfg.OpsListen, cfg.Tracker.Listen = addrs[0], addrs[1], addrs[2]
+		cfg.Gateway.Partitions = Partitions
 		cfg.Webhooks.Schemes, cfg.Webhooks.Ports = []string{"https"}, []uint16{443}
 		go func() {
 			s.ended <- embedded.Run(running, cfg, service.OS(log), func(e *embedded.Embedded) { ready <- e.Ready })
@@ -116,8 +115,8 @@ func services(ctx context.Context, k kafka.Config, addrs []string, dir string, e
 	if err != nil {
 		return err
 	}
-	t, err := tracker.New(tracker.Config{Kafka: k, TopicPrefix: prefix, Partitions: Partitions, Listen: addrs[2],
-		Data: filepath.Join(dir, "tracker"), SessionTimeout: 10 * time.Second}, env)
+	t, err := tracker.New(tracker.Config{Kafka: k, TopicPrefix: prefix, Partitions: Partitions,
+		Data: filepath.Join(dir, "tracker"), Settings: tracker.Settings{Listen: addrs[2], SessionTimeout: 10 * time.Second}}, env)
 	if err != nil {
 		return err
 	}

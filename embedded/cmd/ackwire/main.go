@@ -80,9 +80,10 @@ func announce(ctx context.Context, cfg embedded.Config, e *embedded.Embedded) {
 			return
 		}
 	}
-	sync := "survives a crash of this process, not power loss (--kafka-sync does)"
-	if cfg.Broker.Sync {
-		sync = "survives a crash and power loss"
+	advice := fmt.Sprintf("All services run in this process, on the Kafka at %s.", e.KafkaAddr())
+	if e.OnOwnBroker() {
+		advice = fmt.Sprintf("The embedded broker is for one machine: one copy of the log, which %s.\n"+
+			"To use a real Kafka, add --kafka HOST:PORT, or run gateway, tracker and processor with it.", survives(cfg))
 	}
 	fmt.Printf(`
 Ackwire is ready.
@@ -95,10 +96,17 @@ Ackwire is ready.
   Try:      bin/ackwire submit report.generate '{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}'
             kcat -b %s -t %sstatus -C
 
-The embedded broker is for one machine: one copy of the log, which %s.
-For a real Kafka run gateway, tracker and processor with --kafka HOST:PORT.
+%s
 
-`, e.Addr(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, e.KafkaAddr(), cfg.TopicPrefix, sync)
+`, e.Addr(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, e.KafkaAddr(), cfg.Gateway.TopicPrefix, advice)
+}
+
+// survives says what the embedded broker's log survives.
+func survives(cfg embedded.Config) string {
+	if cfg.Broker.Sync {
+		return "survives a crash and power loss"
+	}
+	return "survives a crash of this process, not power loss (--kafka-sync does)"
 }
 
 type brokerCmd struct {
