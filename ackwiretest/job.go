@@ -36,7 +36,7 @@ type Job struct {
 
 // HandlerFunc works on a job. What it returns is the job's result, as encoding/json writes it; nil is none. A *Failure says how the
 // attempt failed; any other error is a failure with the code handler_error that is tried again, as with a real
-// worker. ctx ends when the job is cancelled, its time is over, or the server closes.
+// worker. ctx ends when the job is cancelled, its time is over, or the server closes; context.Cause says why.
 type HandlerFunc func(ctx context.Context, j *Job) (result any, err error)
 
 // Failure is how an attempt failed.
@@ -155,16 +155,32 @@ func (j *Job) change(f func(*record)) {
 	j.s.changedLocked(j.r)
 }
 
+// Causes of the end of a handler's context.
+var (
+	errCancelled = errors.New("the job was cancelled")
+	errOver      = errors.New("the attempt is over")
+)
+
+// endOf is why the attempt should end.
+func (j *Job) endOf() error {
+	j.s.mu.Lock()
+	defer j.s.mu.Unlock()
+	if j.r.run == j && j.r.doc.CancelRequested {
+		return errCancelled
+	}
+	return errOver
+}
+
 // work runs a handler.
 func (j *Job) work(fn HandlerFunc) {
-	ctx, cancel := context.WithCancel(j.s.ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(j.s.ctx)
+	defer cancel(nil)
 	stop := make(chan struct{})
 	defer close(stop)
 	j.s.wg.Go(func() {
 		select {
 		case <-j.done:
-			cancel()
+			cancel(j.endOf())
 		case <-stop:
 		}
 	})
@@ -173,6 +189,8 @@ func (j *Job) work(fn HandlerFunc) {
 	switch {
 	case failed:
 		j.fail(f)
+	case err != nil && errors.Is(context.Cause(ctx), errCancelled):
+		j.Fail(job.CodeCancelled, err.Error())
 	case err != nil:
 		j.FailAttempt(job.CodeHandlerError, err.Error())
 	default:

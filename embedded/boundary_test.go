@@ -10,6 +10,7 @@ import (
 func TestImports(t *testing.T) {
 	rule := imports.Rule{
 		Allow: []string{"gateway", "processor", "processor/cmd/flags", "tracker", ".", "blobs/...", "schemas/...", "internal/..."},
+		Tests: []string{"ackwiretest"},
 		Except: map[string]string{
 			"processor/webhook": "delivery of webhooks is a handler, a package beside the library that runs it",
 			"processor/demo":    "the demo job types are handlers, a package beside the library that runs them",
