@@ -160,6 +160,8 @@ func TestAWorkerInPython(t *testing.T) {
 	ends("behind garbage", submit(`{"text":"x"}`), job.Completed, 1)
 	within(t, testWithin, "all of it is among the dead letters", func() bool { return endOf(t, raw, "ackwire.dead")-before == int64(len(garbage)) })
 
+	inBlobStore(ctx, t, raw, c)
+
 	j = submit(`{"text":"a b c d","seconds":8}`)
 	within(t, startWithin, "the job runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
 	first.kill()
@@ -176,6 +178,53 @@ func TestAWorkerInPython(t *testing.T) {
 	s := ends("its worker was stopped politely", j, job.Completed, 1)
 	if len(s.Attempts) != 2 || s.Attempts[0].Outcome != job.OutcomeReleased {
 		t.Errorf("attempts %+v", s.Attempts)
+	}
+}
+
+// inBlobStore asks for a job whose payload is in the blob store, which the worker cannot read: it hands the
+// job back with a code that says so. Its claim has all that the request has.
+func inBlobStore(ctx context.Context, t *testing.T, raw *kgo.Client, c *ackwire.Client) {
+	t.Helper()
+	const id = "0190a5b0-0000-7000-8000-000000000001"
+	policy := job.Policy{Attempts: 1, Backoff: job.Backoff{Initial: job.Seconds(time.Second), Factor: 2, Cap: job.Seconds(time.Minute)},
+		Lease: job.Seconds(time.Minute), Grace: job.Seconds(time.Second), Retention: job.Seconds(time.Hour)}
+	r := topic.Request{JobID: id, Job: "text.count", Lane: "python", Dispatch: 1, Attempt: 1, Tenant: "local", PayloadHash: "sha256:00", Policy: policy,
+		Time: time.Now(), PayloadBlob: "payloads/" + id + "/00", CallbackURL: "https://example.com/hook", CallbackEvents: []job.State{job.Processing, job.Completed}}
+	headers, err := r.Headers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &kgo.Record{Topic: "ackwire.requests.python", Key: []byte(id)}
+	for _, h := range headers {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader(h))
+	}
+	if err := raw.ProduceSync(ctx, rec).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, testWithin, "it is handed back", func() bool {
+		s, err := c.Job(id).Get(ctx)
+		return err == nil && s.State == job.Retrying && s.Error != nil && s.Error.Code == "no_blob_store"
+	})
+	reader, err := kgo.NewClient(kgo.SeedBrokers(raw.OptValue(kgo.SeedBrokers).([]string)...), kgo.ConsumeTopics("ackwire.status"),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	for {
+		fetches := reader.PollFetches(ctx)
+		if ctx.Err() != nil {
+			t.Fatal("its claim is not in the log")
+		}
+		for rec := range fetches.RecordsAll() {
+			if string(rec.Key) != id || !bytes.Contains(rec.Value, []byte(`"claimed"`)) {
+				continue
+			}
+			if !bytes.Contains(rec.Value, []byte(`"callbackEvents": ["processing", "completed"]`)) {
+				t.Errorf("the claim is %s", rec.Value)
+			}
+			return
+		}
 	}
 }
 
@@ -267,7 +316,11 @@ func badRequests(t *testing.T) (bad []*kgo.Record) {
 	add("{", topic.HeaderSubject, "alice")
 	add("\xff", topic.HeaderSubject, "alice")
 	add(strings.Repeat("[", 100_000), topic.HeaderSubject, "alice")
+	add("{}", topic.HeaderPayloadBlob, "payloads/another/1")
+	add("{}", topic.HeaderCallbackEvents, "ended")
 	return append(bad, &kgo.Record{Topic: "ackwire.requests.python", Value: []byte("garbage")},
+		// kafka-python's poll fails at this one.
+		&kgo.Record{Topic: "ackwire.requests.python", Value: []byte("{}"), Headers: []kgo.RecordHeader{{Key: "\xff", Value: []byte("1")}}},
 		&kgo.Record{Topic: "ackwire.requests.python"},
 		&kgo.Record{Topic: "ackwire.requests.python", Key: []byte("\xff"), Headers: bad[0].Headers},
 		&kgo.Record{Topic: "ackwire.requests.python", Key: []byte("bad"), Value: []byte(strings.Repeat("x", 999_000))})

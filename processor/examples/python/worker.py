@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 import uuid
+from collections import namedtuple
 from datetime import datetime, timezone
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import MessageSizeTooLargeError
+from kafka.errors import CorruptRecordError, KafkaError, MessageSizeTooLargeError, UnsupportedCodecError
 from kafka.partitioner.default import murmur2
 from kafka.structs import OffsetAndMetadata
 
@@ -21,6 +22,7 @@ PREFIX = os.environ.get("PREFIX", "ackwire.")
 LANE = os.environ.get("LANE", "python")
 WORKER = os.environ.get("WORKER", "python-" + uuid.uuid4().hex[:8])
 GRACE = 2.0  # seconds that a running job may go on when the worker stops
+STATES = ("pending", "scheduled", "queued", "processing", "retrying", "completed", "failed", "cancelled")
 
 
 def count_words(payload, run):
@@ -97,6 +99,9 @@ class Run:
         check(all(headers[k] for k in ("ce_id", "ce_type", "ackwire-tenant", "ackwire-payload-hash")), "an empty header")
         check(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", headers.get("ackwire-life", "x")), "ackwire-life")
         check(len(headers.get("ackwire-callback-url", "")) <= 2048, "ackwire-callback-url")
+        # A payload that is too large for Kafka is in the blob store, under this key.
+        self.blob = headers.get("ackwire-payload-blob", "")
+        check(not self.blob or self.blob.startswith(f"payloads/{self.job}/") and ".." not in self.blob, "ackwire-payload-blob")
         # Step 3: the claim carries all that makes a job, in case it overtakes accepted.
         self.claim = {
             "type": "claimed", "job": self.type, "tenant": headers["ackwire-tenant"], "lane": LANE,
@@ -106,6 +111,10 @@ class Run:
         for header, field in (("ackwire-subject", "subject"), ("ackwire-life", "life"), ("ackwire-callback-url", "callbackUrl")):
             if header in headers:
                 self.claim[field] = headers[header]
+        if headers.get("ackwire-callback-events"):
+            events = headers["ackwire-callback-events"].split(",")
+            check(len(events) <= len(STATES) and all(e in STATES for e in events), "ackwire-callback-events")
+            self.claim["callbackEvents"] = events
         if rec.timestamp_type == 1:  # LogAppendTime: the broker's clock
             self.claim["requestedAt"] = datetime.fromtimestamp(rec.timestamp / 1000, timezone.utc).isoformat()
         self.granted, self.cancelled, self.stopped = threading.Event(), threading.Event(), threading.Event()
@@ -140,10 +149,14 @@ class Run:
         return False
 
 
+Place = namedtuple("Place", "topic partition offset key value headers")
+
+
 class Worker:
     def __init__(self):
         self.stopping = threading.Event()
         self.run = None
+        self.unread = None  # why the last poll failed
         self.producer = KafkaProducer(bootstrap_servers=BROKERS, acks="all", linger_ms=0)
         # Step 1: orders for this worker come to the partition of its name, without a group.
         self.orders = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False)
@@ -216,7 +229,7 @@ class Worker:
         if headers["ackwire-v"] != "1" or (rec.key or b"").decode() != headers["ce_id"]:
             raise ValueError("unknown version, or the key is another job's")
         run = Run(self, rec, headers)
-        payload = json.loads(rec.value or b"")
+        payload = None if run.blob else json.loads(rec.value or b"")
         return run, payload
 
     def take(self, rec):
@@ -279,6 +292,10 @@ class Worker:
                 error = {"code": "no_handler", "message": f"this worker has no handler for {run.type}", "retryable": True}
                 outcome.update(type="released", error=error)
                 return
+            if run.blob:  # so does one whose payload this worker cannot fetch: it has no blob store
+                error = {"code": "no_blob_store", "message": f"the payload is in the blob store: {run.blob}", "retryable": True}
+                outcome.update(type="released", error=error)
+                return
             outcome.update(type="completed", result=handler(payload, run))
         except Failure as e:
             outcome.update(type="failed", error={"code": e.code, "message": str(e), "retryable": e.retryable})
@@ -288,7 +305,32 @@ class Worker:
     def keep_in_group(self):
         """A consumer that does not poll is put out of its group; paused, it gets nothing."""
         self.requests.pause(*self.requests.assignment())
-        self.requests.poll(timeout_ms=0)
+        try:
+            self.requests.poll(timeout_ms=0)
+        except Exception as e:  # noqa: BLE001: serve looks at it
+            self.unread = e
+
+    def skip_unreadable(self, why):
+        """What kafka-python cannot decode goes to dead by its place, and the worker goes on behind it.
+        The library does not say where that is, and hangs when it is asked again: another consumer looks."""
+        print("not decoded:", repr(why), file=sys.stderr, flush=True)
+        for tp, end in self.requests.end_offsets(list(self.requests.assignment())).items():
+            at = self.requests.position(tp)
+            if at >= end:
+                continue
+            probe = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False, max_poll_records=1,
+                                  isolation_level="read_committed")
+            try:
+                probe.assign([tp])
+                probe.seek(tp, at)
+                probe.poll(timeout_ms=1000)
+            except Exception as e:  # noqa: BLE001: a header that is not UTF-8, an unknown compression, …
+                if not isinstance(e, KafkaError) or isinstance(e, (CorruptRecordError, UnsupportedCodecError)):
+                    self.bury(Place(tp.topic, tp.partition, at, None, None, None), f"not decoded: {e!r}"[:500])
+                    self.requests.seek(tp, at + 1)
+                    return
+            finally:
+                probe.close(autocommit=False)
 
     def serve(self):
         for s in (signal.SIGTERM, signal.SIGINT):
@@ -298,7 +340,16 @@ class Worker:
         print("worker", WORKER, "takes jobs of lane", LANE, flush=True)
         while not self.stopping.is_set():
             self.requests.resume(*self.requests.paused())
-            for records in self.requests.poll(timeout_ms=200).values():
+            polled = {}
+            try:
+                if self.unread is None:
+                    polled = self.requests.poll(timeout_ms=200)
+            except Exception as e:  # noqa: BLE001: one record never stops the worker, whatever it is
+                self.unread = e
+            if self.unread is not None:
+                why, self.unread = self.unread, None
+                self.skip_unreadable(why)
+            for records in polled.values():
                 for rec in records:
                     self.take(rec)
         hearing.join()
