@@ -306,16 +306,18 @@ func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 	return nil
 }
 
-// dropPayload removes the blob of a submit that was refused. One with a key leaves it: an earlier try
-// of the same submit, whose outcome is not known, may need it.
+// dropPayload removes the blob of a submit that came to nothing: its request was refused, or another
+// one made the job. No other submit has the blob: its key holds the life, which each submit makes up
+// anew, or the ID of a job without an idempotency key. What a submit without a known outcome leaves
+// is for the tracker to remove.
 func (g *Gateway) dropPayload(ctx context.Context, s *submission) {
-	if s.request.PayloadBlob == "" || s.key != "" {
+	if s.request.PayloadBlob == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
 	defer cancel()
 	if err := g.blobs.Delete(ctx, s.request.PayloadBlob); err != nil {
-		g.logOf(ctx).Warn("payload of a refused submit is left in the blob store", "job", s.jobID, "err", err)
+		g.logOf(ctx).Warn("a payload that no job needs is left in the blob store", "job", s.jobID, "err", err)
 	}
 }
 
@@ -392,6 +394,9 @@ func (g *Gateway) verdict(ctx context.Context, s *submission, request event.Posi
 	src := r.Source
 	if src != nil && src.Topic == request.Topic && src.Partition == request.Partition && src.Offset == request.Offset {
 		return s.ack(), version, nil
+	}
+	if src != nil { // it is known that another submit's request is the job's
+		g.dropPayload(ctx, s)
 	}
 	return s.existing(r.Job, r.PayloadHash)
 }
