@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // The bounds of a request's head. net/http has one for the line and the headers together, and refuses in plain text.
@@ -172,7 +173,7 @@ func (c *headConn) Write(b []byte) (int, error) {
 	case status == strconv.Itoa(http.StatusRequestHeaderFieldsTooLarge):
 		of, detail = code.HeadersTooLarge, "the headers are too large"
 	case reason != "":
-		detail += ": " + strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+		detail += ": " + text.Clip(reason, maxReason)
 	}
 	return len(b), c.answer(of, detail)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/text"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -329,7 +330,7 @@ func noHandshake(err error) error {
 		return frame.NewProblem(code.Internal, "")
 	}
 	reason := no.Error()
-	return frame.NewProblem(code.InvalidFrame, strings.ToValidUTF8(reason[:min(len(reason), maxReason)], ""))
+	return frame.NewProblem(code.InvalidFrame, text.Clip(reason, maxReason))
 }
 
 // localPage guards what a client without a token may do, which is meant for programs and

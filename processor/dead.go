@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/text"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -69,7 +70,7 @@ func deadLetter(name string, rec *kgo.Record, reason deadReason, detail string) 
 		letter.Headers = append(letter.Headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
 	}
 	add(topic.HeaderDeadReason, string(reason))
-	add(topic.HeaderDeadDetail, bounded(detail, maxDeadDetail))
+	add(topic.HeaderDeadDetail, text.Clip(detail, maxDeadDetail))
 	add(topic.HeaderDeadTopic, rec.Topic)
 	add(topic.HeaderDeadPartition, strconv.Itoa(int(rec.Partition)))
 	add(topic.HeaderDeadOffset, strconv.FormatInt(rec.Offset, 10))

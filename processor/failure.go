@@ -3,12 +3,11 @@ package processor
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // CodeInvalidResult is a permanent failure: the handler's result is not strict JSON (RFC 7493).
@@ -70,7 +69,7 @@ func WithCode(code string, err error) error {
 // failureOf classifies what a handler returned. cause is why the handler's context ended,
 // nil when it did not.
 func failureOf(err, cause error) *event.Failure {
-	f := &event.Failure{Error: job.Error{Code: job.CodeHandlerError, Retryable: true, Message: bounded(err.Error(), maxErrorMessage)}}
+	f := &event.Failure{Error: job.Error{Code: job.CodeHandlerError, Retryable: true, Message: text.Clip(err.Error(), maxErrorMessage)}}
 	var (
 		coded      codedError
 		permanent  permanentError
@@ -79,7 +78,7 @@ func failureOf(err, cause error) *event.Failure {
 	)
 	if errors.As(err, &coded) {
 		classified = true
-		if code := bounded(coded.code, maxErrorCode); code != "" {
+		if code := text.Clip(coded.code, maxErrorCode); code != "" {
 			f.Code = code
 		}
 	}
@@ -99,19 +98,7 @@ func failureOf(err, cause error) *event.Failure {
 
 // cancelled is the outcome of a run whose owner wanted it to stop.
 func cancelled(message string) *event.Failure {
-	return &event.Failure{Error: job.Error{Code: job.CodeCancelled, Message: bounded(message, maxErrorMessage)}}
-}
-
-// bounded returns s as valid UTF-8 of at most n bytes.
-func bounded(s string, n int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
+	return &event.Failure{Error: job.Error{Code: job.CodeCancelled, Message: text.Clip(message, maxErrorMessage)}}
 }
 
 // Why a handler's context ended: context.Cause gives one of these.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // Job is one run of a job, as its handler sees it. It is valid until the handler returns.
@@ -72,7 +73,7 @@ func (j *Job) Advance(p Progress) {
 	}
 	j.report(job.Progress{
 		Percent: min(max(p.Percent, 0), 100),
-		Message: bounded(p.Message, maxProgressMessage),
+		Message: text.Clip(p.Message, maxProgressMessage),
 		Current: p.Current, Total: p.Total,
 	})
 }

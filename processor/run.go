@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/text"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -373,7 +374,7 @@ func (r *run) order(o event.Order) {
 			r.cancel(ErrCancelled)
 		}
 	case event.Stop:
-		r.log.Info("run stopped by the tracker", "reason", bounded(o.Reason, maxErrorCode))
+		r.log.Info("run stopped by the tracker", "reason", text.Clip(o.Reason, maxErrorCode))
 		r.stopped()
 	}
 }

@@ -95,18 +95,6 @@ func TestNilErrorsStayNil(t *testing.T) {
 	}
 }
 
-func TestBounded(t *testing.T) {
-	for _, c := range []struct {
-		in   string
-		n    int
-		want string
-	}{{"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"aéé", 4, "aé"}, {"\xff", 3, "\uFFFD"}, {"\xff\xff", 4, "\uFFFD"}, {"é", 1, ""}} {
-		if got := bounded(c.in, c.n); got != c.want {
-			t.Errorf("%q to %d bytes: %q, want %q", c.in, c.n, got, c.want)
-		}
-	}
-}
-
 func quiet() Option { return WithLogger(slog.New(slog.DiscardHandler)) }
 
 // within is a processor that has what env has.

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/internal/meter"
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // A worker's ID is in the documents of the jobs that it ran, so every owner of one, and every
@@ -34,7 +35,7 @@ func randomWorkerID(host string, show bool) string {
 		}
 		return r
 	}, host)
-	return bounded(host, maxWorkerID-9) + "-" + strings.ToLower(rand.Text()[:8])
+	return text.Clip(host, maxWorkerID-9) + "-" + strings.ToLower(rand.Text()[:8])
 }
 
 // noteIdentity tells operators which machine a worker is on.

@@ -23,6 +23,7 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/strict"
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // Command is a program that handles jobs, started anew for each: the payload is its stdin,
@@ -268,12 +269,12 @@ type stderr struct {
 }
 
 func (s *stderr) line(b []byte) {
-	text := strings.TrimSpace(strings.ToValidUTF8(string(b), "\uFFFD"))
-	if text == "" {
+	said := strings.TrimSpace(strings.ToValidUTF8(string(b), "\uFFFD"))
+	if said == "" {
 		return
 	}
-	s.last = text[:min(len(text), maxStderrError)]
+	s.last = text.Clip(said, maxStderrError)
 	if s.limit.AllowN(time.Now(), 1) {
-		s.log.Info("command says", "stderr", text)
+		s.log.Info("command says", "stderr", said)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/strict"
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // Endpoint is an HTTP endpoint that handles jobs: it is sent the payload, and its answer is
@@ -194,7 +195,7 @@ func refusal(resp *http.Response, body []byte) error {
 	case json.Valid(body):
 		f = readFailure(body)
 	case strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain"):
-		f.message = strings.TrimSpace(string(body[:min(len(body), maxExcerpt)]))
+		f.message = strings.TrimSpace(text.Clip(string(body), maxExcerpt))
 	}
 	return f.err(e)
 }

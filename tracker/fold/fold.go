@@ -7,6 +7,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // Meta is what the log says of an event beside its value.
@@ -267,7 +268,7 @@ func (s *step) renewed() Result {
 	if p := s.e.Progress; p != nil {
 		was := j.Doc.Progress
 		now := *p
-		now.Message = clip(now.Message, maxMessage)
+		now.Message = text.Clip(now.Message, maxMessage)
 		if was != nil {
 			now.Percent = max(now.Percent, was.Percent)
 		}
@@ -303,7 +304,7 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 		return s.stray()
 	}
 	j := s.change()
-	j.Doc.Error = &job.Error{Code: clip(f.Code, maxCode), Message: clip(f.Message, maxMessage), Retryable: f.Retryable}
+	j.Doc.Error = &job.Error{Code: text.Clip(f.Code, maxCode), Message: text.Clip(f.Message, maxMessage), Retryable: f.Retryable}
 	if j.Doc.CancelRequested && o == job.OutcomeFailed {
 		o = job.OutcomeCancelled
 	}

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/event"
@@ -195,14 +194,6 @@ const (
 	maxCode    = 128
 	maxMessage = 2048
 )
-
-// clip shortens s to n bytes of valid UTF-8.
-func clip(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-	}
-	return strings.ToValidUTF8(s, "")
-}
 
 // ResultPath is where a gateway serves a job's result from the blob store.
 func ResultPath(jobID string) string { return "/v1/jobs/" + jobID + "/result" }

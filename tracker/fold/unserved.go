@@ -8,6 +8,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // A worker that cannot run a job (it has no handler, no blob store, no secret …) hands it back
@@ -29,14 +30,14 @@ type Unserved struct {
 // handBack ends a run whose worker cannot run the job, for the reason that f gives.
 func (s *step) handBack(f *event.Failure) Result {
 	j := s.change()
-	why := &job.Error{Code: clip(f.Code, maxCode), Message: clip(f.Message, maxMessage), Retryable: true}
+	why := &job.Error{Code: text.Clip(f.Code, maxCode), Message: text.Clip(f.Message, maxMessage), Retryable: true}
 	j.endRun(job.OutcomeReleased, why, s.at.Time)
 	j.forgetRepeated()
 	switch next := j.Unserved.again(s.at.Clock); {
 	case j.Doc.CancelRequested:
 		j.end(job.Cancelled, s.at)
 	case s.at.Clock.Sub(next.Since) >= job.MaxUnserved:
-		j.Doc.Error = &job.Error{Code: job.CodeUnserved, Retryable: true, Message: clip(fmt.Sprintf(
+		j.Doc.Error = &job.Error{Code: job.CodeUnserved, Retryable: true, Message: text.Clip(fmt.Sprintf(
 			"no worker could run it for %v; the last one said %s: %s", job.MaxUnserved, why.Code, why.Message), maxMessage)}
 		j.end(job.Failed, s.at)
 	default:

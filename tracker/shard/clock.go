@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // aheadClock estimates how far the local clock is ahead of the log's: the least distance
@@ -78,7 +80,7 @@ func (s *Shard) appendedAt(rec *kgo.Record, now time.Time) time.Time {
 		if now.Sub(s.writers.told) >= stampComplaint {
 			s.writers.told = now
 			s.log.Error("a record's time cannot be true: its writer's clock is wrong, and the topic status takes its word; set message.timestamp.type=LogAppendTime",
-				"offset", rec.Offset, "key", clip(string(rec.Key)), "stamped", rec.Timestamp, "counted", at, "is", why)
+				"offset", rec.Offset, "key", text.Clip(string(rec.Key), maxDeadDetail), "stamped", rec.Timestamp, "counted", at, "is", why)
 		}
 	}
 	return at

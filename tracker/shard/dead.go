@@ -5,22 +5,22 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/schemas/text"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-const maxDeadDetail = 512 // characters
+const maxDeadDetail = 512 // bytes
 
 // bury copies a record that nobody can use to the dead letters. With the headers that say why
 // it may be larger than what a broker takes: then first its value, and then its own headers and
 // key are left out. Its place says where they are.
 func (s *Shard) bury(rec *kgo.Record, reason DeadReason, cause error) {
 	s.metrics.dead.WithLabelValues(string(reason)).Inc()
-	detail := clip(cause.Error())
+	detail := text.Clip(cause.Error(), maxDeadDetail)
 	s.log.Warn("record goes to the dead letters", "offset", rec.Offset, "reason", reason, "err", detail)
 	var try func(letters []*kgo.Record)
 	try = func(letters []*kgo.Record) {
@@ -44,14 +44,6 @@ func (s *Shard) bury(rec *kgo.Record, reason DeadReason, cause error) {
 		deadLetter(s.names, &without, string(reason), leftOut),
 		deadLetter(s.names, &bare, string(reason), leftOut),
 	})
-}
-
-// clip shortens what a stranger wrote for logs and headers.
-func clip(s string) string {
-	if len(s) > maxDeadDetail {
-		s = s[:maxDeadDetail]
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
 // deadLetter is the record for the topic dead: the original one and the reason.
