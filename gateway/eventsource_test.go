@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -40,9 +41,7 @@ func (w *world) source(path, lastID string) *eventSource {
 	var running sync.WaitGroup
 	running.Go(func() {
 		for s.connect(ctx) {
-			select {
-			case <-time.After(s.wait()):
-			case <-ctx.Done():
+			if !pause.For(ctx, s.wait()) {
 				return
 			}
 		}

@@ -26,6 +26,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -298,10 +299,7 @@ func (g *Gateway) start(ctx context.Context) {
 		}
 		g.kafkaUp.down(fmt.Errorf("starting, Kafka is not usable yet: %w", err))
 		g.log.Warn("Kafka is not usable yet", "err", err)
-		select {
-		case <-time.After(startRetry):
-		case <-ctx.Done():
-		}
+		pause.For(ctx, startRetry)
 	}
 }
 

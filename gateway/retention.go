@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/ackwire/ackwire/gateway/jobtypes"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -108,9 +109,7 @@ func (g *Gateway) watchRetention(ctx context.Context) {
 			g.log.Log(ctx, level, "how long topics are kept is not known", "err", err)
 			wait, retry = retry, min(2*retry, retentionInterval)
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -329,9 +330,7 @@ func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetR
 		if (j == nil || j.tenant != r.Msg.Tenant) && folded {
 			return nil, connect.NewError(connect.CodeNotFound, nil)
 		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
+		if !pause.For(ctx, 10*time.Millisecond) {
 			return nil, connect.NewError(connect.CodeDeadlineExceeded, ctx.Err())
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
@@ -52,9 +53,7 @@ func (f *fakeTracker) fresh(ctx context.Context, wanted []*trackerpb.Freshness) 
 		if !behind {
 			return nil
 		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
+		if !pause.For(ctx, 10*time.Millisecond) {
 			return connect.NewError(connect.CodeUnavailable, ctx.Err())
 		}
 	}

@@ -10,7 +10,10 @@ import (
 // handlers import it, so what only commands need is not for it: internal/command, blobs.
 func TestImports(t *testing.T) {
 	rule := imports.Rule{
-		Allow: []string{"schemas/...", "internal/kafka", "internal/meter", "internal/service", "internal/tracing"},
+		Allow: []string{
+			"schemas/...", "internal/kafka", "internal/meter", "internal/pause", "internal/service", "internal/tracing",
+			"internal/wake",
+		},
 		Tests: []string{"internal/..."},
 	}
 	problems, err := rule.Check(".")

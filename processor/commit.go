@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackwire/ackwire/internal/pause"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
@@ -46,7 +48,7 @@ func (l *lane) learnBacklog(ctx context.Context, parts []*partition) {
 			return
 		}
 		l.log.Debug("end offsets not known yet, asking again", "err", err)
-		pause(ctx, pollPause)
+		pause.For(ctx, pollPause)
 	}
 }
 

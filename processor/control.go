@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
@@ -59,7 +60,7 @@ func (p *Processor) listen(ctx context.Context, h home) error {
 		fetches.EachRecord(p.order)
 		if err := fetches.Err(); err != nil {
 			p.log.Warn("fetch orders", "err", err)
-			pause(ctx, pollPause)
+			pause.For(ctx, pollPause)
 		}
 	}
 }

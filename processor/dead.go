@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/text"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -56,7 +57,7 @@ func (p *Processor) bury(l *lane, part *partition, rec *kgo.Record, reason deadR
 				// A record is not used twice: the client may still hold the former one.
 				letter = deadLetter(p.names.Dead(), rec, reason, why.Error())
 			}
-			if !pause(p.produceCtx, retryPause) {
+			if !pause.For(p.produceCtx, retryPause) {
 				return
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -58,7 +60,7 @@ type lane struct {
 	partitions map[int32]*partition
 
 	polling trouble
-	changed chan struct{} // a slot was freed or an offset marked; only the poll loop listens
+	changed wake.Signal // a slot was freed or an offset marked; only the poll loop listens
 }
 
 func newLane(p *Processor, name string) *lane {
@@ -67,7 +69,7 @@ func newLane(p *Processor, name string) *lane {
 		log:        p.log.With("lane", name),
 		slots:      p.cfg.Slots,
 		partitions: map[int32]*partition{},
-		changed:    make(chan struct{}, 1),
+		changed:    wake.New(),
 		committing: make(chan struct{}, 1),
 	}
 	p.metrics.slotsFree.WithLabelValues(name).Set(float64(l.slots))
@@ -152,7 +154,7 @@ func (l *lane) notePoll(ctx context.Context, fetches kgo.Fetches) {
 	}
 	l.polling.note(fmt.Errorf("lane %s: fetch: %w", l.name, err))
 	l.log.Warn("fetch requests", "err", err)
-	pause(ctx, pollPause)
+	pause.For(ctx, pollPause)
 }
 
 // take puts a request on a slot, or a record that is none among the dead letters.
@@ -238,7 +240,7 @@ func (l *lane) free() {
 	l.mu.Lock()
 	l.setSlots(l.slots + 1)
 	l.mu.Unlock()
-	l.signal()
+	l.changed.Send()
 }
 
 func (l *lane) setSlots(n int) {
@@ -246,19 +248,12 @@ func (l *lane) setSlots(n int) {
 	l.p.metrics.slotsFree.WithLabelValues(l.name).Set(float64(n))
 }
 
-func (l *lane) signal() {
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
-}
-
 // mark notes that nothing of the record at offset depends on Kafka's handing it over again.
 func (l *lane) mark(part *partition, offset int64) {
 	l.mu.Lock()
 	part.window.mark(offset)
 	l.mu.Unlock()
-	l.signal()
+	l.changed.Send()
 }
 
 func (l *lane) mayBeRedelivery(part *partition, offset int64) bool {

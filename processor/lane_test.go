@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -140,9 +141,7 @@ func TestRebalanceDoesNotEndRuns(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var interrupted atomic.Int32
 		register := handlers(map[string]RawHandler{"nap": func(ctx context.Context, _ *Job, _ []byte) (json.RawMessage, error) {
-			select {
-			case <-time.After(time.Minute):
-			case <-ctx.Done():
+			if !pause.For(ctx, time.Minute) {
 				interrupted.Add(1)
 			}
 			return json.RawMessage(`1`), nil

@@ -27,8 +27,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
+	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -59,8 +61,8 @@ type Processor struct {
 	handlersDone sync.WaitGroup
 	burials      sync.WaitGroup
 	appending    trouble
-	contact      contact       // with Kafka
-	busy         chan struct{} // tells the pulse that there is a run
+	contact      contact     // with Kafka
+	busy         wake.Signal // tells the pulse that there is a run
 
 	mu         sync.Mutex // guards the rest; no other lock is taken under it
 	handlers   map[string]RawHandler
@@ -86,7 +88,7 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 		blobs:         o.blobs,
 		tracer:        tracing.Tracer(o.traces, "processor"),
 		progressPause: time.Duration(float64(time.Second) / cfg.ProgressRate),
-		busy:          make(chan struct{}, 1),
+		busy:          wake.New(),
 		handlers:      map[string]RawHandler{},
 		notReady:      errors.New("not started"),
 		runs:          map[string]*run{},
@@ -222,7 +224,7 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 		}
 		p.log.Warn("set up", "err", err)
 		p.setReady(fmt.Errorf("starting: %w", err))
-		pause(ctx, setupPause)
+		pause.For(ctx, setupPause)
 	}
 }
 
@@ -279,10 +281,7 @@ func (p *Processor) add(r *run) {
 	p.mu.Lock()
 	p.runs[r.id] = r
 	p.mu.Unlock()
-	select {
-	case p.busy <- struct{}{}:
-	default:
-	}
+	p.busy.Send()
 }
 
 func (p *Processor) remove(r *run) {
@@ -309,16 +308,4 @@ func (p *Processor) snapshot() []*run {
 		runs = append(runs, r)
 	}
 	return runs
-}
-
-// pause waits for d; it returns false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -177,12 +178,10 @@ func TestShortCutDoesNotLoseTheLease(t *testing.T) {
 		req := request("a", "nap")
 		req.Policy.Lease = job.Seconds(30 * time.Second)
 		w.start(Config{}, handlers(map[string]RawHandler{"nap": func(ctx context.Context, _ *Job, _ []byte) (json.RawMessage, error) {
-			select {
-			case <-ctx.Done():
+			if !pause.For(ctx, 60*time.Second) {
 				return nil, context.Cause(ctx)
-			case <-time.After(60 * time.Second):
-				return json.RawMessage(`1`), nil
 			}
+			return json.RawMessage(`1`), nil
 		}}))
 		w.submit(req, `1`)
 		w.want("running", "a", event.Claimed)

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
@@ -44,10 +45,8 @@ func TestSlotsAreNeverLeaked(t *testing.T) {
 			case 4:
 				j.Progress(50, "half")
 			case 5:
-				select {
-				case <-ctx.Done():
+				if !pause.For(ctx, time.Second) {
 					return nil, ctx.Err()
-				case <-time.After(time.Second):
 				}
 			}
 			return json.RawMessage(`1`), nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 )
 
 // A processor that was told to (Config.StepBack) leaves a lane to the workers of others: it takes
@@ -46,7 +47,7 @@ func (l *lane) waitWhileOthers(ctx context.Context) {
 		if !l.setYielding(true) {
 			l.log.Info("lane left to the workers of others")
 		}
-		if !pause(ctx, stepBackCheck) {
+		if !pause.For(ctx, stepBackCheck) {
 			return
 		}
 	}
@@ -57,7 +58,7 @@ func (l *lane) waitWhileOthers(ctx context.Context) {
 
 // waitUntilOthers returns when another worker is in the lane's group, or when ctx ends.
 func (l *lane) waitUntilOthers(ctx context.Context) {
-	for pause(ctx, stepBackCheck) && !l.others(ctx) {
+	for pause.For(ctx, stepBackCheck) && !l.others(ctx) {
 	}
 }
 

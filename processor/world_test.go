@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -125,7 +126,7 @@ func (w *world) follow() {
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
 			if fetches.Err() != nil {
-				pause(ctx, pollPause)
+				pause.For(ctx, pollPause)
 			}
 			fetches.EachRecord(func(rec *kgo.Record) {
 				e, err := event.Decode(rec.Value)

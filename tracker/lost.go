@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/tracker/shard"
 )
@@ -87,9 +88,7 @@ func (o *owner) failLost(ctx context.Context, p int32, s *shard.Shard, starts be
 		if err != nil || n == 0 { // the shard knows better than the store
 			return err
 		}
-		select {
-		case <-time.After(lostWait): // the store knows by then that they have ended
-		case <-ctx.Done():
+		if !pause.For(ctx, lostWait) { // the store knows by then that they have ended
 			return ctx.Err()
 		}
 	}

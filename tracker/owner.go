@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/fetch"
@@ -199,10 +200,7 @@ func (o *owner) awaitOwnership(ctx context.Context, p int32) {
 		if err != nil && ctx.Err() == nil {
 			o.logger.Warn("who owns the partition is not known", "partition", p, "err", err)
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-		}
+		pause.For(ctx, time.Second)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/meter"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/view"
@@ -81,9 +82,7 @@ func (o *owner) retried(ctx context.Context, what string, p int32, f func() erro
 			return errors.Join(err, ctx.Err())
 		}
 		o.logger.Warn(what, "partition", p, "err", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return ctx.Err()
 		}
 	}

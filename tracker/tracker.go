@@ -19,6 +19,7 @@ import (
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/meter"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
@@ -211,9 +212,7 @@ func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bo
 		}
 		t.notReady(err)
 		t.env.Log.Error("store not opened, will be tried again", "err", err)
-		select {
-		case <-time.After(startRetryMax):
-		case <-ctx.Done():
+		if !pause.For(ctx, startRetryMax) {
 			return nil, ctx.Err()
 		}
 	}
@@ -288,9 +287,7 @@ func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity,
 		}
 		t.notReady(err)
 		t.env.Log.Warn("Kafka is not usable yet", "err", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return store.Identity{}, ctx.Err()
 		}
 	}

@@ -18,10 +18,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/alecthomas/kong"
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
+
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/schemas/frame"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -318,9 +320,7 @@ func TestInterrupt(t *testing.T) {
 		url := s.serve(t)
 		go func() {
 			for sent := false; !sent; {
-				select {
-				case <-time.After(time.Millisecond):
-				case <-t.Context().Done():
+				if !pause.For(t.Context(), time.Millisecond) {
 					return
 				}
 				s.mu.Lock()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/embedded/observe"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -268,9 +269,7 @@ func toEnd(ctx context.Context, c *ackwire.Client, jobType, payload, key string,
 		if err == nil || !refused || !e.Retryable {
 			break
 		}
-		select {
-		case <-time.After(max(e.RetryDelay(), 100*time.Millisecond)):
-		case <-ctx.Done():
+		if !pause.For(ctx, max(e.RetryDelay(), 100*time.Millisecond)) {
 			return "", ctx.Err()
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/kafkatest"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -77,10 +78,7 @@ func (w *crowd) join(ctx context.Context, url string, n int, payload func(i int)
 			if j, err = c.Submit(ctx, jobType, json.RawMessage(payload), ackwire.Key(fmt.Sprintf("%p %d", c, i))); !errors.As(err, &e) || !e.Retryable {
 				break
 			}
-			select {
-			case <-time.After(e.RetryDelay()):
-			case <-ctx.Done():
-			}
+			pause.For(ctx, e.RetryDelay())
 		}
 		if err != nil {
 			w.t.Fatalf("submit: %v", err)
@@ -136,14 +134,6 @@ func (w *crowd) check(ctx context.Context, url string) {
 
 func (p *proc) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// pause waits between two faults.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
 // TestTrackersDieInTurn: a thousand watched jobs, three trackers of which one is killed every
 // few seconds, three brokers of which one restarts. Versions rise for every watcher, and the
 // last it sees is the job's one end.
@@ -169,13 +159,13 @@ func TestTrackersDieInTurn(t *testing.T) {
 		})
 	}
 	for round := range 4 {
-		pause(ctx, 3*time.Second)
+		pause.For(ctx, 3*time.Second)
 		victim := f.trackers[round%len(f.trackers)]
 		victim.kill()
 		if round == 1 {
 			c.Kill(t, 1)
 		}
-		pause(ctx, 4*time.Second)
+		pause.For(ctx, 4*time.Second)
 		victim.start()
 		if round == 1 {
 			c.Restart(t, 1)
@@ -202,7 +192,7 @@ func TestAPlannedHandOver(t *testing.T) {
 	defer cancel()
 	w := &crowd{t: t}
 	w.join(ctx, f.url, 40, steady)
-	pause(ctx, 3*time.Second)
+	pause.For(ctx, 3*time.Second)
 	w.mu.Lock()
 	w.since = time.Now()
 	w.mu.Unlock()
@@ -221,7 +211,7 @@ func TestAPlannedHandOver(t *testing.T) {
 	if err := leaver.cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
-	pause(ctx, 3*time.Second)
+	pause.For(ctx, 3*time.Second)
 	w.mu.Lock()
 	left := w.gap
 	w.gap, w.since = 0, time.Now()
@@ -263,13 +253,13 @@ func TestAPausedTrackerIsAZombie(t *testing.T) {
 	w.join(ctx, f.url, 100, func(i int) (string, string) {
 		return "demo.sleep", fmt.Sprintf(`{"seconds":%d,"steps":%d}`, length, 2*length)
 	})
-	pause(ctx, 3*time.Second) // the view has them
+	pause.For(ctx, 3*time.Second) // the view has them
 	zombie := f.trackers[0]
 	zombie.signal(syscall.SIGSTOP)
 	w.mu.Lock()
 	w.since = time.Now()
 	w.mu.Unlock()
-	pause(ctx, stopped)
+	pause.For(ctx, stopped)
 	// The other owns all partitions by now, and answers.
 	for _, s := range w.jobs {
 		got, err := getJob(ctx, f.url, s.id)

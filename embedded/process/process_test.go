@@ -22,6 +22,7 @@ import (
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/kafkatest"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -228,9 +229,7 @@ func submit(ctx context.Context, c *ackwire.Client, key string) (*ackwire.Job, e
 		if !errors.As(err, &e) || !e.Retryable {
 			return j, err
 		}
-		select {
-		case <-time.After(e.RetryDelay()):
-		case <-ctx.Done():
+		if !pause.For(ctx, e.RetryDelay()) {
 			return nil, err
 		}
 	}

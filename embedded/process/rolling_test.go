@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -78,7 +79,7 @@ func (d *deployment) again(err error) bool {
 	d.mu.Lock()
 	d.refused[e.Code]++
 	d.mu.Unlock()
-	pause(d.ctx, e.RetryDelay())
+	pause.For(d.ctx, e.RetryDelay())
 	return d.ctx.Err() == nil
 }
 
@@ -208,7 +209,7 @@ func (d *deployment) overEvents(name string) {
 				d.mu.Lock()
 				d.streams++
 				d.mu.Unlock()
-				pause(d.ctx, retry)
+				pause.For(d.ctx, retry)
 			}
 			var err error
 			if last, state, retry, err = follow(d.ctx, hc, id, last, state); err != nil {
@@ -325,7 +326,7 @@ func TestARollingRestartOfGateways(t *testing.T) {
 	}
 	restarts := 0
 	for ; time.Now().Before(d.until); restarts++ {
-		pause(ctx, time.Second)
+		pause.For(ctx, time.Second)
 		g := gateways[restarts%2]
 		g.signal(syscall.SIGTERM)
 		if err := g.cmd.Wait(); err != nil {

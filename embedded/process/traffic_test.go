@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -251,10 +252,7 @@ func (tr *traffic) flood(ctx context.Context) {
 		for i := 0; i < floodFrames && err == nil; i++ {
 			err = conn.Write(ctx, websocket.MessageText, []byte(`{"type":"ping","id":"1"}`))
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(floodPause):
-		}
+		pause.For(ctx, floodPause)
 		_ = conn.CloseNow()
 		<-ended
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -280,12 +281,10 @@ func TestRollingRestarts(t *testing.T) {
 		slow := func(p *processor.Processor) {
 			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
 				runs.Add(1)
-				select {
-				case <-time.After(7 * time.Second):
-					return payload, nil
-				case <-ctx.Done():
+				if !pause.For(ctx, 7*time.Second) {
 					return nil, context.Cause(ctx)
 				}
+				return payload, nil
 			})
 		}
 		workers := []*Process{w.StartWorker(slow), w.StartWorker(slow)}
@@ -344,12 +343,10 @@ func TestAJobOfTwoHours(t *testing.T) {
 			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
 				runs.Add(1)
 				for range 120 {
-					select {
-					case <-time.After(time.Minute):
-						j.Progress(1, "still at it")
-					case <-ctx.Done():
+					if !pause.For(ctx, time.Minute) {
 						return nil, context.Cause(ctx)
 					}
+					j.Progress(1, "still at it")
 				}
 				ended.Add(1)
 				return payload, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -45,16 +46,6 @@ func (w *World) submitKeyed(key, payload string) (status int, jobID string) {
 		w.T.Fatalf("submit: %d %s", status, b)
 	}
 	return status, ack.JobID
-}
-
-// sleep waits, unless ctx ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // TestAnIDUsedAgain: an idempotency key whose job has expired makes a new job of the same ID, with
@@ -176,8 +167,8 @@ func TestAStrayRequestOfAScheduledJob(t *testing.T) {
 		w.StartWorker(func(p *processor.Processor) {
 			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
 				// A run of the stray request begins, for its claim is durable, and is stopped.
-				if err := sleep(ctx, time.Second); err != nil {
-					return nil, err
+				if !pause.For(ctx, time.Second) {
+					return nil, context.Cause(ctx)
 				}
 				payloads = append(payloads, string(payload))
 				return payload, nil

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -62,12 +63,10 @@ func echoes(runs *Counter, takes time.Duration) func(*processor.Processor) {
 	return func(p *processor.Processor) {
 		processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
 			runs.Add(1)
-			select {
-			case <-time.After(takes):
-				return payload, nil
-			case <-ctx.Done():
+			if !pause.For(ctx, takes) {
 				return nil, context.Cause(ctx)
 			}
+			return payload, nil
 		})
 	}
 }

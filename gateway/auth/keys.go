@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/MicahParks/jwkset"
+
+	"github.com/ackwire/ackwire/internal/pause"
 )
 
 // pinned is a key and the one algorithm that it is for.
@@ -152,9 +154,7 @@ func (r *remote) run(ctx context.Context) {
 	r.life = ctx
 	r.mu.Unlock()
 	for wait := time.Duration(0); ; {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return
 		}
 		<-r.fetch()

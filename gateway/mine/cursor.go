@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -75,7 +76,7 @@ func (x *Index) resume(ctx context.Context, s *subject, sub *Subscription) {
 	req := &trackerpb.ListRequest{Tenant: sub.Tenant, Subjects: []string{sub.Subject}, UpdatedFrom: sub.resume, Limit: gapPage}
 	for {
 		for !sub.Subscriber.Room() {
-			if !x.has(s, sub) || !wait(ctx, roomRetry) {
+			if !x.has(s, sub) || !pause.For(ctx, roomRetry) {
 				return
 			}
 		}
@@ -83,7 +84,7 @@ func (x *Index) resume(ctx context.Context, s *subject, sub *Subscription) {
 		listed, err := x.up.List(page, req)
 		cancel()
 		if err != nil {
-			if !x.has(s, sub) || !wait(ctx, gapRetry) {
+			if !x.has(s, sub) || !pause.For(ctx, gapRetry) {
 				return
 			}
 			continue // from the same place
@@ -116,14 +117,4 @@ func (x *Index) has(s *subject, sub *Subscription) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return slices.Contains(s.subs, sub)
-}
-
-// wait waits; it reports false when ctx ended first.
-func wait(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

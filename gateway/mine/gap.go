@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -63,10 +64,7 @@ func (x *Index) close(ctx context.Context, s *subject, since int64) {
 		listed, err := x.up.List(page, req)
 		cancel()
 		if err != nil {
-			select { // the trackers are asked again no sooner
-			case <-time.After(gapRetry):
-			case <-ctx.Done():
-			}
+			pause.For(ctx, gapRetry) // the trackers are asked again no sooner
 		}
 		x.mu.Lock()
 		if err != nil {

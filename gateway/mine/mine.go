@@ -14,6 +14,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
@@ -101,7 +102,7 @@ type Index struct {
 	Pushed func(*trackerpb.Job) (written func())
 
 	up   Upstream
-	wake chan struct{} // capacity 1: a gap may be closed
+	wake wake.Signal // a gap may be closed
 
 	mu       sync.Mutex // guards all below; subscribers are called under it
 	subjects map[who]*subject
@@ -113,7 +114,7 @@ type Index struct {
 
 // New returns an empty index. Attach must be called before it is used.
 func New() *Index {
-	return &Index{wake: make(chan struct{}, 1), subjects: map[who]*subject{}, handles: map[uint32]*subject{}}
+	return &Index{wake: wake.New(), subjects: map[who]*subject{}, handles: map[uint32]*subject{}}
 }
 
 // Attach sets where subjects are watched.
@@ -155,7 +156,7 @@ func (x *Index) answer(s *subject) {
 			sub.waiting, sub.dirty = false, true
 			var known bool
 			if sub.resume, known = readCursor(sub.After, x.logNow()); sub.resume != 0 {
-				x.signal()
+				x.wake.Send()
 			}
 			sub.Subscriber.Subscribed("", !known)
 		}
@@ -287,7 +288,7 @@ func (x *Index) Covered(stream uint64, c *trackerpb.Coverage) {
 		}
 		p.stream, p.before = stream, true
 		x.answer(s)
-		x.signal()
+		x.wake.Send()
 	}
 }
 
@@ -332,12 +333,5 @@ func (x *Index) Sweep() {
 			x.tellCursor(s)
 		}
 		x.dropUnwanted(s)
-	}
-}
-
-func (x *Index) signal() {
-	select {
-	case x.wake <- struct{}{}:
-	default:
 	}
 }

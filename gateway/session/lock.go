@@ -1,13 +1,17 @@
 package session
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/ackwire/ackwire/internal/wake"
+)
 
 // lock is a mutex that may be waited for in a simulation, whose clock stands still while a
 // sync.Mutex is: a write to a client that does not read takes its time. Nobody waiting, it costs
 // two atomic operations, and not a channel's two.
 type lock struct {
 	state atomic.Int32
-	wake  chan struct{} // capacity 1: one of those who wait may look again
+	wake  wake.Signal // one of those who wait may look again
 }
 
 const (
@@ -16,7 +20,7 @@ const (
 	awaited // held, and somebody may wait
 )
 
-func newLock() lock { return lock{wake: make(chan struct{}, 1)} }
+func newLock() lock { return lock{wake: wake.New()} }
 
 func (l *lock) try() bool { return l.state.CompareAndSwap(free, held) }
 
@@ -32,9 +36,6 @@ func (l *lock) lock() {
 
 func (l *lock) unlock() {
 	if l.state.Swap(free) == awaited {
-		select {
-		case l.wake <- struct{}{}:
-		default: // somebody is woken already, and finds it free
-		}
+		l.wake.Send() // where one was sent already, the woken goroutine finds the lock free
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -82,10 +83,7 @@ func (s *Session) load(tenant, jobID string, owed outbox.Owed) (*trackerpb.Job, 
 		s.out.Unowed(owed)
 	default:
 		s.out.Again(owed)
-		select {
-		case <-time.After(loadAgain):
-		case <-s.ctx.Done():
-		}
+		pause.For(s.ctx, loadAgain)
 	}
 	return j, err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
@@ -41,7 +42,7 @@ type Stream struct {
 	mine *all // nil unless the stream follows a subject
 	room Room
 	out  outbox.Outbox
-	wake chan struct{} // capacity 1: there is something to write
+	wake wake.Signal // there is something to write
 	subs []*subscription
 	ids  ids
 
@@ -81,7 +82,7 @@ func NewMany(h *hub.Hub, room Room, tenant string, jobs []string, last string) *
 }
 
 func begin(h *hub.Hub, room Room, tenant string, of ids) *Stream {
-	s := &Stream{hub: h, room: room, wake: make(chan struct{}, 1), waiting: len(of.jobs), live: len(of.jobs), answered: make(chan struct{}), ids: of}
+	s := &Stream{hub: h, room: room, wake: wake.New(), waiting: len(of.jobs), live: len(of.jobs), answered: make(chan struct{}), ids: of}
 	s.out.MaxStatuses, s.out.MaxBytes = 2*len(of.jobs), room.Bytes
 	s.out.Join(room.Account)
 	asked := time.Now().UnixMilli()
@@ -115,7 +116,7 @@ const maxWaiting = 2 * frame.MaxSubscriptions
 // the last event that its client has: a cursor, after which the stream goes on; anything else is
 // none. Close must be called.
 func NewMine(x *mine.Index, room Room, tenant, subject, last string) *Stream {
-	s := &Stream{room: room, wake: make(chan struct{}, 1), waiting: 1, live: 1, answered: make(chan struct{})}
+	s := &Stream{room: room, wake: wake.New(), waiting: 1, live: 1, answered: make(chan struct{})}
 	s.out.MaxStatuses, s.out.MaxBytes = maxWaiting, room.Bytes
 	s.out.Join(room.Account)
 	s.mine = &all{stream: s, index: x, group: outbox.Group{Since: time.Now().UnixMilli()}}
@@ -212,7 +213,7 @@ func (s *Stream) put(o outbox.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slow = s.slow || o == outbox.Overflow
-	s.signal()
+	s.wake.Send()
 }
 
 // Over implements hub.Subscriber.
@@ -227,14 +228,7 @@ func (sub *subscription) end() {
 	if !sub.over {
 		sub.over = true
 		sub.stream.live--
-		sub.stream.signal()
-	}
-}
-
-func (s *Stream) signal() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+		sub.stream.wake.Send()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 )
@@ -130,9 +131,7 @@ func scatter[T any](ctx context.Context, u *Upstream, call func(trackerpbconnect
 		case !missing:
 			return answers, nil
 		}
-		select {
-		case <-time.After(retryInterval):
-		case <-ctx.Done():
+		if !pause.For(ctx, retryInterval) {
 			return nil, connect.NewError(connect.CodeUnavailable, again)
 		}
 		again = u.owners.refresh(ctx)

@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -19,7 +20,7 @@ type stream struct {
 	up   *Upstream
 	addr string
 	id   uint64
-	wake chan struct{} // capacity 1: something is to be sent
+	wake wake.Signal // something is to be sent
 
 	mu      sync.Mutex // guards all below; no other lock is taken under it
 	jobs    map[string]struct{}
@@ -39,7 +40,7 @@ type change struct {
 }
 
 func newStream(u *Upstream, addr string, id uint64) *stream {
-	return &stream{up: u, addr: addr, id: id, wake: make(chan struct{}, 1), jobs: map[string]struct{}{}, changes: map[string]*change{}}
+	return &stream{up: u, addr: addr, id: id, wake: wake.New(), jobs: map[string]struct{}{}, changes: map[string]*change{}}
 }
 
 // add is false when the stream has ended.
@@ -73,7 +74,7 @@ func (s *stream) change(jobID string) *change {
 		s.changes[jobID] = c
 		s.order = append(s.order, jobID)
 	}
-	s.signal()
+	s.wake.Send()
 	return c
 }
 
@@ -81,13 +82,6 @@ func (s *stream) forget(jobID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.jobs, jobID)
-}
-
-func (s *stream) signal() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
 }
 
 // takeJobs ends the stream and returns the jobs that it watched.
@@ -142,7 +136,7 @@ func (s *stream) run(ctx context.Context) {
 		for _, c := range m.Coverage {
 			s.up.watcher.Covered(s.id, c)
 			if c.Lost {
-				s.up.signal() // its new owner is looked for
+				s.up.wake.Send() // its new owner is looked for
 			}
 		}
 		for _, w := range m.Watched {

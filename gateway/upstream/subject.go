@@ -34,7 +34,7 @@ func (u *Upstream) reach() {
 		return
 	}
 	if len(addrs) == 0 && len(u.subjects) > 0 {
-		u.signal()
+		u.wake.Send()
 	}
 	for addr := range addrs {
 		u.streamLocked(addr)
@@ -57,7 +57,7 @@ func (s *stream) addSubject(add *trackerpb.SubjectAdd) {
 	defer s.mu.Unlock()
 	if !s.ended {
 		s.addSubjects = append(s.addSubjects, add)
-		s.signal()
+		s.wake.Send()
 	}
 }
 
@@ -66,7 +66,7 @@ func (s *stream) removeSubject(handle uint32) {
 	defer s.mu.Unlock()
 	if !s.ended {
 		s.removeSubjects = append(s.removeSubjects, handle)
-		s.signal()
+		s.wake.Send()
 	}
 }
 

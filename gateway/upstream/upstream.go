@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
@@ -49,7 +51,7 @@ type Upstream struct {
 	log       *slog.Logger
 	transport *http.Transport
 	http      *http.Client
-	wake      chan struct{} // capacity 1: jobs wait for another try
+	wake      wake.Signal // jobs wait for another try
 	written   positions
 	links     *links
 
@@ -89,7 +91,7 @@ func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, s
 		log:       log,
 		transport: transport,
 		http:      &http.Client{Transport: transport},
-		wake:      make(chan struct{}, 1),
+		wake:      wake.New(),
 		links:     links,
 		streams:   map[string]*stream{},
 		lost:      map[string]struct{}{},
@@ -125,9 +127,7 @@ func (u *Upstream) Run(ctx context.Context) error {
 
 // retry hands jobs without a stream back to the watcher once their owners may have changed.
 func (u *Upstream) retry(ctx context.Context) {
-	select {
-	case <-time.After(retryInterval):
-	case <-ctx.Done():
+	if !pause.For(ctx, retryInterval) {
 		return
 	}
 	u.refresh(ctx)
@@ -170,14 +170,7 @@ func (u *Upstream) loseLocked(jobIDs ...string) {
 	for _, id := range jobIDs {
 		u.lost[id] = struct{}{}
 	}
-	u.signal()
-}
-
-func (u *Upstream) signal() {
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
+	u.wake.Send()
 }
 
 // Add watches a job, at its owner now or once there is one. The answer comes to the watcher.
@@ -248,7 +241,7 @@ func (u *Upstream) drop(s *stream) {
 	if covered {
 		u.watcher.Uncovered(s.id)
 	}
-	u.signal() // whether the group still counts it as alive is soon to be known
+	u.wake.Send() // whether the group still counts it as alive is soon to be known
 }
 
 // Streams is how many trackers are connected.
@@ -316,9 +309,7 @@ func ask[T any](ctx context.Context, u *Upstream, jobID string, call func(tracke
 				return nil, err
 			}
 		}
-		select {
-		case <-time.After(retryInterval):
-		case <-ctx.Done():
+		if !pause.For(ctx, retryInterval) {
 			return nil, connect.NewError(connect.CodeUnavailable, err)
 		}
 		if refreshErr := u.owners.refresh(ctx); refreshErr != nil {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/ackwire/ackwire/internal/pause"
 )
 
 func quietOS() Env { return OS(slog.New(slog.DiscardHandler)) }
@@ -130,10 +132,7 @@ func TestServeHTTPLetsRequestsFinishWithinABound(t *testing.T) {
 				served := make(chan error, 1)
 				go func() {
 					served <- ServeHTTP(ctx, &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-						select {
-						case <-time.After(c.takes):
-						case <-r.Context().Done():
-						}
+						pause.For(r.Context(), c.takes)
 					})}, l)
 				}()
 				transport := &http.Transport{DialContext: network.DialContext}

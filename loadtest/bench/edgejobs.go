@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/loadtest/system"
@@ -273,8 +274,8 @@ func (h *heldJobs) wait(ctx context.Context, want int64) error {
 		if n != last {
 			last, quiet = n, 0
 		}
-		if err := rest(ctx, 100*time.Millisecond); err != nil {
-			return err
+		if !pause.For(ctx, 100*time.Millisecond) {
+			return ctx.Err()
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
@@ -77,8 +78,8 @@ func Idle(ctx context.Context, cfg IdleConfig, log *slog.Logger, bare func(conte
 		return r, err
 	}
 	warm.close()
-	if err := rest(ctx, settleTime); err != nil {
-		return r, err
+	if !pause.For(ctx, settleTime) {
+		return r, ctx.Err()
 	}
 	before, err := usage(gw.pid)
 	if err != nil {
@@ -93,8 +94,8 @@ func Idle(ctx context.Context, cfg IdleConfig, log *slog.Logger, bare func(conte
 		return r, err
 	}
 	defer sockets.close()
-	if err := rest(ctx, settleTime); err != nil {
-		return r, err
+	if !pause.For(ctx, settleTime) {
+		return r, ctx.Err()
 	}
 	idle, err := cpuOver(ctx, gw.pid, cfg.Rest)
 	if err != nil {
@@ -107,8 +108,8 @@ func Idle(ctx context.Context, cfg IdleConfig, log *slog.Logger, bare func(conte
 	if err := sockets.watch(time.Now().Add(24 * time.Hour)); err != nil {
 		return r, err
 	}
-	if err := rest(ctx, settleTime); err != nil {
-		return r, err
+	if !pause.For(ctx, settleTime) {
+		return r, ctx.Err()
 	}
 	watching, err := usage(gw.pid)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
@@ -158,7 +159,7 @@ func (s *observed) turn(ctx context.Context, rate float64, d time.Duration, coun
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for s.scraped && rest(scraping, scrapeEvery) == nil {
+		for s.scraped && pause.For(scraping, scrapeEvery) {
 			if answer, err := http.Get(s.ops + "/metrics"); err == nil {
 				_, _ = io.Copy(io.Discard, answer.Body)
 				_ = answer.Body.Close()

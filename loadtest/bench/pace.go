@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
@@ -21,9 +22,7 @@ func OpenLoop(ctx context.Context, rate float64, d time.Duration, into *measure.
 	for i := range int(rate * d.Seconds()) {
 		due := began.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 		if wait := time.Until(due); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
+			if !pause.For(ctx, wait) {
 				return
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
@@ -62,15 +63,6 @@ func (g *gatewayProcess) counter(ctx context.Context, name string) (float64, err
 	return 0, fmt.Errorf("no metric %s", name)
 }
 
-func rest(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func waitServing(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -85,8 +77,8 @@ func waitServing(ctx context.Context, url string) error {
 				return nil
 			}
 		}
-		if err := rest(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("the gateway does not serve: %w", err)
+		if !pause.For(ctx, 100*time.Millisecond) {
+			return fmt.Errorf("the gateway does not serve: %w", ctx.Err())
 		}
 	}
 }
@@ -133,8 +125,8 @@ func cpuOver(ctx context.Context, pid int, d time.Duration) (float64, error) {
 		return 0, err
 	}
 	began := time.Now()
-	if err := rest(ctx, d); err != nil {
-		return 0, err
+	if !pause.For(ctx, d) {
+		return 0, ctx.Err()
 	}
 	to, err := usage(pid)
 	return (to.seconds - from.seconds) / time.Since(began).Seconds(), err

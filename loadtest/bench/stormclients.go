@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -59,9 +60,7 @@ func StormClients(ctx context.Context, task StormTask) (StormReport, error) {
 	}
 	report := StormReport{Sockets: len(sockets)}
 	if err := together(sockets, func(i int, s *stormy) error {
-		select {
-		case <-time.After(time.Duration(i) * time.Second / gentle):
-		case <-ctx.Done():
+		if !pause.For(ctx, time.Duration(i)*time.Second/gentle) {
 			return ctx.Err()
 		}
 		_, _, err := s.comeBack(ctx)
@@ -149,10 +148,7 @@ func (s *stormy) comeBack(ctx context.Context) (refused, broken int, err error) 
 			broken++
 			wait = time.Duration(rand.Int64N(int64(time.Second)))
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
+		pause.For(ctx, wait)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/history"
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
@@ -84,7 +85,7 @@ func newClient(r *run, id int, slow bool, hc *http.Client) *client {
 func (c *client) run(ctx context.Context, delay time.Duration) {
 	failures := 0
 	for {
-		if !wait(ctx, delay) {
+		if !pause.For(ctx, delay) {
 			return
 		}
 		s, err := c.connect(ctx)
@@ -115,21 +116,6 @@ func (c *client) run(ctx context.Context, delay time.Duration) {
 		if delay <= 0 {
 			delay = backoff(0)
 		}
-	}
-}
-
-// wait waits, unless ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -205,7 +191,7 @@ func (c *client) serve(ctx context.Context, s *socket) error {
 		c.write(a)
 	}
 	c.mu.Unlock()
-	c.r.signalRoom()
+	c.r.room.Send()
 	for {
 		if err := s.read(&c.buf); err != nil {
 			return err
@@ -362,7 +348,7 @@ func (c *client) askLater(conn int, refs []ref) {
 // later calls ask in a while, with c.mu held, unless the client has another socket by then.
 func (c *client) later(conn int, ask func()) {
 	c.r.wg.Go(func() {
-		if !wait(c.r.ctx, askAgain+backoff(3)) {
+		if !pause.For(c.r.ctx, askAgain+backoff(3)) {
 			return
 		}
 		c.mu.Lock()

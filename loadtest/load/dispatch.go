@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/loadtest/scenario"
 )
@@ -111,14 +112,6 @@ func (d *dispatcher) finish(ctx context.Context) {
 	}
 }
 
-// signalRoom tells the dispatcher that a client may have room.
-func (r *run) signalRoom() {
-	select {
-	case r.room <- struct{}{}:
-	default:
-	}
-}
-
 // gather has other clients watch a job that was acked this moment.
 func (r *run) gather(submitter *client, jobID string, watchers int, f *fan) {
 	if watchers == 0 {
@@ -143,14 +136,14 @@ func (r *run) gather(submitter *client, jobID string, watchers int, f *fan) {
 func (r *run) stage(ctx context.Context, began time.Time) {
 	begin := began
 	for i, p := range r.cfg.Scenario.Phases {
-		if !wait(ctx, time.Until(begin)) {
+		if !pause.For(ctx, time.Until(begin)) {
 			return
 		}
 		r.rec.Stage(p.Name, i)
 		if c := p.Reconnect; c != nil {
 			at := begin.Add(c.At)
 			r.wg.Go(func() {
-				if wait(ctx, time.Until(at)) {
+				if pause.For(ctx, time.Until(at)) {
 					r.cut(ctx, c, i)
 				}
 			})
@@ -168,7 +161,7 @@ func (r *run) cut(ctx context.Context, c *scenario.Reconnect, phase int) {
 	for _, i := range random.Perm(len(r.clients))[:n] {
 		r.clients[i].cutOff(now.Add(time.Duration(random.Float64() * float64(c.Over))))
 	}
-	if wait(ctx, c.Over) {
+	if pause.For(ctx, c.Over) {
 		r.fault("all that were cut may be back")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/history"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -70,7 +71,7 @@ func (c *client) onAck(f *serverFrame, now time.Time) {
 		c.r.stream(c, f.JobID)
 	}
 	c.r.gather(c, f.JobID, k.Watchers, shared)
-	c.r.signalRoom()
+	c.r.room.Send()
 }
 
 // seen is what a status tells, for the history.
@@ -172,7 +173,7 @@ func (c *client) onError(f *serverFrame) {
 	case a != nil:
 		c.r.rec.Error("submit: " + string(f.Code))
 		c.onRefused(f, a)
-		c.r.signalRoom()
+		c.r.room.Send()
 	case refs != nil:
 		c.r.rec.Error("subscribe: " + string(f.Code))
 		for _, r := range refs {
@@ -210,7 +211,7 @@ func (c *client) onRefused(f *serverFrame, a *arrival) {
 	c.resend = append(c.resend, a)
 	c.mu.Unlock()
 	c.r.wg.Go(func() {
-		if !wait(c.r.ctx, seconds(f.RetryAfter)+backoff(a.sends)) {
+		if !pause.For(c.r.ctx, seconds(f.RetryAfter)+backoff(a.sends)) {
 			return
 		}
 		c.mu.Lock()
@@ -241,7 +242,7 @@ func (c *client) onGoaway(f *serverFrame) {
 	c.r.fault("client %d was asked to leave", c.id)
 	after := seconds(f.ReconnectAfter)
 	c.r.wg.Go(func() {
-		if !wait(c.r.ctx, after) {
+		if !pause.For(c.r.ctx, after) {
 			return
 		}
 		const look = 50 * time.Millisecond
@@ -249,7 +250,7 @@ func (c *client) onGoaway(f *serverFrame) {
 			c.mu.Lock()
 			done := c.sock != s || len(c.inFlight) == 0
 			c.mu.Unlock()
-			if done || !wait(c.r.ctx, look) {
+			if done || !pause.For(c.r.ctx, look) {
 				break
 			}
 		}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/loadtest/history"
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
@@ -34,7 +36,7 @@ type run struct {
 
 	wg   sync.WaitGroup // everything that is started
 	jobs openJobs
-	room chan struct{} // one place: a client may have room
+	room wake.Signal   // a client may have room
 	gets chan struct{} // maxGets places: reads on their way
 
 	getTurn    atomic.Int64
@@ -63,7 +65,7 @@ func Run(ctx context.Context, cfg Config, rec *measure.Recorder) (*measure.Resul
 	}
 	r := &run{
 		cfg: cfg, rec: rec, hist: hist, awake: make(chan struct{}),
-		room: make(chan struct{}, 1), gets: make(chan struct{}, maxGets),
+		room: wake.New(), gets: make(chan struct{}, maxGets),
 		jobs: openJobs{jobs: map[string]*openJob{}}, random: rand.New(rand.NewPCG(s.Seed, 3)),
 		keys: fmt.Sprintf("loadtest-%x", rand.Uint64()),
 	}
@@ -107,7 +109,7 @@ func (r *run) through() error {
 	}
 	r.wg.Go(func() { r.sweep(r.ctx) })
 	r.wg.Go(func() {
-		for wait(r.ctx, r.rec.Interval()) {
+		for pause.For(r.ctx, r.rec.Interval()) {
 			r.rec.Tick()
 		}
 	})
@@ -116,7 +118,7 @@ func (r *run) through() error {
 	r.wg.Go(func() { r.stage(r.ctx, began) })
 	d := &dispatcher{r: r, schedule: newSchedule(s), mix: newMix(s)}
 	d.run(r.ctx, began)
-	wait(r.ctx, time.Until(began.Add(s.Duration())))
+	pause.For(r.ctx, time.Until(began.Add(s.Duration())))
 	if r.ctx.Err() == nil {
 		r.settle(r.ctx, d)
 	}

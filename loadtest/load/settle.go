@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/history"
 )
 
@@ -51,7 +52,7 @@ func (r *run) settle(ctx context.Context, d *dispatcher) {
 // until looks again and again until done says so, or ctx ends.
 func (r *run) until(ctx context.Context, done func() bool) {
 	const look = 100 * time.Millisecond
-	for !done() && wait(ctx, look) {
+	for !done() && pause.For(ctx, look) {
 	}
 }
 
@@ -83,7 +84,7 @@ func (r *run) unseen() (n int) {
 // sweep looks after sockets and jobs while arrivals come: sockets that are silent, and jobs that
 // should have ended.
 func (r *run) sweep(ctx context.Context) {
-	for wait(ctx, sweepEvery) {
+	for pause.For(ctx, sweepEvery) {
 		now := time.Now()
 		for _, c := range r.clients {
 			c.silent(now)
@@ -132,7 +133,7 @@ func (r *run) verify(ctx context.Context) error {
 func (r *run) prove(ctx context.Context, jobID string, client int) {
 	for {
 		_, code := r.get(ctx, jobID, client)
-		if code == http.StatusOK || code == http.StatusNotFound || r.mute() || !wait(ctx, sweepEvery) {
+		if code == http.StatusOK || code == http.StatusNotFound || r.mute() || !pause.For(ctx, sweepEvery) {
 			return
 		}
 	}

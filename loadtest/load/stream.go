@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/history"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -74,7 +75,7 @@ func (r *run) stream(c *client, jobID string) {
 	}
 	r.wg.Go(func() {
 		defer r.streams.Add(-1)
-		for s.connect() && s.after < maxComebacks && wait(r.ctx, s.retry) {
+		for s.connect() && s.after < maxComebacks && pause.For(r.ctx, s.retry) {
 		}
 	})
 }

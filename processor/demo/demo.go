@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -70,8 +71,8 @@ func sleep(ctx context.Context, j *processor.Job, in sleepPayload) (sleepResult,
 	}
 	steps := max(in.Steps, 1)
 	for i := range steps {
-		if err := wait(ctx, total.Duration()/time.Duration(steps)); err != nil {
-			return sleepResult{}, err
+		if !pause.For(ctx, total.Duration()/time.Duration(steps)) {
+			return sleepResult{}, context.Cause(ctx)
 		}
 		j.Progress(100*float64(i+1)/float64(steps), fmt.Sprintf("step %d of %d", i+1, steps))
 	}
@@ -114,16 +115,4 @@ func doPanic(context.Context, *processor.Job, []byte) (json.RawMessage, error) {
 // invalid is the failure of a payload that decodes but makes no sense.
 func invalid(err error) error {
 	return processor.WithCode(job.CodeInvalidPayload, processor.Permanent(err))
-}
-
-// wait blocks for d or until ctx ends, and then returns why.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor"
 )
 
@@ -46,16 +47,16 @@ func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportRe
 	j.Progress(0, "collecting")
 	rows := make([][]string, 0, days)
 	for stage := range collectStages {
-		if err := wait(ctx, stagePause); err != nil {
-			return reportResult{}, err
+		if !pause.For(ctx, stagePause) {
+			return reportResult{}, context.Cause(ctx)
 		}
 		for len(rows) < days*(stage+1)/collectStages {
 			rows = append(rows, in.row(from.AddDate(0, 0, len(rows))))
 		}
 		j.Progress(80*float64(stage+1)/collectStages, fmt.Sprintf("collected %d of %d days", len(rows), days))
 	}
-	if err := wait(ctx, stagePause); err != nil {
-		return reportResult{}, err
+	if !pause.For(ctx, stagePause) {
+		return reportResult{}, context.Cause(ctx)
 	}
 	j.Progress(90, "rendering")
 	text, err := render(rows)

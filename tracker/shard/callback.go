@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -68,7 +69,7 @@ func (s *Shard) nextCallback() {
 			err := s.queueWebhook(s.life, j, within)
 			if err != nil && s.life.Err() == nil {
 				within.log(s.log).Warn("webhook not queued, will be tried again", "job", e.id, "in", wait, "err", err)
-				sleep(s.life, wait)
+				pause.For(s.life, wait)
 			}
 			_ = s.call(s.life, func() {
 				s.callingBack--

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/meter"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -236,10 +237,7 @@ func (w *world) Record(ctx context.Context, pos event.Position) (*kgo.Record, er
 	w.mostFetching = max(w.mostFetching, w.fetching)
 	slow := w.slow
 	w.mu.Unlock()
-	select {
-	case <-time.After(slow):
-	case <-ctx.Done():
-	}
+	pause.For(ctx, slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fetching--

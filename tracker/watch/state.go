@@ -18,7 +18,7 @@ func (w *Watch) PutState(j *trackerpb.Job) {
 		}
 	}
 	s.mu.Unlock()
-	s.signal()
+	s.wake.Send()
 }
 
 // PutEnded is PutState for a job that has ended: once however often it is added, and without a
@@ -83,7 +83,7 @@ func (s *Stream) load(ctx context.Context, r *trackerpb.WatchResponse, loads []*
 		case outcome != trackerpb.Watched_OUTCOME_UNSPECIFIED && w.kind != loose:
 			// Its gateway looks for the owner, or hears that there is no such job any more.
 			s.answers = append(s.answers, &trackerpb.Watched{JobId: p.JobId, Tenant: w.Tenant, Outcome: outcome})
-			s.signal()
+			s.wake.Send()
 		}
 		s.sent(w)
 		s.mu.Unlock()
@@ -103,7 +103,7 @@ func (s *Stream) putBack(loads []*Watch) {
 			s.news.push(w)
 		}
 	}
-	s.signal()
+	s.wake.Send()
 }
 
 // WithHandle is an update for a stream that watches the job's subject.

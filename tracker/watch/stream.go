@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -36,8 +37,8 @@ type Source interface {
 
 // Stream is what one gateway is still to be sent.
 type Stream struct {
-	wake  chan struct{} // capacity 1: something is pending
-	taken chan struct{} // capacity 1: answers were taken
+	wake  wake.Signal   // something is pending
+	taken wake.Signal   // answers were taken
 	turns chan struct{} // one for each add that a shard has not looked at
 
 	mu       sync.Mutex // guards all below and the fields of the stream's watches
@@ -54,7 +55,7 @@ type Stream struct {
 // NewStream returns an open stream.
 func NewStream() *Stream {
 	return &Stream{
-		wake: make(chan struct{}, 1), taken: make(chan struct{}, 1), turns: make(chan struct{}, maxTurns),
+		wake: wake.New(), taken: wake.New(), turns: make(chan struct{}, maxTurns),
 		loose: map[string]*Watch{}, ended: map[string]*Watch{},
 	}
 }
@@ -96,7 +97,7 @@ func (s *Stream) Answer(w *trackerpb.Watched) {
 		s.answers = append(s.answers, w)
 	}
 	s.mu.Unlock()
-	s.signal()
+	s.wake.Send()
 }
 
 // Cover queues what is said of subjects in a partition. It is sent before any update that is
@@ -107,7 +108,7 @@ func (s *Stream) Cover(c *trackerpb.Coverage) {
 		s.coverage = append(s.coverage, c)
 	}
 	s.mu.Unlock()
-	s.signal()
+	s.wake.Send()
 }
 
 // PutLoose queues an update of a job that is watched by its subject only, in place of one
@@ -131,7 +132,7 @@ func (s *Stream) PutLoose(j *trackerpb.Job, tenant string, from Source) bool {
 	}
 	s.putLocked(w, j)
 	s.mu.Unlock()
-	s.signal()
+	s.wake.Send()
 	return true
 }
 
@@ -143,7 +144,7 @@ func (w *Watch) Put(j *trackerpb.Job) {
 		s.putLocked(w, j)
 	}
 	s.mu.Unlock()
-	s.signal()
+	s.wake.Send()
 }
 
 func (s *Stream) putLocked(w *Watch, j *trackerpb.Job) {
@@ -178,15 +179,6 @@ func (w *Watch) Drop() {
 	w.Stream.mu.Lock()
 	w.Stream.unkeep(w)
 	w.Stream.mu.Unlock()
-}
-
-func (s *Stream) signal() { signal(s.wake) }
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
 
 // Room waits until fewer than limit answers, and states of ended jobs, are pending, so that a
@@ -247,12 +239,12 @@ func (s *Stream) take() (r *trackerpb.WatchResponse, loads []*Watch) {
 		// An update must not be sent before its watch's answer: updates wait for the rest.
 		r.Watched = slices.Clone(s.answers[:maxAnswers])
 		s.answers = slices.Delete(s.answers, 0, maxAnswers)
-		signal(s.taken)
-		s.signal()
+		s.taken.Send()
+		s.wake.Send()
 		return r, nil
 	} else if n > 0 {
 		r.Watched, s.answers = s.answers, nil
-		signal(s.taken)
+		s.taken.Send()
 	}
 	size := 0
 	for len(r.Updates)+len(loads) < maxUpdates && len(loads) < maxLoads && size < maxBytes {
@@ -273,7 +265,7 @@ func (s *Stream) take() (r *trackerpb.WatchResponse, loads []*Watch) {
 		}
 		s.sent(w)
 	}
-	s.signal() // there may be more
+	s.wake.Send() // there may be more
 	return r, loads
 }
 
@@ -285,7 +277,7 @@ func (s *Stream) sent(w *Watch) {
 			delete(s.loose, w.pending.JobId)
 		case ended:
 			delete(s.ended, w.pending.JobId)
-			signal(s.taken)
+			s.taken.Send()
 		}
 	}
 	s.unkeep(w)
@@ -306,5 +298,5 @@ func (s *Stream) Close() {
 	clear(s.loose)
 	clear(s.ended)
 	s.mu.Unlock()
-	s.signal()
+	s.wake.Send()
 }
