@@ -16,9 +16,9 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
-	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -134,38 +134,9 @@ func SignToken(key []byte, tenant, subject string, ttl time.Duration, permission
 	return auth.Sign(key, tenant, subject, time.Now(), ttl, permissions...)
 }
 
-// Defaults is the configuration of a gateway that was given none, but for how clients are
-// let in, which has no default.
-func Defaults() Config {
-	return Config{
-		Kafka:            kafka.Config{Brokers: []string{"127.0.0.1:9092"}},
-		TopicPrefix:      topic.DefaultPrefix,
-		Partitions:       topic.DefaultPartitions,
-		Listen:           "127.0.0.1:8080",
-		Auth:             auth.DefaultConfig(),
-		InlinePayload:    frame.MaxFrameBytes,
-		FrameBytes:       frame.MaxFrameBytes,
-		Subscriptions:    frame.MaxSubscriptions,
-		InFlightSubmits:  frame.MaxInFlightSubmits,
-		FrameRate:        500,
-		HandshakeRate:    2500,
-		Compression:      DefaultCompression(),
-		Limits:           limits.DefaultConfig(),
-		Waiting:          DefaultWaiting(),
-		Sessions:         50_000,
-		Connections:      20_000,
-		Strangers:        10_000,
-		AddressStrangers: 1000,
-		PingInterval:     25 * time.Second,
-		FirstFrame:       10 * time.Second,
-		SubmitTimeout:    5 * time.Second,
-	}
-}
-
-// DefaultCompression is off.
-func DefaultCompression() CompressionConfig {
-	return CompressionConfig{Threshold: 1 << 10, Sockets: 10_000}
-}
+// Defaults returns the configuration of a gateway that is given no flags, which is what the tags of
+// Config say. It lets no client in: for that there is no default.
+func Defaults() Config { return command.Defaults[Config]() }
 
 // LanesOf are the lanes of the named job types, as a file of job types has them, and that of
 // webhooks; an empty name means the built-in file.

@@ -4,15 +4,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 // letsIn is a configuration that is right: the defaults and a key.
@@ -29,23 +29,14 @@ func problemsOf(err error) []string {
 	return strings.Split(err.Error(), "\n")
 }
 
-// What the flags' help says is the default is what a gateway has that was given none.
-func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
-	var flags Config
-	parser, err := kong.New(&flags)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parser.Parse([]string{"--anonymous-tenant=local"}); err != nil {
-		t.Fatal(err)
-	}
-	defaults := Defaults()
-	defaults.Auth.AnonymousTenant = "local"
-	if !reflect.DeepEqual(flags, defaults) {
-		t.Errorf("flags say\n%+v, Defaults\n%+v", flags, defaults)
-	}
-	// The figures of the protocol's documentation.
+// What the protocol's documentation and package frame say of a gateway's bounds is what the flags say.
+func TestDefaultsAreThoseOfTheProtocol(t *testing.T) {
 	d := Defaults()
+	if d.FrameBytes != frame.MaxFrameBytes || d.InlinePayload != frame.MaxFrameBytes ||
+		d.Subscriptions != frame.MaxSubscriptions || d.InFlightSubmits != frame.MaxInFlightSubmits ||
+		d.TopicPrefix != topic.DefaultPrefix || d.Partitions != topic.DefaultPartitions || d.Auth.Issuer != auth.Issuer {
+		t.Errorf("%+v", d)
+	}
 	if d.FrameBytes != 256<<10 || d.Subscriptions != 1000 || d.InFlightSubmits != 64 ||
 		d.FirstFrame != 10*time.Second || d.PingInterval != 25*time.Second || d.Compression.On || d.Listen != "127.0.0.1:8080" {
 		t.Errorf("%+v", d)
@@ -182,7 +173,7 @@ func TestSignedTokensAreTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := auth.DefaultConfig()
+	cfg := command.Defaults[auth.Config]()
 	cfg.Key = testKey
 	v, err := auth.New(cfg, nil, nil)
 	if err != nil {

@@ -25,11 +25,6 @@ type WaitingConfig struct {
 	All     int64 `name:"waiting-bytes" help:"Bytes that wait for all clients; 0 sets no bound. Above it whoever has less than its share of it may still take." default:"268435456"`
 }
 
-// DefaultWaiting is what the flags say by default.
-func DefaultWaiting() WaitingConfig {
-	return WaitingConfig{Session: 1 << 20, Subject: 16 << 20, Tenant: 64 << 20, All: 256 << 20}
-}
-
 // Validate joins all problems.
 func (c WaitingConfig) Validate() error {
 	var problems []error

@@ -14,13 +14,15 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/ackwire/ackwire/internal/command"
 )
 
 var key = []byte("a key of the tests, long enough: 32+")
 
 func verifier(t *testing.T, key []byte, anonymous string) *Verifier {
 	t.Helper()
-	cfg := DefaultConfig()
+	cfg := command.Defaults[Config]()
 	cfg.Key, cfg.AnonymousTenant = key, anonymous
 	v, err := New(cfg, nil, nil)
 	if err != nil {

@@ -32,14 +32,6 @@ type Config struct {
 	Key []byte `kong:"-"`
 }
 
-// DefaultConfig takes no token at all: it has no key.
-func DefaultConfig() Config {
-	return Config{
-		Issuer: Issuer, Audience: Issuer, TenantClaim: "tenant", SubjectClaim: "sub",
-		PermissionsClaim: "permissions", Permissions: "submit,read,cancel",
-	}
-}
-
 // HasKeys says whether the configuration names keys by which clients are identified.
 func (c Config) HasKeys() bool {
 	return c.Key != nil || c.KeyFile != "" || c.JWKSFile != "" || c.JWKSURL != ""

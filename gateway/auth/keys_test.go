@@ -21,6 +21,8 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/ackwire/ackwire/internal/command"
 )
 
 // jwk writes a key as a JWK; changes are made to it afterwards.
@@ -79,7 +81,7 @@ func (p *provider) RoundTrip(*http.Request) (*http.Response, error) {
 // ofProvider runs a verifier of the provider's keys in a bubble.
 func ofProvider(t *testing.T, p *provider, test func(t *testing.T, v *Verifier)) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := DefaultConfig()
+		cfg := command.Defaults[Config]()
 		cfg.JWKSURL = "https://id.example.com/keys"
 		v, err := New(cfg, &http.Client{Transport: p}, func(error) {})
 		if err != nil {
@@ -239,7 +241,7 @@ func TestKeyFiles(t *testing.T) {
 		"a short secret":      {set(t, jwk(t, []byte("short"), "s", nil)), "needs 32"},
 		"an alg of others":    {set(t, jwk(t, k.Public(), "s", map[string]any{"alg": "HS256"})), ""},
 	} {
-		cfg := DefaultConfig()
+		cfg := command.Defaults[Config]()
 		cfg.JWKSFile = filepath.Join(t.TempDir(), "keys.json")
 		if err := os.WriteFile(cfg.JWKSFile, c.file, 0o600); err != nil {
 			t.Fatal(err)
@@ -255,7 +257,7 @@ func TestKeyFiles(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	cfg := DefaultConfig()
+	cfg := command.Defaults[Config]()
 	cfg.JWKSFile = filepath.Join(t.TempDir(), "keys.json")
 	_ = os.WriteFile(cfg.JWKSFile, set(t, one, jwk(t, key, "shared", nil)), 0o600)
 	v, err := New(cfg, nil, nil)
@@ -286,7 +288,7 @@ func TestConfigurations(t *testing.T) {
 		"no tenant's claim":     {func(c *Config) { c.Key, c.TenantClaim = key, "" }, "must not be empty"},
 		"a key and permissions": {func(c *Config) { c.Key, c.PermissionMap = key, map[string]string{"ops": "read+cancel"} }, ""},
 	} {
-		cfg := DefaultConfig()
+		cfg := command.Defaults[Config]()
 		c.change(&cfg)
 		err := cfg.Validate("127.0.0.1:8080")
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -297,7 +299,7 @@ func TestConfigurations(t *testing.T) {
 
 // Claims are where the configuration says.
 func TestMappedClaims(t *testing.T) {
-	cfg := DefaultConfig()
+	cfg := command.Defaults[Config]()
 	cfg.Key, cfg.TenantClaim, cfg.SubjectClaim = key, "org.id", "https://example.com/user"
 	cfg.PermissionsClaim, cfg.PermissionMap = "realm.roles", map[string]string{"operator": "read+cancel", "read": ""}
 	v, err := New(cfg, nil, nil)

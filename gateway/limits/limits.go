@@ -31,11 +31,6 @@ type Config struct {
 	SubmitBytes     int64   `name:"submit-bytes" help:"Bytes of the submits that are being read or wait for their ack, at the most: while submits take long, the gateway lets in as few as Kafka can take." default:"268435456"`
 }
 
-// DefaultConfig is what the flags say by default.
-func DefaultConfig() Config {
-	return Config{Webhooks: 100_000, SubjectSessions: 200, OrderRate: 100, AskRate: 5000, ListRate: 50, Submits: 20_000, SubmitBytes: 256 << 20}
-}
-
 // Validate joins all problems.
 func (c Config) Validate() error {
 	var problems []error
