@@ -16,7 +16,8 @@ func (c *Client) handle(cn *conn, b []byte) {
 	c.mu.Lock()
 	c.stats.Frames++
 	h, ok := scanHead(b)
-	if ok = ok && c.dispatchLocked(cn, h, b); !ok {
+	ok = ok && c.dispatchLocked(cn, h, b)
+	if !ok {
 		c.stats.BadFrames++
 	}
 	c.mu.Unlock()

@@ -82,9 +82,9 @@ func TestAll(t *testing.T) {
 		if strings.Join(got, ", ") != "j3 <nil>, j2 <nil>, j1 <nil>" {
 			t.Errorf("got %v", got)
 		}
-		for st := range c.All(t.Context(), ListOptions{Limit: 2}) {
+		for st, err := range c.All(t.Context(), ListOptions{Limit: 2}) {
 			if st.JobID != "j3" {
-				t.Errorf("a loop that was left goes on with %s", st.JobID)
+				t.Errorf("a loop that was left goes on with %s, %v", st.JobID, err)
 			}
 			break
 		}

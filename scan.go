@@ -173,7 +173,8 @@ func (s *scanner) value() ([]byte, bool) {
 			case '{', '[':
 				depth++
 			case '}', ']':
-				if depth--; depth == 0 {
+				depth--
+				if depth == 0 {
 					s.i++
 					return s.b[start:s.i], true
 				}

@@ -184,9 +184,9 @@ func TestSubmitLostWithoutKey(t *testing.T) {
 func TestSubmitLostWithKey(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
-		a, b := c.testSubmit(t, Key("a")), (*pending[*Job])(nil)
+		a := c.testSubmit(t, Key("a"))
 		first := p.want(frame.Submit)
-		b = c.testSubmit(t, Key("b"))
+		b := c.testSubmit(t, Key("b"))
 		p.want(frame.Submit)
 		p.drop()
 		p2 := s.next()

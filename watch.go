@@ -215,7 +215,8 @@ func (c *Client) part(s *sub, w *watcher) {
 
 // unrefLocked gives a reference back. The last one ends the subscription here and at the server.
 func (c *Client) unrefLocked(s *sub) {
-	if s.refs--; s.refs > 0 || s.ended {
+	s.refs--
+	if s.refs > 0 || s.ended {
 		return
 	}
 	delete(c.subs, s.jobID)
@@ -233,7 +234,10 @@ func (c *Client) endSubLocked(s *sub, err error) {
 		return
 	}
 	delete(c.subs, s.jobID)
-	s.ended, s.err, s.dirty, s.asked = true, err, false, nil
+	s.ended = true
+	s.err = err
+	s.dirty = false
+	s.asked = nil
 	close(s.done)
 	s.wakeLocked()
 }
@@ -318,7 +322,8 @@ func (c *Client) appendUnsubscribeLocked(cn *conn, b []byte) []byte {
 		}
 		b = appendString(b, c.unsubs[n])
 	}
-	if c.unsubs = c.unsubs[n:]; len(c.unsubs) == 0 {
+	c.unsubs = c.unsubs[n:]
+	if len(c.unsubs) == 0 {
 		c.unsubs = nil
 	}
 	return append(b, `]}`...)

@@ -204,7 +204,8 @@ func TestJobWatchAndWait(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
 		j := c.testSubmitted(t, p, "j1")
-		for range j.Watch(canceled()) {
+		for _, err := range j.Watch(canceled()) {
+			t.Logf("a watch in a context that had ended: %v", err)
 			break
 		}
 		if u := p.want(frame.Unsubscribe); string(u.Jobs) != `["j1"]` {

@@ -204,7 +204,8 @@ func afterDamage(t *testing.T, dir, what string, known map[string]string) (outco
 		time.Sleep(2 * time.Minute)
 		s, err := begin(t, cfg)
 		if err != nil {
-			if outcome = "refused"; errors.Is(err, broker.ErrLost) {
+			outcome = "refused"
+			if errors.Is(err, broker.ErrLost) {
 				outcome = "lost"
 			}
 			t.Logf("  %v", err)

@@ -51,7 +51,8 @@ func TestNothingIsEscapedForHTML(t *testing.T) {
 				if p, ok := s.X.(*ast.Ident); !ok || p.Name != "json" || !slices.Contains([]string{"Marshal", "MarshalIndent", "NewEncoder"}, s.Sel.Name) {
 					return true
 				}
-				if used[name] = true; !slices.Contains(ownWords, name) {
+				used[name] = true
+				if !slices.Contains(ownWords, name) {
 					t.Errorf("%s: json.%s escapes for HTML: use plainjson", set.Position(s.Pos()), s.Sel.Name)
 				}
 				return true

@@ -43,14 +43,14 @@ func (t *talk) say(op byte, text string) {
 func message(rng *rand.Rand, n int) string {
 	id := fmt.Sprintf(`"id":"m%d"`, n)
 	jobs := []string{jobA, jobB, "01a208fd-0000-7467-acd5-bb987da29999"}
-	any := jobs[rng.IntN(len(jobs))]
+	one := jobs[rng.IntN(len(jobs))]
 	switch rng.IntN(12) {
 	case 0:
 		return `{"type":"ping",` + id + `}`
 	case 1:
-		return `{"type":"subscribe",` + id + `,"jobs":[{"jobId":"` + any + `","after":` + fmt.Sprint(rng.IntN(9)) + `}]}`
+		return `{"type":"subscribe",` + id + `,"jobs":[{"jobId":"` + one + `","after":` + fmt.Sprint(rng.IntN(9)) + `}]}`
 	case 2:
-		return `{"type":"unsubscribe",` + id + `,"jobs":[` + strings.Repeat(`"`+any+`",`, rng.IntN(200)) + `"` + any + `"]}`
+		return `{"type":"unsubscribe",` + id + `,"jobs":[` + strings.Repeat(`"`+one+`",`, rng.IntN(200)) + `"` + one + `"]}`
 	case 3:
 		return `{"type":"submit",` + id + `,"job":"demo.echo","payload":{"text":"` + strings.Repeat("Grüße ", rng.IntN(10_000)) + `"},"watch":false}`
 	case 4:

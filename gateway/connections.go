@@ -73,7 +73,8 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	if e != nil {
 		e.state = state
 		c.busy(e)
-		if stranger = state == http.StateIdle && !e.known; state == http.StateIdle && e.known {
+		stranger = state == http.StateIdle && !e.known
+		if state == http.StateIdle && e.known {
 			e.idle = c.idle.PushBack(conn)
 		}
 	}

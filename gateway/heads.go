@@ -124,7 +124,10 @@ func (c *headConn) waits() {
 func (c *headConn) begins() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.part, c.size, c.filled, c.served = requestLine, 0, false, false
+	c.part = requestLine
+	c.size = 0
+	c.filled = false
+	c.served = false
 }
 
 // ends notes that a request's head is there, or that none will be.

@@ -91,7 +91,8 @@ func TestConditionsAndPreferences(t *testing.T) {
 			began, asked := time.Now(), w.tracker.gets.Load()
 			got := w.http("GET", "/v1/jobs/"+jobA, http.Header{"Prefer": {prefer}}, nil)
 			// One question that waits, and one for the state now: nobody polls meanwhile.
-			if asked = w.tracker.gets.Load() - asked; asked > 2 {
+			asked = w.tracker.gets.Load() - asked
+			if asked > 2 {
 				t.Errorf("Prefer: %s asked the tracker %d times", prefer, asked)
 			}
 			if took := time.Since(began); got.status != c.status || got.header.Get("Preference-Applied") != c.applied || took < c.waits || took > c.waits+time.Second {

@@ -88,7 +88,10 @@ func TestAScrapeDoesNotGrowWithSockets(t *testing.T) {
 	listen := env.Listen
 	env.Listen = func(context.Context, string, string) (net.Listener, error) { return listener, nil }
 	cfg := Defaults()
-	cfg.Kafka, cfg.Partitions, cfg.Auth.AnonymousTenant, cfg.Auth.Key = kafka.Config{Brokers: cluster.ListenAddrs()}, testPartitions, "local", testKey
+	cfg.Kafka = kafka.Config{Brokers: cluster.ListenAddrs()}
+	cfg.Partitions = testPartitions
+	cfg.Auth.AnonymousTenant = "local"
+	cfg.Auth.Key = testKey
 	cfg.Sessions, cfg.Limits = sockets+1, limits.Config{Submits: 1, SubmitBytes: 1 << 20}
 	cfg.PingInterval = 10 * time.Minute // these clients answer none
 	g, err := New(cfg, env)

@@ -256,7 +256,9 @@ func TestAnIdleSessionIsPinged(t *testing.T) {
 			}
 		}
 		cancel()
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("reading goes on after its context ended")
+		}
 	})
 }
 

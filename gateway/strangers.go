@@ -33,10 +33,10 @@ func newStrangers(most, perAddress int, turned func(limits.Bound)) *strangers {
 	return &strangers{most: most, perAddress: perAddress, turned: turned, from: map[string]int{}}
 }
 
-// enter counts one, until leave; nil means that too many wait from its address. close may be
+// enter counts one, until leave; nil means that too many wait from its address. hangUp may be
 // called from any goroutine.
-func (s *strangers) enter(addr net.Addr, close func()) *stranger {
-	x := &stranger{from: origin(addr), close: close}
+func (s *strangers) enter(addr net.Addr, hangUp func()) *stranger {
+	x := &stranger{from: origin(addr), close: hangUp}
 	s.mu.Lock()
 	if x.from != "" && s.perAddress > 0 && s.from[x.from] >= s.perAddress {
 		s.mu.Unlock()
@@ -71,7 +71,8 @@ func (s *strangers) remove(x *stranger) {
 	}
 	s.order.Remove(x.place)
 	x.place = nil
-	if s.from[x.from]--; s.from[x.from] <= 0 {
+	s.from[x.from]--
+	if s.from[x.from] <= 0 {
 		delete(s.from, x.from)
 	}
 }

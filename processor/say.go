@@ -17,7 +17,10 @@ func newRunID() string { return rand.Text() }
 
 // encode completes an event with the run's address and gives its bytes.
 func (r *run) encode(e event.Event) []byte {
-	e.JobID, e.Dispatch, e.Run, e.Worker = r.jobID, r.dispatch, r.id, r.p.worker
+	e.JobID = r.jobID
+	e.Dispatch = r.dispatch
+	e.Run = r.id
+	e.Worker = r.p.worker
 	value, err := event.Encode(&e)
 	if err != nil {
 		// Every field comes from this package, checked: results are valid JSON, codes are

@@ -129,14 +129,14 @@ func (a *api) overlays(ctx context.Context, tenant string, partitions []int32, f
 	overlays := make([]*shard.Overlay, len(partitions))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range shards {
-		min := int64(0)
+		least := int64(0)
 		for _, f := range fresh {
 			if f.Partition == partitions[i] {
-				min = max(min, f.MinVersion)
+				least = max(least, f.MinVersion)
 			}
 		}
 		g.Go(func() (err error) {
-			overlays[i], err = s.Overlay(ctx, tenant, min)
+			overlays[i], err = s.Overlay(ctx, tenant, least)
 			return err
 		})
 	}

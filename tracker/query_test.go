@@ -96,7 +96,8 @@ func TestListsAndCountsAreFresh(t *testing.T) {
 		for {
 			page := i.list(&trackerpb.ListRequest{Limit: 7, After: after})
 			paged = append(paged, ids(page)...)
-			if after = page.Through; after == nil {
+			after = page.Through
+			if after == nil {
 				break
 			}
 		}

@@ -58,7 +58,8 @@ func (t *turns) leave() {
 	tenant := t.tenants[0]
 	t.tenants = t.tenants[1:]
 	next := t.waiting[tenant][0]
-	if t.waiting[tenant] = t.waiting[tenant][1:]; len(t.waiting[tenant]) > 0 {
+	t.waiting[tenant] = t.waiting[tenant][1:]
+	if len(t.waiting[tenant]) > 0 {
 		t.tenants = append(t.tenants, tenant)
 	} else {
 		delete(t.waiting, tenant)

@@ -51,7 +51,8 @@ func TestListsTakeTurns(t *testing.T) {
 		close(inTurn)
 		now := 0
 		for change := range inTurn {
-			if now += change; now > 2 {
+			now += change
+			if now > 2 {
 				t.Fatalf("%d are made at a time", now)
 			}
 		}

@@ -227,7 +227,11 @@ func (w *world) append(e *event.Event) int64 {
 	switch e.Type {
 	case event.Accepted, event.Claimed:
 		p := policy()
-		e.Job, e.Tenant, e.Lane, e.PayloadHash, e.Policy = "demo.echo", tenant, "default", "sha256:1", &p
+		e.Job = "demo.echo"
+		e.Tenant = tenant
+		e.Lane = "default"
+		e.PayloadHash = "sha256:1"
+		e.Policy = &p
 	}
 	if e.Run != "" {
 		e.Worker = "worker"

@@ -165,7 +165,7 @@ func run(t *testing.T, env *Env, url string, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code := -1
+	var code int
 	kctx, err := parser.Parse(append(args, "--url", url))
 	if err != nil {
 		code = Report(env, refused(err))

@@ -90,7 +90,8 @@ func commandsOf(text string) (all []lineOfBlock) {
 			joined += before + " "
 			continue
 		}
-		if joined += line; strings.TrimSpace(joined) != "" {
+		joined += line
+		if strings.TrimSpace(joined) != "" {
 			all = append(all, lineOfBlock{from, strings.TrimSpace(joined)})
 		}
 		joined = ""

@@ -108,7 +108,8 @@ func (w *crowd) watch(ctx context.Context, j *ackwire.Job, s *seen) {
 			s.wrong = append(s.wrong, fmt.Sprintf("%s after %s", status.State, s.last.State))
 		}
 		if err == nil {
-			if s.last = status; status.State.Terminal() {
+			s.last = status
+			if status.State.Terminal() {
 				s.ends++
 			}
 		}

@@ -58,7 +58,8 @@ func TestKafkaIsAwayForHalfAMinute(t *testing.T) {
 					}
 					var last ackwire.Status // the lease of what ran may have run out: an attempt more
 					for s, err := range c.Job(id).Watch(w.ctx()) {
-						if last = s; err != nil {
+						last = s
+						if err != nil {
 							t.Errorf("watch of job %s: %v", id, err)
 						}
 					}

@@ -418,7 +418,10 @@ func TestClocksThatAreWrong(t *testing.T) {
 			defer client.Close()
 			say := func(e event.Event) {
 				t.Helper()
-				e.JobID, e.Dispatch, e.Run, e.Worker = h.id, 1, "wrong-clock", "wrong-clock"
+				e.JobID = h.id
+				e.Dispatch = 1
+				e.Run = "wrong-clock"
+				e.Worker = "wrong-clock"
 				value, err := event.Encode(&e)
 				if err != nil {
 					t.Fatal(err)

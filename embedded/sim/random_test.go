@@ -141,7 +141,10 @@ func weather(w *World, seed uint64, pause time.Duration) {
 	w.ConfigureGateway = func(c *gateway.Config) {
 		c.Auth.AnonymousTenant, c.Auth.Key = "", stormKey
 		c.Subscriptions, c.InFlightSubmits, c.FrameRate = maxSubscriptions, 6, 40
-		c.Limits.SubmitRate, c.Limits.Sessions, c.Limits.SubjectSessions, c.Limits.Subscriptions = 20, maxTenantSessions, maxSubjectSessions, maxTenantSubscriptions
+		c.Limits.SubmitRate = 20
+		c.Limits.Sessions = maxTenantSessions
+		c.Limits.SubjectSessions = maxSubjectSessions
+		c.Limits.Subscriptions = maxTenantSubscriptions
 	}
 	w.Stop(w.gateway) // it was started without that
 	up := []*Process{w.StartGateway(), w.StartGatewayAt(1)}

@@ -158,7 +158,8 @@ func (r *remote) run(ctx context.Context) {
 			return
 		}
 		<-r.fetch()
-		if wait = refreshInterval; r.ready() != nil {
+		wait = refreshInterval
+		if r.ready() != nil {
 			wait = time.Second
 		}
 	}
@@ -217,7 +218,8 @@ func (r *remote) begin() <-chan struct{} {
 		defer r.mu.Unlock()
 		r.fetching = nil
 		if err != nil {
-			if r.err = err; ctx.Err() == nil {
+			r.err = err
+			if ctx.Err() == nil {
 				r.report(err)
 			}
 			return

@@ -147,9 +147,11 @@ func (a *Account) Close() {
 	defer a.b.mu.Unlock()
 	a.add(-a.own.used)
 	s, t := a.path[1], a.path[2]
-	if s.open--; s.open == 0 {
+	s.open--
+	if s.open == 0 {
 		delete(a.b.subjects, a.who)
-		if t.open--; t.open == 0 {
+		t.open--
+		if t.open == 0 {
 			delete(a.b.tenants, a.who.tenant)
 		}
 	}

@@ -264,7 +264,8 @@ func (o *Outbox) Last(s *Slot) int64 {
 func (o *Outbox) Hold(s *Slot) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s.holds++; s.holds == 1 {
+	s.holds++
+	if s.holds == 1 {
 		o.holding++
 	}
 }
@@ -273,7 +274,8 @@ func (o *Outbox) Hold(s *Slot) {
 func (o *Outbox) Release(s *Slot) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s.holds--; s.holds == 0 {
+	s.holds--
+	if s.holds == 0 {
 		o.holding--
 	}
 	switch {
@@ -415,7 +417,8 @@ func (o *Outbox) Take(frames []*Frame, times []int64, limit int) (_ []*Frame, _ 
 		frames = append(frames, s.frame)
 		s.frame = nil
 	}
-	if o.writing = size; size == 0 {
+	o.writing = size
+	if size == 0 {
 		o.flushing = false
 	}
 	return frames, times, size > 0

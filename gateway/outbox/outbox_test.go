@@ -164,7 +164,8 @@ func TestASlowClientIsBounded(t *testing.T) {
 		b := append(bytes.Repeat([]byte("c"), c.size-1), ';')
 		taken := 0
 		for o.Send(b) != Overflow {
-			if taken++; taken > MaxControlFrames {
+			taken++
+			if taken > MaxControlFrames {
 				t.Fatalf("%s: no bound", c.what)
 			}
 		}

@@ -219,7 +219,8 @@ func (o *Outbox) enlist(s *Slot) Outcome {
 // unlist takes the oldest off the list.
 func (o *Outbox) unlist(s *Slot) {
 	o.listed--
-	if o.parkedHead = s.nextParked; o.parkedHead == nil {
+	o.parkedHead = s.nextParked
+	if o.parkedHead == nil {
 		o.parkedTail = nil
 		o.owing.Store(false)
 	}
@@ -274,7 +275,10 @@ func (o *Outbox) Abandon() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	o.head, o.tail, o.parkedHead, o.parkedTail = nil, nil, nil, nil
+	o.head = nil
+	o.tail = nil
+	o.parkedHead = nil
+	o.parkedTail = nil
 	o.owing.Store(false)
 	if o.account != nil {
 		o.account.Give(int64(o.charged))

@@ -51,7 +51,8 @@ func (f *flusher) next() *Session {
 	defer f.mu.Unlock()
 	if f.head == len(f.queue) {
 		f.running--
-		if f.queue, f.head = f.queue[:0], 0; cap(f.queue) > keptQueue {
+		f.queue, f.head = f.queue[:0], 0
+		if cap(f.queue) > keptQueue {
 			f.queue = nil
 		}
 		return nil

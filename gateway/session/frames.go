@@ -39,7 +39,8 @@ func (s *Session) handle(b []byte) {
 	s.cfg.Metrics.Frame(f.Type, c, time.Since(s.received))
 	switch c {
 	case code.InvalidFrame, code.UnknownFrame:
-		if s.broken++; s.broken >= maxBroken {
+		s.broken++
+		if s.broken >= maxBroken {
 			s.Close(code.CloseProtocolError)
 		}
 	case code.RateLimited:

@@ -266,7 +266,8 @@ func (w *watch) answer(version int64, c code.Code) {
 	for _, p := range w.answers {
 		of := &p.asked.frame.Jobs[p.index]
 		of.Version, of.Error, of.Reset = version, c, w.reset
-		if p.asked.missing--; p.asked.missing == 0 {
+		p.asked.missing--
+		if p.asked.missing == 0 {
 			complete = append(complete, p.asked)
 		}
 	}

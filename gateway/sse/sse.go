@@ -192,7 +192,8 @@ func (sub *subscription) Subscribed(version int64, c code.Code) {
 	sub.stream.mu.Lock()
 	defer sub.stream.mu.Unlock()
 	sub.answer.Version, sub.answer.Error = version, c
-	if sub.stream.waiting--; sub.stream.waiting == 0 {
+	sub.stream.waiting--
+	if sub.stream.waiting == 0 {
 		close(sub.stream.answered)
 	}
 	if c != "" {
@@ -373,7 +374,8 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		if live == 0 {
 			return Finished
 		}
-		if later = nil; again {
+		later = nil
+		if again {
 			later = time.After(loadAgain)
 		}
 		select {

@@ -34,7 +34,10 @@ func text(r *trackerpb.ListResponse) string {
 }
 
 func TestMergeLists(t *testing.T) {
-	a, b, c, d := listed(9, "a", 10), listed(8, "b", 10), listed(8, "c", 10), listed(7, "d", 10)
+	a := listed(9, "a", 10)
+	b := listed(8, "b", 10)
+	c := listed(8, "c", 10)
+	d := listed(7, "d", 10)
 	for _, tc := range []struct {
 		what         string
 		pages        []*trackerpb.ListResponse

@@ -90,7 +90,11 @@ func (s *stream) takeJobs() []string {
 	defer s.mu.Unlock()
 	s.ended = true
 	ids := slices.Collect(maps.Keys(s.jobs))
-	s.jobs, s.changes, s.order, s.addSubjects, s.removeSubjects = nil, nil, nil, nil, nil
+	s.jobs = nil
+	s.changes = nil
+	s.order = nil
+	s.addSubjects = nil
+	s.removeSubjects = nil
 	return ids
 }
 

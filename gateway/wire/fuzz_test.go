@@ -93,7 +93,10 @@ func same(t *testing.T, a, b frame.ClientFrame) bool {
 	if !sameJSON(t, a.Payload, b.Payload) || !sameJSON(t, a.Jobs, b.Jobs) {
 		return false
 	}
-	a.Payload, b.Payload, a.Jobs, b.Jobs = nil, nil, nil, nil
+	a.Payload = nil
+	b.Payload = nil
+	a.Jobs = nil
+	b.Jobs = nil
 	return reflect.DeepEqual(a, b)
 }
 

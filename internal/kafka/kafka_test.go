@@ -155,7 +155,8 @@ func TestARecordThatWasTriedBeforeIsNotRefused(t *testing.T) {
 					tries := 0
 					w.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 						w.cluster.KeepControl()
-						if tries++; tries == 1 {
+						tries++
+						if tries == 1 {
 							resp, err := first(w, req)
 							return resp, err, true
 						}

@@ -175,8 +175,8 @@ func TestHangStopsEveryByteAndLosesNone(t *testing.T) {
 		select {
 		case text := <-heard:
 			t.Errorf("the hung server read %q", text)
-		case <-fromServer:
-			t.Error("the hung server wrote")
+		case err := <-fromServer:
+			t.Errorf("the hung server wrote: %v", err)
 		default:
 		}
 		w.server.Heal()

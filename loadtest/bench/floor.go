@@ -84,7 +84,10 @@ func (f *floor) fill() error {
 	birth := event.Event{JobID: id, Job: "demo.echo", Lane: "default", Tenant: "local", PayloadHash: hash, Policy: &policy, Request: at}
 	accepted, claimed := birth, birth
 	accepted.Type = event.Accepted
-	claimed.Type, claimed.Dispatch, claimed.Run, claimed.Worker = event.Claimed, 1, "ZX44SL23FUU65CEY54T6DIGHNK", "worker-1"
+	claimed.Type = event.Claimed
+	claimed.Dispatch = 1
+	claimed.Run = "ZX44SL23FUU65CEY54T6DIGHNK"
+	claimed.Worker = "worker-1"
 	ended := event.Event{Type: event.Completed, JobID: id, Dispatch: 1, Run: claimed.Run, Worker: claimed.Worker, Result: payload}
 	for _, e := range []struct {
 		from *event.Event

@@ -63,7 +63,8 @@ func unrun(r Record, retries int) string {
 		if spent[n] {
 			continue
 		}
-		if retries--; retries < 0 {
+		retries--
+		if retries < 0 {
 			return fmt.Sprintf("it is at attempt %d, and of attempt %d no run is known that began and ended", r.Attempt, n)
 		}
 	}

@@ -74,7 +74,8 @@ func (c *checker) answered(s *streamSeen, r Record) {
 	case r.Code == 200 && covered:
 		c.brokenStream(s, "it came back with the ID of the last end of its jobs, and was answered 200, not 204")
 	case r.Code == 200 && told:
-		if s.comebacks++; s.comebacks > maxComebacks {
+		s.comebacks++
+		if s.comebacks > maxComebacks {
 			c.brokenStream(s, fmt.Sprintf("it was told that all its jobs have ended, and goes on coming back: %d times by now", s.comebacks))
 		}
 	case r.Code == 204 && !told:

@@ -171,7 +171,10 @@ func (c *client) serve(ctx context.Context, s *socket) error {
 	c.r.hist.Add(history.Record{Kind: history.Open, Client: c.id, Conn: c.conn})
 	c.r.rec.Count(func(n *measure.Counts) { n.Connects++; n.Sockets++ })
 	c.mu.Lock()
-	c.sock, c.leaving, c.cut, c.rejoin = s, false, false, time.Time{}
+	c.sock = s
+	c.leaving = false
+	c.cut = false
+	c.rejoin = time.Time{}
 	if c.wire != nil {
 		c.wire.throttle()
 	}

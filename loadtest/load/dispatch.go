@@ -126,7 +126,8 @@ func (r *run) gather(submitter *client, jobID string, watchers int, f *fan) {
 			continue
 		}
 		c.watch(jobID, f)
-		if watchers--; watchers == 0 {
+		watchers--
+		if watchers == 0 {
 			return
 		}
 	}

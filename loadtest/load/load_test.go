@@ -103,7 +103,12 @@ type tamper struct {
 func (x *tamper) answered(s *stream, resp *http.Response) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	took := func() { x.done, x.client, x.job, x.stream = true, s.client, s.jobs[0], s.id }
+	took := func() {
+		x.done = true
+		x.client = s.client
+		x.job = s.jobs[0]
+		x.stream = s.id
+	}
 	switch {
 	case x.kind == "comeback" && !x.done && resp.StatusCode == http.StatusNoContent:
 		took()

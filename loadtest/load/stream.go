@@ -165,7 +165,10 @@ func (s *stream) request(ctx context.Context) (*http.Request, error) {
 
 // read takes events up to the end of the connection. One that is not complete counts for nothing.
 func (s *stream) read(lines *bufio.Scanner, alive func()) {
-	id, covers, name, data := s.lastID, false, "", ""
+	id := s.lastID
+	covers := false
+	name := ""
+	data := ""
 	for lines.Scan() {
 		alive()
 		line := lines.Text()

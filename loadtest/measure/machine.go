@@ -75,7 +75,8 @@ func schedP99() float64 {
 		total += n
 	}
 	for i, n := range h.Counts {
-		if seen += n; total > 0 && float64(seen) >= 0.99*float64(total) {
+		seen += n
+		if total > 0 && float64(seen) >= 0.99*float64(total) {
 			if v := h.Buckets[i+1]; !math.IsInf(v, 0) {
 				return v * 1000
 			}

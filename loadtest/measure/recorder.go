@@ -112,7 +112,7 @@ type Of struct {
 
 func (r *Recorder) measured(o Of) bool { return r.scenario.Phases[o.Phase].Measured }
 
-// Arrived: a submit is due.
+// Arrived counts a submit that is due.
 func (r *Recorder) Arrived(phase int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +121,7 @@ func (r *Recorder) Arrived(phase int) {
 	r.phases[phase].arrivals++
 }
 
-// Sent: a submit is being written, so long after it was due. One that had to wait for a socket
+// Sent notes that a submit is being written, so long after it was due. One that had to wait for a socket
 // does not count for the generator's own lag.
 func (r *Recorder) Sent(o Of, lag time.Duration, waited bool) {
 	if waited {
@@ -133,7 +133,7 @@ func (r *Recorder) Sent(o Of, lag time.Duration, waited bool) {
 	}
 }
 
-// Acked: a submit was acked, so long after it was due.
+// Acked counts a submit that was acked, so long after it was due.
 func (r *Recorder) Acked(o Of, d time.Duration, duplicate bool) {
 	r.mu.Lock()
 	r.counts.Acked++
@@ -149,10 +149,10 @@ func (r *Recorder) Acked(o Of, d time.Duration, duplicate bool) {
 	r.latency(o, Ack, d)
 }
 
-// Seen: a submit's own client saw its job's end, so long after it was due.
+// Seen notes that a submit's own client saw its job's end, so long after it was due.
 func (r *Recorder) Seen(o Of, d time.Duration) { r.latency(o, End, d) }
 
-// Ended: a job is known to have ended, by a status or a GET. Called once per job.
+// Ended counts a job that is known to have ended, by a status or a GET. It is called once per job.
 func (r *Recorder) Ended(o Of, state job.State) {
 	want := r.scenario.Jobs[o.Job].Ends
 	r.mu.Lock()
@@ -206,7 +206,7 @@ func (r *Recorder) latency(o Of, series Series, d time.Duration) {
 // Took records any other latency.
 func (r *Recorder) Took(series Series, d time.Duration) { r.total[series].Record(d, nil) }
 
-// Refused: a submit was answered with an error.
+// Refused counts a submit that was answered with an error.
 func (r *Recorder) Refused(o Of) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,7 +222,7 @@ func (r *Recorder) Error(code string) {
 	r.errors[code]++
 }
 
-// Lost: a socket ended that the scenario did not cut.
+// Lost counts a socket that ended and that the scenario did not cut.
 func (r *Recorder) Lost(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -241,7 +241,7 @@ func (r *Recorder) Exhausted(descriptors bool) {
 	}
 }
 
-// GetSkipped: a GET that the scenario asked for was left out, as too many were on their way.
+// GetSkipped counts a GET that the scenario asked for and that was left out, as too many were on their way.
 func (r *Recorder) GetSkipped() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

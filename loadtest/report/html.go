@@ -126,7 +126,10 @@ func timeline(r *measure.Result) []chart {
 	}
 	plot := func(title, unit string, log bool, lines ...line) chart {
 		c := base
-		c.Title, c.Unit, c.Log, c.Lines = title, unit, log, lines
+		c.Title = title
+		c.Unit = unit
+		c.Log = log
+		c.Lines = lines
 		return c
 	}
 	of := func(name string, dash bool, value func(measure.Point) float64) line {

@@ -187,7 +187,12 @@ func TestCompare(t *testing.T) {
 
 func TestCompareSaysWhyTwoRunsDiffer(t *testing.T) {
 	b := example()
-	b.Scenario, b.Rate, b.Sockets, b.Embedded, b.BrokenOff, b.Machine.Limited = "ramp", 100, 1, true, true, true
+	b.Scenario = "ramp"
+	b.Rate = 100
+	b.Sockets = 1
+	b.Embedded = true
+	b.BrokenOff = true
+	b.Machine.Limited = true
 	if got := Compare(example(), b, 1.2); len(got.Warnings) != 6 {
 		t.Errorf("%q", got.Warnings)
 	}

@@ -110,7 +110,10 @@ func (s *System) waitReady(ctx context.Context, ready <-chan func() error) error
 func services(ctx context.Context, k kafka.Config, addrs []string, dir string, env service.Env, ready chan<- func() error) error {
 	prefix := fmt.Sprintf("bench%d.", time.Now().UnixNano())
 	gw := gateway.Defaults()
-	gw.Kafka, gw.TopicPrefix, gw.Listen, gw.Auth.AnonymousTenant = k, prefix, addrs[0], embedded.AnonymousTenant
+	gw.Kafka = k
+	gw.TopicPrefix = prefix
+	gw.Listen = addrs[0]
+	gw.Auth.AnonymousTenant = embedded.AnonymousTenant
 	g, err := gateway.New(gw, env)
 	if err != nil {
 		return err

@@ -130,7 +130,8 @@ func (e *endpoints) makeRoom() {
 		if looked == 0 || h.last.Before(at) {
 			oldest, at = p, h.last
 		}
-		if looked++; looked == few {
+		looked++
+		if looked == few {
 			break
 		}
 	}

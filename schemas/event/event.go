@@ -154,13 +154,17 @@ type Blob struct {
 	Name string `json:"name,omitempty"`
 }
 
-// ResultPrefix and PayloadPrefix start the keys of a job's blobs.
-func ResultPrefix(jobID string) string  { return "results/" + jobID + "/" }
+// ResultPrefix starts the keys of the blobs of a job's results.
+func ResultPrefix(jobID string) string { return "results/" + jobID + "/" }
+
+// PayloadPrefix starts the keys of the blobs of a job's payloads.
 func PayloadPrefix(jobID string) string { return "payloads/" + jobID + "/" }
 
-// ResultFolder and PayloadFolder start the keys of the blobs of one life of a job's ID, so that
-// what one life leaves is never another's. Without a life they are the prefixes.
-func ResultFolder(jobID, life string) string  { return ResultPrefix(jobID) + folder(life) }
+// ResultFolder starts the keys of the results of one life of a job's ID, so that what one life
+// leaves is never another's. Without a life it is ResultPrefix.
+func ResultFolder(jobID, life string) string { return ResultPrefix(jobID) + folder(life) }
+
+// PayloadFolder is to payloads what ResultFolder is to results.
 func PayloadFolder(jobID, life string) string { return PayloadPrefix(jobID) + folder(life) }
 
 func folder(life string) string {

@@ -13,11 +13,11 @@ import (
 type OrderType string
 
 const (
-	// Granted: the claim was taken; a run that waited may start.
+	// Granted says that the claim was taken; a run that waited may start.
 	Granted OrderType = "granted"
-	// Stop: the run holds nothing and never will; it ends without another word.
+	// Stop says that the run holds nothing and never will; it ends without another word.
 	Stop OrderType = "stop"
-	// Quit: the job's owner wants it to stop; the handler's context ends and the run
+	// Quit says that the job's owner wants it to stop; the handler's context ends and the run
 	// reports its outcome.
 	Quit OrderType = "quit"
 )

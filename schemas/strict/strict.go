@@ -106,7 +106,8 @@ func stringEnd(b []byte, i int) (end int, escaped bool, err error) {
 			continue
 		}
 		escaped = true
-		if i++; b[i] != 'u' {
+		i++
+		if b[i] != 'u' {
 			continue
 		}
 		switch r := unit(b[i+1:]); {

@@ -171,7 +171,8 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		}
 	}
 	if at := instant(HeaderRunAt); !at.IsZero() {
-		if r.RunAt = &at; !job.ValidTime(at) {
+		r.RunAt = &at
+		if !job.ValidTime(at) {
 			problems = append(problems, fmt.Errorf("header %s is not between 1970 and 9000", HeaderRunAt))
 		}
 	}

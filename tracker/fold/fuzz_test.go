@@ -226,7 +226,10 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 	}
 	switch e.Type {
 	case event.Accepted, event.Claimed:
-		e.Job, e.Tenant, e.Lane, e.PayloadHash = "report.generate", "acme", "default", fmt.Sprintf("sha256:%d", miss(6))
+		e.Job = "report.generate"
+		e.Tenant = "acme"
+		e.Lane = "default"
+		e.PayloadHash = fmt.Sprintf("sha256:%d", miss(6))
 		e.Policy = &job.Policy{
 			Attempts: 1 + int(c)%4,
 			Backoff:  job.Backoff{Initial: sec(c, time.Second), Factor: float64(c) / 7, Cap: sec(b, time.Minute)},

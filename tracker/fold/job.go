@@ -167,7 +167,11 @@ func (j *Job) renew(at Meta) { j.Renewal, j.RenewedAt = at.Offset, at.Clock }
 
 // letGo forgets the run that held the lease.
 func (j *Job) letGo() {
-	j.Run, j.Worker, j.Renewal, j.RenewedAt, j.CancelAt = "", "", 0, time.Time{}, nil
+	j.Run = ""
+	j.Worker = ""
+	j.Renewal = 0
+	j.RenewedAt = time.Time{}
+	j.CancelAt = nil
 }
 
 // endRun notes in the history how the run that holds the lease ended.

@@ -75,7 +75,10 @@ func an(t *testing.T, typ event.Type, mods ...mod) *event.Event {
 	e := &event.Event{V: event.Version, Type: typ, JobID: jobID}
 	switch typ {
 	case event.Accepted, event.Claimed:
-		e.Job, e.Tenant, e.Subject, e.Lane = "report.generate", "acme", "alice", "default"
+		e.Job = "report.generate"
+		e.Tenant = "acme"
+		e.Subject = "alice"
+		e.Lane = "default"
 		e.PayloadHash, e.Policy, e.Request = "sha256:1", policy(), request(7)
 	case event.Requeued, event.RequestLost:
 		e.Request = request(8)

@@ -45,7 +45,8 @@ func TestEveryTimeIsLookedAt(t *testing.T) {
 	l.took("in order", event.CancelRequested)
 	l.job.Doc.RetryAt, l.job.Doc.FinishedAt = &t0, &t0
 	l.job.Unserved = &Unserved{Count: 1, Since: t0}
-	if l.job.Doc.Attempts[0].EndedAt = &t0; !l.job.writable() {
+	l.job.Doc.Attempts[0].EndedAt = &t0
+	if !l.job.writable() {
 		t.Fatal("a good job")
 	}
 	for _, year := range []int{-1, 10000} {

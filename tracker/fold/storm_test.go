@@ -25,7 +25,10 @@ func TestARetryStormIsSpreadOut(t *testing.T) {
 			{Type: event.Claimed, Job: "t", Tenant: "acme", PayloadHash: "h", Policy: policy, Request: request, Worker: "w"},
 			{Type: event.Failed, Error: &event.Failure{Error: job.Error{Code: "x", Retryable: true}}},
 		} {
-			e.V, e.JobID, e.Dispatch, e.Run = event.Version, id, 1, "r"
+			e.V = event.Version
+			e.JobID = id
+			e.Dispatch = 1
+			e.Run = "r"
 			j = Fold(j, &e, Meta{Offset: int64(offset), Time: failed}).Job
 		}
 		wait := j.Doc.RetryAt.Sub(failed)

@@ -121,9 +121,16 @@ func DebtEvent(j *Job, k Kind) *event.Event {
 	e := &event.Event{JobID: j.Doc.JobID, Life: j.Life}
 	switch k {
 	case Lease:
-		e.Type, e.Dispatch, e.Run, e.Worker, e.Renewal = event.LeaseExpired, j.Dispatch, j.Run, j.Worker, &j.Renewal
+		e.Type = event.LeaseExpired
+		e.Dispatch = j.Dispatch
+		e.Run = j.Run
+		e.Worker = j.Worker
+		e.Renewal = &j.Renewal
 	case Timeout:
-		e.Type, e.Dispatch, e.Run, e.Worker = event.AttemptTimedOut, j.Dispatch, j.Run, j.Worker
+		e.Type = event.AttemptTimedOut
+		e.Dispatch = j.Dispatch
+		e.Run = j.Run
+		e.Worker = j.Worker
 	case Force:
 		e.Type, e.Dispatch = event.CancelForced, j.Dispatch
 	case Deadline:

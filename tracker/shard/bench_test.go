@@ -58,7 +58,13 @@ func lives(b *testing.B, jobs int) []*kgo.Record {
 				switch step {
 				case 0, 1:
 					e.Type = []event.Type{event.Accepted, event.Claimed}[step]
-					e.Job, e.Tenant, e.Subject, e.Lane, e.PayloadHash, e.Policy, e.Request = "demo.echo", tenant, "alice", "default", "sha256:1", &p, pos
+					e.Job = "demo.echo"
+					e.Tenant = tenant
+					e.Subject = "alice"
+					e.Lane = "default"
+					e.PayloadHash = "sha256:1"
+					e.Policy = &p
+					e.Request = pos
 				case 2, 3:
 					e.Type, e.Progress = event.Progress, &job.Progress{Percent: float64(step * 20), Message: "rows"}
 				case 4:

@@ -55,7 +55,13 @@ func TestWildTimes(t *testing.T) {
 				w.set(func() { w.stamps = wild(rnd) })
 				noise := func() { w.submit(ids[7]) }
 				noise()
-				deadline, timeout, retry, expiry, forced, silent, scheduled := ids[0], ids[1], ids[2], ids[3], ids[4], ids[5], ids[6]
+				deadline := ids[0]
+				timeout := ids[1]
+				retry := ids[2]
+				expiry := ids[3]
+				forced := ids[4]
+				silent := ids[5]
+				scheduled := ids[6]
 
 				began := time.Now()
 				w.submit(deadline, with(func(p *job.Policy) { p.Deadline = job.Seconds(time.Minute) }))

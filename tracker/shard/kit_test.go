@@ -337,7 +337,11 @@ func (w *world) append(id string, typ event.Type, mods ...mod) int64 {
 	switch typ {
 	case event.Accepted, event.Claimed:
 		p := policy()
-		e.Job, e.Tenant, e.Lane, e.PayloadHash, e.Policy = "demo.echo", tenant, "default", "sha256:1", &p
+		e.Job = "demo.echo"
+		e.Tenant = tenant
+		e.Lane = "default"
+		e.PayloadHash = "sha256:1"
+		e.Policy = &p
 		e.Request = &event.Position{Topic: names.Requests("default")}
 	case event.Progress:
 		e.Progress = &job.Progress{Percent: 10}

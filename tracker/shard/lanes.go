@@ -128,7 +128,8 @@ func (l *Lanes) kind(laneName, jobType string) *kind {
 	if laneName == other || len(l.kinds) >= maxKinds || !labelled(jobType) {
 		name.jobType = other // one per lane, beyond maxKinds
 	}
-	if k = l.kinds[name]; k == nil {
+	k = l.kinds[name]
+	if k == nil {
 		k = &kind{lane: in}
 		for stage, to := range map[string]*prometheus.Observer{"wait": &k.wait, "run": &k.run, "total": &k.total} {
 			*to = l.seconds.WithLabelValues(name.lane, name.jobType, stage)

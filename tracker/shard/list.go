@@ -29,10 +29,10 @@ type changed struct {
 	flushed, current *fold.Job
 }
 
-// Overlay returns the shard's, once it has folded the log up to min.
-func (s *Shard) Overlay(ctx context.Context, tenant string, min int64) (*Overlay, error) {
+// Overlay returns what the shard knows beyond its store, once it has folded the log up to version least.
+func (s *Shard) Overlay(ctx context.Context, tenant string, least int64) (*Overlay, error) {
 	reply := make(chan answer[*Overlay], 1)
-	a := &ask{ctx: ctx, min: min}
+	a := &ask{ctx: ctx, min: least}
 	a.fail = func(err error) { reply <- answer[*Overlay]{err: err} }
 	a.reached = func() { reply <- answer[*Overlay]{value: s.overlay(tenant)} }
 	return await(ctx, s, reply, func() { s.resolve(a) })

@@ -298,7 +298,9 @@ func TestAWatchedJobStarts(t *testing.T) {
 			t.Errorf("%d of 2 were handed out", n)
 		}
 		w.end()
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("the job has ended, says a shard that ends")
+		}
 		w.start()
 	})
 }

@@ -70,7 +70,10 @@ func TestATraceGoesThroughAJob(t *testing.T) {
 			t.Errorf("without a sampled trace %q and %q are told", a, b)
 		}
 		claim := accepted(at)
-		claim.Type, claim.Dispatch, claim.Run, claim.Worker = event.Claimed, 1, "r1", "w"
+		claim.Type = event.Claimed
+		claim.Dispatch = 1
+		claim.Run = "r1"
+		claim.Worker = "w"
 		w.traced(id, sampled, claim)
 		if got := told(id); got != sampled {
 			t.Errorf("%q is told", got)

@@ -57,7 +57,8 @@ func (v *viewState) note(id string) {
 	if v.unviewed == nil {
 		v.unviewed = map[string]struct{}{}
 	}
-	if v.unviewed[id] = struct{}{}; len(v.unviewed) > maxUnviewed {
+	v.unviewed[id] = struct{}{}
+	if len(v.unviewed) > maxUnviewed {
 		v.unviewed, v.all = nil, true
 	}
 }
@@ -100,7 +101,10 @@ func (s *Shard) writeView() {
 
 func (s *Shard) beginView(ctx context.Context) {
 	v := &s.viewing
-	v.taken, v.tookAll, v.unviewed, v.all = v.unviewed, v.all, nil, false
+	v.taken = v.unviewed
+	v.tookAll = v.all
+	v.unviewed = nil
+	v.all = false
 	v.began = time.Now()
 	totals := s.store.Totals()
 	v.to = totals.Next

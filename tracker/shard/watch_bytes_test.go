@@ -92,7 +92,10 @@ func TestAStreamThatIsNotReadHoldsLittle(t *testing.T) {
 func TestWhatAStreamDoesNotKeepIsLoadedAsItIs(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ids := jobIDs(83)
-		full, again, unwanted, gone := ids[:80], ids[80], ids[81], ids[82]
+		full := ids[:80]
+		again := ids[80]
+		unwanted := ids[81]
+		gone := ids[82]
 		w.complete(ids[:82], 60<<10)
 		w.complete(ids[82:], 60<<10, with(func(p *job.Policy) { p.Retention = job.Seconds(10 * time.Second) }))
 		g := w.gateway()

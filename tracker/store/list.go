@@ -192,7 +192,8 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 	waiting, known := matching(q, fresh)
 	size := 0
 	take := func(l Listed) bool {
-		if size += len(l.Doc); len(page.Jobs) > 0 && size > maxListBytes {
+		size += len(l.Doc)
+		if len(page.Jobs) > 0 && size > maxListBytes {
 			page.Through = &Place{page.Jobs[len(page.Jobs)-1].Created, page.Jobs[len(page.Jobs)-1].ID}
 			return false
 		}

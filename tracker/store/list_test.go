@@ -124,7 +124,11 @@ func TestListsAndCounts(t *testing.T) {
 		} else {
 			j := randomJob(rnd, id, step)
 			if old != nil { // these never change
-				j.Tenant, j.Subject, j.Lane, j.Doc.Type, j.Doc.CreatedAt = old.Tenant, old.Subject, old.Lane, old.Doc.Type, old.Doc.CreatedAt
+				j.Tenant = old.Tenant
+				j.Subject = old.Subject
+				j.Lane = old.Lane
+				j.Doc.Type = old.Doc.Type
+				j.Doc.CreatedAt = old.Doc.CreatedAt
 			}
 			saved[at].save(t, parts[at], step, j)
 			jobs[id] = j
@@ -147,7 +151,11 @@ func TestListsAndCounts(t *testing.T) {
 			}
 			j := randomJob(rnd, id, step+int64(k))
 			if old := jobs[id]; old != nil {
-				j.Tenant, j.Subject, j.Lane, j.Doc.Type, j.Doc.CreatedAt = old.Tenant, old.Subject, old.Lane, old.Doc.Type, old.Doc.CreatedAt
+				j.Tenant = old.Tenant
+				j.Subject = old.Subject
+				j.Lane = old.Lane
+				j.Doc.Type = old.Doc.Type
+				j.Doc.CreatedAt = old.Doc.CreatedAt
 			}
 			m := MetaOf(j)
 			fresh = append(fresh, Fresh{ID: id, Meta: &m, Doc: j.Document})

@@ -227,7 +227,8 @@ func (s *Store) checkIdentity(id Identity) error {
 	case have == want:
 		return nil
 	case have.Format == format:
-		if grown.Partitions = id.Partitions; grown == want {
+		grown.Partitions = id.Partitions
+		if grown == want {
 			return fmt.Errorf("%w: it has %d, the topic now has %d", ErrPartitions, have.Partitions, id.Partitions)
 		}
 		return fmt.Errorf("%w: it reflects %+v, the log is %+v", ErrUnsound, have.Identity, id)

@@ -86,7 +86,8 @@ func (f *Found) take(rec *kgo.Record, id string) error {
 	if err != nil {
 		return fmt.Errorf("job %s in view: %w", id, err)
 	}
-	if f.Job = nil; load.Row != nil {
+	f.Job = nil
+	if load.Row != nil {
 		f.Job, err = load.Row.Job()
 	}
 	return err

@@ -92,7 +92,8 @@ func (r *reading) take(records []*kgo.Record) error {
 		load, err := decodeJob(rec)
 		switch {
 		case errors.Is(err, errNoRow):
-			if r.rowless[string(rec.Key)] = rec.Offset; len(r.rowless) > maxRowless {
+			r.rowless[string(rec.Key)] = rec.Offset
+			if len(r.rowless) > maxRowless {
 				return fmt.Errorf("%w: %w: offset %d", store.ErrUnsound, err, rec.Offset)
 			}
 			continue // too large, or somebody else's; another may follow

@@ -202,7 +202,8 @@ func TestALargeChange(t *testing.T) {
 		defer func() { _ = r.Close() }()
 		failed := errors.New("the disk is gone")
 		err := v.Write(t.Context(), ids, func(id string) (*store.Row, error) {
-			if calls++; calls > maxRecords+7 {
+			calls++
+			if calls > maxRecords+7 {
 				return nil, failed
 			}
 			return r.Row(p, id)

@@ -160,7 +160,8 @@ func (w *Writer) transact(ctx context.Context, records []*kgo.Record) error {
 		})
 	}
 	err := errors.Join(flushed, w.cl.Flush(ctx), ctx.Err())
-	if w.sizes.learned = false; err == nil {
+	w.sizes.learned = false
+	if err == nil {
 		w.sizes.learn(refused)
 	}
 	if err == nil {

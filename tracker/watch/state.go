@@ -135,7 +135,8 @@ func (q *queue) pop() *Watch {
 	if w == nil {
 		return nil
 	}
-	if q.head = w.next; q.head == nil {
+	q.head = w.next
+	if q.head == nil {
 		q.tail = nil
 	}
 	w.queued, w.next = false, nil

@@ -294,7 +294,11 @@ func (s *Stream) Closed() bool {
 func (s *Stream) Close() {
 	s.mu.Lock()
 	s.closed = true
-	s.answers, s.coverage, s.news, s.states, s.held = nil, nil, queue{}, fairQueue{}, 0
+	s.answers = nil
+	s.coverage = nil
+	s.news = queue{}
+	s.states = fairQueue{}
+	s.held = 0
 	clear(s.loose)
 	clear(s.ended)
 	s.mu.Unlock()

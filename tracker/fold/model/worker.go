@@ -57,7 +57,10 @@ func (w *walker) fetch(i int) {
 
 func (c *Config) claim(s *state, r run) *event.Event {
 	e := c.runEvent(event.Claimed, r)
-	e.Job, e.Tenant, e.PayloadHash, e.Policy = "t", "a", r.payload, c.policy
+	e.Job = "t"
+	e.Tenant = "a"
+	e.PayloadHash = r.payload
+	e.Policy = c.policy
 	e.Request = &event.Position{Topic: requestsTopic, Offset: int64(r.offset)}
 	read := s.requests[r.offset]
 	requestedAt := epoch.Add(time.Duration(read.era) * era)
