@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 MODULES  := . blobs embedded gateway internal internal/command internal/kafkatest loadtest processor processor/cmd schemas tracker
 # Modules that are not in go.work: what they need is nobody else's.
-ALONE    := internal/tools deploy/otel/collector
+ALONE    := internal/tools internal/tools/golangci deploy/otel/collector
 # A pattern ends at the next go.mod: ./... is the client's module, not the others.
 PACKAGES := ./... $(addprefix ./,$(addsuffix /...,$(filter-out .,$(MODULES))))
 # franz-go's mutexes as channels: simulations need them, as a wait for a sync.Mutex stops a
@@ -16,10 +16,15 @@ TOOLS    := $(CURDIR)/internal/tools
 
 # Tools are built from internal/tools, whose go.mod pins their versions.
 bin/gotestsum: TOOL := gotest.tools/gotestsum
-bin/staticcheck: TOOL := honnef.co/go/tools/cmd/staticcheck
-bin/gotestsum bin/staticcheck: $(TOOLS)/go.mod
+bin/gotestsum: $(TOOLS)/go.mod
 	@mkdir -p bin
 	GOWORK=off go build -C $(TOOLS) -o $(CURDIR)/$@ $(TOOL)
+	@touch $@
+
+# golangci-lint and the rules of our own; the first build takes minutes.
+bin/golangci-lint: $(TOOLS)/golangci/go.mod $(wildcard $(TOOLS)/golangci/*.go $(TOOLS)/golangci/house/*.go)
+	@mkdir -p bin
+	GOWORK=off go build -C $(TOOLS)/golangci -o $(CURDIR)/$@ .
 	@touch $@
 
 help: ## Show this list
@@ -65,16 +70,17 @@ test-images: bin/gotestsum images images-observe ## Build and test the images; n
 image-kafka: ## Build the Kafka image of the container tests from published packages
 	deploy/kafka/build-image.sh
 
-check: check-format check-vet check-lint check-generated check-tidy check-imports ## Everything that must be green before a commit
+check: check-format check-lint check-generated check-tidy check-imports ## Everything that must be green before a commit
 
-check-format:
-	@out=$$(gofmt -l .); test -z "$$out" || { echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; }
+# All modules, also those that are not in go.work.
+check-format: bin/golangci-lint
+	@bin/golangci-lint fmt --diff || { echo "not formatted (run make format)"; exit 1; }
 
-check-vet:
-	go vet $(PACKAGES)
+format: bin/golangci-lint ## Format all code and sort its imports
+	@bin/golangci-lint fmt
 
-check-lint: bin/staticcheck
-	bin/staticcheck $(PACKAGES)
+check-lint: bin/golangci-lint
+	bin/golangci-lint run $(PACKAGES)
 
 check-generated: generate
 	@out=$$(git status --porcelain -- $(GENERATED)); test -z "$$out" || { echo "generated files were not up to date (commit them):"; echo "$$out"; exit 1; }
@@ -103,4 +109,4 @@ tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants model bench bench-storm images images-observe test-images image-kafka check generate dashboard-pictures tidy check-format check-vet check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants model bench bench-storm images images-observe test-images image-kafka check format generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports

@@ -11,9 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
-	"github.com/coder/websocket"
 )
 
 // keptBuffer is the largest buffer that a connection keeps between two frames, in bytes.

@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/coder/websocket"
+
+	"github.com/ackwire/ackwire/schemas/code"
 )
 
 func TestDialErrors(t *testing.T) {

@@ -14,10 +14,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ackwire/ackwire/schemas/code"
-	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

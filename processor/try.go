@@ -13,7 +13,7 @@ import (
 
 func init() {
 	bridge.Try = try
-	bridge.Register = func(p any, make func(prometheus.Registerer)) error { return p.(*Processor).registry.all(make) }
+	bridge.Register = func(p any, register func(prometheus.Registerer)) error { return p.(*Processor).registry.all(register) }
 }
 
 // try runs a handler without Kafka: no claim, no lease, no conflation.

@@ -25,10 +25,11 @@ import (
 	"os/signal"
 	"syscall"
 
+	"golang.org/x/term"
+
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/job"
-	"golang.org/x/term"
 )
 
 // Exit codes.

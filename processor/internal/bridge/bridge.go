@@ -33,4 +33,4 @@ type Ending struct {
 var Try func(ctx context.Context, p any, c Call) Ending
 
 // Register runs what makes metrics in the registry of p; after an error there are none of them.
-var Register func(p any, make func(prometheus.Registerer)) error
+var Register func(p any, register func(prometheus.Registerer)) error
