@@ -16,7 +16,10 @@ TOOLS    := $(CURDIR)/internal/tools
 
 # Tools are built from internal/tools, whose go.mod pins their versions.
 bin/gotestsum: TOOL := gotest.tools/gotestsum
-bin/gotestsum: $(TOOLS)/go.mod
+bin/govulncheck: TOOL := golang.org/x/vuln/cmd/govulncheck
+bin/licences: TOOL := ./licences
+bin/licences: $(wildcard $(TOOLS)/licences/*.go)
+bin/gotestsum bin/govulncheck bin/licences: $(TOOLS)/go.mod
 	@mkdir -p bin
 	GOWORK=off go build -C $(TOOLS) -o $(CURDIR)/$@ $(TOOL)
 	@touch $@
@@ -85,9 +88,17 @@ check-lint: bin/golangci-lint
 check-generated: generate
 	@out=$$(git status --porcelain -- $(GENERATED)); test -z "$$out" || { echo "generated files were not up to date (commit them):"; echo "$$out"; exit 1; }
 
-GENERATED := schemas/code/codes_gen.go schemas/code/codes.md schemas/trackerpb deploy/grafana/dashboards docs/configure.md docs/metrics.md
+GENERATED := deploy/images/LICENSES.txt schemas/code/codes_gen.go schemas/code/codes.md schemas/trackerpb deploy/grafana/dashboards docs/configure.md docs/metrics.md
 
-generate: ## Make the generated files anew
+# The packages and tags of deploy/images/build.sh.
+licences: bin/licences ## Write the licences of all that the images hold
+	@bin/licences -out deploy/images/LICENSES.txt -tags timetzdata,disable_grpc_modules,grpcnotrace \
+		./embedded/cmd/ackwire ./gateway/cmd/gateway ./tracker/cmd/tracker ./processor/cmd/processor ./loadtest/cmd/loadtest
+
+vuln: bin/govulncheck ## Look for known vulnerabilities that the programs call; needs vuln.go.dev
+	bin/govulncheck $(PACKAGES)
+
+generate: licences ## Make the generated files anew
 	@cd schemas/code && go generate ./...
 	@cd internal/tools && GOWORK=off go run ./protogen -C ../../schemas/trackerpb tracker.proto
 	@cd internal/tools && GOWORK=off go run ./dashboards -out ../../deploy/grafana/dashboards
@@ -109,4 +120,4 @@ tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants model bench bench-storm images images-observe test-images image-kafka check format generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants model bench bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports

@@ -74,8 +74,9 @@ GOWORK=$work/go.work CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -o "$work/bi
 for s in "${services[@]}"; do
   root=$work/root
   rm -rf "$root" "$work/context"
-  mkdir -p "$root"/{etc/ssl/certs,tmp,data,keys,blobs} "$work/context"
+  mkdir -p "$root"/{etc/ssl/certs,licenses,tmp,data,keys,blobs} "$work/context"
   cp "$work/bin/$s" "$root/$s"
+  cp LICENSE "$here/LICENSES.txt" "$root/licenses/"
   cp "$bundle" "$root/etc/ssl/certs/ca-certificates.crt"
   printf 'ackwire:x:%s:%s::/:/sbin/nologin\n' $user $user >"$root/etc/passwd"
   printf 'ackwire:x:%s:\n' $user >"$root/etc/group"
@@ -85,7 +86,7 @@ for s in "${services[@]}"; do
   chmod 1777 "$root/tmp"
   pack() { tar -C "$root" --sort=name --mtime="@$epoch" --numeric-owner --format=ustar "$@"; }
   # Folders that volumes are mounted at belong to the user, and so do new volumes.
-  pack --owner=0 --group=0 -cf "$work/context/root.tar" etc tmp "$s"
+  pack --owner=0 --group=0 -cf "$work/context/root.tar" etc licenses tmp "$s"
   pack --owner=$user --group=$user -rf "$work/context/root.tar" blobs data keys
   cp "$here/$s.Dockerfile" "$work/context/Dockerfile"
   image=$prefix$s:$tag

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tree writes a module's files below a new folder.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func of(module, dir, pkg string) listing {
+	return listing{Dir: filepath.Join(dir, pkg), Module: &struct{ Path, Version, Dir string }{module, "v1.0.0", dir}}
+}
+
+func TestLicencesOfModulesAndOfPackagesWithin(t *testing.T) {
+	a := tree(t, map[string]string{"LICENSE": "MIT", "license.go": "package a", "x/y/COPYING": "BSD", "z/LICENSE": "of what is not built"})
+	b := tree(t, map[string]string{"LICENCE.md": " MIT\r\n", "NOTICE": "thanks"})
+	files, err := licences([]listing{of("example.com/a", a, "x/y"), of("example.com/a", a, ""), of("example.com/b", b, "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	write(&got, files)
+	_, texts, _ := strings.Cut(got.String(), "\n"+strings.Repeat("=", 80)+"\n")
+	want := "example.com/a v1.0.0: LICENSE\nexample.com/b v1.0.0: LICENCE.md\n---\n\nMIT\n\n===\n" +
+		"example.com/a v1.0.0: x/y/COPYING\n---\n\nBSD\n\n===\n" +
+		"example.com/b v1.0.0: NOTICE\n---\n\nthanks\n"
+	texts = strings.NewReplacer(strings.Repeat("=", 80), "===", strings.Repeat("-", 80), "---").Replace(texts)
+	if texts != want {
+		t.Errorf("got\n%s\nwant\n%s", texts, want)
+	}
+}
+
+func TestAModuleWithoutALicenceIsAnError(t *testing.T) {
+	dir := tree(t, map[string]string{"a.go": "package a"})
+	if _, err := licences([]listing{of("example.com/a", dir, "")}); err == nil || !strings.Contains(err.Error(), "example.com/a") {
+		t.Errorf("got %v", err)
+	}
+}
