@@ -327,7 +327,7 @@ func TestConfig(t *testing.T) {
 		{nil, "at least one broker"},
 		{[]string{"a:9092", " "}, "empty broker address"},
 	} {
-		err := Config{Brokers: c.brokers}.Validate()
+		err := Config{Brokers: c.brokers}.Check()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v", c.brokers, err)
 		}
