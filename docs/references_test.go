@@ -115,6 +115,7 @@ var (
 // foreign are names of the forms above that belong to others.
 var foreign = []string{
 	"TestMain", "TestXxx", "FuzzXxx", "BenchmarkXxx", // what go test calls the kinds
+	"TestOrder", // the example of package ackwiretest
 }
 
 // anchors are the names under which a page's headings can be linked, as GitHub makes them.
