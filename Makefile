@@ -73,6 +73,9 @@ test-images: bin/gotestsum images images-observe ## Build and test the images; n
 image-kafka: ## Build the Kafka image of the container tests from published packages
 	deploy/kafka/build-image.sh
 
+release: check test ## Commit and tag VERSION=v1.2.3 of all modules, with CHANGELOG.md's notes; pushes nothing
+	@cd $(TOOLS) && GOWORK=off go run ./release -C $(CURDIR) -version "$(VERSION)"
+
 check: check-format check-lint check-generated check-tidy check-imports ## Everything that must be green before a commit
 
 # All modules, also those that are not in go.work.
