@@ -8,9 +8,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Client is a connection to Ackwire that stays: it submits jobs over one WebSocket, follows them, and comes back by itself
-// when the socket is lost. One client serves a whole process and is safe for concurrent use; an identity (a token)
-// has a client of its own. Make it with [Dial] and end it with [Client.Close].
+// Client is a connection to Ackwire that stays: it submits jobs over one WebSocket, follows them, and comes back by
+// itself when the socket is lost. One client serves a whole process and is safe for concurrent use; an identity (a
+// token) has a client of its own. Make it with [Dial] and end it with [Client.Close].
 //
 // Questions about jobs that have no frame (Get, List, Stats, Why, Result) go over HTTP, with the same identity.
 type Client struct {
@@ -54,9 +54,9 @@ type ConnStats struct {
 }
 
 // Dial connects to the Ackwire at url and returns once the server has welcomed the connection. url is a base address,
-// such as wss://jobs.example, or the full one of /v1/ws; http and ws mean the same here, and so do https and wss. A path before
-// /v1/ws is kept (a proxy may need it), and so is a query at the handshake. ctx bounds the dialling only; the client
-// lives until Close.
+// such as wss://jobs.example, or the full one of /v1/ws; http and ws mean the same here, and so do https and wss. A
+// path before /v1/ws is kept (a proxy may need it), and so is a query at the handshake. ctx bounds the dialling only;
+// the client lives until Close.
 //
 // A server that cannot be reached is an error at once, unless WithRetryDial is given. One that refuses is an *Error
 // (with the code unauthenticated for a token that it does not take) or a *CloseError.
@@ -229,18 +229,18 @@ func (c *Client) wakeLocked() {
 // that there is not shows with the first method that is called.
 func (c *Client) Job(id string) *Job { return newJob(c, id) }
 
-// List reads one page of the tenant's jobs (GET /v1/jobs), newest first. A job that was acked by the same gateway is in it. The
-// code invalid_frame of an *Error says which option the server refused.
+// List reads one page of the tenant's jobs (GET /v1/jobs), newest first. A job that was acked by the same gateway is
+// in it. The code invalid_frame of an *Error says which option the server refused.
 func (c *Client) List(ctx context.Context, o ListOptions) (Page, error) { return c.api.list(ctx, o) }
 
-// All reads page after page, from o.Cursor on; o.Limit is the size of a page. The sequence ends behind the last job, or
-// with an error as its last element.
+// All reads page after page, from o.Cursor on; o.Limit is the size of a page. The sequence ends behind the last job,
+// or with an error as its last element.
 func (c *Client) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error] {
 	return c.api.all(ctx, o)
 }
 
-// Stats counts the tenant's jobs by type, lane and state, and tells how many workers and waiting requests each lane has
-// (GET /v1/stats).
+// Stats counts the tenant's jobs by type, lane and state, and tells how many workers and waiting requests each lane
+// has (GET /v1/stats).
 func (c *Client) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
 
 // rest implements transport.

@@ -15,9 +15,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// HTTPClient does over plain HTTP what a Client does over a socket: for programs that keep no connection open, such as
-// a backend that submits now and then, a function that runs for seconds, or a script. Nothing runs in the background. It is
-// safe for concurrent use. Make it with [NewHTTP].
+// HTTPClient does over plain HTTP what a Client does over a socket: for programs that keep no connection open, such
+// as a backend that submits now and then, a function that runs for seconds, or a script. Nothing runs in the
+// background. It is safe for concurrent use. Make it with [NewHTTP].
 //
 // A Client is the better choice for many jobs: its acks and statuses share one connection, and a submit is sent
 // again by itself when that is lost.
@@ -25,11 +25,11 @@ type HTTPClient struct {
 	api *rest
 }
 
-// NewHTTP makes a client of the Ackwire at url, which is as in Dial. It connects to nothing yet: what is wrong with the
-// address or the token shows with the first request. An error is a URL or an option that makes no sense.
+// NewHTTP makes a client of the Ackwire at url, which is as in Dial. It connects to nothing yet: what is wrong with
+// the address or the token shows with the first request. An error is a URL or an option that makes no sense.
 //
-// Of the options those about tokens, the HTTP client or the dialler, the logger, the backoff and the read limit count; the
-// others are about sockets and change nothing.
+// Of the options those about tokens, the HTTP client or the dialler, the logger, the backoff and the read limit
+// count; the others are about sockets and change nothing.
 func NewHTTP(url string, opts ...Option) (*HTTPClient, error) {
 	api, err := newRest(url, opts)
 	if err != nil {
@@ -38,16 +38,16 @@ func NewHTTP(url string, opts ...Option) (*HTTPClient, error) {
 	return &HTTPClient{api: api}, nil
 }
 
-// CloseIdleConnections closes connections that are kept for further requests. The client may be used again afterwards. It
-// does nothing with WithHTTPClient, whose client has the same method.
+// CloseIdleConnections closes connections that are kept for further requests. The client may be used again
+// afterwards. It does nothing with WithHTTPClient, whose client has the same method.
 func (c *HTTPClient) CloseIdleConnections() { c.api.closeIdle() }
 
-// Submit hands a job to Ackwire (POST /v1/jobs) and returns once it is durable. payload, options and errors are those of
-// Client.Submit; NoWatch changes nothing here.
+// Submit hands a job to Ackwire (POST /v1/jobs) and returns once it is durable. payload, options and errors are those
+// of Client.Submit; NoWatch changes nothing here.
 //
-// A server that cannot be reached is an error at once: nothing was sent. When the connection is lost behind the request, or
-// something between here and the server answers for it (502, 504), the outcome is not known: with a Key the submit is
-// repeated until it is or ctx ends, without one the error matches ErrIndeterminate.
+// A server that cannot be reached is an error at once: nothing was sent. When the connection is lost behind the
+// request, or something between here and the server answers for it (502, 504), the outcome is not known: with a Key
+// the submit is repeated until it is or ctx ends, without one the error matches ErrIndeterminate.
 func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
 	cfg := tracedBy(ctx)
 	for _, o := range opts {
@@ -73,7 +73,11 @@ func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, op
 			}
 			return nil, unknown, err
 		}
-		return &Job{ID: ack.JobID, Ack: Ack{State: job.State(ack.State), StatusURL: ack.StatusURL, Duplicate: ack.Duplicate}, via: c}, false, nil
+		return &Job{
+			ID:  ack.JobID,
+			Ack: Ack{State: job.State(ack.State), StatusURL: ack.StatusURL, Duplicate: ack.Duplicate},
+			via: c,
+		}, false, nil
 	})
 }
 

@@ -21,7 +21,8 @@ const (
 	waitAtServer = 20 * time.Second
 	// askAgain is the shortest time between two requests of Wait that were answered.
 	askAgain = time.Second
-	// maxSilence is how long an event stream may bring nothing, not even the server's comments, which come every 25 s.
+	// maxSilence is how long an event stream may bring nothing, not even the server's comments, which come every 25
+	// s.
 	maxSilence = 90 * time.Second
 )
 
@@ -123,8 +124,8 @@ type eventWatch struct {
 	retry  time.Duration // how long the server asked to wait before the next stream
 }
 
-// stream reads one stream. over reports that the watch has ended: by the job's end, or as the loop's body wants no more. Else
-// err says why the stream ended.
+// stream reads one stream. over reports that the watch has ended: by the job's end, or as the loop's body wants no
+// more. Else err says why the stream ended.
 func (w *eventWatch) stream(ctx context.Context) (over bool, err error) {
 	what, path, err := jobPath("watch ", w.jobID, "/events")
 	if err != nil {
@@ -166,7 +167,8 @@ func (w *eventWatch) stream(ctx context.Context) (over bool, err error) {
 	}
 	w.retry = e.retry
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		w.yield(Status{}, fmt.Errorf("ackwire: %s: a document is above the read limit of %d bytes", what, w.api.cfg.readLimit))
+		limit := w.api.cfg.readLimit
+		w.yield(Status{}, fmt.Errorf("ackwire: %s: a document is above the read limit of %d bytes", what, limit))
 		return true, nil
 	}
 	if err := lines.Err(); err != nil {

@@ -12,8 +12,8 @@ import (
 // make it from an ID that you kept. It is safe for concurrent use, needs no Close, and its methods work the
 // same way over a socket and over HTTP.
 //
-// Every method may fail with an [*Error] that the server answered with (a job that there is not, or that belongs
-// to another tenant, matches [ErrNotFound]), with the context's error, and with [ErrClosed] once the client was closed.
+// Every method may fail with an [*Error] that the server answered with (a job that there is not, or that belongs to
+// another tenant, matches [ErrNotFound]), with the context's error, and with [ErrClosed] once the client was closed.
 type Job struct {
 	// ID names the job, for as long as the server keeps it.
 	ID string
@@ -60,9 +60,9 @@ func (j *Job) Get(ctx context.Context) (Status, error) { return j.via.rest().get
 // Watch follows the job. The sequence yields its document as it is now, then each newer one, until the
 // terminal one (completed, failed or cancelled), and then ends. Each range over it is a watch of its own.
 //
-// Versions strictly rise; a loop body slower than the job's changes sees the latest document and skips those
-// between. Lost connections do not show: the watch goes on behind the last version seen. (Versions are lower only
-// once the server has lost the end of its log, as after a restored backup.) An error is yielded once, as the last element.
+// Versions strictly rise; a loop body slower than the job's changes sees the latest document and skips those between.
+// Lost connections do not show: the watch goes on behind the last version seen. (Versions are lower only once the
+// server has lost the end of its log, as after a restored backup.) An error is yielded once, as the last element.
 //
 // Over a socket all watches of one job share one subscription, which ends with the last of them, and a job that
 // was submitted by this client and has ended is told again without asking the server. Over HTTP each watch is
@@ -75,21 +75,22 @@ func (j *Job) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Status, 
 	return j.via.watch(ctx, j, max(cfg.after, 0))
 }
 
-// Wait returns the job's terminal document. A job that failed or was cancelled is no error of Wait: look at State. Errors
-// are those of Watch. Bound ctx, unless you would wait as long as the job may take.
+// Wait returns the job's terminal document. A job that failed or was cancelled is no error of Wait: look at State.
+// Errors are those of Watch. Bound ctx, unless you would wait as long as the job may take.
 func (j *Job) Wait(ctx context.Context) (Status, error) { return j.via.wait(ctx, j) }
 
-// Cancel asks for the job's end. It returns once the request is durable, with the job's state then: cancelled if it had
-// not started; processing if a handler is being told to stop, and then a watch shows the end. A job that has
-// ended is an *Error with the code invalid_state. To cancel twice is harmless; over a socket a lost connection repeats it.
+// Cancel asks for the job's end. It returns once the request is durable, with the job's state then: cancelled if it
+// had not started; processing if a handler is being told to stop, and then a watch shows the end. A job that has
+// ended is an *Error with the code invalid_state. To cancel twice is harmless; over a socket a lost connection
+// repeats it.
 func (j *Job) Cancel(ctx context.Context) (job.State, error) {
 	return j.via.order(ctx, frame.Cancel, j.ID)
 }
 
-// Retry runs the job again after its end, under its ID, with its stored payload and a new budget of attempts. It returns
-// once the request was taken: a new watch then follows the new attempts. A job that has not ended is an *Error with the code
-// invalid_state. An error that matches ErrIndeterminate means that the connection was lost before the answer: Get
-// tells whether the job runs again.
+// Retry runs the job again after its end, under its ID, with its stored payload and a new budget of attempts. It
+// returns once the request was taken: a new watch then follows the new attempts. A job that has not ended is an
+// *Error with the code invalid_state. An error that matches ErrIndeterminate means that the connection was lost
+// before the answer: Get tells whether the job runs again.
 func (j *Job) Retry(ctx context.Context) (job.State, error) {
 	return j.via.order(ctx, frame.Retry, j.ID)
 }
@@ -97,15 +98,15 @@ func (j *Job) Retry(ctx context.Context) (job.State, error) {
 // Why tells what the job waits for (GET /v1/jobs/{id}/why): a reason for programs and a sentence for people.
 func (j *Job) Why(ctx context.Context) (frame.Why, error) { return j.via.rest().why(ctx, j.ID) }
 
-// Result opens the result of a completed job, of any size, as a stream (GET /v1/jobs/{id}/result): what the handler returned, as
-// JSON, or the file that it attached. ctx bounds the reading too. A job that has no result, because it has not
-// completed, is an *Error with the code invalid_state.
+// Result opens the result of a completed job, of any size, as a stream (GET /v1/jobs/{id}/result): what the handler
+// returned, as JSON, or the file that it attached. ctx bounds the reading too. A job that has no result, because it
+// has not completed, is an *Error with the code invalid_state.
 //
 // A result that a document holds inline is in Status.Result as well; a [JobType] decodes it.
 func (j *Job) Result(ctx context.Context) (*Content, error) { return j.via.rest().result(ctx, j.ID) }
 
-// Deliveries tells how the job's webhooks fare (GET /v1/jobs/{id}/deliveries), the oldest first. Each is a job of its own,
-// which a handle made from its DeliveryID can retry.
+// Deliveries tells how the job's webhooks fare (GET /v1/jobs/{id}/deliveries), the oldest first. Each is a job of its
+// own, which a handle made from its DeliveryID can retry.
 func (j *Job) Deliveries(ctx context.Context) (frame.Deliveries, error) {
 	return j.via.rest().deliveries(ctx, j.ID)
 }

@@ -25,8 +25,8 @@ type ListOptions struct {
 	Subjects []string
 	// Mine takes the jobs of the token's own subject.
 	Mine bool
-	// The bounds of when a job was made and when it last changed. After is inclusive, Before is not; times are those of the
-	// server's log, with milliseconds.
+	// The bounds of when a job was made and when it last changed. After is inclusive, Before is not; times are those
+	// of the server's log, with milliseconds.
 	CreatedAfter, CreatedBefore time.Time
 	UpdatedAfter, UpdatedBefore time.Time
 	// Limit is the most jobs of a page, 1 to 500; 0 means 50. A page may have fewer.
@@ -107,7 +107,8 @@ func (o ListOptions) query() url.Values {
 		q.Set("mine", "true")
 	}
 	for name, t := range map[string]time.Time{
-		"createdAfter": o.CreatedAfter, "createdBefore": o.CreatedBefore, "updatedAfter": o.UpdatedAfter, "updatedBefore": o.UpdatedBefore,
+		"createdAfter": o.CreatedAfter, "createdBefore": o.CreatedBefore,
+		"updatedAfter": o.UpdatedAfter, "updatedBefore": o.UpdatedBefore,
 	} {
 		if !t.IsZero() {
 			q.Set(name, t.UTC().Format(time.RFC3339Nano))

@@ -14,26 +14,29 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Defaults and bounds of a client.
+// Defaults of the options that are not given.
 const (
-	// DefaultReadLimit bounds one frame from the server, in bytes.
+	// DefaultReadLimit bounds one frame or answer from the server, in bytes. Documents are below it with any server's
+	// default limits.
 	DefaultReadLimit = 1 << 20
-	// DefaultBackoffBase and DefaultBackoffCap bound the wait before a reconnect.
+	// DefaultBackoffBase bounds the first wait before a reconnect, DefaultBackoffCap every wait.
 	DefaultBackoffBase = 100 * time.Millisecond
 	DefaultBackoffCap  = 5 * time.Second
-	// DefaultHandshakeTimeout bounds one attempt to connect, up to the welcome. It is
-	// above the server's own deadline for a first frame, so that the server's answer is seen.
+	// DefaultHandshakeTimeout bounds one attempt to connect, up to the welcome. It is above the server's own deadline
+	// for a first frame, so that the server's answer is seen.
 	DefaultHandshakeTimeout = 15 * time.Second
 	// DefaultDrainTimeout bounds how long answers are awaited on the old socket after a goaway.
 	DefaultDrainTimeout = 10 * time.Second
+)
 
+const (
 	maxReconnectAfter = time.Minute // bounds what a goaway or a Retry-After may ask for
 	closeGrace        = time.Second // how long a closing socket waits for the peer
 	maxBatchJobs      = 1000        // jobs in one subscribe or unsubscribe frame
 	maxJobIDBytes     = 128         // a longer job ID cannot exist
 )
 
-// Option changes how a client is dialled.
+// Option is a setting of Dial or NewHTTP. Where the same setting is given twice the last one counts.
 type Option func(*config)
 
 type config struct {
@@ -51,7 +54,9 @@ type config struct {
 	retryDial   bool
 }
 
-// WithToken sets the bearer token that every handshake and HTTP request carries.
+// WithToken sets the bearer token that every handshake and HTTP request carries. The default, and the empty string,
+// is none: only an Ackwire on the same machine takes that. When the token expires the server closes the socket and
+// refuses the reconnect, which ends the client; for tokens that are renewed there is WithTokenSource.
 func WithToken(token string) Option {
 	return func(c *config) {
 		c.tokenSource = func(context.Context) (string, error) { return token, nil }
@@ -59,51 +64,65 @@ func WithToken(token string) Option {
 	}
 }
 
-// WithTokenSource sets where tokens come from. It is called at every connect and,
-// when the token is a JWT with an exp claim, again after four fifths of its life to
-// renew it on the open socket. An error from it counts like a lost connection.
+// WithTokenSource sets where tokens come from, in place of WithToken. A Client calls it at every connect and, when
+// the token is a JWT with an exp claim, again after four fifths of its life, and renews it on the open socket. An
+// HTTPClient calls it with the first request, when the token has less than 5 s to live, and when the server does not
+// take it.
+//
+// It must be safe for concurrent use and heed its context, which a connect's timeout bounds. An error from it counts
+// like a lost connection: it is tried again.
 func WithTokenSource(source func(ctx context.Context) (string, error)) Option {
 	return func(c *config) { c.tokenSource, c.renews = source, true }
 }
 
-// WithHTTPClient sets the client through which every connection and request goes. Its
-// transport must support WebSocket upgrades, as http.Transport does. Without it each
-// Client has a transport of its own, which Close empties.
+// WithHTTPClient sets the client through which every connection and request goes, for a proxy, TLS settings or
+// tracing of your own. Its transport must support WebSocket upgrades, as http.Transport does. Its Timeout bounds HTTP
+// requests, event streams included, but no socket. The default is a client with a transport of its own, which honours
+// HTTP_PROXY and its like, and whose connections Close ends.
 func WithHTTPClient(hc *http.Client) Option { return func(c *config) { c.httpClient = hc } }
 
-// WithDialContext sets how the client's own transport opens connections. It cannot be
-// combined with WithHTTPClient.
+// WithDialContext sets how the client's own transport opens connections. The default is a net.Dialer. It cannot be
+// combined with WithHTTPClient, whose transport has a dialler of its own.
 func WithDialContext(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
 	return func(c *config) { c.dialContext = dial }
 }
 
-// WithLogger sets the logger; the default discards. Lost connections are Info,
-// frames that nobody can read are Warn. Payloads and tokens are never logged.
+// WithLogger sets the logger; the default logs nothing. Lost connections are Info, frames that cannot be read are
+// Warn. Payloads and tokens are never logged.
 func WithLogger(log *slog.Logger) Option { return func(c *config) { c.log = log } }
 
-// WithBackoff sets the wait before reconnects.
+// WithBackoff sets the waits before reconnects, and before a submit with a Key is sent again. The default waits up to
+// DefaultBackoffBase at first and up to DefaultBackoffCap in the end; zero fields keep these. Waits that the server
+// asks for come on top, up to a minute.
 func WithBackoff(b Backoff) Option { return func(c *config) { c.backoff = b } }
 
-// WithoutReconnect makes the first lost connection final: every call then returns an
-// error that matches ErrDisconnected.
+// WithoutReconnect makes the first lost connection final: every call then returns an error that matches
+// ErrDisconnected. The default comes back for as long as the client lives, unless the server forbids it. Over HTTP
+// the option makes the first lost event stream final.
 func WithoutReconnect() Option { return func(c *config) { c.noReconnect = true } }
 
-// WithRetryDial makes Dial itself try again, with the same backoff, until its context
-// ends or the server refuses for good. Without it Dial makes one attempt.
+// WithRetryDial makes Dial itself try again, with the same backoff, until its context ends or the server refuses for
+// good. The default is one attempt, so that a wrong address shows at once. Sockets only.
 func WithRetryDial() Option { return func(c *config) { c.retryDial = true } }
 
-// WithHandshakeTimeout bounds one attempt to connect.
+// WithHandshakeTimeout bounds one attempt to connect: the token source, the handshake and the wait for the server's
+// welcome. It must be positive; the default is DefaultHandshakeTimeout. Over HTTP it bounds the opening of a
+// connection.
 func WithHandshakeTimeout(d time.Duration) Option { return func(c *config) { c.handshake = d } }
 
-// WithDrainTimeout bounds how long answers are awaited on the old socket after a goaway.
+// WithDrainTimeout bounds how long answers are awaited on the old socket after the server asked to reconnect
+// (goaway); what has none by then is sent again on the new one, or its outcome is not known. It must be positive; the
+// default is DefaultDrainTimeout. Sockets only.
 func WithDrainTimeout(d time.Duration) Option { return func(c *config) { c.drain = d } }
 
-// WithReadLimit bounds one frame from the server, in bytes. A larger one ends the client
-// with a CloseError of code 1009.
+// WithReadLimit bounds one frame from the server, or one answer over HTTP, in bytes. It must be positive; the default
+// is DefaultReadLimit. A larger frame ends a Client with a CloseError of code 1009, a larger answer is an error.
+// Pages of lists and results that are streamed have no such bound.
 func WithReadLimit(n int64) Option { return func(c *config) { c.readLimit = n } }
 
-// WithCompression asks for compression (permessage-deflate, RFC 7692). A gateway gives it where
-// it is on there; large frames are then compressed, both ways, each for itself.
+// WithCompression asks for compression (permessage-deflate, RFC 7692). The default is none. A gateway agrees where it
+// is switched on there; large frames are then compressed both ways, each by itself, which costs time and no memory
+// between frames. Sockets only.
 func WithCompression() Option {
 	return func(c *config) { c.compression = websocket.CompressionNoContextTakeover }
 }

@@ -264,7 +264,8 @@ func jobPath(what, jobID, rest string) (name, path string, err error) {
 	return what + jobID, "/v1/jobs/" + url.PathEscape(jobID) + rest, nil
 }
 
-// transient reports whether a request may be answered when it is sent again: the server said so, or the network failed.
+// transient reports whether a request may be answered when it is sent again: the server said so, or the network
+// failed.
 func transient(err error) bool {
 	if e, answered := errors.AsType[*Error](err); answered {
 		return e.Retryable || e.Code == code.Unavailable

@@ -16,7 +16,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// SubmitOption changes one submit.
+// SubmitOption is a setting of one submit. Where the same setting is given twice the last one counts.
 type SubmitOption func(*submitConfig)
 
 type submitConfig struct {
@@ -31,48 +31,54 @@ type submitConfig struct {
 	tracestate  string
 }
 
-// Key sets the idempotency key, at most 128 characters: however often the submit is
-// sent, by this client or another, with the same payload, there is one job. It lets the
-// client itself repeat a submit whose outcome is not known, until ctx ends.
+// Key sets the idempotency key, 1 to 128 characters: however often the submit is sent, by this client or another of
+// the tenant, there is one job of this type and key, until its retention is over. The same key with another payload
+// is refused with the code idempotency_key_reused; payloads are compared as JSON values.
+//
+// With a key the client itself repeats a submit whose outcome is not known, until ctx ends. Without one, which is the
+// default and also what an empty key means, such a submit fails with an error that matches ErrIndeterminate.
 func Key(key string) SubmitOption { return func(s *submitConfig) { s.key = key } }
 
-// Timeout bounds one attempt; a retryable failure when it is over.
+// Timeout bounds one attempt. An attempt that takes longer fails, and is tried again while attempts are left. The
+// default, also for 0, is that of the job's type. The server refuses what is negative or above 100 years.
 func Timeout(d time.Duration) SubmitOption { return func(s *submitConfig) { s.timeout = d } }
 
-// Deadline bounds the whole job from its acceptance on; it then fails with deadline_exceeded.
+// Deadline bounds the whole job from its acceptance on, with its waits and attempts; when it passes the job fails
+// with the code deadline_exceeded. The default, also for 0, is that of the job's type. The server refuses what is
+// negative, above 100 years, or before RunAt.
 func Deadline(d time.Duration) SubmitOption { return func(s *submitConfig) { s.deadline = d } }
 
-// RunAt sets when the job may start.
+// RunAt sets when the job may start, at most 30 days ahead. Until then it is scheduled. The default, the zero time
+// and a time that is past start it as soon as a worker is free.
 func RunAt(t time.Time) SubmitOption { return func(s *submitConfig) { s.runAt = t } }
 
-// NoWatch submits without a subscription: for jobs that this client will not follow. The
-// job can still be watched, by a subscription of its own.
+// NoWatch submits without following the job, which is otherwise followed from its ack on, so that its watch misses
+// nothing. It is for jobs that this client will not watch: it saves the server a subscription. The job can still be
+// watched, from its document as it is by then. Over HTTP no job is followed before it is watched.
 func NoWatch() SubmitOption { return func(s *submitConfig) { s.noWatch = true } }
 
-// CallbackURL asks for a webhook when the job has ended or, if states are given, when one of
-// them begins.
+// CallbackURL asks for a webhook when the job has ended or, if states are given, when one of them begins. The server
+// refuses a URL that is not http or https, and later calls no address that is not public, unless it is configured to.
 func CallbackURL(url string, states ...job.State) SubmitOption {
 	return func(s *submitConfig) { s.callbackURL, s.callbackOn = url, states }
 }
 
-// Trace makes the job a part of a trace, in place of the one that Submit's context belongs to:
-// the two parts of its context as W3C Trace Context has them (§3.2, §3.3). state may be empty.
+// Trace makes the job a part of a trace, in place of the one that Submit's context belongs to: its traceparent and
+// tracestate as W3C Trace Context has them (§3.2, §3.3). state may be empty. A parent that is malformed is passed
+// over by the server.
 func Trace(parent, state string) SubmitOption {
 	return func(s *submitConfig) { s.traceparent, s.tracestate = parent, state }
 }
 
-// Submit hands a job to Ackwire and returns once it is durable. payload is any value
-// that encoding/json marshals, or a json.RawMessage, which travels untouched. While there
-// is no connection it waits; ctx bounds everything.
+// Submit hands a job to Ackwire and returns once it is durable. payload is any value that encoding/json marshals, or
+// a json.RawMessage, which travels untouched. While there is no connection it waits; ctx bounds everything.
 //
-// The job belongs to the trace of ctx, if there is one (OpenTelemetry), from its submit to its
-// handler and back.
+// The job belongs to the trace of ctx, if there is one (OpenTelemetry), from its submit to its handler and back.
 //
-// Errors: an *Error when the server refused (nothing was written; Retryable says whether
-// to try again); one that matches ErrIndeterminate when the outcome is not known; ctx's
-// own when nothing was sent. With a Key, a submit whose outcome is not known is repeated until ctx
-// ends. Unless NoWatch is given the connection watches the job until it ends or the last
-// watch of it does.
+// There are three outcomes: the job; an *Error when the server refused, and then nothing was written (Retryable says
+// whether to try again); or an error that matches ErrIndeterminate when it is not known whether the job exists. With
+// a Key such a submit is repeated until its outcome is known or ctx ends. An error of ctx alone means that nothing
+// was sent.
 func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
 	cfg := tracedBy(ctx)
 	for _, o := range opts {
@@ -96,9 +102,11 @@ func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts .
 	})
 }
 
-// submitUntilKnown sends a submit until its outcome is known, if it has a key; else once. try sends it and reports whether
-// it may have been written though there was no ack. life ends when the client is closed.
-func (r *rest) submitUntilKnown(ctx, life context.Context, key string, try func() (j *Job, unknown bool, err error)) (*Job, error) {
+// submitUntilKnown sends a submit until its outcome is known, if it has a key; else once. try sends it and reports
+// whether it may have been written though there was no ack. life ends when the client is closed.
+func (r *rest) submitUntilKnown(
+	ctx, life context.Context, key string, try func() (j *Job, unknown bool, err error),
+) (*Job, error) {
 	// doubt is the last answer that left open whether the job exists. From then on only an ack or a refusal
 	// for good settles it: "nothing was written" speaks of the last try alone.
 	var doubt *IndeterminateError
@@ -152,7 +160,8 @@ func (e *IndeterminateError) because(err error) error {
 	return &IndeterminateError{JobID: e.JobID, Key: e.Key, Err: fmt.Errorf("%w; last answer: %w", err, e.Err)}
 }
 
-// appendBody makes a submit frame from after its id. Over HTTP there is no subscription, and the trace travels in headers.
+// appendBody makes a submit frame from after its id. Over HTTP there is no subscription, and the trace travels in
+// headers.
 func (s *submitConfig) appendBody(jobType string, payload any, overHTTP bool) ([]byte, error) {
 	raw, ok := payload.(json.RawMessage)
 	if !ok {

@@ -17,9 +17,9 @@ type Submitter interface {
 	Job(id string) *Job
 }
 
-// JobType declares a job type once, for the program that submits its jobs and the one that works on them: its name, its payload
-// (In) and its result (Out). Both are whatever encoding/json can write and read. Make it with [Type], in a package that both
-// import:
+// JobType declares a job type once, for the program that submits its jobs and the one that works on them: its name,
+// its payload (In) and its result (Out). Both are whatever encoding/json can write and read. Make it with [Type], in
+// a package that both import:
 //
 //	var RenderInvoice = ackwire.Type[Invoice, Rendered]("invoice.render")
 type JobType[In, Out any] struct {
@@ -37,12 +37,14 @@ func Type[In, Out any](name string) JobType[In, Out] {
 // Name returns the job type's name, such as "invoice.render".
 func (t JobType[In, Out]) Name() string { return t.name }
 
-// Types returns zero values of the payload's and the result's types, from which a generic function infers them. The worker
-// library registers handlers so.
+// Types returns zero values of the payload's and the result's types, from which a generic function infers them. The
+// worker library registers handlers so.
 func (t JobType[In, Out]) Types() (in In, out Out) { return in, out }
 
 // Submit hands a job to Ackwire and returns once it is durable; options and errors are those of Client.Submit.
-func (t JobType[In, Out]) Submit(ctx context.Context, client Submitter, in In, opts ...SubmitOption) (*TypedJob[Out], error) {
+func (t JobType[In, Out]) Submit(
+	ctx context.Context, client Submitter, in In, opts ...SubmitOption,
+) (*TypedJob[Out], error) {
 	j, err := client.Submit(ctx, t.name, in, opts...)
 	if err != nil {
 		return nil, err
@@ -61,11 +63,12 @@ type TypedJob[Out any] struct {
 	*Job
 }
 
-// Result waits for the job's end and returns what its handler returned. A job that completed without a result is the zero value.
-// Whole numbers are taken where an integer is meant, however they are written (1.0).
+// Result waits for the job's end and returns what its handler returned. A job that completed without a result is the
+// zero value. Whole numbers are taken where an integer is meant, however they are written (1.0).
 //
 // A job that failed, was cancelled or is not there is a [*JobError]. A result that does not fit Out is any other
-// error, and so is a file that a handler attached and returned nothing beside. The errors of Job.Wait come as they are.
+// error, and so is a file that a handler attached and returned nothing beside. The errors of Job.Wait come as they
+// are.
 func (t *TypedJob[Out]) Result(ctx context.Context) (Out, error) {
 	var out Out
 	st, err := t.Wait(ctx)
@@ -106,7 +109,7 @@ func (t *TypedJob[Out]) storedResult(ctx context.Context) ([]byte, error) {
 	}
 	defer content.Close()
 	if media, _, _ := mime.ParseMediaType(content.ContentType); media != "application/json" {
-		return nil, fmt.Errorf("ackwire: result of %s: it is a file of the type %q: read it as a stream", t.ID, content.ContentType)
+		return nil, fmt.Errorf("ackwire: result of %s: a file of the type %q: read it as a stream", t.ID, media)
 	}
 	b, err := readAtMost(content, maxStoredResult)
 	if err != nil {
@@ -115,15 +118,15 @@ func (t *TypedJob[Out]) storedResult(ctx context.Context) ([]byte, error) {
 	return b, nil
 }
 
-// JobError says that a job has no result: it failed, it was cancelled, or it is not there. It is what TypedJob.Result returns for
-// them, and what [Status.Err] makes of a terminal document.
+// JobError says that a job has no result: it failed, it was cancelled, or it is not there. It is what TypedJob.Result
+// returns for them, and what [Status.Err] makes of a terminal document.
 type JobError struct {
 	JobID string
-	// State is job.Failed or job.Cancelled. It is empty for a job that is not there: its retention is over, or there never was
-	// one of this ID for this tenant. Such an error matches ErrNotFound.
+	// State is job.Failed or job.Cancelled. It is empty for a job that is not there: its retention is over, or there
+	// never was one of this ID for this tenant. Such an error matches ErrNotFound.
 	State job.State
-	// Code and Message are those of the job's last error, if it had one: the handler's own, or a code of Ackwire's such
-	// as job.CodeDeadlineExceeded or job.CodeWorkerLost.
+	// Code and Message are those of the job's last error, if it had one: the handler's own, or a code of Ackwire's
+	// such as job.CodeDeadlineExceeded or job.CodeWorkerLost.
 	Code, Message string
 	// Attempt is how many attempts were made.
 	Attempt int
@@ -131,8 +134,8 @@ type JobError struct {
 	notFound *Error
 }
 
-// Err is the error that a terminal document stands for: a [*JobError] for a job that failed or was cancelled. It is nil for one
-// that completed, and for one that has not ended.
+// Err is the error that a terminal document stands for: a [*JobError] for a job that failed or was cancelled. It is
+// nil for one that completed, and for one that has not ended.
 func (s Status) Err() error {
 	if s.State != job.Failed && s.State != job.Cancelled {
 		return nil

@@ -37,7 +37,9 @@ func (s *Server) routes() {
 	}))
 	s.mux.HandleFunc("GET /v1/jobs/{id}/events", s.streamJob)
 	for _, order := range []frame.Type{frame.Cancel, frame.Retry} {
-		s.mux.HandleFunc("POST /v1/jobs/{id}/"+string(order), func(w http.ResponseWriter, r *http.Request) { s.postOrder(w, r, order) })
+		s.mux.HandleFunc("POST /v1/jobs/{id}/"+string(order), func(w http.ResponseWriter, r *http.Request) {
+			s.postOrder(w, r, order)
+		})
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, frame.NewProblem(code.NotFound, "ackwiretest has no such route"))
@@ -238,7 +240,8 @@ func (s *Server) getWhy(w http.ResponseWriter, r record) {
 	switch r.doc.State {
 	case job.Pending, job.Queued:
 		none, waiting := 0, s.count(job.Pending)
-		why.Reason, why.Detail, why.Workers, why.Waiting = frame.NoWorkers, "No worker takes jobs of this lane.", &none, &waiting
+		why.Reason, why.Detail = frame.NoWorkers, "No worker takes jobs of this lane."
+		why.Workers, why.Waiting = &none, &waiting
 	case job.Scheduled:
 		why.Reason, why.Detail, why.NextAt = frame.Scheduled, "The job's time has not come.", r.doc.RunAt
 	case job.Retrying:
@@ -273,7 +276,11 @@ func (s *Server) getStats(w http.ResponseWriter, _ *http.Request) {
 	for _, r := range s.records {
 		counts[frame.Count{Type: r.doc.Type, Lane: lane, State: r.doc.State}]++
 	}
-	stats := frame.Stats{Counts: []frame.Count{}, Lanes: []frame.Lane{{Lane: lane, Waiting: s.countLocked(job.Pending)}}, AsOf: stamp(time.Now())}
+	stats := frame.Stats{
+		Counts: []frame.Count{},
+		Lanes:  []frame.Lane{{Lane: lane, Waiting: s.countLocked(job.Pending)}},
+		AsOf:   stamp(time.Now()),
+	}
 	s.mu.Unlock()
 	for c, n := range counts {
 		c.Jobs = n

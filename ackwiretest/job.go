@@ -18,8 +18,8 @@ import (
 // nextTimeout bounds how long Next waits for a job.
 const nextTimeout = time.Minute
 
-// Job is one attempt of a job, as a worker has it. What is said after the attempt has ended, also by a cancel or a deadline,
-// changes nothing.
+// Job is one attempt of a job, as a worker has it. What is said after the attempt has ended, also by a cancel or a
+// deadline, changes nothing.
 type Job struct {
 	// ID, Type and Payload are the job's. Attempt counts from 1.
 	ID      string
@@ -34,9 +34,10 @@ type Job struct {
 	done chan struct{} // closed when the attempt has ended, or was asked to
 }
 
-// HandlerFunc works on a job. What it returns is the job's result, as encoding/json writes it; nil is none. A *Failure says how the
-// attempt failed; any other error is a failure with the code handler_error that is tried again, as with a real
-// worker. ctx ends when the job is cancelled, its time is over, or the server closes; context.Cause says why.
+// HandlerFunc works on a job. What it returns is the job's result, as encoding/json writes it; nil is none. A
+// *Failure says how the attempt failed; any other error is a failure with the code handler_error that is tried again,
+// as with a real worker. ctx ends when the job is cancelled, its time is over, or the server closes; context.Cause
+// says why.
 type HandlerFunc func(ctx context.Context, j *Job) (result any, err error)
 
 // Failure is how an attempt failed.
@@ -59,8 +60,11 @@ func (s *Server) Handle(jobType string, fn HandlerFunc) {
 	}
 }
 
-// Handle has fn work on all jobs of a declared type. A payload that does not fit In fails with the code invalid_payload.
-func Handle[In, Out any](s *Server, t ackwire.JobType[In, Out], fn func(ctx context.Context, j *Job, in In) (Out, error)) {
+// Handle has fn work on all jobs of a declared type. A payload that does not fit In fails with the code
+// invalid_payload.
+func Handle[In, Out any](
+	s *Server, t ackwire.JobType[In, Out], fn func(ctx context.Context, j *Job, in In) (Out, error),
+) {
 	s.Handle(t.Name(), func(ctx context.Context, j *Job) (any, error) {
 		var in In
 		if err := json.Unmarshal(j.Payload, &in); err != nil {
@@ -70,8 +74,8 @@ func Handle[In, Out any](s *Server, t ackwire.JobType[In, Out], fn func(ctx cont
 	})
 }
 
-// Next takes the oldest job that waits for a worker, of one of the types if there are any, and begins its attempt. It waits
-// until there is one, and fails the test after a minute.
+// Next takes the oldest job that waits for a worker, of one of the types if there are any, and begins its attempt. It
+// waits until there is one, and fails the test after a minute.
 func (s *Server) Next(t testing.TB, types ...string) *Job {
 	t.Helper()
 	timeout := time.NewTimer(nextTimeout)
@@ -114,8 +118,8 @@ func (j *Job) Progress(percent float64, message string) {
 	})
 }
 
-// Complete ends the job with a result, which is any value that encoding/json marshals; nil is none. It panics for one that
-// cannot be marshalled.
+// Complete ends the job with a result, which is any value that encoding/json marshals; nil is none. It panics for one
+// that cannot be marshalled.
 func (j *Job) Complete(result any) {
 	var raw json.RawMessage
 	if result != nil {
@@ -136,8 +140,8 @@ func (j *Job) CompleteFile(name, contentType string, content []byte) {
 // Fail ends the job for good: failed, or cancelled if it was cancelled meanwhile.
 func (j *Job) Fail(code, message string) { j.fail(&Failure{Code: code, Message: message}) }
 
-// FailAttempt ends the attempt with a failure that is tried again: the job waits for the next attempt, or has failed when
-// this was the last one.
+// FailAttempt ends the attempt with a failure that is tried again: the job waits for the next attempt, or has failed
+// when this was the last one.
 func (j *Job) FailAttempt(code, message string) {
 	j.fail(&Failure{Code: code, Message: message, Retryable: true})
 }

@@ -45,20 +45,23 @@ func (r *record) stopTimers() {
 
 // submitLocked makes a job, or finds the one of the same key.
 func (s *Server) submitLocked(q frame.SubmitRequest) (frame.AckFrame, *record, error) {
+	refuse := func(c code.Code, detail string, args ...any) (frame.AckFrame, *record, error) {
+		return frame.AckFrame{}, nil, frame.NewProblem(c, fmt.Sprintf(detail, args...))
+	}
 	switch {
 	case q.Job == "":
-		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidFrame, "job is missing")
+		return refuse(code.InvalidFrame, "job is missing")
 	case len(q.Payload) == 0:
-		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidFrame, "payload is missing")
+		return refuse(code.InvalidFrame, "payload is missing")
 	case len([]rune(q.Key)) > frame.MaxKeyChars:
-		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("key is longer than %d characters", frame.MaxKeyChars))
+		return refuse(code.InvalidFrame, "key is longer than %d characters", frame.MaxKeyChars)
 	case s.faults.types != nil && !slices.Contains(s.faults.types, q.Job):
-		return frame.AckFrame{}, nil, frame.NewProblem(code.UnknownJobType, fmt.Sprintf("%.64q is not a job type here", q.Job))
+		return refuse(code.UnknownJobType, "%.64q is not a job type here", q.Job)
 	}
 	key := q.Job + "\x00" + q.Key
 	if old := s.keys[key]; q.Key != "" && old != nil {
 		if !samePayload(old.request.Payload, q.Payload) {
-			return frame.AckFrame{}, nil, frame.NewProblem(code.IdempotencyKeyReused, "the key was used with another payload")
+			return refuse(code.IdempotencyKeyReused, "the key was used with another payload")
 		}
 		a := old.ack()
 		a.Duplicate = true
@@ -176,7 +179,8 @@ func (s *Server) beginLocked(r *record) *Job {
 	now := stamp(time.Now())
 	r.doc.State, r.doc.StartedAt = job.Processing, &now
 	r.doc.RetryAt, r.doc.Progress, r.doc.Error = nil, nil, nil
-	r.doc.Attempts = append(slices.Clone(r.doc.Attempts), job.Attempt{Number: r.doc.Attempt, Worker: worker, StartedAt: now})
+	runs := slices.Clone(r.doc.Attempts)
+	r.doc.Attempts = append(runs, job.Attempt{Number: r.doc.Attempt, Worker: worker, StartedAt: now})
 	j := &Job{
 		ID: r.doc.JobID, Type: r.doc.Type, Payload: r.request.Payload, Attempt: r.doc.Attempt, Submitted: r.request,
 		s: s, r: r, done: make(chan struct{}),
@@ -185,7 +189,8 @@ func (s *Server) beginLocked(r *record) *Job {
 	if r.request.Timeout != nil {
 		s.afterLocked(r, seconds(*r.request.Timeout), func() {
 			if r.run == j && r.doc.State == job.Processing {
-				r.failAs(job.OutcomeTimedOut, &Failure{Code: job.CodeTimeout, Message: "the attempt took longer than its timeout", Retryable: true})
+				took := "the attempt took longer than its timeout"
+				r.failAs(job.OutcomeTimedOut, &Failure{Code: job.CodeTimeout, Message: took, Retryable: true})
 				s.changedLocked(r)
 			}
 		})
@@ -276,13 +281,17 @@ func (r *record) endRun(o job.Outcome, err *job.Error) {
 // orderLocked is a cancel or a retry.
 func (s *Server) orderLocked(kind frame.Type, jobID string) (frame.AckFrame, *record, error) {
 	r := s.findLocked(jobID)
-	switch {
-	case r == nil:
+	if r == nil {
 		return frame.AckFrame{}, nil, frame.NewProblem(code.NotFound, "")
+	}
+	refuse := func(detail string) (frame.AckFrame, *record, error) {
+		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidState, fmt.Sprintf(detail, r.doc.State))
+	}
+	switch {
 	case kind == frame.Cancel && r.doc.State.Terminal():
-		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s already", r.doc.State))
+		return refuse("the job is %s already")
 	case kind == frame.Retry && !r.doc.State.Terminal():
-		return frame.AckFrame{}, nil, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", r.doc.State))
+		return refuse("the job is %s: it has not ended")
 	case kind == frame.Cancel:
 		r.cancel()
 	default:

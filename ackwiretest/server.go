@@ -15,8 +15,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Server is an Ackwire in memory. It is safe for concurrent use. It is an http.Handler as well, so that httptest.NewServer can
-// give it a port, for a program that takes nothing but a URL.
+// Server is an Ackwire in memory. It is safe for concurrent use. It is an http.Handler as well, so that
+// httptest.NewServer can give it a port, for a program that takes nothing but a URL.
 type Server struct {
 	// Set by Start, then only read.
 	mux    *http.ServeMux
@@ -150,7 +150,8 @@ func (s *Server) Goaway(after time.Duration) {
 	}
 }
 
-// CloseSockets closes every connected socket with a code. Its range says whether clients come back (code.Close.Reconnect).
+// CloseSockets closes every connected socket with a code. Its range says whether clients come back
+// (code.Close.Reconnect).
 func (s *Server) CloseSockets(c code.Close) {
 	s.mu.Lock()
 	sockets := s.allSocketsLocked()
@@ -162,8 +163,8 @@ func (s *Server) CloseSockets(c code.Close) {
 	wg.Wait()
 }
 
-// Refuse answers the next n submits with an error: no job is made. Codes are in package schemas/code; with code.Indeterminate a
-// client sends the submit again if it has a key.
+// Refuse answers the next n submits with an error: no job is made. Codes are in package schemas/code; with
+// code.Indeterminate a client sends the submit again if it has a key.
 func (s *Server) Refuse(n int, c code.Code) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,15 +188,16 @@ func (s *Server) DelayAcks(d time.Duration) {
 	s.faults.delay = d
 }
 
-// RequireToken refuses every later handshake and request that carries none of these tokens (401, unauthenticated). Without
-// tokens all are refused.
+// RequireToken refuses every later handshake and request that carries none of these tokens (401, unauthenticated).
+// Without tokens all are refused.
 func (s *Server) RequireToken(tokens ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.tokens = append([]string{}, tokens...)
 }
 
-// Types names the job types that there are: a submit of another one is refused (unknown_job_type). Without it all are taken.
+// Types names the job types that there are: a submit of another one is refused (unknown_job_type). Without it all are
+// taken.
 func (s *Server) Types(names ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -64,12 +64,10 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return // it has answered
 	}
 	ws.SetReadLimit(frame.MaxFrameBytes)
-	k := &socket{s: s, ws: ws, subs: map[string]bool{}, told: map[string]int64{}, out: outbox{wake: make(chan struct{}, 1)}}
+	k := &socket{s: s, ws: ws, subs: map[string]bool{}, told: map[string]int64{}}
+	k.out.wake = make(chan struct{}, 1)
 	defer func() { _ = ws.CloseNow() }()
-	k.send(frame.WelcomeFrame{
-		Type: frame.Welcome, Connection: "ackwiretest", Protocol: frame.Protocol, PingInterval: pingInterval.Seconds(),
-		Limits: frame.Limits{FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions, InFlightSubmits: frame.MaxInFlightSubmits},
-	})
+	k.send(welcome(""))
 	s.mu.Lock()
 	s.sockets[k] = struct{}{}
 	s.mu.Unlock()
@@ -103,6 +101,16 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		k.answer(f)
+	}
+}
+
+// welcome opens a session, or answers an auth frame.
+func welcome(id string) frame.WelcomeFrame {
+	return frame.WelcomeFrame{
+		Type: frame.Welcome, ID: id, Connection: "ackwiretest", Protocol: frame.Protocol, PingInterval: pingInterval.Seconds(),
+		Limits: frame.Limits{
+			FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions, InFlightSubmits: frame.MaxInFlightSubmits,
+		},
 	}
 }
 
@@ -233,10 +241,7 @@ func (k *socket) answer(f frame.ClientFrame) {
 	case frame.Ping:
 		k.send(frame.PongFrame{Type: frame.Pong, ID: f.ID})
 	case frame.Auth:
-		k.send(frame.WelcomeFrame{
-			Type: frame.Welcome, ID: f.ID, Connection: "ackwiretest", Protocol: frame.Protocol, PingInterval: pingInterval.Seconds(),
-			Limits: frame.Limits{FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions, InFlightSubmits: frame.MaxInFlightSubmits},
-		})
+		k.send(welcome(f.ID))
 	case frame.Cancel, frame.Retry:
 		ack, r, err := s.orderLocked(f.Type, f.JobID)
 		if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// TestTheServerOfTestsIsLikeTheRealOne: what a client sees of ackwiretest is what it sees of the services: the same calls, over a
-// socket and over HTTP, are written down with all that came back, but for times, IDs and versions.
+// TestTheServerOfTestsIsLikeTheRealOne: what a client sees of ackwiretest is what it sees of the services: the same
+// calls, over a socket and over HTTP, are written down with all that came back, but for times, IDs and versions.
 func TestTheServerOfTestsIsLikeTheRealOne(t *testing.T) {
 	var real, memory string
 	Run(t, func(w *World) {
