@@ -105,7 +105,7 @@ type all struct {
 	stream *Stream
 	index  *mine.Index
 	group  outbox.Group
-	told   mine.Told // owned by whoever calls MineStatus, one at a time
+	told   mine.Told // owned by the caller of MineStatus, which is one at a time
 	refuse code.Code
 }
 
@@ -121,6 +121,7 @@ func NewMine(x *mine.Index, room Room, tenant, subject, last string) *Stream {
 	s.out.Join(room.Account)
 	s.mine = &all{stream: s, index: x, group: outbox.Group{Since: time.Now().UnixMilli()}}
 	s.mine.group.Owner = s.mine
+	s.mine.told.Follow()
 	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject, After: last}
 	x.Subscribe(&s.mine.Subscription)
 	return s
