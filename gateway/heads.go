@@ -153,7 +153,7 @@ func (c *headConn) CloseWrite() error {
 	return nil
 }
 
-// Hijacked is the connection itself, for whoever has taken it over.
+// Hijacked returns the connection itself, for the session that has taken it over.
 func (c *headConn) Hijacked() net.Conn { return c.Conn }
 
 // plainRefusal is how the head of net/http's own answers ends, which come in one write.

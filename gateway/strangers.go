@@ -10,8 +10,8 @@ import (
 )
 
 // strangers are the connections and sockets of which nobody knows yet whose they are, the one that has waited for
-// longest first. When there are too many, that one is closed: whoever says at once who they are is not felt by
-// those who never do.
+// longest first. When there are too many, that one is closed: those who never say who they are do
+// not keep out those who say it at once.
 type strangers struct {
 	most       int
 	perAddress int // 0: no bound

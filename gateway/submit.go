@@ -272,7 +272,7 @@ func checkCallback(r frame.SubmitRequest) error {
 var keySpace = uuid.MustParse("5b1d7a0e-6a53-4c53-9f0b-6f6bb9f4a4f1")
 
 // newJobID makes a UUIDv7 or, with an idempotency key, a UUIDv8 (RFC 9562) from tenant,
-// type and key: whoever says the same key again means the same job.
+// type and key: the same key again means the same job.
 func newJobID(tenant, jobType, key string) (string, error) {
 	if key == "" {
 		id, err := uuid.NewV7()

@@ -223,8 +223,8 @@ func (r *run) advance() {
 	case r.mustWait && !r.granted:
 		r.enqueue()
 	case time.Since(r.renewedAt) >= r.lease:
-		// The claim took longer than the lease that it opens: whoever grants it now may
-		// find that it has expired. Say it again, and ask anew.
+		// The claim took longer than the lease that it opens: a tracker that grants it now
+		// may find that it has expired. Say it again, and ask anew.
 		r.mustWait, r.granted = true, false
 		r.enqueue()
 		r.saidAt = time.Time{}

@@ -90,7 +90,7 @@ func (o *owner) retried(ctx context.Context, what string, p int32, f func() erro
 
 func never(error) bool { return false }
 
-// takeView fences whoever wrote the partition's view before.
+// takeView fences the tracker that wrote the partition's view before.
 func (o *owner) takeView(ctx context.Context, p int32) (w *view.Writer, err error) {
 	cfg := *o.view
 	cfg.TooLarge = func(jobID string, bytes int) {

@@ -19,8 +19,8 @@ import (
 )
 
 // A snapshot is a copy of a tracker's store, for backups and for a new instance that is to
-// begin warm. A tracker that runs makes it itself: whoever may write to its data folder asks
-// it over a socket there.
+// begin warm. A tracker that runs makes it itself: it is asked over a socket in its data
+// folder, by those who may write there.
 
 const (
 	snapshotSocket  = "snapshot.sock"

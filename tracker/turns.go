@@ -39,7 +39,7 @@ func (t *turns) enter(ctx context.Context, tenant string) error {
 		return nil
 	case <-ctx.Done():
 	}
-	// Whoever is told later that it is its turn passes it on.
+	// When the turn comes later, it is passed on.
 	go func() {
 		<-mine
 		t.leave()

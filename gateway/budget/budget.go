@@ -1,6 +1,6 @@
 // Package budget shares bytes out among the users of a tenant, the tenants of a process, and what
-// each of them has open. Whoever has its share is refused while there is no room for more; who is
-// below it is not, however much others have.
+// each of them has open. One that has its share is refused while there is no room for more; one
+// that is below its share is not, however much others have.
 package budget
 
 import "sync"

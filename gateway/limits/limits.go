@@ -155,7 +155,7 @@ func (t *tenant) subject(name string) *subject {
 }
 
 // New returns limits for a gateway of so many sessions. count says what has not ended of a
-// tenant; turned hears of whoever is turned away.
+// tenant; turned is called with the bound each time that somebody is turned away.
 func New(cfg Config, sessions int, count func(context.Context, string) (Open, error), turned func(Bound)) *Limits {
 	return &Limits{cfg: cfg, capacity: sessions, count: count, turned: turned, tenants: map[string]*tenant{}, room: newRoom(cfg.SubmitBytes)}
 }

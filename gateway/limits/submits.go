@@ -19,7 +19,7 @@ type Submit struct {
 }
 
 // BeginSubmit lets a submit of so many bytes in, until its End, or says why it is turned away. It
-// costs little, and asks nobody while the tenant's count is fresh: whoever takes submits asks it first, before
+// costs little, and asks nobody while the tenant's count is fresh: those who take submits ask it first, before
 // anything of them is read or checked.
 func (l *Limits) BeginSubmit(ctx context.Context, name string, bytes int64) (Submit, error) {
 	if l.cfg.Jobs > 0 {

@@ -29,7 +29,7 @@ type Frame struct {
 }
 
 // Mine is the frame as it goes over sockets that follow all jobs of its subject, with what encode
-// makes of it: built once, whoever asks.
+// makes of it: built once, however many ask.
 func (f *Frame) Mine(encode func(*Frame) []byte) *Frame {
 	if f.mine.Load() == nil {
 		f.mine.CompareAndSwap(nil, &Frame{Bytes: encode(f), JobID: f.JobID, Subject: f.Subject, Version: f.Version, Time: f.Time,
@@ -50,7 +50,7 @@ type deflated struct {
 }
 
 // Deflated is the frame as it goes over sockets with compression: what deflate makes of Bytes,
-// or Bytes where that is nil. However many ask, it is made once, for whoever asks first; others
+// or Bytes where that is nil. However many ask, it is made once, for the first; the others
 // wait for it.
 func (f *Frame) Deflated(deflate func([]byte) []byte) []byte {
 	d := f.deflated.Load()
@@ -143,7 +143,7 @@ type Outbox struct {
 
 	owing atomic.Bool // there are parked slots; changed under mu
 
-	// Owned by whoever takes.
+	// Owned by the flush, which takes.
 	taken []func() // Written of what was taken last
 }
 
@@ -343,7 +343,7 @@ func (o *Outbox) Inherit(s, from *Slot) {
 		s.frame, from.frame = f, nil
 	}
 	o.discard(from)
-	from.parked = 0 // whoever asks anew is told anew
+	from.parked = 0 // the new subscription is told anew
 	s.last = max(s.last, from.last)
 }
 
@@ -432,7 +432,7 @@ func (s *Slot) news() int64 {
 	return s.frame.Time
 }
 
-// Wrote says that what was taken is written. Whoever takes calls it before the next Take.
+// Wrote says that what was taken is written. The flush calls it before the next Take.
 func (o *Outbox) Wrote() {
 	for i, written := range o.taken {
 		written()

@@ -103,8 +103,8 @@ func (s *Session) uncompress() {
 }
 
 // encode appends what goes over the socket, and counts the bytes of what was to be compressed,
-// before and after. The first socket to take a frame compresses it: whoever writes to that one
-// does, and those who write it to others wait for as long.
+// before and after. The first socket to take a frame compresses it: the goroutine that
+// writes to it does, and those that write to other sockets wait for as long.
 func (s *Session) encode(b []byte, frames []*outbox.Frame) (_ []byte, before, after int) {
 	for _, f := range frames {
 		if !s.deflates || len(f.Bytes) < s.cfg.Compression.Threshold {

@@ -77,7 +77,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
-// try is send for whoever must not wait: it writes what the kernel takes at once and returns the
+// try is send for callers that must not wait: it writes what the kernel takes at once and returns the
 // rest, which finish must be called with.
 func (c *conn) try(b []byte, last bool, t *trier) (rest []byte, err error) {
 	if !c.mu.try() {

@@ -28,7 +28,7 @@ func (l *lock) lock() {
 	if l.try() {
 		return
 	}
-	// Whoever waited says so when it has the lock, too: there may be others.
+	// One that has waited says so when it has the lock, too: others may wait.
 	for l.state.Swap(awaited) != free {
 		<-l.wake
 	}

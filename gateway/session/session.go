@@ -143,8 +143,8 @@ type Session struct {
 	told     mine.Told                // of jobs that are not watched by themselves; of all while mine is there
 }
 
-// NoHandshake is what Accept returns for a request that is none. Headers may have been set that
-// say how to make it one.
+// NoHandshake is returned by Accept for a request that is not a WebSocket handshake. Headers may have
+// been set that say how to make it one.
 type NoHandshake struct {
 	Status int // as RFC 6455 §4.2.2 and RFC 9110 §15.5.22 want it
 	Reason error

@@ -56,7 +56,7 @@ func (o *owners) of(jobID string) (addr string, ok bool) {
 }
 
 // refresh asks the group again, unless somebody did a moment ago. It returns with ctx: a request
-// to a broker that hangs does not, and goes on for whoever asks next.
+// to a broker that hangs does not, and goes on for those who ask next.
 func (o *owners) refresh(ctx context.Context) error {
 	select {
 	case o.asking <- struct{}{}:

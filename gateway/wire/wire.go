@@ -170,7 +170,7 @@ func EncodeStatus(version int64, document []byte) []byte {
 	return encodeStatus(version, `,"job":`, document)
 }
 
-// EncodeMineStatus is EncodeStatus for whoever follows all jobs of a subject.
+// EncodeMineStatus is EncodeStatus for sockets that follow all jobs of a subject.
 func EncodeMineStatus(version int64, document []byte) []byte {
 	return encodeStatus(version, `,"mine":true,"job":`, document)
 }

@@ -33,8 +33,8 @@ type Debt struct {
 }
 
 // NextDebt returns the first thing due. seen is when the job's last renewal was seen, by
-// the clock that the answer's times are compared with: leases are measured by whoever
-// watches them and not by the log's clock.
+// the clock that the answer's times are compared with: leases are measured by the
+// tracker that watches them, on its own clock, and not by the log's.
 func NextDebt(j *Job, seen time.Time) Debt {
 	var next Debt
 	owe := func(k Kind, at time.Time) {

@@ -19,7 +19,7 @@ type ask struct {
 	// min is the position below which the question waits; below it nothing is known.
 	min int64
 	// fresh is set once min covers all that the log held after the question arrived: only
-	// then may "no such job" be said, or "it has ended" to whoever waits for the end.
+	// then may "no such job" be said, or "it has ended" to those who wait for the end.
 	fresh bool
 
 	found   func(*entry)

@@ -12,7 +12,7 @@ import (
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
-// foldAll folds a polled batch, then serves whoever waited for it.
+// foldAll folds a polled batch, then serves those who waited for it.
 func (s *Shard) foldAll(records []*kgo.Record) {
 	now := time.Now()
 	for _, rec := range records {

@@ -103,7 +103,7 @@ func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (
 }
 
 // elsewhere has the request of a job whose last workers could not run it written to another
-// partition of its lane than its key's: whoever reads that one is likely to be another worker. Every
+// partition of its lane than its key's: the worker that reads that one is likely to be another. Every
 // other time the key's own may be chosen, too.
 func elsewhere(ctx context.Context, j *fold.Job) context.Context {
 	if j.Unserved == nil {

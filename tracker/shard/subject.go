@@ -60,7 +60,7 @@ func (s *subjects) leave(stream *watch.Stream) {
 // Coverage tells the stream from when; saying it again is harmless.
 func (s *Shard) WatchSubjects(ctx context.Context, stream *watch.Stream, adds ...*trackerpb.SubjectAdd) {
 	_ = s.call(ctx, func() {
-		if stream.Closed() { // whoever leaves comes after its close
+		if stream.Closed() { // a stream that leaves is closed first
 			return
 		}
 		handles := make([]uint32, 0, len(adds))
@@ -98,8 +98,8 @@ func (s *Shard) coverAll(lost bool) {
 }
 
 // followers are the streams that watch the job by its subject. While the shard catches up
-// there are none: what it folds then may be no news, and whoever asks once it is ready
-// finds it. Webhooks are nobody's jobs.
+// there are none: what it folds then may be no news, and those who ask once it is ready
+// find it. Webhooks belong to no subject.
 func (s *Shard) followers(e *entry) map[*watch.Stream]uint32 {
 	if len(s.subjects.handles) == 0 || !s.ready.Load() || e.job.Doc.Type == topic.WebhookType {
 		return nil

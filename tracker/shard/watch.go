@@ -207,7 +207,7 @@ func (s *Shard) Load(ctx context.Context, w *watch.Watch) (*trackerpb.Job, track
 	return r.job, r.outcome
 }
 
-// push wakes whoever waits for a change of the job. An ended job's watches are over.
+// push wakes those who wait for a change of the job. An ended job's watches are over.
 func (s *Shard) push(e *entry) {
 	if e.job != nil {
 		followers := s.followers(e)

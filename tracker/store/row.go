@@ -19,7 +19,7 @@ type Meta struct {
 	// Created and Updated are the document's, in Unix milliseconds.
 	Created, Updated int64
 	// Due is when a job that has not ended owes something next, by the log's clock in Unix
-	// milliseconds: 0 while a run holds it, for a lease is measured by whoever watches it;
+	// milliseconds: 0 while a run holds it, for a lease is measured by the tracker that watches it;
 	// never when nothing is owed. Of an ended job it is when its retention is over. It is
 	// 0, too, for any job that owes a webhook.
 	Due     int64

@@ -20,7 +20,7 @@ type Subjects struct {
 func (s *Subjects) Add(stream *Stream, add *trackerpb.SubjectAdd) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stream.Closed() { // whoever leaves comes after its close
+	if stream.Closed() { // a stream that leaves is closed first
 		return false
 	}
 	if s.streams == nil {
