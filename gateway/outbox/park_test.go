@@ -76,7 +76,7 @@ func TestWhatIsNotReadHasABoundInBytes(t *testing.T) {
 	}
 }
 
-// TestParkedStatuses puts, subscribes anew, unsubscribes, takes and loads at random, with an
+// TestParkedStatuses puts, subscribes anew, unsubscribes, reclaims, takes and loads at random, with an
 // account that has hardly any room: bytes are never lost or counted twice, and at the end each
 // slot that is still watched has sent its latest.
 func TestParkedStatuses(t *testing.T) {
@@ -154,6 +154,15 @@ func TestParkedStatuses(t *testing.T) {
 					}
 				}
 				j.group = true
+			case j.group && rng.IntN(8) == 0: // it is watched by itself again
+				s := &Slot{Owner: j}
+				o.Hold(s)
+				if !o.Reclaim(s, g, fmt.Sprint(i)) {
+					o.Skip(s, j.version) // the group sends it, or has
+				}
+				j.slot, j.group = s, false
+				o.Put(s, frame(i)) // the state now
+				o.Release(s)
 			case !j.group:
 				s := &Slot{Owner: j}
 				o.Hold(s)
