@@ -1,10 +1,12 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -87,8 +89,27 @@ func TestImages(t *testing.T) {
 		if revision == "" || !strings.HasPrefix(out, s+" "+a.Config.Labels["org.opencontainers.image.version"]+" (revision "+revision+", go") {
 			t.Errorf("%s: --version says %q, the label's revision is %q", s, out, revision)
 		}
+		hasLicences(t, image)
 	}
 	allInOne(t, prefix+"ackwire:latest")
+}
+
+// hasLicences looks for the licences of all that an image holds.
+func hasLicences(t *testing.T, image string) {
+	t.Helper()
+	id := command{}.told(t, "docker", "create", image)
+	defer command{}.must(t, "docker", "rm", id)
+	dir := t.TempDir()
+	command{}.must(t, "docker", "cp", id+":/licenses", dir)
+	for name, source := range map[string]string{"LICENSE": "LICENSE", "LICENSES.txt": "deploy/images/LICENSES.txt"} {
+		want, err := os.ReadFile(filepath.Join(root(t), source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, "licenses", name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: /licenses/%s is not %s: %v", image, name, source, err)
+		}
+	}
 }
 
 // allInOne starts the whole system from its image on a read-only root, finds it healthy by
