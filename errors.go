@@ -93,8 +93,8 @@ func (e *IndeterminateError) Unwrap() error { return e.Err }
 // CloseError says that the server closed the connection with a code after which a
 // client must not come back. Every call on the client returns it from then on.
 type CloseError struct {
-	Code   code.Close
-	Reason string
+	Code   code.Close // of the close frame, RFC 6455 or one of ours
+	Reason string     // of the close frame; it may be empty
 	// Cause is the error frame that came before the close, if there was one.
 	Cause *Error
 }

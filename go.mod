@@ -10,8 +10,11 @@ require (
 )
 
 require (
+	github.com/ackwire/ackwire/internal/api v0.0.0
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	go.opentelemetry.io/otel v1.46.0 // indirect
 )
 
 replace github.com/ackwire/ackwire/schemas => ./schemas
+
+replace github.com/ackwire/ackwire/internal/api => ./internal/api

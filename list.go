@@ -19,6 +19,7 @@ const maxPageBytes = 16 << 20
 // ListOptions choose which of the tenant's jobs are listed. A zero field chooses all; several values of one field are
 // alternatives, and several fields must all hold.
 type ListOptions struct {
+	// States, Types, Lanes and Subjects take the jobs that have one of these; an empty one takes all.
 	States   []job.State
 	Types    []string
 	Lanes    []string

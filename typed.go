@@ -13,7 +13,9 @@ import (
 
 // Submitter is what a [JobType] needs of a client: both Client and HTTPClient are one.
 type Submitter interface {
+	// Submit hands a job to Ackwire and returns once it is durable.
 	Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error)
+	// Job returns a handle for a job by its ID. It asks the server nothing.
 	Job(id string) *Job
 }
 
@@ -121,6 +123,7 @@ func (t *TypedJob[Out]) storedResult(ctx context.Context) ([]byte, error) {
 // JobError says that a job has no result: it failed, it was cancelled, or it is not there. It is what TypedJob.Result
 // returns for them, and what [Status.Err] makes of a terminal document.
 type JobError struct {
+	// JobID is the job's ID.
 	JobID string
 	// State is job.Failed or job.Cancelled. It is empty for a job that is not there: its retention is over, or there
 	// never was one of this ID for this tenant. Such an error matches ErrNotFound.

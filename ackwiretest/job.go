@@ -42,6 +42,7 @@ type HandlerFunc func(ctx context.Context, j *Job) (result any, err error)
 
 // Failure is how an attempt failed.
 type Failure struct {
+	// Code is for programs, Message for people: the job's error.code and error.message.
 	Code, Message string
 	// Retryable failures are tried again while attempts are left (3 in all).
 	Retryable bool

@@ -32,6 +32,7 @@ require (
 	github.com/GoogleCloudPlatform/opentelemetry-operations-go/exporter/metric v0.61.0 // indirect
 	github.com/GoogleCloudPlatform/opentelemetry-operations-go/internal/resourcemapping v0.61.0 // indirect
 	github.com/ackwire/ackwire/internal v0.0.0
+	github.com/ackwire/ackwire/internal/api v0.0.0
 	github.com/aws/aws-sdk-go-v2 v1.46.0 // indirect
 	github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream v1.7.20 // indirect
 	github.com/aws/aws-sdk-go-v2/config v1.33.3 // indirect
@@ -91,3 +92,5 @@ require (
 )
 
 replace github.com/ackwire/ackwire/internal => ../internal
+
+replace github.com/ackwire/ackwire/internal/api => ../internal/api

@@ -133,7 +133,7 @@ func anchors(page string) map[string]bool {
 func TestWhatPagesReferToExists(t *testing.T) {
 	r := read(t)
 	for name, page := range r.pages {
-		for _, m := range link.FindAllStringSubmatch(page, -1) {
+		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(page, ""), -1) {
 			if problem := r.follow(name, m[1]); problem != "" {
 				t.Errorf("%s: the link %s: %s", name, m[1], problem)
 			}

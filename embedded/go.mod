@@ -160,3 +160,5 @@ replace github.com/ackwire/ackwire/internal/command => ../internal/command
 replace github.com/ackwire/ackwire/internal/kafkatest => ../internal/kafkatest
 
 replace github.com/ackwire/ackwire/processor/cmd => ../processor/cmd
+
+replace github.com/ackwire/ackwire/internal/api => ../internal/api

@@ -129,3 +129,5 @@ replace (
 replace github.com/ackwire/ackwire/blobs => ../blobs
 
 replace github.com/ackwire/ackwire/internal/command => ../internal/command
+
+replace github.com/ackwire/ackwire/internal/api => ../internal/api

@@ -122,3 +122,5 @@ replace github.com/ackwire/ackwire/blobs => ../blobs
 replace github.com/ackwire/ackwire/internal/command => ../internal/command
 
 replace github.com/ackwire/ackwire/processor/cmd => ../processor/cmd
+
+replace github.com/ackwire/ackwire/internal/api => ../internal/api

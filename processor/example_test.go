@@ -4,7 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
+	"os/signal"
+	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/processortest"
@@ -32,6 +38,52 @@ func ship(_ context.Context, job *processor.Job, in order) (receipt, error) {
 		job.Progress(100*float64(i+1)/float64(in.Count), fmt.Sprintf("packed %d", i+1))
 	}
 	return receipt{Shipped: in.Count}, nil
+}
+
+// A worker takes jobs until it is told to stop, and then gives back what it could not finish.
+func Example() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	w, err := processor.New(processor.Config{Brokers: []string{"kafka:9092"}, Lanes: []string{"default"}},
+		processor.WithLogger(slog.Default()), processor.WithMetrics(prometheus.DefaultRegisterer))
+	if err != nil {
+		log.Fatal(err)
+	}
+	processor.Handle(w, "shop.ship", ship)
+	if err := w.Run(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// shopShip stands for ackwire.Type[order, receipt]("shop.ship"), which the client's package makes.
+type shopShip struct{}
+
+func (shopShip) Name() string                   { return "shop.ship" }
+func (shopShip) Types() (in order, out receipt) { return in, out }
+
+// A job type is declared once, for who submits and for who works.
+func ExampleHandleType() {
+	outcome, err := processortest.Run(context.Background(),
+		func(w *processor.Processor) { processor.HandleType(w, shopShip{}, ship) },
+		processortest.Job{Type: "shop.ship", Payload: order{"coffee", 1}})
+	fmt.Printf("%s %s %v\n", outcome.Event, outcome.Result, err)
+	// Output: completed {"shipped":1} <nil>
+}
+
+// A handler that fails says whether the job is tried again, when, and with which code for people.
+func ExamplePermanent() {
+	soldOut := func(context.Context, *processor.Job, order) (receipt, error) {
+		return receipt{}, processor.WithCode("sold_out", processor.Permanent(errors.New("no coffee is left")))
+	}
+	outcome, err := processortest.Run(context.Background(),
+		func(w *processor.Processor) { processor.Handle(w, "shop.ship", soldOut) },
+		processortest.Job{Type: "shop.ship", Payload: order{"coffee", 1}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(outcome.Event, outcome.Failure.Code, "retryable:", outcome.Failure.Retryable)
+	// Output: failed sold_out retryable: false
 }
 
 // A handler is a function from its payload to its result; how it fails decides whether the

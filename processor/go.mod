@@ -22,6 +22,7 @@ require (
 )
 
 require (
+	github.com/ackwire/ackwire/internal/api v0.0.0
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
@@ -45,3 +46,5 @@ replace (
 	github.com/ackwire/ackwire/internal => ../internal
 	github.com/ackwire/ackwire/schemas => ../schemas
 )
+
+replace github.com/ackwire/ackwire/internal/api => ../internal/api

@@ -47,6 +47,24 @@ func Handle[In, Out any](p *Processor, jobType string, fn func(ctx context.Conte
 	})
 }
 
+// JobType declares a job type with the Go types of its payload (In) and of its result (Out). What
+// ackwire.Type of the client's package returns is one, so that the program that submits jobs and the
+// one that works on them share the declaration:
+//
+//	var RenderInvoice = ackwire.Type[Invoice, Rendered]("invoice.render")
+type JobType[In, Out any] interface {
+	// Name returns the job type's name, such as "invoice.render".
+	Name() string
+	// Types returns zero values; the compiler infers In and Out from it.
+	Types() (In, Out)
+}
+
+// HandleType is Handle for a declared job type: a function of other types than the declaration's does
+// not compile.
+func HandleType[In, Out any](p *Processor, t JobType[In, Out], fn func(ctx context.Context, job *Job, in In) (Out, error)) {
+	Handle(p, t.Name(), fn)
+}
+
 // Middleware wraps a handler: for tracing, logging, checks that all handlers share.
 type Middleware func(next RawHandler) RawHandler
 

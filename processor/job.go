@@ -55,7 +55,9 @@ func (j *Job) Progress(percent float64, message string) {
 
 // Progress is how far a job has come.
 type Progress struct {
+	// Percent is from 0 to 100.
 	Percent float64
+	// Message is for people; above 256 bytes it is cut.
 	Message string
 	// Current of Total, of whatever the handler counts. With a Total above 0 and a Percent of
 	// 0, Percent is reckoned from them.

@@ -12,4 +12,9 @@ require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 )
 
-require golang.org/x/text v0.43.0 // indirect
+require (
+	github.com/ackwire/ackwire/internal/api v0.0.0
+	golang.org/x/text v0.43.0 // indirect
+)
+
+replace github.com/ackwire/ackwire/internal/api => ../internal/api

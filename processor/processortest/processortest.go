@@ -20,6 +20,7 @@ import (
 
 // Job is what the handler is given. Only Type is needed.
 type Job struct {
+	// Type is the job type, whose handler is run.
 	Type string
 	// Payload is encoded as JSON, unless it is a json.RawMessage, which is handed on untouched.
 	Payload any
@@ -49,8 +50,10 @@ type Outcome struct {
 
 // File is a result as it would be in the blob store.
 type File struct {
+	// Name and ContentType are what the handler gave, or "result.json" and "application/json".
 	Name, ContentType string
-	Content           []byte
+	// Content is all of it.
+	Content []byte
 }
 
 // Run registers handlers with a processor that never sees Kafka and runs one of them. To

@@ -34,10 +34,10 @@ type Close int
 
 // CloseInfo is what the table says of a close code.
 type CloseInfo struct {
-	Name string
+	Name string // the code's word, such as "goaway"
 	// Reconnect says whether a client should come back by itself.
 	Reconnect bool
-	Meaning   string
+	Meaning   string // one sentence for people
 }
 
 // Info returns the table's row; ok is false for a code that is not in it.

@@ -16,26 +16,26 @@ import (
 
 // Header is one header of a Kafka record.
 type Header struct {
-	Key   string
-	Value []byte
+	Key   string // one of the constants Header…, or another program's
+	Value []byte // text, as a rule
 }
 
 // Request is what the headers of a request record say. The record's key is the job ID and
 // its value the payload, untouched.
 type Request struct {
-	JobID       string
-	Life        string // of the ID; empty where it is of one life only
-	Job         string // job type
-	Lane        string
-	Dispatch    int
-	Attempt     int
-	Tenant      string
-	Subject     string
-	PayloadHash string
-	Policy      job.Policy
-	Time        time.Time
-	RunAt       *time.Time
-	CallbackURL string
+	JobID       string     // the record's key
+	Life        string     // of the ID; empty where it is of one life only
+	Job         string     // job type
+	Lane        string     // the lane that the job runs on, also in the topic deferred
+	Dispatch    int        // how often the job was handed out, from 1
+	Attempt     int        // the attempt that it is handed out for, from 1
+	Tenant      string     // who the job belongs to
+	Subject     string     // the user who submitted it; empty when the token has none
+	PayloadHash string     // "sha256:" and the hash in hexadecimal
+	Policy      job.Policy // of the job type, with what the submit has changed
+	Time        time.Time  // when it was submitted, by the gateway's clock
+	RunAt       *time.Time // when the job may begin; nil outside the topic deferred
+	CallbackURL string     // where webhooks go; empty when there are none
 	// CallbackEvents are the states whose beginning is told to CallbackURL.
 	CallbackEvents []job.State
 	Traceparent    string

@@ -8,9 +8,9 @@ import (
 
 // Spec is how a topic is made when it does not exist. Existing topics are left as they are.
 type Spec struct {
-	Name       string
-	Partitions int32
-	Configs    map[string]string
+	Name       string            // with the prefix
+	Partitions int32             // how many it is made with
+	Configs    map[string]string // the topic's settings by Kafka's names; what is not there is the broker's
 }
 
 // DefaultPartitions is the partition count of status (and view, which must have the

@@ -12,7 +12,9 @@ import (
 const DefaultPrefix = "ackwire."
 
 // Names gives the names under one prefix.
-type Names struct{ Prefix string }
+type Names struct {
+	Prefix string // starts each name; DefaultPrefix, unless several systems share one Kafka
+}
 
 // Requests is the topic of a lane's requests.
 func (n Names) Requests(lane string) string { return n.Prefix + "requests." + lane }

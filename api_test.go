@@ -1,0 +1,13 @@
+package ackwire_test
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/ackwire/ackwire/internal/api"
+)
+
+var update = flag.Bool("update", false, "write testdata/api, what the packages export, anew")
+
+// TestAPI shows each change of what programs import, and what in it they could not use or understand.
+func TestAPI(t *testing.T) { api.Golden(t, *update) }

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Golden is a test of all packages of the module whose folder it runs in that other programs import:
+// it reports their problems, and holds what they export against testdata/api/NAME.txt, which it
+// writes when update is set. NAME is the package's.
+func Golden(t *testing.T, update bool) {
+	t.Helper()
+	packages, err := Load(".", "./...")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages = slices.DeleteFunc(packages, func(p *Package) bool { return !p.imported() })
+	if len(packages) == 0 {
+		t.Fatal("the module has no packages that other programs import")
+	}
+	for _, p := range packages {
+		for _, problem := range p.Problems() {
+			t.Error(problem)
+		}
+		file := filepath.Join("testdata", "api", p.types.Name()+".txt")
+		got := strings.Join(p.Lines(), "\n") + "\n"
+		if update {
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatalf("%v (go test -run %s . -update writes it)", err, t.Name())
+		}
+		for _, change := range changes(string(want), got) {
+			t.Errorf("%s: %s", p.Path, change)
+		}
+	}
+	if t.Failed() {
+		t.Logf("if the exported names are meant to change, write them down: go test -run %s . -update", t.Name())
+	}
+}
+
+// changes are the lines that are gone, with a minus, and those that are new, with a plus.
+func changes(before, after string) (all []string) {
+	old, now := strings.Split(before, "\n"), strings.Split(after, "\n")
+	for _, line := range old {
+		if !slices.Contains(now, line) {
+			all = append(all, "- "+line)
+		}
+	}
+	for _, line := range now {
+		if !slices.Contains(old, line) {
+			all = append(all, "+ "+line)
+		}
+	}
+	if len(all) == 0 && before != after {
+		all = []string{"the order of the lines"}
+	}
+	return all
+}

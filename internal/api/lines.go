@@ -1,0 +1,123 @@
+package api
+
+import (
+	"fmt"
+	"go/constant"
+	"go/types"
+	"slices"
+)
+
+// Lines is what the package exports, one line per constant, variable, function, type, field and
+// method, those that are promoted from embedded types included.
+func (p *Package) Lines() []string {
+	short := func(other *types.Package) string {
+		if other == p.types {
+			return ""
+		}
+		return other.Name()
+	}
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	for _, obj := range p.exported() {
+		switch obj := obj.(type) {
+		case *types.Const:
+			add("%s = %s", types.ObjectString(obj, short), exact(obj.Val()))
+		case *types.TypeName:
+			add("%s", head(obj, short))
+			if obj.IsAlias() {
+				continue
+			}
+			for _, f := range fields(obj.Type()) {
+				add("field %s.%s %s", obj.Name(), f.Name(), types.TypeString(f.Type(), short))
+			}
+			for _, m := range methods(obj.Type()) {
+				add("method (%s).%s%s", types.TypeString(m.Recv(), short), m.Obj().Name(), types.TypeString(m.Type(), short)[len("func"):])
+			}
+		default:
+			add("%s", types.ObjectString(obj, short))
+		}
+	}
+	return lines
+}
+
+// head is a type's own line. A struct's fields have lines of their own, and so have the methods of
+// an interface.
+func head(obj *types.TypeName, short types.Qualifier) string {
+	if obj.IsAlias() {
+		return types.ObjectString(obj, short)
+	}
+	kind := types.TypeString(obj.Type().Underlying(), short)
+	switch u := obj.Type().Underlying().(type) {
+	case *types.Struct:
+		kind = "struct"
+	case *types.Interface:
+		if u.IsMethodSet() {
+			kind = "interface"
+		}
+	}
+	return "type " + types.TypeString(obj.Type(), short) + " " + kind
+}
+
+func exact(v constant.Value) string {
+	if v.Kind() == constant.Float {
+		return v.String()
+	}
+	return v.ExactString()
+}
+
+// exported are the package's exported objects by name.
+func (p *Package) exported() []types.Object {
+	var all []types.Object
+	for _, name := range p.types.Scope().Names() { // sorted
+		if obj := p.types.Scope().Lookup(name); obj.Exported() {
+			all = append(all, obj)
+		}
+	}
+	return all
+}
+
+// fields are the exported fields of a struct in their order, with those of embedded structs that
+// have no exported name themselves.
+func fields(t types.Type) (all []*types.Var) {
+	if pointer, ok := t.Underlying().(*types.Pointer); ok {
+		t = pointer.Elem()
+	}
+	s, ok := t.Underlying().(*types.Struct)
+	if !ok {
+		return nil
+	}
+	for f := range s.Fields() {
+		switch {
+		case f.Exported():
+			all = append(all, f)
+		case f.Embedded():
+			all = append(all, fields(f.Type())...)
+		}
+	}
+	return all
+}
+
+// methods are the exported methods that a type or a pointer to it has, by name. Those of a type
+// parameter's own and of an interface come once.
+func methods(t types.Type) (all []*types.Selection) {
+	seen := map[string]bool{}
+	sets := []*types.MethodSet{types.NewMethodSet(t)}
+	if !types.IsInterface(t) {
+		sets = append(sets, types.NewMethodSet(types.NewPointer(t)))
+	}
+	for _, set := range sets {
+		for m := range set.Methods() {
+			if m.Obj().Exported() && !seen[m.Obj().Name()] {
+				seen[m.Obj().Name()] = true
+				all = append(all, m)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b *types.Selection) int {
+		if a.Obj().Name() < b.Obj().Name() {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
