@@ -2,6 +2,7 @@ package api
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -66,4 +67,33 @@ func changes(before, after string) (all []string) {
 		all = []string{"the order of the lines"}
 	}
 	return all
+}
+
+// Modules is a test of what a program has to fetch and compile that imports the package of the folder
+// that it runs in: it holds the modules' names against testdata/modules.txt, which it writes when
+// update is set.
+func Modules(t *testing.T, update bool) {
+	t.Helper()
+	args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}"}, buildFlags()...)
+	out, err := exec.Command("go", append(args, ".")...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := strings.Fields(string(out))
+	slices.Sort(names)
+	got := strings.Join(slices.Compact(names), "\n") + "\n"
+	file := filepath.Join("testdata", "modules.txt")
+	if update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range changes(string(want), got) {
+		t.Errorf("modules that users of this package need: %s", change)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"go/types"
 	"reflect"
 	"slices"
-
 )
 
 // Problems is what is wrong with the package's face, one line each, sorted: a type of an internal
