@@ -73,7 +73,8 @@ func TestOneRegistryTakesOneProcessor(t *testing.T) {
 		t.Errorf("%d metrics before, %d after", before, now)
 	}
 	fresh := prometheus.NewRegistry()
-	fresh.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "ackwire_processor_leases_lost_total", Help: "Another's."}))
+	taken := prometheus.CounterOpts{Name: "ackwire_processor_leases_lost_total", Help: "Another's."}
+	fresh.MustRegister(prometheus.NewCounter(taken))
 	if _, err := New(Config{}, quiet(), WithMetrics(fresh)); err == nil {
 		t.Error("a name that is taken was taken again")
 	}
@@ -86,8 +87,17 @@ func TestOneRegistryTakesOneProcessor(t *testing.T) {
 func TestTwoProcessorsWithLabelsOfTheirOwn(t *testing.T) {
 	r := prometheus.NewRegistry()
 	for _, name := range []string{"a", "b"} {
-		if _, err := New(Config{}, quiet(), WithMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"of": name}, r))); err != nil {
-			t.Errorf("%s: %v", name, err)
+		own := prometheus.WrapRegistererWith(prometheus.Labels{"of": name}, r)
+		p, err := New(Config{}, quiet(), WithMetrics(own))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for range 2 { // a processor has several, which share their metrics
+			client, err := p.kafka.NewClient(p.env, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client.Close()
 		}
 	}
 }
@@ -110,14 +120,15 @@ func TestWithDialer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	asked := make(chan string, 64)
-	p, err := New(Config{Brokers: []string{"kafka.example:9092"}}, quiet(), WithDialer(func(_ context.Context, network, address string) (net.Conn, error) {
+	dial := func(_ context.Context, network, address string) (net.Conn, error) {
 		select {
 		case asked <- network + " " + address:
 		default:
 		}
 		cancel()
 		return nil, errors.New("no network")
-	}))
+	}
+	p, err := New(Config{Brokers: []string{"kafka.example:9092"}}, quiet(), WithDialer(dial))
 	if err != nil {
 		t.Fatal(err)
 	}

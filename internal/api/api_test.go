@@ -27,13 +27,16 @@ func TestProblems(t *testing.T) {
 	const shows = " shows github.com/ackwire/ackwire/internal/api/testdata/src/internal/secret."
 	const env = shows + "Env, which no other program can import"
 	want := []string{
-		"bad.Alias" + env, "bad.Argument.G" + env, "bad.Constraint" + env, "bad.Deep.Of" + env, "bad.Embeds.Env" + env, "bad.Embeds.With" + env, "bad.Field.Env" + env,
+		"bad.Alias" + env, "bad.Argument.G" + env, "bad.Constraint" + env, "bad.Deep.Of" + env,
+		"bad.Embeds.Env" + env, "bad.Embeds.With" + env, "bad.Field.Env" + env,
 		"bad.Generic[T].Take" + env, "bad.Method.Take" + env,
-		"bad.Promotes.Promoted" + env, "bad.Promotes.hidden.Promoted" + env, "bad.Promotes.hidden.Shown" + env, "bad.PromotesAlias.quiet" + env, "bad.PromotesAlias.With" + env,
+		"bad.Promotes.Promoted" + env, "bad.Promotes.hidden.Promoted" + env, "bad.Promotes.hidden.Shown" + env,
+		"bad.PromotesAlias.quiet" + env, "bad.PromotesAlias.With" + env,
 		"bad.Variable" + env,
 		"bad.Interface.Make" + shows + "Config, which no other program can import",
 		"bad.Tags.Slots has the tag help of our command line", "bad.Tags.Hidden has the tag kong of our command line",
-		"bad.Undocumented has no comment", "bad.Undocumented.A has no comment", "bad.Undocumented.D has no comment", "bad.Undocumented.M has no comment",
+		"bad.Undocumented has no comment", "bad.Undocumented.A has no comment",
+		"bad.Undocumented.D has no comment", "bad.Undocumented.M has no comment",
 		"bad.F has no comment", "bad.K has no comment", "bad.V has no comment",
 	}
 	got := load(t, "./testdata/src/bad").Problems()
@@ -71,7 +74,8 @@ method (*Worker).Stop()`
 	if got := strings.Join(good.Lines(), "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := changes(want+"\n", strings.Replace(want, "Ask(what string)", "Ask(what int)", 1)+"\n"); len(got) != 2 || got[0][:2] != "- " || got[1][:2] != "+ " {
+	got := changes(want+"\n", strings.Replace(want, "Ask(what string)", "Ask(what int)", 1)+"\n")
+	if len(got) != 2 || got[0][:2] != "- " || got[1][:2] != "+ " {
 		t.Errorf("one change: %q", got)
 	}
 }

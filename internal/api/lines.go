@@ -5,6 +5,7 @@ import (
 	"go/constant"
 	"go/types"
 	"slices"
+	"strings"
 )
 
 // Lines is what the package exports, one line per constant, variable, function, type, field and
@@ -31,7 +32,8 @@ func (p *Package) Lines() []string {
 				add("field %s.%s %s", obj.Name(), f.Name(), types.TypeString(f.Type(), short))
 			}
 			for _, m := range methods(obj.Type()) {
-				add("method (%s).%s%s", types.TypeString(m.Recv(), short), m.Obj().Name(), types.TypeString(m.Type(), short)[len("func"):])
+				signature := strings.TrimPrefix(types.TypeString(m.Type(), short), "func")
+				add("method (%s).%s%s", types.TypeString(m.Recv(), short), m.Obj().Name(), signature)
 			}
 		default:
 			add("%s", types.ObjectString(obj, short))

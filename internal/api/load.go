@@ -82,7 +82,8 @@ func Load(dir string, names ...string) ([]*Package, error) {
 // imported reports whether programs outside this project write code with the package: it exports
 // something, is no command, no internal one, and not generated, for which its source speaks.
 func (p *Package) imported() bool {
-	return p.types.Name() != "main" && !internal(p.Path) && len(p.exported()) > 0 && slices.ContainsFunc(p.files, func(f *ast.File) bool { return !ast.IsGenerated(f) })
+	written := func(f *ast.File) bool { return !ast.IsGenerated(f) }
+	return p.types.Name() != "main" && !internal(p.Path) && len(p.exported()) > 0 && slices.ContainsFunc(p.files, written)
 }
 
 // buildFlags are those that the running test was built with: with them, what it imports is in the
