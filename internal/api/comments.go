@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
-	"strings"
 )
 
 // undocumented reports the exported names that have no comment: a comment before it, one at its
 // line's end, or one of the group that it is in. In a struct, a comment speaks for the fields below
-// it, too, up to an empty line; a field with a json tag is of a document, which the JSON Schemas
-// describe. What is generated is left out.
+// it, too, up to an empty line. What is generated is left out.
 func (p *Package) undocumented() (problems []string) {
 	missing := func(name string) {
 		problems = append(problems, fmt.Sprintf("%s.%s has no comment", p.types.Name(), name))
@@ -84,8 +82,6 @@ func (p *Package) spec(d *ast.GenDecl, spec ast.Spec, missing func(string)) {
 	}
 }
 
-func ofDocument(f *ast.Field) bool { return f.Tag != nil && strings.Contains(f.Tag.Value, "json:") }
-
 // fieldComments reports the fields of a type, or the methods of an interface, that no comment speaks for.
 func (p *Package) fieldComments(of string, list *ast.FieldList, missing func(string)) {
 	line := func(pos token.Pos) int { return p.set.Position(pos).Line }
@@ -99,7 +95,7 @@ func (p *Package) fieldComments(of string, list *ast.FieldList, missing func(str
 		}
 		end = line(f.End())
 		for _, name := range f.Names {
-			if name.IsExported() && !spokenFor && f.Comment == nil && !ofDocument(f) {
+			if name.IsExported() && !spokenFor && f.Comment == nil {
 				missing(of + "." + name.Name)
 			}
 		}

@@ -60,9 +60,9 @@ const maxCount = math.MaxInt32
 
 // Position is where a record lies in Kafka.
 type Position struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
+	Topic     string `json:"topic"`     // with its prefix
+	Partition int32  `json:"partition"` // of the topic
+	Offset    int64  `json:"offset"`    // of the record
 }
 
 func (p *Position) valid() bool {
@@ -72,9 +72,9 @@ func (p *Position) valid() bool {
 // Event is one record of the topic status. Which fields a type carries is fixed by
 // Validate and by the JSON Schema of the same name.
 type Event struct {
-	V     int    `json:"v"`
-	Type  Type   `json:"type"`
-	JobID string `json:"jobId"`
+	V     int    `json:"v"`     // Version
+	Type  Type   `json:"type"`  // what has happened
+	JobID string `json:"jobId"` // the record's key
 	// Life names one life of the job's ID, for an idempotency key gives a job that has expired the
 	// same ID again: see Life. An event of another life changes nothing. Absent is taken for any.
 	Life string `json:"life,omitempty"`
@@ -112,9 +112,9 @@ type Event struct {
 	// a job that was never retried explicitly.
 	Round int `json:"round,omitempty"`
 
-	Progress  *job.Progress   `json:"progress,omitempty"`
-	Result    json.RawMessage `json:"result,omitempty"`
-	ResultURL string          `json:"resultUrl,omitempty"`
+	Progress  *job.Progress   `json:"progress,omitempty"`  // in progress
+	Result    json.RawMessage `json:"result,omitempty"`    // in completed: a result that is small enough for the log
+	ResultURL string          `json:"resultUrl,omitempty"` // in completed: where another store serves the result
 	// ResultBlob is where a result lies that is too large for the log, or a file.
 	ResultBlob *Blob `json:"resultBlob,omitempty"`
 	// Error is why the run failed: in failed. In released it is why this worker cannot run the
@@ -127,7 +127,7 @@ type Event struct {
 
 // Delivery is a webhook: a job of its own.
 type Delivery struct {
-	JobID string `json:"jobId"`
+	JobID string `json:"jobId"` // the webhook's own ID
 	// State is the one whose beginning it tells, Version the job's at that moment.
 	State   job.State `json:"state"`
 	Version int64     `json:"version"`

@@ -28,12 +28,12 @@ var OrderTypes = []OrderType{Granted, Stop, Quit}
 // Order is one record of the topic control, keyed by worker. Orders may be lost or
 // doubled; they are repeated whenever the run speaks again.
 type Order struct {
-	V        int       `json:"v"`
-	Type     OrderType `json:"type"`
-	JobID    string    `json:"jobId"`
-	Dispatch int       `json:"dispatch"`
-	Run      string    `json:"run"`
-	Worker   string    `json:"worker"`
+	V        int       `json:"v"`        // Version
+	Type     OrderType `json:"type"`     // what the run is told
+	JobID    string    `json:"jobId"`    // the run's job
+	Dispatch int       `json:"dispatch"` // of the run, as in its claim
+	Run      string    `json:"run"`      // the run that is meant
+	Worker   string    `json:"worker"`   // the worker whose run it is: the record's key
 	// Reason, in stop, is why the fold refused the run: one of a fixed set of words.
 	Reason string `json:"reason,omitempty"`
 }

@@ -66,7 +66,7 @@ var (
 // ClientFrame is any frame that a client sends. Which fields a type carries is fixed
 // by the JSON Schema of the same name.
 type ClientFrame struct {
-	Type Type `json:"type"`
+	Type Type `json:"type"` // one of ClientTypes
 	// ID is the client's correlation ID, echoed in the answer; at most MaxIDChars.
 	ID string `json:"id,omitempty"`
 
@@ -110,16 +110,16 @@ type SubmitRequest struct {
 // JobRef names a job to watch. Without After the state now is sent first; with it
 // only what is newer.
 type JobRef struct {
-	JobID string `json:"jobId"`
-	After *int64 `json:"after,omitempty"`
+	JobID string `json:"jobId"`           // the job to watch
+	After *int64 `json:"after,omitempty"` // the last version that the client has
 }
 
 // WelcomeFrame opens a session.
 type WelcomeFrame struct {
-	Type       Type   `json:"type"`
-	ID         string `json:"id,omitempty"`
-	Connection string `json:"connection"`
-	Protocol   string `json:"protocol"`
+	Type       Type   `json:"type"`         // Welcome
+	ID         string `json:"id,omitempty"` // empty, or that of the auth frame that it answers
+	Connection string `json:"connection"`   // the session's name in the gateway's log
+	Protocol   string `json:"protocol"`     // the subprotocol that is spoken
 	// PingInterval is how often the server pings, in seconds.
 	PingInterval float64 `json:"pingInterval"`
 	Limits       Limits  `json:"limits"`
@@ -127,28 +127,28 @@ type WelcomeFrame struct {
 
 // Limits tells a client what this session may do.
 type Limits struct {
-	FrameBytes      int `json:"frameBytes"`
-	Subscriptions   int `json:"subscriptions"`
-	InFlightSubmits int `json:"inFlightSubmits"`
+	FrameBytes      int `json:"frameBytes"`      // largest frame that the client may send
+	Subscriptions   int `json:"subscriptions"`   // most jobs that it may watch at a time
+	InFlightSubmits int `json:"inFlightSubmits"` // most submits that may wait for their answers
 }
 
 // AckFrame says that a submit (or cancel, retry) is durable. It is the first frame
 // that a client sees about a job. Over HTTP it is the body of 202, without type and id.
 type AckFrame struct {
-	Type      Type   `json:"type,omitempty"`
-	ID        string `json:"id,omitempty"`
-	JobID     string `json:"jobId"`
-	State     string `json:"state"`
-	StatusURL string `json:"statusUrl"`
-	Duplicate bool   `json:"duplicate,omitempty"`
+	Type      Type   `json:"type,omitempty"`      // Ack; absent over HTTP
+	ID        string `json:"id,omitempty"`        // the client's, of the frame that it answers
+	JobID     string `json:"jobId"`               // the job that was made, or found
+	State     string `json:"state"`               // where the job stands
+	StatusURL string `json:"statusUrl"`           // where it can be read, relative to the gateway's URL
+	Duplicate bool   `json:"duplicate,omitempty"` // the idempotency key had this job before
 }
 
 // SubscribedFrame answers subscribe: per job its version now, or why not.
 type SubscribedFrame struct {
-	Type Type            `json:"type"`
-	ID   string          `json:"id,omitempty"`
-	Jobs []SubscribedJob `json:"jobs"`
-	Mine bool            `json:"mine,omitempty"`
+	Type Type            `json:"type"`           // Subscribed
+	ID   string          `json:"id,omitempty"`   // the client's, of its subscribe
+	Jobs []SubscribedJob `json:"jobs"`           // an answer for each job that was asked for
+	Mine bool            `json:"mine,omitempty"` // all jobs of the subject are watched
 	// Reset, with Mine: the client's cursor is none of this log's. Jobs are told of from now on, and
 	// the versions that the client has count as none.
 	Reset bool `json:"reset,omitempty"`
@@ -157,14 +157,14 @@ type SubscribedFrame struct {
 // CursorFrame says up to where a socket that follows all jobs of its subject was told of them: with
 // this cursor it goes on from there.
 type CursorFrame struct {
-	Type   Type   `json:"type"`
-	Cursor string `json:"cursor"`
+	Type   Type   `json:"type"`   // Cursor
+	Cursor string `json:"cursor"` // what a later subscribe gives as After
 }
 
 // SubscribedJob carries either a version or an error.
 type SubscribedJob struct {
-	JobID   string `json:"jobId"`
-	Version int64  `json:"version,omitempty"`
+	JobID   string `json:"jobId"`             // the job that was asked for
+	Version int64  `json:"version,omitempty"` // the document's version now
 	// Reset: versions above this one, which the client has or was sent, are not in the log: it was
 	// restored from a backup, or has lost its end. The status follows, with a version that may be
 	// lower. A frame without ID says so of a job that was subscribed before.
@@ -174,16 +174,16 @@ type SubscribedJob struct {
 
 // UnsubscribedFrame answers unsubscribe.
 type UnsubscribedFrame struct {
-	Type Type     `json:"type"`
-	ID   string   `json:"id,omitempty"`
-	Jobs []string `json:"jobs"`
-	Mine bool     `json:"mine,omitempty"`
+	Type Type     `json:"type"`           // Unsubscribed
+	ID   string   `json:"id,omitempty"`   // the client's, of its unsubscribe
+	Jobs []string `json:"jobs"`           // the jobs that are watched no more
+	Mine bool     `json:"mine,omitempty"` // the jobs of the subject are watched no more
 }
 
 // StatusFrame carries a job's document. Versions of one job strictly rise on a subscription.
 type StatusFrame struct {
-	Type    Type  `json:"type"`
-	Version int64 `json:"version"`
+	Type    Type  `json:"type"`    // Status
+	Version int64 `json:"version"` // rises with each change of the document
 	// Mine is set when the status belongs to the subscription to all jobs of the subject.
 	Mine bool            `json:"mine,omitempty"`
 	Job  json.RawMessage `json:"job"`
@@ -191,16 +191,16 @@ type StatusFrame struct {
 
 // GoawayFrame asks the client to reconnect, after ReconnectAfter seconds.
 type GoawayFrame struct {
-	Type           Type    `json:"type"`
-	Reason         string  `json:"reason"`
-	ReconnectAfter float64 `json:"reconnectAfter"`
+	Type           Type    `json:"type"`           // Goaway
+	Reason         string  `json:"reason"`         // for people
+	ReconnectAfter float64 `json:"reconnectAfter"` // in seconds
 }
 
 // ExpiringFrame warns that the session's token is about to end: an auth frame with a newer one
 // renews it, else the server closes with token_expired after ClosesAfter seconds. It comes
 // once per token. An event stream has it as an event; there only coming back helps.
 type ExpiringFrame struct {
-	Type Type `json:"type"`
+	Type Type `json:"type"` // Expiring
 	// ExpiresAt is the token's own end (exp), by the server's clock.
 	ExpiresAt   time.Time `json:"expiresAt"`
 	ClosesAfter float64   `json:"closesAfter"`
@@ -213,25 +213,25 @@ func NewExpiring(expires time.Time, closesAfter time.Duration) ExpiringFrame {
 
 // PongFrame answers ping.
 type PongFrame struct {
-	Type Type   `json:"type"`
-	ID   string `json:"id,omitempty"`
+	Type Type   `json:"type"`         // Pong
+	ID   string `json:"id,omitempty"` // the client's, of its ping
 }
 
 // ErrorFrame tells what went wrong; over HTTP the same members are an RFC 9457
 // problem (application/problem+json), with "status" and without "type" and "id".
 type ErrorFrame struct {
-	Type Type   `json:"type,omitempty"`
-	ID   string `json:"id,omitempty"`
+	Type Type   `json:"type,omitempty"` // Error; absent over HTTP
+	ID   string `json:"id,omitempty"`   // the client's, of the frame that it answers; empty when it answers none
 	Problem
 }
 
 // Problem is the body of every error. Title is the code's own; Detail is for people.
 type Problem struct {
-	Code      code.Code `json:"code"`
-	Title     string    `json:"title"`
+	Code      code.Code `json:"code"`             // for programs
+	Title     string    `json:"title"`            // what the code means
 	Status    int       `json:"status,omitempty"` // HTTP only
-	Detail    string    `json:"detail,omitempty"`
-	Retryable bool      `json:"retryable"`
+	Detail    string    `json:"detail,omitempty"` // what was wrong this time
+	Retryable bool      `json:"retryable"`        // the same again may go better
 	// RetryAfter is in seconds.
 	RetryAfter float64 `json:"retryAfter,omitempty"`
 	// JobID is set when the problem concerns a job that may exist (indeterminate).
@@ -242,8 +242,8 @@ type Problem struct {
 // FieldError names one place of a payload that breaks its schema. Pointer is a JSON
 // Pointer (RFC 6901) into the payload.
 type FieldError struct {
-	Pointer string `json:"pointer"`
-	Detail  string `json:"detail"`
+	Pointer string `json:"pointer"` // empty for the payload as a whole
+	Detail  string `json:"detail"`  // what is wrong there
 }
 
 // NewProblem makes a problem of code c with its title and retryability.

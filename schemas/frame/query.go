@@ -9,9 +9,9 @@ import (
 
 // Ticket answers POST /v1/ws-tickets: it opens one socket, once, until ExpiresAt.
 type Ticket struct {
-	Ticket    string    `json:"ticket"`
-	URL       string    `json:"url"` // relative to the gateway's
-	ExpiresAt time.Time `json:"expiresAt"`
+	Ticket    string    `json:"ticket"`    // a secret
+	URL       string    `json:"url"`       // relative to the gateway's
+	ExpiresAt time.Time `json:"expiresAt"` // 30 seconds after it was made
 }
 
 // TraceparentHeader and TracestateHeader carry a trace (W3C Trace Context).
@@ -32,7 +32,7 @@ const AsOfHeader = "Ackwire-As-Of"
 
 // JobList is the body of GET /v1/jobs: documents, newest first.
 type JobList struct {
-	Jobs []json.RawMessage `json:"jobs"`
+	Jobs []json.RawMessage `json:"jobs"` // of type job.Document
 	// NextCursor asks for what stands behind; absent when that was all. A page may be short,
 	// or empty, and have one.
 	NextCursor string    `json:"nextCursor,omitempty"`
@@ -41,22 +41,22 @@ type JobList struct {
 
 // Stats is the body of GET /v1/stats: the tenant's jobs, and every lane.
 type Stats struct {
-	Counts []Count   `json:"counts"`
-	Lanes  []Lane    `json:"lanes"`
-	AsOf   time.Time `json:"asOf"`
+	Counts []Count   `json:"counts"` // the tenant's jobs, by type, lane and state
+	Lanes  []Lane    `json:"lanes"`  // of all tenants
+	AsOf   time.Time `json:"asOf"`   // up to when the log is counted
 }
 
 // Count is how many jobs of a type stand in a state.
 type Count struct {
-	Type  string    `json:"type"`
-	Lane  string    `json:"lane"`
-	State job.State `json:"state"`
-	Jobs  int64     `json:"jobs"`
+	Type  string    `json:"type"`  // the job type
+	Lane  string    `json:"lane"`  // where the jobs run
+	State job.State `json:"state"` // where they stand
+	Jobs  int64     `json:"jobs"`  // how many there are
 }
 
 // Lane is what a lane's jobs, of all tenants, meet.
 type Lane struct {
-	Lane string `json:"lane"`
+	Lane string `json:"lane"` // the lane's name
 	// Workers counts the members of the lane's consumer group.
 	Workers int `json:"workers"`
 	// Waiting counts the requests that no worker has taken.
@@ -66,13 +66,13 @@ type Lane struct {
 // Deliveries is the body of GET /v1/jobs/{id}/deliveries: the job's last webhooks, the oldest
 // first.
 type Deliveries struct {
-	JobID      string     `json:"jobId"`
-	Deliveries []Delivery `json:"deliveries"`
+	JobID      string     `json:"jobId"`      // the job that was asked for
+	Deliveries []Delivery `json:"deliveries"` // empty for a job without a callback
 }
 
 // Delivery is a webhook. It is a job of its own, which may be read and retried as such.
 type Delivery struct {
-	DeliveryID string `json:"deliveryId"`
+	DeliveryID string `json:"deliveryId"` // the webhook's ID as a job, and what the endpoint is given as webhook-id
 	// Event is the message's type, such as "job.completed"; Version is the job's when that
 	// state began.
 	Event   string `json:"event"`
@@ -84,9 +84,9 @@ type Delivery struct {
 
 // Why is the body of GET /v1/jobs/{id}/why: what a job waits for.
 type Why struct {
-	JobID  string    `json:"jobId"`
-	State  job.State `json:"state"`
-	Reason Reason    `json:"reason"`
+	JobID  string    `json:"jobId"`  // the job that was asked for
+	State  job.State `json:"state"`  // where it stands
+	Reason Reason    `json:"reason"` // what it waits for, for programs
 	// Detail is one sentence for people.
 	Detail string `json:"detail"`
 	Lane   string `json:"lane"`

@@ -48,22 +48,22 @@ func (s State) Valid() bool {
 // Document is the public face of a job, as it travels to sockets, HTTP, SSE,
 // webhooks and the view topic. Unset fields are absent. Times are RFC 3339, UTC.
 type Document struct {
-	JobID           string          `json:"jobId"`
-	Type            string          `json:"type"`
-	State           State           `json:"state"`
-	Progress        *Progress       `json:"progress,omitempty"`
-	Attempt         int             `json:"attempt"`
-	MaxAttempts     int             `json:"maxAttempts"`
-	CreatedAt       time.Time       `json:"createdAt"`
-	UpdatedAt       time.Time       `json:"updatedAt"`
-	StartedAt       *time.Time      `json:"startedAt,omitempty"`
-	FinishedAt      *time.Time      `json:"finishedAt,omitempty"`
-	RetryAt         *time.Time      `json:"retryAt,omitempty"`
-	RunAt           *time.Time      `json:"runAt,omitempty"`
-	CancelRequested bool            `json:"cancelRequested,omitempty"`
-	Result          json.RawMessage `json:"result,omitempty"`
-	ResultURL       string          `json:"resultUrl,omitempty"`
-	Error           *Error          `json:"error,omitempty"`
+	JobID           string          `json:"jobId"`                     // chosen by the server, unique in its tenant
+	Type            string          `json:"type"`                      // the job type, such as "mail.send"
+	State           State           `json:"state"`                     // where it stands now
+	Progress        *Progress       `json:"progress,omitempty"`        // of the current attempt; absent before any
+	Attempt         int             `json:"attempt"`                   // the current one, the next one or the last; from 1
+	MaxAttempts     int             `json:"maxAttempts"`               // how many there may be
+	CreatedAt       time.Time       `json:"createdAt"`                 // when it was accepted
+	UpdatedAt       time.Time       `json:"updatedAt"`                 // when the document last changed
+	StartedAt       *time.Time      `json:"startedAt,omitempty"`       // when its first attempt began
+	FinishedAt      *time.Time      `json:"finishedAt,omitempty"`      // when it ended
+	RetryAt         *time.Time      `json:"retryAt,omitempty"`         // when the next attempt is due
+	RunAt           *time.Time      `json:"runAt,omitempty"`           // when it may begin, if that was asked for
+	CancelRequested bool            `json:"cancelRequested,omitempty"` // its owner wants it to stop, and it has not ended
+	Result          json.RawMessage `json:"result,omitempty"`          // what the handler returned, unless it is large
+	ResultURL       string          `json:"resultUrl,omitempty"`       // where a file or a large result can be downloaded
+	Error           *Error          `json:"error,omitempty"`           // why the job, or its last attempt, failed
 	// Attempts is the history of runs, oldest first: the last MaxRuns of them. A released
 	// attempt goes on in another run, under the same number; one with an error was handed back
 	// by a worker that could not run it, the last of those in a row that said the same.
@@ -119,9 +119,9 @@ type Progress struct {
 // Error is why an attempt, or the whole job, failed. Code is the handler's own
 // or one of the Code constants.
 type Error struct {
-	Code      string `json:"code"`
-	Message   string `json:"message,omitempty"`
-	Retryable bool   `json:"retryable"`
+	Code      string `json:"code"`              // for programs
+	Message   string `json:"message,omitempty"` // for people
+	Retryable bool   `json:"retryable"`         // another attempt may go better
 }
 
 // Codes that Ackwire itself gives to a job's error.

@@ -30,9 +30,9 @@ type Policy struct {
 // Backoff is the wait before the next attempt: min(Cap, Initial × Factor^(n-1))
 // before the n-th retry, with full jitter. A Factor below 1 counts as 1, a Cap of 0 is none.
 type Backoff struct {
-	Initial Seconds `json:"initial"`
-	Factor  float64 `json:"factor"`
-	Cap     Seconds `json:"cap"`
+	Initial Seconds `json:"initial"` // before the first retry
+	Factor  float64 `json:"factor"`  // by which each wait is longer than the one before
+	Cap     Seconds `json:"cap"`     // the longest wait
 }
 
 // Validate checks the bounds that every reader of a policy relies on. What a duration of 0

@@ -17,7 +17,7 @@ const MaxURLChars = 2048
 
 // Request is the payload of a webhook's own job.
 type Request struct {
-	URL string `json:"url"`
+	URL string `json:"url"` // where it goes
 	// Body is the Message, as it is sent: the signature is over these bytes.
 	Body json.RawMessage `json:"body"`
 }
@@ -33,8 +33,8 @@ type Message struct {
 
 // Data is the job when the message was made: it may have gone on since the state began.
 type Data struct {
-	Version int64           `json:"version"`
-	Job     json.RawMessage `json:"job"`
+	Version int64           `json:"version"` // the document's
+	Job     json.RawMessage `json:"job"`     // of type job.Document
 }
 
 // EventType names the beginning of a state: "job.completed".
