@@ -401,7 +401,10 @@ func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 	flush := http.NewResponseController(w)
 	for begun := false; ; {
 		s.mu.Lock()
-		version, doc, ended, changed := r.version, r.raw, r.doc.State.Terminal(), s.changed
+		version := r.version
+		doc := r.raw
+		ended := r.doc.State.Terminal()
+		changed := s.changed
 		s.mu.Unlock()
 		if told > version { // of another log
 			told = 0

@@ -308,7 +308,8 @@ func (k *socket) subscribeLocked(f frame.ClientFrame) {
 		if ref.After != nil {
 			after = *ref.After
 		}
-		if answer.Jobs[i].Reset = after > r.version; answer.Jobs[i].Reset {
+		answer.Jobs[i].Reset = after > r.version
+		if answer.Jobs[i].Reset {
 			after = 0
 		}
 		if after < r.version {

@@ -27,7 +27,10 @@ func config(dir string) Config {
 	cfg := Defaults()
 	cfg.Broker = broker.Config{Data: dir, Listen: "localhost:9092"}
 	cfg.Gateway.Listen, cfg.OpsListen, cfg.Tracker.Listen = "localhost:8080", "localhost:8081", "localhost:8090"
-	cfg.Tracker.MinFree, cfg.Gateway.Partitions, cfg.Slots, cfg.NoProcessor = 0, 1, 1, true
+	cfg.Tracker.MinFree = 0
+	cfg.Gateway.Partitions = 1
+	cfg.Slots = 1
+	cfg.NoProcessor = true
 	return cfg
 }
 

@@ -115,7 +115,10 @@ func (o *outside) begin(command string) (stop func()) {
 	o.t.Helper()
 	cmd := exec.Command("bash", "-c", command)
 	printed := &tail{}
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = o.dir, o.env, printed, printed
+	cmd.Dir = o.dir
+	cmd.Env = o.env
+	cmd.Stdout = printed
+	cmd.Stderr = printed
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run is not the program that it runs
 	if err := cmd.Start(); err != nil {
 		o.t.Fatal(err)
@@ -146,7 +149,10 @@ func TestANewUser(t *testing.T) {
 	if len(commands) != 4 {
 		t.Fatalf("the README has %d commands for a new user: %q", len(commands), commands)
 	}
-	setUp, work, submit, resume := commands[0], commands[1], commands[2], commands[3]
+	setUp := commands[0]
+	work := commands[1]
+	submit := commands[2]
+	resume := commands[3]
 	o.run(setUp)
 	goMod := o.run("cat go.mod")
 	if lines := strings.Count(goMod, "\n"); lines > 60 {

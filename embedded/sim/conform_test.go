@@ -22,7 +22,7 @@ import (
 // TestTheServerOfTestsIsLikeTheRealOne: what a client sees of ackwiretest is what it sees of the services: the same
 // calls, over a socket and over HTTP, are written down with all that came back, but for times, IDs and versions.
 func TestTheServerOfTestsIsLikeTheRealOne(t *testing.T) {
-	var real, memory string
+	var actual, memory string
 	Run(t, func(w *World) {
 		w.StartWorker(nil)
 		time.Sleep(10 * time.Second) // the worker has joined its lanes
@@ -31,7 +31,7 @@ func TestTheServerOfTestsIsLikeTheRealOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		real = conformance(w.ctx(), w.Dial(), api)
+		actual = conformance(w.ctx(), w.Dial(), api)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)
@@ -40,11 +40,11 @@ func TestTheServerOfTestsIsLikeTheRealOne(t *testing.T) {
 		defer cancel()
 		memory = conformance(ctx, srv.Dial(t), srv.NewHTTP(t))
 	})
-	if lines := strings.Count(real, "\n"); lines < 60 {
-		t.Errorf("only %d lines were compared:\n%s", lines, real)
+	if lines := strings.Count(actual, "\n"); lines < 60 {
+		t.Errorf("only %d lines were compared:\n%s", lines, actual)
 	}
-	if real != memory {
-		a, b := strings.Split(real, "\n"), strings.Split(memory, "\n")
+	if actual != memory {
+		a, b := strings.Split(actual, "\n"), strings.Split(memory, "\n")
 		for i := range min(len(a), len(b)) {
 			if a[i] != b[i] {
 				t.Errorf("line %d:\nreal   %s\nmemory %s", i+1, a[i], b[i])

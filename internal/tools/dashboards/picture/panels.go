@@ -193,7 +193,8 @@ func table(ctx context.Context, c canvas, s source, p panel) error {
 	}
 	for _, row := range rows {
 		c.StrokeLine2(draw.LineStyle{Color: grid, Width: 1}, c.Min.X, y-lineHeight/2, c.Max.X, y-lineHeight/2)
-		if y -= lineHeight; y < c.Min.Y+lineHeight/2 {
+		y -= lineHeight
+		if y < c.Min.Y+lineHeight/2 {
 			break
 		}
 		c.label(style(12, false, words), vg.Point{X: c.Min.X, Y: y}, row, first)
