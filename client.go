@@ -219,10 +219,7 @@ func (c *Client) wakeLocked() {
 	if c.cur == nil {
 		return
 	}
-	select {
-	case c.cur.wake <- struct{}{}:
-	default:
-	}
+	signal(c.cur.wake)
 }
 
 // Job returns a handle for a job that any client of the tenant made, by its ID. It asks the server nothing, so an ID

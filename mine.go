@@ -186,6 +186,7 @@ func (m *mine) forget(than time.Duration) {
 	maps.DeleteFunc(m.older, gone)
 }
 
+// signal wakes the goroutine that receives from wake, of capacity 1, unless a signal waits for it already.
 func signal(wake chan struct{}) {
 	select {
 	case wake <- struct{}{}:
@@ -237,9 +238,7 @@ func (c *Client) keepMine(m *mine) {
 			tries = 0
 			continue
 		}
-		select {
-		case <-time.After(c.cfg.backoff.wait(tries, 0)):
-		case <-c.ctx.Done():
+		if sleep(c.ctx, c.cfg.backoff.wait(tries, 0)) != nil {
 			return
 		}
 		tries++

@@ -159,11 +159,7 @@ func (c *Client) leaveAll() {
 func (c *Client) reconnect(ctx context.Context, delay time.Duration, failures *int) (*conn, error) {
 	var last error
 	for {
-		t := time.NewTimer(delay)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if sleep(ctx, delay) != nil {
 			return nil, c.ended(ctx, last)
 		}
 		cn, err := c.connect(ctx)

@@ -144,10 +144,7 @@ func (s *sub) resetLocked() {
 
 func (s *sub) wakeLocked() {
 	for w := s.watchers; w != nil; w = w.next {
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+		signal(w.wake)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/ackwiretest"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -85,9 +86,7 @@ func demoHandlers(srv *ackwiretest.Server) {
 		}
 		steps := max(in.Steps, 1)
 		for i := range steps {
-			select {
-			case <-time.After(time.Duration(in.Seconds * float64(time.Second) / float64(steps))):
-			case <-ctx.Done():
+			if !pause.For(ctx, time.Duration(in.Seconds*float64(time.Second)/float64(steps))) {
 				return nil, context.Cause(ctx)
 			}
 			j.Progress(100*float64(i+1)/float64(steps), fmt.Sprintf("step %d of %d", i+1, steps))
