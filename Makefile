@@ -76,7 +76,7 @@ image-kafka: ## Build the Kafka image of the container tests from published pack
 release: check test ## Commit and tag VERSION=v1.2.3 of all modules, with CHANGELOG.md's notes; pushes nothing
 	@cd $(TOOLS) && GOWORK=off go run ./release -C $(CURDIR) -version "$(VERSION)"
 
-check: check-format check-lint check-generated check-tidy check-imports ## Everything that must be green before a commit
+check: check-format check-lint check-generated check-tidy check-imports check-tools ## Everything that must be green before a commit
 
 # All modules, also those that are not in go.work.
 check-format: bin/golangci-lint
@@ -119,8 +119,13 @@ check-tidy:
 check-imports:
 	@out=$$(go test -run '^TestImports$$' -count=1 $$(grep -rl --include=*_test.go 'func TestImports(' . | xargs -n1 dirname | sort -u)) || { echo "$$out"; exit 1; }
 
+# The tests of the tools, whose modules are not in go.work.
+check-tools:
+	@cd $(TOOLS) && GOWORK=off go test ./...
+	@cd $(TOOLS)/golangci && GOWORK=off go test ./house
+
 tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants model bench bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports
+.PHONY: help build run test mutants model bench bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports check-tools
