@@ -102,14 +102,14 @@ func (c *HTTPClient) Stats(ctx context.Context) (frame.Stats, error) { return c.
 func (c *HTTPClient) rest() *rest { return c.api }
 
 // order implements transport.
-func (c *HTTPClient) order(ctx context.Context, kind frame.Type, jobID string) (job.State, error) {
-	what, path, err := jobPath(string(kind)+" ", jobID, "/"+string(kind))
+func (c *HTTPClient) order(ctx context.Context, kind frame.Type, j *Job) (job.State, error) {
+	what, path, err := jobPath(string(kind)+" ", j.ID, "/"+string(kind))
 	if err != nil {
 		return "", err
 	}
 	ack, unknown, err := c.api.post(ctx, request{what: what, method: http.MethodPost, path: path})
 	if unknown && kind == frame.Retry { // a cancel may be said again
-		err = &IndeterminateError{JobID: jobID, Err: err}
+		err = &IndeterminateError{JobID: j.ID, Err: err}
 	}
 	return job.State(ack.State), err
 }

@@ -21,9 +21,9 @@ type Job struct {
 	Ack
 
 	via transport
-	// Of a submit over a socket, which follows the job from its ack on; nil for all others.
-	sub  *sub
-	held bool // guarded by Client.mu: the Job itself still holds its reference to sub
+	// Of a submit over a socket, which follows the job from its ack on. Guarded by Client.mu.
+	sub  *sub // nil for a job that is not followed
+	held bool // the Job itself still holds its reference to sub
 }
 
 // Ack is the server's answer to a submit: the job is durable.
@@ -42,7 +42,7 @@ type transport interface {
 	rest() *rest
 	watch(ctx context.Context, j *Job, after int64) iter.Seq2[Status, error]
 	wait(ctx context.Context, j *Job) (Status, error)
-	order(ctx context.Context, kind frame.Type, jobID string) (job.State, error)
+	order(ctx context.Context, kind frame.Type, j *Job) (job.State, error)
 }
 
 // newJob makes a handle for an ID as people write it.
@@ -84,7 +84,7 @@ func (j *Job) Wait(ctx context.Context) (Status, error) { return j.via.wait(ctx,
 // ended is an *Error with the code invalid_state. To cancel twice is harmless; over a socket a lost connection
 // repeats it.
 func (j *Job) Cancel(ctx context.Context) (job.State, error) {
-	return j.via.order(ctx, frame.Cancel, j.ID)
+	return j.via.order(ctx, frame.Cancel, j)
 }
 
 // Retry runs the job again after its end, under its ID, with its stored payload and a new budget of attempts. It
@@ -92,7 +92,7 @@ func (j *Job) Cancel(ctx context.Context) (job.State, error) {
 // *Error with the code invalid_state. An error that matches ErrIndeterminate means that the connection was lost
 // before the answer: Get tells whether the job runs again.
 func (j *Job) Retry(ctx context.Context) (job.State, error) {
-	return j.via.order(ctx, frame.Retry, j.ID)
+	return j.via.order(ctx, frame.Retry, j)
 }
 
 // Why tells what the job waits for (GET /v1/jobs/{id}/why): a reason for programs and a sentence for people.

@@ -24,7 +24,7 @@ const (
 // ErrTooSlow ends a WatchMine whose loop takes fewer documents than come.
 var ErrTooSlow = errors.New("ackwire: too many jobs have changed since the last document was taken")
 
-// WatchMine follows all jobs of the client's subject, whoever submitted them and wherever, from
+// WatchMine follows all jobs of the client's subject, no matter which program submitted them, from
 // now on. The sequence does not end by itself: an error, ctx's or the client's, is its last
 // element. Versions of one job strictly rise; a loop body slower than the changes sees the
 // latest document of each job and skips those between. Lost connections do not show: what has

@@ -258,18 +258,31 @@ func (j *Job) joinLocked(c *Client, after int64) (*sub, error) {
 	return c.joinLocked(j.ID, after)
 }
 
+// forgetEndLocked lets go of the end that the handle has seen: the job may have been opened again.
+func (j *Job) forgetEndLocked() {
+	if j.sub != nil && j.sub.ended {
+		j.sub, j.held = nil, false
+	}
+}
+
 // order implements transport.
-func (c *Client) order(ctx context.Context, kind frame.Type, jobID string) (job.State, error) {
-	if err := checkJobID(jobID); err != nil {
+func (c *Client) order(ctx context.Context, kind frame.Type, j *Job) (job.State, error) {
+	if err := checkJobID(j.ID); err != nil {
 		return "", err
 	}
-	body := appendString([]byte(`,"jobId":`), jobID)
+	body := appendString([]byte(`,"jobId":`), j.ID)
 	// A cancel may be sent twice; a retry could open the job once more than was asked for.
 	if kind == frame.Retry {
 		body = append(body, `,"watch":false`...) // a watch subscribes by itself
 	}
 	k := &call{kind: kind, body: append(body, '}'), resend: kind == frame.Cancel}
-	if err := c.do(ctx, k); err != nil {
+	err := c.do(ctx, k)
+	if kind == frame.Retry {
+		c.mu.Lock()
+		j.forgetEndLocked()
+		c.mu.Unlock()
+	}
+	if err != nil {
 		return "", err
 	}
 	return job.State(k.ack.state), nil

@@ -30,8 +30,8 @@ type watchConfig struct {
 }
 
 // After starts a watch behind a version that was seen before: only newer documents are yielded. 0, the default, and
-// negative versions start with the document as it is now. Behind the version of a terminal document there is nothing:
-// such a watch waits over a socket until ctx ends or the job is retried, and ends at once over HTTP.
+// negative versions start with the document as it is now. Behind the version of a terminal document nothing comes
+// unless the job is retried: such a watch may end at once, or wait until ctx ends.
 func After(version int64) WatchOption { return func(w *watchConfig) { w.after = version } }
 
 // follow is one watch. join, called with mu held, gives it the subscription to read, with

@@ -190,6 +190,8 @@ func TestCancelRetryAndTimes(t *testing.T) {
 		if state, err := j.Retry(ctx); err != nil || state != job.Retrying {
 			t.Errorf("retry: %s, %v", state, err)
 		}
+		w := watched(ctx, j) // of the new round, though this handle knows the end of the one before
+		synctest.Wait()
 		at := srv.Next(t)
 		if at.Attempt != 2 {
 			t.Errorf("attempt %d", at.Attempt)
@@ -201,7 +203,11 @@ func TestCancelRetryAndTimes(t *testing.T) {
 			t.Errorf("cancel of a running job: %s, %v", state, err)
 		}
 		<-at.Cancelled()
+		synctest.Wait()
 		at.Fail("stopped", "as told")
+		if got := <-w; got != "pending, processing, processing, cancelled" {
+			t.Errorf("watched after the retry: %s", got)
+		}
 		if st, err := j.Wait(ctx); err != nil || st.State != job.Cancelled {
 			t.Errorf("%+v, %v", st, err)
 		}

@@ -289,7 +289,8 @@ func (d *diary) through(ctx context.Context, prefix string, client ackwire.Submi
 	d.watch(ctx, "spent", spent)
 	state, err := spent.Retry(ctx)
 	d.note("retry: %s %s", state, problem(err))
-	d.watch(ctx, "retried", client.Job(spent.ID))
+	d.watch(ctx, "retried", spent)
+	d.watch(ctx, "retried, by its ID", client.Job(spent.ID))
 
 	sleeps := submit("sleeps", demo.Sleep, map[string]any{"seconds": 40, "steps": 4})
 	time.Sleep(15 * time.Second)
