@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -27,12 +26,7 @@ func TestTheServerOfTestsIsLikeTheRealOne(t *testing.T) {
 	Run(t, func(w *World) {
 		w.StartWorker(nil)
 		time.Sleep(10 * time.Second) // the worker has joined its lanes
-		transport := &http.Transport{DialContext: w.Net.Host("http").Dial, DisableKeepAlives: true}
-		api, err := ackwire.NewHTTP(GatewayURL(0), ackwire.WithHTTPClient(&http.Client{Transport: transport}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		actual = conformance(w.ctx(), w.Dial(), api)
+		actual = conformance(w.ctx(), w.Dial(), w.NewHTTP())
 	})
 	synctest.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)

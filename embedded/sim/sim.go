@@ -295,6 +295,17 @@ func (w *World) Dial() *ackwire.Client {
 	return c
 }
 
+// NewHTTP makes a client without a socket.
+func (w *World) NewHTTP() *ackwire.HTTPClient {
+	w.T.Helper()
+	transport := &http.Transport{DialContext: w.Net.Host("http").Dial, DisableKeepAlives: true}
+	c, err := ackwire.NewHTTP(GatewayURL(0), ackwire.WithHTTPClient(&http.Client{Transport: transport}))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return c
+}
+
 // HTTP makes a request of the gateway, as tenant Tenant.
 func (w *World) HTTP(method, path string, header http.Header, body []byte) (status int, answer http.Header, content []byte) {
 	w.T.Helper()
