@@ -10,8 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/ackwire/ackwire/ackwiretest"
 	"go.uber.org/goleak"
+
+	"github.com/ackwire/ackwire/ackwiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
