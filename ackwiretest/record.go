@@ -118,7 +118,7 @@ func canonical(raw []byte) []byte {
 	if d.Decode(&v) != nil {
 		return raw
 	}
-	b, _ := json.Marshal(v) // it was JSON
+	b, _ := plainjson.Marshal(v) // it was JSON
 	return b
 }
 

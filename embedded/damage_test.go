@@ -93,7 +93,7 @@ func (s *system) get(id string) (status int, body string) {
 func filled(t *testing.T) (dir string, known map[string]string) {
 	dir, known = t.TempDir(), map[string]string{}
 	cfg := config(dir)
-	cfg.Gateway.Partitions, cfg.NoProcessor, cfg.Slots = 2, false, 8
+	cfg.Gateway.Partitions, cfg.NoProcessor, cfg.Worker.Slots = 2, false, 8
 	for _, bodies := range [][]string{
 		{`{"job":"demo.echo","payload":"done %d"}`, `{"job":"demo.fail","payload":{"message":"broken %d"}}`},
 		{`{"job":"demo.echo","payload":"waits %d"}`, `{"job":"demo.echo","payload":"later %d","runAt":"2000-01-03T00:00:00Z"}`},

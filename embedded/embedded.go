@@ -17,8 +17,6 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/cmd/flags"
-	"github.com/ackwire/ackwire/processor/demo"
-	"github.com/ackwire/ackwire/processor/webhook"
 	"github.com/ackwire/ackwire/tracker"
 )
 
@@ -31,9 +29,11 @@ type Config struct {
 	OpsListen string           `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
 	Tracker   tracker.Settings `embed:""`
 
-	Slots       int            `help:"Jobs held at the same time, per lane." default:"64"`
+	// The processor takes the lanes of the demo types, of the types in Handlers, and that of webhooks.
+	Worker      flags.Runs     `embed:"" set:"grace=5s"`
+	Handlers    flags.Handlers `embed:""`
 	Webhooks    flags.Webhooks `embed:""`
-	NoProcessor bool           `help:"Run no demo processor. It takes the lanes of the demo types and that of webhooks, and leaves a lane to workers of your own while there are any."`
+	NoProcessor bool           `help:"Run no processor. Without handlers of yours (--type) it runs the demo types and webhooks, and leaves a lane to other workers while there are any."`
 }
 
 // GatewaySettings are gateway.Config without its methods: some of it is filled in before it is
@@ -52,7 +52,11 @@ func (c Config) Validate() error {
 	if !gw.Auth.HasKeys() {
 		gw.Auth.Key = make([]byte, keyBytes) // the data folder's
 	}
-	return gw.Validate()
+	problems := []error{gw.Validate(), c.Worker.Config().Validate()}
+	if c.NoProcessor && len(c.Handlers.Type) > 0 {
+		problems = append(problems, errors.New("no-processor: there is nothing then that could run a handler (--type)"))
+	}
+	return errors.Join(problems...)
 }
 
 // Defaults is the configuration of a process that was given none.
@@ -62,10 +66,11 @@ func Defaults() Config {
 		Gateway:   GatewaySettings(gateway.Defaults()),
 		OpsListen: "127.0.0.1:8081",
 		Tracker:   tracker.DefaultSettings(),
-		Slots:     64,
+		Worker:    flags.DefaultRuns(),
+		Handlers:  flags.DefaultHandlers(),
 		Webhooks:  flags.Webhooks{Schemes: []string{"https"}, Ports: []uint16{443}},
 	}
-	cfg.Gateway.Kafka = kafka.Config{}
+	cfg.Gateway.Kafka, cfg.Worker.Grace = kafka.Config{}, workerGrace
 	return cfg
 }
 
@@ -90,7 +95,8 @@ type Embedded struct {
 	broker    *broker.Broker       // nil where Kafka is another process's
 	ops       *service.Ops
 
-	closeBlobs func() error // the workers' store
+	closeBlobs func() error                // the workers' store
+	callbacks  func(context.Context) error // serves endpoints that answer later; nil without any
 }
 
 // Run runs everything until ctx ends; started is called once everything listens. The order
@@ -139,6 +145,9 @@ func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 		stages.start("broker", e.broker.Run)
 	}
 	stages.start("tracker", e.tracker.Run)
+	if e.callbacks != nil {
+		stages.start("callbacks", e.callbacks)
+	}
 	if e.workers != nil {
 		stages.start("processor", e.workers.Run)
 	}
@@ -200,40 +209,6 @@ func (e *Embedded) share() error {
 		gw.Auth.AnonymousTenant = AnonymousTenant
 	}
 	return nil
-}
-
-// buildProcessor makes the processor of the demo types and of webhooks.
-func (e *Embedded) buildProcessor(ctx context.Context) error {
-	gw := e.cfg.Gateway
-	lanes, err := gateway.LanesOf(gw.JobTypes, demo.Types...)
-	if err != nil {
-		return err
-	}
-	store, done, err := flags.WithBlobs(ctx, gw.Blobs)
-	if err != nil {
-		return err
-	}
-	e.closeBlobs = done
-	e.workers, err = processor.New(processor.Config{
-		Brokers: gw.Kafka.Brokers, TopicPrefix: gw.TopicPrefix, Partitions: gw.Partitions,
-		Lanes: lanes, Slots: e.cfg.Slots, Grace: workerGrace, StepBack: true,
-	}, append(flags.Options(e.env), store)...)
-	if err != nil {
-		return err
-	}
-	demo.Register(e.workers)
-	hooks, err := e.cfg.Webhooks.Config()
-	if err != nil {
-		return err
-	}
-	if len(hooks.Keys) == 0 && len(hooks.Secrets) == 0 {
-		key, err := Key(e.cfg.Broker.Data)
-		if err != nil {
-			return err
-		}
-		hooks.Keys = [][]byte{key}
-	}
-	return webhook.Register(e.workers, hooks)
 }
 
 func (e *Embedded) readiness() map[string]service.Ready {

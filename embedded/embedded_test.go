@@ -29,7 +29,7 @@ func config(dir string) Config {
 	cfg.Gateway.Listen, cfg.OpsListen, cfg.Tracker.Listen = "localhost:8080", "localhost:8081", "localhost:8090"
 	cfg.Tracker.MinFree = 0
 	cfg.Gateway.Partitions = 1
-	cfg.Slots = 1
+	cfg.Worker.Slots = 1
 	cfg.NoProcessor = true
 	return cfg
 }

@@ -138,6 +138,12 @@ func SignToken(key []byte, tenant, subject string, ttl time.Duration, permission
 // Config say. It lets no client in: for that there is no default.
 func Defaults() Config { return command.Defaults[Config]() }
 
+// TypesOf are the names of the job types in a file, sorted; an empty name means the built-in file.
+func TypesOf(jobTypes string) ([]string, error) {
+	types, err := jobtypes.Load(jobTypes)
+	return slices.Sorted(maps.Keys(types)), err
+}
+
 // LanesOf are the lanes of the named job types, as a file of job types has them, and that of
 // webhooks; an empty name means the built-in file.
 func LanesOf(jobTypes string, names ...string) ([]string, error) {

@@ -54,6 +54,9 @@ type serveCmd struct {
 
 // Run implements the command.
 func (c *serveCmd) Run() error {
+	if len(c.Handlers.Type) > 0 {
+		command.AsInit() // commands leave processes behind
+	}
 	ctx, cancel := command.Signalled()
 	defer cancel()
 	env := service.OS(c.Logger(os.Stderr))
@@ -93,12 +96,24 @@ Ackwire is ready.
   Kafka     %s
   data      %s
 
-  Try:      bin/ackwire submit report.generate '{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}'
+  Try:      %s
             kcat -b %s -t %sstatus -C
 
 %s
 
-`, e.Addr(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, e.KafkaAddr(), cfg.Gateway.TopicPrefix, advice)
+`, e.Addr(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, firstJob(cfg), e.KafkaAddr(), cfg.Gateway.TopicPrefix, advice)
+}
+
+// firstJob is a command that submits a job of a type that there is.
+func firstJob(cfg embedded.Config) string {
+	if cfg.Gateway.JobTypes == "" {
+		return `bin/ackwire submit report.generate '{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}'`
+	}
+	types, err := gateway.TypesOf(cfg.Gateway.JobTypes)
+	if err != nil || len(types) == 0 {
+		return "bin/ackwire list"
+	}
+	return "bin/ackwire submit " + types[0] + " PAYLOAD"
 }
 
 // survives says what the embedded broker's log survives.

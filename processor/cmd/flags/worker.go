@@ -17,26 +17,44 @@ import (
 type Worker struct {
 	Kafka kafka.Config `embed:""`
 
-	TopicPrefix      string            `help:"Prefix of topic and group names." default:"ackwire."`
-	Partitions       int32             `help:"Partitions of topics that do not exist yet." default:"12"`
-	Lanes            []string          `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
-	Slots            int               `help:"Jobs held at the same time, per lane." default:"64"`
-	WorkerID         string            `help:"Unique name of this worker, which owners of jobs and webhooks are shown. Default: a random one." placeholder:"ID"`
-	WorkerHost       bool              `help:"Let the default name of the worker begin with the host's, where owners of jobs may know it."`
-	ProgressRate     float64           `help:"Progress events per second and job; the latest wins." default:"4"`
-	Blobs            service.BlobStore `embed:""`
-	FileLimit        int64             `help:"Largest file or result in the blob store, in bytes." default:"1073741824"`
-	ResultLimit      int               `help:"Largest inline result, in bytes." default:"65536"`
-	Grace            time.Duration     `help:"How long running jobs may go on when the process stops, before they are released." default:"10s"`
-	ClaimsAlwaysWait bool              `help:"Wait for the tracker's grant before every start."`
+	TopicPrefix string            `help:"Prefix of topic and group names." default:"ackwire."`
+	Partitions  int32             `help:"Partitions of topics that do not exist yet." default:"12"`
+	Lanes       []string          `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
+	Blobs       service.BlobStore `embed:""`
+
+	Runs `embed:""`
+}
+
+// Runs are the settings of how jobs are run, which a processor has also in a process with other
+// services. Such a process may set another default of grace (`set:"grace=5s"`).
+type Runs struct {
+	Slots            int           `help:"Jobs held at the same time, per lane." default:"64"`
+	WorkerID         string        `help:"Unique name of this worker, which owners of jobs and webhooks are shown. Default: a random one." placeholder:"ID"`
+	WorkerHost       bool          `help:"Let the default name of the worker begin with the host's, where owners of jobs may know it."`
+	ProgressRate     float64       `help:"Progress events per second and job; the latest wins." default:"4"`
+	FileLimit        int64         `help:"Largest file or result in the blob store, in bytes." default:"1073741824"`
+	ResultLimit      int           `help:"Largest inline result, in bytes." default:"65536"`
+	Grace            time.Duration `help:"How long running jobs may go on when the process stops, before they are released." default:"${grace=10s}"`
+	ClaimsAlwaysWait bool          `help:"Wait for the tracker's grant before every start."`
+}
+
+// DefaultRuns are the settings of a processor that was given none.
+func DefaultRuns() Runs {
+	return Runs{Slots: 64, ProgressRate: 4, FileLimit: 1 << 30, ResultLimit: 64 << 10, Grace: 10 * time.Second}
 }
 
 // Config returns the settings as the library takes them, all but the blob store.
 func (w Worker) Config() processor.Config {
+	cfg := w.Runs.Config()
+	cfg.Brokers, cfg.TopicPrefix, cfg.Partitions, cfg.Lanes = w.Kafka.Brokers, w.TopicPrefix, w.Partitions, w.Lanes
+	return cfg
+}
+
+// Config returns the settings as the library takes them.
+func (r Runs) Config() processor.Config {
 	return processor.Config{
-		Brokers: w.Kafka.Brokers, TopicPrefix: w.TopicPrefix, Partitions: w.Partitions, Lanes: w.Lanes, Slots: w.Slots,
-		WorkerID: w.WorkerID, WorkerHost: w.WorkerHost, ProgressRate: w.ProgressRate,
-		FileLimit: w.FileLimit, ResultLimit: w.ResultLimit, Grace: w.Grace, ClaimsAlwaysWait: w.ClaimsAlwaysWait,
+		Slots: r.Slots, WorkerID: r.WorkerID, WorkerHost: r.WorkerHost, ProgressRate: r.ProgressRate,
+		FileLimit: r.FileLimit, ResultLimit: r.ResultLimit, Grace: r.Grace, ClaimsAlwaysWait: r.ClaimsAlwaysWait,
 	}
 }
 

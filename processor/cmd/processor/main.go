@@ -10,8 +10,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -39,12 +37,7 @@ type settings struct {
 	DeliverWebhooks bool           `name:"webhooks" help:"Deliver webhooks: take jobs from the lane webhooks, too."`
 	Webhooks        flags.Webhooks `embed:""`
 
-	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments, which no shell runs. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
-	HTTPTimeout    time.Duration     `name:"http-timeout" help:"Bound of a run by an endpoint, unless the job's own timeout is shorter." default:"10m"`
-	CallbackListen string            `help:"Address where endpoints that answered 202 call back." default:"127.0.0.1:0"`
-	CallbackURL    string            `help:"How endpoints reach it; by default the listener's address." placeholder:"URL"`
-	Env            []string          `help:"Names of environment variables that commands are given." placeholder:"NAME"`
-	Dir            string            `help:"Directory that commands run in; by default a new one for each job." placeholder:"DIR"`
+	flags.Handlers
 }
 
 func main() {
@@ -96,47 +89,11 @@ func (c *settings) register(ctx context.Context, p *processor.Processor, env ser
 			return nil, err
 		}
 	}
-	isURL := func(s string) bool { return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") }
-	var callbacks *external.Callbacks
-	types := make([]string, 0, len(c.Type))
-	for name, handler := range c.Type {
-		types = append(types, name)
-		if isURL(handler) && callbacks == nil {
-			l, err := env.Listen(ctx, "tcp", c.CallbackListen)
-			if err != nil {
-				return nil, fmt.Errorf("callback listener: %w", err)
-			}
-			if callbacks, err = external.NewCallbacks(l, c.CallbackURL); err != nil {
-				return nil, errors.Join(err, l.Close())
-			}
-		}
+	var taken []string
+	if c.Demo {
+		taken = demo.Types
 	}
-	slices.Sort(types)
-	for _, name := range types {
-		if c.Demo && slices.Contains(demo.Types, name) {
-			return nil, fmt.Errorf("--type %s: the demo has a handler for it", name)
-		}
-		if handler := c.Type[name]; isURL(handler) {
-			e, err := external.NewEndpoint(handler, c.HTTPTimeout, callbacks)
-			if err != nil {
-				return nil, fmt.Errorf("--type %s: %w", name, err)
-			}
-			processor.HandleRaw(p, name, e.Handle)
-			env.Log.Info("handler", "type", name, "endpoint", service.Redact(handler))
-			continue
-		}
-		argv, err := external.Words(c.Type[name])
-		if err != nil {
-			return nil, fmt.Errorf("--type %s: %w", name, err)
-		}
-		program, err := external.NewCommand(argv, c.Env, c.Dir)
-		if err != nil {
-			return nil, fmt.Errorf("--type %s: %w", name, err)
-		}
-		processor.HandleRaw(p, name, program.Handle)
-		env.Log.Info("handler", "type", name, "command", argv[0])
-	}
-	return callbacks, nil
+	return c.Handlers.Register(ctx, p, env, taken...)
 }
 
 // run is the whole process, but for signals and the exit code.

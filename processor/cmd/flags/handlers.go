@@ -1,0 +1,75 @@
+package flags
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/external"
+)
+
+// Handlers are those of job types that other programs handle: HTTP endpoints and commands.
+type Handlers struct {
+	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments, which no shell runs. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
+	HTTPTimeout    time.Duration     `name:"http-timeout" help:"Bound of a run by an endpoint, unless the job's own timeout is shorter." default:"10m"`
+	CallbackListen string            `help:"Address where endpoints that answered 202 call back." default:"127.0.0.1:0"`
+	CallbackURL    string            `help:"How endpoints reach it; by default the listener's address." placeholder:"URL"`
+	Env            []string          `help:"Names of environment variables that commands are given." placeholder:"NAME"`
+	Dir            string            `help:"Directory that commands run in; by default a new one for each job." placeholder:"DIR"`
+}
+
+// DefaultHandlers are none.
+func DefaultHandlers() Handlers {
+	return Handlers{HTTPTimeout: 10 * time.Minute, CallbackListen: "127.0.0.1:0"}
+}
+
+// Register gives each job type its handler. taken are types that have one already. What it returns, if
+// anything, must run beside the processor.
+func (h Handlers) Register(ctx context.Context, p *processor.Processor, env service.Env, taken ...string) (*external.Callbacks, error) {
+	isURL := func(s string) bool { return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") }
+	var callbacks *external.Callbacks
+	types := make([]string, 0, len(h.Type))
+	for name, handler := range h.Type {
+		types = append(types, name)
+		if isURL(handler) && callbacks == nil {
+			l, err := env.Listen(ctx, "tcp", h.CallbackListen)
+			if err != nil {
+				return nil, fmt.Errorf("callback listener: %w", err)
+			}
+			if callbacks, err = external.NewCallbacks(l, h.CallbackURL); err != nil {
+				return nil, errors.Join(err, l.Close())
+			}
+		}
+	}
+	slices.Sort(types)
+	for _, name := range types {
+		if slices.Contains(taken, name) {
+			return nil, fmt.Errorf("--type %s: the demo has a handler for it", name)
+		}
+		if handler := h.Type[name]; isURL(handler) {
+			e, err := external.NewEndpoint(handler, h.HTTPTimeout, callbacks)
+			if err != nil {
+				return nil, fmt.Errorf("--type %s: %w", name, err)
+			}
+			processor.HandleRaw(p, name, e.Handle)
+			env.Log.Info("handler", "type", name, "endpoint", service.Redact(handler))
+			continue
+		}
+		argv, err := external.Words(h.Type[name])
+		if err != nil {
+			return nil, fmt.Errorf("--type %s: %w", name, err)
+		}
+		program, err := external.NewCommand(argv, h.Env, h.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("--type %s: %w", name, err)
+		}
+		processor.HandleRaw(p, name, program.Handle)
+		env.Log.Info("handler", "type", name, "command", argv[0])
+	}
+	return callbacks, nil
+}
