@@ -64,9 +64,9 @@ func (j *Job) Get(ctx context.Context) (Status, error) { return j.via.rest().get
 // Lost connections do not show: the watch goes on behind the last version seen. (Versions are lower only once the
 // server has lost the end of its log, as after a restored backup.) An error is yielded once, as the last element.
 //
-// Over a socket all watches of one job share one subscription, which ends with the last of them, and a job that
-// was submitted by this client and has ended is told again without asking the server. Over HTTP each watch is
-// an event stream (GET /v1/jobs/{id}/events), whose first connection must succeed.
+// Over a socket all watches of one job share one subscription, which ends with the last of them, and a job that was
+// submitted by this client and has ended is told again without asking the server, unless it was retried through this
+// handle. Over HTTP each watch is an event stream (GET /v1/jobs/{id}/events), whose first connection must succeed.
 func (j *Job) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Status, error] {
 	var cfg watchConfig
 	for _, o := range opts {
