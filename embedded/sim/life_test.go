@@ -71,6 +71,7 @@ func TestCancelWhileItRuns(t *testing.T) {
 			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, _ []byte) (json.RawMessage, error) {
 				<-ctx.Done()
 				ended <- context.Cause(ctx)
+				time.Sleep(500 * time.Millisecond) // the answer to the cancel may tell of the end, if it comes first
 				return nil, ctx.Err()
 			})
 		})
