@@ -46,7 +46,10 @@ func DefaultRuns() Runs {
 // Config returns the settings as the library takes them, all but the blob store.
 func (w Worker) Config() processor.Config {
 	cfg := w.Runs.Config()
-	cfg.Brokers, cfg.TopicPrefix, cfg.Partitions, cfg.Lanes = w.Kafka.Brokers, w.TopicPrefix, w.Partitions, w.Lanes
+	cfg.Brokers = w.Kafka.Brokers
+	cfg.TopicPrefix = w.TopicPrefix
+	cfg.Partitions = w.Partitions
+	cfg.Lanes = w.Lanes
 	return cfg
 }
 
