@@ -4,6 +4,7 @@
 package processortest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,8 +25,11 @@ type Job struct {
 	Type string
 	// Payload is encoded as JSON, unless it is a json.RawMessage, which is handed on untouched.
 	Payload any
-	// Attempt is 1 where it is not set, MaxAttempts 3.
+	// ID is the job's, "test-job" where it is not set.
+	ID string
+	// Attempt and Dispatch are 1 where they are not set, MaxAttempts 3. Job.Run is another one in each call of Run.
 	Attempt     int
+	Dispatch    int
 	MaxAttempts int
 	Tenant      string
 	Subject     string
@@ -77,7 +81,7 @@ func Run(ctx context.Context, register func(*processor.Processor), j Job) (Outco
 	)
 	e := bridge.Try(ctx, p, bridge.Call{
 		Request: topic.Request{
-			JobID: "test-job", Job: j.Type, Dispatch: 1, Attempt: max(j.Attempt, 1),
+			JobID: cmp.Or(j.ID, "test-job"), Job: j.Type, Dispatch: max(j.Dispatch, 1), Attempt: max(j.Attempt, 1),
 			Tenant: j.Tenant, Subject: j.Subject,
 			Policy: job.Policy{Attempts: attempts(j.MaxAttempts), Timeout: j.Timeout},
 		},

@@ -66,3 +66,24 @@ func TestRawPayloadIsHandedOnUntouched(t *testing.T) {
 		t.Error("a function is no payload")
 	}
 }
+
+func TestFencingToken(t *testing.T) {
+	var jobs []*processor.Job
+	register := func(p *processor.Processor) {
+		processor.HandleRaw(p, "note", func(_ context.Context, j *processor.Job, _ []byte) (json.RawMessage, error) {
+			jobs = append(jobs, j)
+			return nil, nil
+		})
+	}
+	for _, j := range []processortest.Job{{Type: "note"}, {Type: "note", ID: "other", Dispatch: 7}} {
+		if _, err := processortest.Run(t.Context(), register, j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if j := jobs[0]; j.ID != "test-job" || j.Dispatch != 1 || j.Run == "" {
+		t.Errorf("without any: %+v", j)
+	}
+	if j := jobs[1]; j.ID != "other" || j.Dispatch != 7 || j.Run == jobs[0].Run {
+		t.Errorf("with one: %+v", j)
+	}
+}
