@@ -26,7 +26,10 @@ func (e *Embedded) buildProcessor(ctx context.Context) error {
 	}
 	e.closeBlobs = done
 	cfg := e.cfg.Worker.Config()
-	cfg.Brokers, cfg.TopicPrefix, cfg.Partitions, cfg.Lanes = gw.Kafka.Brokers, gw.TopicPrefix, gw.Partitions, lanes
+	cfg.Brokers = gw.Kafka.Brokers
+	cfg.TopicPrefix = gw.TopicPrefix
+	cfg.Partitions = gw.Partitions
+	cfg.Lanes = lanes
 	// The demo makes room for real workers; who names handlers has one here.
 	cfg.StepBack = len(e.cfg.Handlers.Type) == 0
 	e.workers, err = processor.New(cfg, append(flags.Options(e.env), store)...)
