@@ -168,7 +168,7 @@ class Worker:
         self.requests = KafkaConsumer(
             PREFIX + "requests." + LANE, bootstrap_servers=BROKERS, group_id=PREFIX + "processor." + LANE,
             enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=1,
-            isolation_level="read_committed", session_timeout_ms=10000, heartbeat_interval_ms=2000)
+            session_timeout_ms=10000, heartbeat_interval_ms=2000)
 
     def hear(self):
         """Steps 5 and 8: granted, stop and quit."""
@@ -318,8 +318,7 @@ class Worker:
             at = self.requests.position(tp)
             if at >= end:
                 continue
-            probe = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False, max_poll_records=1,
-                                  isolation_level="read_committed")
+            probe = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False, max_poll_records=1)
             try:
                 probe.assign([tp])
                 probe.seek(tp, at)
