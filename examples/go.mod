@@ -8,10 +8,12 @@ require (
 	github.com/ackwire/ackwire/processor v0.0.0
 	github.com/ackwire/ackwire/schemas v0.0.0
 	github.com/ncruces/go-sqlite3 v0.37.0
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 	go.uber.org/goleak v1.3.0
 )
 
 require (
+	code.dny.dev/ssrf v0.3.0 // indirect
 	github.com/ackwire/ackwire/internal v0.0.0 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
