@@ -9,7 +9,7 @@ import (
 
 // TestDocumentedDefaultsAreTheDefaults: the command line's defaults are those of a program.
 func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
-	var flags Config
+	var flags Settings
 	parser, err := kong.New(&flags)
 	if err != nil {
 		t.Fatal(err)
@@ -20,14 +20,14 @@ func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
 	if !flags.onOwnBroker() {
 		t.Errorf("without --kafka the brokers are %q", flags.Gateway.Kafka.Brokers)
 	}
-	if want := Defaults(); !reflect.DeepEqual(flags, want) {
-		t.Errorf("flags say\n%+v, Defaults\n%+v", flags, want)
+	if want := DefaultSettings(); !reflect.DeepEqual(flags, want) {
+		t.Errorf("flags say\n%+v, DefaultSettings\n%+v", flags, want)
 	}
 }
 
 // TestAKafkaOfOnesOwn: with brokers named, the process has no broker of its own.
 func TestAKafkaOfOnesOwn(t *testing.T) {
-	var flags Config
+	var flags Settings
 	parser, err := kong.New(&flags)
 	if err != nil {
 		t.Fatal(err)

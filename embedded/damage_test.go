@@ -30,7 +30,7 @@ type system struct {
 }
 
 // begin starts the system; it is nil, with the cause, when it does not start.
-func begin(t *testing.T, cfg Config) (*system, error) {
+func begin(t *testing.T, cfg Settings) (*system, error) {
 	t.Helper()
 	s := &system{t: t, net: simnet.New(), done: make(chan error, 1)}
 	var ctx context.Context

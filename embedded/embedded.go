@@ -1,5 +1,10 @@
-// Package embedded runs the whole of Ackwire in one process, on the broker that it carries
-// along: same code, same client library, another broker address.
+// Package embedded runs the whole of Ackwire within a program, on a broker that it carries along or on a Kafka:
+//
+//	srv, err := embedded.Start(ctx, embedded.Config{Data: "data"})
+//	client, err := ackwire.Dial(ctx, srv.URL())
+//
+// Clients and workers are the same as those of an Ackwire that runs elsewhere: they are given its addresses. What is
+// not in Config and the options, the command line's Settings and Run, is there for Ackwire's own commands.
 package embedded
 
 import (
@@ -20,8 +25,8 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
-// Config is what the process needs to know: the settings of all the services that it runs.
-type Config struct {
+// Settings are what the command `ackwire serve` can be told: the settings of all the services that it runs.
+type Settings struct {
 	Broker broker.Config `embed:""`
 	// Gateway has also what all services share: where Kafka is, the topics' prefix and partitions, blobs
 	// and job types. Without a Kafka of its own the process carries a broker along.
@@ -41,7 +46,7 @@ type Config struct {
 type GatewaySettings gateway.Config
 
 // Validate joins all problems of the configuration.
-func (c Config) Validate() error {
+func (c Settings) Validate() error {
 	gw := gateway.Config(c.Gateway)
 	if c.onOwnBroker() {
 		gw.Kafka.Brokers = []string{c.Broker.Listen}
@@ -59,9 +64,9 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// Defaults is the configuration of a process that was given none.
-func Defaults() Config {
-	cfg := Config{
+// DefaultSettings are those of a command that was given none.
+func DefaultSettings() Settings {
+	cfg := Settings{
 		Broker:    broker.Config{Data: "data", Listen: "127.0.0.1:9092"},
 		Gateway:   GatewaySettings(gateway.Defaults()),
 		OpsListen: "127.0.0.1:8081",
@@ -75,9 +80,9 @@ func Defaults() Config {
 }
 
 // onOwnBroker says whether the process carries its broker along.
-func (c Config) onOwnBroker() bool { return len(c.Gateway.Kafka.Brokers) == 0 }
+func (c Settings) onOwnBroker() bool { return len(c.Gateway.Kafka.Brokers) == 0 }
 
-// AnonymousTenant is whose jobs those of clients without a token are.
+// AnonymousTenant is the tenant of clients that send no token, which are let in where Ackwire listens on loopback.
 const AnonymousTenant = "local"
 
 // workerGrace is how long running jobs may go on when the process stops.
@@ -85,7 +90,7 @@ const workerGrace = 5 * time.Second
 
 // Embedded is the whole system.
 type Embedded struct {
-	cfg Config
+	cfg Settings
 	env service.Env
 	// ownBroker is said by the configuration before share fills in where the broker is.
 	ownBroker bool
@@ -99,10 +104,10 @@ type Embedded struct {
 	callbacks  func(context.Context) error // serves endpoints that answer later; nil without any
 }
 
-// Run runs everything until ctx ends; started is called once everything listens. The order
+// Run is Start for Ackwire's own commands. It runs everything until ctx ends; started is called once everything listens. The order
 // of the stop: the gateway drains first, then workers release what they run, then the
 // tracker writes its last checkpoint, and the broker goes last.
-func Run(ctx context.Context, cfg Config, env service.Env, started func(*Embedded)) error {
+func Run(ctx context.Context, cfg Settings, env service.Env, started func(*Embedded)) error {
 	unlock, err := broker.Lock(cfg.Broker.Data)
 	if err != nil {
 		return err
@@ -111,7 +116,7 @@ func Run(ctx context.Context, cfg Config, env service.Env, started func(*Embedde
 	return errors.Join(err, unlock())
 }
 
-func run(ctx context.Context, cfg Config, env service.Env, started func(*Embedded)) (err error) {
+func run(ctx context.Context, cfg Settings, env service.Env, started func(*Embedded)) (err error) {
 	e := &Embedded{cfg: cfg, env: env, ownBroker: cfg.onOwnBroker(), closeBlobs: func() error { return nil }}
 	defer func() { _ = e.closeBlobs() }()
 	var listener net.Listener

@@ -23,8 +23,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // config is the whole system on a virtual network, its data in dir.
-func config(dir string) Config {
-	cfg := Defaults()
+func config(dir string) Settings {
+	cfg := DefaultSettings()
 	cfg.Broker = broker.Config{Data: dir, Listen: "localhost:9092"}
 	cfg.Gateway.Listen, cfg.OpsListen, cfg.Tracker.Listen = "localhost:8080", "localhost:8081", "localhost:8090"
 	cfg.Tracker.MinFree = 0

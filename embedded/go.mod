@@ -6,6 +6,7 @@ require (
 	github.com/ackwire/ackwire v0.0.0
 	github.com/ackwire/ackwire/gateway v0.0.0
 	github.com/ackwire/ackwire/internal v0.0.0
+	github.com/ackwire/ackwire/internal/api v0.0.0
 	github.com/ackwire/ackwire/processor v0.0.0
 	github.com/ackwire/ackwire/schemas v0.0.0
 	github.com/ackwire/ackwire/tracker v0.0.0

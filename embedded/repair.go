@@ -16,7 +16,7 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
-func trackerConfig(cfg Config, ownBroker bool) tracker.Config {
+func trackerConfig(cfg Settings, ownBroker bool) tracker.Config {
 	t := tracker.Config{
 		Kafka: cfg.Gateway.Kafka, TopicPrefix: cfg.Gateway.TopicPrefix, Partitions: cfg.Gateway.Partitions, Settings: cfg.Tracker,
 		Data: filepath.Join(cfg.Broker.Data, "tracker"), FS: vfs.Default, Blobs: cfg.Gateway.Blobs,
@@ -65,7 +65,7 @@ func Repair(data, prefix string, acceptLoss bool, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	cfg := Defaults()
+	cfg := DefaultSettings()
 	cfg.Broker, cfg.Gateway.TopicPrefix = broker.Config{Data: data}, prefix
 	cfg.Gateway.Blobs.URL, err = blobs.Dir(filepath.Join(data, "blobs"))
 	if err == nil {

@@ -65,7 +65,7 @@ func Start(ctx context.Context, brokers []string, log *slog.Logger) (*System, er
 	ready := make(chan func() error, 1)
 	if len(brokers) == 0 {
 		s.Name, s.Kafka = "embedded broker", kafka.Config{Brokers: []string{addrs[3]}}
-		cfg := embedded.Defaults()
+		cfg := embedded.DefaultSettings()
 		cfg.Broker = broker.Config{Data: dir, Listen: addrs[3]}
 		cfg.Gateway.Listen, cfg.OpsListen, cfg.Tracker.Listen = addrs[0], addrs[1], addrs[2]
 		cfg.Gateway.Partitions = Partitions

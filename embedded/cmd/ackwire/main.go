@@ -46,10 +46,10 @@ type commands struct {
 }
 
 type serveCmd struct {
-	command.Logging `embed:""`
-	embedded.Config `embed:""`
-	Health          command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
-	Traces          export.Config      `embed:""`
+	command.Logging   `embed:""`
+	embedded.Settings `embed:""`
+	Health            command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Traces            export.Config      `embed:""`
 }
 
 // Run implements the command.
@@ -66,14 +66,14 @@ func (c *serveCmd) Run() error {
 	}
 	defer flush()
 	private.Files()
-	err = embedded.Run(ctx, c.Config, env, func(e *embedded.Embedded) {
-		go announce(ctx, c.Config, e)
+	err = embedded.Run(ctx, c.Settings, env, func(e *embedded.Embedded) {
+		go announce(ctx, c.Settings, e)
 	})
 	return oneLine(err)
 }
 
 // announce says where and what to try, once everything takes work.
-func announce(ctx context.Context, cfg embedded.Config, e *embedded.Embedded) {
+func announce(ctx context.Context, cfg embedded.Settings, e *embedded.Embedded) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for e.Ready() != nil {
@@ -105,7 +105,7 @@ Ackwire is ready.
 }
 
 // firstJob is a command that submits a job of a type that there is.
-func firstJob(cfg embedded.Config) string {
+func firstJob(cfg embedded.Settings) string {
 	if cfg.Gateway.JobTypes == "" {
 		return `bin/ackwire submit report.generate '{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}'`
 	}
@@ -117,7 +117,7 @@ func firstJob(cfg embedded.Config) string {
 }
 
 // survives says what the embedded broker's log survives.
-func survives(cfg embedded.Config) string {
+func survives(cfg embedded.Settings) string {
 	if cfg.Broker.Sync {
 		return "survives a crash and power loss"
 	}
