@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES  := . blobs embedded examples gateway internal internal/api internal/command internal/kafkatest loadtest processor processor/cmd schemas tracker
+MODULES  := . blobs embedded examples examples/embedded gateway internal internal/api internal/command internal/kafkatest loadtest processor processor/cmd schemas tracker
 # Modules that are not in go.work: what they need is nobody else's.
 ALONE    := internal/tools internal/tools/golangci deploy/otel/collector
 # A pattern ends at the next go.mod: ./... is the client's module, not the others.
