@@ -66,7 +66,8 @@ func TestRealSockets(t *testing.T) {
 	var wg sync.WaitGroup
 	var doubts atomic.Int64
 	for ci := range clients {
-		c, err := ackwire.Dial(ctx, s.URL, ackwire.WithBackoff(ackwire.Backoff{Base: time.Millisecond, Cap: 10 * time.Millisecond}), ackwire.WithRetryDial())
+		c, err := ackwire.Dial(ctx, s.URL,
+			ackwire.WithBackoff(ackwire.Backoff{Base: time.Millisecond, Cap: 10 * time.Millisecond}), ackwire.WithRetryDial())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +149,8 @@ func TestRealGet(t *testing.T) {
 	if st, err := api.Job(j.ID).Get(t.Context()); err != nil || st.Version != want.Version {
 		t.Errorf("without a client: got %+v, %v", st, err)
 	}
-	if st, err := c.Job(j.ID).Get(t.Context()); err != nil || st.Version != want.Version || string(st.Raw) != string(want.Raw) {
+	if st, err := c.Job(j.ID).Get(t.Context()); err != nil || st.Version != want.Version ||
+		string(st.Raw) != string(want.Raw) {
 		t.Errorf("got %+v, %v; want %+v", st, err, want)
 	}
 }

@@ -303,7 +303,8 @@ func (cn *conn) nextFrame() []byte {
 		k.list.remove(k)
 		if limit := cn.limits.FrameBytes; limit > 0 && k.frameSize() > limit {
 			// The server would close the socket (1009) with everything on it.
-			k.finishLocked(newError(code.PayloadTooLarge, fmt.Sprintf("the frame has %d bytes, the server takes %d", k.frameSize(), limit)))
+			k.finishLocked(newError(code.PayloadTooLarge, fmt.Sprintf("the frame has %d bytes, the server takes %d",
+				k.frameSize(), limit)))
 			k = nil
 		}
 	}

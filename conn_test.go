@@ -52,9 +52,11 @@ func TestCloseCodes(t *testing.T) {
 				_, subErr := sub.end()
 				_, lateErr := c.Submit(t.Context(), "demo.echo", 1)
 				<-c.Done()
-				for name, err := range map[string]error{"watch": watchErr, "ping": pingErr, "submit": subErr, "later submit": lateErr, "Err": c.Err()} {
+				for name, err := range map[string]error{"watch": watchErr, "ping": pingErr, "submit": subErr,
+					"later submit": lateErr, "Err": c.Err()} {
 					e, ok := errors.AsType[*CloseError](err)
-					if !ok || e.Code != cc || CodeOf(err) != code.Unauthenticated || !strings.Contains(err.Error(), "the token was revoked") {
+					if !ok || e.Code != cc || CodeOf(err) != code.Unauthenticated ||
+						!strings.Contains(err.Error(), "the token was revoked") {
 						t.Errorf("%s: %v", name, err)
 					}
 				}
@@ -174,7 +176,8 @@ func TestGoaway(t *testing.T) {
 		}
 		p2.status("j1", 4, "processing")
 		p2.status("j1", 5, "completed")
-		if got, err := w.end(); !strings.HasPrefix(got, "processing@2") || !strings.HasSuffix(got, "completed@5") || strings.Count(got, "@4") > 1 || err != nil {
+		if got, err := w.end(); !strings.HasPrefix(got, "processing@2") || !strings.HasSuffix(got, "completed@5") ||
+			strings.Count(got, "@4") > 1 || err != nil {
 			t.Errorf("watch: %q, %v", got, err)
 		}
 		if n := c.ConnStats().Goaways; n != 1 {
@@ -243,13 +246,15 @@ func TestGarbageFrames(t *testing.T) {
 		for _, b := range bad {
 			p.send("%s", b)
 		}
-		if err := p.ws.Write(t.Context(), websocket.MessageBinary, []byte(`{"type":"status","version":9,"job":{"jobId":"j1","state":"completed"}}`)); err != nil {
+		if err := p.ws.Write(t.Context(), websocket.MessageBinary,
+			[]byte(`{"type":"status","version":9,"job":{"jobId":"j1","state":"completed"}}`)); err != nil {
 			t.Fatal(err)
 		}
 		odd := []string{ // readable, and nobody's business
 			`{}`, `{"type":"later.invention","x":[{}]}`, `{"type":"ack","id":"nobody","jobId":"j"}`, `{"type":"pong"}`,
 			`{"type":"pong","id":"` + g.ID + `"}`, `{"type":"welcome","id":"` + g.ID + `"}`, `{"type":"unsubscribed","id":"1"}`,
-			`{"type":"error","id":"nobody","code":"internal"}`, `{"type":"subscribed","id":"nobody","jobs":[{"jobId":"j1","error":"not_found"},{}]}`,
+			`{"type":"error","id":"nobody","code":"internal"}`,
+			`{"type":"subscribed","id":"nobody","jobs":[{"jobId":"j1","error":"not_found"},{}]}`,
 			`{"type":"status","version":9,"job":{"jobId":"stranger","state":"completed"}}`,
 		}
 		// That subscribed names j1, watched since its submit, under an ID nobody used.
@@ -312,7 +317,8 @@ func TestCompression(t *testing.T) {
 			}
 			w := collect(t, c.Job(strings.Repeat("j", 100)).Watch(t.Context()))
 			p.subscribed()
-			p.send(`{"type":"status","version":7,"job":{"jobId":"%s","state":"completed","result":"%s"}}`, strings.Repeat("j", 100), strings.Repeat("x", 7000))
+			p.send(`{"type":"status","version":7,"job":{"jobId":"%s","state":"completed","result":"%s"}}`,
+				strings.Repeat("j", 100), strings.Repeat("x", 7000))
 			if got, err := w.end(); err != nil || got != "completed@7" {
 				t.Errorf("%s: %q, %v", row.what, got, err)
 			}

@@ -30,7 +30,10 @@ func TestDialErrors(t *testing.T) {
 		want   code.Code
 		detail string
 	}{
-		{"bad token", problem(401, `{"code":"unauthenticated","title":"x","detail":"expired","retryable":false}`), code.Unauthenticated, "expired"},
+		{
+			"bad token", problem(401, `{"code":"unauthenticated","title":"x","detail":"expired","retryable":false}`),
+			code.Unauthenticated, "expired",
+		},
 		{"origin", problem(403, `{"code":"forbidden","title":"x","retryable":false}`), code.Forbidden, ""},
 		{"full", problem(429, `{"code":"limit_exceeded","title":"x","retryable":false}`), code.LimitExceeded, ""},
 		{"a proxy", problem(502, `<html>`), code.Unavailable, "502"},
@@ -76,7 +79,8 @@ func TestDialErrors(t *testing.T) {
 				p.close(code.CloseAuthTimeout)
 			}()
 			_, err := Dial(t.Context(), "http://ackwire.test/", s.transport())
-			if e, ok := errors.AsType[*CloseError](err); !ok || e.Code != code.CloseAuthTimeout || CodeOf(err) != code.Unauthenticated {
+			if e, ok := errors.AsType[*CloseError](err); !ok || e.Code != code.CloseAuthTimeout ||
+				CodeOf(err) != code.Unauthenticated {
 				t.Errorf("got %v", err)
 			}
 		})

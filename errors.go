@@ -144,7 +144,8 @@ func httpError(resp *http.Response, body []byte) *Error {
 	if err := json.Unmarshal(body, &e.Problem); err != nil || e.Code == "" {
 		c := codeOfStatus(resp.StatusCode)
 		e.foreign = true
-		e.Problem = frame.NewProblem(c, fmt.Sprintf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))
+		e.Problem = frame.NewProblem(c, fmt.Sprintf("the server answered %d %s", resp.StatusCode,
+			http.StatusText(resp.StatusCode)))
 	}
 	e.Status = resp.StatusCode
 	if e.RetryAfter == 0 {

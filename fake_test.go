@@ -73,11 +73,16 @@ func (s *fake) socket(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r)
 		return
 	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{frame.Protocol}, CompressionMode: s.compression})
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols: []string{frame.Protocol}, CompressionMode: s.compression,
+	})
 	if err != nil {
 		return
 	}
-	p := &peer{t: s.t, ws: ws, auth: r.Header.Get("Authorization"), extensions: w.Header().Get("Sec-WebSocket-Extensions"), frames: make(chan []byte, 10_000), gone: make(chan struct{})}
+	p := &peer{
+		t: s.t, ws: ws, auth: r.Header.Get("Authorization"), extensions: w.Header().Get("Sec-WebSocket-Extensions"),
+		frames: make(chan []byte, 10_000), gone: make(chan struct{}),
+	}
 	s.mu.Lock()
 	s.all = append(s.all, p)
 	s.mu.Unlock()
@@ -288,7 +293,8 @@ func (p *peer) sendAck(id, jobID string) {
 
 func (p *peer) sendError(id string, c code.Code, more string) {
 	info := c.Info()
-	p.send(`{"type":"error","id":%q,"code":%q,"title":%q,"detail":"because","retryable":%t%s}`, id, c, info.Title, info.Retryable, more)
+	p.send(`{"type":"error","id":%q,"code":%q,"title":%q,"detail":"because","retryable":%t%s}`, id, c, info.Title,
+		info.Retryable, more)
 }
 
 func (p *peer) close(c code.Close) {

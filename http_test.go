@@ -117,7 +117,8 @@ func TestSubmitOverHTTP(t *testing.T) {
 		}
 	}, func(w http.ResponseWriter, r *http.Request) {
 		h := r.Header
-		if h.Get("Traceparent") != "00-1-2-01" || h.Get("Tracestate") != "v=1" || h.Get("Authorization") != "Bearer token-0" ||
+		if h.Get("Traceparent") != "00-1-2-01" || h.Get("Tracestate") != "v=1" ||
+			h.Get("Authorization") != "Bearer token-0" ||
 			h.Get("Content-Type") != "application/json" {
 			t.Errorf("headers %v", h)
 		}
@@ -125,7 +126,8 @@ func TestSubmitOverHTTP(t *testing.T) {
 	})
 }
 
-// A submit whose outcome is not known is one of these: the connection broke, something between answered, or Ackwire says so.
+// A submit whose outcome is not known is one of these: the connection broke, something between answered, or Ackwire
+// says so.
 func TestSubmitOverHTTPOfUnknownOutcome(t *testing.T) {
 	for name, unknown := range map[string]http.HandlerFunc{
 		"the connection is lost":     hangsUp,
@@ -160,7 +162,8 @@ func TestSubmitOverHTTPRefused(t *testing.T) {
 	for _, c := range []code.Code{code.Unavailable, code.Overloaded, code.RateLimited, code.ValidationFailed} {
 		inHTTPBubble(t, func(t *testing.T, cl *HTTPClient, _ *answers) {
 			_, err := cl.Submit(t.Context(), "a.b", 1, Key("k"))
-			if e, ok := errors.AsType[*Error](err); !ok || e.Code != c || errors.Is(err, ErrIndeterminate) || e.Status != c.Info().HTTP {
+			if e, ok := errors.AsType[*Error](err); !ok || e.Code != c || errors.Is(err, ErrIndeterminate) ||
+				e.Status != c.Info().HTTP {
 				t.Errorf("%s: %v", c, err)
 			}
 		}, refuses(c))
@@ -295,7 +298,8 @@ func TestWatchOverHTTP(t *testing.T) {
 		streams("2", "retry: 1000\n\n: still here\n\n"+told(3, "pending")+told(4, "processing"), true),
 		refuses(code.Unavailable), hangsUp,
 		streams("4", told(4, "processing")+told(5, "processing")+"event: goaway\ndata: {}\n\n"+told(6, "processing"), false),
-		streams("5", "event: unheard-of\ndata: {}\n\nid:9\nevent:status\ndata:"+document("j1", "completed")+"\n\n"+told(10, "pending"), false))
+		streams("5", "event: unheard-of\ndata: {}\n\nid:9\nevent:status\ndata:"+document("j1", "completed")+"\n\n"+
+			told(10, "pending"), false))
 }
 
 func TestWatchOverHTTPEnds(t *testing.T) {
@@ -309,15 +313,22 @@ func TestWatchOverHTTPEnds(t *testing.T) {
 		"the end was seen":     {[]http.HandlerFunc{says(204, "")}, []WatchOption{After(7)}, "", nil, ""},
 		"no such job":          {[]http.HandlerFunc{refuses(code.NotFound)}, nil, "", ErrNotFound, code.NotFound},
 		"not answered at once": {[]http.HandlerFunc{refuses(code.Unavailable)}, nil, "", nil, code.Unavailable},
-		"it expires meanwhile": {[]http.HandlerFunc{streams("", told(3, "pending"), false), refuses(code.NotFound)}, nil, "pending@3", ErrNotFound, code.NotFound},
-		"refused in a stream":  {[]http.HandlerFunc{streams("", "event: refused\ndata: {\"jobId\":\"j1\",\"error\":\"not_found\"}\n\n", false)}, nil, "", ErrNotFound, code.NotFound},
+		"it expires meanwhile": {
+			[]http.HandlerFunc{streams("", told(3, "pending"), false), refuses(code.NotFound)}, nil, "pending@3",
+			ErrNotFound, code.NotFound,
+		},
+		"refused in a stream": {
+			[]http.HandlerFunc{streams("", "event: refused\ndata: {\"jobId\":\"j1\",\"error\":\"not_found\"}\n\n", false)},
+			nil, "", ErrNotFound, code.NotFound,
+		},
 		"versions that the log has lost": {[]http.HandlerFunc{streams("9", told(2, "pending")+told(3, "failed"), false)},
 			[]WatchOption{After(9)}, "pending@2 failed@3", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inHTTPBubble(t, func(t *testing.T, c *HTTPClient, _ *answers) {
 				got, err := collect(t, c.Job("j1").Watch(t.Context(), tc.opts...)).end()
-				if got != tc.want || tc.is != nil && !errors.Is(err, tc.is) || CodeOf(err) != tc.code || tc.code == "" && err != nil {
+				if got != tc.want || tc.is != nil && !errors.Is(err, tc.is) || CodeOf(err) != tc.code ||
+					tc.code == "" && err != nil {
 					t.Errorf("%q, %v", got, err)
 				}
 			}, tc.next...)
@@ -347,7 +358,8 @@ func TestSilentStreamIsGivenUp(t *testing.T) {
 	inHTTPBubble(t, func(t *testing.T, c *HTTPClient, _ *answers) {
 		began := time.Now()
 		got, err := collect(t, c.Job("j1").Watch(t.Context())).end()
-		if got != "pending@3 completed@4" || err != nil || time.Since(began) < maxSilence || time.Since(began) > maxSilence+10*time.Second {
+		if got != "pending@3 completed@4" || err != nil || time.Since(began) < maxSilence ||
+			time.Since(began) > maxSilence+10*time.Second {
 			t.Errorf("after %s: %q, %v", time.Since(began), got, err)
 		}
 	}, func(w http.ResponseWriter, r *http.Request) {

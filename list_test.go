@@ -19,10 +19,16 @@ func TestListQuery(t *testing.T) {
 		want string
 	}{
 		{ListOptions{}, ""},
-		{ListOptions{States: []job.State{job.Failed, job.Pending}, Types: []string{"a b"}, Lanes: []string{"x"}, Subjects: []string{"s&t"}},
+		{ListOptions{
+			States: []job.State{job.Failed, job.Pending}, Types: []string{"a b"}, Lanes: []string{"x"},
+			Subjects: []string{"s&t"},
+		},
 			"lane=x&state=failed&state=pending&subject=s%26t&type=a+b"},
 		{ListOptions{Mine: true, Limit: 7, Cursor: "c-_"}, "cursor=c-_&limit=7&mine=true"},
-		{ListOptions{CreatedAfter: time.Date(2026, 1, 2, 1, 0, 0, 5e6, berlin), UpdatedBefore: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)},
+		{ListOptions{
+			CreatedAfter:  time.Date(2026, 1, 2, 1, 0, 0, 5e6, berlin),
+			UpdatedBefore: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC),
+		},
 			"createdAfter=2026-01-02T00%3A00%3A00.005Z&updatedBefore=2026-01-02T00%3A00%3A00Z"},
 		{ListOptions{CreatedBefore: time.Unix(1, 0), UpdatedAfter: time.Unix(2, 0)},
 			"createdBefore=1970-01-01T00%3A00%3A01Z&updatedAfter=1970-01-01T00%3A00%3A02Z"},
@@ -36,7 +42,8 @@ func TestListQuery(t *testing.T) {
 // pages answers a list with three pages, of which the middle one is empty, then an error.
 func pages(w http.ResponseWriter, r *http.Request) {
 	next := map[string]string{
-		"":  `{"jobs":[` + document("j3", "pending") + `,` + document("j2", "failed") + `],"nextCursor":"b","asOf":"2026-01-02T03:04:05Z"}`,
+		"": `{"jobs":[` + document("j3", "pending") + `,` + document("j2", "failed") +
+			`],"nextCursor":"b","asOf":"2026-01-02T03:04:05Z"}`,
 		"b": `{"jobs":[],"nextCursor":"c","asOf":"2026-01-02T03:04:05Z"}`,
 		"c": `{"jobs":[` + document("j1", "completed") + `],"asOf":"2026-01-02T03:04:05Z"}`,
 	}
@@ -54,7 +61,8 @@ func TestList(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		s.query = pages
 		page, err := overHTTP(t, "http://ackwire.test", s.transport()).List(t.Context(), ListOptions{Limit: 2})
-		if err != nil || len(page.Jobs) != 2 || page.Jobs[1].State != job.Failed || string(page.Jobs[0].Raw) != document("j3", "pending") ||
+		if err != nil || len(page.Jobs) != 2 || page.Jobs[1].State != job.Failed ||
+			string(page.Jobs[0].Raw) != document("j3", "pending") ||
 			page.NextCursor != "b" || page.AsOf.Unix() != 1_767_323_045 {
 			t.Errorf("%+v, %v", page, err)
 		}
@@ -64,7 +72,8 @@ func TestList(t *testing.T) {
 		}
 		for _, bad := range []string{"{", `{"jobs":[7]}`, `{"jobs":{}}`} {
 			s.query = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, bad) }
-			if _, err := overHTTP(t, "http://ackwire.test", s.transport()).List(t.Context(), ListOptions{}); err == nil || CodeOf(err) != "" {
+			if _, err := overHTTP(t, "http://ackwire.test", s.transport()).List(t.Context(), ListOptions{}); err == nil ||
+				CodeOf(err) != "" {
 				t.Errorf("the answer %s: %v", bad, err)
 			}
 		}
@@ -124,7 +133,8 @@ func TestStatsAndWhy(t *testing.T) {
 			t.Errorf("%+v, %v", stats, err)
 		}
 		why, err := c.Job("j1").Why(t.Context())
-		if err != nil || why.Reason != frame.NoWorkers || *why.Workers != 0 || *why.Waiting != 2 || why.Ahead != 1 || why.NextAt != nil {
+		if err != nil || why.Reason != frame.NoWorkers || *why.Workers != 0 || *why.Waiting != 2 || why.Ahead != 1 ||
+			why.NextAt != nil {
 			t.Errorf("%+v, %v", why, err)
 		}
 		for _, id := range []string{"j2", "", "a/b"} {
@@ -132,10 +142,12 @@ func TestStatsAndWhy(t *testing.T) {
 				t.Errorf("why %q: %v", id, err)
 			}
 		}
-		if _, err := overHTTP(t, "http://ackwire.test", s.transport(), WithToken("bad")).Stats(t.Context()); CodeOf(err) != code.Unauthenticated {
+		if _, err := overHTTP(t, "http://ackwire.test", s.transport(), WithToken("bad")).Stats(t.Context()); CodeOf(
+			err) != code.Unauthenticated {
 			t.Errorf("a bad token: %v", err)
 		}
-		if _, err := overHTTP(t, "http://ackwire.test", s.transport()).Job("j1").Why(t.Context()); CodeOf(err) != code.Unauthenticated {
+		if _, err := overHTTP(t, "http://ackwire.test", s.transport()).Job("j1").Why(t.Context()); CodeOf(
+			err) != code.Unauthenticated {
 			t.Errorf("no token: %v", err)
 		}
 	})

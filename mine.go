@@ -28,7 +28,8 @@ var ErrTooSlow = errors.New("ackwire: too many jobs have changed since the last 
 // now on. The sequence does not end by itself: an error, ctx's or the client's, is its last
 // element. Versions of one job strictly rise; a loop body slower than the changes sees the
 // latest document of each job and skips those between. Lost connections do not show: what has
-// changed meanwhile, or within a minute before, is asked for. Jobs that the client watches by themselves are told here, too.
+// changed meanwhile, or within a minute before, is asked for. Jobs that the client watches by themselves are told here,
+// too.
 func (c *Client) WatchMine(ctx context.Context) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		r, err := c.joinMine()

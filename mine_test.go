@@ -48,7 +48,8 @@ func TestWatchMine(t *testing.T) {
 		p.mine("c", 20, "failed")
 		synctest.Wait()
 		cancel()
-		if got, err := w.end(); !strings.HasPrefix(got, "pending@3 processing@2 ") || !strings.HasSuffix(got, "processing@12 failed@20") || !errors.Is(err, context.Canceled) {
+		if got, err := w.end(); !strings.HasPrefix(got, "pending@3 processing@2 ") ||
+			!strings.HasSuffix(got, "processing@12 failed@20") || !errors.Is(err, context.Canceled) {
 			t.Errorf("got %q, %v", got, err)
 		}
 		if got, err := again.end(); got != "failed@20" || !errors.Is(err, context.Canceled) {
@@ -77,7 +78,8 @@ func TestWatchMineClosesItsGap(t *testing.T) {
 			if q := r.URL.Query(); q.Get("mine") != "true" || q.Get("updatedAfter") == "" {
 				t.Errorf("asked for %s", r.URL.RawQuery)
 			}
-			_, _ = fmt.Fprintf(rw, `{"jobs":[%s,%s],"asOf":"2026-01-02T03:04:05Z"}`, document("a", "pending"), document("b", "completed"))
+			_, _ = fmt.Fprintf(rw, `{"jobs":[%s,%s],"asOf":"2026-01-02T03:04:05Z"}`, document("a", "pending"),
+				document("b", "completed"))
 		}
 		s.get = func(rw http.ResponseWriter, r *http.Request) {
 			if r.PathValue("id") != "b" {

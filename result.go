@@ -34,6 +34,7 @@ func (r *rest) result(ctx context.Context, jobID string) (*Content, error) {
 	}
 	_, params, _ := mime.ParseMediaType(resp.Header.Get("Content-Disposition")) // absent or broken: no name
 	return &Content{
-		ReadCloser: resp.Body, ContentType: resp.Header.Get("Content-Type"), Name: params["filename"], Size: resp.ContentLength,
+		ReadCloser: resp.Body, ContentType: resp.Header.Get("Content-Type"), Name: params["filename"],
+		Size: resp.ContentLength,
 	}, nil
 }

@@ -31,16 +31,19 @@ func TestResult(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, err := io.ReadAll(r)
-	if err != nil || string(b) != "day,sales\n" || r.Name != "a b.csv" || r.ContentType != "text/csv" || r.Size != int64(len(b)) {
+	if err != nil || string(b) != "day,sales\n" || r.Name != "a b.csv" || r.ContentType != "text/csv" ||
+		r.Size != int64(len(b)) {
 		t.Errorf("%q, %+v, %v", b, r, err)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := overHTTP(t, srv.URL, WithToken("good")).Job("job-2").Result(t.Context()); CodeOf(err) != code.InvalidState {
+	if _, err := overHTTP(t, srv.URL, WithToken("good")).Job("job-2").Result(t.Context()); CodeOf(
+		err) != code.InvalidState {
 		t.Errorf("a job without a result: %v", err)
 	}
-	if _, err := overHTTP(t, srv.URL, WithToken("bad")).Job("job-1").Result(t.Context()); CodeOf(err) != code.Unauthenticated {
+	if _, err := overHTTP(t, srv.URL, WithToken("bad")).Job("job-1").Result(t.Context()); CodeOf(
+		err) != code.Unauthenticated {
 		t.Errorf("a bad token: %v", err)
 	}
 	if _, err := overHTTP(t, srv.URL).Job(strings.Repeat("x", 1000)).Result(t.Context()); CodeOf(err) != code.NotFound {

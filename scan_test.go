@@ -12,14 +12,18 @@ func TestScanHead(t *testing.T) {
 		want string // the fields, or "" for what is refused
 	}{
 		{`{}`, "0||||"},
-		{` { "type" : "status" , "version" : 12 , "job" : { "a" : [ "}" , "\"]" ] } } `, `12|status|||{ "a" : [ "}" , "\"]" ] }`},
+		{
+			` { "type" : "status" , "version" : 12 , "job" : { "a" : [ "}" , "\"]" ] } } `,
+			`12|status|||{ "a" : [ "}" , "\"]" ] }`,
+		},
 		{`{"type":"ack","id":"a\"bä","jobId":"j"}`, `0|ack|a"bä|j|`},
 		{`{"x":{"type":"no"},"type":"yes","y":"type"}`, "0|yes|||"},
 		{`{"type":"a","type":"b"}`, "0|b|||"},
 		{`{"t\u0079pe":"a"}`, "0|a|||"},
 		{`{"job":null,"x":-1.5e9,"y":true}`, "0||||null"},
 		{`{"version":1.5}`, ""}, {`{"version":true}`, ""}, {`{"type":null}`, ""}, {`{"type":"a\q"}`, ""},
-		{`{"a":1,}`, ""}, {`{"a" 1}`, ""}, {`{"a":1}{`, ""}, {`{"a":[}`, ""}, {`{"a":"`, ""}, {`{"a":"\`, ""}, {`{"a`, ""}, {`{a:1}`, ""}, {`{"a":,"b":1}`, ""}, {``, ""},
+		{`{"a":1,}`, ""}, {`{"a" 1}`, ""}, {`{"a":1}{`, ""}, {`{"a":[}`, ""}, {`{"a":"`, ""}, {`{"a":"\`, ""}, {`{"a`,
+			""}, {`{a:1}`, ""}, {`{"a":,"b":1}`, ""}, {``, ""},
 	} {
 		h, ok := scanHead([]byte(tc.in))
 		got := ""
@@ -51,7 +55,8 @@ func TestAppendString(t *testing.T) {
 // that is valid JSON it reads what encoding/json does.
 func FuzzScan(f *testing.F) {
 	for _, s := range []string{
-		`{"type":"status","version":3,"job":{"jobId":"a","state":"completed"}}`, `{"type":"ack","id":"1","jobId":"j","state":"pending","statusUrl":"/x","duplicate":true}`,
+		`{"type":"status","version":3,"job":{"jobId":"a","state":"completed"}}`,
+		`{"type":"ack","id":"1","jobId":"j","state":"pending","statusUrl":"/x","duplicate":true}`,
 		`{"a":[1,{"b":"}\""}],"type":"x"}`, `[`, `{"\u0069d":"7"}`, `{"version":9223372036854775808}`,
 	} {
 		f.Add([]byte(s))
@@ -72,7 +77,8 @@ func FuzzScan(f *testing.F) {
 		if !ok {
 			return // a field of another type: refused
 		}
-		for key, got := range map[string][]byte{"type": h.typ, "id": h.id, "jobId": h.jobID, "state": h.state, "statusUrl": h.statusURL} {
+		for key, got := range map[string][]byte{"type": h.typ, "id": h.id, "jobId": h.jobID, "state": h.state,
+			"statusUrl": h.statusURL} {
 			raw, there := m[key]
 			if !there {
 				continue
@@ -91,7 +97,8 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-var statusFrame = []byte(`{"type":"status","version":123456,"job":` + document("0199f0c8-6a7b-7c3d-8e4f-0123456789ab", "processing") + `}`)
+var statusFrame = []byte(`{"type":"status","version":123456,"job":` + document("0199f0c8-6a7b-7c3d-8e4f-0123456789ab",
+	"processing") + `}`)
 
 func BenchmarkScanStatus(b *testing.B) {
 	b.ReportAllocs()

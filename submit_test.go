@@ -26,7 +26,10 @@ func TestSubmitFrame(t *testing.T) {
 		{"bare", struct{}{}, nil, `,"job":"a.b","payload":{}}`},
 		{"raw travels untouched", json.RawMessage(`{"a" : 1.0}`), nil, `,"job":"a.b","payload":{"a" : 1.0}}`},
 		{"any value", []any{1, nil, "x"}, nil, `,"job":"a.b","payload":[1,null,"x"]}`},
-		{"every option", 1, []SubmitOption{Key(`k"é`), RunAt(at), Timeout(1500 * time.Millisecond), Deadline(48 * time.Hour), NoWatch(), CallbackURL("https://x/?a=1&b=2"), Trace("00-1-2-01", "v=1")},
+		{"every option", 1, []SubmitOption{
+			Key(`k"é`), RunAt(at), Timeout(1500 * time.Millisecond), Deadline(48 * time.Hour), NoWatch(),
+			CallbackURL("https://x/?a=1&b=2"), Trace("00-1-2-01", "v=1"),
+		},
 			`,"job":"a.b","payload":1,"key":"k\"é","runAt":"2026-05-06T06:08:09.5Z","timeout":1.5,"deadline":172800,"watch":false,"traceparent":"00-1-2-01","tracestate":"v=1","callbackUrl":"https://x/?a=1&b=2"}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -89,7 +92,8 @@ func TestSubmitAck(t *testing.T) {
 			t.Fatalf("got %+v, %v", j, err)
 		}
 		st, err := j.Wait(t.Context())
-		if err != nil || st.State != job.Completed || st.Version != 7 || st.Type != "demo.echo" || string(st.Raw) != document("j1", "completed") {
+		if err != nil || st.State != job.Completed || st.Version != 7 || st.Type != "demo.echo" ||
+			string(st.Raw) != document("j1", "completed") {
 			t.Fatalf("got %+v, %v", st, err)
 		}
 		p.wantNothing("the submit watches the job itself")
@@ -102,7 +106,8 @@ func TestSubmitErrors(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *fake) {
 				cl, p := s.dial()
 				sub := cl.testSubmit(t)
-				p.sendError(p.want(frame.Submit).ID, c, `,"retryAfter":1.5,"jobId":"j9","errors":[{"pointer":"/n","detail":"too small"}]`)
+				p.sendError(p.want(frame.Submit).ID, c,
+					`,"retryAfter":1.5,"jobId":"j9","errors":[{"pointer":"/n","detail":"too small"}]`)
 				_, err := sub.end()
 				e, ok := errors.AsType[*Error](err)
 				if !ok || e.Code != c || CodeOf(err) != c || e.Detail != "because" || e.Retryable != c.Info().Retryable ||
@@ -156,7 +161,8 @@ func TestSubmitIndeterminateUntilContextEnds(t *testing.T) {
 		_, err := sub.end()
 		close(p.frames)
 		e, ok := errors.AsType[*IndeterminateError](err)
-		if !ok || e.JobID != "j1" || e.Key != "k" || !errors.Is(err, context.DeadlineExceeded) || CodeOf(err) != code.Indeterminate {
+		if !ok || e.JobID != "j1" || e.Key != "k" || !errors.Is(err, context.DeadlineExceeded) ||
+			CodeOf(err) != code.Indeterminate {
 			t.Fatalf("got %v", err)
 		}
 		if strings.Contains(err.Error(), "\n") {

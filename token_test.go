@@ -18,7 +18,8 @@ import (
 // jwt makes a token that only its exp claim can be read of.
 func jwt(name string, exp time.Time) string {
 	enc := base64.RawURLEncoding.EncodeToString
-	return enc([]byte(`{"alg":"none"}`)) + "." + enc(fmt.Appendf(nil, `{"sub":%q,"exp":%d}`, name, exp.Unix())) + "." + enc([]byte("sig"))
+	return enc([]byte(`{"alg":"none"}`)) + "." + enc(fmt.Appendf(nil, `{"sub":%q,"exp":%d}`, name, exp.Unix())) + "." +
+		enc([]byte("sig"))
 }
 
 func TestStaticToken(t *testing.T) {
@@ -148,7 +149,8 @@ func TestRenewalRefused(t *testing.T) {
 		p.sendError(p.want(frame.Auth).ID, code.Unauthenticated, "")
 		p.close(code.CloseUnauthenticated)
 		<-c.Done()
-		if e, ok := errors.AsType[*CloseError](c.Err()); !ok || e.Code != code.CloseUnauthenticated || CodeOf(e) != code.Unauthenticated {
+		if e, ok := errors.AsType[*CloseError](c.Err()); !ok || e.Code != code.CloseUnauthenticated ||
+			CodeOf(e) != code.Unauthenticated {
 			t.Errorf("got %v", c.Err())
 		}
 	})
@@ -159,7 +161,8 @@ func TestJWTExpiry(t *testing.T) {
 	if got, ok := jwtExpiry(jwt("x", at)); !ok || !got.Equal(at) {
 		t.Errorf("got %v, %t", got, ok)
 	}
-	for _, token := range []string{"", "opaque", "a.b", "a.b.c", "a.!!.c", "a." + base64.RawURLEncoding.EncodeToString([]byte(`{}`)) + ".c",
+	for _, token := range []string{"", "opaque", "a.b", "a.b.c", "a.!!.c", "a." + base64.RawURLEncoding.EncodeToString(
+		[]byte(`{}`)) + ".c",
 		"a." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1e300}`)) + ".c"} {
 		if _, ok := jwtExpiry(token); ok {
 			t.Errorf("%q has no expiry", token)

@@ -26,13 +26,17 @@ func TestTypedResults(t *testing.T) {
 		want int
 		err  string // in the error's text; empty for none
 	}{
-		"a result":             {func(j *ackwiretest.Job) { j.Complete(counted{7}) }, 7, ""},
-		"a whole number":       {func(j *ackwiretest.Job) { j.Complete(json.RawMessage(`{"words":7.0}`)) }, 7, ""},
-		"a field more":         {func(j *ackwiretest.Job) { j.Complete(map[string]any{"words": 7, "lines": 1}) }, 7, ""},
-		"none":                 {func(j *ackwiretest.Job) { j.Complete(nil) }, 0, ""},
-		"null":                 {func(j *ackwiretest.Job) { j.Complete(json.RawMessage("null")) }, 0, ""},
-		"kept beside":          {func(j *ackwiretest.Job) { j.CompleteFile("", "application/json", []byte(`{"words":7}`)) }, 7, ""},
-		"a file":               {func(j *ackwiretest.Job) { j.CompleteFile("a.csv", "text/csv", []byte("7\n")) }, 0, `"text/csv"`},
+		"a result":       {func(j *ackwiretest.Job) { j.Complete(counted{7}) }, 7, ""},
+		"a whole number": {func(j *ackwiretest.Job) { j.Complete(json.RawMessage(`{"words":7.0}`)) }, 7, ""},
+		"a field more":   {func(j *ackwiretest.Job) { j.Complete(map[string]any{"words": 7, "lines": 1}) }, 7, ""},
+		"none":           {func(j *ackwiretest.Job) { j.Complete(nil) }, 0, ""},
+		"null":           {func(j *ackwiretest.Job) { j.Complete(json.RawMessage("null")) }, 0, ""},
+		"kept beside": {
+			func(j *ackwiretest.Job) { j.CompleteFile("", "application/json", []byte(`{"words":7}`)) }, 7, "",
+		},
+		"a file": {
+			func(j *ackwiretest.Job) { j.CompleteFile("a.csv", "text/csv", []byte("7\n")) }, 0, `"text/csv"`,
+		},
 		"of another type":      {func(j *ackwiretest.Job) { j.Complete("seven") }, 0, "cannot unmarshal"},
 		"a failure":            {func(j *ackwiretest.Job) { j.Fail("empty", "no words") }, 0, "failed: empty: no words"},
 		"a failure, no reason": {func(j *ackwiretest.Job) { j.Fail("", "") }, 0, "failed"},

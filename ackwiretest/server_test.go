@@ -75,14 +75,16 @@ func TestHandlers(t *testing.T) {
 			if out, err := j.Result(ctx); err != nil || out.Text != "hello "+name {
 				t.Errorf("%s: %+v, %v", name, out, err)
 			}
-			if again, err := greet.Submit(ctx, client, greeting{Name: name}, ackwire.Key(name)); err != nil || again.ID != j.ID || !again.Duplicate {
+			if again, err := greet.Submit(ctx, client, greeting{Name: name}, ackwire.Key(name)); err != nil ||
+				again.ID != j.ID || !again.Duplicate {
 				t.Errorf("the same key again: %+v, %v", again, err)
 			}
 			if out, err := greet.Job(client, j.ID).Result(ctx); err != nil || out.Text != "hello "+name {
 				t.Errorf("by its ID: %+v, %v", out, err)
 			}
 		}
-		if _, err := greet.Submit(ctx, client, greeting{Name: "eve"}, ackwire.Key("ada")); ackwire.CodeOf(err) != code.IdempotencyKeyReused {
+		if _, err := greet.Submit(ctx, client, greeting{Name: "eve"}, ackwire.Key("ada")); ackwire.CodeOf(
+			err) != code.IdempotencyKeyReused {
 			t.Errorf("the key with another payload: %v", err)
 		}
 		j, err := greet.Submit(ctx, client, greeting{})
@@ -90,7 +92,8 @@ func TestHandlers(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = j.Result(ctx)
-		if e, ok := errors.AsType[*ackwire.JobError](err); !ok || e.State != job.Failed || e.Code != "nobody" || e.Message != "no name" || e.JobID != j.ID || e.Attempt != 1 {
+		if e, ok := errors.AsType[*ackwire.JobError](err); !ok || e.State != job.Failed || e.Code != "nobody" ||
+			e.Message != "no name" || e.JobID != j.ID || e.Attempt != 1 {
 			t.Errorf("a failed job: %#v", err)
 		}
 		srv.Expire(j.ID)
@@ -160,10 +163,12 @@ func TestManualSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, err := io.ReadAll(r)
-		if err := errors.Join(err, r.Close()); err != nil || string(b) != "1,2\n" || r.Name != "a.csv" || r.ContentType != "text/csv" {
+		if err := errors.Join(err, r.Close()); err != nil || string(b) != "1,2\n" || r.Name != "a.csv" ||
+			r.ContentType != "text/csv" {
 			t.Errorf("%q, %+v, %v", b, r, err)
 		}
-		if st, err := j.Get(ctx); err != nil || st.Attempt != 2 || len(st.Attempts) != 2 || st.Attempts[0].Error.Code != "busy" {
+		if st, err := j.Get(ctx); err != nil || st.Attempt != 2 || len(st.Attempts) != 2 ||
+			st.Attempts[0].Error.Code != "busy" {
 			t.Errorf("%+v, %v", st, err)
 		}
 	})
@@ -223,7 +228,8 @@ func TestCancelRetryAndTimes(t *testing.T) {
 		})
 		st, err := j.Wait(ctx)
 		took := time.Since(began).Round(time.Minute)
-		if err != nil || st.State != job.Failed || st.Error.Code != job.CodeTimeout || len(st.Attempts) != 3 || took != 24*time.Hour+3*time.Minute {
+		if err != nil || st.State != job.Failed || st.Error.Code != job.CodeTimeout || len(st.Attempts) != 3 ||
+			took != 24*time.Hour+3*time.Minute {
 			t.Errorf("after %s: %+v, %v", took, st, err)
 		}
 		j = submit(ackwire.Deadline(time.Hour))
@@ -298,7 +304,8 @@ func TestSocketsEnd(t *testing.T) {
 			t.Errorf("%+v", n)
 		}
 		srv.RequireToken("good")
-		if _, err := ackwire.Dial(t.Context(), srv.URL(), srv.Option(), ackwire.WithToken("bad")); ackwire.CodeOf(err) != code.Unauthenticated {
+		if _, err := ackwire.Dial(t.Context(), srv.URL(), srv.Option(), ackwire.WithToken("bad")); ackwire.CodeOf(
+			err) != code.Unauthenticated {
 			t.Errorf("a bad token: %v", err)
 		}
 		srv.Dial(t, ackwire.WithToken("good"))

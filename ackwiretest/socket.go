@@ -107,7 +107,8 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 // welcome opens a session, or answers an auth frame.
 func welcome(id string) frame.WelcomeFrame {
 	return frame.WelcomeFrame{
-		Type: frame.Welcome, ID: id, Connection: "ackwiretest", Protocol: frame.Protocol, PingInterval: pingInterval.Seconds(),
+		Type: frame.Welcome, ID: id, Connection: "ackwiretest", Protocol: frame.Protocol,
+		PingInterval: pingInterval.Seconds(),
 		Limits: frame.Limits{
 			FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions, InFlightSubmits: frame.MaxInFlightSubmits,
 		},

@@ -53,7 +53,8 @@ func CheckURL(address string) error {
 		return errNoURL
 	}
 	if !blob.DefaultURLMux().ValidBucketScheme(u.Scheme) {
-		return fmt.Errorf("blobs: this program has no stores of the kind %q; gateway, tracker and processor have file, s3, gs and azblob, others file", u.Scheme)
+		return fmt.Errorf("blobs: this program has no stores of the kind %q; gateway, tracker and processor have file, s3, "+
+			"gs and azblob, others file", u.Scheme)
 	}
 	return nil
 }

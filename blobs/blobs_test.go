@@ -41,7 +41,8 @@ func stores(t *testing.T) map[string]*Store {
 
 func TestPutAndOpen(t *testing.T) {
 	for name, s := range stores(t) {
-		if err := s.Put(t.Context(), "results/j/r", "text/csv", `a "report".csv`, strings.NewReader("day,sales\n")); err != nil {
+		if err := s.Put(t.Context(), "results/j/r", "text/csv",
+			`a "report".csv`, strings.NewReader("day,sales\n")); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		r, err := s.Open(t.Context(), "results/j/r")
@@ -77,7 +78,8 @@ func TestNothingIsHalfWritten(t *testing.T) {
 		if err := s.Put(t.Context(), "k", "text/plain", "", strings.NewReader("before")); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Put(t.Context(), "k", "text/plain", "", io.MultiReader(strings.NewReader("half"), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+		if err := s.Put(t.Context(), "k", "text/plain", "", io.MultiReader(strings.NewReader("half"),
+			iotest.ErrReader(broken))); !errors.Is(err, broken) {
 			t.Errorf("%s: a reader that breaks: %v", name, err)
 		}
 		if b, err := s.Get(t.Context(), "k", 100); err != nil || string(b) != "before" {

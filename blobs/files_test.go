@@ -25,7 +25,8 @@ func TestFilesAreTheirOwners(t *testing.T) {
 	defer func() { _ = store.Close() }()
 	for _, key := range []string{"payloads/a/b", "results/a/1/file with a.name: ä.tmp"} {
 		for range 2 { // also in place of one that is there
-			if err := store.Put(t.Context(), key, "text/plain", "name", strings.NewReader(strings.Repeat("x", 100_000))); err != nil {
+			if err := store.Put(t.Context(), key, "text/plain",
+				"name", strings.NewReader(strings.Repeat("x", 100_000))); err != nil {
 				t.Fatal(err)
 			}
 		}

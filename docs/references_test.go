@@ -102,12 +102,13 @@ func receiver(e ast.Expr) string {
 
 // Forms of a reference.
 var (
-	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	heading  = regexp.MustCompile(`(?m)^#+ +(.+)$`)
-	fence    = regexp.MustCompile("(?ms)^```.*?^```")
-	tested   = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9_]*\b`)
-	located  = regexp.MustCompile(`\b((?:[\w.-]+/)*[\w-]+\.go):([A-Z_a-z][\w.]*)`)
-	file     = regexp.MustCompile(`(?:^|[\s"'(` + "`" + `])((?:[\w.-]+/)+[\w.-]+\.(?:go|md|sh|json|ya?ml|proto|patch|py))\b`)
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+	fence   = regexp.MustCompile("(?ms)^```.*?^```")
+	tested  = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9_]*\b`)
+	located = regexp.MustCompile(`\b((?:[\w.-]+/)*[\w-]+\.go):([A-Z_a-z][\w.]*)`)
+	file    = regexp.MustCompile(`(?:^|[\s"'(` + "`" +
+		`])((?:[\w.-]+/)+[\w.-]+\.(?:go|md|sh|json|ya?ml|proto|patch|py))\b`)
 	document = regexp.MustCompile(`\b[A-Z][A-Z]+\.md\b`)
 	dropped  = regexp.MustCompile(`[^\p{L}\p{N}\s_-]`)
 )

@@ -9,7 +9,9 @@ import (
 // Services are put together through their root packages.
 func TestImports(t *testing.T) {
 	rule := imports.Rule{
-		Allow: []string{"gateway", "processor", "processor/cmd/flags", "tracker", ".", "blobs/...", "schemas/...", "internal/..."},
+		Allow: []string{
+			"gateway", "processor", "processor/cmd/flags", "tracker", ".", "blobs/...", "schemas/...", "internal/...",
+		},
 		Tests: []string{"ackwiretest"},
 		Except: map[string]string{
 			"processor/webhook": "delivery of webhooks is a handler, a package beside the library that runs it",

@@ -71,7 +71,8 @@ func (s *system) end() {
 func (s *system) submit(body string) string {
 	s.t.Helper()
 	transport := &http.Transport{DialContext: s.net.Host("user").Dial, DisableKeepAlives: true}
-	resp, err := (&http.Client{Transport: transport}).Post("http://localhost:8080/v1/jobs", "application/json", strings.NewReader(body))
+	resp, err := (&http.Client{Transport: transport}).Post("http://localhost:8080/v1/jobs",
+		"application/json", strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -96,7 +97,10 @@ func filled(t *testing.T) (dir string, known map[string]string) {
 	cfg.Gateway.Partitions, cfg.NoProcessor, cfg.Worker.Slots = 2, false, 8
 	for _, bodies := range [][]string{
 		{`{"job":"demo.echo","payload":"done %d"}`, `{"job":"demo.fail","payload":{"message":"broken %d"}}`},
-		{`{"job":"demo.echo","payload":"waits %d"}`, `{"job":"demo.echo","payload":"later %d","runAt":"2000-01-03T00:00:00Z"}`},
+		{
+			`{"job":"demo.echo","payload":"waits %d"}`,
+			`{"job":"demo.echo","payload":"later %d","runAt":"2000-01-03T00:00:00Z"}`,
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			if cfg.NoProcessor {

@@ -104,8 +104,8 @@ type Embedded struct {
 	callbacks  func(context.Context) error // serves endpoints that answer later; nil without any
 }
 
-// Run is Start for Ackwire's own commands. It runs everything until ctx ends; started is called once everything listens. The order
-// of the stop: the gateway drains first, then workers release what they run, then the
+// Run is Start for Ackwire's own commands. It runs everything until ctx ends; started is called once everything
+// listens. The order of the stop: the gateway drains first, then workers release what they run, then the
 // tracker writes its last checkpoint, and the broker goes last.
 func Run(ctx context.Context, cfg Settings, env service.Env, started func(*Embedded)) error {
 	unlock, err := broker.Lock(cfg.Broker.Data)
@@ -210,7 +210,8 @@ func (e *Embedded) share() error {
 		return err
 	}
 	gw.Auth.Key = key
-	if host, _, err := net.SplitHostPort(gw.Listen); err == nil && service.Loopback(host) && gw.Auth.AnonymousTenant == "" {
+	if host, _, err := net.SplitHostPort(gw.Listen); err == nil && service.Loopback(host) &&
+		gw.Auth.AnonymousTenant == "" {
 		gw.Auth.AnonymousTenant = AnonymousTenant
 	}
 	return nil

@@ -35,7 +35,9 @@ func config(dir string) Settings {
 }
 
 func environment(host *simnet.Host) service.Env {
-	return service.Env{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Dial: host.Dial, Listen: host.Listen}
+	return service.Env{
+		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Dial: host.Dial, Listen: host.Listen,
+	}
 }
 
 // get sends a GET from a host of its own, with a token if it is not empty.
@@ -102,12 +104,14 @@ func TestTokensOfTheDataFoldersKey(t *testing.T) {
 			{"that is none", "nonsense", 401},
 			{"left out, on loopback", "", 404},
 		} {
-			if status, body := get(t, n, "http://localhost:8080/v1/jobs/01a208fd-2dc6-7467-acd5-bb987da2c71e", c.token); status != c.status {
+			if status, body := get(t, n, "http://localhost:8080/v1/jobs/01a208fd-2dc6-7467-acd5-bb987da2c71e",
+				c.token); status != c.status {
 				t.Errorf("a token %s: %d %s", c.name, status, body)
 			}
 		}
 		time.Sleep(2 * time.Hour)
-		if status, _ := get(t, n, "http://localhost:8080/v1/jobs/01a208fd-2dc6-7467-acd5-bb987da2c71e", short); status != 401 {
+		if status, _ := get(t, n, "http://localhost:8080/v1/jobs/01a208fd-2dc6-7467-acd5-bb987da2c71e",
+			short); status != 401 {
 			t.Errorf("a token that has expired: %d", status)
 		}
 		stop()

@@ -67,7 +67,8 @@ func TestAKeyThatIsNoneIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := Key(dir)
-		if err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "not 32") || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "not 32") ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, bad) {
@@ -133,7 +134,8 @@ func TestKeysOfADeploymentStay(t *testing.T) {
 	if !bytes.Equal(before[0], token) {
 		t.Error("the token key was changed")
 	}
-	if keys, err := keyfile.Parse(before[1], webhook.MaxKeys); err != nil || len(keys) != 1 || webhook.CheckKeys(keys) != nil {
+	if keys, err := keyfile.Parse(before[1], webhook.MaxKeys); err != nil || len(keys) != 1 ||
+		webhook.CheckKeys(keys) != nil {
 		t.Errorf("%d webhook keys, %v", len(keys), err)
 	}
 	if _, err := Keys(dir); err != nil {

@@ -21,11 +21,12 @@ var ownWords = []string{
 	"schemas/plainjson/plainjson.go",
 }
 
-// TestNothingIsEscapedForHTML: what users wrote passes through plainjson wherever it is encoded, as each < takes six bytes
-// in what json.Marshal makes of it.
+// TestNothingIsEscapedForHTML: what users wrote passes through plainjson wherever it is encoded, as each < takes six
+// bytes in what json.Marshal makes of it.
 func TestNothingIsEscapedForHTML(t *testing.T) {
 	used := map[string]bool{}
-	for _, module := range []string{"schemas", "gateway", "tracker", "processor", "processor/cmd", "blobs", ".", "embedded"} {
+	for _, module := range []string{"schemas", "gateway", "tracker", "processor", "processor/cmd", "blobs", ".",
+		"embedded"} {
 		root := filepath.Join("..", module)
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() && path != root && otherModule(path) {
@@ -48,7 +49,8 @@ func TestNothingIsEscapedForHTML(t *testing.T) {
 				if !ok {
 					return true
 				}
-				if p, ok := s.X.(*ast.Ident); !ok || p.Name != "json" || !slices.Contains([]string{"Marshal", "MarshalIndent", "NewEncoder"}, s.Sel.Name) {
+				if p, ok := s.X.(*ast.Ident); !ok || p.Name != "json" ||
+					!slices.Contains([]string{"Marshal", "MarshalIndent", "NewEncoder"}, s.Sel.Name) {
 					return true
 				}
 				used[name] = true

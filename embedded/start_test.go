@@ -47,7 +47,8 @@ func TestStart(t *testing.T) {
 			if status, body := get(t, n, s.URL()+"/v1/stats", ""); status != 200 {
 				t.Errorf("a client's request: %d %s", status, body)
 			}
-			if status, body := get(t, n, "http://"+s.OpsAddr()+"/metrics", ""); status != 200 || !strings.Contains(body, "\nackwire_gateway_") {
+			if status, body := get(t, n, "http://"+s.OpsAddr()+"/metrics", ""); status != 200 ||
+				!strings.Contains(body, "\nackwire_gateway_") {
 				t.Errorf("/metrics: %d %.200s", status, body)
 			}
 			c, err := n.Host("worker").Dial(t.Context(), "tcp", s.KafkaAddr())
@@ -99,7 +100,8 @@ func TestTheContextOfAStart(t *testing.T) {
 		cfg.Brokers = []string{"localhost:1"}
 		began := time.Now()
 		_, err = Start(ctx, cfg, quiet(n.Host("program"))...)
-		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took < time.Minute || took > 2*time.Minute {
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took < time.Minute ||
+			took > 2*time.Minute {
 			t.Errorf("a Kafka that is not there: %v after %v", err, took)
 		}
 	})
@@ -120,7 +122,8 @@ func TestStartRefuses(t *testing.T) {
 		} {
 			cfg := atPorts(t.TempDir())
 			change(&cfg)
-			if _, err := Start(t.Context(), cfg, quiet(n.Host("program"))...); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := Start(t.Context(), cfg, quiet(n.Host("program"))...); err == nil ||
+				!strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v", want, err)
 			}
 		}

@@ -21,9 +21,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// A submit over HTTP passes the cheap checks first: who it is from, what it says of itself in its headers, whether the tenant's
-// limits let it in. Only then is its body read, its beginning first, which names its type, and the rest up to what
-// the type takes.
+// A submit over HTTP passes the cheap checks first: who it is from, what it says of itself in its headers, whether the
+// tenant's limits let it in. Only then is its body read, its beginning first, which names its type, and the rest up to
+// what the type takes.
 
 const (
 	bodyOverhead = 16 << 10 // a body holds a payload at its limit and the fields around it
@@ -91,7 +91,9 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 
 // waitFor answers with a job that was submitted, if it ends in time. One that waits counts as a
 // session of its user: when that is one too many, the preference is not applied, for the job is there.
-func (g *Gateway) waitFor(w http.ResponseWriter, r *http.Request, id auth.Identity, jobID string, version int64, wait time.Duration) bool {
+func (g *Gateway) waitFor(
+	w http.ResponseWriter, r *http.Request, id auth.Identity, jobID string, version int64, wait time.Duration,
+) bool {
 	if g.limits.OpenSession(id.Tenant, id.Subject) != nil {
 		return false
 	}
@@ -99,7 +101,9 @@ func (g *Gateway) waitFor(w http.ResponseWriter, r *http.Request, id auth.Identi
 	w.Header().Set(preferenceApplied, waitApplied(wait))
 	ctx, cancel := g.untilDrain(r.Context(), wait)
 	defer cancel()
-	got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true})
+	got, err := g.up.Get(ctx, &trackerpb.GetRequest{
+		JobId: jobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true,
+	})
 	if err != nil || !got.Job.Terminal {
 		return false
 	}

@@ -58,7 +58,9 @@ func TestARefusedSubmitIsNotRead(t *testing.T) {
 		return fmt.Sprintf(`{"job":%q,"payload":"%s"}`, jobType, strings.Repeat("x", huge))
 	}
 	types := jobtypes.Default()
-	types["large"] = &jobtypes.Type{Name: "large", Lane: "default", MaxPayload: 2 * huge, Policy: types["demo.echo"].Policy}
+	types["large"] = &jobtypes.Type{
+		Name: "large", Lane: "default", MaxPayload: 2 * huge, Policy: types["demo.echo"].Policy,
+	}
 	for _, c := range []struct {
 		what      string
 		body      string
@@ -68,12 +70,30 @@ func TestARefusedSubmitIsNotRead(t *testing.T) {
 		code      code.Code
 		most      int64 // bytes that are read
 	}{
-		{"a token that is refused", body("large"), http.Header{"Authorization": {"Bearer x"}}, nil, false, code.Unauthenticated, 0},
-		{"another media type", body("large"), http.Header{"Content-Type": {"text/plain"}}, nil, false, code.UnsupportedMediaType, 0},
-		{"a preference that cannot be read", body("large"), http.Header{"Prefer": {"wait=x"}}, nil, false, code.InvalidFrame, 0},
-		{"beyond the tenant's rate", body("large"), nil, func(c *Config) { c.Limits.SubmitRate = 1e-9 }, false, code.RateLimited, 0},
-		{"beyond the tenant's rate, without a length", body("large"), nil, func(c *Config) { c.Limits.SubmitRate = 1e-9 }, true, code.RateLimited, 0},
-		{"more bytes than may be in flight", body("large"), nil, func(c *Config) { c.Limits.SubmitBytes = huge }, false, code.Overloaded, 0},
+		{
+			"a token that is refused", body("large"), http.Header{"Authorization": {"Bearer x"}}, nil, false,
+			code.Unauthenticated, 0,
+		},
+		{
+			"another media type", body("large"), http.Header{"Content-Type": {"text/plain"}}, nil, false,
+			code.UnsupportedMediaType, 0,
+		},
+		{
+			"a preference that cannot be read", body("large"), http.Header{"Prefer": {"wait=x"}}, nil, false,
+			code.InvalidFrame, 0,
+		},
+		{
+			"beyond the tenant's rate", body("large"), nil, func(c *Config) { c.Limits.SubmitRate = 1e-9 }, false,
+			code.RateLimited, 0,
+		},
+		{
+			"beyond the tenant's rate, without a length", body("large"), nil,
+			func(c *Config) { c.Limits.SubmitRate = 1e-9 }, true, code.RateLimited, 0,
+		},
+		{
+			"more bytes than may be in flight", body("large"), nil, func(c *Config) { c.Limits.SubmitBytes = huge },
+			false, code.Overloaded, 0,
+		},
 		{"a type that nobody knows", body("none"), nil, nil, false, code.UnknownJobType, bodyHead},
 		{"a type that nobody knows, without a length", body("none"), nil, nil, true, code.UnknownJobType, bodyHead},
 	} {
@@ -125,7 +145,8 @@ func TestABodyIsKeptUpToItsTypesLimit(t *testing.T) {
 			r := httptest.NewRequest("POST", "/v1/jobs", strings.NewReader(body))
 			_, err := g.readSubmit(httptest.NewRecorder(), r, 32<<20)
 			var p frame.Problem
-			if !errors.As(err, &p) || p.Code != code.PayloadTooLarge || !strings.Contains(p.Detail, fmt.Sprint(1<<10+bodyOverhead)) {
+			if !errors.As(err, &p) || p.Code != code.PayloadTooLarge ||
+				!strings.Contains(p.Detail, fmt.Sprint(1<<10+bodyOverhead)) {
 				b.Fatal(err)
 			}
 		}
@@ -137,7 +158,9 @@ func TestABodyIsKeptUpToItsTypesLimit(t *testing.T) {
 
 // largeSubmit has a payload whose check and canonical form take a good part of a frame's time.
 func largeSubmit() frame.SubmitRequest {
-	return frame.SubmitRequest{Job: "demo.echo", Payload: []byte("[" + strings.Repeat(`{"b":1.5,"a":"x"},`, 13_000) + "0]")}
+	return frame.SubmitRequest{
+		Job: "demo.echo", Payload: []byte("[" + strings.Repeat(`{"b":1.5,"a":"x"},`, 13_000) + "0]"),
+	}
 }
 
 // TestARefusedSubmitCostsLittle: by neither door is a payload looked at that limits refuse.
@@ -164,9 +187,11 @@ func TestARefusedSubmitCostsLittle(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("refused: %s %d B; checked: %s %d B", time.Duration(refused.NsPerOp()), refused.AllocedBytesPerOp(), time.Duration(checked.NsPerOp()), checked.AllocedBytesPerOp())
+	t.Logf("refused: %s %d B; checked: %s %d B", time.Duration(refused.NsPerOp()), refused.AllocedBytesPerOp(),
+		time.Duration(checked.NsPerOp()), checked.AllocedBytesPerOp())
 	if refused.AllocedBytesPerOp() > 4<<10 || 100*refused.NsPerOp() > checked.NsPerOp() {
-		t.Errorf("a refusal takes %s and %d bytes, the checks %s and %d", time.Duration(refused.NsPerOp()), refused.AllocedBytesPerOp(), time.Duration(checked.NsPerOp()), checked.AllocedBytesPerOp())
+		t.Errorf("a refusal takes %s and %d bytes, the checks %s and %d", time.Duration(refused.NsPerOp()),
+			refused.AllocedBytesPerOp(), time.Duration(checked.NsPerOp()), checked.AllocedBytesPerOp())
 	}
 }
 
@@ -215,7 +240,9 @@ func TestWebhooksAreNoJobsOfTheTenant(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Limits.Jobs, c.Limits.Webhooks = 2, 3 }, func(t *testing.T, w *world) {
 		for i := range 3 {
 			id := fmt.Sprintf("019c1db0-0b11-7c02-8a41-5d2f6e8b0c%02d", i)
-			w.tracker.put("local", 1, "webhooks", "", job.Document{JobID: id, Type: "ackwire.webhook", State: job.Retrying, Attempt: 1, MaxAttempts: 10})
+			w.tracker.put("local", 1, "webhooks", "", job.Document{
+				JobID: id, Type: "ackwire.webhook", State: job.Retrying, Attempt: 1, MaxAttempts: 10,
+			})
 		}
 		c := w.dial("")
 		c.send(`{"type":"submit","id":"1","job":"demo.echo","payload":1}`)
@@ -236,7 +263,10 @@ func TestWebhooksAreNoJobsOfTheTenant(t *testing.T) {
 func TestLongPollsCountForTheirUser(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Limits.SubjectSessions = 2; tokensOnly(c) }, func(t *testing.T, w *world) {
 		as := func(user string) http.Header {
-			return http.Header{"Authorization": {"Bearer " + w.token("acme", user, time.Hour)}, "Prefer": {"wait=30"}, "Content-Type": {"application/json"}}
+			return http.Header{
+				"Authorization": {"Bearer " + w.token("acme", user, time.Hour)}, "Prefer": {"wait=30"},
+				"Content-Type": {"application/json"},
+			}
 		}
 		w.tracker.set("acme", jobA, 7, job.Processing)
 		polled := make(chan answer)
@@ -256,7 +286,8 @@ func TestLongPollsCountForTheirUser(t *testing.T) {
 		if a := w.http("GET", "/v1/jobs/"+jobA, h, nil); a.status != 200 {
 			t.Errorf("one that does not wait: %d %s", a.status, a.body)
 		}
-		if a := w.http("POST", "/v1/jobs", as("alice"), strings.NewReader(`{"job":"demo.echo","payload":1}`)); a.status != 202 || a.header.Get(preferenceApplied) != "" {
+		if a := w.http("POST", "/v1/jobs", as("alice"),
+			strings.NewReader(`{"job":"demo.echo","payload":1}`)); a.status != 202 || a.header.Get(preferenceApplied) != "" {
 			t.Errorf("a submit that would wait: %d %v %s", a.status, a.header, a.body)
 		}
 		other := make(chan answer)
@@ -268,7 +299,9 @@ func TestLongPollsCountForTheirUser(t *testing.T) {
 				t.Errorf("%d %s", a.status, a.body)
 			}
 		}
-		w.eventually("their places are free", func() bool { return w.http("GET", "/v1/jobs/"+jobA, as("alice"), nil).status == 200 })
+		w.eventually("their places are free", func() bool {
+			return w.http("GET", "/v1/jobs/"+jobA, as("alice"), nil).status == 200
+		})
 	})
 }
 

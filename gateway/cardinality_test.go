@@ -44,14 +44,17 @@ func TestClientsMakeNoLabels(t *testing.T) {
 		}
 		methods := []string{"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "FROB", "X"}
 		for range 400 {
-			path := "/" + pick("v1", "v2") + "/" + pick("jobs", "stats", "ws", "ws-tickets", "events", "metrics") + "/" + pick("", "x", "..") + "/" + pick("why", "events", "result", "cancel")
+			path := "/" + pick("v1", "v2") + "/" + pick("jobs", "stats", "ws", "ws-tickets", "events", "metrics") + "/" +
+				pick("", "x", "..") + "/" + pick("why", "events", "result", "cancel")
 			if random.IntN(3) == 0 {
 				path = "/v1/" + pick("jobs", "events?job="+word(), "ws?ticket="+word(), "jobs?state="+word())
 			}
 			method := methods[random.IntN(len(methods))]
 			w.http(method, path, http.Header{
-				"Authorization": {"Bearer " + word()}, "Origin": {"http://" + word()}, "X-Request-Id": {word()}, "Prefer": {word() + "=" + word()},
-				"Sec-WebSocket-Extensions": {pick("permessage-deflate") + "; " + word()}, "Content-Type": {pick("application/json", "text/plain")}, "Idempotency-Key": {word()},
+				"Authorization": {"Bearer " + word()}, "Origin": {"http://" + word()}, "X-Request-Id": {word()}, "Prefer": {
+					word() + "=" + word()},
+				"Sec-WebSocket-Extensions": {pick("permessage-deflate") + "; " + word()}, "Content-Type": {
+					pick("application/json", "text/plain")}, "Idempotency-Key": {word()},
 			}, strings.NewReader(`{"job":"`+word()+`","payload":"`+word()+`"}`))
 		}
 		for range 60 {
@@ -59,7 +62,8 @@ func TestClientsMakeNoLabels(t *testing.T) {
 			go c.keepReading()
 			for range 20 {
 				text := fmt.Sprintf(`{"type":"%s","id":"%s","job":"%s","jobId":"%s","payload":%q,"jobs":[{"jobId":"%s"}],"token":"%s","%s":1}`,
-					pick("submit", "subscribe", "unsubscribe", "cancel", "retry", "ping", "auth"), word(), pick("demo.echo"), word(), word(), word(), word(), word())
+					pick("submit", "subscribe", "unsubscribe", "cancel", "retry", "ping", "auth"), word(), pick("demo.echo"), word(),
+					word(), word(), word(), word())
 				if random.IntN(4) == 0 {
 					text = text[:random.IntN(len(text))]
 				}
@@ -80,8 +84,10 @@ func TestClientsMakeNoLabels(t *testing.T) {
 		known := map[string][]string{
 			"type": append(meter.Words(clientFrames), otherFrame), "route": routes, "bound": meter.Words(limits.All),
 			"outcome": append([]string{"acked", "rejected", "indeterminate"}, handshakes...),
-			"reason":  slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons), meter.Words(session.NoCompressions)),
-			"code":    append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"}, "topic": {w.names.Status(), w.names.Deferred()},
+			"reason": slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons),
+				meter.Words(session.NoCompressions)),
+			"code": append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"}, "topic": {w.names.Status(),
+				w.names.Deferred()},
 		}
 		for _, c := range code.AllCloses {
 			known["code"] = append(known["code"], strconv.Itoa(int(c)))

@@ -59,13 +59,25 @@ func compressedAbuses() []abuse {
 		{"a last block", send(fin|rsv1|opText, lastBlock), 0, "not a JSON object"},
 		{"no text", text(""), 0, "invalid_frame"},
 		{"no byte, which is no text", send(fin|rsv1|opText, ""), 0, "invalid_frame"},
-		{"text that is cut short", send(fin|rsv1|opText, deflate(`{"type":"ping","id":"` + strings.Repeat("0123456789", 20) + `"}`)[:30]), 0, "invalid_frame"},
+		{
+			"text that is cut short",
+			send(fin|rsv1|opText, deflate(`{"type":"ping","id":"` + strings.Repeat("0123456789", 20) + `"}`)[:30]), 0,
+			"invalid_frame",
+		},
 		{"a code point split in two", func(r *rawClient) {
 			c := deflate(`{"type":"ping","id":"€€€€"}`)
 			fragments(r, c, slices.Repeat([]int{1}, len(c)-1)...)
 		}, 0, `€`},
-		{"a frame at the limit", text(id[:len(id)-2] + strings.Repeat("x", limit-len(id)) + id[len(id)-2:]), 0, "invalid_frame"},
-		{"10,000 levels", text(`{"type":"submit","id":"1","job":"demo.echo","payload":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`), 0, "nested deeper"},
+		{
+			"a frame at the limit", text(id[:len(id)-2] + strings.Repeat("x", limit-len(id)) + id[len(id)-2:]), 0,
+			"invalid_frame",
+		},
+		{
+			"10,000 levels",
+			text(`{"type":"submit","id":"1","job":"demo.echo","payload":` + strings.Repeat("[", 10_000) + strings.Repeat("]",
+				10_000) + `}`),
+			0, "nested deeper",
+		},
 		{"duplicate keys", text(`{"type":"ping","id":"1","id":"2"}`), 0, "duplicate key"},
 
 		{"a megabyte of zeros", send(fin|rsv1|opText, megabyte), 1009, ""},
@@ -80,7 +92,10 @@ func compressedAbuses() []abuse {
 				r.frame(opCont, megabyte+"\x00\x00\xff\xff")
 			}
 		}, 1009, ""},
-		{"a megabyte, a byte at a time", func(r *rawClient) { fragments(r, megabyte, slices.Repeat([]int{1}, len(megabyte)-1)...) }, 1009, ""},
+		{
+			"a megabyte, a byte at a time",
+			func(r *rawClient) { fragments(r, megabyte, slices.Repeat([]int{1}, len(megabyte)-1)...) }, 1009, "",
+		},
 		{"a megabyte that is binary", send(fin|rsv1|opBinary, megabyte), 1009, ""},
 
 		{"a byte that is never UTF-8", text("{\"id\":\"\xff\"}"), 1007, ""},
@@ -108,13 +123,25 @@ func compressedAbuses() []abuse {
 			}
 			r.frame(fin|rsv1|opText, string(b))
 		}, 1002, ""},
-		{"a reserved bit in a continuation", func(r *rawClient) { r.frame(rsv1|opText, ping[:5]); r.frame(fin|rsv1|opCont, ping[5:]) }, 1002, ""},
+		{
+			"a reserved bit in a continuation",
+			func(r *rawClient) { r.frame(rsv1|opText, ping[:5]); r.frame(fin|rsv1|opCont, ping[5:]) }, 1002, "",
+		},
 		{"a reserved bit in a ping", send(fin|rsv1|opPing, ""), 1002, ""},
-		{"a reserved bit in a ping within a message", func(r *rawClient) { r.frame(rsv1|opText, ping[:5]); r.frame(fin|rsv1|opPing, "") }, 1002, ""},
+		{
+			"a reserved bit in a ping within a message",
+			func(r *rawClient) { r.frame(rsv1|opText, ping[:5]); r.frame(fin|rsv1|opPing, "") }, 1002, "",
+		},
 		{"a reserved bit in a close", send(fin|rsv1|opClose, "\x03\xe8"), 1002, ""},
 		{"another reserved bit beside it", send(fin|rsv1|rsv2|opText, ping), 1002, ""},
-		{"a text within a text", func(r *rawClient) { r.frame(rsv1|opText, ping[:5]); r.frame(fin|rsv1|opText, ping) }, 1002, ""},
-		{"a close in a message", func(r *rawClient) { r.frame(rsv1|opText, ping[:5]); r.frame(fin|opClose, "\x03\xe9") }, 1001, ""},
+		{
+			"a text within a text",
+			func(r *rawClient) { r.frame(rsv1|opText, ping[:5]); r.frame(fin|rsv1|opText, ping) }, 1002, "",
+		},
+		{
+			"a close in a message",
+			func(r *rawClient) { r.frame(rsv1|opText, ping[:5]); r.frame(fin|opClose, "\x03\xe9") }, 1001, "",
+		},
 	}
 }
 

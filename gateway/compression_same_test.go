@@ -52,7 +52,8 @@ func message(rng *rand.Rand, n int) string {
 	case 2:
 		return `{"type":"unsubscribe",` + id + `,"jobs":[` + strings.Repeat(`"`+one+`",`, rng.IntN(200)) + `"` + one + `"]}`
 	case 3:
-		return `{"type":"submit",` + id + `,"job":"demo.echo","payload":{"text":"` + strings.Repeat("Grüße ", rng.IntN(10_000)) + `"},"watch":false}`
+		return `{"type":"submit",` + id + `,"job":"demo.echo","payload":{"text":"` + strings.Repeat("Grüße ",
+			rng.IntN(10_000)) + `"},"watch":false}`
 	case 4:
 		return `{"type":"submit",` + id + `,"job":"demo.sleep","payload":{"seconds":"long"}}`
 	case 5:
@@ -137,7 +138,8 @@ func TestTheSameAnswersWithCompression(t *testing.T) {
 				t.Errorf("seed %d: closed with %d, with compression %d", seed, codes[0], codes[1])
 			}
 			if !slices.Equal(said[0], said[1]) {
-				t.Errorf("seed %d: %d answers, with compression %d:\n%.2000s\n%.2000s", seed, len(said[0]), len(said[1]), strings.Join(said[0], "\n"), strings.Join(said[1], "\n"))
+				t.Errorf("seed %d: %d answers, with compression %d:\n%.2000s\n%.2000s", seed, len(said[0]), len(said[1]),
+					strings.Join(said[0], "\n"), strings.Join(said[1], "\n"))
 			}
 			answered += len(said[0])
 		}

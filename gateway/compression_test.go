@@ -46,13 +46,18 @@ func sales(jobID string, size int) []byte {
 	r := rand.New(rand.NewPCG(1, uint64(size)))
 	rows := []map[string]any{}
 	for n := 0; n < size; n += 85 {
-		rows = append(rows, map[string]any{"order": fmt.Sprintf("%08x", r.Uint32()), "customer": fmt.Sprintf("customer %d", r.IntN(10_000)), "amount": r.IntN(100_000), "currency": "EUR"})
+		rows = append(rows, map[string]any{
+			"order": fmt.Sprintf("%08x", r.Uint32()), "customer": fmt.Sprintf("customer %d", r.IntN(10_000)),
+			"amount": r.IntN(100_000), "currency": "EUR",
+		})
 	}
 	result, err := json.Marshal(rows)
 	if err != nil {
 		panic(err)
 	}
-	b, err := json.Marshal(job.Document{JobID: jobID, Type: "report.generate", State: job.Processing, Attempt: 1, MaxAttempts: 3, Result: result})
+	b, err := json.Marshal(job.Document{
+		JobID: jobID, Type: "report.generate", State: job.Processing, Attempt: 1, MaxAttempts: 3, Result: result,
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -76,7 +81,10 @@ func TestWhoHasCompression(t *testing.T) {
 		{"the window that there is", []string{"permessage-deflate; server_max_window_bits=15"}, true, ""},
 		{"a smaller window of ours", []string{"permessage-deflate; server_max_window_bits=10"}, false, "parameters"},
 		{"that, or else any", []string{"permessage-deflate; server_max_window_bits=10, permessage-deflate"}, true, ""},
-		{"that, or else any, in two lines", []string{"permessage-deflate; server_max_window_bits=10", "permessage-deflate"}, true, ""},
+		{
+			"that, or else any, in two lines",
+			[]string{"permessage-deflate; server_max_window_bits=10", "permessage-deflate"}, true, "",
+		},
 		{"a parameter that nobody knows", []string{"permessage-deflate; level=9"}, false, "parameters"},
 		{"behind another extension", []string{"x-multiplex; max=2, permessage-deflate"}, true, ""},
 		{"another extension", []string{"x-webkit-deflate-frame"}, false, ""},
@@ -89,7 +97,8 @@ func TestWhoHasCompression(t *testing.T) {
 				if !on && (row.agreed || row.reason != "") {
 					reason = "off"
 				}
-				refused, all := w.gauge("ackwire_gateway_compression_refused_total", reason), w.gauge("ackwire_gateway_compression_refused_total")
+				refused, all := w.gauge("ackwire_gateway_compression_refused_total", reason),
+					w.gauge("ackwire_gateway_compression_refused_total")
 				r := w.rawOffering(row.what, row.offers...)
 				if want := map[bool]string{true: agreed}[has]; r.extensions != want {
 					t.Errorf("%s, on %v: agreed on %q", row.what, on, r.extensions)
@@ -98,7 +107,8 @@ func TestWhoHasCompression(t *testing.T) {
 					t.Errorf("%s, on %v: %v sockets have compression", row.what, on, n)
 				}
 				more := map[bool]float64{true: 1}[reason != ""]
-				if w.gauge("ackwire_gateway_compression_refused_total") != all+more || reason != "" && w.gauge("ackwire_gateway_compression_refused_total", reason) != refused+1 {
+				if w.gauge("ackwire_gateway_compression_refused_total") != all+more ||
+					reason != "" && w.gauge("ackwire_gateway_compression_refused_total", reason) != refused+1 {
 					t.Errorf("%s, on %v: not counted as %q", row.what, on, reason)
 				}
 				r.frame(fin|opText, pingText)
@@ -149,28 +159,34 @@ func TestABigStatusIsCompressed(t *testing.T) {
 			{padded(13, threshold), true},
 			{sales(jobA, 200_000), true},
 		} {
-			before, after, made := w.gauge("ackwire_gateway_compression_before_bytes_total"), w.gauge("ackwire_gateway_compression_after_bytes_total"), w.gauge("ackwire_gateway_frames_compressed_total")
+			before, after, made := w.gauge("ackwire_gateway_compression_before_bytes_total"),
+				w.gauge("ackwire_gateway_compression_after_bytes_total"), w.gauge("ackwire_gateway_frames_compressed_total")
 			version := int64(11 + i)
 			w.tracker.push("local", jobA, version, c.document)
 			got, want := small.wantText(`"status"`), plain.wantText(`"status"`)
 			if got.string != want.string || !strings.Contains(got.string, string(c.document)) {
 				t.Fatalf("%d bytes: %.200s arrived as %.200s", len(c.document), want.string, got.string)
 			}
-			if got.compressed != c.compressed || want.compressed || got.wire != want.wire && !c.compressed || c.compressed && got.wire > want.wire*2/3 {
-				t.Errorf("%d bytes: %d on the wire (compressed: %v), plain %d (%v)", len(c.document), got.wire, got.compressed, want.wire, want.compressed)
+			if got.compressed != c.compressed || want.compressed || got.wire != want.wire && !c.compressed ||
+				c.compressed && got.wire > want.wire*2/3 {
+				t.Errorf("%d bytes: %d on the wire (compressed: %v), plain %d (%v)", len(c.document), got.wire, got.compressed,
+					want.wire, want.compressed)
 			}
 			plainSize := len(wire.EncodeStatus(version, c.document))
 			w.eventually("it is counted", func() bool {
 				if !c.compressed {
-					return w.gauge("ackwire_gateway_compression_before_bytes_total") == before && w.gauge("ackwire_gateway_frames_compressed_total") == made
+					return w.gauge("ackwire_gateway_compression_before_bytes_total") == before &&
+						w.gauge("ackwire_gateway_frames_compressed_total") == made
 				}
 				less := w.gauge("ackwire_gateway_compression_after_bytes_total") - after
-				return w.gauge("ackwire_gateway_compression_before_bytes_total") == before+float64(plainSize) && w.gauge("ackwire_gateway_frames_compressed_total") == made+1 &&
+				return w.gauge("ackwire_gateway_compression_before_bytes_total") == before+float64(plainSize) &&
+					w.gauge("ackwire_gateway_frames_compressed_total") == made+1 &&
 					less > float64(got.wire) && less <= float64(got.wire)+10
 			})
 		}
 		// Answers are compressed too.
-		small.frame(fin|rsv1|opText, deflate(`{"type":"unsubscribe","id":"u","jobs":["`+strings.Repeat(jobA+`","`, 100)+jobA+`"]}`))
+		small.frame(fin|rsv1|opText, deflate(`{"type":"unsubscribe","id":"u","jobs":["`+strings.Repeat(jobA+`","`, 100)+jobA+
+			`"]}`))
 		if got := small.wantText(`"unsubscribed"`); !got.compressed || got.wire > 400 {
 			t.Errorf("%d bytes for 101 times one ID (compressed: %v)", got.wire, got.compressed)
 		}
@@ -223,7 +239,8 @@ func TestSocketsWithCompressionAreBounded(t *testing.T) {
 			return r
 		}
 		for range 3 { // no WebSocket handshakes, and one whose parameters do not fit
-			_ = w.http("GET", "/v1/ws", map[string][]string{"Sec-Websocket-Extensions": {browsers}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"12"}}, nil)
+			_ = w.http("GET", "/v1/ws", map[string][]string{"Sec-Websocket-Extensions": {browsers}, "Connection": {"Upgrade"},
+				"Upgrade": {"websocket"}, "Sec-Websocket-Version": {"12"}}, nil)
 		}
 		if n := w.gauge("ackwire_gateway_handshakes_total", "invalid_frame"); n != 3 {
 			t.Errorf("%v handshakes failed", n)
@@ -234,7 +251,8 @@ func TestSocketsWithCompressionAreBounded(t *testing.T) {
 		third := open("the third", false)
 		defer second.close()
 		defer third.close()
-		if n, has := w.gauge("ackwire_gateway_compression_refused_total", "sockets"), w.gauge("ackwire_gateway_compression_sockets"); n != 1 || has != 2 {
+		if n, has := w.gauge("ackwire_gateway_compression_refused_total", "sockets"),
+			w.gauge("ackwire_gateway_compression_sockets"); n != 1 || has != 2 {
 			t.Errorf("refused %v, %v have it", n, has)
 		}
 		first.close()
@@ -251,7 +269,8 @@ func TestSocketsWithCompressionAreBounded(t *testing.T) {
 		}
 		all.Wait()
 		w.eventually("all places are free", func() bool { return w.gauge("ackwire_gateway_sessions") == 3 })
-		if n, has := w.gauge("ackwire_gateway_compression_refused_total", "sockets"), w.gauge("ackwire_gateway_compression_sockets"); n != 20 || has != 1 {
+		if n, has := w.gauge("ackwire_gateway_compression_refused_total", "sockets"),
+			w.gauge("ackwire_gateway_compression_sockets"); n != 20 || has != 1 {
 			t.Errorf("refused %v, %v have it", n, has)
 		}
 	})

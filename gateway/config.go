@@ -122,7 +122,8 @@ func (c Config) Validate() error {
 	}
 	for _, t := range types {
 		if t.MaxPayload > c.InlinePayload && c.Blobs.URL == "" {
-			problem("job type %s takes payloads of %d bytes: above inline-payload (%d) a blob store is needed, set blobs", t.Name, t.MaxPayload, c.InlinePayload)
+			problem("job type %s takes payloads of %d bytes: above inline-payload (%d) a blob store is needed, set blobs",
+				t.Name, t.MaxPayload, c.InlinePayload)
 		}
 	}
 	return errors.Join(problems...)

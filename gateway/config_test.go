@@ -38,7 +38,8 @@ func TestDefaultsAreThoseOfTheProtocol(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	if d.FrameBytes != 256<<10 || d.Subscriptions != 1000 || d.InFlightSubmits != 64 ||
-		d.FirstFrame != 10*time.Second || d.PingInterval != 25*time.Second || d.Compression.On || d.Listen != "127.0.0.1:8080" {
+		d.FirstFrame != 10*time.Second || d.PingInterval != 25*time.Second || d.Compression.On ||
+		d.Listen != "127.0.0.1:8080" {
 		t.Errorf("%+v", d)
 	}
 }
@@ -67,8 +68,10 @@ func TestValidate(t *testing.T) {
 		}
 		return name
 	}
-	short, empty, long := write("short", strings.Repeat("k", auth.MinKeyBytes-1)), write("empty", ""), write("long", strings.Repeat("k", auth.MinKeyBytes))
-	newline, pem := write("newline", strings.Repeat("k", auth.MinKeyBytes-1)+"\n"), write("pem", "-----BEGIN PUBLIC KEY-----\n"+strings.Repeat("k", 64)+"\n")
+	short, empty, long := write("short", strings.Repeat("k", auth.MinKeyBytes-1)), write("empty", ""),
+		write("long", strings.Repeat("k", auth.MinKeyBytes))
+	newline, pem := write("newline", strings.Repeat("k", auth.MinKeyBytes-1)+"\n"),
+		write("pem", "-----BEGIN PUBLIC KEY-----\n"+strings.Repeat("k", 64)+"\n")
 	types := write("types.yaml", "types:\n  a:\n    lease: 0\n")
 	for _, c := range []struct {
 		what   string
@@ -89,28 +92,51 @@ func TestValidate(t *testing.T) {
 		{"no submits", func(c *Config) { c.InFlightSubmits = 0 }, "in-flight-submits must be"},
 		{"no sessions", func(c *Config) { c.Sessions = 0 }, "sessions must be"},
 		{"negative sessions", func(c *Config) { c.Sessions = -1 }, "sessions must be"},
-		{"a short ping interval", func(c *Config) { c.PingInterval = time.Second - 1 }, "ping-interval, first-frame and submit-timeout must be at least 1s"},
+		{
+			"a short ping interval", func(c *Config) { c.PingInterval = time.Second - 1 },
+			"ping-interval, first-frame and submit-timeout must be at least 1s",
+		},
 		{"a short first frame", func(c *Config) { c.FirstFrame = 0 }, "first-frame"},
 		{"a short submit timeout", func(c *Config) { c.SubmitTimeout = 0 }, "submit-timeout"},
-		{"a long submit timeout", func(c *Config) { c.SubmitTimeout = 20*time.Second + 1 }, "submit-timeout must be at most 20s"},
+		{
+			"a long submit timeout", func(c *Config) { c.SubmitTimeout = 20*time.Second + 1 },
+			"submit-timeout must be at most 20s",
+		},
 		{"the longest submit timeout", func(c *Config) { c.SubmitTimeout = 20 * time.Second }, ""},
-		{"the shortest", func(c *Config) { c.PingInterval, c.FirstFrame, c.SubmitTimeout = time.Second, time.Second, time.Second }, ""},
+		{
+			"the shortest",
+			func(c *Config) { c.PingInterval, c.FirstFrame, c.SubmitTimeout = time.Second, time.Second, time.Second },
+			"",
+		},
 		{"compression", func(c *Config) { c.Compression.On = true }, ""},
-		{"compression of everything", func(c *Config) { c.Compression.Threshold = 127 }, "compression-threshold must be between 128 and 1048576, not 127"},
+		{
+			"compression of everything", func(c *Config) { c.Compression.Threshold = 127 },
+			"compression-threshold must be between 128 and 1048576, not 127",
+		},
 		{"compression of nothing", func(c *Config) { c.Compression.Threshold = 1<<20 + 1 }, "compression-threshold must be"},
 		{"compression of the most and the least", func(c *Config) { c.Compression = CompressionConfig{true, 128, 1} }, ""},
-		{"compression for nobody", func(c *Config) { c.Compression.Sockets = 0 }, "compression-sockets must be between 1 and 10000000, not 0"},
+		{
+			"compression for nobody", func(c *Config) { c.Compression.Sockets = 0 },
+			"compression-sockets must be between 1 and 10000000, not 0",
+		},
 		{"no port", func(c *Config) { c.Listen = "127.0.0.1" }, "listen: "},
 		{"every interface", func(c *Config) { c.Listen = ":8080" }, ""},
 
 		{"a short key", func(c *Config) { c.Auth.Key = testKey[:31] }, "has 31 bytes, HS256 needs 32"},
 		{"an empty key", func(c *Config) { c.Auth.Key = []byte{} }, "has 0 bytes"},
 		{"a key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, long }, ""},
-		{"a key file with a line's end that makes it long enough", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, newline }, "has 31 bytes"},
+		{
+			"a key file with a line's end that makes it long enough",
+			func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, newline }, "has 31 bytes",
+		},
 		{"a key file in PEM", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, pem }, "jwt-key-file: "},
 		{"a short key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, short }, "has 31 bytes"},
 		{"an empty key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, empty }, "has 0 bytes"},
-		{"an empty key file beside a tenant", func(c *Config) { c.Auth.Key, c.Auth.KeyFile, c.Auth.AnonymousTenant = nil, empty, "local" }, "has 0 bytes"},
+		{
+			"an empty key file beside a tenant",
+			func(c *Config) { c.Auth.Key, c.Auth.KeyFile, c.Auth.AnonymousTenant = nil, empty, "local" },
+			"has 0 bytes",
+		},
 		{"a missing key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, "missing.key" }, "jwt-key-file: "},
 		{"a key before a missing file", func(c *Config) { c.Auth.KeyFile = "missing.key" }, ""},
 
@@ -118,14 +144,33 @@ func TestValidate(t *testing.T) {
 		{"anonymous on 127.1.2.3", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "127.1.2.3:8080" }, ""},
 		{"anonymous on ::1", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "[::1]:8080" }, ""},
 		{"anonymous on localhost", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "localhost:0" }, ""},
-		{"anonymous on every interface", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", ":8080" }, "loopback listener only, not for :8080"},
-		{"anonymous on 0.0.0.0", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "0.0.0.0:8080" }, "loopback listener only"},
-		{"anonymous on ::", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "[::]:8080" }, "loopback listener only"},
-		{"anonymous on the network", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "192.0.2.1:8080" }, "loopback listener only"},
-		{"anonymous on a name", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "localhost.example.com:8080" }, "loopback listener only"},
+		{
+			"anonymous on every interface", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", ":8080" },
+			"loopback listener only, not for :8080",
+		},
+		{
+			"anonymous on 0.0.0.0", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "0.0.0.0:8080" },
+			"loopback listener only",
+		},
+		{
+			"anonymous on ::", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "[::]:8080" },
+			"loopback listener only",
+		},
+		{
+			"anonymous on the network",
+			func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "192.0.2.1:8080" }, "loopback listener only",
+		},
+		{
+			"anonymous on a name",
+			func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "localhost.example.com:8080" },
+			"loopback listener only",
+		},
 
 		{"origins", func(c *Config) { c.AllowedOrigins = []string{"app.example.com", "*.example.com:8443", "*"} }, ""},
-		{"an origin with its scheme", func(c *Config) { c.AllowedOrigins = []string{"https://app.example.com"} }, `allowed-origins: "https://app.example.com"`},
+		{
+			"an origin with its scheme", func(c *Config) { c.AllowedOrigins = []string{"https://app.example.com"} },
+			`allowed-origins: "https://app.example.com"`,
+		},
 		{"an empty origin", func(c *Config) { c.AllowedOrigins = []string{""} }, `allowed-origins: ""`},
 		{"an origin that is no pattern", func(c *Config) { c.AllowedOrigins = []string{"[a"} }, `allowed-origins: "[a"`},
 
@@ -143,10 +188,14 @@ func TestValidate(t *testing.T) {
 
 // All problems are told at once.
 func TestValidateJoinsAllProblems(t *testing.T) {
-	c := Config{Listen: "here", Auth: auth.Config{AnonymousTenant: "local", KeyFile: "missing.key"}, JobTypes: "missing.yaml", AllowedOrigins: []string{"a/b"}}
+	c := Config{
+		Listen: "here", Auth: auth.Config{AnonymousTenant: "local", KeyFile: "missing.key"},
+		JobTypes: "missing.yaml", AllowedOrigins: []string{"a/b"},
+	}
 	got := strings.Join(problemsOf(c.Validate()), "\n")
 	for _, want := range []string{
-		"kafka:", "topic prefix", "partitions", "frame-bytes", "subscriptions", "in-flight-submits", "sessions", "compression-threshold", "compression-sockets",
+		"kafka:", "topic prefix", "partitions", "frame-bytes", "subscriptions", "in-flight-submits", "sessions",
+		"compression-threshold", "compression-sockets",
 		"ping-interval", "listen:", "missing.key", "anonymous-tenant", "allowed-origins", "missing.yaml",
 	} {
 		if !strings.Contains(got, want) {
@@ -157,7 +206,8 @@ func TestValidateJoinsAllProblems(t *testing.T) {
 
 func TestLanesOfTheJobTypes(t *testing.T) {
 	for want, of := range map[string][]string{
-		"default reports webhooks": {"demo.echo", "report.generate"}, "default webhooks": {"demo.echo", "demo.sleep"}, "webhooks": {"my.type"},
+		"default reports webhooks": {"demo.echo", "report.generate"}, "default webhooks": {"demo.echo", "demo.sleep"},
+		"webhooks": {"my.type"},
 	} {
 		if lanes, err := LanesOf("", of...); err != nil || strings.Join(lanes, " ") != want {
 			t.Errorf("lanes of %q: got %q, %v", of, lanes, err)

@@ -66,8 +66,17 @@ func abuses() []abuse {
 			r.frame(opText, "{\"type\":\"ping\",\"id\":\"\xe2\x82")
 			r.frame(fin|opCont, "\xac\"}")
 		}, 0, `€`},
-		{"a frame at the limit", send(fin|opText, `{"type":"ping","id":"`+strings.Repeat("x", frame.MaxFrameBytes-23)+`"}`), 0, "invalid_frame"},
-		{"10,000 levels", send(fin|opText, `{"type":"submit","id":"1","job":"demo.echo","payload":`+strings.Repeat("[", 10_000)+strings.Repeat("]", 10_000)+`}`), 0, "nested deeper"},
+		{
+			"a frame at the limit",
+			send(fin|opText, `{"type":"ping","id":"`+strings.Repeat("x", frame.MaxFrameBytes-23)+`"}`), 0,
+			"invalid_frame",
+		},
+		{
+			"10,000 levels",
+			send(fin|opText, `{"type":"submit","id":"1","job":"demo.echo","payload":`+strings.Repeat("[", 10_000)+
+				strings.Repeat("]", 10_000)+`}`),
+			0, "nested deeper",
+		},
 		{"duplicate keys", send(fin|opText, `{"type":"ping","id":"1","id":"2"}`), 0, "duplicate key"},
 
 		{"a byte that is never UTF-8", send(fin|opText, "{\"id\":\"\xff\"}"), 1007, ""},
@@ -114,16 +123,25 @@ func abuses() []abuse {
 		{"a close in fragments", func(r *rawClient) { r.frame(opClose, closing(1000, "")) }, 1002, ""},
 		{"a continuation of nothing", send(fin|opCont, "a"), 1002, ""},
 		{"a text within a text", func(r *rawClient) { r.frame(opText, "a"); r.frame(fin|opText, "b") }, 1002, ""},
-		{"a reserved bit in a continuation", func(r *rawClient) { r.frame(opText, "a"); r.frame(fin|rsv1|opCont, "b") }, 1002, ""},
+		{
+			"a reserved bit in a continuation",
+			func(r *rawClient) { r.frame(opText, "a"); r.frame(fin|rsv1|opCont, "b") }, 1002, "",
+		},
 		{"a reserved bit in a ping", send(fin|rsv1|opPing, ""), 1002, ""},
-		{"compressed, though nobody agreed to it", send(fin|rsv1|opText, "\xaa\x56\x2a\xa9\x2c\x48\x55\xb2\x52\x2a\xc8\xcc\x4b\x57\xaa\x05\x00"), 1002, ""},
+		{
+			"compressed, though nobody agreed to it",
+			send(fin|rsv1|opText, "\xaa\x56\x2a\xa9\x2c\x48\x55\xb2\x52\x2a\xc8\xcc\x4b\x57\xaa\x05\x00"), 1002, "",
+		},
 		{"all reserved bits", send(fin|rsv1|rsv2|rsv3|opText, "a"), 1002, ""},
 		{"an HTTP request", func(r *rawClient) { r.write([]byte("GET /v1/jobs HTTP/1.1\r\nHost: x\r\n\r\n")) }, 1002, ""},
 
 		{"a close without a code", send(fin|opClose, ""), closedBare, ""},
 		{"a close with half a code", send(fin|opClose, "\x03"), 1002, ""},
 		{"a reason that is not UTF-8", send(fin|opClose, closing(1000, "\xff")), 1007, ""},
-		{"a close in a message", func(r *rawClient) { r.frame(opText, "{"); r.frame(fin|opClose, closing(1001, "")) }, 1001, ""},
+		{
+			"a close in a message",
+			func(r *rawClient) { r.frame(opText, "{"); r.frame(fin|opClose, closing(1001, "")) }, 1001, "",
+		},
 		{"pings without end", func(r *rawClient) { r.write(bytes.Repeat(r.masked(fin|opPing, ""), 3000)) }, 1008, ""},
 		{"pongs without end", func(r *rawClient) { r.write(bytes.Repeat(r.masked(fin|opPong, "x"), 3000)) }, 1008, ""},
 		{"pings without end in a message", func(r *rawClient) {
@@ -143,7 +161,9 @@ func abuses() []abuse {
 		rows = append(rows, abuse{fmt.Sprintf("close %d", c), send(fin|opClose, closing(c, "bye")), c, ""})
 	}
 	for _, c := range []int{0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535} {
-		rows = append(rows, abuse{fmt.Sprintf("close %d, which nobody may send", c), send(fin|opClose, closing(c, "")), 1002, ""})
+		rows = append(rows, abuse{
+			fmt.Sprintf("close %d, which nobody may send", c), send(fin|opClose, closing(c, "")), 1002, "",
+		})
 	}
 	return rows
 }
@@ -156,7 +176,8 @@ func withAGoodClient(t *testing.T, w *world) { abused(t, w, abuses()) }
 func abused(t *testing.T, w *world, rows []abuse, extensions ...string) {
 	good := w.dial("")
 	for _, row := range rows {
-		closes := w.gauge("ackwire_gateway_session_closes_total", "none") + w.gauge("ackwire_gateway_session_closes_total", fmt.Sprint(row.code))
+		closes := w.gauge("ackwire_gateway_session_closes_total", "none") + w.gauge("ackwire_gateway_session_closes_total",
+			fmt.Sprint(row.code))
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -186,7 +207,8 @@ func abused(t *testing.T, w *world, rows []abuse, extensions ...string) {
 			good.want(row.what, frame.Ack)
 		}
 		w.eventually(row.what+": the close is counted", func() bool {
-			return w.gauge("ackwire_gateway_session_closes_total", "none")+w.gauge("ackwire_gateway_session_closes_total", fmt.Sprint(row.code)) == closes+1
+			return w.gauge("ackwire_gateway_session_closes_total", "none")+w.gauge("ackwire_gateway_session_closes_total",
+				fmt.Sprint(row.code)) == closes+1
 		})
 	}
 	if n := w.gauge("ackwire_gateway_sessions"); n != 1 {

@@ -13,8 +13,8 @@ import (
 // connections bounds the connections that speak HTTP. Those that became sockets are bounded as
 // sessions.
 //
-// A connection is a stranger's while it waits for a request of somebody who proves who they are. Strangers have a share of
-// their own, and a connection of theirs is not kept after an error. When all is full, the one that is idle
+// A connection is a stranger's while it waits for a request of somebody who proves who they are. Strangers have a share
+// of their own, and a connection of theirs is not kept after an error. When all is full, the one that is idle
 // for longest makes room: a request that is being served is never cut.
 type connections struct {
 	max       int

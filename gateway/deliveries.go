@@ -34,7 +34,9 @@ func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
 }
 
 // deliveries asks for the webhooks' own jobs, all at once: a job remembers few.
-func (g *Gateway) deliveries(ctx context.Context, tenant string, known []*trackerpb.Delivery) ([]frame.Delivery, error) {
+func (g *Gateway) deliveries(
+	ctx context.Context, tenant string, known []*trackerpb.Delivery,
+) ([]frame.Delivery, error) {
 	all := make([]frame.Delivery, len(known))
 	errs := make([]error, len(known))
 	var asked sync.WaitGroup

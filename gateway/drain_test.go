@@ -80,7 +80,8 @@ func TestAnHTTPSubmitInFlightGetsItsOutcome(t *testing.T) {
 		transport := &http.Transport{DialContext: w.net.Host("client").Dial}
 		t.Cleanup(transport.CloseIdleConnections)
 		submit := func(key string) (status int, closes bool) {
-			r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+gatewayAddr+"/v1/jobs", strings.NewReader(`{"job":"demo.echo","payload":1}`))
+			r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+gatewayAddr+"/v1/jobs",
+				strings.NewReader(`{"job":"demo.echo","payload":1}`))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,9 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
-	g.serveEvents(w, r, id, 1, func(room sse.Room, last string) *sse.Stream { return sse.New(g.hub, room, id.Tenant, jobID, last) })
+	g.serveEvents(w, r, id, 1, func(room sse.Room, last string) *sse.Stream {
+		return sse.New(g.hub, room, id.Tenant, jobID, last)
+	})
 }
 
 // getEvents is GET /v1/events?job=…&job=…: many jobs in one stream. With ?mine=true it is all jobs
@@ -100,7 +102,8 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 // An EventSource stops for good at any status but 200, and comes back after the end of each 200: a
 // Last-Event-ID that means nothing is not refused, and a client that knows all there is to know is
 // answered 204 (WHATWG HTML §9.2.3).
-func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int, begin func(room sse.Room, last string) *sse.Stream) {
+func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int,
+	begin func(room sse.Room, last string) *sse.Stream) {
 	if err := g.pace.turn(r.Context()); err != nil {
 		g.problem(w, err)
 		return
@@ -159,7 +162,9 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		ReconnectAfter: time.Duration(rand.Int64N(int64(maxReconnectAfter))),
 	}
 	if !id.Anonymous() {
-		opts.Token = sse.Token{Expires: id.Expires, Warn: time.Now().Add(id.UntilWarning()), Over: time.Now().Add(id.UntilOver())}
+		opts.Token = sse.Token{
+			Expires: id.Expires, Warn: time.Now().Add(id.UntilWarning()), Over: time.Now().Add(id.UntilOver()),
+		}
 	}
 	g.metrics.eventStreams.Inc()
 	why := s.Serve(r.Context(), w, opts, refused)

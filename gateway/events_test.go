@@ -83,7 +83,8 @@ func TestEventsOfAJob(t *testing.T) {
 		}
 		w.tracker.set("local", jobA, 5, job.Pending)
 		e := w.stream("/v1/jobs/"+jobA+"/events", nil)
-		if e.answer.StatusCode != 200 || e.answer.Header.Get("Content-Type") != "text/event-stream" || e.answer.Header.Get("Cache-Control") != "no-store" {
+		if e.answer.StatusCode != 200 || e.answer.Header.Get("Content-Type") != "text/event-stream" ||
+			e.answer.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%v", e.answer)
 		}
 		e.want("how long to wait before coming back", "retry: 1000")
@@ -158,13 +159,16 @@ func TestEventsOfManyJobs(t *testing.T) {
 func TestEventsEnd(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.set("acme", jobA, 5, job.Pending)
-		e := w.stream("/v1/jobs/"+jobA+"/events", http.Header{"Authorization": {"Bearer " + w.token("acme", "alice", time.Minute)}})
+		e := w.stream("/v1/jobs/"+jobA+"/events", http.Header{
+			"Authorization": {"Bearer " + w.token("acme", "alice", time.Minute)},
+		})
 		e.next()
 		e.next()
 		warned := false
 		for last := ""; ; {
 			next := e.next()
-			warned = warned || strings.HasPrefix(next, `event: expiring|data: {"type":"expiring","expiresAt":"`) && strings.Contains(next, `,"closesAfter":3`)
+			warned = warned || strings.HasPrefix(next, `event: expiring|data: {"type":"expiring","expiresAt":"`) &&
+				strings.Contains(next, `,"closesAfter":3`)
 			if next == "end" {
 				if !strings.HasPrefix(last, `event: error|data: {"code":"unauthenticated"`) {
 					t.Errorf("at the token's end: %s", last)
@@ -177,7 +181,9 @@ func TestEventsEnd(t *testing.T) {
 			last = next
 		}
 
-		e = w.stream("/v1/jobs/"+jobA+"/events", http.Header{"Authorization": {"Bearer " + w.token("acme", "alice", time.Hour)}})
+		e = w.stream("/v1/jobs/"+jobA+"/events", http.Header{
+			"Authorization": {"Bearer " + w.token("acme", "alice", time.Hour)},
+		})
 		e.next()
 		e.next()
 		w.stop()

@@ -166,7 +166,8 @@ func (s *eventSource) wantStopped(what string, status, connects int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.status != status || s.connects != connects {
-		s.w.t.Errorf("%s: stopped at %d after %d connections with %d events, want %d after %d", what, s.status, s.connects, len(s.events), status, connects)
+		s.w.t.Errorf("%s: stopped at %d after %d connections with %d events, want %d after %d", what, s.status, s.connects,
+			len(s.events), status, connects)
 	}
 }
 
@@ -194,21 +195,40 @@ func TestAnEventSourceEnds(t *testing.T) {
 		connects     int
 		seen         string
 	}{
-		"one that has ended":                 {path: one, ends: true, connects: 2, seen: "a completed"},
-		"one that ends":                      {path: one, connects: 2, seen: "a processing, a completed"},
-		"several that have ended":            {path: two, ends: true, connects: 2, seen: "a completed, b failed"},
-		"several that end":                   {path: two, connects: 2, seen: "a processing, b processing, a completed, b failed"},
-		"one of another tenant among them":   {path: two + "&job=" + jobC, ends: true, connects: 2, seen: "c not_found, a completed, b failed"},
-		"one twice":                          {path: two + "&job=" + jobA, ends: true, connects: 2, seen: "a completed, b failed"},
-		"an ID that is none":                 {path: one, lastID: "nonsense", ends: true, connects: 2, seen: "a completed"},
-		"a negative ID":                      {path: one, lastID: "-1", ends: true, connects: 2, seen: "a completed"},
-		"an ID too large":                    {path: one, lastID: "99999999999999999999", ends: true, connects: 2, seen: "a completed"},
-		"a version that the log never had":   {path: one, lastID: "1000", ends: true, connects: 2, seen: "a completed"},
-		"several, an ID that is none":        {path: two, lastID: "nonsense", ends: true, connects: 2, seen: "a completed, b failed"},
-		"several, a single one's ID":         {path: two, lastID: "30", ends: true, connects: 2, seen: "a completed, b failed"},
-		"several, an ID that is cut":         {path: two, lastID: "AQ", ends: true, connects: 2, seen: "a completed, b failed"},
-		"several, a cursor of other jobs":    {path: two, lastID: "AQAAAAACAg", ends: true, connects: 2, seen: "a completed, b failed"},
-		"several, a cursor in the wrong way": {path: two + "&job=" + jobC, lastID: "%%%", ends: true, connects: 2, seen: "c not_found, a completed, b failed"},
+		"one that has ended":      {path: one, ends: true, connects: 2, seen: "a completed"},
+		"one that ends":           {path: one, connects: 2, seen: "a processing, a completed"},
+		"several that have ended": {path: two, ends: true, connects: 2, seen: "a completed, b failed"},
+		"several that end": {
+			path: two, connects: 2, seen: "a processing, b processing, a completed, b failed",
+		},
+		"one of another tenant among them": {
+			path: two + "&job=" + jobC, ends: true, connects: 2, seen: "c not_found, a completed, b failed",
+		},
+		"one twice": {
+			path: two + "&job=" + jobA, ends: true, connects: 2, seen: "a completed, b failed",
+		},
+		"an ID that is none": {path: one, lastID: "nonsense", ends: true, connects: 2, seen: "a completed"},
+		"a negative ID":      {path: one, lastID: "-1", ends: true, connects: 2, seen: "a completed"},
+		"an ID too large": {
+			path: one, lastID: "99999999999999999999", ends: true, connects: 2, seen: "a completed",
+		},
+		"a version that the log never had": {path: one, lastID: "1000", ends: true, connects: 2, seen: "a completed"},
+		"several, an ID that is none": {
+			path: two, lastID: "nonsense", ends: true, connects: 2, seen: "a completed, b failed",
+		},
+		"several, a single one's ID": {
+			path: two, lastID: "30", ends: true, connects: 2, seen: "a completed, b failed",
+		},
+		"several, an ID that is cut": {
+			path: two, lastID: "AQ", ends: true, connects: 2, seen: "a completed, b failed",
+		},
+		"several, a cursor of other jobs": {
+			path: two, lastID: "AQAAAAACAg", ends: true, connects: 2, seen: "a completed, b failed",
+		},
+		"several, a cursor in the wrong way": {
+			path: two + "&job=" + jobC, lastID: "%%%", ends: true, connects: 2,
+			seen: "c not_found, a completed, b failed",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, nil, func(t *testing.T, w *world) {

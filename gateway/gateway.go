@@ -119,7 +119,9 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		g.hub.Pushed, g.mine.Pushed = g.pushed, g.pushed
 	}
 	provider := &http.Client{Transport: &http.Transport{DialContext: env.Dial}}
-	g.verifier, err = auth.New(cfg.Auth, provider, func(err error) { g.log.Warn("the identity provider's keys are not read", "err", err) })
+	g.verifier, err = auth.New(cfg.Auth, provider, func(err error) {
+		g.log.Warn("the identity provider's keys are not read", "err", err)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -169,8 +171,8 @@ func (g *Gateway) Addr() string {
 	return ""
 }
 
-// Run serves until ctx ends. It is not ready then, and goes on for DrainWait. Then it drains: it takes no new sockets, tells the open ones
-// to come back elsewhere, gives submits in flight their true outcome, writes what waits and
+// Run serves until ctx ends. It is not ready then, and goes on for DrainWait. Then it drains: it takes no new sockets,
+// tells the open ones to come back elsewhere, gives submits in flight their true outcome, writes what waits and
 // closes with 1012. It returns when nothing of it is left.
 func (g *Gateway) Run(ctx context.Context) error {
 	l, err := g.env.Listen(ctx, "tcp", g.cfg.Listen)

@@ -35,11 +35,11 @@ const (
 	headAnswerTimeout  = 5 * time.Second
 )
 
-// headConn is a connection that bounds the heads of its requests, and answers those that net/http refuses by itself with a
-// problem (RFC 9457), as all others are.
+// headConn is a connection that bounds the heads of its requests, and answers those that net/http refuses by itself
+// with a problem (RFC 9457), as all others are.
 //
-// A client that sends a request before it has the answer to the one before may have its beginning read together with that one's
-// body: the rest counts as a line then, and http.Server.MaxHeaderBytes bounds the whole.
+// A client that sends a request before it has the answer to the one before may have its beginning read together with
+// that one's body: the rest counts as a line then, and http.Server.MaxHeaderBytes bounds the whole.
 type headConn struct {
 	net.Conn
 	g *Gateway
@@ -78,7 +78,8 @@ func (c *headConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// count takes what was read into account. detail says which bound it is above; long, that the line has become a long one.
+// count takes what was read into account. detail says which bound it is above; long, that the line has become a long
+// one.
 func (c *headConn) count(b []byte) (detail string, long bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -26,8 +26,8 @@ func (w *world) manyJobs(n int) (path string, ids []string) {
 	return "/v1/events?job=" + strings.Join(ids, "&job="), ids
 }
 
-// TestAStreamOfAThousandJobs follows as many jobs as one may, and comes back with the longest cursor that there is. One more is
-// refused with its code, as are more than a request line holds.
+// TestAStreamOfAThousandJobs follows as many jobs as one may, and comes back with the longest cursor that there is. One
+// more is refused with its code, as are more than a request line holds.
 func TestAStreamOfAThousandJobs(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		path, ids := w.manyJobs(frame.MaxSubscriptions)
@@ -49,7 +49,8 @@ func TestAStreamOfAThousandJobs(t *testing.T) {
 			t.Errorf("one more: %d %s", a.status, a.body)
 		}
 		path, _ = w.manyJobs(2 * frame.MaxSubscriptions)
-		if a := w.http(http.MethodGet, path, nil, nil); a.status != http.StatusRequestHeaderFieldsTooLarge || a.code != "headers_too_large" {
+		if a := w.http(http.MethodGet, path, nil, nil); a.status != http.StatusRequestHeaderFieldsTooLarge ||
+			a.code != "headers_too_large" {
 			t.Errorf("twice as many: %d %s", a.status, a.body)
 		}
 		if n := w.gauge("ackwire_gateway_turned_away_total", "request_head"); n != 1 {
@@ -63,7 +64,8 @@ func TestHeadsOverTCP(t *testing.T) {
 	onLoopback(t, nil, func(t *testing.T, w *world) {
 		w.startTracker()
 		path, ids := w.manyJobs(frame.MaxSubscriptions)
-		if a := w.http(http.MethodGet, path, nil, nil); a.status != http.StatusOK || strings.Count(a.body, "event: status\n") != len(ids) {
+		if a := w.http(http.MethodGet, path, nil, nil); a.status != http.StatusOK ||
+			strings.Count(a.body, "event: status\n") != len(ids) {
 			t.Errorf("%d: %.200s", a.status, a.body)
 		}
 		for _, size := range []int{64 << 10, 200 << 10} {
@@ -75,7 +77,8 @@ func TestHeadsOverTCP(t *testing.T) {
 	})
 }
 
-// TestWhatNoHandlerSees: a request that the HTTP server refuses by itself is answered as all others are, with a documented code.
+// TestWhatNoHandlerSees: a request that the HTTP server refuses by itself is answered as all others are, with a
+// documented code.
 func TestWhatNoHandlerSees(t *testing.T) {
 	const host, pipelined = "Host: " + gatewayAddr + "\r\n", "24 KiB of headers"
 	head := func(line, more string) string { return line + "\r\n" + host + more + "\r\n" }
@@ -89,7 +92,10 @@ func TestWhatNoHandlerSees(t *testing.T) {
 			{"usual", head("GET /v1/stats HTTP/1.1", ""), 200, ""},
 			{"a token of 12 KiB", head("GET /v1/stats HTTP/1.1", long(12<<10)), 200, ""},
 			{"64 KiB of headers", head("GET /v1/stats HTTP/1.1", long(64<<10)), 431, "headers_too_large"},
-			{"64 KiB of headers in small ones", head("GET /v1/stats HTTP/1.1", strings.Repeat(long(100), 600)), 431, "headers_too_large"},
+			{
+				"64 KiB of headers in small ones", head("GET /v1/stats HTTP/1.1", strings.Repeat(long(100), 600)), 431,
+				"headers_too_large",
+			},
 			{pipelined, head("GET /v1/stats HTTP/1.1", long(24<<10)), 431, "headers_too_large"},
 			{"a long line", head("GET /v1/stats?"+strings.Repeat("x", 64<<10)+" HTTP/1.1", ""), 431, "headers_too_large"},
 			{"a line without an end", strings.Repeat("x", 80<<10), 431, "headers_too_large"},
@@ -101,7 +107,12 @@ func TestWhatNoHandlerSees(t *testing.T) {
 			{"a later version", head("GET /v1/stats HTTP/3.0", ""), 400, "invalid_frame"},
 			{"an unknown transfer coding", head("POST /v1/jobs HTTP/1.1", "Transfer-Encoding: gzip\r\n"), 400, "invalid_frame"},
 			{"a bad length", head("POST /v1/jobs HTTP/1.1", "Content-Length: -1\r\n"), 400, "invalid_frame"},
-			{"a body that looks like headers", head("POST /v1/jobs HTTP/1.1", "Content-Type: application/json\r\nContent-Length: 40000\r\n") + strings.Repeat("x\n", 20000), 400, "invalid_frame"},
+			{
+				"a body that looks like headers",
+				head("POST /v1/jobs HTTP/1.1", "Content-Type: application/json\r\nContent-Length: 40000\r\n") +
+					strings.Repeat("x\n", 20000),
+				400, "invalid_frame",
+			},
 		} {
 			for _, before := range []string{"", head("GET /v1/stats HTTP/1.1", "")} {
 				if before != "" && c.what == pipelined {
@@ -124,8 +135,10 @@ func TestWhatNoHandlerSees(t *testing.T) {
 						continue
 					}
 					var p frame.Problem
-					if c.code != "" && json.Unmarshal(body, &p) != nil || err != nil || r.StatusCode != c.status || string(p.Code) != c.code ||
-						c.code != "" && (p.Status != c.status || r.Header.Get("Content-Type") != "application/problem+json" || r.Header.Get(requestIDHeader) == "") {
+					if c.code != "" && json.Unmarshal(body, &p) != nil || err != nil || r.StatusCode != c.status ||
+						string(p.Code) != c.code ||
+						c.code != "" && (p.Status != c.status || r.Header.Get("Content-Type") != "application/problem+json" ||
+							r.Header.Get(requestIDHeader) == "") {
 						t.Errorf("%s: %d %v %q, %v", c.what, r.StatusCode, r.Header, body, err)
 					}
 				}
@@ -139,8 +152,8 @@ func TestWhatNoHandlerSees(t *testing.T) {
 	})
 }
 
-// TestLongRequestLinesHaveABound has many connections send long request lines without an end: what they hold is bounded, and a
-// request that does end is served.
+// TestLongRequestLinesHaveABound has many connections send long request lines without an end: what they hold is
+// bounded, and a request that does end is served.
 func TestLongRequestLinesHaveABound(t *testing.T) {
 	const clients, bound = 2000, 48 << 20
 	inWorld(t, nil, func(t *testing.T, w *world) {
@@ -158,7 +171,8 @@ func TestLongRequestLinesHaveABound(t *testing.T) {
 		if n := w.gauge("ackwire_gateway_turned_away_total", "long_request_lines"); n != clients-maxLongLines {
 			t.Errorf("%v made room", n)
 		}
-		if a := w.http(http.MethodGet, path, nil, nil); a.status != http.StatusOK || strings.Count(a.body, "event: status\n") != len(ids) {
+		if a := w.http(http.MethodGet, path, nil, nil); a.status != http.StatusOK ||
+			strings.Count(a.body, "event: status\n") != len(ids) {
 			t.Errorf("%d: %.200s", a.status, a.body)
 		}
 	})

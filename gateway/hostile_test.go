@@ -41,17 +41,23 @@ func quote(s string) string {
 func TestHostileStrings(t *testing.T) {
 	log := &captured{}
 	handler := slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})
-	inWorldLogging(t, handler, func(c *Config) { c.AllowedOrigins = []string{"*.example.com"} }, func(t *testing.T, w *world) {
+	inWorldLogging(t, handler, func(c *Config) {
+		c.AllowedOrigins = []string{"*.example.com"}
+	}, func(t *testing.T, w *world) {
 		for what, text := range hostile {
 			q := quote(text)
 			w.tracker.set("local", jobA, 5, job.Processing)
 			who := w.dial(w.token(text, text, time.Hour)) // tenant and subject
 			for _, f := range []string{
 				`{"type":Q,"id":Q}`, `{"type":"ping","id":Q}`, `{"type":"auth","id":Q,"token":Q}`,
-				`{"type":"submit","id":Q,"job":Q,"payload":Q}`, `{"type":"submit","id":Q,"job":"demo.echo","payload":{Q:Q},"key":Q,"traceparent":Q,"watch":false}`,
-				`{"type":"submit","id":Q,"job":"demo.echo","payload":1,"callbackUrl":Q}`, `{"type":"submit","id":Q,"job":"demo.echo","payload":1,"callbackEvents":[Q]}`,
-				`{"type":"submit","id":Q,"job":"demo.sleep","payload":{Q:Q}}`, `{"type":"submit","id":Q,"job":"demo.echo","payload":1,"runAt":Q}`,
-				`{"type":"subscribe","id":Q,"jobs":[{"jobId":Q}]}`, `{"type":"unsubscribe","id":Q,"jobs":[Q]}`, `{"type":"cancel","id":Q,"jobId":Q}`, `{"type":"retry","id":Q,"jobId":Q}`, `{Q:Q}`, `Q`,
+				`{"type":"submit","id":Q,"job":Q,"payload":Q}`,
+				`{"type":"submit","id":Q,"job":"demo.echo","payload":{Q:Q},"key":Q,"traceparent":Q,"watch":false}`,
+				`{"type":"submit","id":Q,"job":"demo.echo","payload":1,"callbackUrl":Q}`,
+				`{"type":"submit","id":Q,"job":"demo.echo","payload":1,"callbackEvents":[Q]}`,
+				`{"type":"submit","id":Q,"job":"demo.sleep","payload":{Q:Q}}`,
+				`{"type":"submit","id":Q,"job":"demo.echo","payload":1,"runAt":Q}`,
+				`{"type":"subscribe","id":Q,"jobs":[{"jobId":Q}]}`, `{"type":"unsubscribe","id":Q,"jobs":[Q]}`,
+				`{"type":"cancel","id":Q,"jobId":Q}`, `{"type":"retry","id":Q,"jobId":Q}`, `{Q:Q}`, `Q`,
 			} {
 				c := w.dial("")
 				c.send("%s", strings.ReplaceAll(f, "Q", q))
@@ -67,10 +73,14 @@ func TestHostileStrings(t *testing.T) {
 			who.wantAlive("a tenant of that name")
 			_ = who.ws.CloseNow()
 
-			header := strings.NewReplacer("\r", "", "\n", "", "\x00", "", "\x1b", "", "\x07", "").Replace(text) // what a client may put on the wire
-			for _, path := range []string{"/v1/jobs", "/v1/jobs/" + jobA, "/v1/nowhere", "/v1/jobs?state=" + urlEscaped(text), "/v1/jobs?cursor=" + urlEscaped(text), "/v1/jobs/" + urlEscaped(text),
-				"/v1/jobs/" + urlEscaped(text) + "/events", "/v1/events?job=" + urlEscaped(text), "/v1/" + urlEscaped(text), "/v1/ws?ticket=" + urlEscaped(text)} {
-				a := w.http("GET", path, http.Header{"X-Request-Id": {header}, "Traceparent": {header}, "Prefer": {"wait=" + header}, "If-None-Match": {header},
+			// what a client may put on the wire
+			header := strings.NewReplacer("\r", "", "\n", "", "\x00", "", "\x1b", "", "\x07", "").Replace(text)
+			for _, path := range []string{"/v1/jobs", "/v1/jobs/" + jobA, "/v1/nowhere", "/v1/jobs?state=" + urlEscaped(text),
+				"/v1/jobs?cursor=" + urlEscaped(text), "/v1/jobs/" + urlEscaped(text),
+				"/v1/jobs/" + urlEscaped(text) + "/events", "/v1/events?job=" + urlEscaped(text), "/v1/" + urlEscaped(text),
+				"/v1/ws?ticket=" + urlEscaped(text)} {
+				a := w.http("GET", path, http.Header{"X-Request-Id": {header}, "Traceparent": {header},
+					"Prefer": {"wait=" + header}, "If-None-Match": {header},
 					"Last-Event-Id": {header}, "Origin": {header}, "Authorization": nil, "User-Agent": {header}}, nil)
 				for name, values := range a.header {
 					for _, v := range values {
@@ -79,7 +89,8 @@ func TestHostileStrings(t *testing.T) {
 						}
 					}
 				}
-				if kind := a.header.Get("Content-Type"); a.body != "" && !strings.HasSuffix(strings.Split(kind, ";")[0], "json") && !strings.HasPrefix(kind, "text/plain") && kind != "text/event-stream" {
+				if kind := a.header.Get("Content-Type"); a.body != "" && !strings.HasSuffix(strings.Split(kind, ";")[0], "json") &&
+					!strings.HasPrefix(kind, "text/plain") && kind != "text/event-stream" {
 					t.Errorf("%s at %s: %d %s %.100q", what, path, a.status, kind, a.body)
 				}
 				if a.header.Get("X-Content-Type-Options") != "nosniff" {
@@ -95,9 +106,10 @@ func TestHostileStrings(t *testing.T) {
 	for lines.Scan() {
 		l := lines.Text()
 		n++
-		if !strings.HasPrefix(l, "time=") || strings.HasPrefix(l, "level=ERROR") || strings.ContainsFunc(l, func(r rune) bool {
-			return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
-		}) {
+		if !strings.HasPrefix(l, "time=") || strings.HasPrefix(l, "level=ERROR") ||
+			strings.ContainsFunc(l, func(r rune) bool {
+				return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+			}) {
 			t.Errorf("a log line: %q", l)
 		}
 	}
@@ -123,7 +135,10 @@ func TestHostileDocuments(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		n := 0
 		for what, text := range hostile {
-			doc, err := json.Marshal(map[string]any{"jobId": jobA, "state": "processing", "progress": map[string]any{"message": text}, "error": map[string]string{text: text}})
+			doc, err := json.Marshal(map[string]any{
+				"jobId": jobA, "state": "processing", "progress": map[string]any{"message": text},
+				"error": map[string]string{text: text},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -164,7 +164,9 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 }
 
 // orderJob is POST /v1/jobs/{id}/cancel and …/retry.
-func (g *Gateway) orderJob(needed auth.Permissions, order func(context.Context, auth.Identity, string) (frame.AckFrame, int64, error)) http.HandlerFunc {
+func (g *Gateway) orderJob(
+	needed auth.Permissions, order func(context.Context, auth.Identity, string) (frame.AckFrame, int64, error),
+) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		id, ok := g.identify(w, r, needed)
 		if !ok {

@@ -39,25 +39,65 @@ func TestBadRequests(t *testing.T) {
 			{"the wrong method", "DELETE", "/v1/jobs/" + jobA, nil, "", 405, "method_not_allowed"},
 			{"the wrong method of all jobs", "PUT", "/v1/jobs", asJSON, echo, 405, "method_not_allowed"},
 			{"no content type", "POST", "/v1/jobs", nil, echo, 415, "unsupported_media_type"},
-			{"another content type", "POST", "/v1/jobs", http.Header{"Content-Type": {"text/plain"}}, echo, 415, "unsupported_media_type"},
+			{
+				"another content type", "POST", "/v1/jobs", http.Header{"Content-Type": {"text/plain"}}, echo, 415,
+				"unsupported_media_type",
+			},
 			{"no body", "POST", "/v1/jobs", asJSON, "", 400, "invalid_frame"},
 			{"not JSON", "POST", "/v1/jobs", asJSON, "job=demo.echo", 400, "invalid_frame"},
 			{"an array", "POST", "/v1/jobs", asJSON, "[]", 400, "invalid_frame"},
-			{"10,000 levels", "POST", "/v1/jobs", asJSON, `{"job":"demo.echo","payload":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}", 400, "invalid_frame"},
+			{
+				"10,000 levels", "POST", "/v1/jobs", asJSON,
+				`{"job":"demo.echo","payload":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}", 400,
+				"invalid_frame",
+			},
 			{"invalid UTF-8", "POST", "/v1/jobs", asJSON, "{\"job\":\"demo.echo\",\"payload\":\"\xff\"}", 400, "invalid_frame"},
-			{"10 MB", "POST", "/v1/jobs", asJSON, `{"job":"demo.echo","payload":"` + strings.Repeat("x", 10<<20) + `"}`, 413, "payload_too_large"},
+			{
+				"10 MB", "POST", "/v1/jobs", asJSON,
+				`{"job":"demo.echo","payload":"` + strings.Repeat("x", 10<<20) + `"}`, 413, "payload_too_large",
+			},
 			{"an unknown job", "POST", "/v1/jobs", asJSON, `{"job":"x","payload":1}`, 422, "unknown_job_type"},
-			{"against the schema", "POST", "/v1/jobs", asJSON, `{"job":"demo.sleep","payload":{"seconds":-1}}`, 422, "validation_failed"},
-			{"a key that is not UTF-8", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", "a\xffb"), echo, 400, "invalid_frame"},
-			{"a quoted key that is not UTF-8", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", "\"a\xc3\""), echo, 400, "invalid_frame"},
-			{"two keys", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", `"a"`), `{"job":"demo.echo","payload":1,"key":"b"}`, 400, "invalid_frame"},
+			{
+				"against the schema", "POST", "/v1/jobs", asJSON, `{"job":"demo.sleep","payload":{"seconds":-1}}`, 422,
+				"validation_failed",
+			},
+			{
+				"a key that is not UTF-8", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", "a\xffb"), echo, 400,
+				"invalid_frame",
+			},
+			{
+				"a quoted key that is not UTF-8", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", "\"a\xc3\""), echo,
+				400, "invalid_frame",
+			},
+			{
+				"two keys", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", `"a"`),
+				`{"job":"demo.echo","payload":1,"key":"b"}`, 400, "invalid_frame",
+			},
 			{"a wait that is no number", "POST", "/v1/jobs", with(asJSON, "Prefer", "wait=soon"), echo, 400, "invalid_frame"},
 			{"a bad token", "POST", "/v1/jobs", with(asJSON, "Authorization", "Bearer x"), echo, 401, "unauthenticated"},
 			{"a socket without an upgrade", "GET", "/v1/ws", nil, "", 426, "upgrade_required"},
-			{"an upgrade to something else", "GET", "/v1/ws", http.Header{"Connection": {"upgrade"}, "Upgrade": {"h2c"}}, "", 426, "upgrade_required"},
-			{"a handshake of an old version", "GET", "/v1/ws", http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"8"}}, "", 400, "invalid_frame"},
-			{"a handshake without a key", "GET", "/v1/ws", http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}}, "", 400, "invalid_frame"},
-			{"a handshake with a long key", "GET", "/v1/ws", http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {strings.Repeat("é", 1000)}}, "", 400, "invalid_frame"},
+			{
+				"an upgrade to something else", "GET", "/v1/ws",
+				http.Header{"Connection": {"upgrade"}, "Upgrade": {"h2c"}}, "", 426, "upgrade_required",
+			},
+			{
+				"a handshake of an old version", "GET", "/v1/ws",
+				http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"8"}}, "", 400,
+				"invalid_frame",
+			},
+			{
+				"a handshake without a key", "GET", "/v1/ws",
+				http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}}, "",
+				400, "invalid_frame",
+			},
+			{
+				"a handshake with a long key", "GET", "/v1/ws",
+				http.Header{
+					"Connection": {"upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+					"Sec-Websocket-Key": {strings.Repeat("é", 1000)},
+				},
+				"", 400, "invalid_frame",
+			},
 		} {
 			a := w.http(bad.method, bad.path, bad.header, strings.NewReader(bad.body))
 			if a.status != bad.status || a.code != bad.code {
@@ -94,7 +134,8 @@ func TestPostAndGet(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		a := w.http("POST", "/v1/jobs", asJSON, strings.NewReader(echo))
 		var ack frame.AckFrame
-		if err := json.Unmarshal([]byte(a.body), &ack); err != nil || a.status != 202 || a.header.Get("Location") != ack.StatusURL ||
+		if err := json.Unmarshal([]byte(a.body), &ack); err != nil || a.status != 202 ||
+			a.header.Get("Location") != ack.StatusURL ||
 			a.header.Get("Retry-After") == "" || ack.State != "pending" {
 			t.Fatalf("POST: %d %v %s", a.status, a.header, a.body)
 		}
@@ -104,10 +145,12 @@ func TestPostAndGet(t *testing.T) {
 		if got.status != 200 || tag == "" || !strings.Contains(got.body, `"pending"`) {
 			t.Fatalf("GET: %d %v %s", got.status, got.header, got.body)
 		}
-		if same := w.http("GET", ack.StatusURL, http.Header{"If-None-Match": {"W/" + tag}}, nil); same.status != 304 || same.body != "" {
+		if same := w.http("GET", ack.StatusURL, http.Header{"If-None-Match": {"W/" + tag}}, nil); same.status != 304 ||
+			same.body != "" {
 			t.Errorf("If-None-Match: %d %s", same.status, same.body)
 		}
-		if head := w.http("HEAD", ack.StatusURL, nil, nil); head.status != 200 || head.body != "" || head.header.Get("ETag") != tag {
+		if head := w.http("HEAD", ack.StatusURL, nil, nil); head.status != 200 || head.body != "" ||
+			head.header.Get("ETag") != tag {
 			t.Errorf("HEAD: %d %v %s", head.status, head.header, head.body)
 		}
 
@@ -117,7 +160,8 @@ func TestPostAndGet(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		w.tracker.set("local", ack.JobID, 99, job.Completed)
 		poll := <-ended
-		if took := time.Since(began); poll.status != 200 || !strings.Contains(poll.body, `"completed"`) || took > 6*time.Second ||
+		if took := time.Since(began); poll.status != 200 || !strings.Contains(poll.body, `"completed"`) ||
+			took > 6*time.Second ||
 			poll.header.Get("Preference-Applied") != "wait=30" {
 			t.Errorf("a long poll: %d after %s: %s", poll.status, took, poll.body)
 		}
@@ -132,7 +176,8 @@ func TestPostAndGet(t *testing.T) {
 func TestTheSameKey(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		post := func(key, payload string) (answer, frame.AckFrame) {
-			a := w.http("POST", "/v1/jobs", with(asJSON, "Idempotency-Key", key), strings.NewReader(`{"job":"demo.echo","payload":`+payload+`}`))
+			a := w.http("POST", "/v1/jobs", with(asJSON, "Idempotency-Key", key),
+				strings.NewReader(`{"job":"demo.echo","payload":`+payload+`}`))
 			var ack frame.AckFrame
 			_ = json.Unmarshal([]byte(a.body), &ack)
 			return a, ack
@@ -184,12 +229,14 @@ func TestWhatASubmitWrites(t *testing.T) {
 		if string(requests[0].Value) != `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}` {
 			t.Errorf("payload %s", requests[0].Value)
 		}
-		if r.JobID != ack.JobID || r.Tenant != "acme" || r.Subject != "alice" || r.Policy.Timeout.Duration() != 12500*time.Millisecond ||
+		if r.JobID != ack.JobID || r.Tenant != "acme" || r.Subject != "alice" ||
+			r.Policy.Timeout.Duration() != 12500*time.Millisecond ||
 			r.Policy.Attempts != 3 || r.Dispatch != 1 {
 			t.Errorf("request %+v", r)
 		}
 		if *e.Policy != r.Policy || e.Tenant != r.Tenant || e.PayloadHash != r.PayloadHash ||
-			e.Request.Offset != requests[0].Offset || e.Request.Partition != requests[0].Partition || e.Request.Topic != requests[0].Topic {
+			e.Request.Offset != requests[0].Offset || e.Request.Partition != requests[0].Partition ||
+			e.Request.Topic != requests[0].Topic {
 			t.Errorf("accepted %+v does not name its request %+v", e, r)
 		}
 	})

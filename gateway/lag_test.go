@@ -98,7 +98,8 @@ func TestAVersionThatTheLogNeverHadIsNone(t *testing.T) {
 		w.tracker.set("local", jobA, 42, job.Completed)
 		c.want("what follows is sent, too", frame.Status)
 
-		for path, header := range map[string]string{"/v1/jobs/" + jobA + "/events": "1000", "/v1/jobs/" + jobB + "/events": "42"} {
+		for path, header := range map[string]string{"/v1/jobs/" + jobA + "/events": "1000", "/v1/jobs/" + jobB +
+			"/events": "42"} {
 			e := w.stream(path, http.Header{"Last-Event-Id": {header}})
 			if e.answer.StatusCode != http.StatusOK {
 				t.Fatalf("%s after %s: %d", path, header, e.answer.StatusCode)

@@ -46,7 +46,8 @@ func (w *world) visit(method, target, header, body string) (v visit, status int,
 	}
 	v = visit{conn.(*net.TCPConn), bufio.NewReaderSize(conn, 512)}
 	_ = conn.SetDeadline(time.Now().Add(settled))
-	if _, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n%s", method, target, gatewayAddr, len(body), header, body); err != nil {
+	if _, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n%s", method, target,
+		gatewayAddr, len(body), header, body); err != nil {
 		return v, 0, err
 	}
 	answer, err := http.ReadResponse(v.br, &http.Request{Method: method})
@@ -99,7 +100,8 @@ func TestNothingIsLeft(t *testing.T) {
 		// The gateway opens its one stream to the tracker by itself, a moment after it has heard of
 		// it. Its goroutines must not be taken for a connection's that was left.
 		w.eventually("the tracker is connected", func() bool { return w.gauge("ackwire_gateway_tracker_streams") == 1 })
-		const socket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n"
+		const socket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
+			"dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n"
 		small, megabyte := socket+"Sec-WebSocket-Extensions: "+browsers+"\r\n", deflate(strings.Repeat("\x00", 1<<20))
 		bearer := "Authorization: Bearer " + w.token("acme", "alice", time.Hour) + "\r\n"
 		kinds := []struct {
@@ -111,17 +113,29 @@ func TestNothingIsLeft(t *testing.T) {
 			body   string
 			then   func(v visit)
 		}{
-			{"a clean close", 101, "GET", "/v1/ws", socket + bearer, "", func(v visit) { v.frame(fin|opClose, "\x03\xe8"); v.end() }},
+			{
+				"a clean close", 101, "GET", "/v1/ws", socket + bearer, "",
+				func(v visit) { v.frame(fin|opClose, "\x03\xe8"); v.end() },
+			},
 			{"a reset", 101, "GET", "/v1/ws", socket + bearer, "", visit.reset},
-			{"a reset within a frame", 101, "GET", "/v1/ws", socket + bearer, "", func(v visit) { _, _ = v.conn.Write([]byte{fin | opText, 0xff}); v.reset() }},
+			{
+				"a reset within a frame", 101, "GET", "/v1/ws", socket + bearer, "",
+				func(v visit) { _, _ = v.conn.Write([]byte{fin | opText, 0xff}); v.reset() },
+			},
 			{"a broken frame", 101, "GET", "/v1/ws", socket + bearer, "", func(v visit) {
 				v.frame(fin|rsv1|opText, "")
 				v.until("rsv bits")
 				_ = v.conn.Close()
 			}},
 			{"a token that is refused", 401, "GET", "/v1/ws", socket + "Authorization: Bearer x\r\n", "", visit.reset},
-			{"a first frame that is refused", 101, "GET", "/v1/ws", socket, "", func(v visit) { v.frame(fin|opText, `{"type":"auth","token":"x"}`); v.frame(fin|opClose, ""); v.end() }},
-			{"no first frame", 101, "GET", "/v1/ws", socket, "", func(v visit) { v.until("auth_timeout"); v.frame(fin|opClose, ""); v.end() }},
+			{
+				"a first frame that is refused", 101, "GET", "/v1/ws", socket, "",
+				func(v visit) { v.frame(fin|opText, `{"type":"auth","token":"x"}`); v.frame(fin|opClose, ""); v.end() },
+			},
+			{
+				"no first frame", 101, "GET", "/v1/ws", socket, "",
+				func(v visit) { v.until("auth_timeout"); v.frame(fin|opClose, ""); v.end() },
+			},
 			{"a watch, and gone", 101, "GET", "/v1/ws", socket + bearer, "", func(v visit) {
 				v.frame(fin|opText, `{"type":"subscribe","id":"1","jobs":[{"jobId":"`+jobA+`"}]}`)
 				v.until(`"subscribed"`)
@@ -144,7 +158,8 @@ func TestNothingIsLeft(t *testing.T) {
 				v.end()
 			}},
 			{"a large answer that is compressed", 101, "GET", "/v1/ws", small + bearer, "", func(v visit) {
-				v.frame(fin|rsv1|opText, deflate(`{"type":"unsubscribe","id":"u","jobs":["`+strings.Repeat(jobA+`","`, 100)+jobA+`"]}`))
+				v.frame(fin|rsv1|opText, deflate(`{"type":"unsubscribe","id":"u","jobs":["`+strings.Repeat(jobA+`","`, 100)+jobA+
+					`"]}`))
 				v.until("\u00c1") // its first byte, FIN, RSV1 and a text, as a code point
 				v.reset()
 			}},
@@ -164,7 +179,10 @@ func TestNothingIsLeft(t *testing.T) {
 				v.frame(fin|opClose, "")
 				v.end()
 			}},
-			{"an event stream, and gone", 200, "GET", "/v1/jobs/" + jobA + "/events", bearer, "", func(v visit) { v.until("processing"); v.reset() }},
+			{
+				"an event stream, and gone", 200, "GET", "/v1/jobs/" + jobA + "/events", bearer, "",
+				func(v visit) { v.until("processing"); v.reset() },
+			},
 			{"a long poll that is left", 0, "GET", "/v1/jobs/" + jobA, bearer + "Prefer: wait=30\r\n", "", nil},
 			{"a request", 200, "GET", "/v1/jobs/" + jobA, bearer, "", visit.reset},
 			{"half a request", 0, "GET", "/v1/jobs/" + jobA, bearer + "X: ", "", nil},
@@ -185,7 +203,8 @@ func TestNothingIsLeft(t *testing.T) {
 				if w.gauge("ackwire_gateway_tracker_streams") != 1 {
 					return false // it comes back by itself
 				}
-				return w.gauge("ackwire_gateway_compression_sockets")+w.gauge("ackwire_gateway_sessions")+w.gauge("ackwire_gateway_http_connections")+w.gauge("ackwire_gateway_event_streams") == 0 && jobs+subs == 0
+				return w.gauge("ackwire_gateway_compression_sockets")+w.gauge("ackwire_gateway_sessions")+
+					w.gauge("ackwire_gateway_http_connections")+w.gauge("ackwire_gateway_event_streams") == 0 && jobs+subs == 0
 			})
 			var m runtime.MemStats
 			runtime.GC()

@@ -74,7 +74,10 @@ func TestSessionsOfATenant(t *testing.T) {
 
 // TestWhoHasMoreThanItsShareIsTurnedAwayFirst: when hardly any room is left, it is for others.
 func TestWhoHasMoreThanItsShareIsTurnedAwayFirst(t *testing.T) {
-	inWorld(t, func(c *Config) { tokensOnly(c); c.Sessions, c.Limits.SubjectSessions = 20, 0 }, func(t *testing.T, w *world) {
+	inWorld(t, func(c *Config) {
+		tokensOnly(c)
+		c.Sessions, c.Limits.SubjectSessions = 20, 0
+	}, func(t *testing.T, w *world) {
 		for i := range 18 {
 			if _, _, err := w.as("greedy", "user"); err != nil {
 				t.Fatalf("session %d: %v", i, err)
@@ -119,7 +122,8 @@ func TestSubmitsOfATenant(t *testing.T) {
 		time.Sleep(2 * time.Second) // the count is up to date
 		c.send(`{"type":"submit","id":"13","job":"demo.echo","payload":1}`)
 		c.wantError("a thirteenth job", "limit_exceeded")
-		got := w.http("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}}, strings.NewReader(`{"job":"demo.echo","payload":1}`))
+		got := w.http("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}},
+			strings.NewReader(`{"job":"demo.echo","payload":1}`))
 		if got.status != http.StatusTooManyRequests || got.code != "limit_exceeded" {
 			t.Errorf("over HTTP: %d %s", got.status, got.body)
 		}

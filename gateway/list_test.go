@@ -46,7 +46,10 @@ func TestBadQueries(t *testing.T) {
 			{"/v1/jobs?createdBefore=2026-01-01", "createdBefore must be a time", nil},
 			{"/v1/jobs?updatedAfter=1969-12-31T23:59:59Z", "updatedAfter must be after 1970", nil},
 			{"/v1/jobs?updatedBefore=1970-01-01T00:00:00Z", "updatedBefore must be after 1970", nil},
-			{"/v1/jobs?updatedBefore=2026-01-01T00:00:00Z&updatedBefore=2026-01-01T00:00:00Z", "updatedBefore is there 2 times", nil},
+			{
+				"/v1/jobs?updatedBefore=2026-01-01T00:00:00Z&updatedBefore=2026-01-01T00:00:00Z",
+				"updatedBefore is there 2 times", nil,
+			},
 			{"/v1/jobs?limit=0", "limit must be a number from 1 to 500", nil},
 			{"/v1/jobs?limit=501", "limit must be a number from 1 to 500", nil},
 			{"/v1/jobs?limit=ten", "limit must be a number from 1 to 500", nil},
@@ -56,7 +59,10 @@ func TestBadQueries(t *testing.T) {
 			{"/v1/jobs?cursor=" + good[:10], "cursor is not one of this API", nil},
 			{"/v1/jobs?cursor=" + good + "%0A", "cursor is not one of this API", nil},
 			{"/v1/jobs?cursor=" + base64.RawURLEncoding.EncodeToString(make([]byte, 60)), "cursor is not one of this API", nil},
-			{"/v1/jobs?cursor=" + base64.RawURLEncoding.EncodeToString(append([]byte{cursorVersion}, make([]byte, 60)...)), "cursor is one of other filters", nil},
+			{
+				"/v1/jobs?cursor=" + base64.RawURLEncoding.EncodeToString(append([]byte{cursorVersion}, make([]byte, 60)...)),
+				"cursor is one of other filters", nil,
+			},
 			{"/v1/jobs?cursor=" + strings.Repeat("A", 1000), "cursor is not one of this API", nil},
 			{"/v1/jobs?state=pending&cursor=" + good, "cursor is one of other filters", nil},
 			{"/v1/jobs?cursor=" + good, "cursor is one of other filters, or of another tenant", bearer},
@@ -65,7 +71,8 @@ func TestBadQueries(t *testing.T) {
 		} {
 			a := w.http("GET", bad.query, bad.header, nil)
 			var p frame.Problem
-			if err := json.Unmarshal([]byte(a.body), &p); err != nil || a.status != 400 || p.Code != "invalid_frame" || !strings.HasPrefix(p.Detail, bad.want) {
+			if err := json.Unmarshal([]byte(a.body), &p); err != nil || a.status != 400 || p.Code != "invalid_frame" ||
+				!strings.HasPrefix(p.Detail, bad.want) {
 				t.Errorf("%.80s: %d %s, want %s", bad.query, a.status, a.body, bad.want)
 			}
 		}
@@ -96,11 +103,20 @@ func TestListRequest(t *testing.T) {
 	id := auth.Identity{Tenant: "acme", Subject: "alice"}
 	for _, tc := range []struct{ query, want string }{
 		{"", `tenant:"acme" limit:50`},
-		{"state=failed,pending&state=failed&type=a&type=b", `tenant:"acme" states:"failed" states:"pending" types:"a" types:"b" limit:50`},
+		{
+			"state=failed,pending&state=failed&type=a&type=b",
+			`tenant:"acme" states:"failed" states:"pending" types:"a" types:"b" limit:50`,
+		},
 		{"lane=reports&subject=bob&mine=false&limit=500", `tenant:"acme" subjects:"bob" lanes:"reports" limit:500`},
 		{"mine=true&limit=1", `tenant:"acme" subjects:"alice" limit:1`},
-		{"createdAfter=1970-01-01T00:00:01Z&createdBefore=1970-01-01T01:00:02%2B01:00", `tenant:"acme" created_from:1000 created_before:2000 limit:50`},
-		{"updatedAfter=1970-01-01T00:00:01.0001Z&updatedBefore=1970-01-01T01:00:02+01:00", `tenant:"acme" updated_from:1001 updated_before:2000 limit:50`},
+		{
+			"createdAfter=1970-01-01T00:00:01Z&createdBefore=1970-01-01T01:00:02%2B01:00",
+			`tenant:"acme" created_from:1000 created_before:2000 limit:50`,
+		},
+		{
+			"updatedAfter=1970-01-01T00:00:01.0001Z&updatedBefore=1970-01-01T01:00:02+01:00",
+			`tenant:"acme" updated_from:1001 updated_before:2000 limit:50`,
+		},
 	} {
 		r, err := listRequest(&http.Request{URL: &url.URL{RawQuery: tc.query}}, id)
 		if got := strings.ReplaceAll(fmt.Sprint(r), "  ", " "); err != nil || got != tc.want {
@@ -108,29 +124,35 @@ func TestListRequest(t *testing.T) {
 		}
 	}
 	// Without a token: the jobs that nobody's subject submitted.
-	if r, err := listRequest(&http.Request{URL: &url.URL{RawQuery: "mine=true"}}, auth.Identity{Tenant: "local"}); err != nil || !slices.Equal(r.Subjects, []string{""}) {
+	if r, err := listRequest(&http.Request{URL: &url.URL{RawQuery: "mine=true"}},
+		auth.Identity{Tenant: "local"}); err != nil || !slices.Equal(r.Subjects, []string{""}) {
 		t.Errorf("mine without a token: %v, %v", r, err)
 	}
-	if _, err := listRequest(&http.Request{URL: &url.URL{RawQuery: "mine=true&subject=bob"}}, id); err == nil || !strings.Contains(err.Error(), "mine and subject exclude") {
+	if _, err := listRequest(&http.Request{URL: &url.URL{RawQuery: "mine=true&subject=bob"}}, id); err == nil ||
+		!strings.Contains(err.Error(), "mine and subject exclude") {
 		t.Errorf("mine with a subject: %v", err)
 	}
 }
 
 func TestCursor(t *testing.T) {
 	req := &trackerpb.ListRequest{Tenant: "acme", States: []string{"failed"}, CreatedFrom: 5, Limit: 3}
-	for _, want := range []*trackerpb.Place{{Created: 1_767_323_045_678, JobId: jobA}, {Created: -1}, {Created: 1 << 62, JobId: "x"}} {
+	for _, want := range []*trackerpb.Place{{Created: 1_767_323_045_678, JobId: jobA}, {Created: -1},
+		{Created: 1 << 62, JobId: "x"}} {
 		got, err := decodeCursor(encodeCursor(want, req), req)
 		if err != nil || got.Created != want.Created || got.JobId != want.JobId {
 			t.Errorf("%v came back as %v, %v", want, got, err)
 		}
 	}
 	cursor := encodeCursor(&trackerpb.Place{Created: 1, JobId: jobA}, req)
-	if _, err := decodeCursor(cursor, &trackerpb.ListRequest{Tenant: "acme", States: []string{"failed"}, CreatedFrom: 5, Limit: 9}); err != nil {
+	if _, err := decodeCursor(cursor, &trackerpb.ListRequest{Tenant: "acme", States: []string{"failed"}, CreatedFrom: 5,
+		Limit: 9}); err != nil {
 		t.Errorf("another limit is no other filter: %v", err)
 	}
 	for _, other := range []*trackerpb.ListRequest{
-		{Tenant: "acm", States: []string{"failed"}, CreatedFrom: 5}, {Tenant: "acme", Types: []string{"failed"}, CreatedFrom: 5},
-		{Tenant: "acme", States: []string{"failed"}, CreatedBefore: 5}, {Tenant: "acme", States: []string{"failed"}, UpdatedFrom: 5},
+		{Tenant: "acm", States: []string{"failed"}, CreatedFrom: 5}, {Tenant: "acme", Types: []string{"failed"},
+			CreatedFrom: 5},
+		{Tenant: "acme", States: []string{"failed"}, CreatedBefore: 5}, {Tenant: "acme", States: []string{"failed"},
+			UpdatedFrom: 5},
 		{Tenant: "acme", States: []string{"failed", "pending"}, CreatedFrom: 5}, {Tenant: "acme", States: []string{"failed"}},
 	} {
 		if _, err := decodeCursor(cursor, other); err == nil {
@@ -165,7 +187,8 @@ func TestList(t *testing.T) {
 		for i := range 7 {
 			id := fmt.Sprintf("00000000-0000-7000-8000-%012d", i)
 			want = append([]string{id}, want...)
-			w.tracker.put("local", int64(100+i), "default", "alice", job.Document{JobID: id, Type: "demo.echo", State: job.Completed})
+			w.tracker.put("local", int64(100+i), "default", "alice", job.Document{JobID: id, Type: "demo.echo",
+				State: job.Completed})
 		}
 		w.tracker.put("acme", 500, "default", "alice", job.Document{JobID: jobA, Type: "demo.echo", State: job.Completed})
 		var got []string
@@ -271,7 +294,8 @@ func TestListsWhenATrackerDoesNotAnswer(t *testing.T) {
 			w.tracker.hush()
 			began := time.Now()
 			a := w.http("GET", path, nil, nil)
-			if took := time.Since(began); a.status != 503 || a.code != "unavailable" || a.header.Get("Retry-After") == "" || took > readTimeout+time.Second {
+			if took := time.Since(began); a.status != 503 || a.code != "unavailable" || a.header.Get("Retry-After") == "" ||
+				took > readTimeout+time.Second {
 				t.Errorf("%s after %s: %d %s", path, took, a.status, a.body)
 			}
 			w.tracker.speak()

@@ -56,7 +56,9 @@ func TestAListIsWrittenWithoutACopy(t *testing.T) {
 	wrote := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			g.answerList(&sink{header: http.Header{}}, &frame.JobList{Jobs: append([]json.RawMessage(nil), large.Jobs...), NextCursor: "x"})
+			g.answerList(&sink{header: http.Header{}}, &frame.JobList{
+				Jobs: append([]json.RawMessage(nil), large.Jobs...), NextCursor: "x",
+			})
 		}
 	})
 	if n := wrote.AllocedBytesPerOp(); n == 0 || n > 64<<10 {

@@ -61,62 +61,97 @@ const (
 )
 
 var (
-	clientFrames = []frame.Type{frame.Auth, frame.Submit, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping}
+	clientFrames = []frame.Type{
+		frame.Auth, frame.Submit, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping,
+	}
 
 	// routes are the names of handler's endpoints.
-	routes = []string{"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "stats", "ticket", "ws", otherRoute}
+	routes = []string{
+		"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "stats", "ticket",
+		"ws", otherRoute,
+	}
 
-	handshakes = []string{handshakeOK, string(code.UpgradeRequired), string(code.Unauthenticated), string(code.Forbidden), string(code.Overloaded), string(code.LimitExceeded),
+	handshakes = []string{handshakeOK, string(code.UpgradeRequired), string(code.Unauthenticated), string(code.Forbidden),
+		string(code.Overloaded), string(code.LimitExceeded),
 		string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)}
 )
 
-func newMetrics(r prometheus.Registerer, size func() (jobs, subscriptions int), strangers, streams func() int) *metrics {
+func newMetrics(
+	r prometheus.Registerer, size func() (jobs, subscriptions int), strangers, streams func() int,
+) *metrics {
 	m := meter.New(r, "gateway")
 	closes := []string{clientLeft}
 	for _, c := range code.AllCloses {
 		closes = append(closes, strconv.Itoa(int(c)))
 	}
 	frames := append(slices.Clone(clientFrames), otherFrame)
-	frameSeconds := m.HistogramVec("frame_seconds", "From a frame's arrival until its answer is on its way to the client, by the frame's type.", meter.Quick, "type")
-	dropped := m.Counters("frames_dropped_total", "Frames that were not sent to a client: old, a newer status had been sent; closed, the session was ending; overflow, the client is too slow and was let go.",
+	frameSeconds := m.HistogramVec("frame_seconds",
+		"From a frame's arrival until its answer is on its way to the client, by the frame's type.", meter.Quick, "type")
+	dropped := m.Counters("frames_dropped_total",
+		"Frames that were not sent to a client: old, a newer status had been sent; closed, the session was ending; "+
+			"overflow, the client is too slow and was let go.",
 		"reason", "old", "closed", "overflow")
 	all := &metrics{
-		meter:          m,
-		submits:        m.Counters("submits_total", "Submits, by outcome.", "outcome", "acked", "rejected", "indeterminate"),
-		ack:            m.Histogram("ack_seconds", "From a submit's frame to its ack, for submits that were acked.", meter.Quick),
-		inFlight:       m.Gauge("submits_in_flight", "Submits that have no answer yet."),
-		frames:         m.CounterVec("frames_received_total", "Frames received, by type and by the code they were answered with.", "type", "code"),
-		frameSeconds:   map[frame.Type]prometheus.Observer{},
-		errors:         m.Counters("errors_total", "Errors sent to clients, by code.", "code", meter.Words(code.All)...),
-		closes:         m.Counters("session_closes_total", "Sessions that ended, by close code.", "code", closes...),
-		retentionShort: m.GaugeVec("log_retention_short", "1 for a topic that does not keep records as long as a job may live; the log says more.", "topic"),
-		sessions:       m.Gauge("sessions", "Open sockets."),
-		sent:           m.Counter("statuses_sent_total", "Status frames written to sockets."),
-		delivery: m.Histogram("delivery_seconds", "From a status's time in the log until it was written to a client that had asked for it before, by the clocks of the broker and of this gateway.",
+		meter:   m,
+		submits: m.Counters("submits_total", "Submits, by outcome.", "outcome", "acked", "rejected", "indeterminate"),
+		ack: m.Histogram("ack_seconds", "From a submit's frame to its ack, for submits that were acked.",
 			meter.Quick),
-		conflated: m.Counter("statuses_conflated_total", "Statuses that were replaced by a newer one before they were written."),
-		parked:    m.Counter("statuses_parked_total", "Statuses that waited without their bytes, which there was no room for, and were loaded again to be written."),
-		dropped: map[outbox.Outcome]prometheus.Counter{outbox.Old: dropped.WithLabelValues("old"), outbox.Closed: dropped.WithLabelValues("closed"),
+		inFlight: m.Gauge("submits_in_flight", "Submits that have no answer yet."),
+		frames: m.CounterVec("frames_received_total",
+			"Frames received, by type and by the code they were answered with.", "type", "code"),
+		frameSeconds: map[frame.Type]prometheus.Observer{},
+		errors:       m.Counters("errors_total", "Errors sent to clients, by code.", "code", meter.Words(code.All)...),
+		closes:       m.Counters("session_closes_total", "Sessions that ended, by close code.", "code", closes...),
+		retentionShort: m.GaugeVec("log_retention_short",
+			"1 for a topic that does not keep records as long as a job may live; the log says more.", "topic"),
+		sessions: m.Gauge("sessions", "Open sockets."),
+		sent:     m.Counter("statuses_sent_total", "Status frames written to sockets."),
+		delivery: m.Histogram("delivery_seconds",
+			"From a status's time in the log until it was written to a client that had asked for it before, by the clocks of "+
+				"the broker and of this gateway.",
+			meter.Quick),
+		conflated: m.Counter("statuses_conflated_total",
+			"Statuses that were replaced by a newer one before they were written."),
+		parked: m.Counter("statuses_parked_total",
+			"Statuses that waited without their bytes, which there was no room for, and were loaded again to be written."),
+		dropped: map[outbox.Outcome]prometheus.Counter{outbox.Old: dropped.WithLabelValues("old"),
+			outbox.Closed:   dropped.WithLabelValues("closed"),
 			outbox.Overflow: dropped.WithLabelValues("overflow")},
 		requests: m.CounterVec("http_requests_total", "HTTP requests, by route and status.", "route", "status"),
-		requestSeconds: m.HistogramVec("http_request_seconds", "From a request to the head of its answer, by route. Requests that waited for their job as they had asked to (Prefer: wait) are not in it.",
+		requestSeconds: m.HistogramVec("http_request_seconds",
+			"From a request to the head of its answer, by route. Requests that waited for their job as they had asked to "+
+				"(Prefer: wait) are not in it.",
 			meter.Quick, "route"),
-		handshakes:   m.Counters("handshakes_total", "WebSocket handshakes, by outcome.", "outcome", handshakes...),
-		turned:       m.Counters("turned_away_total", "Connections, sessions, submits, watches, frames and slow messages that were turned away, by the bound that was met.", "bound", meter.Words(limits.All)...),
+		handshakes: m.Counters("handshakes_total", "WebSocket handshakes, by outcome.", "outcome", handshakes...),
+		turned: m.Counters("turned_away_total",
+			"Connections, sessions, submits, watches, frames and slow messages that were turned away, by the bound that was "+
+				"met.", "bound", meter.Words(limits.All)...),
 		eventStreams: m.Gauge("event_streams", "Open event streams (SSE)."),
 		compressing:  m.Gauge("compression_sockets", "Open sockets with compression (permessage-deflate)."),
-		notCompressing: m.Counters("compression_refused_total", "Handshakes that asked for compression and got a socket without it, by reason: off; sockets, as many have it as compression-sockets lets; parameters, the client wants a smaller window or what nobody knows.",
+		notCompressing: m.Counters("compression_refused_total",
+			"Handshakes that asked for compression and got a socket without it, by reason: off; sockets, as many have it as "+
+				"compression-sockets lets; parameters, the client wants a smaller window or what nobody knows.",
 			"reason", meter.Words(session.NoCompressions)...),
-		compressed:      m.Counter("frames_compressed_total", "Frames that were compressed, each once for all the sockets it goes to."),
-		beforeDeflate:   m.Counter("compression_before_bytes_total", "Bytes of frames to sockets with compression, of those that are large enough for it, as they were before; a frame counts for each socket it was sent to."),
-		afterDeflate:    m.Counter("compression_after_bytes_total", "Bytes of the frames of compression_before_bytes_total as they were sent: compressed, unless that made them no smaller."),
-		connections:     m.Gauge("http_connections", "Open connections that are no sockets."),
-		connectionEnds:  m.Counters("http_connection_ends_total", "Connections that ended, not as sockets, by what they were in: new, as nothing was sent; a request, or its headers; idle.", "in", slices.Collect(maps.Values(connStates))...),
-		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.", "reason", meter.Words(sse.Reasons)...),
+		compressed: m.Counter("frames_compressed_total",
+			"Frames that were compressed, each once for all the sockets it goes to."),
+		beforeDeflate: m.Counter("compression_before_bytes_total",
+			"Bytes of frames to sockets with compression, of those that are large enough for it, as they were before; a frame "+
+				"counts for each socket it was sent to."),
+		afterDeflate: m.Counter("compression_after_bytes_total",
+			"Bytes of the frames of compression_before_bytes_total as they were sent: compressed, unless that made them no "+
+				"smaller."),
+		connections: m.Gauge("http_connections", "Open connections that are no sockets."),
+		connectionEnds: m.Counters("http_connection_ends_total",
+			"Connections that ended, not as sockets, by what they were in: new, as nothing was sent; a request, or its "+
+				"headers; idle.", "in", slices.Collect(maps.Values(connStates))...),
+		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.",
+			"reason", meter.Words(sse.Reasons)...),
 	}
 	m.GaugeFunc("watched_jobs", "Jobs that sessions watch.", func() float64 { jobs, _ := size(); return float64(jobs) })
 	m.GaugeFunc("subscriptions", "Watches of sessions.", func() float64 { _, subs := size(); return float64(subs) })
-	m.GaugeFunc("strangers", "Connections and sockets on which nobody has proved yet who they are.", func() float64 { return float64(strangers()) })
+	m.GaugeFunc("strangers", "Connections and sockets on which nobody has proved yet who they are.", func() float64 {
+		return float64(strangers())
+	})
 	m.GaugeFunc("tracker_streams", "Trackers connected for watches.", func() float64 { return float64(streams()) })
 	for _, t := range frames {
 		all.frameSeconds[t] = frameSeconds.WithLabelValues(string(t))
@@ -185,7 +220,9 @@ func (m *metrics) Conflated() { m.conflated.Inc() }
 
 // waiting shows how many bytes wait.
 func (m *metrics) waiting(used func() int64) {
-	m.meter.GaugeFunc("waiting_bytes", "Bytes that wait to be written to clients, or are being written; 4 KiB of each session are not counted.", func() float64 { return float64(used()) })
+	m.meter.GaugeFunc("waiting_bytes",
+		"Bytes that wait to be written to clients, or are being written; 4 KiB of each session are not counted.",
+		func() float64 { return float64(used()) })
 }
 
 // Parked implements session.Metrics.

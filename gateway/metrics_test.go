@@ -24,7 +24,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func testMetrics() (*metrics, *prometheus.Registry) {
 	registry := prometheus.NewPedanticRegistry()
-	return newMetrics(registry, func() (jobs, subscriptions int) { return 2, 3 }, func() int { return 0 }, func() int { return 1 }), registry
+	return newMetrics(registry, func() (jobs, subscriptions int) {
+		return 2, 3
+	}, func() int { return 0 }, func() int { return 1 }), registry
 }
 
 // series are all of a registry's time series, "name label=value …", with their values; a
@@ -120,30 +122,78 @@ func TestWhatIsCounted(t *testing.T) {
 		event func(*metrics)
 		want  []string
 	}{
-		{"an ack", func(m *metrics) { m.submitted(nil, time.Millisecond) }, []string{p + "ack_seconds", p + "submits_total outcome=acked"}},
-		{"a refusal", func(m *metrics) { m.submitted(frame.NewProblem(code.ValidationFailed, ""), 0) }, []string{p + "submits_total outcome=rejected"}},
-		{"no answer", func(m *metrics) { m.submitted(indeterminate("x"), 0) }, []string{p + "submits_total outcome=indeterminate"}},
+		{
+			"an ack", func(m *metrics) { m.submitted(nil, time.Millisecond) },
+			[]string{p + "ack_seconds", p + "submits_total outcome=acked"},
+		},
+		{
+			"a refusal", func(m *metrics) { m.submitted(frame.NewProblem(code.ValidationFailed, ""), 0) },
+			[]string{p + "submits_total outcome=rejected"},
+		},
+		{
+			"no answer", func(m *metrics) { m.submitted(indeterminate("x"), 0) },
+			[]string{p + "submits_total outcome=indeterminate"},
+		},
 		{"a bug", func(m *metrics) { m.submitted(errors.New("x"), 0) }, []string{p + "submits_total outcome=rejected"}},
-		{"a frame", func(m *metrics) { m.Frame(frame.Ping, "", 0) }, []string{p + "frame_seconds type=ping", p + "frames_received_total code= type=ping"}},
-		{"a refused frame", func(m *metrics) { m.Frame(frame.Submit, code.Overloaded, 0) }, []string{p + "frame_seconds type=submit", p + "frames_received_total code=overloaded type=submit"}},
-		{"an unknown frame", func(m *metrics) { m.Frame("made up", code.UnknownFrame, 0) }, []string{p + "frame_seconds type=other", p + "frames_received_total code=unknown_frame type=other"}},
-		{"a server's frame", func(m *metrics) { m.Frame(frame.Ack, code.UnknownFrame, 0) }, []string{p + "frame_seconds type=other", p + "frames_received_total code=unknown_frame type=other"}},
-		{"a frame that could not be read", func(m *metrics) { m.Frame("", code.InvalidFrame, 0) }, []string{p + "frame_seconds type=other", p + "frames_received_total code=invalid_frame type=other"}},
+		{
+			"a frame", func(m *metrics) { m.Frame(frame.Ping, "", 0) },
+			[]string{p + "frame_seconds type=ping", p + "frames_received_total code= type=ping"},
+		},
+		{
+			"a refused frame", func(m *metrics) { m.Frame(frame.Submit, code.Overloaded, 0) },
+			[]string{p + "frame_seconds type=submit", p + "frames_received_total code=overloaded type=submit"},
+		},
+		{
+			"an unknown frame", func(m *metrics) { m.Frame("made up", code.UnknownFrame, 0) },
+			[]string{p + "frame_seconds type=other", p + "frames_received_total code=unknown_frame type=other"},
+		},
+		{
+			"a server's frame", func(m *metrics) { m.Frame(frame.Ack, code.UnknownFrame, 0) },
+			[]string{p + "frame_seconds type=other", p + "frames_received_total code=unknown_frame type=other"},
+		},
+		{
+			"a frame that could not be read", func(m *metrics) { m.Frame("", code.InvalidFrame, 0) },
+			[]string{p + "frame_seconds type=other", p + "frames_received_total code=invalid_frame type=other"},
+		},
 		{"an error", func(m *metrics) { m.Error(code.NotFound) }, []string{p + "errors_total code=not_found"}},
-		{"a close of ours", func(m *metrics) { m.closed(code.CloseSlowConsumer) }, []string{p + "session_closes_total code=4000"}},
+		{
+			"a close of ours", func(m *metrics) { m.closed(code.CloseSlowConsumer) },
+			[]string{p + "session_closes_total code=4000"},
+		},
 		{"a client that left", func(m *metrics) { m.closed(0) }, []string{p + "session_closes_total code=none"}},
 		{"a close of a client's making", func(m *metrics) { m.closed(4321) }, []string{p + "session_closes_total code=none"}},
-		{"a request", func(m *metrics) { m.request("list", 200, 0, false) }, []string{p + "http_request_seconds route=list", p + "http_requests_total route=list status=200"}},
-		{"a request that waited", func(m *metrics) { m.request("get", 200, 0, true) }, []string{p + "http_requests_total route=get status=200"}},
+		{
+			"a request", func(m *metrics) { m.request("list", 200, 0, false) },
+			[]string{p + "http_request_seconds route=list", p + "http_requests_total route=list status=200"},
+		},
+		{
+			"a request that waited", func(m *metrics) { m.request("get", 200, 0, true) },
+			[]string{p + "http_requests_total route=get status=200"},
+		},
 		{"a status", func(m *metrics) { m.Sent([]int64{1}) }, []string{p + "delivery_seconds", p + "statuses_sent_total"}},
 		{"a status that is no news", func(m *metrics) { m.Sent([]int64{0}) }, []string{p + "statuses_sent_total"}},
-		{"a status that was not sent", func(m *metrics) { m.Dropped(outbox.Old) }, []string{p + "frames_dropped_total reason=old"}},
-		{"a frame that came too late", func(m *metrics) { m.Dropped(outbox.Closed) }, []string{p + "frames_dropped_total reason=closed"}},
-		{"a frame that had no room", func(m *metrics) { m.Dropped(outbox.Overflow) }, []string{p + "frames_dropped_total reason=overflow"}},
+		{
+			"a status that was not sent", func(m *metrics) { m.Dropped(outbox.Old) },
+			[]string{p + "frames_dropped_total reason=old"},
+		},
+		{
+			"a frame that came too late", func(m *metrics) { m.Dropped(outbox.Closed) },
+			[]string{p + "frames_dropped_total reason=closed"},
+		},
+		{
+			"a frame that had no room", func(m *metrics) { m.Dropped(outbox.Overflow) },
+			[]string{p + "frames_dropped_total reason=overflow"},
+		},
 		{"a socket with compression", func(m *metrics) { m.Compressing(1) }, []string{p + "compression_sockets"}},
-		{"one that may not have it", func(m *metrics) { m.NotCompressing(session.TooManySockets) }, []string{p + "compression_refused_total reason=sockets"}},
+		{
+			"one that may not have it", func(m *metrics) { m.NotCompressing(session.TooManySockets) },
+			[]string{p + "compression_refused_total reason=sockets"},
+		},
 		{"a frame that was compressed", func(m *metrics) { m.Compressed() }, []string{p + "frames_compressed_total"}},
-		{"one that was sent", func(m *metrics) { m.SentCompressed(1, 1) }, []string{p + "compression_after_bytes_total", p + "compression_before_bytes_total"}},
+		{
+			"one that was sent", func(m *metrics) { m.SentCompressed(1, 1) },
+			[]string{p + "compression_after_bytes_total", p + "compression_before_bytes_total"},
+		},
 		{"a conflated one", func(m *metrics) { m.Conflated() }, []string{p + "statuses_conflated_total"}},
 		{"one without room", func(m *metrics) { m.Parked() }, []string{p + "statuses_parked_total"}},
 	} {

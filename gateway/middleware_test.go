@@ -33,7 +33,8 @@ func TestRequestIDs(t *testing.T) {
 func TestTraceparents(t *testing.T) {
 	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 	inWorld(t, nil, func(t *testing.T, w *world) {
-		a := w.http("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}, "Traceparent": {good}}, strings.NewReader(`{"job":"demo.echo","payload":1}`))
+		a := w.http("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}, "Traceparent": {good}},
+			strings.NewReader(`{"job":"demo.echo","payload":1}`))
 		if a.status != http.StatusAccepted || a.header.Get("Traceparent") != good {
 			t.Errorf("%d, %v", a.status, a.header)
 		}
@@ -60,7 +61,8 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 		for origin, allowed := range map[string]bool{"https://app.example.com": true, "https://evil.example.org": false} {
 			got := w.http("OPTIONS", "/v1/jobs", http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"POST"},
 				"Access-Control-Request-Headers": {"authorization,content-type,idempotency-key"}}, nil)
-			if a := got.header.Get("Access-Control-Allow-Origin"); (a == origin) != allowed || got.header.Get("Access-Control-Allow-Credentials") != "" {
+			if a := got.header.Get("Access-Control-Allow-Origin"); (a == origin) != allowed ||
+				got.header.Get("Access-Control-Allow-Credentials") != "" {
 				t.Errorf("a preflight of %s: %d %v", origin, got.status, got.header)
 			}
 			got = w.http("GET", "/v1/stats", http.Header{"Origin": {origin}}, nil)
@@ -78,7 +80,8 @@ func TestListsAreCompressed(t *testing.T) {
 		}
 		plain := w.http("GET", "/v1/jobs", http.Header{"Accept-Encoding": {"identity"}}, nil)
 		packed := w.http("GET", "/v1/jobs", http.Header{"Accept-Encoding": {"gzip"}}, nil)
-		if packed.header.Get("Content-Encoding") != "gzip" || !strings.Contains(packed.header.Get("Vary"), "Accept-Encoding") || len(packed.body)*3 > len(plain.body) {
+		if packed.header.Get("Content-Encoding") != "gzip" ||
+			!strings.Contains(packed.header.Get("Vary"), "Accept-Encoding") || len(packed.body)*3 > len(plain.body) {
 			t.Fatalf("%d bytes became %d: %v", len(plain.body), len(packed.body), packed.header)
 		}
 		r, err := gzip.NewReader(strings.NewReader(packed.body))

@@ -28,7 +28,8 @@ func TestMineWithoutATracker(t *testing.T) {
 		c.want("the place is free", frame.Status)
 		c.send(`{"type":"unsubscribe","id":"6","mine":true}`)
 		c.want("also of nothing", frame.Unsubscribed)
-		if a := w.http("GET", "/v1/events?mine=true", nil, nil); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "unavailable") {
+		if a := w.http("GET", "/v1/events?mine=true", nil, nil); a.status != http.StatusServiceUnavailable ||
+			!strings.Contains(a.body, "unavailable") {
 			t.Errorf("an event stream: %d %s", a.status, a.body)
 		}
 		if n := w.gauge("ackwire_gateway_subscriptions"); n > 1 {

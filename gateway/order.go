@@ -51,7 +51,9 @@ func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (f
 
 // Retry runs an ended job of the identity's tenant again, under its ID and with its stored
 // payload. The order names the round that it saw: said twice, it opens one.
-func (g *Gateway) Retry(ctx context.Context, id auth.Identity, jobID string) (ack frame.AckFrame, version int64, err error) {
+func (g *Gateway) Retry(
+	ctx context.Context, id auth.Identity, jobID string,
+) (ack frame.AckFrame, version int64, err error) {
 	jobID, ok := job.ParseID(jobID)
 	if !ok {
 		return ack, 0, frame.NewProblem(code.NotFound, "")

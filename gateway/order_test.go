@@ -61,7 +61,8 @@ func TestCancelAndRetryOverHTTP(t *testing.T) {
 		if a := w.http("POST", url+"/retry", nil, nil); a.status != 409 || a.code != "invalid_state" {
 			t.Errorf("retry of a running job: %d %s", a.status, a.body)
 		}
-		if a := w.http("POST", url+"/cancel", nil, nil); a.status != 202 || !strings.Contains(a.body, `"cancelled"`) || a.header.Get("Location") != url {
+		if a := w.http("POST", url+"/cancel", nil, nil); a.status != 202 || !strings.Contains(a.body, `"cancelled"`) ||
+			a.header.Get("Location") != url {
 			t.Errorf("cancel: %d %v %s", a.status, a.header, a.body)
 		}
 		if a := w.http("POST", url+"/retry", nil, nil); a.status != 202 || !strings.Contains(a.body, `"retrying"`) {
@@ -85,7 +86,9 @@ func TestACancelThatComesTooLate(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.set("local", jobA, 7, job.Processing)
 		w.tracker.mu.Lock()
-		w.tracker.onOrder = func(e *event.Event, version int64) { w.tracker.setLocked("local", e.JobID, version, job.Completed) }
+		w.tracker.onOrder = func(e *event.Event, version int64) {
+			w.tracker.setLocked("local", e.JobID, version, job.Completed)
+		}
 		w.tracker.mu.Unlock()
 		if a := w.http("POST", "/v1/jobs/"+jobA+"/cancel", nil, nil); a.status != 409 || a.code != "invalid_state" {
 			t.Errorf("cancel: %d %s", a.status, a.body)
@@ -108,7 +111,10 @@ func TestAnOrdersAnswerIsTheFoldsVerdict(t *testing.T) {
 	expires := func(f *fakeTracker, e *event.Event, _ int64) { delete(f.jobs, e.JobID) }
 	nothing := func(*fakeTracker, *event.Event, int64) {}
 	asked := func(f *fakeTracker, e *event.Event, version int64) {
-		b, err := json.Marshal(job.Document{JobID: e.JobID, Type: "demo.echo", State: job.Processing, CancelRequested: true, Attempt: 1, MaxAttempts: 3})
+		b, err := json.Marshal(job.Document{
+			JobID: e.JobID, Type: "demo.echo", State: job.Processing, CancelRequested: true, Attempt: 1,
+			MaxAttempts: 3,
+		})
 		if err != nil {
 			panic(err)
 		}
@@ -157,7 +163,8 @@ func TestOrdersAreLimited(t *testing.T) {
 			}
 		}
 		if taken != 10 || w.tracker.gets.Load()-asked != 10 {
-			t.Errorf("%d orders were taken and the tracker was asked %d times, want a burst of 10", taken, w.tracker.gets.Load()-asked)
+			t.Errorf("%d orders were taken and the tracker was asked %d times, want a burst of 10", taken,
+				w.tracker.gets.Load()-asked)
 		}
 		if n := w.gauge("ackwire_gateway_turned_away_total", "order_rate"); n != 40 {
 			t.Errorf("%v were turned away", n)
@@ -209,7 +216,8 @@ func TestOrdersWhileKafkaIsAway(t *testing.T) {
 func TestAStartInThePastIsNow(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		c := w.dial("")
-		c.send(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":"1999-12-31T00:00:00Z"}`) // the bubble's clock starts a day later
+		// the bubble's clock starts a day later
+		c.send(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":"1999-12-31T00:00:00Z"}`)
 		if ack := c.want("a start in the past", frame.Ack); ack.State != "pending" {
 			t.Errorf("ack %s", ack.raw)
 		}

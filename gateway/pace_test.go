@@ -47,7 +47,8 @@ func TestAStormOfReconnects(t *testing.T) {
 					}
 					var p frame.Problem
 					b, _ := io.ReadAll(r.Body)
-					if r.StatusCode != http.StatusServiceUnavailable || json.Unmarshal(b, &p) != nil || p.Code != "overloaded" || p.RetryAfter < 1 || p.RetryAfter > 3 || r.Header.Get("Retry-After") == "" {
+					if r.StatusCode != http.StatusServiceUnavailable || json.Unmarshal(b, &p) != nil || p.Code != "overloaded" ||
+						p.RetryAfter < 1 || p.RetryAfter > 3 || r.Header.Get("Retry-After") == "" {
 						t.Errorf("client %d: %d %v %s", i, r.StatusCode, r.Header, b)
 						return
 					}
@@ -71,7 +72,8 @@ func TestAStormOfReconnects(t *testing.T) {
 		if most > 12 || last > 2*clients/rate*time.Second {
 			t.Errorf("the last of %d was let in after %s, and one at its try %d", clients, last, most+1)
 		}
-		if n := w.gauge("ackwire_gateway_turned_away_total", "handshake_rate"); n == 0 || int(n) != refused || len(apart) < refused/2 {
+		if n := w.gauge("ackwire_gateway_turned_away_total", "handshake_rate"); n == 0 || int(n) != refused ||
+			len(apart) < refused/2 {
 			t.Errorf("%v were turned away, %d saw it, at %d times they were to come back", n, refused, len(apart))
 		}
 		for i, c := range open {
@@ -100,7 +102,8 @@ func TestEventStreamsTakeTurnsToo(t *testing.T) {
 		answered := make(chan answer, 1)
 		go func() { answered <- w.http("GET", path, nil, nil) }()
 		time.Sleep(100 * time.Millisecond)
-		if a := w.http("GET", path, nil, nil); a.status != http.StatusServiceUnavailable || a.code != "overloaded" || a.header.Get("Retry-After") == "" {
+		if a := w.http("GET", path, nil, nil); a.status != http.StatusServiceUnavailable || a.code != "overloaded" ||
+			a.header.Get("Retry-After") == "" {
 			t.Errorf("who would wait for longer: %d %s", a.status, a.body)
 		}
 		w.stop()

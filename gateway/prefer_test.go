@@ -45,7 +45,8 @@ func TestPreferWait(t *testing.T) {
 func FuzzPreferWait(f *testing.F) {
 	f.Add(`wait=2;x="a`, "wait=9223372037")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		if wait, err := preferWait(&http.Request{Header: http.Header{"Prefer": {a, b}}}); wait < 0 || wait > maxWait || err != nil && wait != 0 {
+		if wait, err := preferWait(&http.Request{Header: http.Header{"Prefer": {a, b}}}); wait < 0 || wait > maxWait ||
+			err != nil && wait != 0 {
 			t.Errorf("%v, %v", wait, err)
 		}
 	})

@@ -41,7 +41,8 @@ func TestWhoSendsOnWhileOverloadedIsReadSlowly(t *testing.T) {
 		}
 		full.End(false)
 		time.Sleep(3 * time.Second)
-		if left := frames - int(w.gauge("ackwire_gateway_submits_total", "acked")+w.gauge("ackwire_gateway_submits_total", "rejected")); left > 0 {
+		if left := frames - int(w.gauge("ackwire_gateway_submits_total", "acked")+w.gauge("ackwire_gateway_submits_total",
+			"rejected")); left > 0 {
 			t.Errorf("%d frames were not read 3 s after there was room", left)
 		}
 	})

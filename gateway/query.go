@@ -40,7 +40,8 @@ func readQuery(r *http.Request, allowed ...string) (url.Values, error) {
 		case len(allowed) == 0:
 			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: none is taken", name))
 		default:
-			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: %s are", name, strings.Join(allowed, ", ")))
+			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: %s are", name,
+				strings.Join(allowed, ", ")))
 		}
 	}
 	return q, nil
@@ -67,7 +68,10 @@ func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, err
 		valid func(string) bool
 		want  string
 	}{
-		{"state", &req.States, func(s string) bool { return job.State(s).Valid() }, fmt.Sprintf("a state: %v are", job.States)},
+		{
+			"state", &req.States, func(s string) bool { return job.State(s).Valid() },
+			fmt.Sprintf("a state: %v are", job.States),
+		},
 		{"type", &req.Types, nil, ""},
 		{"lane", &req.Lanes, topic.ValidLane, "the name of a lane"},
 		{"subject", &req.Subjects, nil, ""},
@@ -214,7 +218,8 @@ func encodeCursor(p *trackerpb.Place, req *trackerpb.ListRequest) string {
 
 func decodeCursor(s string, req *trackerpb.ListRequest) (*trackerpb.Place, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(s) > maxCursorChars || len(b) < 1+filterHash || b[0] != cursorVersion || strings.ContainsAny(s, "\r\n") {
+	if err != nil || len(s) > maxCursorChars || len(b) < 1+filterHash || b[0] != cursorVersion ||
+		strings.ContainsAny(s, "\r\n") {
 		return nil, invalid("cursor", "is not one of this API")
 	}
 	created, n := binary.Varint(b[1+filterHash:])

@@ -57,13 +57,17 @@ func (w *world) rawOffering(what string, extensions ...string) *rawClient {
 		w.t.Errorf("%s: %v", what, err)
 		panic(err)
 	}
-	r := &rawClient{w: w, what: what, conn: conn, texts: make(chan rawText, 10_000), pongs: make(chan string, 10_000), ended: make(chan struct{})}
+	r := &rawClient{
+		w: w, what: what, conn: conn, texts: make(chan rawText, 10_000), pongs: make(chan string, 10_000),
+		ended: make(chan struct{}),
+	}
 	offers := ""
 	for _, e := range extensions {
 		offers += "Sec-WebSocket-Extensions: " + e + "\r\n"
 	}
 	r.write([]byte("GET /v1/ws HTTP/1.1\r\nHost: " + gatewayAddr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n" + offers + "\r\n"))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n" +
+		offers + "\r\n"))
 	br := bufio.NewReader(conn)
 	answer, err := http.ReadResponse(br, nil)
 	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {

@@ -32,7 +32,9 @@ func (g *Gateway) reads(w http.ResponseWriter, r *http.Request) (id auth.Identit
 
 // readNow returns the job that a request names, as it is now, and who asks; when ok is false
 // the request is answered. strict refuses a query.
-func (g *Gateway) readNow(w http.ResponseWriter, r *http.Request, strict bool) (got *trackerpb.GetResponse, id auth.Identity, ok bool) {
+func (g *Gateway) readNow(
+	w http.ResponseWriter, r *http.Request, strict bool,
+) (got *trackerpb.GetResponse, id auth.Identity, ok bool) {
 	id, jobID, ok := g.reads(w, r)
 	if !ok {
 		return nil, id, false
@@ -53,7 +55,9 @@ func (g *Gateway) readNow(w http.ResponseWriter, r *http.Request, strict bool) (
 
 // read gets a job, once it has ended or has been waited for. A drain ends the waiting: the
 // client is answered with the state now.
-func (g *Gateway) read(ctx context.Context, request *trackerpb.GetRequest, wait time.Duration) (*trackerpb.GetResponse, error) {
+func (g *Gateway) read(
+	ctx context.Context, request *trackerpb.GetRequest, wait time.Duration,
+) (*trackerpb.GetResponse, error) {
 	if wait > 0 {
 		request.UntilTerminal = true
 		waiting, cancel := g.untilDrain(ctx, wait)

@@ -10,15 +10,16 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// TestReadsOfAJobAreLimited reads jobs by all routes, as fast as it can: its user's questions that trackers hear are bounded, others
-// do not feel it, and the user may come back when it is told to.
+// TestReadsOfAJobAreLimited reads jobs by all routes, as fast as it can: its user's questions that trackers hear are
+// bounded, others do not feel it, and the user may come back when it is told to.
 func TestReadsOfAJobAreLimited(t *testing.T) {
 	const rate, burst = 10, 100
 	inWorld(t, func(c *Config) { c.Limits.AskRate = rate }, func(t *testing.T, w *world) {
 		w.tracker.set("acme", jobA, 5, job.Completed)
 		w.tracker.mu.Lock()
 		for range 4 { // whose own jobs are gone
-			w.tracker.jobs[jobA].deliveries = append(w.tracker.jobs[jobA].deliveries, &trackerpb.Delivery{JobId: jobB, State: string(job.Completed)})
+			w.tracker.jobs[jobA].deliveries = append(w.tracker.jobs[jobA].deliveries, &trackerpb.Delivery{JobId: jobB,
+				State: string(job.Completed)})
 		}
 		w.tracker.mu.Unlock()
 		as := func(subject string) http.Header {
@@ -30,7 +31,8 @@ func TestReadsOfAJobAreLimited(t *testing.T) {
 			for _, path := range []string{"", "/why", "/result", "/deliveries"} {
 				switch a := w.http(http.MethodGet, "/v1/jobs/"+jobA+path, ann, nil); {
 				case a.status == http.StatusOK:
-				case a.status == http.StatusTooManyRequests && a.code == "rate_limited" && a.header.Get("Retry-After") == "1" && strings.Contains(a.body, "retryAfter"):
+				case a.status == http.StatusTooManyRequests && a.code == "rate_limited" && a.header.Get("Retry-After") == "1" &&
+					strings.Contains(a.body, "retryAfter"):
 					refused++
 				default:
 					t.Fatalf("%s: %d %v %s", path, a.status, a.header, a.body)

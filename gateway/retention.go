@@ -89,7 +89,8 @@ func (n need) short(config map[string]string) string {
 	if err != nil || ms < 0 || ms >= n.life.Milliseconds() {
 		return ""
 	}
-	return fmt.Sprintf("retention.ms keeps records for %s, and a job may live for %s: raise it, or give the type a shorter retention or deadline",
+	return fmt.Sprintf("retention.ms keeps records for %s, and a job may live for %s: raise it, or give the type a "+
+		"shorter retention or deadline",
 		time.Duration(ms)*time.Millisecond, n.life.Round(time.Second))
 }
 
@@ -145,7 +146,8 @@ func (g *Gateway) checkRetention(ctx context.Context) error {
 			continue
 		}
 		g.metrics.retentionShort.WithLabelValues(n.topic).Set(1)
-		g.log.Warn("a topic is not kept long enough: "+why, "topic", n.topic, "jobType", n.jobType, "longest", n.life, "unbounded", n.unending)
+		g.log.Warn("a topic is not kept long enough: "+why, "topic", n.topic, "jobType", n.jobType, "longest", n.life,
+			"unbounded", n.unending)
 	}
 	return nil
 }

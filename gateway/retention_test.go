@@ -22,14 +22,28 @@ func TestLongestLife(t *testing.T) {
 		want     time.Duration
 		unending bool
 	}{
-		"a deadline bounds all attempts": {job.Policy{Attempts: 100, Deadline: seconds(time.Hour), Grace: seconds(time.Minute), Retention: seconds(time.Hour), Timeout: seconds(time.Hour)},
+		"a deadline bounds all attempts": {job.Policy{
+			Attempts: 100, Deadline: seconds(time.Hour), Grace: seconds(time.Minute), Retention: seconds(time.Hour),
+			Timeout: seconds(time.Hour),
+		},
 			2*time.Hour + time.Minute, false},
-		"attempts and waits": {job.Policy{Attempts: 3, Timeout: seconds(time.Minute), Retention: seconds(time.Hour), Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 2}},
+		"attempts and waits": {job.Policy{
+			Attempts: 3, Timeout: seconds(time.Minute), Retention: seconds(time.Hour),
+			Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 2},
+		},
 			time.Hour + 3*time.Minute + 7*time.Second, true},
-		"waits have a cap": {job.Policy{Attempts: 4, Lease: seconds(time.Second), Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 10, Cap: seconds(5 * time.Second)}},
+		"waits have a cap": {job.Policy{
+			Attempts: 4, Lease: seconds(time.Second),
+			Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 10, Cap: seconds(5 * time.Second)},
+		},
 			4*time.Second + 16*time.Second, true},
-		"a factor below 1 is none": {job.Policy{Attempts: 3, Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 0.1}}, 3 * time.Second, true},
-		"more than anybody keeps":  {job.Policy{Attempts: 1000, Backoff: job.Backoff{Initial: seconds(time.Hour), Factor: 100}}, -1, true},
+		"a factor below 1 is none": {
+			job.Policy{Attempts: 3, Backoff: job.Backoff{Initial: seconds(time.Second), Factor: 0.1}}, 3 * time.Second,
+			true,
+		},
+		"more than anybody keeps": {
+			job.Policy{Attempts: 1000, Backoff: job.Backoff{Initial: seconds(time.Hour), Factor: 100}}, -1, true,
+		},
 	} {
 		got, unending := longest(c.policy)
 		if c.want >= 0 && got != c.want || got < 0 || unending != c.unending {
@@ -44,7 +58,10 @@ func TestWhatATopicMustKeep(t *testing.T) {
 		"short": {Name: "short", Lane: "a", Policy: job.Policy{Attempts: 1, Retention: job.Seconds(time.Hour)}},
 		"long":  {Name: "long", Lane: "b", Policy: job.Policy{Attempts: 1, Retention: job.Seconds(48 * time.Hour)}},
 	})
-	want := map[string]time.Duration{"t.deferred": maxSchedule + 48*time.Hour, "t.requests.a": time.Hour, "t.requests.b": 48 * time.Hour, "t.status": 48 * time.Hour}
+	want := map[string]time.Duration{
+		"t.deferred": maxSchedule + 48*time.Hour, "t.requests.a": time.Hour, "t.requests.b": 48 * time.Hour,
+		"t.status": 48 * time.Hour,
+	}
 	for _, n := range all {
 		if n.life != want[n.topic] {
 			t.Errorf("%s must keep %s, want %s", n.topic, n.life, want[n.topic])
@@ -90,7 +107,8 @@ func TestAShortTopicIsTold(t *testing.T) {
 		if n := short(spec.Name); n != 0 {
 			t.Fatalf("our own topic: %v", n)
 		}
-		if _, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: kadm.StringPtr("1000")}}, spec.Name); err != nil {
+		if _, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms",
+			Value: kadm.StringPtr("1000")}}, spec.Name); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(retentionInterval + time.Second)

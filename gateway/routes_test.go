@@ -16,8 +16,10 @@ func TestEveryRoute(t *testing.T) {
 		w.tracker.set("local", jobA, 7, job.Processing)
 		const read, post = "GET, HEAD", "POST"
 		for path, allow := range map[string]string{
-			"/v1/jobs": "GET, HEAD, POST", "/v1/jobs/" + jobA: read, "/v1/jobs/" + jobA + "/why": read, "/v1/jobs/" + jobA + "/result": read,
-			"/v1/jobs/" + jobA + "/deliveries": read, "/v1/jobs/" + jobA + "/events": read, "/v1/events?job=" + jobA: read, "/v1/stats": read,
+			"/v1/jobs": "GET, HEAD, POST", "/v1/jobs/" + jobA: read, "/v1/jobs/" + jobA + "/why": read, "/v1/jobs/" + jobA +
+				"/result": read,
+			"/v1/jobs/" + jobA + "/deliveries": read, "/v1/jobs/" + jobA + "/events": read, "/v1/events?job=" + jobA: read,
+			"/v1/stats":                    read,
 			"/v1/jobs/" + jobA + "/cancel": post, "/v1/jobs/" + jobA + "/retry": post, "/v1/ws-tickets": post, "/v1/ws": "GET",
 		} {
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} {
@@ -30,7 +32,8 @@ func TestEveryRoute(t *testing.T) {
 					t.Errorf("%s %s: no request ID", method, path)
 				}
 				if !allowed {
-					if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != allow || got.header.Get("Content-Type") != "application/problem+json" ||
+					if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != allow ||
+						got.header.Get("Content-Type") != "application/problem+json" ||
 						method != "HEAD" && got.code != "method_not_allowed" {
 						t.Errorf("%s %s: %d, Allow %q, %s", method, path, got.status, got.header.Get("Allow"), got.body)
 					}
@@ -56,9 +59,11 @@ func TestEveryRoute(t *testing.T) {
 				}
 			}
 		}
-		for _, path := range []string{"/", "/v1", "/v1/", "/v1/jobs/", "/v1/jobs/" + jobA + "/", "/v1/jobs/" + jobA + "/nothing", "/favicon.ico"} {
+		for _, path := range []string{"/", "/v1", "/v1/", "/v1/jobs/", "/v1/jobs/" + jobA + "/", "/v1/jobs/" + jobA +
+			"/nothing", "/favicon.ico"} {
 			for _, method := range []string{"GET", "POST", "DELETE"} {
-				if got := w.http(method, path, nil, nil); got.status != 404 || got.code != "not_found" || got.header.Get("X-Request-Id") == "" {
+				if got := w.http(method, path, nil, nil); got.status != 404 || got.code != "not_found" ||
+					got.header.Get("X-Request-Id") == "" {
 					t.Errorf("%s %s: %d %s", method, path, got.status, got.body)
 				}
 			}
@@ -71,7 +76,8 @@ func TestEveryRoute(t *testing.T) {
 func TestConditionsAndPreferences(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.set("local", jobA, 7, job.Processing)
-		for header, status := range map[string]int{`"7"`: 304, `W/"7"`: 304, `"1", "7"`: 304, `"6"`: 200, `7`: 200, `"77"`: 200, `*`: 304, ``: 200, `,,`: 200} {
+		for header, status := range map[string]int{`"7"`: 304, `W/"7"`: 304, `"1", "7"`: 304, `"6"`: 200, `7`: 200,
+			`"77"`: 200, `*`: 304, ``: 200, `,,`: 200} {
 			for _, method := range []string{"GET", "HEAD"} {
 				got := w.http(method, "/v1/jobs/"+jobA, http.Header{"If-None-Match": {header}}, nil)
 				if got.status != status || got.header.Get("ETag") != `"7"` {
@@ -84,9 +90,12 @@ func TestConditionsAndPreferences(t *testing.T) {
 			applied string
 			waits   time.Duration
 		}{
-			"wait=2": {200, "wait=2", 2 * time.Second}, "WAIT=2": {200, "wait=2", 2 * time.Second}, `wait="1"`: {200, "wait=1", time.Second}, "respond-async, wait=1": {200, "wait=1", time.Second},
-			"wait=0": {200, "", 0}, "respond-async": {200, "", 0}, "wait": {200, "", 0}, "wait=100000": {200, "wait=60", time.Minute},
-			"wait=-1": {400, "", 0}, "wait=1.5": {400, "", 0}, "wait=": {400, "", 0}, "wait=99999999999999999999": {400, "", 0},
+			"wait=2": {200, "wait=2", 2 * time.Second}, "WAIT=2": {200, "wait=2", 2 * time.Second},
+			`wait="1"`: {200, "wait=1", time.Second}, "respond-async, wait=1": {200, "wait=1", time.Second},
+			"wait=0": {200, "", 0}, "respond-async": {200, "", 0}, "wait": {200, "", 0},
+			"wait=100000": {200, "wait=60", time.Minute},
+			"wait=-1":     {400, "", 0}, "wait=1.5": {400, "", 0}, "wait=": {400, "", 0}, "wait=99999999999999999999": {400,
+				"", 0},
 		} {
 			began, asked := time.Now(), w.tracker.gets.Load()
 			got := w.http("GET", "/v1/jobs/"+jobA, http.Header{"Prefer": {prefer}}, nil)
@@ -95,7 +104,8 @@ func TestConditionsAndPreferences(t *testing.T) {
 			if asked > 2 {
 				t.Errorf("Prefer: %s asked the tracker %d times", prefer, asked)
 			}
-			if took := time.Since(began); got.status != c.status || got.header.Get("Preference-Applied") != c.applied || took < c.waits || took > c.waits+time.Second {
+			if took := time.Since(began); got.status != c.status || got.header.Get("Preference-Applied") != c.applied ||
+				took < c.waits || took > c.waits+time.Second {
 				t.Errorf("Prefer: %s: %d after %s, applied %q", prefer, got.status, took, got.header.Get("Preference-Applied"))
 			}
 		}

@@ -54,8 +54,10 @@ func (pipeAddr) String() string  { return "pipe" }
 func (p *pipes) open(t *testing.T) net.Conn {
 	client, server := net.Pipe()
 	p.accepted <- server
-	_, err := io.WriteString(client, "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: "+frame.Protocol+"\r\n\r\n")
+	_, err := io.WriteString(client,
+		"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: "+
+			frame.Protocol+"\r\n\r\n")
 	if err != nil {
 		t.Error(err)
 		return client
@@ -148,7 +150,8 @@ func TestAScrapeDoesNotGrowWithSockets(t *testing.T) {
 			b, err := io.ReadAll(resp.Body)
 			took := time.Since(began)
 			_ = resp.Body.Close()
-			if err != nil || resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), strings.Split(accept, ";")[0]) {
+			if err != nil || resp.StatusCode != http.StatusOK ||
+				!strings.HasPrefix(resp.Header.Get("Content-Type"), strings.Split(accept, ";")[0]) {
 				t.Fatalf("%s: %v %v", name, resp.Header, err)
 			}
 			if quickest == 0 || took < quickest {

@@ -76,10 +76,13 @@ func TestSecretsAreNowhere(t *testing.T) {
 			bearer := func(good bool) http.Header { return http.Header{"Authorization": {"Bearer " + token(good)}} }
 			for _, good := range []bool{true, false} {
 				keep(w.http("GET", "/v1/jobs", bearer(good), nil))
-				keep(w.http("POST", "/v1/jobs", with(bearer(good), "Content-Type", "application/json"), strings.NewReader(`{"job":"nothing","payload":1}`)))
+				keep(w.http("POST", "/v1/jobs", with(bearer(good), "Content-Type", "application/json"),
+					strings.NewReader(`{"job":"nothing","payload":1}`)))
 				keep(w.http("GET", "/v1/jobs?access_token="+token(good), nil, nil))
 				for what, o := range map[string]dialOptions{
-					"header": {header: bearer(good)}, "subprotocol": {subprotocols: []string{frame.BearerProtocolPrefix + token(good)}},
+					"header": {header: bearer(good)}, "subprotocol": {
+						subprotocols: []string{frame.BearerProtocolPrefix + token(good)},
+					},
 				} {
 					c, r, err := w.dialRaw(o)
 					if (err == nil) != good {
@@ -150,7 +153,10 @@ func TestSecretsAreNowhere(t *testing.T) {
 }
 
 func upgrade() http.Header {
-	return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}, "Sec-Websocket-Protocol": {"ackwire.v1"}}
+	return http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}, "Sec-Websocket-Protocol": {"ackwire.v1"},
+	}
 }
 
 // line is the line of s that has part.
@@ -168,17 +174,24 @@ func line(s, part string) string {
 func TestATicketIsItsHoldersOnly(t *testing.T) {
 	inWorld(t, tokensOnly, func(t *testing.T, w *world) {
 		alice := http.Header{"Authorization": {"Bearer " + w.token("acme", "alice", time.Hour)}}
-		c, _, err := w.dialRaw(dialOptions{query: "?ticket=" + w.ticket(alice).Ticket, header: http.Header{"Authorization": {"Bearer " + w.token("globex", "bob", time.Hour)}}})
+		c, _, err := w.dialRaw(dialOptions{
+			query:  "?ticket=" + w.ticket(alice).Ticket,
+			header: http.Header{"Authorization": {"Bearer " + w.token("globex", "bob", time.Hour)}},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.want("a ticket goes before a token", frame.Welcome)
 		ack := c.submit()
-		w.eventually("the job is the ticket's holder's", func() bool { return w.http("GET", "/v1/jobs/"+ack.JobID, alice, nil).status == 200 })
-		if got := w.http("GET", "/v1/jobs/"+ack.JobID, http.Header{"Authorization": {"Bearer " + w.token("globex", "bob", time.Hour)}}, nil); got.status != 404 {
+		w.eventually("the job is the ticket's holder's", func() bool {
+			return w.http("GET", "/v1/jobs/"+ack.JobID, alice, nil).status == 200
+		})
+		if got := w.http("GET", "/v1/jobs/"+ack.JobID,
+			http.Header{"Authorization": {"Bearer " + w.token("globex", "bob", time.Hour)}}, nil); got.status != 404 {
 			t.Errorf("the token's holder reads it: %d", got.status)
 		}
-		for what, other := range map[string]string{"another subject": w.token("acme", "bob", time.Hour), "another tenant": w.token("globex", "alice", time.Hour)} {
+		for what, other := range map[string]string{"another subject": w.token("acme", "bob", time.Hour),
+			"another tenant": w.token("globex", "alice", time.Hour)} {
 			c, _, err := w.dialRaw(dialOptions{query: "?ticket=" + w.ticket(alice).Ticket})
 			if err != nil {
 				t.Fatal(err)

@@ -32,19 +32,38 @@ func TestBadFrames(t *testing.T) {
 			{"a server's type", `{"type":"ack"}`, "unknown_frame"},
 			{"a duplicate key", `{"type":"ping","id":"1","id":"2"}`, "invalid_frame"},
 			{"a long id", `{"type":"ping","id":"` + strings.Repeat("x", 65) + `"}`, "invalid_frame"},
-			{"deep nesting", `{"type":"submit","job":"demo.echo","payload":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, "invalid_frame"},
+			{
+				"deep nesting",
+				`{"type":"submit","job":"demo.echo","payload":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`,
+				"invalid_frame",
+			},
 			{"a NUL", "{\"type\":\"ping\",\"id\":\"\x00\"}", "invalid_frame"},
 			{"no job", `{"type":"submit","payload":{}}`, "invalid_frame"},
 			{"no payload", `{"type":"submit","job":"demo.echo"}`, "invalid_frame"},
 			{"a mistyped job", `{"type":"submit","job":["demo.echo"],"payload":{}}`, "invalid_frame"},
 			{"an unknown job", `{"type":"submit","job":"demo.ecko","payload":{}}`, "unknown_job_type"},
-			{"a payload against its schema", `{"type":"submit","job":"demo.sleep","payload":{"seconds":"two"}}`, "validation_failed"},
-			{"a duplicate key in the payload", `{"type":"submit","job":"demo.echo","payload":{"a":1,"a":2}}`, "validation_failed"},
-			{"a long key", `{"type":"submit","job":"demo.echo","payload":{},"key":"` + strings.Repeat("k", 129) + `"}`, "invalid_frame"},
+			{
+				"a payload against its schema", `{"type":"submit","job":"demo.sleep","payload":{"seconds":"two"}}`,
+				"validation_failed",
+			},
+			{
+				"a duplicate key in the payload", `{"type":"submit","job":"demo.echo","payload":{"a":1,"a":2}}`,
+				"validation_failed",
+			},
+			{
+				"a long key", `{"type":"submit","job":"demo.echo","payload":{},"key":"` + strings.Repeat("k", 129) + `"}`,
+				"invalid_frame",
+			},
 			{"a negative timeout", `{"type":"submit","job":"demo.echo","payload":{},"timeout":-1}`, "invalid_frame"},
 			{"a time that is none", `{"type":"submit","job":"demo.echo","payload":{},"runAt":"tomorrow"}`, "invalid_frame"},
-			{"a time too far", `{"type":"submit","job":"demo.echo","payload":{},"runAt":"2100-01-01T00:00:00Z"}`, "invalid_frame"},
-			{"a callback that is no URL", `{"type":"submit","job":"demo.echo","payload":{},"callbackUrl":"file:///etc/passwd"}`, "invalid_frame"},
+			{
+				"a time too far", `{"type":"submit","job":"demo.echo","payload":{},"runAt":"2100-01-01T00:00:00Z"}`,
+				"invalid_frame",
+			},
+			{
+				"a callback that is no URL",
+				`{"type":"submit","job":"demo.echo","payload":{},"callbackUrl":"file:///etc/passwd"}`, "invalid_frame",
+			},
 			{"subscribe to nothing", `{"type":"subscribe"}`, "invalid_frame"},
 			{"subscribe to a string", `{"type":"subscribe","jobs":"all"}`, "invalid_frame"},
 			{"subscribe with a bad after", `{"type":"subscribe","jobs":[{"jobId":"x","after":-1}]}`, "invalid_frame"},
@@ -149,7 +168,8 @@ func TestTokensAtTheHandshake(t *testing.T) {
 				t.Errorf("%s: subprotocol %q", what, p)
 			}
 		}
-		for what, token := range map[string]string{"garbage": "garbage", "an expired one": w.token("acme", "alice", time.Nanosecond)} {
+		for what, token := range map[string]string{"garbage": "garbage", "an expired one": w.token("acme",
+			"alice", time.Nanosecond)} {
 			time.Sleep(31 * time.Second) // beyond the leeway
 			_, r, err := w.dialRaw(dialOptions{header: http.Header{"Authorization": {"Bearer " + token}}})
 			if err == nil || r == nil || r.StatusCode != http.StatusUnauthorized {
@@ -185,7 +205,8 @@ func TestATokenEndsAndIsRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Tokens end at whole seconds.
-		if took := time.Since(renewed); took < 53*time.Second || took > 54*time.Second || warning.ClosesAfter < 35 || warning.ClosesAfter > 37 ||
+		if took := time.Since(renewed); took < 53*time.Second || took > 54*time.Second || warning.ClosesAfter < 35 ||
+			warning.ClosesAfter > 37 ||
 			warning.ExpiresAt.Sub(renewed).Round(2*time.Second) != time.Minute {
 			t.Errorf("after %s: %s", took, g.raw)
 		}
@@ -299,7 +320,9 @@ func TestASlowClientIsClosedAndNobodyWaitsForIt(t *testing.T) {
 			quick.wantAlive("another client")
 			time.Sleep(time.Second)
 		}
-		w.eventually("the slow one is closed", func() bool { return w.gauge("ackwire_gateway_session_closes_total", "4000") == 1 })
+		w.eventually("the slow one is closed", func() bool {
+			return w.gauge("ackwire_gateway_session_closes_total", "4000") == 1
+		})
 	})
 }
 
@@ -355,7 +378,8 @@ func TestAClientMaySendBeforeItHasReadTheHandshake(t *testing.T) {
 		ping := []byte{0x81, 0x80 | 15, 0, 0, 0, 0}
 		ping = append(ping, `{"type":"ping"}`...)
 		handshake := "GET /v1/ws HTTP/1.1\r\nHost: " + gatewayAddr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n\r\n"
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " +
+			"ackwire.v1\r\n\r\n"
 		if _, err := conn.Write(append([]byte(handshake), ping...)); err != nil {
 			t.Fatal(err)
 		}

@@ -78,18 +78,49 @@ func TestSlowClients(t *testing.T) {
 			{"nothing is sent", "", 0, 10 * time.Second, 0, "new", ""},
 			{"half a request line", "GET /v1/jo", 0, 10 * time.Second, 400, "request", ""},
 			{"headers by the byte", "GET /v1/jobs HTTP/1.1\r\n" + host + "X-Slow: ", 'x', 10 * time.Second, 0, "request", ""},
-			{"a handshake by the byte", "GET /v1/ws HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nX-Slow: ", 'x', 10 * time.Second, 0, "request", ""},
-			{"20 KiB of headers", "GET /v1/jobs HTTP/1.1\r\n" + host + "X-Long: " + strings.Repeat("x", 32<<10), 0, time.Second, 431, "request", ""},
-			{"a body by the byte", request("POST", "/v1/jobs", "Content-Type: application/json\r\nContent-Length: 1000\r\n"), ' ', 30 * time.Second, 400, "request", "message_time"},
-			{"chunks by the byte", request("POST", "/v1/jobs", "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n"), '0', 30 * time.Second, 400, "request", "message_time"},
-			{"a body that nobody reads, of a bad type", request("POST", "/v1/jobs", "Content-Length: 1000\r\n"), ' ', 30 * time.Second, 415, "request", ""},
-			{"a body that nobody reads, of a bad token", request("POST", "/v1/jobs", "Authorization: Bearer x\r\nContent-Length: 1000\r\n"), ' ', 30 * time.Second, 401, "request", ""},
-			{"a body of a cancel", request("POST", "/v1/jobs/"+jobA+"/cancel", "Content-Length: 1000\r\n"), ' ', 30 * time.Second, 404, "request", ""},
-			{"a body of a GET", request("GET", "/v1/jobs", "Content-Length: 1000\r\n"), ' ', 30 * time.Second, 200, "request", ""},
-			{"a body for no route", request("POST", "/nowhere", "Content-Length: 1000\r\n"), ' ', 30 * time.Second, 404, "request", ""},
+			{
+				"a handshake by the byte", "GET /v1/ws HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nX-Slow: ", 'x',
+				10 * time.Second, 0, "request", "",
+			},
+			{
+				"20 KiB of headers", "GET /v1/jobs HTTP/1.1\r\n" + host + "X-Long: " + strings.Repeat("x", 32<<10), 0,
+				time.Second, 431, "request", "",
+			},
+			{
+				"a body by the byte",
+				request("POST", "/v1/jobs", "Content-Type: application/json\r\nContent-Length: 1000\r\n"), ' ',
+				30 * time.Second, 400, "request", "message_time",
+			},
+			{
+				"chunks by the byte",
+				request("POST", "/v1/jobs", "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n"), '0',
+				30 * time.Second, 400, "request", "message_time",
+			},
+			{
+				"a body that nobody reads, of a bad type", request("POST", "/v1/jobs", "Content-Length: 1000\r\n"), ' ',
+				30 * time.Second, 415, "request", "",
+			},
+			{
+				"a body that nobody reads, of a bad token",
+				request("POST", "/v1/jobs", "Authorization: Bearer x\r\nContent-Length: 1000\r\n"), ' ', 30 * time.Second,
+				401, "request", "",
+			},
+			{
+				"a body of a cancel", request("POST", "/v1/jobs/"+jobA+"/cancel", "Content-Length: 1000\r\n"), ' ',
+				30 * time.Second, 404, "request", "",
+			},
+			{
+				"a body of a GET", request("GET", "/v1/jobs", "Content-Length: 1000\r\n"), ' ', 30 * time.Second, 200,
+				"request", "",
+			},
+			{
+				"a body for no route", request("POST", "/nowhere", "Content-Length: 1000\r\n"), ' ', 30 * time.Second,
+				404, "request", "",
+			},
 			{"a connection that is kept for later", request("GET", "/v1/jobs", ""), 0, 2 * time.Minute, 200, "idle", ""},
 		} {
-			ends, bound := w.gauge("ackwire_gateway_http_connection_ends_total", c.in), w.gauge("ackwire_gateway_turned_away_total", c.bound)
+			ends, bound := w.gauge("ackwire_gateway_http_connection_ends_total", c.in),
+				w.gauge("ackwire_gateway_turned_away_total", c.bound)
 			stop := make(chan struct{})
 			alive := make(chan struct{})
 			go func() {
@@ -113,7 +144,9 @@ func TestSlowClients(t *testing.T) {
 			if status != c.status || took > c.within+3*time.Second {
 				t.Errorf("%s: after %s: %d, want %d within %s: %.200s", c.what, took, status, c.status, c.within, answer)
 			}
-			w.eventually(c.what+": its end is counted", func() bool { return w.gauge("ackwire_gateway_http_connection_ends_total", c.in) == ends+1 })
+			w.eventually(c.what+": its end is counted", func() bool {
+				return w.gauge("ackwire_gateway_http_connection_ends_total", c.in) == ends+1
+			})
 			if n := w.gauge("ackwire_gateway_turned_away_total", c.bound); c.bound != "" && n != bound+1 {
 				t.Errorf("%s: counted %v times", c.what, n-bound)
 			}
@@ -141,7 +174,8 @@ func TestASlowReader(t *testing.T) {
 			w.tracker.set("local", fmt.Sprintf("01a208fd-2dc6-7467-acd5-bb987da2%04d", i), 5, job.Pending)
 		}
 		s := w.slow("a list that is not read")
-		if _, err := s.conn.Write([]byte("GET /v1/jobs?limit=200 HTTP/1.1\r\nHost: " + gatewayAddr + "\r\n\r\n")); err != nil {
+		if _, err := s.conn.Write([]byte("GET /v1/jobs?limit=200 HTTP/1.1\r\nHost: " + gatewayAddr +
+			"\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
@@ -155,7 +189,8 @@ func TestASlowReader(t *testing.T) {
 
 		w.tracker.set("local", jobA, 5, job.Pending)
 		s = w.slow("an event stream that is not read")
-		if _, err := s.conn.Write([]byte("GET /v1/jobs/" + jobA + "/events HTTP/1.1\r\nHost: " + gatewayAddr + "\r\n\r\n")); err != nil {
+		if _, err := s.conn.Write([]byte("GET /v1/jobs/" + jobA + "/events HTTP/1.1\r\nHost: " + gatewayAddr +
+			"\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}
 		began = time.Now()
@@ -190,7 +225,8 @@ func TestAnAnswerAfterAPause(t *testing.T) {
 	})
 }
 
-// TestConnectionsAreBounded: for one above the bound the one that has said nothing for longest is closed; sockets do not count.
+// TestConnectionsAreBounded: for one above the bound the one that has said nothing for longest is closed; sockets do
+// not count.
 func TestConnectionsAreBounded(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Connections = 3 }, func(t *testing.T, w *world) {
 		sockets := []*client{w.dial(""), w.dial(""), w.dial(""), w.dial("")}

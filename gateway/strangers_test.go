@@ -18,7 +18,10 @@ import (
 // TestStrangersAreNotFelt: whoever only connects takes a share of the connections, in which the oldest makes room, and
 // users go on over the connections that they have and over new ones.
 func TestStrangersAreNotFelt(t *testing.T) {
-	inWorld(t, func(c *Config) { tokensOnly(c); c.Connections, c.Strangers, c.AddressStrangers = 12, 6, 0 }, func(t *testing.T, w *world) {
+	inWorld(t, func(c *Config) {
+		tokensOnly(c)
+		c.Connections, c.Strangers, c.AddressStrangers = 12, 6, 0
+	}, func(t *testing.T, w *world) {
 		w.tracker.set("acme", jobA, 7, job.Processing)
 		dials := 0
 		transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -58,7 +61,8 @@ func TestStrangersAreNotFelt(t *testing.T) {
 			}
 			if i%10 == 0 {
 				user("over the connection that it has")
-				if a := w.http("GET", "/v1/jobs/"+jobA, http.Header{"Authorization": {"Bearer " + w.token("acme", "bob", time.Hour)}}, nil); a.status != 200 {
+				if a := w.http("GET", "/v1/jobs/"+jobA,
+					http.Header{"Authorization": {"Bearer " + w.token("acme", "bob", time.Hour)}}, nil); a.status != 200 {
 					t.Fatalf("over a new one: %d %s", a.status, a.body)
 				}
 			}

@@ -56,7 +56,9 @@ type submission struct {
 // safe. First the request is made durable, then the fact that it was accepted, never both
 // at once: an accepted without its request is a job that waits for ever. made, unless it is nil,
 // is called with the job's ID before anything is written.
-func (g *Gateway) Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64, error) {
+func (g *Gateway) Submit(
+	ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string),
+) (frame.AckFrame, int64, error) {
 	began := time.Now()
 	ctx, span := g.beginSubmit(ctx, &r)
 	var ack frame.AckFrame
@@ -71,7 +73,9 @@ func (g *Gateway) Submit(ctx context.Context, id auth.Identity, r frame.SubmitRe
 }
 
 // submitHeld is Submit of a request that hold has let in, which it ends.
-func (g *Gateway) submitHeld(ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time) (frame.AckFrame, int64, error) {
+func (g *Gateway) submitHeld(
+	ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time,
+) (frame.AckFrame, int64, error) {
 	ctx, span := g.beginSubmit(ctx, &r)
 	ack, version, err := g.submit(ctx, id, r, held, nil)
 	g.metrics.submitted(err, time.Since(began))
@@ -88,7 +92,9 @@ func (g *Gateway) hold(ctx context.Context, id auth.Identity, bytes int64) (limi
 	return g.limits.BeginSubmit(ctx, id.Tenant, bytes)
 }
 
-func (g *Gateway) submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, made func(string)) (ack frame.AckFrame, version int64, err error) {
+func (g *Gateway) submit(
+	ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, made func(string),
+) (ack frame.AckFrame, version int64, err error) {
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
 	defer func() { held.End(err == nil && !ack.Duplicate) }()
@@ -200,7 +206,8 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		r.RunAt = nil // due already: it needs no waiting
 	}
 	if deadline := policy.Deadline.Duration(); r.RunAt != nil && deadline > 0 && r.RunAt.Sub(now) >= deadline {
-		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("runAt is not before the job's deadline, %s from now", deadline))
+		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("runAt is not before the job's deadline, %s from now",
+			deadline))
 	}
 	if err := checkCallback(r); err != nil {
 		return nil, err
@@ -350,9 +357,11 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 // produceAccepted returns the version that the event gives the job.
 func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request event.Position) (int64, error) {
 	value, err := event.Encode(&event.Event{
-		Type: event.Accepted, JobID: s.jobID, Life: s.request.Life, Job: s.request.Job, Tenant: s.request.Tenant, Subject: s.request.Subject,
-		Lane: s.request.Lane, PayloadHash: s.request.PayloadHash, Policy: &s.request.Policy,
-		RunAt: s.request.RunAt, CallbackURL: s.request.CallbackURL, CallbackEvents: s.request.CallbackEvents, Request: &request,
+		Type: event.Accepted, JobID: s.jobID, Life: s.request.Life, Job: s.request.Job, Tenant: s.request.Tenant,
+		Subject: s.request.Subject,
+		Lane:    s.request.Lane, PayloadHash: s.request.PayloadHash, Policy: &s.request.Policy,
+		RunAt: s.request.RunAt, CallbackURL: s.request.CallbackURL, CallbackEvents: s.request.CallbackEvents,
+		Request: &request,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("accepted event of job %s: %w", s.jobID, err)
@@ -385,7 +394,9 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 
 // verdict waits for what the fold made of this submit's own accepted: a reservation that
 // was lost costs a superfluous request, never a wrong answer.
-func (g *Gateway) verdict(ctx context.Context, s *submission, request event.Position, version int64) (frame.AckFrame, int64, error) {
+func (g *Gateway) verdict(
+	ctx context.Context, s *submission, request event.Position, version int64,
+) (frame.AckFrame, int64, error) {
 	r, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: s.jobID, Tenant: s.id.Tenant, MinVersion: version})
 	if err != nil {
 		g.logOf(ctx).Warn("verdict not known", "job", s.jobID, "err", err)

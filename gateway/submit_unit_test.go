@@ -57,7 +57,10 @@ func TestWhatASubmitMayCarry(t *testing.T) {
 			{"a payload that is too large", func(r *frame.SubmitRequest) {
 				r.Payload = []byte(`"` + strings.Repeat("x", frame.MaxFrameBytes) + `"`)
 			}, code.PayloadTooLarge},
-			{"a number that no float holds", func(r *frame.SubmitRequest) { r.Payload = []byte(`[1e400]`) }, code.ValidationFailed},
+			{
+				"a number that no float holds", func(r *frame.SubmitRequest) { r.Payload = []byte(`[1e400]`) },
+				code.ValidationFailed,
+			},
 			{"a key of 128 characters", func(r *frame.SubmitRequest) { r.Key = strings.Repeat("k", 128) }, ""},
 			{"a key of 128 long characters", func(r *frame.SubmitRequest) { r.Key = strings.Repeat("😀", 128) }, ""},
 			{"a key of 129 characters", func(r *frame.SubmitRequest) { r.Key = strings.Repeat("k", 129) }, code.InvalidFrame},
@@ -66,11 +69,24 @@ func TestWhatASubmitMayCarry(t *testing.T) {
 			{"a start in 30 days", func(r *frame.SubmitRequest) { r.RunAt = at(maxSchedule) }, ""},
 			{"a start later than that", func(r *frame.SubmitRequest) { r.RunAt = at(maxSchedule + 1) }, code.InvalidFrame},
 			{"a callback", func(r *frame.SubmitRequest) { r.CallbackURL = host }, ""},
-			{"a callback of 2,048 bytes", func(r *frame.SubmitRequest) { r.CallbackURL = host + strings.Repeat("x", 2048-len(host)) }, ""},
-			{"a callback of 2,049 bytes", func(r *frame.SubmitRequest) { r.CallbackURL = host + strings.Repeat("x", 2049-len(host)) }, code.InvalidFrame},
+			{
+				"a callback of 2,048 bytes",
+				func(r *frame.SubmitRequest) { r.CallbackURL = host + strings.Repeat("x", 2048-len(host)) }, "",
+			},
+			{
+				"a callback of 2,049 bytes",
+				func(r *frame.SubmitRequest) { r.CallbackURL = host + strings.Repeat("x", 2049-len(host)) },
+				code.InvalidFrame,
+			},
 			{"a callback without a host", func(r *frame.SubmitRequest) { r.CallbackURL = "https:///x" }, code.InvalidFrame},
-			{"a callback without a scheme", func(r *frame.SubmitRequest) { r.CallbackURL = "//example.com/x" }, code.InvalidFrame},
-			{"a callback to a file", func(r *frame.SubmitRequest) { r.CallbackURL = "file://host/etc/passwd" }, code.InvalidFrame},
+			{
+				"a callback without a scheme", func(r *frame.SubmitRequest) { r.CallbackURL = "//example.com/x" },
+				code.InvalidFrame,
+			},
+			{
+				"a callback to a file", func(r *frame.SubmitRequest) { r.CallbackURL = "file://host/etc/passwd" },
+				code.InvalidFrame,
+			},
 			{"a callback that is no URL", func(r *frame.SubmitRequest) { r.CallbackURL = "http://[" }, code.InvalidFrame},
 		} {
 			s, p := examined(t, echo1(c.change))
@@ -91,16 +107,21 @@ func TestTimeoutAndDeadline(t *testing.T) {
 		{0, 0}, {-1, 0}, {1e-10, 0}, {job.MaxSeconds + 1, 0}, {1e300, 0},
 	} {
 		s, p := examined(t, echo1(func(r *frame.SubmitRequest) { r.Timeout = &c.seconds }))
-		if c.want == 0 && (p.Code != code.InvalidFrame || !strings.Contains(p.Detail, "timeout")) || c.want != 0 && s.request.Policy.Timeout.Duration() != c.want {
+		if c.want == 0 && (p.Code != code.InvalidFrame || !strings.Contains(p.Detail, "timeout")) ||
+			c.want != 0 && s.request.Policy.Timeout.Duration() != c.want {
 			t.Errorf("timeout %v: got %+v", c.seconds, p)
 		}
 		s, p = examined(t, echo1(func(r *frame.SubmitRequest) { r.Deadline = &c.seconds }))
-		if c.want == 0 && (p.Code != code.InvalidFrame || !strings.Contains(p.Detail, "deadline")) || c.want != 0 && s.request.Policy.Deadline.Duration() != c.want {
+		if c.want == 0 && (p.Code != code.InvalidFrame || !strings.Contains(p.Detail, "deadline")) ||
+			c.want != 0 && s.request.Policy.Deadline.Duration() != c.want {
 			t.Errorf("deadline %v: got %+v", c.seconds, p)
 		}
 	}
-	s, _ := examined(t, frame.SubmitRequest{Job: "report.generate", Payload: []byte(`{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`)})
-	if s == nil || s.request.Policy.Timeout.Duration() != 10*time.Minute || s.request.Lane != "reports" || s.request.Tenant != "alice" {
+	s, _ := examined(t, frame.SubmitRequest{
+		Job: "report.generate", Payload: []byte(`{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`),
+	})
+	if s == nil || s.request.Policy.Timeout.Duration() != 10*time.Minute || s.request.Lane != "reports" ||
+		s.request.Tenant != "alice" {
 		t.Errorf("the type's own: %+v", s)
 	}
 }
@@ -153,9 +174,12 @@ func TestAnotherPayload(t *testing.T) {
 	seen := map[string]string{}
 	for _, payload := range []string{
 		`7`, `[7]`, `"a"`, `["a"]`, `null`, `true`,
-		`{}`, `[]`, `[{}]`, `[[]]`, `[null]`, `[true]`, `[false]`, `[0]`, `[1]`, `[-1]`, `["1"]`, `[1,2]`, `[2,1]`, `[[1],2]`, `[1e-7]`,
-		`[9007199254740991]`, `[9007199254740992]`, `[9007199254740993]`, `[9007199254740994]`, `[-9007199254740993]`, `9007199254740993`,
-		`[18446744073709551615]`, `[18446744073709551614]`, `[1e20]`, `[100000000000000000001]`, `[1e-400]`, `[0.1]`, `[0.10000000000000000555]`,
+		`{}`, `[]`, `[{}]`, `[[]]`, `[null]`, `[true]`, `[false]`, `[0]`, `[1]`, `[-1]`, `["1"]`, `[1,2]`, `[2,1]`, `[[1],2]`,
+		`[1e-7]`,
+		`[9007199254740991]`, `[9007199254740992]`, `[9007199254740993]`, `[9007199254740994]`, `[-9007199254740993]`,
+		`9007199254740993`,
+		`[18446744073709551615]`, `[18446744073709551614]`, `[1e20]`, `[100000000000000000001]`, `[1e-400]`, `[0.1]`,
+		`[0.10000000000000000555]`,
 		`{"a":9007199254740993,"b":9007199254740992}`, `{"a":9007199254740992,"b":9007199254740993}`, `["9007199254740993"]`,
 		`[[9007199254740993,1]]`, `[[1,9007199254740993]]`,
 		`{"a":1}`, `{"a":"1"}`, `{"a":null}`, `{"a":[]}`, `{"A":1}`, `{"a":1,"b":1}`, `{"b":{"a":1}}`,

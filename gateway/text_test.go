@@ -35,12 +35,14 @@ func TestSubjectsWithCommas(t *testing.T) {
 			t.Errorf("%s: %q, %v", query, req.GetSubjects(), err)
 		}
 	}
-	req, err := listRequest(httptest.NewRequest("GET", "/v1/jobs?state=pending%2Cfailed&type=a,b&lane=x%2C%20y", nil), auth.Identity{Tenant: "acme"})
+	req, err := listRequest(httptest.NewRequest("GET", "/v1/jobs?state=pending%2Cfailed&type=a,b&lane=x%2C%20y", nil),
+		auth.Identity{Tenant: "acme"})
 	if err != nil || len(req.States) != 2 || len(req.Types) != 2 || !slices.Equal(req.Lanes, []string{"x", "y"}) {
 		t.Errorf("names without commas: %v, %v", req, err)
 	}
 	for _, query := range []string{"subject=", "subject=a,", "subject=" + strings.Repeat("a", maxFilterChars+1)} {
-		if _, err := listRequest(httptest.NewRequest("GET", "/v1/jobs?"+query, nil), auth.Identity{Tenant: "acme"}); err == nil {
+		if _, err := listRequest(httptest.NewRequest("GET", "/v1/jobs?"+query, nil),
+			auth.Identity{Tenant: "acme"}); err == nil {
 			t.Errorf("%s was taken", query)
 		}
 	}
@@ -50,7 +52,8 @@ func TestSubjectsWithCommas(t *testing.T) {
 func FuzzSubjects(f *testing.F) {
 	f.Add("a,b", "c d")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		if got := written(url.Values{"subject": {a, b}, "other": {b}}.Encode(), "subject"); !slices.Equal(got, []string{a, b}) {
+		if got := written(url.Values{"subject": {a, b}, "other": {b}}.Encode(), "subject"); !slices.Equal(got,
+			[]string{a, b}) {
 			t.Errorf("%q, %q: %q", a, b, got)
 		}
 	})
@@ -72,7 +75,8 @@ func TestNotUTF8(t *testing.T) {
 		for _, method := range []string{"GET", "POST"} {
 			began, answer := time.Now(), httptest.NewRecorder()
 			handler.ServeHTTP(answer, httptest.NewRequest(method, target, nil))
-			if answer.Code != http.StatusBadRequest || !strings.Contains(answer.Body.String(), `"invalid_frame"`) || time.Since(began) > time.Second {
+			if answer.Code != http.StatusBadRequest || !strings.Contains(answer.Body.String(), `"invalid_frame"`) ||
+				time.Since(began) > time.Second {
 				t.Errorf("%s %s: %d %s after %s", method, target, answer.Code, answer.Body, time.Since(began))
 			}
 		}
@@ -100,7 +104,9 @@ func TestRunAtAfterTheDeadline(t *testing.T) {
 		{29 * 24 * time.Hour, 30 * 24 * 3600, true}, {31 * 24 * time.Hour, 40 * 24 * 3600, false},
 	} {
 		at := time.Now().Add(c.runAt)
-		_, err := g.examine(auth.Identity{Tenant: "acme"}, frame.SubmitRequest{Job: name, Payload: []byte(`{}`), RunAt: &at, Deadline: &c.deadline})
+		_, err := g.examine(auth.Identity{Tenant: "acme"}, frame.SubmitRequest{
+			Job: name, Payload: []byte(`{}`), RunAt: &at, Deadline: &c.deadline,
+		})
 		if (err == nil) != c.taken {
 			t.Errorf("%+v: %v", c, err)
 		}

@@ -60,7 +60,8 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
 	expires := time.Now().Add(ticketTTL)
-	if err := g.up.KeepTicket(ctx, &trackerpb.KeepTicketRequest{TicketId: ticketID(ticket), Identity: b, TtlMs: ticketTTL.Milliseconds()}); err != nil {
+	if err := g.up.KeepTicket(ctx, &trackerpb.KeepTicketRequest{TicketId: ticketID(ticket), Identity: b,
+		TtlMs: ticketTTL.Milliseconds()}); err != nil {
 		g.problem(w, queryProblem(err))
 		return
 	}
@@ -68,7 +69,10 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusCreated)
-	_ = plainjson.Write(w, frame.Ticket{Ticket: ticket, URL: "/v1/ws?" + ticketParam + "=" + ticket, ExpiresAt: expires.UTC().Truncate(time.Millisecond)})
+	_ = plainjson.Write(w, frame.Ticket{
+		Ticket: ticket, URL: "/v1/ws?" + ticketParam + "=" + ticket,
+		ExpiresAt: expires.UTC().Truncate(time.Millisecond),
+	})
 }
 
 // redeem answers who a ticket is for. Its errors are frame.Problems.

@@ -15,7 +15,8 @@ func (w *world) ticket(header http.Header) frame.Ticket {
 	w.t.Helper()
 	got := w.http("POST", "/v1/ws-tickets", header, nil)
 	var ticket frame.Ticket
-	if err := json.Unmarshal([]byte(got.body), &ticket); err != nil || got.status != http.StatusCreated || got.header.Get("Cache-Control") != "no-store" {
+	if err := json.Unmarshal([]byte(got.body), &ticket); err != nil || got.status != http.StatusCreated ||
+		got.header.Get("Cache-Control") != "no-store" {
 		w.t.Fatalf("POST /v1/ws-tickets: %d %s, %v", got.status, got.body, err)
 	}
 	return ticket

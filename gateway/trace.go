@@ -53,7 +53,8 @@ func (g *Gateway) endSubmit(span trace.Span, id auth.Identity, jobType string, a
 	}
 	switch p := (frame.Problem{}); {
 	case err == nil:
-		attrs = append(attrs, tracing.JobID.String(ack.JobID), tracing.State.String(ack.State), attribute.Bool("ackwire.duplicate", ack.Duplicate))
+		attrs = append(attrs, tracing.JobID.String(ack.JobID), tracing.State.String(ack.State),
+			attribute.Bool("ackwire.duplicate", ack.Duplicate))
 	case errors.As(err, &p):
 		attrs = append(attrs, tracing.Code.String(string(p.Code)))
 		if p.JobID != "" {
@@ -91,7 +92,8 @@ func (g *Gateway) pushed(j *trackerpb.Job) (written func()) {
 		if time.Since(began) > maxPushAfter || spans.Add(1) > maxPushSpans {
 			return
 		}
-		_, span := g.tracer.Start(tracing.With(context.Background(), sc), "push", trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(began),
+		_, span := g.tracer.Start(tracing.With(context.Background(), sc), "push", trace.WithSpanKind(trace.SpanKindProducer),
+			trace.WithTimestamp(began),
 			trace.WithAttributes(tracing.JobID.String(jobID), tracing.Version.Int64(version)))
 		span.End()
 	}

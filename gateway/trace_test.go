@@ -61,16 +61,19 @@ func (w *world) post(body string, h http.Header) answer {
 func TestASubmitIsASpan(t *testing.T) {
 	inTracedWorld(t, 0, func(w *world, spans *tracetest.SpanRecorder) {
 		c := w.dial("")
-		c.send(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"watch":false,"traceparent":"` + sampled + `","tracestate":"vendor=1"}`)
+		c.send(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"watch":false,"traceparent":"` + sampled +
+			`","tracestate":"vendor=1"}`)
 		c.want("an ack", frame.Ack)
-		if a := w.post(`{"job":"demo.echo","payload":1}`, http.Header{"Traceparent": {sampled}, "Tracestate": {"vendor=1"}}); a.status != http.StatusAccepted {
+		if a := w.post(`{"job":"demo.echo","payload":1}`, http.Header{"Traceparent": {sampled},
+			"Tracestate": {"vendor=1"}}); a.status != http.StatusAccepted {
 			t.Fatal(a)
 		}
 		w.eventually("both are spans", func() bool { return len(named(spans, "submit")) == 2 })
 		for _, s := range named(spans, "submit") {
 			attrs := attribute.NewSet(s.Attributes()...)
 			id, _ := attrs.Value(tracing.JobID)
-			if s.SpanKind() != trace.SpanKindServer || s.Parent().SpanID() != tracing.Parse(sampled, "").SpanID() || s.SpanContext().TraceID().String() != testTrace ||
+			if s.SpanKind() != trace.SpanKindServer || s.Parent().SpanID() != tracing.Parse(sampled, "").SpanID() ||
+				s.SpanContext().TraceID().String() != testTrace ||
 				s.SpanContext().TraceState().String() != "vendor=1" || !isJobID(id.AsString()) {
 				t.Errorf("submit: %+v, parent %+v, %v", s.SpanContext(), s.Parent(), s.Attributes())
 			}
@@ -112,7 +115,8 @@ func TestSampling(t *testing.T) {
 		{"a broken one is none", 1, "nonsense", 1, true, true, true},
 	} {
 		inTracedWorld(t, c.ratio, func(w *world, spans *tracetest.SpanRecorder) {
-			if a := w.post(`{"job":"demo.echo","payload":1}`, http.Header{"Traceparent": {c.parent}}); a.status != http.StatusAccepted {
+			if a := w.post(`{"job":"demo.echo","payload":1}`,
+				http.Header{"Traceparent": {c.parent}}); a.status != http.StatusAccepted {
 				t.Fatal(a)
 			}
 			carried := func(records []*kgo.Record) trace.SpanContext {
@@ -122,7 +126,8 @@ func TestSampling(t *testing.T) {
 				return tracing.FromRecord(records[0])
 			}
 			request, accepted := carried(w.produced(w.names.Requests("default"))), carried(w.produced(w.names.Status()))
-			if request.IsValid() != c.request || request.IsSampled() != c.sampled || accepted.IsValid() != c.status || len(named(spans, "submit")) != c.spans {
+			if request.IsValid() != c.request || request.IsSampled() != c.sampled || accepted.IsValid() != c.status ||
+				len(named(spans, "submit")) != c.spans {
 				t.Errorf("%s: request %+v, accepted %+v, %d spans", c.what, request, accepted, len(spans.Ended()))
 			}
 			if strings.Contains(c.parent, testTrace) && request.TraceID().String() != testTrace {
@@ -138,20 +143,25 @@ func TestClientsDoNotForceSampling(t *testing.T) {
 		parent  string
 		ratio   float64
 		sampled bool
-	}{{sampled, 0, false}, {unsampled, 1, true}, {sampled, 1, true}, {"00-0af7651916cd43dd0000000000000000-b7ad6b7169203331-01", 1e-9, false}} {
+	}{{sampled, 0, false}, {unsampled, 1, true}, {sampled, 1,
+		true}, {"00-0af7651916cd43dd0000000000000000-b7ad6b7169203331-01", 1e-9, false}} {
 		inTracedWorldWith(t, c.ratio, nil, func(w *world, spans *tracetest.SpanRecorder) {
-			if a := w.post(`{"job":"demo.echo","payload":1}`, http.Header{"Traceparent": {c.parent}}); a.status != http.StatusAccepted {
+			if a := w.post(`{"job":"demo.echo","payload":1}`,
+				http.Header{"Traceparent": {c.parent}}); a.status != http.StatusAccepted {
 				t.Fatal(a)
 			}
-			request, accepted := tracing.FromRecord(w.produced(w.names.Requests("default"))[0]), tracing.FromRecord(w.produced(w.names.Status())[0])
-			if request.TraceID() != tracing.Parse(c.parent, "").TraceID() || request.IsSampled() != c.sampled || accepted.IsValid() != c.sampled || (len(spans.Ended()) > 0) != c.sampled {
+			request, accepted := tracing.FromRecord(w.produced(w.names.Requests("default"))[0]),
+				tracing.FromRecord(w.produced(w.names.Status())[0])
+			if request.TraceID() != tracing.Parse(c.parent, "").TraceID() || request.IsSampled() != c.sampled ||
+				accepted.IsValid() != c.sampled || (len(spans.Ended()) > 0) != c.sampled {
 				t.Errorf("%s at %v: request %+v, accepted %+v, %d spans", c.parent, c.ratio, request, accepted, len(spans.Ended()))
 			}
 		})
 	}
 	inWorld(t, nil, func(t *testing.T, w *world) { // where no spans are made
 		w.post(`{"job":"demo.echo","payload":1}`, http.Header{"Traceparent": {sampled}})
-		if sc := tracing.FromRecord(w.produced(w.names.Requests("default"))[0]); sc.TraceID().String() != testTrace || sc.IsSampled() {
+		if sc := tracing.FromRecord(w.produced(w.names.Requests("default"))[0]); sc.TraceID().String() != testTrace ||
+			sc.IsSampled() {
 			t.Errorf("the request carries %+v", sc)
 		}
 	})

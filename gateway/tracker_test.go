@@ -56,7 +56,9 @@ type fakeTicket struct {
 	until    time.Time
 }
 
-func (f *fakeTracker) KeepTicket(_ context.Context, r *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error) {
+func (f *fakeTracker) KeepTicket(
+	_ context.Context, r *connect.Request[trackerpb.KeepTicketRequest],
+) (*connect.Response[trackerpb.KeepTicketResponse], error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.tickets == nil {
@@ -66,7 +68,9 @@ func (f *fakeTracker) KeepTicket(_ context.Context, r *connect.Request[trackerpb
 	return connect.NewResponse(&trackerpb.KeepTicketResponse{}), nil
 }
 
-func (f *fakeTracker) TakeTicket(_ context.Context, r *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
+func (f *fakeTracker) TakeTicket(
+	_ context.Context, r *connect.Request[trackerpb.TakeTicketRequest],
+) (*connect.Response[trackerpb.TakeTicketResponse], error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	kept, ok := f.tickets[r.Msg.TicketId]
@@ -112,7 +116,10 @@ func (w *world) startTracker() {
 // addTracker starts one more tracker; the partitions are shared anew.
 func (w *world) addTracker(host, addr string) *fakeTracker {
 	w.t.Helper()
-	f := &fakeTracker{w: w, jobs: map[string]*fakeJob{}, streams: map[*fakeStream]struct{}{}, held: map[string]string{}, early: map[string][]func(){}, next: map[int32]int64{}}
+	f := &fakeTracker{
+		w: w, jobs: map[string]*fakeJob{}, streams: map[*fakeStream]struct{}{}, held: map[string]string{},
+		early: map[string][]func(){}, next: map[int32]int64{},
+	}
 	env := w.env(host, prometheus.NewRegistry())
 	l, err := env.Listen(w.t.Context(), "tcp", addr)
 	if err != nil {
@@ -127,7 +134,8 @@ func (w *world) addTracker(host, addr string) *fakeTracker {
 	mux.Handle(trackerpbconnect.NewTrackerHandler(f))
 	srv := &http.Server{Handler: mux, Protocols: protocols}
 	cl, err := w.kafka().NewClient(env, topic.TrackerClientID(addr), kgo.ConsumerGroup(w.names.TrackerGroup()),
-		kgo.ConsumeTopics(w.names.Status()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.Balancers(kgo.RangeBalancer()))
+		kgo.ConsumeTopics(w.names.Status()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.Balancers(
+			kgo.RangeBalancer()))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -174,8 +182,9 @@ func (f *fakeTracker) fold(r *kgo.Record) {
 	}
 	if f.jobs[e.JobID] == nil {
 		at := &trackerpb.Position{Topic: e.Request.Topic, Partition: e.Request.Partition, Offset: e.Request.Offset}
-		f.jobs[e.JobID] = &fakeJob{tenant: e.Tenant, hash: e.PayloadHash, version: r.Offset + 1, document: document(e.JobID, job.Pending),
-			source: at, request: at, created: r.Timestamp.UnixMilli(), subject: e.Subject, lane: e.Lane}
+		f.jobs[e.JobID] = &fakeJob{tenant: e.Tenant, hash: e.PayloadHash, version: r.Offset + 1,
+			document: document(e.JobID, job.Pending),
+			source:   at, request: at, created: r.Timestamp.UnixMilli(), subject: e.Subject, lane: e.Lane}
 	}
 	delete(f.held, e.JobID)
 	for _, again := range f.early[e.JobID] {
@@ -312,7 +321,9 @@ func (f *fakeTracker) wait(ctx context.Context) error {
 }
 
 // Get implements trackerpbconnect.TrackerHandler.
-func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetRequest]) (*connect.Response[trackerpb.GetResponse], error) {
+func (f *fakeTracker) Get(
+	ctx context.Context, r *connect.Request[trackerpb.GetRequest],
+) (*connect.Response[trackerpb.GetResponse], error) {
 	f.gets.Add(1)
 	if err := f.wait(ctx); err != nil {
 		return nil, err
@@ -320,7 +331,8 @@ func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetR
 	for {
 		f.mu.Lock()
 		j := f.jobs[r.Msg.JobId]
-		if j != nil && j.tenant == r.Msg.Tenant && f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion && (j.terminal || !r.Msg.UntilTerminal) {
+		if j != nil && j.tenant == r.Msg.Tenant && f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion &&
+			(j.terminal || !r.Msg.UntilTerminal) {
 			defer f.mu.Unlock()
 			return connect.NewResponse(&trackerpb.GetResponse{Job: j.proto(r.Msg.JobId), Source: j.source, PayloadHash: j.hash,
 				Lane: j.lane, Request: j.request, AsOf: f.asOf, Round: j.round, Deliveries: j.deliveries}), nil
@@ -337,7 +349,9 @@ func (f *fakeTracker) Get(ctx context.Context, r *connect.Request[trackerpb.GetR
 }
 
 // Reserve implements trackerpbconnect.TrackerHandler.
-func (f *fakeTracker) Reserve(ctx context.Context, r *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error) {
+func (f *fakeTracker) Reserve(
+	ctx context.Context, r *connect.Request[trackerpb.ReserveRequest],
+) (*connect.Response[trackerpb.ReserveResponse], error) {
 	if err := f.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -351,7 +365,9 @@ func (f *fakeTracker) Reserve(ctx context.Context, r *connect.Request[trackerpb.
 }
 
 // Watch implements trackerpbconnect.TrackerHandler.
-func (f *fakeTracker) Watch(ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {
+func (f *fakeTracker) Watch(
+	ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse],
+) error {
 	s := &fakeStream{watches: map[string]bool{}, out: make(chan *trackerpb.WatchResponse, 10_000)}
 	f.mu.Lock()
 	f.streams[s] = struct{}{}

@@ -24,7 +24,10 @@ func (f *fakeTracker) put(tenant string, created int64, lane, subject string, do
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.jobs[doc.JobID] = &fakeJob{tenant: tenant, version: 1, document: b, terminal: doc.State.Terminal(), created: created, lane: lane, subject: subject}
+	f.jobs[doc.JobID] = &fakeJob{
+		tenant: tenant, version: 1, document: b, terminal: doc.State.Terminal(), created: created, lane: lane,
+		subject: subject,
+	}
 }
 
 // refuseNext has the next lists and counts answered with these codes.
@@ -63,14 +66,17 @@ func (f *fakeTracker) fresh(ctx context.Context, wanted []*trackerpb.Freshness) 
 func (f *fakeTracker) found(tenant string, partitions []int32, take func(*fakeJob, *job.Document)) {
 	for id, j := range f.jobs {
 		var doc job.Document
-		if j.tenant == tenant && slices.Contains(partitions, kafka.Partition(id, testPartitions)) && json.Unmarshal(j.document, &doc) == nil {
+		if j.tenant == tenant && slices.Contains(partitions, kafka.Partition(id, testPartitions)) &&
+			json.Unmarshal(j.document, &doc) == nil {
 			take(j, &doc)
 		}
 	}
 }
 
 // List implements trackerpbconnect.TrackerHandler.
-func (f *fakeTracker) List(ctx context.Context, r *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error) {
+func (f *fakeTracker) List(
+	ctx context.Context, r *connect.Request[trackerpb.ListRequest],
+) (*connect.Response[trackerpb.ListResponse], error) {
 	if err := f.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -86,7 +92,8 @@ func (f *fakeTracker) List(ctx context.Context, r *connect.Request[trackerpb.Lis
 	among := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
 	answer := &trackerpb.ListResponse{AsOf: f.asOf}
 	f.found(r.Msg.Tenant, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
-		if among(r.Msg.States, string(doc.State)) && among(r.Msg.Types, doc.Type) && among(r.Msg.Lanes, j.lane) && among(r.Msg.Subjects, j.subject) &&
+		if among(r.Msg.States, string(doc.State)) && among(r.Msg.Types, doc.Type) && among(r.Msg.Lanes, j.lane) &&
+			among(r.Msg.Subjects, j.subject) &&
 			j.created >= r.Msg.CreatedFrom && (r.Msg.CreatedBefore == 0 || j.created < r.Msg.CreatedBefore) {
 			answer.Jobs = append(answer.Jobs, &trackerpb.ListedJob{Job: j.proto(doc.JobID), Created: j.created})
 		}
@@ -107,7 +114,9 @@ func (f *fakeTracker) List(ctx context.Context, r *connect.Request[trackerpb.Lis
 }
 
 // Stats implements trackerpbconnect.TrackerHandler.
-func (f *fakeTracker) Stats(ctx context.Context, r *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error) {
+func (f *fakeTracker) Stats(
+	ctx context.Context, r *connect.Request[trackerpb.StatsRequest],
+) (*connect.Response[trackerpb.StatsResponse], error) {
 	if err := f.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -122,7 +131,9 @@ func (f *fakeTracker) Stats(ctx context.Context, r *connect.Request[trackerpb.St
 	}
 	answer := &trackerpb.StatsResponse{AsOf: f.asOf}
 	f.found(r.Msg.Tenant, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
-		answer.Counts = append(answer.Counts, &trackerpb.Count{Type: doc.Type, Lane: j.lane, State: string(doc.State), Jobs: 1})
+		answer.Counts = append(answer.Counts, &trackerpb.Count{
+			Type: doc.Type, Lane: j.lane, State: string(doc.State), Jobs: 1,
+		})
 	})
 	return connect.NewResponse(answer), nil
 }

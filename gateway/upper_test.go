@@ -13,7 +13,8 @@ func TestAJobByItsIDInUpperCase(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.set("local", jobA, 5, job.Completed)
 		upper := strings.ToUpper(jobA)
-		for _, path := range []string{"/v1/jobs/" + upper, "/v1/jobs/" + upper + "/why", "/v1/jobs/" + upper + "/deliveries", "/v1/jobs/" + upper + "/events", "/v1/events?job=" + upper} {
+		for _, path := range []string{"/v1/jobs/" + upper, "/v1/jobs/" + upper + "/why", "/v1/jobs/" + upper + "/deliveries",
+			"/v1/jobs/" + upper + "/events", "/v1/events?job=" + upper} {
 			if a := w.http("GET", path, nil, nil); a.status != http.StatusOK {
 				t.Errorf("GET %s: %d %s", path, a.status, a.body)
 			}

@@ -29,7 +29,8 @@ type WaitingConfig struct {
 func (c WaitingConfig) Validate() error {
 	var problems []error
 	for name, v := range map[string]int64{
-		"session-waiting-bytes": int64(c.Session), "subject-waiting-bytes": c.Subject, "tenant-waiting-bytes": c.Tenant, "waiting-bytes": c.All,
+		"session-waiting-bytes": int64(c.Session), "subject-waiting-bytes": c.Subject, "tenant-waiting-bytes": c.Tenant,
+		"waiting-bytes": c.All,
 	} {
 		if v < 0 || v > 1<<40 || v > 0 && v < 64<<10 || v == 0 && name == "session-waiting-bytes" {
 			problems = append(problems, fmt.Errorf("%s must be at least 65536", name))

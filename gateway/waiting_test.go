@@ -30,7 +30,9 @@ func (w *world) complete(tenant string, n, size int) (ids []string) {
 	defer w.tracker.mu.Unlock()
 	for i := range n {
 		id := fmt.Sprintf("01a208fd-2dc6-7467-acd5-%012d", i)
-		doc, err := json.Marshal(job.Document{JobID: id, Type: "demo.echo", State: job.Completed, Attempt: 1, MaxAttempts: 3, Result: result})
+		doc, err := json.Marshal(job.Document{
+			JobID: id, Type: "demo.echo", State: job.Completed, Attempt: 1, MaxAttempts: 3, Result: result,
+		})
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -83,7 +85,8 @@ func TestWhatNobodyReadsHoldsLittle(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			_, _ = fmt.Fprintf(conn, "GET /v1/events?job=%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", strings.Join(ids, "&job="), tokens[i%2])
+			_, _ = fmt.Fprintf(conn, "GET /v1/events?job=%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n",
+				strings.Join(ids, "&job="), tokens[i%2])
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(4 * time.Second)
@@ -117,7 +120,8 @@ func TestWhatNobodyReadsHoldsLittle(t *testing.T) {
 		reader.wantAlive("it was served all")
 
 		w.eventually("those who read nothing are let go", func() bool {
-			return w.gauge("ackwire_gateway_session_closes_total", "4000") == sockets && w.gauge("ackwire_gateway_event_streams") == 0
+			return w.gauge("ackwire_gateway_session_closes_total", "4000") == sockets &&
+				w.gauge("ackwire_gateway_event_streams") == 0
 		})
 		if waiting := w.gauge("ackwire_gateway_waiting_bytes"); waiting != 0 {
 			t.Errorf("%v bytes are not given back", waiting)
@@ -199,7 +203,8 @@ func TestUnreadListsHoldLittle(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		w.eventually("they are cut off", func() bool { return w.gauge("ackwire_gateway_waiting_bytes") == 0 })
-		if a := w.http(http.MethodGet, "/v1/jobs?limit=16", http.Header{"Authorization": {strings.TrimPrefix(header, "Authorization: ")}}, nil); a.status != 200 || len(a.body) < 16*60<<10 {
+		if a := w.http(http.MethodGet, "/v1/jobs?limit=16", http.Header{
+			"Authorization": {strings.TrimPrefix(header, "Authorization: ")}}, nil); a.status != 200 || len(a.body) < 16*60<<10 {
 			t.Errorf("then a page is answered %d with %d bytes", a.status, len(a.body))
 		}
 	})
@@ -209,7 +214,8 @@ func TestListsAreLimited(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Limits.ListRate = 5 }, func(t *testing.T, w *world) {
 		taken := 0
 		for i := range 50 {
-			switch a := w.http(http.MethodGet, []string{"/v1/jobs?limit=1&updatedBefore=1971-01-01T00:00:00Z", "/v1/stats"}[i%2], nil, nil); {
+			switch a := w.http(http.MethodGet, []string{"/v1/jobs?limit=1&updatedBefore=1971-01-01T00:00:00Z", "/v1/stats"}[i%2],
+				nil, nil); {
 			case a.status == 200:
 				taken++
 			case a.status != 429 || a.code != "rate_limited" || a.header.Get("Retry-After") == "":

@@ -290,7 +290,8 @@ func TestWatchFalse(t *testing.T) {
 		time.Sleep(time.Second)
 		c.wantAlive("no status comes")
 		var doc job.Document
-		if err := json.Unmarshal([]byte(w.http("GET", "/v1/jobs/"+ack.JobID, nil, nil).body), &doc); err != nil || doc.State != job.Completed {
+		if err := json.Unmarshal([]byte(w.http("GET", "/v1/jobs/"+ack.JobID, nil, nil).body), &doc); err != nil ||
+			doc.State != job.Completed {
 			t.Errorf("the job can be read: %v, %v", doc, err)
 		}
 	})

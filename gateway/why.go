@@ -66,7 +66,8 @@ func standing(why *frame.Why, doc *job.Document, now time.Time, requested bool) 
 	case doc.CancelRequested:
 		why.Reason, why.Detail = frame.Cancelling, "It was asked to be cancelled, and its handler was told to stop."
 	case doc.State == job.Processing:
-		why.Reason, why.Detail = frame.Running, fmt.Sprintf("%s works on attempt %d of %d.", workerOf(doc), doc.Attempt, doc.MaxAttempts)
+		why.Reason, why.Detail = frame.Running, fmt.Sprintf("%s works on attempt %d of %d.", workerOf(doc), doc.Attempt,
+			doc.MaxAttempts)
 	case doc.State == job.Queued:
 		why.Reason, why.Detail = frame.AboutToStart, "A worker has it and starts it when it has a free slot."
 	case doc.State == job.Scheduled:
@@ -74,11 +75,13 @@ func standing(why *frame.Why, doc *job.Document, now time.Time, requested bool) 
 			handOut("Its start is due")
 		}
 	case doc.State == job.Retrying && unservedBy(doc) != nil:
-		if !until(frame.Unserved, doc.RetryAt, strings.ReplaceAll(unservedDetail(doc), "%", "%%")+" It is handed out again at %s.") {
+		if !until(frame.Unserved, doc.RetryAt, strings.ReplaceAll(unservedDetail(doc), "%", "%%")+
+			" It is handed out again at %s.") {
 			handOut("Its next try is due")
 		}
 	case doc.State == job.Retrying:
-		if !until(frame.WaitingForRetry, doc.RetryAt, fmt.Sprintf("An attempt failed; attempt %d of %d is due at %%s.", doc.Attempt, doc.MaxAttempts)) {
+		if !until(frame.WaitingForRetry, doc.RetryAt, fmt.Sprintf("An attempt failed; attempt %d of %d is due at %%s.",
+			doc.Attempt, doc.MaxAttempts)) {
 			handOut("Its next attempt is due")
 		}
 	case !requested:
@@ -101,7 +104,8 @@ func endedDetail(doc *job.Document) string {
 
 // unservedBy is the last run if its worker could not run the job and handed it back; else nil.
 func unservedBy(doc *job.Document) *job.Attempt {
-	if n := len(doc.Attempts); n > 0 && doc.Attempts[n-1].Outcome == job.OutcomeReleased && doc.Attempts[n-1].Error != nil {
+	if n := len(doc.Attempts); n > 0 && doc.Attempts[n-1].Outcome == job.OutcomeReleased &&
+		doc.Attempts[n-1].Error != nil {
 		return &doc.Attempts[n-1]
 	}
 	return nil
@@ -130,9 +134,11 @@ func inLane(why *frame.Why, l lane, request *trackerpb.Position) {
 		why.Reason, why.Detail = frame.NoWorkers, "No worker is connected to lane "+why.Lane+"."
 	case why.Ahead > 0:
 		why.Reason = frame.BehindOthers
-		why.Detail = fmt.Sprintf("%s before it in its partition of lane %s, which has %s.", are(why.Ahead, "request"), why.Lane, many(int64(l.workers), "worker"))
+		why.Detail = fmt.Sprintf("%s before it in its partition of lane %s, which has %s.", are(why.Ahead, "request"),
+			why.Lane, many(int64(l.workers), "worker"))
 	default:
-		why.Reason, why.Detail = frame.AboutToStart, "It is next in its partition of lane "+why.Lane+", or a worker has just taken it."
+		why.Reason, why.Detail = frame.AboutToStart, "It is next in its partition of lane "+why.Lane+
+			", or a worker has just taken it."
 	}
 }
 

@@ -20,7 +20,12 @@ func TestStanding(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	soon, past := now.Add(time.Minute), now.Add(-time.Minute)
 	running := []job.Attempt{{Number: 2, Worker: "w1", StartedAt: past}}
-	unable := []job.Attempt{{Number: 1, Worker: "w2", StartedAt: past, EndedAt: &now, Outcome: job.OutcomeReleased, Error: &job.Error{Code: "no_handler"}}}
+	unable := []job.Attempt{
+		{
+			Number: 1, Worker: "w2", StartedAt: past, EndedAt: &now, Outcome: job.OutcomeReleased,
+			Error: &job.Error{Code: "no_handler"},
+		},
+	}
 	for _, tc := range []struct {
 		doc       job.Document
 		requested bool
@@ -28,18 +33,40 @@ func TestStanding(t *testing.T) {
 	}{
 		{job.Document{State: job.Completed}, false, "ended: It completed."},
 		{job.Document{State: job.Cancelled, CancelRequested: true}, false, "ended: It was cancelled."},
-		{job.Document{State: job.Failed, Attempt: 3, Error: &job.Error{Code: "boom"}}, false, "ended: It failed with boom in attempt 3 of 3."},
-		{job.Document{State: job.Processing, Attempt: 2, Attempts: running}, true, "running: Worker w1 works on attempt 2 of 3."},
+		{
+			job.Document{State: job.Failed, Attempt: 3, Error: &job.Error{Code: "boom"}}, false,
+			"ended: It failed with boom in attempt 3 of 3.",
+		},
+		{
+			job.Document{State: job.Processing, Attempt: 2, Attempts: running}, true,
+			"running: Worker w1 works on attempt 2 of 3.",
+		},
 		{job.Document{State: job.Processing, Attempt: 1}, true, "running: A worker works on attempt 1 of 3."},
-		{job.Document{State: job.Processing, CancelRequested: true}, true, "cancelling: It was asked to be cancelled, and its handler was told to stop."},
+		{
+			job.Document{State: job.Processing, CancelRequested: true}, true,
+			"cancelling: It was asked to be cancelled, and its handler was told to stop.",
+		},
 		{job.Document{State: job.Queued}, true, "about_to_start: A worker has it and starts it when it has a free slot."},
 		{job.Document{State: job.Scheduled, RunAt: &soon}, false, "scheduled: It is to start at 2026-01-02T03:05:05Z."},
-		{job.Document{State: job.Scheduled, RunAt: &past}, false, "being_handed_out: Its start is due and is being put into lane slow."},
-		{job.Document{State: job.Retrying, Attempt: 2, RetryAt: &soon}, false, "waiting_for_retry: An attempt failed; attempt 2 of 3 is due at 2026-01-02T03:05:05Z."},
+		{
+			job.Document{State: job.Scheduled, RunAt: &past}, false,
+			"being_handed_out: Its start is due and is being put into lane slow.",
+		},
+		{
+			job.Document{State: job.Retrying, Attempt: 2, RetryAt: &soon}, false,
+			"waiting_for_retry: An attempt failed; attempt 2 of 3 is due at 2026-01-02T03:05:05Z.",
+		},
 		{job.Document{State: job.Retrying, Attempt: 1, RetryAt: &soon, Attempts: unable}, false,
-			"unserved: Worker w2 could not run it (no_handler), which costs no attempt. It is handed out again at 2026-01-02T03:05:05Z."},
-		{job.Document{State: job.Retrying, Attempt: 1, RetryAt: &now, Attempts: unable}, false, "being_handed_out: Its next try is due and is being put into lane slow."},
-		{job.Document{State: job.Retrying, RetryAt: &now}, false, "being_handed_out: Its next attempt is due and is being put into lane slow."},
+			"unserved: Worker w2 could not run it (no_handler), which costs no attempt. It is handed out again at " +
+				"2026-01-02T03:05:05Z."},
+		{
+			job.Document{State: job.Retrying, Attempt: 1, RetryAt: &now, Attempts: unable}, false,
+			"being_handed_out: Its next try is due and is being put into lane slow.",
+		},
+		{
+			job.Document{State: job.Retrying, RetryAt: &now}, false,
+			"being_handed_out: Its next attempt is due and is being put into lane slow.",
+		},
 		{job.Document{State: job.Pending}, false, "being_handed_out: It is due and is being put into lane slow."},
 		{job.Document{State: job.Pending}, true, ""},
 	} {
@@ -50,7 +77,8 @@ func TestStanding(t *testing.T) {
 		if known != (tc.want != "") || known && got != tc.want {
 			t.Errorf("%s: got %q, want %q", tc.doc.State, got, tc.want)
 		}
-		if waits := why.Reason == frame.Scheduled || why.Reason == frame.WaitingForRetry || why.Reason == frame.Unserved; waits != (why.NextAt != nil) {
+		if waits := why.Reason == frame.Scheduled || why.Reason == frame.WaitingForRetry ||
+			why.Reason == frame.Unserved; waits != (why.NextAt != nil) {
 			t.Errorf("%s: next at %v", why.Reason, why.NextAt)
 		}
 	}
@@ -59,7 +87,8 @@ func TestStanding(t *testing.T) {
 // worker joins the group of a lane. It takes nothing by itself.
 func (w *world) worker(lane string) *kgo.Client {
 	w.t.Helper()
-	cl, err := w.kafka().NewClient(w.env("worker", prometheus.NewRegistry()), "worker", kgo.ConsumerGroup(w.names.ProcessorGroup(lane)),
+	cl, err := w.kafka().NewClient(w.env("worker", prometheus.NewRegistry()),
+		"worker", kgo.ConsumerGroup(w.names.ProcessorGroup(lane)),
 		kgo.ConsumeTopics(w.names.Requests(lane)), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		w.t.Fatal(err)
@@ -104,14 +133,16 @@ func TestWhyAJobWaits(t *testing.T) {
 			t.Fatal("no partition has two of twelve requests")
 		}
 		why := w.why(second)
-		if why.Reason != frame.NoWorkers || *why.Workers != 0 || *why.Waiting != 12 || why.Ahead != 1 || why.Lane != "default" ||
+		if why.Reason != frame.NoWorkers || *why.Workers != 0 || *why.Waiting != 12 || why.Ahead != 1 ||
+			why.Lane != "default" ||
 			why.Detail != "No worker is connected to lane default." || why.AsOf.UnixMilli() != 1_767_323_045_678 {
 			t.Errorf("without workers: %+v", why)
 		}
 		worker := w.worker("default")
 		w.eventually("the worker is a member", func() bool { return *w.why(second).Workers == 1 })
 		why = w.why(second)
-		if why.Reason != frame.BehindOthers || why.Ahead != 1 || why.Detail != "1 request is before it in its partition of lane default, which has 1 worker." {
+		if why.Reason != frame.BehindOthers || why.Ahead != 1 ||
+			why.Detail != "1 request is before it in its partition of lane default, which has 1 worker." {
 			t.Errorf("behind another: %+v", why)
 		}
 		if why := w.why(first); why.Reason != frame.AboutToStart || why.Ahead != 0 || *why.Waiting != 12 {
@@ -143,7 +174,8 @@ func TestWhyWhileKafkaIsAway(t *testing.T) {
 		for _, path := range []string{"/v1/jobs/" + id + "/why", "/v1/stats"} {
 			began := time.Now()
 			a := w.http("GET", path, nil, nil)
-			if took := time.Since(began); a.status != 503 || a.code != "unavailable" || !strings.Contains(a.body, "Kafka does not answer") || took > lanesTimeout+time.Second {
+			if took := time.Since(began); a.status != 503 || a.code != "unavailable" ||
+				!strings.Contains(a.body, "Kafka does not answer") || took > lanesTimeout+time.Second {
 				t.Errorf("%s after %s: %d %s", path, took, a.status, a.body)
 			}
 		}

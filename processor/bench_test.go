@@ -81,11 +81,14 @@ func benchBatch(ctx context.Context, b *testing.B, client *kgo.Client, names top
 			if e, err := event.Decode(rec.Value); err == nil && e.Type == event.Completed {
 				completed++
 			} else if err == nil && e.Type == event.Claimed {
-				order, err := event.EncodeOrder(event.Order{Type: event.Granted, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker})
+				order, err := event.EncodeOrder(event.Order{
+					Type: event.Granted, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker,
+				})
 				if err != nil {
 					b.Error(err)
 				}
-				kafka.Produce(ctx, client, &kgo.Record{Topic: names.Control(), Key: []byte(e.Worker), Value: order}, func(*kgo.Record, error) {})
+				kafka.Produce(ctx, client, &kgo.Record{Topic: names.Control(), Key: []byte(e.Worker), Value: order},
+					func(*kgo.Record, error) {})
 			}
 		})
 	}

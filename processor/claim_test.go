@@ -149,7 +149,8 @@ func TestStopEndsWaitingRunSilently(t *testing.T) {
 func TestStopEndsRunningRunSilently(t *testing.T) {
 	inWorld(t, func(w *world) {
 		causes := make(chan error, 1)
-		wk := w.start(Config{}, handlers(map[string]RawHandler{"block": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage, error) {
+		wk := w.start(Config{}, handlers(map[string]RawHandler{"block": func(ctx context.Context, j *Job,
+			_ []byte) (json.RawMessage, error) {
 			<-ctx.Done()
 			j.Progress(99, "too late")
 			causes <- context.Cause(ctx)

@@ -124,8 +124,11 @@ func (c Config) Validate() error {
 	within("result-limit", c.ResultLimit >= 1 && c.ResultLimit <= maxResultLimit, 1, maxResultLimit)
 	within("file-limit", c.FileLimit >= 1, 1, "any size")
 	within("grace", c.Grace > 0 && c.Grace <= maxGrace, "above 0", maxGrace)
-	if len(c.WorkerID) > maxWorkerID || strings.ContainsFunc(c.WorkerID, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		problems = append(problems, fmt.Errorf("worker-id must be at most %d printable ASCII characters without spaces", maxWorkerID))
+	if len(c.WorkerID) > maxWorkerID || strings.ContainsFunc(c.WorkerID, func(r rune) bool {
+		return r <= ' ' || r > '~'
+	}) {
+		problems = append(problems, fmt.Errorf("worker-id must be at most %d printable ASCII characters without spaces",
+			maxWorkerID))
 	}
 	if len(c.Lanes) > maxLanes {
 		problems = append(problems, fmt.Errorf("lanes: more than %d", maxLanes))

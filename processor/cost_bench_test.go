@@ -45,12 +45,16 @@ func newRig(b *testing.B) *rig {
 	b.Cleanup(cluster.Close)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	b.Cleanup(cancel)
-	r := &rig{b: b, ctx: ctx, cluster: cluster, env: service.OS(slog.New(slog.DiscardHandler)), names: topic.Names{Prefix: topic.DefaultPrefix}}
+	r := &rig{
+		b: b, ctx: ctx, cluster: cluster, env: service.OS(slog.New(slog.DiscardHandler)),
+		names: topic.Names{Prefix: topic.DefaultPrefix},
+	}
 	if r.client, err = r.config().kafka().NewClient(r.env, "bench", kgo.ConsumeTopics(r.names.Status())); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(r.client.Close)
-	for _, s := range []topic.Spec{r.names.StatusSpec(12), r.names.ControlSpec(12), r.names.DeadSpec(), r.names.RequestsSpec("default", 12)} {
+	for _, s := range []topic.Spec{r.names.StatusSpec(12), r.names.ControlSpec(12), r.names.DeadSpec(),
+		r.names.RequestsSpec("default", 12)} {
 		if _, err := kafka.EnsureTopics(ctx, r.client, kafka.Topic(s)); err != nil {
 			b.Fatal(err)
 		}
@@ -89,7 +93,8 @@ func (r *rig) worker() {
 // raw does with bare clients what a worker does with Kafka for one job.
 func (r *rig) raw() {
 	r.b.Helper()
-	cl, err := r.config().kafka().NewClient(r.env, "raw", kgo.ConsumerGroup("raw"), kgo.ConsumeTopics(r.names.Requests("default")))
+	cl, err := r.config().kafka().NewClient(r.env, "raw", kgo.ConsumerGroup("raw"),
+		kgo.ConsumeTopics(r.names.Requests("default")))
 	if err != nil {
 		r.b.Fatal(err)
 	}
@@ -150,11 +155,14 @@ func (r *rig) work(n int) {
 			case e.Type == event.Completed:
 				ended++
 			case e.Type == event.Claimed && !e.NoGrant:
-				order, err := event.EncodeOrder(event.Order{Type: event.Granted, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker})
+				order, err := event.EncodeOrder(event.Order{
+					Type: event.Granted, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker,
+				})
 				if err != nil {
 					r.b.Error(err)
 				}
-				kafka.Produce(r.ctx, r.client, &kgo.Record{Topic: r.names.Control(), Key: []byte(e.Worker), Value: order}, func(*kgo.Record, error) {})
+				kafka.Produce(r.ctx, r.client, &kgo.Record{Topic: r.names.Control(), Key: []byte(e.Worker), Value: order},
+					func(*kgo.Record, error) {})
 			}
 		})
 	}

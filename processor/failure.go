@@ -69,7 +69,9 @@ func WithCode(code string, err error) error {
 // failureOf classifies what a handler returned. cause is why the handler's context ended,
 // nil when it did not.
 func failureOf(err, cause error) *event.Failure {
-	f := &event.Failure{Error: job.Error{Code: job.CodeHandlerError, Retryable: true, Message: text.Clip(err.Error(), maxErrorMessage)}}
+	f := &event.Failure{
+		Error: job.Error{Code: job.CodeHandlerError, Retryable: true, Message: text.Clip(err.Error(), maxErrorMessage)},
+	}
 	var (
 		coded      codedError
 		permanent  permanentError

@@ -37,7 +37,8 @@ func (j *Job) Attach(ctx context.Context, f File) error {
 		f.ContentType = defaultContentType
 	}
 	if !job.Bounded(f.Name, event.MaxBlobChars) || !job.Bounded(f.ContentType, job.MaxNameChars) {
-		return Permanent(fmt.Errorf("a file's name has at most %d characters, and its type %d", event.MaxBlobChars, job.MaxNameChars))
+		return Permanent(fmt.Errorf("a file's name has at most %d characters, and its type %d", event.MaxBlobChars,
+			job.MaxNameChars))
 	}
 	b, err := j.store(ctx, f)
 	if err != nil {
@@ -83,7 +84,8 @@ func (p *Processor) storeFile(key string) func(context.Context, File) (*event.Bl
 		err := p.blobs.Put(ctx, key, f.ContentType, f.Name, content)
 		switch {
 		case content.exceeded():
-			return nil, WithCode(job.CodeResultTooLarge, Permanent(fmt.Errorf("the result is above the limit of %d bytes", p.cfg.FileLimit)))
+			return nil, WithCode(job.CodeResultTooLarge, Permanent(fmt.Errorf("the result is above the limit of %d bytes",
+				p.cfg.FileLimit)))
 		case err != nil:
 			return nil, WithCode(job.CodeResultNotStored, fmt.Errorf("store result: %w", err))
 		}

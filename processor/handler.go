@@ -61,7 +61,9 @@ type JobType[In, Out any] interface {
 
 // HandleType is Handle for a declared job type: a function of other types than the declaration's does
 // not compile.
-func HandleType[In, Out any](p *Processor, t JobType[In, Out], fn func(ctx context.Context, job *Job, in In) (Out, error)) {
+func HandleType[In, Out any](
+	p *Processor, t JobType[In, Out], fn func(ctx context.Context, job *Job, in In) (Out, error),
+) {
 	Handle(p, t.Name(), fn)
 }
 

@@ -140,7 +140,8 @@ func TestSlotsBoundWhatIsTaken(t *testing.T) {
 func TestRebalanceDoesNotEndRuns(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var interrupted atomic.Int32
-		register := handlers(map[string]RawHandler{"nap": func(ctx context.Context, _ *Job, _ []byte) (json.RawMessage, error) {
+		register := handlers(map[string]RawHandler{"nap": func(ctx context.Context, _ *Job, _ []byte) (json.RawMessage,
+			error) {
 			if !pause.For(ctx, time.Minute) {
 				interrupted.Add(1)
 			}
@@ -191,18 +192,19 @@ func TestNothingLeaks(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		var mu sync.Mutex
 		chance := func(n int) bool { mu.Lock(); defer mu.Unlock(); return rng.IntN(n) == 0 }
-		wk := w.start(Config{Slots: 32}, handlers(map[string]RawHandler{"any": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage, error) {
-			j.Progress(10, "on my way")
-			switch {
-			case chance(4):
-				return nil, errors.New("no luck")
-			case chance(8):
-				panic("no luck at all")
-			case chance(8):
-				return block(ctx, j, nil)
-			}
-			return json.RawMessage(`1`), nil
-		}}))
+		wk := w.start(Config{Slots: 32},
+			handlers(map[string]RawHandler{"any": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage, error) {
+				j.Progress(10, "on my way")
+				switch {
+				case chance(4):
+					return nil, errors.New("no luck")
+				case chance(8):
+					panic("no luck at all")
+				case chance(8):
+					return block(ctx, j, nil)
+				}
+				return json.RawMessage(`1`), nil
+			}}))
 		w.answers(func(e event.Event) []event.OrderType {
 			switch {
 			case e.Type == event.Claimed && chance(10):

@@ -22,13 +22,16 @@ import (
 func TestResultThatTheBrokerRefuses(t *testing.T) {
 	inWorld(t, func(w *world) {
 		end := make(chan struct{})
-		wk := w.start(Config{}, handlers(map[string]RawHandler{"wait": func(context.Context, *Job, []byte) (json.RawMessage, error) {
+		wk := w.start(Config{}, handlers(map[string]RawHandler{"wait": func(context.Context, *Job, []byte) (json.RawMessage,
+			error) {
 			<-end
 			return json.RawMessage(`1`), nil
 		}}))
 		w.submit(request("a", "wait"), `1`)
 		w.want("running", "a", event.Claimed)
-		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Status(), Err: kerr.MessageTooLarge, Count: 1})
+		w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Status(), Err: kerr.MessageTooLarge, Count: 1,
+		})
 		close(end)
 		e := w.want("refused", "a", event.Claimed, event.Failed)[1]
 		if e.Error.Code != "result_too_large" || e.Error.Retryable {
@@ -43,7 +46,9 @@ func TestResultThatTheBrokerRefuses(t *testing.T) {
 func TestDeadLetterIsDurableFirst(t *testing.T) {
 	inWorld(t, func(w *world) {
 		wk := w.start(Config{}, handlers(nil))
-		away := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Dead(), Err: kerr.NotLeaderForPartition, Count: -1})
+		away := w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Dead(), Err: kerr.NotLeaderForPartition, Count: -1,
+		})
 		junk := &kgo.Record{Topic: w.names.Requests("default"), Key: []byte("junk"), Value: []byte(`large`)}
 		if err := kafka.ProduceSync(w.ctx(), w.client, junk); err != nil {
 			t.Fatal(err)
@@ -53,7 +58,9 @@ func TestDeadLetterIsDurableFirst(t *testing.T) {
 			t.Errorf("committed %d before the dead letter is durable", got)
 		}
 		away.Remove()
-		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Dead(), Err: kerr.MessageTooLarge, Count: 1})
+		w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Dead(), Err: kerr.MessageTooLarge, Count: 1,
+		})
 		time.Sleep(5 * time.Second)
 		if got := w.committed(); got != 1 {
 			t.Errorf("committed %d", got)
@@ -80,8 +87,13 @@ func TestDeadLetterIsDurableFirst(t *testing.T) {
 func TestDeadLetterOfLargeHeaders(t *testing.T) {
 	inWorld(t, func(w *world) {
 		wk := w.start(Config{}, handlers(nil))
-		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Dead(), Err: kerr.MessageTooLarge, Count: 2})
-		junk := &kgo.Record{Topic: w.names.Requests("default"), Key: []byte("junk"), Value: []byte(`large`), Headers: []kgo.RecordHeader{{Key: "x", Value: make([]byte, 100_000)}}}
+		w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Dead(), Err: kerr.MessageTooLarge, Count: 2,
+		})
+		junk := &kgo.Record{
+			Topic: w.names.Requests("default"), Key: []byte("junk"), Value: []byte(`large`),
+			Headers: []kgo.RecordHeader{{Key: "x", Value: make([]byte, 100_000)}},
+		}
 		if err := kafka.ProduceSync(w.ctx(), w.client, junk); err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +116,8 @@ func TestAFileOfALongName(t *testing.T) {
 
 func TestLongMessagesAreCut(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.start(Config{}, handlers(map[string]RawHandler{"talk": func(_ context.Context, j *Job, _ []byte) (json.RawMessage, error) {
+		w.start(Config{}, handlers(map[string]RawHandler{"talk": func(_ context.Context, j *Job, _ []byte) (json.RawMessage,
+			error) {
 			j.Progress(1, strings.Repeat("é", 1000))
 			return nil, nil
 		}}))

@@ -181,7 +181,8 @@ func TestAnyStoreWillDo(t *testing.T) {
 		t.Errorf("a file of the limit: %d bytes, %v, stored %q", n, err, store["k"])
 	}
 	_, err = put("0123456789a")
-	if f := failureOf(err, nil); err == nil || f.Code != job.CodeResultTooLarge || f.Retryable || store["k"] != "0123456789" {
+	if f := failureOf(err, nil); err == nil || f.Code != job.CodeResultTooLarge || f.Retryable ||
+		store["k"] != "0123456789" {
 		t.Errorf("a byte above it: %v, stored %q", err, store["k"])
 	}
 	if b, err := p.fetchPayload(t.Context(), "k"); err != nil || string(b) != "0123456789" {

@@ -58,8 +58,8 @@ const (
 )
 
 // run is one execution of a job, from the delivery of its request to its durable report:
-// the rule book's worker (tracker/fold/RULES.md). It has no goroutine but its handler's; answers from Kafka, orders, the
-// pulse and the handler call its methods, and each call leaves it consistent. Events are
+// the rule book's worker (tracker/fold/RULES.md). It has no goroutine but its handler's; answers from Kafka, orders,
+// the pulse and the handler call its methods, and each call leaves it consistent. Events are
 // handed to the client under mu, so they reach the job's partition in the order in which
 // the run said them: nothing overtakes the terminal event.
 type run struct {
@@ -111,7 +111,9 @@ type run struct {
 }
 
 // newRun makes the run of a request that was delivered to a lane.
-func newRun(l *lane, part *partition, offset int64, requestedAt *time.Time, req topic.Request, payload []byte) (*run, error) {
+func newRun(
+	l *lane, part *partition, offset int64, requestedAt *time.Time, req topic.Request, payload []byte,
+) (*run, error) {
 	p := l.p
 	lease := req.Policy.Lease.Duration()
 	margin := min(max(lease/10, minLeaseMargin), maxLeaseMargin, lease/2)
@@ -142,9 +144,10 @@ func newRun(l *lane, part *partition, offset int64, requestedAt *time.Time, req 
 	claimed := event.Event{
 		Type: event.Claimed, JobID: r.jobID, Life: req.Life,
 		Job: req.Job, Tenant: req.Tenant, Subject: req.Subject, Lane: laneName,
-		PayloadHash: req.PayloadHash, Policy: &req.Policy, RunAt: req.RunAt, CallbackURL: req.CallbackURL, CallbackEvents: req.CallbackEvents,
-		Request:  &event.Position{Topic: l.topic, Partition: part.number, Offset: offset},
-		Dispatch: r.dispatch, Run: r.id, Worker: p.worker, RequestedAt: requestedAt,
+		PayloadHash: req.PayloadHash, Policy: &req.Policy, RunAt: req.RunAt, CallbackURL: req.CallbackURL,
+		CallbackEvents: req.CallbackEvents,
+		Request:        &event.Position{Topic: l.topic, Partition: part.number, Offset: offset},
+		Dispatch:       r.dispatch, Run: r.id, Worker: p.worker, RequestedAt: requestedAt,
 	}
 	var err error
 	if r.claim, err = event.Encode(&claimed); err != nil {
@@ -316,7 +319,8 @@ func (r *run) returned(ctx context.Context, result []byte, err error) {
 		}
 		r.log.Info("attempt ended", attrs...)
 	case silent:
-		r.log.Warn("attempt ended without a report", "type", r.job.Type, "outcome", string(r.outcome), "seconds", took.Seconds())
+		r.log.Warn("attempt ended without a report", "type", r.job.Type, "outcome", string(r.outcome),
+			"seconds", took.Seconds())
 		r.finish()
 	}
 }

@@ -33,20 +33,37 @@ func TestHowHandlersEnd(t *testing.T) {
 		want    event.Failure
 	}{
 		"plain error": {fails(plain), failure("handler_error", "disk on fire", true)},
-		"permanent":   {fails(fmt.Errorf("wrapped: %w", Permanent(plain))), failure("handler_error", "wrapped: disk on fire", false)},
-		"code":        {fails(WithCode("no_disk", plain)), failure("no_disk", "disk on fire", true)},
-		"both":        {fails(WithCode("no_disk", Permanent(plain))), failure("no_disk", "disk on fire", false)},
-		"retry after": {fails(RetryAfter(90*time.Second, plain)), retryAfter(failure("handler_error", "disk on fire", true), 90*time.Second)},
-		"panic":       {func(context.Context, *Job, []byte) (json.RawMessage, error) { panic("secret") }, failure("handler_panic", errPanicked.Error(), true)},
+		"permanent": {
+			fails(fmt.Errorf("wrapped: %w", Permanent(plain))),
+			failure("handler_error", "wrapped: disk on fire", false),
+		},
+		"code": {fails(WithCode("no_disk", plain)), failure("no_disk", "disk on fire", true)},
+		"both": {fails(WithCode("no_disk", Permanent(plain))), failure("no_disk", "disk on fire", false)},
+		"retry after": {
+			fails(RetryAfter(90*time.Second, plain)),
+			retryAfter(failure("handler_error", "disk on fire", true), 90*time.Second),
+		},
+		"panic": {
+			func(context.Context, *Job, []byte) (json.RawMessage, error) { panic("secret") },
+			failure("handler_panic", errPanicked.Error(), true),
+		},
 		"nil function": {func(context.Context, *Job, []byte) (json.RawMessage, error) {
 			var h RawHandler
 			return h(nil, nil, nil)
 		}, failure("handler_panic", errPanicked.Error(), true)},
-		"goexit":        {func(context.Context, *Job, []byte) (json.RawMessage, error) { runtime.Goexit(); return nil, nil }, failure("handler_panic", errPanicked.Error(), true)},
-		"too large":     {returns(`"` + strings.Repeat("x", 64<<10) + `"`), failure("result_too_large", "the result has 65538 bytes, above the limit of 65536", false)},
-		"not JSON":      {returns(`{`), failure("invalid_result", "the handler's result is not JSON", false)},
-		"not UTF-8":     {fails(errors.New("a\xffb")), failure("handler_error", "a\uFFFDb", true)},
-		"long message":  {fails(errors.New(strings.Repeat("é", 2000))), failure("handler_error", strings.Repeat("é", 512), true)},
+		"goexit": {
+			func(context.Context, *Job, []byte) (json.RawMessage, error) { runtime.Goexit(); return nil, nil },
+			failure("handler_panic", errPanicked.Error(), true),
+		},
+		"too large": {
+			returns(`"` + strings.Repeat("x", 64<<10) + `"`),
+			failure("result_too_large", "the result has 65538 bytes, above the limit of 65536", false),
+		},
+		"not JSON":  {returns(`{`), failure("invalid_result", "the handler's result is not JSON", false)},
+		"not UTF-8": {fails(errors.New("a\xffb")), failure("handler_error", "a\uFFFDb", true)},
+		"long message": {
+			fails(errors.New(strings.Repeat("é", 2000))), failure("handler_error", strings.Repeat("é", 512), true),
+		},
 		"lone deadline": {fails(context.DeadlineExceeded), failure("handler_error", context.DeadlineExceeded.Error(), true)},
 	}
 	inWorld(t, func(w *world) {
@@ -63,7 +80,8 @@ func TestHowHandlersEnd(t *testing.T) {
 			if got, want := e.Error.Error, c.want.Error; got != want {
 				t.Errorf("%s: got %+v, want %+v", name, got, want)
 			}
-			if (e.Error.RetryAfter == nil) != (c.want.RetryAfter == nil) || e.Error.RetryAfter != nil && *e.Error.RetryAfter != *c.want.RetryAfter {
+			if (e.Error.RetryAfter == nil) != (c.want.RetryAfter == nil) ||
+				e.Error.RetryAfter != nil && *e.Error.RetryAfter != *c.want.RetryAfter {
 				t.Errorf("%s: retryAfter %v, want %v", name, e.Error.RetryAfter, c.want.RetryAfter)
 			}
 		}
@@ -101,7 +119,8 @@ func TestPayloadAndHandlerThatAreNotThere(t *testing.T) {
 		if f := w.last("a").Error; f.Code != "invalid_payload" || f.Retryable {
 			t.Errorf("payload: %+v", f)
 		}
-		if e := w.last("b"); e.Type != event.Released || e.Error == nil || e.Error.Code != "no_handler" || !e.Error.Retryable {
+		if e := w.last("b"); e.Type != event.Released || e.Error == nil || e.Error.Code != "no_handler" ||
+			!e.Error.Retryable {
 			t.Errorf("no handler: %s %+v", e.Type, e.Error)
 		}
 		if f := w.last("c").Error; f.Code != "invalid_result" || f.Retryable {
@@ -146,7 +165,8 @@ func TestLeaseLostEndsHandlerSilently(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var lostAfter time.Duration
 		causes := make(chan error, 1)
-		wk := w.start(Config{}, handlers(map[string]RawHandler{"block": func(ctx context.Context, _ *Job, _ []byte) (json.RawMessage, error) {
+		wk := w.start(Config{}, handlers(map[string]RawHandler{"block": func(ctx context.Context, _ *Job,
+			_ []byte) (json.RawMessage, error) {
 			began := time.Now()
 			<-ctx.Done()
 			lostAfter = time.Since(began)
@@ -177,7 +197,8 @@ func TestShortCutDoesNotLoseTheLease(t *testing.T) {
 	inWorld(t, func(w *world) {
 		req := request("a", "nap")
 		req.Policy.Lease = job.Seconds(30 * time.Second)
-		w.start(Config{}, handlers(map[string]RawHandler{"nap": func(ctx context.Context, _ *Job, _ []byte) (json.RawMessage, error) {
+		w.start(Config{}, handlers(map[string]RawHandler{"nap": func(ctx context.Context, _ *Job, _ []byte) (json.RawMessage,
+			error) {
 			if !pause.For(ctx, 60*time.Second) {
 				return nil, context.Cause(ctx)
 			}
@@ -199,7 +220,8 @@ func TestShortCutDoesNotLoseTheLease(t *testing.T) {
 func TestTerminalEventIsSaidUntilDurable(t *testing.T) {
 	inWorld(t, func(w *world) {
 		end := make(chan struct{})
-		wk := w.start(Config{}, handlers(map[string]RawHandler{"wait": func(context.Context, *Job, []byte) (json.RawMessage, error) {
+		wk := w.start(Config{}, handlers(map[string]RawHandler{"wait": func(context.Context, *Job, []byte) (json.RawMessage,
+			error) {
 			<-end
 			return json.RawMessage(`1`), nil
 		}}))
@@ -225,7 +247,8 @@ func TestTerminalEventIsSaidUntilDurable(t *testing.T) {
 func TestProgressIsConflatedAndNeverAfterTheEnd(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var kept *Job
-		wk := w.start(Config{}, handlers(map[string]RawHandler{"count": func(_ context.Context, j *Job, _ []byte) (json.RawMessage, error) {
+		wk := w.start(Config{}, handlers(map[string]RawHandler{"count": func(_ context.Context, j *Job,
+			_ []byte) (json.RawMessage, error) {
 			kept = j
 			for i := range 200 { // two seconds
 				j.Progress(float64(i)/2, fmt.Sprint(i))
@@ -269,7 +292,8 @@ func TestProgressThatFailedIsSentAgain(t *testing.T) {
 	inWorld(t, func(w *world) {
 		req := request("a", "once")
 		req.Policy.Lease = job.Seconds(time.Minute)
-		w.start(Config{}, handlers(map[string]RawHandler{"once": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage, error) {
+		w.start(Config{}, handlers(map[string]RawHandler{"once": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage,
+			error) {
 			time.Sleep(2 * moment)
 			j.Progress(42, "once")
 			return block(ctx, j, nil)

@@ -32,25 +32,26 @@ func TestSlotsAreNeverLeaked(t *testing.T) {
 			}
 			return nil
 		})
-		wk := w.start(Config{Slots: 64}, handlers(map[string]RawHandler{"any": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage, error) {
-			switch rand.IntN(8) {
-			case 0:
-				return nil, errors.New("retryable")
-			case 1:
-				return nil, Permanent(errors.New("permanent"))
-			case 2:
-				panic("a bug")
-			case 3:
-				runtime.Goexit()
-			case 4:
-				j.Progress(50, "half")
-			case 5:
-				if !pause.For(ctx, time.Second) {
-					return nil, ctx.Err()
+		wk := w.start(Config{Slots: 64},
+			handlers(map[string]RawHandler{"any": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage, error) {
+				switch rand.IntN(8) {
+				case 0:
+					return nil, errors.New("retryable")
+				case 1:
+					return nil, Permanent(errors.New("permanent"))
+				case 2:
+					panic("a bug")
+				case 3:
+					runtime.Goexit()
+				case 4:
+					j.Progress(50, "half")
+				case 5:
+					if !pause.For(ctx, time.Second) {
+						return nil, ctx.Err()
+					}
 				}
-			}
-			return json.RawMessage(`1`), nil
-		}}))
+				return json.RawMessage(`1`), nil
+			}}))
 		synctest.Wait()
 		before := runtime.NumGoroutine()
 		for i := range jobs {

@@ -46,7 +46,8 @@ func TestPoliteStop(t *testing.T) {
 		if took := time.Since(began); took < 20*time.Second || took > 21*time.Second {
 			t.Errorf("stopped after %v", took)
 		}
-		for name, want := range map[string]event.Type{"block": event.Released, "nap": event.Completed, "stubborn": event.Completed} {
+		for name, want := range map[string]event.Type{"block": event.Released, "nap": event.Completed,
+			"stubborn": event.Completed} {
 			if e := w.last(name); e.Type != want {
 				t.Errorf("%s: got %s, want %s", name, e.Type, want)
 			}
@@ -96,7 +97,8 @@ func TestStopIsBoundedWhenKafkaIsAway(t *testing.T) {
 func TestStopDoesNotWaitForHandlersThatIgnoreIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		end := make(chan struct{})
-		wk := w.start(Config{}, handlers(map[string]RawHandler{"deaf": func(context.Context, *Job, []byte) (json.RawMessage, error) {
+		wk := w.start(Config{}, handlers(map[string]RawHandler{"deaf": func(context.Context, *Job, []byte) (json.RawMessage,
+			error) {
 			<-end
 			return json.RawMessage(`1`), nil
 		}}))

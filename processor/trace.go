@@ -36,7 +36,8 @@ func (r *run) beginClaim(req topic.Request) {
 	ctx := tracing.With(context.Background(), sc)
 	r.spans.ctx, r.spans.open = r.p.tracer.Start(ctx, "claim", trace.WithSpanKind(trace.SpanKindConsumer))
 	if span := r.spans.open; span.IsRecording() {
-		span.SetAttributes(tracing.JobID.String(req.JobID), tracing.JobType.String(req.Job), tracing.Tenant.String(req.Tenant),
+		span.SetAttributes(tracing.JobID.String(req.JobID), tracing.JobType.String(req.Job),
+			tracing.Tenant.String(req.Tenant),
 			tracing.Lane.String(r.lane.name), tracing.Attempt.Int(req.Attempt), tracing.Dispatch.Int(req.Dispatch),
 			tracing.Run.String(r.id), tracing.Worker.String(r.p.worker))
 	}
@@ -60,7 +61,8 @@ func (r *run) beginRun(ctx context.Context) context.Context {
 	if r.p.tracer != nil {
 		r.spans.ctx, r.spans.open = r.p.tracer.Start(r.spans.ctx, "run")
 		if span := r.spans.open; span.IsRecording() {
-			span.SetAttributes(tracing.JobID.String(r.jobID), tracing.JobType.String(r.job.Type), tracing.Tenant.String(r.job.Tenant),
+			span.SetAttributes(tracing.JobID.String(r.jobID), tracing.JobType.String(r.job.Type),
+				tracing.Tenant.String(r.job.Tenant),
 				tracing.Attempt.Int(r.job.Attempt), tracing.Dispatch.Int(r.dispatch), tracing.Run.String(r.id))
 		}
 	}

@@ -63,16 +63,17 @@ func TestARunIsAPartOfItsJobsTrace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		spans, log := tracetest.NewSpanRecorder(), &bytes.Buffer{}
 		own := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans)).Tracer("the handler's")
-		wk := w.startTraced(spans, log, handlers(map[string]RawHandler{"long": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage, error) {
-			_, span := own.Start(ctx, "render")
-			defer span.End()
-			time.Sleep(testLease / 2) // silent, but for beats
-			for i := range maxTracedProgress * 2 {
-				j.Progress(float64(i), "")
-				time.Sleep(300 * time.Millisecond)
-			}
-			return nil, Permanent(errors.New("no"))
-		}}))
+		wk := w.startTraced(spans, log,
+			handlers(map[string]RawHandler{"long": func(ctx context.Context, j *Job, _ []byte) (json.RawMessage, error) {
+				_, span := own.Start(ctx, "render")
+				defer span.End()
+				time.Sleep(testLease / 2) // silent, but for beats
+				for i := range maxTracedProgress * 2 {
+					j.Progress(float64(i), "")
+					time.Sleep(300 * time.Millisecond)
+				}
+				return nil, Permanent(errors.New("no"))
+			}}))
 		req := request(id(1), "long")
 		req.Traceparent, req.Tracestate = sampled, "vendor=1"
 		w.submit(req, `1`)
@@ -91,7 +92,8 @@ func TestARunIsAPartOfItsJobsTrace(t *testing.T) {
 			{"run", run, claim.SpanContext().SpanID(), trace.SpanKindInternal, codes.Error, "handler_error"},
 			{"the handler's", render, run.SpanContext().SpanID(), trace.SpanKindInternal, codes.Unset, ""},
 		} {
-			if s := c.span; s.SpanContext().TraceID().String() != traceID || s.Parent().SpanID() != c.parent || s.SpanKind() != c.kind || s.Status().Code != c.status || s.Status().Description != c.description {
+			if s := c.span; s.SpanContext().TraceID().String() != traceID || s.Parent().SpanID() != c.parent ||
+				s.SpanKind() != c.kind || s.Status().Code != c.status || s.Status().Description != c.description {
 				t.Errorf("%s: %+v, parent %v, %v, %v", c.what, s.SpanContext(), s.Parent().SpanID(), s.SpanKind(), s.Status())
 			}
 		}
@@ -108,7 +110,8 @@ func TestARunIsAPartOfItsJobsTrace(t *testing.T) {
 				t.Errorf("%s carries %v", e.Type, e.trace)
 			}
 		}
-		if said[event.Claimed] != 1 || said[event.Failed] != 1 || said[event.Beat] != 0 || said[event.Progress] != maxTracedProgress {
+		if said[event.Claimed] != 1 || said[event.Failed] != 1 || said[event.Beat] != 0 ||
+			said[event.Progress] != maxTracedProgress {
 			t.Errorf("carried by %v", said)
 		}
 		if err := wk.halt(); err != nil {
@@ -124,10 +127,11 @@ func TestARunIsAPartOfItsJobsTrace(t *testing.T) {
 func TestATraceIsHandedOn(t *testing.T) {
 	inWorld(t, func(w *world) {
 		contexts := map[string]trace.SpanContext{}
-		wk := w.startTraced(nil, &bytes.Buffer{}, handlers(map[string]RawHandler{"echo": func(ctx context.Context, j *Job, payload []byte) (json.RawMessage, error) {
-			contexts[j.ID] = trace.SpanContextFromContext(ctx)
-			return payload, nil
-		}}))
+		wk := w.startTraced(nil, &bytes.Buffer{},
+			handlers(map[string]RawHandler{"echo": func(ctx context.Context, j *Job, payload []byte) (json.RawMessage, error) {
+				contexts[j.ID] = trace.SpanContextFromContext(ctx)
+				return payload, nil
+			}}))
 		for i, c := range []struct {
 			parent string
 			events int

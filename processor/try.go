@@ -13,7 +13,9 @@ import (
 
 func init() {
 	bridge.Try = try
-	bridge.Register = func(p any, register func(prometheus.Registerer)) error { return p.(*Processor).registry.all(register) }
+	bridge.Register = func(p any, register func(prometheus.Registerer)) error {
+		return p.(*Processor).registry.all(register)
+	}
 }
 
 // try runs a handler without Kafka: no claim, no lease, no conflation.
@@ -36,7 +38,8 @@ func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 				return nil, WithCode(job.CodeResultNotStored, err)
 			}
 			c.File(f.Name, f.ContentType, content)
-			return &event.Blob{Key: event.ResultFolder(req.JobID, req.Life) + runID, Size: int64(len(content)), ContentType: f.ContentType, Name: f.Name}, nil
+			return &event.Blob{Key: event.ResultFolder(req.JobID, req.Life) + runID, Size: int64(len(content)),
+				ContentType: f.ContentType, Name: f.Name}, nil
 		},
 	}
 	err := proc.lacks(req.Job, "")

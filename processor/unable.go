@@ -22,7 +22,8 @@ const (
 )
 
 // unableReasons are the labels of unable_total; all other codes are one.
-var unableReasons = []string{CodeNoHandler, CodeNoBlobStore, CodeBlobStoreUnavailable, CodeCommandNotStarted, CodeHTTPUnreachable,
+var unableReasons = []string{CodeNoHandler, CodeNoBlobStore, CodeBlobStoreUnavailable, CodeCommandNotStarted,
+	CodeHTTPUnreachable,
 	CodeWebhookPaused, CodeWebhookNoSecret, CodeWebhookBusy, unableOther}
 
 const unableOther = "other"

@@ -44,7 +44,8 @@ func TestInabilityIsHandedBack(t *testing.T) {
 			{"permanent", "permanent", "", 1, job.CodeHandlerError},
 		} {
 			e := send(c.id, c.jobType, c.blob, c.dispatch)
-			if e.Type != event.Released || e.Error == nil || e.Error.Code != c.code || !e.Error.Retryable || e.Error.Message == "" {
+			if e.Type != event.Released || e.Error == nil || e.Error.Code != c.code || !e.Error.Retryable ||
+				e.Error.Message == "" {
 				t.Errorf("%s: %s %+v", c.id, e.Type, e.Error)
 				continue
 			}
@@ -73,7 +74,8 @@ func TestInabilityIsHandedBack(t *testing.T) {
 
 // TestCancelWinsOverInability: a job whose owner wants it to stop is not handed out again.
 func TestCancelWinsOverInability(t *testing.T) {
-	if e := end(nil, Unable(errors.New("x")), ErrCancelled, 100); e.event != event.Failed || e.failure.Code != job.CodeCancelled {
+	if e := end(nil, Unable(errors.New("x")), ErrCancelled, 100); e.event != event.Failed ||
+		e.failure.Code != job.CodeCancelled {
 		t.Errorf("%+v", e)
 	}
 	if e := end(nil, Unable(errors.New("x")), ErrShutdown, 100); e.event != event.Released || e.failure == nil {

@@ -119,7 +119,8 @@ func TestConfig(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, word := range []string{"broker", "prefix", "partitions", `"A"`, "twice", "slots", "worker-id", "progress-rate", "result-limit", "grace"} {
+	for _, word := range []string{"broker", "prefix", "partitions", `"A"`, "twice", "slots", "worker-id", "progress-rate",
+		"result-limit", "grace"} {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("%q is not in %q", word, err)
 		}

@@ -40,6 +40,7 @@ func randomWorkerID(host string, show bool) string {
 
 // noteIdentity tells operators which machine a worker is on.
 func noteIdentity(r prometheus.Registerer, worker, host string) {
-	meter.New(r, "processor").GaugeVec("info", "The worker and its host; always 1. Jobs' documents name the worker only.", "worker", "host").
+	meter.New(r, "processor").GaugeVec("info", "The worker and its host; always 1. Jobs' documents name the worker only.",
+		"worker", "host").
 		WithLabelValues(worker, host).Set(1)
 }

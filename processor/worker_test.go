@@ -45,7 +45,8 @@ func TestWorkerIDsTellNoHost(t *testing.T) {
 	if err != nil || !strings.HasPrefix(p.WorkerID(), host+"-") {
 		t.Errorf("%v: worker %s of host %s", err, p.WorkerID(), host)
 	}
-	for in, want := range map[string]string{"a b\x00\u00e4": "a-b--", strings.Repeat("h", 200): strings.Repeat("h", maxWorkerID-9) + "-"} {
+	for in, want := range map[string]string{"a b\x00\u00e4": "a-b--", strings.Repeat("h", 200): strings.Repeat("h",
+		maxWorkerID-9) + "-"} {
 		if id := randomWorkerID(in, true); !strings.HasPrefix(id, want) || len(id) > maxWorkerID {
 			t.Errorf("%q became %q", in, id)
 		}

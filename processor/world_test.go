@@ -165,7 +165,9 @@ func grantAll(e event.Event) []event.OrderType {
 func (w *world) order(e event.Event, o event.OrderType) { w.orderTo(e.Worker, e, o) }
 
 func (w *world) orderTo(key string, e event.Event, o event.OrderType) {
-	value, err := event.EncodeOrder(event.Order{Type: o, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker})
+	value, err := event.EncodeOrder(event.Order{
+		Type: o, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker,
+	})
 	if err != nil {
 		w.t.Error(err)
 	}

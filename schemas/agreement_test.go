@@ -34,7 +34,9 @@ func lenient(path string, value any) bool {
 	case int:
 		return v < 0 && path == "/renewal" // it names no record: to the fold it is a stale one
 	case map[string]any:
-		return len(v) == 0 && slices.ContainsFunc(absentIsZero, func(p string) bool { return p == path || strings.HasPrefix(p, path+"/") })
+		return len(v) == 0 && slices.ContainsFunc(absentIsZero, func(p string) bool {
+			return p == path || strings.HasPrefix(p, path+"/")
+		})
 	}
 	return false
 }
@@ -44,7 +46,8 @@ func lenient(path string, value any) bool {
 var odd = []any{nil, "", "x", "results/../x", true, []any{}, map[string]any{}, -1, 0, 1.5,
 	100.5, 1001, 1 << 31, job.MaxSeconds + 1, 1 << 40, 1e19, 1e300,
 	strings.Repeat("ä", job.MaxNameChars+1), "http://a.example/" + strings.Repeat("x", job.MaxURLChars),
-	"0000-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00+23:59", "8999-12-31T23:59:59-23:59", "9000-01-01T00:00:00Z"}
+	"0000-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00+23:59", "8999-12-31T23:59:59-23:59",
+	"9000-01-01T00:00:00Z"}
 
 // TestSchemaAndGoTypeAgree takes each field of each event and order away, at any depth, and
 // puts odd values in its place. The schema and the Go type agree on what is refused, so that

@@ -220,7 +220,8 @@ func TestExamples(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else if !bytes.Equal(b, fresh) {
-			t.Errorf("%s: examples are not those of testdata/wire (go test -run 'TestWire|TestExamples|TestReadme' -update)", file)
+			t.Errorf("%s: examples are not those of testdata/wire (go test -run 'TestWire|TestExamples|TestReadme' -update)",
+				file)
 		}
 	}
 	// And none is written by hand.

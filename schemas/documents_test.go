@@ -39,7 +39,8 @@ func fits(t *testing.T, c *jsonschema.Compiler, where string, schema, value any)
 	t.Helper()
 	m, _ := schema.(object)
 	if ref, ok := m["$ref"].(string); ok {
-		if err := compile(t, c, strings.TrimSuffix(strings.TrimPrefix(ref, "./jsonschema/"), ".json")).Validate(value); err != nil {
+		if err := compile(t, c, strings.TrimSuffix(strings.TrimPrefix(ref, "./jsonschema/"), ".json")).Validate(
+			value); err != nil {
 			t.Errorf("%s: %v", where, err)
 		}
 		return
@@ -129,8 +130,12 @@ func operations(doc object) (all []operation) {
 // TestOpenAPIHasAll: the routes of the gateway and of the ops listener, and no others.
 func TestOpenAPIHasAll(t *testing.T) {
 	want := []string{
-		"POST /v1/jobs", "GET /v1/jobs", "HEAD /v1/jobs", "GET /v1/stats", "HEAD /v1/stats", "GET /v1/jobs/{id}/why", "GET /v1/jobs/{id}/deliveries", "HEAD /v1/jobs/{id}/why", "HEAD /v1/jobs/{id}/deliveries", "GET /v1/jobs/{id}", "HEAD /v1/jobs/{id}", "POST /v1/jobs/{id}/cancel", "POST /v1/jobs/{id}/retry",
-		"GET /v1/jobs/{id}/result", "HEAD /v1/jobs/{id}/result", "GET /v1/jobs/{id}/events", "HEAD /v1/jobs/{id}/events", "GET /v1/events", "HEAD /v1/events", "POST /v1/ws-tickets", "GET /v1/ws", "GET /healthz", "GET /readyz", "GET /startupz", "GET /metrics",
+		"POST /v1/jobs", "GET /v1/jobs", "HEAD /v1/jobs", "GET /v1/stats", "HEAD /v1/stats", "GET /v1/jobs/{id}/why",
+		"GET /v1/jobs/{id}/deliveries", "HEAD /v1/jobs/{id}/why", "HEAD /v1/jobs/{id}/deliveries", "GET /v1/jobs/{id}",
+		"HEAD /v1/jobs/{id}", "POST /v1/jobs/{id}/cancel", "POST /v1/jobs/{id}/retry",
+		"GET /v1/jobs/{id}/result", "HEAD /v1/jobs/{id}/result", "GET /v1/jobs/{id}/events", "HEAD /v1/jobs/{id}/events",
+		"GET /v1/events", "HEAD /v1/events", "POST /v1/ws-tickets", "GET /v1/ws", "GET /healthz", "GET /readyz",
+		"GET /startupz", "GET /metrics",
 	}
 	var got []string
 	for _, op := range operations(document(t, "openapi.yaml")) {
@@ -188,7 +193,8 @@ func TestTopicsAreMadeAsTheyAreTold(t *testing.T) {
 	n := topic.Names{Prefix: topic.DefaultPrefix}
 	const partitions = topic.DefaultPartitions
 	specs := map[string]topic.Spec{
-		"requests": n.RequestsSpec("{lane}", partitions), "deferred": n.DeferredSpec(partitions), "status": n.StatusSpec(partitions),
+		"requests": n.RequestsSpec("{lane}", partitions), "deferred": n.DeferredSpec(partitions), "status": n.StatusSpec(
+			partitions),
 		"control": n.ControlSpec(partitions), "dead": n.DeadSpec(),
 		"view": {Name: n.View(), Configs: map[string]string{"cleanup.policy": "compact"}},
 	}
@@ -266,7 +272,8 @@ func headerTable(t *testing.T, schema string) string {
 	}
 	var table bytes.Buffer
 	table.WriteString("| header | | meaning |\n|---|---|---|\n")
-	for _, m := range regexp.MustCompile(`(?m)^    "([^"]+)": `).FindAllSubmatch(b[bytes.Index(b, []byte(`"properties"`)):], -1) {
+	for _, m := range regexp.MustCompile(`(?m)^    "([^"]+)": `).FindAllSubmatch(
+		b[bytes.Index(b, []byte(`"properties"`)):], -1) {
 		name := string(m[1])
 		property := s.Properties[name]
 		about, _ := property["description"].(string)

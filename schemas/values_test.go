@@ -58,25 +58,41 @@ var events = []event.Event{
 	{Type: event.Accepted, JobID: jobID, Job: "report.generate", Tenant: "acme", Subject: "alice", Lane: "reports",
 		PayloadHash: payloadHash, Policy: &policy, Request: &source},
 	{Type: event.Claimed, JobID: jobID, Job: "report.generate", Tenant: "acme", Subject: "alice", Lane: "reports",
-		PayloadHash: payloadHash, Policy: &policy, Request: &source, Dispatch: 1, Run: runID, Worker: workerID, NoGrant: true},
+		PayloadHash: payloadHash, Policy: &policy, Request: &source, Dispatch: 1, Run: runID, Worker: workerID,
+		NoGrant: true},
 	{Type: event.Beat, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
 	{Type: event.Progress, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
 		Progress: &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}},
 	{Type: event.Completed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Result: json.RawMessage(resultJSON),
-		ResultBlob: &event.Blob{Key: "results/" + jobID + "/" + runID, Size: 812, ContentType: "text/csv", Name: "sales.csv"}},
+		ResultBlob: &event.Blob{
+			Key: "results/" + jobID + "/" + runID, Size: 812, ContentType: "text/csv", Name: "sales.csv",
+		}},
 	{Type: event.Failed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
-		Error: &event.Failure{Error: job.Error{Code: "source_busy", Message: "the sales database is in maintenance", Retryable: true}, RetryAfter: &after}},
+		Error: &event.Failure{
+			Error:      job.Error{Code: "source_busy", Message: "the sales database is in maintenance", Retryable: true},
+			RetryAfter: &after,
+		}},
 	{Type: event.Released, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
-		Error: &event.Failure{Error: job.Error{Code: "no_handler", Message: "this worker has no handler for job type report.generate", Retryable: true}}},
+		Error: &event.Failure{
+			Error: job.Error{
+				Code: "no_handler", Message: "this worker has no handler for job type report.generate", Retryable: true,
+			},
+		}},
 	{Type: event.LeaseExpired, JobID: jobID, Dispatch: 1, Run: runID, Renewal: &renewal},
 	{Type: event.AttemptTimedOut, JobID: jobID, Dispatch: 1, Run: runID},
-	{Type: event.Requeued, JobID: jobID, Dispatch: 2, Request: &event.Position{Topic: source.Topic, Partition: 4, Offset: 23}},
+	{
+		Type: event.Requeued, JobID: jobID, Dispatch: 2,
+		Request: &event.Position{Topic: source.Topic, Partition: 4, Offset: 23},
+	},
 	{Type: event.CancelRequested, JobID: jobID},
 	{Type: event.CancelForced, JobID: jobID, Dispatch: 2},
 	{Type: event.RetryRequested, JobID: jobID},
 	{Type: event.DeadlineExceeded, JobID: jobID, Round: 1},
 	{Type: event.Expired, JobID: jobID, Round: 1},
-	{Type: event.CallbackQueued, JobID: jobID, Delivery: &event.Delivery{JobID: deliveryID, State: job.Completed, Version: version}},
+	{
+		Type: event.CallbackQueued, JobID: jobID,
+		Delivery: &event.Delivery{JobID: deliveryID, State: job.Completed, Version: version},
+	},
 	{Type: event.PayloadLost, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Dispatch: 1, Request: &source},
 	{Type: event.RequestLost, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Request: &source},
 }
@@ -87,12 +103,17 @@ var orders = []event.Order{
 	{Type: event.Quit, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Reason: "cancelRequested"},
 }
 
-var submitRequest = frame.SubmitRequest{Job: "report.generate", Payload: json.RawMessage(payloadJSON), Key: "sales-2026-01"}
+var submitRequest = frame.SubmitRequest{
+	Job: "report.generate", Payload: json.RawMessage(payloadJSON), Key: "sales-2026-01",
+}
 
 var clientFrames = []frame.ClientFrame{
 	{Type: frame.Auth, ID: "0", Token: "eyJhbGciOiJIUzI1NiJ9.eyJ0ZW5hbnQiOiJhY21lIn0.c2lnbmF0dXJl"},
 	{Type: frame.Submit, ID: "1", SubmitRequest: submitRequest},
-	{Type: frame.Subscribe, ID: "2", Jobs: must(json.Marshal([]frame.JobRef{{JobID: jobID, After: &version}, {JobID: otherID}}))},
+	{
+		Type: frame.Subscribe, ID: "2",
+		Jobs: must(json.Marshal([]frame.JobRef{{JobID: jobID, After: &version}, {JobID: otherID}})),
+	},
 	{Type: frame.Unsubscribe, ID: "3", Jobs: must(json.Marshal([]string{jobID}))},
 	{Type: frame.Cancel, ID: "4", JobID: jobID},
 	{Type: frame.Retry, ID: "5", JobID: jobID},
@@ -100,8 +121,12 @@ var clientFrames = []frame.ClientFrame{
 }
 
 var welcome = frame.WelcomeFrame{
-	Type: frame.Welcome, ID: "0", Connection: "c3f0a9d2-5f0e-4b7c-9a61-2d8e4f6b1a70", Protocol: frame.Protocol, PingInterval: 25,
-	Limits: frame.Limits{FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions, InFlightSubmits: frame.MaxInFlightSubmits},
+	Type: frame.Welcome, ID: "0", Connection: "c3f0a9d2-5f0e-4b7c-9a61-2d8e4f6b1a70", Protocol: frame.Protocol,
+	PingInterval: 25,
+	Limits: frame.Limits{
+		FrameBytes: frame.MaxFrameBytes, Subscriptions: frame.MaxSubscriptions,
+		InFlightSubmits: frame.MaxInFlightSubmits,
+	},
 }
 
 func ack(t frame.Type, id string) frame.AckFrame {
@@ -115,11 +140,15 @@ var subscribed = frame.SubscribedFrame{Type: frame.Subscribed, ID: "2", Jobs: []
 const deliveryID = "6d1f0a52-93c4-8b1e-9a57-c4f2f1f6f0b3"
 
 var deliveries = frame.Deliveries{JobID: jobID, Deliveries: []frame.Delivery{
-	{DeliveryID: deliveryID, Event: webhook.EventType(job.Completed), Version: version, Job: must(json.Marshal(job.Document{
-		JobID: deliveryID, Type: topic.WebhookType, State: job.Completed, Attempt: 1, MaxAttempts: 12,
-		CreatedAt: endedAt, UpdatedAt: endedAt, StartedAt: &endedAt, FinishedAt: &endedAt, Result: json.RawMessage(`{"status":204}`),
-		Attempts: []job.Attempt{{Number: 1, Worker: workerID, StartedAt: endedAt, EndedAt: &endedAt, Outcome: job.OutcomeCompleted}},
-	}))},
+	{DeliveryID: deliveryID, Event: webhook.EventType(job.Completed), Version: version,
+		Job: must(json.Marshal(job.Document{
+			JobID: deliveryID, Type: topic.WebhookType, State: job.Completed, Attempt: 1, MaxAttempts: 12,
+			CreatedAt: endedAt, UpdatedAt: endedAt, StartedAt: &endedAt, FinishedAt: &endedAt, Result: json.RawMessage(
+				`{"status":204}`),
+			Attempts: []job.Attempt{
+				{Number: 1, Worker: workerID, StartedAt: endedAt, EndedAt: &endedAt, Outcome: job.OutcomeCompleted},
+			},
+		}))},
 }}
 
 var unsubscribed = frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: "3", Jobs: []string{jobID}}
@@ -150,10 +179,15 @@ var documents = func() map[string]job.Document {
 	failed.Attempt = 3
 	failed.FinishedAt = &endedAt
 	failed.UpdatedAt = endedAt
-	failed.Error = &job.Error{Code: job.CodeWorkerLost, Message: "the worker was not heard of for a lease", Retryable: true}
+	failed.Error = &job.Error{
+		Code: job.CodeWorkerLost, Message: "the worker was not heard of for a lease", Retryable: true,
+	}
 	failed.Attempts = ended(processing.Attempts, job.OutcomeLost, failed.Error)
 	failed.Attempts[0].Number = 3
-	return map[string]job.Document{"pending": pending, "processing": processing, "retrying": retrying, "completed": completed, "failed": failed}
+	return map[string]job.Document{
+		"pending": pending, "processing": processing, "retrying": retrying, "completed": completed,
+		"failed": failed,
+	}
 }()
 
 var list = frame.JobList{
@@ -171,11 +205,13 @@ var stats = frame.Stats{
 }
 
 var ticket = frame.Ticket{
-	Ticket: "K5TGWH3QVN2JXB7MZLC4RYDPAEF6USOI2K4M7Q3XWTHNVBLYCGJD", URL: "/v1/ws?ticket=K5TGWH3QVN2JXB7MZLC4RYDPAEF6USOI2K4M7Q3XWTHNVBLYCGJD", ExpiresAt: endedAt,
+	Ticket: "K5TGWH3QVN2JXB7MZLC4RYDPAEF6USOI2K4M7Q3XWTHNVBLYCGJD",
+	URL:    "/v1/ws?ticket=K5TGWH3QVN2JXB7MZLC4RYDPAEF6USOI2K4M7Q3XWTHNVBLYCGJD", ExpiresAt: endedAt,
 }
 
 var why = frame.Why{
-	JobID: jobID, State: job.Pending, Reason: frame.BehindOthers, Lane: "reports", Workers: new(3), Waiting: new(int64(7)), Ahead: 2,
+	JobID: jobID, State: job.Pending, Reason: frame.BehindOthers, Lane: "reports", Workers: new(3), Waiting: new(int64(7)),
+	Ahead:  2,
 	Detail: "2 requests are before this one in its partition of lane reports, which has 3 workers.", AsOf: endedAt,
 }
 

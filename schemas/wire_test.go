@@ -79,17 +79,31 @@ func wires() []wire {
 		plain("frame.welcome", "frame/welcome", welcome),
 		plain("frame.ack", "frame/ack", ack(frame.Ack, "1")),
 		plain("frame.subscribed", "frame/subscribed", subscribed),
-		plain("frame.subscribed.reset", "frame/subscribed", frame.SubscribedFrame{Type: frame.Subscribed, Jobs: []frame.SubscribedJob{{JobID: jobID, Version: 40, Reset: true}}}),
+		plain("frame.subscribed.reset", "frame/subscribed", frame.SubscribedFrame{
+			Type: frame.Subscribed, Jobs: []frame.SubscribedJob{{JobID: jobID, Version: 40, Reset: true}},
+		}),
 		plain("frame.unsubscribed", "frame/unsubscribed", unsubscribed),
-		plain("frame.status", "frame/status", frame.StatusFrame{Type: frame.Status, Version: 4713, Job: must(json.Marshal(documents["processing"]))}),
+		plain("frame.status", "frame/status", frame.StatusFrame{
+			Type: frame.Status, Version: 4713, Job: must(json.Marshal(documents["processing"])),
+		}),
 		plain("frame.subscribe.mine", "frame/subscribe", frame.ClientFrame{Type: frame.Subscribe, ID: "9", Mine: true}),
-		plain("frame.subscribed.mine", "frame/subscribed", frame.SubscribedFrame{Type: frame.Subscribed, ID: "9", Jobs: []frame.SubscribedJob{}, Mine: true}),
-		plain("frame.status.mine", "frame/status", frame.StatusFrame{Type: frame.Status, Version: 4713, Mine: true, Job: must(json.Marshal(documents["processing"]))}),
-		plain("frame.error", "frame/error", frame.ErrorFrame{Type: frame.Error, ID: "1", Problem: problem(code.ValidationFailed)}),
+		plain("frame.subscribed.mine", "frame/subscribed", frame.SubscribedFrame{
+			Type: frame.Subscribed, ID: "9", Jobs: []frame.SubscribedJob{}, Mine: true,
+		}),
+		plain("frame.status.mine", "frame/status", frame.StatusFrame{
+			Type: frame.Status, Version: 4713, Mine: true, Job: must(json.Marshal(documents["processing"])),
+		}),
+		plain("frame.error", "frame/error", frame.ErrorFrame{
+			Type: frame.Error, ID: "1", Problem: problem(code.ValidationFailed),
+		}),
 		plain("frame.goaway", "frame/goaway", frame.GoawayFrame{Type: frame.Goaway, Reason: "restart", ReconnectAfter: 1.25}),
-		plain("frame.expiring", "frame/expiring", frame.ExpiringFrame{Type: frame.Expiring, ExpiresAt: acceptedAt, ClosesAfter: 90}),
+		plain("frame.expiring", "frame/expiring", frame.ExpiringFrame{
+			Type: frame.Expiring, ExpiresAt: acceptedAt, ClosesAfter: 90,
+		}),
 		plain("frame.cursor", "frame/cursor", frame.CursorFrame{Type: frame.Cursor, Cursor: "1mkh3y2k8"}),
-		plain("frame.subscribe.mine.after", "frame/subscribe", frame.ClientFrame{Type: frame.Subscribe, ID: "9", Mine: true, After: "1mkh3y2k8"}),
+		plain("frame.subscribe.mine.after", "frame/subscribe", frame.ClientFrame{
+			Type: frame.Subscribe, ID: "9", Mine: true, After: "1mkh3y2k8",
+		}),
 		plain("frame.pong", "frame/pong", frame.PongFrame{Type: frame.Pong, ID: "7"}),
 	)
 	for _, s := range []string{"pending", "processing", "retrying", "completed", "failed"} {
@@ -104,9 +118,14 @@ func wires() []wire {
 		plain("http.why", "http/why", why),
 		plain("http.deliveries", "http/deliveries", deliveries),
 		plain("http.ticket", "http/ticket", ticket),
-		plain("http.ready", "http/ready", map[string]any{"ready": true, "parts": map[string]any{"gateway": map[string]any{"ready": true}}}),
-		plain("http.unready", "http/ready", map[string]any{"ready": false, "reasons": map[string]string{"gateway": "starting: Kafka has not answered yet"},
-			"parts": map[string]any{"gateway": map[string]any{"ready": false, "reason": "starting: Kafka has not answered yet"}}}),
+		plain("http.ready", "http/ready", map[string]any{
+			"ready": true, "parts": map[string]any{"gateway": map[string]any{"ready": true}},
+		}),
+		plain("http.unready", "http/ready", map[string]any{"ready": false, "reasons": map[string]string{
+			"gateway": "starting: Kafka has not answered yet"},
+			"parts": map[string]any{
+				"gateway": map[string]any{"ready": false, "reason": "starting: Kafka has not answered yet"},
+			}}),
 	)
 	for _, c := range code.All {
 		p := problem(c)

@@ -102,7 +102,8 @@ func (a *api) ready() error {
 	if ready == len(a.shards) {
 		return nil
 	}
-	return fmt.Errorf("restoring: %d of %d partitions are ready, %d records of status remain", ready, len(a.shards), remaining)
+	return fmt.Errorf("restoring: %d of %d partitions are ready, %d records of status remain", ready, len(a.shards),
+		remaining)
 }
 
 // owner returns the shard that owns the job.
@@ -173,7 +174,9 @@ func apiError(err error) error {
 }
 
 // Get implements trackerpbconnect.TrackerHandler.
-func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest]) (*connect.Response[trackerpb.GetResponse], error) {
+func (a *api) Get(
+	ctx context.Context, req *connect.Request[trackerpb.GetRequest],
+) (*connect.Response[trackerpb.GetResponse], error) {
 	m := req.Msg
 	if err := checkJob(m.JobId, m.Tenant); err != nil {
 		return nil, err
@@ -184,14 +187,18 @@ func (a *api) Get(ctx context.Context, req *connect.Request[trackerpb.GetRequest
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	q := shard.Query{JobID: m.JobId, Tenant: m.Tenant, MinVersion: m.MinVersion, After: m.After, UntilTerminal: m.UntilTerminal}
+	q := shard.Query{
+		JobID: m.JobId, Tenant: m.Tenant, MinVersion: m.MinVersion, After: m.After, UntilTerminal: m.UntilTerminal,
+	}
 	snap, err := a.wait(ctx, s, q)
 	if err != nil {
 		return nil, apiError(err)
 	}
 	return connect.NewResponse(&trackerpb.GetResponse{
-		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round), Life: snap.Life, ResultBlob: blob(snap.ResultBlob),
-		Lane: snap.Lane, Request: optional(snap.Request), AsOf: snap.AsOf.UnixMilli(), Deliveries: deliveries(snap.Deliveries),
+		Job: snap.Job, Source: position(snap.Source), PayloadHash: snap.PayloadHash, Round: int64(snap.Round),
+		Life: snap.Life, ResultBlob: blob(snap.ResultBlob),
+		Lane: snap.Lane, Request: optional(snap.Request), AsOf: snap.AsOf.UnixMilli(), Deliveries: deliveries(
+			snap.Deliveries),
 	}), nil
 }
 
@@ -226,7 +233,9 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // Reserve implements trackerpbconnect.TrackerHandler.
-func (a *api) Reserve(ctx context.Context, req *connect.Request[trackerpb.ReserveRequest]) (*connect.Response[trackerpb.ReserveResponse], error) {
+func (a *api) Reserve(
+	ctx context.Context, req *connect.Request[trackerpb.ReserveRequest],
+) (*connect.Response[trackerpb.ReserveResponse], error) {
 	m := req.Msg
 	if err := checkJob(m.JobId, m.Tenant); err != nil {
 		return nil, err
@@ -247,10 +256,13 @@ func (a *api) Reserve(ctx context.Context, req *connect.Request[trackerpb.Reserv
 }
 
 // Unreserve implements trackerpbconnect.TrackerHandler.
-func (a *api) Unreserve(ctx context.Context, req *connect.Request[trackerpb.UnreserveRequest]) (*connect.Response[trackerpb.UnreserveResponse], error) {
+func (a *api) Unreserve(
+	ctx context.Context, req *connect.Request[trackerpb.UnreserveRequest],
+) (*connect.Response[trackerpb.UnreserveResponse], error) {
 	m := req.Msg
 	if m.JobId == "" || len(m.JobId) > maxIDChars || m.Holder == "" {
-		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("job_id or holder is missing, or job_id is too long"))
+		return nil, connect.NewError(connect.CodeInvalidArgument,
+			errors.New("job_id or holder is missing, or job_id is too long"))
 	}
 	s, err := a.owner(m.JobId)
 	if err == nil {
@@ -263,10 +275,13 @@ func (a *api) Unreserve(ctx context.Context, req *connect.Request[trackerpb.Unre
 }
 
 // KeepTicket implements trackerpbconnect.TrackerHandler.
-func (a *api) KeepTicket(ctx context.Context, req *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error) {
+func (a *api) KeepTicket(
+	ctx context.Context, req *connect.Request[trackerpb.KeepTicketRequest],
+) (*connect.Response[trackerpb.KeepTicketResponse], error) {
 	m := req.Msg
 	if m.TicketId == "" || len(m.TicketId) > maxIDChars || len(m.Identity) > maxIdentityBytes || m.TtlMs <= 0 {
-		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("ticket_id or ttl_ms is missing, or something is too long"))
+		return nil, connect.NewError(connect.CodeInvalidArgument,
+			errors.New("ticket_id or ttl_ms is missing, or something is too long"))
 	}
 	s, err := a.owner(m.TicketId)
 	if err == nil {
@@ -279,7 +294,9 @@ func (a *api) KeepTicket(ctx context.Context, req *connect.Request[trackerpb.Kee
 }
 
 // TakeTicket implements trackerpbconnect.TrackerHandler.
-func (a *api) TakeTicket(ctx context.Context, req *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
+func (a *api) TakeTicket(
+	ctx context.Context, req *connect.Request[trackerpb.TakeTicketRequest],
+) (*connect.Response[trackerpb.TakeTicketResponse], error) {
 	s, err := a.owner(req.Msg.TicketId)
 	if err != nil {
 		return nil, apiError(err)
@@ -311,7 +328,9 @@ func position(p event.Position) *trackerpb.Position {
 
 // Watch implements trackerpbconnect.TrackerHandler. This goroutine sends; a second one,
 // which ends with the stream's context, receives.
-func (a *api) Watch(ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {
+func (a *api) Watch(
+	ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse],
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	stream := watch.NewStream()
 	received := make(chan struct{})
@@ -341,7 +360,9 @@ func (a *api) Watch(ctx context.Context, bidi *connect.BidiStream[trackerpb.Watc
 	return err
 }
 
-func (a *api) receive(ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse], stream *watch.Stream) {
+func (a *api) receive(
+	ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse], stream *watch.Stream,
+) {
 	for ctx.Err() == nil {
 		m, err := bidi.Receive()
 		if err != nil {

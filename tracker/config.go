@@ -57,7 +57,8 @@ func (c Config) Validate() error {
 	if host, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("tracker-listen: %w", err)
 	} else if ip := net.ParseIP(host); c.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
-		problem("tracker-advertise must be set when tracker-listen %q is all addresses: gateways are told where to find this tracker", c.Listen)
+		problem("tracker-advertise must be set when tracker-listen %q is all addresses: gateways are told where to find "+
+			"this tracker", c.Listen)
 	}
 	if c.Advertise != "" {
 		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" || port == "0" {

@@ -106,7 +106,8 @@ func (e *evidence) err(now time.Time) error {
 	if len(silent) == 0 {
 		return nil
 	}
-	return e.because(fmt.Errorf("no answer from Kafka for %s to where status ends, in partition %s", now.Sub(oldest).Round(time.Second), strings.Join(silent, ", ")))
+	return e.because(fmt.Errorf("no answer from Kafka for %s to where status ends, in partition %s",
+		now.Sub(oldest).Round(time.Second), strings.Join(silent, ", ")))
 }
 
 // because adds why the last question was not answered. e.mu is held.

@@ -37,7 +37,8 @@ func (o *owner) fill(ctx context.Context, p int32, st *store.Partition, log span
 	o.logger.Error("status has lost its tail: its jobs are kept as they were folded, and the lost offsets are filled",
 		"partition", p, "checkpoint", to, "end", log.end)
 	if to-log.end > maxFill {
-		return fmt.Errorf("partition %d: status ends at %d, and %d was folded: too much is lost to go on by itself; restore %s from a backup, or remove this tracker's store to take what it holds for the truth",
+		return fmt.Errorf("partition %d: status ends at %d, and %d was folded: too much is lost to go on by itself; "+
+			"restore %s from a backup, or remove this tracker's store to take what it holds for the truth",
 			p, log.end, to, o.names.Status())
 	}
 	err := o.retried(ctx, "the lost tail of status is not filled yet", p, func() error {
@@ -92,6 +93,9 @@ func Folded(cfg Config, clusterID string, topicID [16]byte, partitions int32) (m
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
 	}
-	id := identity(topic.Names{Prefix: cfg.TopicPrefix}.Status(), kafka.Description{ClusterID: clusterID, TopicID: topicID, Partitions: partitions})
-	return store.Positions(cfg.FS, path.Join(cfg.Data, storeFolder), id, store.Options{View: !cfg.NoView, Blobs: cfg.Blobs.URL != ""}, slog.New(slog.DiscardHandler))
+	id := identity(topic.Names{Prefix: cfg.TopicPrefix}.Status(), kafka.Description{
+		ClusterID: clusterID, TopicID: topicID, Partitions: partitions,
+	})
+	return store.Positions(cfg.FS, path.Join(cfg.Data, storeFolder), id, store.Options{View: !cfg.NoView,
+		Blobs: cfg.Blobs.URL != ""}, slog.New(slog.DiscardHandler))
 }

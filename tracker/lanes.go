@@ -35,7 +35,8 @@ func newBacklogMetrics(m meter.Meter) *backlogMetrics {
 	const same = " Every tracker says the same."
 	return &backlogMetrics{
 		records: m.GaugeVec("lane_lag_records", "Requests of a lane that no worker has taken."+same, "lane"),
-		seconds: m.GaugeVec("lane_lag_seconds", "For how long the oldest request of a lane has waited for a worker; 0 when none waits."+same, "lane"),
+		seconds: m.GaugeVec("lane_lag_seconds",
+			"For how long the oldest request of a lane has waited for a worker; 0 when none waits."+same, "lane"),
 		workers: m.GaugeVec("lane_workers", "Processors that take from a lane."+same, "lane"),
 	}
 }

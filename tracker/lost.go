@@ -63,12 +63,14 @@ func (o *owner) watchRequests(ctx context.Context) {
 		}
 		for p := range o.partitions {
 			s := o.shard(p)
-			if was := done[p]; s == nil || s.Ready() != nil || was.by == s && maps.Equal(was.to, starts) && time.Since(was.at) < lostRescan {
+			if was := done[p]; s == nil || s.Ready() != nil || was.by == s && maps.Equal(was.to, starts) &&
+				time.Since(was.at) < lostRescan {
 				continue
 			}
 			if err := o.failLost(ctx, p, s, starts); err != nil {
 				if ctx.Err() == nil {
-					o.logger.Warn("jobs whose requests were removed may still wait, will be looked for again", "partition", p, "err", err)
+					o.logger.Warn("jobs whose requests were removed may still wait, will be looked for again", "partition", p,
+						"err", err)
 				}
 				continue
 			}

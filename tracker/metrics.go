@@ -11,9 +11,13 @@ import (
 
 // measure registers what a tracker is asked for when its metrics are read.
 func (t *Tracker) measure(m meter.Meter) {
-	m.GaugeFunc("partitions", "Partitions of status, whoever owns them; 0 while Kafka has not said. The sum of shards_ready over all trackers should be as many.",
+	m.GaugeFunc("partitions",
+		"Partitions of status, whoever owns them; 0 while Kafka has not said. The sum of shards_ready over all trackers "+
+			"should be as many.",
 		func() float64 { return float64(t.api.partitionCount()) })
-	m.GaugeFunc("checkpoint_age_seconds", "For how long the local store has lacked something that was folded, in the partition where that is longest; 0 when it has all.",
+	m.GaugeFunc("checkpoint_age_seconds",
+		"For how long the local store has lacked something that was folded, in the partition where that is longest; 0 when "+
+			"it has all.",
 		func() float64 {
 			var oldest time.Duration
 			for _, s := range t.api.owned() {
@@ -21,7 +25,9 @@ func (t *Tracker) measure(m meter.Meter) {
 			}
 			return oldest.Seconds()
 		})
-	m.GaugeFunc("view_age_seconds", "For how long transactions of the topic view have failed, in the partition where that is longest; 0 when each one's last was committed.",
+	m.GaugeFunc("view_age_seconds",
+		"For how long transactions of the topic view have failed, in the partition where that is longest; 0 when each "+
+			"one's last was committed.",
 		func() float64 {
 			var oldest time.Duration
 			for _, s := range t.api.owned() {

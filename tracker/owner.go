@@ -154,7 +154,10 @@ func (o *owner) serve(ctx context.Context, t *tenure) {
 func (o *owner) hold(ctx context.Context, t *tenure) error {
 	p := t.partition
 	var w *view.Writer
-	cfg := shard.Config{Partition: p, Partitions: o.partitions, Names: o.names, Store: o.store.Partition(p), Kafka: o, Metrics: o.metrics, Tracer: o.tracer, Log: o.logger}
+	cfg := shard.Config{
+		Partition: p, Partitions: o.partitions, Names: o.names, Store: o.store.Partition(p), Kafka: o,
+		Metrics: o.metrics, Tracer: o.tracer, Log: o.logger,
+	}
 	if o.view != nil {
 		var err error
 		if w, err = o.takeView(ctx, p); err != nil {
@@ -356,7 +359,8 @@ func (o *owner) watchLog(ctx context.Context, stop context.CancelCauseFunc) {
 		o.evidence.told(ends, err, time.Now())
 		// What no leader told is missing: those shards' answers grow old, and say so.
 		if n := int32(len(ends)); err == nil && n != o.partitions {
-			stop(fmt.Errorf("%w from %d to %d: jobs would be looked for where their events are not; see tracker/README.md, \"More partitions\"",
+			stop(fmt.Errorf("%w from %d to %d: jobs would be looked for where their events are not; see tracker/README.md, "+
+				"\"More partitions\"",
 				store.ErrPartitions, o.partitions, n))
 			return
 		}

@@ -22,7 +22,9 @@ const (
 )
 
 // List implements trackerpbconnect.TrackerHandler.
-func (a *api) List(ctx context.Context, req *connect.Request[trackerpb.ListRequest]) (*connect.Response[trackerpb.ListResponse], error) {
+func (a *api) List(
+	ctx context.Context, req *connect.Request[trackerpb.ListRequest],
+) (*connect.Response[trackerpb.ListResponse], error) {
 	m := req.Msg
 	q, err := listQuery(m)
 	if err != nil {
@@ -56,13 +58,15 @@ func (a *api) List(ctx context.Context, req *connect.Request[trackerpb.ListReque
 func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
 	q := store.Query{
 		Tenant: m.Tenant, Subjects: m.Subjects, Types: m.Types, Lanes: m.Lanes,
-		CreatedFrom: m.CreatedFrom, CreatedBefore: m.CreatedBefore, UpdatedFrom: m.UpdatedFrom, UpdatedBefore: m.UpdatedBefore,
-		Limit: int(m.Limit),
+		CreatedFrom: m.CreatedFrom, CreatedBefore: m.CreatedBefore, UpdatedFrom: m.UpdatedFrom,
+		UpdatedBefore: m.UpdatedBefore,
+		Limit:         int(m.Limit),
 	}
 	if q.Limit < 1 || q.Limit > maxListLimit {
 		return q, fmt.Errorf("limit must be from 1 to %d, not %d", maxListLimit, q.Limit)
 	}
-	for name, n := range map[string]int{"subjects": len(m.Subjects), "states": len(m.States), "types": len(m.Types), "lanes": len(m.Lanes)} {
+	for name, n := range map[string]int{"subjects": len(m.Subjects), "states": len(m.States), "types": len(m.Types),
+		"lanes": len(m.Lanes)} {
 		if n > maxListFilter {
 			return q, fmt.Errorf("%s must not have more than %d values", name, maxListFilter)
 		}
@@ -80,7 +84,9 @@ func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
 }
 
 // Stats implements trackerpbconnect.TrackerHandler.
-func (a *api) Stats(ctx context.Context, req *connect.Request[trackerpb.StatsRequest]) (*connect.Response[trackerpb.StatsResponse], error) {
+func (a *api) Stats(
+	ctx context.Context, req *connect.Request[trackerpb.StatsRequest],
+) (*connect.Response[trackerpb.StatsResponse], error) {
 	m := req.Msg
 	st, overlays, err := a.overlays(ctx, m.Tenant, m.Partitions, m.Fresh)
 	if err != nil {
@@ -99,7 +105,8 @@ func (a *api) Stats(ctx context.Context, req *connect.Request[trackerpb.StatsReq
 	response := &trackerpb.StatsResponse{AsOf: asOf(overlays)}
 	for t, n := range counts {
 		if n != 0 {
-			response.Counts = append(response.Counts, &trackerpb.Count{Type: t.Type, Lane: t.Lane, State: string(t.State), Jobs: n})
+			response.Counts = append(response.Counts, &trackerpb.Count{Type: t.Type, Lane: t.Lane, State: string(t.State),
+				Jobs: n})
 		}
 	}
 	return connect.NewResponse(response), nil
@@ -108,8 +115,11 @@ func (a *api) Stats(ctx context.Context, req *connect.Request[trackerpb.StatsReq
 var errPartitions = errors.New("partitions must name each partition that is asked for once")
 
 // overlays asks the shards of all partitions at once.
-func (a *api) overlays(ctx context.Context, tenant string, partitions []int32, fresh []*trackerpb.Freshness) (*store.Store, []*shard.Overlay, error) {
-	if sorted := slices.Sorted(slices.Values(partitions)); tenant == "" || len(partitions) == 0 || len(slices.Compact(sorted)) < len(partitions) {
+func (a *api) overlays(
+	ctx context.Context, tenant string, partitions []int32, fresh []*trackerpb.Freshness,
+) (*store.Store, []*shard.Overlay, error) {
+	if sorted := slices.Sorted(slices.Values(partitions)); tenant == "" || len(partitions) == 0 ||
+		len(slices.Compact(sorted)) < len(partitions) {
 		return nil, nil, connect.NewError(connect.CodeInvalidArgument, errPartitions)
 	}
 	ctx, cancel := bounded(ctx)

@@ -46,7 +46,8 @@ func ids(r *trackerpb.ListResponse) (all []string) {
 // stats returns the counts by state.
 func (i *instance) stats() map[string]int64 {
 	i.w.t.Helper()
-	r, err := i.api.Stats(i.w.t.Context(), connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant, Partitions: allPartitions}))
+	r, err := i.api.Stats(i.w.t.Context(),
+		connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant, Partitions: allPartitions}))
 	if err != nil {
 		i.w.t.Fatal(err)
 	}
@@ -122,12 +123,16 @@ func TestBadLists(t *testing.T) {
 			"no limit":          {Tenant: tenant, Partitions: allPartitions},
 			"a large limit":     {Limit: maxListLimit + 1, Tenant: tenant, Partitions: allPartitions},
 			"no such state":     {Limit: 1, Tenant: tenant, Partitions: allPartitions, States: []string{"asleep"}},
-			"many types":        {Limit: 1, Tenant: tenant, Partitions: allPartitions, Types: strings.Split(strings.Repeat("x,", maxListFilter), ",")},
+			"many types": {
+				Limit: 1, Tenant: tenant, Partitions: allPartitions,
+				Types: strings.Split(strings.Repeat("x,", maxListFilter), ","),
+			},
 		} {
 			_, err := i.api.List(t.Context(), connect.NewRequest(m))
 			wantCode(t, why, err, connect.CodeInvalidArgument)
 		}
-		_, err := i.api.List(t.Context(), connect.NewRequest(&trackerpb.ListRequest{Limit: 1, Tenant: tenant, Partitions: []int32{99}}))
+		_, err := i.api.List(t.Context(), connect.NewRequest(&trackerpb.ListRequest{Limit: 1, Tenant: tenant,
+			Partitions: []int32{99}}))
 		wantCode(t, "a partition of nobody", err, connect.CodeFailedPrecondition)
 		_, err = i.api.Stats(t.Context(), connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant}))
 		wantCode(t, "no partitions", err, connect.CodeInvalidArgument)

@@ -51,10 +51,13 @@ type restoreMetrics struct {
 
 func newRestoreMetrics(m meter.Meter) *restoreMetrics {
 	r := &restoreMetrics{
-		outcomes:  m.CounterVec("restores_total", "Places that a partition's state was to be restored from, by what came of it.", "from", "outcome"),
-		records:   m.Counter("restore_view_records_total", "Records of view that restores have read."),
-		remaining: m.Gauge("restore_remaining_records", "Records of status that owned partitions still have to fold before they are ready."),
-		seconds: m.Histogram("restore_seconds", "From a partition's assignment until its state is restored; what status holds beyond is still to be folded then.",
+		outcomes: m.CounterVec("restores_total",
+			"Places that a partition's state was to be restored from, by what came of it.", "from", "outcome"),
+		records: m.Counter("restore_view_records_total", "Records of view that restores have read."),
+		remaining: m.Gauge("restore_remaining_records",
+			"Records of status that owned partitions still have to fold before they are ready."),
+		seconds: m.Histogram("restore_seconds",
+			"From a partition's assignment until its state is restored; what status holds beyond is still to be folded then.",
 			prometheus.ExponentialBuckets(0.001, 2, 18)),
 	}
 	for _, from := range []source{fromLocal, fromView, fromStatus} {
@@ -95,7 +98,8 @@ func (o *owner) takeView(ctx context.Context, p int32) (w *view.Writer, err erro
 	cfg := *o.view
 	cfg.TooLarge = func(jobID string, bytes int) {
 		o.metrics.ViewTooLarge()
-		o.logger.Error("a document is too large for view, which has it without its result; no tracker restores from this partition of it until the job expires", "partition", p, "job", jobID, "bytes", bytes)
+		o.logger.Error("a document is too large for view, which has it without its result; no tracker restores from this "+
+			"partition of it until the job expires", "partition", p, "job", jobID, "bytes", bytes)
 	}
 	err = o.retried(ctx, "view not taken over yet", p, func() error {
 		w, err = view.Take(ctx, cfg, p)
@@ -167,7 +171,9 @@ func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int6
 
 // climb goes down the ladder. What status no longer follows is used when nothing else is
 // better.
-func (o *owner) climb(ctx context.Context, p int32, st *store.Partition, w *view.Writer, log span) (from source, err error) {
+func (o *owner) climb(
+	ctx context.Context, p int32, st *store.Partition, w *view.Writer, log span,
+) (from source, err error) {
 	refused := func(from source, why outcome, cause error) {
 		o.restores.outcomes.WithLabelValues(string(from), string(why)).Inc()
 		if why != refusedEmpty || log.end > 0 {

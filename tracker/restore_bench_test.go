@@ -48,7 +48,8 @@ func BenchmarkRestore(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer admin.Close()
-	if _, err := kafka.EnsureTopics(b.Context(), admin, kafka.Topic(names.StatusSpec(parts)), kafka.Topic(names.ViewSpec(parts))); err != nil {
+	if _, err := kafka.EnsureTopics(b.Context(), admin, kafka.Topic(names.StatusSpec(parts)),
+		kafka.Topic(names.ViewSpec(parts))); err != nil {
 		b.Fatal(err)
 	}
 	id := store.Identity{ClusterID: "c", TopicID: "t", Topic: names.Status(), Partitions: parts}
@@ -128,10 +129,15 @@ func fillView(b *testing.B, views *view.Config, id store.Identity, jobs int, eac
 	at := time.Now().Truncate(time.Millisecond)
 	aJob := func(n int) *fold.Job {
 		return &fold.Job{
-			Doc: job.Document{JobID: fmt.Sprintf("0198c0de-0000-7000-8000-%012d", n), Type: "demo.echo", State: job.Completed, Attempt: 1, MaxAttempts: 3,
-				CreatedAt: at, UpdatedAt: at, StartedAt: &at, FinishedAt: &at, Result: []byte(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`),
-				Attempts: []job.Attempt{{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted}}},
-			Version: int64(n + 1), Tenant: "acme", Subject: fmt.Sprint("owner-", n%1000), Lane: "default", PayloadHash: "sha256:1", Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
+			Doc: job.Document{JobID: fmt.Sprintf("0198c0de-0000-7000-8000-%012d", n), Type: "demo.echo", State: job.Completed,
+				Attempt: 1, MaxAttempts: 3,
+				CreatedAt: at, UpdatedAt: at, StartedAt: &at, FinishedAt: &at, Result: []byte(
+					`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`),
+				Attempts: []job.Attempt{
+					{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted},
+				}},
+			Version: int64(n + 1), Tenant: "acme", Subject: fmt.Sprint("owner-", n%1000), Lane: "default",
+			PayloadHash: "sha256:1", Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
 		}
 	}
 	scratch, err := store.Open(vfs.NewMem(), "data/store", id, store.Options{}, slog.New(slog.DiscardHandler))
@@ -161,7 +167,9 @@ func fillView(b *testing.B, views *view.Config, id store.Identity, jobs int, eac
 			if err := part.Checkpoint(changes, int64(n+1), 0); err != nil {
 				return err
 			}
-			if err := w.Write(b.Context(), ids, func(id string) (*store.Row, error) { return rows[id], nil }, part.Totals()); err != nil {
+			if err := w.Write(b.Context(), ids, func(id string) (*store.Row, error) {
+				return rows[id], nil
+			}, part.Totals()); err != nil {
 				return err
 			}
 		}
@@ -174,7 +182,8 @@ func fillView(b *testing.B, views *view.Config, id store.Identity, jobs int, eac
 
 func readBare(b *testing.B, cfg kafka.Config, env service.Env, name string, ends kadm.ListedOffsets) {
 	b.Helper()
-	cl, err := cfg.NewClient(env, "bare", kgo.ConsumeTopics(name), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	cl, err := cfg.NewClient(env, "bare", kgo.ConsumeTopics(name), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -44,7 +44,9 @@ type Revival struct {
 // tells what the rules make of that. All who read the log come to the same, so it asks nobody: it
 // folds the job from the topic view, where there is one, and from status up to its own event. To do
 // it twice does no harm.
-func Revive(ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), names topic.Names, r DeadRequest) (Revival, error) {
+func Revive(
+	ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), names topic.Names, r DeadRequest,
+) (Revival, error) {
 	value, err := event.Encode(&event.Event{Type: event.RequestLost, JobID: r.JobID, Life: r.Life, Request: &r.Request})
 	if err != nil {
 		return Revival{}, err
@@ -84,7 +86,8 @@ func Revive(ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error)
 }
 
 // foldTo folds a job's events up to the last one, and returns what that one did.
-func foldTo(ctx context.Context, cl *kgo.Client, newClient func(...kgo.Opt) (*kgo.Client, error), last *kgo.Record, found view.Found) (fold.Result, error) {
+func foldTo(ctx context.Context, cl *kgo.Client, newClient func(...kgo.Opt) (*kgo.Client, error), last *kgo.Record,
+	found view.Found) (fold.Result, error) {
 	starts, err := kadm.NewClient(cl).ListStartOffsets(ctx, last.Topic)
 	if err == nil {
 		err = starts.Error()

@@ -37,7 +37,8 @@ func (t *Tracker) serveSnapshots(ctx context.Context, st *store.Store) {
 	}
 	path := filepath.Join(t.cfg.Data, snapshotSocket)
 	if len(path) > maxSocketPath {
-		t.env.Log.Warn("no snapshots while this tracker runs: the path of its data folder is too long for a socket", "path", path)
+		t.env.Log.Warn("no snapshots while this tracker runs: the path of its data folder is too long for a socket",
+			"path", path)
 		return
 	}
 	_ = os.Remove(path) // of a tracker that was killed: the store's lock is ours

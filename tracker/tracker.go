@@ -222,7 +222,9 @@ func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bo
 const storeFolder = "store"
 
 // runOwner joins the group and owns what it assigns until ctx ends.
-func (t *Tracker) runOwner(ctx context.Context, id store.Identity, st *store.Store, admin *kgo.Client, bucket *blobs.Store, advertise string) error {
+func (t *Tracker) runOwner(
+	ctx context.Context, id store.Identity, st *store.Store, admin *kgo.Client, bucket *blobs.Store, advertise string,
+) error {
 	o := &owner{
 		log:        id,
 		names:      t.names,
@@ -320,7 +322,8 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	}
 	view, err := kafka.Describe(ctx, admin, t.names.View())
 	if err == nil && view.Partitions != id.Partitions {
-		err = fmt.Errorf("%w: %s has %d, and %s has %d; see tracker/README.md, \"More partitions\"", store.ErrPartitions, status, id.Partitions, t.names.View(), view.Partitions)
+		err = fmt.Errorf("%w: %s has %d, and %s has %d; see tracker/README.md, \"More partitions\"", store.ErrPartitions,
+			status, id.Partitions, t.names.View(), view.Partitions)
 	}
 	return id, err
 }

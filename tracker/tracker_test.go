@@ -30,7 +30,8 @@ func TestLifeThroughTheAPI(t *testing.T) {
 
 		_, err := i.get(&trackerpb.GetRequest{JobId: "job-1"})
 		wantCode(t, "not there yet", err, connect.CodeNotFound)
-		reserved, err := i.api.Reserve(t.Context(), connect.NewRequest(&trackerpb.ReserveRequest{JobId: "job-1", Tenant: tenant, PayloadHash: "sha256:1", Holder: "h"}))
+		reserved, err := i.api.Reserve(t.Context(), connect.NewRequest(&trackerpb.ReserveRequest{JobId: "job-1",
+			Tenant: tenant, PayloadHash: "sha256:1", Holder: "h"}))
 		if err != nil || !reserved.Msg.Reserved {
 			t.Fatalf("reserve: %v, %v", reserved, err)
 		}
@@ -43,8 +44,10 @@ func TestLifeThroughTheAPI(t *testing.T) {
 			r.Source.Topic != pos.Topic || r.Source.Partition != pos.Partition || r.Source.Offset != pos.Offset {
 			t.Fatalf("got %v", r)
 		}
-		reserved, err = i.api.Reserve(t.Context(), connect.NewRequest(&trackerpb.ReserveRequest{JobId: "job-1", Tenant: tenant, Holder: "h2"}))
-		if err != nil || reserved.Msg.Reserved || reserved.Msg.Job.JobId != "job-1" || reserved.Msg.PayloadHash != "sha256:1" {
+		reserved, err = i.api.Reserve(t.Context(), connect.NewRequest(&trackerpb.ReserveRequest{JobId: "job-1",
+			Tenant: tenant, Holder: "h2"}))
+		if err != nil || reserved.Msg.Reserved || reserved.Msg.Job.JobId != "job-1" ||
+			reserved.Msg.PayloadHash != "sha256:1" {
 			t.Fatalf("reserve: %v, %v", reserved, err)
 		}
 		v := w.append(&event.Event{Type: event.Claimed, JobID: "job-1", Dispatch: 1, Run: "r1", Request: &pos})
@@ -233,7 +236,8 @@ func (i *instance) watch() *watcher {
 
 func (w *watcher) add(t *testing.T, id string, after int64) {
 	t.Helper()
-	if err := w.stream.Send(&trackerpb.WatchRequest{Add: []*trackerpb.WatchAdd{{JobId: id, Tenant: tenant, After: after}}}); err != nil {
+	if err := w.stream.Send(&trackerpb.WatchRequest{
+		Add: []*trackerpb.WatchAdd{{JobId: id, Tenant: tenant, After: after}}}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -36,7 +36,8 @@ func (i *instance) restored(from source, o outcome) float64 {
 // table reads view as any client may: the latest record of each key, without what is not a job.
 func (w *world) table() map[string]string {
 	w.t.Helper()
-	cl, err := w.kafka().NewClient(w.env(nil), "table", kgo.ConsumeTopics(w.names.View()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	cl, err := w.kafka().NewClient(w.env(nil), "table", kgo.ConsumeTopics(w.names.View()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
 	if err != nil {
 		w.t.Fatal(err)
 	}

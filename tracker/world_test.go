@@ -76,7 +76,8 @@ func (w *world) startKafka() {
 func (w *world) makeRequests() {
 	w.t.Helper()
 	spec := w.names.RequestsSpec("default", testPartitions)
-	if _, err := kafka.EnsureTopics(w.t.Context(), w.client, kafka.Topic{Name: spec.Name, Partitions: spec.Partitions, Configs: spec.Configs}); err != nil {
+	if _, err := kafka.EnsureTopics(w.t.Context(), w.client, kafka.Topic{Name: spec.Name, Partitions: spec.Partitions,
+		Configs: spec.Configs}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -217,7 +218,9 @@ func (w *world) produce(rec *kgo.Record) *kgo.Record {
 }
 
 func policy() job.Policy {
-	return job.Policy{Attempts: 3, Backoff: job.Backoff{Initial: job.Seconds(time.Second), Factor: 2, Cap: job.Seconds(time.Second)},
+	return job.Policy{Attempts: 3, Backoff: job.Backoff{
+		Initial: job.Seconds(time.Second), Factor: 2, Cap: job.Seconds(time.Second),
+	},
 		Lease: job.Seconds(10 * time.Second), Grace: job.Seconds(time.Second), Retention: job.Seconds(time.Hour)}
 }
 
@@ -246,7 +249,10 @@ func (w *world) append(e *event.Event) int64 {
 // submit does what a gateway does, and returns the request's place and the job's version.
 func (w *world) submit(id string) (event.Position, int64) {
 	w.t.Helper()
-	r := topic.Request{JobID: id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: tenant, PayloadHash: "sha256:1", Policy: policy(), Time: time.Now()}
+	r := topic.Request{
+		JobID: id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: tenant,
+		PayloadHash: "sha256:1", Policy: policy(), Time: time.Now(),
+	}
 	headers, err := r.Headers()
 	if err != nil {
 		w.t.Fatal(err)

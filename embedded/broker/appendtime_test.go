@@ -20,14 +20,16 @@ func TestRecordsHaveTheBrokersTime(t *testing.T) {
 		}
 		defer c.Close()
 		UseAppendTime(c)
-		cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics("t"),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.Dialer(func(ctx context.Context, n, a string) (net.Conn, error) { return network.DialContext(ctx, n, a) }))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer cl.Close()
 		for _, off := range []time.Duration{-time.Hour, 0, time.Hour} {
-			if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Value: []byte(off.String()), Timestamp: time.Now().Add(off)}).FirstErr(); err != nil {
+			if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Value: []byte(off.String()),
+				Timestamp: time.Now().Add(off)}).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -62,7 +62,8 @@ func (c Config) Validate() error {
 	case err != nil:
 		problems = append(problems, fmt.Errorf("kafka-listen: %w", err))
 	case c.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()):
-		problems = append(problems, fmt.Errorf("kafka-listen %s is every interface: kafka-advertise must say where clients reach it", c.Listen))
+		problems = append(problems,
+			fmt.Errorf("kafka-listen %s is every interface: kafka-advertise must say where clients reach it", c.Listen))
 	}
 	if c.Advertise != "" {
 		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" || port == "0" {
@@ -144,7 +145,10 @@ func Start(ctx context.Context, cfg Config, env service.Env) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, env: env, dir: folder(cfg.Data), log: newLogger(env.Log.With("service", "broker"), env.Metrics), addr: cfg.Listen}
+	b := &Broker{
+		cfg: cfg, env: env, dir: folder(cfg.Data), log: newLogger(env.Log.With("service", "broker"), env.Metrics),
+		addr: cfg.Listen,
+	}
 	if err := b.open(ctx); err != nil {
 		return nil, err
 	}
@@ -194,7 +198,8 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	b.cluster = cluster
 	debug.FreeOSMemory() // reading the segments leaves a multiple of them behind
 	b.note(false)
-	b.log.slog.Info("broker ready", "address", l.Addr().String(), "cluster", b.id, "took", time.Since(began).Round(time.Millisecond))
+	b.log.slog.Info("broker ready", "address", l.Addr().String(), "cluster", b.id,
+		"took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 

@@ -57,7 +57,9 @@ func (w *world) start() *running {
 	w.t.Helper()
 	r := &running{w: w, metrics: prometheus.NewRegistry(), logged: &buffer{}, done: make(chan error, 1)}
 	host := w.net.Host("broker")
-	env := service.Env{Log: slog.New(slog.NewTextHandler(r.logged, nil)), Metrics: r.metrics, Dial: host.Dial, Listen: host.Listen}
+	env := service.Env{
+		Log: slog.New(slog.NewTextHandler(r.logged, nil)), Metrics: r.metrics, Dial: host.Dial, Listen: host.Listen,
+	}
 	var err error
 	if r.Broker, err = Start(w.t.Context(), Config{Data: w.dir, Listen: listenAt}, env); err != nil {
 		w.t.Fatal(err)
@@ -66,7 +68,8 @@ func (w *world) start() *running {
 	ctx, r.stop = context.WithCancel(w.t.Context())
 	go func() { r.done <- r.Run(ctx) }()
 	user := w.net.Host("user")
-	r.client, err = kafka.Config{Brokers: []string{listenAt}}.NewClient(service.Env{Log: slog.New(slog.DiscardHandler), Dial: user.Dial}, "test")
+	r.client, err = kafka.Config{Brokers: []string{listenAt}}.NewClient(service.Env{Log: slog.New(slog.DiscardHandler),
+		Dial: user.Dial}, "test")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -85,7 +88,8 @@ func (r *running) close() {
 
 func (r *running) topic(name string, configs map[string]string) {
 	r.w.t.Helper()
-	if _, err := kafka.EnsureTopics(r.w.t.Context(), r.client, kafka.Topic{Name: name, Partitions: 1, Configs: configs}); err != nil {
+	if _, err := kafka.EnsureTopics(r.w.t.Context(), r.client, kafka.Topic{Name: name, Partitions: 1,
+		Configs: configs}); err != nil {
 		r.w.t.Fatal(err)
 	}
 }
@@ -103,7 +107,8 @@ func (r *running) produce(topic string, values ...string) {
 func (r *running) read(topic string) (values []string) {
 	r.w.t.Helper()
 	user := r.w.net.Host("user")
-	cl, err := kafka.Config{Brokers: []string{listenAt}}.NewClient(service.Env{Log: slog.New(slog.DiscardHandler), Dial: user.Dial}, "reader", kgo.ConsumeTopics(topic))
+	cl, err := kafka.Config{Brokers: []string{listenAt}}.NewClient(service.Env{Log: slog.New(slog.DiscardHandler),
+		Dial: user.Dial}, "reader", kgo.ConsumeTopics(topic))
 	if err != nil {
 		r.w.t.Fatal(err)
 	}
@@ -229,8 +234,12 @@ func TestDamageIsNotTakenForTheTruth(t *testing.T) {
 		cfg := Config{Data: w.dir, Listen: listenAt}
 		host := w.net.Host("broker")
 		for range 2 {
-			env := service.Env{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Dial: host.Dial, Listen: host.Listen}
-			if _, err := Start(t.Context(), cfg, env); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "status, partition 0: records from offset 1 to 1 are lost") {
+			env := service.Env{
+				Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Dial: host.Dial,
+				Listen: host.Listen,
+			}
+			if _, err := Start(t.Context(), cfg, env); !errors.Is(err, ErrLost) ||
+				!strings.Contains(err.Error(), "status, partition 0: records from offset 1 to 1 are lost") {
 				t.Fatalf("start: %v", err)
 			}
 		}
@@ -338,7 +347,8 @@ func TestAFolderThatCannotBeUsed(t *testing.T) {
 	}
 	for name, dir := range cases {
 		_, err := Lock(dir)
-		if err == nil || !strings.HasPrefix(err.Error(), "data folder") || !strings.Contains(err.Error(), dir) && name != "below a file" || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.HasPrefix(err.Error(), "data folder") || !strings.Contains(err.Error(), dir) &&
+			name != "below a file" || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -352,7 +362,8 @@ func TestAPortThatIsTaken(t *testing.T) {
 	defer taken.Close()
 	at := taken.Addr().String()
 	_, err = Start(t.Context(), Config{Data: t.TempDir(), Listen: at}, service.OS(slog.New(slog.DiscardHandler)))
-	if want := "kafka listener: listen tcp " + at; err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+	if want := "kafka listener: listen tcp " + at; err == nil || !strings.HasPrefix(err.Error(), want) ||
+		strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v, want %s …", err, want)
 	}
 }
@@ -367,7 +378,10 @@ func TestConfig(t *testing.T) {
 		{"every interface, advertised", Config{Data: "d", Listen: ":9092", Advertise: "kafka.example:9092"}, nil},
 		{"every interface", Config{Data: "d", Listen: ":9092"}, []string{"kafka-advertise must say where"}},
 		{"every interface, by number", Config{Data: "d", Listen: "0.0.0.0:9092"}, []string{"kafka-advertise must say where"}},
-		{"all of it", Config{Listen: "nowhere", Advertise: ":9092"}, []string{"data must name a folder", "kafka-listen: ", "kafka-advertise must be host:port"}},
+		{
+			"all of it", Config{Listen: "nowhere", Advertise: ":9092"},
+			[]string{"data must name a folder", "kafka-listen: ", "kafka-advertise must be host:port"},
+		},
 	} {
 		err := c.cfg.Validate()
 		if (err == nil) != (c.want == nil) {

@@ -24,7 +24,8 @@ import (
 // committed afterwards are there after a restart.
 func TestADiskThatWasFull(t *testing.T) {
 	disk := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=8m",
+		"tmpfs", disk).CombinedOutput(); err != nil {
 		t.Skipf("no small disk can be made here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {

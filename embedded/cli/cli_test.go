@@ -93,7 +93,8 @@ func (s *script) serve(t *testing.T) string {
 			s.frames = append(s.frames, string(b))
 			s.auth = r.Header.Get("Authorization")
 			s.mu.Unlock()
-			answers := map[frame.Type][]string{frame.Submit: s.submit, frame.Subscribe: s.subscribe, frame.Cancel: {s.order}, frame.Retry: {s.order}}[g.Type]
+			answers := map[frame.Type][]string{frame.Submit: s.submit, frame.Subscribe: s.subscribe, frame.Cancel: {s.order},
+				frame.Retry: {s.order}}[g.Type]
 			for _, a := range answers {
 				send(strings.ReplaceAll(a, "%ID%", g.ID))
 			}
@@ -143,8 +144,10 @@ func document(state, more string) string {
 }
 
 var (
-	completed = status(9, "completed", `,"finishedAt":"2026-01-02T03:04:07.25Z","result":{"rows":[1,2],"evil":"\u001b]0;x\u0007`+"\u009b31m"+`"}`)
-	failed    = strings.Replace(status(9, "failed", `,"finishedAt":"2026-01-02T03:04:07Z","error":{"code":"boom","message":"first line\nsecond \u001b[2Jline","retryable":true}`), `"attempt":1`, `"attempt":3`, 1)
+	completed = status(9, "completed",
+		`,"finishedAt":"2026-01-02T03:04:07.25Z","result":{"rows":[1,2],"evil":"\u001b]0;x\u0007`+"\u009b31m"+`"}`)
+	failed = strings.Replace(status(9, "failed",
+		`,"finishedAt":"2026-01-02T03:04:07Z","error":{"code":"boom","message":"first line\nsecond \u001b[2Jline","retryable":true}`), `"attempt":1`, `"attempt":3`, 1)
 )
 
 // run runs the tool and returns its output and exit code as one text.
@@ -208,38 +211,146 @@ func TestCommands(t *testing.T) {
 		stdin string
 		sent  string // what the first frame must hold
 	}{
-		{name: "submit", s: &script{submit: []string{ack, completed}}, args: []string{"submit", "demo.sleep", `{"seconds":1}`}, sent: `"payload":{"seconds":1}`},
-		{name: "submit-json", s: &script{submit: []string{ack, completed}}, args: []string{"submit", "demo.sleep", "--json"}, sent: `"payload":{}`},
-		{name: "submit-no-wait", s: &script{submit: []string{ack}}, args: []string{"submit", "demo.sleep", "-", "--no-wait"}, stdin: ` {"from":"stdin"} `, sent: `"payload":{"from":"stdin"},"watch":false`},
-		{name: "submit-detach-json", s: &script{submit: []string{strings.Replace(ack, `"pending"`, `"completed","duplicate":true`, 1)}},
-			args: []string{"submit", "demo.sleep", "@" + file, "--detach", "--json", "--key", "k1", "--timeout", "1m30s", "--deadline", "1h"}, sent: `"payload":{"from":"file"},"key":"k1","timeout":90,"deadline":3600,"watch":false`},
+		{
+			name: "submit", s: &script{submit: []string{ack, completed}},
+			args: []string{"submit", "demo.sleep", `{"seconds":1}`}, sent: `"payload":{"seconds":1}`,
+		},
+		{
+			name: "submit-json", s: &script{submit: []string{ack, completed}},
+			args: []string{"submit", "demo.sleep", "--json"}, sent: `"payload":{}`,
+		},
+		{
+			name: "submit-no-wait", s: &script{submit: []string{ack}},
+			args: []string{"submit", "demo.sleep", "-", "--no-wait"}, stdin: ` {"from":"stdin"} `,
+			sent: `"payload":{"from":"stdin"},"watch":false`,
+		},
+		{name: "submit-detach-json", s: &script{
+			submit: []string{strings.Replace(ack, `"pending"`, `"completed","duplicate":true`, 1)},
+		},
+			args: []string{"submit", "demo.sleep", "@" + file, "--detach", "--json", "--key", "k1", "--timeout", "1m30s",
+				"--deadline", "1h"}, sent: `"payload":{"from":"file"},"key":"k1","timeout":90,"deadline":3600,"watch":false`},
 		{name: "submit-failed", s: &script{submit: []string{ack, failed}}, args: []string{"submit", "demo.sleep"}},
-		{name: "submit-refused", s: &script{submit: []string{`{"type":"error","id":"%ID%","code":"validation_failed","title":"Payload is not valid","detail":"the payload does not fit demo.sleep","retryable":false,"errors":[{"pointer":"/seconds","detail":"must be at most 60"},{"pointer":"","detail":"\u001b[31munknown\u001b[0m member"}]}`}}, args: []string{"submit", "demo.sleep"}},
-		{name: "submit-rate-limited", s: &script{submit: []string{`{"type":"error","id":"%ID%","code":"rate_limited","title":"Too many requests","retryable":true,"retryAfter":1.5}`}}, args: []string{"submit", "demo.sleep"}},
-		{name: "submit-indeterminate", s: &script{submit: []string{`{"type":"error","id":"%ID%","code":"indeterminate","title":"Outcome not known","detail":"no answer from the log in 5 s","retryable":true,"jobId":"0199-job"}`}}, args: []string{"submit", "demo.sleep"}},
+		{
+			name: "submit-refused",
+			s: &script{
+				submit: []string{
+					`{"type":"error","id":"%ID%","code":"validation_failed","title":"Payload is not valid","detail":"the payload does not fit demo.sleep","retryable":false,"errors":[{"pointer":"/seconds","detail":"must be at most 60"},{"pointer":"","detail":"\u001b[31munknown\u001b[0m member"}]}`,
+				},
+			},
+			args: []string{"submit", "demo.sleep"},
+		},
+		{
+			name: "submit-rate-limited",
+			s: &script{
+				submit: []string{
+					`{"type":"error","id":"%ID%","code":"rate_limited","title":"Too many requests","retryable":true,"retryAfter":1.5}`,
+				},
+			},
+			args: []string{"submit", "demo.sleep"},
+		},
+		{
+			name: "submit-indeterminate",
+			s: &script{
+				submit: []string{
+					`{"type":"error","id":"%ID%","code":"indeterminate","title":"Outcome not known","detail":"no answer from the log in 5 s","retryable":true,"jobId":"0199-job"}`,
+				},
+			},
+			args: []string{"submit", "demo.sleep"},
+		},
 		{name: "submit-no-json", args: []string{"submit", "demo.sleep", `{"a":}`}},
 		{name: "submit-no-file", args: []string{"submit", "demo.sleep", "@/no/such/file"}},
 		{name: "submit-no-type", args: []string{"submit"}},
 		{name: "bad-token", s: &script{refuse: 401}, args: []string{"submit", "demo.sleep", "--token", "expired"}},
-		{name: "watch", s: &script{subscribe: []string{`{"type":"subscribed","id":"%ID%","jobs":[{"jobId":"0199-job","version":9}]}`, completed}}, args: []string{"watch", "0199-job"}, sent: `"jobs":[{"jobId":"0199-job"}]`},
+		{
+			name: "watch",
+			s: &script{
+				subscribe: []string{`{"type":"subscribed","id":"%ID%","jobs":[{"jobId":"0199-job","version":9}]}`, completed},
+			},
+			args: []string{"watch", "0199-job"}, sent: `"jobs":[{"jobId":"0199-job"}]`,
+		},
 		{name: "watch-failed", s: &script{subscribe: []string{failed}}, args: []string{"watch", "0199-job"}},
 		{name: "watch-failed-json", s: &script{subscribe: []string{failed}}, args: []string{"watch", "0199-job", "--json"}},
-		{name: "watch-cancelled", s: &script{subscribe: []string{status(4, "cancelled", "")}}, args: []string{"watch", "0199-job"}},
-		{name: "watch-result-url", s: &script{subscribe: []string{status(4, "completed", `,"resultUrl":"https://example.test/r.csv"`)}}, args: []string{"watch", "0199-job"}},
-		{name: "watch-unknown", s: &script{subscribe: []string{`{"type":"subscribed","id":"%ID%","jobs":[{"jobId":"0199-job","error":"not_found"}]}`}}, args: []string{"watch", "0199-job"}},
-		{name: "get", s: &script{document: document("processing", `,"startedAt":"2026-01-02T03:04:06Z","progress":{"percent":25,"message":"reading"}`)}, args: []string{"get", "0199-job"}},
-		{name: "get-failed", s: &script{document: document("failed", `,"finishedAt":"2026-01-02T03:04:06Z","error":{"code":"boom","message":"a\u0007b","retryable":false},"result":[1]`)}, args: []string{"get", "0199-job"}},
-		{name: "get-json", s: &script{document: document("completed", ",\n \"result\" : {\"a\": \"x\x7f\"}")}, args: []string{"get", "0199-job", "--json"}},
-		{name: "get-attempts", s: &script{document: document("completed", `,"attempts":[{"number":1,"worker":"w1","startedAt":"2026-01-02T03:04:05Z","endedAt":"2026-01-02T03:04:06Z","outcome":"released"},{"number":1,"worker":"w2","startedAt":"2026-01-02T03:04:06Z","endedAt":"2026-01-02T03:04:07.5Z","outcome":"failed","error":{"code":"busy","message":"later\u001b[2J","retryable":true}},{"number":2,"worker":"w1","startedAt":"2026-01-02T03:04:08Z"}]`)}, args: []string{"get", "0199-job"}},
-		{name: "watch-file", s: &script{subscribe: []string{status(4, "completed", `,"result":{"rows":3},"resultUrl":"/v1/jobs/0199-job/result"`)}}, args: []string{"watch", "0199-job"}},
+		{
+			name: "watch-cancelled", s: &script{subscribe: []string{status(4, "cancelled", "")}},
+			args: []string{"watch", "0199-job"},
+		},
+		{
+			name: "watch-result-url",
+			s:    &script{subscribe: []string{status(4, "completed", `,"resultUrl":"https://example.test/r.csv"`)}},
+			args: []string{"watch", "0199-job"},
+		},
+		{
+			name: "watch-unknown",
+			s: &script{
+				subscribe: []string{`{"type":"subscribed","id":"%ID%","jobs":[{"jobId":"0199-job","error":"not_found"}]}`},
+			},
+			args: []string{"watch", "0199-job"},
+		},
+		{
+			name: "get",
+			s: &script{
+				document: document("processing",
+					`,"startedAt":"2026-01-02T03:04:06Z","progress":{"percent":25,"message":"reading"}`),
+			},
+			args: []string{"get", "0199-job"},
+		},
+		{
+			name: "get-failed",
+			s: &script{
+				document: document("failed",
+					`,"finishedAt":"2026-01-02T03:04:06Z","error":{"code":"boom","message":"a\u0007b","retryable":false},"result":[1]`),
+			},
+			args: []string{"get", "0199-job"},
+		},
+		{
+			name: "get-json", s: &script{document: document("completed", ",\n \"result\" : {\"a\": \"x\x7f\"}")},
+			args: []string{"get", "0199-job", "--json"},
+		},
+		{
+			name: "get-attempts",
+			s: &script{
+				document: document("completed",
+					`,"attempts":[{"number":1,"worker":"w1","startedAt":"2026-01-02T03:04:05Z","endedAt":"2026-01-02T03:04:06Z","outcome":"released"},{"number":1,"worker":"w2","startedAt":"2026-01-02T03:04:06Z","endedAt":"2026-01-02T03:04:07.5Z","outcome":"failed","error":{"code":"busy","message":"later\u001b[2J","retryable":true}},{"number":2,"worker":"w1","startedAt":"2026-01-02T03:04:08Z"}]`),
+			},
+			args: []string{"get", "0199-job"},
+		},
+		{
+			name: "watch-file",
+			s: &script{
+				subscribe: []string{status(4, "completed", `,"result":{"rows":3},"resultUrl":"/v1/jobs/0199-job/result"`)},
+			},
+			args: []string{"watch", "0199-job"},
+		},
 		{name: "result", s: &script{result: "day,sales\n"}, args: []string{"result", "0199-job"}},
 		{name: "result-none", args: []string{"result", "0199-job"}},
-		{name: "cancel", s: &script{order: strings.Replace(ack, `"pending"`, `"cancelled"`, 1)}, args: []string{"cancel", "0199-job"}, sent: `{"type":"cancel"`},
-		{name: "cancel-running-json", s: &script{order: strings.Replace(ack, `"pending"`, `"processing"`, 1)}, args: []string{"cancel", "0199-job", "--json"}},
-		{name: "cancel-ended", s: &script{order: `{"type":"error","id":"%ID%","code":"invalid_state","title":"Not possible in this state","detail":"the job is completed already","retryable":false}`}, args: []string{"cancel", "0199-job"}},
-		{name: "retry", s: &script{order: strings.Replace(ack, `"pending"`, `"retrying"`, 1), subscribe: []string{completed}}, args: []string{"retry", "0199-job"}, sent: `"jobId":"0199-job","watch":false`},
-		{name: "retry-no-wait", s: &script{order: strings.Replace(ack, `"pending"`, `"retrying"`, 1)}, args: []string{"retry", "0199-job", "--no-wait"}},
-		{name: "submit-in-and-run-at", args: []string{"submit", "demo.sleep", "--in", "1m", "--run-at", "2026-01-02T03:04:05Z"}},
+		{
+			name: "cancel", s: &script{order: strings.Replace(ack, `"pending"`, `"cancelled"`, 1)},
+			args: []string{"cancel", "0199-job"}, sent: `{"type":"cancel"`,
+		},
+		{
+			name: "cancel-running-json", s: &script{order: strings.Replace(ack, `"pending"`, `"processing"`, 1)},
+			args: []string{"cancel", "0199-job", "--json"},
+		},
+		{
+			name: "cancel-ended",
+			s: &script{
+				order: `{"type":"error","id":"%ID%","code":"invalid_state","title":"Not possible in this state","detail":"the job is completed already","retryable":false}`,
+			},
+			args: []string{"cancel", "0199-job"},
+		},
+		{
+			name: "retry",
+			s:    &script{order: strings.Replace(ack, `"pending"`, `"retrying"`, 1), subscribe: []string{completed}},
+			args: []string{"retry", "0199-job"}, sent: `"jobId":"0199-job","watch":false`,
+		},
+		{
+			name: "retry-no-wait", s: &script{order: strings.Replace(ack, `"pending"`, `"retrying"`, 1)},
+			args: []string{"retry", "0199-job", "--no-wait"},
+		},
+		{
+			name: "submit-in-and-run-at",
+			args: []string{"submit", "demo.sleep", "--in", "1m", "--run-at", "2026-01-02T03:04:05Z"},
+		},
 		{name: "submit-negative-timeout", args: []string{"submit", "demo.sleep", "--timeout=-5s"}},
 		{name: "submit-no-deadline", args: []string{"submit", "demo.sleep", "--deadline=0s"}},
 		{name: "submit-negative-in", args: []string{"submit", "demo.sleep", "--in=-1m"}},
@@ -270,7 +381,8 @@ func TestUnreachable(t *testing.T) {
 	_ = ln.Close() // nobody listens here now
 	for _, args := range [][]string{{"submit", "demo.echo"}, {"watch", "j1"}, {"get", "j1"}} {
 		got := run(t, &Env{}, addr, args...)
-		if !strings.HasPrefix(got, "exit code 2\n--- stdout\n--- stderr\nackwire: cannot reach http://ackwire.test: ") || !strings.Contains(got, "refused") {
+		if !strings.HasPrefix(got, "exit code 2\n--- stdout\n--- stderr\nackwire: cannot reach http://ackwire.test: ") ||
+			!strings.Contains(got, "refused") {
 			t.Errorf("%v: %s", args, got)
 		}
 	}
@@ -379,7 +491,8 @@ func TestProgressBar(t *testing.T) {
 		status(4, "processing", `,"progress":{"percent":100}`),
 		completed)
 	got := err.String()
-	for _, want := range []string{"pending", "reading rows", "40%", "10%", "(attempt 2 of 3)", "99%", "\rcompleted after 2.25s\n"} {
+	for _, want := range []string{"pending", "reading rows", "40%", "10%", "(attempt 2 of 3)", "99%",
+		"\rcompleted after 2.25s\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in %q", want, got)
 		}

@@ -190,7 +190,8 @@ type GetCmd struct {
 
 // Help is what kong prints below the flags.
 func (c *GetCmd) Help() string {
-	return "Exit codes: 0 completed or not ended; 1 failed or cancelled; 2 no such job, refused, not reachable or wrong usage."
+	return "Exit codes: 0 completed or not ended; 1 failed or cancelled; 2 no such job, refused, not reachable or wrong " +
+		"usage."
 }
 
 // Run implements the command.

@@ -48,7 +48,10 @@ type letter struct {
 }
 
 func newLetter(r *kgo.Record) letter {
-	l := letter{ID: fmt.Sprintf("%d/%d", r.Partition, r.Offset), At: r.Timestamp.UTC(), Key: printable(r.Key), Value: printable(r.Value), Headers: map[string]string{}, record: r}
+	l := letter{
+		ID: fmt.Sprintf("%d/%d", r.Partition, r.Offset), At: r.Timestamp.UTC(), Key: printable(r.Key),
+		Value: printable(r.Value), Headers: map[string]string{}, record: r,
+	}
 	for _, h := range r.Headers {
 		v := printable(h.Value)
 		switch h.Key {
@@ -167,7 +170,8 @@ func (c *DeadListCmd) Run(env *Env) error {
 			fmt.Fprintf(env.Stdout, "%s\n", harmless(b))
 			return true
 		}
-		fmt.Fprintf(env.Stdout, "%-8s %s  %-16s %s/%s/%s  %s\n", l.ID, l.At.Format(time.RFC3339), clean(l.Reason), clean(l.Topic), clean(l.Partition), clean(l.Offset), clip(clean(l.Detail), maxLineChars))
+		fmt.Fprintf(env.Stdout, "%-8s %s  %-16s %s/%s/%s  %s\n", l.ID, l.At.Format(time.RFC3339), clean(l.Reason),
+			clean(l.Topic), clean(l.Partition), clean(l.Offset), clip(clean(l.Detail), maxLineChars))
 		return true
 	})
 }

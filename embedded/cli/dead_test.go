@@ -21,13 +21,15 @@ import (
 )
 
 func TestDeadLetters(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"), kfake.SeedTopics(3, "ackwire.requests.default"), kfake.SeedTopics(2, "ackwire.status"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"),
+		kfake.SeedTopics(3, "ackwire.requests.default"), kfake.SeedTopics(2, "ackwire.status"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	brokers := strings.Join(c.ListenAddrs(), ",")
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics("ackwire.requests.default"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics("ackwire.requests.default"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,9 +38,13 @@ func TestDeadLetters(t *testing.T) {
 	defer cancel()
 	dead := func(from, reason string, value []byte) {
 		t.Helper()
-		r := &kgo.Record{Topic: "ackwire.dead", Key: []byte("job-1"), Value: value, Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("job-1")},
-			{Key: topic.HeaderDeadReason, Value: []byte(reason)}, {Key: topic.HeaderDeadDetail, Value: []byte("header x is missing\x1b[2J")},
-			{Key: topic.HeaderDeadTopic, Value: []byte(from)}, {Key: topic.HeaderDeadPartition, Value: []byte("2")}, {Key: topic.HeaderDeadOffset, Value: []byte("7")}}}
+		r := &kgo.Record{Topic: "ackwire.dead", Key: []byte("job-1"), Value: value, Headers: []kgo.RecordHeader{
+			{Key: "ce_id", Value: []byte("job-1")},
+			{Key: topic.HeaderDeadReason, Value: []byte(reason)}, {
+				Key: topic.HeaderDeadDetail, Value: []byte("header x is missing\x1b[2J"),
+			},
+			{Key: topic.HeaderDeadTopic, Value: []byte(from)}, {Key: topic.HeaderDeadPartition, Value: []byte("2")},
+			{Key: topic.HeaderDeadOffset, Value: []byte("7")}}}
 		if err := cl.ProduceSync(ctx, r).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
@@ -64,10 +70,12 @@ func TestDeadLetters(t *testing.T) {
 		code = Report(env, parsed.Run(env))
 		return code, out.String(), errs.String()
 	}
-	if code, out, _ := run("list"); code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, "bad_request") || strings.Contains(out, "\x1b") {
+	if code, out, _ := run("list"); code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, "bad_request") ||
+		strings.Contains(out, "\x1b") {
 		t.Errorf("list: %d %q", code, out)
 	}
-	if code, out, _ := run("list", "--json"); code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, `"id":"0/1"`) {
+	if code, out, _ := run("list", "--json"); code != 0 || strings.Count(out, "\n") != 2 ||
+		!strings.Contains(out, `"id":"0/1"`) {
 		t.Errorf("list --json: %d %q", code, out)
 	}
 	if code, out, _ := run("show", "0/0"); code != 0 || !strings.Contains(out, `"ce_id": "job-1"`) {
@@ -96,7 +104,8 @@ func TestDeadLetters(t *testing.T) {
 // TestDeadRequests: a request whose job waits for it is handed out anew, not written back; what was
 // wrong with it may be any of its headers.
 func TestDeadRequests(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"), kfake.SeedTopics(3, "ackwire.requests.default"), kfake.SeedTopics(2, "ackwire.status"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"),
+		kfake.SeedTopics(3, "ackwire.requests.default"), kfake.SeedTopics(2, "ackwire.status"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,15 +138,21 @@ func TestDeadRequests(t *testing.T) {
 		put(&kgo.Record{Topic: "ackwire.status", Key: []byte(e.JobID), Value: value})
 	}
 	for _, id := range []string{"waits", "ended", "unreadable"} {
-		say(event.Event{Type: event.Accepted, JobID: id, Job: "t", Tenant: "acme", PayloadHash: "sha256:00", Policy: &policy, Request: &at})
+		say(event.Event{
+			Type: event.Accepted, JobID: id, Job: "t", Tenant: "acme", PayloadHash: "sha256:00", Policy: &policy,
+			Request: &at,
+		})
 	}
 	say(event.Event{Type: event.CancelRequested, JobID: "ended"})
 	age := map[string]time.Duration{"old": 2 * time.Hour}
 	letters := []string{"waits", "ended", "unreadable", "young", "old"}
 	for _, id := range letters {
-		r := &kgo.Record{Topic: "ackwire.dead", Key: []byte(id), Value: []byte("1"), Timestamp: time.Now().Add(-age[id]), Headers: []kgo.RecordHeader{
-			{Key: topic.HeaderLife, Value: []byte("\xff")}, {Key: topic.HeaderDispatch, Value: []byte("x")}, {Key: topic.HeaderPolicy, Value: policyJSON},
-			{Key: topic.HeaderDeadTopic, Value: []byte(at.Topic)}, {Key: topic.HeaderDeadPartition, Value: []byte("2")}, {Key: topic.HeaderDeadOffset, Value: []byte("7")}}}
+		r := &kgo.Record{Topic: "ackwire.dead", Key: []byte(id), Value: []byte("1"), Timestamp: time.Now().Add(-age[id]),
+			Headers: []kgo.RecordHeader{
+				{Key: topic.HeaderLife, Value: []byte("\xff")}, {Key: topic.HeaderDispatch, Value: []byte("x")},
+				{Key: topic.HeaderPolicy, Value: policyJSON},
+				{Key: topic.HeaderDeadTopic, Value: []byte(at.Topic)}, {Key: topic.HeaderDeadPartition, Value: []byte("2")},
+				{Key: topic.HeaderDeadOffset, Value: []byte("7")}}}
 		if id == "unreadable" {
 			r.Headers = r.Headers[3:]
 		}
@@ -165,7 +180,10 @@ func TestDeadRequests(t *testing.T) {
 	} {
 		var errs bytes.Buffer
 		env := &Env{Context: ctx, Stderr: &errs}
-		cmd := DeadRequeueCmd{KafkaFlags: KafkaFlags{Kafka: c.ListenAddrs(), TopicPrefix: "ackwire."}, ID: fmt.Sprintf("0/%d", slices.Index(letters, test.id))}
+		cmd := DeadRequeueCmd{
+			KafkaFlags: KafkaFlags{Kafka: c.ListenAddrs(), TopicPrefix: "ackwire."},
+			ID:         fmt.Sprintf("0/%d", slices.Index(letters, test.id)),
+		}
 		code := Report(env, cmd.Run(env))
 		if code != test.code || !strings.Contains(errs.String(), test.says) || written(at.Topic) != test.back {
 			t.Errorf("requeue of %s: %d %q, %d written back", test.id, code, errs.String(), written(at.Topic))

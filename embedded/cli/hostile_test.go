@@ -30,7 +30,8 @@ func TestHostileStrings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw := strings.NewReplacer(`\u2028`, "\u2028", `\u2029`, "\u2029", `\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(quoted))
+		raw := strings.NewReplacer(`\u2028`, "\u2028", `\u2029`, "\u2029", `\u003c`, "<", `\u003e`, ">", `\u0026`,
+			"&").Replace(string(quoted))
 		in := func(format string) string { return strings.ReplaceAll(format, "HOSTILE", raw) }
 		doc := in(`{"jobId":HOSTILE,"type":HOSTILE,"state":"STATE","progress":{"percent":10,"message":HOSTILE},"attempt":1,"maxAttempts":3,` +
 			`"createdAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:05Z","result":{HOSTILE:HOSTILE},"resultUrl":HOSTILE,"lane":HOSTILE,"subject":HOSTILE,` +
@@ -39,7 +40,8 @@ func TestHostileStrings(t *testing.T) {
 		frames := func(state string) []string {
 			var all []string
 			for i, s := range []string{"processing", "retrying", state} {
-				all = append(all, fmt.Sprintf(`{"type":"status","version":%d,"job":%s}`, i+1, strings.ReplaceAll(document(s), in(`"jobId":HOSTILE`), `"jobId":"0199-job"`)))
+				all = append(all, fmt.Sprintf(`{"type":"status","version":%d,"job":%s}`, i+1, strings.ReplaceAll(document(s),
+					in(`"jobId":HOSTILE`), `"jobId":"0199-job"`)))
 			}
 			return all
 		}
@@ -52,19 +54,25 @@ func TestHostileStrings(t *testing.T) {
 			case strings.HasSuffix(path, "/why"):
 				return in(`{"jobId":HOSTILE,"state":HOSTILE,"reason":HOSTILE,"detail":HOSTILE,"lane":HOSTILE,"workers":1,"waiting":1,"asOf":"2026-01-02T03:04:05Z"}`)
 			case strings.HasSuffix(path, "/deliveries"):
-				return in(`{"deliveries":[{"deliveryId":HOSTILE,"event":HOSTILE,"url":HOSTILE,"job":` + document("failed") + `},{"deliveryId":HOSTILE,"event":HOSTILE,"url":HOSTILE,"job":null}],"asOf":"2026-01-02T03:04:05Z"}`)
+				return in(`{"deliveries":[{"deliveryId":HOSTILE,"event":HOSTILE,"url":HOSTILE,"job":` + document("failed") +
+					`},{"deliveryId":HOSTILE,"event":HOSTILE,"url":HOSTILE,"job":null}],"asOf":"2026-01-02T03:04:05Z"}`)
 			}
 			return in(`{"jobs":[` + document("failed") + `],"nextCursor":HOSTILE,"asOf":"2026-01-02T03:04:05Z"}`)
 		}
 		for _, args := range [][]string{
-			{"submit", "demo.echo", "1"}, {"submit", "demo.echo", "1", "--detach"}, {"submit", "demo.fail", "1"}, {"submit", "demo.refused", "1"},
-			{"watch", "0199-job"}, {"get", "0199-job"}, {"list"}, {"stats"}, {"why", "0199-job"}, {"deliveries", "0199-job"}, {"cancel", "0199-job"},
+			{"submit", "demo.echo", "1"}, {"submit", "demo.echo", "1", "--detach"}, {"submit", "demo.fail", "1"}, {"submit",
+				"demo.refused", "1"},
+			{"watch", "0199-job"}, {"get", "0199-job"}, {"list"}, {"stats"}, {"why", "0199-job"}, {"deliveries", "0199-job"},
+			{"cancel", "0199-job"},
 		} {
-			s := &script{document: document("failed"), query: query, submit: append([]string{ack}, frames("completed")...), subscribe: append([]string{subscribed}, frames("failed")...),
-				order: in(`{"type":"ack","id":"%ID%","jobId":"0199-job","state":HOSTILE,"statusUrl":HOSTILE}`)}
+			s := &script{document: document("failed"), query: query, submit: append([]string{ack}, frames("completed")...),
+				subscribe: append([]string{subscribed}, frames("failed")...),
+				order:     in(`{"type":"ack","id":"%ID%","jobId":"0199-job","state":HOSTILE,"statusUrl":HOSTILE}`)}
 			switch args[len(args)-1] {
 			case "--detach":
-				s.submit = []string{in(`{"type":"ack","id":"%ID%","jobId":HOSTILE,"state":HOSTILE,"statusUrl":HOSTILE,"duplicate":true}`)}
+				s.submit = []string{
+					in(`{"type":"ack","id":"%ID%","jobId":HOSTILE,"state":HOSTILE,"statusUrl":HOSTILE,"duplicate":true}`),
+				}
 			}
 			switch {
 			case len(args) > 1 && args[1] == "demo.refused":
@@ -79,7 +87,9 @@ func TestHostileStrings(t *testing.T) {
 					line = append(args[:len(args):len(args)], "--json")
 				}
 				got := run(t, &Env{}, base, line...)
-				if i := strings.IndexFunc(got, func(r rune) bool { return r != '\n' && steers(r) }); i >= 0 || !utf8.ValidString(got) {
+				if i := strings.IndexFunc(got, func(r rune) bool {
+					return r != '\n' && steers(r)
+				}); i >= 0 || !utf8.ValidString(got) {
 					t.Errorf("%s in %v: %q", what, line, got[max(0, i-20):])
 				}
 				if strings.Contains(got, "\njob 0199-other") {

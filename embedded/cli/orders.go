@@ -23,7 +23,9 @@ type CancelCmd struct {
 
 // Help is what kong prints below the flags.
 func (c *CancelCmd) Help() string {
-	return "One that has not started is cancelled at once; of a running one the handler is told to stop, and after a grace period the state is forced. Exit codes: 0 taken; 2 the job has ended, is not known, or the request was refused."
+	return "One that has not started is cancelled at once; of a running one the handler is told to stop, and after a " +
+		"grace period the state is forced. Exit codes: 0 taken; 2 the job has ended, is not known, or the request was " +
+		"refused."
 }
 
 // Run implements the command.

@@ -21,7 +21,8 @@ func listed(n int) func(string, url.Values) string {
 		var jobs []string
 		for i := from; i < min(n, from+limit); i++ {
 			at := created.Add(-time.Duration(i*i*i) * time.Minute)
-			jobs = append(jobs, fmt.Sprintf(`{"jobId":"0199-job-%d","type":"demo.%d\u001b[31m","state":%q,"attempt":%d,"maxAttempts":3,"createdAt":%q,"updatedAt":%q}`,
+			jobs = append(jobs, fmt.Sprintf(
+				`{"jobId":"0199-job-%d","type":"demo.%d\u001b[31m","state":%q,"attempt":%d,"maxAttempts":3,"createdAt":%q,"updatedAt":%q}`,
 				i, i*i*i*i, states[i%3], 1+i%3, at.Format(time.RFC3339), at.Add(time.Second).Format(time.RFC3339)))
 		}
 		next := ""
@@ -62,7 +63,11 @@ func TestQueries(t *testing.T) {
 		{"list-mine-and-subject", nil, []string{"list", "--mine", "--subject", "bob"}},
 		{"stats", answers(stats), []string{"stats"}},
 		{"stats-json", answers(stats), []string{"stats", "--json"}},
-		{"stats-none", answers(`{"counts":[],"lanes":[{"lane":"default","workers":1,"waiting":0}],"asOf":"2026-01-02T03:04:05Z"}`), []string{"stats"}},
+		{
+			"stats-none",
+			answers(`{"counts":[],"lanes":[{"lane":"default","workers":1,"waiting":0}],"asOf":"2026-01-02T03:04:05Z"}`),
+			[]string{"stats"},
+		},
 		{"stats-broken", answers("<html>"), []string{"stats"}},
 		{"why", answers(behind), []string{"why", "0199-job"}},
 		{"why-json", answers(behind), []string{"why", "0199-job", "--json"}},
@@ -78,16 +83,20 @@ func TestQueries(t *testing.T) {
 // TestListAsks: what the flags make of the query.
 func TestListAsks(t *testing.T) {
 	var asked url.Values
-	s := &script{query: func(_ string, q url.Values) string { asked = q; return `{"jobs":[],"asOf":"2026-01-02T03:04:05Z"}` }}
+	s := &script{
+		query: func(_ string, q url.Values) string { asked = q; return `{"jobs":[],"asOf":"2026-01-02T03:04:05Z"}` },
+	}
 	base := s.serve(t)
-	run(t, &Env{}, base, "list", "--state", "failed,pending", "--type", "a", "--type", "b", "--lane", "l", "--subject", "bob", "--limit", "700")
+	run(t, &Env{}, base, "list", "--state", "failed,pending", "--type", "a", "--type", "b", "--lane", "l", "--subject",
+		"bob", "--limit", "700")
 	if got, want := asked.Encode(), "lane=l&limit=500&state=failed&state=pending&subject=bob&type=a&type=b"; got != want {
 		t.Errorf("asked for %s, want %s", got, want)
 	}
 	before := time.Now()
 	run(t, &Env{}, base, "list", "--mine", "--since", "1h")
 	since, err := time.Parse(time.RFC3339Nano, asked.Get("createdAfter"))
-	if err != nil || since.Before(before.Add(-time.Hour)) || since.After(time.Now().Add(-time.Hour)) || asked.Get("mine") != "true" || asked.Get("limit") != "50" {
+	if err != nil || since.Before(before.Add(-time.Hour)) || since.After(time.Now().Add(-time.Hour)) ||
+		asked.Get("mine") != "true" || asked.Get("limit") != "50" {
 		t.Errorf("asked for %s, %v", asked.Encode(), err)
 	}
 }
@@ -96,7 +105,8 @@ func TestInterruptedQuery(t *testing.T) {
 	for _, args := range [][]string{{"list"}, {"stats"}, {"why", "j1"}} {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if got := run(t, &Env{Context: ctx}, "http://127.0.0.1:1", args...); got != "exit code 130\n--- stdout\n--- stderr\n" {
+		if got := run(t, &Env{Context: ctx}, "http://127.0.0.1:1",
+			args...); got != "exit code 130\n--- stdout\n--- stderr\n" {
 			t.Errorf("%v: %s", args, got)
 		}
 	}

@@ -29,9 +29,11 @@ const requeueTimeout = 5 * time.Minute
 
 // Help is what kong prints below the flags.
 func (c *DeadRequeueCmd) Help() string {
-	return "If the record is a job's request, and the job still waits for it, the tracker hands the job out anew; that costs no attempt. " +
+	return "If the record is a job's request, and the job still waits for it, the tracker hands the job out anew; that " +
+		"costs no attempt. " +
 		"A job that has ended, or does not wait for that request, stays as it is: exit code 2. " +
-		"Any other record, and a request whose job is not known, goes to the end of the topic that it came from, with its key, headers and value. " +
+		"Any other record, and a request whose job is not known, goes to the end of the topic that it came from, with its " +
+		"key, headers and value. " +
 		"The dead letter stays where it is. To do this twice does no harm."
 }
 
@@ -98,11 +100,15 @@ func (l *letter) revived(env *Env, jobID string, v tracker.Revival) (again bool,
 		fmt.Fprintf(env.Stderr, "job %s is handed out anew, as dispatch %d\n", id, v.Dispatch)
 		return false, nil
 	case v.State.Terminal():
-		return false, refused(fmt.Errorf("invalid_state: job %s has ended: it is %s. To run it again, retry the job", id, v.State))
+		return false, refused(fmt.Errorf("invalid_state: job %s has ended: it is %s. To run it again, retry the job", id,
+			v.State))
 	case v.State != "":
-		return false, refused(fmt.Errorf("invalid_state: job %s is %s and does not wait for this request: nothing is left to do", id, v.State))
+		return false, refused(fmt.Errorf(
+			"invalid_state: job %s is %s and does not wait for this request: nothing is left to do", id, v.State))
 	case v.Outlived:
-		return false, refused(fmt.Errorf("not_found: job %s is not known. Its request is older than the job would be kept: it may have run and have expired", id))
+		return false, refused(fmt.Errorf(
+			"not_found: job %s is not known. Its request is older than the job would be kept: it may have run and have expired",
+			id))
 	}
 	return true, nil
 }

@@ -111,7 +111,8 @@ func (v *view) change(st ackwire.Status) {
 	if st.Error != nil {
 		text += " " + errorText(st.Error)
 	}
-	fmt.Fprintf(v.env.Stdout, "%s  %s  %s  %s\n", st.UpdatedAt.Local().Format(time.TimeOnly), clean(st.JobID), clean(st.Type), text)
+	fmt.Fprintf(v.env.Stdout, "%s  %s  %s  %s\n", st.UpdatedAt.Local().Format(time.TimeOnly), clean(st.JobID),
+		clean(st.Type), text)
 }
 
 // progressText is a status in one line, such as "processing 40% reading rows (attempt 2 of 3)".

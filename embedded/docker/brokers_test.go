@@ -25,15 +25,17 @@ func (c compose) coordinator(ctx context.Context, t *testing.T) (container strin
 		name := fmt.Sprint("kafka-", id)
 		containers[id] = c.containers(t, name)[0]
 		seeds = append(seeds, name+":9092")
-		addresses[name] = command{}.told(t, "docker", "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", containers[id])
+		addresses[name] = command{}.told(t, "docker", "inspect", "-f",
+			"{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", containers[id])
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
-		name, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(addresses[name], port))
-	}))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...),
+		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+			name, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(addresses[name], port))
+		}))
 	if err != nil {
 		t.Fatal(err)
 	}

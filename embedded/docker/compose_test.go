@@ -261,7 +261,9 @@ func completed(ctx context.Context, c *ackwire.Client) (jobs []ackwire.Status, e
 
 // toEnd submits one job, again for as long as it is told to try again, says its ID once it is
 // acked, and waits for its end.
-func toEnd(ctx context.Context, c *ackwire.Client, jobType, payload, key string, acked chan<- string) (id string, err error) {
+func toEnd(
+	ctx context.Context, c *ackwire.Client, jobType, payload, key string, acked chan<- string,
+) (id string, err error) {
 	var j *ackwire.Job
 	for {
 		j, err = c.Submit(ctx, jobType, json.RawMessage(payload), ackwire.Key(key))

@@ -56,7 +56,8 @@ type inspected struct {
 func inspect(t *testing.T, image string) inspected {
 	t.Helper()
 	var all []inspected
-	if err := json.Unmarshal([]byte(command{}.must(t, "docker", "image", "inspect", image)), &all); err != nil || len(all) != 1 {
+	if err := json.Unmarshal([]byte(command{}.must(t, "docker", "image", "inspect", image)), &all); err != nil ||
+		len(all) != 1 {
 		t.Fatalf("%s: %d images, %v", image, len(all), err)
 	}
 	return all[0]
@@ -85,8 +86,10 @@ func TestImages(t *testing.T) {
 		if runs := s != "loadtest"; runs != (a.Config.Healthcheck != nil) {
 			t.Errorf("%s: health check %v", s, a.Config.Healthcheck)
 		}
-		out := command{}.must(t, "docker", "run", "--rm", "--read-only", "--network=none", "--cap-drop=ALL", image, "--version")
-		if revision == "" || !strings.HasPrefix(out, s+" "+a.Config.Labels["org.opencontainers.image.version"]+" (revision "+revision+", go") {
+		out := command{}.must(t, "docker", "run", "--rm", "--read-only", "--network=none", "--cap-drop=ALL", image,
+			"--version")
+		if revision == "" || !strings.HasPrefix(out, s+" "+a.Config.Labels["org.opencontainers.image.version"]+" (revision "+
+			revision+", go") {
 			t.Errorf("%s: --version says %q, the label's revision is %q", s, out, revision)
 		}
 		hasLicences(t, image)
@@ -116,7 +119,8 @@ func hasLicences(t *testing.T, image string) {
 // the image's own check, and runs a job with the image's own client.
 func allInOne(t *testing.T, image string) {
 	t.Helper()
-	id := command{}.told(t, "docker", "run", "-d", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "-v", "/data", image)
+	id := command{}.told(t, "docker", "run", "-d", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+		"-v", "/data", image)
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		if t.Failed() {
@@ -137,7 +141,8 @@ func allInOne(t *testing.T, image string) {
 	if err := json.Unmarshal([]byte(out), &result); err != nil || result.Rows != 31 {
 		t.Errorf("the job's result: %s, %v", out, err)
 	}
-	if stdout, stderr, code, err := (command{}).run(t.Context(), ".", "docker", "exec", id, "/ackwire", "serve", "--health"); code != 0 || err != nil {
+	if stdout, stderr, code, err := (command{}).run(t.Context(), ".", "docker", "exec", id, "/ackwire", "serve",
+		"--health"); code != 0 || err != nil {
 		t.Errorf("health from within: exit code %d, %s %s %v", code, stdout, stderr, err)
 	}
 }

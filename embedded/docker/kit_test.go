@@ -44,7 +44,9 @@ type command struct {
 	timeout time.Duration
 }
 
-func (c command) run(ctx context.Context, dir, name string, args ...string) (stdout, stderr string, code int, err error) {
+func (c command) run(
+	ctx context.Context, dir, name string, args ...string,
+) (stdout, stderr string, code int, err error) {
 	timeout := c.timeout
 	if timeout == 0 {
 		timeout = commandTimeout

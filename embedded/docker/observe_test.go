@@ -40,7 +40,8 @@ func isObserved(t *testing.T, c compose, url, token string, u *upstream) {
 	}
 	defer client.Close()
 	for i, payload := range []string{`{"n":1}`, `{"n":2}`, `{"n":3}`} {
-		j, err := client.Submit(ctx, "demo.echo", json.RawMessage(payload), ackwire.Trace("00-"+traced+"-b7ad6b7169203331-01", ""))
+		j, err := client.Submit(ctx, "demo.echo", json.RawMessage(payload), ackwire.Trace("00-"+traced+"-b7ad6b7169203331-01",
+			""))
 		if err != nil {
 			t.Fatalf("job %d: %v", i, err)
 		}
@@ -103,7 +104,8 @@ func (c compose) targets(ctx context.Context, t *testing.T, p *observe.Prometheu
 		}
 		up[string(target.Labels["job"])]++
 	}
-	if want := map[string]int{"gateway": 2, "tracker": 2, "processor": 6, "haproxy": 1, "otel": 1, "prometheus": 1}; !maps.Equal(up, want) {
+	if want := map[string]int{"gateway": 2, "tracker": 2, "processor": 6, "haproxy": 1, "otel": 1,
+		"prometheus": 1}; !maps.Equal(up, want) {
 		return fmt.Sprintf("%v, want %v", up, want)
 	}
 	return ""

@@ -20,7 +20,8 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 	defaults := map[string]string{}
 	// A default may hold a colon, and begin with a dash.
-	for _, m := range regexp.MustCompile(`\$\{([A-Za-z_]+)(:?-([^}]*))?\}`).FindAllStringSubmatch(read("docker-compose.yml"), -1) {
+	for _, m := range regexp.MustCompile(`\$\{([A-Za-z_]+)(:?-([^}]*))?\}`).FindAllStringSubmatch(
+		read("docker-compose.yml"), -1) {
 		if old, seen := defaults[m[1]]; seen && old != m[3] {
 			t.Errorf("%s has the defaults %q and %q", m[1], old, m[3])
 		}

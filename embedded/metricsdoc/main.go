@@ -35,10 +35,13 @@ const head = `# Metrics
 
 <!-- Made by ` + "`make generate`" + ` from the services' registries: change the code. -->
 
-Each service shows its metrics at ` + "`/metrics`" + ` of its ops listener, as text, OpenMetrics or protobuf; what runs in one process shares
+Each service shows its metrics at ` + "`/metrics`" +
+	` of its ops listener, as text, OpenMetrics or protobuf; what runs in one process shares
 one registry. Durations are in seconds. Every histogram has classic buckets and, for a Prometheus with
-` + "`--enable-feature=native-histograms`" + `, native ones. Labels are bounded whatever clients and records say: of lanes and types of jobs,
-which come from records, a tracker labels the first 32 and 64 that it meets, and the rest is ` + "`other`" + `. Beside these there are the usual
+` + "`--enable-feature=native-histograms`" +
+	`, native ones. Labels are bounded whatever clients and records say: of lanes and types of jobs,
+which come from records, a tracker labels the first 32 and 64 that it meets, and the rest is ` + "`other`" +
+	`. Beside these there are the usual
 ` + "`go_*`, `process_*` and `promhttp_*`" + `.
 `
 
@@ -74,7 +77,8 @@ func run(w io.Writer) error {
 	rest := defs.all
 	for _, p := range parts {
 		var others []meter.Definition
-		if _, err := fmt.Fprintf(w, "\n## %s\n\n| metric | type | labels | what it tells |\n|---|---|---|---|\n", p.title); err != nil {
+		if _, err := fmt.Fprintf(w, "\n## %s\n\n| metric | type | labels | what it tells |\n|---|---|---|---|\n",
+			p.title); err != nil {
 			return err
 		}
 		for _, d := range rest {
@@ -82,7 +86,8 @@ func run(w io.Writer) error {
 				others = append(others, d)
 				continue
 			}
-			if _, err := fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", d.Name, d.Type, labels(d), strings.ReplaceAll(d.Help, "|", `\|`)); err != nil {
+			if _, err := fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", d.Name, d.Type, labels(d), strings.ReplaceAll(d.Help, "|",
+				`\|`)); err != nil {
 				return err
 			}
 		}
@@ -149,11 +154,13 @@ func makeAll(defs *definitions) (err error) {
 	if _, err := gateway.New(gw, env); err != nil {
 		return err
 	}
-	_, err = tracker.New(tracker.Config{Kafka: brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Data: data, Settings: tracker.Settings{Listen: "127.0.0.1:0", SessionTimeout: 10e9}}, env)
+	_, err = tracker.New(tracker.Config{Kafka: brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Data: data,
+		Settings: tracker.Settings{Listen: "127.0.0.1:0", SessionTimeout: 10e9}}, env)
 	if err != nil {
 		return err
 	}
-	p, err := processor.New(processor.Config{Brokers: brokers.Brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1, Lanes: []string{"default"}, Slots: 1}, flags.Options(env)...)
+	p, err := processor.New(processor.Config{Brokers: brokers.Brokers, TopicPrefix: gw.TopicPrefix, Partitions: 1,
+		Lanes: []string{"default"}, Slots: 1}, flags.Options(env)...)
 	if err != nil {
 		return err
 	}

@@ -54,8 +54,10 @@ func TestDashboardsAreWhole(t *testing.T) {
 				if p.Type == "row" {
 					continue
 				}
-				if p.Title == "" || p.Description == "" || p.FieldConfig.Defaults.Unit == "" || p.Datasource.UID != "${datasource}" || len(p.Targets) == 0 {
-					t.Errorf("%s: description %q, unit %q, data source %q, %d queries", p.Title, p.Description, p.FieldConfig.Defaults.Unit, p.Datasource.UID, len(p.Targets))
+				if p.Title == "" || p.Description == "" || p.FieldConfig.Defaults.Unit == "" ||
+					p.Datasource.UID != "${datasource}" || len(p.Targets) == 0 {
+					t.Errorf("%s: description %q, unit %q, data source %q, %d queries", p.Title, p.Description,
+						p.FieldConfig.Defaults.Unit, p.Datasource.UID, len(p.Targets))
 				}
 				for _, q := range p.Targets {
 					wantVariables(t, p.Title, q.Expr, known)
@@ -85,7 +87,10 @@ func TestFill(t *testing.T) {
 		want  string
 	}{
 		{`x{job=~"$job"}`, map[string][]string{"job": {"a"}}, `x{job=~"a"}`},
-		{`x{job=~"$job", lane=~"${lane}"}`, map[string][]string{"job": {"a", "b"}, "lane": {"c"}}, `x{job=~"(a|b)", lane=~"c"}`},
+		{
+			`x{job=~"$job", lane=~"${lane}"}`, map[string][]string{"job": {"a", "b"}, "lane": {"c"}},
+			`x{job=~"(a|b)", lane=~"c"}`,
+		},
 		{`x{instance=~"$instance"}`, map[string][]string{"instance": {"127.0.0.1:1"}}, `x{instance=~"127\\.0\\.0\\.1:1"}`},
 		{`rate(x[$__rate_interval])`, map[string][]string{"__rate_interval": {"10s"}}, `rate(x[10s])`},
 		{`x{a=~"$a"}`, nil, `x{a=~"$a"}`},

@@ -33,7 +33,8 @@ func NewPrometheus(url string, shown, step, rate time.Duration) (*Prometheus, er
 // all values chosen. It is nil as long as one has none.
 func (p *Prometheus) Values(ctx context.Context, d Dashboard) (map[string][]string, error) {
 	values := map[string][]string{
-		"datasource": {"prometheus"}, "__rate_interval": {p.Rate.String()}, "__interval": {p.Step.String()}, "__range": {p.Shown.String()},
+		"datasource": {"prometheus"}, "__rate_interval": {p.Rate.String()}, "__interval": {p.Step.String()}, "__range": {
+			p.Shown.String()},
 	}
 	for _, v := range d.Templating.List {
 		if v.Type == "datasource" {

@@ -97,7 +97,9 @@ func TestGrafanaIsGivenItsDataSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	prometheus, ok := c.Services[u.Hostname()]
-	if !ok || u.Scheme != "http" || !slices.ContainsFunc(prometheus.Ports, func(p string) bool { return strings.HasSuffix(p, ":"+u.Port()) }) {
+	if !ok || u.Scheme != "http" || !slices.ContainsFunc(prometheus.Ports, func(p string) bool {
+		return strings.HasSuffix(p, ":"+u.Port())
+	}) {
 		t.Errorf("%s is no service of the compose file, with ports %v", d.URL, prometheus.Ports)
 	}
 	var scrape struct {
@@ -137,7 +139,9 @@ func TestGrafanaIsGivenItsDataSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, b := range dashboards {
-		if i := slices.IndexFunc(b.Templating.List, func(v Variable) bool { return v.Name == "datasource" }); i < 0 || b.Templating.List[i].Type != "datasource" || b.Templating.List[i].Query != d.Type {
+		if i := slices.IndexFunc(b.Templating.List, func(v Variable) bool {
+			return v.Name == "datasource"
+		}); i < 0 || b.Templating.List[i].Type != "datasource" || b.Templating.List[i].Query != d.Type {
 			t.Errorf("%s: no variable offers data sources of type %s: %+v", name, d.Type, b.Templating.List)
 		}
 	}

@@ -111,10 +111,12 @@ func TestAlertsSayWhomTheyWakeAndWhy(t *testing.T) {
 		if want := runbooks + page; a.Annotations["runbook_url"] != want {
 			t.Errorf("%s: the runbook is %s, want %s", a.Alert, a.Annotations["runbook_url"], want)
 		}
-		if b, err := os.ReadFile(filepath.Join(root, "docs/runbooks", page)); err != nil || !strings.HasPrefix(string(b), "# "+a.Alert+"\n") {
+		if b, err := os.ReadFile(filepath.Join(root, "docs/runbooks", page)); err != nil ||
+			!strings.HasPrefix(string(b), "# "+a.Alert+"\n") {
 			t.Errorf("%s has no page: %v", a.Alert, err)
 		}
-		if _, row, _ := strings.Cut(string(index), "]("+page+") | "); !strings.Contains(strings.SplitN(row, "|", 2)[0], a.Labels["severity"]) {
+		if _, row, _ := strings.Cut(string(index), "]("+page+") | "); !strings.Contains(strings.SplitN(row, "|", 2)[0],
+			a.Labels["severity"]) {
 			t.Errorf("%s, %s, is not in docs/runbooks/README.md", a.Alert, a.Labels["severity"])
 		}
 		pages = slices.DeleteFunc(pages, func(name string) bool { return filepath.Base(name) == page })

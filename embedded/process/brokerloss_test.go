@@ -76,7 +76,8 @@ func (w *writers) write(ctx context.Context, p int) {
 		w.written++
 		w.mu.Unlock()
 		// A submit's bound is its own, and does not end with the test's.
-		kafka.Produce(context.WithoutCancel(ctx), w.client, &kgo.Record{Topic: "t", Key: []byte(w.keys[p]), Value: []byte(value)},
+		kafka.Produce(context.WithoutCancel(ctx), w.client, &kgo.Record{Topic: "t", Key: []byte(w.keys[p]),
+			Value: []byte(value)},
 			func(_ *kgo.Record, err error) { w.answer(p, value, err) })
 	}
 }
@@ -163,7 +164,8 @@ func TestWritesGoOnWithoutABroker(t *testing.T) {
 		w.waitShrunk(ctx, t, victim)
 		w.waitAcks(ctx, t)
 		gap, unknown := w.longest()
-		t.Logf("%s is killed: acks pause for %s, %d writes without a known outcome", fault.name, gap.Round(time.Millisecond), unknown)
+		t.Logf("%s is killed: acks pause for %s, %d writes without a known outcome", fault.name, gap.Round(time.Millisecond),
+			unknown)
 		c.Restart(t, victim)
 		c.WaitReady(t)
 	}

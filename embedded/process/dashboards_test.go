@@ -68,10 +68,12 @@ func (s *deployed) start(t *testing.T) {
 	}
 	a := s.addrs
 	for i := range 2 {
-		s.trackers = append(s.trackers, start(t, "tracker", a[i], "--kafka", s.brokers, "--data", t.TempDir(), "--tracker-listen", a[5+i], "--ops-listen", a[i], "--tracker-session-timeout", "6s"))
+		s.trackers = append(s.trackers, start(t, "tracker", a[i], "--kafka", s.brokers, "--data", t.TempDir(),
+			"--tracker-listen", a[5+i], "--ops-listen", a[i], "--tracker-session-timeout", "6s"))
 	}
 	start(t, "gateway", a[2], "--kafka", s.brokers, "--listen", a[4], "--ops-listen", a[2], "--anonymous-tenant", "local")
-	s.processor = start(t, "processor", a[3], append([]string{"--kafka", s.brokers, "--lanes", "default,reports", "--demo", "--ops-listen", a[3], "--webhooks", "--webhook-key-file", key}, webhookFlags...)...)
+	s.processor = start(t, "processor", a[3], append([]string{"--kafka", s.brokers, "--lanes", "default,reports", "--demo",
+		"--ops-listen", a[3], "--webhooks", "--webhook-key-file", key}, webhookFlags...)...)
 }
 
 // show starts the system under two servers that scrape it, and wants every panel to show
@@ -116,7 +118,9 @@ type question struct {
 }
 
 // everyPanel asks all queries, again and again, until each has returned something.
-func everyPanel(ctx context.Context, t *testing.T, p *prometheus, all map[string]observe.Dashboard, mayBeEmpty map[string]string) (asked int) {
+func everyPanel(
+	ctx context.Context, t *testing.T, p *prometheus, all map[string]observe.Dashboard, mayBeEmpty map[string]string,
+) (asked int) {
 	t.Helper()
 	var open []question
 	for file, d := range all {

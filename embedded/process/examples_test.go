@@ -18,7 +18,10 @@ import (
 //
 //	<!-- not run: why -->      nothing of it is
 //	<!-- only parsed: why -->  each command is asked for its help, with all its flags
-var documents = []string{"README.md", "docs/*.md", "processor/README.md", "processor/examples/*/README.md", "schemas/README.md", "tracker/README.md", "loadtest/README.md"}
+var documents = []string{
+	"README.md", "docs/*.md", "processor/README.md", "processor/examples/*/README.md", "schemas/README.md",
+	"tracker/README.md", "loadtest/README.md",
+}
 
 const exampleWithin = time.Minute
 
@@ -122,7 +125,8 @@ func TestExamplesOfTheDocumentation(t *testing.T) {
 		}
 	}
 	// What commands that are only parsed name must be there.
-	for _, name := range []string{"key", "tokens", "my.yaml", "before/report.json", "after/report.json", "loadtest-runs/…/history.ndjson"} {
+	for _, name := range []string{"key", "tokens", "my.yaml", "before/report.json", "after/report.json",
+		"loadtest-runs/…/history.ndjson"} {
 		name = filepath.Join(work, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, nil, 0o600)); err != nil {
 			t.Fatal(err)
@@ -167,7 +171,8 @@ func (e example) run(t *testing.T, work string, a []string) {
 // shell runs a command that has to succeed and returns what it printed.
 func shell(t *testing.T, work string, a []string, command string) string {
 	t.Helper()
-	command = strings.NewReplacer("127.0.0.1:8080", a[0], "127.0.0.1:8081", a[1], "127.0.0.1:9092", a[3], "curl ", "curl --fail-with-body ").Replace(command)
+	command = strings.NewReplacer("127.0.0.1:8080", a[0], "127.0.0.1:8081", a[1], "127.0.0.1:9092", a[3], "curl ",
+		"curl --fail-with-body ").Replace(command)
 	ctx, cancel := context.WithTimeout(t.Context(), exampleWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)

@@ -39,7 +39,8 @@ func startFleet(t *testing.T, brokers string, trackers int) *fleet {
 			"--tracker-listen", api, "--ops-listen", ops, "--tracker-session-timeout", "6s"))
 	}
 	start(t, "gateway", a[1], "--kafka", brokers, "--listen", a[0], "--ops-listen", a[1], "--anonymous-tenant", "local")
-	start(t, "processor", a[2], "--kafka", brokers, "--lanes", "default,reports", "--demo", "--ops", a[2], "--slots", "2000")
+	start(t, "processor", a[2], "--kafka", brokers, "--lanes", "default,reports", "--demo", "--ops", a[2], "--slots",
+		"2000")
 	return f
 }
 
@@ -75,7 +76,8 @@ func (w *crowd) join(ctx context.Context, url string, n int, payload func(i int)
 		var j *ackwire.Job
 		for {
 			var e *ackwire.Error
-			if j, err = c.Submit(ctx, jobType, json.RawMessage(payload), ackwire.Key(fmt.Sprintf("%p %d", c, i))); !errors.As(err, &e) || !e.Retryable {
+			if j, err = c.Submit(ctx, jobType, json.RawMessage(payload), ackwire.Key(fmt.Sprintf("%p %d", c, i))); !errors.As(
+				err, &e) || !e.Retryable {
 				break
 			}
 			pause.For(ctx, e.RetryDelay())
@@ -204,7 +206,8 @@ func TestAPlannedHandOver(t *testing.T) {
 		code int
 		says string
 	}{{0, "snapshot made: " + snapshot}, {1, "must not exist"}} {
-		if code, out := one(t, "tracker", "snapshot", "--data", leaver.args[data], snapshot); code != want.code || !strings.Contains(out, want.says) {
+		if code, out := one(t, "tracker", "snapshot", "--data", leaver.args[data], snapshot); code != want.code ||
+			!strings.Contains(out, want.says) {
 			t.Fatalf("tracker snapshot: %d %s", code, out)
 		}
 	}
@@ -232,7 +235,8 @@ func TestAPlannedHandOver(t *testing.T) {
 	leaver.start()
 	leaver.waitReady()
 	w.check(ctx, f.url)
-	if !regexp.MustCompile(`ackwire_tracker_restores_total{from="local",outcome="used"} [1-9]`).MatchString(metrics(t, leaver)) {
+	if !regexp.MustCompile(`ackwire_tracker_restores_total{from="local",outcome="used"} [1-9]`).MatchString(
+		metrics(t, leaver)) {
 		t.Error("nothing was restored from the copy")
 	}
 }
@@ -276,7 +280,8 @@ func TestAPausedTrackerIsAZombie(t *testing.T) {
 			t.Errorf("job %s: %+v: a late timer cost it an attempt", s.id, s.last.Attempts)
 		}
 	}
-	if !strings.Contains(metrics(t, f.trackers[0])+metrics(t, f.trackers[1]), `ackwire_tracker_view_transactions_total{outcome="committed"}`) {
+	if !strings.Contains(metrics(t, f.trackers[0])+metrics(t, f.trackers[1]),
+		`ackwire_tracker_view_transactions_total{outcome="committed"}`) {
 		t.Error("no view was written")
 	}
 	t.Logf("the longest time that a watcher saw nothing: %s", w.gap.Round(time.Millisecond))

@@ -41,7 +41,8 @@ func newOutside(t *testing.T, page string) *outside {
 		t.Fatal(err)
 	}
 	proxy := t.TempDir()
-	release := exec.CommandContext(t.Context(), "go", "run", "./release", "-C", root, "-version", outsideVersion, "-proxy", proxy)
+	release := exec.CommandContext(t.Context(), "go", "run", "./release", "-C", root, "-version", outsideVersion,
+		"-proxy", proxy)
 	release.Dir, release.Env = filepath.Join(root, "internal/tools"), append(os.Environ(), "GOWORK=off")
 	if out, err := release.CombinedOutput(); err != nil {
 		t.Fatalf("release: %v\n%s", err, out)
@@ -143,10 +144,12 @@ func TestANewUser(t *testing.T) {
 	if lines := strings.Count(goMod, "\n"); lines > 60 {
 		t.Errorf("the go.mod of a worker and a client has %d lines:\n%s", lines, goMod)
 	}
-	server := start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--job-types", filepath.Join(o.dir, "jobtypes.yaml"))...)
+	server := start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--job-types", filepath.Join(o.dir,
+		"jobtypes.yaml"))...)
 
 	stop := o.begin(work)
-	if out := o.run(submit); !strings.HasSuffix(out, `completed {"Bytes":12}`+"\n") || !strings.HasPrefix(out, "durable: ") {
+	if out := o.run(submit); !strings.HasSuffix(out, `completed {"Bytes":12}`+"\n") ||
+		!strings.HasPrefix(out, "durable: ") {
 		t.Fatalf("%s printed:\n%s", submit, out)
 	}
 	// A job whose worker is not there yet outlives the server, and the client finds it again.
@@ -218,11 +221,15 @@ func TestAReleaseTagsEveryModule(t *testing.T) {
 	}
 	copied := t.TempDir()
 	o := &outside{t: t, dir: copied, env: append(os.Environ(), "GOWORK=off",
-		"GIT_AUTHOR_NAME=release", "GIT_AUTHOR_EMAIL=release@example.org", "GIT_COMMITTER_NAME=release", "GIT_COMMITTER_EMAIL=release@example.org")}
-	o.run("git clone --quiet " + root + " . && printf '# Changelog\n\n## [0.99.0] - 2026-01-01\n\n- It is there.\n\n## [0.98.0] - 2025-01-01\n\n- Older.\n' >CHANGELOG.md")
+		"GIT_AUTHOR_NAME=release", "GIT_AUTHOR_EMAIL=release@example.org", "GIT_COMMITTER_NAME=release",
+		"GIT_COMMITTER_EMAIL=release@example.org")}
+	o.run("git clone --quiet " + root +
+		" . && printf '# Changelog\n\n## [0.99.0] - 2026-01-01\n\n- It is there.\n\n## [0.98.0] - 2025-01-01\n\n- " +
+		"Older.\n' >CHANGELOG.md")
 	o.run("git add CHANGELOG.md && git commit --quiet -m 'release notes'")
 	tool := "cd " + filepath.Join(root, "internal/tools") + " && go run ./release -C " + copied + " -version "
-	if out := o.run(tool + outsideVersion); !strings.Contains(out, "git push --atomic origin internal/api/"+outsideVersion+" schemas/"+outsideVersion+" "+outsideVersion+" ") {
+	if out := o.run(tool + outsideVersion); !strings.Contains(out, "git push --atomic origin internal/api/"+outsideVersion+
+		" schemas/"+outsideVersion+" "+outsideVersion+" ") {
 		t.Errorf("it says:\n%s", out)
 	}
 	tags := strings.Fields(o.run("git tag"))
@@ -232,10 +239,12 @@ func TestAReleaseTagsEveryModule(t *testing.T) {
 	}
 	for _, tag := range tags {
 		folder := strings.TrimSuffix(strings.TrimSuffix(tag, outsideVersion), "/")
-		if mod := o.run("git show " + tag + ":./" + filepath.Join(folder, "go.mod")); strings.Contains(mod, "v0.0.0\n") || strings.Contains(mod, "replace") {
+		if mod := o.run("git show " + tag + ":./" + filepath.Join(folder, "go.mod")); strings.Contains(mod, "v0.0.0\n") ||
+			strings.Contains(mod, "replace") {
 			t.Errorf("%s has this go.mod:\n%s", tag, mod)
 		}
-		if notes := o.run("git tag --list --format='%(contents)' " + tag); !strings.Contains(notes, "It is there.") || strings.Contains(notes, "Older.") {
+		if notes := o.run("git tag --list --format='%(contents)' " + tag); !strings.Contains(notes, "It is there.") ||
+			strings.Contains(notes, "Older.") {
 			t.Errorf("the tag %s says:\n%s", tag, notes)
 		}
 	}
@@ -243,7 +252,8 @@ func TestAReleaseTagsEveryModule(t *testing.T) {
 		t.Errorf("the branch is changed: %s", status)
 	}
 	for version, want := range map[string]string{
-		"v0.99.0": "is not above", "v1.0.0": "has no section", "1.0.0": "whole semantic version", "v2.0.0": "change them first",
+		"v0.99.0": "is not above", "v1.0.0": "has no section", "1.0.0": "whole semantic version",
+		"v2.0.0": "change them first",
 	} {
 		if out := o.run("(" + tool + version + " 2>&1 || true)"); !strings.Contains(out, want) {
 			t.Errorf("%s: %s, not %q", version, out, want)

@@ -42,7 +42,8 @@ func TestPicturesOfTheDashboards(t *testing.T) {
 		fault.who.start()
 	}
 	<-done
-	cmd := exec.CommandContext(t.Context(), "go", "run", "./dashboards/picture", "-prometheus", p.url, "-out", out, "-for", pictured.String())
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./dashboards/picture", "-prometheus", p.url, "-out", out,
+		"-for", pictured.String())
 	cmd.Dir = filepath.Join("..", "..", "internal", "tools")
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	printed, err := cmd.CombinedOutput()

@@ -41,7 +41,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binaries = dir
-	for name, pkg := range map[string]string{"ackwire": "embedded/cmd/ackwire", "gateway": "gateway/cmd/gateway", "tracker": "tracker/cmd/tracker", "processor": "processor/cmd/processor"} {
+	for name, pkg := range map[string]string{"ackwire": "embedded/cmd/ackwire", "gateway": "gateway/cmd/gateway",
+		"tracker": "tracker/cmd/tracker", "processor": "processor/cmd/processor"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), "./"+pkg)
 		cmd.Dir = filepath.Join("..", "..")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -236,7 +237,10 @@ func submit(ctx context.Context, c *ackwire.Client, key string) (*ackwire.Job, e
 }
 
 func serveArgs(data string, a []string) []string {
-	return []string{"serve", "--data", data, "--listen", a[0], "--ops-listen", a[1], "--tracker-listen", a[2], "--kafka-listen", a[3]}
+	return []string{
+		"serve", "--data", data, "--listen", a[0], "--ops-listen", a[1], "--tracker-listen", a[2], "--kafka-listen",
+		a[3],
+	}
 }
 
 func TestEmbeddedSurvivesKill9With500JobsInFlight(t *testing.T) {
@@ -254,9 +258,12 @@ func services(t *testing.T, brokers string) (url string, all map[string]*proc) {
 	t.Helper()
 	a := addrs(t, 5)
 	all = map[string]*proc{}
-	all["tracker"] = start(t, "tracker", a[1], "--kafka", brokers, "--data", t.TempDir(), "--tracker-listen", a[0], "--ops-listen", a[1], "--tracker-session-timeout", "6s")
-	all["gateway"] = start(t, "gateway", a[3], "--kafka", brokers, "--listen", a[2], "--ops-listen", a[3], "--anonymous-tenant", "local")
-	all["processor"] = start(t, "processor", a[4], "--kafka", brokers, "--lanes", "default,reports", "--demo", "--ops", a[4])
+	all["tracker"] = start(t, "tracker", a[1], "--kafka", brokers, "--data", t.TempDir(), "--tracker-listen", a[0],
+		"--ops-listen", a[1], "--tracker-session-timeout", "6s")
+	all["gateway"] = start(t, "gateway", a[3], "--kafka", brokers, "--listen", a[2], "--ops-listen", a[3],
+		"--anonymous-tenant", "local")
+	all["processor"] = start(t, "processor", a[4], "--kafka", brokers, "--lanes", "default,reports", "--demo",
+		"--ops", a[4])
 	return "http://" + a[2], all
 }
 
@@ -350,7 +357,10 @@ func TestTheCommandLineEndToEnd(t *testing.T) {
 		{"stats", []string{"stats", "--url", url}, 0, "demo.fail"},
 		{"why no such job", []string{"why", "--url", url, "01a208fd-2dc6-7467-acd5-bb987da2c71e"}, 2, "not_found"},
 		{"no such job", []string{"get", "--url", url, "01a208fd-2dc6-7467-acd5-bb987da2c71e"}, 2, "not_found"},
-		{"a bad token", []string{"get", "--url", url, "--token", "x.y.z", "01a208fd-2dc6-7467-acd5-bb987da2c71e"}, 2, "unauthenticated"},
+		{
+			"a bad token", []string{"get", "--url", url, "--token", "x.y.z", "01a208fd-2dc6-7467-acd5-bb987da2c71e"},
+			2, "unauthenticated",
+		},
 		{"nobody there", []string{"get", "--url", "http://127.0.0.1:1", "01a208fd-2dc6-7467-acd5-bb987da2c71e"}, 2, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -368,7 +378,8 @@ func TestTheCommandLineEndToEnd(t *testing.T) {
 		if err := json.Unmarshal([]byte(strings.SplitN(ack, "\n", 2)[0]), &doc); err != nil || doc.JobID == "" {
 			t.Fatalf("%v in %q", err, ack)
 		}
-		if code, out := one(t, "ackwire", "get", "--url", url, "--token", token, doc.JobID); code != 2 || !strings.Contains(out, "not_found") {
+		if code, out := one(t, "ackwire", "get", "--url", url, "--token", token, doc.JobID); code != 2 ||
+			!strings.Contains(out, "not_found") {
 			t.Errorf("exit code %d: %s", code, out)
 		}
 		if code, out := one(t, "ackwire", "get", "--url", url, doc.JobID); code != 0 {
@@ -377,7 +388,8 @@ func TestTheCommandLineEndToEnd(t *testing.T) {
 	})
 	t.Run("a second serve is refused", func(t *testing.T) {
 		code, out := one(t, append([]string{"ackwire"}, serveArgs(data, addrs(t, 4))...)...)
-		if code == 0 || !strings.Contains(out, "another process uses this data folder") || strings.Count(strings.TrimSpace(out), "\n") > 0 {
+		if code == 0 || !strings.Contains(out, "another process uses this data folder") ||
+			strings.Count(strings.TrimSpace(out), "\n") > 0 {
 			t.Errorf("exit code %d: %s", code, out)
 		}
 	})
@@ -399,7 +411,11 @@ func TestTheCommandLineEndToEnd(t *testing.T) {
 
 func TestKafkaAwayIsSaidByReadyz(t *testing.T) {
 	a := addrs(t, 3)
-	p := &proc{t: t, name: "gateway", args: []string{"--kafka", a[0], "--listen", a[1], "--ops-listen", a[2], "--anonymous-tenant", "local"}, log: &tail{}}
+	p := &proc{
+		t: t, name: "gateway",
+		args: []string{"--kafka", a[0], "--listen", a[1], "--ops-listen", a[2], "--anonymous-tenant", "local"},
+		log:  &tail{},
+	}
 	p.start()
 	t.Cleanup(p.kill)
 	var body []byte
@@ -412,7 +428,8 @@ func TestKafkaAwayIsSaidByReadyz(t *testing.T) {
 		body, _ = io.ReadAll(resp.Body)
 		return resp.StatusCode == http.StatusServiceUnavailable && bytes.Contains(body, []byte("Kafka"))
 	})
-	resp, err := http.Post("http://"+a[1]+"/v1/jobs", "application/json", strings.NewReader(`{"job":"demo.echo","payload":1}`))
+	resp, err := http.Post("http://"+a[1]+"/v1/jobs",
+		"application/json", strings.NewReader(`{"job":"demo.echo","payload":1}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,9 +47,11 @@ func startPrometheus(t *testing.T, targets map[string][]string, options ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := fmt.Sprintf("global: {scrape_interval: %s, evaluation_interval: %s}\nrule_files: ['%s/*.yml']\nscrape_configs:\n", scrapeEvery, scrapeEvery, rules)
+	config := fmt.Sprintf("global: {scrape_interval: %s, evaluation_interval: %s}\nrule_files: "+
+		"['%s/*.yml']\nscrape_configs:\n", scrapeEvery, scrapeEvery, rules)
 	for job, addresses := range targets {
-		config += fmt.Sprintf("  - {job_name: %s, static_configs: [{targets: ['%s']}]}\n", job, strings.Join(addresses, "', '"))
+		config += fmt.Sprintf("  - {job_name: %s, static_configs: [{targets: ['%s']}]}\n", job,
+			strings.Join(addresses, "', '"))
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "prometheus.yml")
@@ -58,7 +60,9 @@ func startPrometheus(t *testing.T, targets map[string][]string, options ...strin
 	}
 	at := addrs(t, 1)[0]
 	p := &proc{t: t, name: "prometheus", log: &tail{}}
-	p.cmd = exec.Command("prometheus", append([]string{"--config.file", file, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", at, "--log.level", "warn"}, options...)...)
+	p.cmd = exec.Command("prometheus",
+		append([]string{"--config.file", file, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", at,
+			"--log.level", "warn"}, options...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

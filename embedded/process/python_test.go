@@ -50,7 +50,8 @@ func python(t *testing.T) (env []string) {
 	if _, err := os.Stat(filepath.Join(dir, "kafka")); errors.Is(err, fs.ErrNotExist) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, "python3", "-m", "pip", "install", "--quiet", "--target", dir, "-r", filepath.Join(exampleDir, "requirements.txt")).CombinedOutput()
+		out, err := exec.CommandContext(ctx, "python3", "-m", "pip", "install", "--quiet", "--target", dir,
+			"-r", filepath.Join(exampleDir, "requirements.txt")).CombinedOutput()
 		if err != nil {
 			_ = os.RemoveAll(dir)
 			skip("pip cannot install the Python worker's requirements: %v: %.300s", err, out)
@@ -84,7 +85,9 @@ func TestAWorkerInPython(t *testing.T) {
 	env := python(t)
 	a := addrs(t, 4)
 	types := filepath.Join(t.TempDir(), "jobtypes.yaml")
-	if err := os.WriteFile(types, []byte("types:\n  text.count: {lane: python, lease: 5s, attempts: 3, backoff: {initial: 0.1s, factor: 2, cap: 1s}, grace: 5s, retention: 1h}\n"), 0o600); err != nil {
+	if err := os.WriteFile(types,
+		[]byte("types:\n  text.count: {lane: python, lease: 5s, attempts: 3, backoff: {initial: 0.1s, factor: 2, cap: 1s}, "+
+			"grace: 5s, retention: 1h}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--no-processor", "--job-types", types)...)
@@ -133,14 +136,18 @@ func TestAWorkerInPython(t *testing.T) {
 	}
 
 	j := submit(`{"text":"a b c d e f g h","seconds":60}`)
-	within(t, startWithin, "the job runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
+	within(t, startWithin, "the job runs", func() bool {
+		s, err := c.Job(j.ID).Get(ctx)
+		return err == nil && s.State == job.Processing
+	})
 	if _, err := c.Job(j.ID).Cancel(ctx); err != nil {
 		t.Error(err)
 	}
 	ends("cancelled while it ran", j, job.Cancelled, 1)
 
 	// Garbage does not stop it.
-	raw, err := kgo.NewClient(kgo.SeedBrokers(a[3]), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	raw, err := kgo.NewClient(kgo.SeedBrokers(a[3]), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,18 +165,26 @@ func TestAWorkerInPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	ends("behind garbage", submit(`{"text":"x"}`), job.Completed, 1)
-	within(t, testWithin, "all of it is among the dead letters", func() bool { return endOf(t, raw, "ackwire.dead")-before == int64(len(garbage)) })
+	within(t, testWithin, "all of it is among the dead letters", func() bool {
+		return endOf(t, raw, "ackwire.dead")-before == int64(len(garbage))
+	})
 
 	inBlobStore(ctx, t, raw, c)
 
 	j = submit(`{"text":"a b c d","seconds":8}`)
-	within(t, startWithin, "the job runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
+	within(t, startWithin, "the job runs", func() bool {
+		s, err := c.Job(j.ID).Get(ctx)
+		return err == nil && s.State == job.Processing
+	})
 	first.kill()
 	second := startPython(t, env, a[3], "snake-2")
 	ends("its worker was killed", j, job.Completed, 2)
 
 	j = submit(`{"text":"a b c d","seconds":8}`)
-	within(t, startWithin, "the job runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
+	within(t, startWithin, "the job runs", func() bool {
+		s, err := c.Job(j.ID).Get(ctx)
+		return err == nil && s.State == job.Processing
+	})
 	_ = second.cmd.Process.Signal(syscall.SIGTERM)
 	if err := second.cmd.Wait(); err != nil {
 		t.Errorf("SIGTERM: %v", err)
@@ -186,10 +201,14 @@ func TestAWorkerInPython(t *testing.T) {
 func inBlobStore(ctx context.Context, t *testing.T, raw *kgo.Client, c *ackwire.Client) {
 	t.Helper()
 	const id = "0190a5b0-0000-7000-8000-000000000001"
-	policy := job.Policy{Attempts: 1, Backoff: job.Backoff{Initial: job.Seconds(time.Second), Factor: 2, Cap: job.Seconds(time.Minute)},
+	policy := job.Policy{Attempts: 1, Backoff: job.Backoff{
+		Initial: job.Seconds(time.Second), Factor: 2, Cap: job.Seconds(time.Minute),
+	},
 		Lease: job.Seconds(time.Minute), Grace: job.Seconds(time.Second), Retention: job.Seconds(time.Hour)}
-	r := topic.Request{JobID: id, Job: "text.count", Lane: "python", Dispatch: 1, Attempt: 1, Tenant: "local", PayloadHash: "sha256:00", Policy: policy,
-		Time: time.Now(), PayloadBlob: "payloads/" + id + "/00", CallbackURL: "https://example.com/hook", CallbackEvents: []job.State{job.Processing, job.Completed}}
+	r := topic.Request{JobID: id, Job: "text.count", Lane: "python", Dispatch: 1, Attempt: 1, Tenant: "local",
+		PayloadHash: "sha256:00", Policy: policy,
+		Time: time.Now(), PayloadBlob: "payloads/" + id + "/00", CallbackURL: "https://example.com/hook",
+		CallbackEvents: []job.State{job.Processing, job.Completed}}
 	headers, err := r.Headers()
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +224,8 @@ func inBlobStore(ctx context.Context, t *testing.T, raw *kgo.Client, c *ackwire.
 		s, err := c.Job(id).Get(ctx)
 		return err == nil && s.State == job.Retrying && s.Error != nil && s.Error.Code == "no_blob_store"
 	})
-	reader, err := kgo.NewClient(kgo.SeedBrokers(raw.OptValue(kgo.SeedBrokers).([]string)...), kgo.ConsumeTopics("ackwire.status"),
+	reader, err := kgo.NewClient(kgo.SeedBrokers(raw.OptValue(kgo.SeedBrokers).([]string)...),
+		kgo.ConsumeTopics("ackwire.status"),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +277,8 @@ func TestTheViewIsATableForAnyClient(t *testing.T) {
 		if printed, err = cmd.Output(); err != nil {
 			t.Fatalf("%v: %s%s", err, printed, &said)
 		}
-		return bytes.Count(printed, []byte("\n")) == len(want) && bytes.Count(printed, []byte(`"state": "completed"`)) == len(want)
+		return bytes.Count(printed, []byte("\n")) == len(want) && bytes.Count(printed, []byte(`"state": "completed"`)) == len(
+			want)
 	})
 	for line := range bytes.Lines(printed) {
 		var compact bytes.Buffer
@@ -275,7 +296,10 @@ func TestTheViewIsATableForAnyClient(t *testing.T) {
 func badRequests(t *testing.T) (bad []*kgo.Record) {
 	t.Helper()
 	policy := job.Policy{Attempts: 1, Lease: job.Seconds(time.Minute), Retention: job.Seconds(time.Hour)}
-	r := topic.Request{JobID: "bad", Job: "text.count", Lane: "python", Dispatch: 1, Attempt: 1, Tenant: "local", PayloadHash: "sha256:00", Policy: policy, Time: time.Now()}
+	r := topic.Request{
+		JobID: "bad", Job: "text.count", Lane: "python", Dispatch: 1, Attempt: 1, Tenant: "local",
+		PayloadHash: "sha256:00", Policy: policy, Time: time.Now(),
+	}
 	good, err := r.Headers()
 	if err != nil {
 		t.Fatal(err)
@@ -297,14 +321,17 @@ func badRequests(t *testing.T) (bad []*kgo.Record) {
 		}
 		bad = append(bad, rec)
 	}
-	for _, name := range []string{topic.HeaderVersion, topic.HeaderID, topic.HeaderType, topic.HeaderDispatch, topic.HeaderAttempt, topic.HeaderTenant, topic.HeaderPolicy, topic.HeaderPayloadHash} {
+	for _, name := range []string{topic.HeaderVersion, topic.HeaderID, topic.HeaderType, topic.HeaderDispatch,
+		topic.HeaderAttempt, topic.HeaderTenant, topic.HeaderPolicy, topic.HeaderPayloadHash} {
 		add("{}", name, "")
 		add("{}", name, "\xff\xfe")
 	}
-	for _, content := range []string{"[]", "null", "7", "{", "{}", `{"attempts":1,"lease":NaN}`, `{"attempts":1,"backoff":{},"lease":1}`,
+	for _, content := range []string{"[]", "null", "7", "{", "{}", `{"attempts":1,"lease":NaN}`,
+		`{"attempts":1,"backoff":{},"lease":1}`,
 		`{"attempts":0,"backoff":{"initial":0,"factor":0,"cap":0},"lease":1,"grace":0,"retention":1}`,
 		`{"attempts":1,"backoff":{"initial":0,"factor":0,"cap":0},"lease":-1,"grace":0,"retention":1}`,
-		`{"attempts":1,"backoff":{"initial":0,"factor":0,"cap":0},"lease":1e300,"grace":0,"retention":1}`, strings.Repeat("[", 100_000)} {
+		`{"attempts":1,"backoff":{"initial":0,"factor":0,"cap":0},"lease":1e300,"grace":0,"retention":1}`, strings.Repeat("[",
+			100_000)} {
 		add("{}", topic.HeaderPolicy, content)
 	}
 	add("{}", topic.HeaderDispatch, "0")
@@ -320,7 +347,10 @@ func badRequests(t *testing.T) (bad []*kgo.Record) {
 	add("{}", topic.HeaderCallbackEvents, "ended")
 	return append(bad, &kgo.Record{Topic: "ackwire.requests.python", Value: []byte("garbage")},
 		// kafka-python's poll fails at this one.
-		&kgo.Record{Topic: "ackwire.requests.python", Value: []byte("{}"), Headers: []kgo.RecordHeader{{Key: "\xff", Value: []byte("1")}}},
+		&kgo.Record{
+			Topic: "ackwire.requests.python", Value: []byte("{}"),
+			Headers: []kgo.RecordHeader{{Key: "\xff", Value: []byte("1")}},
+		},
 		&kgo.Record{Topic: "ackwire.requests.python"},
 		&kgo.Record{Topic: "ackwire.requests.python", Key: []byte("\xff"), Headers: bad[0].Headers},
 		&kgo.Record{Topic: "ackwire.requests.python", Key: []byte("bad"), Value: []byte(strings.Repeat("x", 999_000))})

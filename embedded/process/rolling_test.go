@@ -36,7 +36,8 @@ type balancer struct {
 func (b *balancer) dial(ctx context.Context, network, _ string) (c net.Conn, err error) {
 	first := b.turn.Add(1)
 	for i := range b.gateways {
-		if c, err = new(net.Dialer).DialContext(ctx, network, b.gateways[(first+uint64(i))%uint64(len(b.gateways))]); err == nil {
+		if c, err = new(net.Dialer).DialContext(ctx, network,
+			b.gateways[(first+uint64(i))%uint64(len(b.gateways))]); err == nil {
 			return c, nil
 		}
 	}
@@ -160,12 +161,15 @@ func (d *deployment) overHTTP(name string, rate float64) {
 	d.paced(rate, func(i int) {
 		began := time.Now()
 		for d.ctx.Err() == nil {
-			r, err := http.NewRequestWithContext(d.ctx, "POST", behindIt+"/v1/jobs", strings.NewReader(fmt.Sprintf(`{"job":"demo.echo","payload":%d}`, i)))
+			r, err := http.NewRequestWithContext(d.ctx, "POST", behindIt+"/v1/jobs",
+				strings.NewReader(fmt.Sprintf(`{"job":"demo.echo","payload":%d}`, i)))
 			if err != nil {
 				d.fail("%s: %v", name, err)
 				return
 			}
-			r.Header = http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {fmt.Sprintf("%q", fmt.Sprint(name, i))}}
+			r.Header = http.Header{
+				"Content-Type": {"application/json"}, "Idempotency-Key": {fmt.Sprintf("%q", fmt.Sprint(name, i))},
+			}
 			resp, err := (&http.Client{Transport: transport}).Do(r)
 			if err != nil {
 				d.mu.Lock()
@@ -235,7 +239,8 @@ func (d *deployment) longJob(key string) (string, bool) {
 	}
 	defer c.Close()
 	for {
-		j, err := c.Submit(d.ctx, "demo.sleep", json.RawMessage(`{"seconds":3,"steps":20}`), ackwire.Key(key), ackwire.NoWatch())
+		j, err := c.Submit(d.ctx, "demo.sleep", json.RawMessage(`{"seconds":3,"steps":20}`), ackwire.Key(key),
+			ackwire.NoWatch())
 		switch {
 		case err == nil:
 			return j.ID, true
@@ -247,7 +252,9 @@ func (d *deployment) longJob(key string) (string, bool) {
 }
 
 // follow reads one event stream to its end.
-func follow(ctx context.Context, hc *http.Client, id string, last int64, state job.State) (int64, job.State, time.Duration, error) {
+func follow(
+	ctx context.Context, hc *http.Client, id string, last int64, state job.State,
+) (int64, job.State, time.Duration, error) {
 	retry := time.Second
 	r, err := http.NewRequestWithContext(ctx, "GET", behindIt+"/v1/jobs/"+id+"/events", nil)
 	if err != nil {
@@ -305,10 +312,14 @@ func TestARollingRestartOfGateways(t *testing.T) {
 	}
 	a := addrs(t, 8)
 	start(t, "ackwire", a[1], serveArgs(t.TempDir(), a)...)
-	d := &deployment{t: t, lb: &balancer{gateways: []string{a[4], a[6]}}, acked: map[string]string{}, refused: map[code.Code]int{}}
+	d := &deployment{
+		t: t, lb: &balancer{gateways: []string{a[4], a[6]}}, acked: map[string]string{},
+		refused: map[code.Code]int{},
+	}
 	var gateways []*proc
 	for i := 4; i < 8; i += 2 {
-		gateways = append(gateways, start(t, "gateway", a[i+1], "--kafka", a[3], "--listen", a[i], "--ops-listen", a[i+1], "--anonymous-tenant", "local"))
+		gateways = append(gateways, start(t, "gateway", a[i+1], "--kafka", a[3], "--listen", a[i], "--ops-listen", a[i+1],
+			"--anonymous-tenant", "local"))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
 	defer cancel()
@@ -354,8 +365,10 @@ func TestARollingRestartOfGateways(t *testing.T) {
 		}
 	}
 	if lost > 0 || restarts < 2 || d.streams == 0 || d.unknown > restarts {
-		t.Errorf("%d acked jobs did not complete, %d restarts, %d event streams came back, the outcome of %d submits is not known", lost, restarts, d.streams, d.unknown)
+		t.Errorf("%d acked jobs did not complete, %d restarts, %d event streams came back, the outcome of %d submits is "+
+			"not known", lost, restarts, d.streams, d.unknown)
 	}
-	t.Logf("%d jobs acked and completed through %d restarts, %d watched to their end; refused and tried again: %v; outcomes not known: %d; HTTP requests cut: %d; event streams that came back: %d; the slowest ack: %s",
+	t.Logf("%d jobs acked and completed through %d restarts, %d watched to their end; refused and tried again: %v; "+
+		"outcomes not known: %d; HTTP requests cut: %d; event streams that came back: %d; the slowest ack: %s",
 		len(d.acked), restarts, d.ended, d.refused, d.unknown, d.cut, d.streams, d.longest.Round(time.Millisecond))
 }

@@ -176,7 +176,8 @@ func (tr *traffic) overHTTP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{"/v1/jobs/" + id, "/v1/jobs/" + id + "/why", "/v1/jobs?limit=5", "/v1/stats", "/v1/jobs/nonsense"} {
+	for _, path := range []string{"/v1/jobs/" + id, "/v1/jobs/" + id + "/why", "/v1/jobs?limit=5", "/v1/stats",
+		"/v1/jobs/nonsense"} {
 		if err := tr.get(ctx, path); err != nil {
 			return err
 		}

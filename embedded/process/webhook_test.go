@@ -60,16 +60,21 @@ func TestWebhooksAreVerifiedElsewhere(t *testing.T) {
 	if s, err := j.Wait(ctx); err != nil || s.State != job.Completed {
 		t.Fatalf("%s, %v", s.State, err)
 	}
-	within(t, testWithin, "the first try is refused", func() bool { return strings.Contains(endpoint.log.String(), "refused") })
+	within(t, testWithin, "the first try is refused", func() bool {
+		return strings.Contains(endpoint.log.String(), "refused")
+	})
 	server.kill()
 	server.start()
 	server.waitReady()
-	within(t, testWithin, "it arrives", func() bool { return strings.Contains(endpoint.log.String(), "verified job.completed "+j.ID) })
+	within(t, testWithin, "it arrives", func() bool {
+		return strings.Contains(endpoint.log.String(), "verified job.completed "+j.ID)
+	})
 	within(t, testWithin, "the delivery log says so", func() bool {
 		_, out := one(t, "ackwire", "deliveries", "--url", "http://"+a[0], j.ID)
 		return strings.Contains(out, "job.completed") && strings.Contains(out, "completed  2/12")
 	})
-	if out := endpoint.log.String(); strings.Contains(out, "not verified") || strings.Count(out, "verified job.completed") != 1 {
+	if out := endpoint.log.String(); strings.Contains(out, "not verified") ||
+		strings.Count(out, "verified job.completed") != 1 {
 		t.Errorf("the endpoint saw:\n%s", out)
 	}
 	// Without the allowance an address of this machine is never called.
@@ -83,10 +88,12 @@ func TestWebhooksAreVerifiedElsewhere(t *testing.T) {
 		_, out := one(t, "ackwire", "deliveries", "--url", "http://"+a[0], j.ID)
 		return strings.Contains(out, "failed") && strings.Contains(out, "webhook_blocked")
 	})
-	if code, out := one(t, "ackwire", "list", "--url", "http://"+a[0]); code != 0 || strings.Contains(out, "ackwire.webhook") {
+	if code, out := one(t, "ackwire", "list", "--url", "http://"+a[0]); code != 0 ||
+		strings.Contains(out, "ackwire.webhook") {
 		t.Errorf("webhooks stand among the jobs: %s", out)
 	}
-	if code, out := one(t, "ackwire", "list", "--type", "ackwire.webhook", "--url", "http://"+a[0]); code != 0 || strings.Count(out, "ackwire.webhook") != 2 {
+	if code, out := one(t, "ackwire", "list", "--type", "ackwire.webhook", "--url", "http://"+a[0]); code != 0 ||
+		strings.Count(out, "ackwire.webhook") != 2 {
 		t.Errorf("asked for, webhooks are not listed: %s", out)
 	}
 }

@@ -18,7 +18,9 @@ import (
 func TestAPausedWorkerIsAZombie(t *testing.T) {
 	a := addrs(t, 6)
 	types := filepath.Join(t.TempDir(), "jobtypes.yaml")
-	if err := os.WriteFile(types, []byte("types:\n  demo.sleep: {lease: 3s, attempts: 3, backoff: {initial: 0.1s, factor: 2, cap: 1s}, grace: 5s, retention: 1h}\n"), 0o600); err != nil {
+	if err := os.WriteFile(types,
+		[]byte("types:\n  demo.sleep: {lease: 3s, attempts: 3, backoff: {initial: 0.1s, factor: 2, cap: 1s}, grace: 5s, "+
+			"retention: 1h}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--no-processor", "--job-types", types)...)
@@ -37,12 +39,16 @@ func TestAPausedWorkerIsAZombie(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, startWithin, "it runs", func() bool { s, err := c.Job(j.ID).Get(ctx); return err == nil && s.State == job.Processing })
+	within(t, startWithin, "it runs", func() bool {
+		s, err := c.Job(j.ID).Get(ctx)
+		return err == nil && s.State == job.Processing
+	})
 	_ = zombie.cmd.Process.Signal(syscall.SIGSTOP)
 	worker(a[5], "other")
 	s, err := j.Wait(ctx)
 	_ = zombie.cmd.Process.Signal(syscall.SIGCONT)
-	if err != nil || s.State != job.Completed || s.Attempt != 2 || len(s.Attempts) != 2 || s.Attempts[0].Outcome != job.OutcomeLost || s.Attempts[1].Worker != "other" {
+	if err != nil || s.State != job.Completed || s.Attempt != 2 || len(s.Attempts) != 2 ||
+		s.Attempts[0].Outcome != job.OutcomeLost || s.Attempts[1].Worker != "other" {
 		t.Fatalf("%s in attempt %d: %+v, %v", s.State, s.Attempt, s.Attempts, err)
 	}
 	// It works again, and has said nothing about the job that it lost.
@@ -67,7 +73,8 @@ func TestTenRollingRestarts(t *testing.T) {
 	start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--no-processor")...)
 	var workers []*proc
 	for _, ops := range a[4:] {
-		workers = append(workers, start(t, "processor", ops, "--kafka", a[3], "--lanes", "default,reports", "--demo", "--ops", ops, "--grace", "500ms"))
+		workers = append(workers, start(t, "processor", ops, "--kafka", a[3], "--lanes", "default,reports", "--demo",
+			"--ops", ops, "--grace", "500ms"))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
 	defer cancel()

@@ -34,11 +34,14 @@ func TestKafkaIsAwayForHalfAMinute(t *testing.T) {
 				var open []string
 				for i, began := 0, time.Now(); time.Since(began) < 30*time.Second; i++ {
 					asked := time.Now()
-					status, _, b := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {fmt.Sprint("k", i)}},
+					status, _, b := w.HTTP("POST", "/v1/jobs", http.Header{
+						"Content-Type": {"application/json"}, "Idempotency-Key": {fmt.Sprint("k", i)},
+					},
 						fmt.Appendf(nil, `{"job":"demo.echo","payload":%d}`, i))
 					var p frame.Problem
 					_ = json.Unmarshal(b, &p)
-					if took := time.Since(asked); took > 5100*time.Millisecond || status != http.StatusServiceUnavailable || p.Code != code.Unavailable && p.Code != code.Indeterminate {
+					if took := time.Since(asked); took > 5100*time.Millisecond || status != http.StatusServiceUnavailable ||
+						p.Code != code.Unavailable && p.Code != code.Indeterminate {
 						t.Errorf("submit %d: %d %s after %s", i, status, b, took)
 					}
 					open = append(open, fmt.Sprint("k", i))
@@ -178,7 +181,8 @@ func TestOneKeyThroughEveryDoor(t *testing.T) {
 		w.CrashTracker()
 		w.StartTracker()
 		for n := range 2 {
-			if _, status, p := postOnce(w, hosts[n], GatewayURL(n), "order-7", `{"a":2}`); status != http.StatusUnprocessableEntity || p.Code != code.IdempotencyKeyReused {
+			if _, status, p := postOnce(w, hosts[n], GatewayURL(n), "order-7",
+				`{"a":2}`); status != http.StatusUnprocessableEntity || p.Code != code.IdempotencyKeyReused {
 				t.Errorf("another payload at gateway %d: %d %+v", n, status, p)
 			}
 		}
@@ -190,7 +194,8 @@ func TestOneKeyThroughEveryDoor(t *testing.T) {
 
 func postOnce(w *World, hc *http.Client, base, key, payload string) (jobID string, status int, p frame.Problem) {
 	w.T.Helper()
-	r, err := http.NewRequestWithContext(w.ctx(), "POST", base+"/v1/jobs", strings.NewReader(`{"job":"demo.echo","payload":`+payload+`}`))
+	r, err := http.NewRequestWithContext(w.ctx(), "POST", base+"/v1/jobs",
+		strings.NewReader(`{"job":"demo.echo","payload":`+payload+`}`))
 	if err != nil {
 		w.T.Error(err)
 		return

@@ -32,7 +32,8 @@ func TestLargePayloadsAndResults(t *testing.T) {
 		w.StartWorker(nil)
 		c := w.Dial()
 		large := fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("ä", 1_000_000))
-		status, _, b := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}}, fmt.Appendf(nil, `{"job":"demo.echo","payload":%s}`, large))
+		status, _, b := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}},
+			fmt.Appendf(nil, `{"job":"demo.echo","payload":%s}`, large))
 		var ack frame.AckFrame
 		if err := json.Unmarshal(b, &ack); err != nil || status != http.StatusAccepted {
 			t.Fatalf("submit: %d %s", status, b)
@@ -61,7 +62,9 @@ func TestLargePayloadsAndResults(t *testing.T) {
 		if again := w.WantEnd("the payload is kept", c, ack.JobID, job.Completed, 2); again.ResultURL == "" {
 			t.Errorf("again: %+v", again)
 		}
-		if status, _, b := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}}, fmt.Appendf(nil, `{"job":"demo.echo","payload":%q}`, strings.Repeat("x", 3_000_000))); status != http.StatusRequestEntityTooLarge {
+		if status, _, b := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}},
+			fmt.Appendf(nil, `{"job":"demo.echo","payload":%q}`,
+				strings.Repeat("x", 3_000_000))); status != http.StatusRequestEntityTooLarge {
 			t.Errorf("above the type's limit: %d %.100s", status, b)
 		}
 	})
@@ -77,7 +80,8 @@ func TestAReportIsAFile(t *testing.T) {
 			t.Errorf("result %s", doc.Result)
 		}
 		status, header, b := w.HTTP("GET", doc.ResultURL, nil, nil)
-		if status != 200 || bytes.Count(b, []byte("\n")) != 32 || !strings.Contains(header.Get("Content-Disposition"), "sales-2026-01-01-2026-01-31.csv") {
+		if status != 200 || bytes.Count(b, []byte("\n")) != 32 || !strings.Contains(header.Get("Content-Disposition"),
+			"sales-2026-01-01-2026-01-31.csv") {
 			t.Errorf("%d %v %.100s", status, header, b)
 		}
 		small := w.Submit(c, "demo.echo", `{"n":1}`)

@@ -121,7 +121,8 @@ func conformance(ctx context.Context, socket *ackwire.Client, api *ackwire.HTTPC
 	slices.Sort(mine)
 	d.note("mine: %s", mine)
 	n := 0
-	for st, err := range socket.All(ctx, ackwire.ListOptions{States: []job.State{job.Completed}, Types: []string{demo.Echo}, Limit: 2}) {
+	for st, err := range socket.All(ctx, ackwire.ListOptions{States: []job.State{job.Completed},
+		Types: []string{demo.Echo}, Limit: 2}) {
 		d.note("listed %d: %s", n, d.status(st, err))
 		n++
 	}
@@ -157,7 +158,8 @@ func (d *diary) submitted(name string, j *ackwire.Job, err error) {
 	if _, known := d.ids[j.ID]; !known {
 		d.ids[j.ID] = name
 	}
-	d.note("submit %s: %s is %s at its own address %t, a duplicate %t", name, d.name(j.ID), j.State, j.StatusURL == "/v1/jobs/"+j.ID, j.Duplicate)
+	d.note("submit %s: %s is %s at its own address %t, a duplicate %t", name, d.name(j.ID), j.State,
+		j.StatusURL == "/v1/jobs/"+j.ID, j.Duplicate)
 }
 
 // problem is an error without words for people.
@@ -173,7 +175,8 @@ func problem(err error) string {
 	if !ok {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s, retryable %t, status %d, indeterminate %t, a job error %t", e.Code, e.Retryable, e.Status, errors.Is(err, ackwire.ErrIndeterminate), failed != nil)
+	return fmt.Sprintf("%s, retryable %t, status %d, indeterminate %t, a job error %t", e.Code, e.Retryable, e.Status,
+		errors.Is(err, ackwire.ErrIndeterminate), failed != nil)
 }
 
 // status is a document without times and words of its own.
@@ -207,7 +210,8 @@ func (d *diary) status(st ackwire.Status, err error) string {
 			runs += "(" + a.Error.Code + ")"
 		}
 	}
-	return fmt.Sprintf("%s is %s %s%s, attempt %d of %d%s, result %s %q, times%s, runs%s, cancel %t", d.name(st.JobID), st.Type, st.State, progress,
+	return fmt.Sprintf("%s is %s %s%s, attempt %d of %d%s, result %s %q, times%s, runs%s, cancel %t", d.name(st.JobID),
+		st.Type, st.State, progress,
 		st.Attempt, st.MaxAttempts, failure, st.Result, st.ResultURL, times, runs, st.CancelRequested)
 }
 
@@ -301,7 +305,8 @@ func (d *diary) through(ctx context.Context, prefix string, client ackwire.Submi
 	_, err = ackwire.Type[any, any](demo.Sleep).Job(client, sleeps.ID).Result(ctx)
 	d.note("typed: %s", problem(err))
 
-	late := submit("late", demo.Sleep, map[string]any{"seconds": 600}, ackwire.RunAt(time.Now().Add(time.Hour)), ackwire.Timeout(time.Minute), ackwire.Deadline(2*time.Hour))
+	late := submit("late", demo.Sleep, map[string]any{"seconds": 600}, ackwire.RunAt(time.Now().Add(time.Hour)),
+		ackwire.Timeout(time.Minute), ackwire.Deadline(2*time.Hour))
 	why("why it is scheduled", late)
 	get("scheduled", late)
 	time.Sleep(time.Hour)

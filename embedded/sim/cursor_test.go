@@ -103,7 +103,8 @@ func TestACursorBringsWhatWasMissed(t *testing.T) {
 
 		time.Sleep(10 * time.Minute)
 		missed = run(20)
-		r, err := http.NewRequestWithContext(w.ctx(), "GET", fmt.Sprintf("http://localhost:%d/v1/events?mine=true", gatewayPort), nil)
+		r, err := http.NewRequestWithContext(w.ctx(), "GET", fmt.Sprintf("http://localhost:%d/v1/events?mine=true",
+			gatewayPort), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

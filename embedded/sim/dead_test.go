@@ -41,7 +41,9 @@ func TestADeadRequestIsRequeued(t *testing.T) {
 		}
 		worker := w.StartWorker(echoes(&runs, time.Second))
 		for _, rec := range w.records(request.Topic) {
-			w.Produce(&kgo.Record{Topic: rec.Topic, Partition: rec.Partition, Key: rec.Key, Value: rec.Value, Headers: rec.Headers})
+			w.Produce(&kgo.Record{
+				Topic: rec.Topic, Partition: rec.Partition, Key: rec.Key, Value: rec.Value, Headers: rec.Headers,
+			})
 		}
 		w.eventually("its copy is refused", func() bool { return w.refused("wrong_request") == 1 })
 		time.Sleep(time.Minute)
@@ -86,7 +88,8 @@ func TestALostRequestIsTheOneTheJobNames(t *testing.T) {
 		h := w.handWrite()
 		h.accepted(h.request())
 		stray := h.request() // of a submit that was tried twice
-		if v := w.revive(tracker.DeadRequest{JobID: h.id, Request: stray, At: time.Now()}); v.Taken || v.State != job.Pending {
+		if v := w.revive(tracker.DeadRequest{JobID: h.id, Request: stray, At: time.Now()}); v.Taken ||
+			v.State != job.Pending {
 			t.Errorf("the stray one: %+v", v)
 		}
 		w.StartWorker(echoes(&runs, time.Second))

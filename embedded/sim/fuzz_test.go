@@ -27,7 +27,8 @@ import (
 func FuzzKafkaToSocket(f *testing.F) {
 	const birth = `"job":"demo.echo","tenant":"local","subject":"me","payloadHash":"sha256:00","policy":{"attempts":1,"backoff":{"initial":0,"factor":0,"cap":0},"lease":30,"grace":1,"retention":3600},"request":{"topic":"ackwire.requests.default","partition":0,"offset":0}`
 	status := func(typ, fields string) {
-		f.Add(uint8(0), []byte("j"), []byte(`{"v":1,"type":"`+typ+`","jobId":"j",`+fields+`}`), "traceparent", []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+		f.Add(uint8(0), []byte("j"), []byte(`{"v":1,"type":"`+typ+`","jobId":"j",`+fields+`}`),
+			"traceparent", []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
 	}
 	for _, at := range []string{"0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59-12:00", "1970-01-01T00:00:00Z"} {
 		status("accepted", birth+`,"runAt":"`+at+`"`)
@@ -38,15 +39,20 @@ func FuzzKafkaToSocket(f *testing.F) {
 	status("completed", `"dispatch":1,"run":"r","result":"`+strings.Repeat("x", 990_000)+`"`)
 	// A request whose headers are one that is spoilt and, for the rest, good ones.
 	for _, spoilt := range [][2]string{
-		{topic.HeaderTenant, "\xff"}, {topic.HeaderSubject, strings.Repeat("s", 300)}, {topic.HeaderDispatch, "99999999999"}, {topic.HeaderAttempt, "-1"},
-		{topic.HeaderPolicy, `{"attempts":1,"lease":1e300}`}, {topic.HeaderPolicy, `{"attempts":1,"lease":0.000000001}`}, {topic.HeaderRunAt, "0000-01-01T00:00:00+23:59"},
-		{topic.HeaderTraceparent, "\xff"}, {topic.HeaderTracestate, "\x00"}, {topic.HeaderCallbackURL, "\xff"}, {topic.HeaderCallbackEvents, "dead"}, {topic.HeaderPayloadBlob, "payloads/j/../x"},
-		{topic.HeaderType, "no.such.type"}, {topic.HeaderLane, "elsewhere"}, {topic.HeaderVersion, "2"}, {topic.HeaderTime, "yesterday"}, {"x", ""},
+		{topic.HeaderTenant, "\xff"}, {topic.HeaderSubject, strings.Repeat("s", 300)}, {topic.HeaderDispatch, "99999999999"},
+		{topic.HeaderAttempt, "-1"},
+		{topic.HeaderPolicy, `{"attempts":1,"lease":1e300}`}, {topic.HeaderPolicy, `{"attempts":1,"lease":0.000000001}`},
+		{topic.HeaderRunAt, "0000-01-01T00:00:00+23:59"},
+		{topic.HeaderTraceparent, "\xff"}, {topic.HeaderTracestate, "\x00"}, {topic.HeaderCallbackURL,
+			"\xff"}, {topic.HeaderCallbackEvents, "dead"}, {topic.HeaderPayloadBlob, "payloads/j/../x"},
+		{topic.HeaderType, "no.such.type"}, {topic.HeaderLane, "elsewhere"}, {topic.HeaderVersion, "2"}, {topic.HeaderTime,
+			"yesterday"}, {"x", ""},
 	} {
 		f.Add(uint8(1), []byte("j"), []byte(`1`), spoilt[0], []byte(spoilt[1]))
 		f.Add(uint8(2), []byte("j"), []byte(nil), spoilt[0], []byte(spoilt[1]))
 	}
-	f.Add(uint8(3), []byte("worker-1"), []byte(`{"v":1,"type":"stop","jobId":"j","dispatch":1,"run":"r","worker":"worker-1"}`), "", []byte(nil))
+	f.Add(uint8(3), []byte("worker-1"),
+		[]byte(`{"v":1,"type":"stop","jobId":"j","dispatch":1,"run":"r","worker":"worker-1"}`), "", []byte(nil))
 	f.Add(uint8(3), []byte("worker-1"), []byte("\xff"), "", []byte(nil))
 	f.Add(uint8(4), []byte(nil), []byte(nil), topic.HeaderDeadTopic, []byte("\xff"))
 
@@ -64,7 +70,10 @@ func fuzzKafkaToSocket(w *World, which uint8, key, value []byte, header kgo.Reco
 	all := []string{w.Names.Status(), w.Names.Requests("default"), w.Names.Deferred(), w.Names.Control(), w.Names.Dead()}
 	rec := &kgo.Record{Topic: all[int(which)%len(all)], Key: key, Value: value, Headers: []kgo.RecordHeader{header}}
 	if rec.Topic == w.Names.Requests("default") || rec.Topic == w.Names.Deferred() {
-		r := topic.Request{JobID: string(key), Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: Tenant, PayloadHash: "sha256:00", Policy: policy, Time: time.Now()}
+		r := topic.Request{
+			JobID: string(key), Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: Tenant,
+			PayloadHash: "sha256:00", Policy: policy, Time: time.Now(),
+		}
 		good, err := r.Headers()
 		if err != nil {
 			w.T.Fatal(err)

@@ -58,7 +58,8 @@ func TestCancelBeforeItStarts(t *testing.T) {
 		if s := w.get(c, j.ID); s.State != job.Cancelled || len(s.Attempts) != 0 {
 			t.Errorf("%s, attempts %v", s.State, s.Attempts)
 		}
-		if status, _, b := w.HTTP("POST", "/v1/jobs/"+j.ID+"/cancel", nil, nil); status != http.StatusConflict || !strings.Contains(string(b), "invalid_state") {
+		if status, _, b := w.HTTP("POST", "/v1/jobs/"+j.ID+"/cancel", nil, nil); status != http.StatusConflict ||
+			!strings.Contains(string(b), "invalid_state") {
 			t.Errorf("a second cancel: %d %s", status, b)
 		}
 	})
@@ -124,7 +125,8 @@ func TestRetryByID(t *testing.T) {
 	Run(t, func(w *World) {
 		var runs Counter
 		w.StartWorker(func(p *processor.Processor) {
-			processor.HandleRaw(p, "demo.echo", func(_ context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+			processor.HandleRaw(p, "demo.echo", func(_ context.Context, j *processor.Job, payload []byte) (json.RawMessage,
+				error) {
 				if runs.Add(1); runs.Load() < 3 {
 					return nil, processor.Permanent(errors.New("not yet"))
 				}
@@ -141,7 +143,8 @@ func TestRetryByID(t *testing.T) {
 		if string(doc.Result) != `{"kept":true}` {
 			t.Errorf("the stored payload came out as %s", doc.Result)
 		}
-		if len(doc.Attempts) != 3 || doc.Attempts[1].Error == nil || doc.Attempts[2].Outcome != job.OutcomeCompleted || doc.MaxAttempts != 5 {
+		if len(doc.Attempts) != 3 || doc.Attempts[1].Error == nil || doc.Attempts[2].Outcome != job.OutcomeCompleted ||
+			doc.MaxAttempts != 5 {
 			t.Errorf("attempts %+v of %d", doc.Attempts, doc.MaxAttempts)
 		}
 		requests := len(w.records(w.Names.Requests("default")))
@@ -201,7 +204,9 @@ func TestBoundsHoldWithoutAWorker(t *testing.T) {
 		j = w.Submit(c, "demo.echo", `1`, ackwire.Timeout(5*time.Second))
 		w.eventually("it runs", func() bool { return runs.Load() == 1 })
 		w.Kill(worker) // nobody is there to end the attempt
-		w.eventually("the attempt timed out", func() bool { return w.get(c, j.ID).State == job.Retrying || w.get(c, j.ID).State == job.Pending })
+		w.eventually("the attempt timed out", func() bool {
+			return w.get(c, j.ID).State == job.Retrying || w.get(c, j.ID).State == job.Pending
+		})
 		a := w.get(c, j.ID).Attempts
 		if len(a) != 1 || a[0].Outcome != job.OutcomeTimedOut {
 			t.Fatalf("attempts %+v", a)
@@ -280,7 +285,8 @@ func TestRollingRestarts(t *testing.T) {
 	Run(t, func(w *World) {
 		var runs Counter
 		slow := func(p *processor.Processor) {
-			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
+			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage,
+				error) {
 				runs.Add(1)
 				if !pause.For(ctx, 7*time.Second) {
 					return nil, context.Cause(ctx)
@@ -324,7 +330,8 @@ func TestAFloodOnOneLane(t *testing.T) {
 		quiet := latency()
 		var flood []string
 		for range 200 {
-			flood = append(flood, w.Submit(c, "report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-12-31"}`, ackwire.NoWatch()).ID)
+			flood = append(flood, w.Submit(c, "report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-12-31"}`,
+				ackwire.NoWatch()).ID)
 		}
 		if loud := latency(); loud > quiet+50*time.Millisecond {
 			t.Errorf("a quick job took %s beside the flood, %s without", loud, quiet)
@@ -341,7 +348,8 @@ func TestAJobOfTwoHours(t *testing.T) {
 	Run(t, func(w *World) {
 		var runs, ended Counter
 		long := func(p *processor.Processor) {
-			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage,
+				error) {
 				runs.Add(1)
 				for range 120 {
 					if !pause.For(ctx, time.Minute) {
@@ -368,7 +376,8 @@ func TestAJobOfTwoHours(t *testing.T) {
 			}
 		}
 		doc := w.WantEnd("through three deploys and two crashes", c, j.ID, job.Completed, 1)
-		if ended.Load() != 1 || runs.Load() != 4 || len(doc.Attempts) != 4 || doc.Attempts[3].Outcome != job.OutcomeCompleted {
+		if ended.Load() != 1 || runs.Load() != 4 || len(doc.Attempts) != 4 ||
+			doc.Attempts[3].Outcome != job.OutcomeCompleted {
 			t.Errorf("%d runs, %d of them to the end: %+v", runs.Load(), ended.Load(), doc.Attempts)
 		}
 	})
@@ -427,11 +436,15 @@ func TestClocksThatAreWrong(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := client.ProduceSync(w.ctx(), &kgo.Record{Topic: w.Names.Status(), Key: []byte(h.id), Value: value, Timestamp: time.Now().Add(off)}).FirstErr(); err != nil {
+				if err := client.ProduceSync(w.ctx(), &kgo.Record{Topic: w.Names.Status(), Key: []byte(h.id), Value: value,
+					Timestamp: time.Now().Add(off)}).FirstErr(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			say(event.Event{Type: event.Claimed, Job: "demo.echo", Lane: "default", Tenant: Tenant, PayloadHash: "sha256:00", Policy: &policy, Request: &request})
+			say(event.Event{
+				Type: event.Claimed, Job: "demo.echo", Lane: "default", Tenant: Tenant, PayloadHash: "sha256:00",
+				Policy: &policy, Request: &request,
+			})
 			for range 5 {
 				time.Sleep(Lease * 2 / 3)
 				say(event.Event{Type: event.Beat})
@@ -471,7 +484,8 @@ func TestNoRunGoesOnForNothing(t *testing.T) {
 		w.eventually("it runs", func() bool { return w.get(c, j.ID).State == job.Processing })
 		claimed := w.last(j.ID, event.Claimed)
 		began = time.Now()
-		w.Event(&event.Event{Type: event.Released, JobID: j.ID, Dispatch: 1, Run: claimed.Run, Worker: claimed.Worker}) // as if it had said so
+		// as if it had said so
+		w.Event(&event.Event{Type: event.Released, JobID: j.ID, Dispatch: 1, Run: claimed.Run, Worker: claimed.Worker})
 		if cause := <-ended; !errors.Is(cause, processor.ErrStopped) {
 			t.Errorf("at a higher dispatch: %v", cause)
 		}

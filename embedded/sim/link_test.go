@@ -209,7 +209,8 @@ func (l *link) unsettled(final func(id string) (version int64, retried bool)) (w
 	for id, f := range l.follows {
 		version, retried := final(id)
 		if !f.over && version > max(f.after, f.version) && !(f.quiet && retried) {
-			what = append(what, fmt.Sprintf("of job %s version %d was seen last, after %d was asked for, and it ended with %d", id, f.version, f.after, version))
+			what = append(what, fmt.Sprintf("of job %s version %d was seen last, after %d was asked for, and it ended with %d",
+				id, f.version, f.after, version))
 		}
 	}
 	return what

@@ -70,7 +70,9 @@ func TestAnIDUsedAgain(t *testing.T) {
 		}
 		// Now the payload waits for a worker while the sweep goes by, and then the result for its reader.
 		_, id := w.submitKeyed("sales-2026-01", large)
-		w.eventually("the former lives' blobs are removed", func() bool { return w.tracker.Count("ackwire_tracker_blobs_removed_total") >= 6 })
+		w.eventually("the former lives' blobs are removed", func() bool {
+			return w.tracker.Count("ackwire_tracker_blobs_removed_total") >= 6
+		})
 		time.Sleep(time.Minute)
 		w.StartWorker(nil)
 		doc := w.WantEnd("its payload was kept", c, id, job.Completed, 1)
@@ -78,7 +80,9 @@ func TestAnIDUsedAgain(t *testing.T) {
 			t.Errorf("its result: %d, %d bytes", status, len(b))
 		}
 		w.expire(c, id)
-		w.eventually("its blobs are removed, too", func() bool { return w.tracker.Count("ackwire_tracker_blobs_removed_total") >= 8 })
+		w.eventually("its blobs are removed, too", func() bool {
+			return w.tracker.Count("ackwire_tracker_blobs_removed_total") >= 8
+		})
 	})
 }
 
@@ -97,7 +101,9 @@ func TestAnOrderOfAFormerLife(t *testing.T) {
 			t.Fatalf("lives %q and %q", former.Life, now.Life)
 		}
 		for _, e := range []event.Event{
-			{Type: event.CancelRequested}, {Type: event.DeadlineExceeded}, {Type: event.PayloadLost, Dispatch: 1, Request: former.Request},
+			{Type: event.CancelRequested}, {Type: event.DeadlineExceeded}, {
+				Type: event.PayloadLost, Dispatch: 1, Request: former.Request,
+			},
 		} {
 			e.JobID, e.Life = id, former.Life
 			w.Event(&e)
@@ -147,7 +153,9 @@ func TestALanesGroupLosesItsOffsets(t *testing.T) {
 		}
 		w.StartWorker(echoes(&runs, time.Second))
 		w.WantEnd("it has lost no more than its accepted", c, h.id, job.Completed, 1)
-		w.eventually("the others are stopped and counted", func() bool { return w.refused("stale_request") >= float64(len(ids)) })
+		w.eventually("the others are stopped and counted", func() bool {
+			return w.refused("stale_request") >= float64(len(ids))
+		})
 		if n := runs.Load(); n != ran+1 {
 			t.Errorf("%d runs after the offsets were lost, want 1", n-ran)
 		}
@@ -165,7 +173,8 @@ func TestAStrayRequestOfAScheduledJob(t *testing.T) {
 	Run(t, func(w *World) {
 		var payloads []string
 		w.StartWorker(func(p *processor.Processor) {
-			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
+			processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage,
+				error) {
 				// A run of the stray request begins, for its claim is durable, and is stopped.
 				if !pause.For(ctx, time.Second) {
 					return nil, context.Cause(ctx)
@@ -178,7 +187,10 @@ func TestAStrayRequestOfAScheduledJob(t *testing.T) {
 		h := w.handWrite()
 		due := time.Now().Add(time.Hour)
 		h.scheduled(`{"payload":"one"}`, due)
-		w.eventually("it is scheduled", func() bool { s, err := c.Job(h.id).Get(w.ctx()); return err == nil && s.State == job.Scheduled })
+		w.eventually("it is scheduled", func() bool {
+			s, err := c.Job(h.id).Get(w.ctx())
+			return err == nil && s.State == job.Scheduled
+		})
 		h.request() // carries another payload
 		time.Sleep(59 * time.Minute)
 		if s := w.get(c, h.id); s.State != job.Scheduled || len(payloads) != 0 {
@@ -205,8 +217,11 @@ func (h handWritten) scheduled(payload string, at time.Time) {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader(header))
 	}
 	h.w.Produce(rec)
-	h.w.Event(&event.Event{Type: event.Accepted, JobID: h.id, Job: "demo.echo", Lane: "default", Tenant: Tenant, RunAt: &at,
-		PayloadHash: "sha256:01", Policy: &policy, Request: &event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}})
+	h.w.Event(&event.Event{Type: event.Accepted, JobID: h.id, Job: "demo.echo", Lane: "default", Tenant: Tenant,
+		RunAt:       &at,
+		PayloadHash: "sha256:01", Policy: &policy, Request: &event.Position{
+			Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset,
+		}})
 }
 
 // TestARefusedSubmitFreesItsKey: the same submit again is taken at once, not after the time of the
@@ -226,7 +241,9 @@ func TestARefusedSubmitFreesItsKey(t *testing.T) {
 			for _, t := range produce.Topics {
 				refused := kmsg.ProduceResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
 				for _, p := range t.Partitions {
-					refused.Partitions = append(refused.Partitions, kmsg.ProduceResponseTopicPartition{Partition: p.Partition, ErrorCode: kerr.PolicyViolation.Code})
+					refused.Partitions = append(refused.Partitions, kmsg.ProduceResponseTopicPartition{
+						Partition: p.Partition, ErrorCode: kerr.PolicyViolation.Code,
+					})
 				}
 				response.Topics = append(response.Topics, refused)
 			}

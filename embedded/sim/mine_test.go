@@ -217,14 +217,17 @@ func TestMineOverABareSocket(t *testing.T) {
 func TestMineAsAnEventStream(t *testing.T) {
 	Run(t, func(w *World) {
 		w.StartWorker(nil)
-		for _, query := range []string{"mine=false", "mine=true&mine=true", "mine=true&job=0190a5b0-0000-7000-8000-000000000000", "mine="} {
-			if status, _, body := w.HTTP("GET", "/v1/events?"+query, nil, nil); status != 400 || !strings.Contains(string(body), "invalid_frame") {
+		for _, query := range []string{"mine=false", "mine=true&mine=true",
+			"mine=true&job=0190a5b0-0000-7000-8000-000000000000", "mine="} {
+			if status, _, body := w.HTTP("GET", "/v1/events?"+query, nil, nil); status != 400 ||
+				!strings.Contains(string(body), "invalid_frame") {
 				t.Errorf("%s: %d %s", query, status, body)
 			}
 		}
 		transport := &http.Transport{DialContext: w.Net.Host("browser").Dial}
 		defer transport.CloseIdleConnections()
-		r, err := http.NewRequestWithContext(w.ctx(), "GET", fmt.Sprintf("http://localhost:%d/v1/events?mine=true", gatewayPort), nil)
+		r, err := http.NewRequestWithContext(w.ctx(), "GET", fmt.Sprintf("http://localhost:%d/v1/events?mine=true",
+			gatewayPort), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +239,8 @@ func TestMineAsAnEventStream(t *testing.T) {
 		j := w.Submit(w.Dial(), "demo.echo", "1")
 		lines := bufio.NewScanner(resp.Body)
 		for lines.Scan() {
-			if line := lines.Text(); strings.HasPrefix(line, "data: ") && strings.Contains(line, j.ID) && strings.Contains(line, `"completed"`) {
+			if line := lines.Text(); strings.HasPrefix(line, "data: ") && strings.Contains(line, j.ID) &&
+				strings.Contains(line, `"completed"`) {
 				return
 			}
 		}

@@ -50,7 +50,8 @@ func TestWatchesOverHTTPSurviveTheGateway(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		w.Kill(w.gateway)
 		time.Sleep(20 * time.Second)
-		if _, err := c.Submit(w.ctx(), "demo.echo", 1, ackwire.Key("k")); err == nil || errors.Is(err, ackwire.ErrIndeterminate) {
+		if _, err := c.Submit(w.ctx(), "demo.echo", 1, ackwire.Key("k")); err == nil ||
+			errors.Is(err, ackwire.ErrIndeterminate) {
 			t.Errorf("a submit while there is no gateway: %v", err)
 		}
 		w.StartGateway()

@@ -137,7 +137,10 @@ func TestRandomClients(t *testing.T) {
 // what is left.
 func weather(w *World, seed uint64, pause time.Duration) {
 	w.T.Logf("seed %d; ACKWIRE_SEED=%d runs it again", seed, seed)
-	s := &storm{w: w, jobs: map[string][]string{}, owner: map[string]string{}, keys: map[string]string{}, again: map[string]bool{}, counts: map[string]int{}}
+	s := &storm{
+		w: w, jobs: map[string][]string{}, owner: map[string]string{}, keys: map[string]string{},
+		again: map[string]bool{}, counts: map[string]int{},
+	}
 	w.ConfigureGateway = func(c *gateway.Config) {
 		c.Auth.AnonymousTenant, c.Auth.Key = "", stormKey
 		c.Subscriptions, c.InFlightSubmits, c.FrameRate = maxSubscriptions, 6, 40
@@ -159,8 +162,9 @@ func weather(w *World, seed uint64, pause time.Duration) {
 			h := fnv.New64()
 			_, _ = h.Write([]byte(name))
 			transport := &http.Transport{DialContext: w.Net.Host(name).Dial, DisableKeepAlives: true}
-			r := &rover{storm: s, name: name, tenant: tenant, subject: fmt.Sprint("user ", i/2), dialer: &http.Client{Transport: transport},
-				rng: rand.New(rand.NewPCG(seed, h.Sum64())), seen: map[string]int64{}, over: map[string]bool{}}
+			r := &rover{storm: s, name: name, tenant: tenant, subject: fmt.Sprint("user ", i/2),
+				dialer: &http.Client{Transport: transport},
+				rng:    rand.New(rand.NewPCG(seed, h.Sum64())), seen: map[string]int64{}, over: map[string]bool{}}
 			rovers = append(rovers, r)
 			roaming.Go(func() { r.roam(until, pause) })
 		}
@@ -189,7 +193,8 @@ func weather(w *World, seed uint64, pause time.Duration) {
 		summary += fmt.Sprintf(" %s %d,", what, s.counts[what])
 	}
 	w.T.Logf("%d jobs;%s %d failures", len(s.owner), summary, len(s.failures))
-	if s.counts["acked"] < 200 || s.counts["not_found"] < 50 || s.counts["invalid_frame"] < 5 || s.counts["limit_exceeded"] < 5 {
+	if s.counts["acked"] < 200 || s.counts["not_found"] < 50 || s.counts["invalid_frame"] < 5 ||
+		s.counts["limit_exceeded"] < 5 {
 		w.T.Error("the storm was none: the test proves nothing")
 	}
 }
@@ -243,7 +248,8 @@ func fault(w *World, rng *rand.Rand, up []*Process, worker *Process) ([]*Process
 // bounds checks I5 in the midst of it.
 func (s *storm) bounds(up []*Process) {
 	for _, p := range up {
-		sessions, subs, jobs := p.Count("ackwire_gateway_sessions"), p.Count("ackwire_gateway_subscriptions"), p.Count("ackwire_gateway_watched_jobs")
+		sessions, subs, jobs := p.Count("ackwire_gateway_sessions"), p.Count("ackwire_gateway_subscriptions"),
+			p.Count("ackwire_gateway_watched_jobs")
 		if most := float64(len(tenants) * maxTenantSubscriptions); subs > most || jobs > subs {
 			s.wrong("%s: %v watches of %v jobs, %v are allowed", p.Name, subs, jobs, most)
 		}
@@ -322,7 +328,9 @@ func (s *storm) empty(up []*Process) {
 			r := &rover{storm: s, name: "probe", tenant: tenant, seen: map[string]int64{}, over: map[string]bool{}}
 			var open []*websocket.Conn
 			for i := range maxTenantSessions + 1 {
-				r.dialer = &http.Client{Transport: &http.Transport{DialContext: s.w.Net.Host("probe").Dial, DisableKeepAlives: true}}
+				r.dialer = &http.Client{
+					Transport: &http.Transport{DialContext: s.w.Net.Host("probe").Dial, DisableKeepAlives: true},
+				}
 				o := &websocket.DialOptions{HTTPClient: r.dialer, Subprotocols: []string{frame.Protocol},
 					HTTPHeader: http.Header{"Authorization": {"Bearer " + s.token(tenant, fmt.Sprint("probe ", i/2), time.Minute)}}}
 				ws, _, err := websocket.Dial(s.w.ctx(), "ws"+GatewayURL(n)[4:]+"/v1/ws", o)
@@ -353,7 +361,8 @@ func (s *storm) watches(r *rover, open []*websocket.Conn, tenant string) {
 	taken := 0
 	for i := range 3 * maxSubscriptions {
 		l := &link{rover: r, ws: open[i/maxSubscriptions], pending: map[string]request{}, follows: map[string]*following{}}
-		l.send(request{kind: frame.Submit}, `,"job":"demo.echo","payload":1,"runAt":"%s"`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		l.send(request{kind: frame.Submit}, `,"job":"demo.echo","payload":1,"runAt":"%s"`,
+			time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 		for {
 			_, b, err := l.ws.Read(s.w.ctx())
 			var f struct {

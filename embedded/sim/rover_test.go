@@ -118,7 +118,10 @@ func (r *rover) dial(ttl time.Duration) {
 		return
 	}
 	ws.SetReadLimit(-1)
-	l := &link{rover: r, ws: ws, vandal: r.rng.IntN(3) == 0, ended: make(chan struct{}), pending: map[string]request{}, follows: map[string]*following{}}
+	l := &link{
+		rover: r, ws: ws, vandal: r.rng.IntN(3) == 0, ended: make(chan struct{}), pending: map[string]request{},
+		follows: map[string]*following{},
+	}
 	r.link = l
 	r.storm.readers.Go(l.read)
 	if first != "" {
@@ -339,7 +342,8 @@ func (r *rover) overHTTP() {
 	id, base := r.pick(1, stranger)[0], r.gateway()
 	// 429 is the asker's own bound, which is looked at before any job is.
 	want := func(what string, status int) {
-		if stranger && status != 0 && !slices.Contains([]int{http.StatusNotFound, http.StatusServiceUnavailable, http.StatusTooManyRequests}, status) {
+		if stranger && status != 0 &&
+			!slices.Contains([]int{http.StatusNotFound, http.StatusServiceUnavailable, http.StatusTooManyRequests}, status) {
 			r.wrong("%s of another tenant's job: %d", what, status)
 		}
 	}
@@ -367,7 +371,8 @@ func (r *rover) overHTTP() {
 			r.acked(ack.JobID, request{keyed: keyed})
 		}
 	case 2:
-		status, _, _ := r.http(base, "GET", "/v1/jobs/"+id, http.Header{"Prefer": {fmt.Sprintf("wait=%d", r.rng.IntN(5))}}, "")
+		status, _, _ := r.http(base, "GET", "/v1/jobs/"+id, http.Header{"Prefer": {fmt.Sprintf("wait=%d", r.rng.IntN(5))}},
+			"")
 		want("GET", status)
 	case 3:
 		status, _, _ := r.http(base, "POST", "/v1/jobs/"+id+"/cancel", nil, "")

@@ -257,10 +257,15 @@ func TestGarbageInEveryTopic(t *testing.T) {
 	Run(t, func(w *World) {
 		w.StartWorker(nil)
 		c := w.Dial()
-		garbage := [][]byte{nil, {}, {0}, {0xff, 0xfe}, []byte("hello"), []byte("[]"), []byte("7"), []byte(`{"v":1}`), []byte(`{"v":99,"type":"accepted","jobId":"x"}`),
-			[]byte(`{"v":1,"type":"exploded","jobId":"x"}`), []byte(`{"v":1,"type":"completed","jobId":"x"}`), []byte(`{"v":"1","type":7,"jobId":{}}`)}
+		garbage := [][]byte{nil, {}, {0}, {0xff, 0xfe}, []byte("hello"), []byte("[]"), []byte("7"), []byte(`{"v":1}`),
+			[]byte(`{"v":99,"type":"accepted","jobId":"x"}`),
+			[]byte(`{"v":1,"type":"exploded","jobId":"x"}`), []byte(`{"v":1,"type":"completed","jobId":"x"}`), []byte(
+				`{"v":"1","type":7,"jobId":{}}`)}
 		h := w.handWrite()
-		r := topic.Request{JobID: h.id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: Tenant, PayloadHash: "sha256:00", Policy: policy, Time: time.Now()}
+		r := topic.Request{
+			JobID: h.id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: Tenant,
+			PayloadHash: "sha256:00", Policy: policy, Time: time.Now(),
+		}
 		good, err := r.Headers()
 		if err != nil {
 			t.Fatal(err)
@@ -268,7 +273,8 @@ func TestGarbageInEveryTopic(t *testing.T) {
 		garbageRequests := 0
 		for p := range int32(partitions) {
 			for _, value := range garbage {
-				for _, name := range []string{w.Names.Status(), w.Names.Control(), w.Names.Requests("default"), w.Names.Deferred(), w.Names.Dead()} {
+				for _, name := range []string{w.Names.Status(), w.Names.Control(), w.Names.Requests("default"), w.Names.Deferred(),
+					w.Names.Dead()} {
 					if name == w.Names.Dead() && p > 0 {
 						continue
 					}
@@ -288,7 +294,10 @@ func TestGarbageInEveryTopic(t *testing.T) {
 					headers = append(headers, kgo.RecordHeader(header))
 				}
 			}
-			w.Produce(&kgo.Record{Topic: w.Names.Requests("default"), Partition: int32(i % partitions), Key: []byte(h.id), Value: []byte(`1`), Headers: headers})
+			w.Produce(&kgo.Record{
+				Topic: w.Names.Requests("default"), Partition: int32(i % partitions), Key: []byte(h.id),
+				Value: []byte(`1`), Headers: headers,
+			})
 		}
 		for i := range 20 {
 			j := w.Submit(c, "demo.echo", fmt.Sprint(i))

@@ -101,7 +101,10 @@ func Run(t *testing.T, test func(*World)) {
 func RunTraced(t *testing.T, traces func(host string) trace.TracerProvider, test func(*World)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &World{T: t, traces: traces, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem()}
+		w := &World{
+			T: t, traces: traces, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix},
+			fs: vfs.NewCrashableMem(),
+		}
 		host := w.Net.Host("broker")
 		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
 			kfake.ListenFn(func(network, address string) (net.Listener, error) {
@@ -147,10 +150,15 @@ func (w *World) env(host string, metrics *prometheus.Registry) service.Env {
 	return env
 }
 
-func (w *World) start(name string, metrics *prometheus.Registry, run func(context.Context) error, ready func() error) *Process {
+func (w *World) start(
+	name string, metrics *prometheus.Registry, run func(context.Context) error, ready func() error,
+) *Process {
 	w.T.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Process{Name: name, Host: w.Net.Host(name), Metrics: metrics, ready: ready, stop: cancel, ended: make(chan error, 1)}
+	p := &Process{
+		Name: name, Host: w.Net.Host(name), Metrics: metrics, ready: ready, stop: cancel,
+		ended: make(chan error, 1),
+	}
 	go func() { p.ended <- run(ctx) }()
 	w.T.Cleanup(func() {
 		p.Host.Heal()
@@ -307,7 +315,9 @@ func (w *World) NewHTTP() *ackwire.HTTPClient {
 }
 
 // HTTP makes a request of the gateway, as tenant Tenant.
-func (w *World) HTTP(method, path string, header http.Header, body []byte) (status int, answer http.Header, content []byte) {
+func (w *World) HTTP(
+	method, path string, header http.Header, body []byte,
+) (status int, answer http.Header, content []byte) {
 	w.T.Helper()
 	transport := &http.Transport{DialContext: w.Net.Host("http-client").Dial, DisableKeepAlives: true}
 	r, err := http.NewRequestWithContext(w.ctx(), method, GatewayURL(0)+path, bytes.NewReader(body))
@@ -359,7 +369,8 @@ func (w *World) WantEnd(what string, c *ackwire.Client, jobID string, state job.
 		last = s
 	}
 	if last.State != state || last.Attempt != attempt {
-		w.T.Errorf("%s: job ended %s in attempt %d, want %s in attempt %d (%+v)", what, last.State, last.Attempt, state, attempt, last.Error)
+		w.T.Errorf("%s: job ended %s in attempt %d, want %s in attempt %d (%+v)", what, last.State, last.Attempt, state,
+			attempt, last.Error)
 	}
 	return last.Document
 }

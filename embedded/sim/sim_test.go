@@ -22,8 +22,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // policy is that of the demo types.
-var policy = job.Policy{Attempts: 3, Lease: job.Seconds(Lease), Grace: job.Seconds(10 * time.Second), Retention: job.Seconds(time.Hour),
-	Backoff: job.Backoff{Initial: job.Seconds(200 * time.Millisecond), Factor: 2, Cap: job.Seconds(time.Minute)}}
+var policy = job.Policy{Attempts: 3, Lease: job.Seconds(Lease), Grace: job.Seconds(10 * time.Second),
+	Retention: job.Seconds(time.Hour),
+	Backoff:   job.Backoff{Initial: job.Seconds(200 * time.Millisecond), Factor: 2, Cap: job.Seconds(time.Minute)}}
 
 // handWritten is a job as a gateway would make it, step by step.
 type handWritten struct {
@@ -39,7 +40,8 @@ func (h handWritten) request() event.Position { return h.dispatched(1) }
 
 // dispatched is the request of a dispatch.
 func (h handWritten) dispatched(dispatch int) event.Position {
-	r := topic.Request{JobID: h.id, Job: "demo.echo", Lane: "default", Dispatch: dispatch, Attempt: dispatch, Tenant: Tenant,
+	r := topic.Request{JobID: h.id, Job: "demo.echo", Lane: "default", Dispatch: dispatch, Attempt: dispatch,
+		Tenant:      Tenant,
 		PayloadHash: "sha256:00", Policy: policy, Time: time.Now()}
 	headers, err := r.Headers()
 	if err != nil {
@@ -61,7 +63,8 @@ func (h handWritten) accepted(request event.Position) {
 // echoes returns a registration whose demo.echo counts its runs and takes a while.
 func echoes(runs *Counter, takes time.Duration) func(*processor.Processor) {
 	return func(p *processor.Processor) {
-		processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
+		processor.HandleRaw(p, "demo.echo", func(ctx context.Context, _ *processor.Job, payload []byte) (json.RawMessage,
+			error) {
 			runs.Add(1)
 			if !pause.For(ctx, takes) {
 				return nil, context.Cause(ctx)
@@ -222,7 +225,8 @@ func TestTheTrackerCrashesAndComesBack(t *testing.T) {
 		c := w.Dial()
 		var jobs []*ackwire.Job
 		for i := range 40 {
-			jobs = append(jobs, w.Submit(c, "demo.flaky", `{"failures":2}`), w.Submit(c, "demo.sleep", `{"seconds":3,"steps":5}`))
+			jobs = append(jobs, w.Submit(c, "demo.flaky", `{"failures":2}`),
+				w.Submit(c, "demo.sleep", `{"seconds":3,"steps":5}`))
 			if i%10 == 9 {
 				w.CrashTracker()
 				w.StartTracker()

@@ -131,7 +131,8 @@ func TestATraceOverHTTP(t *testing.T) {
 			"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01": true,
 			"00-0af7651916cd43dd8448eb211c803190-b7ad6b7169203331-00": false,
 		} {
-			status, _, body := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}, "Prefer": {"wait=10"}, "Traceparent": {parent}}, []byte(`{"job":"demo.echo","payload":1}`))
+			status, _, body := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"},
+				"Prefer": {"wait=10"}, "Traceparent": {parent}}, []byte(`{"job":"demo.echo","payload":1}`))
 			if status != http.StatusOK {
 				t.Fatalf("%d %s", status, body)
 			}
@@ -158,7 +159,8 @@ func TestAttemptsAreOfOneTrace(t *testing.T) {
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	next := " > tracker hand out > tracker ackwire.requests.default publish > worker-1 claim > worker-1 run"
 	submit := func(w *World, payload string) string {
-		_, _, body := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}, "Traceparent": {parent}}, []byte(payload))
+		_, _, body := w.HTTP("POST", "/v1/jobs", http.Header{"Content-Type": {"application/json"}, "Traceparent": {parent}},
+			[]byte(payload))
 		var ack struct{ JobID string }
 		if err := json.Unmarshal(body, &ack); err != nil || ack.JobID == "" {
 			t.Fatalf("%s: %v", body, err)
@@ -175,13 +177,15 @@ func TestAttemptsAreOfOneTrace(t *testing.T) {
 	})
 	t.Run("forgotten", func(t *testing.T) {
 		traced(t, func(w *World, c *collector) {
-			id := submit(w, `{"job":"demo.echo","payload":1,"runAt":"`+time.Now().Add(2*time.Minute).UTC().Format(time.RFC3339)+`"}`)
+			id := submit(w, `{"job":"demo.echo","payload":1,"runAt":"`+time.Now().Add(2*time.Minute).UTC().Format(time.RFC3339)+
+				`"}`)
 			time.Sleep(10 * time.Second)
 			w.Stop(w.tracker)
 			w.StartTracker()
 			w.WantEnd("later", w.Dial(), id, job.Completed, 1)
 			time.Sleep(time.Second)
-			wantWays(t, c.joined(sc.TraceID(), sc.SpanID()), "gateway submit > gateway ackwire.deferred publish"+next+" > worker-1 render")
+			wantWays(t, c.joined(sc.TraceID(), sc.SpanID()), "gateway submit > gateway ackwire.deferred publish"+next+
+				" > worker-1 render")
 		})
 	})
 }

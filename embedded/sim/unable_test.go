@@ -18,13 +18,16 @@ import (
 // able has a handler for demo.echo; unable has one for something else only, as a worker of the
 // former release, or one of a neighbour's that joined the same lane.
 func able(p *processor.Processor) {
-	processor.HandleRaw(p, "demo.echo", func(_ context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
+	processor.HandleRaw(p, "demo.echo", func(_ context.Context, _ *processor.Job, payload []byte) (json.RawMessage,
+		error) {
 		return payload, nil
 	})
 }
 
 func unable(p *processor.Processor) {
-	processor.HandleRaw(p, "demo.other", func(context.Context, *processor.Job, []byte) (json.RawMessage, error) { return nil, nil })
+	processor.HandleRaw(p, "demo.other", func(context.Context, *processor.Job, []byte) (json.RawMessage, error) {
+		return nil, nil
+	})
 }
 
 // TestARollingDeploymentBurnsNoAttempt: half of the lane's workers know nothing of the type, and
@@ -66,7 +69,8 @@ func TestAJobThatNobodyCanRun(t *testing.T) {
 		}
 		status, _, body := w.HTTP(http.MethodGet, "/v1/jobs/"+j.ID+"/why", nil, nil)
 		var why frame.Why
-		if err := json.Unmarshal(body, &why); err != nil || status != http.StatusOK || why.Reason != frame.Unserved || !strings.Contains(why.Detail, "no_handler") {
+		if err := json.Unmarshal(body, &why); err != nil || status != http.StatusOK || why.Reason != frame.Unserved ||
+			!strings.Contains(why.Detail, "no_handler") {
 			t.Errorf("why: %d %s", status, body)
 		}
 		w.StartWorker(able)

@@ -84,7 +84,8 @@ func TestAnOrderSurvivesARestart(t *testing.T) {
 			t.Errorf("the receipt for %s after a restart: %d %s", item, status, answer)
 		}
 	}
-	if status, answer := call(t, "GET", url+"/orders/01a208fd-2dc6-7467-acd5-bb987da2c71e", ""); status != http.StatusNotFound {
+	if status, answer := call(t, "GET", url+"/orders/01a208fd-2dc6-7467-acd5-bb987da2c71e",
+		""); status != http.StatusNotFound {
 		t.Errorf("an order that there is not: %d %s", status, answer)
 	}
 }

@@ -133,7 +133,8 @@ func (l *ledger) add(ctx context.Context, job *processor.Job, e Entry) error {
 	if rows == 0 {
 		return errFenced
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO entries (account, cents) VALUES (?, ?)`, e.Account, e.Cents); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO entries (account, cents) VALUES (?, ?)`, e.Account,
+		e.Cents); err != nil {
 		return err
 	}
 	return tx.Commit()

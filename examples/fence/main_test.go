@@ -45,7 +45,8 @@ func (l *ledger) wantAll(t *testing.T) {
 	t.Helper()
 	for account, want := range map[string][2]int64{"ada": {1, 250}, "bob": {2, -250}} {
 		var got [2]int64
-		err := l.db.QueryRowContext(t.Context(), `SELECT count(*), coalesce(sum(cents), 0) FROM entries WHERE account = ?`, account).
+		err := l.db.QueryRowContext(t.Context(), `SELECT count(*), coalesce(sum(cents), 0) FROM entries WHERE account = ?`,
+			account).
 			Scan(&got[0], &got[1])
 		if err != nil || got != want {
 			t.Errorf("%s has entries and cents %v, %v, want %v", account, got, err, want)

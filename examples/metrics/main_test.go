@@ -34,14 +34,17 @@ func TestHandlersAreMeasured(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		got, err := processortest.Run(t.Context(), func(w *processor.Processor) {
 			register(w, reg)
-			processor.Handle(w, "shop.broken", func(context.Context, *processor.Job, any) (any, error) { return nil, errors.New("it is broken") })
+			processor.Handle(w, "shop.broken", func(context.Context, *processor.Job, any) (any, error) {
+				return nil, errors.New("it is broken")
+			})
 			processor.Handle(w, "shop.panic", func(context.Context, *processor.Job, any) (any, error) { panic("a bug") })
 		}, processortest.Job{Type: jobType, Payload: "tea"})
 		if err != nil || got.Event != want.event {
 			t.Errorf("%s: got %+v, %v", jobType, got, err)
 		}
 		shown := metrics(t, reg)
-		if line := `shop_handler_seconds_count{ok="` + want.ok + `",type="` + jobType + `"} 1`; !strings.Contains(shown, line) {
+		if line := `shop_handler_seconds_count{ok="` + want.ok + `",type="` + jobType + `"} 1`; !strings.Contains(shown,
+			line) {
 			t.Errorf("%s: there is no %s in\n%s", jobType, line, shown)
 		}
 	}
@@ -50,7 +53,8 @@ func TestHandlersAreMeasured(t *testing.T) {
 func metrics(t *testing.T, reg *prometheus.Registry) string {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(),
+		http.MethodGet, "/metrics", nil))
 	return rec.Body.String()
 }
 
@@ -70,10 +74,12 @@ func TestRun(t *testing.T) {
 		cfg := processor.Config{Brokers: []string{"127.0.0.1:1"}}
 		ended <- run(ctx, l, cfg, slog.New(slog.NewJSONHandler(logged, nil)))
 	}()
-	if status, body := get(t, l, "/metrics"); status != http.StatusOK || !strings.Contains(body, "\nackwire_processor_info{") {
+	if status, body := get(t, l, "/metrics"); status != http.StatusOK ||
+		!strings.Contains(body, "\nackwire_processor_info{") {
 		t.Errorf("/metrics: %d %s", status, body)
 	}
-	if status, body := get(t, l, "/readyz"); status != http.StatusServiceUnavailable || !strings.HasPrefix(body, "starting") && body != "not started\n" {
+	if status, body := get(t, l, "/readyz"); status != http.StatusServiceUnavailable ||
+		!strings.HasPrefix(body, "starting") && body != "not started\n" {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
 	if line := <-logged; !strings.Contains(line, `"service":"processor"`) {

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const tenant = "local"
 
-var key, oldKey, otherKey = []byte(strings.Repeat("k", 32)), []byte(strings.Repeat("o", 32)), []byte(strings.Repeat("x", 32))
+var key, oldKey, otherKey = []byte(strings.Repeat("k", 32)), []byte(strings.Repeat("o", 32)),
+	[]byte(strings.Repeat("x", 32))
 
 // deliver has Ackwire's own worker deliver a webhook, and returns the code with which that failed.
 func deliver(t *testing.T, url, id string, key []byte, state job.State) (failed string) {
@@ -88,7 +89,8 @@ func wantNotices(t *testing.T, file, want string) {
 	}
 	defer e.db.Close()
 	var got string
-	err = e.db.QueryRowContext(t.Context(), `SELECT coalesce(group_concat(job_id || ' ' || state, ', '), '') FROM notices`).Scan(&got)
+	err = e.db.QueryRowContext(t.Context(),
+		`SELECT coalesce(group_concat(job_id || ' ' || state, ', '), '') FROM notices`).Scan(&got)
 	if err != nil || got != want {
 		t.Errorf("it acted on %q, %v, want %q", got, err, want)
 	}
@@ -119,7 +121,8 @@ func TestWebhooks(t *testing.T) {
 func TestWithoutSignature(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "hooks.db")
 	url := start(t, file, webhook.Secret(key, tenant))
-	for body, status := range map[string]int{`{}`: http.StatusUnauthorized, strings.Repeat(" ", maxBody+1): http.StatusBadRequest} {
+	for body, status := range map[string]int{`{}`: http.StatusUnauthorized,
+		strings.Repeat(" ", maxBody+1): http.StatusBadRequest} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)

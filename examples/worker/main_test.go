@@ -19,7 +19,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		job := processortest.Job{Type: Generate.Name(), Payload: Period{ReportType: "sales", From: "2026-01-31", To: "2026-02-02"}}
+		job := processortest.Job{
+			Type: Generate.Name(), Payload: Period{ReportType: "sales", From: "2026-01-31", To: "2026-02-02"},
+		}
 		got, err := processortest.Run(t.Context(), register, job)
 		if err != nil || got.Event != event.Completed || string(got.Result) != `{"rows":3}` {
 			t.Fatalf("got %+v, %v", got, err)
@@ -35,7 +37,8 @@ func TestReport(t *testing.T) {
 }
 
 func TestNoPeriod(t *testing.T) {
-	for _, in := range []Period{{From: "2026-01-31"}, {From: "2026-02-30", To: "2026-03-01"}, {From: "2026-01-31", To: "2026-01-30"}} {
+	for _, in := range []Period{{From: "2026-01-31"}, {From: "2026-02-30", To: "2026-03-01"},
+		{From: "2026-01-31", To: "2026-01-30"}} {
 		got, err := processortest.Run(t.Context(), register, processortest.Job{Type: Generate.Name(), Payload: in})
 		if err != nil || got.Event != event.Failed || got.Failure.Code != "invalid_period" || got.Failure.Retryable {
 			t.Errorf("%+v: got %+v, %v", in, got, err)

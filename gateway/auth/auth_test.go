@@ -134,7 +134,8 @@ func TestClaims(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for left, want := range map[time.Duration]time.Duration{
-			-time.Minute: 0, 0: 0, 10 * time.Second: 9 * time.Second, time.Minute: 54 * time.Second, 10 * time.Minute: 9 * time.Minute, time.Hour: 59 * time.Minute,
+			-time.Minute: 0, 0: 0, 10 * time.Second: 9 * time.Second, time.Minute: 54 * time.Second,
+			10 * time.Minute: 9 * time.Minute, time.Hour: 59 * time.Minute,
 		} {
 			id := Identity{Expires: time.Now().Add(left)}
 			if warn, over := id.UntilWarning(), id.UntilOver(); warn != want || over != left+Leeway {
@@ -164,8 +165,10 @@ func TestSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, bad := range map[string]string{
-		"no algorithm":                      token(t, jwt.SigningMethodNone, map[string]any{"alg": "none"}, good(), jwt.UnsafeAllowNoneSignatureType),
-		"no algorithm in capitals":          token(t, jwt.SigningMethodNone, map[string]any{"alg": "NONE"}, good(), jwt.UnsafeAllowNoneSignatureType),
+		"no algorithm": token(t, jwt.SigningMethodNone, map[string]any{"alg": "none"}, good(),
+			jwt.UnsafeAllowNoneSignatureType),
+		"no algorithm in capitals": token(t, jwt.SigningMethodNone, map[string]any{"alg": "NONE"}, good(),
+			jwt.UnsafeAllowNoneSignatureType),
 		"none over a right signature":       hmac("none"),
 		"no alg at all":                     token(t, jwt.SigningMethodHS256, map[string]any{"typ": "JWT"}, good(), key),
 		"an alg that is a number":           hmac(256),
@@ -175,32 +178,35 @@ func TestSignatures(t *testing.T) {
 		"RS256 by some key":                 token(t, jwt.SigningMethodRS256, map[string]any{"alg": "RS256"}, good(), rsaKey),
 		"HS384 by the right key":            token(t, jwt.SigningMethodHS384, map[string]any{"alg": "HS384"}, good(), key),
 		"HS512 by the right key":            token(t, jwt.SigningMethodHS512, map[string]any{"alg": "HS512"}, good(), key),
-		"another key":                       token(t, jwt.SigningMethodHS256, hs256, good(), []byte("another key of the tests, 32 and more")),
-		"an empty key":                      token(t, jwt.SigningMethodHS256, hs256, good(), []byte{}),
-		"a key of its own in the header":    token(t, jwt.SigningMethodHS256, map[string]any{"alg": "HS256", "jwk": map[string]any{"kty": "oct", "k": "eA"}}, good(), []byte("x")),
-		"no signature":                      parts[0] + "." + parts[1] + ".",
-		"half a signature":                  ok[:len(ok)-20],
-		"a signature in another spelling":   parts[0] + "." + parts[1] + "." + parts[2][:42] + otherSpelling(parts[2][42]),
-		"a padded signature":                ok + "=",
-		"other claims":                      parts[0] + "." + strings.Split(but(t, map[string]any{"tenant": "bob"}), ".")[1] + "." + parts[2],
-		"two tokens":                        ok + ok,
-		"a line end after it":               ok + "\n",
-		"a line end in the signature":       ok[:len(ok)-9] + "\r\n" + ok[len(ok)-9:],
-		"a blank before it":                 " " + ok,
-		"nothing":                           "",
-		"a dot":                             ".",
-		"two dots":                          "..",
-		"three dots":                        "...",
-		"four parts":                        ok + ".x",
-		"five parts, as an encrypted one":   "a.b.c.d.e",
-		"garbage":                           "not a token",
-		"garbage in three parts":            "not.a.token",
-		"claims that are a list":            token(t, jwt.SigningMethodHS256, hs256, []int{1}, key),
-		"claims that are null":              token(t, jwt.SigningMethodHS256, hs256, nil, key),
-		"NULs":                              "\x00.\x00.\x00",
-		"a huge token, rightly signed":      but(t, map[string]any{"x": strings.Repeat("x", 8<<10)}),
-		"a megabyte of dots":                strings.Repeat(".", 1<<20),
-		"a megabyte":                        strings.Repeat("x", 1<<20),
+		"another key": token(t, jwt.SigningMethodHS256, hs256, good(),
+			[]byte("another key of the tests, 32 and more")),
+		"an empty key": token(t, jwt.SigningMethodHS256, hs256, good(), []byte{}),
+		"a key of its own in the header": token(t, jwt.SigningMethodHS256, map[string]any{"alg": "HS256",
+			"jwk": map[string]any{"kty": "oct", "k": "eA"}}, good(), []byte("x")),
+		"no signature":                    parts[0] + "." + parts[1] + ".",
+		"half a signature":                ok[:len(ok)-20],
+		"a signature in another spelling": parts[0] + "." + parts[1] + "." + parts[2][:42] + otherSpelling(parts[2][42]),
+		"a padded signature":              ok + "=",
+		"other claims": parts[0] + "." + strings.Split(but(t, map[string]any{"tenant": "bob"}), ".")[1] +
+			"." + parts[2],
+		"two tokens":                      ok + ok,
+		"a line end after it":             ok + "\n",
+		"a line end in the signature":     ok[:len(ok)-9] + "\r\n" + ok[len(ok)-9:],
+		"a blank before it":               " " + ok,
+		"nothing":                         "",
+		"a dot":                           ".",
+		"two dots":                        "..",
+		"three dots":                      "...",
+		"four parts":                      ok + ".x",
+		"five parts, as an encrypted one": "a.b.c.d.e",
+		"garbage":                         "not a token",
+		"garbage in three parts":          "not.a.token",
+		"claims that are a list":          token(t, jwt.SigningMethodHS256, hs256, []int{1}, key),
+		"claims that are null":            token(t, jwt.SigningMethodHS256, hs256, nil, key),
+		"NULs":                            "\x00.\x00.\x00",
+		"a huge token, rightly signed":    but(t, map[string]any{"x": strings.Repeat("x", 8<<10)}),
+		"a megabyte of dots":              strings.Repeat(".", 1<<20),
+		"a megabyte":                      strings.Repeat("x", 1<<20),
 	} {
 		id, err := v.Verify(bad)
 		if !errors.Is(err, ErrUnauthenticated) || (id != Identity{}) {
@@ -237,7 +243,8 @@ func TestSign(t *testing.T) {
 		}
 		want := Identity{Tenant: "alice", Subject: "s", Expires: time.Now().Add(ttl)}
 		id, err := v.Verify(signed)
-		if err != nil || id.Tenant != want.Tenant || id.Subject != want.Subject || !id.Expires.Equal(want.Expires) || id.Anonymous() {
+		if err != nil || id.Tenant != want.Tenant || id.Subject != want.Subject || !id.Expires.Equal(want.Expires) ||
+			id.Anonymous() {
 			t.Errorf("got %+v, %v, want %+v", id, err, want)
 		}
 		time.Sleep(ttl + Leeway - time.Second)
@@ -288,8 +295,14 @@ func TestToken(t *testing.T) {
 		{"two tokens", http.Header{protocol: {"ackwire.bearer.a.b.c, ackwire.bearer.d.e.f"}}, "a.b.c", true},
 		{"an empty token", http.Header{protocol: {"ackwire.v1, ackwire.bearer."}}, "", true},
 		{"the prefix in capitals", http.Header{protocol: {"ACKWIRE.BEARER.a.b.c"}}, "", false},
-		{"both: the header", http.Header{"Authorization": {"Bearer a.b.c"}, protocol: {"ackwire.bearer.d.e.f"}}, "a.b.c", true},
-		{"another scheme and a subprotocol", http.Header{"Authorization": {"Basic YTpi"}, protocol: {"ackwire.bearer.d.e.f"}}, "", true},
+		{
+			"both: the header", http.Header{"Authorization": {"Bearer a.b.c"}, protocol: {"ackwire.bearer.d.e.f"}},
+			"a.b.c", true,
+		},
+		{
+			"another scheme and a subprotocol",
+			http.Header{"Authorization": {"Basic YTpi"}, protocol: {"ackwire.bearer.d.e.f"}}, "", true,
+		},
 	} {
 		got, present := Token(&http.Request{Header: c.header})
 		if got != c.token || present != c.present {
@@ -310,17 +323,24 @@ func TestIdentify(t *testing.T) {
 	}{
 		{"a good token", "", http.Header{"Authorization": {"Bearer " + ok}}, "alice", true},
 		{"a good token where none is needed", "local", http.Header{"Authorization": {"Bearer " + ok}}, "alice", true},
-		{"a good token in a subprotocol", "local", http.Header{"Sec-Websocket-Protocol": {"ackwire.v1, ackwire.bearer." + ok}}, "alice", true},
+		{
+			"a good token in a subprotocol", "local",
+			http.Header{"Sec-Websocket-Protocol": {"ackwire.v1, ackwire.bearer." + ok}}, "alice", true,
+		},
 		{"a bad token", "", http.Header{"Authorization": {"Bearer x"}}, "", true},
 		{"a bad token where none is needed", "local", http.Header{"Authorization": {"Bearer x"}}, "", true},
 		{"an empty token where none is needed", "local", http.Header{"Authorization": {"Bearer "}}, "", true},
 		{"another scheme where no token is needed", "local", http.Header{"Authorization": {"Basic YTpi"}}, "", true},
-		{"a bad subprotocol where no token is needed", "local", http.Header{"Sec-Websocket-Protocol": {"ackwire.bearer.x"}}, "", true},
+		{
+			"a bad subprotocol where no token is needed", "local",
+			http.Header{"Sec-Websocket-Protocol": {"ackwire.bearer.x"}}, "", true,
+		},
 		{"no token where none is needed", "local", http.Header{}, "local", false},
 		{"no token where one is", "", http.Header{}, "", false},
 	} {
 		id, present, err := verifier(t, key, c.anonymous).Identify(&http.Request{Header: c.header})
-		if id.Tenant != c.tenant || present != c.present || (err == nil) != (c.tenant != "") || err != nil && !errors.Is(err, ErrUnauthenticated) {
+		if id.Tenant != c.tenant || present != c.present || (err == nil) != (c.tenant != "") ||
+			err != nil && !errors.Is(err, ErrUnauthenticated) {
 			t.Errorf("%s: %+v, %v, %v", c.what, id, present, err)
 		}
 		if err == nil && id.Anonymous() == present {
@@ -330,7 +350,8 @@ func TestIdentify(t *testing.T) {
 }
 
 func TestAnonymous(t *testing.T) {
-	if id, ok := verifier(t, key, "local").Anonymous(); !ok || id.Tenant != "local" || id.Subject != "" || !id.Anonymous() {
+	if id, ok := verifier(t, key, "local").Anonymous(); !ok || id.Tenant != "local" || id.Subject != "" ||
+		!id.Anonymous() {
 		t.Errorf("got %+v, %v", id, ok)
 	}
 	if id, ok := verifier(t, key, "").Anonymous(); ok {

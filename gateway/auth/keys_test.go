@@ -75,7 +75,8 @@ func (p *provider) RoundTrip(*http.Request) (*http.Response, error) {
 	if b == nil {
 		return nil, errors.New("nobody is there")
 	}
-	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: io.NopCloser(strings.NewReader(string(*b)))}, nil
+	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: io.NopCloser(strings.NewReader(string(*b)))},
+		nil
 }
 
 // ofProvider runs a verifier of the provider's keys in a bubble.
@@ -130,23 +131,48 @@ func TestPublishedKeys(t *testing.T) {
 			token string
 			taken bool
 		}{
-			"RS256":                              {token(t, jwt.SigningMethodRS256, header("RS256", "r"), good(), rsaKey), true},
-			"PS256":                              {token(t, jwt.SigningMethodPS256, header("PS256", "ps"), good(), rsaKey), true},
-			"ES256":                              {token(t, jwt.SigningMethodES256, header("ES256", "e"), good(), ecKey), true},
-			"EdDSA":                              {token(t, jwt.SigningMethodEdDSA, header("EdDSA", "d"), good(), edKey), true},
-			"a key that is for another alg":      {token(t, jwt.SigningMethodRS512, header("RS512", "r"), good(), rsaKey), false},
-			"the kid of another key":             {token(t, jwt.SigningMethodRS256, header("RS256", "e"), good(), rsaKey), false},
-			"the kid of another key of its kind": {token(t, jwt.SigningMethodRS256, header("RS256", "ps"), good(), rsaKey), false},
-			"a key for encryption":               {token(t, jwt.SigningMethodRS256, header("RS256", "enc"), good(), rsaKey), false},
-			"an HMAC with the public key":        {token(t, jwt.SigningMethodHS256, header("HS256", "r"), good(), modulus), false},
-			"an HMAC with a published secret":    {token(t, jwt.SigningMethodHS256, header("HS256", "shared"), good(), key), false},
-			"none":                               {token(t, jwt.SigningMethodNone, header("none", "r"), good(), jwt.UnsafeAllowNoneSignatureType), false},
-			"a kid that is not there":            {token(t, jwt.SigningMethodRS256, header("RS256", "other"), good(), rsaKey), false},
-			"no kid":                             {token(t, jwt.SigningMethodRS256, map[string]any{"alg": "RS256"}, good(), rsaKey), false},
-			"a kid that is a number":             {token(t, jwt.SigningMethodRS256, map[string]any{"alg": "RS256", "kid": 1}, good(), rsaKey), false},
-			"a kid that is a path":               {token(t, jwt.SigningMethodRS256, header("RS256", "../../etc/passwd"), good(), rsaKey), false},
-			"jku and x5u beside a good one":      {token(t, jwt.SigningMethodRS256, header("RS256", "r", "jku", "https://evil.example", "x5u", "https://evil.example"), good(), rsaKey), true},
-			"jku for a kid that is not there":    {token(t, jwt.SigningMethodRS256, header("RS256", "other", "jku", "https://evil.example"), good(), rsaKey), false},
+			"RS256": {token(t, jwt.SigningMethodRS256, header("RS256", "r"), good(), rsaKey), true},
+			"PS256": {
+				token(t, jwt.SigningMethodPS256, header("PS256", "ps"), good(), rsaKey), true,
+			},
+			"ES256": {token(t, jwt.SigningMethodES256, header("ES256", "e"), good(), ecKey), true},
+			"EdDSA": {token(t, jwt.SigningMethodEdDSA, header("EdDSA", "d"), good(), edKey), true},
+			"a key that is for another alg": {
+				token(t, jwt.SigningMethodRS512, header("RS512", "r"), good(), rsaKey), false,
+			},
+			"the kid of another key": {
+				token(t, jwt.SigningMethodRS256, header("RS256", "e"), good(), rsaKey), false,
+			},
+			"the kid of another key of its kind": {
+				token(t, jwt.SigningMethodRS256, header("RS256", "ps"), good(), rsaKey), false,
+			},
+			"a key for encryption":            {token(t, jwt.SigningMethodRS256, header("RS256", "enc"), good(), rsaKey), false},
+			"an HMAC with the public key":     {token(t, jwt.SigningMethodHS256, header("HS256", "r"), good(), modulus), false},
+			"an HMAC with a published secret": {token(t, jwt.SigningMethodHS256, header("HS256", "shared"), good(), key), false},
+			"none": {
+				token(t, jwt.SigningMethodNone, header("none", "r"), good(), jwt.UnsafeAllowNoneSignatureType), false,
+			},
+			"a kid that is not there": {
+				token(t, jwt.SigningMethodRS256, header("RS256", "other"), good(), rsaKey), false,
+			},
+			"no kid": {
+				token(t, jwt.SigningMethodRS256, map[string]any{"alg": "RS256"}, good(), rsaKey), false,
+			},
+			"a kid that is a number": {
+				token(t, jwt.SigningMethodRS256, map[string]any{"alg": "RS256", "kid": 1}, good(), rsaKey), false,
+			},
+			"a kid that is a path": {
+				token(t, jwt.SigningMethodRS256, header("RS256", "../../etc/passwd"), good(), rsaKey), false,
+			},
+			"jku and x5u beside a good one": {
+				token(t, jwt.SigningMethodRS256, header("RS256", "r", "jku", "https://evil.example", "x5u", "https://evil.example"),
+					good(), rsaKey),
+				true,
+			},
+			"jku for a kid that is not there": {
+				token(t, jwt.SigningMethodRS256, header("RS256", "other", "jku", "https://evil.example"), good(), rsaKey),
+				false,
+			},
 		} {
 			if _, err := v.Verify(c.token); (err == nil) != c.taken {
 				t.Errorf("%s: %v", what, err)
@@ -279,14 +305,19 @@ func TestConfigurations(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"none":                  {func(*Config) {}, "no client could be let in"},
-		"keys over http":        {func(c *Config) { c.JWKSURL = "http://id.example.com/keys" }, "use https"},
-		"keys of this machine":  {func(c *Config) { c.JWKSURL = "http://127.0.0.1/keys" }, ""},
-		"keys of nowhere":       {func(c *Config) { c.JWKSURL = "id.example.com" }, "not an http or https URL"},
-		"an odd permission":     {func(c *Config) { c.Key, c.Permissions = key, "submit,fly" }, `"fly" is not one of`},
-		"an odd mapping":        {func(c *Config) { c.Key, c.PermissionMap = key, map[string]string{"pilot": "fly"} }, "permission-map: pilot"},
-		"no tenant's claim":     {func(c *Config) { c.Key, c.TenantClaim = key, "" }, "must not be empty"},
-		"a key and permissions": {func(c *Config) { c.Key, c.PermissionMap = key, map[string]string{"ops": "read+cancel"} }, ""},
+		"none":                 {func(*Config) {}, "no client could be let in"},
+		"keys over http":       {func(c *Config) { c.JWKSURL = "http://id.example.com/keys" }, "use https"},
+		"keys of this machine": {func(c *Config) { c.JWKSURL = "http://127.0.0.1/keys" }, ""},
+		"keys of nowhere":      {func(c *Config) { c.JWKSURL = "id.example.com" }, "not an http or https URL"},
+		"an odd permission":    {func(c *Config) { c.Key, c.Permissions = key, "submit,fly" }, `"fly" is not one of`},
+		"an odd mapping": {
+			func(c *Config) { c.Key, c.PermissionMap = key, map[string]string{"pilot": "fly"} },
+			"permission-map: pilot",
+		},
+		"no tenant's claim": {func(c *Config) { c.Key, c.TenantClaim = key, "" }, "must not be empty"},
+		"a key and permissions": {
+			func(c *Config) { c.Key, c.PermissionMap = key, map[string]string{"ops": "read+cancel"} }, "",
+		},
 	} {
 		cfg := command.Defaults[Config]()
 		c.change(&cfg)
@@ -307,7 +338,8 @@ func TestMappedClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	for roles, want := range map[string]Permissions{
-		`["operator"]`: Read | Cancel, `"submit operator"`: Client, `["read"]`: 0, `[7,"submit"]`: Submit, `"admin"`: Admin | Client, `{}`: 0, `null`: Client,
+		`["operator"]`: Read | Cancel, `"submit operator"`: Client, `["read"]`: 0, `[7,"submit"]`: Submit,
+		`"admin"`: Admin | Client, `{}`: 0, `null`: Client,
 	} {
 		body := good()
 		body["org"], body["https://example.com/user"] = map[string]any{"id": "acme"}, "alice"

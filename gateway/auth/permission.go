@@ -42,7 +42,8 @@ func ParsePermissions(s string) (p Permissions, err error) {
 	for name := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ' ' || r == ',' || r == '+' }) {
 		one, ok := permissionNames[name]
 		if !ok {
-			return 0, fmt.Errorf("%q is not one of the permissions %s", name, strings.Join(slices.Sorted(maps.Keys(permissionNames)), ", "))
+			return 0, fmt.Errorf("%q is not one of the permissions %s", name,
+				strings.Join(slices.Sorted(maps.Keys(permissionNames)), ", "))
 		}
 		p |= one
 	}

@@ -158,7 +158,8 @@ func parse(name string, b []byte) (Set, error) {
 	}
 	for _, doc := range tree.Docs[min(1, len(tree.Docs)):] {
 		if doc.Body != nil {
-			return nil, fmt.Errorf("%s:%d: a second YAML document, which would not be read", name, doc.Body.GetToken().Position.Line)
+			return nil, fmt.Errorf("%s:%d: a second YAML document, which would not be read", name,
+				doc.Body.GetToken().Position.Line)
 		}
 	}
 	if len(file.Types) == 0 {
@@ -240,7 +241,9 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 		},
 	}
 	p := t.Policy
-	if name == "" || len(name) > maxNameChars || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if name == "" || len(name) > maxNameChars || strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r > '~'
+	}) {
 		bad("type", "a name is 1 to %d visible ASCII characters", maxNameChars)
 	}
 	if strings.HasPrefix(name, topic.ReservedType) {
@@ -302,7 +305,8 @@ func or(b *backoff) backoff {
 // line finds where a key of a type stands; the type's own line when it does not say it.
 func line(tree *ast.File, typeName, key string) int {
 	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `\'`) + "'" }
-	for _, path := range []string{"$.types." + quote(typeName) + "." + key, "$.defaults." + key, "$.types." + quote(typeName), "$.types"} {
+	for _, path := range []string{"$.types." + quote(typeName) + "." + key, "$.defaults." + key,
+		"$.types." + quote(typeName), "$.types"} {
 		p, err := yaml.PathString(path)
 		if err != nil {
 			continue

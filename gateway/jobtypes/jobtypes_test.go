@@ -50,7 +50,10 @@ func TestDefaultTypes(t *testing.T) {
 		{"demo.flaky", `{"failures":2}`, `{}`},
 		{"demo.fail", `{"message":"no"}`, `{"message":1}`},
 		{"demo.panic", `{}`, `[]`},
-		{"report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`, `{"reportType":"sales","from":"2026-01-01","to":"2026-02-30"}`},
+		{
+			"report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`,
+			`{"reportType":"sales","from":"2026-01-01","to":"2026-02-30"}`,
+		},
 	} {
 		got := set[demo.name]
 		if got == nil {
@@ -186,13 +189,22 @@ func TestBadFiles(t *testing.T) {
 		{"a short lease", "types:\n  a:\n    lease: 999ms\n", ":3:", "lease: must be at least 1s"},
 		{"no retention", "types:\n  a:\n    retention: 0\n", ":3:", "retention: must be at least 1s"},
 		{"no payload", "types:\n  a:\n    maxPayload: 0\n", ":3:", "1 to 67108864 bytes, not 0"},
-		{"a payload above all bounds", "types:\n  a:\n    maxPayload: 67108865\n", ":3:", "1 to 67108864 bytes, not 67108865"},
+		{
+			"a payload above all bounds", "types:\n  a:\n    maxPayload: 67108865\n", ":3:",
+			"1 to 67108864 bytes, not 67108865",
+		},
 		{"a payload in KiB", "types:\n  a:\n    maxPayload: 64KiB\n", ":3:", "is not a whole number"},
 		{"a schema that is none", "types:\n  a:\n    lane: x\n    schema: 5\n", ":4:", "schema"},
 		{"a schema of no type", "types:\n  a:\n    lane: x\n    schema: {type: strin}\n", ":4:", "value must be one of"},
 		{"a bad pattern", "types:\n  a:\n    schema: {pattern: '('}\n", ":3:", "regex"},
-		{"a reference into the net", "types:\n  a:\n    schema: {$ref: 'http://127.0.0.1/schema.json'}\n", ":3:", "references to other documents are not followed"},
-		{"a reference to a file", "types:\n  a:\n    schema: {$ref: 'file:///etc/passwd'}\n", ":3:", "references to other documents are not followed"},
+		{
+			"a reference into the net", "types:\n  a:\n    schema: {$ref: 'http://127.0.0.1/schema.json'}\n", ":3:",
+			"references to other documents are not followed",
+		},
+		{
+			"a reference to a file", "types:\n  a:\n    schema: {$ref: 'file:///etc/passwd'}\n", ":3:",
+			"references to other documents are not followed",
+		},
 		{"a reference to nothing", "types:\n  a:\n    schema: {$ref: '#/$defs/x'}\n", ":3:", "$defs/x"},
 		{"no such schema file", "types:\n  a:\n    lane: x\n    schemaFile: missing.json\n", ":4:", "missing.json"},
 		{"a schema and a file", "types:\n  a:\n    schemaFile: missing.json\n    schema: {}\n", ":4:", "exclude each other"},
@@ -205,7 +217,8 @@ func TestBadFiles(t *testing.T) {
 			continue
 		}
 		got := err.Error()
-		if !strings.HasPrefix(got, name) || !strings.HasPrefix(strings.TrimLeft(got[len(name):], ": "), strings.TrimLeft(bad.line, ":")) || !strings.Contains(got, bad.reason) {
+		if !strings.HasPrefix(got, name) || !strings.HasPrefix(strings.TrimLeft(got[len(name):], ": "),
+			strings.TrimLeft(bad.line, ":")) || !strings.Contains(got, bad.reason) {
 			t.Errorf("%s: want line %s and %q, got\n  %s", bad.what, bad.line, bad.reason, got)
 		}
 	}
@@ -220,7 +233,8 @@ func TestBadSchemaFiles(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := Load(filepath.Join(t.TempDir(), "missing.yaml")); err == nil || !strings.Contains(err.Error(), "missing.yaml") {
+	if _, err := Load(filepath.Join(t.TempDir(), "missing.yaml")); err == nil ||
+		!strings.Contains(err.Error(), "missing.yaml") {
 		t.Errorf("a missing file: %v", err)
 	}
 }
@@ -238,7 +252,8 @@ func TestSchemaFile(t *testing.T) {
 
 // All problems are told at once, each with its own line.
 func TestAllProblemsAreTold(t *testing.T) {
-	name := file(t, "types:\n  b:\n    lane: B\n    lease: soon\n    attempts: x\n  a:\n    backoff: {initial: -1, factor: 0}\n")
+	name := file(t, "types:\n  b:\n    lane: B\n    lease: soon\n    attempts: x\n  a:\n    backoff: {initial: -1, "+
+		"factor: 0}\n")
 	_, err := Load(name)
 	if err == nil {
 		t.Fatal("taken")

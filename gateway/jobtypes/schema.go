@@ -74,7 +74,8 @@ func (noLoader) Load(url string) (any, error) {
 // frame.Problem.
 func (t *Type) Validate(payload []byte) error {
 	if len(payload) > t.MaxPayload {
-		return frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the payload has %d bytes, type %s takes %d", len(payload), t.Name, t.MaxPayload))
+		return frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the payload has %d bytes, type %s takes %d", len(payload),
+			t.Name, t.MaxPayload))
 	}
 	if t.schema == nil {
 		return nil
@@ -133,7 +134,9 @@ func flatten(e *jsonschema.ValidationError, into []frame.FieldError) []frame.Fie
 		return into
 	}
 	if len(e.Causes) == 0 {
-		return append(into, frame.FieldError{Pointer: pointer(e.InstanceLocation), Detail: short(e.ErrorKind.LocalizedString(english))})
+		return append(into, frame.FieldError{
+			Pointer: pointer(e.InstanceLocation), Detail: short(e.ErrorKind.LocalizedString(english)),
+		})
 	}
 	for _, cause := range e.Causes {
 		into = flatten(cause, into)

@@ -86,7 +86,8 @@ func TestPayloadLimit(t *testing.T) {
 	}
 	for _, tooLarge := range []string{`"123456789"`, `           `} {
 		p := problemOf(t, set["small"].Validate([]byte(tooLarge)))
-		if p.Code != code.PayloadTooLarge || p.Retryable || !strings.Contains(p.Detail, "small") || !strings.Contains(p.Detail, "takes 10") {
+		if p.Code != code.PayloadTooLarge || p.Retryable || !strings.Contains(p.Detail, "small") ||
+			!strings.Contains(p.Detail, "takes 10") {
 			t.Errorf("11 bytes: %+v", p)
 		}
 	}
@@ -145,7 +146,8 @@ types:
 
 // A payload that is wrong in many places, and long in one, makes a short answer.
 func TestAnswersAreBounded(t *testing.T) {
-	set := load(t, "types:\n  a:\n    schema: {type: [array, string], items: {type: string}, pattern: '^x*$'}\n  b:\n    schema: {type: object, additionalProperties: false}\n")
+	set := load(t, "types:\n  a:\n    schema: {type: [array, string], items: {type: string}, pattern: '^x*$'}\n  b:\n   "+
+		" schema: {type: object, additionalProperties: false}\n")
 	for what, err := range map[string]error{
 		"many wrong":     set["a"].Validate([]byte("[" + strings.Repeat("1,", 1000) + "1]")),
 		"many too large": set["a"].Validate([]byte("[" + strings.Repeat("1e400,", 1000) + "1]")),

@@ -84,7 +84,11 @@ const (
 )
 
 // All lists every bound.
-var All = []Bound{SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, ListRate, ListBytes, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, RequestHead, LongLines, Strangers, AddressStrangers, HandshakeRate, AllSessions}
+var All = []Bound{
+	SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, ListRate,
+	ListBytes, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, RequestHead, LongLines,
+	Strangers, AddressStrangers, HandshakeRate, AllSessions,
+}
 
 const (
 	crowded    = 0.9 // above this part of a capacity a tenant above its share is turned away
@@ -157,7 +161,10 @@ func (t *tenant) subject(name string) *subject {
 // New returns limits for a gateway of so many sessions. count says what has not ended of a
 // tenant; turned is called with the bound each time that somebody is turned away.
 func New(cfg Config, sessions int, count func(context.Context, string) (Open, error), turned func(Bound)) *Limits {
-	return &Limits{cfg: cfg, capacity: sessions, count: count, turned: turned, tenants: map[string]*tenant{}, room: newRoom(cfg.SubmitBytes)}
+	return &Limits{
+		cfg: cfg, capacity: sessions, count: count, turned: turned, tenants: map[string]*tenant{},
+		room: newRoom(cfg.SubmitBytes),
+	}
 }
 
 // of returns what is known of a tenant. l.mu is held.
@@ -220,7 +227,9 @@ func (l *Limits) OpenSession(name, subject string) error {
 		return l.refuse(SubjectSessions, code.LimitExceeded, "the user has %d sessions open", user.sessions)
 	case l.sessions >= l.capacity:
 		return l.refuse(AllSessions, code.Overloaded, "no more sessions are taken now")
-	case l.aboveShare(int64(l.sessions), int64(t.sessions), int64(l.capacity), func(o *tenant) bool { return o != t && o.sessions > 0 }):
+	case l.aboveShare(int64(l.sessions), int64(t.sessions), int64(l.capacity), func(o *tenant) bool {
+		return o != t && o.sessions > 0
+	}):
 		return l.refuse(FairShare, code.Overloaded, "there is hardly any room, and the tenant has its share of it")
 	}
 	t.sessions++

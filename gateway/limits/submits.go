@@ -36,12 +36,14 @@ func (l *Limits) BeginSubmit(ctx context.Context, name string, bytes int64) (Sub
 		return Submit{}, l.refuse(SubmitBytes, code.Overloaded, "submits of %d bytes wait for their ack", l.bytes)
 	case l.aboveShare(int64(l.submits), int64(t.submits), int64(l.cfg.Submits), submitting),
 		l.bytes > 0 && l.aboveShare(l.bytes+bytes, t.bytes+bytes, l.room.size, submitting):
-		return Submit{}, l.refuse(FairShare, code.Overloaded, "many submits wait for their ack, and the tenant has its share of them")
+		return Submit{}, l.refuse(FairShare, code.Overloaded,
+			"many submits wait for their ack, and the tenant has its share of them")
 	case l.cfg.Jobs > 0 && t.open.Jobs+int64(t.submits) >= l.cfg.Jobs:
 		return Submit{}, l.refuse(Jobs, code.LimitExceeded, "%d jobs of the tenant have not ended", t.open.Jobs)
 	}
 	if t.submitRate != nil {
-		if err := l.take(t.submitRate, 1, SubmitRate, "the tenant may submit %g jobs per second", l.cfg.SubmitRate); err != nil {
+		if err := l.take(t.submitRate, 1, SubmitRate, "the tenant may submit %g jobs per second",
+			l.cfg.SubmitRate); err != nil {
 			return Submit{}, err
 		}
 	}

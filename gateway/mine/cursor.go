@@ -73,7 +73,9 @@ func (x *Index) resume(ctx context.Context, s *subject, sub *Subscription) {
 		defer x.mu.Unlock()
 		sub.resumes = false
 	}()
-	req := &trackerpb.ListRequest{Tenant: sub.Tenant, Subjects: []string{sub.Subject}, UpdatedFrom: sub.resume, Limit: gapPage}
+	req := &trackerpb.ListRequest{
+		Tenant: sub.Tenant, Subjects: []string{sub.Subject}, UpdatedFrom: sub.resume, Limit: gapPage,
+	}
 	for {
 		for !sub.Subscriber.Room() {
 			if !x.has(s, sub) || !pause.For(ctx, roomRetry) {

@@ -59,7 +59,8 @@ func TestACursorIsAWayBack(t *testing.T) {
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if len(w.lists) != 2 || w.lists[1].After == nil || time.UnixMilli(w.lists[0].UpdatedFrom).Sub(left.Add(-overlap)).Abs() > time.Second {
+		if len(w.lists) != 2 || w.lists[1].After == nil ||
+			time.UnixMilli(w.lists[0].UpdatedFrom).Sub(left.Add(-overlap)).Abs() > time.Second {
 			t.Errorf("asked %v", w.lists)
 		}
 	})

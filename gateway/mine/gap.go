@@ -58,7 +58,9 @@ func (x *Index) takeGap() (*subject, int64) {
 // close asks for what has changed since, and tells what was not told. A gap that could not be
 // closed is one again.
 func (x *Index) close(ctx context.Context, s *subject, since int64) {
-	req := &trackerpb.ListRequest{Tenant: s.who.tenant, Subjects: []string{s.who.subject}, UpdatedFrom: max(since, 1), Limit: gapPage}
+	req := &trackerpb.ListRequest{
+		Tenant: s.who.tenant, Subjects: []string{s.who.subject}, UpdatedFrom: max(since, 1), Limit: gapPage,
+	}
 	for {
 		page, cancel := context.WithTimeout(ctx, gapTimeout)
 		listed, err := x.up.List(page, req)

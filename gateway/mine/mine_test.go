@@ -46,7 +46,9 @@ func (w *world) List(_ context.Context, r *trackerpb.ListRequest) (*trackerpb.Li
 		w.refuse--
 		return nil, errors.New("no tracker")
 	}
-	w.lists = append(w.lists, &trackerpb.ListRequest{Tenant: r.Tenant, Subjects: r.Subjects, UpdatedFrom: r.UpdatedFrom, After: r.After})
+	w.lists = append(w.lists, &trackerpb.ListRequest{
+		Tenant: r.Tenant, Subjects: r.Subjects, UpdatedFrom: r.UpdatedFrom, After: r.After,
+	})
 	if len(w.pages) == 0 {
 		return &trackerpb.ListResponse{}, nil
 	}
@@ -131,7 +133,9 @@ func (r *reader) want(t *testing.T, why string, want ...string) {
 }
 
 func (w *world) cover(stream uint64, partition int32, lost bool, handles ...uint32) {
-	w.index.Covered(stream, &trackerpb.Coverage{Partition: partition, Partitions: 2, Handles: handles, Lost: lost, LogNow: time.Now().UnixMilli()})
+	w.index.Covered(stream, &trackerpb.Coverage{
+		Partition: partition, Partitions: 2, Handles: handles, Lost: lost, LogNow: time.Now().UnixMilli(),
+	})
 }
 
 func update(handle uint32, id string, version int64) *trackerpb.Job {
@@ -210,7 +214,10 @@ func TestAGapIsClosedWhenAPartitionMoves(t *testing.T) {
 		w.mu.Lock()
 		w.refuse = 2
 		w.pages = []*trackerpb.ListResponse{
-			{Jobs: []*trackerpb.ListedJob{{Job: update(0, "recent", 8)}, {Job: update(0, "missed", 12)}}, Through: &trackerpb.Place{JobId: "missed"}},
+			{
+				Jobs:    []*trackerpb.ListedJob{{Job: update(0, "recent", 8)}, {Job: update(0, "missed", 12)}},
+				Through: &trackerpb.Place{JobId: "missed"},
+			},
 			{Jobs: []*trackerpb.ListedJob{{Job: update(0, "recent", 11)}}},
 		}
 		w.mu.Unlock()
@@ -219,7 +226,8 @@ func TestAGapIsClosedWhenAPartitionMoves(t *testing.T) {
 		a.want(t, "what it has missed, and no more", "missed@12", "recent@11")
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if len(w.lists) != 2 || w.lists[1].After == nil || w.lists[0].Tenant != "acme" || !slices.Equal(w.lists[0].Subjects, []string{"ann"}) ||
+		if len(w.lists) != 2 || w.lists[1].After == nil || w.lists[0].Tenant != "acme" ||
+			!slices.Equal(w.lists[0].Subjects, []string{"ann"}) ||
 			time.UnixMilli(w.lists[0].UpdatedFrom).Sub(lost.Add(-overlap)).Abs() > time.Second {
 			t.Errorf("asked %v", w.lists)
 		}

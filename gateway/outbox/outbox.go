@@ -32,7 +32,8 @@ type Frame struct {
 // makes of it: built once, however many ask.
 func (f *Frame) Mine(encode func(*Frame) []byte) *Frame {
 	if f.mine.Load() == nil {
-		f.mine.CompareAndSwap(nil, &Frame{Bytes: encode(f), JobID: f.JobID, Subject: f.Subject, Version: f.Version, Time: f.Time,
+		f.mine.CompareAndSwap(nil, &Frame{Bytes: encode(f), JobID: f.JobID, Subject: f.Subject, Version: f.Version,
+			Time:         f.Time,
 			DocumentSize: f.DocumentSize, Terminal: f.Terminal, Written: f.Written})
 	}
 	return f.mine.Load()
@@ -40,7 +41,10 @@ func (f *Frame) Mine(encode func(*Frame) []byte) *Frame {
 
 // NewFrame returns the frame of a job's document as it is sent in b.
 func NewFrame(b []byte, j *trackerpb.Job) *Frame {
-	return &Frame{Bytes: b, JobID: j.JobId, Subject: j.Subject, DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated}
+	return &Frame{
+		Bytes: b, JobID: j.JobId, Subject: j.Subject, DocumentSize: int32(len(j.Document)), Version: j.Version,
+		Terminal: j.Terminal, Time: j.Updated,
+	}
 }
 
 // deflated is a frame as it goes over sockets with compression.

@@ -53,8 +53,8 @@ func (o *Outbox) Unowed(w Owed) {
 	}
 }
 
-// Cede gives a parked status to a group, in its place in the order, when its own subscription has ended and the group's still covers
-// the job. taken is false when the slot owes nothing.
+// Cede gives a parked status to a group, in its place in the order, when its own subscription has ended and the group's
+// still covers the job. taken is false when the slot owes nothing.
 func (o *Outbox) Cede(s *Slot, g *Group, jobID string) (_ Outcome, taken bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

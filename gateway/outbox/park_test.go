@@ -185,13 +185,14 @@ func TestParkedStatuses(t *testing.T) {
 			}
 		}
 		if o.bytes != 0 || p.used != 0 || o.fetches != 0 || o.listed != 0 {
-			t.Fatalf("seed %d: %d bytes, %d of the account, %d loads, %d parked are left", seed, o.bytes, p.used, o.fetches, o.listed)
+			t.Fatalf("seed %d: %d bytes, %d of the account, %d loads, %d parked are left", seed, o.bytes, p.used, o.fetches,
+				o.listed)
 		}
 	}
 }
 
-// TestAParkedStatusIsCeded unsubscribes a job whose status is owed, in each state that this may be in, while a group covers it, too:
-// the group sends it, once.
+// TestAParkedStatusIsCeded unsubscribes a job whose status is owed, in each state that this may be in, while a group
+// covers it, too: the group sends it, once.
 func TestAParkedStatusIsCeded(t *testing.T) {
 	for _, c := range []struct {
 		what  string
@@ -200,7 +201,10 @@ func TestAParkedStatusIsCeded(t *testing.T) {
 		sent  int
 	}{
 		{"it waits", nil, nil, 1},
-		{"an answer goes before it", func(o *Outbox, s *Slot, _ *Group) { o.Hold(s) }, func(o *Outbox, s *Slot) { o.Release(s) }, 1},
+		{
+			"an answer goes before it", func(o *Outbox, s *Slot, _ *Group) { o.Hold(s) },
+			func(o *Outbox, s *Slot) { o.Release(s) }, 1,
+		},
 		{"the group owes an older one", func(o *Outbox, _ *Slot, g *Group) { o.PutGroup(g, "1", large(1, 1, 100)) }, nil, 1},
 		{"the group owes it, too", func(o *Outbox, _ *Slot, g *Group) { o.PutGroup(g, "1", large(1, 2, 100)) }, nil, 1},
 	} {
@@ -249,7 +253,8 @@ func TestAParkedStatusIsCeded(t *testing.T) {
 			}
 			o.Take(nil, nil, 1)
 			if sent != c.sent || o.bytes != 0 || o.listed != 0 || o.fetches != 0 || len(g.slots) != 0 {
-				t.Errorf("%s, loading %v: sent %d times; %d bytes, %d listed, %d loads, %d slots are left", c.what, loading, sent, o.bytes, o.listed, o.fetches, len(g.slots))
+				t.Errorf("%s, loading %v: sent %d times; %d bytes, %d listed, %d loads, %d slots are left", c.what, loading, sent,
+					o.bytes, o.listed, o.fetches, len(g.slots))
 			}
 		}
 	}

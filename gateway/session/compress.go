@@ -74,7 +74,9 @@ func (c *Compression) offer() (websocket.CompressionMode, NoCompression) {
 func (c *Compression) release() { c.taken.Add(-1) }
 
 // upgrade answers a handshake, and says whether the session has compression.
-func upgrade(w http.ResponseWriter, r *http.Request, cfg *Config, o *websocket.AcceptOptions) (ws *websocket.Conn, deflates bool, err error) {
+func upgrade(
+	w http.ResponseWriter, r *http.Request, cfg *Config, o *websocket.AcceptOptions,
+) (ws *websocket.Conn, deflates bool, err error) {
 	asks := asksCompression(r.Header)
 	var why NoCompression
 	if asks {

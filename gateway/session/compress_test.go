@@ -20,7 +20,10 @@ import (
 // TestASessionThatIsDiscarded gives back its place among those with compression.
 func TestASessionThatIsDiscarded(t *testing.T) {
 	var counted tally
-	cfg := &Config{Limits: noLimits{}, Metrics: &counted, Log: slog.New(slog.DiscardHandler), Compression: &Compression{Threshold: 1 << 10, Sockets: 1}, FrameBytes: 1 << 10, Subscriptions: 1}
+	cfg := &Config{
+		Limits: noLimits{}, Metrics: &counted, Log: slog.New(slog.DiscardHandler),
+		Compression: &Compression{Threshold: 1 << 10, Sockets: 1}, FrameBytes: 1 << 10, Subscriptions: 1,
+	}
 	discarded := make(chan struct{}, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { discarded <- struct{}{} }()

@@ -42,7 +42,8 @@ func newAudience(b *testing.B, size int, extension string) *audience {
 	b.Helper()
 	a := &audience{tally: tally{all: make(chan struct{}, 1)}, hub: hub.New(), size: size}
 	a.hub.Attach(noUpstream{})
-	cfg := &Config{Hub: a.hub, Limits: noLimits{}, Metrics: &a.tally, Log: slog.New(slog.DiscardHandler), Compression: &Compression{Threshold: 1 << 10, Sockets: size},
+	cfg := &Config{Hub: a.hub, Limits: noLimits{}, Metrics: &a.tally, Log: slog.New(slog.DiscardHandler),
+		Compression:  &Compression{Threshold: 1 << 10, Sockets: size},
 		PingInterval: time.Hour, FrameBytes: frame.MaxFrameBytes, Subscriptions: 10, InFlightSubmits: 1}
 	var sessions sync.WaitGroup
 	opened := make(chan *Session, size)
@@ -112,9 +113,15 @@ func cpu() time.Duration {
 func sales(size int) []byte {
 	rows := []map[string]any{}
 	for n := 0; n < size-150; n += 85 {
-		rows = append(rows, map[string]any{"order": fmt.Sprintf("%08x", rand.Uint32()), "customer": fmt.Sprintf("customer %d", rand.IntN(10_000)), "amount": rand.IntN(100_000), "currency": "EUR"})
+		rows = append(rows, map[string]any{
+			"order": fmt.Sprintf("%08x", rand.Uint32()), "customer": fmt.Sprintf("customer %d", rand.IntN(10_000)),
+			"amount": rand.IntN(100_000), "currency": "EUR",
+		})
 	}
-	b, err := json.Marshal(map[string]any{"jobId": "01a208fd-2dc6-7467-acd5-bb987da20001", "type": "report.generate", "state": "processing", "attempt": 1, "maxAttempts": 3, "result": rows})
+	b, err := json.Marshal(map[string]any{
+		"jobId": "01a208fd-2dc6-7467-acd5-bb987da20001", "type": "report.generate", "state": "processing",
+		"attempt": 1, "maxAttempts": 3, "result": rows,
+	})
 	if err != nil {
 		panic(err)
 	}

@@ -77,7 +77,8 @@ func (s *Session) limitFrames(frames int) error {
 	if s.frames == nil {
 		s.frames = rate.NewLimiter(rate.Limit(s.cfg.FrameRate), max(1, int(2*s.cfg.FrameRate)))
 	}
-	r := s.frames.ReserveN(time.Now(), min(frames, s.frames.Burst())) // what comes too early is a debt: a client that goes on is closed
+	// what comes too early is a debt: a client that goes on is closed
+	r := s.frames.ReserveN(time.Now(), min(frames, s.frames.Burst()))
 	if r.Delay() == 0 {
 		return nil
 	}
@@ -117,7 +118,8 @@ func problem(c code.Code, format string, args ...any) error {
 
 // needs is what a frame's sender must be permitted.
 var needs = map[frame.Type]auth.Permissions{
-	frame.Submit: auth.Submit, frame.Retry: auth.Submit, frame.Subscribe: auth.Read, frame.Unsubscribe: auth.Read, frame.Cancel: auth.Cancel,
+	frame.Submit: auth.Submit, frame.Retry: auth.Submit, frame.Subscribe: auth.Read, frame.Unsubscribe: auth.Read,
+	frame.Cancel: auth.Cancel,
 }
 
 // wantsWatch reports whether a frame's job is to be watched: unless it says no, or its sender
@@ -276,9 +278,12 @@ func orderedJob(f *frame.ClientFrame) (string, error) {
 
 // later answers a frame when do has, with its ack or its error, and then calls answered, unless
 // it is nil. Meanwhile other frames are answered. How many are on their way is bounded.
-func (s *Session) later(f *frame.ClientFrame, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error), answered func()) error {
+func (s *Session) later(
+	f *frame.ClientFrame, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error), answered func(),
+) error {
 	if watches && !s.promise() {
-		return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken", s.cfg.Subscriptions)
+		return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken",
+			s.cfg.Subscriptions)
 	}
 	if int(s.inFlight.Add(1)) > s.cfg.InFlightSubmits {
 		s.inFlight.Add(-1)

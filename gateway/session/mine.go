@@ -48,7 +48,9 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 		s.mu.Unlock()
 		return problem(code.LimitExceeded, "%d jobs are watched", s.cfg.Subscriptions)
 	}
-	w = &mineWatch{session: s, frames: []mineAnswer{{f.ID, s.received}}, group: outbox.Group{Since: s.received.UnixMilli()}}
+	w = &mineWatch{
+		session: s, frames: []mineAnswer{{f.ID, s.received}}, group: outbox.Group{Since: s.received.UnixMilli()},
+	}
 	w.group.Owner = w
 	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject, After: f.After}
 	if w.After != "" && !s.told.Complete() {
@@ -66,7 +68,9 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 }
 
 func subscribedMine(id string, reset bool) []byte {
-	return wire.Encode(frame.SubscribedFrame{Type: frame.Subscribed, ID: id, Jobs: []frame.SubscribedJob{}, Mine: true, Reset: reset})
+	return wire.Encode(frame.SubscribedFrame{
+		Type: frame.Subscribed, ID: id, Jobs: []frame.SubscribedJob{}, Mine: true, Reset: reset,
+	})
 }
 
 // unsubscribeMine ends the watch of all jobs; those that the session watches by themselves

@@ -44,7 +44,9 @@ func newBare(t *testing.T) *bare {
 	all := mine.New()
 	all.Attach(noUpstream{})
 	cfg := &Config{Hub: b.hub, Mine: all, Limits: noLimits{}, Metrics: &tally{}, Log: slog.New(slog.DiscardHandler),
-		Subscriptions: 10_000, Load: func(_ context.Context, _, jobID string) (*trackerpb.Job, error) { return b.jobs[jobID], nil }}
+		Subscriptions: 10_000, Load: func(_ context.Context, _, jobID string) (*trackerpb.Job, error) {
+			return b.jobs[jobID], nil
+		}}
 	// Nothing is written: the outbox is read by the test.
 	b.s = &Session{cfg: cfg, watches: map[string]*watch{}, over: true, ctx: t.Context(), identity: b.identity()}
 	b.s.out.MaxBytes = onceRoom
@@ -56,7 +58,9 @@ func (b *bare) identity() auth.Identity { return auth.Identity{Tenant: "acme", S
 // now makes the job's state, and returns it.
 func (b *bare) now(jobID string, version int64, ended bool) *trackerpb.Job {
 	document := fmt.Sprintf(`{"jobId":%q,"x":%q}`, jobID, strings.Repeat("x", onceDocument))
-	b.jobs[jobID] = &trackerpb.Job{JobId: jobID, Subject: "alice", Version: version, Terminal: ended, Document: []byte(document)}
+	b.jobs[jobID] = &trackerpb.Job{
+		JobId: jobID, Subject: "alice", Version: version, Terminal: ended, Document: []byte(document),
+	}
 	return b.jobs[jobID]
 }
 
@@ -77,7 +81,9 @@ func (b *bare) watch(jobID string) {
 // answer is the tracker's answer to a watch; withheld leaves out the document.
 func (b *bare) answer(jobID string, withheld bool) {
 	j := b.jobs[jobID]
-	w := &trackerpb.Watched{JobId: jobID, Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: j.Version, Position: j.Version}
+	w := &trackerpb.Watched{
+		JobId: jobID, Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: j.Version, Position: j.Version,
+	}
 	if withheld {
 		w.Ended, w.Withheld = true, int64(len(j.Document))
 	}

@@ -38,7 +38,8 @@ const (
 // version below which the job's state is not known; or with a frame.Problem.
 type Jobs interface {
 	// Submit calls made with the job's ID before anybody can hear of the job.
-	Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64, error)
+	Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64,
+		error)
 	Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 	Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 }
@@ -155,7 +156,9 @@ func (e *NoHandshake) Error() string { return e.Reason.Error() }
 // Accept upgrades a request. identity is nil for a client that must authenticate with its
 // first frame; else it was let in by Limits, and the session is counted there until it
 // ends. Start must follow, or Discard.
-func Accept(w http.ResponseWriter, r *http.Request, name string, cfg *Config, identity *auth.Identity) (*Session, error) {
+func Accept(
+	w http.ResponseWriter, r *http.Request, name string, cfg *Config, identity *auth.Identity,
+) (*Session, error) {
 	h := &hijacker{ResponseWriter: w}
 	s := &Session{cfg: cfg, name: name, opened: time.Now(), watches: map[string]*watch{}}
 	ws, deflates, err := upgrade(h, r, cfg, &websocket.AcceptOptions{
@@ -230,7 +233,8 @@ func (s *Session) finish() {
 	}
 	s.mu.Unlock()
 	s.uncompress()
-	s.cfg.Log.Info("session ended", "session", s.name, "tenant", tenant, "close", s.Closed(), "lasted", time.Since(s.opened).Round(time.Millisecond))
+	s.cfg.Log.Info("session ended", "session", s.name, "tenant", tenant, "close", s.Closed(),
+		"lasted", time.Since(s.opened).Round(time.Millisecond))
 	s.ended()
 }
 

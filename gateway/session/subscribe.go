@@ -58,7 +58,10 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	if err := s.cfg.Limits.Ask(id.Tenant, id.Subject, len(refs)); err != nil {
 		return err
 	}
-	a := &asked{frame: frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}}, received: s.received}
+	a := &asked{
+		frame:    frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}},
+		received: s.received,
+	}
 	byJob := make(map[string]*watch, len(refs))
 	for _, ref := range refs {
 		var after int64

@@ -50,15 +50,16 @@ func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) out
 	return s.out.PutGroup(&w.group, jobID, f)
 }
 
-// skipTold has a new watch, which is held, skip what the session was sent by the watch of all jobs. A status that this one owes goes
-// over to the new watch: loaded for both, it would be sent twice. s.mu is held.
+// skipTold has a new watch, which is held, skip what the session was sent by the watch of all jobs. A status that this
+// one owes goes over to the new watch: loaded for both, it would be sent twice. s.mu is held.
 func (s *Session) skipTold(w *watch) {
 	if s.mine != nil && !s.out.Reclaim(&w.slot, &s.mine.group, w.JobID) {
 		s.out.Skip(&w.slot, s.told.Last(w.JobID))
 	}
 }
 
-// clear drops what waits, or is owed, of a job that is not watched by itself any more, unless it is to be sent all the same.
+// clear drops what waits, or is owed, of a job that is not watched by itself any more, unless it is to be sent all the
+// same.
 func (s *Session) clear(w *watch) {
 	s.mu.Lock()
 	o := outbox.Queued

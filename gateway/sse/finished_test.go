@@ -24,7 +24,9 @@ func TestFinishedWithTheAnswer(t *testing.T) {
 		s := New(h, Room{}, "acme", "j", "7")
 		var tracker sync.WaitGroup
 		tracker.Go(func() {
-			h.Watched(&trackerpb.Watched{JobId: "j", Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: 7, Position: 7, Ended: true})
+			h.Watched(&trackerpb.Watched{
+				JobId: "j", Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: 7, Position: 7, Ended: true,
+			})
 		})
 		answers, err := s.Answers(t.Context())
 		finished := s.Finished()

@@ -82,7 +82,10 @@ func NewMany(h *hub.Hub, room Room, tenant string, jobs []string, last string) *
 }
 
 func begin(h *hub.Hub, room Room, tenant string, of ids) *Stream {
-	s := &Stream{hub: h, room: room, wake: wake.New(), waiting: len(of.jobs), live: len(of.jobs), answered: make(chan struct{}), ids: of}
+	s := &Stream{
+		hub: h, room: room, wake: wake.New(), waiting: len(of.jobs), live: len(of.jobs),
+		answered: make(chan struct{}), ids: of,
+	}
 	s.out.MaxStatuses, s.out.MaxBytes = 2*len(of.jobs), room.Bytes
 	s.out.Join(room.Account)
 	asked := time.Now().UnixMilli()

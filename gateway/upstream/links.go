@@ -121,7 +121,8 @@ func (u *Upstream) Ready() error {
 	case askedAt.IsZero():
 		return errNotAsked
 	case now.Sub(askedAt) > ownersSilence:
-		err := fmt.Errorf("the trackers' consumer group has not said for %s who owns what", now.Sub(askedAt).Round(time.Second))
+		err := fmt.Errorf("the trackers' consumer group has not said for %s who owns what",
+			now.Sub(askedAt).Round(time.Second))
 		if askErr != nil {
 			err = fmt.Errorf("%w: %w", err, askErr)
 		}

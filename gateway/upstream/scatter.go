@@ -22,11 +22,14 @@ const MaxPageBytes = 1 << 20
 // first, without a gap. Partitions and freshness are filled in here. It tries again while
 // a partition has no owner, until ctx ends. Its errors carry Connect codes.
 func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb.ListResponse, error) {
-	pages, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.ListResponse, error) {
+	pages, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.ListResponse,
+		error) {
 		r, err := c.List(ctx, connect.NewRequest(&trackerpb.ListRequest{
-			Tenant: req.Tenant, Partitions: partitions, Subjects: req.Subjects, States: req.States, Types: req.Types, Lanes: req.Lanes,
-			CreatedFrom: req.CreatedFrom, CreatedBefore: req.CreatedBefore, UpdatedFrom: req.UpdatedFrom, UpdatedBefore: req.UpdatedBefore,
-			After: req.After, Limit: req.Limit, Fresh: u.written.of(partitions),
+			Tenant: req.Tenant, Partitions: partitions, Subjects: req.Subjects, States: req.States, Types: req.Types,
+			Lanes:       req.Lanes,
+			CreatedFrom: req.CreatedFrom, CreatedBefore: req.CreatedBefore, UpdatedFrom: req.UpdatedFrom,
+			UpdatedBefore: req.UpdatedBefore,
+			After:         req.After, Limit: req.Limit, Fresh: u.written.of(partitions),
 		}))
 		if err != nil {
 			return nil, err
@@ -41,8 +44,10 @@ func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*track
 
 // Stats asks every tracker and adds up their counts. It tries again as List does.
 func (u *Upstream) Stats(ctx context.Context, tenant string) (*trackerpb.StatsResponse, error) {
-	all, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.StatsResponse, error) {
-		r, err := c.Stats(ctx, connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant, Partitions: partitions, Fresh: u.written.of(partitions)}))
+	all, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.StatsResponse,
+		error) {
+		r, err := c.Stats(ctx, connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant, Partitions: partitions,
+			Fresh: u.written.of(partitions)}))
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +92,9 @@ func (p *positions) of(partitions []int32) []*trackerpb.Freshness {
 
 // scatter asks the owners of all partitions at once, each for its own, and those that moved
 // or are being restored again, until ctx ends. Each partition is in exactly one answer.
-func scatter[T any](ctx context.Context, u *Upstream, call func(trackerpbconnect.TrackerClient, []int32) (T, error)) ([]T, error) {
+func scatter[T any](
+	ctx context.Context, u *Upstream, call func(trackerpbconnect.TrackerClient, []int32) (T, error),
+) ([]T, error) {
 	var answers []T
 	answered := map[int32]bool{}
 	var again error // why it is tried again

@@ -45,13 +45,28 @@ func TestMergeLists(t *testing.T) {
 		want         string
 	}{
 		{"nobody has anything", []*trackerpb.ListResponse{page(1, nil), page(2, nil)}, 5, 100, ""},
-		{"all, newest first, by ID within a millisecond", []*trackerpb.ListResponse{page(1, nil, b, d), page(1, nil, a, c)}, 5, 100, "a b c d "},
+		{
+			"all, newest first, by ID within a millisecond",
+			[]*trackerpb.ListResponse{page(1, nil, b, d), page(1, nil, a, c)}, 5, 100, "a b c d ",
+		},
 		{"exactly the limit is all", []*trackerpb.ListResponse{page(1, nil, b, d), page(1, nil, a, c)}, 4, 100, "a b c d "},
 		{"cut at the limit", []*trackerpb.ListResponse{page(1, nil, b, d), page(1, nil, a, c)}, 2, 100, "a b | 8 b"},
-		{"one looked less far", []*trackerpb.ListResponse{page(1, at(8, "b"), b), page(1, nil, a, c, d)}, 5, 100, "a b | 8 b"},
-		{"the first end counts", []*trackerpb.ListResponse{page(1, at(7, "d"), d), page(1, at(8, "c"), a, c)}, 5, 100, "a c | 8 c"},
-		{"one looked at much and found nothing", []*trackerpb.ListResponse{page(1, at(9, "A")), page(1, nil, a, b)}, 5, 100, "| 9 A"},
-		{"the limit before the first end", []*trackerpb.ListResponse{page(1, at(8, "b"), b), page(1, nil, a)}, 1, 100, "a | 9 a"},
+		{
+			"one looked less far", []*trackerpb.ListResponse{page(1, at(8, "b"), b), page(1, nil, a, c, d)}, 5, 100,
+			"a b | 8 b",
+		},
+		{
+			"the first end counts", []*trackerpb.ListResponse{page(1, at(7, "d"), d), page(1, at(8, "c"), a, c)}, 5,
+			100, "a c | 8 c",
+		},
+		{
+			"one looked at much and found nothing", []*trackerpb.ListResponse{page(1, at(9, "A")), page(1, nil, a, b)},
+			5, 100, "| 9 A",
+		},
+		{
+			"the limit before the first end", []*trackerpb.ListResponse{page(1, at(8, "b"), b), page(1, nil, a)}, 1,
+			100, "a | 9 a",
+		},
 		{"cut at the bytes", []*trackerpb.ListResponse{page(1, nil, a, b, c, d)}, 5, 29, "a b | 8 b"},
 		{"one document above the bytes", []*trackerpb.ListResponse{page(1, nil, a, b)}, 5, 1, "a | 9 a"},
 	} {
@@ -131,7 +146,8 @@ func TestPagesAreTheSortedWhole(t *testing.T) {
 			}
 		}
 		if !slices.Equal(got, want) {
-			t.Fatalf("seed %d: got %d jobs, want %d: %s\n%s", seed, len(got), len(want), text(page(0, nil, got...)), text(page(0, nil, want...)))
+			t.Fatalf("seed %d: got %d jobs, want %d: %s\n%s", seed, len(got), len(want), text(page(0, nil, got...)),
+				text(page(0, nil, want...)))
 		}
 	}
 }

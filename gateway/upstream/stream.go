@@ -159,7 +159,9 @@ func (s *stream) run(ctx context.Context) {
 	s.up.drop(s)
 }
 
-func (s *stream) send(ctx context.Context, bidi *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]) {
+func (s *stream) send(
+	ctx context.Context, bidi *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse],
+) {
 	defer func() { _ = bidi.CloseRequest() }()
 	// The stream is opened before there is anything to say.
 	if bidi.Send(nil) != nil {

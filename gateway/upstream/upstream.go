@@ -67,7 +67,8 @@ type Upstream struct {
 }
 
 // New returns an upstream; Run must be running before it is asked for watches.
-func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, string) (net.Conn, error), w Watcher, log *slog.Logger) *Upstream {
+func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, string) (net.Conn, error), w Watcher,
+	log *slog.Logger) *Upstream {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	links := newLinks()
@@ -259,42 +260,50 @@ func (u *Upstream) client(addr string) trackerpbconnect.TrackerClient {
 // Get asks the job's owner, and again while there is none, until ctx ends. Its errors
 // carry Connect codes.
 func (u *Upstream) Get(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.GetResponse, error) {
-	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.GetResponse], error) {
+	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.GetResponse],
+		error) {
 		return c.Get(ctx, connect.NewRequest(req))
 	})
 }
 
 // Reserve is Get's sibling for idempotency keys.
 func (u *Upstream) Reserve(ctx context.Context, req *trackerpb.ReserveRequest) (*trackerpb.ReserveResponse, error) {
-	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.ReserveResponse], error) {
+	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.ReserveResponse],
+		error) {
 		return c.Reserve(ctx, connect.NewRequest(req))
 	})
 }
 
 // Unreserve gives a key back.
 func (u *Upstream) Unreserve(ctx context.Context, req *trackerpb.UnreserveRequest) error {
-	_, err := ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.UnreserveResponse], error) {
-		return c.Unreserve(ctx, connect.NewRequest(req))
-	})
+	_, err := ask(ctx, u, req.JobId,
+		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.UnreserveResponse], error) {
+			return c.Unreserve(ctx, connect.NewRequest(req))
+		})
 	return err
 }
 
 // KeepTicket keeps a ticket where every gateway finds it.
 func (u *Upstream) KeepTicket(ctx context.Context, req *trackerpb.KeepTicketRequest) error {
-	_, err := ask(ctx, u, req.TicketId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.KeepTicketResponse], error) {
-		return c.KeepTicket(ctx, connect.NewRequest(req))
-	})
+	_, err := ask(ctx, u, req.TicketId,
+		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.KeepTicketResponse], error) {
+			return c.KeepTicket(ctx, connect.NewRequest(req))
+		})
 	return err
 }
 
 // TakeTicket redeems a ticket.
-func (u *Upstream) TakeTicket(ctx context.Context, req *trackerpb.TakeTicketRequest) (*trackerpb.TakeTicketResponse, error) {
-	return ask(ctx, u, req.TicketId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.TakeTicketResponse], error) {
-		return c.TakeTicket(ctx, connect.NewRequest(req))
-	})
+func (u *Upstream) TakeTicket(
+	ctx context.Context, req *trackerpb.TakeTicketRequest,
+) (*trackerpb.TakeTicketResponse, error) {
+	return ask(ctx, u, req.TicketId,
+		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.TakeTicketResponse], error) {
+			return c.TakeTicket(ctx, connect.NewRequest(req))
+		})
 }
 
-func ask[T any](ctx context.Context, u *Upstream, jobID string, call func(trackerpbconnect.TrackerClient) (*connect.Response[T], error)) (*T, error) {
+func ask[T any](ctx context.Context, u *Upstream, jobID string,
+	call func(trackerpbconnect.TrackerClient) (*connect.Response[T], error)) (*T, error) {
 	for {
 		addr, err := u.owners.find(ctx, jobID)
 		if err == nil {

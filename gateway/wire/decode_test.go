@@ -87,15 +87,33 @@ func TestBadFrames(t *testing.T) {
 		{"a key that is a number", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"key":1}`, invalid, "7"},
 		{"a watch that is a string", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"watch":"no"}`, invalid, "7"},
 		{"a watch that is 0", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"watch":0}`, invalid, "7"},
-		{"a timeout that is a string", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"timeout":"30s"}`, invalid, "7"},
-		{"a timeout that no float holds", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"timeout":1e400}`, invalid, "7"},
-		{"a deadline that no float holds", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"deadline":-1e400}`, invalid, "7"},
+		{
+			"a timeout that is a string", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"timeout":"30s"}`,
+			invalid, "7",
+		},
+		{
+			"a timeout that no float holds",
+			`{"type":"submit","id":"7","job":"demo.echo","payload":1,"timeout":1e400}`, invalid, "7",
+		},
+		{
+			"a deadline that no float holds",
+			`{"type":"submit","id":"7","job":"demo.echo","payload":1,"deadline":-1e400}`, invalid, "7",
+		},
 		{"a timeout that is no JSON number", `{"type":"submit","id":"7","timeout":NaN}`, invalid, "7"},
 		{"a number with a leading zero", `{"type":"submit","id":"7","timeout":01}`, invalid, "7"},
 		{"a number with a leading plus", `{"type":"submit","id":"7","timeout":+1}`, invalid, "7"},
-		{"a runAt that is a number", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"runAt":1767225600}`, invalid, "7"},
-		{"a runAt without a zone", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"runAt":"2026-01-01T00:00:00"}`, invalid, "7"},
-		{"a runAt on no day", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"runAt":"2026-02-30T00:00:00Z"}`, invalid, "7"},
+		{
+			"a runAt that is a number", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"runAt":1767225600}`,
+			invalid, "7",
+		},
+		{
+			"a runAt without a zone",
+			`{"type":"submit","id":"7","job":"demo.echo","payload":1,"runAt":"2026-01-01T00:00:00"}`, invalid, "7",
+		},
+		{
+			"a runAt on no day",
+			`{"type":"submit","id":"7","job":"demo.echo","payload":1,"runAt":"2026-02-30T00:00:00Z"}`, invalid, "7",
+		},
 		{"a mine that is a string", `{"type":"subscribe","id":"7","mine":"true"}`, invalid, "7"},
 		{"a jobId that is a number", `{"type":"cancel","id":"7","jobId":7}`, invalid, "7"},
 
@@ -105,10 +123,19 @@ func TestBadFrames(t *testing.T) {
 		{"an unknown key twice", `{"type":"ping","id":"7","x":1,"x":1}`, invalid, "7"},
 		{"a key twice in an unknown field", `{"type":"ping","id":"7","x":{"a":1,"\u0061":1}}`, invalid, "7"},
 		{"two payloads", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"payload":1}`, invalid, "7"},
-		{"two payloads, one escaped", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"p\u0061yload":1}`, invalid, "7"},
-		{"a job named twice in a subscribe entry", `{"type":"subscribe","id":"7","jobs":[{"jobId":"a","jobId":"b"}]}`, invalid, "7"},
+		{
+			"two payloads, one escaped", `{"type":"submit","id":"7","job":"demo.echo","payload":1,"p\u0061yload":1}`,
+			invalid, "7",
+		},
+		{
+			"a job named twice in a subscribe entry",
+			`{"type":"subscribe","id":"7","jobs":[{"jobId":"a","jobId":"b"}]}`, invalid, "7",
+		},
 		{"a key twice in the payload", `{"type":"submit","id":"7","job":"demo.echo","payload":{"a":1,"a":2}}`, failed, "7"},
-		{"an escaped key twice in the payload", `{"type":"submit","id":"7","job":"demo.echo","payload":{"a":1,"\u0061":2}}`, failed, "7"},
+		{
+			"an escaped key twice in the payload",
+			`{"type":"submit","id":"7","job":"demo.echo","payload":{"a":1,"\u0061":2}}`, failed, "7",
+		},
 		{"a key twice deep in the payload", `{"payload":[{"a":{"b":1,"b":2}}],"type":"submit","id":"7"}`, failed, "7"},
 
 		{"101 levels", submitNested(101), invalid, ""},
@@ -163,7 +190,8 @@ func TestDuplicateKeysOfAPayloadAreNamed(t *testing.T) {
 		_, asBody := DecodeSubmit([]byte(`{"job":"demo.echo","payload":` + c.payload + `}`))
 		for _, err := range []error{asFrame, asBody} {
 			p := problemOf(t, c.payload, err)
-			if p.Code != code.ValidationFailed || len(p.Errors) != 1 || p.Errors[0].Pointer != c.pointer || p.Errors[0].Detail == "" {
+			if p.Code != code.ValidationFailed || len(p.Errors) != 1 || p.Errors[0].Pointer != c.pointer ||
+				p.Errors[0].Detail == "" {
 				t.Errorf("%s: want validation_failed at %s, got %+v", c.payload, c.pointer, p)
 			}
 		}
@@ -183,13 +211,22 @@ func TestGoodFrames(t *testing.T) {
 		{"null for an absent id", `{"type":"ping","id":null}`, ""},
 		{"an id of 64 characters", `{"type":"ping","id":"` + strings.Repeat("x", 64) + `"}`, strings.Repeat("x", 64)},
 		{"an id of 64 long characters", `{"type":"ping","id":"` + strings.Repeat("😀", 64) + `"}`, strings.Repeat("😀", 64)},
-		{"64 escaped characters", `{"type":"ping","id":"` + strings.Repeat(`\ud83d\ude00`, 64) + `"}`, strings.Repeat("😀", 64)},
+		{
+			"64 escaped characters", `{"type":"ping","id":"` + strings.Repeat(`\ud83d\ude00`, 64) + `"}`,
+			strings.Repeat("😀", 64),
+		},
 		{"an escaped NUL", `{"type":"ping","id":"\u0000"}`, "\x00"},
 		{"escaped names and values", `{"ty\u0070e":"pi\u006eg","id":"7"}`, "7"},
 		{"exactly 100 levels", submitNested(100), "7"},
-		{"brackets in strings, which are no nesting", `{"type":"ping","id":"7","x":"` + strings.Repeat(`[{\"`, 200) + `"}`, "7"},
+		{
+			"brackets in strings, which are no nesting",
+			`{"type":"ping","id":"7","x":"` + strings.Repeat(`[{\"`, 200) + `"}`, "7",
+		},
 		{"200 objects beside each other", `{"type":"submit","id":"7","payload":[` + strings.Repeat(`{},`, 199) + `{}]}`, "7"},
-		{"a payload with a number that no float holds", `{"type":"submit","id":"7","payload":[1e400,-1e-400,123456789012345678901234567890]}`, "7"},
+		{
+			"a payload with a number that no float holds",
+			`{"type":"submit","id":"7","payload":[1e400,-1e-400,123456789012345678901234567890]}`, "7",
+		},
 		{"the same key in two objects", `{"type":"submit","id":"7","payload":[{"a":1},{"a":{"a":2}}]}`, "7"},
 	} {
 		f, err := Decode([]byte(c.frame))
@@ -219,8 +256,10 @@ func TestSubmitFieldsArrive(t *testing.T) {
 			t.Errorf("%s: got %+v", what, r)
 		}
 	}
-	r, err := DecodeSubmit([]byte(`{"job":"demo.echo","payload":null,"key":null,"timeout":null,"deadline":null,"runAt":null,"watch":null}`))
-	if err != nil || string(r.Payload) != "null" || r.Key != "" || r.Timeout != nil || r.Deadline != nil || r.RunAt != nil || r.Watch != nil {
+	r, err := DecodeSubmit([]byte(
+		`{"job":"demo.echo","payload":null,"key":null,"timeout":null,"deadline":null,"runAt":null,"watch":null}`))
+	if err != nil || string(r.Payload) != "null" || r.Key != "" || r.Timeout != nil || r.Deadline != nil ||
+		r.RunAt != nil || r.Watch != nil {
 		t.Errorf("null is a payload, and elsewhere what is absent: got %+v, %v", r, err)
 	}
 }
@@ -261,12 +300,15 @@ func TestJobsOfASubscribe(t *testing.T) {
 		{"an after that is a string", `[{"jobId":"a","after":"1"}]`},
 		{"one bad among good ones", `[{"jobId":"a"},{"jobId":"b","after":-1}]`},
 	} {
-		if refs, err := DecodeRefs(json.RawMessage(bad.jobs)); problemOf(t, bad.what, err).Code != code.InvalidFrame || refs != nil {
+		if refs, err := DecodeRefs(json.RawMessage(bad.jobs)); problemOf(t, bad.what, err).Code != code.InvalidFrame ||
+			refs != nil {
 			t.Errorf("%s: got %v, %v", bad.what, refs, err)
 		}
 	}
-	refs, err := DecodeRefs(json.RawMessage(`[{"jobId":"a"},{"jobId":"b","after":0},{"jobId":"c","after":9223372036854775807,"x":1},{"jobId":"d","after":null}]`))
-	if err != nil || len(refs) != 4 || refs[0].After != nil || *refs[1].After != 0 || *refs[2].After != 1<<63-1 || refs[3].After != nil {
+	refs, err := DecodeRefs(json.RawMessage(
+		`[{"jobId":"a"},{"jobId":"b","after":0},{"jobId":"c","after":9223372036854775807,"x":1},{"jobId":"d","after":null}]`))
+	if err != nil || len(refs) != 4 || refs[0].After != nil || *refs[1].After != 0 || *refs[2].After != 1<<63-1 ||
+		refs[3].After != nil {
 		t.Errorf("got %+v, %v", refs, err)
 	}
 	if refs, err := DecodeRefs(json.RawMessage(`[]`)); err != nil || len(refs) != 0 {
@@ -278,7 +320,8 @@ func TestJobsOfAnUnsubscribe(t *testing.T) {
 	for _, bad := range []struct{ what, jobs string }{
 		{"nothing", ``}, {"a string", `"a"`}, {"objects", `[{"jobId":"a"}]`}, {"numbers", `[7]`},
 	} {
-		if ids, err := DecodeIDs(json.RawMessage(bad.jobs)); problemOf(t, bad.what, err).Code != code.InvalidFrame || ids != nil {
+		if ids, err := DecodeIDs(json.RawMessage(bad.jobs)); problemOf(t, bad.what, err).Code != code.InvalidFrame ||
+			ids != nil {
 			t.Errorf("%s: got %v, %v", bad.what, ids, err)
 		}
 	}

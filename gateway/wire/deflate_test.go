@@ -25,7 +25,8 @@ func inflated(t *testing.T, b []byte) []byte {
 	b = bytes.Clone(b)
 	b[0] &^= rsv1
 	_, body := read(t, b)
-	got, err := io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(body), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
+	got, err := io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(body),
+		strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
 	if err != nil {
 		t.Fatalf("inflate: %v", err)
 	}
@@ -38,7 +39,8 @@ func report(size int) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"jobId":"01a208fd-2dc6-7467-acd5-bb987da20001","type":"report.generate","state":"completed","result":[`)
 	for b.Len() < size-2 {
-		fmt.Fprintf(&b, `{"order":"%08x","customer":"customer %d","amount":%d.%02d,"currency":"EUR","state":"paid"},`, r.Uint32(), r.IntN(10_000), r.IntN(10_000), r.IntN(100))
+		fmt.Fprintf(&b, `{"order":"%08x","customer":"customer %d","amount":%d.%02d,"currency":"EUR","state":"paid"},`,
+			r.Uint32(), r.IntN(10_000), r.IntN(10_000), r.IntN(100))
 	}
 	b.WriteString(`0]}`)
 	return b.Bytes()

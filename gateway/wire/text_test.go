@@ -15,7 +15,8 @@ func TestTimesAndIDsOfEitherCase(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{`"soon"`, `1`, `{}`, `""`, `"2026-01-31"`} {
-		if _, err := DecodeSubmit([]byte(`{"job":"a","payload":1,"runAt":` + bad + `}`)); err == nil || !strings.Contains(err.Error(), "runAt") {
+		if _, err := DecodeSubmit([]byte(`{"job":"a","payload":1,"runAt":` + bad + `}`)); err == nil ||
+			!strings.Contains(err.Error(), "runAt") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

@@ -40,8 +40,14 @@ func TestAFileIsOfOneCommand(t *testing.T) {
 		{"its own", "kafka-sync: true\nlog-level: warn\n", []string{"serve"}, ""},
 		{"its own, of the command that needs no name", "kafka-sync: true\n", nil, ""},
 		{"its own, with a position", "data: a\n", []string{"dead", "show", "x"}, ""},
-		{"another command's", "log-level: warn\nsync: true\n", []string{"serve"}, `line 2: key "sync" is not a setting here, but of "thing broker"`},
-		{"another command's, which needs no name", "kafka-sync: true\n", []string{"broker"}, `line 1: key "kafka-sync" is not a setting here, but of "thing serve"`},
+		{
+			"another command's", "log-level: warn\nsync: true\n", []string{"serve"},
+			`line 2: key "sync" is not a setting here, but of "thing broker"`,
+		},
+		{
+			"another command's, which needs no name", "kafka-sync: true\n", []string{"broker"},
+			`line 1: key "kafka-sync" is not a setting here, but of "thing serve"`,
+		},
 		{"two other commands'", "data: a\n", []string{"serve"}, `but of "thing broker", "thing dead show"`},
 		{"nobody's", "data: a\nsinc: true\n", []string{"broker"}, `line 2: unknown key "sinc"`},
 		{"a question", "health: true\n", []string{"serve"}, `line 1: "health" is for the command line only`},
@@ -90,7 +96,8 @@ func TestNoFlagHasAHandlersVariable(t *testing.T) {
 			JobID string
 		} `cmd:""`
 	}
-	if _, err := kong.New(&clash, Options("thing", "A thing.")...); err == nil || !strings.Contains(err.Error(), "ACKWIRE_JOB_ID") {
+	if _, err := kong.New(&clash, Options("thing", "A thing.")...); err == nil ||
+		!strings.Contains(err.Error(), "ACKWIRE_JOB_ID") {
 		t.Errorf("--job-id: %v", err)
 	}
 	var tagged struct {

@@ -94,7 +94,8 @@ func (f *fileResolver) check(app *kong.Application, ctx *kong.Context) error {
 		takesIt, known := takes[key]
 		switch {
 		case !known && len(others[key]) > 0:
-			wrong = append(wrong, fmt.Sprintf("line %d: key %q is not a setting here, but of %s", f.lines[key], key, strings.Join(others[key], ", ")))
+			wrong = append(wrong, fmt.Sprintf("line %d: key %q is not a setting here, but of %s", f.lines[key], key,
+				strings.Join(others[key], ", ")))
 		case !known:
 			wrong = append(wrong, fmt.Sprintf("line %d: unknown key %q", f.lines[key], key))
 		case !takesIt:

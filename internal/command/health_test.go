@@ -42,7 +42,8 @@ func askHealth(t *testing.T, command any, args ...string) (code int, said string
 
 func TestHealthAsksTheProcessBeside(t *testing.T) {
 	var notReady error
-	ops, err := service.NewOps(t.Context(), quietOS(), "127.0.0.1:0", map[string]service.Ready{"thing": func() error { return notReady }})
+	ops, err := service.NewOps(t.Context(), quietOS(), "127.0.0.1:0", map[string]service.Ready{
+		"thing": func() error { return notReady }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,8 @@ func TestHealthAsksTheProcessBeside(t *testing.T) {
 	}
 	notReady = errors.New("no tracker yet")
 	t.Setenv("ACKWIRE_OPS_LISTEN", ops.Addr())
-	if code, said, _ := askHealth(t, &asked{}, "--health"); code != ExitFailed || !strings.Contains(said, "thing: 503") || !strings.Contains(said, "no tracker yet") {
+	if code, said, _ := askHealth(t, &asked{}, "--health"); code != ExitFailed || !strings.Contains(said, "thing: 503") ||
+		!strings.Contains(said, "no tracker yet") {
 		t.Errorf("not ready, address from the environment: exit code %d, %q", code, said)
 	}
 	if code, _, err := askHealth(t, &asked{}); code != -1 || err == nil {
@@ -68,7 +70,8 @@ func TestHealthAsksTheProcessBeside(t *testing.T) {
 	if code, said, _ := askHealth(t, &asked{}, "--health"); code != ExitFailed || !strings.Contains(said, "refused") {
 		t.Errorf("nobody there: exit code %d, %q", code, said)
 	}
-	if code, said, _ := askHealth(t, &asked{}, "--health", "--ops-listen=nowhere"); code != ExitFailed || !strings.Contains(said, "ops-listen") {
+	if code, said, _ := askHealth(t, &asked{}, "--health", "--ops-listen=nowhere"); code != ExitFailed ||
+		!strings.Contains(said, "ops-listen") {
 		t.Errorf("no address: exit code %d, %q", code, said)
 	}
 	if code, _, err := askHealth(t, &struct{ Health HealthFlag }{}, "--health"); code != -1 || err == nil {
@@ -99,7 +102,8 @@ func TestVersionIsAFlagOfEveryCommand(t *testing.T) {
 	if code, said, _ := askHealth(t, &struct{}{}); code != -1 || said != "" {
 		t.Errorf("the environment asked for it: exit code %d, %q", code, said)
 	}
-	if code, said, _ := askHealth(t, &struct{}{}, "--version"); code != 0 || !strings.HasPrefix(said, "thing dev (revision ") {
+	if code, said, _ := askHealth(t, &struct{}{}, "--version"); code != 0 ||
+		!strings.HasPrefix(said, "thing dev (revision ") {
 		t.Errorf("exit code %d, %q", code, said)
 	}
 }

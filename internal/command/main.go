@@ -108,7 +108,9 @@ func Fail(name string, err error) int {
 
 // Main runs one service beside its operations listener until a signal or its failure, and
 // returns the process's exit code.
-func Main(name string, env service.Env, opsListen string, ready map[string]service.Ready, run func(context.Context) error) int {
+func Main(
+	name string, env service.Env, opsListen string, ready map[string]service.Ready, run func(context.Context) error,
+) int {
 	ctx, cancel := Signalled()
 	defer cancel()
 	ops, err := service.NewOps(ctx, env, opsListen, ready)

@@ -32,10 +32,13 @@ func TestMainSaysInOneLineWhyItCannot(t *testing.T) {
 		t.Error("the service ran without its operations listener")
 		return nil
 	})
-	if code != ExitFailed || strings.Count(said, "\n") != 1 || !strings.Contains(said, "thing: ops listener: listen tcp "+taken.Addr().String()) {
+	if code != ExitFailed || strings.Count(said, "\n") != 1 ||
+		!strings.Contains(said, "thing: ops listener: listen tcp "+taken.Addr().String()) {
 		t.Errorf("port taken: exit code %d, %q", code, said)
 	}
-	code, said = runMain(t, "127.0.0.1:0", func(context.Context) error { return errors.Join(errors.New("a"), errors.New("b")) })
+	code, said = runMain(t, "127.0.0.1:0", func(context.Context) error {
+		return errors.Join(errors.New("a"), errors.New("b"))
+	})
 	if code != ExitFailed || said != "thing: a; b\n" {
 		t.Errorf("a service that fails: exit code %d, %q", code, said)
 	}

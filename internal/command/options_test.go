@@ -72,7 +72,8 @@ func TestTheEnvironmentNamesTheFile(t *testing.T) {
 }
 
 func TestAFileHoldsListsAndMayBeEmpty(t *testing.T) {
-	for _, file := range []string{"lanes: [reports, video]\n", "lanes:\n  - reports\n  - video\n", "lanes: reports,video\n"} {
+	for _, file := range []string{"lanes: [reports, video]\n", "lanes:\n  - reports\n  - video\n",
+		"lanes: reports,video\n"} {
 		if s, err := parse(t, file); err != nil || strings.Join(s.Lanes, " ") != "reports video" {
 			t.Errorf("%q: %q, %v", file, s.Lanes, err)
 		}
@@ -102,8 +103,10 @@ func TestWrongUsage(t *testing.T) {
 		{"no YAML", "slots: [3\nlanes: }\n", nil, []string{"ackwire.yaml", "["}},
 		{"a file's value of another type", "slots: many\n", nil, []string{"--slots", "many"}},
 		{"a key without a value", "slots:\n", nil, []string{"line 1: key \"slots\" has no value"}},
-		{"what only a command line asks for", "version: true\nhelp: true\nreference: true\nconfig: other.yaml\n", nil, []string{
-			"line 1: \"version\" is for the command line only", "line 2: \"help\"", "line 3: \"reference\"", "line 4: \"config\""}},
+		{"what only a command line asks for", "version: true\nhelp: true\nreference: true\nconfig: other.yaml\n", nil,
+			[]string{
+				"line 1: \"version\" is for the command line only", "line 2: \"help\"", "line 3: \"reference\"",
+				"line 4: \"config\""}},
 		{"a list where one value should be", "name: [a, b]\n", nil, []string{"--name", "line 1: a list"}},
 		{"a mapping where a value should be", "slots: {a: 1}\n", nil, []string{"--slots"}},
 	} {
@@ -133,7 +136,8 @@ func TestHelpNamesTheExitCode(t *testing.T) {
 	var s settings
 	var out bytes.Buffer
 	exited := -1
-	p, err := kong.New(&s, append(Options("thing", "A thing."), kong.Writers(&out, &out), kong.Exit(func(code int) { exited = code }))...)
+	p, err := kong.New(&s, append(Options("thing", "A thing."), kong.Writers(&out, &out),
+		kong.Exit(func(code int) { exited = code }))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,9 @@ func TestLogsShowNoPassword(t *testing.T) {
 }
 
 func TestFailShowsNoPassword(t *testing.T) {
-	if said := stderr(t, func() { Fail("thing", errors.New("get http://bob:hunter2@h: no")) }); said != "thing: get http://xxxxx@h: no\n" {
+	if said := stderr(t, func() {
+		Fail("thing", errors.New("get http://bob:hunter2@h: no"))
+	}); said != "thing: get http://xxxxx@h: no\n" {
 		t.Errorf("%q", said)
 	}
 }

@@ -27,7 +27,8 @@ func (referenceFlag) BeforeReset(app *kong.Kong) error {
 // writeReference writes a table for each command that runs a service, as its log-level shows.
 func writeReference(w io.Writer, n *kong.Node) {
 	if hasFlag(n, "log-level") {
-		_, _ = fmt.Fprintf(w, "## %s\n\n| setting | default | what it is |\n|---|---|---|\n", strings.TrimSuffix(n.FullPath(), " serve"))
+		_, _ = fmt.Fprintf(w, "## %s\n\n| setting | default | what it is |\n|---|---|---|\n", strings.TrimSuffix(n.FullPath(),
+			" serve"))
 		for _, f := range n.Flags {
 			if f.Hidden || f.Name == "help" {
 				continue

@@ -23,7 +23,8 @@ func TestTheReferenceNamesEverySetting(t *testing.T) {
 	}
 	var out bytes.Buffer
 	code := -1
-	p, err := kong.New(&s, append(Options("thing", "A thing."), kong.Writers(&out, &out), kong.Exit(func(c int) { code = c; panic("exit") }))...)
+	p, err := kong.New(&s, append(Options("thing", "A thing."), kong.Writers(&out, &out),
+		kong.Exit(func(c int) { code = c; panic("exit") }))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,8 @@ func (r Rule) Check(dir string) (problems []string, err error) {
 				if err != nil {
 					return err
 				}
-				problems = append(problems, fmt.Sprintf("%s must not import %s", path.Join(path.Base(own), filepath.ToSlash(rel)), part))
+				problems = append(problems, fmt.Sprintf("%s must not import %s", path.Join(path.Base(own), filepath.ToSlash(rel)),
+					part))
 			}
 		}
 		return nil

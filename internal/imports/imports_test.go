@@ -58,7 +58,8 @@ func TestCheck(t *testing.T) {
 			map[string][]string{"a.go": {Root + "/schemasx"}, "b.go": {Root + "/trackerx"}},
 			[]string{"tracker/a.go must not import schemasx", "tracker/b.go must not import trackerx"}},
 		{"a root package does not open what lies below it", through,
-			map[string][]string{"a.go": {Root + "/gateway", Root + "/gateway/session"}}, []string{"tracker/a.go must not import gateway/session"}},
+			map[string][]string{"a.go": {Root + "/gateway", Root + "/gateway/session"}}, []string{
+				"tracker/a.go must not import gateway/session"}},
 		{"the project's root package is a module's as any other", services,
 			map[string][]string{"a.go": {Root}}, []string{"tracker/a.go must not import ."}},
 		{"and is allowed by a dot", Rule{Allow: []string{"."}},
@@ -72,7 +73,8 @@ func TestCheck(t *testing.T) {
 		{"an exception without use is a problem", Rule{Except: map[string]string{"processor/demo": "why"}},
 			map[string][]string{"a.go": {"fmt"}}, []string{"the exception processor/demo is not needed any more"}},
 		{"what the go command ignores is ignored", services,
-			map[string][]string{"testdata/a.go": {Root + "/gateway"}, "_x/a.go": {Root + "/gateway"}, ".x/a.go": {Root + "/gateway"}}, nil},
+			map[string][]string{"testdata/a.go": {Root + "/gateway"}, "_x/a.go": {Root + "/gateway"},
+				".x/a.go": {Root + "/gateway"}}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.rule.Check(module(t, "tracker", c.files))

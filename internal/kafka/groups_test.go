@@ -27,13 +27,14 @@ func TestACoordinatorThatIsGoneIsReplaced(t *testing.T) {
 	)
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New()
-		cluster, err := kfake.NewCluster(kfake.Ports(9092, 9093, 9094), kfake.ListenFn(func(network, address string) (net.Listener, error) {
-			_, port, err := net.SplitHostPort(address)
-			if err != nil {
-				return nil, err
-			}
-			return n.Host(port).Listen(t.Context(), network, address)
-		}))
+		cluster, err := kfake.NewCluster(kfake.Ports(9092, 9093, 9094),
+			kfake.ListenFn(func(network, address string) (net.Listener, error) {
+				_, port, err := net.SplitHostPort(address)
+				if err != nil {
+					return nil, err
+				}
+				return n.Host(port).Listen(t.Context(), network, address)
+			}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,11 +42,14 @@ func TestACoordinatorThatIsGoneIsReplaced(t *testing.T) {
 		dead := ""
 		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 			if address == dead {
-				return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: address, IsNotFound: true}}
+				return nil, &net.OpError{
+					Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: address, IsNotFound: true},
+				}
 			}
 			return n.Host("client").Dial(ctx, network, address)
 		}
-		cl, err := Config{Brokers: cluster.ListenAddrs()}.NewClient(service.Env{Log: slog.New(slog.DiscardHandler), Dial: dial}, "test")
+		cl, err := Config{Brokers: cluster.ListenAddrs()}.NewClient(service.Env{Log: slog.New(slog.DiscardHandler),
+			Dial: dial}, "test")
 		if err != nil {
 			t.Fatal(err)
 		}

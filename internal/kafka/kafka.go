@@ -67,7 +67,9 @@ func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*k
 
 // NewTransactionalClient makes a client that produces in transactions only. One that was made
 // with the same ID before is fenced as soon as this one has its producer ID (KIP-98).
-func (c Config) NewTransactionalClient(env service.Env, clientID, transactionalID string, opts ...kgo.Opt) (*kgo.Client, error) {
+func (c Config) NewTransactionalClient(
+	env service.Env, clientID, transactionalID string, opts ...kgo.Opt,
+) (*kgo.Client, error) {
 	return newClient(append(append(c.common(env, clientID), kgo.TransactionalID(transactionalID)), opts...))
 }
 

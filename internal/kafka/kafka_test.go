@@ -125,7 +125,8 @@ func TestADurableRecordIsNil(t *testing.T) {
 func TestARefusedRecordIsNotWritten(t *testing.T) {
 	for _, e := range []*kerr.Error{
 		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidTopicException, kerr.TopicAuthorizationFailed,
-		kerr.ClusterAuthorizationFailed, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.PolicyViolation, kerr.UnsupportedForMessageFormat,
+		kerr.ClusterAuthorizationFailed, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.PolicyViolation,
+		kerr.UnsupportedForMessageFormat,
 	} {
 		t.Run(e.Message, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
@@ -143,13 +144,18 @@ func TestARefusedRecordIsNotWritten(t *testing.T) {
 // the broker says to the second.
 func TestARecordThatWasTriedBeforeIsNotRefused(t *testing.T) {
 	for what, first := range map[string]func(*world, kmsg.Request) (kmsg.Response, error){
-		"the answer was lost": func(*world, kmsg.Request) (kmsg.Response, error) { return nil, errors.New("the connection ends") },
+		"the answer was lost": func(*world, kmsg.Request) (kmsg.Response, error) {
+			return nil, errors.New("the connection ends")
+		},
 		"not enough replicas after it was appended": func(_ *world, req kmsg.Request) (kmsg.Response, error) {
 			return answer(req, kerr.NotEnoughReplicasAfterAppend), nil
 		},
-		"the broker's time ran out": func(_ *world, req kmsg.Request) (kmsg.Response, error) { return answer(req, kerr.RequestTimedOut), nil },
+		"the broker's time ran out": func(_ *world, req kmsg.Request) (kmsg.Response, error) {
+			return answer(req, kerr.RequestTimedOut), nil
+		},
 	} {
-		for _, e := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.PolicyViolation, kerr.MessageTooLarge, kerr.InvalidRecord} {
+		for _, e := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.PolicyViolation, kerr.MessageTooLarge,
+			kerr.InvalidRecord} {
 			t.Run(what+", then "+e.Message, func(t *testing.T) {
 				inBubble(t, func(t *testing.T, w *world) {
 					tries := 0

@@ -50,10 +50,12 @@ var (
 func newTraffic(r prometheus.Registerer) *traffic {
 	const service = "kafka"
 	counter := func(name, help string) prometheus.Counter {
-		return shared(r, prometheus.NewCounter(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: service, Name: name, Help: help}))
+		return shared(r, prometheus.NewCounter(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: service,
+			Name: name, Help: help}))
 	}
 	vec := func(name, help, label string, values ...string) *prometheus.CounterVec {
-		v := shared(r, prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: service, Name: name, Help: help}, []string{label}))
+		v := shared(r, prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: service,
+			Name: name, Help: help}, []string{label}))
 		for _, value := range values {
 			v.WithLabelValues(value)
 		}
@@ -64,17 +66,22 @@ func newTraffic(r prometheus.Registerer) *traffic {
 		requests = append(requests, name)
 	}
 	t := &traffic{
-		seconds: shared(r, prometheus.NewHistogramVec(meter.Native(prometheus.HistogramOpts{Namespace: meter.Namespace, Subsystem: service, Name: "request_seconds",
+		seconds: shared(r, prometheus.NewHistogramVec(meter.Native(prometheus.HistogramOpts{Namespace: meter.Namespace,
+			Subsystem: service, Name: "request_seconds",
 			Help:    "How long brokers took to answer, by request; a fetch waits for records for up to half a second.",
 			Buckets: meter.Quick}), []string{"request"})),
-		failed:       vec("requests_failed_total", "Requests whose connection broke before their answer, by request; they are sent again.", "request", requests...),
-		connects:     vec("connects_total", "Connections to brokers, by outcome.", "outcome", "opened", "failed"),
-		disconnects:  counter("disconnects_total", "Connections to brokers that ended."),
-		records:      vec("records_total", "Records that brokers took or gave, by direction.", "direction", "produced", "fetched"),
-		batches:      vec("batches_total", "Batches of records that brokers took or gave, by direction.", "direction", "produced", "fetched"),
+		failed: vec("requests_failed_total",
+			"Requests whose connection broke before their answer, by request; they are sent again.", "request", requests...),
+		connects:    vec("connects_total", "Connections to brokers, by outcome.", "outcome", "opened", "failed"),
+		disconnects: counter("disconnects_total", "Connections to brokers that ended."),
+		records: vec("records_total", "Records that brokers took or gave, by direction.", "direction", "produced",
+			"fetched"),
+		batches: vec("batches_total", "Batches of records that brokers took or gave, by direction.", "direction",
+			"produced", "fetched"),
 		bytesWritten: counter("written_bytes_total", "Bytes sent to brokers."),
 		bytesRead:    counter("read_bytes_total", "Bytes received from brokers."),
-		throttled:    counter("throttled_seconds_total", "For how long brokers have asked this process to pause, because of a quota."),
+		throttled: counter("throttled_seconds_total",
+			"For how long brokers have asked this process to pause, because of a quota."),
 	}
 	for _, name := range requests {
 		t.seconds.WithLabelValues(name)

@@ -37,7 +37,8 @@ func TestClientsOfAProcessShareTheirMetrics(t *testing.T) {
 		if got := testutil.ToFloat64(m.records.WithLabelValues("fetched")); got < 2 {
 			t.Errorf("%v records were fetched, want 2 at least", got)
 		}
-		if testutil.ToFloat64(m.connectsOK) == 0 || testutil.ToFloat64(m.bytesWritten) == 0 || testutil.ToFloat64(m.bytesRead) == 0 {
+		if testutil.ToFloat64(m.connectsOK) == 0 || testutil.ToFloat64(m.bytesWritten) == 0 ||
+			testutil.ToFloat64(m.bytesRead) == 0 {
 			t.Error("no connection, or no bytes")
 		}
 		if problems, err := testutil.GatherAndLint(env.Metrics); err != nil || len(problems) != 0 {

@@ -63,7 +63,8 @@ func TestAnExistingTopicIsLeftAsItIs(t *testing.T) {
 func TestATopicThatCannotBeMadeIsNamed(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		created, err := EnsureTopics(t.Context(), w.cl, Topic{Name: "good", Partitions: 1}, Topic{Name: "bad", Partitions: 0})
-		if !errors.Is(err, kerr.InvalidPartitions) || !strings.HasPrefix(err.Error(), "create topic bad: ") || !slices.Equal(created, []string{"good"}) {
+		if !errors.Is(err, kerr.InvalidPartitions) || !strings.HasPrefix(err.Error(), "create topic bad: ") ||
+			!slices.Equal(created, []string{"good"}) {
 			t.Errorf("created %q, %v", created, err)
 		}
 	})

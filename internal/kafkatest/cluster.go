@@ -116,7 +116,9 @@ func start(n int) (_ *Cluster, err error) {
 				network.WithNetwork([]string{hostname(i)}, c.network),
 				testcontainers.WithHostConfigModifier(func(hc *container.HostConfig) {
 					hc.PortBindings = mobynet.PortMap{
-						mobynet.MustParsePort(hostPort + "/tcp"): {{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: strconv.Itoa(ports[i])}},
+						mobynet.MustParsePort(hostPort + "/tcp"): {
+							{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: strconv.Itoa(ports[i])},
+						},
 					}
 				}),
 			)
@@ -257,7 +259,9 @@ func (c *Cluster) Unpause(t testing.TB, i int) {
 	})
 }
 
-func (c *Cluster) docker(t testing.TB, what string, i int, call func(context.Context, *testcontainers.DockerClient, string) error) {
+func (c *Cluster) docker(
+	t testing.TB, what string, i int, call func(context.Context, *testcontainers.DockerClient, string) error,
+) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
@@ -283,7 +287,8 @@ func (c *Cluster) WaitReady(t testing.TB) {
 }
 
 func (c *Cluster) waitReady(ctx context.Context) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.DialTimeout(time.Second), kgo.RetryTimeout(2*time.Second))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.DialTimeout(time.Second),
+		kgo.RetryTimeout(2*time.Second))
 	if err != nil {
 		return err
 	}

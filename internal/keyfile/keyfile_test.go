@@ -54,7 +54,8 @@ func TestLinesAreKeys(t *testing.T) {
 	if err := os.WriteFile(name, []byte(pem), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(name, 2); err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "AAAA") {
+	if _, err := Read(name, 2); err == nil || !strings.Contains(err.Error(), name) ||
+		strings.Contains(err.Error(), "AAAA") {
 		t.Errorf("a file in PEM: %v", err)
 	}
 	if keys, err := Parse(nil, 1); err != nil || len(keys) != 0 {

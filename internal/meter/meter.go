@@ -124,12 +124,15 @@ func (m Meter) HistogramVec(name, help string, buckets []float64, labels ...stri
 
 func (m Meter) histogram(name, help string, buckets []float64, labels ...string) prometheus.HistogramOpts {
 	m.define(histogram, name, help, labels)
-	return Native(prometheus.HistogramOpts{Namespace: Namespace, Subsystem: m.service, Name: name, Help: help, Buckets: buckets})
+	return Native(prometheus.HistogramOpts{
+		Namespace: Namespace, Subsystem: m.service, Name: name, Help: help, Buckets: buckets,
+	})
 }
 
 // Native adds native buckets, of a bounded number.
 func Native(o prometheus.HistogramOpts) prometheus.HistogramOpts {
-	o.NativeHistogramBucketFactor, o.NativeHistogramMaxBucketNumber, o.NativeHistogramMinResetDuration = bucketFactor, maxBuckets, reset
+	o.NativeHistogramBucketFactor, o.NativeHistogramMaxBucketNumber, o.NativeHistogramMinResetDuration = bucketFactor,
+		maxBuckets, reset
 	return o
 }
 

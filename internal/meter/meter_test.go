@@ -53,7 +53,8 @@ func TestWhatIsMadeIsFitToBeShown(t *testing.T) {
 		for _, l := range f.GetMetric()[0].GetLabel() {
 			labels = append(labels, l.GetName())
 		}
-		if d.Help != f.GetHelp() || !slices.Equal(d.Labels, labels) || map[string]string{"COUNTER": counter, "GAUGE": gauge, "HISTOGRAM": histogram}[f.GetType().String()] != d.Type {
+		if d.Help != f.GetHelp() || !slices.Equal(d.Labels, labels) || map[string]string{"COUNTER": counter, "GAUGE": gauge,
+			"HISTOGRAM": histogram}[f.GetType().String()] != d.Type {
 			t.Errorf("%s is shown as %s %q %v, and was defined as %+v", f.GetName(), f.GetType(), f.GetHelp(), labels, d)
 		}
 	}

@@ -14,9 +14,9 @@ const (
 )
 
 // Folder makes a folder and all above it that are missing, for their owner only. One that is there is
-// mended: what its group and others may do is taken from it. Where that cannot be, as the folder is somebody else's, its
-// group may use it, as on a volume that an orchestrator has made; a folder that everybody may look into is an error, and so is
-// one like /tmp.
+// mended: what its group and others may do is taken from it. Where that cannot be, as the folder is somebody else's,
+// its group may use it, as on a volume that an orchestrator has made; a folder that everybody may look into is an
+// error, and so is one like /tmp.
 func Folder(dir string) error {
 	if err := os.MkdirAll(dir, owner); err != nil {
 		return err

@@ -21,7 +21,8 @@ const (
 // NewRegistry returns a registry that holds the Go runtime's and the process's metrics.
 func NewRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector())
 	return r
 }
 
@@ -43,7 +44,8 @@ type states struct {
 func newStates(m meter.Meter, parts map[string]Ready) *states {
 	return &states{
 		parts: parts,
-		build: m.Desc("build_info", "Always 1: which build each service of this process is.", "service", "version", "revision", "goversion"),
+		build: m.Desc("build_info", "Always 1: which build each service of this process is.", "service", "version",
+			"revision", "goversion"),
 		ready: m.Desc("ready", "1 while the service takes work, else 0; /readyz says why not.", "service"),
 	}
 }

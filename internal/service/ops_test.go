@@ -46,12 +46,18 @@ func TestReadyzGivesReasons(t *testing.T) {
 		body   string
 	}{
 		{"nothing to ask", nil, 200, `{"ready":true}`},
-		{"all ready", map[string]Ready{"gateway": fine, "tracker": fine}, 200, `{"ready":true,"parts":{"gateway":{"ready":true},"tracker":{"ready":true}}}`},
-		{"one is not", map[string]Ready{"gateway": fine, "tracker": func() error { return errors.New("partition 3 is catching up") }},
+		{
+			"all ready", map[string]Ready{"gateway": fine, "tracker": fine}, 200,
+			`{"ready":true,"parts":{"gateway":{"ready":true},"tracker":{"ready":true}}}`,
+		},
+		{"one is not", map[string]Ready{
+			"gateway": fine, "tracker": func() error { return errors.New("partition 3 is catching up") },
+		},
 			503, `{"ready":false,"reasons":{"tracker":"partition 3 is catching up"},"parts":{"gateway":{"ready":true},"tracker":{"ready":false,"reason":"partition 3 is catching up"}}}`},
 	} {
 		status, contentType, body := ask(t, c.ready, "/readyz")
-		if status != c.status || contentType != "application/json" || strings.TrimSpace(body) != c.body || !json.Valid([]byte(body)) {
+		if status != c.status || contentType != "application/json" || strings.TrimSpace(body) != c.body ||
+			!json.Valid([]byte(body)) {
 			t.Errorf("%s: %d %s %q", c.name, status, contentType, body)
 		}
 	}

@@ -17,7 +17,8 @@ var (
 	// the last @ of the word.
 	userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s"'<>]*@`)
 	// secretParameter is a parameter of a URL whose name says that its value is secret.
-	secretParameter = regexp.MustCompile(`(?i)([?&][^\s"'<>=&#]*(?:token|secret|passw|pwd|key|sig|auth|credential|ticket)[^\s"'<>=&#]*=)[^\s"'<>&#]+`)
+	secretParameter = regexp.MustCompile(
+		`(?i)([?&][^\s"'<>=&#]*(?:token|secret|passw|pwd|key|sig|auth|credential|ticket)[^\s"'<>=&#]*=)[^\s"'<>&#]+`)
 )
 
 // Redact takes the secrets out of every URL in a text: users and passwords, and the values of

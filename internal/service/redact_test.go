@@ -34,7 +34,8 @@ func FuzzRedact(f *testing.F) {
 	f.Add("bob", "example.com", "see ")
 	f.Add("a:b@c", "h/?token=x", "\x00\"")
 	f.Fuzz(func(t *testing.T, user, host, before string) {
-		if strings.ContainsAny(user, "\"'<>") || strings.ContainsAny(user, " \t\r\n\v\f") || strings.Contains(before+user+host, "hunter2") {
+		if strings.ContainsAny(user, "\"'<>") || strings.ContainsAny(user, " \t\r\n\v\f") ||
+			strings.Contains(before+user+host, "hunter2") {
 			t.Skip() // no URL holds these; or the test's own word is elsewhere
 		}
 		if got := Redact(before + "http://" + user + ":hunter2@" + host); strings.Contains(got, "hunter2") {
@@ -44,8 +45,10 @@ func FuzzRedact(f *testing.F) {
 }
 
 func TestErrorsShowNoPassword(t *testing.T) {
-	for _, raw := range []string{"http://bob:hunter2@exa mple.com", "ftp://bob:hunter2@h", "http://bob:hunter2@h:port", "http://bob:hunter2/x@h", "http://:hunter2@"} {
-		if _, err := HTTPURL(raw); err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
+	for _, raw := range []string{"http://bob:hunter2@exa mple.com", "ftp://bob:hunter2@h", "http://bob:hunter2@h:port",
+		"http://bob:hunter2/x@h", "http://:hunter2@"} {
+		if _, err := HTTPURL(raw); err == nil || strings.Contains(err.Error(), "hunter2") ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v", raw, err)
 		}
 	}

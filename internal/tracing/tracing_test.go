@@ -23,14 +23,16 @@ const (
 func TestContexts(t *testing.T) {
 	for parent, want := range map[string]string{
 		sampled: sampled, unsampled: unsampled, "": "", "nonsense": "", "ff" + sampled[2:]: "", strings.ToUpper(sampled): "",
-		"00-" + strings.Repeat("0", 32) + sampled[35:]: "", sampled[:36] + strings.Repeat("0", 16) + "-01": "", sampled + "-more": "",
+		"00-" + strings.Repeat("0", 32) + sampled[35:]: "", sampled[:36] + strings.Repeat("0", 16) + "-01": "", sampled +
+			"-more": "",
 		"cc" + sampled[2:] + "-what-comes-later": sampled, sampled + "\r\nx: y": "",
 	} {
 		if got, _ := Format(Parse(parent, "")); got != want {
 			t.Errorf("%q became %q, want %q", parent, got, want)
 		}
 	}
-	for state, want := range map[string]string{"vendor=1,other=2": "vendor=1,other=2", "=": "", "a=" + strings.Repeat("x", MaxState): ""} {
+	for state, want := range map[string]string{"vendor=1,other=2": "vendor=1,other=2", "=": "",
+		"a=" + strings.Repeat("x", MaxState): ""} {
 		if parent, got := Format(Parse(sampled, state)); parent != sampled || got != want {
 			t.Errorf("state %q became %q beside %q", state, got, parent)
 		}
@@ -84,7 +86,8 @@ func TestProduced(t *testing.T) {
 		}
 		if parent == sampled {
 			ended := spans.Ended()
-			if len(ended) != 1 || ended[0].Parent().SpanID() != Parse(sampled, "").SpanID() || FromRecord(rec).SpanID() != ended[0].SpanContext().SpanID() {
+			if len(ended) != 1 || ended[0].Parent().SpanID() != Parse(sampled, "").SpanID() ||
+				FromRecord(rec).SpanID() != ended[0].SpanContext().SpanID() {
 				t.Errorf("spans %v, headers %v", ended, rec.Headers)
 			}
 		}

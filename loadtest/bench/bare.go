@@ -192,7 +192,8 @@ func startBare(ctx context.Context, command func(context.Context) (*exec.Cmd, er
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the bare server: %w", err)
 	}
-	b := &bareProcess{sink: addrs[0], accept: addrs[1], pid: cmd.Process.Pid, tasks: json.NewEncoder(in), done: json.NewDecoder(out),
+	b := &bareProcess{sink: addrs[0], accept: addrs[1], pid: cmd.Process.Pid, tasks: json.NewEncoder(in),
+		done: json.NewDecoder(out),
 		stop: func() { _ = in.Close(); _ = cmd.Wait() }}
 	var ready bareDone
 	if err := errors.Join(b.tasks.Encode(BareAddrs{Sink: b.sink, Accept: b.accept}), b.done.Decode(&ready)); err != nil {

@@ -33,7 +33,8 @@ const (
 	jobType = "demo.echo"
 )
 
-var payload = json.RawMessage(`{"reportType":"sales","from":"2026-01-01","to":"2026-01-31","columns":["date","orders","revenue","refunds"],"note":"a payload of about the size that people send, a few hundred bytes with a little structure in it, and text"}`)
+var payload = json.RawMessage(
+	`{"reportType":"sales","from":"2026-01-01","to":"2026-01-31","columns":["date","orders","revenue","refunds"],"note":"a payload of about the size that people send, a few hundred bytes with a little structure in it, and text"}`)
 
 // Report is what came out.
 type Report struct {
@@ -130,13 +131,19 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 	round := func(d time.Duration, into [4]*measure.Latencies) {
 		turn++
 		phase := fmt.Sprint("turn-", turn)
-		OpenLoop(ctx, cfg.Rate, d, into[0], func(ctx context.Context, i int) error { return f.twoProduces(ctx, key(phase+"-ack", i)) })
+		OpenLoop(ctx, cfg.Rate, d, into[0], func(ctx context.Context, i int) error {
+			return f.twoProduces(ctx, key(phase+"-ack", i))
+		})
 		OpenLoop(ctx, cfg.Rate, d, into[1], submit)
-		OpenLoop(ctx, cfg.Rate, d, into[2], func(ctx context.Context, i int) error { return f.chain(ctx, key(phase+"-chain", i)) })
+		OpenLoop(ctx, cfg.Rate, d, into[2], func(ctx context.Context, i int) error {
+			return f.chain(ctx, key(phase+"-chain", i))
+		})
 		OpenLoop(ctx, cfg.Rate, d, into[3], job)
 	}
 	fresh := func() [4]*measure.Latencies {
-		return [4]*measure.Latencies{measure.NewLatencies(), measure.NewLatencies(), measure.NewLatencies(), measure.NewLatencies()}
+		return [4]*measure.Latencies{
+			measure.NewLatencies(), measure.NewLatencies(), measure.NewLatencies(), measure.NewLatencies(),
+		}
 	}
 	round(min(warmUp, cfg.Duration), fresh())
 	got := fresh()

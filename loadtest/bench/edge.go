@@ -79,12 +79,14 @@ func (r EdgeReport) Print(w io.Writer) {
 		}
 		return "met"
 	}
-	fmt.Fprintf(w, "a gateway with %d sockets, beside the embedded broker, a tracker and the clients on %d cores, %s\n\n", r.Sockets, r.Cores, r.Go)
+	fmt.Fprintf(w, "a gateway with %d sockets, beside the embedded broker, a tracker and the clients on %d cores, %s\n\n",
+		r.Sockets, r.Cores, r.Go)
 	for _, d := range []struct {
 		name string
 		Delivery
 	}{{"one job to all", r.Shared}, {"each job to its own", r.Own}} {
-		fmt.Fprintf(w, "delivery, %-21s %9d of %d bytes   bare %6.2f µs of CPU   ours %6.2f   %.2fx", d.name, d.Count, d.Bytes, d.Bare, d.Ours, d.Ratio)
+		fmt.Fprintf(w, "delivery, %-21s %9d of %d bytes   bare %6.2f µs of CPU   ours %6.2f   %.2fx", d.name, d.Count,
+			d.Bytes, d.Bare, d.Ours, d.Ratio)
 		if d.name == "one job to all" {
 			fmt.Fprintf(w, ", goal %.1fx: %s", GoalDelivery, verdict(d.Ratio, GoalDelivery))
 		}
@@ -95,12 +97,14 @@ func (r EdgeReport) Print(w io.Writer) {
 		fmt.Fprintf(w, "%-44s %8d %8.2f %8.2f %8.2f %8.2f\n", s.Name, s.Count, s.P50, s.P90, s.P99, s.Max)
 	}
 	stalled := ratio(r.Stalled.P99, r.Calm.P99)
-	fmt.Fprintf(w, "one that has stalled: the others' p99 is %.2fx, goal %.1fx: %s; %.0f statuses were conflated\n\n", stalled, GoalStalled, verdict(stalled, GoalStalled), r.Conflated)
+	fmt.Fprintf(w, "one that has stalled: the others' p99 is %.2fx, goal %.1fx: %s; %.0f statuses were conflated\n\n",
+		stalled, GoalStalled, verdict(stalled, GoalStalled), r.Conflated)
 	for _, a := range []struct {
 		name string
 		Accepts
 	}{{"bare accept", r.BareAccept}, {"ours, anonymous", r.Accept}, {"ours, with a JWT", r.JWT}} {
-		fmt.Fprintf(w, "%-20s %7.0f sockets/s opened and closed   %6.1f µs of CPU each   %.2fx\n", a.name, a.PerSecond, a.CPU, ratio(a.CPU, r.BareAccept.CPU))
+		fmt.Fprintf(w, "%-20s %7.0f sockets/s opened and closed   %6.1f µs of CPU each   %.2fx\n", a.name, a.PerSecond, a.CPU,
+			ratio(a.CPU, r.BareAccept.CPU))
 	}
 }
 
@@ -133,7 +137,9 @@ func (s spent) each() float64 { return ratio(s.seconds*1e6, float64(s.count)) }
 
 // Edge measures a gateway beside bare sockets that take turns with it, both processes of their
 // own. bare returns the command that runs BareServer. It reads /proc, so it runs on Linux only.
-func Edge(ctx context.Context, cfg EdgeConfig, log *slog.Logger, bare func(context.Context) (*exec.Cmd, error)) (r EdgeReport, err error) {
+func Edge(
+	ctx context.Context, cfg EdgeConfig, log *slog.Logger, bare func(context.Context) (*exec.Cmd, error),
+) (r EdgeReport, err error) {
 	if cfg.Sockets < 1 || cfg.Rate <= 0 || cfg.Shared <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 {
 		return r, errors.New("sockets, rate, shared, duration and rounds must be positive")
 	}
@@ -149,7 +155,8 @@ func Edge(ctx context.Context, cfg EdgeConfig, log *slog.Logger, bare func(conte
 	defer setup.remove()
 	e := &edge{cfg: cfg, latency: measure.NewLatencies(), calm: measure.NewLatencies(), stalled: measure.NewLatencies()}
 	// Pings are measured elsewhere: Idle.
-	if e.gw, err = startGateway(ctx, cfg.Gateway, sys, "--sessions", strconv.Itoa(cfg.Sockets+1000), "--ping-interval", "5m", "--handshake-rate", "0",
+	if e.gw, err = startGateway(ctx, cfg.Gateway, sys, "--sessions", strconv.Itoa(cfg.Sockets+1000), "--ping-interval",
+		"5m", "--handshake-rate", "0",
 		"--job-types", setup.types, "--jwt-key-file", setup.key); err != nil {
 		return r, err
 	}
@@ -175,7 +182,9 @@ func Edge(ctx context.Context, cfg EdgeConfig, log *slog.Logger, bare func(conte
 	}
 	r = EdgeReport{
 		Cores: runtime.GOMAXPROCS(0), Go: runtime.Version(), Sockets: cfg.Sockets, Rate: cfg.Rate,
-		Shared:  Delivery{Count: e.shared.count, Bare: e.bareShared.each(), Ours: e.shared.each(), Bytes: e.jobs.frameBytes()},
+		Shared: Delivery{
+			Count: e.shared.count, Bare: e.bareShared.each(), Ours: e.shared.each(), Bytes: e.jobs.frameBytes(),
+		},
 		Own:     Delivery{Count: e.own.count, Bare: e.bareOwn.each(), Ours: e.own.each(), Bytes: e.jobs.frameBytes()},
 		Latency: summarise("from durable in Kafka to the socket", e.latency),
 		Calm:    summarise("  beside a client that watches all and reads", e.calm),
@@ -250,7 +259,9 @@ func (e *edge) charged(pid int, counts bool, to *spent, deliver func() (int64, e
 }
 
 // beside measures the others while one more client, which watches the jobs of all, reads or not.
-func (e *edge) beside(ctx context.Context, d time.Duration, reads bool, into *measure.Latencies) (conflated float64, err error) {
+func (e *edge) beside(
+	ctx context.Context, d time.Duration, reads bool, into *measure.Latencies,
+) (conflated float64, err error) {
 	before, err := e.gw.counter(ctx, "ackwire_gateway_statuses_conflated_total")
 	if err != nil {
 		return 0, err

@@ -36,7 +36,8 @@ func TestAnEdgeOfAFew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Own.Count != 100 || r.Shared.Count != 100 || r.Own.Bytes < 300 || r.Latency.Count != 100 || r.Calm.Count != 100 || r.Stalled.Count != 100 {
+	if r.Own.Count != 100 || r.Shared.Count != 100 || r.Own.Bytes < 300 || r.Latency.Count != 100 || r.Calm.Count != 100 ||
+		r.Stalled.Count != 100 {
 		t.Errorf("%+v", r)
 	}
 	for _, a := range []Accepts{r.BareAccept, r.Accept, r.JWT} {
@@ -61,7 +62,8 @@ func TestEdgeRefusesWhatCannotBeMeasured(t *testing.T) {
 	} {
 		cfg := fine
 		change(&cfg)
-		if _, err := Edge(t.Context(), cfg, slog.New(slog.DiscardHandler), nil); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := Edge(t.Context(), cfg, slog.New(slog.DiscardHandler), nil); err == nil ||
+			!strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -33,7 +33,8 @@ func newEdgeFiles() (_ *edgeFiles, err error) {
 	f := &edgeFiles{dir: dir, types: filepath.Join(dir, "types.yaml"), key: filepath.Join(dir, "token.key")}
 	key := []byte(rand.Text() + rand.Text())
 	f.token, err = gateway.SignToken(key, "local", "someone", time.Hour)
-	if err = errors.Join(err, os.WriteFile(f.types, []byte(heldTypes), 0o600), os.WriteFile(f.key, key, 0o600)); err != nil {
+	if err = errors.Join(err, os.WriteFile(f.types, []byte(heldTypes), 0o600),
+		os.WriteFile(f.key, key, 0o600)); err != nil {
 		f.remove()
 		return nil, err
 	}
@@ -60,7 +61,9 @@ func (e *edge) accepts(ctx context.Context, r *EdgeReport, token string) error {
 		} {
 			var got spent
 			began := time.Now()
-			if err := e.charged(kind.pid, true, &got, func() (int64, error) { return openAndClose(ctx, kind.addr, kind.header, each) }); err != nil {
+			if err := e.charged(kind.pid, true, &got, func() (int64, error) {
+				return openAndClose(ctx, kind.addr, kind.header, each)
+			}); err != nil {
 				return err
 			}
 			if turn == 0 {

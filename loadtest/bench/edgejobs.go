@@ -60,10 +60,16 @@ type turnOfChanges struct {
 type changeTimes struct{ durable, seen atomic.Int64 }
 
 // holdJobs submits the jobs, has the sockets watch them and begins a run of each.
-func holdJobs(ctx context.Context, sys *system.System, gateway string, n int, log *slog.Logger) (_ *heldJobs, err error) {
+func holdJobs(
+	ctx context.Context, sys *system.System, gateway string, n int, log *slog.Logger,
+) (_ *heldJobs, err error) {
 	names := topic.Names{Prefix: "ackwire."}
-	h := &heldJobs{status: names.Status(), ids: make([]string, n), answers: make(chan string, 1), seen: make([]atomic.Int64, n)}
-	if h.client, err = sys.Kafka.NewClient(service.OS(log), "bench-edge", kgo.ConsumeTopics(names.Requests(heldLane))); err != nil {
+	h := &heldJobs{
+		status: names.Status(), ids: make([]string, n), answers: make(chan string, 1),
+		seen: make([]atomic.Int64, n),
+	}
+	if h.client, err = sys.Kafka.NewClient(service.OS(log),
+		"bench-edge", kgo.ConsumeTopics(names.Requests(heldLane))); err != nil {
 		return nil, err
 	}
 	if h.sockets, err = openRaw(ctx, gateway, n, h.heard); err != nil {
@@ -155,7 +161,8 @@ func (h *heldJobs) begin(ctx context.Context) error {
 		if h.ids[i], err = submit(i, ""); err != nil {
 			return err
 		}
-		if _, err := h.ask(ctx, i, `{"type":"subscribe","id":"2","jobs":[{"jobId":"`+h.shared+`"}]}`, "subscribed"); err != nil {
+		if _, err := h.ask(ctx, i, `{"type":"subscribe","id":"2","jobs":[{"jobId":"`+h.shared+`"}]}`,
+			"subscribed"); err != nil {
 			return fmt.Errorf("subscribe: %w", err)
 		}
 	}
@@ -181,7 +188,8 @@ func (h *heldJobs) claim(ctx context.Context) error {
 				return err
 			}
 			if err := h.append(ctx, &event.Event{
-				Type: event.Claimed, JobID: q.JobID, Job: q.Job, Lane: q.Lane, Tenant: q.Tenant, PayloadHash: q.PayloadHash, Policy: &q.Policy,
+				Type: event.Claimed, JobID: q.JobID, Job: q.Job, Lane: q.Lane, Tenant: q.Tenant, PayloadHash: q.PayloadHash,
+				Policy:   &q.Policy,
 				Request:  &event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset},
 				Dispatch: 1, Run: heldRun, Worker: "bench", NoGrant: true,
 			}, nil); err != nil {
@@ -235,7 +243,9 @@ func (h *heldJobs) changeShared(ctx context.Context, rate float64, d time.Durati
 
 // changes writes changes of jobs that so many watch each, waits until they are seen and returns
 // how many statuses were. durable is called when a change is.
-func (h *heldJobs) changes(ctx context.Context, rate float64, d time.Duration, watchers int, jobID func(i int) string, durable func(i int)) (int64, error) {
+func (h *heldJobs) changes(
+	ctx context.Context, rate float64, d time.Duration, watchers int, jobID func(i int) string, durable func(i int),
+) (int64, error) {
 	first, before, written := h.seq+1, h.count(), measure.NewLatencies()
 	OpenLoop(ctx, rate, d, written, func(ctx context.Context, i int) error {
 		done := make(chan error, 1)

@@ -48,7 +48,8 @@ func newFloor(ctx context.Context, cfg kafka.Config, env service.Env, partitions
 	if f.client, err = cfg.NewClient(env, "bench-floor"); err != nil {
 		return nil, err
 	}
-	if _, err := kafka.EnsureTopics(ctx, f.client, kafka.Topic{Name: floorRequests, Partitions: partitions}, kafka.Topic{Name: floorStatus, Partitions: partitions}); err != nil {
+	if _, err := kafka.EnsureTopics(ctx, f.client, kafka.Topic{Name: floorRequests, Partitions: partitions},
+		kafka.Topic{Name: floorStatus, Partitions: partitions}); err != nil {
 		f.client.Close()
 		return nil, err
 	}
@@ -69,10 +70,15 @@ func newFloor(ctx context.Context, cfg kafka.Config, env service.Env, partitions
 
 // fill makes the bytes of the records as Ackwire would.
 func (f *floor) fill() error {
-	policy := job.Policy{Attempts: 3, Lease: job.Seconds(30 * time.Second), Grace: job.Seconds(10 * time.Second), Retention: job.Seconds(24 * time.Hour),
-		Backoff: job.Backoff{Initial: job.Seconds(200 * time.Millisecond), Factor: 2, Cap: job.Seconds(time.Minute)}}
-	const id, hash = "01a208fd-2dc6-7467-acd5-bb987da2c71e", "sha256:0000000000000000000000000000000000000000000000000000000000000000"
-	request := topic.Request{JobID: id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: "local", PayloadHash: hash, Policy: policy, Time: time.Now()}
+	policy := job.Policy{Attempts: 3, Lease: job.Seconds(30 * time.Second), Grace: job.Seconds(10 * time.Second),
+		Retention: job.Seconds(24 * time.Hour),
+		Backoff:   job.Backoff{Initial: job.Seconds(200 * time.Millisecond), Factor: 2, Cap: job.Seconds(time.Minute)}}
+	const id, hash = "01a208fd-2dc6-7467-acd5-bb987da2c71e",
+		"sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	request := topic.Request{
+		JobID: id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: "local", PayloadHash: hash,
+		Policy: policy, Time: time.Now(),
+	}
 	headers, err := request.Headers()
 	if err != nil {
 		return err
@@ -81,14 +87,19 @@ func (f *floor) fill() error {
 		f.headers = append(f.headers, kgo.RecordHeader(h))
 	}
 	at := &event.Position{Topic: "ackwire.requests.default", Partition: 11, Offset: 123456}
-	birth := event.Event{JobID: id, Job: "demo.echo", Lane: "default", Tenant: "local", PayloadHash: hash, Policy: &policy, Request: at}
+	birth := event.Event{
+		JobID: id, Job: "demo.echo", Lane: "default", Tenant: "local", PayloadHash: hash, Policy: &policy,
+		Request: at,
+	}
 	accepted, claimed := birth, birth
 	accepted.Type = event.Accepted
 	claimed.Type = event.Claimed
 	claimed.Dispatch = 1
 	claimed.Run = "ZX44SL23FUU65CEY54T6DIGHNK"
 	claimed.Worker = "worker-1"
-	ended := event.Event{Type: event.Completed, JobID: id, Dispatch: 1, Run: claimed.Run, Worker: claimed.Worker, Result: payload}
+	ended := event.Event{
+		Type: event.Completed, JobID: id, Dispatch: 1, Run: claimed.Run, Worker: claimed.Worker, Result: payload,
+	}
 	for _, e := range []struct {
 		from *event.Event
 		to   *[]byte
@@ -141,11 +152,13 @@ func (f *floor) work(ctx context.Context) {
 			if !f.waits(key) {
 				return // of twoProduces alone
 			}
-			kafka.Produce(ctx, f.client, f.record(floorStatus, key, f.claimed, []kgo.RecordHeader{{Key: claimedKind}}), func(_ *kgo.Record, err error) {
-				if err == nil {
-					kafka.Produce(ctx, f.client, f.record(floorStatus, key, f.ended, []kgo.RecordHeader{{Key: endedKind}}), func(*kgo.Record, error) {})
-				}
-			})
+			kafka.Produce(ctx, f.client, f.record(floorStatus, key, f.claimed, []kgo.RecordHeader{{Key: claimedKind}}),
+				func(_ *kgo.Record, err error) {
+					if err == nil {
+						kafka.Produce(ctx, f.client, f.record(floorStatus, key, f.ended, []kgo.RecordHeader{{Key: endedKind}}),
+							func(*kgo.Record, error) {})
+					}
+				})
 		})
 	}
 }

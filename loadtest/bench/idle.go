@@ -49,7 +49,8 @@ func (r IdleReport) Print(w io.Writer) {
 	fmt.Fprintf(w, "%d sockets, of a gateway that is a process of its own\n", r.Sockets)
 	fmt.Fprintf(w, "  resident memory   %6.1f KB   goal %g: %s\n", r.KB, GoalIdleKB, verdict(r.KB, GoalIdleKB))
 	fmt.Fprintf(w, "  with one watch    %6.1f KB   goal %g: %s\n", r.WatchKB, GoalWatchKB, verdict(r.WatchKB, GoalWatchKB))
-	fmt.Fprintf(w, "  CPU while idle    %6.2f µs/s goal %g: %s; bare sockets that are pinged as often: %.2f, %.2fx\n", r.CPU, GoalIdleCPU, verdict(r.CPU, GoalIdleCPU),
+	fmt.Fprintf(w, "  CPU while idle    %6.2f µs/s goal %g: %s; bare sockets that are pinged as often: %.2f, %.2fx\n",
+		r.CPU, GoalIdleCPU, verdict(r.CPU, GoalIdleCPU),
 		r.BareCPU, ratio(r.CPU, r.BareCPU))
 }
 
@@ -59,7 +60,9 @@ const settleTime = 10 * time.Second
 // Idle opens sockets that do nothing, then has each watch a job that starts tomorrow, and
 // returns what one costs the gateway. bare returns the command that runs BareServer. It reads
 // /proc, so it runs on Linux only.
-func Idle(ctx context.Context, cfg IdleConfig, log *slog.Logger, bare func(context.Context) (*exec.Cmd, error)) (r IdleReport, err error) {
+func Idle(
+	ctx context.Context, cfg IdleConfig, log *slog.Logger, bare func(context.Context) (*exec.Cmd, error),
+) (r IdleReport, err error) {
 	if cfg.Sockets < 1 || cfg.Rest < time.Second {
 		return r, errors.New("sockets and rest must be positive")
 	}
@@ -146,7 +149,9 @@ func idleFloor(ctx context.Context, cfg IdleConfig, command func(context.Context
 		return 0, err
 	}
 	// As a gateway's timing wheel turns: so many at a time.
-	n, err := bare.write(BareTask{Each: max(cfg.Sockets/int(pingEach/time.Second), 1), Rate: 1, Seconds: cfg.Rest.Seconds()})
+	n, err := bare.write(BareTask{
+		Each: max(cfg.Sockets/int(pingEach/time.Second), 1), Rate: 1, Seconds: cfg.Rest.Seconds(),
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -167,7 +172,8 @@ func openIdle(ctx context.Context, addr string, n int) (*idleSockets, error) {
 	s := &idleSockets{answers: make(chan string, 1)}
 	var err error
 	s.rawSockets, err = openRaw(ctx, addr, n, func(_ int, text []byte) {
-		if answer := string(text); strings.HasPrefix(answer, `{"type":"ack"`) || strings.HasPrefix(answer, `{"type":"error"`) {
+		if answer := string(text); strings.HasPrefix(answer, `{"type":"ack"`) ||
+			strings.HasPrefix(answer, `{"type":"error"`) {
 			s.answers <- answer
 		}
 	})
@@ -176,7 +182,8 @@ func openIdle(ctx context.Context, addr string, n int) (*idleSockets, error) {
 
 // watch has each socket submit, and so watch, a job that starts later.
 func (s *idleSockets) watch(at time.Time) error {
-	text := fmt.Sprintf(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":%q}`, at.UTC().Format(time.RFC3339))
+	text := fmt.Sprintf(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":%q}`,
+		at.UTC().Format(time.RFC3339))
 	for _, one := range s.all {
 		if err := one.send(text); err != nil {
 			return err

@@ -54,7 +54,8 @@ type Cost struct {
 // Print writes the report for a person.
 func (r ObservedReport) Print(w io.Writer) {
 	row := func(name string, c Cost) {
-		fmt.Fprintf(w, "%-34s %8d jobs  %8.0f µs of CPU each   ack p50 %6.2f ms  p99 %6.2f ms  failed %d\n", name, c.Jobs, c.CPU, c.AckP50, c.AckP99, c.Failed)
+		fmt.Fprintf(w, "%-34s %8d jobs  %8.0f µs of CPU each   ack p50 %6.2f ms  p99 %6.2f ms  failed %d\n", name, c.Jobs,
+			c.CPU, c.AckP50, c.AckP99, c.Failed)
 	}
 	row("bare", r.Bare)
 	row("logs, 1 % of traces, a scraper", r.Observed)
@@ -79,7 +80,10 @@ func Observed(ctx context.Context, cfg ObservedConfig, log *slog.Logger) (r Obse
 	if cfg.Rate <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 || cfg.Sockets < 1 {
 		return r, errors.New("rate, duration, rounds and sockets must be positive")
 	}
-	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_,
+			_ = io.Copy(io.Discard, r.Body)
+	}))
 	defer collector.Close()
 	bare, err := startObserved(ctx, cfg, "--log-level", "error")
 	if err != nil {
@@ -124,13 +128,16 @@ func startObserved(ctx context.Context, cfg ObservedConfig, args ...string) (*ob
 	if err != nil {
 		return nil, err
 	}
-	child := exec.CommandContext(ctx, cfg.Server, append([]string{"serve", "--data", dir, "--listen", addrs[0], "--ops-listen", addrs[1],
+	child := exec.CommandContext(ctx, cfg.Server, append([]string{"serve", "--data", dir, "--listen", addrs[0],
+		"--ops-listen", addrs[1],
 		"--tracker-listen", addrs[2], "--kafka-listen", addrs[3]}, args...)...)
 	child.Stdout, child.Stderr = io.Discard, io.Discard // what it logs is written all the same
 	if err := child.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the server: %w", err), os.RemoveAll(dir))
 	}
-	s := &observed{url: "http://" + addrs[0], ops: "http://" + addrs[1], pid: child.Process.Pid, acks: measure.NewLatencies()}
+	s := &observed{
+		url: "http://" + addrs[0], ops: "http://" + addrs[1], pid: child.Process.Pid, acks: measure.NewLatencies(),
+	}
 	s.stop = func() {
 		for _, c := range s.clients {
 			_ = c.Close()

@@ -15,7 +15,9 @@ import (
 // OpenLoop begins an operation every 1/rate seconds for d, whether or not earlier ones have
 // ended, and returns when all have. Each latency counts from when its operation was due:
 // a server that stalls is charged for all whom it kept waiting (no coordinated omission).
-func OpenLoop(ctx context.Context, rate float64, d time.Duration, into *measure.Latencies, op func(context.Context, int) error) {
+func OpenLoop(
+	ctx context.Context, rate float64, d time.Duration, into *measure.Latencies, op func(context.Context, int) error,
+) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	began := time.Now()

@@ -30,13 +30,17 @@ func startGateway(ctx context.Context, binary string, sys *system.System, args .
 	if err != nil {
 		return nil, err
 	}
-	child := exec.CommandContext(ctx, binary, append([]string{"--kafka", sys.Kafka.Brokers[0], "--listen", addrs[0], "--ops-listen", addrs[1],
+	child := exec.CommandContext(ctx, binary, append([]string{"--kafka", sys.Kafka.Brokers[0], "--listen", addrs[0],
+		"--ops-listen", addrs[1],
 		"--anonymous-tenant", "local", "--subject-sessions", "0", "--log-level", "error"}, args...)...)
 	child.Stderr = os.Stderr
 	if err := child.Start(); err != nil {
 		return nil, fmt.Errorf("start the gateway: %w", err)
 	}
-	g := &gatewayProcess{addr: addrs[0], ops: addrs[1], pid: child.Process.Pid, stop: func() { _ = child.Process.Kill(); _ = child.Wait() }}
+	g := &gatewayProcess{
+		addr: addrs[0], ops: addrs[1], pid: child.Process.Pid,
+		stop: func() { _ = child.Process.Kill(); _ = child.Wait() },
+	}
 	if err := waitServing(ctx, "http://"+g.addr+"/v1/stats"); err != nil {
 		g.stop()
 		return nil, err

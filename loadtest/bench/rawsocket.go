@@ -28,8 +28,9 @@ func handshake(ctx context.Context, addr, header string) (*rawSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = fmt.Fprintf(conn, "GET /v1/ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n%s\r\n", addr, header)
+	_, err = fmt.Fprintf(conn,
+		"GET /v1/ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n%s\r\n", addr, header)
 	s := &rawSocket{conn: conn, br: bufio.NewReaderSize(conn, 512)}
 	if err == nil {
 		var answer *http.Response

@@ -125,7 +125,8 @@ func TestRunRefusesWhatCannotBeMeasured(t *testing.T) {
 	} {
 		cfg := fine
 		change(&cfg)
-		if _, err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil ||
+			!strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -55,7 +55,8 @@ func (r StormReport) Met() bool {
 
 // Print writes the report as a table.
 func (r StormReport) Print(w io.Writer) {
-	fmt.Fprintf(w, "embedded broker, %d sockets come back within %s, %d cores, %s; milliseconds\n\n", r.Sockets, r.Config.Within, r.Cores, r.Go)
+	fmt.Fprintf(w, "embedded broker, %d sockets come back within %s, %d cores, %s; milliseconds\n\n", r.Sockets,
+		r.Config.Within, r.Cores, r.Go)
 	fmt.Fprintf(w, "%-32s %8s %8s %8s %8s %8s %7s\n", "", "count", "p50", "p90", "p99", "max", "failed")
 	for _, s := range []Summary{r.CaughtUp, r.Calm, r.Storm} {
 		fmt.Fprintf(w, "%-32s %8d %8.2f %8.2f %8.2f %8.2f %7d\n", s.Name, s.Count, s.P50, s.P90, s.P99, s.Max, s.Failed)
@@ -64,13 +65,17 @@ func (r StormReport) Print(w io.Writer) {
 	if r.Met() {
 		verdict = "met"
 	}
-	fmt.Fprintf(w, "\n%d of %d served; %d handshakes were told to come back later, %d broke; at most %d tries of one socket\n", r.Served, r.Sockets, r.Refused, r.Broken, r.MostTry)
-	fmt.Fprintf(w, "all had caught up %s after it began, goal %s: %s\n", r.All.Round(time.Millisecond), r.Config.Within+StormGoal, verdict)
+	fmt.Fprintf(w, "\n%d of %d served; %d handshakes were told to come back later, %d broke; at most %d tries of one "+
+		"socket\n", r.Served, r.Sockets, r.Refused, r.Broken, r.MostTry)
+	fmt.Fprintf(w, "all had caught up %s after it began, goal %s: %s\n", r.All.Round(time.Millisecond), r.Config.Within+
+		StormGoal, verdict)
 }
 
 // Storm starts a system in this process and has another one open the sockets, so that each has
 // its descriptors. clients returns the command that runs StormClients.
-func Storm(ctx context.Context, cfg StormConfig, log *slog.Logger, clients func(ctx context.Context) (*exec.Cmd, error)) (_ StormReport, err error) {
+func Storm(
+	ctx context.Context, cfg StormConfig, log *slog.Logger, clients func(ctx context.Context) (*exec.Cmd, error),
+) (_ StormReport, err error) {
 	if cfg.Sockets < 1 || cfg.Within <= 0 || cfg.Jobs < 1 || cfg.Live < 1 {
 		return StormReport{}, errors.New("sockets, within, jobs and live must be positive")
 	}

@@ -46,7 +46,8 @@ func TestMain(m *testing.M) {
 
 // TestAStormOfAFew: what is measured is not looked at, only that all came back and were counted.
 func TestAStormOfAFew(t *testing.T) {
-	report, err := Storm(t.Context(), StormConfig{Sockets: 60, Within: 200 * time.Millisecond, Jobs: 3, Live: 2}, slog.New(slog.DiscardHandler),
+	report, err := Storm(t.Context(), StormConfig{Sockets: 60, Within: 200 * time.Millisecond, Jobs: 3, Live: 2},
+		slog.New(slog.DiscardHandler),
 		func(ctx context.Context) (*exec.Cmd, error) {
 			cmd := exec.CommandContext(ctx, os.Args[0])
 			cmd.Env = append(os.Environ(), asClients+"=1")
@@ -55,7 +56,8 @@ func TestAStormOfAFew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report.Served != 60 || report.CaughtUp.Count != 60 || report.MostTry < 1 || report.All <= 0 || report.Calm.Count == 0 {
+	if report.Served != 60 || report.CaughtUp.Count != 60 || report.MostTry < 1 || report.All <= 0 ||
+		report.Calm.Count == 0 {
 		t.Errorf("%+v", report)
 	}
 }

@@ -91,7 +91,8 @@ func StormClients(ctx context.Context, task StormTask) (StormReport, error) {
 		caughtUp.Record(time.Since(due), err)
 		mu.Lock()
 		defer mu.Unlock()
-		report.Refused, report.Broken, report.MostTry = report.Refused+refused, report.Broken+broken, max(report.MostTry, s.tries)
+		report.Refused, report.Broken, report.MostTry = report.Refused+refused, report.Broken+broken,
+			max(report.MostTry, s.tries)
 		if err == nil {
 			report.Served++
 			report.All = max(report.All, time.Since(began))
@@ -106,7 +107,8 @@ func StormClients(ctx context.Context, task StormTask) (StormReport, error) {
 		}
 	}
 	report.CaughtUp = summarise("due to caught up", caughtUp)
-	report.Calm, report.Storm = summarise("ping of a socket that stays: calm", calm), summarise("ping of a socket that stays: storm", storm)
+	report.Calm, report.Storm = summarise("ping of a socket that stays: calm", calm),
+		summarise("ping of a socket that stays: storm", storm)
 	return report, nil
 }
 
@@ -128,7 +130,9 @@ func together(sockets []*stormy, do func(int, *stormy) error) error {
 // fromAddress dials from a loopback address of its own, which has ports of its own.
 func fromAddress(ip string) *http.Client {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
-	return &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, ReadBufferSize: 1 << 10, WriteBufferSize: 1 << 10}}
+	return &http.Client{
+		Transport: &http.Transport{DialContext: dialer.DialContext, ReadBufferSize: 1 << 10, WriteBufferSize: 1 << 10},
+	}
 }
 
 // comeBack connects and subscribes, as often as it must, and returns once the socket has the
@@ -177,7 +181,8 @@ func (s *stormy) try(ctx context.Context) (wait time.Duration, err error) {
 }
 
 func (s *stormy) catchUp(ctx context.Context) error {
-	if err := s.ws.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"subscribe","id":"s","jobs":[{"jobId":%q,"after":%d}]}`, s.job, s.seen)); err != nil {
+	if err := s.ws.Write(ctx, websocket.MessageText,
+		fmt.Appendf(nil, `{"type":"subscribe","id":"s","jobs":[{"jobId":%q,"after":%d}]}`, s.job, s.seen)); err != nil {
 		return err
 	}
 	want := int64(-1)

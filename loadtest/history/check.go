@@ -100,7 +100,8 @@ func Check(name string) (*Verdict, error) {
 		}
 	}
 	order := func(a, b Violation) int {
-		return cmp.Or(cmp.Compare(a.Invariant, b.Invariant), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Stream, b.Stream))
+		return cmp.Or(cmp.Compare(a.Invariant, b.Invariant), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Client, b.Client),
+			cmp.Compare(a.Stream, b.Stream))
 	}
 	slices.SortFunc(v.Violations, order)
 	return v, v.gather(name)

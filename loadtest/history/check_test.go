@@ -47,7 +47,8 @@ func end(t int64) Record { return at(t, Record{Kind: End}) }
 func write(t *testing.T, records []Record) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "history.ndjson")
-	b := Record{Kind: Run, Run: &Header{Format: Format, Scenario: "test", EndsWithin: job.Seconds(endsWithin), DeliverWithin: job.Seconds(deliverWithin)}}.append(nil)
+	b := Record{Kind: Run, Run: &Header{Format: Format, Scenario: "test", EndsWithin: job.Seconds(endsWithin),
+		DeliverWithin: job.Seconds(deliverWithin)}}.append(nil)
 	for _, r := range records {
 		b = r.append(b)
 	}
@@ -69,7 +70,8 @@ func check(t *testing.T, records []Record) *Verdict {
 // mine is a socket that asks for all jobs of its subject and is answered.
 func mine(t int64, client int) []Record {
 	return []Record{
-		{At: t * 1_000_000, Kind: Watch, Client: client, Conn: 1}, {At: t * 1_000_000, Kind: Watched, Client: client, Conn: 1},
+		{At: t * 1_000_000, Kind: Watch, Client: client, Conn: 1}, {At: t * 1_000_000, Kind: Watched, Client: client,
+			Conn: 1},
 	}
 }
 
@@ -96,7 +98,8 @@ func TestCheck(t *testing.T) {
 		says    string
 	}{
 		"a good life": {records: []Record{
-			open(0, 1, 1), ack(1, 1), get(1, 200, 1, job.Pending), status(1, 1, 2, processing), status(2, 1, 3, completed), get(3, 200, 3, completed), end(20)}},
+			open(0, 1, 1), ack(1, 1), get(1, 200, 1, job.Pending), status(1, 1, 2, processing), status(2, 1, 3, completed), get(
+				3, 200, 3, completed), end(20)}},
 		"statuses may be skipped": {records: []Record{
 			open(0, 1, 1), ack(1, 1), status(2, 1, 9, completed), get(3, 200, 9, completed), end(20)}},
 		"lost": {records: []Record{
@@ -104,37 +107,50 @@ func TestCheck(t *testing.T) {
 		"lost, though it was seen": {records: []Record{
 			open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing), get(40, 404, 0, ""), end(60)}, want: "I1", says: "404"},
 		"never readable": {records: []Record{
-			open(0, 1, 1), ack(1, 1), get(40, 503, 0, ""), get(50, 0, 0, ""), end(60)}, want: "I1", says: "no GET could read it"},
+			open(0, 1, 1), ack(1, 1), get(40, 503, 0, ""), get(50, 0, 0, ""), end(60)}, want: "I1",
+			says: "no GET could read it"},
 		"not found before the ack": {records: []Record{
 			open(0, 1, 1), get(0, 404, 0, ""), ack(1, 1), status(2, 1, 3, completed), get(3, 200, 3, completed), end(20)}},
 		"not found for a moment": {records: []Record{
-			open(0, 1, 1), ack(1, 1), get(1, 404, 0, ""), status(2, 1, 3, completed), get(3, 200, 3, completed), end(20)}, want: "I4", says: "404"},
+			open(0, 1, 1), ack(1, 1), get(1, 404, 0, ""), status(2, 1, 3, completed), get(3, 200, 3, completed), end(20)},
+			want: "I4", says: "404"},
 		"two outcomes": {records: []Record{
-			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), get(3, 200, 4, failed), end(20)}, want: "I2", says: "failed at version 4 beside completed at version 3"},
+			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), get(3, 200, 4, failed), end(20)}, want: "I2",
+			says: "failed at version 4 beside completed at version 3"},
 		"one outcome at two versions": {records: []Record{
-			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), get(3, 200, 4, completed), end(20)}, want: "I2", says: "beside"},
+			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), get(3, 200, 4, completed), end(20)}, want: "I2",
+			says: "beside"},
 		"it goes on after its end": {records: []Record{
-			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), get(3, 200, 5, processing), end(20)}, want: "I2", says: "processing at version 5"},
+			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), get(3, 200, 5, processing), end(20)}, want: "I2",
+			says: "processing at version 5"},
 		"it went on after its end": {records: []Record{
-			open(0, 1, 1), open(0, 2, 1), ack(1, 1), get(2, 200, 5, processing), status(3, 1, 3, completed), end(20)}, want: "I2", says: "went on up to version 5"},
+			open(0, 1, 1), open(0, 2, 1), ack(1, 1), get(2, 200, 5, processing), status(3, 1, 3, completed), end(20)},
+			want: "I2", says: "went on up to version 5"},
 		"an old answer after the end": {records: []Record{
 			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), get(3, 200, 2, processing), end(20)}},
 		"a retry opens it again": {records: []Record{
-			open(0, 1, 1), ack(1, 1), status(2, 1, 3, failed), at(3, Record{Kind: Retry, Client: 1}), status(4, 1, 5, processing), status(5, 1, 6, completed), get(6, 200, 6, completed), end(30)}},
+			open(0, 1, 1), ack(1, 1), status(2, 1, 3, failed), at(3, Record{Kind: Retry, Client: 1}), status(4, 1, 5,
+				processing), status(5, 1, 6, completed), get(6, 200, 6, completed), end(30)}},
 		"a duplicate": {records: []Record{
-			open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing), status(1, 1, 2, processing), status(2, 1, 3, completed), get(3, 200, 3, completed), end(20)},
+			open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing), status(1, 1, 2, processing), status(2, 1, 3, completed), get(
+				3, 200, 3, completed), end(20)},
 			want: "I3", client: 1, says: "version 2 came after version 2"},
 		"the end twice": {records: []Record{
-			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), status(2, 1, 3, completed), end(20)}, want: "I3", client: 1, says: "version 3 came after version 3"},
+			open(0, 1, 1), ack(1, 1), status(2, 1, 3, completed), status(2, 1, 3, completed), end(20)}, want: "I3", client: 1,
+			says: "version 3 came after version 3"},
 		"two in the wrong order": {records: []Record{
-			open(0, 1, 1), ack(1, 1), status(1, 1, 3, completed), status(2, 1, 2, processing), get(3, 200, 3, completed), end(20)},
+			open(0, 1, 1), ack(1, 1), status(1, 1, 3, completed), status(2, 1, 2, processing), get(3, 200, 3, completed), end(
+				20)},
 			want: "I3", client: 1, says: "version 2 came after version 3"},
 		"before its ack": {records: []Record{
-			open(0, 1, 1), status(1, 1, 1, job.Pending), ack(1, 1), status(2, 1, 3, completed), end(20)}, want: "I3", client: 1, says: "before its ack"},
+			open(0, 1, 1), status(1, 1, 1, job.Pending), ack(1, 1), status(2, 1, 3, completed), end(20)}, want: "I3", client: 1,
+			says: "before its ack"},
 		"to a client that did not ask": {records: []Record{
-			open(0, 1, 1), open(0, 2, 1), ack(1, 1), status(2, 1, 3, completed), status(2, 2, 3, completed), end(20)}, want: "I3", client: 2, says: "does not watch"},
+			open(0, 1, 1), open(0, 2, 1), ack(1, 1), status(2, 1, 3, completed), status(2, 2, 3, completed), end(20)},
+			want: "I3", client: 2, says: "does not watch"},
 		"the end never came": {records: []Record{
-			open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing), get(5, 200, 3, completed), end(16)}, want: "I3", client: 1, says: "the last version seen is 2"},
+			open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing), get(5, 200, 3, completed), end(16)}, want: "I3", client: 1,
+			says: "the last version seen is 2"},
 		"the end never came before the run's own end": {records: []Record{
 			open(0, 1, 1), ack(1, 1), get(5, 200, 3, completed), end(16), at(16, Record{Kind: Close, Client: 1, Conn: 1})},
 			want: "I3", client: 1, says: "the last version seen is 0"},
@@ -143,62 +159,84 @@ func TestCheck(t *testing.T) {
 		"the end may still come": {records: []Record{
 			open(0, 1, 1), ack(1, 1), get(5, 200, 3, completed), end(14)}},
 		"the watch was refused": {records: []Record{
-			open(0, 1, 1), open(0, 2, 1), ack(1, 1), at(1, Record{Kind: Watch, Client: 2, Conn: 1}), at(1, Record{Kind: Watched, Client: 2, Conn: 1, Text: "limit_exceeded"}),
+			open(0, 1, 1), open(0, 2, 1), ack(1, 1), at(1, Record{Kind: Watch, Client: 2, Conn: 1}), at(1,
+				Record{Kind: Watched, Client: 2, Conn: 1, Text: "limit_exceeded"}),
 			status(2, 1, 3, completed), end(30)}},
 		"another watcher never saw the end": {records: []Record{
-			open(0, 1, 1), open(0, 2, 1), ack(1, 1), at(1, Record{Kind: Watch, Client: 2, Conn: 1}), at(1, Record{Kind: Watched, Client: 2, Conn: 1}),
+			open(0, 1, 1), open(0, 2, 1), ack(1, 1), at(1, Record{Kind: Watch, Client: 2, Conn: 1}), at(1,
+				Record{Kind: Watched, Client: 2, Conn: 1}),
 			status(2, 1, 3, completed), end(30)}, want: "I3", client: 2, says: "never came"},
 		"after a reconnect only what is newer": {records: []Record{
 			open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing), at(2, Record{Kind: Close, Client: 1, Conn: 1}), open(3, 1, 2),
 			at(3, Record{Kind: Watch, Client: 1, Conn: 2, Version: 2}), at(3, Record{Kind: Watched, Client: 1, Conn: 2}),
-			at(4, Record{Kind: Status, Client: 1, Conn: 2, Version: 2, State: processing}), at(5, Record{Kind: Status, Client: 1, Conn: 2, Version: 3, State: completed}), end(30)},
+			at(4, Record{Kind: Status, Client: 1, Conn: 2, Version: 2, State: processing}), at(5, Record{Kind: Status, Client: 1,
+				Conn: 2, Version: 3, State: completed}), end(30)},
 			want: "I3", client: 1, says: "version 2 came after version 2"},
 		"silence after a version ahead of the log": {records: []Record{
 			open(0, 1, 1), open(0, 2, 1), ack(1, 1), status(2, 1, 3, completed),
-			at(3, Record{Kind: Watch, Client: 2, Conn: 1, Version: 1000}), at(3, Record{Kind: Watched, Client: 2, Conn: 1, Version: 3}), end(30)},
+			at(3, Record{Kind: Watch, Client: 2, Conn: 1, Version: 1000}), at(3, Record{Kind: Watched, Client: 2, Conn: 1,
+				Version: 3}), end(30)},
 			want: "I3", client: 2, says: "never came"},
 		"the state after a version ahead of the log": {records: []Record{
 			open(0, 1, 1), open(0, 2, 1), ack(1, 1), status(2, 1, 3, completed),
-			at(3, Record{Kind: Watch, Client: 2, Conn: 1, Version: 1000}), at(3, Record{Kind: Watched, Client: 2, Conn: 1, Version: 3}),
+			at(3, Record{Kind: Watch, Client: 2, Conn: 1, Version: 1000}), at(3, Record{Kind: Watched, Client: 2, Conn: 1,
+				Version: 3}),
 			status(4, 2, 3, completed), end(30)}},
 		"a socket that nobody asked on": {records: []Record{
 			open(0, 1, 1), ack(1, 1), at(2, Record{Kind: Close, Client: 1, Conn: 1}), open(3, 1, 2),
-			at(4, Record{Kind: Status, Client: 1, Conn: 2, Version: 3, State: completed}), end(30)}, want: "I3", client: 1, says: "does not watch"},
-		"a version by the ack's watch and by all jobs'": {records: slices.Concat([]Record{open(0, 1, 1)}, mine(0, 1), []Record{
-			ack(1, 1), status(1, 1, 2, processing), status(2, 1, 2, processing), status(3, 1, 3, completed), end(30)}),
+			at(4, Record{Kind: Status, Client: 1, Conn: 2, Version: 3, State: completed}), end(30)}, want: "I3", client: 1,
+			says: "does not watch"},
+		"a version by the ack's watch and by all jobs'": {records: slices.Concat([]Record{open(0, 1, 1)}, mine(0, 1),
+			[]Record{
+				ack(1, 1), status(1, 1, 2, processing), status(2, 1, 2, processing), status(3, 1, 3, completed), end(30)}),
 			want: "I3", client: 1, says: "version 2 came after version 2"},
-		"a version by all jobs' and by a watch": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
-			ack(1, 1), status(1, 2, 2, processing), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 2}),
-			status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)}),
+		"a version by all jobs' and by a watch": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2),
+			[]Record{
+				ack(1, 1), status(1, 2, 2, processing), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), at(2,
+					Record{Kind: Watched, Client: 2, Conn: 1, Version: 2}),
+				status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)}),
 			want: "I3", client: 2, says: "version 2 came after version 2"},
-		"a version by all jobs' before the watch's older answer": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
-			ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), status(2, 2, 2, processing), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 1}),
-			status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)}),
+		"a version by all jobs' before the watch's older answer": {
+			records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
+				ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), status(2, 2, 2, processing), at(2,
+					Record{Kind: Watched, Client: 2, Conn: 1, Version: 1}),
+				status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)}),
 			want: "I3", client: 2, says: "version 2 came after version 2"},
-		"each version once, by all jobs' and by a watch": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
-			status(1, 2, 1, job.Pending), ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 1}),
-			status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)})},
-		"a watch that asked for less than all jobs'": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)}, mine(0, 2), []Record{
-			ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1, Version: 2}), status(2, 2, 2, processing), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 2}),
-			status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)})},
-		"an end by a watch, then by all jobs'": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1), ack(1, 1), status(1, 1, 3, completed),
-			at(2, Record{Kind: Watch, Client: 2, Conn: 1, Version: 2}), at(2, Record{Kind: Watched, Client: 2, Conn: 1, Version: 3}), status(2, 2, 3, completed)},
+		"each version once, by all jobs' and by a watch": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)},
+			mine(0, 2), []Record{
+				status(1, 2, 1, job.Pending), ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1}), at(2,
+					Record{Kind: Watched, Client: 2, Conn: 1, Version: 1}),
+				status(2, 2, 2, processing), status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)})},
+		"a watch that asked for less than all jobs'": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1)},
+			mine(0, 2), []Record{
+				ack(1, 1), at(2, Record{Kind: Watch, Client: 2, Conn: 1, Version: 2}), status(2, 2, 2, processing), at(2,
+					Record{Kind: Watched, Client: 2, Conn: 1, Version: 2}),
+				status(3, 1, 3, completed), status(3, 2, 3, completed), end(30)})},
+		"an end by a watch, then by all jobs'": {records: slices.Concat([]Record{open(0, 1, 1), open(0, 2, 1), ack(1, 1),
+			status(1, 1, 3, completed),
+			at(2, Record{Kind: Watch, Client: 2, Conn: 1, Version: 2}), at(2, Record{Kind: Watched, Client: 2, Conn: 1,
+				Version: 3}), status(2, 2, 3, completed)},
 			mine(2, 2), []Record{status(3, 2, 3, completed), end(30)}),
 			want: "I3", client: 2, says: "version 3 came after version 3"},
 		"all jobs' before their answer": {records: []Record{
-			open(0, 1, 1), open(0, 2, 1), ack(1, 1), mine(1, 2)[0], status(2, 2, 3, completed), status(2, 1, 3, completed), end(30)},
+			open(0, 1, 1), open(0, 2, 1), ack(1, 1), mine(1, 2)[0], status(2, 2, 3, completed), status(2, 1, 3, completed), end(
+				30)},
 			want: "I3", client: 2, says: "does not watch"},
-		"all jobs' end there where an own job's end never came": {records: slices.Concat([]Record{open(0, 1, 1)}, mine(0, 1), []Record{
-			at(1, Record{Kind: Ack, Client: 1, Conn: 1}), get(5, 200, 3, completed), end(30)}),
+		"all jobs' end there where an own job's end never came": {records: slices.Concat([]Record{open(0, 1, 1)}, mine(0, 1),
+			[]Record{
+				at(1, Record{Kind: Ack, Client: 1, Conn: 1}), get(5, 200, 3, completed), end(30)}),
 			want: "I3", client: 1, says: "the last version seen is 0"},
 		"attempts that were run": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing),
-			spent(2, 4, job.Retrying, 3, "", Attempt{1, job.OutcomeReleased, ""}, Attempt{1, job.OutcomeLost, "worker_lost"}, Attempt{2, ranAndFailed, "x"}),
-			spent(3, 6, failed, 3, "x", Attempt{1, job.OutcomeLost, ""}, Attempt{2, ranAndFailed, "x"}, Attempt{3, ranAndFailed, "x"}), status(3, 1, 6, failed), end(30)}},
+			spent(2, 4, job.Retrying, 3, "", Attempt{1, job.OutcomeReleased, ""}, Attempt{1, job.OutcomeLost, "worker_lost"},
+				Attempt{2, ranAndFailed, "x"}),
+			spent(3, 6, failed, 3, "x", Attempt{1, job.OutcomeLost, ""}, Attempt{2, ranAndFailed, "x"},
+				Attempt{3, ranAndFailed, "x"}), status(3, 1, 6, failed), end(30)}},
 		"an attempt without a run": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing),
 			spent(2, 4, job.Retrying, 3, "", Attempt{1, ranAndFailed, "x"}), status(3, 1, 6, completed), end(30)},
 			want: "I2a", says: "of attempt 2 no run"},
 		"an attempt that was only handed back": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing),
-			spent(2, 4, job.Retrying, 2, "", Attempt{1, job.OutcomeReleased, "no_handler"}), status(3, 1, 6, completed), end(30)},
+			spent(2, 4, job.Retrying, 2, "", Attempt{1, job.OutcomeReleased, "no_handler"}), status(3, 1, 6, completed), end(
+				30)},
 			want: "I2a", says: "of attempt 1 no run"},
 		"an attempt that nobody could begin": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, processing),
 			spent(2, 4, job.Retrying, 2, "", Attempt{1, ranAndFailed, "no_handler"}), status(3, 1, 6, completed), end(30)},
@@ -210,15 +248,19 @@ func TestCheck(t *testing.T) {
 		"runs that the document leaves out": {records: []Record{open(0, 1, 1), ack(1, 1),
 			spent(2, 90, job.Retrying, 31, "", runs(11, 30)...), status(3, 1, 93, completed), end(30)}},
 		"a gap in the last runs": {records: []Record{open(0, 1, 1), ack(1, 1),
-			spent(2, 90, job.Retrying, 32, "", runs(11, 30)...), status(3, 1, 93, completed), end(30)}, want: "I2a", says: "of attempt 31 no run"},
-		"a retry of a job that never ran": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, job.Cancelled), at(2, Record{Kind: Retry, Client: 1}),
+			spent(2, 90, job.Retrying, 32, "", runs(11, 30)...), status(3, 1, 93, completed), end(30)}, want: "I2a",
+			says: "of attempt 31 no run"},
+		"a retry of a job that never ran": {records: []Record{open(0, 1, 1), ack(1, 1), status(1, 1, 2, job.Cancelled),
+			at(2, Record{Kind: Retry, Client: 1}),
 			spent(3, 4, processing, 2, "", Attempt{2, "", ""}), status(4, 1, 6, completed), end(30)}},
 		"not ended in time": {records: []Record{
 			open(0, 1, 1), ack(1, 1), get(32, 200, 2, processing), end(33)}, want: "I7", says: "still processing 31s"},
 		"a fault gives it more time": {records: []Record{
-			open(0, 1, 1), ack(1, 1), at(20, Record{Kind: Fault, Text: "cut"}), get(32, 200, 2, processing), status(40, 1, 3, completed), end(60)}},
+			open(0, 1, 1), ack(1, 1), at(20, Record{Kind: Fault, Text: "cut"}), get(32, 200, 2, processing), status(40, 1, 3,
+				completed), end(60)}},
 		"not ended in time after the fault": {records: []Record{
-			open(0, 1, 1), ack(1, 1), at(20, Record{Kind: Fault, Text: "cut"}), get(51, 200, 2, processing), end(52)}, want: "I7", says: "31s after its ack or the last fault"},
+			open(0, 1, 1), ack(1, 1), at(20, Record{Kind: Fault, Text: "cut"}), get(51, 200, 2, processing), end(52)},
+			want: "I7", says: "31s after its ack or the last fault"},
 		"broken off": {records: []Record{open(0, 1, 1), ack(1, 1), get(5, 200, 3, completed), at(60, Record{Kind: Fault})}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +275,8 @@ func TestCheck(t *testing.T) {
 				t.Fatalf("%d violations, want one: %+v", v.Found, v.Violations)
 			}
 			got := v.Violations[0]
-			if string(got.Invariant) != c.want || got.Job != "j" || got.Client != c.client || !strings.Contains(got.What, c.says) {
+			if string(got.Invariant) != c.want || got.Job != "j" || got.Client != c.client ||
+				!strings.Contains(got.What, c.says) {
 				t.Errorf("got %s of job %s, client %d: %s", got.Invariant, got.Job, got.Client, got.What)
 			}
 			if len(got.Records) == 0 || !slices.ContainsFunc(got.Records, func(r Record) bool { return r.Kind == Ack }) {
@@ -261,8 +304,10 @@ func TestAViolationHasABoundedNumberOfRecords(t *testing.T) {
 		t.Fatalf("%+v", v)
 	}
 	got := v.Violations[0]
-	if len(got.Records) != maxRecords || got.Omitted != 102-maxRecords || got.Records[0].Kind != Ack || got.Records[maxRecords-1].Version != 2 {
-		t.Errorf("%d records, %d left out, from %v to %v", len(got.Records), got.Omitted, got.Records[0], got.Records[len(got.Records)-1])
+	if len(got.Records) != maxRecords || got.Omitted != 102-maxRecords || got.Records[0].Kind != Ack ||
+		got.Records[maxRecords-1].Version != 2 {
+		t.Errorf("%d records, %d left out, from %v to %v", len(got.Records), got.Omitted, got.Records[0],
+			got.Records[len(got.Records)-1])
 	}
 }
 
@@ -294,8 +339,14 @@ func TestPartsMakeTheWhole(t *testing.T) {
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	want := []Record{
-		{Kind: Ack, Client: 3, Conn: 2, Job: `a"\`, Version: 1 << 60, State: job.Completed, Watch: true, Code: 404, Text: "new\nline"},
-		{Kind: Status, Client: 1, Stream: 4, Conn: 1, Job: "j", Reset: true, Attempt: 2, Runs: []Attempt{{1, job.OutcomeLost, `"`}, {Number: 2}}},
+		{
+			Kind: Ack, Client: 3, Conn: 2, Job: `a"\`, Version: 1 << 60, State: job.Completed, Watch: true, Code: 404,
+			Text: "new\nline",
+		},
+		{
+			Kind: Status, Client: 1, Stream: 4, Conn: 1, Job: "j", Reset: true, Attempt: 2,
+			Runs: []Attempt{{1, job.OutcomeLost, `"`}, {Number: 2}},
+		},
 		{Kind: Fault}, {Kind: End},
 	}
 	name := filepath.Join(t.TempDir(), "h")

@@ -77,7 +77,8 @@ func (c *checker) status(r Record) {
 	switch {
 	case s == nil || s.conn != r.Conn:
 		j.subs[w] = &sub{conn: r.Conn, last: r.Version, since: r.Time(), broken: true}
-		c.delivery(r, fmt.Sprintf("a status at version %d on a socket that does not watch the job (or before its ack)", r.Version))
+		c.delivery(r, fmt.Sprintf("a status at version %d on a socket that does not watch the job (or before its ack)",
+			r.Version))
 	case r.Version == 0:
 		if s.ended && !s.broken {
 			s.broken = true
@@ -108,7 +109,8 @@ func (c *checker) get(r Record) {
 		c.told(j, r)
 		since := max(j.acked, c.lastFault)
 		if late := r.Time() - since; j.acked >= 0 && !r.State.Terminal() && c.endsWithin > 0 && late > c.endsWithin {
-			c.violate(j, Ends, r, fmt.Sprintf("still %s %v after its ack or the last fault; within %v was promised", r.State, late.Round(time.Millisecond), c.endsWithin))
+			c.violate(j, Ends, r, fmt.Sprintf("still %s %v after its ack or the last fault; within %v was promised", r.State,
+				late.Round(time.Millisecond), c.endsWithin))
 		}
 	case 404:
 		j.lastGet = r.Code
@@ -133,15 +135,18 @@ func (c *checker) told(j *jobSeen, r Record) {
 	case !r.State.Terminal():
 		j.beyond = max(j.beyond, r.Version)
 		if j.endVersion != 0 && r.Version > j.endVersion {
-			c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d, though it had %s at version %d", r.State, r.Version, j.endState, j.endVersion))
+			c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d, though it had %s at version %d", r.State, r.Version,
+				j.endState, j.endVersion))
 		}
 	case j.endVersion == 0:
 		j.endVersion, j.endState, j.endAt = r.Version, r.State, r.Time()
 		if j.beyond > r.Version {
-			c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d, though it went on up to version %d", r.State, r.Version, j.beyond))
+			c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d, though it went on up to version %d", r.State, r.Version,
+				j.beyond))
 		}
 	case r.Version != j.endVersion || r.State != j.endState:
-		c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d beside %s at version %d", r.State, r.Version, j.endState, j.endVersion))
+		c.violate(j, Outcome, r, fmt.Sprintf("%s at version %d beside %s at version %d", r.State, r.Version, j.endState,
+			j.endVersion))
 	}
 }
 
@@ -193,8 +198,9 @@ func (c *checker) delivered(id string, j *jobSeen) {
 	for w, s := range j.subs {
 		waited := c.end - max(j.endAt, s.since)
 		if s.open && !s.ended && !s.broken && c.conns[w] == s.conn && s.last < j.endVersion && waited >= c.deliverWithin {
-			c.delivery(Record{Job: id, Client: w.client, Stream: w.stream}, fmt.Sprintf("the last version seen is %d; that the job has %s at version %d never came, in %v on an open socket",
-				s.last, j.endState, j.endVersion, waited.Round(time.Millisecond)))
+			c.delivery(Record{Job: id, Client: w.client, Stream: w.stream},
+				fmt.Sprintf("the last version seen is %d; that the job has %s at version %d never came, in %v on an open socket",
+					s.last, j.endState, j.endVersion, waited.Round(time.Millisecond)))
 		}
 	}
 }

@@ -38,7 +38,10 @@ func (c *checker) stream(r Record) {
 	}
 	s := c.streams[r.Stream]
 	if s == nil {
-		s = &streamSeen{of: Violation{Invariant: Delivery, Job: r.Job, Client: r.Client, Stream: r.Stream}, jobs: map[string]*streamJob{}}
+		s = &streamSeen{
+			of:   Violation{Invariant: Delivery, Job: r.Job, Client: r.Client, Stream: r.Stream},
+			jobs: map[string]*streamJob{},
+		}
 		c.streams[r.Stream] = s
 	}
 	if r.Job != "" && s.jobs[r.Job] == nil {
@@ -76,7 +79,8 @@ func (c *checker) answered(s *streamSeen, r Record) {
 	case r.Code == 200 && told:
 		s.comebacks++
 		if s.comebacks > maxComebacks {
-			c.brokenStream(s, fmt.Sprintf("it was told that all its jobs have ended, and goes on coming back: %d times by now", s.comebacks))
+			c.brokenStream(s, fmt.Sprintf("it was told that all its jobs have ended, and goes on coming back: %d times by now",
+				s.comebacks))
 		}
 	case r.Code == 204 && !told:
 		c.brokenStream(s, "it was answered 204, though it was not told that all its jobs have ended")

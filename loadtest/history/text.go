@@ -13,7 +13,8 @@ func (v *Verdict) Print(w io.Writer) {
 		fmt.Fprintln(w, "The run was broken off: what should still have come is not judged.")
 	}
 	if v.Unproven > 0 {
-		fmt.Fprintf(w, "Of %d acked jobs nothing was heard after the ack, and they were not read: of them nothing is proven.\n", v.Unproven)
+		fmt.Fprintf(w, "Of %d acked jobs nothing was heard after the ack, and they were not read: of them nothing is "+
+			"proven.\n", v.Unproven)
 	}
 	counts := map[Invariant]int{}
 	for _, x := range v.Violations {

@@ -73,7 +73,9 @@ func (m model) View() tea.View {
 
 // View draws the run on a terminal until ctx ends. stop is called when the user wants the run
 // to end.
-func View(ctx context.Context, in, out *os.File, s *scenario.Scenario, where string, rec *measure.Recorder, stop func()) error {
+func View(
+	ctx context.Context, in, out *os.File, s *scenario.Scenario, where string, rec *measure.Recorder, stop func(),
+) error {
 	p := tea.NewProgram(model{scenario: s, where: where, rec: rec, stop: stop},
 		tea.WithInput(in), tea.WithOutput(out), tea.WithoutSignalHandler())
 	quit := context.AfterFunc(ctx, p.Quit)

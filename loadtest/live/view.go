@@ -45,10 +45,14 @@ func draw(s *scenario.Scenario, where string, now measure.Snapshot, st style) st
 		}
 		return text
 	}
-	p("clients %s of %-6d  due       %s  acked     %s", number(c.Sockets, false), s.Sockets, number(c.Arrivals, false), number(c.Acked, false))
-	p("cut     %s  %6s  backlog   %s  in flight %s", number(c.Cut, false), "", number(c.Backlog, true), number(c.InFlight, false))
-	p("lost    %s  %6s  refused   %s  open jobs %s", number(c.Losses, true), "", number(c.Refused, true), number(c.Open, false))
-	p("dropped %s  %6s  unexpected%s  completed %s\n", number(c.Dropped, true), "", number(c.Unexpected, true), number(c.Completed, false))
+	p("clients %s of %-6d  due       %s  acked     %s", number(c.Sockets, false), s.Sockets, number(c.Arrivals, false),
+		number(c.Acked, false))
+	p("cut     %s  %6s  backlog   %s  in flight %s", number(c.Cut, false), "", number(c.Backlog, true),
+		number(c.InFlight, false))
+	p("lost    %s  %6s  refused   %s  open jobs %s", number(c.Losses, true), "", number(c.Refused, true),
+		number(c.Open, false))
+	p("dropped %s  %6s  unexpected%s  completed %s\n", number(c.Dropped, true), "", number(c.Unexpected, true),
+		number(c.Completed, false))
 
 	p("%s", st.dim(fmt.Sprintf("%-16s %10s %10s %10s %10s", "since the start", "p50", "p90", "p99", "max")))
 	for _, row := range []struct {
@@ -59,7 +63,8 @@ func draw(s *scenario.Scenario, where string, now measure.Snapshot, st style) st
 			p("%-16s %10s", row.name, "–")
 			continue
 		}
-		p("%-16s %10s %10s %10s %10s", row.name, report.Millis(row.P50), report.Millis(row.P90), report.Millis(row.P99), report.Millis(row.Max))
+		p("%-16s %10s %10s %10s %10s", row.name, report.Millis(row.P50), report.Millis(row.P90), report.Millis(row.P99),
+			report.Millis(row.Max))
 	}
 	p("")
 	if n := len(now.Last); n > 0 {
@@ -142,14 +147,16 @@ func sparkline(last []measure.Point, of func(measure.Point) float64) string {
 // oneLine is a moment where no view can be drawn.
 func oneLine(s *scenario.Scenario, now measure.Snapshot) string {
 	c := now.Counts
-	line := fmt.Sprintf("%6s  %-28s %d clients  %d due  %d acked  %d open jobs", now.Elapsed.Round(time.Second), stageOf(s, now), c.Sockets, c.Arrivals, c.Acked, c.Open)
+	line := fmt.Sprintf("%6s  %-28s %d clients  %d due  %d acked  %d open jobs", now.Elapsed.Round(time.Second),
+		stageOf(s, now), c.Sockets, c.Arrivals, c.Acked, c.Open)
 	if now.Ack.Count > 0 {
 		line += fmt.Sprintf("  ack p50 %s p99 %s", report.Millis(now.Ack.P50), report.Millis(now.Ack.P99))
 	}
 	for _, bad := range []struct {
 		n    int64
 		what string
-	}{{c.Backlog, "backlog"}, {c.Refused, "refused"}, {c.Losses, "lost"}, {c.Dropped, "dropped"}, {c.Unexpected, "unexpected"}} {
+	}{{c.Backlog, "backlog"}, {c.Refused, "refused"}, {c.Losses, "lost"}, {c.Dropped, "dropped"}, {c.Unexpected,
+		"unexpected"}} {
 		if bad.n > 0 {
 			line += fmt.Sprintf("  %d %s", bad.n, bad.what)
 		}

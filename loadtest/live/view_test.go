@@ -33,11 +33,15 @@ func example() (*scenario.Scenario, measure.Snapshot) {
 	}}
 	now := measure.Snapshot{
 		Stage: "spike", Phase: 1, Elapsed: 15 * time.Second,
-		Counts: measure.Counts{Sockets: 299, Arrivals: 2700, Acked: 2650, InFlight: 12, Open: 40, Completed: 2610, Backlog: 38, Losses: 1, Refused: 2},
+		Counts: measure.Counts{
+			Sockets: 299, Arrivals: 2700, Acked: 2650, InFlight: 12, Open: 40, Completed: 2610, Backlog: 38, Losses: 1,
+			Refused: 2,
+		},
 		Ack:    measure.Summary{Count: 2650, P50: 3.1, P90: 8.8, P99: 45.2, Max: 1234},
 		Errors: map[string]int64{"submit: overloaded": 2}, Losses: map[string]int64{"connection lost": 1},
 		Last: []measure.Point{
-			{Acked: 60, AckP99: 5, LagMax: 0.2, Busy: 0.3}, {Acked: 61, AckP99: 6, LagMax: 0.1, Busy: 0.4}, {Acked: 420, AckP99: 48, LagMax: 4, Busy: 0.95},
+			{Acked: 60, AckP99: 5, LagMax: 0.2, Busy: 0.3}, {Acked: 61, AckP99: 6, LagMax: 0.1, Busy: 0.4}, {Acked: 420,
+				AckP99: 48, LagMax: 4, Busy: 0.95},
 		},
 	}
 	return s, now
@@ -64,7 +68,8 @@ func TestDraw(t *testing.T) {
 // A view can be drawn before anything has happened.
 func TestDrawNothing(t *testing.T) {
 	s, _ := example()
-	if got := draw(s, "", measure.Snapshot{Stage: "connecting", Phase: -1}, noStyle); !strings.Contains(got, "connecting") {
+	if got := draw(s, "", measure.Snapshot{Stage: "connecting", Phase: -1}, noStyle); !strings.Contains(got,
+		"connecting") {
 		t.Error(got)
 	}
 }
@@ -78,7 +83,8 @@ func TestQBreaksTheRunOffAndKeepsTheView(t *testing.T) {
 		if stopped != 1 || cmd != nil || !strings.Contains(next.View().Content, "stopping") {
 			t.Errorf("%v: stopped %d times, command %v", key, stopped, cmd != nil)
 		}
-		if next, _ := m.Update(tea.KeyPressMsg{Code: 'x', Text: "x"}); stopped != 1 || strings.Contains(next.View().Content, "stopping") {
+		if next, _ := m.Update(tea.KeyPressMsg{Code: 'x', Text: "x"}); stopped != 1 ||
+			strings.Contains(next.View().Content, "stopping") {
 			t.Error("any key stops the run")
 		}
 	}

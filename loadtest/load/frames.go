@@ -121,7 +121,10 @@ func (c *client) onStatus(f *serverFrame, now time.Time) {
 
 func (c *client) onSubscribed(f *serverFrame) {
 	for _, j := range f.Jobs {
-		c.r.hist.Add(history.Record{Kind: history.Watched, Client: c.id, Conn: c.conn, Job: j.JobID, Version: j.Version, Reset: j.Reset, Text: string(j.Error)})
+		c.r.hist.Add(history.Record{
+			Kind: history.Watched, Client: c.id, Conn: c.conn, Job: j.JobID, Version: j.Version, Reset: j.Reset,
+			Text: string(j.Error),
+		})
 	}
 	if f.Mine {
 		c.r.hist.Add(history.Record{Kind: history.Watched, Client: c.id, Conn: c.conn})

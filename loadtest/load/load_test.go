@@ -41,8 +41,14 @@ func script(change func(*scenario.Scenario)) *scenario.Scenario {
 	s := &scenario.Scenario{
 		Name: "script", Sockets: 6, Tenants: 1, ConnectOver: time.Second, Poisson: true, Seed: 1,
 		Jobs: []scenario.Job{
-			{Name: "steps", Type: "demo.sleep", Payload: json.RawMessage(`{"seconds":3,"steps":3}`), Weight: 1, Watch: true, Get: 1, Stream: 0.5, Ends: job.Completed},
-			{Name: "flaky", Type: "demo.flaky", Payload: json.RawMessage(`{"failures":2}`), Weight: 0.3, Watch: true, Stream: 0.5, Ends: job.Completed},
+			{
+				Name: "steps", Type: "demo.sleep", Payload: json.RawMessage(`{"seconds":3,"steps":3}`), Weight: 1,
+				Watch: true, Get: 1, Stream: 0.5, Ends: job.Completed,
+			},
+			{
+				Name: "flaky", Type: "demo.flaky", Payload: json.RawMessage(`{"failures":2}`), Weight: 0.3, Watch: true,
+				Stream: 0.5, Ends: job.Completed,
+			},
 		},
 		Mine:       0.3,
 		Phases:     []scenario.Phase{{Name: "only", Duration: 10 * time.Second, From: 3, To: 3, Measured: true}},
@@ -79,7 +85,8 @@ func clean(t *testing.T, out *measure.Result) {
 		}
 	}
 	if !v.Complete || v.Unproven != 0 || v.Found != 0 || v.Acked == 0 || v.Ended != v.Acked {
-		t.Errorf("complete %v, acked %d, ended %d, unproven %d, violations %d", v.Complete, v.Acked, v.Ended, v.Unproven, v.Found)
+		t.Errorf("complete %v, acked %d, ended %d, unproven %d, violations %d", v.Complete, v.Acked, v.Ended, v.Unproven,
+			v.Found)
 	}
 	if c := out.Counts; c.InFlight != 0 || c.Backlog != 0 || c.Open != 0 || c.Sockets != 0 || c.Dropped != 0 {
 		t.Errorf("left over: %+v", c)
@@ -224,7 +231,8 @@ func TestInjectedFaults(t *testing.T) {
 				if c.client {
 					client = x.client
 				}
-				if got.Invariant != c.want || got.Job != x.job || got.Client != client || got.Stream != x.stream || len(got.Records) < 2 {
+				if got.Invariant != c.want || got.Job != x.job || got.Client != client || got.Stream != x.stream ||
+					len(got.Records) < 2 {
 					t.Errorf("got %s of job %s, client %d, %d records; want %s of job %s, client %d: %s",
 						got.Invariant, got.Job, got.Client, len(got.Records), c.want, x.job, client, got.What)
 				}
@@ -264,7 +272,8 @@ func TestAGatewayIsCutOff(t *testing.T) {
 		}
 		// Who waited for a socket was kept waiting by the server, not by the generator.
 		if lag := out.Latencies[measure.Lag]; out.Counts.Delayed < 2 || lag.Max > 1 || out.Latencies[measure.Ack].Max < 100 {
-			t.Errorf("%d waited; the generator was late by %v ms, the slowest ack took %v ms", out.Counts.Delayed, lag.Max, out.Latencies[measure.Ack].Max)
+			t.Errorf("%d waited; the generator was late by %v ms, the slowest ack took %v ms", out.Counts.Delayed, lag.Max,
+				out.Latencies[measure.Ack].Max)
 		}
 	})
 }
@@ -276,7 +285,10 @@ func TestWatchersSlowClientsAndFailures(t *testing.T) {
 			s.Slow = scenario.Slow{Sockets: 2, BytesPerSecond: 300}
 			s.Jobs[0].Watchers = 3
 			s.Jobs = append(s.Jobs,
-				scenario.Job{Name: "fails", Type: "demo.fail", Payload: json.RawMessage(`{}`), Weight: 1, Watch: true, Ends: job.Completed},
+				scenario.Job{
+					Name: "fails", Type: "demo.fail", Payload: json.RawMessage(`{}`), Weight: 1, Watch: true,
+					Ends: job.Completed,
+				},
 				scenario.Job{Name: "unwatched", Type: "demo.echo", Payload: json.RawMessage(`{}`), Weight: 1, Ends: job.Completed})
 		})
 		out := runIn(t, w, s, nil)
@@ -285,7 +297,8 @@ func TestWatchersSlowClientsAndFailures(t *testing.T) {
 		for _, j := range out.Jobs {
 			byName[j.Name] = j
 		}
-		if f := byName["fails"]; f.Unexpected == 0 || f.Unexpected != f.Ended["failed"] || f.Unexpected != out.Counts.Unexpected {
+		if f := byName["fails"]; f.Unexpected == 0 || f.Unexpected != f.Ended["failed"] ||
+			f.Unexpected != out.Counts.Unexpected {
 			t.Errorf("fails: %+v", f)
 		}
 		if u := byName["unwatched"]; u.Acked == 0 || u.Ended["completed"] != u.Acked || u.End.Count != 0 {

@@ -63,7 +63,9 @@ func (e *refusal) permanent() bool {
 }
 
 // dial opens a socket and reads its welcome.
-func dial(ctx context.Context, hc *http.Client, url, token string, writers *sync.WaitGroup, wrote func(*arrival)) (*socket, error) {
+func dial(
+	ctx context.Context, hc *http.Client, url, token string, writers *sync.WaitGroup, wrote func(*arrival),
+) (*socket, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	header := http.Header{}

@@ -118,7 +118,8 @@ func (s *stream) connect() (back bool) {
 	}
 	defer resp.Body.Close()
 	s.add(history.Record{Kind: history.Answered, Code: resp.StatusCode})
-	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode != http.StatusOK || kind != "text/event-stream" {
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode != http.StatusOK ||
+		kind != "text/event-stream" {
 		if resp.StatusCode != http.StatusNoContent {
 			s.r.rec.Error(fmt.Sprintf("events: HTTP %d", resp.StatusCode))
 		}

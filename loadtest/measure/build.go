@@ -35,7 +35,8 @@ func (r *Recorder) Result(urls []string, embedded, brokenOff bool) *Result {
 	for i, ph := range s.Phases {
 		p := r.phases[i]
 		out.Phases = append(out.Phases, PhaseResult{
-			Name: ph.Name, Begin: begin.Seconds(), Seconds: ph.Duration.Seconds(), From: ph.From, To: ph.To, Measured: ph.Measured,
+			Name: ph.Name, Begin: begin.Seconds(), Seconds: ph.Duration.Seconds(), From: ph.From, To: ph.To,
+			Measured: ph.Measured,
 			Arrivals: p.arrivals, Refused: p.refused, Ack: p.ack.Summary(), End: p.end.Summary(),
 		})
 		begin += ph.Duration

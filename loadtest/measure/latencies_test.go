@@ -43,7 +43,8 @@ func TestSummary(t *testing.T) {
 	}
 	s := l.Summary()
 	near := func(got, want float64) bool { return got > want*0.99 && got < want*1.01 }
-	if s.Count != 100 || !near(s.P50, 50) || !near(s.P90, 90) || !near(s.P99, 99) || !near(s.Max, 100) || len(s.Curve) != len(Percentiles) {
+	if s.Count != 100 || !near(s.P50, 50) || !near(s.P90, 90) || !near(s.P99, 99) || !near(s.Max, 100) ||
+		len(s.Curve) != len(Percentiles) {
 		t.Errorf("%+v", s)
 	}
 	if n, p50, p99, most := l.take(); n != 100 || !near(p50, 50) || !near(p99, 99) || !near(most, 100) {
@@ -67,13 +68,22 @@ func TestFindings(t *testing.T) {
 	}{
 		{"nothing", func(*Machine, *Counts) {}, false, false, "Nothing on the generator's side"},
 		{"late", func(m *Machine, _ *Counts) { m.Lag.P99 = 3 }, false, true, "written 3.0 ms or more after"},
-		{"late, of few", func(m *Machine, _ *Counts) { m.Lag.P99, m.Lag.Count = 3, 9 }, false, false, "Nothing on the generator's side"},
+		{
+			"late, of few", func(m *Machine, _ *Counts) { m.Lag.P99, m.Lag.Count = 3, 9 }, false, false,
+			"Nothing on the generator's side",
+		},
 		{"full machine", func(m *Machine, _ *Counts) { m.BusyShare = 0.5 }, false, true, "in 50 % of the time"},
 		{"own CPU", func(m *Machine, _ *Counts) { m.CPU = 3.9 }, false, true, "took 3.9 of 4 cores"},
-		{"own CPU with the system in it", func(m *Machine, _ *Counts) { m.CPU = 3.9 }, true, false, "in the generator's own process"},
+		{
+			"own CPU with the system in it", func(m *Machine, _ *Counts) { m.CPU = 3.9 }, true, false,
+			"in the generator's own process",
+		},
 		{"scheduler", func(m *Machine, _ *Counts) { m.SchedP99 = 9 }, false, true, "waited 9.0 ms"},
 		{"dropped", func(_ *Machine, c *Counts) { c.Dropped = 7 }, false, true, "7 arrivals were dropped"},
-		{"descriptors", func(m *Machine, _ *Counts) { m.OutOfDescriptors, m.Descriptors = 3, 1024 }, false, true, "only 1024 descriptors"},
+		{
+			"descriptors", func(m *Machine, _ *Counts) { m.OutOfDescriptors, m.Descriptors = 3, 1024 }, false, true,
+			"only 1024 descriptors",
+		},
 		{"ports", func(m *Machine, _ *Counts) { m.OutOfPorts = 3 }, false, true, "ran out of ports"},
 		{"reads", func(m *Machine, _ *Counts) { m.GetsSkipped = 3 }, false, true, "3 GETs"},
 		{"the server's bound", func(_ *Machine, c *Counts) { c.Delayed = 3 }, false, false, "3 submits had to wait"},

@@ -122,10 +122,12 @@ func (m *Machine) judge(ack Summary, c Counts, embedded bool) {
 		m.Findings = append(m.Findings, fmt.Sprintf(format, args...))
 	}
 	if m.Lag.Count >= minValues && m.Lag.P99 > max(lagFloor, lagShare*ack.P50) {
-		limit("The generator was late: 1 %% of the submits were written %.1f ms or more after they were due (at worst %.1f ms), beside an ack's median of %.1f ms. Latencies contain it.", m.Lag.P99, m.Lag.Max, ack.P50)
+		limit("The generator was late: 1 %% of the submits were written %.1f ms or more after they were due (at worst %.1f "+
+			"ms), beside an ack's median of %.1f ms. Latencies contain it.", m.Lag.P99, m.Lag.Max, ack.P50)
 	}
 	if m.BusyShare > busyTime {
-		limit("The machine's processors were above %.0f %% busy in %.0f %% of the time: the latencies are those of a full machine.", 100*busyLine, 100*m.BusyShare)
+		limit("The machine's processors were above %.0f %% busy in %.0f %% of the time: the latencies are those of a full "+
+			"machine.", 100*busyLine, 100*m.BusyShare)
 	}
 	if m.CPU > cpuLine*float64(m.Cores) && !embedded {
 		limit("The generator itself took %.1f of %d cores: give it more, or run several.", m.CPU, m.Cores)
@@ -134,10 +136,12 @@ func (m *Machine) judge(ack Summary, c Counts, embedded bool) {
 		limit("1 %% of the generator's goroutines waited %.1f ms or more for a processor.", m.SchedP99)
 	}
 	if c.Dropped > 0 {
-		limit("%d arrivals were dropped because the generator's bounds were reached: the load was lower than the schedule's.", c.Dropped)
+		limit("%d arrivals were dropped because the generator's bounds were reached: the load was lower than the schedule's.",
+			c.Dropped)
 	}
 	if m.OutOfDescriptors > 0 {
-		limit("%d connects failed because the process has only %d descriptors (ulimit -n).", m.OutOfDescriptors, m.Descriptors)
+		limit("%d connects failed because the process has only %d descriptors (ulimit -n).", m.OutOfDescriptors,
+			m.Descriptors)
 	}
 	if m.OutOfPorts > 0 {
 		limit("%d connects failed because a source address ran out of ports: name more with --source.", m.OutOfPorts)
@@ -146,12 +150,17 @@ func (m *Machine) judge(ack Summary, c Counts, embedded bool) {
 		limit("%d GETs after an ack were left out because too many were on their way.", m.GetsSkipped)
 	}
 	if c.Delayed > 0 {
-		m.Findings = append(m.Findings, fmt.Sprintf("%d submits had to wait, because no client had a socket or each had as many submits in flight as the server allows. That wait is in their latencies; it is not the generator's.", c.Delayed))
+		m.Findings = append(m.Findings,
+			fmt.Sprintf("%d submits had to wait, because no client had a socket or each had as many submits in flight as the "+
+				"server allows. That wait is in their latencies; it is not the generator's.", c.Delayed))
 	}
 	if embedded {
-		m.Findings = append(m.Findings, "The system ran in the generator's own process: both shared its processors, and its CPU is in the generator's.")
+		m.Findings = append(m.Findings,
+			"The system ran in the generator's own process: both shared its processors, and its CPU is in the generator's.")
 	}
 	if !m.Limited {
-		m.Findings = append(m.Findings, fmt.Sprintf("Nothing on the generator's side limited this run: 99 %% of the submits were written within %.2f ms of when they were due.", m.Lag.P99))
+		m.Findings = append(m.Findings,
+			fmt.Sprintf("Nothing on the generator's side limited this run: 99 %% of the submits were written within %.2f ms "+
+				"of when they were due.", m.Lag.P99))
 	}
 }

@@ -120,7 +120,8 @@ func (c chart) SVG() template.HTML {
 	p(`<text class="title" x="0" y="14">%s</text>`, html.EscapeString(c.Title))
 	for i, band := range c.Bands {
 		from, to := c.x(band.From), c.x(band.To)
-		p(`<rect class="band%d" x="%.1f" y="%d" width="%.1f" height="%d"/>`, i%2, from, marginTop, max(0, to-from), plotHeight)
+		p(`<rect class="band%d" x="%.1f" y="%d" width="%.1f" height="%d"/>`, i%2, from, marginTop, max(0, to-from),
+			plotHeight)
 		if to-from > legendLetter*float64(len(band.Name)) {
 			p(`<text class="bandname" x="%.1f" y="%d">%s</text>`, (from+to)/2, marginTop+11, html.EscapeString(band.Name))
 		}

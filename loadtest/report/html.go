@@ -74,7 +74,10 @@ type countRow struct {
 
 // HTML writes the report as one file that needs nothing else.
 func HTML(w io.Writer, r *measure.Result) error {
-	v := view{Result: r, Status: "holds", Errors: counted(r.Errors), Losses: counted(r.Losses), Charts: timeline(r), Curve: curve(r)}
+	v := view{
+		Result: r, Status: "holds", Errors: counted(r.Errors), Losses: counted(r.Losses), Charts: timeline(r),
+		Curve: curve(r),
+	}
 	if r.Verdict != nil {
 		broken := map[history.Invariant]int{}
 		for _, x := range r.Verdict.Violations {

@@ -18,7 +18,8 @@ func Print(w io.Writer, r *measure.Result) error {
 	fmt.Fprintln(t, "count\tp50\tp90\tp99\tp99.9\tmax\t")
 	for _, name := range measure.AllSeries {
 		if s, ok := r.Latencies[name]; ok {
-			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t  %s\n", s.Count, Millis(s.P50), Millis(s.P90), Millis(s.P99), Millis(s.P999), Millis(s.Max), Labels[name])
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t  %s\n", s.Count, Millis(s.P50), Millis(s.P90), Millis(s.P99),
+				Millis(s.P999), Millis(s.Max), Labels[name])
 		}
 	}
 	if err := t.Flush(); err != nil {

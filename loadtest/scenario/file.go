@@ -101,7 +101,8 @@ func Parse(name string, b []byte) (*Scenario, error) {
 	}
 	for _, doc := range tree.Docs[min(1, len(tree.Docs)):] {
 		if doc.Body != nil {
-			return nil, fmt.Errorf("%s:%d: a second YAML document, which would not be read", name, doc.Body.GetToken().Position.Line)
+			return nil, fmt.Errorf("%s:%d: a second YAML document, which would not be read", name,
+				doc.Body.GetToken().Position.Line)
 		}
 	}
 	r := reader{name: name, tree: tree}
@@ -212,7 +213,9 @@ func (r *reader) scenario(f *file) *Scenario {
 		EndsWithin:    r.duration("endsWithin", f.EndsWithin, defaultEndsWithin, time.Second, time.Hour),
 		DeliverWithin: r.duration("deliverWithin", f.DeliverWithin, defaultDeliverWithin, time.Second, time.Hour),
 	}
-	if s.Name == "" || len(s.Name) > maxName || strings.ContainsFunc(s.Name, func(c rune) bool { return c <= ' ' || c > '~' || c == '/' }) {
+	if s.Name == "" || len(s.Name) > maxName || strings.ContainsFunc(s.Name, func(c rune) bool {
+		return c <= ' ' || c > '~' || c == '/'
+	}) {
 		r.bad("name", "a scenario has a name of 1 to %d visible ASCII characters, without a slash", maxName)
 	}
 	switch f.Arrivals {
@@ -324,10 +327,16 @@ func (s *Scenario) bounds() error {
 	for i, j := range s.Jobs {
 		weight += j.Weight
 		if j.Watchers > s.Sockets-1 {
-			return boundError{fmt.Sprintf("jobs[%d].watchers", i), fmt.Sprintf("%d other clients are needed, there are %d", j.Watchers, s.Sockets-1)}
+			return boundError{
+				fmt.Sprintf("jobs[%d].watchers", i),
+				fmt.Sprintf("%d other clients are needed, there are %d", j.Watchers, s.Sockets-1),
+			}
 		}
 		if j.Watchers > 0 && s.Tenants > 1 {
-			return boundError{fmt.Sprintf("jobs[%d].watchers", i), "a job's watchers are of its tenant: with watchers, tenants must be 1"}
+			return boundError{
+				fmt.Sprintf("jobs[%d].watchers", i),
+				"a job's watchers are of its tenant: with watchers, tenants must be 1",
+			}
 		}
 	}
 	switch {
@@ -342,7 +351,9 @@ func (s *Scenario) bounds() error {
 	}
 	for i, p := range s.Phases {
 		if max(p.From, p.To) > MaxRate {
-			return boundError{fmt.Sprintf("phases[%d].rate", i), fmt.Sprintf("%g is above the bound of %d", max(p.From, p.To), MaxRate)}
+			return boundError{
+				fmt.Sprintf("phases[%d].rate", i), fmt.Sprintf("%g is above the bound of %d", max(p.From, p.To), MaxRate),
+			}
 		}
 	}
 	return nil

@@ -52,13 +52,16 @@ func TestParse(t *testing.T) {
 	if err := json.Unmarshal(j.Payload, &payload); err != nil || payload["text"] != "2026" || payload["n"] != 1.0 {
 		t.Errorf("payload %s, %v", j.Payload, err)
 	}
-	if s.Sockets != 1 || s.Tenants != 1 || s.ConnectOver != time.Second || s.EndsWithin != 30*time.Second || s.DeliverWithin != 10*time.Second || s.Poisson {
+	if s.Sockets != 1 || s.Tenants != 1 || s.ConnectOver != time.Second || s.EndsWithin != 30*time.Second ||
+		s.DeliverWithin != 10*time.Second || s.Poisson {
 		t.Errorf("defaults: %+v", s)
 	}
-	if j.Name != "demo.echo" || j.Weight != 1 || !j.Watch || j.Key || j.Get != 0 || j.Stream != 0 || s.MineSockets() != 0 || j.Ends != "" {
+	if j.Name != "demo.echo" || j.Weight != 1 || !j.Watch || j.Key || j.Get != 0 || j.Stream != 0 ||
+		s.MineSockets() != 0 || j.Ends != "" {
 		t.Errorf("a job's defaults: %+v", j)
 	}
-	if p.Name != "phase 1" || p.From != 10 || p.To != 20 || !p.Measured || p.Reconnect != nil || p.Arrivals() != 900 || s.Duration() != time.Minute {
+	if p.Name != "phase 1" || p.From != 10 || p.To != 20 || !p.Measured || p.Reconnect != nil || p.Arrivals() != 900 ||
+		s.Duration() != time.Minute {
 		t.Errorf("phase: %+v", p)
 	}
 }
@@ -110,7 +113,8 @@ func TestAShareOfTheClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.Sockets != 200 || s.MineSockets() != 4 || tenth.MineSockets() != 1 || s.Jobs[0].Stream != 0.01 {
-		t.Errorf("%d and %d of %d and %d sockets, streams for %v", s.MineSockets(), tenth.MineSockets(), s.Sockets, tenth.Sockets, s.Jobs[0].Stream)
+		t.Errorf("%d and %d of %d and %d sockets, streams for %v", s.MineSockets(), tenth.MineSockets(), s.Sockets,
+			tenth.Sockets, s.Jobs[0].Stream)
 	}
 }
 
@@ -136,7 +140,8 @@ func TestScale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if half.Sockets != 20 || half.Slow.Sockets != 2 || half.Phases[1].Duration != s.Phases[1].Duration/2 || half.Phases[1].From != s.Phases[1].From*0.1 {
+	if half.Sockets != 20 || half.Slow.Sockets != 2 || half.Phases[1].Duration != s.Phases[1].Duration/2 ||
+		half.Phases[1].From != s.Phases[1].From*0.1 {
 		t.Errorf("%+v", half)
 	}
 	if s.Sockets != 200 || s.Phases[1].From != 60 {

@@ -107,7 +107,9 @@ func (s *System) waitReady(ctx context.Context, ready <-chan func() error) error
 }
 
 // services runs gateway, tracker and processor beside a broker of somebody else.
-func services(ctx context.Context, k kafka.Config, addrs []string, dir string, env service.Env, ready chan<- func() error) error {
+func services(
+	ctx context.Context, k kafka.Config, addrs []string, dir string, env service.Env, ready chan<- func() error,
+) error {
 	prefix := fmt.Sprintf("bench%d.", time.Now().UnixNano())
 	gw := gateway.Defaults()
 	gw.Kafka = k
@@ -119,11 +121,14 @@ func services(ctx context.Context, k kafka.Config, addrs []string, dir string, e
 		return err
 	}
 	t, err := tracker.New(tracker.Config{Kafka: k, TopicPrefix: prefix, Partitions: Partitions,
-		Data: filepath.Join(dir, "tracker"), Settings: tracker.Settings{Listen: addrs[2], SessionTimeout: 10 * time.Second}}, env)
+		Data: filepath.Join(dir, "tracker"), Settings: tracker.Settings{Listen: addrs[2], SessionTimeout: 10 * time.Second}},
+		env)
 	if err != nil {
 		return err
 	}
-	p, err := processor.New(processor.Config{Brokers: k.Brokers, TopicPrefix: prefix, Lanes: []string{"default", "reports"}, Grace: time.Second},
+	p, err := processor.New(processor.Config{
+		Brokers: k.Brokers, TopicPrefix: prefix, Lanes: []string{"default", "reports"}, Grace: time.Second,
+	},
 		flags.Options(env)...)
 	if err != nil {
 		return err

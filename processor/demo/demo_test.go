@@ -26,7 +26,8 @@ func run(t *testing.T, j processortest.Job) processortest.Outcome {
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
 
 func TestEcho(t *testing.T) {
-	if got := run(t, processortest.Job{Type: demo.Echo, Payload: raw(`{"a":[1, 2]}`)}); string(got.Result) != `{"a":[1, 2]}` {
+	if got := run(t, processortest.Job{Type: demo.Echo, Payload: raw(`{"a":[1, 2]}`)}); string(
+		got.Result) != `{"a":[1, 2]}` {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -43,7 +44,8 @@ func TestSleep(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Minute, func() { cancel(processor.ErrCancelled) })
-		got, err := processortest.Run(ctx, demo.Register, processortest.Job{Type: demo.Sleep, Payload: raw(`{"seconds":3600}`)})
+		got, err := processortest.Run(ctx, demo.Register, processortest.Job{Type: demo.Sleep,
+			Payload: raw(`{"seconds":3600}`)})
 		if err != nil || got.Failure.Code != "cancelled" {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -57,23 +59,28 @@ func TestFlaky(t *testing.T) {
 			t.Errorf("attempt %d: %+v", attempt, got)
 		}
 	}
-	if got := run(t, processortest.Job{Type: demo.Flaky, Payload: raw(`{"failures":2}`), Attempt: 3}); string(got.Result) != `{"attempts":3}` {
+	if got := run(t, processortest.Job{Type: demo.Flaky, Payload: raw(`{"failures":2}`), Attempt: 3}); string(
+		got.Result) != `{"attempts":3}` {
 		t.Errorf("got %+v", got)
 	}
 }
 
 func TestFailAndPanic(t *testing.T) {
-	if f := run(t, processortest.Job{Type: demo.Fail, Payload: raw(`{"message":"no"}`)}).Failure; f.Retryable || f.Message != "no" {
+	if f := run(t, processortest.Job{Type: demo.Fail, Payload: raw(`{"message":"no"}`)}).Failure; f.Retryable ||
+		f.Message != "no" {
 		t.Errorf("got %+v", f)
 	}
-	if f := run(t, processortest.Job{Type: demo.Panic, Payload: raw(`{}`)}).Failure; f.Code != "handler_panic" || !f.Retryable {
+	if f := run(t, processortest.Job{Type: demo.Panic, Payload: raw(`{}`)}).Failure; f.Code != "handler_panic" ||
+		!f.Retryable {
 		t.Errorf("got %+v", f)
 	}
 }
 
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := processortest.Job{Type: demo.Report, Payload: raw(`{"reportType":"sales","from":"2024-01-01","to":"2024-12-31"}`)}
+		j := processortest.Job{
+			Type: demo.Report, Payload: raw(`{"reportType":"sales","from":"2024-01-01","to":"2024-12-31"}`),
+		}
 		got, again := run(t, j), run(t, j)
 		var report struct{ Rows int }
 		if err := json.Unmarshal(got.Result, &report); err != nil || got.File == nil {
@@ -83,7 +90,8 @@ func TestReport(t *testing.T) {
 			t.Errorf("file %s, %s", got.File.Name, got.File.ContentType)
 		}
 		lines := strings.Split(strings.TrimSpace(string(got.File.Content)), "\n")
-		if report.Rows != 366 || len(lines) != 367 || lines[0] != "date,orders,revenue,refunds" || !strings.HasPrefix(lines[60], "2024-02-29,") {
+		if report.Rows != 366 || len(lines) != 367 || lines[0] != "date,orders,revenue,refunds" ||
+			!strings.HasPrefix(lines[60], "2024-02-29,") {
 			t.Errorf("%d rows, %d lines: %s", report.Rows, len(lines), lines[:2])
 		}
 		if string(got.File.Content) != string(again.File.Content) {
@@ -107,7 +115,8 @@ func TestPayloadsThatMakeNoSense(t *testing.T) {
 		`{"reportType":"x","from":"2026-01-02","to":"2026-01-01"}`: demo.Report,
 		`{"reportType":"x","from":"2024-01-01","to":"2026-01-01"}`: demo.Report,
 	} {
-		if f := run(t, processortest.Job{Type: jobType, Payload: raw(payload)}).Failure; f == nil || f.Code != "invalid_payload" || f.Retryable {
+		if f := run(t, processortest.Job{Type: jobType, Payload: raw(payload)}).Failure; f == nil ||
+			f.Code != "invalid_payload" || f.Retryable {
 			t.Errorf("%s %s: %+v", jobType, payload, f)
 		}
 	}

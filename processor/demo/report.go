@@ -64,7 +64,9 @@ func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportRe
 		return reportResult{}, fmt.Errorf("render report: %w", err)
 	}
 	name := fmt.Sprintf("%s-%s-%s.csv", in.ReportType, in.From, in.To)
-	err = j.Attach(ctx, processor.File{Name: name, ContentType: "text/csv; charset=utf-8", Content: strings.NewReader(text)})
+	err = j.Attach(ctx, processor.File{
+		Name: name, ContentType: "text/csv; charset=utf-8", Content: strings.NewReader(text),
+	})
 	if err != nil && !errors.Is(err, processor.ErrNoBlobStore) {
 		return reportResult{}, err
 	}

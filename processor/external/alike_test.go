@@ -119,19 +119,23 @@ func TestFailuresAreReadAlike(t *testing.T) {
 			if got.Failure == nil {
 				continue
 			}
-			if after := got.Failure.RetryAfter; (after != nil) != (tc.after > 0) || after != nil && after.Duration() != tc.after {
+			if after := got.Failure.RetryAfter; (after != nil) != (tc.after > 0) ||
+				after != nil && after.Duration() != tc.after {
 				t.Errorf("%s: retryAfter %v", what, after)
 			}
 		}
 	}
 	// Whole bodies, as RFC 9457 has them.
-	wantFailure(t, "a problem that is retryable", handle(t, t.Context(), answering(t, 409, `{"detail":"busy","retryable":true}`), 0), "http_409", true, "busy")
-	wantFailure(t, "a problem that is not", handle(t, t.Context(), answering(t, 503, `{"code":"gone","message":"for good","retryable":false}`), 0), "gone", false, "for good")
+	wantFailure(t, "a problem that is retryable",
+		handle(t, t.Context(), answering(t, 409, `{"detail":"busy","retryable":true}`), 0), "http_409", true, "busy")
+	wantFailure(t, "a problem that is not", handle(t, t.Context(),
+		answering(t, 503, `{"code":"gone","message":"for good","retryable":false}`), 0), "gone", false, "for good")
 }
 
 // loose is output that some parsers take and strict ones do not.
 var loose = map[string]string{
-	"not UTF-8": "\"\xff\"", "a lone surrogate": `{"a":"\ud800"}`, "out of range": `[1e400]`, "duplicate keys": `{"a":1,"a":2}`,
+	"not UTF-8": "\"\xff\"", "a lone surrogate": `{"a":"\ud800"}`, "out of range": `[1e400]`,
+	"duplicate keys":    `{"a":1,"a":2}`,
 	"a byte order mark": "\uFEFF{\"a\":1}", "too deep": strings.Repeat("[", 101) + strings.Repeat("]", 101),
 }
 
@@ -143,7 +147,8 @@ func TestLooseOutputIsRefused(t *testing.T) {
 			return json.RawMessage(text), nil
 		}
 		for kind, h := range map[string]processor.RawHandler{
-			"Go": raw, "command": printing(t, text, 0), "wrapped": printing(t, `{"result":`+text+`}`, 0), "progress": printing(t, `{"progress":{"percent":1,"message":`+text+`}}`, 0),
+			"Go": raw, "command": printing(t, text, 0), "wrapped": printing(t, `{"result":`+text+`}`, 0), "progress": printing(t,
+				`{"progress":{"percent":1,"message":`+text+`}}`, 0),
 			"endpoint": answering(t, 200, text),
 		} {
 			wantFailure(t, kind+": "+what, handle(t, t.Context(), h, 0), "invalid_result", false, "")
@@ -166,17 +171,21 @@ func TestLooseOutputIsRefused(t *testing.T) {
 // TestALargeResultIsHeldToTheSame: what goes to the blob store, too.
 func TestALargeResultIsHeldToTheSame(t *testing.T) {
 	big := `{"a":"` + strings.Repeat("x", 100<<10) + `","a":1}`
-	wantFailure(t, "above the inline limit", handle(t, t.Context(), printing(t, big, 0), 0), "invalid_result", false, "twice")
+	wantFailure(t, "above the inline limit", handle(t, t.Context(), printing(t, big, 0), 0), "invalid_result", false,
+		"twice")
 }
 
 // TestWholeNumbersCountAsIntegers: as many languages write them.
 func TestWholeNumbersCountAsIntegers(t *testing.T) {
 	got := handle(t, t.Context(), printing(t, "{\"progress\":{\"current\":3.0,\"total\":4e0}}\n1.0\n", 0), 0)
-	if len(got.Progress) != 1 || got.Progress[0].Current != 3 || got.Progress[0].Percent != 75 || string(got.Result) != "1.0" {
+	if len(got.Progress) != 1 || got.Progress[0].Current != 3 || got.Progress[0].Percent != 75 ||
+		string(got.Result) != "1.0" {
 		t.Errorf("%+v %+v", got, got.Failure)
 	}
 	typed, err := processortest.Run(t.Context(), func(p *processor.Processor) {
-		processor.Handle(p, "t", func(_ context.Context, _ *processor.Job, in struct{ Steps int }) (int, error) { return in.Steps, nil })
+		processor.Handle(p, "t", func(_ context.Context, _ *processor.Job, in struct{ Steps int }) (int, error) {
+			return in.Steps, nil
+		})
 	}, processortest.Job{Type: "t", Payload: json.RawMessage(`{"steps":10.0}`)})
 	if err != nil || string(typed.Result) != "10" {
 		t.Errorf("%v %+v %+v", err, typed, typed.Failure)

@@ -92,7 +92,8 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	log := &stderr{log: j.Log, limit: rate.NewLimiter(stderrPerSec, stderrBurst)}
 	cmd := exec.CommandContext(run, c.argv[0], c.argv[1:]...)
 	cmd.Dir, cmd.Env = dir, append(c.environment(j, dir), tracing.Environ(ctx)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(payload), &lines{take: out.line, max: MaxResult}, &lines{take: log.line, max: maxStderrLine, cut: true}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(payload), &lines{take: out.line, max: MaxResult},
+		&lines{take: log.line, max: maxStderrLine, cut: true}
 	cmd.SysProcAttr = attributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace

@@ -89,7 +89,8 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			return nil, processor.WithCode("http_timeout", errors.New("the endpoint did not answer in time"))
 		}
-		unreachable := processor.WithCode(processor.CodeHTTPUnreachable, fmt.Errorf("the endpoint could not be reached: %w", unwrapURL(err)))
+		unreachable := processor.WithCode(processor.CodeHTTPUnreachable, fmt.Errorf("the endpoint could not be reached: %w",
+			unwrapURL(err)))
 		if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
 			return nil, processor.Unable(unreachable) // nobody was asked to do anything
 		}
@@ -167,7 +168,8 @@ func result(resp *http.Response, body []byte) (json.RawMessage, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, nil
 	}
-	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || t != "application/json" && !strings.HasSuffix(t, "+json") {
+	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil ||
+		t != "application/json" && !strings.HasSuffix(t, "+json") {
 		return nil, invalidResult("the endpoint answered with %q, not with JSON", resp.Header.Get("Content-Type"))
 	}
 	if err := strict.Check(body); err != nil {

@@ -67,7 +67,8 @@ func invalidResult(format string, args ...any) error {
 	return processor.WithCode(processor.CodeInvalidResult, processor.Permanent(fmt.Errorf(format, args...)))
 }
 
-var errTooLarge = processor.WithCode(job.CodeResultTooLarge, processor.Permanent(fmt.Errorf("the handler answered with more than %d bytes", MaxResult)))
+var errTooLarge = processor.WithCode(job.CodeResultTooLarge,
+	processor.Permanent(fmt.Errorf("the handler answered with more than %d bytes", MaxResult)))
 
 // grace is how long a handler that is told to stop may take.
 const grace = 2 * time.Second

@@ -33,7 +33,10 @@ const payload = `{"text":"grüße"}`
 func handle(t *testing.T, ctx context.Context, h processor.RawHandler, timeout time.Duration) processortest.Outcome {
 	t.Helper()
 	got, err := processortest.Run(ctx, func(p *processor.Processor) { processor.HandleRaw(p, "text.count", h) },
-		processortest.Job{Type: "text.count", Payload: json.RawMessage(payload), Attempt: 2, Tenant: "acme", Subject: "älice", Timeout: job.Seconds(timeout)})
+		processortest.Job{
+			Type: "text.count", Payload: json.RawMessage(payload), Attempt: 2, Tenant: "acme", Subject: "älice",
+			Timeout: job.Seconds(timeout),
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,12 +47,15 @@ func handle(t *testing.T, ctx context.Context, h processor.RawHandler, timeout t
 func wantFailure(t *testing.T, what string, got processortest.Outcome, code string, retryable bool, message string) {
 	t.Helper()
 	f := got.Failure
-	if got.Event != event.Failed || f == nil || f.Code != code || f.Retryable != retryable || !strings.Contains(f.Message, message) {
+	if got.Event != event.Failed || f == nil || f.Code != code || f.Retryable != retryable ||
+		!strings.Contains(f.Message, message) {
 		t.Errorf("%s: want %s, retryable %v, %q; got %s %+v", what, code, retryable, message, got.Event, f)
 	}
 }
 
-func endpoint(t *testing.T, timeout time.Duration, callbacks *external.Callbacks, h http.HandlerFunc) processor.RawHandler {
+func endpoint(
+	t *testing.T, timeout time.Duration, callbacks *external.Callbacks, h http.HandlerFunc,
+) processor.RawHandler {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	e, err := external.NewEndpoint(srv.URL, timeout, callbacks)
@@ -69,8 +75,10 @@ func TestEndpointIsToldAndAnswers(t *testing.T) {
 		if string(body) != payload || r.Method != http.MethodPost {
 			t.Errorf("%s %s", r.Method, body)
 		}
-		for name, want := range map[string]string{"Ce-Specversion": "1.0", "Ce-Type": "text.count", "Ce-Id": "test-job", "Idempotency-Key": `"test-job"`,
-			"Ackwire-Attempt": "2", "Ackwire-Max-Attempts": "3", "Ackwire-Dispatch": "1", "Ackwire-Tenant": "acme", "Ackwire-Subject": "%C3%A4lice", "Content-Type": "application/json"} {
+		for name, want := range map[string]string{"Ce-Specversion": "1.0", "Ce-Type": "text.count", "Ce-Id": "test-job",
+			"Idempotency-Key": `"test-job"`,
+			"Ackwire-Attempt": "2", "Ackwire-Max-Attempts": "3", "Ackwire-Dispatch": "1", "Ackwire-Tenant": "acme",
+			"Ackwire-Subject": "%C3%A4lice", "Content-Type": "application/json"} {
 			if got := r.Header.Get(name); got != want {
 				t.Errorf("header %s is %q, want %q", name, got, want)
 			}
@@ -102,11 +110,20 @@ func TestEndpointsAnswers(t *testing.T) {
 		{"a list", 201, "application/vnd.x+json", "[1]", "", false, "", "[1]"},
 		{"HTML", 200, "text/html", "<p>", "invalid_result", false, "text/html", ""},
 		{"broken JSON", 200, "application/json", "{", "invalid_result", false, "not JSON", ""},
-		{"too much", 200, "application/json", `"` + strings.Repeat("x", external.MaxResult) + `"`, "result_too_large", false, "bytes", ""},
+		{
+			"too much", 200, "application/json", `"` + strings.Repeat("x", external.MaxResult) + `"`,
+			"result_too_large", false, "bytes", "",
+		},
 		{"a redirect", 302, "", "", "http_302", false, "302", ""},
 		{"a bad request", 400, "text/plain", " no such user \n", "http_400", false, "no such user", ""},
-		{"a problem", 422, "application/problem+json", `{"title":"Nope","detail":"the address is not known"}`, "http_422", false, "the address is not known", ""},
-		{"its own code", 404, "application/json", `{"code":"no_such_user","message":"gone"}`, "no_such_user", false, "gone", ""},
+		{
+			"a problem", 422, "application/problem+json", `{"title":"Nope","detail":"the address is not known"}`,
+			"http_422", false, "the address is not known", "",
+		},
+		{
+			"its own code", 404, "application/json", `{"code":"no_such_user","message":"gone"}`, "no_such_user", false,
+			"gone", "",
+		},
 		{"an error object", 500, "application/json", `{"error":{"code":"db","message":"locked"}}`, "db", true, "locked", ""},
 		{"too early", 425, "", "", "http_425", true, "425", ""},
 		{"a timeout", 408, "", "", "http_408", true, "408", ""},
@@ -147,8 +164,10 @@ func TestEndpointThatIsNotThere(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
 	slow := func(http.ResponseWriter, *http.Request) { <-hang }
-	wantFailure(t, "one that hangs", handle(t, t.Context(), endpoint(t, 50*time.Millisecond, nil, slow), 0), "http_timeout", true, "in time")
-	wantFailure(t, "the job's own timeout", handle(t, t.Context(), endpoint(t, time.Minute, nil, slow), 50*time.Millisecond), "timeout", true, "timeout")
+	wantFailure(t, "one that hangs", handle(t, t.Context(), endpoint(t, 50*time.Millisecond, nil, slow), 0),
+		"http_timeout", true, "in time")
+	wantFailure(t, "the job's own timeout", handle(t, t.Context(), endpoint(t, time.Minute, nil, slow),
+		50*time.Millisecond), "timeout", true, "timeout")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	time.AfterFunc(50*time.Millisecond, func() { cancel(processor.ErrCancelled) })
 	wantFailure(t, "a cancelled job", handle(t, ctx, endpoint(t, time.Minute, nil, slow), 0), "cancelled", false, "")
@@ -249,7 +268,8 @@ func TestCallbacks(t *testing.T) {
 		t.Errorf("%+v %+v", got, got.Failure)
 	}
 	want("a second outcome", <-gone, 410)
-	if p := got.Progress; len(p) != 1 || p[0].Percent != 75 || p[0].Current != 3 || p[0].Total != 4 || p[0].Message != "three" {
+	if p := got.Progress; len(p) != 1 || p[0].Percent != 75 || p[0].Current != 3 || p[0].Total != 4 ||
+		p[0].Message != "three" {
 		t.Errorf("progress %+v", p)
 	}
 	wantFailure(t, "an error", handle(t, t.Context(), later(func(url string) {
@@ -258,7 +278,8 @@ func TestCallbacks(t *testing.T) {
 	wantFailure(t, "a permanent one", handle(t, t.Context(), later(func(url string) {
 		post(url, asJSON, `{"error":{"message":"no","retryable":false}}`)
 	}), 0), "http_callback", false, "no")
-	wantFailure(t, "no callback", handle(t, t.Context(), later(func(string) {}), 50*time.Millisecond), "timeout", true, "timeout")
+	wantFailure(t, "no callback", handle(t, t.Context(), later(func(string) {}), 50*time.Millisecond), "timeout", true,
+		"timeout")
 }
 
 func command(t *testing.T, script string, env ...string) processor.RawHandler {
@@ -308,7 +329,8 @@ func TestCommandsAnswers(t *testing.T) {
 }
 
 func TestCommandTellsProgress(t *testing.T) {
-	got := handle(t, t.Context(), command(t, `echo '{"progress":{"percent":10,"message":"reading"}}'; echo '{"progress":{"current":1,"total":2}}'; echo '{}'`), 0)
+	got := handle(t, t.Context(),
+		command(t, `echo '{"progress":{"percent":10,"message":"reading"}}'; echo '{"progress":{"current":1,"total":2}}'; echo '{}'`), 0)
 	if p := got.Progress; len(p) != 2 || p[0].Message != "reading" || p[1].Percent != 50 || string(got.Result) != "{}" {
 		t.Errorf("%+v %s", p, got.Result)
 	}
@@ -317,12 +339,14 @@ func TestCommandTellsProgress(t *testing.T) {
 func TestCommandSeesLittle(t *testing.T) {
 	t.Setenv("SECRET", "hidden")
 	t.Setenv("ALLOWED", "yes")
-	got := handle(t, t.Context(), command(t, `printf '{"secret":"%s","allowed":"%s","job":"%s","attempt":"%s","tenant":"%s","home":"%s","dir":"%s"}' "$SECRET" "$ALLOWED" $ACKWIRE_JOB_ID $ACKWIRE_JOB_ATTEMPT $ACKWIRE_JOB_TENANT $HOME $(pwd)`, "ALLOWED"), 0)
+	got := handle(t, t.Context(),
+		command(t, `printf '{"secret":"%s","allowed":"%s","job":"%s","attempt":"%s","tenant":"%s","home":"%s","dir":"%s"}' "$SECRET" "$ALLOWED" $ACKWIRE_JOB_ID $ACKWIRE_JOB_ATTEMPT $ACKWIRE_JOB_TENANT $HOME $(pwd)`, "ALLOWED"), 0)
 	var saw map[string]string
 	if err := json.Unmarshal(got.Result, &saw); err != nil {
 		t.Fatalf("%v: %+v", err, got)
 	}
-	if saw["secret"] != "" || saw["allowed"] != "yes" || saw["job"] != "test-job" || saw["attempt"] != "2" || saw["tenant"] != "acme" || saw["home"] != saw["dir"] {
+	if saw["secret"] != "" || saw["allowed"] != "yes" || saw["job"] != "test-job" || saw["attempt"] != "2" ||
+		saw["tenant"] != "acme" || saw["home"] != saw["dir"] {
 		t.Errorf("it saw %v", saw)
 	}
 	if _, err := os.Stat(saw["dir"]); !os.IsNotExist(err) {
@@ -362,7 +386,8 @@ func TestCommandIsKilledWithItsChildren(t *testing.T) {
 			}
 		}
 	}
-	wantFailure(t, "timed out", handle(t, t.Context(), command(t, "sleep 60"), 50*time.Millisecond), "timeout", true, "timeout")
+	wantFailure(t, "timed out", handle(t, t.Context(), command(t, "sleep 60"), 50*time.Millisecond), "timeout", true,
+		"timeout")
 }
 
 // zombie reports whether only the process's entry is left.
@@ -377,10 +402,16 @@ func zombie(pid int) bool {
 
 func TestBadCommands(t *testing.T) {
 	for what, f := range map[string]func() (*external.Command, error){
-		"none":             func() (*external.Command, error) { return external.NewCommand(nil, nil, "") },
-		"not installed":    func() (*external.Command, error) { return external.NewCommand([]string{"no-such-program"}, nil, "") },
-		"no such folder":   func() (*external.Command, error) { return external.NewCommand([]string{"sh"}, nil, "/no/such/dir") },
-		"a file as folder": func() (*external.Command, error) { return external.NewCommand([]string{"sh"}, nil, "/etc/passwd") },
+		"none": func() (*external.Command, error) { return external.NewCommand(nil, nil, "") },
+		"not installed": func() (*external.Command, error) {
+			return external.NewCommand([]string{"no-such-program"}, nil, "")
+		},
+		"no such folder": func() (*external.Command, error) {
+			return external.NewCommand([]string{"sh"}, nil, "/no/such/dir")
+		},
+		"a file as folder": func() (*external.Command, error) {
+			return external.NewCommand([]string{"sh"}, nil, "/etc/passwd")
+		},
 	} {
 		if _, err := f(); err == nil {
 			t.Errorf("%s: taken", what)

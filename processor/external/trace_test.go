@@ -14,7 +14,8 @@ import (
 // environment; where there is none, nothing is said of one.
 func TestATraceReachesOtherLanguages(t *testing.T) {
 	const parent, state = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1"
-	command, err := external.NewCommand([]string{"sh", "-c", `echo "{\"result\":\"${TRACEPARENT-none} ${TRACESTATE-none}\"}"`}, nil, "")
+	command, err := external.NewCommand([]string{"sh", "-c",
+		`echo "{\"result\":\"${TRACEPARENT-none} ${TRACESTATE-none}\"}"`}, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

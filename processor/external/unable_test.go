@@ -18,7 +18,8 @@ import (
 
 func wantHandedBack(t *testing.T, what string, got processortest.Outcome, code, message string) {
 	t.Helper()
-	if f := got.Failure; got.Event != event.Released || f == nil || f.Code != code || !strings.Contains(f.Message, message) {
+	if f := got.Failure; got.Event != event.Released || f == nil || f.Code != code ||
+		!strings.Contains(f.Message, message) {
 		t.Errorf("%s: want it handed back with %s %q, got %s %+v", what, code, message, got.Event, f)
 	}
 }

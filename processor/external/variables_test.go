@@ -17,7 +17,8 @@ func TestACommandIsToldNothingThatIsASetting(t *testing.T) {
 	t.Setenv("ACKWIRE_TYPE", "not passed on")
 	c := &Command{}
 	var told []string
-	for _, v := range c.environment(&processor.Job{ID: "1", Type: "a.b", Run: "r", Tenant: "acme", Subject: "bob"}, "/tmp") {
+	for _, v := range c.environment(&processor.Job{ID: "1", Type: "a.b", Run: "r", Tenant: "acme", Subject: "bob"},
+		"/tmp") {
 		name, _, _ := strings.Cut(v, "=")
 		switch {
 		case slices.Contains([]string{"HOME", "PATH", "LANG", "TZ"}, name):

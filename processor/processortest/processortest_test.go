@@ -55,14 +55,16 @@ func TestRawPayloadIsHandedOnUntouched(t *testing.T) {
 			return payload, nil
 		})
 	}
-	got, err := processortest.Run(t.Context(), register, processortest.Job{Type: "echo", Payload: json.RawMessage(`{ "a" : 1 }`)})
+	got, err := processortest.Run(t.Context(), register, processortest.Job{Type: "echo",
+		Payload: json.RawMessage(`{ "a" : 1 }`)})
 	if err != nil || string(got.Result) != `{ "a" : 1 }` {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if len(got.Progress) != 2 || got.Progress[1].Percent != 30 {
 		t.Errorf("progress %+v", got.Progress)
 	}
-	if _, err := processortest.Run(t.Context(), register, processortest.Job{Type: "echo", Payload: func() {}}); err == nil {
+	if _, err := processortest.Run(t.Context(), register, processortest.Job{Type: "echo",
+		Payload: func() {}}); err == nil {
 		t.Error("a function is no payload")
 	}
 }

@@ -61,7 +61,8 @@ func (c Config) Validate() error {
 		}
 		for _, secret := range own {
 			if _, err := standardwebhooks.NewWebhook(secret); err != nil || len(secret) < 32 {
-				problems = append(problems, fmt.Errorf("a secret of tenant %q is not whsec_ and 24 bytes or more in base64", tenant))
+				problems = append(problems, fmt.Errorf("a secret of tenant %q is not whsec_ and 24 bytes or more in base64",
+					tenant))
 			}
 		}
 	}

@@ -19,7 +19,9 @@ import (
 // deliver runs the handler as a processor would.
 func deliver(t *testing.T, d *deliverer, url string) processortest.Outcome {
 	t.Helper()
-	got, err := processortest.Run(t.Context(), func(p *processor.Processor) { processor.HandleRaw(p, topic.WebhookType, d.deliver) },
+	got, err := processortest.Run(t.Context(), func(p *processor.Processor) {
+		processor.HandleRaw(p, topic.WebhookType, d.deliver)
+	},
 		processortest.Job{Type: topic.WebhookType, Tenant: "alice", Payload: webhook.Request{URL: url, Body: []byte(`{}`)}})
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +73,8 @@ func TestAHostThatIsAwayIsPaused(t *testing.T) {
 	srv.Close()
 	d := made(t, local())
 	for n := range pauseAfter {
-		if got := deliver(t, d, fmt.Sprintf("%s/%d", url, n)); got.Event != event.Failed || got.Failure.Code != CodeUnreachable {
+		if got := deliver(t, d, fmt.Sprintf("%s/%d", url, n)); got.Event != event.Failed ||
+			got.Failure.Code != CodeUnreachable {
 			t.Fatalf("%s %+v", got.Event, got.Failure)
 		}
 	}
@@ -108,7 +111,8 @@ func TestAHostThatIsBackIsCalled(t *testing.T) {
 func TestNoSecretIsTheWorkersInability(t *testing.T) {
 	d := made(t, local())
 	d.cfg.Keys = nil
-	if got := deliver(t, d, "http://127.0.0.1:1/"); got.Event != event.Released || got.Failure.Code != CodeNoSecret || got.Failure.RetryAfter != nil {
+	if got := deliver(t, d, "http://127.0.0.1:1/"); got.Event != event.Released || got.Failure.Code != CodeNoSecret ||
+		got.Failure.RetryAfter != nil {
 		t.Errorf("%s %+v", got.Event, got.Failure)
 	}
 }

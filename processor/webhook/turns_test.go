@@ -29,15 +29,18 @@ func (l *lane) run(work func()) {
 	})
 }
 
-// TestASlowEndpointHasAShare: another tenant's deliveries, queued behind a thousand of it, are made within two seconds, and
-// what is handed back cost no call.
+// TestASlowEndpointHasAShare: another tenant's deliveries, queued behind a thousand of it, are made within two seconds,
+// and what is handed back cost no call.
 func TestASlowEndpointHasAShare(t *testing.T) {
 	for _, c := range []struct {
 		what string
 		slow func(i int) place
 	}{
 		{"one endpoint", func(int) place { return place{"alice", "https://slow", "/"} }},
-		{"many endpoints of one tenant", func(i int) place { return place{"alice", "https://slow" + string(rune('a'+i%20)), "/"} }},
+		{
+			"many endpoints of one tenant",
+			func(i int) place { return place{"alice", "https://slow" + string(rune('a'+i%20)), "/"} },
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			turns, l := newTurns(64), newLane(64)

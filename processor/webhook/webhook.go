@@ -114,9 +114,13 @@ func (d *deliverer) register(r prometheus.Registerer) {
 	for _, c := range codes {
 		outcomes = append(outcomes, strings.TrimPrefix(c, "webhook_"))
 	}
-	d.outcomes = m.Counters("webhook_attempts_total", "Attempts to deliver a webhook, by how they ended.", "outcome", outcomes...)
-	d.seconds = m.Histogram("webhook_answer_seconds", "How long endpoints took to answer a webhook.", []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 20})
-	m.GaugeFunc("webhook_endpoints_paused", "Paths of endpoints, and hosts that take no connections, that this process leaves alone because they failed time and again.", func() float64 { return float64(d.endpoints.paused()) })
+	d.outcomes = m.Counters("webhook_attempts_total", "Attempts to deliver a webhook, by how they ended.",
+		"outcome", outcomes...)
+	d.seconds = m.Histogram("webhook_answer_seconds", "How long endpoints took to answer a webhook.",
+		[]float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 20})
+	m.GaugeFunc("webhook_endpoints_paused",
+		"Paths of endpoints, and hosts that take no connections, that this process leaves alone because they failed time "+
+			"and again.", func() float64 { return float64(d.endpoints.paused()) })
 }
 
 // guard decides on the address that a name was resolved to, at the moment of dialling: what
@@ -157,7 +161,9 @@ func (d *deliverer) deliver(ctx context.Context, j *processor.Job, payload []byt
 }
 
 // attempt makes one. Without an error its result is the job's, else code says what went wrong.
-func (d *deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Request) (result json.RawMessage, code string, err error) {
+func (d *deliverer) attempt(
+	ctx context.Context, j *processor.Job, r webhook.Request,
+) (result json.RawMessage, code string, err error) {
 	u, err := url.Parse(r.URL)
 	if err != nil {
 		return nil, CodeBlocked, processor.Permanent(err)
@@ -172,11 +178,13 @@ func (d *deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Req
 	p := place{j.Tenant, u.Scheme + "://" + u.Host, "/" + strings.TrimPrefix(u.EscapedPath(), "/")}
 	done, ok := d.turns.take(ctx, p)
 	if !ok {
-		return nil, CodeBusy, processor.Unable(errors.New("many webhooks go to this endpoint, or are this tenant's, and it takes long to answer"))
+		return nil, CodeBusy, processor.Unable(
+			errors.New("many webhooks go to this endpoint, or are this tenant's, and it takes long to answer"))
 	}
 	defer done()
 	if wait := d.endpoints.wait(p); wait > 0 {
-		return nil, CodePaused, processor.Unable(processor.RetryAfter(wait, errors.New("the endpoint failed time and again and is left alone for a while")))
+		return nil, CodePaused, processor.Unable(processor.RetryAfter(wait,
+			errors.New("the endpoint failed time and again and is left alone for a while")))
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
@@ -185,7 +193,8 @@ func (d *deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Req
 		return nil, CodeBlocked, processor.Permanent(err)
 	}
 	connected := false
-	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}))
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(),
+		&httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}))
 	began := time.Now()
 	resp, err := d.client.Do(req)
 	if err != nil {
@@ -218,7 +227,9 @@ func (d *deliverer) attempt(ctx context.Context, j *processor.Job, r webhook.Req
 }
 
 // request is one attempt's: its time is now, its ID that of every attempt.
-func request(ctx context.Context, id string, r webhook.Request, signers []*standardwebhooks.Webhook) (*http.Request, error) {
+func request(
+	ctx context.Context, id string, r webhook.Request, signers []*standardwebhooks.Webhook,
+) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
 	if err != nil {
 		return nil, err
@@ -255,7 +266,8 @@ func (d *deliverer) unconnected(p place, j *processor.Job) {
 }
 
 func blocked(err error) bool {
-	return errors.Is(err, ssrf.ErrProhibitedIP) || errors.Is(err, ssrf.ErrProhibitedPort) || errors.Is(err, ssrf.ErrProhibitedNetwork)
+	return errors.Is(err, ssrf.ErrProhibitedIP) || errors.Is(err, ssrf.ErrProhibitedPort) ||
+		errors.Is(err, ssrf.ErrProhibitedNetwork)
 }
 
 // innermost is the cause, without the addresses around it.

@@ -133,8 +133,10 @@ func TestTheGuard(t *testing.T) {
 	cfg.Allow = nil
 	d := made(t, cfg)
 	for _, host := range []string{
-		"127.0.0.1", "localhost", "127.1", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "10.0.0.1", "172.16.0.1", "192.168.1.1",
-		"169.254.169.254", "[fe80::1]", "[fc00::1]", "224.0.0.1", "[ff02::1]", "100.64.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1",
+		"127.0.0.1", "localhost", "127.1", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "10.0.0.1",
+		"172.16.0.1", "192.168.1.1",
+		"169.254.169.254", "[fe80::1]", "[fc00::1]", "224.0.0.1", "[ff02::1]", "100.64.0.1", "255.255.255.255", "198.18.0.1",
+		"192.0.2.1",
 		"[64:ff9b::7f00:1]", "[64:ff9b::a00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[2001:db8::1]", "[100::1]",
 	} {
 		_, code, err := d.send(t, "alice", "http://"+host+":"+port+"/")
@@ -240,7 +242,10 @@ func TestSecrets(t *testing.T) {
 		{"a short key", Config{Keys: [][]byte{[]byte("short")}}, "5 bytes"},
 		{"own secrets", Config{Secrets: map[string][]string{"alice": {own, own}}}, ""},
 		{"three secrets", Config{Secrets: map[string][]string{"alice": {own, own, own}}}, "3 secrets"},
-		{"not base64", Config{Secrets: map[string][]string{"alice": {"whsec_!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!"}}}, `tenant "alice"`},
+		{
+			"not base64", Config{Secrets: map[string][]string{"alice": {"whsec_!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!"}}},
+			`tenant "alice"`,
+		},
 		{"none", Config{}, "need secrets"},
 	} {
 		_, err := newDeliverer(tc.cfg, 64)
@@ -261,14 +266,16 @@ func TestSecrets(t *testing.T) {
 // metrics are where the processor's are.
 func TestRegister(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	p, err := processor.New(processor.Config{}, processor.WithLogger(slog.New(slog.DiscardHandler)), processor.WithMetrics(reg))
+	p, err := processor.New(processor.Config{}, processor.WithLogger(slog.New(slog.DiscardHandler)),
+		processor.WithMetrics(reg))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := Register(p, Config{Keys: [][]byte{testKey}}); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := testutil.GatherAndCount(reg, "ackwire_processor_webhook_attempts_total"); err != nil || n != 1+len(codes) {
+	if n, err := testutil.GatherAndCount(reg, "ackwire_processor_webhook_attempts_total"); err != nil ||
+		n != 1+len(codes) {
 		t.Errorf("%d series of attempts, %v", n, err)
 	}
 	if err := Register(p, Config{Keys: [][]byte{testKey}}); err == nil {

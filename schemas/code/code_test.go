@@ -48,7 +48,8 @@ func TestCodesOfALaterServer(t *testing.T) {
 func TestGeneratedFilesAreCurrent(t *testing.T) {
 	dir := t.TempDir()
 	gen := filepath.Join(dir, "gen")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", gen, "./internal/gen").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", gen,
+		"./internal/gen").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	table, err := os.ReadFile("codes.json")

@@ -48,12 +48,14 @@ const (
 	Expired          Type = "expired"          // tracker: retention is over
 	CallbackQueued   Type = "callbackQueued"   // tracker: a webhook's job is durable
 	PayloadLost      Type = "payloadLost"      // tracker: Kafka no longer holds what the next run needs
-	RequestLost      Type = "requestLost"      // operator: no worker will take the request, which is among the dead letters
+	// operator: no worker will take the request, which is among the dead letters
+	RequestLost Type = "requestLost"
 )
 
 // Types lists every event type.
 var Types = []Type{Accepted, Claimed, Beat, Progress, Completed, Failed, Released, LeaseExpired,
-	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired, CallbackQueued, PayloadLost, RequestLost}
+	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired, CallbackQueued,
+	PayloadLost, RequestLost}
 
 // maxCount bounds dispatches and rounds.
 const maxCount = math.MaxInt32
@@ -186,7 +188,8 @@ func NamedByGateway(life string) bool {
 }
 
 func (b *Blob) valid(jobID string) bool {
-	return b == nil || strings.HasPrefix(b.Key, ResultPrefix(jobID)) && b.Size >= 0 && b.ContentType != "" && !strings.Contains(b.Key, "..") &&
+	return b == nil || strings.HasPrefix(b.Key, ResultPrefix(jobID)) && b.Size >= 0 && b.ContentType != "" &&
+		!strings.Contains(b.Key, "..") &&
 		job.Bounded(b.Key, MaxBlobChars) && job.Bounded(b.ContentType, job.MaxNameChars) && job.Bounded(b.Name, MaxBlobChars)
 }
 
@@ -269,7 +272,8 @@ func (e *Event) Validate() error {
 		need("payloadHash", e.PayloadHash != "")
 		need("policy", e.Policy != nil && e.Policy.Validate() == nil)
 		need("request", e.Request.valid())
-		need("callbackEvents", len(e.CallbackEvents) <= len(job.States) && !slices.ContainsFunc(e.CallbackEvents, func(s job.State) bool { return !s.Valid() }))
+		need("callbackEvents", len(e.CallbackEvents) <= len(job.States) &&
+			!slices.ContainsFunc(e.CallbackEvents, func(s job.State) bool { return !s.Valid() }))
 	}
 	switch e.Type {
 	case Accepted:

@@ -12,7 +12,8 @@ import (
 const (
 	fence  = `"dispatch":1,"run":"r"`
 	policy = `{"attempts":3,"backoff":{"initial":0.2,"factor":2,"cap":60},"lease":30,"grace":10,"retention":86400}`
-	birth  = `"job":"t","tenant":"acme","payloadHash":"sha256:00","policy":` + policy + `,"request":{"topic":"requests.x","partition":0,"offset":0}`
+	birth  = `"job":"t","tenant":"acme","payloadHash":"sha256:00","policy":` + policy +
+		`,"request":{"topic":"requests.x","partition":0,"offset":0}`
 )
 
 // long is a character longer than a name may be.
@@ -20,10 +21,12 @@ var long = strings.Repeat("ä", job.MaxNameChars+1)
 
 // good has the least that each type needs.
 var good = map[Type]string{
-	Accepted: birth, Claimed: birth + `,"worker":"w",` + fence, Beat: fence, Completed: fence, Released: fence, AttemptTimedOut: fence,
-	Progress: fence + `,"progress":{"percent":0}`, Failed: fence + `,"error":{"code":"x","retryable":true}`,
+	Accepted: birth, Claimed: birth + `,"worker":"w",` + fence, Beat: fence, Completed: fence, Released: fence,
+	AttemptTimedOut: fence,
+	Progress:        fence + `,"progress":{"percent":0}`, Failed: fence + `,"error":{"code":"x","retryable":true}`,
 	LeaseExpired: fence + `,"renewal":0`, Requeued: `"dispatch":2,"request":{"topic":"t","partition":0,"offset":0}`,
-	CancelForced: `"dispatch":1`, CancelRequested: `"round":0`, RetryRequested: `"round":1`, DeadlineExceeded: `"round":0`, Expired: `"round":0`,
+	CancelForced: `"dispatch":1`, CancelRequested: `"round":0`, RetryRequested: `"round":1`, DeadlineExceeded: `"round":0`,
+	Expired:        `"round":0`,
 	CallbackQueued: `"delivery":{"jobId":"d","state":"completed","version":1}`,
 	PayloadLost:    `"dispatch":1`,
 	RequestLost:    `"request":{"topic":"t","partition":0,"offset":0}`,
@@ -48,37 +51,39 @@ func TestEveryTypeDecodes(t *testing.T) {
 func TestBadEvents(t *testing.T) {
 	for what, b := range map[string]string{
 		"nothing": ``, "null": `null`, "an array": `[]`, "a string": `"accepted"`, "two": `{}{}`,
-		"no version":             `{"type":"beat","jobId":"j",` + fence + `}`,
-		"no job":                 `{"v":1,"type":"beat",` + fence + `}`,
-		"no type":                `{"v":1,"jobId":"j",` + fence + `}`,
-		"an unknown type":        record("exploded", fence),
-		"no dispatch":            record(Beat, `"run":"r"`),
-		"dispatch 0":             record(Beat, `"dispatch":0,"run":"r"`),
-		"dispatch too large":     record(Beat, `"dispatch":4294967296,"run":"r"`),
-		"a fractional dispatch":  record(Beat, `"dispatch":1.5,"run":"r"`),
-		"no run":                 record(Completed, `"dispatch":1`),
-		"no worker in a claim":   record(Claimed, birth+","+fence),
-		"no policy":              record(Accepted, strings.Replace(birth, `"policy"`, `"x"`, 1)),
-		"no attempts":            record(Accepted, strings.Replace(birth, `"attempts":3`, `"attempts":0`, 1)),
-		"a negative lease":       record(Accepted, strings.Replace(birth, `"lease":30`, `"lease":-1`, 1)),
-		"an endless lease":       record(Accepted, strings.Replace(birth, `"lease":30`, `"lease":1e300`, 1)),
-		"no request":             record(Accepted, strings.Replace(birth, `"request"`, `"x"`, 1)),
-		"a negative offset":      record(Accepted, strings.Replace(birth, `"offset":0`, `"offset":-1`, 1)),
-		"a lane that is none":    record(Accepted, birth+`,"lane":"../x"`),
-		"percent 101":            record(Progress, fence+`,"progress":{"percent":101}`),
-		"percent -1":             record(Progress, fence+`,"progress":{"percent":-1}`),
-		"no progress":            record(Progress, fence),
-		"no error":               record(Failed, fence),
-		"an error without code":  record(Failed, fence+`,"error":{"retryable":true}`),
-		"a release without why":  record(Released, fence+`,"error":{"retryable":true}`),
-		"a negative retryAfter":  record(Failed, fence+`,"error":{"code":"x","retryable":true,"retryAfter":-1}`),
-		"no renewal":             record(LeaseExpired, fence),
-		"a negative count":       record(Progress, fence+`,"progress":{"percent":1,"current":-1,"total":2}`),
-		"a negative total":       record(Progress, fence+`,"progress":{"percent":1,"total":-2}`),
-		"another job's blob":     record(Completed, fence+`,"resultBlob":{"key":"results/k/r","size":1,"contentType":"a/b"}`),
-		"a blob above its job":   record(Completed, fence+`,"resultBlob":{"key":"results/j/../k/r","size":1,"contentType":"a/b"}`),
-		"a blob without type":    record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":1}`),
-		"a blob of no size":      record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":-1,"contentType":"a/b"}`),
+		"no version":            `{"type":"beat","jobId":"j",` + fence + `}`,
+		"no job":                `{"v":1,"type":"beat",` + fence + `}`,
+		"no type":               `{"v":1,"jobId":"j",` + fence + `}`,
+		"an unknown type":       record("exploded", fence),
+		"no dispatch":           record(Beat, `"run":"r"`),
+		"dispatch 0":            record(Beat, `"dispatch":0,"run":"r"`),
+		"dispatch too large":    record(Beat, `"dispatch":4294967296,"run":"r"`),
+		"a fractional dispatch": record(Beat, `"dispatch":1.5,"run":"r"`),
+		"no run":                record(Completed, `"dispatch":1`),
+		"no worker in a claim":  record(Claimed, birth+","+fence),
+		"no policy":             record(Accepted, strings.Replace(birth, `"policy"`, `"x"`, 1)),
+		"no attempts":           record(Accepted, strings.Replace(birth, `"attempts":3`, `"attempts":0`, 1)),
+		"a negative lease":      record(Accepted, strings.Replace(birth, `"lease":30`, `"lease":-1`, 1)),
+		"an endless lease":      record(Accepted, strings.Replace(birth, `"lease":30`, `"lease":1e300`, 1)),
+		"no request":            record(Accepted, strings.Replace(birth, `"request"`, `"x"`, 1)),
+		"a negative offset":     record(Accepted, strings.Replace(birth, `"offset":0`, `"offset":-1`, 1)),
+		"a lane that is none":   record(Accepted, birth+`,"lane":"../x"`),
+		"percent 101":           record(Progress, fence+`,"progress":{"percent":101}`),
+		"percent -1":            record(Progress, fence+`,"progress":{"percent":-1}`),
+		"no progress":           record(Progress, fence),
+		"no error":              record(Failed, fence),
+		"an error without code": record(Failed, fence+`,"error":{"retryable":true}`),
+		"a release without why": record(Released, fence+`,"error":{"retryable":true}`),
+		"a negative retryAfter": record(Failed, fence+`,"error":{"code":"x","retryable":true,"retryAfter":-1}`),
+		"no renewal":            record(LeaseExpired, fence),
+		"a negative count":      record(Progress, fence+`,"progress":{"percent":1,"current":-1,"total":2}`),
+		"a negative total":      record(Progress, fence+`,"progress":{"percent":1,"total":-2}`),
+		"another job's blob":    record(Completed, fence+`,"resultBlob":{"key":"results/k/r","size":1,"contentType":"a/b"}`),
+		"a blob above its job": record(Completed,
+			fence+`,"resultBlob":{"key":"results/j/../k/r","size":1,"contentType":"a/b"}`),
+		"a blob without type": record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":1}`),
+		"a blob of no size": record(Completed,
+			fence+`,"resultBlob":{"key":"results/j/r","size":-1,"contentType":"a/b"}`),
 		"a negative round":       record(Expired, `"round":-1`),
 		"a life with a slash":    record(Expired, `"round":0,"life":"a/b"`),
 		"a life above its job":   record(Beat, fence+`,"life":".."`),
@@ -98,10 +103,12 @@ func TestBadEvents(t *testing.T) {
 		"a long run":             record(Beat, `"dispatch":1,"run":"`+long+`"`),
 		"a long worker":          record(Beat, fence+`,"worker":"`+long+`"`),
 		"a long result URL":      record(Completed, fence+`,"resultUrl":"`+strings.Repeat(long, 8)+`"`),
-		"a long blob key":        record(Completed, fence+`,"resultBlob":{"key":"results/j/`+strings.Repeat(long, 4)+`","size":1,"contentType":"a/b"}`),
-		"a long blob name":       record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"a/b","name":"`+strings.Repeat(long, 4)+`"}`),
-		"a long media type":      record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"`+long+`"}`),
-		"a long delivery":        record(CallbackQueued, `"delivery":{"jobId":"`+long+`","state":"completed","version":1}`),
+		"a long blob key": record(Completed, fence+`,"resultBlob":{"key":"results/j/`+strings.Repeat(long, 4)+
+			`","size":1,"contentType":"a/b"}`),
+		"a long blob name": record(Completed,
+			fence+`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"a/b","name":"`+strings.Repeat(long, 4)+`"}`),
+		"a long media type": record(Completed, fence+`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"`+long+`"}`),
+		"a long delivery":   record(CallbackQueued, `"delivery":{"jobId":"`+long+`","state":"completed","version":1}`),
 	} {
 		if e, err := Decode([]byte(b)); err == nil {
 			t.Errorf("%s was taken: %+v", what, e)
@@ -128,7 +135,8 @@ func TestBadOrders(t *testing.T) {
 			t.Errorf("%s was taken: %+v", what, o)
 		}
 	}
-	if _, err := DecodeOrder([]byte(`{"v":2,"type":"stop","jobId":"j","dispatch":1,"run":"r"}`)); !errors.Is(err, ErrVersion) {
+	if _, err := DecodeOrder([]byte(`{"v":2,"type":"stop","jobId":"j","dispatch":1,"run":"r"}`)); !errors.Is(err,
+		ErrVersion) {
 		t.Errorf("another version: %v", err)
 	}
 }
@@ -180,15 +188,19 @@ func FuzzDecodeOrder(f *testing.F) {
 // is the permanent failure that its own worker should have said.
 func TestLooseResultsAreFailures(t *testing.T) {
 	for what, result := range map[string]string{
-		"not UTF-8": "\"\xff\"", "a lone surrogate": `{"a":["\udc00"]}`, "out of range": `[1e400]`, "duplicate keys": `{"a":{"b":1,"b":2}}`,
-		"too deep": strings.Repeat("[", 101) + strings.Repeat("]", 101),
+		"not UTF-8": "\"\xff\"", "a lone surrogate": `{"a":["\udc00"]}`, "out of range": `[1e400]`,
+		"duplicate keys": `{"a":{"b":1,"b":2}}`,
+		"too deep":       strings.Repeat("[", 101) + strings.Repeat("]", 101),
 	} {
-		e, err := Decode([]byte(record(Completed, fence+`,"result":`+result+`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"a/b"}`)))
-		if err != nil || e.Type != Failed || e.Error == nil || e.Error.Code != "invalid_result" || e.Error.Retryable || e.Result != nil || e.ResultBlob != nil {
+		e, err := Decode([]byte(record(Completed, fence+`,"result":`+result+
+			`,"resultBlob":{"key":"results/j/r","size":1,"contentType":"a/b"}`)))
+		if err != nil || e.Type != Failed || e.Error == nil || e.Error.Code != "invalid_result" || e.Error.Retryable ||
+			e.Result != nil || e.ResultBlob != nil {
 			t.Errorf("%s: %v %+v", what, err, e)
 		}
 	}
-	if e, err := Decode([]byte(record(Completed, fence+`,"result":{"a":"\ud83d\ude00","n":9007199254740993}`))); err != nil || e.Type != Completed {
+	if e, err := Decode([]byte(
+		record(Completed, fence+`,"result":{"a":"\ud83d\ude00","n":9007199254740993}`))); err != nil || e.Type != Completed {
 		t.Errorf("a sound result: %v %+v", err, e)
 	}
 }
@@ -199,7 +211,8 @@ func TestWholeNumbersAreIntegers(t *testing.T) {
 	if err != nil || e.Dispatch != 2 || e.Progress.Current != 10 || e.Progress.Total != 20 {
 		t.Errorf("%v %+v", err, e)
 	}
-	if o, err := DecodeOrder([]byte(`{"v":1.0,"type":"stop","jobId":"j","dispatch":2.0,"run":"r","worker":"w"}`)); err != nil || o.Dispatch != 2 {
+	if o, err := DecodeOrder(
+		[]byte(`{"v":1.0,"type":"stop","jobId":"j","dispatch":2.0,"run":"r","worker":"w"}`)); err != nil || o.Dispatch != 2 {
 		t.Errorf("%v %+v", err, o)
 	}
 }

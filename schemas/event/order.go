@@ -51,7 +51,8 @@ func DecodeOrder(value []byte) (Order, error) {
 		return Order{}, fmt.Errorf("unknown order type %.64q", o.Type)
 	case o.JobID == "" || o.Run == "" || o.Worker == "" || o.Dispatch < 1 || o.Dispatch > maxCount:
 		return Order{}, errors.New("order without valid jobId, dispatch, run or worker")
-	case !job.Bounded(o.JobID, job.MaxNameChars) || !job.Bounded(o.Run, job.MaxNameChars) || !job.Bounded(o.Worker, job.MaxNameChars):
+	case !job.Bounded(o.JobID, job.MaxNameChars) || !job.Bounded(o.Run, job.MaxNameChars) ||
+		!job.Bounded(o.Worker, job.MaxNameChars):
 		return Order{}, fmt.Errorf("order with a jobId, run or worker of more than %d characters", job.MaxNameChars)
 	}
 	return o, nil

@@ -15,7 +15,8 @@ import (
 func TestAProblemSaysWhatTheTableSays(t *testing.T) {
 	for _, c := range code.All {
 		p := NewProblem(c, "why")
-		if p.Code != c || p.Title != c.Info().Title || p.Title == "" || p.Retryable != c.Info().Retryable || p.Detail != "why" {
+		if p.Code != c || p.Title != c.Info().Title || p.Title == "" || p.Retryable != c.Info().Retryable ||
+			p.Detail != "why" {
 			t.Errorf("%s: %+v", c, p)
 		}
 		if p.Status != 0 {
@@ -45,7 +46,8 @@ func TestAProblemIsAnError(t *testing.T) {
 // TestAnErrorIsFlat: the members of the problem stand in the frame itself.
 func TestAnErrorIsFlat(t *testing.T) {
 	b, err := json.Marshal(ErrorFrame{Type: Error, ID: "1", Problem: NewProblem(code.NotFound, "")})
-	if want := `{"type":"error","id":"1","code":"not_found","title":"Not found","retryable":false}`; err != nil || string(b) != want {
+	if want := `{"type":"error","id":"1","code":"not_found","title":"Not found","retryable":false}`; err != nil ||
+		string(b) != want {
 		t.Errorf("%s, %v, want %s", b, err, want)
 	}
 }
@@ -54,7 +56,8 @@ func TestAnErrorIsFlat(t *testing.T) {
 // absent is not a zero.
 func TestASubmitIsFlat(t *testing.T) {
 	var f ClientFrame
-	if err := json.Unmarshal([]byte(`{"type":"submit","id":"1","job":"a","payload":null,"watch":false,"later":1}`), &f); err != nil {
+	if err := json.Unmarshal([]byte(`{"type":"submit","id":"1","job":"a","payload":null,"watch":false,"later":1}`),
+		&f); err != nil {
 		t.Fatal(err)
 	}
 	if f.Job != "a" || string(f.Payload) != "null" || f.Watch == nil || *f.Watch || f.Timeout != nil || f.RunAt != nil {

@@ -118,4 +118,7 @@ const (
 )
 
 // Reasons lists every reason.
-var Reasons = []Reason{Ended, Running, Cancelling, Scheduled, WaitingForRetry, Unserved, BeingHandedOut, NoWorkers, BehindOthers, AboutToStart}
+var Reasons = []Reason{
+	Ended, Running, Cancelling, Scheduled, WaitingForRetry, Unserved, BeingHandedOut, NoWorkers, BehindOthers,
+	AboutToStart,
+}

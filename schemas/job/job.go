@@ -103,7 +103,9 @@ const (
 )
 
 // Outcomes lists every outcome.
-var Outcomes = []Outcome{OutcomeCompleted, OutcomeFailed, OutcomeReleased, OutcomeLost, OutcomeTimedOut, OutcomeCancelled}
+var Outcomes = []Outcome{
+	OutcomeCompleted, OutcomeFailed, OutcomeReleased, OutcomeLost, OutcomeTimedOut, OutcomeCancelled,
+}
 
 // Progress is how far the current attempt has come.
 type Progress struct {
@@ -145,5 +147,6 @@ const (
 const MaxUnserved = 24 * time.Hour
 
 // Codes lists every code that Ackwire itself gives to a job's error.
-var Codes = []string{CodeWorkerLost, CodeTimeout, CodeDeadlineExceeded, CodeHandlerPanic, CodeHandlerError, CodeResultTooLarge,
+var Codes = []string{CodeWorkerLost, CodeTimeout, CodeDeadlineExceeded, CodeHandlerPanic, CodeHandlerError,
+	CodeResultTooLarge,
 	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeInvalidResult, CodeUnserved}

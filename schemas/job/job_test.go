@@ -61,7 +61,9 @@ func FuzzSeconds(f *testing.F) {
 }
 
 func TestAPolicySurvivesItsWire(t *testing.T) {
-	p := Policy{Attempts: MaxAttempts, Backoff: Backoff{Initial: 1, Factor: MaxBackoffFactor, Cap: Seconds(MaxSeconds * time.Second)},
+	p := Policy{Attempts: MaxAttempts, Backoff: Backoff{
+		Initial: 1, Factor: MaxBackoffFactor, Cap: Seconds(MaxSeconds * time.Second),
+	},
 		Lease: Seconds(time.Minute), Timeout: Seconds(time.Hour + 1), Retention: Seconds(24 * time.Hour)}
 	if err := p.Validate(); err != nil {
 		t.Errorf("a policy at its bounds: %v", err)
@@ -77,7 +79,10 @@ func TestAPolicySurvivesItsWire(t *testing.T) {
 }
 
 func TestPolicyBounds(t *testing.T) {
-	good := Policy{Attempts: 3, Backoff: Backoff{Initial: Seconds(time.Second), Factor: 2, Cap: Seconds(time.Minute)}, Lease: Seconds(time.Minute)}
+	good := Policy{
+		Attempts: 3, Backoff: Backoff{Initial: Seconds(time.Second), Factor: 2, Cap: Seconds(time.Minute)},
+		Lease: Seconds(time.Minute),
+	}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}

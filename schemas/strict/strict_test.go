@@ -16,8 +16,10 @@ func TestCheck(t *testing.T) {
 		many = append(many, fmt.Sprintf(`"k%d":{"k%d":1}`, i, i))
 	}
 	for _, good := range []string{
-		`1`, `null`, `"x"`, ` {"a":{"a":[1,{"a":2}]},"b":"a","c":["a","a"]} `, `"\ud83d\ude00 \\ud800 😀"`, `9007199254740993`, `1e308`, `1e-400`,
-		`"\"\\"`, deep(MaxNesting), "{" + strings.Join(many, ",") + "}", `{"":1,"\\":2}`, `{"a":"x:y,{}","b":1}`, "0." + strings.Repeat("1", 400),
+		`1`, `null`, `"x"`, ` {"a":{"a":[1,{"a":2}]},"b":"a","c":["a","a"]} `, `"\ud83d\ude00 \\ud800 😀"`, `9007199254740993`,
+		`1e308`, `1e-400`,
+		`"\"\\"`, deep(MaxNesting), "{" + strings.Join(many, ",") + "}", `{"":1,"\\":2}`, `{"a":"x:y,{}","b":1}`, "0." +
+			strings.Repeat("1", 400),
 	} {
 		if err := Check([]byte(good)); err != nil {
 			t.Errorf("%.60s: %v", good, err)
@@ -26,9 +28,12 @@ func TestCheck(t *testing.T) {
 	for bad, want := range map[string]string{
 		``: "not JSON", `{`: "not JSON", `1 2`: "not JSON", `NaN`: "not JSON", `01`: "not JSON",
 		"\uFEFF{}": "byte order mark", "\"\xff\"": "UTF-8", "\"\xed\xa0\x80\"": "UTF-8",
-		`"\ud800"`: "surrogate", `"\udc00"`: "surrogate", `"\ud800\ud800"`: "surrogate", `"\ud800x"`: "surrogate", `"\ud800\n"`: "surrogate", `{"\uDEAD":1}`: "surrogate",
-		`1e400`: "range", `[-1e309]`: "range", `{"a":` + strings.Repeat("9", 400) + `}`: "range", `1e99999999999999999999`: "range",
-		`{"a":1,"a":1}`: "twice", `[{"x":{"b":1,"\u0062":2}}]`: "twice", "{" + strings.Join(many, ",") + `,"k3":0}`: "twice", `{"a":{},"a":[]}`: "twice",
+		`"\ud800"`: "surrogate", `"\udc00"`: "surrogate", `"\ud800\ud800"`: "surrogate", `"\ud800x"`: "surrogate",
+		`"\ud800\n"`: "surrogate", `{"\uDEAD":1}`: "surrogate",
+		`1e400`: "range", `[-1e309]`: "range", `{"a":` + strings.Repeat("9", 400) +
+			`}`: "range", `1e99999999999999999999`: "range",
+		`{"a":1,"a":1}`: "twice", `[{"x":{"b":1,"\u0062":2}}]`: "twice", "{" + strings.Join(many, ",") +
+			`,"k3":0}`: "twice", `{"a":{},"a":[]}`: "twice",
 		deep(MaxNesting + 1): "deeper",
 	} {
 		if err := Check([]byte(bad)); err == nil || !strings.Contains(err.Error(), want) {
@@ -53,7 +58,8 @@ func TestWholeNumbersAreIntegers(t *testing.T) {
 	if s := fmt.Sprint(got); s != `{1 18446744073709551615 [100 -3 0 0 12] 2 1.0 " 2.0 1.5}` {
 		t.Errorf("got %s", s)
 	}
-	for _, bad := range []string{`{"a":1.5}`, `{"a":1e-1}`, `{"a":1e30}`, `{"a":1e99999999999999999999}`, `{"a":"1.0"}`, `{"c":[300.0]}`, `{"a":true}`} {
+	for _, bad := range []string{`{"a":1.5}`, `{"a":1e-1}`, `{"a":1e30}`, `{"a":1e99999999999999999999}`, `{"a":"1.0"}`,
+		`{"c":[300.0]}`, `{"a":true}`} {
 		if err := Unmarshal([]byte(bad), &got); err == nil {
 			t.Errorf("%s was taken", bad)
 		}
@@ -71,7 +77,8 @@ func TestExact(t *testing.T) {
 		}
 	}
 	seen := map[string]string{}
-	for _, n := range []string{"1", "-1", "10", "0.1", "9007199254740992", "9007199254740993", "9007199254740993.5", "1e-400", "0", "1e-401"} {
+	for _, n := range []string{"1", "-1", "10", "0.1", "9007199254740992", "9007199254740993", "9007199254740993.5",
+		"1e-400", "0", "1e-401"} {
 		if was, ok := seen[Exact(n)]; ok {
 			t.Errorf("%s and %s are taken for equal", n, was)
 		}
@@ -81,7 +88,8 @@ func TestExact(t *testing.T) {
 
 // FuzzCheck: what passes is valid, is read without loss by encoding/json, and stays itself.
 func FuzzCheck(f *testing.F) {
-	for _, s := range []string{`{"a":[1,"\ud83d\ude00"]}`, `{"a":1,"a":2}`, `"\ud800"`, "\xff", `1e400`, `{"\"":1.0}`, `[]]`} {
+	for _, s := range []string{`{"a":[1,"\ud83d\ude00"]}`, `{"a":1,"a":2}`, `"\ud800"`, "\xff", `1e400`, `{"\"":1.0}`,
+		`[]]`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -95,7 +103,8 @@ func FuzzCheck(f *testing.F) {
 		if err := json.Unmarshal(b, &v); err != nil {
 			t.Fatalf("%q passes and cannot be read: %v", b, err)
 		}
-		if strings.ContainsRune(fmt.Sprint(v), utf8.RuneError) && !strings.ContainsRune(string(b), utf8.RuneError) && !strings.Contains(strings.ToLower(string(b)), `\ufffd`) {
+		if strings.ContainsRune(fmt.Sprint(v), utf8.RuneError) && !strings.ContainsRune(string(b), utf8.RuneError) &&
+			!strings.Contains(strings.ToLower(string(b)), `\ufffd`) {
 			t.Fatalf("%q lost a character", b)
 		}
 		whole, _ := wholeNumbers(b)

@@ -144,14 +144,17 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 	if r.Life != "" && !ValidLife(r.Life) {
 		problems = append(problems, fmt.Errorf("header %s is not a life", HeaderLife))
 	}
-	if r.PayloadBlob != "" && (!strings.HasPrefix(r.PayloadBlob, "payloads/"+r.JobID+"/") || strings.Contains(r.PayloadBlob, "..")) {
+	if r.PayloadBlob != "" && (!strings.HasPrefix(r.PayloadBlob, "payloads/"+r.JobID+"/") ||
+		strings.Contains(r.PayloadBlob, "..")) {
 		problems = append(problems, fmt.Errorf("header %s is not a key of this job's", HeaderPayloadBlob))
 	}
 	if v := values[HeaderCallbackEvents]; v != "" {
 		for s := range strings.SplitSeq(v, ",") {
 			r.CallbackEvents = append(r.CallbackEvents, job.State(s))
 		}
-		if len(r.CallbackEvents) > len(job.States) || slices.ContainsFunc(r.CallbackEvents, func(s job.State) bool { return !s.Valid() }) {
+		if len(r.CallbackEvents) > len(job.States) || slices.ContainsFunc(r.CallbackEvents, func(s job.State) bool {
+			return !s.Valid()
+		}) {
 			problems = append(problems, fmt.Errorf("header %s is not a list of states", HeaderCallbackEvents))
 		}
 	}
@@ -177,7 +180,8 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		}
 	}
 	for name, chars := range map[string]int{
-		HeaderID: job.MaxNameChars, HeaderType: job.MaxNameChars, HeaderTenant: job.MaxNameChars, HeaderSubject: job.MaxNameChars,
+		HeaderID: job.MaxNameChars, HeaderType: job.MaxNameChars, HeaderTenant: job.MaxNameChars,
+		HeaderSubject:     job.MaxNameChars,
 		HeaderPayloadHash: job.MaxNameChars, HeaderCallbackURL: job.MaxURLChars,
 	} {
 		if !job.Bounded(values[name], chars) {

@@ -11,9 +11,11 @@ import (
 
 func example() Request {
 	at := time.Date(2026, 2, 2, 9, 30, 0, 448e6, time.UTC)
-	return Request{JobID: "j", Job: "report.generate", Lane: "reports", Dispatch: 2, Attempt: 1, Tenant: "acme", Subject: "alice",
+	return Request{JobID: "j", Job: "report.generate", Lane: "reports", Dispatch: 2, Attempt: 1, Tenant: "acme",
+		Subject:     "alice",
 		PayloadHash: "sha256:00", Policy: job.Policy{Attempts: 3, Lease: job.Seconds(time.Minute)}, Time: at, RunAt: &at,
-		CallbackURL: "https://example.com/hook", Traceparent: "00-1-2-01", Tracestate: "vendor=1", PayloadBlob: "payloads/j/1"}
+		CallbackURL: "https://example.com/hook", Traceparent: "00-1-2-01", Tracestate: "vendor=1",
+		PayloadBlob: "payloads/j/1"}
 }
 
 func TestARequestSurvivesItsHeaders(t *testing.T) {
@@ -33,8 +35,10 @@ func TestARequestSurvivesItsHeaders(t *testing.T) {
 
 // TestEachHeader: a required header that is missing or broken is named, an optional one may be missing.
 func TestEachHeader(t *testing.T) {
-	optional := map[string]bool{HeaderSpecVersion: true, HeaderSource: true, HeaderTime: true, HeaderContentType: true, HeaderLane: true,
-		HeaderSubject: true, HeaderLife: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderTracestate: true, HeaderRunAt: true, HeaderPayloadBlob: true}
+	optional := map[string]bool{HeaderSpecVersion: true, HeaderSource: true, HeaderTime: true, HeaderContentType: true,
+		HeaderLane:    true,
+		HeaderSubject: true, HeaderLife: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderTracestate: true,
+		HeaderRunAt: true, HeaderPayloadBlob: true}
 	r := example()
 	headers, err := r.Headers()
 	if err != nil {
@@ -52,9 +56,14 @@ func TestEachHeader(t *testing.T) {
 	}
 	for key, bad := range map[string][]string{
 		HeaderVersion: {"2", "one"}, HeaderDispatch: {"0", "-1", "x", "99999999999"}, HeaderAttempt: {"0", "1.5"},
-		HeaderPolicy: {"{", "[]", `{"attempts":0}`, `{"attempts":3,"lease":-1}`}, HeaderTime: {"yesterday"}, HeaderRunAt: {"1767225600", "0000-01-01T00:00:00+23:59", "1960-01-01T00:00:00Z", "9999-01-01T00:00:00Z"},
-		HeaderTenant: {"\xff", strings.Repeat("x", 257)}, HeaderSubject: {"a\xc3", strings.Repeat("ä", 257)}, HeaderID: {"\xff"}, HeaderType: {strings.Repeat("x", 257)},
-		HeaderPayloadHash: {strings.Repeat("x", 257)}, HeaderCallbackURL: {"https://a.example/" + strings.Repeat("x", 2048)}, HeaderCallbackEvents: {"\xff", "dead"}, HeaderLane: {"a/b", "Ä"}, HeaderLife: {"..", "a/b", strings.Repeat("x", 65)}, HeaderPayloadBlob: {"payloads/k/1", "payloads/j/../k/1", "/etc/passwd"},
+		HeaderPolicy: {"{", "[]", `{"attempts":0}`, `{"attempts":3,"lease":-1}`}, HeaderTime: {"yesterday"}, HeaderRunAt: {
+			"1767225600", "0000-01-01T00:00:00+23:59", "1960-01-01T00:00:00Z", "9999-01-01T00:00:00Z",
+		},
+		HeaderTenant: {"\xff", strings.Repeat("x", 257)}, HeaderSubject: {"a\xc3", strings.Repeat("ä", 257)}, HeaderID: {
+			"\xff"}, HeaderType: {strings.Repeat("x", 257)},
+		HeaderPayloadHash: {strings.Repeat("x", 257)}, HeaderCallbackURL: {"https://a.example/" + strings.Repeat("x", 2048)},
+		HeaderCallbackEvents: {"\xff", "dead"}, HeaderLane: {"a/b", "Ä"}, HeaderLife: {"..", "a/b", strings.Repeat("x", 65)},
+		HeaderPayloadBlob: {"payloads/k/1", "payloads/j/../k/1", "/etc/passwd"},
 	} {
 		for _, value := range bad {
 			if _, err := ParseRequest("j", append(append([]Header(nil), headers...), Header{key, []byte(value)})); err == nil {
@@ -73,7 +82,8 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		headers = append(headers, Header{HeaderPayloadBlob, nil}, Header{HeaderID, []byte(key)}, Header{HeaderDispatch, []byte(dispatch)}, Header{HeaderAttempt, []byte(attempt)},
+		headers = append(headers, Header{HeaderPayloadBlob, nil}, Header{HeaderID, []byte(key)},
+			Header{HeaderDispatch, []byte(dispatch)}, Header{HeaderAttempt, []byte(attempt)},
 			Header{HeaderPolicy, []byte(policy)}, Header{HeaderTime, []byte(at)})
 		got, err := ParseRequest(key, headers)
 		if err != nil {
@@ -100,7 +110,8 @@ func TestNames(t *testing.T) {
 	if _, ok := n.Lane("b.requests.reports"); ok {
 		t.Error("a topic of another prefix is no lane's")
 	}
-	for lane, ok := range map[string]bool{"default": true, "a-b_c1": true, "": false, "A": false, "-a": false, "a.b": false, strings.Repeat("x", 64): false} {
+	for lane, ok := range map[string]bool{"default": true, "a-b_c1": true, "": false, "A": false, "-a": false,
+		"a.b": false, strings.Repeat("x", 64): false} {
 		if ValidLane(lane) != ok {
 			t.Errorf("lane %q valid: %v", lane, !ok)
 		}
@@ -111,7 +122,8 @@ func TestNames(t *testing.T) {
 	if _, ok := TrackerAddress("kcat"); ok {
 		t.Error("a stranger's client ID is no tracker's")
 	}
-	for prefix, ok := range map[string]bool{"ackwire.": true, "": false, "a b": false, "ä": false, strings.Repeat("x", 250): false} {
+	for prefix, ok := range map[string]bool{"ackwire.": true, "": false, "a b": false, "ä": false,
+		strings.Repeat("x", 250): false} {
 		if (Names{Prefix: prefix}.Validate() == nil) != ok {
 			t.Errorf("prefix %q valid: %v", prefix, !ok)
 		}
@@ -121,7 +133,8 @@ func TestNames(t *testing.T) {
 // TestStatusIsNeverCompacted: compaction would keep the last record, not the right one.
 func TestStatusIsNeverCompacted(t *testing.T) {
 	n := Names{Prefix: DefaultPrefix}
-	for _, s := range []Spec{n.StatusSpec(3), n.RequestsSpec("default", 3), n.DeferredSpec(3), n.ControlSpec(3), n.DeadSpec()} {
+	for _, s := range []Spec{n.StatusSpec(3), n.RequestsSpec("default", 3), n.DeferredSpec(3), n.ControlSpec(3),
+		n.DeadSpec()} {
 		if s.Configs["cleanup.policy"] != "delete" || s.Configs["retention.ms"] == "" {
 			t.Errorf("%s: %v", s.Name, s.Configs)
 		}

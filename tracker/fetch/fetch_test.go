@@ -26,7 +26,8 @@ const topicName = "requests"
 func inBubble(t *testing.T, f func(*testing.T, *kgo.Client, *kfake.Cluster)) {
 	synctest.Test(t, func(t *testing.T) {
 		net := &kfake.VirtualNetwork{}
-		cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), kfake.ListenFn(net.Listen), kfake.SeedTopics(2, topicName))
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), kfake.ListenFn(net.Listen),
+			kfake.SeedTopics(2, topicName))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +48,8 @@ func produce(t *testing.T, cl *kgo.Client, partition int32, n int) {
 	var records []*kgo.Record
 	for i := range n {
 		records = append(records, &kgo.Record{Topic: topicName, Partition: partition, Key: fmt.Appendf(nil, "k%d", i),
-			Value: []byte(strings.Repeat(fmt.Sprint(i, " "), 100)), Headers: []kgo.RecordHeader{{Key: "h", Value: fmt.Append(nil, i)}}})
+			Value: []byte(strings.Repeat(fmt.Sprint(i, " "), 100)), Headers: []kgo.RecordHeader{
+				{Key: "h", Value: fmt.Append(nil, i)}}})
 	}
 	if err := cl.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
 		t.Fatal(err)
@@ -73,7 +75,8 @@ func TestRecord(t *testing.T) {
 				}
 				i := offset % 50
 				if rec.Partition != p || rec.Offset != offset || string(rec.Key) != fmt.Sprintf("k%d", i) ||
-					string(rec.Value) != strings.Repeat(fmt.Sprint(i, " "), 100) || len(rec.Headers) != 1 || string(rec.Headers[0].Value) != fmt.Sprint(i) {
+					string(rec.Value) != strings.Repeat(fmt.Sprint(i, " "), 100) || len(rec.Headers) != 1 ||
+					string(rec.Headers[0].Value) != fmt.Sprint(i) {
 					t.Fatalf("at %d lies %+v", offset, rec)
 				}
 			}
@@ -93,7 +96,8 @@ func TestRecordIsGone(t *testing.T) {
 		if _, err := kadm.NewClient(cl).DeleteRecords(t.Context(), offsets); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Record(t.Context(), at(0, 4)); !errors.Is(err, ErrGone) || !errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), "requests[0]@4") {
+		if _, err := f.Record(t.Context(), at(0, 4)); !errors.Is(err, ErrGone) || !errors.Is(err, ErrRemoved) ||
+			!strings.Contains(err.Error(), "requests[0]@4") {
 			t.Fatalf("before the start: %v", err)
 		}
 		if rec, err := f.Record(t.Context(), at(0, 5)); err != nil || rec.Offset != 5 {

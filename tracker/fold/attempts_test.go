@@ -39,9 +39,12 @@ func TestHistoryOfAttempts(t *testing.T) {
 	claim := func() {
 		t.Helper()
 		runs++
-		apply(run(event.Event{Type: event.Claimed, Job: "t", Tenant: "acme", PayloadHash: "h", Policy: policy, Request: request}))
+		apply(run(event.Event{Type: event.Claimed, Job: "t", Tenant: "acme", PayloadHash: "h", Policy: policy,
+			Request: request}))
 	}
-	failure := &event.Failure{Error: job.Error{Code: strings.Repeat("c", 1000), Message: strings.Repeat("ä", 5000), Retryable: true}}
+	failure := &event.Failure{
+		Error: job.Error{Code: strings.Repeat("c", 1000), Message: strings.Repeat("ä", 5000), Retryable: true},
+	}
 
 	apply(event.Event{Type: event.Accepted, Job: "t", Tenant: "acme", PayloadHash: "h", Policy: policy, Request: request})
 	claim()

@@ -64,7 +64,9 @@ func TestAJobRemembersItsLastWebhooks(t *testing.T) {
 	l.took("", event.Accepted, callback(job.Cancelled))
 	for i := range MaxDeliveries + 3 {
 		l.took("", event.CancelRequested, round(i))
-		l.took("", event.CallbackQueued, told(l.job.CallbackDue), func(e *event.Event) { e.Delivery.JobID = fmt.Sprint("d", i) })
+		l.took("", event.CallbackQueued, told(l.job.CallbackDue), func(e *event.Event) {
+			e.Delivery.JobID = fmt.Sprint("d", i)
+		})
 		l.took("", event.RetryRequested, round(i))
 	}
 	if n := len(l.job.Deliveries); n != MaxDeliveries || l.job.Deliveries[0].JobID != "d3" {

@@ -60,8 +60,10 @@ const (
 	NotDue         Reason = "not_due"         // expired before the retention is over
 	NotOwed        Reason = "not_owed"        // callbackQueued for a state that was told, or that another one followed
 	OtherLife      Reason = "other_life"      // of another life of the job's ID
-	StaleRequest   Reason = "stale_request"   // a claim of a job that is not known, of a request whose job may have expired
-	NoDocument     Reason = "no_document"     // the job could not be written as a document afterwards: the record is a dead letter
+	// a claim of a job that is not known, of a request whose job may have expired
+	StaleRequest Reason = "stale_request"
+	// the job could not be written as a document afterwards: the record is a dead letter
+	NoDocument Reason = "no_document"
 )
 
 // Reasons lists every reason for which an event changes nothing.
@@ -174,7 +176,9 @@ func (s *step) refuse(r Reason, orders ...event.Order) Result {
 
 // order is for the run that wrote the event.
 func (s *step) order(t event.OrderType, r Reason) event.Order {
-	return event.Order{Type: t, JobID: s.e.JobID, Dispatch: s.e.Dispatch, Run: s.e.Run, Worker: s.e.Worker, Reason: string(r)}
+	return event.Order{
+		Type: t, JobID: s.e.JobID, Dispatch: s.e.Dispatch, Run: s.e.Run, Worker: s.e.Worker, Reason: string(r),
+	}
 }
 
 // orderHolder is for the run that holds, or held, the lease; its reason is the event.
@@ -182,7 +186,9 @@ func (s *step) orderHolder(t event.OrderType) []event.Order {
 	if s.old.Run == "" {
 		return nil
 	}
-	return []event.Order{{Type: t, JobID: s.e.JobID, Dispatch: s.old.Dispatch, Run: s.old.Run, Worker: s.old.Worker, Reason: string(s.e.Type)}}
+	return []event.Order{
+		{Type: t, JobID: s.e.JobID, Dispatch: s.old.Dispatch, Run: s.old.Run, Worker: s.old.Worker, Reason: string(s.e.Type)},
+	}
 }
 
 // accepted: the job's request is durable.
@@ -241,7 +247,8 @@ func (s *step) claimed() Result {
 	}
 	// A scheduled job can be claimed only once it was handed out: the claim overtook requeued,
 	// as it may while the job is retrying.
-	waiting := j.Doc.State == job.Pending || j.Doc.State == job.Queued || j.Doc.State == job.Retrying || j.Doc.State == job.Scheduled
+	waiting := j.Doc.State == job.Pending || j.Doc.State == job.Queued || j.Doc.State == job.Retrying ||
+		j.Doc.State == job.Scheduled
 	// While the job names no request, only its life tells its own from one of a former life.
 	own := j.Request != nil || s.sameLife()
 	if waiting && s.e.Dispatch == j.Dispatch && (j.Request == nil || *j.Request == *s.e.Request) && own {
@@ -304,7 +311,9 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 		return s.stray()
 	}
 	j := s.change()
-	j.Doc.Error = &job.Error{Code: text.Clip(f.Code, maxCode), Message: text.Clip(f.Message, maxMessage), Retryable: f.Retryable}
+	j.Doc.Error = &job.Error{
+		Code: text.Clip(f.Code, maxCode), Message: text.Clip(f.Message, maxMessage), Retryable: f.Retryable,
+	}
 	if j.Doc.CancelRequested && o == job.OutcomeFailed {
 		o = job.OutcomeCancelled
 	}

@@ -144,7 +144,8 @@ func checkChange(t *testing.T, where string, was, next *Job, rec record) {
 	if (next.Run != "") != (next.Doc.State == job.Processing) {
 		t.Fatalf("%s: run %q of a job that is %s", where, next.Run, next.Doc.State)
 	}
-	if began := was == nil || was.Doc.State != next.Doc.State; began && next.calls(next.Doc.State) && next.CallbackDue != next.Version {
+	if began := was == nil || was.Doc.State != next.Doc.State; began && next.calls(next.Doc.State) &&
+		next.CallbackDue != next.Version {
 		t.Fatalf("%s: %s began and is not to be told", where, next.Doc.State)
 	}
 	if was == nil {
@@ -160,10 +161,12 @@ func checkChange(t *testing.T, where string, was, next *Job, rec record) {
 		t.Fatalf("%s: dispatch %d→%d, attempt %d→%d, round %d→%d", where,
 			was.Dispatch, next.Dispatch, was.Doc.Attempt, next.Doc.Attempt, was.Round, next.Round)
 	}
-	if was.Ended() && rec.e.Type != event.CallbackQueued && (rec.e.Type != event.RetryRequested || next.Round != was.Round+1) {
+	if was.Ended() && rec.e.Type != event.CallbackQueued && (rec.e.Type != event.RetryRequested ||
+		next.Round != was.Round+1) {
 		t.Fatalf("%s: opened a job that was %s", where, was.Doc.State)
 	}
-	if p, q := was.Doc.Progress, next.Doc.Progress; p != nil && q != nil && was.Run == next.Run && was.Run != "" && q.Percent < p.Percent {
+	if p, q := was.Doc.Progress, next.Doc.Progress; p != nil && q != nil && was.Run == next.Run && was.Run != "" &&
+		q.Percent < p.Percent {
 		t.Fatalf("%s: progress fell from %v to %v", where, p.Percent, q.Percent)
 	}
 }
@@ -256,7 +259,9 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 			e.Request = request(at)
 		}
 	case event.Progress:
-		e.Progress = &job.Progress{Percent: float64(c) * 100 / 255, Message: "at <" + string(rune(c)) + ">", Current: int64(c), Total: 255}
+		e.Progress = &job.Progress{
+			Percent: float64(c) * 100 / 255, Message: "at <" + string(rune(c)) + ">", Current: int64(c), Total: 255,
+		}
 	case event.Completed:
 		e.Result = json.RawMessage(fmt.Sprintf("{ \"c\": %d, \"s\": \"<\\u00%02x>\" }", c, c))
 		if c%2 == 0 {
@@ -271,7 +276,9 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 	case event.LeaseExpired:
 		e.Renewal = &renewed
 	case event.CallbackQueued:
-		e.Delivery = &event.Delivery{JobID: fmt.Sprint("d", c), State: job.Completed, Version: max(have.CallbackDue-int64(miss(3)), 1)}
+		e.Delivery = &event.Delivery{
+			JobID: fmt.Sprint("d", c), State: job.Completed, Version: max(have.CallbackDue-int64(miss(3)), 1),
+		}
 	}
 	return e
 }

@@ -12,7 +12,8 @@ import (
 // as a run in doubt does, earns one. A refused claim is stopped in either case.
 func TestNoGrant(t *testing.T) {
 	claim := event.Event{V: event.Version, Type: event.Claimed, JobID: "j", Job: "t", Tenant: "acme", PayloadHash: "h",
-		Policy: &job.Policy{Attempts: 3}, Request: &event.Position{Topic: "requests.default"}, Dispatch: 1, Run: "r", Worker: "w", NoGrant: true}
+		Policy: &job.Policy{Attempts: 3}, Request: &event.Position{Topic: "requests.default"}, Dispatch: 1, Run: "r",
+		Worker: "w", NoGrant: true}
 	at := Meta{Time: time.Unix(0, 0)}
 	r := Fold(nil, &claim, at)
 	if !r.Changed || len(r.Orders) != 0 {

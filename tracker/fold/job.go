@@ -102,7 +102,9 @@ func (j *Job) Document() []byte {
 		// It does not come to this: see writable. If it did, one job would have a document
 		// without times, and its partition would go on.
 		d := &j.Doc
-		doc, _ = plainjson.Marshal(&job.Document{JobID: d.JobID, Type: d.Type, State: d.State, Attempt: d.Attempt, MaxAttempts: d.MaxAttempts})
+		doc, _ = plainjson.Marshal(&job.Document{
+			JobID: d.JobID, Type: d.Type, State: d.State, Attempt: d.Attempt, MaxAttempts: d.MaxAttempts,
+		})
 	}
 	return doc
 }

@@ -71,5 +71,7 @@ func AwaitsRequest(j *Job) bool {
 
 // LostPayload is the event by which the tracker says that a job's payload is gone.
 func LostPayload(j *Job) *event.Event {
-	return &event.Event{Type: event.PayloadLost, JobID: j.Doc.JobID, Life: j.Life, Dispatch: j.Dispatch, Request: j.Request}
+	return &event.Event{
+		Type: event.PayloadLost, JobID: j.Doc.JobID, Life: j.Life, Dispatch: j.Dispatch, Request: j.Request,
+	}
 }

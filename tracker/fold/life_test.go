@@ -25,7 +25,8 @@ func TestLife(t *testing.T) {
 		}
 		out.WriteString("\n")
 		for _, o := range r.Orders {
-			fmt.Fprintf(&out, "   order %s, dispatch %d, run %s, worker %s, reason %q\n", o.Type, o.Dispatch, o.Run, o.Worker, o.Reason)
+			fmt.Fprintf(&out, "   order %s, dispatch %d, run %s, worker %s, reason %q\n", o.Type, o.Dispatch, o.Run, o.Worker,
+				o.Reason)
 		}
 		switch {
 		case r.Changed && r.Job == nil:

@@ -58,7 +58,8 @@ func late(t *testing.T, name string, requestAt int64) (all []letter) {
 			letter{event.Claimed, append(slices.Clone(ofRun), life(name))},
 			// A redelivery: a new run, of the same request.
 			letter{event.Claimed, append(slices.Clone(ofRun), run(r+"-again"), life(name))},
-			letter{event.Beat, ofRun}, letter{event.Progress, ofRun}, letter{event.Completed, ofRun}, letter{event.Failed, ofRun}, letter{event.Released, ofRun},
+			letter{event.Beat, ofRun}, letter{event.Progress, ofRun}, letter{event.Completed, ofRun}, letter{event.Failed,
+				ofRun}, letter{event.Released, ofRun},
 			letter{event.LeaseExpired, append(slices.Clone(ofRun), life(name), renewal(1))},
 			letter{event.AttemptTimedOut, append(slices.Clone(ofRun), life(name))},
 			letter{event.Requeued, []mod{dispatch(d), from(at), life(name)}},

@@ -16,7 +16,8 @@ func TestRuleClaimCreatesTheJobThatItOvertook(t *testing.T) {
 	l.took("the claim is the job's first event", event.Claimed)
 	l.wantState("accepted may be lost", job.Processing)
 	l.wantOrders("the run may go on", "granted r1")
-	if j := l.job; j.Tenant != "acme" || j.Subject != "alice" || j.Lane != "default" || j.PayloadHash != "sha256:1" || j.Source != *request(7) || j.Policy != *policy() {
+	if j := l.job; j.Tenant != "acme" || j.Subject != "alice" || j.Lane != "default" || j.PayloadHash != "sha256:1" ||
+		j.Source != *request(7) || j.Policy != *policy() {
 		t.Fatalf("claims carry the job's identity, got %+v", j)
 	}
 	l.took("it comes late", event.Accepted)
@@ -65,7 +66,8 @@ func TestRuleClaimOfScheduledOvertakesRequeued(t *testing.T) {
 func TestRuleAStrayRequestIsNoScheduledJobs(t *testing.T) {
 	l := newLog(t)
 	l.took("", event.Accepted, runAt(t0.Add(time.Hour)))
-	l.refused("its payload is another's, and its time has not come", OldDispatch, event.Claimed, run("r9"), from(3), hash("sha256:2"))
+	l.refused("its payload is another's, and its time has not come", OldDispatch, event.Claimed, run("r9"), from(3),
+		hash("sha256:2"))
 	l.wantOrders("it must not run", "stop r9")
 	l.wantState("it waits on", job.Scheduled)
 }
@@ -216,7 +218,8 @@ func TestRetryIsANewBudget(t *testing.T) {
 		t.Fatalf("attempt %d of %d", d.Attempt, d.MaxAttempts)
 	}
 	l.took("", event.RetryRequested)
-	if d := l.job.Doc; d.Attempt != 3 || d.MaxAttempts != 4 || d.Error != nil || d.FinishedAt != nil || d.StartedAt != nil {
+	if d := l.job.Doc; d.Attempt != 3 || d.MaxAttempts != 4 || d.Error != nil || d.FinishedAt != nil ||
+		d.StartedAt != nil {
 		t.Fatalf("after the retry: %+v", d)
 	}
 	fail(3)
@@ -257,7 +260,8 @@ func TestDeadlineIsPerRound(t *testing.T) {
 	l.took("", event.RetryRequested)
 	l.refused("the first round's timer fires late", WrongRound, event.DeadlineExceeded)
 	l.took("", event.Requeued, dispatch(2))
-	if d := NextDebt(l.job, l.now); d != (Debt{Deadline, l.job.RoundAt.Add(time.Hour)}) || !l.job.RoundAt.After(t0.Add(time.Hour)) {
+	if d := NextDebt(l.job, l.now); d != (Debt{Deadline, l.job.RoundAt.Add(time.Hour)}) ||
+		!l.job.RoundAt.After(t0.Add(time.Hour)) {
 		t.Fatalf("it owes %+v, want a deadline from the retry on", d)
 	}
 }
@@ -365,7 +369,8 @@ func TestRuleADeadRequestIsHandedOutAnew(t *testing.T) {
 	l.refused("the loss of that copy", WrongRequest, event.RequestLost, from(9))
 	l.took("the job's own", event.RequestLost, from(7))
 	l.wantState("it is due", job.Retrying)
-	if j := l.job; j.Dispatch != 2 || j.Doc.Attempt != 1 || j.Request != nil || !j.Doc.RetryAt.Equal(l.now) || len(j.Doc.Attempts) != 0 {
+	if j := l.job; j.Dispatch != 2 || j.Doc.Attempt != 1 || j.Request != nil || !j.Doc.RetryAt.Equal(l.now) ||
+		len(j.Doc.Attempts) != 0 {
 		t.Fatalf("handed out as %+v", j)
 	}
 	l.refused("said twice", NotHeld, event.RequestLost, from(7))

@@ -16,7 +16,10 @@ import (
 // to become JSON. Times are looked at by writable, percents and factors where they are decoded,
 // and a result is canonical. A field of another kind needs a look, too.
 func TestWhatCanFailToEncode(t *testing.T) {
-	looked := []string{"CreatedAt", "UpdatedAt", "StartedAt", "FinishedAt", "RetryAt", "RunAt", "EndedAt", "RoundAt", "RenewedAt", "CancelAt", "Since", "Percent", "Factor", "Result"}
+	looked := []string{
+		"CreatedAt", "UpdatedAt", "StartedAt", "FinishedAt", "RetryAt", "RunAt", "EndedAt", "RoundAt", "RenewedAt",
+		"CancelAt", "Since", "Percent", "Factor", "Result",
+	}
 	harmless := []reflect.Kind{reflect.String, reflect.Bool, reflect.Int, reflect.Int32, reflect.Int64}
 	var walk func(typ reflect.Type, field string)
 	walk = func(typ reflect.Type, field string) {
@@ -55,8 +58,14 @@ func TestEveryTimeIsLookedAt(t *testing.T) {
 			"createdAt": func(j *Job) { j.Doc.CreatedAt = bad }, "updatedAt": func(j *Job) { j.Doc.UpdatedAt = bad },
 			"startedAt": func(j *Job) { j.Doc.StartedAt = &bad }, "finishedAt": func(j *Job) { j.Doc.FinishedAt = &bad },
 			"retryAt": func(j *Job) { j.Doc.RetryAt = &bad }, "runAt": func(j *Job) { j.Doc.RunAt = &bad },
-			"roundAt": func(j *Job) { j.RoundAt = bad }, "renewedAt": func(j *Job) { j.RenewedAt = bad }, "cancelAt": func(j *Job) { j.CancelAt = &bad }, "unserved since": func(j *Job) { j.Unserved.Since = bad },
-			"an attempt's start": func(j *Job) { j.Doc.Attempts[0].StartedAt = bad }, "an attempt's end": func(j *Job) { j.Doc.Attempts[0].EndedAt = &bad },
+			"roundAt": func(j *Job) {
+				j.RoundAt = bad
+			}, "renewedAt": func(j *Job) {
+				j.RenewedAt = bad
+			}, "cancelAt": func(j *Job) { j.CancelAt = &bad }, "unserved since": func(j *Job) { j.Unserved.Since = bad },
+			"an attempt's start": func(j *Job) {
+				j.Doc.Attempts[0].StartedAt = bad
+			}, "an attempt's end": func(j *Job) { j.Doc.Attempts[0].EndedAt = &bad },
 		} {
 			j := clone(t, l.job)
 			spoil(j)
@@ -107,7 +116,8 @@ func TestResultsThatAreTooLarge(t *testing.T) {
 		if n := len(l.job.Document()); n > MaxDocument {
 			t.Errorf("%s: a document of %d bytes", c.what, n)
 		}
-		if e := l.job.Doc.Error; c.state == job.Failed && (e.Code != job.CodeResultTooLarge || e.Retryable || l.job.Doc.Result != nil) {
+		if e := l.job.Doc.Error; c.state == job.Failed && (e.Code != job.CodeResultTooLarge || e.Retryable ||
+			l.job.Doc.Result != nil) {
 			t.Errorf("%s: %+v, result of %d bytes", c.what, e, len(l.job.Doc.Result))
 		}
 	}

@@ -14,7 +14,10 @@ import (
 // whole backoff, not in a wave.
 func TestARetryStormIsSpreadOut(t *testing.T) {
 	const jobs, buckets = 5000, 20
-	policy := &job.Policy{Attempts: 3, Backoff: job.Backoff{Initial: job.Seconds(10 * time.Second), Factor: 2, Cap: job.Seconds(time.Minute)}}
+	policy := &job.Policy{
+		Attempts: 3,
+		Backoff:  job.Backoff{Initial: job.Seconds(10 * time.Second), Factor: 2, Cap: job.Seconds(time.Minute)},
+	}
 	request := &event.Position{Topic: "requests.default"}
 	failed := time.Unix(1000, 0).UTC()
 	histogram := make([]int, buckets)

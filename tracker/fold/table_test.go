@@ -517,7 +517,8 @@ func checkRule(t *testing.T, name, column, want string) {
 	}
 	// Whatever the event: folded before, it is skipped.
 	if was != nil {
-		if r := Fold(was, e, Meta{Offset: was.Version - 1, Time: at.Time}); r.Changed || r.Reason != Old || r.Job != was || len(r.Orders) != 0 {
+		if r := Fold(was, e, Meta{Offset: was.Version - 1, Time: at.Time}); r.Changed || r.Reason != Old || r.Job != was ||
+			len(r.Orders) != 0 {
 			t.Errorf("an event below the job's version was not skipped: %+v", r)
 		}
 	}

@@ -13,7 +13,10 @@ import (
 // lost returns a job whose n-th attempt of the round is about to be lost.
 func lost(id string, n, dispatch int, b job.Backoff) *Job {
 	const attempts = 20
-	return &Job{Doc: job.Document{JobID: id, Attempt: 7 + n, MaxAttempts: 7 + attempts}, Dispatch: dispatch, Policy: job.Policy{Attempts: attempts, Backoff: b}}
+	return &Job{
+		Doc: job.Document{JobID: id, Attempt: 7 + n, MaxAttempts: 7 + attempts}, Dispatch: dispatch,
+		Policy: job.Policy{Attempts: attempts, Backoff: b},
+	}
 }
 
 func TestBackoffIsFullJitterBelowItsCeiling(t *testing.T) {

@@ -74,7 +74,8 @@ func (j *Job) forgetRepeated() {
 		return
 	}
 	was, last := j.Doc.Attempts[n-2], j.Doc.Attempts[n-1]
-	if was.Outcome == job.OutcomeReleased && was.Error != nil && was.Number == last.Number && was.Error.Code == last.Error.Code {
+	if was.Outcome == job.OutcomeReleased && was.Error != nil && was.Number == last.Number &&
+		was.Error.Code == last.Error.Code {
 		j.Doc.Attempts = slices.Delete(slices.Clone(j.Doc.Attempts), n-2, n-1)
 	}
 }

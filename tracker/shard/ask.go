@@ -173,8 +173,9 @@ type Snapshot struct {
 
 func (s *Shard) snapshot(e *entry) Snapshot {
 	j := e.job
-	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, Life: j.Life, ResultBlob: j.ResultBlob,
-		Lane: j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.fresh.asOf}
+	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, Life: j.Life,
+		ResultBlob: j.ResultBlob,
+		Lane:       j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.fresh.asOf}
 }
 
 // Query is a question for one job.

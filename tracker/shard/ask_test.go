@@ -80,7 +80,8 @@ func TestGet(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := event.Position{Topic: names.Requests("default")}
-		if snap.Job.Version != version || snap.Job.Terminal || snap.Job.JobId != id || snap.Source != want || snap.PayloadHash != "sha256:1" {
+		if snap.Job.Version != version || snap.Job.Terminal || snap.Job.JobId != id || snap.Source != want ||
+			snap.PayloadHash != "sha256:1" {
 			t.Fatalf("got %+v", snap)
 		}
 		if d := decode(t, snap.Job.Document); d.State != job.Pending || d.JobID != id {
@@ -339,14 +340,18 @@ func TestBounds(t *testing.T) {
 		get := func(q Query) func() error {
 			return func() error { _, err := w.get(q); return err }
 		}
-		full(boundParked, func(s *Shard) { s.parked = make([]*ask, maxParked, maxParked+1) }, func(s *Shard) { s.parked = nil },
+		full(boundParked, func(s *Shard) {
+			s.parked = make([]*ask, maxParked, maxParked+1)
+		}, func(s *Shard) { s.parked = nil },
 			get(Query{JobID: ids[0], Tenant: tenant, MinVersion: 99}))
 		full(boundPolls, func(s *Shard) { s.polls += maxPolls }, func(s *Shard) { s.polls -= maxPolls },
 			get(Query{JobID: ids[0], Tenant: tenant, UntilTerminal: true}))
 		if _, err := w.shard.Reserve(t.Context(), ids[1], tenant, "holder"); err != nil {
 			t.Fatal(err)
 		}
-		full(boundReservations, func(s *Shard) { s.reserveWaits += maxReservations }, func(s *Shard) { s.reserveWaits -= maxReservations },
+		full(boundReservations, func(s *Shard) {
+			s.reserveWaits += maxReservations
+		}, func(s *Shard) { s.reserveWaits -= maxReservations },
 			func() error { _, err := w.shard.Reserve(t.Context(), ids[1], tenant, "another"); return err })
 	})
 }

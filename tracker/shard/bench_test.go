@@ -70,7 +70,8 @@ func lives(b *testing.B, jobs int) []*kgo.Record {
 				case 4:
 					e.Type, e.Result = event.Completed, done
 				}
-				records = append(records, &kgo.Record{Topic: names.Status(), Partition: testPartition, Key: []byte(id), Value: value(b, e),
+				records = append(records, &kgo.Record{Topic: names.Status(), Partition: testPartition, Key: []byte(id),
+					Value:  value(b, e),
 					Offset: int64(len(records)), Timestamp: now.Add(time.Duration(len(records)) * time.Microsecond)})
 			}
 		}
@@ -186,7 +187,9 @@ func foldByShard(b *testing.B, records []*kgo.Record) {
 	for i := 0; i < len(records); i += benchBatch {
 		s.Fold(ctx, records[i:i+benchBatch])
 	}
-	last, err := s.Get(ctx, Query{JobID: string(records[len(records)-1].Key), Tenant: tenant, MinVersion: int64(len(records))})
+	last, err := s.Get(ctx, Query{
+		JobID: string(records[len(records)-1].Key), Tenant: tenant, MinVersion: int64(len(records)),
+	})
 	if err != nil || !last.Job.Terminal {
 		b.Fatal(last, err)
 	}

@@ -97,7 +97,8 @@ func TestAWebhookSurvivesACrash(t *testing.T) {
 				w.set(func() {
 					w.fault = func(rec *kgo.Record) (bool, error) {
 						e, err := event.Decode(rec.Value)
-						if rec.Topic == names.Requests(topic.WebhookLane) && tc.lost == "" || err == nil && tc.lost != "" && e.Type == tc.lost {
+						if rec.Topic == names.Requests(topic.WebhookLane) && tc.lost == "" || err == nil && tc.lost != "" &&
+							e.Type == tc.lost {
 							return !tc.landed, away
 						}
 						return false, nil

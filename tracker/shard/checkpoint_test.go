@@ -209,7 +209,8 @@ func (w *world) randomEvent(rnd *rand.Rand, id string, step int) {
 	runMods := []mod{dispatch(j.Dispatch), run(j.Run)}
 	switch {
 	case j.Doc.State == job.Processing:
-		typ := []event.Type{event.Beat, event.Progress, event.Progress, event.Completed, event.Failed, event.Released, event.CancelRequested}[rnd.IntN(7)]
+		typ := []event.Type{event.Beat, event.Progress, event.Progress, event.Completed, event.Failed, event.Released,
+			event.CancelRequested}[rnd.IntN(7)]
 		if typ == event.CancelRequested {
 			runMods = []mod{round(j.Round)}
 		}

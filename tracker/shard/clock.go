@@ -79,8 +79,10 @@ func (s *Shard) appendedAt(rec *kgo.Record, now time.Time) time.Time {
 		s.metrics.wildStamps.WithLabelValues(why).Inc()
 		if now.Sub(s.writers.told) >= stampComplaint {
 			s.writers.told = now
-			s.log.Error("a record's time cannot be true: its writer's clock is wrong, and the topic status takes its word; set message.timestamp.type=LogAppendTime",
-				"offset", rec.Offset, "key", text.Clip(string(rec.Key), maxDeadDetail), "stamped", rec.Timestamp, "counted", at, "is", why)
+			s.log.Error("a record's time cannot be true: its writer's clock is wrong, and the topic status takes its word; "+
+				"set message.timestamp.type=LogAppendTime",
+				"offset", rec.Offset, "key", text.Clip(string(rec.Key), maxDeadDetail), "stamped", rec.Timestamp, "counted", at,
+				"is", why)
 		}
 	}
 	return at

@@ -26,7 +26,8 @@ func wild(rnd *rand.Rand) func() time.Time {
 		case 2:
 			return now.Add(time.Duration(rnd.Int64N(int64(maxAhead))))
 		default:
-			return []time.Time{{}, time.UnixMilli(-1), time.UnixMilli(0), time.UnixMilli(-1 << 60), now.Add(-26 * time.Hour), now.Add(maxAhead)}[rnd.IntN(6)]
+			return []time.Time{{}, time.UnixMilli(-1), time.UnixMilli(0), time.UnixMilli(-1 << 60), now.Add(-26 * time.Hour),
+				now.Add(maxAhead)}[rnd.IntN(6)]
 		}
 	}
 }
@@ -80,7 +81,9 @@ func TestWildTimes(t *testing.T) {
 				w.submit(silent)
 				w.claim(silent, "r1")
 				runAt := began.Add(20 * time.Second)
-				w.append(scheduled, event.Accepted, at(w.request(names.Deferred(), scheduled)), func(e *event.Event) { e.RunAt = &runAt })
+				w.append(scheduled, event.Accepted, at(w.request(names.Deferred(), scheduled)), func(e *event.Event) {
+					e.RunAt = &runAt
+				})
 				for range 10 {
 					w.pass(10 * time.Second)
 					noise()

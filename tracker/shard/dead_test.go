@@ -27,7 +27,8 @@ func TestDeadLetters(t *testing.T) {
 	beat := func(of string) string {
 		return fmt.Sprintf(`{"v":1,"type":"beat","jobId":%q,"dispatch":1,"run":"r"}`, of)
 	}
-	accepted := `{"v":1,"type":"accepted","jobId":"` + id + `","job":"t","tenant":"a","payloadHash":"h","policy":{"attempts":1},"request":{"topic":"x"},"runAt":"%s"}`
+	accepted := `{"v":1,"type":"accepted","jobId":"` + id +
+		`","job":"t","tenant":"a","payloadHash":"h","policy":{"attempts":1},"request":{"topic":"x"},"runAt":"%s"}`
 	for _, c := range []struct {
 		name       string
 		key, value string

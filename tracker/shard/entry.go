@@ -48,7 +48,8 @@ type entry struct {
 // given time, by the log's clock in Unix milliseconds, is to be in memory.
 func (e *entry) idle(before int64) bool {
 	return !e.dirty && !e.flushing && !e.paying && !e.calling && len(e.watches) == 0 && len(e.waits) == 0 &&
-		(e.job == nil || e.job.CallbackDue == 0 && (e.job.Ended() || e.job.Doc.State != job.Processing && store.DueOf(e.job) >= before))
+		(e.job == nil || e.job.CallbackDue == 0 && (e.job.Ended() || e.job.Doc.State != job.Processing &&
+			store.DueOf(e.job) >= before))
 }
 
 // document returns the job as it travels: bytes that are made once per version.
@@ -61,7 +62,10 @@ func (e *entry) document() *trackerpb.Job {
 }
 
 func publish(j *fold.Job, doc []byte) *trackerpb.Job {
-	return &trackerpb.Job{JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended(), Updated: j.Doc.UpdatedAt.UnixMilli(), Subject: j.Subject}
+	return &trackerpb.Job{
+		JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended(),
+		Updated: j.Doc.UpdatedAt.UnixMilli(), Subject: j.Subject,
+	}
 }
 
 // lookup returns the job's entry, from memory or the store. An entry that was not in

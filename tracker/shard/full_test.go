@@ -53,12 +53,16 @@ func TestAFullDisk(t *testing.T) {
 			if kafka.Partition(id, testPartitions) != testPartition {
 				continue
 			}
-			v, err := event.Encode(&event.Event{Type: event.Accepted, JobID: id, Job: "demo.echo", Tenant: tenant, Lane: "default", PayloadHash: "sha256:1", Policy: &policy,
+			v, err := event.Encode(&event.Event{Type: event.Accepted, JobID: id, Job: "demo.echo", Tenant: tenant,
+				Lane: "default", PayloadHash: "sha256:1", Policy: &policy,
 				Request: &event.Position{Topic: names.Requests("default")}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			log = append(log, &kgo.Record{Topic: names.Status(), Partition: testPartition, Key: []byte(id), Value: v, Offset: int64(len(log)), Timestamp: time.Now()})
+			log = append(log, &kgo.Record{
+				Topic: names.Status(), Partition: testPartition, Key: []byte(id), Value: v, Offset: int64(len(log)),
+				Timestamp: time.Now(),
+			})
 		}
 		const batch = 500
 		feed := func(from, to int) {

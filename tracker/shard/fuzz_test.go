@@ -30,14 +30,17 @@ func FuzzRecord(f *testing.F) {
 	fence := `"dispatch":1,"run":"r1","worker":"worker-of-r1"`
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() // a bubble's
 	add := func(typ event.Type, of, fields string, ms int64) {
-		f.Add([]byte(`{"v":1,"type":"`+string(typ)+`","jobId":"`+of+`",`+fields+`}`), "traceparent", []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), ms, true)
+		f.Add([]byte(`{"v":1,"type":"`+string(typ)+`","jobId":"`+of+`",`+fields+`}`),
+			"traceparent", []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), ms, true)
 	}
 	fresh := jobIDs(3)[2]
-	for _, at := range []string{"0000-01-01T00:00:00+23:59", "0000-01-01T00:00:00Z", "1969-12-31T00:00:00Z", "1970-01-01T00:00:00Z", "9000-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00"} {
+	for _, at := range []string{"0000-01-01T00:00:00+23:59", "0000-01-01T00:00:00Z", "1969-12-31T00:00:00Z",
+		"1970-01-01T00:00:00Z", "9000-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00"} {
 		add(event.Accepted, fresh, birth+`,"runAt":"`+at+`"`, now)
 		add(event.Claimed, fresh, birth+`,"runAt":"`+at+`",`+fence, now)
 	}
-	for _, ms := range []int64{-1 << 63, -1, 0, 1, now - 93_600_000, now + 3_300_000, 7258118400000, 253402300799999, 253402300800000, 1<<63 - 1} {
+	for _, ms := range []int64{-1 << 63, -1, 0, 1, now - 93_600_000, now + 3_300_000, 7258118400000, 253402300799999,
+		253402300800000, 1<<63 - 1} {
 		add(event.Failed, id, fence+`,"error":{"code":"x","retryable":true,"retryAfter":3153600000}`, ms)
 		add(event.Completed, id, fence+`,"result":{"a":1e400}`, ms)
 		add(event.Accepted, fresh, birth, ms)
@@ -45,8 +48,10 @@ func FuzzRecord(f *testing.F) {
 	}
 	add(event.Completed, id, fence+`,"result":"`+strings.Repeat("<", 200_000)+`"`, now)
 	add(event.Completed, id, fence+`,"result":"`+strings.Repeat("x", 990_000)+`"`, now)
-	add(event.Completed, id, fence+`,"result":"`+strings.Repeat("x", 800_000)+`","resultUrl":"`+strings.Repeat("x", 2048)+`"`, now)
-	add(event.Progress, id, fence+`,"progress":{"percent":1e-300,"current":9223372036854775807,"message":"`+strings.Repeat("\\u0000", 3000)+`"}`, now)
+	add(event.Completed, id, fence+`,"result":"`+strings.Repeat("x", 800_000)+`","resultUrl":"`+strings.Repeat("x", 2048)+
+		`"`, now)
+	add(event.Progress, id, fence+`,"progress":{"percent":1e-300,"current":9223372036854775807,"message":"`+
+		strings.Repeat("\\u0000", 3000)+`"}`, now)
 	add(event.Accepted, fresh, birth+`,"subject":"`+strings.Repeat("s", 900_000)+`"`, now)
 	add(event.Accepted, fresh, birth+`,"subject":"\u0000\ud800","callbackUrl":"`+strings.Repeat("<", 2048)+`"`, now)
 	add(event.CallbackQueued, id, `"delivery":{"jobId":"d","state":"completed","version":9223372036854775807}`, now)
@@ -74,7 +79,10 @@ func fuzzRecord(t *testing.T, value []byte, header string, content []byte, ms in
 	if json.Unmarshal(value, &said) == nil && said.JobID != "" {
 		key = said.JobID
 	}
-	rec := &kgo.Record{Topic: names.Status(), Key: []byte(key), Value: value, Headers: []kgo.RecordHeader{{Key: header, Value: content}}}
+	rec := &kgo.Record{
+		Topic: names.Status(), Key: []byte(key), Value: value,
+		Headers: []kgo.RecordHeader{{Key: header, Value: content}},
+	}
 	w.set(func() {
 		w.appendLocked(rec)
 		rec.Timestamp = time.UnixMilli(ms)

@@ -229,7 +229,8 @@ func TestALostPayloadEndsTheJob(t *testing.T) {
 				w.pass(5*time.Second + c.within - time.Millisecond)
 				w.wantState("not yet", id, job.Retrying)
 				w.pass(handOutMax)
-				if d := w.doc(id); d.State != job.Failed || d.Error == nil || d.Error.Code != job.CodePayloadMissing || d.Error.Retryable {
+				if d := w.doc(id); d.State != job.Failed || d.Error == nil || d.Error.Code != job.CodePayloadMissing ||
+					d.Error.Retryable {
 					t.Fatalf("%+v", d)
 				}
 				e := w.wantAppended("said once", event.PayloadLost, 1)[0]
@@ -331,7 +332,9 @@ func TestEndDuringHandOuts(t *testing.T) {
 
 func TestNextHeaders(t *testing.T) {
 	h := func(key, value string) kgo.RecordHeader { return kgo.RecordHeader{Key: key, Value: []byte(value)} }
-	old := []kgo.RecordHeader{h("ackwire-dispatch", "1"), h("traceparent", "x"), h("ackwire-dispatch", "7"), h("ackwire-run-at", "y")}
+	old := []kgo.RecordHeader{
+		h("ackwire-dispatch", "1"), h("traceparent", "x"), h("ackwire-dispatch", "7"), h("ackwire-run-at", "y"),
+	}
 	before := slices.Clone(old)
 	got := nextHeaders(old, &fold.Job{Dispatch: 3, Doc: job.Document{Attempt: 2}})
 	want := []kgo.RecordHeader{h("traceparent", "x"), h("ackwire-dispatch", "3"), h("ackwire-attempt", "2")}

@@ -109,7 +109,8 @@ func inBubble(t *testing.T, f func(*testing.T, *world)) {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	if w.store, err = store.Open(w.fs, "store", identity, store.Options{View: w.view != nil, MemTable: 1 << 20}, quiet); err != nil {
+	if w.store, err = store.Open(w.fs, "store", identity, store.Options{View: w.view != nil, MemTable: 1 << 20},
+		quiet); err != nil {
 		w.t.Fatal(err)
 	}
 	w.shard = New(Config{
@@ -305,7 +306,10 @@ const (
 // submit appends a request and returns its place.
 func (w *world) request(topicName, id string) event.Position {
 	w.t.Helper()
-	r := topic.Request{JobID: id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: tenant, PayloadHash: "sha256:1", Policy: policy(), Time: time.Now()}
+	r := topic.Request{
+		JobID: id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: tenant,
+		PayloadHash: "sha256:1", Policy: policy(), Time: time.Now(),
+	}
 	if topicName == names.Deferred() {
 		later := time.Now().Add(time.Minute)
 		r.RunAt = &later

@@ -39,7 +39,10 @@ const (
 	attemptCancelled attemptOutcome = "cancelled" // its job's owner had it stopped
 )
 
-var attemptOutcomes = []attemptOutcome{attemptCompleted, attemptFailed, attemptRetried, attemptReleased, attemptUnserved, attemptLost, attemptTimeout, attemptCancelled}
+var attemptOutcomes = []attemptOutcome{
+	attemptCompleted, attemptFailed, attemptRetried, attemptReleased, attemptUnserved, attemptLost,
+	attemptTimeout, attemptCancelled,
+}
 
 // handlerCode stands for every code of a job's error that is not Ackwire's own.
 const handlerCode = "handler"
@@ -78,14 +81,21 @@ type kind struct {
 
 func newLanes(m meter.Meter) *Lanes {
 	l := &Lanes{
-		seconds: m.HistogramVec("job_seconds", "How long jobs took, by the log's clock: wait, from when a job was accepted, due or retried by its owner until a worker claimed it; "+
-			"run, from the last claim to the job's end; total, from the beginning of wait to the end.", meter.Slow, "lane", "type", "stage"),
-		attempts: m.CounterVec("attempts_total", "Attempts that ended, by how; failed is the last one of its job, retried has a next one, released and unserved are given back and cost nothing.", "lane", "outcome"),
-		failures: m.CounterVec("job_failures_total", "Jobs that failed for good, by the code of their error; codes of handlers are all one.", "lane", "code"),
-		leases:   m.CounterVec("leases_expired_total", "Runs that were not heard of for a lease: their worker died, hung or was cut off.", "lane"),
-		jobs:     m.GaugeVec("jobs", "Jobs of this tracker's partitions that have not ended, by state.", "lane", "state"),
-		lanes:    map[string]*lane{},
-		kinds:    map[kindName]*kind{},
+		seconds: m.HistogramVec("job_seconds",
+			"How long jobs took, by the log's clock: wait, from when a job was accepted, due or retried by its owner until a "+
+				"worker claimed it; "+
+				"run, from the last claim to the job's end; total, from the beginning of wait to the end.", meter.Slow, "lane",
+			"type", "stage"),
+		attempts: m.CounterVec("attempts_total",
+			"Attempts that ended, by how; failed is the last one of its job, retried has a next one, released and unserved "+
+				"are given back and cost nothing.", "lane", "outcome"),
+		failures: m.CounterVec("job_failures_total",
+			"Jobs that failed for good, by the code of their error; codes of handlers are all one.", "lane", "code"),
+		leases: m.CounterVec("leases_expired_total",
+			"Runs that were not heard of for a lease: their worker died, hung or was cut off.", "lane"),
+		jobs:  m.GaugeVec("jobs", "Jobs of this tracker's partitions that have not ended, by state.", "lane", "state"),
+		lanes: map[string]*lane{},
+		kinds: map[kindName]*kind{},
 	}
 	l.kind(topic.WebhookLane, topic.WebhookType)
 	return l

@@ -50,7 +50,8 @@ func (w *world) wantLane(why string, want map[string]float64) {
 	got := series(w.t, w.shown)
 	maps.DeleteFunc(got, func(name string, value float64) bool {
 		name, _, _ = strings.Cut(name, " ")
-		return value == 0 || !slices.Contains([]string{"job_seconds_sum", "job_seconds_count", "attempts_total", "job_failures_total", "leases_expired_total", "jobs"}, name)
+		return value == 0 || !slices.Contains([]string{"job_seconds_sum", "job_seconds_count", "attempts_total",
+			"job_failures_total", "leases_expired_total", "jobs"}, name)
 	})
 	if !maps.Equal(got, want) {
 		w.t.Errorf("%s: got %v, want %v", why, got, want)
@@ -61,7 +62,10 @@ func (w *world) wantLane(why string, want map[string]float64) {
 func TestWhatIsToldOfALane(t *testing.T) {
 
 	seconds := func(stage string, sum float64) map[string]float64 {
-		return map[string]float64{"job_seconds_sum default " + stage + " demo.echo": sum, "job_seconds_count default " + stage + " demo.echo": 1}
+		return map[string]float64{
+			"job_seconds_sum default " + stage + " demo.echo":   sum,
+			"job_seconds_count default " + stage + " demo.echo": 1,
+		}
 	}
 	merged := func(parts ...map[string]float64) map[string]float64 {
 		all := map[string]float64{}
@@ -81,7 +85,8 @@ func TestWhatIsToldOfALane(t *testing.T) {
 			w.claim(id, "r1")
 			w.pass(3 * time.Second)
 			w.append(id, event.Completed)
-		}, merged(seconds("wait", 2), seconds("run", 3), seconds("total", 5), map[string]float64{"attempts_total default completed": 1})},
+		}, merged(seconds("wait", 2), seconds("run", 3), seconds("total", 5), map[string]float64{
+			"attempts_total default completed": 1})},
 		{"one that waits", func(w *world, id string) { w.submit(id) }, map[string]float64{"jobs default pending": 1}},
 		{"one that runs", func(w *world, id string) {
 			w.submit(id)
@@ -96,8 +101,9 @@ func TestWhatIsToldOfALane(t *testing.T) {
 			w.submit(id)
 			w.claim(id, "r1")
 			w.append(id, event.Failed, func(e *event.Event) { e.Error.Retryable = false })
-		}, map[string]float64{"job_seconds_count default wait demo.echo": 1, "job_seconds_count default run demo.echo": 1, "job_seconds_count default total demo.echo": 1,
-			"attempts_total default failed": 1, "job_failures_total handler default": 1}},
+		}, map[string]float64{"job_seconds_count default wait demo.echo": 1, "job_seconds_count default run demo.echo": 1,
+			"job_seconds_count default total demo.echo": 1,
+			"attempts_total default failed":             1, "job_failures_total handler default": 1}},
 		{"one that is tried again", func(w *world, id string) {
 			w.submit(id)
 			w.pass(time.Second)
@@ -108,20 +114,29 @@ func TestWhatIsToldOfALane(t *testing.T) {
 			w.submit(id)
 			w.claim(id, "r1")
 			w.append(id, event.Released)
-		}, map[string]float64{"job_seconds_count default wait demo.echo": 1, "attempts_total default released": 1, "jobs default pending": 1}},
+		}, map[string]float64{
+			"job_seconds_count default wait demo.echo": 1, "attempts_total default released": 1,
+			"jobs default pending": 1,
+		}},
 		{"one whose worker cannot run it", func(w *world, id string) {
 			w.submit(id)
 			w.claim(id, "r1")
 			w.append(id, event.Released, func(e *event.Event) {
 				e.Error = &event.Failure{Error: job.Error{Code: "no_handler", Retryable: true}}
 			})
-		}, map[string]float64{"job_seconds_count default wait demo.echo": 1, "attempts_total default unserved": 1, "jobs default retrying": 1}},
+		}, map[string]float64{
+			"job_seconds_count default wait demo.echo": 1, "attempts_total default unserved": 1,
+			"jobs default retrying": 1,
+		}},
 		{"one whose only worker is lost", func(w *world, id string) {
 			w.submit(id, with(func(p *job.Policy) { p.Attempts = 1 }))
 			w.claim(id, "r1")
 			w.pass(lease)
 		}, merged(map[string]float64{"job_seconds_count default wait demo.echo": 1}, seconds("run", 30), seconds("total", 30),
-			map[string]float64{"attempts_total default lost": 1, "leases_expired_total default": 1, "job_failures_total worker_lost default": 1})},
+			map[string]float64{
+				"attempts_total default lost": 1, "leases_expired_total default": 1,
+				"job_failures_total worker_lost default": 1,
+			})},
 		{"one that begins later", func(w *world, id string) {
 			start := time.Now().Add(10 * time.Second)
 			w.append(id, event.Accepted, at(w.request(names.Deferred(), id)), func(e *event.Event) { e.RunAt = &start })
@@ -129,7 +144,8 @@ func TestWhatIsToldOfALane(t *testing.T) {
 			w.claim(id, "r1")
 			w.pass(2 * time.Second)
 			w.append(id, event.Completed, dispatch(2))
-		}, merged(seconds("wait", 1), seconds("run", 2), seconds("total", 3), map[string]float64{"attempts_total default completed": 1})},
+		}, merged(seconds("wait", 1), seconds("run", 2), seconds("total", 3), map[string]float64{
+			"attempts_total default completed": 1})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
@@ -187,7 +203,10 @@ func TestLabelsOfLanesAreBounded(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	lanes := newLanes(meter.New(registry, "tracker"))
 	random := rand.New(rand.NewPCG(3, 4))
-	odd := []string{"", other, "\x00", "\x1b[31m", strings.Repeat("x", 1<<20), "a\nb", "\xff\xfe", `"}`, "ünïcödé", "ackwire.webhook"}
+	odd := []string{
+		"", other, "\x00", "\x1b[31m", strings.Repeat("x", 1<<20), "a\nb", "\xff\xfe", `"}`, "ünïcödé",
+		"ackwire.webhook",
+	}
 	word := func() string {
 		if random.IntN(3) == 0 {
 			return odd[random.IntN(len(odd))]
@@ -197,7 +216,12 @@ func TestLabelsOfLanesAreBounded(t *testing.T) {
 	const jobs = 20_000
 	now := time.Unix(1e9, 0)
 	for range jobs {
-		j := &fold.Job{Lane: word(), Doc: job.Document{Type: word(), State: job.Failed, CreatedAt: now, FinishedAt: &now, Error: &job.Error{Code: word()}}}
+		j := &fold.Job{
+			Lane: word(),
+			Doc: job.Document{
+				Type: word(), State: job.Failed, CreatedAt: now, FinishedAt: &now, Error: &job.Error{Code: word()},
+			},
+		}
 		lanes.kind(j.Lane, j.Doc.Type).measure(nil, j, &event.Event{Type: event.Failed})
 		lanes.Learn(word())
 	}

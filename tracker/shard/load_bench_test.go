@@ -122,11 +122,17 @@ func BenchmarkWatchFanOut(b *testing.B) {
 				var offset int64
 				add := func(e event.Event) {
 					v := value(b, e)
-					s.Fold(ctx, []*kgo.Record{{Topic: names.Status(), Partition: testPartition, Key: []byte(e.JobID), Value: v, Offset: offset, Timestamp: time.Now()}})
+					s.Fold(ctx, []*kgo.Record{
+						{
+							Topic: names.Status(), Partition: testPartition, Key: []byte(e.JobID), Value: v, Offset: offset,
+							Timestamp: time.Now(),
+						},
+					})
 					offset++
 				}
 				for _, id := range ids {
-					add(event.Event{Type: event.Claimed, JobID: id, Dispatch: 1, Run: "r", Worker: "w", Job: "demo.echo", Tenant: tenant, Lane: "default",
+					add(event.Event{Type: event.Claimed, JobID: id, Dispatch: 1, Run: "r", Worker: "w", Job: "demo.echo",
+						Tenant: tenant, Lane: "default",
 						PayloadHash: "sha256:1", Policy: &p, Request: &event.Position{Topic: names.Requests("default")}})
 				}
 				var updates atomic.Int64
@@ -153,7 +159,10 @@ func BenchmarkWatchFanOut(b *testing.B) {
 				before := cpu()
 				for round := range rounds {
 					for _, id := range ids {
-						add(event.Event{Type: event.Progress, JobID: id, Dispatch: 1, Run: "r", Worker: "w", Progress: &job.Progress{Percent: float64(round), Message: "rows"}})
+						add(event.Event{
+							Type: event.Progress, JobID: id, Dispatch: 1, Run: "r", Worker: "w",
+							Progress: &job.Progress{Percent: float64(round), Message: "rows"},
+						})
 					}
 					if _, err := s.Get(ctx, Query{JobID: ids[0], Tenant: tenant, MinVersion: offset}); err != nil {
 						b.Fatal(err)
@@ -227,9 +236,13 @@ func BenchmarkMemory(b *testing.B) {
 			}
 			for n := range ended {
 				j := &fold.Job{
-					Doc: job.Document{JobID: id(n), Type: "demo.echo", State: job.Completed, Attempt: 1, MaxAttempts: 3, CreatedAt: at, UpdatedAt: at, StartedAt: &at, FinishedAt: &at,
-						Result: []byte(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`), Attempts: []job.Attempt{{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted}}},
-					Version: 1, Tenant: tenant, Subject: fmt.Sprint("owner-", n%1000), Lane: "default", PayloadHash: "sha256:1", Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
+					Doc: job.Document{JobID: id(n), Type: "demo.echo", State: job.Completed, Attempt: 1, MaxAttempts: 3, CreatedAt: at,
+						UpdatedAt: at, StartedAt: &at, FinishedAt: &at,
+						Result: []byte(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`), Attempts: []job.Attempt{
+							{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted},
+						}},
+					Version: 1, Tenant: tenant, Subject: fmt.Sprint("owner-", n%1000), Lane: "default", PayloadHash: "sha256:1",
+					Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
 				}
 				p := kafka.Partition(j.Doc.JobID, parts)
 				if changes[p] = append(changes[p], store.Change{ID: j.Doc.JobID, Job: j}); len(changes[p]) == 1000 {
@@ -256,7 +269,10 @@ func BenchmarkMemory(b *testing.B) {
 		var run sync.WaitGroup
 		metrics := NewMetrics(meter.New(prometheus.NewRegistry(), "tracker"))
 		for p := range int32(parts) {
-			s := New(Config{Partition: p, Partitions: parts, Names: names, Store: st.Partition(p), Kafka: endsAt{offset: 1}, Metrics: metrics, Log: quiet})
+			s := New(Config{
+				Partition: p, Partitions: parts, Names: names, Store: st.Partition(p), Kafka: endsAt{offset: 1},
+				Metrics: metrics, Log: quiet,
+			})
 			shards = append(shards, s)
 			run.Go(func() {
 				if err := s.Run(ctx); err != nil {
@@ -268,10 +284,13 @@ func BenchmarkMemory(b *testing.B) {
 		offsets := make([]int64, parts)
 		for n := ended; n < ended+active; n++ {
 			p := kafka.Partition(id(n), parts)
-			v := value(b, event.Event{Type: event.Claimed, JobID: id(n), Dispatch: 1, Run: "r", Worker: "w", Job: "demo.echo", Tenant: tenant, Lane: "default",
+			v := value(b, event.Event{Type: event.Claimed, JobID: id(n), Dispatch: 1, Run: "r", Worker: "w", Job: "demo.echo",
+				Tenant: tenant, Lane: "default",
 				PayloadHash: "sha256:1", Policy: &policy, Request: &event.Position{Topic: names.Requests("default")}})
 			offsets[p]++
-			shards[p].Fold(ctx, []*kgo.Record{{Topic: names.Status(), Partition: p, Key: []byte(id(n)), Value: v, Offset: offsets[p], Timestamp: time.Now()}})
+			shards[p].Fold(ctx, []*kgo.Record{
+				{Topic: names.Status(), Partition: p, Key: []byte(id(n)), Value: v, Offset: offsets[p], Timestamp: time.Now()},
+			})
 		}
 		// Questions at random warm the cache up.
 		for n := 0; n < 200_000; n += 7 {

@@ -47,13 +47,15 @@ func (r *replay) start(end int64) {
 	r.t.Helper()
 	var err error
 	r.end = end
-	if r.store, err = store.Open(r.fs, "data/store", identity, store.Options{View: r.view != nil, MemTable: 1 << 20}, quiet); err != nil {
+	if r.store, err = store.Open(r.fs, "data/store", identity, store.Options{View: r.view != nil, MemTable: 1 << 20},
+		quiet); err != nil {
 		r.t.Fatal(err)
 	}
 	if r.store.SetAside() != "" {
 		r.t.Fatal("a crash alone made the store unsound")
 	}
-	cfg := Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: r.store.Partition(testPartition),
+	cfg := Config{Partition: testPartition, Partitions: testPartitions, Names: names,
+		Store: r.store.Partition(testPartition),
 		Kafka: r, Metrics: NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), Log: quiet}
 	if r.view != nil {
 		cfg.View = r.view
@@ -118,7 +120,9 @@ type table struct {
 }
 
 // Write implements View.
-func (v *table) Write(_ context.Context, ids []string, row func(string) (*store.Row, error), totals store.Totals) error {
+func (v *table) Write(
+	_ context.Context, ids []string, row func(string) (*store.Row, error), totals store.Totals,
+) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.rnd != nil && v.rnd.IntN(4) == 0 {
@@ -214,7 +218,8 @@ func TestOneLogOneState(t *testing.T) {
 		want := straight.documents(ids)
 		straight.halt()
 		if len(want) < 5 || view.writes < 10 || view.totals.Next < end/2 {
-			t.Fatalf("%d jobs are left, the view was written %d times and is at %d of %d: the test shows little", len(want), view.writes, view.totals.Next, end)
+			t.Fatalf("%d jobs are left, the view was written %d times and is at %d of %d: the test shows little", len(want),
+				view.writes, view.totals.Next, end)
 		}
 		same := func(why string, r *replay) {
 			t.Helper()

@@ -34,8 +34,10 @@ func BenchmarkScheduled(b *testing.B) {
 					continue
 				}
 				at := runAt.Add(time.Duration(n) * time.Millisecond)
-				waiting = append(waiting, &kgo.Record{Topic: names.Status(), Partition: testPartition, Key: []byte(id), Offset: int64(len(waiting)), Timestamp: time.Now(),
-					Value: value(b, event.Event{Type: event.Accepted, JobID: id, Job: "demo.echo", Tenant: tenant, Subject: "alice", Lane: "default", PayloadHash: "sha256:1",
+				waiting = append(waiting, &kgo.Record{Topic: names.Status(), Partition: testPartition, Key: []byte(id),
+					Offset: int64(len(waiting)), Timestamp: time.Now(),
+					Value: value(b, event.Event{Type: event.Accepted, JobID: id, Job: "demo.echo", Tenant: tenant, Subject: "alice",
+						Lane: "default", PayloadHash: "sha256:1",
 						Policy: &p, RunAt: &at, Request: &event.Position{Topic: names.Deferred(), Offset: int64(n)}})})
 			}
 			for b.Loop() {
@@ -44,7 +46,8 @@ func BenchmarkScheduled(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				s := New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Store: st.Partition(testPartition),
+				s := New(Config{Partition: testPartition, Partitions: testPartitions, Names: names,
+					Store: st.Partition(testPartition),
 					Kafka: sink{}, Metrics: NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), Log: quiet})
 				ctx, cancel := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
@@ -54,7 +57,8 @@ func BenchmarkScheduled(b *testing.B) {
 						s.Fold(ctx, shifted(records[i:min(i+batch, len(records))], base))
 					}
 					last := records[len(records)-1]
-					if _, err := s.Get(ctx, Query{JobID: string(last.Key), Tenant: tenant, MinVersion: base + int64(len(records))}); err != nil {
+					if _, err := s.Get(ctx, Query{JobID: string(last.Key), Tenant: tenant, MinVersion: base +
+						int64(len(records))}); err != nil {
 						b.Fatal(err)
 					}
 				}

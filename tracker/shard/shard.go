@@ -35,10 +35,11 @@ const (
 	maxHandOuts        = 64                     // at a time
 	maxDirty           = 50_000                 // changed jobs that the store does not have: above it no record is folded
 	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
-	checkpointSilence  = 5 * time.Second        // a change that the store has not had for so long makes the shard not ready
-	choreInterval      = time.Second            // of what may wait: expiry, timers to load, the view
-	progressInterval   = 5 * time.Second        // between two log lines of a shard that catches up
-	expiryBatch        = 1000
+	// a change that the store has not had for so long makes the shard not ready
+	checkpointSilence = 5 * time.Second
+	choreInterval     = time.Second     // of what may wait: expiry, timers to load, the view
+	progressInterval  = 5 * time.Second // between two log lines of a shard that catches up
+	expiryBatch       = 1000
 )
 
 // Errors of a shard's answers.

@@ -82,7 +82,8 @@ func (s *Shard) UnwatchSubject(ctx context.Context, stream *watch.Stream, handle
 // cover tells a stream that changes follow, or no longer do.
 func (s *Shard) cover(stream *watch.Stream, handles []uint32, lost bool) {
 	stream.Cover(&trackerpb.Coverage{
-		Partition: s.partition, Partitions: s.partitions, Handles: handles, Lost: lost, LogNow: time.Now().Add(-s.ahead.by).UnixMilli(),
+		Partition: s.partition, Partitions: s.partitions, Handles: handles, Lost: lost, LogNow: time.Now().Add(
+			-s.ahead.by).UnixMilli(),
 	})
 }
 

@@ -29,7 +29,8 @@ func (g *gateway) said() (got []string) {
 			if c.Lost {
 				word = "lost"
 			}
-			if c.Partition != testPartition || c.Partitions != testPartitions || time.Since(time.UnixMilli(c.LogNow)).Abs() > time.Minute {
+			if c.Partition != testPartition || c.Partitions != testPartitions ||
+				time.Since(time.UnixMilli(c.LogNow)).Abs() > time.Minute {
 				g.w.t.Errorf("coverage is %v", c)
 			}
 			for _, h := range c.Handles {
@@ -53,7 +54,8 @@ func (g *gateway) wantSaid(why string, want ...string) {
 }
 
 func (g *gateway) follow(handle uint32, tenant, subject string) {
-	g.w.shard.WatchSubjects(g.w.t.Context(), g.stream, &trackerpb.SubjectAdd{Handle: handle, Tenant: tenant, Subject: subject})
+	g.w.shard.WatchSubjects(g.w.t.Context(), g.stream, &trackerpb.SubjectAdd{Handle: handle, Tenant: tenant,
+		Subject: subject})
 	synctest.Wait()
 }
 

@@ -227,7 +227,8 @@ func TestClocks(t *testing.T) {
 				}
 				when := map[event.Type]time.Duration{}
 				for s := time.Duration(0); s <= 40*time.Second; s += time.Second / 2 {
-					for _, typ := range []event.Type{event.Requeued, event.AttemptTimedOut, event.DeadlineExceeded, event.LeaseExpired} {
+					for _, typ := range []event.Type{event.Requeued, event.AttemptTimedOut, event.DeadlineExceeded,
+						event.LeaseExpired} {
 						if _, seen := when[typ]; !seen && len(w.appended(typ)) > 0 {
 							when[typ] = s
 						}
@@ -311,11 +312,19 @@ func TestALeaseGoesOnAfterATakeover(t *testing.T) {
 		kills, every, other time.Duration // a kill after each, up to; and another job's events
 		want                time.Duration // at most, after the last renewal
 	}{
-		"one takeover":                         {kills: 15 * time.Second, every: 15 * time.Second, want: lease},
-		"one just before its end":              {kills: 29 * time.Second, every: 29 * time.Second, want: 29*time.Second + leaseGrace(lease)},
-		"one after its end":                    {kills: 29 * time.Second, every: 29 * time.Second, want: 29*time.Second + leaseGrace(lease)},
-		"each ten seconds, on a quiet log":     {kills: 20 * time.Second, every: 10 * time.Second, want: 20*time.Second + leaseGrace(lease)},
-		"each ten seconds, on a log in motion": {kills: 5 * time.Minute, every: 10 * time.Second, other: time.Second, want: 33 * time.Second},
+		"one takeover": {kills: 15 * time.Second, every: 15 * time.Second, want: lease},
+		"one just before its end": {
+			kills: 29 * time.Second, every: 29 * time.Second, want: 29*time.Second + leaseGrace(lease),
+		},
+		"one after its end": {
+			kills: 29 * time.Second, every: 29 * time.Second, want: 29*time.Second + leaseGrace(lease),
+		},
+		"each ten seconds, on a quiet log": {
+			kills: 20 * time.Second, every: 10 * time.Second, want: 20*time.Second + leaseGrace(lease),
+		},
+		"each ten seconds, on a log in motion": {
+			kills: 5 * time.Minute, every: 10 * time.Second, other: time.Second, want: 33 * time.Second,
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

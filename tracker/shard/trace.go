@@ -99,7 +99,8 @@ func (s *Shard) beginHandOut(source *kgo.Record, t *traced, j *fold.Job) (contex
 		return ctx, nil
 	}
 	ctx, span := s.tracer.Start(ctx, "hand out")
-	span.SetAttributes(tracing.JobID.String(j.Doc.JobID), tracing.Attempt.Int(j.Doc.Attempt), tracing.Dispatch.Int(j.Dispatch))
+	span.SetAttributes(tracing.JobID.String(j.Doc.JobID), tracing.Attempt.Int(j.Doc.Attempt),
+		tracing.Dispatch.Int(j.Dispatch))
 	return ctx, span
 }
 

@@ -31,14 +31,20 @@ func (w *world) traced(id, parent string, e *event.Event) {
 		w.t.Fatal(err)
 	}
 	w.set(func() {
-		w.appendLocked(&kgo.Record{Topic: names.Status(), Key: []byte(id), Value: value, Headers: []kgo.RecordHeader{{Key: topic.HeaderTraceparent, Value: []byte(parent)}}})
+		w.appendLocked(&kgo.Record{
+			Topic: names.Status(), Key: []byte(id), Value: value,
+			Headers: []kgo.RecordHeader{{Key: topic.HeaderTraceparent, Value: []byte(parent)}},
+		})
 	})
 	synctest.Wait()
 }
 
 func accepted(pos event.Position) *event.Event {
 	p := policy()
-	return &event.Event{Type: event.Accepted, Job: "demo.echo", Tenant: tenant, Lane: "default", PayloadHash: "sha256:1", Policy: &p, Request: &pos}
+	return &event.Event{
+		Type: event.Accepted, Job: "demo.echo", Tenant: tenant, Lane: "default", PayloadHash: "sha256:1",
+		Policy: &p, Request: &pos,
+	}
 }
 
 // carried is the trace of a record that the shard wrote: the context that it was produced in.
@@ -115,7 +121,9 @@ func TestFoldsAreSpans(t *testing.T) {
 		id := jobIDs(1)[0]
 		w.traced(id, sampled, accepted(w.request(names.Requests("default"), id)))
 		w.append(id, event.Claimed)
-		w.traced(id, unsampled, &event.Event{Type: event.Progress, Dispatch: 1, Run: "r1", Worker: "w", Progress: &job.Progress{Percent: 1}})
+		w.traced(id, unsampled, &event.Event{
+			Type: event.Progress, Dispatch: 1, Run: "r1", Worker: "w", Progress: &job.Progress{Percent: 1},
+		})
 		w.traced(id, sampled, &event.Event{Type: event.Completed, Dispatch: 1, Run: "stranger", Worker: "w"})
 		w.crash(0, nil)
 		synctest.Wait()

@@ -69,7 +69,8 @@ func (s *Shard) viewReady() error {
 	if v == nil || time.Since(v.since) < viewPatience {
 		return nil
 	}
-	return fmt.Errorf("partition %d: view has not been written for %s: %w", s.partition, time.Since(v.since).Round(time.Second), v.err)
+	return fmt.Errorf("partition %d: view has not been written for %s: %w", s.partition,
+		time.Since(v.since).Round(time.Second), v.err)
 }
 
 // ViewBehind is for how long transactions of the view have failed; 0 when the last one did not.
@@ -123,7 +124,8 @@ func (s *Shard) beginView(ctx context.Context) {
 	})
 }
 
-func writeView(ctx context.Context, view View, p *store.Partition, r *store.Reader, taken map[string]struct{}, all bool, viewed int64, totals store.Totals) (int, error) {
+func writeView(ctx context.Context, view View, p *store.Partition, r *store.Reader, taken map[string]struct{}, all bool,
+	viewed int64, totals store.Totals) (int, error) {
 	ids := make([]string, 0, len(taken))
 	for id := range taken {
 		ids = append(ids, id)

@@ -58,8 +58,9 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 			return
 		}
 		job := e.document()
-		watched := &trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version, Outcome: trackerpb.Watched_WATCHING,
-			Ended: job.Terminal, Position: s.next, Known: known}
+		watched := &trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version,
+			Outcome: trackerpb.Watched_WATCHING,
+			Ended:   job.Terminal, Position: s.next, Known: known}
 		news := job.Version > add.After || job.Version < known
 		if size := int64(len(job.Document)); job.Terminal && news && add.MaxDocument > 0 && size > add.MaxDocument {
 			watched.Withheld = size

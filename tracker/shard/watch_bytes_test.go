@@ -58,7 +58,8 @@ func TestAStreamThatIsNotReadHoldsLittle(t *testing.T) {
 		}
 		synctest.Wait()
 		if grown := inUse() - before; grown > bound {
-			t.Errorf("%d documents of %d KB that nobody reads take %d KB, want at most %d KB", jobs*times, size>>10, grown>>10, bound>>10)
+			t.Errorf("%d documents of %d KB that nobody reads take %d KB, want at most %d KB", jobs*times, size>>10, grown>>10,
+				bound>>10)
 		}
 		if n := g.watches(); n != 0 {
 			t.Errorf("%d watches of ended jobs are kept", n)
@@ -152,7 +153,9 @@ func TestALargeDocumentIsWithheld(t *testing.T) {
 			withheld    bool
 			updates     int
 		}{{0, 16 << 10, true, 0}, {0, 32 << 10, false, 1}, {0, 0, false, 1}, {3, 16 << 10, false, 0}} {
-			w.shard.Watch(t.Context(), g.stream, &trackerpb.WatchAdd{JobId: id, Tenant: tenant, After: c.after, MaxDocument: c.most})
+			w.shard.Watch(t.Context(), g.stream, &trackerpb.WatchAdd{
+				JobId: id, Tenant: tenant, After: c.after, MaxDocument: c.most,
+			})
 			synctest.Wait()
 			r, err := g.stream.Next(t.Context())
 			if err != nil {

@@ -49,12 +49,14 @@ func BenchmarkCheckpoint(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				err = errors.Join(batch.Set([]byte("d"+r.ID), appendRow(nil, r), nil), batch.Set([]byte("x"+r.ID), nil, nil), batch.Set([]byte("y"+r.ID), nil, nil))
+				err = errors.Join(batch.Set([]byte("d"+r.ID), appendRow(nil, r), nil), batch.Set([]byte("x"+r.ID), nil, nil),
+					batch.Set([]byte("y"+r.ID), nil, nil))
 				if err != nil {
 					b.Fatal(err)
 				}
 			}
-			if err := errors.Join(batch.Set([]byte("m"), []byte("position"), nil), batch.Commit(pebble.NoSync), batch.Close()); err != nil {
+			if err := errors.Join(batch.Set([]byte("m"), []byte("position"), nil), batch.Commit(pebble.NoSync),
+				batch.Close()); err != nil {
 				b.Fatal(err)
 			}
 		}

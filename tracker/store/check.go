@@ -95,7 +95,8 @@ func (p *Partition) check() (err error) {
 	}
 	switch {
 	case found.Count != stored.Count || found.Sum != stored.Sum:
-		return fmt.Errorf("it has %d jobs with sum %016x, and should have %d with %016x", found.Count, found.Sum, stored.Count, stored.Sum)
+		return fmt.Errorf("it has %d jobs with sum %016x, and should have %d with %016x", found.Count, found.Sum,
+			stored.Count, stored.Sum)
 	case found.IndexSum != stored.IndexSum:
 		return fmt.Errorf("its indexes have sum %016x, and should have %016x", found.IndexSum, stored.IndexSum)
 	case counted != stored.Count:

@@ -185,8 +185,10 @@ func TestSoundnessIsChecked(t *testing.T) {
 		"a counter is wrong": func(_ *testing.T, p *Partition) error {
 			return p.s.db.DeleteRange(p.key(kindCount), p.key(kindCount+1), pebble.Sync)
 		},
-		"the totals are lost":  func(_ *testing.T, p *Partition) error { return p.s.db.Delete(p.key(kindMeta), pebble.Sync) },
-		"the totals are rot":   func(_ *testing.T, p *Partition) error { return p.s.db.Set(p.key(kindMeta), []byte("rot"), pebble.Sync) },
+		"the totals are lost": func(_ *testing.T, p *Partition) error { return p.s.db.Delete(p.key(kindMeta), pebble.Sync) },
+		"the totals are rot": func(_ *testing.T, p *Partition) error {
+			return p.s.db.Set(p.key(kindMeta), []byte("rot"), pebble.Sync)
+		},
 		"an unknown key":       func(_ *testing.T, p *Partition) error { return p.s.db.Set(p.key('?'), nil, pebble.Sync) },
 		"the identity is lost": func(_ *testing.T, p *Partition) error { return p.s.db.Delete(identityKey, pebble.Sync) },
 	} {

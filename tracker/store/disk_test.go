@@ -72,7 +72,8 @@ func TestAFullDisk(t *testing.T) {
 // half, and all goes on when there is room again.
 func TestASmallDiskFillsUp(t *testing.T) {
 	mount := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", mount).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=64m",
+		"tmpfs", mount).CombinedOutput(); err != nil {
 		t.Skipf("a small disk cannot be mounted here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {

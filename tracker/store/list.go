@@ -60,7 +60,8 @@ func (q *Query) wants(jobType string) bool {
 
 // Matches reports whether a job belongs in the list.
 func (q *Query) Matches(m *Meta) bool {
-	return m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && q.wants(m.Type) && among(q.Lanes, m.Lane) && among(q.States, m.State) &&
+	return m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && q.wants(m.Type) && among(q.Lanes, m.Lane) &&
+		among(q.States, m.State) &&
 		within(m.Created, q.CreatedFrom, q.CreatedBefore) && within(m.Updated, q.UpdatedFrom, q.UpdatedBefore)
 }
 
@@ -317,7 +318,8 @@ func (r *Reader) merge(q Query, partitions []*Partition) (_ *merge, err error) {
 
 // prefixes returns the beginnings of the index keys to look at in a partition.
 func (r *Reader) prefixes(q Query, p *Partition, limit int) (prefixes [][]byte, err error) {
-	if n := len(q.Subjects); n > 0 && n <= max(limit, 1) && !slices.Contains(q.Subjects, "") { // jobs of nobody are not in that index
+	// jobs of nobody are not in that index
+	if n := len(q.Subjects); n > 0 && n <= max(limit, 1) && !slices.Contains(q.Subjects, "") {
 		for _, subject := range q.Subjects {
 			prefixes = append(prefixes, appendText(appendText(p.key(kindSubject), q.Tenant), subject))
 		}
@@ -330,7 +332,8 @@ func (r *Reader) prefixes(q Query, p *Partition, limit int) (prefixes [][]byte, 
 		}
 		for t := range counts {
 			if among(q.States, t.State) && q.wants(t.Type) && among(q.Lanes, t.Lane) {
-				prefixes = append(prefixes, appendTuple(p.key(kindState), &Meta{Tenant: q.Tenant, Type: t.Type, Lane: t.Lane, State: t.State}))
+				prefixes = append(prefixes, appendTuple(p.key(kindState), &Meta{Tenant: q.Tenant, Type: t.Type, Lane: t.Lane,
+					State: t.State}))
 			}
 		}
 		if len(prefixes) <= limit {

@@ -39,7 +39,8 @@ func randomQuery(rnd *rand.Rand) Query {
 		return chosen
 	}
 	q := Query{
-		Tenant: []string{"acme", "acme\x00", "a", "", "nobody"}[rnd.IntN(5)], Subjects: some("alice", "alice\x00\x01", "bob", ""),
+		Tenant: []string{"acme", "acme\x00", "a", "", "nobody"}[rnd.IntN(5)], Subjects: some("alice", "alice\x00\x01", "bob",
+			""),
 		Types: some("t", "t\x00", "u"), Lanes: some("default", "reports"), Limit: 1 + rnd.IntN(20),
 	}
 	for _, s := range some("pending", "processing", "completed", "failed", "cancelled") {
@@ -62,7 +63,8 @@ func expected(q Query, jobs map[string]*fold.Job) (ids []string) {
 	var places []Place
 	for id, j := range jobs {
 		in := j.Tenant == q.Tenant && (len(q.Subjects) == 0 || slices.Contains(q.Subjects, j.Subject)) &&
-			(len(q.Types) == 0 || slices.Contains(q.Types, j.Doc.Type)) && (len(q.Lanes) == 0 || slices.Contains(q.Lanes, j.Lane)) &&
+			(len(q.Types) == 0 || slices.Contains(q.Types, j.Doc.Type)) &&
+			(len(q.Lanes) == 0 || slices.Contains(q.Lanes, j.Lane)) &&
 			(len(q.States) == 0 || slices.Contains(q.States, j.Doc.State))
 		created, updated := j.Doc.CreatedAt.UnixMilli(), j.Doc.UpdatedAt.UnixMilli()
 		in = in && (q.CreatedFrom == 0 || created >= q.CreatedFrom) && (q.CreatedBefore == 0 || created < q.CreatedBefore)
@@ -71,7 +73,9 @@ func expected(q Query, jobs map[string]*fold.Job) (ids []string) {
 			places = append(places, Place{created, id})
 		}
 	}
-	slices.SortFunc(places, func(a, b Place) int { return cmp.Or(cmp.Compare(b.Created, a.Created), strings.Compare(a.ID, b.ID)) })
+	slices.SortFunc(places, func(a, b Place) int {
+		return cmp.Or(cmp.Compare(b.Created, a.Created), strings.Compare(a.ID, b.ID))
+	})
 	for _, p := range places {
 		ids = append(ids, p.ID)
 	}

@@ -20,7 +20,8 @@ func TestExpiryFollowsTheJob(t *testing.T) {
 	if at, err := p.NextExpiry(); err != nil || at != never {
 		t.Fatal(at, err)
 	}
-	saved.save(t, p, 1, aJob("ended", job.Failed, 10), aJob("retried", job.Failed, 10), aJob("again", job.Failed, 10), aJob("removed", job.Failed, 10), aJob("later", job.Failed, 500))
+	saved.save(t, p, 1, aJob("ended", job.Failed, 10), aJob("retried", job.Failed, 10), aJob("again", job.Failed, 10),
+		aJob("removed", job.Failed, 10), aJob("later", job.Failed, 500))
 	saved.save(t, p, 2, aJob("retried", job.Retrying, 20), aJob("again", job.Retrying, 20))
 	saved.save(t, p, 3, aJob("again", job.Completed, 100))
 	saved.remove(t, p, 4, "removed")
@@ -42,11 +43,13 @@ func TestDueJobs(t *testing.T) {
 	at := func(n int64) int64 { return t0.Add(time.Duration(n) * time.Second).UnixMilli() }
 	deadline := aJob("deadline", job.Pending, 5)
 	deadline.Policy.Deadline = job.Seconds(30 * time.Second)
-	saved.save(t, p, 1, aJob("running", job.Processing, 1), aJob("retrying", job.Retrying, 10), aJob("scheduled", job.Scheduled, 20), aJob("pending", job.Pending, 1), deadline)
+	saved.save(t, p, 1, aJob("running", job.Processing, 1), aJob("retrying", job.Retrying, 10),
+		aJob("scheduled", job.Scheduled, 20), aJob("pending", job.Pending, 1), deadline)
 	wantIDs(t, "held by a run", dueIDs(t, p, 0, 1), "running")
 	wantIDs(t, "soon", dueIDs(t, p, 1, at(20)), "retrying")
 	wantIDs(t, "later", dueIDs(t, p, at(20), never), "deadline", "scheduled")
-	saved.save(t, p, 2, aJob("running", job.Completed, 2), aJob("retrying", job.Pending, 11), aJob("scheduled", job.Cancelled, 21))
+	saved.save(t, p, 2, aJob("running", job.Completed, 2), aJob("retrying", job.Pending, 11),
+		aJob("scheduled", job.Cancelled, 21))
 	wantIDs(t, "one is left", dueIDs(t, p, 0, never), "deadline")
 }
 
@@ -76,7 +79,8 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantPosition(t, to, 0)
-	for _, wrong := range []Totals{{Next: 10, Count: want.Count + 1, Sum: want.Sum}, {Next: 10, Count: want.Count, Sum: want.Sum + 1}} {
+	for _, wrong := range []Totals{{Next: 10, Count: want.Count + 1, Sum: want.Sum},
+		{Next: 10, Count: want.Count, Sum: want.Sum + 1}} {
 		if err := to.Apply(nil, &wrong); !errors.Is(err, ErrUnsound) {
 			t.Errorf("totals that do not fit: %v", err)
 		}

@@ -71,9 +71,10 @@ func (p *Partition) NextExpiry() (at int64, err error) {
 
 func (p *Partition) timed(kind byte, from, before int64, f func(id string, at int64) (bool, error)) error {
 	start := len(p.prefix) + 1
-	return p.s.scan(p.s.db, appendTime(p.key(kind), from), appendTime(p.key(kind), before), func(key, _ []byte) (bool, error) {
-		return f(string(key[start+8:]), int64(binary.BigEndian.Uint64(key[start:])))
-	})
+	return p.s.scan(p.s.db, appendTime(p.key(kind), from), appendTime(p.key(kind), before),
+		func(key, _ []byte) (bool, error) {
+			return f(string(key[start+8:]), int64(binary.BigEndian.Uint64(key[start:])))
+		})
 }
 
 // Unviewed calls f with the IDs of jobs that changed or were removed since the view's

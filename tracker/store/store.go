@@ -269,7 +269,9 @@ func Copy(fs vfs.FS, from, to string, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("store folder is in use by another process: %w", err)
 	}
-	db, err := openDB(from, &pebble.Options{FS: fs, Lock: lock, FormatMajorVersion: pebble.FormatNewest, Logger: pebbleLogger{log}})
+	db, err := openDB(from, &pebble.Options{
+		FS: fs, Lock: lock, FormatMajorVersion: pebble.FormatNewest, Logger: pebbleLogger{log},
+	})
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}

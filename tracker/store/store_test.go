@@ -55,7 +55,8 @@ func aJob(id string, state job.State, version int64) *fold.Job {
 	at := t0.Add(time.Duration(version) * time.Second)
 	j := &fold.Job{
 		Doc:     job.Document{JobID: id, Type: "t", State: state, Attempt: 1, MaxAttempts: 3, CreatedAt: t0, UpdatedAt: at},
-		Version: version, Tenant: "acme", Subject: "alice", Lane: "default", PayloadHash: "sha256:1", Accepted: true, Dispatch: 1, RoundAt: t0,
+		Version: version, Tenant: "acme", Subject: "alice", Lane: "default", PayloadHash: "sha256:1", Accepted: true,
+		Dispatch: 1, RoundAt: t0,
 		Source: event.Position{Topic: "ackwire.requests.default", Offset: version},
 		Policy: job.Policy{Attempts: 3, Retention: job.Seconds(time.Hour)},
 	}
@@ -156,7 +157,10 @@ func wantIDs(t testing.TB, what string, got []string, want ...string) {
 
 func dueIDs(t testing.TB, p *Partition, from, before int64) (ids []string) {
 	t.Helper()
-	if err := p.DueJobs(from, before, func(id string, _ int64) (bool, error) { ids = append(ids, id); return true, nil }); err != nil {
+	if err := p.DueJobs(from, before, func(id string, _ int64) (bool, error) {
+		ids = append(ids, id)
+		return true, nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return ids
@@ -375,7 +379,8 @@ func TestStoreInUseIsLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			at := path.Join(t.TempDir(), "store")
 			s := open1(t, fs, at, identity)
-			if _, err := Open(fs, at, identity, small, quiet); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+			if _, err := Open(fs, at, identity, small, quiet); err == nil ||
+				!strings.Contains(err.Error(), "in use by another process") {
 				t.Fatalf("opened twice: %v", err)
 			}
 			if _, err := Open(fs, at, Identity{ClusterID: "c2"}, small, quiet); err == nil || errors.Is(err, ErrUnsound) {
@@ -412,7 +417,8 @@ func TestUnwritableFolder(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(vfs.Default, path.Join(file, "store"), identity, small, quiet); err == nil || !strings.Contains(err.Error(), "make store folder") {
+	if _, err := Open(vfs.Default, path.Join(file, "store"), identity, small, quiet); err == nil ||
+		!strings.Contains(err.Error(), "make store folder") {
 		t.Fatalf("a folder inside a file: %v", err)
 	}
 }
@@ -430,7 +436,8 @@ func TestSnapshot(t *testing.T) {
 	if err := s.Snapshot(filepath.Join(at, "running")); err == nil {
 		t.Error("a folder that exists was taken")
 	}
-	if err := Copy(vfs.Default, filepath.Join(at, "store"), filepath.Join(at, "stopped"), quiet); err == nil || !strings.Contains(err.Error(), "in use") {
+	if err := Copy(vfs.Default, filepath.Join(at, "store"), filepath.Join(at, "stopped"), quiet); err == nil ||
+		!strings.Contains(err.Error(), "in use") {
 		t.Errorf("a store that is in use was opened: %v", err)
 	}
 	shut(t, s)

@@ -24,7 +24,9 @@ type Found struct {
 }
 
 // Find looks a job up in the table. Unlike a tracker it takes nothing over: it only reads.
-func Find(ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), name string, partition int32, id string) (f Found, err error) {
+func Find(
+	ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), name string, partition int32, id string,
+) (f Found, err error) {
 	admin, err := newClient()
 	if err != nil {
 		return f, err
@@ -74,7 +76,8 @@ func Find(ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), 
 func (f *Found) take(rec *kgo.Record, id string) error {
 	if kind, special := header(rec, topic.HeaderViewKind); special {
 		var c Checkpoint
-		if string(kind) == topic.ViewCheckpoint && json.Unmarshal(rec.Value, &c) == nil && c.V == formatVersion && !c.Partial {
+		if string(kind) == topic.ViewCheckpoint && json.Unmarshal(rec.Value, &c) == nil && c.V == formatVersion &&
+			!c.Partial {
 			f.Next = c.Next
 		}
 		return nil

@@ -28,7 +28,8 @@ func TestAJobIsFound(t *testing.T) {
 		find("an empty table", names.View(), "a", 0, 0)
 		v := w.take()
 		find("an owner has come", names.View(), "a", 0, 0)
-		for _, jobs := range []map[string]*fold.Job{{"a": aJob("a", 1), "b": aJob("b", 2)}, {"a": aJob("a", 3)}, {"b": nil, "c": aJob("c", 4)}} {
+		for _, jobs := range []map[string]*fold.Job{{"a": aJob("a", 1), "b": aJob("b", 2)}, {"a": aJob("a", 3)},
+			{"b": nil, "c": aJob("c", 4)}} {
 			if err := w.write(v, w.change(jobs)); err != nil {
 				t.Fatal(err)
 			}

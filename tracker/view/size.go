@@ -69,7 +69,8 @@ func (s *sizes) stub(rec *kgo.Record, row *store.Row) *kgo.Record {
 	if row == nil {
 		return nil // a tombstone, and its key alone is too large
 	}
-	stub := &kgo.Record{Topic: rec.Topic, Partition: rec.Partition, Key: rec.Key, Headers: rec.Headers[:1:1]} // the version
+	// the version
+	stub := &kgo.Record{Topic: rec.Topic, Partition: rec.Partition, Key: rec.Key, Headers: rec.Headers[:1:1]}
 	var doc job.Document
 	if json.Unmarshal(row.Doc, &doc) == nil {
 		doc.Result = nil

@@ -62,8 +62,14 @@ func inWorld(t *testing.T, f func(*testing.T, *world)) {
 			t.Fatal(err)
 		}
 		defer cluster.Close()
-		w := &world{t: t, cluster: cluster, kafka: kafka.Config{Brokers: []string{"localhost:9092"}}, saved: map[string]*store.Saved{}}
-		w.env = service.Env{Log: quiet, Metrics: prometheus.NewRegistry(), Dial: func(ctx context.Context, n, a string) (net.Conn, error) { return network.DialContext(ctx, n, a) }}
+		w := &world{
+			t: t, cluster: cluster, kafka: kafka.Config{Brokers: []string{"localhost:9092"}},
+			saved: map[string]*store.Saved{},
+		}
+		w.env = service.Env{
+			Log: quiet, Metrics: prometheus.NewRegistry(),
+			Dial: func(ctx context.Context, n, a string) (net.Conn, error) { return network.DialContext(ctx, n, a) },
+		}
 		w.cfg = Config{Names: names, Log: identity, Address: "tracker-1",
 			Writer: func(id string, opts ...kgo.Opt) (*kgo.Client, error) {
 				return w.kafka.NewTransactionalClient(w.env, "test", id, opts...)
@@ -113,7 +119,10 @@ func (w *world) take() *Writer {
 
 func aJob(id string, version int64) *fold.Job {
 	at := time.UnixMilli(1_000_000 + version).UTC()
-	return &fold.Job{Doc: job.Document{JobID: id, Type: "t", State: job.Failed, CreatedAt: at, UpdatedAt: at, FinishedAt: &at}, Version: version, Tenant: "acme", Subject: "alice", Lane: "default"}
+	return &fold.Job{
+		Doc:     job.Document{JobID: id, Type: "t", State: job.Failed, CreatedAt: at, UpdatedAt: at, FinishedAt: &at},
+		Version: version, Tenant: "acme", Subject: "alice", Lane: "default",
+	}
 }
 
 // change stores jobs and returns their IDs; nil removes.
@@ -159,7 +168,8 @@ func (w *world) wantRestored(why string, v *Writer) {
 		w.t.Fatalf("%s: %v", why, err)
 	}
 	want := w.store.Partition(partition).Totals()
-	if t := got.Totals(); t.Count != want.Count || t.Sum != want.Sum || t.IndexSum != want.IndexSum || t.Next != want.Next {
+	if t := got.Totals(); t.Count != want.Count || t.Sum != want.Sum || t.IndexSum != want.IndexSum ||
+		t.Next != want.Next {
 		w.t.Fatalf("%s: %+v, want %+v", why, t, want)
 	}
 }
@@ -170,7 +180,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		if _, err := w.read(v); !errors.Is(err, ErrEmpty) {
 			t.Fatalf("an empty view: %v", err)
 		}
-		for _, jobs := range []map[string]*fold.Job{{"a": aJob("a", 1), "b": aJob("b", 2)}, {"a": aJob("a", 3)}, {"b": nil, "c": aJob("c", 4)}, {}} {
+		for _, jobs := range []map[string]*fold.Job{{"a": aJob("a", 1), "b": aJob("b", 2)}, {"a": aJob("a", 3)},
+			{"b": nil, "c": aJob("c", 4)}, {}} {
 			if err := w.write(v, w.change(jobs)); err != nil {
 				t.Fatal(err)
 			}
@@ -275,13 +286,26 @@ func TestAViewThatIsNotSound(t *testing.T) {
 		harm func(w *world) []*kgo.Record
 		want error
 	}{
-		"a record of somebody else": {func(*world) []*kgo.Record { return []*kgo.Record{{Key: []byte("x"), Value: []byte(`{"jobId":"x"}`)}} }, store.ErrUnsound},
-		"a lost job":                {func(*world) []*kgo.Record { return []*kgo.Record{{Key: []byte("a")}} }, store.ErrUnsound},
+		"a record of somebody else": {
+			func(*world) []*kgo.Record { return []*kgo.Record{{Key: []byte("x"), Value: []byte(`{"jobId":"x"}`)}} },
+			store.ErrUnsound,
+		},
+		"a lost job": {func(*world) []*kgo.Record { return []*kgo.Record{{Key: []byte("a")}} }, store.ErrUnsound},
 		"a rotten header": {func(*world) []*kgo.Record {
-			return []*kgo.Record{{Key: []byte("a"), Value: []byte(`{}`), Headers: []kgo.RecordHeader{{Key: topic.HeaderJobRow, Value: []byte("rot")}}}}
+			return []*kgo.Record{
+				{
+					Key: []byte("a"), Value: []byte(`{}`),
+					Headers: []kgo.RecordHeader{{Key: topic.HeaderJobRow, Value: []byte("rot")}},
+				},
+			}
 		}, store.ErrUnsound},
 		"a rotten checkpoint": {func(*world) []*kgo.Record {
-			return []*kgo.Record{{Key: []byte("checkpoint/1"), Value: []byte(`{`), Headers: []kgo.RecordHeader{{Key: topic.HeaderViewKind, Value: []byte(topic.ViewCheckpoint)}}}}
+			return []*kgo.Record{
+				{
+					Key: []byte("checkpoint/1"), Value: []byte(`{`),
+					Headers: []kgo.RecordHeader{{Key: topic.HeaderViewKind, Value: []byte(topic.ViewCheckpoint)}},
+				},
+			}
 		}, store.ErrUnsound},
 		"another log": {func(w *world) []*kgo.Record {
 			other := identity
@@ -395,7 +419,9 @@ func TestADocumentThatIsTooLarge(t *testing.T) {
 			large = append(large, id)
 		}
 		v := w.take()
-		jobs := map[string]*fold.Job{"large": sized("large", 1, 1_200_000), "a": aJob("a", 1), "b": sized("b", 1, fold.MaxResult)}
+		jobs := map[string]*fold.Job{
+			"large": sized("large", 1, 1_200_000), "a": aJob("a", 1), "b": sized("b", 1, fold.MaxResult),
+		}
 		if err := w.write(v, w.change(jobs)); err != nil {
 			t.Fatal(err)
 		}
@@ -409,7 +435,8 @@ func TestADocumentThatIsTooLarge(t *testing.T) {
 				found[string(rec.Key)] = doc
 			}
 		}
-		if len(found) != 3 || found["large"].State != job.Completed || found["large"].Result != nil || len(found["b"].Result) != fold.MaxResult {
+		if len(found) != 3 || found["large"].State != job.Completed || found["large"].Result != nil ||
+			len(found["b"].Result) != fold.MaxResult {
 			t.Errorf("the table has %d jobs", len(found))
 		}
 		if _, err := w.read(v); !errors.Is(err, store.ErrUnsound) {
@@ -434,7 +461,14 @@ func TestABrokerThatTakesLess(t *testing.T) {
 				for _, p := range t.Partitions {
 					if len(p.Records) > most {
 						resp := req.ResponseKind().(*kmsg.ProduceResponse)
-						resp.Topics = []kmsg.ProduceResponseTopic{{Topic: t.Topic, TopicID: t.TopicID, Partitions: []kmsg.ProduceResponseTopicPartition{{Partition: p.Partition, ErrorCode: kerr.MessageTooLarge.Code}}}}
+						resp.Topics = []kmsg.ProduceResponseTopic{
+							{
+								Topic: t.Topic, TopicID: t.TopicID,
+								Partitions: []kmsg.ProduceResponseTopicPartition{
+									{Partition: p.Partition, ErrorCode: kerr.MessageTooLarge.Code},
+								},
+							},
+						}
 						return resp, nil, true
 					}
 				}

@@ -81,7 +81,9 @@ func (w *Writer) Close() {
 }
 
 // Write implements shard.View.
-func (w *Writer) Write(ctx context.Context, ids []string, row func(string) (*store.Row, error), totals store.Totals) error {
+func (w *Writer) Write(
+	ctx context.Context, ids []string, row func(string) (*store.Row, error), totals store.Totals,
+) error {
 	if w.broken != nil {
 		return w.broken
 	}
@@ -112,7 +114,9 @@ func (w *Writer) Write(ctx context.Context, ids []string, row func(string) (*sto
 }
 
 // records makes the records of the first jobs: as many as one transaction takes.
-func (w *Writer) records(ids []string, row func(string) (*store.Row, error)) (records []*kgo.Record, taken int, err error) {
+func (w *Writer) records(
+	ids []string, row func(string) (*store.Row, error),
+) (records []*kgo.Record, taken int, err error) {
 	bytes := 0
 	for ; taken < len(ids) && taken < maxRecords && bytes < maxBytes; taken++ {
 		r, err := row(ids[taken])
@@ -201,7 +205,8 @@ func fenced(err error) bool {
 // announce writes who owns the partition now, and returns what names this very record.
 func (w *Writer) announce(ctx context.Context) (nonce string, err error) {
 	nonce = rand.Text()
-	rec, err := special(w.cfg.Names.View(), w.partition, topic.ViewOwner, owner{formatVersion, w.cfg.Address, nonce, time.Now().UTC()})
+	rec, err := special(w.cfg.Names.View(), w.partition, topic.ViewOwner, owner{formatVersion, w.cfg.Address, nonce,
+		time.Now().UTC()})
 	if err != nil {
 		return "", err
 	}

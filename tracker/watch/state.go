@@ -112,7 +112,8 @@ func WithHandle(j *trackerpb.Job, handle uint32) *trackerpb.Job {
 		return j
 	}
 	return &trackerpb.Job{
-		JobId: j.JobId, Version: j.Version, Document: j.Document, Terminal: j.Terminal, Updated: j.Updated, Trace: j.Trace, SubjectHandle: handle, Subject: j.Subject,
+		JobId: j.JobId, Version: j.Version, Document: j.Document, Terminal: j.Terminal, Updated: j.Updated, Trace: j.Trace,
+		SubjectHandle: handle, Subject: j.Subject,
 	}
 }
 

@@ -442,7 +442,8 @@ func (r *Report) stateLog(name string) error {
 
 // documents takes files away that the broker could not start with and does not need.
 func (r *Report) documents() error {
-	for _, name := range []string{"acls.json", "sasl.json", "broker_configs.json", "quotas.json", "seq_windows.json", "session_state.json"} {
+	for _, name := range []string{"acls.json", "sasl.json", "broker_configs.json", "quotas.json", "seq_windows.json",
+		"session_state.json"} {
 		raw, err := os.ReadFile(filepath.Join(r.dir, name))
 		switch {
 		case errors.Is(err, os.ErrNotExist):

@@ -204,7 +204,8 @@ func sameIndex(raw []byte, batches []batch) bool {
 	}
 	for at := 0; at < len(raw); at += indexBytes {
 		entry := raw[at : at+indexBytes]
-		if entry[1] != byte(crc32.Checksum(entry[2:], castagnoli)) || entry[14] != want[at+14] || !slices.Equal(entry[2:6], want[at+2:at+6]) {
+		if entry[1] != byte(crc32.Checksum(entry[2:], castagnoli)) || entry[14] != want[at+14] ||
+			!slices.Equal(entry[2:6], want[at+2:at+6]) {
 			return false
 		}
 	}
@@ -215,11 +216,13 @@ func sameIndex(raw []byte, batches []batch) bool {
 // from one to before another: they are not given to other records, and what has been accepted as
 // lost is not missed again. Clients do not see it.
 func filler(from, to int64, epoch uint32) batch {
-	record := kmsg.Record{OffsetDelta: int32(to - from - 1), Key: []byte{0, 0, 0, 1}, Value: []byte{0, 0, 0, 0, 0, 0}} // COMMIT
-	record.Length = int32(len(record.AppendTo(nil)) - 1)                                                               // its own takes one byte
+	// COMMIT
+	record := kmsg.Record{OffsetDelta: int32(to - from - 1), Key: []byte{0, 0, 0, 1}, Value: []byte{0, 0, 0, 0, 0, 0}}
+	record.Length = int32(len(record.AppendTo(nil)) - 1) // its own takes one byte
 	rb := kmsg.RecordBatch{
 		FirstOffset: from, PartitionLeaderEpoch: int32(epoch), Magic: magic, Attributes: attrControl | attrTxn,
-		LastOffsetDelta: record.OffsetDelta, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: 1, Records: record.AppendTo(nil),
+		LastOffsetDelta: record.OffsetDelta, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: 1,
+		Records: record.AppendTo(nil),
 	}
 	raw := rb.AppendTo(nil)
 	binary.BigEndian.PutUint32(raw[atLength:], uint32(len(raw)-lengthBefore))

@@ -127,7 +127,8 @@ func TestEntriesAroundATornOne(t *testing.T) {
 	for range 200 {
 		broken := slices.Clone(all)
 		broken[r.IntN(len(broken))] ^= byte(1 + r.IntN(255))
-		if sound, skipped := Entries(broken); skipped == 0 || len(sound)+skipped != len(all) || len(sound) < len(all)-len(three) {
+		if sound, skipped := Entries(broken); skipped == 0 || len(sound)+skipped != len(all) ||
+			len(sound) < len(all)-len(three) {
 			t.Fatalf("%q: %q is sound, %d bytes are not", broken, sound, skipped)
 		}
 	}

@@ -241,7 +241,8 @@ func main() {
 	var c commands
 	env, stop := cli.System()
 	defer stop()
-	parser, err := kong.New(&c, append(command.Options("ackwire", "Asynchronous requests with synchronous feedback."), kong.Bind(env))...)
+	parser, err := kong.New(&c, append(command.Options("ackwire", "Asynchronous requests with synchronous feedback."),
+		kong.Bind(env))...)
 	if err != nil {
 		os.Exit(cli.Report(env, err))
 	}

@@ -83,7 +83,8 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{[]string{"get"}, "<"},
 	} {
 		code, stdout, stderr := run(t, c.args...)
-		if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "ackwire: ") || !strings.Contains(stderr, c.want) {
+		if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "ackwire: ") ||
+			!strings.Contains(stderr, c.want) {
 			t.Errorf("%q: exit code %d, stdout %q, stderr %q", c.args, code, stdout, stderr)
 		}
 	}
@@ -108,7 +109,10 @@ func TestServeSaysInOneLineWhyItCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := taken.Addr().String()
-	free := []string{"serve", "--log-level=error", "--no-processor", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--tracker-listen=127.0.0.1:0", "--kafka-listen=127.0.0.1:0"}
+	free := []string{
+		"serve", "--log-level=error", "--no-processor", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0",
+		"--tracker-listen=127.0.0.1:0", "--kafka-listen=127.0.0.1:0",
+	}
 	for _, c := range []struct{ name, flag, want string }{
 		{"the clients' port is taken", "--listen=" + at, at},
 		{"the ops port is taken", "--ops-listen=" + at, "ops listener: listen tcp " + at},
@@ -117,7 +121,8 @@ func TestServeSaysInOneLineWhyItCannotStart(t *testing.T) {
 		{"the data folder is a file", "--data=" + file, "data folder"},
 	} {
 		code, stdout, stderr := run(t, append(free, c.flag)...)
-		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "ackwire: ") || !strings.Contains(stderr, c.want) {
+		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "ackwire: ") ||
+			!strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q", c.name, code, stdout, stderr)
 		}
 	}
@@ -141,7 +146,8 @@ func TestASecondBrokerOnAFolderNamesTheFirst(t *testing.T) {
 		ready = strings.Contains(lines.Text(), "broker ready")
 	}
 	code, _, said := run(t, "broker", "--data="+dir, "--listen=127.0.0.1:0")
-	if want := fmt.Sprintf("ackwire: another process uses this data folder: %s (held by process %d)\n", dir, first.Process.Pid); code != 1 || said != want {
+	if want := fmt.Sprintf("ackwire: another process uses this data folder: %s (held by process %d)\n", dir,
+		first.Process.Pid); code != 1 || said != want {
 		t.Errorf("exit code %d, %q, want %q", code, said, want)
 	}
 	if err := first.Process.Signal(syscall.SIGTERM); err != nil {
@@ -203,7 +209,8 @@ func TestToken(t *testing.T) {
 	if code, _, stderr := run(t, "keys", "--data="+dir); code != 0 {
 		t.Fatalf("keys: exit code %d, %q", code, stderr)
 	}
-	if code, _, stderr := run(t, "token", "--data="+dir, "--tenant=acme", "--ttl=-1s"); code == 0 || !strings.Contains(stderr, "ttl must be positive") {
+	if code, _, stderr := run(t, "token", "--data="+dir, "--tenant=acme", "--ttl=-1s"); code == 0 ||
+		!strings.Contains(stderr, "ttl must be positive") {
 		t.Errorf("a time to live below zero: exit code %d, %q", code, stderr)
 	}
 	code, stdout, stderr := run(t, "token", "--data="+dir, "--tenant=acme", "--subject=alice")
@@ -215,7 +222,8 @@ func TestToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr = run(t, "token", "--data="+dir, "--tenant=acme")
-	if code == 0 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, file+" has 5 bytes, not 32") {
+	if code == 0 || stdout != "" || strings.Count(stderr, "\n") != 1 ||
+		!strings.Contains(stderr, file+" has 5 bytes, not 32") {
 		t.Errorf("a key that is none: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }

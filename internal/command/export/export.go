@@ -33,7 +33,8 @@ func (c Config) Validate() error {
 	var problems []error
 	if c.TraceEndpoint != "" {
 		if _, err := service.HTTPURL(c.TraceEndpoint); err != nil {
-			problems = append(problems, fmt.Errorf("trace-endpoint must be an http(s) URL, not %q", service.Redact(c.TraceEndpoint)))
+			problems = append(problems, fmt.Errorf("trace-endpoint must be an http(s) URL, not %q",
+				service.Redact(c.TraceEndpoint)))
 		}
 	}
 	if !(c.TraceRatio >= 0 && c.TraceRatio <= 1) {
@@ -122,7 +123,8 @@ func endpoint(address string) string {
 // it, and win.
 func described(name string) *resource.Resource {
 	own := resource.NewSchemaless(attribute.String("service.name", name), attribute.String("service.namespace", "ackwire"))
-	found, err := resource.New(context.Background(), resource.WithFromEnv(), resource.WithHost(), resource.WithTelemetrySDK())
+	found, err := resource.New(context.Background(), resource.WithFromEnv(), resource.WithHost(),
+		resource.WithTelemetrySDK())
 	if err != nil && found == nil {
 		return own
 	}

@@ -25,7 +25,10 @@ func TestConfig(t *testing.T) {
 		{Config{TraceEndpoint: "http://127.0.0.1:4318", TraceRatio: 1}, ""},
 		{Config{TraceEndpoint: "127.0.0.1:4318"}, "trace-endpoint"},
 		{Config{TraceRatio: 1.1}, "trace-ratio"},
-		{Config{TraceEndpoint: "ftp://x", TraceRatio: -1}, "trace-endpoint must be an http(s) URL, not \"ftp://x\"\ntrace-ratio"},
+		{
+			Config{TraceEndpoint: "ftp://x", TraceRatio: -1},
+			"trace-endpoint must be an http(s) URL, not \"ftp://x\"\ntrace-ratio",
+		},
 	} {
 		err := c.cfg.Validate()
 		if c.bad == "" && err != nil || c.bad != "" && (err == nil || !strings.Contains(err.Error(), c.bad)) {
@@ -60,8 +63,10 @@ func TestSpansAreSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	tracer := tracing.Tracer(env.Traces, "gateway")
-	for _, parent := range []string{"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
-		_, span := tracer.Start(tracing.With(t.Context(), tracing.Parse(parent, "")), "submit", trace.WithSpanKind(trace.SpanKindServer))
+	for _, parent := range []string{"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
+		_, span := tracer.Start(tracing.With(t.Context(), tracing.Parse(parent, "")),
+			"submit", trace.WithSpanKind(trace.SpanKindServer))
 		span.End()
 	}
 	flush()

@@ -16,9 +16,18 @@ func TestStampThenSourceThenNothing(t *testing.T) {
 		want              string
 	}{
 		{"stamped", "1.2.3", "abc", source(commit), "1.2.3 (revision abc, "},
-		{"built from a clone", "", "", source(commit, debug.BuildSetting{Key: "vcs.modified", Value: "false"}), "dev (revision c0ffee, "},
-		{"built from a clone with changes", "", "", source(commit, debug.BuildSetting{Key: "vcs.modified", Value: "true"}), "dev (revision c0ffee-dirty, "},
-		{"changes to nothing known", "", "", source(debug.BuildSetting{Key: "vcs.modified", Value: "true"}), "dev (revision unknown, "},
+		{
+			"built from a clone", "", "", source(commit, debug.BuildSetting{Key: "vcs.modified", Value: "false"}),
+			"dev (revision c0ffee, ",
+		},
+		{
+			"built from a clone with changes", "", "",
+			source(commit, debug.BuildSetting{Key: "vcs.modified", Value: "true"}), "dev (revision c0ffee-dirty, ",
+		},
+		{
+			"changes to nothing known", "", "", source(debug.BuildSetting{Key: "vcs.modified", Value: "true"}),
+			"dev (revision unknown, ",
+		},
 		{"no build information", "", "", nil, "dev (revision unknown, "},
 	} {
 		if got := info(c.version, c.revision, c.build).String(); got != c.want+runtime.Version()+")" {

@@ -19,7 +19,8 @@ const (
 var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 
 // board is a dashboard under construction, in the classic schema: the builders of its successor, v2,
-// exist, but what provisions dashboards from files reads this one everywhere. Panels flow from left to right into rows of 24.
+// exist, but what provisions dashboards from files reads this one everywhere. Panels flow from left to right into rows
+// of 24.
 type board struct {
 	name    string // of the file; the dashboard's uid has the tag before it
 	builder *dashboard.DashboardBuilder

@@ -4,24 +4,33 @@ import "github.com/grafana/grafana-foundation-sdk/go/units"
 
 func gateway() *board {
 	b := newBoard("gateway", "Gateway", "Sockets, frames and requests.",
-		variable("job", "Job", "ackwire_gateway_sessions"), variable("instance", "Instance", `ackwire_gateway_sessions{job=~"$job"}`))
+		variable("job", "Job", "ackwire_gateway_sessions"), variable("instance", "Instance",
+			`ackwire_gateway_sessions{job=~"$job"}`))
 	s := byInstance
 	never := warnAt{orange: 1e12, red: 1e12}
 
 	b.row("Now")
-	add(b, 4, figure("Open sockets", "WebSocket sessions.", units.Short, never, query{expr: "sum(" + s.of("ackwire_gateway_sessions") + ")"}))
-	add(b, 4, figure("Event streams", "Open event streams (SSE).", units.Short, never, query{expr: "sum(" + s.of("ackwire_gateway_event_streams") + ")"}))
-	add(b, 4, figure("Frames", "Frames from clients.", units.OpsPerSecond, never, query{expr: s.sum("ackwire_gateway_frames_received_total")}).Decimals(1))
-	add(b, 4, figure("HTTP requests", "Requests that were answered.", units.RequestsPerSecond, never, query{expr: s.sum("ackwire_gateway_http_requests_total")}).Decimals(1))
-	add(b, 4, figure("Submits acked", "Durable jobs per second.", units.OpsPerSecond, never, query{expr: s.and(`outcome="acked"`).sum("ackwire_gateway_submits_total")}).Decimals(1))
-	add(b, 4, figure("Ack p99", "99 of 100 acks came within this time.", units.Seconds, warnAt{orange: 0.25, red: 1}, query{expr: known(s.quantile(0.99, "ackwire_gateway_ack_seconds"))}))
+	add(b, 4, figure("Open sockets", "WebSocket sessions.", units.Short, never,
+		query{expr: "sum(" + s.of("ackwire_gateway_sessions") + ")"}))
+	add(b, 4, figure("Event streams", "Open event streams (SSE).", units.Short, never,
+		query{expr: "sum(" + s.of("ackwire_gateway_event_streams") + ")"}))
+	add(b, 4, figure("Frames", "Frames from clients.", units.OpsPerSecond, never,
+		query{expr: s.sum("ackwire_gateway_frames_received_total")}).Decimals(1))
+	add(b, 4, figure("HTTP requests", "Requests that were answered.", units.RequestsPerSecond, never,
+		query{expr: s.sum("ackwire_gateway_http_requests_total")}).Decimals(1))
+	add(b, 4, figure("Submits acked", "Durable jobs per second.", units.OpsPerSecond, never,
+		query{expr: s.and(`outcome="acked"`).sum("ackwire_gateway_submits_total")}).Decimals(1))
+	add(b, 4, figure("Ack p99", "99 of 100 acks came within this time.", units.Seconds, warnAt{orange: 0.25, red: 1},
+		query{expr: known(s.quantile(0.99, "ackwire_gateway_ack_seconds"))}))
 
 	b.row("Sockets")
 	add(b, 8, graph("Open sockets by instance", "WebSocket sessions.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_gateway_sessions") + ")", "{{instance}}"}))
 	add(b, 8, graph("Handshakes by outcome", "WebSocket handshakes.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_handshakes_total", "outcome"), "{{outcome}}"}))
-	add(b, 8, graph("Closes by code", "Sessions that ended. none: the client left without a word. 1012: a drain; 4000: it did not read; 4001: it did not answer pings.", units.OpsPerSecond,
+	add(b, 8, graph("Closes by code",
+		"Sessions that ended. none: the client left without a word. 1012: a drain; 4000: it did not read; 4001: it did not "+
+			"answer pings.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_session_closes_total", "code") + " > 0", "{{code}}"}))
 
 	b.row("Submits")
@@ -41,7 +50,8 @@ func gateway() *board {
 		query{s.quantile(0.99, "ackwire_gateway_frame_seconds", "type"), "{{type}}"}))
 	add(b, 12, stacked("HTTP requests by route and status", "A socket's handshake is route ws.", units.RequestsPerSecond,
 		query{s.sum("ackwire_gateway_http_requests_total", "route", "status"), "{{route}} {{status}}"}))
-	add(b, 12, graph("HTTP latency p99 by route", "Long polls (Prefer: wait) and event streams last as long as they are asked to.", units.Seconds,
+	add(b, 12, graph("HTTP latency p99 by route",
+		"Long polls (Prefer: wait) and event streams last as long as they are asked to.", units.Seconds,
 		query{s.quantile(0.99, "ackwire_gateway_http_request_seconds", "route"), "{{route}}"}))
 	add(b, 12, graph("Errors by code", "Errors sent to clients, on sockets and over HTTP.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_errors_total", "code") + " > 0", "{{code}}"}))
@@ -49,7 +59,10 @@ func gateway() *board {
 		query{s.sum("ackwire_gateway_turned_away_total", "bound") + " > 0", "{{bound}}"}))
 
 	b.row("Statuses")
-	add(b, 8, graph("Statuses sent and conflated", "A conflated one was replaced by a newer one of its job before it was written: the client reads slower than its jobs change. Dropped: old, a newer one had been sent; closed, the session was ending; overflow, it ends as slow_consumer.", units.OpsPerSecond,
+	add(b, 8, graph("Statuses sent and conflated",
+		"A conflated one was replaced by a newer one of its job before it was written: the client reads slower than its "+
+			"jobs change. Dropped: old, a newer one had been sent; closed, the session was ending; overflow, it ends as "+
+			"slow_consumer.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_statuses_sent_total"), "sent"},
 		query{s.sum("ackwire_gateway_statuses_conflated_total"), "conflated"},
 		query{s.sum("ackwire_gateway_frames_dropped_total", "reason"), "dropped: {{reason}}"}))
@@ -61,9 +74,11 @@ func gateway() *board {
 		query{"sum(" + s.of("ackwire_gateway_watched_jobs") + ")", "jobs"}))
 	add(b, 8, graph("Event streams", "Open event streams (SSE).", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_gateway_event_streams") + ")", "{{instance}}"}))
-	add(b, 8, graph("Event streams that ended by reason", "Finished: its jobs ended. Left: the client went.", units.OpsPerSecond,
+	add(b, 8, graph("Event streams that ended by reason", "Finished: its jobs ended. Left: the client went.",
+		units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_event_stream_ends_total", "reason"), "{{reason}}"}))
-	add(b, 8, graph("Trackers connected", "Trackers that a gateway has a watch stream to. Fewer than there are: some jobs' statuses come late.", units.Short,
+	add(b, 8, graph("Trackers connected",
+		"Trackers that a gateway has a watch stream to. Fewer than there are: some jobs' statuses come late.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_gateway_tracker_streams") + ")", "{{instance}}"}))
 	return b
 }

@@ -9,17 +9,21 @@ func jobs() *board {
 	b.row("Flow")
 	add(b, 8, graph("Jobs ended by lane", "Jobs that reached a terminal state.", units.OpsPerSecond,
 		query{ended(byLane, "lane"), "{{lane}}"}))
-	add(b, 8, stacked("Attempts by outcome", "Attempts that ended. A released one was given back by a worker that stopped and costs nothing; a lost one ran out of its lease.", units.OpsPerSecond,
+	add(b, 8, stacked("Attempts by outcome",
+		"Attempts that ended. A released one was given back by a worker that stopped and costs nothing; a lost one ran out "+
+			"of its lease.", units.OpsPerSecond,
 		query{byLane.sum("ackwire_tracker_attempts_total", "outcome"), "{{outcome}}"}))
 	add(b, 8, stacked("Jobs on their way by state", "Jobs that have not ended.", units.Short,
 		query{"sum by (state) (" + byLane.of("ackwire_tracker_jobs") + ")", "{{state}}"}))
 
 	b.row("Waiting")
-	add(b, 8, graph("Oldest waiting job by lane", "Age of the oldest job that waits for a worker: how late the lane is.", units.Seconds,
+	add(b, 8, graph("Oldest waiting job by lane", "Age of the oldest job that waits for a worker: how late the lane is.",
+		units.Seconds,
 		query{"max by (lane) (" + byLane.of("ackwire_tracker_lane_lag_seconds") + ")", "{{lane}}"}))
 	add(b, 8, graph("Waiting requests by lane", "Requests that no worker has taken yet.", units.Short,
 		query{"max by (lane) (" + byLane.of("ackwire_tracker_lane_lag_records") + ")", "{{lane}}"}))
-	add(b, 8, graph("Workers and free slots by lane", "Members of the lane's consumer group, and the slots that no job holds.", units.Short,
+	add(b, 8, graph("Workers and free slots by lane",
+		"Members of the lane's consumer group, and the slots that no job holds.", units.Short,
 		query{"max by (lane) (" + byLane.of("ackwire_tracker_lane_workers") + ")", "workers {{lane}}"},
 		query{"sum by (lane) (" + byLane.of("ackwire_processor_slots_free") + ")", "free slots {{lane}}"}))
 
@@ -46,11 +50,19 @@ func jobs() *board {
 		column{query{stage("total", 0.99), "Total p99"}, units.Seconds, nil}))
 
 	b.row("Retries and failures")
-	add(b, 8, graph("Attempts that were not the last", "Retried after an error, lost with their worker, timed out, or released.", units.OpsPerSecond,
-		query{byLane.and(`outcome=~"retried|lost|timeout|released"`).sum("ackwire_tracker_attempts_total", "lane", "outcome") + " > 0", "{{lane}} {{outcome}}"}))
-	add(b, 8, graph("Failures by code", "Jobs that failed for good. The code handler stands for all codes of handlers' own; the others are Ackwire's.", units.OpsPerSecond,
+	add(b, 8, graph("Attempts that were not the last",
+		"Retried after an error, lost with their worker, timed out, or released.", units.OpsPerSecond,
+		query{
+			byLane.and(`outcome=~"retried|lost|timeout|released"`).sum("ackwire_tracker_attempts_total", "lane", "outcome") +
+				" > 0",
+			"{{lane}} {{outcome}}",
+		}))
+	add(b, 8, graph("Failures by code",
+		"Jobs that failed for good. The code handler stands for all codes of handlers' own; the others are Ackwire's.",
+		units.OpsPerSecond,
 		query{byLane.sum("ackwire_tracker_job_failures_total", "lane", "code") + " > 0", "{{lane}} {{code}}"}))
-	add(b, 8, graph("Leases that ran out by lane", "Runs of which nothing was heard for their lease: the worker died, hangs, or is cut off.", units.OpsPerSecond,
+	add(b, 8, graph("Leases that ran out by lane",
+		"Runs of which nothing was heard for their lease: the worker died, hangs, or is cut off.", units.OpsPerSecond,
 		query{byLane.sum("ackwire_tracker_leases_expired_total", "lane"), "{{lane}}"}))
 
 	b.row("Workers")
@@ -60,7 +72,8 @@ func jobs() *board {
 	add(b, 8, graph("Handler time by lane", "How long one run of a handler took.", units.Seconds,
 		query{byLane.quantile(0.5, "ackwire_processor_handler_seconds", "lane"), "p50 {{lane}}"},
 		query{byLane.quantile(0.99, "ackwire_processor_handler_seconds", "lane"), "p99 {{lane}}"}))
-	add(b, 8, stacked("Claims by outcome", "Refused: the job was already somebody's. Quit: it was cancelled before it began.", units.OpsPerSecond,
+	add(b, 8, stacked("Claims by outcome",
+		"Refused: the job was already somebody's. Quit: it was cancelled before it began.", units.OpsPerSecond,
 		query{byJob.sum("ackwire_processor_claims_total", "outcome"), "{{outcome}}"}))
 
 	b.row("Webhooks")
@@ -69,7 +82,8 @@ func jobs() *board {
 	add(b, 8, graph("Endpoints' answers", "How long endpoints took to answer.", units.Seconds,
 		query{byJob.quantile(0.5, "ackwire_processor_webhook_answer_seconds"), "p50"},
 		query{byJob.quantile(0.99, "ackwire_processor_webhook_answer_seconds"), "p99"}))
-	add(b, 8, graph("Endpoints paused", "Endpoints that are left alone for a while, because they failed time and again.", units.Short,
+	add(b, 8, graph("Endpoints paused", "Endpoints that are left alone for a while, because they failed time and again.",
+		units.Short,
 		query{"max(" + byJob.of("ackwire_processor_webhook_endpoints_paused") + ")", "paused"}))
 	return b
 }

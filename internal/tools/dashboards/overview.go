@@ -7,7 +7,8 @@ const processes = "ackwire_build_info"
 
 // ourFault is how often a submit was answered with a failure of ours: by socket, by HTTP.
 func ourFault(s selector) string {
-	return orZero(s.and(`type="submit", code=~"unavailable|overloaded|internal|indeterminate"`).sum("ackwire_gateway_frames_received_total")) +
+	return orZero(s.and(`type="submit", code=~"unavailable|overloaded|internal|indeterminate"`).sum(
+		"ackwire_gateway_frames_received_total")) +
 		" + " + orZero(s.and(`route="submit", status=~"5.."`).sum("ackwire_gateway_http_requests_total"))
 }
 
@@ -33,25 +34,37 @@ func overview() *board {
 	acked := byJob.and(`outcome="acked"`).sum("ackwire_gateway_submits_total")
 
 	b.row("Is it healthy?")
-	add(b, 3, figure("Alerts firing", "Alerts of deploy/prometheus/rules that fire now. Each names its runbook.", units.Short, warnAt{orange: 1, red: 1},
+	add(b, 3, figure("Alerts firing", "Alerts of deploy/prometheus/rules that fire now. Each names its runbook.",
+		units.Short, warnAt{orange: 1, red: 1},
 		query{expr: `count(ALERTS{alertname=~"Ackwire.+", alertstate="firing"}) or vector(0)`}))
-	add(b, 3, figure("Not ready", "Processes that do not answer, and services that say on /readyz that they take no work.", units.Short, warnAt{orange: 1, red: 2},
+	add(b, 3, figure("Not ready", "Processes that do not answer, and services that say on /readyz that they take no work.",
+		units.Short, warnAt{orange: 1, red: 2},
 		query{expr: orZero("count("+byJob.of("ackwire_ready")+" == 0)") + " + " + orZero("count("+byJob.of("up")+" == 0)")}))
-	add(b, 3, figure("Submits served", "Submits that were acked, of those that were acked or failed by a fault of ours. What a client did wrong does not count.", units.PercentUnit,
+	add(b, 3, figure("Submits served",
+		"Submits that were acked, of those that were acked or failed by a fault of ours. What a client did wrong does not "+
+			"count.", units.PercentUnit,
 		warnAt{orange: 0.999, red: 0.99, falls: true}, query{expr: share(acked, acked+" + "+ourFault(byJob))}).Decimals(2))
 	add(b, 3, figure("Ack p99", "99 of 100 acks came within this time.", units.Seconds, warnAt{orange: 0.25, red: 1},
 		query{expr: known(byJob.quantile(0.99, "ackwire_gateway_ack_seconds"))}))
-	add(b, 3, figure("Oldest waiting job", "Age of the oldest job that waits for a worker, over all lanes.", units.Seconds, warnAt{orange: 60, red: 300},
+	add(b, 3, figure("Oldest waiting job", "Age of the oldest job that waits for a worker, over all lanes.", units.Seconds,
+		warnAt{orange: 60, red: 300},
 		query{expr: "max(" + byLane.of("ackwire_tracker_lane_lag_seconds") + ")"}))
-	add(b, 3, figure("Jobs failed", "Of the jobs that ended, those that ended failed.", units.PercentUnit, warnAt{orange: 0.05, red: 0.2},
-		query{expr: share(byJob.and(`state="failed"`).sum("ackwire_tracker_jobs_ended_total"), byJob.sum("ackwire_tracker_jobs_ended_total"))}).Decimals(1))
-	add(b, 3, figure("Partitions unowned", "Partitions of status that no tracker serves: their jobs stand still and cannot be asked about.", units.Short, warnAt{orange: 1, red: 1},
+	add(b, 3, figure("Jobs failed", "Of the jobs that ended, those that ended failed.", units.PercentUnit,
+		warnAt{orange: 0.05, red: 0.2},
+		query{expr: share(byJob.and(`state="failed"`).sum("ackwire_tracker_jobs_ended_total"),
+			byJob.sum("ackwire_tracker_jobs_ended_total"))}).Decimals(1))
+	add(b, 3, figure("Partitions unowned",
+		"Partitions of status that no tracker serves: their jobs stand still and cannot be asked about.", units.Short, warnAt{
+			orange: 1, red: 1},
 		query{expr: withoutOwner(byJob)}))
-	add(b, 3, figure("Dead letters", "Records put aside in the shown time, because nobody could read them.", units.Short, warnAt{orange: 1, red: 10},
+	add(b, 3, figure("Dead letters", "Records put aside in the shown time, because nobody could read them.", units.Short,
+		warnAt{orange: 1, red: 10},
 		query{expr: deadLetters(byJob)}).Decimals(0))
 
 	b.row("Submits")
-	add(b, 8, stacked("Submits by outcome", "Rejected ones were told why and left nothing behind; of indeterminate ones nobody knows until their key is sent again.", units.OpsPerSecond,
+	add(b, 8, stacked("Submits by outcome",
+		"Rejected ones were told why and left nothing behind; of indeterminate ones nobody knows until their key is sent "+
+			"again.", units.OpsPerSecond,
 		query{byJob.sum("ackwire_gateway_submits_total", "outcome"), "{{outcome}}"}))
 	add(b, 8, graph("Ack latency", "From a submit's frame to its ack.", units.Seconds,
 		query{byJob.quantile(0.5, "ackwire_gateway_ack_seconds"), "p50"},
@@ -71,20 +84,40 @@ func overview() *board {
 
 	b.row("For whom not?")
 	add(b, 12, rows("Lanes", "Each lane's workers and what they have to do.", "lane",
-		column{query{"max by (lane) (" + byLane.of("ackwire_tracker_lane_workers") + ")", "Workers"}, units.Short, &warnAt{orange: 1, red: 1, falls: true}},
+		column{
+			query{"max by (lane) (" + byLane.of("ackwire_tracker_lane_workers") + ")", "Workers"}, units.Short,
+			&warnAt{orange: 1, red: 1, falls: true},
+		},
 		column{query{"max by (lane) (" + byLane.of("ackwire_tracker_lane_lag_records") + ")", "Waiting"}, units.Short, nil},
-		column{query{"max by (lane) (" + byLane.of("ackwire_tracker_lane_lag_seconds") + ")", "Oldest"}, units.Seconds, &warnAt{orange: 60, red: 300}},
+		column{
+			query{"max by (lane) (" + byLane.of("ackwire_tracker_lane_lag_seconds") + ")", "Oldest"}, units.Seconds,
+			&warnAt{orange: 60, red: 300},
+		},
 		column{query{ended(byLane, "lane"), "Ended/s"}, units.Short, nil},
 		column{query{byLane.sum("ackwire_tracker_job_failures_total", "lane"), "Failures/s"}, units.Short, nil},
-		column{query{known(byLane.and(`stage="total"`).quantile(0.99, "ackwire_tracker_job_seconds", "lane")), "p99"}, units.Seconds, nil}))
+		column{
+			query{known(byLane.and(`stage="total"`).quantile(0.99, "ackwire_tracker_job_seconds", "lane")), "p99"},
+			units.Seconds, nil,
+		}))
 	add(b, 12, rows("Processes", "Each process that is scraped.", "instance",
-		column{query{"min by (instance) (" + byJob.of("ackwire_ready") + ")", "Ready"}, units.Short, &warnAt{orange: 1, red: 1, falls: true}},
-		column{query{"time() - max by (instance) (" + byJob.of("process_start_time_seconds") + ")", "Up for"}, units.Seconds, nil},
+		column{
+			query{"min by (instance) (" + byJob.of("ackwire_ready") + ")", "Ready"}, units.Short,
+			&warnAt{orange: 1, red: 1, falls: true},
+		},
+		column{
+			query{"time() - max by (instance) (" + byJob.of("process_start_time_seconds") + ")", "Up for"},
+			units.Seconds, nil,
+		},
 		column{query{byJob.sum("process_cpu_seconds_total", "instance"), "CPUs"}, units.Short, nil},
-		column{query{"max by (instance) (" + byJob.of("process_resident_memory_bytes") + ")", "Memory"}, units.BytesIEC, nil}))
-	add(b, 12, graph("Errors sent to clients by code", "On sockets and over HTTP; schemas/code/codes.md says what each code means.", units.OpsPerSecond,
+		column{
+			query{"max by (instance) (" + byJob.of("process_resident_memory_bytes") + ")", "Memory"}, units.BytesIEC,
+			nil,
+		}))
+	add(b, 12, graph("Errors sent to clients by code",
+		"On sockets and over HTTP; schemas/code/codes.md says what each code means.", units.OpsPerSecond,
 		query{byJob.sum("ackwire_gateway_errors_total", "code") + " > 0", "{{code}}"}))
-	add(b, 12, graph("Turned away by bound", "Sessions, submits, watches and frames above a limit of a tenant or of a gateway.", units.OpsPerSecond,
+	add(b, 12, graph("Turned away by bound",
+		"Sessions, submits, watches and frames above a limit of a tenant or of a gateway.", units.OpsPerSecond,
 		query{byJob.sum("ackwire_gateway_turned_away_total", "bound") + " > 0", "{{bound}}"}))
 	return b
 }

@@ -95,7 +95,8 @@ func rows(title, description, label string, columns ...column) *table.PanelBuild
 		Datasource(source).
 		Unit(units.Short).
 		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdThresholds)).
-		Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps([]dashboard.Threshold{{Color: "text"}})).
+		Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps([]dashboard.Threshold{
+			{Color: "text"}})).
 		Height(graphHeight)
 	rename := map[string]string{}
 	for i, c := range columns {
@@ -114,7 +115,9 @@ func rows(title, description, label string, columns ...column) *table.PanelBuild
 		rename["Value"] = columns[0].legend
 	}
 	return p.
-		WithTransformation(dashboard.DataTransformerConfig{Id: "joinByField", Options: map[string]any{"byField": label, "mode": "outer"}}).
-		WithTransformation(dashboard.DataTransformerConfig{Id: "filterFieldsByName", Options: map[string]any{"include": map[string]any{"pattern": "^(" + label + "|Value.*)$"}}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "joinByField", Options: map[string]any{"byField": label,
+			"mode": "outer"}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "filterFieldsByName",
+			Options: map[string]any{"include": map[string]any{"pattern": "^(" + label + "|Value.*)$"}}}).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"renameByName": rename}})
 }

@@ -159,7 +159,9 @@ func write(b *bytes.Buffer, files map[string]string) {
 		}
 		names[same] = append(names[same], name)
 	}
-	order := slices.SortedFunc(maps.Keys(names), func(a, b string) int { return strings.Compare(names[a][0], names[b][0]) })
+	order := slices.SortedFunc(maps.Keys(names), func(a, b string) int {
+		return strings.Compare(names[a][0], names[b][0])
+	})
 	for _, same := range order {
 		fmt.Fprintf(b, "\n%s\n%s\n%s\n\n", strings.Repeat("=", 80), strings.Join(names[same], "\n"), strings.Repeat("-", 80))
 		for line := range strings.Lines(texts[same]) {

@@ -29,9 +29,13 @@ func of(module, dir, pkg string) listing {
 }
 
 func TestLicencesOfModulesAndOfPackagesWithin(t *testing.T) {
-	a := tree(t, map[string]string{"LICENSE": "MIT", "license.go": "package a", "x/y/COPYING": "BSD", "z/LICENSE": "of what is not built"})
+	a := tree(t, map[string]string{
+		"LICENSE": "MIT", "license.go": "package a", "x/y/COPYING": "BSD", "z/LICENSE": "of what is not built",
+	})
 	b := tree(t, map[string]string{"LICENCE.md": " MIT\r\n", "NOTICE": "thanks"})
-	files, err := licences([]listing{of("example.com/a", a, "x/y"), of("example.com/a", a, ""), of("example.com/b", b, "")})
+	files, err := licences([]listing{
+		of("example.com/a", a, "x/y"), of("example.com/a", a, ""), of("example.com/b", b, ""),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +53,8 @@ func TestLicencesOfModulesAndOfPackagesWithin(t *testing.T) {
 
 func TestAModuleWithoutALicenceIsAnError(t *testing.T) {
 	dir := tree(t, map[string]string{"a.go": "package a"})
-	if _, err := licences([]listing{of("example.com/a", dir, "")}); err == nil || !strings.Contains(err.Error(), "example.com/a") {
+	if _, err := licences([]listing{of("example.com/a", dir, "")}); err == nil ||
+		!strings.Contains(err.Error(), "example.com/a") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -25,7 +25,8 @@ import (
 
 func main() {
 	version := flag.String("version", "", "version of all modules, such as v0.2.0")
-	proxy := flag.String("proxy", "", "folder that is filled as a module proxy from the working tree; nothing is committed or tagged")
+	proxy := flag.String("proxy", "",
+		"folder that is filled as a module proxy from the working tree; nothing is committed or tagged")
 	root := flag.String("C", ".", "root of the repository")
 	flag.Parse()
 	var err error
@@ -35,7 +36,8 @@ func main() {
 	case semver.Canonical(*version) != *version || *version == "":
 		err = fmt.Errorf("-version must be a whole semantic version such as v0.2.0, not %q", *version)
 	case semver.Major(*version) != "v0" && semver.Major(*version) != "v1":
-		err = errors.New("from v2 on the module paths end in /v2 (https://go.dev/ref/mod#major-version-suffixes): change them first")
+		err = errors.New("from v2 on the module paths end in /v2 (https://go.dev/ref/mod#major-version-suffixes): change " +
+			"them first")
 	case *proxy != "":
 		err = fillProxy(*root, *version, *proxy)
 	default:
@@ -114,7 +116,8 @@ func tag(root, version string) error {
 	if _, err := git(tree, "add", "--all"); err != nil {
 		return err
 	}
-	if _, err := git(tree, "commit", "--quiet", "-m", "release: "+version+"\n\nAll modules require each other at this version."); err != nil {
+	if _, err := git(tree, "commit", "--quiet", "-m", "release: "+version+
+		"\n\nAll modules require each other at this version."); err != nil {
 		return err
 	}
 	modules, err := readModules(tree)

@@ -30,7 +30,9 @@ type printed struct {
 }
 
 // measured measures, and prints what came out.
-func measured[R interface{ Print(io.Writer) }](p printed, measure func(context.Context, *slog.Logger) (R, error)) (R, error) {
+func measured[R interface{ Print(io.Writer) }](
+	p printed, measure func(context.Context, *slog.Logger) (R, error),
+) (R, error) {
 	ctx, cancel := command.Signalled()
 	defer cancel()
 	report, err := measure(ctx, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))

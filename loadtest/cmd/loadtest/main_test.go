@@ -34,7 +34,10 @@ func TestRunCheckAndCompare(t *testing.T) {
 	if err := os.WriteFile(file, []byte(tiny), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := runCmd{Scenario: file, Embedded: true, Tenant: "t", Durations: 1, Load: 1, Verify: 1, Out: out, Plain: true, Every: time.Minute}
+	run := runCmd{
+		Scenario: file, Embedded: true, Tenant: "t", Durations: 1, Load: 1, Verify: 1, Out: out, Plain: true,
+		Every: time.Minute,
+	}
 	if err := run.Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -43,14 +46,16 @@ func TestRunCheckAndCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := result.Verdict
-	if result.Counts.Arrivals != 15 || !v.Complete || v.Found != 0 || v.Unproven != 0 || v.Acked == 0 || result.Counts.Cut != 2 {
+	if result.Counts.Arrivals != 15 || !v.Complete || v.Found != 0 || v.Unproven != 0 || v.Acked == 0 ||
+		result.Counts.Cut != 2 {
 		t.Errorf("%+v, %+v", result.Counts, v)
 	}
 	page, err := os.ReadFile(filepath.Join(out, "report.html"))
 	if err != nil || !strings.Contains(string(page), "All that was promised held") {
 		t.Errorf("%v: %.200s", err, page)
 	}
-	if err := (&compareCmd{A: filepath.Join(out, "report.json"), B: filepath.Join(out, "report.json"), Threshold: 1.2}).Run(); err != nil {
+	if err := (&compareCmd{A: filepath.Join(out, "report.json"), B: filepath.Join(out, "report.json"),
+		Threshold: 1.2}).Run(); err != nil {
 		t.Errorf("a run is worse than itself: %v", err)
 	}
 
@@ -78,7 +83,10 @@ func TestRunCheckAndCompare(t *testing.T) {
 }
 
 func TestWhatCannotBeRunIsRefused(t *testing.T) {
-	fine := runCmd{Scenario: "steady", URL: []string{"http://127.0.0.1:1"}, Durations: 1, Load: 1, Verify: 1, Every: time.Second}
+	fine := runCmd{
+		Scenario: "steady", URL: []string{"http://127.0.0.1:1"}, Durations: 1, Load: 1, Verify: 1,
+		Every: time.Second,
+	}
 	for want, change := range map[string]func(*runCmd){
 		"shipped are":         func(c *runCmd) { c.Scenario = "no-such" },
 		"above 0":             func(c *runCmd) { c.Durations = 0 },

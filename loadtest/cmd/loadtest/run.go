@@ -90,7 +90,8 @@ func (c *runCmd) Run() error {
 	var key []byte
 	if c.Embedded {
 		fmt.Fprintln(os.Stderr, "starting an Ackwire in this process …")
-		sys, err := system.Start(ctx, nil, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+		sys, err := system.Start(ctx, nil,
+			slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 		if err != nil {
 			return err
 		}
@@ -156,7 +157,8 @@ func (c *runCmd) tokens(s *scenario.Scenario, embeddedKey []byte) (func(int) (st
 	}
 	ttl := s.Duration() + tokenTTL
 	return func(client int) (string, error) {
-		return gateway.SignToken(key, fmt.Sprintf("%s-%d", c.Tenant, (client-1)%s.Tenants+1), fmt.Sprintf("client-%d", client), ttl)
+		return gateway.SignToken(key, fmt.Sprintf("%s-%d", c.Tenant, (client-1)%s.Tenants+1),
+			fmt.Sprintf("client-%d", client), ttl)
 	}, nil
 }
 

@@ -30,7 +30,9 @@ func DefaultHandlers() Handlers {
 
 // Register gives each job type its handler. taken are types that have one already. What it returns, if
 // anything, must run beside the processor.
-func (h Handlers) Register(ctx context.Context, p *processor.Processor, env service.Env, taken ...string) (*external.Callbacks, error) {
+func (h Handlers) Register(
+	ctx context.Context, p *processor.Processor, env service.Env, taken ...string,
+) (*external.Callbacks, error) {
 	isURL := func(s string) bool { return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") }
 	var callbacks *external.Callbacks
 	types := make([]string, 0, len(h.Type))

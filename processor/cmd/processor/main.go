@@ -70,7 +70,9 @@ func parse(args []string, stdout, stderr io.Writer) (cmd settings, told bool, er
 	case err != nil:
 		return cmd, false, err
 	case !cmd.Demo && len(cmd.Type) == 0 && !cmd.DeliverWebhooks:
-		return cmd, false, errors.New("no handlers: name some with --type TYPE=URL or --type 'TYPE=COMMAND …', take the demo's with --demo, or deliver webhooks with --webhooks")
+		return cmd, false, errors.New(
+			"no handlers: name some with --type TYPE=URL or --type 'TYPE=COMMAND …', take the demo's with --demo, or deliver " +
+				"webhooks with --webhooks")
 	}
 	return cmd, false, nil
 }

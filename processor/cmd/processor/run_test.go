@@ -60,8 +60,10 @@ func TestHandlersAreTakenAsTheyAreMeant(t *testing.T) {
 	var log bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_ = run(ctx, []string{"--ops=127.0.0.1:0", "--kafka=127.0.0.1:1", "--type=T=http://bob:hunter2@127.0.0.1:1/x?token=hunter2&a=1"}, io.Discard, &log)
-	if got := log.String(); strings.Contains(got, "hunter2") || !strings.Contains(got, "http://xxxxx@127.0.0.1:1/x?token=xxxxx&a=1") {
+	_ = run(ctx, []string{"--ops=127.0.0.1:0", "--kafka=127.0.0.1:1",
+		"--type=T=http://bob:hunter2@127.0.0.1:1/x?token=hunter2&a=1"}, io.Discard, &log)
+	if got := log.String(); strings.Contains(got, "hunter2") ||
+		!strings.Contains(got, "http://xxxxx@127.0.0.1:1/x?token=xxxxx&a=1") {
 		t.Errorf("logged %s", got)
 	}
 }
@@ -100,18 +102,22 @@ func TestRunsDemoJobs(t *testing.T) {
 	runCtx, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
-		done <- run(runCtx, []string{"--demo", "--ops=127.0.0.1:0", "--kafka=" + strings.Join(brokers, ","), "--claims-always-wait=false"},
+		done <- run(runCtx, []string{
+			"--demo", "--ops=127.0.0.1:0", "--kafka=" + strings.Join(brokers, ","), "--claims-always-wait=false",
+		},
 			io.Discard, io.Discard)
 	}()
 	spec := names.RequestsSpec("default", topic.DefaultPartitions)
 	status := names.StatusSpec(topic.DefaultPartitions)
 	for _, s := range []topic.Spec{spec, status} {
-		if _, err := kafka.EnsureTopics(ctx, client, kafka.Topic{Name: s.Name, Partitions: s.Partitions, Configs: s.Configs}); err != nil {
+		if _, err := kafka.EnsureTopics(ctx, client, kafka.Topic{Name: s.Name, Partitions: s.Partitions,
+			Configs: s.Configs}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	req := topic.Request{JobID: "a", Job: demo.Echo, Lane: "default", Dispatch: 1, Attempt: 1, Tenant: "acme", PayloadHash: "sha256:00",
-		Policy: job.Policy{Attempts: 1, Lease: job.Seconds(30 * time.Second)}}
+	req := topic.Request{JobID: "a", Job: demo.Echo, Lane: "default", Dispatch: 1, Attempt: 1, Tenant: "acme",
+		PayloadHash: "sha256:00",
+		Policy:      job.Policy{Attempts: 1, Lease: job.Seconds(30 * time.Second)}}
 	headers, err := req.Headers()
 	if err != nil {
 		t.Fatal(err)
@@ -135,11 +141,14 @@ func TestRunsDemoJobs(t *testing.T) {
 			}
 			switch e.Type {
 			case event.Claimed: // as the tracker does
-				order, err := event.EncodeOrder(event.Order{Type: event.Granted, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker})
+				order, err := event.EncodeOrder(event.Order{
+					Type: event.Granted, JobID: e.JobID, Dispatch: e.Dispatch, Run: e.Run, Worker: e.Worker,
+				})
 				if err != nil {
 					t.Error(err)
 				}
-				kafka.Produce(ctx, client, &kgo.Record{Topic: names.Control(), Key: []byte(e.Worker), Value: order}, func(*kgo.Record, error) {})
+				kafka.Produce(ctx, client, &kgo.Record{Topic: names.Control(), Key: []byte(e.Worker), Value: order},
+					func(*kgo.Record, error) {})
 			case event.Completed:
 				completed = string(e.Result) == `{"hello":1}`
 			}

@@ -40,7 +40,8 @@ type snapshotCmd struct {
 
 func main() {
 	var cli commands
-	k := kong.Parse(&cli, command.Options("tracker", "Ackwire's tracker: folds the log of every job and answers gateways.")...)
+	k := kong.Parse(&cli, command.Options("tracker",
+		"Ackwire's tracker: folds the log of every job and answers gateways.")...)
 	if k.Command() == "snapshot <dir>" {
 		ctx, stop := command.Signalled()
 		defer stop()

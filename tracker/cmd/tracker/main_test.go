@@ -60,7 +60,8 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{"--tracker-listen=0.0.0.0:8090", "tracker-advertise must be set"},
 	} {
 		code, stdout, stderr := run(t, c.arg)
-		if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "tracker: ") || !strings.Contains(stderr, c.want) {
+		if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "tracker: ") ||
+			!strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q", c.arg, code, stdout, stderr)
 		}
 	}
@@ -69,7 +70,8 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 // Several problems are told at once, one line each.
 func TestAllProblemsAreTold(t *testing.T) {
 	code, _, stderr := run(t, "--partitions=0", "--kafka=,", "--tracker-listen=x")
-	if code != 2 || !strings.Contains(stderr, "partitions must be between") || !strings.Contains(stderr, "empty broker address") || !strings.Contains(stderr, "listen: ") {
+	if code != 2 || !strings.Contains(stderr, "partitions must be between") ||
+		!strings.Contains(stderr, "empty broker address") || !strings.Contains(stderr, "listen: ") {
 		t.Errorf("exit code %d, %q", code, stderr)
 	}
 }
@@ -99,7 +101,8 @@ func TestAPortThatIsTaken(t *testing.T) {
 		{"--ops-listen=127.0.0.1:0", "--tracker-listen=" + at},
 	} {
 		code, stdout, stderr := run(t, append(flags, "--log-level=error", "--kafka=127.0.0.1:1")...)
-		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "tracker: ") || !strings.Contains(stderr, "listen tcp "+at) {
+		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "tracker: ") ||
+			!strings.Contains(stderr, "listen tcp "+at) {
 			t.Errorf("%q: exit code %d, stdout %q, stderr %q", flags, code, stdout, stderr)
 		}
 	}
@@ -107,7 +110,8 @@ func TestAPortThatIsTaken(t *testing.T) {
 
 // A health check needs no setting but the listener's address.
 func TestHealthAndVersion(t *testing.T) {
-	if code, _, stderr := run(t, "--health", "--ops-listen=127.0.0.1:1", "--partitions=0"); code != 1 || !strings.Contains(stderr, "refused") {
+	if code, _, stderr := run(t, "--health", "--ops-listen=127.0.0.1:1", "--partitions=0"); code != 1 ||
+		!strings.Contains(stderr, "refused") {
 		t.Errorf("nobody there: exit code %d, %q", code, stderr)
 	}
 	if code, stdout, _ := run(t, "--version"); code != 0 || !strings.HasPrefix(stdout, "tracker dev (revision ") {

@@ -13,19 +13,27 @@ import (
 var small = map[string]Config{
 	"one worker, one fault":       {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Faults: 1},
 	"an explicit retry, a cancel": {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Retries: 1, Cancels: 1},
-	"a cancel, expiry":            {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Expiries: 1, Cancels: 1},
-	"two lives, cancels":          {Payloads: []string{"p", "p"}, Trackers: 1, Attempts: 1, Expiries: 1, Cancels: 2},
+	"a cancel, expiry": {
+		Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Expiries: 1, Cancels: 1,
+	},
+	"two lives, cancels": {Payloads: []string{"p", "p"}, Trackers: 1, Attempts: 1, Expiries: 1, Cancels: 2},
 }
 
 // large are those that `make model` explores, beside the small ones.
 var large = map[string]Config{
 	"two workers, two attempts, one fault": {Payloads: []string{"p"}, Workers: 2, Trackers: 1, Attempts: 2, Faults: 1},
-	"another payload, scheduled":           {Payloads: []string{"p", "q"}, Scheduled: []bool{true}, Workers: 1, Trackers: 1, Attempts: 1},
-	"the same, no lives":                   {Payloads: []string{"p", "q"}, Scheduled: []bool{true}, NoLives: true, Workers: 1, Trackers: 1, Attempts: 1},
-	"one key twice, expiry":                {Payloads: []string{"p", "p"}, Workers: 1, Trackers: 1, Attempts: 1, Expiries: 1},
-	"a zombie tracker, one fault":          {Payloads: []string{"p"}, Workers: 1, Trackers: 2, Attempts: 2, Faults: 1},
-	"checkpoints behind, one fault":        {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Faults: 1, Lag: true},
-	"a release, two workers":               {Payloads: []string{"p"}, Workers: 2, Trackers: 1, Attempts: 1, Releases: 1, Faults: 1},
+	"another payload, scheduled": {
+		Payloads: []string{"p", "q"}, Scheduled: []bool{true}, Workers: 1, Trackers: 1, Attempts: 1,
+	},
+	"the same, no lives": {
+		Payloads: []string{"p", "q"}, Scheduled: []bool{true}, NoLives: true, Workers: 1, Trackers: 1, Attempts: 1,
+	},
+	"one key twice, expiry":         {Payloads: []string{"p", "p"}, Workers: 1, Trackers: 1, Attempts: 1, Expiries: 1},
+	"a zombie tracker, one fault":   {Payloads: []string{"p"}, Workers: 1, Trackers: 2, Attempts: 2, Faults: 1},
+	"checkpoints behind, one fault": {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Faults: 1, Lag: true},
+	"a release, two workers": {
+		Payloads: []string{"p"}, Workers: 2, Trackers: 1, Attempts: 1, Releases: 1, Faults: 1,
+	},
 }
 
 func TestNothingBreaks(t *testing.T) {
@@ -56,7 +64,9 @@ var breaks = map[Rule]Config{
 	ReleaseBumps: {Payloads: []string{"p"}, Workers: 2, Trackers: 1, Attempts: 1, Releases: 1, Faults: 1},
 	NamedRound:   {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Retries: 1, Cancels: 1},
 	RetryBumps:   {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Retries: 1, Cancels: 1, Faults: 1},
-	Scheduled:    {Payloads: []string{"p", "q"}, Scheduled: []bool{true}, NoLives: true, Workers: 1, Trackers: 1, Attempts: 1},
+	Scheduled: {
+		Payloads: []string{"p", "q"}, Scheduled: []bool{true}, NoLives: true, Workers: 1, Trackers: 1, Attempts: 1,
+	},
 	NamedLife:    {Payloads: []string{"p", "p"}, Workers: 0, Trackers: 1, Attempts: 1, Expiries: 1, Cancels: 2},
 	YoungRequest: {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Expiries: 1, Cancels: 1},
 	FactAfter:    {Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 2, Faults: 1},
@@ -89,7 +99,8 @@ func TestTheKeyCoversAJob(t *testing.T) {
 		t.Helper()
 		got := reflect.TypeOf(of)
 		if got.NumField() != len(known) {
-			t.Errorf("%s has %d fields, %d are known: see to it that encoder writes those that rules read", got, got.NumField(), len(known))
+			t.Errorf("%s has %d fields, %d are known: see to it that encoder writes those that rules read", got, got.NumField(),
+				len(known))
 			return
 		}
 		for i, name := range known {
@@ -98,7 +109,8 @@ func TestTheKeyCoversAJob(t *testing.T) {
 			}
 		}
 	}
-	fields(fold.Job{}, "Doc", "Version", "Life", "Tenant", "Subject", "Lane", "PayloadHash", "Policy", "CallbackURL", "CallbackEvents",
+	fields(fold.Job{}, "Doc", "Version", "Life", "Tenant", "Subject", "Lane", "PayloadHash", "Policy", "CallbackURL",
+		"CallbackEvents",
 		"CallbackState", "CallbackDue", "Deliveries", "Source", "Accepted", "Dispatch", "Round", "RoundAt", "Request", "Run",
 		"Worker", "Renewal", "RenewedAt", "Skew", "CancelAt", "Unserved", "ResultBlob")
 }

@@ -101,7 +101,9 @@ func (w *walker) submit(i int) {
 	}
 	w.step(false, func(s *state) {
 		s.submits[i].phase = requestSent
-		s.messages = append(s.messages, message{request: &request{dispatch: 1, payload: c.Payloads[i], name: c.lifeOf(i), era: s.era}, submit: i})
+		s.messages = append(s.messages, message{
+			request: &request{dispatch: 1, payload: c.Payloads[i], name: c.lifeOf(i), era: s.era}, submit: i,
+		})
 		if c.Without == RequestFirst {
 			// Both at once: accepted must guess where its request will lie.
 			s.messages = append(s.messages, c.accepted(i, event.Position{Topic: requestsTopic, Offset: int64(len(s.requests))}))
@@ -309,7 +311,9 @@ func (w *walker) timers(i int) {
 
 // mayExpire: retention is longer than anything that a gateway may still have under way.
 func (w *walker) mayExpire() bool {
-	return w.from.left.expiries > 0 && !slices.ContainsFunc(w.from.messages, func(m message) bool { return m.submit != nobody }) &&
+	return w.from.left.expiries > 0 && !slices.ContainsFunc(w.from.messages, func(m message) bool {
+		return m.submit != nobody
+	}) &&
 		!slices.ContainsFunc(w.from.submits, func(b submit) bool { return b.phase == requestSent || b.phase == acceptedSent })
 }
 
@@ -321,17 +325,21 @@ func (w *walker) handOut(i int) {
 		return
 	}
 	requeue := func(at int) (message, bool) {
-		m := message{submit: nobody, life: t.known.life, e: &event.Event{V: event.Version, Type: event.Requeued, JobID: "j", Life: j.Life,
+		m := message{submit: nobody, life: t.known.life, e: &event.Event{V: event.Version, Type: event.Requeued, JobID: "j",
+			Life:     j.Life,
 			Dispatch: j.Dispatch, Request: &event.Position{Topic: requestsTopic, Offset: int64(at)}}}
-		return m, !w.from.unfolded(i, func(e *event.Event) bool { return e.Type == event.Requeued && e.Dispatch == j.Dispatch })
+		return m, !w.from.unfolded(i, func(e *event.Event) bool {
+			return e.Type == event.Requeued && e.Dispatch == j.Dispatch
+		})
 	}
 	produce := func(s *state) {
 		from := s.requests
 		if j.Source.Topic == deferredTopic {
 			from = s.deferred
 		}
-		s.requests = append(s.requests, request{dispatch: j.Dispatch, payload: from[j.Source.Offset].payload, name: from[j.Source.Offset].name,
-			era: s.era, life: t.known.life})
+		s.requests = append(s.requests, request{dispatch: j.Dispatch, payload: from[j.Source.Offset].payload,
+			name: from[j.Source.Offset].name,
+			era:  s.era, life: t.known.life})
 	}
 	if w.c.Without == FactAfter {
 		if m, ok := requeue(len(w.from.requests)); ok {

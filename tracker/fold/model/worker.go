@@ -85,7 +85,8 @@ func (s *state) claimIsDurable(id string) {
 		r.stance = waiting
 	} else if r.again {
 		for i, w := range s.won {
-			if s.wonFor[i] == r.dispatch && w.run != id && s.now.job != nil && s.now.job.Request != nil && s.now.job.Request.Offset == int64(r.offset) {
+			if s.wonFor[i] == r.dispatch && w.run != id && s.now.job != nil && s.now.job.Request != nil &&
+				s.now.job.Request.Offset == int64(r.offset) {
 				s.broken = "a handler began for a request that came again and that another run had taken"
 			}
 		}

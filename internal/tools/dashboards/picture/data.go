@@ -108,7 +108,9 @@ func (s source) queryRange(ctx context.Context, expr string) (model.Matrix, v1.W
 }
 
 // cells asks a table's queries for now: a row per value of its label, a column per query.
-func (s source) cells(ctx context.Context, p panel) (label string, rows []string, cells map[string][]float64, err error) {
+func (s source) cells(
+	ctx context.Context, p panel,
+) (label string, rows []string, cells map[string][]float64, err error) {
 	label = p.Transformations[0].Options.ByField
 	cells = map[string][]float64{}
 	for column, q := range p.Targets {

@@ -48,9 +48,10 @@ func run(server, dashboards, out string, span, rate time.Duration) error {
 		return err
 	}
 	now := time.Now()
-	s := source{api: v1.NewAPI(client), from: now.Add(-span), to: now, step: max(span/300, time.Second), fill: strings.NewReplacer(
-		"$job", ".+", "$instance", ".+", "$lane", ".+",
-		"$__rate_interval", rate.String(), "$__range", fmt.Sprintf("%ds", int(span.Seconds())))}
+	s := source{api: v1.NewAPI(client), from: now.Add(-span), to: now, step: max(span/300, time.Second),
+		fill: strings.NewReplacer(
+			"$job", ".+", "$instance", ".+", "$lane", ".+",
+			"$__rate_interval", rate.String(), "$__range", fmt.Sprintf("%ds", int(span.Seconds())))}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for _, file := range files {

@@ -36,10 +36,14 @@ var (
 	words      = rgb(0xd0d0da)
 	faint      = rgb(0x8e8e99)
 	grid       = rgb(0x282b31)
-	named      = map[string]color.NRGBA{"green": rgb(0x73bf69), "orange": rgb(0xff9830), "red": rgb(0xf2495c), "text": words}
-	series     = []color.NRGBA{
-		rgb(0x73bf69), rgb(0xf2cc0c), rgb(0x8ab8ff), rgb(0xff780a), rgb(0xf2495c), rgb(0x5794f2), rgb(0xb877d9), rgb(0x705da0),
-		rgb(0x37872d), rgb(0xfade2a), rgb(0x447ebc), rgb(0xc15c17), rgb(0x890f02), rgb(0x0a437c), rgb(0x6d1f62), rgb(0x56a64b),
+	named      = map[string]color.NRGBA{
+		"green": rgb(0x73bf69), "orange": rgb(0xff9830), "red": rgb(0xf2495c), "text": words,
+	}
+	series = []color.NRGBA{
+		rgb(0x73bf69), rgb(0xf2cc0c), rgb(0x8ab8ff), rgb(0xff780a), rgb(0xf2495c), rgb(0x5794f2), rgb(0xb877d9), rgb(
+			0x705da0),
+		rgb(0x37872d), rgb(0xfade2a), rgb(0x447ebc), rgb(0xc15c17), rgb(0x890f02), rgb(0x0a437c), rgb(0x6d1f62), rgb(
+			0x56a64b),
 	}
 )
 
@@ -97,7 +101,8 @@ func drawBoard(ctx context.Context, s source, d dashboard, file string) (int, er
 	page.FillText(style(20, true, words), vg.Point{X: margin + 4, Y: height - header/2}, d.Title)
 	when := style(13, false, faint)
 	when.XAlign = draw.XRight
-	page.FillText(when, vg.Point{X: width - margin - 4, Y: height - header/2}, s.from.UTC().Format("15:04:05")+" to "+s.to.UTC().Format("15:04:05")+" UTC")
+	page.FillText(when, vg.Point{X: width - margin - 4, Y: height - header/2}, s.from.UTC().Format("15:04:05")+" to "+
+		s.to.UTC().Format("15:04:05")+" UTC")
 	for _, p := range d.Panels {
 		g := p.GridPos
 		left, top := vg.Length(margin+g.X*column), vg.Length(header+g.Y*unit)

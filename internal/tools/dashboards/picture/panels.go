@@ -200,7 +200,8 @@ func table(ctx context.Context, c canvas, s source, p panel) error {
 		c.label(style(12, false, words), vg.Point{X: c.Min.X, Y: y}, row, first)
 		for i, v := range cells[row] {
 			f := p.column(p.Targets[i].LegendFormat)
-			c.FillText(right(12, false, named[f.colour(v)]), vg.Point{X: c.Min.X + first + each*vg.Length(i+1) - 4, Y: y}, f.format(v))
+			c.FillText(right(12, false, named[f.colour(v)]), vg.Point{X: c.Min.X + first + each*vg.Length(i+1) - 4, Y: y},
+				f.format(v))
 		}
 	}
 	return nil

@@ -55,7 +55,8 @@ func write(name string, b []byte) {
 
 func goSource(t table) []byte {
 	var b bytes.Buffer
-	b.WriteString("// Code generated from codes.json by internal/gen; DO NOT EDIT.\n\npackage code\n\n// The error codes.\nconst (\n")
+	b.WriteString("// Code generated from codes.json by internal/gen; DO NOT EDIT.\n\npackage code\n\n// The error " +
+		"codes.\nconst (\n")
 	for _, e := range t.Errors {
 		fmt.Fprintf(&b, "// %s (HTTP %d): %s\n%s Code = %q\n", camel(e.Code), e.HTTP, e.Meaning, camel(e.Code), e.Code)
 	}
@@ -73,7 +74,8 @@ func goSource(t table) []byte {
 	}
 	b.WriteString("}\n\nvar infos = map[Code]Info{\n")
 	for _, e := range t.Errors {
-		fmt.Fprintf(&b, "%s: {HTTP: %d, Retryable: %v, Title: %q, Meaning: %q},\n", camel(e.Code), e.HTTP, e.Retryable, e.Title, e.Meaning)
+		fmt.Fprintf(&b, "%s: {HTTP: %d, Retryable: %v, Title: %q, Meaning: %q},\n", camel(e.Code), e.HTTP, e.Retryable,
+			e.Title, e.Meaning)
 	}
 	b.WriteString("}\n\nvar closes = map[Close]CloseInfo{\n")
 	for _, c := range t.Closes {
@@ -85,7 +87,8 @@ func goSource(t table) []byte {
 
 func markdown(t table) []byte {
 	var b bytes.Buffer
-	b.WriteString("<!-- Generated from codes.json by internal/gen; do not edit. -->\n# Codes\n\n## Errors\n\n| code | HTTP | retry | meaning |\n|---|---|---|---|\n")
+	b.WriteString("<!-- Generated from codes.json by internal/gen; do not edit. -->\n# Codes\n\n## Errors\n\n| code | " +
+		"HTTP | retry | meaning |\n|---|---|---|---|\n")
 	for _, e := range t.Errors {
 		fmt.Fprintf(&b, "| `%s` | %d | %s | %s |\n", e.Code, e.HTTP, yes(e.Retryable), e.Meaning)
 	}
