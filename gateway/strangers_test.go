@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/limits"
@@ -92,6 +93,8 @@ func TestSocketsOfStrangers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// A socket is counted a moment after its handshake is answered; the order is that of arrival.
+			synctest.Wait()
 			if all = append(all, c); i == 1 {
 				c.send(`{"type":"auth","token":%q}`, w.token("acme", "alice", time.Hour))
 				c.want("an identity", frame.Welcome)
