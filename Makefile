@@ -45,7 +45,7 @@ run: ## Start the whole system in one process, on the embedded broker
 
 test: bin/gotestsum ## Run all tests with the race detector; container tests too when there is a Docker
 	@deploy/ci/what-runs.sh
-	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race -tags $(TESTTAGS) -timeout 20m $(TESTFLAGS) $(PACKAGES)
+	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race -tags $(TESTTAGS) -timeout 40m $(TESTFLAGS) $(PACKAGES)
 	@go test -count=1 -run NoAllocation ./gateway/outbox # the race detector allocates
 
 mutants: ## Take the lifecycle's rules out, one at a time, and see a scenario fail for each
