@@ -221,7 +221,7 @@ func (cn *conn) noteProblem(b []byte) {
 	}
 }
 
-// readLoop reads until the socket ends and then takes the connection down, whoever ended
+// readLoop reads until the socket ends and then takes the connection down, whichever side ended
 // it: socket, writer, calls, in this order.
 func (cn *conn) readLoop() {
 	var err error

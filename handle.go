@@ -26,7 +26,7 @@ func (c *Client) handle(cn *conn, b []byte) {
 	}
 }
 
-// dispatchLocked gives the frame to whoever it is for; false means that it made no sense.
+// dispatchLocked gives the frame to the calls and watches it is for; false means that it made no sense.
 func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 	switch frame.Type(h.typ) {
 	case frame.Status:
@@ -71,7 +71,7 @@ func (c *Client) onStatusLocked(h head) bool {
 	if h.mine {
 		c.onMineLocked(string(jobID), h.version, h.job)
 	}
-	s := c.subs[string(jobID)] // the server sends a status once, whoever is to have it
+	s := c.subs[string(jobID)] // the server sends a status once, however many watches it is for
 	if s == nil || h.version <= s.version() {
 		if !h.mine {
 			c.stats.Stale++

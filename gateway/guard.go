@@ -8,7 +8,7 @@ import (
 // Bounds of one HTTP exchange. Headers have those of internal/service: 10 s to come, and two
 // minutes for the next request on a connection that is idle.
 const (
-	bodyTimeout   = 30 * time.Second // for a client to send its body, whoever reads it
+	bodyTimeout   = 30 * time.Second // for a client to send its body
 	answerTimeout = time.Minute      // for a client to take each part of its answer
 )
 

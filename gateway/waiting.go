@@ -22,7 +22,7 @@ type WaitingConfig struct {
 	Session int   `name:"session-waiting-bytes" help:"Bytes that wait for one socket or event stream; of statuses beyond it only the job is kept, and its document is loaded again once there is room." default:"1048576"`
 	Subject int64 `name:"subject-waiting-bytes" help:"Bytes that wait for all sockets, event streams and lists of one user of a tenant; 0 sets no bound." default:"16777216"`
 	Tenant  int64 `name:"tenant-waiting-bytes" help:"Bytes that wait for all those of one tenant; 0 sets no bound." default:"67108864"`
-	All     int64 `name:"waiting-bytes" help:"Bytes that wait for all clients; 0 sets no bound. Above it whoever has less than its share of it may still take." default:"268435456"`
+	All     int64 `name:"waiting-bytes" help:"Bytes that wait for all clients; 0 sets no bound. Above it a client that has less than its share may still take." default:"268435456"`
 }
 
 // Validate joins all problems.

@@ -12,7 +12,7 @@ import (
 // measure registers what a tracker is asked for when its metrics are read.
 func (t *Tracker) measure(m meter.Meter) {
 	m.GaugeFunc("partitions",
-		"Partitions of status, whoever owns them; 0 while Kafka has not said. The sum of shards_ready over all trackers "+
+		"Partitions of status, of all trackers; 0 while Kafka has not said. The sum of shards_ready over all trackers "+
 			"should be as many.",
 		func() float64 { return float64(t.api.partitionCount()) })
 	m.GaugeFunc("checkpoint_age_seconds",

@@ -26,7 +26,7 @@ type Logging struct {
 	LogFormat string     `help:"Log as text or as json." enum:"text,json" default:"text"`
 }
 
-// Logger makes the logger. It shows no secrets of URLs, whoever logs them.
+// Logger makes the logger. It shows no secrets of URLs.
 func (l Logging) Logger(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: l.LogLevel, ReplaceAttr: service.RedactAttr}
 	if l.LogFormat == "json" {

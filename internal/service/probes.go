@@ -10,7 +10,7 @@ import (
 // It must not block.
 type Ready func() error
 
-// probes answer whoever runs the process: whether it is to be started anew (healthz), whether
+// probes answer what runs the process, such as Kubernetes: whether it is to be started anew (healthz), whether
 // it is to be sent work (readyz), and whether it has come up at all (startupz), which may
 // take long while a tracker restores, and is no reason to start it anew.
 type probes struct {

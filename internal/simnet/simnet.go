@@ -37,7 +37,7 @@ func (n *Network) Host(name string) *Host {
 }
 
 // Host is one participant. Its switches act on all of its connections, in both
-// directions, whoever dialled.
+// directions, whichever side dialled.
 type Host struct {
 	net  *Network
 	name string

@@ -12,7 +12,7 @@ import (
 	"github.com/ackwire/ackwire/loadtest/history"
 )
 
-// settle waits until every submit is answered, every acked job has ended, and whoever watches
+// settle waits until every submit is answered, every acked job has ended, and every client that watches
 // has seen it; each within the scenario's bound. What the bound cuts off, the checker finds in
 // the history.
 func (r *run) settle(ctx context.Context, d *dispatcher) {
@@ -42,7 +42,7 @@ func (r *run) settle(ctx context.Context, d *dispatcher) {
 	cancel()
 
 	r.rec.Stage("settling: statuses arrive", -1)
-	// One look above the bound, so that whoever is judged had all of it.
+	// One look above the bound, so that every client that is judged had all of it.
 	last := time.Unix(0, max(r.lastEnd.Load(), time.Now().UnixNano()))
 	delivered, cancel := context.WithDeadline(ctx, last.Add(s.DeliverWithin+sweepEvery))
 	defer cancel()

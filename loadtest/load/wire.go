@@ -66,7 +66,7 @@ func newKind(j scenario.Job) kind {
 	return k
 }
 
-// arrival is one submit. It belongs to whoever holds it: the dispatcher, then the client that
+// arrival is one submit. It belongs to one goroutine at a time: the dispatcher, then the client that
 // sends it.
 type arrival struct {
 	of     measure.Of

@@ -18,7 +18,7 @@ import (
 const (
 	// maxReportDays bounds a report so that its CSV fits a result where there is no store.
 	maxReportDays = 366
-	// stagePause makes the stages of a report visible to whoever watches it.
+	// stagePause makes the stages of a report visible to those who watch it.
 	stagePause = 150 * time.Millisecond
 	// collectStages is in how many parts the rows are made.
 	collectStages = 5

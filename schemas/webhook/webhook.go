@@ -1,4 +1,4 @@
-// Package webhook holds what the tracker hands to whoever delivers webhooks, and what an
+// Package webhook holds what the tracker hands to the worker that delivers webhooks, and what an
 // endpoint is sent: a message of Standard Webhooks (https://www.standardwebhooks.com).
 package webhook
 

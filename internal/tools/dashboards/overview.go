@@ -17,7 +17,7 @@ func withoutOwner(s selector) string {
 	return "max(" + s.of("ackwire_tracker_partitions") + ") - sum(" + s.of("ackwire_tracker_shards_ready") + ")"
 }
 
-// deadLetters is how many records were put aside in the shown time, by whoever met them.
+// deadLetters is how many records were put aside in the shown time, by any service.
 func deadLetters(s selector) string {
 	met := func(metric string) string { return orZero("sum(increase(" + s.of(metric) + "[$__range]))") }
 	return met("ackwire_tracker_dead_letters_total") + " + " + met("ackwire_processor_dead_letters_total")
