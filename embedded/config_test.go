@@ -2,7 +2,9 @@ package embedded
 
 import (
 	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -20,8 +22,59 @@ func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
 	if !flags.onOwnBroker() {
 		t.Errorf("without --kafka the brokers are %q", flags.Gateway.Kafka.Brokers)
 	}
-	if want := DefaultSettings(); !reflect.DeepEqual(flags, want) {
-		t.Errorf("flags say\n%+v, DefaultSettings\n%+v", flags, want)
+	d := DefaultSettings()
+	if !reflect.DeepEqual(flags, d) {
+		t.Errorf("flags say\n%+v, DefaultSettings\n%+v", flags, d)
+	}
+	// What the pages tell, and what is other here than where a service runs alone.
+	if d.Broker.Data != "data" || d.Broker.Listen != "127.0.0.1:9092" || d.Gateway.Listen != "127.0.0.1:8080" ||
+		d.OpsListen != "127.0.0.1:8081" || d.Tracker.Listen != "127.0.0.1:8090" || d.Worker.Grace != 5*time.Second ||
+		d.Worker.Slots != 64 || !reflect.DeepEqual(d.Webhooks.Ports, []uint16{443}) {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestWhoIsLetIn: without a token only clients on loopback are, and none where keys were named.
+func TestWhoIsLetIn(t *testing.T) {
+	for _, c := range []struct {
+		what, listen string
+		set          func(*Settings)
+		want         string // the tenant of clients without a token
+	}{
+		{"loopback", "127.0.0.1:8080", func(*Settings) {}, AnonymousTenant},
+		{"the network", "0.0.0.0:8080", func(*Settings) {}, ""},
+		{"a tenant of one's own", "localhost:8080", func(s *Settings) { s.Gateway.Auth.AnonymousTenant = "dev" }, "dev"},
+		{"a key", "127.0.0.1:8080", func(s *Settings) { s.Gateway.Auth.KeyFile = "key" }, ""},
+		{"a provider", "127.0.0.1:8080", func(s *Settings) { s.Gateway.Auth.JWKSURL = "https://id.example/keys" }, ""},
+		{"a provider, and a tenant", "127.0.0.1:8080", func(s *Settings) {
+			s.Gateway.Auth.JWKSURL, s.Gateway.Auth.AnonymousTenant = "https://id.example/keys", "dev"
+		}, "dev"},
+	} {
+		e := Embedded{cfg: DefaultSettings()}
+		e.cfg.Broker.Data, e.cfg.Gateway.Listen = t.TempDir(), c.listen
+		c.set(&e.cfg)
+		named := e.cfg.Gateway.Auth.HasKeys()
+		if err := e.share(); err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		auth := e.cfg.Gateway.Auth
+		if auth.AnonymousTenant != c.want || !auth.HasKeys() || named && auth.Key != nil {
+			t.Errorf("%s: clients without a token are %q, with a key of our own: %v", c.what, auth.AnonymousTenant,
+				auth.Key != nil)
+		}
+	}
+}
+
+// TestHandlersNeedAProcessor: a handler that nothing could run is refused.
+func TestHandlersNeedAProcessor(t *testing.T) {
+	s := DefaultSettings()
+	s.Handlers.Type = map[string]string{"text.count": "wc -c"}
+	if err := s.Validate(); err != nil {
+		t.Errorf("with a processor: %v", err)
+	}
+	s.NoProcessor = true
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "no-processor: ") {
+		t.Errorf("without one: %v", err)
 	}
 }
 

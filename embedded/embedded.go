@@ -13,11 +13,11 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"time"
 
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
@@ -64,29 +64,14 @@ func (c Settings) Validate() error {
 	return errors.Join(problems...)
 }
 
-// DefaultSettings are those of a command that was given none.
-func DefaultSettings() Settings {
-	cfg := Settings{
-		Broker:    broker.Config{Data: "data", Listen: "127.0.0.1:9092"},
-		Gateway:   GatewaySettings(gateway.Defaults()),
-		OpsListen: "127.0.0.1:8081",
-		Tracker:   tracker.DefaultSettings(),
-		Worker:    flags.DefaultRuns(),
-		Handlers:  flags.DefaultHandlers(),
-		Webhooks:  flags.Webhooks{Schemes: []string{"https"}, Ports: []uint16{443}},
-	}
-	cfg.Gateway.Kafka, cfg.Worker.Grace = kafka.Config{}, workerGrace
-	return cfg
-}
+// DefaultSettings are those of a command that was given none: what the tags say.
+func DefaultSettings() Settings { return command.Defaults[Settings]() }
 
 // onOwnBroker says whether the process carries its broker along.
 func (c Settings) onOwnBroker() bool { return len(c.Gateway.Kafka.Brokers) == 0 }
 
 // AnonymousTenant is the tenant of clients that send no token, which are let in where Ackwire listens on loopback.
 const AnonymousTenant = "local"
-
-// workerGrace is how long running jobs may go on when the process stops.
-const workerGrace = 5 * time.Second
 
 // Embedded is the whole system.
 type Embedded struct {

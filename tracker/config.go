@@ -41,11 +41,6 @@ type Settings struct {
 	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"After this long without a sign of life another tracker takes over." default:"10s"`
 }
 
-// DefaultSettings are those of a tracker that was given none.
-func DefaultSettings() Settings {
-	return Settings{Listen: "127.0.0.1:8090", MinFree: 256, SessionTimeout: 10 * time.Second}
-}
-
 // Validate joins all problems of the configuration.
 func (c Config) Validate() error {
 	var problems []error

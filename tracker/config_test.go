@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
 )
 
 func TestConfigValidate(t *testing.T) {
 	good := Config{Kafka: kafka.Config{Brokers: []string{"b:9092"}}, TopicPrefix: "p.", Partitions: 12,
-		Data: "data", Settings: DefaultSettings()}
+		Data: "data", Settings: command.Defaults[Settings]()}
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -23,11 +23,6 @@ type Handlers struct {
 	Dir            string            `help:"Directory that commands run in; by default a new one for each job." placeholder:"DIR"`
 }
 
-// DefaultHandlers are none.
-func DefaultHandlers() Handlers {
-	return Handlers{HTTPTimeout: 10 * time.Minute, CallbackListen: "127.0.0.1:0"}
-}
-
 // Register gives each job type its handler. taken are types that have one already. What it returns, if
 // anything, must run beside the processor.
 func (h Handlers) Register(

@@ -38,11 +38,6 @@ type Runs struct {
 	ClaimsAlwaysWait bool          `help:"Wait for the tracker's grant before every start."`
 }
 
-// DefaultRuns are the settings of a processor that was given none.
-func DefaultRuns() Runs {
-	return Runs{Slots: 64, ProgressRate: 4, FileLimit: 1 << 30, ResultLimit: 64 << 10, Grace: 10 * time.Second}
-}
-
 // Config returns the settings as the library takes them, all but the blob store.
 func (w Worker) Config() processor.Config {
 	cfg := w.Runs.Config()
