@@ -50,7 +50,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
-	limit := int64(max(g.cfg.FrameBytes, g.types.MaxPayload()) + bodyOverhead)
+	limit := g.cfg.largestBody(g.types)
 	length := r.ContentLength
 	if length < 0 {
 		length = limit // it does not say

@@ -126,7 +126,15 @@ func (c Config) Validate() error {
 				t.Name, t.MaxPayload, c.InlinePayload)
 		}
 	}
+	if largest := c.largestBody(types); c.Limits.SubmitBytes < largest {
+		problem("submit-bytes must be at least %d, for the largest submit that is taken", largest)
+	}
 	return errors.Join(problems...)
+}
+
+// largestBody is the length of the largest body that a submit over HTTP may have, in bytes.
+func (c Config) largestBody(types jobtypes.Set) int64 {
+	return int64(max(c.FrameBytes, types.MaxPayload()) + bodyOverhead)
 }
 
 // SignToken makes a token that a gateway with the same key accepts for ttl. Without

@@ -119,6 +119,11 @@ func TestValidate(t *testing.T) {
 			"compression for nobody", func(c *Config) { c.Compression.Sockets = 0 },
 			"compression-sockets must be between 1 and 10000000, not 0",
 		},
+		{
+			"room for no submit", func(c *Config) { c.Limits.SubmitBytes = 1 << 10 },
+			"submit-bytes must be at least 278528, for the largest submit that is taken",
+		},
+		{"room for one submit", func(c *Config) { c.Limits.SubmitBytes = 278528 }, ""},
 		{"no port", func(c *Config) { c.Listen = "127.0.0.1" }, "listen: "},
 		{"every interface", func(c *Config) { c.Listen = ":8080" }, ""},
 

@@ -94,9 +94,6 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	if largest := int64(max(cfg.FrameBytes, types.MaxPayload()) + bodyOverhead); cfg.Limits.SubmitBytes < largest {
-		return nil, fmt.Errorf("submit-bytes must be at least %d, for the largest submit that is taken", largest)
-	}
 	g := &Gateway{
 		cfg:     cfg,
 		env:     env.With("service", "gateway"),
