@@ -13,7 +13,7 @@ var goBlock = regexp.MustCompile("(?ms)^```go\n(package main\n.*?)^```")
 // TestProgramsOfThePages compiles the Go programs that pages show, as programs of somebody else's.
 func TestProgramsOfThePages(t *testing.T) {
 	programs := 0
-	for page, text := range read(t).pages {
+	for page, text := range theTree(t).pages {
 		for _, at := range goBlock.FindAllStringSubmatchIndex(text, -1) {
 			programs++
 			if err := api.Vet("../embedded", t.TempDir(), text[at[2]:at[3]]); err != nil {

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -28,9 +29,20 @@ type tree struct {
 	goes  map[string]*ast.File
 }
 
-// read parses every Go file and reads every page of the repository.
-func read(t *testing.T) *tree {
+// repository is the tree, which all tests of this package look at.
+var repository = sync.OnceValues(read)
+
+func theTree(t *testing.T) *tree {
 	t.Helper()
+	r, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// read parses every Go file and reads every page of the repository.
+func read() (*tree, error) {
 	r := &tree{
 		files: map[string]bool{}, bases: map[string]bool{}, funcs: map[string]bool{},
 		pages: map[string]string{}, sets: token.NewFileSet(), goes: map[string]*ast.File{},
@@ -58,10 +70,7 @@ func read(t *testing.T) *tree {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return r, err
 }
 
 func (r *tree) parse(name, rel string) error {
@@ -132,7 +141,7 @@ func anchors(page string) map[string]bool {
 
 // TestWhatPagesReferToExists looks at the links, files, tests and functions in every page.
 func TestWhatPagesReferToExists(t *testing.T) {
-	r := read(t)
+	r := theTree(t)
 	for name, page := range r.pages {
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(page, ""), -1) {
 			if problem := r.follow(name, m[1]); problem != "" {
@@ -147,7 +156,7 @@ func TestWhatPagesReferToExists(t *testing.T) {
 
 // TestWhatCommentsReferToExists looks at the files, tests and functions in every comment.
 func TestWhatCommentsReferToExists(t *testing.T) {
-	r := read(t)
+	r := theTree(t)
 	for name, f := range r.goes {
 		for _, c := range f.Comments {
 			for _, problem := range r.unknown(name, c.Text()) {

@@ -35,7 +35,7 @@ var withoutServe = map[string]string{
 
 // TestServeHasEverySetting: the command that runs all services takes every setting that they take.
 func TestServeHasEverySetting(t *testing.T) {
-	all := settings(read(t).pages["docs/configure.md"])
+	all := settings(theTree(t).pages["docs/configure.md"])
 	if len(all["ackwire"]) == 0 {
 		t.Fatal("docs/configure.md does not tell the settings of ackwire")
 	}

@@ -34,7 +34,7 @@ const leastMarked = 20
 
 // TestNumbersAreTheCodes compares the numbers in pages with the constants and defaults they tell.
 func TestNumbersAreTheCodes(t *testing.T) {
-	r := read(t)
+	r := theTree(t)
 	marked := 0
 	for name, page := range r.pages {
 		for _, m := range marker.FindAllStringSubmatch(page, -1) {
