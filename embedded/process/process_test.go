@@ -155,17 +155,34 @@ func addrs(t *testing.T, n int) []string {
 	return out
 }
 
-// load submits jobs while a fault strikes half-way, and then wants every acked one to end
-// completed, with rising versions.
-func load(t *testing.T, url string, strike func()) {
+// dial returns a client that lives as long as the test, and a context that bounds what the test does with it.
+func dial(t *testing.T, url string) (context.Context, *ackwire.Client) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
-	defer cancel()
+	t.Cleanup(cancel)
 	c, err := ackwire.Dial(ctx, url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
+	return ctx, c
+}
+
+// jobTypes writes a file of job types and returns its name.
+func jobTypes(t *testing.T, yaml string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "jobtypes.yaml")
+	if err := os.WriteFile(name, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// load submits jobs while a fault strikes half-way, and then wants every acked one to end
+// completed, with rising versions.
+func load(t *testing.T, url string, strike func()) {
+	t.Helper()
+	ctx, c := dial(t, url)
 	var mu sync.Mutex
 	var acked []*ackwire.Job
 	var wg sync.WaitGroup
