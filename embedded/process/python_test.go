@@ -84,20 +84,10 @@ func startPython(t *testing.T, env []string, broker, name string) *proc {
 func TestAWorkerInPython(t *testing.T) {
 	env := python(t)
 	a := addrs(t, 4)
-	types := filepath.Join(t.TempDir(), "jobtypes.yaml")
-	if err := os.WriteFile(types,
-		[]byte("types:\n  text.count: {lane: python, lease: 5s, attempts: 3, backoff: {initial: 0.1s, factor: 2, cap: 1s}, "+
-			"grace: 5s, retention: 1h}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	types := jobTypes(t, "types:\n  text.count: {lane: python, lease: 5s, attempts: 3, "+
+		"backoff: {initial: 0.1s, factor: 2, cap: 1s}, grace: 5s, retention: 1h}\n")
 	start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--no-processor", "--job-types", types)...)
-	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
-	defer cancel()
-	c, err := ackwire.Dial(ctx, "http://"+a[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	ctx, c := dial(t, "http://"+a[0])
 	submit := func(payload string) *ackwire.Job {
 		t.Helper()
 		j, err := c.Submit(ctx, "text.count", json.RawMessage(payload))

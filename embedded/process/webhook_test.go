@@ -1,7 +1,6 @@
 package process
 
 import (
-	"context"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -46,13 +45,7 @@ func TestWebhooksAreVerifiedElsewhere(t *testing.T) {
 		t.Fatalf("webhook-secret: exit %d, %s", code, secret)
 	}
 	endpoint, port := receiver(t, append(env, "SECRET="+strings.TrimSpace(secret), "REFUSE=1"))
-	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
-	defer cancel()
-	c, err := ackwire.Dial(ctx, "http://"+a[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	ctx, c := dial(t, "http://"+a[0])
 	j, err := c.Submit(ctx, "demo.echo", 1, ackwire.CallbackURL("http://127.0.0.1:"+port+"/hook"))
 	if err != nil {
 		t.Fatal(err)

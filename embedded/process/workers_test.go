@@ -1,11 +1,8 @@
 package process
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -17,23 +14,13 @@ import (
 // and what the first worker says when it wakes changes nothing.
 func TestAPausedWorkerIsAZombie(t *testing.T) {
 	a := addrs(t, 6)
-	types := filepath.Join(t.TempDir(), "jobtypes.yaml")
-	if err := os.WriteFile(types,
-		[]byte("types:\n  demo.sleep: {lease: 3s, attempts: 3, backoff: {initial: 0.1s, factor: 2, cap: 1s}, grace: 5s, "+
-			"retention: 1h}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	types := jobTypes(t, "types:\n  demo.sleep: {lease: 3s, attempts: 3, "+
+		"backoff: {initial: 0.1s, factor: 2, cap: 1s}, grace: 5s, retention: 1h}\n")
 	start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--no-processor", "--job-types", types)...)
 	worker := func(ops, name string) *proc {
 		return start(t, "processor", ops, "--kafka", a[3], "--demo", "--ops", ops, "--worker-id", name)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
-	defer cancel()
-	c, err := ackwire.Dial(ctx, "http://"+a[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	ctx, c := dial(t, "http://"+a[0])
 	zombie := worker(a[4], "zombie")
 	j, err := c.Submit(ctx, "demo.sleep", json.RawMessage(`{"seconds":5,"steps":5}`))
 	if err != nil {
@@ -76,13 +63,7 @@ func TestTenRollingRestarts(t *testing.T) {
 		workers = append(workers, start(t, "processor", ops, "--kafka", a[3], "--lanes", "default,reports", "--demo",
 			"--ops", ops, "--grace", "500ms"))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
-	defer cancel()
-	c, err := ackwire.Dial(ctx, "http://"+a[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	ctx, c := dial(t, "http://"+a[0])
 	var jobs []*ackwire.Job
 	for i := range 10 {
 		for range 20 {
