@@ -102,28 +102,37 @@ func TestBadURLs(t *testing.T) {
 	}
 }
 
+// removesTwo stores a blob at each key and removes those below results/job-1/, twice: the first two keys
+// are gone, and no other.
+func removesTwo(
+	t *testing.T, name string, s *Store, remove func(ctx context.Context, prefix string) (int, error), keys []string,
+) {
+	t.Helper()
+	for _, key := range keys {
+		if err := s.Put(t.Context(), key, "text/plain", "", strings.NewReader("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{2, 0} {
+		if n, err := remove(t.Context(), "results/job-1/"); n != want || err != nil {
+			t.Errorf("%s: %d removed, %v, want %d", name, n, err, want)
+		}
+	}
+	for i, key := range keys {
+		r, err := s.Open(t.Context(), key)
+		if err == nil {
+			_ = r.Close()
+		}
+		if gone := errors.Is(err, ErrNotFound); gone != (i < 2) {
+			t.Errorf("%s: %s: %v", name, key, err)
+		}
+	}
+}
+
 func TestRemoveAll(t *testing.T) {
 	for name, s := range stores(t) {
 		keys := []string{"results/job-1/a", "results/job-1/b/c", "results/job-10/a", "results/job-2/a", "payloads/job-1/p"}
-		for _, key := range keys {
-			if err := s.Put(t.Context(), key, "text/plain", "", strings.NewReader("x")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, want := range []int{2, 0} {
-			if n, err := s.RemoveAll(t.Context(), "results/job-1/"); n != want || err != nil {
-				t.Errorf("%s: %d removed, %v, want %d", name, n, err, want)
-			}
-		}
-		for i, key := range keys {
-			r, err := s.Open(t.Context(), key)
-			if err == nil {
-				_ = r.Close()
-			}
-			if gone := errors.Is(err, ErrNotFound); gone != (i < 2) {
-				t.Errorf("%s: %s: %v", name, key, err)
-			}
-		}
+		removesTwo(t, name, s, s.RemoveAll, keys)
 		for _, prefix := range []string{"", "/", "results", "results/job-1", "/results/"} {
 			if n, err := s.RemoveAll(t.Context(), prefix); n != 0 || !errors.Is(err, ErrPrefix) {
 				t.Errorf("%s: below %q: %d removed, %v", name, prefix, n, err)
@@ -141,25 +150,7 @@ func TestRemoveAll(t *testing.T) {
 func TestRemoveIn(t *testing.T) {
 	for name, s := range stores(t) {
 		keys := []string{"results/job-1/a", "results/job-1/b", "results/job-1/c/d", "results/job-1/c/e/f", "results/job-10/a"}
-		for _, key := range keys {
-			if err := s.Put(t.Context(), key, "text/plain", "", strings.NewReader("x")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, want := range []int{2, 0} {
-			if n, err := s.RemoveIn(t.Context(), "results/job-1/"); n != want || err != nil {
-				t.Errorf("%s: %d removed, %v, want %d", name, n, err, want)
-			}
-		}
-		for i, key := range keys {
-			r, err := s.Open(t.Context(), key)
-			if err == nil {
-				_ = r.Close()
-			}
-			if gone := errors.Is(err, ErrNotFound); gone != (i < 2) {
-				t.Errorf("%s: %s: %v", name, key, err)
-			}
-		}
+		removesTwo(t, name, s, s.RemoveIn, keys)
 		if n, err := s.RemoveIn(t.Context(), "results/job-1"); n != 0 || !errors.Is(err, ErrPrefix) {
 			t.Errorf("%s: %d removed, %v", name, n, err)
 		}
