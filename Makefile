@@ -38,7 +38,7 @@ build: ## Build every command into bin/
 	go build -o bin/ ./embedded/cmd/... ./gateway/cmd/... ./tracker/cmd/... ./processor/cmd/... ./loadtest/cmd/...
 
 run: ## Start the whole system in one process, on the embedded broker
-	@test -x bin/ackwire || echo "Building ackwire; the first time takes about a minute."
+	@test -x bin/ackwire || echo "Building ackwire; the first time takes two minutes or more, and later a second."
 	@mkdir -p bin
 	@go build -o bin/ackwire ./embedded/cmd/ackwire
 	@exec bin/ackwire serve

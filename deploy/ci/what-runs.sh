@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Says what a test run will cover: which tests run against which broker.
 set -euo pipefail
+echo "time:                             about 20 minutes on two cores with all that is named here"
 echo "units, simulations and processes: embedded broker (kfake)"
 if [ "${ACKWIRE_REQUIRE_KAFKA:-}" = 1 ]; then
   echo "container tests:                  Apache Kafka in Docker, required"
