@@ -111,8 +111,8 @@ func WithRetryDial() Option { return func(c *config) { c.retryDial = true } }
 func WithHandshakeTimeout(d time.Duration) Option { return func(c *config) { c.handshake = d } }
 
 // WithDrainTimeout bounds how long answers are awaited on the old socket after the server asked to reconnect
-// (goaway); what has none by then is sent again on the new one, or its outcome is not known. It must be positive; the
-// default is DefaultDrainTimeout. Sockets only.
+// (goaway). A request that is not answered by then is sent again on the new socket if that is safe, and else fails
+// with an error that matches ErrIndeterminate. It must be positive; the default is DefaultDrainTimeout. Sockets only.
 func WithDrainTimeout(d time.Duration) Option { return func(c *config) { c.drain = d } }
 
 // WithReadLimit bounds one frame from the server, or one answer over HTTP, in bytes. It must be positive; the default

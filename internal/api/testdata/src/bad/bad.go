@@ -28,7 +28,7 @@ type Method struct{}
 // Take takes one.
 func (*Method) Take(secret.Env) {}
 
-// hidden has exported methods and fields, which whoever embeds it shows.
+// hidden has exported methods and fields, which a type that embeds it shows.
 type hidden struct {
 	Shown secret.Env
 }
