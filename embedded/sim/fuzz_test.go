@@ -132,7 +132,7 @@ func (w *World) listen() (check func()) {
 	if err := ws.Write(w.ctx(), websocket.MessageText, []byte(`{"type":"subscribe","id":"1","mine":true}`)); err != nil {
 		w.T.Fatal(err)
 	}
-	frames := make(chan []byte, 1000)
+	var frames [][]byte // the reader's until it has ended
 	ended := make(chan error, 1)
 	go func() {
 		for {
@@ -141,7 +141,7 @@ func (w *World) listen() (check func()) {
 				ended <- err
 				return
 			}
-			frames <- b
+			frames = append(frames, b)
 		}
 	}()
 	return func() {
@@ -150,12 +150,12 @@ func (w *World) listen() (check func()) {
 		case err := <-ended:
 			w.T.Errorf("the socket ended: %v", err)
 		default:
+			_ = ws.CloseNow()
+			<-ended
 		}
-		_ = ws.CloseNow()
 		transport.CloseIdleConnections()
-		close(frames)
 		ends := 0
-		for b := range frames {
+		for _, b := range frames {
 			var head struct {
 				Type frame.Type `json:"type"`
 			}
