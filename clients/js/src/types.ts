@@ -1,0 +1,280 @@
+// The types of the public API, and the one seam inside it: Transport.
+
+import type { AckwireError } from "./errors.js";
+
+/**
+ * The job types of your server, by name. It is empty here; `ackwire types --ts` writes a file that fills it:
+ *
+ * ```ts
+ * declare module "ackwire" {
+ *   interface Jobs {
+ *     "report.generate": { payload: { reportType: string }; result: { rows: number } };
+ *   }
+ * }
+ * ```
+ *
+ * While it is empty every name is allowed, and payloads and results are `unknown`.
+ */
+export interface Jobs {}
+
+/** The name of a job type: any string while {@link Jobs} is empty, else one of its keys. */
+export type JobType = [keyof Jobs] extends [never] ? string : keyof Jobs & string;
+
+/** The payload of job type `T`. */
+export type Payload<T> = T extends keyof Jobs ? (Jobs[T] extends { payload: infer P } ? P : unknown) : unknown;
+
+/** The result of job type `T`. */
+export type Result<T> = T extends keyof Jobs ? (Jobs[T] extends { result: infer R } ? R : unknown) : unknown;
+
+/** Where a job stands in its life. The last three are terminal: only an explicit retry leaves them. */
+export type State =
+  | "pending" | "scheduled" | "queued" | "processing" | "retrying"
+  | "completed" | "failed" | "cancelled";
+
+/** Why a job or an attempt failed. `code` is the handler's own, or one of Ackwire's (`timeout`, `worker_lost`, …). */
+export interface JobFailure {
+  code: string;
+  message?: string;
+  retryable: boolean;
+}
+
+/** One run of a job, by one worker. `endedAt` and `outcome` are absent while it runs. */
+export interface Attempt {
+  number: number;
+  worker: string;
+  startedAt: string;
+  endedAt?: string;
+  outcome?: "completed" | "failed" | "released" | "lost" | "timedOut" | "cancelled";
+  error?: JobFailure;
+}
+
+/** How far the current attempt has come; `percent` is 0 to 100 and never falls within one attempt. */
+export interface Progress {
+  percent: number;
+  message?: string;
+  current?: number;
+  total?: number;
+}
+
+/** A job's document at one version. Times are RFC 3339 strings in UTC. */
+export interface Status<T = JobType> {
+  jobId: string;
+  type: T;
+  state: State;
+  /** Rises with each change of the document; a watch yields strictly rising versions. */
+  version: number;
+  progress?: Progress;
+  attempt: number;
+  maxAttempts: number;
+  createdAt: string;
+  updatedAt: string;
+  startedAt?: string;
+  finishedAt?: string;
+  retryAt?: string;
+  runAt?: string;
+  cancelRequested?: boolean;
+  result?: Result<T>;
+  /** Where a file or a large result can be downloaded. */
+  resultUrl?: string;
+  error?: JobFailure;
+  /** The last 20 runs, oldest first. */
+  attempts?: Attempt[];
+}
+
+/** Whether a state is terminal. */
+export type Terminal = "completed" | "failed" | "cancelled";
+
+/** Options that every call takes. */
+export interface CallOptions {
+  /** Ends the call with the signal's reason. What was sent may still take effect. */
+  signal?: AbortSignal;
+}
+
+/** Options of a submit. */
+export interface SubmitOptions extends CallOptions {
+  /**
+   * The idempotency key, 1 to 128 characters: however often the submit is sent there is one job of this type and key.
+   * The default is a random one, so that a submit can be repeated after a lost connection. `false` sends none: a
+   * submit whose answer is lost then fails with an `IndeterminateError`.
+   */
+  key?: string | false;
+  /** Milliseconds within which the submit is sent and repeated until its outcome is known; 10 minutes by default. */
+  ttl?: number;
+  /** When the job may start; at most 30 days ahead. */
+  runAt?: Date | string;
+  /** Bound of one attempt, in seconds. The default is the job type's. */
+  timeout?: number;
+  /** Bound of the whole job, in seconds. The default is the job type's. */
+  deadline?: number;
+  /** `false` submits without following the job. It can still be watched. */
+  watch?: boolean;
+  /** A webhook for the job's end, or for the states in `callbackEvents`. */
+  callbackUrl?: string;
+  callbackEvents?: State[];
+  /** The trace that the job is a part of (W3C Trace Context). */
+  traceparent?: string;
+  tracestate?: string;
+}
+
+/** Options of a watch. */
+export interface WatchOptions extends CallOptions {
+  /** The last version that you have: only newer ones are told. */
+  after?: number;
+}
+
+/** A value that changes: what React's `useSyncExternalStore` takes, and any other framework in a few lines. */
+export interface Store<S> {
+  /** Calls `changed` after each change, until the function that it returns is called. */
+  subscribe(changed: () => void): () => void;
+  /** The value now. The same object until the next change. */
+  snapshot(): S;
+}
+
+/** What is known of a job, as a store's value. */
+export interface JobSnapshot<T = JobType> {
+  /** The latest document; undefined before the first. */
+  readonly status: Status<T> | undefined;
+  /** Why the job cannot be watched; undefined while it can. */
+  readonly error: AckwireError | undefined;
+}
+
+/**
+ * A handle for one job. As a store it watches the job while it has subscribers; as an async iterable it yields
+ * statuses up to the terminal one. A slow reader sees the latest status and skips those in between.
+ */
+export interface Job<T = JobType> extends AsyncIterable<Status<T>>, Store<JobSnapshot<T>> {
+  readonly id: string;
+  /** Whether the submit's key had this job before. */
+  readonly duplicate: boolean;
+  watch(options?: WatchOptions): AsyncIterableIterator<Status<T>>;
+  /** Waits for the terminal status, whichever it is. */
+  wait(options?: CallOptions): Promise<Status<T>>;
+  /** Waits for the result; a job that failed or was cancelled rejects with a `JobError`, which holds the status. */
+  result(options?: CallOptions): Promise<Result<T>>;
+  /** Reads the document once. */
+  get(options?: CallOptions): Promise<Status<T>>;
+  /** Reads what the server knows of why the job stands where it stands. */
+  why(options?: CallOptions): Promise<unknown>;
+  /** Asks for the job to stop; returns the state that it has after this order. */
+  cancel(options?: CallOptions): Promise<State>;
+  /** Opens a job that has ended once more. Never repeated by the client: it may fail with an `IndeterminateError`. */
+  retry(options?: CallOptions): Promise<State>;
+  /** Reads the deliveries of the job's webhook. */
+  deliveries(options?: CallOptions): Promise<unknown>;
+}
+
+/** What a list of jobs asks for; see GET /v1/jobs. */
+export interface ListQuery extends CallOptions {
+  state?: State | State[];
+  type?: string | string[];
+  limit?: number;
+  cursor?: string;
+  [filter: string]: unknown;
+}
+
+/** One page of a list, newest job first. */
+export interface JobPage {
+  jobs: Omit<Status, "version">[];
+  nextCursor?: string;
+  asOf: string;
+}
+
+/** How the client's connection stands. */
+export interface Connection {
+  /** `idle`: none is needed. `waiting`: for the next try. `closed`: for good, see `error`. */
+  readonly state: "idle" | "connecting" | "open" | "waiting" | "closed";
+  /** The transport in use, such as `websocket`. */
+  readonly transport: string;
+  /** Tries that failed in a row. */
+  readonly failures: number;
+  /** The last error, until a connection holds. */
+  readonly error: AckwireError | undefined;
+}
+
+/** A client. Make one with `connect`; it is disposed of by `close` or `await using`. */
+export interface Ackwire extends AsyncDisposable {
+  /** Submits a job and resolves once it is durable. */
+  submit<T extends JobType>(type: T, payload: Payload<T>, options?: SubmitOptions): Promise<Job<T>>;
+  /** A handle for any job, by its ID. The same object while it is watched. */
+  job<T extends JobType = JobType>(id: string): Job<T>;
+  watch<T extends JobType = JobType>(id: string, options?: WatchOptions): AsyncIterableIterator<Status<T>>;
+  /** Follows all jobs of the token's subject, from now on. It ends by `signal`, `break`, or an error only. */
+  mine(options?: CallOptions): AsyncIterableIterator<Status>;
+  list(query?: ListQuery): Promise<JobPage>;
+  get<T extends JobType = JobType>(id: string, options?: CallOptions): Promise<Status<T>>;
+  why(id: string, options?: CallOptions): Promise<unknown>;
+  stats(options?: CallOptions): Promise<unknown>;
+  cancel(id: string, options?: CallOptions): Promise<State>;
+  retry(id: string, options?: CallOptions): Promise<State>;
+  result<T extends JobType = JobType>(id: string, options?: CallOptions): Promise<Result<T>>;
+  deliveries(id: string, options?: CallOptions): Promise<unknown>;
+  readonly connection: Store<Connection>;
+  close(): Promise<void>;
+}
+
+/** Options of `connect`. */
+export interface ConnectOptions {
+  /** The gateway's address: http, https, ws or wss, with or without `/v1/ws`. A page's own origin by default. */
+  url?: string;
+  /**
+   * The bearer token, or a function that fetches one. The function is asked once for all that wait, at every connect
+   * and when the server says that the token is about to expire.
+   */
+  token?: string | (() => string | undefined | Promise<string | undefined>);
+  /** `true`: the token never stands in a subprotocol; each socket is opened by a ticket (POST /v1/ws-tickets). */
+  tickets?: boolean;
+  /** How sessions are opened, in order of preference. By default WebSocket, then event streams, then long polls. */
+  transports?: Transport[];
+  /** Bounds of the wait before a reconnect, in milliseconds: full jitter between 0 and min(cap, base × 2^failures). */
+  backoff?: { base?: number; cap?: number };
+  /** Numbers that a double cannot hold exactly: read as they are (`number`), as strings, or as BigInt. */
+  bigints?: "number" | "string" | "bigint";
+  /** Replacements for the platform's own, for tests and old runtimes. */
+  fetch?: typeof fetch;
+  WebSocket?: new (url: string, protocols?: string[]) => WebSocket;
+}
+
+/**
+ * Opens sessions. A session exchanges the text frames of the subprotocol ackwire.v1: a WebSocket is the plainest,
+ * others translate frames to HTTP, share another tab's session, or are a server in memory. All promises of the client
+ * are kept above this seam: after any close it opens another session, resumes its watches and repeats its submits.
+ */
+export interface Transport {
+  readonly name: string;
+  /**
+   * Opens a session. Never throws: what goes wrong is told by `events.closed`. The first frame must be `welcome`.
+   */
+  open(target: Target, events: SessionEvents): Session;
+}
+
+/** Where and how a session is opened. */
+export interface Target {
+  /** The gateway's http or https address, without a slash at its end. */
+  readonly base: string;
+  /** The query of the address that was given, with its question mark, or "". */
+  readonly query: string;
+  /** The token for this session; undefined when there is none. */
+  readonly token: string | undefined;
+  readonly tickets: boolean;
+  readonly fetch: typeof fetch;
+  readonly WebSocket: ConnectOptions["WebSocket"] | undefined;
+}
+
+/** What a session tells its owner. */
+export interface SessionEvents {
+  /** One text frame came. */
+  frame(text: string): void;
+  /**
+   * The session has ended; nothing comes after it. `code` is a WebSocket close code (RFC 6455 §7.4, or ours), 1006 when
+   * there was none. `error` is set where an HTTP answer said why it could not be opened.
+   */
+  closed(code: number, reason: string, error?: AckwireError): void;
+}
+
+/** An open session. */
+export interface Session {
+  /** Sends one text frame. After the end it does nothing. */
+  send(text: string): void;
+  /** Ends the session; `closed` is still told, once. */
+  close(code?: number, reason?: string): void;
+}
