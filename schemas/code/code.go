@@ -1,5 +1,5 @@
 // Package code is the one table of error and close codes. It is generated from
-// codes.json, as is the table in codes.md: change the JSON, then run go generate.
+// codes.json, as are the table in codes.md and the JavaScript client's codes_gen.ts: change the JSON, then run go generate.
 package code
 
 //go:generate go run ./internal/gen

@@ -59,18 +59,18 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "codes.json"), table, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := exec.CommandContext(t.Context(), gen)
+	run := exec.CommandContext(t.Context(), gen, "-ts", "codes_gen.ts")
 	run.Dir = dir
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, name := range []string{"codes_gen.go", "codes.md"} {
-		want, err := os.ReadFile(filepath.Join(dir, name))
+	for _, path := range []string{"codes_gen.go", "codes.md", "../../clients/js/src/codes_gen.ts"} {
+		want, err := os.ReadFile(filepath.Join(dir, filepath.Base(path)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is not what codes.json gives (go generate ./...): %v", name, err)
+		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what codes.json and the frame types give (go generate ./...): %v", path, err)
 		}
 	}
 }

@@ -1,9 +1,11 @@
-// Command gen writes codes_gen.go and codes.md from codes.json.
+// Command gen writes codes_gen.go and codes.md from codes.json, and the JavaScript client's codes_gen.ts
+// from codes.json and the frame types.
 package main
 
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"go/format"
 	"log"
@@ -29,6 +31,8 @@ type table struct {
 
 func main() {
 	log.SetFlags(0)
+	ts := flag.String("ts", "../../clients/js/src/codes_gen.ts", "where the JavaScript client's file is written")
+	flag.Parse()
 	raw, err := os.ReadFile("codes.json")
 	if err != nil {
 		log.Fatal(err)
@@ -45,6 +49,7 @@ func main() {
 	}
 	write("codes_gen.go", src)
 	write("codes.md", markdown(t))
+	write(*ts, typeScript(t))
 }
 
 func write(name string, b []byte) {

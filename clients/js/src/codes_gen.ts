@@ -1,0 +1,69 @@
+// Code generated from schemas/code/codes.json and schemas/frame by schemas/code/internal/gen; DO NOT EDIT.
+
+/** The types of the frames that a client sends. */
+export type ClientFrameType =
+  | "auth" | "submit" | "subscribe" | "unsubscribe" | "cancel" | "retry" | "ping";
+
+/** The types of the frames that a server sends; a later server may know more. */
+export type ServerFrameType =
+  | "welcome" | "ack" | "subscribed" | "unsubscribed" | "status" | "error" | "goaway" | "expiring" | "cursor" | "pong";
+
+/** The codes of errors; a later server may know more. */
+export type ErrorCode =
+  | "invalid_frame" | "unknown_frame" | "validation_failed" | "unknown_job_type" | "payload_too_large" | "headers_too_large"
+  | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "unsupported_media_type" | "upgrade_required"
+  | "invalid_state" | "idempotency_key_reused" | "rate_limited" | "limit_exceeded" | "overloaded" | "unavailable"
+  | "indeterminate" | "internal";
+
+// Each error code behind its HTTP status; a plus sign means that the same again may go better.
+const errors =
+  "400=invalid_frame,400=unknown_frame,422=validation_failed,422=unknown_job_type," +
+  "413=payload_too_large,431=headers_too_large,401=unauthenticated,403=forbidden,404=not_found," +
+  "405=method_not_allowed,415=unsupported_media_type,426=upgrade_required,409=invalid_state," +
+  "422=idempotency_key_reused,429+rate_limited,429=limit_exceeded,503+overloaded,503+unavailable," +
+  "503+indeterminate,500+internal,";
+
+/** Whether the same again may go better; a code that is not known counts like internal. */
+export const retryableCode = (code: string): boolean => !errors.includes("=" + code + ",");
+
+/** The code for an HTTP status that came without one: a proxy's own answer. */
+export const codeOfStatus = (status: number): string =>
+  status > 501 && status < 505 ? "unavailable" :
+  errors.match("\\b" + status + ".(\\w+)")?.[1] ?? (status > 399 && status < 500 ? "invalid_frame" : "internal");
+
+// The close codes of WebSockets (RFC 6455 section 7.4) that the server sends.
+/** The server stops, or the client leaves. */
+export const closeGoingAway = 1001;
+/** A frame that breaks RFC 6455: reserved bits or opcodes, no mask, a broken control frame or close code; or a compressed one that does not inflate (RFC 7692). */
+export const closeWebsocketViolation = 1002;
+/** A binary frame; only text frames are taken. */
+export const closeUnsupportedData = 1003;
+/** A text frame that is not UTF-8. */
+export const closeInvalidUTF8 = 1007;
+/** The client breaks a rule that has no code of its own: more frames or pings than it may send, or a message that takes too long to come. */
+export const closePolicyViolation = 1008;
+/** A frame above the frame limit; a compressed one counts inflated. */
+export const closeMessageTooBig = 1009;
+/** A bug; the cause is in the server's log. */
+export const closeInternalError = 1011;
+/** The gateway drains; goaway said when to come back. */
+export const closeServiceRestart = 1012;
+/** The gateway is overloaded. */
+export const closeTryAgainLater = 1013;
+/** The client did not read what it was sent. */
+export const closeSlowConsumer = 4000;
+/** The client did not answer pings. */
+export const closePingTimeout = 4001;
+/** The token ran out on an open socket; come back with a new one. */
+export const closeTokenExpired = 4002;
+/** The token in an auth frame was refused. */
+export const closeUnauthenticated = 4500;
+/** No auth frame came in time. */
+export const closeAuthTimeout = 4501;
+/** The first frame was not auth though the handshake carried no token, or too many broken frames came. */
+export const closeProtocolError = 4502;
+/** The subject has as many sessions as it may have. */
+export const closeSessionLimit = 4503;
+
+/** Whether a client that was closed with this code comes back by itself: by the table, else by the code's range. */
+export const reconnects = (close: number): boolean => close < 4500 && ![1002, 1003, 1007, 1008, 1009].includes(close);
