@@ -1,94 +1,112 @@
 package embedded
 
 import (
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
+	"github.com/ackwire/ackwire/embedded/internal/serve"
 )
 
-// TestDocumentedDefaultsAreTheDefaults: the command line's defaults are those of a program.
-func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
-	var flags Settings
-	parser, err := kong.New(&flags)
+// samples are values for settings without a default, by what docs/configure.md says that they look like.
+var samples = map[string]string{
+	"HOST:PORT": "127.0.0.1:1", "URL": "http://127.0.0.1:1", "FILE": "a.file", "DIR": "dir", "ID": "w1", "NAME": "HOME",
+	"TENANT": "acme", "PATTERN": "*.example", "CIDR": "10.0.0.0/8", "WORD=PERMISSIONS": "operator=read+cancel",
+	`TYPE=URL\|COMMAND`: "text.count=wc -c, really",
+}
+
+// commandOnly are settings of the command that are none of what it runs.
+var commandOnly = map[string]bool{"health": true, "config": true, "version": true}
+
+// TestEverySettingOfTheCommandCanBeGiven: a program can give each setting of docs/configure.md, or is told which option
+// it is here.
+func TestEverySettingOfTheCommandCanBeGiven(t *testing.T) {
+	page, err := os.ReadFile("../docs/configure.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parser.Parse(nil); err != nil {
-		t.Fatal(err)
+	_, section, _ := strings.Cut(string(page), "\n## ackwire\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| (?:`(.*?)`|none; (.*?)|(off|none)) \\|").FindAllStringSubmatch(section, -1)
+	if len(rows) < 80 || len(rows) != strings.Count(section, "\n| `") {
+		t.Fatalf("%d settings are read of %d", len(rows), strings.Count(section, "\n| `"))
 	}
-	if !flags.onOwnBroker() {
-		t.Errorf("without --kafka the brokers are %q", flags.Gateway.Kafka.Brokers)
-	}
-	d := DefaultSettings()
-	if !reflect.DeepEqual(flags, d) {
-		t.Errorf("flags say\n%+v, DefaultSettings\n%+v", flags, d)
-	}
-	// What the pages tell, and what is other here than where a service runs alone.
-	if d.Broker.Data != "data" || d.Broker.Listen != "127.0.0.1:9092" || d.Gateway.Listen != "127.0.0.1:8080" ||
-		d.OpsListen != "127.0.0.1:8081" || d.Tracker.Listen != "127.0.0.1:8090" || d.Worker.Grace != 5*time.Second ||
-		d.Worker.Slots != 64 || !reflect.DeepEqual(d.Webhooks.Ports, []uint16{443}) {
-		t.Errorf("%+v", d)
-	}
-}
-
-// TestWhoIsLetIn: without a token only clients on loopback are, and none where keys were named.
-func TestWhoIsLetIn(t *testing.T) {
-	for _, c := range []struct {
-		what, listen string
-		set          func(*Settings)
-		want         string // the tenant of clients without a token
-	}{
-		{"loopback", "127.0.0.1:8080", func(*Settings) {}, AnonymousTenant},
-		{"the network", "0.0.0.0:8080", func(*Settings) {}, ""},
-		{"a tenant of one's own", "localhost:8080", func(s *Settings) { s.Gateway.Auth.AnonymousTenant = "dev" }, "dev"},
-		{"a key", "127.0.0.1:8080", func(s *Settings) { s.Gateway.Auth.KeyFile = "key" }, ""},
-		{"a provider", "127.0.0.1:8080", func(s *Settings) { s.Gateway.Auth.JWKSURL = "https://id.example/keys" }, ""},
-		{"a provider, and a tenant", "127.0.0.1:8080", func(s *Settings) {
-			s.Gateway.Auth.JWKSURL, s.Gateway.Auth.AnonymousTenant = "https://id.example/keys", "dev"
-		}, "dev"},
-	} {
-		e := Embedded{cfg: DefaultSettings()}
-		e.cfg.Broker.Data, e.cfg.Gateway.Listen = t.TempDir(), c.listen
-		c.set(&e.cfg)
-		named := e.cfg.Gateway.Auth.HasKeys()
-		if err := e.share(); err != nil {
-			t.Fatalf("%s: %v", c.what, err)
-		}
-		auth := e.cfg.Gateway.Auth
-		if auth.AnonymousTenant != c.want || !auth.HasKeys() || named && auth.Key != nil {
-			t.Errorf("%s: clients without a token are %q, with a key of our own: %v", c.what, auth.AnonymousTenant,
-				auth.Key != nil)
-		}
-	}
-}
-
-// TestHandlersNeedAProcessor: a handler that nothing could run is refused.
-func TestHandlersNeedAProcessor(t *testing.T) {
-	s := DefaultSettings()
-	s.Handlers.Type = map[string]string{"text.count": "wc -c"}
-	if err := s.Validate(); err != nil {
-		t.Errorf("with a processor: %v", err)
-	}
-	s.NoProcessor = true
-	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "no-processor: ") {
-		t.Errorf("without one: %v", err)
-	}
-}
-
-// TestAKafkaOfOnesOwn: with brokers named, the process has no broker of its own.
-func TestAKafkaOfOnesOwn(t *testing.T) {
-	var flags Settings
-	parser, err := kong.New(&flags)
+	plain, err := Config{}.settings()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parser.Parse([]string{"--kafka=a:9092,b:9092"}); err != nil {
+	for _, row := range rows {
+		name, value := row[1], row[2]
+		if row[4] != "" {
+			value = "true"
+		}
+		if row[3] != "" {
+			if value = samples[row[3]]; value == "" {
+				t.Errorf("%s: there is no sample of %s", name, row[3])
+			}
+		}
+		got, err := Config{Settings: []string{name + "=" + value}}.settings()
+		switch {
+		case commandOnly[name]:
+			if err == nil {
+				t.Errorf("%s is taken", name)
+			}
+		case optionOf[name] != "":
+			if err == nil || !strings.Contains(err.Error(), "use "+optionOf[name]) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		case row[2] == "" && reflect.DeepEqual(got, plain):
+			t.Errorf("%s=%s changes nothing", name, value)
+		}
+	}
+}
+
+// TestSettingsAndFields: both come to the same, what only one of them says holds, and one thing is said once.
+func TestSettingsAndFields(t *testing.T) {
+	fields := Config{
+		Data: "d", Listen: "127.0.0.1:1", OpsListen: "127.0.0.1:2", KafkaListen: "127.0.0.1:3", TrackerListen: "127.0.0.1:4",
+		Brokers: []string{"a:9092", "b:9092"}, Sync: true, TopicPrefix: "x.", Partitions: 3, JobTypes: "types.yaml",
+		NoProcessor: true,
+	}
+	written := []string{
+		"data=d", "listen=127.0.0.1:1", "ops-listen=127.0.0.1:2", "kafka-listen=127.0.0.1:3", "tracker-listen=127.0.0.1:4",
+		"kafka=a:9092", "kafka=b:9092", "kafka-sync=true", "topic-prefix=x.", "partitions=3", "job-types=types.yaml",
+		"no-processor=true",
+	}
+	want, err := fields.settings()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := flags.Gateway.Kafka.Brokers; flags.onOwnBroker() || !reflect.DeepEqual(got, []string{"a:9092", "b:9092"}) {
-		t.Errorf("--kafka=a:9092,b:9092 gives %q", got)
+	got, err := Config{Settings: written}.settings()
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\nby settings %+v\nby fields   %+v", err, got, want)
+	}
+	for _, setting := range written {
+		name, _, _ := strings.Cut(setting, "=")
+		c := fields
+		c.Settings = []string{setting}
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "setting "+name+" is given by a field") {
+			t.Errorf("%s, and its field: %v", setting, err)
+		}
+	}
+	s, err := Config{Settings: []string{"grace=90s", "jwks-url=https://id.example/keys", "permission-map=a=read+cancel"}}.settings()
+	if err != nil || s.Worker.Grace != 90*time.Second || s.Gateway.Auth.JWKSURL != "https://id.example/keys" ||
+		s.Gateway.Partitions != serve.DefaultSettings().Gateway.Partitions {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestTheEnvironmentIsNotRead: a program's server does not change with the variables of a command.
+func TestTheEnvironmentIsNotRead(t *testing.T) {
+	t.Setenv("ACKWIRE_SLOTS", "3")
+	t.Setenv("ACKWIRE_LISTEN", "nowhere")
+	s, err := Config{Settings: []string{"tenant-jobs=7"}}.settings()
+	if err != nil || s.Worker.Slots != 64 || s.Gateway.Listen != "127.0.0.1:8080" {
+		t.Errorf("%d slots, %s, %v", s.Worker.Slots, s.Gateway.Listen, err)
 	}
 }

@@ -9,12 +9,15 @@ import (
 	"testing"
 )
 
-// Golden is a test of all packages of the module whose folder it runs in that other programs import:
-// it reports their problems, and holds what they export against testdata/api/NAME.txt, which it
-// writes when update is set. NAME is the package's.
-func Golden(t *testing.T, update bool) {
+// Golden is a test of packages that other programs import: it reports their problems, and holds what they export against
+// testdata/api/NAME.txt, which it writes when update is set. NAME is the package's. Packages are named as the go command
+// names them; without any they are all of the module whose folder the test runs in.
+func Golden(t *testing.T, update bool, names ...string) {
 	t.Helper()
-	packages, err := Load(".", "./...")
+	if len(names) == 0 {
+		names = []string{"./..."}
+	}
+	packages, err := Load(".", names...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/embedded"
-	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
@@ -34,67 +33,79 @@ type System struct {
 	Name, URL string
 	Kafka     kafka.Config
 
-	dir   string
-	stop  context.CancelFunc
-	ended chan error // capacity 1
+	dir  string
+	stop func() error // waits for the end, and returns what went wrong
 }
 
 // Key is what signs tokens that an embedded system takes.
 func (s *System) Key() ([]byte, error) { return embedded.Key(s.dir) }
 
 // Close stops the system, waits for it and removes its data.
-func (s *System) Close() error {
-	s.stop()
-	err := <-s.ended
-	return errors.Join(err, os.RemoveAll(s.dir))
-}
+func (s *System) Close() error { return errors.Join(s.stop(), os.RemoveAll(s.dir)) }
 
 // Start starts a system and waits until it takes work: on the embedded broker or, if brokers
-// are named, on theirs, with topics of its own.
+// are named, on theirs, with topics of its own. ctx bounds the start; it runs until Close is called.
 func Start(ctx context.Context, brokers []string, log *slog.Logger) (*System, error) {
-	addrs, err := FreeAddrs(4)
-	if err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp("", "ackwire-loadtest")
 	if err != nil {
 		return nil, err
 	}
-	running, stop := context.WithCancel(ctx)
-	s := &System{stop: stop, ended: make(chan error, 1), dir: dir, URL: "http://" + addrs[0]}
-	ready := make(chan func() error, 1)
+	s := &System{dir: dir}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	if len(brokers) == 0 {
-		s.Name, s.Kafka = "embedded broker", kafka.Config{Brokers: []string{addrs[3]}}
-		cfg := embedded.DefaultSettings()
-		cfg.Broker = broker.Config{Data: dir, Listen: addrs[3]}
-		cfg.Gateway.Listen, cfg.OpsListen, cfg.Tracker.Listen = addrs[0], addrs[1], addrs[2]
-		cfg.Gateway.Partitions = Partitions
-		cfg.Webhooks.Schemes, cfg.Webhooks.Ports = []string{"https"}, []uint16{443}
-		go func() {
-			s.ended <- embedded.Run(running, cfg, service.OS(log), func(e *embedded.Embedded) { ready <- e.Ready })
-		}()
+		err = s.embedded(ctx, log)
 	} else {
-		s.Name, s.Kafka = "Kafka at "+strings.Join(brokers, ","), kafka.Config{Brokers: brokers}
-		go func() { s.ended <- services(running, s.Kafka, addrs, dir, service.OS(log), ready) }()
+		err = s.beside(ctx, brokers, log)
 	}
-	if err := s.waitReady(ctx, ready); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
 }
 
-// waitReady waits until the system takes work. One that has ended says why when it is closed.
-func (s *System) waitReady(ctx context.Context, ready <-chan func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
+// embedded starts everything in this process.
+func (s *System) embedded(ctx context.Context, log *slog.Logger) error {
+	cfg := embedded.Config{Data: s.dir, Listen: "127.0.0.1:0", Partitions: Partitions}
+	srv, err := embedded.Start(ctx, cfg, embedded.WithLogger(log))
+	if err != nil {
+		return err
+	}
+	s.Name, s.URL, s.Kafka = "embedded broker", srv.URL(), kafka.Config{Brokers: []string{srv.KafkaAddr()}}
+	s.stop = srv.Stop
+	return nil
+}
+
+// beside starts the services beside brokers of somebody else.
+func (s *System) beside(ctx context.Context, brokers []string, log *slog.Logger) error {
+	addrs, err := FreeAddrs(2)
+	if err != nil {
+		return err
+	}
+	s.Name, s.URL, s.Kafka = "Kafka at "+strings.Join(brokers, ","), "http://"+addrs[0], kafka.Config{Brokers: brokers}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ready, ended := make(chan func() error, 1), make(chan error, 1)
+	go func() { ended <- services(running, s.Kafka, addrs, s.dir, service.OS(log), ready) }()
+	s.stop = func() error {
+		stop()
+		return <-ended
+	}
+	if err := waitReady(ctx, ready, ended); err != nil {
+		return errors.Join(err, s.stop())
+	}
+	return nil
+}
+
+// waitReady waits until the system takes work. One that has ended says why when it is stopped.
+func waitReady(ctx context.Context, ready <-chan func() error, ended chan error) error {
 	var state func() error
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case state = <-ready:
-		case err := <-s.ended:
-			s.ended <- err
+		case err := <-ended:
+			ended <- err
 			return errors.New("the system ended before it was ready")
 		case <-tick.C:
 			if state != nil && state() == nil {
@@ -121,7 +132,7 @@ func services(
 		return err
 	}
 	t, err := tracker.New(tracker.Config{Kafka: k, TopicPrefix: prefix, Partitions: Partitions,
-		Data: filepath.Join(dir, "tracker"), Settings: tracker.Settings{Listen: addrs[2], SessionTimeout: 10 * time.Second}},
+		Data: filepath.Join(dir, "tracker"), Settings: tracker.Settings{Listen: addrs[1], SessionTimeout: 10 * time.Second}},
 		env)
 	if err != nil {
 		return err

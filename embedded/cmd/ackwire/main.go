@@ -11,9 +11,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/ackwire/ackwire/embedded"
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/embedded/cli"
+	"github.com/ackwire/ackwire/embedded/internal/serve"
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/command/export"
@@ -46,10 +46,10 @@ type commands struct {
 }
 
 type serveCmd struct {
-	command.Logging   `embed:""`
-	embedded.Settings `embed:""`
-	Health            command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
-	Traces            export.Config      `embed:""`
+	command.Logging `embed:""`
+	serve.Settings  `embed:""`
+	Health          command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Traces          export.Config      `embed:""`
 }
 
 // Run implements the command.
@@ -66,14 +66,14 @@ func (c *serveCmd) Run() error {
 	}
 	defer flush()
 	private.Files()
-	err = embedded.Run(ctx, c.Settings, env, func(e *embedded.Embedded) {
+	err = serve.Run(ctx, c.Settings, env, func(e *serve.System) {
 		go announce(ctx, c.Settings, e)
 	})
 	return oneLine(err)
 }
 
 // announce says where and what to try, once everything takes work.
-func announce(ctx context.Context, cfg embedded.Settings, e *embedded.Embedded) {
+func announce(ctx context.Context, cfg serve.Settings, e *serve.System) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for e.Ready() != nil {
@@ -105,7 +105,7 @@ Ackwire is ready.
 }
 
 // firstJob is a command that submits a job of a type that there is.
-func firstJob(cfg embedded.Settings) string {
+func firstJob(cfg serve.Settings) string {
 	if cfg.Gateway.JobTypes == "" {
 		return `bin/ackwire submit report.generate '{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}'`
 	}
@@ -117,7 +117,7 @@ func firstJob(cfg embedded.Settings) string {
 }
 
 // survives says what the embedded broker's log survives.
-func survives(cfg embedded.Settings) string {
+func survives(cfg serve.Settings) string {
 	if cfg.Broker.Sync {
 		return "survives a crash and power loss"
 	}
@@ -157,7 +157,7 @@ type repairCmd struct {
 
 // Run implements the command.
 func (c *repairCmd) Run() error {
-	return oneLine(embedded.Repair(c.Data, c.TopicPrefix, c.AcceptLoss, func(line string) { fmt.Println(line) }))
+	return oneLine(serve.Repair(c.Data, c.TopicPrefix, c.AcceptLoss, func(line string) { fmt.Println(line) }))
 }
 
 type tokenCmd struct {
@@ -170,7 +170,7 @@ type tokenCmd struct {
 
 // Run implements the command.
 func (c *tokenCmd) Run() error {
-	key, err := embedded.ExistingKey(c.Data)
+	key, err := serve.ExistingKey(c.Data)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ type keysCmd struct {
 
 // Run implements the command.
 func (c *keysCmd) Run() error {
-	files, err := embedded.Keys(c.Data)
+	files, err := serve.Keys(c.Data)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (c *webhookSecretCmd) Run() error {
 
 func (c *webhookSecretCmd) keys() ([][]byte, error) {
 	if c.KeyFile == "" {
-		key, err := embedded.ExistingKey(c.Data)
+		key, err := serve.ExistingKey(c.Data)
 		return [][]byte{key}, err
 	}
 	keys, err := keyfile.Read(c.KeyFile, webhook.MaxKeys)

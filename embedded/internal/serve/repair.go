@@ -1,4 +1,4 @@
-package embedded
+package serve
 
 import (
 	"encoding/base64"

@@ -1,4 +1,4 @@
-package embedded
+package serve
 
 import (
 	"context"
@@ -13,9 +13,9 @@ import (
 )
 
 // buildProcessor makes the processor of the demo types, of webhooks and of the configured handlers.
-func (e *Embedded) buildProcessor(ctx context.Context) error {
-	gw := e.cfg.Gateway
-	handled := slices.Concat(demo.Types, slices.Sorted(maps.Keys(e.cfg.Handlers.Type)))
+func (s *System) buildProcessor(ctx context.Context) error {
+	gw := s.cfg.Gateway
+	handled := slices.Concat(demo.Types, slices.Sorted(maps.Keys(s.cfg.Handlers.Type)))
 	lanes, err := gateway.LanesOf(gw.JobTypes, handled...)
 	if err != nil {
 		return err
@@ -24,36 +24,36 @@ func (e *Embedded) buildProcessor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.closeBlobs = done
-	cfg := e.cfg.Worker.Config()
+	s.closeBlobs = done
+	cfg := s.cfg.Worker.Config()
 	cfg.Brokers = gw.Kafka.Brokers
 	cfg.TopicPrefix = gw.TopicPrefix
 	cfg.Partitions = gw.Partitions
 	cfg.Lanes = lanes
 	// The demo makes room for real workers; who names handlers has one here.
-	cfg.StepBack = len(e.cfg.Handlers.Type) == 0
-	e.workers, err = processor.New(cfg, append(flags.Options(e.env), store)...)
+	cfg.StepBack = len(s.cfg.Handlers.Type) == 0
+	s.workers, err = processor.New(cfg, append(flags.Options(s.env), store)...)
 	if err != nil {
 		return err
 	}
-	demo.Register(e.workers)
-	hooks, err := e.cfg.Webhooks.Config()
+	demo.Register(s.workers)
+	hooks, err := s.cfg.Webhooks.Config()
 	if err != nil {
 		return err
 	}
 	if len(hooks.Keys) == 0 && len(hooks.Secrets) == 0 {
-		key, err := Key(e.cfg.Broker.Data)
+		key, err := Key(s.cfg.Broker.Data)
 		if err != nil {
 			return err
 		}
 		hooks.Keys = [][]byte{key}
 	}
-	if err := webhook.Register(e.workers, hooks); err != nil {
+	if err := webhook.Register(s.workers, hooks); err != nil {
 		return err
 	}
-	callbacks, err := e.cfg.Handlers.Register(ctx, e.workers, e.env, demo.Types...)
+	callbacks, err := s.cfg.Handlers.Register(ctx, s.workers, s.env, demo.Types...)
 	if callbacks != nil {
-		e.callbacks = callbacks.Run
+		s.callbacks = callbacks.Run
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package embedded
+package serve
 
 import (
 	"context"
@@ -26,7 +26,7 @@ type system struct {
 	net  *simnet.Network
 	stop context.CancelFunc
 	done chan error
-	*Embedded
+	*System
 }
 
 // begin starts the system; it is nil, with the cause, when it does not start.
@@ -35,12 +35,12 @@ func begin(t *testing.T, cfg Settings) (*system, error) {
 	s := &system{t: t, net: simnet.New(), done: make(chan error, 1)}
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(t.Context())
-	started := make(chan *Embedded, 1)
+	started := make(chan *System, 1)
 	go func() {
-		s.done <- Run(ctx, cfg, environment(s.net.Host("ackwire")), func(e *Embedded) { started <- e })
+		s.done <- Run(ctx, cfg, environment(s.net.Host("ackwire")), func(e *System) { started <- e })
 	}()
 	select {
-	case s.Embedded = <-started:
+	case s.System = <-started:
 		return s, nil
 	case err := <-s.done:
 		s.stop()

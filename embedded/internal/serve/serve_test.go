@@ -1,4 +1,4 @@
-package embedded
+package serve
 
 import (
 	"context"
@@ -73,9 +73,9 @@ func TestTokensOfTheDataFoldersKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		ctx, stop := context.WithCancel(t.Context())
-		started, done := make(chan *Embedded, 1), make(chan error, 1)
+		started, done := make(chan *System, 1), make(chan error, 1)
 		go func() {
-			done <- Run(ctx, config(dir), environment(n.Host("ackwire")), func(e *Embedded) { started <- e })
+			done <- Run(ctx, config(dir), environment(n.Host("ackwire")), func(e *System) { started <- e })
 		}()
 		e := <-started
 		for range 600 {

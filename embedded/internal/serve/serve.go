@@ -1,11 +1,6 @@
-// Package embedded runs the whole of Ackwire within a program, on a broker that it carries along or on a Kafka:
-//
-//	srv, err := embedded.Start(ctx, embedded.Config{Data: "data"})
-//	client, err := ackwire.Dial(ctx, srv.URL())
-//
-// Clients and workers are the same as those of an Ackwire that runs elsewhere: they are given its addresses. What is
-// not in Config and the options, the command line's Settings and Run, is there for Ackwire's own commands.
-package embedded
+// Package serve runs all services in one process: for the command `ackwire serve`, which sets them by flags, and for
+// package embedded, by which programs run Ackwire within themselves.
+package serve
 
 import (
 	"context"
@@ -57,7 +52,13 @@ func (c Settings) Validate() error {
 	if !gw.Auth.HasKeys() {
 		gw.Auth.Key = make([]byte, keyBytes) // the data folder's
 	}
-	problems := []error{gw.Validate(), c.Worker.Config().Validate()}
+	// Of the tracker only its own settings: it shares the others with the gateway.
+	own := tracker.Config{
+		Kafka: gw.Kafka, TopicPrefix: "ackwire.", Partitions: 1, Data: "data", Settings: c.Tracker,
+	}
+	problems := []error{
+		c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
+	}
 	if c.NoProcessor && len(c.Handlers.Type) > 0 {
 		problems = append(problems, errors.New("no-processor: there is nothing then that could run a handler (--type)"))
 	}
@@ -73,8 +74,8 @@ func (c Settings) onOwnBroker() bool { return len(c.Gateway.Kafka.Brokers) == 0 
 // AnonymousTenant is the tenant of clients that send no token, which are let in where Ackwire listens on loopback.
 const AnonymousTenant = "local"
 
-// Embedded is the whole system.
-type Embedded struct {
+// System is all services, and the broker where it is this process's own.
+type System struct {
 	cfg Settings
 	env service.Env
 	// ownBroker is said by the configuration before share fills in where the broker is.
@@ -89,10 +90,10 @@ type Embedded struct {
 	callbacks  func(context.Context) error // serves endpoints that answer later; nil without any
 }
 
-// Run is Start for Ackwire's own commands. It runs everything until ctx ends; started is called once everything
-// listens. The order of the stop: the gateway drains first, then workers release what they run, then the
-// tracker writes its last checkpoint, and the broker goes last.
-func Run(ctx context.Context, cfg Settings, env service.Env, started func(*Embedded)) error {
+// Run runs everything until ctx ends; started is called once everything listens. The order of the stop: the gateway
+// drains first, then workers release what they run, then the tracker writes its last checkpoint, and the broker goes
+// last.
+func Run(ctx context.Context, cfg Settings, env service.Env, started func(*System)) error {
 	unlock, err := broker.Lock(cfg.Broker.Data)
 	if err != nil {
 		return err
@@ -101,16 +102,16 @@ func Run(ctx context.Context, cfg Settings, env service.Env, started func(*Embed
 	return errors.Join(err, unlock())
 }
 
-func run(ctx context.Context, cfg Settings, env service.Env, started func(*Embedded)) (err error) {
-	e := &Embedded{cfg: cfg, env: env, ownBroker: cfg.onOwnBroker(), closeBlobs: func() error { return nil }}
-	defer func() { _ = e.closeBlobs() }()
+func run(ctx context.Context, cfg Settings, env service.Env, started func(*System)) (err error) {
+	s := &System{cfg: cfg, env: env, ownBroker: cfg.onOwnBroker(), closeBlobs: func() error { return nil }}
+	defer func() { _ = s.closeBlobs() }()
 	var listener net.Listener
-	if e.ownBroker {
+	if s.ownBroker {
 		// The broker's port is known before the services are made, also when the system chooses it.
 		if listener, err = broker.Listen(ctx, cfg.Broker, env); err != nil {
 			return err
 		}
-		e.cfg.Broker.Listener = listener
+		s.cfg.Broker.Listener = listener
 	}
 	// unused closes what the broker would have taken over.
 	unused := func(err error) error {
@@ -119,69 +120,69 @@ func run(ctx context.Context, cfg Settings, env service.Env, started func(*Embed
 		}
 		return errors.Join(err, listener.Close())
 	}
-	if err := e.build(ctx); err != nil {
+	if err := s.build(ctx); err != nil {
 		return unused(err)
 	}
-	if e.ops, err = service.NewOps(ctx, env, cfg.OpsListen, e.readiness()); err != nil {
+	if s.ops, err = service.NewOps(ctx, env, cfg.OpsListen, s.readiness()); err != nil {
 		return unused(err)
 	}
 	stages := newStages(ctx)
-	stages.start("ops", e.ops.Run)
+	stages.start("ops", s.ops.Run)
 	if listener != nil {
-		if e.broker, err = broker.Start(ctx, e.cfg.Broker, env); err != nil {
+		if s.broker, err = broker.Start(ctx, s.cfg.Broker, env); err != nil {
 			_ = listener.Close()
 			return errors.Join(err, stages.stop())
 		}
-		stages.start("broker", e.broker.Run)
+		stages.start("broker", s.broker.Run)
 	}
-	stages.start("tracker", e.tracker.Run)
-	if e.callbacks != nil {
-		stages.start("callbacks", e.callbacks)
+	stages.start("tracker", s.tracker.Run)
+	if s.callbacks != nil {
+		stages.start("callbacks", s.callbacks)
 	}
-	if e.workers != nil {
-		stages.start("processor", e.workers.Run)
+	if s.workers != nil {
+		stages.start("processor", s.workers.Run)
 	}
-	stages.start("gateway", e.gateway.Run)
+	stages.start("gateway", s.gateway.Run)
 	if started != nil {
-		started(e)
+		started(s)
 	}
 	stages.wait()
 	return stages.stop()
 }
 
 // build makes the services; none of them does I/O yet, but the workers' blob store is opened.
-func (e *Embedded) build(ctx context.Context) error {
-	if err := e.share(); err != nil {
+func (s *System) build(ctx context.Context) error {
+	if err := s.share(); err != nil {
 		return err
 	}
-	gw := e.cfg.Gateway
+	gw := s.cfg.Gateway
 	var err error
-	if e.gateway, err = gateway.New(gateway.Config(gw), e.env); err != nil {
+	if s.gateway, err = gateway.New(gateway.Config(gw), s.env); err != nil {
 		return err
 	}
-	if e.tracker, err = tracker.New(trackerConfig(e.cfg, e.ownBroker), e.env); err != nil {
+	if s.tracker, err = tracker.New(trackerConfig(s.cfg, s.ownBroker), s.env); err != nil {
 		return err
 	}
-	e.cfg.Broker.Folded = folded(trackerConfig(e.cfg, e.ownBroker))
-	if e.cfg.NoProcessor {
+	s.cfg.Broker.Folded = folded(trackerConfig(s.cfg, s.ownBroker))
+	if s.cfg.NoProcessor {
 		return nil
 	}
-	return e.buildProcessor(ctx)
+	return s.buildProcessor(ctx)
 }
 
 // share fills in what the services share and the configuration leaves to this process: where its
 // broker is, a folder for blobs, and a key for tokens.
-func (e *Embedded) share() error {
-	gw := &e.cfg.Gateway
-	if e.ownBroker {
-		addr := e.cfg.Broker.Listener.Addr().String()
-		if e.cfg.Broker.Advertise != "" {
-			addr = e.cfg.Broker.Advertise
+func (s *System) share() error {
+	gw := &s.cfg.Gateway
+	if s.ownBroker {
+		addr := s.cfg.Broker.Listener.Addr().String()
+		if s.cfg.Broker.Advertise != "" {
+			addr = s.cfg.Broker.Advertise
 		}
 		gw.Kafka = kafka.Config{Brokers: []string{addr}}
 	}
 	if gw.Blobs.URL == "" {
-		dir, err := blobs.Dir(filepath.Join(e.cfg.Broker.Data, "blobs"))
+		dir, err := blobs.Dir(filepath.Join(s.cfg.Broker.Data, "blobs"))
 		if err != nil {
 			return err
 		}
@@ -190,7 +191,7 @@ func (e *Embedded) share() error {
 	if gw.Auth.HasKeys() {
 		return nil // who has named keys has said who is let in
 	}
-	key, err := Key(e.cfg.Broker.Data)
+	key, err := Key(s.cfg.Broker.Data)
 	if err != nil {
 		return err
 	}
@@ -202,28 +203,28 @@ func (e *Embedded) share() error {
 	return nil
 }
 
-func (e *Embedded) readiness() map[string]service.Ready {
+func (s *System) readiness() map[string]service.Ready {
 	ready := map[string]service.Ready{
-		"gateway": e.gateway.Ready,
-		"tracker": e.tracker.Ready,
+		"gateway": s.gateway.Ready,
+		"tracker": s.tracker.Ready,
 	}
-	if e.ownBroker {
+	if s.ownBroker {
 		ready["broker"] = func() error {
-			if e.broker == nil {
+			if s.broker == nil {
 				return errors.New("starting")
 			}
-			return e.broker.Ready()
+			return s.broker.Ready()
 		}
 	}
-	if e.workers != nil {
-		ready["processor"] = e.workers.Ready
+	if s.workers != nil {
+		ready["processor"] = s.workers.Ready
 	}
 	return ready
 }
 
 // Ready says why the system takes no work; nil once all of it does.
-func (e *Embedded) Ready() error {
-	for name, ready := range e.readiness() {
+func (s *System) Ready() error {
+	for name, ready := range s.readiness() {
 		if err := ready(); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -232,18 +233,18 @@ func (e *Embedded) Ready() error {
 }
 
 // Addr is where clients reach the gateway.
-func (e *Embedded) Addr() string { return e.gateway.Addr() }
+func (s *System) Addr() string { return s.gateway.Addr() }
 
 // OpsAddr is where the operations listener is reached.
-func (e *Embedded) OpsAddr() string { return e.ops.Addr() }
+func (s *System) OpsAddr() string { return s.ops.Addr() }
 
 // KafkaAddr is where Kafka clients reach a broker.
-func (e *Embedded) KafkaAddr() string {
-	if !e.ownBroker {
-		return e.cfg.Gateway.Kafka.Brokers[0]
+func (s *System) KafkaAddr() string {
+	if !s.ownBroker {
+		return s.cfg.Gateway.Kafka.Brokers[0]
 	}
-	return e.broker.Addr()
+	return s.broker.Addr()
 }
 
 // OnOwnBroker says whether the broker is this process's own.
-func (e *Embedded) OnOwnBroker() bool { return e.ownBroker }
+func (s *System) OnOwnBroker() bool { return s.ownBroker }

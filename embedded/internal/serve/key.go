@@ -1,4 +1,4 @@
-package embedded
+package serve
 
 import (
 	"bytes"
@@ -32,7 +32,7 @@ func Key(dir string) ([]byte, error) {
 	return parseKey(dir, content)
 }
 
-// ExistingKey is Key for those who only use a folder: one that has no key is not the server's.
+// ExistingKey is Key for commands that use the folder of a server and make none: one without a key is another folder.
 func ExistingKey(dir string) ([]byte, error) {
 	content, err := os.ReadFile(filepath.Join(dir, tokenKey))
 	switch {
