@@ -258,6 +258,13 @@ export interface Target {
   readonly tickets: boolean;
   readonly fetch: typeof fetch;
   readonly WebSocket: ConnectOptions["WebSocket"] | undefined;
+  /**
+   * What the client would use had it been given no `transports`: a WebSocket, where none can be opened the fallback.
+   * For transports that stand on another one, such as `tabs`.
+   */
+  readonly standard: Transport;
+  /** The first of several transports, told to the others, which may find that it works by now. */
+  readonly preferred?: Transport;
 }
 
 /** What a session tells its owner. */
