@@ -1,0 +1,266 @@
+// What the server in memory is made of: its jobs, its sessions, and what the test wants to go wrong.
+
+import type { ErrorCode } from "../codes_gen.js";
+import { Refusal } from "./codes.js";
+import { Failure, type Handler, TestJob } from "./job.js";
+import { sameJSON } from "./json.js";
+import { type Ack, JobRecord, stamp, type Submit, terminal } from "./record.js";
+import type { ServerSession } from "./session.js";
+
+/** What a session may do. */
+export interface Limits {
+  /** Largest frame that a client may send, in bytes; 262,144 by default. */
+  frameBytes: number;
+  /** Most jobs that a session may watch; 1,000 by default. */
+  subscriptions: number;
+  /** Most submits that may wait for their answers; 64 by default. */
+  inFlightSubmits: number;
+}
+
+/** What can be refused: a session at its opening, an HTTP request, a frame of that type, or a job of a subscribe. */
+export type Refusable = "session" | "request" | "submit" | "subscribe" | "watch" | "cancel" | "retry" | "auth";
+
+const maxKeyChars = 128;
+const maxTimer = 86_400_000; // a longer one is made of several: setTimeout takes 24.8 days
+
+export class Engine {
+  readonly limits: Limits;
+  readonly pingInterval: number;
+  readonly maxAttempts: number;
+  /** Milliseconds between a failed attempt and the next. */
+  readonly backoff: number;
+  /** Tokens with their subjects; undefined: any token, and none, is taken. */
+  readonly tokens: Map<string, string> | undefined;
+  types: Set<string> | undefined;
+
+  readonly handlers = new Map<string, Handler>();
+  readonly records = new Map<string, JobRecord>();
+  /** All jobs, the oldest first. */
+  order: JobRecord[] = [];
+  readonly sessions = new Set<ServerSession>();
+  /** Every session that there was, the oldest first. */
+  history: ServerSession[] = [];
+  /** The token of each ticket that was made and not used. */
+  readonly tickets = new Map<string, string | undefined>();
+  /** Called at every change of any job, and at a cut. */
+  readonly listeners = new Set<(cut: boolean) => void>();
+
+  /** Changes when versions start anew. */
+  epoch = 1;
+  version = 0;
+  /** Numbers what is made: sessions, tickets, jobs. */
+  made = 0;
+
+  down = false;
+  delay = 0;
+  ackDelay = 0;
+  acksToLose = 0;
+  readonly refusals = new Map<Refusable, Refusal[]>();
+
+  readonly #keys = new Map<string, JobRecord>();
+  readonly #timers = new Set<() => void>();
+
+  constructor(options: {
+    limits?: Partial<Limits>; pingInterval?: number; maxAttempts?: number; backoff?: number;
+    tokens?: Record<string, string>; types?: string[];
+  }) {
+    this.limits = { frameBytes: 256 << 10, subscriptions: 1000, inFlightSubmits: 64, ...options.limits };
+    this.pingInterval = options.pingInterval ?? 25;
+    this.maxAttempts = options.maxAttempts ?? 3;
+    this.backoff = options.backoff ?? 0;
+    this.tokens = options.tokens && new Map(Object.entries(options.tokens));
+    this.types = options.types && new Set(options.types);
+  }
+
+  /** Calls `run` after that many milliseconds; 0 is a microtask, so that no clock must be moved. */
+  after(ms: number, run: () => void): () => void {
+    let live = true;
+    if (!(ms > 0)) {
+      queueMicrotask(() => live && run());
+      return () => void (live = false);
+    }
+    let timer: ReturnType<typeof setTimeout>;
+    const stop = () => {
+      clearTimeout(timer);
+      this.#timers.delete(stop);
+    };
+    const wait = (left: number) => {
+      const step = Math.min(left, maxTimer);
+      timer = setTimeout(() => {
+        if (left > step) {
+          wait(left - step);
+          return;
+        }
+        this.#timers.delete(stop);
+        run();
+      }, step);
+    };
+    this.#timers.add(stop);
+    wait(ms);
+    return stop;
+  }
+
+  stopTimers(): void {
+    for (const stop of this.#timers) stop();
+  }
+
+  /** The subject of a token; undefined when the token is not taken. */
+  subjectOf(token: string | undefined): string | undefined {
+    if (!this.tokens) return "";
+    return token === undefined ? undefined : this.tokens.get(token);
+  }
+
+  /** Has the next `times` of a kind refused. */
+  refuse(of: Refusable, times: number, code: ErrorCode, detail?: string, retryAfter?: number): void {
+    const list = this.refusals.get(of) ?? [];
+    for (let i = 0; i < times; i++) list.push(new Refusal(code, detail ?? "the test refuses this", retryAfter));
+    this.refusals.set(of, list);
+  }
+
+  /** The refusal that this one is to meet. */
+  refusal(of: Refusable): Refusal | undefined {
+    return this.refusals.get(of)?.shift();
+  }
+
+  find(jobId: unknown): JobRecord {
+    const record = typeof jobId === "string" ? this.records.get(jobId) : undefined;
+    if (!record) throw new Refusal("not_found");
+    return record;
+  }
+
+  /** Makes a job, or finds the one of the same key. Whoever called it calls announce for a new one, after its ack. */
+  submit(request: Submit, subject: string): { ack: Ack; record: JobRecord } {
+    const { job: type, payload, key } = request;
+    if (typeof type !== "string" || type === "") throw new Refusal("invalid_frame", "job is missing");
+    if (payload === undefined) throw new Refusal("invalid_frame", "payload is missing");
+    if (key !== undefined && (typeof key !== "string" || [...key].length > maxKeyChars)) {
+      throw new Refusal("invalid_frame", `key is not a string of at most ${maxKeyChars} characters`);
+    }
+    if (this.types && !this.types.has(type)) throw new Refusal("unknown_job_type", `${type} is not a job type here`);
+    const keyed = key ? `${type}\0${key}` : undefined;
+    const old = keyed === undefined ? undefined : this.#keys.get(keyed);
+    if (old) {
+      if (!sameJSON(old.submit.payload, payload)) {
+        throw new Refusal("idempotency_key_reused", "the key was used with another payload");
+      }
+      return { ack: old.ack(true), record: old };
+    }
+    const id = `00000000-0000-7000-8000-${(++this.made).toString(16).padStart(12, "0")}`;
+    const record = new JobRecord(id, request, subject, this.maxAttempts);
+    this.#schedule(record);
+    this.records.set(id, record);
+    this.order.push(record);
+    if (keyed !== undefined) this.#keys.set(keyed, record);
+    record.write(++this.version);
+    return { ack: record.ack(), record };
+  }
+
+  #schedule(record: JobRecord): void {
+    const { runAt, deadline } = record.submit;
+    if (runAt !== undefined) {
+      const at = Date.parse(runAt);
+      if (Number.isNaN(at)) throw new Refusal("invalid_frame", "runAt is not a time");
+      record.doc.runAt = stamp(at);
+      record.doc.state = "scheduled";
+      this.#later(record, at - Date.now(), () => {
+        if (record.doc.state !== "scheduled") return;
+        record.doc.state = "pending";
+        this.changed(record);
+      });
+    }
+    if (deadline !== undefined) {
+      this.#later(record, deadline * 1000, () => {
+        if (terminal(record.doc.state)) return;
+        record.failNow(new Failure("deadline_exceeded", "the job took longer than its deadline"));
+        this.changed(record);
+      });
+    }
+  }
+
+  /** Calls `run` after a wait, unless the job has ended or expired by then. */
+  #later(record: JobRecord, ms: number, run: () => void): void {
+    const stop = this.after(ms, () => {
+      record.timers.delete(stop);
+      run();
+    });
+    record.timers.add(stop);
+  }
+
+  /** Cancels or retries a job. Whoever called it calls changed, after the ack. */
+  command(kind: "cancel" | "retry", jobId: unknown): { ack: Ack; record: JobRecord } {
+    const record = this.find(jobId);
+    if (kind === "cancel") record.cancel();
+    else record.retry(this.maxAttempts);
+    return { ack: record.ack(), record };
+  }
+
+  /** Tells of a change, and hands the job out if a handler can take it. */
+  changed(record: JobRecord): void {
+    record.write(++this.version);
+    if (record.doc.state === "retrying") {
+      this.#later(record, Date.parse(record.doc.retryAt ?? "") - Date.now(), () => {
+        if (record.doc.state !== "retrying") return;
+        record.doc.state = "pending";
+        record.doc.retryAt = undefined;
+        this.changed(record);
+      });
+    }
+    this.announce(record);
+  }
+
+  announce(record: JobRecord): void {
+    for (const session of this.sessions) session.tell(record);
+    for (const changed of [...this.listeners]) changed(false);
+    this.handOut(record);
+  }
+
+  handOut(record: JobRecord): void {
+    const handler = this.handlers.get(record.doc.type);
+    if (!handler || record.doc.state !== "pending") return;
+    void this.begin(record).work(handler);
+  }
+
+  /** Begins an attempt. */
+  begin(record: JobRecord): TestJob {
+    const run = new TestJob(this, record);
+    record.begin(run, "testing");
+    const { timeout } = record.submit;
+    if (timeout !== undefined) {
+      this.#later(record, timeout * 1000, () => {
+        if (record.run !== run || record.doc.state !== "processing") return;
+        const late = new Failure("timeout", "the attempt took longer than its timeout", { retryable: true });
+        record.fail("timedOut", late, this.backoff);
+        this.changed(record);
+      });
+    }
+    this.changed(record);
+    return run;
+  }
+
+  /** Removes a job, as a real server does when its retention is over. */
+  expire(record: JobRecord): void {
+    record.stopTimers();
+    this.records.delete(record.doc.jobId);
+    this.order = this.order.filter((other) => other !== record);
+    this.#keys.delete(`${record.doc.type}\0${record.submit.key ?? ""}`);
+    record.run?.stop("the job has expired");
+    record.doc.state = "cancelled"; // for an attempt that still runs: nothing more becomes of it
+  }
+
+  /** Has versions start anew, below those that clients have, as after a restore from a backup. */
+  rewind(): void {
+    this.epoch++;
+    this.version = 0;
+    for (const record of this.order) {
+      record.history.length = 0;
+      record.write(++this.version);
+    }
+    for (const session of this.sessions) session.reset();
+    for (const changed of [...this.listeners]) changed(false);
+  }
+
+  cut(): void {
+    for (const session of this.sessions) session.cut();
+    for (const changed of [...this.listeners]) changed(true);
+  }
+}

@@ -1,0 +1,304 @@
+// The HTTP routes of the server in memory, behind a function with the signature of fetch.
+
+import type { ErrorCode } from "../codes_gen.js";
+import type { State } from "../types.js";
+import { codes, Refusal } from "./codes.js";
+import type { Engine } from "./engine.js";
+import { toJSON } from "./json.js";
+import { type JobRecord, stamp, type Submit, terminal } from "./record.js";
+
+const lane = "default";
+const maxWait = 60; // seconds, of Prefer: wait
+const ticketLife = 30_000; // milliseconds
+
+/** A request, read. */
+export interface Request_ {
+  method: string;
+  path: string;
+  query: URLSearchParams;
+  headers: Headers;
+  body: string;
+  signal: AbortSignal | undefined;
+  subject: string;
+}
+
+type Route = (engine: Engine, request: Request_, id: string) => Response | Promise<Response>;
+
+const routes: [method: string, pattern: RegExp, route: Route][] = [
+  ["POST", /^\/v1\/jobs$/, postJob],
+  ["GET", /^\/v1\/jobs$/, listJobs],
+  ["GET", /^\/v1\/stats$/, getStats],
+  ["POST", /^\/v1\/ws-tickets$/, postTicket],
+  ["GET", /^\/v1\/jobs\/([^/]+)$/, getJob],
+  ["GET", /^\/v1\/jobs\/([^/]+)\/why$/, getWhy],
+  ["GET", /^\/v1\/jobs\/([^/]+)\/result$/, getResult],
+  ["GET", /^\/v1\/jobs\/([^/]+)\/deliveries$/, getDeliveries],
+  ["POST", /^\/v1\/jobs\/([^/]+)\/cancel$/, (engine, _, id) => postOrder(engine, "cancel", id)],
+  ["POST", /^\/v1\/jobs\/([^/]+)\/retry$/, (engine, _, id) => postOrder(engine, "retry", id)],
+];
+
+/** Serves one request as fetch does: it rejects with a TypeError where no server can be reached. */
+export async function serve(engine: Engine, input: RequestInfo | URL, init: RequestInit = {}): Promise<Response> {
+  const request = typeof input === "string" || input instanceof URL ? undefined : input;
+  const url = new URL(request?.url ?? String(input));
+  const headers = new Headers(init.headers ?? request?.headers);
+  const signal = init.signal ?? request?.signal ?? undefined;
+  const body = init.body === undefined || init.body === null ? ((await request?.text()) ?? "") : String(init.body);
+  await reached(engine, signal);
+  let answer: Response;
+  try {
+    const token = /^Bearer (.+)$/i.exec(headers.get("Authorization") ?? "")?.[1];
+    const subject = engine.subjectOf(token);
+    if (subject === undefined) throw new Refusal("unauthenticated", "a valid token is needed");
+    const refused = engine.refusal("request");
+    if (refused) throw refused;
+    const method = (init.method ?? request?.method ?? "GET").toUpperCase();
+    const { pathname: path, searchParams: query } = url;
+    answer = await route(engine, { method, path, query, headers, body, signal, subject });
+  } catch (err) {
+    if (!(err instanceof Refusal)) throw err;
+    answer = refusal(err);
+  }
+  await reached(engine, signal);
+  return answer;
+}
+
+/** Waits for as long as the way to the server takes. */
+function reached(engine: Engine, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const aborted = () => {
+      stop();
+      reject(signal?.reason as Error);
+    };
+    const stop = engine.after(engine.delay / 2, () => {
+      signal?.removeEventListener("abort", aborted);
+      if (engine.down) reject(new TypeError("fetch failed"));
+      else resolve();
+    });
+    signal?.addEventListener("abort", aborted, { once: true });
+  });
+}
+
+function route(engine: Engine, request: Request_): Response | Promise<Response> {
+  let known = false;
+  for (const [method, pattern, handle] of routes) {
+    const match = pattern.exec(request.path);
+    if (!match) continue;
+    known = true;
+    if (method === request.method) return handle(engine, request, decodeURIComponent(match[1] ?? ""));
+  }
+  throw new Refusal(known ? "method_not_allowed" : "not_found", "the server in memory has no such route");
+}
+
+const json = (status: number, text: string, headers: Record<string, string> = {}) =>
+  new Response(text, { status, headers: { "Content-Type": "application/json", ...headers } });
+
+function refusal({ problem: refused }: Refusal): Response {
+  const status = codes[refused.code as ErrorCode][0];
+  const headers: Record<string, string> = { "Content-Type": "application/problem+json" };
+  if (refused.retryAfter !== undefined) headers["Retry-After"] = String(Math.ceil(refused.retryAfter));
+  if (status === 401) headers["WWW-Authenticate"] = "Bearer";
+  return new Response(toJSON({ ...refused, status }), { status, headers });
+}
+
+async function postJob(engine: Engine, request: Request_): Promise<Response> {
+  const { headers } = request;
+  if (!/^application\/json\b/.test(headers.get("Content-Type") ?? "")) {
+    throw new Refusal("unsupported_media_type", "the body must be application/json");
+  }
+  const submit = parse(request.body);
+  const key = headers.get("Idempotency-Key")?.replace(/^"|"$/g, "");
+  if (key) submit.key = key;
+  const traceparent = headers.get("Traceparent");
+  if (traceparent) submit.traceparent = traceparent;
+  const refused = engine.refusal("submit");
+  if (engine.ackDelay > 0) await new Promise<void>((resolve) => engine.after(engine.ackDelay, resolve));
+  if (refused) throw refused;
+  const { ack, record } = engine.submit(submit, request.subject);
+  const lost = engine.acksToLose > 0;
+  if (lost) engine.acksToLose--;
+  if (!ack.duplicate) engine.announce(record);
+  if (lost) throw new TypeError("fetch failed");
+  const wait = preferWait(headers);
+  if (wait > 0) {
+    await ended(engine, record, wait, request.signal);
+    if (terminal(record.doc.state)) return document(record, ack.statusUrl);
+  }
+  return json(202, toJSON(ack), { Location: ack.statusUrl });
+}
+
+function parse(body: string): Submit {
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch {
+    value = undefined;
+  }
+  if (typeof value !== "object" || value === null) throw new Refusal("invalid_frame", "the body cannot be read");
+  return value as Submit;
+}
+
+function postOrder(engine: Engine, kind: "cancel" | "retry", id: string): Response {
+  const refused = engine.refusal(kind);
+  if (refused) throw refused;
+  const { ack, record } = engine.command(kind, id);
+  engine.changed(record);
+  if (engine.acksToLose > 0) {
+    engine.acksToLose--;
+    throw new TypeError("fetch failed");
+  }
+  return json(202, toJSON(ack), { Location: ack.statusUrl });
+}
+
+function postTicket(engine: Engine, request: Request_): Response {
+  const ticket = `ticket-${++engine.made}`.padEnd(40, "-");
+  const token = request.headers.get("Authorization")?.replace(/^Bearer /i, "");
+  engine.tickets.set(ticket, token);
+  const expiresAt = stamp(Date.now() + ticketLife);
+  return json(201, toJSON({ ticket, url: `/v1/ws?ticket=${ticket}`, expiresAt }));
+}
+
+async function getJob(engine: Engine, request: Request_, id: string): Promise<Response> {
+  const record = engine.find(id);
+  const known = request.headers.get("If-None-Match");
+  await ended(engine, record, preferWait(request.headers), request.signal);
+  if (known === `"${record.version}"`) return new Response(null, { status: 304, headers: { ETag: known } });
+  return document(record);
+}
+
+const document = (record: JobRecord, location?: string) =>
+  json(200, record.text, { ETag: `"${record.version}"`, ...(location ? { Location: location } : {}) });
+
+/** Reads Prefer: wait=N, in seconds. */
+function preferWait(headers: Headers): number {
+  const seconds = Number(/\bwait=(\d+(\.\d+)?)/.exec(headers.get("Prefer") ?? "")?.[1]);
+  return Math.min(seconds || 0, maxWait);
+}
+
+/** Waits until a job has ended, that many seconds at most. It rejects at a cut, as fetch does. */
+function ended(engine: Engine, record: JobRecord, seconds: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (!(seconds > 0) || terminal(record.doc.state)) {
+      resolve();
+      return;
+    }
+    const done = () => {
+      stop();
+      engine.listeners.delete(changed);
+      signal?.removeEventListener("abort", aborted);
+    };
+    const stop = engine.after(seconds * 1000, () => {
+      done();
+      resolve();
+    });
+    const changed = (cut: boolean) => {
+      if (!cut && !terminal(record.doc.state)) return;
+      done();
+      if (cut) reject(new TypeError("fetch failed"));
+      else resolve();
+    };
+    const aborted = () => {
+      done();
+      reject(signal?.reason as Error);
+    };
+    engine.listeners.add(changed);
+    signal?.addEventListener("abort", aborted, { once: true });
+  });
+}
+
+function getResult(engine: Engine, _: Request_, id: string): Response {
+  const { doc, file } = engine.find(id);
+  if (doc.state !== "completed") throw new Refusal("invalid_state", `the job is ${doc.state}: it has no result`);
+  if (!file) return json(200, toJSON(doc.result));
+  const headers: Record<string, string> = { "Content-Type": file.contentType };
+  if (file.name) headers["Content-Disposition"] = `attachment; filename="${file.name}"`;
+  return new Response(file.content, { headers });
+}
+
+function getDeliveries(engine: Engine, _: Request_, id: string): Response {
+  return json(200, toJSON({ jobId: engine.find(id).doc.jobId, deliveries: [] }));
+}
+
+function getWhy(engine: Engine, _: Request_, id: string): Response {
+  const { doc } = engine.find(id);
+  const why: Record<string, unknown> = { jobId: doc.jobId, state: doc.state };
+  const because = (reason: string, detail: string, nextAt?: string) => Object.assign(why, { reason, detail, nextAt });
+  switch (doc.state) {
+    case "pending":
+    case "queued":
+      because("no_workers", "No worker takes jobs of this lane.");
+      Object.assign(why, { workers: 0, waiting: count(engine, "pending") });
+      break;
+    case "scheduled":
+      because("scheduled", "The job's time has not come.", doc.runAt);
+      break;
+    case "retrying":
+      because("waiting_for_retry", "An attempt failed; the next is not due.", doc.retryAt);
+      break;
+    case "processing":
+      if (doc.cancelRequested) because("cancelling", "The job's handler was told to stop.");
+      else because("running", "A worker works on the job.");
+      break;
+    default:
+      because("ended", "The job has ended.");
+  }
+  return json(200, toJSON({ ...why, lane, asOf: stamp() }));
+}
+
+const count = (engine: Engine, state: State) => engine.order.filter(({ doc }) => doc.state === state).length;
+
+function getStats(engine: Engine): Response {
+  const counts = new Map<string, { type: string; lane: string; state: State; jobs: number }>();
+  for (const { doc: { type, state } } of engine.order) {
+    const entry = counts.get(`${type} ${state}`) ?? { type, lane, state, jobs: 0 };
+    entry.jobs++;
+    counts.set(`${type} ${state}`, entry);
+  }
+  const lanes = [{ lane, workers: engine.handlers.size > 0 ? 1 : 0, waiting: count(engine, "pending") }];
+  return json(200, toJSON({ counts: [...counts.values()], lanes, asOf: stamp() }));
+}
+
+const filters = new Set([
+  "state", "type", "lane", "subject", "mine", "createdAfter", "createdBefore", "updatedAfter", "updatedBefore",
+]);
+
+function listJobs(engine: Engine, { query, subject }: Request_): Response {
+  for (const name of query.keys()) {
+    if (!filters.has(name) && name !== "limit" && name !== "cursor") {
+      throw new Refusal("invalid_frame", `${name} is not a parameter here`);
+    }
+  }
+  const limit = Number(query.get("limit") ?? 50);
+  if (!(limit >= 1 && limit <= 500)) throw new Refusal("invalid_frame", "limit must be 1 to 500");
+  const cursor = Number(query.get("cursor") ?? engine.order.length);
+  if (!(cursor >= 0)) throw new Refusal("invalid_frame", "cursor is not one of this API");
+  const jobs: string[] = [];
+  let next: number | undefined;
+  for (let at = Math.min(cursor, engine.order.length) - 1; at >= 0; at--) {
+    const record = engine.order[at];
+    if (!record || !chosen(record, query, subject)) continue;
+    if (jobs.length === limit) {
+      next = at + 1;
+      break;
+    }
+    jobs.push(record.text);
+  }
+  const more = next === undefined ? "" : `,"nextCursor":"${next}"`;
+  return json(200, `{"jobs":[${jobs.join(",")}]${more},"asOf":"${stamp()}"}`);
+}
+
+function chosen({ doc, subject: owner }: JobRecord, query: URLSearchParams, subject: string): boolean {
+  const among = (name: string, value: string) => !query.has(name) || query.getAll(name).includes(value);
+  const within = (name: string, time: string) => {
+    const [after, before] = [query.get(`${name}After`), query.get(`${name}Before`)];
+    return !(after && Date.parse(time) < Date.parse(after)) && !(before && Date.parse(time) >= Date.parse(before));
+  };
+  return among("state", doc.state) && among("type", doc.type) && among("lane", lane) && among("subject", owner) &&
+    !(query.get("mine") === "true" && owner !== subject) &&
+    within("created", doc.createdAt) && within("updated", doc.updatedAt);
+}
+

@@ -1,0 +1,422 @@
+// A session of the server in memory: it answers the frames of ackwire.v1.
+
+import type { ErrorCode } from "../codes_gen.js";
+import { AckwireError, type Problem } from "../errors.js";
+import type { SessionEvents } from "../types.js";
+import { codes, problem, Refusal } from "./codes.js";
+import type { Engine } from "./engine.js";
+import { type Ack, type JobRecord, type Submit, terminal } from "./record.js";
+
+/** A frame, as it was parsed from its text. */
+export interface Frame {
+  type: string;
+  id?: string | undefined;
+  [member: string]: unknown;
+}
+
+const maxBroken = 64; // frames, before the session is closed with protocol_error
+const authTimeout = 10_000; // milliseconds
+
+const unreadable = "(unreadable)";
+
+/** A frame of a text; one that is none has the type "(unreadable)", and the text. */
+function read(text: string): Frame {
+  try {
+    const frame = JSON.parse(text) as Frame | null;
+    if (typeof frame === "object" && typeof frame?.type === "string") return frame;
+  } catch {
+    // It is told below.
+  }
+  return { type: unreadable, text };
+}
+
+/** Calls its functions later and in order, however long each takes. */
+class Pipe {
+  readonly #engine: Engine;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  put(delay: number, run: () => void): void {
+    this.#waiting.push(run);
+    this.#engine.after(delay, () => this.#waiting.shift()?.());
+  }
+
+  clear(): void {
+    this.#waiting.length = 0;
+  }
+}
+
+export class ServerSession {
+  readonly name: string;
+  subject = "";
+  token: string | undefined;
+  readonly sent: Frame[] = [];
+  readonly received: Frame[] = [];
+  /** How the session ended; undefined while it has not. */
+  ended: { code: number; reason: string; by: "client" | "server" } | undefined;
+  /** Neither hears nor says anything any more. */
+  stalled = false;
+
+  readonly #engine: Engine;
+  readonly #events: SessionEvents;
+  readonly #in: Pipe;
+  readonly #out: Pipe;
+  readonly #watched = new Set<string>();
+  #mine = false;
+  /** The last version that was sent of a job. */
+  readonly #told = new Map<string, number>();
+  #known = false;
+  #broken = 0;
+  #inFlight = 0;
+  #stopAuth: (() => void) | undefined;
+  #stopExpiry: (() => void) | undefined;
+
+  constructor(engine: Engine, token: string | undefined, events: SessionEvents) {
+    this.#engine = engine;
+    this.#events = events;
+    this.#in = new Pipe(engine);
+    this.#out = new Pipe(engine);
+    this.token = token;
+    this.name = `testing-${++engine.made}`;
+    engine.history.push(this);
+    this.#open(token);
+  }
+
+  #open(token: string | undefined): void {
+    const engine = this.#engine;
+    if (engine.down) {
+      this.#end(1006, "", "server");
+      return;
+    }
+    const subject = engine.subjectOf(token);
+    let refused = engine.refusal("session")?.problem;
+    if (subject === undefined && token !== undefined) refused ??= problem("unauthenticated", "a valid token is needed");
+    if (refused) {
+      this.#end(1006, "", "server", asHTTP(refused));
+      return;
+    }
+    engine.sessions.add(this);
+    if (subject !== undefined) {
+      this.#identify(subject);
+      this.#welcome(undefined);
+      return;
+    }
+    this.#stopAuth = engine.after(authTimeout, () => this.close(4501, "auth_timeout"));
+  }
+
+  #identify(subject: string): void {
+    this.subject = subject;
+    this.#known = true;
+    this.#stopAuth?.();
+    this.#stopExpiry?.();
+  }
+
+  #welcome(id: string | undefined): void {
+    const { pingInterval, limits } = this.#engine;
+    this.send({ type: "welcome", id, connection: this.name, protocol: "ackwire.v1", pingInterval, limits });
+  }
+
+  /** Takes a frame that the client sends. */
+  receive(text: string): void {
+    this.#in.put(0, () => {
+      if (!this.ended && !this.stalled) this.#handle(text);
+    });
+  }
+
+  /** Sends a frame, or any text. */
+  send(frame: Frame | string): void {
+    if (this.ended || this.stalled) return;
+    const text = typeof frame === "string" ? frame : JSON.stringify(frame);
+    this.sent.push(read(text));
+    this.#out.put(this.#engine.delay, () => this.#events.frame(text));
+  }
+
+  /** Closes the session behind what was sent. */
+  close(code: number, reason = ""): void {
+    this.#end(code, reason, "server");
+  }
+
+  /** Ends the session without a word; what was sent and has not arrived is lost. */
+  cut(): void {
+    if (this.ended) return;
+    this.#out.clear();
+    this.#end(1006, "", "server");
+  }
+
+  /** Is told that the client has ended the session. */
+  leave(code: number, reason: string): void {
+    if (this.ended) return;
+    this.#out.clear();
+    this.#end(code, reason, "client");
+  }
+
+  #end(code: number, reason: string, by: "client" | "server", error?: AckwireError): void {
+    if (this.ended) return;
+    this.ended = { code, reason, by };
+    this.#in.clear();
+    this.#stopAuth?.();
+    this.#stopExpiry?.();
+    this.#engine.sessions.delete(this);
+    const delay = by === "client" || code === 1006 && !error ? 0 : this.#engine.delay;
+    this.#out.put(delay, () => this.#events.closed(code, reason, error));
+  }
+
+  /** Warns that the token ends, and closes with token_expired unless it is renewed. */
+  expiring(closesAfter: number): void {
+    this.send({ type: "expiring", expiresAt: new Date(Date.now() + closesAfter * 1000).toISOString(), closesAfter });
+    this.#stopExpiry?.();
+    this.#stopExpiry = this.#engine.after(closesAfter * 1000, () => this.close(4002, "token_expired"));
+  }
+
+  /** Tells a job's document, once per version, if the client watches the job. */
+  tell(record: JobRecord): void {
+    const { jobId, state } = record.doc;
+    const mine = this.#mine && record.subject === this.subject;
+    if ((!mine && !this.#watched.has(jobId)) || (this.#told.get(jobId) ?? 0) >= record.version) return;
+    this.#status(record, mine);
+    if (mine) this.#cursor();
+    if (terminal(state)) this.#watched.delete(jobId);
+  }
+
+  #status(record: JobRecord, mine: boolean): void {
+    this.#told.set(record.doc.jobId, record.version);
+    this.send(`{"type":"status","version":${record.version},${mine ? '"mine":true,' : ""}"job":${record.text}}`);
+  }
+
+  #cursor(): void {
+    const { epoch, version } = this.#engine;
+    this.send({ type: "cursor", cursor: `${epoch}.${version}` });
+  }
+
+  /** Says that the versions which were told are not in the log, and tells the jobs anew. */
+  reset(): void {
+    this.#told.clear();
+    const records = this.#engine.order.filter((record) => this.#watched.has(record.doc.jobId));
+    if (records.length > 0) {
+      const jobs = records.map((record) => ({ jobId: record.doc.jobId, version: record.version, reset: true }));
+      this.send({ type: "subscribed", jobs });
+    }
+    if (this.#mine) this.send({ type: "subscribed", jobs: [], mine: true, reset: true });
+    for (const record of records) this.tell(record);
+  }
+
+  #handle(text: string): void {
+    if (new TextEncoder().encode(text).length > this.#engine.limits.frameBytes) {
+      this.close(1009, "message_too_big");
+      return;
+    }
+    const frame = read(text);
+    this.received.push(frame);
+    const id = typeof frame.id === "string" ? frame.id : undefined;
+    try {
+      if (frame.type === unreadable) throw new Refusal("invalid_frame", "the frame cannot be read");
+      this.#dispatch(frame, id);
+    } catch (err) {
+      this.#fail(id, err);
+      this.#afterFailure(frame.type, err);
+    }
+  }
+
+  #fail(id: string | undefined, err: unknown): void {
+    const refused = err instanceof Refusal ? err.problem : problem("internal", String(err));
+    this.send({ type: "error", id, ...refused });
+  }
+
+  #afterFailure(type: string, err: unknown): void {
+    const code = err instanceof Refusal ? (err.problem.code as ErrorCode) : "internal";
+    if ((code === "invalid_frame" || code === "unknown_frame") && ++this.#broken >= maxBroken) {
+      this.close(4502, "protocol_error");
+    }
+    if (code !== "unauthenticated") return;
+    if (type === "auth") this.close(4500, "unauthenticated");
+    else this.close(4502, "protocol_error");
+  }
+
+  #dispatch(frame: Frame, id: string | undefined): void {
+    if (frame.type === "auth") {
+      this.#auth(frame, id);
+      return;
+    }
+    if (!this.#known) throw new Refusal("unauthenticated", "the first frame must be auth");
+    switch (frame.type) {
+      case "ping":
+        this.send({ type: "pong", id });
+        break;
+      case "submit":
+        this.#submit(frame, id);
+        break;
+      case "cancel":
+      case "retry":
+        this.#order(frame.type, frame, id);
+        break;
+      case "subscribe":
+        if (frame["mine"] === true) this.#subscribeMine(frame, id);
+        else this.#subscribe(frame, id);
+        break;
+      case "unsubscribe":
+        this.#unsubscribe(frame, id);
+        break;
+      default:
+        throw new Refusal("unknown_frame", `${frame.type} is no frame of a client`);
+    }
+  }
+
+  #auth(frame: Frame, id: string | undefined): void {
+    const token = frame["token"];
+    if (typeof token !== "string" || token === "") throw new Refusal("invalid_frame", "token is missing");
+    const refused = this.#engine.refusal("auth");
+    if (refused) throw refused;
+    const subject = this.#engine.subjectOf(token);
+    if (subject === undefined) throw new Refusal("unauthenticated", "the token was refused");
+    if (this.#known && subject !== this.subject) throw new Refusal("forbidden", "the token is another subject's");
+    this.token = token;
+    this.#identify(subject);
+    this.#welcome(id);
+  }
+
+  #submit(frame: Frame, id: string | undefined): void {
+    const engine = this.#engine;
+    const watches = frame["watch"] !== false;
+    if (this.#inFlight >= engine.limits.inFlightSubmits) {
+      throw new Refusal("limit_exceeded", `${this.#inFlight} submits are in flight`);
+    }
+    if (watches) this.#checkRoom();
+    const refused = engine.refusal("submit");
+    if (!(engine.ackDelay > 0)) {
+      if (refused) throw refused;
+      this.#accept(frame, id, watches);
+      return;
+    }
+    this.#inFlight++;
+    engine.after(engine.ackDelay, () => {
+      this.#inFlight--;
+      try {
+        if (refused) throw refused;
+        this.#accept(frame, id, watches);
+      } catch (err) {
+        this.#fail(id, err);
+      }
+    });
+  }
+
+  #checkRoom(): void {
+    const { subscriptions } = this.#engine.limits;
+    if (this.#watched.size >= subscriptions) throw new Refusal("limit_exceeded", `${subscriptions} jobs are watched`);
+  }
+
+  #accept(frame: Frame, id: string | undefined, watches: boolean): void {
+    const engine = this.#engine;
+    const { type: _, id: __, ...request } = frame;
+    const { ack, record } = engine.submit(request as unknown as Submit, this.subject);
+    if (engine.acksToLose > 0) {
+      engine.acksToLose--;
+      this.cut();
+    } else {
+      this.#ack(ack, id, watches);
+    }
+    if (ack.duplicate) this.tell(record);
+    else engine.announce(record);
+  }
+
+  #ack(ack: Ack, id: string | undefined, watches: boolean): void {
+    this.send({ type: "ack", id, ...ack });
+    if (watches) this.#watch(ack.jobId);
+  }
+
+  #order(kind: "cancel" | "retry", frame: Frame, id: string | undefined): void {
+    const refused = this.#engine.refusal(kind);
+    if (refused) throw refused;
+    const { ack, record } = this.#engine.command(kind, frame["jobId"]);
+    if (this.#engine.acksToLose > 0) {
+      this.#engine.acksToLose--;
+      this.cut();
+    } else {
+      this.#ack(ack, id, kind === "retry" && frame["watch"] !== false);
+    }
+    this.#engine.changed(record);
+  }
+
+  /** Begins a watch. What the session was told of all jobs it is not told again. */
+  #watch(jobId: string): void {
+    if (!this.#watched.has(jobId) && !this.#mine) this.#told.delete(jobId);
+    this.#watched.add(jobId);
+  }
+
+  #subscribeMine(frame: Frame, id: string | undefined): void {
+    const engine = this.#engine;
+    const refused = engine.refusal("subscribe");
+    if (refused) throw refused;
+    const after = frame["after"];
+    const [, epoch, version] = /^(\d+)\.(\d+)$/.exec(typeof after === "string" ? after : "") ?? [];
+    const reset = after !== undefined && Number(epoch) !== engine.epoch;
+    this.#mine = true;
+    if (reset) this.#told.clear();
+    this.send({ type: "subscribed", id, jobs: [], mine: true, ...(reset ? { reset } : {}) });
+    if (after !== undefined && !reset) {
+      for (const record of engine.order) {
+        if (record.subject === this.subject && record.version > Number(version)) this.#status(record, true);
+      }
+    }
+    this.#cursor();
+  }
+
+  #subscribe(frame: Frame, id: string | undefined): void {
+    const engine = this.#engine;
+    const refs = frame["jobs"];
+    const fits = (ref: unknown) => typeof (ref as { jobId?: unknown } | null)?.jobId === "string";
+    if (!Array.isArray(refs) || !refs.every(fits)) throw new Refusal("invalid_frame", "jobs is not a list of jobs");
+    const refused = engine.refusal("subscribe");
+    if (refused) throw refused;
+    const most = engine.limits.subscriptions;
+    if (refs.length > most) throw new Refusal("limit_exceeded", `a frame may name ${most} jobs`);
+    const tell: JobRecord[] = [];
+    const jobs = (refs as { jobId: string; after?: unknown }[]).map((ref) => this.#subscribeOne(ref, tell));
+    this.send({ type: "subscribed", id, jobs });
+    for (const record of tell) this.tell(record);
+  }
+
+  #subscribeOne(ref: { jobId: string; after?: unknown }, tell: JobRecord[]): object {
+    const { jobId } = ref;
+    try {
+      const refused = this.#engine.refusal("watch");
+      if (refused) throw refused;
+      const record = this.#engine.find(jobId);
+      if (!this.#watched.has(jobId)) this.#checkRoom();
+      const after = typeof ref.after === "number" ? ref.after : 0;
+      const reset = after > record.version;
+      this.#watch(jobId);
+      if (reset || after < record.version) {
+        if (!this.#mine) this.#told.delete(jobId); // a second watch may begin further back
+        tell.push(record);
+      } else if (terminal(record.doc.state)) {
+        this.#watched.delete(jobId); // it ended, and the client knows
+      }
+      return { jobId, version: record.version, ...(reset ? { reset } : {}) };
+    } catch (err) {
+      if (err instanceof Refusal) return { jobId, error: err.problem.code };
+      throw err;
+    }
+  }
+
+  #unsubscribe(frame: Frame, id: string | undefined): void {
+    if (frame["mine"] === true) {
+      this.#mine = false;
+      this.send({ type: "unsubscribed", id, jobs: [], mine: true });
+      return;
+    }
+    const jobs = frame["jobs"];
+    if (!Array.isArray(jobs) || !jobs.every((jobId) => typeof jobId === "string")) {
+      throw new Refusal("invalid_frame", "jobs is not a list of job IDs");
+    }
+    for (const jobId of jobs) this.#watched.delete(jobId as string);
+    this.send({ type: "unsubscribed", id, jobs });
+  }
+}
+
+/** The error of an HTTP answer. */
+export function asHTTP(refused: Problem): AckwireError {
+  return new AckwireError({ ...refused, status: codes[refused.code as ErrorCode][0] });
+}

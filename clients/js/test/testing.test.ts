@@ -1,0 +1,402 @@
+import { readFileSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+import type { AckwireError } from "../src/errors.js";
+import { codes } from "../src/testing/codes.js";
+import { createServer, Failure, type Frame, type ServerOptions, type TestServer } from "../src/testing/index.js";
+import { fault, frameFaults } from "./schemas.js";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** Lets microtasks run, and that much time pass. */
+const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+
+/** A client that is nothing but a session. */
+function dial(server: TestServer, token?: string) {
+  const frames: Frame[] = [];
+  const ends: { code: number; reason: string; error: AckwireError | undefined }[] = [];
+  const session = server.transport.open(
+    { base: server.url, query: "", token, tickets: false, fetch: server.fetch, WebSocket: undefined },
+    {
+      frame: (text) => void frames.push(JSON.parse(text) as Frame),
+      closed: (code, reason, error) => void ends.push({ code, reason, error }),
+    },
+  );
+  return {
+    frames, ends,
+    close: (code?: number) => session.close(code),
+    send: async (frame: object | string) => {
+      session.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+      await pass();
+    },
+    /** The frames since the last call. */
+    take: () => frames.splice(0),
+  };
+}
+
+async function opened(server: TestServer, token?: string) {
+  const client = dial(server, token);
+  await pass();
+  expect(client.take()).toMatchObject([{ type: "welcome", protocol: "ackwire.v1" }]);
+  return client;
+}
+
+const servers: TestServer[] = [];
+function make(options?: ServerOptions): TestServer {
+  const server = createServer(options);
+  servers.push(server);
+  return server;
+}
+
+// Whatever a test did: every frame that a server sent fits its schema.
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    expect(frameFaults(server.sessions.map(({ sent }) => ({ sent, received: [] })))).toEqual([]);
+    server.stop();
+  }
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+const states = (frames: Frame[]) =>
+  frames.filter((frame) => frame.type === "status").map((frame) => (frame["job"] as { state: string }).state);
+
+describe("jobs", () => {
+  test("a handler works on a job, and its client is told", async () => {
+    const server = make();
+    server.on("report.generate", async (job) => {
+      job.progress(40, "collecting", { current: 4, total: 10 });
+      await job.delay(1000);
+      job.progress(20);
+      return { rows: 31, sum: 9007199254740993n };
+    });
+    const client = await opened(server);
+    await client.send({ type: "submit", id: "1", job: "report.generate", payload: { year: 2026 }, key: "a" });
+    const jobId = server.jobs[0]?.id;
+    const first = client.take();
+    expect(first[0]).toEqual({ type: "ack", id: "1", jobId, state: "pending", statusUrl: `/v1/jobs/${jobId}` });
+    expect(states(first)).toEqual(["pending", "processing", "processing"]);
+    await pass(1000);
+    const last = client.take();
+    expect(states(last)).toEqual(["processing", "completed"]);
+    expect(last[0]).toMatchObject({ job: { progress: { percent: 40 } } });
+    expect(server.jobs[0]?.history.at(-1)).toMatchObject({ state: "completed", attempt: 1 });
+    const versions = [...first, ...last].filter(({ type }) => type === "status").map((frame) => frame["version"]);
+    expect(versions).toEqual([1, 2, 3, 4, 5]);
+    const body = await (await server.fetch(`${server.url}/v1/jobs/${jobId}`)).text();
+    expect(body).toContain('"result":{"rows":31,"sum":9007199254740993}');
+  });
+
+  test("a key has one job, and refuses another payload", async () => {
+    const server = make();
+    const client = await opened(server);
+    await client.send({ type: "submit", id: "1", job: "a", payload: { x: 1, y: 2 }, key: "k" });
+    await client.send({ type: "submit", id: "2", job: "a", payload: { y: 2, x: 1 }, key: "k" });
+    await client.send({ type: "submit", id: "3", job: "a", payload: { x: 2 }, key: "k" });
+    await client.send({ type: "submit", id: "4", job: "b", payload: { x: 2 }, key: "k" });
+    const answers = client.take().filter(({ type }) => type !== "status");
+    expect(answers).toMatchObject([
+      { type: "ack", id: "1" }, { type: "ack", id: "2", duplicate: true, jobId: answers[0]?.["jobId"] },
+      { type: "error", id: "3", code: "idempotency_key_reused" }, { type: "ack", id: "4" },
+    ]);
+    expect(server.jobs.map(({ type }) => type)).toEqual(["a", "b"]);
+  });
+
+  test("a failure is final or tried again, as it says", async () => {
+    const server = make({ backoff: 500 });
+    let runs = 0;
+    server.on("late", () => {
+      if (++runs < 3) throw new Error("not yet");
+      return runs;
+    });
+    server.on("never", () => {
+      throw new Failure("nobody", "no name");
+    });
+    const client = await opened(server);
+    await client.send({ type: "submit", id: "1", job: "late", payload: null });
+    await client.send({ type: "submit", id: "2", job: "never", payload: null });
+    await pass(1000);
+    expect(server.jobs.map(({ status }) => [status.state, status.attempt])).toEqual([["completed", 3], ["failed", 1]]);
+    expect(server.jobs[0]?.history.map(({ state }) => state)).toEqual([
+      "pending", "processing", "retrying", "pending", "processing", "retrying", "pending", "processing", "completed",
+    ]);
+    expect(server.jobs[1]?.status.error).toEqual({ code: "nobody", message: "no name", retryable: false });
+    expect(server.jobs[1]?.status.attempts).toMatchObject([{ number: 1, outcome: "failed" }]);
+  });
+
+  test("a test takes the job itself; it is cancelled and retried", async () => {
+    const server = make();
+    const client = await opened(server);
+    const taken = server.next("a");
+    await client.send({ type: "submit", id: "1", job: "a", payload: 1 });
+    const job = await taken;
+    await client.send({ type: "retry", id: "2", jobId: job.id });
+    await client.send({ type: "cancel", id: "3", jobId: job.id });
+    expect(job.signal.aborted).toBe(true);
+    job.fail("stopped");
+    job.complete("too late");
+    await client.send({ type: "cancel", id: "4", jobId: job.id });
+    await client.send({ type: "retry", id: "5", jobId: job.id });
+    const frames = client.take();
+    expect(frames.filter(({ type }) => type === "error" || type === "ack")).toMatchObject([
+      { id: "1" }, { id: "2", code: "invalid_state" }, { id: "3", state: "processing" },
+      { id: "4", code: "invalid_state" }, { id: "5", state: "retrying" },
+    ]);
+    expect(states(frames)).toEqual(["pending", "processing", "processing", "cancelled", "retrying", "pending"]);
+    (await server.next()).complete();
+    expect(server.jobs[0]?.status).toMatchObject({ state: "completed", attempt: 2, maxAttempts: 4 });
+  });
+
+  test("runAt, timeout and deadline are held", async () => {
+    const server = make({ maxAttempts: 2 });
+    server.on("slow", (job) => job.delay(60_000).catch(() => undefined));
+    const client = await opened(server);
+    const runAt = new Date(Date.now() + 40 * 86_400_000).toISOString();
+    await client.send({ type: "submit", id: "1", job: "slow", payload: 1, runAt });
+    await client.send({ type: "submit", id: "2", job: "slow", payload: 1, timeout: 2 });
+    await client.send({ type: "submit", id: "3", job: "slow", payload: 1, deadline: 3 });
+    await pass(40 * 86_400_000 - 1);
+    expect(server.jobs.map(({ status }) => [status.state, status.error?.code])).toEqual([
+      ["scheduled", undefined], ["failed", "timeout"], ["failed", "deadline_exceeded"],
+    ]);
+    await pass(1);
+    expect(server.jobs[0]?.status.state).toBe("processing");
+  });
+});
+
+describe("watches", () => {
+  test("subscribe tells what is newer than after, or why not", async () => {
+    const server = make();
+    const submitter = await opened(server);
+    await submitter.send({ type: "submit", job: "a", payload: 1, watch: false });
+    const [job] = server.jobs;
+    const jobId = job?.id ?? "";
+    const client = await opened(server);
+    await client.send({ type: "subscribe", id: "1", jobs: [{ jobId }, { jobId: "none" }] });
+    expect(client.take()).toMatchObject([
+      { type: "subscribed", id: "1", jobs: [{ jobId, version: 1 }, { jobId: "none", error: "not_found" }] },
+      { type: "status", version: 1 },
+    ]);
+    await client.send({ type: "subscribe", id: "2", jobs: [{ jobId, after: 1 }] });
+    expect(client.take()).toHaveLength(1);
+    await client.send({ type: "subscribe", id: "3", jobs: [{ jobId, after: 99 }] });
+    expect(client.take()).toMatchObject([
+      { jobs: [{ jobId, version: 1, reset: true }] }, { type: "status", version: 1 },
+    ]);
+    await client.send({ type: "unsubscribe", id: "4", jobs: [jobId] });
+    (await server.next()).complete();
+    await pass();
+    expect(client.take()).toEqual([{ type: "unsubscribed", id: "4", jobs: [jobId] }]);
+    expect(states(submitter.take())).toEqual([]);
+  });
+
+  test("mine tells the subject's jobs, and goes on from a cursor", async () => {
+    const server = make({ tokens: { a: "ada", e: "eve" } });
+    const [ada, eve] = [await opened(server, "a"), await opened(server, "e")];
+    await ada.send({ type: "subscribe", id: "1", mine: true });
+    const [subscribed, cursor] = ada.take();
+    expect(subscribed).toEqual({ type: "subscribed", id: "1", jobs: [], mine: true });
+    expect(cursor).toMatchObject({ type: "cursor" });
+    await eve.send({ type: "submit", id: "1", job: "x", payload: 1 });
+    expect(ada.take()).toEqual([]);
+    await ada.send({ type: "submit", id: "2", job: "x", payload: 1 });
+    expect(ada.take().map(({ type }) => type)).toEqual(["ack", "status", "cursor"]);
+    ada.close();
+    const again = await opened(server, "a");
+    await again.send({ type: "subscribe", id: "1", mine: true, after: cursor?.["cursor"] });
+    expect(again.take()).toMatchObject([
+      { mine: true }, { type: "status", mine: true, version: 2 }, { type: "cursor" },
+    ]);
+    server.rewind();
+    await pass();
+    expect(again.take()).toMatchObject([{ type: "subscribed", mine: true, reset: true }]);
+    await again.send({ type: "subscribe", id: "2", mine: true, after: cursor?.["cursor"] });
+    expect(again.take()).toMatchObject([{ mine: true, reset: true }, { type: "cursor" }]);
+  });
+
+  test("limits are held", async () => {
+    const server = make({ limits: { subscriptions: 2, inFlightSubmits: 1, frameBytes: 200 } });
+    server.delayAcks(10);
+    const client = await opened(server);
+    for (const id of ["1", "2"]) await client.send({ type: "submit", id, job: "a", payload: 1 });
+    await pass(10);
+    expect(client.take()).toMatchObject([{ id: "2", code: "limit_exceeded" }, { id: "1", type: "ack" }, {}]);
+    await client.send({ type: "submit", id: "3", job: "a", payload: 1 });
+    await pass(10);
+    await client.send({ type: "submit", id: "4", job: "a", payload: 1 });
+    expect(client.take().at(-1)).toMatchObject({ id: "4", code: "limit_exceeded" });
+    await client.send("x".repeat(201));
+    expect(client.ends).toMatchObject([{ code: 1009 }]);
+  });
+});
+
+describe("sessions", () => {
+  test("a token is taken, refused, asked for and renewed", async () => {
+    const server = make({ tokens: { a: "ada", b: "ada", e: "eve" } });
+    const refused = dial(server, "wrong");
+    await pass();
+    expect(refused.ends).toMatchObject([{ code: 1006, error: { code: "unauthenticated", status: 401 } }]);
+    const late = dial(server);
+    await pass(10_000);
+    expect(late.ends).toMatchObject([{ code: 4501 }]);
+    const wrong = dial(server);
+    await wrong.send({ type: "ping" });
+    expect(wrong.ends).toMatchObject([{ code: 4502 }]);
+    const client = dial(server);
+    await client.send({ type: "auth", id: "0", token: "a" });
+    expect(client.take()).toMatchObject([{ type: "welcome", id: "0" }]);
+    server.expiring(90);
+    await client.send({ type: "auth", id: "1", token: "b" });
+    await pass(90_000);
+    expect(client.take()).toMatchObject([{ type: "expiring", closesAfter: 90 }, { type: "welcome", id: "1" }]);
+    await client.send({ type: "auth", id: "2", token: "e" });
+    expect(client.take()).toMatchObject([{ id: "2", code: "forbidden" }]);
+    server.expiring(1);
+    await pass(1000);
+    expect(client.ends).toMatchObject([{ code: 4002 }]);
+    const last = await opened(server, "e");
+    server.revoke("e");
+    await last.send({ type: "auth", id: "3", token: "e" });
+    expect(last.ends).toMatchObject([{ code: 4500 }]);
+  });
+
+  test("a session is cut, closed, sent away, stalled and refused", async () => {
+    const server = make();
+    const cut = await opened(server);
+    server.goaway(2);
+    server.cut();
+    await pass();
+    expect([cut.take(), cut.ends]).toMatchObject([[], [{ code: 1006 }]]);
+    const closed = await opened(server);
+    server.goaway(2);
+    server.close(1012, "service_restart");
+    await pass();
+    expect([closed.take(), closed.ends]).toMatchObject([
+      [{ type: "goaway", reconnectAfter: 2 }], [{ code: 1012, reason: "service_restart" }],
+    ]);
+    const stalled = await opened(server);
+    server.stall();
+    await stalled.send({ type: "ping" });
+    await pass(3_600_000);
+    expect([stalled.take(), stalled.ends]).toEqual([[], []]);
+    stalled.close(4001);
+    await pass();
+    expect(stalled.ends).toMatchObject([{ code: 4001 }]);
+    server.refuse("overloaded", { of: "session", retryAfter: 3 });
+    const refused = dial(server);
+    await pass();
+    expect(refused.ends).toMatchObject([{ code: 1006, error: { code: "overloaded", status: 503, retryAfter: 3 } }]);
+    server.down();
+    const down = dial(server);
+    await pass();
+    expect(down.ends).toMatchObject([{ code: 1006, error: undefined }]);
+    server.up();
+    await opened(server);
+    expect(server.open).toHaveLength(1);
+    expect(server.sessions.map(({ ended }) => ended?.by)).toEqual([
+      "server", "server", "client", "server", "server", undefined,
+    ]);
+  });
+
+  test("frames are refused, lost and delayed", async () => {
+    const server = make();
+    const client = await opened(server);
+    server.refuse("indeterminate", { retryAfter: 1 });
+    server.refuse("unavailable", { of: "watch" });
+    server.refuse("rate_limited", { of: "subscribe", times: 2 });
+    await client.send({ type: "submit", id: "1", job: "a", payload: 1 });
+    for (const id of ["2", "3", "4"]) await client.send({ type: "subscribe", id, jobs: [{ jobId: "x" }] });
+    expect(client.take()).toMatchObject([
+      { id: "1", code: "indeterminate", retryAfter: 1, retryable: true }, { id: "2", code: "rate_limited" },
+      { id: "3", code: "rate_limited" }, { id: "4", jobs: [{ jobId: "x", error: "unavailable" }] },
+    ]);
+    expect(server.jobs).toEqual([]);
+    server.delay(100);
+    await client.send({ type: "ping", id: "5" });
+    server.delay(0);
+    await client.send({ type: "ping", id: "6" });
+    await pass(100);
+    expect(client.take()).toMatchObject([{ type: "pong", id: "5" }, { type: "pong", id: "6" }]);
+    await client.send({ type: "what", id: "7" });
+    await client.send("{");
+    expect(client.take()).toMatchObject([{ id: "7", code: "unknown_frame" }, { code: "invalid_frame" }]);
+    server.loseAcks();
+    await client.send({ type: "submit", id: "8", job: "a", payload: 1, key: "k" });
+    expect([client.take(), client.ends, server.jobs.length]).toMatchObject([[], [{ code: 1006 }], 1]);
+  });
+});
+
+describe("HTTP", () => {
+  test("every route answers by its schema", async () => {
+    const server = make();
+    server.on("a", () => ({ rows: 1 }));
+    const call = async (method: string, path: string, body?: object) => {
+      const init: RequestInit = { method, headers: { "Content-Type": "application/json" } };
+      if (body) init.body = JSON.stringify(body);
+      const answer = await server.fetch(server.url + path, init);
+      const value = await answer.json() as Record<string, unknown>;
+      return { status: answer.status, etag: answer.headers.get("ETag"), value };
+    };
+    const made = await call("POST", "/v1/jobs", { job: "a", payload: 1, key: "k" });
+    const { jobId } = made.value as { jobId: string };
+    await call("POST", "/v1/jobs", { job: "b", payload: 1 });
+    await call("POST", "/v1/jobs", { job: "b", payload: 2, runAt: new Date(Date.now() + 1000).toISOString() });
+    const at = `/v1/jobs/${jobId}`;
+    const answers: [string, string, string, number][] = [
+      ["GET", at, "job/document", 200], ["GET", `${at}/why`, "http/why", 200],
+      ["GET", `${at}/deliveries`, "http/deliveries", 200], ["GET", "/v1/stats", "http/stats", 200],
+      ["GET", "/v1/jobs?limit=1&mine=true", "http/list", 200], ["POST", "/v1/ws-tickets", "http/ticket", 201],
+      ["POST", `${at}/retry`, "http/ack", 202], ["POST", `${at}/cancel`, "http/problem", 409],
+      ["GET", "/v1/jobs/none", "http/problem", 404], ["PUT", "/v1/jobs", "http/problem", 405],
+      ["GET", "/v1/jobs?what=1", "http/problem", 400],
+    ];
+    for (const [method, path, schema, status] of answers) {
+      const answer = await call(method, path);
+      expect([path, answer.status, fault(schema, answer.value)]).toEqual([path, status, undefined]);
+    }
+    expect([made.status, fault("http/ack", made.value)]).toEqual([202, undefined]);
+    expect((await call("GET", `${at}/result`)).value).toEqual({ rows: 1 });
+    const first = (await call("GET", "/v1/jobs?limit=2")).value as { jobs: { jobId: string }[]; nextCursor: string };
+    const second = (await call("GET", `/v1/jobs?limit=2&cursor=${first.nextCursor}`)).value as typeof first;
+    expect([...first.jobs, ...second.jobs].map((job) => job.jobId)).toEqual(server.jobs.map(({ id }) => id).reverse());
+  });
+
+  test("a read waits for the end, and faults are HTTP's", async () => {
+    const server = make({ tokens: { a: "ada" } });
+    const headers = { Authorization: "Bearer a", "Content-Type": "application/json", Prefer: "wait=20" };
+    const init = { method: "POST", headers, body: '{"job":"a","payload":1}' };
+    const submit = () => server.fetch(`${server.url}/v1/jobs`, init);
+    const waiting = submit();
+    await pass(5000);
+    (await server.next("a")).complete({ rows: 1 });
+    expect(await (await waiting).json()).toMatchObject({ state: "completed", result: { rows: 1 } });
+    expect((await server.fetch(`${server.url}/v1/jobs`)).status).toBe(401);
+    server.refuse("overloaded", { of: "request", retryAfter: 2 });
+    const refused = await submit();
+    expect([refused.status, refused.headers.get("Retry-After")]).toEqual([503, "2"]);
+    const abort = new AbortController();
+    server.delay(1000);
+    const aborted = server.fetch(server.url, { signal: abort.signal });
+    abort.abort(new Error("enough"));
+    await expect(aborted).rejects.toThrow("enough");
+    server.delay(0);
+    server.loseAcks();
+    await expect(submit()).rejects.toThrow(TypeError);
+    server.down();
+    await expect(submit()).rejects.toThrow(TypeError);
+    expect(server.jobs).toHaveLength(2);
+  });
+});
+
+interface Listed {
+  code: string;
+  http: number;
+  retryable: boolean;
+  title: string;
+}
+
+test("the table of codes is that of schemas/code/codes.json", () => {
+  const text = readFileSync(new URL("../../../schemas/code/codes.json", import.meta.url), "utf8");
+  const { errors } = JSON.parse(text) as { errors: Listed[] };
+  expect(codes).toEqual(Object.fromEntries(errors.map((e) => [e.code, [e.http, e.retryable, e.title]])));
+});
