@@ -17,7 +17,10 @@ function dial(server: TestServer, token?: string) {
   const frames: Frame[] = [];
   const ends: { code: number; reason: string; error: AckwireError | undefined }[] = [];
   const session = server.transport.open(
-    { base: server.url, query: "", token, tickets: false, fetch: server.fetch, WebSocket: undefined },
+    {
+      base: server.url, query: "", token, tickets: false, standard: server.transport, fetch: server.fetch,
+      WebSocket: undefined,
+    },
     {
       frame: (text) => void frames.push(JSON.parse(text) as Frame),
       closed: (code, reason, error) => void ends.push({ code, reason, error }),
