@@ -9,9 +9,9 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/api, what the packages export, anew")
 
-// TestAPI shows each change of what programs import, and what in it they could not use or understand.
+// TestAPI compares the exported API with a golden file, and checks that other modules can use and understand it.
 func TestAPI(t *testing.T) { api.Golden(t, *update) }
 
-// TestModules shows each module that a client has to fetch and compile: what only some need is in a module
-// of its own.
+// TestModules compares the modules that a client has to fetch and compile with a golden file: parts that only some
+// programs need belong into modules of their own.
 func TestModules(t *testing.T) { api.Modules(t, *update) }

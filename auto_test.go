@@ -21,7 +21,7 @@ import (
 type realServer struct {
 	*ackwiretest.Server
 	URL  string
-	keys chan string // of the jobs that were worked on
+	keys chan string // the idempotency keys of the jobs that were worked on
 }
 
 func newRealServer(t testing.TB, steps int) *realServer {
@@ -155,7 +155,7 @@ func TestRealGet(t *testing.T) {
 	}
 }
 
-// BenchmarkSubmitWait is a submit, its ack and its terminal status over loopback, server included.
+// BenchmarkSubmitWait measures a submit, its ack and its terminal status over loopback, server included.
 func BenchmarkSubmitWait(b *testing.B) {
 	s := newRealServer(b, 0)
 	c, err := ackwire.Dial(b.Context(), s.URL)

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Backoff is a wait with full jitter: before the n-th try in a row it lies
-// anywhere between 0 and min(Cap, Base × 2^(n-1)). Full jitter spreads clients that lost
-// the same server evenly, so that they do not come back as one wave.
+// Backoff is an exponential backoff with full jitter: the wait before the n-th retry in a row is random,
+// between 0 and min(Cap, Base × 2^(n-1)). Full jitter spreads clients that lost the same server evenly, so
+// that they do not all reconnect at once.
 type Backoff struct {
 	// Base bounds the first wait; 0 means DefaultBackoffBase.
 	Base time.Duration
@@ -35,8 +35,8 @@ func (b Backoff) ceiling(n int) time.Duration {
 	return min(d, b.Cap)
 }
 
-// wait draws the wait after n failures in a row; never less than atLeast, which
-// is what the server asked for.
+// wait returns a random wait after n failures in a row, on top of atLeast, which is the wait that the server
+// asked for (0 for none, cut to maxReconnectAfter).
 func (b Backoff) wait(n int, atLeast time.Duration) time.Duration {
 	d := time.Duration(rand.Int64N(int64(b.ceiling(n)) + 1))
 	return d + min(atLeast, maxReconnectAfter)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A client knows the contracts and nothing of the services.
+// TestImports checks that the client imports the contracts (schemas) and none of the services.
 func TestImports(t *testing.T) {
 	seen := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -49,7 +49,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// foreign reports whether a folder is no part of this module: the other modules of the project lie below it.
+// foreign reports whether a folder belongs to another module: the project's other modules are folders in this one.
 func foreign(dir string) bool {
 	if strings.HasPrefix(filepath.Base(dir), ".") || filepath.Base(dir) == "testdata" {
 		return true

@@ -26,7 +26,7 @@ type call struct {
 	next, prev *call
 	list       *callList // the queue that holds it, or nil
 	sends      int       // how many connections it was written to
-	abandoned  bool      // nobody waits any more; kept to count and to clean up
+	abandoned  bool      // its caller's context ended; kept so that a late answer is still accounted for
 	finished   bool
 
 	// Written once under Client.mu, before done is closed.
@@ -41,8 +41,8 @@ type ackFields struct {
 	duplicate               bool
 }
 
-// callList is a queue that gives up a member from its middle in constant time: a
-// caller whose context ends must not leave anything behind. Guarded by Client.mu.
+// callList is a doubly linked queue: a call is removed from its middle in constant time when its caller's
+// context ends. Guarded by Client.mu.
 type callList struct {
 	head, tail *call
 }
@@ -83,8 +83,8 @@ func (l *callList) remove(k *call) {
 	k.list, k.prev, k.next = nil, nil, nil
 }
 
-// queueOf returns the queue of k's kind. Submits have their own, since they wait for
-// the server's bound on submits in flight and nothing else should wait behind them.
+// queueOf returns the queue for k's kind. Submits have a queue of their own, since they may have to wait for the
+// server's limit on submits in flight, and other requests should not wait behind them.
 func (c *Client) queueOf(k *call) *callList {
 	if k.kind == frame.Submit {
 		return &c.submits
@@ -92,8 +92,8 @@ func (c *Client) queueOf(k *call) *callList {
 	return &c.urgent
 }
 
-// do sends k and waits for its answer or for ctx. A request that was never written
-// ends with the plain cause; one that was, and cannot be repeated, with an IndeterminateError.
+// do sends k and waits for its answer or for the end of ctx. If ctx ends first, the error is ctx's when k was never
+// written, and an IndeterminateError around it when k is a submit or a retry that was.
 func (c *Client) do(ctx context.Context, k *call) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -127,7 +127,7 @@ func (c *Client) do(ctx context.Context, k *call) error {
 	return k.outcome(ctx.Err())
 }
 
-// outcome is the error of a call that cause ended before its answer came.
+// outcome returns the error of a call that ended because of cause, before its answer came.
 func (k *call) outcome(cause error) error {
 	if k.sends > 0 && (k.kind == frame.Submit || k.kind == frame.Retry) {
 		return &IndeterminateError{Key: k.key, Err: cause}
@@ -144,12 +144,12 @@ func (k *call) finishLocked(err error) {
 	close(k.done)
 }
 
-// frameSize is how long k's frame is, in bytes.
+// frameSize returns the length of k's frame in bytes.
 func (k *call) frameSize() int {
 	return len(`{"type":"","id":""`) + len(k.kind) + len(k.id) + len(k.body)
 }
 
-// appendFrame appends k's frame.
+// appendFrame appends k's frame to b.
 func (k *call) appendFrame(b []byte) []byte {
 	b = append(b, `{"type":"`...)
 	b = append(b, k.kind...)

@@ -8,17 +8,17 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Client is a connection to Ackwire that stays: it submits jobs over one WebSocket, follows them, and comes back by
-// itself when the socket is lost. One client serves a whole process and is safe for concurrent use; an identity (a
-// token) has a client of its own. Make it with [Dial] and end it with [Client.Close].
+// Client is a lasting connection to Ackwire: it submits jobs over one WebSocket, follows them, and reconnects by
+// itself when the socket is lost. It is safe for concurrent use, and one client is enough for a whole process; use
+// one client per identity (token). Make it with [Dial] and end it with [Client.Close].
 //
 // Questions about jobs that have no frame (Get, List, Stats, Why, Result) go over HTTP, with the same identity.
 type Client struct {
-	// Goroutines: run owns the decision which connection is in use; each connection has a
-	// reader, which owns the connection's end, and a writer. run waits for all of them and
-	// Close waits for run. Requests do not travel through channels: a caller that has something
-	// to send puts it into the state under mu, and the current connection's writer takes
-	// it from there, so queues hold nothing but callers that wait.
+	// Goroutines: run decides which connection is in use. Each connection has a writer, and a
+	// reader that also cleans up when the connection ends. run waits for all of them and
+	// Close waits for run. Requests do not travel through channels: a caller queues its request
+	// under mu, and the current connection's writer takes it from there. So a caller that gives
+	// up can take its request back, and a queue never holds more than the callers that wait.
 
 	// Set by Dial, then only read.
 	cfg    *config
@@ -33,33 +33,34 @@ type Client struct {
 	err     error      // why the client has ended, once it has
 	cur     *conn      // where new requests go; nil while there is none
 	conns   map[*conn]struct{}
-	seq     uint64 // of correlation IDs; never reused, so a late answer meets no stranger
+	seq     uint64 // last correlation ID; IDs are never reused, so a late answer cannot match another request
 	urgent  callList
 	submits callList
-	subs    map[string]*sub
-	dirty   []*sub   // wait to be subscribed on cur
-	unsubs  []string // wait to be unsubscribed on cur
-	mine    *mine    // nil while nobody follows all jobs
+	subs    map[string]*sub // by job ID
+	dirty   []*sub          // to be subscribed on cur
+	unsubs  []string        // job IDs to be unsubscribed on cur
+	mine    *mine           // nil while there is no WatchMine
 	stats   ConnStats
 }
 
-// ConnStats counts what a client's connections met since Dial.
+// ConnStats counts events on a client's connections since Dial.
 type ConnStats struct {
 	Connects  int64 // connections that were welcomed
 	Resends   int64 // requests sent again after a lost connection
 	Goaways   int64 // times the server asked to reconnect
 	Frames    int64 // frames read
-	Stale     int64 // status frames dropped: not newer, or nobody watches
+	Stale     int64 // status frames dropped: no newer than the last one, or of a job without a watch
 	BadFrames int64 // frames that could not be read
 }
 
 // Dial connects to the Ackwire at url and returns once the server has welcomed the connection. url is a base address,
-// such as wss://jobs.example, or the full one of /v1/ws; http and ws mean the same here, and so do https and wss. A
-// path before /v1/ws is kept (a proxy may need it), and so is a query at the handshake. ctx bounds the dialling only;
-// the client lives until Close.
+// such as wss://jobs.example, or the full address of /v1/ws; http and ws mean the same here, and so do https and wss.
+// A path before /v1/ws is kept (a proxy may need it), and so is the query, which is sent with the handshake. ctx
+// bounds the dialling only; the client lives until Close.
 //
-// A server that cannot be reached is an error at once, unless WithRetryDial is given. One that refuses is an *Error
-// (with the code unauthenticated for a token that it does not take) or a *CloseError.
+// If the server cannot be reached, Dial fails at once, unless WithRetryDial is given. If the server refuses the
+// connection, the error is an *Error (with the code unauthenticated for a token that is not accepted) or a
+// *CloseError.
 func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	c, err := newClient(url, opts)
 	if err != nil {
@@ -100,11 +101,10 @@ func (c *Client) dialFirst(ctx context.Context) (*conn, error) {
 	return c.connect(ctx)
 }
 
-// Close ends the client: every waiting call returns ErrClosed (or an
-// IndeterminateError around it), every watch ends with ErrClosed. It says goodbye to the
-// server, waits for at most about a second for the answer, and returns when all
-// goroutines have ended. Jobs go on. It may be called any number of times, from anywhere
-// but the client's own callbacks; it always returns nil.
+// Close ends the client: every waiting call returns ErrClosed (or an IndeterminateError around it), every watch ends
+// with ErrClosed. It closes the WebSocket with a closing handshake, for which it waits about a second at most, and
+// returns when all goroutines have ended. Submitted jobs are not affected. It may be called any number of times, from
+// anywhere but the client's own callbacks; it always returns nil.
 func (c *Client) Close() error {
 	c.fail(ErrClosed)
 	c.cancel()
@@ -112,10 +112,11 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Done is closed when the client has ended, by Close or for good; Err then says why.
+// Done returns a channel that is closed when the client has ended, by Close or by a permanent failure; Err then says
+// why.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err is nil while the client lives, and then what every call on it returns.
+// Err returns nil while the client is alive, and afterwards the error that every call on it returns.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,8 +130,8 @@ func (c *Client) ConnStats() ConnStats {
 	return c.stats
 }
 
-// Ping asks the server for a sign of life through the socket, after a reconnect if it
-// must, and returns when it came. It fails with ctx's error or the client's.
+// Ping sends a ping over the socket and returns when the server has answered. While there is no connection it waits
+// for the next one. It fails with ctx's error or the client's.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.do(ctx, &call{kind: frame.Ping, body: []byte("}"), resend: true})
 }
@@ -167,8 +168,8 @@ func (c *Client) fail(err error) {
 	c.dirty, c.unsubs = nil, nil
 }
 
-// install makes cn the connection in use: what waits is sent there, and every
-// subscription is asked for again from the last version seen.
+// install makes cn the connection in use: queued requests are sent there, and every subscription is renewed there
+// from the last version seen.
 func (c *Client) install(cn *conn) {
 	c.mu.Lock()
 	c.conns[cn] = struct{}{}
@@ -188,9 +189,9 @@ func (c *Client) install(cn *conn) {
 	c.wg.Go(cn.writeLoop)
 }
 
-// settle takes the leave of a connection that has ended: its unanswered calls go back
-// to the front of their queues, in order, or end as not known. Called by cn's reader when
-// its writer has ended.
+// settle cleans up after a connection that has ended: those of its unanswered calls that are safe to repeat go back
+// to the front of their queues, in order; the others end with cause, or with an IndeterminateError around it. Called
+// by cn's reader when its writer has ended.
 func (c *Client) settle(cn *conn, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -222,22 +223,22 @@ func (c *Client) wakeLocked() {
 	signal(c.cur.wake)
 }
 
-// Job returns a handle for a job that any client of the tenant made, by its ID. It asks the server nothing, so an ID
-// that there is not shows with the first method that is called.
+// Job returns a handle for a job by its ID, whichever client of the tenant submitted it. It sends nothing to the
+// server: whether there is such a job shows with the first method that is called.
 func (c *Client) Job(id string) *Job { return newJob(c, id) }
 
 // List reads one page of the tenant's jobs (GET /v1/jobs), newest first. A job that was acked by the same gateway is
-// in it. The code invalid_frame of an *Error says which option the server refused.
+// in it. An option that the server refuses is an *Error with the code invalid_frame, whose detail names it.
 func (c *Client) List(ctx context.Context, o ListOptions) (Page, error) { return c.api.list(ctx, o) }
 
-// All reads page after page, from o.Cursor on; o.Limit is the size of a page. The sequence ends behind the last job,
-// or with an error as its last element.
+// All lists jobs page after page, from o.Cursor on; o.Limit is the size of a page. The sequence ends after the last
+// job, or with an error as its last element.
 func (c *Client) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error] {
 	return c.api.all(ctx, o)
 }
 
-// Stats counts the tenant's jobs by type, lane and state, and tells how many workers and waiting requests each lane
-// has (GET /v1/stats).
+// Stats returns the number of the tenant's jobs by type, lane and state, and the number of workers and waiting
+// requests of each lane (GET /v1/stats).
 func (c *Client) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
 
 // rest implements transport.

@@ -29,13 +29,13 @@ type conn struct {
 	ping   time.Duration
 	expiry time.Time // of the token it was opened with; zero if unknown
 	born   time.Time
-	wake   chan struct{}          // one place: there may be something to write
-	goaway chan frame.GoawayFrame // one place: the server asked to reconnect
-	warned chan time.Duration     // one place: the server closes so soon, unless the token is renewed
-	renew  chan time.Time         // one place: a renewal has ended; the expiry that holds now
-	quit   chan struct{}          // closed by the reader: the writer ends
+	wake   chan struct{}          // capacity 1: there may be something to write
+	goaway chan frame.GoawayFrame // capacity 1: the server asked to reconnect
+	warned chan time.Duration     // capacity 1: time until the server closes unless the token is renewed
+	renew  chan time.Time         // capacity 1: a renewal has ended; the expiry of the token in use now
+	quit   chan struct{}          // closed by the reader to end the writer
 	silent chan struct{}          // closed by the writer when it has ended
-	dead   chan struct{}          // closed by the reader last of all
+	dead   chan struct{}          // closed by the reader, last of all
 
 	// Owned by the reader; err may be read by others once dead is closed.
 	rbuf    []byte
@@ -46,24 +46,24 @@ type conn struct {
 	wbuf   []byte
 	hangup *time.Timer
 
-	seen   atomic.Uint64 // frames and pings read: the watchdog's sign of life
+	seen   atomic.Uint64 // frames and pings read; the watchdog checks that it grows
 	writes atomic.Uint64 // odd while a write is under way
 
 	// Guarded by Client.mu.
 	limits     frame.Limits
-	calls      map[string]*call  // written, not answered
-	batches    map[string][]*sub // subscribe frames written, not answered
+	calls      map[string]*call  // written and not answered, by correlation ID
+	batches    map[string][]*sub // jobs of the subscribe frames not answered, by correlation ID
 	inFlight   int               // submits among calls
 	draining   bool              // after a goaway: nothing new is written
 	superseded bool              // another connection took over: close when calls is empty
 	later      []*sub            // to be subscribed again when laterTimer fires
 	laterTimer *time.Timer
-	laterRound int
-	drainTimer *time.Timer
+	laterRound int         // how often in a row subscribing was put off; it sets the backoff
+	drainTimer *time.Timer // kills a connection that drains for too long
 }
 
-// tap is a transport that hands the upgraded stream to its owner. The WebSocket library
-// can only close a socket politely or after a write; a watchdog needs to close it now.
+// tap is a transport that keeps the upgraded stream of a handshake. The WebSocket library closes a socket only after
+// a closing handshake or a pending write; the watchdog needs to close it at once.
 type tap struct {
 	base http.RoundTripper
 	raw  io.ReadWriteCloser
@@ -77,7 +77,7 @@ func (t *tap) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// connect opens a socket and reads up to the welcome.
+// connect opens a socket and reads frames up to the welcome. All of it is bounded by the handshake timeout.
 func (c *Client) connect(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.handshake)
 	defer cancel()
@@ -165,8 +165,8 @@ func (cn *conn) awaitWelcome(ctx context.Context) error {
 	}
 }
 
-// read returns the next text frame; it is valid until the next read. A binary frame
-// is returned as nil: the caller counts it as one that cannot be read.
+// read returns the next text frame; it is valid until the next read. A binary frame is returned as nil, which the
+// caller counts as a bad frame.
 func (cn *conn) read(ctx context.Context) ([]byte, error) {
 	typ, r, err := cn.ws.Reader(ctx)
 	if err != nil {
@@ -197,8 +197,8 @@ func (cn *conn) read(ctx context.Context) ([]byte, error) {
 	return b, nil
 }
 
-// explain turns a read error into what callers should see: a CloseError when the
-// server forbade to come back, else the plain cause.
+// explain turns a read error into the error that callers see: a CloseError when the close code forbids to reconnect,
+// else the plain cause.
 func (cn *conn) explain(err error) error {
 	if errors.Is(err, websocket.ErrMessageTooBig) {
 		return &CloseError{Code: code.CloseMessageTooBig, Reason: "a frame from the server is above the client's read limit"}
@@ -209,7 +209,7 @@ func (cn *conn) explain(err error) error {
 	}
 	closed := &CloseError{Code: code.Close(ce.Code), Reason: ce.Reason, Cause: cn.problem}
 	if closed.Code.Reconnect() {
-		return errors.New(closed.text()) // not a CloseError: the client comes back by itself
+		return errors.New(closed.text()) // not a CloseError, which would be permanent: the client reconnects
 	}
 	return closed
 }
@@ -221,8 +221,8 @@ func (cn *conn) noteProblem(b []byte) {
 	}
 }
 
-// readLoop reads until the socket ends and then takes the connection down, whichever side ended
-// it: socket, writer, calls, in this order.
+// readLoop handles frames until the socket ends, whichever side ended it, and then cleans up: first the socket, then
+// the writer, then the calls that were not answered.
 func (cn *conn) readLoop() {
 	var err error
 	for {
@@ -244,8 +244,8 @@ func (cn *conn) readLoop() {
 	close(cn.dead)
 }
 
-// writeLoop writes what the client has for this connection. After a failed write it
-// leaves the reader a moment to find the server's close code before it hangs up.
+// writeLoop writes the client's queued frames to this connection. After a failed write the reader has closeGrace to
+// read the server's close frame, before the socket is closed.
 func (cn *conn) writeLoop() {
 	defer close(cn.silent)
 	for {
@@ -268,8 +268,8 @@ func (cn *conn) writeLoop() {
 	}
 }
 
-// nextFrame takes what is to be written next: requests that wait for nothing, ends of
-// watches, watches, then submits as far as the server's bound allows. nil: nothing.
+// nextFrame takes the next frame to write, or returns nil if there is none. The order of precedence is: requests
+// other than submits, unsubscribes, subscribes, and then submits while fewer are in flight than the server allows.
 func (cn *conn) nextFrame() []byte {
 	c := cn.c
 	c.mu.Lock()
@@ -318,10 +318,10 @@ func (cn *conn) nextFrame() []byte {
 	return cn.wbuf
 }
 
-// kill closes the socket at once. The reader notices and takes the rest down.
+// kill closes the socket at once. The reader notices and cleans up.
 func (cn *conn) kill() { _ = cn.raw.Close() }
 
-// goodbye closes the socket politely, within closeGrace.
+// goodbye closes the socket with a closing handshake, within closeGrace.
 func (cn *conn) goodbye() {
 	t := time.AfterFunc(closeGrace, cn.kill)
 	defer t.Stop()

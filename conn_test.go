@@ -250,7 +250,7 @@ func TestGarbageFrames(t *testing.T) {
 			[]byte(`{"type":"status","version":9,"job":{"jobId":"j1","state":"completed"}}`)); err != nil {
 			t.Fatal(err)
 		}
-		odd := []string{ // readable, and nobody's business
+		odd := []string{ // readable frames that answer nothing
 			`{}`, `{"type":"later.invention","x":[{}]}`, `{"type":"ack","id":"nobody","jobId":"j"}`, `{"type":"pong"}`,
 			`{"type":"pong","id":"` + g.ID + `"}`, `{"type":"welcome","id":"` + g.ID + `"}`, `{"type":"unsubscribed","id":"1"}`,
 			`{"type":"error","id":"nobody","code":"internal"}`,
@@ -295,8 +295,8 @@ func TestFrameAboveReadLimitIsFinal(t *testing.T) {
 	})
 }
 
-// Compression is asked for only by who wants it, is no condition, and the bound of a frame is
-// that of its text.
+// TestCompression: compression is asked for only with the option, a server may decline it, and the read limit applies
+// to the decompressed frame.
 func TestCompression(t *testing.T) {
 	const agreed = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 	for _, row := range []struct {

@@ -21,9 +21,9 @@ var (
 	// taken effect. A submit with a Key may simply be repeated.
 	ErrIndeterminate = errors.New("ackwire: outcome not known")
 
-	// ErrDisconnected matches what a lost connection caused: the IndeterminateError of a
-	// request that is not safe to repeat, and every error of a client that was told not
-	// to reconnect (WithoutReconnect).
+	// ErrDisconnected matches errors that a lost connection caused: the IndeterminateError of a
+	// request that is not safe to repeat, and, with WithoutReconnect, every error of the client
+	// from then on.
 	ErrDisconnected = errors.New("ackwire: connection lost")
 
 	// ErrNotFound matches an *Error with the code not_found: there is no such job, or
@@ -37,7 +37,7 @@ var (
 type Error struct {
 	frame.Problem
 
-	foreign bool // not Ackwire's own answer, but that of something between
+	foreign bool // answered by a proxy or load balancer in between, not by Ackwire
 }
 
 // Error implements error.
@@ -50,7 +50,7 @@ func (e *Error) text() string {
 	return e.Problem.Error()
 }
 
-// Is matches ErrIndeterminate and ErrNotFound by the error's code.
+// Is reports whether the error's code is the one that ErrIndeterminate or ErrNotFound stands for.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrIndeterminate:
@@ -91,9 +91,9 @@ func (e *IndeterminateError) Is(target error) bool { return target == ErrIndeter
 func (e *IndeterminateError) Unwrap() error { return e.Err }
 
 // CloseError says that the server closed the connection with a code after which a
-// client must not come back. Every call on the client returns it from then on.
+// client must not reconnect. Every call on the client returns it from then on.
 type CloseError struct {
-	Code   code.Close // of the close frame, RFC 6455 or one of ours
+	Code   code.Close // of the close frame: one of RFC 6455 §7.4.1 or of Ackwire (4000 and above)
 	Reason string     // of the close frame; it may be empty
 	// Cause is the error frame that came before the close, if there was one.
 	Cause *Error
@@ -124,7 +124,7 @@ func (e *CloseError) Unwrap() error {
 	return e.Cause
 }
 
-// CodeOf returns the error code that the server gave anywhere in err's chain, or "".
+// CodeOf returns the code of the first *Error in err's chain, or "" if there is none.
 func CodeOf(err error) code.Code {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
@@ -132,13 +132,13 @@ func CodeOf(err error) code.Code {
 	return ""
 }
 
-// newError makes the error that the server would have answered with.
+// newError makes the error that the server would have answered with, for checks that the client does itself.
 func newError(c code.Code, detail string) *Error {
 	return &Error{Problem: frame.NewProblem(c, detail)}
 }
 
-// httpError reads the error of an HTTP answer: its problem document, or, when
-// something in between answered, the code that fits the status.
+// httpError reads the error of an HTTP answer: its problem document (RFC 9457), or, when a proxy in between
+// answered, the code that fits the HTTP status.
 func httpError(resp *http.Response, body []byte) *Error {
 	e := &Error{}
 	if err := json.Unmarshal(body, &e.Problem); err != nil || e.Code == "" {
@@ -156,7 +156,7 @@ func httpError(resp *http.Response, body []byte) *Error {
 	return e
 }
 
-// codeOfStatus names the code for an HTTP status that came without one.
+// codeOfStatus returns the error code that fits the HTTP status of an answer without a problem document.
 func codeOfStatus(status int) code.Code {
 	switch status {
 	case http.StatusTooManyRequests:
@@ -175,10 +175,10 @@ func codeOfStatus(status int) code.Code {
 	return code.Internal
 }
 
-// maxRetryAfter bounds how long a server may have a client wait.
+// maxRetryAfter is the longest wait that is read from the server; longer ones are cut to it.
 const maxRetryAfter = 24 * time.Hour
 
-// seconds converts a duration from the wire; what is not a sane number is 0.
+// seconds converts a number of seconds from the wire. Negative numbers and NaN are 0, and maxRetryAfter is the most.
 func seconds(f float64) time.Duration {
 	if !(f > 0) {
 		return 0

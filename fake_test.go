@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a server whose answers the test itself gives, step by step, over in-memory
-// pipes: it runs inside a synctest bubble.
+// fake is a server that the test drives step by step, frame by frame. It works over in-memory pipes inside a synctest
+// bubble.
 type fake struct {
 	t           *testing.T
 	ln          *pipeListener
@@ -137,7 +137,7 @@ func (s *fake) transport() Option {
 	})
 }
 
-// next is the client's next connection, welcomed.
+// next accepts the client's next connection and welcomes it.
 func (s *fake) next() *peer {
 	s.t.Helper()
 	select {
@@ -165,7 +165,7 @@ type peer struct {
 	t          *testing.T
 	ws         *websocket.Conn
 	auth       string
-	extensions string // that were agreed on
+	extensions string // the WebSocket extensions that were negotiated
 	frames     chan []byte
 	gone       chan struct{} // closed when the socket has ended; err is set
 	err        error
@@ -237,7 +237,7 @@ func (g got) refs() []string {
 	return out
 }
 
-// want is the client's next frame, which must be of that type.
+// want returns the client's next frame, which must be of the type typ.
 func (p *peer) want(typ frame.Type) got {
 	p.t.Helper()
 	select {
@@ -301,7 +301,7 @@ func (p *peer) close(c code.Close) {
 	go func() { _ = p.ws.Close(websocket.StatusCode(c), c.String()) }()
 }
 
-// drop ends the socket without a word, as a crash does.
+// drop ends the socket without a close frame, as a crash does.
 func (p *peer) drop() { _ = p.ws.CloseNow() }
 
 // pending is a call that runs beside the test.
@@ -361,7 +361,7 @@ func (c *Client) testSubmitted(t *testing.T, p *peer, jobID string, opts ...Subm
 	return j
 }
 
-// collect begins a watch and gathers it as "state@version" words, with the error last.
+// collect begins a watch and returns what it yields as "state@version" words, with the error last.
 func collect(t *testing.T, seq func(func(Status, error) bool)) *pending[string] {
 	return begin(t, func() (string, error) {
 		var out []string

@@ -10,8 +10,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// handle takes one frame; called by cn's reader. b is valid only during the call. A
-// frame that cannot be read is counted and dropped: it must not take the others down.
+// handle processes one frame; called by cn's reader. b is valid only during the call. A frame that cannot be read is
+// counted and dropped: it should not end the connection for the others.
 func (c *Client) handle(cn *conn, b []byte) {
 	c.mu.Lock()
 	c.stats.Frames++
@@ -26,7 +26,8 @@ func (c *Client) handle(cn *conn, b []byte) {
 	}
 }
 
-// dispatchLocked gives the frame to the calls and watches it is for; false means that it made no sense.
+// dispatchLocked gives the frame to the calls and watches that it is for. It reports false for a frame that could not
+// be read; frame types that the client does not know are ignored.
 func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 	switch frame.Type(h.typ) {
 	case frame.Status:
@@ -60,7 +61,7 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 	case frame.Expiring:
 		return c.onExpiringLocked(cn, b)
 	}
-	return true // perhaps a type that a newer server knows
+	return true // perhaps a frame type of a newer server
 }
 
 func (c *Client) onStatusLocked(h head) bool {
@@ -87,7 +88,7 @@ func (c *Client) onStatusLocked(h head) bool {
 	return true
 }
 
-// answerLocked ends a call of cn with its answer.
+// answerLocked ends a call that was written to cn; err is the server's refusal, or nil for its success.
 func (c *Client) answerLocked(cn *conn, k *call, err error) {
 	delete(cn.calls, k.id)
 	if k.kind == frame.Submit {
@@ -111,7 +112,7 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 	}
 	switch {
 	case k.abandoned && k.watch:
-		// Nobody will read what this submit watches.
+		// The caller is gone: end the subscription that this submit opened at the server.
 		if jobID := string(h.jobID); c.subs[jobID] == nil && c.cur == cn {
 			c.unsubs = append(c.unsubs, jobID)
 			c.wakeLocked()
@@ -122,7 +123,7 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 			// Here and not in Submit: the next frame may already be this job's first status.
 			k.sub = c.subLocked(k.ack.jobID)
 			if k.sub.latest == nil {
-				c.startFromMineLocked(k.sub) // of a duplicate
+				c.startFromMineLocked(k.sub) // a duplicate's job may have documents already
 			}
 			k.sub.refs++
 			k.sub.asked = cn
@@ -180,30 +181,30 @@ func (c *Client) onGoawayLocked(cn *conn, b []byte) bool {
 	}
 	cn.draining = true
 	if c.cur == cn && !c.cfg.noReconnect {
-		c.cur = nil // what is new waits for the next connection
+		c.cur = nil // new requests wait for the next connection
 	}
 	cn.goaway <- g // has room: this is the first
 	return true
 }
 
-// onExpiringLocked has the token renewed, if there can be a newer one.
+// onExpiringLocked has the token renewed, if the token source can give a newer one.
 func (c *Client) onExpiringLocked(cn *conn, b []byte) bool {
 	var e frame.ExpiringFrame
 	if json.Unmarshal(b, &e) != nil {
 		return false
 	}
 	if !c.cfg.renews {
-		return true // the close, 4002, and the reconnect's refusal tell
+		return true // the close with 4002 will tell the caller, and the refused reconnect
 	}
 	select {
 	case cn.warned <- seconds(e.ClosesAfter):
-	default: // one is waiting
+	default: // a warning is waiting already
 	}
 	return true
 }
 
-// onSubscribedLocked reads the answer per job. A job that cannot be watched ends with
-// its error; one that cannot be watched now is asked for again later.
+// onSubscribedLocked handles the answer to a subscribe frame, job by job. A subscription with a permanent error ends
+// with it; one with a retryable error is asked for again later.
 func (c *Client) onSubscribedLocked(cn *conn, b []byte) bool {
 	var f frame.SubscribedFrame
 	if json.Unmarshal(b, &f) != nil {
@@ -237,9 +238,8 @@ func (c *Client) onSubscribedLocked(cn *conn, b []byte) bool {
 	return true
 }
 
-// onSubscribeErrorLocked handles an error for a whole subscribe frame. If waiting
-// helps it waits; if not, one job may have spoilt it for the others, so that the batch
-// is halved until the culprit stands alone.
+// onSubscribeErrorLocked handles an error for a whole subscribe frame. After a retryable error all its jobs are asked
+// for again later. After a permanent one a single job may be at fault, so the batch is halved until that job is alone.
 func (c *Client) onSubscribeErrorLocked(cn *conn, id string, e *Error) {
 	batch := cn.batches[id]
 	delete(cn.batches, id)
@@ -261,7 +261,7 @@ func (c *Client) onSubscribeErrorLocked(cn *conn, id string, e *Error) {
 	c.armLaterLocked(cn, e.RetryDelay())
 }
 
-// armLaterLocked sets the timer that subscribes the jobs in cn.later once more.
+// armLaterLocked starts the timer that asks for the subscriptions in cn.later again, unless it runs already.
 func (c *Client) armLaterLocked(cn *conn, atLeast time.Duration) {
 	if len(cn.later) == 0 || cn.laterTimer != nil {
 		return

@@ -19,17 +19,17 @@ import (
 // as a backend that submits now and then, a function that runs for seconds, or a script. Nothing runs in the
 // background. It is safe for concurrent use. Make it with [NewHTTP].
 //
-// A Client is the better choice for many jobs: its acks and statuses share one connection, and a submit is sent
-// again by itself when that is lost.
+// A Client is the better choice for many jobs: its acks and statuses share one connection, and it sends keyed submits
+// again by itself when that connection is lost.
 type HTTPClient struct {
 	api *rest
 }
 
-// NewHTTP makes a client of the Ackwire at url, which is as in Dial. It connects to nothing yet: what is wrong with
-// the address or the token shows with the first request. An error is a URL or an option that makes no sense.
+// NewHTTP makes a client for the Ackwire at url, which has the same form as in Dial. It does not connect yet: a wrong
+// address or token shows with the first request. It fails for a URL or an option that is not valid.
 //
-// Of the options those about tokens, the HTTP client or the dialler, the logger, the backoff and the read limit
-// count; the others are about sockets and change nothing.
+// It heeds the options for tokens, the HTTP client or the dialler, the logger, the backoff and the read limit, and
+// those that say what they mean over HTTP; options for sockets only change nothing.
 func NewHTTP(url string, opts ...Option) (*HTTPClient, error) {
 	api, err := newRest(url, opts)
 	if err != nil {
@@ -45,9 +45,9 @@ func (c *HTTPClient) CloseIdleConnections() { c.api.closeIdle() }
 // Submit hands a job to Ackwire (POST /v1/jobs) and returns once it is durable. payload, options and errors are those
 // of Client.Submit; NoWatch changes nothing here.
 //
-// A server that cannot be reached is an error at once: nothing was sent. When the connection is lost behind the
-// request, or something between here and the server answers for it (502, 504), the outcome is not known: with a Key
-// the submit is repeated until it is or ctx ends, without one the error matches ErrIndeterminate.
+// If the server cannot be reached, Submit fails at once: nothing was sent. If the connection is lost after the request
+// was sent, or a proxy in between answers (502, 504), the outcome is not known: with a Key the submit is repeated until
+// it is known or ctx ends; without one the error matches ErrIndeterminate.
 func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
 	cfg := tracedBy(ctx)
 	for _, o := range opts {
@@ -57,7 +57,7 @@ func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, op
 	if err != nil {
 		return nil, fmt.Errorf("ackwire: submit %s: %w", jobType, err)
 	}
-	body[0] = '{' // it was the comma behind a frame's id
+	body[0] = '{' // in place of the comma that follows a frame's id
 	q := request{what: "submit " + jobType, method: http.MethodPost, path: "/v1/jobs", body: body}
 	if cfg.traceparent != "" {
 		q.header = http.Header{frame.TraceparentHeader: {cfg.traceparent}}
@@ -81,8 +81,8 @@ func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, op
 	})
 }
 
-// Job returns a handle for a job that any client of the tenant made, by its ID. It asks the server nothing, so an ID
-// that there is not shows with the first method that is called.
+// Job returns a handle for a job by its ID, whichever client of the tenant submitted it. It sends nothing to the
+// server: whether there is such a job shows with the first method that is called.
 func (c *HTTPClient) Job(id string) *Job { return newJob(c, id) }
 
 // List reads one page of the tenant's jobs; see Client.List.
@@ -90,7 +90,7 @@ func (c *HTTPClient) List(ctx context.Context, o ListOptions) (Page, error) {
 	return c.api.list(ctx, o)
 }
 
-// All reads page after page; see Client.All.
+// All lists jobs page after page; see Client.All.
 func (c *HTTPClient) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error] {
 	return c.api.all(ctx, o)
 }
@@ -101,22 +101,23 @@ func (c *HTTPClient) Stats(ctx context.Context) (frame.Stats, error) { return c.
 // rest implements transport.
 func (c *HTTPClient) rest() *rest { return c.api }
 
-// order implements transport.
+// order implements transport: it sends a cancel or a retry.
 func (c *HTTPClient) order(ctx context.Context, kind frame.Type, j *Job) (job.State, error) {
 	what, path, err := jobPath(string(kind)+" ", j.ID, "/"+string(kind))
 	if err != nil {
 		return "", err
 	}
 	ack, unknown, err := c.api.post(ctx, request{what: what, method: http.MethodPost, path: path})
-	if unknown && kind == frame.Retry { // a cancel may be said again
+	if unknown && kind == frame.Retry { // a cancel may safely be sent again
 		err = &IndeterminateError{JobID: j.ID, Err: err}
 	}
 	return job.State(ack.State), err
 }
 
-// post sends what changes something. unknown reports that it may have taken effect though there was no ack.
+// post sends a request that changes something and reads its ack. unknown reports that the request may have taken
+// effect though there was no ack.
 func (r *rest) post(ctx context.Context, q request) (ack frame.AckFrame, unknown bool, err error) {
-	var sent atomic.Bool // what was not sent has no effect
+	var sent atomic.Bool // a request that was not sent has no effect
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	resp, err := r.do(ctx, q)
 	if err != nil {

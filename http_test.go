@@ -28,7 +28,7 @@ func overHTTP(t *testing.T, url string, opts ...Option) *HTTPClient {
 	return c
 }
 
-// answers gives one answer after the other, and notes what was asked.
+// answers is a server that gives one answer after the other and records the requests.
 type answers struct {
 	t    *testing.T
 	next []http.HandlerFunc
@@ -37,7 +37,7 @@ type answers struct {
 	asked []string
 }
 
-// all is what was asked so far.
+// all returns the requests so far.
 func (a *answers) all() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -126,8 +126,7 @@ func TestSubmitOverHTTP(t *testing.T) {
 	})
 }
 
-// A submit whose outcome is not known is one of these: the connection broke, something between answered, or Ackwire
-// says so.
+// The outcome of a submit is not known if the connection broke, a proxy in between answered, or Ackwire says so.
 func TestSubmitOverHTTPOfUnknownOutcome(t *testing.T) {
 	for name, unknown := range map[string]http.HandlerFunc{
 		"the connection is lost":     hangsUp,
@@ -185,7 +184,7 @@ func TestSubmitOverHTTPRefused(t *testing.T) {
 	}, refuses(code.Unauthenticated), refuses(code.Unauthenticated))
 }
 
-// Nothing was sent to a server that cannot be reached: that is no doubt, and with a key no reason to wait.
+// Nothing was sent to a server that cannot be reached: the outcome is known, and a submit with a key fails at once too.
 func TestSubmitOverHTTPUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := overHTTP(t, "http://ackwire.test", WithDialContext(func(context.Context, string, string) (net.Conn, error) {
@@ -353,7 +352,7 @@ func TestWatchOverHTTPEnds(t *testing.T) {
 	})
 }
 
-// A connection that is open only on paper is given up.
+// A stream that is open but silent is given up.
 func TestSilentStreamIsGivenUp(t *testing.T) {
 	inHTTPBubble(t, func(t *testing.T, c *HTTPClient, _ *answers) {
 		began := time.Now()

@@ -17,12 +17,11 @@ import (
 )
 
 const (
-	// waitAtServer is how long the server keeps a request of Wait: below what proxies cut off.
+	// waitAtServer is how long the server may hold a long poll of Wait; proxies often cut requests after 30 s.
 	waitAtServer = 20 * time.Second
-	// askAgain is the shortest time between two requests of Wait that were answered.
+	// askAgain is the shortest time between the starts of two long polls, of which the first was answered.
 	askAgain = time.Second
-	// maxSilence is how long an event stream may bring nothing, not even the server's comments, which come every 25
-	// s.
+	// maxSilence is how long an event stream may be silent. The server sends at least a comment every 25 s.
 	maxSilence = 90 * time.Second
 )
 
@@ -44,7 +43,7 @@ func (c *HTTPClient) wait(ctx context.Context, j *Job) (Status, error) {
 		switch {
 		case err == nil && st.State.Terminal():
 			return st, nil
-		case err == nil: // at once from a server that drains, or where too many wait
+		case err == nil: // a server that drains, or holds too many polls, answers at once: avoid a tight loop
 			answered, failures = true, 0
 			pause = askAgain - time.Since(began)
 		case ctx.Err() != nil || !answered || !transient(err):
@@ -59,7 +58,7 @@ func (c *HTTPClient) wait(ctx context.Context, j *Job) (Status, error) {
 	}
 }
 
-// pauseAfter is the wait after a transient error, the n-th in a row.
+// pauseAfter returns the wait after a transient error, where n counts the errors in a row, from 0.
 func (c *config) pauseAfter(err error, n int) time.Duration {
 	var atLeast time.Duration
 	if e, answered := errors.AsType[*Error](err); answered {
@@ -68,7 +67,7 @@ func (c *config) pauseAfter(err error, n int) time.Duration {
 	return c.backoff.wait(n, atLeast)
 }
 
-// sleep waits for d or until ctx ends, and then returns why.
+// sleep waits for d. It returns ctx's error if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -80,7 +79,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// watch implements transport: it reads event streams (WHATWG HTML §9.2), one after the other.
+// watch implements transport: it reads event streams (server-sent events, WHATWG HTML §9.2), and opens the next one
+// behind the last version seen when one is lost. The first must open; after that transient errors are retried.
 func (c *HTTPClient) watch(ctx context.Context, j *Job, after int64) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		w := &eventWatch{api: c.api, jobID: j.ID, seen: after, yield: yield}
@@ -120,12 +120,12 @@ type eventWatch struct {
 	jobID  string
 	seen   int64 // the last version that was yielded
 	yield  func(Status, error) bool
-	opened bool          // the last stream began
+	opened bool          // the last stream was opened
 	retry  time.Duration // how long the server asked to wait before the next stream
 }
 
-// stream reads one stream. over reports that the watch has ended: by the job's end, or as the loop's body wants no
-// more. Else err says why the stream ended.
+// stream opens and reads one stream. over reports that the watch has ended: the job has ended, the loop body has
+// stopped, or an error was yielded. Else err says why the stream ended.
 func (w *eventWatch) stream(ctx context.Context) (over bool, err error) {
 	what, path, err := jobPath("watch ", w.jobID, "/events")
 	if err != nil {
@@ -141,7 +141,7 @@ func (w *eventWatch) stream(ctx context.Context) (over bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if resp.StatusCode == http.StatusNoContent { // the job has ended, and that was seen
+	if resp.StatusCode == http.StatusNoContent { // the job has ended, and its last version was yielded before
 		_ = resp.Body.Close()
 		return true, nil
 	}
@@ -202,20 +202,20 @@ func (w *eventWatch) take(e *event) (over bool, err error) {
 		}
 	case string(frame.Goaway):
 		return false, errors.New("ackwire: the server goes away")
-	case string(frame.Error): // the token has ended: the next request says so, or has a new one
+	case string(frame.Error): // the token has expired: the next request brings a new one, or is refused for it
 		return false, errors.New("ackwire: the server ended the stream")
 	}
 	return false, nil
 }
 
-// event is a server-sent event as it is gathered, line by line.
+// event is a server-sent event, collected line by line.
 type event struct {
 	name, id string
 	data     []byte
-	retry    time.Duration // the last that the stream has named
+	retry    time.Duration // from the last retry line of the stream
 }
 
-// line takes one line and reports whether the event is complete. Ackwire writes an event's data in one line.
+// line adds one line and reports whether the event is complete. Ackwire writes an event's data in one line.
 func (e *event) line(b []byte) bool {
 	if len(b) == 0 {
 		if e.name != "" && e.data != nil {

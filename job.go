@@ -12,28 +12,28 @@ import (
 // make it from an ID that you kept. It is safe for concurrent use, needs no Close, and its methods work the
 // same way over a socket and over HTTP.
 //
-// Every method may fail with an [*Error] that the server answered with (a job that there is not, or that belongs to
-// another tenant, matches [ErrNotFound]), with the context's error, and with [ErrClosed] once the client was closed.
+// Every method may fail with an [*Error] that the server answered with (it matches [ErrNotFound] if there is no such
+// job, or it belongs to another tenant), with the context's error, and with [ErrClosed] once the client was closed.
 type Job struct {
 	// ID names the job, for as long as the server keeps it.
 	ID string
-	// Ack is what the server answered to the submit. Of a handle that was made from an ID it is zero.
+	// Ack is the server's answer to the submit. It is zero in a handle that was made from an ID.
 	Ack
 
 	via transport
-	// Of a submit over a socket, which follows the job from its ack on. Guarded by Client.mu.
+	// Set by a submit over a socket, which follows the job from its ack on. Guarded by Client.mu.
 	sub  *sub // nil for a job that is not followed
 	held bool // the Job itself still holds its reference to sub
 }
 
 // Ack is the server's answer to a submit: the job is durable.
 type Ack struct {
-	// State is the job's state when it was acked: pending, or scheduled with RunAt; of a duplicate any.
+	// State is the job's state when it was acked: pending, or scheduled with RunAt. A duplicate may be in any state.
 	State job.State
 	// StatusURL is the path of the job's document, relative to the server's address.
 	StatusURL string
-	// Duplicate says that the job existed: an earlier submit with the same Key made it, which may
-	// have been this very call before a reconnect.
+	// Duplicate says that the job existed already: an earlier submit with the same Key made it, perhaps
+	// this same call before a reconnect.
 	Duplicate bool
 }
 
@@ -45,7 +45,7 @@ type transport interface {
 	order(ctx context.Context, kind frame.Type, j *Job) (job.State, error)
 }
 
-// newJob makes a handle for an ID as people write it.
+// newJob makes a handle for an ID as the caller wrote it.
 func newJob(via transport, jobID string) *Job {
 	if id, ok := job.ParseID(jobID); ok {
 		jobID = id // a UUID in upper case is the same one
@@ -53,20 +53,21 @@ func newJob(via transport, jobID string) *Job {
 	return &Job{ID: jobID, via: via}
 }
 
-// Get reads the job's document as it is now, over HTTP (GET /v1/jobs/{id}). A job that was acked is never not found
-// until its retention is over.
+// Get reads the job's current document over HTTP (GET /v1/jobs/{id}). A job that was acked is found until its
+// retention is over.
 func (j *Job) Get(ctx context.Context) (Status, error) { return j.via.rest().get(ctx, j.ID, "") }
 
-// Watch follows the job. The sequence yields its document as it is now, then each newer one, until the
+// Watch follows the job. The sequence yields the current document, then each newer one up to the
 // terminal one (completed, failed or cancelled), and then ends. Each range over it is a watch of its own.
 //
-// Versions strictly rise; a loop body slower than the job's changes sees the latest document and skips those between.
-// Lost connections do not show: the watch goes on behind the last version seen. (Versions are lower only once the
+// Versions strictly rise. A loop body slower than the job's changes sees the latest document and skips those between.
+// After a lost connection the watch goes on behind the last version seen, without an error. (Versions fall only if the
 // server has lost the end of its log, as after a restored backup.) An error is yielded once, as the last element.
 //
-// Over a socket all watches of one job share one subscription, which ends with the last of them, and a job that was
-// submitted by this client and has ended is told again without asking the server, unless it was retried through this
-// handle. Over HTTP each watch is an event stream (GET /v1/jobs/{id}/events), whose first connection must succeed.
+// Over a socket all watches of one job share one subscription, which ends with the last of them. The terminal document
+// of a job that was submitted through this handle is yielded again without asking the server, unless the job was
+// retried through this handle. Over HTTP each watch is an event stream (GET /v1/jobs/{id}/events), whose first
+// connection must succeed.
 func (j *Job) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Status, error] {
 	var cfg watchConfig
 	for _, o := range opts {
@@ -75,38 +76,39 @@ func (j *Job) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Status, 
 	return j.via.watch(ctx, j, max(cfg.after, 0))
 }
 
-// Wait returns the job's terminal document. A job that failed or was cancelled is no error of Wait: look at State.
-// Errors are those of Watch. Bound ctx, unless you would wait as long as the job may take.
+// Wait waits for the job's end and returns its terminal document. A job that failed or was cancelled is no error of
+// Wait: look at State, or call Status.Err. Errors are those of Watch. It waits as long as the job takes, unless ctx has
+// a deadline.
 func (j *Job) Wait(ctx context.Context) (Status, error) { return j.via.wait(ctx, j) }
 
-// Cancel asks for the job's end. It returns once the request is durable, with the job's state then: cancelled if it
-// had not started; processing if a handler is being told to stop, and then a watch shows the end. A job that has
-// ended is an *Error with the code invalid_state. To cancel twice is harmless; over a socket a lost connection
-// repeats it.
+// Cancel cancels the job. It returns once the request is durable, with the job's state then: cancelled if it had not
+// started; processing if a handler is being told to stop, and then a watch shows the end. For a job that has ended it
+// fails with an *Error with the code invalid_state. To cancel twice is harmless; over a socket the request is sent
+// again by itself after a lost connection.
 func (j *Job) Cancel(ctx context.Context) (job.State, error) {
 	return j.via.order(ctx, frame.Cancel, j)
 }
 
 // Retry runs the job again after its end, under its ID, with its stored payload and a new budget of attempts. It
-// returns once the request was taken: a new watch then follows the new attempts. A job that has not ended is an
-// *Error with the code invalid_state. An error that matches ErrIndeterminate means that the connection was lost
-// before the answer: Get tells whether the job runs again.
+// returns once the request is durable: a new watch then follows the new attempts. For a job that has not ended it fails
+// with an *Error with the code invalid_state. An error that matches ErrIndeterminate means that the connection was lost
+// before the answer: Get shows whether the job runs again.
 func (j *Job) Retry(ctx context.Context) (job.State, error) {
 	return j.via.order(ctx, frame.Retry, j)
 }
 
-// Why tells what the job waits for (GET /v1/jobs/{id}/why): a reason for programs and a sentence for people.
+// Why returns what the job waits for (GET /v1/jobs/{id}/why): a reason code for programs and a sentence for people.
 func (j *Job) Why(ctx context.Context) (frame.Why, error) { return j.via.rest().why(ctx, j.ID) }
 
 // Result opens the result of a completed job, of any size, as a stream (GET /v1/jobs/{id}/result): what the handler
-// returned, as JSON, or the file that it attached. ctx bounds the reading too. A job that has no result, because it
-// has not completed, is an *Error with the code invalid_state.
+// returned, as JSON, or the file that it attached. ctx bounds the reading too. For a job that has not completed it
+// fails with an *Error with the code invalid_state.
 //
-// A result that a document holds inline is in Status.Result as well; a [JobType] decodes it.
+// A small result is inline in Status.Result as well; [TypedJob.Result] decodes either.
 func (j *Job) Result(ctx context.Context) (*Content, error) { return j.via.rest().result(ctx, j.ID) }
 
-// Deliveries tells how the job's webhooks fare (GET /v1/jobs/{id}/deliveries), the oldest first. Each is a job of its
-// own, which a handle made from its DeliveryID can retry.
+// Deliveries lists the job's webhook deliveries and their outcomes, the oldest first (GET /v1/jobs/{id}/deliveries).
+// Each delivery is a job of its own, which a handle made from its DeliveryID can retry.
 func (j *Job) Deliveries(ctx context.Context) (frame.Deliveries, error) {
 	return j.via.rest().deliveries(ctx, j.ID)
 }

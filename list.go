@@ -16,23 +16,23 @@ import (
 // maxPageBytes bounds a page that is read. A server ends one at 1 MiB of documents.
 const maxPageBytes = 16 << 20
 
-// ListOptions choose which of the tenant's jobs are listed. A zero field chooses all; several values of one field are
-// alternatives, and several fields must all hold.
+// ListOptions filter the tenant's jobs. The zero value lists all; a job must match every field that is set.
 type ListOptions struct {
-	// States, Types, Lanes and Subjects take the jobs that have one of these; an empty one takes all.
+	// States, Types, Lanes and Subjects each match jobs that have one of these values; empty matches all jobs.
 	States   []job.State
 	Types    []string
 	Lanes    []string
 	Subjects []string
-	// Mine takes the jobs of the token's own subject.
+	// Mine matches only jobs of the token's own subject.
 	Mine bool
-	// The bounds of when a job was made and when it last changed. After is inclusive, Before is not; times are those
-	// of the server's log, with milliseconds.
+	// Bounds on when a job was created and when it last changed. After is inclusive, Before is exclusive; times are
+	// those of the server's log, in milliseconds.
 	CreatedAfter, CreatedBefore time.Time
 	UpdatedAfter, UpdatedBefore time.Time
 	// Limit is the most jobs of a page, 1 to 500; 0 means 50. A page may have fewer.
 	Limit int
-	// Cursor continues a list: the NextCursor of a page with the same options. Empty begins with the newest job.
+	// Cursor continues a list: the NextCursor of a page that was read with the same options. Empty starts with the
+	// newest job.
 	Cursor string
 }
 
@@ -43,7 +43,7 @@ type Page struct {
 	// NextCursor asks for the next page; empty when this was the last. A page may have fewer
 	// jobs than its limit, even none, and still not be the last.
 	NextCursor string
-	// AsOf: all that was written up to then is in the page.
+	// AsOf is the time up to which every change is included in the page.
 	AsOf time.Time
 }
 
@@ -71,7 +71,7 @@ func (r *rest) list(ctx context.Context, o ListOptions) (Page, error) {
 	return page, nil
 }
 
-// all reads page after page.
+// all yields the jobs of page after page.
 func (r *rest) all(ctx context.Context, o ListOptions) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		from := o // each range begins anew

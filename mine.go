@@ -15,21 +15,21 @@ import (
 
 // Bounds of a watch of all jobs.
 const (
-	maxMinePending = 10_000          // jobs whose document one reader has not taken
+	maxMinePending = 10_000          // jobs with a document that one reader has not taken yet
 	maxMineSeen    = 50_000          // jobs whose last document is remembered
-	mineOverlap    = time.Minute     // a gap is taken to have begun so much earlier: clocks differ
+	mineOverlap    = time.Minute     // how far before a gap its changes are asked for, since clocks differ
 	mineSeenFor    = 5 * time.Minute // how long a document is remembered; above mineOverlap
 )
 
-// ErrTooSlow ends a WatchMine whose loop takes fewer documents than come.
+// ErrTooSlow ends a WatchMine whose loop body is too slow: more than 10,000 jobs have a document that it has not read.
 var ErrTooSlow = errors.New("ackwire: too many jobs have changed since the last document was taken")
 
 // WatchMine follows all jobs of the client's subject, no matter which program submitted them, from
-// now on. The sequence does not end by itself: an error, ctx's or the client's, is its last
-// element. Versions of one job strictly rise; a loop body slower than the changes sees the
-// latest document of each job and skips those between. Lost connections do not show: what has
-// changed meanwhile, or within a minute before, is asked for. Jobs that the client watches by themselves are told here,
-// too.
+// now on. The sequence does not end by itself: an error, ctx's or the client's, is its last element.
+// Versions of one job strictly rise; a loop body slower than the changes sees the latest document of
+// each job and skips those between. After a lost connection it asks for the jobs that have changed
+// meanwhile, or within a minute before, and yields them without an error. It also yields jobs that the
+// client watches one by one.
 func (c *Client) WatchMine(ctx context.Context) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		r, err := c.joinMine()
@@ -67,29 +67,30 @@ func (c *Client) WatchMine(ctx context.Context) iter.Seq2[Status, error] {
 // ends with its last reader. Guarded by Client.mu.
 type mine struct {
 	readers []*mineReader
-	asked   *conn         // where it holds
-	cursor  string        // up to where the server has told; "" when it does not say
-	lost    time.Time     // since when it holds nowhere, after it did; zero: there is no gap
-	moved   chan struct{} // capacity 1: the connection in use is another, or the last reader left
+	asked   *conn         // the connection that is subscribed; nil for none
+	cursor  string        // the server's position: all changes before it have arrived; "" from servers without cursors
+	lost    time.Time     // when the subscription was lost; zero while there is no gap
+	moved   chan struct{} // capacity 1: the connection in use has changed, or a reader has left
 	seen    map[string]*mineSeen
-	older   map[string]*mineSeen // of jobs that are not in seen
+	older   map[string]*mineSeen // the former seen: two generations bound the memory, see onMineLocked
 }
 
-// mineSeen is the last document of a job that was handed to readers.
+// mineSeen is the last document of a job that was given to the readers.
 type mineSeen struct {
 	version int64
 	raw     []byte
 	at      time.Time
 }
 
-// mineReader is one loop over the jobs. Guarded by Client.mu.
+// mineReader is one running loop over WatchMine. Guarded by Client.mu.
 type mineReader struct {
-	wake    chan struct{} // capacity 1
-	pending map[string]*update
-	order   []string // of pending
-	err     error
+	wake    chan struct{}      // capacity 1
+	pending map[string]*update // the latest document that it has not taken, by job ID
+	order   []string           // the keys of pending, the oldest first
+	err     error              // why it ends, once pending is empty
 }
 
+// joinMine adds a reader. The first one starts the goroutine that subscribes.
 func (c *Client) joinMine() (*mineReader, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,7 +141,8 @@ func (c *Client) failMineLocked(m *mine, err error) {
 	}
 }
 
-// onMineLocked takes one status.
+// onMineLocked gives one status to all readers, unless they have had that version. It remembers the last version of
+// each job in two generations: when seen is full it becomes older, and the former older is dropped.
 func (c *Client) onMineLocked(jobID string, version int64, raw []byte) {
 	m := c.mine
 	if m == nil {
@@ -170,8 +172,8 @@ func (c *Client) onMineLocked(jobID string, version int64, raw []byte) {
 	}
 }
 
-// last is the last document of a job; nil when it is not known. A server sends none again on this
-// connection: it remembers fewer jobs.
+// last returns the last document of a job, or nil if it is not remembered. A server does not send a version again while
+// it remembers that it did; the client remembers more jobs than the server, so it still has what the server withholds.
 func (m *mine) last(jobID string) *mineSeen {
 	if seen := m.seen[jobID]; seen != nil {
 		return seen
@@ -179,15 +181,15 @@ func (m *mine) last(jobID string) *mineSeen {
 	return m.older[jobID]
 }
 
-// forget drops what was seen longer ago than that.
-func (m *mine) forget(than time.Duration) {
-	limit := time.Now().Add(-than)
+// forget drops documents that were seen longer ago than age.
+func (m *mine) forget(age time.Duration) {
+	limit := time.Now().Add(-age)
 	gone := func(_ string, seen *mineSeen) bool { return !seen.at.After(limit) }
 	maps.DeleteFunc(m.seen, gone)
 	maps.DeleteFunc(m.older, gone)
 }
 
-// signal wakes the goroutine that receives from wake, of capacity 1, unless a signal waits for it already.
+// signal wakes the goroutine that receives from wake, a channel of capacity 1. It does nothing if a signal is waiting.
 func signal(wake chan struct{}) {
 	select {
 	case wake <- struct{}{}:
@@ -195,8 +197,8 @@ func signal(wake chan struct{}) {
 	}
 }
 
-// keepMine subscribes on each connection that comes into use, until the last reader has left or
-// the client has ended.
+// keepMine subscribes on each connection that comes into use, until the last reader has left or the client has ended.
+// A server with cursors then sends what has changed since m.cursor; with any other the gap is closed over HTTP.
 func (c *Client) keepMine(m *mine) {
 	tries := 0
 	for {
@@ -224,7 +226,7 @@ func (c *Client) keepMine(m *mine) {
 		}
 		err := c.do(c.ctx, &call{kind: frame.Subscribe, body: body, resend: true})
 		c.mu.Lock()
-		known := m.cursor != "" // then the server tells what has changed since
+		known := m.cursor != "" // then the server sends what has changed since
 		c.mu.Unlock()
 		if err == nil && !known {
 			err = c.closeGap(m)
@@ -246,8 +248,8 @@ func (c *Client) keepMine(m *mine) {
 	}
 }
 
-// endMine ends the subscription; false when a reader has come meanwhile, for whom it begins
-// anew.
+// endMine ends the subscription. It reports false if a new reader has joined meanwhile, and then the caller subscribes
+// again.
 func (c *Client) endMine(m *mine) bool {
 	c.mu.Lock()
 	asked := m.asked != nil && m.asked == c.cur
@@ -267,7 +269,7 @@ func (c *Client) endMine(m *mine) bool {
 	return true
 }
 
-// closeGap asks for the jobs that have changed while no connection told of them.
+// closeGap lists the jobs that have changed while no connection was subscribed, and gives them to the readers.
 func (c *Client) closeGap(m *mine) error {
 	c.mu.Lock()
 	lost := m.lost
@@ -309,7 +311,7 @@ func (c *Client) closeGap(m *mine) error {
 	return nil
 }
 
-// onCursorLocked takes up to where the server has told: from there the next connection goes on.
+// onCursorLocked notes the server's cursor, from which the next connection goes on.
 func (c *Client) onCursorLocked(cn *conn, b []byte) bool {
 	var f frame.CursorFrame
 	if json.Unmarshal(b, &f) != nil || f.Cursor == "" {
@@ -321,11 +323,12 @@ func (c *Client) onCursorLocked(cn *conn, b []byte) bool {
 	return true
 }
 
-// onSubscribedMineLocked takes the answer to the frame of keepMine.
+// onSubscribedMineLocked handles the answer to the subscribe frame of keepMine. reset says that the server's log does
+// not go as far as the cursor.
 func (c *Client) onSubscribedMineLocked(cn *conn, id string, reset bool) {
 	if m := c.mine; m != nil {
 		m.asked = cn
-		if reset { // what was seen is not of this log
+		if reset { // the versions seen belong to another log
 			m.cursor = ""
 			clear(m.seen)
 			clear(m.older)
@@ -336,7 +339,8 @@ func (c *Client) onSubscribedMineLocked(cn *conn, id string, reset bool) {
 	}
 }
 
-// moveMineLocked notes that another connection is in use, or that cn has ended.
+// moveMineLocked tells keepMine that the connection in use has changed. ended is a connection on which the subscription
+// no longer holds, or nil.
 func (c *Client) moveMineLocked(ended *conn) {
 	m := c.mine
 	if m == nil {

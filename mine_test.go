@@ -35,7 +35,7 @@ func TestWatchMine(t *testing.T) {
 		w := collect(t, c.WatchMine(ctx))
 		p.subscribedMine()
 		p.mine("a", 3, "pending")
-		p.status("a", 4, "completed") // of a watch that nobody has
+		p.status("a", 4, "completed") // of a job without a watch
 		p.mine("b", 2, "processing")
 		synctest.Wait()
 		p.mine("a", 3, "pending")
@@ -64,8 +64,8 @@ func TestWatchMine(t *testing.T) {
 	})
 }
 
-// TestWatchMineClosesItsGap: after a lost connection what has changed is asked for, and only
-// what was not seen is told.
+// TestWatchMineClosesItsGap: after a lost connection the client asks for the jobs that have changed, and yields only
+// documents that were not seen.
 func TestWatchMineClosesItsGap(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()

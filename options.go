@@ -19,24 +19,24 @@ const (
 	// DefaultReadLimit bounds one frame or answer from the server, in bytes. Documents are below it with any server's
 	// default limits.
 	DefaultReadLimit = 1 << 20
-	// DefaultBackoffBase bounds the first wait before a reconnect, DefaultBackoffCap every wait.
+	// DefaultBackoffBase bounds the first wait before a reconnect, DefaultBackoffCap the later ones.
 	DefaultBackoffBase = 100 * time.Millisecond
 	DefaultBackoffCap  = 5 * time.Second
 	// DefaultHandshakeTimeout bounds one attempt to connect, up to the welcome. It is above the server's own deadline
 	// for a first frame, so that the server's answer is seen.
 	DefaultHandshakeTimeout = 15 * time.Second
-	// DefaultDrainTimeout bounds how long answers are awaited on the old socket after a goaway.
+	// DefaultDrainTimeout bounds the wait for answers on the old socket after a goaway.
 	DefaultDrainTimeout = 10 * time.Second
 )
 
 const (
-	maxReconnectAfter = time.Minute // bounds what a goaway or a Retry-After may ask for
+	maxReconnectAfter = time.Minute // the longest wait that a goaway or a Retry-After may ask for
 	closeGrace        = time.Second // how long a closing socket waits for the peer
 	maxBatchJobs      = 1000        // jobs in one subscribe or unsubscribe frame
 	maxJobIDBytes     = 128         // a longer job ID cannot exist
 )
 
-// Option is a setting of Dial or NewHTTP. Where the same setting is given twice the last one counts.
+// Option is a setting of Dial or NewHTTP. If a setting is given twice, the last one counts.
 type Option func(*config)
 
 type config struct {
@@ -54,9 +54,9 @@ type config struct {
 	retryDial   bool
 }
 
-// WithToken sets the bearer token that every handshake and HTTP request carries. The default, and the empty string,
-// is none: only an Ackwire on the same machine takes that. When the token expires the server closes the socket and
-// refuses the reconnect, which ends the client; for tokens that are renewed there is WithTokenSource.
+// WithToken sets the bearer token that every handshake and HTTP request carries. The default, like the empty string,
+// sends no token, which only an Ackwire on the same machine accepts. When the token expires the server closes the
+// socket and refuses the reconnect, which ends the client; use WithTokenSource for tokens that are renewed.
 func WithToken(token string) Option {
 	return func(c *config) {
 		c.tokenSource = func(context.Context) (string, error) { return token, nil }
@@ -64,21 +64,21 @@ func WithToken(token string) Option {
 	}
 }
 
-// WithTokenSource sets where tokens come from, in place of WithToken. A Client calls it at every connect and, when
-// the token is a JWT with an exp claim, again after four fifths of its life, and renews it on the open socket. An
-// HTTPClient calls it with the first request, when the token has less than 5 s to live, and when the server does not
-// take it.
+// WithTokenSource sets a function that returns tokens, in place of WithToken. A Client calls it at every connect and,
+// when the token is a JWT with an exp claim, again after four fifths of its lifetime, to renew the token on the open
+// socket. An HTTPClient calls it for the first request, when the token expires within 5 s, and when the server refuses
+// the token.
 //
-// It must be safe for concurrent use and heed its context, which a connect's timeout bounds. An error from it counts
-// like a lost connection: it is tried again.
+// The function must be safe for concurrent use and heed its context, which has the deadline of the connect. An error
+// from it counts like a lost connection: it is tried again.
 func WithTokenSource(source func(ctx context.Context) (string, error)) Option {
 	return func(c *config) { c.tokenSource, c.renews = source, true }
 }
 
-// WithHTTPClient sets the client through which every connection and request goes, for a proxy, TLS settings or
-// tracing of your own. Its transport must support WebSocket upgrades, as http.Transport does. Its Timeout bounds HTTP
-// requests, event streams included, but no socket. The default is a client with a transport of its own, which honours
-// HTTP_PROXY and its like, and whose connections Close ends.
+// WithHTTPClient sets the HTTP client that makes every connection and request, for your own proxy, TLS settings or
+// tracing. Its transport must support WebSocket upgrades, as http.Transport does. Its Timeout bounds HTTP requests,
+// event streams included, but not sockets. The default is a client with a transport of its own, which honours
+// HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and whose connections are closed with the client.
 func WithHTTPClient(hc *http.Client) Option { return func(c *config) { c.httpClient = hc } }
 
 // WithDialContext sets how the client's own transport opens connections. The default is a net.Dialer. It cannot be
@@ -91,18 +91,18 @@ func WithDialContext(dial func(ctx context.Context, network, addr string) (net.C
 // Warn. Payloads and tokens are never logged.
 func WithLogger(log *slog.Logger) Option { return func(c *config) { c.log = log } }
 
-// WithBackoff sets the waits before reconnects, and before a submit with a Key is sent again. The default waits up to
-// DefaultBackoffBase at first and up to DefaultBackoffCap in the end; zero fields keep these. Waits that the server
-// asks for come on top, up to a minute.
+// WithBackoff sets the waits before reconnects, and before a submit with a Key is sent again. The default is
+// DefaultBackoffBase and DefaultBackoffCap; zero fields keep these. Waits that the server asks for come on top, up to a
+// minute.
 func WithBackoff(b Backoff) Option { return func(c *config) { c.backoff = b } }
 
 // WithoutReconnect makes the first lost connection final: every call then returns an error that matches
-// ErrDisconnected. The default comes back for as long as the client lives, unless the server forbids it. Over HTTP
-// the option makes the first lost event stream final.
+// ErrDisconnected. By default the client reconnects until it is closed or the server forbids it. Over HTTP the option
+// makes the first lost event stream final.
 func WithoutReconnect() Option { return func(c *config) { c.noReconnect = true } }
 
-// WithRetryDial makes Dial itself try again, with the same backoff, until its context ends or the server refuses for
-// good. The default is one attempt, so that a wrong address shows at once. Sockets only.
+// WithRetryDial makes Dial try again, with the same backoff, until its context ends or the server refuses permanently.
+// The default is one attempt, so that a wrong address shows at once. Sockets only.
 func WithRetryDial() Option { return func(c *config) { c.retryDial = true } }
 
 // WithHandshakeTimeout bounds one attempt to connect: the token source, the handshake and the wait for the server's
@@ -110,8 +110,8 @@ func WithRetryDial() Option { return func(c *config) { c.retryDial = true } }
 // connection.
 func WithHandshakeTimeout(d time.Duration) Option { return func(c *config) { c.handshake = d } }
 
-// WithDrainTimeout bounds how long answers are awaited on the old socket after the server asked to reconnect
-// (goaway). A request that is not answered by then is sent again on the new socket if that is safe, and else fails
+// WithDrainTimeout bounds the wait for answers on the old socket after the server asked to reconnect (goaway). A
+// request that is not answered by then is sent again on the new socket if that is safe, and else fails
 // with an error that matches ErrIndeterminate. It must be positive; the default is DefaultDrainTimeout. Sockets only.
 func WithDrainTimeout(d time.Duration) Option { return func(c *config) { c.drain = d } }
 
@@ -120,9 +120,9 @@ func WithDrainTimeout(d time.Duration) Option { return func(c *config) { c.drain
 // Pages of lists and results that are streamed have no such bound.
 func WithReadLimit(n int64) Option { return func(c *config) { c.readLimit = n } }
 
-// WithCompression asks for compression (permessage-deflate, RFC 7692). The default is none. A gateway agrees where it
-// is switched on there; large frames are then compressed both ways, each by itself, which costs time and no memory
-// between frames. Sockets only.
+// WithCompression asks the server for compression (permessage-deflate, RFC 7692). The default is no compression. A
+// gateway agrees if compression is enabled there. Large frames are then compressed in both directions, without context
+// takeover: that costs CPU time, but no memory between frames. Sockets only.
 func WithCompression() Option {
 	return func(c *config) { c.compression = websocket.CompressionNoContextTakeover }
 }
@@ -155,8 +155,8 @@ func newConfig(opts []Option) (*config, error) {
 	return c, errors.Join(errs...)
 }
 
-// transport is the client's own. Its buffers are small because the WebSocket has
-// buffers above it, and a process may hold thousands of clients.
+// transport makes the client's own HTTP transport. Its buffers are small because the WebSocket library has buffers
+// above it, and a process may hold thousands of clients.
 func (c *config) transport() *http.Transport {
 	dial := c.dialContext
 	if dial == nil {
@@ -176,12 +176,12 @@ func (c *config) transport() *http.Transport {
 
 const wsPath = "/v1/ws"
 
-// parseURL takes a base URL or the full address of /v1/ws, with any of the four
-// schemes, and returns the HTTP base without a slash at its end and the socket's address.
+// parseURL takes a base URL or the full address of /v1/ws, with the scheme http, https, ws or wss. It returns the base
+// URL for HTTP, without a slash at its end, and the URL of the socket.
 func parseURL(raw string) (base, ws string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", "", errors.New("ackwire: parse url: not a URL") // which may hold a password
+		return "", "", errors.New("ackwire: parse url: not a URL") // not shown: it may hold a password
 	}
 	switch u.Scheme {
 	case "http", "https":

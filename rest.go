@@ -26,10 +26,10 @@ type rest struct {
 	wsURL   string
 	http    *http.Client
 	own     *http.Transport // nil with WithHTTPClient
-	ended   func() error    // why requests are refused; nil while they are not
+	ended   func() error    // the error for every request after the client's end; nil before
 
-	mu      sync.Mutex // guards what follows
-	fetched bool       // token is one that the source gave
+	mu      sync.Mutex // guards the fields below
+	fetched bool       // token was set, by the token source
 	token   string
 }
 
@@ -56,7 +56,7 @@ func (r *rest) closeIdle() {
 	}
 }
 
-// fetchToken asks the source and remembers its answer.
+// fetchToken gets a token from the token source and remembers it for HTTP requests.
 func (r *rest) fetchToken(ctx context.Context) (string, error) {
 	token, err := r.cfg.tokenSource(ctx)
 	if err != nil {
@@ -68,10 +68,10 @@ func (r *rest) fetchToken(ctx context.Context) (string, error) {
 	return token, nil
 }
 
-// tokenMargin is how much of its life a token must have left to be sent with a request.
+// tokenMargin is how long a token must still be valid to be sent with a request.
 const tokenMargin = 5 * time.Second
 
-// currentToken returns the token to send: the last one fetched, or a new one when that is about to end.
+// currentToken returns the token to send: the last one fetched, or a new one when that is about to expire.
 func (r *rest) currentToken(ctx context.Context) (string, error) {
 	r.mu.Lock()
 	token, fetched := r.token, r.fetched
@@ -94,8 +94,8 @@ type request struct {
 	body   []byte      // nil for none
 }
 
-// do sends a request, and once more with a new token when the server does not take the first. Any answer is
-// returned, with its body open; errors are ctx's, the client's and the network's.
+// do sends a request, and once more with a new token when the server refuses the first one (401). It returns any HTTP
+// answer, with its body open; errors are ctx's, the client's and the network's.
 func (r *rest) do(ctx context.Context, q request) (*http.Response, error) {
 	if err := r.ended(); err != nil {
 		return nil, err
@@ -144,17 +144,17 @@ func (r *rest) send(ctx context.Context, q request, token string) (*http.Respons
 	return resp, nil
 }
 
-// maxErrorBody bounds what is read of an answer that is an error, in bytes.
+// maxErrorBody bounds how much of an error's body is read, in bytes.
 const maxErrorBody = 64 << 10
 
-// refusal reads the error of an answer, and closes it.
+// refusal reads the error from an answer and closes its body.
 func refusal(resp *http.Response) *Error {
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what there is of it
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // as much as can be read
 	return httpError(resp, body)
 }
 
-// read gets a path; limit bounds the body.
+// read sends a GET for a path and returns the answer's header and body; limit bounds the body, in bytes.
 func (r *rest) read(ctx context.Context, what, path string, limit int64) (http.Header, []byte, error) {
 	resp, err := r.do(ctx, request{what: what, method: http.MethodGet, path: path})
 	if err != nil {
@@ -170,13 +170,13 @@ func (r *rest) read(ctx context.Context, what, path string, limit int64) (http.H
 	return resp.Header, body, nil
 }
 
-// readBody reads all of an answer's body, and closes it.
+// readBody reads an answer's whole body and closes it; limit bounds it, in bytes.
 func readBody(resp *http.Response, limit int64) ([]byte, error) {
 	defer resp.Body.Close()
 	return readAtMost(resp.Body, limit)
 }
 
-// readAtMost reads all there is, and refuses more than limit bytes.
+// readAtMost reads to the end. More than limit bytes are an error.
 func readAtMost(from io.Reader, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(from, limit+1))
 	if err != nil {
@@ -256,7 +256,7 @@ func (r *rest) stats(ctx context.Context) (stats frame.Stats, err error) {
 	return stats, err
 }
 
-// jobPath returns the path of a job's resource, and what a request for it is called in errors.
+// jobPath returns the path of a job's resource, and a name for requests to it, for error texts.
 func jobPath(what, jobID, rest string) (name, path string, err error) {
 	if err := checkJobID(jobID); err != nil {
 		return "", "", err
@@ -264,8 +264,7 @@ func jobPath(what, jobID, rest string) (name, path string, err error) {
 	return what + jobID, "/v1/jobs/" + url.PathEscape(jobID) + rest, nil
 }
 
-// transient reports whether a request may be answered when it is sent again: the server said so, or the network
-// failed.
+// transient reports whether a request may succeed when it is sent again: the server said so, or the network failed.
 func transient(err error) bool {
 	if e, answered := errors.AsType[*Error](err); answered {
 		return e.Retryable || e.Code == code.Unavailable

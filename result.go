@@ -7,15 +7,15 @@ import (
 	"net/http"
 )
 
-// Content is a job's result as a stream: it is read from the server while you read it. Close it.
+// Content is a job's result as a stream, read from the server as you read it. The caller must close it.
 type Content struct {
 	io.ReadCloser
-	// ContentType is the result's media type: application/json for one that a handler returned,
-	// anything for a file that it attached.
+	// ContentType is the result's media type: application/json for a value that the handler returned,
+	// any type for a file that it attached.
 	ContentType string
 	// Name is the file's name, if the worker gave one.
 	Name string
-	// Size is in bytes; -1 when the server does not tell.
+	// Size is in bytes; -1 when the server does not say.
 	Size int64
 }
 

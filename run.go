@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// run keeps one connection in use until Close or a permanent failure, and then takes
-// everything down.
+// run keeps one connection in use until Close or a permanent failure. Then it ends all calls and watches, says goodbye
+// on every connection, and waits for all goroutines.
 func (c *Client) run(cn *conn) {
 	defer close(c.done)
 	defer c.api.closeIdle()
@@ -34,8 +34,8 @@ func (c *Client) run(cn *conn) {
 	}
 }
 
-// attend watches over the connection in use. It returns when another one is needed,
-// with the wait before it, or with the error that ends the client.
+// attend looks after the connection in use: it renews the token before it expires and runs the watchdog. It returns
+// when another connection is needed, with the wait before the reconnect, or with the error that ends the client.
 func (c *Client) attend(cn *conn, failures *int) (delay time.Duration, err error) {
 	var watch <-chan time.Time
 	if cn.ping > 0 {
@@ -63,7 +63,7 @@ func (c *Client) attend(cn *conn, failures *int) (delay time.Duration, err error
 			return 0, ErrClosed
 		case g := <-cn.goaway:
 			if c.cfg.noReconnect {
-				continue // used to its end
+				continue // this connection is used until the server closes it
 			}
 			return c.leave(cn, seconds(g.ReconnectAfter)), nil
 		case <-cn.dead:
@@ -80,15 +80,18 @@ func (c *Client) attend(cn *conn, failures *int) (delay time.Duration, err error
 			renewing = false
 			schedule(expiry)
 		case after := <-cn.warned:
-			// A token whose expiry cannot be read, or a clock that is wrong.
-			if expiry = time.Now().Add(after); !renewing {
+			// The server warns when no renewal came in time: the client cannot read the token's expiry, or its
+			// clock is wrong.
+			expiry = time.Now().Add(after)
+			if !renewing {
 				renewNow()
 			}
 		}
 	}
 }
 
-// afterLoss decides what follows the end of the connection in use.
+// afterLoss decides what happens after the connection in use has ended: it returns the wait before the reconnect, or
+// the error that ends the client.
 func (c *Client) afterLoss(cn *conn, failures *int) (time.Duration, error) {
 	if c.ctx.Err() != nil {
 		return 0, ErrClosed
@@ -100,12 +103,12 @@ func (c *Client) afterLoss(cn *conn, failures *int) (time.Duration, error) {
 		return 0, fmt.Errorf("%w: %w", ErrDisconnected, cn.err)
 	}
 	select {
-	case g := <-cn.goaway: // it said when to come back, then left
+	case g := <-cn.goaway: // the server said when to reconnect before it closed
 		return c.leave(cn, seconds(g.ReconnectAfter)), nil
 	default:
 	}
-	// A connection that did not last counts as a failed attempt, so that a server which
-	// welcomes and closes is not met with a tight loop.
+	// A short-lived connection counts as a failed attempt: a server that welcomes and closes
+	// at once must not cause a tight loop.
 	if time.Since(cn.born) >= c.cfg.backoff.Cap {
 		*failures = 0
 	}
@@ -115,9 +118,8 @@ func (c *Client) afterLoss(cn *conn, failures *int) (time.Duration, error) {
 	return delay, nil
 }
 
-// leave follows a goaway: nothing new is written to cn, whose answers and updates are still
-// read, for as long as the server asked to wait and the drain timeout on top. It
-// returns the wait before the reconnect.
+// leave handles a goaway. Nothing new is written to cn, but its answers and statuses are still read, for the wait that
+// the server asked for plus the drain timeout. It returns the wait before the reconnect.
 func (c *Client) leave(cn *conn, after time.Duration) time.Duration {
 	after = min(after, maxReconnectAfter)
 	c.cfg.log.Info("server goes away", "wait", after)
@@ -130,7 +132,7 @@ func (c *Client) leave(cn *conn, after time.Duration) time.Duration {
 	return after
 }
 
-// supersede lets go of a draining connection as soon as nothing waits for it.
+// supersede marks cn as replaced by another connection: it is closed as soon as its last call is answered.
 func (c *Client) supersede(cn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +143,7 @@ func (c *Client) supersede(cn *conn) {
 // retireLocked closes a superseded connection whose last answer has come.
 func (c *Client) retireLocked(cn *conn) {
 	if _, live := c.conns[cn]; live && cn.superseded && len(cn.calls) == 0 {
-		cn.superseded = false // once
+		cn.superseded = false // say goodbye only once
 		c.wg.Go(cn.goodbye)
 	}
 }
@@ -155,7 +157,8 @@ func (c *Client) leaveAll() {
 	}
 }
 
-// reconnect waits and connects until it succeeds, ctx ends or the server refuses for good.
+// reconnect connects, first after delay and then with backoff, until it succeeds, ctx ends or the server refuses
+// permanently.
 func (c *Client) reconnect(ctx context.Context, delay time.Duration, failures *int) (*conn, error) {
 	var last error
 	for {
@@ -183,7 +186,7 @@ func (c *Client) reconnect(ctx context.Context, delay time.Duration, failures *i
 	}
 }
 
-// ended is the error of a reconnect that ctx ended; last says why it was still trying.
+// ended returns the error of a reconnect that ended with ctx; last is the error of its last attempt, if any.
 func (c *Client) ended(ctx context.Context, last error) error {
 	switch {
 	case c.ctx.Err() != nil:
@@ -194,9 +197,9 @@ func (c *Client) ended(ctx context.Context, last error) error {
 	return ctx.Err()
 }
 
-// permanent reports whether coming back would be refused again: a close code that says
-// so, or a handshake answered with a 4xx that waiting does not heal. 404 is what a proxy
-// answers while the service behind it is replaced.
+// permanent reports whether a reconnect would be refused again: after a close code that says so, or a handshake that
+// was answered with a 4xx which does not pass by waiting. A 404 may pass: proxies answer so while the service behind
+// them is replaced.
 func permanent(err error) bool {
 	if _, ok := errors.AsType[*CloseError](err); ok {
 		return true
@@ -212,18 +215,18 @@ func permanent(err error) bool {
 	return e.Status >= 400 && e.Status < 500
 }
 
-// watchdog finds connections that are open only on paper. It looks once per ping
-// interval of the server, which owes a ping in each.
+// watchdog finds connections that no longer work though they are open: writes are stuck, or the server is silent. It
+// looks once per ping interval, in which the server sends at least a ping.
 type watchdog struct {
-	seen   uint64
-	writes uint64
-	quiet  int
+	seen   uint64 // conn.seen at the last look
+	writes uint64 // conn.writes at the last look
+	quiet  int    // intervals in a row without a frame
 }
 
 // maxQuiet is how many ping intervals may pass without any frame.
 const maxQuiet = 2
 
-// bite says why cn should be given up, or "".
+// bite returns why cn should be given up, or "" if it should not.
 func (d *watchdog) bite(cn *conn) string {
 	seen, writes := cn.seen.Load(), cn.writes.Load()
 	stuck := writes%2 == 1 && writes == d.writes

@@ -7,10 +7,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// head is what the read goroutine needs of a frame. The slices alias the frame. A
-// hand-written scan instead of encoding/json keeps the cost of a status frame that
-// nobody reads (because a newer one replaced it) below a microsecond; documents are
-// decoded, and so checked, only when they are handed out.
+// head holds the fields of a frame that the read goroutine needs. The slices alias the frame. It is scanned by hand and
+// not with encoding/json, which keeps the cost of a status frame that is never read (because a newer one replaced it)
+// below a microsecond; documents are decoded, and so checked, only when they are yielded.
 type head struct {
 	typ, id                 []byte
 	jobID, state, statusURL []byte
@@ -19,8 +18,8 @@ type head struct {
 	duplicate, mine         bool
 }
 
-// scanHead reads the fields of one frame. It reports false for what is not one JSON
-// object with string fields where it looks for them; values that it skips are not checked.
+// scanHead reads the head of one frame. It reports false if the frame is not one JSON object, or a field that it reads
+// is not of its type; values that it skips are not checked.
 func scanHead(b []byte) (h head, ok bool) {
 	s := scanner{b: b}
 	ok = s.object(func(key, val []byte) bool {

@@ -16,7 +16,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// SubmitOption is a setting of one submit. Where the same setting is given twice the last one counts.
+// SubmitOption is a setting of one submit. If a setting is given twice, the last one counts.
 type SubmitOption func(*submitConfig)
 
 type submitConfig struct {
@@ -31,54 +31,54 @@ type submitConfig struct {
 	tracestate  string
 }
 
-// Key sets the idempotency key, 1 to 128 characters: however often the submit is sent, by this client or another of
-// the tenant, there is one job of this type and key, until its retention is over. The same key with another payload
-// is refused with the code idempotency_key_reused; payloads are compared as JSON values.
+// Key sets the idempotency key, 1 to 128 characters: however often the submit is sent, by any client of the tenant,
+// there is only one job of this type and key, until its retention is over. The same key with another payload is refused
+// with the code idempotency_key_reused; payloads are compared as JSON values.
 //
-// With a key the client itself repeats a submit whose outcome is not known, until ctx ends. Without one, which is the
-// default and also what an empty key means, such a submit fails with an error that matches ErrIndeterminate.
+// With a key the client itself repeats a submit whose outcome is not known, until ctx ends. Without a key (the default,
+// or an empty one) such a submit fails with an error that matches ErrIndeterminate.
 func Key(key string) SubmitOption { return func(s *submitConfig) { s.key = key } }
 
 // Timeout bounds one attempt. An attempt that takes longer fails, and is tried again while attempts are left. The
-// default, also for 0, is that of the job's type. The server refuses what is negative or above 100 years.
+// default, also for 0, is that of the job's type. The server refuses negative values and more than 100 years.
 func Timeout(d time.Duration) SubmitOption { return func(s *submitConfig) { s.timeout = d } }
 
 // Deadline bounds the whole job from its acceptance on, with its waits and attempts; when it passes the job fails
-// with the code deadline_exceeded. The default, also for 0, is that of the job's type. The server refuses what is
-// negative, above 100 years, or before RunAt.
+// with the code deadline_exceeded. The default, also for 0, is that of the job's type. The server refuses negative
+// values, more than 100 years, and a deadline before RunAt.
 func Deadline(d time.Duration) SubmitOption { return func(s *submitConfig) { s.deadline = d } }
 
-// RunAt sets when the job may start, at most 30 days ahead. Until then it is scheduled. The default, the zero time
-// and a time that is past start it as soon as a worker is free.
+// RunAt sets the time before which the job does not start, at most 30 days ahead. Until then its state is scheduled.
+// By default, and for the zero time or one in the past, it starts as soon as a worker is free.
 func RunAt(t time.Time) SubmitOption { return func(s *submitConfig) { s.runAt = t } }
 
-// NoWatch submits without following the job, which is otherwise followed from its ack on, so that its watch misses
-// nothing. It is for jobs that this client will not watch: it saves the server a subscription. The job can still be
-// watched, from its document as it is by then. Over HTTP no job is followed before it is watched.
+// NoWatch submits without subscribing to the job. By default a submit over a socket subscribes to its job, so that a
+// later Watch misses nothing. Use it for jobs that this client will not watch: it saves the server a subscription. Such
+// a job can still be watched, from its current document on. Over HTTP the option changes nothing.
 func NoWatch() SubmitOption { return func(s *submitConfig) { s.noWatch = true } }
 
-// CallbackURL asks for a webhook when the job has ended or, if states are given, when one of them begins. The server
-// refuses a URL that is not http or https, and later calls no address that is not public, unless it is configured to.
+// CallbackURL asks for a webhook when the job has ended or, if states are given, when it enters one of them. The server
+// refuses a URL that is not http or https, and does not call addresses that are not public, unless it is configured to.
 func CallbackURL(url string, states ...job.State) SubmitOption {
 	return func(s *submitConfig) { s.callbackURL, s.callbackOn = url, states }
 }
 
-// Trace makes the job a part of a trace, in place of the one that Submit's context belongs to: its traceparent and
-// tracestate as W3C Trace Context has them (§3.2, §3.3). state may be empty. A parent that is malformed is passed
-// over by the server.
+// Trace makes the job part of a trace other than that of Submit's context. parent and state are the values of the
+// traceparent and tracestate headers (W3C Trace Context §3.2 and §3.3). state may be empty. The server ignores a
+// malformed parent.
 func Trace(parent, state string) SubmitOption {
 	return func(s *submitConfig) { s.traceparent, s.tracestate = parent, state }
 }
 
 // Submit hands a job to Ackwire and returns once it is durable. payload is any value that encoding/json marshals, or
-// a json.RawMessage, which travels untouched. While there is no connection it waits; ctx bounds everything.
+// a json.RawMessage, which is sent as it is. While there is no connection it waits; ctx bounds everything.
 //
-// The job belongs to the trace of ctx, if there is one (OpenTelemetry), from its submit to its handler and back.
+// If ctx carries an OpenTelemetry span, the job becomes part of its trace, from the submit to the handler and back.
 //
-// There are three outcomes: the job; an *Error when the server refused, and then nothing was written (Retryable says
-// whether to try again); or an error that matches ErrIndeterminate when it is not known whether the job exists. With
-// a Key such a submit is repeated until its outcome is known or ctx ends. An error of ctx alone means that nothing
-// was sent.
+// There are three outcomes: the job; an *Error if the server refused it, and then nothing was written (Retryable says
+// whether to try again); or an error that matches ErrIndeterminate if it is not known whether the job exists. With a
+// Key such a submit is repeated until its outcome is known or ctx ends. ctx's error without ErrIndeterminate means that
+// nothing was sent.
 func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
 	cfg := tracedBy(ctx)
 	for _, o := range opts {
@@ -102,13 +102,13 @@ func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts .
 	})
 }
 
-// submitUntilKnown sends a submit until its outcome is known, if it has a key; else once. try sends it and reports
-// whether it may have been written though there was no ack. life ends when the client is closed.
+// submitUntilKnown repeats a submit until its outcome is known if it has a key; else it sends it once. try sends it and
+// reports whether the job may exist though there was no ack. life ends when the client is closed.
 func (r *rest) submitUntilKnown(
 	ctx, life context.Context, key string, try func() (j *Job, unknown bool, err error),
 ) (*Job, error) {
-	// doubt is the last answer that left open whether the job exists. From then on only an ack or a refusal
-	// for good settles it: "nothing was written" speaks of the last try alone.
+	// doubt is the last outcome that left open whether the job exists. From then on only an ack or a permanent
+	// refusal settles it: a retryable refusal says only that the last try wrote nothing.
 	var doubt *IndeterminateError
 	for tries := 0; ; tries++ {
 		j, unknown, err := try()
@@ -151,8 +151,8 @@ func (r *rest) submitUntilKnown(
 	}
 }
 
-// because returns err, which ended the tries to find out, marked as not known if there
-// was a doubt.
+// because returns err, which ended the tries. If e is not nil an earlier try left the outcome open, and err is wrapped
+// into an IndeterminateError.
 func (e *IndeterminateError) because(err error) error {
 	if e == nil || errors.Is(err, ErrIndeterminate) {
 		return err
@@ -160,8 +160,8 @@ func (e *IndeterminateError) because(err error) error {
 	return &IndeterminateError{JobID: e.JobID, Key: e.Key, Err: fmt.Errorf("%w; last answer: %w", err, e.Err)}
 }
 
-// appendBody makes a submit frame from after its id. Over HTTP there is no subscription, and the trace travels in
-// headers.
+// appendBody makes the part of a submit frame that follows its id: `,"job":…}`. Over HTTP there is no subscription, and
+// the trace is sent in headers.
 func (s *submitConfig) appendBody(jobType string, payload any, overHTTP bool) ([]byte, error) {
 	raw, ok := payload.(json.RawMessage)
 	if !ok {
@@ -170,7 +170,7 @@ func (s *submitConfig) appendBody(jobType string, payload any, overHTTP bool) ([
 			return nil, fmt.Errorf("marshal payload: %w", err)
 		}
 	} else if !json.Valid(raw) || !utf8.Valid(raw) {
-		// The server would take it for a broken frame, or close the socket (1007).
+		// The server would answer invalid_frame, or close the socket (1007) with everything on it.
 		return nil, newError(code.ValidationFailed, "the payload is not JSON in UTF-8")
 	}
 	b := make([]byte, 0, len(raw)+len(jobType)+len(s.key)+len(s.callbackURL)+128)
@@ -243,8 +243,9 @@ func (c *Client) wait(ctx context.Context, j *Job) (Status, error) {
 	return s.latest.decode()
 }
 
-// joinLocked takes a reference to the job's subscription. The Job's own goes to the
-// first that comes: from then on the subscription lives as long as its readers.
+// joinLocked takes a reference to the job's subscription. The first caller gets the reference that the Job itself has
+// held since the ack; after that the subscription lives as long as its readers. The terminal document of an ended
+// subscription stays readable.
 func (j *Job) joinLocked(c *Client, after int64) (*sub, error) {
 	s := j.sub
 	switch {
@@ -258,14 +259,14 @@ func (j *Job) joinLocked(c *Client, after int64) (*sub, error) {
 	return c.joinLocked(j.ID, after)
 }
 
-// forgetEndLocked lets go of the end that the handle has seen: the job may have been opened again.
+// forgetEndLocked drops a terminal document that the handle keeps: after a retry the job may run again.
 func (j *Job) forgetEndLocked() {
 	if j.sub != nil && j.sub.ended {
 		j.sub, j.held = nil, false
 	}
 }
 
-// order implements transport.
+// order implements transport: it sends a cancel or a retry.
 func (c *Client) order(ctx context.Context, kind frame.Type, j *Job) (job.State, error) {
 	if err := checkJobID(j.ID); err != nil {
 		return "", err

@@ -135,7 +135,7 @@ func TestSubmitIndeterminateWithKey(t *testing.T) {
 		if d := time.Since(start); d < 2*time.Second || d > 3*time.Second {
 			t.Errorf("sent again after %v, want the 2 s that the server asked for and a little", d)
 		}
-		p.sendError(g.ID, code.Unavailable, "") // speaks of the second try only: the doubt stays
+		p.sendError(g.ID, code.Unavailable, "") // refuses the second try only: the first may have been written
 		p.ack("j1")
 		if j, err := sub.end(); err != nil || j.ID != "j1" {
 			t.Fatalf("got %+v, %v", j, err)

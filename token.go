@@ -10,11 +10,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// minRenewal is the shortest wait before a token is renewed, or a failed renewal repeated.
+// minRenewal is the shortest wait before a token is renewed or a failed renewal is repeated.
 const minRenewal = time.Second
 
-// jwtExpiry reads the exp claim (RFC 7519 §4.1.4) without checking the token: only the
-// server can do that. Other kinds of tokens have no expiry that a client can see.
+// jwtExpiry reads the exp claim of a JWT (RFC 7519 §4.1.4) without verifying the token, which only the server can do.
+// It reports false for other kinds of tokens, whose expiry a client cannot see.
 func jwtExpiry(token string) (time.Time, bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -33,8 +33,8 @@ func jwtExpiry(token string) (time.Time, bool) {
 	return time.UnixMilli(int64(v.Exp * 1000)), true
 }
 
-// renewIn says how long to wait before a token that ends at expiry is renewed: four
-// fifths of what is left. It reports false when there is nothing to wait for.
+// renewIn returns how long to wait before a token is renewed: four fifths of the time until its expiry. It reports
+// false when the expiry is not known or has passed.
 func renewIn(expiry time.Time) (time.Duration, bool) {
 	left := time.Until(expiry)
 	if expiry.IsZero() || left <= 0 {
@@ -43,10 +43,9 @@ func renewIn(expiry time.Time) (time.Duration, bool) {
 	return max(left*4/5, minRenewal), true
 }
 
-// renewToken sends a fresh token on the open socket and tells run which expiry holds now: the
-// new one's, or after a failure the old one, so that the waits shrink towards it.
-// If it keeps failing, the server ends the session with 4002 when the token does, and the
-// reconnect asks for a token once more.
+// renewToken sends a new token on the open socket and reports to run the expiry of the token in use then: the new
+// one's, or after a failure the old one's, so that the waits shrink towards it. If it keeps failing, the server closes
+// the session with 4002 when the token expires, and the reconnect asks the token source once more.
 func (c *Client) renewToken(cn *conn, expiry time.Time) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.handshake)
 	defer cancel()

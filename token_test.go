@@ -15,7 +15,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// jwt makes a token that only its exp claim can be read of.
+// jwt makes an unsigned token with an exp claim.
 func jwt(name string, exp time.Time) string {
 	enc := base64.RawURLEncoding.EncodeToString
 	return enc([]byte(`{"alg":"none"}`)) + "." + enc(fmt.Appendf(nil, `{"sub":%q,"exp":%d}`, name, exp.Unix())) + "." +
@@ -81,8 +81,8 @@ func TestTokenSource(t *testing.T) {
 	})
 }
 
-// TestTheServerWarns: of a token that only it can read. It is renewed at once, and again while
-// that fails, until the server ends the session.
+// TestTheServerWarns: the server warns that a token expires which the client cannot read. The client renews it at once,
+// and tries again while that fails, until the server ends the session.
 func TestTheServerWarns(t *testing.T) {
 	const warning = `{"type":"expiring","expiresAt":"2030-01-01T00:00:00Z","closesAfter":90}`
 	inBubble(t, func(t *testing.T, s *fake) {
@@ -125,8 +125,8 @@ func TestTheServerWarns(t *testing.T) {
 	})
 }
 
-// TestARenewalThatFailsAfterOneThatDidNot: it is tried again before the second token's end, not
-// the first's.
+// TestARenewalThatFailsAfterOneThatDidNot: a failed renewal is repeated before the expiry of the token in use, which is
+// the second one, not the first.
 func TestARenewalThatFailsAfterOneThatDidNot(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		_, p := s.dial(WithTokenSource(func(context.Context) (string, error) {

@@ -7,8 +7,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracedBy is a submit within the trace of ctx (W3C Trace Context §3.2, version 00). Only the
-// interfaces of OpenTelemetry are needed for that.
+// tracedBy returns the settings of a submit within the trace of ctx (W3C Trace Context §3.2, version 00). It needs only
+// OpenTelemetry's API, not its SDK.
 func tracedBy(ctx context.Context) (cfg submitConfig) {
 	sc := trace.SpanContextFromContext(ctx)
 	if !sc.IsValid() {

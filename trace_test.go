@@ -6,7 +6,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// TestASubmitIsOfItsContextsTrace: unless another one is given, or there is none.
+// TestASubmitIsOfItsContextsTrace: a submit belongs to the trace of its context, unless the Trace option names another.
 func TestASubmitIsOfItsContextsTrace(t *testing.T) {
 	state, err := trace.ParseTraceState("vendor=1")
 	if err != nil {

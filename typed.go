@@ -11,17 +11,17 @@ import (
 	"github.com/ackwire/ackwire/schemas/strict"
 )
 
-// Submitter is what a [JobType] needs of a client: both Client and HTTPClient are one.
+// Submitter is the part of a client that a [JobType] needs: Client and HTTPClient implement it.
 type Submitter interface {
 	// Submit hands a job to Ackwire and returns once it is durable.
 	Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error)
-	// Job returns a handle for a job by its ID. It asks the server nothing.
+	// Job returns a handle for a job by its ID. It sends nothing to the server.
 	Job(id string) *Job
 }
 
 // JobType declares a job type once, for the program that submits its jobs and the one that works on them: its name,
-// its payload (In) and its result (Out). Both are whatever encoding/json can write and read. Make it with [Type], in
-// a package that both import:
+// and the Go types of its payload (In) and its result (Out), which encoding/json must be able to write and read. Make
+// it with [Type], in a package that both programs import:
 //
 //	var RenderInvoice = ackwire.Type[Invoice, Rendered]("invoice.render")
 type JobType[In, Out any] struct {
@@ -39,8 +39,8 @@ func Type[In, Out any](name string) JobType[In, Out] {
 // Name returns the job type's name, such as "invoice.render".
 func (t JobType[In, Out]) Name() string { return t.name }
 
-// Types returns zero values of the payload's and the result's types, from which a generic function infers them. The
-// worker library registers handlers so.
+// Types returns zero values of the payload's and the result's types. With it a generic function can infer both types,
+// as the worker library does when it registers a handler.
 func (t JobType[In, Out]) Types() (in In, out Out) { return in, out }
 
 // Submit hands a job to Ackwire and returns once it is durable; options and errors are those of Client.Submit.
@@ -54,23 +54,23 @@ func (t JobType[In, Out]) Submit(
 	return &TypedJob[Out]{Job: j}, nil
 }
 
-// Job returns a typed handle for a job of this type that was submitted before, by its ID. It asks the server nothing.
+// Job returns a typed handle for a job of this type by its ID. It sends nothing to the server.
 func (t JobType[In, Out]) Job(client Submitter, id string) *TypedJob[Out] {
 	return &TypedJob[Out]{Job: client.Job(id)}
 }
 
-// TypedJob is a Job that knows the type of its result. Job.Result, which opens the result as a stream, is reached
-// as t.Job.Result.
+// TypedJob is a Job that knows the type of its result. Its Result hides Job.Result, which opens the result as a stream:
+// call t.Job.Result for that.
 type TypedJob[Out any] struct {
 	*Job
 }
 
-// Result waits for the job's end and returns what its handler returned. A job that completed without a result is the
-// zero value. Whole numbers are taken where an integer is meant, however they are written (1.0).
+// Result waits for the job's end and returns its result, or the zero value if it completed without one. An integer
+// field accepts any whole number, however it is written (such as 1.0).
 //
-// A job that failed, was cancelled or is not there is a [*JobError]. A result that does not fit Out is any other
-// error, and so is a file that a handler attached and returned nothing beside. The errors of Job.Wait come as they
-// are.
+// If the job failed, was cancelled or does not exist, the error is a [*JobError]. Other errors are those of Job.Wait,
+// and those of a result that cannot be decoded into Out, such as a file that the handler attached without returning a
+// value.
 func (t *TypedJob[Out]) Result(ctx context.Context) (Out, error) {
 	var out Out
 	st, err := t.Wait(ctx)
@@ -120,16 +120,16 @@ func (t *TypedJob[Out]) storedResult(ctx context.Context) ([]byte, error) {
 	return b, nil
 }
 
-// JobError says that a job has no result: it failed, it was cancelled, or it is not there. It is what TypedJob.Result
-// returns for them, and what [Status.Err] makes of a terminal document.
+// JobError says that a job has no result: it failed, it was cancelled, or it does not exist. TypedJob.Result and
+// [Status.Err] return it.
 type JobError struct {
 	// JobID is the job's ID.
 	JobID string
-	// State is job.Failed or job.Cancelled. It is empty for a job that is not there: its retention is over, or there
-	// never was one of this ID for this tenant. Such an error matches ErrNotFound.
+	// State is job.Failed or job.Cancelled. It is empty if the job was not found: its retention is over, or this tenant
+	// never had a job with this ID. Such an error matches ErrNotFound.
 	State job.State
-	// Code and Message are those of the job's last error, if it had one: the handler's own, or a code of Ackwire's
-	// such as job.CodeDeadlineExceeded or job.CodeWorkerLost.
+	// Code and Message are those of the job's last error, if it had one. Code is the handler's own, or one of
+	// Ackwire's, such as job.CodeDeadlineExceeded or job.CodeWorkerLost.
 	Code, Message string
 	// Attempt is how many attempts were made.
 	Attempt int
@@ -137,8 +137,8 @@ type JobError struct {
 	notFound *Error
 }
 
-// Err is the error that a terminal document stands for: a [*JobError] for a job that failed or was cancelled. It is
-// nil for one that completed, and for one that has not ended.
+// Err returns a [*JobError] if the job failed or was cancelled. It returns nil for a job that completed or has not
+// ended.
 func (s Status) Err() error {
 	if s.State != job.Failed && s.State != job.Cancelled {
 		return nil
@@ -150,7 +150,7 @@ func (s Status) Err() error {
 	return e
 }
 
-// asNotFound finds the server's answer that there is no such job.
+// asNotFound reports whether err is the server's answer that there is no such job.
 func asNotFound(err error) (*Error, bool) {
 	e, answered := errors.AsType[*Error](err)
 	return e, answered && e.Code == code.NotFound
@@ -159,7 +159,7 @@ func asNotFound(err error) (*Error, bool) {
 // Error implements error.
 func (e *JobError) Error() string {
 	if e.State == "" {
-		return "ackwire: job " + e.JobID + " is not there: it has expired, or never was"
+		return "ackwire: job " + e.JobID + " was not found: it has expired or never existed"
 	}
 	s := "ackwire: job " + e.JobID + " was cancelled"
 	if e.State == job.Failed {
@@ -174,7 +174,7 @@ func (e *JobError) Error() string {
 	return s
 }
 
-// Unwrap returns the server's answer for a job that is not there.
+// Unwrap returns the server's answer if the job was not found, else nil.
 func (e *JobError) Unwrap() error {
 	if e.notFound == nil {
 		return nil

@@ -83,7 +83,7 @@ func TestStatusErr(t *testing.T) {
 	}
 }
 
-// The caller's end is not the job's.
+// The end of the caller's context is not an error of the job.
 func TestTypedResultOfAJobThatTakesLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)

@@ -15,7 +15,7 @@ import (
 
 // Status is a job's document at one version.
 type Status struct {
-	// Version strictly rises with each change of the job. It is 0 only in a list, which does not tell it.
+	// Version strictly rises with each change of the job. It is 0 only in a list, which has no versions.
 	Version int64
 	job.Document
 	// Raw is the document as the server made it. It is shared: do not change it.
@@ -29,13 +29,13 @@ type watchConfig struct {
 	after int64
 }
 
-// After starts a watch behind a version that was seen before: only newer documents are yielded. 0, the default, and
-// negative versions start with the document as it is now. Behind the version of a terminal document nothing comes
-// unless the job is retried: such a watch may end at once, or wait until ctx ends.
+// After starts a watch behind a version that was seen before: only newer documents are yielded. 0 (the default) and
+// negative versions start with the current document. After the version of a terminal document nothing follows unless
+// the job is retried: such a watch may end at once, or wait until ctx ends.
 func After(version int64) WatchOption { return func(w *watchConfig) { w.after = version } }
 
-// follow is one watch. join, called with mu held, gives it the subscription to read, with
-// a reference that follow returns at its end.
+// follow implements one watch of a job, of documents above the version seen. join is called with mu held and returns
+// the subscription to read, with a reference that follow gives back at its end.
 func (c *Client) follow(ctx context.Context, seen int64, join func() (*sub, error)) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
 		c.mu.Lock()
@@ -93,21 +93,21 @@ type sub struct {
 	jobID string
 	done  chan struct{} // closed when it has ended
 
-	refs     int      // watches, waits and a Job nobody has watched yet
-	watchers *watcher // those to wake
+	refs     int      // watches, waits, and a Job that has not been watched yet
+	watchers *watcher // the readers to wake
 	latest   *update  // the newest document; the only one kept
-	after    int64    // while latest is nil: only what is newer is asked for
-	resets   int      // how often the server has lost the versions that were seen
-	asked    *conn    // where it was asked for last
+	after    int64    // while latest is nil: only newer versions are asked for
+	resets   int      // how often the server's log has lost the versions seen
+	asked    *conn    // the connection on which it was asked for last
 	dirty    bool     // is in Client.dirty
 	maxBatch int      // how many jobs may share its subscribe frame; 0: maxBatchJobs
 	ended    bool
 	err      error // why it ended; nil after a terminal document
 }
 
-// watcher is one reader of a subscription, in a list because there are few.
+// watcher is one reader of a subscription, in a linked list because there are few.
 type watcher struct {
-	wake chan struct{} // one place
+	wake chan struct{} // capacity 1
 	next *watcher
 }
 
@@ -132,11 +132,11 @@ func (s *sub) version() int64 {
 	return s.latest.version
 }
 
-// seen is the highest version that the server is told of.
+// seen returns the version that a subscribe frame gives: the server sends only newer ones.
 func (s *sub) seen() int64 { return max(s.after, s.version()) }
 
-// resetLocked forgets versions that the server's log does not have: a log that was restored from
-// a backup, or has lost its end, begins anew below them.
+// resetLocked forgets the versions seen, because the server's log does not have them: a log that was restored from a
+// backup, or has lost its end, counts on from a lower version.
 func (s *sub) resetLocked() {
 	s.latest, s.after = nil, 0
 	s.resets++
@@ -148,7 +148,7 @@ func (s *sub) wakeLocked() {
 	}
 }
 
-// subLocked returns the job's subscription, a new one without references if there is none.
+// subLocked returns the job's subscription. It makes a new one, without references, if there is none.
 func (c *Client) subLocked(jobID string) *sub {
 	s := c.subs[jobID]
 	if s == nil {
@@ -158,8 +158,7 @@ func (c *Client) subLocked(jobID string) *sub {
 	return s
 }
 
-// joinLocked takes a reference to the job's subscription and sees to it that everything
-// newer than after will come.
+// joinLocked takes a reference to the job's subscription and makes sure that it asks for every version above after.
 func (c *Client) joinLocked(jobID string, after int64) (*sub, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -181,8 +180,8 @@ func (c *Client) joinLocked(jobID string, after int64) (*sub, error) {
 	return s, nil
 }
 
-// startFromMineLocked gives a new subscription what the connection has brought of its job already:
-// a server sends no version twice.
+// startFromMineLocked gives a new subscription the last document that WatchMine has received of its job on this
+// connection: a server does not send a version twice.
 func (c *Client) startFromMineLocked(s *sub) {
 	if c.mine == nil || c.mine.asked == nil || c.mine.asked != c.cur {
 		return
@@ -197,7 +196,7 @@ func (c *Client) startFromMineLocked(s *sub) {
 	}
 }
 
-// part gives back what join took.
+// part removes a watcher, which may be nil, and gives back the reference that joinLocked took.
 func (c *Client) part(s *sub, w *watcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -224,8 +223,7 @@ func (c *Client) unrefLocked(s *sub) {
 	}
 }
 
-// endSubLocked ends a subscription: with nil after a terminal document, which stays
-// readable for those who hold it.
+// endSubLocked ends a subscription: with nil after a terminal document, which its readers can still read.
 func (c *Client) endSubLocked(s *sub, err error) {
 	if s.ended {
 		return
@@ -253,8 +251,8 @@ func (c *Client) markDirtyLocked(s *sub) {
 	c.wakeLocked()
 }
 
-// pruneDirtyLocked drops those that nobody wants any more from the front of the list and
-// reports whether one is left.
+// pruneDirtyLocked drops subscriptions that are no longer dirty from the front of the list and reports whether one is
+// left.
 func (c *Client) pruneDirtyLocked() bool {
 	for len(c.dirty) > 0 && !c.dirty[0].dirty {
 		c.dirty = c.dirty[1:]
@@ -326,7 +324,7 @@ func (c *Client) appendUnsubscribeLocked(cn *conn, b []byte) []byte {
 	return append(b, `]}`...)
 }
 
-// roomFor reports whether one more job fits into a frame that has size bytes.
+// roomFor reports whether one more job fits into a frame of size bytes.
 func (cn *conn) roomFor(size int, jobID string) bool {
 	const rest = len(`,{"jobId":"","after":9223372036854775807}]}`)
 	limit := cn.limits.FrameBytes
@@ -336,8 +334,8 @@ func (cn *conn) roomFor(size int, jobID string) bool {
 	return size+len(jobID)+rest <= limit
 }
 
-// checkJobID refuses what cannot be a job's ID, with the server's own answer: sent in a
-// batch it would spoil the frame for the others.
+// checkJobID refuses a string that cannot be a job's ID, with the error that the server would give: in a subscribe
+// frame it would fail the whole batch.
 func checkJobID(jobID string) error {
 	ok := jobID != "" && len(jobID) <= maxJobIDBytes
 	for i := range len(jobID) {

@@ -342,7 +342,7 @@ func TestSubscriptionsAreBatched(t *testing.T) {
 	})
 }
 
-// One job that spoils the subscribe frame must not take the others with it.
+// One job that makes the server refuse a subscribe frame must not fail the other jobs of the frame.
 func TestSubscribeErrorIsolatesTheCulprit(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
@@ -411,8 +411,7 @@ func TestWatchWithUnreadableDocument(t *testing.T) {
 	})
 }
 
-// TestWatchTakesLowerVersionsAfterAReset: what was seen is void once the server's log does not have
-// it.
+// TestWatchTakesLowerVersionsAfterAReset: versions seen no longer count once the server's log does not have them.
 func TestWatchTakesLowerVersionsAfterAReset(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()
