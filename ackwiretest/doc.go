@@ -11,27 +11,29 @@
 //
 // # Who works on the jobs
 //
-// A job type with a handler ([Server.Handle], [Handle]) is worked on at once. The jobs of all other types wait until
-// the test takes one with [Server.Next] and says what becomes of it: [Job.Progress], [Job.Complete], [Job.Fail],
+// Jobs of a type with a handler ([Server.Handle], [Handle]) start at once. Jobs of all other types wait until the test
+// takes one with [Server.Next] and decides its outcome with [Job.Progress], [Job.Complete], [Job.Fail] or
 // [Job.FailAttempt].
 //
 // # What can go wrong
 //
-// [Server.Cut] loses all connections, [Server.Down] and [Server.Up] the whole server; [Server.Goaway] announces a
-// restart and [Server.CloseSockets] closes with a code. [Server.Refuse] refuses submits, [Server.LoseAcks] takes them
-// and says nothing, and [Server.DelayAcks] takes its time. [Server.RequireToken] and [Server.Types] refuse what a
-// real server would.
+// [Server.Cut] breaks all connections; [Server.Down] and [Server.Up] stop and start the whole server; [Server.Goaway]
+// announces a restart and [Server.CloseSockets] closes with a code. [Server.Refuse] refuses submits, [Server.LoseAcks]
+// accepts them without an ack, and [Server.DelayAcks] accepts them late. [Server.RequireToken] and [Server.Types] make
+// the server check tokens and job types as a real one does.
 //
 // # In a bubble
 //
 // A server that is made inside a testing/synctest bubble works there, with the bubble's clock: a job that is
 // scheduled for tomorrow, a retry's backoff and a reconnect cost no time. Use [Server.Dial] or [Server.Option] then,
 // whose connections stay in memory, and make the server with [New] inside the bubble, or Close it there. The server
-// pings its sockets, so a bubble with an open client never counts as deadlocked: bound what waits with a context.
+// pings its sockets, so a bubble with an open client never counts as deadlocked: give every wait a context with a
+// deadline.
 //
-// # What it is not
+// # Limits
 //
-// There is one tenant and one subject. Payloads are not held to a schema, no webhook is sent (a job's deliveries are
-// an empty list), nothing is limited but the size of a frame, and jobs are kept until [Server.Expire]. What ackwire's
-// client sees otherwise is the same as of a real server; a test of the project runs the same calls against both.
+// There is one tenant and one subject. Payloads are not checked against a schema, no webhook is sent (a job's
+// deliveries are an empty list), nothing is limited but the size of a frame, and jobs are kept until [Server.Expire].
+// Apart from that the client sees the same as from a real server; a test of the project runs the same calls against
+// both.
 package ackwiretest

@@ -11,7 +11,7 @@ import (
 	"github.com/ackwire/ackwire/ackwiretest"
 )
 
-// welcome is a program under test: it has a mail sent and says how that went.
+// welcome is the program under test: it submits a mail and returns its outcome.
 func welcome(ctx context.Context, client *ackwire.Client, address string) string {
 	job, err := client.Submit(ctx, "mail.send", address, ackwire.Key("welcome "+address))
 	if err != nil {
@@ -24,7 +24,7 @@ func welcome(ctx context.Context, client *ackwire.Client, address string) string
 	return string(status.State)
 }
 
-// A test takes the jobs itself, loses connections, and waits for no real second.
+// A test can take the jobs itself and break connections, and spends no real time on waits.
 func TestWelcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)

@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	maxBody = 1 << 20          // of a submit, in bytes
-	maxWait = 60 * time.Second // of Prefer: wait
+	maxBody = 1 << 20          // largest body of a submit, in bytes
+	maxWait = 60 * time.Second // longest wait that a Prefer header may ask for
 )
 
 func (s *Server) routes() {
@@ -61,7 +61,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// enter counts a request, for which Close waits; false once the server is closed.
+// enter counts a request, so that Close waits for it. It reports false once the server is closed.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +86,8 @@ func problem(w http.ResponseWriter, err error) {
 	_ = plainjson.Write(w, p)
 }
 
-// withJob serves a question about one job, of which it gives a copy: nothing is written with mu held.
+// withJob makes a handler for requests about one job. serve gets a copy of the job's record, so that no answer is
+// written with mu held.
 func (s *Server) withJob(serve func(w http.ResponseWriter, r record)) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
 		s.mu.Lock()
@@ -181,7 +182,7 @@ func writeDocument(w http.ResponseWriter, version int64, doc []byte) {
 	_, _ = w.Write(doc)
 }
 
-// await returns a job's document once it has ended, or after a wait as it is then.
+// await returns a job's document when the job has ended, or the document at the end of wait.
 func (s *Server) await(q *http.Request, r *record, wait time.Duration) (version int64, doc []byte, ended bool) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
@@ -205,7 +206,7 @@ func (s *Server) await(q *http.Request, r *record, wait time.Duration) (version 
 	}
 }
 
-// preferWait reads Prefer: wait=N.
+// preferWait reads the header Prefer: wait=N (RFC 7240 §4.3), with N in seconds; 0 if it is absent or malformed.
 func preferWait(r *http.Request) time.Duration {
 	seconds, err := job.ParseSeconds(strings.TrimPrefix(r.Header.Get("Prefer"), "wait="), maxWait)
 	if err != nil {
@@ -319,12 +320,12 @@ func (s *Server) listJobs(w http.ResponseWriter, q *http.Request) {
 	answer(w, http.StatusOK, list)
 }
 
-// listQuery chooses jobs of a list.
+// listQuery is the parsed query of GET /v1/jobs.
 type listQuery struct {
 	values url.Values
-	bounds map[string]time.Time
+	bounds map[string]time.Time // createdAfter and so on
 	limit  int
-	from   int // jobs before this place; -1: all
+	from   int // from the cursor: only jobs before this index of Server.order; -1 for all
 }
 
 func readList(values url.Values) (listQuery, error) {
@@ -383,7 +384,9 @@ func (o listQuery) takes(r *record) bool {
 	return true
 }
 
-// streamJob is GET /v1/jobs/{id}/events.
+// streamJob handles GET /v1/jobs/{id}/events: it sends each new document as a server-sent event, until the job's end.
+// As with a real server, a client that has the terminal version already is answered 204, after which an EventSource
+// does not reconnect.
 func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 	s.mu.Lock()
 	r, cut := s.findLocked(q.PathValue("id")), s.cut
@@ -406,7 +409,7 @@ func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 		ended := r.doc.State.Terminal()
 		changed := s.changed
 		s.mu.Unlock()
-		if told > version { // of another log
+		if told > version { // the client's version belongs to another server's log
 			told = 0
 		}
 		if ended && told == version && !begun {

@@ -18,26 +18,25 @@ import (
 // nextTimeout bounds how long Next waits for a job.
 const nextTimeout = time.Minute
 
-// Job is one attempt of a job, as a worker has it. What is said after the attempt has ended, also by a cancel or a
-// deadline, changes nothing.
+// Job is one attempt of a job, as a worker sees it. Its methods change nothing once the attempt has ended, be it by a
+// cancel, a timeout or a deadline.
 type Job struct {
 	// ID, Type and Payload are the job's. Attempt counts from 1.
 	ID      string
 	Type    string
 	Payload json.RawMessage
 	Attempt int
-	// Submitted is all that the client sent: the key, the callback, the trace and so on.
+	// Submitted is the submit as the client sent it, with its key, callback, trace and so on.
 	Submitted frame.SubmitRequest
 
 	s    *Server
 	r    *record
-	done chan struct{} // closed when the attempt has ended, or was asked to
+	done chan struct{} // closed when the attempt has ended, or its job was cancelled
 }
 
-// HandlerFunc works on a job. What it returns is the job's result, as encoding/json writes it; nil is none. A
-// *Failure says how the attempt failed; any other error is a failure with the code handler_error that is tried again,
-// as with a real worker. ctx ends when the job is cancelled, its time is over, or the server closes; context.Cause
-// says why.
+// HandlerFunc works on a job. The result that it returns is encoded with encoding/json; nil is no result. A *Failure
+// says how the attempt failed; any other error counts as a retryable failure with the code handler_error, as with a
+// real worker. ctx ends when the job is cancelled, its time is over, or the server closes; context.Cause says why.
 type HandlerFunc func(ctx context.Context, j *Job) (result any, err error)
 
 // Failure is how an attempt failed.
@@ -51,7 +50,7 @@ type Failure struct {
 // Error implements error.
 func (f *Failure) Error() string { return f.Code + ": " + f.Message }
 
-// Handle has fn work on all jobs of a type, each in a goroutine of its own, those that wait already included.
+// Handle registers fn for all jobs of a type, also for those that are waiting now. It runs in a goroutine per job.
 func (s *Server) Handle(jobType string, fn HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,8 +60,8 @@ func (s *Server) Handle(jobType string, fn HandlerFunc) {
 	}
 }
 
-// Handle has fn work on all jobs of a declared type. A payload that does not fit In fails with the code
-// invalid_payload.
+// Handle registers fn for all jobs of a declared type. A job whose payload cannot be decoded into In fails with the
+// code invalid_payload.
 func Handle[In, Out any](
 	s *Server, t ackwire.JobType[In, Out], fn func(ctx context.Context, j *Job, in In) (Out, error),
 ) {
@@ -75,8 +74,8 @@ func Handle[In, Out any](
 	})
 }
 
-// Next takes the oldest job that waits for a worker, of one of the types if there are any, and begins its attempt. It
-// waits until there is one, and fails the test after a minute.
+// Next takes the oldest job that waits for a worker and begins its attempt. If types are given, it takes only jobs of
+// these types. It waits for a job if there is none, and fails the test after a minute.
 func (s *Server) Next(t testing.TB, types ...string) *Job {
 	t.Helper()
 	timeout := time.NewTimer(nextTimeout)
@@ -105,10 +104,11 @@ func (s *Server) Next(t testing.TB, types ...string) *Job {
 // Decode reads the payload into v.
 func (j *Job) Decode(v any) error { return json.Unmarshal(j.Payload, v) }
 
-// Cancelled is closed when the attempt should end: its job was cancelled, or it has ended already.
+// Cancelled returns a channel that is closed when the attempt should end: its job was cancelled, or the attempt has
+// ended already.
 func (j *Job) Cancelled() <-chan struct{} { return j.done }
 
-// Progress tells how far the attempt has come: 0 to 100 percent, which never falls.
+// Progress reports the attempt's progress, 0 to 100 percent. A percentage below an earlier one is raised to that one.
 func (j *Job) Progress(percent float64, message string) {
 	j.change(func(r *record) {
 		was := 0.0
@@ -119,8 +119,8 @@ func (j *Job) Progress(percent float64, message string) {
 	})
 }
 
-// Complete ends the job with a result, which is any value that encoding/json marshals; nil is none. It panics for one
-// that cannot be marshalled.
+// Complete ends the job with a result: any value that encoding/json can marshal, or nil for none. It panics if the
+// result cannot be marshalled.
 func (j *Job) Complete(result any) {
 	var raw json.RawMessage
 	if result != nil {
@@ -132,24 +132,24 @@ func (j *Job) Complete(result any) {
 	j.change(func(r *record) { r.complete(raw, nil) })
 }
 
-// CompleteFile ends the job with a file, which Job.Result of the client opens.
+// CompleteFile ends the job with a file as its result, which the client opens with ackwire.Job.Result.
 func (j *Job) CompleteFile(name, contentType string, content []byte) {
 	f := &file{name: name, contentType: contentType, content: slices.Clone(content)}
 	j.change(func(r *record) { r.complete(nil, f) })
 }
 
-// Fail ends the job for good: failed, or cancelled if it was cancelled meanwhile.
+// Fail ends the job with a permanent failure. The job is then failed, or cancelled if a cancel was requested.
 func (j *Job) Fail(code, message string) { j.fail(&Failure{Code: code, Message: message}) }
 
-// FailAttempt ends the attempt with a failure that is tried again: the job waits for the next attempt, or has failed
-// when this was the last one.
+// FailAttempt ends the attempt with a retryable failure: the job waits for its next attempt, or has failed if this was
+// the last one.
 func (j *Job) FailAttempt(code, message string) {
 	j.fail(&Failure{Code: code, Message: message, Retryable: true})
 }
 
 func (j *Job) fail(f *Failure) { j.change(func(r *record) { r.fail(f) }) }
 
-// change changes the job while this attempt holds it.
+// change applies f to the job's record if this attempt is still the one that runs.
 func (j *Job) change(f func(*record)) {
 	j.s.mu.Lock()
 	defer j.s.mu.Unlock()
@@ -166,7 +166,7 @@ var (
 	errOver      = errors.New("the attempt is over")
 )
 
-// endOf is why the attempt should end.
+// endOf returns why the attempt should end, as the cause of its context.
 func (j *Job) endOf() error {
 	j.s.mu.Lock()
 	defer j.s.mu.Unlock()
@@ -176,7 +176,7 @@ func (j *Job) endOf() error {
 	return errOver
 }
 
-// work runs a handler.
+// work runs a handler and ends the attempt with what it returns.
 func (j *Job) work(fn HandlerFunc) {
 	ctx, cancel := context.WithCancelCause(j.s.ctx)
 	defer cancel(nil)

@@ -26,11 +26,11 @@ type record struct {
 	raw     []byte // the document at this version
 	request frame.SubmitRequest
 	file    *file
-	run     *Job // the attempt that works on it, or did last
+	run     *Job // the current attempt, or the last one
 	timers  []*time.Timer
 }
 
-// file is a result that is kept beside the document.
+// file is a result that is stored outside the document.
 type file struct {
 	name, contentType string
 	content           []byte
@@ -43,7 +43,8 @@ func (r *record) stopTimers() {
 	r.timers = nil
 }
 
-// submitLocked makes a job, or finds the one of the same key.
+// submitLocked makes a job, or returns the job that its idempotency key made before. The job's timers, for its start
+// and its deadline, run from here on; the caller announces the job after its ack.
 func (s *Server) submitLocked(q frame.SubmitRequest) (frame.AckFrame, *record, error) {
 	refuse := func(c code.Code, detail string, args ...any) (frame.AckFrame, *record, error) {
 		return frame.AckFrame{}, nil, frame.NewProblem(c, fmt.Sprintf(detail, args...))
@@ -122,7 +123,7 @@ func canonical(raw []byte) []byte {
 	return b
 }
 
-// afterLocked has f called, with mu held, after a wait.
+// afterLocked calls f after wait, with mu held, unless the job has expired or the server was closed by then.
 func (s *Server) afterLocked(r *record, wait time.Duration, f func()) {
 	r.timers = append(r.timers, time.AfterFunc(wait, func() {
 		s.mu.Lock()
@@ -133,7 +134,7 @@ func (s *Server) afterLocked(r *record, wait time.Duration, f func()) {
 	}))
 }
 
-// versionLocked makes the document anew after a change.
+// versionLocked encodes the document anew, under a new version, after a change.
 func (s *Server) versionLocked(r *record) {
 	s.version++
 	r.version, r.doc.UpdatedAt = s.version, stamp(time.Now())
@@ -142,7 +143,8 @@ func (s *Server) versionLocked(r *record) {
 	s.changed = make(chan struct{})
 }
 
-// announceLocked tells of a job that was made, behind its ack.
+// announceLocked sends a job's document to the sockets that watch it, and starts its handler if the job is pending. For
+// a new job it is called after the ack was queued.
 func (s *Server) announceLocked(r *record) {
 	for k := range s.sockets {
 		k.tellLocked(r)
@@ -150,7 +152,8 @@ func (s *Server) announceLocked(r *record) {
 	s.handOutLocked(r)
 }
 
-// changedLocked tells of a change, and hands the job out if it waits for a worker that is a handler.
+// changedLocked records a change of a job and announces it. A job that waits for its next attempt becomes pending when
+// that is due.
 func (s *Server) changedLocked(r *record) {
 	s.versionLocked(r)
 	if r.doc.State == job.Retrying {
@@ -164,7 +167,7 @@ func (s *Server) changedLocked(r *record) {
 	s.announceLocked(r)
 }
 
-// handOutLocked begins an attempt if there is a handler for it.
+// handOutLocked begins an attempt if the job is pending and its type has a handler.
 func (s *Server) handOutLocked(r *record) {
 	fn := s.handlers[r.doc.Type]
 	if fn == nil || r.doc.State != job.Pending || s.ctx.Err() != nil {
@@ -174,7 +177,7 @@ func (s *Server) handOutLocked(r *record) {
 	s.wg.Go(func() { j.work(fn) })
 }
 
-// beginLocked begins an attempt.
+// beginLocked begins an attempt: it changes the document, adds to the history, and starts the attempt's timeout.
 func (s *Server) beginLocked(r *record) *Job {
 	now := stamp(time.Now())
 	r.doc.State, r.doc.StartedAt = job.Processing, &now
@@ -209,7 +212,7 @@ func (r *record) complete(result json.RawMessage, f *file) {
 	}
 }
 
-// fail ends the attempt, and the job if it is over.
+// fail ends the attempt, and the job too if the failure is permanent or no attempts are left.
 func (r *record) fail(f *Failure) { r.failAs(job.OutcomeFailed, f) }
 
 func (r *record) failAs(o job.Outcome, f *Failure) {
@@ -229,13 +232,13 @@ func (r *record) failAs(o job.Outcome, f *Failure) {
 	}
 }
 
-// again has the job wait for its next attempt.
+// again makes the job wait for its next attempt, which is due at once.
 func (r *record) again() {
 	now := stamp(time.Now())
 	r.doc.State, r.doc.RetryAt = job.Retrying, &now
 }
 
-// cancel stops the job, or its attempt.
+// cancel cancels a job that is not running. A running attempt is told to stop, and ends the job.
 func (r *record) cancel() {
 	if r.doc.State != job.Processing {
 		r.end(job.Cancelled)
@@ -263,7 +266,7 @@ func (r *record) end(state job.State) {
 	r.stopTimers()
 }
 
-// endRun notes in the history how the attempt ended.
+// endRun records in the history how the current attempt ended, if one runs.
 func (r *record) endRun(o job.Outcome, err *job.Error) {
 	if r.doc.State != job.Processing {
 		return
@@ -278,7 +281,7 @@ func (r *record) endRun(o job.Outcome, err *job.Error) {
 	r.doc.Attempts = runs
 }
 
-// orderLocked is a cancel or a retry.
+// orderLocked carries out a cancel or a retry.
 func (s *Server) orderLocked(kind frame.Type, jobID string) (frame.AckFrame, *record, error) {
 	r := s.findLocked(jobID)
 	if r == nil {
@@ -319,11 +322,11 @@ func (s *Server) Expire(jobID string) bool {
 	r.stopTimers()
 	delete(s.records, r.doc.JobID)
 	delete(s.keys, r.doc.Type+"\x00"+r.request.Key)
-	r.doc.State = job.Cancelled // for those who hold it: nothing more becomes of it
+	r.doc.State = job.Cancelled // so that an attempt that still runs changes nothing any more
 	return true
 }
 
-// stamp is a time as documents have it.
+// stamp returns t as documents have it: in UTC, with milliseconds.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 func seconds(f float64) time.Duration { return time.Duration(f * float64(time.Second)) }

@@ -15,8 +15,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Server is an Ackwire in memory. It is safe for concurrent use. It is an http.Handler as well, so that
-// httptest.NewServer can give it a port, for a program that takes nothing but a URL.
+// Server is an Ackwire in memory. It is safe for concurrent use. It is also an http.Handler, so that
+// httptest.NewServer can give it a port, for a program that can be configured only with a URL.
 type Server struct {
 	// Set by Start, then only read.
 	mux    *http.ServeMux
@@ -26,35 +26,35 @@ type Server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // handlers, sockets, the HTTP server
 
-	mu       sync.Mutex // guards what follows
-	handlers map[string]HandlerFunc
-	records  map[string]*record // by job ID
-	order    []*record          // the oldest first
-	keys     map[string]*record // by type and idempotency key
-	version  int64              // of the last change of any job
-	changed  chan struct{}      // closed with the next change
+	mu       sync.Mutex             // guards the fields below
+	handlers map[string]HandlerFunc // by job type
+	records  map[string]*record     // by job ID
+	order    []*record              // the oldest first; expired jobs stay in it
+	keys     map[string]*record     // by type and idempotency key
+	version  int64                  // of the last change of any job
+	changed  chan struct{}          // closed with the next change
 	sockets  map[*socket]struct{}
 	cut      chan struct{} // closed by Cut: streams end
 	faults   faults
 }
 
-// faults are what the test wants to go wrong. Guarded by Server.mu.
+// faults are the faults that the test asked for. Guarded by Server.mu.
 type faults struct {
-	refusals []code.Code // of the submits that come next
-	lost     int         // how many acks are not sent
-	delay    time.Duration
-	tokens   []string // nil: any
-	types    []string // nil: any
+	refusals []code.Code   // for the next submits, one each
+	lost     int           // how many of the next acks are not sent
+	delay    time.Duration // before each submit
+	tokens   []string      // the tokens that are accepted; nil accepts any, or none
+	types    []string      // the job types that exist; nil accepts any
 }
 
-// New starts a server that ends with the test.
+// New starts a server that is closed when the test ends.
 func New(t testing.TB) *Server {
 	s := Start()
 	t.Cleanup(s.Close)
 	return s
 }
 
-// Start starts a server. The caller ends it with Close; in a test New does so.
+// Start starts a server, which the caller must Close. In a test use New.
 func Start() *Server {
 	s := &Server{
 		mux: http.NewServeMux(), ln: newListener(),
@@ -68,10 +68,10 @@ func Start() *Server {
 	return s
 }
 
-// Close ends the server with all its connections, tells handlers to stop and waits for them.
+// Close stops the server: it closes all connections, ends the handlers' contexts and waits for the handlers.
 func (s *Server) Close() {
 	s.mu.Lock()
-	s.cancel() // from now on nothing begins
+	s.cancel() // under mu: no request, timer or handler starts after this
 	s.mu.Unlock()
 	_ = s.http.Close()
 	s.Cut()
@@ -83,20 +83,22 @@ func (s *Server) Close() {
 	}
 }
 
-// URL is the server's address for ackwire.Dial and ackwire.NewHTTP, together with Option: nothing listens there.
+// URL returns the server's address for ackwire.Dial and ackwire.NewHTTP. It works only together with Option: nothing
+// listens there.
 func (s *Server) URL() string { return "http://ackwire.test" }
 
-// Option makes a client connect to this server, through memory.
+// Option returns an option that makes a client connect to this server, in memory.
 func (s *Server) Option() ackwire.Option {
 	return ackwire.WithDialContext(s.DialContext)
 }
 
-// DialContext opens a connection to the server, whatever the address is. It is for an http.Transport of one's own.
+// DialContext opens an in-memory connection to the server and ignores the address. Use it as the DialContext of your
+// own http.Transport.
 func (s *Server) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	return s.ln.dial(ctx)
 }
 
-// Dial connects a client that is closed when the test ends. It fails the test when that is refused.
+// Dial connects a client that is closed when the test ends. It fails the test if the client cannot connect.
 func (s *Server) Dial(t testing.TB, opts ...ackwire.Option) *ackwire.Client {
 	t.Helper()
 	c, err := ackwire.Dial(t.Context(), s.URL(), append([]ackwire.Option{s.Option()}, opts...)...)
@@ -107,7 +109,7 @@ func (s *Server) Dial(t testing.TB, opts ...ackwire.Option) *ackwire.Client {
 	return c
 }
 
-// NewHTTP makes a client without a socket, whose connections end with the test.
+// NewHTTP makes an HTTP client, whose idle connections are closed when the test ends.
 func (s *Server) NewHTTP(t testing.TB, opts ...ackwire.Option) *ackwire.HTTPClient {
 	t.Helper()
 	c, err := ackwire.NewHTTP(s.URL(), append([]ackwire.Option{s.Option()}, opts...)...)
@@ -118,7 +120,7 @@ func (s *Server) NewHTTP(t testing.TB, opts ...ackwire.Option) *ackwire.HTTPClie
 	return c
 }
 
-// Cut ends every connection without a word, as a crash does. Clients may come back at once.
+// Cut breaks every connection without a close frame, as a crash does. Clients may reconnect at once.
 func (s *Server) Cut() {
 	s.mu.Lock()
 	close(s.cut)
@@ -131,17 +133,18 @@ func (s *Server) Cut() {
 	s.ln.cut()
 }
 
-// Down ends every connection and refuses new ones, until Up. It knows only connections through memory (Option, Dial).
+// Down breaks every connection and refuses new ones until Up. It refuses only in-memory connections (Option, Dial), not
+// those through a port of httptest.
 func (s *Server) Down() {
 	s.ln.setDown(true)
 	s.Cut()
 }
 
-// Up takes connections again after Down.
+// Up accepts connections again after Down.
 func (s *Server) Up() { s.ln.setDown(false) }
 
-// Goaway asks every connected socket to reconnect after that time, as a server does before a restart. The old
-// sockets stay until their clients leave them.
+// Goaway asks every connected socket to reconnect after a wait, as a server does before a restart. The old sockets stay
+// open until their clients close them.
 func (s *Server) Goaway(after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +153,7 @@ func (s *Server) Goaway(after time.Duration) {
 	}
 }
 
-// CloseSockets closes every connected socket with a code. Its range says whether clients come back
+// CloseSockets closes every connected socket with a close code, which says whether clients reconnect
 // (code.Close.Reconnect).
 func (s *Server) CloseSockets(c code.Close) {
 	s.mu.Lock()
@@ -163,7 +166,7 @@ func (s *Server) CloseSockets(c code.Close) {
 	wg.Wait()
 }
 
-// Refuse answers the next n submits with an error: no job is made. Codes are in package schemas/code; with
+// Refuse answers the next n submits with an error, without making a job. The codes are in package schemas/code; after
 // code.Indeterminate a client sends the submit again if it has a key.
 func (s *Server) Refuse(n int, c code.Code) {
 	s.mu.Lock()
@@ -173,38 +176,38 @@ func (s *Server) Refuse(n int, c code.Code) {
 	}
 }
 
-// LoseAcks makes the jobs of the next n submits, sends no ack and cuts the connection: their outcome is not known to
-// the client.
+// LoseAcks makes the jobs of the next n submits but sends no ack and breaks the connection instead, so that the client
+// does not know their outcome.
 func (s *Server) LoseAcks(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.lost += n
 }
 
-// DelayAcks makes every later submit take so long: its job is made after that time, and acked then. 0 ends it.
+// DelayAcks delays every later submit by d: its job is made, and acked, after that time. 0 ends the delay.
 func (s *Server) DelayAcks(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.delay = d
 }
 
-// RequireToken refuses every later handshake and request that carries none of these tokens (401, unauthenticated).
-// Without tokens all are refused.
+// RequireToken refuses every later handshake and request that does not carry one of these tokens (401,
+// unauthenticated). Without arguments it refuses all of them.
 func (s *Server) RequireToken(tokens ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.tokens = append([]string{}, tokens...)
 }
 
-// Types names the job types that there are: a submit of another one is refused (unknown_job_type). Without it all are
-// taken.
+// Types sets the job types that exist: later submits of any other type are refused (unknown_job_type). Before the first
+// call all types are accepted.
 func (s *Server) Types(names ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.types = append([]string{}, names...)
 }
 
-// Sockets is how many clients are connected by a socket.
+// Sockets returns how many WebSockets are connected.
 func (s *Server) Sockets() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,7 +222,7 @@ func (s *Server) allSocketsLocked() []*socket {
 	return all
 }
 
-// authorized reports whether a request carries a token that is taken.
+// authorized reports whether a request carries a token that is accepted.
 func (s *Server) authorized(r *http.Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,15 +231,15 @@ func (s *Server) authorized(r *http.Request) bool {
 	})
 }
 
-// listener accepts connections that are made in this process.
+// listener is a net.Listener for in-memory connections (net.Pipe).
 type listener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 
-	mu   sync.Mutex // guards what follows
-	down bool
-	open []net.Conn
+	mu   sync.Mutex // guards the fields below
+	down bool       // refuse new connections
+	open []net.Conn // the server's ends, for cut
 }
 
 func newListener() *listener {

@@ -31,7 +31,7 @@ type reply struct {
 
 var greet = ackwire.Type[greeting, reply]("greet")
 
-// clients are what the same script runs with: over a socket, and over HTTP.
+// clients runs the same script twice: with a client over a socket, and with one over HTTP.
 func clients(t *testing.T, run func(t *testing.T, srv *ackwiretest.Server, client ackwire.Submitter)) {
 	t.Helper()
 	t.Run("socket", func(t *testing.T) {
@@ -48,7 +48,7 @@ func clients(t *testing.T, run func(t *testing.T, srv *ackwiretest.Server, clien
 	})
 }
 
-// within bounds what a test waits for.
+// within returns a context that ends after d.
 func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
@@ -104,7 +104,7 @@ func TestHandlers(t *testing.T) {
 	})
 }
 
-// watched is a watch that runs beside the test.
+// watched runs a watch in a goroutine beside the test and returns what it yields.
 func watched(ctx context.Context, j *ackwire.Job, opts ...ackwire.WatchOption) <-chan string {
 	out := make(chan string, 1)
 	go func() {
@@ -370,7 +370,7 @@ func TestMineAndLists(t *testing.T) {
 	})
 }
 
-// A watch that begins further back than another one is told what it asked for.
+// A watch that begins at a lower version than another one gets all versions that it asked for.
 func TestWatchesOfOneJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)
@@ -393,7 +393,7 @@ func TestWatchesOfOneJob(t *testing.T) {
 	})
 }
 
-// A program that takes nothing but a URL.
+// The server also works behind a real port, for a program that can be configured only with a URL.
 func TestBehindAPort(t *testing.T) {
 	srv := ackwiretest.New(t)
 	ts := httptest.NewServer(srv)

@@ -25,14 +25,14 @@ type socket struct {
 	ws *websocket.Conn
 
 	// Guarded by Server.mu.
-	subs map[string]bool  // jobs that are watched
-	mine bool             // all jobs are
-	told map[string]int64 // the last version that was sent of a job
+	subs map[string]bool  // IDs of the jobs that are watched one by one
+	mine bool             // all jobs are watched
+	told map[string]int64 // the last version that was sent, by job ID
 
 	out outbox
 }
 
-// outbox holds what a socket is still to be sent.
+// outbox holds the frames that are still to be written to a socket.
 type outbox struct {
 	mu     sync.Mutex
 	frames [][]byte
@@ -57,11 +57,12 @@ func (o *outbox) take() [][]byte {
 	return frames
 }
 
-// serveSocket is GET /v1/ws.
+// serveSocket handles GET /v1/ws. Its goroutine reads frames and answers them in order; submits run in goroutines of
+// their own, since a test may delay them. Two more goroutines write the outbox and ping.
 func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{frame.Protocol}})
 	if err != nil {
-		return // it has answered
+		return // Accept has answered
 	}
 	ws.SetReadLimit(frame.MaxFrameBytes)
 	k := &socket{s: s, ws: ws, subs: map[string]bool{}, told: map[string]int64{}}
@@ -104,7 +105,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// welcome opens a session, or answers an auth frame.
+// welcome makes the frame that opens a session or, with an id, answers an auth frame.
 func welcome(id string) frame.WelcomeFrame {
 	return frame.WelcomeFrame{
 		Type: frame.Welcome, ID: id, Connection: "ackwiretest", Protocol: frame.Protocol,
@@ -141,7 +142,7 @@ func (k *socket) ping(ctx context.Context) {
 			return
 		}
 		if k.ws.Ping(ctx) != nil {
-			return // the reader knows
+			return // the read loop ends with the socket too
 		}
 	}
 }
@@ -169,7 +170,7 @@ func problemOf(err error) frame.Problem {
 	return frame.NewProblem(code.Internal, err.Error())
 }
 
-// admit applies what the test wants to go wrong to a submit, before anything is done.
+// admit applies the faults that the test asked for to a submit: a delay, then perhaps a refusal.
 func (s *Server) admit(ctx context.Context) error {
 	s.mu.Lock()
 	delay := s.faults.delay
@@ -194,7 +195,7 @@ func (s *Server) admit(ctx context.Context) error {
 	return nil
 }
 
-// loseLocked reports whether the ack of a job that was made is to be lost.
+// loseLocked reports whether the ack of a job that was just made is to be lost, and counts it.
 func (s *Server) loseLocked() bool {
 	if s.faults.lost == 0 {
 		return false
@@ -331,12 +332,13 @@ func (k *socket) statusLocked(r *record) {
 	k.send(frame.StatusFrame{Type: frame.Status, Version: r.version, Mine: k.mine, Job: r.raw})
 }
 
-// cursorLocked says up to where the client was told of all jobs.
+// cursorLocked sends the cursor: the version up to which the client was sent the changes of all jobs.
 func (k *socket) cursorLocked() {
 	k.send(frame.CursorFrame{Type: frame.Cursor, Cursor: strconv.FormatInt(k.s.version, 10)})
 }
 
-// watchLocked begins a watch. What the socket was told of all jobs it is not told again.
+// watchLocked begins a watch of one job. It forgets which version was sent, so that the document is sent again, unless
+// the socket watches all jobs: then a version is sent only once.
 func (k *socket) watchLocked(jobID string) {
 	if !k.subs[jobID] && !k.mine {
 		delete(k.told, jobID)
@@ -344,7 +346,7 @@ func (k *socket) watchLocked(jobID string) {
 	k.subs[jobID] = true
 }
 
-// tellLocked sends a job's document, once per version, if the client watches it.
+// tellLocked sends a job's document if the client watches the job and was not sent this version.
 func (k *socket) tellLocked(r *record) {
 	id := r.doc.JobID
 	if !k.mine && !k.subs[id] || k.told[id] >= r.version {
