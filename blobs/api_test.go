@@ -9,5 +9,5 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/api, what the packages export, anew")
 
-// TestAPI shows each change of what programs import, and what in it they could not use or understand.
+// TestAPI compares the exported API with a golden file, and checks that other modules can use and understand it.
 func TestAPI(t *testing.T) { api.Golden(t, *update) }

@@ -1,6 +1,6 @@
-// Package blobs opens the store for what is too large for Kafka: files, large results and large
-// payloads. A URL chooses it: a directory (file:///dir) or memory (mem://), and with package cloud,
-// or with one of gocloud.dev's drivers, a bucket of S3, Google Cloud Storage or Azure Blob Storage.
+// Package blobs stores data that is too large for Kafka: files, large results and large payloads. A URL selects the
+// store: a directory (file:///dir) or memory (mem://), and with package cloud, or with one of gocloud.dev's drivers,
+// a bucket of S3, Google Cloud Storage or Azure Blob Storage.
 //
 //	store, err := blobs.Open(ctx, "s3://my-bucket?region=eu-central-1")
 //	w, err := processor.New(cfg, processor.WithBlobs(store))
@@ -29,7 +29,7 @@ import (
 
 // Errors that callers branch on.
 var (
-	// ErrNotFound is returned for a key that no blob has. It is an fs.ErrNotExist as well.
+	// ErrNotFound is returned for a key without a blob. It matches fs.ErrNotExist too.
 	ErrNotFound error = notFound{}
 	// ErrTooLarge is returned by Get for a blob above the caller's limit.
 	ErrTooLarge = errors.New("blob is above its limit")
@@ -40,13 +40,14 @@ type notFound struct{}
 func (notFound) Error() string        { return "no such blob" }
 func (notFound) Is(target error) bool { return target == fs.ErrNotExist }
 
-// errNoURL does not show the URL, which may hold a secret.
+// errNoURL is returned for a string that is not a URL. It does not show the string, which may hold a secret.
 var errNoURL = errors.New("blobs: it is not a URL")
 
-// Store holds blobs by key. It may be used from any goroutine.
+// Store holds blobs by key. It is safe for concurrent use.
 type Store struct{ bucket *blob.Bucket }
 
-// CheckURL reports what is wrong with a store's URL, as far as that shows without opening the store.
+// CheckURL returns an error if a store's URL is not valid or of a kind that this program has no driver for. It does not
+// open the store.
 func CheckURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil || address == "" {
@@ -59,7 +60,7 @@ func CheckURL(address string) error {
 	return nil
 }
 
-// Dir is the URL of a directory, made when it does not exist.
+// Dir returns the URL of a directory's store. Open makes the directory if it does not exist.
 func Dir(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -68,15 +69,16 @@ func Dir(dir string) (string, error) {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String(), nil
 }
 
-// Open opens the store at a URL. A directory is made if need be, for its owner only. Close the store
-// when nothing uses it any more.
+// Open opens the store at a URL. A directory that does not exist is made, readable for its owner only. The caller must
+// Close the store.
 func Open(ctx context.Context, address string) (*Store, error) {
 	u, err := url.Parse(address)
 	if err != nil || address == "" {
 		return nil, errNoURL
 	}
 	if u.Scheme == "file" {
-		// What is written becomes visible by a rename, which must not cross file systems.
+		// A blob becomes visible by a rename, which works only within a file system: the driver must
+		// write its temporary files beside the blobs (no_tmp_dir).
 		q := u.Query()
 		q.Set("create_dir", "true")
 		q.Set("no_tmp_dir", "true")
@@ -93,7 +95,7 @@ func Open(ctx context.Context, address string) (*Store, error) {
 	return &Store{bucket}, nil
 }
 
-// Close releases what the store holds; nil is closed already.
+// Close releases the store's resources. On a nil Store it does nothing.
 func (s *Store) Close() error {
 	if s == nil {
 		return nil
@@ -101,12 +103,12 @@ func (s *Store) Close() error {
 	return s.bucket.Close()
 }
 
-// Put writes a blob, in place of one that the key had before. It is visible as a whole or not at
-// all: after an error of content, which Put wraps, the former blob is still there. name, which may
-// be empty, is the file's name for those who download it.
+// Put writes a blob and replaces the one that the key had before. The replacement is atomic: after an error, also one
+// of content (which Put wraps), the former blob is unchanged. name is the file name that a download is given; it may
+// be empty.
 func (s *Store) Put(ctx context.Context, key, contentType, name string, content io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // before Close it discards what was written
+	defer cancel() // a cancel before Close discards the blob
 	var made files
 	o := &blob.WriterOptions{ContentType: contentType, BeforeWrite: made.beforeWrite}
 	o.ContentDisposition = Disposition(name)
@@ -126,7 +128,8 @@ func (s *Store) Put(ctx context.Context, key, contentType, name string, content 
 	return nil
 }
 
-// Disposition is the header that offers a download under a name (RFC 6266); empty without one.
+// Disposition returns the value of a Content-Disposition header that offers a download under a name (RFC 6266). It is
+// empty if name is.
 func Disposition(name string) string {
 	if name == "" {
 		return ""
@@ -137,7 +140,7 @@ func Disposition(name string) string {
 // Reader reads one blob. It can seek, so that ranges of it can be served.
 type Reader struct{ *blob.Reader }
 
-// Open opens a blob for reading; ErrNotFound when there is none.
+// Open opens a blob for reading. It fails with ErrNotFound if there is no such blob.
 func (s *Store) Open(ctx context.Context, key string) (*Reader, error) {
 	r, err := s.bucket.NewReader(ctx, key, nil)
 	switch {
@@ -149,7 +152,7 @@ func (s *Store) Open(ctx context.Context, key string) (*Reader, error) {
 	return &Reader{r}, nil
 }
 
-// Get reads a whole blob of at most limit bytes.
+// Get reads a whole blob. It fails with ErrTooLarge if the blob has more than limit bytes.
 func (s *Store) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
 	r, err := s.Open(ctx, key)
 	if err != nil {
@@ -166,24 +169,25 @@ func (s *Store) Get(ctx context.Context, key string, limit int64) ([]byte, error
 	return b, nil
 }
 
-// ErrPrefix refuses a prefix that could be the beginning of another job's keys.
+// ErrPrefix is returned for a prefix that does not end in a slash: it could match the keys of other jobs too.
 var ErrPrefix = errors.New("prefix must name a folder: not empty, and with a slash at its end")
 
-// maxRemoveErrors is after how many failures RemoveAll gives up.
+// maxRemoveErrors is the number of failures after which RemoveAll gives up.
 const maxRemoveErrors = 10
 
-// RemoveAll removes the blobs below a folder and returns how many there were. It goes on
-// after one that cannot be removed.
+// RemoveAll removes all blobs below a folder and returns how many it removed. It goes on after a blob that cannot be
+// removed, and gives up after ten of them. prefix is the folder, with a slash at its end.
 func (s *Store) RemoveAll(ctx context.Context, prefix string) (removed int, err error) {
 	return s.remove(ctx, prefix, "")
 }
 
-// RemoveIn is RemoveAll but for what is in folders below the folder.
+// RemoveIn removes the blobs directly in a folder, and not those in folders below it. Otherwise it is like RemoveAll.
 func (s *Store) RemoveIn(ctx context.Context, prefix string) (removed int, err error) {
 	return s.remove(ctx, prefix, "/")
 }
 
-// remove removes the blobs below a folder, up to the next delimiter in their keys.
+// remove removes the blobs whose keys start with prefix. With a delimiter it leaves those whose keys contain the
+// delimiter after the prefix.
 func (s *Store) remove(ctx context.Context, prefix, delimiter string) (removed int, err error) {
 	if len(prefix) < 2 || !strings.HasSuffix(prefix, "/") || strings.HasPrefix(prefix, "/") {
 		return 0, fmt.Errorf("remove blobs below %q: %w", prefix, ErrPrefix)
@@ -214,7 +218,7 @@ func (s *Store) remove(ctx context.Context, prefix, delimiter string) (removed i
 	return removed, errors.Join(failed...)
 }
 
-// Delete removes a blob; one that is not there is removed already.
+// Delete removes a blob. A blob that does not exist is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := s.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
 		return fmt.Errorf("delete blob %s: %w", key, err)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-// stores are those that need nobody else.
+// stores returns the stores that need no server.
 func stores(t *testing.T) map[string]*Store {
 	t.Helper()
 	dir, err := Dir(filepath.Join(t.TempDir(), "new", "blobs"))

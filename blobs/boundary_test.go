@@ -6,7 +6,7 @@ import (
 	"github.com/ackwire/ackwire/internal/imports"
 )
 
-// A store of blobs knows no service.
+// TestImports checks that the package imports none of the services.
 func TestImports(t *testing.T) {
 	rule := imports.Rule{Allow: []string{"internal/..."}}
 	problems, err := rule.Check(".")

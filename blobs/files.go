@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// owner is the mode of files in a directory's store: the driver makes them readable by everybody
-// that the process's umask lets.
+// owner is the mode of files in a directory's store: only their owner may read them. The driver itself makes files with
+// the default mode, which depends on the process's umask.
 const owner fs.FileMode = 0o600
 
-// files makes the files of one blob in a directory its owner's only. A blob is a file and one
-// beside it that has its content type and name. The zero files does nothing.
+// files restricts the files of one blob in a directory to their owner. A blob is two files: its content and, beside it,
+// its content type and name. The zero value does nothing.
 type files struct{ beside string }
 
-// beforeWrite is called with the file that is to be written.
+// beforeWrite is a blob.WriterOptions.BeforeWrite: it is called with the file before its content is written.
 func (f *files) beforeWrite(as func(any) bool) error {
 	var file *os.File
 	if !as(&file) {
-		return nil // it is no directory's store
+		return nil // the store is not a directory
 	}
 	// The driver writes to KEY.TIME.tmp, and renames that.
 	path := strings.TrimSuffix(file.Name(), ".tmp")
 	f.beside = strings.TrimSuffix(path, filepath.Ext(path)) + ".attrs"
-	_ = file.Chmod(owner) // there are file systems without modes; the folder above all was checked by Open
+	_ = file.Chmod(owner) // it may fail on file systems without modes; Open has checked the store's folder
 	return nil
 }
 

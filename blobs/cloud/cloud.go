@@ -1,10 +1,10 @@
-// Package cloud adds the stores of the clouds to those that package blobs can open: S3, Google
-// Cloud Storage and Azure Blob Storage. Import it for its effect:
+// Package cloud registers cloud drivers for package blobs: S3, Google Cloud Storage and Azure Blob Storage. Import it
+// for its side effect:
 //
 //	import _ "github.com/ackwire/ackwire/blobs/cloud"
 //
-// Each kind brings its vendor's SDK, which makes a program larger by 4 to 9 MB. A program that
-// needs one of them imports its driver instead, such as gocloud.dev/blob/s3blob.
+// Each driver contains its vendor's SDK, which makes a program larger by 4 to 9 MB. A program that needs only one of
+// them should import that driver instead, such as gocloud.dev/blob/s3blob.
 package cloud
 
 import (
