@@ -1,4 +1,4 @@
-// Package examples tests what holds for all examples.
+// Package examples has the tests that concern all examples.
 package examples
 
 import (
@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestImports: the examples are programs of a stranger's, who may import what is public and nothing else.
+// TestImports: the examples import only packages that other modules can import.
 func TestImports(t *testing.T) {
 	programs := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

@@ -1,4 +1,4 @@
-// Embedded is a web service that carries its own Ackwire along: what takes long is a job, which survives its restarts.
+// Embedded is a web service that runs Ackwire in its own process: long work is a job, which survives restarts.
 package main
 
 import (
@@ -21,25 +21,25 @@ import (
 	"github.com/ackwire/ackwire/processor"
 )
 
-// Order is the payload, and Receipt the result, of a job that the service gives to itself.
+// Order is the payload of a job, which the service submits to its own Ackwire.
 type Order struct {
 	Item string `json:"item"`
 }
 
-// Receipt tells what was shipped.
+// Receipt is the job's result.
 type Receipt struct {
 	Shipped string `json:"shipped"`
 }
 
-// Ship is the service's own job type; jobtypes.yaml says what holds for it.
+// Ship is the service's job type; jobtypes.yaml configures it.
 var Ship = ackwire.Type[Order, Receipt]("order.ship")
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8000", "address of the service")
 	cfg := embedded.Config{}
-	flag.StringVar(&cfg.Data, "data", "shop-data", "folder of all that Ackwire keeps")
-	flag.StringVar(&cfg.JobTypes, "job-types", "examples/embedded/jobtypes.yaml", "file of job types")
-	flag.StringVar(&cfg.Listen, "ackwire", "127.0.0.1:8080", "where clients may follow jobs themselves")
+	flag.StringVar(&cfg.Data, "data", "shop-data", "folder in which Ackwire keeps its data")
+	flag.StringVar(&cfg.JobTypes, "job-types", "examples/embedded/jobtypes.yaml", "file that declares the job types")
+	flag.StringVar(&cfg.Listen, "ackwire", "127.0.0.1:8080", "address of Ackwire, at which clients may follow jobs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -53,7 +53,8 @@ func main() {
 	}
 }
 
-// run serves until ctx ends. What needs another part stops before it: the web server, the worker, Ackwire.
+// run serves until ctx ends. Then each part stops before the parts that it needs: first the web server, then the
+// worker, then Ackwire.
 func run(ctx context.Context, l net.Listener, cfg embedded.Config, logger *slog.Logger) (err error) {
 	defer func() { _ = l.Close() }() // unless it was served
 	ackw, err := embedded.Start(ctx, cfg, embedded.WithLogger(logger))
@@ -99,7 +100,7 @@ func serve(ctx context.Context, l net.Listener, s shop, ended <-chan struct{}) e
 	case err := <-served:
 		return err
 	case <-ctx.Done():
-	case <-ended: // Stop tells why
+	case <-ended: // Ackwire has ended; its Stop returns the reason
 	}
 	err := srv.Shutdown(context.WithoutCancel(ctx))
 	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
@@ -115,7 +116,8 @@ func ship(_ context.Context, job *processor.Job, in Order) (Receipt, error) {
 
 type shop struct{ client *ackwire.Client }
 
-// order answers with the job's ID once the job is durable: from then on it is done, whatever happens to this process.
+// order answers with the job's ID once the job is durable: from then on the job will be done, even if this process
+// crashes.
 func (s shop) order(w http.ResponseWriter, r *http.Request) {
 	var in Order
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&in); err != nil || in.Item == "" {
@@ -131,7 +133,7 @@ func (s shop) order(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, job.ID)
 }
 
-// receipt waits for the order's end.
+// receipt waits for the job's end and answers with its result.
 func (s shop) receipt(w http.ResponseWriter, r *http.Request) {
 	receipt, err := Ship.Job(s.client, r.PathValue("id")).Result(r.Context())
 	if failed, ok := errors.AsType[*ackwire.JobError](err); ok {

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start starts the service on a folder, and returns its address and how it is stopped.
+// start starts the service on a folder, and returns its address and a function that stops it.
 func start(t *testing.T, dir string) (url string, stop func()) {
 	t.Helper()
 	var lc net.ListenConfig
@@ -61,7 +61,7 @@ func call(t *testing.T, method, url, body string) (status int, answer string) {
 	return resp.StatusCode, strings.TrimSpace(string(b))
 }
 
-// A service that is stopped right after it has taken an order has shipped it, or ships it after its next start.
+// An order that was answered is shipped, if not before the service stops then after its next start.
 func TestAnOrderSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
 	url, stop := start(t, dir)

@@ -1,4 +1,5 @@
-// Fence is a worker that books entries in a database, each once, however often and by how many workers its job is run.
+// Fence is a worker that books entries in a database exactly once, even if several workers run the same job, one after
+// another or at the same time.
 package main
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/ackwire/ackwire/processor"
 )
 
-// Entries is the payload: what is to be booked, in this order.
+// Entries is the payload: the entries to book, in this order.
 type Entries []Entry
 
 // Entry is an amount in an account.
@@ -35,8 +36,8 @@ type Booked struct {
 var Book = ackwire.Type[Entries, Booked]("ledger.book")
 
 func main() {
-	broker := flag.String("kafka", "127.0.0.1:9092", "where Kafka listens")
-	file := flag.String("db", "ledger.db", "file of the database")
+	broker := flag.String("kafka", "127.0.0.1:9092", "address of a Kafka broker")
+	file := flag.String("db", "ledger.db", "database file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -59,7 +60,8 @@ func run(ctx context.Context, cfg processor.Config, file string, opts ...process
 	return w.Run(ctx)
 }
 
-// ledger keeps, beside the entries, which run of each job may write and how many of its entries are booked.
+// ledger is the database. Beside the entries it stores, for each job, which run may write and how many of the job's
+// entries are booked.
 type ledger struct{ db *sql.DB }
 
 const schema = `
@@ -82,11 +84,11 @@ func open(ctx context.Context, file string) (*ledger, error) {
 	return &ledger{db}, nil
 }
 
-// errFenced ends a run that another one has taken over from. If the worker was cut off, nobody hears it; if this run
-// is the one that counts after all, the job's next attempt has a higher dispatch and passes.
+// errFenced ends a run from which another run has taken over. If the worker was cut off from Kafka, the error has no
+// effect; if this run still holds the job, the job's next attempt has a higher dispatch number and may write.
 var errFenced = processor.WithCode("fenced", errors.New("another run of this job writes"))
 
-// book goes on behind the last entry that a former run has booked.
+// book is the handler. It continues after the last entry that an earlier run has booked.
 func (l *ledger) book(ctx context.Context, job *processor.Job, in Entries) (Booked, error) {
 	booked, err := l.take(ctx, job)
 	if err != nil {
@@ -102,7 +104,8 @@ func (l *ledger) book(ctx context.Context, job *processor.Job, in Entries) (Book
 	return Booked{Entries: booked}, nil
 }
 
-// take makes this run the one that may write, unless one of a later dispatch, or another of the same, is it already.
+// take makes this run the only one that may write to the job's entries. It fails with errFenced if a run of a later
+// dispatch, or another run of the same dispatch, is that one already. It returns how many entries are booked.
 func (l *ledger) take(ctx context.Context, job *processor.Job) (booked int, err error) {
 	err = l.db.QueryRowContext(ctx, `
 INSERT INTO jobs (id, dispatch, run, booked) VALUES (?1, ?2, ?3, 0)
@@ -114,7 +117,8 @@ RETURNING booked`, job.ID, job.Dispatch, job.Run).Scan(&booked)
 	return booked, err
 }
 
-// add books one entry and counts it in the same transaction, which changes nothing unless this run may write.
+// add books one entry and counts it, in one transaction. It fails with errFenced, and changes nothing, if this run may
+// no longer write.
 func (l *ledger) add(ctx context.Context, job *processor.Job, e Entry) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {

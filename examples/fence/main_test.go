@@ -29,7 +29,7 @@ func opened(t *testing.T) *ledger {
 	return l
 }
 
-// run runs the job's handler once.
+// run runs the job's handler once, as one run of a dispatch.
 func (l *ledger) run(t *testing.T, dispatch int) processortest.Outcome {
 	t.Helper()
 	got, err := processortest.Run(t.Context(), func(w *processor.Processor) { processor.HandleType(w, Book, l.book) },
@@ -40,7 +40,7 @@ func (l *ledger) run(t *testing.T, dispatch int) processortest.Outcome {
 	return got
 }
 
-// wantAll checks that each entry is booked, and once.
+// wantAll checks that each entry is booked exactly once.
 func (l *ledger) wantAll(t *testing.T) {
 	t.Helper()
 	for account, want := range map[string][2]int64{"ada": {1, 250}, "bob": {2, -250}} {
@@ -64,7 +64,7 @@ func TestAJobThatRunsAgain(t *testing.T) {
 	l.wantAll(t)
 }
 
-// A worker was cut off after its first entry, and goes on when another one has taken the job over.
+// A worker that was cut off after its first entry goes on when another one has taken the job over: it books nothing.
 func TestAWorkerThatWasCutOff(t *testing.T) {
 	l, ctx := opened(t), t.Context()
 	cutOff := &processor.Job{ID: "job-1", Dispatch: 1, Run: "cut off"}
@@ -86,7 +86,7 @@ func TestAWorkerThatWasCutOff(t *testing.T) {
 	l.wantAll(t)
 }
 
-// Two workers were handed the same dispatch: one books, and the other's failure is tried again.
+// Two workers have the same dispatch: one books, and the other fails with a retryable error.
 func TestTwoRunsOfADispatch(t *testing.T) {
 	l := opened(t)
 	first := &processor.Job{ID: "job-1", Dispatch: 1, Run: "first"}
@@ -103,7 +103,7 @@ func TestTwoRunsOfADispatch(t *testing.T) {
 	l.wantAll(t)
 }
 
-// The first run of the highest dispatch books what the others have not.
+// Of many runs at once the first of the highest dispatch books the entries that the others have not.
 func TestManyAtOnce(t *testing.T) {
 	l := opened(t)
 	var all sync.WaitGroup
@@ -114,7 +114,7 @@ func TestManyAtOnce(t *testing.T) {
 	l.wantAll(t)
 }
 
-// The program itself, which is told to stop while it looks for Kafka.
+// The program is told to stop while it looks for Kafka.
 func TestRun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	file := filepath.Join(t.TempDir(), "ledger.db")

@@ -1,4 +1,4 @@
-// Metrics is a worker with a logger, a registry of metrics and a middleware of its own.
+// Metrics is a worker with its own logger, metrics registry and middleware.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	broker := flag.String("kafka", "127.0.0.1:9092", "where Kafka listens")
+	broker := flag.String("kafka", "127.0.0.1:9092", "address of a Kafka broker")
 	listen := flag.String("listen", "127.0.0.1:9100", "address of /metrics and /readyz")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// run works, and shows its metrics at l, until ctx ends.
+// run works on jobs, and serves metrics at l, until ctx ends.
 func run(ctx context.Context, l net.Listener, cfg processor.Config, logger *slog.Logger) error {
 	reg := prometheus.NewRegistry()
 	w, err := processor.New(cfg, processor.WithLogger(logger), processor.WithMetrics(reg))
@@ -74,8 +74,8 @@ func register(w *processor.Processor, reg prometheus.Registerer) {
 	})
 }
 
-// measure is a middleware: it wraps every handler of the worker. Ackwire's own metrics tell how many jobs ended how;
-// these tell it for each job type of this program.
+// measure is a middleware that wraps every handler of the worker. Ackwire's own metrics count jobs by their outcome;
+// this one also measures each job type of this program.
 func measure(reg prometheus.Registerer) processor.Middleware {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "shop_handler_seconds",

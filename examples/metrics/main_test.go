@@ -58,7 +58,7 @@ func metrics(t *testing.T, reg *prometheus.Registry) string {
 	return rec.Body.String()
 }
 
-// The program itself, while it looks for Kafka: it shows metrics and says that it is not ready.
+// While the program looks for Kafka it serves metrics and reports that it is not ready.
 func TestRun(t *testing.T) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -70,7 +70,7 @@ func TestRun(t *testing.T) {
 	logged := make(lines, 1)
 	ended := make(chan error, 1)
 	go func() {
-		// Nothing listens where its brokers are said to be.
+		// Nothing listens at this address.
 		cfg := processor.Config{Brokers: []string{"127.0.0.1:1"}}
 		ended <- run(ctx, l, cfg, slog.New(slog.NewJSONHandler(logged, nil)))
 	}()
@@ -91,7 +91,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// lines holds what is logged; where it is full, lines are dropped.
+// lines collects log lines; it drops them when it is full.
 type lines chan string
 
 // Write implements io.Writer.

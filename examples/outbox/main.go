@@ -1,4 +1,4 @@
-// Outbox submits the jobs that a program has written into its database, each once.
+// Outbox submits the jobs that a program has written into its database, exactly once each (transactional outbox).
 package main
 
 import (
@@ -22,10 +22,10 @@ import (
 )
 
 func main() {
-	url := flag.String("url", "http://127.0.0.1:8080", "where Ackwire listens")
-	token := flag.String("token", os.Getenv("ACKWIRE_TOKEN"), "bearer token; none is needed on the same machine")
-	file := flag.String("db", "shop.db", "file of the database")
-	item := flag.String("order", "", "write an order of this into the database, and end")
+	url := flag.String("url", "http://127.0.0.1:8080", "Ackwire's URL")
+	token := flag.String("token", os.Getenv("ACKWIRE_TOKEN"), "bearer token; not needed on the same machine")
+	file := flag.String("db", "shop.db", "database file")
+	item := flag.String("order", "", "write an order of this item into the database, and exit")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -51,7 +51,7 @@ func run(ctx context.Context, file, item, url string, opts ...ackwire.Option) er
 	return relay(ctx, db, client)
 }
 
-// A row of outbox is a job to be submitted. It waits until it has a job's ID, or the code with which it was refused.
+// A row of outbox is a job to be submitted. It is waiting while it has neither a job ID nor the code of a refusal.
 const schema = `
 CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
@@ -74,7 +74,7 @@ func open(ctx context.Context, file string) (*sql.DB, error) {
 	return db, nil
 }
 
-// order writes an order and the job that belongs to it in one transaction: both are there, or neither is.
+// order writes an order and its job in one transaction, so that neither exists without the other.
 func order(ctx context.Context, db *sql.DB, item string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -106,8 +106,8 @@ const (
 	batch     = 100
 )
 
-// relay submits what waits, until ctx ends. Several programs may do so at the same time: the keys see to it that there
-// is one job for each row.
+// relay submits the waiting rows until ctx ends. Several programs may do so at the same time: the idempotency keys
+// ensure that there is one job per row.
 func relay(ctx context.Context, db *sql.DB, client ackwire.Submitter) error {
 	for {
 		rows, err := waiting(ctx, db)
@@ -120,7 +120,7 @@ func relay(ctx context.Context, db *sql.DB, client ackwire.Submitter) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			log.Print(err) // what is left waits for the next time
+			log.Print(err) // the other rows wait for the next round
 		case len(rows) == batch:
 			continue
 		}
@@ -151,8 +151,8 @@ func waiting(ctx context.Context, db *sql.DB) (all []row, err error) {
 	return all, rows.Err()
 }
 
-// submit submits a row's job and notes its ID. When the program ends between the two, the next one submits the same
-// again and is answered with the same job.
+// submit submits a row's job and stores its ID. If the program ends between the two, its next start submits the row
+// again and gets the same job.
 func submit(ctx context.Context, db *sql.DB, client ackwire.Submitter, r row) error {
 	job, err := client.Submit(ctx, r.jobType, json.RawMessage(r.payload), ackwire.Key(r.key), ackwire.NoWatch())
 	if refused, ok := errors.AsType[*ackwire.Error](err); ok && slices.Contains(hopeless, refused.Code) {
@@ -165,8 +165,8 @@ func submit(ctx context.Context, db *sql.DB, client ackwire.Submitter, r row) er
 	return note(ctx, db, r, job.ID, "")
 }
 
-// hopeless are the codes of rows that are refused whenever they are submitted. Other errors, such as a token that has
-// expired, are not the row's: it waits.
+// hopeless are the error codes of rows that would always be refused. Other errors, such as an expired token, have
+// nothing to do with the row: it stays waiting.
 var hopeless = []code.Code{
 	code.InvalidFrame, code.ValidationFailed, code.UnknownJobType, code.PayloadTooLarge, code.IdempotencyKeyReused,
 }

@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	log.SetOutput(io.Discard) // what goes wrong here is meant to
+	log.SetOutput(io.Discard) // the failures in this test are intended
 	goleak.VerifyTestMain(m)
 }
 
@@ -48,7 +48,7 @@ func (s *shop) order(item string) {
 	}
 }
 
-// start starts the program and returns how it is stopped.
+// start starts the program and returns a function that stops it.
 func (s *shop) start() (stop func()) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	go func() { s.ended <- run(ctx, s.file, "", s.srv.URL(), s.srv.Option()) }()
@@ -61,7 +61,7 @@ func (s *shop) start() (stop func()) {
 	}
 }
 
-// want checks how many rows are submitted, were refused, and wait, and how many jobs there are.
+// want checks how many rows are submitted, refused and waiting, and how many jobs there are.
 func (s *shop) want(when string, submitted, refused, waiting, jobs int) {
 	s.t.Helper()
 	var got [3]int
@@ -110,7 +110,7 @@ func TestOrdersBecomeJobs(t *testing.T) {
 	})
 }
 
-// The program ends when its job is durable and the row does not say so yet; then two of it run.
+// The program ends after its job is durable and before the row says so; then two instances run.
 func TestTheAckIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
@@ -133,7 +133,7 @@ func TestWhatIsRefused(t *testing.T) {
 		s := newShop(t)
 		s.order("tea")
 		s.order("coffee")
-		s.srv.Refuse(1, code.ValidationFailed) // the first row, for good
+		s.srv.Refuse(1, code.ValidationFailed) // the first row, permanently
 		stop := s.start()
 		time.Sleep(2 * pollPause)
 		s.want("a payload that does not fit", 1, 1, 0, 1)

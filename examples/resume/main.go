@@ -1,4 +1,4 @@
-// Resume orders a report and follows it to its end, through restarts of the program.
+// Resume submits a job and follows it to its end, across restarts of the program.
 package main
 
 import (
@@ -17,15 +17,15 @@ import (
 	"github.com/ackwire/ackwire"
 )
 
-// jobType stands for a report that takes a while. It is a job type of `make run`.
+// jobType is a job type of `make run` that takes as long as its payload says. It stands for a long report.
 const jobType = "demo.sleep"
 
 var payload = map[string]any{"seconds": 30, "steps": 30}
 
 func main() {
-	url := flag.String("url", "http://127.0.0.1:8080", "where Ackwire listens")
-	token := flag.String("token", os.Getenv("ACKWIRE_TOKEN"), "bearer token; none is needed on the same machine")
-	file := flag.String("file", "order.json", "where the order is kept")
+	url := flag.String("url", "http://127.0.0.1:8080", "Ackwire's URL")
+	token := flag.String("token", os.Getenv("ACKWIRE_TOKEN"), "bearer token; not needed on the same machine")
+	file := flag.String("file", "order.json", "file in which the order is kept")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -34,10 +34,10 @@ func main() {
 	}
 }
 
-// order is what the program must not forget.
+// order is the state that the program keeps on disk.
 type order struct {
-	Key   string // kept before the submit
-	JobID string // kept after the ack
+	Key   string // the idempotency key; saved before the submit
+	JobID string // saved after the ack
 }
 
 func run(ctx context.Context, out io.Writer, file, url string, opts ...ackwire.Option) error {
@@ -57,7 +57,7 @@ func run(ctx context.Context, out io.Writer, file, url string, opts ...ackwire.O
 	}
 	job := client.Job(o.JobID)
 	if o.JobID == "" {
-		// Also after a crash between the two: the key makes it the same job.
+		// After a crash between the submit and the save this submits again: the key makes it the same job.
 		if job, err = client.Submit(ctx, jobType, payload, ackwire.Key(o.Key)); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func run(ctx context.Context, out io.Writer, file, url string, opts ...ackwire.O
 		}
 		fmt.Fprintf(out, "%s %.0f%%\n", status.State, percent)
 	}
-	return os.Remove(file) // the next start orders anew
+	return os.Remove(file) // the next start submits a new job
 }
 
 func load(file string) (o order, err error) {
@@ -87,7 +87,7 @@ func load(file string) (o order, err error) {
 	return o, json.Unmarshal(b, &o)
 }
 
-// save writes the file beside its place and renames it: it is there as a whole or not at all.
+// save writes the file atomically: it writes a new file and renames it.
 func (o order) save(file string) error {
 	b, err := json.Marshal(o)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The program is stopped twice: before the ack of its order came, and while the job runs.
+// The program is stopped twice: before its submit is acked, and while the job runs.
 func TestResume(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "order.json")
 	synctest.Test(t, func(t *testing.T) {

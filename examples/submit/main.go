@@ -23,9 +23,9 @@ type Message struct {
 var Echo = ackwire.Type[Message, Message]("demo.echo")
 
 func main() {
-	url := flag.String("url", "http://127.0.0.1:8080", "where Ackwire listens")
-	token := flag.String("token", os.Getenv("ACKWIRE_TOKEN"), "bearer token; none is needed on the same machine")
-	text := flag.String("text", "hello", "what is to be echoed")
+	url := flag.String("url", "http://127.0.0.1:8080", "Ackwire's URL")
+	token := flag.String("token", os.Getenv("ACKWIRE_TOKEN"), "bearer token; not needed on the same machine")
+	text := flag.String("text", "hello", "text to echo")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -47,7 +47,7 @@ func run(ctx context.Context, out io.Writer, text, url string, opts ...ackwire.O
 	}
 	fmt.Fprintln(out, "durable:", job.ID)
 
-	// The loop ends with the job. A program that wants nothing but the result calls Result at once.
+	// The loop ends with the job. A program that needs only the result calls Result at once.
 	for status, err := range job.Watch(ctx) {
 		if err != nil {
 			return err

@@ -1,4 +1,5 @@
-// Webhook is an endpoint of webhooks: it verifies who sent them, and acts once on each, however often it is delivered.
+// Webhook is an endpoint that receives webhooks: it verifies their signatures and acts on each only once, however often
+// it is delivered.
 package main
 
 import (
@@ -26,7 +27,7 @@ import (
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9000", "address of the endpoint")
-	file := flag.String("db", "hooks.db", "file of the database")
+	file := flag.String("db", "hooks.db", "database file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -40,7 +41,7 @@ func main() {
 	}
 }
 
-// run takes webhooks until ctx ends.
+// run serves the endpoint until ctx ends.
 func run(ctx context.Context, l net.Listener, file string, secrets []string) error {
 	e, err := open(ctx, file, secrets)
 	if err != nil {
@@ -57,10 +58,10 @@ func run(ctx context.Context, l net.Listener, file string, secrets []string) err
 	return <-stopped
 }
 
-// endpoint takes webhooks.
+// endpoint handles webhooks.
 type endpoint struct {
 	db *sql.DB
-	// verifiers are one for each secret: while secrets are changed, the old one and the new one are good.
+	// verifiers has one verifier per secret: while a secret is rotated, the old and the new one are both valid.
 	verifiers []*standardwebhooks.Webhook
 }
 
@@ -70,7 +71,7 @@ CREATE TABLE IF NOT EXISTS notices (job_id TEXT NOT NULL, state TEXT NOT NULL);`
 
 func open(ctx context.Context, file string, secrets []string) (*endpoint, error) {
 	if len(secrets) == 0 {
-		return nil, errors.New("SECRET is what `ackwire webhook-secret` prints")
+		return nil, errors.New("SECRET is not set: it must be what `ackwire webhook-secret` prints")
 	}
 	e := &endpoint{}
 	for _, s := range secrets {
@@ -91,10 +92,12 @@ func open(ctx context.Context, file string, secrets []string) (*endpoint, error)
 	return e, nil
 }
 
-// maxBody is above the largest message, whose job has a result of 64 KiB unless it is configured otherwise.
+// maxBody bounds a webhook's body, in bytes. Messages are smaller: the result in them has at most 64 KiB, unless it is
+// configured otherwise.
 const maxBody = 1 << 20
 
-// ServeHTTP answers 204 once the delivery is dealt with. After any answer but 2xx and 410 it is tried again, for hours.
+// ServeHTTP answers 204 once the delivery is processed. After any answer but 2xx and 410 Ackwire delivers again, for
+// hours.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -119,7 +122,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// verified reports whether the body was signed, within the last minutes, with one of the secrets.
+// verified reports whether the body was signed with one of the secrets, within the last five minutes.
 func (e *endpoint) verified(body []byte, header http.Header) bool {
 	for _, v := range e.verifiers {
 		if v.Verify(body, header) == nil {
@@ -129,8 +132,8 @@ func (e *endpoint) verified(body []byte, header http.Header) bool {
 	return false
 }
 
-// take acts on a delivery and notes its ID in one transaction: an ID that is there was acted on. What cannot be part of
-// the transaction, such as a mail, would be submitted as a job with the ID as its key.
+// take acts on a delivery and stores its ID, in one transaction: a delivery whose ID is stored was processed before.
+// For an effect outside the database, such as a mail, submit a job with the ID as its idempotency key.
 func (e *endpoint) take(ctx context.Context, id string, doc job.Document) error {
 	tx, err := e.db.BeginTx(ctx, nil)
 	if err != nil {

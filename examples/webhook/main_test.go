@@ -29,7 +29,7 @@ const tenant = "local"
 var key, oldKey, otherKey = []byte(strings.Repeat("k", 32)), []byte(strings.Repeat("o", 32)),
 	[]byte(strings.Repeat("x", 32))
 
-// deliver has Ackwire's own worker deliver a webhook, and returns the code with which that failed.
+// deliver delivers a webhook with Ackwire's own worker, and returns the error code if that failed.
 func deliver(t *testing.T, url, id string, key []byte, state job.State) (failed string) {
 	t.Helper()
 	doc, err := json.Marshal(job.Document{JobID: "job-1", Type: "demo.echo", State: state})
@@ -80,7 +80,7 @@ func start(t *testing.T, file string, secrets ...string) (url string) {
 	return "http://" + l.Addr().String() + "/hook"
 }
 
-// wantNotices checks what was acted on.
+// wantNotices checks on which deliveries the program has acted.
 func wantNotices(t *testing.T, file, want string) {
 	t.Helper()
 	e, err := open(t.Context(), file, []string{webhook.Secret(key, tenant)})
@@ -138,7 +138,7 @@ func TestWithoutSignature(t *testing.T) {
 	wantNotices(t, file, "")
 }
 
-// A delivery that could not be dealt with is tried again, and dealt with then.
+// A delivery that could not be processed is delivered again, and processed then.
 func TestTheDatabaseIsAway(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "hooks.db")
 	url := start(t, file, webhook.Secret(key, tenant))

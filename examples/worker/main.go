@@ -1,4 +1,4 @@
-// Worker takes jobs of the type report.generate, tells how far each has come, and attaches the report to it as a file.
+// Worker works on jobs of the type report.generate, reports their progress, and attaches the report as a file.
 package main
 
 import (
@@ -19,14 +19,14 @@ import (
 	"github.com/ackwire/ackwire/processor"
 )
 
-// Period is the payload: which days are reported on.
+// Period is the payload: the days that the report covers.
 type Period struct {
 	ReportType string `json:"reportType"`
 	From       string `json:"from"` // first day, YYYY-MM-DD
 	To         string `json:"to"`   // last day
 }
 
-// Report is the result that is kept in the job itself, beside the file.
+// Report is the result, which is stored in the job's document. The file is stored apart.
 type Report struct {
 	Rows int `json:"rows"`
 }
@@ -35,8 +35,8 @@ type Report struct {
 var Generate = ackwire.Type[Period, Report]("report.generate")
 
 func main() {
-	broker := flag.String("kafka", "127.0.0.1:9092", "where Kafka listens")
-	dir := flag.String("blobs", "data/blobs", "directory of files; it must be the one that the gateway serves")
+	broker := flag.String("kafka", "127.0.0.1:9092", "address of a Kafka broker")
+	dir := flag.String("blobs", "data/blobs", "directory for files; it must be the blob store of the gateway")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// run works until ctx ends. Jobs that are running then have Config.Grace to end before they are given back.
+// run works on jobs until ctx ends. Jobs that are running then have Config.Grace to end before they are handed back.
 func run(ctx context.Context, cfg processor.Config, dir string) error {
 	url, err := blobs.Dir(dir)
 	if err != nil {
@@ -83,7 +83,7 @@ func generate(ctx context.Context, job *processor.Job, in Period) (Report, error
 	for i := range days {
 		select {
 		case <-time.After(dayTakes):
-		case <-ctx.Done(): // cancelled, too late, or the worker stops: the cause tells which
+		case <-ctx.Done(): // the job was cancelled or timed out, or the worker stops: the cause says which
 			return Report{}, context.Cause(ctx)
 		}
 		day := from.AddDate(0, 0, i)

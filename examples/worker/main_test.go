@@ -46,7 +46,7 @@ func TestNoPeriod(t *testing.T) {
 	}
 }
 
-// A worker that is stopped gives the job back, which costs no attempt.
+// A worker that is stopped hands its job back, which costs no attempt.
 func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -59,7 +59,7 @@ func TestStopped(t *testing.T) {
 	})
 }
 
-// The program itself, which is told to stop before it has found a Kafka.
+// The program is told to stop before it has found a broker.
 func TestRun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
