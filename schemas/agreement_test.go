@@ -12,19 +12,18 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// absentIsZero lists what a writer must write, and what a reader takes as 0 or false when it
-// is missing: the Go types cannot tell the two apart.
+// absentIsZero lists fields that a writer must write, but that a reader decodes as 0 or false if they are missing: the
+// Go types cannot tell the two apart.
 var absentIsZero = []string{
 	"/progress/percent", "/request/partition", "/request/offset", "/error/retryable", "/resultBlob/size",
 	"/policy/backoff", "/policy/backoff/initial", "/policy/backoff/factor", "/policy/backoff/cap",
 	"/policy/lease", "/policy/grace", "/policy/retention",
 }
 
-// emptyIsAbsent lists what a reader takes as missing when it is an empty string.
+// emptyIsAbsent lists fields that a reader treats as missing if they are an empty string.
 var emptyIsAbsent = []string{"/lane", "/worker"}
 
-// lenient tells whether Decode may take what the schema refuses: path holds value instead
-// of what it should.
+// lenient reports whether Decode may accept value at path, though the schema refuses it.
 func lenient(path string, value any) bool {
 	switch v := value.(type) {
 	case nil:
@@ -32,7 +31,7 @@ func lenient(path string, value any) bool {
 	case string:
 		return v == "" && slices.Contains(emptyIsAbsent, path)
 	case int:
-		return v < 0 && path == "/renewal" // it names no record: to the fold it is a stale one
+		return v < 0 && path == "/renewal" // no record has such an offset: the fold treats it as stale
 	case map[string]any:
 		return len(v) == 0 && slices.ContainsFunc(absentIsZero, func(p string) bool {
 			return p == path || strings.HasPrefix(p, path+"/")
@@ -41,17 +40,17 @@ func lenient(path string, value any) bool {
 	return false
 }
 
-// odd is what is put in the place of each field: another type, an empty value, a bound's
-// far side, of those that the schemas name.
+// odd holds the values that are put in the place of each field: values of other types, empty ones, and values just
+// outside the bounds that the schemas name.
 var odd = []any{nil, "", "x", "results/../x", true, []any{}, map[string]any{}, -1, 0, 1.5,
 	100.5, 1001, 1 << 31, job.MaxSeconds + 1, 1 << 40, 1e19, 1e300,
 	strings.Repeat("ä", job.MaxNameChars+1), "http://a.example/" + strings.Repeat("x", job.MaxURLChars),
 	"0000-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00+23:59", "8999-12-31T23:59:59-23:59",
 	"9000-01-01T00:00:00Z"}
 
-// TestSchemaAndGoTypeAgree takes each field of each event and order away, at any depth, and
-// puts odd values in its place. The schema and the Go type agree on what is refused, so that
-// a record which the schema takes never ends as a dead letter.
+// TestSchemaAndGoTypeAgree removes each field of each event and order, at any depth, and replaces it with odd values.
+// The schema and the Go type must refuse the same records, so that a record which fits the schema never becomes a dead
+// letter.
 func TestSchemaAndGoTypeAgree(t *testing.T) {
 	c := compiler(t)
 	for _, w := range wires() {

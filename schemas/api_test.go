@@ -6,5 +6,5 @@ import (
 	"github.com/ackwire/ackwire/internal/api"
 )
 
-// TestAPI shows each change of what programs import, and what in it they could not use or understand.
+// TestAPI compares the exported API with a golden file, and checks that other modules can use and understand it.
 func TestAPI(t *testing.T) { api.Golden(t, *update) }

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// stubs is what the stubs of the tracker's API, packages of their own, may import besides.
+// stubs lists what the generated stubs of the tracker's API may import besides.
 var stubs = []string{"google.golang.org/protobuf/", "connectrpc.com/connect"}
 
-// TestImports: the contracts are built on the standard library and on themselves, so that
-// anybody can import them; only the stubs of the tracker's API need protobuf and Connect.
+// TestImports checks that the contracts import only the standard library and each other, so that any program can import
+// them; only the stubs of the tracker's API need protobuf and Connect.
 func TestImports(t *testing.T) {
 	seen := 0
 	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {

@@ -114,7 +114,7 @@ func document(t *testing.T, name string) map[string]any {
 	return parsed(t, j).(map[string]any)
 }
 
-// TestMeta holds the two API documents to their specifications' own schemas.
+// TestMeta checks the two API documents against the schemas of their specifications.
 func TestMeta(t *testing.T) {
 	for file, meta := range map[string]string{"asyncapi.yaml": "asyncapi-3.0.0.json", "openapi.yaml": "openapi-3.1.json"} {
 		s, err := jsonschema.NewCompiler().Compile(filepath.Join("testdata", "meta", meta))
@@ -142,7 +142,7 @@ func walk(v any, visit func(map[string]any)) {
 	}
 }
 
-// TestReferences: every $ref of the documents leads somewhere.
+// TestReferences checks that every $ref in the documents can be resolved.
 func TestReferences(t *testing.T) {
 	c := compiler(t)
 	for _, file := range []string{"asyncapi.yaml", "openapi.yaml"} {
@@ -175,7 +175,7 @@ func TestReferences(t *testing.T) {
 	}
 }
 
-// TestAsyncAPIHasAll: a message for each frame, event and order, in its channel.
+// TestAsyncAPIHasAll checks that AsyncAPI has a message for each frame, event and order, in its channel.
 func TestAsyncAPIHasAll(t *testing.T) {
 	doc := document(t, "asyncapi.yaml")
 	in := func(channel, message string) {
@@ -195,11 +195,11 @@ func TestAsyncAPIHasAll(t *testing.T) {
 	}
 }
 
-// exampleLine is an example in asyncapi.yaml, openapi.yaml or README.md: what stands before it, the
-// example, and the name of the file in testdata/wire that it comes from.
+// exampleLine matches an example in asyncapi.yaml, openapi.yaml or README.md. Its groups are the text before the
+// example, the example, and the name of its file in testdata/wire.
 var exampleLine = regexp.MustCompile(`(?m)^(.*?)(\{.*\})( +# wire: (\S+)| <!-- wire: (\S+) -->)$`)
 
-// TestExamples: every example in the documents is one that TestWire has pinned and validated.
+// TestExamples checks that every example in the documents is a file of testdata/wire, which TestWire validates.
 func TestExamples(t *testing.T) {
 	for _, file := range []string{"asyncapi.yaml", "openapi.yaml"} {
 		b, err := os.ReadFile(file)
@@ -224,7 +224,7 @@ func TestExamples(t *testing.T) {
 				file)
 		}
 	}
-	// And none is written by hand.
+	// No example is written by hand.
 	for _, file := range []string{"asyncapi.yaml", "openapi.yaml"} {
 		walk(document(t, file), func(m map[string]any) {
 			for _, key := range []string{"example", "externalValue"} {
@@ -236,7 +236,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestReadme: each raw record in README.md is the one of testdata/wire.
+// TestReadme checks that each raw record in README.md is the one in testdata/wire.
 func TestReadme(t *testing.T) {
 	b, err := os.ReadFile("README.md")
 	if err != nil {

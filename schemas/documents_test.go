@@ -34,7 +34,7 @@ func resolve(doc, m object) object {
 	return v.(object)
 }
 
-// fits checks a value against a schema as it stands in a document.
+// fits checks a value against a schema that is part of a document.
 func fits(t *testing.T, c *jsonschema.Compiler, where string, schema, value any) {
 	t.Helper()
 	m, _ := schema.(object)
@@ -58,8 +58,8 @@ func fits(t *testing.T, c *jsonschema.Compiler, where string, schema, value any)
 	}
 }
 
-// TestExamplesFitTheirPlace: each message has an example, and each example fits the schema it
-// stands beside, not only the one that it was made for.
+// TestExamplesFitTheirPlace checks that each message has an example, and that each example fits the schema beside it in
+// the document, not only the schema of its own type.
 func TestExamplesFitTheirPlace(t *testing.T) {
 	c := compiler(t)
 	messages := document(t, "asyncapi.yaml")["components"].(object)["messages"].(object)
@@ -91,8 +91,8 @@ func TestExamplesFitTheirPlace(t *testing.T) {
 	})
 }
 
-// TestEachCodeAnswersWithItsStatus: an error in OpenAPI stands below the status that the
-// table of codes gives it.
+// TestEachCodeAnswersWithItsStatus checks that OpenAPI lists each error under the HTTP status that the table of codes
+// gives it.
 func TestEachCodeAnswersWithItsStatus(t *testing.T) {
 	doc := document(t, "openapi.yaml")
 	for _, op := range operations(doc) {
@@ -127,7 +127,7 @@ func operations(doc object) (all []operation) {
 	return all
 }
 
-// TestOpenAPIHasAll: the routes of the gateway and of the ops listener, and no others.
+// TestOpenAPIHasAll checks that OpenAPI has exactly the routes of the gateway and of the ops listener.
 func TestOpenAPIHasAll(t *testing.T) {
 	want := []string{
 		"POST /v1/jobs", "GET /v1/jobs", "HEAD /v1/jobs", "GET /v1/stats", "HEAD /v1/stats", "GET /v1/jobs/{id}/why",
@@ -148,9 +148,9 @@ func TestOpenAPIHasAll(t *testing.T) {
 	}
 }
 
-// TestOperationsReachEverything: each message of AsyncAPI is in a channel, each channel's
-// messages are in an operation of that channel (save those that nobody outside may write or
-// read), and answers stay in their channel.
+// TestOperationsReachEverything checks that each message of AsyncAPI is in a channel, that each channel's messages are
+// in an operation of that channel (except those that no outside program may write or read), and that replies are in the
+// channel of their operation.
 func TestOperationsReachEverything(t *testing.T) {
 	doc := document(t, "asyncapi.yaml")
 	used := map[string]bool{}
@@ -187,8 +187,8 @@ func TestOperationsReachEverything(t *testing.T) {
 	}
 }
 
-// TestTopicsAreMadeAsTheyAreTold: the addresses, cleanup and retention in AsyncAPI are those
-// of the topics that the services make.
+// TestTopicsAreMadeAsTheyAreTold checks that the addresses, cleanup policies and retention times in AsyncAPI are those
+// of the topics that the services create.
 func TestTopicsAreMadeAsTheyAreTold(t *testing.T) {
 	n := topic.Names{Prefix: topic.DefaultPrefix}
 	const partitions = topic.DefaultPartitions
@@ -224,7 +224,7 @@ func TestTopicsAreMadeAsTheyAreTold(t *testing.T) {
 	}
 }
 
-// TestCloseCodes: the socket's channel tells every close code as the table does.
+// TestCloseCodes checks that the socket's channel in AsyncAPI lists every close code as the table does.
 func TestCloseCodes(t *testing.T) {
 	const from, to = "      <!-- closes: code/codes.json -->\n", "      <!-- /closes -->\n"
 	b, err := os.ReadFile("asyncapi.yaml")
@@ -256,7 +256,7 @@ func TestCloseCodes(t *testing.T) {
 	}
 }
 
-// headerTable is a schema of headers for people, in its own order.
+// headerTable returns a schema of headers as a table for people, in the schema's order.
 func headerTable(t *testing.T, schema string) string {
 	t.Helper()
 	b, err := schemas.Files.ReadFile("jsonschema/" + schema + ".json")

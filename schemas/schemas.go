@@ -1,17 +1,15 @@
-// Package schemas holds the contracts of Ackwire as documents: a JSON Schema (2020-12) for
-// everything on a wire, AsyncAPI for the socket and the Kafka topics, OpenAPI for HTTP. The
-// Go types of the same contracts are in the packages below it.
+// Package schemas holds the contracts of Ackwire as documents: a JSON Schema (2020-12) for every message, AsyncAPI for
+// the WebSocket and the Kafka topics, and OpenAPI for HTTP. The Go types of the same contracts are in its sub-packages.
 //
-// The tests of this package keep documents, Go types, examples and README.md in step:
-// go test -run 'TestWire|TestExamples|TestReadme' -update writes all that follows from the
-// Go values in wire_test.go anew.
+// The tests of this package keep documents, Go types, examples and README.md in agreement:
+// go test -run 'TestWire|TestExamples|TestReadme' -update rewrites everything that is generated from the Go values in
+// wire_test.go.
 package schemas
 
 import "embed"
 
-// Base is what the $id of every JSON Schema starts with; the rest is its path below
-// jsonschema. Nothing needs to be fetched from there: references between the schemas are
-// relative and hold on disk as well.
+// Base is the prefix of the $id of every JSON Schema; the rest is its path below jsonschema. Nothing has to be fetched
+// from there: references between the schemas are relative, and work on disk too.
 const Base = "https://ackwire.dev/schemas/"
 
 // Files holds asyncapi.yaml, openapi.yaml, and the JSON Schemas

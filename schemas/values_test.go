@@ -12,7 +12,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
-// One job of tenant acme, through all that can happen to it.
+// The examples follow one job of tenant acme through everything that can happen to it.
 const (
 	jobID       = "019c1db0-01c0-7a54-9d8e-3f1b5c7a9e02"
 	otherID     = "019c1db0-0b11-7c02-8a41-5d2f6e8b0c13"
@@ -153,7 +153,7 @@ var deliveries = frame.Deliveries{JobID: jobID, Deliveries: []frame.Delivery{
 
 var unsubscribed = frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: "3", Jobs: []string{jobID}}
 
-// documents is the job as it is seen, by state.
+// documents holds the job's document in each state.
 var documents = func() map[string]job.Document {
 	pending := job.Document{JobID: jobID, Type: "report.generate", State: job.Pending, Attempt: 1, MaxAttempts: 3,
 		CreatedAt: acceptedAt, UpdatedAt: acceptedAt}
@@ -261,7 +261,7 @@ func headerMap(headers []topic.Header) map[string]string {
 	return m
 }
 
-// requestAgain takes the headers of a request through topic.Request.
+// requestAgain decodes the headers of a request into a topic.Request and encodes them again.
 func requestAgain(b []byte) ([]byte, error) {
 	var m map[string]string
 	if err := json.Unmarshal(b, &m); err != nil {

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write testdata/wire, the examples in As
 
 const wireDir = "testdata/wire"
 
-// wire is one thing as it stands on a wire.
+// wire is an example of one message, in Go and in JSON.
 type wire struct {
 	name   string // of its file in wireDir
 	schema string // its path below jsonschema
@@ -51,7 +51,7 @@ func plain[T any](name, schema string, v T) wire {
 	}}
 }
 
-// wires is every example, in the order in which README.md shows them.
+// wires returns all examples, in the order in which README.md shows them.
 func wires() []wire {
 	var all []wire
 	for _, e := range events {
@@ -140,8 +140,8 @@ func wires() []wire {
 	)
 }
 
-// TestWire pins the bytes of everything on a wire: what the Go types encode is what the
-// file holds, it decodes into the Go type and comes back unchanged, and fits its schema.
+// TestWire pins the bytes of every message: the Go value is encoded to the bytes in the file; these decode into the Go
+// type, are encoded to the same bytes again, and fit their schema.
 func TestWire(t *testing.T) {
 	var known []string
 	for _, w := range wires() {
@@ -184,8 +184,7 @@ func TestWire(t *testing.T) {
 	}
 }
 
-// TestEveryTypeHasAnExample finds types that were added without one; TestWire then wants
-// its schema.
+// TestEveryTypeHasAnExample finds types that were added without an example. TestWire then requires a schema too.
 func TestEveryTypeHasAnExample(t *testing.T) {
 	var have []string
 	for _, w := range wires() {
@@ -207,7 +206,7 @@ func TestEveryTypeHasAnExample(t *testing.T) {
 	}
 }
 
-// TestStates: the schema's list of states is the Go type's.
+// TestStates checks that the schema has the same list of states as the Go type.
 func TestStates(t *testing.T) {
 	var want []any
 	for _, s := range job.States {
@@ -218,7 +217,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestReasons: the schema's list of reasons is the Go type's.
+// TestReasons checks that the schema has the same list of reasons as the Go type.
 func TestReasons(t *testing.T) {
 	var want []any
 	for _, r := range frame.Reasons {
@@ -229,7 +228,7 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// TestCodes: the schema's list of error codes is the table's.
+// TestCodes checks that the schema has the same list of error codes as the table.
 func TestCodes(t *testing.T) {
 	var want []any
 	for _, c := range code.All {

@@ -22,7 +22,7 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 		if c.Reconnect() != i.Reconnect {
 			t.Errorf("%d: reconnect is %v and %v", c, c.Reconnect(), i.Reconnect)
 		}
-		// The range says whether a client may come back.
+		// The range of a code says whether a client may reconnect.
 		if c >= 4000 && c < 4500 && !i.Reconnect || c >= 4500 && i.Reconnect {
 			t.Errorf("%d: reconnect is %v", c, i.Reconnect)
 		}
@@ -32,7 +32,7 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 	}
 }
 
-// TestCodesOfALaterServer: a client of today knows what to do with them.
+// TestCodesOfALaterServer: for codes that it does not know a client uses Internal, or the range of the close code.
 func TestCodesOfALaterServer(t *testing.T) {
 	if c := Code("later_code"); c.Known() || c.Info() != Internal.Info() {
 		t.Errorf("%s: %+v", c, c.Info())
@@ -44,7 +44,7 @@ func TestCodesOfALaterServer(t *testing.T) {
 	}
 }
 
-// TestGeneratedFilesAreCurrent: codes.json is the one source.
+// TestGeneratedFilesAreCurrent checks that the generated files are those of codes.json.
 func TestGeneratedFilesAreCurrent(t *testing.T) {
 	dir := t.TempDir()
 	gen := filepath.Join(dir, "gen")

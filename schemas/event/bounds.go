@@ -2,12 +2,12 @@ package event
 
 import "github.com/ackwire/ackwire/schemas/job"
 
-// MaxBlobChars bounds a blob's key, and its name.
+// MaxBlobChars bounds a blob's key, and its name, in characters.
 const MaxBlobChars = 1024
 
-// bounds checks the size of what any event may carry, whether its type needs it or not: a
-// reader may keep it. How a run failed and how far it came is shortened where it is kept, and
-// a result that is too large fails its job: that is the fold's to say.
+// bounds checks the size of fields that an event of any type may carry, since a reader may store them even if the type
+// does not need them. Three things are not checked here but by the fold: it shortens error messages and progress, and a
+// result that is too large fails its job.
 func (e *Event) bounds(need func(name string, ok bool)) {
 	for _, f := range []struct {
 		name, text string

@@ -1,10 +1,8 @@
-// Package event holds the records of the topic status: the facts that gateways,
-// workers and the tracker's timers append to a job's one log, and the orders that
-// the tracker sends to workers over the topic control.
+// Package event holds the records of the topic status, which are the events that gateways, workers and trackers append
+// to a job's log, and the records of the topic control, which are the orders that trackers send to workers.
 //
-// Events are JSON with "v":1, keyed by job ID. An event carries no time of its own:
-// its time is its record's timestamp, which the broker gives (LogAppendTime), so
-// that clocks of clients and workers do not matter.
+// Events are JSON with "v":1, keyed by job ID. An event has no time of its own: its time is its record's timestamp,
+// which the broker sets (LogAppendTime), so that the clocks of gateways and workers do not matter.
 package event
 
 import (
@@ -29,16 +27,16 @@ const Version = 1
 // Type says what happened.
 type Type string
 
-// The events. The comment names who appends each.
+// The event types. Each comment names the service that appends the event.
 const (
 	Accepted         Type = "accepted"         // gateway: the request is durable
 	Claimed          Type = "claimed"          // worker: a run takes the job
-	Beat             Type = "beat"             // worker: the run lives
-	Progress         Type = "progress"         // worker: the run came further
+	Beat             Type = "beat"             // worker: heartbeat; renews the run's lease
+	Progress         Type = "progress"         // worker: the run has made progress; renews its lease
 	Completed        Type = "completed"        // worker: the run succeeded
 	Failed           Type = "failed"           // worker: the run failed
-	Released         Type = "released"         // worker: the run gives the job back, at no cost
-	LeaseExpired     Type = "leaseExpired"     // tracker: the run was not heard of for a lease
+	Released         Type = "released"         // worker: the run hands the job back, which costs no attempt
+	LeaseExpired     Type = "leaseExpired"     // tracker: the run did not renew its lease in time
 	AttemptTimedOut  Type = "attemptTimedOut"  // tracker: the attempt took too long
 	Requeued         Type = "requeued"         // tracker: the next dispatch's request is durable
 	CancelRequested  Type = "cancelRequested"  // gateway: the owner wants the job to stop
@@ -77,11 +75,12 @@ type Event struct {
 	V     int    `json:"v"`     // Version
 	Type  Type   `json:"type"`  // what has happened
 	JobID string `json:"jobId"` // the record's key
-	// Life names one life of the job's ID, for an idempotency key gives a job that has expired the
-	// same ID again: see Life. An event of another life changes nothing. Absent is taken for any.
+	// Life names one life of the job's ID: an idempotency key gives the job that follows an expired one the
+	// same ID again, with another life. An event of another life changes nothing. An event without a life
+	// counts for any life.
 	Life string `json:"life,omitempty"`
 
-	// Identity of the job: in accepted and claimed, so that either can create it.
+	// Identity of the job: in accepted and claimed, so that either event can create it.
 	Job         string      `json:"job,omitempty"` // job type
 	Tenant      string      `json:"tenant,omitempty"`
 	Subject     string      `json:"subject,omitempty"`
@@ -90,47 +89,50 @@ type Event struct {
 	Policy      *job.Policy `json:"policy,omitempty"`
 	RunAt       *time.Time  `json:"runAt,omitempty"`
 	CallbackURL string      `json:"callbackUrl,omitempty"`
-	// CallbackEvents are the states whose beginning is told to CallbackURL; the terminal
-	// ones when it is empty.
+	// CallbackEvents are the states for which CallbackURL is called when the job enters them; if empty, the
+	// terminal ones.
 	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
 
 	// Request is the request record: in accepted, claimed and requeued, and in payloadLost and
 	// requestLost the one that a pending job waits for.
 	Request *Position `json:"request,omitempty"`
-	// RequestedAt, in claimed, is when the broker took the request record, by the log's clock. It
-	// is absent where that is not known.
+	// RequestedAt, in claimed, is the broker's timestamp of the request record. It is absent where the
+	// timestamp is not the broker's (no LogAppendTime).
 	RequestedAt *time.Time `json:"requestedAt,omitempty"`
 
-	// Fencing: in every worker event and, as far as the rules (tracker/fold/RULES.md) ask, in the tracker's.
+	// Fencing: in every event of a worker, and in the tracker's where the rules (tracker/fold/RULES.md) say so.
 	Dispatch int    `json:"dispatch,omitempty"`
 	Run      string `json:"run,omitempty"`
 	Worker   string `json:"worker,omitempty"`
-	// NoGrant, in claimed, says that the run starts as soon as the claim is durable: no
-	// granted is sent. A run that waits, or is in doubt, says its claim without it.
+	// NoGrant, in claimed, says that the run starts as soon as the claim is durable, and needs no granted
+	// order. A run that waits for the order, or does not know whether its claim was written, repeats its
+	// claim without NoGrant.
 	NoGrant bool `json:"noGrant,omitempty"`
-	// Renewal is the offset of the renewal that a lease timer has seen: in leaseExpired.
+	// Renewal, in leaseExpired, is the offset of the last event of the run (claimed, beat or progress) that
+	// the lease's timer has seen. The event counts only if no later one is in the log.
 	Renewal *int64 `json:"renewal,omitempty"`
-	// Round names the round that an order of the owner, or a deadline, saw. It is 0 for
-	// a job that was never retried explicitly.
+	// Round, in cancelRequested, retryRequested, deadlineExceeded and expired, is the number of explicit
+	// retries that the writer has seen: the event counts only in this round. It is 0 for a job that was
+	// never retried explicitly.
 	Round int `json:"round,omitempty"`
 
 	Progress  *job.Progress   `json:"progress,omitempty"`  // in progress
 	Result    json.RawMessage `json:"result,omitempty"`    // in completed: a result that is small enough for the log
-	ResultURL string          `json:"resultUrl,omitempty"` // in completed: where another store serves the result
-	// ResultBlob is where a result lies that is too large for the log, or a file.
+	ResultURL string          `json:"resultUrl,omitempty"` // in completed: the URL of a result in another store
+	// ResultBlob, in completed, is a file, or a result that is too large for the log, in the blob store.
 	ResultBlob *Blob `json:"resultBlob,omitempty"`
-	// Error is why the run failed: in failed. In released it is why this worker cannot run the
-	// job, and absent when the worker stops.
+	// Error, in failed, is why the run failed. In released it is why this worker cannot run the
+	// job; it is absent when the worker stops.
 	Error *Failure `json:"error,omitempty"`
 
-	// Delivery is the webhook that was queued: in callbackQueued.
+	// Delivery, in callbackQueued, is the webhook that was queued.
 	Delivery *Delivery `json:"delivery,omitempty"`
 }
 
-// Delivery is a webhook: a job of its own.
+// Delivery is a webhook, which is a job of its own.
 type Delivery struct {
-	JobID string `json:"jobId"` // the webhook's own ID
-	// State is the one whose beginning it tells, Version the job's at that moment.
+	JobID string `json:"jobId"` // the ID of the webhook's job
+	// State is the state that the job has entered, and Version the version of its document then.
 	State   job.State `json:"state"`
 	Version int64     `json:"version"`
 }
@@ -142,31 +144,32 @@ func (d *Delivery) valid() bool {
 // Failure is how a run failed.
 type Failure struct {
 	job.Error
-	// RetryAfter, when set, replaces the policy's backoff; in released it is the least pause.
+	// RetryAfter, when set, replaces the policy's backoff; in released it is the least pause before the next
+	// dispatch.
 	RetryAfter *job.Seconds `json:"retryAfter,omitempty"`
 }
 
 // Blob is a result in the blob store, which the gateway serves at the job's resultUrl.
 type Blob struct {
-	// Key begins with ResultPrefix of the job, so that no job can name another's.
+	// Key starts with ResultPrefix of the job, so that an event cannot name another job's blob.
 	Key         string `json:"key"`
-	Size        int64  `json:"size"`
+	Size        int64  `json:"size"` // in bytes
 	ContentType string `json:"contentType"`
-	// Name is the file's, for those who download it.
+	// Name is the file name that a download is given.
 	Name string `json:"name,omitempty"`
 }
 
-// ResultPrefix starts the keys of the blobs of a job's results.
+// ResultPrefix returns the prefix of the keys of a job's results in the blob store.
 func ResultPrefix(jobID string) string { return "results/" + jobID + "/" }
 
-// PayloadPrefix starts the keys of the blobs of a job's payloads.
+// PayloadPrefix returns the prefix of the keys of a job's payloads in the blob store.
 func PayloadPrefix(jobID string) string { return "payloads/" + jobID + "/" }
 
-// ResultFolder starts the keys of the results of one life of a job's ID, so that what one life
-// leaves is never another's. Without a life it is ResultPrefix.
+// ResultFolder returns the prefix of the keys of the results of one life of a job's ID, so that lives do not share
+// blobs. Without a life it is ResultPrefix.
 func ResultFolder(jobID, life string) string { return ResultPrefix(jobID) + folder(life) }
 
-// PayloadFolder is to payloads what ResultFolder is to results.
+// PayloadFolder returns the prefix of the keys of the payloads of one life of a job's ID, like ResultFolder.
 func PayloadFolder(jobID, life string) string { return PayloadPrefix(jobID) + folder(life) }
 
 func folder(life string) string {
@@ -176,11 +179,12 @@ func folder(life string) string {
 	return life + "/"
 }
 
-// BornAt is the life of a job whose first event names none: that event's offset.
+// BornAt returns the life of a job whose first event has none: it is made from that event's offset.
 func BornAt(offset int64) string { return "o" + strconv.FormatInt(offset, 10) }
 
-// NamedByGateway reports whether the life was named before the job's first event: its payload, if
-// that is in the blob store, is in the life's folder.
+// NamedByGateway reports whether the gateway has named the life, before the job's first event. Then the job's
+// payload, if it is in the blob store, is in the life's folder; a life of BornAt was not known when the payload was
+// stored.
 func NamedByGateway(life string) bool {
 	offset, isOffset := strings.CutPrefix(life, "o")
 	_, err := strconv.ParseInt(offset, 10, 64)
@@ -204,9 +208,9 @@ func validProgress(p *job.Progress) bool {
 // ErrVersion is returned for an event of a version this package does not know.
 var ErrVersion = errors.New("unknown event version")
 
-// Decode reads one event and validates it. Unknown fields are ignored. With an error that
-// Validate found, what could be read comes with it. Text that is not Unicode is repaired with
-// U+FFFD; a completed whose result is not strict JSON is read as the failure that it is.
+// Decode reads one event and validates it. Unknown fields are ignored, and invalid UTF-8 is replaced with U+FFFD. A
+// completed event whose result is not strict JSON becomes a failed event with the code invalid_result. If only Validate
+// fails, the event is returned along with the error.
 func Decode(value []byte) (Event, error) {
 	var e Event
 	if err := strict.Unmarshal(value, &e); err != nil {
@@ -216,7 +220,8 @@ func Decode(value []byte) (Event, error) {
 	return e, e.Validate()
 }
 
-// refuseResult makes a completed whose result not every parser could read a permanent failure.
+// refuseResult turns a completed event whose result is not strict JSON, which not every parser could read, into a
+// permanent failure.
 func (e *Event) refuseResult() {
 	if e.Type != Completed || len(e.Result) == 0 {
 		return
@@ -227,12 +232,12 @@ func (e *Event) refuseResult() {
 	}
 }
 
-// InvalidResult is the failure of a run whose result is not strict JSON, and why.
+// InvalidResult returns the failure of a run whose result is not strict JSON; why is the error of strict.Check.
 func InvalidResult(why error) *Failure {
 	return &Failure{Error: job.Error{Code: job.CodeInvalidResult, Message: "the handler's result " + why.Error()}}
 }
 
-// Encode sets the version of e and gives its bytes, which Decode takes.
+// Encode sets the version of e, validates it, and returns its JSON encoding.
 func Encode(e *Event) ([]byte, error) {
 	e.V = Version
 	if err := e.Validate(); err != nil {
@@ -241,7 +246,8 @@ func Encode(e *Event) ([]byte, error) {
 	return plainjson.Marshal(e)
 }
 
-// Validate checks that e carries what its type needs, each in its bounds.
+// Validate checks that e has the fields that its type needs, within their bounds. The error names all fields that are
+// missing or not valid.
 func (e *Event) Validate() error {
 	if e.V != Version {
 		return fmt.Errorf("%w %d", ErrVersion, e.V)

@@ -16,10 +16,10 @@ const (
 		`,"request":{"topic":"requests.x","partition":0,"offset":0}`
 )
 
-// long is a character longer than a name may be.
+// long is one character longer than a name may be.
 var long = strings.Repeat("ä", job.MaxNameChars+1)
 
-// good has the least that each type needs.
+// good holds, for each type, an event with only the fields that it needs.
 var good = map[Type]string{
 	Accepted: birth, Claimed: birth + `,"worker":"w",` + fence, Beat: fence, Completed: fence, Released: fence,
 	AttemptTimedOut: fence,
@@ -141,8 +141,7 @@ func TestBadOrders(t *testing.T) {
 	}
 }
 
-// FuzzDecode: nothing panics, and what was taken is encoded to bytes that decode to the
-// same again.
+// FuzzDecode: nothing panics, and a decoded event is encoded to bytes that decode to the same event.
 func FuzzDecode(f *testing.F) {
 	for _, k := range Types {
 		f.Add([]byte(record(k, good[k])))
@@ -184,8 +183,8 @@ func FuzzDecodeOrder(f *testing.F) {
 	})
 }
 
-// TestLooseResultsAreFailures: a completed of any writer whose result not every parser could read
-// is the permanent failure that its own worker should have said.
+// TestLooseResultsAreFailures: a completed event whose result is not strict JSON is decoded as the permanent failure
+// that its worker should have reported, whichever program wrote it.
 func TestLooseResultsAreFailures(t *testing.T) {
 	for what, result := range map[string]string{
 		"not UTF-8": "\"\xff\"", "a lone surrogate": `{"a":["\udc00"]}`, "out of range": `[1e400]`,
@@ -205,7 +204,7 @@ func TestLooseResultsAreFailures(t *testing.T) {
 	}
 }
 
-// TestWholeNumbersAreIntegers: a worker in a language that writes 1.0 is understood.
+// TestWholeNumbersAreIntegers: events of a worker in a language that writes integers as 1.0 are accepted.
 func TestWholeNumbersAreIntegers(t *testing.T) {
 	e, err := Decode([]byte(`{"v":1.0,"type":"progress","jobId":"j","dispatch":2.0,"run":"r","progress":{"percent":5,"current":1e1,"total":20.0}}`))
 	if err != nil || e.Dispatch != 2 || e.Progress.Current != 10 || e.Progress.Total != 20 {

@@ -9,31 +9,30 @@ import (
 	"github.com/ackwire/ackwire/schemas/strict"
 )
 
-// OrderType is what the tracker tells a run.
+// OrderType says what a run is to do.
 type OrderType string
 
 const (
-	// Granted says that the claim was taken; a run that waited may start.
+	// Granted says that the claim was accepted: a run that waits may start.
 	Granted OrderType = "granted"
-	// Stop says that the run holds nothing and never will; it ends without another word.
+	// Stop says that the run does not hold the job and never will: it ends at once and reports nothing.
 	Stop OrderType = "stop"
-	// Quit says that the job's owner wants it to stop; the handler's context ends and the run
-	// reports its outcome.
+	// Quit says that the job was cancelled: the handler's context ends, and the run reports its outcome.
 	Quit OrderType = "quit"
 )
 
 // OrderTypes lists every order type.
 var OrderTypes = []OrderType{Granted, Stop, Quit}
 
-// Order is one record of the topic control, keyed by worker. Orders may be lost or
-// doubled; they are repeated whenever the run speaks again.
+// Order is one record of the topic control, keyed by worker. Orders may be lost or duplicated: the tracker sends an
+// order again whenever the run appends another event.
 type Order struct {
 	V        int       `json:"v"`        // Version
-	Type     OrderType `json:"type"`     // what the run is told
+	Type     OrderType `json:"type"`     // what the run is to do
 	JobID    string    `json:"jobId"`    // the run's job
 	Dispatch int       `json:"dispatch"` // of the run, as in its claim
-	Run      string    `json:"run"`      // the run that is meant
-	Worker   string    `json:"worker"`   // the worker whose run it is: the record's key
+	Run      string    `json:"run"`      // the run that the order is for
+	Worker   string    `json:"worker"`   // the run's worker, which is the record's key
 	// Reason, in stop, is why the fold refused the run: one of a fixed set of words.
 	Reason string `json:"reason,omitempty"`
 }
@@ -58,7 +57,7 @@ func DecodeOrder(value []byte) (Order, error) {
 	return o, nil
 }
 
-// EncodeOrder gives the bytes of o, with its version set.
+// EncodeOrder returns the JSON encoding of o, with its version set.
 func EncodeOrder(o Order) ([]byte, error) {
 	o.V = Version
 	return plainjson.Marshal(o)

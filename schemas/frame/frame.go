@@ -1,6 +1,6 @@
-// Package frame holds the JSON frames of the subprotocol ackwire.v1 and the bodies
-// of the HTTP API, which carry the same fields. One JSON object per text frame,
-// UTF-8. Durations are numbers of seconds, times RFC 3339, versions numbers.
+// Package frame holds the JSON frames of the WebSocket subprotocol ackwire.v1, and the bodies of the HTTP API, which
+// have the same fields. A text frame is one JSON object in UTF-8. Durations are numbers of seconds, times are in RFC
+// 3339, and versions are numbers.
 package frame
 
 import (
@@ -18,15 +18,15 @@ const Protocol = "ackwire.v1"
 // which cannot set headers on a WebSocket. The server never echoes it.
 const BearerProtocolPrefix = "ackwire.bearer."
 
-// Limits of the protocol, by default. See the limits in Welcome for what a server applies.
+// Default limits of the protocol. WelcomeFrame.Limits tells a client the limits that its server applies.
 const (
 	MaxFrameBytes        = 256 << 10
 	MaxInlineResultBytes = 64 << 10
-	MaxIDChars           = 64
-	MaxKeyChars          = 128
-	MaxSubscriptions     = 1000
-	MaxInFlightSubmits   = 64
-	MaxNesting           = 100
+	MaxIDChars           = 64   // of a correlation ID
+	MaxKeyChars          = 128  // of an idempotency key
+	MaxSubscriptions     = 1000 // per session
+	MaxInFlightSubmits   = 64   // per session
+	MaxNesting           = 100  // of objects and arrays in a payload
 )
 
 // Type is the value of "type" in a frame.
@@ -57,7 +57,7 @@ const (
 	Pong         Type = "pong"
 )
 
-// ClientTypes and ServerTypes list every frame, by who sends it.
+// ClientTypes lists the frames that a client sends, ServerTypes those that the server sends.
 var (
 	ClientTypes = []Type{Auth, Submit, Subscribe, Unsubscribe, Cancel, Retry, Ping}
 	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Error, Goaway, Expiring, Cursor, Pong}
@@ -77,13 +77,13 @@ type ClientFrame struct {
 	// Jobs is a list of JobRef in subscribe and a list of job IDs in unsubscribe.
 	Jobs json.RawMessage `json:"jobs,omitempty"`
 	Mine bool            `json:"mine,omitempty"` // subscribe, unsubscribe
-	// After, with Mine, is the last cursor that the client has: what has changed since is sent.
+	// After, with Mine, is the last cursor that the client has: the jobs that have changed since are sent.
 	After string `json:"after,omitempty"`
 
 	JobID string `json:"jobId,omitempty"` // cancel, retry
 }
 
-// SubmitRequest is what a submit frame and the body of POST /v1/jobs carry.
+// SubmitRequest holds the fields of a submit frame and of the body of POST /v1/jobs.
 type SubmitRequest struct {
 	// Job is the job type.
 	Job     string          `json:"job,omitempty"`
@@ -97,18 +97,17 @@ type SubmitRequest struct {
 	// Watch, unless false, subscribes the socket to the job.
 	Watch       *bool  `json:"watch,omitempty"`
 	CallbackURL string `json:"callbackUrl,omitempty"`
-	// CallbackEvents are the states whose beginning is told to CallbackURL; the terminal
-	// ones when it is absent.
+	// CallbackEvents are the states for which CallbackURL is called when the job enters them; if absent, the
+	// terminal ones.
 	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
-	// Traceparent is the client's trace (W3C Trace Context §3.2); over HTTP it is the header.
-	// One that is malformed is passed over.
+	// Traceparent is the client's trace (W3C Trace Context §3.2); over HTTP it is the header of this name.
+	// A malformed one is ignored.
 	Traceparent string `json:"traceparent,omitempty"`
-	// Tracestate is what vendors add to the trace (§3.3); over HTTP it is the header.
+	// Tracestate is the vendors' part of the trace (W3C Trace Context §3.3); over HTTP it is the header of this name.
 	Tracestate string `json:"tracestate,omitempty"`
 }
 
-// JobRef names a job to watch. Without After the state now is sent first; with it
-// only what is newer.
+// JobRef names a job to watch. Without After the current document is sent first; with After only newer versions are.
 type JobRef struct {
 	JobID string `json:"jobId"`           // the job to watch
 	After *int64 `json:"after,omitempty"` // the last version that the client has
@@ -117,57 +116,57 @@ type JobRef struct {
 // WelcomeFrame opens a session.
 type WelcomeFrame struct {
 	Type       Type   `json:"type"`         // Welcome
-	ID         string `json:"id,omitempty"` // empty, or that of the auth frame that it answers
+	ID         string `json:"id,omitempty"` // the ID of the auth frame that it answers, or empty
 	Connection string `json:"connection"`   // the session's name in the gateway's log
-	Protocol   string `json:"protocol"`     // the subprotocol that is spoken
+	Protocol   string `json:"protocol"`     // the subprotocol in use
 	// PingInterval is how often the server pings, in seconds.
 	PingInterval float64 `json:"pingInterval"`
 	Limits       Limits  `json:"limits"`
 }
 
-// Limits tells a client what this session may do.
+// Limits are the limits of a session.
 type Limits struct {
-	FrameBytes      int `json:"frameBytes"`      // largest frame that the client may send
-	Subscriptions   int `json:"subscriptions"`   // most jobs that it may watch at a time
-	InFlightSubmits int `json:"inFlightSubmits"` // most submits that may wait for their answers
+	FrameBytes      int `json:"frameBytes"`      // size of a frame from the client, in bytes
+	Subscriptions   int `json:"subscriptions"`   // jobs that it may watch at a time
+	InFlightSubmits int `json:"inFlightSubmits"` // submits that may wait for their answers
 }
 
 // AckFrame says that a submit (or cancel, retry) is durable. It is the first frame
 // that a client sees about a job. Over HTTP it is the body of 202, without type and id.
 type AckFrame struct {
 	Type      Type   `json:"type,omitempty"`      // Ack; absent over HTTP
-	ID        string `json:"id,omitempty"`        // the client's, of the frame that it answers
+	ID        string `json:"id,omitempty"`        // the ID of the frame that it answers
 	JobID     string `json:"jobId"`               // the job that was made, or found
-	State     string `json:"state"`               // where the job stands
-	StatusURL string `json:"statusUrl"`           // where it can be read, relative to the gateway's URL
-	Duplicate bool   `json:"duplicate,omitempty"` // the idempotency key had this job before
+	State     string `json:"state"`               // the job's state
+	StatusURL string `json:"statusUrl"`           // the path of its document, relative to the gateway's URL
+	Duplicate bool   `json:"duplicate,omitempty"` // an earlier submit with the same idempotency key made the job
 }
 
-// SubscribedFrame answers subscribe: per job its version now, or why not.
+// SubscribedFrame answers subscribe with the current version of each job, or the reason why it cannot be watched.
 type SubscribedFrame struct {
 	Type Type            `json:"type"`           // Subscribed
-	ID   string          `json:"id,omitempty"`   // the client's, of its subscribe
-	Jobs []SubscribedJob `json:"jobs"`           // an answer for each job that was asked for
+	ID   string          `json:"id,omitempty"`   // the ID of the subscribe frame
+	Jobs []SubscribedJob `json:"jobs"`           // one for each job of the subscribe frame
 	Mine bool            `json:"mine,omitempty"` // all jobs of the subject are watched
-	// Reset, with Mine: the client's cursor is none of this log's. Jobs are told of from now on, and
-	// the versions that the client has count as none.
+	// Reset, with Mine, says that the client's cursor does not belong to this log. Statuses are sent from
+	// now on, and the client must forget the versions that it has.
 	Reset bool `json:"reset,omitempty"`
 }
 
-// CursorFrame says up to where a socket that follows all jobs of its subject was told of them: with
-// this cursor it goes on from there.
+// CursorFrame gives a socket that watches all jobs of its subject a cursor: all changes before it were sent. A later
+// subscribe with this cursor goes on from there.
 type CursorFrame struct {
 	Type   Type   `json:"type"`   // Cursor
-	Cursor string `json:"cursor"` // what a later subscribe gives as After
+	Cursor string `json:"cursor"` // for After of a later subscribe; opaque
 }
 
 // SubscribedJob carries either a version or an error.
 type SubscribedJob struct {
-	JobID   string `json:"jobId"`             // the job that was asked for
-	Version int64  `json:"version,omitempty"` // the document's version now
-	// Reset: versions above this one, which the client has or was sent, are not in the log: it was
-	// restored from a backup, or has lost its end. The status follows, with a version that may be
-	// lower. A frame without ID says so of a job that was subscribed before.
+	JobID   string `json:"jobId"`             // the job of the subscribe frame
+	Version int64  `json:"version,omitempty"` // the document's current version
+	// Reset says that the client must forget the versions above this one: they are not in the log, which was
+	// restored from a backup or has lost its end. A status follows, whose version may be lower than the
+	// client's. A frame without ID resets a job that was subscribed before.
 	Reset bool      `json:"reset,omitempty"`
 	Error code.Code `json:"error,omitempty"`
 }
@@ -175,9 +174,9 @@ type SubscribedJob struct {
 // UnsubscribedFrame answers unsubscribe.
 type UnsubscribedFrame struct {
 	Type Type     `json:"type"`           // Unsubscribed
-	ID   string   `json:"id,omitempty"`   // the client's, of its unsubscribe
-	Jobs []string `json:"jobs"`           // the jobs that are watched no more
-	Mine bool     `json:"mine,omitempty"` // the jobs of the subject are watched no more
+	ID   string   `json:"id,omitempty"`   // the ID of the unsubscribe frame
+	Jobs []string `json:"jobs"`           // the IDs of jobs that are no longer watched
+	Mine bool     `json:"mine,omitempty"` // all jobs of the subject are no longer watched
 }
 
 // StatusFrame carries a job's document. Versions of one job strictly rise on a subscription.
@@ -196,17 +195,17 @@ type GoawayFrame struct {
 	ReconnectAfter float64 `json:"reconnectAfter"` // in seconds
 }
 
-// ExpiringFrame warns that the session's token is about to end: an auth frame with a newer one
-// renews it, else the server closes with token_expired after ClosesAfter seconds. It comes
-// once per token. An event stream has it as an event; there only coming back helps.
+// ExpiringFrame warns that the session's token is about to expire. An auth frame with a newer token renews the session;
+// else the server closes with token_expired after ClosesAfter seconds. It is sent once per token. In an event stream it
+// is an event; there the client must open a new stream with a new token.
 type ExpiringFrame struct {
 	Type Type `json:"type"` // Expiring
-	// ExpiresAt is the token's own end (exp), by the server's clock.
+	// ExpiresAt is the token's expiry (its exp claim), by the server's clock.
 	ExpiresAt   time.Time `json:"expiresAt"`
-	ClosesAfter float64   `json:"closesAfter"`
+	ClosesAfter float64   `json:"closesAfter"` // in seconds
 }
 
-// NewExpiring makes the warning before a token's end.
+// NewExpiring makes the warning for a token that expires at expires, on a session that closes after closesAfter.
 func NewExpiring(expires time.Time, closesAfter time.Duration) ExpiringFrame {
 	return ExpiringFrame{Type: Expiring, ExpiresAt: expires.UTC(), ClosesAfter: max(0, closesAfter).Seconds()}
 }
@@ -214,24 +213,24 @@ func NewExpiring(expires time.Time, closesAfter time.Duration) ExpiringFrame {
 // PongFrame answers ping.
 type PongFrame struct {
 	Type Type   `json:"type"`         // Pong
-	ID   string `json:"id,omitempty"` // the client's, of its ping
+	ID   string `json:"id,omitempty"` // the ID of the ping frame
 }
 
-// ErrorFrame tells what went wrong; over HTTP the same members are an RFC 9457
+// ErrorFrame reports an error; over HTTP the same members are an RFC 9457
 // problem (application/problem+json), with "status" and without "type" and "id".
 type ErrorFrame struct {
 	Type Type   `json:"type,omitempty"` // Error; absent over HTTP
-	ID   string `json:"id,omitempty"`   // the client's, of the frame that it answers; empty when it answers none
+	ID   string `json:"id,omitempty"`   // the ID of the frame that it answers; empty if it answers none
 	Problem
 }
 
-// Problem is the body of every error. Title is the code's own; Detail is for people.
+// Problem is the body of every error. It implements error.
 type Problem struct {
 	Code      code.Code `json:"code"`             // for programs
 	Title     string    `json:"title"`            // what the code means
 	Status    int       `json:"status,omitempty"` // HTTP only
-	Detail    string    `json:"detail,omitempty"` // what was wrong this time
-	Retryable bool      `json:"retryable"`        // the same again may go better
+	Detail    string    `json:"detail,omitempty"` // what was wrong this time, for people
+	Retryable bool      `json:"retryable"`        // sending the same again may succeed
 	// RetryAfter is in seconds.
 	RetryAfter float64 `json:"retryAfter,omitempty"`
 	// JobID is set when the problem concerns a job that may exist (indeterminate).

@@ -43,7 +43,7 @@ func TestAProblemIsAnError(t *testing.T) {
 	}
 }
 
-// TestAnErrorIsFlat: the members of the problem stand in the frame itself.
+// TestAnErrorIsFlat: the members of the problem are members of the frame itself.
 func TestAnErrorIsFlat(t *testing.T) {
 	b, err := json.Marshal(ErrorFrame{Type: Error, ID: "1", Problem: NewProblem(code.NotFound, "")})
 	if want := `{"type":"error","id":"1","code":"not_found","title":"Not found","retryable":false}`; err != nil ||
@@ -52,8 +52,8 @@ func TestAnErrorIsFlat(t *testing.T) {
 	}
 }
 
-// TestASubmitIsFlat: the frame's fields are those of the body over HTTP, and one that is
-// absent is not a zero.
+// TestASubmitIsFlat: the frame's fields are those of the body over HTTP, and an absent field
+// is not decoded as zero.
 func TestASubmitIsFlat(t *testing.T) {
 	var f ClientFrame
 	if err := json.Unmarshal([]byte(`{"type":"submit","id":"1","job":"a","payload":null,"watch":false,"later":1}`),
@@ -76,7 +76,7 @@ func TestTypesAreDistinct(t *testing.T) {
 	}
 }
 
-// FuzzClientFrame: nothing panics, and a frame that was read is written to what reads the same.
+// FuzzClientFrame: nothing panics, and a decoded frame is encoded to one that decodes to the same.
 func FuzzClientFrame(f *testing.F) {
 	f.Add([]byte(`{"type":"submit","id":"1","job":"a","payload":{"n":1e400},"runAt":"2026-01-01T00:00:00Z","timeout":0.5}`))
 	f.Add([]byte(`{"type":"subscribe","jobs":[{"jobId":"j","after":0}]}`))

@@ -7,10 +7,10 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// Ticket answers POST /v1/ws-tickets: it opens one socket, once, until ExpiresAt.
+// Ticket is the body of the answer to POST /v1/ws-tickets: a secret that opens one socket, once, until ExpiresAt.
 type Ticket struct {
 	Ticket    string    `json:"ticket"`    // a secret
-	URL       string    `json:"url"`       // relative to the gateway's
+	URL       string    `json:"url"`       // of the socket, relative to the gateway's URL
 	ExpiresAt time.Time `json:"expiresAt"` // 30 seconds after it was made
 }
 
@@ -26,35 +26,35 @@ const (
 	DefaultListLimit = 50
 )
 
-// AsOfHeader tells how fresh the answer of GET /v1/jobs/{id} is: all that the log held at
-// this time is in it. RFC 3339 with milliseconds.
+// AsOfHeader says how fresh the answer of GET /v1/jobs/{id} is: it includes all changes up to
+// this time. RFC 3339 with milliseconds.
 const AsOfHeader = "Ackwire-As-Of"
 
 // JobList is the body of GET /v1/jobs: documents, newest first.
 type JobList struct {
-	Jobs []json.RawMessage `json:"jobs"` // of type job.Document
-	// NextCursor asks for what stands behind; absent when that was all. A page may be short,
-	// or empty, and have one.
+	Jobs []json.RawMessage `json:"jobs"` // each a job.Document
+	// NextCursor asks for the next page; absent in the last one. A page that is short or empty
+	// may have one too.
 	NextCursor string    `json:"nextCursor,omitempty"`
-	AsOf       time.Time `json:"asOf"`
+	AsOf       time.Time `json:"asOf"` // all changes up to this time are included
 }
 
 // Stats is the body of GET /v1/stats: the tenant's jobs, and every lane.
 type Stats struct {
 	Counts []Count   `json:"counts"` // the tenant's jobs, by type, lane and state
 	Lanes  []Lane    `json:"lanes"`  // of all tenants
-	AsOf   time.Time `json:"asOf"`   // up to when the log is counted
+	AsOf   time.Time `json:"asOf"`   // all changes up to this time are included
 }
 
-// Count is how many jobs of a type stand in a state.
+// Count is the number of jobs of one type, lane and state.
 type Count struct {
 	Type  string    `json:"type"`  // the job type
-	Lane  string    `json:"lane"`  // where the jobs run
-	State job.State `json:"state"` // where they stand
+	Lane  string    `json:"lane"`  // the lane on which they run
+	State job.State `json:"state"` // their current state
 	Jobs  int64     `json:"jobs"`  // how many there are
 }
 
-// Lane is what a lane's jobs, of all tenants, meet.
+// Lane is the load of a lane, counted over all tenants.
 type Lane struct {
 	Lane string `json:"lane"` // the lane's name
 	// Workers counts the members of the lane's consumer group.
@@ -66,15 +66,15 @@ type Lane struct {
 // Deliveries is the body of GET /v1/jobs/{id}/deliveries: the job's last webhooks, the oldest
 // first.
 type Deliveries struct {
-	JobID      string     `json:"jobId"`      // the job that was asked for
+	JobID      string     `json:"jobId"`      // the job of the request's path
 	Deliveries []Delivery `json:"deliveries"` // empty for a job without a callback
 }
 
-// Delivery is a webhook. It is a job of its own, which may be read and retried as such.
+// Delivery is one webhook. It is a job of its own, which can be read and retried like any other.
 type Delivery struct {
-	DeliveryID string `json:"deliveryId"` // the webhook's ID as a job, and what the endpoint is given as webhook-id
-	// Event is the message's type, such as "job.completed"; Version is the job's when that
-	// state began.
+	DeliveryID string `json:"deliveryId"` // the ID of the webhook's job; the endpoint receives it as webhook-id
+	// Event is the message's type, such as "job.completed"; Version is the version of the job's document
+	// when it entered that state.
 	Event   string `json:"event"`
 	Version int64  `json:"version"`
 	// Job is the delivery's own document: its state, attempts and errors. Absent once its
@@ -84,8 +84,8 @@ type Delivery struct {
 
 // Why is the body of GET /v1/jobs/{id}/why: what a job waits for.
 type Why struct {
-	JobID  string    `json:"jobId"`  // the job that was asked for
-	State  job.State `json:"state"`  // where it stands
+	JobID  string    `json:"jobId"`  // the job of the request's path
+	State  job.State `json:"state"`  // its current state
 	Reason Reason    `json:"reason"` // what it waits for, for programs
 	// Detail is one sentence for people.
 	Detail string `json:"detail"`
@@ -95,12 +95,12 @@ type Why struct {
 	Waiting *int64 `json:"waiting,omitempty"`
 	// Ahead counts the requests that are before this one in its partition.
 	Ahead int64 `json:"ahead,omitempty"`
-	// NextAt is when the job goes on by itself.
+	// NextAt is when the job moves on by itself: its start, or its next attempt.
 	NextAt *time.Time `json:"nextAt,omitempty"`
-	AsOf   time.Time  `json:"asOf"`
+	AsOf   time.Time  `json:"asOf"` // all changes up to this time are included
 }
 
-// Reason is why a job stands where it does.
+// Reason is what a job waits for, or that it does not wait.
 type Reason string
 
 // The reasons.
@@ -112,9 +112,9 @@ const (
 	WaitingForRetry Reason = "waiting_for_retry" // an attempt failed, the next is not due
 	Unserved        Reason = "unserved"          // the workers that took it could not run it
 	BeingHandedOut  Reason = "being_handed_out"  // it is due, and on its way to its lane
-	NoWorkers       Reason = "no_workers"
-	BehindOthers    Reason = "behind_others"
-	AboutToStart    Reason = "about_to_start" // a worker has it, or takes it next
+	NoWorkers       Reason = "no_workers"        // its lane has no worker
+	BehindOthers    Reason = "behind_others"     // other requests are before it in its partition
+	AboutToStart    Reason = "about_to_start"    // a worker has it, or takes it next
 )
 
 // Reasons lists every reason.

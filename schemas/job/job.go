@@ -1,6 +1,5 @@
-// Package job holds what people and services see of a job: its states, its
-// document and the policy it was created with. The rules that move a job from
-// state to state live in one place only, the tracker's fold.
+// Package job holds the public view of a job: its states, its document and the policy with which it was created. The
+// rules that move a job from state to state are in one place only, the tracker's fold (package tracker/fold).
 package job
 
 import (
@@ -8,7 +7,7 @@ import (
 	"time"
 )
 
-// State is where a job stands in its life. Each constant says who moves the job on.
+// State is a job's state. The comment of each constant says which part moves the job on to the next state.
 type State string
 
 const (
@@ -22,18 +21,18 @@ const (
 	Processing State = "processing"
 	// Retrying waits for its next attempt. The tracker's timer moves it on.
 	Retrying State = "retrying"
-	// Completed has a result. Terminal: only an explicit retry or its expiry moves it on.
+	// Completed has succeeded and may have a result. Terminal: only an explicit retry or its expiry moves it on.
 	Completed State = "completed"
-	// Failed spent its attempts or failed permanently. Terminal, like Completed.
+	// Failed has used up its attempts or failed permanently. Terminal, like Completed.
 	Failed State = "failed"
-	// Cancelled was stopped by its owner. Terminal, like Completed.
+	// Cancelled was stopped at its owner's request. Terminal, like Completed.
 	Cancelled State = "cancelled"
 )
 
 // States lists every state, in the order of a job's life.
 var States = []State{Pending, Scheduled, Queued, Processing, Retrying, Completed, Failed, Cancelled}
 
-// Terminal reports whether the state absorbs everything but an explicit retry and expiry.
+// Terminal reports whether a job in this state has ended: only an explicit retry or its expiry changes it.
 func (s State) Terminal() bool { return s == Completed || s == Failed || s == Cancelled }
 
 // Valid reports whether s is one of States.
@@ -45,41 +44,42 @@ func (s State) Valid() bool {
 	return false
 }
 
-// Document is the public face of a job, as it travels to sockets, HTTP, SSE,
-// webhooks and the view topic. Unset fields are absent. Times are RFC 3339, UTC.
+// Document is the public document of a job, as it is sent over WebSockets, HTTP, event streams (SSE), webhooks and the
+// topic view. Fields that are not set are absent. Times are RFC 3339 in UTC.
 type Document struct {
 	JobID           string          `json:"jobId"`                     // chosen by the server, unique in its tenant
 	Type            string          `json:"type"`                      // the job type, such as "mail.send"
-	State           State           `json:"state"`                     // where it stands now
+	State           State           `json:"state"`                     // the current state
 	Progress        *Progress       `json:"progress,omitempty"`        // of the current attempt; absent before any
 	Attempt         int             `json:"attempt"`                   // the current one, the next one or the last; from 1
-	MaxAttempts     int             `json:"maxAttempts"`               // how many there may be
+	MaxAttempts     int             `json:"maxAttempts"`               // the highest number that Attempt may reach
 	CreatedAt       time.Time       `json:"createdAt"`                 // when it was accepted
 	UpdatedAt       time.Time       `json:"updatedAt"`                 // when the document last changed
 	StartedAt       *time.Time      `json:"startedAt,omitempty"`       // when its first attempt began
 	FinishedAt      *time.Time      `json:"finishedAt,omitempty"`      // when it ended
 	RetryAt         *time.Time      `json:"retryAt,omitempty"`         // when the next attempt is due
-	RunAt           *time.Time      `json:"runAt,omitempty"`           // when it may begin, if that was asked for
-	CancelRequested bool            `json:"cancelRequested,omitempty"` // its owner wants it to stop, and it has not ended
+	RunAt           *time.Time      `json:"runAt,omitempty"`           // the start time that the submit asked for
+	CancelRequested bool            `json:"cancelRequested,omitempty"` // a cancel was requested, and it has not ended
 	Result          json.RawMessage `json:"result,omitempty"`          // what the handler returned, unless it is large
 	ResultURL       string          `json:"resultUrl,omitempty"`       // where a file or a large result can be downloaded
 	Error           *Error          `json:"error,omitempty"`           // why the job, or its last attempt, failed
 	// Attempts is the history of runs, oldest first: the last MaxRuns of them. A released
-	// attempt goes on in another run, under the same number; one with an error was handed back
-	// by a worker that could not run it, the last of those in a row that said the same.
+	// attempt goes on in another run, under the same number. A released one with an error was
+	// handed back by a worker that could not run it; of several in a row with the same error only
+	// the last is kept.
 	Attempts []Attempt `json:"attempts,omitempty"`
 }
 
 // MaxRuns bounds a document's Attempts.
 const MaxRuns = 20
 
-// MaxSubmit bounds how long a gateway may take for a submit: so long after its request a job's
-// accepted may come.
+// MaxSubmit bounds how long a gateway may take for a submit: a job's accepted event may be written up to this long
+// after its request.
 const MaxSubmit = 20 * time.Second
 
 // Attempt is one run of the job, by one worker.
 type Attempt struct {
-	// Number is the attempt that people count.
+	// Number is the number of the attempt, from 1. Several runs of one attempt share it.
 	Number    int       `json:"number"`
 	Worker    string    `json:"worker"`
 	StartedAt time.Time `json:"startedAt"`
@@ -95,11 +95,11 @@ type Outcome string
 // The outcomes.
 const (
 	OutcomeCompleted Outcome = "completed"
-	OutcomeFailed    Outcome = "failed"    // by the handler, or the job's deadline passed
-	OutcomeReleased  Outcome = "released"  // the worker stopped, or with an error could not run the job, and gave it back
+	OutcomeFailed    Outcome = "failed"    // the handler failed, or the job's deadline passed
+	OutcomeReleased  Outcome = "released"  // handed back: the worker stopped or, with an error, could not run the job
 	OutcomeLost      Outcome = "lost"      // the lease ran out
 	OutcomeTimedOut  Outcome = "timedOut"  // the attempt's timeout passed
-	OutcomeCancelled Outcome = "cancelled" // the job's owner had it stopped
+	OutcomeCancelled Outcome = "cancelled" // the job was cancelled
 )
 
 // Outcomes lists every outcome.
@@ -109,10 +109,10 @@ var Outcomes = []Outcome{
 
 // Progress is how far the current attempt has come.
 type Progress struct {
-	// Percent lies in 0..100 and never falls within one attempt.
+	// Percent is 0 to 100 and never falls within one attempt.
 	Percent float64 `json:"percent"`
 	Message string  `json:"message,omitempty"`
-	// Current and Total count whatever the handler counts; an absent Current beside a
+	// Current and Total are counts in the handler's own unit; an absent Current beside a
 	// Total is 0.
 	Current int64 `json:"current,omitempty"`
 	Total   int64 `json:"total,omitempty"`
@@ -123,7 +123,7 @@ type Progress struct {
 type Error struct {
 	Code      string `json:"code"`              // for programs
 	Message   string `json:"message,omitempty"` // for people
-	Retryable bool   `json:"retryable"`         // another attempt may go better
+	Retryable bool   `json:"retryable"`         // another attempt may succeed
 }
 
 // Codes that Ackwire itself gives to a job's error.
@@ -134,16 +134,16 @@ const (
 	CodeHandlerPanic     = "handler_panic"     // the handler panicked; the stack is in the worker's log
 	CodeHandlerError     = "handler_error"     // the handler returned an error without a code of its own
 	CodeResultTooLarge   = "result_too_large"  // the result is above its limit
-	CodeResultNotStored  = "result_not_stored" // the blob store did not take the result
-	CodePayloadMissing   = "payload_missing"   // the blob store did not give the payload
+	CodeResultNotStored  = "result_not_stored" // the result could not be written to the blob store
+	CodePayloadMissing   = "payload_missing"   // the payload could not be read from the blob store, or is lost
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
 	CodeInvalidResult    = "invalid_result"    // the result is not strict JSON (RFC 7493)
-	CodeUnserved         = "unserved"          // no worker that took the job could run it, for MaxUnserved
+	CodeUnserved         = "unserved"          // for MaxUnserved every worker that took the job was unable to run it
 )
 
-// MaxUnserved is how long a job is handed out again and again to workers that cannot run it,
-// counted from the first of them, before it fails with CodeUnserved.
+// MaxUnserved is how long a job is handed out again and again to workers that cannot run it, counted from the first
+// such worker, before it fails with CodeUnserved.
 const MaxUnserved = 24 * time.Hour
 
 // Codes lists every code that Ackwire itself gives to a job's error.

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// MaxSeconds is the longest duration a wire may carry: a hundred years, in seconds.
+// MaxSeconds is the longest duration that may be sent: a hundred years, in seconds.
 const MaxSeconds = 100 * 365 * 24 * 3600
 
-// Seconds is a duration that is a number of seconds on every wire (fractions allowed).
-// What was encoded decodes to the very same duration.
+// Seconds is a duration that is encoded as a number of seconds, with fractions. It is exact: it decodes to the same
+// duration that was encoded.
 type Seconds time.Duration
 
 // Duration returns s as a time.Duration.
 func (s Seconds) Duration() time.Duration { return time.Duration(s) }
 
-// SecondsOf converts a number of seconds from a wire, rounded to a nanosecond. It refuses
-// negative numbers, NaN, infinities and what exceeds MaxSeconds.
+// SecondsOf converts a number of seconds, rounded to a nanosecond. It refuses negative numbers, NaN, infinities and
+// more than MaxSeconds.
 func SecondsOf(f float64) (Seconds, error) {
 	if math.IsNaN(f) || f < 0 || f > MaxSeconds {
 		return 0, fmt.Errorf("duration of %v seconds is not between 0 and %d", f, int64(MaxSeconds))
@@ -28,7 +28,7 @@ func SecondsOf(f float64) (Seconds, error) {
 	return Seconds(math.Round(f * float64(time.Second))), nil
 }
 
-// Validate checks that s may go onto a wire: that SecondsOf could have made it.
+// Validate checks that s lies between 0 and MaxSeconds.
 func (s Seconds) Validate() error {
 	if s < 0 || s.Duration() > MaxSeconds*time.Second {
 		return fmt.Errorf("duration %v is not between 0 and %d seconds", s.Duration(), int64(MaxSeconds))
@@ -36,7 +36,7 @@ func (s Seconds) Validate() error {
 	return nil
 }
 
-// fractionDigits is how many digits of a second make a nanosecond.
+// fractionDigits is the number of digits after the decimal point that a nanosecond needs.
 const fractionDigits = 9
 
 // MarshalJSON implements json.Marshaler: a plain decimal number, exact to the nanosecond.
@@ -53,8 +53,8 @@ func (s Seconds) MarshalJSON() ([]byte, error) {
 	return b, nil
 }
 
-// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number and what
-// SecondsOf refuses; null changes nothing.
+// UnmarshalJSON implements json.Unmarshaler. It refuses values that are not numbers and those that SecondsOf refuses;
+// null changes nothing.
 func (s *Seconds) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
@@ -77,8 +77,8 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// parseDecimal reads a number without the loss of a float, which above 50 days has no
-// room for nanoseconds; ok is false for an exponent or a finer fraction.
+// parseDecimal reads a number of seconds exactly, where a float64 cannot hold nanoseconds above about 50 days. ok is
+// false if the number has an exponent or more than nine digits after the point.
 func parseDecimal(number string) (_ Seconds, ok bool) {
 	whole, fraction, _ := strings.Cut(number, ".")
 	if len(fraction) > fractionDigits {

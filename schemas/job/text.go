@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// MaxRetryAfter bounds how long a failure may ask for the next attempt to wait: as far ahead as a
-// job may be scheduled.
+// MaxRetryAfter is the longest wait before the next attempt that a failure may ask for. It is as far ahead as a job may
+// be scheduled.
 const MaxRetryAfter = 30 * 24 * time.Hour
 
 var errNotSeconds = errors.New("not a number of seconds")
 
-// ParseSeconds reads a number of seconds as headers and settings have it: decimal digits, with or
-// without a fraction. What is above most is most, however many digits it has: nothing overflows.
+// ParseSeconds reads a number of seconds from a header or a setting: decimal digits, with or without a fraction. Values
+// above most are cut to most; a number of any length is accepted and does not overflow.
 func ParseSeconds(text string, most time.Duration) (time.Duration, error) {
 	whole, fraction, dot := strings.Cut(text, ".")
 	if !digits(whole) || dot && !digits(fraction) {
@@ -41,8 +41,8 @@ func digits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// ParseRetryAfter reads the header Retry-After (RFC 9110 §10.2.3), seconds or a date; what is above
-// most is most, and what is past is 0. ok is false when it says neither.
+// ParseRetryAfter reads the header Retry-After (RFC 9110 §10.2.3), which is a number of seconds or a date. Waits above
+// most are cut to most, and a date in the past is 0. ok is false if the header is neither.
 func ParseRetryAfter(header string, now time.Time, most time.Duration) (after time.Duration, ok bool) {
 	if after, err := ParseSeconds(header, most); err == nil {
 		return after, true
@@ -54,13 +54,12 @@ func ParseRetryAfter(header string, now time.Time, most time.Duration) (after ti
 	return min(max(at.Sub(now), 0), most), true
 }
 
-// ParseTime reads an RFC 3339 time. Its T and Z may be of either case (§5.6).
+// ParseTime reads an RFC 3339 time. Its T and Z may be in upper or lower case (§5.6).
 func ParseTime(text string) (time.Time, error) {
 	return time.Parse(time.RFC3339Nano, strings.ToUpper(text))
 }
 
-// ParseID reads a job's ID as people write it, a UUID of either case, and returns it as it is
-// stored: in lower case (RFC 9562 §4).
+// ParseID reads a job's ID, a UUID in upper or lower case, and returns it as it is stored: in lower case (RFC 9562 §4).
 func ParseID(text string) (id string, ok bool) {
 	if len(text) != 36 {
 		return "", false

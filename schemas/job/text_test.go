@@ -28,7 +28,7 @@ func TestParseSeconds(t *testing.T) {
 	}
 }
 
-// FuzzParseSeconds: what is read is what the digits say, within a nanosecond, or the bound.
+// FuzzParseSeconds: the result is the number's value, within a nanosecond, or the bound.
 func FuzzParseSeconds(f *testing.F) {
 	for _, text := range []string{"0", "1.5", "9223372037", "4294967296", "99999999999999999999", "1.0000000001"} {
 		f.Add(text, int64(time.Minute))

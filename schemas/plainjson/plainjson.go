@@ -1,8 +1,8 @@
-// Package plainjson encodes JSON without the escapes that encoding/json makes for HTML. With them each of <, > and &
-// takes six bytes, in strings and in every json.RawMessage that passes through json.Marshal: a payload or result at its
-// bound would be stored, and sent to everybody who watches, at six times its bound.
+// Package plainjson encodes JSON without the HTML escapes of encoding/json. These make each <, > and & six bytes
+// long, in strings and in every json.RawMessage that passes through json.Marshal: a payload or result could be
+// stored, and sent to all watchers, at six times its limit.
 //
-// All that carries what users wrote is encoded with it. Nothing here is written into a page.
+// Use it for everything that contains data of users. The result must not be embedded in an HTML page.
 package plainjson
 
 import (
@@ -11,7 +11,7 @@ import (
 	"io"
 )
 
-// Marshal is json.Marshal without the escapes for HTML.
+// Marshal is like json.Marshal, but without HTML escapes.
 func Marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -22,7 +22,7 @@ func Marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// Write writes what Marshal makes of v, and a newline.
+// Write writes the encoding of v, as Marshal returns it, and a newline.
 func Write(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

@@ -12,7 +12,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
-// TestNoByteGrows: what users wrote takes as many bytes in everything that carries it as it had.
+// TestNoByteGrows: users' data has the same number of bytes in every message that contains it.
 func TestNoByteGrows(t *testing.T) {
 	const size = 64 << 10
 	text := strings.Repeat("<&>", size/3)
@@ -48,7 +48,7 @@ func TestNoByteGrows(t *testing.T) {
 	}
 }
 
-// TestCompacts: a raw value loses its white space, as with json.Marshal, and what is no JSON is refused.
+// TestCompacts: a raw value loses its white space, as with json.Marshal, and invalid JSON is refused.
 func TestCompacts(t *testing.T) {
 	got, err := plainjson.Marshal(json.RawMessage(" { \"a\" : [ 1 ,\n2 ] } "))
 	if err != nil || string(got) != `{"a":[1,2]}` {

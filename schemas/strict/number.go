@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// Unmarshal is json.Unmarshal, but for numbers that are whole and not written so, such as 1.0 and
-// 1e3: they are taken where an integer is meant, as JSON Schema takes them. Many languages write
-// whole numbers so.
+// Unmarshal is like json.Unmarshal, but an integer accepts every whole number, however it is written (such as 1.0 and
+// 1e3). JSON Schema has the same rule, and many languages write whole numbers like that.
 func Unmarshal(b []byte, v any) error {
 	err := json.Unmarshal(b, v)
 	var mistyped *json.UnmarshalTypeError
@@ -23,8 +22,8 @@ func Unmarshal(b []byte, v any) error {
 	return json.Unmarshal(whole, v)
 }
 
-// wholeNumbers writes whole numbers of valid JSON as integers, as far as an int64 or a uint64 may
-// hold them.
+// wholeNumbers rewrites the whole numbers in valid JSON as integers, if they have at most maxDigits digits. changed
+// reports whether there were any.
 func wholeNumbers(b []byte) (out []byte, changed bool) {
 	out = make([]byte, 0, len(b))
 	for i := 0; i < len(b); {
@@ -54,9 +53,9 @@ func wholeNumbers(b []byte) (out []byte, changed bool) {
 	return out, changed
 }
 
-const maxDigits = 20 // of a uint64
+const maxDigits = 20 // of the largest uint64
 
-// integer writes a whole number without point and exponent.
+// integer returns a whole number without point and exponent. It reports false if the number is not whole, or too long.
 func integer(number string) (string, bool) {
 	sign, digits, exponent, ok := decimal(number)
 	switch {
@@ -68,21 +67,21 @@ func integer(number string) (string, bool) {
 	return sign + digits + strings.Repeat("0", exponent), true
 }
 
-// Exact gives a JSON number a form that two numbers share only if they are exactly equal, whatever
-// a float64 would make of them.
+// Exact returns a canonical form of a JSON number: two numbers have the same form only if they are exactly equal, even
+// if a float64 cannot tell them apart.
 func Exact(number string) string {
 	sign, digits, exponent, ok := decimal(number)
 	switch {
 	case !ok:
-		return number // its exponent is beyond all reckoning
+		return number // its exponent does not fit into an int
 	case digits == "":
 		return "0"
 	}
 	return sign + digits + "e" + strconv.Itoa(exponent)
 }
 
-// decimal takes a JSON number apart: its value is digits times ten to the power of exponent, with
-// neither leading nor trailing zeros among the digits; none of them for 0.
+// decimal splits a JSON number: its value is digits × 10^exponent. digits has no leading or trailing zeros, and is
+// empty for 0.
 func decimal(number string) (sign, digits string, exponent int, ok bool) {
 	if rest, negative := strings.CutPrefix(number, "-"); negative {
 		sign, number = "-", rest

@@ -1,5 +1,5 @@
-// Package strict is the gate for JSON that others have written and that is to be shown to others:
-// what passes it is read alike by every parser, however strict.
+// Package strict checks JSON from outside that is passed on to others: every parser, however strict, reads the JSON
+// that it accepts, and in the same way.
 package strict
 
 import (
@@ -11,13 +11,13 @@ import (
 	"unicode/utf8"
 )
 
-// MaxNesting bounds how deep objects and arrays may go, as in what clients send.
+// MaxNesting bounds how deeply objects and arrays may be nested. The bound for clients' payloads is the same.
 const MaxNesting = 100
 
-// Check reports why b is not one JSON value in the strict sense of RFC 7493 (I-JSON): UTF-8 without
-// a byte order mark, no duplicate keys, no lone surrogates, no number that a float64 cannot hold;
-// and not nested deeper than MaxNesting. The
-// error is what follows the name of the value in a sentence: "has a lone surrogate".
+// Check returns an error unless b is one JSON value in the strict sense of RFC 7493 (I-JSON): UTF-8 without a byte
+// order mark, no duplicate keys, no lone surrogates, no number outside the range of a float64; and not nested deeper
+// than MaxNesting. The error's text is a predicate, such as "has a lone surrogate": the caller puts the value's name
+// before it.
 func Check(b []byte) error {
 	switch {
 	case bytes.HasPrefix(b, []byte("\uFEFF")):
@@ -35,7 +35,7 @@ func Check(b []byte) error {
 type scanner struct {
 	b     []byte
 	i     int
-	stack []*names // of the objects and arrays around; nil for an array
+	stack []*names // one per enclosing object or array: an object's keys so far, or nil for an array
 	key   bool     // the next string is a key
 }
 
@@ -76,7 +76,7 @@ func (s *scanner) run() error {
 	return nil
 }
 
-// text passes a string and, if it is a key, notes it.
+// text skips a string. If it is a key, it checks that the object has no such key yet.
 func (s *scanner) text() error {
 	end, escaped, err := stringEnd(s.b, s.i)
 	if err != nil {
@@ -99,7 +99,8 @@ func (s *scanner) text() error {
 	return nil
 }
 
-// stringEnd is the index behind the string that begins at i.
+// stringEnd returns the index behind the string that starts at i, and whether the string has escapes. It fails for an
+// escaped surrogate without its partner.
 func stringEnd(b []byte, i int) (end int, escaped bool, err error) {
 	for i++; b[i] != '"'; i++ {
 		if b[i] != '\\' {
@@ -135,7 +136,7 @@ func unit(b []byte) uint64 {
 	return n
 }
 
-// shortNumber is how long a number without an exponent may be and be surely in range.
+// shortNumber is the length below which a number without an exponent is surely in the range of a float64.
 const shortNumber = 300
 
 func (s *scanner) number() error {
@@ -162,7 +163,7 @@ func numberEnd(b []byte, i int) int {
 	return i
 }
 
-// names are the keys of an object so far: a list while it is short.
+// names holds the keys of an object so far: in a list while there are few, then in a map.
 type names struct {
 	few  []string
 	many map[string]struct{}
@@ -170,6 +171,7 @@ type names struct {
 
 const few = 16
 
+// add adds a key and reports whether it is new.
 func (n *names) add(name string) bool {
 	if n.many != nil {
 		_, known := n.many[name]

@@ -86,7 +86,7 @@ func TestExact(t *testing.T) {
 	}
 }
 
-// FuzzCheck: what passes is valid, is read without loss by encoding/json, and stays itself.
+// FuzzCheck: JSON that passes is valid, and encoding/json decodes it without loss and encodes it to the same value.
 func FuzzCheck(f *testing.F) {
 	for _, s := range []string{`{"a":[1,"\ud83d\ude00"]}`, `{"a":1,"a":2}`, `"\ud800"`, "\xff", `1e400`, `{"\"":1.0}`,
 		`[]]`} {

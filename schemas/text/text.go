@@ -1,4 +1,4 @@
-// Package text shortens texts that others wrote to what a contract allows.
+// Package text shortens texts from outside to the length that a contract allows.
 package text
 
 import (
@@ -6,9 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Clip returns the longest beginning of s that is valid UTF-8 of at most n bytes: a character
-// that does not fit is left out whole. Each run of bytes that are not
-// UTF-8 is replaced by one U+FFFD.
+// Clip returns the longest prefix of s that has at most n bytes and does not split a character. Before that it replaces
+// each run of bytes that are not valid UTF-8 with one U+FFFD.
 func Clip(s string, n int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= n {

@@ -20,32 +20,32 @@ type Header struct {
 	Value []byte // text, as a rule
 }
 
-// Request is what the headers of a request record say. The record's key is the job ID and
-// its value the payload, untouched.
+// Request holds the headers of a request record in Go types. The record's key is the job ID and
+// its value the payload, unchanged.
 type Request struct {
 	JobID       string     // the record's key
-	Life        string     // of the ID; empty where it is of one life only
+	Life        string     // the life of the job's ID; empty for a job without an idempotency key
 	Job         string     // job type
 	Lane        string     // the lane that the job runs on, also in the topic deferred
 	Dispatch    int        // how often the job was handed out, from 1
 	Attempt     int        // the attempt that it is handed out for, from 1
-	Tenant      string     // who the job belongs to
-	Subject     string     // the user who submitted it; empty when the token has none
+	Tenant      string     // the tenant that owns the job
+	Subject     string     // the token's subject; empty when the token has none
 	PayloadHash string     // "sha256:" and the hash in hexadecimal
-	Policy      job.Policy // of the job type, with what the submit has changed
+	Policy      job.Policy // of the job type, with the submit's timeout and deadline
 	Time        time.Time  // when it was submitted, by the gateway's clock
 	RunAt       *time.Time // when the job may begin; nil outside the topic deferred
-	CallbackURL string     // where webhooks go; empty when there are none
-	// CallbackEvents are the states whose beginning is told to CallbackURL.
+	CallbackURL string     // the endpoint of webhooks; empty when there are none
+	// CallbackEvents are the states for which CallbackURL is called when the job enters them.
 	CallbackEvents []job.State
 	Traceparent    string
 	Tracestate     string
-	// PayloadBlob is where a payload lies that is too large for the log; empty when it is
-	// the record's value.
+	// PayloadBlob is the key, in the blob store, of a payload that is too large for the log; empty when the
+	// payload is the record's value.
 	PayloadBlob string
 }
 
-// Headers gives the record headers of r.
+// Headers returns the record headers of r.
 func (r *Request) Headers() ([]Header, error) {
 	policy, err := plainjson.Marshal(r.Policy)
 	if err != nil {
@@ -84,8 +84,8 @@ func (r *Request) Headers() ([]Header, error) {
 	return h, nil
 }
 
-// ParseRequest reads the headers of a request record with the given key. Unknown headers
-// are ignored; of a doubled one the last counts. The error says what is missing or broken.
+// ParseRequest reads the headers of a request record with the given key. Unknown headers are ignored; if a header is
+// repeated, the last one counts. The error joins all problems, so that a dead letter says everything that is wrong.
 func ParseRequest(key string, headers []Header) (Request, error) {
 	values := make(map[string]string, len(headers))
 	for _, h := range headers {
@@ -93,7 +93,7 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 	}
 	var problems []error
 	for name := range values {
-		// A claim repeats them as JSON, which would say something else.
+		// A claim repeats these headers in JSON, which would replace invalid UTF-8.
 		if ours(name) && !utf8.ValidString(values[name]) {
 			problems = append(problems, fmt.Errorf("header %s is not UTF-8", name))
 		}
@@ -191,8 +191,8 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 	return r, errors.Join(problems...)
 }
 
-// ours reports whether ParseRequest reads the header: all of a request's but a trace's, which
-// is passed over where it is malformed.
+// ours reports whether the header is one of a request that must be valid. The two of a trace need not be: a malformed
+// trace is ignored.
 func ours(name string) bool {
 	return strings.HasPrefix(name, "ackwire-") || strings.HasPrefix(name, "ce_")
 }

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Spec is how a topic is made when it does not exist. Existing topics are left as they are.
+// Spec describes a topic, which is created if it does not exist. Existing topics are not changed.
 type Spec struct {
 	Name       string            // with the prefix
-	Partitions int32             // how many it is made with
-	Configs    map[string]string // the topic's settings by Kafka's names; what is not there is the broker's
+	Partitions int32             // number of partitions when it is created
+	Configs    map[string]string // topic settings, by Kafka's names; the broker's defaults apply to all others
 }
 
-// DefaultPartitions is the partition count of status (and view, which must have the
-// same), of each lane's requests and of control.
+// DefaultPartitions is the number of partitions of status, of view (which must have as many as status), of each lane's
+// requests, and of control.
 const DefaultPartitions = 12
 
-// How long the log is kept. Requests and status must be kept at least as long as the
-// longest job lives from its start to its expiry, deferred as long as the longest schedule.
+// Retention times of the topics. Requests and status must be kept at least as long as the longest job lives, from its
+// start to its expiry; deferred as long as the longest schedule.
 const (
 	logRetention      = 8 * 24 * time.Hour
 	deferredRetention = 45 * 24 * time.Hour
@@ -26,8 +26,8 @@ const (
 	deadRetention     = 30 * 24 * time.Hour
 )
 
-// The broker's clock is the log's clock: see package event. Where records of other topics come
-// from machines whose clocks are wrong, brokers would refuse them, or remove them too early.
+// appendTime makes the broker set the timestamps of a topic's records: they are the log's clock, see package event.
+// With timestamps from a machine whose clock is wrong, a broker could refuse records or remove them too early.
 var appendTime = map[string]string{"message.timestamp.type": "LogAppendTime"}
 
 func keep(d time.Duration, more map[string]string) map[string]string {
@@ -39,27 +39,26 @@ func keep(d time.Duration, more map[string]string) map[string]string {
 	return configs
 }
 
-// RequestsSpec is the topic of a lane's requests. How old a request is, and for how long it is
-// kept, is the log's to say, too.
+// RequestsSpec describes the topic of a lane's requests. Its timestamps are the broker's too, since the tracker
+// compares a request's age with the log's clock.
 func (n Names) RequestsSpec(lane string, partitions int32) Spec {
 	return Spec{n.Requests(lane), partitions, keep(logRetention, appendTime)}
 }
 
-// DeferredSpec is the topic deferred.
+// DeferredSpec describes the topic deferred.
 func (n Names) DeferredSpec(partitions int32) Spec {
 	return Spec{n.Deferred(), partitions, keep(deferredRetention, appendTime)}
 }
 
-// StatusSpec is the topic status. It must never be compacted: compaction keeps the last
-// record, not the right one, so a zombie's late write would win.
+// StatusSpec describes the topic status. It must never be compacted: compaction keeps the last record of a key, which
+// may be the late write of a worker that no longer holds the job.
 func (n Names) StatusSpec(partitions int32) Spec {
 	return Spec{n.Status(), partitions, keep(logRetention, appendTime)}
 }
 
-// ViewSpec is the topic view: the latest document of every job. Only the tracker that owns
-// a partition writes it, in transactions, so it may be compacted. Tombstones stay a day, for
-// those who follow the table; a segment is closed after an hour, so that a quiet one is
-// compacted, too.
+// ViewSpec describes the topic view: the latest document of every job. Only the tracker that owns a partition writes
+// it, in transactions, so it may be compacted. Tombstones are kept for a day, so that consumers of the table see
+// removals. A segment is closed after an hour, since only closed segments are compacted.
 func (n Names) ViewSpec(partitions int32) Spec {
 	return Spec{n.View(), partitions, map[string]string{
 		"cleanup.policy":            "compact",
@@ -69,12 +68,12 @@ func (n Names) ViewSpec(partitions int32) Spec {
 	}}
 }
 
-// ControlSpec is the topic control.
+// ControlSpec describes the topic control.
 func (n Names) ControlSpec(partitions int32) Spec {
 	return Spec{n.Control(), partitions, keep(controlRetention, appendTime)}
 }
 
-// DeadSpec is the topic dead.
+// DeadSpec describes the topic dead, which has one partition.
 func (n Names) DeadSpec() Spec {
 	return Spec{n.Dead(), 1, keep(deadRetention, appendTime)}
 }

@@ -1,5 +1,5 @@
-// Package topic names the topics, record headers and consumer groups that Ackwire's
-// services share. All names start with a configurable prefix.
+// Package topic defines the topics, record headers and consumer groups that Ackwire's services share. The names of
+// topics and groups start with a configurable prefix.
 package topic
 
 import (
@@ -8,41 +8,41 @@ import (
 	"strings"
 )
 
-// DefaultPrefix is the prefix of topics and groups where none is configured.
+// DefaultPrefix is the default prefix of topics and groups.
 const DefaultPrefix = "ackwire."
 
-// Names gives the names under one prefix.
+// Names returns the names of topics and groups under one prefix.
 type Names struct {
-	Prefix string // starts each name; DefaultPrefix, unless several systems share one Kafka
+	Prefix string // usually DefaultPrefix; another one lets several Ackwires share one Kafka
 }
 
-// Requests is the topic of a lane's requests.
+// Requests returns the topic of a lane's requests.
 func (n Names) Requests(lane string) string { return n.Prefix + "requests." + lane }
 
-// Lane is the inverse of Requests; ok is false for any other topic.
+// Lane returns the lane of a topic of requests; ok is false for any other topic.
 func (n Names) Lane(topic string) (lane string, ok bool) {
 	return strings.CutPrefix(topic, n.Prefix+"requests.")
 }
 
-// Deferred holds requests whose start lies in the future.
+// Deferred returns the topic of requests whose start lies in the future.
 func (n Names) Deferred() string { return n.Prefix + "deferred" }
 
-// Status is the log: every event of every job, keyed by job ID.
+// Status returns the topic that is the log: every event of every job, keyed by job ID.
 func (n Names) Status() string { return n.Prefix + "status" }
 
-// View is the compacted table of job documents (real Kafka only).
+// View returns the topic that is the compacted table of job documents. The embedded broker has no such topic.
 func (n Names) View() string { return n.Prefix + "view" }
 
-// Control carries orders to workers, keyed by worker.
+// Control returns the topic of orders to workers, keyed by worker.
 func (n Names) Control() string { return n.Prefix + "control" }
 
-// Dead holds records that nobody could decode, with their reason.
+// Dead returns the topic of dead letters: records that could not be decoded, with the reason.
 func (n Names) Dead() string { return n.Prefix + "dead" }
 
-// ProcessorGroup is the consumer group of a lane's workers.
+// ProcessorGroup returns the consumer group of a lane's workers.
 func (n Names) ProcessorGroup(lane string) string { return n.Prefix + "processor." + lane }
 
-// TrackerGroup is the consumer group of the trackers. A member's client ID carries
+// TrackerGroup returns the consumer group of the trackers. A member's client ID contains
 // its address: see TrackerClientID.
 func (n Names) TrackerGroup() string { return n.Prefix + "tracker" }
 
@@ -61,18 +61,20 @@ var (
 	lifeRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 
-// The lane of webhooks and the type of its jobs: the tracker submits them. Names that
-// begin with ReservedType are not for users' types.
+// WebhookLane is the lane of webhooks, and WebhookType the type of their jobs, which the tracker submits. Users' job
+// types must not start with ReservedType.
 const (
 	WebhookLane  = "webhooks"
 	WebhookType  = "ackwire.webhook"
 	ReservedType = "ackwire."
 )
 
-// ValidLane reports whether s can name a lane.
+// ValidLane reports whether s can name a lane: 1 to 63 of the characters a-z 0-9 _ -, and the first is a letter or a
+// digit.
 func ValidLane(s string) bool { return laneRE.MatchString(s) }
 
-// ValidLife reports whether s can name a life of a job's ID: it is a part of the keys of blobs.
+// ValidLife reports whether s can name a life of a job's ID, which becomes part of the keys of blobs: 1 to 64 of the
+// characters A-Z a-z 0-9 _ -.
 func ValidLife(s string) bool { return lifeRE.MatchString(s) }
 
 const trackerClientPrefix = "ackwire-tracker@"
@@ -81,7 +83,7 @@ const trackerClientPrefix = "ackwire-tracker@"
 // given host:port. Gateways find trackers by it.
 func TrackerClientID(hostPort string) string { return trackerClientPrefix + hostPort }
 
-// TrackerAddress is the inverse of TrackerClientID; ok is false for another client.
+// TrackerAddress returns the address in a client ID of TrackerClientID; ok is false for any other client ID.
 func TrackerAddress(clientID string) (hostPort string, ok bool) {
 	return strings.CutPrefix(clientID, trackerClientPrefix)
 }

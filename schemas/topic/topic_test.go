@@ -130,7 +130,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestStatusIsNeverCompacted: compaction would keep the last record, not the right one.
+// TestStatusIsNeverCompacted: compaction would keep the last record of a job, which may be a stale worker's.
 func TestStatusIsNeverCompacted(t *testing.T) {
 	n := Names{Prefix: DefaultPrefix}
 	for _, s := range []Spec{n.StatusSpec(3), n.RequestsSpec("default", 3), n.DeferredSpec(3), n.ControlSpec(3),

@@ -1,5 +1,5 @@
-// Package webhook holds what the tracker hands to the worker that delivers webhooks, and what an
-// endpoint is sent: a message of Standard Webhooks (https://www.standardwebhooks.com).
+// Package webhook holds the payload of the jobs that deliver webhooks, and the body that an endpoint receives: a
+// message of Standard Webhooks (https://www.standardwebhooks.com).
 package webhook
 
 import (
@@ -12,36 +12,36 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// MaxURLChars bounds a callback's URL.
+// MaxURLChars bounds a callback's URL, in bytes.
 const MaxURLChars = 2048
 
-// Request is the payload of a webhook's own job.
+// Request is the payload of a job that delivers one webhook.
 type Request struct {
-	URL string `json:"url"` // where it goes
-	// Body is the Message, as it is sent: the signature is over these bytes.
+	URL string `json:"url"` // the endpoint
+	// Body is the encoded Message. It is sent byte for byte, since the signature is over these bytes.
 	Body json.RawMessage `json:"body"`
 }
 
-// Message is the body that an endpoint is sent.
+// Message is the body that an endpoint receives.
 type Message struct {
-	// Type is EventType of the state that began.
+	// Type is the EventType of the state that the job has entered.
 	Type string `json:"type"`
 	// Timestamp is when the document was last changed.
 	Timestamp time.Time `json:"timestamp"`
 	Data      Data      `json:"data"`
 }
 
-// Data is the job when the message was made: it may have gone on since the state began.
+// Data is the job at the time when the message was made. Its state may be a later one than the message's.
 type Data struct {
-	Version int64           `json:"version"` // the document's
-	Job     json.RawMessage `json:"job"`     // of type job.Document
+	Version int64           `json:"version"` // the version of the document
+	Job     json.RawMessage `json:"job"`     // a job.Document
 }
 
-// EventType names the beginning of a state: "job.completed".
+// EventType returns the message type for a job that enters a state, such as "job.completed".
 func EventType(s job.State) string { return "job." + string(s) }
 
-// CheckURL says what is wrong with a callback's URL. Where it may lead is decided when it
-// is called.
+// CheckURL returns an error if raw cannot be a callback's URL. Whether its address may be called is checked only when
+// it is called.
 func CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
