@@ -1,5 +1,7 @@
 // The errors of the client: one class for every answer of the server, and those that only a client can have.
 
+import type { Status } from "./types.js";
+
 /** One place of a payload that breaks its schema; `pointer` is a JSON Pointer (RFC 6901). */
 export interface FieldError {
   pointer: string;
@@ -40,5 +42,57 @@ export class AckwireError extends Error {
     this.jobId = problem.jobId;
     this.status = problem.status;
     this.errors = problem.errors ?? [];
+  }
+}
+
+/**
+ * A request was sent and its outcome is not known: its time to live ended, or the connection was lost and it is not
+ * safe to repeat. Its code is `indeterminate`; `cause` says what ended the wait, and `jobId` names the job that may
+ * exist, if the server said so.
+ */
+export class IndeterminateError extends AckwireError {
+  /** The submit's idempotency key. When it is set, the same submit with this key is safe to repeat. */
+  readonly key: string | undefined;
+
+  constructor(cause: unknown, key?: string, jobId?: string) {
+    super({
+      code: "indeterminate", retryable: key !== undefined,
+      detail: `the outcome is not known: ${cause instanceof Error ? cause.message : cause}`,
+      ...(jobId !== undefined && { jobId }),
+    }, { cause });
+    this.name = "IndeterminateError";
+    this.key = key;
+  }
+}
+
+/**
+ * The client has ended: by `close()`, whose errors have the code `closed`, or because the server closed the session
+ * with a code after which a client must not come back. Every call and every watch of the client ends with it.
+ */
+export class ClosedError extends AckwireError {
+  /** The WebSocket close code; undefined after `close()`. */
+  readonly closeCode: number | undefined;
+
+  constructor(problem: Problem, closeCode?: number, options?: ErrorOptions) {
+    super(problem, options);
+    this.name = "ClosedError";
+    this.closeCode = closeCode;
+  }
+}
+
+/** A job has no result, since it failed or was cancelled. `code` is that of its error, or `cancelled`. */
+export class JobError extends Error {
+  readonly code: string;
+  readonly retryable: boolean;
+  /** The job's terminal document. */
+  readonly status: Status;
+
+  constructor(status: Status) {
+    const error = status.error;
+    super(error?.message || error?.code || `the job is ${status.state}`);
+    this.name = "JobError";
+    this.code = error?.code ?? status.state;
+    this.retryable = error?.retryable === true;
+    this.status = status;
   }
 }

@@ -229,6 +229,18 @@ export interface ConnectOptions {
   backoff?: { base?: number; cap?: number };
   /** Numbers that a double cannot hold exactly: read as they are (`number`), as strings, or as BigInt. */
   bigints?: "number" | "string" | "bigint";
+  /**
+   * Says when the connection is to be looked after at once, beside the page's own events: it is given the function to
+   * call then, while a connection is needed, and returns one that ends this. In React Native:
+   *
+   * ```ts
+   * wake: (wake) => {
+   *   const subscription = AppState.addEventListener("change", (state) => state === "active" && wake());
+   *   return () => subscription.remove();
+   * }
+   * ```
+   */
+  wake?: (wake: () => void) => (() => void) | void;
   /** Replacements for the platform's own, for tests and old runtimes. */
   fetch?: typeof fetch;
   WebSocket?: new (url: string, protocols?: string[]) => WebSocket;

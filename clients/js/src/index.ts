@@ -1,0 +1,25 @@
+/**
+ * The client of Ackwire: submits jobs, holds a durable ack for each, and follows them over any network.
+ *
+ * @module
+ */
+
+import { choose } from "./choose.js";
+import { Client } from "./client.js";
+import type { Ackwire, ConnectOptions } from "./types.js";
+import { webSocket } from "./websocket.js";
+
+export { AckwireError, ClosedError, IndeterminateError, JobError } from "./errors.js";
+export type { FieldError, Problem } from "./errors.js";
+export type * from "./types.js";
+export { webSocket } from "./websocket.js";
+
+/**
+ * Makes a client. It connects when it is first needed, and again whenever a connection is lost while something is
+ * unanswered or watched. An identity (a token) has a client of its own. Throws a TypeError for an address that is none.
+ */
+export function connect(options: ConnectOptions = {}): Ackwire {
+  const standard = choose([webSocket()]);
+  const client = new Client(options, options.transports ? choose(options.transports) : standard, standard);
+  return client as Ackwire;
+}

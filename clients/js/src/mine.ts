@@ -1,0 +1,190 @@
+// The watch of all jobs of the token's subject: one subscription, however many read it. It outlives sessions.
+
+import type { Conn, Frame } from "./conn.js";
+import { AckwireError } from "./errors.js";
+import { iterator } from "./iterate.js";
+import type { Link } from "./link.js";
+import { failure } from "./rest.js";
+import { quote } from "./text.js";
+import type { JobPage, ListQuery, Status } from "./types.js";
+
+const maxPending = 10_000; // jobs whose document one reader has not taken
+const maxSeen = 25_000; // jobs whose last document is remembered, in each of two generations
+const overlap = 60_000; // milliseconds: a gap is taken to have begun so much earlier, since clocks differ
+
+interface Reader {
+  wake_: () => void;
+  /** The latest document of each job that has not been taken, in the order of the jobs' first change. */
+  pending_: Map<string, Status>;
+  error_: AckwireError | undefined;
+}
+
+/** Reads over HTTP what no session has told. */
+export interface Lists {
+  list(query: ListQuery): Promise<JobPage>;
+  get(id: string): Promise<Status>;
+}
+
+export class Mine {
+  private readonly readers_ = new Set<Reader>();
+  private asked_: Conn | undefined; // where it holds
+  private asking_: Conn | undefined; // where it is asked for
+  private cursor_ = ""; // up to where the server has told; "" when it does not say
+  private lost_ = 0; // since when it holds nowhere, after it did, by the clock of the day; 0: there is no gap
+  private seen_ = new Map<string, Status>();
+  private older_ = new Map<string, Status>(); // of jobs that are not in seen_
+  private tries_ = 0;
+
+  private readonly link_: Link;
+  private readonly lists_: Lists;
+
+  constructor(link: Link, lists: Lists) {
+    this.link_ = link;
+    this.lists_ = lists;
+  }
+
+  any_(): boolean {
+    return this.readers_.size > 0;
+  }
+
+  /** The last document of a job that this session has brought: a server sends no version twice. */
+  told_ = (id: string): Status | undefined =>
+    this.asked_ && this.asked_ === this.link_.cur_ ? this.last_(id) : undefined;
+
+  private last_(id: string): Status | undefined {
+    return this.seen_.get(id) ?? this.older_.get(id);
+  }
+
+  follow_(signal?: AbortSignal): AsyncIterableIterator<Status, undefined, undefined> {
+    return iterator<Status>((wake) => {
+      if (this.link_.ended_) throw this.link_.ended_;
+      const reader: Reader = { wake_: wake, pending_: new Map(), error_: undefined };
+      this.readers_.add(reader);
+      this.poke_();
+      return {
+        take_() {
+          for (const [id, value] of reader.pending_) {
+            reader.pending_.delete(id);
+            return { value, done: false };
+          }
+          if (reader.error_) throw reader.error_;
+          return;
+        },
+        stop_: () => {
+          this.readers_.delete(reader);
+          this.poke_();
+        },
+      };
+    }, signal);
+  }
+
+  status_(id: string, status: Status): void {
+    const last = this.last_(id);
+    if (!this.readers_.size || (last && status.version <= last.version)) return;
+    if (this.seen_.size >= maxSeen) {
+      this.older_ = this.seen_;
+      this.seen_ = new Map();
+    }
+    this.older_.delete(id);
+    this.seen_.set(id, status);
+    for (const reader of this.readers_) {
+      if (!reader.pending_.has(id) && reader.pending_.size >= maxPending) {
+        reader.error_ ??= failure("limit_exceeded", "too many jobs have changed since the last document was taken");
+      } else if (!reader.error_) reader.pending_.set(id, status);
+      reader.wake_();
+    }
+  }
+
+  /** Subscribes in the session in use, or ends the subscription, as the readers need it. */
+  poke_(): void {
+    const conn = this.link_.cur_;
+    this.link_.touch_();
+    if (!this.readers_.size) {
+      if (conn && this.asked_ === conn) {
+        this.link_.call_({ kind_: "unsubscribe", body_: ',"mine":true}' }).catch(() => {});
+      }
+      this.asked_ = undefined;
+      this.lost_ = 0;
+      this.forget_();
+    } else if (conn && this.asked_ !== conn && this.asking_ !== conn) {
+      this.asking_ = conn;
+      void this.ask_(conn);
+    }
+  }
+
+  private forget_(): void {
+    this.cursor_ = "";
+    this.seen_.clear();
+    this.older_.clear();
+  }
+
+  private async ask_(conn: Conn): Promise<void> {
+    const after = this.cursor_ && `,"after":${quote(this.cursor_)}`;
+    try {
+      await this.link_.call_({ kind_: "subscribe", body_: `,"mine":true${after}}` });
+      if (!this.cursor_) await this.closeGap_(); // else the server tells what has changed since
+      this.tries_ = 0;
+    } catch (error) {
+      if (this.asking_ !== conn) return; // the next session asks again
+      if (error instanceof AckwireError && !error.retryable) this.fail_(error);
+      else if (conn === this.link_.cur_) {
+        await this.link_.sleep_(this.link_.backoff_.wait_(this.tries_++, (error as AckwireError).retryAfter));
+        if (this.asked_ === conn && this.lost_) this.asked_ = undefined; // the gap is still open
+      }
+    }
+    if (this.asking_ === conn) this.asking_ = undefined;
+    if (!this.link_.ended_) this.poke_();
+  }
+
+  /** Asks for the jobs that have changed while no session told of them. */
+  private async closeGap_(): Promise<void> {
+    const lost = this.lost_;
+    if (!lost) return;
+    const query: ListQuery = { mine: true, updatedAfter: new Date(lost - overlap) };
+    for (let cursor: string | undefined = ""; cursor !== undefined; ) {
+      const page: JobPage = await this.lists_.list(cursor ? { ...query, cursor } : query);
+      for (const { jobId, updatedAt } of page.jobs) {
+        if (this.last_(jobId)?.updatedAt === updatedAt) continue;
+        try {
+          this.status_(jobId, await this.lists_.get(jobId)); // a list has no versions
+        } catch (error) {
+          if (!(error instanceof AckwireError) || error.retryable) throw error;
+          // Its retention is over.
+        }
+      }
+      cursor = page.nextCursor;
+    }
+    if (this.lost_ === lost) this.lost_ = 0;
+  }
+
+  // What the session brings.
+
+  subscribed_(conn: Conn, reset: unknown): void {
+    this.asked_ = conn;
+    if (reset === true) this.forget_(); // what was seen is not of this log
+  }
+
+  cursor_is_(conn: Conn, { cursor }: Frame): boolean | void {
+    if (typeof cursor !== "string" || !cursor) return false;
+    if (this.asked_ !== conn) return;
+    this.cursor_ = cursor;
+    this.lost_ = 0;
+  }
+
+  /** A session has ended. */
+  ended_(conn: Conn): void {
+    if (this.asking_ === conn) this.asking_ = undefined;
+    if (this.asked_ !== conn) return;
+    this.asked_ = undefined;
+    this.lost_ ||= Date.now();
+  }
+
+  /** Ends every reader. */
+  fail_(error: AckwireError): void {
+    for (const reader of [...this.readers_]) {
+      reader.error_ ??= error;
+      reader.wake_();
+    }
+    this.readers_.clear();
+  }
+}

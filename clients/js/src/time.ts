@@ -1,0 +1,40 @@
+// Time as the client measures it, and the wait before a reconnect.
+
+let last = 0;
+let skew = 0;
+
+/**
+ * The wall clock in milliseconds, made to never run backward. It is used for every deadline, because timers are
+ * throttled in background tabs and stand still while a device sleeps; and a clock that is set back must not stretch
+ * a wait.
+ */
+export function now(): number {
+  const time = Date.now();
+  if (time < last) skew += last - time;
+  last = time;
+  return time + skew;
+}
+
+/** No timer and no wait is longer than this, in milliseconds. */
+export const longest = 60_000;
+
+/** Converts seconds from the wire to milliseconds, at most {@link longest}; what is not a sane number is 0. */
+export function millis(seconds: unknown): number {
+  return (seconds as number) > 0 ? Math.min((seconds as number) * 1000, longest) : 0;
+}
+
+/** Waits with full jitter: anywhere between 0 and min(cap, base × 2^failures). */
+export class Backoff {
+  readonly base_: number;
+  readonly cap_: number;
+
+  constructor(options: { base?: number; cap?: number } = {}) {
+    this.base_ = options.base! > 0 ? options.base! : 100;
+    this.cap_ = Math.min(Math.max(options.cap! > 0 ? options.cap! : 10_000, this.base_), longest);
+  }
+
+  /** Draws the wait after so many failures in a row, in milliseconds, behind the seconds that the server asked for. */
+  wait_(failures: number, seconds?: number): number {
+    return Math.random() * Math.min(this.cap_, this.base_ * 2 ** failures) + millis(seconds);
+  }
+}
