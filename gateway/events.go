@@ -30,7 +30,7 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
-	g.serveEvents(w, r, id, 1, func(room sse.Room, last string) *sse.Stream {
+	g.serveEvents(w, r, id, following{watches: 1}, func(room sse.Room, last string) *sse.Stream {
 		return sse.New(g.hub, room, id.Tenant, jobID, last)
 	})
 }
@@ -52,12 +52,12 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if all {
-		g.serveEvents(w, r, id, 1, func(room sse.Room, last string) *sse.Stream {
+		g.serveEvents(w, r, id, following{watches: 1}, func(room sse.Room, last string) *sse.Stream {
 			return sse.NewMine(g.mine, room, id.Tenant, id.Subject, last)
 		})
 		return
 	}
-	g.serveEvents(w, r, id, len(jobs), func(room sse.Room, last string) *sse.Stream {
+	g.serveEvents(w, r, id, following{watches: len(jobs)}, func(room sse.Room, last string) *sse.Stream {
 		return sse.NewMany(g.hub, room, id.Tenant, jobs, last)
 	})
 }
@@ -96,13 +96,20 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 	return jobs, false, nil
 }
 
-// serveEvents streams what begin follows, which takes so many watches, until all jobs have
+// following says how an event stream is served.
+type following struct {
+	watches int           // that it takes
+	frames  bool          // its client reads the frames of a socket
+	wait    time.Duration // how long it lasts at most, read by long polls; 0 sets no bound
+}
+
+// serveEvents streams what begin follows, until all jobs have
 // ended. Jobs that cannot be followed are told of in the stream, unless none can.
 //
 // An EventSource stops for good at any status but 200, and comes back after the end of each 200: a
 // Last-Event-ID that means nothing is not refused, and a client that knows all there is to know is
 // answered 204 (WHATWG HTML §9.2.3).
-func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, watches int,
+func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, of following,
 	begin func(room sse.Room, last string) *sse.Stream) {
 	if err := g.pace.turn(r.Context()); err != nil {
 		g.problem(w, err)
@@ -113,15 +120,15 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		return
 	}
 	defer g.limits.CloseSession(id.Tenant, id.Subject)
-	if err := g.limits.Ask(id.Tenant, id.Subject, watches); err != nil {
+	if err := g.limits.Ask(id.Tenant, id.Subject, of.watches); err != nil {
 		g.problem(w, err)
 		return
 	}
-	if !g.limits.Watch(id.Tenant, watches) {
+	if !g.limits.Watch(id.Tenant, of.watches) {
 		g.problem(w, frame.NewProblem(code.LimitExceeded, "the tenant watches as many jobs as it may"))
 		return
 	}
-	defer g.limits.Watch(id.Tenant, -watches)
+	defer g.limits.Watch(id.Tenant, -of.watches)
 	account := g.waiting.Open(id.Tenant, id.Subject)
 	defer account.Close()
 	room := sse.Room{Bytes: g.cfg.Waiting.Session, Account: account, Load: g.load, NoJob: session.ErrNoJob}
@@ -136,7 +143,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 	}
 	var refused []sse.Answer
 	for _, a := range answers {
-		if a.Error != "" {
+		if a.Error != "" && (!of.frames || a.JobID == "") { // frames tell of jobs by themselves
 			refused = append(refused, a)
 		}
 	}
@@ -144,7 +151,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	if len(refused) == len(answers) {
+	if len(refused) > 0 && (of.frames || len(refused) == len(answers)) {
 		p := frame.NewProblem(worth(refused), "")
 		if p.Retryable {
 			p.RetryAfter = retryAfter.Seconds()
@@ -158,12 +165,18 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		return
 	}
 	opts := sse.Options{
-		KeepAlive: g.cfg.PingInterval, Drain: g.drain, Sent: g.metrics.Sent,
+		KeepAlive: g.cfg.PingInterval, Drain: g.drain, Sent: g.metrics.Sent, Wait: of.wait,
 		ReconnectAfter: time.Duration(rand.Int64N(int64(maxReconnectAfter))),
 	}
 	if !id.Anonymous() {
 		opts.Token = sse.Token{
 			Expires: id.Expires, Warn: time.Now().Add(id.UntilWarning()), Over: time.Now().Add(id.UntilOver()),
+		}
+	}
+	if of.frames {
+		opts.Hello = append(sse.FrameEvent(g.welcome(w)), sse.FrameEvent(s.Subscribed(answers))...)
+		if of.wait > 0 {
+			w.Header().Set(preferenceApplied, waitApplied(of.wait))
 		}
 	}
 	g.metrics.eventStreams.Inc()

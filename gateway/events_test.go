@@ -33,9 +33,15 @@ func (w *world) stream(path string, header http.Header) *events {
 	for k, v := range header {
 		r.Header[k] = v
 	}
+	return w.follow(transport, r, cancel)
+}
+
+// follow sends a request whose answer is an event stream.
+func (w *world) follow(transport *http.Transport, r *http.Request, cancel func()) *events {
+	w.t.Helper()
 	answer, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {
-		w.t.Fatalf("GET %s: %v", path, err)
+		w.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
 	}
 	e := &events{t: w.t, answer: answer, lines: bufio.NewScanner(answer.Body)}
 	e.close = func() { cancel(); _ = answer.Body.Close(); transport.CloseIdleConnections() }

@@ -71,7 +71,9 @@ func (g *Gateway) handler() http.Handler {
 	route("/v1/jobs/{id}/result", read("result", g.getResult))
 	route("/v1/jobs/{id}/deliveries", read("deliveries", g.getDeliveries))
 	route("/v1/jobs/{id}/events", read("events", g.getJobEvents))
-	route("/v1/events", read("events", g.getEvents))
+	events := read("events", g.getEvents)
+	events[http.MethodPost] = endpoint{"events", g.postEvents}
+	route("/v1/events", events)
 	route("/v1/jobs/{id}/cancel", map[string]endpoint{http.MethodPost: {"cancel", g.orderJob(auth.Cancel, g.Cancel)}})
 	route("/v1/jobs/{id}/retry", map[string]endpoint{http.MethodPost: {"retry", g.orderJob(auth.Submit, g.Retry)}})
 	route("/v1/stats", read("stats", gzipped(g.getStats)))

@@ -107,6 +107,11 @@ var submitRequest = frame.SubmitRequest{
 	Job: "report.generate", Payload: json.RawMessage(payloadJSON), Key: "sales-2026-01",
 }
 
+var watchRequest = frame.WatchRequest{
+	Jobs: json.RawMessage(`[{"jobId":"` + jobID + `","after":4713},{"jobId":"` + otherID + `"}]`),
+	Mine: true, After: "1mkh3y2k8",
+}
+
 var clientFrames = []frame.ClientFrame{
 	{Type: frame.Auth, ID: "0", Token: "eyJhbGciOiJIUzI1NiJ9.eyJ0ZW5hbnQiOiJhY21lIn0.c2lnbmF0dXJl"},
 	{Type: frame.Submit, ID: "1", SubmitRequest: submitRequest},

@@ -112,6 +112,7 @@ func wires() []wire {
 	all = append(all,
 		plain("job.policy", "job/policy", policy),
 		plain("http.submit", "http/submit", submitRequest),
+		plain("http.watch", "http/watch", watchRequest),
 		plain("http.ack", "http/ack", ack("", "")),
 		plain("http.list", "http/list", list),
 		plain("http.stats", "http/stats", stats),

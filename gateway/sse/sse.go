@@ -3,10 +3,8 @@
 package sse
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -16,11 +14,9 @@ import (
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
-	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
-	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 const (
@@ -34,17 +30,20 @@ type Answer struct {
 	JobID   string    `json:"jobId"`
 	Version int64     `json:"-"`
 	Error   code.Code `json:"error,omitempty"`
+
+	reset bool // the version is below what the client has; see frame.SubscribedJob
 }
 
 // Stream follows jobs for one client.
 type Stream struct {
-	hub  *hub.Hub
-	mine *all // nil unless the stream follows a subject
-	room Room
-	out  outbox.Outbox
-	wake wake.Signal // there is something to write
-	subs []*subscription
-	ids  ids
+	hub    *hub.Hub
+	mine   *all // nil unless the stream follows a subject
+	frames bool // the client reads the frames of a socket
+	room   Room
+	out    outbox.Outbox
+	wake   wake.Signal // there is something to write
+	subs   []*subscription
+	ids    ids
 
 	mu       sync.Mutex // guards all below; taken under the hub's lock
 	waiting  int        // subscriptions without an answer
@@ -59,9 +58,11 @@ type subscription struct {
 	stream *Stream
 	slot   outbox.Slot
 	answer Answer
-	over   bool
-	sent   bool // a status was put, or is owed
-	left   bool // the hub has no more of it: its last status is owed
+
+	answered bool
+	over     bool
+	sent     bool // a status was put, or is owed
+	left     bool // the hub has no more of it: its last status is owed
 }
 
 // New begins to follow one job of a tenant. last is the ID of the last event that its client has:
@@ -82,24 +83,34 @@ func NewMany(h *hub.Hub, room Room, tenant string, jobs []string, last string) *
 }
 
 func begin(h *hub.Hub, room Room, tenant string, of ids) *Stream {
+	s := newStream(h, room, of)
+	s.watchJobs(tenant)
+	return s
+}
+
+func newStream(h *hub.Hub, room Room, of ids) *Stream {
 	s := &Stream{
 		hub: h, room: room, wake: wake.New(), waiting: len(of.jobs), live: len(of.jobs),
 		answered: make(chan struct{}), ids: of,
 	}
 	s.out.MaxStatuses, s.out.MaxBytes = 2*len(of.jobs), room.Bytes
 	s.out.Join(room.Account)
+	return s
+}
+
+// watchJobs begins to follow the stream's jobs.
+func (s *Stream) watchJobs(tenant string) {
 	asked := time.Now().UnixMilli()
-	for i, jobID := range of.jobs {
+	for i, jobID := range s.ids.jobs {
 		sub := &subscription{stream: s, answer: Answer{JobID: jobID}}
 		sub.slot.Since, sub.slot.Owner = asked, sub
-		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: jobID, Tenant: tenant, After: max(of.told[i], 0)}
+		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: jobID, Tenant: tenant, After: max(s.ids.told[i], 0)}
 		s.out.Skip(&sub.slot, sub.After)
 		s.subs = append(s.subs, sub)
 	}
 	for _, sub := range s.subs {
-		h.Subscribe(&sub.Subscription)
+		s.hub.Subscribe(&sub.Subscription)
 	}
-	return s
 }
 
 // all is a stream that follows every job of a subject.
@@ -110,6 +121,7 @@ type all struct {
 	group  outbox.Group
 	told   mine.Told // owned by the caller of MineStatus, which is one at a time
 	refuse code.Code
+	reset  bool // what the client gave is no cursor of this log
 }
 
 // maxWaiting bounds the jobs whose statuses wait for a client that follows a subject.
@@ -119,24 +131,35 @@ const maxWaiting = 2 * frame.MaxSubscriptions
 // the last event that its client has: a cursor, after which the stream goes on; anything else is
 // none. Close must be called.
 func NewMine(x *mine.Index, room Room, tenant, subject, last string) *Stream {
-	s := &Stream{room: room, wake: wake.New(), waiting: 1, live: 1, answered: make(chan struct{})}
-	s.out.MaxStatuses, s.out.MaxBytes = maxWaiting, room.Bytes
-	s.out.Join(room.Account)
+	s := newStream(nil, room, ids{})
+	s.waiting, s.live, s.out.MaxStatuses = 1, 1, maxWaiting
+	s.watchMine(x, tenant, subject, last)
+	return s
+}
+
+// watchMine begins to follow every job of a subject.
+func (s *Stream) watchMine(x *mine.Index, tenant, subject, last string) {
 	s.mine = &all{stream: s, index: x, group: outbox.Group{Since: time.Now().UnixMilli()}}
 	s.mine.group.Owner = s.mine
 	s.mine.told.Follow()
 	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject, After: last}
 	x.Subscribe(&s.mine.Subscription)
-	return s
 }
 
 // Subscribed implements mine.Subscriber.
-func (a *all) Subscribed(c code.Code, _ bool) {
+func (a *all) Subscribed(c code.Code, reset bool) {
 	a.stream.mu.Lock()
 	defer a.stream.mu.Unlock()
-	a.refuse = c
-	a.stream.waiting--
-	close(a.stream.answered)
+	a.refuse, a.reset = c, reset
+	a.stream.hasAnswer()
+}
+
+// hasAnswer notes that one more watch is answered. s.mu is held.
+func (s *Stream) hasAnswer() {
+	s.waiting--
+	if s.waiting == 0 {
+		close(s.answered)
+	}
 }
 
 // MineStatus implements mine.Subscriber.
@@ -148,7 +171,11 @@ func (a *all) MineStatus(jobID string, f *outbox.Frame) {
 
 // Cursor implements mine.Subscriber: an ID without an event, which an EventSource keeps.
 func (a *all) Cursor(cursor string) bool {
-	o := a.stream.out.Mark([]byte("id: " + cursor + "\n\n"))
+	event := []byte("id: " + cursor + "\n\n")
+	if a.stream.frames {
+		event = FrameEvent(frame.CursorFrame{Type: frame.Cursor, Cursor: cursor})
+	}
+	o := a.stream.out.Mark(event)
 	if o == outbox.Start {
 		a.stream.put(o)
 	}
@@ -186,7 +213,7 @@ func (s *Stream) Answers(ctx context.Context) ([]Answer, error) {
 		answers[i] = sub.answer
 	}
 	if s.mine != nil {
-		answers = append(answers, Answer{Error: s.mine.refuse})
+		answers = append(answers, Answer{Error: s.mine.refuse, reset: s.mine.reset})
 	}
 	return answers, nil
 }
@@ -195,11 +222,8 @@ func (s *Stream) Answers(ctx context.Context) ([]Answer, error) {
 func (sub *subscription) Subscribed(version int64, c code.Code) {
 	sub.stream.mu.Lock()
 	defer sub.stream.mu.Unlock()
-	sub.answer.Version, sub.answer.Error = version, c
-	sub.stream.waiting--
-	if sub.stream.waiting == 0 {
-		close(sub.stream.answered)
-	}
+	sub.answer.Version, sub.answer.Error, sub.answered = version, c, true
+	sub.stream.hasAnswer()
 	if c != "" {
 		sub.end()
 	}
@@ -211,7 +235,13 @@ func (sub *subscription) Status(f *outbox.Frame) {
 }
 
 // Reset implements hub.Subscriber: the IDs of what follows may be lower.
-func (sub *subscription) Reset(int64) { sub.stream.out.Reset(&sub.slot, nil) }
+func (sub *subscription) Reset(version int64) {
+	s := sub.stream
+	s.mu.Lock()
+	notice := sub.notice(version)
+	s.mu.Unlock()
+	s.put(s.out.Reset(&sub.slot, notice))
+}
 
 // put notes what became of a status.
 func (s *Stream) put(o outbox.Outcome) {
@@ -248,7 +278,7 @@ func (s *Stream) state() (live int, slow bool) {
 func (s *Stream) Finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mine != nil {
+	if s.mine != nil || s.frames {
 		return false
 	}
 	for i, sub := range s.subs {
@@ -269,6 +299,8 @@ type Options struct {
 	Token          Token               // the client's; the zero Token never ends
 	Drain          <-chan struct{}     // closed when the server is about to stop
 	ReconnectAfter time.Duration       // what the client is told then
+	Hello          []byte              // of a stream of frames: what comes first
+	Wait           time.Duration       // how long a long poll lasts at most; 0 is none
 	Sent           func(times []int64) // statuses written; see outbox.Take
 }
 
@@ -287,7 +319,7 @@ var Reasons = []Why{Finished, Left, Drained, TokenExpired, TooSlow}
 
 // The reasons.
 const (
-	Finished     Why = "finished" // every job has ended
+	Finished     Why = "finished" // every job has ended, or a long poll
 	Left         Why = "left"     // the client
 	Drained      Why = "drained"
 	TokenExpired Why = "token_expired"
@@ -316,7 +348,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 	// A status goes out as it is: what many streams are slow to take has no copy for each.
 	writeStatus := func(b []byte, f *outbox.Frame) bool {
 		if broken = rc.SetWriteDeadline(time.Now().Add(writeTimeout)); broken == nil {
-			broken = writeStatus(w, b, f)
+			broken = s.writeStatus(w, b, f)
 		}
 		return broken == nil
 	}
@@ -329,7 +361,12 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		defer over.Stop()
 		expiring, expired = warn.C, over.C
 	}
-	hello := Retry(retryHint)
+	polled, stop := s.newPoll(opts.Wait)
+	defer stop()
+	hello := opts.Hello
+	if !s.frames {
+		hello = Retry(retryHint)
+	}
 	for i, a := range refused {
 		s.ids.refused(a)
 		if i == len(refused)-1 {
@@ -349,7 +386,8 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		for more := true; more; {
 			frames, times, more = s.out.Take(frames[:0], times[:0], flushBytes)
 			for i, f := range frames {
-				if f.JobID == "" { // a cursor
+				polled.took(f)
+				if f.JobID == "" { // an event as it is: a cursor
 					if !write(f.Bytes) {
 						return lost(broken)
 					}
@@ -357,7 +395,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 				}
 				s.ids.status(f)
 				var b []byte
-				if !s.ids.many || i == len(frames)-1 {
+				if !s.frames && (!s.ids.many || i == len(frames)-1) {
 					b = s.ids.append(nil)
 				}
 				if !writeStatus(b, f) {
@@ -375,7 +413,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 				more, again = s.loadOwed(ctx)
 			}
 		}
-		if live == 0 {
+		if live == 0 && !s.frames || polled.done() {
 			return Finished
 		}
 		later = nil
@@ -390,16 +428,17 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 				return lost(broken)
 			}
 		case <-expiring:
-			if !write(Event("expiring", frame.NewExpiring(opts.Token.Expires, time.Until(opts.Token.Over)))) {
+			if !write(s.expiringEvent(opts.Token)) {
 				return lost(broken)
 			}
 		case <-expired:
-			write(Event("error", frame.NewProblem(code.Unauthenticated, "the token has expired")))
+			write(s.expiredEvent())
 			return TokenExpired
 		case <-opts.Drain:
-			write(append(Retry(opts.ReconnectAfter), Event("goaway", frame.GoawayFrame{
-				Type: frame.Goaway, Reason: "restart", ReconnectAfter: opts.ReconnectAfter.Seconds()})...))
+			write(s.goawayEvent(opts.ReconnectAfter))
 			return Drained
+		case <-polled.over:
+			return Finished
 		case <-ctx.Done():
 			return Left
 		}
@@ -412,51 +451,4 @@ func lost(broken error) Why {
 		return TooSlow
 	}
 	return Left
-}
-
-// writeStatus writes a status, behind what is in b: the document as it is.
-func writeStatus(w io.Writer, b []byte, f *outbox.Frame) error {
-	doc := wire.Document(f.Bytes, int(f.DocumentSize))
-	b = append(b, "event: status\n"...)
-	if bytes.ContainsAny(doc, "\r\n") {
-		_, err := w.Write(appendData(b, doc))
-		return err
-	}
-	_, err := w.Write(append(b, "data: "...))
-	if err == nil {
-		_, err = w.Write(doc)
-	}
-	if err == nil {
-		_, err = w.Write([]byte("\n\n"))
-	}
-	return err
-}
-
-// appendData writes data, which is JSON: its line ends are whitespace between tokens, and
-// would each begin a field of their own.
-func appendData(b, data []byte) []byte {
-	b = append(b, "data: "...)
-	if bytes.ContainsAny(data, "\r\n") {
-		data = bytes.Map(func(r rune) rune {
-			if r == '\r' || r == '\n' {
-				return ' '
-			}
-			return r
-		}, data)
-	}
-	return append(append(b, data...), "\n\n"...)
-}
-
-// Event is an event without an ID of its own: the client's last one stays.
-func Event(name string, v any) []byte {
-	data, err := plainjson.Marshal(v)
-	if err != nil {
-		data = []byte("null")
-	}
-	return appendData([]byte("event: "+name+"\n"), data)
-}
-
-// Retry tells the client how long to wait before it comes back.
-func Retry(d time.Duration) []byte {
-	return []byte("retry: " + strconv.FormatInt(d.Milliseconds(), 10) + "\n\n")
 }

@@ -44,6 +44,13 @@ func DecodeSubmit(b []byte) (frame.SubmitRequest, error) {
 	return r, err
 }
 
+// DecodeWatch reads the body of POST /v1/events.
+func DecodeWatch(b []byte) (frame.WatchRequest, error) {
+	var r frame.WatchRequest
+	err := decode(b, &r)
+	return r, err
+}
+
 func invalid(format string, args ...any) error {
 	return frame.NewProblem(code.InvalidFrame, fmt.Sprintf(format, args...))
 }
@@ -190,6 +197,17 @@ func encodeStatus(version int64, middle string, document []byte) []byte {
 
 // Document is the part of what EncodeStatus made of a document of so many bytes.
 func Document(status []byte, size int) []byte { return status[len(status)-1-size : len(status)-1] }
+
+// Text is the text of a frame that Encode, EncodeStatus or EncodeMineStatus has made.
+func Text(b []byte) []byte {
+	switch b[1] {
+	case 126:
+		return b[4:]
+	case 127:
+		return b[10:]
+	}
+	return b[2:]
+}
 
 // Close makes a close frame.
 func Close(c code.Close) []byte {

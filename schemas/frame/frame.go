@@ -83,6 +83,13 @@ type ClientFrame struct {
 	JobID string `json:"jobId,omitempty"` // cancel, retry
 }
 
+// WatchRequest is the body of POST /v1/events: the fields of subscribe frames.
+type WatchRequest struct {
+	Jobs  json.RawMessage `json:"jobs,omitempty"`  // a list of JobRef
+	Mine  bool            `json:"mine,omitempty"`  // all jobs of the client's subject, too
+	After string          `json:"after,omitempty"` // as in ClientFrame
+}
+
 // SubmitRequest holds the fields of a submit frame and of the body of POST /v1/jobs.
 type SubmitRequest struct {
 	// Job is the job type.

@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/sse"
+	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// postEvents is POST /v1/events: what a socket would tell a client that can open none. The body says
+// what is followed, the answer's events are the frames of a socket: welcome, subscribed, statuses.
+// With Prefer: wait=N it is a long poll: the answer ends once it has told something, or after N seconds.
+func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r, 0)
+	if !ok {
+		return
+	}
+	wait, err := preferWait(r)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	request, err := g.readWatch(w, r)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	watches := len(request.Jobs)
+	if request.Mine {
+		watches++
+	}
+	if watches > 0 && !id.May(auth.Read) {
+		g.problem(w, frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", auth.Read)))
+		return
+	}
+	of := following{watches: watches, frames: true, wait: wait}
+	g.serveEvents(w, r, id, of, func(room sse.Room, _ string) *sse.Stream {
+		return sse.NewFrames(g.hub, g.mine, room, id.Tenant, id.Subject, request)
+	})
+}
+
+// readWatch reads the body of postEvents.
+func (g *Gateway) readWatch(w http.ResponseWriter, r *http.Request) (request sse.Request, err error) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return request, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
+	}
+	limit := int64(g.cfg.FrameBytes)
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		g.metrics.TooSlowToSend()
+		return request, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", bodyTimeout))
+	case err != nil:
+		return request, frame.NewProblem(code.InvalidFrame, "the body could not be read")
+	case int64(len(body)) > limit:
+		return request, tooLarge(w, r, limit)
+	}
+	// Or the body's deadline would end the stream.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	asked, err := wire.DecodeWatch(body)
+	if err != nil {
+		return request, err
+	}
+	request.Mine, request.After = asked.Mine, asked.After
+	if len(asked.Jobs) == 0 {
+		return request, nil
+	}
+	refs, err := wire.DecodeRefs(asked.Jobs)
+	if err != nil {
+		return request, err
+	}
+	named := make(map[string]bool, len(refs))
+	for _, ref := range refs {
+		if !named[ref.JobID] {
+			named[ref.JobID] = true
+			request.Jobs = append(request.Jobs, ref)
+		}
+	}
+	if len(request.Jobs) > g.cfg.Subscriptions {
+		return request, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", g.cfg.Subscriptions))
+	}
+	return request, nil
+}
+
+// welcome is the first frame of a stream of frames. Its name is the request's.
+func (g *Gateway) welcome(w http.ResponseWriter) frame.WelcomeFrame {
+	return frame.WelcomeFrame{
+		Type: frame.Welcome, Connection: w.Header().Get(requestIDHeader), Protocol: frame.Protocol,
+		PingInterval: g.cfg.PingInterval.Seconds(),
+		Limits: frame.Limits{FrameBytes: g.cfg.FrameBytes, Subscriptions: g.cfg.Subscriptions,
+			InFlightSubmits: g.cfg.InFlightSubmits},
+	}
+}
