@@ -40,8 +40,8 @@ type Config struct {
 	// Partitions is the partition count of topics that this process has to create. It cannot be
 	// changed later. Default 12.
 	Partitions int32
-	// JobTypes is the YAML file of job types. Default: those of gateway/jobtypes/default.yaml, which
-	// are for trying.
+	// JobTypes is the YAML file of job types. Default: those of schemas/jobtypes/default.yaml, which
+	// are for trying. Workers of your own check results by its schemas with processor.WithResultCheck.
 	JobTypes string
 	// NoProcessor runs no worker in this process. Without it one delivers webhooks and runs the job
 	// types that are for trying, and leaves a lane to other workers while there are any.

@@ -14,7 +14,7 @@ import (
 
 // ownWords are the files that encode with encoding/json what no user wrote a byte of.
 var ownWords = []string{
-	"gateway/jobtypes/schema.go", // a schema of the configuration, for its compiler
+	"schemas/jobtypes/schema.go", // a schema of the configuration, for its compiler
 	"tracker/store/partition.go", // totals
 	"tracker/store/store.go",     // what the store is of
 	"tracker/view/record.go",     // checkpoints and owners

@@ -14,12 +14,12 @@ import (
 
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 

@@ -12,9 +12,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 

@@ -11,10 +11,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/jobtypes"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
 var alice = auth.Identity{Tenant: "alice", Subject: "s"}

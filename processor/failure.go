@@ -10,7 +10,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
-// CodeInvalidResult is a permanent failure: the handler's result is not strict JSON (RFC 7493).
+// CodeInvalidResult is a permanent failure: the handler's result is not strict JSON (RFC 7493), or does not fit the
+// result schema of its job's type (WithResultCheck).
 const CodeInvalidResult = job.CodeInvalidResult
 
 // Bounds of what a failure carries into the log of its job.

@@ -64,7 +64,7 @@ func (j *Job) spill(ctx context.Context, result json.RawMessage, limit int) (jso
 		return result, nil
 	}
 	if err := checkResult(result); err != nil {
-		return nil, WithCode(CodeInvalidResult, Permanent(errors.New(event.InvalidResult(err).Message)))
+		return nil, invalidResult(err)
 	}
 	err := j.Attach(ctx, File{Name: "result.json", ContentType: "application/json", Content: bytes.NewReader(result)})
 	if errors.Is(err, ErrNoBlobStore) {

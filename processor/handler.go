@@ -108,7 +108,30 @@ func (p *Processor) handler(jobType string) RawHandler {
 	for _, m := range slices.Backward(p.middleware) {
 		h = m(h)
 	}
+	if p.check != nil {
+		h = checked(h, p.check)
+	}
 	return h
+}
+
+// checked is h with a check of its results around it, and around all middleware, so that nothing changes a result
+// behind its check.
+func checked(h RawHandler, check func(jobType string, result json.RawMessage) error) RawHandler {
+	return func(ctx context.Context, j *Job, payload []byte) (json.RawMessage, error) {
+		result, err := h(ctx, j, payload)
+		if err != nil || len(result) == 0 && j.attached() != nil {
+			return result, err
+		}
+		if err := check(j.Type, result); err != nil {
+			return nil, invalidResult(err)
+		}
+		return result, nil
+	}
+}
+
+// invalidResult is the failure of a run whose result is not fit to be shown to others.
+func invalidResult(why error) error {
+	return WithCode(CodeInvalidResult, Permanent(errors.New(event.InvalidResult(why).Message)))
 }
 
 // The client is told no more than this: a panic's value may hold anything.

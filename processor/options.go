@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -22,6 +23,7 @@ type options struct {
 	traces  trace.TracerProvider
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	blobs   Blobs
+	check   func(jobType string, result json.RawMessage) error
 }
 
 // dialTimeout bounds a connection to a broker that is made without WithDialer.
@@ -77,6 +79,16 @@ func WithDialer(dial func(ctx context.Context, network, address string) (net.Con
 // large payload is handed back for another worker, a larger result is the permanent failure
 // result_too_large, and Job.Attach returns ErrNoBlobStore.
 func WithBlobs(store Blobs) Option { return func(o *options) { o.blobs = store } }
+
+// WithResultCheck has check decide whether what a handler returned is a result of its job's type: an error fails the
+// job for good with the code invalid_result and the error's text, which the job's owner sees, cut to 1024 bytes. It is
+// called once for each run whose handler returned no error, from many goroutines; result is empty when the handler
+// returned none, and then it is not called where the handler attached a file. CheckResult of package
+// github.com/ackwire/ackwire/schemas/jobtypes checks by the result schemas in a file of job types. Default, and what
+// nil means: every strict JSON is taken.
+func WithResultCheck(check func(jobType string, result json.RawMessage) error) Option {
+	return func(o *options) { o.check = check }
+}
 
 // Blobs stores what is too large for Kafka. Package github.com/ackwire/ackwire/blobs has
 // directories and the clouds' buckets. It is used from many goroutines.

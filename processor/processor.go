@@ -15,6 +15,7 @@ package processor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,7 +47,8 @@ type Processor struct {
 	names         topic.Names
 	kafka         kafka.Config
 	registry      registry
-	blobs         Blobs // nil: there is none
+	blobs         Blobs                                              // nil: there is none
+	check         func(jobType string, result json.RawMessage) error // nil: there is none
 	worker        string
 	metrics       *metrics
 	tracer        trace.Tracer // nil: no spans are made
@@ -86,6 +88,7 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 		cfg: cfg, names: cfg.names(), kafka: cfg.kafka(), worker: cfg.WorkerID,
 		registry:      registry{o.metrics},
 		blobs:         o.blobs,
+		check:         o.check,
 		tracer:        tracing.Tracer(o.traces, "processor"),
 		progressPause: time.Duration(float64(time.Second) / cfg.ProgressRate),
 		busy:          wake.New(),

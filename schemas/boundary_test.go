@@ -10,11 +10,15 @@ import (
 	"testing"
 )
 
-// stubs lists what the generated stubs of the tracker's API may import besides.
-var stubs = []string{"google.golang.org/protobuf/", "connectrpc.com/connect"}
+// needed lists what packages of their own may import besides, by folder: the generated stubs of the tracker's API need
+// protobuf and Connect, the file of job types YAML and JSON Schema.
+var needed = map[string][]string{
+	"trackerpb/": {"google.golang.org/protobuf/", "connectrpc.com/connect"},
+	"jobtypes/":  {"github.com/goccy/go-yaml", "github.com/santhosh-tekuri/jsonschema/v6", "golang.org/x/text/"},
+}
 
 // TestImports checks that the contracts import only the standard library and each other, so that any program can import
-// them; only the stubs of the tracker's API need protobuf and Connect.
+// them; the packages in needed import more.
 func TestImports(t *testing.T) {
 	seen := 0
 	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
@@ -27,8 +31,10 @@ func TestImports(t *testing.T) {
 		}
 		seen++
 		allowed := []string{"github.com/ackwire/ackwire/schemas/"}
-		if strings.HasPrefix(filepath.ToSlash(file), "trackerpb/") {
-			allowed = append(allowed, stubs...)
+		for folder, needs := range needed {
+			if strings.HasPrefix(filepath.ToSlash(file), folder) {
+				allowed = append(allowed, needs...)
+			}
 		}
 		for _, spec := range f.Imports {
 			name := strings.Trim(spec.Path.Value, `"`)

@@ -14,7 +14,7 @@ require (
 
 require (
 	github.com/ackwire/ackwire/internal/api v0.0.0
-	golang.org/x/text v0.43.0 // indirect
+	golang.org/x/text v0.43.0
 )
 
 replace github.com/ackwire/ackwire/internal/api => ../internal/api

@@ -12,7 +12,7 @@ Each setting is a flag (`--listen`), an environment variable (`ACKWIRE_LISTEN`) 
 command does not have is refused, with exit code 2, and also one that another command has. Logs, errors and `/debug` show no password of a URL.
 Several values are separated by commas. Durations are written `1.5s`, `10m`, `2h`.
 
-Job types have a file of their own: [gateway/jobtypes/default.yaml](../gateway/jobtypes/default.yaml) is the commented default.
+Job types have a file of their own: [schemas/jobtypes/default.yaml](../schemas/jobtypes/default.yaml) is the commented default.
 
 TEXT
 for command in gateway tracker processor; do

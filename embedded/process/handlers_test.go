@@ -17,7 +17,7 @@ import (
 // TestServeWithHandlersOfOnesOwn: one process runs a command and calls an endpoint, which answers at
 // once or later, beside the broker and the services.
 func TestServeWithHandlersOfOnesOwn(t *testing.T) {
-	types := jobTypes(t, "types:\n  text.count: {}\n  text.upper: {}\n")
+	types := jobTypes(t, "types:\n  text.count: {}\n  text.upper: {resultSchema: {maxLength: 5}}\n")
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		payload, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -50,16 +50,21 @@ func TestServeWithHandlersOfOnesOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.CloseIdleConnections()
-	for _, w := range []struct{ jobType, payload, want string }{
-		{"text.count", `"hello"`, "7"}, {"text.upper", `"now"`, `"NOW"`}, {"text.upper", `"later"`, `"LATER"`},
+	for _, w := range []struct{ jobType, payload, want, code string }{
+		{"text.count", `"hello"`, "7", ""}, {"text.upper", `"now"`, `"NOW"`, ""},
+		{"text.upper", `"later"`, `"LATER"`, ""}, {"text.upper", `"above its schema's bound"`, ``, job.CodeInvalidResult},
 	} {
 		j, err := c.Submit(ctx, w.jobType, json.RawMessage(w.payload))
 		if err != nil {
 			t.Fatal(err)
 		}
 		s, err := j.Wait(ctx)
-		if err != nil || s.State != job.Completed || string(s.Result) != w.want {
-			t.Errorf("%s %s: %s %s, %+v, %v, want %s", w.jobType, w.payload, s.State, s.Result, s.Error, err, w.want)
+		ended := err == nil && s.State == job.Completed && string(s.Result) == w.want
+		if w.code != "" {
+			ended = err == nil && s.State == job.Failed && s.Error != nil && s.Error.Code == w.code && s.Attempt == 1
+		}
+		if !ended {
+			t.Errorf("%s %s: %s %s, %+v, %v, want %s%s", w.jobType, w.payload, s.State, s.Result, s.Error, err, w.want, w.code)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package external_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -56,6 +57,31 @@ func answering(t *testing.T, status int, text string) processor.RawHandler {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, text)
 	})
+}
+
+// TestResultsAreCheckedAlike: of commands, endpoints and callbacks.
+func TestResultsAreCheckedAlike(t *testing.T) {
+	c := callbacks(t)
+	calling := endpoint(t, time.Minute, c, func(w http.ResponseWriter, r *http.Request) {
+		url := r.Header.Get("Ackwire-Callback")
+		w.WriteHeader(http.StatusAccepted)
+		go post(url, "application/json", `{"result":"odd"}`)
+	})
+	check := processor.WithResultCheck(func(jobType string, result json.RawMessage) error {
+		if string(bytes.TrimSpace(result)) == `"odd"` {
+			return fmt.Errorf("is odd for %s", jobType)
+		}
+		return nil
+	})
+	for what, run := range map[string]processor.RawHandler{
+		"command": printing(t, `"odd"`, 0), "endpoint": answering(t, 200, `"odd"`), "callback": calling,
+	} {
+		got := handle(t, t.Context(), run, 0, check)
+		wantFailure(t, what, got, processor.CodeInvalidResult, false, "the handler's result is odd for text.count")
+	}
+	if got := handle(t, t.Context(), printing(t, `"even"`, 0), 0, check); got.Event != event.Completed {
+		t.Errorf("a result that fits: %+v", got)
+	}
 }
 
 // TestFailuresAreReadAlike: by commands, endpoints and callbacks. What is not said of the class is

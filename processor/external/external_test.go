@@ -30,13 +30,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const payload = `{"text":"grüße"}`
 
 // handle runs one job with a handler.
-func handle(t *testing.T, ctx context.Context, h processor.RawHandler, timeout time.Duration) processortest.Outcome {
+func handle(
+	t *testing.T, ctx context.Context, h processor.RawHandler, timeout time.Duration, opts ...processor.Option,
+) processortest.Outcome {
 	t.Helper()
 	got, err := processortest.Run(ctx, func(p *processor.Processor) { processor.HandleRaw(p, "text.count", h) },
 		processortest.Job{
 			Type: "text.count", Payload: json.RawMessage(payload), Attempt: 2, Tenant: "acme", Subject: "älice",
 			Timeout: job.Seconds(timeout),
-		})
+		}, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

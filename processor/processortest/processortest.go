@@ -62,9 +62,13 @@ type File struct {
 
 // Run registers handlers with a processor that never sees Kafka and runs one of them. To
 // see how a handler takes its context's end, cancel ctx with the cause a processor would
-// give: processor.ErrCancelled, processor.ErrShutdown.
-func Run(ctx context.Context, register func(*processor.Processor), j Job) (Outcome, error) {
-	p, err := processor.New(processor.Config{}, processor.WithLogger(slog.New(slog.DiscardHandler)))
+// give: processor.ErrCancelled, processor.ErrShutdown. opts are those of processor.New, such as
+// processor.WithResultCheck; nothing is logged unless one sets a logger.
+func Run(
+	ctx context.Context, register func(*processor.Processor), j Job, opts ...processor.Option,
+) (Outcome, error) {
+	quiet := processor.WithLogger(slog.New(slog.DiscardHandler))
+	p, err := processor.New(processor.Config{}, append([]processor.Option{quiet}, opts...)...)
 	if err != nil {
 		return Outcome{}, err
 	}

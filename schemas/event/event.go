@@ -232,7 +232,8 @@ func (e *Event) refuseResult() {
 	}
 }
 
-// InvalidResult returns the failure of a run whose result is not strict JSON; why is the error of strict.Check.
+// InvalidResult returns the failure of a run whose result is not strict JSON, or breaks its schema; why is the error of
+// the check.
 func InvalidResult(why error) *Failure {
 	return &Failure{Error: job.Error{Code: job.CodeInvalidResult, Message: "the handler's result " + why.Error()}}
 }

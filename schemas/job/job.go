@@ -138,7 +138,7 @@ const (
 	CodePayloadMissing   = "payload_missing"   // the payload could not be read from the blob store, or is lost
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
-	CodeInvalidResult    = "invalid_result"    // the result is not strict JSON (RFC 7493)
+	CodeInvalidResult    = "invalid_result"    // the result is not strict JSON (RFC 7493), or breaks its type's schema
 	CodeUnserved         = "unserved"          // for MaxUnserved every worker that took the job was unable to run it
 )
 

@@ -25,6 +25,10 @@ func (s *System) buildProcessor(ctx context.Context) error {
 		return err
 	}
 	s.closeBlobs = done
+	check, err := flags.CheckResults(gw.JobTypes)
+	if err != nil {
+		return err
+	}
 	cfg := s.cfg.Worker.Config()
 	cfg.Brokers = gw.Kafka.Brokers
 	cfg.TopicPrefix = gw.TopicPrefix
@@ -32,7 +36,7 @@ func (s *System) buildProcessor(ctx context.Context) error {
 	cfg.Lanes = lanes
 	// The demo makes room for real workers; who names handlers has one here.
 	cfg.StepBack = len(s.cfg.Handlers.Type) == 0
-	s.workers, err = processor.New(cfg, append(flags.Options(s.env), store)...)
+	s.workers, err = processor.New(cfg, append(flags.Options(s.env), store, check)...)
 	if err != nil {
 		return err
 	}

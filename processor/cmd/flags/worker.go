@@ -11,6 +11,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
 // Worker is how a processor runs: processor.Config and the blob store.
@@ -20,6 +21,7 @@ type Worker struct {
 	TopicPrefix string            `help:"Prefix of topic and group names." default:"ackwire."`
 	Partitions  int32             `help:"Partitions of topics that do not exist yet." default:"12"`
 	Lanes       []string          `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
+	JobTypes    string            `help:"YAML file of job types. Results that do not fit their type's resultSchema fail the job; without the file no result is checked." placeholder:"FILE"`
 	Blobs       service.BlobStore `embed:""`
 
 	Runs `embed:""`
@@ -62,7 +64,8 @@ func (w Worker) Validate() error {
 	if w.Blobs.URL != "" {
 		err = errors.Join(err, blobs.CheckURL(w.Blobs.URL))
 	}
-	return err
+	_, broken := CheckResults(w.JobTypes)
+	return errors.Join(err, broken)
 }
 
 // Options gives a processor what a process of ours has.
@@ -71,6 +74,19 @@ func Options(env service.Env) []processor.Option {
 		processor.WithLogger(env.Log), processor.WithMetrics(env.Metrics),
 		processor.WithTracerProvider(env.Traces), processor.WithDialer(env.Dial),
 	}
+}
+
+// CheckResults has results checked by the file of job types. An empty name means the built-in job types, which take
+// every result.
+func CheckResults(jobTypes string) (processor.Option, error) {
+	if jobTypes == "" {
+		return nil, nil
+	}
+	types, err := jobtypes.Load(jobTypes)
+	if err != nil {
+		return nil, err
+	}
+	return processor.WithResultCheck(types.CheckResult), nil
 }
 
 // WithBlobs opens the store that is set, if one is. Call done when the processor has ended.

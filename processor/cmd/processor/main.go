@@ -118,7 +118,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer func() { _ = closeStore() }()
-	p, err := processor.New(cmd.Worker.Config(), append(flags.Options(env), store)...)
+	check, err := flags.CheckResults(cmd.JobTypes)
+	if err != nil {
+		return err
+	}
+	p, err := processor.New(cmd.Worker.Config(), append(flags.Options(env), store, check)...)
 	if err != nil {
 		return err
 	}

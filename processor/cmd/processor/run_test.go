@@ -31,6 +31,7 @@ func TestBadConfigurationSaysWhat(t *testing.T) {
 		{[]string{"--demo", "--nonsense"}, "nonsense"},
 		{[]string{"--demo", "--config=missing.yaml"}, "missing.yaml"},
 		{[]string{"--demo", "--ops=nowhere"}, "ops listener"},
+		{[]string{"--demo", "--job-types=missing.yaml"}, "missing.yaml"},
 	} {
 		err := run(t.Context(), c.args, io.Discard, io.Discard)
 		if err == nil {

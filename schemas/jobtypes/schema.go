@@ -26,22 +26,41 @@ const (
 )
 
 // schema is a compiled JSON Schema; nil takes everything.
-type schema struct{ compiled *jsonschema.Schema }
+type schema struct {
+	compiled *jsonschema.Schema
+	doc      any // what it was compiled from
+}
 
-func compile(definition any, file, dir string) (*schema, error) {
+func (s *schema) definition() any {
+	if s == nil {
+		return nil
+	}
+	return s.doc
+}
+
+// source is where a schema stands: in the file of job types, or in a file of its own beside it.
+type source struct {
+	inline any
+	file   string
+}
+
+func (s source) none() bool { return s.inline == nil && s.file == "" }
+
+// compile reads and compiles the schema that key names; nil when there is none.
+func (s source) compile(dir, key string) (*schema, error) {
 	var raw []byte
 	var err error
 	switch {
-	case definition != nil && file != "":
-		return nil, errors.New("schema and schemaFile exclude each other")
-	case file != "":
-		if raw, err = os.ReadFile(filepath.Join(dir, file)); err != nil {
+	case s.inline != nil && s.file != "":
+		return nil, fmt.Errorf("%s and %sFile exclude each other", key, key)
+	case s.file != "":
+		if raw, err = os.ReadFile(filepath.Join(dir, s.file)); err != nil {
 			return nil, err
 		}
-	case definition == nil:
+	case s.inline == nil:
 		return nil, nil
 	default:
-		if raw, err = json.Marshal(definition); err != nil {
+		if raw, err = json.Marshal(s.inline); err != nil {
 			return nil, err
 		}
 	}
@@ -52,8 +71,8 @@ func compile(definition any, file, dir string) (*schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
-	c.UseLoader(noLoader{}) // a schema never makes the gateway fetch anything
-	const name = "urn:ackwire:payload"
+	c.UseLoader(noLoader{}) // a schema never makes a process fetch anything
+	name := "urn:ackwire:" + key
 	if err := c.AddResource(name, doc); err != nil {
 		return nil, err
 	}
@@ -61,7 +80,7 @@ func compile(definition any, file, dir string) (*schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &schema{compiled}, nil
+	return &schema{compiled, doc}, nil
 }
 
 type noLoader struct{}
@@ -77,29 +96,74 @@ func (t *Type) Validate(payload []byte) error {
 		return frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the payload has %d bytes, type %s takes %d", len(payload),
 			t.Name, t.MaxPayload))
 	}
-	if t.schema == nil {
+	why, places := t.payload.check(payload)
+	if why == "" {
 		return nil
 	}
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(payload))
+	if why == unfit {
+		why += " the schema of " + t.Name
+	}
+	p := frame.NewProblem(code.ValidationFailed, "the payload "+why)
+	p.Errors = places
+	return p
+}
+
+// CheckResult checks what a handler returned against the result schema of its job's type. A handler that returned
+// nothing counts as if it had returned null. What has no result schema, also a type that is not in the set, takes
+// every result. The error reads well behind "the handler's result".
+func (s Set) CheckResult(jobType string, result json.RawMessage) error {
+	t := s[jobType]
+	if t == nil {
+		return nil
+	}
+	if len(result) == 0 {
+		result = json.RawMessage("null")
+	}
+	why, places := t.result.check(result)
+	if why == "" {
+		return nil
+	}
+	if why == unfit {
+		why += " the result schema of " + t.Name
+	}
+	for i, p := range places {
+		sign := ";"
+		if i == 0 {
+			sign = ":"
+		}
+		if p.Pointer != "" {
+			p.Detail = p.Pointer + ": " + p.Detail
+		}
+		why += sign + " " + p.Detail
+	}
+	return errors.New(why)
+}
+
+// unfit is why a value that breaks its schema is refused, followed by whose schema it is.
+const unfit = "does not fit"
+
+// check says why JSON is not a value that fits the schema, and where; "" when it does.
+func (s *schema) check(raw []byte) (why string, places []frame.FieldError) {
+	if s == nil {
+		return "", nil
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
-		return frame.NewProblem(code.ValidationFailed, "the payload is not valid JSON")
+		return "is not valid JSON", nil
 	}
 	value, outside := inRange(value, nil, nil)
 	if len(outside) > 0 {
-		p := frame.NewProblem(code.ValidationFailed, "the payload has a number that is out of range")
-		p.Errors = outside
-		return p
+		return "has a number that is out of range", outside
 	}
-	err = t.schema.compiled.Validate(value)
+	err = s.compiled.Validate(value)
 	if err == nil {
-		return nil
+		return "", nil
 	}
-	p := frame.NewProblem(code.ValidationFailed, "the payload does not fit the schema of "+t.Name)
 	var invalid *jsonschema.ValidationError
 	if errors.As(err, &invalid) {
-		p.Errors = flatten(invalid, nil)
+		places = flatten(invalid, nil)
 	}
-	return p
+	return unfit, places
 }
 
 // inRange makes a payload's numbers safe to reckon with: the schema's checks are exact, and

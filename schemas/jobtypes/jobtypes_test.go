@@ -61,7 +61,7 @@ func TestDefaultTypes(t *testing.T) {
 			continue
 		}
 		p := got.Policy
-		if got.schema == nil || p.Attempts != 3 || p.Backoff.Initial.Duration() != 200*time.Millisecond {
+		if got.payload == nil || p.Attempts != 3 || p.Backoff.Initial.Duration() != 200*time.Millisecond {
 			t.Errorf("%s: %+v", demo.name, got)
 		}
 		if err := p.Validate(); err != nil {

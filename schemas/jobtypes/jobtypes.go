@@ -1,5 +1,9 @@
-// Package jobtypes reads the one file that says which job types there are and by which
-// rules they run. The rules of a job travel with it; nobody downstream reads the file.
+// Package jobtypes reads the file that says which job types there are and by which rules they run. The rules of a job
+// travel with it, so of all services only gateways must have the file; a worker that has it, too, checks the results
+// of its handlers:
+//
+//	types, err := jobtypes.Load("jobtypes.yaml")
+//	w, err := processor.New(cfg, processor.WithResultCheck(types.CheckResult))
 package jobtypes
 
 import (
@@ -31,12 +35,20 @@ var defaultFile []byte
 
 // Type is one job type.
 type Type struct {
-	Name       string
-	Lane       string
-	Policy     job.Policy
-	MaxPayload int
-	schema     *schema
+	Name       string     // such as "report.generate"
+	Lane       string     // the lane that its jobs wait in
+	Policy     job.Policy // what every job of the type is given
+	MaxPayload int        // the largest payload, in bytes
+
+	payload, result *schema
 }
+
+// PayloadSchema returns the JSON Schema of the type's payloads, as package encoding/json decodes it with UseNumber;
+// nil when there is none. Do not change it.
+func (t *Type) PayloadSchema() any { return t.payload.definition() }
+
+// ResultSchema returns the JSON Schema of the type's results, as PayloadSchema does; nil when there is none.
+func (t *Type) ResultSchema() any { return t.result.definition() }
 
 // Set is every job type, by name.
 type Set map[string]*Type
@@ -62,17 +74,19 @@ func (s Set) MaxPayload() int {
 
 // rules is what a type, or the defaults, may set.
 type rules struct {
-	Lane       *string   `yaml:"lane"`
-	Schema     any       `yaml:"schema"`
-	SchemaFile string    `yaml:"schemaFile"`
-	Attempts   *count    `yaml:"attempts"`
-	Backoff    *backoff  `yaml:"backoff"`
-	Lease      *duration `yaml:"lease"`
-	Timeout    *duration `yaml:"timeout"`
-	Deadline   *duration `yaml:"deadline"`
-	Grace      *duration `yaml:"grace"`
-	Retention  *duration `yaml:"retention"`
-	MaxPayload *count    `yaml:"maxPayload"`
+	Lane             *string   `yaml:"lane"`
+	Schema           any       `yaml:"schema"`
+	SchemaFile       string    `yaml:"schemaFile"`
+	ResultSchema     any       `yaml:"resultSchema"`
+	ResultSchemaFile string    `yaml:"resultSchemaFile"`
+	Attempts         *count    `yaml:"attempts"`
+	Backoff          *backoff  `yaml:"backoff"`
+	Lease            *duration `yaml:"lease"`
+	Timeout          *duration `yaml:"timeout"`
+	Deadline         *duration `yaml:"deadline"`
+	Grace            *duration `yaml:"grace"`
+	Retention        *duration `yaml:"retention"`
+	MaxPayload       *count    `yaml:"maxPayload"`
 }
 
 type backoff struct {
@@ -270,18 +284,23 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	if t.MaxPayload < 1 || t.MaxPayload > maxPayload {
 		bad("maxPayload", "must be 1 to %d bytes, not %d", maxPayload, t.MaxPayload)
 	}
-	definition, file := own.Schema, own.SchemaFile
-	if definition == nil && file == "" {
-		definition, file = defaults.Schema, defaults.SchemaFile
-	}
-	var err error
-	if t.schema, err = compile(definition, file, dir); err != nil {
-		key := "schema"
-		if definition == nil {
-			key = "schemaFile"
+	compiled := func(key string, own, defaults source) *schema {
+		s := own
+		if s.none() {
+			s = defaults
 		}
-		bad(key, "%w", err)
+		schema, err := s.compile(dir, key)
+		if err != nil {
+			if s.inline == nil {
+				key += "File"
+			}
+			bad(key, "%w", err)
+		}
+		return schema
 	}
+	t.payload = compiled("schema", source{own.Schema, own.SchemaFile}, source{defaults.Schema, defaults.SchemaFile})
+	t.result = compiled("resultSchema", source{own.ResultSchema, own.ResultSchemaFile},
+		source{defaults.ResultSchema, defaults.ResultSchemaFile})
 	return t, problems
 }
 
