@@ -10,34 +10,34 @@ import (
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
-// Meta is what the log says of an event beside its value.
+// Meta is an event's position and times in the log.
 type Meta struct {
 	Offset int64
-	// Time is the record's timestamp. The broker gives it (LogAppendTime), and where it does
-	// not, the event's writer: so it may be anything.
+	// Time is the record's timestamp. Brokers set it (LogAppendTime); where they do not, the
+	// event's writer does, and it may be wrong.
 	Time time.Time
-	// Clock is when the record was appended as far as the partition's owner can tell: what is
-	// due later counts from here. It is Time when it is zero.
+	// Clock is when the record was appended, by the clock of the partition's owner. Timers count
+	// from it. A zero Clock means Time.
 	Clock time.Time
 }
 
-// Result is what an event did.
+// Result is the effect of an event.
 type Result struct {
 	// Job is the job afterwards: the one given in when nothing changed, nil when the job
 	// is unknown or was removed.
 	Job *Job
 	// Changed reports whether the event was taken.
 	Changed bool
-	// Quiet is for a change that nobody who watches the job need hear of.
+	// Quiet marks a change that watchers of the job need not be told.
 	Quiet bool
-	// Reason says why not.
+	// Reason says why the event was not taken.
 	Reason Reason
-	// Orders are for workers. They may be lost or doubled: they are repeated whenever the
-	// run speaks again.
+	// Orders are for workers. They may be lost or doubled: they are repeated with each further
+	// event of the run.
 	Orders []event.Order
 }
 
-// Reason is why an event changed nothing.
+// Reason says why an event changed nothing.
 type Reason string
 
 // The reasons.
@@ -55,14 +55,14 @@ const (
 	FutureDispatch Reason = "future_dispatch" // above the job's own: the log has lost records
 	WrongRequest   Reason = "wrong_request"   // a claim from a request that the job does not name
 	StaleRenewal   Reason = "stale_renewal"   // the lease was renewed since
-	WrongRound     Reason = "wrong_round"     // an order that saw an earlier round
+	WrongRound     Reason = "wrong_round"     // a cancel or retry that names an earlier round
 	NotRequested   Reason = "not_requested"   // cancelForced without a cancelRequested
 	NotDue         Reason = "not_due"         // expired before the retention is over
-	NotOwed        Reason = "not_owed"        // callbackQueued for a state that was told, or that another one followed
+	NotOwed        Reason = "not_owed"        // callbackQueued for a state whose webhook is queued, or outdated
 	OtherLife      Reason = "other_life"      // of another life of the job's ID
-	// a claim of a job that is not known, of a request whose job may have expired
+	// StaleRequest: a claim for an unknown job, from a request so old that its job may have expired.
 	StaleRequest Reason = "stale_request"
-	// the job could not be written as a document afterwards: the record is a dead letter
+	// NoDocument: the job could not be written as a document afterwards. The record is a dead letter.
 	NoDocument Reason = "no_document"
 )
 
@@ -71,9 +71,9 @@ var Reasons = []Reason{Old, Duplicate, Conflict, UnknownJob, Ended, NotEnded, No
 	OldDispatch, FutureDispatch, WrongRequest, StaleRenewal, WrongRound, NotRequested, NotDue, NotOwed,
 	OtherLife, StaleRequest, NoDocument}
 
-// step is one event on its way through the fold.
+// step is the folding of one event.
 type step struct {
-	old  *Job         // what the log said before; nil is unknown
+	old  *Job         // the job before the event; nil while it is unknown
 	e    *event.Event // valid
 	at   Meta
 	next *Job // a copy of old, set by change
@@ -89,7 +89,7 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 		return Result{Job: j, Reason: Old}
 	}
 	if j != nil && at.Time.Before(j.Doc.UpdatedAt) {
-		at.Time = j.Doc.UpdatedAt // what comes later in the log did not happen before
+		at.Time = j.Doc.UpdatedAt // clocks of writers differ: a later event must not seem to be earlier
 	}
 	s := step{old: j, e: e, at: at}
 	r := s.apply()
@@ -99,7 +99,7 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 	return r
 }
 
-// apply is the table of the rules.
+// apply calls the rule of the event's type; see the table in RULES.md.
 func (s *step) apply() Result {
 	switch s.e.Type {
 	case event.Accepted:
@@ -145,10 +145,10 @@ func (s *step) apply() Result {
 	panic(fmt.Sprintf("fold: event type %q was not validated", s.e.Type))
 }
 
-// sameLife is false for an event of another life of the job's ID: an order, a timer or a request
-// of a job that has expired, where another one has its ID since. Rounds and dispatches begin anew
-// with each life, so they cannot tell. Who names no life is believed, as is anybody about a job
-// that was made before there were lives.
+// sameLife is false for an event of another life of the job's ID: a cancel, a timer or a request of a
+// job that has expired, while a new job has its ID. Rounds and dispatches begin anew with each life, so
+// they cannot tell the two apart. An event that names no life is accepted, and so is any event for a job
+// that was made before lives were introduced.
 func (s *step) sameLife() bool {
 	return s.old == nil || s.e.Life == "" || s.old.Life == "" || s.e.Life == s.old.Life
 }
@@ -160,7 +160,7 @@ func (s *step) change() *Job {
 	return s.next
 }
 
-// took ends a step that changed the job.
+// took returns the result of a step that changed the job.
 func (s *step) took(orders ...event.Order) Result {
 	s.next.Version = s.at.Offset + 1
 	s.next.Doc.UpdatedAt = s.at.Time
@@ -174,14 +174,15 @@ func (s *step) refuse(r Reason, orders ...event.Order) Result {
 	return Result{Job: s.old, Reason: r, Orders: orders}
 }
 
-// order is for the run that wrote the event.
+// order returns an order for the run that wrote the event.
 func (s *step) order(t event.OrderType, r Reason) event.Order {
 	return event.Order{
 		Type: t, JobID: s.e.JobID, Dispatch: s.e.Dispatch, Run: s.e.Run, Worker: s.e.Worker, Reason: string(r),
 	}
 }
 
-// orderHolder is for the run that holds, or held, the lease; its reason is the event.
+// orderHolder returns an order for the run that held the lease before the event; its reason is the
+// event's type.
 func (s *step) orderHolder(t event.OrderType) []event.Order {
 	if s.old.Run == "" {
 		return nil
@@ -198,17 +199,17 @@ func (s *step) accepted() Result {
 		s.next = born(s.e, s.at)
 		s.next.Accepted = true
 		if s.e.RunAt != nil {
-			// Its request waits in deferred, which no worker reads: it must be handed out even
-			// if the start lies in the past by the log's clock. Dispatch 1 is that record, so no
-			// request that lies in a lane under the same ID is ever this job's.
+			// Its request is in the topic deferred, which no worker reads: the tracker must dispatch
+			// it, even if the start time has passed by the log's clock. Dispatch 1 is the record in
+			// deferred, so no record in a lane with dispatch 1 and this ID is ever this job's.
 			s.next.Doc.State = job.Scheduled
 			s.next.Dispatch = 2
 			s.next.Request = nil
 		}
 		return s.took()
 	case !s.old.Accepted && !s.old.Ended() && s.old.Source == *s.e.Request:
-		// Born by a claim from this very request: only the knowledge that it was accepted
-		// was missing, for claims carry all else. An ended job absorbs this too.
+		// The job was born by a claim from this very request. Claims carry everything else, so only
+		// the flag is missing. An ended job ignores the event.
 		s.change().Accepted = true
 		return s.took()
 	case s.old.PayloadHash == s.e.PayloadHash:
@@ -218,7 +219,8 @@ func (s *step) accepted() Result {
 	}
 }
 
-// claimed: a run takes the job. One run at most ever wins a dispatch.
+// claimed: a run takes the job. At most one run ever wins a dispatch. A claim that is not taken is
+// answered with a stop order.
 func (s *step) claimed() Result {
 	var granted []event.Order
 	if !s.e.NoGrant {
@@ -238,18 +240,18 @@ func (s *step) claimed() Result {
 		// A later dispatch of a job that has expired, or of a log that has lost records.
 		return s.refuse(UnknownJob, s.order(event.Stop, UnknownJob))
 	case j.holds(s.e):
-		// The same run says it again: its ack was lost, or it waits for granted.
+		// The same run claims again: its ack was lost, or it waits for granted.
 		s.change().renew(s.at)
 		if j.Doc.CancelRequested {
 			return s.took(append(granted, s.order(event.Quit, Taken))...)
 		}
 		return s.took(granted...)
 	}
-	// A scheduled job can be claimed only once it was handed out: the claim overtook requeued,
-	// as it may while the job is retrying.
+	// A scheduled job too: once it is dispatched, the claim may overtake requeued, as it may while the
+	// job is retrying.
 	waiting := j.Doc.State == job.Pending || j.Doc.State == job.Queued || j.Doc.State == job.Retrying ||
 		j.Doc.State == job.Scheduled
-	// While the job names no request, only its life tells its own from one of a former life.
+	// While the job names no request, only the life tells its own request from a former life's.
 	own := j.Request != nil || s.sameLife()
 	if waiting && s.e.Dispatch == j.Dispatch && (j.Request == nil || *j.Request == *s.e.Request) && own {
 		s.change().start(s.e, s.at)
@@ -265,7 +267,7 @@ func (s *step) claimed() Result {
 	return s.refuse(r, s.order(event.Stop, r))
 }
 
-// renewed: the run that holds the lease lives, and may have come further.
+// renewed: the run that holds the lease is alive, and may report progress.
 func (s *step) renewed() Result {
 	if !s.old.holds(s.e) {
 		return s.stray()
@@ -287,6 +289,8 @@ func (s *step) renewed() Result {
 	return s.took()
 }
 
+// completed: the run has finished with a result. A result that is too large for the document fails the
+// job instead.
 func (s *step) completed() Result {
 	if !s.old.holds(s.e) {
 		return s.stray()
@@ -300,7 +304,7 @@ func (s *step) completed() Result {
 	}
 	j.Doc.Error = nil
 	if j.tooLarge() {
-		return s.failed(job.OutcomeFailed, resultTooLarge()) // begins with the job as it was
+		return s.failed(job.OutcomeFailed, resultTooLarge()) // starts again from s.old
 	}
 	return s.took()
 }
@@ -335,8 +339,8 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 	return s.took(orders...)
 }
 
-// released: the run gives the job back, at no cost. The next dispatch is due at once, unless the
-// worker says why it cannot run the job.
+// released: the run gives the job back, which does not count as an attempt. The next dispatch is due at
+// once, or after a pause if the worker could not run the job, which it says by an error.
 func (s *step) released() Result {
 	switch {
 	case !s.old.holds(s.e):
@@ -354,6 +358,8 @@ func (s *step) released() Result {
 	return s.took()
 }
 
+// leaseExpired: the run that holds the lease has not renewed it in time. The event names the renewal that
+// the timer saw, so that a later renewal saves the attempt.
 func (s *step) leaseExpired() Result {
 	switch {
 	case !s.old.holds(s.e):
@@ -390,8 +396,8 @@ func (s *step) requeued() Result {
 	return s.took()
 }
 
-// callbackQueued: the webhook of a state that the job owes is durable. Nothing that the
-// owner sees has changed but the version.
+// callbackQueued: the webhook for a state of the job is written to its topic. Only the version of the
+// document changes.
 func (s *step) callbackQueued() Result {
 	switch j := s.old; {
 	case j == nil:
@@ -413,7 +419,7 @@ func (s *step) stray() Result {
 	return s.refuse(r, s.order(event.Stop, r))
 }
 
-// notHeld says why the event's dispatch and run are not the job's.
+// notHeld returns the reason why the event's dispatch and run are not the job's.
 func (s *step) notHeld() Reason {
 	j := s.old
 	switch {

@@ -1,7 +1,7 @@
-// Package fold is the one home of the rules of a job's life. Fold takes a job and an
-// event and gives the job afterwards and what it earns the event's writer; it is pure: no
-// clock, no I/O, no configuration, no chance. All who read the same log hold the same job.
-// RULES.md is the rule book: which event is taken when, and why each rule is needed.
+// Package fold holds the rules of a job's life. Fold takes a job and an event and returns the job
+// afterwards, and orders for the worker. It is pure: no clock, no I/O, no configuration, no randomness, so
+// every program that folds the same log has the same job. RULES.md says which event is taken when, and
+// why each rule is needed.
 package fold
 
 import (
@@ -15,16 +15,16 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// Job is all that the log says of one job: the public document and what the rules need
-// beside it. A Job is never changed once Fold has returned it.
+// Job is the state of one job: the public document, and the fields that the rules need beside it. A Job
+// is never changed once Fold has returned it.
 type Job struct {
-	// Doc has bytes of its own, Document's, and is no part of the job's JSON.
+	// Doc is encoded by Document, apart from the job's JSON.
 	Doc job.Document `json:"-"`
 
 	// Version is 1 + the offset of the last status record folded into the job.
 	Version int64 `json:"version"`
-	// Life names this life of the job's ID: what its first event says, else event.BornAt. It is
-	// empty for a job that was made before there were lives.
+	// Life names this life of the job's ID: the one in its first event, or else event.BornAt. It is
+	// empty for a job that was made before lives were introduced.
 	Life string `json:"life,omitempty"`
 
 	Tenant      string     `json:"tenant"`
@@ -33,23 +33,24 @@ type Job struct {
 	PayloadHash string     `json:"payloadHash"`
 	Policy      job.Policy `json:"policy"`
 
-	// CallbackURL is told of the beginning of the states in CallbackEvents, or of the
-	// terminal ones.
+	// CallbackURL gets a webhook when one of the states in CallbackEvents begins; without
+	// CallbackEvents, when a terminal one begins.
 	CallbackURL    string      `json:"callbackUrl,omitempty"`
 	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
-	// CallbackState is the last state that began and is told; CallbackDue is the job's version
-	// then, until its webhook is durable: then 0.
+	// CallbackState is the last state that began and needs a webhook. CallbackDue is the job's
+	// version then, and 0 once the webhook is durable.
 	CallbackState job.State `json:"callbackState,omitempty"`
 	CallbackDue   int64     `json:"callbackDue,omitempty"`
-	// Deliveries are the last webhooks, the oldest first.
+	// Deliveries are the last MaxDeliveries webhooks, the oldest first.
 	Deliveries []event.Delivery `json:"deliveries,omitempty"`
 
-	// Source is the first request record: where the payload is, for every dispatch.
+	// Source is the position of the first request record, which has the payload for every dispatch.
 	Source event.Position `json:"source"`
 	// Accepted is false for a job that was born by a claim whose accepted is still to come.
 	Accepted bool `json:"accepted"`
 
-	// Dispatch rises each time the job is handed out anew; it is the fence.
+	// Dispatch rises each time the job is dispatched again. It is the fence: events of runs of an
+	// earlier dispatch are refused.
 	Dispatch int `json:"dispatch"`
 	// Round rises with each explicit retry; RoundAt is when it began.
 	Round   int       `json:"round"`
@@ -64,8 +65,8 @@ type Job struct {
 	// when it was appended, by the owner's clock.
 	Renewal   int64     `json:"renewal,omitempty"`
 	RenewedAt time.Time `json:"renewedAt,omitzero"`
-	// Skew is how far the record that began the job's state says it was ahead of the clock of
-	// the partition's owner: what is due counts without it. 0 where brokers stamp records.
+	// Skew is how far the timestamp of the record that began the job's state was ahead of the clock of
+	// the partition's owner. Timers subtract it. It is 0 where brokers stamp records.
 	Skew time.Duration `json:"skew,omitempty"`
 	// CancelAt is when the cancellation of the current run was requested.
 	CancelAt *time.Time `json:"cancelAt,omitempty"`
@@ -73,7 +74,7 @@ type Job struct {
 	// Unserved is set while workers hand the job back because they cannot run it.
 	Unserved *Unserved `json:"unserved,omitempty"`
 
-	// ResultBlob is where the result lies that the document's resultUrl serves.
+	// ResultBlob is the place in the blob store of the result that the document's resultUrl serves.
 	ResultBlob *event.Blob `json:"resultBlob,omitempty"`
 }
 
@@ -83,7 +84,7 @@ func (j *Job) Ended() bool { return j.Doc.State.Terminal() }
 // MaxDeliveries is how many webhooks a job remembers.
 const MaxDeliveries = 20
 
-// calls reports whether the beginning of the state is told to the job's callback.
+// calls reports whether the callback gets a webhook when state s begins.
 func (j *Job) calls(s job.State) bool {
 	if j.CallbackURL == "" {
 		return false
@@ -94,13 +95,12 @@ func (j *Job) calls(s job.State) bool {
 	return slices.Contains(j.CallbackEvents, s)
 }
 
-// Document encodes the public document: the bytes that travel to store, view, gateways and
-// clients.
+// Document encodes the public document. Store, view, gateways and clients all get these bytes.
 func (j *Job) Document() []byte {
 	doc, err := plainjson.Marshal(&j.Doc)
 	if err != nil {
-		// It does not come to this: see writable. If it did, one job would have a document
-		// without times, and its partition would go on.
+		// Unreachable, see writable. If it happens all the same, one job has a document without
+		// times, and its partition goes on.
 		d := &j.Doc
 		doc, _ = plainjson.Marshal(&job.Document{
 			JobID: d.JobID, Type: d.Type, State: d.State, Attempt: d.Attempt, MaxAttempts: d.MaxAttempts,
@@ -114,8 +114,7 @@ func (j *Job) holds(e *event.Event) bool {
 	return j != nil && j.Doc.State == job.Processing && e.Dispatch == j.Dispatch && e.Run == j.Run
 }
 
-// born makes a job from an event that carries a job's identity: accepted, or a claim that
-// overtook it.
+// born returns a new job from an event that describes one: accepted, or a claim that overtook it.
 func born(e *event.Event, at Meta) *Job {
 	life := e.Life
 	if life == "" {
@@ -159,15 +158,15 @@ func (j *Job) start(e *event.Event, at Meta) {
 	j.Request = e.Request
 	j.Run, j.Worker = e.Run, e.Worker
 	j.renew(at)
-	// The history is shared with the job before: it is copied, never written to.
+	// The history is shared with the former Job, so it is copied.
 	runs := append(slices.Clone(j.Doc.Attempts), job.Attempt{Number: j.Doc.Attempt, Worker: e.Worker, StartedAt: at.Time})
 	j.Doc.Attempts = runs[max(0, len(runs)-job.MaxRuns):]
 }
 
-// renew notes that the run which holds the lease was heard of.
+// renew notes an event from the run that holds the lease.
 func (j *Job) renew(at Meta) { j.Renewal, j.RenewedAt = at.Offset, at.Clock }
 
-// letGo forgets the run that held the lease.
+// letGo clears the run that held the lease.
 func (j *Job) letGo() {
 	j.Run = ""
 	j.Worker = ""
@@ -195,17 +194,17 @@ func (j *Job) end(s job.State, at Meta) {
 	j.letGo()
 }
 
-// Bounds of what workers say for people, in bytes: a document holds the last runs' errors.
+// Bounds of workers' error codes and messages, in bytes. A document holds those of the last runs.
 const (
 	maxCode    = 128
 	maxMessage = 2048
 )
 
-// ResultPath is where a gateway serves a job's result from the blob store.
+// ResultPath returns the path of the gateway that serves a job's result from the blob store.
 func ResultPath(jobID string) string { return "/v1/jobs/" + jobID + "/result" }
 
-// canonical gives a result the bytes that it has in the job's document, valid UTF-8
-// included, so that a job is the same after it was stored.
+// canonical returns a result as it is written in the job's document, with valid UTF-8, so that a job is
+// the same after it was stored and read again.
 func canonical(result json.RawMessage) json.RawMessage {
 	b, err := plainjson.Marshal(json.RawMessage(bytes.ToValidUTF8(result, []byte("\uFFFD"))))
 	if len(result) == 0 || err != nil {
@@ -214,13 +213,13 @@ func canonical(result json.RawMessage) json.RawMessage {
 	return b
 }
 
-// begin puts the job into a state whose times are the record's.
+// begin puts the job into a state that begins with the record.
 func (j *Job) begin(s job.State, at Meta) {
 	j.Doc.State = s
 	j.Skew = at.Time.Sub(at.Clock)
 }
 
-// handOut prepares the next dispatch, due after a wait. Its request is not known yet.
+// handOut makes the job retrying, with its next dispatch due after a wait. Its request is not known yet.
 func (j *Job) handOut(at Meta, wait time.Duration) {
 	j.begin(job.Retrying, at)
 	due := at.Time.Add(wait)

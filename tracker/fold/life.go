@@ -7,17 +7,18 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// youngRequest is how old a request may be, whatever its policy, and still make a job by its
-// claim: accepted, which makes the job otherwise, may still be on its way. It is longer than a
-// submit may take (MaxSubmit) by what clocks of brokers may differ.
+// youngRequest is the age up to which the claim of a request may always make its job, however short the
+// retention is, because the job's accepted may still be on its way. It is MaxSubmit, the longest that a
+// submit takes, plus the difference that brokers' clocks may have.
 const youngRequest = job.MaxSubmit + 10*time.Second
 
-// stale reports whether a claim of a job that is not known may be of one that has expired. Kafka
-// may deliver a request again for as long as it keeps it: a group that was empty for a week loses
-// its offsets. A job lives longer than its retention, so a request that is younger cannot have had
-// a job: its accepted is late or lost, and the claim makes the job, however long the request lay
-// there within that time. One that is older makes none: nobody was told of a job that has no
-// accepted for so long. A claim that does not say how old its request is, is believed.
+// stale reports whether a claim for an unknown job may be for one that has expired.
+//
+// Kafka may deliver a request again for as long as it keeps it: a consumer group that was empty for a
+// week loses its offsets. A job exists for at least its retention. So a request that is younger cannot
+// have had a job that has expired: its accepted is late or lost, and the claim makes the job. A request
+// that is older makes none; no client was acked for it, or its accepted would be there. A claim that does
+// not tell its request's age is accepted.
 func (s *step) stale() bool {
 	if s.e.RequestedAt == nil {
 		return false
@@ -25,13 +26,13 @@ func (s *step) stale() bool {
 	return Outlived(s.at.Time.Sub(*s.e.RequestedAt), s.e.Policy)
 }
 
-// Outlived reports whether the job of a request of that age may have been and have expired.
+// Outlived reports whether a request is so old that it may have had a job that has expired.
 func Outlived(age time.Duration, p *job.Policy) bool {
 	return age >= max(p.Retention.Duration(), youngRequest)
 }
 
-// payloadLost ends a job whose next run could not have its payload: Kafka no longer holds the
-// request that a pending job waits for, or the first one, from which later ones are made.
+// payloadLost fails a job whose payload is lost: Kafka no longer holds the request that a pending job
+// waits for, or the first request, from which later ones are made.
 func (s *step) payloadLost() Result {
 	j := s.old
 	switch {
@@ -46,9 +47,9 @@ func (s *step) payloadLost() Result {
 	return s.took()
 }
 
-// requestLost hands a job out anew whose request no worker will take: it is among the dead letters,
-// and an operator asks for another. A request belongs to one dispatch, so its place is the fence; it
-// may be the dispatch itself that cannot be read there.
+// requestLost dispatches a job again whose request is among the dead letters, where no worker takes it,
+// because an operator asks for it. The request's position is the fence, for a request belongs to one
+// dispatch, and the dispatch in a dead letter may be unreadable.
 func (s *step) requestLost() Result {
 	switch j := s.old; {
 	case j == nil:
@@ -64,12 +65,12 @@ func (s *step) requestLost() Result {
 	return s.took()
 }
 
-// AwaitsRequest reports whether the job can go on only by its request, which a worker is to take.
+// AwaitsRequest reports whether the job waits until a worker takes its request.
 func AwaitsRequest(j *Job) bool {
 	return (j.Doc.State == job.Pending || j.Doc.State == job.Queued) && j.Request != nil
 }
 
-// LostPayload is the event by which the tracker says that a job's payload is gone.
+// LostPayload returns the event by which the tracker reports that a job's payload is lost.
 func LostPayload(j *Job) *event.Event {
 	return &event.Event{
 		Type: event.PayloadLost, JobID: j.Doc.JobID, Life: j.Life, Dispatch: j.Dispatch, Request: j.Request,

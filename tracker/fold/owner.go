@@ -5,9 +5,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// This file has the events by which a job's owner decides over it: cancel and retry, which the
-// owner asks for, and the deadline and the retention, which came with the submit.
+// This file has the events of the job's submitter: cancel and retry, which a client asks for, and the
+// deadline and the retention, which the submit sets.
 
+// cancelRequested cancels a job that no run holds. A run that holds it is told to quit, and has the policy's
+// grace period to end.
 func (s *step) cancelRequested() Result {
 	switch j := s.old; {
 	case j == nil:
@@ -29,6 +31,7 @@ func (s *step) cancelRequested() Result {
 	return s.took(s.orderHolder(event.Quit)...)
 }
 
+// cancelForced ends a cancelled run whose grace period is over.
 func (s *step) cancelForced() Result {
 	switch j := s.old; {
 	case j == nil || j.Doc.State != job.Processing || s.e.Dispatch != j.Dispatch:
@@ -67,6 +70,7 @@ func (s *step) retryRequested() Result {
 	return s.took()
 }
 
+// deadlineExceeded fails a job that has not ended within its deadline, however many attempts are left.
 func (s *step) deadlineExceeded() Result {
 	switch j := s.old; {
 	case j == nil:

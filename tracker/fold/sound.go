@@ -7,42 +7,43 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// Bounds of what a document carries, in bytes, so that store, view and gateways can take it.
+// Bounds of a document in bytes, so that store, view and gateways can carry it.
 const (
-	// MaxResult is the largest inline result as the document has it: 128 KiB, the most that a
-	// worker of ours writes, if every character is escaped sixfold.
+	// MaxResult is the largest inline result in a document: 128 KiB, the most that a worker of
+	// Ackwire's library writes, with every character escaped as six.
 	MaxResult = 768 << 10
-	// MaxDocument is the largest document with a result. A record of view holds it and what
-	// the fold keeps beside it, below the 1,000,012 bytes that clients and brokers take.
+	// MaxDocument is the largest document with a result. A record of view has the document and the
+	// fold's other fields, and must stay below the 1,000,012 bytes that Kafka's clients and brokers
+	// take by default.
 	MaxDocument = 900_000
-	// safeResult is a result with which no document is above MaxDocument.
+	// safeResult is the size up to which a result cannot make a document larger than MaxDocument.
 	safeResult = 64 << 10
 )
 
-// tooLarge reports whether the job, which has just got its result, is too large for a document.
+// tooLarge reports whether the job's result makes its document too large.
 func (j *Job) tooLarge() bool {
 	n := len(j.Doc.Result)
 	return n > MaxResult || n > safeResult && len(j.Document()) > MaxDocument
 }
 
-// resultTooLarge is how a job fails whose worker wrote a larger result into the log than it may.
+// resultTooLarge returns the failure of a job whose worker wrote a result that is too large.
 func resultTooLarge() *event.Failure {
 	return &event.Failure{Error: job.Error{Code: job.CodeResultTooLarge, Message: "the result is too large for the log"}}
 }
 
-// Times of documents are RFC 3339: years of four digits.
+// Times in documents are written by RFC 3339, whose years have four digits.
 var (
 	minDocTime = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
 	maxDocTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// writable reports whether the job, as an event leaves it, can be encoded: whether its times
-// have a place in a document. All else that it is made of always has: texts and JSON that were
-// decoded, whole numbers, and percents and policies that were validated.
+// writable reports whether the job can be encoded, that is, whether its times can be written by RFC 3339.
+// Its other fields always can: texts and JSON were decoded, numbers are whole, percents and policies were
+// validated.
 func (j *Job) writable() bool {
 	ok := func(t *time.Time) bool { return t == nil || !t.Before(minDocTime) && t.Before(maxDocTime) }
 	d := &j.Doc
-	if n := len(d.Attempts); n > 0 { // those before the last came with earlier events
+	if n := len(d.Attempts); n > 0 { // earlier attempts were checked with earlier events
 		if last := &d.Attempts[n-1]; !ok(&last.StartedAt) || !ok(last.EndedAt) {
 			return false
 		}
@@ -51,7 +52,8 @@ func (j *Job) writable() bool {
 		ok(&j.RoundAt) && ok(&j.RenewedAt) && ok(j.CancelAt) && (j.Unserved == nil || ok(&j.Unserved.Since))
 }
 
-// Whole reports whether the job has what its state needs: what the fold made always does.
+// Whole reports whether the job has all fields that its state needs. A job that Fold made always has;
+// one that was read from elsewhere may not.
 func (j *Job) Whole() bool {
 	d := &j.Doc
 	switch {

@@ -9,32 +9,32 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// What a job owes follows from the job alone, after a restore as after a fold: NextDebt
-// names it, so no outbox is kept.
+// A debt is something that the job's tracker must do at a time. NextDebt computes it from the job alone,
+// after a restore as after a fold, so no outbox has to be kept.
 
-// Kind is what is due.
+// Kind is the kind of a debt.
 type Kind int
 
-// The kinds, in the order in which they win when due at the same time.
+// The kinds of debts. When two are due at the same time, the first in this order comes first.
 const (
 	None     Kind = iota
 	HandOut       // produce the request of this dispatch, then append requeued
-	Lease         // append leaseExpired; counted from when the renewal was seen
+	Lease         // append leaseExpired; counted from when the tracker saw the last renewal
 	Timeout       // append attemptTimedOut
 	Force         // append cancelForced
 	Deadline      // append deadlineExceeded
 	Expiry        // append expired
 )
 
-// Debt is something that a job is owed at a time.
+// Debt is what a job's tracker must do, and when.
 type Debt struct {
 	Kind Kind
 	At   time.Time
 }
 
-// NextDebt returns the first thing due. seen is when the job's last renewal was seen, by
-// the clock that the answer's times are compared with: leases are measured by the
-// tracker that watches them, on its own clock, and not by the log's.
+// NextDebt returns the job's debt that is due first. seen is when the tracker saw the job's last renewal,
+// by its own clock: a lease is measured by the clock of the tracker that watches it, not by the log's
+// times. The debt's time is of the same clock.
 func NextDebt(j *Job, seen time.Time) Debt {
 	var next Debt
 	owe := func(k Kind, at time.Time) {
@@ -64,26 +64,26 @@ func NextDebt(j *Job, seen time.Time) Debt {
 	return next
 }
 
-// DeadlineAt is when the whole job has taken too long; false when its policy sets no limit.
+// DeadlineAt returns the job's deadline; false when its policy sets none.
 func DeadlineAt(j *Job) (time.Time, bool) {
 	d := j.Policy.Deadline.Duration()
 	return j.RoundAt.Add(d), d > 0
 }
 
-// expiryAt is when expired is to be appended: when the retention is over both by the log's
-// times, or the fold would refuse it, and by the clock of the partition's owner.
+// expiryAt returns when expired is to be appended: when the retention is over both by the log's times, for
+// the fold refuses it before, and by the clock of the partition's owner.
 func expiryAt(j *Job) time.Time { return ExpiresAt(j).Add(max(-j.Skew, 0)) }
 
-// ExpiresAt is when the retention of an ended job is over by the log's times.
+// ExpiresAt returns when the retention of an ended job is over, by the log's times.
 func ExpiresAt(j *Job) time.Time {
 	return j.Doc.FinishedAt.Add(j.Policy.Retention.Duration())
 }
 
-// backoff is the wait after the attempt that j just lost: exponential, with full jitter.
+// backoff returns the wait before the next attempt: exponential, with full jitter.
 func backoff(j *Job) time.Duration {
 	b := j.Policy.Backoff
 	if b.Initial <= 0 {
-		return 0 // 0 times an infinite factor is not a number
+		return 0 // below, 0 times an infinite power would be NaN
 	}
 	lost := j.Doc.Attempt - (j.Doc.MaxAttempts - j.Policy.Attempts) // in this round, 1 for the first
 	ceiling := b.Initial.Duration().Seconds() * math.Pow(max(b.Factor, 1), float64(max(lost, 1)-1))
@@ -94,7 +94,8 @@ func backoff(j *Job) time.Duration {
 	return time.Duration(j.jitter() * ceiling * float64(time.Second)).Truncate(time.Millisecond)
 }
 
-// Spread is a hash of job and dispatch, so that every replica folds the same.
+// Spread returns a hash of job and dispatch. It takes the place of a random number, so that every
+// program that folds the log gets the same.
 func (j *Job) Spread() uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(j.Doc.JobID))
@@ -102,7 +103,7 @@ func (j *Job) Spread() uint64 {
 	return mix(h.Sum64())
 }
 
-// jitter lies between 0 and 1.
+// jitter returns a number from 0 up to, not including, 1.
 func (j *Job) jitter() float64 { return float64(j.Spread()>>11) / (1 << 53) }
 
 // mix spreads the bits of an FNV hash, whose high bits hardly depend on the last bytes
@@ -115,8 +116,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// DebtEvent is the event that pays a debt of any kind but HandOut, for which a request is
-// produced. It names what of the job it has seen, so that it changes nothing if it comes too late.
+// DebtEvent returns the event to append for a debt of any kind but HandOut, for which a request is produced.
+// It names the dispatch, renewal or round that it was made for, so that it changes nothing if it is late.
 func DebtEvent(j *Job, k Kind) *event.Event {
 	e := &event.Event{JobID: j.Doc.JobID, Life: j.Life}
 	switch k {

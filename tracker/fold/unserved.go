@@ -11,20 +11,20 @@ import (
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
-// A worker that cannot run a job (it has no handler, no blob store, no secret …) hands it back
-// with the reason. That costs no attempt. The pause before the next hand-out grows with each
-// hand-out in a row that ended so, and after job.MaxUnserved the job fails as unserved.
+// A worker that cannot run a job (it has no handler, no blob store, no secret …) releases it with the
+// reason as an error. That costs no attempt. The pause before the next dispatch grows with each dispatch in
+// a row that ended so, and after job.MaxUnserved the job fails with code "unserved".
 
-// Bounds of the pause before a job that a worker could not run is handed out again.
+// Bounds of the pause before a job that a worker could not run is dispatched again.
 const (
 	unservedFirst = time.Second
 	unservedMax   = 5 * time.Minute
 )
 
-// Unserved counts the hand-outs in a row that ended with a worker that could not run the job.
+// Unserved counts the dispatches in a row that ended with a worker that could not run the job.
 type Unserved struct {
 	Count int       `json:"count"`
-	Since time.Time `json:"since"` // when the first of them ended
+	Since time.Time `json:"since"` // when the first one ended
 }
 
 // handBack ends a run whose worker cannot run the job, for the reason that f gives.
@@ -51,7 +51,7 @@ func (s *step) handBack(f *event.Failure) Result {
 	return s.took()
 }
 
-// again is u after one more hand-out that ended so.
+// again returns u with one more dispatch counted.
 func (u *Unserved) again(at time.Time) *Unserved {
 	if u == nil {
 		return &Unserved{Count: 1, Since: at}
@@ -59,15 +59,16 @@ func (u *Unserved) again(at time.Time) *Unserved {
 	return &Unserved{Count: min(u.Count+1, math.MaxInt32), Since: u.Since}
 }
 
-// unservedPause doubles with each hand-out; half of it is jitter, a hash of job and dispatch.
+// unservedPause returns the pause before the next dispatch. It doubles with each; half of it is jitter, a
+// hash of job and dispatch.
 func (j *Job) unservedPause() time.Duration {
 	ceiling := min(unservedFirst<<min(j.Unserved.Count-1, 16), unservedMax)
 	half := ceiling / 2
 	return (half + time.Duration(j.jitter()*float64(half))).Truncate(time.Millisecond)
 }
 
-// forgetRepeated drops the run before the last if both were handed back for the same reason, so
-// that a job that waits long for an able worker keeps the history of its attempts.
+// forgetRepeated drops the run before the last one if both were released for the same reason, so that a
+// job that waits long for a worker that can run it keeps the history of its attempts.
 func (j *Job) forgetRepeated() {
 	n := len(j.Doc.Attempts)
 	if n < 2 {

@@ -11,35 +11,35 @@ import (
 
 // Config bounds a model.
 type Config struct {
-	Payloads  []string // of the submits, which all have one key; one each
-	Scheduled []bool   // which of them have a start time in the future
-	NoLives   bool     // gateways name no lives, as those of before did
-	Workers   int      // 2 at most; with none no job need end
-	Trackers  int      // 2 at most
+	Payloads  []string // of the submits, one each; all submits have the same key
+	Scheduled []bool   // which submits have a start time in the future
+	NoLives   bool     // gateways name no lives, as older gateways did
+	Workers   int      // at most 2; with none no job need end
+	Trackers  int      // at most 2
 	Attempts  int
-	// How often what may happen, happens at most.
+	// How often each of these may happen at most.
 	Faults, Cancels, Retries, Releases, Expiries int
 	// Lag lets checkpoints stay behind the fold; else each fold is saved at once.
 	Lag bool
-	// MaxLog is how far trackers may be behind before runs are silent.
+	// MaxLog is how many events trackers may be behind before runs stop sending beats.
 	MaxLog int
-	// MaxStates ends an exploration that is not through by then.
+	// MaxStates is the number of states after which an exploration gives up.
 	MaxStates int
-	Without   Rule // the rule that is taken out; empty: none is
+	Without   Rule // the rule that is taken out; empty for none
 
 	policy *job.Policy
 }
 
-// Report is what an exploration has found.
+// Report is the result of an exploration.
 type Report struct {
 	States   int
 	Depth    int
 	Complete bool     // every state was reached
-	Broken   string   // a promise that does not hold; empty: all do
-	Course   []string // the steps to where it is broken
+	Broken   string   // the promise that does not hold; empty when all hold
+	Course   []string // the steps that lead to the broken promise
 }
 
-// String tells a broken promise with its course.
+// String describes the exploration and a broken promise with its course.
 func (r *Report) String() string {
 	s := fmt.Sprintf("%d states, %d steps deep", r.States, r.Depth)
 	if !r.Complete {
@@ -53,12 +53,12 @@ func (r *Report) String() string {
 
 // node is one state that was reached.
 type node struct {
-	from int32 // node that it was first reached from
-	what string
-	goal bool // the promise to end is kept here, or not made
+	from int32  // node that it was first reached from
+	what string // step by which it was reached
+	goal bool   // no acked job waits to end here
 }
 
-// edge is a step that is no fault.
+// edge is a step that is not a fault.
 type edge struct{ from, to int32 }
 
 // Explore walks through all states that the Config allows, breadth first, so that the
@@ -112,6 +112,7 @@ func Explore(c Config) *Report {
 	return report
 }
 
+// course returns the steps from the first state to the node.
 func course(nodes []node, at int32) []string {
 	var steps []string
 	for ; at > 0; at = nodes[at].from {
@@ -121,12 +122,12 @@ func course(nodes []node, at int32) []string {
 	return steps
 }
 
-// fulfilled: nothing acked waits to end.
+// fulfilled reports whether no acked job waits to end.
 func (s *state) fulfilled() bool {
 	return !s.anyAcked() || s.now.job == nil || s.ended()
 }
 
-// promise names what does not hold in the state.
+// promise returns the promise that the state breaks, or the empty string.
 func (s *state) promise() string {
 	switch {
 	case s.broken != "":
@@ -139,8 +140,8 @@ func (s *state) promise() string {
 	return ""
 }
 
-// carried reports whether a worker has still to read a request that the pending job takes,
-// or one is on its way.
+// carried reports whether a worker still has to read a request of the pending job, or a request or claim
+// is on its way to Kafka.
 func (s *state) carried() bool {
 	j := s.now.job
 	for at := s.commit; at < len(s.requests); at++ {
@@ -152,8 +153,8 @@ func (s *state) carried() bool {
 	return slices.ContainsFunc(s.messages, func(m message) bool { return m.request != nil || m.e.Type == event.Claimed })
 }
 
-// deadEnd finds a state from which no step that must happen leads to one where all is
-// fulfilled; -1 is none.
+// deadEnd returns a state from which no course without faults leads to a goal, or -1. It walks
+// backwards from all goals and looks for a node that it does not reach.
 func deadEnd(nodes []node, edges []edge) int32 {
 	back := make([][]int32, len(nodes))
 	for _, e := range edges {

@@ -13,7 +13,7 @@ import (
 // offsets of status, of which only the order counts.
 type key [16]byte
 
-// key is the least of the keys under all ways to name workers and trackers.
+// key returns the state's key: the smallest encoding over all ways to name workers and trackers, hashed.
 func (s *state) key() key {
 	var least []byte
 	for _, ws := range permutations(len(s.workers)) {
@@ -27,7 +27,7 @@ func (s *state) key() key {
 	return key(sum[:16])
 }
 
-// permutations of 0 … n-1, for n of 0 to 2.
+// permutations returns all orders of 0 … n-1, for n of 0 to 2.
 func permutations(n int) [][]int {
 	switch n {
 	case 2:
@@ -48,6 +48,9 @@ type encoder struct {
 	byIndex []int   // index → name
 }
 
+// encode writes the state with workers and trackers in the given orders. Two states have the same
+// encoding exactly when they differ only in names and in the size of gaps between offsets: runs are
+// numbered and offsets are ranked in the order in which they are met.
 func (s *state) encode(workers, trackers []int) []byte {
 	enc := &encoder{offsets: s.offsets(), workers: workers, byIndex: make([]int, len(workers))}
 	for name, i := range workers {
@@ -117,7 +120,7 @@ func (s *state) encode(workers, trackers []int) []byte {
 	return enc.b
 }
 
-// name of an index; nobody keeps its own.
+// name returns the name of an index; nobody stays nobody.
 func name(names []int, i int) int {
 	if i == nobody {
 		return nobody
@@ -125,7 +128,7 @@ func name(names []int, i int) int {
 	return names[i]
 }
 
-// offsets are all offsets of status that something in the state speaks of, sorted.
+// offsets returns all offsets of status that occur in the state, sorted.
 func (s *state) offsets() []int64 {
 	var all []int64
 	note := func(e *event.Event) {
@@ -153,8 +156,8 @@ func (s *state) offsets() []int64 {
 	return slices.Compact(all)
 }
 
-// parts writes a set: its members sorted by what they say, then, where given, a second
-// round over them in that order.
+// parts writes a set: each member by first, sorted by these encodings, and then, if second is not nil,
+// each member by second in the same order.
 func (enc *encoder) parts(n int, first, second func(i int)) {
 	type part struct {
 		b []byte
@@ -235,8 +238,7 @@ func (enc *encoder) known(k known) {
 	}
 }
 
-// job writes what the rules read of a job. TestTheKeyCoversAJob sees to it that nothing is
-// forgotten.
+// job writes the fields of a job that the rules read. TestTheKeyCoversAJob checks that none is missing.
 func (enc *encoder) job(j *fold.Job) {
 	enc.text(string(j.Doc.State))
 	enc.text(j.PayloadHash)

@@ -14,8 +14,8 @@ const (
 	deferredTopic = "deferred"
 )
 
-// append puts the message's event at the end of the log and holds what the fold makes of
-// it against what must hold. It returns the verdict.
+// append puts the message's event at the end of the log, folds it and checks the promises. It returns
+// the fold's verdict.
 func (s *state) append(c *Config, m message) fold.Reason {
 	offset := s.end
 	s.end++
@@ -48,14 +48,14 @@ func (s *state) append(c *Config, m message) fold.Reason {
 	return r.Reason
 }
 
-// claimRequest notes for whom a request is: the life that took it.
+// claimRequest notes in a request the life that took it.
 func (s *state) claimRequest(p *event.Position) {
 	of := &s.requests
 	if p.Topic == deferredTopic {
 		of = &s.deferred
 	}
 	if p.Offset >= int64(len(*of)) {
-		return // only where accepted is not after its request
+		return // the request has not landed: only with RequestFirst taken out
 	}
 	changed := slices.Clone(*of)
 	changed[p.Offset].life = s.now.life
@@ -78,7 +78,7 @@ func (s *state) check(was known, m message) {
 	}
 	if j == nil {
 		if e.Type == event.Claimed {
-			of := s.requests[e.Request.Offset].life // a worker has read it: it is there
+			of := s.requests[e.Request.Offset].life // the request is there, for a worker has read it
 			fail(of != 0 && of != s.now.life, "a job that has expired ran again")
 		}
 	} else {
@@ -94,7 +94,7 @@ func (s *state) check(was known, m message) {
 	}
 }
 
-// checkClaim: e was taken for the job, which is nil for one that it makes.
+// checkClaim checks a claim that was taken for job j, or that made the job when j is nil.
 func (s *state) checkClaim(j *fold.Job, e *event.Event, fail func(bool, string)) {
 	fail(slices.Contains(s.refused, e.Run), "a run was taken after it was stopped")
 	fail(j != nil && e.PayloadHash != j.PayloadHash, "another payload runs")
@@ -111,8 +111,8 @@ func (s *state) checkClaim(j *fold.Job, e *event.Event, fail func(bool, string))
 	s.won, s.wonFor = won, dispatches
 }
 
-// forget drops what nobody will look at again: the log that all have folded, and runs that
-// nothing speaks of.
+// forget drops what cannot matter any more, to keep states small: events that every tracker and the
+// checkpoint have folded, and names of runs and orders that no longer occur.
 func (s *state) forget() {
 	low := s.checkpoint.position
 	for i := range s.trackers {

@@ -11,7 +11,7 @@ import (
 // Rule is a rule of the lifecycle that can be taken out.
 type Rule string
 
-// The rules. Each comment says what holds with it.
+// The rules. Each value says what holds while the rule is in place.
 const (
 	// Rules of gateways.
 	RequestFirst Rule = "accepted is produced after its request is durable, and names it"
@@ -19,7 +19,7 @@ const (
 	// Rules of the fold.
 	Born         Rule = "a claim makes a job that is not known"
 	OwnRequest   Rule = "a claim must come from the request that the job names"
-	SameRun      Rule = "the run that holds the lease may say its claim again"
+	SameRun      Rule = "the run that holds the lease may claim again"
 	NamedRenewal Rule = "an expiry of a lease names the renewal that is current"
 	ReleaseBumps Rule = "a release raises the dispatch"
 	NamedRound   Rule = "cancel and retry name the round that they saw"
@@ -28,10 +28,10 @@ const (
 	NamedLife    Rule = "an event of another life changes nothing"
 	YoungRequest Rule = "a claim makes no job that may have expired"
 	// Rules of trackers.
-	FactAfter Rule = "a next request is durable before requeued is said"
+	FactAfter Rule = "a next request is durable before requeued is appended"
 	// Rules of workers.
 	AskAgain  Rule = "a claim of what may be a redelivery waits for granted"
-	ClaimBeat Rule = "a run that waits for granted says its claim again"
+	ClaimBeat Rule = "a run that waits for granted claims again"
 	SameClaim Rule = "after a doubt the same run claims again"
 )
 
@@ -42,7 +42,7 @@ var Rules = []Rule{RequestFirst, Verdict, Born, OwnRequest, SameRun, NamedRenewa
 // long is longer than anything in the model takes.
 const long = 1000 * time.Hour
 
-// fold is fold.Fold, but for the rule that is taken out.
+// fold is fold.Fold without the rule that is taken out.
 func (c *Config) fold(j *fold.Job, e *event.Event, at fold.Meta) fold.Result {
 	given := *e
 	switch c.Without {
@@ -100,8 +100,8 @@ func (c *Config) fold(j *fold.Job, e *event.Event, at fold.Meta) fold.Result {
 	return fold.Fold(j, &given, at)
 }
 
-// debts are the timers that the owner of j may see go off: all that NextDebt names, whatever
-// has come first.
+// debts returns the kinds of timers that may fire for j: those that NextDebt returns for a time before
+// and for a time after everything in the model.
 func debts(j *fold.Job) []fold.Kind {
 	var kinds []fold.Kind
 	for _, seen := range []time.Time{epoch.Add(-long), epoch.Add(long)} {

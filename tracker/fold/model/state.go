@@ -9,11 +9,11 @@ import (
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
-// nobody is the owner of what no worker or tracker has.
+// nobody stands for no worker, tracker or submit.
 const nobody = -1
 
-// Time stands still in the model until a job expires: then it goes on by longer than jobs are
-// kept, and than requests of jobs that are not known are believed.
+// Time stands still in the model until a job expires. Then it advances by an era, which is longer than
+// ended jobs are kept and than a claim of an unknown job is accepted.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const (
@@ -21,10 +21,10 @@ const (
 	era       = 2 * retention
 )
 
-// known is what somebody who folds the log knows at a position.
+// known is the result of folding the log up to a position.
 type known struct {
 	job *fold.Job // nil: unknown or expired
-	// life counts the jobs that this ID has been, for the model's own checks: the rules
+	// life counts the jobs that have had this ID, for the model's own checks: the rules
 	// do not see it.
 	life int
 }
@@ -36,22 +36,22 @@ type record struct {
 	msg    message
 }
 
-// message is an event, or a request, on its way to Kafka.
+// message is an event or a request on its way to Kafka.
 type message struct {
 	e       *event.Event
 	request *request // instead of e
-	submit  int      // index of the submit that sent it; nobody for all others
-	order   int      // 1, 2, … for cancels and retries: each may take effect once
-	life    int      // of the job that its sender saw; 0 where the sender saw none
+	submit  int      // index of the submit that sent it, else nobody
+	order   int      // number of a cancel or retry, from 1: each may take effect once
+	life    int      // of the job that its sender saw; 0 if it saw none
 }
 
 // request is one record of the topic requests.
 type request struct {
 	dispatch int
 	payload  string
-	name     string // of the life that its submit meant to make
+	name     string // name of the life that its submit chose
 	era      int    // in which it was written
-	life     int    // for the checks: the job that took it; 0 while none has
+	life     int    // for the checks: the life that took it; 0 while none has
 }
 
 // phase is how far a submit has come.
@@ -69,7 +69,7 @@ const (
 // submit is one gateway's attempt to make the job.
 type submit struct {
 	phase   phase
-	landed  bool // what was sent last has landed
+	landed  bool // the record that it sent last has landed
 	request event.Position
 	verdict fold.Reason
 }
@@ -93,7 +93,7 @@ type run struct {
 	stance   stance
 	ask      bool // it waits for granted before it starts
 	again    bool // its request may have been read before
-	beaten   bool // it has said that it lives: one beat is as good as many
+	beaten   bool // it has sent a beat; further beats would change nothing
 }
 
 // worker is one processor. It fetches the requests at and above next while it owns the
@@ -102,7 +102,7 @@ type worker struct {
 	next    int
 	backlog int   // requests below it may be redeliveries
 	fetched int   // requests below it were read in this tenure
-	marked  []int // handled, and not committed yet: something before them is open
+	marked  []int // requests that are handled but not committed, because an earlier one is open
 }
 
 // tracker folds the log from a checkpoint on.
@@ -120,9 +120,9 @@ type order struct {
 	run  string
 }
 
-// state is one moment of everything. It is never changed once it was reached.
+// state is the state of the whole model. It is never changed once it was reached.
 type state struct {
-	log      []record // what not everybody has folded yet
+	log      []record // events that a tracker or the checkpoint has not folded yet
 	end      int64    // offset of the next record
 	now      known    // the fold of the whole log
 	requests []request
@@ -140,26 +140,26 @@ type state struct {
 	trackers   []tracker
 	holder     int // tracker that owns the partition of status
 	checkpoint tracker
-	saver      int // tracker that may write the checkpoint
-	orders     []order
+	saver      int     // tracker that may write the checkpoint
+	orders     []order // on their way to runs
 
-	left left // what may still happen
+	left left // how often each thing may still happen
 
 	// For the checks only.
 	won     []order // runs that won a dispatch of this life (kind is empty), by claim
 	wonFor  []int   // their dispatches
 	refused []string
-	taken   []int  // orders of clients that took effect
+	taken   []int  // retries of clients that took effect
 	broken  string // the promise that the last step broke
 }
 
 // left counts down what a Config allows.
 type left struct {
 	faults, cancels, retries, releases, expiries int
-	orders                                       int // clients' orders given so far
+	orders                                       int // cancels and retries so far, counted up
 }
 
-// clone copies the state so far as steps change it in place.
+// clone copies the state, including the slices that steps change in place.
 func (s *state) clone() *state {
 	c := *s
 	c.log = slices.Clone(s.log)
@@ -181,12 +181,12 @@ func (s *state) anyAcked() bool {
 	return slices.ContainsFunc(s.submits, func(b submit) bool { return b.phase == acked })
 }
 
-// live reports whether the run still is on a worker.
+// live reports whether the run is still on a worker.
 func (s *state) live(id string) bool {
 	return slices.ContainsFunc(s.runs, func(r run) bool { return r.id == id })
 }
 
-// freshRun returns the first name that nothing in the state speaks of.
+// freshRun returns the first name of a run that does not occur in the state.
 func (s *state) freshRun() string {
 	used := map[string]bool{}
 	note := func(e *event.Event) {
@@ -222,10 +222,10 @@ func (s *state) freshRun() string {
 	panic("model: more runs than names")
 }
 
-// time of the next record.
+// time returns the timestamp of the next record.
 func (s *state) time() time.Time { return epoch.Add(time.Duration(s.era) * era) }
 
-// eachKnown calls f with each picture of the job that somebody has.
+// eachKnown calls f with the job as the log, the checkpoint and each tracker have it.
 func (s *state) eachKnown(f func(known)) {
 	f(s.now)
 	f(s.checkpoint.known)
@@ -234,7 +234,7 @@ func (s *state) eachKnown(f func(known)) {
 	}
 }
 
-// policy of every job in the model. Its durations say only which timers there are.
+// policy returns the policy of every job in the model. Its durations only decide which timers exist.
 func policy(attempts int) *job.Policy {
 	return &job.Policy{Attempts: attempts, Lease: 1, Grace: 1, Retention: job.Seconds(retention)}
 }

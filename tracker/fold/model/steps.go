@@ -12,7 +12,7 @@ import (
 // step is one thing that may happen next.
 type step struct {
 	what  string
-	fault bool // it is nothing that must happen
+	fault bool // a fault, which need not happen
 	to    *state
 }
 
@@ -23,7 +23,7 @@ type walker struct {
 	all  []step
 }
 
-// step adds what happens when do changes a copy of the state.
+// step adds a step that do makes on a copy of the state.
 func (w *walker) step(fault bool, do func(s *state), what string, args ...any) {
 	if fault && w.from.left.faults == 0 {
 		return
@@ -37,7 +37,7 @@ func (w *walker) step(fault bool, do func(s *state), what string, args ...any) {
 	w.all = append(w.all, step{fmt.Sprintf(what, args...), fault, s})
 }
 
-// steps are all steps from s.
+// steps returns all steps from s.
 func (c *Config) steps(s *state) []step {
 	w := &walker{c: c, from: s}
 	w.submits()
@@ -79,7 +79,7 @@ func (w *walker) submits() {
 		case b.phase == idle && (i == 0 || w.from.submits[i-1].phase != idle):
 			w.submit(i)
 		case b.phase == requestSent || b.phase == acceptedSent:
-			// What has landed and is on its way again was not answered yet.
+			// A record that has landed and is on its way again is not acknowledged yet.
 			if b.landed && !slices.ContainsFunc(w.from.messages, func(m message) bool { return m.submit == i }) {
 				w.submitGoesOn(i)
 			}
@@ -88,7 +88,7 @@ func (w *walker) submits() {
 	}
 }
 
-// submit begins, unless the shard knows the key.
+// submit begins a submit, or answers it when the shard knows the key.
 func (w *walker) submit(i int) {
 	c := w.c
 	if h := w.from.holder; h != nobody && w.from.trackers[h].up && w.from.trackers[h].known.job != nil {
@@ -105,7 +105,7 @@ func (w *walker) submit(i int) {
 			request: &request{dispatch: 1, payload: c.Payloads[i], name: c.lifeOf(i), era: s.era}, submit: i,
 		})
 		if c.Without == RequestFirst {
-			// Both at once: accepted must guess where its request will lie.
+			// Both at once: accepted must guess the offset of its request.
 			s.messages = append(s.messages, c.accepted(i, event.Position{Topic: requestsTopic, Offset: int64(len(s.requests))}))
 			s.submits[i].phase = acceptedSent
 		}
@@ -133,7 +133,7 @@ func (w *walker) submitGoesOn(i int) {
 	}, "submit %d is answered", i)
 }
 
-// The network: what was produced lands, lands and lands again, or is lost.
+// The network: a message lands, lands and will land again, or is lost.
 
 func (w *walker) network() {
 	for i, m := range w.from.messages {
@@ -185,7 +185,7 @@ func (m message) String() string {
 	}
 }
 
-// Clients: cancel and retry, by what some tracker's fold says.
+// Clients: they cancel and retry by what a tracker's fold has, which may be stale.
 
 func (w *walker) clients() {
 	for _, t := range w.from.trackers {
@@ -272,7 +272,7 @@ func (w *walker) folds(i int) {
 	}
 }
 
-// unfolded reports whether the tracker has still to fold such an event.
+// unfolded reports whether tracker i still has to fold an event that matches.
 func (s *state) unfolded(i int, like func(e *event.Event) bool) bool {
 	return slices.ContainsFunc(s.log, func(r record) bool { return r.offset >= s.trackers[i].position && like(r.msg.e) })
 }
@@ -295,7 +295,7 @@ func (w *walker) timers(i int) {
 		if w.from.unfolded(i, same) || kind == fold.Expiry && !w.mayExpire() {
 			continue
 		}
-		// A run that lives is lost only if something has gone wrong.
+		// The lease of a run that is alive expires only by a fault.
 		fault := kind == fold.Lease && slices.ContainsFunc(w.from.runs, func(r run) bool {
 			return r.id == k.job.Run
 		})
@@ -309,7 +309,8 @@ func (w *walker) timers(i int) {
 	}
 }
 
-// mayExpire: retention is longer than anything that a gateway may still have under way.
+// mayExpire reports whether the job may expire: not while a submit is under way, for retention is longer
+// than a submit takes.
 func (w *walker) mayExpire() bool {
 	return w.from.left.expiries > 0 && !slices.ContainsFunc(w.from.messages, func(m message) bool {
 		return m.submit != nobody
@@ -317,7 +318,7 @@ func (w *walker) mayExpire() bool {
 		!slices.ContainsFunc(w.from.submits, func(b submit) bool { return b.phase == requestSent || b.phase == acceptedSent })
 }
 
-// handOut: the request of the next dispatch first, then the fact.
+// handOut makes the next dispatch: the tracker first produces its request, then appends requeued.
 func (w *walker) handOut(i int) {
 	t := &w.from.trackers[i]
 	j := t.known.job
@@ -343,14 +344,14 @@ func (w *walker) handOut(i int) {
 	}
 	if w.c.Without == FactAfter {
 		if m, ok := requeue(len(w.from.requests)); ok {
-			w.step(false, func(s *state) { s.append(w.c, m); produce(s) }, "tracker %d says requeued and produces", i)
-			w.step(true, func(s *state) { s.append(w.c, m) }, "tracker %d says requeued and crashes", i)
+			w.step(false, func(s *state) { s.append(w.c, m); produce(s) }, "tracker %d appends requeued and produces", i)
+			w.step(true, func(s *state) { s.append(w.c, m) }, "tracker %d appends requeued and crashes", i)
 		}
 		return
 	}
 	if t.produced == j.Dispatch {
 		if m, ok := requeue(t.at); ok {
-			w.step(false, func(s *state) { s.append(w.c, m) }, "tracker %d says requeued", i)
+			w.step(false, func(s *state) { s.append(w.c, m) }, "tracker %d appends requeued", i)
 		}
 		return
 	}

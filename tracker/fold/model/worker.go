@@ -73,7 +73,8 @@ func (c *Config) runEvent(t event.Type, r run) *event.Event {
 	return &event.Event{V: event.Version, Type: t, JobID: "j", Dispatch: r.dispatch, Run: r.id, Worker: "w"}
 }
 
-// claimIsDurable: the worker knows it, commits what it can, and the run starts or waits.
+// claimIsDurable: the worker learns that the claim is durable, commits the request's offset if it can, and
+// the run starts or waits for granted.
 func (s *state) claimIsDurable(id string) {
 	at := slices.IndexFunc(s.runs, func(r run) bool { return r.id == id })
 	if at < 0 || s.runs[at].stance != claiming {
@@ -94,7 +95,7 @@ func (s *state) claimIsDurable(id string) {
 	s.handled(r.worker, r.offset)
 }
 
-// handled commits the offsets below which everything is handled.
+// handled marks the request at offset as handled and commits up to the first one that is not.
 func (s *state) handled(i, offset int) {
 	if s.owner != i || offset < s.commit {
 		return
@@ -108,8 +109,8 @@ func (s *state) handled(i, offset int) {
 	s.workers[i].marked = marked
 }
 
-// speaks reports whether an event of the run, or an order to it, is still on its way: a run
-// that says the same again and again is no new course.
+// speaks reports whether an event of the run, or an order to it, is still on its way. A run waits for it
+// before it repeats itself, or there would be endlessly many courses.
 func (s *state) speaks(id string) bool {
 	return s.holder != nobody && s.unfolded(s.holder, func(e *event.Event) bool { return e.Run == id }) ||
 		slices.ContainsFunc(s.orders, func(o order) bool { return o.run == id })
@@ -148,7 +149,7 @@ func (w *walker) runSteps(at int, r run) {
 			if t == event.Failed {
 				e.Error = &event.Failure{Error: job.Error{Code: "c", Retryable: true}}
 			} else {
-				e.PayloadHash = r.payload // for the check: workers do not send it
+				e.PayloadHash = r.payload // for the model's check: workers do not send it
 			}
 			w.step(false, func(s *state) { say(s, e); end(s) }, "run %s says %s", r.id, t)
 			w.step(true, func(s *state) { say(s, e) }, "run %s says %s and does not know", r.id, t)
@@ -164,7 +165,7 @@ func (w *walker) runSteps(at int, r run) {
 	w.obeys(at, r)
 }
 
-// says renews the lease, once between two answers.
+// says adds the step that the run appends e, which renews its lease; only once between two answers.
 func (w *walker) says(at int, r run, e *event.Event) {
 	if len(w.from.log) < w.c.MaxLog && !w.from.speaks(r.id) {
 		w.step(false, func(s *state) {
