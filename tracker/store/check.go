@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ErrUnsound marks what must not be used: a store, or a view, whose rows are not what its
-// totals say.
+// ErrUnsound is the error of a store, or a view, that must not be used, because its rows do not match its
+// totals.
 var ErrUnsound = errors.New("state is not sound")
 
-// checksAtOnce is how many partitions are checked per core: while one waits for the disk
-// another is decoded.
+// checksAtOnce is how many partitions are checked at a time for each core: while one waits for the disk,
+// another one is decoded.
 const checksAtOnce = 3
 
-// check reads all that the store has, which makes Pebble verify every block, and compares
-// it with the totals of each partition: an entry that went lost, or came back, in a file
-// that can still be read shows in no other way.
+// check reads the whole store and compares it with the totals of each partition. Reading makes Pebble
+// verify every block's checksum; the totals show an entry that is missing, or that was deleted and came
+// back, in files that can still be read.
 func (s *Store) check() error {
 	numbers, err := s.partitions()
 	if err != nil {
@@ -42,6 +42,8 @@ func (s *Store) check() error {
 	return errors.Join(g.Wait(), s.sound())
 }
 
+// check reads all keys of the partition, adds up rows, index keys and counters, and compares the sums with
+// the stored totals. It also fills p.known.
 func (p *Partition) check() (err error) {
 	it, err := p.s.db.NewIter(&pebble.IterOptions{
 		LowerBound: p.prefix, UpperBound: binary.BigEndian.AppendUint32(nil, uint32(p.number)+1)})
@@ -108,8 +110,8 @@ func (p *Partition) check() (err error) {
 	return nil
 }
 
-// Decodable checks that every row is a job that a tracker could have written: for rows that
-// came from elsewhere, and that no sum vouches for. The error is ErrUnsound.
+// Decodable checks that every row is a job that a tracker could have written. It is for rows that come
+// from the view, whose sums may have been made by another program. The error is ErrUnsound.
 func (p *Partition) Decodable() error {
 	start := len(p.prefix) + 1
 	return p.s.scan(p.s.db, p.key(kindRow), p.key(kindRow+1), func(key, value []byte) (bool, error) {

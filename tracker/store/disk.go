@@ -9,14 +9,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ErrFull means that the disk has too little room for another checkpoint. Pebble must not
-// meet a full disk: a synced write would never return. Nothing was written; it may be tried
-// again.
+// ErrFull is returned when the disk has too little free space for another checkpoint. Nothing was written
+// then, and the checkpoint may be tried again. It keeps Pebble from meeting a full disk, on which a synced
+// write never returns.
 var ErrFull = errors.New("disk is nearly full")
 
-// disk watches the free space of the store's disk, and keeps a ballast: a file that is
-// removed when others fill the disk up, so that what Pebble does in the background still
-// ends well.
+// disk watches the free space of the store's disk and keeps a ballast: a file that is removed when other
+// programs fill the disk, so that Pebble's compactions and flushes still have room.
 type disk struct {
 	fs      vfs.FS
 	dir     string
@@ -28,10 +27,12 @@ type disk struct {
 
 const (
 	ballastName  = "ballast"
-	ballastShare = 2 // the ballast is this part of minFree
+	ballastShare = 2 // the ballast's size is minFree divided by this
 	ballastBlock = 1 << 20
 )
 
+// newDisk returns nil when the file system does not report free space, and ErrFull when the disk is too
+// full to open the store.
 func newDisk(fs vfs.FS, dir string, minFree uint64) (*disk, error) {
 	d := &disk{fs: fs, dir: dir, minFree: minFree}
 	if _, err := fs.Stat(d.file()); err == nil {
@@ -44,7 +45,7 @@ func newDisk(fs vfs.FS, dir string, minFree uint64) (*disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("free space of %s: %w", dir, err)
 	}
-	// A store that opens writes: without room it must not even try.
+	// Pebble writes when it opens, so it must not be opened on a full disk.
 	if free < minFree/ballastShare && !d.ballast || free < minFree/ballastShare && d.release() != nil {
 		return nil, fmt.Errorf("%w: %d MiB are free in %s, and %d should be", ErrFull, free>>20, dir, minFree>>20)
 	}
@@ -58,7 +59,7 @@ func (d *disk) free() (uint64, error) {
 	return usage.AvailBytes, err
 }
 
-// room reports whether so many more bytes leave enough of the disk free.
+// room returns ErrFull when that many more bytes would leave too little of the disk free.
 func (s *Store) room(bytes int) error {
 	if s.disk == nil {
 		return nil
@@ -66,9 +67,10 @@ func (s *Store) room(bytes int) error {
 	return s.disk.room(uint64(bytes))
 }
 
-// Full returns an error that is ErrFull when the disk has no room for another checkpoint.
+// Full returns ErrFull when the disk has no room for another checkpoint, else nil.
 func (s *Store) Full() error { return s.room(0) }
 
+// room removes the ballast when less than its size is free, and writes it again when there is plenty.
 func (d *disk) room(bytes uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -96,7 +98,7 @@ func (d *disk) release() error {
 	return err
 }
 
-// load writes the ballast, which has no holes.
+// load writes the ballast block by block: a sparse file would take no room.
 func (d *disk) load() (err error) {
 	f, err := d.fs.Create(d.file(), vfs.WriteCategoryUnspecified)
 	if err != nil {

@@ -14,16 +14,16 @@ const (
 	kindState   = 'f' // <tenant> <type> <lane> <state> <^created> <job ID>
 	kindMeta    = 'm' // the partition's counts and position, JSON
 	kindCount   = 'n' // <tenant> <type> <lane> <state>: how many, 8 bytes
-	kindRemoved = 'o' // <job ID>: removed, and the view does not know yet
-	kindBlobs   = 'b' // <job ID> or <job ID> 0 <life>: removed, and its blobs may still be there
+	kindRemoved = 'o' // <job ID>: the job was removed, and its tombstone is not in the view yet
+	kindBlobs   = 'b' // <job ID> or <job ID> 0 <life>: the job was removed, and its blobs may still be there
 	kindSubject = 's' // <tenant> <subject> <^created> <job ID>
 	kindTenant  = 't' // <tenant> <^created> <job ID>
-	kindExpiry  = 'x' // <due> <job ID>: of ended jobs
-	kindDue     = 'z' // <due> <job ID>: of others and of those that owe a webhook, unless nothing is due
+	kindExpiry  = 'x' // <due> <job ID>: ended jobs, by the end of their retention
+	kindDue     = 'z' // <due> <job ID>: jobs that have a timer or owe a webhook
 )
 
-// Texts in keys end with 0 1, and a 0 in them becomes 0 255, so that they sort as texts do
-// and none is the beginning of another.
+// appendText appends a text to a key. It ends with the bytes 0 1, and a 0 within it becomes 0 255, so that
+// keys sort as their texts do and no text's encoding is a prefix of another's.
 func appendText(b []byte, s string) []byte {
 	for i := range len(s) {
 		b = append(b, s[i])
@@ -34,8 +34,9 @@ func appendText(b []byte, s string) []byte {
 	return append(b, 0, 1)
 }
 
-var errKey = errors.New("key is not one of this format")
+var errKey = errors.New("key is not of this format")
 
+// cutText decodes a text that begins b and returns what follows it.
 func cutText(b []byte) (s string, rest []byte, err error) {
 	var text []byte
 	for i := 0; i+1 < len(b); i++ {
@@ -54,14 +55,14 @@ func cutText(b []byte) (s string, rest []byte, err error) {
 	return "", nil, errKey
 }
 
-// Times in indexes of lists are turned round, so that the newest comes first, also before
-// 1970.
+// appendNewestFirst appends a time so that keys sort the newest first, also for times before 1970.
 func appendNewestFirst(b []byte, ms int64) []byte {
 	return binary.BigEndian.AppendUint64(b, ^(uint64(ms) ^ 1<<63))
 }
 
 func newestFirst(b []byte) int64 { return int64(^binary.BigEndian.Uint64(b) ^ 1<<63) }
 
+// appendTime appends a time so that keys sort the oldest first; times before 1970 become 1970.
 func appendTime(b []byte, ms int64) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(max(ms, 0)))
 }
@@ -82,10 +83,10 @@ func appendTuple(b []byte, m *Meta) []byte {
 	return appendText(b, string(m.State))
 }
 
-// maxKeys is how many indexes hold a job at most.
+// maxKeys is the largest number of index keys of one job.
 const maxKeys = 4
 
-// keySet is the keys by which a job is found, in one buffer that is used again.
+// keySet holds the index keys of one job in a buffer that is reused.
 type keySet struct {
 	buf  []byte
 	ends [maxKeys]int
@@ -109,7 +110,7 @@ func (k *keySet) has(key []byte) bool {
 	return false
 }
 
-// set makes the keys of a job; of none without a meta.
+// set makes the index keys of a job; none for a nil m.
 func (k *keySet) set(p *Partition, id string, m *Meta) {
 	k.buf, k.n = k.buf[:0], 0
 	if m == nil {
@@ -134,12 +135,13 @@ func (k *keySet) set(p *Partition, id string, m *Meta) {
 	}
 }
 
-// Sums are order-independent: what is added can be taken away again.
+// Sums of a partition do not depend on order, so a changed row's part can be subtracted and added again.
 
-// sumFactor is odd and has no pattern (2^64 by the golden ratio).
+// sumFactor is 2^64 divided by the golden ratio: an odd number whose bits have no pattern.
 const sumFactor = 0x9E3779B97F4A7C15
 
-// rowSum is a row's part of its partition's sum. Which value belongs to which job matters.
+// rowSum returns a row's part of its partition's sum. It depends on both value and ID, so that two jobs
+// whose values were exchanged change the sum.
 func rowSum(id string, value []byte) uint64 {
 	return xxhash.Sum64(value)*sumFactor ^ xxhash.Sum64String(id)
 }

@@ -20,13 +20,12 @@ import (
 // Bounds of one list.
 const (
 	maxCursors   = 256     // iterators that are merged
-	maxLooked    = 2000    // rows that are looked at; fewer matches than asked for may be found
-	maxRead      = 8 << 20 // bytes of documents that are looked at, and the row that goes beyond
-	maxListBytes = 1 << 20 // of documents; one is always taken
+	maxLooked    = 2000    // rows that are read; the page may then have fewer matches than asked for
+	maxRead      = 8 << 20 // bytes of documents that are read without a match
+	maxListBytes = 1 << 20 // of documents in the page; one document is always taken
 )
 
-// Place is where a job stands in a list: newest first, and by ID among jobs of one
-// millisecond.
+// Place is a job's position in a list: the newest first, and by ID among jobs of the same millisecond.
 type Place struct {
 	Created int64
 	ID      string
@@ -37,20 +36,20 @@ func (p Place) Compare(q Place) int {
 	return cmp.Or(cmp.Compare(q.Created, p.Created), strings.Compare(p.ID, q.ID))
 }
 
-// Query asks for one tenant's jobs. What is empty or 0 takes every job; several values of
-// one field are alternatives. Times are Unix milliseconds: from is inclusive, before is not.
+// Query selects jobs of one tenant. A field that is empty or 0 does not restrict; several values of one
+// field are alternatives. Times are Unix milliseconds; "from" is inclusive, "before" is exclusive.
 type Query struct {
 	Tenant                     string
 	Subjects, Types, Lanes     []string
 	States                     []job.State
 	CreatedFrom, CreatedBefore int64
 	UpdatedFrom, UpdatedBefore int64
-	// After is where the page begins; nil is at the newest.
+	// After is the place after which the page begins; nil begins with the newest job.
 	After *Place
 	Limit int
 }
 
-// wants reports whether jobs of the type are in the list: webhooks are only if asked for.
+// wants reports whether jobs of the type belong in the list. Webhooks do only if the query names their type.
 func (q *Query) wants(jobType string) bool {
 	if jobType == topic.WebhookType {
 		return slices.Contains(q.Types, jobType)
@@ -71,12 +70,13 @@ func within(t, from, before int64) bool {
 	return (from == 0 || t >= from) && (before == 0 || t < before)
 }
 
-// Fresh is a job as a shard's memory has it and the store may not yet.
+// Fresh is a job as a shard has it in memory, which may be newer than in the store.
 type Fresh struct {
 	ID string
 	// Meta is nil for a job that was removed.
 	Meta *Meta
-	Doc  func() []byte
+	// Doc returns the document's bytes.
+	Doc func() []byte
 }
 
 // Listed is one job of a page.
@@ -90,7 +90,7 @@ type Listed struct {
 // Page is a part of a list.
 type Page struct {
 	Jobs []Listed
-	// Through is where the page ends: it has every match up to there. Nil: that was all.
+	// Through is the place up to which the page has every match; nil when the list ends with the page.
 	Through *Place
 }
 
@@ -109,7 +109,7 @@ func (p *Partition) Reader() *Reader { return p.s.NewReader() }
 // Close ends the reader.
 func (r *Reader) Close() error { return r.snap.Close() }
 
-// Position is the partition's at the reader's moment.
+// Position returns the partition's position at the reader's moment.
 func (r *Reader) Position(p *Partition) (int64, error) {
 	var t Totals
 	value, err := r.s.value(r.snap, p.key(kindMeta))
@@ -129,14 +129,14 @@ func (r *Reader) Row(p *Partition, id string) (*Row, error) {
 	return &row, err
 }
 
-// Tuple is what jobs are counted by.
+// Tuple is the combination of fields by which jobs are counted.
 type Tuple struct {
 	Type  string
 	Lane  string
 	State job.State
 }
 
-// TupleOf is the job's.
+// TupleOf returns the job's tuple.
 func TupleOf(m *Meta) Tuple { return Tuple{m.Type, m.Lane, m.State} }
 
 // Counts adds the tenant's jobs of a partition to counts.
@@ -144,12 +144,12 @@ func (r *Reader) Counts(p *Partition, tenant string, counts map[Tuple]int64) err
 	return r.counts(appendText(p.key(kindCount), tenant), false, func(t Tuple, n int64) { counts[t] += n })
 }
 
-// AllCounts tells the number of each tenant's jobs of a partition, without saying whose.
+// AllCounts calls f with each counter of a partition, of all tenants, without the tenant's name.
 func (r *Reader) AllCounts(p *Partition, f func(t Tuple, n int64)) error {
 	return r.counts(p.key(kindCount), true, f)
 }
 
-// counts reads the counters whose keys begin with prefix, and go on with a tenant or not.
+// counts reads the counters whose keys begin with prefix. tenants says that a tenant follows the prefix.
 func (r *Reader) counts(prefix []byte, tenants bool, f func(t Tuple, n int64)) error {
 	return r.s.scan(r.snap, prefix, after(prefix), func(key, value []byte) (bool, error) {
 		var t Tuple
@@ -175,15 +175,18 @@ func (r *Reader) counts(prefix []byte, tenants bool, f func(t Tuple, n int64)) e
 	})
 }
 
-// after is the first key that does not begin with prefix, which does not end with 255.
+// after returns the first key behind all keys that begin with prefix, which must not end with 255.
 func after(prefix []byte) []byte {
 	next := slices.Clone(prefix)
 	next[len(next)-1]++
 	return next
 }
 
-// List returns a page of the jobs of some partitions. What fresh has is taken in place of
-// what the store has of the same job.
+// List returns a page of the jobs of some partitions. A job in fresh takes the place of the same job in
+// the store.
+//
+// It walks the partitions' indexes merged in the list's order, and takes each matching fresh job before the
+// first stored job that stands behind it. It ends when the page is full or a bound of reading is met.
 func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Page, err error) {
 	m, err := r.merge(q, partitions)
 	if err != nil {
@@ -205,7 +208,7 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 		}
 		return true
 	}
-	// pour takes the fresh jobs that stand before a place; all of them without one.
+	// pour takes the fresh jobs that stand before a place, or all of them for nil.
 	pour := func(to *Place) bool {
 		for len(waiting) > 0 && (to == nil || waiting[0].place.Compare(*to) < 0) {
 			f := waiting[0].Fresh
@@ -254,7 +257,7 @@ type freshPlace struct {
 	place Place
 }
 
-// matching returns the fresh jobs that belong in the list, in its order, and the IDs of all.
+// matching returns the fresh jobs that belong in the list, in its order, and the IDs of all fresh jobs.
 func matching(q Query, fresh []Fresh) (matches []freshPlace, known map[string]bool) {
 	known = make(map[string]bool, len(fresh))
 	for _, f := range fresh {
@@ -270,20 +273,20 @@ func matching(q Query, fresh []Fresh) (matches []freshPlace, known map[string]bo
 	return matches, known
 }
 
-// merge walks through several indexes in the order of a list.
+// merge walks several indexes at once in the order of a list.
 type merge struct {
 	cursors cursorHeap
-	passed  Place // where it was last
+	passed  Place // the last place that next has left
 }
 
 type cursor struct {
 	it        *pebble.Iterator
 	partition *Partition
-	from      int // where the time begins in its keys
+	from      int // index in its keys at which the time begins
 	place     Place
 }
 
-// merge opens an index of each partition: the narrowest that has all matches.
+// merge opens iterators on the narrowest index of each partition that has all matches.
 func (r *Reader) merge(q Query, partitions []*Partition) (_ *merge, err error) {
 	m := &merge{}
 	defer func() {
@@ -318,7 +321,7 @@ func (r *Reader) merge(q Query, partitions []*Partition) (_ *merge, err error) {
 
 // prefixes returns the beginnings of the index keys to look at in a partition.
 func (r *Reader) prefixes(q Query, p *Partition, limit int) (prefixes [][]byte, err error) {
-	// jobs of nobody are not in that index
+	// Jobs without a subject are not in the index of subjects.
 	if n := len(q.Subjects); n > 0 && n <= max(limit, 1) && !slices.Contains(q.Subjects, "") {
 		for _, subject := range q.Subjects {
 			prefixes = append(prefixes, appendText(appendText(p.key(kindSubject), q.Tenant), subject))
@@ -343,7 +346,7 @@ func (r *Reader) prefixes(q Query, p *Partition, limit int) (prefixes [][]byte, 
 	return [][]byte{appendText(p.key(kindTenant), q.Tenant)}, nil
 }
 
-// bounds are the first key of an index that a list looks at, and the first behind.
+// bounds returns the range of index keys that a list reads: from from up to, not including, to.
 func bounds(q Query, prefix []byte) (from, to []byte) {
 	from, to = slices.Clone(prefix), after(prefix)
 	if q.CreatedBefore != 0 {
@@ -361,7 +364,7 @@ func bounds(q Query, prefix []byte) (from, to []byte) {
 	return from, to
 }
 
-// add takes a cursor whose iterator has moved, or closes it at its end.
+// add adds a cursor, or closes its iterator when that has no key.
 func (m *merge) add(c *cursor) error {
 	ok, err := c.read()
 	if err != nil || !ok {
@@ -371,7 +374,7 @@ func (m *merge) add(c *cursor) error {
 	return nil
 }
 
-// next leaves the first place.
+// next moves the first cursor forward, and closes it at its end.
 func (m *merge) next() error {
 	c := m.cursors[0]
 	m.passed = c.place
@@ -392,7 +395,7 @@ func (m *merge) close() (err error) {
 	return err
 }
 
-// read learns the place at which the iterator stands.
+// read sets the cursor's place from its iterator; ok is false at the end.
 func (c *cursor) read() (ok bool, err error) {
 	if !c.it.Valid() {
 		return false, c.it.Error()
@@ -405,7 +408,7 @@ func (c *cursor) read() (ok bool, err error) {
 	return true, nil
 }
 
-// cursorHeap orders cursors by where they stand.
+// cursorHeap orders cursors by their places.
 type cursorHeap []*cursor
 
 func (h cursorHeap) Len() int           { return len(h) }

@@ -14,22 +14,23 @@ import (
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
-// Totals is what a partition's rows come to, and the log's position that they reflect. It
-// is written in one batch with the rows, so that what was lost since can be told.
+// Totals has counts and hashes over all rows of a partition, and the position in status up to which they
+// are folded. It is written in one batch with the rows, so that a row that is lost later is noticed.
 type Totals struct {
 	// Next is the offset of the next status record to fold.
 	Next int64 `json:"next"`
-	// Viewed is Next, as the topic view has it.
+	// Viewed is the position up to which the topic view is written.
 	Viewed int64 `json:"viewed,omitempty"`
-	// Count is how many rows there are; Active of them have not ended.
+	// Count is the number of rows, Active the number of jobs that have not ended.
 	Count  int64 `json:"count"`
 	Active int64 `json:"active"`
-	// Sum and IndexSum add up hashes of the rows and of the keys of indexes.
+	// Sum and IndexSum are the sums of the hashes of all rows and of all index keys.
 	Sum      uint64 `json:"sum"`
 	IndexSum uint64 `json:"indexSum"`
 }
 
-// Partition is one partition's jobs and position. One goroutine at a time writes.
+// Partition is the part of the store that has one partition's jobs and position. Only one goroutine may
+// write it at a time.
 type Partition struct {
 	s      *Store
 	number int32
@@ -37,12 +38,12 @@ type Partition struct {
 
 	mu     sync.Mutex // guards all below
 	totals Totals
-	// known counts the jobs of each hash of an ID: a job that is not there needs no look at
-	// the disk, which is dear for what is missing.
+	// known counts jobs by the hash of their ID, so that a job that is not in the store needs no read:
+	// Pebble's reads of missing keys are slow.
 	known map[uint64]uint8
 }
 
-// Totals returns the partition's, as last committed.
+// Totals returns the partition's totals as last committed.
 func (p *Partition) Totals() Totals {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,20 +53,21 @@ func (p *Partition) Totals() Totals {
 // Position returns the offset of the next status record to fold; 0 for a new partition.
 func (p *Partition) Position() int64 { return p.Totals().Next }
 
-// Saved is a job as the store has it: what has to be undone when it changes.
+// Saved is what the store has of a job: it is needed to remove its index keys and its part of the sums when
+// the job changes.
 type Saved struct {
 	Meta
 	sum uint64
 }
 
-// Stored is a job that was read.
+// Stored is a job that was read from the store.
 type Stored struct {
 	Job   *fold.Job
 	Doc   []byte
 	Saved *Saved
 }
 
-// Get returns a job; nil when there is none.
+// Get returns a job, or nil when there is none.
 func (p *Partition) Get(id string) (*Stored, error) {
 	if !p.mayHave(id) {
 		return nil, nil
@@ -97,7 +99,7 @@ func (p *Partition) mayHave(id string) bool {
 // learn counts a job; it is called before its row is committed.
 func (p *Partition) learn(id string) {
 	h := xxhash.Sum64String(id)
-	if n := p.known[h]; n < 255 { // there for ever, by then
+	if n := p.known[h]; n < 255 { // at 255 the count is lost and stays
 		p.known[h] = n + 1
 	}
 }
@@ -123,16 +125,16 @@ type Change struct {
 	Doc []byte
 	// Was is the job as the store has it; nil when it has not.
 	Was *Saved
-	// Over are the lives of the job's ID that have ended since: their blobs are to be removed. The
-	// ID may have another life by now.
+	// Over are the lives of the job's ID that are over since the last checkpoint, whose blobs are to
+	// be removed. A new life may have the ID by now.
 	Over []string
-	// Now is set by Checkpoint.
+	// Now is the job as the store has it afterwards; Checkpoint sets it.
 	Now *Saved
 }
 
-// Checkpoint writes changed jobs and the position they reflect, in one batch, and, unless
-// it is 0, how far the view has come. It is not synced: after a power loss the store is
-// at an earlier checkpoint, never between two.
+// Checkpoint writes changed jobs and the position next up to which they are folded, in one batch, and the
+// view's position unless it is 0. The write is not synced: after a power loss the store is at an earlier
+// checkpoint, never between two. The error is ErrFull when the disk has no room.
 func (p *Partition) Checkpoint(changes []Change, next, viewed int64) (err error) {
 	if err := p.s.Full(); err != nil {
 		return err // before the work of making a batch
@@ -166,18 +168,18 @@ func (p *Partition) Checkpoint(changes []Change, next, viewed int64) (err error)
 	return w.commit()
 }
 
-// Load is a job as the topic view has it; Row is nil when it was removed.
+// Load is a job that was read from the topic view; Row is nil when it was removed.
 type Load struct {
 	ID  string
 	Row *Row
 }
 
-// Apply writes what was read from the topic view. Unless totals is nil they are what the
-// partition must have come to, and their position becomes its own.
+// Apply writes jobs that were read from the topic view. With totals it checks that the partition then has
+// these, else the error is ErrUnsound, and sets its position to theirs.
 func (p *Partition) Apply(loads []Load, totals *Totals) (err error) {
 	w := p.newWrite()
 	defer func() { err = errors.Join(err, w.batch.Close()) }()
-	batch := map[string]*Saved{} // what this batch wrote
+	batch := map[string]*Saved{} // jobs that this batch has written
 	for _, l := range loads {
 		was, done := batch[l.ID]
 		if !done {
@@ -199,7 +201,7 @@ func (p *Partition) Apply(loads []Load, totals *Totals) (err error) {
 	return w.commit()
 }
 
-// Place gives the partition a position that its rows may be ahead of.
+// Place sets the partition's position, to fold events again that its rows may reflect already.
 func (p *Partition) Place(next int64) (err error) {
 	w := p.newWrite()
 	defer func() { err = errors.Join(err, w.batch.Close()) }()
@@ -222,7 +224,7 @@ func (p *Partition) saved(id string) (*Saved, error) {
 	return &Saved{Meta: m, sum: rowSum(id, value)}, nil
 }
 
-// write is a batch and what it does to the totals.
+// write is a batch with the totals and counters as it leaves them.
 type write struct {
 	p        *Partition
 	batch    *pebble.Batch
@@ -238,8 +240,8 @@ func (p *Partition) newWrite() *write {
 	return &write{p: p, batch: p.s.db.NewBatch(), totals: p.Totals(), counts: map[string]int64{}}
 }
 
-// put replaces a job by a row, or removes it, at the given position. It returns the job as
-// the store will have it.
+// put writes a job's row in place of was, or removes the job when row is nil; next is the position. It
+// returns what the store then has of the job.
 func (w *write) put(id string, was *Saved, row *Row, next int64) (*Saved, error) {
 	var saved *Saved
 	var meta *Meta
@@ -278,7 +280,7 @@ func (w *write) count(m *Meta, sum uint64, by int64) {
 	w.counts[string(appendTuple(w.p.key(kindCount), m))] += by
 }
 
-// remove deletes the row and notes who still has to learn of it.
+// remove deletes the row and notes that the view still needs a tombstone.
 func (w *write) remove(id string, next int64) error {
 	if err := w.batch.Delete(w.p.rowKey(id), nil); err != nil || next == 0 {
 		return err
@@ -292,7 +294,7 @@ func (w *write) remove(id string, next int64) error {
 	return nil
 }
 
-// mark notes whose blobs are to be removed.
+// mark notes lives whose blobs are to be removed.
 func (w *write) mark(c *Change) error {
 	if !w.p.s.opts.Blobs {
 		return nil
@@ -309,6 +311,7 @@ func (w *write) mark(c *Change) error {
 	return nil
 }
 
+// index replaces the index keys of before by those of after; keys that both have stay.
 func (w *write) index(id string, before, after *Meta) error {
 	w.was.set(w.p, id, before)
 	w.now.set(w.p, id, after)
@@ -335,7 +338,7 @@ func (w *write) index(id string, before, after *Meta) error {
 	return nil
 }
 
-// dropViewed forgets removals that the view knows.
+// dropViewed deletes the notes of removals whose tombstones are in the view.
 func (w *write) dropViewed(viewed int64) error {
 	return w.p.s.scan(w.p.s.db, w.p.key(kindRemoved), w.p.key(kindRemoved+1), func(key, value []byte) (bool, error) {
 		if len(value) == 8 && int64(binary.BigEndian.Uint64(value)) > viewed {
@@ -345,6 +348,8 @@ func (w *write) dropViewed(viewed int64) error {
 	})
 }
 
+// commit adds counters and totals to the batch and writes it. known is raised before the commit and lowered
+// after it, so that a reader never misses a job that is there.
 func (w *write) commit() error {
 	p := w.p
 	for key, by := range w.counts {
@@ -395,7 +400,7 @@ func (w *write) commit() error {
 	return nil
 }
 
-// Clear removes all that the partition has: it does not fit its log.
+// Clear removes all rows of the partition, because they do not fit its log.
 func (p *Partition) Clear() error {
 	end := binary.BigEndian.AppendUint32(nil, uint32(p.number)+1)
 	if err := p.s.db.DeleteRange(p.prefix, end, pebble.Sync); err != nil {

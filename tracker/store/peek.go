@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Positions returns how far a store has folded each partition, once it has been found to be sound
-// and of that log. It makes no store and sets none aside.
+// Positions returns the position of each partition of a store, after it has checked that the store is sound
+// and belongs to the log id. Unlike Open it creates no store and sets none aside.
 func Positions(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (next map[int32]int64, err error) {
 	if _, err := fs.Stat(dir); err != nil {
 		return nil, err

@@ -13,15 +13,15 @@ import (
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
-// Meta is what lists, indexes and timers need of a job, without its JSON.
+// Meta has the fields of a job that lists, indexes and timers need, so that its JSON need not be decoded.
 type Meta struct {
 	Version int64
 	// Created and Updated are the document's, in Unix milliseconds.
 	Created, Updated int64
-	// Due is when a job that has not ended owes something next, by the log's clock in Unix
-	// milliseconds: 0 while a run holds it, for a lease is measured by the tracker that watches it;
-	// never when nothing is owed. Of an ended job it is when its retention is over. It is
-	// 0, too, for any job that owes a webhook.
+	// Due is the time of the job's next timer, by the log's clock in Unix milliseconds; for an ended
+	// job it is the end of its retention, and for a job without a timer never. It is 0 while a run
+	// holds the job, for a lease is measured by the tracker that watches it, and while the job owes a
+	// webhook.
 	Due     int64
 	State   job.State
 	Type    string
@@ -30,9 +30,10 @@ type Meta struct {
 	Subject string
 }
 
+// never is the Due of a job without a timer.
 const never = math.MaxInt64
 
-// MetaOf returns the job's.
+// MetaOf returns the job's meta.
 func MetaOf(j *fold.Job) Meta {
 	m := Meta{
 		Version: j.Version,
@@ -54,23 +55,22 @@ func DueOf(j *fold.Job) int64 {
 		return 0
 	}
 	if debt := fold.NextDebt(j, time.Time{}); debt.Kind != fold.None {
-		return max(debt.At.UnixMilli(), 1) // 0 has a meaning of its own
+		return max(debt.At.UnixMilli(), 1) // 0 would mean that a run holds the job
 	}
 	return never
 }
 
-// Row is a job as it is stored, and as the topic view carries it.
+// Row is a job as it is written to the store and to the topic view.
 type Row struct {
 	Meta
 	ID string
-	// Doc is the document's bytes, made once where the job was folded.
+	// Doc is the document's JSON.
 	Doc []byte
-	// Inner is what the fold keeps beside the document, JSON.
+	// Inner is the fold.Job without its document, as JSON.
 	Inner []byte
 }
 
-// NewRow returns the row of a job. Its document's bytes may have been made before, else
-// doc is nil.
+// NewRow returns the row of a job. doc is the document's JSON if it was made before, else nil.
 func NewRow(j *fold.Job, doc []byte) (Row, error) {
 	if doc == nil {
 		doc = j.Document()
@@ -97,9 +97,9 @@ func (r Row) Job() (*fold.Job, error) {
 // rowFormat is the first byte of every row.
 const rowFormat = 2
 
-var errRow = errors.New("row is not one of this format")
+var errRow = errors.New("row is not of this format")
 
-// AppendMeta appends the meta's binary form, which begins a row.
+// AppendMeta appends the meta's binary encoding, with which a row begins.
 func AppendMeta(b []byte, m Meta) []byte {
 	b = append(b, rowFormat)
 	for _, n := range [...]int64{m.Version, m.Created, m.Updated, m.Due} {
@@ -147,7 +147,7 @@ func appendRow(b []byte, r Row) []byte {
 	return append(b, r.Inner...)
 }
 
-// decodeRow decodes a value. Doc and Inner are parts of it.
+// decodeRow decodes a row's value. Doc and Inner share its memory.
 func decodeRow(id string, value []byte) (Row, error) {
 	m, rest, err := CutMeta(value)
 	if err != nil {

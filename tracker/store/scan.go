@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// value returns a copy of what the key has; nil when there is none.
+// value returns a copy of the key's value, or nil when there is none.
 func (s *Store) value(r pebble.Reader, key []byte) (_ []byte, err error) {
 	v, c, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -22,8 +22,8 @@ func (s *Store) value(r pebble.Reader, key []byte) (_ []byte, err error) {
 	return append(make([]byte, 0, len(v)), v...), nil
 }
 
-// scan calls f for the keys from from to before to, until it says that it has enough. Key
-// and value are f's only until it returns.
+// scan calls f for each key from from up to, not including, to, until f returns false for more. Key and
+// value are valid only until f returns.
 func (s *Store) scan(r pebble.Reader, from, to []byte, f func(key, value []byte) (more bool, err error)) (err error) {
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
@@ -43,9 +43,8 @@ func (s *Store) scan(r pebble.Reader, from, to []byte, f func(key, value []byte)
 	return it.Error()
 }
 
-// DueJobs calls f with jobs that have not ended and owe something at from or later and
-// before the given time, soonest first, until it says that it has enough. Times are by the
-// log's clock in Unix milliseconds; 0 is that of jobs that a run holds.
+// DueJobs calls f with the jobs in the index of timers whose Meta.Due is at least from and less than before,
+// the soonest first, until f returns false. Times are by the log's clock in Unix milliseconds.
 func (p *Partition) DueJobs(from, before int64, f func(id string, due int64) (more bool, err error)) error {
 	return p.timed(kindDue, from, before, f)
 }
@@ -59,7 +58,7 @@ func (p *Partition) Expired(at int64, limit int) (ids []string, err error) {
 	return ids, err
 }
 
-// NextExpiry returns when the first retention is over; far away when none is to be.
+// NextExpiry returns when the first retention is over, or never when no job has ended.
 func (p *Partition) NextExpiry() (at int64, err error) {
 	at = never
 	err = p.timed(kindExpiry, 0, never, func(_ string, due int64) (bool, error) {
@@ -69,6 +68,7 @@ func (p *Partition) NextExpiry() (at int64, err error) {
 	return at, err
 }
 
+// timed scans an index whose keys begin with a time.
 func (p *Partition) timed(kind byte, from, before int64, f func(id string, at int64) (bool, error)) error {
 	start := len(p.prefix) + 1
 	return p.s.scan(p.s.db, appendTime(p.key(kind), from), appendTime(p.key(kind), before),
@@ -77,8 +77,8 @@ func (p *Partition) timed(kind byte, from, before int64, f func(id string, at in
 		})
 }
 
-// Unviewed calls f with the IDs of jobs that changed or were removed since the view's
-// position.
+// Unviewed calls f with the IDs of jobs that changed or were removed after the position viewed. It reads
+// every row.
 func (r *Reader) Unviewed(p *Partition, viewed int64, f func(id string)) error {
 	start := len(p.prefix) + 1
 	err := r.s.scan(r.snap, p.key(kindRow), p.key(kindRow+1), func(key, value []byte) (bool, error) {
@@ -100,8 +100,8 @@ func (r *Reader) Unviewed(p *Partition, viewed int64, f func(id string)) error {
 	})
 }
 
-// A mark says that a life of a job's ID is over and its blobs may still be there: the ID or, where
-// the life has a name, the ID, a 0 and the life.
+// markOf returns the mark of a life that is over and whose blobs may still be there: the job's ID and, where
+// the life has a name, a 0 byte and the name.
 func markOf(id, life string) string {
 	if life == "" {
 		return id
@@ -127,12 +127,12 @@ func (p *Partition) RemovedBlobs(limit int) (marks []string, err error) {
 	return marks, err
 }
 
-// BlobsRemoved forgets a mark.
+// BlobsRemoved deletes a mark.
 func (p *Partition) BlobsRemoved(mark string) error {
 	return p.s.db.Delete(append(p.key(kindBlobs), mark...), pebble.NoSync)
 }
 
-// partitions returns the numbers of the partitions that the database has.
+// partitions returns the numbers of the partitions that have keys in the database.
 func (s *Store) partitions() (numbers []int32, err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{UpperBound: identityKey})
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package store keeps the state of a tracker's partitions in Pebble: a row per job, the
-// indexes by which jobs are found, counters, and the position in status that all this
-// reflects. What was folded and the position it was folded from are one batch, and so are
-// a count and a hash of all rows: a store is used only if they fit what it has.
+// Package store keeps the state of a tracker's partitions in Pebble: a row for each job, indexes by which
+// lists and timers find jobs, counters, and the position in status up to which all this is folded. Rows and
+// position are always written in one batch, together with a count and a hash of all rows. A store is used
+// only if these match its content.
 //
 // Keys start with the partition (4 bytes, big endian) and a kind: see keys.go.
 package store
@@ -38,15 +38,15 @@ const (
 	maxOpenFiles  = 500
 )
 
-// Options say what a store keeps beside the jobs, and how much of the disk it leaves alone.
+// Options are the options of a store.
 type Options struct {
-	// View: removed jobs are remembered until the topic view knows.
+	// View keeps a note of each removed job until its tombstone is in the topic view.
 	View bool
-	// Blobs: removed jobs are remembered until their blobs are removed.
+	// Blobs keeps a mark of each removed job until its blobs are removed.
 	Blobs bool
-	// MinFree is how many bytes of the disk stay free; 0 does not look.
+	// MinFree is how many bytes of the disk must stay free; 0 turns the check off.
 	MinFree uint64
-	// MemTable is how many bytes of writes Pebble gathers in memory; 0 is memTableBytes.
+	// MemTable is the size of Pebble's memory tables in bytes; 0 means memTableBytes.
 	MemTable uint64
 }
 
@@ -57,9 +57,9 @@ type Store struct {
 	lock  *pebble.Lock
 	log   *slog.Logger
 	opts  Options
-	disk  *disk // nil when nobody looks
-	aside string
-	rot   atomic.Pointer[error] // what Pebble found unreadable since Open
+	disk  *disk                 // nil: free space is not checked
+	aside string                // folder of the store that Open has set aside
+	rot   atomic.Pointer[error] // the first corruption that Pebble has found since Open
 
 	mu    sync.Mutex // guards parts
 	parts map[int32]*Partition
@@ -67,18 +67,19 @@ type Store struct {
 
 var identityKey = []byte("identity")
 
-// format is what this package writes; a store of another one is set aside.
+// format is the version of the store's format. A store of another format is set aside.
 const format = 2
 
-// stamp is stored under identityKey.
+// stamp is the value of identityKey.
 type stamp struct {
 	Identity
 	Format int `json:"format"`
 }
 
-// Open opens the store in dir, or makes it. A store of another log, one that Pebble cannot
-// read or one that has not all that it should is moved aside to a folder beside dir and a
-// new one begun: view and log have all. Of those set aside the last is kept.
+// Open opens the store in dir, or creates it, and checks it. A store of another log, one that Pebble cannot
+// read, and one whose content does not match its totals is renamed to a folder beside dir, and a new one is
+// created: its state can be restored from view and status. Only the last store that was set aside is kept.
+// The error is ErrFull when the disk has no room, and ErrPartitions when status has other partitions.
 func Open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*Store, error) {
 	s, err := open(fs, dir, id, opts, log)
 	if err == nil {
@@ -93,7 +94,7 @@ func Open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 		return nil, fmt.Errorf("set store %s aside: %w", dir, err)
 	}
 	if err := dropAside(fs, dir, aside); err != nil {
-		log.Warn("stores that were set aside before are still there", "err", err)
+		log.Warn("stores that were set aside before are not removed", "err", err)
 	}
 	if s, err = open(fs, dir, id, opts, log); err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func Open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 
 const asideInfix = ".set-aside-"
 
-// dropAside removes what was set aside before the last one.
+// dropAside removes the stores that were set aside, but for the last one.
 func dropAside(fs vfs.FS, dir, last string) error {
 	parent := fs.PathDir(dir)
 	names, err := fs.List(parent)
@@ -119,16 +120,17 @@ func dropAside(fs vfs.FS, dir, last string) error {
 	return err
 }
 
-// SetAside is where Open put a store that was not sound; empty when it did not.
+// SetAside returns the folder to which Open has moved a store that was not sound, or the empty string.
 func (s *Store) SetAside() string { return s.aside }
 
+// open opens the store and checks it. The error is ErrUnsound only when the store's content is at fault, for
+// the store is set aside then: problems of the folder, its lock and the disk's space are told apart first.
 func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*Store, error) {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make store folder: %w", err)
 	}
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
-	// Whether the folder can be written is told apart from whether its content is sound.
 	probe := filepath.Join(dir, "probe")
 	f, err := fs.Create(probe, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -136,7 +138,6 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 	}
 	_ = f.Close()
 	_ = fs.Remove(probe)
-	// And so is whether another process has it: that one's store must not be moved away.
 	lock, err := pebble.LockDirectory(dir, fs)
 	if err != nil {
 		return nil, fmt.Errorf("store folder is in use by another process: %w", err)
@@ -154,8 +155,8 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       cmp.Or(opts.MemTable, memTableBytes),
 		MaxOpenFiles:       maxOpenFiles,
-		// A restore writes everything at once: it should not wait for compactions, which catch
-		// up afterwards, and levels that are larger are rewritten less often.
+		// A restore writes all jobs at once. It should not wait for compactions, which catch up
+		// afterwards; and the larger the levels, the less often they are rewritten.
 		L0CompactionThreshold: 4,
 		L0StopWritesThreshold: 64,
 		LBaseMaxBytes:         512 << 20,
@@ -175,17 +176,16 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 	return s, nil
 }
 
-// corrupted is called by Pebble for what it cannot read. By default it would end the process
-// at once, also while Open still looks whether the store is sound.
+// corrupted is called by Pebble when it finds a corrupt file. Without such a listener Pebble would end the
+// process, even while Open still checks whether the store is sound.
 func (s *Store) corrupted(info pebble.DataCorruptionInfo) {
 	err := fmt.Errorf("%w: %w", ErrUnsound, info.Details)
 	if s.rot.CompareAndSwap(nil, &err) {
-		s.log.Error("the store has rotten", "file", info.Path, "err", info.Details)
+		s.log.Error("the store is corrupt", "file", info.Path, "err", info.Details)
 	}
 }
 
-// sound returns an error once something was found that cannot be read: nothing more may be
-// built on it.
+// sound returns an error once Pebble has found a corrupt file: nothing may be written to the store then.
 func (s *Store) sound() error {
 	if err := s.rot.Load(); err != nil {
 		return *err
@@ -193,7 +193,7 @@ func (s *Store) sound() error {
 	return nil
 }
 
-// openDB opens the database; what makes Pebble give up while it does is an error.
+// openDB opens the database, and returns a panic of Pebble as an error.
 func openDB(dir string, o *pebble.Options) (db *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -203,6 +203,7 @@ func openDB(dir string, o *pebble.Options) (db *pebble.DB, err error) {
 	return pebble.Open(dir, o)
 }
 
+// checkIdentity writes the identity of a new store, and compares that of an old one with id.
 func (s *Store) checkIdentity(id Identity) error {
 	want := stamp{id, format}
 	value, err := s.value(s.db, identityKey)
@@ -237,8 +238,8 @@ func (s *Store) checkIdentity(id Identity) error {
 	}
 }
 
-// ErrPartitions says that the topic status was given more partitions. Jobs would be looked
-// for where their events are not, so nobody may go on.
+// ErrPartitions is returned when the number of partitions of status has changed. Jobs would be looked up in
+// the wrong partition then, so no tracker may go on.
 var ErrPartitions = errors.New("the number of partitions of status has changed")
 
 // Close flushes and closes the store.
@@ -263,7 +264,7 @@ func (s *Store) Partition(n int32) *Partition {
 	return p
 }
 
-// Copy makes a snapshot of a store that nobody has open.
+// Copy makes a snapshot of a store that is not open.
 func Copy(fs vfs.FS, from, to string, log *slog.Logger) error {
 	lock, err := pebble.LockDirectory(from, fs)
 	if err != nil {
@@ -279,8 +280,8 @@ func Copy(fs vfs.FS, from, to string, log *slog.Logger) error {
 	return errors.Join(s.Snapshot(to), s.close())
 }
 
-// Snapshot writes a copy of the store to dir, which must not exist, while it is in use.
-// Files are linked where the file system can. A tracker may start on it.
+// Snapshot writes a copy of the open store to dir, which must not exist. Files are hard-linked where the file
+// system can. A tracker may start on the copy.
 func (s *Store) Snapshot(dir string) error {
 	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
@@ -288,7 +289,7 @@ func (s *Store) Snapshot(dir string) error {
 	return nil
 }
 
-// pebbleLogger hands Pebble's messages to slog; its chatter about compactions is debug.
+// pebbleLogger passes Pebble's messages to slog, informational ones at level debug.
 type pebbleLogger struct{ log *slog.Logger }
 
 func (l pebbleLogger) Infof(format string, args ...any) {
@@ -299,7 +300,7 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf is called when going on would lose data; Pebble expects it not to return.
+// Fatalf is called by Pebble when it cannot go on without losing data; it must not return.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	message := "pebble: " + fmt.Sprintf(format, args...)
 	l.log.Error(message)

@@ -8,8 +8,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// Waiting returns up to limit jobs that wait for a worker, and whose request fits. It looks at each
-// job that waits, so it is no question for a shard's goroutine.
+// Waiting returns the IDs of up to limit jobs that wait for a worker and whose request's position fits. It
+// reads every job that waits, which is too slow for a shard's goroutine.
 func (p *Partition) Waiting(limit int, fits func(event.Position) bool) (ids []string, err error) {
 	tuples, err := p.tuples(job.Pending, job.Queued)
 	if err != nil {
@@ -35,7 +35,7 @@ func (p *Partition) Waiting(limit int, fits func(event.Position) bool) (ids []st
 	return ids, nil
 }
 
-// tuples returns the beginnings of the index of states that have jobs in one of the states.
+// tuples returns the prefixes, in the index of states, of all jobs in one of the states.
 func (p *Partition) tuples(states ...job.State) (all [][]byte, err error) {
 	start := len(p.prefix) + 1
 	err = p.s.scan(p.s.db, p.key(kindCount), p.key(kindCount+1), func(key, _ []byte) (bool, error) {
