@@ -14,16 +14,17 @@ import (
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
-// Found is what a partition of the table says of one job.
+// Found is the result of Find.
 type Found struct {
-	// Job is nil when the table has none of that ID.
+	// Job is nil when the table has no job of that ID.
 	Job *fold.Job
 	// Next is the offset of the first status record that the table does not reflect; 0 when there
-	// is no table, or it is not known.
+	// is no table, or its position is not known.
 	Next int64
 }
 
-// Find looks a job up in the table. Unlike a tracker it takes nothing over: it only reads.
+// Find looks a job up in the topic name, a view. It only reads: unlike a tracker that restores, it does not
+// become the partition's writer. Without a topic of that name it returns a zero Found.
 func Find(
 	ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), name string, partition int32, id string,
 ) (f Found, err error) {
@@ -47,7 +48,7 @@ func Find(
 	}
 	cl, err := newClient(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: {partition: kgo.NewOffset().AtStart()}}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // a transaction's end lies at the end
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // the last record is a transaction's end
 		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes),
 	)
 	if err != nil {
@@ -73,6 +74,7 @@ func Find(
 	}
 }
 
+// take applies one record: a checkpoint gives the table's position, a record of the job its state.
 func (f *Found) take(rec *kgo.Record, id string) error {
 	if kind, special := header(rec, topic.HeaderViewKind); special {
 		var c Checkpoint

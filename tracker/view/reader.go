@@ -18,15 +18,18 @@ var (
 	ErrOtherLog = errors.New("view reflects another log")
 )
 
-// pollRecords bounds one poll.
+// pollRecords is the largest number of records of one poll.
 const pollRecords = 10_000
 
-// Read gives what the partition has to a store, which is empty, as the last owner left it.
-// Nobody else can write meanwhile. progress is told how many records were read, and how many
-// the partition has.
+// Read fills an empty store with the partition's jobs as the last owner left them. No other tracker can
+// write meanwhile, for the writer has fenced them. progress is called with the number of records that were
+// read and the number that the partition has.
 //
-// Errors: ErrEmpty, ErrOtherLog, store.ErrUnsound (the rows are not what the last
-// checkpoint says), and others that are worth another try.
+// It first writes an owner record with a nonce, and reads from the beginning until it meets that record: so
+// it has read everything that was committed before.
+//
+// Errors: ErrEmpty, ErrOtherLog, store.ErrUnsound (the rows do not match the last checkpoint), and
+// others that are worth another try.
 func (w *Writer) Read(ctx context.Context, into *store.Partition, progress func(records, of int64)) error {
 	nonce, err := w.announce(ctx)
 	if err != nil {
@@ -58,21 +61,21 @@ func (w *Writer) Read(ctx context.Context, into *store.Partition, progress func(
 	return r.finish()
 }
 
-const fetchBytes = 16 << 20
+const fetchBytes = 16 << 20 // at most, of one fetch
 
-// reading is one restore.
+// reading is the state of one restore.
 type reading struct {
 	w       *Writer
 	into    *store.Partition
-	nonce   string
-	last    *Checkpoint
-	records int64
-	at      int64 // offset of the next record
+	nonce   string      // of the owner record that ends the restore
+	last    *Checkpoint // the last one that was read
+	records int64       // that were read
+	at      int64       // offset of the next record
 	done    bool
-	rowless map[string]int64 // jobs whose last record has no row, and where that lies
+	rowless map[string]int64 // jobs whose last record has no row, with the offset of that record
 }
 
-// take applies a batch: of several records of a job the last counts.
+// take applies a batch of records. Of several records of one job only the last counts.
 func (r *reading) take(records []*kgo.Record) error {
 	loads := make([]store.Load, 0, len(records))
 	place := make(map[string]int, len(records))
@@ -96,7 +99,7 @@ func (r *reading) take(records []*kgo.Record) error {
 			if len(r.rowless) > maxRowless {
 				return fmt.Errorf("%w: %w: offset %d", store.ErrUnsound, err, rec.Offset)
 			}
-			continue // too large, or somebody else's; another may follow
+			continue // it was too large, or another program wrote it; a record with a row may follow
 		case err != nil:
 			return fmt.Errorf("%w: %w", store.ErrUnsound, err)
 		}
@@ -118,12 +121,13 @@ func (r *reading) take(records []*kgo.Record) error {
 	return nil
 }
 
-// maxRowless is how many jobs without a row may be waiting for one.
+// maxRowless is how many jobs may have a last record without a row before a restore gives up.
 const maxRowless = 10_000
 
-// applyBatch is how many jobs one batch of the store takes.
+// applyBatch is how many jobs are written to the store in one batch.
 const applyBatch = 1000
 
+// special takes a checkpoint or an owner record.
 func (r *reading) special(kind string, rec *kgo.Record) error {
 	switch kind {
 	case topic.ViewCheckpoint:
@@ -141,7 +145,7 @@ func (r *reading) special(kind string, rec *kgo.Record) error {
 	return nil
 }
 
-// finish compares what was read with the last checkpoint and takes its position.
+// finish compares the rows with the last checkpoint and sets the store's position to the checkpoint's.
 func (r *reading) finish() error {
 	for id, at := range r.rowless {
 		return fmt.Errorf("%w: job %.256q: %w: offset %d", store.ErrUnsound, id, errNoRow, at)
@@ -154,8 +158,8 @@ func (r *reading) finish() error {
 	case c.Log != r.w.cfg.Log:
 		return fmt.Errorf("%w: %+v, and the log is %+v", ErrOtherLog, c.Log, r.w.cfg.Log)
 	case c.Partial:
-		// Rows may be later than the position: what is folded again changes nothing. No sum says
-		// that they are a tracker's own.
+		// Rows may be later than the position: folding those events again changes nothing. There is no
+		// sum to compare them with, so each row is checked.
 		if err := r.into.Decodable(); err != nil {
 			return err
 		}

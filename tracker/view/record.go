@@ -1,10 +1,10 @@
-// Package view writes and reads the topic view: a table with the latest document of every
-// job, which only the owner of a partition writes, in transactions. A tracker without local
-// state restores from it; anybody else may read it like any compacted topic.
+// Package view writes and reads the topic view: a compacted topic with the latest document of every job.
+// Only the tracker that owns a partition writes it, in transactions. A tracker without local state restores
+// from it, and other programs may read it as a table.
 //
-// A record's key is the job ID, its value the document, and a removed job is a tombstone.
-// With each transaction comes a checkpoint record, which says what position of status the
-// table reflects, and how many jobs with what sum it must have then.
+// A record's key is the job ID, its value the document; a tombstone stands for a removed job. Each
+// transaction has a checkpoint record, which says up to which offset of status the table is complete, and
+// how many jobs it must have and the sum of their hashes.
 package view
 
 import (
@@ -21,21 +21,21 @@ import (
 	"github.com/ackwire/ackwire/tracker/store"
 )
 
-// formatVersion is what this package writes.
+// formatVersion is the version of the format that this package writes and reads.
 const formatVersion = 1
 
 // Checkpoint is the value of a checkpoint record.
 type Checkpoint struct {
 	V int `json:"v"`
-	// Log is what the table reflects.
+	// Log is the log from which the table was folded.
 	Log store.Identity `json:"log"`
-	// Next is the offset of the first status record that it does not reflect.
+	// Next is the offset of the first status record that the table does not reflect.
 	Next int64 `json:"next"`
-	// Count and Sum are what its rows must come to.
+	// Count and Sum are the number of rows and the sum of their hashes.
 	Count int64  `json:"count"`
 	Sum   uint64 `json:"sum,string"`
-	// Partial is true between the transactions of a change that is too large for one: the
-	// table then has some later rows, and Count and Sum say nothing.
+	// Partial is true while a change that is too large for one transaction is written in several:
+	// the table then has some later rows, and Count and Sum are not set.
 	Partial bool `json:"partial,omitempty"`
 	// At is when it was written.
 	At time.Time `json:"at"`
@@ -49,6 +49,7 @@ type owner struct {
 	At      time.Time `json:"at"`
 }
 
+// special returns a record that is not a job's: a checkpoint or an owner record.
 func special(topicName string, p int32, kind string, value any) (*kgo.Record, error) {
 	b, err := json.Marshal(value)
 	if err != nil {
@@ -60,7 +61,7 @@ func special(topicName string, p int32, kind string, value any) (*kgo.Record, er
 	}, nil
 }
 
-// jobRecord makes a job's record; a tombstone when row is nil.
+// jobRecord returns a job's record; a tombstone when row is nil.
 func jobRecord(topicName string, p int32, id string, row *store.Row) *kgo.Record {
 	rec := &kgo.Record{Topic: topicName, Partition: p, Key: []byte(id)}
 	if row == nil {
@@ -85,7 +86,7 @@ var (
 	errNoRow  = errors.New("record has no header " + topic.HeaderJobRow)
 )
 
-// decodeJob reads a job's record.
+// decodeJob decodes a job's record. The error is errNoRow when it lacks the header with the row.
 func decodeJob(rec *kgo.Record) (store.Load, error) {
 	load := store.Load{ID: string(rec.Key)}
 	if rec.Value == nil {

@@ -19,21 +19,21 @@ import (
 // Bounds of a transaction.
 const (
 	maxRecords         = 5000
-	maxBytes           = 8 << 20 // a large record more
+	maxBytes           = 8 << 20 // the last record may exceed it
 	linger             = 10 * time.Millisecond
-	transactionTimeout = 15 * time.Second // then the broker aborts it, and readers go on
-	endTimeout         = 5 * time.Second  // for an abort that cannot be waited for longer
+	transactionTimeout = 15 * time.Second // after it the broker aborts the transaction, and readers go on
+	endTimeout         = 5 * time.Second  // of an abort
 )
 
-// Config is what a view is made of.
+// Config is the configuration of a view's writers.
 type Config struct {
-	// Writer makes a client that writes in transactions, Reader one that reads.
+	// Writer returns a client that writes in transactions, Reader one that reads.
 	Writer  func(transactionalID string, opts ...kgo.Opt) (*kgo.Client, error)
 	Reader  func(opts ...kgo.Opt) (*kgo.Client, error)
 	Names   topic.Names
 	Log     store.Identity // of status
-	Address string         // of this tracker, for people
-	// TooLarge is told of a job whose record the view could not hold; may be nil.
+	Address string         // of this tracker; written to the owner record for operators
+	// TooLarge is called for each job whose record is too large for the topic; it may be nil.
 	TooLarge func(jobID string, bytes int)
 }
 
@@ -42,12 +42,12 @@ type Writer struct {
 	cfg       Config
 	partition int32
 	cl        *kgo.Client
-	broken    error // the client cannot go on
+	broken    error // why the client cannot be used any more
 	sizes     sizes
 }
 
-// Take makes the caller the partition's only writer: who wrote it before is fenced, and a
-// transaction that was open is aborted (KIP-98).
+// Take makes the caller the partition's only writer. It fences the former writer and aborts its open
+// transaction, by the transactional ID that all writers of the partition share (KIP-98).
 func Take(ctx context.Context, cfg Config, partition int32) (*Writer, error) {
 	w := &Writer{cfg: cfg, partition: partition}
 	if err := w.take(ctx); err != nil {
@@ -73,14 +73,15 @@ func (w *Writer) take(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the writer.
+// Close closes the writer's client.
 func (w *Writer) Close() {
 	if w.cl != nil {
 		w.cl.Close()
 	}
 }
 
-// Write implements shard.View.
+// Write implements shard.View. It writes the jobs in as many transactions as they need; all but the last
+// have a partial checkpoint, so that a restore between them knows that the table is ahead of its position.
 func (w *Writer) Write(
 	ctx context.Context, ids []string, row func(string) (*store.Row, error), totals store.Totals,
 ) error {
@@ -103,7 +104,7 @@ func (w *Writer) Write(
 		}
 		switch err := w.transact(ctx, append(records, checkpoint)); {
 		case errors.Is(err, kerr.MessageTooLarge) && w.broken == nil && w.sizes.learned:
-			continue // in smaller parts, or without what is too large
+			continue // again, in smaller batches or with a stub for the record that is too large
 		case err != nil:
 			return err
 		case taken == len(ids):
@@ -113,7 +114,8 @@ func (w *Writer) Write(
 	}
 }
 
-// records makes the records of the first jobs: as many as one transaction takes.
+// records returns the records of as many jobs, from the first on, as one transaction takes, and the number
+// of those jobs.
 func (w *Writer) records(
 	ids []string, row func(string) (*store.Row, error),
 ) (records []*kgo.Record, taken int, err error) {
@@ -138,7 +140,8 @@ func (w *Writer) records(
 	return records, taken, nil
 }
 
-// transact writes the records in one transaction.
+// transact writes the records in one transaction, or none of them: after an error it aborts. When it can
+// neither commit nor abort, or is fenced, the writer is broken.
 func (w *Writer) transact(ctx context.Context, records []*kgo.Record) error {
 	if err := w.cl.BeginTransaction(); err != nil {
 		return w.failed(fmt.Errorf("begin transaction: %w", err))
@@ -190,8 +193,9 @@ func (w *Writer) transact(ctx context.Context, records []*kgo.Record) error {
 	return err
 }
 
-// failed ends the writer. Only who is sure to own the partition may make a new one: else two
-// trackers would fence each other in turn. So this, too, is for the shard like being fenced.
+// failed marks the writer as broken and returns the error as shard.ErrFenced. A new writer may be taken only
+// after the group has confirmed that this tracker owns the partition, or two trackers would fence each
+// other in turn; the shard does that when it is fenced, so any broken writer counts as fenced.
 func (w *Writer) failed(err error) error {
 	w.broken = fmt.Errorf("%w: view %d: %w", shard.ErrFenced, w.partition, err)
 	return w.broken
@@ -202,7 +206,7 @@ func fenced(err error) bool {
 		errors.Is(err, kerr.InvalidProducerIDMapping) || errors.Is(err, kerr.TransactionalIDAuthorizationFailed)
 }
 
-// announce writes who owns the partition now, and returns what names this very record.
+// announce writes an owner record with this tracker's address, and returns the record's nonce.
 func (w *Writer) announce(ctx context.Context) (nonce string, err error) {
 	nonce = rand.Text()
 	rec, err := special(w.cfg.Names.View(), w.partition, topic.ViewOwner, owner{formatVersion, w.cfg.Address, nonce,
