@@ -1,5 +1,5 @@
-// Package fetch reads single records by their position: the payload of a job, kept by the
-// topic of its request and read again for each later attempt.
+// Package fetch reads single Kafka records by their position. The tracker reads a job's payload so for
+// each attempt after the first: the payload is kept only in the record of the job's request.
 package fetch
 
 import (
@@ -21,9 +21,9 @@ import (
 // ErrGone means that the log does not hold the record.
 var ErrGone = errors.New("record is no longer in its topic")
 
-// ErrRemoved is an ErrGone for good: the log begins behind the record, or goes on behind it, so
-// retention was too short. What lies behind the log's end may yet be there: a new leader may not
-// know for a moment how far the log goes.
+// ErrRemoved is an ErrGone that is final: the log begins after the record's offset or has only later
+// ones, so retention was too short. An offset beyond the log's end gives a plain ErrGone and is worth
+// another try: for a moment a new leader may not know how far the log goes.
 var ErrRemoved = fmt.Errorf("%w: it was removed", ErrGone)
 
 const (
@@ -33,7 +33,8 @@ const (
 	lastNamedFetch = 12
 )
 
-// Options must be among the options of the client that is given to New.
+// Options returns the options that the client given to New must have: Fetch requests name topics
+// instead of their IDs.
 func Options() []kgo.Opt {
 	versions := kversion.Stable()
 	versions.SetMaxKeyVersion(int16(kmsg.Fetch), lastNamedFetch)
@@ -53,12 +54,13 @@ type topicPartition struct {
 	partition int32
 }
 
-// New returns a fetcher on a client of its own.
+// New returns a fetcher that sends its requests through cl, which must have the Options.
 func New(cl *kgo.Client) *Fetcher {
 	return &Fetcher{cl: cl, leaders: map[topicPartition]int32{}}
 }
 
-// Record reads the record at pos. Errors other than ErrGone are worth another try.
+// Record reads the record at pos. The error is an ErrGone, or ErrRemoved, when the log does not hold it;
+// other errors are worth another try.
 func (f *Fetcher) Record(ctx context.Context, pos event.Position) (*kgo.Record, error) {
 	rec, err := f.first(ctx, pos, fetchMaxBytes)
 	if err == nil && rec.Offset != pos.Offset {
@@ -67,7 +69,7 @@ func (f *Fetcher) Record(ctx context.Context, pos event.Position) (*kgo.Record, 
 	return rec, err
 }
 
-// First reads the first record at pos or behind it, and as little else as the broker gives.
+// First reads the first record at or after pos, and asks the broker for as little else as possible.
 func (f *Fetcher) First(ctx context.Context, pos event.Position) (*kgo.Record, error) {
 	return f.first(ctx, pos, 1)
 }
@@ -131,7 +133,7 @@ func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32)
 	return got.Records[0], nil
 }
 
-// gone says in which way the log does not hold the record.
+// gone returns ErrRemoved when the log begins after pos, and ErrGone otherwise.
 func (f *Fetcher) gone(ctx context.Context, pos event.Position) error {
 	starts, err := kadm.NewClient(f.cl).ListStartOffsets(ctx, pos.Topic)
 	if err != nil {
@@ -143,6 +145,7 @@ func (f *Fetcher) gone(ctx context.Context, pos event.Position) error {
 	return ErrGone
 }
 
+// leader returns the partition's leader. It is remembered until a fetch fails.
 func (f *Fetcher) leader(ctx context.Context, pos event.Position) (int32, error) {
 	key := topicPartition{pos.Topic, pos.Partition}
 	f.mu.Lock()

@@ -6,8 +6,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// PutState queues the state that a job has as it is added: behind what is new, and in turn with
-// those of other tenants.
+// PutState queues the state that a job has when its watch is added. It is sent after all news, and in
+// turn with the states of other tenants.
 func (w *Watch) PutState(j *trackerpb.Job) {
 	s := w.Stream
 	s.mu.Lock()
@@ -21,8 +21,8 @@ func (w *Watch) PutState(j *trackerpb.Job) {
 	s.wake.Send()
 }
 
-// PutEnded is PutState for a job that has ended: once however often it is added, and without a
-// watch that anybody would have to keep.
+// PutEnded is PutState for a job that has ended. However often the job is added, its state waits once,
+// and no shard keeps the watch, for the job will not change.
 func (s *Stream) PutEnded(j *trackerpb.Job, tenant string, from Source) {
 	s.mu.Lock()
 	w := s.ended[j.JobId]
@@ -36,7 +36,7 @@ func (s *Stream) PutEnded(j *trackerpb.Job, tenant string, from Source) {
 	}
 }
 
-// DropEnded forgets what PutEnded has queued of a job.
+// DropEnded removes what PutEnded has queued for a job.
 func (s *Stream) DropEnded(jobID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,8 +47,8 @@ func (s *Stream) DropEnded(jobID string) {
 	}
 }
 
-// Pending tells a source what it is to load: the job's ID, and whether nobody holds the watch, so
-// that a job that was opened again needs one. It is false once nobody wants it any more.
+// Pending tells a Source what to load: the job's ID, and in alone whether no shard keeps the watch, so
+// that a job that was opened again needs a new one. wanted is false when the watch was dropped.
 func (w *Watch) Pending() (jobID string, alone, wanted bool) {
 	w.Stream.mu.Lock()
 	defer w.Stream.mu.Unlock()
@@ -58,8 +58,8 @@ func (w *Watch) Pending() (jobID string, alone, wanted bool) {
 	return w.pending.JobId, w.kind == ended, true
 }
 
-// load completes a response with the documents that the stream did not keep; nil when there is
-// nothing in it.
+// load completes a response with the documents that the stream did not keep. It returns nil when the
+// response is empty, because all that was pending was dropped.
 func (s *Stream) load(ctx context.Context, r *trackerpb.WatchResponse, loads []*Watch) *trackerpb.WatchResponse {
 	size := 0
 	for i, w := range loads {
@@ -71,7 +71,7 @@ func (s *Stream) load(ctx context.Context, r *trackerpb.WatchResponse, loads []*
 		s.mu.Lock()
 		p := w.pending
 		switch {
-		case p == nil || w.queued: // dropped, or news has come meanwhile
+		case p == nil || w.queued: // it was dropped, or a newer update is queued
 			s.mu.Unlock()
 			continue
 		case j != nil:
@@ -81,7 +81,7 @@ func (s *Stream) load(ctx context.Context, r *trackerpb.WatchResponse, loads []*
 			}
 			r.Updates = append(r.Updates, j)
 		case outcome != trackerpb.Watched_OUTCOME_UNSPECIFIED && w.kind != loose:
-			// Its gateway looks for the owner, or hears that there is no such job any more.
+			// The gateway then looks for the new owner, or learns that the job was removed.
 			s.answers = append(s.answers, &trackerpb.Watched{JobId: p.JobId, Tenant: w.Tenant, Outcome: outcome})
 			s.wake.Send()
 		}
@@ -89,12 +89,12 @@ func (s *Stream) load(ctx context.Context, r *trackerpb.WatchResponse, loads []*
 		s.mu.Unlock()
 	}
 	if len(r.Watched) == 0 && len(r.Updates) == 0 && len(r.Coverage) == 0 {
-		return nil // all that was pending has been dropped
+		return nil
 	}
 	return r
 }
 
-// putBack queues watches again that were not loaded.
+// putBack queues watches that were not loaded again.
 func (s *Stream) putBack(loads []*Watch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +106,7 @@ func (s *Stream) putBack(loads []*Watch) {
 	s.wake.Send()
 }
 
-// WithHandle is an update for a stream that watches the job's subject.
+// WithHandle returns a copy of the update with the handle of the subject by which a stream watches it.
 func WithHandle(j *trackerpb.Job, handle uint32) *trackerpb.Job {
 	if handle == 0 {
 		return j
@@ -130,7 +130,7 @@ func (q *queue) push(w *Watch) {
 	q.tail = w
 }
 
-// pop takes the oldest; nil when there is none.
+// pop removes and returns the oldest watch, or nil when there is none.
 func (q *queue) pop() *Watch {
 	w := q.head
 	if w == nil {
@@ -144,10 +144,10 @@ func (q *queue) pop() *Watch {
 	return w
 }
 
-// fairQueue is a queue per tenant, which are served in turn.
+// fairQueue is one queue for each tenant; pop takes from them in turn.
 type fairQueue struct {
 	of    map[string]*queue
-	turns []string // of those that have something
+	turns []string // tenants whose queue is not empty, in the order of their turns
 }
 
 func (f *fairQueue) push(w *Watch) {

@@ -1,7 +1,7 @@
-// Package watch is the tracker's side of one gateway's watch stream: what is to be sent,
-// conflated per job. Shards put updates in and never wait; one sender takes them out. What a
-// gateway does not take costs no more than the names of its jobs: beyond a few documents the
-// stream keeps none, and loads each again when it is to be sent.
+// Package watch is the tracker's side of one gateway's watch stream: the updates that wait to be sent,
+// only the latest of each job. Shards put updates in and never wait; one sender takes them out. A gateway
+// that reads slowly costs little memory: beyond maxHeld bytes the stream keeps only the job IDs, and loads
+// each document again when it is to be sent.
 package watch
 
 import (
@@ -18,36 +18,36 @@ import (
 const (
 	maxAnswers = 4096
 	maxUpdates = 256
-	maxBytes   = 1 << 20 // of documents, and the one that goes beyond
+	maxBytes   = 1 << 20 // of documents in one response; the last document may exceed it
 	maxLoose   = 100_000 // jobs that are watched by subject and wait to be sent
-	maxHeld    = 4 << 20 // bytes of documents that wait; of what comes beyond only the job is kept
-	maxLoads   = 16      // documents that one response loads
-	maxTurns   = 64      // adds that shards have not looked at
+	maxHeld    = 4 << 20 // bytes of documents that wait; beyond it only the job's ID is kept
+	maxLoads   = 16      // documents that are loaded for one response
+	maxTurns   = 64      // adds that shards have not handled yet
 )
 
-// ErrClosed is returned once the stream's owner has gone.
+// ErrClosed is returned by Next after Close.
 var ErrClosed = errors.New("watch stream is closed")
 
-// Source has the documents that a stream no longer keeps.
+// Source loads documents that a stream has not kept. Shards implement it.
 type Source interface {
-	// Load returns the watch's job as it is now, and keeps a watch that has ended going where the
-	// job has been opened again. Without a job, the outcome says why.
+	// Load returns the watch's job as it is now. If the watch is of a job that had ended and was opened
+	// again since, the source keeps the watch from then on. Without a job, the outcome says why.
 	Load(ctx context.Context, w *Watch) (*trackerpb.Job, trackerpb.Watched_Outcome)
 }
 
-// Stream is what one gateway is still to be sent.
+// Stream holds what is to be sent to one gateway.
 type Stream struct {
 	wake  wake.Signal   // something is pending
 	taken wake.Signal   // answers were taken
-	turns chan struct{} // one for each add that a shard has not looked at
+	turns chan struct{} // one value for each add that a shard has not handled yet
 
 	mu       sync.Mutex // guards all below and the fields of the stream's watches
 	answers  []*trackerpb.Watched
 	coverage []*trackerpb.Coverage
 	news     queue             // watches with a pending update
-	states   fairQueue         // watches that were just added, with the state then
-	loose    map[string]*Watch // of those that nobody holds, the ones watched by their subject, by job
-	ended    map[string]*Watch // and those of jobs that had ended when they were added, by job
+	states   fairQueue         // watches that were just added, with the job's state at that time
+	loose    map[string]*Watch // pending watches of kind loose, by job ID
+	ended    map[string]*Watch // pending watches of kind ended, by job ID
 	held     int               // bytes of the documents that wait
 	closed   bool
 }
@@ -64,27 +64,27 @@ func NewStream() *Stream {
 type Watch struct {
 	// Set when it is made, then only read.
 	Stream *Stream
-	Tenant string // whose job it is
+	Tenant string // the job's
 	Source Source
 	kind   kind
 
-	pending *trackerpb.Job // without its document where the stream keeps no more
-	unkept  bool           // it is without
-	dropped bool           // nobody wants it any more
+	pending *trackerpb.Job // the update to send; nil when there is none
+	unkept  bool           // pending lacks its document, which is loaded when it is to be sent
+	dropped bool           // the update must not be sent any more
 	next    *Watch
 	queued  bool
 }
 
-// kind says who has a watch.
+// kind says where a watch is kept.
 type kind uint8
 
 const (
-	held  kind = iota // its shard does
-	loose             // nobody, until it is sent: the job is watched by its subject
-	ended             // nobody, until it is sent: the job had ended when it was added
+	held  kind = iota // by its shard, until it is removed
+	loose             // by the stream, until it is sent: the job is watched by its subject only
+	ended             // by the stream, until it is sent: the job had ended when it was added
 )
 
-// NewWatch returns a watch without a pending update.
+// NewWatch returns a watch for a shard to keep, without a pending update.
 func (s *Stream) NewWatch(tenant string, from Source) *Watch {
 	return &Watch{Stream: s, Tenant: tenant, Source: from}
 }
@@ -100,8 +100,8 @@ func (s *Stream) Answer(w *trackerpb.Watched) {
 	s.wake.Send()
 }
 
-// Cover queues what is said of subjects in a partition. It is sent before any update that is
-// put later.
+// Cover queues which subjects a partition's shard watches or has stopped watching. It is sent before any
+// update that is put later.
 func (s *Stream) Cover(c *trackerpb.Coverage) {
 	s.mu.Lock()
 	if !s.closed {
@@ -111,9 +111,9 @@ func (s *Stream) Cover(c *trackerpb.Coverage) {
 	s.wake.Send()
 }
 
-// PutLoose queues an update of a job that is watched by its subject only, in place of one
-// that was not sent yet; false when the stream is closed. One that has far too many waiting
-// is: its gateway comes again and asks for what it missed.
+// PutLoose queues an update of a job that is watched by its subject only, in place of an update of the
+// job that was not sent yet. It returns false when the stream is closed. With maxLoose jobs waiting it
+// closes the stream: the gateway connects again and asks for what it missed.
 func (s *Stream) PutLoose(j *trackerpb.Job, tenant string, from Source) bool {
 	s.mu.Lock()
 	w := s.loose[j.JobId]
@@ -136,7 +136,7 @@ func (s *Stream) PutLoose(j *trackerpb.Job, tenant string, from Source) bool {
 	return true
 }
 
-// Put queues an update, in place of one that was not sent yet.
+// Put queues an update, in place of an earlier one that was not sent yet.
 func (w *Watch) Put(j *trackerpb.Job) {
 	s := w.Stream
 	s.mu.Lock()
@@ -166,7 +166,7 @@ func (s *Stream) keep(w *Watch, j *trackerpb.Job) {
 	w.pending = &trackerpb.Job{JobId: j.JobId, SubjectHandle: j.SubjectHandle}
 }
 
-// unkeep forgets the watch's pending update.
+// unkeep removes the watch's pending update.
 func (s *Stream) unkeep(w *Watch) {
 	if w.pending != nil {
 		s.held -= len(w.pending.Document)
@@ -174,16 +174,16 @@ func (s *Stream) unkeep(w *Watch) {
 	w.pending, w.unkept = nil, false
 }
 
-// Drop forgets the watch's pending update.
+// Drop removes the watch's pending update.
 func (w *Watch) Drop() {
 	w.Stream.mu.Lock()
 	w.Stream.unkeep(w)
 	w.Stream.mu.Unlock()
 }
 
-// Room waits until fewer than limit answers, and states of ended jobs, are pending, so that a
-// gateway that adds watches and reads nothing is held back; false when ctx ended first. One
-// caller at a time.
+// Room waits until fewer than limit answers, and fewer than limit states of ended jobs, are pending, so
+// that a gateway cannot add watches faster than it reads. It returns false when ctx ended first. Only
+// one goroutine may call it at a time.
 func (s *Stream) Room(ctx context.Context, limit int) bool {
 	for {
 		s.mu.Lock()
@@ -200,8 +200,9 @@ func (s *Stream) Room(ctx context.Context, limit int) bool {
 	}
 }
 
-// Turn waits until shards have few adds of this stream to look at, so that others' questions do
-// not wait behind a thousand of them. done must be called, once or more.
+// Turn waits until fewer than maxTurns adds of this stream wait in shards, so that the requests of other
+// gateways do not wait behind a thousand of them. done must be called when the shard has handled the add;
+// more calls do nothing. ok is false when ctx ended first.
 func (s *Stream) Turn(ctx context.Context) (done func(), ok bool) {
 	select {
 	case s.turns <- struct{}{}:
@@ -211,7 +212,7 @@ func (s *Stream) Turn(ctx context.Context) (done func(), ok bool) {
 	}
 }
 
-// Next blocks until there is something to send.
+// Next waits until there is something to send and returns it. The error is ErrClosed or ctx's.
 func (s *Stream) Next(ctx context.Context) (*trackerpb.WatchResponse, error) {
 	for {
 		r, loads := s.take()
@@ -229,14 +230,15 @@ func (s *Stream) Next(ctx context.Context) (*trackerpb.WatchResponse, error) {
 	}
 }
 
-// take takes what the next response holds, and the watches whose documents it is to load.
+// take removes what fits into the next response from the queues. It also returns the watches whose
+// documents must be loaded for it.
 func (s *Stream) take() (r *trackerpb.WatchResponse, loads []*Watch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r = &trackerpb.WatchResponse{Coverage: s.coverage}
 	s.coverage = nil
 	if n := len(s.answers); n > maxAnswers {
-		// An update must not be sent before its watch's answer: updates wait for the rest.
+		// An update must not be sent before its watch's answer, so updates wait until all answers are sent.
 		r.Watched = slices.Clone(s.answers[:maxAnswers])
 		s.answers = slices.Delete(s.answers, 0, maxAnswers)
 		s.taken.Send()
@@ -258,7 +260,7 @@ func (s *Stream) take() (r *trackerpb.WatchResponse, loads []*Watch) {
 		case w.pending == nil: // it was dropped
 		case w.unkept:
 			loads = append(loads, w)
-			continue // it is done with once it is loaded
+			continue // load calls sent
 		default:
 			r.Updates = append(r.Updates, w.pending)
 			size += len(w.pending.Document)
@@ -269,7 +271,7 @@ func (s *Stream) take() (r *trackerpb.WatchResponse, loads []*Watch) {
 	return r, loads
 }
 
-// sent forgets the watch's update, and a watch that nobody holds. s.mu is held.
+// sent removes the watch's update, and the watch itself if only the stream keeps it. s.mu is held.
 func (s *Stream) sent(w *Watch) {
 	if w.pending != nil {
 		switch w.kind {
@@ -290,7 +292,7 @@ func (s *Stream) Closed() bool {
 	return s.closed
 }
 
-// Close drops what is pending and refuses what comes.
+// Close drops what is pending; what is put later is dropped, too.
 func (s *Stream) Close() {
 	s.mu.Lock()
 	s.closed = true

@@ -10,13 +10,13 @@ import (
 // MaxSubjects bounds the subjects of one stream.
 const MaxSubjects = 100_000
 
-// Subjects is whom each stream watches, for shards that begin later.
+// Subjects records which subjects each stream watches, so that shards that start later can be told.
 type Subjects struct {
 	mu      sync.Mutex // guards streams
 	streams map[*Stream]map[uint32]*trackerpb.SubjectAdd
 }
 
-// Add notes a subject; false when the stream has as many as it may, or is closed.
+// Add notes a subject. It returns false when the stream has MaxSubjects or is closed.
 func (s *Subjects) Add(stream *Stream, add *trackerpb.SubjectAdd) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,21 +38,21 @@ func (s *Subjects) Add(stream *Stream, add *trackerpb.SubjectAdd) bool {
 	return true
 }
 
-// Remove forgets a subject.
+// Remove removes a subject of a stream.
 func (s *Subjects) Remove(stream *Stream, handle uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams[stream], handle)
 }
 
-// Leave forgets a stream.
+// Leave removes a stream with all its subjects.
 func (s *Subjects) Leave(stream *Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, stream)
 }
 
-// All is whom each stream watches now.
+// All returns the subjects that each stream watches now, ordered by handle.
 func (s *Subjects) All() map[*Stream][]*trackerpb.SubjectAdd {
 	s.mu.Lock()
 	defer s.mu.Unlock()
