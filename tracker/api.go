@@ -17,13 +17,13 @@ import (
 	"github.com/ackwire/ackwire/tracker/watch"
 )
 
-// Bounds of what callers may ask.
+// Bounds of one request.
 const (
 	maxIDChars       = 64
 	maxIdentityBytes = 4 << 10
-	maxBacklog       = 10_000 // answers to adds that a stream's reader has not taken
-	answerMargin     = 50 * time.Millisecond
-	defaultTimeout   = 10 * time.Second
+	maxBacklog       = 10_000                // answers to adds that a stream has not sent yet; above it no more adds are read
+	answerMargin     = 50 * time.Millisecond // a long poll is answered this long before its deadline
+	defaultTimeout   = 10 * time.Second      // of a request without a deadline
 )
 
 // api serves the tracker's API from the shards that this instance owns.
@@ -32,15 +32,15 @@ type api struct {
 	partitions int32
 	store      *store.Store
 	shards     map[int32]*shard.Shard // nil while the partition is being restored
-	assigned   bool                   // the group has said what this instance owns, if only nothing
+	assigned   bool                   // the group has assigned partitions at least once, even if none
 
 	subjects watch.Subjects
-	lists    *turns
+	lists    *turns // bounds the lists and counts that are made at a time
 }
 
 func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}, lists: newTurns(maxLists)} }
 
-// open tells the number of partitions, and where their jobs are stored.
+// open sets the number of partitions of status and the store that holds their jobs.
 func (a *api) open(partitions int32, st *store.Store) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -54,7 +54,7 @@ func (a *api) joined() {
 	a.assigned = true
 }
 
-// claim says that the partition is this instance's, and not restored yet.
+// claim notes that this instance owns the partition and has not restored it yet.
 func (a *api) claim(p int32) { a.set(p, nil) }
 
 // set makes s the partition's shard.
@@ -65,19 +65,20 @@ func (a *api) set(p int32, s *shard.Shard) {
 	if s == nil {
 		return
 	}
-	// Who is added from here on finds the shard.
+	// Subjects that are added from here on find the shard; those that were added before are told to it.
 	for stream, adds := range a.subjects.All() {
 		s.WatchSubjects(context.Background(), stream, adds...)
 	}
 }
 
-// drop says that the partition is somebody else's.
+// drop notes that this instance no longer owns the partition.
 func (a *api) drop(p int32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.shards, p)
 }
 
+// ready returns why not every owned partition can answer yet, or nil.
 func (a *api) ready() error {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -106,7 +107,8 @@ func (a *api) ready() error {
 		remaining)
 }
 
-// owner returns the shard that owns the job.
+// owner returns the shard of the job's partition. The error is shard.ErrNotOwner when another tracker
+// owns that partition, and shard.ErrNotReady while it is being restored.
 func (a *api) owner(jobID string) (*shard.Shard, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -116,6 +118,7 @@ func (a *api) owner(jobID string) (*shard.Shard, error) {
 	return a.shardLocked(kafka.Partition(jobID, a.partitions))
 }
 
+// shardLocked is owner for a partition. a.mu is held.
 func (a *api) shardLocked(p int32) (*shard.Shard, error) {
 	s, claimed := a.shards[p]
 	switch {
@@ -133,6 +136,7 @@ func (a *api) partitionCount() int32 {
 	return a.partitions
 }
 
+// owned returns the shards that are restored.
 func (a *api) owned() []*shard.Shard {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -152,7 +156,7 @@ func checkJob(jobID, tenant string) error {
 	return nil
 }
 
-// apiError gives a shard's error its code.
+// apiError returns a shard's error with its Connect code.
 func apiError(err error) error {
 	var coded *connect.Error
 	switch {
@@ -209,7 +213,8 @@ func deliveries(known []event.Delivery) (all []*trackerpb.Delivery) {
 	return all
 }
 
-// wait answers a long poll a little before the deadline with what there is by then.
+// wait answers a query. A long poll whose condition is not met is answered answerMargin before its
+// deadline with the job as it is then, so that the caller gets an answer and not an error.
 func (a *api) wait(ctx context.Context, s *shard.Shard, q shard.Query) (shard.Snapshot, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok || q.After == 0 && !q.UntilTerminal {
@@ -225,6 +230,7 @@ func (a *api) wait(ctx context.Context, s *shard.Shard, q shard.Query) (shard.Sn
 	return snap, err
 }
 
+// bounded gives a context without a deadline the default timeout.
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
@@ -360,6 +366,8 @@ func (a *api) Watch(
 	return err
 }
 
+// receive hands what the gateway adds and removes to the shards until the stream ends. Adds that no
+// shard of this instance can take are answered here.
 func (a *api) receive(
 	ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse], stream *watch.Stream,
 ) {
@@ -395,7 +403,8 @@ func (a *api) receive(
 	}
 }
 
-// receiveSubjects is false when the gateway has broken a bound: the stream ends.
+// receiveSubjects adds and removes watched subjects. It returns false after it has closed the stream
+// because the gateway broke a bound.
 func (a *api) receiveSubjects(ctx context.Context, m *trackerpb.WatchRequest, stream *watch.Stream) bool {
 	for _, handle := range m.RemoveSubjects {
 		a.subjects.Remove(stream, handle)

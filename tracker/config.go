@@ -1,5 +1,5 @@
-// Package tracker is the service that knows the truth about every job: it folds the topic
-// status, keeps timers, and answers gateways. See DESIGN.md.
+// Package tracker is the service that keeps the state of every job: it folds the events of the topic
+// status into job documents, runs their timers, and answers gateways. See DESIGN.md.
 package tracker
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// Config is what a tracker needs to know.
+// Config is the configuration of a tracker.
 type Config struct {
 	Kafka       kafka.Config      `embed:""`
 	TopicPrefix string            `help:"Prefix of all topics and consumer groups." default:"ackwire."`
@@ -26,19 +26,21 @@ type Config struct {
 
 	Settings `embed:""`
 
-	// FS is where Data lies; nil is the operating system's. Simulations hand in their own.
+	// FS is the file system that holds Data; nil means the operating system's. Simulations pass one in
+	// memory.
 	FS vfs.FS `kong:"-"`
 }
 
-// Settings are what only a tracker needs to know, also one that runs in a process with other services.
+// Settings are the settings of a tracker only, apart from those that it shares with other services of
+// the same process.
 type Settings struct {
 	Listen    string `name:"tracker-listen" help:"Address of the tracker's API." default:"127.0.0.1:8090"`
-	Advertise string `name:"tracker-advertise" help:"host:port at which gateways reach this tracker; by default the address it listens at." placeholder:"HOST:PORT"`
+	Advertise string `name:"tracker-advertise" help:"host:port at which gateways reach this tracker; by default tracker-listen." placeholder:"HOST:PORT"`
 
-	NoView  bool `name:"tracker-no-view" help:"Do not keep the topic view: the local store is then the only copy of what status no longer holds."`
-	MinFree int  `name:"tracker-min-free" help:"MiB of the disk that stay free: with less, the tracker is not ready and writes nothing until there is room again. 0 does not look." default:"256"`
+	NoView  bool `name:"tracker-no-view" help:"Do not write the topic view: the local store is then the only copy of jobs whose events status no longer holds."`
+	MinFree int  `name:"tracker-min-free" help:"Free space to keep on the disk, in MiB: with less, the tracker is not ready and writes nothing until there is room again. 0 turns the check off." default:"256"`
 
-	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"After this long without a sign of life another tracker takes over." default:"10s"`
+	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"Other trackers take over from one that has sent no heartbeat to Kafka for this long." default:"10s"`
 }
 
 // Validate joins all problems of the configuration.
@@ -52,8 +54,8 @@ func (c Config) Validate() error {
 	if host, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("tracker-listen: %w", err)
 	} else if ip := net.ParseIP(host); c.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
-		problem("tracker-advertise must be set when tracker-listen %q is all addresses: gateways are told where to find "+
-			"this tracker", c.Listen)
+		problem("tracker-advertise must be set when tracker-listen %q means all addresses: gateways connect to the "+
+			"address that is advertised", c.Listen)
 	}
 	if c.Advertise != "" {
 		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" || port == "0" {

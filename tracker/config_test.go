@@ -16,16 +16,16 @@ func TestConfigValidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Config){
-		"at least one broker":                    func(c *Config) { c.Kafka.Brokers = nil },
-		"topic prefix":                           func(c *Config) { c.TopicPrefix = "no/slash" },
-		"partitions must be between":             func(c *Config) { c.Partitions = 0 },
-		"tracker-listen: ":                       func(c *Config) { c.Listen = "8090" },
-		`tracker-listen ":8090" is all`:          func(c *Config) { c.Listen = ":8090" },
-		`tracker-listen "0.0.0.0:8090" is all`:   func(c *Config) { c.Listen = "0.0.0.0:8090" },
-		`tracker-listen "[::]:8090" is all`:      func(c *Config) { c.Listen = "[::]:8090" },
-		`host:port, not "tracker-1"`:             func(c *Config) { c.Advertise = "tracker-1" },
-		"data must name a folder":                func(c *Config) { c.Data = "" },
-		"tracker-session-timeout must be betwee": func(c *Config) { c.SessionTimeout = time.Second },
+		"at least one broker":                     func(c *Config) { c.Kafka.Brokers = nil },
+		"topic prefix":                            func(c *Config) { c.TopicPrefix = "no/slash" },
+		"partitions must be between":              func(c *Config) { c.Partitions = 0 },
+		"tracker-listen: ":                        func(c *Config) { c.Listen = "8090" },
+		`tracker-listen ":8090" means all`:        func(c *Config) { c.Listen = ":8090" },
+		`tracker-listen "0.0.0.0:8090" means all`: func(c *Config) { c.Listen = "0.0.0.0:8090" },
+		`tracker-listen "[::]:8090" means all`:    func(c *Config) { c.Listen = "[::]:8090" },
+		`host:port, not "tracker-1"`:              func(c *Config) { c.Advertise = "tracker-1" },
+		"data must name a folder":                 func(c *Config) { c.Data = "" },
+		"tracker-session-timeout must be betwee":  func(c *Config) { c.SessionTimeout = time.Second },
 	} {
 		c := good
 		change(&c)

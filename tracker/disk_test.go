@@ -50,7 +50,8 @@ func (f *stallFile) Sync() error {
 	return f.File.Sync()
 }
 
-// TestAStalledDiskIsNotReady though nothing is to be written, and ready again when the disk is.
+// TestAStalledDiskIsNotReady: a tracker whose disk stalls is not ready, even if it has nothing to write,
+// and is ready again when the disk works.
 func TestAStalledDiskIsNotReady(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		disk := &stallFS{FS: vfs.NewMem()}

@@ -18,31 +18,32 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// logSilence is how long the leader of an owned partition may leave open where it ends, which
-// it is asked every second. A question may take ownedTimeout.
+// logSilence is how long the leader of an owned partition may fail to tell the partition's end
+// offset before the tracker is not ready. It is asked every second; one question takes at most
+// ownedTimeout.
 const logSilence = 6 * time.Second
 
-// groupSilence is how long the consumer group may leave this member without an answer. A member
-// that joins may have to wait for the others until a session timeout has passed.
+// groupSilence is how long the group's coordinator may fail to answer before the tracker is not ready.
+// It is longer than a session timeout, for a member that joins waits so long for members that are gone.
 func groupSilence(sessionTimeout time.Duration) time.Duration { return sessionTimeout + 5*time.Second }
 
-// evidence is what the tracker's readiness rests on: when Kafka last answered what the tracker
-// asks it all the time. A tracker that is cut off sees nothing fail, it only hears nothing.
+// evidence records when Kafka last answered this tracker, which decides whether the tracker is ready.
+// A tracker that the network cuts off gets no errors, only no answers, so it is silence that counts.
 type evidence struct {
 	groupSilence time.Duration
 	group        atomic.Int64 // when the group last answered, Unix nanoseconds; 0 before it has
 
 	mu    sync.Mutex          // guards all below
-	heard time.Time           // when any leader last told an end
-	ends  map[int32]time.Time // of owned partitions: when the leader last told the end
-	cause error               // why the last question was not answered whole
+	heard time.Time           // when any leader last told an end offset
+	ends  map[int32]time.Time // by owned partition: when its leader last told the end offset
+	cause error               // why the last question got no full answer; nil if it did
 }
 
 func newEvidence(groupSilence time.Duration) *evidence {
 	return &evidence{groupSilence: groupSilence, ends: map[int32]time.Time{}}
 }
 
-// start begins the time in which Kafka must answer.
+// start notes when the tracker began to ask Kafka.
 func (e *evidence) start(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -56,14 +57,14 @@ func (e *evidence) began(p int32, now time.Time) {
 	e.ends[p] = now
 }
 
-// ended notes one that is owned no longer.
+// ended notes a partition that is no longer owned.
 func (e *evidence) ended(p int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.ends, p)
 }
 
-// told notes what leaders said of their ends.
+// told notes the end offsets that leaders answered, and the error of the question.
 func (e *evidence) told(ends map[int32]kadm.ListedOffset, err error, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -80,7 +81,7 @@ func (e *evidence) told(ends map[int32]kadm.ListedOffset, err error, now time.Ti
 	}
 }
 
-// err says what has been silent for too long.
+// err returns which part of Kafka has been silent for too long, or nil.
 func (e *evidence) err(now time.Time) error {
 	if at := e.group.Load(); at != 0 {
 		if silent := now.Sub(time.Unix(0, at)); silent > e.groupSilence {
@@ -110,7 +111,7 @@ func (e *evidence) err(now time.Time) error {
 		now.Sub(oldest).Round(time.Second), strings.Join(silent, ", ")))
 }
 
-// because adds why the last question was not answered. e.mu is held.
+// because adds the cause of the last question's failure to err. e.mu is held.
 func (e *evidence) because(err error) error {
 	if e.cause != nil {
 		return fmt.Errorf("%w: %w", err, e.cause)
@@ -131,10 +132,10 @@ func (h groupHook) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2
 	}
 }
 
-// touchName is a file that is written and flushed to see whether the disk still does it.
+// touchName is the file that is written and synced to check that the disk still works.
 const touchName = "disk-probe"
 
-// touch writes a little to the folder's disk and waits until the disk has it.
+// touch writes a few bytes to a file in the folder and syncs it.
 func touch(fs vfs.FS, dir string) error {
 	f, err := fs.Create(path.Join(dir, touchName), vfs.WriteCategoryUnspecified)
 	if err != nil {

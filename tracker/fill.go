@@ -18,19 +18,21 @@ import (
 	"github.com/ackwire/ackwire/tracker/store"
 )
 
-// Bounds of the records that stand for those that status has lost.
+// Bounds of the filler records that take the offsets of records that status has lost.
 const (
-	maxFill     = 1_000_000 // of one partition: above it somebody must look
+	maxFill     = 1_000_000 // in one partition: after a greater loss an operator must decide
 	fillBatch   = 1000
 	fillTimeout = 30 * time.Second
 )
 
-// fill makes status whole after it has lost its tail (an unclean election of a leader, a disk): what
-// was restored has folded more than the log holds, so it is the better copy. Were it cleared, jobs
-// that were acked would be unknown; were it left alone, the events that take the lost ones' offsets
-// would count as folded. So the lost offsets are given to records that change nothing. Where the loss
-// began nobody knows by now, so all that the log holds is folded again, which changes no job that
-// has a higher version.
+// fill appends filler records to a partition of status that has lost its last records (by an unclean
+// leader election or a broken disk), until the log is as long as what the store has folded.
+//
+// The store has folded more than the log holds, so it is the better copy. If it were cleared, jobs that
+// were acked would be unknown. If it were left alone, new events would get the lost records' offsets and
+// be taken for folded already. So filler records, which change no job, take the lost offsets. At which
+// offset the loss began is not known, so the whole log is folded again afterwards: a job that has a
+// higher version is not changed by that.
 func (o *owner) fill(ctx context.Context, p int32, st *store.Partition, log span) error {
 	to := st.Position()
 	o.metrics.Gap()
@@ -49,9 +51,9 @@ func (o *owner) fill(ctx context.Context, p int32, st *store.Partition, log span
 	return errors.Join(err, ctx.Err(), st.Place(log.start))
 }
 
-// fillUpTo appends records that no job takes until the partition has that end.
+// fillUpTo appends filler records until the partition's end offset is at least to.
 func (o *owner) fillUpTo(ctx context.Context, p int32, to int64) error {
-	value, key, err := o.nothing(p)
+	value, key, err := o.filler(p)
 	if err != nil {
 		return err
 	}
@@ -77,8 +79,9 @@ func (o *owner) fillUpTo(ctx context.Context, p int32, to int64) error {
 	}
 }
 
-// nothing is an event of a job that there never was, in that partition: it changes nothing.
-func (o *owner) nothing(p int32) (value, key []byte, err error) {
+// filler returns a record's value and key that change nothing: a cancel request for a job ID of the
+// partition that never existed.
+func (o *owner) filler(p int32) (value, key []byte, err error) {
 	id := ""
 	for i := 0; id == "" || kafka.Partition(id, o.partitions) != p; i++ {
 		id = fmt.Sprintf("lost-%d", i)
@@ -87,8 +90,9 @@ func (o *owner) nothing(p int32) (value, key []byte, err error) {
 	return value, []byte(id), err
 }
 
-// Folded returns how far the store in a tracker's data folder has folded each partition of status,
-// once it has been found to be sound. Nobody may have it open.
+// Folded returns, by partition of status, the offset up to which the store in a tracker's data folder has
+// folded. It checks the store first and returns an error if that is not sound. No tracker may have the
+// store open.
 func Folded(cfg Config, clusterID string, topicID [16]byte, partitions int32) (map[int32]int64, error) {
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default

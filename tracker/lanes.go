@@ -14,17 +14,17 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// What waits in a lane is Kafka's to say: the requests that no worker has taken. Every tracker
-// asks, for all lanes, so that no figure is missing while trackers come and go.
+// The backlog of a lane is the requests that no worker has taken: the lag of the lane's consumer group.
+// Every tracker measures all lanes, so that no figure is missing while trackers start and stop.
 
 const (
-	backlogInterval = 2 * time.Second // between two questions
-	backlogTimeout  = 3 * time.Second // of one
-	lanesInterval   = time.Minute     // between two looks for topics of lanes
+	backlogInterval = 2 * time.Second // between two measurements
+	backlogTimeout  = 3 * time.Second // of one measurement
+	lanesInterval   = time.Minute     // between two searches for lanes' topics
 	maxFirsts       = 8               // partitions whose oldest request is read at a time
 )
 
-// backlogMetrics tell what waits in each lane. A lane is there once Kafka has answered.
+// backlogMetrics are the gauges of each lane's backlog. A lane appears once Kafka has answered for it.
 type backlogMetrics struct {
 	records *prometheus.GaugeVec
 	seconds *prometheus.GaugeVec
@@ -32,26 +32,27 @@ type backlogMetrics struct {
 }
 
 func newBacklogMetrics(m meter.Meter) *backlogMetrics {
-	const same = " Every tracker says the same."
+	const same = " Every tracker exposes the same value: do not add them up."
 	return &backlogMetrics{
 		records: m.GaugeVec("lane_lag_records", "Requests of a lane that no worker has taken."+same, "lane"),
 		seconds: m.GaugeVec("lane_lag_seconds",
 			"For how long the oldest request of a lane has waited for a worker; 0 when none waits."+same, "lane"),
-		workers: m.GaugeVec("lane_workers", "Processors that take from a lane."+same, "lane"),
+		workers: m.GaugeVec("lane_workers", "Processors that take requests from a lane."+same, "lane"),
 	}
 }
 
-// unknown forgets what was said: it is better to say nothing.
+// unknown removes all values, for no value is better than an old one.
 func (b *backlogMetrics) unknown() {
 	b.records.Reset()
 	b.seconds.Reset()
 	b.workers.Reset()
 }
 
-// oldest is the first request of a partition that nobody has taken.
+// oldest is the first request of a partition that no worker has taken: its offset and when it was
+// written, in Unix milliseconds.
 type oldest struct{ offset, at int64 }
 
-// watchLanes asks until ctx ends.
+// watchLanes measures the backlog of all lanes until ctx ends.
 func (o *owner) watchLanes(ctx context.Context) {
 	ticks := time.NewTicker(backlogInterval)
 	defer ticks.Stop()
@@ -73,7 +74,8 @@ func (o *owner) watchLanes(ctx context.Context) {
 	}
 }
 
-// findLanes learns of lanes that have a topic: they are there before their first job.
+// findLanes adds each lane that has a topic to the known lanes, so that a lane has metrics before its
+// first job.
 func (o *owner) findLanes(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, backlogTimeout)
 	defer cancel()
@@ -89,6 +91,8 @@ func (o *owner) findLanes(ctx context.Context) error {
 	return nil
 }
 
+// askLanes measures each lane's backlog once. known holds the oldest requests that were found before, and
+// is updated.
 func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest) error {
 	ctx, cancel := context.WithTimeout(ctx, backlogTimeout)
 	defer cancel()
@@ -114,8 +118,9 @@ func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest)
 	return nil
 }
 
-// firsts tells when the oldest request of each partition was written; one that is known is not
-// read again. What cannot be read is left out: retention has removed it, or the next time will do.
+// firsts returns the oldest waiting request of each partition that has one. A request that is known is
+// not read again. One that cannot be read is left out: retention has removed it, or the next measurement
+// reads it.
 func (o *owner) firsts(ctx context.Context, requests string, b kafka.Backlog, known map[int32]oldest) map[int32]oldest {
 	var reading errgroup.Group
 	reading.SetLimit(maxFirsts)

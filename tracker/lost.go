@@ -12,15 +12,15 @@ import (
 	"github.com/ackwire/ackwire/tracker/shard"
 )
 
-// A request that Kafka removes before a worker took it leaves its job waiting for ever. The topic's
-// retention is to be longer than any job's life (gateways warn where it is not); what has happened
-// all the same is found here, and the job fails.
+// A request that Kafka's retention removes before a worker has taken it would leave its job waiting for
+// ever. The retention should be longer than any job waits (gateways warn where it is not); where it was
+// not, the loss is found here and the job fails.
 
 const (
-	lostInterval = 20 * time.Second // between two questions where topics begin
-	lostBatch    = 1000             // jobs of a partition at a time
-	lostWait     = 5 * time.Second  // until a batch is folded
-	lostRescan   = time.Hour        // so often all is looked at, whatever was removed
+	lostInterval = 20 * time.Second // between two questions for the start offsets of topics
+	lostBatch    = 1000             // jobs of a partition that are failed at a time
+	lostWait     = 5 * time.Second  // after a batch, until its ends are in the store
+	lostRescan   = time.Hour        // between two scans when start offsets have not changed
 )
 
 // place is a partition of a topic.
@@ -29,14 +29,15 @@ type place struct {
 	partition int32
 }
 
-// begins is where partitions begin.
+// begins holds the start offsets of partitions; one that begins at 0 is left out.
 type begins map[place]int64
 
+// removed reports whether the record at pos has been removed from its topic.
 func (b begins) removed(pos event.Position) bool {
 	return pos.Offset < b[place{pos.Topic, pos.Partition}]
 }
 
-// scanned is what a shard's jobs were last compared with.
+// scanned notes a partition's last scan: by which shard, against which start offsets, and when.
 type scanned struct {
 	by *shard.Shard
 	to begins
@@ -69,7 +70,7 @@ func (o *owner) watchRequests(ctx context.Context) {
 			}
 			if err := o.failLost(ctx, p, s, starts); err != nil {
 				if ctx.Err() == nil {
-					o.logger.Warn("jobs whose requests were removed may still wait, will be looked for again", "partition", p,
+					o.logger.Warn("search for jobs whose requests were removed has failed and will be repeated", "partition", p,
 						"err", err)
 				}
 				continue
@@ -79,7 +80,7 @@ func (o *owner) watchRequests(ctx context.Context) {
 	}
 }
 
-// failLost ends the partition's jobs whose requests were removed.
+// failLost fails the partition's jobs whose requests were removed, in batches.
 func (o *owner) failLost(ctx context.Context, p int32, s *shard.Shard, starts begins) error {
 	for {
 		ids, err := o.store.Partition(p).Waiting(lostBatch, starts.removed)
@@ -87,16 +88,16 @@ func (o *owner) failLost(ctx context.Context, p int32, s *shard.Shard, starts be
 			return err
 		}
 		n, err := s.FailLost(ctx, ids, starts.removed)
-		if err != nil || n == 0 { // the shard knows better than the store
+		if err != nil || n == 0 { // none still waits: the shard is ahead of the store
 			return err
 		}
-		if !pause.For(ctx, lostWait) { // the store knows by then that they have ended
+		if !pause.For(ctx, lostWait) { // by then the store has that they ended, and returns the next ones
 			return ctx.Err()
 		}
 	}
 }
 
-// starts asks where the topics of requests begin.
+// starts asks Kafka for the start offsets of all topics of requests.
 func (o *owner) starts(ctx context.Context) (begins, error) {
 	ctx, cancel := context.WithTimeout(ctx, backlogTimeout)
 	defer cancel()

@@ -9,15 +9,15 @@ import (
 	"github.com/ackwire/ackwire/internal/meter"
 )
 
-// measure registers what a tracker is asked for when its metrics are read.
+// measure registers the metrics whose values are computed when they are read.
 func (t *Tracker) measure(m meter.Meter) {
 	m.GaugeFunc("partitions",
-		"Partitions of status, of all trackers; 0 while Kafka has not said. The sum of shards_ready over all trackers "+
-			"should be as many.",
+		"Partitions of the topic status; 0 until Kafka has told. When all are served, the sum of shards_ready over all "+
+			"trackers is the same.",
 		func() float64 { return float64(t.api.partitionCount()) })
 	m.GaugeFunc("checkpoint_age_seconds",
-		"For how long the local store has lacked something that was folded, in the partition where that is longest; 0 when "+
-			"it has all.",
+		"Age of the oldest folded event that the local store does not have yet, over all owned partitions; 0 when it has "+
+			"all.",
 		func() float64 {
 			var oldest time.Duration
 			for _, s := range t.api.owned() {
@@ -26,8 +26,8 @@ func (t *Tracker) measure(m meter.Meter) {
 			return oldest.Seconds()
 		})
 	m.GaugeFunc("view_age_seconds",
-		"For how long transactions of the topic view have failed, in the partition where that is longest; 0 when each "+
-			"one's last was committed.",
+		"For how long transactions of the topic view have failed, in the partition where that is longest; 0 when the "+
+			"last one of each partition was committed.",
 		func() float64 {
 			var oldest time.Duration
 			for _, s := range t.api.owned() {
@@ -36,13 +36,13 @@ func (t *Tracker) measure(m meter.Meter) {
 			return oldest.Seconds()
 		})
 	m.Register(&diskMetrics{fs: t.cfg.FS, dir: t.cfg.Data,
-		free: m.Desc("disk_free_bytes", "Room on the disk that holds the data folder."),
+		free: m.Desc("disk_free_bytes", "Free space on the disk that holds the data folder."),
 		size: m.Desc("disk_size_bytes", "Size of the disk that holds the data folder."),
 	})
 }
 
-// diskMetrics asks how full the disk is when it is read, so also before the store could be
-// opened for lack of room. A disk that cannot say has no metrics.
+// diskMetrics measures the disk's space when metrics are read, so it works also while the store cannot be
+// opened because the disk is full. A file system that does not report its space has no metrics.
 type diskMetrics struct {
 	fs         vfs.FS
 	dir        string

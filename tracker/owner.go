@@ -24,14 +24,14 @@ import (
 )
 
 const (
-	pollRecords  = 5000        // bounds one poll
-	endsInterval = time.Second // between questions for the log's ends
-	ownedTimeout = 3 * time.Second
+	pollRecords  = 5000            // at most, of one poll
+	endsInterval = time.Second     // between two questions for the end offsets of status
+	ownedTimeout = 3 * time.Second // of one question to Kafka
 )
 
-// owner runs a shard for each partition that the consumer group assigns to this tracker.
-// The group's client is only a member: what the shards fold comes from a client of its own,
-// which begins each partition once its state is restored.
+// owner runs a shard for each partition that the consumer group assigns to this tracker. The group's
+// client is only a member and reads nothing: another client, the reader, reads the records for the
+// shards, each partition from where its restored state ends.
 type owner struct {
 	// Set before run, then only read.
 	log        store.Identity // of status
@@ -54,11 +54,11 @@ type owner struct {
 
 	mu        sync.Mutex // guards all below
 	tenures   map[int32]*tenure
-	begins    map[int32]int64    // partitions that the reader is to begin, and where
+	begins    map[int32]int64    // partitions that the reader is to add, with the offset to read from
 	interrupt context.CancelFunc // ends the reader's poll
 }
 
-// tenure is the time from a partition's assignment to its end.
+// tenure is the ownership of a partition, from its assignment to its revocation.
 type tenure struct {
 	partition int32
 	cancel    context.CancelFunc
@@ -66,8 +66,8 @@ type tenure struct {
 	shard     *shard.Shard // guarded by owner.mu; nil while the partition is being restored
 }
 
-// groupOptions make the client a member: cooperative, dynamic, without offset commits, for
-// a partition's position is in its checkpoint.
+// groupOptions are the options of the client that is the group's member: cooperative, dynamic, and without
+// offset commits, for a partition's position is in its checkpoint.
 func (o *owner) groupOptions() []kgo.Opt {
 	status := o.names.Status()
 	return []kgo.Opt{
@@ -81,8 +81,8 @@ func (o *owner) groupOptions() []kgo.Opt {
 	}
 }
 
-// readerOptions make the client read what it is told to. An event counts when it is written,
-// also by a client that writes in transactions: readers of status do not wait for commits.
+// readerOptions are the options of the client that reads status. It reads uncommitted records: an event
+// counts once it is written, even if its producer uses transactions.
 func readerOptions() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.KeepControlRecords(), // so that a position can reach the log's end
@@ -90,8 +90,8 @@ func readerOptions() []kgo.Opt {
 	}
 }
 
-// assigned begins a tenure for each new partition. It does not wait for their restore: the
-// group goes on meanwhile, and so do the partitions that stay.
+// assigned begins a tenure for each new partition. It does not wait until they are restored, for that
+// would hold up the group and the partitions that this tracker keeps.
 func (o *owner) assigned(partitions []int32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -112,7 +112,8 @@ func (o *owner) assigned(partitions []int32) {
 	o.api.joined()
 }
 
-// revoked ends tenures and waits for their last checkpoints: the next owner may begin.
+// revoked ends tenures and returns when their last checkpoints are written, after which the next owner
+// may begin.
 func (o *owner) revoked(partitions []int32) {
 	o.mu.Lock()
 	var ending []*tenure
@@ -133,8 +134,8 @@ func (o *owner) revoked(partitions []int32) {
 	}
 }
 
-// serve restores the partition and runs its shard until ctx ends, again when somebody else
-// wrote its view though it is still ours.
+// serve restores the partition and runs its shard until ctx ends. When another tracker has taken over
+// the partition's view and the group says that this one is still the owner, it starts again.
 func (o *owner) serve(ctx context.Context, t *tenure) {
 	for ctx.Err() == nil {
 		err := o.hold(ctx, t)
@@ -150,7 +151,9 @@ func (o *owner) serve(ctx context.Context, t *tenure) {
 	}
 }
 
-// hold is one attempt to be the partition's owner.
+// hold restores the partition, runs its shard and returns when that has ended. The order matters: taking
+// the view over fences the former owner, so nobody else writes it during the restore; the reader adds the
+// partition and the API serves it only when the shard runs.
 func (o *owner) hold(ctx context.Context, t *tenure) error {
 	p := t.partition
 	var w *view.Writer
@@ -187,13 +190,13 @@ func (o *owner) hold(ctx context.Context, t *tenure) error {
 	o.mu.Unlock()
 	o.end(p)
 	if ctx.Err() == nil {
-		o.api.claim(p) // it may be ours again
+		o.api.claim(p) // still assigned: serve restores it again
 	}
 	return err
 }
 
-// awaitOwnership returns when the group says that the partition is still this tracker's; if
-// it is not, ctx ends with its revocation.
+// awaitOwnership returns when the group says that this tracker owns the partition, or when ctx ends,
+// which it does when the partition is revoked.
 func (o *owner) awaitOwnership(ctx context.Context, p int32) {
 	for ctx.Err() == nil {
 		owned, err := o.owned(ctx, p)
@@ -201,7 +204,7 @@ func (o *owner) awaitOwnership(ctx context.Context, p int32) {
 			return
 		}
 		if err != nil && ctx.Err() == nil {
-			o.logger.Warn("who owns the partition is not known", "partition", p, "err", err)
+			o.logger.Warn("the partition's owner is not known yet", "partition", p, "err", err)
 		}
 		pause.For(ctx, time.Second)
 	}
@@ -232,6 +235,7 @@ func (o *owner) owned(ctx context.Context, p int32) (bool, error) {
 	return false, nil
 }
 
+// fail ends run with err, unless another error has done so.
 func (o *owner) fail(err error) {
 	select {
 	case o.failed <- err:
@@ -239,8 +243,8 @@ func (o *owner) fail(err error) {
 	}
 }
 
-// begin lets the reader begin a partition. The reader does it between two polls: so what it
-// has in hand is never of a tenure before.
+// begin makes the reader read a partition from offset next. poll adds it before it polls again, so no
+// record of an earlier tenure is handed to the new shard.
 func (o *owner) begin(p int32, next int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -250,7 +254,7 @@ func (o *owner) begin(p int32, next int64) {
 	}
 }
 
-// end lets the reader forget a partition.
+// end makes the reader stop reading a partition.
 func (o *owner) end(p int32) {
 	o.mu.Lock()
 	delete(o.begins, p)
@@ -258,7 +262,8 @@ func (o *owner) end(p int32) {
 	o.reader.RemoveConsumePartitions(map[string][]int32{o.names.Status(): {p}})
 }
 
-// poll returns what the reader has, or nothing once there is a partition to begin.
+// poll adds the partitions that wait in begins and returns the records that the reader has. It returns
+// without records when begin is called meanwhile.
 func (o *owner) poll(ctx context.Context) kgo.Fetches {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -276,7 +281,8 @@ func (o *owner) poll(ctx context.Context) kgo.Fetches {
 	return o.reader.PollRecords(ctx, pollRecords)
 }
 
-// run hands polled records to the shards until ctx ends.
+// run hands polled records to the shards until ctx ends or a partition fails. It then leaves the group and
+// waits for all shards and goroutines.
 func (o *owner) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -327,8 +333,7 @@ func (o *owner) run(ctx context.Context) error {
 	return cause
 }
 
-// drainGroup takes what the group's client has to say. It fetches nothing: its topic is
-// paused.
+// drainGroup logs the errors of the group's client. The client fetches no records, for its topic is paused.
 func (o *owner) drainGroup(ctx context.Context) {
 	for ctx.Err() == nil {
 		fetches := o.group.PollFetches(ctx)
@@ -343,8 +348,8 @@ func (o *owner) drainGroup(ctx context.Context) {
 	}
 }
 
-// watchLog asks where the log ends, so that answers can say how fresh they are, and whether
-// it still has the partitions that it had.
+// watchLog asks for the end offsets of status every endsInterval. Shards need them to say how fresh their
+// answers are. It stops the tracker when the number of partitions has changed.
 func (o *owner) watchLog(ctx context.Context, stop context.CancelCauseFunc) {
 	ticks := time.NewTicker(endsInterval)
 	defer ticks.Stop()
@@ -357,9 +362,9 @@ func (o *owner) watchLog(ctx context.Context, stop context.CancelCauseFunc) {
 		asked := time.Now()
 		ends, err := o.ends(ctx)
 		o.evidence.told(ends, err, time.Now())
-		// What no leader told is missing: those shards' answers grow old, and say so.
+		// A partition whose leader did not answer is missing in ends: its shard's answers grow old.
 		if n := int32(len(ends)); err == nil && n != o.partitions {
-			stop(fmt.Errorf("%w from %d to %d: jobs would be looked for where their events are not; see tracker/README.md, "+
+			stop(fmt.Errorf("%w from %d to %d: jobs would be looked up in the wrong partition; see tracker/README.md, "+
 				"\"More partitions\"",
 				store.ErrPartitions, o.partitions, n))
 			return
@@ -377,7 +382,8 @@ func (o *owner) watchLog(ctx context.Context, stop context.CancelCauseFunc) {
 	}
 }
 
-// ends asks where the partitions end. With an error it has what the leaders that answered said.
+// ends returns the end offset of each partition of status. With an error it still returns those of the
+// leaders that answered.
 func (o *owner) ends(ctx context.Context) (map[int32]kadm.ListedOffset, error) {
 	ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
 	defer cancel()
@@ -385,6 +391,7 @@ func (o *owner) ends(ctx context.Context) (map[int32]kadm.ListedOffset, error) {
 	return ends[o.names.Status()], err
 }
 
+// shard returns the partition's shard, or nil while none runs.
 func (o *owner) shard(p int32) *shard.Shard {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -16,8 +16,9 @@ import (
 	"github.com/ackwire/ackwire/tracker/store"
 )
 
+// Bounds of one list.
 const (
-	maxListLimit  = 500
+	maxListLimit  = 500 // jobs
 	maxListFilter = 100 // values of one filter
 )
 
@@ -55,6 +56,7 @@ func (a *api) List(
 	return connect.NewResponse(response), nil
 }
 
+// listQuery checks the request and returns the store's query for it.
 func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
 	q := store.Query{
 		Tenant: m.Tenant, Subjects: m.Subjects, Types: m.Types, Lanes: m.Lanes,
@@ -114,7 +116,9 @@ func (a *api) Stats(
 
 var errPartitions = errors.New("partitions must name each partition that is asked for once")
 
-// overlays asks the shards of all partitions at once.
+// overlays returns the store and, for each partition, the shard's overlay: the tenant's jobs that have
+// changed since the last checkpoint. It asks all shards at once and waits until each has folded as much
+// as fresh demands.
 func (a *api) overlays(
 	ctx context.Context, tenant string, partitions []int32, fresh []*trackerpb.Freshness,
 ) (*store.Store, []*shard.Overlay, error) {
@@ -153,7 +157,8 @@ func (a *api) overlays(
 	return st, overlays, g.Wait()
 }
 
-// asOf is the least fresh of the partitions', in Unix milliseconds.
+// asOf returns the time as of which all overlays are complete, the earliest of theirs, in Unix
+// milliseconds.
 func asOf(overlays []*shard.Overlay) int64 {
 	var least time.Time
 	for i, o := range overlays {

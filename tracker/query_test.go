@@ -139,8 +139,8 @@ func TestBadLists(t *testing.T) {
 	})
 }
 
-// Somebody adds partitions to status: keys move, and jobs would be looked for where their
-// events are not. Nobody goes on.
+// Partitions are added to status, so keys move and jobs would be looked up in the wrong partition: every
+// tracker stops.
 func TestMorePartitions(t *testing.T) {
 	withView(t, func(t *testing.T, w *world) {
 		fs := vfs.NewMem()

@@ -17,10 +17,10 @@ import (
 	"github.com/ackwire/ackwire/tracker/view"
 )
 
-// A partition is restored from the first of three places that will do: the local store,
-// which Open has found to be sound; the topic view; the topic status from its beginning.
+// A partition is restored from the first usable one of three sources: the local store, which Open has
+// checked; the topic view; the topic status from its beginning.
 
-// source is where a partition's state may come from.
+// source names where a partition's state may come from.
 type source string
 
 const (
@@ -29,16 +29,16 @@ const (
 	fromStatus source = "status"
 )
 
-// outcome is what came of a source.
+// outcome says whether a source was used, or why not.
 type outcome string
 
 const (
 	used          outcome = "used"
 	refusedEmpty  outcome = "empty"
-	refusedAhead  outcome = "ahead"  // of status, which has lost its tail: it was used, and the tail filled
-	refusedBehind outcome = "behind" // status no longer holds what follows
-	refusedOther  outcome = "other_log"
-	refusedRotten outcome = "unsound"
+	refusedAhead  outcome = "ahead"     // status has lost records that it has folded: it is used all the same, see fill
+	refusedBehind outcome = "behind"    // status no longer holds the events that follow it
+	refusedOther  outcome = "other_log" // it was made from another topic or cluster
+	refusedRotten outcome = "unsound"   // its content does not match its counts and hashes
 )
 
 // restoreMetrics tell how partitions were restored.
@@ -52,12 +52,12 @@ type restoreMetrics struct {
 func newRestoreMetrics(m meter.Meter) *restoreMetrics {
 	r := &restoreMetrics{
 		outcomes: m.CounterVec("restores_total",
-			"Places that a partition's state was to be restored from, by what came of it.", "from", "outcome"),
-		records: m.Counter("restore_view_records_total", "Records of view that restores have read."),
+			"Sources that restores of partitions have tried, by whether they were used or why not.", "from", "outcome"),
+		records: m.Counter("restore_view_records_total", "Records of the topic view that restores have read."),
 		remaining: m.Gauge("restore_remaining_records",
-			"Records of status that owned partitions still have to fold before they are ready."),
+			"Records of the topic status that owned partitions still have to fold before they are ready."),
 		seconds: m.Histogram("restore_seconds",
-			"From a partition's assignment until its state is restored; what status holds beyond is still to be folded then.",
+			"Time from a partition's assignment until its state is restored; later events of status are folded after that.",
 			prometheus.ExponentialBuckets(0.001, 2, 18)),
 	}
 	for _, from := range []source{fromLocal, fromView, fromStatus} {
@@ -70,14 +70,16 @@ func newRestoreMetrics(m meter.Meter) *restoreMetrics {
 	return r
 }
 
-// retryMin and retryMax bound the waits of a restore that Kafka does not answer.
+// retryMin and retryMax bound the waits between two attempts of a restore step while Kafka does not
+// answer.
 const (
 	retryMin         = 100 * time.Millisecond
 	retryMax         = 2 * time.Second
-	progressInterval = 5 * time.Second
+	progressInterval = 5 * time.Second // between two log lines
 )
 
-// retried calls f until it succeeds, ctx ends, or final says that another try is no use.
+// retried calls f until it succeeds, ctx ends, or final says that the error is final. what is the log
+// message of a failed try.
 func (o *owner) retried(ctx context.Context, what string, p int32, f func() error, final func(error) bool) error {
 	for wait := retryMin; ; wait = min(2*wait, retryMax) {
 		err := f()
@@ -93,13 +95,13 @@ func (o *owner) retried(ctx context.Context, what string, p int32, f func() erro
 
 func never(error) bool { return false }
 
-// takeView fences the tracker that wrote the partition's view before.
+// takeView makes this tracker the writer of the partition's view and fences the former one.
 func (o *owner) takeView(ctx context.Context, p int32) (w *view.Writer, err error) {
 	cfg := *o.view
 	cfg.TooLarge = func(jobID string, bytes int) {
 		o.metrics.ViewTooLarge()
-		o.logger.Error("a document is too large for view, which has it without its result; no tracker restores from this "+
-			"partition of it until the job expires", "partition", p, "job", jobID, "bytes", bytes)
+		o.logger.Error("a document is too large for the topic view and was written without its result; no tracker can "+
+			"restore from this partition of view until the job expires", "partition", p, "job", jobID, "bytes", bytes)
 	}
 	err = o.retried(ctx, "view not taken over yet", p, func() error {
 		w, err = view.Take(ctx, cfg, p)
@@ -108,8 +110,10 @@ func (o *owner) takeView(ctx context.Context, p int32) (w *view.Writer, err erro
 	return w, err
 }
 
-// span is what the log holds of a partition.
+// span is the range of offsets that a partition of the log holds: from start up to, not including, end.
 type span struct{ start, end int64 }
+
+// span asks Kafka for the partition's span of status, until it answers.
 
 func (o *owner) span(ctx context.Context, p int32) (s span, err error) {
 	err = o.retried(ctx, "status is not known yet", p, func() error {
@@ -135,8 +139,8 @@ func (o *owner) span(ctx context.Context, p int32) (s span, err error) {
 	return s, err
 }
 
-// restore fills the partition's part of the store and returns the offset of status to go on
-// from. w is nil when there is no view.
+// restore fills the partition's part of the store and returns the offset of status from which its shard
+// is to fold on. w is nil when there is no view.
 func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int64, err error) {
 	began := time.Now()
 	log, err := o.span(ctx, p)
@@ -144,7 +148,7 @@ func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int6
 		return 0, err
 	}
 	st := o.store.Partition(p)
-	from, err := o.climb(ctx, p, st, w, log)
+	from, err := o.choose(ctx, p, st, w, log)
 	if err != nil {
 		return 0, err
 	}
@@ -157,7 +161,7 @@ func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int6
 	next = st.Position()
 	if next < log.start {
 		o.metrics.Gap()
-		o.logger.Error("status no longer holds what follows the checkpoint: its retention is too short; events are lost",
+		o.logger.Error("status no longer holds the events after the checkpoint: its retention is too short; events are lost",
 			"partition", p, "checkpoint", next, "start", log.start)
 		next = log.start
 	}
@@ -169,9 +173,10 @@ func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int6
 	return next, nil
 }
 
-// climb goes down the ladder. What status no longer follows is used when nothing else is
-// better.
-func (o *owner) climb(
+// choose fills the store from the first usable source and returns which one that was. A local store
+// that is behind status is used only when the view has nothing: some events are lost, but most jobs are
+// known.
+func (o *owner) choose(
 	ctx context.Context, p int32, st *store.Partition, w *view.Writer, log span,
 ) (from source, err error) {
 	refused := func(from source, why outcome, cause error) {
@@ -184,13 +189,13 @@ func (o *owner) climb(
 	switch {
 	case local.Next > log.end:
 		o.restores.outcomes.WithLabelValues(string(fromLocal), string(refusedAhead)).Inc()
-		return fromLocal, nil // the better copy: the log is made whole, see fill
+		return fromLocal, nil // the store is the better copy; see fill
 	case local.Next == 0 && o.store.SetAside() != "":
 		refused(fromLocal, refusedRotten, fmt.Errorf("the store was set aside: %s", o.store.SetAside()))
 	case local.Next == 0:
 		refused(fromLocal, refusedEmpty, nil)
 	case local.Next < log.start:
-		refused(fromLocal, refusedBehind, fmt.Errorf("it is at %d, and status begins at %d", local.Next, log.start))
+		refused(fromLocal, refusedBehind, fmt.Errorf("it ends at %d, and status begins at %d", local.Next, log.start))
 		if holds, err := o.viewHolds(ctx, p); err != nil || w == nil || !holds {
 			return fromLocal, err
 		}
@@ -226,8 +231,7 @@ func (o *owner) climb(
 	return fromView, nil
 }
 
-// viewHolds reports whether there is anything to restore from: what the store has is better
-// than nothing.
+// viewHolds reports whether the partition of view has any record to restore from.
 func (o *owner) viewHolds(ctx context.Context, p int32) (holds bool, err error) {
 	if o.view == nil {
 		return false, nil
@@ -252,7 +256,7 @@ func (o *owner) viewHolds(ctx context.Context, p int32) (holds bool, err error) 
 	return holds, err
 }
 
-// refusal gives an error of the view its outcome; false when it is worth another try.
+// refusal returns the outcome for an error of reading the view; false when another try may succeed.
 func refusal(err error) (outcome, bool) {
 	switch {
 	case errors.Is(err, view.ErrEmpty):
@@ -265,21 +269,23 @@ func refusal(err error) (outcome, bool) {
 	return "", false
 }
 
-// progress tells how far a restore from the view has come.
+// progress returns a function that counts the records that a restore from the view has read, and logs
+// them every progressInterval.
 func (o *owner) progress(p int32) func(records, of int64) {
-	began, said, counted := time.Now(), time.Now(), int64(0)
+	began := time.Now()
+	logged, counted := began, int64(0)
 	return func(records, of int64) {
 		o.restores.records.Add(float64(records - counted))
 		counted = records
-		if now := time.Now(); now.Sub(said) >= progressInterval {
-			said = now
+		if now := time.Now(); now.Sub(logged) >= progressInterval {
+			logged = now
 			o.logger.Info("restoring from view", "partition", p, "records", records, "remaining", of-records,
 				"per_second", int64(float64(records)/now.Sub(began).Seconds()))
 		}
 	}
 }
 
-// viewConfig is what writers of the topic view are made of.
+// viewConfig returns the configuration of the topic view's writers.
 func (t *Tracker) viewConfig(id store.Identity, address string) *view.Config {
 	return &view.Config{
 		Names: t.names, Log: id, Address: address,

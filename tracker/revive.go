@@ -17,33 +17,33 @@ import (
 	"github.com/ackwire/ackwire/tracker/view"
 )
 
-// DeadRequest is a request that a worker put among the dead letters.
+// DeadRequest is a request record that a worker has moved to the topic of dead letters.
 type DeadRequest struct {
 	JobID string
-	Life  string // as the record says, or empty
-	// Request is where the record lay.
+	Life  string // the life of the job's ID that the record names, or empty
+	// Request is the position of the record in its lane's topic.
 	Request event.Position
-	// At is when it was put there: the request is as old at least.
+	// At is when it was moved there; the request is at least as old.
 	At time.Time
-	// Policy is the record's, or nil where that cannot be read.
+	// Policy is the policy in the record, or nil when it cannot be read.
 	Policy *job.Policy
 }
 
-// Revival is what became of a dead request's job.
+// Revival is the result of Revive.
 type Revival struct {
-	// Taken reports that the job is handed out anew, as Dispatch.
+	// Taken reports that the job is dispatched again, with the number Dispatch.
 	Taken    bool
 	Dispatch int
-	// State is the job's afterwards; empty when the log knows no such job.
+	// State is the job's state afterwards; empty when no such job is known.
 	State job.State
-	// Outlived is true where the job is not known and may have been and have expired.
+	// Outlived reports that the job is not known and old enough to have expired.
 	Outlived bool
 }
 
-// Revive says in the log that a request is lost, so that the tracker hands its job out anew, and
-// tells what the rules make of that. All who read the log come to the same, so it asks nobody: it
-// folds the job from the topic view, where there is one, and from status up to its own event. To do
-// it twice does no harm.
+// Revive writes to status that a request is lost, so that the tracker dispatches its job again, and
+// returns what that event did. Every reader of the log folds it to the same result, so no tracker has to
+// be asked: Revive folds the job itself, from its document in the topic view, where there is one, and
+// from the events of status up to its own. To call it twice for one request does no harm.
 func Revive(
 	ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), names topic.Names, r DeadRequest,
 ) (Revival, error) {
@@ -64,14 +64,14 @@ func Revive(
 	if err != nil {
 		return Revival{}, err
 	}
-	said := &kgo.Record{Topic: names.Status(), Key: []byte(r.JobID), Value: value}
-	if err := cl.ProduceSync(ctx, said).FirstErr(); err != nil {
-		return Revival{}, fmt.Errorf("write to %s: %w", said.Topic, err)
+	lost := &kgo.Record{Topic: names.Status(), Key: []byte(r.JobID), Value: value}
+	if err := cl.ProduceSync(ctx, lost).FirstErr(); err != nil {
+		return Revival{}, fmt.Errorf("write to %s: %w", lost.Topic, err)
 	}
-	if found.Next > said.Offset {
-		found = view.Found{} // it reflects another log
+	if found.Next > lost.Offset {
+		found = view.Found{} // the view was made from another log
 	}
-	result, err := foldTo(ctx, cl, newClient, said, found)
+	result, err := foldTo(ctx, cl, newClient, lost, found)
 	if err != nil {
 		return Revival{}, err
 	}
@@ -85,7 +85,8 @@ func Revive(
 	return v, nil
 }
 
-// foldTo folds a job's events up to the last one, and returns what that one did.
+// foldTo folds a job's events up to the record last and returns the result of that one. It begins with
+// the document and position that were found in the view, or else at the start of status.
 func foldTo(ctx context.Context, cl *kgo.Client, newClient func(...kgo.Opt) (*kgo.Client, error), last *kgo.Record,
 	found view.Found) (fold.Result, error) {
 	starts, err := kadm.NewClient(cl).ListStartOffsets(ctx, last.Topic)

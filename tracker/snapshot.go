@@ -18,19 +18,19 @@ import (
 	"github.com/ackwire/ackwire/tracker/store"
 )
 
-// A snapshot is a copy of a tracker's store, for backups and for a new instance that is to
-// begin warm. A tracker that runs makes it itself: it is asked over a socket in its data
-// folder, by those who may write there.
+// A snapshot is a copy of a tracker's store, for backups and for a new instance that need not restore
+// from Kafka. A running tracker holds the store's lock, so it makes the copy itself: it is asked over a
+// Unix socket in its data folder, which only its own user can open.
 
 const (
 	snapshotSocket  = "snapshot.sock"
 	snapshotPath    = "/snapshot"
 	snapshotTimeout = 10 * time.Minute
-	maxSocketPath   = 100 // bytes; systems allow 104 and more
+	maxSocketPath   = 100 // bytes; operating systems allow at least 104
 )
 
-// serveSnapshots serves the socket until ctx ends. Without a folder on the operating
-// system's disk there is none.
+// serveSnapshots serves the socket until ctx ends. It does nothing when the data folder is not on the
+// operating system's file system.
 func (t *Tracker) serveSnapshots(ctx context.Context, st *store.Store) {
 	if t.cfg.FS != vfs.Default {
 		return
@@ -41,7 +41,7 @@ func (t *Tracker) serveSnapshots(ctx context.Context, st *store.Store) {
 			"path", path)
 		return
 	}
-	_ = os.Remove(path) // of a tracker that was killed: the store's lock is ours
+	_ = os.Remove(path) // left by a tracker that was killed: this one holds the store's lock
 	l, err := t.env.Listen(ctx, "unix", path)
 	if err != nil {
 		t.env.Log.Warn("no snapshots while this tracker runs", "err", err)
@@ -66,11 +66,11 @@ func (t *Tracker) serveSnapshots(ctx context.Context, st *store.Store) {
 		t.env.Log.Info("snapshot made", "dir", dir)
 	})
 	if err := service.ServeHTTP(ctx, &http.Server{Handler: mux}, l); err != nil {
-		t.env.Log.Warn("snapshots", "err", err)
+		t.env.Log.Warn("the server of snapshots has ended", "err", err)
 	}
 }
 
-// snapshotTo makes a data folder whose store is a copy.
+// snapshotTo creates the data folder dir with a copy of the store.
 func snapshotTo(st *store.Store, dir string) error {
 	if err := newFolder(dir); err != nil {
 		return err
@@ -78,6 +78,7 @@ func snapshotTo(st *store.Store, dir string) error {
 	return st.Snapshot(filepath.Join(dir, storeFolder))
 }
 
+// newFolder creates a folder that must not exist, and its parents.
 func newFolder(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
@@ -88,9 +89,9 @@ func newFolder(dir string) error {
 	return nil
 }
 
-// Snapshot copies the store of the tracker with the given data folder to dir, which must not
-// exist: a data folder that a tracker may start on. It asks the tracker if that is
-// running, else it opens the store itself.
+// Snapshot copies the store in a tracker's data folder to the new data folder dir, on which a tracker may
+// start; dir must not exist. If the tracker is running, it is asked to make the copy; if not, Snapshot
+// opens the store itself.
 func Snapshot(ctx context.Context, data, dir string, env service.Env) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -110,7 +111,8 @@ func Snapshot(ctx context.Context, data, dir string, env service.Env) error {
 	return store.Copy(vfs.Default, from, filepath.Join(dir, storeFolder), env.Log)
 }
 
-// askForSnapshot reports whether a tracker was there to be asked.
+// askForSnapshot asks the running tracker for a snapshot. asked is false when no tracker listens at the
+// socket.
 func askForSnapshot(ctx context.Context, socket, dir string) (asked bool, err error) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)

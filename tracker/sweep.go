@@ -16,9 +16,9 @@ const (
 	sweepTimeout  = 30 * time.Second
 )
 
-// sweepBlobs removes what removed jobs have left in the blob store. That a life of a job's ID is
-// over is kept until its blobs are removed, so nothing is forgotten over a restart. Another life
-// may have the ID by then: what is removed is in the folder of the one that is over.
+// sweepBlobs removes the blobs of removed jobs until ctx ends. The store keeps a mark for each life of a
+// job's ID that is over until its blobs are removed, so a restart forgets none. A new job may have the
+// same ID by then, so only the folder of the life that is over is removed.
 func (o *owner) sweepBlobs(ctx context.Context, bucket *blobs.Store) {
 	ticks := time.NewTicker(sweepInterval)
 	defer ticks.Stop()
@@ -30,10 +30,10 @@ func (o *owner) sweepBlobs(ctx context.Context, bucket *blobs.Store) {
 		}
 		for p := range o.partitions {
 			if o.shard(p) == nil {
-				continue // its owner does
+				continue // its owner sweeps it
 			}
 			if err := o.sweepPartition(ctx, p, bucket); err != nil && ctx.Err() == nil {
-				o.logger.Warn("blobs of removed jobs are still there, will be tried again", "partition", p, "err", err)
+				o.logger.Warn("blobs of removed jobs not removed, will be tried again", "partition", p, "err", err)
 			}
 		}
 	}
@@ -58,9 +58,9 @@ func (o *owner) sweepPartition(ctx context.Context, p int32, bucket *blobs.Store
 	return ctx.Err()
 }
 
-// removeBlobs removes the blobs of a life that is over. What lies beside the folders of lives was
-// stored by somebody who knew of none: a result by a worker in another language, a payload by an
-// older gateway. It is removed once no job has the ID.
+// removeBlobs removes the blobs of a life that is over. Blobs of the ID outside any life's folder were
+// stored by a program that knows no lives: a result by a worker in another language, a payload by an
+// older gateway. They are removed when no job has the ID any more.
 func (o *owner) removeBlobs(ctx context.Context, st *store.Partition, mark string, bucket *blobs.Store) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()

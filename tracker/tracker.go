@@ -39,23 +39,22 @@ const (
 
 	heartbeatInterval = 500 * time.Millisecond
 
-	pingAfter   = time.Second     // a connection that is silent for so long is pinged
-	pingTimeout = 2 * time.Second // a ping without an answer ends the connection after this
+	pingAfter   = time.Second     // a connection that is silent for this long is pinged
+	pingTimeout = 2 * time.Second // a connection that does not answer a ping for this long is closed
 )
 
-// Tracker is one instance. The consumer group decides which partitions it owns.
+// Tracker is one instance of the tracker service. The consumer group decides which partitions it owns.
 type Tracker struct {
-	cfg     Config
-	env     service.Env
-	names   topic.Names
-	metrics *shard.Metrics
-	// restores tell how partitions were restored, backlog what waits in lanes.
+	cfg      Config
+	env      service.Env
+	names    topic.Names
+	metrics  *shard.Metrics
 	restores *restoreMetrics
 	backlog  *backlogMetrics
 	api      *api
 	evidence *evidence
 	disk     *service.Probe
-	status   atomic.Pointer[error] // why it is not ready; nil once it has joined the group
+	status   atomic.Pointer[error] // why it is not ready; nil while it takes part in the group
 }
 
 // New returns a tracker. It does no I/O.
@@ -85,8 +84,8 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 
 func (t *Tracker) notReady(err error) { t.status.Store(&err) }
 
-// Ready says why the tracker takes no work: a partition that it owns is still being restored,
-// or Kafka or the disk have not answered lately.
+// Ready returns nil when the tracker can serve, else the reason: it is starting or stopping, a partition
+// that it owns is still being restored, or Kafka or the disk has not answered lately.
 func (t *Tracker) Ready() error {
 	if err := t.status.Load(); err != nil {
 		return *err
@@ -100,8 +99,8 @@ func (t *Tracker) Ready() error {
 	return t.disk.Err()
 }
 
-// Run serves until ctx ends. It then leaves the group, writes a last checkpoint for each
-// partition and returns when all that it started has ended.
+// Run serves until ctx ends. It then leaves the group, writes a last checkpoint of each partition, and
+// returns when all that it started has ended.
 func (t *Tracker) Run(ctx context.Context) error {
 	l, err := t.env.Listen(ctx, "tcp", t.cfg.Listen)
 	if err != nil {
@@ -111,8 +110,8 @@ func (t *Tracker) Run(ctx context.Context) error {
 	if advertise == "" {
 		advertise = l.Addr().String()
 	}
-	// Order of the stop: the group first, so that gateways learn of the new owners from
-	// the group; the API serves until then.
+	// Stopping has an order: the tracker leaves the group first, so that gateways learn the new owners
+	// from the group; the API serves until then.
 	g := service.NewGroup(ctx)
 	apiCtx, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
@@ -150,14 +149,13 @@ func (t *Tracker) serve(ctx context.Context, l net.Listener) error {
 	return service.ServeHTTP(ctx, &http.Server{
 		Handler:   mux,
 		Protocols: protocols,
-		// A gateway that has gone without a word is noticed by its silence, as trackers are by
-		// gateways.
+		// Pings notice a gateway whose host or network has failed without closing the connection.
 		HTTP2:       &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		BaseContext: func(net.Listener) context.Context { return base },
 	}, l)
 }
 
-// own joins the group and folds what it is assigned until ctx ends.
+// own waits for Kafka, opens the blob store and the local store, and runs the owner until ctx ends.
 func (t *Tracker) own(ctx context.Context, advertise string) error {
 	admin, err := t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-admin", append(fetch.Options(), kafka.Placed())...)
 	if err != nil {
@@ -185,7 +183,7 @@ func (t *Tracker) own(ctx context.Context, advertise string) error {
 	return errors.Join(err, st.Close(), bucket.Close())
 }
 
-// unless drops an error that is no more than ctx's end.
+// unless returns nil for an error that only says that ctx has ended, else err.
 func unless(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
@@ -193,7 +191,7 @@ func unless(ctx context.Context, err error) error {
 	return err
 }
 
-// openStore opens the local store. While the disk has no room it waits.
+// openStore opens the local store and checks it. While the disk is full it waits.
 func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bool) (*store.Store, error) {
 	opts := store.Options{View: !t.cfg.NoView, Blobs: withBlobs, MinFree: uint64(t.cfg.MinFree) << 20}
 	if t.cfg.FS == vfs.Default {
@@ -218,10 +216,11 @@ func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bo
 	}
 }
 
-// storeFolder is the store's within the data folder.
+// storeFolder is the name of the store's folder within the data folder.
 const storeFolder = "store"
 
-// runOwner joins the group and owns what it assigns until ctx ends.
+// runOwner joins the group and runs an owner for the partitions that it assigns until ctx ends. Beside it
+// run the sweep of blobs, the server of snapshots and the probe of the disk.
 func (t *Tracker) runOwner(
 	ctx context.Context, id store.Identity, st *store.Store, admin *kgo.Client, bucket *blobs.Store, advertise string,
 ) error {
@@ -253,9 +252,9 @@ func (t *Tracker) runOwner(
 	}
 	o.group, err = t.cfg.Kafka.NewClient(t.env, topic.TrackerClientID(advertise), append(o.groupOptions(),
 		kgo.SessionTimeout(t.cfg.SessionTimeout),
-		// Members that are gone must not hold a rebalance up for long; those that live join
-		// at once, for nothing that a shard does takes seconds. A partition that was given
-		// back waits for the others' next heartbeats.
+		// A rebalance waits for members that are gone at most so long. Living members join at once,
+		// for nothing that a shard does takes seconds. A partition that was given back is assigned
+		// only at the others' next heartbeats, so the interval is short.
 		kgo.RebalanceTimeout(t.cfg.SessionTimeout),
 		kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.WithHooks(groupHook{t.evidence}))...)
@@ -280,7 +279,7 @@ func (t *Tracker) runOwner(
 	return err
 }
 
-// start waits for Kafka, makes the topics that are missing and names the log.
+// start waits for Kafka, creates the topics that are missing, and returns the identity of status.
 func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
 	for wait := startRetryMin; ; wait = min(2*wait, startRetryMax) {
 		id, err := t.identify(ctx, admin)
@@ -295,6 +294,7 @@ func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity,
 	}
 }
 
+// identify is one attempt of start.
 func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
@@ -316,7 +316,8 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	if t.cfg.NoView {
 		return id, nil
 	}
-	// A job's document lies where its events do: both topics have one number of partitions.
+	// A job's document is in the partition of view with the number of its events' partition of status,
+	// so both topics must have as many partitions.
 	if err := t.ensure(ctx, admin, kafka.Topic(t.names.ViewSpec(id.Partitions))); err != nil {
 		return store.Identity{}, err
 	}
@@ -328,7 +329,7 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	return id, err
 }
 
-// ensure makes topics that are missing.
+// ensure creates topics that are missing, and logs it.
 func (t *Tracker) ensure(ctx context.Context, admin *kgo.Client, topics ...kafka.Topic) error {
 	created, err := kafka.EnsureTopics(ctx, admin, topics...)
 	for _, name := range created {

@@ -120,8 +120,8 @@ func TestErrorsOfTheAPI(t *testing.T) {
 	})
 }
 
-// TestALogThatDoesNotAnswer: whether there is no such job is not known then, and asking again is
-// what helps. (Callers were told of a bug once.)
+// TestALogThatDoesNotAnswer: while Kafka does not answer it is not known whether a job exists, so the
+// answer is "unavailable", which callers retry. (It was an internal error once.)
 func TestALogThatDoesNotAnswer(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())

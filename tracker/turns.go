@@ -6,21 +6,21 @@ import (
 	"sync"
 )
 
-// maxLists is how many lists and counts are made at a time: they leave processors to the shards.
+// maxLists is how many lists and counts are made at a time. Half of the processors are left to the shards.
 var maxLists = max(1, runtime.GOMAXPROCS(0)/2)
 
-// turns lets some of those who come go on at a time, and the others wait for theirs: tenants one
-// after the other, however many a tenant has waiting. The zero turns has no room: see newTurns.
+// turns is a semaphore that is fair to tenants: a free place goes to the tenants that wait in turn,
+// however many requests one of them has waiting.
 type turns struct {
-	mu      sync.Mutex // guards all below
-	room    int
-	waiting map[string][]chan struct{} // by tenant, the oldest first
-	tenants []string                   // of those who wait, in the order of their turns
+	mu      sync.Mutex                 // guards all below
+	room    int                        // free places
+	waiting map[string][]chan struct{} // requests that wait, by tenant, the oldest first
+	tenants []string                   // tenants that have requests waiting, in the order of their turns
 }
 
 func newTurns(room int) *turns { return &turns{room: room, waiting: map[string][]chan struct{}{}} }
 
-// enter waits for a turn of the tenant's; leave must follow, unless ctx ended first.
+// enter waits for a place. It returns nil when it has one, which leave must give back, or ctx's error.
 func (t *turns) enter(ctx context.Context, tenant string) error {
 	t.mu.Lock()
 	if t.room > 0 {
@@ -39,7 +39,7 @@ func (t *turns) enter(ctx context.Context, tenant string) error {
 		return nil
 	case <-ctx.Done():
 	}
-	// When the turn comes later, it is passed on.
+	// The place may still be given to this request: it is passed on then.
 	go func() {
 		<-mine
 		t.leave()
@@ -47,7 +47,7 @@ func (t *turns) enter(ctx context.Context, tenant string) error {
 	return ctx.Err()
 }
 
-// leave gives the turn to who is next.
+// leave gives the place back, or to the next request that waits.
 func (t *turns) leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

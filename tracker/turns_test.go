@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestListsTakeTurns has one tenant ask for many lists at once: no more than may are made at a
-// time, and another tenant's is next, not last.
+// TestListsTakeTurns has one tenant ask for many lists at once: only as many as allowed are made at a
+// time, and another tenant's list is the next, not the last.
 func TestListsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurns(2)

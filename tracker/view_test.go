@@ -136,15 +136,15 @@ func TestRestoreFromView(t *testing.T) {
 	})
 }
 
-// A tracker that cannot be told that it is no longer the owner, and goes on: it is fenced
-// at its next transaction, and none of its later writes is in the view.
+// A tracker that is no longer the owner, does not learn of it and goes on is fenced at its next
+// transaction, and none of its later writes is in the view.
 func TestATakenOverViewFences(t *testing.T) {
 	withView(t, func(t *testing.T, w *world) {
 		a := w.start(8090, vfs.NewMem())
 		_, v := w.submit("job-1")
 		doc, _ := a.doc("job-1", v)
 		time.Sleep(viewed)
-		// Somebody takes all partitions over behind its back, and leaves again.
+		// Another writer takes all partitions over without the group's knowledge, and leaves again.
 		for p := range int32(testPartitions) {
 			cl, err := w.kafka().NewTransactionalClient(w.env(nil), "other", fmt.Sprintf("%s-%d", w.names.View(), p))
 			if err != nil {

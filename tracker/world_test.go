@@ -38,7 +38,7 @@ const (
 	settled        = 30 * time.Second // time enough for a rebalance and a restore
 )
 
-// world is a Kafka on a virtual network, in a bubble, and somebody who writes to it.
+// world is a Kafka on a virtual network, in a bubble, and a client that writes to it.
 type world struct {
 	t       *testing.T
 	net     *kfake.VirtualNetwork

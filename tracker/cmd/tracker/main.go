@@ -20,7 +20,7 @@ import (
 type commands struct {
 	command.ConfigFile
 
-	Serve    serveCmd    `cmd:"" default:"withargs" help:"Run a tracker. This is what happens without a command, too."`
+	Serve    serveCmd    `cmd:"" default:"withargs" help:"Run a tracker. This is the default command."`
 	Snapshot snapshotCmd `cmd:"" help:"Copy a tracker's local state to a new folder, while it runs or not. A tracker may start on the copy: --data DIR."`
 }
 
@@ -35,7 +35,7 @@ type serveCmd struct {
 type snapshotCmd struct {
 	command.Logging `embed:""`
 	Data            string `help:"The tracker's data folder." default:"data/tracker"`
-	Dir             string `arg:"" help:"Folder to make."`
+	Dir             string `arg:"" help:"Folder to create for the copy."`
 }
 
 func main() {

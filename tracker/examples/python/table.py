@@ -3,8 +3,8 @@
     KAFKA=localhost:9092 python3 table.py            # print the table as it is now
     KAFKA=localhost:9092 python3 table.py --follow   # and every change from then on
 
-It needs kafka-python and python-snappy, and nothing of Ackwire. What is printed is one JSON document per line;
-a job that was removed is a line of its ID alone.
+It needs kafka-python and python-snappy, and nothing of Ackwire. It prints one JSON document per line; for a job
+that was removed it prints the ID alone.
 """
 
 import json
@@ -18,7 +18,7 @@ def main():
     topic = os.environ.get("TOPIC", "ackwire.view")
     consumer = KafkaConsumer(
         bootstrap_servers=os.environ.get("KAFKA", "localhost:9092").split(","),
-        isolation_level="read_committed",  # what a transaction has not committed does not count
+        isolation_level="read_committed",  # records of transactions that are open or were aborted do not count
         enable_auto_commit=False,
     )
     partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
@@ -26,7 +26,7 @@ def main():
     consumer.seek_to_beginning(*partitions)
 
     table = {}
-    while batch := consumer.poll(timeout_ms=3000):  # until nothing more comes
+    while batch := consumer.poll(timeout_ms=3000):  # until no record has come for 3 s
         for records in batch.values():
             for record in records:
                 apply(table, record)
@@ -41,9 +41,9 @@ def main():
 
 
 def apply(table, record):
-    """Takes one record, and returns what changed as a line."""
+    """Applies one record to the table and returns the line to print, or None."""
     if any(name == "ackwire-kind" for name, _ in record.headers):
-        return None  # the tracker's own: a checkpoint, or who owns the partition
+        return None  # a record for trackers: a checkpoint, or the name of the partition's owner
     job_id = record.key.decode()
     if record.value is None:
         table.pop(job_id, None)
