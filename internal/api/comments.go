@@ -6,9 +6,9 @@ import (
 	"go/token"
 )
 
-// undocumented reports the exported names that have no comment: a comment before it, one at its
-// line's end, or one of the group that it is in. In a struct, a comment speaks for the fields below
-// it, too, up to an empty line. What is generated is left out.
+// undocumented returns the exported names that have no comment: neither before the name, nor at the end of
+// its line, nor for its group. In a struct, a comment also covers the fields below it up to an empty line.
+// Generated files are left out.
 func (p *Package) undocumented() (problems []string) {
 	missing := func(name string) {
 		problems = append(problems, fmt.Sprintf("%s.%s has no comment", p.types.Name(), name))
@@ -33,7 +33,7 @@ func (p *Package) undocumented() (problems []string) {
 	return problems
 }
 
-// exportedFunc is the name of a function, or of a method of an exported type.
+// exportedFunc returns the name of an exported function, or of an exported method of an exported type.
 func exportedFunc(d *ast.FuncDecl) (name string, ok bool) {
 	if !d.Name.IsExported() {
 		return "", false
@@ -58,6 +58,7 @@ func exportedFunc(d *ast.FuncDecl) (name string, ok bool) {
 	}
 }
 
+// spec checks one constant, variable or type.
 func (p *Package) spec(d *ast.GenDecl, spec ast.Spec, missing func(string)) {
 	switch s := spec.(type) {
 	case *ast.ValueSpec:
@@ -82,20 +83,20 @@ func (p *Package) spec(d *ast.GenDecl, spec ast.Spec, missing func(string)) {
 	}
 }
 
-// fieldComments reports the fields of a type, or the methods of an interface, that no comment speaks for.
+// fieldComments reports the fields of a struct, or the methods of an interface, that no comment covers.
 func (p *Package) fieldComments(of string, list *ast.FieldList, missing func(string)) {
 	line := func(pos token.Pos) int { return p.set.Position(pos).Line }
-	end, spokenFor := 0, false
+	end, covered := 0, false
 	for _, f := range list.List {
 		switch {
 		case f.Doc != nil:
-			spokenFor = true
+			covered = true
 		case line(f.Pos()) > end+1:
-			spokenFor = false
+			covered = false
 		}
 		end = line(f.End())
 		for _, name := range f.Names {
-			if name.IsExported() && !spokenFor && f.Comment == nil {
+			if name.IsExported() && !covered && f.Comment == nil {
 				missing(of + "." + name.Name)
 			}
 		}

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Lines is what the package exports, one line per constant, variable, function, type, field and
-// method, those that are promoted from embedded types included.
+// Lines returns the package's exported API, one line for each constant, variable, function, type, field and
+// method, including fields and methods that are promoted from embedded types.
 func (p *Package) Lines() []string {
 	short := func(other *types.Package) string {
 		if other == p.types {
@@ -42,8 +42,7 @@ func (p *Package) Lines() []string {
 	return lines
 }
 
-// head is a type's own line. A struct's fields have lines of their own, and so have the methods of
-// an interface.
+// head returns the line of a type. Fields of a struct and methods of an interface have their own lines.
 func head(obj *types.TypeName, short types.Qualifier) string {
 	if obj.IsAlias() {
 		return types.ObjectString(obj, short)
@@ -67,7 +66,7 @@ func exact(v constant.Value) string {
 	return v.ExactString()
 }
 
-// exported are the package's exported objects by name.
+// exported returns the package's exported objects, sorted by name.
 func (p *Package) exported() []types.Object {
 	var all []types.Object
 	for _, name := range p.types.Scope().Names() { // sorted
@@ -78,8 +77,8 @@ func (p *Package) exported() []types.Object {
 	return all
 }
 
-// fields are the exported fields of a struct in their order, with those of embedded structs that
-// have no exported name themselves.
+// fields returns the exported fields of a struct in their order, including those of embedded structs whose
+// own name is not exported.
 func fields(t types.Type) (all []*types.Var) {
 	if pointer, ok := t.Underlying().(*types.Pointer); ok {
 		t = pointer.Elem()
@@ -99,8 +98,7 @@ func fields(t types.Type) (all []*types.Var) {
 	return all
 }
 
-// methods are the exported methods that a type or a pointer to it has, by name. Those of a type
-// parameter's own and of an interface come once.
+// methods returns the exported methods of a type and of a pointer to it, each once, sorted by name.
 func methods(t types.Type) (all []*types.Selection) {
 	seen := map[string]bool{}
 	sets := []*types.MethodSet{types.NewMethodSet(t)}

@@ -1,7 +1,7 @@
-// Package api reads what a package exports: it writes that down, one line per name, so that a test
-// shows each change, and reports what no program outside this project could use or understand: types
-// of internal packages, tags of our command line, names without a comment. It is a module of its own
-// that requires nothing, as the modules that users import have tests with it.
+// Package api checks the exported API of a package. It lists the API, one line per name, for a golden file
+// that shows each change, and reports what a program outside this project could not use or understand: types
+// of internal packages, struct tags of Ackwire's commands, names without a comment. It is a module that
+// requires no other, for the modules that users import have tests that use it.
 package api
 
 import (
@@ -23,7 +23,7 @@ import (
 	"strings"
 )
 
-// Package is one package, read with its types.
+// Package is a package that was parsed and type-checked.
 type Package struct {
 	Path string
 
@@ -32,16 +32,16 @@ type Package struct {
 	types *types.Package
 }
 
-// listed is what the go command says of a package.
+// listed is a package in the output of go list.
 type listed struct {
 	ImportPath, Dir, Export string
 	GoFiles                 []string
 	DepOnly                 bool
 }
 
-// Load reads packages, which are named as the go command names them in the folder dir: ".",
-// "./external". Those that are imported are read from the build cache, where they are compiled first
-// if need be.
+// Load parses and type-checks packages, which are named as for the go command in the folder dir, such as "."
+// or "./external". The types of imported packages come from the build cache; go list compiles them first if
+// they are not there.
 func Load(dir string, names ...string) ([]*Package, error) {
 	args := append([]string{"list", "-deps", "-export", "-json=ImportPath,Dir,Export,GoFiles,DepOnly"}, buildFlags()...)
 	cmd := exec.Command("go", append(args, names...)...)
@@ -79,15 +79,15 @@ func Load(dir string, names ...string) ([]*Package, error) {
 	return packages, nil
 }
 
-// imported reports whether programs outside this project write code with the package: it exports
-// something, is no command, no internal one, and not generated, for which its source speaks.
+// imported reports whether programs outside this project may use the package: it exports something and is
+// neither a command, nor internal, nor generated.
 func (p *Package) imported() bool {
 	written := func(f *ast.File) bool { return !ast.IsGenerated(f) }
 	return p.types.Name() != "main" && !internal(p.Path) && len(p.exported()) > 0 && slices.ContainsFunc(p.files, written)
 }
 
-// buildFlags are those that the running test was built with: with them, what it imports is in the
-// build cache.
+// buildFlags returns the flags that the running test was built with. With the same flags, the packages that
+// it imports are in the build cache already.
 func buildFlags() (flags []string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -104,10 +104,11 @@ func buildFlags() (flags []string) {
 	return flags
 }
 
-// read parses a package and finds its types.
+// read parses and type-checks a package.
 func read(l listed, exports map[string]string) (*Package, error) {
 	p := &Package{Path: l.ImportPath, set: token.NewFileSet()}
-	// So the go command knows that a test's result is of this folder's files, and of which there are.
+	// The go command caches a test's result until a file or folder that it has read changes. So the
+	// folder is read, too, and a new file makes the test run again.
 	if _, err := os.ReadDir(l.Dir); err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func read(l listed, exports map[string]string) (*Package, error) {
 	return p, nil
 }
 
-// internal reports whether a package is one that only this project may import.
+// internal reports whether only this project may import the package.
 func internal(path string) bool {
 	return strings.HasPrefix(path, "github.com/ackwire/ackwire/") && strings.Contains(path+"/", "/internal/")
 }

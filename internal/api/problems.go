@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// Problems is what is wrong with the package's face, one line each, sorted: a type of an internal
-// package in what it exports, wherever it is reached from; a field with a tag of our command line; a
-// name without a comment.
+// Problems returns the problems of the package's exported API, one line each, sorted: a type of an internal
+// package, however deep it is nested; a field with a struct tag of Ackwire's commands; a name without a
+// comment.
 func (p *Package) Problems() []string {
 	w := &walk{pkg: p.types, seen: map[types.Type]bool{}}
 	for _, obj := range p.exported() {
@@ -25,7 +25,7 @@ func (p *Package) Problems() []string {
 	return slices.Compact(problems)
 }
 
-// walk goes through the types that a package's users meet.
+// walk visits all types that occur in a package's exported API.
 type walk struct {
 	pkg      *types.Package
 	seen     map[types.Type]bool // types without an exported name whose members were visited
@@ -36,8 +36,8 @@ func (w *walk) problem(format string, args ...any) {
 	w.problems = append(w.problems, fmt.Sprintf(format, args...))
 }
 
-// members visits what users reach of a type of this package: what it is made of, its exported fields
-// and methods, and those that embedded types without an exported name promote.
+// members visits the parts of a type of this package that users can reach: its underlying type, its
+// exported fields and methods, and those that embedded types without an exported name promote.
 func (w *walk) members(at string, t types.Type) {
 	if w.seen[t] {
 		return
@@ -54,7 +54,7 @@ func (w *walk) members(at string, t types.Type) {
 	w.visit(at, t.Underlying())
 }
 
-// visit looks at one type in what is exported.
+// visit visits a type that is found at the place at.
 func (w *walk) visit(at string, t types.Type) {
 	switch t := t.(type) {
 	case *types.Alias:
@@ -107,7 +107,8 @@ func (w *walk) visit(at string, t types.Type) {
 	}
 }
 
-// fields visits a struct's. A field that is embedded shows what its type has, whatever its name.
+// fields visits a struct's exported and embedded fields: an embedded type promotes its members even if its
+// own name is not exported.
 func (w *walk) fields(at string, s *types.Struct) {
 	for i := range s.NumFields() {
 		f := s.Field(i)

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// Vet compiles and vets the source of a program as one of somebody else's, outside this project: an
-// import of an internal package is an error. Modules are those that the module in the folder dir
-// requires; scratch is an empty folder.
+// Vet compiles and vets the source of a program as if it were outside this project, where the import of an
+// internal package is an error. The program may import what the module in the folder dir requires; scratch is
+// an empty folder.
 func Vet(dir, scratch, source string) error {
 	file := filepath.Join(scratch, "main.go")
 	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {

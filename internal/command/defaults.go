@@ -6,9 +6,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Defaults returns a configuration with the values that its tags give as defaults: those that a
-// command has that is given no flags. Neither the environment nor a file is read. It panics when a
-// tag's default is not a value of its field: every test that makes a configuration finds that.
+// Defaults returns a configuration with the defaults of its struct tags: the one of a command that is given
+// no flags. It reads neither the environment nor a file. It panics when a tag's default does not fit its
+// field, which every test that makes a configuration finds.
 func Defaults[T any]() T {
 	var cfg T
 	if err := applyDefaults(&cfg); err != nil {
@@ -17,8 +17,8 @@ func Defaults[T any]() T {
 	return cfg
 }
 
-// applyDefaults is kong.ApplyDefaults without the check of the whole: a configuration may need more
-// than its defaults to be right.
+// applyDefaults is kong.ApplyDefaults without the validation, for a configuration may need more than its
+// defaults to be valid.
 func applyDefaults(cfg any) error {
 	app, err := kong.New(cfg)
 	if err != nil {

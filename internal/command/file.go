@@ -16,9 +16,9 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// ConfigFile is embedded where a command takes a configuration file.
+// ConfigFile is embedded in a command that takes a configuration file.
 type ConfigFile struct {
-	Config configFlag `help:"YAML file with any of these settings; a key is a flag's name without dashes before it." placeholder:"FILE" type:"existingfile"`
+	Config configFlag `help:"YAML file with any of these settings; its keys are the flags' names without the dashes." placeholder:"FILE" type:"existingfile"`
 
 	Reference referenceFlag `help:"Print all settings as Markdown." hidden:"" env:"-"`
 }
@@ -26,8 +26,8 @@ type ConfigFile struct {
 // configFlag names a configuration file.
 type configFlag string
 
-// BeforeResolve implements kong's hook: it takes the file's values for the command that was
-// chosen, whose settings all have to be.
+// BeforeResolve implements kong's hook: it reads the file and adds its values to the settings of the command
+// that was chosen.
 func (configFlag) BeforeResolve(app *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
 	name := string(ctx.FlagValue(trace.Flag).(configFlag))
 	f, err := loadYAML(name)
@@ -45,11 +45,11 @@ func (configFlag) BeforeResolve(app *kong.Kong, ctx *kong.Context, trace *kong.P
 type fileResolver struct {
 	name   string // the file's, for messages
 	values map[string]any
-	lines  map[string]int // where each key stands
-	wrong  error          // what is wrong with it; it then gives no values
+	lines  map[string]int // the line of each key
+	wrong  error          // why the file is refused; it has no values then
 }
 
-// loadYAML reads a configuration file: one mapping, no key twice.
+// loadYAML reads a configuration file, which must be one mapping without duplicate keys.
 func loadYAML(name string) (*fileResolver, error) {
 	f := &fileResolver{name: name, values: map[string]any{}, lines: map[string]int{}}
 	text, err := os.ReadFile(name)
@@ -78,8 +78,8 @@ func firstLine(s string) string {
 	return line
 }
 
-// check refuses each key that is no setting of the command that was chosen: those of other
-// commands, too, which would be taken and do nothing. A key without a value says nothing either.
+// check refuses each key that is not a setting of the command that was chosen, even if another command has
+// it, for it would have no effect. It also refuses a key without a value.
 func (f *fileResolver) check(app *kong.Application, ctx *kong.Context) error {
 	takes := map[string]bool{}
 	for _, flag := range ctx.Flags() {
@@ -110,13 +110,13 @@ func (f *fileResolver) check(app *kong.Application, ctx *kong.Context) error {
 	return nil
 }
 
-// inFile reports whether a flag is a setting. The others ask for something else than a run, such
-// as help or the version: none of them has a variable, but for the file's own name.
+// inFile reports whether a flag may be set in the file. Flags such as help and version cannot: they have no
+// environment variable. Nor can the flag for the file itself.
 func inFile(flag *kong.Flag) bool {
 	return flag.Name != "config" && len(flag.Tag.Envs) > 0
 }
 
-// commandsByFlag tells which commands have a flag.
+// commandsByFlag returns, for each flag, the commands that have it.
 func commandsByFlag(app *kong.Application) (map[string][]string, error) {
 	commands := map[string][]string{}
 	err := kong.Visit(app, func(visited kong.Visitable, next kong.Next) error {
@@ -130,11 +130,12 @@ func commandsByFlag(app *kong.Application) (map[string][]string, error) {
 	return commands, err
 }
 
-// Validate implements kong.Resolver. What is wrong with the file is said here and not by the hook that
-// reads it, whose errors kong does not count as wrong usage.
+// Validate implements kong.Resolver. It returns the error of the file, because kong counts an error of
+// Validate as wrong usage, and an error of the hook that reads the file not.
 func (f *fileResolver) Validate(*kong.Application) error { return f.wrong }
 
-// Resolve implements kong.Resolver. kong would let a resolver win over the environment.
+// Resolve implements kong.Resolver. It returns nothing for a flag that the environment sets, for kong would
+// prefer the file's value.
 func (f *fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, name := range flag.Tag.Envs {
 		if _, set := os.LookupEnv(name); set {
@@ -155,7 +156,7 @@ func (f *fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (
 	return value, nil
 }
 
-// listFor makes a file's list what kong takes as it is, without looking for commas in it.
+// listFor returns a list of the file in the form in which kong does not split its values at commas.
 func listFor(flag *kong.Flag, list []any) ([]any, error) {
 	if !flag.IsSlice() {
 		return nil, errors.New("a list, where one value should be")

@@ -13,10 +13,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// HealthFlag asks the process that runs beside, with the same settings, whether it takes
-// work, instead of running: an image from scratch has no other program that could. It reads
-// the flag ops-listen and nothing else, so it answers also where the settings are not valid,
-// and ends with exit code 0 or ExitFailed.
+// HealthFlag makes a command ask the running process with the same settings whether it is ready, instead of
+// running itself, and end with exit code 0 or ExitFailed. It is for health checks of containers whose image
+// has no other program. It reads only the flag ops-listen, so it works even if other settings are not valid.
 type HealthFlag bool
 
 const (
@@ -24,7 +23,7 @@ const (
 	healthBytes   = 4 << 10 // of the reasons that are shown
 )
 
-// BeforeApply implements kong's hook: the flag's presence decides, before anything is checked.
+// BeforeApply implements kong's hook, which runs before any setting is checked.
 func (HealthFlag) BeforeApply(k *kong.Kong, c *kong.Context) error {
 	for _, flag := range c.Flags() {
 		if flag.Name != "ops-listen" {
@@ -43,16 +42,16 @@ func (HealthFlag) BeforeApply(k *kong.Kong, c *kong.Context) error {
 	return errors.New("there is no operations listener to ask")
 }
 
-// askReady asks /readyz of the process whose operations listener was told to listen there.
+// askReady asks /readyz of the process whose ops-listen is listen. It returns nil when that is ready.
 func askReady(ctx context.Context, listen string) error {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return fmt.Errorf("ops-listen: %w", err)
 	}
 	if port == "0" {
-		return errors.New("ops-listen: port 0 is another one at each start; name the one that the process has")
+		return errors.New("ops-listen: port 0 is a different port at each start; name the one that the process has")
 	}
-	// All addresses: this machine's own is one.
+	// A process that listens at all addresses also listens at this machine's own.
 	switch host {
 	case "", "0.0.0.0":
 		host = "127.0.0.1"
@@ -63,7 +62,7 @@ func askReady(ctx context.Context, listen string) error {
 	if err != nil {
 		return err
 	}
-	// No proxy of the environment's may stand between.
+	// A transport of its own: the default one would use a proxy that the environment names.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// AsInit makes a process that starts as PID 1, as in a container, an init: it starts its own
-// program again as its child, hands signals on, reaps every process whose parent has died, and ends
-// with the child's exit code. A Go program as PID 1 would reap none of them. In any other process it
-// does nothing. It is to be called first of all in main.
+// AsInit makes a process that runs as PID 1, as in a container, an init process: it starts its own program
+// again as a child, forwards signals to it, reaps every process whose parent has died, and ends with the
+// child's exit code. A Go program as PID 1 would leave orphans as zombies. In any other process it does
+// nothing. main must call it first.
 func AsInit() {
 	if os.Getpid() == 1 {
 		os.Exit(beInit(os.Args, os.Environ()))
@@ -20,8 +20,8 @@ func AsInit() {
 // exitSignalled is added to the number of a signal that ended the child, as shells do.
 const exitSignalled = 128
 
-// beInit runs this program as a child until it ends, and returns its exit code. It waits for any
-// child, so nothing else in this process may.
+// beInit runs this program as a child until it ends, and returns its exit code. It waits for every child
+// process, so nothing else in this process may start one and wait for it.
 func beInit(args, env []string) int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
@@ -40,7 +40,7 @@ func beInit(args, env []string) int {
 			if code, ended := reap(child.Pid); ended {
 				return code
 			}
-		case syscall.SIGURG: // the runtime's own
+		case syscall.SIGURG: // the Go runtime sends it to itself
 		default:
 			_ = child.Signal(s)
 		}
@@ -48,7 +48,8 @@ func beInit(args, env []string) int {
 	return ExitFailed
 }
 
-// reap waits for all children that have ended; ended reports whether the one with pid was among them.
+// reap collects all children that have ended. ended reports whether the one with pid was among them, and code
+// is its exit code.
 func reap(pid int) (code int, ended bool) {
 	for {
 		var status syscall.WaitStatus

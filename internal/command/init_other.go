@@ -2,5 +2,5 @@
 
 package command
 
-// AsInit does nothing: there are no containers here whose first process this could be.
+// AsInit does nothing: only on Linux does a container run a program as PID 1.
 func AsInit() {}

@@ -1,6 +1,6 @@
-// Package command is what Ackwire's commands share: settings from flags, environment and a file,
-// logging, exit codes and the run beside an operations listener. It is a module of its own, so
-// that a program with handlers does not need the libraries that only commands do.
+// Package command has the parts that all of Ackwire's commands share: settings from flags, environment and a
+// file, logging, exit codes, and a run beside an operations listener. It is a module of its own, so that
+// programs that only import Ackwire's libraries do not depend on what commands need.
 package command
 
 import (
@@ -20,13 +20,13 @@ import (
 	"github.com/ackwire/ackwire/internal/service/version"
 )
 
-// Logging is how a process logs.
+// Logging has the settings of a process's log.
 type Logging struct {
 	LogLevel  slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
-	LogFormat string     `help:"Log as text or as json." enum:"text,json" default:"text"`
+	LogFormat string     `help:"Format of the log: text or json." enum:"text,json" default:"text"`
 }
 
-// Logger makes the logger. It shows no secrets of URLs.
+// Logger returns a logger that writes to w. It redacts secrets in URLs.
 func (l Logging) Logger(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: l.LogLevel, ReplaceAttr: service.RedactAttr}
 	if l.LogFormat == "json" {
@@ -35,13 +35,13 @@ func (l Logging) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// Exit codes of every command of ours; the client commands give them the same meaning.
+// Exit codes of all commands.
 const (
-	ExitFailed = 1 // it could not do its work
+	ExitFailed = 1 // the command could not do its work
 	ExitUsage  = 2 // wrong usage or configuration: nothing was tried
 )
 
-// versionFlag is one that every command has.
+// versionFlag is embedded in every command.
 type versionFlag struct {
 	Version kong.VersionFlag `help:"Print the version and the revision of the source." env:"-"`
 }
@@ -49,10 +49,10 @@ type versionFlag struct {
 // exitUsageKong is kong's own exit code for wrong usage.
 const exitUsageKong = 80
 
-// Options returns the parser options that every command of ours shares: each flag is also
-// ACKWIRE_<FLAG> in the environment and a key of the YAML file that --config names.
-// Flags win over the environment, which wins over the file. Keys that the command does not have are refused.
-// Whatever is wrong with any of them makes kong.Parse exit with ExitUsage.
+// Options returns the parser options that all commands share. Each flag is also ACKWIRE_<FLAG> in the
+// environment and a key of the YAML file that --config names; flags win over the environment, which wins over
+// the file. A key that the command does not have is refused. After a mistake in any of them kong.Parse exits
+// with ExitUsage.
 func Options(name, description string) []kong.Option {
 	return []kong.Option{
 		kong.Name(name),
@@ -71,10 +71,11 @@ func Options(name, description string) []kong.Option {
 	}
 }
 
-// jobTypes is the one variable of a setting that begins as those of jobs do.
+// jobTypes is the only setting whose environment variable begins with service.JobVariables.
 const jobTypes = service.JobVariables + "TYPES"
 
-// reserved refuses a program that has a flag of a reserved name.
+// reserved returns an error for a program that has another flag whose variable begins so: handlers get
+// variables of such names about their job.
 func reserved(app *kong.Kong) error {
 	return kong.Visit(app.Model, func(visited kong.Visitable, next kong.Next) error {
 		if flag, ok := visited.(*kong.Flag); ok {
@@ -88,16 +89,15 @@ func reserved(app *kong.Kong) error {
 	})
 }
 
-// Signalled returns a context that ends at SIGINT or SIGTERM. A second signal kills the
-// process the usual way.
+// Signalled returns a context that ends at SIGINT or SIGTERM. A second signal ends the process at once.
 func Signalled() (context.Context, context.CancelFunc) {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, cancel)
 	return ctx, cancel
 }
 
-// Fail prints one line, whatever err joins, and returns the exit code: ExitUsage for what
-// the parser refused, else ExitFailed.
+// Fail prints err as one line to stderr, with secrets in URLs redacted, and returns the exit code: ExitUsage
+// for an error of the command line's parser, else ExitFailed.
 func Fail(name string, err error) int {
 	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.ReplaceAll(service.Redact(err.Error()), "\n", "; "))
 	if _, usage := errors.AsType[*kong.ParseError](err); usage {
@@ -106,8 +106,8 @@ func Fail(name string, err error) int {
 	return ExitFailed
 }
 
-// Main runs one service beside its operations listener until a signal or its failure, and
-// returns the process's exit code.
+// Main runs one service beside its operations listener until a signal comes or the service fails, and returns
+// the process's exit code.
 func Main(
 	name string, env service.Env, opsListen string, ready map[string]service.Ready, run func(context.Context) error,
 ) int {
@@ -122,7 +122,7 @@ func Main(
 	served := make(chan error, 1)
 	go func() {
 		served <- ops.Run(opsCtx)
-		cancel() // a service that cannot be observed does not go on
+		cancel() // without the operations listener the service stops, too
 	}()
 	err = run(ctx)
 	stopOps()

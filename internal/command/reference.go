@@ -17,14 +17,14 @@ func (referenceFlag) IsBool() bool { return true }
 // Decode implements kong.MapperValue.
 func (referenceFlag) Decode(*kong.DecodeContext) error { return nil }
 
-// BeforeReset implements kong's hook: nothing else of the command line matters.
+// BeforeReset implements kong's hook, which runs before the rest of the command line is checked.
 func (referenceFlag) BeforeReset(app *kong.Kong) error {
 	writeReference(app.Stdout, app.Model.Node)
 	app.Exit(0)
 	return nil
 }
 
-// writeReference writes a table for each command that runs a service, as its log-level shows.
+// writeReference writes a table for each command that runs a service; these have the flag log-level.
 func writeReference(w io.Writer, n *kong.Node) {
 	if hasFlag(n, "log-level") {
 		_, _ = fmt.Fprintf(w, "## %s\n\n| setting | default | what it is |\n|---|---|---|\n", strings.TrimSuffix(n.FullPath(),
@@ -51,7 +51,7 @@ func hasFlag(n *kong.Node, name string) bool {
 	return false
 }
 
-// reference is a flag's default, or what its value looks like.
+// reference returns a flag's default as Markdown, or the form of its value.
 func reference(f *kong.Flag) string {
 	switch {
 	case f.HasDefault && f.Default != "":

@@ -34,7 +34,7 @@ func TestTheReferenceNamesEverySetting(t *testing.T) {
 	}()
 	const want = "## thing\n\n| setting | default | what it is |\n|---|---|---|\n" +
 		"| `log-level` | `info` | Lowest level that is logged: debug, info, warn or error. |\n" +
-		"| `log-format` | `text` | Log as text or as json. |\n" +
+		"| `log-format` | `text` | Format of the log: text or json. |\n" +
 		"| `slots` | `64` | Slots, 1\\|2. |\n| `key` | none; FILE | A key. |\n| `fast` | off | Be fast. |\n\n"
 	if got := out.String(); got != want || code != 0 || strings.Contains(got, "secret") {
 		t.Errorf("exit code %d, printed\n%s", code, got)

@@ -1,6 +1,6 @@
-// Package imports checks who imports whom: the tests named TestImports hold each module to
-// the layout that the project's DESIGN.md fixes. It reads import clauses only, so it is
-// quick and needs neither a build nor the go command.
+// Package imports checks which packages of this project a module imports: the tests named TestImports hold
+// each module to the layout in DESIGN.md. It reads only the import declarations, so it is quick and needs
+// neither a build nor the go command.
 package imports
 
 import (
@@ -17,24 +17,25 @@ import (
 	"strings"
 )
 
-// Root is the import path that all modules of the project lie below.
+// Root is the import path of the project's root; all its modules are at or below it.
 const Root = "github.com/ackwire/ackwire"
 
 // Rule says what the packages of one module may import of the project's other modules.
-// Paths are relative to Root, whose own package is "."; one that ends in /... stands for a package and all below it.
+// Paths are relative to Root, whose own package is "."; a path that ends in /... stands for a package and all
+// below it.
 // A module's own packages, the standard library and other projects are always allowed.
 type Rule struct {
 	// Allow holds for every file.
 	Allow []string
 	// Tests holds for files named _test.go, besides Allow.
 	Tests []string
-	// Except names single packages that break the layout, each with the reason. One that
-	// nobody imports any more is a problem too, so the list only shrinks.
+	// Except names single packages that may be imported against the layout, each with the reason.
+	// Check reports an exception that is not used any more.
 	Except map[string]string
 }
 
-// Check returns what in the module at dir breaks the rule, one line each, sorted. Modules
-// below dir are not part of it.
+// Check returns the imports of the module at dir that break the rule, one line each, sorted. Modules below dir
+// are not part of it.
 func (r Rule) Check(dir string) (problems []string, err error) {
 	own, err := modulePath(filepath.Join(dir, "go.mod"))
 	if err != nil {
@@ -97,7 +98,7 @@ func (r Rule) allows(part string, test bool) bool {
 	return slices.ContainsFunc(r.Allow, matches) || test && slices.ContainsFunc(r.Tests, matches)
 }
 
-// relative cuts Root off an import path: what is left is as rules have it.
+// relative returns an import path relative to Root, as rules have it; ours is false for other projects.
 func relative(name string) (part string, ours bool) {
 	if name == Root {
 		return ".", true
@@ -105,10 +106,10 @@ func relative(name string) (part string, ours bool) {
 	return strings.CutPrefix(name, Root+"/")
 }
 
-// within reports whether a package is tree or lies below it.
+// within reports whether the path name is tree or below it.
 func within(name, tree string) bool { return name == tree || strings.HasPrefix(name, tree+"/") }
 
-// foreign reports whether the go command leaves a folder out of the module above it.
+// foreign reports whether a folder is not part of the module above it, by the go command's rules.
 func foreign(dir string) bool {
 	name := filepath.Base(dir)
 	if name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {

@@ -13,16 +13,16 @@ import (
 // Consumed is a topic and the one group that consumes it.
 type Consumed struct{ Topic, Group string }
 
-// Backlog is what a group has not consumed of its topic.
+// Backlog is the lag of a consumer group on its topic.
 type Backlog struct {
 	Members int
-	Waiting int64           // records
-	Taken   map[int32]int64 // by partition: what is below was consumed, or is no longer there
-	Ends    map[int32]int64
+	Waiting int64           // records that the group has not consumed
+	Taken   map[int32]int64 // by partition: records below this offset are consumed or were removed
+	Ends    map[int32]int64 // by partition: the end offset
 }
 
-// Backlogs asks about several groups at once; the answers are in their order. A group or a
-// topic that does not exist has nothing.
+// Backlogs returns the backlogs of several groups, in their order. A group or topic that does not exist has an
+// empty backlog.
 func Backlogs(ctx context.Context, cl *kgo.Client, of ...Consumed) ([]Backlog, error) {
 	admin := kadm.NewClient(cl)
 	groups, topics := make([]string, len(of)), make([]string, len(of))
@@ -33,7 +33,7 @@ func Backlogs(ctx context.Context, cl *kgo.Client, of ...Consumed) ([]Backlog, e
 	if err != nil {
 		return nil, fmt.Errorf("describe groups: %w", err)
 	}
-	// Commits are read before ends, so that nothing is counted below 0.
+	// Commits are read before ends, so that no lag is negative.
 	committed := admin.FetchManyOffsets(ctx, groups...)
 	starts, err := admin.ListStartOffsets(ctx, topics...)
 	if err != nil {
@@ -58,7 +58,7 @@ func Backlogs(ctx context.Context, cl *kgo.Client, of ...Consumed) ([]Backlog, e
 				continue // there is no such topic yet
 			}
 			start, _ := starts.Lookup(c.Topic, p)
-			commit, _ := commits.Fetched.Lookup(c.Topic, p) // none is 0
+			commit, _ := commits.Fetched.Lookup(c.Topic, p) // 0 without a commit
 			if err := errors.Join(start.Err, commit.Err); err != nil {
 				return nil, fmt.Errorf("start of %s/%d: %w", c.Topic, p, err)
 			}
@@ -70,7 +70,7 @@ func Backlogs(ctx context.Context, cl *kgo.Client, of ...Consumed) ([]Backlog, e
 	return all, nil
 }
 
-// unlessUnknown passes over what says that there is no such group or topic.
+// unlessUnknown returns nil for an error that says that the group or topic does not exist, else err.
 func unlessUnknown(err error) error {
 	if errors.Is(err, kerr.GroupIDNotFound) || errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil

@@ -7,11 +7,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// DescribeGroups asks groups' coordinators about them. The library remembers a coordinator, for
-// this request also one that it can not reach, until the broker is no longer in its list of
-// brokers, which it reads every five minutes and when records find no leader: a gateway without
-// records was blind for that long. So a failure has the list read at once, and who asks again,
-// once Kafka has noticed that the broker is gone, asks the next coordinator.
+// DescribeGroups asks the coordinators of groups to describe them. After an error it refreshes the client's
+// metadata.
+//
+// The library remembers a group's coordinator until that broker is no longer in its list of brokers, even
+// if it cannot reach the broker. It reads that list only every five minutes and when records find no leader,
+// so a gateway that produced nothing could not learn a new coordinator for so long. With the refresh, a later
+// call asks the new coordinator as soon as Kafka has noticed that the old one is gone.
 func DescribeGroups(ctx context.Context, cl *kgo.Client, groups ...string) (kadm.DescribedGroups, error) {
 	described, err := kadm.NewClient(cl).DescribeGroups(ctx, groups...)
 	if err != nil {

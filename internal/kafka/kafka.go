@@ -1,6 +1,6 @@
-// Package kafka is how every Ackwire service talks to Kafka: client options that make
-// a produce's outcome known within a bound, topics made at start, and outcomes told apart.
-// The figures come from measurements against brokers that hang, die and come back.
+// Package kafka makes the Kafka clients of all Ackwire services, with options that bound how long a produce
+// takes, and has functions to produce, to create topics and to measure backlogs. The timeouts come from
+// measurements against brokers that hang, die and come back.
 package kafka
 
 import (
@@ -19,14 +19,14 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 )
 
-// Config is where Kafka is. A command that has a broker of its own sets the variable kafka, the
+// Config has the addresses of Kafka. A command with an embedded broker sets the variable kafka, which is the
 // flag's default, to nothing (`set:"kafka="`).
 type Config struct {
 	Brokers []string `name:"kafka" help:"Kafka bootstrap brokers, host:port.${kafka_help=}" default:"${kafka=127.0.0.1:9092}" placeholder:"${kafka_place=127.0.0.1:9092}" sep:","`
 }
 
-// Check checks the configuration. It is not called Validate, for kong would call that also where
-// the brokers are filled in later.
+// Check returns what is wrong with the configuration, or nil. It is not named Validate, because kong would
+// call it even where the brokers are filled in later.
 func (c Config) Check() error {
 	if len(c.Brokers) == 0 {
 		return errors.New("kafka: at least one broker is needed")
@@ -39,9 +39,9 @@ func (c Config) Check() error {
 	return nil
 }
 
-// Bounds of the client. With the library's defaults a record in flight to a hung broker
-// ignores its context for over 28 s; with these its request is given up after 2.5 s and goes to
-// the partition's next leader, also when the broker's machine is gone without a word.
+// Bounds of the client. With the library's defaults a record in flight to a hung broker ignores its context
+// for over 28 s. With these its request is given up after 2.5 s and goes to the partition's next leader, even
+// when the broker's machine has failed without closing connections.
 const (
 	dialTimeout            = time.Second
 	requestTimeoutOverhead = 1500 * time.Millisecond
@@ -54,19 +54,19 @@ const (
 	// DeliveryTimeout bounds one produce: after it the outcome is unknown.
 	DeliveryTimeout = 5 * time.Second
 
-	// maxBufferedRecords and maxBufferedBytes bound what waits for brokers: a second or
-	// two of load. Above it a produce is refused at once.
+	// maxBufferedRecords and maxBufferedBytes bound the records that wait for brokers to one or two
+	// seconds of load. Above them a produce is refused at once.
 	maxBufferedRecords = 20_000
 	maxBufferedBytes   = 64 << 20
 )
 
-// NewClient makes a client with the options that all services share, then opts.
+// NewClient returns a client with the options that all services share, followed by opts.
 func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*kgo.Client, error) {
 	return newClient(append(append(c.common(env, clientID), kgo.AllowIdempotentProduceCancellation()), opts...))
 }
 
-// NewTransactionalClient makes a client that produces in transactions only. One that was made
-// with the same ID before is fenced as soon as this one has its producer ID (KIP-98).
+// NewTransactionalClient returns a client that produces only in transactions. An earlier client with the same
+// transactional ID is fenced as soon as this one has its producer ID (KIP-98).
 func (c Config) NewTransactionalClient(
 	env service.Env, clientID, transactionalID string, opts ...kgo.Opt,
 ) (*kgo.Client, error) {
@@ -81,6 +81,7 @@ func newClient(opts []kgo.Opt) (*kgo.Client, error) {
 	return cl, nil
 }
 
+// common returns the options that all services share.
 func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
@@ -93,19 +94,19 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 		kgo.WithLogger(kslog.New(quiet(env.Log.With("component", "kafka")))),
 		kgo.RequestTimeoutOverhead(requestTimeoutOverhead),
 		kgo.MetadataMinAge(metadataMinAge),
-		// A proxy in front of a dead broker takes a connection and closes it at once. The library
-		// takes that for wrong TLS settings, and would give up the broker's records.
+		// A proxy in front of a dead broker accepts a connection and closes it at once. The library
+		// would take that for wrong TLS settings and fail the broker's records.
 		kgo.AlwaysRetryEOF(),
 		kgo.RetryBackoffFn(func(tries int) time.Duration {
 			return min(retryBackoffMin<<min(tries-1, 8), retryBackoffMax)
 		}),
-		// The library's defaults start a minute back and would skip the first records of a
+		// The library's defaults start one minute before now and would skip the first records of a
 		// partition that has no commit yet.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 
-		// A partition that is new to a broker's fetch joins the next one: until then the
-		// first records of a fresh topic wait.
+		// A partition that is new to the client is fetched with the broker's next fetch only, so the
+		// first records of a new topic wait for so long.
 		kgo.FetchMaxWait(fetchMaxWait),
 
 		kgo.ProducerLinger(0),
@@ -125,8 +126,8 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 	return opts
 }
 
-// quiet returns a logger for the client library, whose informational messages tell of
-// every rebalance step: they are there where debugging is asked for.
+// quiet returns a logger for the client library. It drops informational messages, of which there is one for
+// every step of a rebalance, unless log is at level debug.
 func quiet(log *slog.Logger) *slog.Logger {
 	if log.Enabled(context.Background(), slog.LevelDebug) {
 		return log
@@ -134,7 +135,7 @@ func quiet(log *slog.Logger) *slog.Logger {
 	return slog.New(warnings{log.Handler()})
 }
 
-// warnings is a handler that drops what is below a warning.
+// warnings is a handler that drops messages below level warn.
 type warnings struct{ slog.Handler }
 
 // Enabled implements slog.Handler.

@@ -12,7 +12,8 @@ import (
 	"github.com/ackwire/ackwire/internal/meter"
 )
 
-// measured are the requests that have series of their own; all others share one.
+// measured names the requests that have series of their own, by their key in the protocol; all others share
+// one.
 var measured = map[int16]string{
 	kmsg.Produce.Int16():      "produce",
 	kmsg.Fetch.Int16():        "fetch",
@@ -24,8 +25,8 @@ var measured = map[int16]string{
 
 const otherRequest = "other"
 
-// traffic is a hook of all clients of a process together: their number, and their names, are no
-// operator's concern, and brokers are few enough to have metrics of their own.
+// traffic has the metrics of all Kafka clients of a process together, as hooks. It has no label for the client
+// or the broker: operators need not know how many clients a process has, and brokers have their own metrics.
 type traffic struct {
 	seconds                    *prometheus.HistogramVec
 	failed                     *prometheus.CounterVec
@@ -46,7 +47,7 @@ var (
 	_ kgo.HookFetchBatchRead      = (*traffic)(nil)
 )
 
-// newTraffic registers the metrics, or finds those that another client of the process made.
+// newTraffic registers the metrics, or returns those that another client of the process has registered.
 func newTraffic(r prometheus.Registerer) *traffic {
 	const service = "kafka"
 	counter := func(name, help string) prometheus.Counter {
@@ -68,20 +69,20 @@ func newTraffic(r prometheus.Registerer) *traffic {
 	t := &traffic{
 		seconds: shared(r, prometheus.NewHistogramVec(meter.Native(prometheus.HistogramOpts{Namespace: meter.Namespace,
 			Subsystem: service, Name: "request_seconds",
-			Help:    "How long brokers took to answer, by request; a fetch waits for records for up to half a second.",
+			Help:    "Time until brokers answered, by request; a fetch waits up to half a second for records.",
 			Buckets: meter.Quick}), []string{"request"})),
 		failed: vec("requests_failed_total",
 			"Requests whose connection broke before their answer, by request; they are sent again.", "request", requests...),
 		connects:    vec("connects_total", "Connections to brokers, by outcome.", "outcome", "opened", "failed"),
 		disconnects: counter("disconnects_total", "Connections to brokers that ended."),
-		records: vec("records_total", "Records that brokers took or gave, by direction.", "direction", "produced",
-			"fetched"),
-		batches: vec("batches_total", "Batches of records that brokers took or gave, by direction.", "direction",
+		records: vec("records_total", "Records produced to brokers and fetched from them, by direction.", "direction",
 			"produced", "fetched"),
+		batches: vec("batches_total", "Batches of records produced to brokers and fetched from them, by direction.",
+			"direction", "produced", "fetched"),
 		bytesWritten: counter("written_bytes_total", "Bytes sent to brokers."),
 		bytesRead:    counter("read_bytes_total", "Bytes received from brokers."),
 		throttled: counter("throttled_seconds_total",
-			"For how long brokers have asked this process to pause, because of a quota."),
+			"Time for which brokers have asked this process to pause because of a quota."),
 	}
 	for _, name := range requests {
 		t.seconds.WithLabelValues(name)
@@ -90,7 +91,7 @@ func newTraffic(r prometheus.Registerer) *traffic {
 	return t
 }
 
-// shared registers a collector, or returns the one that is registered by its name.
+// shared registers a collector, or returns the one that is already registered under its name.
 func shared[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	err := r.Register(c)
 	if err == nil {
@@ -102,7 +103,7 @@ func shared[C prometheus.Collector](r prometheus.Registerer, c C) C {
 			return c
 		}
 	}
-	panic(err) // two metrics of one name are a bug
+	panic(err) // two different metrics with one name are a bug
 }
 
 // OnBrokerConnect implements kgo.HookBrokerConnect.

@@ -9,18 +9,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Pinger asks whether any broker answers. It asks all of them at once, the seeds too: one that
-// hangs must not use up the time of those that would answer, as it does in the library's own Ping.
+// Pinger asks whether any broker answers. It asks all known brokers and the seeds at once, so that a broker
+// that hangs does not use up the time, as it does in the library's own Ping.
 type Pinger struct {
 	client *kgo.Client
 	asked  sync.WaitGroup
 }
 
-// NewPinger returns a pinger on a client.
+// NewPinger returns a pinger that uses the client cl.
 func NewPinger(cl *kgo.Client) *Pinger { return &Pinger{client: cl} }
 
-// Ping returns nil once any broker answers. It returns with ctx: a request to a broker that hangs
-// may not, and goes on until the library gives it up.
+// Ping returns nil once any broker answers, and an error when none does or ctx ends. A request to a broker
+// that hangs may go on after that: see Wait.
 func (p *Pinger) Ping(ctx context.Context) error {
 	brokers := append(p.client.DiscoveredBrokers(), p.client.SeedBrokers()...)
 	answers := make(chan error, len(brokers))
@@ -47,5 +47,6 @@ func (p *Pinger) Ping(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Wait returns when the requests have ended that nobody waits for any more.
+// Wait returns when all requests have ended, also those for which Ping did not wait. It must be called before
+// the client is closed.
 func (p *Pinger) Wait() { p.asked.Wait() }

@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// place is where a record goes instead of its key's partition.
+// place says to which partition a record goes instead of its key's.
 type place struct {
 	hash  uint64
 	avoid int32
@@ -14,15 +14,15 @@ type place struct {
 
 type placeKey struct{}
 
-// Place makes records with this context go to a partition that follows from hash, and that is not
-// avoid if there is another: for a record that is to reach another consumer than the key's own.
-// Only clients with Placed heed it.
+// Place returns a context for records that are to go to the partition that follows from hash, and not to the
+// partition avoid unless it is the only one: for a record that should reach another consumer than the last one
+// did. Only clients with the option Placed regard it.
 func Place(ctx context.Context, hash uint64, avoid int32) context.Context {
 	return context.WithValue(ctx, placeKey{}, place{hash, avoid})
 }
 
-// Placed makes a client heed Place; other records go where Kafka's default partitioner puts
-// their keys.
+// Placed returns the option with which a client regards Place. Records without a place go to the partition
+// that Kafka's default partitioner chooses by their key.
 func Placed() kgo.Opt { return kgo.RecordPartitioner(placing{kgo.StickyKeyPartitioner(nil)}) }
 
 type placing struct{ kgo.Partitioner }
@@ -34,7 +34,7 @@ func (p placing) ForTopic(topic string) kgo.TopicPartitioner {
 
 type placingTopic struct{ kgo.TopicPartitioner }
 
-// RequiresConsistency implements kgo.TopicPartitioner: n is the topic's partition count, always.
+// RequiresConsistency implements kgo.TopicPartitioner. It makes n always the topic's number of partitions.
 func (placingTopic) RequiresConsistency(*kgo.Record) bool { return true }
 
 // Partition implements kgo.TopicPartitioner.

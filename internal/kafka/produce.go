@@ -11,30 +11,30 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 )
 
-// A produce has three outcomes: durable (nil), ErrRefused (nothing was written) and
-// ErrUnknown (it may still land, or has landed). A record that was refused in the end may have
-// landed at an earlier try: refused is said only of one that cannot have had any.
+// A produce has three outcomes: nil (the record is durable), ErrRefused (it was not written) and ErrUnknown (it
+// may be written now or later). A record whose last try was refused may have been written by an earlier one, so
+// ErrRefused is returned only when there was no earlier try.
 var (
 	ErrRefused = errors.New("record was not written")
 	ErrUnknown = errors.New("record's outcome is not known")
 )
 
-// Produce hands rec to the client and calls done once with nil, or with an error that is
-// ErrRefused or ErrUnknown. It never blocks; done runs on the client's goroutine and must
-// not block either. ctx ending makes the outcome unknown. The record carries the trace of
-// ctx, or of its own context if it has one, when that is sampled.
+// Produce passes rec to the client and calls done once, with nil or an error that is ErrRefused or ErrUnknown.
+// It never blocks; done runs on the client's goroutine and must not block either. If ctx ends first, the outcome
+// is ErrUnknown. The record gets the headers of the sampled trace of ctx, or of its own context if it has one.
 func Produce(ctx context.Context, cl *kgo.Client, rec *kgo.Record, done func(*kgo.Record, error)) {
 	tracing.Carry(ctx, rec)
 	before, known := writesOf(cl)
 	cl.TryProduce(ctx, rec, func(r *kgo.Record, err error) {
 		now, _ := writesOf(cl)
-		// Of several requests since, the last one may have been this record's second try.
+		// With more than one produce request since, the last one may have been a second try of this
+		// record.
 		done(r, classify(err, known && now-before <= 1))
 	})
 }
 
-// ProduceSync is Produce that waits until the outcome is known or ctx ends, which makes it
-// ErrUnknown; rec must not be read then.
+// ProduceSync is Produce that waits for the outcome. When ctx ends first it returns ErrUnknown, and rec may
+// still be in use: it must not be read then.
 func ProduceSync(ctx context.Context, cl *kgo.Client, rec *kgo.Record) error {
 	result := make(chan error, 1)
 	Produce(ctx, cl, rec, func(_ *kgo.Record, err error) { result <- err })
@@ -46,12 +46,12 @@ func ProduceSync(ctx context.Context, cl *kgo.Client, rec *kgo.Record) error {
 	}
 }
 
-// classify gives an error its outcome. once says that the record was tried once at most.
+// classify returns an error with its outcome. once says that the record was sent at most once.
 func classify(err error, once bool) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, kgo.ErrMaxBuffered): // it was never tried
+	case errors.Is(err, kgo.ErrMaxBuffered): // it was never sent
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	case !once:
 		return fmt.Errorf("%w: %w", ErrUnknown, err)

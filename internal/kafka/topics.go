@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Topic is one that a service needs.
+// Topic is a topic that a service needs.
 type Topic struct {
 	Name       string
 	Partitions int32
@@ -51,15 +51,15 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, topics ...Topic) (created
 	return created, nil
 }
 
-// Description is what the brokers say of a topic.
+// Description is the result of Describe.
 type Description struct {
 	ClusterID  string
 	TopicID    [16]byte
 	Partitions int32
 }
 
-// Describe asks a broker about a topic. The answer is never the client's cached one, so a
-// topic that was made a moment ago is seen.
+// Describe asks a broker for a topic's ID and number of partitions. The answer never comes from the client's
+// cache, so a topic that was just created is found.
 func Describe(ctx context.Context, cl *kgo.Client, topic string) (Description, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
@@ -83,21 +83,21 @@ func Describe(ctx context.Context, cl *kgo.Client, topic string) (Description, e
 	return d, nil
 }
 
-// PartitionCount asks how many partitions a topic has.
+// PartitionCount asks a broker for a topic's number of partitions.
 func PartitionCount(ctx context.Context, cl *kgo.Client, topic string) (int32, error) {
 	d, err := Describe(ctx, cl, topic)
 	return d.Partitions, err
 }
 
-// Partition is where Kafka's default partitioner (murmur2) puts a key among n partitions.
+// Partition returns the partition that Kafka's default partitioner (murmur2) chooses for a key among n.
 func Partition(key string, n int32) int32 {
 	return int32(keyPartitioner.Partition(&kgo.Record{Key: []byte(key)}, int(n)))
 }
 
 var keyPartitioner = kgo.StickyKeyPartitioner(nil).ForTopic("")
 
-// AppendTimes says for which of the topics the broker gives each record its time, whatever the
-// record's writer said.
+// AppendTimes returns for which topics the broker sets each record's timestamp
+// (message.timestamp.type=LogAppendTime), instead of its producer.
 func AppendTimes(ctx context.Context, cl *kgo.Client, topics ...string) (map[string]bool, error) {
 	described, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, topics...)
 	if err != nil {

@@ -9,15 +9,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// writes counts the produce requests that a client has written to its brokers. The library tells of
-// a record's last try only: whether there was one before it, whose answer was lost or said that the
-// record may have landed, shows in the count.
+// writes counts the produce requests that a client has sent to its brokers. The library reports only a record's
+// last try. The count shows whether there may have been an earlier one, which may have written the record.
 type writes struct{ n atomic.Int64 }
 
-// counted has the counter of each client that is open.
+// counted has the counter of each open client.
 var counted sync.Map // *kgo.Client → *writes
 
-// writesOf returns how many produce requests the client has written; false when nobody counts them.
+// writesOf returns how many produce requests the client has sent; false for a client without a counter.
 func writesOf(cl *kgo.Client) (int64, bool) {
 	w, ok := counted.Load(cl)
 	if !ok {

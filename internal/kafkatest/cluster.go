@@ -1,8 +1,7 @@
 // Package kafkatest runs a real Apache Kafka in containers for tests: one broker or three,
 // at addresses that survive a stop and a start.
 //
-// Where there is no Docker a test is skipped with one line; with ACKWIRE_REQUIRE_KAFKA=1 it
-// fails instead.
+// Without Docker a test is skipped; with ACKWIRE_REQUIRE_KAFKA=1 it fails instead.
 package kafkatest
 
 import (
@@ -29,7 +28,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Bounds of what a cluster may take.
+// Bounds and names of a cluster.
 const (
 	startTimeout = 2 * time.Minute
 	callTimeout  = time.Minute
@@ -39,7 +38,7 @@ const (
 	hostPort  = "29092"
 )
 
-// Cluster is a running cluster. Its methods fail the test on errors, within bounds.
+// Cluster is a running cluster. Its methods fail the test on an error or after a timeout.
 type Cluster struct {
 	network *testcontainers.DockerNetwork
 	brokers []*broker
@@ -69,8 +68,7 @@ func Start(t testing.TB, brokers int) *Cluster {
 	return c
 }
 
-// Require skips the test, with one line, where no container can be started; with
-// ACKWIRE_REQUIRE_KAFKA=1 it fails it.
+// Require skips the test when no container can be started; with ACKWIRE_REQUIRE_KAFKA=1 it fails it.
 func Require(t testing.TB) {
 	t.Helper()
 	err := available()
@@ -133,7 +131,8 @@ func start(n int) (_ *Cluster, err error) {
 
 func hostname(i int) string { return fmt.Sprintf("kafka-%d", i+1) }
 
-// environment configures broker i of n as the public image's documentation says.
+// environment returns the variables that configure broker i of n, as the public image's documentation
+// describes them.
 func environment(i, n int, addr string) map[string]string {
 	voters := make([]string, n)
 	for j := range n {
@@ -163,7 +162,7 @@ func environment(i, n int, addr string) map[string]string {
 		"KAFKA_AUTO_CREATE_TOPICS_ENABLE":                        "false",
 		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":                 "0",
 		"KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS":                     "1000",
-		// As in the compose file, where docs/deploy.md explains them: a lost broker is to be noticed soon.
+		// As in the compose file, and explained in docs/deploy.md: a lost broker is noticed soon.
 		"KAFKA_BROKER_SESSION_TIMEOUT_MS":                 "1200",
 		"KAFKA_BROKER_HEARTBEAT_INTERVAL_MS":              "300",
 		"KAFKA_CONTROLLER_QUORUM_FETCH_TIMEOUT_MS":        "1000",
@@ -178,7 +177,7 @@ func environment(i, n int, addr string) map[string]string {
 	}
 }
 
-// Brokers are the bootstrap addresses, host:port. They stay the same over stops and starts.
+// Brokers returns the bootstrap addresses, host:port. They stay the same over stops and starts.
 func (c *Cluster) Brokers() []string {
 	addrs := make([]string, len(c.brokers))
 	for i, b := range c.brokers {
@@ -196,7 +195,7 @@ func (c *Cluster) Kill(t testing.TB, i int) {
 	})
 }
 
-// Controller is the broker that is the active controller.
+// Controller returns the number of the broker that is the active controller.
 func (c *Cluster) Controller(t testing.TB) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
@@ -241,7 +240,7 @@ func (c *Cluster) Restart(t testing.TB, i int) {
 	})
 }
 
-// Pause stops every process of broker i without closing its connections.
+// Pause freezes every process of broker i, which keeps its connections open.
 func (c *Cluster) Pause(t testing.TB, i int) {
 	t.Helper()
 	c.docker(t, "pause", i, func(ctx context.Context, d *testcontainers.DockerClient, id string) error {
@@ -297,7 +296,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		try, cancel := context.WithTimeout(ctx, 2*time.Second)
-		// Asked anew each time: kadm's answers may come from the client's cache.
+		// A request of its own each time, for kadm's answers may come from the client's cache.
 		meta, err := kmsg.NewPtrMetadataRequest().RequestWith(try, cl)
 		cancel()
 		if err == nil && len(meta.Brokers) == len(c.brokers) && c.allAnswer() {
@@ -356,7 +355,7 @@ func (c *Cluster) terminate() error {
 	return errors.Join(errs...)
 }
 
-// freePorts finds ports that nobody uses now.
+// freePorts returns ports that are not in use now.
 func freePorts(n int) ([]int, error) {
 	ports := make([]int, n)
 	for i := range n {

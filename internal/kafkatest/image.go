@@ -25,9 +25,9 @@ const (
 	buildTimeout = 5 * time.Minute
 )
 
-// image finds the Kafka image once per process: KAFKA_IMAGE (the public one by default)
-// where it is there locally, else our own where it is there, else the first pulled, else
-// ours built.
+// image returns the name of the Kafka image, and is computed once per process: KAFKA_IMAGE (by default the
+// public one) if it is there locally; else the image that deploy/kafka builds, if it is there; else
+// KAFKA_IMAGE pulled; else the own image built.
 var image = sync.OnceValues(func() (string, error) {
 	wanted := os.Getenv("KAFKA_IMAGE")
 	if wanted == "" {
@@ -62,7 +62,7 @@ var image = sync.OnceValues(func() (string, error) {
 
 // available reports why no container can be started; nil when one can.
 var available = sync.OnceValue(func() error {
-	// The reaper is an image that may not be pullable; every cluster terminates itself.
+	// testcontainers' reaper needs an image that may not be pullable; every cluster terminates itself.
 	for key, value := range map[string]string{"TESTCONTAINERS_RYUK_DISABLED": "true"} {
 		if os.Getenv(key) == "" {
 			_ = os.Setenv(key, value)

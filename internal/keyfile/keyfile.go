@@ -1,4 +1,4 @@
-// Package keyfile reads files of secret keys, all by one rule.
+// Package keyfile reads files of secret keys, with one format for all of them.
 package keyfile
 
 import (
@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Read returns the keys in a file, as Parse does. Errors name the file, and never what is in it.
+// Read returns the keys in a file, as Parse does. Errors name the file and never contain its content.
 func Read(name string, most int) ([][]byte, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -22,10 +22,11 @@ func Read(name string, most int) ([][]byte, error) {
 	return keys, nil
 }
 
-// Parse reads a file of at most so many keys. Text is a key a line, the first first: neither the
-// line's end nor blanks around it are of the key, and empty lines are none. So an editor, echo and
-// a secret store make the same key. What is not text (a byte that is no character, or is one that
-// does not print) is one key of exactly these bytes.
+// Parse returns the keys in a file, at most most of them, in their order.
+//
+// In a text file each line is a key, without its line end and blanks around it; empty lines are skipped. So an
+// editor, echo and a secret store make the same key. A file that is not text (it has a byte that is not valid
+// UTF-8, or a character that does not print) is one key of exactly its bytes.
 func Parse(file []byte, most int) (keys [][]byte, err error) {
 	if len(file) == 0 {
 		return nil, nil
@@ -39,12 +40,12 @@ func Parse(file []byte, most int) (keys [][]byte, err error) {
 		}
 	}
 	if len(keys) > most {
-		return nil, fmt.Errorf("it has %d keys, one a line: %d may be there", len(keys), most)
+		return nil, fmt.Errorf("it has %d keys, one a line: at most %d are allowed", len(keys), most)
 	}
 	return keys, nil
 }
 
-// text reports whether a file's bytes are printable characters, blanks and ends of lines.
+// text reports whether a file consists of printable characters, blanks and line ends.
 func text(b []byte) bool {
 	if !utf8.Valid(b) {
 		return false

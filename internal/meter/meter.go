@@ -1,7 +1,6 @@
-// Package meter makes a service's metrics: named ackwire_<service>_<what>_<unit>, registered at
-// once, every label's values a fixed set that starts at 0, so that rates work from the first
-// event on. Durations are in seconds, by classic buckets for every server and by native ones
-// for those that ask for them.
+// Package meter makes a service's metrics. They are named ackwire_<service>_<what>_<unit> and registered at
+// once. Labels have a fixed set of values that start at 0, so that rates count the first event. Durations are
+// in seconds; histograms have classic buckets, and native ones for servers that ask for them.
 package meter
 
 import (
@@ -10,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Namespace begins the name of every metric of ours.
+// Namespace begins the name of every metric of Ackwire.
 const Namespace = "ackwire"
 
 // Types of metrics.
@@ -20,30 +19,30 @@ const (
 	histogram = "histogram"
 )
 
-// Bounds of native histograms: buckets grow by a tenth, and what needs more than maxBuckets of
-// them starts anew, but not more often than once per reset.
+// Bounds of native histograms: each bucket is a tenth wider than the one before. A histogram that needs more
+// than maxBuckets starts again from nothing, at most once per reset.
 const (
 	bucketFactor = 1.1
 	maxBuckets   = 160
 	reset        = time.Hour
 )
 
-// Definition is what is known of a metric before it has a value.
+// Definition describes a metric.
 type Definition struct {
 	Name, Type, Help string
 	Labels           []string
 }
 
-// Definer is a registry that wants to know what is defined in it.
+// Definer is a registry that is told of each metric that is defined, even before that has a value.
 type Definer interface{ Define(Definition) }
 
-// Meter makes the metrics of one service, which must be made once per registry.
+// Meter makes the metrics of one service. Each metric may be made only once per registry.
 type Meter struct {
 	r       prometheus.Registerer
 	service string
 }
 
-// New returns the service's.
+// New returns the meter of a service.
 func New(r prometheus.Registerer, service string) Meter { return Meter{r, service} }
 
 func (m Meter) opts(kind, name, help string, labels ...string) prometheus.Opts {
@@ -57,10 +56,10 @@ func (m Meter) define(kind, name, help string, labels []string) {
 	}
 }
 
-// Register adds a collector of the caller's own.
+// Register adds a collector.
 func (m Meter) Register(c prometheus.Collector) { m.r.MustRegister(c) }
 
-// Desc describes a gauge of a collector of the caller's own.
+// Desc returns the description of a gauge for a collector that Register adds.
 func (m Meter) Desc(name, help string, labels ...string) *prometheus.Desc {
 	m.define(gauge, name, help, labels)
 	return prometheus.NewDesc(prometheus.BuildFQName(Namespace, m.service, name), help, labels, nil)
@@ -73,7 +72,7 @@ func (m Meter) Counter(name, help string) prometheus.Counter {
 	return c
 }
 
-// Counters makes a counter per value of a label.
+// Counters makes counters with one label, one for each of its values.
 func (m Meter) Counters(name, help, label string, values ...string) *prometheus.CounterVec {
 	v := m.CounterVec(name, help, label)
 	for _, value := range values {
@@ -82,7 +81,7 @@ func (m Meter) Counters(name, help, label string, values ...string) *prometheus.
 	return v
 }
 
-// CounterVec makes counters by labels whose values the caller makes present.
+// CounterVec makes counters with labels. The caller must initialise all label values.
 func (m Meter) CounterVec(name, help string, labels ...string) *prometheus.CounterVec {
 	v := prometheus.NewCounterVec(prometheus.CounterOpts(m.opts(counter, name, help, labels...)), labels)
 	m.r.MustRegister(v)
@@ -96,12 +95,12 @@ func (m Meter) Gauge(name, help string) prometheus.Gauge {
 	return g
 }
 
-// GaugeFunc makes a gauge that asks whenever it is read; f must not block.
+// GaugeFunc makes a gauge whose value is f's result when metrics are read; f must not block.
 func (m Meter) GaugeFunc(name, help string, f func() float64) {
 	m.r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(m.opts(gauge, name, help)), f))
 }
 
-// GaugeVec makes gauges by labels whose values the caller makes present.
+// GaugeVec makes gauges with labels. The caller must initialise all label values.
 func (m Meter) GaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
 	v := prometheus.NewGaugeVec(prometheus.GaugeOpts(m.opts(gauge, name, help, labels...)), labels)
 	m.r.MustRegister(v)
@@ -115,7 +114,7 @@ func (m Meter) Histogram(name, help string, buckets []float64) prometheus.Histog
 	return h
 }
 
-// HistogramVec makes histograms of seconds by labels whose values the caller makes present.
+// HistogramVec makes histograms of seconds with labels. The caller must initialise all label values.
 func (m Meter) HistogramVec(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	v := prometheus.NewHistogramVec(m.histogram(name, help, buckets, labels...), labels)
 	m.r.MustRegister(v)
@@ -129,7 +128,7 @@ func (m Meter) histogram(name, help string, buckets []float64, labels ...string)
 	})
 }
 
-// Native adds native buckets, of a bounded number.
+// Native adds native buckets, of a bounded number, to a histogram's options.
 func Native(o prometheus.HistogramOpts) prometheus.HistogramOpts {
 	o.NativeHistogramBucketFactor, o.NativeHistogramMaxBucketNumber, o.NativeHistogramMinResetDuration = bucketFactor,
 		maxBuckets, reset
@@ -144,7 +143,7 @@ var (
 	Slow = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200}
 )
 
-// Words gives an enumeration's values as a label's.
+// Words returns an enumeration's values as strings, for a label.
 func Words[T ~string](values []T) []string {
 	out := make([]string, len(values))
 	for i, v := range values {

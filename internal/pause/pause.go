@@ -1,4 +1,4 @@
-// Package pause waits for a time that the end of a context cuts short.
+// Package pause has a sleep that ends early when a context ends.
 package pause
 
 import (
@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// For waits for d. It returns true when d has passed, and false as soon as ctx ends. A d of zero
-// or less waits for nothing: For then returns whether ctx still lives.
+// For waits for the duration d. It returns true when d has passed, and false as soon as ctx ends. If d is zero
+// or less it returns at once, true unless ctx has ended.
 func For(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -2,5 +2,5 @@
 
 package private
 
-// Files does nothing: there are no modes here.
+// Files does nothing: this operating system has no umask.
 func Files() {}

@@ -4,6 +4,6 @@ package private
 
 import "syscall"
 
-// Files has every file and folder that this process makes from now on be its owner's only. Commands that it starts
-// inherit that.
+// Files sets the umask to 077: only the owner can read files and folders that this process creates from now on.
+// Commands that it starts inherit that.
 func Files() { syscall.Umask(0o077) }

@@ -1,5 +1,5 @@
-// Package private makes folders that only their owner may look into: what is in them, keys, payloads
-// and results, is nobody else's on the machine.
+// Package private makes folders that only their owner can read, for they hold keys, payloads and results that
+// other users of the machine must not see.
 package private
 
 import (
@@ -13,10 +13,10 @@ const (
 	others fs.FileMode = 0o007
 )
 
-// Folder makes a folder and all above it that are missing, for their owner only. One that is there is
-// mended: what its group and others may do is taken from it. Where that cannot be, as the folder is somebody else's,
-// its group may use it, as on a volume that an orchestrator has made; a folder that everybody may look into is an
-// error, and so is one like /tmp.
+// Folder creates a folder and its missing parents with mode 0700. An existing folder loses the permissions of
+// its group and others. Where they cannot be removed, because another user owns the folder, as on a volume that
+// an orchestrator has made, the group may keep them; if others have any, that is an error. A folder with the
+// sticky bit, such as /tmp, is an error, too.
 func Folder(dir string) error {
 	if err := os.MkdirAll(dir, owner); err != nil {
 		return err
@@ -26,14 +26,14 @@ func Folder(dir string) error {
 		return err
 	}
 	if info.Mode()&fs.ModeSticky != 0 {
-		return fmt.Errorf("%s is a folder that others use, too: name one below it", dir)
+		return fmt.Errorf("%s is a folder that other users share: choose one below it", dir)
 	}
 	mode := info.Mode().Perm()
 	if mode&^owner == 0 {
 		return nil
 	}
 	if err := os.Chmod(dir, mode&owner); err != nil && mode&others != 0 {
-		return fmt.Errorf("others may look into %s (mode %o), and that cannot be changed: %w", dir, mode, err)
+		return fmt.Errorf("other users can read %s (mode %o), and that cannot be changed: %w", dir, mode, err)
 	}
 	return nil
 }

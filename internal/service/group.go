@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Group runs parts of a service side by side. The first part that ends, with an error
-// or without, ends them all: no service goes on without one of its parts.
+// Group runs parts of a service side by side. When the first part ends, with an error or without, all others
+// are stopped, for no service works without one of its parts.
 type Group struct {
 	ctx    context.Context
 	cancel context.CancelFunc

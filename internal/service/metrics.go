@@ -26,16 +26,16 @@ func NewRegistry() *prometheus.Registry {
 	return r
 }
 
-// metricsHandler shows a registry as text, as OpenMetrics or, with native histograms, as
-// protobuf: whatever the client asks for.
+// metricsHandler serves a registry as text, as OpenMetrics or, with native histograms, as protobuf, as the
+// client's Accept header asks for.
 func metricsHandler(r Metrics) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
 		Registry: r, EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
 	})
 }
 
-// states are the metrics of what a process consists of: which build each service is, and
-// whether it takes work at the moment of reading.
+// states has two metrics of each service in a process: its build, and whether it is ready when metrics are
+// read.
 type states struct {
 	parts        map[string]Ready
 	build, ready *prometheus.Desc

@@ -12,8 +12,8 @@ import (
 	"github.com/ackwire/ackwire/internal/meter"
 )
 
-// Ops is a process's operations listener: /metrics, /healthz (alive), /readyz (takes
-// work, reasons when not), /startupz (has taken work since it was started) and /debug/pprof.
+// Ops is a process's operations listener. It serves /metrics, /healthz (the process runs), /readyz (it takes
+// work, or why not), /startupz (it has been ready since it was started) and /debug/pprof.
 type Ops struct {
 	env      Env
 	listener net.Listener
@@ -32,10 +32,10 @@ func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready
 	return &Ops{env: env, listener: l, probes: probes{parts: ready}}, nil
 }
 
-// Addr is where the listener can be reached.
+// Addr returns the address at which it listens.
 func (o *Ops) Addr() string { return o.listener.Addr().String() }
 
-// Close gives the address back without serving.
+// Close closes the listener of an Ops whose Run is not called.
 func (o *Ops) Close() error { return o.listener.Close() }
 
 // Run serves until ctx ends, and returns when every request has ended.
@@ -57,20 +57,20 @@ func (o *Ops) handler() http.Handler {
 	return mux
 }
 
-// Bounds of every HTTP server of ours.
+// Bounds of all HTTP servers.
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	shutdownTimeout   = 5 * time.Second
 )
 
-// ServeHTTP serves until ctx ends, then lets requests finish for shutdownTimeout and
-// closes what is left. Hijacked connections are their owner's to close.
+// ServeHTTP serves until ctx ends, then lets requests finish within shutdownTimeout and closes the connections
+// that are left. It does not close hijacked connections: their owner must.
 func ServeHTTP(ctx context.Context, srv *http.Server, l net.Listener) error {
 	return ServeHTTPUntil(ctx, srv, l, shutdownTimeout)
 }
 
-// ServeHTTPUntil is ServeHTTP that lets requests finish for as long as they may take.
+// ServeHTTPUntil is ServeHTTP with finish in place of shutdownTimeout.
 func ServeHTTPUntil(ctx context.Context, srv *http.Server, l net.Listener, finish time.Duration) error {
 	if srv.ReadHeaderTimeout == 0 {
 		srv.ReadHeaderTimeout = readHeaderTimeout

@@ -13,16 +13,16 @@ const (
 	probeSilence  = 5 * time.Second // a try that takes longer has not succeeded
 )
 
-// Probe tries something again and again, and says why it does not work: the last try has failed,
-// or has not returned for probeSilence. Tries run on Run's goroutine, so one that hangs (a flush of a disk
-// that has stalled) holds up nobody who asks.
+// Probe tries a function again and again, and reports an error when the last try failed or has not returned for
+// probeSilence. Tries run on Run's goroutine, so Err never waits for one that hangs, such as a sync on a disk
+// that has stalled.
 type Probe struct {
 	what string
 	try  func() error
 
 	mu    sync.Mutex // guards all below
-	since time.Time  // of the try that is running; zero is none
-	last  error      // of the try before
+	since time.Time  // when the try that runs began; zero while none runs
+	last  error      // result of the last try that has returned
 }
 
 // NewProbe returns a probe; Run runs it.
@@ -52,7 +52,7 @@ func (p *Probe) once() {
 	p.mu.Unlock()
 }
 
-// Err says why it does not work; nil when it does, or was not tried yet.
+// Err returns why the function does not work; nil when it works, or was not tried yet.
 func (p *Probe) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

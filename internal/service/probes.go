@@ -6,19 +6,18 @@ import (
 	"sync/atomic"
 )
 
-// Ready is something that can say why it takes no work; nil means that it does.
-// It must not block.
+// Ready returns nil when a service is ready to take work, else the reason why it is not. It must not block.
 type Ready func() error
 
-// probes answer what runs the process, such as Kubernetes: whether it is to be started anew (healthz), whether
-// it is to be sent work (readyz), and whether it has come up at all (startupz), which may
-// take long while a tracker restores, and is no reason to start it anew.
+// probes answers the health checks of an orchestrator such as Kubernetes: /healthz tells whether to restart the
+// process, /readyz whether to send it work, and /startupz whether it has started. Starting may take long while a
+// tracker restores, and must not cause a restart.
 type probes struct {
 	parts   map[string]Ready
 	started atomic.Bool // all parts have been ready at the same time
 }
 
-// answer is what readyz and startupz say.
+// answer is the body of readyz and startupz.
 type answer struct {
 	Ready   bool                 `json:"ready"`
 	Reasons map[string]string    `json:"reasons,omitempty"` // of the parts that are not ready
@@ -59,8 +58,8 @@ func (p *probes) readyz(w http.ResponseWriter, _ *http.Request) {
 	say(w, a, a.Ready)
 }
 
-// startupz is 200 from the moment on in which everything was ready for the first time. Its
-// body is that of readyz: before, it tells how far the start has come.
+// startupz answers 200 once all parts have been ready at the same time. Its body is readyz's, which tells how
+// far the start has come.
 func (p *probes) startupz(w http.ResponseWriter, _ *http.Request) {
 	a := p.ask()
 	say(w, a, p.started.Load())

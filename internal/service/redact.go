@@ -13,16 +13,16 @@ import (
 const redacted = "xxxxx"
 
 var (
-	// userinfo is what stands before the host of a URL, also of one that is not well formed: up to
-	// the last @ of the word.
+	// userinfo matches the part before the host of a URL, also of a malformed one: up to the last @ of
+	// the word.
 	userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s"'<>]*@`)
-	// secretParameter is a parameter of a URL whose name says that its value is secret.
+	// secretParameter matches a query parameter whose name says that its value is secret.
 	secretParameter = regexp.MustCompile(
 		`(?i)([?&][^\s"'<>=&#]*(?:token|secret|passw|pwd|key|sig|auth|credential|ticket)[^\s"'<>=&#]*=)[^\s"'<>&#]+`)
 )
 
-// Redact takes the secrets out of every URL in a text: users and passwords, and the values of
-// parameters that are named as secrets are.
+// Redact replaces the secrets in every URL of a text by xxxxx: user and password, and the values of query
+// parameters with names such as token, key or password.
 func Redact(text string) string {
 	if !strings.Contains(text, "://") {
 		return text
@@ -31,7 +31,7 @@ func Redact(text string) string {
 	return secretParameter.ReplaceAllString(text, "${1}"+redacted)
 }
 
-// RedactAttr is a slog.HandlerOptions.ReplaceAttr: nothing that is logged shows the secrets of a URL.
+// RedactAttr is a slog.HandlerOptions.ReplaceAttr that redacts URLs in the values of attributes.
 func RedactAttr(_ []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindString:
@@ -53,8 +53,8 @@ func RedactAttr(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// HTTPURL parses the http or https URL of a setting. The error shows no secret that is in it:
-// url.Parse would quote what it could not read.
+// HTTPURL parses the http or https URL of a setting. Its error shows no secret of the URL, as one of url.Parse
+// would.
 func HTTPURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
@@ -63,7 +63,7 @@ func HTTPURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// commandLine is /debug/pprof/cmdline without the secrets of URLs in the arguments.
+// commandLine serves /debug/pprof/cmdline with the URLs in the arguments redacted.
 func commandLine(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -1,5 +1,5 @@
-// Package service is what every Ackwire service is made of: the environment that it runs in,
-// its operations listener and its HTTP server. What only commands need is in package command.
+// Package service has the parts that every Ackwire service shares: the environment that it runs in, its
+// operations listener and its HTTP server. Parts that only commands need are in package command.
 package service
 
 import (
@@ -12,19 +12,19 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Env is the world a service runs in. Production uses the operating system's network;
-// a simulation hands in a virtual one. A service reaches the outside through it only.
+// Env is the environment of a service: its log, metrics, network and tracer. A service uses the network only
+// through it, so a simulation can pass in a virtual one.
 type Env struct {
 	Log     *slog.Logger
 	Metrics Metrics
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Listen  func(ctx context.Context, network, address string) (net.Listener, error)
-	// Traces makes spans; nil: none are made, and nothing is spent on them.
+	// Traces makes trace spans; nil makes none, at no cost.
 	Traces trace.TracerProvider
 }
 
-// Metrics is where services put their metrics, and where they are read: a prometheus.Registry,
-// as a rule.
+// Metrics is a registry in which services register their metrics, and from which they are read; usually a
+// prometheus.Registry.
 type Metrics interface {
 	prometheus.Registerer
 	prometheus.Gatherer
@@ -33,7 +33,7 @@ type Metrics interface {
 // OS returns the environment of a real process.
 func OS(log *slog.Logger) Env {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
-	// The gateway pings its sockets itself; keepalive probes for thousands of them are waste.
+	// TCP keepalive is off: the gateway pings its sockets itself.
 	lc := net.ListenConfig{KeepAlive: -1}
 	return Env{
 		Log:     log,
@@ -49,7 +49,7 @@ func (e Env) With(args ...any) Env {
 	return e
 }
 
-// Loopback reports whether a listener's host is this machine's own.
+// Loopback reports whether a listener's host is a loopback address, which other machines cannot reach.
 func Loopback(host string) bool {
 	if host == "localhost" {
 		return true

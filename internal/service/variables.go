@@ -1,6 +1,6 @@
 package service
 
-// JobVariables is how the names of variables begin that a command of ours gives to what it starts
-// for a job. A program of ours in its place must not take them for settings of its own: no flag
-// is named so, but for --job-types.
+// JobVariables is the prefix of the environment variables by which a worker tells a command about its job. No
+// flag but --job-types may have such a variable, or one of Ackwire's own programs, started as a handler, would
+// take the job's variables for its settings.
 const JobVariables = "ACKWIRE_JOB_"

@@ -1,6 +1,6 @@
-// Package simnet is the network of a simulation: in-memory pipes between named hosts, in a
-// testing/synctest bubble, with switches that break it the ways networks and processes
-// break. Every connection belongs to the host that dialled it and the host that listens.
+// Package simnet is a simulated network for tests: in-memory connections between named hosts, in a
+// testing/synctest bubble, with methods that break them as real networks and processes break. Every connection
+// has two ends: one belongs to the host that dialled, the other to the host that listens.
 package simnet
 
 import (
@@ -24,7 +24,7 @@ type Network struct {
 // New returns a network without hosts.
 func New() *Network { return &Network{hosts: map[string]*Host{}} }
 
-// Host returns the host of that name, made at its first use.
+// Host returns the host of that name, and creates it at the first call.
 func (n *Network) Host(name string) *Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -36,8 +36,8 @@ func (n *Network) Host(name string) *Host {
 	return h
 }
 
-// Host is one participant. Its switches act on all of its connections, in both
-// directions, whichever side dialled.
+// Host is one machine or process. Its methods act on all of its connections, in both directions and whichever
+// side dialled.
 type Host struct {
 	net  *Network
 	name string
@@ -46,9 +46,9 @@ type Host struct {
 	conns     map[*conn]struct{}
 	listeners map[net.Listener]struct{}
 	cut       bool
-	hung      chan struct{} // not nil: closed when the host goes on
+	hung      chan struct{} // not nil while the host hangs; closed by Heal
 	deaf      bool
-	parted    map[string]chan struct{} // by port: closed when it answers again
+	parted    map[string]chan struct{} // by port that it is parted from; closed by Heal
 }
 
 // Errors of a broken network.
@@ -84,8 +84,8 @@ func (h *Host) Listen(_ context.Context, network, address string) (net.Listener,
 	return &listener{l, h}, nil
 }
 
-// Cut resets every connection of the host and refuses new ones, until Heal: it has
-// crashed, or a cable was pulled and the kernel noticed.
+// Cut closes every connection of the host and refuses new ones, until Heal: as when it has crashed, or its
+// network has failed and the kernel has noticed.
 func (h *Host) Cut() {
 	h.mu.Lock()
 	h.cut = true
@@ -93,7 +93,7 @@ func (h *Host) Cut() {
 	h.reset()
 }
 
-// Kill is Cut that also closes the host's listeners: the process is gone.
+// Kill is Cut that also closes the host's listeners, as when the process has ended.
 func (h *Host) Kill() {
 	h.Cut()
 	h.mu.Lock()
@@ -104,8 +104,8 @@ func (h *Host) Kill() {
 	clear(h.listeners)
 }
 
-// Hang stops every byte of the host without closing anything, until Heal: the process is
-// stopped (SIGSTOP), or packets vanish.
+// Hang stops all data of the host without closing connections, until Heal: as when the process is stopped
+// (SIGSTOP) or packets are lost.
 func (h *Host) Hang() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -114,8 +114,8 @@ func (h *Host) Hang() {
 	}
 }
 
-// Part stops every byte between the host and one address that it dials, without closing
-// anything, until Heal: packets of that way vanish, and all others pass.
+// Part stops all data between the host and one address that it dials, without closing connections, until Heal;
+// its other connections work.
 func (h *Host) Part(address string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,18 +127,18 @@ func (h *Host) Part(address string) {
 	}
 }
 
-// portOf is what tells addresses apart: each host is localhost, by whichever name.
+// portOf returns the port of an address. It identifies a listener, for every host is localhost.
 func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 
-// Deafen lets the host send and lets it hear nothing, until Heal: its writes are appended
-// and their acks are lost.
+// Deafen lets the host send and drops all that it would receive, until Heal: its records are written, and their
+// acks are lost.
 func (h *Host) Deafen() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.deaf = true
 }
 
-// Heal ends what Cut, Hang, Part and Deafen began. Connections that were deaf are reset.
+// Heal undoes Cut, Hang, Part and Deafen. The connections of a deaf host are closed, for they have lost data.
 func (h *Host) Heal() {
 	h.mu.Lock()
 	deaf := h.deaf
@@ -170,7 +170,8 @@ func (h *Host) reset() {
 	}
 }
 
-// adopt makes c one of the host's connections; dialled is empty for one that came in.
+// adopt adds c to the host's connections. dialled is the port that the host has dialled, and empty for an
+// accepted connection.
 func (h *Host) adopt(c net.Conn, dialled string) (net.Conn, error) {
 	wrapped := &conn{Conn: c, host: h, dialled: dialled, gone: make(chan struct{})}
 	h.mu.Lock()
@@ -216,7 +217,7 @@ func (c *conn) Read(b []byte) (int, error) {
 			return 0, passErr
 		}
 		if n > 0 && c.isDeaf() {
-			continue // it was on its way when the host went deaf
+			continue // dropped
 		}
 		return n, err
 	}
@@ -229,7 +230,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// pass waits while the host hangs, or is parted from what it dialled.
+// pass waits while the host hangs or is parted from the port that it dialled.
 func (c *conn) pass() error {
 	for {
 		c.host.mu.Lock()

@@ -6,7 +6,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Attributes of spans: one word for one thing in all services.
+// Attributes of spans, the same in all services.
 const (
 	JobID    = attribute.Key("ackwire.job.id")
 	JobType  = attribute.Key("ackwire.job.type")
@@ -23,6 +23,5 @@ const (
 	Code     = attribute.Key("ackwire.code")
 )
 
-// Fail marks a span as one that went wrong. What it says is for operators: a code or a
-// cause, never a payload.
+// Fail marks a span as failed. what is for operators: a code or a cause, never a payload.
 func Fail(span trace.Span, what string) { span.SetStatus(codes.Error, what) }

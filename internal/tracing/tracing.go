@@ -1,7 +1,6 @@
-// Package tracing carries W3C trace contexts over what a job passes through: frames, HTTP
-// headers, Kafka records, the environment of a command. What came in is handed on also
-// where no spans are made. Where there is no trace, and no provider of spans, nothing here
-// allocates.
+// Package tracing passes W3C trace contexts along with a job: in frames, HTTP headers, Kafka records and the
+// environment of commands. A context that came in is passed on even where no spans are made. Without a trace and
+// a tracer provider, nothing here allocates.
 package tracing
 
 import (
@@ -21,14 +20,14 @@ const (
 	stateField  = "tracestate"
 )
 
-// MaxState is the longest tracestate that is handed on; §3.3.1.5 asks for no less.
+// MaxState is the longest tracestate that is passed on, in bytes; §3.3.1.5 asks for at least that.
 const MaxState = 512
 
-// w3c reads and writes both parts. Baggage is nobody's here.
+// w3c reads and writes both parts. Baggage is not supported.
 var w3c propagation.TraceContext
 
-// Tracer returns what makes a service's spans; nil when p is, and then none are made. The
-// service's name is the spans' scope, which tells services of one process apart.
+// Tracer returns a service's tracer; nil when p is nil, and then no spans are made. The service's name is in the
+// spans' scope, which tells services of one process apart.
 func Tracer(p trace.TracerProvider, service string) trace.Tracer {
 	if p == nil {
 		return nil
@@ -36,7 +35,7 @@ func Tracer(p trace.TracerProvider, service string) trace.Tracer {
 	return p.Tracer("github.com/ackwire/ackwire/" + service)
 }
 
-// pair is a context in its two parts: a carrier without a map.
+// pair is a carrier of the two parts of a context that, unlike a map, need not allocate.
 type pair struct{ parent, state string }
 
 // Get implements propagation.TextMapCarrier.
@@ -59,8 +58,8 @@ func (p *pair) Set(key, value string) {
 // Keys implements propagation.TextMapCarrier.
 func (p *pair) Keys() []string { return w3c.Fields() }
 
-// Parse reads a context. One whose parent is malformed is invalid; a state that is
-// malformed or too long is left out.
+// Parse returns the context of the two headers. It is invalid when parent is malformed; a state that is
+// malformed or longer than MaxState is left out.
 func Parse(parent, state string) trace.SpanContext {
 	if parent == "" {
 		return trace.SpanContext{}
@@ -71,7 +70,7 @@ func Parse(parent, state string) trace.SpanContext {
 	return trace.SpanContextFromContext(w3c.Extract(context.Background(), &pair{parent, state}))
 }
 
-// Format writes a context; both parts are empty when it is invalid.
+// Format returns a context as the two headers; both are empty when it is invalid.
 func Format(sc trace.SpanContext) (parent, state string) {
 	if !sc.IsValid() {
 		return "", ""
@@ -81,7 +80,7 @@ func Format(sc trace.SpanContext) (parent, state string) {
 	return p.parent, p.state
 }
 
-// With returns ctx with a context that came from elsewhere; ctx itself when it is invalid.
+// With returns ctx with a trace context that came from another process; ctx itself when sc is invalid.
 func With(ctx context.Context, sc trace.SpanContext) context.Context {
 	if !sc.IsValid() {
 		return ctx
@@ -91,8 +90,8 @@ func With(ctx context.Context, sc trace.SpanContext) context.Context {
 
 type fromClient struct{}
 
-// WithClient is With for a context that a client sent: its trace goes on, but whether it is sampled is not the
-// client's to say. Who makes spans asks FromClient, and decides.
+// WithClient is With for a context that a client sent. The trace is continued, but its sampled flag is removed,
+// for clients must not decide what is sampled: the sampler does, which knows such a context by FromClient.
 func WithClient(ctx context.Context, sc trace.SpanContext) context.Context {
 	if !sc.IsValid() {
 		return ctx
@@ -100,10 +99,10 @@ func WithClient(ctx context.Context, sc trace.SpanContext) context.Context {
 	return context.WithValue(With(ctx, sc.WithTraceFlags(sc.TraceFlags()&^trace.FlagsSampled)), fromClient{}, true)
 }
 
-// FromClient reports whether ctx is WithClient's.
+// FromClient reports whether ctx comes from WithClient.
 func FromClient(ctx context.Context) bool { return ctx.Value(fromClient{}) != nil }
 
-// FromRecord reads the context that a record carries.
+// FromRecord returns the context in a record's headers.
 func FromRecord(rec *kgo.Record) trace.SpanContext {
 	var p pair
 	for _, h := range rec.Headers {
@@ -117,8 +116,8 @@ func FromRecord(rec *kgo.Record) trace.SpanContext {
 	return Parse(p.parent, p.state)
 }
 
-// Carry gives a record the headers of the sampled trace that ctx, or the record's own
-// context, belongs to. What is not sampled is not worth the bytes in each of a job's events.
+// Carry adds the trace of ctx, or of the record's own context if it has one, to the record's headers. It does so
+// only for a sampled trace, to save bytes in every event of a job.
 func Carry(ctx context.Context, rec *kgo.Record) {
 	if rec.Context != nil {
 		ctx = rec.Context
@@ -128,11 +127,11 @@ func Carry(ctx context.Context, rec *kgo.Record) {
 	}
 }
 
-// SetHeaders gives a request to somebody else's server the headers of ctx's trace.
+// SetHeaders adds the headers of ctx's trace to a request.
 func SetHeaders(ctx context.Context, h http.Header) { w3c.Inject(ctx, propagation.HeaderCarrier(h)) }
 
-// Environ is ctx's trace as environment variables of a process (OpenTelemetry, "Environment
-// Variables as Context Propagation Carriers").
+// Environ returns ctx's trace as environment variables for a process (OpenTelemetry, "Environment Variables as
+// Context Propagation Carriers").
 func Environ(ctx context.Context) []string {
 	parent, state := Format(trace.SpanContextFromContext(ctx))
 	if parent == "" {
@@ -145,7 +144,7 @@ func Environ(ctx context.Context) []string {
 	return env
 }
 
-// Key is the attribute under which logs tell a trace's ID.
+// Key is the name of the log attribute with a trace's ID.
 const Key = "trace"
 
 // Log returns log with the trace's ID; log itself when there is no trace.
@@ -156,8 +155,8 @@ func Log(log *slog.Logger, sc trace.SpanContext) *slog.Logger {
 	return log.With(Key, sc.TraceID().String())
 }
 
-// Produced makes a span of each record that is produced within a sampled trace, and the
-// record's headers those of that span. Other records cost it a look.
+// Produced returns a hook that makes a span for each record that is produced within a sampled trace, and puts
+// that span into the record's headers.
 func Produced(p trace.TracerProvider) kgo.Hook {
 	return produced{kotel.NewTracer(kotel.TracerProvider(p), kotel.TracerPropagator(w3c))}
 }
@@ -171,8 +170,8 @@ func (p produced) OnProduceRecordBuffered(rec *kgo.Record) {
 	}
 }
 
-// OnProduceRecordUnbuffered implements kgo.HookProduceRecordUnbuffered. The client calls it
-// only for what it has buffered, with the context that the other hook left.
+// OnProduceRecordUnbuffered implements kgo.HookProduceRecordUnbuffered. The client calls it only for a record
+// that it has buffered, with the context that the other hook has set.
 func (p produced) OnProduceRecordUnbuffered(rec *kgo.Record, err error) {
 	if trace.SpanContextFromContext(rec.Context).IsSampled() {
 		p.spans.OnProduceRecordUnbuffered(rec, err)

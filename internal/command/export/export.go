@@ -1,5 +1,5 @@
-// Package export sends a process's spans to a collector. Only commands use it: services are
-// given a provider of spans, or none.
+// Package export sends a process's trace spans to an OpenTelemetry collector. Only commands use it; services
+// get a tracer provider, or none, in their service.Env.
 package export
 
 import (
@@ -22,10 +22,10 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 )
 
-// Config is where spans go and how many. A command embeds it.
+// Config says where spans are sent and how many are sampled. A command embeds it.
 type Config struct {
-	TraceEndpoint string  `help:"Collector that spans are sent to by OTLP over HTTP, as in http://127.0.0.1:4318; without one none are made. OTEL_EXPORTER_OTLP_HEADERS and its like hold." placeholder:"URL"`
-	TraceRatio    float64 `help:"Share of traces that are sampled, from 0 to 1, of those that begin here and of those of clients; one that comes with a record is sampled as it says." default:"0.01"`
+	TraceEndpoint string  `help:"Collector to send trace spans to, by OTLP over HTTP, such as http://127.0.0.1:4318. Without it no spans are made. The variables OTEL_EXPORTER_OTLP_… work, too." placeholder:"URL"`
+	TraceRatio    float64 `help:"Share of traces to sample, from 0 to 1: of those that begin here or at a client. A trace that comes with a Kafka record is sampled if the record says so." default:"0.01"`
 }
 
 // Validate joins all problems of the configuration.
@@ -43,18 +43,18 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// Bounds of what waits for the collector. What is above them is dropped: a span is never
-// waited for.
+// Bounds of the spans that wait to be sent. Spans above them are dropped, so that nothing waits for the
+// collector.
 const (
 	maxQueue      = 8192 // spans
 	maxBatch      = 512
 	batchEvery    = 2 * time.Second
 	exportTimeout = 10 * time.Second // of one batch
-	flushTimeout  = 3 * time.Second  // of all that waits when the process ends
+	flushTimeout  = 3 * time.Second  // of all spans that wait when the process ends
 )
 
-// Start makes the provider of a process's spans, if it is configured, and puts it into env.
-// What it returns sends what waits, within flushTimeout, and must be called at the end.
+// Start makes the process's tracer provider, if an endpoint is configured, and puts it into env. The function
+// that it returns must be called at the end: it sends the spans that wait, within flushTimeout.
 func (c Config) Start(name string, env *service.Env) (flush func(), err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -84,8 +84,8 @@ func (c Config) Start(name string, env *service.Env) (flush func(), err error) {
 	}, nil
 }
 
-// Sampler samples a share of the traces that begin here and of those of clients, and of the
-// others what their beginner does.
+// Sampler returns a sampler that samples the share ratio of the traces that begin here or at a client. Other
+// traces are sampled if their parent is.
 func Sampler(ratio float64) sdk.Sampler {
 	return sampler{Sampler: sdk.ParentBased(sdk.TraceIDRatioBased(ratio)), ratio: ratio}
 }
@@ -95,7 +95,8 @@ type sampler struct {
 	ratio float64
 }
 
-// ShouldSample implements sdk.Sampler. A client chooses its trace's ID, too: chance decides.
+// ShouldSample implements sdk.Sampler. For a client's trace it draws a random number: the trace's ID, by which
+// samplers decide otherwise, is chosen by the client.
 func (s sampler) ShouldSample(p sdk.SamplingParameters) sdk.SamplingResult {
 	parent := trace.SpanContextFromContext(p.ParentContext)
 	if !parent.IsRemote() || !tracing.FromClient(p.ParentContext) {
@@ -108,8 +109,8 @@ func (s sampler) ShouldSample(p sdk.SamplingParameters) sdk.SamplingResult {
 	return sdk.SamplingResult{Decision: decision, Tracestate: parent.TraceState()}
 }
 
-// endpoint is where traces go at a collector whose address may come without a path (OTLP
-// specification, "OTLP/HTTP Request").
+// endpoint returns the URL for traces at a collector whose address may have no path (OTLP specification,
+// "OTLP/HTTP Request").
 func endpoint(address string) string {
 	u, err := url.Parse(address)
 	if err == nil && (u.Path == "" || u.Path == "/") {
@@ -119,8 +120,8 @@ func endpoint(address string) string {
 	return address
 }
 
-// described tells who makes the spans. OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME add to
-// it, and win.
+// described returns the attributes of the process that makes the spans. OTEL_RESOURCE_ATTRIBUTES and
+// OTEL_SERVICE_NAME override them.
 func described(name string) *resource.Resource {
 	own := resource.NewSchemaless(attribute.String("service.name", name), attribute.String("service.namespace", "ackwire"))
 	found, err := resource.New(context.Background(), resource.WithFromEnv(), resource.WithHost(),
@@ -135,7 +136,7 @@ func described(name string) *resource.Resource {
 	return merged
 }
 
-// logged tells of a collector that is away.
+// logged returns an error handler that logs that spans could not be sent.
 func logged(log *slog.Logger) func(error) {
 	return func(err error) { log.Warn("spans not sent", "err", err) }
 }

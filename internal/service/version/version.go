@@ -1,5 +1,5 @@
-// Package version says which build a process is: what the linker stamped, else what the Go
-// command noted of the source.
+// Package version tells which build a process is: by the linker's stamp, or else by the build information that
+// the go command records.
 package version
 
 import (
@@ -11,7 +11,7 @@ import (
 // Stamped with -ldflags "-X …/internal/service/version.version=1.2.3 -X ….revision=abc".
 var version, revision string
 
-// What is said where nothing is known: in tests, and of a source without its history.
+// Values for builds of which nothing is known, as in tests and of sources without git.
 const (
 	unknownVersion  = "dev"
 	unknownRevision = "unknown"
