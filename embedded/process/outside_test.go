@@ -252,7 +252,7 @@ func TestAReleaseTagsEveryModule(t *testing.T) {
 		t.Errorf("the branch is changed: %s", status)
 	}
 	for version, want := range map[string]string{
-		"v0.99.0": "is not above", "v1.0.0": "has no section", "1.0.0": "whole semantic version",
+		"v0.99.0": "is not above", "v1.0.0": "has no section", "1.0.0": "complete semantic version",
 		"v2.0.0": "change them first",
 	} {
 		if out := o.run("(" + tool + version + " 2>&1 || true)"); !strings.Contains(out, want) {

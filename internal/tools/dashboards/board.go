@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	tag       = "ackwire" // all dashboards of ours have it: the links between them go by it
+	tag       = "ackwire" // of all dashboards: the links between them find them by it
 	gridWidth = 24
 )
 
 // source is the data source that the variable of the same name chooses.
 var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 
-// board is a dashboard under construction, in the classic schema: the builders of its successor, v2,
-// exist, but what provisions dashboards from files reads this one everywhere. Panels flow from left to right into rows
-// of 24.
+// board is a dashboard under construction. It has Grafana's classic schema and not v2, for every version of
+// Grafana can provision the classic one from files. Panels are placed from left to right in lines of gridWidth
+// columns.
 type board struct {
-	name    string // of the file; the dashboard's uid has the tag before it
+	name    string // of the file; the dashboard's uid is the tag and the name
 	builder *dashboard.DashboardBuilder
 	nextID  uint32
-	width   uint32 // taken in the present line
+	width   uint32 // columns that are taken in the current line
 	errs    []error
 }
 
@@ -60,8 +60,8 @@ func newBoard(name, title, description string, variables ...cog.Builder[dashboar
 	return b
 }
 
-// variable is a choice of several values of a label, all of them at first. Grafana puts all values
-// that exist in place of "all", so a query for all jobs means all of Ackwire's.
+// variable returns a dashboard variable for several values of a label of a metric; at first all are chosen.
+// Grafana replaces "all" by all values that the metric has, so all jobs means all jobs that are Ackwire's.
 func variable(name, label, metric string) *dashboard.QueryVariableBuilder {
 	query := fmt.Sprintf("label_values(%s, %s)", metric, name)
 	return dashboard.NewQueryVariableBuilder(name).
@@ -79,22 +79,22 @@ func variable(name, label, metric string) *dashboard.QueryVariableBuilder {
 		})
 }
 
-// row begins a named row.
+// row begins a row of panels with a title.
 func (b *board) row(title string) {
 	b.endLine()
 	b.builder = b.builder.WithRow(dashboard.NewRowBuilder(title).Id(b.id()))
 }
 
-// panel is what every kind of panel's builder can do.
+// panel has the methods that the builders of all kinds of panels share.
 type panel[T any] interface {
 	cog.Builder[dashboard.Panel]
 	Id(uint32) T
 	Span(uint32) T
 }
 
-// add puts a panel of so many columns beside the last one.
+// add places a panel, width columns wide, to the right of the last one.
 func add[T panel[T]](b *board, width uint32, p T) {
-	p.Id(b.id()) // builders change themselves
+	p.Id(b.id()) // changes p itself
 	p.Span(width)
 	if b.width+width > gridWidth {
 		b.errs = append(b.errs, errors.New("a line of panels is wider than the grid"))

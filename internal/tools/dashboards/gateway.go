@@ -29,8 +29,8 @@ func gateway() *board {
 	add(b, 8, graph("Handshakes by outcome", "WebSocket handshakes.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_handshakes_total", "outcome"), "{{outcome}}"}))
 	add(b, 8, graph("Closes by code",
-		"Sessions that ended. none: the client left without a word. 1012: a drain; 4000: it did not read; 4001: it did not "+
-			"answer pings.", units.OpsPerSecond,
+		"Sessions that ended, by close code. none: the client left without a close frame; 1012: the gateway drained; 4000: "+
+			"the client read too slowly; 4001: it did not answer pings.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_session_closes_total", "code") + " > 0", "{{code}}"}))
 
 	b.row("Submits")
@@ -55,30 +55,32 @@ func gateway() *board {
 		query{s.quantile(0.99, "ackwire_gateway_http_request_seconds", "route"), "{{route}}"}))
 	add(b, 12, graph("Errors by code", "Errors sent to clients, on sockets and over HTTP.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_errors_total", "code") + " > 0", "{{code}}"}))
-	add(b, 12, graph("Turned away by bound", "Sessions, submits, watches and frames above a limit.", units.OpsPerSecond,
+	add(b, 12, graph("Turned away by bound", "Sessions, submits, watches and frames refused because of a limit.",
+		units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_turned_away_total", "bound") + " > 0", "{{bound}}"}))
 
 	b.row("Statuses")
 	add(b, 8, graph("Statuses sent and conflated",
-		"A conflated one was replaced by a newer one of its job before it was written: the client reads slower than its "+
-			"jobs change. Dropped: old, a newer one had been sent; closed, the session was ending; overflow, it ends as "+
-			"slow_consumer.", units.OpsPerSecond,
+		"Conflated: a newer status of the same job replaced it before it was written, for the client reads more slowly than "+
+			"its jobs change. Dropped: old, a newer one had been sent; closed, the session was ending; overflow, the session "+
+			"ends with slow_consumer.", units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_statuses_sent_total"), "sent"},
 		query{s.sum("ackwire_gateway_statuses_conflated_total"), "conflated"},
 		query{s.sum("ackwire_gateway_frames_dropped_total", "reason"), "dropped: {{reason}}"}))
 	add(b, 8, graph("From log to socket", "From a status record's time to its frame on a socket.", units.Seconds,
 		query{s.quantile(0.5, "ackwire_gateway_delivery_seconds"), "p50"},
 		query{s.quantile(0.99, "ackwire_gateway_delivery_seconds"), "p99"}))
-	add(b, 8, graph("Watches", "What sessions watch, and how many jobs that is.", units.Short,
+	add(b, 8, graph("Watches", "Subscriptions of sessions, and the number of different jobs in them.", units.Short,
 		query{"sum(" + s.of("ackwire_gateway_subscriptions") + ")", "subscriptions"},
 		query{"sum(" + s.of("ackwire_gateway_watched_jobs") + ")", "jobs"}))
 	add(b, 8, graph("Event streams", "Open event streams (SSE).", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_gateway_event_streams") + ")", "{{instance}}"}))
-	add(b, 8, graph("Event streams that ended by reason", "Finished: its jobs ended. Left: the client went.",
+	add(b, 8, graph("Event streams that ended by reason", "Finished: all its jobs ended. Left: the client disconnected.",
 		units.OpsPerSecond,
 		query{s.sum("ackwire_gateway_event_stream_ends_total", "reason"), "{{reason}}"}))
 	add(b, 8, graph("Trackers connected",
-		"Trackers that a gateway has a watch stream to. Fewer than there are: some jobs' statuses come late.", units.Short,
+		"Trackers to which a gateway has a watch stream. While it has fewer than there are trackers, statuses of some jobs "+
+			"come late.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_gateway_tracker_streams") + ")", "{{instance}}"}))
 	return b
 }

@@ -2,9 +2,9 @@
 //
 //	go run ./dashboards -out ../../deploy/grafana/dashboards
 //
-// The panels are Go so that a metric's name, its filter and the way histograms are queried
-// stand in one place each. Every query is executed against a real Prometheus by a test in
-// embedded/process, and the files are compared with the code by `make check-generated`.
+// The panels are written in Go, so that filters and the way to query histograms are each in one place. A test in
+// embedded/process executes every query against a real Prometheus, and `make check-generated` compares the files
+// with the code.
 package main
 
 import (
@@ -28,8 +28,8 @@ func main() {
 	}
 }
 
-// write gives the file a stable form: the builders keep the order of fields, and nothing in
-// it depends on when or where it was made.
+// write writes a dashboard's file. It is the same on every machine: the builders keep the order of fields, and
+// nothing depends on when or where it was made.
 func write(dir string, b *board) error {
 	d, err := b.build()
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 	graphHeight = 8
 )
 
-// graph is a time series.
+// graph returns a panel with time series.
 func graph(title, description, unit string, queries ...query) *timeseries.PanelBuilder {
 	p := timeseries.NewPanelBuilder().
 		Title(title).
@@ -42,14 +42,14 @@ func graph(title, description, unit string, queries ...query) *timeseries.PanelB
 	return p
 }
 
-// stacked is a time series whose series add up to a whole.
+// stacked returns a graph whose series are stacked, for parts of a whole.
 func stacked(title, description, unit string, queries ...query) *timeseries.PanelBuilder {
 	return graph(title, description, unit, queries...).
 		FillOpacity(40).
 		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal))
 }
 
-// warnAt is where a figure turns orange and red; figures that get worse as they fall have falls.
+// warnAt has the values at which a figure turns orange and red. falls is for figures for which lower is worse.
 type warnAt struct {
 	orange, red float64
 	falls       bool
@@ -63,7 +63,7 @@ func (w warnAt) steps() cog.Builder[dashboard.ThresholdsConfig] {
 	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps)
 }
 
-// figure is one number now, coloured by thresholds, over its recent course.
+// figure returns a panel with the current value as one number, coloured by thresholds, and its recent course.
 func figure(title, description, unit string, warn warnAt, q query) *stat.PanelBuilder {
 	return stat.NewPanelBuilder().
 		Title(title).
@@ -80,14 +80,14 @@ func figure(title, description, unit string, warn warnAt, q query) *stat.PanelBu
 		WithTarget(target(0, q).Range())
 }
 
-// column is a column of a table: a query, and how its values are shown.
+// column is a column of a table: a query, and the format of its values.
 type column struct {
 	query
 	unit string
 	warn *warnAt
 }
 
-// rows is a table with one row per value of label, and a column per query.
+// rows returns a table with one row for each value of label, and one column for each query.
 func rows(title, description, label string, columns ...column) *table.PanelBuilder {
 	p := table.NewPanelBuilder().
 		Title(title).
@@ -111,7 +111,7 @@ func rows(title, description, label string, columns ...column) *table.PanelBuild
 		}
 		p = p.OverrideByName(c.legend, properties)
 	}
-	if len(columns) == 1 { // a single answer has no number in its column's name
+	if len(columns) == 1 { // Grafana does not number the value of a single query
 		rename["Value"] = columns[0].legend
 	}
 	return p.

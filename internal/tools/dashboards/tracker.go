@@ -3,7 +3,7 @@ package main
 import "github.com/grafana/grafana-foundation-sdk/go/units"
 
 func tracker() *board {
-	b := newBoard("tracker", "Tracker", "Who owns which partition, how far it has folded, and what it keeps.",
+	b := newBoard("tracker", "Tracker", "Owners of partitions, progress of folding, timers, and the local state.",
 		variable("job", "Job", "ackwire_tracker_shards"), variable("instance", "Instance",
 			`ackwire_tracker_shards{job=~"$job"}`))
 	s := byInstance
@@ -11,18 +11,18 @@ func tracker() *board {
 	b.row("Now")
 	add(b, 4, figure("Partitions unowned", "Partitions of status that no tracker serves.", units.Short,
 		warnAt{orange: 1, red: 1}, query{expr: withoutOwner(byJob)}))
-	add(b, 4, figure("Jobs on their way", "Jobs that have not ended.", units.Short, warnAt{orange: 1e12, red: 1e12},
+	add(b, 4, figure("Active jobs", "Jobs that have not ended.", units.Short, warnAt{orange: 1e12, red: 1e12},
 		query{expr: "sum(" + s.of("ackwire_tracker_jobs_active") + ")"}))
-	add(b, 4, figure("Left to restore", "Records until all owned partitions have caught up.", units.Short,
+	add(b, 4, figure("Left to restore", "Records that owned partitions must still fold to be ready.", units.Short,
 		warnAt{orange: 1, red: 1e6}, query{expr: "sum(" + s.of("ackwire_tracker_restore_remaining_records") + ")"}))
-	add(b, 4, figure("Log to fold p99", "From a record's time to its fold.", units.Seconds, warnAt{orange: 0.5, red: 5},
+	add(b, 4, figure("Log to fold p99", "Time from a record's timestamp to its fold.", units.Seconds, warnAt{orange: 0.5, red: 5},
 		query{expr: known(s.quantile(0.99, "ackwire_tracker_log_to_fold_seconds"))}))
 	add(b, 4, figure("Oldest checkpoint",
-		"Age of the oldest checkpoint of a partition that has changed: how much has to be folded again after a crash.",
+		"Age of the oldest change that no checkpoint has yet. Later events have to be folded again after a crash.",
 		units.Seconds, warnAt{orange: 60, red: 300}, query{
 			expr: "max(" + s.of("ackwire_tracker_checkpoint_age_seconds") + ")",
 		}))
-	add(b, 4, figure("Disk free", "The least over all trackers. A tracker is not ready before its disk is full.",
+	add(b, 4, figure("Disk free", "The lowest of all trackers. A tracker stops being ready before its disk is full.",
 		units.PercentUnit, warnAt{orange: 0.2, red: 0.1, falls: true},
 		query{expr: "min(" + s.of("ackwire_tracker_disk_free_bytes") + " / " + s.of("ackwire_tracker_disk_size_bytes") +
 			")"}).Decimals(0))
@@ -30,20 +30,20 @@ func tracker() *board {
 	b.row("Partitions")
 	add(b, 8, stacked("Partitions served by instance", "Owned partitions that have caught up with the log.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_tracker_shards_ready") + ")", "{{instance}}"}))
-	add(b, 8, graph("Left to restore by instance", "Records until an instance's partitions have caught up.", units.Short,
+	add(b, 8, graph("Left to restore by instance", "Records that an instance must still fold to be ready.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_tracker_restore_remaining_records") + ")", "{{instance}}"}))
 	add(b, 8, graph("Restores since the start",
-		"What partitions were restored from when they were taken over, and how that went; unsound: a local store that "+
-			"failed its check was set aside.", units.Short,
+		"Sources that were tried when partitions were taken over, by outcome. unsound: a local store that failed its "+
+			"check was set aside.", units.Short,
 		query{"sum by (from, outcome) (" + s.of("ackwire_tracker_restores_total") + ") > 0", "{{from}} {{outcome}}"}))
 
 	b.row("Fold")
 	add(b, 8, stacked("Events by type", "Events read from status.", units.OpsPerSecond,
 		query{s.sum("ackwire_tracker_events_total", "type"), "{{type}}"}))
 	add(b, 8, graph("Events that changed nothing by reason",
-		"Late words of old runs, duplicates, timers that were overtaken: a few are normal.", units.OpsPerSecond,
+		"Late events of former runs, duplicates, timers that came too late: a few are normal.", units.OpsPerSecond,
 		query{s.sum("ackwire_tracker_events_refused_total", "reason") + " > 0", "{{reason}}"}))
-	add(b, 8, graph("Log to fold", "From a record's time to its fold.", units.Seconds,
+	add(b, 8, graph("Log to fold", "Time from a record's timestamp to its fold.", units.Seconds,
 		query{s.quantile(0.5, "ackwire_tracker_log_to_fold_seconds"), "p50"},
 		query{s.quantile(0.99, "ackwire_tracker_log_to_fold_seconds"), "p99"}))
 
@@ -51,7 +51,8 @@ func tracker() *board {
 	add(b, 8, graph("Events of timers by type", "Leases that ran out, next attempts that are due, deadlines, retention.",
 		units.OpsPerSecond,
 		query{s.sum("ackwire_tracker_timer_events_total", "type"), "{{type}}"}))
-	add(b, 8, graph("Orders to workers by type", "Stop: the run holds its job no longer. Granted: it may begin.",
+	add(b, 8, graph("Orders to workers by type",
+		"Stop: the run no longer holds its job. Granted: it may begin. Quit: the job was cancelled.",
 		units.OpsPerSecond,
 		query{s.sum("ackwire_tracker_orders_total", "type"), "{{type}}"}))
 	add(b, 8, graph("Next attempts and webhooks",
@@ -60,30 +61,32 @@ func tracker() *board {
 		query{s.sum("ackwire_tracker_webhooks_queued_total", "outcome"), "webhooks {{outcome}}"}))
 
 	b.row("State")
-	add(b, 8, graph("Checkpoints", "How long a checkpoint's batch took, and how old the oldest is.", units.Seconds,
+	add(b, 8, graph("Checkpoints", "Time to write a checkpoint, and age of the oldest change that none has.",
+		units.Seconds,
 		query{s.quantile(0.99, "ackwire_tracker_checkpoint_seconds"), "p99"},
 		query{"max(" + s.of("ackwire_tracker_checkpoint_age_seconds") + ")", "oldest"}))
 	add(b, 8, graph("Jobs written", "Documents written to the local store and to the topic view.", units.OpsPerSecond,
 		query{s.sum("ackwire_tracker_checkpoint_jobs_total"), "store"},
 		query{s.sum("ackwire_tracker_view_jobs_total"), "view"}))
-	add(b, 8, graph("Free disk by instance", "Where the local store is.", units.BytesIEC,
+	add(b, 8, graph("Free disk by instance", "Free space on the disk of the local store.", units.BytesIEC,
 		query{"min by (instance) (" + s.of("ackwire_tracker_disk_free_bytes") + ")", "{{instance}}"}))
 	add(b, 12, graph("View transactions by outcome",
 		"Fenced: another tracker has the partition now. The embedded broker has no view.", units.OpsPerSecond,
 		query{s.sum("ackwire_tracker_view_transactions_total", "outcome"), "{{outcome}}"}))
-	add(b, 12, graph("View transaction latency", "How long a transaction of the topic view took.", units.Seconds,
+	add(b, 12, graph("View transaction latency", "Time that a transaction of the topic view took.", units.Seconds,
 		query{s.quantile(0.5, "ackwire_tracker_view_transaction_seconds"), "p50"},
 		query{s.quantile(0.99, "ackwire_tracker_view_transaction_seconds"), "p99"}))
 
 	b.row("Watches and trouble")
 	add(b, 8, graph("Watches by instance", "Jobs watched by gateways, one per gateway and job.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_tracker_watches") + ")", "{{instance}}"}))
-	add(b, 8, graph("Questions turned away by bound", "A bound of a partition was met; the gateway asks again.",
+	add(b, 8, graph("Requests turned away by bound",
+		"Requests refused because of a bound of a partition; the gateway asks again.",
 		units.OpsPerSecond,
 		query{s.sum("ackwire_tracker_overloaded_total", "bound"), "{{bound}}"}))
 	add(b, 8, graph("Trouble",
-		"Events in the last ten minutes that must not happen: records nobody could read, a log or a payload that was "+
-			"removed too early, a full disk.", units.Short,
+		"Events of the last ten minutes that should not happen: records that could not be read, events or payloads that "+
+			"were removed too early, a full disk.", units.Short,
 		query{"sum(increase(" + s.of("ackwire_tracker_dead_letters_total") + "[10m]))", "dead letters"},
 		query{"sum(increase(" + s.of("ackwire_tracker_log_gaps_total") + "[10m]))", "log gaps"},
 		query{"sum(increase(" + s.of("ackwire_tracker_payloads_gone_total") + "[10m]))", "payloads gone"},

@@ -1,5 +1,5 @@
-// Command golangci is golangci-lint with the rules of package house. It has a module of its own, as
-// what it needs is much and nobody else's.
+// Command golangci is golangci-lint with the rules of package house. It is a module of its own because of its many
+// requirements.
 package main
 
 import (

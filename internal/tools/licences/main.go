@@ -1,9 +1,9 @@
-// Command licences writes one file with the licences of all modules that commands are built from,
-// and of Go itself. Modules with the same text share it.
+// Command licences writes one file with the licences of all modules that commands are built from, and of Go
+// itself. Modules with the same text share one copy.
 //
 //	licences -C DIR -out FILE [-tags TAGS] PACKAGE…
 //
-// The file is the same on every machine: it is made for linux/amd64, without cgo.
+// The file is the same on every machine: it is always made for linux/amd64, without cgo.
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() {
 
 func run(dir, out, tags string, packages []string) error {
 	if out == "" || len(packages) == 0 {
-		return errors.New("a file and packages are needed")
+		return errors.New("-out and at least one package are required")
 	}
 	listed, err := list(dir, tags, packages)
 	if err != nil {
@@ -64,13 +64,13 @@ func run(dir, out, tags string, packages []string) error {
 	return os.WriteFile(filepath.Join(dir, out), b.Bytes(), 0o644)
 }
 
-// listing is what the go command says of a package.
+// listing is a package in the output of go list.
 type listing struct {
 	Dir    string
 	Module *struct{ Path, Version, Dir string }
 }
 
-// list returns the packages of other modules that go into the given commands.
+// list returns the packages of other projects that the given commands are built from.
 func list(dir, tags string, packages []string) ([]listing, error) {
 	cmd := exec.Command("go", append([]string{"list", "-deps", "-json=Dir,Module", "-tags", tags}, packages...)...)
 	cmd.Dir = dir
@@ -95,15 +95,16 @@ func list(dir, tags string, packages []string) ([]listing, error) {
 	}
 }
 
-// isLicence matches the names of files that must go along with a copy of the code.
+// isLicence matches the names of licence files, which must accompany copies of the code.
 var isLicence = regexp.MustCompile(`(?i)^(licen[cs]e|copying|copyright|notice|patents)([-._].*)?$`)
 
-// licences returns the texts of licences by module, version and file: those at the root of a
-// module, and those of a package within it whose code has come from elsewhere.
+// licences returns the texts of licences by module, version and file. It looks in each package's folder and in all
+// folders above it up to the module's root, for a package may contain code with another licence. A module without
+// any licence is an error.
 func licences(packages []listing) (map[string]string, error) {
 	files, licensed := map[string]string{}, map[string]bool{}
 	for _, p := range packages {
-		licensed[p.Module.Path] = licensed[p.Module.Path] // a module is listed also without any
+		licensed[p.Module.Path] = licensed[p.Module.Path] // adds the module with false, if it is new
 		for dir := p.Dir; ; dir = filepath.Dir(dir) {
 			entries, err := os.ReadDir(dir)
 			if err != nil {
@@ -148,7 +149,8 @@ Its programs contain the code of others. Each text below is preceded by what it 
 module, version and file. Made by "make licences".
 `
 
-// write writes each text once, below the names of all files that have it.
+// write writes each text once, below the names of all files that have it. Texts that differ only in white space are
+// the same.
 func write(b *bytes.Buffer, files map[string]string) {
 	b.WriteString(head)
 	names, texts := map[string][]string{}, map[string]string{}

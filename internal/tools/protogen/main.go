@@ -1,7 +1,7 @@
 // Command protogen writes the Go stubs of one .proto file with the plugins
 // protoc-gen-go and protoc-gen-connect-go of this module; it needs no protoc.
 //
-//	go tool protogen -C ../../schemas/trackerpb tracker.proto
+//	go run ./protogen -C ../../schemas/trackerpb tracker.proto
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	dir := flag.String("C", ".", "folder of the .proto file; the stubs go beside it")
+	dir := flag.String("C", ".", "folder of the .proto file, and of the stubs")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		log.Fatal("usage: protogen [-C DIR] FILE.proto")

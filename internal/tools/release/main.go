@@ -1,13 +1,12 @@
 // Command release makes a release of all modules of this repository at one version.
 //
 //	release -version v1.2.3 -proxy DIR   fills a module proxy (GOPROXY=file://DIR) from the working tree
-//	release -version v1.2.3              makes a commit and a tag per module, which are then to be pushed
+//	release -version v1.2.3              makes a commit and a tag for each module, to be pushed by hand
 //
-// In the repository the modules require each other at v0.0.0 and replace that with a folder, so
-// that a change needs one commit and not one per module. Nobody outside can use such a go.mod: `go get` finds
-// no v0.0.0, and `go install …@version` refuses a replacement. The commit of a release, which is on no
-// branch, has the version instead, without replacements, and the sums of what the modules require
-// of each other.
+// In the repository the modules require each other at v0.0.0 and replace that with a folder, so that a change
+// needs one commit and not one for each module. Such a go.mod is of no use outside: `go get` finds no v0.0.0, and
+// `go install …@version` refuses replacements. So the commit of a release, which is on no branch, has go.mod
+// files that require the release's version without replacements, and go.sum files with these modules' sums.
 package main
 
 import (
@@ -34,7 +33,7 @@ func main() {
 	case flag.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	case semver.Canonical(*version) != *version || *version == "":
-		err = fmt.Errorf("-version must be a whole semantic version such as v0.2.0, not %q", *version)
+		err = fmt.Errorf("-version must be a complete semantic version such as v0.2.0, not %q", *version)
 	case semver.Major(*version) != "v0" && semver.Major(*version) != "v1":
 		err = errors.New("from v2 on the module paths end in /v2 (https://go.dev/ref/mod#major-version-suffixes): change " +
 			"them first")
@@ -49,7 +48,7 @@ func main() {
 	}
 }
 
-// fillProxy packs the working tree's modules, with changes that were not committed.
+// fillProxy packs the working tree's modules, including changes that are not committed.
 func fillProxy(root, version, proxy string) error {
 	copied, err := os.MkdirTemp("", "ackwire-release")
 	if err != nil {
@@ -62,7 +61,7 @@ func fillProxy(root, version, proxy string) error {
 	return prepare(copied, version, proxy)
 }
 
-// copyTree copies the files that are or could be committed.
+// copyTree copies the files that are tracked by git or could be: all but ignored ones.
 func copyTree(root, to string) error {
 	listed, err := git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	if err != nil {
@@ -136,7 +135,7 @@ func tag(root, version string) error {
 	return nil
 }
 
-// check says why there cannot be such a release now, and else returns its notes.
+// check returns the release's notes, or an error that says why the release is not possible now.
 func check(root, version string) (notes string, err error) {
 	if changed, err := git(root, "status", "--porcelain"); err != nil || changed != "" {
 		return "", errors.Join(err, errors.New("the working tree has changes that are not committed"))
@@ -157,7 +156,7 @@ func check(root, version string) (notes string, err error) {
 	return notesOf(string(changelog), version)
 }
 
-// notesOf is the section of a version in a changelog (keepachangelog.com).
+// notesOf returns the section of a version in a changelog (keepachangelog.com).
 func notesOf(changelog, version string) (string, error) {
 	heading := "## [" + strings.TrimPrefix(version, "v") + "]"
 	_, after, found := strings.Cut("\n"+changelog, "\n"+heading)

@@ -16,18 +16,18 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// repository is the path of the module at the repository's root, and what the others' begin with.
+// repository is the path of the module at the repository's root, and the prefix of all other modules' paths.
 const repository = "github.com/ackwire/ackwire"
 
 // goModule is one module of the repository.
 type goModule struct {
-	folder string // from the root, with slashes; "." is the root
+	folder string // relative to the root, with slashes; "." is the root
 	file   *modfile.File
 }
 
 func (m *goModule) path() string { return m.file.Module.Mod.Path }
 
-// tag is what a version of the module is called in git (https://go.dev/ref/mod#vcs-version).
+// tag returns the git tag of a version of the module (https://go.dev/ref/mod#vcs-version).
 func (m *goModule) tag(version string) string {
 	if m.folder == "." {
 		return version
@@ -35,7 +35,7 @@ func (m *goModule) tag(version string) string {
 	return m.folder + "/" + version
 }
 
-// requires are the modules of the repository that it requires.
+// requires returns the paths of the repository's modules that the module requires.
 func (m *goModule) requires() []string {
 	var all []string
 	for _, r := range m.file.Require {
@@ -46,7 +46,8 @@ func (m *goModule) requires() []string {
 	return all
 }
 
-// readModules reads the modules of the workspace, each after those that it requires.
+// readModules reads the modules of the workspace and returns them in an order in which each comes after those that
+// it requires.
 func readModules(root string) ([]*goModule, error) {
 	b, err := os.ReadFile(filepath.Join(root, "go.work"))
 	if err != nil {
@@ -83,7 +84,7 @@ func joinPath(folder string) string {
 	return repository + "/" + folder
 }
 
-// ordered puts each module after those that it requires.
+// ordered returns the modules in an order in which each comes after those that it requires, by a depth-first walk.
 func ordered(byPath map[string]*goModule) ([]*goModule, error) {
 	var order []*goModule
 	done, open := map[string]bool{}, map[string]bool{}
@@ -121,8 +122,10 @@ func ordered(byPath map[string]*goModule) ([]*goModule, error) {
 	return order, nil
 }
 
-// prepare rewrites the modules of a tree for a release: each requires the others at the version,
-// replaces none, and has the repository's licence. With a proxy each is packed into it.
+// prepare rewrites the modules of a tree for a release: each requires the others at the version, has no
+// replacements, and gets the repository's licence. If proxy is not empty, each is packed into that folder. The
+// modules are prepared in the order of their requirements, for a module's go.sum has the sums of those that it
+// requires.
 func prepare(root, version, proxy string) error {
 	modules, err := readModules(root)
 	if err != nil {
@@ -132,7 +135,7 @@ func prepare(root, version, proxy string) error {
 	if err != nil {
 		return err
 	}
-	sums := map[string]string{} // the lines of go.sum about a module that is prepared
+	sums := map[string]string{} // by module: its lines for go.sum
 	for _, m := range modules {
 		folder := filepath.Join(root, filepath.FromSlash(m.folder))
 		if err := m.rewrite(folder, version, sums); err != nil {
@@ -181,7 +184,7 @@ func (m *goModule) rewrite(folder, version string, sums map[string]string) error
 	return os.WriteFile(name, []byte(strings.Join(lines, "")), 0o644)
 }
 
-// pack makes the module's archive, into the proxy if there is one, and returns its lines of go.sum.
+// pack makes the module's archive, in the proxy if there is one, and returns the module's lines for go.sum.
 func (m *goModule) pack(folder, version, proxy string) (sum string, err error) {
 	v := module.Version{Path: m.path(), Version: version}
 	scratch, err := os.MkdirTemp("", "ackwire-module")

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// dashboard is what is drawn of a dashboard.
+// dashboard has the parts of a dashboard's file that are drawn.
 type dashboard struct {
 	Title  string
 	Panels []panel
@@ -52,7 +52,7 @@ type step struct {
 	Color string
 }
 
-// source is a Prometheus, and the time that is shown.
+// source is a Prometheus server and the time range to show.
 type source struct {
 	api      v1.API
 	from, to time.Time
@@ -60,7 +60,7 @@ type source struct {
 	fill     *strings.Replacer
 }
 
-// line is one series under its name in the legend; what is not known is NaN.
+// line is one series with its name in the legend; missing values are NaN.
 type line struct {
 	name   string
 	values []float64
@@ -68,7 +68,7 @@ type line struct {
 
 var legendLabel = regexp.MustCompile(`\{\{(\w+)\}\}`)
 
-// lines asks a panel's queries for the shown time.
+// lines runs a panel's queries over the time range.
 func (s source) lines(ctx context.Context, p panel) ([]line, error) {
 	var found []line
 	for _, q := range p.Targets {
@@ -107,7 +107,8 @@ func (s source) queryRange(ctx context.Context, expr string) (model.Matrix, v1.W
 	return matrix, nil, nil
 }
 
-// cells asks a table's queries for now: a row per value of its label, a column per query.
+// cells runs a table's queries for the end of the time range: a row for each value of the table's label, a column
+// for each query.
 func (s source) cells(
 	ctx context.Context, p panel,
 ) (label string, rows []string, cells map[string][]float64, err error) {
@@ -135,7 +136,7 @@ func (s source) cells(
 	return label, rows, cells, nil
 }
 
-// column is the format of a table's column.
+// column returns the format of a table's column.
 func (p panel) column(name string) field {
 	f := field{Unit: p.FieldConfig.Defaults.Unit}
 	for _, o := range p.FieldConfig.Overrides {

@@ -1,6 +1,6 @@
-// Command picture draws Ackwire's dashboards as PNG files, for the documentation: the files of
-// deploy/grafana with the data of a Prometheus, laid out on the dashboard's own grid. It is no
-// Grafana, but what it shows is what the queries return.
+// Command picture draws Ackwire's dashboards as PNG files for the documentation: the files of deploy/grafana with
+// the data of a Prometheus server, in the dashboards' layout. The pictures look different from Grafana's but show
+// what the queries return.
 //
 //	go run ./dashboards/picture -prometheus http://127.0.0.1:9090 -for 5m
 package main
@@ -23,11 +23,11 @@ import (
 func main() {
 	log.SetFlags(0)
 	var (
-		server     = flag.String("prometheus", "http://127.0.0.1:9090", "where Prometheus answers")
+		server     = flag.String("prometheus", "http://127.0.0.1:9090", "URL of Prometheus")
 		dashboards = flag.String("dashboards", "../../deploy/grafana/dashboards", "folder of the dashboards")
 		out        = flag.String("out", "../../docs/dashboards", "folder that the pictures are written to")
 		span       = flag.Duration("for", 5*time.Minute, "how long before now the pictures begin")
-		rate       = flag.Duration("rate", 10*time.Second, "what rates are taken over: four scrapes or more")
+		rate       = flag.Duration("rate", 10*time.Second, "interval of rates: at least four scrapes")
 	)
 	flag.Parse()
 	if err := run(*server, *dashboards, *out, *span, *rate); err != nil {

@@ -55,11 +55,11 @@ func faded(c color.NRGBA, alpha uint8) color.NRGBA { c.A = alpha; return c }
 
 var fonts = text.Plain{Fonts: font.NewCache(liberation.Collection())}
 
-// style is a text's.
+// style returns the style of a text.
 func style(size float64, bold bool, c color.Color) draw.TextStyle {
 	f := font.Font{Typeface: "Liberation", Variant: "Sans", Size: font.Length(size)}
 	if bold {
-		f.Weight = 3 // semi-bold and above is the bold face
+		f.Weight = 3 // semi-bold and above selects the bold face
 	}
 	return draw.TextStyle{Font: f, Color: c, Handler: fonts, YAlign: draw.YCenter}
 }
@@ -75,12 +75,12 @@ func (c canvas) box(fill, stroke color.Color) {
 	}
 }
 
-// inner is the part at distances from the left, right, bottom and top.
+// inner returns the part within distances from the left, right, bottom and top.
 func (c canvas) inner(left, right, bottom, top vg.Length) canvas {
 	return canvas{draw.Crop(c.Canvas, left, -right, bottom, -top)}
 }
 
-// label writes as much of a text as there is room for.
+// label writes a text, shortened to the room.
 func (c canvas) label(s draw.TextStyle, at vg.Point, txt string, room vg.Length) {
 	for runes := []rune(txt); s.Width(txt) > room && len(runes) > 1; {
 		runes = runes[:len(runes)-1]
@@ -143,7 +143,7 @@ func drawPanel(ctx context.Context, c canvas, s source, p panel) error {
 	return nil
 }
 
-// save writes the picture with a palette: panels have few colours, and files shall be small.
+// save writes the picture with a palette, which makes the file small, and returns its size.
 func save(img image.Image, file string) (int, error) {
 	colours := color.Palette{background, surface, border, words, faint, grid}
 	for _, c := range append(append([]color.NRGBA{}, series...), named["orange"], named["red"]) {

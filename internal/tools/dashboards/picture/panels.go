@@ -14,11 +14,11 @@ import (
 
 const (
 	legendLine  = 17
-	legendLines = 3 // more names than fit are left out
+	legendLines = 3 // names that do not fit are left out
 	timeTicks   = 5
 )
 
-// figure is one number, in its threshold's colour, over its course.
+// figure draws the last value as one number in its threshold's colour, above its course.
 func figure(c canvas, f field, l line) {
 	last, top := math.NaN(), 0.0
 	for _, v := range l.values {
@@ -40,7 +40,8 @@ func figure(c canvas, f field, l line) {
 	c.FillText(s, vg.Point{X: c.Center().X, Y: c.Min.Y + (c.Max.Y-c.Min.Y)*0.62}, txt)
 }
 
-// graph is time series over axes, with their names below.
+// graph draws time series with axes, and a legend below. It first finds the highest value, for stacked series of
+// their sum, then draws the axes, then the series.
 func graph(c canvas, s source, f field, lines []line) {
 	rows := legend(c, lines)
 	c = c.inner(0, 0, vg.Length(rows*legendLine), 0)
@@ -98,7 +99,7 @@ func graph(c canvas, s source, f field, lines []line) {
 			continue
 		}
 		if !slices.ContainsFunc(l.values, func(v float64) bool { return v > 0 }) {
-			continue // its line would lie on that of the one below
+			continue // its line would cover the one below
 		}
 		values := make([]float64, len(l.values))
 		for j, v := range l.values {
@@ -112,7 +113,7 @@ func graph(c canvas, s source, f field, lines []line) {
 	}
 }
 
-// curve draws what is known of values, filled down to base or to zero.
+// curve draws the known values as lines, filled down to base or to zero. A NaN makes a gap.
 func curve(c canvas, values, base []float64, top float64, col color.NRGBA, fill uint8) {
 	at := func(i int, v float64) vg.Point {
 		return vg.Point{
@@ -143,7 +144,7 @@ func curve(c canvas, values, base []float64, top float64, col color.NRGBA, fill 
 	}
 }
 
-// legend writes the names from left to right and returns how many lines they took.
+// legend draws the names from left to right and returns the number of lines that they take.
 func legend(c canvas, lines []line) (rows int) {
 	s := style(11, false, words)
 	type place struct {
@@ -172,7 +173,7 @@ func legend(c canvas, lines []line) (rows int) {
 	return rows
 }
 
-// table is one row per value of a label.
+// table draws a table with one row for each value of a label.
 func table(ctx context.Context, c canvas, s source, p panel) error {
 	label, rows, cells, err := s.cells(ctx, p)
 	if err != nil {

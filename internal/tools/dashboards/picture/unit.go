@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// format writes a number as Grafana would for its unit.
+// format returns a number as Grafana would write it for the field's unit.
 func (f field) format(v float64) string {
 	if math.IsNaN(v) {
 		return "–"
@@ -57,7 +57,7 @@ func scaled(v, base float64, units []string) string {
 	return digits(v, nil) + units[i]
 }
 
-// digits keeps three of them, unless it is told how many follow the point.
+// digits returns a number with three significant digits, or with the given number of decimals.
 func digits(v float64, decimals *float64) string {
 	if decimals != nil {
 		return strconv.FormatFloat(v, 'f', int(*decimals), 64)
@@ -76,7 +76,7 @@ func digits(v float64, decimals *float64) string {
 	return s
 }
 
-// colour is the threshold's that a value has reached.
+// colour returns the colour of the last threshold that a value has reached.
 func (f field) colour(v float64) string {
 	c := "text"
 	for _, s := range f.Thresholds.Steps {

@@ -1,10 +1,8 @@
-// Package house has rules of this project that no linter of golangci-lint's has:
+// Package house has rules of this project that no linter of golangci-lint has:
 //
-//   - No statement in the head of an if or a switch changes a variable that stood before it. A
-//     reader expects a question there. To receive what a call returns is allowed, as in
-//     "if err = f(); err != nil".
-//   - No more than three values are assigned at once. To receive what one call returns is no such
-//     assignment.
+//   - The statement before the condition of an if or a switch must not change a variable that was declared
+//     before. To assign what a call returns is allowed, as in "if err = f(); err != nil".
+//   - At most three values are assigned in one statement. To assign what one call returns is allowed.
 package house
 
 import (
@@ -56,7 +54,7 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// head looks at the statement before a condition.
+// head checks the statement before a condition.
 func head(pass *analysis.Pass, init ast.Stmt) {
 	const message = "a condition changes a variable: do it in a statement before"
 	switch s := init.(type) {
@@ -69,7 +67,7 @@ func head(pass *analysis.Pass, init ast.Stmt) {
 	}
 }
 
-// receives reports whether an assignment is of what one call, channel, map or type assertion gives.
+// receives reports whether an assignment has one call, channel receive, map lookup or type assertion on its right.
 func receives(s *ast.AssignStmt) bool {
 	if s.Tok != token.ASSIGN || len(s.Rhs) != 1 {
 		return false
