@@ -9,10 +9,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// UseAppendTime makes the cluster give every record its own time, whatever its client says. kfake
-// does not heed the topic setting message.timestamp.type=LogAppendTime, which events rely
-// on, and breaks the checksum of a batch that asks for it. Records of one batch keep the
-// distances between them; the last one is of now.
+// UseAppendTime makes the cluster set every record's timestamp when it is appended, whatever its producer has
+// set. kfake ignores the topic setting message.timestamp.type=LogAppendTime, which Ackwire's events need, and
+// breaks the checksum of a batch whose attributes ask for it. The last record of a batch gets the current time,
+// and the records before it keep their distance to it.
 func UseAppendTime(c *kfake.Cluster) {
 	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		for _, t := range r.(*kmsg.ProduceRequest).Topics {
@@ -20,11 +20,11 @@ func UseAppendTime(c *kfake.Cluster) {
 				stamp(p.Records, time.Now())
 			}
 		}
-		return nil, nil, false // and then as ever
+		return nil, nil, false // kfake handles the request
 	})
 }
 
-// Where things are in a record batch (KIP-98).
+// Offsets of fields in a record batch (KIP-98).
 const (
 	batchLengthAt  = 8
 	batchLengthEnd = 12 // the length counts from here
@@ -38,7 +38,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// stamp moves each batch to now. What is no batch is left to the broker to refuse.
+// stamp sets the timestamps of all batches in b. It leaves bytes that are not a batch for the broker to refuse.
 func stamp(b []byte, now time.Time) {
 	for len(b) >= headerBytes && b[magicAt] == 2 {
 		end := batchLengthEnd + int(binary.BigEndian.Uint32(b[batchLengthAt:]))
@@ -47,7 +47,7 @@ func stamp(b []byte, now time.Time) {
 		}
 		batch := b[:end]
 		if crc32.Checksum(batch[checkedFrom:], castagnoli) != binary.BigEndian.Uint32(batch[checksumAt:]) {
-			return // damaged on its way: the checksum must go on telling so
+			return // damaged on its way: the checksum must stay wrong
 		}
 		spread := max(int64(binary.BigEndian.Uint64(batch[maxTimeAt:])-binary.BigEndian.Uint64(batch[firstTimeAt:])), 0)
 		binary.BigEndian.PutUint64(batch[firstTimeAt:], uint64(now.UnixMilli()-spread))

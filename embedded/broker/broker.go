@@ -1,10 +1,9 @@
-// Package broker is the Kafka broker that Ackwire carries along: kfake with its data on
-// disk. It is for one machine: one copy of the log, durable against a crash of the process
-// and, with Sync, against power loss.
+// Package broker is Ackwire's embedded Kafka broker: kfake with its data on disk. It is for one machine. It keeps
+// one copy of the log, which survives a crash of the process and, with Sync, a power loss.
 //
-// Its conditions (measured, see the project's DESIGN.md): nothing may be compacted on it,
-// two processes on one folder are not refused by itself, retention runs only when called,
-// and its warnings are the only sign of damaged files.
+// kfake has limits that this package works around (see the project's DESIGN.md): it loses data when it compacts a
+// topic, does not refuse a second process on its folder, applies retention only when told to, and reports
+// damaged files only by warnings in its log.
 package broker
 
 import (
@@ -34,10 +33,10 @@ import (
 
 const (
 	retentionInterval = time.Minute // between two removals of old segments
-	noteInterval      = time.Second // between two looks at what the log must hold
+	noteInterval      = time.Second // between two writes of the catalog
 )
 
-// Config is what the broker needs to know.
+// Config is the configuration of the broker.
 type Config struct {
 	Data      string `help:"Folder of all data." default:"data"`
 	Listen    string `name:"kafka-listen" help:"Address of the embedded Kafka broker." default:"127.0.0.1:9092"`
@@ -47,7 +46,7 @@ type Config struct {
 
 	Sync bool `name:"kafka-sync" help:"Flush every write to the disk before it is acknowledged: survives power loss, costs throughput."`
 
-	// Folded tells what something else has of a partition's records; may be nil. See audit.Cover.
+	// Folded is audit.Cover's; it may be nil.
 	Folded func(topic audit.Topic, clusterID string, partition int32) int64 `kong:"-"`
 }
 
@@ -63,7 +62,7 @@ func (c Config) Validate() error {
 		problems = append(problems, fmt.Errorf("kafka-listen: %w", err))
 	case c.Advertise == "" && (host == "" || ip != nil && ip.IsUnspecified()):
 		problems = append(problems,
-			fmt.Errorf("kafka-listen %s is every interface: kafka-advertise must say where clients reach it", c.Listen))
+			fmt.Errorf("kafka-listen %s means every interface: kafka-advertise must say where clients reach it", c.Listen))
 	}
 	if c.Advertise != "" {
 		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" || port == "0" {
@@ -73,11 +72,11 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// ErrInUse means that another process works on the data folder.
+// ErrInUse is returned by Lock when another process uses the data folder.
 var ErrInUse = errors.New("another process uses this data folder")
 
-// Lock makes the folder and takes it for this process. The lock ends with the process,
-// however it ends.
+// Lock creates the folder if it is missing and locks it for this process. The lock ends with the process, even if
+// that is killed.
 func Lock(dir string) (unlock func() error, err error) {
 	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
@@ -93,14 +92,14 @@ func Lock(dir string) (unlock func() error, err error) {
 		}
 		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
 	}
-	// Who holds the lock is written for people only: the lock itself is the kernel's.
+	// The process's ID is written for people only: the kernel keeps the lock.
 	if err := os.WriteFile(l.Path(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("data folder %s: %w", dir, err), l.Unlock())
 	}
 	return l.Unlock, nil
 }
 
-// holder is the process that wrote itself into a lock file; empty if none did.
+// holder returns the process ID in a lock file, or an empty string.
 func holder(file string) string {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -124,10 +123,10 @@ type Broker struct {
 	log     *logger
 	catalog catalog
 
-	cluster *kfake.Cluster // Start's, then Run's
+	cluster *kfake.Cluster // owned by Start, then by Run
 }
 
-// Listen opens the broker's listener, for a Config whose port 0 others must know before it starts.
+// Listen opens the broker's listener for Config.Listener, so that with port 0 the port is known before Start.
 func Listen(ctx context.Context, cfg Config, env service.Env) (net.Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -139,8 +138,8 @@ func Listen(ctx context.Context, cfg Config, env service.Env) (net.Listener, err
 	return l, nil
 }
 
-// Start opens the log in the data folder, which the caller has locked, and listens. The folder is
-// examined first: what can be mended is, and a log that has lost records is ErrLost.
+// Start opens the log in the data folder, which the caller must have locked, and listens. It checks the folder
+// first and repairs what it can; for a log that has lost records the error is ErrLost.
 func Start(ctx context.Context, cfg Config, env service.Env) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -155,14 +154,14 @@ func Start(ctx context.Context, cfg Config, env service.Env) (*Broker, error) {
 	return b, nil
 }
 
-// folder is the broker's within the data folder.
+// folder returns the broker's folder within the data folder.
 func folder(data string) string { return filepath.Join(data, "kafka") }
 
-// open examines the folder and starts the broker on it.
+// open checks the folder and starts the broker on it.
 func (b *Broker) open(ctx context.Context) (err error) {
-	// kfake listens late in its start; a port that is taken is told apart here.
+	// Listening first tells a port that is in use apart from errors of the data.
 	l := b.cfg.Listener
-	b.cfg.Listener = nil // it serves once
+	b.cfg.Listener = nil // recover, which opens the log again, needs a new one
 	if l == nil {
 		if l, err = b.env.Listen(ctx, "tcp", b.addr); err != nil {
 			return fmt.Errorf("kafka listener: %w", err)
@@ -196,14 +195,14 @@ func (b *Broker) open(ctx context.Context) (err error) {
 	}
 	UseAppendTime(cluster)
 	b.cluster = cluster
-	debug.FreeOSMemory() // reading the segments leaves a multiple of them behind
+	debug.FreeOSMemory() // reading the segments has left garbage several times their size
 	b.note(false)
 	b.log.slog.Info("broker ready", "address", l.Addr().String(), "cluster", b.id,
 		"took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
-// Addr is where clients reach the broker.
+// Addr returns the address at which clients reach the broker.
 func (b *Broker) Addr() string {
 	if b.cfg.Advertise != "" {
 		return b.cfg.Advertise
@@ -211,7 +210,7 @@ func (b *Broker) Addr() string {
 	return b.addr
 }
 
-// Ready says whether the broker can still write its data.
+// Ready returns an error when the broker cannot write its data.
 func (b *Broker) Ready() error {
 	if reason := b.log.broken.Load(); reason != nil {
 		return fmt.Errorf("broker cannot write its data: %s", *reason)
@@ -219,9 +218,9 @@ func (b *Broker) Ready() error {
 	return nil
 }
 
-// Run applies retention and keeps the catalog until ctx ends, then writes what is in memory and
-// closes. When a write has failed it opens the log anew as soon as the disk takes writes again: the
-// broker's own files may end in half an entry, and what it has in memory may not be what they say.
+// Run applies retention and writes the catalog until ctx ends, then closes the broker. After a failed write it opens
+// the log again as soon as the disk takes writes: the broker's files may end in half an entry, and may not match
+// what it has in memory.
 func (b *Broker) Run(ctx context.Context) error {
 	tick := time.NewTicker(noteInterval)
 	defer tick.Stop()
@@ -254,21 +253,21 @@ func (b *Broker) close() {
 	b.noteClosed()
 }
 
-// recover opens the log anew once the disk takes writes.
+// recover opens the log again if the disk takes writes.
 func (b *Broker) recover(ctx context.Context) error {
 	if err := touch(b.dir); err != nil {
 		b.log.broken.Store(new(err.Error()))
 		return nil
 	}
-	b.log.slog.Info("the disk takes writes again: the log is opened anew")
+	b.log.slog.Info("the disk takes writes again: the log is opened again")
 	b.close()
 	if err := b.open(ctx); err != nil {
-		return fmt.Errorf("open the log anew after a failed write: %w", err)
+		return fmt.Errorf("open the log again after a failed write: %w", err)
 	}
 	return nil
 }
 
-// clusterID names the log in dir; a new folder gets a new name.
+// clusterID returns the cluster ID of the log in dir, and makes one for a new folder.
 func clusterID(dir string) (string, error) {
 	if err := private.Folder(dir); err != nil {
 		return "", fmt.Errorf("data folder: %w", err)
@@ -278,7 +277,7 @@ func clusterID(dir string) (string, error) {
 	if id := strings.TrimSpace(string(b)); id != "" {
 		return id, nil
 	}
-	// An empty file is one whose writer was cut short.
+	// An empty file was left by a process that ended before it wrote the ID.
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("cluster ID: %w", err)
 	}
@@ -289,7 +288,7 @@ func clusterID(dir string) (string, error) {
 	return id, nil
 }
 
-// advertised is a listener that tells another address than its own.
+// advertised is a listener whose Addr is another address.
 type advertised struct {
 	net.Listener
 	addr address
@@ -302,7 +301,7 @@ type address string
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
-// logger hands kfake's messages on and counts its warnings.
+// logger passes kfake's warnings to slog and counts them.
 type logger struct {
 	slog     *slog.Logger
 	warnings prometheus.Counter
@@ -338,6 +337,6 @@ func (l *logger) Logf(level kfake.LogLevel, format string, args ...any) {
 		}
 		l.warn("broker", "message", message)
 	case kfake.LogLevelInfo, kfake.LogLevelDebug:
-		// One line per request: nothing an operator needs.
+		// Dropped: one line for each request.
 	}
 }

@@ -9,17 +9,16 @@ import (
 	"github.com/ackwire/ackwire/embedded/broker/audit"
 )
 
-// catalog is what the last catalog file said.
+// catalog has the content of the catalog file as last written.
 type catalog struct{ last audit.Catalog }
 
-// note writes down which topics there are and where their partitions begin and end, so that the
-// next start can tell what was never written from what has gone. retaining says that old segments
-// are about to be removed.
+// note writes the catalog: the topics and where their partitions begin and end. By it the next start can tell lost
+// records from records that were never written. retaining says that old segments are about to be removed.
 func (b *Broker) note(retaining bool) {
 	now := audit.Catalog{ClusterID: b.id, Marks: map[string]audit.Mark{}, Retaining: retaining}
 	var err error
 	if now.Topics, err = audit.ReadTopics(b.dir); err != nil {
-		return // none yet, or it is just being replaced
+		return // there are no topics yet, or the file is just being replaced
 	}
 	for _, t := range now.Topics {
 		for _, p := range b.cluster.PartitionInfos(t.Name) {
@@ -29,7 +28,7 @@ func (b *Broker) note(retaining bool) {
 	b.writeCatalog(now)
 }
 
-// noteClosed takes down what the broker has written when it closed: the last word.
+// noteClosed writes the catalog after the broker has closed, with the final ends of its partitions.
 func (b *Broker) noteClosed() { b.writeCatalog(b.catalog.last.Closed(b.dir)) }
 
 func (b *Broker) writeCatalog(now audit.Catalog) {
@@ -43,10 +42,10 @@ func (b *Broker) writeCatalog(now audit.Catalog) {
 	b.catalog.last = now
 }
 
-// touchBytes is more than a filesystem finds room for by chance when it is full.
+// touchBytes is more than may fit by chance on a full file system.
 const touchBytes = 256 << 10
 
-// touch returns nil when the folder's disk takes a write and flushes it.
+// touch writes a file to the folder, syncs and removes it, and returns an error when the disk does not take it.
 func touch(dir string) error {
 	name := filepath.Join(dir, "disk-probe.tmp")
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)

@@ -9,11 +9,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// ErrLost means that the log has lost records that nothing else has. Nothing was changed: somebody
-// must decide, see Repair.
+// ErrLost is returned when the log has lost records that are needed and nothing else has. Nothing was changed then:
+// an operator must decide, see Repair.
 var ErrLost = errors.New("the log has lost records, or files that it needs")
 
-// mend puts the folder in order before the broker opens it.
+// mend checks and repairs the folder before the broker opens it.
 func (b *Broker) mend() error {
 	report, err := examine(b.cfg, false)
 	if err != nil {
@@ -33,13 +33,13 @@ func (b *Broker) mend() error {
 		return fmt.Errorf("mend %s: %w", b.dir, err)
 	}
 	if aside != "" {
-		b.log.slog.Warn("what was damaged is kept", "folder", aside)
+		b.log.slog.Warn("the damaged files are kept", "folder", aside)
 	}
 	return nil
 }
 
-// examine reads the folder. What the tracker's store has is looked up when something is lost, or
-// always: it takes a while.
+// examine checks the folder. Only when records are lost, or with always, does it also read the tracker's store,
+// which takes a while.
 func examine(cfg Config, always bool) (*audit.Report, error) {
 	cover := audit.Cover{Dispensable: dispensable}
 	report, err := audit.Read(folder(cfg.Data), cover)
@@ -53,18 +53,18 @@ func examine(cfg Config, always bool) (*audit.Report, error) {
 	return report, nil
 }
 
-// dispensable says why a topic's records may be lost.
+// dispensable returns why a topic's records are not needed; empty when they are.
 func dispensable(name string) string {
 	switch {
 	case strings.HasSuffix(name, topic.Names{}.Control()):
-		return "orders to workers, which are given again"
+		return "orders to workers, which trackers send again"
 	case strings.HasSuffix(name, topic.Names{}.Dead()):
-		return "dead letters, which no job waits for"
+		return "dead letters, for which no job waits"
 	}
 	return ""
 }
 
-// undecided is ErrLost when somebody must decide.
+// undecided returns ErrLost when an operator must decide, else nil.
 func undecided(r *audit.Report, data string) error {
 	lines := append([]string(nil), r.Fatal...)
 	for _, l := range r.Undecided() {
@@ -80,9 +80,9 @@ func undecided(r *audit.Report, data string) error {
 		ErrLost, strings.Join(lines, "; "), data, data)
 }
 
-// Repair examines the data folder, which the caller has locked, and mends it. say is given a line
-// for each thing that was found. A loss is accepted only with acceptLoss: what is left is then all
-// there is, and the offsets of what is lost are not given again.
+// Repair checks the data folder, which the caller must have locked, and repairs it. It calls say with a line for
+// each thing that it finds. It repairs a log that has lost records only with acceptLoss: the remaining records are
+// then the whole log, and the offsets of the lost ones are not used again.
 func Repair(cfg Config, acceptLoss bool, say func(string)) error {
 	report, err := examine(cfg, true)
 	if err != nil {
@@ -105,6 +105,6 @@ func Repair(cfg Config, acceptLoss bool, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	say("mended; what was damaged is kept in " + aside)
+	say("mended; the damaged files are kept in " + aside)
 	return nil
 }

@@ -1,7 +1,7 @@
-// Package audit reads the files of the embedded broker before the broker does. The broker itself
-// cuts a partition at its first damaged batch, begins anew where its list of topics is missing,
-// and goes on in silence: here damage is found, what is sound is kept, and what is lost is named,
-// so that nobody takes a log that has lost records for the truth.
+// Package audit checks and repairs the files of the embedded broker before the broker opens them. The broker
+// itself would cut a partition at its first damaged batch, or start empty when its list of topics is missing,
+// without an error. This package finds the damage, keeps all sound records, and reports lost ones, so that a
+// log that has lost records is not used unnoticed.
 package audit
 
 import (
@@ -18,13 +18,13 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// Loss is what a partition no longer holds: the offsets From to To-1; To is 0 when nobody knows
+// Loss is a range of records that a partition has lost: the offsets From to To-1. To is 0 when it is not known
 // how many there were.
 type Loss struct {
 	Topic     string
 	Partition int32
 	From, To  int64
-	// Covered says that the loss has no consequence: why.
+	// Covered says why the loss has no consequence; empty when it has one.
 	Covered string
 }
 
@@ -39,30 +39,30 @@ func (l Loss) String() string {
 	return what
 }
 
-// Report is what was found.
+// Report is the result of Read.
 type Report struct {
-	// Mends are damages that cost nothing; Losses are records that are gone.
+	// Mends are repairs by which nothing is lost; Losses are records that are lost.
 	Mends  []string
 	Losses []Loss
-	// Fatal are damages that nothing can mend but a backup.
+	// Fatal are damages that cannot be repaired: a backup must be restored.
 	Fatal []string
 
 	dir    string
 	writes []change // in order
 }
 
-// change is a file that is to be written, or removed when content is nil.
+// change is a file to write, or to remove when content is nil.
 type change struct {
 	name    string // below dir
 	content []byte
 }
 
-// Undecided are the losses that somebody must accept.
+// Undecided returns the losses that have consequences, which an operator must accept.
 func (r *Report) Undecided() []Loss {
 	return slices.DeleteFunc(slices.Clone(r.Losses), func(l Loss) bool { return l.Covered != "" })
 }
 
-// Clean says that there is nothing to mend.
+// Clean reports whether there is nothing to repair.
 func (r *Report) Clean() bool { return len(r.writes) == 0 && len(r.Fatal) == 0 && len(r.Losses) == 0 }
 
 func (r *Report) mend(format string, args ...any) {
@@ -77,12 +77,12 @@ func (r *Report) write(name string, content []byte) {
 	r.writes = append(r.writes, change{name, content})
 }
 
-// Cover knows what has the content of records that are lost. Both fields may be nil.
+// Cover tells which lost records are not needed. Both fields may be nil.
 type Cover struct {
-	// Folded returns the offset up to which something else has what the partition's records said;
-	// 0 for none. The topic's ID is as topics.json writes it.
+	// Folded returns the offset up to which the tracker's store has the content of the partition's
+	// records; 0 for none. The topic's ID has the form of topics.json.
 	Folded func(topic Topic, clusterID string, partition int32) int64
-	// Dispensable says why nothing is lost with the topic's records; empty when something is.
+	// Dispensable returns why the topic's records are not needed; empty when they are.
 	Dispensable func(topic string) string
 }
 
@@ -93,9 +93,10 @@ func (c Cover) folded(t Topic, clusterID string, p int32) int64 {
 	return c.Folded(t, clusterID, p)
 }
 
+// of returns why the loss has no consequence; empty when it has one.
 func (c Cover) of(l Loss, folded int64) string {
 	if l.To > 0 && l.To <= folded {
-		return "the tracker's store has what they said"
+		return "the tracker's store has their content"
 	}
 	if c.Dispensable != nil {
 		return c.Dispensable(l.Topic)
@@ -103,7 +104,7 @@ func (c Cover) of(l Loss, folded int64) string {
 	return ""
 }
 
-// Read examines the broker's folder. It changes nothing.
+// Read checks the broker's folder and returns what is damaged. It changes nothing; Mend does.
 func Read(dir string, cover Cover) (*Report, error) {
 	r := &Report{dir: dir}
 	parts, err := folders(filepath.Join(dir, "partitions"))
@@ -113,12 +114,12 @@ func Read(dir string, cover Cover) (*Report, error) {
 	catalog, err := readCatalog(dir)
 	switch {
 	case errors.Is(err, errDamaged):
-		r.mend("%s: %v; it is written anew", CatalogName, err)
+		r.mend("%s: %v; it is written again", CatalogName, err)
 	case err != nil:
 		return nil, err
 	}
 	if catalog == nil && len(parts) == 0 {
-		return r, nil // a new folder, or one of topics without a record
+		return r, nil // a new folder, or one whose topics have no records
 	}
 	clusterID := r.cluster(catalog)
 	topics := r.topics(catalog)
@@ -168,7 +169,8 @@ func folders(dir string) (map[string]bool, error) {
 	return all, nil
 }
 
-// cluster mends meta.json, without which the broker would begin a new log in the same folder.
+// cluster checks meta.json and cluster-id, and returns the cluster's ID. Without meta.json the broker would begin
+// a new log in the same folder.
 func (r *Report) cluster(catalog *Catalog) string {
 	var meta struct {
 		Version   int    `json:"version"`
@@ -183,7 +185,7 @@ func (r *Report) cluster(catalog *Catalog) string {
 	if catalog != nil {
 		want = catalog.ClusterID
 		if strings.TrimSpace(string(own)) != want {
-			r.mend("cluster-id is missing or damaged: it is written anew")
+			r.mend("cluster-id is missing or damaged: it is written again")
 			r.write("cluster-id", []byte(want+"\n"))
 		}
 	}
@@ -194,20 +196,20 @@ func (r *Report) cluster(catalog *Catalog) string {
 		r.fatal("meta.json: %v; and the cluster's ID is nowhere else", err)
 		return ""
 	}
-	r.mend("meta.json is missing or damaged: it is written anew")
+	r.mend("meta.json is missing or damaged: it is written again")
 	meta.Version, meta.ClusterID = 1, want
 	content, _ := plainjson.Marshal(meta)
 	r.write("meta.json", content)
 	return want
 }
 
-// topics returns the topics that there are: those of the catalog as it has them, and those that
-// topics.json has beyond.
+// topics returns all topics: those of the catalog, and newer ones that only topics.json has. It repairs
+// topics.json if that lacks one or has another version of it.
 func (r *Report) topics(catalog *Catalog) []Topic {
 	found, err := ReadTopics(r.dir)
 	if catalog == nil {
 		if err != nil {
-			r.fatal("topics.json: %v; there are partitions, and nothing says of which topics", err)
+			r.fatal("topics.json: %v; there are partitions, and nothing tells to which topics they belong", err)
 		}
 		return found
 	}
@@ -230,7 +232,7 @@ func (r *Report) topics(catalog *Catalog) []Topic {
 		}
 	}
 	if !same {
-		r.mend("topics.json is missing or damaged: it is written anew")
+		r.mend("topics.json is missing or damaged: it is written again")
 		content, _ := plainjson.Marshal(topicsFile{1, topics})
 		r.write("topics.json", content)
 	}
@@ -243,12 +245,13 @@ type segment struct {
 	base    int64
 	raw     []byte
 	batches []batch
-	dirty   bool // its file is not as it should be
-	damaged bool // something behind its last sound batch is damaged
+	dirty   bool // its file must be rewritten
+	damaged bool // bytes after its last sound batch are damaged
 }
 
-// partition examines the files of one partition and says what is lost. The log must reach to where
-// something else has folded it, also when the catalog does not know that yet.
+// partition checks the files of one partition and returns what is lost. It finds the sound batches of all
+// segments, chains them by their offsets, and notes a loss for each gap. The log must reach to the end that the
+// catalog has, and to folded, up to which the tracker's store has read it: the catalog may be a second old.
 func (r *Report) partition(name string, catalog *Catalog, folded int64) ([]Loss, error) {
 	dir := filepath.Join("partitions", name)
 	segments, err := r.segments(dir)
@@ -282,7 +285,7 @@ func (r *Report) partition(name string, catalog *Catalog, folded int64) ([]Loss,
 	return c.losses, r.snapshot(dir, c, mark)
 }
 
-// scan fills in what of a segment is sound, and says what is not.
+// scan sets the segment's sound batches and reports its damage.
 func (r *Report) scan(dir string, s *segment, last bool) {
 	batches, skipped, torn := scan(s.raw, s.base)
 	var wrong int
@@ -302,16 +305,16 @@ func (r *Report) scan(dir string, s *segment, last bool) {
 	s.damaged = skipped > 0 && !torn && (len(s.batches) != len(batches) || trailing(s.raw, batches))
 }
 
-// chain puts a partition's batches one behind the other, with a filler for what is lost between.
+// chain is a partition's batches one after the other, with fillers in place of lost ones.
 type chain struct {
 	segments []segment
 	end      int64
 	epoch    uint32
 	losses   []Loss
-	damaged  bool // what is behind end is damaged, and nobody knows how much that was
+	damaged  bool // bytes after end are damaged, and it is not known how many records they were
 }
 
-// add puts a segment behind what there is.
+// add appends a segment to the chain.
 func (c *chain) add(s *segment) {
 	batches := s.batches
 	s.batches = nil
@@ -322,7 +325,7 @@ func (c *chain) add(s *segment) {
 	at := &c.segments[len(c.segments)-1]
 	for _, b := range batches {
 		switch {
-		case b.first < c.end: // there is a better one
+		case b.first < c.end: // the chain has these offsets already
 			at.dirty = true
 			continue
 		case b.first > c.end:
@@ -334,7 +337,7 @@ func (c *chain) add(s *segment) {
 	c.damaged = c.damaged || s.damaged
 }
 
-// lose notes what is missing up to an offset, and fills it.
+// lose notes the loss of all offsets up to, not including, to, and fills them.
 func (c *chain) lose(to int64) {
 	c.losses = append(c.losses, Loss{From: c.end, To: to})
 	if len(c.segments) == 0 {
@@ -350,10 +353,10 @@ func (c *chain) lose(to int64) {
 	c.damaged = false
 }
 
-// maxFill is how many offsets one filler takes.
+// maxFill is the largest number of offsets of one filler.
 const maxFill = 1 << 30
 
-// trailing says that the damaged bytes are behind the last sound batch.
+// trailing reports whether there are damaged bytes after the last sound batch.
 func trailing(raw []byte, batches []batch) bool {
 	var sound int64
 	for _, b := range batches {
@@ -362,6 +365,7 @@ func trailing(raw []byte, batches []batch) bool {
 	return sound < int64(len(raw))
 }
 
+// segments reads the segment files of a partition, ordered by their first offset.
 func (r *Report) segments(dir string) (segments []segment, err error) {
 	entries, err := os.ReadDir(filepath.Join(r.dir, dir))
 	if err != nil {
@@ -386,7 +390,7 @@ func (r *Report) segments(dir string) (segments []segment, err error) {
 	return segments, nil
 }
 
-// rewrite replaces what is not as it should be.
+// rewrite notes the changes to segment files and indexes that are not as they should be.
 func (r *Report) rewrite(dir string, segments []segment) {
 	for _, s := range segments {
 		idx := strings.TrimSuffix(s.name, ".dat") + ".idx"
@@ -404,8 +408,8 @@ func (r *Report) rewrite(dir string, segments []segment) {
 	}
 }
 
-// snapshot removes the broker's summary of a partition when it does not say what the segments do:
-// then the broker makes it anew.
+// snapshot removes the broker's summary of a partition if it does not match the segments. The broker then makes
+// a new one from the segments.
 func (r *Report) snapshot(dir string, c chain, mark Mark) error {
 	name := filepath.Join(dir, "snapshot.json")
 	raw, err := os.ReadFile(filepath.Join(r.dir, name))
@@ -424,7 +428,7 @@ func (r *Report) snapshot(dir string, c chain, mark Mark) error {
 	return nil
 }
 
-// stateLog takes what is damaged out of a state log, where the broker would drop all that follows.
+// stateLog removes damaged entries from a state log. The broker would drop all entries after the first damaged one.
 func (r *Report) stateLog(name string) error {
 	raw, err := os.ReadFile(filepath.Join(r.dir, name))
 	if err != nil {
@@ -440,7 +444,7 @@ func (r *Report) stateLog(name string) error {
 	return nil
 }
 
-// documents takes files away that the broker could not start with and does not need.
+// documents removes damaged files that the broker does not need, and with which it would not start.
 func (r *Report) documents() error {
 	for _, name := range []string{"acls.json", "sasl.json", "broker_configs.json", "quotas.json", "seq_windows.json",
 		"session_state.json"} {
@@ -457,8 +461,8 @@ func (r *Report) documents() error {
 	return nil
 }
 
-// Mend writes what Read has found out. What is replaced or removed is kept beside the broker's
-// folder, in the folder that is returned; empty when there was nothing.
+// Mend makes the repairs that Read has noted. Files that it replaces or removes are kept in a folder beside the
+// broker's, whose name it returns; the name is empty when there was nothing to repair.
 func (r *Report) Mend() (aside string, err error) {
 	if len(r.writes) == 0 {
 		return "", nil

@@ -17,25 +17,25 @@ import (
 // CatalogName is the catalog's file in the broker's folder.
 const CatalogName = "ackwire-catalog"
 
-// Catalog says what the broker's folder must hold: written every second, it tells apart what was
-// never written from what has gone.
+// Catalog lists what the broker's folder must hold. It is written every second. By it Read can tell records that
+// were lost from records that were never written.
 type Catalog struct {
 	ClusterID string `json:"clusterId"`
-	// Topics are those of topics.json, as they were last seen.
+	// Topics are the topics of topics.json.
 	Topics []Topic `json:"topics"`
-	// Marks are where partitions begin and end, by the names of their folders.
+	// Marks are the offsets at which partitions begin and end, by the names of their folders.
 	Marks map[string]Mark `json:"marks"`
-	// Retaining says that old segments are being removed.
+	// Retaining is true while old segments are being removed, so partitions may begin later.
 	Retaining bool `json:"retaining,omitempty"`
 }
 
-// Mark is where a partition began and ended.
+// Mark has the first offset of a partition, and the one after its last.
 type Mark struct {
 	Start int64 `json:"start"`
 	End   int64 `json:"end"`
 }
 
-// Topic is an entry of topics.json; Raw is all of it.
+// Topic is an entry of topics.json; Raw is its JSON.
 type Topic struct {
 	Name       string
 	ID         string
@@ -72,10 +72,10 @@ func (c Catalog) Write(dir string) error {
 	return replace(filepath.Join(dir, CatalogName), fmt.Appendf(nil, "%08x %s", crc32.Checksum(body, castagnoli), body))
 }
 
-// errDamaged is said of a file whose content is not what was written.
+// errDamaged is the error of a file that cannot be decoded or whose checksum is wrong.
 var errDamaged = errors.New("it is damaged")
 
-// readCatalog returns nil when there is none.
+// readCatalog returns the folder's catalog, or nil when there is none.
 func readCatalog(dir string) (*Catalog, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, CatalogName))
 	switch {
@@ -96,13 +96,13 @@ func readCatalog(dir string) (*Catalog, error) {
 	return &c, nil
 }
 
-// topicsFile is what topics.json holds.
+// topicsFile is the content of topics.json.
 type topicsFile struct {
 	Version int     `json:"version"`
 	Topics  []Topic `json:"topics"`
 }
 
-// ReadTopics reads topics.json of a broker's folder.
+// ReadTopics returns the topics in topics.json of a broker's folder.
 func ReadTopics(dir string) ([]Topic, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, "topics.json"))
 	if err != nil {
@@ -115,7 +115,7 @@ func ReadTopics(dir string) ([]Topic, error) {
 	return f.Topics, nil
 }
 
-// Closed takes the marks from what the broker has written of its partitions at its end.
+// Closed returns the catalog with the marks from the summaries of partitions that the broker writes when it closes.
 func (c Catalog) Closed(dir string) Catalog {
 	marks := map[string]Mark{}
 	for name, mark := range c.Marks {
@@ -130,7 +130,7 @@ func (c Catalog) Closed(dir string) Catalog {
 	return c
 }
 
-// snapshot is what the broker writes of a partition when it ends.
+// snapshot is the summary of a partition that the broker writes when it closes.
 type snapshot struct {
 	Version int   `json:"version"`
 	End     int64 `json:"high_watermark"`
@@ -138,10 +138,10 @@ type snapshot struct {
 	Start   int64 `json:"log_start_offset"`
 }
 
-// Folder is the name of a partition's folder, and of its mark.
+// Folder returns the name of a partition's folder, which is also the key of its mark.
 func Folder(topic string, p int32) string { return fmt.Sprintf("%s-%d", url.PathEscape(topic), p) }
 
-// replace writes a file whole or not at all.
+// replace replaces a file as a whole: after a crash it has the old content or the new.
 func replace(name string, content []byte) error {
 	if err := os.WriteFile(name+".tmp", content, 0o600); err != nil {
 		return err

@@ -5,16 +5,16 @@ import (
 	"hash/crc32"
 )
 
-// The broker's state logs, groups.log and pids.log, are entries of length, checksum, version and
-// JSON, one behind the other. It reads them up to the first that is damaged.
+// The broker's state logs, groups.log and pids.log, are sequences of entries: length, checksum, version and JSON.
+// The broker reads them up to the first damaged entry.
 const (
 	entryHeader = 8
 	entryMin    = 2
 	entryMax    = 1 << 20
 )
 
-// Entries returns all sound entries of a state log, and how many bytes belong to none. What lies
-// behind a damaged entry is found again by its checksum.
+// Entries returns all sound entries of a state log, and the number of bytes that belong to none. After a damaged
+// entry it looks for the next one byte by byte, by the checksum.
 func Entries(raw []byte) (sound []byte, skipped int) {
 	for pos := 0; pos < len(raw); {
 		if n := entry(raw[pos:]); n > 0 {
@@ -28,7 +28,7 @@ func Entries(raw []byte) (sound []byte, skipped int) {
 	return sound, skipped
 }
 
-// entry is how many bytes the entry takes that raw begins with; 0 when there is no sound one.
+// entry returns the size of the sound entry with which raw begins; 0 when there is none.
 func entry(raw []byte) int {
 	if len(raw) < entryHeader+entryMin {
 		return 0

@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Places within a record batch, as it lies in a segment (KIP-98). The checksum covers what
-// follows it: base offset, length, epoch and magic byte have no protection of their own.
+// Offsets of fields in a record batch, as it is stored in a segment (KIP-98). The checksum covers only the fields
+// after it, so base offset, length, epoch and magic byte may be damaged in a batch whose checksum is right.
 const (
 	atFirst       = 0
 	atLength      = 8
@@ -20,7 +20,7 @@ const (
 	atDelta       = 23
 	atCount       = 57
 	headerBytes   = 61
-	lengthBefore  = 12 // bytes that Length does not count
+	lengthBefore  = 12 // bytes that the field length does not count
 	minLength     = headerBytes - lengthBefore
 	magic         = 2
 	attrControl   = 0x20
@@ -31,17 +31,17 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// batch is a sound record batch: its content is what was written.
+// batch is a record batch whose checksum is right.
 type batch struct {
 	raw   []byte
-	first int64 // the offset of its first record, as it says
-	count int64 // offsets that it takes
-	gap   int64 // bytes between it and the sound batch before, or the file's beginning
+	first int64 // the offset of its first record, by its header, until place corrects it
+	count int64 // number of offsets that it takes
+	gap   int64 // damaged bytes between it and the sound batch before it, or the beginning of the file
 }
 
 func (b *batch) next() int64 { return b.first + b.count }
 
-// parse returns the batch that begins with raw, if it is sound.
+// parse returns the batch with which raw begins, if it is sound.
 func parse(raw []byte) (b batch, ok bool) {
 	if len(raw) < headerBytes {
 		return b, false
@@ -58,8 +58,8 @@ func parse(raw []byte) (b batch, ok bool) {
 	return batch{raw: raw, first: int64(binary.BigEndian.Uint64(raw[atFirst:])), count: int64(delta) + 1}, true
 }
 
-// unfinished reports whether raw, which ends a segment and begins no sound batch, looks like a
-// write that was cut short: what came to the disk is less than the batch says.
+// unfinished reports whether raw, the end of a segment after its last sound batch, looks like a write that was
+// cut short: it has fewer bytes than its header says.
 func unfinished(raw []byte) bool {
 	if len(raw) < headerBytes {
 		return true
@@ -68,8 +68,11 @@ func unfinished(raw []byte) bool {
 	return length < minLength || lengthBefore+length > int64(len(raw))
 }
 
-// scan finds all sound batches of a segment that begins at an offset. skipped is how many bytes belong to none of them;
-// torn says that these are all at the end and look like an unfinished write.
+// scan finds all sound batches of a segment whose first offset is base. skipped is the number of bytes that belong
+// to no batch; torn reports that these are all at the end and look like an unfinished write.
+//
+// A batch follows the one before at once, or after damaged bytes. Then scan looks for it byte by byte, where
+// plausible says that a batch may begin.
 func scan(raw []byte, base int64) (batches []batch, skipped int, torn bool) {
 	gap, gaps := 0, 0
 	for pos := 0; pos < len(raw); {
@@ -93,8 +96,7 @@ func scan(raw []byte, base int64) (batches []batch, skipped int, torn bool) {
 	return batches, skipped, torn && gaps == 1 && gap > 0
 }
 
-// plausible says that a batch may begin with raw: what is quickly seen, of what is looked for
-// byte by byte.
+// plausible reports whether a batch may begin with raw. It is a quick check, for it is called for every byte.
 func plausible(raw []byte, base, size int64) bool {
 	if len(raw) < headerBytes || raw[atMagic] != magic {
 		return false
@@ -103,9 +105,10 @@ func plausible(raw []byte, base, size int64) bool {
 	return first >= base && first-base <= size
 }
 
-// place gives batches their true offsets. Those that lie side by side follow one another, so what
-// most of them say of themselves holds for all; expect is where the first must begin when nothing
-// was lost before it. It returns how many had a wrong offset, epoch or magic byte.
+// place corrects the offsets, epochs and magic bytes of batches, which no checksum protects. Adjacent batches have
+// consecutive offsets, so the offset that most of them agree on holds for all. expect is the offset of the first
+// batch when nothing was lost before it. place drops adjacent batches whose offset cannot be told, and returns how
+// many batches had a wrong field.
 func place(batches []batch, expect int64) (placed []batch, wrong int) {
 	for len(batches) > 0 {
 		run := 1
@@ -132,10 +135,11 @@ func place(batches []batch, expect int64) (placed []batch, wrong int) {
 	return placed, wrong + evenOut(placed)
 }
 
-// originOf is where a run of batches begins; false when nothing credible says it.
+// originOf returns the offset of the first of a run of adjacent batches, by a vote of their headers; false when no
+// vote is possible.
 func originOf(run []batch, expect int64) (int64, bool) {
 	if run[0].gap == 0 {
-		return expect, true // the file's name, or what lies before it, says so
+		return expect, true // it follows from the file's name or the batch before
 	}
 	votes := map[int64]int{}
 	var sum int64
@@ -145,7 +149,7 @@ func originOf(run []batch, expect int64) (int64, bool) {
 	}
 	best, most := int64(-1), 0
 	for origin, n := range votes {
-		// What was lost took at least a byte for each offset.
+		// The lost records took at least one byte for each offset.
 		if origin >= expect && origin <= expect+run[0].gap && (n > most || n == most && origin < best) {
 			best, most = origin, n
 		}
@@ -153,7 +157,8 @@ func originOf(run []batch, expect int64) (int64, bool) {
 	return best, most > 0
 }
 
-// evenOut gives all batches the epoch that most have, and the magic byte.
+// evenOut sets the epoch of all batches to the most frequent one, and the magic byte. It returns how many had
+// another.
 func evenOut(batches []batch) (wrong int) {
 	votes := map[uint32]int{}
 	for _, b := range batches {
@@ -178,7 +183,7 @@ func evenOut(batches []batch) (wrong int) {
 	return wrong
 }
 
-// index is what the broker keeps beside a segment: an entry for each batch.
+// index returns the content of the broker's index file of a segment: an entry for each batch.
 func index(batches []batch) []byte {
 	var all []byte
 	for _, b := range batches {
@@ -195,8 +200,8 @@ func index(batches []batch) []byte {
 	return all
 }
 
-// sameIndex reports whether an index file says what index would, but for the time that the broker
-// does not read.
+// sameIndex reports whether an index file equals the result of index, except for the times, which the broker does
+// not read.
 func sameIndex(raw []byte, batches []batch) bool {
 	want := index(batches)
 	if len(raw) != len(want) {
@@ -212,9 +217,9 @@ func sameIndex(raw []byte, batches []batch) bool {
 	return true
 }
 
-// filler is a batch without a message, the end of nobody's transaction, that takes the offsets
-// from one to before another: they are not given to other records, and what has been accepted as
-// lost is not missed again. Clients do not see it.
+// filler returns a batch that takes the offsets from from up to, not including, to. It keeps the broker from giving
+// them to other records, and a later Read from reporting them as lost again. It is a control batch, the end of a
+// transaction that does not exist, so consumers do not see it.
 func filler(from, to int64, epoch uint32) batch {
 	// COMMIT
 	record := kmsg.Record{OffsetDelta: int32(to - from - 1), Key: []byte{0, 0, 0, 1}, Value: []byte{0, 0, 0, 0, 0, 0}}
