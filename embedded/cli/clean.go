@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// clean makes text from a server harmless for a terminal: ANSI escape sequences (ECMA-48)
-// go as a whole, line breaks and tabs become blanks, and every other control character
-// and those that turn the writing direction go. The result is one line of valid UTF-8.
+// clean makes text from a server harmless for a terminal: it removes ANSI escape sequences (ECMA-48), control
+// characters and characters that change the writing direction, and replaces line breaks and tabs by blanks. The
+// result is one line of valid UTF-8.
 func clean(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -25,15 +25,15 @@ func clean(s string) string {
 		case r == '\n' || r == '\r' || r == '\t' || r == 0x2028 || r == 0x2029:
 			b.WriteByte(' ')
 		case !steers(r):
-			b.WriteRune(r) // a broken byte as U+FFFD
+			b.WriteRune(r) // an invalid byte becomes U+FFFD
 		}
 		i += n
 	}
 	return strings.TrimSpace(b.String())
 }
 
-// escapeLen is the length of the escape sequence at the start of s, whose introducer is
-// ESC or a C1 character of n bytes.
+// escapeLen returns the length of the escape sequence at the start of s. It begins with ESC or with a C1 character of
+// n bytes.
 func escapeLen(s string, n int) int {
 	kind := byte(0)
 	if s[0] == 0x1b {
@@ -53,11 +53,11 @@ func escapeLen(s string, n int) int {
 				return i + 1
 			}
 			if s[i] < 0x20 || s[i] > 0x7e {
-				return i // broken: what follows is text
+				return i // malformed: text follows
 			}
 		}
 		return len(s)
-	case ']', 'P', 'X', '^', '_': // strings: up to BEL or ST; an open one swallows the rest
+	case ']', 'P', 'X', '^', '_': // strings: up to BEL or ST, or else to the end
 		for i := n; i < len(s); i++ {
 			switch {
 			case s[i] == 0x07:
@@ -76,15 +76,14 @@ func escapeLen(s string, n int) int {
 	return n
 }
 
-// steers reports whether a terminal, or what reads its lines, may act on r instead of showing
-// it: C0, DEL, C1, Unicode's line ends, and the characters that override the writing direction.
+// steers reports whether a terminal, or a program that reads lines, may act on r instead of showing it: C0, DEL, C1,
+// Unicode's line ends, and the characters that change the writing direction.
 func steers(r rune) bool {
 	return r < 0x20 || r >= 0x7f && r < 0xa0 ||
 		r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
 }
 
-// harmless escapes, in JSON text, the characters that JSON allows and a terminal may act
-// on. The document stays equal.
+// harmless escapes the characters of a JSON text on which a terminal may act. The JSON value stays the same.
 func harmless(doc []byte) []byte {
 	if bytes.IndexFunc(doc, func(r rune) bool { return r != '\n' && steers(r) || r == utf8.RuneError }) < 0 {
 		return doc
@@ -109,7 +108,7 @@ func harmless(doc []byte) []byte {
 func pretty(doc []byte) []byte {
 	var b bytes.Buffer
 	if json.Indent(&b, doc, "", "  ") != nil {
-		return nil // the client has decoded it: it is JSON
+		return nil // unreachable: the client has decoded it
 	}
 	b.WriteByte('\n')
 	return harmless(b.Bytes())
@@ -123,7 +122,7 @@ func clip(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
-// explain is an error in one line, without the prefix that the client library gives.
+// explain returns an error's text without the prefix of the client library.
 func explain(err error) string {
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "ackwire: "), ": ackwire: ", ": ")
 }

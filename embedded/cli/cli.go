@@ -1,18 +1,17 @@
 // Package cli holds the client commands of the command-line tool: submit, watch, get, list,
 // stats, why, result, cancel and retry, as structs for github.com/alecthomas/kong.
 //
-// A command is given its surroundings as an *Env (kong.Bind) and returns an *ExitError
-// when the process should not exit with 0; Report prints what is to be said about it:
+// A command gets an *Env (kong.Bind) and returns an *ExitError when the process should not exit with 0; Report prints
+// the error:
 //
 //	env, stop := cli.System()
 //	defer stop()
 //	err := kctx.Run(env)
 //	os.Exit(cli.Report(env, err))
 //
-// Output: with --json, stdout carries one JSON document per line and nothing else. Without
-// it stdout carries what a script wants (the result; the job ID with --no-wait; the
-// document of get) and stderr what a person wants. Everything that came from a server is
-// stripped of control characters, so that it cannot drive a terminal.
+// Output: with --json, stdout has one JSON document per line and nothing else. Without it, stdout has the output for
+// scripts (the result; the job ID with --no-wait; the document of get) and stderr the messages for people. Control
+// characters are removed from all text of a server, so that it cannot control the terminal.
 package cli
 
 import (
@@ -34,29 +33,29 @@ import (
 
 // Exit codes.
 const (
-	ExitCompleted   = 0   // the job completed, or has not ended and nobody waited
+	ExitCompleted   = 0   // the job completed, or the command does not wait for its end
 	ExitFailed      = 1   // the job failed or was cancelled
 	ExitRefused     = 2   // refused, not reachable, outcome not known, or wrong usage
-	ExitInterrupted = 130 // Ctrl-C while waiting (128 + SIGINT, as shells have it); the job goes on
+	ExitInterrupted = 130 // Ctrl-C while waiting (128 + SIGINT, as in shells); the job goes on
 )
 
 // DefaultURL is where an embedded Ackwire listens.
 const DefaultURL = "http://127.0.0.1:8080"
 
-// Env is what a command sees of the process.
+// Env is the environment of a command: its context, standard streams and HTTP client.
 type Env struct {
 	// Context ends with Ctrl-C.
 	Context        context.Context
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Terminal says that Stderr is one: progress is drawn as a bar, not as lines.
+	// Terminal reports that Stderr is a terminal: progress is drawn as a bar instead of lines.
 	Terminal bool
-	// HTTPClient carries every connection if it is set; for tests.
+	// HTTPClient is used for every connection if it is set; for tests.
 	HTTPClient *http.Client
 }
 
-// System is the process's own surroundings. Its context ends with SIGINT or SIGTERM, which
-// then are given back, so that a second Ctrl-C ends the process; stop gives them back too.
+// System returns the Env of this process. Its context ends at SIGINT or SIGTERM; a second signal ends the process.
+// stop restores the signals' default behaviour.
 func System() (env *Env, stop func()) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -67,7 +66,7 @@ func System() (env *Env, stop func()) {
 	}, stop
 }
 
-// ExitError carries the process's exit code. Err is nil when everything has been said already.
+// ExitError is an error with the process's exit code. Err is nil when there is nothing to print.
 type ExitError struct {
 	Code int
 	Err  error
@@ -89,9 +88,8 @@ func (e *ExitError) ExitCode() int { return e.Code }
 
 func refused(err error) error { return &ExitError{Code: ExitRefused, Err: err} }
 
-// Report prints err to env.Stderr, one line and one more for each place of a payload that
-// its schema refuses, and returns the exit code: that of an ExitError, ExitRefused for any
-// other error, 0 for nil.
+// Report prints err to env.Stderr, with one more line for each part of a payload that its schema refuses, and returns
+// the exit code: that of an ExitError, ExitRefused for any other error, 0 for nil.
 func Report(env *Env, err error) int {
 	if err == nil {
 		return ExitCompleted
@@ -119,9 +117,9 @@ func Report(env *Env, err error) int {
 	return exit.Code
 }
 
-// Flags are what every client command takes.
+// Flags are the flags of every client command.
 type Flags struct {
-	URL   string `name:"url" env:"ACKWIRE_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Where Ackwire listens."`
+	URL   string `name:"url" env:"ACKWIRE_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"The gateway's URL."`
 	Token string `name:"token" env:"ACKWIRE_TOKEN" placeholder:"JWT" help:"Bearer token; an embedded Ackwire on this machine needs none."`
 	JSON  bool   `name:"json" help:"Print one JSON document per line on stdout and nothing else."`
 }
@@ -140,7 +138,7 @@ func (f *Flags) options(env *Env, v *view) []ackwire.Option {
 	return opts
 }
 
-// unreachable names the address in the error of a connection that could not be made.
+// unreachable adds the URL to the error of a failed connection.
 func (f *Flags) unreachable(err error) error {
 	if _, answered := errors.AsType[*ackwire.Error](err); answered {
 		return err
@@ -151,7 +149,7 @@ func (f *Flags) unreachable(err error) error {
 	return fmt.Errorf("cannot reach %s: %w", f.URL, err)
 }
 
-// exitOf is what a job's end means for the process.
+// exitOf returns ExitFailed for a job that failed or was cancelled, else nil.
 func exitOf(s job.State) error {
 	if s == job.Failed || s == job.Cancelled {
 		return &ExitError{Code: ExitFailed}

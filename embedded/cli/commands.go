@@ -29,24 +29,24 @@ type SubmitCmd struct {
 	Payload string `arg:"" optional:"" default:"{}" help:"The payload: JSON, @FILE, or - for stdin. Without it: {}."`
 
 	Key      string         `help:"Idempotency key: submitting again with the same key and payload finds the same job."`
-	NoWait   bool           `name:"no-wait" aliases:"detach" help:"Print the job's ID and leave; the job goes on."`
+	NoWait   bool           `name:"no-wait" aliases:"detach" help:"Print the job's ID and exit; the job goes on."`
 	Timeout  *time.Duration `help:"Bound one attempt, e.g. 30s." placeholder:"DURATION"`
 	Deadline *time.Duration `help:"Bound the whole job, e.g. 1h." placeholder:"DURATION"`
-	RunAt    *instant       `name:"run-at" xor:"start" help:"When it may start, as RFC 3339, up to 30 days ahead." placeholder:"TIME"`
-	In       *time.Duration `name:"in" xor:"start" help:"How long from now it may start, e.g. 10m." placeholder:"DURATION"`
+	RunAt    *instant       `name:"run-at" xor:"start" help:"Do not start before this time, as RFC 3339, up to 30 days ahead." placeholder:"TIME"`
+	In       *time.Duration `name:"in" xor:"start" help:"Do not start before this much time has passed, e.g. 10m." placeholder:"DURATION"`
 
 	Traceparent string `help:"Trace that the job belongs to (W3C Trace Context)." env:"TRACEPARENT" placeholder:"00-TRACE-SPAN-FLAGS"`
 
 	Callback   string      `help:"URL that is sent a signed webhook when the job has ended." placeholder:"URL"`
-	CallbackOn []job.State `name:"callback-on" help:"States whose beginning is told, instead of the terminal ones." placeholder:"STATE"`
+	CallbackOn []job.State `name:"callback-on" help:"States at whose beginning a webhook is sent, instead of the terminal ones." placeholder:"STATE"`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *SubmitCmd) Help() string { return exitHelp }
 
-const exitHelp = `Exit codes: 0 completed; 1 failed or cancelled; 2 refused, not reachable or wrong usage; 130 interrupted by Ctrl-C, which leaves the job running: "ackwire watch ID" comes back to it.`
+const exitHelp = `Exit codes: 0 completed; 1 failed or cancelled; 2 refused, not reachable or wrong usage; 130 interrupted by Ctrl-C, which leaves the job running: "ackwire watch ID" watches it again.`
 
-// Validate implements kong's check: what the server would refuse, and what it never gets to see.
+// Validate implements kong's check.
 func (c *SubmitCmd) Validate() error {
 	for _, f := range []struct {
 		name string
@@ -122,7 +122,7 @@ func (c *SubmitCmd) Run(env *Env) error {
 	return v.follow(j.ID, j.Watch(env.Context))
 }
 
-// submitError says what is known of the job when there is no ack.
+// submitError returns the error of a submit without an ack, with its exit code and what to do next.
 func (c *SubmitCmd) submitError(env *Env, err error) error {
 	code := ExitRefused
 	unknown := errors.Is(err, ackwire.ErrIndeterminate)
@@ -144,23 +144,23 @@ func (c *SubmitCmd) submitError(env *Env, err error) error {
 	return &ExitError{Code: code, Err: err}
 }
 
-// errInterrupted ends a submit by Ctrl-C before anything was sent.
+// errInterrupted is the error of a submit that Ctrl-C has ended before anything was sent.
 var errInterrupted = &ExitError{Code: ExitInterrupted, Err: errors.New("interrupted: nothing was submitted")}
 
-// WatchCmd follows a job that anybody of the tenant submitted.
+// WatchCmd follows a job of the tenant, or all jobs of the token's subject.
 type WatchCmd struct {
 	Flags `embed:""`
 	ID    string `arg:"" name:"jobid" optional:"" help:"The job's ID."`
-	Mine  bool   `help:"Watch all jobs of the token's subject, made anywhere, until interrupted."`
+	Mine  bool   `help:"Watch all jobs of the token's subject, wherever they were submitted, until interrupted."`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *WatchCmd) Help() string { return exitHelp }
 
 // Validate implements kong's check.
 func (c *WatchCmd) Validate() error {
 	if c.Mine == (c.ID != "") {
-		return errors.New("name a job, or all of yours with --mine")
+		return errors.New("name one job, or watch all of yours with --mine")
 	}
 	return nil
 }
@@ -182,13 +182,13 @@ func (c *WatchCmd) Run(env *Env) error {
 	return v.follow(c.ID, client.Job(c.ID).Watch(env.Context))
 }
 
-// GetCmd prints a job's document as it is now.
+// GetCmd prints a job's current document.
 type GetCmd struct {
 	Flags `embed:""`
 	ID    string `arg:"" name:"jobid" help:"The job's ID."`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *GetCmd) Help() string {
 	return "Exit codes: 0 completed or not ended; 1 failed or cancelled; 2 no such job, refused, not reachable or wrong " +
 		"usage."
@@ -244,8 +244,8 @@ func (v *view) followAll(statuses iter.Seq2[ackwire.Status, error]) error {
 	return nil
 }
 
-// readPayload takes the argument's three forms and refuses what is not JSON, with the
-// place of the mistake.
+// readPayload returns the payload for the argument: the JSON itself, the content of a file (@FILE) or stdin (-). If it
+// is not JSON, the error names the byte at which the mistake is.
 func readPayload(env *Env, arg string) (json.RawMessage, error) {
 	b := []byte(arg)
 	switch {
@@ -274,8 +274,8 @@ func readPayload(env *Env, arg string) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// readStdin reads all of stdin unless Ctrl-C comes first. The reading goroutine then ends
-// with the process: a read of a terminal cannot be interrupted.
+// readStdin reads all of stdin unless Ctrl-C comes first. The reading goroutine then ends only with the process, for a
+// read from a terminal cannot be interrupted.
 func readStdin(env *Env) ([]byte, error) {
 	type result struct {
 		b   []byte

@@ -15,14 +15,14 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// DeadCmd looks at the dead letters: records that nobody could read.
+// DeadCmd has the commands for dead letters: records that a service could not read and set aside.
 type DeadCmd struct {
 	List    DeadListCmd    `cmd:"" help:"List the dead letters, oldest first."`
-	Show    DeadShowCmd    `cmd:"" help:"Print one dead letter with all that is known of it."`
-	Requeue DeadRequeueCmd `cmd:"" help:"Give a dead letter another try, once what was wrong is mended: a job's request is handed out anew, any other record goes back to its topic."`
+	Show    DeadShowCmd    `cmd:"" help:"Print one dead letter with its value and headers."`
+	Requeue DeadRequeueCmd `cmd:"" help:"Try a dead letter again, after its cause was fixed: a job whose request it is gets a new request; any other record is written to its topic again."`
 }
 
-// KafkaFlags are what commands take that read Kafka itself.
+// KafkaFlags are the flags of commands that connect to Kafka and not to a gateway.
 type KafkaFlags struct {
 	Kafka       []string `help:"Kafka brokers." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
 	TopicPrefix string   `help:"Prefix of all topics." default:"ackwire."`
@@ -74,7 +74,7 @@ func newLetter(r *kgo.Record) letter {
 	return l
 }
 
-// printable is b as text, or quoted where it is none.
+// printable returns b as text, quoted if it is not valid UTF-8.
 func printable(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
@@ -82,7 +82,7 @@ func printable(b []byte) string {
 	return strconv.QuoteToASCII(string(b))
 }
 
-// each reads every dead letter that is there now, until visit is false.
+// each calls visit for every dead letter that exists now, until visit returns false.
 func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
 	name := topic.Names{Prefix: f.TopicPrefix}.Dead()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(f.Kafka...), kgo.RetryTimeout(deadTimeout/2), kgo.DialTimeout(5*time.Second))
@@ -105,7 +105,7 @@ func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
 	if err != nil {
 		return refused(fmt.Errorf("read %s: %w", name, err))
 	}
-	left := map[int32]int64{} // the end of each partition that is not read yet
+	left := map[int32]int64{} // end offsets of the partitions that are not read to their end
 	ends.Each(func(o kadm.ListedOffset) {
 		if start, ok := starts.Lookup(name, o.Partition); ok && start.Offset < o.Offset {
 			left[o.Partition] = o.Offset
@@ -141,7 +141,7 @@ func consumeFrom(partitions map[int32]int64) map[int32]kgo.Offset {
 	return from
 }
 
-// find returns the letter of that ID.
+// find returns the dead letter with an ID.
 func (f *KafkaFlags) find(ctx context.Context, id string) (found letter, err error) {
 	err = f.each(ctx, func(l letter) bool {
 		if l.ID == id {

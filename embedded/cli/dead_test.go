@@ -84,7 +84,7 @@ func TestDeadLetters(t *testing.T) {
 	if code, _, errs := run("show", "0/9"); code != ExitRefused || !strings.Contains(errs, "no dead letter 0/9") {
 		t.Errorf("show of none: %d %q", code, errs)
 	}
-	if code, _, errs := run("requeue", "0/1"); code != ExitRefused || !strings.Contains(errs, "which topic") {
+	if code, _, errs := run("requeue", "0/1"); code != ExitRefused || !strings.Contains(errs, "does not name a topic") {
 		t.Errorf("requeue to a strange topic: %d %q", code, errs)
 	}
 	if code, _, errs := run("requeue", "0/0"); code != 0 || !strings.Contains(errs, "ackwire.requests.default") {
@@ -171,12 +171,12 @@ func TestDeadRequests(t *testing.T) {
 		code     int
 		back     int64 // records that have been written back in all
 	}{
-		{"waits", "job waits is handed out anew, as dispatch 2", 0, 0},
+		{"waits", "job waits gets a new request, as dispatch 2", 0, 0},
 		{"waits", "invalid_state: job waits is retrying", ExitRefused, 0},
 		{"ended", "invalid_state: job ended has ended: it is cancelled", ExitRefused, 0},
-		{"unreadable", "job unreadable is handed out anew, as dispatch 2", 0, 0},
+		{"unreadable", "job unreadable gets a new request, as dispatch 2", 0, 0},
 		{"old", "not_found: job old is not known", ExitRefused, 0},
-		{"young", "is in ackwire.requests.default", 0, 1},
+		{"young", "is written to ackwire.requests.default", 0, 1},
 	} {
 		var errs bytes.Buffer
 		env := &Env{Context: ctx, Stderr: &errs}

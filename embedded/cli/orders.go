@@ -13,7 +13,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-const orderTimeout = 30 * time.Second // how long cancel and retry wait for their ack
+const orderTimeout = 30 * time.Second // for which cancel and retry wait for their ack
 
 // CancelCmd stops a job.
 type CancelCmd struct {
@@ -21,11 +21,11 @@ type CancelCmd struct {
 	ID    string `arg:"" name:"jobid" help:"The job's ID."`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *CancelCmd) Help() string {
-	return "One that has not started is cancelled at once; of a running one the handler is told to stop, and after a " +
-		"grace period the state is forced. Exit codes: 0 taken; 2 the job has ended, is not known, or the request was " +
-		"refused."
+	return "A job that does not run is cancelled at once. The handler of a running job is told to stop, and after a " +
+		"grace period the job is cancelled in any case. Exit codes: 0 taken; 2 the job has ended, is not known, or the " +
+		"request was refused."
 }
 
 // Run implements the command.
@@ -44,12 +44,12 @@ func (c *CancelCmd) Run(env *Env) error {
 type RetryCmd struct {
 	Flags  `embed:""`
 	ID     string `arg:"" name:"jobid" help:"The job's ID."`
-	NoWait bool   `name:"no-wait" aliases:"detach" help:"Leave once it is taken; the job goes on."`
+	NoWait bool   `name:"no-wait" aliases:"detach" help:"Exit when the retry is accepted; the job goes on."`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *RetryCmd) Help() string {
-	return "The job keeps its ID and its payload, and has a new budget of attempts. " + exitHelp
+	return "The job keeps its ID and its payload, and gets a new budget of attempts. " + exitHelp
 }
 
 // Run implements the command.
@@ -71,7 +71,7 @@ func (c *RetryCmd) Run(env *Env) error {
 	})
 }
 
-// connected dials and does something within orderTimeout.
+// connected connects to the gateway and calls do, both within orderTimeout.
 func (f *Flags) connected(env *Env, v *view, do func(context.Context, *ackwire.Client) error) error {
 	ctx, cancel := context.WithTimeout(env.Context, orderTimeout)
 	defer cancel()
@@ -86,7 +86,7 @@ func (f *Flags) connected(env *Env, v *view, do func(context.Context, *ackwire.C
 	return do(ctx, client)
 }
 
-// ordered shows the ack of an order.
+// ordered prints the ack of a cancel or retry.
 func (v *view) ordered(jobID string, state job.State, running string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -112,7 +112,7 @@ type ResultCmd struct {
 	Output string `short:"o" help:"Write it to this file instead of stdout." placeholder:"FILE"`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *ResultCmd) Help() string {
 	return "Exit codes: 0 written; 2 the job has no result, is not known, or the request was refused."
 }

@@ -28,12 +28,12 @@ type ListCmd struct {
 	Lane    []string      `help:"Only jobs of these lanes." placeholder:"LANE"`
 	Subject []string      `help:"Only jobs of this subject. May be repeated." placeholder:"SUBJECT" xor:"whose" sep:"none"`
 	Mine    bool          `help:"Only jobs of the token's subject." xor:"whose"`
-	Since   time.Duration `help:"Only jobs created since then, e.g. 1h." placeholder:"DURATION"`
-	Limit   *int          `help:"The most jobs to print; 50 unless told." placeholder:"N" xor:"much"`
-	All     bool          `help:"Print all of them." xor:"much"`
+	Since   time.Duration `help:"Only jobs created within this time before now, e.g. 1h." placeholder:"DURATION"`
+	Limit   *int          `help:"Print at most this many jobs; by default 50." placeholder:"N" xor:"much"`
+	All     bool          `help:"Print all jobs." xor:"much"`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *ListCmd) Help() string { return queryHelp }
 
 // Run implements the command.
@@ -66,7 +66,7 @@ func (c *ListCmd) Run(env *Env) error {
 			return api.List(ctx, o)
 		})
 		if err != nil {
-			table.print(env) // what is known already
+			table.print(env) // the jobs of earlier pages
 			return c.queryError(env, err)
 		}
 		for _, st := range page.Jobs {
@@ -93,12 +93,12 @@ func (c *ListCmd) Run(env *Env) error {
 	return nil
 }
 
-// StatsCmd counts jobs and shows what each lane has to do.
+// StatsCmd counts jobs and shows each lane's workers and waiting jobs.
 type StatsCmd struct {
 	Flags `embed:""`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *StatsCmd) Help() string { return queryHelp }
 
 // Run implements the command.
@@ -130,13 +130,13 @@ func (c *StatsCmd) Run(env *Env) error {
 	return nil
 }
 
-// WhyCmd tells what a job waits for.
+// WhyCmd explains what a job waits for.
 type WhyCmd struct {
 	Flags `embed:""`
 	ID    string `arg:"" name:"jobid" help:"The job's ID."`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *WhyCmd) Help() string { return queryHelp }
 
 // Run implements the command.
@@ -173,13 +173,13 @@ func (c *WhyCmd) Run(env *Env) error {
 	return nil
 }
 
-// DeliveriesCmd tells how a job's webhooks fare.
+// DeliveriesCmd lists the webhooks of a job with their states.
 type DeliveriesCmd struct {
 	Flags `embed:""`
 	ID    string `arg:"" name:"jobid" help:"The job's ID."`
 }
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *DeliveriesCmd) Help() string { return queryHelp }
 
 // Run implements the command.
@@ -216,7 +216,7 @@ func (c *DeliveriesCmd) Run(env *Env) error {
 	return nil
 }
 
-// query asks within getTimeout, without opening a socket.
+// query calls ask with an HTTP client, within getTimeout.
 func query[T any](env *Env, f *Flags, ask func(context.Context, *ackwire.HTTPClient) (T, error)) (none T, _ error) {
 	ctx, cancel := context.WithTimeout(env.Context, getTimeout)
 	defer cancel()
@@ -245,9 +245,9 @@ func (f *Flags) print(env *Env, v any) error {
 	return nil
 }
 
-// table aligns cells, each cleaned.
+// table prints rows with aligned columns. Cells are cleaned and clipped.
 type table struct {
-	rows int // with the head
+	rows int // including the head
 	b    bytes.Buffer
 	w    *tabwriter.Writer
 }
@@ -267,15 +267,15 @@ func (t *table) row(cells ...string) {
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 }
 
-// print writes the table unless it has a head only.
+// print writes the table, or nothing if it has no row below its head.
 func (t *table) print(env *Env) {
 	if t.rows > 1 {
-		_ = t.w.Flush() // a buffer takes everything
+		_ = t.w.Flush() // never fails on a buffer
 		_, _ = env.Stdout.Write(t.b.Bytes())
 	}
 }
 
-// ago is the time from t to now in its two largest units, such as 3h12m.
+// ago returns the time from t to now in its two largest units, such as 3h12m.
 func ago(now, t time.Time) string {
 	const day = 24 * time.Hour
 	d := max(0, now.Sub(t))

@@ -18,7 +18,7 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
-// DeadRequeueCmd gives a dead letter another try.
+// DeadRequeueCmd tries a dead letter again.
 type DeadRequeueCmd struct {
 	KafkaFlags `embed:""`
 	ID         string `arg:"" name:"id" help:"PARTITION/OFFSET, as list prints it."`
@@ -27,14 +27,14 @@ type DeadRequeueCmd struct {
 // requeueTimeout bounds a requeue, which may read one partition of view.
 const requeueTimeout = 5 * time.Minute
 
-// Help is what kong prints below the flags.
+// Help returns the text that kong prints below the flags.
 func (c *DeadRequeueCmd) Help() string {
-	return "If the record is a job's request, and the job still waits for it, the tracker hands the job out anew; that " +
-		"costs no attempt. " +
-		"A job that has ended, or does not wait for that request, stays as it is: exit code 2. " +
-		"Any other record, and a request whose job is not known, goes to the end of the topic that it came from, with its " +
-		"key, headers and value. " +
-		"The dead letter stays where it is. To do this twice does no harm."
+	return "If the record is a job's request, and the job still waits for it, the tracker writes a new request for the " +
+		"job, which costs no attempt. " +
+		"A job that has ended, or does not wait for that request, is not changed: exit code 2. " +
+		"Any other record, and a request whose job is not known, is written to the end of the topic that it came from, " +
+		"with its key, headers and value. " +
+		"The dead letter itself is not removed. To requeue it twice does no harm."
 }
 
 // Run implements the command.
@@ -46,7 +46,8 @@ func (c *DeadRequeueCmd) Run(env *Env) error {
 		return err
 	}
 	if !strings.HasPrefix(l.Topic, c.TopicPrefix) {
-		return refused(fmt.Errorf("dead letter %s does not say from which topic of ours it came", l.ID))
+		return refused(fmt.Errorf("dead letter %s does not name a topic with the prefix %s that it came from", l.ID,
+			c.TopicPrefix))
 	}
 	names := topic.Names{Prefix: c.TopicPrefix}
 	if _, isRequest := names.Lane(l.Topic); isRequest {
@@ -68,8 +69,8 @@ func (c *DeadRequeueCmd) client(opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.DialTimeout(5 * time.Second), kgo.RecordDeliveryTimeout(deadTimeout / 2)}, opts...)...)
 }
 
-// request is the letter as a job's request; false when it names no job, so that none waits for it.
-// What made it a dead letter may be any of its headers: only its place and key are needed.
+// request returns the dead letter as a job's request; ok is false when it names no job. Any of its headers may be
+// malformed, for that may have made it a dead letter: only its position and key are needed.
 func (l *letter) request() (r tracker.DeadRequest, ok bool) {
 	partition, err := strconv.ParseInt(l.Partition, 10, 32)
 	offset, err2 := strconv.ParseInt(l.Offset, 10, 64)
@@ -91,23 +92,23 @@ func (l *letter) request() (r tracker.DeadRequest, ok bool) {
 	return r, utf8.ValidString(r.JobID) && r.JobID != "" && job.Bounded(r.JobID, job.MaxNameChars)
 }
 
-// revived says what became of the letter's job; again is true when the log knows none, so that the
-// record's claim may make it.
+// revived prints or returns what became of the dead letter's job. again is true when no such job is known: then the
+// record has to be written again, and a worker's claim of it may make the job.
 func (l *letter) revived(env *Env, jobID string, v tracker.Revival) (again bool, err error) {
 	id := clean(jobID)
 	switch {
 	case v.Taken:
-		fmt.Fprintf(env.Stderr, "job %s is handed out anew, as dispatch %d\n", id, v.Dispatch)
+		fmt.Fprintf(env.Stderr, "job %s gets a new request, as dispatch %d\n", id, v.Dispatch)
 		return false, nil
 	case v.State.Terminal():
 		return false, refused(fmt.Errorf("invalid_state: job %s has ended: it is %s. To run it again, retry the job", id,
 			v.State))
 	case v.State != "":
 		return false, refused(fmt.Errorf(
-			"invalid_state: job %s is %s and does not wait for this request: nothing is left to do", id, v.State))
+			"invalid_state: job %s is %s and does not wait for this request: there is nothing to do", id, v.State))
 	case v.Outlived:
 		return false, refused(fmt.Errorf(
-			"not_found: job %s is not known. Its request is older than the job would be kept: it may have run and have expired",
+			"not_found: job %s is not known. Its request is older than the job's retention: the job may have run and expired",
 			id))
 	}
 	return true, nil
@@ -129,6 +130,7 @@ func (c *DeadRequeueCmd) writeBack(ctx context.Context, env *Env, l letter) erro
 	if err := cl.ProduceSync(ctx, again).FirstErr(); err != nil {
 		return refused(fmt.Errorf("write to %s: %w", l.Topic, err))
 	}
-	fmt.Fprintf(env.Stderr, "dead letter %s is in %s/%d at %d\n", l.ID, clean(again.Topic), again.Partition, again.Offset)
+	fmt.Fprintf(env.Stderr, "dead letter %s is written to %s/%d at offset %d\n", l.ID, clean(again.Topic), again.Partition,
+		again.Offset)
 	return nil
 }

@@ -25,16 +25,16 @@ const (
 	maxLineChars = 500 // of any message in human output
 )
 
-// view prints what is learnt about one job. The command's goroutine and, for notes, the
-// client's own share it.
+// view prints the statuses of jobs, and notes about the connection. The command's goroutine and the client's own,
+// which logs, share it.
 type view struct {
 	env   *Env
 	flags *Flags
 
 	mu      sync.Mutex // guards what follows, and the order of output
 	bar     *progressbar.ProgressBar
-	last    string // the last progress line, so that none is repeated
-	waiting bool   // a note about a lost connection is out
+	last    string // the last progress line, so that it is not repeated
+	waiting bool   // a note about a lost connection was printed since the last status
 }
 
 func newView(env *Env, flags *Flags) *view { return &view{env: env, flags: flags} }
@@ -43,13 +43,13 @@ func newView(env *Env, flags *Flags) *view { return &view{env: env, flags: flags
 func (v *view) line(doc []byte) {
 	var b bytes.Buffer
 	if json.Compact(&b, doc) != nil {
-		return // the client has decoded it: it is JSON
+		return // unreachable: the client has decoded it
 	}
 	b.WriteByte('\n')
 	_, _ = v.env.Stdout.Write(harmless(b.Bytes()))
 }
 
-// accepted shows the ack.
+// accepted prints the ack of a submit.
 func (v *view) accepted(j *ackwire.Job, leave bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -77,7 +77,7 @@ func (v *view) accepted(j *ackwire.Job, leave bool) {
 	fmt.Fprintf(v.env.Stderr, "job %s accepted%s\n", clean(j.ID), note)
 }
 
-// status shows one version of the document; the terminal one with its result.
+// status prints a status of the job; a terminal one with the result.
 func (v *view) status(st ackwire.Status) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -98,7 +98,7 @@ func (v *view) status(st ackwire.Status) {
 	}
 }
 
-// change shows one version of one job among many, in one line.
+// change prints a status of one of many jobs in one line.
 func (v *view) change(st ackwire.Status) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -115,7 +115,7 @@ func (v *view) change(st ackwire.Status) {
 		clean(st.Type), text)
 }
 
-// progressText is a status in one line, such as "processing 40% reading rows (attempt 2 of 3)".
+// progressText returns a status in one line, such as "processing 40% reading rows (attempt 2 of 3)".
 func progressText(st ackwire.Status) string {
 	parts := []string{clean(string(st.State))}
 	if p := st.Progress; p != nil && st.State == job.Processing {
@@ -139,7 +139,7 @@ func progressText(st ackwire.Status) string {
 	return strings.Join(parts, " ")
 }
 
-// draw moves the bar. It never reaches its end: the end is told by the terminal status.
+// draw moves the progress bar. It stays below 100%, which only the terminal status shows.
 func (v *view) draw(st ackwire.Status) {
 	if v.bar == nil {
 		v.bar = progressbar.NewOptions(barSteps,
@@ -165,7 +165,7 @@ func (v *view) draw(st ackwire.Status) {
 	_ = v.bar.Set(step)
 }
 
-// ended prints how it ended: the result to stdout, the rest to stderr.
+// ended prints how a job has ended: the result to stdout, the rest to stderr.
 func (v *view) ended(st ackwire.Status) {
 	took := ""
 	if st.FinishedAt != nil {
@@ -183,7 +183,7 @@ func (v *view) ended(st ackwire.Status) {
 		_, _ = v.env.Stdout.Write(pretty(st.Result))
 	}
 	if st.ResultURL != "" {
-		if strings.HasPrefix(st.ResultURL, "/") { // the gateway's own
+		if strings.HasPrefix(st.ResultURL, "/") { // a path of the gateway
 			fmt.Fprintf(v.env.Stderr, "file: ackwire result %s\n", clean(st.JobID))
 		} else {
 			fmt.Fprintln(v.env.Stdout, clean(st.ResultURL))
@@ -198,7 +198,7 @@ func errorText(e *job.Error) string {
 	return clean(e.Code) + ": " + clip(clean(e.Message), maxLineChars)
 }
 
-// document prints all of a document for a person to read.
+// document prints a document for people to read.
 func (v *view) document(st ackwire.Status) {
 	var b bytes.Buffer
 	row := func(name, format string, args ...any) {
@@ -246,7 +246,7 @@ func (v *view) document(st ackwire.Status) {
 	_, _ = v.env.Stdout.Write(b.Bytes())
 }
 
-// detached tells how to come back.
+// detached prints how to watch the job again.
 func (v *view) detached(jobID string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -255,7 +255,7 @@ func (v *view) detached(jobID string) {
 	if v.flags.URL != DefaultURL {
 		back += "--url " + service.Redact(v.flags.URL) + " "
 	}
-	fmt.Fprintf(v.env.Stderr, "detached: job %s goes on; come back with: %s\n", clean(jobID), clean(back+jobID))
+	fmt.Fprintf(v.env.Stderr, "detached: job %s goes on; watch it again with: %s\n", clean(jobID), clean(back+jobID))
 }
 
 func (v *view) clear() {
@@ -264,7 +264,7 @@ func (v *view) clear() {
 	v.clearLocked()
 }
 
-// clearLocked takes the bar off the screen.
+// clearLocked removes the bar from the terminal. v.mu is held.
 func (v *view) clearLocked() {
 	if v.bar != nil {
 		_ = v.bar.Clear()
@@ -272,8 +272,8 @@ func (v *view) clearLocked() {
 	}
 }
 
-// logger shows a person that the connection is gone, once until the next status. The
-// client's log is the only place that knows.
+// logger returns a logger for the client that prints a note when the connection is lost, once until the next status.
+// Only the client's log tells of it.
 func (v *view) logger() *slog.Logger { return slog.New(notes{v}) }
 
 type notes struct{ v *view }
