@@ -4,9 +4,9 @@
  * @module
  */
 
-import { choose } from "./choose.js";
+import { choose, lazy } from "./choose.js";
 import { Client } from "./client.js";
-import type { Ackwire, ConnectOptions } from "./types.js";
+import type { Ackwire, ConnectOptions, Transport } from "./types.js";
 import { webSocket } from "./websocket.js";
 
 export { AckwireError, ClosedError, IndeterminateError, JobError } from "./errors.js";
@@ -19,7 +19,16 @@ export { webSocket } from "./websocket.js";
  * unanswered or watched. An identity (a token) has a client of its own. Throws a TypeError for an address that is none.
  */
 export function connect(options: ConnectOptions = {}): Ackwire {
-  const standard = choose([webSocket()]);
+  const standard = choose([webSocket(), fallback()]);
   const client = new Client(options, options.transports ? choose(options.transports) : standard, standard);
   return client as Ackwire;
+}
+
+/**
+ * Opens sessions over HTTP alone: an event stream read with `fetch`, or long polls where a proxy gathers streams. Its
+ * code is loaded when it is first needed. A client goes over to it by itself where no WebSocket can be opened; give it to
+ * `connect({transports})` to use nothing else.
+ */
+export function fallback(): Transport {
+  return lazy("fallback", async () => (await import("./fallback/index.js")).fallback());
 }

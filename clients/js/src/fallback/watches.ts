@@ -1,0 +1,73 @@
+// What a session of the fallback watches, and what it has told of it.
+
+/** Jobs of a subject whose last version is remembered. */
+const maxSeen = 10_000;
+
+export interface WatchedJob {
+  /** The last version that the client has or was told; 0 is none. */
+  seen: number;
+  /** By a submit or a retry, not by a subscribe frame. */
+  implied: boolean;
+}
+
+interface Status {
+  version: number;
+  mine?: boolean;
+  job: { jobId: string; state: string };
+}
+
+export class Watches {
+  readonly jobs = new Map<string, WatchedJob>();
+  /** Set while all jobs of the subject are followed: up to where they were told, "" while that is not known. */
+  cursor: string | undefined;
+  private readonly mineSeen = new Map<string, number>();
+
+  get size(): number {
+    return this.jobs.size + (this.cursor === undefined ? 0 : 1);
+  }
+
+  /** Watches a job from a version on; one that is watched already is told what is newer than the less of both. */
+  add(jobId: string, after: number, implied: boolean): void {
+    const had = this.jobs.get(jobId);
+    if (!had) this.jobs.set(jobId, { seen: after, implied });
+    else if (!implied) {
+      had.seen = Math.min(had.seen, after);
+      had.implied = false;
+    }
+  }
+
+  /** The body of a request for frames. */
+  body(): string {
+    const { cursor } = this;
+    const jobs = Array.from(this.jobs, ([jobId, { seen }]) => (seen > 0 ? { jobId, after: seen } : { jobId }));
+    return JSON.stringify(cursor === undefined ? { jobs } : { jobs, mine: true, ...(cursor && { after: cursor }) });
+  }
+
+  /** Whether a status is news to the client; if so it counts as told. */
+  news({ version, mine, job: { jobId, state } }: Status): boolean {
+    if (mine && this.cursor === undefined) return false; // no more
+    const watched = this.jobs.get(jobId);
+    const wanted = watched !== undefined && version > watched.seen;
+    if (wanted) {
+      watched.seen = version;
+      if (state === "completed" || state === "failed" || state === "cancelled") this.jobs.delete(jobId);
+    }
+    if (!mine) return wanted;
+    if (version <= (this.mineSeen.get(jobId) ?? 0)) return false;
+    this.mineSeen.delete(jobId);
+    this.mineSeen.set(jobId, version);
+    if (this.mineSeen.size > maxSeen) this.mineSeen.delete(this.mineSeen.keys().next().value!);
+    return true;
+  }
+
+  /** Whether anything was told of a job, or will be because it is watched. */
+  knows(jobId: string): boolean {
+    return this.jobs.has(jobId) || this.mineSeen.has(jobId);
+  }
+
+  /** The log has lost what was told of all jobs. */
+  resetMine(): void {
+    this.mineSeen.clear();
+    if (this.cursor !== undefined) this.cursor = "";
+  }
+}
