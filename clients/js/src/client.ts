@@ -201,7 +201,7 @@ export class Client implements LinkUser {
       }
       case "ack":
         if (!call) return;
-        if (typeof jobId !== "string" || !jobId) {
+        if (typeof jobId !== "string" || !jobId || typeof frame.state !== "string") {
           this.link_.answer_(conn, call, failure("indeterminate", "the server's answer could not be read"));
           return false;
         }

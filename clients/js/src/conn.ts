@@ -42,6 +42,11 @@ export interface Call {
 export const counted = (call: Call): boolean =>
   call.kind_ === "submit" || call.kind_ === "cancel" || call.kind_ === "retry";
 
+/** Whether a frame of this type answers a request, but not one of this kind. */
+export const answersOther = ({ kind_ }: Call, type: string): boolean =>
+  /^(ack|welcome|(un)?subscribed)$/.test(type) &&
+  type !== (kind_ === "auth" ? "welcome" : /scribe/.test(kind_) ? kind_ + "d" : "ack");
+
 /** The error of a call that `cause` ended before its answer came. */
 export function outcome(call: Call, cause: unknown): unknown {
   return call.sends_ && (call.kind_ === "submit" || call.kind_ === "retry")

@@ -1,7 +1,7 @@
 // The connection: which session is in use, when another is opened, and what waits to be sent.
 
 import { closePingTimeout, reconnects } from "./codes_gen.js";
-import { type Call, Conn, counted, type Frame, outcome } from "./conn.js";
+import { answersOther, type Call, Conn, counted, type Frame, outcome } from "./conn.js";
 import { AckwireError, ClosedError } from "./errors.js";
 import { failure, type Parse, problem, unavailable } from "./rest.js";
 import { Value } from "./store.js";
@@ -241,6 +241,10 @@ export class Link {
 
   private take_(conn: Conn, frame: Frame): boolean | void {
     const call = conn.calls_.get(frame.id);
+    if (call && answersOther(call, frame.type)) {
+      this.answer_(conn, call, failure("indeterminate", "the server's answer could not be read"));
+      return false;
+    }
     switch (frame.type) {
       case "welcome":
         conn.limit_(frame.limits);

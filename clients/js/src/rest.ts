@@ -99,7 +99,9 @@ export class Rest {
   async get_(path: string, options?: CallOptions): Promise<[body: any, response: Response]> {
     const response = await this.open_(path, "application/json", options);
     try {
-      return [(await this.parser_())(await response.text()), response];
+      const body = (await this.parser_())(await response.text());
+      if (Object(body) !== body) throw new TypeError("the answer is no object");
+      return [body, response];
     } catch (error) {
       if (options?.signal?.aborted) throw options.signal.reason;
       throw unavailable("GET " + path, error);
