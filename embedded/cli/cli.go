@@ -1,5 +1,5 @@
 // Package cli holds the client commands of the command-line tool: submit, watch, get, list,
-// stats, why, result, cancel and retry, as structs for github.com/alecthomas/kong.
+// stats, why, result, cancel and retry, as structs for github.com/alecthomas/kong; and types, which asks no server.
 //
 // A command gets an *Env (kong.Bind) and returns an *ExitError when the process should not exit with 0; Report prints
 // the error:

@@ -43,6 +43,7 @@ type commands struct {
 	Cancel        cli.CancelCmd     `cmd:"" help:"Stop a job."`
 	Dead          cli.DeadCmd       `cmd:"" help:"Look at records that nobody could read."`
 	Retry         cli.RetryCmd      `cmd:"" help:"Run an ended job again, under its ID and with its payload."`
+	Types         cli.TypesCmd      `cmd:"" help:"Write the types of job types for programs in TypeScript."`
 }
 
 type serveCmd struct {
