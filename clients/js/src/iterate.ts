@@ -10,6 +10,9 @@ export interface Source<T> {
 
 export const DONE: IteratorReturnResult<undefined> = { value: undefined, done: true };
 
+// Engines of React Native lack the symbol; what translates `for await` for them then takes this name.
+export const asyncIterator: typeof Symbol.asyncIterator = Symbol.asyncIterator ?? ("@@asyncIterator" as never);
+
 /**
  * Makes an iterator. `open` is called at the first `next()`, so that an iterator that nobody reads holds nothing;
  * its argument is to be called when there may be something to take.
@@ -50,7 +53,7 @@ export function iterator<T>(
     }
   };
   return {
-    [Symbol.asyncIterator]() {
+    [asyncIterator]() {
       return this;
     },
     next: () => new Promise((resolve, reject) => {

@@ -2,6 +2,7 @@
 
 import type { Client } from "./client.js";
 import { JobError } from "./errors.js";
+import { asyncIterator } from "./iterate.js";
 import { Value } from "./store.js";
 import type { CallOptions, Job, JobSnapshot, State, Status, WatchOptions } from "./types.js";
 import { type Sub, terminal } from "./watch.js";
@@ -31,7 +32,7 @@ export class Handle extends Value<JobSnapshot<any>> implements Job<any> {
     return this.client_.watches_.follow_(() => this.join_(seen), seen, signal);
   }
 
-  [Symbol.asyncIterator](): AsyncIterableIterator<Status<any>, undefined, undefined> {
+  [asyncIterator](): AsyncIterableIterator<Status<any>, undefined, undefined> {
     return this.watch();
   }
 
