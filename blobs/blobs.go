@@ -1,14 +1,15 @@
 // Package blobs stores data that is too large for Kafka: files, large results and large payloads. A URL selects the
-// store: a directory (file:///dir) or memory (mem://), and with package cloud, or with one of gocloud.dev's drivers,
-// a bucket of S3, Google Cloud Storage or Azure Blob Storage.
+// store: a directory (file:///dir) or memory (mem://), and with package cloud, or with one
+// of the packages below it, a bucket of S3, Google Cloud Storage or Azure Blob Storage.
 //
 //	store, err := blobs.Open(ctx, "s3://my-bucket?region=eu-central-1")
 //	w, err := processor.New(cfg, processor.WithBlobs(store))
 //
-// It is a module of its own: the clouds' SDKs are large, and most programs need none of them.
+// The clouds' SDKs are large, and most programs need none of them: only package cloud imports them.
 package blobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,12 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"gocloud.dev/blob"
-	_ "gocloud.dev/blob/fileblob" // file://
-	_ "gocloud.dev/blob/memblob"  // mem://
-	"gocloud.dev/gcerrors"
-
-	"github.com/ackwire/ackwire/internal/private"
+	"github.com/ackwire/ackwire/blobs/internal/kind"
 )
 
 // Errors that callers branch on.
@@ -44,20 +40,27 @@ func (notFound) Is(target error) bool { return target == fs.ErrNotExist }
 var errNoURL = errors.New("blobs: it is not a URL")
 
 // Store holds blobs by key. It is safe for concurrent use.
-type Store struct{ bucket *blob.Bucket }
+type Store struct{ bucket *kind.Bucket }
 
 // CheckURL returns an error if a store's URL is not valid or of a kind that this program has no driver for. It does not
 // open the store.
 func CheckURL(address string) error {
+	_, _, err := parse(address)
+	return err
+}
+
+// parse returns a store's parsed URL and the function that opens its kind of store.
+func parse(address string) (*url.URL, kind.Open, error) {
 	u, err := url.Parse(address)
 	if err != nil || address == "" {
-		return errNoURL
+		return nil, nil, errNoURL
 	}
-	if !blob.DefaultURLMux().ValidBucketScheme(u.Scheme) {
-		return fmt.Errorf("blobs: this program has no stores of the kind %q; gateway, tracker and processor have file, s3, "+
-			"gs and azblob, others file", u.Scheme)
+	open := kind.Of(u.Scheme)
+	if open == nil {
+		return nil, nil, fmt.Errorf("blobs: this program has no stores of the kind %q but %s; gateway, tracker and "+
+			"processor also have s3, gs and azblob", u.Scheme, strings.Join(kind.Schemes(), ", "))
 	}
-	return nil
+	return u, open, nil
 }
 
 // Dir returns the URL of a directory's store. Open makes the directory if it does not exist.
@@ -72,23 +75,11 @@ func Dir(dir string) (string, error) {
 // Open opens the store at a URL. A directory that does not exist is made, readable for its owner only. The caller must
 // Close the store.
 func Open(ctx context.Context, address string) (*Store, error) {
-	u, err := url.Parse(address)
-	if err != nil || address == "" {
-		return nil, errNoURL
+	u, open, err := parse(address)
+	if err != nil {
+		return nil, err
 	}
-	if u.Scheme == "file" {
-		// A blob becomes visible by a rename, which works only within a file system: the driver must
-		// write its temporary files beside the blobs (no_tmp_dir).
-		q := u.Query()
-		q.Set("create_dir", "true")
-		q.Set("no_tmp_dir", "true")
-		q.Set("dir_file_mode", "0700")
-		u.RawQuery = q.Encode()
-		if err := private.Folder(filepath.FromSlash(u.Path)); err != nil {
-			return nil, fmt.Errorf("blob directory: %w", err)
-		}
-	}
-	bucket, err := blob.OpenBucket(ctx, u.String())
+	bucket, err := open(ctx, u)
 	if err != nil {
 		return nil, fmt.Errorf("open blob store: %w", err)
 	}
@@ -107,24 +98,12 @@ func (s *Store) Close() error {
 // of content (which Put wraps), the former blob is unchanged. name is the file name that a download is given; it may
 // be empty.
 func (s *Store) Put(ctx context.Context, key, contentType, name string, content io.Reader) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // a cancel before Close discards the blob
-	var made files
-	o := &blob.WriterOptions{ContentType: contentType, BeforeWrite: made.beforeWrite}
-	o.ContentDisposition = Disposition(name)
-	w, err := s.bucket.NewWriter(ctx, key, o)
+	err := s.bucket.Put(ctx, key, kind.Attributes{
+		ContentType: contentType, ContentDisposition: Disposition(name),
+	}, content)
 	if err != nil {
 		return fmt.Errorf("write blob %s: %w", key, err)
 	}
-	if _, err := io.Copy(w, content); err != nil {
-		cancel()
-		_ = w.Close()
-		return fmt.Errorf("write blob %s: %w", key, err)
-	}
-	if err := w.Close(); err != nil {
-		return fmt.Errorf("write blob %s: %w", key, err)
-	}
-	made.written()
 	return nil
 }
 
@@ -138,18 +117,33 @@ func Disposition(name string) string {
 }
 
 // Reader reads one blob. It can seek, so that ranges of it can be served.
-type Reader struct{ *blob.Reader }
+type Reader struct{ blob *kind.Blob }
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) { return r.blob.Read(p) }
+
+// Seek implements io.Seeker.
+func (r *Reader) Seek(offset int64, whence int) (int64, error) { return r.blob.Seek(offset, whence) }
+
+// Close releases the blob. The caller must call it.
+func (r *Reader) Close() error { return r.blob.Close() }
+
+// Size returns the number of bytes of the blob.
+func (r *Reader) Size() int64 { return r.blob.Size }
+
+// ContentType returns the content type that Put was called with.
+func (r *Reader) ContentType() string { return r.blob.ContentType }
 
 // Open opens a blob for reading. It fails with ErrNotFound if there is no such blob.
 func (s *Store) Open(ctx context.Context, key string) (*Reader, error) {
-	r, err := s.bucket.NewReader(ctx, key, nil)
+	b, err := s.bucket.Open(ctx, key)
 	switch {
-	case gcerrors.Code(err) == gcerrors.NotFound:
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, key)
 	case err != nil:
 		return nil, fmt.Errorf("read blob %s: %w", key, err)
 	}
-	return &Reader{r}, nil
+	return &Reader{b}, nil
 }
 
 // Get reads a whole blob. It fails with ErrTooLarge if the blob has more than limit bytes.
@@ -178,39 +172,30 @@ const maxRemoveErrors = 10
 // RemoveAll removes all blobs below a folder and returns how many it removed. It goes on after a blob that cannot be
 // removed, and gives up after ten of them. prefix is the folder, with a slash at its end.
 func (s *Store) RemoveAll(ctx context.Context, prefix string) (removed int, err error) {
-	return s.remove(ctx, prefix, "")
+	return s.remove(ctx, prefix, true)
 }
 
 // RemoveIn removes the blobs directly in a folder, and not those in folders below it. Otherwise it is like RemoveAll.
 func (s *Store) RemoveIn(ctx context.Context, prefix string) (removed int, err error) {
-	return s.remove(ctx, prefix, "/")
+	return s.remove(ctx, prefix, false)
 }
 
-// remove removes the blobs whose keys start with prefix. With a delimiter it leaves those whose keys contain the
-// delimiter after the prefix.
-func (s *Store) remove(ctx context.Context, prefix, delimiter string) (removed int, err error) {
+// remove removes the blobs in a folder: all of them, or only those that are in no folder below it.
+func (s *Store) remove(ctx context.Context, prefix string, all bool) (removed int, err error) {
 	if len(prefix) < 2 || !strings.HasSuffix(prefix, "/") || strings.HasPrefix(prefix, "/") {
 		return 0, fmt.Errorf("remove blobs below %q: %w", prefix, ErrPrefix)
 	}
 	var failed []error
-	for all := s.bucket.List(&blob.ListOptions{Prefix: prefix, Delimiter: delimiter}); len(failed) < maxRemoveErrors; {
-		if ctx.Err() != nil {
-			failed = append(failed, ctx.Err())
-			break
-		}
-		o, err := all.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+	for key, err := range s.bucket.Keys(ctx, prefix, all) {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
 			failed = append(failed, fmt.Errorf("list blobs below %s: %w", prefix, err))
 			break
 		}
-		if o.IsDir {
-			continue
-		}
-		if err := s.Delete(ctx, o.Key); err != nil {
+		if err := s.Delete(ctx, key); err != nil {
 			failed = append(failed, err)
+			if len(failed) == maxRemoveErrors {
+				break
+			}
 			continue
 		}
 		removed++
@@ -220,7 +205,7 @@ func (s *Store) remove(ctx context.Context, prefix, delimiter string) (removed i
 
 // Delete removes a blob. A blob that does not exist is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := s.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+	if err := s.bucket.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete blob %s: %w", key, err)
 	}
 	return nil

@@ -5,19 +5,24 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"go.uber.org/goleak"
+	"gocloud.dev/blob/memblob"
+
+	"github.com/ackwire/ackwire/blobs/internal/gocloud"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+	goleak.VerifyTestMain(m)
 }
 
-// stores returns the stores that need no server.
+// stores returns the stores that need no server: the project's own, and a driver of gocloud.dev in memory, which stands
+// for the buckets of the clouds.
 func stores(t *testing.T) map[string]*Store {
 	t.Helper()
 	dir, err := Dir(filepath.Join(t.TempDir(), "new", "blobs"))
@@ -25,17 +30,23 @@ func stores(t *testing.T) map[string]*Store {
 		t.Fatal(err)
 	}
 	all := map[string]*Store{}
-	for name, url := range map[string]string{"directory": dir, "memory": "mem://"} {
-		if err := CheckURL(url); err != nil {
+	for name, address := range map[string]string{"directory": dir, "memory": "mem://"} {
+		if err := CheckURL(address); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(t.Context(), url)
+		s, err := Open(t.Context(), address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
 		all[name] = s
 	}
+	bucket, err := gocloud.Open(t.Context(), &url.URL{Scheme: memblob.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all["gocloud"] = &Store{bucket}
+	t.Cleanup(func() { _ = bucket.Close() })
 	return all
 }
 
@@ -89,9 +100,9 @@ func TestNothingIsHalfWritten(t *testing.T) {
 }
 
 func TestBadURLs(t *testing.T) {
-	for _, url := range []string{"ftp://x", "/just/a/path", "file", "://", ""} {
-		if err := CheckURL(url); err == nil {
-			t.Errorf("%s was taken", url)
+	for _, address := range []string{"ftp://x", "/just/a/path", "file", "://", "", "s3://bucket"} {
+		if err := CheckURL(address); err == nil {
+			t.Errorf("%s was taken", address)
 		}
 	}
 	if s, err := Open(t.Context(), ""); s != nil || err == nil {

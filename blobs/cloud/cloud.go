@@ -4,11 +4,11 @@
 //	import _ "github.com/ackwire/ackwire/blobs/cloud"
 //
 // Each driver contains its vendor's SDK, which makes a program larger by 4 to 9 MB. A program that needs only one of
-// them should import that driver instead, such as gocloud.dev/blob/s3blob.
+// them should import its package instead, such as blobs/cloud/s3.
 package cloud
 
 import (
-	_ "gocloud.dev/blob/azureblob" // azblob://
-	_ "gocloud.dev/blob/gcsblob"   // gs://
-	_ "gocloud.dev/blob/s3blob"    // s3://
+	_ "github.com/ackwire/ackwire/blobs/cloud/azure" // azblob://
+	_ "github.com/ackwire/ackwire/blobs/cloud/gcs"   // gs://
+	_ "github.com/ackwire/ackwire/blobs/cloud/s3"    // s3://
 )
