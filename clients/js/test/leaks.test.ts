@@ -1,0 +1,145 @@
+// A client that was closed leaves nothing behind, and one that reconnects gathers nothing.
+
+import { getEventListeners } from "node:events";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { connect } from "../src/index.js";
+import { offline } from "../src/offline/index.js";
+import { createServer } from "../src/testing/index.js";
+
+setFlagsFromString("--expose-gc");
+const gc = runInNewContext("gc") as () => void;
+const macrotask = setImmediate; // not a fake one
+
+/** Bytes in use once all garbage is collected. */
+async function heap(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    gc();
+    await new Promise((resolve) => macrotask(resolve)); // a WeakRef that was read holds its target until then
+  }
+  return process.memoryUsage().heapUsed;
+}
+
+const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+
+/** A page: a window and a document that count their listeners. */
+class CountingTarget extends EventTarget {
+  listeners = 0;
+
+  override addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void {
+    this.listeners++;
+    super.addEventListener(...args);
+  }
+
+  override removeEventListener(...args: Parameters<EventTarget["removeEventListener"]>): void {
+    this.listeners--;
+    super.removeEventListener(...args);
+  }
+}
+
+let window: CountingTarget;
+let document: CountingTarget;
+beforeEach(() => {
+  vi.useFakeTimers();
+  window = new CountingTarget();
+  document = new CountingTarget();
+  vi.stubGlobal("addEventListener", window.addEventListener.bind(window));
+  vi.stubGlobal("removeEventListener", window.removeEventListener.bind(window));
+  vi.stubGlobal("document", document);
+  vi.stubGlobal("BroadcastChannel", undefined);
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+function device() {
+  const server = createServer();
+  server.on("report", async (job) => {
+    await job.delay(10);
+    return { rows: 1 };
+  });
+  const items = new Map<string, string>();
+  const storage = {
+    getAllKeys: () => [...items.keys()], getItem: (key: string) => items.get(key),
+    setItem: (key: string, value: string) => items.set(key, value), removeItem: (key: string) => items.delete(key),
+  };
+  return { server, storage };
+}
+
+test("1,000 clients that did all kinds of work and were closed leave no timer, listener or memory", async () => {
+  const { server, storage } = device();
+  const { signal } = new AbortController();
+  const refs: WeakRef<object>[] = [];
+
+  const cycle = async () => {
+    const client = connect({ ...server.options, token: () => "t" });
+    const outbox = offline(client, { user: "ada", storage });
+    refs.push(new WeakRef(client), new WeakRef(outbox));
+    const leave = client.connection.subscribe(() => {});
+    const mine = client.mine({ signal });
+    const next = mine.next();
+    const job = await client.submit("report", 1, { signal });
+    refs.push(new WeakRef(job));
+    const stop = job.subscribe(() => {});
+    const waiting = client.submit("never", 1).then((other) => other.wait({ signal })).catch(() => {});
+    const kept = outbox.submit("report", 2, { signal });
+    await pass(20);
+    expect(await job.result({ signal })).toEqual({ rows: 1 });
+    await Promise.all([kept, next, job.get({ signal })]);
+    await mine.return?.();
+    expect(document.listeners + window.listeners).toBeGreaterThan(0);
+    stop();
+    leave();
+    outbox.close();
+    await client.close();
+    await waiting;
+    await pass();
+    expect(vi.getTimerCount()).toBe(0);
+    expect([window.listeners, document.listeners, getEventListeners(signal, "abort").length]).toEqual([0, 0, 0]);
+    expect(server.open).toEqual([]);
+    for (const { id } of server.jobs) server.expire(id);
+    server.forget();
+  };
+
+  let before = 0;
+  for (let i = 0; i < 1000; i++) {
+    if (i === 200) before = await heap();
+    await cycle();
+  }
+  const grown = (await heap()) - before;
+  refs.splice(-10); // of the last cycle: its frames may not be gone
+  expect(refs.filter((ref) => ref.deref() !== undefined)).toHaveLength(0);
+  expect(grown).toBeLessThan(1_000_000);
+}, 120_000);
+
+test("a client that reconnects 1,000 times has one timer, and gathers no listeners or memory", async () => {
+  const { server } = device();
+  const client = connect({ ...server.options, backoff: { base: 1, cap: 1 } });
+  const stop = new AbortController();
+  const job = await client.submit("never", 1);
+  const waiting = job.wait({ signal: stop.signal }).catch(() => {});
+  const mine = client.mine();
+  void mine.next();
+  await pass(10);
+  const listeners = window.listeners + document.listeners;
+  let before = 0;
+  for (let i = 0; i < 1000; i++) {
+    if (i === 200) before = await heap();
+    server.cut();
+    await pass(10);
+    expect(client.connection.snapshot().state).toBe("open");
+    expect(vi.getTimerCount()).toBe(1);
+    expect(window.listeners + document.listeners).toBe(listeners);
+    server.forget();
+  }
+  expect((await heap()) - before).toBeLessThan(1_000_000);
+  stop.abort();
+  await waiting;
+  await mine.return?.();
+  await client.close();
+  await pass();
+  expect([vi.getTimerCount(), window.listeners, document.listeners]).toEqual([0, 0, 0]);
+}, 120_000);
