@@ -80,10 +80,10 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 		return nil, true, nil
 	}
 	named := make(map[string]bool, len(values["job"]))
-	for _, jobID := range values["job"] {
-		jobID, ok := job.ParseID(jobID)
+	for _, text := range values["job"] {
+		jobID, ok := job.ParseID(text)
 		if !ok {
-			return nil, false, fmt.Errorf("job: %.64q is not a job ID", jobID)
+			return nil, false, fmt.Errorf("job: %.64q is not a job ID", text)
 		}
 		if !named[jobID] {
 			named[jobID] = true

@@ -29,6 +29,7 @@ func TestBadQueries(t *testing.T) {
 			header      http.Header
 		}{
 			{"/v1/jobs?sort=asc", `"sort" is not a parameter here: state, type, lane`, nil},
+			{"/v1/events?job=x", `job: "x" is not a job ID`, nil},
 			{"/v1/jobs?State=pending", `"State" is not a parameter here`, nil},
 			{"/v1/jobs?state=%zz", "the query could not be read", nil},
 			{"/v1/jobs?state=a;type=b", "the query could not be read", nil},
