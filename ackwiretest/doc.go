@@ -19,8 +19,8 @@
 //
 // [Server.Cut] breaks all connections; [Server.Down] and [Server.Up] stop and start the whole server; [Server.Goaway]
 // announces a restart and [Server.CloseSockets] closes with a code. [Server.Refuse] refuses submits, [Server.LoseAcks]
-// accepts them without an ack, and [Server.DelayAcks] accepts them late. [Server.RequireToken] and [Server.Types] make
-// the server check tokens and job types as a real one does.
+// accepts them without an ack, and [Server.DelayAcks] accepts them late. [Server.RequireToken], [Server.Types] and
+// [Server.JobTypes] make the server check tokens, job types and payloads as a real one does.
 //
 // # In a bubble
 //
@@ -32,8 +32,9 @@
 //
 // # Limits
 //
-// There is one tenant and one subject. Payloads are not checked against a schema, no webhook is sent (a job's
-// deliveries are an empty list), nothing is limited but the size of a frame, and jobs are kept until [Server.Expire].
-// Apart from that the client sees the same as from a real server; a test of the project runs the same calls against
-// both.
+// There is one tenant and one subject. No webhook is sent (a job's deliveries are an empty list), nothing is limited but
+// the size of a frame, jobs are kept until [Server.Expire], and POST /v1/events, the frames of a socket as an event
+// stream, is not there. Apart from that clients see the same as from a real server, also those that are pages or
+// programs in other languages: event streams of one job, of several or of all, and tickets for sockets. Tests of the
+// project make the same calls to both.
 package ackwiretest

@@ -25,7 +25,8 @@ const (
 )
 
 func (s *Server) routes() {
-	s.mux.HandleFunc("GET /v1/ws", s.serveSocket)
+	s.mux.HandleFunc("GET "+socketPath, s.serveSocket)
+	s.mux.HandleFunc("POST /v1/ws-tickets", s.postTicket)
 	s.mux.HandleFunc("POST /v1/jobs", s.postJob)
 	s.mux.HandleFunc("GET /v1/jobs", s.listJobs)
 	s.mux.HandleFunc("GET /v1/stats", s.getStats)
@@ -36,6 +37,7 @@ func (s *Server) routes() {
 		answer(w, http.StatusOK, frame.Deliveries{JobID: r.doc.JobID, Deliveries: []frame.Delivery{}})
 	}))
 	s.mux.HandleFunc("GET /v1/jobs/{id}/events", s.streamJob)
+	s.mux.HandleFunc("GET /v1/events", s.streamJobs)
 	for _, order := range []frame.Type{frame.Cancel, frame.Retry} {
 		s.mux.HandleFunc("POST /v1/jobs/{id}/"+string(order), func(w http.ResponseWriter, r *http.Request) {
 			s.postOrder(w, r, order)
@@ -382,62 +384,4 @@ func (o listQuery) takes(r *record) bool {
 		}
 	}
 	return true
-}
-
-// streamJob handles GET /v1/jobs/{id}/events: it sends each new document as a server-sent event, until the job's end.
-// As with a real server, a client that has the terminal version already is answered 204, after which an EventSource
-// does not reconnect.
-func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
-	s.mu.Lock()
-	r, cut := s.findLocked(q.PathValue("id")), s.cut
-	s.mu.Unlock()
-	if r == nil {
-		problem(w, frame.NewProblem(code.NotFound, ""))
-		return
-	}
-	told, err := strconv.ParseInt(q.Header.Get("Last-Event-ID"), 10, 64)
-	if err != nil {
-		told = 0
-	}
-	keepAlive := time.NewTicker(pingInterval)
-	defer keepAlive.Stop()
-	flush := http.NewResponseController(w)
-	for begun := false; ; {
-		s.mu.Lock()
-		version := r.version
-		doc := r.raw
-		ended := r.doc.State.Terminal()
-		changed := s.changed
-		s.mu.Unlock()
-		if told > version { // the client's version belongs to another server's log
-			told = 0
-		}
-		if ended && told == version && !begun {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		if !begun {
-			begun = true
-			w.Header().Set("Content-Type", "text/event-stream")
-			fmt.Fprint(w, "retry: 1000\n\n")
-		}
-		if version > told {
-			told = version
-			fmt.Fprintf(w, "id: %d\nevent: status\ndata: %s\n\n", version, doc)
-		}
-		if flush.Flush() != nil || ended {
-			return
-		}
-		select {
-		case <-changed:
-		case <-keepAlive.C:
-			fmt.Fprint(w, ": still here\n\n")
-		case <-cut:
-			panic(http.ErrAbortHandler)
-		case <-q.Context().Done():
-			return
-		case <-s.ctx.Done():
-			panic(http.ErrAbortHandler)
-		}
-	}
 }

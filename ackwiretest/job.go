@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
@@ -129,7 +130,14 @@ func (j *Job) Complete(result any) {
 			panic(fmt.Sprintf("ackwiretest: result of %s: %v", j.ID, err))
 		}
 	}
-	j.change(func(r *record) { r.complete(raw, nil) })
+	j.change(func(r *record) {
+		if err := j.s.types.CheckResult(j.Type, raw); err != nil {
+			f := event.InvalidResult(err)
+			r.fail(&Failure{Code: f.Error.Code, Message: f.Error.Message})
+			return
+		}
+		r.complete(raw, nil)
+	})
 }
 
 // CompleteFile ends the job with a file as its result, which the client opens with ackwire.Job.Result.

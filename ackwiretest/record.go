@@ -25,6 +25,7 @@ type record struct {
 	version int64
 	raw     []byte // the document at this version
 	request frame.SubmitRequest
+	budget  int // attempts, also after a retry
 	file    *file
 	run     *Job // the current attempt, or the last one
 	timers  []*time.Timer
@@ -56,8 +57,15 @@ func (s *Server) submitLocked(q frame.SubmitRequest) (frame.AckFrame, *record, e
 		return refuse(code.InvalidFrame, "payload is missing")
 	case len([]rune(q.Key)) > frame.MaxKeyChars:
 		return refuse(code.InvalidFrame, "key is longer than %d characters", frame.MaxKeyChars)
-	case s.faults.types != nil && !slices.Contains(s.faults.types, q.Job):
+	case s.faults.types != nil && !slices.Contains(s.faults.types, q.Job), s.types != nil && s.types[q.Job] == nil:
 		return refuse(code.UnknownJobType, "%.64q is not a job type here", q.Job)
+	}
+	budget := maxAttempts
+	if t := s.types[q.Job]; t != nil {
+		if err := t.Validate(q.Payload); err != nil {
+			return frame.AckFrame{}, nil, err
+		}
+		budget = t.Policy.Attempts
 	}
 	key := q.Job + "\x00" + q.Key
 	if old := s.keys[key]; q.Key != "" && old != nil {
@@ -69,9 +77,9 @@ func (s *Server) submitLocked(q frame.SubmitRequest) (frame.AckFrame, *record, e
 		return a, old, nil
 	}
 	now := time.Now()
-	r := &record{request: q, doc: job.Document{
+	r := &record{request: q, budget: budget, doc: job.Document{
 		JobID: fmt.Sprintf("00000000-0000-7000-8000-%012x", len(s.order)+1), Type: q.Job, State: job.Pending,
-		Attempt: 1, MaxAttempts: maxAttempts, CreatedAt: stamp(now),
+		Attempt: 1, MaxAttempts: budget, CreatedAt: stamp(now),
 	}}
 	if q.RunAt != nil {
 		at := q.RunAt.UTC()
@@ -254,7 +262,7 @@ func (r *record) cancel() {
 func (r *record) retry() {
 	r.again()
 	r.doc.Attempt++
-	r.doc.MaxAttempts = r.doc.Attempt + maxAttempts - 1
+	r.doc.MaxAttempts = r.doc.Attempt + r.budget - 1
 	r.doc.CancelRequested, r.doc.FinishedAt, r.doc.StartedAt = false, nil, nil
 	r.doc.Result, r.doc.ResultURL, r.file = nil, "", nil
 	r.doc.Error, r.doc.Progress = nil, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
 // Server is an Ackwire in memory. It is safe for concurrent use. It is also an http.Handler, so that
@@ -28,13 +28,15 @@ type Server struct {
 
 	mu       sync.Mutex             // guards the fields below
 	handlers map[string]HandlerFunc // by job type
+	types    jobtypes.Set           // nil: any
 	records  map[string]*record     // by job ID
 	order    []*record              // the oldest first; expired jobs stay in it
 	keys     map[string]*record     // by type and idempotency key
 	version  int64                  // of the last change of any job
 	changed  chan struct{}          // closed with the next change
 	sockets  map[*socket]struct{}
-	cut      chan struct{} // closed by Cut: streams end
+	tickets  map[string]time.Time // when they end, by ticket
+	cut      chan struct{}        // closed by Cut: streams end
 	faults   faults
 }
 
@@ -60,6 +62,7 @@ func Start() *Server {
 		mux: http.NewServeMux(), ln: newListener(),
 		handlers: map[string]HandlerFunc{}, records: map[string]*record{}, keys: map[string]*record{},
 		changed: make(chan struct{}), cut: make(chan struct{}), sockets: map[*socket]struct{}{},
+		tickets: map[string]time.Time{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.routes()
@@ -207,6 +210,16 @@ func (s *Server) Types(names ...string) {
 	s.faults.types = append([]string{}, names...)
 }
 
+// JobTypes makes the server know the job types of a file and no others, as a real one does that was given it
+// (jobtypes.Load): their attempts, the schemas of their payloads (validation_failed) and the sizes of those
+// (payload_too_large). A result that does not fit its type's schema fails its job (invalid_result), as with a worker
+// that checks results.
+func (s *Server) JobTypes(types jobtypes.Set) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.types = types
+}
+
 // Sockets returns how many WebSockets are connected.
 func (s *Server) Sockets() int {
 	s.mu.Lock()
@@ -220,15 +233,6 @@ func (s *Server) allSocketsLocked() []*socket {
 		all = append(all, k)
 	}
 	return all
-}
-
-// authorized reports whether a request carries a token that is accepted.
-func (s *Server) authorized(r *http.Request) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.faults.tokens == nil || slices.ContainsFunc(s.faults.tokens, func(t string) bool {
-		return r.Header.Get("Authorization") == "Bearer "+t
-	})
 }
 
 // listener is a net.Listener for in-memory connections (net.Pipe).

@@ -195,6 +195,7 @@ func TestCancelRetryAndTimes(t *testing.T) {
 		if state, err := j.Retry(ctx); err != nil || state != job.Retrying {
 			t.Errorf("retry: %s, %v", state, err)
 		}
+		synctest.Wait()      // the next attempt is due at once
 		w := watched(ctx, j) // of the new round, though this handle knows the end of the one before
 		synctest.Wait()
 		at := srv.Next(t)

@@ -17,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
 // TestTheServerOfTestsIsLikeTheRealOne: what a client sees of ackwiretest is what it sees of the services: the same
@@ -35,25 +36,12 @@ func TestTheServerOfTestsIsLikeTheRealOne(t *testing.T) {
 		defer cancel()
 		memory = conformance(ctx, srv.Dial(t), srv.NewHTTP(t))
 	})
-	if lines := strings.Count(actual, "\n"); lines < 60 {
-		t.Errorf("only %d lines were compared:\n%s", lines, actual)
-	}
-	if actual != memory {
-		a, b := strings.Split(actual, "\n"), strings.Split(memory, "\n")
-		for i := range min(len(a), len(b)) {
-			if a[i] != b[i] {
-				t.Errorf("line %d:\nreal   %s\nmemory %s", i+1, a[i], b[i])
-			}
-		}
-		if len(a) != len(b) {
-			t.Errorf("%d lines of the real one, %d of the other", len(a), len(b))
-		}
-	}
+	compare(t, actual, memory, 60)
 }
 
-// demoHandlers works on the demo job types as package demo does.
+// demoHandlers works on the demo job types as package demo does, with their own rules.
 func demoHandlers(srv *ackwiretest.Server) {
-	srv.Types(demo.Types...)
+	srv.JobTypes(jobtypes.Default())
 	srv.Handle(demo.Echo, func(_ context.Context, j *ackwiretest.Job) (any, error) { return j.Payload, nil })
 	srv.Handle(demo.Fail, func(_ context.Context, j *ackwiretest.Job) (any, error) {
 		var in struct{ Message string }
@@ -175,8 +163,8 @@ func problem(err error) string {
 	if !ok {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s, retryable %t, status %d, indeterminate %t, a job error %t", e.Code, e.Retryable, e.Status,
-		errors.Is(err, ackwire.ErrIndeterminate), failed != nil)
+	return fmt.Sprintf("%s, retryable %t, status %d, indeterminate %t, a job error %t%s", e.Code, e.Retryable, e.Status,
+		errors.Is(err, ackwire.ErrIndeterminate), failed != nil, fieldErrors(e))
 }
 
 // status is a document without times and words of its own.
@@ -272,6 +260,7 @@ func (d *diary) through(ctx context.Context, prefix string, client ackwire.Submi
 	submit("other", demo.Echo, 2, ackwire.Key(prefix+"k"))
 	submit("other type", demo.Fail, map[string]string{"message": "no"}, ackwire.Key(prefix+"k"))
 	submit("unknown", "no.such.type", 1)
+	submit("unfit", demo.Sleep, map[string]string{"seconds": "ten"})
 	submit("long key", demo.Echo, 1, ackwire.Key(strings.Repeat("k", 129)))
 
 	fails := submit("fails", demo.Fail, map[string]string{"message": "told to"})

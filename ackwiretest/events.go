@@ -1,0 +1,218 @@
+package ackwiretest
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
+)
+
+// follower is what one event stream (WHATWG HTML, server-sent events) follows: some jobs, each to its end, or all.
+type follower struct {
+	all  bool
+	jobs []*record // unless all: those that have not ended, as far as the client was told
+	// told is the version up to which the client was told of its jobs. Versions count the changes of all jobs of the
+	// server, so that one number says it for many.
+	told    int64
+	knows   bool      // the client has been here before, with these jobs
+	refused []refusal // jobs that there are not
+	many    string    // what IDs of events end with; empty for the stream of one job, whose IDs are versions
+}
+
+// refusal is a job that cannot be followed.
+type refusal struct {
+	JobID string    `json:"jobId"`
+	Error code.Code `json:"error"`
+}
+
+// status is a document that is to be written.
+type status struct {
+	job     *record
+	version int64
+	doc     []byte
+	ended   bool
+}
+
+// streamJob is GET /v1/jobs/{id}/events.
+func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
+	s.mu.Lock()
+	r := s.findLocked(q.PathValue("id"))
+	f := &follower{jobs: []*record{r}}
+	if version, err := strconv.ParseInt(q.Header.Get("Last-Event-ID"), 10, 64); err == nil && r != nil {
+		if f.knows = version > 0 && version <= r.version; f.knows { // else it is of another log
+			f.told = version
+		}
+	}
+	s.mu.Unlock()
+	if r == nil {
+		problem(w, frame.NewProblem(code.NotFound, ""))
+		return
+	}
+	s.stream(w, q, f)
+}
+
+// streamJobs is GET /v1/events?job=…&job=…, or ?mine=true.
+func (s *Server) streamJobs(w http.ResponseWriter, q *http.Request) {
+	ids, all, err := eventJobs(q.URL.RawQuery)
+	switch {
+	case err != nil:
+		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
+		return
+	case len(ids) > frame.MaxSubscriptions:
+		problem(w, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", frame.MaxSubscriptions)))
+		return
+	}
+	f := &follower{all: all}
+	last := q.Header.Get("Last-Event-ID")
+	s.mu.Lock()
+	if all {
+		f.told = s.version
+	} else {
+		f.many = fmt.Sprintf("-%08x", crc32.ChecksumIEEE([]byte(strings.Join(ids, "\n"))))
+		for _, id := range ids {
+			if r := s.findLocked(id); r != nil {
+				f.jobs = append(f.jobs, r)
+			} else {
+				f.refused = append(f.refused, refusal{id, code.NotFound})
+			}
+		}
+	}
+	digits, ok := strings.CutSuffix(last, f.many)
+	if version, err := strconv.ParseInt(digits, 10, 64); ok && err == nil && version >= 0 && version <= s.version {
+		f.knows, f.told = true, version
+	}
+	s.mu.Unlock()
+	s.stream(w, q, f)
+}
+
+// eventJobs reads which jobs are to be followed: some, each once, or all.
+func eventJobs(query string) (jobs []string, all bool, err error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, false, errors.New("the query cannot be read")
+	}
+	for name := range values {
+		if name != "job" && name != "mine" {
+			return nil, false, fmt.Errorf("%.64q is not a parameter here", name)
+		}
+	}
+	if of, ok := values["mine"]; ok {
+		if len(of) != 1 || of[0] != "true" || len(values["job"]) > 0 {
+			return nil, false, errors.New("mine is true, once, and without job")
+		}
+		return nil, true, nil
+	}
+	for _, id := range values["job"] {
+		jobID, ok := job.ParseID(id)
+		if !ok {
+			return nil, false, fmt.Errorf("job: %.64q is not a job ID", id)
+		}
+		if !slices.Contains(jobs, jobID) {
+			jobs = append(jobs, jobID)
+		}
+	}
+	if len(jobs) == 0 {
+		return nil, false, errors.New("job is missing")
+	}
+	return jobs, false, nil
+}
+
+// stream writes events until all jobs have ended, the client leaves, or the server cuts its connections.
+func (s *Server) stream(w http.ResponseWriter, q *http.Request, f *follower) {
+	s.mu.Lock()
+	cut := s.cut
+	due, over := s.dueLocked(f)
+	s.mu.Unlock()
+	switch {
+	case over && len(due) == 0 && f.knows:
+		w.WriteHeader(http.StatusNoContent) // the client knows all: it should not come back
+		return
+	case over && len(due) == 0: // there is none of these jobs
+		problem(w, frame.NewProblem(code.NotFound, ""))
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	if q.Method == http.MethodHead {
+		return
+	}
+	fmt.Fprint(w, "retry: 1000\n\n")
+	for i, r := range f.refused {
+		if i == len(f.refused)-1 {
+			fmt.Fprintf(w, "id: %d%s\n", f.told, f.many)
+		}
+		b, _ := plainjson.Marshal(r) // it always marshals
+		fmt.Fprintf(w, "event: refused\ndata: %s\n\n", b)
+	}
+	keepAlive := time.NewTicker(pingInterval)
+	defer keepAlive.Stop()
+	flush := http.NewResponseController(w)
+	for {
+		s.mu.Lock()
+		due, over := s.dueLocked(f)
+		changed := s.changed
+		s.mu.Unlock()
+		f.write(w, due)
+		if flush.Flush() != nil || over {
+			return
+		}
+		select {
+		case <-changed:
+		case <-keepAlive.C:
+			fmt.Fprint(w, ": still here\n\n")
+		case <-cut:
+			panic(http.ErrAbortHandler)
+		case <-q.Context().Done():
+			return
+		case <-s.ctx.Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// dueLocked returns what the client was not told yet, the oldest change first, and whether nothing follows.
+func (s *Server) dueLocked(f *follower) (due []status, over bool) {
+	jobs := s.order
+	if !f.all {
+		f.jobs = slices.DeleteFunc(f.jobs, func(r *record) bool { return r.doc.State.Terminal() && r.version <= f.told })
+		jobs = f.jobs
+	}
+	over = !f.all
+	for _, r := range jobs {
+		ended := r.doc.State.Terminal()
+		over = over && ended
+		if r.version > f.told && s.records[r.doc.JobID] == r {
+			due = append(due, status{r, r.version, r.raw, ended})
+		}
+	}
+	slices.SortFunc(due, func(a, b status) int { return int(a.version - b.version) })
+	return due, over
+}
+
+// write writes statuses. The stream of all jobs has its cursor as an ID without an event, the others with each event. A
+// job that has ended is not followed any more, also when it is retried.
+func (f *follower) write(w http.ResponseWriter, due []status) {
+	for _, e := range due {
+		f.told = e.version
+		if !f.all {
+			fmt.Fprintf(w, "id: %d%s\n", f.told, f.many)
+		}
+		fmt.Fprintf(w, "event: status\ndata: %s\n\n", e.doc)
+		if e.ended {
+			f.jobs = slices.DeleteFunc(f.jobs, func(r *record) bool { return r == e.job })
+		}
+	}
+	if f.all && len(due) > 0 {
+		fmt.Fprintf(w, "id: %d\n\n", f.told)
+	}
+}

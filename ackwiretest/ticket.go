@@ -1,0 +1,54 @@
+package ackwiretest
+
+import (
+	"crypto/rand"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+const (
+	socketPath  = "/v1/ws"
+	ticketTTL   = 30 * time.Second
+	ticketParam = "ticket"
+)
+
+// authorized reports whether a request may go on: with a ticket, which is good once, or a token that is taken, in a
+// header or, as pages have it that open a socket, in a subprotocol.
+func (s *Server) authorized(r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ticket := r.URL.Query().Get(ticketParam); ticket != "" && r.URL.Path == socketPath {
+		expires := s.tickets[ticket]
+		delete(s.tickets, ticket)
+		return time.Now().Before(expires)
+	}
+	if s.faults.tokens == nil {
+		return true
+	}
+	token, present := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	for _, protocols := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for p := range strings.SplitSeq(protocols, ",") {
+			if t, ok := strings.CutPrefix(strings.TrimSpace(p), frame.BearerProtocolPrefix); ok && !present {
+				token, present = t, true
+			}
+		}
+	}
+	return present && slices.Contains(s.faults.tokens, token)
+}
+
+// postTicket is POST /v1/ws-tickets.
+func (s *Server) postTicket(w http.ResponseWriter, _ *http.Request) {
+	expires := time.Now().Add(ticketTTL)
+	ticket := rand.Text() + rand.Text()
+	s.mu.Lock()
+	s.tickets[ticket] = expires
+	s.mu.Unlock()
+	w.Header().Set("Cache-Control", "no-store")
+	answer(w, http.StatusCreated, frame.Ticket{
+		Ticket: ticket, URL: socketPath + "?" + ticketParam + "=" + ticket, ExpiresAt: stamp(expires),
+	})
+}
