@@ -62,25 +62,27 @@ export class Client implements LinkUser {
     };
     const body_ = "," + quote(fields).slice(1);
     const until_ = now() + (ttl ?? tenMinutes);
-    // The last answer that left open whether the job exists. From then on only an ack or a refusal for good settles
-    // it: "nothing was written" speaks of the last try alone.
-    let doubt: AckwireError | undefined;
+    // An answer left open whether the job exists. From then on only an ack or a refusal for good settles it: "nothing
+    // was written" speaks of the last try alone.
+    let doubt = false;
+    let jobId: string | undefined;
     for (let tries = 0; ; tries++) {
       const call: Call = {
         kind_: "submit", body_, key_: key, watch_: watch !== false, resend_: key !== undefined, until_, signal_: signal,
       };
       try {
-        const { jobId, duplicate } = await this.link_.call_(call);
-        return new Handle(this, jobId, duplicate === true, call.sub_);
+        const ack = await this.link_.call_(call);
+        return new Handle(this, ack.jobId, ack.duplicate === true, call.sub_);
       } catch (error) {
         const answer = call.answered_ ? (error as AckwireError) : undefined;
         const open = answer?.code === "indeterminate" || (call.sends_! > 1 && answer?.retryable);
         if (signal?.aborted || (answer && !answer.retryable && !open)) throw error;
-        if (open) doubt = answer;
-        if (!doubt || error instanceof IndeterminateError) throw error;
+        if (open) doubt = true;
+        if (!doubt) throw error;
+        jobId = answer?.jobId ?? jobId;
         const wait = this.link_.backoff_.wait_(tries, answer?.retryAfter);
         if (!answer || !key || this.link_.ended_ || now() + wait >= until_) {
-          throw new IndeterminateError(error, key, doubt.jobId);
+          throw new IndeterminateError(error instanceof IndeterminateError && !answer ? error.cause : error, key, jobId);
         }
         await this.link_.sleep_(wait, signal);
       }
@@ -194,7 +196,7 @@ export class Client implements LinkUser {
     switch (frame.type) {
       case "status": {
         const { version, job } = frame;
-        if (typeof job.jobId !== "string" || typeof job.state !== "string" || !Number.isSafeInteger(version)) return false;
+        if (typeof job.jobId !== "string" || typeof job.state !== "string" || !(Number.isSafeInteger(version) && version > 0)) return false;
         job.version = version;
         if (frame.mine === true) this.mine_.status_(job.jobId, job);
         return this.watches_.status_(job.jobId, job);
@@ -202,6 +204,7 @@ export class Client implements LinkUser {
       case "ack":
         if (!call) return;
         if (typeof jobId !== "string" || !jobId || typeof frame.state !== "string") {
+          call.answered_ = true;
           this.link_.answer_(conn, call, failure("indeterminate", "the server's answer could not be read"));
           return false;
         }
@@ -214,8 +217,7 @@ export class Client implements LinkUser {
       case "subscribed":
         if (frame.mine === true) this.mine_.subscribed_(conn, frame.reset);
         else this.watches_.subscribed_(conn, frame);
-        if (call) this.link_.answer_(conn, call, undefined, frame);
-        return;
+      // falls through
       case "unsubscribed":
         if (call) this.link_.answer_(conn, call, undefined, frame);
         return;

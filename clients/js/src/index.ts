@@ -20,7 +20,7 @@ export { webSocket } from "./websocket.js";
  */
 export function connect(options: ConnectOptions = {}): Ackwire {
   const standard = choose([webSocket(), fallback()]);
-  const client = new Client(options, options.transports ? choose(options.transports) : standard, standard);
+  const client = new Client(options, options.transports?.length ? choose(options.transports) : standard, standard);
   return client as Ackwire;
 }
 

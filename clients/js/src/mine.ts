@@ -122,7 +122,7 @@ export class Mine {
     const after = this.cursor_ && `,"after":${quote(this.cursor_)}`;
     try {
       await this.link_.call_({ kind_: "subscribe", body_: `,"mine":true${after}}` });
-      if (!this.cursor_) await this.closeGap_(); // else the server tells what has changed since
+      if (!this.cursor_ && this.asked_ === conn) await this.closeGap_(); // else the server tells what has changed since
       this.tries_ = 0;
     } catch (error) {
       if (this.asking_ !== conn) return; // the next session asks again

@@ -51,6 +51,16 @@ export async function refusal(response: Response): Promise<AckwireError> {
   return problem(body, status);
 }
 
+/** Waits for a promise, or rejects with the signal's reason. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
 /** Requests of one client. */
 export class Rest {
   readonly base_: string;
@@ -75,7 +85,7 @@ export class Rest {
       const headers: Record<string, string> = { Accept: accept };
       let response: Response;
       try {
-        const token = await asked;
+        const token = await abortable(asked, signal);
         if (token) headers.Authorization = "Bearer " + token;
         response = await this.fetch_(this.base_ + path, { headers, ...(signal && { signal }) });
       } catch (error) {

@@ -17,11 +17,11 @@ export function random(): string {
 
 export const quote = JSON.stringify as (value: unknown) => string;
 
-const gateway = /^(http|ws)(s?:\/\/[^/?#]+[^?#]*?)(?:\/v1\/ws)?\/*(\?[^#]*)?$/i;
+const gateway = /^(?:http|ws)(s?)(:\/\/[^/?#]+[^?#]*?)(?:\/v1\/ws)?\/*(\?[^#]*)?$/i;
 
 /** Splits the gateway's address into its base, an http or https address, and its query. Throws a TypeError. */
 export function splitURL(url: string | undefined): [base: string, query: string] {
   const found = gateway.exec(url ?? globalThis.location?.origin ?? "");
   if (!found) throw new TypeError(`ackwire: ${url === undefined ? "url is missing" : `${url} is no http or ws address`}`);
-  return ["http" + found[2], found[3] ?? ""];
+  return ["http" + found[1]!.toLowerCase() + found[2], found[3] ?? ""];
 }

@@ -91,6 +91,7 @@ export class Watches {
     if (!sub.ended_) {
       sub.refs_++;
       this.readers_++;
+      this.link_.touch_();
     }
     return sub;
   }

@@ -1,0 +1,185 @@
+// The watch of all jobs of the token's subject.
+
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { type Any, type FakeSession, outcomeOf, pass, read, settle, world } from "./fake.js";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, "random").mockReturnValue(0.5);
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+const mine = { mine: true };
+const seen = (got: { values: Any[] }) => got.values.map((s) => `${s.jobId}@${s.version}`);
+
+/** Answers the next subscribe of all jobs, and returns it. */
+function subscribed(s: FakeSession, members: object = {}): Any {
+  const frame = s.take("subscribe");
+  if (frame.mine !== true) throw new Error(JSON.stringify(frame));
+  s.say({ type: "subscribed", id: frame.id, jobs: [], mine: true, ...members });
+  return frame;
+}
+
+test("all jobs, versions rising per job; a slow reader sees the latest of each", async () => {
+  const w = world({ welcome: true });
+  const all = w.client.mine();
+  const first = all.next();
+  await settle();
+  expect(subscribed(w.server.last)).not.toHaveProperty("after");
+  w.server.last.status("a", 1, "queued", mine);
+  expect((await first).value).toMatchObject({ jobId: "a", version: 1 });
+  for (let version = 2; version < 50; version++) {
+    w.server.last.status("a", version, "processing", mine);
+    w.server.last.status("b", version, "processing", mine);
+    w.server.last.status("b", version - 1, "processing", mine);
+  }
+  w.server.last.status("c", 1); // of a watch, not of this
+  const rest = [await all.next(), await all.next()].map((r) => `${r.value!.jobId}@${r.value!.version}`);
+  expect(rest).toEqual(["a@49", "b@49"]);
+  const waits = outcomeOf(all.next());
+  await settle();
+  expect(waits.done).toBe(false);
+  await all.return!();
+  await settle();
+  expect(w.server.last.take("unsubscribe")).toMatchObject(mine);
+  expect(vi.getTimerCount()).toBe(1); // for the answer
+});
+
+test("several readers share one subscription", async () => {
+  const w = world({ welcome: true });
+  const [a, b] = [read(w.client.mine()), read(w.client.mine())];
+  await settle();
+  subscribed(w.server.last);
+  w.server.last.status("a", 1, "queued", mine);
+  await settle();
+  expect([seen(a), seen(b)]).toEqual([["a@1"], ["a@1"]]);
+  expect(w.server.last.sent).toEqual([]);
+});
+
+test("a new session goes on from the cursor", async () => {
+  const w = world({ welcome: true });
+  const got = read(w.client.mine());
+  await settle();
+  subscribed(w.server.last);
+  w.server.last.say({ type: "cursor", cursor: "c1" });
+  w.server.last.status("a", 5, "queued", mine);
+  w.server.last.say({ type: "cursor", cursor: "c2" });
+  w.server.last.end();
+  await pass(100);
+  expect(subscribed(w.server.last).after).toBe("c2");
+  w.server.last.status("a", 5, "queued", mine); // within a minute before they may come again
+  w.server.last.status("a", 6, "queued", mine);
+  await settle();
+  expect(seen(got)).toEqual(["a@5", "a@6"]);
+});
+
+test("reset: what was seen is not of this log", async () => {
+  const w = world({ welcome: true, fetch: (async () => new Response('{"jobs":[]}')) as any });
+  const got = read(w.client.mine());
+  await settle();
+  subscribed(w.server.last);
+  w.server.last.say({ type: "cursor", cursor: "c1" });
+  w.server.last.status("a", 50, "queued", mine);
+  w.server.last.end();
+  await pass(100);
+  subscribed(w.server.last, { reset: true });
+  w.server.last.status("a", 3, "queued", mine);
+  await settle();
+  expect(seen(got)).toEqual(["a@50", "a@3"]);
+  w.server.last.end();
+  await pass(200);
+  expect(subscribed(w.server.last)).not.toHaveProperty("after");
+});
+
+test("without a cursor the jobs that changed in the gap are listed and read", async () => {
+  const asked: string[] = [];
+  const document = (jobId: string, updatedAt: string) => ({ jobId, type: "t", state: "queued", updatedAt });
+  let fail = 1;
+  const fetch = (async (url: string) => {
+    asked.push(decodeURIComponent(url.replace("https://jobs.example/v1/", "")));
+    if (fail-- > 0) return new Response("", { status: 503 });
+    if (url.includes("cursor")) return Response.json({ jobs: [document("gone", "u9"), document("b", "u1")], asOf: "" });
+    if (url.includes("?")) return Response.json({ jobs: [document("a", "u2")], nextCursor: "next", asOf: "" });
+    if (url.endsWith("gone")) return Response.json({ code: "not_found", title: "" }, { status: 404 });
+    return Response.json(document("a", "u2"), { headers: { ETag: '"7"' } });
+  }) as any;
+  const w = world({ welcome: true, fetch });
+  const got = read(w.client.mine());
+  await settle();
+  subscribed(w.server.last);
+  w.server.last.say({ type: "status", version: 3, job: document("b", "u1"), mine: true });
+  await settle();
+  const lost = Date.now();
+  w.server.last.end();
+  await pass(100);
+  subscribed(w.server.last);
+  await pass(0);
+  expect(asked).toHaveLength(1); // unavailable: asked again
+  await pass(100);
+  subscribed(w.server.last);
+  await settle();
+  expect(asked[1]).toBe(`jobs?mine=true&updatedAfter=${new Date(lost - 60_000).toISOString()}`);
+  expect(asked.slice(2)).toEqual(["jobs/a", `jobs?mine=true&updatedAfter=${new Date(lost - 60_000).toISOString()}&cursor=next`, "jobs/gone"]);
+  expect(seen(got)).toEqual(["b@3", "a@7"]);
+});
+
+test("unavailable is asked again, a refusal for good ends it", async () => {
+  const w = world({ welcome: true });
+  const got = read(w.client.mine());
+  await settle();
+  const refuse = (code: string, retryable: boolean) =>
+    w.server.last.say({ type: "error", id: w.server.last.take("subscribe").id, code, title: "", retryable });
+  refuse("unavailable", true);
+  await pass(200);
+  refuse("forbidden", false);
+  await settle();
+  expect(got.error).toMatchObject({ code: "forbidden" });
+  await settle();
+  expect(w.server.last.sent).toEqual([]);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("a loop that takes fewer documents than come ends with limit_exceeded", async () => {
+  const w = world({ welcome: true });
+  const all = w.client.mine();
+  const first = all.next();
+  await settle();
+  subscribed(w.server.last);
+  for (let i = 0; i <= 10_001; i++) w.server.last.status(`j${i}`, 1, "queued", mine);
+  await first;
+  let n = 0;
+  const error = await (async () => {
+    for await (const _ of all) n++;
+  })().catch((e) => e);
+  expect(error).toMatchObject({ code: "limit_exceeded" });
+  expect(n).toBe(10_000);
+});
+
+test("a watch of a job that this has brought starts with that: a server sends no version twice", async () => {
+  const w = world({ welcome: true });
+  void read(w.client.mine());
+  await settle();
+  subscribed(w.server.last);
+  w.server.last.status("a", 5, "processing", mine);
+  w.server.last.status("b", 6, "completed", mine);
+  const [a, b] = [read(w.client.watch("a")), read(w.client.watch("b"))];
+  await settle();
+  expect([seen(a), seen(b), b.done]).toEqual([["a@5"], ["b@6"], true]);
+  expect(w.server.last.take("subscribe").jobs).toEqual([{ jobId: "a", after: 5 }]);
+  w.server.last.status("a", 7, "completed", mine);
+  await settle();
+  expect(seen(a)).toEqual(["a@5", "a@7"]);
+});
+
+test("abort ends it with the reason", async () => {
+  const w = world({ welcome: true });
+  const abort = new AbortController();
+  const got = read(w.client.mine({ signal: abort.signal }));
+  await settle();
+  abort.abort(new Error("enough"));
+  await settle();
+  expect(got.error.message).toBe("enough");
+});
