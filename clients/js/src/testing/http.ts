@@ -4,6 +4,7 @@ import type { ErrorCode } from "../codes_gen.js";
 import type { State } from "../types.js";
 import { codes, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
+import { streamFrames } from "./events.js";
 import { toJSON } from "./json.js";
 import { type JobRecord, stamp, type Submit, terminal } from "./record.js";
 
@@ -19,6 +20,7 @@ export interface Request_ {
   headers: Headers;
   body: string;
   signal: AbortSignal | undefined;
+  token: string | undefined;
   subject: string;
 }
 
@@ -29,6 +31,7 @@ const routes: [method: string, pattern: RegExp, route: Route][] = [
   ["GET", /^\/v1\/jobs$/, listJobs],
   ["GET", /^\/v1\/stats$/, getStats],
   ["POST", /^\/v1\/ws-tickets$/, postTicket],
+  ["POST", /^\/v1\/events$/, postEvents],
   ["GET", /^\/v1\/jobs\/([^/]+)$/, getJob],
   ["GET", /^\/v1\/jobs\/([^/]+)\/why$/, getWhy],
   ["GET", /^\/v1\/jobs\/([^/]+)\/result$/, getResult],
@@ -54,7 +57,7 @@ export async function serve(engine: Engine, input: RequestInfo | URL, init: Requ
     if (refused) throw refused;
     const method = (init.method ?? request?.method ?? "GET").toUpperCase();
     const { pathname: path, searchParams: query } = url;
-    answer = await route(engine, { method, path, query, headers, body, signal, subject });
+    answer = await route(engine, { method, path, query, headers, body, signal, token, subject });
   } catch (err) {
     if (!(err instanceof Refusal)) throw err;
     answer = refusal(err);
@@ -107,10 +110,7 @@ function refusal({ problem: refused }: Refusal): Response {
 
 async function postJob(engine: Engine, request: Request_): Promise<Response> {
   const { headers } = request;
-  if (!/^application\/json\b/.test(headers.get("Content-Type") ?? "")) {
-    throw new Refusal("unsupported_media_type", "the body must be application/json");
-  }
-  const submit = parse(request.body);
+  const submit = parse(request) as Submit;
   const key = headers.get("Idempotency-Key")?.replace(/^"|"$/g, "");
   if (key) submit.key = key;
   const traceparent = headers.get("Traceparent");
@@ -131,7 +131,11 @@ async function postJob(engine: Engine, request: Request_): Promise<Response> {
   return json(202, toJSON(ack), { Location: ack.statusUrl });
 }
 
-function parse(body: string): Submit {
+/** Reads a body, which is a JSON object. */
+function parse({ body, headers }: Request_): object {
+  if (!/^application\/json\b/.test(headers.get("Content-Type") ?? "")) {
+    throw new Refusal("unsupported_media_type", "the body must be application/json");
+  }
   let value: unknown;
   try {
     value = JSON.parse(body);
@@ -139,7 +143,12 @@ function parse(body: string): Submit {
     value = undefined;
   }
   if (typeof value !== "object" || value === null) throw new Refusal("invalid_frame", "the body cannot be read");
-  return value as Submit;
+  return value;
+}
+
+function postEvents(engine: Engine, request: Request_): Promise<Response> {
+  const { token, signal } = request;
+  return streamFrames(engine, { token, signal, watch: parse(request), wait: preferWait(request.headers) });
 }
 
 function postOrder(engine: Engine, kind: "cancel" | "retry", id: string): Response {
@@ -156,8 +165,7 @@ function postOrder(engine: Engine, kind: "cancel" | "retry", id: string): Respon
 
 function postTicket(engine: Engine, request: Request_): Response {
   const ticket = `ticket-${++engine.made}`.padEnd(40, "-");
-  const token = request.headers.get("Authorization")?.replace(/^Bearer /i, "");
-  engine.tickets.set(ticket, token);
+  engine.tickets.set(ticket, request.token);
   const expiresAt = stamp(Date.now() + ticketLife);
   return json(201, toJSON({ ticket, url: `/v1/ws?ticket=${ticket}`, expiresAt }));
 }

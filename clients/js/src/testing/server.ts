@@ -7,6 +7,7 @@ import { serve } from "./http.js";
 import type { Handler, TestJob } from "./job.js";
 import type { JobRecord, Submit } from "./record.js";
 import { type Frame, ServerSession } from "./session.js";
+import { webSocketOf } from "./websocket.js";
 
 /** Options of {@link createServer}. */
 export interface ServerOptions {
@@ -91,6 +92,11 @@ export class TestServer {
   readonly transport: Transport;
   /** Serves the HTTP routes, for the option `fetch` of `connect`. */
   readonly fetch: typeof fetch;
+  /**
+   * A class WebSocket whose only server is this one, for programs that are not given `transports`: stub the global
+   * WebSocket, or give it to `connect`.
+   */
+  readonly WebSocket: typeof WebSocket;
   /** What `connect` needs: `connect({ ...server.options, token })`. */
   readonly options: { url: string; transports: Transport[]; fetch: typeof fetch };
 
@@ -100,6 +106,7 @@ export class TestServer {
     this.#engine = engine;
     this.transport = { name: "memory", open: (target, events) => open(engine, target, events) };
     this.fetch = (input, init) => serve(engine, input, init);
+    this.WebSocket = webSocketOf(engine);
     this.options = { url: this.url, transports: [this.transport], fetch: this.fetch };
   }
 
