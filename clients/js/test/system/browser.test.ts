@@ -1,0 +1,185 @@
+// The client in real Chromium, against real processes of Ackwire that are killed. Each test ends the same way: every
+// submit became exactly one job, every watch ended with the terminal status and rose, and loadtest's checker agrees.
+
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { allEnded, Chromium, list, tabOf } from "./lib/browser.js";
+import { History } from "./lib/history.js";
+import { run, serve, twoGateways, until, type System } from "./lib/process.js";
+import { Proxy } from "./lib/proxy.js";
+
+const chromium = new Chromium();
+beforeAll(() => chromium.start());
+afterAll(() => chromium.stop());
+
+/** What a test has started, newest first. */
+let cleanups: (() => Promise<unknown>)[] = [];
+beforeEach(() => { cleanups = []; });
+afterEach(async () => { for (const c of cleanups.reverse()) await c(); });
+
+/** A system with a network in front of it, and a profile of the browser. */
+async function setUp(scenario: string, system: System, token?: (user: string) => Promise<string>) {
+  cleanups.push(() => system.stop());
+  const network = await new Proxy(system.gateways).start();
+  cleanups.push(() => network.stop());
+  const history = new History(scenario);
+  const context = await chromium.profile(history, token);
+  cleanups.push(() => context.close());
+  return { system, network, history, context, url: `http://${network.address}` };
+}
+
+const numbers = (n: number, from = 0) => Array.from({ length: n }, (_, i) => i + from);
+
+/** Each payload became exactly one job of demo.echo, whose result is the payload. */
+async function expectOneJobEach(payloads: number[], system: System, token?: string): Promise<void> {
+  const jobs = await list(system.gateways[0]!, "demo.echo", token);
+  expect(jobs.map((j) => j.result as number).sort((a, b) => a - b)).toEqual(payloads);
+}
+
+test("a page sleeps for ten minutes and wakes", async () => {
+  const s = await setUp("sleep", await serve());
+  const tab = await chromium.tab(s.context, (page) => page.clock.install());
+  await tab.open({ url: s.url });
+  await tab.submit("demo.sleep", Array.from({ length: 40 }, () => ({ seconds: 3, steps: 3 })));
+  await until("all acked", async () => (await tab.seen()).acked.length === 40);
+
+  const cdp = await s.context.newCDPSession(tab.page);
+  await cdp.send("Page.setWebLifecycleState", { state: "frozen" });
+  s.history.fault("the page sleeps");
+  s.network.stall(); // connections die without a word while a machine sleeps
+  await new Promise((resolve) => setTimeout(resolve, 4_000)); // the jobs end meanwhile
+  await cdp.send("Page.setWebLifecycleState", { state: "active" });
+  await tab.page.clock.fastForward("10:00");
+  await tab.page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+
+  await allEnded([tab]);
+  await s.history.judge(s.system.gateways[0]!);
+});
+
+test("the network goes off and on", async () => {
+  const s = await setUp("offline", await serve());
+  const tab = await chromium.tab(s.context);
+  await tab.open({ url: s.url });
+  for (let round = 0; round < 3; round++) {
+    await tab.submit("demo.echo", numbers(30, round * 60));
+    await s.context.setOffline(true);
+    s.network.fail();
+    s.history.fault("the network is off");
+    await tab.submit("demo.echo", numbers(30, round * 60 + 30));
+    await until("the client notices", async () => (await tab.seen()).connection !== "open");
+    s.network.mend();
+    await s.context.setOffline(false);
+  }
+  await allEnded([tab]);
+  await expectOneJobEach(numbers(180), s.system);
+  await s.history.judge(s.system.gateways[0]!);
+});
+
+test("the server is killed with 100 submits in flight and comes back", async () => {
+  const s = await setUp("kill", await serve());
+  const tab = await chromium.tab(s.context);
+  await tab.open({ url: s.url });
+  await tab.submit("demo.echo", numbers(20));
+  await allEnded([tab]);
+  await tab.submit("demo.echo", numbers(100, 20));
+  s.history.fault("kill -9");
+  await s.system.processes[0]!.kill();
+  await s.system.processes[0]!.start();
+  await allEnded([tab]);
+  await expectOneJobEach(numbers(120), s.system);
+  await s.history.judge(s.system.gateways[0]!);
+});
+
+test("two gateways are restarted one after the other", async () => {
+  const s = await setUp("rolling", await twoGateways());
+  const tab = await chromium.tab(s.context);
+  await tab.open({ url: s.url });
+  let sent = 0, rolling = true;
+  const submitting = (async () => {
+    while (rolling) {
+      await tab.submit("demo.echo", numbers(10, sent));
+      sent += 10;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  })();
+  for (const gateway of s.system.processes.slice(0, 2)) {
+    s.history.fault("a gateway is restarted");
+    await gateway.kill("SIGTERM");
+    await gateway.start();
+  }
+  rolling = false;
+  await submitting;
+  await allEnded([tab]);
+  await expectOneJobEach(numbers(sent), s.system);
+  await s.history.judge(s.system.gateways[0]!);
+});
+
+test("a page is loaded again with 20 unsent submits", async () => {
+  const s = await setUp("reload", await serve());
+  const tab = await chromium.tab(s.context);
+  await tab.open({ url: s.url, offline: true });
+  s.network.fail();
+  s.history.fault("the network is off");
+  await tab.submit("demo.echo", numbers(20));
+  await until("all are stored", async () => (await tab.seen()).pending === 20);
+  await tab.page.reload();
+  s.network.mend();
+  const again = tabOf(tab.page);
+  await again.open({ url: s.url, offline: true });
+  await until("all are sent", async () => (await list(s.system.gateways[0]!, "demo.echo")).length === 20);
+  await until("none is pending", async () => (await again.seen()).pending === 0);
+  await again.watch(s.history.acked());
+  await until("all ended", async () => Object.keys((await again.seen()).ended).length === 20);
+  await allEnded([again]);
+  await expectOneJobEach(numbers(20), s.system);
+  await s.history.judge(s.system.gateways[0]!);
+});
+
+/** Tokens of the server's own key; a user is a tenant of its own here. */
+const tokens = (system: System, ttl: string) => (user: string) =>
+  run("ackwire", "token", "--data", system.data, "--tenant", user, "--subject", user, "--ttl", ttl).then((t) => t.trim());
+
+test("a token expires and is renewed", async () => {
+  const system = await serve();
+  let asked = 0;
+  const short = tokens(system, "6s");
+  const s = await setUp("token", system, (user) => { asked++; return short(user); });
+  const tab = await chromium.tab(s.context);
+  await tab.open({ url: s.url, user: "alice" });
+  for (let i = 0; i < 4; i++) {
+    await tab.submit("demo.sleep", [{ seconds: 5, steps: 5 }]);
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+  }
+  await allEnded([tab]);
+  expect(asked).toBeGreaterThan(1);
+  expect(asked).toBeLessThan(12); // renewed when it is due, not in a loop
+  await s.history.judge(s.system.gateways[0]!, await tokens(system, "1m")("alice"));
+});
+
+test("another user logs in while submits wait", async () => {
+  const system = await serve();
+  const token = tokens(system, "10m");
+  const s = await setUp("users", system, token);
+  const tab = await chromium.tab(s.context);
+  await tab.open({ url: s.url, user: "alice", offline: true });
+  s.network.fail();
+  await tab.submit("demo.echo", numbers(5));
+  await until("all are stored", async () => (await tab.seen()).pending === 5);
+
+  await tab.page.reload();
+  s.network.mend();
+  const bob = tabOf(tab.page);
+  await bob.open({ url: s.url, user: "bob", offline: true });
+  expect((await bob.seen()).pending).toBe(0);
+  await bob.submit("demo.echo", numbers(5, 100));
+  await allEnded([bob]);
+  await expectOneJobEach(numbers(5, 100), system, await token("bob"));
+  await expectOneJobEach([], system, await token("alice"));
+
+  await tab.page.reload();
+  const alice = tabOf(tab.page);
+  await alice.open({ url: s.url, user: "alice", offline: true });
+  await until("all are sent", async () => (await alice.seen()).pending === 0);
+  await until("all ended", async () =>
+    (await list(system.gateways[0]!, "demo.echo", await token("alice"))).filter((j) => j.state === "completed").length === 5);
+  await expectOneJobEach(numbers(5), system, await token("alice"));
+});
