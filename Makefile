@@ -47,6 +47,13 @@ test: bin/gotestsum ## Run all tests with the race detector; container tests too
 	@deploy/ci/what-runs.sh
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race -tags $(TESTTAGS) -timeout 40m $(TESTFLAGS) $(PACKAGES)
 	@go test -count=1 -run NoAllocation ./gateway/outbox # the race detector allocates
+	@deploy/ci/js.sh test-if-node
+
+js: ## Build and check the JavaScript client; needs Node 20 with npm
+	@deploy/ci/js.sh check
+
+js-test: ## Build and test the JavaScript client, also in Chromium if there is one
+	@deploy/ci/js.sh test
 
 mutants: ## Take the lifecycle's rules out, one at a time, and see a scenario fail for each
 	deploy/ci/mutants.sh
@@ -128,4 +135,4 @@ tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run test mutants model bench bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports check-tools
+.PHONY: help build run test js js-test mutants model bench bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports check-tools

@@ -15,3 +15,10 @@ if command -v prometheus promtool >/dev/null || [ "${ACKWIRE_REQUIRE_PROMETHEUS:
 else
   echo "dashboards and alerts:            only their form, there is no prometheus (Debian has a package of that name)"
 fi
+if command -v node >/dev/null && command -v chromium >/dev/null || [ "${ACKWIRE_REQUIRE_NODE:-}" = 1 ]; then
+  echo "JavaScript client:                Node, and Chromium against real processes"
+elif command -v node >/dev/null; then
+  echo "JavaScript client:                Node; SKIPPED in a browser, there is no chromium (Debian has a package of that name)"
+else
+  echo "JavaScript client:                SKIPPED, there is no Node"
+fi
