@@ -33,7 +33,7 @@ export class Origin {
       this.grant(name);
     };
     queueMicrotask(() => {
-      if (lock.held !== next) return;
+      if (lock.held !== next || next.tab.frozen) return;
       void Promise.resolve(next.run()).finally(release).then(next.resolve, next.reject);
     });
   }
@@ -42,6 +42,8 @@ export class Origin {
 /** A tab's own view of its origin. */
 export class Tab {
   dead = false;
+  /** It runs nothing: it hears no message, and does nothing with a lock that it is granted. */
+  frozen = false;
   readonly origin: Origin;
 
   constructor(origin: Origin) {
@@ -50,13 +52,18 @@ export class Tab {
 
   /** `navigator.locks`, as far as it is used. */
   readonly locks = {
-    request: (name: string, options: { signal?: AbortSignal }, run: () => unknown): Promise<unknown> =>
+    request: (name: string, options: { signal?: AbortSignal; steal?: boolean }, run: () => unknown): Promise<unknown> =>
       new Promise((resolve, reject) => {
         const { locks } = this.origin;
         const lock = locks.get(name) ?? { held: undefined, queue: [] };
         locks.set(name, lock);
         const waiting = { tab: this, run, signal: options.signal, resolve, reject };
-        lock.queue.push(waiting);
+        if (options.steal) {
+          const { held } = lock;
+          lock.held = undefined;
+          if (held && !held.tab.dead && !held.tab.frozen) queueMicrotask(() => held.reject(new Error("stolen")));
+          lock.queue.unshift(waiting);
+        } else lock.queue.push(waiting);
         options.signal?.addEventListener("abort", () => {
           if (!lock.queue.includes(waiting)) return;
           lock.queue.splice(lock.queue.indexOf(waiting), 1);
@@ -108,11 +115,12 @@ export class Channel {
   }
 
   postMessage(data: unknown): void {
+    if (this.tab.dead) return;
     if (!this.tab.origin.channels.has(this)) throw new Error("the channel is closed");
     for (const other of this.tab.origin.channels) {
       if (other === this || other.name !== this.name) continue;
       queueMicrotask(() => {
-        if (this.tab.origin.channels.has(other)) other.onmessage?.({ data: structuredClone(data) });
+        if (this.tab.origin.channels.has(other) && !other.tab.frozen) other.onmessage?.({ data: structuredClone(data) });
       });
     }
   }

@@ -1,0 +1,394 @@
+// tabs(): all tabs of an origin share one session, and no tab's end takes anything from the others.
+
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { connect } from "../../src/index.js";
+import { tabs, type TabsOptions } from "../../src/tabs/index.js";
+import { createServer, type ServerOptions, type TestServer } from "../../src/testing/index.js";
+import type { Ackwire, Status, Transport } from "../../src/types.js";
+import { Origin, type Tab } from "../tabs.js";
+import { FrameClient } from "./frames.js";
+
+let server: TestServer;
+let origin: Origin;
+let pages: Page[];
+
+function start(options?: ServerOptions) {
+  server = createServer(options);
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+  origin = new Origin();
+  pages = [];
+  start();
+});
+afterEach(async () => {
+  for (const page of pages) await page.client.close();
+  server.stop();
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+/** Has what is under way come to rest, hashes included, which other threads make. */
+async function rest() {
+  for (let i = 0; i < 4; i++) {
+    await crypto.subtle.digest("SHA-256", new Uint8Array());
+    await new Promise((done) => setImmediate(done));
+  }
+}
+
+/** Lets time pass, in milliseconds. */
+async function pass(ms = 0) {
+  for (let left = ms; left > 0; left -= 50) {
+    await rest();
+    await vi.advanceTimersByTimeAsync(Math.min(left, 50));
+  }
+  await rest();
+}
+
+/** A page, with its own view of what tabs share. */
+class Page {
+  readonly tab: Tab = origin.tab();
+  readonly events = new EventTarget();
+  readonly transport: Transport;
+  readonly client: Ackwire;
+
+  constructor(token?: string, options?: TabsOptions) {
+    vi.stubGlobal("navigator", { locks: this.tab.locks });
+    vi.stubGlobal("BroadcastChannel", this.tab.Channel);
+    vi.stubGlobal("addEventListener", this.events.addEventListener.bind(this.events));
+    this.transport = tabs({ transport: server.transport, ...options });
+    this.client = connect({
+      url: server.url, transports: [this.transport], fetch: server.fetch, ...(token && { token }),
+    });
+    pages.push(this);
+  }
+
+  /** A session of the transport alone. */
+  dial(token?: string): FrameClient {
+    return new FrameClient(this.transport, { base: server.url, token, fetch: server.fetch });
+  }
+
+  /** Ends the page as a crash does: the server hears of it as its socket is closed. */
+  die(): void {
+    const leads = [...origin.locks.values()].some(({ held, queue }) => held?.tab === this.tab && queue.length > 1);
+    this.tab.frozen = true;
+    this.tab.die();
+    if (leads) for (const session of open()) session.cut();
+    pages.splice(pages.indexOf(this), 1);
+  }
+}
+
+const open = () => server.sessions.filter(({ ended }) => !ended);
+const received = (type: string) => server.sessions.flatMap(({ received }) => received.filter((f) => f.type === type));
+
+async function dialed(n: number, token?: string) {
+  const clients: FrameClient[] = [];
+  for (let i = 0; i < n; i++) {
+    clients.push(new Page(token).dial(token));
+    await pass(); // the first one leads
+  }
+  for (const client of clients) expect(client.frames.map(({ type }) => type)).toEqual(["welcome"]);
+  return clients;
+}
+
+describe("sharing", () => {
+  test("twenty tabs cause one session, and each has its own answers and statuses", async () => {
+    const clients = await dialed(20);
+    expect(server.sessions).toHaveLength(1);
+    const acks = clients.map((client, i) => client.ask({ type: "submit", job: "a", payload: i, key: `k${i}` }));
+    await pass();
+    const ids = (await Promise.all(acks)).map(({ jobId }) => jobId as string);
+    expect(new Set(ids).size).toBe(20);
+    clients.forEach((client, i) => {
+      expect(client.statuses(ids[i]!).length).toBeGreaterThan(0);
+      expect(client.frames.filter((f) => f.type === "status" && f.job.jobId !== ids[i])).toEqual([]);
+    });
+    expect(server.jobs.map(({ submitted }) => submitted.payload).sort((a: any, b: any) => a - b))
+      .toEqual(Array.from({ length: 20 }, (_, i) => i));
+  });
+
+  test("payloads go on with every digit", async () => {
+    const [, follower] = await dialed(2);
+    follower!.session.send('{"type":"submit","id":"1","job":"a","payload":{"n":12345678901234567890,"id":"1"}}');
+    await pass();
+    expect(follower!.frames.at(-1)!.type).toBe("status");
+    expect(server.jobs[0]!.submitted.payload).toEqual({ n: 12345678901234567890, id: "1" });
+  });
+
+  test("a watch ends at the server when its last tab has left", async () => {
+    const [a, b] = await dialed(2);
+    const ack = a!.ask({ type: "submit", job: "a", payload: 1 });
+    await pass();
+    const { jobId } = await ack;
+    const subscribed = b!.ask({ type: "subscribe", jobs: [{ jobId }] });
+    await pass();
+    expect(await subscribed).toMatchObject({ jobs: [{ jobId }] });
+    expect(b!.statuses(jobId)).toEqual(a!.statuses(jobId)); // though the server sends a version once
+    const gone = a!.ask({ type: "unsubscribe", jobs: [jobId] });
+    await pass();
+    expect(await gone).toMatchObject({ type: "unsubscribed", jobs: [jobId] });
+    expect(received("unsubscribe")).toEqual([]);
+    const job = await server.next();
+    job.progress(50);
+    await pass();
+    expect(b!.statuses(jobId).at(-1)).toEqual([expect.anything(), "processing"]);
+    expect(a!.statuses(jobId).at(-1)![1]).toBe("pending");
+    void b!.ask({ type: "unsubscribe", jobs: [jobId] });
+    await pass();
+    expect(received("unsubscribe")).toMatchObject([{ jobs: [jobId] }]);
+  });
+
+  test("a tab that dies leaves no watch behind", async () => {
+    const page = new Page();
+    await dialed(1);
+    const client = page.dial();
+    await pass();
+    const ack = client.ask({ type: "submit", job: "a", payload: 1 });
+    await pass();
+    const { jobId } = await ack;
+    page.die();
+    await pass();
+    expect(received("unsubscribe")).toMatchObject([{ jobs: [jobId] }]);
+  });
+
+  test("tabs take turns at the bound on submits in flight", async () => {
+    start({ limits: { inFlightSubmits: 2 } });
+    const [a, b] = await dialed(2);
+    for (let i = 0; i < 10; i++) a!.send({ type: "submit", job: "a", payload: `a${i}` });
+    b!.send({ type: "submit", job: "a", payload: "b" });
+    await pass();
+    await pass();
+    expect(server.jobs).toHaveLength(11);
+    const order = received("submit").map(({ payload }) => payload as string);
+    expect(order.indexOf("b")).toBeLessThan(5);
+    expect(a!.frames.filter((f) => f.type === "error")).toEqual([]);
+  });
+
+  test("a tab for which there is no room has a session of its own", async () => {
+    start({ limits: { subscriptions: 3 } });
+    const pages = [new Page(), new Page()];
+    const a = pages[0]!.dial();
+    await pass();
+    const b = pages[1]!.dial();
+    await pass();
+    const acks = [a, a, b].map((client) => client.ask({ type: "submit", job: "a", payload: 1, watch: false }));
+    await pass();
+    const [one, two, three] = (await Promise.all(acks)).map(({ jobId }) => ({ jobId: jobId as string }));
+    void a.ask({ type: "subscribe", jobs: [one, two] });
+    await pass();
+    b.send({ type: "subscribe", jobs: [one, two, three, { jobId: "x" }] });
+    await pass();
+    expect(b.ends).toMatchObject([{ code: 1012 }]);
+    expect(a.ends).toEqual([]);
+    const again = pages[1]!.dial();
+    await pass();
+    expect(open()).toHaveLength(2);
+    again.session.close(1000);
+  });
+
+  test("tabs of different users share nothing, whatever else their tokens say", async () => {
+    const jwt = (claims: object) => `x.${btoa(JSON.stringify(claims))}.y`;
+    const alice = jwt({ sub: "alice", exp: 1, jti: "1" });
+    const later = jwt({ sub: "alice", exp: 2, jti: "2" });
+    const bob = jwt({ sub: "bob", exp: 1, jti: "1" });
+    const clients: FrameClient[] = [];
+    for (const token of [alice, later, bob]) {
+      clients.push(new Page().dial(token));
+      await pass();
+    }
+    expect(clients.map(({ frames }) => frames.length)).toEqual([1, 1, 1]);
+    expect(server.sessions.map(({ token }) => token)).toEqual([alice, bob]);
+    // A newer token of the same user is taken; one of another user ends the session.
+    const renewed = clients[1]!.ask({ type: "auth", token: jwt({ sub: "alice", exp: 3 }) });
+    await pass();
+    expect(await renewed).toMatchObject({ type: "welcome" });
+    clients[1]!.send({ type: "auth", token: bob });
+    await pass();
+    expect(clients[1]!.ends).toMatchObject([{ code: 1012 }]);
+    expect(clients[0]!.ends).toEqual([]);
+    expect(received("auth")).toEqual([]);
+    const own = clients[0]!.ask({ type: "auth", token: later });
+    await pass();
+    expect(await own).toMatchObject({ type: "welcome" });
+    expect(received("auth")).toHaveLength(1);
+  });
+
+  test("pings reach the server, and its answer everybody", async () => {
+    const [a, b] = await dialed(2);
+    b!.session.send('{"type":"ping"}');
+    await pass();
+    expect(received("ping")).toHaveLength(1);
+    expect(a!.frames.at(-1)).toMatchObject({ type: "pong" });
+    expect(b!.frames.at(-1)).toMatchObject({ type: "pong" });
+  });
+
+  test("without locks or channels each tab has a session of its own", async () => {
+    vi.stubGlobal("navigator", {});
+    const transport = tabs({ transport: server.transport });
+    const clients = [1, 2].map(() => new FrameClient(transport, { base: server.url }));
+    await pass();
+    expect(clients.every(({ frames }) => frames[0]?.type === "welcome")).toBe(true);
+    expect(open()).toHaveLength(2);
+  });
+});
+
+describe("all jobs", () => {
+  test("are told to every tab that follows them, with the cursor, by one subscription", async () => {
+    const [a, b, c] = await dialed(3);
+    for (const client of [a!, b!]) {
+      const subscribed = client.ask({ type: "subscribe", mine: true });
+      await pass();
+      expect(await subscribed).toMatchObject({ type: "subscribed", mine: true });
+    }
+    expect(received("subscribe")).toHaveLength(1);
+    c!.send({ type: "submit", job: "a", payload: 1 });
+    await pass(2000);
+    for (const client of [a!, b!]) {
+      expect(client.frames.some((f) => f.type === "status" && f.mine)).toBe(true);
+      expect(client.frames.some((f) => f.type === "cursor")).toBe(true);
+    }
+    expect(c!.frames.some((f) => f.type === "cursor")).toBe(false);
+    void a!.ask({ type: "unsubscribe", mine: true });
+    await pass();
+    expect(received("unsubscribe")).toEqual([]);
+    void b!.ask({ type: "unsubscribe", mine: true });
+    await pass();
+    expect(received("unsubscribe")).toMatchObject([{ mine: true }]);
+  });
+
+  test("are told from a cursor on that the session knows, and one that it does not know is void", async () => {
+    const [a, b, c] = await dialed(3);
+    void a!.ask({ type: "subscribe", mine: true });
+    await pass();
+    c!.send({ type: "submit", job: "a", payload: 1 });
+    await pass(2000);
+    const { cursor } = a!.frames.findLast((f) => f.type === "cursor")!;
+    const ack = c!.ask({ type: "submit", job: "a", payload: 2 });
+    await pass();
+    const { jobId } = await ack;
+    const known = b!.ask({ type: "subscribe", mine: true, after: cursor });
+    const unknown = c!.ask({ type: "subscribe", mine: true, after: "other" });
+    await pass();
+    expect((await known).reset).toBe(false);
+    expect((await unknown).reset).toBe(true);
+    expect(b!.frames.filter((f) => f.type === "status").map((f) => f.job.jobId)).toEqual([jobId]);
+  });
+});
+
+describe("hand-over", () => {
+  /** Clients that each watch a job of their own, and all jobs; what they were told. */
+  async function watching(n: number) {
+    const told: Status[][] = [];
+    const all: Status[][] = [];
+    const jobs: string[] = [];
+    const clients = Array.from({ length: n }, () => new Page().client);
+    for (const [i, client] of clients.entries()) {
+      told[i] = [];
+      all[i] = [];
+      void (async () => {
+        for await (const status of client.mine()) all[i]!.push(status);
+      })().catch(() => {});
+      void (async () => {
+        const job = await client.submit("a", i);
+        jobs[i] = job.id;
+        for await (const status of job) told[i]!.push(status);
+      })().catch(() => {});
+      await pass(50); // the first one leads
+    }
+    await pass(1000);
+    expect(open()).toHaveLength(1);
+    return { clients, told, all, jobs };
+  }
+
+  /** What must hold for the tabs from `first` on, whatever happened. */
+  async function ends({ told, all, jobs }: Awaited<ReturnType<typeof watching>>, first: number, within: number) {
+    await pass(within);
+    expect(open()).toHaveLength(1);
+    for (let job; (job = await Promise.race([server.next("a"), pass(50)])); ) job.complete("r");
+    await pass(500);
+    for (let i = first; i < jobs.length; i++) {
+      expect(told[i]!.at(-1)?.state).toBe("completed");
+      for (const statuses of [told[i]!, ...jobs.map((id) => all[i]!.filter(({ jobId }) => jobId === id))]) {
+        const versions = statuses.map(({ version }) => version);
+        expect(versions).toEqual([...new Set(versions)].sort((a, b) => a - b));
+      }
+      for (const id of jobs) expect(all[i]!.findLast(({ jobId }) => jobId === id)?.state).toBe("completed");
+    }
+    expect(server.jobs).toHaveLength(jobs.length);
+  }
+
+  test("the leader's tab is closed", async () => {
+    const all = await watching(5);
+    await all.clients[0]!.close();
+    await ends(all, 1, 100);
+    expect(server.sessions).toHaveLength(2);
+  });
+
+  test("the leader's tab crashes", async () => {
+    const all = await watching(5);
+    pages[0]!.die();
+    await ends(all, 1, 100);
+  });
+
+  test("the leader's page is frozen, and goes on later", async () => {
+    const all = await watching(5);
+    const [page] = pages;
+    page!.events.dispatchEvent(new Event("freeze"));
+    page!.tab.frozen = true;
+    await pass(100);
+    expect(open()).toHaveLength(1);
+    page!.tab.frozen = false;
+    page!.events.dispatchEvent(new Event("resume"));
+    await ends(all, 0, 500);
+  });
+
+  test("the leader's tab hangs, is deposed, and steps down when it goes on", async () => {
+    const all = await watching(5);
+    const [page] = pages;
+    page!.tab.frozen = true;
+    for (const client of all.clients.slice(1)) void client.submit("other", 1).catch(() => {});
+    await pass(2500);
+    const [, second] = server.sessions;
+    expect(second).toBeDefined();
+    page!.tab.frozen = false;
+    await pass(100);
+    await pass(30_000);
+    expect(second!.ended).toBeUndefined();
+    await all.clients[0]!.close();
+    await pass(100);
+    for (const client of all.clients.slice(1)) expect(client.connection.snapshot().state).toBe("open");
+  });
+
+  test("the server goes away: answers still come, and one new session takes over", async () => {
+    const all = await watching(5);
+    open()[0]!.send({ type: "goaway", reason: "restart", reconnectAfter: 0.1 });
+    await pass(500);
+    expect(server.sessions).toHaveLength(2);
+    await ends(all, 0, 100);
+  });
+
+  test("the connection is lost", async () => {
+    const all = await watching(5);
+    open()[0]!.cut();
+    await ends(all, 0, 2000);
+  });
+
+  test("the leader's token is refused: the others go on with theirs", async () => {
+    const [a, b] = await dialed(2);
+    open()[0]!.close(4500, "unauthenticated");
+    await pass();
+    expect(a!.ends).toMatchObject([{ code: 4500 }]);
+    expect(b!.ends).toMatchObject([{ code: 1012 }]);
+  });
+
+  test("closing everything leaves no lock, channel or timer", async () => {
+    const all = await watching(3);
+    for (const client of all.clients) await client.close();
+    await pass(1000);
+    expect(origin.channels.size).toBe(0);
+    expect(origin.locks.size).toBe(0);
+    expect(open()).toHaveLength(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
