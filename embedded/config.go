@@ -10,69 +10,71 @@ import (
 	"github.com/ackwire/ackwire/internal/command"
 )
 
-// Config is how Ackwire runs within a program. A field that is zero has its default, so that a
-// program sets only what it needs.
+// Config is the configuration of an Ackwire that runs within a program. A field that is zero has its
+// default, so that a program sets only what it needs.
 type Config struct {
-	// Data is the folder of all that is kept: the broker's log, the tracker's state, blobs, and the
-	// key that tokens are signed with (Key). It is made if need be, for its owner only; one process
-	// at a time may use it. Default "data".
+	// Data is the folder of all data: the broker's log, the tracker's state, blobs, and the key that
+	// signs tokens (Key). It is created if it is missing, readable by its owner only; only one
+	// process at a time may use it. Default "data".
 	Data string
-	// Listen is the address at which clients reach Ackwire; port 0 is one that is free. On loopback a
-	// client without a token is let in, as tenant AnonymousTenant. Default 127.0.0.1:8080.
+	// Listen is the address, host:port, at which clients reach Ackwire; port 0 means a free port. On a
+	// loopback address clients without a token are accepted, as tenant AnonymousTenant. Default
+	// 127.0.0.1:8080.
 	Listen string
 	// OpsListen is the address of /metrics, /healthz, /readyz, /startupz and /debug/pprof. Default: a
 	// free port of 127.0.0.1 (Server.OpsAddr).
 	OpsListen string
-	// KafkaListen is the address of the embedded broker, which workers dial. Default: a free port of
-	// 127.0.0.1 (Server.KafkaAddr); workers in other processes need one that stays.
+	// KafkaListen is the address of the embedded broker, to which workers connect. Default: a free port
+	// of 127.0.0.1 (Server.KafkaAddr); workers in other processes need a fixed one.
 	KafkaListen string
-	// TrackerListen is the address of the tracker, which gateways dial: this process's own and, with
-	// Brokers, those of others. Default: a free port of 127.0.0.1.
+	// TrackerListen is the address of the tracker, to which gateways connect: this process's own and,
+	// with Brokers, those of other processes. Default: a free port of 127.0.0.1.
 	TrackerListen string
-	// Brokers are the addresses, host:port, of some brokers of a Kafka, in place of the embedded
+	// Brokers are the bootstrap addresses, host:port, of a Kafka to use instead of the embedded
 	// broker. Default: none.
 	Brokers []string
-	// Sync has the embedded broker flush every write to the disk before it is acknowledged. Without
-	// it the log survives a crash of the process, and power loss it may not.
+	// Sync makes the embedded broker sync every write to the disk before it is acknowledged. Without
+	// it the log survives a crash of the process, but may lose records at a power loss.
 	Sync bool
 	// TopicPrefix starts the name of every topic and group. Default "ackwire.".
 	TopicPrefix string
-	// Partitions is the partition count of topics that this process has to create. It cannot be
+	// Partitions is the number of partitions of topics that this process creates. It cannot be
 	// changed later. Default 12.
 	Partitions int32
-	// JobTypes is the YAML file of job types. Default: those of schemas/jobtypes/default.yaml, which
-	// are for trying. Workers of your own check results by its schemas with processor.WithResultCheck.
+	// JobTypes is the YAML file of job types. Default: the demo types of schemas/jobtypes/default.yaml.
+	// Your own workers check results by its schemas with processor.WithResultCheck.
 	JobTypes string
-	// NoProcessor runs no worker in this process. Without it one delivers webhooks and runs the job
-	// types that are for trying, and leaves a lane to other workers while there are any.
+	// NoProcessor runs no worker in this process. By default one delivers webhooks and runs the demo
+	// types; it leaves a lane to other workers while there are any.
 	NoProcessor bool
 
-	// Settings are all others, each written NAME=VALUE, with the names, values and defaults that the
-	// command `ackwire serve` has (docs/configure.md):
+	// Settings are all other settings, each written NAME=VALUE, with the names, values and defaults of
+	// the command `ackwire serve` (docs/configure.md):
 	//
 	//	Settings: []string{"jwks-url=https://id.example/keys", "tenant-jobs=1000", "allowed-origins=shop.example"}
 	//
-	// Values are as on the command line: durations as in 90s, switches true or false, lists with
-	// commas. A list's setting may be repeated, which adds to it; of any other the last one holds.
-	// Neither the environment nor a file is read. A setting that has a field here may be given
-	// in either place, not in both. Those of logs and traces are options: WithLogger, WithTracerProvider.
+	// Values are written as on the command line: durations such as 90s, switches as true or false, lists
+	// with commas. Repeating the setting of a list adds to it; of any other setting the last value
+	// counts. Neither the environment nor a file is read. A setting that has a field in Config may be
+	// given by the field or here, not by both. Logs and traces are set by the options WithLogger and
+	// WithTracerProvider.
 	Settings []string
 }
 
-// anyPort is the address of a listener that only this process, or who asks it, needs to find.
+// anyPort is the default address of listeners whose address a program can ask for.
 const anyPort = "127.0.0.1:0"
 
-// optionOf tells which option takes the place of a setting of the command.
+// optionOf names the option that takes the place of a setting of the command.
 var optionOf = map[string]string{
 	"log-level": "WithLogger", "log-format": "WithLogger",
 	"trace-endpoint": "WithTracerProvider", "trace-ratio": "WithTracerProvider",
 }
 
-// settings are the command's that say the same. The error joins all problems of Config.Settings.
+// settings returns the command's settings for the configuration. The error joins all problems of Config.Settings.
 func (c Config) settings() (serve.Settings, error) {
 	s := serve.DefaultSettings()
 	s.Broker.Listen, s.OpsListen, s.Tracker.Listen = anyPort, anyPort, anyPort
-	given := map[string]bool{} // settings that have a field which is set
+	given := map[string]bool{} // settings whose field is set
 	text := func(name, value string, to *string) {
 		if value != "" {
 			*to, given[name] = value, true
@@ -111,7 +113,7 @@ func (c Config) settings() (serve.Settings, error) {
 	return s, errors.Join(problems...)
 }
 
-// Validate reports every problem of the configuration, with the defaults filled in. Start calls it.
+// Validate returns an error that joins all problems of the configuration, after defaults are filled in. Start calls it.
 func (c Config) Validate() error {
 	s, err := c.settings()
 	return errors.Join(err, s.Validate())

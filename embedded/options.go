@@ -11,11 +11,11 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 )
 
-// Option gives Start what the program around it has: a logger, a registry of metrics and the like.
-// Where one option is given twice, the last one holds.
+// Option sets what Start takes from the program around it, such as a logger or a registry of metrics. Of two options of
+// one kind the last counts.
 type Option func(*options)
 
-// options is what the options of Start say.
+// options holds the values of Start's options.
 type options struct {
 	log     *slog.Logger
 	metrics Registry
@@ -24,27 +24,27 @@ type options struct {
 	listen  func(ctx context.Context, network, address string) (net.Listener, error)
 }
 
-// Registry is where metrics are registered and read; a *prometheus.Registry is one.
+// Registry registers metrics and reads them, as a *prometheus.Registry does.
 type Registry interface {
 	prometheus.Registerer
 	prometheus.Gatherer
 }
 
-// WithLogger sets the logger of all services, whose lines have the attribute service. Payloads and
-// results are never logged. Default, and what nil means: slog.Default().
+// WithLogger sets the logger of all services, whose messages have the attribute service. Payloads and results are never
+// logged. The default, also for nil, is slog.Default().
 func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
-// WithMetrics registers the metrics of all services, named ackwire_…, and shows all that r has at
-// /metrics of Config.OpsListen. One registry takes one Ackwire. Default, and what nil means: a
-// registry that has the Go runtime's and the process's metrics, too.
+// WithMetrics registers the metrics of all services, named ackwire_…, in r, and serves all metrics of r at /metrics of
+// Config.OpsListen. Two servers cannot share one registry. The default, also for nil, is a new registry that has the
+// metrics of the Go runtime and the process, too.
 func WithMetrics(r Registry) Option { return func(o *options) { o.metrics = r } }
 
-// WithTracerProvider has all services make OpenTelemetry spans. Default, and what nil means: none are
-// made, also where otel.SetTracerProvider was called; a job's trace goes on all the same.
+// WithTracerProvider makes all services create OpenTelemetry spans with p. By default, also for nil, they create none,
+// even after otel.SetTracerProvider; a client's trace is still passed on to the job's handler.
 func WithTracerProvider(p trace.TracerProvider) Option { return func(o *options) { o.traces = p } }
 
-// WithNetwork sets how all services dial and listen, as in a test's own network. Webhooks are sent
-// over the system's network all the same. Default, and what nil means for each: the system's.
+// WithNetwork sets the functions with which all services dial and listen, for tests with a network of their own.
+// Webhooks are always sent over the operating system's network, which is the default for each function that is nil.
 func WithNetwork(
 	dial func(ctx context.Context, network, address string) (net.Conn, error),
 	listen func(ctx context.Context, network, address string) (net.Listener, error),
@@ -52,7 +52,7 @@ func WithNetwork(
 	return func(o *options) { o.dial, o.listen = dial, listen }
 }
 
-// chosen returns what the options say, and the default of what they do not.
+// chosen returns the services' environment by the options, with defaults for the others.
 func chosen(opts []Option) service.Env {
 	var o options
 	for _, opt := range opts {

@@ -1,10 +1,10 @@
-// Package embedded runs the whole of Ackwire within a program, on a broker that it carries along or on a Kafka:
+// Package embedded runs all of Ackwire within a Go program, with an embedded Kafka broker or on a Kafka cluster:
 //
 //	srv, err := embedded.Start(ctx, embedded.Config{Data: "data"})
 //	client, err := ackwire.Dial(ctx, srv.URL())
 //
-// Clients and workers are the same as those of an Ackwire that runs elsewhere: they are given its addresses. The
-// packages below this one belong to the command `ackwire`; only this one keeps its names between versions.
+// Clients and workers are the same as for an Ackwire that runs in its own processes: they connect to the server's
+// addresses. The packages below this one belong to the command `ackwire` and may change in any version.
 package embedded
 
 import (
@@ -27,26 +27,27 @@ type Server struct {
 	err error
 }
 
-// ErrInUse matches Start's error where another process, or another Server of this one, uses the data
-// folder.
+// ErrInUse is Start's error when another process, or another Server of this process, uses the data folder. Test for it
+// with errors.Is.
 var ErrInUse = broker.ErrInUse
 
-// AnonymousTenant is the tenant of clients that send no token, which are let in where Ackwire listens on loopback.
+// AnonymousTenant is the tenant of clients that send no token. They are accepted when Ackwire listens on a loopback
+// address.
 const AnonymousTenant = serve.AnonymousTenant
 
 // Key returns the HS256 key in the data folder dir that signs and verifies clients' tokens, unless settings name other
 // keys. The first call makes it, readable by its owner only.
 func Key(dir string) ([]byte, error) { return serve.Key(dir) }
 
-// readyPoll is how often Start looks whether everything takes work.
+// readyPoll is the interval at which Start checks whether all services are ready.
 const readyPoll = 20 * time.Millisecond
 
-// Start starts Ackwire and returns once it takes work, which takes as long as its folder is large: a
-// moment, as a rule. ctx bounds the start only. What was started runs until Stop is called, or one of its
-// parts fails (Done). So that nothing is lost, stop clients and workers of this program before.
+// Start starts Ackwire and returns when it is ready for clients. That usually takes less than a second, and longer
+// for a large data folder. ctx bounds only the start. The server runs until Stop is called or one of its parts fails
+// (Done). Before Stop, close the clients and stop the workers of your program.
 //
-// An error means that nothing runs: the configuration makes no sense, an address is taken, another
-// process uses the folder (ErrInUse), or ctx has ended.
+// After an error nothing runs. Errors are: the configuration is not valid, an address is in use, another process uses
+// the data folder (ErrInUse), or ctx has ended.
 func Start(ctx context.Context, cfg Config, opts ...Option) (*Server, error) {
 	settings, err := cfg.settings()
 	if err = errors.Join(err, settings.Validate()); err != nil {
@@ -70,7 +71,7 @@ func Start(ctx context.Context, cfg Config, opts ...Option) (*Server, error) {
 	return s, nil
 }
 
-// await waits until the server takes work, and reports whether it does: it may end before.
+// await waits until the server is ready, and returns false when it has ended before.
 func (s *Server) await(listening <-chan *serve.System) bool {
 	select {
 	case s.system = <-listening:
@@ -89,25 +90,25 @@ func (s *Server) await(listening <-chan *serve.System) bool {
 	return true
 }
 
-// URL is what clients dial: "http://127.0.0.1:8080".
+// URL returns the URL for clients, such as "http://127.0.0.1:8080".
 func (s *Server) URL() string { return "http://" + s.system.Addr() }
 
-// OpsAddr is the address, host:port, of /metrics and the like.
+// OpsAddr returns the address, host:port, of /metrics, /readyz and the other operations endpoints.
 func (s *Server) OpsAddr() string { return s.system.OpsAddr() }
 
-// KafkaAddr is the address, host:port, of a broker, for workers: processor.Config.Brokers.
+// KafkaAddr returns the address, host:port, of a Kafka broker, for the field Brokers of workers' processor.Config.
 func (s *Server) KafkaAddr() string { return s.system.KafkaAddr() }
 
-// Ready returns nil while all services take work, else why one does not.
+// Ready returns nil while all services are ready, else why one is not.
 func (s *Server) Ready() error { return s.system.Ready() }
 
-// Done is closed once everything has stopped, for whatever reason.
+// Done returns a channel that is closed when everything has stopped, after Stop or a failure.
 func (s *Server) Done() <-chan struct{} { return s.ended }
 
-// Stop stops Ackwire and waits until everything has stopped: clients are told to come back later,
-// running jobs have a few seconds to end before they are given back, and all that was acked is on the
-// disk. It returns what went wrong, also when the server had ended by itself. It may be called again,
-// and from any goroutine.
+// Stop stops Ackwire and returns when everything has stopped. Clients are disconnected and told to connect again
+// later; running jobs have a few seconds to end before they are released; everything that was acked is written to the
+// disk. The error says what went wrong, or why the server had stopped by itself before. Stop may be called several
+// times, and from any goroutine.
 func (s *Server) Stop() error {
 	s.stop()
 	<-s.ended

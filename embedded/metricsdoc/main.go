@@ -1,5 +1,4 @@
-// Command metricsdoc prints docs/metrics.md: every metric of ours, as the services define them
-// when they are made.
+// Command metricsdoc prints docs/metrics.md: every metric that the services define when they are made.
 package main
 
 import (
@@ -35,27 +34,27 @@ const head = `# Metrics
 
 <!-- Made by ` + "`make generate`" + ` from the services' registries: change the code. -->
 
-Each service shows its metrics at ` + "`/metrics`" +
-	` of its ops listener, as text, OpenMetrics or protobuf; what runs in one process shares
-one registry. Durations are in seconds. Every histogram has classic buckets and, for a Prometheus with
+Each service serves its metrics at ` + "`/metrics`" +
+	` of its operations listener, as text, OpenMetrics or protobuf; the services of one process
+share one registry. Durations are in seconds. Every histogram has classic buckets and, for a Prometheus with
 ` + "`--enable-feature=native-histograms`" +
-	`, native ones. Labels are bounded whatever clients and records say: of lanes and types of jobs,
-which come from records, a tracker labels the first 32 and 64 that it meets, and the rest is ` + "`other`" +
-	`. Beside these there are the usual
+	`, native ones. The number of label values is bounded: of lanes and job types,
+which come from records, a tracker labels the first 32 and 64 that it reads, and all others as ` + "`other`" +
+	`. In addition there are the usual
 ` + "`go_*`, `process_*` and `promhttp_*`" + `.
 `
 
-// parts are the sections, by what the names begin with; the last takes the rest.
+// parts are the sections of the page, by the prefix of the metrics' names. A metric is in the first section that fits.
 var parts = []struct{ title, prefix string }{
 	{"Gateway", "ackwire_gateway_"},
 	{"Tracker", "ackwire_tracker_"},
 	{"Processor", "ackwire_processor_"},
 	{"Embedded broker", "ackwire_broker_"},
-	{"Kafka's clients, all of a process together", "ackwire_kafka_"},
+	{"Kafka clients, all of a process together", "ackwire_kafka_"},
 	{"Every process", "ackwire_"},
 }
 
-// definitions is a registry that notes what is defined in it.
+// definitions is a registry that records the definitions of metrics.
 type definitions struct {
 	*prometheus.Registry
 	all []meter.Definition
@@ -96,8 +95,8 @@ func run(w io.Writer) error {
 	return err
 }
 
-// kafkaClients adds the metrics of Kafka's clients: the first client of a process makes them, and
-// all of them have values at once.
+// kafkaClients adds the metrics of Kafka clients, which no meter makes: the first client of a process registers them,
+// and they have values from then on.
 func (d *definitions) kafkaClients() error {
 	families, err := d.Gather()
 	if err != nil {
@@ -134,7 +133,7 @@ func makeAll(defs *definitions) (err error) {
 	env := service.OS(slog.New(slog.DiscardHandler))
 	env.Metrics = defs
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // what is started ends at once
+	cancel() // the broker ends at once
 
 	b, err := broker.Start(context.Background(), broker.Config{Data: data, Listen: "127.0.0.1:0"}, env)
 	if err != nil {

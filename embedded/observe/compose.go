@@ -8,10 +8,10 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Compose is what matters of a compose file.
+// Compose has the parts of a compose file that tests need.
 type Compose struct{ Services map[string]Service }
 
-// Service is a service of it.
+// Service is a service of a compose file.
 type Service struct {
 	Image       string
 	Profiles    []string
@@ -21,7 +21,7 @@ type Service struct {
 	Volumes     []string // source:target, perhaps with :ro
 }
 
-// ReadCompose reads a compose file; variables stay as they are written.
+// ReadCompose reads a compose file. It does not replace variables.
 func ReadCompose(name string) (c Compose, err error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -30,7 +30,7 @@ func ReadCompose(name string) (c Compose, err error) {
 	return c, yaml.Unmarshal(b, &c)
 }
 
-// Of are the names of the services of some profiles.
+// Of returns the names of the services that have one of the profiles.
 func (c Compose) Of(profiles ...string) (names []string) {
 	for name, s := range c.Services {
 		if slices.ContainsFunc(s.Profiles, func(p string) bool { return slices.Contains(profiles, p) }) {
@@ -41,8 +41,8 @@ func (c Compose) Of(profiles ...string) (names []string) {
 	return names
 }
 
-// Outside is where a file of a container lies: in the folder of this machine that is mounted at
-// the longest of the paths above it; relative, as the compose file has it.
+// Outside returns the name on this machine of a file in a container: in the folder that is mounted at the longest path
+// above the file. The name is relative to the compose file. ok is false for a file that is in no mounted folder.
 func (s Service) Outside(file string) (name string, ok bool) {
 	longest := 0
 	for _, v := range s.Volumes {

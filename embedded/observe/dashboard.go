@@ -1,7 +1,6 @@
-// Package observe reads what operators are given: the dashboards of deploy/grafana, as Grafana
-// would, variables filled in, and the compose file. Its own tests look at the form of dashboards,
-// alerts, runbooks and what Grafana is provisioned with; those of embedded/process and
-// embedded/docker ask a Prometheus what the queries return.
+// Package observe reads the dashboards of deploy/grafana and the compose file, for tests. It fills in a dashboard's
+// variables as Grafana does. Its own tests check the form of dashboards, alerts, runbooks and Grafana's provisioning;
+// tests of embedded/process and embedded/docker run the queries against a Prometheus.
 package observe
 
 import (
@@ -13,7 +12,7 @@ import (
 	"strings"
 )
 
-// Dashboard is what matters of a dashboard.
+// Dashboard has the parts of a dashboard's file that tests need.
 type Dashboard struct {
 	UID, Title, Description string
 	SchemaVersion           int
@@ -21,10 +20,10 @@ type Dashboard struct {
 	Panels                  []Panel
 }
 
-// Variable is a choice that queries refer to by its name.
+// Variable is a variable of a dashboard, to which queries refer by its name.
 type Variable struct {
 	Name, Type, Definition string
-	Query                  any // of a data source: the type of those that are offered
+	Query                  any // for a variable of type datasource: the type of data source
 }
 
 // Panel is a panel, or a row's title.
@@ -37,7 +36,7 @@ type Panel struct {
 	Datasource               struct{ UID string }
 }
 
-// Target is a query of a panel: of a range of time, or of now.
+// Target is a query of a panel, over a time range or, if Instant, for now.
 type Target struct {
 	Expr, RefID string
 	Instant     bool
@@ -78,15 +77,15 @@ func Used(query string) []string {
 	return names
 }
 
-// Fill puts values in the place of variables, several as the alternatives of a regular
-// expression, as Grafana does. A variable without a value stays as it is.
+// Fill replaces variables by their values, several as alternatives of a regular expression, as Grafana does. A variable
+// without a value is not replaced.
 func Fill(query string, values map[string][]string) string {
 	return variable.ReplaceAllStringFunc(query, func(used string) string {
 		chosen, ok := values[variable.FindStringSubmatch(used)[1]]
 		switch {
 		case !ok:
 			return used
-		case len(chosen) == 1 && strings.HasPrefix(used, "$__"): // a time
+		case len(chosen) == 1 && strings.HasPrefix(used, "$__"): // a duration
 			return chosen[0]
 		}
 		escaped := make([]string, len(chosen))
@@ -100,7 +99,7 @@ func Fill(query string, values map[string][]string) string {
 	})
 }
 
-// LabelValues takes a variable's query apart: the values of a label that a selector finds.
+// LabelValues returns the parts of a variable's query label_values(selector, label).
 func LabelValues(query string) (selector, label string, ok bool) {
 	m := labelValues.FindStringSubmatch(query)
 	if m == nil {

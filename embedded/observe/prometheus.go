@@ -12,15 +12,15 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Prometheus is a server that panels' queries are asked of, over the time that a dashboard shows.
+// Prometheus is a server on which panels' queries are run, for the time range that a dashboard shows.
 type Prometheus struct {
 	v1.API
-	Shown time.Duration // up to now
-	Step  time.Duration // between two points: the scrapes' interval
-	Rate  time.Duration // what Grafana would put for $__rate_interval: four scrapes, or more
+	Shown time.Duration // length of the time range, which ends now
+	Step  time.Duration // between two points: the interval of scrapes
+	Rate  time.Duration // for $__rate_interval: at least four scrapes, as in Grafana
 }
 
-// NewPrometheus is for the server at a URL.
+// NewPrometheus returns a Prometheus for the server at a URL.
 func NewPrometheus(url string, shown, step, rate time.Duration) (*Prometheus, error) {
 	client, err := api.NewClient(api.Config{Address: url})
 	if err != nil {
@@ -29,8 +29,8 @@ func NewPrometheus(url string, shown, step, rate time.Duration) (*Prometheus, er
 	return &Prometheus{API: v1.NewAPI(client), Shown: shown, Step: step, Rate: rate}, nil
 }
 
-// Values are those of a dashboard's variables, each one's query asked with the ones before it,
-// all values chosen. It is nil as long as one has none.
+// Values returns all values of a dashboard's variables. Each variable's query is run with the values of the variables
+// before it. It returns nil while a variable has no value.
 func (p *Prometheus) Values(ctx context.Context, d Dashboard) (map[string][]string, error) {
 	values := map[string][]string{
 		"datasource": {"prometheus"}, "__rate_interval": {p.Rate.String()}, "__interval": {p.Step.String()}, "__range": {
@@ -60,7 +60,7 @@ func (p *Prometheus) Values(ctx context.Context, d Dashboard) (map[string][]stri
 	return values, nil
 }
 
-// Ask runs a panel's query and returns the series that have a number.
+// Ask runs a panel's query and returns the series that have a value other than NaN.
 func (p *Prometheus) Ask(ctx context.Context, q Target, values map[string][]string) (series []model.Metric, err error) {
 	expr, now := Fill(q.Expr, values), time.Now()
 	var answer model.Value
@@ -92,7 +92,7 @@ func (p *Prometheus) Ask(ctx context.Context, q Target, values map[string][]stri
 	return series, nil
 }
 
-// EveryRule counts the rules and tells of those that were not evaluated, or with an error.
+// EveryRule returns the number of rules, and a problem for each that was not evaluated or had an error.
 func (p *Prometheus) EveryRule(ctx context.Context) (count int, problems []string, err error) {
 	answer, err := p.Rules(ctx, nil)
 	if err != nil {

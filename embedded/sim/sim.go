@@ -1,6 +1,6 @@
-// Package sim runs the whole of Ackwire in one testing/synctest bubble: the real services on
-// a virtual network, with a broker in memory and Pebble on a memory file system. Hours cost
-// milliseconds, and processes can be killed, hung, cut off or made deaf.
+// Package sim runs all of Ackwire in one testing/synctest bubble, for tests: the real services on a virtual network,
+// with a broker in memory and Pebble on a file system in memory. Hours of virtual time take milliseconds. Processes can
+// be killed, hung, cut off from the network or made deaf.
 package sim
 
 import (
@@ -42,13 +42,13 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
-// Where things listen on the virtual network.
+// Addresses on the virtual network, and other constants of the simulated system.
 const (
 	brokerAddr  = "127.0.0.1:9092"
 	gatewayPort = 8080
 	trackerPort = 8090
 
-	// Tenant is whose jobs clients here submit.
+	// Tenant is the tenant of all clients.
 	Tenant = "local"
 	// Lease is the default lease of the demo job types.
 	Lease = 30 * time.Second
@@ -57,7 +57,7 @@ const (
 	readyWithin = time.Minute // virtual
 )
 
-// World is one simulated system. Its methods fail the test.
+// World is one simulated system. Its methods fail the test on an error.
 type World struct {
 	T       *testing.T
 	Net     *simnet.Network
@@ -97,7 +97,7 @@ func Run(t *testing.T, test func(*World)) {
 	RunTraced(t, nil, test)
 }
 
-// RunTraced is Run with a provider of spans for each process; traces may be nil.
+// RunTraced is Run with a tracer provider for each process; traces may be nil.
 func RunTraced(t *testing.T, traces func(host string) trace.TracerProvider, test func(*World)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -178,7 +178,7 @@ func (w *World) eventually(what string, holds func() bool) {
 	}
 }
 
-// Stop ends a process politely and waits for it.
+// Stop stops a process in order, as SIGTERM does, and waits for it.
 func (w *World) Stop(p *Process) {
 	p.stop()
 	if err, open := <-p.ended; open {
@@ -189,7 +189,7 @@ func (w *World) Stop(p *Process) {
 	}
 }
 
-// Kill ends a process as kill -9 does: nothing that it says from now on is heard.
+// Kill ends a process as kill -9 does: nothing that it sends from now on arrives.
 func (w *World) Kill(p *Process) {
 	p.Host.Kill()
 	p.stop()
@@ -218,7 +218,7 @@ func (w *World) StartTracker() *Process {
 	return w.tracker
 }
 
-// CrashTracker kills the tracker; of its state only what was flushed to the disk survives.
+// CrashTracker kills the tracker; of its state only what was synced to the disk survives.
 func (w *World) CrashTracker() {
 	crashed := w.fs.CrashClone(vfs.CrashCloneCfg{})
 	w.Kill(w.tracker)
@@ -232,7 +232,7 @@ func (w *World) StartGateway() *Process {
 	return w.gateway
 }
 
-// GatewayURL is where the n-th gateway serves.
+// GatewayURL returns the URL of the n-th gateway.
 func GatewayURL(n int) string { return fmt.Sprintf("http://localhost:%d", gatewayPort+n) }
 
 // StartGatewayAt starts the n-th gateway, on a host of its own; 0 is the one of StartGateway.
@@ -303,7 +303,7 @@ func (w *World) Dial() *ackwire.Client {
 	return c
 }
 
-// NewHTTP makes a client without a socket.
+// NewHTTP returns a client that uses HTTP only.
 func (w *World) NewHTTP() *ackwire.HTTPClient {
 	w.T.Helper()
 	transport := &http.Transport{DialContext: w.Net.Host("http").Dial, DisableKeepAlives: true}
@@ -314,7 +314,7 @@ func (w *World) NewHTTP() *ackwire.HTTPClient {
 	return c
 }
 
-// HTTP makes a request of the gateway, as tenant Tenant.
+// HTTP sends a request to the gateway, as tenant Tenant.
 func (w *World) HTTP(
 	method, path string, header http.Header, body []byte,
 ) (status int, answer http.Header, content []byte) {
@@ -338,7 +338,7 @@ func (w *World) HTTP(
 	return resp.StatusCode, resp.Header, content
 }
 
-// ctx bounds one step of a test, in virtual time.
+// ctx returns a context that bounds one step of a test, in virtual time.
 func (w *World) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)
 	w.T.Cleanup(cancel)
@@ -375,7 +375,7 @@ func (w *World) WantEnd(what string, c *ackwire.Client, jobID string, state job.
 	return last.Document
 }
 
-// Produce writes a record as any Kafka client could.
+// Produce writes a record to Kafka.
 func (w *World) Produce(rec *kgo.Record) *kgo.Record {
 	w.T.Helper()
 	if err := w.raw.ProduceSync(w.ctx(), rec).FirstErr(); err != nil {
@@ -394,7 +394,7 @@ func (w *World) Event(e *event.Event) {
 	w.Produce(&kgo.Record{Topic: w.Names.Status(), Key: []byte(e.JobID), Value: value})
 }
 
-// Count reads a counter, or the sum of those whose labels contain all given values.
+// Count returns the sum of a metric's counters and gauges that have all the given label values.
 func (p *Process) Count(name string, labels ...string) float64 {
 	families, err := p.Metrics.Gather()
 	if err != nil {

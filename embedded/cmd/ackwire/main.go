@@ -1,4 +1,4 @@
-// Command ackwire is the whole system in one process, and the client of any.
+// Command ackwire runs all of Ackwire in one process, and has the client commands for any Ackwire.
 package main
 
 import (
@@ -28,20 +28,20 @@ type commands struct {
 
 	Serve         serveCmd          `cmd:"" help:"Run everything in this process, on the embedded broker."`
 	Broker        brokerCmd         `cmd:"" help:"Run the embedded broker alone, for several processes on one machine."`
-	Repair        repairCmd         `cmd:"" help:"Look whether the data folder of an embedded Ackwire that does not run is damaged, and mend it."`
+	Repair        repairCmd         `cmd:"" help:"Check the data folder of a stopped 'ackwire serve' for damage, and repair it."`
 	Token         tokenCmd          `cmd:"" help:"Print a token signed with the data folder's key."`
-	Keys          keysCmd           `cmd:"" help:"Make the keys that the processes of a deployment share, unless they are there."`
+	Keys          keysCmd           `cmd:"" help:"Create the keys that the processes of a deployment share. Existing keys are kept."`
 	Submit        cli.SubmitCmd     `cmd:"" help:"Submit a job and watch it."`
 	Watch         cli.WatchCmd      `cmd:"" help:"Watch a job until it has ended."`
 	Get           cli.GetCmd        `cmd:"" help:"Print a job's document."`
 	List          cli.ListCmd       `cmd:"" help:"Print jobs, newest first."`
-	Stats         cli.StatsCmd      `cmd:"" help:"Count jobs, and show what each lane has to do."`
-	Why           cli.WhyCmd        `cmd:"" help:"Tell what a job waits for."`
-	Deliveries    cli.DeliveriesCmd `cmd:"" help:"Show how a job's webhooks fare."`
-	WebhookSecret webhookSecretCmd  `cmd:"" help:"Print the secrets that a tenant's webhooks are signed with."`
+	Stats         cli.StatsCmd      `cmd:"" help:"Count jobs, and show each lane's workers and waiting jobs."`
+	Why           cli.WhyCmd        `cmd:"" help:"Explain what a job waits for."`
+	Deliveries    cli.DeliveriesCmd `cmd:"" help:"List a job's webhooks with their states."`
+	WebhookSecret webhookSecretCmd  `cmd:"" help:"Print the secrets that sign a tenant's webhooks."`
 	Result        cli.ResultCmd     `cmd:"" help:"Download a job's result."`
-	Cancel        cli.CancelCmd     `cmd:"" help:"Stop a job."`
-	Dead          cli.DeadCmd       `cmd:"" help:"Look at records that nobody could read."`
+	Cancel        cli.CancelCmd     `cmd:"" help:"Cancel a job."`
+	Dead          cli.DeadCmd       `cmd:"" help:"List, print and requeue dead letters: records that a service could not read."`
 	Retry         cli.RetryCmd      `cmd:"" help:"Run an ended job again, under its ID and with its payload."`
 	Types         cli.TypesCmd      `cmd:"" help:"Write the types of job types for programs in TypeScript."`
 }
@@ -56,7 +56,7 @@ type serveCmd struct {
 // Run implements the command.
 func (c *serveCmd) Run() error {
 	if len(c.Handlers.Type) > 0 {
-		command.AsInit() // commands leave processes behind
+		command.AsInit() // handlers are commands, which may leave orphaned processes
 	}
 	ctx, cancel := command.Signalled()
 	defer cancel()
@@ -73,7 +73,7 @@ func (c *serveCmd) Run() error {
 	return oneLine(err)
 }
 
-// announce says where and what to try, once everything takes work.
+// announce prints the addresses and commands to try, once all services are ready.
 func announce(ctx context.Context, cfg serve.Settings, e *serve.System) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -105,7 +105,7 @@ Ackwire is ready.
 `, e.Addr(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, firstJob(cfg), e.KafkaAddr(), cfg.Gateway.TopicPrefix, advice)
 }
 
-// firstJob is a command that submits a job of a type that there is.
+// firstJob returns a command that submits a job of a type that exists.
 func firstJob(cfg serve.Settings) string {
 	if cfg.Gateway.JobTypes == "" {
 		return `bin/ackwire submit report.generate '{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}'`
@@ -117,7 +117,7 @@ func firstJob(cfg serve.Settings) string {
 	return "bin/ackwire submit " + types[0] + " PAYLOAD"
 }
 
-// survives says what the embedded broker's log survives.
+// survives returns which failures the embedded broker's log survives.
 func survives(cfg serve.Settings) string {
 	if cfg.Broker.Sync {
 		return "survives a crash and power loss"
@@ -153,7 +153,7 @@ func (c *brokerCmd) Run() error {
 type repairCmd struct {
 	Data        string `help:"Data folder of the server." default:"data"`
 	TopicPrefix string `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	AcceptLoss  bool   `help:"Go on without the records that are lost: jobs may be unknown afterwards, or wait for a payload that is gone. Without it nothing is changed while something is lost."`
+	AcceptLoss  bool   `help:"Repair the log even though records are lost: afterwards jobs may be unknown, or fail because their payload is lost. Without it nothing is changed when records are lost."`
 }
 
 // Run implements the command.
@@ -163,10 +163,10 @@ func (c *repairCmd) Run() error {
 
 type tokenCmd struct {
 	Data    string        `help:"Data folder of the server." default:"data"`
-	Tenant  string        `help:"Whose jobs the token may see." required:""`
+	Tenant  string        `help:"The tenant whose jobs the token gives access to." required:""`
 	Subject string        `help:"The user within the tenant." default:"cli"`
 	Permit  []string      `help:"What the token may do: submit, read, cancel, admin. Unless given: all but admin." placeholder:"PERMISSION"`
-	TTL     time.Duration `name:"ttl" help:"How long the token is valid." default:"1h"`
+	TTL     time.Duration `name:"ttl" help:"Time for which the token is valid." default:"1h"`
 }
 
 // Run implements the command.
@@ -199,8 +199,8 @@ func (c *keysCmd) Run() error {
 
 type webhookSecretCmd struct {
 	Data    string `help:"Data folder of the server." default:"data"`
-	KeyFile string `name:"webhook-key-file" help:"File with the key that secrets are derived from, a line of text or bytes; by default the data folder's own." placeholder:"FILE"`
-	Tenant  string `help:"Whose secret." required:""`
+	KeyFile string `name:"webhook-key-file" help:"File with the key from which secrets are derived, a line of text or bytes; by default the key of the data folder." placeholder:"FILE"`
+	Tenant  string `help:"The tenant." required:""`
 }
 
 // Run implements the command.

@@ -22,8 +22,8 @@ const (
 	webhookKey = "webhook.key" // a line of text, for --webhook-key-file
 )
 
-// Key returns the key in the data folder that signs and verifies tokens; the first call
-// makes it, readable by its owner only.
+// Key returns the key in the data folder that signs and verifies tokens. The first call creates it, readable by its
+// owner only.
 func Key(dir string) ([]byte, error) {
 	content, err := keep(dir, tokenKey, newKey)
 	if err != nil {
@@ -32,7 +32,8 @@ func Key(dir string) ([]byte, error) {
 	return parseKey(dir, content)
 }
 
-// ExistingKey is Key for commands that use the folder of a server and make none: one without a key is another folder.
+// ExistingKey is Key for commands that use a server's data folder. It does not create a key: a folder without one is
+// probably not the server's.
 func ExistingKey(dir string) ([]byte, error) {
 	content, err := os.ReadFile(filepath.Join(dir, tokenKey))
 	switch {
@@ -58,8 +59,8 @@ func parseKey(dir string, content []byte) ([]byte, error) {
 	return key, nil
 }
 
-// Keys makes what a deployment of several processes shares, the key of tokens and that of
-// webhooks' secrets, and returns their files. Keys that are there stay.
+// Keys creates the keys that the processes of a deployment share, for tokens and for webhooks' secrets, and returns the
+// names of their files. Existing keys are kept.
 func Keys(dir string) (files []string, err error) {
 	if _, err := Key(dir); err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func newKey() []byte {
 	return key
 }
 
-// keep returns what is in a file; one that is missing is made, readable by its owner only.
+// keep returns the content of a file. A missing file is created with the given content, readable by its owner only.
 func keep(dir, name string, content func() []byte) ([]byte, error) {
 	file := filepath.Join(dir, name)
 	key, err := os.ReadFile(file)
@@ -89,8 +90,8 @@ func keep(dir, name string, content func() []byte) ([]byte, error) {
 	if err := private.Folder(dir); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	// Linked into place, so that of two processes that make a key at once one wins and
-	// nobody reads half a key.
+	// The file is linked into place, so that of two processes that create a key at the same time one wins, and
+	// no process reads half a key.
 	tmp, err := os.CreateTemp(dir, name+".*")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

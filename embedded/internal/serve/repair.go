@@ -28,8 +28,8 @@ func trackerConfig(cfg Settings, ownBroker bool) tracker.Config {
 	return t
 }
 
-// folded asks the tracker's store, once, how far it has folded the topic status: what it has
-// folded is not lost with the log.
+// folded returns an audit.Cover's Folded: it tells how far the tracker's store has folded the topic status, whose
+// records up to there are not needed. It reads the store at its first call only.
 func folded(cfg tracker.Config) func(audit.Topic, string, int32) int64 {
 	var once sync.Once
 	var next map[int32]int64
@@ -46,7 +46,7 @@ func folded(cfg tracker.Config) func(audit.Topic, string, int32) int64 {
 	}
 }
 
-// topicID reads an ID as the broker writes it: base64, in quotes.
+// topicID decodes an ID as the broker writes it: quoted base64.
 func topicID(quoted string) (id [16]byte, err error) {
 	text, err := strconv.Unquote(quoted)
 	if err != nil {
@@ -59,8 +59,8 @@ func topicID(quoted string) (id [16]byte, err error) {
 	return id, err
 }
 
-// Repair examines a data folder that no process uses and mends it. say is given a line for each
-// thing that was found. What is lost must be accepted, or the error is broker.ErrLost.
+// Repair checks and repairs a data folder that no process uses. It calls say with a line for each thing that it finds.
+// Unless acceptLoss is set, the error is broker.ErrLost when records are lost, and nothing is changed.
 func Repair(data, prefix string, acceptLoss bool, say func(string)) error {
 	unlock, err := broker.Lock(data)
 	if err != nil {

@@ -20,24 +20,24 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
-// Settings are what the command `ackwire serve` can be told: the settings of all the services that it runs.
+// Settings are the settings of the command `ackwire serve`: those of all services that it runs.
 type Settings struct {
 	Broker broker.Config `embed:""`
-	// Gateway has also what all services share: where Kafka is, the topics' prefix and partitions, blobs
-	// and job types. Without a Kafka of its own the process carries a broker along.
+	// Gateway also has the settings that all services share: the addresses of Kafka, the topics' prefix
+	// and partitions, the blob store and the job types. Without addresses of Kafka an embedded broker runs.
 	Gateway   GatewaySettings  `embed:"" set:"kafka=" set:"kafka_place=HOST:PORT" set:"kafka_help= Without them an embedded broker runs in this process, with its log in the data folder."`
 	OpsListen string           `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
 	Tracker   tracker.Settings `embed:""`
 
-	// The processor takes the lanes of the demo types, of the types in Handlers, and that of webhooks.
+	// The processor takes jobs from the lanes of the demo types, of the types in Handlers, and of webhooks.
 	Worker      flags.Runs     `embed:"" set:"grace=5s"`
 	Handlers    flags.Handlers `embed:""`
 	Webhooks    flags.Webhooks `embed:""`
-	NoProcessor bool           `help:"Run no processor. Without handlers of yours (--type) it runs the demo types and webhooks, and leaves a lane to other workers while there are any."`
+	NoProcessor bool           `help:"Run no processor. By default one delivers webhooks and runs the handlers given by --type; without any it runs the demo types, and leaves a lane to other workers while there are any."`
 }
 
-// GatewaySettings are gateway.Config without its methods: some of it is filled in before it is
-// checked.
+// GatewaySettings is gateway.Config without its methods, so that kong does not validate it before share has filled in
+// the rest.
 type GatewaySettings gateway.Config
 
 // Validate joins all problems of the configuration.
@@ -47,10 +47,10 @@ func (c Settings) Validate() error {
 		gw.Kafka.Brokers = []string{c.Broker.Listen}
 	}
 	if gw.Blobs.URL == "" {
-		gw.Blobs.URL = "file:///" // the data folder's
+		gw.Blobs.URL = "file:///" // share sets it to a folder of the data folder
 	}
 	if !gw.Auth.HasKeys() {
-		gw.Auth.Key = make([]byte, keyBytes) // the data folder's
+		gw.Auth.Key = make([]byte, keyBytes) // share sets it to the data folder's key
 	}
 	// Of the tracker only its own settings: it shares the others with the gateway.
 	own := tracker.Config{
@@ -60,39 +60,40 @@ func (c Settings) Validate() error {
 		c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
 	}
 	if c.NoProcessor && len(c.Handlers.Type) > 0 {
-		problems = append(problems, errors.New("no-processor: there is nothing then that could run a handler (--type)"))
+		problems = append(problems, errors.New("no-processor: without a processor there is nothing to run a handler (--type)"))
 	}
 	return errors.Join(problems...)
 }
 
-// DefaultSettings are those of a command that was given none: what the tags say.
+// DefaultSettings returns the defaults of all settings.
 func DefaultSettings() Settings { return command.Defaults[Settings]() }
 
-// onOwnBroker says whether the process carries its broker along.
+// onOwnBroker reports whether the process runs an embedded broker.
 func (c Settings) onOwnBroker() bool { return len(c.Gateway.Kafka.Brokers) == 0 }
 
-// AnonymousTenant is the tenant of clients that send no token, which are let in where Ackwire listens on loopback.
+// AnonymousTenant is the tenant of clients that send no token. They are accepted when Ackwire listens on a loopback
+// address.
 const AnonymousTenant = "local"
 
-// System is all services, and the broker where it is this process's own.
+// System has all services of this process, and the embedded broker if it runs one.
 type System struct {
 	cfg Settings
 	env service.Env
-	// ownBroker is said by the configuration before share fills in where the broker is.
+	// ownBroker is onOwnBroker's result before share has filled in the broker's address.
 	ownBroker bool
 	gateway   *gateway.Gateway
 	tracker   *tracker.Tracker
 	workers   *processor.Processor // nil with NoProcessor
-	broker    *broker.Broker       // nil where Kafka is another process's
+	broker    *broker.Broker       // nil when Kafka runs in other processes
 	ops       *service.Ops
 
 	closeBlobs func() error                // the workers' store
 	callbacks  func(context.Context) error // serves endpoints that answer later; nil without any
 }
 
-// Run runs everything until ctx ends; started is called once everything listens. The order of the stop: the gateway
-// drains first, then workers release what they run, then the tracker writes its last checkpoint, and the broker goes
-// last.
+// Run runs everything until ctx ends; it calls started when everything listens. It stops in this order: the gateway
+// drains its clients, workers release the jobs that they run, the tracker writes its last checkpoint, and the broker
+// closes.
 func Run(ctx context.Context, cfg Settings, env service.Env, started func(*System)) error {
 	unlock, err := broker.Lock(cfg.Broker.Data)
 	if err != nil {
@@ -107,13 +108,13 @@ func run(ctx context.Context, cfg Settings, env service.Env, started func(*Syste
 	defer func() { _ = s.closeBlobs() }()
 	var listener net.Listener
 	if s.ownBroker {
-		// The broker's port is known before the services are made, also when the system chooses it.
+		// Services need the broker's address before it starts, even with port 0.
 		if listener, err = broker.Listen(ctx, cfg.Broker, env); err != nil {
 			return err
 		}
 		s.cfg.Broker.Listener = listener
 	}
-	// unused closes what the broker would have taken over.
+	// unused closes the listener that the broker has not taken over.
 	unused := func(err error) error {
 		if listener == nil {
 			return err
@@ -150,7 +151,7 @@ func run(ctx context.Context, cfg Settings, env service.Env, started func(*Syste
 	return stages.stop()
 }
 
-// build makes the services; none of them does I/O yet, but the workers' blob store is opened.
+// build makes the services. None of them does I/O yet, except that the workers' blob store is opened.
 func (s *System) build(ctx context.Context) error {
 	if err := s.share(); err != nil {
 		return err
@@ -170,8 +171,8 @@ func (s *System) build(ctx context.Context) error {
 	return s.buildProcessor(ctx)
 }
 
-// share fills in what the services share and the configuration leaves to this process: where its
-// broker is, a folder for blobs, and a key for tokens.
+// share fills in the shared settings that are not configured: the address of the embedded broker, a folder for blobs,
+// and a key for tokens.
 func (s *System) share() error {
 	gw := &s.cfg.Gateway
 	if s.ownBroker {
@@ -189,7 +190,7 @@ func (s *System) share() error {
 		gw.Blobs.URL = dir
 	}
 	if gw.Auth.HasKeys() {
-		return nil // who has named keys has said who is let in
+		return nil // with configured keys there is no anonymous tenant by default
 	}
 	key, err := Key(s.cfg.Broker.Data)
 	if err != nil {
@@ -222,7 +223,7 @@ func (s *System) readiness() map[string]service.Ready {
 	return ready
 }
 
-// Ready says why the system takes no work; nil once all of it does.
+// Ready returns nil when all services are ready, else why one is not.
 func (s *System) Ready() error {
 	for name, ready := range s.readiness() {
 		if err := ready(); err != nil {
@@ -232,13 +233,13 @@ func (s *System) Ready() error {
 	return nil
 }
 
-// Addr is where clients reach the gateway.
+// Addr returns the address at which clients reach the gateway.
 func (s *System) Addr() string { return s.gateway.Addr() }
 
-// OpsAddr is where the operations listener is reached.
+// OpsAddr returns the address of the operations listener.
 func (s *System) OpsAddr() string { return s.ops.Addr() }
 
-// KafkaAddr is where Kafka clients reach a broker.
+// KafkaAddr returns the address at which Kafka clients reach a broker.
 func (s *System) KafkaAddr() string {
 	if !s.ownBroker {
 		return s.cfg.Gateway.Kafka.Brokers[0]
@@ -246,5 +247,5 @@ func (s *System) KafkaAddr() string {
 	return s.broker.Addr()
 }
 
-// OnOwnBroker says whether the broker is this process's own.
+// OnOwnBroker reports whether this process runs an embedded broker.
 func (s *System) OnOwnBroker() bool { return s.ownBroker }

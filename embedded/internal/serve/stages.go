@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// stages runs parts that need each other: started first to last, stopped last to first,
-// each only when those that need it have ended.
+// stages runs parts that depend on each other. They are started one after the other and stopped in reverse order, each
+// when all parts that depend on it have ended.
 type stages struct {
 	ctx   context.Context // its end, or any part's, stops all
 	abort context.CancelFunc
@@ -40,10 +40,10 @@ func (s *stages) start(name string, run func(context.Context) error) {
 	}()
 }
 
-// wait blocks until the context, or any part, has ended.
+// wait returns when the context or any part has ended.
 func (s *stages) wait() { <-s.ctx.Done() }
 
-// stop stops the parts in order and returns what went wrong.
+// stop stops the parts in reverse order and returns their errors.
 func (s *stages) stop() error {
 	defer s.abort()
 	var errs []error
