@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/embedded/broker"
@@ -84,8 +85,10 @@ type System struct {
 	gateway   *gateway.Gateway
 	tracker   *tracker.Tracker
 	workers   *processor.Processor // nil with NoProcessor
-	broker    *broker.Broker       // nil when Kafka runs in other processes
-	ops       *service.Ops
+	// broker is nil until it has started, and when Kafka runs in other processes. The operations listener reads it
+	// while run sets it.
+	broker atomic.Pointer[broker.Broker]
+	ops    *service.Ops
 
 	closeBlobs func() error                // the workers' store
 	callbacks  func(context.Context) error // serves endpoints that answer later; nil without any
@@ -130,11 +133,13 @@ func run(ctx context.Context, cfg Settings, env service.Env, started func(*Syste
 	stages := newStages(ctx)
 	stages.start("ops", s.ops.Run)
 	if listener != nil {
-		if s.broker, err = broker.Start(ctx, s.cfg.Broker, env); err != nil {
+		b, err := broker.Start(ctx, s.cfg.Broker, env)
+		if err != nil {
 			_ = listener.Close()
 			return errors.Join(err, stages.stop())
 		}
-		stages.start("broker", s.broker.Run)
+		s.broker.Store(b)
+		stages.start("broker", b.Run)
 	}
 	stages.start("tracker", s.tracker.Run)
 	if s.callbacks != nil {
@@ -211,10 +216,11 @@ func (s *System) readiness() map[string]service.Ready {
 	}
 	if s.ownBroker {
 		ready["broker"] = func() error {
-			if s.broker == nil {
+			b := s.broker.Load()
+			if b == nil {
 				return errors.New("starting")
 			}
-			return s.broker.Ready()
+			return b.Ready()
 		}
 	}
 	if s.workers != nil {
@@ -244,7 +250,7 @@ func (s *System) KafkaAddr() string {
 	if !s.ownBroker {
 		return s.cfg.Gateway.Kafka.Brokers[0]
 	}
-	return s.broker.Addr()
+	return s.broker.Load().Addr()
 }
 
 // OnOwnBroker reports whether this process runs an embedded broker.

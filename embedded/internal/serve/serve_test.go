@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -160,6 +161,44 @@ func TestRunThatCannotListenLeavesNothingBehind(t *testing.T) {
 			if err := unlock(); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// The operations listener answers while the broker is still starting; the race detector sees how it learns of it.
+func TestReadinessWhileTheBrokerStarts(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New()
+		env := environment(n.Host("ackwire"))
+		listen, listening := env.Listen, make(chan struct{})
+		env.Listen = func(ctx context.Context, network, address string) (net.Listener, error) {
+			l, err := listen(ctx, network, address)
+			if address == "localhost:8081" {
+				close(listening)
+			}
+			return l, err
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		started, done := make(chan struct{}), make(chan error, 1)
+		go func() { done <- Run(ctx, config(dir), env, func(*System) { close(started) }) }()
+		<-listening
+		var bodies []string
+		for open := true; open; {
+			_, body := get(t, n, "http://localhost:8081/readyz", "")
+			bodies = append(bodies, body)
+			select {
+			case <-started:
+				open = false
+			default:
+			}
+		}
+		if !strings.Contains(bodies[0], `"broker":"starting"`) {
+			t.Errorf("readyz before the broker runs: %s", bodies[0])
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }
