@@ -1,16 +1,16 @@
-# Ackwire. `make help` lists what there is; `make run` and `make test` are all a newcomer needs.
+# Ackwire. `make help` lists all targets; `make run` and `make test` are enough to begin with.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
 MODULES  := . blobs embedded examples examples/embedded gateway internal internal/api internal/command internal/kafkatest loadtest processor processor/cmd schemas tracker
-# Modules that are not in go.work: what they need is nobody else's.
+# Modules that are not in go.work, so that the others do not depend on what they need.
 ALONE    := internal/tools internal/tools/golangci deploy/otel/collector
-# A pattern ends at the next go.mod: ./... is the client's module, not the others.
+# A pattern stops at the next go.mod: ./... is only the client's module.
 PACKAGES := ./... $(addprefix ./,$(addsuffix /...,$(filter-out .,$(MODULES))))
-# franz-go's mutexes as channels: simulations need them, as a wait for a sync.Mutex stops a
-# testing/synctest bubble's clock.
+# With this tag franz-go's mutexes are channels. Simulations need that: a goroutine that waits for a
+# sync.Mutex stops the clock of a testing/synctest bubble.
 TESTTAGS := synctests
 TOOLS    := $(CURDIR)/internal/tools
 
@@ -24,13 +24,13 @@ bin/gotestsum bin/govulncheck bin/licences: $(TOOLS)/go.mod
 	GOWORK=off go build -C $(TOOLS) -o $(CURDIR)/$@ $(TOOL)
 	@touch $@
 
-# golangci-lint and the rules of our own; the first build takes minutes.
+# golangci-lint with this project's own rules; the first build takes minutes.
 bin/golangci-lint: $(TOOLS)/golangci/go.mod $(wildcard $(TOOLS)/golangci/*.go $(TOOLS)/golangci/house/*.go)
 	@mkdir -p bin
 	GOWORK=off go build -C $(TOOLS)/golangci -o $(CURDIR)/$@ .
 	@touch $@
 
-help: ## Show this list
+help: ## List all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build every command into bin/
@@ -43,7 +43,7 @@ run: ## Start the whole system in one process, on the embedded broker
 	@go build -o bin/ackwire ./embedded/cmd/ackwire
 	@exec bin/ackwire serve
 
-test: bin/gotestsum ## Run all tests with the race detector; container tests too when there is a Docker
+test: bin/gotestsum ## Run all tests with the race detector; with Docker, container tests, too
 	@deploy/ci/what-runs.sh
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race -tags $(TESTTAGS) -timeout 40m $(TESTFLAGS) $(PACKAGES)
 	@go test -count=1 -run NoAllocation ./gateway/outbox # the race detector allocates
@@ -55,13 +55,13 @@ js: ## Build and check the JavaScript client; needs Node 20 with npm
 js-test: ## Build and test the JavaScript client, also in Chromium if there is one
 	@deploy/ci/js.sh test
 
-mutants: ## Take the lifecycle's rules out, one at a time, and see a scenario fail for each
+mutants: ## Remove the lifecycle's rules, one at a time, and check that a scenario fails for each
 	deploy/ci/mutants.sh
 
 model: ## Explore large models of a job's life with the real rules; takes up to half an hour
 	ACKWIRE_MODEL=large go test -count=1 -timeout 2h -run TestNothingBreaks -v ./tracker/fold/model
 
-bench: build ## Measure ours beside the floor, as ratios, in one run
+bench: build ## Measure Ackwire and plain Kafka side by side, as ratios, in one run
 	bin/loadtest bench
 
 bench-storm: build ## Have 10,000 sockets reconnect at once
@@ -71,7 +71,7 @@ images: ## Build the images of all services, for Docker and docker-compose.yml
 	deploy/images/build.sh
 	deploy/images/others.sh core
 
-images-observe: ## Pull or build the images of the profile observe, but for Grafana's
+images-observe: ## Pull or build the images of the profile observe, except Grafana's
 	deploy/images/others.sh observe
 
 test-images: bin/gotestsum images images-observe ## Build and test the images; needs Docker
@@ -80,12 +80,12 @@ test-images: bin/gotestsum images images-observe ## Build and test the images; n
 image-kafka: ## Build the Kafka image of the container tests from published packages
 	deploy/kafka/build-image.sh
 
-release: check test ## Commit and tag VERSION=v1.2.3 of all modules, with CHANGELOG.md's notes; pushes nothing
+release: check test ## Commit and tag VERSION=v1.2.3 of all modules, with notes from CHANGELOG.md; pushes nothing
 	@cd $(TOOLS) && GOWORK=off go run ./release -C $(CURDIR) -version "$(VERSION)"
 
-check: check-format check-lint check-generated check-tidy check-imports check-tools ## Everything that must be green before a commit
+check: check-format check-lint check-generated check-tidy check-imports check-tools ## Run all checks that must pass before a commit
 
-# All modules, also those that are not in go.work.
+# All modules, including those that are not in go.work.
 check-format: bin/golangci-lint
 	@bin/golangci-lint fmt --diff || { echo "not formatted (run make format)"; exit 1; }
 
@@ -100,33 +100,33 @@ check-generated: generate
 
 GENERATED := deploy/images/LICENSES.txt schemas/code/codes_gen.go schemas/code/codes.md clients/js/src/codes_gen.ts schemas/trackerpb deploy/grafana/dashboards docs/configure.md docs/metrics.md
 
-# The packages and tags of deploy/images/build.sh.
-licences: bin/licences ## Write the licences of all that the images hold
+# The same packages and tags as in deploy/images/build.sh.
+licences: bin/licences ## Write the licences of all code in the images
 	@bin/licences -out deploy/images/LICENSES.txt -tags timetzdata,disable_grpc_modules,grpcnotrace \
 		./embedded/cmd/ackwire ./gateway/cmd/gateway ./tracker/cmd/tracker ./processor/cmd/processor ./loadtest/cmd/loadtest
 
-vuln: bin/govulncheck ## Look for known vulnerabilities that the programs call; needs vuln.go.dev
+vuln: bin/govulncheck ## Check the programs for calls of functions with known vulnerabilities; needs vuln.go.dev
 	bin/govulncheck $(PACKAGES)
 
-generate: licences ## Make the generated files anew
+generate: licences ## Write the generated files
 	@cd schemas/code && go generate ./...
 	@cd internal/tools && GOWORK=off go run ./protogen -C ../../schemas/trackerpb tracker.proto
 	@cd internal/tools && GOWORK=off go run ./dashboards -out ../../deploy/grafana/dashboards
 	@deploy/ci/configure-doc.sh >docs/configure.md.new && mv docs/configure.md.new docs/configure.md
 	@go run ./embedded/metricsdoc >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
-dashboard-pictures: ## Draw the dashboards of the documentation anew, from a running system
+dashboard-pictures: ## Draw the pictures of the dashboards for the documentation, from a running system
 	ACKWIRE_PICTURES=$(CURDIR)/docs/dashboards go test -count=1 -timeout 15m -run TestPicturesOfTheDashboards -v ./embedded/process
 
 check-tidy:
 	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy -diff >/dev/null) || { echo "$$m/go.mod is not tidy (run go mod tidy there)"; exit 1; }; done
 	@for m in $(MODULES); do (cd $$m && GOWORK=off go build -o /dev/null ./...) || { echo "$$m does not build on its own"; exit 1; }; done
 
-# Only where that test is: others need not be built.
+# Only in packages that have the test, so that others need not be built.
 check-imports:
 	@out=$$(go test -run '^TestImports$$' -count=1 $$(grep -rl --include=*_test.go 'func TestImports(' . | xargs -n1 dirname | sort -u)) || { echo "$$out"; exit 1; }
 
-# The tests of the tools, whose modules are not in go.work.
+# Tests of the tools, whose modules are not in go.work.
 check-tools:
 	@cd $(TOOLS) && GOWORK=off go test ./...
 	@cd $(TOOLS)/golangci && GOWORK=off go test ./house

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints docs/configure.md: what each command says of its own settings.
+# Prints docs/configure.md: the settings of each command, as the command itself prints them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cat <<'TEXT'
@@ -9,8 +9,8 @@ cat <<'TEXT'
 
 Each setting is a flag (`--listen`), an environment variable (`ACKWIRE_LISTEN`) and a key of the YAML file that `--config` names
 (`listen: 0.0.0.0:8080`). A flag wins over the environment, which wins over the file. A key that the
-command does not have is refused, with exit code 2, and also one that another command has. Logs, errors and `/debug` show no password of a URL.
-Several values are separated by commas. Durations are written `1.5s`, `10m`, `2h`.
+command does not have is refused, with exit code 2, even if another command has it. Logs, errors and `/debug` do not show passwords in URLs.
+Several values are separated by commas. Durations are written as `1.5s`, `10m`, `2h`.
 
 Job types have a file of their own: [schemas/jobtypes/default.yaml](../schemas/jobtypes/default.yaml) is the commented default.
 

@@ -21,8 +21,8 @@ if ! command -v dockerd >/dev/null; then
   apt-get install -y -qq --no-install-recommends docker.io iptables >/dev/null
 fi
 log=$(mktemp -t dockerd.XXXXXX.log)
-# The second try is for kernels without overlayfs or iptables: the tests publish ports,
-# which then go through docker-proxy.
+# The second try is for kernels without overlayfs or iptables: the tests' published ports then go
+# through docker-proxy.
 for options in "" "--storage-driver=vfs --iptables=false --ip6tables=false"; do
   say "starting dockerd $options"
   # shellcheck disable=SC2086 # options are words

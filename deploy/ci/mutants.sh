@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes the rules marked ▲ out of the code, one at a time and in a copy, and checks that the
-# simulation's scenario of the same rule then fails. A mutant that survives is an error.
+# Removes each rule marked ▲ from a copy of the code, one at a time, and checks that the rule's scenario
+# in the simulation then fails. A mutant whose scenario passes is an error.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 copy=$(mktemp -d)

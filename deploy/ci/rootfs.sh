@@ -1,7 +1,7 @@
-# Sourced by the scripts that make images from scratch of this machine's programs: what goes
-# into $root, the folder that becomes the image's root. say is the script's own.
+# Functions for scripts that build images from scratch of programs on this machine. They copy files to
+# $root, the folder that becomes the image's root, and use the script's function say.
 
-# need_busybox makes sure of a static busybox.
+# need_busybox installs a static busybox if there is none.
 need_busybox() {
   if command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1; then return; fi
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -20,8 +20,8 @@ add_busybox() {
   for name in "$@"; do ln -s busybox "$root/bin/$name"; done
 }
 
-# add_libraries FILE… adds the C libraries that the files load, and those that the resolver
-# does. Libraries below $unpacked lie elsewhere in the image: that prefix is left out.
+# add_libraries FILE… adds the C libraries that the files load, and those that the resolver loads.
+# Libraries below $unpacked are added without that prefix.
 add_libraries() {
   local prefix=${unpacked:-/nonexistent} lib
   { for f in "$@"; do ldd "$f" 2>/dev/null | awk '/=> \//{print $3} /^\t\/lib/{print $1}'; done

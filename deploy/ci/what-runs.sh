@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Says what a test run will cover: which tests run against which broker.
+# Prints which tests a test run includes, and against which broker.
 set -euo pipefail
 echo "time:                             about 20 minutes on two cores with all that is named here"
 echo "units, simulations and processes: embedded broker (kfake)"

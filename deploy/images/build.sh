@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the images: one static binary each, from scratch, for a numeric user that is not
-# root. The same source, toolchain and CA bundle make the same layers, byte for byte.
+# Builds the images: each has one static binary, is built from scratch and runs as a numeric user other
+# than root. The same source, toolchain and CA bundle make the same layers, byte for byte.
 #
 #	build.sh [SERVICE…]
 #
 # ACKWIRE_IMAGE_PREFIX (ackwire/) and ACKWIRE_VERSION (latest) name them, as the compose file
 # does; ACKWIRE_CA_BUNDLE is the file of root certificates, by default this machine's;
-# ACKWIRE_NO_CACHE=1 makes Docker build layers again that it has.
+# ACKWIRE_NO_CACHE=1 makes Docker build all layers again.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -25,15 +25,15 @@ for tool in docker go git tar; do command -v "$tool" >/dev/null || fail "$tool i
 
 prefix=${ACKWIRE_IMAGE_PREFIX:-ackwire/}
 tag=${ACKWIRE_VERSION:-latest}
-# Bounds of an image, unpacked. The load test's page of plots is a template, and a program with
+# Largest unpacked size of an image. The load test is larger because it uses templates, and a program with
 # templates keeps every method (DESIGN.md, "kong finds its hooks").
 max_bytes=40000000
 max_bytes_loadtest=50000000
-# Clients without buildx, as Debian's, know the classic builder only.
+# Docker clients without buildx, such as Debian's, have only the classic builder.
 docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 user=65532
 
-# What the binaries are stamped with. A source without its history is dev and unknown.
+# Version and revision of the binaries. Sources without git history are "dev" and "unknown".
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 [ -z "$(git status --porcelain 2>/dev/null)" ] || revision=$revision-dirty
 version=$tag
@@ -49,8 +49,8 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The module kong as kong.patch has it, by a workspace for this build alone. What is in a
-# binary of it is the relative path, so where this is does not matter.
+# A copy of the module kong with kong.patch, in a workspace for this build only. Binaries contain its
+# relative path only, so they do not depend on the folder.
 kong=$(go list -m -f '{{.Dir}}' github.com/alecthomas/kong)
 cp -r "$kong" "$work/kong"
 chmod -R u+w "$work/kong"
@@ -65,8 +65,8 @@ stamp=github.com/ackwire/ackwire/internal/service/version
 paths=()
 for s in "${services[@]}"; do paths+=("${commands[$s]}"); done
 mkdir "$work/bin"
-# disable_grpc_modules and grpcnotrace leave out what Google's storage client and gRPC have
-# for others: xDS, and a debug page.
+# disable_grpc_modules and grpcnotrace leave out unused parts of Google's storage client and gRPC: xDS,
+# and a debug page.
 GOWORK=$work/go.work CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -o "$work/bin/" \
   -trimpath -buildvcs=false -tags timetzdata,disable_grpc_modules,grpcnotrace \
   -ldflags "-s -w -buildid= -X $stamp.version=$version -X $stamp.revision=$revision" "${paths[@]}"
@@ -85,7 +85,7 @@ for s in "${services[@]}"; do
   chmod 755 "$root/$s"
   chmod 1777 "$root/tmp"
   pack() { tar -C "$root" --sort=name --mtime="@$epoch" --numeric-owner --format=ustar "$@"; }
-  # Folders that volumes are mounted at belong to the user, and so do new volumes.
+  # The user owns the folders at which volumes are mounted, and so new volumes.
   pack --owner=0 --group=0 -cf "$work/context/root.tar" etc licenses tmp "$s"
   pack --owner=$user --group=$user -rf "$work/context/root.tar" blobs data keys
   cp "$here/$s.Dockerfile" "$work/context/Dockerfile"

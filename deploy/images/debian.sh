@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the image of a program of Debian's, for machines that can pull no image: the package is
-# unpacked and not installed, its program and the libraries that it loads go into an image from
-# scratch. PACKAGE.Dockerfile, beside this, says how it starts; it takes its configuration where
-# the public image does, so one service of the compose file runs either. The program has the
-# package's name. Does nothing when the image is there.
+# Builds an image of a Debian package's program, for machines that cannot pull images. The package is
+# unpacked but not installed; its program, which has the package's name, and the libraries that it loads
+# are added to an image from scratch. PACKAGE.Dockerfile, beside this script, defines its start: it reads
+# its configuration from the same place as the public image, so the compose file can use either. The
+# script does nothing when the image exists.
 #
 #	debian.sh [--force] PACKAGE USER FOLDER IMAGE:TAG
 #
-# USER is the number of the user that it runs as, who owns FOLDER.
+# USER is the number of the user as which it runs and who owns FOLDER.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Sees to the images of others that the compose file's profiles need: those that are not here are
-# pulled, and where no registry answers they are built from packages and named in .env, which
-# docker compose reads.
+# Pulls the third-party images that the compose file's profiles need. Those that cannot be pulled are built
+# from packages and named in .env, which docker compose reads.
 #
 #	others.sh [core|observe]…
 set -euo pipefail
@@ -40,7 +39,7 @@ for profile in "${@:-core}"; do
     observe)
       see PROMETHEUS_IMAGE ackwire/prometheus:latest deploy/images/debian.sh prometheus 65534 /prometheus
       see OTEL_IMAGE "ackwire/otel:$otel" deploy/otel/collector/build-image.sh
-      # Grafana is in no package: compose pulls it, or it is left out.
+      # There is no package of Grafana: compose pulls its image, or it must be left out.
       ;;
     *)
       say "there is no profile $profile" >&2

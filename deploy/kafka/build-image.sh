@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Kafka image of the container tests from published jars, a JRE made by jlink
-# and Debian's busybox, for machines that can pull no image. The same KAFKA_* variables
-# drive it as the public apache/kafka image. Does nothing when the image is there.
+# and Debian's busybox, for machines that cannot pull images. It takes the same KAFKA_* variables
+# as the public apache/kafka image. The script does nothing when the image exists.
 #
 #	build-image.sh [--force] [IMAGE:TAG]
 set -euo pipefail

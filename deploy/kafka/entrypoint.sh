@@ -5,8 +5,8 @@ set -eu
 export CLUSTER_ID="${CLUSTER_ID:-5L6g3nShT-eMCtK--X86sw}"
 out=/opt/kafka/config
 java() { /opt/java/bin/java "$@"; }
-# The wrapper exits 1 on a second start because the directory is formatted already; exactly
-# that is not an error.
+# On a second start the wrapper exits with 1 because the directory is formatted already. Only this error
+# is ignored.
 if ! message=$(java -Xmx128m -cp '/opt/kafka/libs/*' kafka.docker.KafkaDockerWrapper setup \
     --default-configs-dir /etc/kafka/docker \
     --mounted-configs-dir /mnt/shared/config \

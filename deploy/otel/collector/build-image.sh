@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image of an OpenTelemetry collector, for machines that can pull no image, from the
-# collector's Go modules: one static binary, from scratch. Does nothing when the image is there.
+# Builds an image of the OpenTelemetry collector from its Go modules, for machines that cannot pull images:
+# one static binary, from scratch. The script does nothing when the image exists.
 #
 #	build-image.sh [--force] [IMAGE:TAG]
 set -euo pipefail

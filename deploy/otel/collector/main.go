@@ -1,6 +1,6 @@
-// Collector is the OpenTelemetry collector with what deploy/otel/collector.yaml names and nothing
-// else, of the release that docker-compose.yml names: for machines that can pull no image, and to
-// prove that file. It is a module of its own, so that its hundred dependencies are nobody else's.
+// Collector is the OpenTelemetry collector with only the components that deploy/otel/collector.yaml names, in the
+// version that docker-compose.yml names. It is for machines that cannot pull images, and for testing that file. It
+// is a module of its own because of its hundred dependencies.
 package main
 
 import (
@@ -51,7 +51,7 @@ func factories() (f otelcol.Factories, err error) {
 	return f, err
 }
 
-// version is that of the module that makes a collector of its components.
+// version is the version of the collector's core module.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {
