@@ -154,11 +154,11 @@ describe("jobs", () => {
     const server = make({ maxAttempts: 2 });
     server.on("slow", (job) => job.delay(60_000).catch(() => undefined));
     const client = await opened(server);
-    const runAt = new Date(Date.now() + 40 * 86_400_000).toISOString();
+    const runAt = new Date(Date.now() + 29 * 86_400_000).toISOString();
     await client.send({ type: "submit", id: "1", job: "slow", payload: 1, runAt });
     await client.send({ type: "submit", id: "2", job: "slow", payload: 1, timeout: 2 });
     await client.send({ type: "submit", id: "3", job: "slow", payload: 1, deadline: 3 });
-    await pass(40 * 86_400_000 - 1);
+    await pass(29 * 86_400_000 - 1);
     expect(server.jobs.map(({ status }) => [status.state, status.error?.code])).toEqual([
       ["scheduled", undefined], ["failed", "timeout"], ["failed", "deadline_exceeded"],
     ]);
@@ -214,7 +214,10 @@ describe("watches", () => {
     await pass();
     expect(again.take()).toMatchObject([{ type: "subscribed", mine: true, reset: true }]);
     await again.send({ type: "subscribe", id: "2", mine: true, after: cursor?.["cursor"] });
-    expect(again.take()).toMatchObject([{ mine: true, reset: true }, { type: "cursor" }]);
+    expect(again.take()).toEqual([{ type: "subscribed", id: "2", jobs: [], mine: true }]); // it goes on
+    const last = await opened(server, "a");
+    await last.send({ type: "subscribe", id: "3", mine: true, after: cursor?.["cursor"] });
+    expect(last.take()).toMatchObject([{ mine: true, reset: true }, { type: "cursor" }]);
   });
 
   test("limits are held", async () => {

@@ -1,6 +1,7 @@
 // What the server in memory is made of: its jobs, its sessions, and what the test wants to go wrong.
 
 import type { ErrorCode } from "../codes_gen.js";
+import { checkSubmit } from "./checks.js";
 import { Refusal } from "./codes.js";
 import { Failure, type Handler, TestJob } from "./job.js";
 import { sameJSON } from "./json.js";
@@ -20,7 +21,6 @@ export interface Limits {
 /** What can be refused: a session at its opening, an HTTP request, a frame of that type, or a job of a subscribe. */
 export type Refusable = "session" | "request" | "submit" | "subscribe" | "watch" | "cancel" | "retry" | "auth";
 
-const maxKeyChars = 128;
 const maxTimer = 86_400_000; // a longer one is made of several: setTimeout takes 24.8 days
 
 export class Engine {
@@ -130,13 +130,9 @@ export class Engine {
 
   /** Makes a job, or finds the one of the same key. Whoever called it calls announce for a new one, after its ack. */
   submit(request: Submit, subject: string): { ack: Ack; record: JobRecord } {
-    const { job: type, payload, key } = request;
-    if (typeof type !== "string" || type === "") throw new Refusal("invalid_frame", "job is missing");
-    if (payload === undefined) throw new Refusal("invalid_frame", "payload is missing");
-    if (key !== undefined && (typeof key !== "string" || [...key].length > maxKeyChars)) {
-      throw new Refusal("invalid_frame", `key is not a string of at most ${maxKeyChars} characters`);
-    }
-    if (this.types && !this.types.has(type)) throw new Refusal("unknown_job_type", `${type} is not a job type here`);
+    const submit = checkSubmit(request);
+    const { job: type, payload, key } = submit;
+    if (this.types && !this.types.has(type)) throw new Refusal("unknown_job_type", `${JSON.stringify(type)} is not a job type here`);
     const keyed = key ? `${type}\0${key}` : undefined;
     const old = keyed === undefined ? undefined : this.#keys.get(keyed);
     if (old) {
@@ -146,7 +142,7 @@ export class Engine {
       return { ack: old.ack(true), record: old };
     }
     const id = `00000000-0000-7000-8000-${(++this.made).toString(16).padStart(12, "0")}`;
-    const record = new JobRecord(id, request, subject, this.maxAttempts);
+    const record = new JobRecord(id, submit, subject, this.maxAttempts);
     this.#schedule(record);
     this.records.set(id, record);
     this.order.push(record);
@@ -159,14 +155,8 @@ export class Engine {
     const { runAt, deadline } = record.submit;
     if (runAt !== undefined) {
       const at = Date.parse(runAt);
-      if (Number.isNaN(at)) throw new Refusal("invalid_frame", "runAt is not a time");
       record.doc.runAt = stamp(at);
-      record.doc.state = "scheduled";
-      this.#later(record, at - Date.now(), () => {
-        if (record.doc.state !== "scheduled") return;
-        record.doc.state = "pending";
-        this.changed(record);
-      });
+      if (at > Date.now()) this.#waitFor(record, "scheduled", at);
     }
     if (deadline !== undefined) {
       this.#later(record, deadline * 1000, () => {
@@ -175,6 +165,17 @@ export class Engine {
         this.changed(record);
       });
     }
+  }
+
+  /** Has a job wait in a state until that time, and then for a worker. */
+  #waitFor(record: JobRecord, state: "scheduled" | "retrying", at: number): void {
+    record.doc.state = state;
+    this.#later(record, at - Date.now(), () => {
+      if (record.doc.state !== state) return;
+      record.doc.state = "pending";
+      record.doc.retryAt = undefined;
+      this.changed(record);
+    });
   }
 
   /** Calls `run` after a wait, unless the job has ended or expired by then. */
@@ -197,14 +198,7 @@ export class Engine {
   /** Tells of a change, and hands the job out if a handler can take it. */
   changed(record: JobRecord): void {
     record.write(++this.version);
-    if (record.doc.state === "retrying") {
-      this.#later(record, Date.parse(record.doc.retryAt ?? "") - Date.now(), () => {
-        if (record.doc.state !== "retrying") return;
-        record.doc.state = "pending";
-        record.doc.retryAt = undefined;
-        this.changed(record);
-      });
-    }
+    if (record.doc.state === "retrying") this.#waitFor(record, "retrying", Date.parse(record.doc.retryAt ?? ""));
     this.announce(record);
   }
 

@@ -1,6 +1,7 @@
 // POST /v1/events of the server in memory: the frames of a session, as server-sent events.
 
 import type { AckwireError } from "../errors.js";
+import { readRefs } from "./checks.js";
 import { Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
 import { toJSON } from "./json.js";
@@ -18,10 +19,7 @@ export interface Asked {
 
 /** Answers with a stream once its session has begun. Rejects with what refuses the session. */
 export async function streamFrames(engine: Engine, asked: Asked): Promise<Response> {
-  const { jobs = [] } = asked.watch;
-  if (!Array.isArray(jobs) || !jobs.every((job) => typeof (job as { jobId?: unknown } | null)?.jobId === "string")) {
-    throw new Refusal("invalid_frame", "jobs is not a list of jobs");
-  }
+  const jobs = readRefs(asked.watch.jobs ?? []);
   const most = engine.limits.subscriptions;
   if (jobs.length > most) throw new Refusal("limit_exceeded", `a stream may follow ${most} jobs`);
   const events = new Events(engine, asked);

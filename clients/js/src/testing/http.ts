@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from "../codes_gen.js";
 import type { State } from "../types.js";
+import { checkState } from "./checks.js";
 import { codes, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
 import { streamFrames } from "./events.js";
@@ -94,7 +95,7 @@ function route(engine: Engine, request: Request_): Response | Promise<Response> 
     known = true;
     if (method === request.method) return handle(engine, request, decodeURIComponent(match[1] ?? ""));
   }
-  throw new Refusal(known ? "method_not_allowed" : "not_found", "the server in memory has no such route");
+  throw new Refusal(known ? "method_not_allowed" : "not_found", "no such route");
 }
 
 const json = (status: number, text: string, headers: Record<string, string> = {}) =>
@@ -105,7 +106,8 @@ function refusal({ problem: refused }: Refusal): Response {
   const headers: Record<string, string> = { "Content-Type": "application/problem+json" };
   if (refused.retryAfter !== undefined) headers["Retry-After"] = String(Math.ceil(refused.retryAfter));
   if (status === 401) headers["WWW-Authenticate"] = "Bearer";
-  return new Response(toJSON({ ...refused, status }), { status, headers });
+  const { code, title, ...rest } = refused;
+  return new Response(toJSON({ code, title, status, ...rest }), { status, headers });
 }
 
 async function postJob(engine: Engine, request: Request_): Promise<Response> {
@@ -280,8 +282,9 @@ function listJobs(engine: Engine, { query, subject }: Request_): Response {
       throw new Refusal("invalid_frame", `${name} is not a parameter here`);
     }
   }
+  for (const state of query.getAll("state")) checkState("state ", state);
   const limit = Number(query.get("limit") ?? 50);
-  if (!(limit >= 1 && limit <= 500)) throw new Refusal("invalid_frame", "limit must be 1 to 500");
+  if (!(limit >= 1 && limit <= 500)) throw new Refusal("invalid_frame", "limit must be a number from 1 to 500");
   const cursor = Number(query.get("cursor") ?? engine.order.length);
   if (!(cursor >= 0)) throw new Refusal("invalid_frame", "cursor is not one of this API");
   const jobs: string[] = [];

@@ -3,6 +3,7 @@
 import type { ErrorCode } from "../codes_gen.js";
 import { AckwireError, type Problem } from "../errors.js";
 import type { SessionEvents } from "../types.js";
+import { checkMineAlone, checkTypes, readIDs, readRefs, type Ref } from "./checks.js";
 import { codes, problem, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
 import { type Ack, type JobRecord, type Submit, terminal } from "./record.js";
@@ -236,6 +237,7 @@ export class ServerSession {
   }
 
   #dispatch(frame: Frame, id: string | undefined): void {
+    checkTypes(frame);
     if (frame.type === "auth") {
       this.#auth(frame, id);
       return;
@@ -260,7 +262,7 @@ export class ServerSession {
         this.#unsubscribe(frame, id);
         break;
       default:
-        throw new Refusal("unknown_frame", `${frame.type} is no frame of a client`);
+        throw new Refusal("unknown_frame", `${JSON.stringify(frame.type)} is not a frame type`);
     }
   }
 
@@ -302,9 +304,11 @@ export class ServerSession {
     });
   }
 
+  /** All jobs of the subject take one place among those that are watched. */
   #checkRoom(): void {
     const { subscriptions } = this.#engine.limits;
-    if (this.#watched.size >= subscriptions) throw new Refusal("limit_exceeded", `${subscriptions} jobs are watched`);
+    if (this.#watched.size + Number(this.#mine) < subscriptions) return;
+    throw new Refusal("limit_exceeded", `${subscriptions} jobs are watched`);
   }
 
   #accept(frame: Frame, id: string | undefined, watches: boolean): void {
@@ -329,6 +333,7 @@ export class ServerSession {
   #order(kind: "cancel" | "retry", frame: Frame, id: string | undefined): void {
     const refused = this.#engine.refusal(kind);
     if (refused) throw refused;
+    if (!frame["jobId"]) throw new Refusal("invalid_frame", "jobId is missing");
     const { ack, record } = this.#engine.command(kind, frame["jobId"]);
     if (this.#engine.acksToLose > 0) {
       this.#engine.acksToLose--;
@@ -349,6 +354,12 @@ export class ServerSession {
     const engine = this.#engine;
     const refused = engine.refusal("subscribe");
     if (refused) throw refused;
+    checkMineAlone(frame["jobs"]);
+    if (this.#mine) {
+      this.send({ type: "subscribed", id, jobs: [], mine: true });
+      return;
+    }
+    this.#checkRoom();
     const after = frame["after"];
     const [, epoch, version] = /^(\d+)\.(\d+)$/.exec(typeof after === "string" ? after : "") ?? [];
     const reset = after !== undefined && Number(epoch) !== engine.epoch;
@@ -365,27 +376,23 @@ export class ServerSession {
 
   #subscribe(frame: Frame, id: string | undefined): void {
     const engine = this.#engine;
-    const refs = frame["jobs"];
-    const fits = (ref: unknown) => typeof (ref as { jobId?: unknown } | null)?.jobId === "string";
-    if (!Array.isArray(refs) || !refs.every(fits)) throw new Refusal("invalid_frame", "jobs is not a list of jobs");
+    const refs = readRefs(frame["jobs"]);
     const refused = engine.refusal("subscribe");
     if (refused) throw refused;
     const most = engine.limits.subscriptions;
     if (refs.length > most) throw new Refusal("limit_exceeded", `a frame may name ${most} jobs`);
     const tell: JobRecord[] = [];
-    const jobs = (refs as { jobId: string; after?: unknown }[]).map((ref) => this.#subscribeOne(ref, tell));
+    const jobs = refs.map((ref) => this.#subscribeOne(ref, tell));
     this.send({ type: "subscribed", id, jobs });
     for (const record of tell) this.tell(record);
   }
 
-  #subscribeOne(ref: { jobId: string; after?: unknown }, tell: JobRecord[]): object {
-    const { jobId } = ref;
+  #subscribeOne({ jobId, after }: Ref, tell: JobRecord[]): object {
     try {
       const refused = this.#engine.refusal("watch");
       if (refused) throw refused;
       const record = this.#engine.find(jobId);
       if (!this.#watched.has(jobId)) this.#checkRoom();
-      const after = typeof ref.after === "number" ? ref.after : 0;
       const reset = after > record.version;
       this.#watch(jobId);
       if (reset || after < record.version) {
@@ -403,15 +410,13 @@ export class ServerSession {
 
   #unsubscribe(frame: Frame, id: string | undefined): void {
     if (frame["mine"] === true) {
+      checkMineAlone(frame["jobs"]);
       this.#mine = false;
       this.send({ type: "unsubscribed", id, jobs: [], mine: true });
       return;
     }
-    const jobs = frame["jobs"];
-    if (!Array.isArray(jobs) || !jobs.every((jobId) => typeof jobId === "string")) {
-      throw new Refusal("invalid_frame", "jobs is not a list of job IDs");
-    }
-    for (const jobId of jobs) this.#watched.delete(jobId as string);
+    const jobs = readIDs(frame["jobs"]);
+    for (const jobId of jobs) this.#watched.delete(jobId);
     this.send({ type: "unsubscribed", id, jobs });
   }
 }
