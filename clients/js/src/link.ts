@@ -241,11 +241,7 @@ export class Link {
 
   private take_(conn: Conn, frame: Frame): boolean | void {
     const call = conn.calls_.get(frame.id);
-    if (call && answersOther(call, frame.type)) {
-      call.answered_ = true;
-      this.answer_(conn, call, failure("indeterminate", "the server's answer could not be read"));
-      return false;
-    }
+    if (call && answersOther(call, frame.type)) return false;
     switch (frame.type) {
       case "welcome":
         conn.limit_(frame.limits);

@@ -30,7 +30,8 @@ export const codes = {
 /** The members of an error with that code, as a real server sends them. */
 export function problem(code: ErrorCode, detail?: string, retryAfter?: number): Problem {
   const [, retryable, title] = codes[code];
-  return { code, title, ...(detail !== undefined && { detail }), retryable, ...(retryAfter !== undefined && { retryAfter }) };
+  const wait = retryAfter !== undefined && { retryAfter };
+  return { code, title, ...(detail !== undefined && { detail }), retryable, ...wait };
 }
 
 /** An answer that is an error; the sessions and the HTTP routes turn it into their own form. */

@@ -132,7 +132,9 @@ export class Engine {
   submit(request: Submit, subject: string): { ack: Ack; record: JobRecord } {
     const submit = checkSubmit(request);
     const { job: type, payload, key } = submit;
-    if (this.types && !this.types.has(type)) throw new Refusal("unknown_job_type", `${JSON.stringify(type)} is not a job type here`);
+    if (this.types && !this.types.has(type)) {
+      throw new Refusal("unknown_job_type", `${JSON.stringify(type)} is not a job type here`);
+    }
     const keyed = key ? `${type}\0${key}` : undefined;
     const old = keyed === undefined ? undefined : this.#keys.get(keyed);
     if (old) {
