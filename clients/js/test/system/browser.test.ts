@@ -2,7 +2,7 @@
 // submit became exactly one job, every watch ended with the terminal status and rose, and loadtest's checker agrees.
 
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { allEnded, Chromium, list, tabOf } from "./lib/browser.js";
+import { allEnded, Chromium, list, tabOf, type Tab } from "./lib/browser.js";
 import { History } from "./lib/history.js";
 import { run, serve, twoGateways, until, type System } from "./lib/process.js";
 import { Proxy } from "./lib/proxy.js";
@@ -33,6 +33,13 @@ const numbers = (n: number, from = 0) => Array.from({ length: n }, (_, i) => i +
 async function expectOneJobEach(payloads: number[], system: System, token?: string): Promise<void> {
   const jobs = await list(system.gateways[0]!, "demo.echo", token);
   expect(jobs.map((j) => j.result as number).sort((a, b) => a - b)).toEqual(payloads);
+}
+
+/** Sessions that a gateway has open, from its metrics. */
+async function sessions(ops: string): Promise<number> {
+  const text = await fetch(`http://${ops}/metrics`).then((r) => r.text());
+  const line = /^ackwire_gateway_sessions(?:\{[^}]*\})? ([0-9.e+]+)$/m.exec(text);
+  return Number(line?.[1] ?? NaN);
 }
 
 test("a page sleeps for ten minutes and wakes", async () => {
@@ -133,6 +140,36 @@ test("a page is loaded again with 20 unsent submits", async () => {
   await expectOneJobEach(numbers(20), s.system);
   await s.history.judge(s.system.gateways[0]!);
 });
+
+test.each([["closed", 2], ["crashed", 2], ["closed", 20], ["crashed", 20]] as const)(
+  "the first tab is %s, of %i tabs on one socket", async (how, count) => {
+    const s = await setUp(`tabs ${how}`, await serve());
+    const ops = s.system.processes[0]!.ready;
+    const all: Tab[] = [];
+    for (let i = 0; i < count; i++) {
+      const tab = await chromium.tab(s.context);
+      await tab.open({ url: s.url, tabs: true });
+      await tab.submit("demo.echo", numbers(5, i * 5));
+      all.push(tab);
+    }
+    await allEnded(all);
+    expect(await sessions(ops)).toBe(1);
+
+    const [leader, ...rest] = all as [Tab, ...Tab[]];
+    s.history.fault(`the leader's tab is ${how}`);
+    const gone = how === "closed" ? leader.page.close() : (async () => {
+      const cdp = await s.context.newCDPSession(leader.page);
+      void cdp.send("Page.crash").catch(() => undefined); // a crashed page does not answer
+      await new Promise((resolve) => leader.page.once("crash", resolve));
+    })();
+    await Promise.all(rest.map((tab, i) => tab.submit("demo.echo", numbers(5, count * 5 + i * 5))));
+    await gone;
+    await allEnded(rest);
+    await until("one socket again", async () => (await sessions(ops)) === 1);
+    await expectOneJobEach(numbers(count * 5 + rest.length * 5), s.system);
+    await s.history.judge(s.system.gateways[0]!);
+  },
+);
 
 /** Tokens of the server's own key; a user is a tenant of its own here. */
 const tokens = (system: System, ttl: string) => (user: string) =>

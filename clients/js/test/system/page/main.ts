@@ -2,6 +2,7 @@
 
 import { connect, webSocket, type Ackwire, type Job } from "ackwire";
 import { offline, type Outbox } from "ackwire/offline";
+import { tabs } from "ackwire/tabs";
 import type { Record } from "../lib/history.js";
 import { recorded } from "./recorded.js";
 
@@ -22,6 +23,8 @@ export interface Open {
   url: string;
   /** Whose tokens are fetched; none without it. */
   user?: string;
+  /** One socket for all tabs. */
+  tabs?: boolean;
   /** An outbox for `user`. */
   offline?: boolean;
 }
@@ -44,7 +47,7 @@ async function follow(job: Job): Promise<void> {
 const app = {
   async open(o: Open): Promise<void> {
     const number = await window.nextClient();
-    const socket = recorded(webSocket(), number, (r) => window.record(r));
+    const socket = recorded(o.tabs ? tabs(o.user ? { user: o.user } : {}) : webSocket(), number, (r) => window.record(r));
     const user = o.user;
     client = connect({ url: o.url, transports: [socket], ...(user && { token: () => window.fetchToken(user) }) });
     outbox = o.offline ? offline(client, { user: user ?? "nobody" }) : undefined;
