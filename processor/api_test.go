@@ -6,9 +6,9 @@ import (
 	"github.com/ackwire/ackwire/internal/api"
 )
 
-// TestAPI shows each change of what programs import, and what in it they could not use or understand.
+// TestAPI compares the exported API with a golden file, and checks that other modules can use and understand it.
 func TestAPI(t *testing.T) { api.Golden(t, *update) }
 
-// TestModules shows each module that a worker has to fetch and compile: what only some need is in a module
-// of its own.
+// TestModules compares the modules that a worker has to fetch and compile with a golden file: parts that only some
+// workers need belong into modules of their own.
 func TestModules(t *testing.T) { api.Modules(t, *update) }

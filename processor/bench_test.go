@@ -15,7 +15,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// BenchmarkJobs is the whole way of a job through a worker, request to durable outcome, on
+// BenchmarkJobs measures a job's whole way through a worker, from its request to its durable outcome, with
 // a broker in the same process and loopback connections.
 func BenchmarkJobs(b *testing.B) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))

@@ -6,8 +6,8 @@ import (
 	"github.com/ackwire/ackwire/internal/imports"
 )
 
-// A processor shares contracts and runtime with the other services, and nothing else. Programs with
-// handlers import it, so what only commands need is not for it: internal/command, blobs.
+// TestImports: a processor shares only contracts and runtime with the other services. Programs with handlers import it,
+// so it must not import what only commands need: internal/command and blobs.
 func TestImports(t *testing.T) {
 	rule := imports.Rule{
 		Allow: []string{

@@ -57,11 +57,11 @@ func TestNewJobStartsAtOnceAndCompletes(t *testing.T) {
 	})
 }
 
-// wantClaims checks that a run waits: it says its claim every third of the lease and nothing else.
+// wantClaims checks that a run waits: it repeats its claim every third of the lease and sends no other event.
 func (w *world) wantClaims(jobID string) event.Event {
 	w.t.Helper()
 	time.Sleep(2 * testLease)
-	events := w.said(jobID)
+	events := w.events(jobID)
 	if len(events) < 6 || len(events) > 8 {
 		w.t.Fatalf("%d events in two leases, want a claim every third of a lease: %v", len(events), events)
 	}
@@ -205,8 +205,8 @@ func TestQuitEndsHandler(t *testing.T) {
 	})
 }
 
-// The broker appends the claim but its answers say that it may not have: the same run is said
-// again until it is known to be durable, and then waits for its grant.
+// The broker appends the claim, but its answers leave that open: the run repeats its claim
+// until it is known to be durable, and then waits for its grant.
 func TestClaimInDoubtIsSaidAgainAndWaits(t *testing.T) {
 	inWorld(t, func(w *world) {
 		wk := w.start(Config{}, handlers(map[string]RawHandler{"echo": echo}))
@@ -219,7 +219,7 @@ func TestClaimInDoubtIsSaidAgainAndWaits(t *testing.T) {
 		}
 		fault.Remove()
 		time.Sleep(2 * time.Second)
-		events := w.said("a")
+		events := w.events("a")
 		if len(events) < 2 {
 			t.Fatalf("said %v", events)
 		}
@@ -253,7 +253,7 @@ func TestStopWhileTheClaimIsInDoubt(t *testing.T) {
 		}
 		fault.Remove()
 		time.Sleep(2 * testLease)
-		for _, e := range w.said("a") {
+		for _, e := range w.events("a") {
 			if e.Type != event.Claimed {
 				t.Errorf("said %s after stop", e.Type)
 			}
@@ -261,7 +261,7 @@ func TestStopWhileTheClaimIsInDoubt(t *testing.T) {
 	})
 }
 
-// A grant for a claim whose lease has passed starts nothing: the tracker may have expired it.
+// A grant for a claim whose lease has passed does not start the handler: the tracker may let the lease expire.
 func TestLateGrantIsAskedForAgain(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.submit(request("a", "echo"), `1`)

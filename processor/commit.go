@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// assigned notes new partitions and returns them.
+// assigned adds new partitions to the lane and returns them.
 func (l *lane) assigned(numbers []int32) []*partition {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -29,7 +29,7 @@ func (l *lane) assigned(numbers []int32) []*partition {
 	return parts
 }
 
-// forget drops partitions. Marks of runs that still go on change nothing any more.
+// forget removes partitions from the lane. Runs of their requests go on; their marks have no effect any more.
 func (l *lane) forget(numbers []int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -38,9 +38,9 @@ func (l *lane) forget(numbers []int32) {
 	}
 }
 
-// learnBacklog asks where new partitions end, until it is known. Records below may have
-// been handed to a worker before; until it is known, all may. Asking after the assignment
-// gives an end that is late rather than early, which errs on the side of waiting.
+// learnBacklog asks Kafka for the end offsets of new partitions, until it gets them. Records below the end may have
+// been delivered to another worker before; while the end is not known, any record may. An end that is asked for after
+// the assignment may be too high but never too low, so a run may wait for a grant that it did not need.
 func (l *lane) learnBacklog(ctx context.Context, parts []*partition) {
 	for {
 		err := l.askBacklog(ctx, parts)
@@ -76,7 +76,7 @@ func (l *lane) askBacklog(ctx context.Context, parts []*partition) error {
 	return err
 }
 
-// commitLoop commits what moved, in batches.
+// commitLoop commits the marks that have moved, every commitEvery.
 func (l *lane) commitLoop(ctx context.Context) {
 	ticker := time.NewTicker(commitEvery)
 	defer ticker.Stop()
@@ -90,9 +90,9 @@ func (l *lane) commitLoop(ctx context.Context) {
 	}
 }
 
-// commit commits the low-water marks that moved: of the given partitions, or of all. One
-// commit follows the other, so that no older offset is written after a newer one. What
-// fails is committed with the next one, or handed out once more.
+// commit commits the low-water marks that have moved: of the given partitions, or of all if only is nil. Only one
+// commit is under way at a time, so that no older offset is written after a newer one. After a failure the marks are
+// committed with the next commit; if there is none, Kafka delivers the requests again, which is harmless.
 func (l *lane) commit(ctx context.Context, only []int32) {
 	select {
 	case l.committing <- struct{}{}:

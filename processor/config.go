@@ -11,45 +11,44 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// Config is how a processor runs. A field that is zero has its default, so that a program sets only
-// what it needs.
+// Config holds the settings of a processor. Fields that are zero have their defaults.
 type Config struct {
 	// Brokers are the addresses, host:port, of some of Kafka's brokers. Default 127.0.0.1:9092.
 	Brokers []string
-	// TopicPrefix starts the name of every topic and group, and must be the one that the gateways
-	// and trackers have. Default "ackwire.".
+	// TopicPrefix is the prefix of the names of all topics and groups. It must be that of the gateways and
+	// trackers. Default "ackwire.".
 	TopicPrefix string
-	// Partitions is the partition count of topics that this process has to create. All
-	// services that share a Kafka should be given the same. Default 12.
+	// Partitions is the number of partitions of topics that this process creates. All services that share a
+	// Kafka should have the same. Default 12.
 	Partitions int32
-	// Lanes are the lanes whose jobs this processor takes, 64 at most. Default "default".
+	// Lanes are the lanes from which this processor takes jobs, 64 at most. Default "default".
 	Lanes []string
-	// Slots is how many jobs of each lane may be held at the same time, 4096 at most. Default 64.
+	// Slots is how many jobs of each lane may run or wait here at the same time, 4096 at most. Default 64.
 	Slots int
-	// WorkerID names this process in the log, to the tracker, and to the owners of the jobs that
-	// it runs: at most 128 printable ASCII characters without spaces. It must be unique among the
-	// workers that live at the same time. Default: a random one.
+	// WorkerID is the worker's unique name: the log, the tracker and the owners of the jobs that it runs see it.
+	// It has at most 128 printable ASCII characters without spaces, and must be unique among the workers that
+	// run at the same time. Default: a random one.
 	WorkerID string
-	// WorkerHost has the default WorkerID begin with the host's name, which owners of jobs then see.
+	// WorkerHost makes the default WorkerID start with the host's name, which owners of jobs then see.
 	WorkerHost bool
 	// ProgressRate is how many progress events a job may append per second, 100 at most; between
 	// two of them the latest call wins. Default 4.
 	ProgressRate float64
 	// FileLimit is the size in bytes of the largest file or result in the blob store. Default 1 GiB.
 	FileLimit int64
-	// ResultLimit is the size in bytes of the largest result that is kept in the job's log,
+	// ResultLimit is the size in bytes of the largest result that is stored in the job's log,
 	// 131072 at most; a larger one goes to the blob store (WithBlobs). Default 65536.
 	ResultLimit int
 	// Grace is how long running jobs may go on after the processor was told to stop, before
-	// they are released; 24h at most. Default 10s.
+	// they are handed back; 24h at most. Default 10s.
 	Grace time.Duration
-	// ClaimsAlwaysWait makes every claim wait for the tracker's grant. No job that was
-	// cancelled before it began is then ever started; each start costs one round trip
-	// through the tracker.
+	// ClaimsAlwaysWait makes every claim wait for the tracker's grant. Then no job that was
+	// cancelled before it began is ever started; each start costs one round trip
+	// to the tracker.
 	ClaimsAlwaysWait bool
 	// StepBack makes the processor leave a lane, within about a second, when another worker
-	// joins the lane's consumer group, and take it again when none is left: for a processor that
-	// is only there until somebody has workers.
+	// joins the lane's consumer group, and take it again when no other worker is left. It is for a
+	// processor that works only as long as no other worker does, such as the demo's.
 	StepBack bool
 }
 
@@ -72,11 +71,11 @@ const (
 	// every byte of a result has to be escaped.
 	maxResultLimit = 128 << 10
 	maxGrace       = 24 * time.Hour
-	// maxPayload bounds a payload from the blob store, which a gateway has bounded before.
+	// maxPayload bounds a payload from the blob store, in bytes. Gateways accept only smaller ones.
 	maxPayload = 64 << 20
 )
 
-// withDefaults fills in what is not set. The slices are copies.
+// withDefaults sets the defaults of zero fields. It copies the slices.
 func (c Config) withDefaults() Config {
 	c.Brokers, c.Lanes = slices.Clone(c.Brokers), slices.Clone(c.Lanes)
 	if len(c.Brokers) == 0 {
@@ -109,7 +108,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports every problem of the configuration, with the defaults filled in. New calls it.
+// Validate reports every problem of the configuration; zero fields count as their defaults. New calls it.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	problems := []error{c.kafka().Check(), c.names().Validate()}

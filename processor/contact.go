@@ -11,23 +11,23 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 )
 
-// Rhythm and bound of asking whether Kafka is there.
+// Interval and timeout of pings to the brokers.
 const (
 	contactEvery   = 2 * time.Second
 	contactTimeout = 2 * time.Second
 
-	// kafkaSilence is how long no broker may answer before the worker is not ready.
+	// kafkaSilence is how long all brokers may be silent before the worker is not ready.
 	kafkaSilence = 6 * time.Second
 )
 
-// contact knows when any broker last answered. A worker that is cut off sees nothing fail: its
-// fetches and heartbeats are tried again and again, and it hears nothing.
+// contact records when any broker last answered. A worker that is cut off gets no errors: the Kafka client repeats its
+// fetches and heartbeats for ever.
 type contact struct {
-	heard atomic.Int64 // when any broker last answered, Unix nanoseconds; 0 before watch began
-	cause atomic.Pointer[error]
+	heard atomic.Int64          // when any broker last answered, in Unix nanoseconds; 0 before watch has begun
+	cause atomic.Pointer[error] // of the last ping that failed
 }
 
-// watch asks all brokers, again and again, until ctx ends.
+// watch pings the brokers until ctx ends.
 func (c *contact) watch(ctx context.Context, cl *kgo.Client) error {
 	c.heard.Store(time.Now().UnixNano())
 	pinger := kafka.NewPinger(cl)
@@ -52,11 +52,11 @@ func (c *contact) watch(ctx context.Context, cl *kgo.Client) error {
 	}
 }
 
-// err says since when no broker has answered, when that is for too long.
+// err returns an error if no broker has answered for kafkaSilence.
 func (c *contact) err() error {
 	heard := c.heard.Load()
 	if heard == 0 {
-		return nil // the start says why it is not ready
+		return nil // not started: Processor.notReady says why
 	}
 	silent := time.Since(time.Unix(0, heard))
 	if silent <= kafkaSilence {

@@ -12,15 +12,14 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// home is where orders for this worker appear: one partition of the topic control, from an
-// offset that was its end before this worker's first claim. The partition count of the
-// topic must not change while workers live.
+// home is the place where orders for this worker appear: one partition of the topic control, from the offset that was
+// its end before this worker's first claim. The topic's number of partitions must not change while workers run.
 type home struct {
 	partition int32
 	end       int64
 }
 
-// findHome asks Kafka for the worker's home.
+// findHome computes the worker's partition of the topic control and asks Kafka for its end.
 func (p *Processor) findHome(ctx context.Context) (home, error) {
 	name := p.names.Control()
 	n, err := kafka.PartitionCount(ctx, p.client, name)
@@ -43,7 +42,7 @@ func (p *Processor) findHome(ctx context.Context) (home, error) {
 	return h, nil
 }
 
-// listen hands orders to their runs until ctx ends.
+// listen reads orders and passes them to their runs, until ctx ends.
 func (p *Processor) listen(ctx context.Context, h home) error {
 	name := p.names.Control()
 	client, err := p.kafka.NewClient(p.env, "ackwire-processor-"+p.worker,
@@ -65,8 +64,7 @@ func (p *Processor) listen(ctx context.Context, h home) error {
 	}
 }
 
-// order hands one order to its run. Several workers share a partition: what is meant for
-// another one is none of ours.
+// order passes one order to its run. Several workers share a partition, so it ignores orders for other workers.
 func (p *Processor) order(rec *kgo.Record) {
 	o, err := event.DecodeOrder(rec.Value)
 	if err != nil {

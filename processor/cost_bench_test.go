@@ -16,7 +16,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// cpu is what this process has used so far.
+// cpu returns the CPU time that this process has used.
 func cpu(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -26,7 +26,7 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// rig is a broker and a client that plays gateway and tracker.
+// rig is a broker, and a client that plays the gateway and the tracker.
 type rig struct {
 	b       *testing.B
 	ctx     context.Context
@@ -90,7 +90,7 @@ func (r *rig) worker() {
 	}
 }
 
-// raw does with bare clients what a worker does with Kafka for one job.
+// raw makes the same Kafka requests as a worker makes for one job, with bare clients.
 func (r *rig) raw() {
 	r.b.Helper()
 	cl, err := r.config().kafka().NewClient(r.env, "raw", kgo.ConsumerGroup("raw"),
@@ -123,7 +123,7 @@ func (r *rig) raw() {
 	})
 }
 
-// submit produces requests, work waits for as many ends and grants what waits.
+// submit produces n requests. Then work grants the claims that wait, and waits for the ends of all jobs.
 func (r *rig) submit(n int) {
 	for range n {
 		req := request(newRunID(), "echo")
@@ -168,10 +168,9 @@ func (r *rig) work(n int) {
 	}
 }
 
-// BenchmarkCost is jobs/s of a handler that does nothing, in one worker with 64 slots, and the
-// CPU of a job, broker and clients included: as new records, as a backlog of 10,000 that
-// lay there before the worker came, and by bare clients that consume one record and produce
-// two.
+// BenchmarkCost measures jobs/s of a handler that does nothing, in one worker with 64 slots, and the CPU time of a job
+// including broker and clients. It compares new records, a backlog of 10,000 from before the worker's start, and bare
+// clients that consume one record and produce two.
 func BenchmarkCost(b *testing.B) {
 	const jobs = 10_000
 	measure := func(b *testing.B, run func(r *rig)) {

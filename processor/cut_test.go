@@ -15,7 +15,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// cable is a worker's network, which can be pulled.
+// cable is a worker's network, which a test can cut.
 type cable struct {
 	mu     sync.Mutex
 	pulled bool
@@ -55,8 +55,8 @@ func (c *cable) plug() {
 	c.pulled = false
 }
 
-// A worker that was away for longer than its group session loses its partitions to another,
-// keeps the run whose lease is longer, and takes work again once it is back.
+// A worker that is cut off for longer than its group session loses its partitions to another worker,
+// keeps the run whose lease is longer, and takes work again when it can reach Kafka.
 func TestWorkerThatWasCutOffComesBack(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var c cable
@@ -98,7 +98,7 @@ func TestWorkerThatWasCutOffComesBack(t *testing.T) {
 		if e := w.last("long"); e.Type != event.Completed || e.Worker != "first" {
 			t.Errorf("the long lease was kept: %+v", e)
 		}
-		for _, e := range w.said("short") {
+		for _, e := range w.events("short") {
 			if e.Type == event.Completed || e.Type == event.Failed {
 				t.Errorf("the short lease was lost, but: %+v", e.Event)
 			}
@@ -110,7 +110,7 @@ func TestWorkerThatWasCutOffComesBack(t *testing.T) {
 	})
 }
 
-// TestAWorkerThatIsCutOffIsNotReady, though it has nothing to do: and it is ready again when Kafka answers.
+// TestAWorkerThatIsCutOffIsNotReady, even an idle one. It is ready again when Kafka answers.
 func TestAWorkerThatIsCutOffIsNotReady(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var c cable

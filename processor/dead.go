@@ -14,12 +14,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// deadBy is who met a record that nobody can decode: the value of topic.HeaderDeadBy.
+// deadBy is the value of topic.HeaderDeadBy: the service that could not decode the record.
 const deadBy = "processor"
 
 const maxDeadDetail = 512 // bytes
 
-// reasonFor says why a record is not a request this worker knows.
+// reasonFor returns why a record is not a request that this worker can read.
 func reasonFor(headers []topic.Header) deadReason {
 	for _, h := range headers {
 		if h.Key == topic.HeaderVersion && len(h.Value) > 0 && string(h.Value) != topic.RequestVersion {
@@ -29,11 +29,12 @@ func reasonFor(headers []topic.Header) deadReason {
 	return deadBadRequest
 }
 
-// bury puts a record among the dead letters. The record keeps its slot, and its offset does
-// not move on, until that is durable.
-func (p *Processor) bury(l *lane, part *partition, rec *kgo.Record, reason deadReason, why error) {
+// writeDeadLetter writes a record to the dead letters, in a goroutine. Until that is durable the record keeps its slot,
+// and its offset is not committed. A letter that is too large for the broker is written without its value, then without
+// key and headers: its headers still say where the original record is.
+func (p *Processor) writeDeadLetter(l *lane, part *partition, rec *kgo.Record, reason deadReason, why error) {
 	letter := deadLetter(p.names.Dead(), rec, reason, why.Error())
-	p.burials.Go(func() {
+	p.deadLetters.Go(func() {
 		defer l.free()
 		for {
 			err := kafka.ProduceSync(p.produceCtx, p.client, letter)
@@ -46,7 +47,6 @@ func (p *Processor) bury(l *lane, part *partition, rec *kgo.Record, reason deadR
 				l.mark(part, rec.Offset)
 				return
 			case errors.Is(err, kerr.MessageTooLarge) && rec.Value != nil:
-				// With the headers added it does not fit. Its place says where the value is.
 				size := len(rec.Value)
 				rec.Value = nil
 				letter = deadLetter(p.names.Dead(), rec, reason, fmt.Sprintf("value of %d bytes left out: %v", size, why))
@@ -54,7 +54,7 @@ func (p *Processor) bury(l *lane, part *partition, rec *kgo.Record, reason deadR
 				rec.Key, rec.Headers = nil, nil
 				letter = deadLetter(p.names.Dead(), rec, reason, fmt.Sprintf("value, key and headers left out: %v", why))
 			default:
-				// A record is not used twice: the client may still hold the former one.
+				// A new record for each try: the client may still use the former one.
 				letter = deadLetter(p.names.Dead(), rec, reason, why.Error())
 			}
 			if !pause.For(p.produceCtx, retryPause) {

@@ -40,7 +40,7 @@ func ship(_ context.Context, job *processor.Job, in order) (receipt, error) {
 	return receipt{Shipped: in.Count}, nil
 }
 
-// A worker takes jobs until it is told to stop, and then gives back what it could not finish.
+// A worker takes jobs until it is told to stop, and then hands back the jobs that it could not finish.
 func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -61,7 +61,7 @@ type shopShip struct{}
 func (shopShip) Name() string                   { return "shop.ship" }
 func (shopShip) Types() (in order, out receipt) { return in, out }
 
-// A job type is declared once, for who submits and for who works.
+// A job type is declared once, for the program that submits and for the worker.
 func ExampleHandleType() {
 	outcome, err := processortest.Run(context.Background(),
 		func(w *processor.Processor) { processor.HandleType(w, shopShip{}, ship) },
@@ -70,7 +70,7 @@ func ExampleHandleType() {
 	// Output: completed {"shipped":1} <nil>
 }
 
-// A handler that fails says whether the job is tried again, when, and with which code for people.
+// A handler that fails decides whether and when the job is tried again, and which error code clients see.
 func ExamplePermanent() {
 	soldOut := func(context.Context, *processor.Job, order) (receipt, error) {
 		return receipt{}, processor.WithCode("sold_out", processor.Permanent(errors.New("no coffee is left")))
@@ -86,7 +86,7 @@ func ExamplePermanent() {
 	// Output: failed sold_out retryable: false
 }
 
-// A handler is a function from its payload to its result; how it fails decides whether the
+// A handler is a function from its payload to its result; the error that it returns decides whether the
 // job is tried again.
 func ExampleHandle() {
 	for _, in := range []order{{"coffee", 2}, {"coffee", 0}, {"tea", 1}} {

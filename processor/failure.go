@@ -14,7 +14,7 @@ import (
 // result schema of its job's type (WithResultCheck).
 const CodeInvalidResult = job.CodeInvalidResult
 
-// Bounds of what a failure carries into the log of its job.
+// Bounds of the texts of a failure in the job's log.
 const (
 	maxErrorMessage = 1024 // bytes
 	maxErrorCode    = 64   // bytes
@@ -27,7 +27,8 @@ type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-// Permanent marks err as one that no further attempt can mend. Permanent(nil) is nil.
+// Permanent marks err as a failure that another attempt would repeat: the job fails without further attempts.
+// Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -67,8 +68,7 @@ func WithCode(code string, err error) error {
 	return codedError{err, code}
 }
 
-// failureOf classifies what a handler returned. cause is why the handler's context ended,
-// nil when it did not.
+// failureOf classifies the error that a handler returned. cause is why the handler's context ended, nil if it did not.
 func failureOf(err, cause error) *event.Failure {
 	f := &event.Failure{
 		Error: job.Error{Code: job.CodeHandlerError, Retryable: true, Message: text.Clip(err.Error(), maxErrorMessage)},
@@ -99,27 +99,26 @@ func failureOf(err, cause error) *event.Failure {
 	return f
 }
 
-// cancelled is the outcome of a run whose owner wanted it to stop.
+// cancelled returns the failure of a run whose job was cancelled.
 func cancelled(message string) *event.Failure {
 	return &event.Failure{Error: job.Error{Code: job.CodeCancelled, Message: text.Clip(message, maxErrorMessage)}}
 }
 
-// Why a handler's context ended: context.Cause gives one of these.
+// Causes of the end of a handler's context: context.Cause returns one of these.
 var (
-	// ErrCancelled: the job's owner wants it to stop. Whatever the handler then returns, the
-	// job is cancelled.
+	// ErrCancelled says that the job was cancelled. It ends cancelled, whatever the handler returns.
 	ErrCancelled = errors.New("the job was cancelled")
-	// ErrStopped: the tracker refused the run; another one may hold the job. Nothing the
-	// handler returns is recorded.
+	// ErrStopped says that the tracker has stopped the run, because another run may hold the job. The handler's
+	// result is not recorded.
 	ErrStopped = errors.New("the run was stopped")
-	// ErrLeaseLost: the run could not renew its lease in time, so another one may hold the
-	// job soon. Nothing the handler returns is recorded.
+	// ErrLeaseLost says that the run could not renew its lease in time, so that another run may soon hold the
+	// job. The handler's result is not recorded.
 	ErrLeaseLost = errors.New("the run's lease was lost")
-	// ErrShutdown: the processor stops. A result is still recorded; with an error the job
-	// is given back at no cost.
+	// ErrShutdown says that the processor stops. A result is still recorded; with an error the job
+	// is handed back, which costs no attempt.
 	ErrShutdown = errors.New("the processor stops")
-	// ErrTimeout: the attempt took longer than its timeout. It is a
-	// context.DeadlineExceeded as well.
+	// ErrTimeout says that the attempt took longer than its timeout. It matches
+	// context.DeadlineExceeded too.
 	ErrTimeout error = timeoutError{}
 )
 

@@ -13,9 +13,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// File is a result that is kept in the blob store and served at the job's resultUrl.
+// File is a result that is stored in the blob store and served at the job's resultUrl.
 type File struct {
-	// Name is what those who download it are offered, such as "sales.csv". It may be empty.
+	// Name is the file name that a download is given, such as "sales.csv". It may be empty.
 	Name string
 	// ContentType is a media type; "application/octet-stream" when empty.
 	ContentType string
@@ -24,14 +24,13 @@ type File struct {
 
 const defaultContentType = "application/octet-stream"
 
-// ErrNoBlobStore is returned by Job.Attach where no store is configured. As a handler's error it
-// is retryable: another worker may have one. It costs an attempt, for the handler has run.
+// ErrNoBlobStore is returned by Job.Attach if no store is configured. As a handler's error it
+// is retryable: another worker may have a store. It costs an attempt, since the handler has run.
 var ErrNoBlobStore = WithCode(job.CodeResultNotStored, errors.New("this worker has no blob store"))
 
-// Attach makes f the job's file, in place of one that was attached before. It is stored
-// when Attach returns; clients see it once the handler has returned without an error, beside
-// the result that it returned. An error is retryable, unless f is above Config.FileLimit or its
-// name or type is too long.
+// Attach makes f the job's file and replaces one that was attached before. The file is stored when Attach returns;
+// clients see it once the handler has returned without an error, along with the result that it returned. An error is
+// retryable, unless f is above Config.FileLimit or its name or type is too long.
 func (j *Job) Attach(ctx context.Context, f File) error {
 	if f.ContentType == "" {
 		f.ContentType = defaultContentType
@@ -57,8 +56,8 @@ func (j *Job) attached() *event.Blob {
 	return j.file
 }
 
-// spill attaches a result that is too large for the log. One that has a file beside it
-// stays, and is refused for its size.
+// spill attaches a result that is too large for the log as a file. If the handler has attached a file, or there is no
+// blob store, it returns the result as it is, and the job fails because of its size.
 func (j *Job) spill(ctx context.Context, result json.RawMessage, limit int) (json.RawMessage, error) {
 	if len(result) <= limit || j.attached() != nil {
 		return result, nil
@@ -73,8 +72,8 @@ func (j *Job) spill(ctx context.Context, result json.RawMessage, limit int) (jso
 	return nil, err
 }
 
-// storeFile is Job.store of a run: every run has a key of its own, so that a worker that was
-// cut off cannot overwrite what another one has reported.
+// storeFile returns the function Job.store of a run. Every run has a key of its own, so that a worker that was cut off
+// cannot overwrite the file of another run.
 func (p *Processor) storeFile(key string) func(context.Context, File) (*event.Blob, error) {
 	return func(ctx context.Context, f File) (*event.Blob, error) {
 		if p.blobs == nil {
@@ -93,8 +92,8 @@ func (p *Processor) storeFile(key string) func(context.Context, File) (*event.Bl
 	}
 }
 
-// limited reads a file's content, counts its bytes and breaks off above the limit, so that the store
-// keeps nothing of it.
+// limited reads a file's content and counts its bytes. Above the limit it returns an error, so that the store does not
+// keep the file.
 type limited struct {
 	content     io.Reader
 	limit, size int64
@@ -114,13 +113,12 @@ func (l *limited) Read(b []byte) (int, error) {
 
 func (l *limited) exceeded() bool { return l.size > l.limit }
 
-// fetchPayload reads a payload that was too large for the log. A run without a blob store does
-// not come here: see Processor.lacks.
+// fetchPayload reads a payload from the blob store. Processor.lacks has checked that there is one.
 func (p *Processor) fetchPayload(ctx context.Context, key string) ([]byte, error) {
 	payload, err := p.blobs.Get(ctx, key, maxPayload)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, WithCode(job.CodePayloadMissing, Permanent(errors.New("the payload is gone from the blob store")))
+		return nil, WithCode(job.CodePayloadMissing, Permanent(errors.New("the payload is not in the blob store any more")))
 	case err != nil:
 		return nil, Unable(WithCode(CodeBlobStoreUnavailable, fmt.Errorf("fetch payload: %w", err)))
 	}

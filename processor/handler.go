@@ -14,21 +14,20 @@ import (
 	"github.com/ackwire/ackwire/schemas/strict"
 )
 
-// RawHandler works on one job: it is given the payload's bytes as the client sent them and
-// returns the result as JSON, or nothing.
+// RawHandler works on one job. payload has the bytes that the client sent. The result is JSON, or empty for none.
 type RawHandler func(ctx context.Context, job *Job, payload []byte) (json.RawMessage, error)
 
-// Handle registers the handler of a job type. The payload is decoded from JSON into In (a
-// payload that does not fit is a permanent failure with the code invalid_payload; 1.0 fits an
-// integer), and what fn returns is encoded as the job's result.
+// Handle registers the handler of a job type. The payload is decoded from JSON into In, where an integer field accepts
+// any whole number, such as 1.0; a payload that cannot be decoded is a permanent failure with the code invalid_payload.
+// The value that fn returns is encoded as the job's result.
 //
 // Execution is at least once: fn may run again for the same job, on another worker, even
 // while an earlier run that was cut off has not noticed it yet. Job.Dispatch and Job.Run are
 // the fencing token for its side effects. When ctx ends fn must return soon; context.Cause
 // says why it ended. A handler that does not return keeps its slot.
 //
-// Handle panics when the type is empty or registered twice, or when Run was called: all of
-// them are mistakes in the program.
+// Handle panics if the type is empty or registered twice, or if Run was called before: these are
+// mistakes in the program.
 func Handle[In, Out any](p *Processor, jobType string, fn func(ctx context.Context, job *Job, in In) (Out, error)) {
 	HandleRaw(p, jobType, func(ctx context.Context, j *Job, payload []byte) (json.RawMessage, error) {
 		var in In
@@ -47,9 +46,8 @@ func Handle[In, Out any](p *Processor, jobType string, fn func(ctx context.Conte
 	})
 }
 
-// JobType declares a job type with the Go types of its payload (In) and of its result (Out). What
-// ackwire.Type of the client's package returns is one, so that the program that submits jobs and the
-// one that works on them share the declaration:
+// JobType declares a job type with the Go types of its payload (In) and of its result (Out). The value that
+// ackwire.Type returns implements it, so that the program that submits jobs and the worker share one declaration:
 //
 //	var RenderInvoice = ackwire.Type[Invoice, Rendered]("invoice.render")
 type JobType[In, Out any] interface {
@@ -59,19 +57,19 @@ type JobType[In, Out any] interface {
 	Types() (In, Out)
 }
 
-// HandleType is Handle for a declared job type: a function of other types than the declaration's does
-// not compile.
+// HandleType is like Handle, for a declared job type: a function whose types differ from the declaration's does not
+// compile.
 func HandleType[In, Out any](
 	p *Processor, t JobType[In, Out], fn func(ctx context.Context, job *Job, in In) (Out, error),
 ) {
 	Handle(p, t.Name(), fn)
 }
 
-// Middleware wraps a handler: for tracing, logging, checks that all handlers share.
+// Middleware wraps a handler, for something that all handlers share, such as logging or checks.
 type Middleware func(next RawHandler) RawHandler
 
-// Use wraps every handler of the processor, registered before or after, in m; the first one is
-// the outermost. It panics when Run was called.
+// Use wraps every handler of the processor, whether registered before or after, in m. The first middleware is the
+// outermost. It panics if Run was called before.
 func (p *Processor) Use(m ...Middleware) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,9 +79,9 @@ func (p *Processor) Use(m ...Middleware) {
 	p.middleware = append(p.middleware, m...)
 }
 
-// HandleRaw is Handle without decoding and encoding. What fn returns must be strict JSON (RFC 7493:
-// UTF-8, no duplicate keys, no lone surrogates, numbers that a float64 can hold), else the job fails
-// with the code invalid_result.
+// HandleRaw is like Handle, but without decoding and encoding. The result of fn must be strict JSON (RFC 7493: UTF-8,
+// no duplicate keys, no lone surrogates, numbers in the range of a float64), else the job fails with the code
+// invalid_result.
 func HandleRaw(p *Processor, jobType string, fn RawHandler) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,8 +96,8 @@ func HandleRaw(p *Processor, jobType string, fn RawHandler) {
 	p.handlers[jobType] = fn
 }
 
-// handler returns the handler of a job type; nil when there is none. Only Run and later callers
-// use it, when the table does not change any more.
+// handler returns the handler of a job type, with its middleware; nil when there is none. It takes no lock, since it is
+// called only after Run has begun, when the handlers do not change any more.
 func (p *Processor) handler(jobType string) RawHandler {
 	h, ok := p.handlers[jobType]
 	if !ok {
@@ -114,8 +112,7 @@ func (p *Processor) handler(jobType string) RawHandler {
 	return h
 }
 
-// checked is h with a check of its results around it, and around all middleware, so that nothing changes a result
-// behind its check.
+// checked wraps h, which includes all middleware, with a check of its results: nothing can change a result after it.
 func checked(h RawHandler, check func(jobType string, result json.RawMessage) error) RawHandler {
 	return func(ctx context.Context, j *Job, payload []byte) (json.RawMessage, error) {
 		result, err := h(ctx, j, payload)
@@ -129,15 +126,16 @@ func checked(h RawHandler, check func(jobType string, result json.RawMessage) er
 	}
 }
 
-// invalidResult is the failure of a run whose result is not fit to be shown to others.
+// invalidResult returns the failure of a run whose result was refused by a check.
 func invalidResult(why error) error {
 	return WithCode(CodeInvalidResult, Permanent(errors.New(event.InvalidResult(why).Message)))
 }
 
-// The client is told no more than this: a panic's value may hold anything.
+// errPanicked is the failure of a handler that panicked. It does not contain the panic's value, which clients must not
+// see.
 var errPanicked = WithCode(job.CodeHandlerPanic, errors.New("the handler panicked; the worker's log has the stack"))
 
-// call runs the handler and turns a panic into a failure. Its stack is in the log only.
+// call runs the handler and turns a panic into errPanicked. The panic's value and stack are only logged.
 func (h RawHandler) call(ctx context.Context, j *Job, payload []byte) (result json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -148,7 +146,7 @@ func (h RawHandler) call(ctx context.Context, j *Job, payload []byte) (result js
 	return h(ctx, j, payload)
 }
 
-// ending is what a handler's return means for its job: a terminal event without its address.
+// ending is the terminal event of a run, without the run's identity.
 type ending struct {
 	event   event.Type
 	outcome outcome
@@ -157,8 +155,8 @@ type ending struct {
 	failure *event.Failure
 }
 
-// end decides what a handler's return means. cause is why its context ended, nil when it
-// did not; limit bounds the result's size.
+// end decides how a run ends after its handler has returned. cause is why the handler's context ended, nil if it
+// did not; limit bounds the result's size, in bytes.
 func end(result json.RawMessage, err, cause error, limit int) ending {
 	switch {
 	case errors.Is(cause, ErrCancelled):
@@ -191,7 +189,7 @@ func endWith(result json.RawMessage, limit int) ending {
 	return ending{event: event.Completed, outcome: ranCompleted, result: result}
 }
 
-// checkResult reports why a result is not fit to be shown to others.
+// checkResult returns an error if a result is not strict JSON.
 func checkResult(result json.RawMessage) error {
 	if len(result) == 0 {
 		return nil

@@ -19,28 +19,28 @@ import (
 
 // Bounds of a lane's consumer.
 const (
-	// sessionTimeout is how long the group waits for a worker that died before it gives its
-	// partitions to others. A worker that was only slow loses nothing: its runs go on.
+	// sessionTimeout is how long the group waits for the heartbeat of a worker before it gives the worker's
+	// partitions to others. If the worker was only slow, its runs go on and nothing is lost.
 	sessionTimeout    = 10 * time.Second
 	heartbeatInterval = 2 * time.Second
 
 	// fetchMaxBytes and fetchMaxPartitionBytes bound what a lane buffers ahead of its slots.
 	fetchMaxBytes          = 8 << 20
 	fetchMaxPartitionBytes = 1 << 20
-	// fetchMaxWait bounds how long a new partition waits for the fetch that was under way, on
-	// the same broker, when it was added: the client has one at a time.
+	// fetchMaxWait bounds how long a broker holds a fetch. The client has one fetch per broker at a time, and a
+	// partition that is added meanwhile must wait for its end.
 	fetchMaxWait = 500 * time.Millisecond
 
 	pollPause   = 250 * time.Millisecond // after an error, so that the loop does not spin
-	drainWait   = kafka.DeliveryTimeout  // at stop: for claims whose outcome is not known yet
-	leaveWait   = 3 * time.Second        // at stop: to leave the group
+	drainWait   = kafka.DeliveryTimeout  // at stop: wait for claims whose outcome is not known yet
+	leaveWait   = 3 * time.Second        // at stop: wait for leaving the group
 	commitEvery = 150 * time.Millisecond
-	commitWait  = 3 * time.Second // one commit
+	commitWait  = 3 * time.Second // for one commit
 )
 
-// lane takes the requests of one lane: a member of the lane's consumer group that polls
+// lane takes the requests of one lane. It is a member of the lane's consumer group that polls
 // only while it has free slots. A request takes a slot when it is polled; the slot is free
-// again when its run has ended, whichever way.
+// again when its run has ended.
 type lane struct {
 	// Set before run, then only read.
 	p     *Processor
@@ -48,16 +48,16 @@ type lane struct {
 	topic string
 	log   *slog.Logger
 
-	client      *kgo.Client // set by run, each time, before anything else uses it
-	brokerTimes bool        // the topic's times are the broker's; set before run
+	client      *kgo.Client // set at each start of run, before anything else uses it
+	brokerTimes bool        // the broker sets the timestamps of the topic's records; set before run
 
-	committing chan struct{} // capacity 1: held while one commit is under way; taken before mu
+	committing chan struct{} // capacity 1: a lock that is held during a commit; taken before mu
 
-	mu         sync.Mutex // guards the rest; no other lock is taken under it
-	slots      int        // free ones
-	joined     bool
-	yielding   bool // the lane is left to others: see attend
-	partitions map[int32]*partition
+	mu         sync.Mutex           // guards the rest; no other lock is taken under it
+	slots      int                  // free slots
+	joined     bool                 // it is a member of the group
+	yielding   bool                 // the lane is left to other workers: see attend
+	partitions map[int32]*partition // those assigned now, by number
 
 	polling trouble
 	changed wake.Signal // a slot was freed or an offset marked; only the poll loop listens
@@ -76,10 +76,10 @@ func newLane(p *Processor, name string) *lane {
 	return l
 }
 
-// run takes requests until ctx ends, waits (bounded) until it is known of every request
-// taken whether its claim is durable, commits, and leaves the group. The runs go on.
+// run takes requests until ctx ends. Then it waits, for at most drainWait, until the claim of every
+// request is durable, commits, and leaves the group. The runs go on.
 func (l *lane) run(ctx context.Context) error {
-	// What the lane does for its open claims outlives ctx, but not run itself.
+	// The goroutines that commit go on after ctx has ended, until run returns.
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -94,8 +94,8 @@ func (l *lane) run(ctx context.Context) error {
 		kgo.FetchMaxPartitionBytes(fetchMaxPartitionBytes),
 		kgo.FetchMaxWait(fetchMaxWait),
 		kgo.DisableAutoCommit(),
-		// Between a poll and its claims no partition may change hands: every record that was
-		// polled is claimed, or not this worker's business.
+		// No partition may be revoked between a poll and the claims of its records: then another
+		// worker could be given records that are being claimed here.
 		kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
 			assigned := l.assigned(m[l.topic])
@@ -123,7 +123,7 @@ func (l *lane) run(ctx context.Context) error {
 	return nil
 }
 
-// poll takes requests while slots are free.
+// poll takes requests while slots are free, until ctx ends.
 func (l *lane) poll(ctx context.Context) {
 	for {
 		free := l.waitForSlots(ctx)
@@ -141,7 +141,7 @@ func (l *lane) poll(ctx context.Context) {
 	}
 }
 
-// notePoll makes errors visible and slows the loop down while there are any.
+// notePoll logs the errors of a poll, records them for readiness, and slows the loop down after an error.
 func (l *lane) notePoll(ctx context.Context, fetches kgo.Fetches) {
 	var problems []error
 	fetches.EachError(func(t string, partition int32, err error) {
@@ -157,11 +157,11 @@ func (l *lane) notePoll(ctx context.Context, fetches kgo.Fetches) {
 	pause.For(ctx, pollPause)
 }
 
-// take puts a request on a slot, or a record that is none among the dead letters.
+// take starts the run of a request. A record that is not a valid request goes to the dead letters.
 func (l *lane) take(rec *kgo.Record) {
 	part, ok := l.deliver(rec)
 	if !ok {
-		return // not this worker's any more: its owner will read it
+		return // the partition was lost: its new owner reads the record
 	}
 	headers := make([]topic.Header, len(rec.Headers))
 	for i, h := range rec.Headers {
@@ -169,7 +169,7 @@ func (l *lane) take(rec *kgo.Record) {
 	}
 	r, err := l.request(part, rec, headers)
 	if err != nil {
-		l.p.bury(l, part, rec, reasonFor(headers), err)
+		l.p.writeDeadLetter(l, part, rec, reasonFor(headers), err)
 		return
 	}
 	l.p.add(r)
@@ -187,8 +187,8 @@ func (l *lane) request(part *partition, rec *kgo.Record, headers []topic.Header)
 	return newRun(l, part, rec.Offset, l.requestedAt(rec), req, rec.Value)
 }
 
-// requestedAt is when the broker took a request; nil when the time is another's clock's, which
-// could be hours behind: a job would be taken for one that has expired.
+// requestedAt returns the broker's timestamp of a request. It returns nil if the timestamp is from another clock, which
+// may be hours behind: the tracker would take the job for one that has expired.
 func (l *lane) requestedAt(rec *kgo.Record) *time.Time {
 	if !l.brokerTimes && rec.Attrs.TimestampType() != logAppendTime {
 		return nil
@@ -200,10 +200,11 @@ func (l *lane) requestedAt(rec *kgo.Record) *time.Time {
 	return &at
 }
 
-// logAppendTime is the type of a record's timestamp that the broker has given.
+// logAppendTime is the type of a record's timestamp that was set by the broker.
 const logAppendTime = 1
 
-// deliver notes that a record is being worked on and takes a slot for it.
+// deliver adds a record to its partition's window and takes a slot for it. It reports false if the lane does not own
+// the partition any more.
 func (l *lane) deliver(rec *kgo.Record) (*partition, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,7 +217,7 @@ func (l *lane) deliver(rec *kgo.Record) (*partition, bool) {
 	return part, true
 }
 
-// waitForSlots returns how many slots are free, at least one, or 0 when ctx has ended.
+// waitForSlots waits until slots are free and returns how many. It returns 0 if ctx has ended.
 func (l *lane) waitForSlots(ctx context.Context) int {
 	for {
 		if ctx.Err() != nil {
@@ -248,7 +249,7 @@ func (l *lane) setSlots(n int) {
 	l.p.metrics.slotsFree.WithLabelValues(l.name).Set(float64(n))
 }
 
-// mark notes that nothing of the record at offset depends on Kafka's handing it over again.
+// mark notes that the record at offset need not be delivered again: its claim or its dead letter is durable.
 func (l *lane) mark(part *partition, offset int64) {
 	l.mu.Lock()
 	part.window.mark(offset)
@@ -262,7 +263,7 @@ func (l *lane) mayBeRedelivery(part *partition, offset int64) bool {
 	return part.mayBeRedelivery(offset)
 }
 
-// drain waits until every request that was taken is marked, at most drainWait.
+// drain waits until every request that was taken is marked, for at most drainWait.
 func (l *lane) drain() {
 	deadline := time.NewTimer(drainWait)
 	defer deadline.Stop()
@@ -297,7 +298,7 @@ func (l *lane) close(ctx context.Context) {
 	l.client.Close()
 }
 
-// ready says why the lane takes no work.
+// ready returns why the lane takes no work; nil if it does, or leaves the lane to others.
 func (l *lane) ready() error {
 	l.mu.Lock()
 	joined, yielding := l.joined, l.yielding

@@ -115,7 +115,7 @@ func TestSlotsBoundWhatIsTaken(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		var held []event.Event
 		for i := range 10 {
-			if events := w.said(id(i)); len(events) > 0 {
+			if events := w.events(id(i)); len(events) > 0 {
 				held = append(held, events[0].Event)
 			}
 		}
@@ -164,7 +164,7 @@ func TestRebalanceDoesNotEndRuns(t *testing.T) {
 		}
 		time.Sleep(40 * time.Second)
 		for i := range jobs {
-			events := w.said(id(i))
+			events := w.events(id(i))
 			last := events[len(events)-1]
 			if last.Type != event.Completed {
 				t.Fatalf("%s: %v", id(i), last.Event)
@@ -218,7 +218,7 @@ func TestNothingLeaks(t *testing.T) {
 			}
 			return nil
 		})
-		for i := range 20 { // every connection is made
+		for i := range 20 { // so that every connection has been made
 			w.submit(request(fmt.Sprint("warm-up-", i), "any"), `1`)
 		}
 		time.Sleep(time.Minute)

@@ -18,7 +18,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// A broker that takes smaller records than ours must not make a run report for ever.
+// If the broker's limit on records is too low for a result, the run must not repeat its report for ever.
 func TestResultThatTheBrokerRefuses(t *testing.T) {
 	inWorld(t, func(w *world) {
 		end := make(chan struct{})
@@ -41,8 +41,8 @@ func TestResultThatTheBrokerRefuses(t *testing.T) {
 	})
 }
 
-// A bad record's offset moves on only once its dead letter is durable, and a letter that is
-// too large loses its value, not its place.
+// A bad record's offset is committed only once its dead letter is durable. A letter that is
+// too large is written without its value, but with the record's position.
 func TestDeadLetterIsDurableFirst(t *testing.T) {
 	inWorld(t, func(w *world) {
 		wk := w.start(Config{}, handlers(nil))
@@ -83,7 +83,7 @@ func TestDeadLetterIsDurableFirst(t *testing.T) {
 	})
 }
 
-// A letter whose headers are too large, too, keeps its place: its record must not be tried for ever.
+// A letter whose headers are too large as well is written with the record's position only, and not tried for ever.
 func TestDeadLetterOfLargeHeaders(t *testing.T) {
 	inWorld(t, func(w *world) {
 		wk := w.start(Config{}, handlers(nil))
@@ -105,7 +105,7 @@ func TestDeadLetterOfLargeHeaders(t *testing.T) {
 	})
 }
 
-// A file whose name no event may carry fails its job, not its worker.
+// A file whose name is too long for an event fails its job, and not the worker.
 func TestAFileOfALongName(t *testing.T) {
 	for _, f := range []File{{Name: strings.Repeat("x", 1025)}, {ContentType: strings.Repeat("x", 257)}} {
 		if err := (&Job{}).Attach(t.Context(), f); !errors.As(err, new(permanentError)) {

@@ -7,7 +7,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// claimOutcome is how a claim went: the label of claims_total.
+// claimOutcome is the outcome of a claim: the label of claims_total.
 type claimOutcome string
 
 const (
@@ -16,22 +16,22 @@ const (
 	claimRefused  claimOutcome = "refused"  // the tracker stopped the run before it began
 	claimQuit     claimOutcome = "quit"     // the job was cancelled before the run began
 	claimReleased claimOutcome = "released" // the processor stopped before the run began
-	claimUnable   claimOutcome = "unable"   // the worker cannot run it, and gave it back
+	claimUnable   claimOutcome = "unable"   // the worker cannot run the job, and handed it back
 )
 
 var claimOutcomes = []claimOutcome{claimStarted, claimGranted, claimRefused, claimQuit, claimReleased, claimUnable}
 
-// outcome is how a run ended: the label of runs_ended_total.
+// outcome is the outcome of a run: the label of runs_ended_total.
 type outcome string
 
 const (
 	ranCompleted outcome = "completed"
 	ranFailed    outcome = "failed"
 	ranCancelled outcome = "cancelled"
-	ranReleased  outcome = "released"
-	ranUnable    outcome = "unable" // the handler found that this worker cannot run it
-	ranStopped   outcome = "stopped"
-	ranLeaseLost outcome = "lease_lost"
+	ranReleased  outcome = "released"   // the processor stopped, and handed the job back
+	ranUnable    outcome = "unable"     // the handler found that this worker cannot run the job
+	ranStopped   outcome = "stopped"    // the tracker stopped the run: it does not hold the job
+	ranLeaseLost outcome = "lease_lost" // the run could not renew its lease in time
 )
 
 var outcomes = []outcome{ranCompleted, ranFailed, ranCancelled, ranReleased, ranUnable, ranStopped, ranLeaseLost}
@@ -48,12 +48,14 @@ var deadReasons = []deadReason{deadBadRequest, deadUnknownVersion}
 
 // Labels of orders_total beside the order types.
 const (
-	orderUnknownRun  = "unknown_run" // the run has ended, or was never this worker's
+	orderUnknownRun  = "unknown_run" // this worker has no such run; mostly because it has ended
 	orderUndecodable = "undecodable"
 )
 
-// saidEvents are the events a worker appends: the label of produce_failures_total.
-var saidEvents = []event.Type{event.Claimed, event.Beat, event.Progress, event.Completed, event.Failed, event.Released}
+// workerEvents are the events that a worker appends: the label of produce_failures_total.
+var workerEvents = []event.Type{
+	event.Claimed, event.Beat, event.Progress, event.Completed, event.Failed, event.Released,
+}
 
 const deadLetterLabel = "dead" // a produce to the topic dead, in produce_failures_total
 
@@ -73,31 +75,33 @@ type metrics struct {
 	commitFailures  prometheus.Counter
 }
 
-// newMetrics registers the metrics, with every label value present from the start.
+// newMetrics registers the metrics. Every label value is present from the start, so that rates work.
 func newMetrics(r prometheus.Registerer, lanes []string) *metrics {
 	m := meter.New(r, "processor")
 	orders := append(meter.Words(event.OrderTypes), orderUnknownRun, orderUndecodable)
 	all := &metrics{
-		claims: m.Counters("claims_total", "Claims by how they went.", "outcome", meter.Words(claimOutcomes)...),
-		ended: m.Counters("runs_ended_total", "Runs that began, by how they ended.",
+		claims: m.Counters("claims_total", "Claims of jobs, by outcome.", "outcome", meter.Words(claimOutcomes)...),
+		ended: m.Counters("runs_ended_total", "Runs whose handler was started, by outcome.",
 			"outcome", meter.Words(outcomes)...),
 		unable: m.Counters("unable_total",
-			"Jobs handed back, at no cost, because this worker cannot run them, by reason.", "reason", unableReasons...),
+			"Jobs handed back, without costing an attempt, because this worker cannot run them, by reason.",
+			"reason", unableReasons...),
 		leasesLost:     m.Counter("leases_lost_total", "Runs whose lease could not be renewed in time."),
-		running:        m.Gauge("running", "Handlers that run."),
-		waiting:        m.Gauge("waiting", "Runs that wait for the tracker's grant."),
-		slotsFree:      m.GaugeVec("slots_free", "Slots that no job holds.", "lane"),
+		running:        m.Gauge("running", "Handlers that are running now."),
+		waiting:        m.Gauge("waiting", "Runs that are waiting for the tracker's grant now."),
+		slotsFree:      m.GaugeVec("slots_free", "Free slots.", "lane"),
 		handlerSeconds: m.HistogramVec("handler_seconds", "How long handlers ran.", meter.Slow, "lane"),
 		conflated: m.Counter("progress_conflated_total",
 			"Progress calls that a later one replaced before they were sent."),
-		deadLetters: m.Counters("dead_letters_total", "Records put among the dead letters, by reason.",
+		deadLetters: m.Counters("dead_letters_total", "Records written to the dead letters, by reason.",
 			"reason", meter.Words(deadReasons)...),
 		orders: m.Counters("orders_total",
-			"Orders from the tracker, by type; those of unknown runs and those that could not be read apart.",
+			"Orders from the tracker, by type; unknown_run and undecodable count orders for runs that this worker does "+
+				"not have, and records that are not orders.",
 			"type", orders...),
 		produceFailures: m.Counters("produce_failures_total", "Records that Kafka did not confirm, by event.",
-			"event", append(meter.Words(saidEvents), deadLetterLabel)...),
-		commitFailures: m.Counter("commit_failures_total", "Offset commits that failed; they are repeated."),
+			"event", append(meter.Words(workerEvents), deadLetterLabel)...),
+		commitFailures: m.Counter("commit_failures_total", "Offset commits that failed; they are tried again."),
 	}
 	for _, lane := range lanes {
 		all.slotsFree.WithLabelValues(lane)

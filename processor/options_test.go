@@ -17,7 +17,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// TestDefaultsOfOptions: no option need be given, and nil is as good as none.
+// TestDefaultsOfOptions: no option is required, and nil values count as not given.
 func TestDefaultsOfOptions(t *testing.T) {
 	for what, opts := range map[string][]Option{
 		"none": nil,
@@ -51,8 +51,8 @@ func TestDefaultsOfOptions(t *testing.T) {
 	}
 }
 
-// TestOneRegistryTakesOneProcessor: the second is an error that leaves the first one's metrics alone,
-// and labels of its own are a way.
+// TestOneRegistryTakesOneProcessor: a second processor is an error that does not affect the first one's metrics, unless
+// it has labels of its own.
 func TestOneRegistryTakesOneProcessor(t *testing.T) {
 	r := prometheus.NewRegistry()
 	count := func() int {
@@ -102,7 +102,7 @@ func TestTwoProcessorsWithLabelsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestAConfigIsCopied: what a program does with its slices afterwards changes nothing.
+// TestAConfigIsCopied: a program may change its slices after New.
 func TestAConfigIsCopied(t *testing.T) {
 	lanes := []string{"a", "b"}
 	p, err := New(Config{Lanes: lanes}, quiet())
@@ -115,7 +115,7 @@ func TestAConfigIsCopied(t *testing.T) {
 	}
 }
 
-// TestWithDialer: every connection is the dialer's.
+// TestWithDialer: every connection is made by the dialer.
 func TestWithDialer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -140,7 +140,7 @@ func TestWithDialer(t *testing.T) {
 	}
 }
 
-// shelf is a store as a program may write one.
+// shelf is a minimal implementation of Blobs.
 type shelf map[string]string
 
 func (s shelf) Put(_ context.Context, key, _, _ string, content io.Reader) error {
@@ -163,7 +163,7 @@ func (s shelf) Get(_ context.Context, key string, limit int64) ([]byte, error) {
 	return []byte(b), nil
 }
 
-// TestAnyStoreWillDo: the limit and the classes of errors are the processor's, whatever the store says.
+// TestAnyStoreWillDo: the processor checks the limit and classifies errors itself, for any implementation of Blobs.
 func TestAnyStoreWillDo(t *testing.T) {
 	store := shelf{}
 	p, err := New(Config{FileLimit: 10}, quiet(), WithBlobs(store))

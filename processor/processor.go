@@ -4,13 +4,13 @@
 //	processor.Handle(w, "mail.send", sendMail)
 //	err = w.Run(ctx)
 //
-// Kafka hands work over, the lease owns it: a request's offset is committed once its claim is
-// durable, and from then on the run tells the log of its job what becomes of it, whatever
-// happens to the partition. Execution is at least once; exactly one outcome is recorded.
+// A worker takes a request from Kafka and appends a claim to the job's log. Once the claim is durable the request's
+// offset is committed, and the run holds the job by a lease that it renews: it goes on even if the partition moves to
+// another worker. Execution is at least once; exactly one outcome is recorded.
 //
-// The lease is counted on this process's monotonic clock, which stands still while a
-// machine is suspended: a handler that must not act beyond its lease hands Job.Dispatch and
-// Job.Run to whatever it changes.
+// The lease is measured with this process's monotonic clock, which stops while a machine is suspended. A handler
+// whose side effects must not happen after its lease has ended passes Job.Dispatch and Job.Run to the store that it
+// changes, as a fencing token.
 package processor
 
 import (
@@ -35,7 +35,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// maxSeen bounds how many dispatches a worker remembers to have met.
+// maxSeen bounds how many dispatches a worker remembers.
 const maxSeen = 32 << 10
 
 // Processor takes jobs from its lanes and runs their handlers.
@@ -47,37 +47,37 @@ type Processor struct {
 	names         topic.Names
 	kafka         kafka.Config
 	registry      registry
-	blobs         Blobs                                              // nil: there is none
-	check         func(jobType string, result json.RawMessage) error // nil: there is none
+	blobs         Blobs                                              // nil if there is no blob store
+	check         func(jobType string, result json.RawMessage) error // nil if results are not checked
 	worker        string
 	metrics       *metrics
-	tracer        trace.Tracer // nil: no spans are made
+	tracer        trace.Tracer // nil if no spans are made
 	lanes         []*lane
 	progressPause time.Duration
 
 	// Set by Run before any run exists, then only read.
-	client      *kgo.Client // produces and asks; lanes and orders have clients of their own
-	produceCtx  context.Context
-	handlersCtx context.Context
+	client      *kgo.Client     // produces, and asks for metadata; lanes and orders have clients of their own
+	produceCtx  context.Context // of produces
+	handlersCtx context.Context // parent of the handlers' contexts
 
 	handlersDone sync.WaitGroup
-	burials      sync.WaitGroup
-	appending    trouble
-	contact      contact     // with Kafka
-	busy         wake.Signal // tells the pulse that there is a run
+	deadLetters  sync.WaitGroup // writers of dead letters
+	appending    trouble        // the last failure to append an event
+	contact      contact        // with Kafka
+	busy         wake.Signal    // wakes the pulse when there is a run
 
 	mu         sync.Mutex // guards the rest; no other lock is taken under it
 	handlers   map[string]RawHandler
 	middleware []Middleware
 	started    bool
 	notReady   error
-	runs       map[string]*run // by run ID; slots bound it
-	dispatch   *seen
-	emptied    chan struct{} // when set: closed as soon as there are no runs
+	runs       map[string]*run // by run ID; the slots bound it
+	dispatch   *seen           // dispatches that this worker was given
+	emptied    chan struct{}   // if not nil: closed as soon as there are no runs
 }
 
-// New makes a processor; handlers are registered with it (Handle) before Run is called. It does no
-// I/O. The error joins all that is wrong with the configuration.
+// New makes a processor. Register its handlers (Handle) before you call Run. New does no I/O. The error joins all
+// problems of the configuration.
 func New(cfg Config, opts ...Option) (*Processor, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -116,21 +116,21 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 	return p, nil
 }
 
-// WorkerID is the name under which this processor claims jobs.
+// WorkerID returns the ID with which this processor claims jobs.
 func (p *Processor) WorkerID() string { return p.worker }
 
-// Setup is tried again until Kafka answers.
+// Timing of the setup, which is tried again until Kafka answers.
 const (
 	setupWait  = 10 * time.Second // one try
 	setupPause = 500 * time.Millisecond
 )
 
-// Run takes and runs jobs until ctx ends, then stops politely: it takes no more, lets
-// running handlers go on for Config.Grace, ends their contexts with ErrShutdown, gives their
-// jobs back and waits, within bounds, until Kafka has confirmed every report. It returns when
-// all it started has ended, and an error if something did not end in time: a handler that
-// ignores its context (its goroutine is then left behind), or a report that Kafka did not
-// confirm. It may be called once.
+// Run takes and runs jobs until ctx ends, then stops gracefully: it takes no more jobs, lets
+// running handlers go on for Config.Grace, then ends their contexts with ErrShutdown, hands
+// their jobs back and waits, for a bounded time, until Kafka has confirmed every report. It
+// returns when all its goroutines have ended. The error says what did not end in time: a handler
+// that ignores its context (whose goroutine is then left behind), or a report that Kafka did not
+// confirm. It may be called only once.
 func (p *Processor) Run(ctx context.Context) error {
 	p.mu.Lock()
 	again := p.started
@@ -152,7 +152,7 @@ func (p *Processor) Run(ctx context.Context) error {
 		return nil
 	}
 
-	// What the runs need lives until they have reported, longer than ctx.
+	// The runs need these contexts until they have reported, longer than ctx.
 	lasting := context.WithoutCancel(ctx)
 	produceCtx, abandon := context.WithCancel(lasting)
 	defer abandon()
@@ -160,7 +160,8 @@ func (p *Processor) Run(ctx context.Context) error {
 	defer endHandlers()
 	p.produceCtx, p.handlersCtx = produceCtx, handlersCtx
 
-	// The first of the parts that fails ends the whole processor.
+	// Two groups of parts: the lanes take jobs until ctx ends; orders, the pulse and pings go on until the runs have
+	// ended. The first part that fails ends the whole processor.
 	takeCtx, stopTaking := context.WithCancelCause(ctx)
 	defer stopTaking(nil)
 	careCtx, stopCaring := context.WithCancel(lasting)
@@ -187,15 +188,15 @@ func (p *Processor) Run(ctx context.Context) error {
 	stopCaring()
 	caring.Wait()
 	abandon()
-	p.burials.Wait()
+	p.deadLetters.Wait()
 	if cause := context.Cause(takeCtx); ctx.Err() == nil && cause != nil {
 		stopErr = errors.Join(cause, stopErr)
 	}
 	return stopErr
 }
 
-// setup makes the topics and finds the worker's home, again until Kafka answers; ok is
-// false when ctx has ended first.
+// setup creates missing topics and finds the worker's home. It tries again until Kafka answers; ok is false if ctx ends
+// first.
 func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 	specs := []topic.Spec{
 		p.names.StatusSpec(p.cfg.Partitions), p.names.ControlSpec(p.cfg.Partitions), p.names.DeadSpec(),
@@ -225,14 +226,14 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 		case err == nil:
 			return h, true
 		}
-		p.log.Warn("set up", "err", err)
+		p.log.Warn("setup failed, trying again", "err", err)
 		p.setReady(fmt.Errorf("starting: %w", err))
 		pause.For(ctx, setupPause)
 	}
 }
 
-// learnTimes asks for which lanes a request's time is the broker's. It is not known where the
-// broker does not let this worker ask: then the requests themselves must say so.
+// learnTimes asks Kafka for which lanes the broker sets the requests' timestamps. A broker may refuse to answer: then
+// only the records themselves say so (lane.requestedAt).
 func (p *Processor) learnTimes(ctx context.Context) {
 	topics := make([]string, len(p.lanes))
 	for i, l := range p.lanes {
@@ -240,15 +241,15 @@ func (p *Processor) learnTimes(ctx context.Context) {
 	}
 	times, err := kafka.AppendTimes(ctx, p.client, topics...)
 	if err != nil {
-		p.log.Info("whose clock the requests' times are of is not known", "err", err)
+		p.log.Info("cannot read whether the broker sets the requests' timestamps", "err", err)
 	}
 	for _, l := range p.lanes {
 		l.brokerTimes = times[l.topic]
 	}
 }
 
-// beat is the one ticker of all runs: beats, repetitions, conflated progress and the ends
-// of leases. It stands still while there are none.
+// beat calls tick of every run once per pulse: for beats, repetitions, conflated progress and the ends of leases. It
+// sleeps while there are no runs.
 func (p *Processor) beat(ctx context.Context) error {
 	for {
 		select {
@@ -273,7 +274,7 @@ func (p *Processor) beat(ctx context.Context) error {
 	}
 }
 
-// met reports whether this worker was handed the dispatch before, and remembers it.
+// met reports whether this worker was given the dispatch before, and remembers it.
 func (p *Processor) met(jobID string, dispatch int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

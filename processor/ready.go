@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Ready says why the processor takes no work, nil when it does. It does not block.
+// Ready returns why the processor takes no work, or nil if it does. It does not block.
 func (p *Processor) Ready() error {
 	p.mu.Lock()
 	err := p.notReady
@@ -29,7 +29,7 @@ func (p *Processor) setReady(err error) {
 	p.notReady = err
 }
 
-// noteProduce counts what Kafka did not confirm and tells Ready.
+// noteProduce records the outcome of a produce, for the metric and for Ready.
 func (p *Processor) noteProduce(what string, err error) {
 	switch {
 	case err == nil:
@@ -40,8 +40,8 @@ func (p *Processor) noteProduce(what string, err error) {
 	}
 }
 
-// trouble is the last error of something that is tried again and again. It counts until a
-// try succeeds, or for troubleLasts when nothing had to be tried since.
+// trouble holds the last error of an operation that is repeated. The error counts until a try succeeds, or for
+// troubleLasts if nothing was tried since.
 type trouble struct {
 	last atomic.Pointer[troubleAt]
 }

@@ -10,21 +10,22 @@ import (
 	"github.com/ackwire/ackwire/internal/meter"
 )
 
-// registry is where a processor's metrics are registered. Package meter panics where a metric cannot
-// be, but a program that gives two processors one registry has an error of New for it.
+// registry is the registry for a processor's metrics. Package meter panics if a metric cannot be registered; with
+// registry.all, New returns an error instead, such as for a second processor in the same registry.
 type registry struct{ prometheus.Registerer }
 
-// Gather implements prometheus.Gatherer for service.Env: only the program around reads its registry.
+// Gather implements prometheus.Gatherer, which service.Env requires. It returns nothing: only the program that owns the
+// registry gathers its metrics.
 func (registry) Gather() ([]*dto.MetricFamily, error) { return nil, nil }
 
-// Define implements meter.Definer for a registry that does.
+// Define implements meter.Definer if the registry does.
 func (r registry) Define(d meter.Definition) {
 	if to, ok := r.Registerer.(meter.Definer); ok {
 		to.Define(d)
 	}
 }
 
-// all runs what registers metrics. After an error none of them are registered.
+// all calls register with a registry that collects errors. After an error none of its metrics are registered.
 func (r registry) all(register func(prometheus.Registerer)) error {
 	try := &attempt{registry: r}
 	register(try)
@@ -37,7 +38,7 @@ func (r registry) all(register func(prometheus.Registerer)) error {
 	return fmt.Errorf("register metrics: %w", try.err)
 }
 
-// attempt is a registry that notes errors.
+// attempt is a registry that collects errors instead of panicking.
 type attempt struct {
 	registry
 	done []prometheus.Collector

@@ -19,7 +19,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// phase is where a run stands. Each constant says what moves it on.
+// phase is the state of a run. The comment of each constant says what moves the run on.
 //
 //	claiming ─▶ waiting ─▶ running ─▶ reporting ─▶ ended
 //	    └───────────────────▲   │
@@ -29,39 +29,38 @@ type phase int
 const (
 	// claiming: it is not known whether the claim is durable. The claim's answer moves it on.
 	claiming phase = iota
-	// waiting: the claim is durable, the handler may not begin yet. An order moves it on.
+	// waiting: the claim is durable, and the handler needs a grant to begin. An order moves it on.
 	waiting
 	// running: the handler runs and the lease is renewed. The handler's return, an order or
 	// the lease's end moves it on.
 	running
-	// reporting: the terminal event is said until it is durable. Its answer, or stop, moves it on.
+	// reporting: the terminal event is sent until it is durable. Its answer, or a stop order, moves it on.
 	reporting
-	// silent: the run was stopped or lost its lease and says no more. The handler's return
+	// silent: the run was stopped or lost its lease, and appends no more events. The handler's return
 	// moves it on.
 	silent
 	// ended: the slot is free.
 	ended
 )
 
-// Pace of a run. Everything timed is looked at once per pulse, for all runs on one ticker.
+// Timing of a run. One ticker serves all runs: at each pulse it checks what is due.
 const (
 	pulse      = 50 * time.Millisecond
 	retryPause = 250 * time.Millisecond // between two tries to append the same event
 
-	// renewalsPerLease is how often a run renews its lease, or says its claim again.
+	// renewalsPerLease is how many times per lease a run renews it, or repeats its claim.
 	renewalsPerLease = 3
 
-	// The lease ends a margin early here, so that the handler's context has ended before the
-	// tracker hands the job out again: a tenth of the lease, within these bounds.
+	// The worker's lease ends a margin before the tracker's, so that the handler's context has ended
+	// before the tracker hands the job out again. The margin is a tenth of the lease, within these bounds.
 	minLeaseMargin = 2 * pulse
 	maxLeaseMargin = 2 * time.Second
 )
 
-// run is one execution of a job, from the delivery of its request to its durable report:
-// the rule book's worker (tracker/fold/RULES.md). It has no goroutine but its handler's; answers from Kafka, orders,
-// the pulse and the handler call its methods, and each call leaves it consistent. Events are
-// handed to the client under mu, so they reach the job's partition in the order in which
-// the run said them: nothing overtakes the terminal event.
+// run is one execution of a job, from the delivery of its request to its durable report. It follows the rules for
+// workers in tracker/fold/RULES.md. It has no goroutine but its handler's: answers from Kafka, orders, the pulse and
+// the handler call its methods, each of which locks mu. Events are handed to the Kafka client under mu, so they reach
+// the job's partition in the order in which the run sent them: no event can overtake the terminal event.
 type run struct {
 	// Set before the first claim, then only read.
 	p      *Processor
@@ -75,30 +74,32 @@ type run struct {
 	payload  []byte
 	blob     string // the key of the payload, when it is not in the record
 	policy   job.Policy
-	lease    time.Duration // what of the policy's lease the run relies on: margin subtracted
-	renewal  time.Duration // how often it renews
-	sure     []byte        // the claimed event of a run that starts once it is durable; nil when it must wait
-	claim    []byte        // the claimed event of a run that waits for a grant, or is in doubt
+	lease    time.Duration // the policy's lease minus the margin
+	renewal  time.Duration // interval between renewals
 	handler  RawHandler
 	lacks    error // what this worker lacks to run the job; nil when it can
 	job      *Job
 	log      *slog.Logger
 
+	// claim is the claimed event. firstClaim is the one, with NoGrant, of a run that may start as soon as the event is
+	// durable; nil if the run must wait for a grant. It is sent only once: every repetition sends claim.
+	claim, firstClaim []byte
+
 	mu       sync.Mutex // guards the rest; lane.mu and Processor.mu may be taken under it
 	phase    phase
 	mustWait bool // the handler may begin only after a grant
 	granted  bool
-	quit     bool // the owner wants the job to stop
-	leaving  bool // the processor stops: what has not begun is given back
+	quit     bool // the job was cancelled
+	leaving  bool // the processor stops: a job whose handler has not begun is handed back
 
-	inFlight  bool      // a claim, beat or progress is with the client
-	retryAt   time.Time // no event is said before; zero when nothing failed
-	saidAt    time.Time // when the last claim, beat or progress was said
-	renewedAt time.Time // when the last of them that became durable was said: the lease counts from here
+	inFlight  bool      // a claim, beat or progress was handed to the client and not answered
+	retryAt   time.Time // no event is sent before; zero when nothing failed
+	sentAt    time.Time // when the last claim, beat or progress was sent
+	renewedAt time.Time // when the last of these that became durable was sent: the lease counts from here
 
 	latest     job.Progress
-	unsent     bool // latest was not sent yet
-	progressAt time.Time
+	unsent     bool      // latest was not sent yet
+	progressAt time.Time // when progress was last sent
 
 	handling       bool // the handler has not returned
 	beganAt        time.Time
@@ -107,10 +108,11 @@ type run struct {
 	outcome        outcome // set from reporting and silent on
 	report         []byte  // the terminal event
 	reportOf       event.Type
-	reportInFlight bool // the terminal event is with the client
+	reportInFlight bool // the terminal event was handed to the client and not answered
 }
 
-// newRun makes the run of a request that was delivered to a lane.
+// newRun makes the run of a request that was delivered to a lane. A run must wait for a grant if the request may have
+// been delivered before, to this worker or another: then another run may hold the job.
 func newRun(
 	l *lane, part *partition, offset int64, requestedAt *time.Time, req topic.Request, payload []byte,
 ) (*run, error) {
@@ -120,7 +122,7 @@ func newRun(
 	r := &run{
 		p: p, lane: l, part: part, offset: offset,
 		jobID: req.JobID, id: newRunID(), dispatch: req.Dispatch,
-		// The record's value is a part of what was fetched; a long job must not hold it all.
+		// The record's value is a part of the whole fetch, which a long job must not keep in memory.
 		payload: bytes.Clone(payload), blob: req.PayloadBlob, policy: req.Policy,
 		lease: lease - margin, renewal: lease / renewalsPerLease,
 		handler:  p.handler(req.Job),
@@ -154,25 +156,25 @@ func newRun(
 		return r, err
 	}
 	if !r.mustWait && !l.mayBeRedelivery(part, offset) {
-		claimed.NoGrant, claimed.RequestedAt = true, nil // it is delivered for the first time
-		r.sure, err = event.Encode(&claimed)
+		claimed.NoGrant, claimed.RequestedAt = true, nil // the request is delivered for the first time
+		r.firstClaim, err = event.Encode(&claimed)
 	}
 	return r, err
 }
 
-// start says the claim for the first time.
+// start sends the claim for the first time.
 func (r *run) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.sure != nil {
-		r.say(event.Claimed, r.sure, r.spans.ctx)
+	if r.firstClaim != nil {
+		r.send(event.Claimed, r.firstClaim, r.spans.ctx)
 		return
 	}
-	r.say(event.Claimed, r.claim, r.spans.ctx)
+	r.send(event.Claimed, r.claim, r.spans.ctx)
 }
 
-// answered is told how an event fared that was said at saidAt.
-func (r *run) answered(kind event.Type, saidAt time.Time, err error) {
+// answered handles Kafka's answer to an event that was sent at sentAt. err is nil if the event is durable.
+func (r *run) answered(kind event.Type, sentAt time.Time, err error) {
 	r.p.noteProduce(string(kind), err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -181,9 +183,9 @@ func (r *run) answered(kind event.Type, saidAt time.Time, err error) {
 		r.inFlight = false
 		switch {
 		case err != nil:
-			r.saidAt = time.Time{} // due again after the pause, not a third of the lease later
-		case saidAt.After(r.renewedAt):
-			r.renewedAt = saidAt
+			r.sentAt = time.Time{} // due again after the pause, not a third of the lease later
+		case sentAt.After(r.renewedAt):
+			r.renewedAt = sentAt
 		}
 	default:
 		r.reportInFlight = false
@@ -194,7 +196,7 @@ func (r *run) answered(kind event.Type, saidAt time.Time, err error) {
 	switch {
 	case kind == event.Claimed && r.phase == claiming:
 		if err != nil {
-			// Refused: nothing was written, so there is no doubt.
+			// Unless the broker refused it, the claim may have been written: the run is in doubt.
 			r.mustWait = r.mustWait || !errors.Is(err, kafka.ErrRefused)
 			return
 		}
@@ -206,13 +208,13 @@ func (r *run) answered(kind event.Type, saidAt time.Time, err error) {
 	case r.phase == reporting && kind == r.reportOf && err == nil:
 		r.finish()
 	case r.phase == reporting && kind == event.Completed && errors.Is(err, kerr.MessageTooLarge):
-		// The broker takes less than ResultLimit promises: no repetition would be taken either.
+		// The broker's limit is below ResultLimit: it would refuse every repetition too.
 		r.conclude(tooLarge("the broker refuses a record with this result"))
 	}
 }
 
-// advance moves on a run whose claim is durable and whose handler has not begun. It is
-// called with mu held.
+// advance moves on a run whose claim is durable and whose handler has not begun: it starts the handler, waits for a
+// grant, or ends the run. It is called with mu held.
 func (r *run) advance() {
 	switch {
 	case r.quit:
@@ -226,11 +228,11 @@ func (r *run) advance() {
 	case r.mustWait && !r.granted:
 		r.enqueue()
 	case time.Since(r.renewedAt) >= r.lease:
-		// The claim took longer than the lease that it opens: a tracker that grants it now
-		// may find that it has expired. Say it again, and ask anew.
+		// The claim took longer than its own lease: the tracker may let the lease expire right
+		// after the handler has begun. Send the claim again, and wait for a new grant.
 		r.mustWait, r.granted = true, false
 		r.enqueue()
-		r.saidAt = time.Time{}
+		r.sentAt = time.Time{}
 	default:
 		how := claimStarted
 		if r.mustWait {
@@ -248,7 +250,7 @@ func (r *run) enqueue() {
 	}
 }
 
-// leaveQueue ends the time before the handler's.
+// leaveQueue ends the time before the handler begins: it counts the claim's outcome and ends its span.
 func (r *run) leaveQueue(how claimOutcome) {
 	if r.phase == waiting {
 		r.p.metrics.waiting.Dec()
@@ -263,7 +265,7 @@ func (r *run) begin() {
 	ctx, cancel := context.WithCancelCause(r.p.handlersCtx)
 	r.cancel = cancel
 	if d := r.policy.Timeout.Duration(); d > 0 {
-		// The tracker ends the attempt too, should the handler not heed this.
+		// If the handler ignores this, the tracker ends the attempt too.
 		timed, stop := context.WithTimeoutCause(ctx, d, ErrTimeout)
 		ctx, r.cancel = timed, func(cause error) { cancel(cause); stop() }
 	}
@@ -274,14 +276,14 @@ func (r *run) begin() {
 
 // handle is the handler's goroutine.
 func (r *run) handle(ctx context.Context) {
-	// A handler that ends its goroutine (runtime.Goexit) skips the assignment below.
+	// This stays the error if the handler ends its goroutine (runtime.Goexit), which skips the assignment below.
 	var result []byte
 	err := errPanicked
 	defer func() { r.returned(ctx, result, err) }()
 	result, err = r.work(ctx)
 }
 
-// work is the handler, and what it needs before and after.
+// work fetches the payload if it is in the blob store, runs the handler, and stores a result that is too large.
 func (r *run) work(ctx context.Context) ([]byte, error) {
 	if r.blob != "" {
 		var err error
@@ -296,7 +298,7 @@ func (r *run) work(ctx context.Context) ([]byte, error) {
 	return r.job.spill(ctx, result, r.p.cfg.ResultLimit)
 }
 
-// returned takes what the handler returned.
+// returned handles the handler's return. A silent run ends here; any other reports what the handler returned.
 func (r *run) returned(ctx context.Context, result []byte, err error) {
 	cause := context.Cause(ctx)
 	r.mu.Lock()
@@ -325,11 +327,11 @@ func (r *run) returned(ctx context.Context, result []byte, err error) {
 	}
 }
 
-// conclude makes the terminal event and says it for the first time, after whatever progress
-// was not sent yet. It is called with mu held.
+// conclude makes the terminal event and sends it for the first time, after the last progress if that was not sent yet.
+// It is called with mu held.
 func (r *run) conclude(e ending) {
 	if r.unsent && r.phase == running {
-		r.sayProgress()
+		r.sendProgress()
 	}
 	r.phase, r.outcome, r.reportOf = reporting, e.outcome, e.event
 	r.noteEnding(e)
@@ -338,10 +340,10 @@ func (r *run) conclude(e ending) {
 	}
 	r.retryAt = time.Time{}
 	r.report = r.encode(event.Event{Type: e.event, Result: e.result, ResultBlob: e.file, Error: e.failure})
-	r.sayReport()
+	r.sendReport()
 }
 
-// finish frees the slot. It is called with mu held, when the handler does not run.
+// finish ends the run and frees its slot. It is called with mu held, when the handler does not run.
 func (r *run) finish() {
 	if r.phase == waiting {
 		r.p.metrics.waiting.Dec()
@@ -355,7 +357,7 @@ func (r *run) finish() {
 	r.lane.free()
 }
 
-// order takes an order from the tracker.
+// order handles an order from the tracker.
 func (r *run) order(o event.Order) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -383,8 +385,8 @@ func (r *run) order(o event.Order) {
 	}
 }
 
-// stopped ends the run without another word. The tracker refuses only what it has read, so
-// the claim is durable. It is called with mu held.
+// stopped ends the run without a report. The tracker refuses only claims that it has read, so the claim is durable. It
+// is called with mu held.
 func (r *run) stopped() {
 	switch r.phase {
 	case claiming:
@@ -395,7 +397,7 @@ func (r *run) stopped() {
 		r.endClaim(claimRefused)
 		r.finish()
 	case running:
-		r.hush(ErrStopped, ranStopped)
+		r.silence(ErrStopped, ranStopped)
 	case reporting:
 		r.outcome = ranStopped
 		if r.handling {
@@ -406,50 +408,52 @@ func (r *run) stopped() {
 	}
 }
 
-// hush ends the handler's context and every report of the run.
-func (r *run) hush(cause error, how outcome) {
+// silence ends the handler's context; from then on the run appends no events.
+func (r *run) silence(cause error, how outcome) {
 	r.phase, r.outcome = silent, how
 	r.cancel(cause)
 }
 
-// tick does what is due at now.
+// tick does what is due at now: it sends an event again that failed, renews the lease, sends conflated progress, and
+// notices that the lease was lost.
 func (r *run) tick(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.phase == running && now.Sub(r.renewedAt) >= r.lease {
 		r.p.metrics.leasesLost.Inc()
 		r.log.Warn("lease lost", "since", now.Sub(r.renewedAt))
-		r.hush(ErrLeaseLost, ranLeaseLost)
+		r.silence(ErrLeaseLost, ranLeaseLost)
 	}
 	if now.Before(r.retryAt) {
 		return
 	}
-	renewalDue := !r.inFlight && now.Sub(r.saidAt) >= r.renewal
+	renewalDue := !r.inFlight && now.Sub(r.sentAt) >= r.renewal
 	switch r.phase {
 	case claiming:
 		if !r.inFlight {
-			r.say(event.Claimed, r.claim, r.spans.ctx)
+			r.send(event.Claimed, r.claim, r.spans.ctx)
 		}
 	case waiting:
-		// Not a beat: it would renew the lease and never be answered with a grant.
+		// The claim and not a beat: the tracker answers a claim with a grant, and a beat with nothing.
 		if renewalDue {
-			r.say(event.Claimed, r.claim, nil)
+			r.send(event.Claimed, r.claim, nil)
 		}
 	case running:
 		switch {
 		case r.unsent && !r.inFlight && now.Sub(r.progressAt) >= r.p.progressPause:
-			r.sayProgress()
+			r.sendProgress()
 		case renewalDue:
-			r.say(event.Beat, r.encode(event.Event{Type: event.Beat}), nil)
+			r.send(event.Beat, r.encode(event.Event{Type: event.Beat}), nil)
 		}
 	case reporting:
 		if !r.reportInFlight {
-			r.sayReport()
+			r.sendReport()
 		}
 	}
 }
 
-// progress takes what the handler says about itself.
+// progress records the handler's progress, and sends it unless progress was sent just before: then the pulse sends the
+// latest one later.
 func (r *run) progress(latest job.Progress) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -463,35 +467,6 @@ func (r *run) progress(latest job.Progress) {
 	r.latest, r.unsent = latest, true
 	now := time.Now()
 	if !r.inFlight && !now.Before(r.retryAt) && now.Sub(r.progressAt) >= r.p.progressPause {
-		r.sayProgress()
-	}
-}
-
-// leave gives the job back if its handler has not begun: the processor stops.
-func (r *run) leave() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.leaving = true
-	if r.phase == waiting {
-		r.advance()
-	}
-}
-
-// cut ends the handler's context: the grace is over.
-func (r *run) cut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.phase == running {
-		r.cancel(ErrShutdown)
-	}
-}
-
-// giveUp releases a job whose handler did not return after its context had ended.
-func (r *run) giveUp() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.phase == running {
-		r.log.Error("handler does not return", "type", r.job.Type)
-		r.conclude(ending{event: event.Released, outcome: ranReleased})
+		r.sendProgress()
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// cutOff makes the broker refuse whatever is appended to status.
+// cutOff makes the broker refuse all produces to status.
 func (w *world) cutOff() *kfake.FaultHandle {
 	return w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Status(),
 		Err: kerr.NotLeaderForPartition, Count: -1})
@@ -184,7 +184,7 @@ func TestLeaseLostEndsHandlerSilently(t *testing.T) {
 		}
 		fault.Remove()
 		time.Sleep(2 * testLease)
-		// The beat that was with the client when the lease was lost may still land.
+		// The beat that was in flight when the lease was lost may still be written.
 		w.want("silent", "a", event.Claimed, event.Beat)
 		wk.wantFree()
 		if got := counter(t, wk.metrics.leasesLost); got != 1 {
@@ -229,7 +229,7 @@ func TestTerminalEventIsSaidUntilDurable(t *testing.T) {
 		w.want("running", "a", event.Claimed)
 		fault := w.cutOff()
 		close(end)
-		time.Sleep(20 * time.Second) // far beyond the lease: whether it still holds is the tracker's to say
+		time.Sleep(20 * time.Second) // far beyond the lease: only the tracker decides whether it still holds
 		w.want("cut off", "a", event.Claimed)
 		if err := wk.Ready(); err == nil {
 			t.Error("ready though nothing can be appended")
@@ -263,7 +263,7 @@ func TestProgressIsConflatedAndNeverAfterTheEnd(t *testing.T) {
 		e := w.last("a")
 		kept.Progress(100, "too late")
 		time.Sleep(2 * testLease)
-		events := w.said("a")
+		events := w.events("a")
 		if e.Type != event.Completed || events[len(events)-1].Type != event.Completed {
 			t.Fatalf("the last event is %+v", events[len(events)-1])
 		}

@@ -1,8 +1,8 @@
 package processor
 
-// seen remembers, within a bound, which dispatches this worker has met. It keeps two
-// generations of at most half the bound each and forgets the older one when the younger is
-// full: what was met within the last bound/2 keys is always known.
+// seen remembers which dispatches this worker was given, in bounded memory. It keeps two
+// generations of at most bound/2 keys each and drops the older one when the younger is
+// full, so that the last bound/2 keys are always known.
 type seen struct {
 	bound         int
 	young, former map[string]struct{}
@@ -12,7 +12,7 @@ func newSeen(bound int) *seen {
 	return &seen{bound: bound, young: map[string]struct{}{}}
 }
 
-// meet reports whether key was met before, and remembers it.
+// meet reports whether key is known, and remembers it.
 func (s *seen) meet(key string) bool {
 	_, known := s.young[key]
 	if known {

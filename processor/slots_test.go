@@ -14,7 +14,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// TestSlotsAreNeverLeaked: after thousands of jobs that end in every way there is, all slots
+// TestSlotsAreNeverLeaked: after thousands of jobs that end in every possible way, all slots
 // are free and no goroutine is left.
 func TestSlotsAreNeverLeaked(t *testing.T) {
 	const jobs = 10_000

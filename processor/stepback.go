@@ -9,14 +9,14 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 )
 
-// A processor that was told to (Config.StepBack) leaves a lane to the workers of others: it takes
-// jobs only while no other worker is in the lane's group.
+// With Config.StepBack a processor leaves a lane to other workers: it takes jobs only while no other worker is in the
+// lane's consumer group.
 const (
-	stepBackCheck = time.Second     // between two looks at the group, while it takes jobs or waits
-	stepBackAsk   = 5 * time.Second // one look
+	stepBackCheck = time.Second     // between two checks of the group's members
+	stepBackAsk   = 5 * time.Second // timeout of one check
 )
 
-// attend takes the lane's requests until ctx ends, but for the time that others do.
+// attend takes the lane's requests until ctx ends. With Config.StepBack it pauses while another worker takes them.
 func (l *lane) attend(ctx context.Context) error {
 	if !l.p.cfg.StepBack {
 		return l.run(ctx)
@@ -45,14 +45,14 @@ func (l *lane) attend(ctx context.Context) error {
 func (l *lane) waitWhileOthers(ctx context.Context) {
 	for l.others(ctx) {
 		if !l.setYielding(true) {
-			l.log.Info("lane left to the workers of others")
+			l.log.Info("lane left to other workers")
 		}
 		if !pause.For(ctx, stepBackCheck) {
 			return
 		}
 	}
 	if l.setYielding(false) {
-		l.log.Info("lane taken again: the workers of others have gone")
+		l.log.Info("lane taken again: no other worker is left")
 	}
 }
 
@@ -62,8 +62,8 @@ func (l *lane) waitUntilOthers(ctx context.Context) {
 	}
 }
 
-// others reports whether the lane's group has a member that is not this processor. While that is
-// not known, it stays as it is.
+// others reports whether the lane's group has a member that is not this processor. If Kafka does not answer it returns
+// the current state, so that nothing changes.
 func (l *lane) others(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, stepBackAsk)
 	defer cancel()
@@ -82,7 +82,7 @@ func (l *lane) others(ctx context.Context) bool {
 	return false
 }
 
-// setYielding returns what it was.
+// setYielding sets yielding and returns its former value.
 func (l *lane) setYielding(yielding bool) (was bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +90,7 @@ func (l *lane) setYielding(yielding bool) (was bool) {
 	return was
 }
 
-// left notes that the group was left; runs go on.
+// left resets the lane's state after it has left the group. Runs go on.
 func (l *lane) left() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -98,5 +98,5 @@ func (l *lane) left() {
 	l.partitions = map[int32]*partition{}
 }
 
-// clientID is that of the processor's Kafka clients.
+// clientID returns the client ID of the processor's Kafka clients.
 func (p *Processor) clientID() string { return "ackwire-processor-" + p.worker }

@@ -9,8 +9,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// TestItStepsBackWhenAnotherWorkerComes: what is in the lane from then on is that worker's, a run
-// that goes on ends here, and when the other has gone the lane is taken again.
+// TestItStepsBackWhenAnotherWorkerComes: the other worker takes all later requests, a run that is under way ends here,
+// and when the other worker is gone the lane is taken again.
 func TestItStepsBackWhenAnotherWorkerComes(t *testing.T) {
 	inWorld(t, func(w *world) {
 		both := handlers(map[string]RawHandler{"echo": echo, "block": block})
@@ -48,7 +48,7 @@ func TestItStepsBackWhenAnotherWorkerComes(t *testing.T) {
 	})
 }
 
-// TestItStepsBackForAnyMember: also for a worker in another language.
+// TestItStepsBackForAnyMember: a member of the group with any client ID counts, such as a worker in another language.
 func TestItStepsBackForAnyMember(t *testing.T) {
 	inWorld(t, func(w *world) {
 		guest := w.start(Config{StepBack: true}, handlers(map[string]RawHandler{"echo": echo}))

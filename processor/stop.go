@@ -5,25 +5,28 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// Bounds of a stop, beside Config.Grace and the lanes' own.
+// Timeouts of a stop, besides Config.Grace and those of the lanes.
 const (
-	handlerExit = 5 * time.Second  // for handlers whose contexts have ended to return
-	reportWait  = 10 * time.Second // for reports to become durable: twice what one produce may take
+	handlerExit = 5 * time.Second  // for handlers to return after their contexts have ended
+	reportWait  = 10 * time.Second // for reports to become durable: twice the time that one produce may take
 )
 
 // stop ends the processor's work, in this order:
 //
-//  1. lanes take no more, learn what became of their claims, commit and leave their groups,
-//     so that others get the partitions while handlers still run;
-//  2. jobs whose handlers have not begun are given back at once;
-//  3. running handlers have Config.Grace to finish as if nothing had happened;
-//  4. then their contexts end with ErrShutdown; each job is given back when its handler
+//  1. lanes take no more requests, wait for their claims, commit and leave their groups,
+//     so that other workers get the partitions while handlers still run here;
+//  2. jobs whose handlers have not begun are handed back at once;
+//  3. running handlers have Config.Grace to finish normally;
+//  4. then their contexts end with ErrShutdown; each job is handed back when its handler
 //     returns, or after handlerExit if it does not;
 //  5. reports have reportWait to become durable.
 //
-// Each step ends early when no run is left. The lease covers whatever is left after the last.
+// Each step ends early when no run is left. If a run is left after the last step, its lease expires
+// and the tracker hands the job out again.
 func (p *Processor) stop(taking *sync.WaitGroup) error {
 	p.log.Info("stopping", "runs", len(p.snapshot()))
 	p.each((*run).leave)
@@ -31,8 +34,8 @@ func (p *Processor) stop(taking *sync.WaitGroup) error {
 	settled, over := make(chan struct{}), make(chan struct{})
 	var settling sync.WaitGroup
 	settling.Go(func() {
-		taking.Wait()        // bounded: see lane
-		p.each((*run).leave) // those that were polled last
+		taking.Wait()        // bounded: see lane.run
+		p.each((*run).leave) // again, for the runs that the last polls have started
 		select {
 		case <-p.whenEmpty():
 			close(settled)
@@ -51,6 +54,7 @@ func (p *Processor) stop(taking *sync.WaitGroup) error {
 	return p.leftOver()
 }
 
+// leftOver returns an error if runs or handlers are left after the stop.
 func (p *Processor) leftOver() error {
 	var problems []error
 	if n := len(p.snapshot()); n > 0 {
@@ -70,6 +74,35 @@ func (p *Processor) each(do func(*run)) {
 	}
 }
 
+// leave tells a run that the processor stops: its job is handed back if its handler has not begun.
+func (r *run) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leaving = true
+	if r.phase == waiting {
+		r.advance()
+	}
+}
+
+// cut ends the handler's context, after Config.Grace.
+func (r *run) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase == running {
+		r.cancel(ErrShutdown)
+	}
+}
+
+// giveUp hands back a job whose handler did not return after its context had ended.
+func (r *run) giveUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase == running {
+		r.log.Error("handler does not return", "type", r.job.Type)
+		r.conclude(ending{event: event.Released, outcome: ranReleased})
+	}
+}
+
 // whenEmpty returns a channel that is closed once no run is left. Only stop calls it, once.
 func (p *Processor) whenEmpty() <-chan struct{} {
 	p.mu.Lock()
@@ -83,6 +116,7 @@ func (p *Processor) whenEmpty() <-chan struct{} {
 	return empty
 }
 
+// waitFor waits for at most that time and reports whether done was closed.
 func waitFor(done <-chan struct{}, atMost time.Duration) bool {
 	timer := time.NewTimer(atMost)
 	defer timer.Stop()

@@ -9,22 +9,22 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// maxTracedProgress bounds how many progress events of one run belong to its trace: a job of
-// hours must not make one that nobody can read.
+// maxTracedProgress bounds how many progress events of one run belong to its trace, so that a job of hours does not
+// produce a trace that is too large to read.
 const maxTracedProgress = 20
 
-// spans is what a run has to do with its job's trace: the claim's span until the handler
-// begins, then the run's. Of a job without a trace, where no spans are made, all of it is nil.
+// spans holds the trace context of a run. There is one open span at a time: the claim's until the handler begins, then
+// the run's. For a job without a trace, in a processor that makes no spans, all fields are zero.
 type spans struct {
-	// ctx carries the span, or what the request's record brought, for the run's records and
-	// for its handler. It never ends.
+	// ctx carries the open span, or the trace context of the request, for the run's records and
+	// for its handler. It is never cancelled.
 	ctx    context.Context
 	open   trace.Span
-	traced int // progress events that were said in the trace
+	traced int // progress events that were sent within the trace
 }
 
-// beginClaim begins the first span, from the delivery of the request until the run may begin
-// or will not: the child of whatever wrote the request.
+// beginClaim begins the claim's span, which lasts from the delivery of the request until it is decided whether the
+// handler begins. Its parent is the span that wrote the request.
 func (r *run) beginClaim(req topic.Request) {
 	sc := tracing.Parse(req.Traceparent, req.Tracestate)
 	if sc.IsValid() {
@@ -43,7 +43,7 @@ func (r *run) beginClaim(req topic.Request) {
 	}
 }
 
-// endClaim ends it.
+// endClaim ends the claim's span.
 func (r *run) endClaim(how claimOutcome) {
 	if span := r.spans.open; span != nil {
 		span.SetAttributes(tracing.Outcome.String(string(how)))
@@ -52,8 +52,8 @@ func (r *run) endClaim(how claimOutcome) {
 	}
 }
 
-// beginRun begins the span that lasts until the run's outcome is durable, and gives it to the
-// handler: spans that a handler makes of ctx are its children.
+// beginRun begins the run's span, which lasts until the run's outcome is durable. It returns ctx with that span: spans
+// that the handler makes from it are children.
 func (r *run) beginRun(ctx context.Context) context.Context {
 	if r.spans.ctx == nil {
 		return ctx
@@ -69,7 +69,7 @@ func (r *run) beginRun(ctx context.Context) context.Context {
 	return trace.ContextWithSpan(ctx, trace.SpanFromContext(r.spans.ctx))
 }
 
-// noteEnding tells what the handler's return meant.
+// noteEnding records the failure's code in the run's span.
 func (r *run) noteEnding(e ending) {
 	if span := r.spans.open; span != nil && e.failure != nil {
 		span.SetAttributes(tracing.Code.String(e.failure.Code))
@@ -91,7 +91,7 @@ func (r *run) endRun() {
 	}
 }
 
-// progressTrace is the trace of a progress event, nil once there were enough of them.
+// progressTrace returns the trace context for a progress event; nil after maxTracedProgress events.
 func (r *run) progressTrace() context.Context {
 	if r.spans.ctx == nil || r.spans.traced >= maxTracedProgress {
 		return nil

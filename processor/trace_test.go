@@ -57,8 +57,8 @@ func span(t *testing.T, spans *tracetest.SpanRecorder, name string) sdk.ReadOnly
 	return found[0]
 }
 
-// TestARunIsAPartOfItsJobsTrace: request → claim → run → the handler's own spans, and what
-// the run says carries on; but neither beats nor progress without end.
+// TestARunIsAPartOfItsJobsTrace: the spans are request → claim → run → the handler's own, and the run's
+// events are part of the trace, except for beats, and for progress beyond a limit.
 func TestARunIsAPartOfItsJobsTrace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		spans, log := tracetest.NewSpanRecorder(), &bytes.Buffer{}
@@ -101,7 +101,7 @@ func TestARunIsAPartOfItsJobsTrace(t *testing.T) {
 			t.Errorf("state %q", got)
 		}
 		said := map[event.Type]int{}
-		for _, e := range w.said(id(1)) {
+		for _, e := range w.events(id(1)) {
 			if !e.trace.IsValid() {
 				continue
 			}
@@ -123,7 +123,7 @@ func TestARunIsAPartOfItsJobsTrace(t *testing.T) {
 	})
 }
 
-// TestATraceIsHandedOn: also where no spans are made, and where it is not sampled.
+// TestATraceIsHandedOn: even if no spans are made, or the trace is not sampled.
 func TestATraceIsHandedOn(t *testing.T) {
 	inWorld(t, func(w *world) {
 		contexts := map[string]trace.SpanContext{}
@@ -141,7 +141,7 @@ func TestATraceIsHandedOn(t *testing.T) {
 			w.submit(req, `1`)
 			w.last(id(i))
 			carried := 0
-			for _, e := range w.said(id(i)) {
+			for _, e := range w.events(id(i)) {
 				if e.trace.IsValid() {
 					carried++
 				}

@@ -18,7 +18,7 @@ func init() {
 	}
 }
 
-// try runs a handler without Kafka: no claim, no lease, no conflation.
+// try implements bridge.Try: it runs a handler without Kafka, and so without claim, lease and conflation.
 func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 	proc, req := p.(*Processor), c.Request
 	if d := req.Policy.Timeout.Duration(); d > 0 {

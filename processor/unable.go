@@ -8,20 +8,20 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// Codes of why a worker cannot run a job. The job is handed back with them: it costs no attempt,
-// and another worker of the lane, or this one later, may be able to.
+// Error codes with which a worker hands back a job that it cannot run. This costs no attempt, and another worker of the
+// lane, or this one later, may be able to run the job.
 const (
-	CodeNoHandler            = "no_handler"             // this worker has no handler for the job's type
-	CodeNoBlobStore          = "no_blob_store"          // the payload is in a blob store, and this worker has none
-	CodeBlobStoreUnavailable = "blob_store_unavailable" // the blob store did not give the payload
-	CodeCommandNotStarted    = "command_not_started"    // the handler's command could not be started
-	CodeHTTPUnreachable      = "http_unreachable"       // no connection to the handler's endpoint
-	CodeWebhookPaused        = "webhook_endpoint_paused"
-	CodeWebhookNoSecret      = "webhook_no_secret"
-	CodeWebhookBusy          = "webhook_endpoint_busy" // the endpoint, or its tenant, has its share of the slots
+	CodeNoHandler            = "no_handler"              // this worker has no handler for the job's type
+	CodeNoBlobStore          = "no_blob_store"           // the payload is in a blob store, and this worker has none
+	CodeBlobStoreUnavailable = "blob_store_unavailable"  // the payload could not be read from the blob store
+	CodeCommandNotStarted    = "command_not_started"     // the handler's command could not be started
+	CodeHTTPUnreachable      = "http_unreachable"        // no connection to the handler's endpoint
+	CodeWebhookPaused        = "webhook_endpoint_paused" // the endpoint failed too often and is paused
+	CodeWebhookNoSecret      = "webhook_no_secret"       // this worker has no secret of the tenant
+	CodeWebhookBusy          = "webhook_endpoint_busy"   // the endpoint, or its tenant, uses its whole share of the slots
 )
 
-// unableReasons are the labels of unable_total; all other codes are one.
+// unableReasons are the label values of unable_total; all other codes are counted as unableOther.
 var unableReasons = []string{CodeNoHandler, CodeNoBlobStore, CodeBlobStoreUnavailable, CodeCommandNotStarted,
 	CodeHTTPUnreachable,
 	CodeWebhookPaused, CodeWebhookNoSecret, CodeWebhookBusy, unableOther}
@@ -32,11 +32,10 @@ type unableError struct{ error }
 
 func (e unableError) Unwrap() error { return e.error }
 
-// Unable marks err as this worker's inability, and not the job's failure: what the handler needs
-// is missing here, and nothing of the job was done. The job is handed back, which costs no
-// attempt, and handed out again after a pause that grows from a second to five minutes; RetryAfter
-// makes it longer. After job.MaxUnserved without a run the job fails with job.CodeUnserved. Name
-// the reason with WithCode. Unable(nil) is nil.
+// Unable marks err as a problem of this worker and not of the job: the handler needs something that this worker does
+// not have, and it has done nothing of the job. The job is handed back, which costs no attempt, and handed out again
+// after a pause that grows from a second to five minutes; RetryAfter makes the pause longer. If no worker can run the
+// job for job.MaxUnserved it fails with job.CodeUnserved. Name the reason with WithCode. Unable(nil) is nil.
 func Unable(err error) error {
 	if err == nil {
 		return nil
@@ -44,10 +43,10 @@ func Unable(err error) error {
 	return unableError{err}
 }
 
-// Slots is how many jobs of a lane it holds at the same time.
+// Slots returns how many jobs of each lane the processor holds at the same time.
 func (p *Processor) Slots() int { return p.cfg.Slots }
 
-// lacks is what this worker lacks for a job; nil when it can run it.
+// lacks returns an error of Unable if this worker cannot run a job, for want of a handler or of a blob store.
 func (p *Processor) lacks(jobType, blob string) error {
 	switch {
 	case p.handlers[jobType] == nil:
@@ -58,8 +57,8 @@ func (p *Processor) lacks(jobType, blob string) error {
 	return nil
 }
 
-// handBack is the ending of a run whose worker cannot run the job; false when err says nothing
-// of the kind.
+// handBack returns the ending of a run whose worker cannot run the job. It reports false if err is not an error of
+// Unable.
 func handBack(err error) (ending, bool) {
 	var unable unableError
 	if !errors.As(err, &unable) {
@@ -70,8 +69,8 @@ func handBack(err error) (ending, bool) {
 	return ending{event: event.Released, outcome: ranUnable, failure: f}, true
 }
 
-// giveBack gives back a job that this worker lacks something for. It waits for no grant: the fold
-// refuses the release of a claim that was not taken. It is called with mu held.
+// giveBack hands back a job that this worker cannot run. It does not wait for a grant: if the claim was not accepted,
+// the fold ignores the release too. It is called with mu held.
 func (r *run) giveBack() {
 	e, _ := handBack(r.lacks)
 	r.leaveQueue(claimUnable)

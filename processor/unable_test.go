@@ -11,8 +11,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// TestInabilityIsHandedBack: whatever the worker lacks, at once, without a grant, with the reason,
-// and with the pause that the handler asks for.
+// TestInabilityIsHandedBack: a job that the worker cannot run is handed back at once, without waiting for a grant, with
+// the reason and with the pause that the handler asks for.
 func TestInabilityIsHandedBack(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ran := 0
@@ -72,7 +72,7 @@ func TestInabilityIsHandedBack(t *testing.T) {
 	})
 }
 
-// TestCancelWinsOverInability: a job whose owner wants it to stop is not handed out again.
+// TestCancelWinsOverInability: a cancelled job that the worker cannot run is not handed out again.
 func TestCancelWinsOverInability(t *testing.T) {
 	if e := end(nil, Unable(errors.New("x")), ErrCancelled, 100); e.event != event.Failed ||
 		e.failure.Code != job.CodeCancelled {

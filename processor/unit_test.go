@@ -34,8 +34,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// In whatever order claims become durable, no open offset is ever committed, and in the end
-// all are.
+// In whatever order claims become durable, the committed offset is never above an open one, and in the end all offsets
+// are committed.
 func TestWindowInAnyOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for range 200 {
@@ -97,7 +97,7 @@ func TestNilErrorsStayNil(t *testing.T) {
 
 func quiet() Option { return WithLogger(slog.New(slog.DiscardHandler)) }
 
-// within is a processor that has what env has.
+// within returns the options that give a processor the logger, metrics and dialer of env.
 func within(env service.Env) []Option {
 	return []Option{WithLogger(env.Log), WithMetrics(env.Metrics), WithTracerProvider(env.Traces), WithDialer(env.Dial)}
 }
@@ -150,7 +150,7 @@ func TestHandleRefusesMistakes(t *testing.T) {
 	}
 }
 
-// TestMetrics holds the names, labels and help texts still: dashboards are built on them.
+// TestMetrics compares the metrics with a golden file, since dashboards depend on them.
 func TestMetrics(t *testing.T) {
 	r := prometheus.NewRegistry()
 	newMetrics(r, []string{"default"})

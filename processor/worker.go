@@ -11,11 +11,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
-// A worker's ID is in the documents of the jobs that it ran, so every owner of one, and every
-// webhook, sees it. It says nothing of the machine unless it is told to; those who run workers find
-// the machine by ackwire_processor_info and in the log.
+// A worker's ID is in the documents of the jobs that it ran, so their owners and webhook endpoints see it. By default
+// it does not contain the name of the machine; operators find that in the metric ackwire_processor_info and in the
+// log.
 
-// hostName is this machine's, for those who run it.
+// hostName returns the name of this machine, for operators.
 func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -24,7 +24,7 @@ func hostName() string {
 	return strings.ToValidUTF8(host, "-")
 }
 
-// randomWorkerID is made of random bits; with the host's name before them if that may be shown.
+// randomWorkerID returns a random worker ID; with show it starts with the host's name.
 func randomWorkerID(host string, show bool) string {
 	if !show {
 		return "worker-" + strings.ToLower(rand.Text()[:13])
@@ -38,9 +38,9 @@ func randomWorkerID(host string, show bool) string {
 	return text.Clip(host, maxWorkerID-9) + "-" + strings.ToLower(rand.Text()[:8])
 }
 
-// noteIdentity tells operators which machine a worker is on.
+// noteIdentity registers the metric that tells operators on which machine a worker runs.
 func noteIdentity(r prometheus.Registerer, worker, host string) {
-	meter.New(r, "processor").GaugeVec("info", "The worker and its host; always 1. Jobs' documents name the worker only.",
+	meter.New(r, "processor").GaugeVec("info", "The worker's ID and host; always 1. Jobs' documents contain only the ID.",
 		"worker", "host").
 		WithLabelValues(worker, host).Set(1)
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestWorkerIDsTellNoHost: they are in documents and webhooks. Operators have a metric.
+// TestWorkerIDsTellNoHost: worker IDs are in documents and webhooks, so they do not contain the host name. Operators
+// find it in a metric.
 func TestWorkerIDsTellNoHost(t *testing.T) {
 	host, err := os.Hostname()
 	if err != nil {

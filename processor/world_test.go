@@ -35,8 +35,8 @@ const (
 	moment         = 500 * time.Millisecond // long enough for a round trip, far below a third of the lease
 )
 
-// world is a Kafka on a virtual network, with a gateway that submits and a tracker that
-// reads status and answers as the test tells it to. It lives inside a synctest bubble.
+// world is a Kafka on a virtual network, with a simulated gateway that submits, and a simulated tracker that
+// reads status and answers as the test configures it. It runs inside a synctest bubble.
 type world struct {
 	t       *testing.T
 	net     *kfake.VirtualNetwork
@@ -45,11 +45,11 @@ type world struct {
 	client  *kgo.Client
 
 	mu     sync.Mutex
-	log    []said
+	log    []logged
 	answer func(event.Event) []event.OrderType
 }
 
-type said struct {
+type logged struct {
 	event.Event
 	at    time.Time
 	trace trace.SpanContext
@@ -66,7 +66,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 	})
 }
 
-// inWorldWithoutKafka runs a test in a bubble where nobody listens yet.
+// inWorldWithoutKafka runs a test in a bubble without a Kafka.
 func inWorldWithoutKafka(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -113,7 +113,7 @@ func (w *world) env() service.Env {
 		}}
 }
 
-// follow is the tracker: it reads status and appends orders.
+// follow simulates the tracker: it reads status and appends orders.
 func (w *world) follow() {
 	client, err := w.kafka().NewClient(w.env(), "tracker", kgo.ConsumeTopics(w.names.Status()))
 	if err != nil {
@@ -134,7 +134,7 @@ func (w *world) follow() {
 					w.t.Errorf("status record %s: %v", rec.Value, err)
 				}
 				w.mu.Lock()
-				w.log = append(w.log, said{e, time.Now(), tracing.FromRecord(rec)})
+				w.log = append(w.log, logged{e, time.Now(), tracing.FromRecord(rec)})
 				answer := w.answer
 				w.mu.Unlock()
 				if answer != nil {
@@ -161,7 +161,7 @@ func grantAll(e event.Event) []event.OrderType {
 	return nil
 }
 
-// order sends an order to the run that said e.
+// order sends an order to the run that appended e.
 func (w *world) order(e event.Event, o event.OrderType) { w.orderTo(e.Worker, e, o) }
 
 func (w *world) orderTo(key string, e event.Event, o event.OrderType) {
@@ -190,7 +190,7 @@ func counter(t *testing.T, c prometheus.Metric) float64 {
 	return m.GetCounter().GetValue() + m.GetGauge().GetValue()
 }
 
-// request is what submit sends; tests change it.
+// request returns the request that submit sends; tests may change it.
 func request(id, jobType string) topic.Request {
 	return topic.Request{JobID: id, Job: jobType, Lane: "default", Dispatch: 1, Attempt: 1,
 		Tenant: "acme", Subject: "alice", PayloadHash: "sha256:00",
@@ -213,7 +213,7 @@ func (w *world) submit(req topic.Request, payload string) *kgo.Record {
 	return rec
 }
 
-// worker is a processor that runs.
+// worker is a running processor.
 type worker struct {
 	*Processor
 	w    *world
@@ -254,7 +254,7 @@ func (w *world) launch(cfg Config, env service.Env, register func(*Processor)) *
 	return wk
 }
 
-// halt stops the worker politely and returns what Run did.
+// halt stops the worker gracefully and returns the error of Run.
 func (wk *worker) halt() error {
 	wk.stop()
 	<-wk.done
@@ -276,11 +276,11 @@ func (wk *worker) wantFree() {
 	}
 }
 
-// said returns what was said about a job.
-func (w *world) said(jobID string) []said {
+// events returns the events of a job so far.
+func (w *world) events(jobID string) []logged {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var events []said
+	var events []logged
 	for _, e := range w.log {
 		if e.JobID == jobID {
 			events = append(events, e)
@@ -290,11 +290,11 @@ func (w *world) said(jobID string) []said {
 }
 
 // want waits a moment and checks which events the job's log holds.
-func (w *world) want(what, jobID string, types ...event.Type) []said {
+func (w *world) want(what, jobID string, types ...event.Type) []logged {
 	w.t.Helper()
 	time.Sleep(moment)
 	synctest.Wait()
-	events := w.said(jobID)
+	events := w.events(jobID)
 	got := make([]event.Type, len(events))
 	for i, e := range events {
 		got[i] = e.Type
@@ -309,7 +309,7 @@ func (w *world) want(what, jobID string, types ...event.Type) []said {
 func (w *world) last(jobID string) event.Event {
 	w.t.Helper()
 	for range 200 {
-		if events := w.said(jobID); len(events) > 0 {
+		if events := w.events(jobID); len(events) > 0 {
 			switch e := events[len(events)-1]; e.Type {
 			case event.Completed, event.Failed, event.Released:
 				return e.Event
@@ -317,11 +317,11 @@ func (w *world) last(jobID string) event.Event {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	w.t.Fatalf("job %s did not end: %v", jobID, w.said(jobID))
+	w.t.Fatalf("job %s did not end: %v", jobID, w.events(jobID))
 	return event.Event{}
 }
 
-// committed is the sum of the committed offsets of the lane default.
+// committed returns the sum of the committed offsets of the lane default.
 func (w *world) committed() (sum int64) {
 	w.t.Helper()
 	offsets, err := kadm.NewClient(w.client).FetchOffsets(w.ctx(), w.names.ProcessorGroup("default"))

@@ -1,4 +1,4 @@
-// Package demo holds the demo job types: small handlers that show every way a job can go.
+// Package demo holds the demo job types: small handlers that show every way in which a job can end.
 package demo
 
 import (
@@ -36,7 +36,7 @@ func Register(p *processor.Processor) {
 	processor.Handle(p, Report, generate)
 }
 
-// echo's result is its payload.
+// echo returns its payload as the result.
 func echo(_ context.Context, _ *processor.Job, payload []byte) (json.RawMessage, error) {
 	return payload, nil
 }
@@ -48,7 +48,7 @@ const (
 )
 
 type sleepPayload struct {
-	// Seconds is how long the job takes in all; Steps in how many parts. One part if it is 0.
+	// Seconds is how long the job takes; Steps is the number of parts, each of which reports progress. 0 means 1.
 	Seconds float64 `json:"seconds"`
 	Steps   int     `json:"steps"`
 }
@@ -80,7 +80,7 @@ func sleep(ctx context.Context, j *processor.Job, in sleepPayload) (sleepResult,
 }
 
 type flakyPayload struct {
-	// Failures is how many attempts fail before one succeeds.
+	// Failures is the number of attempts that fail before one succeeds.
 	Failures int `json:"failures"`
 }
 
@@ -88,7 +88,7 @@ type flakyResult struct {
 	Attempts int `json:"attempts"`
 }
 
-// flaky fails retryably while the attempt is not above the wanted number of failures.
+// flaky fails with a retryable error in the first in.Failures attempts.
 func flaky(_ context.Context, j *processor.Job, in flakyPayload) (flakyResult, error) {
 	if j.Attempt <= in.Failures {
 		return flakyResult{}, fmt.Errorf("attempt %d of a job that fails %d times", j.Attempt, in.Failures)
@@ -100,7 +100,7 @@ type failPayload struct {
 	Message string `json:"message"`
 }
 
-// fail fails for good.
+// fail fails permanently.
 func fail(_ context.Context, _ *processor.Job, in failPayload) (struct{}, error) {
 	if in.Message == "" {
 		in.Message = "told to fail"
@@ -112,7 +112,7 @@ func doPanic(context.Context, *processor.Job, []byte) (json.RawMessage, error) {
 	panic("demo.panic was asked to")
 }
 
-// invalid is the failure of a payload that decodes but makes no sense.
+// invalid returns the failure of a payload that can be decoded but has values out of range.
 func invalid(err error) error {
 	return processor.WithCode(job.CodeInvalidPayload, processor.Permanent(err))
 }

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// maxReportDays bounds a report so that its CSV fits a result where there is no store.
+	// maxReportDays bounds a report, so that its CSV fits into the result if there is no blob store.
 	maxReportDays = 366
-	// stagePause makes the stages of a report visible to those who watch it.
+	// stagePause slows a report down, so that a watch shows its stages.
 	stagePause = 150 * time.Millisecond
-	// collectStages is in how many parts the rows are made.
+	// collectStages is the number of parts in which the rows are made.
 	collectStages = 5
 )
 
@@ -30,15 +30,15 @@ type reportPayload struct {
 	To         string `json:"to"`   // last day, YYYY-MM-DD
 }
 
-// reportResult is told beside the report itself, which is a file behind the job's resultUrl.
+// reportResult is the job's result. The report itself is a file at the job's resultUrl.
 type reportResult struct {
 	Rows int `json:"rows"`
-	// CSV is the report itself, where there is no store for files.
+	// CSV is the report itself if there is no blob store.
 	CSV string `json:"csv,omitempty"`
 }
 
-// generate builds a report of one row per day. The figures are made up but depend on the
-// payload only, so that every attempt gives the same report.
+// generate builds a report of one row per day. The figures are made up but depend only on the
+// payload, so that every attempt gives the same report.
 func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportResult, error) {
 	from, days, err := in.days()
 	if err != nil {

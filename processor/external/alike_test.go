@@ -59,7 +59,7 @@ func answering(t *testing.T, status int, text string) processor.RawHandler {
 	})
 }
 
-// TestResultsAreCheckedAlike: of commands, endpoints and callbacks.
+// TestResultsAreCheckedAlike: the results of commands, endpoints and callbacks are checked.
 func TestResultsAreCheckedAlike(t *testing.T) {
 	c := callbacks(t)
 	calling := endpoint(t, time.Minute, c, func(w http.ResponseWriter, r *http.Request) {
@@ -84,8 +84,8 @@ func TestResultsAreCheckedAlike(t *testing.T) {
 	}
 }
 
-// TestFailuresAreReadAlike: by commands, endpoints and callbacks. What is not said of the class is
-// the exit code's, the status's, or retryable for a callback.
+// TestFailuresAreReadAlike: commands, endpoints and callbacks report failures in the same form. A failure without
+// retryable is classified by the exit code or the status; one of a callback is retryable.
 func TestFailuresAreReadAlike(t *testing.T) {
 	c := callbacks(t)
 	calling := func(text string) processor.RawHandler {
@@ -158,14 +158,14 @@ func TestFailuresAreReadAlike(t *testing.T) {
 		answering(t, 503, `{"code":"gone","message":"for good","retryable":false}`), 0), "gone", false, "for good")
 }
 
-// loose is output that some parsers take and strict ones do not.
+// loose holds output that some parsers accept and strict ones refuse.
 var loose = map[string]string{
 	"not UTF-8": "\"\xff\"", "a lone surrogate": `{"a":"\ud800"}`, "out of range": `[1e400]`,
 	"duplicate keys":    `{"a":1,"a":2}`,
 	"a byte order mark": "\uFEFF{\"a\":1}", "too deep": strings.Repeat("[", 101) + strings.Repeat("]", 101),
 }
 
-// TestLooseOutputIsRefused, whoever wrote it: the job fails for good, and says why.
+// TestLooseOutputIsRefused: of every kind of handler. The job fails permanently, and its error says why.
 func TestLooseOutputIsRefused(t *testing.T) {
 	c := callbacks(t)
 	for what, text := range loose {
@@ -194,14 +194,14 @@ func TestLooseOutputIsRefused(t *testing.T) {
 	}
 }
 
-// TestALargeResultIsHeldToTheSame: what goes to the blob store, too.
+// TestALargeResultIsHeldToTheSame: a result that goes to the blob store must be strict JSON too.
 func TestALargeResultIsHeldToTheSame(t *testing.T) {
 	big := `{"a":"` + strings.Repeat("x", 100<<10) + `","a":1}`
 	wantFailure(t, "above the inline limit", handle(t, t.Context(), printing(t, big, 0), 0), "invalid_result", false,
 		"twice")
 }
 
-// TestWholeNumbersCountAsIntegers: as many languages write them.
+// TestWholeNumbersCountAsIntegers: an integer may be written as 1.0, as many languages do.
 func TestWholeNumbersCountAsIntegers(t *testing.T) {
 	got := handle(t, t.Context(), printing(t, "{\"progress\":{\"current\":3.0,\"total\":4e0}}\n1.0\n", 0), 0)
 	if len(got.Progress) != 1 || got.Progress[0].Current != 3 || got.Progress[0].Percent != 75 ||

@@ -21,17 +21,17 @@ import (
 
 const callbackPath = "/callback/"
 
-// Callbacks is where endpoints that answered 202 tell how their runs go. Each run has a URL
-// of its own, which cannot be guessed.
+// Callbacks receives the messages of endpoints that have answered 202. Each run has a URL of its own, which cannot be
+// guessed.
 type Callbacks struct {
-	listener net.Listener // nil: another server serves
-	base     string       // what callback URLs begin with
+	listener net.Listener // nil if the caller's own server is used
+	base     string       // prefix of callback URLs, without a slash at its end
 
 	mu      sync.Mutex // guards waiting
 	waiting map[string]*waiting
 }
 
-// waiting is one run whose outcome comes by its callback URL.
+// waiting is one run whose outcome will be sent to its callback URL.
 type waiting struct {
 	callbacks *Callbacks
 	token     string
@@ -40,10 +40,9 @@ type waiting struct {
 	done      chan word // capacity 1: the outcome
 }
 
-// NewCallbacks returns where endpoints call back. base is how they reach it, such as
-// https://workers.example.com; empty means l's address. Run serves at l and closes it. l may be nil
-// where base is given: a server of the caller's own then has the Callbacks as its handler of
-// base/callback/, and Run is not called.
+// NewCallbacks returns a receiver of callbacks. base is the URL under which endpoints reach it, such as
+// https://workers.example.com; if empty, it is made from l's address. Run serves at l and closes it. With a base l
+// may be nil: then the caller's own server must use the Callbacks as its handler of base/callback/, and not call Run.
 func NewCallbacks(l net.Listener, base string) (*Callbacks, error) {
 	switch {
 	case base != "":
@@ -51,7 +50,7 @@ func NewCallbacks(l net.Listener, base string) (*Callbacks, error) {
 			return nil, fmt.Errorf("callback URL: %w", err)
 		}
 	case l == nil:
-		return nil, errors.New("callbacks need a listener, or a URL where they are served")
+		return nil, errors.New("callbacks need a listener, or a URL at which they are served")
 	default:
 		base = "http://" + l.Addr().String()
 	}
@@ -66,6 +65,7 @@ func (c *Callbacks) Run(ctx context.Context) error {
 	return service.ServeHTTP(ctx, &http.Server{Handler: c, ReadTimeout: time.Minute}, c.listener)
 }
 
+// expect makes a callback URL for a run.
 func (c *Callbacks) expect(j *processor.Job) *waiting {
 	w := &waiting{callbacks: c, token: rand.Text(), job: j, done: make(chan word, 1)}
 	w.url = c.base + callbackPath + w.token
@@ -75,14 +75,14 @@ func (c *Callbacks) expect(j *processor.Job) *waiting {
 	return w
 }
 
-// end makes the callback URL gone.
+// end removes the callback URL: later messages to it are answered 410.
 func (w *waiting) end() {
 	w.callbacks.mu.Lock()
 	defer w.callbacks.mu.Unlock()
 	delete(w.callbacks.waiting, w.token)
 }
 
-// outcome waits for the endpoint's word.
+// outcome waits for the endpoint's result or error.
 func (w *waiting) outcome(ctx context.Context, timeout time.Duration) (json.RawMessage, error) {
 	var late <-chan time.Time
 	if timeout > 0 {
@@ -91,11 +91,11 @@ func (w *waiting) outcome(ctx context.Context, timeout time.Duration) (json.RawM
 		late = t.C
 	}
 	select {
-	case said := <-w.done:
-		if said.Error != nil {
-			return nil, said.Error.err(end{code: "http_callback"})
+	case outcome := <-w.done:
+		if outcome.Error != nil {
+			return nil, outcome.Error.err(end{code: "http_callback"})
 		}
-		return said.Result, nil
+		return outcome.Result, nil
 	case <-late:
 		return nil, processor.WithCode("http_timeout", fmt.Errorf("the endpoint did not call back within %s", timeout))
 	case <-ctx.Done():
@@ -103,8 +103,8 @@ func (w *waiting) outcome(ctx context.Context, timeout time.Duration) (json.RawM
 	}
 }
 
-// ServeHTTP takes one word about a run. Answers: 204 taken; 410 the run has ended or was
-// stopped, so the endpoint should stop too; 400, 405, 413 and 415 for what cannot be read.
+// ServeHTTP handles one message about a run. It answers 204 if the message was accepted; 410 if the run has ended or
+// was stopped, so that the endpoint should stop too; and 400, 405, 413 or 415 if the request is not valid.
 func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.URL.Path, callbackPath)
 	switch {
@@ -132,32 +132,32 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "the body "+err.Error())
 		return
 	}
-	said, ok, err := parseWord(body)
+	message, ok, err := parseWord(body)
 	if !ok || err != nil {
 		problem(w, http.StatusBadRequest, `the body must be one of {"progress":{…}}, {"result":…} and {"error":{…}}`)
 		return
 	}
-	if !c.take(token, said) {
+	if !c.take(token, message) {
 		problem(w, http.StatusGone, "the run has ended, or was stopped")
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// take hands a word to its run; false when there is none.
-func (c *Callbacks) take(token string, said word) bool {
+// take passes a message to its run. It reports false if there is no such run.
+func (c *Callbacks) take(token string, message word) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.waiting[token]
 	if w == nil {
 		return false
 	}
-	if said.Progress != nil {
-		said.Progress.tell(w.job)
+	if message.Progress != nil {
+		message.Progress.tell(w.job)
 		return true
 	}
-	delete(c.waiting, token) // the first outcome is the only one
-	w.done <- said
+	delete(c.waiting, token) // only the first outcome counts
+	w.done <- message
 	return true
 }
 

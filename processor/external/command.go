@@ -26,12 +26,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
-// Command is a program that handles jobs, started anew for each: the payload is its stdin,
-// each line of stdout a word about the run, its exit code the class of a failure.
+// Command is a program that handles jobs and is started for each: the payload is its stdin, each line of its stdout
+// is a message about the run, and its exit code classifies a failure.
 type Command struct {
 	argv []string
-	env  []string // names that it is given of the processor's own environment
-	dir  string
+	env  []string // names of the processor's environment variables that are passed on
+	dir  string   // working directory; empty for a new one per job
 }
 
 // Bounds of a command's output.
@@ -42,8 +42,8 @@ const (
 	maxStderrError = 512 // bytes of the last line that become an error's message
 )
 
-// NewCommand returns a command. It sees PATH, LANG, TZ, HOME (its directory), ACKWIRE_JOB_… and
-// the named variables of the environment, and runs in dir or, if that is empty, in a new
+// NewCommand returns a command. argv is the program and its arguments. Its environment is PATH, LANG, TZ, HOME (its
+// working directory), ACKWIRE_JOB_…, and the variables that env names. It runs in dir or, if that is empty, in a new
 // directory for each job, which is removed afterwards.
 func NewCommand(argv []string, env []string, dir string) (*Command, error) {
 	if len(argv) == 0 || argv[0] == "" {
@@ -63,16 +63,17 @@ func NewCommand(argv []string, env []string, dir string) (*Command, error) {
 	return &Command{argv: append([]string{program}, argv[1:]...), env: env, dir: dir}, nil
 }
 
-// Exit codes that say what a failure is (sysexits.h); all others are retryable.
+// Exit codes of sysexits.h: those from exUsage to exConfig are permanent failures, except for exTempFail. All others
+// are retryable.
 const (
-	exUsage    = 64 // 64 to 78 are permanent …
-	exTempFail = 75 // … but for this one
+	exUsage    = 64
+	exTempFail = 75
 	exConfig   = 78
 )
 
-// Handle is a processor.RawHandler. When ctx ends, the whole process group is sent SIGTERM and,
-// after a grace of 2 s, SIGKILL. Whatever the command has left behind in its group is killed at its
-// end and, on Linux, when this process is killed.
+// Handle is a processor.RawHandler. When ctx ends, the command's whole process group is sent SIGTERM and, 2 s later,
+// SIGKILL. Processes of the group that are left when the command ends are killed. On Linux the group is also killed
+// when this process is killed.
 func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
 	dir := c.dir
 	if dir == "" {
@@ -82,7 +83,7 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 		}
 		defer func() {
 			if err := removeDir(dir); err != nil {
-				j.Log.Warn("a command's directory is left behind", "err", err)
+				j.Log.Warn("a command's directory could not be removed", "err", err)
 			}
 		}()
 	}
@@ -97,7 +98,7 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	cmd.SysProcAttr = attributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace
-	// The kernel kills the command when the thread ends that started it.
+	// The kernel kills the command when the thread that started it ends (Pdeathsig), so keep that thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
@@ -108,10 +109,10 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	}
 	ended, err := watch(cmd.Process.Pid)
 	if err != nil {
-		j.Log.Warn("the command's children will outlive this process if it is killed", "err", err)
+		j.Log.Warn("if this process is killed, the command's child processes will not be", "err", err)
 	}
-	_ = cmd.Wait()                                      // the state says more
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
+	_ = cmd.Wait()                                      // ProcessState says more than the error
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // processes that it has left behind
 	ended()
 	cmd.Stdout.(*lines).flush()
 	cmd.Stderr.(*lines).flush()
@@ -121,13 +122,13 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	return outcome(cmd.ProcessState, out, log)
 }
 
-// notStarted is the inability of this worker to start its command: the program is gone, may not be
-// executed, or the system has no room for a process.
+// notStarted returns the error of a command that this worker cannot start: the program is missing or not executable, or
+// the system has no resources for a process. The job is handed back.
 func notStarted(err error) error {
 	return processor.Unable(processor.WithCode(processor.CodeCommandNotStarted, err))
 }
 
-// outcome is what the command's words and its end mean together.
+// outcome returns the result or the error of a command that has ended, from its messages and its exit code.
 func outcome(state *os.ProcessState, out *stdout, log *stderr) (json.RawMessage, error) {
 	switch {
 	case out.err != nil:
@@ -154,8 +155,8 @@ func outcome(state *os.ProcessState, out *stdout, log *stderr) (json.RawMessage,
 
 func permanentExit(code int) bool { return code >= exUsage && code <= exConfig && code != exTempFail }
 
-// environment is all that the command sees of the world. The names of what it is told of the job
-// are reserved: a program of ours that it starts takes none of them for its own.
+// environment returns the command's environment. The names of the variables about the job are reserved: no Ackwire
+// program that the command starts reads them as settings.
 func (c *Command) environment(j *processor.Job, dir string) []string {
 	env := []string{"HOME=" + dir}
 	for _, name := range append([]string{"PATH", "LANG", "TZ"}, c.env...) {
@@ -174,15 +175,15 @@ func (c *Command) environment(j *processor.Job, dir string) []string {
 	return env
 }
 
-// lines is a Writer that takes whole lines, of at most max bytes. One that is longer is
-// cut, or given to take as nil.
+// lines is an io.Writer that splits its input into lines and passes them to take. A line of more than max bytes is cut
+// or, without cut, passed as nil.
 type lines struct {
 	take func(line []byte)
 	max  int
 	cut  bool
 
-	buf  []byte
-	long bool
+	buf  []byte // the line so far
+	long bool   // the line is longer than max
 }
 
 // Write implements io.Writer.
@@ -203,7 +204,7 @@ func (l *lines) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// flush takes the line so far.
+// flush passes on the line so far, which may lack its newline.
 func (l *lines) flush() {
 	if len(l.buf) > 0 || l.long {
 		if l.long && !l.cut {
@@ -215,14 +216,14 @@ func (l *lines) flush() {
 	l.buf, l.long = l.buf[:0], false
 }
 
-// stdout makes sense of what the command prints.
+// stdout reads the command's messages.
 type stdout struct {
 	job  *processor.Job
-	stop func()
+	stop func() // ends the command
 
-	result  json.RawMessage
-	failure *failure
-	err     error
+	result  json.RawMessage // the last one
+	failure *failure        // the last one
+	err     error           // of a line that is not valid
 }
 
 func (o *stdout) line(b []byte) {
@@ -241,11 +242,11 @@ func (o *stdout) line(b []byte) {
 		o.fail(invalidResult("a line of the command's output %w: %.80q", err, b))
 		return
 	}
-	w, said, err := parseWord(b)
+	w, ok, err := parseWord(b)
 	switch {
 	case err != nil:
 		o.fail(invalidResult("a line of the command's output could not be read: %w", err))
-	case !said:
+	case !ok:
 		o.result = bytes.Clone(b)
 	case w.Progress != nil:
 		w.Progress.tell(o.job)
@@ -256,13 +257,13 @@ func (o *stdout) line(b []byte) {
 	}
 }
 
-// fail ends a command that makes no sense.
+// fail ends a command whose output is not valid.
 func (o *stdout) fail(err error) {
 	o.err = err
 	o.stop()
 }
 
-// stderr goes to the log, and its last line becomes a failure's message.
+// stderr logs the command's error output. Its last line becomes a failure's message.
 type stderr struct {
 	log   *slog.Logger
 	limit *rate.Limiter
@@ -270,12 +271,12 @@ type stderr struct {
 }
 
 func (s *stderr) line(b []byte) {
-	said := strings.TrimSpace(strings.ToValidUTF8(string(b), "\uFFFD"))
-	if said == "" {
+	line := strings.TrimSpace(strings.ToValidUTF8(string(b), "\uFFFD"))
+	if line == "" {
 		return
 	}
-	s.last = text.Clip(said, maxStderrError)
+	s.last = text.Clip(line, maxStderrError)
 	if s.limit.AllowN(time.Now(), 1) {
-		s.log.Info("command says", "stderr", said)
+		s.log.Info("command output", "stderr", line)
 	}
 }

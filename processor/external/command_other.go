@@ -10,15 +10,15 @@ import (
 	"github.com/ackwire/ackwire/processor"
 )
 
-// Command is a program that handles jobs; there are none on this system.
+// Command is a program that handles jobs. This system does not support it.
 type Command struct{}
 
-// NewCommand fails: a command's process group cannot be ended here.
+// NewCommand always fails: this system has no process groups, without which a command's children could not be killed.
 func NewCommand([]string, []string, string) (*Command, error) {
 	return nil, errors.New("commands as handlers need a Unix system")
 }
 
-// Handle is a processor.RawHandler.
+// Handle is a processor.RawHandler that always fails.
 func (*Command) Handle(context.Context, *processor.Job, []byte) (json.RawMessage, error) {
-	return nil, errors.New("no commands here")
+	return nil, errors.New("commands as handlers need a Unix system")
 }

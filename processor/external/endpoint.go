@@ -23,12 +23,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
-// Endpoint is an HTTP endpoint that handles jobs: it is sent the payload, and its answer is
-// the result. It may be used for any number of jobs at a time.
+// Endpoint is an HTTP endpoint that handles jobs: the payload is sent to it, and its answer is
+// the result. It is safe for concurrent use.
 type Endpoint struct {
 	url       string
 	client    *http.Client
-	callbacks *Callbacks // nil: 202 is refused
+	callbacks *Callbacks // nil: an answer 202 is an error
 }
 
 // Bounds of a request.
@@ -36,12 +36,12 @@ const (
 	dialTimeout     = 5 * time.Second
 	idleConnections = 256
 	maxHeaderBytes  = 64 << 10
-	maxExcerpt      = 256 // bytes of an answer that become an error's message
+	maxExcerpt      = 256 // bytes of a text answer that become an error's message
 )
 
 // NewEndpoint returns an endpoint at an http or https URL. timeout bounds one request, or the
-// whole run where the endpoint answers 202; 0 leaves it to the job's own timeout. callbacks
-// may be nil.
+// whole run if the endpoint answers 202; 0 means that only the job's own timeout applies.
+// callbacks may be nil.
 func NewEndpoint(raw string, timeout time.Duration, callbacks *Callbacks) (*Endpoint, error) {
 	u, err := service.HTTPURL(raw)
 	if err != nil {
@@ -54,7 +54,7 @@ func NewEndpoint(raw string, timeout time.Duration, callbacks *Callbacks) (*Endp
 			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
 			MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: maxHeaderBytes,
 		},
-		// A job's payload goes where it was configured to go and nowhere else.
+		// No redirects: a job's payload is sent only to the configured URL.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
@@ -62,11 +62,10 @@ func NewEndpoint(raw string, timeout time.Duration, callbacks *Callbacks) (*Endp
 // Close ends idle connections.
 func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
 
-// Handle is a processor.RawHandler. A 2xx is the result; 408, 425, 429 and 5xx, and a
-// request that fails, are retryable, after Retry-After if that is given; all else is
-// permanent, unless the body's error says otherwise. 202 means that the outcome comes by the
-// callback URL. Without a connection to the
-// endpoint the job is handed back, which costs no attempt.
+// Handle is a processor.RawHandler. The body of a 2xx answer is the result. The statuses 408, 425, 429 and 5xx, and a
+// request that fails, are retryable, after the time in Retry-After if there is one; all other statuses are permanent,
+// unless the error in the body says otherwise. 202 means that the endpoint will report the outcome to the callback URL.
+// If no connection can be made the job is handed back, which costs no attempt.
 func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(payload))
 	if err != nil {
@@ -92,17 +91,17 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 		unreachable := processor.WithCode(processor.CodeHTTPUnreachable, fmt.Errorf("the endpoint could not be reached: %w",
 			unwrapURL(err)))
 		if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
-			return nil, processor.Unable(unreachable) // nobody was asked to do anything
+			return nil, processor.Unable(unreachable) // no connection: the request was not sent
 		}
 		return nil, unreachable
 	}
 	defer func() {
-		_, _ = io.CopyN(io.Discard, resp.Body, maxHeaderBytes) // so that the connection is used again
+		_, _ = io.CopyN(io.Discard, resp.Body, maxHeaderBytes) // so that the connection can be reused
 		_ = resp.Body.Close()
 	}()
 	if resp.StatusCode == http.StatusAccepted {
 		if w == nil {
-			return nil, invalidResult("the endpoint answered 202, and this processor listens for no callbacks")
+			return nil, invalidResult("the endpoint answered 202, but this processor does not listen for callbacks")
 		}
 		return w.outcome(ctx, e.client.Timeout)
 	}
@@ -118,7 +117,7 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 	return nil, refusal(resp, body)
 }
 
-// unwrapURL takes the URL, which may hold a secret, out of an error.
+// unwrapURL removes the URL, which may contain a secret, from an error.
 func unwrapURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -127,8 +126,8 @@ func unwrapURL(err error) error {
 	return err
 }
 
-// setHeaders tells the endpoint what it is asked for: CloudEvents 1.0 in binary mode (HTTP
-// protocol binding §3.1) and our own.
+// setHeaders sets the headers that describe the job: those of CloudEvents 1.0 in binary mode (HTTP
+// protocol binding §3.1) and Ackwire's own.
 func setHeaders(h http.Header, j *processor.Job) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Accept", "application/json")
@@ -149,9 +148,9 @@ func setHeaders(h http.Header, j *processor.Job) {
 	}
 }
 
-// headerValue is a value as an HTTP header carries it by CloudEvents' rule (HTTP protocol binding
-// §3.1.3.2): whatever is not a visible ASCII character, and the quote and the percent sign, are
-// percent-encoded as UTF-8, so that decoding always gives the value.
+// headerValue encodes a value for an HTTP header as CloudEvents requires (HTTP protocol binding §3.1.3.2): all bytes of
+// the UTF-8 text except visible ASCII, and the quote and the percent sign, are percent-encoded, so that decoding always
+// returns the value.
 func headerValue(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
@@ -175,14 +174,13 @@ func result(resp *http.Response, body []byte) (json.RawMessage, error) {
 	if err := strict.Check(body); err != nil {
 		return nil, invalidResult("the endpoint's answer %w", err)
 	}
-	if w, said, err := parseWord(body); said && err == nil && w.Error != nil {
+	if w, ok, err := parseWord(body); ok && err == nil && w.Error != nil {
 		return nil, w.Error.err(end{code: "http_" + strconv.Itoa(resp.StatusCode)})
 	}
 	return body, nil
 }
 
-// refusal makes an error of an answer that is no success. The body may be whatever readFailure
-// reads, or text.
+// refusal returns the error of an answer that is not a success. The body may be JSON, as readFailure reads it, or text.
 func refusal(resp *http.Response, body []byte) error {
 	s := resp.StatusCode
 	e := end{

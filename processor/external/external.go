@@ -1,5 +1,5 @@
 // Package external runs handlers that are written in any language: an HTTP endpoint
-// (Endpoint) or a command (Command). Both speak the same words about a run: progress, a
+// (Endpoint) or a command (Command). Both report on a run with the same JSON messages: progress, a
 // result or an error.
 package external
 
@@ -14,11 +14,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/strict"
 )
 
-// MaxResult bounds what a handler may answer, in bytes. What is above the processor's own
-// limit for inline results goes to the blob store.
+// MaxResult bounds a handler's answer, in bytes. A result above the processor's limit for inline results goes to the
+// blob store.
 const MaxResult = 8 << 20
 
-// word is what a handler says about its run: one of progress, result and error.
+// word is a handler's message about its run. One of its fields is set.
 type word struct {
 	Progress *progress
 	Result   json.RawMessage
@@ -36,9 +36,9 @@ func (p *progress) tell(j *processor.Job) {
 	j.Advance(processor.Progress{Percent: p.Percent, Message: p.Message, Current: p.Current, Total: p.Total})
 }
 
-// parseWord reads one word of strict JSON; said is false for JSON that is none, which is then a
-// result itself.
-func parseWord(b []byte) (w word, said bool, err error) {
+// parseWord reads a message from strict JSON: an object with the one key result, progress or error. ok is false for any
+// other JSON, which is then a result itself.
+func parseWord(b []byte) (w word, ok bool, err error) {
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(b, &keys) != nil || len(keys) != 1 {
 		return w, false, nil
@@ -70,5 +70,5 @@ func invalidResult(format string, args ...any) error {
 var errTooLarge = processor.WithCode(job.CodeResultTooLarge,
 	processor.Permanent(fmt.Errorf("the handler answered with more than %d bytes", MaxResult)))
 
-// grace is how long a handler that is told to stop may take.
+// grace is how long a command that is told to stop may take before it is killed.
 const grace = 2 * time.Second

@@ -189,7 +189,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// TestCallbacksOfAnotherServer: a program that has a server needs no second one.
+// TestCallbacksOfAnotherServer: a program can serve callbacks with a server of its own.
 func TestCallbacksOfAnotherServer(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
 	if _, err := external.NewCallbacks(nil, ""); err == nil {

@@ -10,34 +10,34 @@ import (
 	"github.com/ackwire/ackwire/schemas/strict"
 )
 
-// failure is what a handler says of why it failed. A field that it does not say is taken from how
-// it ended: the exit code, the status, or neither for a callback.
+// failure is a handler's own description of its failure. Fields that it leaves out are derived from how the handler
+// ended: its exit code or its HTTP status.
 type failure struct {
 	code, message string
 	retryable     *bool
 	retryAfter    *time.Duration
 }
 
-// readFailure is the one reading of a failure for commands, endpoints and callbacks. It takes prose
-// ("disk full"), an object with code, message (or detail, or title, as in RFC 9457), retryable and
-// retryAfter in seconds, and an object whose error is one of these. A field of another type counts
-// as not said: what went wrong is not lost for how it was told. It never returns nil.
+// readFailure reads the failure that a command, an endpoint or a callback reports. It accepts a string ("disk full"),
+// an object with code, message (or detail, or title, as in RFC 9457), retryable and retryAfter in seconds, and an
+// object whose member error is one of these. A field of a wrong type is ignored, so that the rest of the description
+// is not lost. It never returns nil.
 func readFailure(raw json.RawMessage) *failure {
 	f := &failure{}
 	if json.Unmarshal(raw, &f.message) == nil && f.message != "" {
 		return f
 	}
-	var said map[string]json.RawMessage
-	if json.Unmarshal(raw, &said) != nil || said == nil {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) != nil || fields == nil {
 		f.message = string(raw)
 		return f
 	}
-	if inner, ok := said["error"]; ok && string(inner) != "null" {
+	if inner, ok := fields["error"]; ok && string(inner) != "null" {
 		f = readFailure(inner)
 	}
 	text := func(into *string, name string) {
 		var s string
-		if json.Unmarshal(said[name], &s) == nil && *into == "" {
+		if json.Unmarshal(fields[name], &s) == nil && *into == "" {
 			*into = s
 		}
 	}
@@ -46,25 +46,25 @@ func readFailure(raw json.RawMessage) *failure {
 		text(&f.message, name)
 	}
 	var retryable *bool
-	if json.Unmarshal(said["retryable"], &retryable) == nil && f.retryable == nil {
+	if json.Unmarshal(fields["retryable"], &retryable) == nil && f.retryable == nil {
 		f.retryable = retryable
 	}
 	var after *job.Seconds
-	if strict.Unmarshal(said["retryAfter"], &after) == nil && after != nil && f.retryAfter == nil {
+	if strict.Unmarshal(fields["retryAfter"], &after) == nil && after != nil && f.retryAfter == nil {
 		d := after.Duration()
 		f.retryAfter = &d
 	}
 	return f
 }
 
-// end is how a handler ended: what holds of a failure that does not say otherwise.
+// end says how a handler ended. It has the defaults for fields that a failure leaves out.
 type end struct {
 	code, message string
 	permanent     bool
 	retryAfter    *time.Duration
 }
 
-// err gives the failure the class that a processor understands.
+// err returns the failure as an error that a processor can classify.
 func (f *failure) err(e end) error {
 	err := errors.New(first(f.message, e.message, "the handler reported a failure"))
 	permanent := e.permanent

@@ -12,12 +12,12 @@ import (
 	"syscall"
 )
 
-// A processor that is killed (SIGKILL, out of memory) cannot end the commands that it runs. Each
-// command's own process is sent SIGKILL by the kernel then. Its children are not, so one guard
-// process beside the processor knows the process groups of all commands and kills them when the
-// pipe to the processor breaks. A process that has left its command's group escapes both.
+// A processor that is killed (SIGKILL, out of memory) cannot end the commands that it runs. The kernel then sends
+// SIGKILL to each command's own process (Pdeathsig), but not to its children. So the processor starts one guard
+// process, which knows the process groups of all commands and kills them when the pipe to the processor breaks. A
+// process that has left its command's group is not killed.
 
-// guardName is the guard's argv[0]: the processor's own program, started again.
+// guardName is argv[0] of the guard process, which runs the processor's own program.
 const guardName = "ackwire-command-guard"
 
 func init() {
@@ -27,12 +27,12 @@ func init() {
 	}
 }
 
-// watchOver keeps the process groups that are told as "+PGID", forgets those told as "-PGID", and
-// kills what it has at the end of the input.
-func watchOver(told *os.File) {
+// watchOver is the guard process. It reads lines: "+PGID" adds a process group and "-PGID" removes one. At the end of
+// the input it kills the groups that are left.
+func watchOver(input *os.File) {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	groups := map[int]struct{}{}
-	for lines := bufio.NewScanner(told); lines.Scan(); {
+	for lines := bufio.NewScanner(input); lines.Scan(); {
 		pgid, err := strconv.Atoi(strings.TrimLeft(lines.Text(), "+-"))
 		switch {
 		case err != nil || pgid <= 1:
@@ -47,17 +47,15 @@ func watchOver(told *os.File) {
 	}
 }
 
-// guard is the guard process of this one. It is started with the first command, and ends with this
-// process.
+// guard is the guard process of this process. It is started with the first command, and ends with this process.
 var guard struct {
-	mu     sync.Mutex // guards the rest
-	cmd    *exec.Cmd  // nil when there is none
-	pipe   *os.File   // to it
-	groups map[int]struct{}
+	mu     sync.Mutex       // guards the rest
+	cmd    *exec.Cmd        // nil while it does not run
+	pipe   *os.File         // to its stdin
+	groups map[int]struct{} // of the commands that run
 }
 
-// watch tells the guard of a command's process group; the function that it returns, that it has
-// ended.
+// watch adds a command's process group to the guard. Call ended when the command has ended.
 func watch(pgid int) (ended func(), err error) {
 	guard.mu.Lock()
 	defer guard.mu.Unlock()
@@ -70,14 +68,14 @@ func watch(pgid int) (ended func(), err error) {
 		defer guard.mu.Unlock()
 		delete(guard.groups, pgid)
 		if guard.cmd != nil {
-			_, _ = fmt.Fprintf(guard.pipe, "-%d\n", pgid) // one that is gone is replaced by the next command
+			_, _ = fmt.Fprintf(guard.pipe, "-%d\n", pgid) // on an error the next watch starts a new guard
 		}
 	}
 	if guard.cmd != nil {
 		if _, err = fmt.Fprintf(guard.pipe, "+%d\n", pgid); err == nil {
 			return ended, nil
 		}
-		// Somebody has killed it.
+		// The guard was killed: start another one.
 		_ = guard.pipe.Close()
 		_ = guard.cmd.Wait()
 		guard.cmd = nil
@@ -85,16 +83,16 @@ func watch(pgid int) (ended func(), err error) {
 	return ended, startGuard()
 }
 
-// startGuard starts one that knows all groups. It is called with guard.mu held.
+// startGuard starts a guard process and tells it all groups. It is called with guard.mu held.
 func startGuard() error {
-	read, write, err := os.Pipe() // no process that is started from here has its ends but the guard
+	read, write, err := os.Pipe() // close-on-exec: only the guard inherits the read end
 	if err != nil {
 		return fmt.Errorf("start the guard of commands: %w", err)
 	}
 	defer func() { _ = read.Close() }()
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{guardName}, Stdin: read, Env: []string{},
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true}, // no signal to the processor's group reaches it
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true}, // signals to the processor's group do not reach it
 	}
 	if err := cmd.Start(); err != nil {
 		_ = write.Close()
@@ -111,8 +109,8 @@ func startGuard() error {
 	return nil
 }
 
-// attributes are those of a command's process: a group of its own, and SIGKILL when the thread ends
-// that started it, so the caller holds on to its thread.
+// attributes returns the attributes of a command's process: it has a process group of its own, and gets SIGKILL when
+// the thread that started it ends. So the caller must lock its thread.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Decoding a header's value gives the value, whatever it is: also one that looks encoded.
+// Decoding a header's value gives the original value, even if that looks encoded.
 func FuzzHeaderValue(f *testing.F) {
 	for _, s := range []string{"alice", "a b", "100%", "100%25", "größe", `"q"`, "a+b", "a\r\nb", "\xff", ""} {
 		f.Add(s)

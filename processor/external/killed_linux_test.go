@@ -21,7 +21,7 @@ import (
 // killedScript is set in the process that TestCommandsDieWithTheirProcessor kills.
 const killedScript = "ACKWIRE_TEST_KILLED_SCRIPT"
 
-// In the process that is to be killed no test runs, but a command as in a processor.
+// The process that is to be killed runs a command as a processor does, and no tests.
 func init() {
 	script := os.Getenv(killedScript)
 	if script == "" {
@@ -39,7 +39,7 @@ func init() {
 // commands, children and grandchildren included, that would run on beside the next attempt.
 func TestCommandsDieWithTheirProcessor(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
-	// The last one writes the file, so all are there then.
+	// The last process writes the file: then all of them run.
 	script := fmt.Sprintf(`trap '' TERM; (trap '' TERM; (trap '' TERM; echo $$ > %[1]s.0; sh -c 'echo $PPID $$' > %[1]s.tmp; mv %[1]s.tmp %[1]s; exec sleep 301) & sleep 302) & sleep 303`, pids)
 	p := exec.Command(os.Args[0])
 	p.Env = append(os.Environ(), killedScript+"="+script)
@@ -63,7 +63,7 @@ func TestCommandsDieWithTheirProcessor(t *testing.T) {
 	waitFor(t, "the command's processes are gone", func() bool { return len(inGroup(t, group)) == 0 })
 }
 
-// inGroup lists the processes of a group that are more than an entry.
+// inGroup lists the processes of a group, except for zombies.
 func inGroup(t *testing.T, group string) (pids []string) {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -97,7 +97,7 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestOneGuardForAllCommands: and another one when somebody has killed it.
+// TestOneGuardForAllCommands: there is one guard process, and a new one after it was killed.
 func TestOneGuardForAllCommands(t *testing.T) {
 	run := func() {
 		t.Helper()
@@ -127,7 +127,7 @@ func TestOneGuardForAllCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "it is gone", func() bool { return len(guards()) == 0 })
-	// Its end of the pipe closes a little after it is no process any more: until then it seems to hear.
+	// Its end of the pipe closes a little after the process has ended: until then writes to it succeed.
 	waitFor(t, "a command has another one", func() bool {
 		run()
 		all := guards()
@@ -151,7 +151,7 @@ func guards() (pids []int) {
 	return pids
 }
 
-// TestReadOnlyDirectoriesAreRemoved, as the user who made them: not as root, who may do anything.
+// TestReadOnlyDirectoriesAreRemoved, also by a user other than root, to whom modes apply.
 func TestReadOnlyDirectoriesAreRemoved(t *testing.T) {
 	parent := t.TempDir()
 	outside := filepath.Join(parent, "outside")

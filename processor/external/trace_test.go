@@ -10,8 +10,8 @@ import (
 	"github.com/ackwire/ackwire/processor/external"
 )
 
-// TestATraceReachesOtherLanguages: as headers of the endpoint's request and in the command's
-// environment; where there is none, nothing is said of one.
+// TestATraceReachesOtherLanguages: the trace is in the headers of the endpoint's request and in the command's
+// environment; without a trace neither is set.
 func TestATraceReachesOtherLanguages(t *testing.T) {
 	const parent, state = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1"
 	command, err := external.NewCommand([]string{"sh", "-c",

@@ -24,7 +24,7 @@ func wantHandedBack(t *testing.T, what string, got processortest.Outcome, code, 
 	}
 }
 
-// TestACommandThatCannotBeStarted is the worker's inability, whatever the system says.
+// TestACommandThatCannotBeStarted: the job is handed back, whatever the system's error is.
 func TestACommandThatCannotBeStarted(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "handler")
 	write := func(text string, mode os.FileMode) {
@@ -59,7 +59,7 @@ func TestACommandThatCannotBeStarted(t *testing.T) {
 	wantHandedBack(t, "no room for its directory", handle(t, t.Context(), c.Handle, 0), "command_not_started", "directory")
 }
 
-// TestAnEndpointThatHangsUp was asked: what it did is not known, so the attempt counts.
+// TestAnEndpointThatHangsUp: the endpoint may have done something, so the attempt counts.
 func TestAnEndpointThatHangsUp(t *testing.T) {
 	h := endpoint(t, time.Minute, nil, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := w.(http.Hijacker).Hijack()

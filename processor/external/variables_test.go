@@ -11,8 +11,8 @@ import (
 	"github.com/ackwire/ackwire/processor"
 )
 
-// Whatever a command is told of its job begins as no flag of ours may (service.Options sees to
-// the flags), so that a program of ours within a command is not set up by it.
+// The variables about the job have a prefix that no flag's variable may have (service.Options checks the flags), so
+// that an Ackwire program within a command does not read them as settings.
 func TestACommandIsToldNothingThatIsASetting(t *testing.T) {
 	t.Setenv("ACKWIRE_TYPE", "not passed on")
 	c := &Command{}

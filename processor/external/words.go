@@ -8,13 +8,12 @@ import (
 	"github.com/mattn/go-shellwords"
 )
 
-// Words splits a command and its arguments as a shell does: at blanks that are neither quoted nor
-// escaped. No shell runs the command, so what only a shell could do (a pipe, a redirection, a
-// list, a variable, a command within the command) is refused, unless it is quoted and so meant
-// as it stands.
+// Words splits a command line into the command and its arguments as a shell does: at blanks that are neither quoted nor
+// escaped. Since the command is run without a shell, Words refuses syntax that only a shell could interpret (a pipe, a
+// redirection, a list, a variable, a command substitution), unless it is quoted and so meant literally.
 func Words(line string) ([]string, error) {
 	if what := shellOnly(line); what != "" {
-		return nil, fmt.Errorf("%s is for a shell, and none runs the command: quote it, or start one: sh -c '…'", what)
+		return nil, fmt.Errorf("%s needs a shell, and the command is run without one: quote it, or run sh -c '…'", what)
 	}
 	p := shellwords.NewParser()
 	argv, err := p.Parse(line)
@@ -22,14 +21,14 @@ func Words(line string) ([]string, error) {
 	case err != nil:
 		return nil, fmt.Errorf("the command %.80q cannot be split into words: %w", line, err)
 	case p.Position >= 0: // it stopped without an error
-		return nil, fmt.Errorf("the command could be read up to its character %d only", p.Position)
+		return nil, fmt.Errorf("the command could be read only up to character %d", p.Position)
 	case len(argv) == 0 || argv[0] == "":
 		return nil, errors.New("no command")
 	}
 	return argv, nil
 }
 
-// shellOnly returns the first thing in a command that only a shell could do.
+// shellOnly returns the first piece of a command that only a shell could interpret, or "".
 func shellOnly(line string) string {
 	var single, double bool
 	for i := 0; i < len(line); i++ {
@@ -54,7 +53,7 @@ func shellOnly(line string) string {
 	return ""
 }
 
-// variable reports whether a dollar sign before c would begin something.
+// variable reports whether a dollar sign before c would start an expansion.
 func variable(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("_{(@*#?$!-", c) >= 0
 }

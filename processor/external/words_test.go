@@ -50,8 +50,8 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// FuzzWords: a command that is taken is taken whole: nothing was cut off its end, and with
-// blanks between its words, quoted, it is the same command.
+// FuzzWords: a command that is accepted is read to its end, and its words, quoted and separated by blanks, are the same
+// command.
 func FuzzWords(f *testing.F) {
 	for _, line := range []string{"a b", "a|b", `a "b c" 'd'`, `a\ b`, "a $b", "a `b`", "a 2>b", `a "\"b|" c`,
 		"a 'b\\' c|d"} {

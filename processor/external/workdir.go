@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// removeDir removes a command's directory with all that is in it, also what the command has made
-// unreadable or read-only.
+// removeDir removes a command's directory with everything in it, also if the command has made parts of it unreadable or
+// read-only.
 func removeDir(dir string) error {
 	if err := os.RemoveAll(dir); err == nil {
 		return nil
@@ -16,7 +16,7 @@ func removeDir(dir string) error {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(dir) // no link that the command has left leads out of it
+	root, err := os.OpenRoot(dir) // links that the command has made cannot lead out of dir
 	if err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func removeDir(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// openUp lets the owner change every directory below name. What fails shows when it is removed.
+// openUp gives the owner all rights to every directory below name. It ignores errors: they show when dir is removed.
 func openUp(root *os.Root, name string) {
 	entries, _ := fs.ReadDir(root.FS(), name)
 	for _, e := range entries {

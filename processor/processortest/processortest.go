@@ -1,6 +1,5 @@
-// Package processortest runs job handlers in tests, without Kafka and without a tracker:
-// the handler sees what a processor would show it, and the test sees the event that the
-// processor would append at the end.
+// Package processortest runs job handlers in tests, without Kafka and without a tracker. The handler is called as by a
+// processor, and the test gets the event that the processor would append to the job's log.
 package processortest
 
 import (
@@ -19,25 +18,26 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// Job is what the handler is given. Only Type is needed.
+// Job describes the job that the handler gets. Only Type is required.
 type Job struct {
 	// Type is the job type, whose handler is run.
 	Type string
-	// Payload is encoded as JSON, unless it is a json.RawMessage, which is handed on untouched.
+	// Payload is encoded as JSON, unless it is a json.RawMessage, which is passed on unchanged.
 	Payload any
-	// ID is the job's, "test-job" where it is not set.
+	// ID is the job's ID; "test-job" if it is not set.
 	ID string
-	// Attempt and Dispatch are 1 where they are not set, MaxAttempts 3. Job.Run is another one in each call of Run.
+	// Attempt and Dispatch are 1 if they are not set, MaxAttempts is 3. The handler's Job.Run is a new one in each
+	// call of Run.
 	Attempt     int
 	Dispatch    int
 	MaxAttempts int
 	Tenant      string
 	Subject     string
-	// Timeout bounds the handler's context; 0 does not.
+	// Timeout bounds the handler's context; 0 means no bound.
 	Timeout job.Seconds
 }
 
-// Outcome is what the processor would have appended to the job's log.
+// Outcome is the event that the processor would append to the job's log.
 type Outcome struct {
 	// Event is event.Completed, event.Failed or event.Released.
 	Event event.Type
@@ -45,25 +45,25 @@ type Outcome struct {
 	Result json.RawMessage
 	// Failure is set for event.Failed, and for event.Released when the worker could not run the job.
 	Failure *event.Failure
-	// File is what the handler attached, or a result above the inline limit; nil when there
+	// File is the file that the handler attached, or a result above the inline limit; nil if there
 	// is none.
 	File *File
-	// Progress holds every call, in order; a processor would have conflated them.
+	// Progress holds every call of Progress or Advance, in order; a processor would conflate them.
 	Progress []job.Progress
 }
 
 // File is a result as it would be in the blob store.
 type File struct {
-	// Name and ContentType are what the handler gave, or "result.json" and "application/json".
+	// Name and ContentType are those of the attached file; "result.json" and "application/json" for a result.
 	Name, ContentType string
-	// Content is all of it.
+	// Content is the whole content.
 	Content []byte
 }
 
-// Run registers handlers with a processor that never sees Kafka and runs one of them. To
-// see how a handler takes its context's end, cancel ctx with the cause a processor would
-// give: processor.ErrCancelled, processor.ErrShutdown. opts are those of processor.New, such as
-// processor.WithResultCheck; nothing is logged unless one sets a logger.
+// Run registers handlers with a processor that does not connect to Kafka, and runs the handler of j.Type. To test how a
+// handler reacts to the end of its context, cancel ctx with a cause that a processor would give, such as
+// processor.ErrCancelled or processor.ErrShutdown. opts are those of processor.New, such as processor.WithResultCheck;
+// nothing is logged unless one of them sets a logger.
 func Run(
 	ctx context.Context, register func(*processor.Processor), j Job, opts ...processor.Option,
 ) (Outcome, error) {

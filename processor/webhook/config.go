@@ -1,6 +1,6 @@
-// Package webhook delivers webhooks: it runs the jobs that the tracker makes of them. Each
-// attempt is one POST, signed as Standard Webhooks says, to an address that the guard in the
-// dialer has allowed. The lane's own machinery retries, with a backoff over hours.
+// Package webhook delivers webhooks. The tracker submits each webhook as a job, and this package has the handler. An
+// attempt is one POST, signed as Standard Webhooks specifies, to an address that the dialer's guard allows. A failed
+// delivery is retried like any job, with a backoff over hours.
 package webhook
 
 import (
@@ -18,21 +18,21 @@ import (
 // Config says with which secrets webhooks are signed and where they may go. Keys, Secrets or both
 // are needed.
 type Config struct {
-	// Keys are what tenants' secrets are derived from (schemas/webhook.Secret), at least 32 bytes
-	// each. With two, both sign, so that keys can be changed; the newest is the first.
+	// Keys are the keys from which tenants' secrets are derived (schemas/webhook.Secret), at least 32 bytes
+	// each. With two, the newest first, webhooks are signed with both, so that keys can be rotated.
 	Keys [][]byte
-	// Secrets are those of tenants that have their own, by tenant: one, or two of which both
-	// sign, each "whsec_" and 24 bytes or more in base64.
+	// Secrets are the secrets of tenants that have their own, by tenant: one, or two during a rotation, which
+	// both sign. Each is "whsec_" and 24 bytes or more in base64.
 	Secrets map[string][]string
-	// Schemes are the URL schemes that endpoints may have, of http and https. Default https.
+	// Schemes are the URL schemes that endpoints may have: http, https or both. Default https.
 	Schemes []string
-	// Ports are the ports that endpoints may have; 0 is any. Default 443.
+	// Ports are the ports that endpoints may have; 0 allows any port. Default 443.
 	Ports []uint16
 	// Allow are address ranges that may be called though they are not public. Default: none.
 	Allow []netip.Prefix
 }
 
-// withDefaults fills in what is not set.
+// withDefaults sets the defaults of fields that are empty.
 func (c Config) withDefaults() Config {
 	if len(c.Schemes) == 0 {
 		c.Schemes = []string{"https"}
@@ -43,8 +43,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports every problem of the configuration, but not that there is no secret: the same
-// settings may be those of a process that delivers no webhooks. An error never shows a secret.
+// Validate reports every problem of the configuration. It accepts a configuration without keys and secrets, since a
+// process that delivers no webhooks has the same settings. Errors never show a secret.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var problems []error
@@ -69,7 +69,7 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// signers returns what signs a tenant's webhooks, the newest first; none when it has no secret.
+// signers returns the signers of a tenant's webhooks, the newest first; none if the tenant has no secret.
 func (c Config) signers(tenant string) []*standardwebhooks.Webhook {
 	texts := c.Secrets[tenant]
 	if texts == nil {

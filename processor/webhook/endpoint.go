@@ -6,36 +6,37 @@ import (
 	"time"
 )
 
-// An endpoint that fails time and again is left alone for a while, so that a lane's slots are
-// not spent on waiting for it. Then one delivery tries, and the others follow if it gets
-// through. Deliveries that are held back cost no attempt. What one path answers says nothing of
-// the other paths of its host; the whole host is left alone only when it takes no connections.
+// An endpoint that fails several times in a row is paused: it is not called for a while, so that the lane's slots are
+// not spent on waiting for it. After the pause one delivery tries, and the others follow if it succeeds. Deliveries
+// that are held back cost no attempt. Failures of one path do not pause the other paths of its host; the whole host
+// is paused only when it accepts no connections.
 const (
 	pauseAfter   = 5 // failures in a row
 	firstPause   = 30 * time.Second
 	longestPause = time.Hour
-	trialTime    = 30 * time.Second // that a try may take before another one may begin
-	maxEndpoints = 10_000           // that are remembered; the one that failed longest ago makes room
+	trialTime    = 30 * time.Second // after a pause: how long the first try may take before another one is allowed
+	maxEndpoints = 10_000           // places that are remembered; those that failed longest ago are forgotten first
 )
 
-// place is what failures are counted for: a path at an origin or, without a path, the host there.
-// What one tenant's failures say is not said of another's.
+// place is the unit for which failures are counted: a path at an origin or, with an empty path, the host. Tenants are
+// counted apart, so that one tenant's failures do not pause another's webhooks.
 type place struct{ tenant, origin, path string }
 
-// host is the place of the host that p is at.
+// host returns the place of p's host.
 func (p place) host() place { return place{tenant: p.tenant, origin: p.origin} }
 
 func (p place) String() string { return p.origin + p.path }
 
+// health is what is known of a place that has failed.
 type health struct {
-	failures int // in a row
-	last     time.Time
-	pauses   int // in a row
-	until    time.Time
-	trial    time.Time // when the try after a pause began
+	failures int       // in a row
+	last     time.Time // of the last failure
+	pauses   int       // in a row
+	until    time.Time // the end of the current pause
+	trial    time.Time // when the first try after a pause began
 }
 
-// left is how long the place is to be left alone; 0 when it may be called.
+// left returns how much longer the place is paused; 0 when it may be called.
 func (h *health) left(now time.Time) time.Duration {
 	if h == nil || h.failures < pauseAfter {
 		return 0
@@ -46,20 +47,21 @@ func (h *health) left(now time.Time) time.Duration {
 	return max(trialTime-now.Sub(h.trial), 0)
 }
 
-// endpoints knows those that failed last.
+// endpoints remembers the places that have failed.
 type endpoints struct {
 	mu     sync.Mutex // guards failed
 	failed map[place]*health
 }
 
-// wait is how long the endpoint is to be left alone; 0 means that it may be called now.
+// wait returns how long the endpoint must not be called; 0 means that it may be called now. After a pause it lets one
+// caller through, whose try then holds up the others for trialTime.
 func (e *endpoints) wait(p place) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
 	path, host := e.failed[p], e.failed[p.host()]
 	if left := max(path.left(now), host.left(now)); left > 0 {
-		return left + rand.N(left/4+time.Second) // not all of them at once
+		return left + rand.N(left/4+time.Second) // jitter, so that not all deliveries come back at once
 	}
 	for _, h := range []*health{path, host} {
 		if h != nil {
@@ -69,7 +71,7 @@ func (e *endpoints) wait(p place) time.Duration {
 	return 0
 }
 
-// succeeded notes that the endpoint took a webhook.
+// succeeded notes that the endpoint accepted a webhook.
 func (e *endpoints) succeeded(p place) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -77,8 +79,8 @@ func (e *endpoints) succeeded(p place) {
 	delete(e.failed, p.host())
 }
 
-// refused notes that the endpoint answered otherwise, or not in time: its host is there. It
-// reports whether the path is paused from now on.
+// refused notes that the endpoint accepted the connection but not the webhook, or did not answer in time: the path
+// failed, its host did not. It reports whether the path is paused from now on, and for how long.
 func (e *endpoints) refused(p place) (paused bool, pause time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -86,18 +88,19 @@ func (e *endpoints) refused(p place) (paused bool, pause time.Duration) {
 	return e.failure(p)
 }
 
-// unconnected notes that the endpoint's host took no connection, which says nothing of the path.
-// It reports whether the host is paused from now on.
+// unconnected notes that the endpoint's host accepted no connection, which says nothing about the path. It reports
+// whether the host is paused from now on, and for how long.
 func (e *endpoints) unconnected(p place) (paused bool, pause time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if h := e.failed[p]; h != nil {
-		h.trial = time.Time{} // it was not tried
+		h.trial = time.Time{} // the path was not tried
 	}
 	return e.failure(p.host())
 }
 
-// failure counts one of a place. It is called with mu held.
+// failure counts a failure of a place and pauses it after pauseAfter in a row, each time for twice as long. It is
+// called with mu held.
 func (e *endpoints) failure(p place) (paused bool, pause time.Duration) {
 	now := time.Now()
 	h := e.failed[p]
@@ -117,7 +120,7 @@ func (e *endpoints) failure(p place) (paused bool, pause time.Duration) {
 	return true, pause
 }
 
-// makeRoom forgets the place that failed longest ago among a few, where there are too many.
+// makeRoom forgets a place if there are maxEndpoints: of 16 random ones, that which failed longest ago.
 func (e *endpoints) makeRoom() {
 	const few = 16
 	if len(e.failed) < maxEndpoints {
@@ -138,7 +141,7 @@ func (e *endpoints) makeRoom() {
 	delete(e.failed, oldest)
 }
 
-// paused counts the places that are left alone.
+// paused returns the number of places that are paused.
 func (e *endpoints) paused() (n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

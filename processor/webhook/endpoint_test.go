@@ -29,8 +29,8 @@ func deliver(t *testing.T, d *deliverer, url string) processortest.Outcome {
 	return got
 }
 
-// TestDeadPathsDoNotPauseTheirHost: each path is paused by its own answers, and a delivery that is
-// held back is handed back with a pause instead of spending an attempt without a call.
+// TestDeadPathsDoNotPauseTheirHost: each path is paused for its own failures. A delivery to a paused path is handed
+// back with a pause, which costs no attempt.
 func TestDeadPathsDoNotPauseTheirHost(t *testing.T) {
 	var calls atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +66,7 @@ func TestDeadPathsDoNotPauseTheirHost(t *testing.T) {
 	}
 }
 
-// TestAHostThatIsAwayIsPaused: all its paths wait, until one delivery finds it there again.
+// TestAHostThatIsAwayIsPaused: all its paths wait until one delivery could connect again.
 func TestAHostThatIsAwayIsPaused(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	url := srv.URL
@@ -91,13 +91,13 @@ func TestAHostThatIsBackIsCalled(t *testing.T) {
 			e.unconnected(at(fmt.Sprint("/", n)))
 		}
 		if e.wait(at("/x")) == 0 {
-			t.Fatal("a host that takes no connections is called")
+			t.Fatal("a host that accepts no connections is called")
 		}
 		time.Sleep(firstPause)
 		if e.wait(at("/x")) != 0 || e.wait(at("/y")) == 0 {
 			t.Fatal("after the pause one may try, and no other")
 		}
-		e.refused(at("/x")) // an answer, though no success: the host is there
+		e.refused(at("/x")) // an answer, though no success: the host is up
 		if e.wait(at("/y")) != 0 {
 			t.Fatal("the host answers, and its other paths wait")
 		}
@@ -107,7 +107,7 @@ func TestAHostThatIsBackIsCalled(t *testing.T) {
 	})
 }
 
-// TestNoSecretIsTheWorkersInability: another worker may have the tenant's secret.
+// TestNoSecretIsTheWorkersInability: the delivery is handed back, since another worker may have the tenant's secret.
 func TestNoSecretIsTheWorkersInability(t *testing.T) {
 	d := made(t, local())
 	d.cfg.Keys = nil

@@ -7,40 +7,40 @@ import (
 	"time"
 )
 
-// A lane's slots are shared by all tenants: one endpoint that answers slowly, or not at all, would else
-// have all of them, and everybody's webhooks would wait for it.
+// The slots of the webhook lane are shared by all tenants. Without limits one endpoint that answers slowly, or not at
+// all, could occupy all of them, and all other webhooks would have to wait.
 //
-// An endpoint has at most a quarter of the slots, a tenant at most half. Beyond that a delivery waits for a moment, for
-// most endpoints answer quickly; if that is not enough it is handed back, which costs no attempt, and
-// for a while those that follow are handed back at once.
+// So an endpoint may use at most a quarter of the slots, and a tenant half. A delivery beyond that waits for a moment,
+// since most endpoints answer quickly. If it waits in vain it is handed back, which costs no attempt, and for a while
+// the deliveries that follow are handed back without a wait.
 const (
-	endpointShare = 4 // one part in so many
-	tenantShare   = 2
+	endpointShare = 4 // an endpoint may use 1/4 of the slots
+	tenantShare   = 2 // a tenant may use 1/2 of the slots
 	turnWait      = 250 * time.Millisecond
-	slowFor       = 5 * time.Second // after a wait in vain nobody waits at that endpoint for so long
+	slowFor       = 5 * time.Second // after a wait in vain, how long deliveries to the endpoint do not wait
 	defaultSlots  = 64
 )
 
-// turns shares the slots out. It may be used from any goroutine.
+// turns limits how many slots each endpoint and each tenant uses. It is safe for concurrent use.
 type turns struct {
 	perEndpoint, perTenant int // set by newTurns, then only read
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards the fields below
 	hosts   map[place]*usage
 	tenants map[string]*usage
-	waiting list.List // of *turn, the oldest first: none of them could be given now
+	waiting list.List // of *turn, the oldest first
 }
 
-// usage is what an endpoint, or a tenant, has of the slots.
+// usage is the use of slots by an endpoint or a tenant.
 type usage struct {
-	active int
-	slow   time.Time // until when nobody waits
+	active int       // slots in use
+	slow   time.Time // until then deliveries do not wait
 }
 
-// turn is one that is waited for.
+// turn is a delivery that waits for a slot.
 type turn struct {
 	place place
-	given chan struct{} // closed with turns.mu held
+	given chan struct{} // closed, with turns.mu held, when it has a slot
 }
 
 func newTurns(slots int) *turns {
@@ -62,8 +62,8 @@ func of[K comparable](all map[K]*usage, k K) *usage {
 	return u
 }
 
-// take takes a slot's turn for an endpoint, until done is called; false when its share, or its tenant's, is
-// used up and stays so for turnWait.
+// take reserves a slot for a delivery to p, until done is called. It reports false if the share of the endpoint or of
+// its tenant is used up and stays so for turnWait.
 func (t *turns) take(ctx context.Context, p place) (done func(), ok bool) {
 	p = p.host()
 	done = func() { t.done(p) }
@@ -90,7 +90,7 @@ func (t *turns) take(ctx context.Context, p place) (done func(), ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	select {
-	case <-mine.given: // in this moment
+	case <-mine.given: // just before mu was taken
 		return done, true
 	default:
 	}
@@ -101,7 +101,7 @@ func (t *turns) take(ctx context.Context, p place) (done func(), ok bool) {
 	return nil, false
 }
 
-// give counts a turn for p, if there is room for it. mu is held.
+// give counts a slot for p, if p's shares have room for it. mu is held.
 func (t *turns) give(p place) bool {
 	if t.full(p) != nil {
 		return false
@@ -111,7 +111,7 @@ func (t *turns) give(p place) bool {
 	return true
 }
 
-// full is the share of p that is used up, its endpoint's or its tenant's; nil when there is room. mu is held.
+// full returns the share of p that is used up, its endpoint's or its tenant's; nil when there is room. mu is held.
 func (t *turns) full(p place) *usage {
 	if u := t.hosts[p]; u != nil && u.active >= t.perEndpoint {
 		return u
@@ -122,7 +122,7 @@ func (t *turns) full(p place) *usage {
 	return nil
 }
 
-// done ends a turn and gives those that can be given now.
+// done frees a slot and gives it to the waiting deliveries that may have one now.
 func (t *turns) done(p place) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// lane plays a lane's slots: work is taken in its order, as slots are free.
+// lane simulates the slots of a lane: work starts in order, as slots become free.
 type lane struct {
 	slots chan struct{}
 	runs  sync.WaitGroup
@@ -20,7 +20,7 @@ type lane struct {
 
 func newLane(slots int) *lane { return &lane{slots: make(chan struct{}, slots)} }
 
-// run takes a slot, waiting for it, and works beside.
+// run waits for a slot and does the work in a goroutine.
 func (l *lane) run(work func()) {
 	l.slots <- struct{}{}
 	l.runs.Go(func() {
@@ -29,8 +29,8 @@ func (l *lane) run(work func()) {
 	})
 }
 
-// TestASlowEndpointHasAShare: another tenant's deliveries, queued behind a thousand of it, are made within two seconds,
-// and what is handed back cost no call.
+// TestASlowEndpointHasAShare: another tenant's deliveries, queued behind a thousand to the slow endpoint, are made
+// within two seconds, and those that are handed back made no call.
 func TestASlowEndpointHasAShare(t *testing.T) {
 	for _, c := range []struct {
 		what string
@@ -86,7 +86,8 @@ func TestASlowEndpointHasAShare(t *testing.T) {
 	}
 }
 
-// TestAQuickEndpointIsHandedNothingBack: a burst waits for its turns where they are.
+// TestAQuickEndpointIsHandedNothingBack: a burst to a quick endpoint waits for its slots, and no delivery is handed
+// back.
 func TestAQuickEndpointIsHandedNothingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, l := newTurns(64), newLane(64)
@@ -105,7 +106,7 @@ func TestAQuickEndpointIsHandedNothingBack(t *testing.T) {
 	})
 }
 
-// TestBeyondTheShareADeliveryIsHandedBack: with a code, and without an attempt.
+// TestBeyondTheShareADeliveryIsHandedBack: it has an error code and costs no attempt.
 func TestBeyondTheShareADeliveryIsHandedBack(t *testing.T) {
 	answer, called := make(chan struct{}), make(chan struct{})
 	var calls atomic.Int32

@@ -33,20 +33,20 @@ import (
 const (
 	attemptTimeout = 20 * time.Second
 	dialTimeout    = 5 * time.Second
-	maxAnswer      = 64 << 10 // bytes of an answer's body that are read, so that the connection can be used again
+	maxAnswer      = 64 << 10 // bytes that are read of an answer's body, so that the connection can be reused
 	maxRetryAfter  = 4 * time.Hour
 )
 
-// Codes of the error of a delivery that failed.
+// Error codes of a delivery that failed.
 const (
 	CodeRejected    = "webhook_rejected"    // the endpoint answered, but not with 2xx
-	CodeGone        = "webhook_gone"        // it answered 410: it wants no more
-	CodeUnreachable = "webhook_unreachable" // there was no answer
-	CodeBlocked     = "webhook_blocked"     // its address, port or scheme is not allowed
-	// These hand the delivery back, which costs no attempt: no call was made.
-	CodePaused   = processor.CodeWebhookPaused   // it failed too often: it is left alone for a while
-	CodeNoSecret = processor.CodeWebhookNoSecret // the tenant has no secret here to sign with
-	CodeBusy     = processor.CodeWebhookBusy     // it, or its tenant, has its share of the slots
+	CodeGone        = "webhook_gone"        // the endpoint answered 410 (Gone): the delivery is not tried again
+	CodeUnreachable = "webhook_unreachable" // the endpoint did not answer
+	CodeBlocked     = "webhook_blocked"     // the endpoint's address, port or scheme is not allowed
+	// With the following codes the delivery is handed back, which costs no attempt: no call was made.
+	CodePaused   = processor.CodeWebhookPaused   // the endpoint failed too often and is paused
+	CodeNoSecret = processor.CodeWebhookNoSecret // this worker has no secret of the tenant to sign with
+	CodeBusy     = processor.CodeWebhookBusy     // the endpoint, or its tenant, uses its whole share of the slots
 )
 
 var codes = []string{CodeRejected, CodeGone, CodeUnreachable, CodeBlocked, CodePaused, CodeNoSecret, CodeBusy}
@@ -63,10 +63,10 @@ type deliverer struct {
 	seconds   prometheus.Histogram
 }
 
-// Register makes the processor deliver webhooks: it registers the handler of topic.WebhookType, and
-// metrics where the processor's are (processor.WithMetrics). The processor must take jobs from the
-// lane topic.WebhookLane. Without any secret to sign with it returns an error. Like
-// processor.Handle it must be called before Run, and once.
+// Register makes the processor deliver webhooks: it registers the handler of topic.WebhookType, and its metrics in
+// the processor's registry (processor.WithMetrics). The processor must take jobs from the lane topic.WebhookLane. It
+// returns an error if cfg has neither keys nor secrets. Like processor.Handle it must be called before Run, and only
+// once.
 func Register(p *processor.Processor, cfg Config) error {
 	d, err := newDeliverer(cfg, p.Slots())
 	if err != nil {
@@ -79,7 +79,7 @@ func Register(p *processor.Processor, cfg Config) error {
 	return nil
 }
 
-// newDeliverer returns a deliverer for a lane of so many slots; register makes its metrics.
+// newDeliverer returns a deliverer for a lane with that number of slots. Its metrics are made by register.
 func newDeliverer(cfg Config, slots int) (*deliverer, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -92,7 +92,7 @@ func newDeliverer(cfg Config, slots int) (*deliverer, error) {
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: guard(cfg).Safe}
 	d.client = &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  nil, // a proxy would resolve the name anew, behind the guard
+			Proxy:                  nil, // a proxy would resolve the name itself, and so bypass the guard
 			DialContext:            dialer.DialContext,
 			TLSHandshakeTimeout:    dialTimeout,
 			MaxIdleConns:           100,
@@ -114,17 +114,17 @@ func (d *deliverer) register(r prometheus.Registerer) {
 	for _, c := range codes {
 		outcomes = append(outcomes, strings.TrimPrefix(c, "webhook_"))
 	}
-	d.outcomes = m.Counters("webhook_attempts_total", "Attempts to deliver a webhook, by how they ended.",
+	d.outcomes = m.Counters("webhook_attempts_total", "Attempts to deliver a webhook, by outcome.",
 		"outcome", outcomes...)
 	d.seconds = m.Histogram("webhook_answer_seconds", "How long endpoints took to answer a webhook.",
 		[]float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 20})
 	m.GaugeFunc("webhook_endpoints_paused",
-		"Paths of endpoints, and hosts that take no connections, that this process leaves alone because they failed time "+
-			"and again.", func() float64 { return float64(d.endpoints.paused()) })
+		"Paths of endpoints, and hosts that accept no connections, that this process does not call for a while because "+
+			"they failed several times in a row.", func() float64 { return float64(d.endpoints.paused()) })
 }
 
-// guard decides on the address that a name was resolved to, at the moment of dialling: what
-// is not public (private, loopback, link-local, multicast, mapped, NAT64 …) is refused.
+// guard checks the address to which a name was resolved, at the moment of dialling. It refuses addresses that are not
+// public (private, loopback, link-local, multicast, mapped, NAT64 …), unless cfg allows them.
 func guard(cfg Config) *ssrf.Guardian {
 	ports := ssrf.WithPorts(cfg.Ports...)
 	if slices.Contains(cfg.Ports, 0) {
@@ -160,7 +160,8 @@ func (d *deliverer) deliver(ctx context.Context, j *processor.Job, payload []byt
 	return result, nil
 }
 
-// attempt makes one. Without an error its result is the job's, else code says what went wrong.
+// attempt makes one delivery attempt. The checks that need no call come first: scheme, secrets, share of the slots, and
+// pause. Without an error its result is the job's; else code says what went wrong.
 func (d *deliverer) attempt(
 	ctx context.Context, j *processor.Job, r webhook.Request,
 ) (result json.RawMessage, code string, err error) {
@@ -179,12 +180,12 @@ func (d *deliverer) attempt(
 	done, ok := d.turns.take(ctx, p)
 	if !ok {
 		return nil, CodeBusy, processor.Unable(
-			errors.New("many webhooks go to this endpoint, or are this tenant's, and it takes long to answer"))
+			errors.New("the endpoint, or the tenant, has as many deliveries under way as it may have"))
 	}
 	defer done()
 	if wait := d.endpoints.wait(p); wait > 0 {
 		return nil, CodePaused, processor.Unable(processor.RetryAfter(wait,
-			errors.New("the endpoint failed time and again and is left alone for a while")))
+			errors.New("the endpoint failed several times in a row and is paused")))
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
@@ -226,7 +227,7 @@ func (d *deliverer) attempt(
 	return nil, CodeRejected, err
 }
 
-// request is one attempt's: its time is now, its ID that of every attempt.
+// request makes the HTTP request of one attempt. Its timestamp is now; its ID is the same in every attempt.
 func request(
 	ctx context.Context, id string, r webhook.Request, signers []*standardwebhooks.Webhook,
 ) (*http.Request, error) {
@@ -261,7 +262,7 @@ func (d *deliverer) refused(p place, j *processor.Job) {
 
 func (d *deliverer) unconnected(p place, j *processor.Job) {
 	if paused, pause := d.endpoints.unconnected(p); paused {
-		j.Log.Warn("webhook host paused: it takes no connections", "endpoint", p.origin, "tenant", p.tenant, "for", pause)
+		j.Log.Warn("webhook host paused: it accepts no connections", "endpoint", p.origin, "tenant", p.tenant, "for", pause)
 	}
 }
 
@@ -270,7 +271,8 @@ func blocked(err error) bool {
 		errors.Is(err, ssrf.ErrProhibitedNetwork)
 }
 
-// innermost is the cause, without the addresses around it.
+// innermost returns the innermost cause of an error. The errors around it contain addresses, which clients must not
+// see.
 func innermost(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("not within %s", attemptTimeout)
@@ -279,12 +281,12 @@ func innermost(err error) error {
 		err = next
 	}
 	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-		return errors.New("the name is not known")
+		return errors.New("the host name could not be resolved")
 	}
 	return err
 }
 
-// retryAfter reads the header (RFC 9110 §10.2.3); 0 is none.
+// retryAfter reads the header Retry-After (RFC 9110 §10.2.3); 0 if there is none.
 func retryAfter(h http.Header) time.Duration {
 	after, _ := job.ParseRetryAfter(h.Get("Retry-After"), time.Now(), maxRetryAfter)
 	return after

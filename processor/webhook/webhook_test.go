@@ -123,7 +123,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestTheGuard dials nothing that is not public, whatever name or notation leads to it.
+// TestTheGuard: addresses that are not public are not dialled, whatever name or notation leads to them.
 func TestTheGuard(t *testing.T) {
 	var called atomic.Bool
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called.Store(true) }))
@@ -140,7 +140,7 @@ func TestTheGuard(t *testing.T) {
 		"[64:ff9b::7f00:1]", "[64:ff9b::a00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[2001:db8::1]", "[100::1]",
 	} {
 		_, code, err := d.send(t, "alice", "http://"+host+":"+port+"/")
-		// A notation that the resolver does not know leads nowhere, which is as good.
+		// A resolver that does not know the notation 127.1 finds no address, which is as good.
 		if code != CodeBlocked && !(host == "127.1" && code == CodeUnreachable) {
 			t.Errorf("%s: got %q, %v", host, code, err)
 		}
@@ -193,7 +193,7 @@ func TestAnEndpointThatFailsIsPaused(t *testing.T) {
 		if e.wait(p) != 0 {
 			t.Fatal("no second try")
 		}
-		time.Sleep(trialTime) // its try never ended: the worker died
+		time.Sleep(trialTime) // the try did not end: its worker died
 		if e.wait(p) != 0 {
 			t.Fatal("nobody may try any more")
 		}
@@ -262,8 +262,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestRegister: what a program gets without a word about addresses is https on port 443, and the
-// metrics are where the processor's are.
+// TestRegister: by default endpoints must be https on port 443, and the metrics are in the processor's registry.
 func TestRegister(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	p, err := processor.New(processor.Config{}, processor.WithLogger(slog.New(slog.DiscardHandler)),
@@ -286,7 +285,7 @@ func TestRegister(t *testing.T) {
 	}
 }
 
-// TestAWebhookCarriesItsJobsTrace: the endpoint may join it.
+// TestAWebhookCarriesItsJobsTrace: the request has the trace context of the job.
 func TestAWebhookCarriesItsJobsTrace(t *testing.T) {
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	var got http.Header

@@ -6,7 +6,7 @@ import (
 	"github.com/ackwire/ackwire/internal/imports"
 )
 
-// The command is made of the library, the stores and what commands share.
+// TestImports checks that the command imports only the library, the blob stores and the commands' shared packages.
 func TestImports(t *testing.T) {
 	rule := imports.Rule{Allow: []string{"blobs/...", "processor/...", "schemas/...", "internal/..."}}
 	problems, err := rule.Check("..")

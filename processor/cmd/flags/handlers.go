@@ -13,18 +13,18 @@ import (
 	"github.com/ackwire/ackwire/processor/external"
 )
 
-// Handlers are those of job types that other programs handle: HTTP endpoints and commands.
+// Handlers are the settings of handlers in other programs: HTTP endpoints and commands.
 type Handlers struct {
-	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments, which no shell runs. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
-	HTTPTimeout    time.Duration     `name:"http-timeout" help:"Bound of a run by an endpoint, unless the job's own timeout is shorter." default:"10m"`
-	CallbackListen string            `help:"Address where endpoints that answered 202 call back." default:"127.0.0.1:0"`
-	CallbackURL    string            `help:"How endpoints reach it; by default the listener's address." placeholder:"URL"`
-	Env            []string          `help:"Names of environment variables that commands are given." placeholder:"NAME"`
-	Dir            string            `help:"Directory that commands run in; by default a new one for each job." placeholder:"DIR"`
+	Type           map[string]string `help:"Handler of a job type: an http(s) URL, or a command with its arguments, which is run without a shell. May be repeated." placeholder:"TYPE=URL|COMMAND" mapsep:"none"`
+	HTTPTimeout    time.Duration     `name:"http-timeout" help:"Longest run of an endpoint, unless the job's own timeout is shorter." default:"10m"`
+	CallbackListen string            `help:"Address at which endpoints that have answered 202 report their results." default:"127.0.0.1:0"`
+	CallbackURL    string            `help:"URL under which endpoints reach callback-listen. By default it is made from the listener's address." placeholder:"URL"`
+	Env            []string          `help:"Names of the environment variables that are passed on to commands." placeholder:"NAME"`
+	Dir            string            `help:"Working directory of commands; by default a new one for each job." placeholder:"DIR"`
 }
 
-// Register gives each job type its handler. taken are types that have one already. What it returns, if
-// anything, must run beside the processor.
+// Register registers the handlers with p. taken are job types that have a handler already. It returns the callback
+// listener, which must run beside the processor; nil if no handler is an endpoint.
 func (h Handlers) Register(
 	ctx context.Context, p *processor.Processor, env service.Env, taken ...string,
 ) (*external.Callbacks, error) {

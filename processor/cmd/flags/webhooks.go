@@ -12,25 +12,24 @@ import (
 	contract "github.com/ackwire/ackwire/schemas/webhook"
 )
 
-// Webhooks is how webhooks are delivered: webhook.Config, with files for the secrets.
+// Webhooks holds the settings of webhook delivery: those of webhook.Config, with files for the secrets.
 type Webhooks struct {
-	KeyFile     string         `name:"webhook-key-file" help:"File with the key that tenants' webhook secrets are derived from, a line of text or bytes; with two lines, both sign." placeholder:"FILE"`
+	KeyFile     string         `name:"webhook-key-file" help:"File with the key from which tenants' webhook secrets are derived: one line of text, or bytes. With two lines, webhooks are signed with both keys." placeholder:"FILE"`
 	SecretsFile string         `name:"webhook-secrets-file" help:"YAML file with the secrets of tenants that have their own: 'tenant: [whsec_new, whsec_old]'." placeholder:"FILE"`
-	Schemes     []string       `name:"webhook-schemes" help:"URL schemes that callbacks may have." default:"https" sep:","`
-	Ports       []uint16       `name:"webhook-ports" help:"Ports that callbacks may have; 0 is any." default:"443" sep:","`
-	Allow       []netip.Prefix `name:"webhook-allow" help:"Address ranges that are allowed though they are private, for endpoints on the premises." placeholder:"CIDR" sep:","`
+	Schemes     []string       `name:"webhook-schemes" help:"URL schemes that webhook endpoints may have." default:"https" sep:","`
+	Ports       []uint16       `name:"webhook-ports" help:"Ports that webhook endpoints may have; 0 allows any port." default:"443" sep:","`
+	Allow       []netip.Prefix `name:"webhook-allow" help:"Private address ranges that webhooks may be sent to, for endpoints in your own network." placeholder:"CIDR" sep:","`
 }
 
-// Validate checks all but the files; the parser of flags calls it. A process that delivers no
-// webhooks need not have any.
+// Validate checks the settings without reading the files. The flag parser calls it. A process that delivers no webhooks
+// needs no files.
 func (w Webhooks) Validate() error { return w.addresses().Validate() }
 
 func (w Webhooks) addresses() webhook.Config {
 	return webhook.Config{Schemes: w.Schemes, Ports: w.Ports, Allow: w.Allow}
 }
 
-// Config reads the files and returns the settings as the library takes them. Errors never show what
-// is in a file.
+// Config reads the files and returns the settings as a webhook.Config. Errors never show the content of a file.
 func (w Webhooks) Config() (webhook.Config, error) {
 	cfg := w.addresses()
 	if w.KeyFile != "" {

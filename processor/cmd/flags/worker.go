@@ -1,5 +1,5 @@
-// Package flags holds the settings of the commands that run a processor, as flags, and makes of
-// them what the packages processor and webhook take.
+// Package flags holds the settings of the commands that run a processor, as flags, and converts them to the
+// configurations of packages processor and webhook.
 package flags
 
 import (
@@ -14,12 +14,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
-// Worker is how a processor runs: processor.Config and the blob store.
+// Worker holds the settings of a processor: those of processor.Config, and the blob store.
 type Worker struct {
 	Kafka kafka.Config `embed:""`
 
 	TopicPrefix string            `help:"Prefix of topic and group names." default:"ackwire."`
-	Partitions  int32             `help:"Partitions of topics that do not exist yet." default:"12"`
+	Partitions  int32             `help:"Number of partitions of topics that this process creates." default:"12"`
 	Lanes       []string          `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
 	JobTypes    string            `help:"YAML file of job types. Results that do not fit their type's resultSchema fail the job; without the file no result is checked." placeholder:"FILE"`
 	Blobs       service.BlobStore `embed:""`
@@ -27,20 +27,20 @@ type Worker struct {
 	Runs `embed:""`
 }
 
-// Runs are the settings of how jobs are run, which a processor has also in a process with other
-// services. Such a process may set another default of grace (`set:"grace=5s"`).
+// Runs holds the settings that a processor has even in a process with other services. Such a process may set another
+// default of grace (`set:"grace=5s"`).
 type Runs struct {
-	Slots            int           `help:"Jobs held at the same time, per lane." default:"64"`
-	WorkerID         string        `help:"Unique name of this worker, which owners of jobs and webhooks are shown. Default: a random one." placeholder:"ID"`
-	WorkerHost       bool          `help:"Let the default name of the worker begin with the host's, where owners of jobs may know it."`
-	ProgressRate     float64       `help:"Progress events per second and job; the latest wins." default:"4"`
+	Slots            int           `help:"Jobs that run or wait at the same time, per lane." default:"64"`
+	WorkerID         string        `help:"Unique name of this worker. The owners of its jobs and webhook endpoints see it. Default: a random name." placeholder:"ID"`
+	WorkerHost       bool          `help:"Start the worker's default name with the host name, which the owners of its jobs then see."`
+	ProgressRate     float64       `help:"Most progress events per second and job. Of calls in between only the latest is sent." default:"4"`
 	FileLimit        int64         `help:"Largest file or result in the blob store, in bytes." default:"1073741824"`
 	ResultLimit      int           `help:"Largest inline result, in bytes." default:"65536"`
-	Grace            time.Duration `help:"How long running jobs may go on when the process stops, before they are released." default:"${grace=10s}"`
+	Grace            time.Duration `help:"How long running jobs may go on when the process stops, before they are handed back." default:"${grace=10s}"`
 	ClaimsAlwaysWait bool          `help:"Wait for the tracker's grant before every start."`
 }
 
-// Config returns the settings as the library takes them, all but the blob store.
+// Config returns the settings as a processor.Config, which does not include the blob store.
 func (w Worker) Config() processor.Config {
 	cfg := w.Runs.Config()
 	cfg.Brokers = w.Kafka.Brokers
@@ -50,7 +50,7 @@ func (w Worker) Config() processor.Config {
 	return cfg
 }
 
-// Config returns the settings as the library takes them.
+// Config returns the settings as a processor.Config.
 func (r Runs) Config() processor.Config {
 	return processor.Config{
 		Slots: r.Slots, WorkerID: r.WorkerID, WorkerHost: r.WorkerHost, ProgressRate: r.ProgressRate,
@@ -58,7 +58,7 @@ func (r Runs) Config() processor.Config {
 	}
 }
 
-// Validate reports every problem of the settings; the parser of flags calls it.
+// Validate reports every problem of the settings. The flag parser calls it.
 func (w Worker) Validate() error {
 	err := w.Config().Validate()
 	if w.Blobs.URL != "" {
@@ -68,7 +68,7 @@ func (w Worker) Validate() error {
 	return errors.Join(err, broken)
 }
 
-// Options gives a processor what a process of ours has.
+// Options returns the options that give a processor the logger, metrics, tracer and dialer of env.
 func Options(env service.Env) []processor.Option {
 	return []processor.Option{
 		processor.WithLogger(env.Log), processor.WithMetrics(env.Metrics),
@@ -76,8 +76,8 @@ func Options(env service.Env) []processor.Option {
 	}
 }
 
-// CheckResults has results checked by the file of job types. An empty name means the built-in job types, which take
-// every result.
+// CheckResults returns the option that checks results against the schemas in a file of job types. If jobTypes is empty
+// it returns nil: the built-in job types accept every result.
 func CheckResults(jobTypes string) (processor.Option, error) {
 	if jobTypes == "" {
 		return nil, nil
@@ -89,7 +89,8 @@ func CheckResults(jobTypes string) (processor.Option, error) {
 	return processor.WithResultCheck(types.CheckResult), nil
 }
 
-// WithBlobs opens the store that is set, if one is. Call done when the processor has ended.
+// WithBlobs opens the blob store, if one is configured, and returns the option for it. Call done when the processor has
+// ended.
 func WithBlobs(ctx context.Context, set service.BlobStore) (opt processor.Option, done func() error, err error) {
 	if set.URL == "" {
 		return nil, func() error { return nil }, nil

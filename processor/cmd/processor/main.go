@@ -1,6 +1,6 @@
-// Command processor takes jobs from Kafka and runs them: with HTTP endpoints or commands in
-// any language, or with the demo handlers. Handlers in Go are programs of their own, built
-// on the package.
+// Command processor takes jobs from Kafka and runs them with HTTP endpoints, with commands in
+// any language, or with the demo handlers. A handler in Go is a program of its own that imports
+// package processor.
 package main
 
 import (
@@ -30,18 +30,18 @@ type settings struct {
 	command.Logging
 	flags.Worker
 	OpsListen string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
-	Health    command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Health    command.HealthFlag `help:"Ask a processor on this machine, at ops-listen, whether it takes work, and exit with 0 or 1." env:"-"`
 	Demo      bool               `help:"Run the demo job types."`
 	Traces    export.Config      `embed:""`
 
-	DeliverWebhooks bool           `name:"webhooks" help:"Deliver webhooks: take jobs from the lane webhooks, too."`
+	DeliverWebhooks bool           `name:"webhooks" help:"Deliver webhooks: also take jobs from the lane webhooks."`
 	Webhooks        flags.Webhooks `embed:""`
 
 	flags.Handlers
 }
 
 func main() {
-	command.AsInit() // commands leave processes behind
+	command.AsInit() // reaps the processes that commands leave behind
 	ctx, cancel := command.Signalled()
 	defer cancel()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -49,8 +49,8 @@ func main() {
 	}
 }
 
-// parse reads flags, environment and configuration file. Help and version go to stdout; a
-// health check ends the process itself when the answer is no.
+// parse reads flags, environment and configuration file. told reports that help, the version or the result of a health
+// check was printed and nothing is left to do. A health check whose answer is no exits the process.
 func parse(args []string, stdout, stderr io.Writer) (cmd settings, told bool, err error) {
 	options := append(command.Options("processor", "Takes jobs from Kafka and runs them."),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) {
@@ -71,13 +71,14 @@ func parse(args []string, stdout, stderr io.Writer) (cmd settings, told bool, er
 		return cmd, false, err
 	case !cmd.Demo && len(cmd.Type) == 0 && !cmd.DeliverWebhooks:
 		return cmd, false, errors.New(
-			"no handlers: name some with --type TYPE=URL or --type 'TYPE=COMMAND …', take the demo's with --demo, or deliver " +
+			"no handlers: add some with --type TYPE=URL or --type 'TYPE=COMMAND …', run the demo's with --demo, or deliver " +
 				"webhooks with --webhooks")
 	}
 	return cmd, false, nil
 }
 
-// register gives each job type its handler. What it returns must run beside the processor.
+// register registers the handlers of all configured job types. It returns the callback listener, which must run beside
+// the processor; nil if none is needed.
 func (c *settings) register(ctx context.Context, p *processor.Processor, env service.Env) (*external.Callbacks, error) {
 	if c.Demo {
 		demo.Register(p)
@@ -98,7 +99,7 @@ func (c *settings) register(ctx context.Context, p *processor.Processor, env ser
 	return c.Handlers.Register(ctx, p, env, taken...)
 }
 
-// run is the whole process, but for signals and the exit code.
+// run is the whole process except for signals and the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	cmd, told, err := parse(args, stdout, stderr)
 	if err != nil || told {
@@ -136,8 +137,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.Join(err, ops.Close())
 	}
 
-	// The operations listener and the callbacks outlive the processor, so that a stop can be
-	// watched and runs that go on during it can still end.
+	// The operations listener and the callbacks stop after the processor, so that its stop can be
+	// observed, and runs that still go on can receive their callbacks.
 	besideCtx, stopBeside := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBeside()
 	ctx, stop := context.WithCancel(ctx)

@@ -44,11 +44,11 @@ func TestBadConfigurationSaysWhat(t *testing.T) {
 	}
 }
 
-// What a command's settings hold of a shell or of a secret is refused, and never shown.
+// Settings of handlers with shell syntax are refused, and errors never show a secret.
 func TestHandlersAreTakenAsTheyAreMeant(t *testing.T) {
 	for _, c := range []struct{ handler, want string }{
-		{"sh a | b", "--type T: | is for a shell"},
-		{"sh > out", "--type T: > is for a shell"},
+		{"sh a | b", "--type T: | needs a shell"},
+		{"sh > out", "--type T: > needs a shell"},
 		{"http://bob:hunter2@exa mple.com", `"http://xxxxx@`},
 		{"http://bob:hunter2@h:port/", `"http://xxxxx@h:port/"`},
 	} {
@@ -81,7 +81,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The binary's own run takes a job from a Kafka on this machine and completes it.
+// The command takes a job from a Kafka on this machine and completes it.
 func TestRunsDemoJobs(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package bridge lets the packages below processor do what programs cannot: processortest runs a
-// handler as a processor would, webhook registers its metrics beside the processor's. Package
-// processor sets the functions; p is a *processor.Processor.
+// Package bridge gives packages below processor access to internals of a processor: processortest runs a handler as a
+// processor would, and webhook registers metrics in the processor's registry. Package processor sets the functions; p
+// is always a *processor.Processor.
 package bridge
 
 import (
@@ -22,15 +22,15 @@ type Call struct {
 	File     func(name, contentType string, content []byte)
 }
 
-// Ending is the terminal event that a run would append.
+// Ending is the terminal event that a run would append to the job's log.
 type Ending struct {
 	Event   event.Type
 	Result  json.RawMessage
 	Failure *event.Failure
 }
 
-// Try runs the handler that p has for the call's job type.
+// Try runs the handler that is registered with p for the call's job type.
 var Try func(ctx context.Context, p any, c Call) Ending
 
-// Register runs what makes metrics in the registry of p; after an error there are none of them.
+// Register calls register with the registry of p. After an error none of its metrics are registered.
 var Register func(p any, register func(prometheus.Registerer)) error
