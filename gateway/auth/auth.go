@@ -1,5 +1,5 @@
-// Package auth tells who a client is: tokens are JWTs (RFC 7519), strictly checked against keys
-// that are each good for one algorithm.
+// Package auth authenticates clients. Tokens are JWTs (RFC 7519), which are checked strictly: among other things, each
+// key may be used with only one algorithm.
 package auth
 
 import (
@@ -20,7 +20,7 @@ const (
 	// Issuer is the issuer of tokens, and their audience, unless the configuration names
 	// others.
 	Issuer = "ackwire"
-	// Leeway is how far clocks may be apart.
+	// Leeway is how far the clocks of the issuer and the gateway may differ.
 	Leeway = 30 * time.Second
 	// MinKeyBytes is the shortest key for HS256 (RFC 7518 §3.2).
 	MinKeyBytes = 32
@@ -34,23 +34,22 @@ type Identity struct {
 	Tenant      string
 	Subject     string
 	Permissions Permissions
-	// Expires is when the token ends; zero for an anonymous client.
+	// Expires is when the token expires; zero for an anonymous client.
 	Expires time.Time
 }
 
 // Anonymous reports whether the identity comes without a token.
 func (i Identity) Anonymous() bool { return i.Expires.IsZero() }
 
-// maxWarning is how long before its end a token's holder is warned, at the most. One that
-// renews by itself at four fifths of a token's life is never warned.
+// maxWarning is the longest time before a token's expiry at which its client is warned. A client that renews its token
+// after four fifths of its lifetime gets no warning.
 const maxWarning = time.Minute
 
-// UntilOver is how long what the identity has opened stays open: past the token's end by the
-// leeway.
+// UntilOver returns how long the identity's sessions may stay open: until Leeway after the token's expiry.
 func (i Identity) UntilOver() time.Duration { return time.Until(i.Expires.Add(Leeway)) }
 
-// UntilWarning is how long it is until its holder is to be warned of the token's end, which is
-// told in time to be of use: a tenth of what is left before it, and the leeway after it.
+// UntilWarning returns how long to wait before the client is warned that its token expires: until a tenth of the
+// remaining time is left, but at most maxWarning.
 func (i Identity) UntilWarning() time.Duration {
 	left := max(0, time.Until(i.Expires))
 	return left - min(left/10, maxWarning)
@@ -62,19 +61,19 @@ func (i Identity) May(p Permissions) bool { return i.Permissions.Has(p) }
 // ErrUnauthenticated is returned for a token that is missing or refused.
 var ErrUnauthenticated = errors.New("not authenticated")
 
-// Verifier checks tokens. It may be used from any goroutine.
+// Verifier checks tokens. It is safe for concurrent use.
 type Verifier struct {
 	cfg         Config
-	key         []byte // of tokens without a key ID; empty: there are none
-	file        keySet
-	remote      *remote // nil: no provider is configured
+	key         []byte  // for tokens without a key ID; empty if there is none
+	file        keySet  // of jwks-file
+	remote      *remote // nil if no provider is configured
 	permissions Permissions
 	mapped      map[string]Permissions
 	parser      *jwt.Parser
 }
 
-// New returns a verifier of a valid configuration, which reads its files. client reaches
-// the identity provider; report is told when that fails.
+// New returns a verifier for a valid configuration, and reads the configuration's files. client fetches the identity
+// provider's keys; report is called when that fails.
 func New(cfg Config, client *http.Client, report func(error)) (*Verifier, error) {
 	key, err := cfg.key()
 	if err != nil {
@@ -110,7 +109,7 @@ func New(cfg Config, client *http.Client, report func(error)) (*Verifier, error)
 	return v, nil
 }
 
-// Run keeps the keys of an identity provider fresh until ctx ends.
+// Run keeps the identity provider's keys up to date until ctx ends.
 func (v *Verifier) Run(ctx context.Context) error {
 	if v.remote == nil {
 		<-ctx.Done()
@@ -120,7 +119,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 	return nil
 }
 
-// Ready says why no token can be verified.
+// Ready returns why no token can be verified, or nil.
 func (v *Verifier) Ready() error {
 	if v.remote != nil && v.key == nil && v.file == nil {
 		return v.remote.ready()
@@ -128,12 +127,12 @@ func (v *Verifier) Ready() error {
 	return nil
 }
 
-// keyOf finds the key that a token's header names, and refuses any algorithm but the key's
-// own. Other members of the header (jku, jwk, x5u, x5c) mean nothing here.
+// keyOf returns the key that a token's header names, and refuses every algorithm but the one to which the key is
+// pinned. Other members of the header (jku, jwk, x5u, x5c) are ignored.
 func (v *Verifier) keyOf(t *jwt.Token) (any, error) {
 	kid, named := t.Header["kid"].(string)
 	if _, there := t.Header["kid"]; there && !named {
-		return nil, errors.New("kid is no string")
+		return nil, errors.New("kid is not a string")
 	}
 	k, ok := v.file[kid]
 	if !ok && named && v.remote != nil {
@@ -157,9 +156,9 @@ func (v *Verifier) keyOf(t *jwt.Token) (any, error) {
 	return k.key, nil
 }
 
-// Verify returns the identity that a token proves.
+// Verify checks a token and returns its identity. Errors match ErrUnauthenticated.
 func (v *Verifier) Verify(token string) (Identity, error) {
-	// Go's base64 decoder passes over line ends, even when it is strict.
+	// Go's base64 decoder ignores line ends, even in its strict mode.
 	if !v.cfg.HasKeys() || len(token) > maxTokenBytes || strings.ContainsAny(token, "\r\n") {
 		return Identity{}, ErrUnauthenticated
 	}
@@ -178,7 +177,7 @@ func (v *Verifier) identity(c jwt.MapClaims) (id Identity, err error) {
 	name := func(path string) string {
 		s, _ := claim(c, path).(string)
 		if s == "" || len(s) > maxNameChars {
-			err = errors.Join(err, fmt.Errorf("claim %s is missing, no string, or longer than %d bytes", path, maxNameChars))
+			err = errors.Join(err, fmt.Errorf("claim %s is missing, not a string, or longer than %d bytes", path, maxNameChars))
 		}
 		return s
 	}
@@ -194,14 +193,14 @@ func (v *Verifier) identity(c jwt.MapClaims) (id Identity, err error) {
 		return Identity{}, err
 	}
 	if y := expires.UTC().Year(); y < 1970 || y > 9999 {
-		return Identity{}, errors.New("claim exp is out of range") // RFC 3339 could not say it
+		return Identity{}, errors.New("claim exp is out of range") // RFC 3339 cannot express it
 	}
 	id.Expires, id.Permissions = expires.Time, v.permissionsOf(claim(c, v.cfg.PermissionsClaim))
 	return id, nil
 }
 
-// permissionsOf reads a claim that is a list or words in a string (as scope is, RFC 8693
-// §4.2); words that mean nothing here are passed over.
+// permissionsOf reads the permissions from a claim that is a list, or a string of words like scope (RFC 8693 §4.2).
+// Unknown words are ignored. Without the claim it returns the default permissions.
 func (v *Verifier) permissionsOf(claim any) (p Permissions) {
 	var words []string
 	switch c := claim.(type) {
@@ -226,8 +225,7 @@ func (v *Verifier) permissionsOf(claim any) (p Permissions) {
 	return p
 }
 
-// claim reaches into the claims: "realm_access.roles". A claim whose name has dots of its
-// own is found too.
+// claim returns the claim at a path such as "realm_access.roles", or nil. A claim whose own name has dots is found too.
 func claim(c map[string]any, path string) any {
 	if v, ok := c[path]; ok || path == "" {
 		return v
@@ -240,19 +238,18 @@ func claim(c map[string]any, path string) any {
 	return claim(inner, rest)
 }
 
-// Anonymous returns the identity of a client without a token; ok is false where one is
-// demanded.
+// Anonymous returns the identity of a client without a token. ok is false if a token is required.
 func (v *Verifier) Anonymous() (_ Identity, ok bool) {
 	return Identity{Tenant: v.cfg.AnonymousTenant, Permissions: Client | Admin}, v.cfg.AnonymousTenant != ""
 }
 
-// Token finds the token of a request: the Authorization header (RFC 6750) or, for
-// browsers, which cannot set it on a socket, a subprotocol ackwire.bearer.TOKEN.
+// Token returns the token of a request: that of the Authorization header (RFC 6750) or, for browsers, which cannot set
+// this header on a WebSocket, that of a subprotocol ackwire.bearer.TOKEN.
 func Token(r *http.Request) (token string, ok bool) {
 	if h := r.Header.Get("Authorization"); h != "" {
 		scheme, rest, _ := strings.Cut(h, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return "", true // present, and refused by Verify
+			return "", true // another scheme: Verify refuses the empty token
 		}
 		return strings.TrimSpace(rest), true
 	}
@@ -266,8 +263,8 @@ func Token(r *http.Request) (token string, ok bool) {
 	return "", false
 }
 
-// Identify returns the identity of a request. A token that is present is always verified.
-// ErrUnauthenticated with present false means that there is none where one is demanded.
+// Identify returns the identity of a request. present reports whether it has a token, which is then always verified. An
+// error without a token means that one is required.
 func (v *Verifier) Identify(r *http.Request) (_ Identity, present bool, err error) {
 	if token, ok := Token(r); ok {
 		id, err := v.Verify(token)
@@ -279,8 +276,8 @@ func (v *Verifier) Identify(r *http.Request) (_ Identity, present bool, err erro
 	return Identity{}, false, ErrUnauthenticated
 }
 
-// Sign makes a token that a verifier with the same key and the usual claims accepts for ttl.
-// Without permissions it says nothing of them.
+// Sign makes a token that a verifier with the same key and the default claims accepts for ttl. Without permissions the
+// token has no such claim.
 func Sign(key []byte, tenant, subject string, now time.Time, ttl time.Duration, permissions ...string) (string, error) {
 	switch {
 	case len(key) < MinKeyBytes:

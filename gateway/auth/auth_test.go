@@ -31,7 +31,7 @@ func verifier(t *testing.T, key []byte, anonymous string) *Verifier {
 	return v
 }
 
-// token signs what no Sign would: any header over any claims.
+// token makes tokens that Sign would not make: with any header and any claims.
 func token(t *testing.T, method jwt.SigningMethod, header map[string]any, body any, by any) string {
 	t.Helper()
 	part := func(v any) string {
@@ -49,7 +49,7 @@ func token(t *testing.T, method jwt.SigningMethod, header map[string]any, body a
 	return signed + "." + base64.RawURLEncoding.EncodeToString(sig)
 }
 
-// good are the claims of a token that is taken now.
+// good returns the claims of a token that is accepted.
 func good() map[string]any {
 	return map[string]any{
 		"iss": Issuer, "aud": Issuer, "sub": "s", "tenant": "alice",
@@ -59,7 +59,7 @@ func good() map[string]any {
 
 var hs256 = map[string]any{"alg": "HS256", "typ": "JWT"}
 
-// but gives good claims with some of them changed; nil takes one away.
+// but returns a token with good claims of which some are changed; nil removes one.
 func but(t *testing.T, changes map[string]any) string {
 	t.Helper()
 	c := good()
@@ -70,7 +70,7 @@ func but(t *testing.T, changes map[string]any) string {
 
 func in(d time.Duration) int64 { return time.Now().Add(d).Unix() }
 
-// Claims decide whether a token is taken; clocks may be 30 s apart.
+// Claims decide whether a token is accepted; clocks may differ by 30 s.
 func TestClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := verifier(t, key, "local")
@@ -130,7 +130,7 @@ func TestClaims(t *testing.T) {
 	})
 }
 
-// A token's holder is warned in time to renew it, and what it opened ends by the leeway after it.
+// A client is warned in time to renew its token, and its sessions end when the leeway after the expiry is over.
 func TestWarnings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for left, want := range map[time.Duration]time.Duration{
@@ -149,7 +149,7 @@ func TestWarnings(t *testing.T) {
 	})
 }
 
-// Only HS256 by the configured key proves anything.
+// Only a HS256 signature by the configured key is accepted.
 func TestSignatures(t *testing.T) {
 	v := verifier(t, key, "")
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -215,13 +215,13 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
-// otherSpelling changes the bits of the last base64 character that carry nothing.
+// otherSpelling changes the unused bits of the last base64 character.
 func otherSpelling(c byte) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return string(alphabet[strings.IndexByte(alphabet, c)^1])
 }
 
-// Without a key nothing is proved, not even by an empty key.
+// Without a key no token is accepted, not even one that is signed with an empty key.
 func TestWithoutAKey(t *testing.T) {
 	for _, none := range [][]byte{nil, {}} {
 		v := verifier(t, none, "local")
@@ -311,7 +311,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// A token that is present is always verified: a bad one is never taken for none.
+// A token that is present is always verified: a bad one does not count as missing.
 func TestIdentify(t *testing.T) {
 	ok := but(t, nil)
 	for _, c := range []struct {

@@ -11,33 +11,33 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 )
 
-// Config says whose tokens are taken and what their claims mean.
+// Config says which tokens are accepted and what their claims mean.
 type Config struct {
-	KeyFile  string `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens, at least 32 bytes: a line of text, whose end does not count, or bytes." placeholder:"FILE"`
+	KeyFile  string `name:"jwt-key-file" help:"File with the HS256 key that signs clients' tokens: a line of text, without its line end, or bytes; at least 32 bytes." placeholder:"FILE"`
 	JWKSFile string `name:"jwks-file" help:"JWK set (RFC 7517) of the keys that sign clients' tokens." placeholder:"FILE"`
-	JWKSURL  string `name:"jwks-url" help:"Where an identity provider publishes its JWK set: public keys only, read again every minute and when a token names an unknown one." placeholder:"URL"`
+	JWKSURL  string `name:"jwks-url" help:"URL of an identity provider's JWK set, with public keys only. It is read again every minute, and when a token names an unknown key." placeholder:"URL"`
 
-	Issuer   string `name:"jwt-issuer" help:"Claim iss of all tokens." default:"ackwire"`
-	Audience string `name:"jwt-audience" help:"Claim aud of all tokens; one of several is enough." default:"ackwire"`
+	Issuer   string `name:"jwt-issuer" help:"Claim iss that tokens must have." default:"ackwire"`
+	Audience string `name:"jwt-audience" help:"Audience that must be in a token's claim aud." default:"ackwire"`
 
-	TenantClaim      string            `help:"Claim that names the tenant; dots reach into objects." default:"tenant"`
+	TenantClaim      string            `help:"Claim that names the tenant. Dots separate the keys of nested objects." default:"tenant"`
 	SubjectClaim     string            `help:"Claim that names the user within the tenant." default:"sub"`
-	PermissionsClaim string            `help:"Claim that lists what the client may do: a list, or words in a string." default:"permissions"`
-	PermissionMap    map[string]string `help:"What words of the permissions' claim mean, when they are not submit, read, cancel and admin: operator=read+cancel." placeholder:"WORD=PERMISSIONS"`
-	Permissions      string            `name:"default-permissions" help:"What a token may do that has no such claim." default:"submit,read,cancel"`
+	PermissionsClaim string            `help:"Claim that lists the client's permissions: a list, or a string of words separated by spaces." default:"permissions"`
+	PermissionMap    map[string]string `help:"Permissions for other words in permissions-claim than submit, read, cancel and admin, such as operator=read+cancel." placeholder:"WORD=PERMISSIONS"`
+	Permissions      string            `name:"default-permissions" help:"Permissions of a token without permissions-claim." default:"submit,read,cancel"`
 
-	AnonymousTenant string `help:"Tenant of clients without a token; on a loopback listener only." placeholder:"TENANT"`
+	AnonymousTenant string `help:"Tenant of clients that send no token. Allowed only on a loopback listener." placeholder:"TENANT"`
 
-	// Key is the HS256 key itself, instead of a file.
+	// Key is the HS256 key itself, in place of KeyFile.
 	Key []byte `kong:"-"`
 }
 
-// HasKeys says whether the configuration names keys by which clients are identified.
+// HasKeys reports whether the configuration has any keys to verify tokens with.
 func (c Config) HasKeys() bool {
 	return c.Key != nil || c.KeyFile != "" || c.JWKSFile != "" || c.JWKSURL != ""
 }
 
-// Validate joins all problems. listen is where clients are served.
+// Validate reports every problem of the configuration. listen is the address of the listener for clients.
 func (c Config) Validate(listen string) error {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -46,7 +46,7 @@ func (c Config) Validate(listen string) error {
 	case err != nil:
 		problems = append(problems, err)
 	case !c.HasKeys() && c.AnonymousTenant == "":
-		problem("no client could be let in: set jwt-key-file, jwks-file or jwks-url (or, on loopback, anonymous-tenant)")
+		problem("no client could authenticate: set jwt-key-file, jwks-file or jwks-url (or, on loopback, anonymous-tenant)")
 	case key != nil && len(key) < MinKeyBytes:
 		problem("the key for tokens has %d bytes, HS256 needs %d", len(key), MinKeyBytes)
 	}
@@ -59,11 +59,11 @@ func (c Config) Validate(listen string) error {
 		case err != nil:
 			problem("jwks-url: %w", err)
 		case u.Scheme == "http" && !service.Loopback(u.Hostname()):
-			problem("jwks-url: keys that come over http prove nothing: use https")
+			problem("jwks-url: keys that are fetched over http can be forged: use https")
 		}
 	}
 	if host, _, _ := net.SplitHostPort(listen); c.AnonymousTenant != "" && !service.Loopback(host) {
-		problem("anonymous-tenant is for a loopback listener only, not for %s", listen)
+		problem("anonymous-tenant is allowed only on a loopback listener, not on %s", listen)
 	}
 	if c.HasKeys() && (c.Issuer == "" || c.Audience == "" || c.TenantClaim == "" || c.SubjectClaim == "") {
 		problem("jwt-issuer, jwt-audience, tenant-claim and subject-claim must not be empty")
@@ -108,10 +108,10 @@ func (c Config) fileKeys() (keySet, error) {
 	return keys, nil
 }
 
-// Rhythms of reading a JWK set again.
+// Timing of fetches of a JWK set.
 const (
 	refreshInterval = time.Minute
-	minRefresh      = 10 * time.Second // between two that unknown key IDs have asked for
+	minRefresh      = 10 * time.Second // between two fetches because of unknown key IDs
 	fetchTimeout    = 5 * time.Second
 	maxKeySetBytes  = 1 << 20
 )

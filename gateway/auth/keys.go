@@ -18,18 +18,17 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 )
 
-// pinned is a key and the one algorithm that it is for.
+// pinned is a key and the only algorithm with which it may be used.
 type pinned struct {
 	alg string
 	key any
 }
 
-// keySet is keys by their ID.
+// keySet holds keys by their ID (kid).
 type keySet map[string]pinned
 
-// parseKeys reads a JWK set. Each key is pinned to its alg or, without one, to what is usual
-// for its kind. Keys for encryption are passed over. Symmetric keys are taken only where
-// the set is secret.
+// parseKeys reads a JWK set (RFC 7517). Each key is pinned to its alg or, without one, to the usual algorithm of its
+// kind. Keys for encryption are ignored. Symmetric keys are accepted only if the set is secret.
 func parseKeys(b []byte, secret bool) (keySet, error) {
 	var set jwkset.JWKSMarshal
 	if err := json.Unmarshal(b, &set); err != nil {
@@ -52,7 +51,7 @@ func parseKeys(b []byte, secret bool) (keySet, error) {
 		case m.KID == "":
 			err = errors.New("it has no kid")
 		case keys[m.KID].key != nil:
-			err = fmt.Errorf("kid %q is there twice", m.KID)
+			err = fmt.Errorf("kid %q is used twice", m.KID)
 		}
 		if _, symmetric := key.([]byte); symmetric && err == nil && !secret {
 			err = errors.New("a symmetric key that is published is no secret")
@@ -66,13 +65,13 @@ func parseKeys(b []byte, secret bool) (keySet, error) {
 	if len(keys) == 0 {
 		return nil, errors.Join(append(problems, errors.New("there is no key for signatures in it"))...)
 	}
-	if secret { // a file is somebody's to put right; a provider's odd key is not
+	if secret { // the operator can correct a file, but not a provider's set: there bad keys are only skipped
 		return keys, errors.Join(problems...)
 	}
 	return keys, nil
 }
 
-// algorithm pins a key and gives what verifies with it.
+// algorithm returns the algorithm to which a key is pinned, and the key that verifies signatures.
 func algorithm(jwk jwkset.JWK) (alg string, key any, err error) {
 	usual := ""
 	switch k := jwk.Key().(type) {
@@ -115,7 +114,7 @@ func ecdsaAlg(k *ecdsa.PublicKey) string {
 	return "ES512"
 }
 
-// family is what algorithms share a kind of key.
+// family returns the kind of key that an algorithm uses.
 func family(alg string) string {
 	switch alg {
 	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512":
@@ -134,12 +133,12 @@ type remote struct {
 	client *http.Client
 	report func(error)
 
-	mu       sync.Mutex      // guards all below
+	mu       sync.Mutex      // guards the fields below
 	life     context.Context // ends with run
-	keys     keySet
-	err      error         // of the last fetch, while there are no keys
-	fetching chan struct{} // closed when the fetch under way has ended; nil while none is
-	asked    time.Time     // an unknown key ID last began a fetch
+	keys     keySet          // nil until a fetch has succeeded
+	err      error           // of the last fetch, while there are no keys
+	fetching chan struct{}   // closed when the fetch under way has ended; nil while there is none
+	asked    time.Time       // when an unknown key ID last began a fetch
 }
 
 var errNoKeysYet = errors.New("the keys of the identity provider are not known yet")
@@ -148,7 +147,7 @@ func newRemote(url string, client *http.Client, report func(error)) *remote {
 	return &remote{url: url, client: client, report: report, err: errNoKeysYet, life: context.Background()}
 }
 
-// run keeps the set fresh until ctx ends.
+// run fetches the set every refreshInterval until ctx ends, and every second while there are no keys.
 func (r *remote) run(ctx context.Context) {
 	r.mu.Lock()
 	r.life = ctx
@@ -174,9 +173,9 @@ func (r *remote) ready() error {
 	return nil
 }
 
-// find returns the key of an ID. One that is not known may be new: the set is read again,
-// and the caller waits for that, but not more often than every minRefresh, so that a flood
-// of made-up IDs costs the provider little and delays a rotation by no more than that.
+// find returns the key with an ID. An unknown ID may be that of a new key: the set is then fetched again, and the
+// caller waits for that. Unknown IDs begin a fetch at most once per minRefresh, so that a flood of made-up IDs costs
+// the provider little, and delays the use of a new key by no more than that.
 func (r *remote) find(kid string) (pinned, bool) {
 	r.mu.Lock()
 	k, ok := r.keys[kid]
@@ -204,7 +203,7 @@ func (r *remote) fetch() <-chan struct{} {
 	return r.begin()
 }
 
-// begin joins the fetch under way or starts one. r.mu is held.
+// begin starts a fetch, unless one is under way, and returns a channel that is closed when it has ended. r.mu is held.
 func (r *remote) begin() <-chan struct{} {
 	if r.fetching != nil {
 		return r.fetching

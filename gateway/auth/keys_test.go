@@ -25,7 +25,7 @@ import (
 	"github.com/ackwire/ackwire/internal/command"
 )
 
-// jwk writes a key as a JWK; changes are made to it afterwards.
+// jwk returns a key as a JWK, with changes.
 func jwk(t *testing.T, key any, kid string, changes map[string]any) map[string]any {
 	t.Helper()
 	_, symmetric := key.([]byte)
@@ -63,7 +63,7 @@ func set(t *testing.T, keys ...map[string]any) []byte {
 	return b
 }
 
-// provider answers with whatever key set it has.
+// provider is an identity provider that answers with its current key set.
 type provider struct {
 	set   atomic.Pointer[[]byte]
 	asked atomic.Int64
@@ -79,7 +79,7 @@ func (p *provider) RoundTrip(*http.Request) (*http.Response, error) {
 		nil
 }
 
-// ofProvider runs a verifier of the provider's keys in a bubble.
+// ofProvider runs a test in a bubble, with a verifier that uses the provider's keys.
 func ofProvider(t *testing.T, p *provider, test func(t *testing.T, v *Verifier)) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := command.Defaults[Config]()
@@ -94,7 +94,7 @@ func ofProvider(t *testing.T, p *provider, test func(t *testing.T, v *Verifier))
 	})
 }
 
-// Each key is good for one algorithm; what a header says of keys besides the ID means nothing.
+// Each key is accepted with one algorithm only, and a token's header cannot name keys other than by their ID.
 func TestPublishedKeys(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -181,8 +181,8 @@ func TestPublishedKeys(t *testing.T) {
 	})
 }
 
-// A key that appears is found although made-up IDs keep coming, within minRefresh; the
-// provider is asked no more often than that, and nobody waits for it when it is not asked.
+// A new key is found within minRefresh even while tokens with made-up IDs keep coming. The
+// provider is not asked more often than that, and in between no token waits for it.
 func TestAFloodOfUnknownKeysDelaysNoRotation(t *testing.T) {
 	_, first, _ := ed25519.GenerateKey(rand.Reader)
 	_, second, _ := ed25519.GenerateKey(rand.Reader)
@@ -226,7 +226,7 @@ func TestAFloodOfUnknownKeysDelaysNoRotation(t *testing.T) {
 		if _, err := v.Verify(signed("first", first)); err == nil {
 			t.Error("a key that was taken away is still good")
 		}
-		// The provider goes away: what is known stays good.
+		// When the provider cannot be reached, the known keys stay valid.
 		p.set.Store(nil)
 		time.Sleep(time.Hour)
 		if _, err := v.Verify(signed("second", second)); err != nil || v.Ready() != nil {
@@ -263,7 +263,7 @@ func TestKeyFiles(t *testing.T) {
 		"no JSON":             {[]byte("keys"), "not a JWK set"},
 		"no keys":             {[]byte(`{"keys":[]}`), "no key for signatures"},
 		"a key without an ID": {set(t, jwk(t, k.Public(), "", nil)), "no kid"},
-		"an ID twice":         {set(t, one, one), "is there twice"},
+		"an ID twice":         {set(t, one, one), "is used twice"},
 		"a short secret":      {set(t, jwk(t, []byte("short"), "s", nil)), "needs 32"},
 		"an alg of others":    {set(t, jwk(t, k.Public(), "s", map[string]any{"alg": "HS256"})), ""},
 	} {
@@ -305,7 +305,7 @@ func TestConfigurations(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"none":                 {func(*Config) {}, "no client could be let in"},
+		"none":                 {func(*Config) {}, "no client could authenticate"},
 		"keys over http":       {func(c *Config) { c.JWKSURL = "http://id.example.com/keys" }, "use https"},
 		"keys of this machine": {func(c *Config) { c.JWKSURL = "http://127.0.0.1/keys" }, ""},
 		"keys of nowhere":      {func(c *Config) { c.JWKSURL = "id.example.com" }, "not an http or https URL"},
@@ -328,7 +328,7 @@ func TestConfigurations(t *testing.T) {
 	}
 }
 
-// Claims are where the configuration says.
+// The configuration says in which claims the tenant, the user and the permissions are.
 func TestMappedClaims(t *testing.T) {
 	cfg := command.Defaults[Config]()
 	cfg.Key, cfg.TenantClaim, cfg.SubjectClaim = key, "org.id", "https://example.com/user"

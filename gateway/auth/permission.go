@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Permissions is a set of what a client may do.
+// Permissions is a set of permissions of a client.
 type Permissions uint8
 
 // The permissions.
@@ -15,18 +15,18 @@ const (
 	Submit Permissions = 1 << iota // submit jobs, and retry them
 	Read                           // get, list, count and watch jobs, and read their results
 	Cancel                         // cancel jobs
-	Admin                          // all of these, and what concerns the whole tenant
+	Admin                          // requests that concern the whole tenant; "admin" includes all others
 
-	// Client is what a token may do that says nothing of permissions.
+	// Client is the default set of permissions of a token that lists none.
 	Client = Submit | Read | Cancel
 )
 
 var permissionNames = map[string]Permissions{"submit": Submit, "read": Read, "cancel": Cancel, "admin": Admin | Client}
 
-// Has reports whether all of what is asked for is granted.
+// Has reports whether p includes all permissions in asked.
 func (p Permissions) Has(asked Permissions) bool { return p&asked == asked }
 
-// String lists the permissions.
+// String returns the permissions' names, separated by spaces.
 func (p Permissions) String() string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(permissionNames)) {

@@ -1,22 +1,22 @@
-// Package budget shares bytes out among the users of a tenant, the tenants of a process, and what
-// each of them has open. One that has its share is refused while there is no room for more; one
-// that is below its share is not, however much others have.
+// Package budget divides memory fairly among the tenants of a process, the users of a tenant, and the sessions of a
+// user. When there is no room left, whoever uses its share or more is refused; a tenant, user or session below its
+// share is not, however much the others use.
 package budget
 
 import "sync"
 
-// Limits bound what accounts may have together, in bytes. 0 sets no bound.
+// Limits bound the sum of accounts, in bytes. 0 means no bound.
 type Limits struct {
 	Subject int64 // all accounts of one user of a tenant
-	Tenant  int64 // all of one tenant
-	All     int64
+	Tenant  int64 // all accounts of one tenant
+	All     int64 // all accounts
 }
 
-// Budget is what is shared.
+// Budget is the memory of a process that is shared.
 type Budget struct {
 	limits Limits
 
-	mu       sync.Mutex // guards all below and the nodes; no other lock is taken under it
+	mu       sync.Mutex // guards the fields below and all nodes; no other lock is taken under it
 	all      node
 	tenants  map[string]*node
 	subjects map[subject]*node
@@ -24,39 +24,38 @@ type Budget struct {
 
 type subject struct{ tenant, name string }
 
-// node is what a part of the tree has taken. What its children take is in it.
+// node is a node of the tree process → tenants → users → sessions. Its use includes that of its children.
 type node struct {
 	limit  int64
 	used   int64
-	active int64 // children that have taken something
-	open   int   // children that are there
+	active int64 // number of children that use something
+	open   int   // number of children
 }
 
-// New returns a budget of which nothing is taken.
+// New returns a budget that is not used yet.
 func New(l Limits) *Budget {
 	return &Budget{limits: l, all: node{limit: l.All}, tenants: map[string]*node{}, subjects: map[subject]*node{}}
 }
 
-// Used is how many bytes are taken.
+// Used returns how many bytes are in use.
 func (b *Budget) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.all.used
 }
 
-// Account is what one session has of a budget. Close must be called. A nil Account is refused
-// nothing.
+// Account is the use of a budget by one session. The caller must Close it. A nil Account is never
+// refused anything.
 type Account struct {
 	// Set by Open, then only read.
 	b    *Budget
 	who  subject
-	path [4]*node // itself, its subject, its tenant, all
+	path [4]*node // its own node, its user's, its tenant's, the process's
 
 	own node
 }
 
-// Open returns an account of a tenant's user that has taken nothing. That of a nil Budget is
-// refused nothing.
+// Open returns a new account of a tenant's user. That of a nil Budget is nil, and so never refused anything.
 func (b *Budget) Open(tenant, name string) *Account {
 	if b == nil {
 		return nil
@@ -81,7 +80,7 @@ func (b *Budget) Open(tenant, name string) *Account {
 	return a
 }
 
-// Take takes n bytes; false when there is no room for them.
+// Take takes n bytes. It reports false, and takes nothing, if there is no room for them.
 func (a *Account) Take(n int64) bool {
 	if a == nil {
 		return true
@@ -97,9 +96,9 @@ func (a *Account) Take(n int64) bool {
 	return true
 }
 
-// room reports whether a child may take n more of a node: there is so much left, or the child has
-// less than its share. Shares that are given while others have more than theirs come on top; all
-// together is never above twice the limit.
+// room reports whether a child may take n more bytes of a node: because that much is left, or because the child uses
+// less than its share. The latter may exceed the limit, while others use more than their share, but never twice the
+// limit.
 func (parent *node) room(child *node, n int64) bool {
 	if parent.limit == 0 || parent.used+n <= parent.limit {
 		return true
@@ -114,7 +113,7 @@ func (parent *node) room(child *node, n int64) bool {
 	return child.used+n <= parent.limit/max(sharers, 1)
 }
 
-// Give gives n bytes back.
+// Give returns n bytes.
 func (a *Account) Give(n int64) {
 	if a == nil || n == 0 {
 		return
@@ -138,7 +137,7 @@ func (a *Account) add(n int64) {
 	}
 }
 
-// Close gives back what is left, and forgets the account.
+// Close returns all bytes of the account and removes it.
 func (a *Account) Close() {
 	if a == nil {
 		return

@@ -40,7 +40,7 @@ func TestWhoIsBelowItsShareIsNotRefused(t *testing.T) {
 	}
 }
 
-// TestTogetherTheyHaveABound takes and gives at random: nobody ever has more than twice a limit.
+// TestTogetherTheyHaveABound takes and gives at random: no sum is ever above twice its limit.
 func TestTogetherTheyHaveABound(t *testing.T) {
 	const limit = 1000
 	rnd := rand.New(rand.NewPCG(1, 2))

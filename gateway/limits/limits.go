@@ -1,5 +1,5 @@
-// Package limits shares a gateway out among tenants: what each may take, and who is turned
-// away first when all is full.
+// Package limits divides a gateway's capacity among tenants: it bounds what each may use, and decides whose requests
+// are refused first when the gateway is nearly full.
 package limits
 
 import (
@@ -16,22 +16,22 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Config bounds what tenants take of one gateway. 0 sets no bound.
+// Config bounds what tenants and users may use of one gateway. 0 means no bound.
 type Config struct {
-	SubmitRate      float64 `name:"tenant-submit-rate" help:"Submits of one tenant per second, with bursts of twice as many; 0 sets no bound." default:"0"`
-	Jobs            int64   `name:"tenant-jobs" help:"Jobs of one tenant that have not ended, on all gateways together, to about a second; webhooks have a bound of their own. 0 sets no bound." default:"0"`
-	Webhooks        int64   `name:"tenant-webhooks" help:"Webhooks of one tenant that are still to be delivered: with more, submits that ask for one are refused. 0 sets no bound." default:"100000"`
-	Sessions        int     `name:"tenant-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one tenant; 0 sets no bound." default:"0"`
-	SubjectSessions int     `name:"subject-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one user of a tenant; 0 sets no bound." default:"200"`
-	Subscriptions   int     `name:"tenant-subscriptions" help:"Jobs that all sessions of one tenant may watch; 0 sets no bound." default:"0"`
-	OrderRate       float64 `name:"order-rate" help:"Cancels and retries of one user per second, with bursts of twice as many; a retry counts as a submit, too. 0 sets no bound." default:"100"`
-	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may ask for per second, to watch them by sockets and event streams or to read them by their IDs, with bursts of ten times as many; 0 sets no bound." default:"5000"`
-	ListRate        float64 `name:"list-rate" help:"Lists and counts of jobs that one user may ask for per second, with bursts of twice as many; 0 sets no bound." default:"50"`
-	Submits         int     `name:"submits" help:"Submits that may wait for their ack at one time." default:"20000"`
-	SubmitBytes     int64   `name:"submit-bytes" help:"Bytes of the submits that are being read or wait for their ack, at the most: while submits take long, the gateway lets in as few as Kafka can take." default:"268435456"`
+	SubmitRate      float64 `name:"tenant-submit-rate" help:"Submits of one tenant per second, with bursts of twice as many. 0 means no bound." default:"0"`
+	Jobs            int64   `name:"tenant-jobs" help:"Jobs of one tenant that have not ended, counted over all gateways about once a second. Webhooks are bounded by tenant-webhooks. 0 means no bound." default:"0"`
+	Webhooks        int64   `name:"tenant-webhooks" help:"Webhooks of one tenant that are still to be delivered. Above it, submits with a callback are refused. 0 means no bound." default:"100000"`
+	Sessions        int     `name:"tenant-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one tenant. 0 means no bound." default:"0"`
+	SubjectSessions int     `name:"subject-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one user. 0 means no bound." default:"200"`
+	Subscriptions   int     `name:"tenant-subscriptions" help:"Jobs that all sessions of one tenant together may watch. 0 means no bound." default:"0"`
+	OrderRate       float64 `name:"order-rate" help:"Cancels and retries of one user per second, with bursts of twice as many. A retry also counts as a submit. 0 means no bound." default:"100"`
+	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may ask for per second, by watches on sockets and event streams and by reads of single jobs, with bursts of ten times as many. 0 means no bound." default:"5000"`
+	ListRate        float64 `name:"list-rate" help:"Lists and counts of jobs that one user may ask for per second, with bursts of twice as many. 0 means no bound." default:"50"`
+	Submits         int     `name:"submits" help:"Submits that may wait for their acks at the same time." default:"20000"`
+	SubmitBytes     int64   `name:"submit-bytes" help:"Most bytes of the submits that are being read or wait for their acks. While submits are slow the gateway admits fewer, as many as Kafka can take." default:"268435456"`
 }
 
-// Validate joins all problems.
+// Validate reports every problem of the configuration.
 func (c Config) Validate() error {
 	var problems []error
 	for name, v := range map[string]float64{
@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// Bound names what turned somebody away, for the metrics.
+// Bound names the limit for which a request was refused; it is a label of a metric.
 type Bound string
 
 // The bounds.
@@ -66,15 +66,15 @@ const (
 	OrderRate       Bound = "order_rate"
 	AskRate         Bound = "ask_rate"
 	ListRate        Bound = "list_rate"
-	ListBytes       Bound = "list_bytes" // of pages that wait to be written
+	ListBytes       Bound = "list_bytes" // bytes of pages that wait to be written
 	Submits         Bound = "submits"
 	SubmitBytes     Bound = "submit_bytes"
 	FairShare       Bound = "fair_share"
 	FrameRate       Bound = "frame_rate"
-	MessageTime     Bound = "message_time" // a message, or a body, that takes too long to come
+	MessageTime     Bound = "message_time" // a message or a body that takes too long to arrive
 	Connections     Bound = "connections"
 	RequestHead     Bound = "request_head"
-	LongLines       Bound = "long_request_lines" // that are on their way
+	LongLines       Bound = "long_request_lines" // requests with long lines that are being read
 
 	Strangers        Bound = "strangers"
 	AddressStrangers Bound = "address_strangers"
@@ -91,38 +91,39 @@ var All = []Bound{
 }
 
 const (
-	crowded    = 0.9 // above this part of a capacity a tenant above its share is turned away
-	countAge   = time.Second
-	idleAfter  = time.Minute // a tenant of whom nothing is known is forgotten after this
-	burst      = 2           // seconds of a rate
-	askBurst   = 10          // seconds of the rate at which jobs are asked for: clients that come back ask for all
-	minForRate = 1
+	crowded    = 0.9         // above this part of a capacity, tenants above their share are refused
+	countAge   = time.Second // age after which a tenant's jobs are counted again
+	idleAfter  = time.Minute // after this time a tenant without sessions, submits and so on is forgotten
+	burst      = 2           // a rate's burst, in seconds of the rate
+	askBurst   = 10          // the same for AskRate: a client that reconnects asks for all its jobs at once
+	minForRate = 1           // the smallest burst
 )
 
-// Limits counts what tenants have taken. It may be used from any goroutine.
+// Limits counts what tenants use and refuses what is above their bounds. It is safe for concurrent use.
 type Limits struct {
 	cfg      Config
-	capacity int // of sessions
-	count    func(ctx context.Context, tenant string) (Open, error)
-	turned   func(Bound)
+	capacity int                                                    // of sessions
+	count    func(ctx context.Context, tenant string) (Open, error) // counts a tenant's open jobs
+	turned   func(Bound)                                            // is called for each refusal
 
-	mu       sync.Mutex // guards all below
+	mu       sync.Mutex // guards the fields below
 	tenants  map[string]*tenant
 	sessions int
 	submits  int
 	bytes    int64 // of submits
-	room     room  // for them
+	room     room  // how many bytes may be under way
 	swept    time.Time
 }
 
-// Open counts what has not ended of a tenant.
+// Open counts the jobs of a tenant that have not ended.
 type Open struct {
-	Jobs     int64 // its own
+	Jobs     int64 // its own jobs
 	Webhooks int64 // jobs that deliver its webhooks
 }
 
+// tenant is what one tenant uses.
 type tenant struct {
-	seen          time.Time
+	seen          time.Time // when it was last looked up
 	submitRate    *rate.Limiter
 	sessions      int
 	subjects      map[string]*subject
@@ -130,20 +131,20 @@ type tenant struct {
 	submits       int
 	bytes         int64 // of submits
 
-	open     Open // as last counted, and what was acked since
+	open     Open // as last counted, plus the jobs that were acked since
 	counted  time.Time
-	counting bool
+	counting bool // a count is under way
 }
 
 // subject is one user of a tenant.
 type subject struct {
 	sessions int
-	orders   *rate.Limiter // nil before the first, as are asks and lists
+	orders   *rate.Limiter // nil before its first use, like lists and asks
 	lists    *rate.Limiter
 	asks     *rate.Limiter
 }
 
-// idle reports whether forgetting the subject changes nothing.
+// idle reports whether the subject can be forgotten: it has no sessions, and its rates are not in use.
 func (s *subject) idle() bool {
 	full := func(l *rate.Limiter) bool { return l == nil || l.Tokens() >= float64(l.Burst()) }
 	return s.sessions == 0 && full(s.orders) && full(s.asks) && full(s.lists)
@@ -158,8 +159,8 @@ func (t *tenant) subject(name string) *subject {
 	return s
 }
 
-// New returns limits for a gateway of so many sessions. count says what has not ended of a
-// tenant; turned is called with the bound each time that somebody is turned away.
+// New returns limits for a gateway that holds at most that many sessions. count counts the jobs of a tenant that have
+// not ended; turned is called with the bound for each request that is refused.
 func New(cfg Config, sessions int, count func(context.Context, string) (Open, error), turned func(Bound)) *Limits {
 	return &Limits{
 		cfg: cfg, capacity: sessions, count: count, turned: turned, tenants: map[string]*tenant{},
@@ -167,7 +168,7 @@ func New(cfg Config, sessions int, count func(context.Context, string) (Open, er
 	}
 }
 
-// of returns what is known of a tenant. l.mu is held.
+// of returns the record of a tenant, a new one if there is none, and now and then forgets idle tenants. l.mu is held.
 func (l *Limits) of(name string) *tenant {
 	now := time.Now()
 	if now.Sub(l.swept) > idleAfter {
@@ -191,7 +192,8 @@ func (l *Limits) of(name string) *tenant {
 	return t
 }
 
-// aboveShare reports whether a capacity is nearly used up, and a tenant has its share of it.
+// aboveShare reports whether a capacity is nearly used up and a tenant uses its fair share of it or more. all is the
+// use by all tenants and own that by this one; active reports which other tenants count for the share.
 func (l *Limits) aboveShare(all, own, capacity int64, active func(*tenant) bool) bool {
 	if float64(all) < crowded*float64(capacity) {
 		return false
@@ -214,7 +216,7 @@ func (l *Limits) refuse(b Bound, c code.Code, detail string, args ...any) error 
 	return p
 }
 
-// OpenSession counts a session, until CloseSession, or says why it is turned away.
+// OpenSession counts a session until CloseSession. The error, a frame.Problem, says why it is refused.
 func (l *Limits) OpenSession(name, subject string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -226,11 +228,11 @@ func (l *Limits) OpenSession(name, subject string) error {
 	case l.cfg.SubjectSessions > 0 && subject != "" && user.sessions >= l.cfg.SubjectSessions:
 		return l.refuse(SubjectSessions, code.LimitExceeded, "the user has %d sessions open", user.sessions)
 	case l.sessions >= l.capacity:
-		return l.refuse(AllSessions, code.Overloaded, "no more sessions are taken now")
+		return l.refuse(AllSessions, code.Overloaded, "the gateway has no room for another session now")
 	case l.aboveShare(int64(l.sessions), int64(t.sessions), int64(l.capacity), func(o *tenant) bool {
 		return o != t && o.sessions > 0
 	}):
-		return l.refuse(FairShare, code.Overloaded, "there is hardly any room, and the tenant has its share of it")
+		return l.refuse(FairShare, code.Overloaded, "the gateway is nearly full, and the tenant uses its fair share of it")
 	}
 	t.sessions++
 	user.sessions++
@@ -252,7 +254,7 @@ func (l *Limits) CloseSession(name, subject string) {
 	}
 }
 
-// Watch counts n more watched jobs of a tenant, or fewer; false when there are too many.
+// Watch adds n, which may be negative, to the watched jobs of a tenant. It reports false if there would be too many.
 func (l *Limits) Watch(name string, n int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -265,7 +267,7 @@ func (l *Limits) Watch(name string, n int) bool {
 	return true
 }
 
-// Tenants is how many tenants something is known of.
+// Tenants returns how many tenants are remembered.
 func (l *Limits) Tenants() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,32 +2,31 @@ package limits
 
 import "time"
 
-// room is how many bytes of submits may be under way at a time, but for one submit, which always
-// may, and for tenants that are below their share of it. It is learned: a submit that takes
-// long shows that more bytes wait for Kafka, or for this machine, than it can take in that time,
-// and all submits wait behind them until they are given up on. So the room shrinks while submits are
-// slow and grows while they are quick and use it, as a congestion window does (additive increase,
-// multiplicative decrease). What is quick is told by the quickest submits of the last minutes: a
-// broker that is far away is not an overloaded one.
+// room is an adaptive limit on the bytes of submits that are under way. It works like a congestion window (additive
+// increase, multiplicative decrease): it shrinks while submits are slow and grows while they are quick and use it.
+// Slow submits show that more bytes wait for Kafka, or for this machine, than it can take; without the limit all
+// submits would queue behind them until they time out. Whether a submit is slow is measured against the quickest
+// submits of the last minutes, since a broker that is far away is not overloaded. The limit does not apply to a
+// single submit, nor to tenants below their share.
 type room struct {
-	size       int64
-	most       int64         // --submit-bytes
-	best, last time.Duration // the quickest submit of this window and of the one before; 0: none
+	size       int64         // the limit now, in bytes
+	most       int64         // its upper bound: --submit-bytes
+	best, last time.Duration // duration of the quickest submit in this window and in the one before; 0 for none
 	since      time.Time     // when this window began
-	shrunk     time.Time
+	shrunk     time.Time     // when the limit last shrank
 }
 
 const (
 	firstRoom  = 16 << 20
 	leastRoom  = 2 << 20
-	roomSlack  = 300 * time.Millisecond // beyond twice the quickest submit a submit is slow
+	roomSlack  = 300 * time.Millisecond // a submit is slow if it takes this much longer than twice the quickest
 	roomWindow = 5 * time.Minute
-	roomPause  = 500 * time.Millisecond // between two steps down: what was let in before must be seen to end
+	roomPause  = 500 * time.Millisecond // between two decreases, so that the first can take effect
 )
 
 func newRoom(most int64) room { return room{size: min(firstRoom, most), most: most} }
 
-// learn takes how long a submit of so many bytes took, of which held bytes are under way.
+// learn adapts the limit to a submit of that many bytes, which took that long. held is how many bytes are under way.
 func (r *room) learn(now time.Time, took time.Duration, bytes, held int64) {
 	switch {
 	case r.since.IsZero() || now.Sub(r.since) > roomWindow:

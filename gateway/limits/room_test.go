@@ -7,13 +7,13 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
-// slowKafka takes submits one behind the other, so many bytes in a second.
+// slowKafka simulates a broker that processes submits one after the other, at a rate of bytes per second.
 type slowKafka struct {
 	l        *Limits
 	rate     float64
-	far      time.Duration // what even a single submit takes
+	far      time.Duration // the least time that a submit takes
 	now      time.Time
-	free     time.Time // when it is through with what it has
+	free     time.Time // when it has processed everything so far
 	underWay []pending
 	slowest  time.Duration
 	acked    int64
@@ -24,7 +24,7 @@ type pending struct {
 	began, end time.Time
 }
 
-// step lets a millisecond pass.
+// step advances the simulation by a millisecond.
 func (k *slowKafka) step() {
 	k.now = k.now.Add(time.Millisecond)
 	for len(k.underWay) > 0 && !k.underWay[0].end.After(k.now) {
@@ -53,8 +53,8 @@ func (k *slowKafka) submit(t *testing.T, tenant string, bytes int64) (taken bool
 	return true
 }
 
-// TestTheRoomIsWhatKafkaTakes: however many want to submit and however slow Kafka is, those that
-// are let in are answered soon, Kafka has always something to do, and another tenant finds room.
+// TestTheRoomIsWhatKafkaTakes: however many clients submit and however slow Kafka is, admitted submits
+// are answered soon, Kafka is never idle, and another tenant finds room.
 func TestTheRoomIsWhatKafkaTakes(t *testing.T) {
 	for name, k := range map[string]slowKafka{
 		"a slow one":          {rate: 5 << 20},
@@ -68,7 +68,7 @@ func TestTheRoomIsWhatKafkaTakes(t *testing.T) {
 			for ms := range 30_000 {
 				k.step()
 				if ms == 10_000 {
-					k.slowest, k.acked = 0, 0 // it has learned by then
+					k.slowest, k.acked = 0, 0 // the room has adapted by then
 				}
 				for k.submit(t, "greedy", 250_000) {
 				}
@@ -94,7 +94,7 @@ func TestTheRoomIsWhatKafkaTakes(t *testing.T) {
 	}
 }
 
-// TestOneSubmitHasAlwaysRoom: however small the room has become.
+// TestOneSubmitHasAlwaysRoom: a single submit is admitted, however small the room is.
 func TestOneSubmitHasAlwaysRoom(t *testing.T) {
 	l := New(Config{Submits: 10, SubmitBytes: 64 << 20}, 1, nil, func(Bound) {})
 	now := time.Now()

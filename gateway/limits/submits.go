@@ -11,16 +11,16 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Submit is a submit that was let in. Its zero value is none.
+// Submit is a submit that was admitted. The caller must End it.
 type Submit struct {
 	limits *Limits
 	tenant string
 	bytes  int64
 }
 
-// BeginSubmit lets a submit of so many bytes in, until its End, or says why it is turned away. It
-// costs little, and asks nobody while the tenant's count is fresh: those who take submits ask it first, before
-// anything of them is read or checked.
+// BeginSubmit admits a submit of that many bytes, until its End. The error, a frame.Problem, says why it is refused. It
+// is cheap, and makes no request while the tenant's count is fresh, so it can be called before a submit is read and
+// checked.
 func (l *Limits) BeginSubmit(ctx context.Context, name string, bytes int64) (Submit, error) {
 	if l.cfg.Jobs > 0 {
 		l.recount(ctx, name)
@@ -37,7 +37,7 @@ func (l *Limits) BeginSubmit(ctx context.Context, name string, bytes int64) (Sub
 	case l.aboveShare(int64(l.submits), int64(t.submits), int64(l.cfg.Submits), submitting),
 		l.bytes > 0 && l.aboveShare(l.bytes+bytes, t.bytes+bytes, l.room.size, submitting):
 		return Submit{}, l.refuse(FairShare, code.Overloaded,
-			"many submits wait for their ack, and the tenant has its share of them")
+			"many submits wait for their acks, and the tenant uses its fair share of the room")
 	case l.cfg.Jobs > 0 && t.open.Jobs+int64(t.submits) >= l.cfg.Jobs:
 		return Submit{}, l.refuse(Jobs, code.LimitExceeded, "%d jobs of the tenant have not ended", t.open.Jobs)
 	}
@@ -54,7 +54,7 @@ func (l *Limits) BeginSubmit(ctx context.Context, name string, bytes int64) (Sub
 	return Submit{limits: l, tenant: name, bytes: bytes}, nil
 }
 
-// End ends what BeginSubmit began; made says whether there is one more job now.
+// End releases what BeginSubmit has counted. made says whether the submit has made a job.
 func (s Submit) End(made bool) {
 	l := s.limits
 	l.mu.Lock()
@@ -69,8 +69,8 @@ func (s Submit) End(made bool) {
 	}
 }
 
-// Took tells how long the submit took from when all of it was here until its answer: by this the
-// limits learn how many may be under way.
+// Took reports how long the submit took, from when it was completely read until its answer. The limits adapt to it how
+// many bytes may be under way.
 func (s Submit) Took(d time.Duration) {
 	l := s.limits
 	l.mu.Lock()
@@ -78,15 +78,15 @@ func (s Submit) Took(d time.Duration) {
 	l.room.learn(time.Now(), d, s.bytes, l.bytes)
 }
 
-// Held is how many bytes of submits are counted.
+// Held returns the bytes of all submits that are under way.
 func (l *Limits) Held() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.bytes
 }
 
-// Webhook lets a submit in that asks for a webhook, or says why it is turned away: endpoints
-// that nobody serves would else have any number of them wait.
+// Webhook admits a submit that asks for a webhook. The error, a frame.Problem, says why it is refused. The bound keeps
+// webhooks for endpoints that do not answer from piling up.
 func (l *Limits) Webhook(ctx context.Context, name string) error {
 	if l.cfg.Webhooks == 0 {
 		return nil
@@ -98,11 +98,11 @@ func (l *Limits) Webhook(ctx context.Context, name string) error {
 	if t.open.Webhooks >= l.cfg.Webhooks {
 		return l.refuse(Webhooks, code.LimitExceeded, "%d webhooks of the tenant are still to be delivered", t.open.Webhooks)
 	}
-	t.open.Webhooks++ // until they are counted
+	t.open.Webhooks++ // an estimate, until they are counted again
 	return nil
 }
 
-// Order lets a user's cancel or retry in, or says why it is turned away.
+// Order admits a cancel or retry of a user. The error, a frame.Problem, says why it is refused.
 func (l *Limits) Order(name, subject string) error {
 	if l.cfg.OrderRate == 0 {
 		return nil
@@ -116,7 +116,7 @@ func (l *Limits) Order(name, subject string) error {
 	return l.take(user.orders, 1, OrderRate, "a user may cancel and retry %g jobs per second", l.cfg.OrderRate)
 }
 
-// List lets a user ask for one list or count of jobs, or says why it is turned away.
+// List admits a user's request for a list or a count of jobs. The error, a frame.Problem, says why it is refused.
 func (l *Limits) List(name, subject string) error {
 	if l.cfg.ListRate == 0 {
 		return nil
@@ -130,7 +130,7 @@ func (l *Limits) List(name, subject string) error {
 	return l.take(user.lists, 1, ListRate, "a user may ask for %g lists per second", l.cfg.ListRate)
 }
 
-// Ask lets a user ask for the states of n jobs, or says why it is turned away.
+// Ask admits a user's request for the documents of n jobs. The error, a frame.Problem, says why it is refused.
 func (l *Limits) Ask(name, subject string, n int) error {
 	if l.cfg.AskRate == 0 {
 		return nil
@@ -148,7 +148,8 @@ func newRate(perSecond float64, seconds float64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), max(minForRate, int(seconds*perSecond)))
 }
 
-// take takes n tokens, as many as there can be at most, or says when they will be there. l.mu is held.
+// take takes n tokens, but not more than the burst. If there are too few, the error says when there will be enough.
+// l.mu is held.
 func (l *Limits) take(from *rate.Limiter, n int, b Bound, detail string, args ...any) error {
 	r := from.ReserveN(time.Now(), min(n, from.Burst()))
 	wait := r.Delay()
@@ -162,8 +163,8 @@ func (l *Limits) take(from *rate.Limiter, n int, b Bound, detail string, args ..
 	return p
 }
 
-// recount asks what has not ended of the tenant, if the last answer is old and nobody asks
-// already. When there is no answer the last one stands.
+// recount counts the tenant's open jobs if the last count is old and no other call counts already. If it fails the last
+// count stays.
 func (l *Limits) recount(ctx context.Context, name string) {
 	l.mu.Lock()
 	t := l.of(name)

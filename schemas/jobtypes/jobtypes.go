@@ -1,6 +1,6 @@
-// Package jobtypes reads the file that says which job types there are and by which rules they run. The rules of a job
-// travel with it, so of all services only gateways must have the file; a worker that has it, too, checks the results
-// of its handlers:
+// Package jobtypes reads the file that declares the job types and their rules. The rules of a job are part of its
+// request, so of all services only gateways need the file. A worker that has it too can check the results of its
+// handlers:
 //
 //	types, err := jobtypes.Load("jobtypes.yaml")
 //	w, err := processor.New(cfg, processor.WithResultCheck(types.CheckResult))
@@ -26,8 +26,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// maxPayload bounds what a type may take, in bytes. Above the gateway's limit of a frame it
-// comes over HTTP, and above the limit of what travels in Kafka through the blob store.
+// maxPayload bounds the maxPayload of a type, in bytes. A payload above the gateway's frame limit can only be submitted
+// over HTTP, and one above the limit for Kafka is stored in the blob store.
 const maxPayload = 64 << 20
 
 //go:embed default.yaml
@@ -53,7 +53,7 @@ func (t *Type) ResultSchema() any { return t.result.definition() }
 // Set is every job type, by name.
 type Set map[string]*Type
 
-// Lanes are the lanes that the types name and that of webhooks, sorted.
+// Lanes returns the lanes of all types and the lane of webhooks, sorted.
 func (s Set) Lanes() []string {
 	lanes := []string{topic.WebhookLane}
 	for _, t := range s {
@@ -63,7 +63,7 @@ func (s Set) Lanes() []string {
 	return slices.Compact(lanes)
 }
 
-// MaxPayload is the largest payload that any type takes, in bytes.
+// MaxPayload returns the largest MaxPayload of all types, in bytes.
 func (s Set) MaxPayload() int {
 	largest := 0
 	for _, t := range s {
@@ -72,7 +72,7 @@ func (s Set) MaxPayload() int {
 	return largest
 }
 
-// rules is what a type, or the defaults, may set.
+// rules are the settings of a type, or of the defaults.
 type rules struct {
 	Lane             *string   `yaml:"lane"`
 	Schema           any       `yaml:"schema"`
@@ -95,8 +95,8 @@ type backoff struct {
 	Cap     *duration `yaml:"cap"`
 }
 
-// duration is "30s", "5m" or a number of seconds. What is neither is told with its line,
-// beside all other problems.
+// duration is a text such as "30s" or "5m", or a number of seconds. An invalid value is kept as err, so that it is
+// reported with its line and together with all other problems.
 type duration struct {
 	value job.Seconds
 	err   error
@@ -119,7 +119,7 @@ func (d *duration) UnmarshalYAML(b []byte) error {
 	return nil
 }
 
-// count is a whole number.
+// count is a whole number. An invalid value is kept as err, as in duration.
 type count struct {
 	value int
 	err   error
@@ -140,12 +140,12 @@ func scalar(b []byte) string { return strings.Trim(strings.TrimSpace(string(b)),
 func Default() Set {
 	set, err := parse("default.yaml", defaultFile)
 	if err != nil {
-		panic(err) // the file is part of the program and tested
+		panic(err) // cannot happen: the file is part of the program, and tested
 	}
 	return set
 }
 
-// Load reads a file; an empty name gives the built-in types. The error names every
+// Load reads a file. If name is empty it returns the built-in types. The error lists every
 // problem with its line.
 func Load(name string) (Set, error) {
 	if name == "" {
@@ -172,7 +172,7 @@ func parse(name string, b []byte) (Set, error) {
 	}
 	for _, doc := range tree.Docs[min(1, len(tree.Docs)):] {
 		if doc.Body != nil {
-			return nil, fmt.Errorf("%s:%d: a second YAML document, which would not be read", name,
+			return nil, fmt.Errorf("%s:%d: a second YAML document, which would be ignored", name,
 				doc.Body.GetToken().Position.Line)
 		}
 	}
@@ -195,7 +195,7 @@ func parse(name string, b []byte) (Set, error) {
 	return set, nil
 }
 
-// problem is what is wrong with one key of a type.
+// problem is an error in one key of a type.
 type problem struct {
 	key string
 	err error
@@ -214,6 +214,8 @@ const (
 	defaultRetain   = 24 * time.Hour
 )
 
+// build makes a type from its own rules, the file's defaults and the built-in defaults, in this order of precedence,
+// and checks all of it. Schema files are relative to dir.
 func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	var problems []problem
 	bad := func(key, format string, args ...any) {
@@ -272,7 +274,7 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	if p.Attempts < 1 || p.Attempts > job.MaxAttempts {
 		bad("attempts", "must be 1 to %d, not %d", job.MaxAttempts, p.Attempts)
 	}
-	if !(p.Backoff.Factor >= 1 && p.Backoff.Factor <= job.MaxBackoffFactor) { // NaN is neither
+	if !(p.Backoff.Factor >= 1 && p.Backoff.Factor <= job.MaxBackoffFactor) { // refuses NaN too
 		bad("backoff.factor", "must be 1 to %d, not %v", job.MaxBackoffFactor, p.Backoff.Factor)
 	}
 	if p.Lease.Duration() < minLease {
@@ -321,7 +323,7 @@ func or(b *backoff) backoff {
 	return *b
 }
 
-// line finds where a key of a type stands; the type's own line when it does not say it.
+// line returns the line of a key of a type in the file: of the type's own key, else of the default, else of the type.
 func line(tree *ast.File, typeName, key string) int {
 	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `\'`) + "'" }
 	for _, path := range []string{"$.types." + quote(typeName) + "." + key, "$.defaults." + key,

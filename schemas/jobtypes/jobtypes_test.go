@@ -37,8 +37,7 @@ func load(t *testing.T, content string, beside ...string) Set {
 	return set
 }
 
-// The demo types are there in every run that was given no file, each with a schema, three
-// attempts and 0.2 s first backoff.
+// Without a file there are the demo types, each with a schema, three attempts and a first backoff of 0.2 s.
 func TestDefaultTypes(t *testing.T) {
 	set, err := Load("")
 	if err != nil {
@@ -82,7 +81,7 @@ func TestDefaultTypes(t *testing.T) {
 	}
 }
 
-// A type's own word comes before the defaults', and those before the built-in ones.
+// A type's own setting takes precedence over the defaults, and these over the built-in ones.
 func TestWhoseRuleApplies(t *testing.T) {
 	set := load(t, `
 defaults:
@@ -250,7 +249,7 @@ func TestSchemaFile(t *testing.T) {
 	}
 }
 
-// All problems are told at once, each with its own line.
+// All problems are reported at once, each with its own line.
 func TestAllProblemsAreTold(t *testing.T) {
 	name := file(t, "types:\n  b:\n    lane: B\n    lease: soon\n    attempts: x\n  a:\n    backoff: {initial: -1, "+
 		"factor: 0}\n")

@@ -18,17 +18,17 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Bounds of one answer: how many places of a payload it names, and what it says of each,
-// which may quote the payload.
+// Bounds of a validation error: how many places of a payload it names, and the length of each detail, which may quote
+// the payload.
 const (
 	maxFieldErrors = 20
 	maxDetailChars = 256
 )
 
-// schema is a compiled JSON Schema; nil takes everything.
+// schema is a compiled JSON Schema; nil accepts everything.
 type schema struct {
 	compiled *jsonschema.Schema
-	doc      any // what it was compiled from
+	doc      any // the document from which it was compiled
 }
 
 func (s *schema) definition() any {
@@ -38,7 +38,7 @@ func (s *schema) definition() any {
 	return s.doc
 }
 
-// source is where a schema stands: in the file of job types, or in a file of its own beside it.
+// source is a schema in the file of job types, or the name of a file of its own.
 type source struct {
 	inline any
 	file   string
@@ -46,7 +46,7 @@ type source struct {
 
 func (s source) none() bool { return s.inline == nil && s.file == "" }
 
-// compile reads and compiles the schema that key names; nil when there is none.
+// compile reads and compiles the schema; nil if there is none. key names it in errors.
 func (s source) compile(dir, key string) (*schema, error) {
 	var raw []byte
 	var err error
@@ -71,7 +71,7 @@ func (s source) compile(dir, key string) (*schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
-	c.UseLoader(noLoader{}) // a schema never makes a process fetch anything
+	c.UseLoader(noLoader{}) // no schema may make a process fetch a document
 	name := "urn:ackwire:" + key
 	if err := c.AddResource(name, doc); err != nil {
 		return nil, err
@@ -166,9 +166,9 @@ func (s *schema) check(raw []byte) (why string, places []frame.FieldError) {
 	return unfit, places
 }
 
-// inRange makes a payload's numbers safe to reckon with: the schema's checks are exact, and
-// the exact value of 1e-999999 has a million digits. What a float64 rounds to 0 becomes 0,
-// what it cannot hold (RFC 8785 takes no such number) is named.
+// inRange makes a payload's numbers safe for validation: the schema's checks compute exactly, and
+// the exact value of 1e-999999 has a million digits. Numbers that a float64 rounds to 0 become 0. Numbers that are too
+// large for a float64, which RFC 8785 excludes too, are returned in outside.
 func inRange(value any, at []string, outside []frame.FieldError) (any, []frame.FieldError) {
 	switch v := value.(type) {
 	case json.Number:
@@ -208,7 +208,7 @@ func flatten(e *jsonschema.ValidationError, into []frame.FieldError) []frame.Fie
 	return into
 }
 
-// short cuts a detail to its bound.
+// short cuts a detail to maxDetailChars.
 func short(detail string) string {
 	if runes := []rune(detail); len(runes) > maxDetailChars {
 		return string(runes[:maxDetailChars-1]) + "…"
@@ -216,7 +216,7 @@ func short(detail string) string {
 	return detail
 }
 
-// pointer is a JSON Pointer (RFC 6901 §3).
+// pointer returns a location as a JSON Pointer (RFC 6901 §3).
 func pointer(location []string) string {
 	var b strings.Builder
 	for _, token := range location {

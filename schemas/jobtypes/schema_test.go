@@ -77,7 +77,7 @@ types:
 	}
 }
 
-// A payload's limit is its type's own, to the byte, and told before anything is parsed.
+// A payload's limit is that of its type, to the byte, and is checked before anything is parsed.
 func TestPayloadLimit(t *testing.T) {
 	set := load(t, "types:\n  small: {maxPayload: 10}\n  large: {}\n")
 	ten := []byte(`"12345678"`)
@@ -96,10 +96,10 @@ func TestPayloadLimit(t *testing.T) {
 	}
 }
 
-// A number of any size is answered, at once. (The schema library reckons with exact
-// fractions: 1e999999 took it a tenth of a second, 1e1000001 made it panic.)
+// A number of any size is answered at once. (The schema library computes with exact
+// fractions: 1e999999 took it a tenth of a second, and 1e1000001 made it panic.)
 func TestHugeNumbersAreAnswered(t *testing.T) {
-	const bound = time.Minute // far below what one of them takes that is written out
+	const bound = time.Minute // far below the time for a number that is written out
 	set := load(t, `
 types:
   list:
@@ -144,7 +144,7 @@ types:
 	}
 }
 
-// A payload that is wrong in many places, and long in one, makes a short answer.
+// A payload that is wrong in many places, and long in one, gets a short answer.
 func TestAnswersAreBounded(t *testing.T) {
 	set := load(t, "types:\n  a:\n    schema: {type: [array, string], items: {type: string}, pattern: '^x*$'}\n  b:\n   "+
 		" schema: {type: object, additionalProperties: false}\n")
@@ -166,8 +166,8 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// A payload that is no JSON never reaches a worker of a type with a schema, though frames
-// and bodies are checked before.
+// A payload that is not JSON never reaches a worker of a type with a schema. (Frames and bodies
+// are checked before, too.)
 func TestAPayloadThatIsNoJSON(t *testing.T) {
 	for _, payload := range []string{``, `{`, `{} {}`, `nope`} {
 		if p := problemOf(t, Default()["demo.echo"].Validate([]byte(payload))); p.Code != code.ValidationFailed {

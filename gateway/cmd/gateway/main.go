@@ -1,4 +1,4 @@
-// Command gateway runs one gateway instance. It only translates flags into a Config.
+// Command gateway runs a gateway. It translates flags into a gateway.Config.
 package main
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 )
 
-// gcPercent is how much garbage is let grow beside what is in use; $GOGC says otherwise. A
-// gateway's memory is what its sockets rest on, and Go's 100 % would double that: this saves a
-// socket some kilobytes (loadtest idle), and costs a tenth of a handshake's CPU and nothing that
-// can be measured of a delivery's (loadtest bench edge).
+// gcPercent is the default of GOGC: the garbage that may accumulate, in percent of the memory in use. Most of a
+// gateway's memory is in use by idle sockets, and Go's default of 100 would double it. 50 saves some kilobytes per
+// socket (loadtest idle), and costs a tenth of the CPU time of a handshake and nothing measurable for a delivery
+// (loadtest bench edge).
 const gcPercent = 50
 
 func main() {
@@ -29,7 +29,7 @@ func main() {
 		command.Logging `embed:""`
 		gateway.Config  `embed:""`
 		OpsListen       string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
-		Health          command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+		Health          command.HealthFlag `help:"Ask a gateway on this machine, at ops-listen, whether it is ready, and exit with 0 or 1." env:"-"`
 		Traces          export.Config      `embed:""`
 	}
 	kong.Parse(&cli, command.Options("gateway", "Ackwire's gateway: sockets and HTTP for clients.")...)

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// asCommand makes the test binary be the command.
+// asCommand is an environment variable that makes the test binary run the command.
 const asCommand = "TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -57,8 +57,8 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{"--config=" + file, "ackwire.yaml: line 2: unknown key \"partition\""},
 		{"--config=missing.yaml", "missing.yaml"},
 		{"--sessions=0", "sessions must be between"},
-		{"--listen=0.0.0.0:8080", "anonymous-tenant is for a loopback listener only"},
-		{"--anonymous-tenant=", "no client could be let in"},
+		{"--listen=0.0.0.0:8080", "anonymous-tenant is allowed only on a loopback listener"},
+		{"--anonymous-tenant=", "no client could authenticate"},
 		{"--jwt-key-file=missing.key", "missing.key"},
 	} {
 		code, stdout, stderr := run(t, "--anonymous-tenant=local", c.arg)
@@ -69,7 +69,7 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 	}
 }
 
-// Several problems are told at once, one line each.
+// Several problems are reported at once, one per line.
 func TestAllProblemsAreTold(t *testing.T) {
 	code, _, stderr := run(t, "--partitions=0", "--kafka=,", "--listen=x", "--anonymous-tenant=local")
 	if code != 2 || !strings.Contains(stderr, "partitions must be between") ||
@@ -85,7 +85,7 @@ func TestHelpTellsTheExitCode(t *testing.T) {
 	}
 }
 
-// A port that is taken is told in one line, and is not wrong usage.
+// A port that is in use is an error of one line, and does not count as wrong usage.
 func TestAPortThatIsTaken(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
