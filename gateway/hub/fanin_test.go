@@ -16,7 +16,7 @@ func (*noUpstream) Remove(string)             {}
 func (*noUpstream) Ended(string)              {}
 func (*noUpstream) Lose(string)               {}
 
-// watcher keeps what it was given.
+// watcher is a subscriber that keeps all frames.
 type watcher struct{ frames []*outbox.Frame }
 
 func (*watcher) Subscribed(int64, code.Code) {}
@@ -25,8 +25,8 @@ func (w *watcher) Status(f *outbox.Frame)    { w.frames = append(w.frames, f) }
 func (*watcher) Reset(int64)                 {}
 func (*watcher) Over()                       {}
 
-// TestAThousandWatchersShareOneFrame: a status is built once, whoever watches, and one that
-// comes again is not built again.
+// TestAThousandWatchersShareOneFrame: a status is encoded once for all subscribers, and not again if
+// the tracker sends it again.
 func TestAThousandWatchersShareOneFrame(t *testing.T) {
 	const watchers, updates = 1000, 20
 	h, up := New(), &noUpstream{}
@@ -55,7 +55,7 @@ func TestAThousandWatchersShareOneFrame(t *testing.T) {
 	if len(built) != updates {
 		t.Errorf("%d frames were built for %d statuses of one job with %d watchers", len(built), updates, watchers)
 	}
-	// What a further status costs does not depend on how many watch.
+	// The cost of another status does not depend on the number of subscribers.
 	version := int64(updates)
 	doc := []byte(`{"n":1}`)
 	for _, w := range all {

@@ -1,5 +1,5 @@
-// Package hub knows which sessions watch which jobs. However many sessions watch a job, it
-// is watched once upstream and each of its statuses is built into a frame once.
+// Package hub distributes the statuses of jobs to the sessions that watch them. However many sessions watch a job, it
+// is watched only once at its tracker, and each of its statuses is encoded into a frame only once.
 package hub
 
 import (
@@ -16,49 +16,51 @@ import (
 // answerTimeout bounds how long a subscription waits for a tracker's first answer.
 const answerTimeout = 5 * time.Second
 
-// Upstream is where jobs are watched.
+// Upstream watches jobs at the trackers; package upstream implements it.
 type Upstream interface {
 	Add(*trackerpb.WatchAdd)
 	Remove(jobID string)
+	// Ended says that the tracker has ended the watch of a job by itself.
 	Ended(jobID string)
-	// Lose asks for the job to come back through Lost once its owner may be known.
+	// Lose gives the watch of a job up for now: Hub.Lost is called for it later.
 	Lose(jobID string)
 }
 
-// Subscriber hears about one subscription. Its methods must not block and must not call
+// Subscriber receives what a subscription brings. Its methods must not block and must not call
 // the hub.
 type Subscriber interface {
-	// Subscribed answers the subscription, once and before any status: the job's
-	// version, or an error's code, after which the subscription is over.
+	// Subscribed is called once, before any status, with the job's version, or with an error code that
+	// ends the subscription.
 	Subscribed(version int64, err code.Code)
-	// Status delivers a status; one that was delivered before may come again. After a
-	// terminal one the subscription is over.
+	// Status is called with a status; the same status may come again. A terminal status ends the
+	// subscription.
 	Status(f *outbox.Frame)
-	// Reset says that the log does not have what was delivered, or was skipped, above this
-	// version: the job's status follows, with a version that may be lower. It may come before
-	// Subscribed.
+	// Reset says that the log does not have the versions above this one, which were delivered or skipped.
+	// The job's status follows, with a version that may be lower. It may be called before Subscribed.
 	Reset(version int64)
-	// Withheld ends the subscription with a status that was not sent, as it is large: the
-	// subscriber loads it once it has room.
+	// Withheld ends the subscription with a terminal status that was not sent because it is large (size
+	// bytes). The subscriber loads it once it has room.
 	Withheld(version int64, size int)
-	// Over ends the subscription without another word: the job had ended before.
+	// Over ends the subscription without a status: the subscriber has the job's terminal status already.
 	Over()
 }
 
 // Subscription is one session's watch of one job.
 type Subscription struct {
-	// Set before Subscribe. Then After and MinVersion are the hub's, the others are only read.
+	// Set before Subscribe. After that only the hub changes After and MinVersion, and nobody the others.
 	Subscriber Subscriber
 	JobID      string
 	Tenant     string
 	After      int64 // only newer versions are delivered
-	MinVersion int64 // of an order that was acked: until the log is folded up to here nothing is said
-	// Patient is for a watch that came with an ack: it waits for a tracker for ever.
+	// MinVersion is the version of a submit or retry that was acked: nothing older is delivered, and no answer is
+	// given before the tracker has folded the log up to it.
+	MinVersion int64
+	// Patient is set for a watch that came with an ack: it waits for a tracker's answer without a timeout.
 	Patient bool
 
 	// Guarded by the hub's lock.
 	waiting bool // for the first answer
-	asked   bool // it was there when the add that is under way was made
+	asked   bool // the add that is under way was made for it too
 	since   time.Time
 	told    int64 // the last version delivered
 }
@@ -67,40 +69,40 @@ type Subscription struct {
 type entry struct {
 	tenant   string
 	subs     []*Subscription
-	watching bool          // a tracker has said so
-	latest   *outbox.Frame // the last status seen
-	floor    int64         // updates below are of the past: a tracker has answered with this version
-	asked    int64         // the after of the last add
-	asking   bool          // the last add has not brought all that it will
+	watching bool          // a tracker has answered that it watches the job
+	latest   *outbox.Frame // the last status received
+	floor    int64         // the version of a tracker's answer: updates below it are outdated
+	asked    int64         // After of the last add
+	asking   bool          // the last add is not completely answered: its answer or its status is missing
 }
 
-// Hub is the interest index of a gateway.
+// Hub is the index of all watches of single jobs on a gateway.
 type Hub struct {
-	// Pushed returns what wants to know when a status was written to a socket; nil: nothing
-	// does. Set before the first use.
+	// Pushed, if not nil, returns a function that is called when a status was written to a client. Set before
+	// the first use.
 	Pushed func(*trackerpb.Job) (written func())
 
 	up Upstream
 
-	mu      sync.Mutex // guards all below; subscribers are called under it
-	entries map[string][]*entry
-	subs    int
+	mu      sync.Mutex          // guards the fields below; subscribers are called under it
+	entries map[string][]*entry // by job ID; one per tenant
+	subs    int                 // number of subscriptions
 }
 
 // New returns an empty hub. Attach must be called before it is used.
 func New() *Hub { return &Hub{entries: map[string][]*entry{}} }
 
-// Attach sets where jobs are watched.
+// Attach sets the upstream.
 func (h *Hub) Attach(up Upstream) { h.up = up }
 
-// Size is how many jobs are watched and by how many subscriptions.
+// Size returns the number of watched jobs and of subscriptions.
 func (h *Hub) Size() (jobs, subscriptions int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.entries), h.subs
 }
 
-// Subscribe begins a watch. Its answer, and all that follows, comes to the subscriber.
+// Subscribe begins a watch. Its answer and its statuses go to the subscriber.
 func (h *Hub) Subscribe(s *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,17 +122,17 @@ func (h *Hub) Subscribe(s *Subscription) {
 		h.add(s.JobID, e)
 		return
 	}
-	// One add at a time, however many ask: this one has its answer with those who asked before, or
-	// by the next add.
+	// Only one add per job is under way at a time: this subscription is answered along with the earlier ones, or by
+	// the next add.
 	s.asked = false
-	if e.watching && s.MinVersion <= e.floor && s.After <= e.floor { // its status is on its way
+	if e.watching && s.MinVersion <= e.floor && s.After <= e.floor { // the add was answered, and its status follows
 		s.answer(e.floor)
 	}
 }
 
-// deliver answers the subscription with a status, if it has no answer yet, and hands the
-// status on if it is news. It reports whether the subscription is over. One that came with an
-// order is told nothing of the time before it: least of all that the former round has ended.
+// deliver passes a status on if it is newer than what the subscriber has, after the subscription's answer if that is
+// still missing. It reports whether the subscription is over. A watch that came with a retry must not get statuses from
+// before it, above all not the end of the former round.
 func (s *Subscription) deliver(f *outbox.Frame) (over bool) {
 	if f.Version < s.MinVersion || f.Version < s.seen() {
 		return false
@@ -146,19 +148,19 @@ func (s *Subscription) deliver(f *outbox.Frame) (over bool) {
 	return f.Terminal
 }
 
-// answer says the first answer, once.
+// answer gives the subscription its answer, unless it has one.
 func (s *Subscription) answer(version int64) {
-	s.MinVersion = 0 // it is reached
+	s.MinVersion = 0 // the log is folded up to it
 	if s.waiting {
 		s.waiting = false
 		s.Subscriber.Subscribed(version, "")
 	}
 }
 
-// seen is the highest version that the subscriber has, or says that it has.
+// seen returns the highest version that the subscriber was sent, or has by its own account.
 func (s *Subscription) seen() int64 { return max(s.After, s.told) }
 
-// add asks upstream for what the entry's subscriptions lack.
+// add asks upstream for everything that the entry's subscriptions need: the lowest After and the highest MinVersion.
 func (h *Hub) add(jobID string, e *entry) {
 	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.tenant, After: -1, MaxDocument: maxUnasked}
 	for _, s := range e.subs {
@@ -175,8 +177,8 @@ func (h *Hub) add(jobID string, e *entry) {
 	h.up.Add(a)
 }
 
-// Settle waits until what comes together with an answer has reached its subscriber, too: that
-// nothing follows, above all. Subscribers must not call it.
+// Settle waits until the hub has finished the call in which it gave an answer: then the subscriber has also received
+// what comes with the answer, such as Over. Subscribers must not call it.
 func (h *Hub) Settle() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -220,15 +222,15 @@ func (h *Hub) drop(jobID string, e *entry) {
 	}
 }
 
-// remove ends the watch upstream once nobody here has an interest in the job. Upstream knows
-// no tenants: as long as one waits for its answer, or has the watch, it stays.
+// remove ends the watch upstream once no session watches the job. Upstream does not distinguish tenants: if two tenants
+// ask for the same ID, the watch stays until both have left.
 func (h *Hub) remove(jobID string) {
 	if len(h.entries[jobID]) == 0 {
 		h.up.Remove(jobID)
 	}
 }
 
-// ended is remove for a watch that the tracker has ended by itself.
+// ended is like remove, for a watch that the tracker has ended by itself.
 func (h *Hub) ended(jobID string) {
 	if len(h.entries[jobID]) == 0 {
 		h.up.Ended(jobID)
@@ -248,13 +250,14 @@ func (h *Hub) Watched(w *trackerpb.Watched) {
 		h.watched(e, w)
 	case trackerpb.Watched_NOT_FOUND:
 		h.missing(e, w)
-	default: // not the owner any more, or not ready: the owner is looked for again
+	default: // this tracker is not the owner any more, or not ready: look for the owner again
 		e.watching = false
 		h.up.Lose(w.JobId)
 	}
 }
 
-// watched takes the answer to an add.
+// watched handles a tracker's answer that it watches the job. Subscriptions that have versions above the log's are
+// reset; those that have, or will load, the terminal version are over.
 func (h *Hub) watched(e *entry, w *trackerpb.Watched) {
 	e.watching = true
 	ahead := func(version int64) bool { return version > w.Version && version <= w.Known }
@@ -265,7 +268,7 @@ func (h *Hub) watched(e *entry, w *trackerpb.Watched) {
 	e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
 		reset := ahead(s.seen())
 		if s.MinVersion > max(w.Position, w.Version) || w.Version < s.seen() && !reset {
-			return false // it is the answer to an earlier question
+			return false // this is the answer to an earlier add
 		}
 		if reset {
 			s.After, s.told = 0, 0
@@ -294,12 +297,12 @@ func (h *Hub) watched(e *entry, w *trackerpb.Watched) {
 	}
 }
 
-// missing takes that there is no such job. Who has an ack asks again, unless the log was folded
-// up to there.
+// missing handles a tracker's answer that there is no such job. A subscription that came with an ack asks again, unless
+// the tracker has folded the log up to the acked version.
 func (h *Hub) missing(e *entry, w *trackerpb.Watched) {
 	e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
 		switch {
-		case s.MinVersion > w.Position, !s.asked: // who came later may know of a job that was made since
+		case s.MinVersion > w.Position, !s.asked: // a job of a later subscription may have been made since the add
 			return false
 		case s.waiting:
 			s.Subscriber.Subscribed(0, code.NotFound)
@@ -326,7 +329,7 @@ func (h *Hub) Update(j *trackerpb.Job) {
 	defer h.mu.Unlock()
 	for _, e := range h.entries[j.JobId] {
 		if !e.watching {
-			continue // a stranger's entry is never answered with WATCHING
+			continue // the entry of another tenant, which is never answered with WATCHING
 		}
 		if j.Version >= e.floor {
 			h.update(e, j)
@@ -335,8 +338,8 @@ func (h *Hub) Update(j *trackerpb.Job) {
 	}
 }
 
-// update hands a status to the entry's subscriptions. What is not newer comes again for those
-// who subscribed later.
+// update passes a status to the entry's subscriptions. A status that is not newer than the last one was sent for
+// subscriptions that came later.
 func (h *Hub) update(e *entry, j *trackerpb.Job) {
 	e.asking = false
 	if e.latest == nil || j.Version > e.latest.Version {
@@ -358,8 +361,8 @@ func (h *Hub) update(e *entry, j *trackerpb.Job) {
 		h.drop(j.JobId, e)
 		h.ended(j.JobId)
 	case latest.Terminal:
-		// The tracker has ended its watch, but those who are left wait for what comes after this
-		// end.
+		// The tracker has ended its watch, but the subscriptions that are left came with a retry: they wait for
+		// later versions.
 		e.watching, e.latest = false, nil
 		h.up.Lose(j.JobId)
 	default:
@@ -379,8 +382,8 @@ func (h *Hub) Lost(jobIDs []string) {
 	}
 }
 
-// Sweep tells subscriptions that no tracker has answered in time. Established ones wait
-// for ever.
+// Sweep ends subscriptions that no tracker has answered within answerTimeout, with the code unavailable. Subscriptions
+// that were answered are not affected.
 func (h *Hub) Sweep() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

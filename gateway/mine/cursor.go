@@ -11,20 +11,20 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// A cursor is a time by the log's clock: all that changed before, less overlap, was delivered. Its
-// first character is its format.
+// A cursor is a time by the log's clock: all changes up to the time minus overlap were delivered. Its first character
+// is the format.
 const (
-	// NoCursor is no cursor of any log: a subscription with it is answered with reset.
+	// NoCursor is not a valid cursor of any log: a subscription with it is answered with reset.
 	NoCursor = "-"
 
 	cursorFormat = "1"
-	roomRetry    = 50 * time.Millisecond // between two looks whether a subscriber has room
+	roomRetry    = 50 * time.Millisecond // between two checks whether a subscriber has room
 )
 
 func writeCursor(at int64) string { return cursorFormat + strconv.FormatInt(at, 36) }
 
-// readCursor is since when something may have been missed; 0 is nothing. known is false for what is
-// no cursor of this log: nonsense, or a time that its clock has not reached.
+// readCursor returns the time since which the subscriber may have missed changes; 0 for an empty cursor. known is false
+// if s is not a cursor of this log: it cannot be read, or has a time that the log's clock has not reached.
 func readCursor(s string, now int64) (since int64, known bool) {
 	if s == "" {
 		return 0, true
@@ -37,7 +37,7 @@ func readCursor(s string, now int64) (since int64, known bool) {
 	return max(at-overlap.Milliseconds(), 1), true
 }
 
-// tellCursor says to subscribers up to where they were told, where nothing is missing. x.mu is held.
+// tellCursor gives the current cursor to the subscribers that have received everything up to now. x.mu is held.
 func (x *Index) tellCursor(s *subject) {
 	if s.closing {
 		return
@@ -50,7 +50,7 @@ func (x *Index) tellCursor(s *subject) {
 	}
 }
 
-// takeResume is a subscription that can be told now what it has missed; nil when there is none.
+// takeResume returns a subscription with a cursor that can be resumed now; nil if there is none.
 func (x *Index) takeResume() (*subject, *Subscription) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -65,8 +65,8 @@ func (x *Index) takeResume() (*subject, *Subscription) {
 	return nil, nil
 }
 
-// resume delivers what has changed since the subscription's cursor, as fast as there is room for it.
-// One that cannot be brought to its end begins again.
+// resume lists the jobs that have changed since the subscription's cursor and delivers their statuses, page by page, as
+// there is room. After an error it tries the same page again; if it is interrupted, it is started anew later.
 func (x *Index) resume(ctx context.Context, s *subject, sub *Subscription) {
 	defer func() {
 		x.mu.Lock()
@@ -89,7 +89,7 @@ func (x *Index) resume(ctx context.Context, s *subject, sub *Subscription) {
 			if !x.has(s, sub) || !pause.For(ctx, gapRetry) {
 				return
 			}
-			continue // from the same place
+			continue // with the same page
 		}
 		if !x.deliver(s, sub, listed) {
 			return
@@ -98,7 +98,7 @@ func (x *Index) resume(ctx context.Context, s *subject, sub *Subscription) {
 	}
 }
 
-// deliver tells a subscription of a page; false when nothing follows.
+// deliver delivers a page to a subscription. It reports whether another page follows.
 func (x *Index) deliver(s *subject, sub *Subscription, page *trackerpb.ListResponse) (more bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// TestACursorIsAWayBack: who comes with one is told what has changed since, as fast as there is
-// room; others are told nothing of it.
+// TestACursorIsAWayBack: a subscription with a cursor gets the changes since then, as there is room; other
+// subscriptions do not get them.
 func TestACursorIsAWayBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		a := w.follow("ann")
@@ -66,7 +66,7 @@ func TestACursorIsAWayBack(t *testing.T) {
 	})
 }
 
-// TestWhatIsNoCursorCountsAsNone: nonsense, and one of a time that this log has not reached.
+// TestWhatIsNoCursorCountsAsNone: neither an invalid cursor nor one of a time that this log has not reached is used.
 func TestWhatIsNoCursorCountsAsNone(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		future := writeCursor(time.Now().Add(time.Hour).UnixMilli())

@@ -9,18 +9,18 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Run closes gaps until ctx ends.
+// Run closes gaps and resumes subscriptions from their cursors, until ctx ends.
 func (x *Index) Run(ctx context.Context) error {
 	var working, resuming sync.WaitGroup
 	defer working.Wait()
-	defer resuming.Wait() // one per subscription at most
+	defer resuming.Wait() // at most one goroutine per subscription
 	room := make(chan struct{}, gapWorkers)
 	again := time.NewTicker(gapRetry)
 	defer again.Stop()
 	for {
 		select {
 		case <-x.wake:
-		case <-again.C: // for those that could not be closed
+		case <-again.C: // try again to close gaps after errors
 		case <-ctx.Done():
 			return nil
 		}
@@ -41,7 +41,7 @@ func (x *Index) Run(ctx context.Context) error {
 	}
 }
 
-// takeGap is a subject whose gap can be closed now; nil when there is none.
+// takeGap returns a subject whose gap can be closed now, and the begin of the gap; nil if there is none.
 func (x *Index) takeGap() (*subject, int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -55,8 +55,8 @@ func (x *Index) takeGap() (*subject, int64) {
 	return nil, 0
 }
 
-// close asks for what has changed since, and tells what was not told. A gap that could not be
-// closed is one again.
+// close lists the subject's jobs that have changed since, and delivers the statuses that were not delivered before.
+// After an error the gap stays open.
 func (x *Index) close(ctx context.Context, s *subject, since int64) {
 	req := &trackerpb.ListRequest{
 		Tenant: s.who.tenant, Subjects: []string{s.who.subject}, UpdatedFrom: max(since, 1), Limit: gapPage,
@@ -66,7 +66,7 @@ func (x *Index) close(ctx context.Context, s *subject, since int64) {
 		listed, err := x.up.List(page, req)
 		cancel()
 		if err != nil {
-			pause.For(ctx, gapRetry) // the trackers are asked again no sooner
+			pause.For(ctx, gapRetry) // the least time before the trackers are asked again
 		}
 		x.mu.Lock()
 		if err != nil {

@@ -1,9 +1,9 @@
-// Package mine knows which sessions follow all jobs of a subject. However many do, the subject
-// is watched once at each tracker, and each status is built into a frame once.
+// Package mine distributes the statuses of all jobs of a subject to the sessions that watch them. However many sessions
+// watch a subject, it is watched only once at each tracker, and each status is encoded into a frame only once.
 //
-// A tracker says for which partitions it covers a subject. Where another one takes a partition
-// over, what changed in between may have reached nobody: it is asked for, once all partitions
-// are covered again, and told to those who have not seen it.
+// A tracker says for which partitions it covers a subject. When another tracker takes a partition over, changes in
+// between may not have been sent. So, once all partitions are covered again, the gateway lists the jobs that have
+// changed meanwhile, and delivers the statuses that were not delivered before. This is called closing a gap.
 package mine
 
 import (
@@ -19,36 +19,37 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Bounds and rhythms.
+// Bounds and timing.
 const (
 	answerTimeout = 5 * time.Second  // how long a subscription waits for the trackers' first answers
-	overlap       = time.Minute      // a gap is taken to have begun so much before it was noticed
+	overlap       = time.Minute      // how far before it was noticed a gap is assumed to have begun
 	keepSeen      = 5 * time.Minute  // how long a job's last version is remembered; above overlap
-	maxSeen       = 50_000           // of one subject
-	gapWorkers    = 8                // subjects whose gaps are closed at a time
-	gapTimeout    = 10 * time.Second // one page of what was missed
+	maxSeen       = 50_000           // versions that are remembered per subject
+	gapWorkers    = 8                // subjects whose gaps are closed at the same time
+	gapTimeout    = 10 * time.Second // for one page of a list
 	gapRetry      = time.Second
-	gapPage       = 200
+	gapPage       = 200 // jobs in a page
 )
 
-// Upstream is where subjects are watched.
+// Upstream watches subjects at the trackers; package upstream implements it.
 type Upstream interface {
 	AddSubject(*trackerpb.SubjectAdd)
 	RemoveSubject(handle uint32)
 	List(context.Context, *trackerpb.ListRequest) (*trackerpb.ListResponse, error)
 }
 
-// Subscriber hears about one subscription. Its methods must not block and must not call the
+// Subscriber receives what a subscription brings. Its methods must not block and must not call the
 // index.
 type Subscriber interface {
-	// Subscribed answers the subscription, once and before any status; after an error's code it
-	// is over. reset: its After is no cursor of this log, and counts as none.
+	// Subscribed is called once, before any status. An error code ends the subscription. reset says that the
+	// subscription's After is not a cursor of this log, and is ignored.
 	Subscribed(err code.Code, reset bool)
-	// MineStatus delivers a status of any job of the subject. Versions of one job strictly rise.
+	// MineStatus is called with a status of any job of the subject. Versions of one job strictly rise.
 	MineStatus(jobID string, f *outbox.Frame)
-	// Cursor says up to where all was delivered; false when that cannot be passed on now.
+	// Cursor is called with a cursor for everything that was delivered so far. It reports false if the cursor
+	// cannot be sent now; then it is called again later.
 	Cursor(cursor string) bool
-	// Room reports whether there is room for what has changed since a cursor.
+	// Room reports whether the subscriber has room for the statuses of another page.
 	Room() bool
 }
 
@@ -58,58 +59,58 @@ type Subscription struct {
 	Subscriber Subscriber
 	Tenant     string
 	Subject    string
-	After      string // a cursor: what has changed since is delivered, too; "" is none
+	After      string // a cursor: changes since then are delivered too; "" for none
 
 	// Guarded by the index's lock.
 	waiting bool // for the first answer
 	since   time.Time
-	resume  int64 // what has changed since, by the log's clock in Unix milliseconds, is still to be delivered; 0: nothing
-	resumes bool  // it is being
-	dirty   bool  // something was delivered since the last cursor
+	resume  int64 // changes since this time, in Unix milliseconds by the log's clock, must be delivered; 0 for none
+	resumes bool  // Index.resume is running for it
+	dirty   bool  // a status was delivered since the last cursor
 }
 
-// who is a subject of a tenant.
+// who identifies a subject of a tenant.
 type who struct{ tenant, subject string }
 
-// subject is one that somebody here follows.
+// subject is a subject that sessions on this gateway watch.
 type subject struct {
 	who     who
 	handle  uint32
 	subs    []*Subscription
-	covered []cover // by partition; empty until a tracker has said how many there are
-	seen    map[string]sight
-	began   int64 // by the log's clock: what changed before is nobody's
-	gap     int64 // since when, by the log's clock in Unix milliseconds, something may be missing; 0: nothing
-	closing bool  // the gap is being closed
+	covered []cover          // by partition; empty until a tracker has said how many partitions there are
+	seen    map[string]sight // the last status delivered, by job ID
+	began   int64            // when the watch began, by the log's clock: earlier changes are not delivered
+	gap     int64            // when the gap began, in Unix milliseconds by the log's clock; 0 for no gap
+	closing bool             // the gap is being closed
 }
 
-// cover is what is known of one partition.
+// cover says whether a partition is covered.
 type cover struct {
-	stream uint64 // that covers it; 0 is none
-	before bool   // it was covered once
-	lost   int64  // since when it is not, by the log's clock
+	stream uint64 // the stream that covers it; 0 for none
+	before bool   // it was covered before
+	lost   int64  // since when it is not covered, by the log's clock
 }
 
-// sight is a status that was told.
+// sight is a status that was delivered.
 type sight struct {
 	version int64
 	at      time.Time
 }
 
-// Index is the interest index of a gateway.
+// Index is the index of all watches of subjects on a gateway.
 type Index struct {
-	// Pushed is as hub.Hub's. Set before the first use.
+	// Pushed has the same meaning as in hub.Hub. Set before the first use.
 	Pushed func(*trackerpb.Job) (written func())
 
 	up   Upstream
-	wake wake.Signal // a gap may be closed
+	wake wake.Signal // there may be a gap to close, or a subscription to resume
 
-	mu       sync.Mutex // guards all below; subscribers are called under it
+	mu       sync.Mutex // guards the fields below; subscribers are called under it
 	subjects map[who]*subject
 	handles  map[uint32]*subject
-	last     uint32        // handle that was given
-	skew     time.Duration // the log's clock less ours
-	subs     int
+	last     uint32        // the last handle that was given
+	skew     time.Duration // the log's clock minus ours
+	subs     int           // number of subscriptions
 }
 
 // New returns an empty index. Attach must be called before it is used.
@@ -117,18 +118,17 @@ func New() *Index {
 	return &Index{wake: wake.New(), subjects: map[who]*subject{}, handles: map[uint32]*subject{}}
 }
 
-// Attach sets where subjects are watched.
+// Attach sets the upstream.
 func (x *Index) Attach(up Upstream) { x.up = up }
 
-// Size is how many subjects are followed and by how many subscriptions.
+// Size returns the number of watched subjects and of subscriptions.
 func (x *Index) Size() (subjects, subscriptions int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return len(x.subjects), x.subs
 }
 
-// Subscribe begins to follow a subject. The answer, and all that follows, comes to the
-// subscriber.
+// Subscribe begins to watch a subject. The answer and the statuses go to the subscriber.
 func (x *Index) Subscribe(sub *Subscription) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -146,7 +146,7 @@ func (x *Index) Subscribe(sub *Subscription) {
 	x.answer(s)
 }
 
-// answer tells those who wait, once every partition is covered.
+// answer answers the waiting subscriptions of a subject, once every partition is covered.
 func (x *Index) answer(s *subject) {
 	if !s.whole() {
 		return
@@ -163,7 +163,7 @@ func (x *Index) answer(s *subject) {
 	}
 }
 
-// logNow is the time by the log's clock, in Unix milliseconds.
+// logNow returns the time by the log's clock, in Unix milliseconds.
 func (x *Index) logNow() int64 { return time.Now().Add(x.skew).UnixMilli() }
 
 // whole reports whether every partition is covered.
@@ -194,7 +194,7 @@ func (x *Index) dropUnwanted(s *subject) {
 	}
 }
 
-// Update takes a status from a tracker's stream.
+// Update delivers a status from a tracker's stream.
 func (x *Index) Update(j *trackerpb.Job) {
 	if j.SubjectHandle == 0 {
 		return
@@ -210,7 +210,7 @@ func (x *Index) Update(j *trackerpb.Job) {
 	}
 }
 
-// tell delivers a status that is news; written may be nil.
+// tell delivers a status if it is newer than the job's last one. written may be nil.
 func (s *subject) tell(j *trackerpb.Job, written func()) {
 	if j.Version <= s.seen[j.JobId].version {
 		return
@@ -230,8 +230,8 @@ func (s *subject) frame(j *trackerpb.Job, written func()) *outbox.Frame {
 		DocumentSize: int32(len(j.Document)), Version: j.Version, Terminal: j.Terminal, Time: j.Updated, Written: written}
 }
 
-// note remembers a job's version, so that closing a gap tells nothing twice. A subject with
-// more jobs within minutes than are remembered may hear of some twice when a tracker moves.
+// note remembers a job's version, so that closing a gap delivers nothing twice. If more than maxSeen of a subject's
+// jobs change within minutes, some statuses may be delivered twice when a partition moves.
 func (s *subject) note(jobID string, version int64) {
 	if len(s.seen) >= maxSeen {
 		s.forget(time.Now().Add(-overlap))
@@ -250,7 +250,8 @@ func (s *subject) forget(before time.Time) {
 	}
 }
 
-// Covered takes what a stream says of its partitions.
+// Covered records for which subjects a stream covers a partition, or no longer does. If a partition is covered anew,
+// changes in between may be missing: that is a gap, which is closed later.
 func (x *Index) Covered(stream uint64, c *trackerpb.Coverage) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -264,7 +265,7 @@ func (x *Index) Covered(stream uint64, c *trackerpb.Coverage) {
 			s.covered = make([]cover, c.Partitions)
 		}
 		if int(c.Partition) >= len(s.covered) {
-			continue // partitions were added: trackers end with a clear text
+			continue // partitions were added, which trackers do not support: they stop with an error
 		}
 		p := &s.covered[c.Partition]
 		switch {
@@ -292,6 +293,7 @@ func (x *Index) Covered(stream uint64, c *trackerpb.Coverage) {
 	}
 }
 
+// missing opens a gap, or extends the one that is open.
 func (s *subject) missing(since int64) {
 	since = max(since, s.began)
 	if s.gap == 0 || since < s.gap {
@@ -299,7 +301,7 @@ func (s *subject) missing(since int64) {
 	}
 }
 
-// Uncovered takes that a stream has ended.
+// Uncovered records that a stream has ended, and so covers nothing any more.
 func (x *Index) Uncovered(stream uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -313,8 +315,8 @@ func (x *Index) Uncovered(stream uint64) {
 	}
 }
 
-// Sweep tells subscriptions that the trackers have not answered in time, and forgets what is
-// needed no more. Established subscriptions wait for ever.
+// Sweep ends subscriptions that the trackers have not answered within answerTimeout, sends cursors, and forgets old
+// versions. Subscriptions that were answered are not ended.
 func (x *Index) Sweep() {
 	x.mu.Lock()
 	defer x.mu.Unlock()

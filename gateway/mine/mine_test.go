@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is an index, and the trackers that a test plays.
+// world is an index, and the upstream whose trackers the test plays.
 type world struct {
 	t     *testing.T
 	index *Index
@@ -30,7 +30,7 @@ type world struct {
 	removed []uint32
 	lists   []*trackerpb.ListRequest
 	pages   []*trackerpb.ListResponse // the next answers; then an empty one
-	refuse  int                       // so many lists fail first
+	refuse  int                       // how many of the next lists fail
 }
 
 func (w *world) AddSubject(a *trackerpb.SubjectAdd) {
@@ -72,7 +72,7 @@ func inBubble(t *testing.T, f func(*testing.T, *world)) {
 	})
 }
 
-// reader is one session: what it was told, such as "subscribed", "a@3".
+// reader is a subscriber that records its calls, such as "subscribed" and "a@3".
 type reader struct {
 	Subscription
 	mu     sync.Mutex // guards all below
@@ -234,8 +234,8 @@ func TestAGapIsClosedWhenAPartitionMoves(t *testing.T) {
 	})
 }
 
-// TestWhoSaysThatAPartitionMoved: the new owner may speak before the old one does, and what a
-// former owner says then means nothing.
+// TestWhoSaysThatAPartitionMoved: the new owner's coverage may arrive before the old owner's loss, which is then
+// ignored.
 func TestWhoSaysThatAPartitionMoved(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		a := w.follow("ann")

@@ -2,28 +2,28 @@ package mine
 
 import "hash/maphash"
 
-// Bounds of the jobs that Told is sure to remember: it keeps twice as many at most.
+// How many jobs Told always remembers; it holds up to twice as many.
 const (
-	maxTold  = 1024 // while the socket follows all jobs of its subject
-	maxEnded = 128  // before: a socket that never will pays for these, 24 bytes each
+	maxTold  = 1024 // while the socket watches all jobs of its subject
+	maxEnded = 128  // before that; every socket may need these 24 bytes per job
 )
 
-// Told is the version of each job that a socket was sent last: several of its subscriptions may
-// cover a job, and each version is sent once. Before the socket follows all jobs of its subject,
-// only the jobs count whose watches have ended, for each watch knows of its own job. Jobs are known
-// by a hash, the oldest are forgotten. Its owner guards it. The zero Told is empty.
+// Told remembers the last version of each job that a socket was sent: several of its subscriptions may cover a job,
+// but each version is sent only once. Before the socket watches all jobs of its subject, only jobs whose own watches
+// have ended are entered, since each watch knows the version of its own job. Jobs are identified by a hash, and the
+// oldest are forgotten. Its owner must guard it. The zero Told is empty.
 type Told struct {
-	now, before map[uint64]int64
-	follows     bool // all jobs of the subject
-	lost        bool // something was forgotten
+	now, before map[uint64]int64 // two generations: when now is full it becomes before
+	follows     bool             // the socket watches all jobs of its subject
+	lost        bool             // a version was forgotten
 }
 
 var toldSeed = maphash.MakeSeed()
 
-// Follow raises the bound for a socket that follows all jobs of its subject from now on.
+// Follow raises the bound, for a socket that watches all jobs of its subject from now on.
 func (t *Told) Follow() { t.follows = true }
 
-// Complete reports whether nothing was forgotten yet.
+// Complete reports whether no version was forgotten yet.
 func (t *Told) Complete() bool { return !t.lost }
 
 func (t *Told) bound() int {
@@ -33,13 +33,13 @@ func (t *Told) bound() int {
 	return maxEnded
 }
 
-// Last is the version that was told last; 0 when it is not known.
+// Last returns the last version of a job; 0 if it is not known.
 func (t *Told) Last(jobID string) int64 {
 	key := maphash.String(toldSeed, jobID)
 	return max(t.now[key], t.before[key])
 }
 
-// News notes a version, and reports whether it is above the last one.
+// News records a version and reports whether it is above the last one.
 func (t *Told) News(jobID string, version int64) bool {
 	if version <= t.Last(jobID) {
 		return false
@@ -55,7 +55,7 @@ func (t *Told) News(jobID string, version int64) bool {
 	return true
 }
 
-// Forget makes any version of the job news.
+// Forget removes a job, so that any version of it is news.
 func (t *Told) Forget(jobID string) {
 	key := maphash.String(toldSeed, jobID)
 	delete(t.now, key)

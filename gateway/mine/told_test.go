@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestToldHasABound: as many jobs as are promised are remembered, at most twice as many are kept, and
-// whether something was forgotten is known.
+// TestToldHasABound: Told remembers at least as many jobs as its bound and at most twice as many, and Complete says
+// whether one was forgotten.
 func TestToldHasABound(t *testing.T) {
 	for _, c := range []struct {
 		follows bool

@@ -11,39 +11,39 @@ import (
 	"time"
 )
 
-// Bounds of what is taken for a way to the trackers that works.
+// Bounds for the gateway's readiness.
 const (
-	// trackerSilence is how long a tracker that the group counts as alive may be silent here. A
-	// tracker that has died is out of the group by then (a session timeout of 10 s, unless it is set
-	// to more, and a rebalance): one that is still in it is cut off from this gateway alone. Were it
-	// shorter, a tracker's death would make all gateways not ready at once.
+	// trackerSilence is how long a tracker that is a member of the group may be silent here. A tracker that
+	// has died is out of the group by then (after a session timeout of 10 s, unless it is set to more, and a
+	// rebalance); one that is still in it is cut off only from this gateway. With a shorter time the death of a
+	// tracker would make all gateways not ready at once.
 	trackerSilence = 12 * time.Second
-	// ownersSilence is how long the consumer group may leave open who owns what.
+	// ownersSilence is how long this gateway may not know which tracker owns which partition.
 	ownersSilence = 10 * time.Second
 )
 
 var errNotAsked = errors.New("trackers are not known yet")
 
-// links knows when each tracker was last heard. A stream is open to every one that owns
-// something, and HTTP/2 pings make its connection speak at least once a second: so silence of a
-// few seconds means that nothing comes through.
+// links records when each tracker was last heard. The gateway keeps a stream to every tracker that owns a partition,
+// and HTTP/2 pings make the tracker send something at least once a second: so a silence of a few seconds means that
+// the connection does not work.
 type links struct {
-	mu     sync.Mutex // guards all below
-	byAddr map[string]*link
-	owners map[string]bool // addresses of those that own something
+	mu     sync.Mutex       // guards the fields below
+	byAddr map[string]*link // by the tracker's address
+	owners map[string]bool  // addresses of the trackers that own partitions
 }
 
-// link is the way to one tracker, over one connection after the other.
+// link is the state of the connections to one tracker.
 type link struct {
-	heard atomic.Int64 // Unix nanoseconds; when it became an owner, until something was read
+	heard atomic.Int64 // when bytes were last read, or else when it became an owner; Unix nanoseconds
 }
 
 func (l *link) silent(now time.Time) time.Duration { return now.Sub(time.Unix(0, l.heard.Load())) }
 
 func newLinks() *links { return &links{byAddr: map[string]*link{}} }
 
-// keep tells which trackers own something. Others are forgotten when they have been silent, for
-// until then they may have a connection.
+// keep sets which trackers own partitions. Other trackers may still have a connection, so they are forgotten only after
+// trackerSilence.
 func (l *links) keep(owners map[string]bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,14 +70,14 @@ func (l *links) linkLocked(addr string) *link {
 	return known
 }
 
-// over returns c, which notes when it brought something from the tracker.
+// over wraps a connection to a tracker, so that reads from it are recorded.
 func (l *links) over(c net.Conn, addr string) net.Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return &heardConn{c, l.linkLocked(addr)}
 }
 
-// broken says for how long a tracker has been silent, once that is too long.
+// broken returns an error if a tracker has been silent for longer than trackerSilence.
 func (l *links) broken(addr string, now time.Time) error {
 	l.mu.Lock()
 	known := l.byAddr[addr]
@@ -97,6 +97,7 @@ func (l *links) addresses() []string {
 	return slices.Sorted(maps.Keys(l.owners))
 }
 
+// heardConn is a connection that records when bytes are read from it.
 type heardConn struct {
 	net.Conn
 	link *link
@@ -111,9 +112,9 @@ func (c *heardConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Ready says why reads and watches do not work here though trackers are there: the group does
-// not say who owns what, or an owner cannot be reached. Partitions that nobody owns are no reason:
-// every gateway lacks them, and submits go on.
+// Ready returns why reads and watches do not work on this gateway, or nil: the consumer group does not answer, or a
+// tracker that owns partitions cannot be reached. A partition without an owner is no reason: it is missing on every
+// gateway, and submits work without it.
 func (u *Upstream) Ready() error {
 	now := time.Now()
 	askedAt, askErr := u.owners.lastAsked()
@@ -121,7 +122,7 @@ func (u *Upstream) Ready() error {
 	case askedAt.IsZero():
 		return errNotAsked
 	case now.Sub(askedAt) > ownersSilence:
-		err := fmt.Errorf("the trackers' consumer group has not said for %s who owns what",
+		err := fmt.Errorf("the trackers' consumer group has not answered for %s which tracker owns which partition",
 			now.Sub(askedAt).Round(time.Second))
 		if askErr != nil {
 			err = fmt.Errorf("%w: %w", err, askErr)

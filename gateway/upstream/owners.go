@@ -1,6 +1,6 @@
-// Package upstream reaches the trackers: it finds the owner of each partition through
-// their consumer group and nothing else, asks for single jobs, and keeps one watch stream
-// per tracker for all jobs that sockets here watch.
+// Package upstream is the gateway's client of the trackers. It finds the tracker that owns a partition by asking Kafka
+// for the trackers' consumer group, sends requests for single jobs, lists and counts, and keeps one watch stream per
+// tracker for all jobs that are watched on this gateway.
 package upstream
 
 import (
@@ -18,33 +18,34 @@ import (
 
 const (
 	minRefresh     = 100 * time.Millisecond // between two questions to the group
-	maxOwnersAge   = 10 * time.Second       // after that the answer is asked for anew
+	maxOwnersAge   = 10 * time.Second       // age after which an answer of the group is not used any more
 	refreshTimeout = 3 * time.Second
 )
 
-// errNoOwner means that no tracker owns the job's partition now.
+// errNoOwner is returned while no tracker owns the job's partition.
 var errNoOwner = errors.New("no tracker owns the job's partition")
 
-// owners knows which tracker owns which partition of status.
+// owners caches which tracker owns which partition of status.
 type owners struct {
 	names  topic.Names
 	client *kgo.Client
 
-	asking   chan struct{}  // capacity 1: held while the group is asked
-	requests sync.WaitGroup // those that nobody may be waiting for; Run does in the end
+	asking   chan struct{}  // capacity 1: a lock that is held while the group is asked
+	requests sync.WaitGroup // questions to the group, which may outlive their callers; Run waits for them
 
-	mu         sync.RWMutex // guards all below
-	partitions int32
-	byPart     map[int32]string
-	askedAt    time.Time // when the group answered last
-	askErr     error     // of the last question; nil when it was answered
+	mu         sync.RWMutex     // guards the fields below
+	partitions int32            // number of partitions of status; 0 until it is known
+	byPart     map[int32]string // the owner's address by partition
+	askedAt    time.Time        // when the group last answered
+	askErr     error            // of the last question; nil when it was answered
 }
 
 func newOwners(names topic.Names, cl *kgo.Client) *owners {
 	return &owners{names: names, client: cl, asking: make(chan struct{}, 1), byPart: map[int32]string{}}
 }
 
-// of returns the address of the tracker that owns the job's partition, as last heard.
+// of returns the address of the tracker that owns the job's partition. ok is false if there is none, or the last answer
+// of the group is too old.
 func (o *owners) of(jobID string) (addr string, ok bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -55,8 +56,8 @@ func (o *owners) of(jobID string) (addr string, ok bool) {
 	return addr, ok
 }
 
-// refresh asks the group again, unless somebody did a moment ago. It returns with ctx: a request
-// to a broker that hangs does not, and goes on for those who ask next.
+// refresh asks the group for the owners, unless it was asked a moment ago. It returns when ctx ends. The request itself
+// is bounded only by refreshTimeout: if the broker hangs it goes on, and its answer serves later callers.
 func (o *owners) refresh(ctx context.Context) error {
 	select {
 	case o.asking <- struct{}{}:
@@ -80,7 +81,7 @@ func (o *owners) refresh(ctx context.Context) error {
 	}
 }
 
-// ask is one request of refresh. o.asking is held.
+// ask sends one question to the group and stores the answer. o.asking is held.
 func (o *owners) ask(ctx context.Context) error {
 	o.mu.RLock()
 	recent := time.Since(o.askedAt) < minRefresh
@@ -126,14 +127,14 @@ func (o *owners) ask(ctx context.Context) error {
 	return nil
 }
 
-// lastAsked tells when the group last said who owns what, and why it did not since.
+// lastAsked returns when the group last answered, and the error of the last question if that failed.
 func (o *owners) lastAsked() (time.Time, error) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.askedAt, o.askErr
 }
 
-// find returns the owner, asking the group when nothing recent is known.
+// find returns the owner's address. It asks the group if no recent answer names one.
 func (o *owners) find(ctx context.Context, jobID string) (string, error) {
 	if addr, ok := o.of(jobID); ok {
 		return addr, nil

@@ -15,12 +15,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 )
 
-// MaxPageBytes bounds the documents of a merged page; one document is always taken.
+// MaxPageBytes bounds the documents of a merged page, in bytes. A page may always have one document.
 const MaxPageBytes = 1 << 20
 
-// List asks every tracker and merges what they say: a page of req.Limit jobs at most, newest
-// first, without a gap. Partitions and freshness are filled in here. It tries again while
-// a partition has no owner, until ctx ends. Its errors carry Connect codes.
+// List asks every tracker and merges their answers to a page of at most req.Limit jobs, newest
+// first and without gaps. It sets the request's partitions and freshness. It tries again while
+// a partition has no owner, until ctx ends. Its errors have Connect codes.
 func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb.ListResponse, error) {
 	pages, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.ListResponse,
 		error) {
@@ -59,11 +59,11 @@ func (u *Upstream) Stats(ctx context.Context, tenant string) (*trackerpb.StatsRe
 	return mergeStats(all), nil
 }
 
-// Written notes that an event of this gateway gave a job of the partition this version:
-// lists and counts from here on contain it.
+// Written records that an event of this gateway is in the log: in this partition, at this version. Later lists and
+// counts of this gateway wait until the trackers have folded it, so that they include it.
 func (u *Upstream) Written(partition int32, version int64) { u.written.note(partition, version) }
 
-// positions is the highest version that was written, by partition.
+// positions holds the highest version that this gateway has written, by partition.
 type positions struct {
 	mu       sync.Mutex // guards versions
 	versions map[int32]int64
@@ -90,14 +90,14 @@ func (p *positions) of(partitions []int32) []*trackerpb.Freshness {
 	return fresh
 }
 
-// scatter asks the owners of all partitions at once, each for its own, and those that moved
-// or are being restored again, until ctx ends. Each partition is in exactly one answer.
+// scatter asks the owners of all partitions in parallel, each for its own. Partitions that have moved or are being
+// restored are asked for again, until ctx ends. Each partition is in exactly one answer.
 func scatter[T any](
 	ctx context.Context, u *Upstream, call func(trackerpbconnect.TrackerClient, []int32) (T, error),
 ) ([]T, error) {
 	var answers []T
 	answered := map[int32]bool{}
-	var again error // why it is tried again
+	var again error // why it tries again
 	if !u.owners.known() {
 		again = u.owners.refresh(ctx)
 	}
@@ -145,8 +145,8 @@ func scatter[T any](
 	}
 }
 
-// split groups the partitions that were not answered by their owners; missing says that
-// some have none.
+// split groups the partitions that are not answered yet by the address of their owner. missing reports that some have
+// no owner.
 func (o *owners) split(answered map[int32]bool) (byAddr map[string][]int32, missing bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -167,14 +167,14 @@ func (o *owners) split(answered map[int32]bool) (byAddr map[string][]int32, miss
 	return byAddr, missing
 }
 
-// known reports whether the group was asked lately.
+// known reports whether there is a recent answer of the group.
 func (o *owners) known() bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.partitions != 0 && time.Since(o.askedAt) <= maxOwnersAge
 }
 
-// comparePlaces orders a list: newest first, by ID among jobs of one millisecond.
+// comparePlaces defines the order of a list: newest first, and by ID for jobs of the same millisecond.
 func comparePlaces(a, b *trackerpb.Place) int {
 	return cmp.Or(cmp.Compare(b.Created, a.Created), strings.Compare(a.JobId, b.JobId))
 }
@@ -183,9 +183,9 @@ func placeOf(j *trackerpb.ListedJob) *trackerpb.Place {
 	return &trackerpb.Place{Created: j.Created, JobId: j.Job.JobId}
 }
 
-// mergeLists makes one page of the pages of several trackers. It ends where the first of
-// them has not looked further, at limit jobs, or before it has more than maxBytes of
-// documents; through is then its end.
+// mergeLists merges the pages of several trackers into one. A tracker's page is complete only up to its Through, so the
+// merged page ends at the first of these places. It also ends at limit jobs, or before it would have more than maxBytes
+// of documents. Its own Through is then the place of its end.
 func mergeLists(pages []*trackerpb.ListResponse, limit, maxBytes int) *trackerpb.ListResponse {
 	merged := &trackerpb.ListResponse{}
 	var jobs []*trackerpb.ListedJob
@@ -214,7 +214,7 @@ func mergeLists(pages []*trackerpb.ListResponse, limit, maxBytes int) *trackerpb
 	return merged
 }
 
-// mergeStats adds up counts, in the order of type, lane and state.
+// mergeStats adds up counts, and sorts them by type, lane and state.
 func mergeStats(all []*trackerpb.StatsResponse) *trackerpb.StatsResponse {
 	type key struct{ jobType, lane, state string }
 	merged := &trackerpb.StatsResponse{}

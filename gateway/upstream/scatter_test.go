@@ -21,7 +21,7 @@ func at(created int64, id string) *trackerpb.Place {
 	return &trackerpb.Place{Created: created, JobId: id}
 }
 
-// text is a page as "a b c", and "| 5 c" for its end.
+// text returns a page as "a b c", with "| 5 c" for its end.
 func text(r *trackerpb.ListResponse) string {
 	s := ""
 	for _, j := range r.Jobs {
@@ -79,7 +79,7 @@ func TestMergeLists(t *testing.T) {
 	}
 }
 
-// partition is a tracker's part of the jobs, sorted.
+// partition holds the jobs of one tracker, sorted.
 type partition []*trackerpb.ListedJob
 
 // list answers as a tracker may: at most limit jobs behind a place, and at times fewer.
@@ -93,7 +93,7 @@ func (p partition) list(r *rand.Rand, after *trackerpb.Place, limit int) *tracke
 		rest = p[i:]
 	}
 	if r.IntN(4) == 0 {
-		limit = 1 + r.IntN(limit) // much was looked at for little
+		limit = 1 + r.IntN(limit) // few jobs matched
 	}
 	if len(rest) <= limit {
 		return page(1, nil, rest...)
@@ -102,7 +102,7 @@ func (p partition) list(r *rand.Rand, after *trackerpb.Place, limit int) *tracke
 }
 
 // TestPagesAreTheSortedWhole splits random jobs over random partitions and pages through them
-// with random limits: each job comes once, in order, also while new ones are added in front.
+// with random limits: each job comes once, in order, even while new jobs are added in front.
 func TestPagesAreTheSortedWhole(t *testing.T) {
 	for seed := range uint64(500) {
 		r := rand.New(rand.NewPCG(seed, 1))

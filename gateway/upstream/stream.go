@@ -12,27 +12,27 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// maxJobsPerMessage bounds one request of a stream.
+// maxJobsPerMessage bounds one message to a tracker.
 const maxJobsPerMessage = 1000
 
-// stream is the one watch stream to one tracker.
+// stream is the watch stream to one tracker.
 type stream struct {
 	up   *Upstream
 	addr string
 	id   uint64
-	wake wake.Signal // something is to be sent
+	wake wake.Signal // there is something to send
 
-	mu      sync.Mutex // guards all below; no other lock is taken under it
-	jobs    map[string]struct{}
-	changes map[string]*change // what was not sent yet, at most one per job
-	order   []string           // of the changes
+	mu      sync.Mutex          // guards the fields below; no other lock is taken under it
+	jobs    map[string]struct{} // IDs of the jobs that it watches
+	changes map[string]*change  // not sent yet, by job ID
+	order   []string            // the keys of changes, in the order in which they are sent
 	ended   bool
 
 	addSubjects    []*trackerpb.SubjectAdd // not sent yet
-	removeSubjects []uint32
+	removeSubjects []uint32                // not sent yet
 }
 
-// change is what is to be said about a job: first its removal, then its adds, one per
+// change is a change of a job's watch that was not sent yet: first its removal, then its adds, one per
 // tenant.
 type change struct {
 	remove bool
@@ -43,7 +43,7 @@ func newStream(u *Upstream, addr string, id uint64) *stream {
 	return &stream{up: u, addr: addr, id: id, wake: wake.New(), jobs: map[string]struct{}{}, changes: map[string]*change{}}
 }
 
-// add is false when the stream has ended.
+// add queues an add. It reports false if the stream has ended.
 func (s *stream) add(a *trackerpb.WatchAdd) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *stream) remove(jobID string) {
 	}
 }
 
-// change returns the job's place among what is to be sent. s.mu is held.
+// change returns the job's change that is to be sent, a new one if there is none. s.mu is held.
 func (s *stream) change(jobID string) *change {
 	c := s.changes[jobID]
 	if c == nil {
@@ -98,8 +98,8 @@ func (s *stream) takeJobs() []string {
 	return ids
 }
 
-// next is the next message to send; nil when there is none. A tracker removes before it
-// adds.
+// next returns the next message to send; nil when there is none. The tracker processes a message's
+// removals before its adds.
 func (s *stream) next() *trackerpb.WatchRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +140,7 @@ func (s *stream) run(ctx context.Context) {
 		for _, c := range m.Coverage {
 			s.up.watcher.Covered(s.id, c)
 			if c.Lost {
-				s.up.wake.Send() // its new owner is looked for
+				s.up.wake.Send() // the partition has moved: look for its new owner
 			}
 		}
 		for _, w := range m.Watched {
@@ -163,7 +163,7 @@ func (s *stream) send(
 	ctx context.Context, bidi *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse],
 ) {
 	defer func() { _ = bidi.CloseRequest() }()
-	// The stream is opened before there is anything to say.
+	// Send the headers now, so that the stream is open before there is a message to send.
 	if bidi.Send(nil) != nil {
 		return
 	}

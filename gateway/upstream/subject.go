@@ -2,8 +2,8 @@ package upstream
 
 import "github.com/ackwire/ackwire/schemas/trackerpb"
 
-// AddSubject watches all jobs of a subject at every tracker, also at those that come later. What
-// they cover comes to the watcher. A handle that was used is not used again.
+// AddSubject watches all jobs of a subject at every tracker, including trackers that start later. The answers go to the
+// watcher's Covered. A handle must not be used twice.
 func (u *Upstream) AddSubject(add *trackerpb.SubjectAdd) {
 	u.mu.Lock()
 	u.subjects[add.Handle] = add
@@ -24,8 +24,8 @@ func (u *Upstream) RemoveSubject(handle uint32) {
 	}
 }
 
-// reach opens a stream to each tracker that has none, also while nothing is watched: its
-// connection shows whether the tracker can be reached, and any partition may have a subject's jobs.
+// reach opens a stream to each tracker that has none, even while nothing is watched: the connection shows whether the
+// tracker can be reached, and any partition may have jobs of a watched subject.
 func (u *Upstream) reach() {
 	addrs := u.owners.addresses()
 	u.mu.Lock()
@@ -41,7 +41,7 @@ func (u *Upstream) reach() {
 	}
 }
 
-// addresses are those of all trackers that own something, as last heard.
+// addresses returns the addresses of all trackers that own partitions, by the last answer of the group.
 func (o *owners) addresses() map[string]bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -70,8 +70,9 @@ func (s *stream) removeSubject(handle uint32) {
 	}
 }
 
-// nextSubjects moves what is to be said of subjects into m, as much as one message takes. One
-// that is added and removed in the same message stays removed. s.mu is held.
+// nextSubjects moves the adds and removals of subjects into m, as many as one message may have. A tracker removes
+// before it adds, so a subject that would be added and removed by the same message is left out of its adds. s.mu is
+// held.
 func (s *stream) nextSubjects(m *trackerpb.WatchRequest) {
 	n := min(len(s.addSubjects), maxJobsPerMessage)
 	m.AddSubjects, s.addSubjects = s.addSubjects[:n:n], s.addSubjects[n:]

@@ -22,28 +22,28 @@ import (
 
 const (
 	retryInterval   = 100 * time.Millisecond // between two tries to reach an owner
-	refreshInterval = 3 * time.Second        // the group is asked at least so often
+	refreshInterval = 3 * time.Second        // the longest time between two questions to the group
 	dialTimeout     = 2 * time.Second
-	pingAfter       = time.Second     // a connection that is silent for so long is pinged
-	pingTimeout     = 2 * time.Second // a ping without an answer ends the connection after this
+	pingAfter       = time.Second     // silence after which a connection is pinged
+	pingTimeout     = 2 * time.Second // a connection that does not answer a ping for so long is closed
 )
 
-// Watcher hears what the streams say. Its methods are called from several goroutines, for
-// one job always from one at a time, and must not block.
+// Watcher receives what the watch streams bring. Its methods are called from several goroutines, but
+// for one job from one at a time, and must not block.
 type Watcher interface {
-	// Watched answers an add.
+	// Watched is called with the answer to an Add.
 	Watched(*trackerpb.Watched)
-	// Update is a newer document of a watched job.
+	// Update is called with a newer document of a watched job.
 	Update(*trackerpb.Job)
-	// Lost means that jobs have no stream any more; the watcher adds them again.
+	// Lost is called with jobs that are not watched at any tracker any more. The watcher must Add them again.
 	Lost(jobIDs []string)
-	// Covered tells which subjects' jobs a stream brings, of one partition.
+	// Covered is called when a stream begins or ends to bring the jobs of some subjects, of one partition.
 	Covered(stream uint64, c *trackerpb.Coverage)
-	// Uncovered means that the stream, which has covered something, has ended.
+	// Uncovered is called when a stream that may have covered subjects has ended.
 	Uncovered(stream uint64)
 }
 
-// Upstream reaches all trackers.
+// Upstream is the gateway's connection to all trackers.
 type Upstream struct {
 	// Set by New, then only read.
 	owners    *owners
@@ -51,22 +51,22 @@ type Upstream struct {
 	log       *slog.Logger
 	transport *http.Transport
 	http      *http.Client
-	wake      wake.Signal // jobs wait for another try
+	wake      wake.Signal // there are lost jobs, or the owners may have changed
 	written   positions
 	links     *links
 
-	mu      sync.Mutex // guards all below; no other lock is taken under it
-	ctx     context.Context
-	streams map[string]*stream
-	lastID  uint64 // of a stream
-	lost    map[string]struct{}
-	wg      sync.WaitGroup
-	closed  bool
+	mu      sync.Mutex          // guards the fields below; no other lock is taken under it
+	ctx     context.Context     // Run's; nil before Run
+	streams map[string]*stream  // by the tracker's address
+	lastID  uint64              // ID of the last stream that was made
+	lost    map[string]struct{} // IDs of jobs without a stream, which wait for another try
+	wg      sync.WaitGroup      // streams
+	closed  bool                // Run's ctx has ended
 
 	subjects map[uint32]*trackerpb.SubjectAdd // by handle; every stream has them all
 }
 
-// New returns an upstream; Run must be running before it is asked for watches.
+// New returns an upstream. Watches begin only once Run runs.
 func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, string) (net.Conn, error), w Watcher,
 	log *slog.Logger) *Upstream {
 	protocols := new(http.Protocols)
@@ -83,7 +83,7 @@ func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, s
 			}
 			return links.over(c, address), nil
 		},
-		// A tracker that hangs is noticed by its silence.
+		// Pings find a tracker that hangs.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	return &Upstream{
@@ -100,7 +100,7 @@ func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, s
 	}
 }
 
-// Run keeps the streams until ctx ends and every one of them has.
+// Run keeps a watch stream to every tracker until ctx ends. It returns when all streams have ended.
 func (u *Upstream) Run(ctx context.Context) error {
 	u.mu.Lock()
 	u.ctx = ctx
@@ -126,7 +126,7 @@ func (u *Upstream) Run(ctx context.Context) error {
 	}
 }
 
-// retry hands jobs without a stream back to the watcher once their owners may have changed.
+// retry asks the group for the owners again, and then gives the lost jobs back to the watcher.
 func (u *Upstream) retry(ctx context.Context) {
 	if !pause.For(ctx, retryInterval) {
 		return
@@ -151,13 +151,13 @@ func (u *Upstream) refresh(ctx context.Context) {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		u.log.Debug("no tracker has made its topic yet", "err", err)
 	case err != nil:
-		u.log.Warn("trackers are not known", "err", err)
+		u.log.Warn("cannot find out which tracker owns which partition", "err", err)
 	}
 	u.links.keep(u.owners.addresses(), time.Now())
 	u.reach()
 }
 
-// lose notes jobs for another try.
+// lose records that jobs have no stream: retry will give them back to the watcher.
 func (u *Upstream) lose(jobIDs ...string) {
 	if len(jobIDs) == 0 {
 		return
@@ -174,7 +174,8 @@ func (u *Upstream) loseLocked(jobIDs ...string) {
 	u.wake.Send()
 }
 
-// Add watches a job, at its owner now or once there is one. The answer comes to the watcher.
+// Add watches a job at the tracker that owns its partition. The answer goes to the watcher's Watched; if there is no
+// owner, or the stream ends, the watcher's Lost is called later.
 func (u *Upstream) Add(add *trackerpb.WatchAdd) {
 	addr, ok := u.owners.of(add.JobId)
 	if !ok {
@@ -192,7 +193,7 @@ func (u *Upstream) Add(add *trackerpb.WatchAdd) {
 	}
 }
 
-// streamLocked is the stream to a tracker, a new one if there is none. Run runs.
+// streamLocked returns the stream to a tracker, a new one if there is none. Run must be running.
 func (u *Upstream) streamLocked(addr string) *stream {
 	s := u.streams[addr]
 	if s == nil {
@@ -218,10 +219,10 @@ func (u *Upstream) Remove(jobID string) {
 	}
 }
 
-// Lose notes a job for another try; it comes back to the watcher as Lost.
+// Lose gives up the watch of a job for now: after a pause the watcher's Lost is called for it.
 func (u *Upstream) Lose(jobID string) { u.lose(jobID) }
 
-// Ended notes that the tracker has dropped a watch by itself.
+// Ended records that the tracker has ended the watch of a job by itself.
 func (u *Upstream) Ended(jobID string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -230,7 +231,7 @@ func (u *Upstream) Ended(jobID string) {
 	}
 }
 
-// drop removes a stream that has ended; its jobs look for an owner again.
+// drop removes a stream that has ended. Its jobs become lost.
 func (u *Upstream) drop(s *stream) {
 	u.mu.Lock()
 	if u.streams[s.addr] == s {
@@ -242,10 +243,10 @@ func (u *Upstream) drop(s *stream) {
 	if covered {
 		u.watcher.Uncovered(s.id)
 	}
-	u.wake.Send() // whether the group still counts it as alive is soon to be known
+	u.wake.Send() // ask the group soon whether the tracker is still a member
 }
 
-// Streams is how many trackers are connected.
+// Streams returns the number of trackers to which there is a stream.
 func (u *Upstream) Streams() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -253,12 +254,12 @@ func (u *Upstream) Streams() int {
 }
 
 func (u *Upstream) client(addr string) trackerpbconnect.TrackerClient {
-	// Trackers are near, and documents small: gzip costs more than it saves.
+	// No gzip: trackers are near and documents small, so it would cost more than it saves.
 	return trackerpbconnect.NewTrackerClient(u.http, "http://"+addr, connect.WithAcceptCompression("gzip", nil, nil))
 }
 
-// Get asks the job's owner, and again while there is none, until ctx ends. Its errors
-// carry Connect codes.
+// Get asks the tracker that owns the job's partition. It tries again while there is no owner, until ctx ends. Its
+// errors have Connect codes.
 func (u *Upstream) Get(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.GetResponse, error) {
 	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.GetResponse],
 		error) {
@@ -266,7 +267,7 @@ func (u *Upstream) Get(ctx context.Context, req *trackerpb.GetRequest) (*tracker
 	})
 }
 
-// Reserve is Get's sibling for idempotency keys.
+// Reserve reserves an idempotency key, or finds its job. It tries again as Get does.
 func (u *Upstream) Reserve(ctx context.Context, req *trackerpb.ReserveRequest) (*trackerpb.ReserveResponse, error) {
 	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.ReserveResponse],
 		error) {
@@ -274,7 +275,7 @@ func (u *Upstream) Reserve(ctx context.Context, req *trackerpb.ReserveRequest) (
 	})
 }
 
-// Unreserve gives a key back.
+// Unreserve releases the reservation of an idempotency key.
 func (u *Upstream) Unreserve(ctx context.Context, req *trackerpb.UnreserveRequest) error {
 	_, err := ask(ctx, u, req.JobId,
 		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.UnreserveResponse], error) {
@@ -283,7 +284,7 @@ func (u *Upstream) Unreserve(ctx context.Context, req *trackerpb.UnreserveReques
 	return err
 }
 
-// KeepTicket keeps a ticket where every gateway finds it.
+// KeepTicket stores a ticket at a tracker, where every gateway can redeem it.
 func (u *Upstream) KeepTicket(ctx context.Context, req *trackerpb.KeepTicketRequest) error {
 	_, err := ask(ctx, u, req.TicketId,
 		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.KeepTicketResponse], error) {
@@ -302,6 +303,8 @@ func (u *Upstream) TakeTicket(
 		})
 }
 
+// ask calls the tracker that owns the partition of an ID. It tries again after errors of worthAnother, with the owner
+// looked up anew, until ctx ends.
 func ask[T any](ctx context.Context, u *Upstream, jobID string,
 	call func(trackerpbconnect.TrackerClient) (*connect.Response[T], error)) (*T, error) {
 	for {
@@ -327,8 +330,8 @@ func ask[T any](ctx context.Context, u *Upstream, jobID string,
 	}
 }
 
-// worthAnother reports whether a question may be put again: the tracker says so, or it said
-// nothing, as the connection broke before its answer was whole.
+// worthAnother reports whether a request may be repeated: the tracker is not ready or not the owner, or the connection
+// broke before its answer was complete.
 func worthAnother(err error) bool {
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeFailedPrecondition:
