@@ -2,7 +2,7 @@ package outbox
 
 import "testing"
 
-// A put into an empty slot, a put in place of another, and taking it cost no allocation.
+// A put into an empty slot, a put that replaces another, and a take allocate nothing.
 func TestPutsCostNoAllocation(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -26,7 +26,7 @@ func TestPutsCostNoAllocation(t *testing.T) {
 	}
 }
 
-// BenchmarkPut is a status on its way through: queued in an empty slot and taken.
+// BenchmarkPut measures a put into an empty slot and its take.
 func BenchmarkPut(b *testing.B) {
 	var o Outbox
 	var s Slot
@@ -40,7 +40,7 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
-// BenchmarkConflate is a status in place of one that was not sent yet.
+// BenchmarkConflate measures a put that replaces a status that was not sent yet.
 func BenchmarkConflate(b *testing.B) {
 	var o Outbox
 	var s Slot

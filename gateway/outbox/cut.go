@@ -1,6 +1,6 @@
 package outbox
 
-// Cut drops all that waits, and queues a last frame in its place.
+// Cut drops everything that waits, queues a last frame, and closes the outbox.
 func (o *Outbox) Cut(last []byte) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -21,7 +21,7 @@ func (o *Outbox) Cut(last []byte) Outcome {
 		o.unlist(o.parkedHead)
 	}
 	o.head, o.tail, o.mark = nil, nil, nil
-	o.bytes += len(last) // the last word is said
+	o.bytes += len(last) // the last frame is always queued, whatever the bounds
 	o.statuses, o.controls, o.controlBytes = 0, 1, len(last)
 	o.closed = true
 	return o.push(&Slot{control: true, frame: &Frame{Bytes: last}})

@@ -2,7 +2,7 @@ package outbox
 
 import "testing"
 
-// TestCut: what waits is dropped, and the last frame is all that is sent.
+// TestCut: everything that waits is dropped, and only the last frame is sent.
 func TestCut(t *testing.T) {
 	o := &Outbox{MaxStatuses: 3}
 	g := &Group{}
@@ -27,7 +27,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestAMarkSaysNothingOfWhatIsHeldBack: it comes after all that was put, or not at all.
+// TestAMarkSaysNothingOfWhatIsHeldBack: a mark is sent after everything that was put before, or not at all.
 func TestAMarkSaysNothingOfWhatIsHeldBack(t *testing.T) {
 	o := &Outbox{}
 	s := &Slot{}

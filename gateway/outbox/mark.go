@@ -1,8 +1,8 @@
 package outbox
 
-// Mark queues a control frame that says something of all that was put before: it is sent after that.
-// Not while something that was put is held back, or owed, nor while the last mark waits: the outcome is Old,
-// and it is to be tried again.
+// Mark queues a control frame that is sent after everything that was put before, such as a cursor. If the order
+// cannot be guaranteed now, because a status is held or parked, or if the last mark is still waiting, the outcome is
+// Old, and the caller should try again later.
 func (o *Outbox) Mark(b []byte) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -18,7 +18,7 @@ func (o *Outbox) Mark(b []byte) Outcome {
 	return o.push(o.mark)
 }
 
-// Room reports whether less than half of the statuses wait that may.
+// Room reports whether fewer than half of MaxStatuses are waiting.
 func (o *Outbox) Room() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

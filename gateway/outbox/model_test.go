@@ -23,14 +23,13 @@ type watched struct {
 	slot    Slot
 	job     int
 	pending int64 // the version that waits; 0 for none
-	last    int64 // nothing up to here is taken
+	last    int64 // versions up to this one are dropped
 	sent    int64 // the last version that was sent
 	holds   int
 	ack     int // the control frame that must come before its first status
 }
 
-// model is what an outbox promises, written without its list: what waits, in order, as the
-// bytes that are to come out.
+// model is a simple model of an outbox without its list: it holds what waits, in the order in which it must come out.
 type model struct {
 	t   *testing.T
 	rng *rand.Rand
@@ -60,7 +59,7 @@ func (m *model) want(got, want Outcome) {
 	}
 }
 
-// started is the outcome of queueing something: exactly one flush runs while anything waits.
+// started returns the outcome of queueing something: exactly one flush runs while anything waits.
 func (m *model) started() Outcome {
 	if m.flushing {
 		return Queued
@@ -130,7 +129,7 @@ func (m *model) release(w *watched) {
 	m.want(m.out.Release(&w.slot), want)
 }
 
-// submitted is how a session watches the job of a submit: nothing of it before the ack.
+// submitted does what a session does for the job of a submit: no status may be sent before the ack.
 func (m *model) submitted() {
 	w := m.watch()
 	m.hold(w)
@@ -141,8 +140,8 @@ func (m *model) submitted() {
 	m.release(w)
 }
 
-// resubscribed is how a session watches a job again: a new slot goes on where the old one
-// ends, and nothing up to after is sent.
+// resubscribed does what a session does to watch a job again: a new slot continues after the old one, and no version up
+// to after is sent.
 func (m *model) resubscribed() {
 	i := m.rng.IntN(len(m.watches))
 	old, after := m.watches[i], m.rng.Int64N(100)
@@ -165,7 +164,7 @@ func (m *model) resubscribed() {
 	m.release(w)
 }
 
-// clear ends a watch: nothing is put into its slot any more.
+// clear does what a session does at the end of a watch: nothing is put into its slot any more.
 func (m *model) clear() {
 	if len(m.watches) == 1 {
 		return
@@ -228,7 +227,7 @@ func (m *model) take() {
 	}
 }
 
-// next is what must come out next; entries that have nothing to say leave the queue.
+// next returns the frame that must come out next; it removes entries without a frame.
 func (m *model) next() string {
 	for len(m.waiting) > 0 {
 		switch e := m.waiting[0].(type) {
@@ -270,9 +269,9 @@ func (m *model) wantNext(got string) {
 	m.waiting = m.waiting[1:]
 }
 
-// TestModel does what a session may do, in any order, and compares with the model: control
-// frames in order and none lost, of each job at most one status and that the newest, in the
-// place of the first that was not sent; nothing of a job before its ack.
+// TestModel does what a session may do, in random order, and compares with the model: control
+// frames are in order and none is lost; of each job there is at most one status, the newest, in the
+// place of the first that was not sent; and no status comes before the job's ack.
 func TestModel(t *testing.T) {
 	const runs, steps = 2000, 120
 	for seed := range uint64(runs) {

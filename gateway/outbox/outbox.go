@@ -1,6 +1,6 @@
-// Package outbox is what one session is still to be sent: control frames in order, none
-// dropped, and at most one status per watched job, the latest. A put costs no allocation
-// and never waits; a slow client costs bounded memory and sees the latest state late.
+// Package outbox queues the frames that a session is still to be sent: control frames, which keep their order and are
+// never dropped, and for each watched job at most one status, the latest. A put allocates nothing and never blocks. A
+// slow client costs bounded memory, and gets the latest state late.
 package outbox
 
 import (
@@ -10,26 +10,25 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Frame is one status as it goes over a socket, built once for all its subscribers. It is
-// never changed.
+// Frame is one status, encoded once for all its subscribers. It is never changed.
 type Frame struct {
 	Bytes        []byte
 	JobID        string
-	Subject      string // who submitted the job
+	Subject      string // of the user who submitted the job
 	Version      int64
-	Time         int64 // of the event that made it, by the log's clock in Unix milliseconds; 0 is not known
+	Time         int64 // of the event that made this version, in Unix milliseconds by the log's clock; 0 if not known
 	DocumentSize int32 // bytes of the job's document, which is a part of Bytes
 	Terminal     bool
-	// Written is called when the frame was written, once for each client that it is news to; nil
-	// when nobody wants to know. It must not block.
+	// Written, if not nil, is called when the frame was written, once for each client to which it is news. It
+	// must not block.
 	Written func()
 
-	deflated atomic.Pointer[deflated] // nil until somebody asks
-	mine     atomic.Pointer[Frame]    // nil until somebody asks
+	deflated atomic.Pointer[deflated] // nil until it is needed
+	mine     atomic.Pointer[Frame]    // nil until it is needed
 }
 
-// Mine is the frame as it goes over sockets that follow all jobs of its subject, with what encode
-// makes of it: built once, however many ask.
+// Mine returns the frame for sockets that watch all jobs of its subject, whose bytes are made by encode. It is made
+// only once.
 func (f *Frame) Mine(encode func(*Frame) []byte) *Frame {
 	if f.mine.Load() == nil {
 		f.mine.CompareAndSwap(nil, &Frame{Bytes: encode(f), JobID: f.JobID, Subject: f.Subject, Version: f.Version,
@@ -39,7 +38,7 @@ func (f *Frame) Mine(encode func(*Frame) []byte) *Frame {
 	return f.mine.Load()
 }
 
-// NewFrame returns the frame of a job's document as it is sent in b.
+// NewFrame returns the frame of a job's status. b is its encoding, which contains the document of j.
 func NewFrame(b []byte, j *trackerpb.Job) *Frame {
 	return &Frame{
 		Bytes: b, JobID: j.JobId, Subject: j.Subject, DocumentSize: int32(len(j.Document)), Version: j.Version,
@@ -47,15 +46,14 @@ func NewFrame(b []byte, j *trackerpb.Job) *Frame {
 	}
 }
 
-// deflated is a frame as it goes over sockets with compression.
+// deflated is a frame's compressed form.
 type deflated struct {
 	once  sync.Once
 	bytes []byte
 }
 
-// Deflated is the frame as it goes over sockets with compression: what deflate makes of Bytes,
-// or Bytes where that is nil. However many ask, it is made once, for the first; the others
-// wait for it.
+// Deflated returns the bytes of the frame for sockets with compression: what deflate returns for Bytes, or Bytes if
+// that is nil. The first caller makes them; the others wait for it.
 func (f *Frame) Deflated(deflate func([]byte) []byte) []byte {
 	d := f.deflated.Load()
 	if d == nil {
@@ -72,8 +70,7 @@ func (f *Frame) Deflated(deflate func([]byte) []byte) []byte {
 	return d.bytes
 }
 
-// Bounds of the control frames of one session that wait. Above either the client is too
-// slow to be kept.
+// Bounds of the waiting control frames of a session. Above either the client is too slow, and the session ends.
 const (
 	MaxControlFrames = 4096
 	MaxControlBytes  = 1 << 20
@@ -82,10 +79,10 @@ const (
 // Slot is a subscription's place in its session's outbox. The zero Slot is empty.
 // Guarded by its outbox's lock.
 type Slot struct {
-	// Since is when the subscription was asked for, in Unix milliseconds: what is older is no
-	// news, however long it takes to be sent. Set before the first use.
+	// Since is when the subscription was asked for, in Unix milliseconds: older statuses do not count as news,
+	// for the metric of delays. Set before the first use.
 	Since int64
-	// Owner is who loads a status that was parked. Set before the first use.
+	// Owner is the subscription, which loads a status that was parked. Set before the first use.
 	Owner any
 
 	next    *Slot
@@ -93,82 +90,81 @@ type Slot struct {
 	control bool
 	frame   *Frame
 	last    int64  // the highest version put so far
-	holds   int    // while above 0 the frame stays where it is
-	group   *Group // that has it until it is sent
-	key     string // in the group
+	holds   int    // while above 0 the frame is not queued
+	group   *Group // the group that has the slot until it is sent
+	key     string // the job ID in the group
 
-	parked     int64 // the version of a status that is owed, as there was no room for it; 0 is none
-	size       int   // of that one, in bytes
-	reserved   int   // what was taken for it while it is loaded
-	fetching   bool  // it is loaded
-	listed     bool  // among the parked
+	parked     int64 // the version of a status for which there was no room; 0 for none
+	size       int   // the size of that status, in bytes
+	reserved   int   // bytes that are reserved for it while it is loaded
+	fetching   bool  // it is being loaded
+	listed     bool  // the slot is in the list of parked ones
 	nextParked *Slot
 }
 
-// Group is a subscription to many jobs, each with a place only while its status waits. The zero
+// Group is a subscription to many jobs, of which each has a slot only while its status waits. The zero
 // Group is empty. Guarded by its outbox's lock.
 type Group struct {
-	// Since is that of its slots. Set before the first use.
+	// Since is the Since of its slots. Set before the first use.
 	Since int64
-	// Owner is that of its slots. Set before the first use.
+	// Owner is the Owner of its slots. Set before the first use.
 	Owner any
 
-	slots map[string]*Slot
+	slots map[string]*Slot // by job ID
 }
 
-// Outbox is an intrusive list of slots, oldest first.
+// Outbox is the queue of a session: an intrusive list of slots, the oldest first.
 type Outbox struct {
-	// MaxStatuses bounds the slots that wait; 0 does not. A session's subscriptions bound them
-	// too, but those of jobs that have ended are free before their last status was sent. Set
-	// before the first use.
+	// MaxStatuses bounds the waiting slots; 0 means no bound. The number of subscriptions is no bound, since a
+	// subscription to an ended job ends before its last status was sent. Set before the first use.
 	MaxStatuses int
-	// MaxBytes bounds the bytes of what waits and is being written; one frame is always taken. What
-	// is beyond is parked: its bytes are loaded again once there is room. 0 does not. Set before
-	// the first use.
+	// MaxBytes bounds the bytes that wait or are being written; a single frame is always accepted. A status
+	// beyond it is parked: its bytes are dropped, and loaded again once there is room. 0 means no bound. Set
+	// before the first use.
 	MaxBytes int
 
-	mu           sync.Mutex // guards all below and the slots; no other lock is taken under it
+	mu           sync.Mutex // guards the fields below and the slots; no other lock is taken under it
 	head, tail   *Slot
-	controls     int
-	controlBytes int
-	statuses     int // slots in the list that are no control frame
-	holding      int // slots that are held
-	mark         *Slot
-	flushing     bool
+	controls     int   // control frames in the list
+	controlBytes int   // their bytes
+	statuses     int   // slots in the list that are not control frames
+	holding      int   // slots that are held
+	mark         *Slot // the last mark
+	flushing     bool  // a flush runs
 	closed       bool
 
-	account                Account // nil: there is none
-	bytes                  int     // of what waits, is loaded and is being written
-	charged                int     // of these, what was taken of the account
-	writing                int     // of these, what was taken last
-	parkedHead, parkedTail *Slot   // slots whose status is owed, oldest first
-	listed                 int     // of them
-	fetches                int     // of those whose status is loaded
+	account                Account // nil if there is none
+	bytes                  int     // bytes that wait, are reserved for loading, or are being written
+	charged                int     // the part of bytes that was taken from the account
+	writing                int     // the part of bytes that is being written
+	parkedHead, parkedTail *Slot   // the parked slots, the oldest first
+	listed                 int     // how many they are
+	fetches                int     // slots whose status is being loaded
 
 	owing atomic.Bool // there are parked slots; changed under mu
 
-	// Owned by the flush, which takes.
-	taken []func() // Written of what was taken last
+	// Owned by the flush, the only caller of Take.
+	taken []func() // the Written functions of the frames that were taken last
 }
 
-// Outcome is what became of a frame.
+// Outcome is what has happened to a frame.
 type Outcome int
 
 // The outcomes.
 const (
-	Queued   Outcome = iota // a flush runs and will send it
-	Start                   // the caller must start a flush
-	Replaced                // it took the place of one that was not sent yet
-	Old                     // dropped: it is not newer than what was put before
-	Closed                  // dropped: the outbox is closed
-	Overflow                // the client is too slow: nothing was queued
-	Parked                  // there is no room for its bytes: it is owed
+	Queued   Outcome = iota // it was queued; a flush runs and will send it
+	Start                   // it was queued; the caller must start a flush
+	Replaced                // it has replaced one that was not sent yet
+	Old                     // it was dropped: its version is not newer than the last one
+	Closed                  // it was dropped: the outbox is closed
+	Overflow                // it was dropped: the client is too slow
+	Parked                  // it was parked: there is no room for its bytes, so it must be loaded again later
 )
 
 // Send queues a control frame.
 func (o *Outbox) Send(b []byte) Outcome { return o.send(b, false) }
 
-// Close queues a last frame, if any, and drops whatever is sent later.
+// Close queues a last frame, which may be nil, and closes the outbox: later frames are dropped.
 func (o *Outbox) Close(last []byte) Outcome { return o.send(last, true) }
 
 func (o *Outbox) send(b []byte, closing bool) Outcome {
@@ -184,7 +180,7 @@ func (o *Outbox) send(b []byte, closing bool) Outcome {
 		if !closing {
 			return Overflow
 		}
-		o.bytes += len(b) // the last word is said
+		o.bytes += len(b) // the last frame is always queued, whatever the bounds
 	}
 	o.closed = closing
 	o.controls++
@@ -192,8 +188,8 @@ func (o *Outbox) send(b []byte, closing bool) Outcome {
 	return o.push(&Slot{control: true, frame: &Frame{Bytes: b}})
 }
 
-// Put queues a status in a subscription's slot, in place of one that was not sent yet.
-// Versions of a slot rise strictly.
+// Put queues a status in a subscription's slot, and replaces one that was not sent yet.
+// Versions of a slot strictly rise.
 func (o *Outbox) Put(s *Slot, f *Frame) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -206,7 +202,7 @@ func (o *Outbox) Put(s *Slot, f *Frame) Outcome {
 	return o.accept(s, f)
 }
 
-// PutGroup queues a job's status for a group, in place of one that was not sent yet.
+// PutGroup queues a job's status for a group, and replaces one that was not sent yet.
 func (o *Outbox) PutGroup(g *Group, jobID string, f *Frame) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -230,8 +226,8 @@ func (o *Outbox) PutGroup(g *Group, jobID string, f *Frame) Outcome {
 	return outcome
 }
 
-// ClearGroup empties a group whose subscription has ended. It returns the jobs whose status waited,
-// or was owed, and is not sent.
+// ClearGroup empties a group whose subscription has ended. It returns the IDs of the jobs whose status was waiting or
+// parked, and is not sent.
 func (o *Outbox) ClearGroup(g *Group) (unsent []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -256,15 +252,15 @@ func (o *Outbox) Waits(s *Slot) bool {
 	return s.waits()
 }
 
-// Last is the highest version that was put into the slot, or that it skips.
+// Last returns the highest version that was put into the slot, or that it skips.
 func (o *Outbox) Last(s *Slot) int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return s.last
 }
 
-// Hold keeps what is put into the slot, the latest of it, until Release: an answer must be
-// sent first.
+// Hold keeps the slot's status from being queued until Release, so that an answer is sent first. Of several statuses
+// the latest is kept.
 func (o *Outbox) Hold(s *Slot) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -274,7 +270,7 @@ func (o *Outbox) Hold(s *Slot) {
 	}
 }
 
-// Release undoes one Hold.
+// Release undoes one Hold. After the last one it queues the slot's status, if it has one.
 func (o *Outbox) Release(s *Slot) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -300,13 +296,13 @@ func (o *Outbox) Skip(s *Slot, after int64) {
 	s.last = max(s.last, after)
 }
 
-// Reset empties a slot whose past is void: any version may be put next. notice, if any, is sent
+// Reset empties a slot and forgets its last version, so that any version may be put next. notice, if not nil, is queued
 // before that.
 func (o *Outbox) Reset(s *Slot, notice []byte) Outcome {
 	o.mu.Lock()
 	o.discard(s)
 	s.last, s.parked = 0, 0
-	if s.queued { // the notice would come behind it
+	if s.queued { // or the next status would be sent before the notice
 		o.unlink(s)
 	}
 	o.mu.Unlock()
@@ -316,7 +312,7 @@ func (o *Outbox) Reset(s *Slot, notice []byte) Outcome {
 	return o.Send(notice)
 }
 
-// unlink takes a slot out of the list.
+// unlink removes a slot from the list.
 func (o *Outbox) unlink(s *Slot) {
 	var before *Slot
 	for x := o.head; x != s; x = x.next {
@@ -334,9 +330,9 @@ func (o *Outbox) unlink(s *Slot) {
 	s.queued, s.next = false, nil
 }
 
-// Inherit makes a new, held slot go on where another one ends: what that one had not sent
-// is sent from this one, unless this one is to skip it, and nothing is sent twice. Once the
-// outbox is closed, what was queued before stays where it is and is sent.
+// Inherit makes a new slot s, which is held, continue after the slot from: s takes over the status that from has not
+// sent yet, unless s skips that version, and no version is sent twice. In a closed outbox it does nothing: what was
+// queued before is still sent.
 func (o *Outbox) Inherit(s, from *Slot) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -347,11 +343,11 @@ func (o *Outbox) Inherit(s, from *Slot) {
 		s.frame, from.frame = f, nil
 	}
 	o.discard(from)
-	from.parked = 0 // the new subscription is told anew
+	from.parked = 0 // the new subscription gets the status itself
 	s.last = max(s.last, from.last)
 }
 
-// Clear empties a slot whose subscription has ended, and returns what it held; nil is nothing.
+// Clear empties a slot whose subscription has ended, and returns the frame that was not sent; nil if there was none.
 func (o *Outbox) Clear(s *Slot) *Frame {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -361,6 +357,7 @@ func (o *Outbox) Clear(s *Slot) *Frame {
 	return f
 }
 
+// push appends a slot to the list.
 func (o *Outbox) push(s *Slot) Outcome {
 	if !s.control {
 		if o.MaxStatuses > 0 && o.statuses >= o.MaxStatuses {
@@ -382,10 +379,9 @@ func (o *Outbox) push(s *Slot) Outcome {
 	return Start
 }
 
-// Take appends the frames that are to be sent next, up to about limit bytes of them, and to
-// times the Time of each status among them, 0 for what is no news. When nothing is left, more
-// is false and the flush is over: the next put starts another. The frames' bytes are for the
-// caller to copy: nobody waits for that.
+// Take removes the next frames, of up to about limit bytes, and appends them to frames. For each status among them it
+// appends its Time to times, or 0 if it is not news. If there are none, more is false and the flush is over: the next
+// put starts another. The caller copies the frames' bytes, which it can do without the outbox's lock.
 func (o *Outbox) Take(frames []*Frame, times []int64, limit int) (_ []*Frame, _ []int64, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -428,7 +424,7 @@ func (o *Outbox) Take(frames []*Frame, times []int64, limit int) (_ []*Frame, _ 
 	return frames, times, size > 0
 }
 
-// news is the time of the slot's status, if that is news.
+// news returns the time of the slot's status, or 0 if it is older than the subscription.
 func (s *Slot) news() int64 {
 	if s.frame.Time < s.Since {
 		return 0
@@ -436,7 +432,7 @@ func (s *Slot) news() int64 {
 	return s.frame.Time
 }
 
-// Wrote says that what was taken is written. The flush calls it before the next Take.
+// Wrote records that the frames of the last Take are written. The flush calls it before the next Take.
 func (o *Outbox) Wrote() {
 	for i, written := range o.taken {
 		written()
@@ -459,7 +455,7 @@ func (o *Outbox) Idle() bool {
 	return o.head == nil && !o.flushing
 }
 
-// Over reports whether the last frame was taken: none follows.
+// Over reports whether the outbox is closed and its last frame was taken.
 func (o *Outbox) Over() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

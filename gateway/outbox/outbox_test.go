@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// joined are the frames' bytes, one after the other.
+// joined returns the frames' bytes, one after the other.
 func joined(frames []*Frame) (all []byte) {
 	for _, f := range frames {
 		all = append(all, f.Bytes...)
@@ -16,7 +16,7 @@ func joined(frames []*Frame) (all []byte) {
 	return all
 }
 
-// drain takes all that waits and returns it frame by frame.
+// drain takes everything that waits and returns it frame by frame.
 func drain(o *Outbox) []string {
 	var all []byte
 	for {
@@ -48,8 +48,7 @@ func TestTheNewestWinsAndKeepsItsPlace(t *testing.T) {
 	}
 }
 
-// A terminal status is the newest: it takes the place of what waits, and a late older one
-// does not take its place.
+// A terminal status replaces the one that waits, and a late older status does not replace it.
 func TestATerminalStatusIsSent(t *testing.T) {
 	var o Outbox
 	var s Slot
@@ -81,7 +80,7 @@ func TestNothingOfAJobBeforeItsAck(t *testing.T) {
 	}
 }
 
-// Two answers hold one slot: the later one sets it free.
+// If two answers hold a slot, the release of the later one queues its status.
 func TestTwoHolds(t *testing.T) {
 	var o Outbox
 	var s Slot
@@ -96,8 +95,8 @@ func TestTwoHolds(t *testing.T) {
 	}
 }
 
-// A job that is subscribed to again, after a version that is newer than what still waits,
-// is sent nothing that the client has: "after" means only what is newer.
+// If a client subscribes to a job again, after a version that is newer than the waiting status, that status is dropped:
+// "after" asks only for newer versions.
 func TestASubscribeWithAfterDropsWhatIsOlder(t *testing.T) {
 	var o Outbox
 	var was, s Slot
@@ -118,7 +117,7 @@ func TestASubscribeWithAfterDropsWhatIsOlder(t *testing.T) {
 	}
 }
 
-// What was queued before the close goes out, though the client subscribes again meanwhile.
+// Statuses that were queued before the close are sent, even if the client subscribes again meanwhile.
 func TestASubscribeAfterTheCloseLosesNothing(t *testing.T) {
 	var o Outbox
 	var was, s Slot
@@ -147,8 +146,8 @@ func TestWhatWaitedIsInheritedOnce(t *testing.T) {
 	}
 }
 
-// A client that reads nothing costs at most the named bounds: the frame above one is
-// refused, those that wait stay in order, and the close frame still goes.
+// A client that reads nothing costs at most the named bounds: a frame above a bound is
+// refused, those that wait keep their order, and the close frame is still queued.
 func TestASlowClientIsBounded(t *testing.T) {
 	for _, c := range []struct {
 		what string
@@ -182,8 +181,8 @@ func TestASlowClientIsBounded(t *testing.T) {
 	}
 }
 
-// Of a thousand jobs that change a hundred times each, a client that reads nothing is owed
-// a thousand statuses, the last ones, and no control frame is refused for their sake.
+// If a thousand jobs change a hundred times each, a thousand statuses wait for a client that reads nothing, the last of
+// each job, and no control frame is refused because of them.
 func TestStatusesOfASlowClientAreConflated(t *testing.T) {
 	const jobs, changes = 1000, 100
 	var o Outbox
@@ -207,7 +206,7 @@ func TestStatusesOfASlowClientAreConflated(t *testing.T) {
 	}
 }
 
-// What was read frees its room.
+// Frames that were written free their room.
 func TestRoomComesBack(t *testing.T) {
 	var o Outbox
 	for range 3 {
@@ -252,8 +251,8 @@ func TestACloseWithoutAFrame(t *testing.T) {
 	}
 }
 
-// Whoever is told to start a flush is alone in it, whatever others put meanwhile: what comes
-// out is complete, in order per sender, and rises per job.
+// Of concurrent puts only one starts a flush at a time: the output is complete, in order per sender, and its versions
+// rise per job.
 func TestConcurrentPutsAndOneFlush(t *testing.T) {
 	const jobs, versions, sends = 8, 500, 2000
 	var o Outbox
@@ -337,8 +336,8 @@ func TestAGroupHasAPlacePerJobWhileItWaits(t *testing.T) {
 	}
 }
 
-// A frame is compressed once, however many sockets ask for it at the same time, and not before
-// one does. What is no smaller goes as it is.
+// A frame is compressed once, when the first socket needs it, even if many sockets need it at the same time. If
+// compression does not make it smaller it is sent as it is.
 func TestAFrameIsDeflatedOnce(t *testing.T) {
 	const sockets = 1000
 	f := status(1, 1)

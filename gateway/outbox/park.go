@@ -1,28 +1,28 @@
 package outbox
 
-// freeBytes is what every outbox may hold without asking its account: small statuses, which are
-// most, cost no look at what others have.
+// freeBytes is how much every outbox may hold without taking it from its account. So small statuses, which are the
+// majority, do not need the budget's lock.
 const freeBytes = 4 << 10
 
-// Account is what an outbox takes its bytes from. Its methods must not block.
+// Account is the budget from which an outbox takes its bytes; package budget implements it. Its methods must not block.
 type Account interface {
 	Take(n int64) bool
 	Give(n int64)
 }
 
-// Owed is a status that was parked, as there was no room for its bytes, and that there is room for
-// now. Its owner loads it and puts it, or says that it is owed no more.
+// Owed is a parked status for which room is reserved now. Its owner loads the job and calls PutOwed, or Unowed, or
+// Again.
 type Owed struct {
 	Owner any    // of the slot, or of its group
-	Key   string // the job, in a group
+	Key   string // the job ID, for a slot of a group
 	After int64  // the last version that was put and not parked
 
-	Version int64 // the one that was parked; there may be a later one by now
+	Version int64 // the version that was parked; the job may have a later one by now
 
 	slot *Slot
 }
 
-// PutOwed queues the status, as Put of its slot does.
+// PutOwed queues a parked status that was loaded, as Put does.
 func (o *Outbox) PutOwed(w Owed, f *Frame) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -39,7 +39,8 @@ func (o *Outbox) PutOwed(w Owed, f *Frame) Outcome {
 	return o.accept(w.slot, f)
 }
 
-// Unowed says that there is no such status any more. It changes nothing when the slot has got another one meanwhile.
+// Unowed drops a parked status that is not needed any more. It does nothing if the slot has got another status
+// meanwhile.
 func (o *Outbox) Unowed(w Owed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -53,15 +54,15 @@ func (o *Outbox) Unowed(w Owed) {
 	}
 }
 
-// Cede gives a parked status to a group, in its place in the order, when its own subscription has ended and the group's
-// still covers the job. taken is false when the slot owes nothing.
+// Cede passes the parked status of s to a group, when the slot's own subscription has ended and the group covers the
+// job. The status keeps its place in the order. taken is false if s has no parked status.
 func (o *Outbox) Cede(s *Slot, g *Group, jobID string) (_ Outcome, taken bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if s.parked == 0 || o.closed {
 		return Old, false
 	}
-	o.settle(s) // it is loaded for somebody else
+	o.settle(s) // ends loading for s
 	if has := g.slots[jobID]; has != nil {
 		version := s.parked
 		s.parked = 0
@@ -79,8 +80,8 @@ func (o *Outbox) Cede(s *Slot, g *Group, jobID string) (_ Outcome, taken bool) {
 	return o.park(s, s.parked, s.size), true
 }
 
-// Reclaim takes the parked status of a job back from a group, for a held slot of the job's own
-// subscription: it is loaded once, for that one. It reports whether the group owed one.
+// Reclaim takes the parked status of a job back from a group, for a held slot of the job's own subscription, so that it
+// is loaded only once. It reports whether the group had one.
 func (o *Outbox) Reclaim(s *Slot, g *Group, jobID string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -99,7 +100,7 @@ func (o *Outbox) Reclaim(s *Slot, g *Group, jobID string) bool {
 	return true
 }
 
-// Again parks the status once more: it could not be loaded.
+// Again parks a status again that could not be loaded.
 func (o *Outbox) Again(w Owed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -111,7 +112,7 @@ func (o *Outbox) Again(w Owed) {
 	}
 }
 
-// Park notes a status that is large and was not asked for: it is owed.
+// Park parks a large status that a tracker has withheld, without ever having had its bytes.
 func (o *Outbox) Park(s *Slot, version int64, size int) Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -121,7 +122,7 @@ func (o *Outbox) Park(s *Slot, version int64, size int) Outcome {
 	case version <= s.last:
 		return Old
 	case version <= s.parked:
-		return Parked // it is owed already
+		return Parked // it is parked already
 	}
 	o.discard(s)
 	return o.park(s, version, size)
@@ -130,8 +131,9 @@ func (o *Outbox) Park(s *Slot, version int64, size int) Outcome {
 // Owing reports whether statuses are parked.
 func (o *Outbox) Owing() bool { return o.owing.Load() }
 
-// Due takes up to n parked statuses that there is room for, the oldest first. later is true when
-// there is none for any, and nothing that waits will make some: it is tried again in a while.
+// Due removes up to n parked statuses from the list, the oldest first, and reserves room for them. later is true if
+// there is no room for any, and nothing is being written or loaded that would free some: then the caller should try
+// again after a while.
 func (o *Outbox) Due(n int) (due []Owed, later bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -171,7 +173,7 @@ func (o *Outbox) accept(s *Slot, f *Frame) Outcome {
 	return o.push(s)
 }
 
-// discard empties a slot.
+// discard drops the slot's frame, and ends loading for it.
 func (o *Outbox) discard(s *Slot) {
 	o.settle(s)
 	if s.frame != nil {
@@ -180,7 +182,7 @@ func (o *Outbox) discard(s *Slot) {
 	}
 }
 
-// settle ends the loading of a parked status.
+// settle ends the loading of a parked status and frees the room that was reserved for it.
 func (o *Outbox) settle(s *Slot) {
 	if s.fetching {
 		o.shrink(s.reserved)
@@ -216,7 +218,7 @@ func (o *Outbox) enlist(s *Slot) Outcome {
 	return Parked
 }
 
-// unlist takes the oldest off the list.
+// unlist removes the oldest parked slot, which is s, from the list.
 func (o *Outbox) unlist(s *Slot) {
 	o.listed--
 	o.parkedHead = s.nextParked
@@ -227,11 +229,11 @@ func (o *Outbox) unlist(s *Slot) {
 	s.listed, s.nextParked = false, nil
 }
 
-// forgotten reports whether the slot's group has been emptied.
+// forgotten reports whether the slot was removed from its group.
 func (s *Slot) forgotten() bool { return s.key != "" && s.group == nil }
 
-// grow takes n bytes; false when there is no room. One frame is always taken, of whatever size, as
-// far as the session goes.
+// grow takes n bytes. It reports false if there is no room. MaxBytes does not apply to the first frame, whatever its
+// size.
 func (o *Outbox) grow(n int) bool {
 	if o.MaxBytes > 0 && o.bytes > 0 && o.bytes+n > o.MaxBytes {
 		return false
@@ -239,7 +241,7 @@ func (o *Outbox) grow(n int) bool {
 	return o.charge(n)
 }
 
-// charge takes n bytes of the account, beyond those that are free.
+// charge takes n bytes, and those above freeBytes from the account. It reports false if the account has no room.
 func (o *Outbox) charge(n int) bool {
 	if more := max(o.bytes+n-freeBytes, 0) - o.charged; more > 0 && o.account != nil {
 		if !o.account.Take(int64(more)) {
@@ -259,8 +261,8 @@ func (o *Outbox) shrink(n int) {
 	}
 }
 
-// Join has the outbox take its bytes from an account from here on; what it has by now is given
-// back to the one that it had.
+// Join sets the account from which the outbox takes bytes from now on. Bytes that it has taken are returned to the
+// former account.
 func (o *Outbox) Join(a Account) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -270,7 +272,7 @@ func (o *Outbox) Join(a Account) {
 	o.account, o.charged = a, 0
 }
 
-// Abandon drops all that waits, once nothing is written any more, and gives its bytes back.
+// Abandon drops everything and returns all bytes to the account. It must be called when nothing is written any more.
 func (o *Outbox) Abandon() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

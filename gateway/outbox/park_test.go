@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// purse is an account with so many bytes.
+// purse is an account with a fixed number of bytes.
 type purse struct {
 	limit, used, most int64
 }
@@ -28,8 +28,8 @@ func large(job int, version int64, size int) *Frame {
 	return f
 }
 
-// TestWhatIsNotReadHasABoundInBytes puts large statuses of many jobs for a client that reads
-// nothing, and then reads: it is never owed more bytes than the bound, and gets each job's latest.
+// TestWhatIsNotReadHasABoundInBytes puts large statuses of many jobs for a client that at first reads
+// nothing: the waiting bytes never exceed the bound, and when it reads it gets each job's latest status.
 func TestWhatIsNotReadHasABoundInBytes(t *testing.T) {
 	const jobs, size, bound = 1000, 60 << 10, 1 << 20
 	p := &purse{limit: 1 << 40}
@@ -78,7 +78,7 @@ func TestWhatIsNotReadHasABoundInBytes(t *testing.T) {
 
 // TestParkedStatuses puts, subscribes anew, unsubscribes, reclaims, takes and loads at random, with an
 // account that has hardly any room: bytes are never lost or counted twice, and at the end each
-// slot that is still watched has sent its latest.
+// slot that is still watched has sent its latest status.
 func TestParkedStatuses(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -191,8 +191,8 @@ func TestParkedStatuses(t *testing.T) {
 	}
 }
 
-// TestAParkedStatusIsCeded unsubscribes a job whose status is owed, in each state that this may be in, while a group
-// covers it, too: the group sends it, once.
+// TestAParkedStatusIsCeded unsubscribes a job whose status is parked, in every state that the slot can have, while a
+// group covers the job: the group sends the status, once.
 func TestAParkedStatusIsCeded(t *testing.T) {
 	for _, c := range []struct {
 		what  string

@@ -11,26 +11,24 @@ import (
 	"github.com/ackwire/ackwire/gateway/wire"
 )
 
-// Compression is permessage-deflate (RFC 7692) for clients that ask for it. Neither side keeps
-// a context from one message to the next (§7.1.1), so a socket that rests has no window, and a
-// frame that was compressed once serves every socket.
+// Compression is permessage-deflate (RFC 7692) for clients that ask for it. It is used without context takeover
+// (§7.1.1): an idle socket needs no memory for a window, and a frame is compressed once for all sockets.
 type Compression struct {
 	// Set before the first use, then only read.
-	Threshold int // frames to clients of fewer bytes are sent as they are
-	Sockets   int // that may have it at one time
+	Threshold int // frames of fewer bytes are sent uncompressed
+	Sockets   int // how many sockets may have compression at the same time
 
-	taken atomic.Int64 // sockets that have it, or are in a handshake that may give it
+	taken atomic.Int64 // sockets that have it, or are in a handshake for it
 }
 
-// NoCompression is why a client that asked for compression does not have it. It is served all
-// the same.
+// NoCompression is the reason why a client that asked for compression does not get it. It is served without.
 type NoCompression string
 
 // The reasons.
 const (
 	CompressionOff NoCompression = "off"
-	TooManySockets NoCompression = "sockets"    // as many have it as may
-	BadParameters  NoCompression = "parameters" // it asks for a smaller window, or what nobody knows
+	TooManySockets NoCompression = "sockets"    // as many sockets have it as may have it
+	BadParameters  NoCompression = "parameters" // it asks for a smaller window, or for unknown parameters
 )
 
 // NoCompressions are all reasons.
@@ -40,8 +38,8 @@ const (
 	extension        = "permessage-deflate"
 	extensionsHeader = "Sec-WebSocket-Extensions"
 
-	// inflatedPerFrame is how much text counts as one frame of the rate on a socket with
-	// compression: its client sends a frame of any size with a few hundred bytes.
+	// inflatedPerFrame is how many decompressed bytes count as one frame for the rate of a socket with
+	// compression: there a few hundred bytes can be a very large frame.
 	inflatedPerFrame = 16 << 10
 )
 
@@ -58,8 +56,9 @@ func asksCompression(h http.Header) bool {
 	return false
 }
 
-// offer is what a handshake that asks for compression may be given, and why nothing. What it
-// takes is given back by release. A nil Compression is off.
+// offer returns the compression mode for a handshake that asks for compression, and the reason if the socket ends up
+// without it. It takes a place among Sockets unless the mode is disabled; release gives the place back. A nil
+// Compression is off.
 func (c *Compression) offer() (websocket.CompressionMode, NoCompression) {
 	switch {
 	case c == nil:
@@ -73,7 +72,7 @@ func (c *Compression) offer() (websocket.CompressionMode, NoCompression) {
 
 func (c *Compression) release() { c.taken.Add(-1) }
 
-// upgrade answers a handshake, and says whether the session has compression.
+// upgrade answers a handshake and reports whether compression was negotiated.
 func upgrade(
 	w http.ResponseWriter, r *http.Request, cfg *Config, o *websocket.AcceptOptions,
 ) (ws *websocket.Conn, deflates bool, err error) {
@@ -96,7 +95,7 @@ func upgrade(
 	return ws, deflates, err
 }
 
-// uncompress gives back what upgrade took, once the session has ended.
+// uncompress gives back the session's place among the sockets with compression.
 func (s *Session) uncompress() {
 	if s.deflates {
 		s.cfg.Compression.release()
@@ -104,9 +103,9 @@ func (s *Session) uncompress() {
 	}
 }
 
-// encode appends what goes over the socket, and counts the bytes of what was to be compressed,
-// before and after. The first socket to take a frame compresses it: the goroutine that
-// writes to it does, and those that write to other sockets wait for as long.
+// encode appends frames as they are sent on this socket, and counts the bytes of frames above the threshold, before and
+// after compression. The first socket that sends a frame compresses it, for all of them; writers of other sockets wait
+// for it.
 func (s *Session) encode(b []byte, frames []*outbox.Frame) (_ []byte, before, after int) {
 	for _, f := range frames {
 		if !s.deflates || len(f.Bytes) < s.cfg.Compression.Threshold {
@@ -126,7 +125,7 @@ func (s *Session) deflate(plain []byte) []byte {
 	return wire.Deflate(plain)
 }
 
-// weight is how many frames a message counts as.
+// weight returns as how many frames a message counts for the rate.
 func (s *Session) weight(message []byte) int {
 	if !s.deflates {
 		return 1

@@ -17,7 +17,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// TestASessionThatIsDiscarded gives back its place among those with compression.
+// TestASessionThatIsDiscarded: it gives back its place among the sockets with compression.
 func TestASessionThatIsDiscarded(t *testing.T) {
 	var counted tally
 	cfg := &Config{
@@ -50,7 +50,7 @@ func TestASessionThatIsDiscarded(t *testing.T) {
 	}
 }
 
-// handshake is a client's, with more header lines.
+// handshake returns a client's handshake with additional header lines.
 func handshake(more string) string {
 	return "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ackwire.v1\r\n" + more + "\r\n"

@@ -1,5 +1,5 @@
-// Package session is one socket: it reads and answers a client's frames, and writes from
-// an outbox that never makes anybody wait for a slow client.
+// Package session serves one WebSocket: it reads and answers the client's frames, and writes from an outbox, so that no
+// other part of the gateway waits for a slow client.
 package session
 
 import (
@@ -16,29 +16,28 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
-// Buffers of one connection. The library keeps the reader and writer that Hijack returns,
-// so small ones save three quarters of an idle socket's memory. 512 bytes hold a control
-// frame whole and a small frame's header and body.
+// Buffer sizes of a connection, in bytes. The WebSocket library keeps the reader and writer that Hijack returns, so
+// small ones save three quarters of an idle socket's memory. 512 bytes hold a whole control frame, and the header and
+// body of a small frame.
 const (
 	readBuffer  = 512
 	writeBuffer = 512
 )
 
-// conn is the hijacked connection: it replays what net/http had read ahead, keeps frames
-// whole between the flush and the library's own control frames, and lets nothing follow a
-// close frame (RFC 6455 §5.5.1).
+// conn is the hijacked connection. It replays what net/http had read ahead, keeps the frames of the flush and the
+// library's own control frames from being mixed, and writes nothing after a close frame (RFC 6455 §5.5.1).
 type conn struct {
 	net.Conn
-	raw   syscall.RawConn // nil: no write can be tried
+	raw   syscall.RawConn // for writes that do not block; nil if the connection has none
 	br    *bufio.Reader
-	ahead []byte // owned by the reader
-	ended bool   // owned by the reader: the connection gave an error, not bytes
+	ahead []byte // read ahead by net/http; owned by the reader
+	ended bool   // a read has failed; owned by the reader
 
-	closed atomic.Int32 // what the library's own close frame said
+	closed atomic.Int32 // the code of the library's own close frame; 0 before it
 
 	mu     lock // held for one write
-	hushed bool // a close frame of either was written
-	begun  bool // by try, which holds mu until finish; owned by the flush
+	hushed bool // a close frame was written, by the flush or the library
+	begun  bool // try has written a part and holds mu until finish; owned by the flush
 }
 
 var errHushed = errors.New("a close frame was sent")
@@ -54,8 +53,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write is the library's: it flushes its control frames in one piece. What comes after a
-// close frame goes nowhere.
+// Write is called by the library, with one whole control frame. After a close frame it drops everything.
 func (c *conn) Write(b []byte) (int, error) {
 	c.mu.lock()
 	defer c.mu.unlock()
@@ -68,7 +66,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	c.hushed = true
 	if !utf8.Valid(b[min(len(b), 4):]) {
-		// The reason that the client gave, on its way back: the library does not look at it.
+		// The library echoes the client's reason without checking that it is UTF-8.
 		said = code.CloseInvalidUTF8
 		b = wire.Close(said)
 	}
@@ -77,11 +75,11 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
-// try is send for callers that must not wait: it writes what the kernel takes at once and returns the
-// rest, which finish must be called with.
+// try is like send, but never blocks: it writes as much as the kernel accepts at once and returns the rest, with which
+// the caller must call finish.
 func (c *conn) try(b []byte, last bool, t *trier) (rest []byte, err error) {
 	if !c.mu.try() {
-		return b, nil // the library writes a control frame
+		return b, nil // the library is writing a control frame
 	}
 	if c.hushed {
 		c.mu.unlock()
@@ -89,7 +87,7 @@ func (c *conn) try(b []byte, last bool, t *trier) (rest []byte, err error) {
 	}
 	n, err := t.write(c.raw, b)
 	if err == nil && n < len(b) {
-		c.begun = true // nobody else may write now
+		c.begun = true // mu stays locked: no other frame may come in between
 		return b[n:], nil
 	}
 	c.hushed = last
@@ -97,7 +95,7 @@ func (c *conn) try(b []byte, last bool, t *trier) (rest []byte, err error) {
 	return nil, err
 }
 
-// finish writes what try has left.
+// finish writes the rest that try has returned.
 func (c *conn) finish(rest []byte, last bool) error {
 	if !c.begun {
 		return c.send(rest, last)
@@ -108,7 +106,7 @@ func (c *conn) finish(rest []byte, last bool) error {
 	return err
 }
 
-// send writes whole frames of the outbox; the last of them may be its close frame.
+// send writes whole frames of the outbox. last says that the final one is the close frame.
 func (c *conn) send(b []byte, last bool) error {
 	c.mu.lock()
 	defer c.mu.unlock()
@@ -120,11 +118,11 @@ func (c *conn) send(b []byte, last bool) error {
 	return err
 }
 
-// said is the code of the library's own close frame; 0 when there was none.
+// said returns the code of the library's own close frame; 0 if there was none.
 func (c *conn) said() code.Close { return code.Close(c.closed.Load()) }
 
-// write writes within writeTimeout. It leaves no deadline behind, which would end what is tried
-// later. c.mu is held.
+// write writes within writeTimeout. It clears the deadline afterwards, since that would make a later try fail. c.mu is
+// held.
 func (c *conn) write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
@@ -136,12 +134,12 @@ func (c *conn) write(b []byte) (int, error) {
 	return n, err
 }
 
-// hijacker is the ResponseWriter given to the library: it decides the buffers, and keeps the
-// library's own answer to what is no handshake.
+// hijacker is the ResponseWriter that is given to the library. It decides the sizes of the buffers, and suppresses the
+// library's answer to a request that is not a handshake: the gateway answers itself.
 type hijacker struct {
 	http.ResponseWriter
 	conn    *conn // set by Hijack
-	refused int   // the status of the library's answer; 0: there was none
+	refused int   // the status of the suppressed answer; 0 if there was none
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -169,7 +167,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if wrapped, ok := raw.(interface{ Hijacked() net.Conn }); ok {
 		raw = wrapped.Hijacked()
 	}
-	// A client may send before it has read the 101.
+	// A client may send frames before it has read the 101, which net/http may have read already.
 	peeked, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	h.conn = &conn{Conn: raw, raw: rawConn(raw), mu: newLock(), ahead: append([]byte(nil), peeked...)}
 	_ = raw.SetDeadline(time.Time{})

@@ -30,7 +30,7 @@ func (noUpstream) Remove(string)           {}
 func (noUpstream) Ended(string)            {}
 func (noUpstream) Lose(string)             {}
 
-// audience is sockets over TCP that all watch one job, and read what they are sent.
+// audience is a set of sockets over TCP that watch the same job and read their statuses.
 type audience struct {
 	tally   tally
 	hub     *hub.Hub
@@ -90,7 +90,7 @@ func newAudience(b *testing.B, size int, extension string) *audience {
 	return a
 }
 
-// deliver gives all of them a status, and returns what that cost of the process's CPU.
+// deliver sends a status to all of them and returns the CPU time that this took.
 func (a *audience) deliver(document []byte) time.Duration {
 	before := cpu()
 	a.version++
@@ -100,7 +100,7 @@ func (a *audience) deliver(document []byte) time.Duration {
 	return cpu() - before
 }
 
-// cpu is what the process has used so far.
+// cpu returns the CPU time that the process has used.
 func cpu() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -109,7 +109,7 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// sales is a document with a result of about so many bytes.
+// sales returns a document with a result of about size bytes.
 func sales(size int) []byte {
 	rows := []map[string]any{}
 	for n := 0; n < size-150; n += 85 {
@@ -128,8 +128,8 @@ func sales(size int) []byte {
 	return b
 }
 
-// BenchmarkDelivery is what one delivery of a status of 4 KB costs of CPU, to sockets without and
-// with compression in turns, of which a kernel's write and the client's read are parts.
+// BenchmarkDelivery measures the CPU time of one delivery of a status of 4 KB, to sockets without and
+// with compression in turns. It includes the kernel's write and the client's read.
 func BenchmarkDelivery(b *testing.B) {
 	documents := make([][]byte, 16)
 	for i := range documents {

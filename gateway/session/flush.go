@@ -7,14 +7,14 @@ import (
 	"github.com/ackwire/ackwire/gateway/outbox"
 )
 
-// batch is what one write carries.
+// batch is the content of one write to a socket.
 type batch struct {
-	frames []*outbox.Frame // while they are copied
+	frames []*outbox.Frame // only while they are copied
 	bytes  []byte
-	times  []int64
+	times  []int64 // see outbox.Take
 	try    *trier
 
-	before, after int // bytes of the frames that were to be compressed
+	before, after int // bytes of the frames that may be compressed, before and after
 }
 
 var batches = sync.Pool{New: func() any { return &batch{bytes: make([]byte, 0, flushBytes), try: newTrier()} }}
@@ -27,26 +27,26 @@ func (b *batch) free() {
 	}
 }
 
-// fill fills the batch with what is to be sent next; false when nothing is left, and the flush is
+// fill fills the batch with the next frames of the outbox. It reports false if there are none, and then the flush is
 // over.
 func (s *Session) fill(b *batch) bool {
 	var more bool
 	b.frames, b.times, more = s.out.Take(b.frames[:0], b.times[:0], flushBytes)
 	b.bytes, b.before, b.after = s.encode(b.bytes[:0], b.frames)
-	clear(b.frames) // a pooled batch keeps none alive
+	clear(b.frames) // so that a pooled batch does not keep them alive
 	if s.out.Owing() {
 		s.loadOwed()
 	}
 	return more
 }
 
-// wrote notes what became of the batch; false ends the flush.
+// wrote handles the result of a write. It reports false if the flush must end.
 func (s *Session) wrote(b *batch, err error) bool {
 	if err != nil {
 		if s.ctx.Err() == nil && !errors.Is(err, errHushed) {
 			s.tooSlow()
 		}
-		// The outbox stays in its flushing state: nothing is written any more.
+		// The outbox stays in its flushing state, so that no other flush begins.
 		return false
 	}
 	s.out.Wrote()
@@ -57,8 +57,8 @@ func (s *Session) wrote(b *batch, err error) bool {
 	return true
 }
 
-// flush writes until the outbox is empty or others have their turn. It never waits: what the
-// client does not take at once a goroutine of its own goes on with.
+// flush writes until the outbox is empty or it has made flushTurns writes. It never blocks: if the kernel does not
+// accept everything at once, a separate goroutine writes the rest.
 func (s *Session) flush() {
 	b := newBatch()
 	for range flushTurns {
@@ -82,7 +82,7 @@ func (s *Session) flush() {
 	s.cfg.writers.add(s)
 }
 
-// flushWaiting writes the rest of a batch, if there is one, and on until the outbox is empty.
+// flushWaiting writes the rest of a batch, if there is one, and then everything in the outbox. Its writes block.
 func (s *Session) flushWaiting(b *batch, rest []byte) {
 	defer s.flushes.Done()
 	defer b.free()

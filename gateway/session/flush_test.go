@@ -68,8 +68,8 @@ func readFrame(r io.Reader) (op, fill byte, err error) {
 	return op, b[0], nil
 }
 
-// Frames larger than the kernel takes at once come whole and in order, whatever the library
-// writes in between.
+// Frames larger than the kernel accepts at once arrive whole and in order, even if the library writes
+// control frames meanwhile.
 func TestFramesStayWholeBesideTheLibrarysOwn(t *testing.T) {
 	const frames, size = 40, 100_000
 	server, client := tcpPair(t)
@@ -120,7 +120,7 @@ func TestFramesStayWholeBesideTheLibrarysOwn(t *testing.T) {
 	all.Wait()
 }
 
-// What is tried never waits: neither for a client nor for a write of the library's.
+// try never blocks: neither on a client that does not read, nor on a write of the library.
 func TestTryDoesNotWait(t *testing.T) {
 	server, client := tcpPair(t)
 	large := binaryFrame('x', 8<<20)
@@ -165,7 +165,7 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 	return d.Conn.SetWriteDeadline(t)
 }
 
-// A deadline that was left behind would end what is tried minutes later.
+// A write must clear its deadline, which would make a try fail minutes later.
 func TestAWriteLeavesNoDeadline(t *testing.T) {
 	server, client := tcpPair(t)
 	d := &deadlines{Conn: server.Conn, last: time.Now()}
@@ -187,7 +187,7 @@ type counting struct {
 
 func (counting) Sent([]int64) {}
 
-// More clients that read nothing than there are flushers hold up nobody.
+// Clients that read nothing do not hold up other clients, even if they are more than there are flushers.
 func TestStalledClientsHoldUpNoFlusher(t *testing.T) {
 	cfg := &Config{Metrics: counting{}, Log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -227,9 +227,9 @@ func TestStalledClientsHoldUpNoFlusher(t *testing.T) {
 	}
 }
 
-// The queue of a gateway that is never idle keeps no memory of who waited before.
+// The queue of a gateway that is never idle does not grow with the number of sessions that have waited.
 func TestTheQueueIsAsLongAsWhoWaits(t *testing.T) {
-	f := &flusher{running: maxFlushers} // nobody takes but the test
+	f := &flusher{running: maxFlushers} // only the test takes sessions
 	sessions := [3]*Session{{}, {}, {}}
 	for _, s := range sessions[:2] {
 		f.add(s)

@@ -5,21 +5,20 @@ import (
 	"sync"
 )
 
-// flushTurns is how many writes of one session follow each other before others have their turn.
+// flushTurns is how many writes a session may make before the next session's turn.
 const flushTurns = 4
 
-// keptQueue is how long a queue's memory is kept when nobody waits.
+// keptQueue is the largest capacity of an empty queue that is kept.
 const keptQueue = 1024
 
-// flusher writes what sessions have to say from a few goroutines, however many sessions have
-// something: a job that a thousand watch would else start a thousand. They never wait for a
-// client: one that does not take all at once gets a goroutine of its own. While nothing is to be
-// written there is none.
+// flusher writes the outboxes of all sessions from a few goroutines, one per CPU. Without it a status for a thousand
+// sessions would start a thousand goroutines. Its writes never block: a session whose client does not read everything
+// at once gets a goroutine of its own. While there is nothing to write there are no goroutines.
 type flusher struct {
-	mu      sync.Mutex // guards all below; no other lock is taken under it
-	queue   []*Session // a session is in it at most once, as its outbox starts one flush
-	head    int        // of those who wait, in the queue
-	running int
+	mu      sync.Mutex // guards the fields below; no other lock is taken under it
+	queue   []*Session // has a session at most once, since an outbox starts only one flush
+	head    int        // index of the first waiting session in queue
+	running int        // number of goroutines
 }
 
 var maxFlushers = runtime.GOMAXPROCS(0)
@@ -27,7 +26,7 @@ var maxFlushers = runtime.GOMAXPROCS(0)
 func (f *flusher) add(s *Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.queue) == cap(f.queue) && f.head > len(f.queue)/2 { // rather than to grow
+	if len(f.queue) == cap(f.queue) && f.head > len(f.queue)/2 { // move the rest to the front instead of growing
 		n := copy(f.queue, f.queue[f.head:])
 		clear(f.queue[n:])
 		f.queue, f.head = f.queue[:n], 0
@@ -45,7 +44,7 @@ func (f *flusher) run() {
 	}
 }
 
-// next takes the next session, or ends a flusher's run.
+// next returns the next session, or nil if there is none: then the calling goroutine ends.
 func (f *flusher) next() *Session {
 	f.mu.Lock()
 	defer f.mu.Unlock()

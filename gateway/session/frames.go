@@ -14,16 +14,17 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// errLater means that the frame is answered, and counted, later.
+// errLater means that a frame is not an error but will be answered, and counted, later.
 var errLater = errors.New("answered later")
 
-// handle answers one text frame.
+// handle processes one text frame: it checks the rate, decodes the frame, acts on it, and answers errors. Some errors
+// also close the session.
 func (s *Session) handle(b []byte) {
 	s.received = time.Now()
 	var f frame.ClientFrame
 	err := s.limitFrames(s.weight(b))
 	if err != nil {
-		f = wire.Head(b) // it is not decoded
+		f = wire.Head(b) // only the ID and the type, for the answer
 	} else if f, err = wire.Decode(b); err == nil {
 		err = s.dispatch(&f)
 	}
@@ -69,7 +70,7 @@ func (s *Session) identified() bool {
 	return s.known
 }
 
-// limitFrames refuses a frame of a client that sends too many; one may count as several.
+// limitFrames returns an error if the client sends too many frames. A large message counts as several frames.
 func (s *Session) limitFrames(frames int) error {
 	if s.cfg.FrameRate <= 0 {
 		return nil
@@ -77,7 +78,7 @@ func (s *Session) limitFrames(frames int) error {
 	if s.frames == nil {
 		s.frames = rate.NewLimiter(rate.Limit(s.cfg.FrameRate), max(1, int(2*s.cfg.FrameRate)))
 	}
-	// what comes too early is a debt: a client that goes on is closed
+	// A frame above the rate is still counted, so that endFlood closes a client that does not slow down.
 	r := s.frames.ReserveN(time.Now(), min(frames, s.frames.Burst()))
 	if r.Delay() == 0 {
 		return nil
@@ -88,8 +89,8 @@ func (s *Session) limitFrames(frames int) error {
 	return p
 }
 
-// control counts a client's ping, or a pong that nobody asked for, as a frame, and reports
-// whether it is to be answered.
+// control counts a client's ping, or a pong without a ping of ours, as a frame. It reports whether a ping should be
+// answered.
 func (s *Session) control() bool {
 	if s.limitFrames(1) != nil {
 		s.endFlood()
@@ -97,7 +98,7 @@ func (s *Session) control() bool {
 	return s.closing.Load() == 0
 }
 
-// endFlood closes a session whose client goes on after it was told to slow down.
+// endFlood closes a session whose client has sent maxBroken frames too many in spite of the errors.
 func (s *Session) endFlood() {
 	if s.frames != nil && s.frames.Tokens() < -maxBroken {
 		s.Close(code.ClosePolicyViolation)
@@ -116,14 +117,14 @@ func problem(c code.Code, format string, args ...any) error {
 	return frame.NewProblem(c, fmt.Sprintf(format, args...))
 }
 
-// needs is what a frame's sender must be permitted.
+// needs says which permissions each type of frame requires.
 var needs = map[frame.Type]auth.Permissions{
 	frame.Submit: auth.Submit, frame.Retry: auth.Submit, frame.Subscribe: auth.Read, frame.Unsubscribe: auth.Read,
 	frame.Cancel: auth.Cancel,
 }
 
-// wantsWatch reports whether a frame's job is to be watched: unless it says no, or its sender
-// may not and has not asked for it.
+// wantsWatch reports whether a frame's job is to be watched. By default it is, if the client has the permission; to ask
+// for it explicitly without the permission is an error.
 func wantsWatch(f *frame.ClientFrame, id auth.Identity) (bool, error) {
 	switch asked := f.Watch != nil && *f.Watch; {
 	case id.May(auth.Read):
@@ -167,7 +168,7 @@ func (s *Session) dispatch(f *frame.ClientFrame) error {
 	}
 }
 
-// auth gives the session an identity, or renews it. An anonymous session may take one.
+// auth gives the session its identity, or renews its token. An anonymous session may take on an identity.
 func (s *Session) auth(f *frame.ClientFrame, was auth.Identity, known bool) error {
 	if f.Token == "" {
 		return problem(code.InvalidFrame, "token is missing")
@@ -187,7 +188,7 @@ func (s *Session) auth(f *frame.ClientFrame, was auth.Identity, known bool) erro
 	return nil
 }
 
-// take makes an identity the session's.
+// take makes id the session's identity, in place of was.
 func (s *Session) take(id, was auth.Identity, known bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,8 +203,8 @@ func (s *Session) take(id, was auth.Identity, known bool) error {
 			s.cfg.Limits.CloseSession(was.Tenant, was.Subject)
 		}
 	}
-	// A token that has been warned of is not warned of again: the client would answer each
-	// warning with the same token.
+	// No second warning for a token with the same expiry: a client that renews with the same token
+	// would cause a warning each time.
 	s.warned = s.warned && known && id.Expires.Equal(was.Expires)
 	if !s.known && s.Proved != nil {
 		s.Proved()
@@ -225,7 +226,7 @@ func (s *Session) welcome(id string) {
 	}))
 }
 
-// submit hands the job on; the answer comes when it is durable.
+// submit submits a job. The frame is answered when the job is durable.
 func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	request := f.SubmitRequest
 	watches, err := wantsWatch(f, id)
@@ -234,7 +235,7 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	}
 	var made string
 	return s.later(f, id, watches, func() (frame.AckFrame, int64, error) {
-		// A client that leaves does not stop its submit.
+		// Not the session's context: a submit goes on when its client leaves.
 		return s.cfg.Jobs.Submit(context.Background(), id, request, func(jobID string) {
 			made = jobID
 			s.expectAck(jobID)
@@ -242,7 +243,7 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	}, func() { s.acked(made) })
 }
 
-// cancelJob orders a job to stop. Its watch, if there is one, goes on.
+// cancelJob cancels a job. A watch of the job goes on.
 func (s *Session) cancelJob(f *frame.ClientFrame, id auth.Identity) error {
 	jobID, err := orderedJob(f)
 	if err != nil {
@@ -253,8 +254,8 @@ func (s *Session) cancelJob(f *frame.ClientFrame, id auth.Identity) error {
 	}, nil)
 }
 
-// retryJob orders an ended job to run again, and watches it: the watch before has ended with
-// the job, unless "watch" is false.
+// retryJob retries an ended job and, unless "watch" is false, watches it, since an earlier watch has ended with the
+// job.
 func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 	jobID, err := orderedJob(f)
 	if err != nil {
@@ -276,8 +277,8 @@ func orderedJob(f *frame.ClientFrame) (string, error) {
 	return f.JobID, nil
 }
 
-// later answers a frame when do has, with its ack or its error, and then calls answered, unless
-// it is nil. Meanwhile other frames are answered. How many are on their way is bounded.
+// later runs do in a goroutine, so that other frames are processed meanwhile, and answers the frame with its ack or its
+// error. Then it calls answered, if that is not nil. It refuses a frame when too many are in flight.
 func (s *Session) later(
 	f *frame.ClientFrame, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error), answered func(),
 ) error {

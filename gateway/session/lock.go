@@ -6,18 +6,18 @@ import (
 	"github.com/ackwire/ackwire/internal/wake"
 )
 
-// lock is a mutex that may be waited for in a simulation, whose clock stands still while a
-// sync.Mutex is: a write to a client that does not read takes its time. Nobody waiting, it costs
-// two atomic operations, and not a channel's two.
+// lock is a mutex for testing/synctest bubbles: while a goroutine waits for it the bubble's clock goes on, which it
+// does not for a sync.Mutex. It is held during writes, which may block. Without contention it costs two atomic
+// operations, less than a channel.
 type lock struct {
 	state atomic.Int32
-	wake  wake.Signal // one of those who wait may look again
+	wake  wake.Signal // wakes one waiting goroutine
 }
 
 const (
 	free    = iota
-	held    // and nobody waits
-	awaited // held, and somebody may wait
+	held    // no goroutine waits
+	awaited // held, and goroutines may wait
 )
 
 func newLock() lock { return lock{wake: wake.New()} }
@@ -28,7 +28,7 @@ func (l *lock) lock() {
 	if l.try() {
 		return
 	}
-	// One that has waited says so when it has the lock, too: others may wait.
+	// A goroutine that has waited leaves the state at awaited, since others may still wait.
 	for l.state.Swap(awaited) != free {
 		<-l.wake
 	}
@@ -36,6 +36,6 @@ func (l *lock) lock() {
 
 func (l *lock) unlock() {
 	if l.state.Swap(free) == awaited {
-		l.wake.Send() // where one was sent already, the woken goroutine finds the lock free
+		l.wake.Send() // if a signal is pending already, its receiver will find the lock free
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// One at a time has it, and nobody waits for ever.
+// Only one goroutine holds the lock at a time, and none waits for ever.
 func TestALockIsHeldByOne(t *testing.T) {
 	const workers, turns = 8, 5_000
 	l, n := newLock(), 0 // the race detector would see two holders
@@ -33,7 +33,7 @@ func TestALockIsHeldByOne(t *testing.T) {
 	}
 }
 
-// The clock of a simulation goes on while some wait, and each gets its turn.
+// The clock of a bubble goes on while goroutines wait for the lock, and each gets its turn.
 func TestALockIsWaitedForInASimulation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLock()

@@ -11,25 +11,25 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// mineWatch is the session's watch of all jobs of its subject. It is beside the session's
-// watches of single jobs: its frames say that they are its.
+// mineWatch is the session's watch of all jobs of its subject. It is independent of the session's watches of single
+// jobs; its frames are marked as mine.
 type mineWatch struct {
 	mine.Subscription // its Subscriber is the watch itself
 	session           *Session
 
 	group    outbox.Group
 	answered bool         // guarded by session.mu
-	frames   []mineAnswer // of subscribe frames that wait; guarded by session.mu
+	frames   []mineAnswer // subscribe frames that wait for their answer; guarded by session.mu
 }
 
-// mineAnswer is what a subscribe frame waits for.
+// mineAnswer is a subscribe frame that waits for its answer.
 type mineAnswer struct {
 	id       string
 	received time.Time
 }
 
-// subscribeMine follows all jobs of the session's subject, from the answer on. It takes one
-// place among the session's subscriptions.
+// subscribeMine watches all jobs of the session's subject, from the answer on. This counts as one of the session's
+// subscriptions.
 func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 	s.registering.Lock()
 	defer s.registering.Unlock()
@@ -54,7 +54,7 @@ func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
 	w.group.Owner = w
 	w.Subscription = mine.Subscription{Subscriber: w, Tenant: id.Tenant, Subject: id.Subject, After: f.After}
 	if w.After != "" && !s.told.Complete() {
-		w.After = mine.NoCursor // what it brings may have been sent: the client is to list its jobs
+		w.After = mine.NoCursor // told has forgotten versions, so some could be sent twice: reset the client instead
 	}
 	s.mine = w
 	s.told.Follow()
@@ -73,8 +73,7 @@ func subscribedMine(id string, reset bool) []byte {
 	})
 }
 
-// unsubscribeMine ends the watch of all jobs; those that the session watches by themselves
-// stay.
+// unsubscribeMine ends the watch of all jobs. The watches of single jobs stay.
 func (s *Session) unsubscribeMine(f *frame.ClientFrame) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
@@ -84,13 +83,13 @@ func (s *Session) unsubscribeMine(f *frame.ClientFrame) {
 	s.mu.Unlock()
 	if w != nil {
 		s.cfg.Mine.Unsubscribe(&w.Subscription)
-		w.refuse(code.Unavailable) // a subscribe that no tracker has answered yet
+		w.refuse(code.Unavailable) // answers a subscribe that no tracker has answered yet
 		s.forgetUnsent(s.out.ClearGroup(&w.group))
 	}
 	s.send(wire.Encode(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: []string{}, Mine: true}))
 }
 
-// forgetUnsent notes that the last status of these jobs was dropped before it was sent.
+// forgetUnsent removes jobs from told whose last status was dropped before it was sent.
 func (s *Session) forgetUnsent(jobIDs []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +98,7 @@ func (s *Session) forgetUnsent(jobIDs []string) {
 	}
 }
 
-// dropMine frees the watch's place, if the session still has it. s.mu is held.
+// dropMine removes the watch of all jobs, if it is still w. s.mu is held.
 func (s *Session) dropMine(w *mineWatch) {
 	if w != nil && s.mine == w {
 		s.mine = nil
@@ -129,7 +128,8 @@ func (w *mineWatch) Subscribed(c code.Code, reset bool) {
 	}
 }
 
-// Cursor implements mine.Subscriber. What waits for the ack of its submit was not sent.
+// Cursor implements mine.Subscriber. While statuses wait for the acks of their submits no cursor is sent, since the
+// cursor would include them.
 func (w *mineWatch) Cursor(cursor string) bool {
 	s := w.session
 	s.mu.Lock()
@@ -159,8 +159,8 @@ func (w *mineWatch) refuse(c code.Code) {
 	}
 }
 
-// MineStatus implements mine.Subscriber. What belongs to a submit that was not acked yet waits
-// for its ack, which is the first frame about a job.
+// MineStatus implements mine.Subscriber. The status of a job whose submit was not acked yet waits for the ack, which
+// must be the first frame about the job.
 func (w *mineWatch) MineStatus(jobID string, f *outbox.Frame) {
 	s := w.session
 	s.mu.Lock()
@@ -176,24 +176,25 @@ func (w *mineWatch) MineStatus(jobID string, f *outbox.Frame) {
 	s.start(o)
 }
 
-// expectAck notes a job whose ack must come first.
+// expectAck makes the statuses of a job wait until acked is called.
 func (s *Session) expectAck(jobID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unacked == nil {
 		s.unacked = map[string]*outbox.Frame{}
 	}
-	if _, twice := s.unacked[jobID]; !twice { // two submits with one key: the first answer frees it
+	if _, twice := s.unacked[jobID]; !twice { // with two submits of one key, the first answer ends the wait
 		s.unacked[jobID] = nil
 	}
 }
 
-// acked ends expectAck, once the answer is on its way, and sends what waited for it.
+// acked ends expectAck once the answer is queued, and queues the status that has waited for it.
 func (s *Session) acked(jobID string) {
 	s.mu.Lock()
 	f := s.unacked[jobID]
-	if delete(s.unacked, jobID); len(s.unacked) == 0 {
-		s.unacked = nil // most sessions submit seldom
+	delete(s.unacked, jobID)
+	if len(s.unacked) == 0 {
+		s.unacked = nil // saves memory: most sessions submit rarely
 	}
 	o := outbox.Queued
 	if w := s.mine; f != nil && w != nil {

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notSentBytes is what the kernel takes of a socket beyond what is on its way. Its send
-// buffer would take megabytes of statuses that are old by the time they are read: what
-// waits here is replaced by what is newer.
+// notSentBytes bounds the bytes that the kernel buffers for a socket and has not sent yet. Without a bound its buffer
+// would take megabytes of statuses, which are outdated when the client reads them; statuses in the outbox are
+// replaced by newer ones instead.
 const notSentBytes = 16 << 10
 
-// limitUnsent sets TCP_NOTSENT_LOWAT (tcp(7)); a connection that has none goes without.
+// limitUnsent sets TCP_NOTSENT_LOWAT (tcp(7)) to notSentBytes. It does nothing for other kinds of connections.
 func limitUnsent(c net.Conn) {
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestAStalledClientHoldsLittle: what is written to a socket that nobody reads soon waits
-// here, and not in the kernel.
+// TestAStalledClientHoldsLittle: the kernel buffers only little for a client that does not read; the rest stays in the
+// outbox.
 func TestAStalledClientHoldsLittle(t *testing.T) {
 	taken := func(limited bool) (n int) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

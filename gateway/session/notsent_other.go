@@ -4,5 +4,5 @@ package session
 
 import "net"
 
-// limitUnsent does nothing: there is no TCP_NOTSENT_LOWAT that works alike.
+// limitUnsent does nothing: this system has no TCP_NOTSENT_LOWAT with the same effect.
 func limitUnsent(net.Conn) {}

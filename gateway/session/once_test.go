@@ -21,7 +21,7 @@ import (
 
 const (
 	onceDocument = 1000 // bytes of a job's document
-	onceRoom     = 1800 // of what waits for the session: one document
+	onceRoom     = 1800 // bytes that may wait for the session: room for one document
 )
 
 func (noUpstream) AddSubject(*trackerpb.SubjectAdd) {}
@@ -30,12 +30,12 @@ func (noUpstream) List(context.Context, *trackerpb.ListRequest) (*trackerpb.List
 	return &trackerpb.ListResponse{}, nil
 }
 
-// bare is a session without a socket, of which the test plays the trackers, and reads the outbox.
+// bare is a session without a socket. The test plays the trackers, and reads the outbox itself.
 type bare struct {
 	t    *testing.T
 	s    *Session
 	hub  *hub.Hub
-	jobs map[string]*trackerpb.Job // as they are now
+	jobs map[string]*trackerpb.Job // their current state
 }
 
 func newBare(t *testing.T) *bare {
@@ -55,7 +55,7 @@ func newBare(t *testing.T) *bare {
 
 func (b *bare) identity() auth.Identity { return auth.Identity{Tenant: "acme", Subject: "alice"} }
 
-// now makes the job's state, and returns it.
+// now sets the job's current state and returns it.
 func (b *bare) now(jobID string, version int64, ended bool) *trackerpb.Job {
 	document := fmt.Sprintf(`{"jobId":%q,"x":%q}`, jobID, strings.Repeat("x", onceDocument))
 	b.jobs[jobID] = &trackerpb.Job{
@@ -106,13 +106,13 @@ func (b *bare) follow(cursor string) *mineWatch {
 	return b.s.mine
 }
 
-// tell is a status for those who follow all jobs.
+// tell delivers the job's status to the watch of all jobs.
 func (b *bare) tell(jobID string) {
 	j := b.jobs[jobID]
 	b.s.mine.MineStatus(jobID, outbox.NewFrame(wire.EncodeMineStatus(j.Version, j.Document), j))
 }
 
-// read returns all statuses that are to be sent, as job@version, and loads what is owed.
+// read returns all statuses that are to be sent, as job@version, and loads parked ones.
 func (b *bare) read() (got []string) {
 	for range 20 {
 		frames, _, _ := b.s.out.Take(nil, nil, 1<<20)
@@ -134,9 +134,8 @@ func (b *bare) want(what string, want ...string) {
 	}
 }
 
-// TestEachVersionIsSentOnce has a session watch a job by itself and with all of its subject, one
-// before the other, with and without room for what is to be sent: each version is sent once, and
-// the last one always.
+// TestEachVersionIsSentOnce: a session watches a job by itself and with all jobs of its subject, in either
+// order, with and without room in the outbox: each version is sent at most once, and the last one always.
 func TestEachVersionIsSentOnce(t *testing.T) {
 	const j = "j"
 	// full fills the room with another job's status.
@@ -258,8 +257,8 @@ func TestEachVersionIsSentOnce(t *testing.T) {
 	}
 }
 
-// TestMineAfterManyJobs: what a session was sent before it follows all jobs is remembered within a
-// bound. Above it a cursor counts as none, and the client is told so.
+// TestMineAfterManyJobs: a session remembers a bounded number of versions that it was sent before it watches all
+// jobs. Above the bound a cursor is not accepted, and the client is reset.
 func TestMineAfterManyJobs(t *testing.T) {
 	for _, c := range []struct {
 		jobs  int

@@ -12,13 +12,13 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Rhythm of loading what is owed.
+// A status for which the outbox has no room is parked: it is owed to the client, and loaded again once there is room.
 const (
-	loadBatch = 4 // statuses that have their room before they are loaded
-	loadAgain = 200 * time.Millisecond
+	loadBatch = 4                      // parked statuses for which room is reserved at a time
+	loadAgain = 200 * time.Millisecond // wait before the next try
 )
 
-// ErrNoJob is returned by a load of a job that is not there any more.
+// ErrNoJob is returned by a Loader if the job does not exist any more.
 var ErrNoJob = errors.New("no such job")
 
 // States of a session's loading.
@@ -28,8 +28,7 @@ const (
 	loadMore // there may be more to load than was seen
 )
 
-// loadOwed has statuses loaded whose bytes there was no room for, once there is: by one goroutine
-// per session, one after the other.
+// loadOwed starts the goroutine that loads parked statuses, unless it runs. There is at most one per session.
 func (s *Session) loadOwed() {
 	if !s.out.Owing() || s.loading.Swap(loadMore) != loadIdle {
 		return
@@ -53,7 +52,7 @@ func (s *Session) loadDue() {
 	for s.ctx.Err() == nil {
 		due, later := s.out.Due(loadBatch)
 		if later {
-			// Others have all the room that there is.
+			// Other sessions use all the room: nothing here will say when there is some, so try again later.
 			s.mu.Lock()
 			if !s.over {
 				time.AfterFunc(loadAgain, s.loadOwed)
@@ -74,7 +73,7 @@ func (s *Session) loadDue() {
 	}
 }
 
-// load returns a job as it is now; false when the status is owed no more, or again.
+// load returns a job's current document. After an error the status is parked again, or dropped if the job is gone.
 func (s *Session) load(tenant, jobID string, owed outbox.Owed) (*trackerpb.Job, error) {
 	j, err := s.cfg.Load(s.ctx, tenant, jobID)
 	switch {
@@ -116,7 +115,7 @@ func (s *Session) loadWatch(w *watch, owed outbox.Owed) {
 	case j.Terminal:
 		w.Over()
 		s.cfg.Hub.Unsubscribe(&w.Subscription)
-	case left: // the job was opened again
+	case left: // the job was retried meanwhile: subscribe anew
 		s.mu.Lock()
 		w.left = false
 		s.mu.Unlock()
@@ -150,8 +149,8 @@ func (s *Session) loadMine(w *mineWatch, owed outbox.Owed) {
 	s.start(o)
 }
 
-// parks notes what became of a status, and frees the watch of a job that has ended, unless that
-// status is owed.
+// parks handles the outbox's outcome of a status. After a terminal status it ends the watch, unless that status was
+// parked.
 func (w *watch) parks(o outbox.Outcome, terminal bool) {
 	s := w.session
 	s.start(o)
@@ -174,7 +173,7 @@ func (w *watch) Withheld(version int64, size int) {
 // Loader loads jobs.
 type Loader func(ctx context.Context, tenant, jobID string) (*trackerpb.Job, error)
 
-// join has what waits for the session counted as its user's. s.mu is held, or the session is new.
+// join makes the budget of id's user pay for the outbox. s.mu is held, or the session is new.
 func (s *Session) join(id auth.Identity) {
 	had := s.account
 	s.account = s.cfg.Budget.Open(id.Tenant, id.Subject)
@@ -182,7 +181,7 @@ func (s *Session) join(id auth.Identity) {
 	had.Close()
 }
 
-// leaveBudget gives back what the outbox has, once nothing is written any more.
+// leaveBudget returns the outbox's bytes to the budget, once nothing is written any more.
 func (s *Session) leaveBudget() {
 	s.out.Abandon()
 	s.mu.Lock()

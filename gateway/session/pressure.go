@@ -6,16 +6,15 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
-// A client that sends on while its submits are refused as overloaded is read more slowly, so that
-// what it sends waits in its own kernel: reading and refusing a frame of 250 KB costs the machine
-// as much as others need for their submits. The pause doubles with each refusal in a row and ends
-// with the first submit that is taken.
+// A client that goes on to send submits while they are refused as overloaded is read more slowly, so that its frames
+// wait in its own kernel: reading and refusing a frame of 250 KB costs as much as other clients need for their
+// submits. The pause doubles with each refusal in a row and ends with the first submit that is accepted.
 const (
 	pressurePause    = 10 * time.Millisecond
 	pressurePauseMax = time.Second
 )
 
-// notePressure notes how an order or a submit ended.
+// notePressure counts submits, cancels and retries in a row that were refused as overloaded.
 func (s *Session) notePressure(err error) {
 	switch {
 	case err == nil:
@@ -25,7 +24,7 @@ func (s *Session) notePressure(err error) {
 	}
 }
 
-// readOn reads the next message, on a goroutine of its own: at once, or after a pause.
+// readOn reads the next message on a new goroutine, at once or after a pause.
 func (s *Session) readOn() {
 	if n := s.overloaded.Load(); n > 0 {
 		time.AfterFunc(min(pressurePause<<min(n, 10), pressurePauseMax), s.read)

@@ -24,72 +24,72 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Bounds of one session that no configuration changes.
+// Bounds of a session that cannot be configured.
 const (
-	flushBytes   = 16 << 10         // one write carries about so much
-	writeTimeout = 10 * time.Second // a client that takes nothing for so long is too slow
-	lingerTime   = time.Second      // how long a closed session waits for its client's close
-	lingerBytes  = 1 << 20
-	messageTime  = 30 * time.Second // for all of a message, once it began; looked at with each ping
-	maxBroken    = 64               // broken frames before the session is closed with protocol_error
+	flushBytes   = 16 << 10         // approximate size of one write
+	writeTimeout = 10 * time.Second // a client that reads nothing for so long is too slow
+	lingerTime   = time.Second      // how long a closed session waits for its client's close frame
+	lingerBytes  = 1 << 20          // how much it reads meanwhile
+	messageTime  = 30 * time.Second // for a whole message from its first byte on; checked with each ping
+	maxBroken    = 64               // broken frames after which the session is closed with protocol_error
 )
 
-// Jobs takes jobs in, and orders for them. Each answers with an ack, once it is durable, and the
-// version below which the job's state is not known; or with a frame.Problem.
+// Jobs submits, cancels and retries jobs. Each method returns when that is durable, with the ack and the version of the
+// event: older statuses of the job are outdated. Errors are frame.Problems.
 type Jobs interface {
-	// Submit calls made with the job's ID before anybody can hear of the job.
+	// Submit calls made with the job's ID before any status of the job can arrive.
 	Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64,
 		error)
 	Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 	Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 }
 
-// Limits shares the gateway out among tenants. Errors are frame.Problems.
+// Limits bounds what tenants and users may use; package limits implements it. Errors are frame.Problems.
 type Limits interface {
 	OpenSession(tenant, subject string) error
 	CloseSession(tenant, subject string)
-	Watch(tenant string, n int) bool         // n more watches, or fewer
-	Ask(tenant, subject string, n int) error // for the states of n jobs
+	Watch(tenant string, n int) bool         // n more watched jobs, or fewer if it is negative
+	Ask(tenant, subject string, n int) error // a request for the documents of n jobs
 }
 
-// Metrics counts what sessions do.
+// Metrics counts events of sessions.
 type Metrics interface {
-	Frame(t frame.Type, c code.Code, took time.Duration) // one answered; c is "" when it was taken
-	Error(c code.Code)                                   // one error sent
-	Sent(times []int64)                                  // statuses written; see outbox.Take
-	Conflated()
-	Parked() // a status that there was no room for
-	Dropped(why outbox.Outcome)
-	TooManyFrames()
-	TooSlowToSend() // a message that did not come in time
+	Frame(t frame.Type, c code.Code, took time.Duration) // a frame was answered; c is "" if it was accepted
+	Error(c code.Code)                                   // an error was sent
+	Sent(times []int64)                                  // statuses were written; see outbox.Take
+	Conflated()                                          // a status was replaced by a newer one
+	Parked()                                             // there was no room for a status
+	Dropped(why outbox.Outcome)                          // a frame was dropped
+	TooManyFrames()                                      // a frame was above the rate
+	TooSlowToSend()                                      // a message did not arrive in time
 
-	Compressing(sockets int)          // so many more have compression, or fewer
-	NotCompressing(why NoCompression) // a client that had asked
-	Compressed()                      // one frame, for however many sockets
-	SentCompressed(before, after int) // bytes of frames that were to be compressed
+	Compressing(sockets int)          // the number of sockets with compression has changed by so many
+	NotCompressing(why NoCompression) // a client asked for compression and does not get it
+	Compressed()                      // a frame was compressed, for all its sockets
+	SentCompressed(before, after int) // bytes of frames that may be compressed, before and after
 }
 
-// Config is what all sessions share.
+// Config holds the settings and parts that all sessions share.
 type Config struct {
 	Verifier *auth.Verifier
 	Hub      *hub.Hub
 	Mine     *mine.Index
 	Load     Loader
-	Budget   *budget.Budget // of what waits to be written
+	Budget   *budget.Budget // for the bytes that wait to be written
 	Jobs     Jobs
 	Limits   Limits
 	Metrics  Metrics
 	Log      *slog.Logger
 
-	Compression *Compression // nil: it is off
+	Compression *Compression // nil if it is off
 
 	PingInterval    time.Duration
-	FirstFrame      time.Duration // from the handshake to the auth frame
-	FrameBytes      int
-	Subscriptions   int
-	WaitingBytes    int // of statuses that wait, or are being written
-	InFlightSubmits int
-	FrameRate       float64 // frames per second that a client may send; twice as many in a burst
+	FirstFrame      time.Duration // longest time from the handshake to the auth frame
+	FrameBytes      int           // largest frame from a client
+	Subscriptions   int           // jobs that a session may watch
+	WaitingBytes    int           // bytes of statuses that wait or are being written
+	InFlightSubmits int           // submits, cancels and retries without an answer
+	FrameRate       float64       // frames per second that a client may send, with bursts of twice as many
 
 	writers flusher
 }
@@ -102,60 +102,60 @@ type Session struct {
 	ws       *websocket.Conn
 	conn     *conn
 	opened   time.Time
-	Proved   func()          // called when a client without an identity gets one; nil or set before Start
+	Proved   func()          // called when a client without an identity gets one; nil, or set before Start
 	ended    func()          // set by Start
 	ctx      context.Context // ends with the session
 	cancel   context.CancelFunc
-	deflates bool // permessage-deflate was agreed on
+	deflates bool // permessage-deflate was negotiated
 
 	out        outbox.Outbox
-	flushes    sync.WaitGroup
-	loading    atomic.Int32 // of what is owed
-	submits    sync.WaitGroup
-	inFlight   atomic.Int32 // submits on their way, for the limit
-	overloaded atomic.Int32 // submits in a row that were refused as code.Overloaded
+	flushes    sync.WaitGroup // flushes, and the loading of parked statuses
+	loading    atomic.Int32   // loadIdle, loadRunning or loadMore
+	submits    sync.WaitGroup // goroutines of later
+	inFlight   atomic.Int32   // submits, cancels and retries in flight, for the limit
+	overloaded atomic.Int32   // submits in a row that were refused as code.Overloaded
 
-	unanswered atomic.Int32 // submits whose answer is not in the outbox, for the drain
+	unanswered atomic.Int32 // submits whose answer is not in the outbox yet, for the drain
 	pinged     atomic.Bool  // a ping was sent and not answered
-	follows    atomic.Bool  // mine is there
-	closing    atomic.Int32
+	follows    atomic.Bool  // mine is not nil
+	closing    atomic.Int32 // the code with which the session is closed; 0 while it is open
 	reading    atomic.Int64 // when the message began that is being read, Unix nanoseconds; else 0
 
 	// Owned by the read loop.
-	broken   int
-	received time.Time     // when the last frame was
+	broken   int           // broken frames so far
+	received time.Time     // when the last frame was received
 	frames   *rate.Limiter // nil before the first frame: idle sockets are many
 
-	// registering is held while what the session watches is changed here and in the hub.
+	// registering is held while the session's watches are changed, here and in the hub.
 	// Lock order: registering → hub → mu → outbox.
 	registering sync.Mutex
 
-	mu       sync.Mutex // guards all below and the watches; the hub is not called under it
+	mu       sync.Mutex // guards the fields below and the watches; the hub is not called under it
 	identity auth.Identity
-	known    bool // an identity was given, and counts as a session of its tenant
-	warned   bool // that the token of this identity is about to end
+	known    bool // the session has an identity, and is counted as a session of its tenant
+	warned   bool // the client was warned that the identity's token expires
 	deadline *time.Timer
 	watches  map[string]*watch        // by job ID; nil once the session has ended
-	promised int                      // submits in flight that will watch their job
+	promised int                      // places that are reserved for watches of submits in flight
 	over     bool                     // nothing is written any more
-	account  *budget.Account          // of what the outbox holds; nil before there is an identity
-	mine     *mineWatch               // all jobs of the session's subject; nil when it does not follow them
-	unacked  map[string]*outbox.Frame // by job: statuses that mine has, and whose ack comes first
-	told     mine.Told                // of jobs that are not watched by themselves; of all while mine is there
+	account  *budget.Account          // the budget of the outbox; nil before there is an identity
+	mine     *mineWatch               // the watch of all jobs of the session's subject; nil if there is none
+	unacked  map[string]*outbox.Frame // by job ID: statuses of mine that must wait for the ack of their submit
+	told     mine.Told                // versions sent, of jobs without a watch of their own; of all while mine is set
 }
 
-// NoHandshake is returned by Accept for a request that is not a WebSocket handshake. Headers may have
-// been set that say how to make it one.
+// NoHandshake is returned by Accept for a request that is not a WebSocket handshake. Accept may have set headers of the
+// answer that say how to make one.
 type NoHandshake struct {
-	Status int // as RFC 6455 §4.2.2 and RFC 9110 §15.5.22 want it
+	Status int // the HTTP status to answer with (RFC 6455 §4.2.2, RFC 9110 §15.5.22)
 	Reason error
 }
 
 func (e *NoHandshake) Error() string { return e.Reason.Error() }
 
-// Accept upgrades a request. identity is nil for a client that must authenticate with its
-// first frame; else it was let in by Limits, and the session is counted there until it
-// ends. Start must follow, or Discard.
+// Accept upgrades a request to a WebSocket. identity is nil for a client that must authenticate with its first frame;
+// else the caller has called Limits.OpenSession for it, and the session calls CloseSession when it ends. The caller
+// must then call Start or Discard.
 func Accept(
 	w http.ResponseWriter, r *http.Request, name string, cfg *Config, identity *auth.Identity,
 ) (*Session, error) {
@@ -167,7 +167,7 @@ func Accept(
 		OnPingReceived:     func(context.Context, []byte) bool { return s.control() },
 		OnPongReceived: func(context.Context, []byte) {
 			if !s.pinged.Swap(false) {
-				s.control() // nobody asked
+				s.control() // a pong without a ping
 			}
 		},
 	})
@@ -188,7 +188,8 @@ func Accept(
 	return s, nil
 }
 
-// Start serves the socket until it ends, and calls ended when nothing of it is left.
+// Start begins to serve the socket and returns. ended is called when the session has ended and all its goroutines with
+// it.
 func (s *Session) Start(ended func()) {
 	s.ended = ended
 	s.mu.Lock()
@@ -201,7 +202,7 @@ func (s *Session) Start(ended func()) {
 	go s.read()
 }
 
-// Discard ends a session that is not to be started, without a word.
+// Discard ends a session that was not started, without a close frame.
 func (s *Session) Discard() {
 	s.Kill()
 	s.cancel()
@@ -209,7 +210,8 @@ func (s *Session) Discard() {
 	s.uncompress()
 }
 
-// finish takes the session down once nothing is read any more.
+// finish ends the session after its read loop: it waits for submits and flushes, and releases everything that the
+// session holds.
 func (s *Session) finish() {
 	s.cancel()
 	s.mu.Lock()
@@ -238,11 +240,11 @@ func (s *Session) finish() {
 	s.ended()
 }
 
-// Closed is the code that the session was closed with; 0 when the client left.
+// Closed returns the code with which the session was closed; 0 if the client left.
 func (s *Session) Closed() code.Close { return code.Close(s.closing.Load()) }
 
-// arm sets the one timer of a session: the first frame's deadline, or the warning before the
-// token's end and then that end. s.mu is held.
+// arm sets the session's timer: to the deadline of the first frame, or to the warning before the token's expiry and
+// then to the end of the session. s.mu is held.
 func (s *Session) arm() {
 	if s.deadline != nil {
 		s.deadline.Stop()
@@ -261,7 +263,7 @@ func (s *Session) arm() {
 	}
 }
 
-// authMissing ends a session whose first frame did not come in time.
+// authMissing closes a session whose first frame did not come in time.
 func (s *Session) authMissing() {
 	s.mu.Lock()
 	known := s.known
@@ -271,8 +273,8 @@ func (s *Session) authMissing() {
 	}
 }
 
-// tokenEnds warns, and when it is called again closes, unless the token was renewed in the
-// moment in which the timer fired.
+// tokenEnds is called by the timer for a token that expires at expires: first it warns the client, and the second
+// time it closes the session. It does nothing if the token was renewed just when the timer fired.
 func (s *Session) tokenEnds(expires time.Time) {
 	s.mu.Lock()
 	if !s.identity.Expires.Equal(expires) {
@@ -293,10 +295,10 @@ func (s *Session) tokenEnds(expires time.Time) {
 	s.send(wire.Encode(frame.NewExpiring(expires, after)))
 }
 
-// read is the read loop.
+// read is the read loop: it reads and handles one frame.
 //
-// After each frame it goes on in a new goroutine: answering one takes much of a stack, which
-// the goroutine of a socket that then rests for hours would keep.
+// Then it goes on in a new goroutine: handling a frame needs a large stack, and a goroutine keeps its stack while the
+// socket is idle, perhaps for hours.
 func (s *Session) read() {
 	kind, b, err := s.message()
 	if err != nil {
@@ -305,7 +307,7 @@ func (s *Session) read() {
 		return
 	}
 	switch {
-	case s.closing.Load() != 0: // what comes after our close is not read
+	case s.closing.Load() != 0: // frames after our close frame are ignored
 	case kind != websocket.MessageText:
 		s.Close(code.CloseUnsupportedData)
 	case !utf8.Valid(b):
@@ -316,7 +318,7 @@ func (s *Session) read() {
 	s.readOn()
 }
 
-// message reads one, of however many fragments.
+// message reads one message, with all its fragments.
 func (s *Session) message() (websocket.MessageType, []byte, error) {
 	kind, r, err := s.ws.Reader(context.Background())
 	if err != nil {
@@ -328,8 +330,8 @@ func (s *Session) message() (websocket.MessageType, []byte, error) {
 	return kind, b, err
 }
 
-// readEnded notes why, and lets a client that was told why read it: closing with unread
-// data in the buffer would reset the connection and lose the close frame.
+// readEnded handles the end of the read loop. If a close frame was sent it goes on to read for a moment (lingers): to
+// close a socket with unread data in its buffer resets the connection, and the client would not get the close frame.
 func (s *Session) readEnded(err error) {
 	if left, ok := errors.AsType[websocket.CloseError](err); ok {
 		s.cfg.Log.Debug("the client closes", "session", s.name, "code", int(left.Code))
@@ -337,8 +339,8 @@ func (s *Session) readEnded(err error) {
 	}
 	said := s.conn.said()
 	if said == 0 && !s.conn.ended && s.closing.Load() == 0 {
-		// The library says nothing to what breaks the protocol in these ways: an unmasked
-		// frame, a length above all bounds.
+		// The library sends no close frame after some protocol errors: an unmasked frame, or a length
+		// above 2^63.
 		said = code.CloseWebsocketViolation
 		_, _ = s.conn.Write(wire.Close(said))
 	}
@@ -349,23 +351,23 @@ func (s *Session) readEnded(err error) {
 	}
 }
 
-// Close tells the client why and ends the session; the first reason wins.
+// Close sends a close frame and ends the session. If it is called again the first code stays.
 func (s *Session) Close(c code.Close) {
 	if !s.closing.CompareAndSwap(0, int32(c)) {
 		return
 	}
 	s.start(s.out.Close(wire.Close(c)))
-	// The read loop ends when the client answers, or now and a little.
+	// The read loop ends when the client answers with its close frame, or a little later.
 	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime + writeTimeout/10))
 }
 
-// Kill ends the session without a word.
+// Kill ends the session without a close frame.
 func (s *Session) Kill() {
 	s.closing.CompareAndSwap(0, int32(code.CloseGoingAway))
 	_ = s.conn.Close()
 }
 
-// Ping asks the client for a sign of life; one that gave none since the last ping is gone.
+// Ping sends a ping. If the last one was not answered, or a message takes too long to arrive, it closes the session.
 func (s *Session) Ping() {
 	if began := s.reading.Load(); began != 0 && time.Since(time.Unix(0, began)) > messageTime {
 		s.cfg.Metrics.TooSlowToSend()
@@ -380,15 +382,15 @@ func (s *Session) Ping() {
 	s.send(wire.Ping)
 }
 
-// Goaway asks the client to come back later, somewhere else.
+// Goaway asks the client to reconnect after a wait, to any gateway.
 func (s *Session) Goaway(reason string, after time.Duration) {
 	s.send(wire.Encode(frame.GoawayFrame{Type: frame.Goaway, Reason: reason, ReconnectAfter: after.Seconds()}))
 }
 
-// Settled reports whether no submit is in flight and nothing waits to be written.
+// Settled reports whether no submit is unanswered and nothing waits to be written.
 func (s *Session) Settled() bool { return s.unanswered.Load() == 0 && s.out.Idle() }
 
-// send queues a control frame. A client that asks, and does not read the answers, is cut off.
+// send queues a control frame. It ends the session of a client that sends requests and does not read the answers.
 func (s *Session) send(b []byte) {
 	o := s.out.Send(b)
 	if o == outbox.Overflow {
@@ -399,7 +401,7 @@ func (s *Session) send(b []byte) {
 	s.start(o)
 }
 
-// start acts on the outbox's word.
+// start acts on the outcome of a put into the outbox: it starts a flush, loads parked statuses, or ends the session.
 func (s *Session) start(o outbox.Outcome) {
 	switch o {
 	case outbox.Start:
@@ -410,7 +412,7 @@ func (s *Session) start(o outbox.Outcome) {
 		}
 		s.flushes.Add(1)
 		if s.conn.raw == nil {
-			go s.flushWaiting(newBatch(), nil) // nothing can be tried
+			go s.flushWaiting(newBatch(), nil) // this connection has no writes that do not block
 		} else {
 			s.cfg.writers.add(s)
 		}
@@ -418,7 +420,7 @@ func (s *Session) start(o outbox.Outcome) {
 		s.cfg.Metrics.Conflated()
 	case outbox.Parked:
 		s.cfg.Metrics.Parked()
-		go s.loadOwed() // the hub calls under the session's lock
+		go s.loadOwed() // a goroutine, since callers may hold s.mu, which loadOwed takes
 	case outbox.Old, outbox.Closed:
 		s.cfg.Metrics.Dropped(o)
 	case outbox.Overflow:
@@ -427,14 +429,14 @@ func (s *Session) start(o outbox.Outcome) {
 	}
 }
 
-// tooSlow ends a session whose client takes nothing.
+// tooSlow ends a session whose client reads nothing.
 func (s *Session) tooSlow() {
 	s.closing.CompareAndSwap(0, int32(code.CloseSlowConsumer))
 	_ = s.conn.Close()
 }
 
-// tooMuchWaits ends a session for which too much waits to be written. That is dropped, and the client
-// told why: it may only have rested, and reads on within the time that a write may take.
+// tooMuchWaits ends a session for which too much waits to be written. It drops that and sends a close frame: the client
+// may have paused only briefly, and still has the time of a write to read it.
 func (s *Session) tooMuchWaits() {
 	if !s.closing.CompareAndSwap(0, int32(code.CloseSlowConsumer)) {
 		return

@@ -11,27 +11,27 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// watch is one job that the session watches.
+// watch is the session's watch of one job.
 type watch struct {
 	hub.Subscription // its Subscriber is the watch itself
 	session          *Session
 
 	slot    outbox.Slot
-	left    bool    // the hub has no more of it: its last status is owed; guarded by session.mu
-	answers []place // of subscribe frames that wait for this job; guarded by session.mu
-	reset   bool    // the answers say so; guarded by session.mu
+	left    bool    // the hub has ended it, but its last status is parked; guarded by session.mu
+	answers []place // the subscribe frames that wait for this job's answer; guarded by session.mu
+	reset   bool    // the answers must have Reset set; guarded by session.mu
 }
 
-// asked is one subscribe frame on its way to its one answer, which comes when each of its
-// jobs has been answered. Guarded by its session's mu.
+// asked is a subscribe frame that was not answered yet. Its answer is sent when each of its jobs has been answered.
+// Guarded by its session's mu.
 type asked struct {
 	frame    frame.SubscribedFrame
 	received time.Time
-	missing  int
-	watches  []*watch // held until the answer was sent
+	missing  int      // jobs without an answer
+	watches  []*watch // their slots are held until the answer was sent
 }
 
-// place is where a job's answer goes.
+// place is the place of a job's answer in the answer to a subscribe frame.
 type place struct {
 	asked *asked
 	index int
@@ -39,8 +39,11 @@ type place struct {
 
 var errJobsAndMine = problem(code.InvalidFrame, "jobs and mine are each a frame of their own")
 
-// subscribe watches jobs. Subscribing again is harmless: it is answered with the version
-// now, and what the session was sent before is not sent again.
+// subscribe watches the jobs of a subscribe frame. Subscribing again is harmless: it is answered with the current
+// version, and statuses that the session was sent before are not sent again.
+//
+// The slots of all its watches are held until the frame's answer was queued, so that the answer comes before the first
+// status.
 func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	if f.Mine {
 		if len(f.Jobs) > 0 {
@@ -68,7 +71,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 		if ref.After != nil {
 			after = *ref.After
 		}
-		if w := byJob[ref.JobID]; w != nil { // named twice: answered once, with the more that was asked for
+		if w := byJob[ref.JobID]; w != nil { // named twice: one answer, and the lower After
 			w.After = min(w.After, after)
 			continue
 		}
@@ -95,15 +98,15 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	return errLater
 }
 
-// newWatch is one that was asked for at the given time.
+// newWatch returns a watch that was asked for at that time.
 func (s *Session) newWatch(sub hub.Subscription, asked time.Time) *watch {
 	w := &watch{Subscription: sub, session: s, slot: outbox.Slot{Since: asked.UnixMilli()}}
 	w.Subscriber, w.slot.Owner = w, w
 	return w
 }
 
-// replace registers a watch, in place of one that the session has of the same job: so the
-// answer tells the version now. s.registering is held.
+// replace registers a watch. If the session watches the job already, the new watch takes the place of the old one, so
+// that it is answered with the current version. s.registering is held.
 func (s *Session) replace(w *watch) {
 	s.mu.Lock()
 	had := s.watches[w.JobID]
@@ -125,8 +128,8 @@ func (s *Session) replace(w *watch) {
 	s.cfg.Hub.Subscribe(&w.Subscription)
 }
 
-// succeed ends a watch whose place another one, which is held, has taken: what was asked of it is
-// answered by that one, and nothing is sent twice. s.registering is held.
+// succeed ends the watch had, whose place w, which is held, has taken. Its unanswered subscribe frames are answered
+// by w, and no status is sent twice. s.registering is held.
 func (s *Session) succeed(w, had *watch) {
 	s.cfg.Hub.Unsubscribe(&had.Subscription)
 	s.mu.Lock()
@@ -136,7 +139,7 @@ func (s *Session) succeed(w, had *watch) {
 	s.out.Inherit(&w.slot, &had.slot)
 }
 
-// promise keeps a place for the watch of a submit; false when there is none.
+// promise reserves a place for the watch of a submit. It reports false if there is none left.
 func (s *Session) promise() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,12 +150,12 @@ func (s *Session) promise() bool {
 	return true
 }
 
-// roomLocked takes a place for one more watch; false when there is none. s.mu is held.
+// roomLocked takes a place for one more watch. It reports false if there is none left. s.mu is held.
 func (s *Session) roomLocked(tenant string) bool {
 	return s.subscriptionsLocked() < s.cfg.Subscriptions && s.cfg.Limits.Watch(tenant, 1)
 }
 
-// subscriptionsLocked counts the places taken. s.mu is held.
+// subscriptionsLocked returns how many places for watches are taken. s.mu is held.
 func (s *Session) subscriptionsLocked() int {
 	n := len(s.watches) + s.promised
 	if s.mine != nil {
@@ -171,9 +174,10 @@ func (s *Session) unpromise(promised bool) {
 	s.cfg.Limits.Watch(s.identity.Tenant, -1)
 }
 
-// watchSubmitted sends the ack of a submit or a retry and watches its job, in place of a watch
-// that the session has. The watch is there before the client can know the job's ID, and says
-// nothing before the ack, nor of the time before it: what ended before a retry is no end.
+// watchSubmitted sends the ack of a submit or a retry and watches its job, in place of an earlier watch of the
+// session. The watch begins before the ack is sent, so that it misses nothing; its slot is held until then, so that
+// no status comes before the ack. Statuses from before version are not sent: the end of a job's former round is not
+// the end of its retry.
 func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int64, received time.Time) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
@@ -225,7 +229,7 @@ func (s *Session) unsubscribe(f *frame.ClientFrame) error {
 		s.mu.Unlock()
 		if w != nil {
 			s.cfg.Hub.Unsubscribe(&w.Subscription)
-			w.answer(0, code.Unavailable) // to a subscribe that no tracker has answered yet
+			w.answer(0, code.Unavailable) // answers a subscribe that no tracker has answered yet
 			s.clear(w)
 		}
 	}
@@ -260,8 +264,7 @@ func (w *watch) Subscribed(version int64, c code.Code) {
 	w.answer(version, c)
 }
 
-// answer fills in what the job's subscribe frames wait for, and sends those that are
-// complete.
+// answer enters the job's answer into the subscribe frames that wait for it, and sends the answers that are complete.
 func (w *watch) answer(version int64, c code.Code) {
 	s := w.session
 	var complete []*asked
@@ -290,8 +293,8 @@ func (w *watch) Status(f *outbox.Frame) {
 	w.parks(w.session.putWatched(w, f), f.Terminal)
 }
 
-// Reset implements hub.Subscriber. The answer to a subscribe that waits says it; a client that was
-// answered before is answered anew.
+// Reset implements hub.Subscriber. If a subscribe frame waits for its answer, that will say so; else the client gets a
+// subscribed frame without an ID.
 func (w *watch) Reset(version int64) {
 	s := w.session
 	s.mu.Lock()
@@ -316,8 +319,8 @@ func (w *watch) Over() {
 	}
 }
 
-// forget frees a watch's place. What it was sent is known from here on to the watch of all jobs,
-// if there is one or will be. s.mu is held.
+// forget removes a watch. The last version that it was sent is recorded in told, so that a watch of all jobs does not
+// send it again. s.mu is held.
 func (s *Session) forget(w *watch) {
 	delete(s.watches, w.JobID)
 	s.told.News(w.JobID, s.out.Last(&w.slot))

@@ -5,8 +5,8 @@ import (
 	"github.com/ackwire/ackwire/gateway/wire"
 )
 
-// putWatched puts a status of a job that the session watches by itself. It is marked as mine if
-// the session follows all jobs of its subject, too.
+// putWatched queues a status for the session's watch of the job. The status is marked as mine if the session also
+// watches all jobs of its subject and the job is one of them.
 func (s *Session) putWatched(w *watch, f *outbox.Frame) outbox.Outcome {
 	if !s.follows.Load() {
 		return s.out.Put(&w.slot, f)
@@ -16,8 +16,8 @@ func (s *Session) putWatched(w *watch, f *outbox.Frame) outbox.Outcome {
 	return s.out.Put(&w.slot, s.markedLocked(w, f))
 }
 
-// markedLocked is a status of a watched job as it goes to a session that may follow all jobs of
-// its subject, too. s.mu is held.
+// markedLocked returns the frame to send for a status of a watched job: the one that is marked as mine, if the session
+// also watches all jobs of its subject. It records the version in told. s.mu is held.
 func (s *Session) markedLocked(w *watch, f *outbox.Frame) *outbox.Frame {
 	if s.mine != nil {
 		if s.mine.answered && f.Subject == s.mine.Subject {
@@ -30,8 +30,8 @@ func (s *Session) markedLocked(w *watch, f *outbox.Frame) *outbox.Frame {
 	return f
 }
 
-// putMineLocked puts a status of any job of the session's subject: in the place of the job's own
-// watch, if there is one, so that it is sent once. s.mu is held.
+// putMineLocked queues a status for the session's watch of all jobs. If the session also watches the job by itself, the
+// status goes into the slot of that watch, so that it is sent only once. s.mu is held.
 func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) outbox.Outcome {
 	if s.mine == nil {
 		return outbox.Closed // the watch of all jobs has ended
@@ -39,7 +39,7 @@ func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) out
 	fresh := s.told.News(jobID, f.Version)
 	if own := s.watches[jobID]; own != nil {
 		o := s.out.Put(&own.slot, f)
-		if f.Terminal && own.left && o != outbox.Parked { // what it owed is on its way
+		if f.Terminal && own.left && o != outbox.Parked { // the status that was parked is queued now
 			s.forget(own)
 		}
 		return o
@@ -50,21 +50,21 @@ func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) out
 	return s.out.PutGroup(&w.group, jobID, f)
 }
 
-// skipTold has a new watch, which is held, skip what the session was sent by the watch of all jobs. A status that this
-// one owes goes over to the new watch: loaded for both, it would be sent twice. s.mu is held.
+// skipTold makes a new watch, which is held, skip the versions that the watch of all jobs has sent. If that one has a
+// parked status of the job, the new watch takes it over: if both loaded it, it would be sent twice. s.mu is held.
 func (s *Session) skipTold(w *watch) {
 	if s.mine != nil && !s.out.Reclaim(&w.slot, &s.mine.group, w.JobID) {
 		s.out.Skip(&w.slot, s.told.Last(w.JobID))
 	}
 }
 
-// clear drops what waits, or is owed, of a job that is not watched by itself any more, unless it is to be sent all the
-// same.
+// clear drops the waiting or parked status of a job whose own watch has ended. If the watch of all jobs covers the job,
+// that one takes the status over.
 func (s *Session) clear(w *watch) {
 	s.mu.Lock()
 	o := outbox.Queued
 	covered, ceded := s.mine != nil && s.mine.answered, false
-	if covered { // of which subject the job is shows once it is loaded
+	if covered { // for a parked status the job's subject is known only once it is loaded
 		o, ceded = s.out.Cede(&w.slot, &s.mine.group, w.JobID)
 	}
 	if !ceded {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// rawConn returns nil: no write is tried, and each flush has a goroutine of its own.
+// rawConn returns nil: this system has no writes that do not block, so each flush has a goroutine of its own.
 func rawConn(net.Conn) syscall.RawConn { return nil }
 
 type trier struct{}

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// rawConn returns what tries writes on a connection; nil when it has none, like one with TLS.
+// rawConn returns the raw connection for writes that do not block; nil if there is none, as with TLS.
 func rawConn(c net.Conn) syscall.RawConn {
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
@@ -18,7 +18,7 @@ func rawConn(c net.Conn) syscall.RawConn {
 	return nil
 }
 
-// trier writes without waiting. It is kept from write to write, as its function is an allocation.
+// trier writes without blocking. It is reused for many writes, since its function value is an allocation.
 type trier struct {
 	b   []byte
 	n   int
@@ -39,13 +39,13 @@ func newTrier() *trier {
 			case !errors.Is(err, syscall.EAGAIN):
 				t.err = err
 			}
-			return true // also with a short write: the buffer is full then
+			return true // after a short write too: the buffer is full, and we do not wait
 		}
 	}
 	return t
 }
 
-// write writes what the kernel takes at once.
+// write writes as much as the kernel accepts at once, and returns how many bytes that was.
 func (t *trier) write(raw syscall.RawConn, b []byte) (int, error) {
 	t.b, t.n, t.err = b, 0, nil
 	err := raw.Write(t.do)

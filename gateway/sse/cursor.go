@@ -10,8 +10,8 @@ import (
 	"github.com/ackwire/ackwire/gateway/outbox"
 )
 
-// told is what a client was told of each job of its stream, in the order of the jobs: nothing, that
-// it cannot be followed, or its version.
+// told holds, for each job of a stream in order, what the client was sent: nothing (toldNothing), that the job cannot
+// be followed (toldRefused), or the last version.
 type told []int64
 
 const (
@@ -19,18 +19,19 @@ const (
 	toldRefused = -1
 )
 
-// ids makes the IDs of a stream's events. Owned by Serve once it runs.
+// ids makes the IDs of a stream's events: the job's version in a stream of one job, else a cursor. Owned by Serve
+// once it runs.
 type ids struct {
 	jobs  []string
 	told  told
-	many  bool // the ID is a cursor; else the job's version
-	index map[string]int
+	many  bool           // the IDs are cursors
+	index map[string]int // of jobs; made at the first use
 }
 
-// status notes one that is to be written.
+// status records a status that is about to be written.
 func (d *ids) status(f *outbox.Frame) { d.note(f.JobID, f.Version) }
 
-// refused notes that a job cannot be followed. What may be otherwise in a moment is not noted.
+// refused records that a job cannot be followed. A retryable error is not recorded.
 func (d *ids) refused(a Answer) {
 	if !a.Error.Info().Retryable {
 		d.note(a.JobID, toldRefused)
@@ -49,7 +50,8 @@ func (d *ids) note(jobID string, what int64) {
 	}
 }
 
-// append writes the ID of the event that follows; nothing while there is nothing to come back to.
+// append appends the line with the ID of the event that follows. It appends nothing in a stream without jobs, or before
+// the first version of a stream of one job.
 func (d *ids) append(b []byte) []byte {
 	switch {
 	case len(d.jobs) == 0:
@@ -67,8 +69,8 @@ func (d *ids) append(b []byte) []byte {
 // cursorFormat is the first byte of a cursor.
 const cursorFormat = 1
 
-// cursor is what a stream of several jobs has as ID: what was told of each of them. It is bound to
-// these jobs, in this order. A job costs some six characters, at most fourteen.
+// cursor encodes what the client was sent of each job, as the event ID of a stream of several jobs. It is valid only
+// for the same jobs in the same order, and has about six characters per job, at most fourteen.
 func (t told) cursor(jobs []string) string {
 	b := make([]byte, 0, 5+5*len(t))
 	b = append(b, cursorFormat)
@@ -79,8 +81,8 @@ func (t told) cursor(jobs []string) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// readCursor reads the cursor of a stream of these jobs. Whatever it is not, it tells of nothing: an
-// EventSource that is answered with an error never comes back (WHATWG HTML §9.2.2).
+// readCursor decodes the cursor of a stream of these jobs. An invalid cursor counts as none and is no error, since an
+// EventSource that is answered with an error does not reconnect (WHATWG HTML §9.2.2).
 func readCursor(s string, jobs []string) told {
 	t := make(told, len(jobs))
 	b, err := base64.RawURLEncoding.DecodeString(s)

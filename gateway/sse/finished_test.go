@@ -16,7 +16,7 @@ func (upstream) Remove(string)           {}
 func (upstream) Ended(string)            {}
 func (upstream) Lose(string)             {}
 
-// A client that knows its job's end is sent away by the answer to its watch, however the two meet.
+// A client that has its job's end is answered 204, in whatever order the answer to its watch and the end arrive.
 func TestFinishedWithTheAnswer(t *testing.T) {
 	for range 2000 {
 		h := hub.New()

@@ -10,23 +10,23 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Rhythm of loading what is owed.
+// A status for which the outbox has no room is parked: it is owed to the client, and loaded again once there is room.
 const (
-	loadBatch = 4 // statuses that have their room before they are loaded
-	loadAgain = 200 * time.Millisecond
+	loadBatch = 4                      // parked statuses for which room is reserved at a time
+	loadAgain = 200 * time.Millisecond // wait before the next try when there is no room
 )
 
-// Room is what a stream may take for what waits.
+// Room bounds the memory of a stream, and says how statuses for which there was no room are loaded again.
 type Room struct {
-	Bytes   int            // of statuses that wait, or are being written
-	Account outbox.Account // of the user that it is for
-	// Load returns a job as it is now, or NoJob.
+	Bytes   int            // bound on the bytes of statuses that wait or are being written
+	Account outbox.Account // the budget of the stream's user
+	// Load returns a job's current document, or the error NoJob.
 	Load  func(ctx context.Context, tenant, jobID string) (*trackerpb.Job, error)
 	NoJob error
 }
 
-// loadOwed loads statuses whose bytes there was no room for: some, or none and it is to be tried
-// again in a while.
+// loadOwed loads parked statuses for which there is room now. some reports that there were any; again, that it should
+// be called again after a while.
 func (s *Stream) loadOwed(ctx context.Context) (some, again bool) {
 	due, later := s.out.Due(loadBatch)
 	some = len(due) > 0
@@ -57,7 +57,8 @@ func (s *Stream) loadOwed(ctx context.Context) (some, again bool) {
 	return some, later
 }
 
-// loaded puts a status that was owed.
+// loaded queues a parked status that was loaded. If the hub had ended the subscription with that status, but the job
+// runs again by now, it subscribes anew.
 func (sub *subscription) loaded(owed outbox.Owed, j *trackerpb.Job) {
 	s := sub.stream
 	o := s.out.PutOwed(owed, outbox.NewFrame(wire.EncodeStatus(j.Version, j.Document), j))
@@ -72,14 +73,14 @@ func (sub *subscription) loaded(owed outbox.Owed, j *trackerpb.Job) {
 		sub.end()
 	}
 	s.mu.Unlock()
-	if left && !j.Terminal { // the job was opened again
+	if left && !j.Terminal { // the job was retried meanwhile
 		sub.After, sub.Patient = j.Version, true
 		s.hub.Subscribe(&sub.Subscription)
 	}
 }
 
-// parks notes what became of a status, and ends the subscription to a job that has ended, unless
-// that status is owed.
+// parks handles the outbox's outcome of a status. After a terminal status it ends the subscription, unless that status
+// was parked.
 func (sub *subscription) parks(o outbox.Outcome, terminal bool) {
 	s := sub.stream
 	s.mu.Lock()

@@ -1,5 +1,5 @@
-// Package sse is one event stream (WHATWG HTML, server-sent events): the statuses of some
-// jobs, by the same outbox that sockets have.
+// Package sse serves event streams (server-sent events, WHATWG HTML §9.2) with the statuses of jobs. A stream uses the
+// same outbox as a socket.
 package sse
 
 import (
@@ -21,11 +21,11 @@ import (
 
 const (
 	flushBytes   = 16 << 10
-	writeTimeout = 10 * time.Second // a client that takes nothing for so long is too slow
-	retryHint    = time.Second      // how long a client waits before it comes back
+	writeTimeout = 10 * time.Second // a client that reads nothing for so long is too slow
+	retryHint    = time.Second      // how long a client waits before it reconnects
 )
 
-// Answer is what became of a watch: its version now, or why there is none.
+// Answer is the answer to a watch of a job: the current version, or the error why it cannot be watched.
 type Answer struct {
 	JobID   string    `json:"jobId"`
 	Version int64     `json:"-"`
@@ -45,7 +45,7 @@ type Stream struct {
 	subs   []*subscription
 	ids    ids
 
-	mu       sync.Mutex // guards all below; taken under the hub's lock
+	mu       sync.Mutex // guards the fields below; taken under the hub's lock
 	waiting  int        // subscriptions without an answer
 	live     int        // subscriptions that are not over
 	slow     bool
@@ -61,12 +61,12 @@ type subscription struct {
 
 	answered bool
 	over     bool
-	sent     bool // a status was put, or is owed
-	left     bool // the hub has no more of it: its last status is owed
+	sent     bool // a status was queued or parked
+	left     bool // the hub has ended it, but its last status is parked
 }
 
-// New begins to follow one job of a tenant. last is the ID of the last event that its client has:
-// a version, after which the stream goes on; anything else is none. Close must be called.
+// New begins to follow one job of a tenant. last is the ID of the last event that its client has (Last-Event-ID): a
+// version, after which the stream goes on. Any other value is ignored. The caller must Close the stream.
 func New(h *hub.Hub, room Room, tenant, jobID, last string) *Stream {
 	version, err := strconv.ParseInt(last, 10, 64)
 	if err != nil || version < 0 {
@@ -75,9 +75,9 @@ func New(h *hub.Hub, room Room, tenant, jobID, last string) *Stream {
 	return begin(h, room, tenant, ids{jobs: []string{jobID}, told: told{version}})
 }
 
-// NewMany begins to follow some jobs of a tenant, each named once. last is the ID of the last event
-// that its client has: a cursor, after which the stream goes on; anything else is none. Close must
-// be called.
+// NewMany begins to follow several jobs of a tenant, each of them named once. last is the ID of the last event that
+// its client has (Last-Event-ID): a cursor, after which the stream goes on. Any other value is ignored. The caller
+// must Close the stream.
 func NewMany(h *hub.Hub, room Room, tenant string, jobs []string, last string) *Stream {
 	return begin(h, room, tenant, ids{jobs: jobs, told: readCursor(last, jobs), many: true})
 }
@@ -119,17 +119,17 @@ type all struct {
 	stream *Stream
 	index  *mine.Index
 	group  outbox.Group
-	told   mine.Told // owned by the caller of MineStatus, which is one at a time
+	told   mine.Told // owned by the caller of MineStatus, of which there is one at a time
 	refuse code.Code
 	reset  bool // what the client gave is no cursor of this log
 }
 
-// maxWaiting bounds the jobs whose statuses wait for a client that follows a subject.
+// maxWaiting bounds the statuses that wait in a stream that follows a subject.
 const maxWaiting = 2 * frame.MaxSubscriptions
 
-// NewMine begins to follow every job of a subject: a stream that never finishes. last is the ID of
-// the last event that its client has: a cursor, after which the stream goes on; anything else is
-// none. Close must be called.
+// NewMine begins to follow every job of a subject. Such a stream never finishes by itself. last is the ID of the last
+// event that its client has (Last-Event-ID): a cursor, after which the stream goes on. Any other value is ignored. The
+// caller must Close the stream.
 func NewMine(x *mine.Index, room Room, tenant, subject, last string) *Stream {
 	s := newStream(nil, room, ids{})
 	s.waiting, s.live, s.out.MaxStatuses = 1, 1, maxWaiting
@@ -169,7 +169,7 @@ func (a *all) MineStatus(jobID string, f *outbox.Frame) {
 	}
 }
 
-// Cursor implements mine.Subscriber: an ID without an event, which an EventSource keeps.
+// Cursor implements mine.Subscriber. It sends an ID without an event, which an EventSource stores as its last ID.
 func (a *all) Cursor(cursor string) bool {
 	event := []byte("id: " + cursor + "\n\n")
 	if a.stream.frames {
@@ -185,7 +185,7 @@ func (a *all) Cursor(cursor string) bool {
 // Room implements mine.Subscriber.
 func (a *all) Room() bool { return a.stream.out.Room() }
 
-// Close ends all that New or NewMine began.
+// Close ends the stream's subscriptions.
 func (s *Stream) Close() {
 	if s.mine != nil {
 		s.mine.index.Unsubscribe(&s.mine.Subscription)
@@ -196,7 +196,7 @@ func (s *Stream) Close() {
 	s.out.Abandon()
 }
 
-// Answers waits until each watch has its answer, and what came with it.
+// Answers waits until every watch is answered, and returns the answers.
 func (s *Stream) Answers(ctx context.Context) ([]Answer, error) {
 	select {
 	case <-s.answered:
@@ -204,7 +204,7 @@ func (s *Stream) Answers(ctx context.Context) ([]Answer, error) {
 		return nil, ctx.Err()
 	}
 	if s.hub != nil {
-		s.hub.Settle() // an answer may be known before its job's end is
+		s.hub.Settle() // wait for what comes with the answers, such as a job's end
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,7 +234,7 @@ func (sub *subscription) Status(f *outbox.Frame) {
 	sub.parks(sub.stream.out.Put(&sub.slot, f), f.Terminal)
 }
 
-// Reset implements hub.Subscriber: the IDs of what follows may be lower.
+// Reset implements hub.Subscriber: the versions that follow may be lower.
 func (sub *subscription) Reset(version int64) {
 	s := sub.stream
 	s.mu.Lock()
@@ -243,7 +243,7 @@ func (sub *subscription) Reset(version int64) {
 	s.put(s.out.Reset(&sub.slot, notice))
 }
 
-// put notes what became of a status.
+// put handles the outbox's outcome of a status.
 func (s *Stream) put(o outbox.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,7 +258,7 @@ func (sub *subscription) Over() {
 	sub.end()
 }
 
-// end notes that nothing follows. stream.mu is held.
+// end ends the subscription. stream.mu is held.
 func (sub *subscription) end() {
 	if !sub.over {
 		sub.over = true
@@ -273,8 +273,8 @@ func (s *Stream) state() (live int, slow bool) {
 	return s.live, s.slow
 }
 
-// Finished reports whether the client has been told all, in this stream's past: that each job has
-// ended, or cannot be followed. Such a client is told to stay away.
+// Finished reports whether an earlier stream has already sent the client the end of every job, or that it cannot be
+// followed. Such a client should be answered 204, after which an EventSource does not reconnect.
 func (s *Stream) Finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,25 +293,25 @@ func (s *Stream) Finished() bool {
 	return true
 }
 
-// Options say when a stream ends, besides with its last job or its client.
+// Options are the settings of Serve.
 type Options struct {
-	KeepAlive      time.Duration       // between two comments
-	Token          Token               // the client's; the zero Token never ends
+	KeepAlive      time.Duration       // interval of comments
+	Token          Token               // the client's token; the zero Token never expires
 	Drain          <-chan struct{}     // closed when the server is about to stop
-	ReconnectAfter time.Duration       // what the client is told then
-	Hello          []byte              // of a stream of frames: what comes first
-	Wait           time.Duration       // how long a long poll lasts at most; 0 is none
-	Sent           func(times []int64) // statuses written; see outbox.Take
+	ReconnectAfter time.Duration       // how long the client should then wait before it reconnects
+	Hello          []byte              // the first bytes of a stream of frames
+	Wait           time.Duration       // longest time of a long poll; 0 if it is none
+	Sent           func(times []int64) // is called with the times of written statuses; see outbox.Take
 }
 
-// Token says when a client's token ends.
+// Token says when a client's token expires.
 type Token struct {
-	Expires time.Time // by its own word
-	Warn    time.Time // when the client is told that it will
+	Expires time.Time // its claim exp
+	Warn    time.Time // when the client is warned
 	Over    time.Time // when the stream ends
 }
 
-// Why a stream has ended.
+// Why is the reason why a stream has ended.
 type Why string
 
 // Reasons lists every reason.
@@ -319,21 +319,24 @@ var Reasons = []Why{Finished, Left, Drained, TokenExpired, TooSlow}
 
 // The reasons.
 const (
-	Finished     Why = "finished" // every job has ended, or a long poll
-	Left         Why = "left"     // the client
-	Drained      Why = "drained"
+	Finished     Why = "finished" // every job has ended, or the long poll has
+	Left         Why = "left"     // the client has left
+	Drained      Why = "drained"  // the server stops
 	TokenExpired Why = "token_expired"
-	TooSlow      Why = "slow_consumer"
+	TooSlow      Why = "slow_consumer" // the client does not read fast enough
 )
 
-// Serve writes events until the last job has ended, the client leaves, its token expires, or
-// the server drains; the client is told which. First it tells of the watches that were
-// refused.
+// Serve writes events until the last job has ended, the client leaves, its token expires, or the server drains, and
+// returns which of these it was. The client gets an event for an expired token and for a drain. The first events are
+// those of the watches that were refused.
+//
+// In its loop it writes everything that waits in the outbox, loads parked statuses for which there is room, and then
+// waits for the next thing to do.
 func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options, refused []Answer) Why {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // nginx would gather events
+	h.Set("X-Accel-Buffering", "no") // or nginx would buffer events
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
 	var broken error // why the last write failed
@@ -345,7 +348,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		}
 		return broken == nil
 	}
-	// A status goes out as it is: what many streams are slow to take has no copy for each.
+	// A status is written from its shared frame, without a copy for each stream.
 	writeStatus := func(b []byte, f *outbox.Frame) bool {
 		if broken = rc.SetWriteDeadline(time.Now().Add(writeTimeout)); broken == nil {
 			broken = s.writeStatus(w, b, f)
@@ -378,7 +381,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		return lost(broken)
 	}
 	for {
-		live, slow := s.state() // before what there is to write: what comes later wakes up
+		live, slow := s.state() // read before the outbox: what comes later wakes the loop again
 		if slow {
 			return TooSlow
 		}
@@ -445,7 +448,7 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 	}
 }
 
-// lost says why a write failed. The server ends the request's context then, whatever it was.
+// lost returns why a write failed. The request's context does not say: the server ends it after any failed write.
 func lost(broken error) Why {
 	if errors.Is(broken, os.ErrDeadlineExceeded) {
 		return TooSlow

@@ -11,7 +11,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// problemOf is the error as a client is told it; every error of this package is one.
+// problemOf returns an error as a frame.Problem; every error of this package must be one.
 func problemOf(t *testing.T, what string, err error) frame.Problem {
 	t.Helper()
 	var p frame.Problem
@@ -25,7 +25,7 @@ func nested(levels int) string {
 	return strings.Repeat("[", levels) + strings.Repeat("]", levels)
 }
 
-// A payload of so many levels stands in a frame that is one level itself.
+// submitNested returns a submit whose payload has levels of nesting; the frame itself is one more level.
 func submitNested(levels int) string {
 	return `{"type":"submit","id":"7","job":"demo.echo","payload":` + nested(levels-1) + `}`
 }
@@ -198,7 +198,7 @@ func TestDuplicateKeysOfAPayloadAreNamed(t *testing.T) {
 	}
 }
 
-// What is unusual and right is taken.
+// Unusual but valid frames are accepted.
 func TestGoodFrames(t *testing.T) {
 	for _, c := range []struct {
 		what, frame string

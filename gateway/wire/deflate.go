@@ -8,19 +8,19 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// scratch holds what is being compressed. Buffers above maxScratch are not kept.
+// scratch has buffers for compression. Those above maxScratch bytes are not kept.
 var scratch = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 const maxScratch = 64 << 10
 
-// flushed is what a DEFLATE stream that was flushed ends with; it is not sent (RFC 7692 §7.2.1).
+// flushed is the end of a DEFLATE stream after a flush, which is not sent (RFC 7692 §7.2.1).
 var flushed = []byte{0x00, 0x00, 0xff, 0xff}
 
-// Deflate makes the compressed form of a text frame of this package (RFC 7692 §7.2.1), which
-// needs no context of frames before it; nil where that would not be smaller, or is no text.
+// Deflate returns the compressed form of a text frame of this package (RFC 7692 §7.2.1), which does not depend on
+// earlier frames. It returns nil if the compressed form is not smaller, or the frame is not a text frame.
 //
-// The compressor keeps no state: one that does holds 0.8 MB, and is neither faster on frames of
-// a few KB nor makes them smaller by more than 2 %.
+// The compressor is stateless. One with state needs 0.8 MB, is not faster for frames of a few KB, and makes them at
+// most 2 % smaller.
 func Deflate(plain []byte) []byte {
 	body := payload(plain)
 	if len(body) == 0 || plain[0] != fin|opText {
@@ -45,7 +45,7 @@ func Deflate(plain []byte) []byte {
 	return append(b, small...)
 }
 
-// payload is what follows the header of a server's frame.
+// payload returns the payload of a server's frame.
 func payload(b []byte) []byte {
 	if len(b) < 2 {
 		return nil

@@ -13,10 +13,10 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
-// text is a text frame of the body's.
+// text returns a text frame with a body.
 func text(body []byte) []byte { return append(header(opText, len(body)), body...) }
 
-// inflated reads a compressed frame as RFC 7692 §7.2.2 says, with another library than wrote it.
+// inflated decompresses a frame as in RFC 7692 §7.2.2, with another library than the one that compressed it.
 func inflated(t *testing.T, b []byte) []byte {
 	t.Helper()
 	if b[0] != fin|rsv1|opText {
@@ -33,7 +33,7 @@ func inflated(t *testing.T, b []byte) []byte {
 	return got
 }
 
-// report is a document of about so many bytes, as reports have them.
+// report returns a typical document of about size bytes.
 func report(size int) []byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	var b bytes.Buffer
@@ -97,7 +97,7 @@ func TestWhatIsNotDeflated(t *testing.T) {
 	}
 }
 
-// TestDeflateSideBySide: compressors share what they work with.
+// TestDeflateSideBySide: concurrent compressions share a pool of buffers.
 func TestDeflateSideBySide(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -113,7 +113,7 @@ func TestDeflateSideBySide(t *testing.T) {
 	all.Wait()
 }
 
-// FuzzDeflate: a frame is compressed to one that is smaller and says the same, or not at all.
+// FuzzDeflate: a frame is compressed to a smaller one with the same payload, or not at all.
 func FuzzDeflate(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(report(3000))

@@ -14,8 +14,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// FuzzParse: a frame is refused with a problem or means what any JSON reader says it does,
-// and still means that after it was written anew.
+// FuzzParse: a frame is refused with a problem, or is decoded to what any JSON parser reads,
+// also after it was encoded again.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		envelope,
@@ -130,8 +130,7 @@ func TestEnvelopeHasItsSize(t *testing.T) {
 	}
 }
 
-// BenchmarkDecodeSubmit is the strict parse of one submit beside encoding/json's and
-// json/v2's own.
+// BenchmarkDecodeSubmit compares the strict decoding of a submit with encoding/json and json/v2.
 func BenchmarkDecodeSubmit(b *testing.B) {
 	raw := []byte(envelope)
 	for _, by := range []struct {

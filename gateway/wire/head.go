@@ -9,11 +9,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// headBytes is how much of a frame Head looks at.
+// headBytes is how many bytes of a frame Head reads.
 const headBytes = 4 << 10
 
-// Head reads the type and the ID of a frame that is refused whatever else it says, as far as its
-// beginning has them.
+// Head reads only the type and the ID of a frame, if its first bytes contain them. It is for frames that are refused
+// anyway.
 func Head(b []byte) frame.ClientFrame { return head(b[:min(len(b), headBytes)]) }
 
 func head(b []byte) (f frame.ClientFrame) {
@@ -29,7 +29,7 @@ func head(b []byte) (f frame.ClientFrame) {
 	return f
 }
 
-// Job reads the job type that a submit names, if it does before its payload.
+// Job reads the job type from the beginning of a submit. found is false if the type does not come before the payload.
 func Job(b []byte) (job string, found bool) {
 	members(b, func(name, value string) bool {
 		if name == "job" {
@@ -40,8 +40,8 @@ func Job(b []byte) (job string, found bool) {
 	return job, found
 }
 
-// members calls each with the members of an object whose values are strings, in their order, as long as it
-// says so and what there is of the object is sound.
+// members calls each for the members of an object whose values are strings, in order. It stops when each returns false,
+// or where the object is cut off or not valid.
 func members(b []byte, each func(name, value string) bool) {
 	if nesting(b) > frame.MaxNesting {
 		return

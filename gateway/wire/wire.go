@@ -1,5 +1,5 @@
-// Package wire reads client frames and HTTP bodies strictly and writes server frames as
-// WebSocket frames (RFC 6455 §5.2): unmasked, unfragmented, ready to be written.
+// Package wire decodes client frames and HTTP bodies strictly, and encodes server frames as complete WebSocket frames
+// (RFC 6455 §5.2): unmasked, unfragmented, ready to be written.
 package wire
 
 import (
@@ -21,8 +21,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// Decode reads one client frame. The error is a frame.Problem; the frame then holds the ID
-// if that much could be read, so that the answer can carry it.
+// Decode reads one client frame. The error is a frame.Problem. With it the returned frame has the ID, if that could be
+// read, for the answer.
 func Decode(b []byte) (frame.ClientFrame, error) {
 	var f frame.ClientFrame
 	if err := decode(b, &f); err != nil {
@@ -55,8 +55,8 @@ func invalid(format string, args ...any) error {
 	return frame.NewProblem(code.InvalidFrame, fmt.Sprintf(format, args...))
 }
 
-// decode refuses what is not exactly one JSON object in UTF-8 without duplicate keys and
-// with bounded nesting. Duplicate keys inside the payload are the payload's fault.
+// decode reads exactly one JSON object in UTF-8, without duplicate keys and with bounded nesting. A duplicate key
+// within the payload is the error validation_failed; everything else is invalid_frame.
 func decode(b []byte, into any) error {
 	if depth := nesting(b); depth > frame.MaxNesting {
 		return invalid("nested deeper than %d", frame.MaxNesting)
@@ -92,7 +92,7 @@ func decode(b []byte, into any) error {
 	}
 }
 
-// times reads times as RFC 3339 allows them to be written; jsonv2 takes them in upper case only.
+// times reads all forms of RFC 3339 times; jsonv2 itself accepts T and Z only in upper case.
 var times = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFunc(func(b []byte, t *time.Time) error {
 	var text string
 	if err := jsonv2.Unmarshal(b, &text); err != nil {
@@ -103,7 +103,8 @@ var times = jsonv2.WithUnmarshalers(jsonv2.UnmarshalFunc(func(b []byte, t *time.
 	return err
 }))
 
-// nesting is how deep objects and arrays go, counted without recursion.
+// nesting returns how deeply objects and arrays are nested. It does not recurse, so deep nesting cannot exhaust the
+// stack.
 func nesting(b []byte) int {
 	depth, deepest := 0, 0
 	inString := false
@@ -154,7 +155,8 @@ func DecodeIDs(b json.RawMessage) ([]string, error) {
 	return ids, nil
 }
 
-// stored is a job's ID as it is stored; what is none stays, and will not be found.
+// stored returns a job ID in its stored form. A string that is not a job ID is returned as it is, and will not be
+// found.
 func stored(jobID string) string {
 	if id, ok := job.ParseID(jobID); ok {
 		return id
@@ -162,22 +164,22 @@ func stored(jobID string) string {
 	return jobID
 }
 
-// Encode makes a WebSocket text frame of a server frame.
+// Encode encodes a server frame as a WebSocket text frame.
 func Encode(v any) []byte {
 	b, err := plainjson.Marshal(v)
 	if err != nil {
-		// Server frames hold strings, numbers and JSON that was decoded: they encode.
+		// Cannot happen: server frames contain only strings, numbers and valid JSON.
 		panic(fmt.Sprintf("wire: encode %T: %v", v, err))
 	}
 	return append(header(opText, len(b)), b...)
 }
 
-// EncodeStatus makes the text frame of a status without touching the document's bytes.
+// EncodeStatus encodes a status as a WebSocket text frame. It copies the document without reading it.
 func EncodeStatus(version int64, document []byte) []byte {
 	return encodeStatus(version, `,"job":`, document)
 }
 
-// EncodeMineStatus is EncodeStatus for sockets that follow all jobs of a subject.
+// EncodeMineStatus is like EncodeStatus, for sockets that watch all jobs of a subject.
 func EncodeMineStatus(version int64, document []byte) []byte {
 	return encodeStatus(version, `,"mine":true,"job":`, document)
 }
@@ -195,10 +197,10 @@ func encodeStatus(version int64, middle string, document []byte) []byte {
 	return append(b, suffix...)
 }
 
-// Document is the part of what EncodeStatus made of a document of so many bytes.
+// Document returns the document in a frame of EncodeStatus; size is the document's length in bytes.
 func Document(status []byte, size int) []byte { return status[len(status)-1-size : len(status)-1] }
 
-// Text is the text of a frame that Encode, EncodeStatus or EncodeMineStatus has made.
+// Text returns the text in a frame of Encode, EncodeStatus or EncodeMineStatus.
 func Text(b []byte) []byte {
 	switch b[1] {
 	case 126:
@@ -209,7 +211,7 @@ func Text(b []byte) []byte {
 	return b[2:]
 }
 
-// Close makes a close frame.
+// Close encodes a close frame.
 func Close(c code.Close) []byte {
 	reason := c.String()
 	b := header(opClose, 2+len(reason))
@@ -217,7 +219,7 @@ func Close(c code.Close) []byte {
 	return append(b, reason...)
 }
 
-// IsClose reads the code of a server's close frame; 0 when it carries none.
+// IsClose reports whether b is a server's close frame, and returns its code; 0 if it has none.
 func IsClose(b []byte) (c code.Close, ok bool) {
 	if len(b) < 2 || b[0] != fin|opClose {
 		return 0, false
