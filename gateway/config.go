@@ -23,20 +23,20 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// Config is what a gateway needs to know.
+// Config holds the settings of a gateway.
 type Config struct {
 	Kafka       kafka.Config `embed:""`
 	TopicPrefix string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	Partitions  int32        `help:"Partitions of topics that do not exist yet." default:"12"`
+	Partitions  int32        `help:"Number of partitions of topics that this process creates." default:"12"`
 	Listen      string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
 
 	Blobs         service.BlobStore `embed:""`
-	InlinePayload int               `help:"Largest payload that travels in Kafka, in bytes; larger ones go through the blob store." default:"262144"`
+	InlinePayload int               `help:"Largest payload that is stored in Kafka, in bytes. Larger ones are stored in the blob store." default:"262144"`
 
-	JobTypes string `help:"YAML file of job types; the demo types when empty." placeholder:"FILE"`
+	JobTypes string `help:"YAML file that declares the job types; without it there are the demo types." placeholder:"FILE"`
 
 	Auth           auth.Config `embed:""`
-	AllowedOrigins []string    `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API, besides the gateway's own." placeholder:"PATTERN"`
+	AllowedOrigins []string    `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API. Pages of the gateway's own host always may." placeholder:"PATTERN"`
 
 	Limits limits.Config `embed:""`
 
@@ -46,28 +46,28 @@ type Config struct {
 
 	FrameBytes       int           `help:"Largest frame or body, in bytes." default:"262144"`
 	Subscriptions    int           `help:"Jobs that one session may watch." default:"1000"`
-	InFlightSubmits  int           `help:"Submits of one session that may wait for their ack." default:"64"`
+	InFlightSubmits  int           `help:"Submits of one session that may wait for their acks." default:"64"`
 	FrameRate        float64       `help:"Frames that one session may send per second, with bursts of twice as many." default:"500"`
-	Sessions         int           `help:"Sockets that may be open." default:"50000"`
-	Connections      int           `help:"Connections that may be open besides sockets, for HTTP and event streams." default:"20000"`
-	Strangers        int           `help:"Connections and sockets on which nobody has proved yet who they are: above it, the one that has waited for longest is closed." default:"10000"`
-	AddressStrangers int           `help:"Those of one address, or of one /64 of IPv6, that may wait. 0 sets no bound, as behind a load balancer." default:"1000"`
-	HandshakeRate    float64       `help:"Sockets and event streams that are taken per second, with bursts of as many; more wait for their turn, and are told when to come back if that were long. 0 takes all at once." default:"2500"`
-	PingInterval     time.Duration `help:"How often sockets are pinged; one that answers none is closed." default:"25s"`
-	FirstFrame       time.Duration `help:"How long a socket without an identity may take to send auth." default:"10s"`
-	DrainWait        time.Duration `help:"How long a gateway that is to stop goes on as before, but not ready, so that load balancers turn elsewhere." default:"0s"`
-	SubmitTimeout    time.Duration `help:"Bound of one submit; after it the outcome is indeterminate." default:"5s"`
-	TraceClients     bool          `help:"Sample a trace that a client sends (traceparent) when the client says so; else trace-ratio decides, as for those that begin here."`
+	Sessions         int           `help:"Sockets that may be open at the same time." default:"50000"`
+	Connections      int           `help:"Connections for HTTP and event streams that may be open at the same time." default:"20000"`
+	Strangers        int           `help:"Connections and sockets whose client has not authenticated yet. Above it the oldest of them is closed." default:"10000"`
+	AddressStrangers int           `help:"Connections and sockets of one address (one /64 in IPv6) whose client has not authenticated yet. 0 means no bound; use that behind a load balancer." default:"1000"`
+	HandshakeRate    float64       `help:"Sockets and event streams that are accepted per second, with bursts of as many. More wait for up to a second, and beyond that are refused with a time to come back. 0 means no bound." default:"2500"`
+	PingInterval     time.Duration `help:"Interval of pings to sockets. A socket that does not answer a ping is closed." default:"25s"`
+	FirstFrame       time.Duration `help:"How long a socket without a token in its handshake may take to send its auth frame." default:"10s"`
+	DrainWait        time.Duration `help:"How long a gateway that is told to stop goes on to serve while it reports that it is not ready, so that load balancers stop using it." default:"0s"`
+	SubmitTimeout    time.Duration `help:"Longest time for a submit. After it the answer is indeterminate." default:"5s"`
+	TraceClients     bool          `help:"Sample a client's trace if its traceparent says that it is sampled. By default trace-ratio decides for these traces too."`
 }
 
-// CompressionConfig says which sockets' frames are compressed.
+// CompressionConfig holds the settings of compression (permessage-deflate).
 type CompressionConfig struct {
-	On        bool `name:"compression" help:"Let sockets have compression (permessage-deflate, RFC 7692) that ask for it, as browsers do. It saves bytes and costs processor time and memory."`
+	On        bool `name:"compression" help:"Compress frames (permessage-deflate, RFC 7692) on sockets that ask for it, as browsers do. It saves bandwidth and costs CPU time and memory."`
 	Threshold int  `name:"compression-threshold" help:"Smallest frame to a client that is compressed, in bytes." default:"1024"`
-	Sockets   int  `name:"compression-sockets" help:"Sockets that may have compression; those that come after do without. One that sends a compressed frame takes 45 KB while that is read, and keeps 4 KB." default:"10000"`
+	Sockets   int  `name:"compression-sockets" help:"Sockets that may have compression at the same time; others are served without. A socket uses 45 KB while it receives a compressed frame, and 4 KB afterwards." default:"10000"`
 }
 
-// Validate joins all problems of the configuration.
+// Validate reports every problem of the configuration.
 func (c Config) Validate() error {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -105,7 +105,8 @@ func (c Config) Validate() error {
 		problem("ping-interval, first-frame and submit-timeout must be at least 1s")
 	}
 	if c.SubmitTimeout > job.MaxSubmit {
-		problem("submit-timeout must be at most %s: a request that is older has no accepted any more", job.MaxSubmit)
+		problem("submit-timeout must be at most %s: trackers do not expect the accepted event of an older request",
+			job.MaxSubmit)
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("listen: %w", err)
@@ -137,24 +138,24 @@ func (c Config) largestBody(types jobtypes.Set) int64 {
 	return int64(max(c.FrameBytes, types.MaxPayload()) + bodyOverhead)
 }
 
-// SignToken makes a token that a gateway with the same key accepts for ttl. Without
-// permissions it has those that gateways give by default.
+// SignToken makes a token that a gateway with the same key and the default claims accepts for ttl. Without permissions
+// the token lists none, and has the gateway's default ones.
 func SignToken(key []byte, tenant, subject string, ttl time.Duration, permissions ...string) (string, error) {
 	return auth.Sign(key, tenant, subject, time.Now(), ttl, permissions...)
 }
 
-// Defaults returns the configuration of a gateway that is given no flags, which is what the tags of
-// Config say. It lets no client in: for that there is no default.
+// Defaults returns the configuration of a gateway without flags. It is not valid yet, since it has no keys to
+// authenticate clients with.
 func Defaults() Config { return command.Defaults[Config]() }
 
-// TypesOf are the names of the job types in a file, sorted; an empty name means the built-in file.
+// TypesOf returns the names of the job types in a file, sorted. If jobTypes is empty it reads the built-in file.
 func TypesOf(jobTypes string) ([]string, error) {
 	types, err := jobtypes.Load(jobTypes)
 	return slices.Sorted(maps.Keys(types)), err
 }
 
-// LanesOf are the lanes of the named job types, as a file of job types has them, and that of
-// webhooks; an empty name means the built-in file.
+// LanesOf returns the lanes of the named job types in a file, and the lane of webhooks, sorted. If jobTypes is empty it
+// reads the built-in file.
 func LanesOf(jobTypes string, names ...string) ([]string, error) {
 	types, err := jobtypes.Load(jobTypes)
 	if err != nil {

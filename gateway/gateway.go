@@ -43,7 +43,7 @@ const (
 	countTimeout = 500 * time.Millisecond
 )
 
-// Gateway is one instance.
+// Gateway is one gateway process.
 type Gateway struct {
 	// Set by New, then only read.
 	cfg       Config
@@ -53,18 +53,18 @@ type Gateway struct {
 	types     jobtypes.Set
 	verifier  *auth.Verifier
 	metrics   *metrics
-	tracer    trace.Tracer // nil: no spans are made
+	tracer    trace.Tracer // nil if no spans are made
 	kafkaUp   *health
 	hub       *hub.Hub
 	mine      *mine.Index
 	limits    *limits.Limits
-	waiting   *budget.Budget // what waits to be written to clients
+	waiting   *budget.Budget // for the bytes that wait to be written to clients
 	conns     *connections
 	strangers *strangers
 	longLines *strangers // connections whose request line is long and has no end yet
 	pace      *pace
 	sessions  session.Config
-	leaving   chan struct{} // closed when the gateway is to stop
+	leaving   chan struct{} // closed when the gateway is told to stop
 	drain     chan struct{} // closed when the drain begins
 	drainOnce sync.Once
 
@@ -72,15 +72,15 @@ type Gateway struct {
 	kafka *kgo.Client
 	up    *upstream.Upstream
 	lanes *lanes
-	blobs *blobs.Store // nil when none is configured
+	blobs *blobs.Store // nil if none is configured
 
-	streams atomic.Pointer[upstream.Upstream] // for the metrics, which may ask before Run
+	streams atomic.Pointer[upstream.Upstream] // for the metrics, which may be read before Run
 	addr    atomic.Pointer[string]
 
-	mu     sync.Mutex               // guards all below
-	open   map[*session.Session]int // and the slot of the ping wheel it is in
-	wheel  []map[*session.Session]struct{}
-	hand   int
+	mu     sync.Mutex                      // guards the fields below
+	open   map[*session.Session]int        // open sessions, and the slot of the wheel that each is in
+	wheel  []map[*session.Session]struct{} // a timing wheel of pings: one slot per second is pinged
+	hand   int                             // the slot whose turn it is
 	closed bool
 	served sync.WaitGroup
 }
@@ -148,7 +148,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	return g, nil
 }
 
-// Ready says why the gateway takes no work.
+// Ready returns why the gateway is not ready for clients, or nil if it is.
 func (g *Gateway) Ready() error {
 	select {
 	case <-g.leaving:
@@ -160,7 +160,7 @@ func (g *Gateway) Ready() error {
 	}
 }
 
-// Addr is where the gateway listens; empty before it does.
+// Addr returns the address at which the gateway listens; empty before it does.
 func (g *Gateway) Addr() string {
 	if a := g.addr.Load(); a != nil {
 		return *a
@@ -168,9 +168,9 @@ func (g *Gateway) Addr() string {
 	return ""
 }
 
-// Run serves until ctx ends. It is not ready then, and goes on for DrainWait. Then it drains: it takes no new sockets,
-// tells the open ones to come back elsewhere, gives submits in flight their true outcome, writes what waits and
-// closes with 1012. It returns when nothing of it is left.
+// Run serves until ctx ends. After that it reports that it is not ready, and goes on to serve for DrainWait. Then it
+// drains: it accepts no new sockets, asks the open ones to reconnect (goaway), answers the submits in flight, writes
+// what waits, and closes sockets with 1012. It returns when all its connections and goroutines have ended.
 func (g *Gateway) Run(ctx context.Context) error {
 	l, err := g.env.Listen(ctx, "tcp", g.cfg.Listen)
 	if err != nil {
@@ -258,7 +258,7 @@ func (g *Gateway) watched() (jobs, subscriptions int) {
 	return jobs, subscriptions + subjects
 }
 
-// watchers hear what the trackers' streams say.
+// watchers passes on what the trackers' watch streams bring: to the hub and to the index of subjects.
 type watchers struct {
 	*hub.Hub
 	mine *mine.Index

@@ -18,7 +18,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// metrics counts what a gateway does. Every label's values are a fixed set and start at 0.
+// metrics are the gateway's metrics. The values of every label are a fixed set and start at 0.
 type metrics struct {
 	submits        *prometheus.CounterVec
 	ack            prometheus.Histogram
@@ -54,7 +54,7 @@ type metrics struct {
 }
 
 const (
-	clientLeft  = "none" // close label of a session whose client left without a close of ours
+	clientLeft  = "none" // close label of a session that the client ended
 	otherFrame  = "other"
 	handshakeOK = "accepted"
 	otherRoute  = "other"
@@ -86,73 +86,78 @@ func newMetrics(
 	}
 	frames := append(slices.Clone(clientFrames), otherFrame)
 	frameSeconds := m.HistogramVec("frame_seconds",
-		"From a frame's arrival until its answer is on its way to the client, by the frame's type.", meter.Quick, "type")
+		"Time from a frame's arrival until its answer is queued for the client, by frame type.", meter.Quick, "type")
 	dropped := m.Counters("frames_dropped_total",
-		"Frames that were not sent to a client: old, a newer status had been sent; closed, the session was ending; "+
-			"overflow, the client is too slow and was let go.",
+		"Frames that were not sent to a client, by reason: old, a newer status was sent before; closed, the session was "+
+			"ending; overflow, the client is too slow and was disconnected.",
 		"reason", "old", "closed", "overflow")
 	all := &metrics{
 		meter:   m,
 		submits: m.Counters("submits_total", "Submits, by outcome.", "outcome", "acked", "rejected", "indeterminate"),
-		ack: m.Histogram("ack_seconds", "From a submit's frame to its ack, for submits that were acked.",
+		ack: m.Histogram("ack_seconds", "Time from a submit's frame to its ack, for submits that were acked.",
 			meter.Quick),
 		inFlight: m.Gauge("submits_in_flight", "Submits that have no answer yet."),
 		frames: m.CounterVec("frames_received_total",
-			"Frames received, by type and by the code they were answered with.", "type", "code"),
+			"Frames received, by type and by the error code of the answer (empty for success).", "type", "code"),
 		frameSeconds: map[frame.Type]prometheus.Observer{},
 		errors:       m.Counters("errors_total", "Errors sent to clients, by code.", "code", meter.Words(code.All)...),
 		closes:       m.Counters("session_closes_total", "Sessions that ended, by close code.", "code", closes...),
 		retentionShort: m.GaugeVec("log_retention_short",
-			"1 for a topic that does not keep records as long as a job may live; the log says more.", "topic"),
+			"1 for a topic whose retention is shorter than a job may live; the log has details.", "topic"),
 		sessions: m.Gauge("sessions", "Open sockets."),
 		sent:     m.Counter("statuses_sent_total", "Status frames written to sockets."),
 		delivery: m.Histogram("delivery_seconds",
-			"From a status's time in the log until it was written to a client that had asked for it before, by the clocks of "+
-				"the broker and of this gateway.",
+			"Time from a status's event in the log until the status was written to a client that was watching the job, by "+
+				"the clocks of the broker and of this gateway.",
 			meter.Quick),
 		conflated: m.Counter("statuses_conflated_total",
-			"Statuses that were replaced by a newer one before they were written."),
+			"Statuses that were replaced by a newer one before they were written to a client."),
 		parked: m.Counter("statuses_parked_total",
-			"Statuses that waited without their bytes, which there was no room for, and were loaded again to be written."),
+			"Statuses for whose bytes there was no room; they are loaded again before they are written."),
 		dropped: map[outbox.Outcome]prometheus.Counter{outbox.Old: dropped.WithLabelValues("old"),
 			outbox.Closed:   dropped.WithLabelValues("closed"),
 			outbox.Overflow: dropped.WithLabelValues("overflow")},
 		requests: m.CounterVec("http_requests_total", "HTTP requests, by route and status.", "route", "status"),
 		requestSeconds: m.HistogramVec("http_request_seconds",
-			"From a request to the head of its answer, by route. Requests that waited for their job as they had asked to "+
-				"(Prefer: wait) are not in it.",
+			"Time from a request to the head of its answer, by route. Requests that waited for their job (Prefer: wait) are "+
+				"not counted.",
 			meter.Quick, "route"),
 		handshakes: m.Counters("handshakes_total", "WebSocket handshakes, by outcome.", "outcome", handshakes...),
 		turned: m.Counters("turned_away_total",
-			"Connections, sessions, submits, watches, frames and slow messages that were turned away, by the bound that was "+
-				"met.", "bound", meter.Words(limits.All)...),
+			"Connections, sessions, submits, watches, frames and slow messages that were refused, by the bound that they "+
+				"exceeded.", "bound", meter.Words(limits.All)...),
 		eventStreams: m.Gauge("event_streams", "Open event streams (SSE)."),
 		compressing:  m.Gauge("compression_sockets", "Open sockets with compression (permessage-deflate)."),
 		notCompressing: m.Counters("compression_refused_total",
-			"Handshakes that asked for compression and got a socket without it, by reason: off; sockets, as many have it as "+
-				"compression-sockets lets; parameters, the client wants a smaller window or what nobody knows.",
+			"Handshakes that asked for compression and got a socket without it, by reason: off; sockets, the limit "+
+				"compression-sockets is reached; parameters, the client asks for a smaller window or an unknown parameter.",
 			"reason", meter.Words(session.NoCompressions)...),
 		compressed: m.Counter("frames_compressed_total",
-			"Frames that were compressed, each once for all the sockets it goes to."),
+			"Frames that were compressed. A frame for many sockets is compressed, and counted, once."),
 		beforeDeflate: m.Counter("compression_before_bytes_total",
-			"Bytes of frames to sockets with compression, of those that are large enough for it, as they were before; a frame "+
-				"counts for each socket it was sent to."),
+			"Uncompressed bytes of frames on sockets with compression that are large enough to be compressed; a frame counts "+
+				"once per socket."),
 		afterDeflate: m.Counter("compression_after_bytes_total",
-			"Bytes of the frames of compression_before_bytes_total as they were sent: compressed, unless that made them no "+
+			"Bytes of the frames in compression_before_bytes_total as they were sent: compressed, unless that would not be "+
 				"smaller."),
-		connections: m.Gauge("http_connections", "Open connections that are no sockets."),
+		connections: m.Gauge("http_connections", "Open HTTP connections, without WebSockets."),
 		connectionEnds: m.Counters("http_connection_ends_total",
-			"Connections that ended, not as sockets, by what they were in: new, as nothing was sent; a request, or its "+
-				"headers; idle.", "in", slices.Collect(maps.Values(connStates))...),
+			"HTTP connections that ended without becoming WebSockets, by their state: new, nothing was sent; in a request or "+
+				"its headers; idle.", "in", slices.Collect(maps.Values(connStates))...),
 		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.",
 			"reason", meter.Words(sse.Reasons)...),
 	}
-	m.GaugeFunc("watched_jobs", "Jobs that sessions watch.", func() float64 { jobs, _ := size(); return float64(jobs) })
-	m.GaugeFunc("subscriptions", "Watches of sessions.", func() float64 { _, subs := size(); return float64(subs) })
-	m.GaugeFunc("strangers", "Connections and sockets on which nobody has proved yet who they are.", func() float64 {
+	m.GaugeFunc("watched_jobs", "Jobs that are watched.", func() float64 { jobs, _ := size(); return float64(jobs) })
+	m.GaugeFunc("subscriptions", "Watches of jobs, and of all jobs of a user, over all sessions.", func() float64 {
+		_, subs := size()
+		return float64(subs)
+	})
+	m.GaugeFunc("strangers", "Connections and sockets whose client has not authenticated yet.", func() float64 {
 		return float64(strangers())
 	})
-	m.GaugeFunc("tracker_streams", "Trackers connected for watches.", func() float64 { return float64(streams()) })
+	m.GaugeFunc("tracker_streams", "Trackers to which a watch stream is open.", func() float64 {
+		return float64(streams())
+	})
 	for _, t := range frames {
 		all.frameSeconds[t] = frameSeconds.WithLabelValues(string(t))
 	}
@@ -218,7 +223,7 @@ func (m *metrics) turnedAway(b limits.Bound) { m.turned.WithLabelValues(string(b
 // Conflated implements session.Metrics.
 func (m *metrics) Conflated() { m.conflated.Inc() }
 
-// waiting shows how many bytes wait.
+// waiting registers the metric of the bytes that wait.
 func (m *metrics) waiting(used func() int64) {
 	m.meter.GaugeFunc("waiting_bytes",
 		"Bytes that wait to be written to clients, or are being written; 4 KiB of each session are not counted.",

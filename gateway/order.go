@@ -17,12 +17,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Orders are limited as submits are: each by the rate of its user, and a retry, which makes an open
-// job, as a submit beside.
+// An order is a cancel or a retry. Orders are limited by a rate per user; a retry, which makes an open job, is also
+// limited like a submit.
 
-// Cancel stops a job of the identity's tenant: one that has not started is cancelled at
-// once, a running one is told to stop. The ack, with the state, comes when the order was
-// folded, and only if the fold took it. To say it again is harmless.
+// Cancel cancels a job of the identity's tenant: a job that has not started is cancelled at once, and a running one is
+// told to stop. Cancel returns when the tracker has folded the order, with the job's state, or with an error if the
+// fold refused it. To repeat it is harmless.
 func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
 	jobID, ok := job.ParseID(jobID)
 	if !ok {
@@ -49,8 +49,8 @@ func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (f
 	})
 }
 
-// Retry runs an ended job of the identity's tenant again, under its ID and with its stored
-// payload. The order names the round that it saw: said twice, it opens one.
+// Retry runs an ended job of the identity's tenant again, under its ID and with its stored payload. The order contains
+// the job's current round, so that an order that is written twice opens only one new round.
 func (g *Gateway) Retry(
 	ctx context.Context, id auth.Identity, jobID string,
 ) (ack frame.AckFrame, version int64, err error) {

@@ -37,7 +37,7 @@ const (
 	longPast = 24 * time.Hour
 )
 
-// submission is one job on its way in.
+// submission is a job that is being submitted.
 type submission struct {
 	id      auth.Identity
 	jobID   string
@@ -50,12 +50,11 @@ type submission struct {
 	examined time.Duration // how long its checks took
 }
 
-// Submit takes a job in. There are three outcomes: an ack, once the job is durable, with
-// the version below which its state is not known; a refusal, after which nothing was
-// written; or code.Indeterminate with the job's ID: it may exist, and the same key again is
-// safe. First the request is made durable, then the fact that it was accepted, never both
-// at once: an accepted without its request is a job that waits for ever. made, unless it is nil,
-// is called with the job's ID before anything is written.
+// Submit submits a job. There are three outcomes: an ack, once the job is durable, with the version of its first event;
+// a refusal, after which nothing was written; or code.Indeterminate with the job's ID: the job may exist, and the same
+// key may safely be sent again. The request is made durable first, and only then the accepted event: an accepted event
+// without its request would be a job that waits for ever. made, if not nil, is called with the job's ID before anything
+// is written.
 func (g *Gateway) Submit(
 	ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string),
 ) (frame.AckFrame, int64, error) {

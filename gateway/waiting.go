@@ -17,15 +17,15 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// WaitingConfig bounds what waits to be written to clients, or is being written.
+// WaitingConfig bounds the bytes that wait to be written to clients or are being written.
 type WaitingConfig struct {
-	Session int   `name:"session-waiting-bytes" help:"Bytes that wait for one socket or event stream; of statuses beyond it only the job is kept, and its document is loaded again once there is room." default:"1048576"`
-	Subject int64 `name:"subject-waiting-bytes" help:"Bytes that wait for all sockets, event streams and lists of one user of a tenant; 0 sets no bound." default:"16777216"`
-	Tenant  int64 `name:"tenant-waiting-bytes" help:"Bytes that wait for all those of one tenant; 0 sets no bound." default:"67108864"`
-	All     int64 `name:"waiting-bytes" help:"Bytes that wait for all clients; 0 sets no bound. Above it a client that has less than its share may still take." default:"268435456"`
+	Session int   `name:"session-waiting-bytes" help:"Bytes that may wait to be written to one socket or event stream. Of a status beyond it only the job's ID is kept, and its document is loaded again once there is room." default:"1048576"`
+	Subject int64 `name:"subject-waiting-bytes" help:"Bytes that may wait to be written to all sockets, event streams and lists of one user. 0 means no bound." default:"16777216"`
+	Tenant  int64 `name:"tenant-waiting-bytes" help:"Bytes that may wait to be written to all sockets, event streams and lists of one tenant. 0 means no bound." default:"67108864"`
+	All     int64 `name:"waiting-bytes" help:"Bytes that may wait to be written to all clients. Above it only clients below their fair share get more room. 0 means no bound." default:"268435456"`
 }
 
-// Validate joins all problems.
+// Validate reports every problem of the settings.
 func (c WaitingConfig) Validate() error {
 	var problems []error
 	for name, v := range map[string]int64{
@@ -43,7 +43,7 @@ func (c WaitingConfig) budget() *budget.Budget {
 	return budget.New(budget.Limits{Subject: c.Subject, Tenant: c.Tenant, All: c.All})
 }
 
-// load is a job as it is now, for a client that there was no room for its status before.
+// load returns a job's current document, for a client whose status was parked.
 func (g *Gateway) load(ctx context.Context, tenant, jobID string) (*trackerpb.Job, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -57,11 +57,11 @@ func (g *Gateway) load(ctx context.Context, tenant, jobID string) (*trackerpb.Jo
 	return nil, err
 }
 
-// listBytes is what a page takes of the budget, from the question until it is written: its
-// documents, and they again as they are encoded.
+// listBytes is how much of the budget a page takes, from its request until it is written: the documents, and their
+// encoding.
 const listBytes = 2 * upstream.MaxPageBytes
 
-// beginList lets a user have a page, until done, or says why not.
+// beginList admits a user's request for a page, until done is called. The error says why it is refused.
 func (g *Gateway) beginList(id auth.Identity) (done func(), err error) {
 	if err := g.limits.List(id.Tenant, id.Subject); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (g *Gateway) beginList(id auth.Identity) (done func(), err error) {
 	if !account.Take(listBytes) {
 		account.Close()
 		g.metrics.turnedAway(limits.ListBytes)
-		p := frame.NewProblem(code.Overloaded, "pages of the user or tenant wait to be read: read them first")
+		p := frame.NewProblem(code.Overloaded, "too many pages of the user or tenant are not read yet")
 		p.RetryAfter = retryAfter.Seconds()
 		return nil, p
 	}
