@@ -80,11 +80,12 @@ func WithDialer(dial func(ctx context.Context, network, address string) (net.Con
 // result_too_large, and Job.Attach returns ErrNoBlobStore.
 func WithBlobs(store Blobs) Option { return func(o *options) { o.blobs = store } }
 
-// WithResultCheck sets a function that checks the results of handlers. An error fails the job permanently with the code
-// invalid_result and the error's text, which the job's owner sees, cut to 1024 bytes. check is called once for each run
-// whose handler returned no error, and must be safe for concurrent use. result is empty if the handler returned none; if
-// it attached a file instead, check is not called. CheckResult of package github.com/ackwire/ackwire/schemas/jobtypes
-// checks results against the schemas in a file of job types. By default, and for nil, all strict JSON is accepted.
+// WithResultCheck sets a function that checks the results of handlers. An error fails the job permanently with the
+// code invalid_result and the error's text, which the job's owner sees, cut to 1024 bytes. check is called once for
+// each run whose handler returned no error, and must be safe for concurrent use. result is empty if the handler
+// returned none; if it attached a file instead, check is not called. CheckResult of package
+// github.com/ackwire/ackwire/schemas/jobtypes checks results against the schemas in a file of job types. By default,
+// and for nil, all strict JSON is accepted.
 func WithResultCheck(check func(jobType string, result json.RawMessage) error) Option {
 	return func(o *options) { o.check = check }
 }
