@@ -77,11 +77,12 @@ func TestRealSockets(t *testing.T) {
 				for n := range each {
 					key := fmt.Sprintf("%d-%d-%d", ci, w, n)
 					opts := []ackwire.SubmitOption{ackwire.Key(key)}
-					if n%5 == 0 {
-						opts = nil
+					keyless := n%5 == 0
+					if keyless {
+						opts = append(opts, ackwire.NoKey())
 					}
 					j, err := c.Submit(ctx, "demo.echo", n, opts...)
-					if opts == nil && errors.Is(err, ackwire.ErrIndeterminate) {
+					if keyless && errors.Is(err, ackwire.ErrIndeterminate) {
 						doubts.Add(1)
 						continue
 					}

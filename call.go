@@ -41,6 +41,11 @@ type ackFields struct {
 	duplicate               bool
 }
 
+// counted reports whether the server counts k among the requests in flight, whose number it bounds.
+func (k *call) counted() bool {
+	return k.kind == frame.Submit || k.kind == frame.Cancel || k.kind == frame.Retry
+}
+
 // callList is a doubly linked queue: a call is removed from its middle in constant time when its caller's
 // context ends. Guarded by Client.mu.
 type callList struct {
@@ -83,11 +88,14 @@ func (l *callList) remove(k *call) {
 	k.list, k.prev, k.next = nil, nil, nil
 }
 
-// queueOf returns the queue for k's kind. Submits have a queue of their own, since they may have to wait for the
-// server's limit on submits in flight, and other requests should not wait behind them.
+// queueOf returns the queue for k's kind. What the server counts among the requests in flight may have to wait for its
+// bound: submits in one queue, orders in another, so that a cancel need not wait behind a thousand submits.
 func (c *Client) queueOf(k *call) *callList {
-	if k.kind == frame.Submit {
+	switch {
+	case k.kind == frame.Submit:
 		return &c.submits
+	case k.counted():
+		return &c.orders
 	}
 	return &c.urgent
 }

@@ -35,6 +35,7 @@ type Client struct {
 	conns   map[*conn]struct{}
 	seq     uint64 // last correlation ID; IDs are never reused, so a late answer cannot match another request
 	urgent  callList
+	orders  callList
 	submits callList
 	subs    map[string]*sub // by job ID
 	dirty   []*sub          // to be subscribed on cur
@@ -146,7 +147,7 @@ func (c *Client) fail(err error) {
 	}
 	c.err = err
 	c.cur = nil
-	for _, l := range []*callList{&c.urgent, &c.submits} {
+	for _, l := range []*callList{&c.urgent, &c.orders, &c.submits} {
 		for !l.empty() {
 			k := l.head
 			l.remove(k)

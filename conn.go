@@ -53,7 +53,7 @@ type conn struct {
 	limits     frame.Limits
 	calls      map[string]*call  // written and not answered, by correlation ID
 	batches    map[string][]*sub // jobs of the subscribe frames not answered, by correlation ID
-	inFlight   int               // submits among calls
+	inFlight   int               // those of calls that the server counts
 	draining   bool              // after a goaway: nothing new is written
 	superseded bool              // another connection took over: close when calls is empty
 	later      []*sub            // to be subscribed again when laterTimer fires
@@ -77,8 +77,19 @@ func (t *tap) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// connect opens a socket and reads frames up to the welcome. All of it is bounded by the handshake timeout.
+// connect opens a socket and reads frames up to the welcome. A token of a source that the server refuses is asked for
+// once more, since it may have been replaced before its time.
 func (c *Client) connect(ctx context.Context) (*conn, error) {
+	cn, err := c.connectOnce(ctx)
+	if e, refused := errors.AsType[*Error](err); refused && e.Status == http.StatusUnauthorized && c.cfg.renews {
+		c.cfg.log.Info("token refused, asking for another", "err", err)
+		return c.connectOnce(ctx)
+	}
+	return cn, err
+}
+
+// connectOnce is one attempt of connect. All of it is bounded by the handshake timeout.
+func (c *Client) connectOnce(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.handshake)
 	defer cancel()
 	token, err := c.api.fetchToken(ctx)
@@ -269,7 +280,8 @@ func (cn *conn) writeLoop() {
 }
 
 // nextFrame takes the next frame to write, or returns nil if there is none. The order of precedence is: requests
-// other than submits, unsubscribes, subscribes, and then submits while fewer are in flight than the server allows.
+// that wait for nothing, unsubscribes, subscribes, and then cancels, retries and submits while fewer are in flight than
+// the server allows.
 func (cn *conn) nextFrame() []byte {
 	c := cn.c
 	c.mu.Lock()
@@ -294,7 +306,12 @@ func (cn *conn) nextFrame() []byte {
 			cn.wbuf = c.appendSubscribeLocked(cn, buf)
 			c.mu.Unlock()
 			return cn.wbuf
-		case !c.submits.empty() && (cn.limits.InFlightSubmits <= 0 || cn.inFlight < cn.limits.InFlightSubmits):
+		case cn.limits.InFlightSubmits > 0 && cn.inFlight >= cn.limits.InFlightSubmits:
+			c.mu.Unlock()
+			return nil
+		case !c.orders.empty():
+			k = c.orders.head
+		case !c.submits.empty():
 			k = c.submits.head
 		default:
 			c.mu.Unlock()
@@ -310,7 +327,7 @@ func (cn *conn) nextFrame() []byte {
 	}
 	k.sends++
 	cn.calls[k.id] = k
-	if k.kind == frame.Submit {
+	if k.counted() {
 		cn.inFlight++
 	}
 	c.mu.Unlock()

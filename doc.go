@@ -17,8 +17,8 @@
 // # Guarantees
 //
 //   - Submit returns a [Job] once the job is durable. Any other outcome is an error that says which: refused
-//     ([*Error], nothing was written), or not known ([ErrIndeterminate]). With a [Key] the client repeats a submit
-//     whose outcome is not known.
+//     ([*Error], nothing was written), or not known ([ErrIndeterminate]). The client repeats a submit whose
+//     outcome is not known until it is, or the context ends ([Key], [NoKey]).
 //   - The versions that a watch yields strictly rise, and its last one is terminal. A slow reader sees the latest
 //     state and skips those in between: the memory of a watch is one document.
 //   - Every error from the server is an [*Error] with a documented code (package schemas/code) that says whether to

@@ -73,6 +73,11 @@ func (s *fake) socket(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r)
 		return
 	}
+	s.accept(w, r)
+}
+
+// accept ends a handshake with a socket.
+func (s *fake) accept(w http.ResponseWriter, r *http.Request) {
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols: []string{frame.Protocol}, CompressionMode: s.compression,
 	})
@@ -342,9 +347,10 @@ func (p *pending[T]) running(why string) {
 	}
 }
 
-// testSubmit begins a submit of demo.echo.
+// testSubmit begins a submit of demo.echo, without a key unless an option sets one.
 func (c *Client) testSubmit(t *testing.T, opts ...SubmitOption) *pending[*Job] {
 	return begin(t, func() (*Job, error) {
+		opts = append([]SubmitOption{NoKey()}, opts...)
 		return c.Submit(context.Background(), "demo.echo", map[string]int{"n": 1}, opts...)
 	})
 }

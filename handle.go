@@ -91,7 +91,7 @@ func (c *Client) onStatusLocked(h head) bool {
 // answerLocked ends a call that was written to cn; err is the server's refusal, or nil for its success.
 func (c *Client) answerLocked(cn *conn, k *call, err error) {
 	delete(cn.calls, k.id)
-	if k.kind == frame.Submit {
+	if k.counted() {
 		cn.inFlight--
 		c.wakeLocked() // the next one may go
 	}

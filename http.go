@@ -46,13 +46,10 @@ func (c *HTTPClient) CloseIdleConnections() { c.api.closeIdle() }
 // of Client.Submit; NoWatch changes nothing here.
 //
 // If the server cannot be reached, Submit fails at once: nothing was sent. If the connection is lost after the request
-// was sent, or a proxy in between answers (502, 504), the outcome is not known: with a Key the submit is repeated until
-// it is known or ctx ends; without one the error matches ErrIndeterminate.
+// was sent, or a proxy in between answers (502, 504), the outcome is not known: the submit is repeated until it is
+// known or ctx ends; with NoKey the error matches ErrIndeterminate at once.
 func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
-	cfg := tracedBy(ctx)
-	for _, o := range opts {
-		o(&cfg)
-	}
+	cfg := chosenForSubmit(ctx, opts)
 	body, err := cfg.appendBody(jobType, payload, true)
 	if err != nil {
 		return nil, fmt.Errorf("ackwire: submit %s: %w", jobType, err)

@@ -137,7 +137,7 @@ func TestSubmitOverHTTPOfUnknownOutcome(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inHTTPBubble(t, func(t *testing.T, c *HTTPClient, _ *answers) {
-				_, err := c.Submit(t.Context(), "a.b", 1)
+				_, err := c.Submit(t.Context(), "a.b", 1, NoKey())
 				if !errors.Is(err, ErrIndeterminate) {
 					t.Errorf("without a key: %v", err)
 				}

@@ -2,6 +2,7 @@ package ackwire
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ import (
 type SubmitOption func(*submitConfig)
 
 type submitConfig struct {
-	key         string
+	key         string // while the options are read: "" is a random one, unless noKey
+	noKey       bool
 	timeout     time.Duration
 	deadline    time.Duration
 	runAt       time.Time
@@ -35,9 +37,14 @@ type submitConfig struct {
 // there is only one job of this type and key, until its retention is over. The same key with another payload is refused
 // with the code idempotency_key_reused; payloads are compared as JSON values.
 //
-// With a key the client itself repeats a submit whose outcome is not known, until ctx ends. Without a key (the default,
-// or an empty one) such a submit fails with an error that matches ErrIndeterminate.
-func Key(key string) SubmitOption { return func(s *submitConfig) { s.key = key } }
+// With a key the client itself repeats a submit whose outcome is not known, until ctx ends. The default, and what an
+// empty key means, is a random key for each call of Submit; NoKey sends none.
+func Key(key string) SubmitOption { return func(s *submitConfig) { s.key, s.noKey = key, false } }
+
+// NoKey submits without an idempotency key. A submit whose outcome is not known then fails with an error that matches
+// ErrIndeterminate, since sending it again might make a second job. It saves the server the check for an earlier job
+// of the key, and such a submit is acked also while no tracker runs.
+func NoKey() SubmitOption { return func(s *submitConfig) { s.key, s.noKey = "", true } }
 
 // Timeout bounds one attempt. An attempt that takes longer fails, and is tried again while attempts are left. The
 // default, also for 0, is that of the job's type. The server refuses negative values and more than 100 years.
@@ -76,14 +83,12 @@ func Trace(parent, state string) SubmitOption {
 // If ctx carries an OpenTelemetry span, the job becomes part of its trace, from the submit to the handler and back.
 //
 // There are three outcomes: the job; an *Error if the server refused it, and then nothing was written (Retryable says
-// whether to try again); or an error that matches ErrIndeterminate if it is not known whether the job exists. With a
-// Key such a submit is repeated until its outcome is known or ctx ends. ctx's error without ErrIndeterminate means that
+// whether to try again); or an error that matches ErrIndeterminate if it is not known whether the job exists. Unless it
+// has NoKey, such a submit is repeated until its outcome is known or ctx ends: give ctx a deadline. The error is an
+// IndeterminateError, whose Key makes it safe to submit the same again. ctx's error without ErrIndeterminate means that
 // nothing was sent.
 func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts ...SubmitOption) (*Job, error) {
-	cfg := tracedBy(ctx)
-	for _, o := range opts {
-		o(&cfg)
-	}
+	cfg := chosenForSubmit(ctx, opts)
 	body, err := cfg.appendBody(jobType, payload, false)
 	if err != nil {
 		return nil, fmt.Errorf("ackwire: submit %s: %w", jobType, err)
@@ -100,6 +105,18 @@ func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts .
 			via: c, sub: k.sub, held: k.sub != nil,
 		}, false, nil
 	})
+}
+
+// chosenForSubmit returns what the options of a submit say, with a random key where they say nothing of it.
+func chosenForSubmit(ctx context.Context, opts []SubmitOption) submitConfig {
+	cfg := tracedBy(ctx)
+	for _, o := range opts {
+		o(&cfg)
+	}
+	if cfg.key == "" && !cfg.noKey {
+		cfg.key = rand.Text() // 130 random bits
+	}
+	return cfg
 }
 
 // submitUntilKnown repeats a submit until its outcome is known if it has a key; else it sends it once. try sends it and

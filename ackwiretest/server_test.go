@@ -248,14 +248,14 @@ func TestFaults(t *testing.T) {
 			t.Errorf("refused: %v", err)
 		}
 		srv.Refuse(2, code.Indeterminate)
-		if _, err := client.Submit(ctx, "a", 1); !errors.Is(err, ackwire.ErrIndeterminate) {
+		if _, err := client.Submit(ctx, "a", 1, ackwire.NoKey()); !errors.Is(err, ackwire.ErrIndeterminate) {
 			t.Errorf("indeterminate: %v", err)
 		}
 		if _, err := client.Submit(ctx, "a", 1, ackwire.Key("k")); err != nil {
 			t.Errorf("indeterminate, with a key: %v", err)
 		}
 		srv.LoseAcks(2)
-		if _, err := client.Submit(ctx, "a", 1); !errors.Is(err, ackwire.ErrIndeterminate) {
+		if _, err := client.Submit(ctx, "a", 1, ackwire.NoKey()); !errors.Is(err, ackwire.ErrIndeterminate) {
 			t.Errorf("a lost ack: %v", err)
 		}
 		if j, err := client.Submit(ctx, "a", 1, ackwire.Key("l")); err != nil || !j.Duplicate {

@@ -86,7 +86,7 @@ func (c *SubmitCmd) Run(env *Env) error {
 		return c.submitError(env, c.unreachable(err))
 	}
 	defer client.Close()
-	var opts []ackwire.SubmitOption
+	opts := []ackwire.SubmitOption{ackwire.NoKey()} // who runs the command is told of a doubt, and decides
 	if c.Key != "" {
 		opts = append(opts, ackwire.Key(c.Key))
 	}

@@ -40,8 +40,8 @@ func isObserved(t *testing.T, c compose, url, token string, u *upstream) {
 	}
 	defer client.Close()
 	for i, payload := range []string{`{"n":1}`, `{"n":2}`, `{"n":3}`} {
-		j, err := client.Submit(ctx, "demo.echo", json.RawMessage(payload), ackwire.Trace("00-"+traced+"-b7ad6b7169203331-01",
-			""))
+		j, err := client.Submit(ctx, "demo.echo", json.RawMessage(payload), ackwire.NoKey(),
+			ackwire.Trace("00-"+traced+"-b7ad6b7169203331-01", ""))
 		if err != nil {
 			t.Fatalf("job %d: %v", i, err)
 		}

@@ -113,8 +113,8 @@ func (d *deployment) overSockets(name string, rate float64) {
 	defer c.Close()
 	d.paced(rate, func(i int) {
 		payload, began := json.RawMessage(fmt.Sprint(i)), time.Now()
-		var opts []ackwire.SubmitOption
-		if i%2 == 0 {
+		opts, keyed := []ackwire.SubmitOption{ackwire.NoKey()}, i%2 == 0
+		if keyed {
 			opts = append(opts, ackwire.Key(fmt.Sprint(name, i)))
 		}
 		j, err := c.Submit(d.ctx, "demo.echo", payload, opts...)
@@ -122,7 +122,7 @@ func (d *deployment) overSockets(name string, rate float64) {
 			j, err = c.Submit(d.ctx, "demo.echo", payload, opts...)
 		}
 		if err != nil {
-			if len(opts) == 0 && errors.Is(err, ackwire.ErrIndeterminate) {
+			if !keyed && errors.Is(err, ackwire.ErrIndeterminate) {
 				d.mu.Lock()
 				d.unknown++
 				d.mu.Unlock()

@@ -97,6 +97,7 @@ func (tr *traffic) run(ctx context.Context, url string) {
 }
 
 func (tr *traffic) submit(ctx context.Context, jobType, payload string, opts ...ackwire.SubmitOption) error {
+	opts = append([]ackwire.SubmitOption{ackwire.NoKey()}, opts...)
 	j, err := tr.client.Submit(ctx, jobType, raw(payload), opts...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", jobType, err)

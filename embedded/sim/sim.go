@@ -345,9 +345,10 @@ func (w *World) ctx() context.Context {
 	return ctx
 }
 
-// Submit submits a job and returns its handle.
+// Submit submits a job, without an idempotency key unless an option sets one, and returns its handle.
 func (w *World) Submit(c *ackwire.Client, jobType, payload string, opts ...ackwire.SubmitOption) *ackwire.Job {
 	w.T.Helper()
+	opts = append([]ackwire.SubmitOption{ackwire.NoKey()}, opts...)
 	j, err := c.Submit(w.ctx(), jobType, json.RawMessage(payload), opts...)
 	if err != nil {
 		w.T.Fatalf("submit %s: %v", jobType, err)

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
@@ -108,7 +109,7 @@ func TestOneTraceOverAllServices(t *testing.T) {
 		client := sdk.NewTracerProvider(sdk.WithSyncer(tracetest.NewInMemoryExporter())).Tracer("client")
 		ctx, span := client.Start(w.ctx(), "order something")
 		conn := w.Dial()
-		j, err := conn.Submit(ctx, "demo.echo", 1)
+		j, err := conn.Submit(ctx, "demo.echo", 1, ackwire.NoKey())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -116,11 +116,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 	}()
 
 	submit := func(ctx context.Context, i int) error {
-		_, err := clients[i%len(clients)].Submit(ctx, jobType, payload, ackwire.NoWatch())
+		_, err := clients[i%len(clients)].Submit(ctx, jobType, payload, ackwire.NoKey(), ackwire.NoWatch())
 		return err
 	}
 	job := func(ctx context.Context, i int) error {
-		j, err := clients[i%len(clients)].Submit(ctx, jobType, payload)
+		j, err := clients[i%len(clients)].Submit(ctx, jobType, payload, ackwire.NoKey())
 		if err != nil {
 			return err
 		}

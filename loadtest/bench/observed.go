@@ -180,7 +180,7 @@ func (s *observed) turn(ctx context.Context, rate float64, d time.Duration, coun
 	}
 	jobs := make(chan *ackwire.Job, int(rate*d.Seconds())+1)
 	OpenLoop(ctx, rate, d, acks, func(ctx context.Context, i int) error {
-		j, err := s.clients[i%len(s.clients)].Submit(ctx, jobType, payload)
+		j, err := s.clients[i%len(s.clients)].Submit(ctx, jobType, payload, ackwire.NoKey())
 		if err == nil {
 			jobs <- j
 		}

@@ -93,7 +93,7 @@ func Storm(
 	defer c.Close()
 	task := StormTask{Config: cfg, URL: sys.URL}
 	for range cfg.Jobs {
-		j, err := c.Submit(ctx, "demo.sleep", json.RawMessage(stormPayload), ackwire.NoWatch())
+		j, err := c.Submit(ctx, "demo.sleep", json.RawMessage(stormPayload), ackwire.NoKey(), ackwire.NoWatch())
 		if err != nil {
 			return StormReport{}, err
 		}
