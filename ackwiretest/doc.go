@@ -32,9 +32,9 @@
 //
 // # Limits
 //
-// There is one tenant and one subject. No webhook is sent (a job's deliveries are an empty list), nothing is limited but
-// the size of a frame, jobs are kept until [Server.Expire], and POST /v1/events, the frames of a socket as an event
-// stream, is not there. Apart from that clients see the same as from a real server, also those that are pages or
-// programs in other languages: event streams of one job, of several or of all, and tickets for sockets. Tests of the
-// project make the same calls to both.
+// There is one tenant and one subject. No webhook is sent (a job's deliveries are an empty list), nothing is limited
+// but the size of a frame, jobs are kept until [Server.Expire], and POST /v1/events (the frames of a socket as an
+// event stream) is missing. Apart from that clients see the same as from a real server, including web pages and
+// programs in other languages: there are event streams of one job, of several and of all, and tickets for sockets.
+// Tests of the project make the same calls to both.
 package ackwiretest

@@ -17,16 +17,17 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// follower is what one event stream (WHATWG HTML, server-sent events) follows: some jobs, each to its end, or all.
+// follower is the state of one event stream (server-sent events, WHATWG HTML §9.2). It follows some jobs, each to its
+// end, or all jobs.
 type follower struct {
 	all  bool
-	jobs []*record // unless all: those that have not ended, as far as the client was told
-	// told is the version up to which the client was told of its jobs. Versions count the changes of all jobs of the
-	// server, so that one number says it for many.
+	jobs []*record // unless all: the jobs whose end was not sent yet
+	// told is the version up to which all changes were sent. The server counts versions over all its jobs, so one
+	// number is enough for many jobs.
 	told    int64
-	knows   bool      // the client has been here before, with these jobs
-	refused []refusal // jobs that there are not
-	many    string    // what IDs of events end with; empty for the stream of one job, whose IDs are versions
+	knows   bool      // the client has sent a valid Last-Event-ID for these jobs
+	refused []refusal // jobs that do not exist
+	many    string    // suffix of the events' IDs; empty for the stream of one job, whose IDs are versions
 }
 
 // refusal is a job that cannot be followed.
@@ -43,13 +44,13 @@ type status struct {
 	ended   bool
 }
 
-// streamJob is GET /v1/jobs/{id}/events.
+// streamJob handles GET /v1/jobs/{id}/events.
 func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 	s.mu.Lock()
 	r := s.findLocked(q.PathValue("id"))
 	f := &follower{jobs: []*record{r}}
 	if version, err := strconv.ParseInt(q.Header.Get("Last-Event-ID"), 10, 64); err == nil && r != nil {
-		if f.knows = version > 0 && version <= r.version; f.knows { // else it is of another log
+		if f.knows = version > 0 && version <= r.version; f.knows { // else the version belongs to another server's log
 			f.told = version
 		}
 	}
@@ -61,7 +62,7 @@ func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 	s.stream(w, q, f)
 }
 
-// streamJobs is GET /v1/events?job=…&job=…, or ?mine=true.
+// streamJobs handles GET /v1/events?job=…&job=…, and ?mine=true.
 func (s *Server) streamJobs(w http.ResponseWriter, q *http.Request) {
 	ids, all, err := eventJobs(q.URL.RawQuery)
 	switch {
@@ -95,7 +96,7 @@ func (s *Server) streamJobs(w http.ResponseWriter, q *http.Request) {
 	s.stream(w, q, f)
 }
 
-// eventJobs reads which jobs are to be followed: some, each once, or all.
+// eventJobs reads from a query which jobs are to be followed: a list without duplicates, or all.
 func eventJobs(query string) (jobs []string, all bool, err error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -135,9 +136,9 @@ func (s *Server) stream(w http.ResponseWriter, q *http.Request, f *follower) {
 	s.mu.Unlock()
 	switch {
 	case over && len(due) == 0 && f.knows:
-		w.WriteHeader(http.StatusNoContent) // the client knows all: it should not come back
+		w.WriteHeader(http.StatusNoContent) // the client has everything: an EventSource does not reconnect after 204
 		return
-	case over && len(due) == 0: // there is none of these jobs
+	case over && len(due) == 0: // none of the jobs exists
 		problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
@@ -180,7 +181,8 @@ func (s *Server) stream(w http.ResponseWriter, q *http.Request, f *follower) {
 	}
 }
 
-// dueLocked returns what the client was not told yet, the oldest change first, and whether nothing follows.
+// dueLocked returns the statuses that were not sent yet, the oldest change first. over reports that none follows after
+// them.
 func (s *Server) dueLocked(f *follower) (due []status, over bool) {
 	jobs := s.order
 	if !f.all {
@@ -199,8 +201,8 @@ func (s *Server) dueLocked(f *follower) (due []status, over bool) {
 	return due, over
 }
 
-// write writes statuses. The stream of all jobs has its cursor as an ID without an event, the others with each event. A
-// job that has ended is not followed any more, also when it is retried.
+// write writes statuses. In a stream of all jobs the cursor is sent as an ID after the events, in the others each event
+// has an ID. After its end a job is not followed any more, even if it is retried.
 func (f *follower) write(w http.ResponseWriter, due []status) {
 	for _, e := range due {
 		f.told = e.version

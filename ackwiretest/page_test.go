@@ -22,7 +22,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
-// page is a client without the library, whose connections end with the test.
+// page returns an HTTP client, as a web page would use one. Its connections end with the test.
 func page(t *testing.T, srv *ackwiretest.Server) *http.Client {
 	t.Helper()
 	transport := &http.Transport{DialContext: srv.DialContext}
@@ -30,7 +30,7 @@ func page(t *testing.T, srv *ackwiretest.Server) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// A server with a file of job types refuses what a real one does that was given it.
+// A server with a file of job types refuses the same submits as a real server with that file.
 func TestJobTypes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "jobtypes.yaml")
 	err := os.WriteFile(file, []byte(`
@@ -88,7 +88,7 @@ types:
 	})
 }
 
-// events reads what an event stream tells until it ends.
+// events reads the events of a stream until it ends.
 func events(t *testing.T, resp *http.Response, err error) []string {
 	t.Helper()
 	if err != nil {
@@ -114,7 +114,7 @@ func events(t *testing.T, resp *http.Response, err error) []string {
 	return told
 }
 
-// A job that was retried is followed by a new stream only; a stream that is cut ends in the middle.
+// A job that was retried is followed only by a new stream. A stream that is cut ends without its last event.
 func TestEventStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)
@@ -165,7 +165,7 @@ func TestEventStreams(t *testing.T) {
 	})
 }
 
-// A page that may not send its token with a handshake has a ticket, or names the token in a subprotocol.
+// A page, which cannot send its token in a header of the handshake, uses a ticket, or a subprotocol with the token.
 func TestSocketsOfPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)

@@ -210,10 +210,9 @@ func (s *Server) Types(names ...string) {
 	s.faults.types = append([]string{}, names...)
 }
 
-// JobTypes makes the server know the job types of a file and no others, as a real one does that was given it
-// (jobtypes.Load): their attempts, the schemas of their payloads (validation_failed) and the sizes of those
-// (payload_too_large). A result that does not fit its type's schema fails its job (invalid_result), as with a worker
-// that checks results.
+// JobTypes sets the job types that exist, from a file as a real server reads it (jobtypes.Load). The server applies
+// their attempts, payload schemas (validation_failed) and payload sizes (payload_too_large). A result that does not fit
+// its type's schema fails its job (invalid_result), as with a worker that checks results.
 func (s *Server) JobTypes(types jobtypes.Set) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

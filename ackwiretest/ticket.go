@@ -16,8 +16,8 @@ const (
 	ticketParam = "ticket"
 )
 
-// authorized reports whether a request may go on: with a ticket, which is good once, or a token that is taken, in a
-// header or, as pages have it that open a socket, in a subprotocol.
+// authorized reports whether a request has a valid ticket, which it uses up, or a token that is accepted: in a header
+// or, as pages send it with a WebSocket handshake, in a subprotocol.
 func (s *Server) authorized(r *http.Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,7 +40,7 @@ func (s *Server) authorized(r *http.Request) bool {
 	return present && slices.Contains(s.faults.tokens, token)
 }
 
-// postTicket is POST /v1/ws-tickets.
+// postTicket handles POST /v1/ws-tickets.
 func (s *Server) postTicket(w http.ResponseWriter, _ *http.Request) {
 	expires := time.Now().Add(ticketTTL)
 	ticket := rand.Text() + rand.Text()

@@ -15,7 +15,7 @@ import (
 	"github.com/ackwire/ackwire/blobs/internal/gocloud"
 )
 
-// directoryStore is a store in a new folder.
+// directoryStore opens a store in a new folder.
 func directoryStore(t *testing.T) (dir string, s *Store) {
 	t.Helper()
 	dir = t.TempDir()
@@ -29,8 +29,8 @@ func directoryStore(t *testing.T) (dir string, s *Store) {
 	return dir, s
 }
 
-// TestFilesOfGocloud: what was stored in a directory by gocloud.dev's driver, as before this package had its own,
-// is read, and the other way around.
+// TestFilesOfGocloud: this package reads the blobs that gocloud.dev's driver, which was used before, has stored in a
+// directory, and the other way around.
 func TestFilesOfGocloud(t *testing.T) {
 	dir, ours := directoryStore(t)
 	address := &url.URL{Scheme: "file", Path: filepath.ToSlash(dir), RawQuery: "no_tmp_dir=1"}
@@ -71,8 +71,8 @@ func TestFilesOfGocloud(t *testing.T) {
 	}
 }
 
-// TestKeysStayInTheDirectory: a key that would lead out of the folder, or to a blob's attributes, is an error, and not
-// one that says that the blob is not there.
+// TestKeysStayInTheDirectory: a key that would lead out of the folder, or to a blob's attributes, is an error other
+// than ErrNotFound.
 func TestKeysStayInTheDirectory(t *testing.T) {
 	dir, s := directoryStore(t)
 	secret := filepath.Join(filepath.Dir(dir), "secret")
@@ -102,7 +102,7 @@ func TestKeysStayInTheDirectory(t *testing.T) {
 	}
 }
 
-// TestWhatPutDidNotStore: a folder is no blob, and a file without attributes is one of an unknown type.
+// TestWhatPutDidNotStore: a folder is not a blob, and a file without attributes is a blob of unknown type.
 func TestWhatPutDidNotStore(t *testing.T) {
 	dir, s := directoryStore(t)
 	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700); err != nil {

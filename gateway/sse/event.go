@@ -11,7 +11,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// writeStatus writes a status, behind what is in b: the document or the frame as it is.
+// writeStatus writes b, and after it an event with the status of f: its document or, in a stream of frames, its frame.
 func (s *Stream) writeStatus(w io.Writer, b []byte, f *outbox.Frame) error {
 	data := wire.Text(f.Bytes)
 	if !s.frames {
@@ -32,8 +32,8 @@ func (s *Stream) writeStatus(w io.Writer, b []byte, f *outbox.Frame) error {
 	return err
 }
 
-// appendData writes data, which is JSON: its line ends are whitespace between tokens, and
-// would each begin a field of their own.
+// appendData appends data, which is JSON, as the data of an event. Line ends in it, which are white space between
+// tokens, are replaced by blanks, since in an event stream each would begin a new field.
 func appendData(b, data []byte) []byte {
 	b = append(b, "data: "...)
 	if bytes.ContainsAny(data, "\r\n") {
@@ -47,7 +47,7 @@ func appendData(b, data []byte) []byte {
 	return append(append(b, data...), "\n\n"...)
 }
 
-// Event is an event without an ID of its own: the client's last one stays.
+// Event returns an event without an ID: the client keeps its last one.
 func Event(name string, v any) []byte {
 	data, err := plainjson.Marshal(v)
 	if err != nil {
@@ -56,7 +56,7 @@ func Event(name string, v any) []byte {
 	return appendData([]byte("event: "+name+"\n"), data)
 }
 
-// Retry tells the client how long to wait before it comes back.
+// Retry returns the line that tells the client how long to wait before it reconnects.
 func Retry(d time.Duration) []byte {
 	return []byte("retry: " + strconv.FormatInt(d.Milliseconds(), 10) + "\n\n")
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// Request says what a stream of frames follows.
+// Request says which jobs a stream of frames follows.
 type Request struct {
-	Jobs  []frame.JobRef // each named once
-	Mine  bool           // all jobs of the subject, too
-	After string         // with Mine: the last cursor that the client has; "" is none
+	Jobs  []frame.JobRef // each job at most once
+	Mine  bool           // also all jobs of the subject
+	After string         // with Mine: the last cursor that the client has; "" for none
 }
 
-// NewFrames begins to follow what a client has asked for that reads the frames of a socket from an
-// event stream. Such a stream does not end with its jobs: its client ends it. Close must be called.
+// NewFrames begins to follow jobs for a client that reads, as an event stream, the same frames as on a socket. Such a
+// stream does not end with its jobs, but when its client leaves. The caller must Close the stream.
 func NewFrames(h *hub.Hub, x *mine.Index, room Room, tenant, subject string, r Request) *Stream {
 	of := ids{jobs: make([]string, len(r.Jobs)), told: make(told, len(r.Jobs))}
 	for i, ref := range r.Jobs {
@@ -45,30 +45,30 @@ func NewFrames(h *hub.Hub, x *mine.Index, room Room, tenant, subject string, r R
 	return s
 }
 
-// Subscribed is the frame that answers what a stream of frames was asked for.
+// Subscribed returns the subscribed frame for the answers of a stream of frames.
 func (s *Stream) Subscribed(answers []Answer) frame.SubscribedFrame {
 	f := frame.SubscribedFrame{Type: frame.Subscribed, Jobs: []frame.SubscribedJob{}}
 	for _, a := range answers {
 		switch {
 		case a.JobID != "":
 			f.Jobs = append(f.Jobs, frame.SubscribedJob{JobID: a.JobID, Version: a.Version, Error: a.Error, Reset: a.reset})
-		case a.Error == "": // a refused one is told by the request's own answer
+		case a.Error == "": // if all jobs of the subject are refused, the HTTP answer says so
 			f.Mine, f.Reset = true, a.reset
 		}
 	}
 	return f
 }
 
-// FrameEvent is a server frame as an event: its text, as a socket carries it, is the data.
+// FrameEvent returns an event whose data is the text of a server frame.
 func FrameEvent(f any) []byte { return appendData(nil, wire.Text(wire.Encode(f))) }
 
-// notice is what a client is told of a job that was reset after its answer; nil where events have
-// no place for it. s.mu is held.
+// notice returns the event for a job that was reset after its answer; nil if the answer will say so, or the stream has
+// no such event. stream.mu is held.
 func (sub *subscription) notice(version int64) []byte {
 	if !sub.stream.frames {
 		return nil
 	}
-	if !sub.answered { // the answer says it
+	if !sub.answered { // the answer will say it
 		sub.answer.reset = true
 		return nil
 	}
@@ -76,7 +76,7 @@ func (sub *subscription) notice(version int64) []byte {
 	return FrameEvent(frame.SubscribedFrame{Type: frame.Subscribed, Jobs: []frame.SubscribedJob{job}})
 }
 
-// The events that a stream has besides statuses, in the form that its client reads.
+// The functions below return a stream's other events, as frames or as events with a name.
 
 func (s *Stream) expiringEvent(t Token) []byte {
 	f := frame.NewExpiring(t.Expires, time.Until(t.Over))
@@ -102,13 +102,14 @@ func (s *Stream) goawayEvent(after time.Duration) []byte {
 	return append(Retry(after), Event("goaway", f)...)
 }
 
-// poll is when a stream ends that is read by long polls: its client reads nothing before the end.
+// poll decides when the stream of a long poll ends: as soon as there is news, since its client sees nothing before the
+// end. A client that follows its subject needs a cursor after the news, from which its next poll goes on.
 type poll struct {
-	over   <-chan time.Time // nil unless it is one
-	idle   bool             // nothing is followed
-	cursor bool             // a client that follows its subject is told up to where, and goes on from there
-	news   bool             // something was told
-	marked bool             // a cursor was told after all news
+	over   <-chan time.Time // the timeout; nil if the stream is not a long poll
+	idle   bool             // no job is followed
+	cursor bool             // the client needs a cursor
+	news   bool             // a status was written
+	marked bool             // a cursor was written after the last status
 }
 
 func (s *Stream) newPoll(wait time.Duration) (p poll, stop func() bool) {
@@ -119,7 +120,7 @@ func (s *Stream) newPoll(wait time.Duration) (p poll, stop func() bool) {
 	return poll{over: t.C, idle: len(s.subs) == 0 && s.mine == nil, cursor: s.mine != nil}, t.Stop
 }
 
-// took notes what was written.
+// took records a frame that was written.
 func (p *poll) took(f *outbox.Frame) {
 	if status := f.JobID != ""; status {
 		p.news, p.marked = true, false
@@ -128,5 +129,5 @@ func (p *poll) took(f *outbox.Frame) {
 	}
 }
 
-// done reports whether the client is to have what it was told.
+// done reports whether the long poll can end.
 func (p *poll) done() bool { return p.over != nil && (p.idle || p.news && (p.marked || !p.cursor)) }

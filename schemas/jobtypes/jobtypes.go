@@ -43,8 +43,8 @@ type Type struct {
 	payload, result *schema
 }
 
-// PayloadSchema returns the JSON Schema of the type's payloads, as package encoding/json decodes it with UseNumber;
-// nil when there is none. Do not change it.
+// PayloadSchema returns the JSON Schema of the type's payloads, as encoding/json decodes it with UseNumber; nil if
+// there is none. The caller must not change it.
 func (t *Type) PayloadSchema() any { return t.payload.definition() }
 
 // ResultSchema returns the JSON Schema of the type's results, as PayloadSchema does; nil when there is none.

@@ -55,7 +55,7 @@ func TestResultsAreChecked(t *testing.T) {
 	}
 }
 
-// What is wrong with a result's schema is told with its key and line when the file is read.
+// An error in the schema of results is reported with its key and line when the file is read.
 func TestABadResultSchemaIsTold(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"types:\n  a:\n    resultSchema: 5\n", ":3: a: resultSchema: "},
@@ -71,7 +71,7 @@ func TestABadResultSchemaIsTold(t *testing.T) {
 	}
 }
 
-// Both schemas can be read, for programs that make types of them.
+// Programs that generate types can read both schemas.
 func TestSchemasCanBeRead(t *testing.T) {
 	set := load(t, "types:\n  a: {schema: {maxLength: 9007199254740993}, resultSchema: true}\n  b: {}\n")
 	payload, err := json.Marshal(set["a"].PayloadSchema())

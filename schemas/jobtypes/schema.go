@@ -108,9 +108,9 @@ func (t *Type) Validate(payload []byte) error {
 	return p
 }
 
-// CheckResult checks what a handler returned against the result schema of its job's type. A handler that returned
-// nothing counts as if it had returned null. What has no result schema, also a type that is not in the set, takes
-// every result. The error reads well behind "the handler's result".
+// CheckResult checks a handler's result against the result schema of its job's type. An empty result counts as null.
+// A type without a result schema, or one that is not in the set, accepts every result. The error's text is a
+// predicate, to be put after "the handler's result".
 func (s Set) CheckResult(jobType string, result json.RawMessage) error {
 	t := s[jobType]
 	if t == nil {
@@ -139,10 +139,10 @@ func (s Set) CheckResult(jobType string, result json.RawMessage) error {
 	return errors.New(why)
 }
 
-// unfit is why a value that breaks its schema is refused, followed by whose schema it is.
+// unfit is the reason for a value that does not match its schema. The caller appends the schema's name.
 const unfit = "does not fit"
 
-// check says why JSON is not a value that fits the schema, and where; "" when it does.
+// check returns why a JSON value does not match the schema, and at which places; "" if it does.
 func (s *schema) check(raw []byte) (why string, places []frame.FieldError) {
 	if s == nil {
 		return "", nil

@@ -1,6 +1,5 @@
-// Package s3 lets package blobs open stores with URLs s3://, which are
-// buckets of S3, or of a service with its protocol.
-// Import it for its side effect.
+// Package s3 lets package blobs open stores with URLs s3://, which are buckets of Amazon S3, or of another service with
+// the same protocol. Import it for its side effect.
 package s3
 
 import (
