@@ -2,7 +2,6 @@
 
 import type { ClientFrameType } from "./codes_gen.js";
 import { type AckwireError, IndeterminateError } from "./errors.js";
-import { now } from "./time.js";
 import type { Session } from "./types.js";
 import type { Sub } from "./watch.js";
 
@@ -33,67 +32,45 @@ export interface Call {
   answered_?: boolean;
   /** The subscription that the ack began. */
   sub_?: Sub;
-  resolve_?: (frame: Frame) => void;
-  reject_?: (error: unknown) => void;
-  abort_?: () => void;
+  /** Gives it its outcome, unless it has one. */
+  finish_?: ((error: unknown, frame?: Frame) => void) | undefined;
 }
 
-/** Whether the server counts the request among those in flight. */
-export const counted = (call: Call): boolean =>
-  call.kind_ === "submit" || call.kind_ === "cancel" || call.kind_ === "retry";
-
-/** Whether a frame of this type answers a request, but not one of this kind. */
-export const answersOther = ({ kind_ }: Call, type: string): boolean =>
-  /^(ack|welcome|(un)?subscribed)$/.test(type) &&
-  type !== (kind_ === "auth" ? "welcome" : /scribe/.test(kind_) ? kind_ + "d" : "ack");
+/** Which queue a request waits in: those of the link itself, orders, submits. The server bounds the last two. */
+export const queueOf = ({ kind_ }: Call): 0 | 1 | 2 =>
+  kind_ === "submit" ? 2 : kind_ === "cancel" || kind_ === "retry" ? 1 : 0;
 
 /** The error of a call that `cause` ended before its answer came. */
-export function outcome(call: Call, cause: unknown): unknown {
-  return call.sends_ && (call.kind_ === "submit" || call.kind_ === "retry")
-    ? new IndeterminateError(cause, call.key_)
-    : cause;
-}
+export const outcome = (call: Call, cause: unknown): unknown =>
+  call.sends_ && /submit|retry/.test(call.kind_) ? new IndeterminateError(cause, call.key_) : cause;
 
 /** One session from the attempt to open it to its end. */
-export class Conn {
+export interface Conn {
   session_: Session | undefined;
   /** Written, not answered, in the order of their writing. */
-  calls_ = new Map<string, Call>();
+  calls_: Map<string, Call>;
   /** Subscribe frames that were written and not answered. */
-  batches_ = new Map<string, Set<Sub>>();
-  inFlight_ = 0;
-  /** The server's bounds: bytes of a frame, and requests in flight. */
-  frameBytes_ = 0;
-  most_ = 0;
+  batches_: Map<string, Set<Sub>>;
+  /** How many orders and submits are among the calls, and how many the server takes. */
+  inFlight_: number;
+  most_: number;
+  /** Bytes of a frame that the server takes. */
+  frameBytes_: number;
   /** Milliseconds between two signs of life. */
-  ping_ = 0;
-  /** When it was welcomed. */
-  born_ = 0;
+  ping_: number;
+  /** When it was welcomed; 0 before. */
+  born_: number;
   /** When the last frame came. */
-  heard_ = 0;
+  heard_: number;
   /** When a ping was sent that nothing has followed yet; 0 without one. */
-  pinged_ = 0;
-  /** The device slept while an answer to a ping was awaited: it was asked again, once. */
-  excused_ = false;
-  /** When it is given up: without a welcome, or while it drains. */
-  deadline_: number;
+  pinged_: number;
+  /** It was looked after out of turn, and nothing has come since. */
+  excused_: boolean;
+  /** Keeps it from being given up, which is due without a welcome, and while it drains. */
+  spare_: () => void;
   /** Nothing new is written to it. */
-  draining_ = false;
-  dead_ = false;
+  draining_: boolean;
+  dead_: boolean;
   /** The last error that answered no request: it explains the close that follows. */
   problem_: AckwireError | undefined;
-
-  constructor(patience: number) {
-    this.deadline_ = now() + patience;
-  }
-
-  /** Takes the bounds that a welcome told; what is not a sane number counts as the protocol's own, or as none. */
-  limit_(limits: Frame): void {
-    this.frameBytes_ = limits?.frameBytes > 0 ? +limits.frameBytes : 262_144;
-    this.most_ = limits?.inFlightSubmits > 0 ? +limits.inFlightSubmits : Infinity;
-  }
-
-  close_(code = 1000): void {
-    this.session_?.close(code);
-  }
 }

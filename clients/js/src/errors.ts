@@ -1,5 +1,6 @@
 // The errors of the client: one class for every answer of the server, and those that only a client can have.
 
+import { retryableCode } from "./codes_gen.js";
 import type { Status } from "./types.js";
 
 /** One place of a payload that breaks its schema; `pointer` is a JSON Pointer (RFC 6901). */
@@ -41,7 +42,7 @@ export class AckwireError extends Error {
     this.retryAfter = problem.retryAfter;
     this.jobId = problem.jobId;
     this.status = problem.status;
-    this.errors = problem.errors ?? [];
+    this.errors = Array.isArray(problem.errors) ? problem.errors : [];
   }
 }
 
@@ -96,3 +97,18 @@ export class JobError extends Error {
     this.status = status;
   }
 }
+
+/** Makes the error that the server would have answered with. */
+export const failure = (code: string, detail: string, options?: ErrorOptions): AckwireError =>
+  new AckwireError({ code, detail, retryable: retryableCode(code) }, options);
+
+/** Says that the network, or a function of the user, did not do its part. */
+export const unavailable = (what: string, cause: unknown): AckwireError =>
+  failure("unavailable", `${what}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+
+/** Makes an error of members from the wire. */
+export const problem = (from: any, status?: number): AckwireError =>
+  new AckwireError({ ...from, status, retryable: from.retryable ?? retryableCode(from.code) });
+
+/** Reads a text as JSON; how big integers are read depends on the client. */
+export type Parse = (text: string) => any;

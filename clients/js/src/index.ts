@@ -5,7 +5,7 @@
  */
 
 import { choose, lazy } from "./choose.js";
-import { Client } from "./client.js";
+import { createClient } from "./client.js";
 import type { Ackwire, ConnectOptions, Transport } from "./types.js";
 import { webSocket } from "./websocket.js";
 
@@ -20,8 +20,7 @@ export { webSocket } from "./websocket.js";
  */
 export function connect(options: ConnectOptions = {}): Ackwire {
   const standard = choose([webSocket(), fallback()]);
-  const client = new Client(options, options.transports?.length ? choose(options.transports) : standard, standard);
-  return client as Ackwire;
+  return createClient(options, options.transports?.length ? choose(options.transports) : standard, standard);
 }
 
 /**

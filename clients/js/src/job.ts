@@ -1,126 +1,105 @@
 // A handle for one job.
 
-import type { Client } from "./client.js";
 import { JobError } from "./errors.js";
 import { asyncIterator } from "./iterate.js";
 import { Value } from "./store.js";
-import type { CallOptions, Job, JobSnapshot, State, Status, WatchOptions } from "./types.js";
-import { type Sub, terminal } from "./watch.js";
+import type { Ackwire, Job, JobSnapshot, Status } from "./types.js";
+import { type Sub, terminal, type Watches } from "./watch.js";
+
+/** A handle whose store has listeners. */
+export interface Handle extends Job<any> {
+  /** The job was opened again through this client: it is followed again. */
+  reopened_(): void;
+}
+
+/** What a handle needs. */
+export interface JobContext {
+  client_: Ackwire;
+  watches_: Watches;
+  /** The handles whose stores have listeners. */
+  handles_: Set<Handle>;
+  /** Reads a result that a document does not hold. */
+  download_(id: string, signal?: AbortSignal): Promise<any>;
+}
 
 const unknown: JobSnapshot<any> = { status: undefined, error: undefined };
 
-export class Handle extends Value<JobSnapshot<any>> implements Job<any> {
-  readonly id: string;
-  readonly duplicate: boolean;
-  private readonly client_: Client;
-  private acked_: Sub | undefined;
-  /** The store's own subscription, while it has listeners and the job has not ended. */
-  private sub_: Sub | undefined;
-  private resets_ = 0;
+/** `acked` is the subscription that the submit's ack began: it may have brought the end already. */
+export function createJob({ client_, watches_, handles_, download_ }: JobContext, id: string, duplicate = false, acked?: Sub): Handle {
+  const store = new Value(unknown);
+  let sub: Sub | undefined; // the store's own, while it has listeners and the job has not ended
+  let resets = 0;
 
-  /** `acked` is the subscription that the submit's ack began: it may have brought the end already. */
-  constructor(client: Client, id: string, duplicate = false, acked?: Sub) {
-    super(unknown);
-    this.client_ = client;
-    this.id = id;
-    this.duplicate = duplicate;
-    this.acked_ = acked;
-  }
+  // A terminal document that is here is told again without asking.
+  const join = (after: number) => (acked?.ended_ && !acked.error_ ? acked : watches_.join_(id, after));
 
-  watch({ after, signal }: WatchOptions = {}): AsyncIterableIterator<Status<any>, undefined, undefined> {
-    const seen = Math.floor(after! > 0 ? after! : 0);
-    return this.client_.watches_.follow_(() => this.join_(seen), seen, signal);
-  }
-
-  [asyncIterator](): AsyncIterableIterator<Status<any>, undefined, undefined> {
-    return this.watch();
-  }
-
-  private join_(after: number): Sub {
-    const sub = this.acked_;
-    // A terminal document that is here is told again without asking.
-    return sub?.ended_ && !sub.error_ ? sub : this.client_.watches_.join_(this.id, after);
-  }
-
-  async wait(options?: CallOptions): Promise<Status<any>> {
-    const statuses = this.watch(options);
-    let status: Status<any> | undefined;
-    for (;;) {
-      const { value } = await statuses.next();
-      if (!value) return status!;
-      status = value;
-    }
-  }
-
-  async result(options?: CallOptions): Promise<any> {
-    const status = await this.wait(options);
-    if (status.state !== "completed") throw new JobError(status);
-    return status.result === undefined && status.resultUrl ? this.client_.download_(this.id, options) : status.result;
-  }
-
-  get(options?: CallOptions): Promise<Status<any>> {
-    return this.client_.get(this.id, options);
-  }
-
-  why(options?: CallOptions): Promise<unknown> {
-    return this.client_.why(this.id, options);
-  }
-
-  cancel(options?: CallOptions): Promise<State> {
-    return this.client_.cancel(this.id, options);
-  }
-
-  retry(options?: CallOptions): Promise<State> {
-    this.acked_ = undefined; // the job may be opened again: forget the end that was seen
-    return this.client_.retry(this.id, options);
-  }
-
-  deliveries(options?: CallOptions): Promise<unknown> {
-    return this.client_.deliveries(this.id, options);
-  }
-
-  // The store.
-
-  override first_(): void {
-    this.client_.handles_.add(this);
-    const { status } = this.value_;
-    if (!status || !terminal(status.state)) this.start_();
-  }
-
-  override none_(): void {
-    this.client_.handles_.delete(this);
-    this.stop_();
-  }
-
-  private start_(): void {
-    try {
-      this.sub_ = this.join_(this.value_.status?.version ?? 0);
-      this.resets_ = this.sub_.resets_;
-      this.sub_.wakes_.add(this.changed_);
-      this.changed_();
-    } catch (error) {
-      this.set_({ ...this.value_, error: error as any });
-    }
-  }
-
-  private stop_(): void {
-    if (!this.sub_) return;
-    this.sub_.wakes_.delete(this.changed_);
-    this.client_.watches_.part_(this.sub_);
-    this.sub_ = undefined;
-  }
-
-  /** The job was opened again through this client: it is followed again. */
-  reopened_(): void {
-    this.stop_();
-    this.start_();
-  }
-
-  private changed_ = (): void => {
-    const { latest_, error_, resets_ } = this.sub_!;
-    const { status, error } = this.value_;
-    const newer = latest_ && (resets_ !== this.resets_ || latest_.version > (status?.version ?? 0));
-    this.resets_ = resets_;
-    if (newer || error_ !== error) this.set_({ status: newer ? latest_ : status, error: error_ });
+  const changed = () => {
+    const { latest_, error_, resets_ } = sub!;
+    const { status, error } = store.value_;
+    const newer = latest_ && (resets_ !== resets || latest_.version > (status?.version ?? 0));
+    resets = resets_;
+    if (newer || error_ !== error) store.set_({ status: newer ? latest_ : status, error: error_ });
   };
+  const start = () => {
+    try {
+      sub = join(store.value_.status?.version ?? 0);
+      resets = sub.resets_;
+      sub.wakes_.add(changed);
+      changed();
+    } catch (error) {
+      store.set_({ status: store.value_.status, error: error as never });
+    }
+  };
+  const stop = () => {
+    if (!sub) return;
+    sub.wakes_.delete(changed);
+    watches_.part_(sub);
+    sub = undefined;
+  };
+  store.first_ = () => {
+    handles_.add(job);
+    if (!terminal(store.value_.status?.state!)) start();
+  };
+  store.none_ = () => {
+    handles_.delete(job);
+    stop();
+  };
+
+  const job: Handle = {
+    id, duplicate,
+    subscribe: store.subscribe,
+    snapshot: store.snapshot,
+    watch({ after, signal } = {}) {
+      const seen = Math.floor(after! > 0 ? after! : 0);
+      return watches_.follow_(() => join(seen), seen, signal) as AsyncIterableIterator<Status<any>>;
+    },
+    [asyncIterator]: () => job.watch(),
+    async wait(options) {
+      const statuses = job.watch(options);
+      let status: Status<any> | undefined;
+      for (;;) {
+        const { value } = await statuses.next();
+        if (!value) return status!;
+        status = value;
+      }
+    },
+    async result(options) {
+      const status = await job.wait(options);
+      if (status.state !== "completed") throw new JobError(status);
+      return status.result === undefined && status.resultUrl ? download_(id, options?.signal) : status.result;
+    },
+    get: (options) => client_.get(id, options),
+    why: (options) => client_.why(id, options),
+    cancel: (options) => client_.cancel(id, options),
+    retry(options) {
+      acked = undefined; // the job may be opened again: forget the end that was seen
+      return client_.retry(id, options);
+    },
+    deliveries: (options) => client_.deliveries(id, options),
+    reopened_() {
+      stop();
+      start();
+    },
+  } as Handle;
+  return job;
 }

@@ -1,10 +1,10 @@
-// The watch of all jobs of the token's subject: one subscription, however many read it. It outlives sessions.
+// The watch of all jobs of the token's subject: one subscription, however many read it. It outlives sessions. Loaded
+// when the first reader comes.
 
 import type { Conn, Frame } from "./conn.js";
-import { AckwireError } from "./errors.js";
-import { iterator } from "./iterate.js";
+import { AckwireError, failure } from "./errors.js";
+import type { Source } from "./iterate.js";
 import type { Link } from "./link.js";
-import { failure } from "./rest.js";
 import { quote } from "./text.js";
 import type { JobPage, ListQuery, Status } from "./types.js";
 
@@ -48,34 +48,34 @@ export class Mine {
   }
 
   /** The last document of a job that this session has brought: a server sends no version twice. */
-  told_ = (id: string): Status | undefined =>
-    this.asked_ && this.asked_ === this.link_.cur_ ? this.last_(id) : undefined;
+  told_(id: string): Status | undefined {
+    return this.asked_ && this.asked_ === this.link_.cur_ ? this.last_(id) : undefined;
+  }
 
   private last_(id: string): Status | undefined {
     return this.seen_.get(id) ?? this.older_.get(id);
   }
 
-  follow_(signal?: AbortSignal): AsyncIterableIterator<Status, undefined, undefined> {
-    return iterator<Status>((wake) => {
-      if (this.link_.ended_) throw this.link_.ended_;
-      const reader: Reader = { wake_: wake, pending_: new Map(), error_: undefined };
-      this.readers_.add(reader);
-      this.poke_();
-      return {
-        take_() {
-          for (const [id, value] of reader.pending_) {
-            reader.pending_.delete(id);
-            return { value, done: false };
-          }
-          if (reader.error_) throw reader.error_;
-          return;
-        },
-        stop_: () => {
-          this.readers_.delete(reader);
-          this.poke_();
-        },
-      };
-    }, signal);
+  /** Begins to read; `wake` is called when there may be something to take. */
+  follow_(wake: () => void): Source<Status> {
+    if (this.link_.ended_) throw this.link_.ended_;
+    const reader: Reader = { wake_: wake, pending_: new Map(), error_: undefined };
+    this.readers_.add(reader);
+    this.poke_();
+    return {
+      take_() {
+        for (const [id, value] of reader.pending_) {
+          reader.pending_.delete(id);
+          return { value, done: false };
+        }
+        if (reader.error_) throw reader.error_;
+        return;
+      },
+      stop_: () => {
+        this.readers_.delete(reader);
+        this.poke_();
+      },
+    };
   }
 
   status_(id: string, status: Status): void {
@@ -128,7 +128,7 @@ export class Mine {
       if (this.asking_ !== conn) return; // the next session asks again
       if (error instanceof AckwireError && !error.retryable) this.fail_(error);
       else if (conn === this.link_.cur_) {
-        await this.link_.sleep_(this.link_.backoff_.wait_(this.tries_++, (error as AckwireError).retryAfter));
+        await this.link_.sleep_(this.link_.backoff_.wait_(this.tries_++, (error as AckwireError).retryAfter)).catch(() => {});
         if (this.asked_ === conn && this.lost_) this.asked_ = undefined; // the gap is still open
       }
     }

@@ -1,38 +1,10 @@
-// Questions over HTTP, with the same identity as the sessions.
+// Questions over HTTP, with the same identity as the sessions. Loaded when the first is asked.
 
-import { codeOfStatus, retryableCode } from "./codes_gen.js";
-import { AckwireError, type Problem } from "./errors.js";
+import { codeOfStatus } from "./codes_gen.js";
+import { AckwireError, type Parse, problem, unavailable } from "./errors.js";
 import type { Tokens } from "./token.js";
-import type { CallOptions } from "./types.js";
-
-/** Reads a text as JSON; how big integers are read depends on the client. */
-export type Parse = (text: string) => any;
-
-/** Makes the error that the server would have answered with. */
-export function failure(code: string, detail: string, options?: ErrorOptions): AckwireError {
-  return new AckwireError({ code, detail, retryable: retryableCode(code) }, options);
-}
-
-/** Says that the network, or a function of the user, did not do its part. */
-export function unavailable(what: string, cause: unknown): AckwireError {
-  return failure("unavailable", `${what}: ${cause instanceof Error ? cause.message : cause}`, { cause });
-}
-
-/** Makes an error of members from the wire, of which any may have the wrong type. */
-export function problem(from: any, status?: number): AckwireError {
-  const { code, title, detail, retryAfter, jobId, errors } = from;
-  const text = (value: unknown) => (typeof value === "string" ? value : undefined);
-  return new AckwireError({
-    code,
-    title: text(title),
-    detail: text(detail),
-    status,
-    retryable: typeof from.retryable === "boolean" ? from.retryable : retryableCode(code),
-    retryAfter: retryAfter >= 0 ? +retryAfter : undefined,
-    jobId: text(jobId),
-    errors: Array.isArray(errors) ? errors : undefined,
-  } as Problem);
-}
+import type { CallOptions, JobPage, ListQuery, Status } from "./types.js";
+import { checkID } from "./watch.js";
 
 /** Reads the error of an HTTP answer: its problem document, else the code that fits the status of a proxy. */
 export async function refusal(response: Response): Promise<AckwireError> {
@@ -61,26 +33,31 @@ function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Pro
   });
 }
 
-/** Requests of one client. */
+/** The questions of one client. */
 export class Rest {
-  readonly base_: string;
-  /** Why requests are refused; set when the client has ended. */
-  ended_: AckwireError | undefined;
+  private readonly base_: string;
   private readonly tokens_: Tokens;
   private readonly fetch_: typeof fetch;
-  private readonly parser_: () => Promise<Parse>;
+  private readonly parser_: () => Parse | Promise<Parse>;
+  private readonly ended_: () => AckwireError | undefined;
 
-  constructor(base: string, tokens: Tokens, fetch: typeof globalThis.fetch, parser: () => Promise<Parse>) {
+  /** `ended` says why requests are refused, once the client has ended. */
+  constructor(
+    base: string, tokens: Tokens, fetch: typeof globalThis.fetch, parser: () => Parse | Promise<Parse>,
+    ended: () => AckwireError | undefined,
+  ) {
     this.base_ = base;
     this.tokens_ = tokens;
     this.fetch_ = fetch;
     this.parser_ = parser;
+    this.ended_ = ended;
   }
 
   /** Gets a path; once more with a new token when the server does not take the first. */
-  async open_(path: string, accept: string, { signal }: CallOptions = {}): Promise<Response> {
+  private async open_(path: string, accept: string, signal?: AbortSignal): Promise<Response> {
     for (let again = this.tokens_.renewable_, asked = this.tokens_.current_(); ; again = false) {
-      if (this.ended_) throw this.ended_;
+      const ended = this.ended_();
+      if (ended) throw ended;
       if (signal?.aborted) throw signal.reason;
       const headers: Record<string, string> = { Accept: accept };
       let response: Response;
@@ -98,22 +75,62 @@ export class Rest {
     }
   }
 
-  /** Gets what a path serves: JSON, or a Blob of anything else. */
-  async content_(path: string, options?: CallOptions): Promise<unknown> {
-    const response = await this.open_(path, "*/*", options);
-    const json = /^application\/(.+\+)?json\b/.test(response.headers.get("Content-Type")!);
-    return json ? (await this.parser_())(await response.text()) : response.blob();
-  }
-
   /** Gets a path's JSON, and the answer it stood in. */
-  async get_(path: string, options?: CallOptions): Promise<[body: any, response: Response]> {
-    const response = await this.open_(path, "application/json", options);
+  private async read_(path: string, signal?: AbortSignal): Promise<[body: any, response: Response]> {
+    const response = await this.open_(path, "application/json", signal);
     try {
       const body = (await this.parser_())(await response.text());
       if (Object(body) !== body) throw new TypeError("the answer is no object");
       return [body, response];
     } catch (error) {
-      if (options?.signal?.aborted) throw options.signal.reason;
+      if (signal?.aborted) throw signal.reason;
+      throw unavailable("GET " + path, error);
+    }
+  }
+
+  private async job_(id: string, rest: string, options?: CallOptions): Promise<[body: any, response: Response]> {
+    checkID(id);
+    return this.read_("/v1/jobs/" + encodeURIComponent(id) + rest, options?.signal);
+  }
+
+  async get(id: string, options?: CallOptions): Promise<Status<any>> {
+    const [status, response] = await this.job_(id, "", options);
+    status.version = Number(/\d+/.exec(response.headers.get("ETag")!)) || 0;
+    return status;
+  }
+
+  async why(id: string, options?: CallOptions): Promise<unknown> {
+    return (await this.job_(id, "/why", options))[0];
+  }
+
+  async deliveries(id: string, options?: CallOptions): Promise<unknown> {
+    return (await this.job_(id, "/deliveries", options))[0];
+  }
+
+  async stats(options?: CallOptions): Promise<unknown> {
+    return (await this.read_("/v1/stats", options?.signal))[0];
+  }
+
+  async list({ signal, ...query }: ListQuery = {}): Promise<JobPage> {
+    const search: string[] = [];
+    for (const [name, values] of Object.entries(query)) {
+      for (const value of [values].flat()) {
+        if (value === undefined) continue;
+        search.push(name + "=" + encodeURIComponent(value instanceof Date ? value.toISOString() : String(value)));
+      }
+    }
+    return (await this.read_("/v1/jobs" + (search.length ? "?" + search.join("&") : ""), signal))[0];
+  }
+
+  /** Reads a result that a document does not hold: JSON, or a Blob of anything else. */
+  async download(id: string, { signal }: CallOptions = {}): Promise<unknown> {
+    const path = `/v1/jobs/${encodeURIComponent(id)}/result`;
+    const response = await this.open_(path, "*/*", signal);
+    try {
+      const json = /^application\/(.+\+)?json\b/.test(response.headers.get("Content-Type")!);
+      return json ? (await this.parser_())(await response.text()) : await response.blob();
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
       throw unavailable("GET " + path, error);
     }
   }

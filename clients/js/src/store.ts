@@ -24,8 +24,8 @@ export class Value<S> implements Store<S> {
 
   subscribe = (changed: () => void): (() => void) => {
     const listener = () => changed(); // the same function may subscribe twice
+    if (!this.listeners_.size) this.first_();
     this.listeners_.add(listener);
-    if (this.listeners_.size === 1) this.first_();
     return () => {
       if (this.listeners_.delete(listener) && !this.listeners_.size) this.none_();
     };
@@ -36,7 +36,7 @@ export class Value<S> implements Store<S> {
     for (const listener of [...this.listeners_]) tell(listener);
   }
 
-  /** Called when the first listener has come. */
+  /** Called before the first listener is there. */
   first_(): void {}
   /** Called when the last listener has gone. */
   none_(): void {}

@@ -18,6 +18,16 @@ export function now(): number {
 /** No timer and no wait is longer than this, in milliseconds. */
 export const longest = 60_000;
 
+/** Runs something at a time of now(), by timers that are never longer than a minute, until the result is called. */
+export function alarm(at: number, run: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  const set = () => {
+    timer = setTimeout(() => (now() < at ? set() : run()), Math.min(at - now(), longest));
+  };
+  set();
+  return () => clearTimeout(timer);
+}
+
 /** Converts seconds from the wire to milliseconds, at most {@link longest}; what is not a sane number is 0. */
 export function millis(seconds: unknown): number {
   return (seconds as number) > 0 ? Math.min((seconds as number) * 1000, longest) : 0;
@@ -28,9 +38,9 @@ export class Backoff {
   readonly base_: number;
   readonly cap_: number;
 
-  constructor(options: { base?: number; cap?: number } = {}) {
-    this.base_ = options.base! > 0 ? options.base! : 100;
-    this.cap_ = Math.min(Math.max(options.cap! > 0 ? options.cap! : 10_000, this.base_), longest);
+  constructor({ base, cap }: { base?: number; cap?: number } = {}) {
+    this.base_ = base! > 0 ? base! : 100;
+    this.cap_ = Math.min(Math.max(cap! > 0 ? cap! : 10_000, this.base_), longest);
   }
 
   /** Draws the wait after so many failures in a row, in milliseconds, behind the seconds that the server asked for. */

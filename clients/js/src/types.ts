@@ -187,6 +187,8 @@ export interface Connection {
   readonly transport: string;
   /** Tries that failed in a row. */
   readonly failures: number;
+  /** Frames of the server that could not be read, and were dropped. */
+  readonly badFrames: number;
   /** The last error, until a connection holds. */
   readonly error: AckwireError | undefined;
 }

@@ -1,6 +1,6 @@
 // The transport that most clients use: a WebSocket.
 
-import { refusal, unavailable } from "./rest.js";
+import { unavailable } from "./errors.js";
 import { quote } from "./text.js";
 import type { Session, SessionEvents, Target, Transport } from "./types.js";
 
@@ -59,12 +59,10 @@ function open(target: Target, inFrame: boolean, events: SessionEvents): Session 
     socket.onclose = ({ code, reason }) => end(code, reason);
   };
   if (token && tickets) {
-    const options = { method: "POST", headers: { Authorization: "Bearer " + token } };
-    target.fetch(base + "/v1/ws-tickets", options).then(async (response) => {
-      if (!response.ok) throw await refusal(response);
-      const { ticket } = await response.json();
-      dial((query ? query + "&" : "?") + "ticket=" + encodeURIComponent(ticket));
-    }).catch((error) => end(1006, "", error?.code ? error : unavailable("POST /v1/ws-tickets", error)));
+    import("./ticket.js").then(({ ticket }) => ticket(target)).then(
+      (ticket) => dial((query ? query + "&" : "?") + "ticket=" + encodeURIComponent(ticket)),
+      (error) => end(1006, "", error.code ? error : unavailable("the code for tickets", error)),
+    );
   } else {
     dial(query);
   }

@@ -30,7 +30,12 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
-const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+/** Lets time pass, once the code that the client loads when it needs it is there. */
+async function pass(ms = 0): Promise<void> {
+  await vi.advanceTimersByTimeAsync(0);
+  await vi.dynamicImportSettled();
+  await vi.advanceTimersByTimeAsync(ms);
+}
 
 async function wantJob(): Promise<void> {
   const states: string[] = [];

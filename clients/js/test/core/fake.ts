@@ -83,8 +83,12 @@ export class FakeTransport implements Transport {
   }
 }
 
-/** Lets all that takes no time happen. */
-export const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+/** Lets all that takes no time happen, the loading of code included. */
+export async function settle(): Promise<void> {
+  await vi.advanceTimersByTimeAsync(0);
+  await vi.dynamicImportSettled();
+  await vi.advanceTimersByTimeAsync(0);
+}
 
 /** Lets time pass, in milliseconds. */
 export const pass = (time: number): Promise<unknown> => vi.advanceTimersByTimeAsync(time);
