@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { AckwireError } from "../src/errors.js";
+import { fallback } from "../src/fallback/index.js";
 import { type Ackwire, connect, type ConnectOptions } from "../src/index.js";
 import { createServer } from "../src/testing/index.js";
 import type { Session, SessionEvents } from "../src/types.js";
@@ -251,16 +252,80 @@ test("frames of any kind", async () => {
   );
 }, 600_000);
 
+const status = fc.constantFrom(200, 201, 204, 304, 400, 401, 404, 409, 429, 500, 502, 503);
+const headers = fc.dictionary(
+  fc.constantFrom("ETag", "Content-Type", "Retry-After"),
+  fc.constantFrom(
+    "", '"7"', "x", "application/json", "text/csv", "-1", "1e9", "9".repeat(20), "Wed, 21 Oct 2099 07:28:00 GMT",
+  ),
+);
+const bodies = ["", "null", "[]", '{"code":5}', '{"code":"x","errors":5}'];
+const body = fc.oneof(frameText, value.map(text), fc.constantFrom(...bodies));
+
+/** What answers one request: a stream of events where one is asked for, else the body. */
+interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+  events: string[];
+  /** The stream breaks instead of ending. */
+  breaks: boolean;
+}
+
+function respond({ status, headers, body, events, breaks }: Answer, path: string): Response {
+  if (status === 204 || status === 304) return new Response(null, { status, headers });
+  if (!path.endsWith("/v1/events")) return new Response(body, { status, headers });
+  const encoder = new TextEncoder();
+  const stream = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const event of events) controller.enqueue(encoder.encode(`data: ${event}\n\n`));
+      if (breaks) controller.error(new TypeError("terminated"));
+      else controller.close();
+    },
+  });
+  return new Response(stream, { status, headers });
+}
+
+async function withoutSockets(answers: Answer[]): Promise<void> {
+  vi.clearAllTimers();
+  const server = createServer();
+  server.on("report", () => ({ rows: 1 }));
+  const left = [...answers];
+  const hostile: typeof fetch = async (input, init) => {
+    const answer = left.shift();
+    return answer ? respond(answer, new URL(String(input)).pathname) : server.fetch(input, init);
+  };
+  const client = connect({ url: server.url, fetch: hostile, token: () => "t", transports: [fallback()] });
+  const stop = new AbortController();
+  const notes = [client.submit("report", 1), client.cancel("j1"), client.get("j1")].map((call) => noted(call));
+  const watch = noted(readAll(client.watch("j1", { signal: stop.signal })));
+  await pass(2 * tenMinutes);
+  for (const { outcome } of notes) {
+    expect(outcome).toBeDefined();
+    wantTyped(outcome);
+  }
+  const { state, error } = client.connection.snapshot();
+  if (state === "closed") expect(error).toBeInstanceOf(AckwireError); // a 401, or another refusal for good
+  left.length = 0;
+  if (state !== "closed") await works(client);
+  stop.abort(new AckwireError({ code: "aborted" }));
+  await pass();
+  wantTyped(watch.outcome);
+  await client.close();
+  await pass();
+  expect(vi.getTimerCount()).toBe(0);
+}
+
+test("answers of any kind where there are no sockets", async () => {
+  const events = fc.array(fc.oneof(frameText, welcomeText), { maxLength: 4 }).chain((later) =>
+    welcomeText.map((first) => [first, ...later].map((event) => event.replaceAll("\n", " "))));
+  const answer = fc.record({ status, headers, body, events, breaks: fc.boolean() });
+  await fc.assert(fc.asyncProperty(fc.array(answer, { maxLength: 8 }), withoutSockets), {
+    numRuns: Number(process.env["FUZZ_RUNS"] ?? 60),
+  });
+}, 600_000);
+
 test("HTTP answers of any kind", async () => {
-  const status = fc.constantFrom(200, 201, 204, 304, 400, 401, 404, 409, 429, 500, 502, 503);
-  const headers = fc.dictionary(
-    fc.constantFrom("ETag", "Content-Type", "Retry-After"),
-    fc.constantFrom(
-      "", '"7"', "x", "application/json", "text/csv", "-1", "1e9", "9".repeat(20), "Wed, 21 Oct 2099 07:28:00 GMT",
-    ),
-  );
-  const bodies = ["", "null", "[]", '{"code":5}', '{"code":"x","errors":5}'];
-  const body = fc.oneof(frameText, value.map(text), fc.constantFrom(...bodies));
   await fc.assert(fc.asyncProperty(status, headers, body, bigints, async (status, headers, body, bigints) => {
     const answer = async () => new Response(status === 204 || status === 304 ? null : body, { status, headers });
     const client = connect({

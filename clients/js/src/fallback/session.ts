@@ -151,8 +151,9 @@ export class HTTPSession implements Session {
     let ack: { jobId: string; state: string };
     try {
       response = await post(this.target, this.token, path, body, this.abort.signal, headers);
-      if (response.ok) ack = JSON.parse(await response.text());
-      else return this.refuseOrder(frame, await refusal(response));
+      if (!response.ok) return this.refuseOrder(frame, await refusal(response));
+      ack = JSON.parse(await response.text());
+      if (typeof ack.jobId !== "string") throw new TypeError("the answer is no ack");
     } catch {
       return this.end(1006, ""); // whether it was done is not known, as when a socket breaks
     }
