@@ -21,24 +21,24 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// BareAddrs are where a bare server listens.
+// BareAddrs are the addresses at which a bare server listens.
 type BareAddrs struct {
-	Sink   string // its sockets are only written to
-	Accept string // its sockets are opened and read by the library, and nothing more
+	Sink   string // the server only writes to its sockets
+	Accept string // its sockets are accepted and read by the WebSocket library, and nothing more
 }
 
-// BareTask is one turn of a bare server: to write a frame to its sockets.
+// BareTask tells a bare server how to write a frame to its sockets.
 type BareTask struct {
 	Bytes   int     // of a text frame; 0 is a ping
-	Each    int     // to how many sockets each time, one after the other
+	Each    int     // number of sockets to write to each time, one after the other
 	Rate    float64 // times per second
 	Seconds float64
 }
 
 type bareDone struct{ Writes int64 }
 
-// BareServer is the floor of a gateway: it writes pre-framed bytes to sockets, as in tells, and
-// answers each task on out. It returns when in ends.
+// BareServer is what a gateway is compared with: it only writes pre-framed bytes to sockets. It reads tasks from in,
+// answers each on out, and returns when in ends.
 func BareServer(in io.Reader, out io.Writer) (err error) {
 	d, to := json.NewDecoder(in), json.NewEncoder(out)
 	var addrs BareAddrs
@@ -88,8 +88,7 @@ func serveBare(addr string, h http.HandlerFunc) (stop func(), err error) {
 	return func() { _ = server.Close(); serving.Wait() }, nil
 }
 
-// acceptBare opens a socket and reads it in a goroutine of its own, as a program would that cares
-// for memory.
+// acceptBare accepts a socket and reads it in its own goroutine, as a program would that saves memory.
 func acceptBare(w http.ResponseWriter, r *http.Request) {
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{frame.Protocol}})
 	if err != nil {
@@ -161,7 +160,7 @@ func (s *bareServer) close() {
 	}
 }
 
-// bareProcess is a bare server that is a process of its own.
+// bareProcess is a bare server in its own process.
 type bareProcess struct {
 	sink, accept string
 	pid          int
@@ -203,7 +202,7 @@ func startBare(ctx context.Context, command func(context.Context) (*exec.Cmd, er
 	return b, nil
 }
 
-// write has it do a task and returns how often it wrote.
+// write runs a task and returns how often the server wrote.
 func (b *bareProcess) write(t BareTask) (int64, error) {
 	var done bareDone
 	if err := errors.Join(b.tasks.Encode(t), b.done.Decode(&done)); err != nil {

@@ -16,16 +16,16 @@ import (
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
-// Config is what is measured.
+// Config has the settings of the benchmark.
 type Config struct {
 	Rate     float64       `help:"Jobs per second, open loop." default:"500"`
-	Duration time.Duration `help:"How long each of the four is measured in all." default:"10s"`
-	Rounds   int           `help:"In how many turns: floor, ours, floor, ours …" default:"4"`
+	Duration time.Duration `help:"Time for which each of the four is measured, over all rounds." default:"10s"`
+	Rounds   int           `help:"Number of rounds: floor, Ackwire, floor, Ackwire …" default:"4"`
 	Sockets  int           `help:"Sockets that submit." default:"8"`
 	Kafka    []string      `help:"A real Kafka, host:port; by default the embedded broker." sep:","`
 }
 
-// Goal is the ratio to the floor that is aimed at.
+// Goal is the ratio to the floor that Ackwire aims at.
 const Goal = 1.5
 
 const (
@@ -36,7 +36,7 @@ const (
 var payload = json.RawMessage(
 	`{"reportType":"sales","from":"2026-01-01","to":"2026-01-31","columns":["date","orders","revenue","refunds"],"note":"a payload of about the size that people send, a few hundred bytes with a little structure in it, and text"}`)
 
-// Report is what came out.
+// Report is the result of the benchmark.
 type Report struct {
 	Broker  string  `json:"broker"`
 	Rate    float64 `json:"rate"`
@@ -45,7 +45,7 @@ type Report struct {
 	Results []Pair  `json:"results"`
 }
 
-// Pair is ours beside its floor.
+// Pair has the latencies of Ackwire and of its floor.
 type Pair struct {
 	Name  string  `json:"name"`
 	Floor Summary `json:"floor"`
@@ -78,7 +78,7 @@ func pair(name string, floor, ours Summary) Pair {
 	return p
 }
 
-// verdict says whether the goal was met; where one side measured nothing it is not known.
+// verdict returns whether the goal was met; it is not known if one side has no values.
 func (p Pair) verdict() string {
 	switch {
 	case p.Floor.Count == 0 || p.Ours.Count == 0:

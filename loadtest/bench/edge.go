@@ -15,23 +15,23 @@ import (
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
-// EdgeConfig is with what a gateway is measured.
+// EdgeConfig has the settings of the benchmark of a gateway.
 type EdgeConfig struct {
-	Gateway  string        `help:"The gateway's binary: it runs as a process of its own, so that its CPU is its own." default:"bin/gateway"`
+	Gateway  string        `help:"The gateway's binary. It runs in its own process, so that its CPU can be measured." default:"bin/gateway"`
 	Sockets  int           `help:"Sockets, each with a running job that it watches." default:"1000"`
 	Rate     float64       `help:"Changes of the jobs per second, open loop, one job after the other." default:"1000"`
 	Shared   float64       `help:"Changes per second of the job that all sockets watch." default:"10"`
-	Duration time.Duration `help:"How long each is measured in all." default:"20s"`
-	Rounds   int           `help:"In how many turns." default:"4"`
+	Duration time.Duration `help:"Time for which each is measured, over all rounds." default:"20s"`
+	Rounds   int           `help:"Number of rounds." default:"4"`
 }
 
 // Goals of the edge.
 const (
-	GoalDelivery = 1.20 // CPU beside writing the same bytes to bare sockets
-	GoalStalled  = 1.10 // p99 beside a client that has stalled
+	GoalDelivery = 1.20 // CPU, compared with writing the same bytes to bare sockets
+	GoalStalled  = 1.10 // p99 of other clients while one has stalled, compared with one that reads
 )
 
-// EdgeReport is what came out.
+// EdgeReport is the result of Edge.
 type EdgeReport struct {
 	Cores   int     `json:"cores"`
 	Go      string  `json:"go"`
@@ -41,10 +41,10 @@ type EdgeReport struct {
 	Shared Delivery `json:"deliveryOfOneJobToAll"`
 	Own    Delivery `json:"deliveryOfEachToItsOwn"`
 
-	Latency Summary `json:"kafkaToSocket"` // from when the event was durable to its sight at the client
+	Latency Summary `json:"kafkaToSocket"` // from when the event was durable until the client saw it
 	Calm    Summary `json:"besideOneThatReads"`
 	Stalled Summary `json:"besideOneThatStalled"`
-	// Conflated is how many statuses the gateway replaced while one had stalled.
+	// Conflated is the number of statuses that the gateway replaced while a client had stalled.
 	Conflated float64 `json:"conflatedWhileStalled"`
 
 	BareAccept Accepts `json:"acceptBare"`
@@ -52,7 +52,7 @@ type EdgeReport struct {
 	JWT        Accepts `json:"acceptWithJWT"`
 }
 
-// Delivery is what it costs the server to deliver one frame to one socket.
+// Delivery is the server's cost to deliver one frame to one socket.
 type Delivery struct {
 	Bytes int     `json:"bytesPerFrame"`
 	Count int64   `json:"count"`
@@ -61,14 +61,14 @@ type Delivery struct {
 	Ratio float64 `json:"ratio"`
 }
 
-// Accepts is how sockets were opened and closed, one after the other on each of a few connections.
+// Accepts is the cost of sockets that are opened and closed one after the other, on a few connections at a time.
 type Accepts struct {
 	Count     int64   `json:"count"`
 	PerSecond float64 `json:"perSecond"`
 	CPU       float64 `json:"cpuMicrosecondsEach"`
 }
 
-// Print writes the report for a person.
+// Print writes the report as text.
 func (r EdgeReport) Print(w io.Writer) {
 	verdict := func(ratio, goal float64) string {
 		switch {
@@ -115,7 +115,7 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-// edge is a run in the making.
+// edge is the state of a run.
 type edge struct {
 	cfg  EdgeConfig
 	gw   *gatewayProcess
@@ -127,7 +127,7 @@ type edge struct {
 	conflated                        float64
 }
 
-// spent is how much CPU went into how many deliveries.
+// spent is the CPU that a number of deliveries took.
 type spent struct {
 	seconds float64
 	count   int64
@@ -135,8 +135,8 @@ type spent struct {
 
 func (s spent) each() float64 { return ratio(s.seconds*1e6, float64(s.count)) }
 
-// Edge measures a gateway beside bare sockets that take turns with it, both processes of their
-// own. bare returns the command that runs BareServer. It reads /proc, so it runs on Linux only.
+// Edge measures a gateway and a bare server in turns, both in their own processes. bare returns the command that runs
+// BareServer. Edge reads /proc, so it runs on Linux only.
 func Edge(
 	ctx context.Context, cfg EdgeConfig, log *slog.Logger, bare func(context.Context) (*exec.Cmd, error),
 ) (r EdgeReport, err error) {
@@ -154,7 +154,7 @@ func Edge(
 	}
 	defer setup.remove()
 	e := &edge{cfg: cfg, latency: measure.NewLatencies(), calm: measure.NewLatencies(), stalled: measure.NewLatencies()}
-	// Pings are measured elsewhere: Idle.
+	// Without pings: Idle measures these.
 	if e.gw, err = startGateway(ctx, cfg.Gateway, sys, "--sessions", strconv.Itoa(cfg.Sockets+1000), "--ping-interval",
 		"5m", "--handshake-rate", "0",
 		"--job-types", setup.types, "--jwt-key-file", setup.key); err != nil {
@@ -194,7 +194,7 @@ func Edge(
 	return r, e.accepts(ctx, &r, setup.token)
 }
 
-// round gives each its turn; it counts unless it warms up.
+// round measures each once; the result counts unless the round is for warming up.
 func (e *edge) round(ctx context.Context, counts, backwards bool) error {
 	each := e.cfg.Duration / time.Duration(e.cfg.Rounds)
 	into := func(l *measure.Latencies) *measure.Latencies {
@@ -231,7 +231,7 @@ func (e *edge) round(ctx context.Context, counts, backwards bool) error {
 	}
 	for i := range turns {
 		if backwards {
-			i = len(turns) - 1 - i // nothing is always the one that comes after the same
+			i = len(turns) - 1 - i // the order alternates, so that none always follows the same one
 		}
 		if err := turns[i](); err != nil {
 			return err
@@ -240,7 +240,7 @@ func (e *edge) round(ctx context.Context, counts, backwards bool) error {
 	return ctx.Err()
 }
 
-// charged adds what a process spends on some deliveries.
+// charged adds the CPU that a process uses for some deliveries.
 func (e *edge) charged(pid int, counts bool, to *spent, deliver func() (int64, error)) error {
 	before, err := usage(pid)
 	if err != nil {
@@ -258,7 +258,7 @@ func (e *edge) charged(pid int, counts bool, to *spent, deliver func() (int64, e
 	return err
 }
 
-// beside measures the others while one more client, which watches the jobs of all, reads or not.
+// beside measures the clients while one more client, which watches all their jobs, reads or has stalled.
 func (e *edge) beside(
 	ctx context.Context, d time.Duration, reads bool, into *measure.Latencies,
 ) (conflated float64, err error) {

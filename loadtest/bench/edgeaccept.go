@@ -15,7 +15,7 @@ import (
 	"github.com/ackwire/ackwire/gateway"
 )
 
-// edgeFiles are the files that the measured gateway is given.
+// edgeFiles has the files for the measured gateway.
 type edgeFiles struct {
 	dir, types, key string
 	token           string // that the key has signed
@@ -43,10 +43,10 @@ func newEdgeFiles() (_ *edgeFiles, err error) {
 
 func (f *edgeFiles) remove() { _ = os.RemoveAll(f.dir) }
 
-// acceptors open and close sockets beside each other.
+// acceptors is the number of goroutines that open and close sockets.
 const acceptors = 8
 
-// accepts measures how sockets are opened, of three kinds in turns.
+// accepts measures opening sockets of three kinds, in turns.
 func (e *edge) accepts(ctx context.Context, r *EdgeReport, token string) error {
 	each := e.cfg.Duration / time.Duration(2*e.cfg.Rounds)
 	for turn := range e.cfg.Rounds + 1 {
@@ -79,7 +79,7 @@ func (e *edge) accepts(ctx context.Context, r *EdgeReport, token string) error {
 	return ctx.Err()
 }
 
-// openAndClose does that for a time and returns how many were opened.
+// openAndClose opens and closes sockets for a time, and returns their number.
 func openAndClose(ctx context.Context, addr, header string, d time.Duration) (int64, error) {
 	end := time.Now().Add(d)
 	var n atomic.Int64
@@ -93,7 +93,7 @@ func openAndClose(ctx context.Context, addr, header string, d time.Duration) (in
 					problems <- fmt.Errorf("open a socket: %w", err)
 					return
 				}
-				// A reset: closed politely, each would keep its port for a minute.
+				// Reset the connection: a normal close would keep its port for a minute.
 				if c, ok := s.conn.(*net.TCPConn); ok {
 					_ = c.SetLinger(0)
 				}

@@ -27,15 +27,14 @@ import (
 )
 
 const (
-	heldType = "bench.hold" // on a lane that no processor works on
+	heldType = "bench.hold" // on a lane without a processor
 	heldLane = "bench"
-	heldWait = 30 * time.Second // for anything that all sockets are to see
+	heldWait = 30 * time.Second // for a status that all sockets should get
 	heldRun  = "ZX44SL23FUU65CEY54T6DIGHNK"
 )
 
-// heldJobs are running jobs without a processor: their events are written here, so that nothing
-// but what is measured stands between them and the sockets. Socket i watches job i, and all
-// sockets watch the shared one.
+// heldJobs are running jobs without a processor: the benchmark itself writes their events, so that only the measured
+// parts are between an event and the sockets. Socket i watches job i, and all sockets watch the shared one.
 type heldJobs struct {
 	client *kgo.Client
 	status string // the topic
@@ -43,15 +42,15 @@ type heldJobs struct {
 	shared string
 
 	sockets *rawSockets
-	answers chan string // to what is asked of the gateway, one at a time
+	answers chan string // to requests to the gateway, one at a time
 
-	seq    int64 // of the last change, owned by who changes
+	seq    int64 // of the last change; owned by changes
 	turn   atomic.Pointer[turnOfChanges]
 	seen   []atomic.Int64 // statuses, by socket
 	length atomic.Int64   // of the last status
 }
 
-// turnOfChanges is when each change was durable and when it was seen, in Unix nanoseconds.
+// turnOfChanges has the times at which each change was durable and was seen, in Unix nanoseconds.
 type turnOfChanges struct {
 	first int64 // the sequence number of at[0]
 	at    []changeTimes
@@ -59,7 +58,7 @@ type turnOfChanges struct {
 
 type changeTimes struct{ durable, seen atomic.Int64 }
 
-// holdJobs submits the jobs, has the sockets watch them and begins a run of each.
+// holdJobs submits the jobs, makes the sockets watch them and begins a run of each.
 func holdJobs(
 	ctx context.Context, sys *system.System, gateway string, n int, log *slog.Logger,
 ) (_ *heldJobs, err error) {
@@ -93,7 +92,7 @@ var (
 	current     = []byte(`"current":`)
 )
 
-// heard takes what came to socket i.
+// heard handles a frame that socket i has received.
 func (h *heldJobs) heard(i int, text []byte) {
 	if !bytes.HasPrefix(text, statusFrame) {
 		if !bytes.HasPrefix(text, []byte(`{"type":"welcome"`)) {
@@ -120,7 +119,7 @@ func (h *heldJobs) heard(i int, text []byte) {
 	}
 }
 
-// frameBytes is how long a status is with its header.
+// frameBytes returns the size of a status with its frame header.
 func (h *heldJobs) frameBytes() int { return int(h.length.Load()) + 4 }
 
 // ask sends a frame on socket i and returns the answer.
@@ -169,7 +168,7 @@ func (h *heldJobs) begin(ctx context.Context) error {
 	return h.claim(ctx)
 }
 
-// claim begins a run of each job, as a worker would that has read its request.
+// claim begins a run of each job, as a worker does that has read its request.
 func (h *heldJobs) claim(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, heldWait)
 	defer cancel()
@@ -201,7 +200,7 @@ func (h *heldJobs) claim(ctx context.Context) error {
 	return nil
 }
 
-// append writes an event. With done it does not wait.
+// append writes an event. If done is not nil, it does not wait for the outcome.
 func (h *heldJobs) append(ctx context.Context, e *event.Event, done func(error)) error {
 	value, err := event.Encode(e)
 	if err != nil {
@@ -228,7 +227,7 @@ func (h *heldJobs) change(ctx context.Context, rate float64, d time.Duration, in
 	seen, err := h.changes(ctx, rate, d, 1, func(i int) string { return h.ids[i%len(h.ids)] },
 		func(i int) { turn.at[i].durable.Store(time.Now().UnixNano()) })
 	for i := range turn.at {
-		// A status may be seen before its producer is told that the event is durable.
+		// A status may be seen before the producer learns that its event is durable.
 		if at := &turn.at[i]; err == nil && at.seen.Load() > 0 {
 			into.Record(max(time.Duration(at.seen.Load()-at.durable.Load()), 0), nil)
 		}
@@ -241,8 +240,8 @@ func (h *heldJobs) changeShared(ctx context.Context, rate float64, d time.Durati
 	return h.changes(ctx, rate, d, len(h.seen), func(int) string { return h.shared }, func(int) {})
 }
 
-// changes writes changes of jobs that so many watch each, waits until they are seen and returns
-// how many statuses were. durable is called when a change is.
+// changes writes changes of jobs, waits until they are seen and returns how many statuses were seen. durable is called
+// when a change is durable.
 func (h *heldJobs) changes(
 	ctx context.Context, rate float64, d time.Duration, watchers int, jobID func(i int) string, durable func(i int),
 ) (int64, error) {
@@ -273,8 +272,7 @@ func (h *heldJobs) count() (n int64) {
 	return n
 }
 
-// wait returns when so many statuses were seen, or when no more come: an overloaded machine's are
-// conflated.
+// wait returns when that many statuses were seen, or when no more come: on an overloaded machine some are conflated.
 func (h *heldJobs) wait(ctx context.Context, want int64) error {
 	for last, quiet := int64(-1), 0; quiet < 10; quiet++ {
 		n := h.count()
@@ -291,7 +289,7 @@ func (h *heldJobs) wait(ctx context.Context, want int64) error {
 	return nil
 }
 
-// watchAll opens a further socket that watches the jobs of all, and reads or stalls.
+// watchAll opens one more socket that watches all jobs, and reads or stalls.
 func (h *heldJobs) watchAll(ctx context.Context, gateway string, reads bool) (leave func(), err error) {
 	s, err := handshake(ctx, gateway, "")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// floor does with bare clients what Ackwire's services do with Kafka for one job, with
-// records of the same size and the same client options, and nothing else.
+// floor is the floor of Ackwire's latency: it does with plain Kafka clients what Ackwire's services do with Kafka for
+// one job, with records of the same size and the same client options, and nothing else.
 type floor struct {
 	client *kgo.Client // produces
 	worker *kgo.Client // consumes requests
@@ -68,7 +68,7 @@ func newFloor(ctx context.Context, cfg kafka.Config, env service.Env, partitions
 	return f, nil
 }
 
-// fill makes the bytes of the records as Ackwire would.
+// fill makes records with the same content as Ackwire's.
 func (f *floor) fill() error {
 	policy := job.Policy{Attempts: 3, Lease: job.Seconds(30 * time.Second), Grace: job.Seconds(10 * time.Second),
 		Retention: job.Seconds(24 * time.Hour),
@@ -115,7 +115,7 @@ func (f *floor) record(topic, key string, value []byte, headers []kgo.RecordHead
 	return &kgo.Record{Topic: topic, Key: []byte(key), Value: value, Headers: headers}
 }
 
-// twoProduces is what an ack cannot do without.
+// twoProduces writes two records one after the other, which every ack needs.
 func (f *floor) twoProduces(ctx context.Context, key string) error {
 	if err := kafka.ProduceSync(ctx, f.client, f.record(floorRequests, key, payload, f.headers)); err != nil {
 		return err
@@ -123,7 +123,7 @@ func (f *floor) twoProduces(ctx context.Context, key string) error {
 	return kafka.ProduceSync(ctx, f.client, f.record(floorStatus, key, f.accepted, nil))
 }
 
-// chain is one job's records from the request to the sight of completed.
+// chain writes one job's records, from the request until completed is consumed.
 func (f *floor) chain(ctx context.Context, key string) error {
 	seen := make(chan struct{})
 	f.mu.Lock()
@@ -150,7 +150,7 @@ func (f *floor) work(ctx context.Context) {
 		fetches.EachRecord(func(r *kgo.Record) {
 			key := string(r.Key)
 			if !f.waits(key) {
-				return // of twoProduces alone
+				return // a record of twoProduces
 			}
 			kafka.Produce(ctx, f.client, f.record(floorStatus, key, f.claimed, []kgo.RecordHeader{{Key: claimedKind}}),
 				func(_ *kgo.Record, err error) {
@@ -169,7 +169,7 @@ func (f *floor) waits(key string) bool {
 	return f.waiting[key] != nil
 }
 
-// see is the consumer at the chain's end.
+// see consumes status, at the end of chains.
 func (f *floor) see(ctx context.Context) {
 	for {
 		fetches := f.fold.PollFetches(ctx)

@@ -15,11 +15,11 @@ import (
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
-// IdleConfig is what idle sockets are measured with.
+// IdleConfig has the settings of the benchmark of idle sockets.
 type IdleConfig struct {
-	Gateway string        `help:"The gateway's binary: it runs as a process of its own, so that its memory is its own." default:"bin/gateway"`
-	Sockets int           `help:"Sockets that do nothing; the limit of open files bounds them." default:"10000"`
-	Rest    time.Duration `help:"How long their CPU is measured, some ping intervals." default:"50s"`
+	Gateway string        `help:"The gateway's binary. It runs in its own process, so that its memory can be measured." default:"bin/gateway"`
+	Sockets int           `help:"Idle sockets; the limit of open files bounds them." default:"10000"`
+	Rest    time.Duration `help:"Time for which their CPU is measured: some ping intervals." default:"50s"`
 }
 
 // Goals of one socket.
@@ -29,16 +29,16 @@ const (
 	GoalIdleCPU = 1.0  // microseconds per second
 )
 
-// IdleReport is what one socket costs; the gateway without sockets is subtracted.
+// IdleReport is the cost of one socket, without the cost of a gateway that has none.
 type IdleReport struct {
 	Sockets int     `json:"sockets"`
 	KB      float64 `json:"kbPerSocket"`
 	WatchKB float64 `json:"kbPerSocketWithAWatch"`
 	CPU     float64 `json:"microsecondsPerSecondAndSocket"`
-	BareCPU float64 `json:"bareMicrosecondsPerSecondAndSocket"` // of sockets that are pinged as often, and nothing else
+	BareCPU float64 `json:"bareMicrosecondsPerSecondAndSocket"` // of bare sockets that are pinged as often
 }
 
-// Print writes the report for a person.
+// Print writes the report as text.
 func (r IdleReport) Print(w io.Writer) {
 	verdict := func(v, goal float64) string {
 		if v <= goal {
@@ -54,12 +54,11 @@ func (r IdleReport) Print(w io.Writer) {
 		r.BareCPU, ratio(r.CPU, r.BareCPU))
 }
 
-// settleTime is for what opening leaves behind to be collected.
+// settleTime is the time after opening sockets in which their garbage is collected.
 const settleTime = 10 * time.Second
 
-// Idle opens sockets that do nothing, then has each watch a job that starts tomorrow, and
-// returns what one costs the gateway. bare returns the command that runs BareServer. It reads
-// /proc, so it runs on Linux only.
+// Idle opens idle sockets, then makes each watch a job that starts tomorrow, and returns the cost of one for the
+// gateway. bare returns the command that runs BareServer. Idle reads /proc, so it runs on Linux only.
 func Idle(
 	ctx context.Context, cfg IdleConfig, log *slog.Logger, bare func(context.Context) (*exec.Cmd, error),
 ) (r IdleReport, err error) {
@@ -76,7 +75,7 @@ func Idle(
 		return r, err
 	}
 	defer gw.stop()
-	warm, err := openIdle(ctx, gw.addr, min(cfg.Sockets, 500)) // what is made once and kept
+	warm, err := openIdle(ctx, gw.addr, min(cfg.Sockets, 500)) // so that the gateway has allocated what it keeps
 	if err != nil {
 		return r, err
 	}
@@ -131,8 +130,7 @@ func Idle(
 // pingEach is how often a gateway pings a socket.
 const pingEach = 25 * time.Second
 
-// idleFloor is what a ping and its pong cost a process that does nothing else, in microseconds
-// per second and socket.
+// idleFloor measures what pings and pongs cost a process that does nothing else, in microseconds per second and socket.
 func idleFloor(ctx context.Context, cfg IdleConfig, command func(context.Context) (*exec.Cmd, error)) (float64, error) {
 	bare, err := startBare(ctx, command)
 	if err != nil {
@@ -148,7 +146,7 @@ func idleFloor(ctx context.Context, cfg IdleConfig, command func(context.Context
 	if err != nil {
 		return 0, err
 	}
-	// As a gateway's timing wheel turns: so many at a time.
+	// As many at a time as for each step of a gateway's timing wheel.
 	n, err := bare.write(BareTask{
 		Each: max(cfg.Sockets/int(pingEach/time.Second), 1), Rate: 1, Seconds: cfg.Rest.Seconds(),
 	})
@@ -162,10 +160,10 @@ func idleFloor(ctx context.Context, cfg IdleConfig, command func(context.Context
 	return (after.seconds - before.seconds) * 1e6 / float64(n) / pingEach.Seconds(), nil
 }
 
-// idleSockets do nothing but answer pings, and submit once.
+// idleSockets are sockets that only answer pings, and submit once.
 type idleSockets struct {
 	*rawSockets
-	answers chan string // to submits; capacity 1, as they go one after the other
+	answers chan string // to submits; capacity 1, because they are sent one after the other
 }
 
 func openIdle(ctx context.Context, addr string, n int) (*idleSockets, error) {
@@ -180,7 +178,7 @@ func openIdle(ctx context.Context, addr string, n int) (*idleSockets, error) {
 	return s, err
 }
 
-// watch has each socket submit, and so watch, a job that starts later.
+// watch makes each socket submit, and so watch, a job that starts later.
 func (s *idleSockets) watch(at time.Time) error {
 	text := fmt.Sprintf(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":%q}`,
 		at.UTC().Format(time.RFC3339))

@@ -18,23 +18,23 @@ import (
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
-// ObservedConfig is with what the cost of being watched is measured.
+// ObservedConfig has the settings of the benchmark of logs, traces and scrapes.
 type ObservedConfig struct {
-	Server   string        `help:"The all-in-one's binary: two processes of it take turns." default:"bin/ackwire"`
+	Server   string        `help:"The binary ackwire: two processes of it are measured in turns." default:"bin/ackwire"`
 	Rate     float64       `help:"Jobs per second, open loop." default:"300"`
-	Duration time.Duration `help:"How long each of the two is measured in all." default:"40s"`
-	Rounds   int           `help:"In how many turns." default:"8"`
+	Duration time.Duration `help:"Time for which each of the two is measured, over all rounds." default:"40s"`
+	Rounds   int           `help:"Number of rounds." default:"8"`
 	Sockets  int           `help:"Sockets that submit." default:"8"`
 }
 
-// GoalObserved is how much a system may cost more that is watched.
+// GoalObserved is the goal for the cost with logs, traces and scrapes, compared with the cost without.
 const GoalObserved = 1.05
 
-// scrapeEvery is more often than people scrape.
+// scrapeEvery is a shorter interval than usual.
 const scrapeEvery = 5 * time.Second
 
-// ObservedReport is what jobs cost with logs, sampled traces and a scraper, and without. Metrics
-// are counted in both: they cannot be turned off.
+// ObservedReport is the cost of jobs with logs, sampled traces and a scraper, and without. Metrics are counted in both
+// cases, for they cannot be turned off.
 type ObservedReport struct {
 	Bare     Cost    `json:"bare"`
 	Observed Cost    `json:"observed"`
@@ -42,7 +42,7 @@ type ObservedReport struct {
 	P99      float64 `json:"ratioOfAckP99"`
 }
 
-// Cost is what one job cost a server.
+// Cost is the cost of one job for a server.
 type Cost struct {
 	Jobs   int64   `json:"jobs"`
 	Failed int     `json:"failed"`
@@ -51,7 +51,7 @@ type Cost struct {
 	AckP99 float64 `json:"ackP99Milliseconds"`
 }
 
-// Print writes the report for a person.
+// Print writes the report as text.
 func (r ObservedReport) Print(w io.Writer) {
 	row := func(name string, c Cost) {
 		fmt.Fprintf(w, "%-34s %8d jobs  %8.0f µs of CPU each   ack p50 %6.2f ms  p99 %6.2f ms  failed %d\n", name, c.Jobs,
@@ -74,8 +74,7 @@ type observed struct {
 	cpu  float64 // seconds
 }
 
-// Observed measures two servers that take turns under the same load. It reads /proc, so it runs
-// on Linux only.
+// Observed measures two servers in turns under the same load. It reads /proc, so it runs on Linux only.
 func Observed(ctx context.Context, cfg ObservedConfig, log *slog.Logger) (r ObservedReport, err error) {
 	if cfg.Rate <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 || cfg.Sockets < 1 {
 		return r, errors.New("rate, duration, rounds and sockets must be positive")
@@ -100,7 +99,7 @@ func Observed(ctx context.Context, cfg ObservedConfig, log *slog.Logger) (r Obse
 	for turn := range cfg.Rounds + 1 {
 		order := []*observed{bare, full}
 		if turn%2 == 1 {
-			order = []*observed{full, bare} // neither is always the one that comes second
+			order = []*observed{full, bare} // the order alternates, so that neither is always second
 		}
 		for _, s := range order {
 			if err := s.turn(ctx, cfg.Rate, each, turn > 0); err != nil {
@@ -131,7 +130,7 @@ func startObserved(ctx context.Context, cfg ObservedConfig, args ...string) (*ob
 	child := exec.CommandContext(ctx, cfg.Server, append([]string{"serve", "--data", dir, "--listen", addrs[0],
 		"--ops-listen", addrs[1],
 		"--tracker-listen", addrs[2], "--kafka-listen", addrs[3]}, args...)...)
-	child.Stdout, child.Stderr = io.Discard, io.Discard // what it logs is written all the same
+	child.Stdout, child.Stderr = io.Discard, io.Discard // its log is written and discarded
 	if err := child.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the server: %w", err), os.RemoveAll(dir))
 	}
@@ -156,7 +155,7 @@ func startObserved(ctx context.Context, cfg ObservedConfig, args ...string) (*ob
 	return s, nil
 }
 
-// turn loads the server; it counts unless this warms up.
+// turn puts load on the server; the result counts unless counts is false, for warming up.
 func (s *observed) turn(ctx context.Context, rate float64, d time.Duration, counts bool) error {
 	acks := s.acks
 	if !counts {

@@ -1,6 +1,6 @@
-// Package bench measures Ackwire beside the floor that Kafka sets, in one run and as
-// ratios: an ack beside two raw produces one after the other, and a job from submit to
-// completed beside the same records sent by bare clients.
+// Package bench has benchmarks that compare Ackwire, in one run and as ratios, with the floor that Kafka sets: an ack
+// with two plain produces one after the other, and a job from submit to completed with the same records sent by plain
+// clients.
 package bench
 
 import (
@@ -12,9 +12,9 @@ import (
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
-// OpenLoop begins an operation every 1/rate seconds for d, whether or not earlier ones have
-// ended, and returns when all have. Each latency counts from when its operation was due:
-// a server that stalls is charged for all whom it kept waiting (no coordinated omission).
+// OpenLoop begins an operation every 1/rate seconds for d, whether or not earlier ones have ended, and returns when all
+// have. Each latency counts from when its operation was due, so that a server that stalls has high latencies for all
+// operations that had to wait (no coordinated omission).
 func OpenLoop(
 	ctx context.Context, rate float64, d time.Duration, into *measure.Latencies, op func(context.Context, int) error,
 ) {

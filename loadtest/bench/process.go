@@ -15,16 +15,15 @@ import (
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
-// gatewayProcess is a gateway that is a process of its own, so that its memory and CPU are its
-// own.
+// gatewayProcess is a gateway in its own process, so that its memory and CPU can be measured.
 type gatewayProcess struct {
 	addr, ops string // host:port
 	pid       int
 	stop      func()
 }
 
-// startGateway starts one beside a system and waits until it serves. Clients without a token are
-// the system's anonymous tenant, and one user may have any number of sockets.
+// startGateway starts a gateway for a system and waits until it is ready. Clients without a token are the system's
+// anonymous tenant, and one user may have any number of sockets.
 func startGateway(ctx context.Context, binary string, sys *system.System, args ...string) (*gatewayProcess, error) {
 	addrs, err := system.FreeAddrs(2)
 	if err != nil {
@@ -48,7 +47,7 @@ func startGateway(ctx context.Context, binary string, sys *system.System, args .
 	return g, nil
 }
 
-// counter reads a metric without labels.
+// counter returns the value of a metric without labels.
 func (g *gatewayProcess) counter(ctx context.Context, name string) (float64, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.ops+"/metrics", nil)
 	if err != nil {
@@ -87,7 +86,7 @@ func waitServing(ctx context.Context, url string) error {
 	}
 }
 
-// processUsage is what /proc tells of a process.
+// processUsage has figures of a process from /proc.
 type processUsage struct {
 	rssKB   float64
 	seconds float64 // of CPU
@@ -122,7 +121,7 @@ func usage(pid int) (u processUsage, err error) {
 	return u, nil
 }
 
-// cpuOver is how much of one CPU a process uses over a time.
+// cpuOver returns the share of one CPU that a process uses during d.
 func cpuOver(ctx context.Context, pid int, d time.Duration) (float64, error) {
 	from, err := usage(pid)
 	if err != nil {

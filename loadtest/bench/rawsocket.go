@@ -12,11 +12,11 @@ import (
 	"sync"
 )
 
-// rawAtOnce is how many sockets are opened beside each other.
+// rawAtOnce is how many sockets are opened at the same time.
 const rawAtOnce = 64
 
-// rawSocket is a WebSocket client without a library: thousands of them must cost the machine
-// little, as they share it with what is measured. It answers pings.
+// rawSocket is a WebSocket client without a library: thousands of them must take little CPU, for they share the machine
+// with the server that is measured. It answers pings.
 type rawSocket struct {
 	conn net.Conn
 	br   *bufio.Reader
@@ -62,8 +62,7 @@ func (s *rawSocket) send(text string) error {
 	return err
 }
 
-// next reads the next text frame into buf. Whoever sends here sends no fragments, and no empty
-// texts.
+// next reads the next text frame into buf. The servers that it connects to send no fragments and no empty texts.
 func (s *rawSocket) next(buf []byte) ([]byte, error) {
 	for {
 		var head [8]byte
@@ -101,14 +100,14 @@ func (s *rawSocket) next(buf []byte) ([]byte, error) {
 	}
 }
 
-// rawSockets are many, each read in a goroutine of its own.
+// rawSockets is a number of sockets, each read in its own goroutine.
 type rawSockets struct {
 	all   []*rawSocket
 	ended sync.WaitGroup
 }
 
-// openRaw opens n. heard is called with the texts of each, one after the other for one socket; it
-// must not keep them.
+// openRaw opens n sockets. heard is called with each text, one after the other for one socket; it must not keep the
+// text.
 func openRaw(ctx context.Context, addr string, n int, heard func(i int, text []byte)) (*rawSockets, error) {
 	s := &rawSockets{all: make([]*rawSocket, n)}
 	slots, problems := make(chan struct{}, rawAtOnce), make(chan error, n)

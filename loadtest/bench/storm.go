@@ -16,15 +16,15 @@ import (
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
-// StormConfig is how many come back, and how quickly.
+// StormConfig has the settings of the benchmark of reconnects.
 type StormConfig struct {
 	Sockets int           `help:"Sockets that reconnect and subscribe again from the last version they saw." default:"10000"`
-	Within  time.Duration `help:"Each comes back at a random moment of this time." default:"2s"`
+	Within  time.Duration `help:"Time within which each reconnects, at a random moment." default:"2s"`
 	Jobs    int           `help:"Running jobs that they watch; 64 run at one time." default:"50"`
-	Live    int           `help:"Sockets that stay, and are pinged meanwhile." default:"20"`
+	Live    int           `help:"Sockets that stay open and are pinged meanwhile." default:"20"`
 }
 
-// StormGoal is how long after the last was due all are to have caught up.
+// StormGoal is the goal for the time from the last reconnect's moment until all sockets have caught up.
 const StormGoal = 5 * time.Second
 
 const (
@@ -32,23 +32,23 @@ const (
 	stormDeadline = 5 * time.Minute
 )
 
-// StormReport is what came out.
+// StormReport is the result of Storm.
 type StormReport struct {
 	Cores    int           `json:"cores"`
 	Go       string        `json:"go"`
 	Config   StormConfig   `json:"-"`
 	Sockets  int           `json:"sockets"`
 	Served   int           `json:"served"`
-	Refused  int           `json:"refused"` // handshakes that were told when to come back
-	Broken   int           `json:"broken"`  // handshakes that failed otherwise, and were tried again
+	Refused  int           `json:"refused"` // handshakes refused with a time to try again
+	Broken   int           `json:"broken"`  // handshakes that failed otherwise and were repeated
 	MostTry  int           `json:"mostTries"`
 	CaughtUp Summary       `json:"caughtUp"` // from when a socket was due to the newest version of its job
 	All      time.Duration `json:"all"`      // from the beginning until the last had caught up
-	Calm     Summary       `json:"calm"`     // pings of the sockets that stayed, before
-	Storm    Summary       `json:"storm"`    // and in the midst of it
+	Calm     Summary       `json:"calm"`     // pings of the sockets that stay open, before the storm
+	Storm    Summary       `json:"storm"`    // the same during the storm
 }
 
-// Met reports whether all were served in time.
+// Met reports whether all sockets have caught up in time.
 func (r StormReport) Met() bool {
 	return r.Served == r.Sockets && r.All-r.Config.Within <= StormGoal
 }
@@ -71,8 +71,8 @@ func (r StormReport) Print(w io.Writer) {
 		StormGoal, verdict)
 }
 
-// Storm starts a system in this process and has another one open the sockets, so that each has
-// its descriptors. clients returns the command that runs StormClients.
+// Storm starts a system in this process and opens the sockets in another one, so that each process has its own limit of
+// open files. clients returns the command that runs StormClients.
 func Storm(
 	ctx context.Context, cfg StormConfig, log *slog.Logger, clients func(ctx context.Context) (*exec.Cmd, error),
 ) (_ StormReport, err error) {

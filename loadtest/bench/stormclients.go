@@ -20,7 +20,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// StormTask is what the process of the clients is told.
+// StormTask is the task of the clients' process.
 type StormTask struct {
 	Config StormConfig
 	URL    string
@@ -36,7 +36,7 @@ const (
 	stormGiveUp    = time.Minute
 )
 
-// stormy is one socket that loses its connection and comes back.
+// stormy is one client that loses its connection and reconnects.
 type stormy struct {
 	task  *StormTask
 	job   string
@@ -46,8 +46,7 @@ type stormy struct {
 	tries int
 }
 
-// StormClients opens sockets gently, closes all, has each come back at its moment, and tells
-// how that went.
+// StormClients opens sockets slowly, closes all, lets each reconnect at its moment, and returns the measurements.
 func StormClients(ctx context.Context, task StormTask) (StormReport, error) {
 	sockets := make([]*stormy, task.Config.Sockets)
 	clients := map[int]*http.Client{}
@@ -127,7 +126,7 @@ func together(sockets []*stormy, do func(int, *stormy) error) error {
 	return nil
 }
 
-// fromAddress dials from a loopback address of its own, which has ports of its own.
+// fromAddress returns a client that dials from another loopback address, which has its own ports.
 func fromAddress(ip string) *http.Client {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
 	return &http.Client{
@@ -135,8 +134,8 @@ func fromAddress(ip string) *http.Client {
 	}
 }
 
-// comeBack connects and subscribes, as often as it must, and returns once the socket has the
-// version of its job that the answer names.
+// comeBack connects and subscribes until it succeeds, and returns when the socket has received the version of its job
+// that the answer names.
 func (s *stormy) comeBack(ctx context.Context) (refused, broken int, err error) {
 	for giveUp := time.Now().Add(stormGiveUp); ; {
 		s.tries++
@@ -156,7 +155,7 @@ func (s *stormy) comeBack(ctx context.Context) (refused, broken int, err error) 
 	}
 }
 
-// try is one attempt; wait is what the server asked for.
+// try is one attempt; wait is the time that the server asks to wait before the next.
 func (s *stormy) try(ctx context.Context) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, stormAttempt)
 	defer cancel()
@@ -215,7 +214,7 @@ func (s *stormy) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// live opens the sockets that stay.
+// live opens the sockets that stay open.
 func live(ctx context.Context, task *StormTask, hc *http.Client) ([]*stormy, error) {
 	var stay []*stormy
 	for range task.Config.Live {
@@ -236,7 +235,7 @@ func live(ctx context.Context, task *StormTask, hc *http.Client) ([]*stormy, err
 
 var errNoPong = errors.New("no pong")
 
-// pinged measures how quickly sockets are answered, until it is over.
+// pinged measures the latency of pings until over is closed.
 func pinged(ctx context.Context, stay []*stormy, into *measure.Latencies, over <-chan time.Time) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()

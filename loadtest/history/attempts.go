@@ -8,15 +8,15 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// Attempt is one run that a job's document tells of.
+// Attempt is one run in a job's document.
 type Attempt struct {
 	Number  int         `json:"n"`
 	Outcome job.Outcome `json:"o,omitempty"` // empty while it runs
 	Code    string      `json:"code,omitempty"`
 }
 
-// WithAttempts returns a record of a status or a GET with what its document says of the attempts.
-// A job that is at its first attempt and has not failed has spent none: of it nothing is added.
+// WithAttempts returns a record of a status or a GET with the attempts in its document. Nothing is added for a job that
+// is in its first attempt and has not failed.
 func (r Record) WithAttempts(attempt int, failure *job.Error, runs []job.Attempt) Record {
 	if attempt <= 1 && r.State != job.Failed {
 		return r
@@ -35,14 +35,14 @@ func (r Record) WithAttempts(attempt int, failure *job.Error, runs []job.Attempt
 	return r
 }
 
-// Codes of a worker that could not begin a run: it hands the job back, and no attempt is spent.
+// Codes of a worker that could not begin a run: it releases the job, which costs no attempt.
 var notBegun = []string{processor.CodeNoHandler, processor.CodeNoBlobStore, processor.CodeCommandNotStarted}
 
 // Codes of jobs that fail without a run of their last attempt.
 var withoutRun = []string{job.CodeDeadlineExceeded, job.CodeUnserved, job.CodePayloadMissing}
 
-// unrun says which attempt of a document was spent without a run; empty when each had one. A job
-// that was retried may have ended before without a run, once for each retry.
+// unrun describes the attempt of a document that was spent without a run; empty when each had one. A job may have ended
+// without a run before each of its retries.
 func unrun(r Record, retries int) string {
 	if r.Attempt == 0 {
 		return ""

@@ -10,9 +10,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// Invariant is one of the promises that a history can be held against. A job, and for I3 a
-// client of it, breaks each at most once, and only the one that is the cause: a job that is
-// lost is not also one that did not end.
+// Invariant is a promise that Check checks. For a job, and with I3 for a client of it, each is reported at most once,
+// and only the one that is the cause: a lost job is not also reported as not ended.
 type Invariant string
 
 // The invariants.
@@ -20,12 +19,12 @@ const (
 	Lost      Invariant = "I1"  // acked, and at the end it cannot be read
 	Outcome   Invariant = "I2"  // a second outcome, or a state after the end, without a retry
 	Unspent   Invariant = "I2a" // an attempt was spent without a run
-	Delivery  Invariant = "I3"  // versions do not rise, one came twice, a status nobody asked for, or the end never came
+	Delivery  Invariant = "I3"  // versions do not rise, one came twice or unsubscribed, or the end never came
 	ReadWrite Invariant = "I4"  // a GET after the ack answered 404, though the job was there later
 	Ends      Invariant = "I7"  // acked, and not ended in time after the last fault
 )
 
-// Titles say what each promises.
+// Titles describe the invariants.
 var Titles = map[Invariant]string{
 	Lost:      "an acked job becomes queryable; nothing acked is lost",
 	Outcome:   "one terminal outcome; terminal absorbs",
@@ -35,26 +34,26 @@ var Titles = map[Invariant]string{
 	Ends:      "after the last fault every acked job ends in time",
 }
 
-// Invariants lists what is checked.
+// Invariants lists all invariants.
 var Invariants = []Invariant{Lost, Outcome, Unspent, Delivery, ReadWrite, Ends}
 
 // Violation is one broken promise.
 type Violation struct {
 	Invariant Invariant `json:"invariant"`
 	Job       string    `json:"job"`
-	Client    int       `json:"client,omitempty"` // who saw it; 0: not one client's matter
-	Stream    int       `json:"stream,omitempty"` // of the client, where it is an event stream's matter
+	Client    int       `json:"client,omitempty"` // the client that saw it; 0 if it does not concern one client
+	Stream    int       `json:"stream,omitempty"` // the client's event stream, if it concerns one
 	What      string    `json:"what"`
 	// Records are the job's, oldest first: the first and the last of them if they are many.
 	Records []Record `json:"records"`
 	Omitted int      `json:"omittedRecords,omitempty"`
 }
 
-// Verdict is what a history proves.
+// Verdict is the result of Check.
 type Verdict struct {
 	Scenario string `json:"scenario"`
-	// Complete: the run came to its end. Of one that was broken off only safety is judged,
-	// not what should have come yet.
+	// Complete reports that the run came to its end. If it was stopped before, the invariants on what
+	// should have come by the end are not checked.
 	Complete bool  `json:"complete"`
 	Records  int64 `json:"records"`
 	Clients  int   `json:"clients"`
@@ -62,12 +61,12 @@ type Verdict struct {
 	Ended    int64 `json:"ended"`
 	Statuses int64 `json:"statuses"`
 	Gets     int64 `json:"gets"`
-	// Unproven are acked jobs of which nobody ever heard again, and which were not read either
-	// because reading all was not asked for.
+	// Unproven is the number of acked jobs of which no status came, and which were not read at the end
+	// because only a share was.
 	Unproven   int64       `json:"unproven"`
 	Faults     int64       `json:"faults"`
 	Violations []Violation `json:"violations"`
-	// Found is how many there are; above MaxViolations the list is cut.
+	// Found is the number of all violations; the list has at most MaxViolations.
 	Found int64 `json:"found"`
 }
 
@@ -75,18 +74,17 @@ type Verdict struct {
 const (
 	MaxViolations = 200
 	maxRecords    = 40 // of one violation
-	// passBytes of a history are checked with its jobs in memory at one time; a larger one is
-	// read more than once, for a part of its jobs each.
+	// passBytes bounds the memory of a check: a larger history is read several times, for a part of its
+	// jobs each time.
 	passBytes = 256 << 20
 )
 
-// Check reads a history and judges it.
+// Check reads a history and checks all invariants.
 //
-// What it cannot see: a status that was skipped, since a server may conflate (only the last one
-// is owed); a status of a job that nobody watched, or on a socket that closed; whether a job
-// ran once or twice (at least once is the promise); what stands in documents beside state, version
-// and attempts; a status that comes again before its job's end to an event stream of several jobs; a
-// job whose ack was lost with its socket.
+// It cannot find: a skipped status, for a server may conflate (only the last one must come); a missing status of a job
+// that no client watched, or on a socket that closed; a job that ran twice (at least once is promised); errors in other
+// fields of documents than state, version and attempts; a status that comes twice before its job's end on an event
+// stream of several jobs; the loss of a job whose ack was lost with its socket.
 func Check(name string) (*Verdict, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -155,8 +153,8 @@ func (v *Verdict) found(x Violation) {
 	}
 }
 
-// gather gives each violation the records of its job. Those of other clients are left out
-// where one client is concerned, but for the acks and GETs that tell of the job itself.
+// gather adds the records of its job to each violation. If it concerns one client, records of other clients are left
+// out, except acks and GETs, which concern the job itself.
 func (v *Verdict) gather(name string) error {
 	if len(v.Violations) == 0 {
 		return nil
@@ -180,7 +178,7 @@ func (v *Verdict) gather(name string) error {
 				continue
 			}
 			x.Records = append(x.Records, r)
-			if len(x.Records) > maxRecords { // the middle is what tells least
+			if len(x.Records) > maxRecords { // the middle ones are the least useful
 				x.Records = slices.Delete(x.Records, maxRecords/2, maxRecords/2+1)
 				x.Omitted++
 			}
@@ -189,11 +187,11 @@ func (v *Verdict) gather(name string) error {
 	})
 }
 
-// checker is one pass.
+// checker is the state of one pass.
 type checker struct {
 	verdict       *Verdict
 	jobs          map[string]*jobSeen
-	conns         map[follower]int // each one's open connection
+	conns         map[follower]int // by follower: its open connection
 	mine          map[int]following
 	streams       map[int]*streamSeen // in the first pass only
 	endsWithin    time.Duration
@@ -203,10 +201,10 @@ type checker struct {
 	complete      bool
 }
 
-// jobSeen is what a history told of one job so far.
+// jobSeen is what the records so far say of one job.
 type jobSeen struct {
 	acked   time.Duration // negative before the ack
-	told    bool          // a status or a GET told of it
+	told    bool          // a status or a GET has shown it
 	missed  bool          // a GET after the ack found nothing
 	lastGet int           // HTTP status of the last GET that was answered; 0: none
 	getFail bool          // some GET was not answered with 200 or 404
@@ -215,14 +213,14 @@ type jobSeen struct {
 	endState   job.State
 	endAt      time.Duration
 	beyond     int64 // the highest version seen that was not terminal
-	retried    int64 // what is not above was before the last retry
+	retried    int64 // versions up to this were before the last retry
 	retries    int
 
 	broken map[Invariant]bool
 	subs   map[follower]*sub
 }
 
-// follower is who is told of jobs: a client's socket, or one of its event streams.
+// follower is a receiver of statuses: a client's socket, or one of its event streams.
 type follower struct{ client, stream int }
 
 func (r Record) follower() follower { return follower{r.Client, r.Stream} }
@@ -233,8 +231,8 @@ type following struct {
 	open bool // answered
 }
 
-// sub is what one follower is told of a job, whatever subscriptions of it cover the job: its own,
-// its submit's, that to all jobs of its subject.
+// sub is what one follower has received of a job, by all of its subscriptions that cover the job: its own, its
+// submit's, and that to all jobs of its subject.
 type sub struct {
 	conn   int
 	open   bool // answered, or opened by an ack
@@ -256,7 +254,7 @@ func (c *checker) job(id string) *jobSeen {
 
 func (c *checker) add(r Record) {
 	if c.complete {
-		return // the generator takes its own sockets down
+		return // the generator has closed its own sockets
 	}
 	switch r.Kind {
 	case Run:

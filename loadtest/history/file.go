@@ -18,8 +18,8 @@ const (
 	maxLineBytes = 64 << 10
 )
 
-// Writer appends records to a file. It may be used from any goroutine: records stand in the
-// file in the order of the calls, so that what a caller had learnt before stands before.
+// Writer appends records to a file. It may be used from any goroutine: records are in the file in the order of the
+// calls to Add.
 type Writer struct {
 	began time.Time
 
@@ -31,7 +31,7 @@ type Writer struct {
 	err     error // the first that a write met
 }
 
-// Create makes the file and writes its first record.
+// Create creates the file and writes its first record.
 func Create(name, scenario string, endsWithin, deliverWithin time.Duration) (*Writer, error) {
 	f, err := os.Create(name)
 	if err != nil {
@@ -57,17 +57,17 @@ func (w *Writer) Add(r Record) {
 	}
 }
 
-// Began is the time that records count from.
+// Began returns the time from which the times of records count.
 func (w *Writer) Began() time.Time { return w.began }
 
-// Records is how many were added.
+// Records returns the number of records that were added.
 func (w *Writer) Records() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.records
 }
 
-// Flush hands everything to the operating system. The error is the first that any write met.
+// Flush writes everything to the operating system. The error is the first of any write.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -83,8 +83,8 @@ func (w *Writer) Close() error {
 	return errors.Join(err, w.file.Close())
 }
 
-// Read calls each with every record of a file, in order, until it returns false. A last line
-// that was cut off, as when the generator was killed, is passed over.
+// Read calls each with every record of a file, in order, until it returns false. An incomplete last line, left by a
+// generator that was killed, is ignored.
 func Read(name string, each func(Record) bool) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -96,7 +96,7 @@ func Read(name string, each func(Record) bool) error {
 		line, err := in.ReadSlice('\n')
 		switch {
 		case err == io.EOF:
-			return nil // whole, or cut off
+			return nil // the end of the file, or an incomplete last line
 		case err != nil:
 			return fmt.Errorf("history: %s:%d: %w", name, n, err)
 		}

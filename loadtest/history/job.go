@@ -28,21 +28,21 @@ func (c *checker) retry(r Record) {
 	}
 }
 
-// follow: a socket asks for all jobs of its client's subject, and is answered.
+// follow handles a socket's subscription to all jobs of its client's subject, and the answer to it.
 func (c *checker) follow(r Record) {
 	if r.Stream == 0 {
 		c.mine[r.Client] = following{conn: r.Conn, open: r.Kind == Watched && r.Text == ""}
 	}
 }
 
-// follows reports whether a socket is told of all jobs of its client's subject.
+// follows reports whether a socket receives all jobs of its client's subject.
 func (c *checker) follows(r Record) bool {
 	w := c.mine[r.Client]
 	return r.Stream == 0 && w.open && w.conn == r.Conn
 }
 
-// watch: what is owed begins with the answer; what was seen on this connection before is not
-// owed again.
+// watch handles a subscription and its answer. Statuses must come from the answer on, except those that came on this
+// connection before.
 func (c *checker) watch(r Record) {
 	j := c.job(r.Job)
 	w := r.follower()
@@ -122,7 +122,7 @@ func (c *checker) get(r Record) {
 	}
 }
 
-// told takes what a status or a document says of the job itself.
+// told handles what a status or a document says of the job itself.
 func (c *checker) told(j *jobSeen, r Record) {
 	j.told = true
 	if r.Version <= j.retried { // also one that is not known
@@ -150,7 +150,7 @@ func (c *checker) told(j *jobSeen, r Record) {
 	}
 }
 
-// violate reports what concerns the job as a whole, once.
+// violate reports a violation that concerns the job as a whole, once.
 func (c *checker) violate(j *jobSeen, i Invariant, r Record, what string) {
 	if j.broken[i] {
 		return
@@ -162,7 +162,7 @@ func (c *checker) violate(j *jobSeen, i Invariant, r Record, what string) {
 	c.verdict.found(Violation{Invariant: i, Job: r.Job, What: what})
 }
 
-// finish judges what should have come by the end.
+// finish checks what should have come by the end.
 func (c *checker) finish() {
 	for id, j := range c.jobs {
 		if j.acked >= 0 {
@@ -190,7 +190,7 @@ func (c *checker) acked(id string, j *jobSeen) {
 	}
 }
 
-// delivered: who watched the job on a socket that stayed open has seen its end.
+// delivered checks that each follower that stayed open has received the job's end.
 func (c *checker) delivered(id string, j *jobSeen) {
 	if !c.complete {
 		return

@@ -1,5 +1,5 @@
-// Package history is what the clients of a load test saw, one record each, and the checker
-// that holds it against what Ackwire promises.
+// Package history has the history of a load test, one record for everything that a client saw, and the checker that
+// compares it with Ackwire's promises.
 package history
 
 import (
@@ -11,11 +11,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// Format is the version of the file: one JSON object per line, records in the order in which
-// the load generator learnt of them. Records are only ever appended.
+// Format is the version of the file's format: one JSON object per line, in the order in which the load generator learnt
+// of the facts.
 const Format = 1
 
-// Kind says what a record tells.
+// Kind is the kind of a record.
 type Kind string
 
 // The kinds.
@@ -29,8 +29,8 @@ const (
 	Watched Kind = "watched" // and was answered; Text is the error's code, if it was refused
 	Status  Kind = "status"  // a status came; an event stream of several jobs does not tell its Version
 	Get     Kind = "get"     // a GET was answered with Code (HTTP; 0: not at all)
-	// Answered: an event stream connected and was answered with Code. Its Watch records before tell
-	// what the ID says that it came with: State or Text, and Version, are what it has of each job.
+	// Answered: an event stream connected and was answered with Code. Its Watch records before have the
+	// content of the last event ID that it sent: State or Text, and Version, of each job.
 	Answered Kind = "answered"
 	Fault    Kind = "fault" // something is broken at this moment: a socket cut, a server that is away
 	End      Kind = "end"   // the last record: the run came to its end
@@ -38,7 +38,7 @@ const (
 
 // Record is one line.
 type Record struct {
-	// At is when it was learnt of, in microseconds after the run's begin.
+	// At is the time at which the generator learnt of it, in microseconds after the run's begin.
 	At      int64     `json:"t"`
 	Kind    Kind      `json:"k"`
 	Client  int       `json:"c,omitempty"` // from 1
@@ -51,15 +51,15 @@ type Record struct {
 	Reset   bool      `json:"reset,omitempty"` // of Watched: versions above Version count as none
 	Code    int       `json:"code,omitempty"`
 	Text    string    `json:"text,omitempty"`
-	// Of a Status or a Get where attempts may have been spent; see WithAttempts. Text is then the
-	// code with which the job failed.
+	// Attempt is set for a Status or a Get of a job that may have spent attempts; see WithAttempts. Text
+	// is then the code with which the job failed.
 	Attempt int       `json:"a,omitempty"`
 	Runs    []Attempt `json:"r,omitempty"`
 	// Of Run only.
 	Run *Header `json:"run,omitempty"`
 }
 
-// Header is what the first record tells of the run.
+// Header describes the run, in the first record.
 type Header struct {
 	Format        int         `json:"format"`
 	Scenario      string      `json:"scenario"`
@@ -71,8 +71,8 @@ type Header struct {
 // Time is At as a duration.
 func (r Record) Time() time.Duration { return time.Duration(r.At) * time.Microsecond }
 
-// append writes the record and a newline. By hand, because there are thousands a second and
-// the generator must not spend its time here.
+// append appends the record's JSON and a newline. It does so without encoding/json, because there are thousands of
+// records a second and the generator must be fast.
 func (r Record) append(b []byte) []byte {
 	b = strconv.AppendInt(append(b, `{"t":`...), r.At, 10)
 	b = append(append(append(b, `,"k":"`...), r.Kind...), '"')
@@ -116,7 +116,7 @@ func (r Record) append(b []byte) []byte {
 	return append(b, '}', '\n')
 }
 
-// String is the record for people.
+// String describes the record for people.
 func (r Record) String() string {
 	b := strconv.AppendFloat(nil, r.Time().Seconds(), 'f', 6, 64)
 	b = append(append(b, "s "...), r.Kind...)

@@ -6,12 +6,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
-// maxComebacks bounds how often an event stream that was told all its ends may come back to a 200.
-// One is owed: a connection may break between an event and the ID that covers it.
+// maxComebacks is how often an event stream that has received all ends may be answered 200 when it reconnects. Once is
+// normal: a connection may break between an event and the ID that covers it.
 const maxComebacks = 2
 
-// streamSeen is what a history told of one event stream: an EventSource that comes back after each
-// 200, and stops at a 204.
+// streamSeen is what the records so far say of one event stream: an EventSource, which reconnects after each 200 and
+// stops at a 204.
 type streamSeen struct {
 	of        Violation // where its violations are filed: with its client and its first job
 	jobs      map[string]*streamJob
@@ -19,13 +19,13 @@ type streamSeen struct {
 	broken    bool
 }
 
-// streamJob is one job of an event stream. That it cannot be followed is an end, too.
+// streamJob is one job of an event stream. An error that it cannot be followed counts as its end, too.
 type streamJob struct {
 	told    bool // its end was delivered
 	covered bool // the ID with which the stream comes back says so
 }
 
-// stream judges an event stream as a whole, for the jobs of a stream may be of different passes.
+// stream checks an event stream as a whole, because its jobs may be checked in different passes.
 func (c *checker) stream(r Record) {
 	switch {
 	case c.complete:
@@ -61,7 +61,7 @@ func (c *checker) stream(r Record) {
 	}
 }
 
-// answered judges the answer to a stream that connects.
+// answered checks the answer to a stream that connects.
 func (c *checker) answered(s *streamSeen, r Record) {
 	all := func(is func(*streamJob) bool) bool {
 		for _, j := range s.jobs {
@@ -98,7 +98,7 @@ func (c *checker) brokenStream(s *streamSeen, what string) {
 	c.verdict.found(v)
 }
 
-// reopened: streams of a job that its owner opens again are not judged by its ends any more.
+// reopened notes that a job was retried: its streams are no longer checked for its end.
 func (c *checker) reopened(jobID string) {
 	for _, s := range c.streams {
 		s.broken = s.broken || s.jobs[jobID] != nil

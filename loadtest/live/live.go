@@ -15,7 +15,7 @@ import (
 	"github.com/ackwire/ackwire/loadtest/scenario"
 )
 
-// redraw is how often the view is drawn.
+// redraw is the interval at which the view is drawn.
 const redraw = 250 * time.Millisecond
 
 // Terminal reports whether a view can be drawn on f.
@@ -29,7 +29,7 @@ var coloured = style{
 	bar:   lipgloss.NewStyle().Foreground(lipgloss.Color("4")).Render,
 }
 
-// model is the view's state; the recorder has all else.
+// model is the view's state; all figures are in the recorder.
 type model struct {
 	scenario *scenario.Scenario
 	where    string
@@ -45,8 +45,8 @@ func nextTick() tea.Cmd { return tea.Tick(redraw, func(time.Time) tea.Msg { retu
 // Init implements tea.Model.
 func (m model) Init() tea.Cmd { return nextTick() }
 
-// Update implements tea.Model. The view goes when the run has ended, not before: what it does
-// after it was broken off is shown too.
+// Update implements tea.Model. The view ends only when the run has ended, so it also shows what the run does after the
+// user has stopped it.
 func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tick:
@@ -71,8 +71,7 @@ func (m model) View() tea.View {
 	return v
 }
 
-// View draws the run on a terminal until ctx ends. stop is called when the user wants the run
-// to end.
+// View draws the run on a terminal until ctx ends. It calls stop when the user asks to stop the run.
 func View(
 	ctx context.Context, in, out *os.File, s *scenario.Scenario, where string, rec *measure.Recorder, stop func(),
 ) error {
@@ -84,7 +83,7 @@ func View(
 	return err
 }
 
-// Lines writes a line about the run now and then, until ctx ends.
+// Lines writes a line about the run at an interval, until ctx ends.
 func Lines(ctx context.Context, w io.Writer, every time.Duration, s *scenario.Scenario, rec *measure.Recorder) {
 	t := time.NewTicker(every)
 	defer t.Stop()

@@ -1,5 +1,4 @@
-// Package live shows a run while it goes on: a view that is drawn anew where there is a
-// terminal, a line now and then where there is none.
+// Package live shows the progress of a run: as a view on a terminal, or else as lines.
 package live
 
 import (
@@ -24,7 +23,7 @@ const (
 	barWidth  = 40
 )
 
-// draw is the view of one moment.
+// draw returns the view of one moment.
 func draw(s *scenario.Scenario, where string, now measure.Snapshot, st style) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -87,7 +86,7 @@ func draw(s *scenario.Scenario, where string, now measure.Snapshot, st style) st
 	return b.String()
 }
 
-// stageOf is what the run does now.
+// stageOf describes what the run does now.
 func stageOf(s *scenario.Scenario, now measure.Snapshot) string {
 	if now.Phase < 0 || now.Phase >= len(s.Phases) {
 		return now.Stage
@@ -100,7 +99,7 @@ func stageOf(s *scenario.Scenario, now measure.Snapshot) string {
 	return fmt.Sprintf("%s (%s)", now.Stage, rate)
 }
 
-// worst lists the errors and losses, the most frequent first.
+// worst lists the errors and lost sockets, the most frequent first.
 func worst(now measure.Snapshot) []string {
 	type row struct {
 		text string
@@ -126,7 +125,7 @@ func worst(now measure.Snapshot) []string {
 	return out
 }
 
-// sparkline draws a figure's newest points.
+// sparkline draws the newest points of a figure.
 func sparkline(last []measure.Point, of func(measure.Point) float64) string {
 	levels := []rune("▁▂▃▄▅▆▇█")
 	most := 0.0
@@ -144,7 +143,7 @@ func sparkline(last []measure.Point, of func(measure.Point) float64) string {
 	return string(out)
 }
 
-// oneLine is a moment where no view can be drawn.
+// oneLine returns one moment as one line.
 func oneLine(s *scenario.Scenario, now measure.Snapshot) string {
 	c := now.Counts
 	line := fmt.Sprintf("%6s  %-28s %d clients  %d due  %d acked  %d open jobs", now.Elapsed.Round(time.Second),

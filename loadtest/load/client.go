@@ -17,8 +17,8 @@ import (
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
-// client is one user: it comes back after each loss and takes its watches up again from the
-// last version seen. Its goroutine connects and reads; what it sends goes through the socket.
+// client is one user: it reconnects after each loss of its socket and subscribes again from the last version that it
+// has seen. Its goroutine connects and reads; the socket writes.
 type client struct {
 	// Set before run, then only read.
 	r    *run
@@ -34,29 +34,29 @@ type client struct {
 	sock     *socket    // nil while there is none
 	conn     int        // counts the sockets, from 1
 	room     int        // submits that may be in flight on this socket
-	leaving  bool       // the socket's server goes away: nothing new is sent
+	leaving  bool       // the server has sent goaway: nothing new is sent
 	cut      bool       // the scenario has cut the socket
-	rejoin   time.Time  // not to come back before
+	rejoin   time.Time  // it must not reconnect before
 	seq      uint64     // of frames' IDs
 	inFlight map[string]*arrival
 	watches  map[string]*watching // jobs whose end was not seen
 	asking   map[string][]ref     // subscribe frames that were not answered
-	resend   []*arrival           // with a key; their answer was lost
-	dialled  time.Time            // when the socket of conn was asked for
+	resend   []*arrival           // submits with a key whose answer was lost
+	dialled  time.Time            // when the current socket was dialled
 	wire     *slowConn            // under the socket of a slow client
 	all      string               // ID of the subscribe frame for all jobs that was not answered
-	cursor   string               // up to where it was told of all jobs
-	streamed string               // a job that an event stream follows, for the next to follow it, too; or ""
+	cursor   string               // of its subscription to all jobs
+	streamed string               // a job that an event stream follows, which the next stream is to follow, too; or ""
 }
 
 // watching is a job that a client follows.
 type watching struct {
 	after int64    // the last version seen
-	of    *arrival // of its submitter; nil for who watches what another submitted
-	fan   *fan     // what those who watch one job together share; nil where nobody does
+	of    *arrival // of its submitter; nil if another client has submitted the job
+	fan   *fan     // shared by the clients that watch the job together; nil for a single one
 }
 
-// fan takes the time at which the first of a job's watchers saw its end.
+// fan records when the first of a job's watchers saw its end.
 type fan struct {
 	mu    sync.Mutex // guards first
 	first time.Time
@@ -119,7 +119,7 @@ func (c *client) run(ctx context.Context, delay time.Duration) {
 	}
 }
 
-// backoff draws the wait after so many failures in a row, with full jitter.
+// backoff returns a random wait after that many failures in a row, with full jitter.
 func backoff(failures int) time.Duration {
 	ceiling := backoffBase
 	for ; failures > 0 && ceiling < backoffCap; failures-- {
@@ -144,8 +144,7 @@ func (c *client) failed(err error, failures int) time.Duration {
 	return atLeast + backoff(failures)
 }
 
-// connect opens the next socket. Sockets go to the gateways in turn, so that one which is away
-// is passed by.
+// connect opens the next socket. It goes through the gateways in turn, so that one which is down is skipped.
 func (c *client) connect(ctx context.Context) (*socket, error) {
 	token, err := c.r.token(c.id)
 	if err != nil {
@@ -164,7 +163,7 @@ func (c *client) connect(ctx context.Context) (*socket, error) {
 	return s, nil
 }
 
-// serve takes s into use and reads it to its end.
+// serve uses s and reads it to its end.
 func (c *client) serve(ctx context.Context, s *socket) error {
 	stop := context.AfterFunc(ctx, s.close)
 	defer stop()
@@ -210,8 +209,8 @@ func (c *client) serve(ctx context.Context, s *socket) error {
 	}
 }
 
-// lost takes the leave of a socket. Submits with a key wait for the next one; of the others
-// nobody will know. It reports whether the client may come back.
+// lost cleans up after a socket has ended. Submits with a key wait for the next socket; the outcome of others stays
+// unknown. It reports whether the client may reconnect.
 func (c *client) lost(s *socket, err error) (back bool) {
 	s.close()
 	why, back := cause(err)
@@ -245,7 +244,7 @@ func (c *client) lost(s *socket, err error) (back bool) {
 	return back
 }
 
-// cutOff closes the socket, as a network does, and lets the client come back at that time.
+// cutOff closes the socket without a close frame, as when the network fails, and lets the client reconnect at rejoin.
 func (c *client) cutOff(rejoin time.Time) {
 	c.mu.Lock()
 	s := c.sock
@@ -300,8 +299,8 @@ func (c *client) nextID() string {
 	return strconv.FormatUint(c.seq, 36)
 }
 
-// ask subscribes to jobs, in frames of batchJobs. c.mu is held, and there is a socket. The
-// record stands before the frame, or an answer could stand before its question.
+// ask subscribes to jobs, in frames of batchJobs. c.mu is held, and there is a socket. The record is added before the
+// frame is sent, so that it is in the history before the answer.
 func (c *client) ask(refs []ref) {
 	for len(refs) > 0 {
 		batch := refs[:min(len(refs), batchJobs)]
@@ -335,7 +334,7 @@ func (c *client) watch(jobID string, f *fan) {
 	}
 }
 
-// askLater asks for jobs once more, unless another socket has done so by then.
+// askLater subscribes to jobs again after askAgain, unless another socket has done so by then.
 func (c *client) askLater(conn int, refs []ref) {
 	c.later(conn, func() {
 		still := refs[:0]
@@ -348,7 +347,7 @@ func (c *client) askLater(conn int, refs []ref) {
 	})
 }
 
-// later calls ask in a while, with c.mu held, unless the client has another socket by then.
+// later calls ask after askAgain, with c.mu held, unless the client has another socket by then.
 func (c *client) later(conn int, ask func()) {
 	c.r.wg.Go(func() {
 		if !pause.For(c.r.ctx, askAgain+backoff(3)) {
@@ -362,7 +361,7 @@ func (c *client) later(conn int, ask func()) {
 	})
 }
 
-// waiting is how many jobs' ends the client has not seen, and how many submits it has to hear of.
+// waiting returns the number of watched jobs whose end the client has not seen, and of submits without an answer.
 func (c *client) waiting() (watches, submits int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -378,8 +377,7 @@ func (c *client) slowly(wire *slowConn) net.Conn {
 	return wire
 }
 
-// silent closes a socket that has given no sign of life for too long. Slow clients hear late
-// of themselves.
+// silent closes a socket on which nothing was received for too long. It spares slow clients, which read late.
 func (c *client) silent(now time.Time) {
 	c.mu.Lock()
 	s := c.sock

@@ -1,5 +1,5 @@
-// Package load makes the load of a scenario: clients with a socket each, submits when they are
-// due whether or not the server keeps up, and a history of all that came back.
+// Package load makes the load of a scenario: clients with one socket each, submits at their scheduled times whether or
+// not the server keeps up, and a history of everything that the clients receive.
 package load
 
 import (
@@ -18,36 +18,36 @@ import (
 // Dial opens a connection.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Config is what a run needs to know.
+// Config is the configuration of a run.
 type Config struct {
 	Scenario *scenario.Scenario
-	// URLs are gateways' base addresses; clients go to them in turn.
+	// URLs are the gateways' base URLs; clients use them in turn.
 	URLs []string
-	// Token gives a client's token; clients count from 1. Nil: none has one.
+	// Token returns the token of a client, which are numbered from 1. Nil: clients have none.
 	Token func(client int) (string, error)
-	// Dials are ways to the network; clients use them in turn.
+	// Dials are the functions that open connections; clients use them in turn.
 	Dials []Dial
-	// History is the file that records go to.
+	// History is the file to which records are written.
 	History string
-	// Verify is the share of acked jobs that are read once all is over.
+	// Verify is the share of acked jobs that are read at the end, from 0 to 1.
 	Verify float64
-	// Embedded: the system runs in this process.
+	// Embedded reports that the system runs in this process.
 	Embedded bool
 	Log      *slog.Logger
 
 	faults faults // set by tests only
 }
 
-// Bounds of the generator. What does not fit is dropped and counted.
+// Bounds of the generator. Work beyond them is dropped and counted.
 const (
-	maxBacklog    = 200_000 // submits that are due and have no socket
+	maxBacklog    = 200_000 // submits that are due and wait for a socket
 	maxOpenJobs   = 1_000_000
 	maxGets       = 64 // on their way at one time
-	maxInFlight   = 64 // of one client, where the server names no bound
+	maxInFlight   = 64 // of one client, if the server tells no bound
 	maxFrameBytes = 1 << 20
 	batchJobs     = 500 // in one subscribe frame
 	maxStreams    = 256 // event streams at one time
-	maxComebacks  = 5   // of a stream that was told all, where it is not sent away: more than the checker allows
+	maxComebacks  = 5   // of a stream that has received all ends and is still answered 200: more than the checker allows
 	maxResends    = 10  // of one submit with a key
 	askAtOnce     = 1000
 	faultsEnd     = 4 // times EndsWithin, for jobs to end after the schedule
@@ -56,20 +56,20 @@ const (
 // Times of the generator.
 const (
 	handshakeTimeout = 15 * time.Second
-	connectGrace     = 30 * time.Second // after ConnectOver, before a run begins with those that are there
+	connectGrace     = 30 * time.Second // after ConnectOver, before a run begins with the sockets that are open
 	getTimeout       = 15 * time.Second
 	backoffBase      = 100 * time.Millisecond
 	backoffCap       = 5 * time.Second
 	drainTimeout     = 10 * time.Second // for answers, after a goaway
 	sweepEvery       = time.Second
-	quietAfter       = 2 * time.Second // without a word, open jobs are asked after
-	askAgain         = time.Second     // before a watch that was refused for now
-	maxQuiet         = 2.5             // ping intervals without a sign of life
-	streamRetry      = 3 * time.Second // before an event stream comes back, where the server says nothing of it
+	quietAfter       = 2 * time.Second // without any answer, open jobs are read
+	askAgain         = time.Second     // before a watch is repeated that was refused by a retryable error
+	maxQuiet         = 2.5             // ping intervals without any frame
+	streamRetry      = 3 * time.Second // before an event stream reconnects, if the server tells no time
 	streamQuiet      = 75 * time.Second
 )
 
-// Validate joins all problems.
+// Validate returns an error that joins all problems of the configuration.
 func (c Config) Validate() error {
 	var problems []error
 	if len(c.URLs) == 0 {
@@ -93,10 +93,10 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// faults change what a client and its server say to each other, so that a test can see that the
-// checker notices. Nothing but a test of this package can set them.
+// faults changes the messages between a client and its server, for tests that check that the checker notices. Only
+// tests of this package can set it.
 type faults interface {
-	// fromServer returns what the client gets to see instead of a frame.
+	// fromServer returns the frames that the client gets in place of b.
 	fromServer(client int, b []byte) [][]byte
 	// toServer may swallow a frame and answer it.
 	toServer(client int, b []byte) (answer []byte, swallow bool)

@@ -11,18 +11,18 @@ import (
 	"github.com/ackwire/ackwire/loadtest/scenario"
 )
 
-// dispatcher hands submits to clients when they are due. What finds no socket with room waits
-// in its backlog, and its latency goes on counting: an open loop, without coordinated omission.
+// dispatcher hands submits to clients when they are due. A submit for which no socket has room waits in the backlog,
+// and its latency goes on counting: an open loop, without coordinated omission.
 type dispatcher struct {
 	r        *run
 	schedule *schedule
 	mix      *mix
 	backlog  []*arrival
 	cursor   int  // the client whose turn it is
-	stuck    bool // no client had room when last looked
+	stuck    bool // no client had room at the last attempt
 }
 
-// run goes through the schedule and returns when all is due, or ctx ends.
+// run goes through the schedule and returns when all submits are due, or ctx ends.
 func (d *dispatcher) run(ctx context.Context, began time.Time) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -112,7 +112,7 @@ func (d *dispatcher) finish(ctx context.Context) {
 	}
 }
 
-// gather has other clients watch a job that was acked this moment.
+// gather makes other clients watch a job that was just acked.
 func (r *run) gather(submitter *client, jobID string, watchers int, f *fan) {
 	if watchers == 0 {
 		return
@@ -133,7 +133,7 @@ func (r *run) gather(submitter *client, jobID string, watchers int, f *fan) {
 	}
 }
 
-// stage says in the view which phase it is, and cuts sockets where the phase wants it.
+// stage records the current phase, for the view, and cuts sockets if the phase asks for it.
 func (r *run) stage(ctx context.Context, began time.Time) {
 	begin := began
 	for i, p := range r.cfg.Scenario.Phases {
@@ -153,7 +153,7 @@ func (r *run) stage(ctx context.Context, began time.Time) {
 	}
 }
 
-// cut takes a share of the sockets away. The fault is over when all may have come back.
+// cut closes a share of the sockets. The fault is over when all clients may have reconnected.
 func (r *run) cut(ctx context.Context, c *scenario.Reconnect, phase int) {
 	random := rand.New(rand.NewPCG(r.cfg.Scenario.Seed, uint64(100+phase)))
 	n := int(c.Share*float64(len(r.clients)) + 0.5)
@@ -167,5 +167,5 @@ func (r *run) cut(ctx context.Context, c *scenario.Reconnect, phase int) {
 	}
 }
 
-// key makes an idempotency key that no other run has.
+// key returns an idempotency key that no other run has.
 func (r *run) key() string { return fmt.Sprintf("%s-%d", r.keys, r.keyed.Add(1)) }

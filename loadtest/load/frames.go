@@ -13,7 +13,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// handle takes one frame that was read at that time.
+// handle handles a frame that was read at the time now.
 func (c *client) handle(b []byte, now time.Time) {
 	var f serverFrame
 	if err := json.Unmarshal(b, &f); err != nil {
@@ -39,7 +39,7 @@ func (c *client) handle(b []byte, now time.Time) {
 	}
 }
 
-// onAck: the record comes first, before anything that follows from the ack.
+// onAck handles an ack. It adds the record before anything that follows from the ack.
 func (c *client) onAck(f *serverFrame, now time.Time) {
 	c.mu.Lock()
 	a := c.inFlight[f.ID]
@@ -74,7 +74,7 @@ func (c *client) onAck(f *serverFrame, now time.Time) {
 	c.r.room.Send()
 }
 
-// seen is what a status tells, for the history.
+// seen returns the record of a status.
 func (f *serverFrame) seen() history.Record {
 	r := history.Record{Kind: history.Status, Job: f.Job.JobID, Version: f.Version, State: f.Job.State}
 	if f.Job.Attempt <= 1 && r.State != job.Failed {
@@ -84,7 +84,7 @@ func (f *serverFrame) seen() history.Record {
 	var runs []job.Attempt
 	if len(f.Job.Error) > 0 && json.Unmarshal(f.Job.Error, &failure) != nil ||
 		len(f.Job.Runs) > 0 && json.Unmarshal(f.Job.Runs, &runs) != nil {
-		return r // what stands beside state and version is not the checker's matter
+		return r // the checker needs no other fields then
 	}
 	return r.WithAttempts(f.Job.Attempt, failure, runs)
 }
@@ -138,7 +138,7 @@ func (c *client) onSubscribed(f *serverFrame) {
 	}
 	for _, j := range f.Jobs {
 		if w := c.watches[j.JobID]; j.Reset && w != nil {
-			w.after = 0 // what it has of the job is not in the log
+			w.after = 0 // its version of the job is not in the log
 		}
 		if w := c.watches[j.JobID]; j.Error != "" && w != nil {
 			if j.Error.Info().Retryable {
@@ -203,7 +203,7 @@ func (c *client) onError(f *serverFrame) {
 	}
 }
 
-// onRefused sends a submit with a key again, as its user would, if that may help.
+// onRefused sends a submit with a key again, as its user would, if the error is retryable.
 func (c *client) onRefused(f *serverFrame, a *arrival) {
 	if a.key == "" || !f.Retryable || a.sends >= maxResends {
 		c.r.rec.Refused(a.of)
@@ -220,7 +220,7 @@ func (c *client) onRefused(f *serverFrame, a *arrival) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.sock == nil || c.leaving {
-			return // the next socket takes it
+			return // the next socket sends it
 		}
 		for i, x := range c.resend {
 			if x == a {
@@ -232,8 +232,8 @@ func (c *client) onRefused(f *serverFrame, a *arrival) {
 	})
 }
 
-// onGoaway waits as long as was asked for, then for the answers that are still to come, and
-// leaves. The next socket is opened when this one is gone.
+// onGoaway waits for the time that the server asks for and for outstanding answers, then closes the socket. The next
+// socket is opened after that.
 func (c *client) onGoaway(f *serverFrame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -261,7 +261,7 @@ func (c *client) onGoaway(f *serverFrame) {
 	})
 }
 
-// fault notes that something is broken now.
+// fault records a fault that is in effect now.
 func (r *run) fault(format string, args ...any) {
 	if r.ctx.Err() != nil {
 		return

@@ -13,8 +13,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// openJobs are the jobs that were acked and of which no end is known. Those that ended are
-// forgotten: the history has them.
+// openJobs holds the acked jobs whose end is not known. Ended jobs are removed: the history has them.
 type openJobs struct {
 	mu   sync.Mutex // guards all below
 	jobs map[string]*openJob
@@ -57,8 +56,7 @@ func (j *openJobs) len() int {
 	return len(j.jobs)
 }
 
-// due returns at most so many jobs that wanted chooses, each not more often than every
-// sweepEvery.
+// due returns at most most jobs for which wanted is true, each at most once in sweepEvery.
 func (j *openJobs) due(most int, wanted func(*openJob) bool) map[string]int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,7 +74,7 @@ func (j *openJobs) due(most int, wanted func(*openJob) bool) map[string]int {
 	return out
 }
 
-// forget removes the jobs that unwanted chooses.
+// forget removes the jobs for which unwanted is true.
 func (j *openJobs) forget(unwanted func(*openJob) bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -87,7 +85,7 @@ func (j *openJobs) forget(unwanted func(*openJob) bool) {
 	}
 }
 
-// ended takes note of a job's end, once.
+// ended records a job's end, once.
 func (r *run) ended(jobID string, state job.State) {
 	if o := r.jobs.take(jobID); o != nil {
 		r.lastEnd.Store(time.Now().UnixNano())
@@ -118,7 +116,7 @@ func (r *run) get(ctx context.Context, jobID string, client int) (state job.Stat
 	case answered && e.Status != 0:
 		rec.Code, rec.Text = e.Status, string(e.Code)
 	case ctx.Err() != nil && r.ctx.Err() != nil:
-		return "", 0 // the run has ended, not the server
+		return "", 0 // because the run has ended
 	default:
 		rec.Text = "no answer"
 	}
@@ -136,7 +134,7 @@ func (r *run) get(ctx context.Context, jobID string, client int) (state job.Stat
 	return rec.State, rec.Code
 }
 
-// sampleGet reads a job that was acked this moment.
+// sampleGet reads a job that was just acked.
 func (r *run) sampleGet(jobID string, client int) {
 	select {
 	case r.gets <- struct{}{}:
@@ -153,7 +151,7 @@ func (r *run) sampleGet(jobID string, client int) {
 	})
 }
 
-// readAll reads jobs side by side and waits for all.
+// readAll reads jobs in parallel and waits for all.
 func (r *run) readAll(ctx context.Context, jobs map[string]int) {
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -18,13 +18,13 @@ import (
 
 // run is one run.
 //
-// Goroutines: one per client, which connects and reads; a writer per socket while something
-// waits to be written; the dispatcher, on the caller's; few for the schedule's events, reads
-// and waits. All of them end before Run returns.
+// Goroutines: one for each client, which connects and reads; a writer for each socket while something waits to be
+// written; the dispatcher, on the caller's goroutine; a few for scheduled events, reads and waits. All end before Run
+// returns.
 type run struct {
 	// Set before anything runs, then only read.
 	cfg     Config
-	ctx     context.Context // ends when the run does, or is broken off
+	ctx     context.Context // ends when the run ends or is stopped
 	fail    context.CancelCauseFunc
 	rec     *measure.Recorder
 	hist    *history.Writer
@@ -34,7 +34,7 @@ type run struct {
 	awake   chan struct{} // closed when slow clients read again
 	keys    string
 
-	wg   sync.WaitGroup // everything that is started
+	wg   sync.WaitGroup // all goroutines
 	jobs openJobs
 	room wake.Signal   // a client may have room
 	gets chan struct{} // maxGets places: reads on their way
@@ -52,8 +52,8 @@ type run struct {
 	random *rand.Rand
 }
 
-// Run runs the scenario and checks what came back. rec may be looked at meanwhile. When ctx
-// ends, the run is broken off: what was seen up to then is judged, not what should have come.
+// Run runs the scenario and checks its history. rec may be read meanwhile. When ctx ends, the run is stopped: the
+// history up to then is checked, but not for what should have come later.
 func Run(ctx context.Context, cfg Config, rec *measure.Recorder) (*measure.Result, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -95,8 +95,7 @@ func Run(ctx context.Context, cfg Config, rec *measure.Recorder) (*measure.Resul
 	return out, nil
 }
 
-// through is the run from the first connect to the last read. An error is one that makes the
-// run worth nothing.
+// through is the run from the first connect to the last read. After an error the run is of no use.
 func (r *run) through() error {
 	s := r.cfg.Scenario
 	r.rec.Stage("connecting", -1)
@@ -133,8 +132,7 @@ func (r *run) through() error {
 	return err
 }
 
-// connected waits for the sockets: for all of them, or for as many as there are when it has
-// taken too long.
+// connected waits until all sockets are open, or goes on with those that are open after connectGrace.
 func (r *run) connected() error {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Scenario.ConnectOver+connectGrace)
 	defer cancel()
@@ -144,7 +142,7 @@ func (r *run) connected() error {
 		if isRefusal(cause) {
 			return cause
 		}
-		return nil // broken off: what there is is judged
+		return nil // stopped: the history so far is checked
 	}
 	if open() == 0 {
 		return fmt.Errorf("no client could connect to %v: %v", r.cfg.URLs, r.rec.Snapshot(0).Errors)
@@ -152,7 +150,7 @@ func (r *run) connected() error {
 	return nil
 }
 
-// network makes the HTTP clients. Buffers are small, since each socket has its own above.
+// network makes the HTTP clients. Their buffers are small, for each socket has its own.
 func (r *run) network() (closeIdle func()) {
 	s := r.cfg.Scenario
 	transport := func(dial Dial) *http.Transport {
@@ -195,7 +193,7 @@ func (r *run) network() (closeIdle func()) {
 	}
 }
 
-// gateway is the address of the i-th gateway, in turn.
+// gateway returns the URL of the gateway for the number i, in turn.
 func (r *run) gateway(i int) string { return r.cfg.URLs[i%len(r.cfg.URLs)] }
 
 func (r *run) token(client int) (string, error) {
@@ -205,7 +203,7 @@ func (r *run) token(client int) (string, error) {
 	return r.cfg.Token(client)
 }
 
-// refusedRun is why a run ended: the server refuses its clients for good.
+// refusedRun is the error of a run whose clients the server refuses for good.
 type refusedRun struct{ error }
 
 func isRefusal(err error) bool {
@@ -213,7 +211,7 @@ func isRefusal(err error) bool {
 	return is
 }
 
-// refused ends the run: what one client's token or address is refused for, others' will be.
+// refused ends the run: when one client's token or address is refused for good, others' will be, too.
 func (r *run) refused(c *client, err error) {
 	r.fail(refusedRun{fmt.Errorf("client %d: %w", c.id, err)})
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/ackwire/ackwire/loadtest/scenario"
 )
 
-// schedule gives the moments at which submits are due. They follow from the scenario and its
-// seed alone; no answer of the server's moves them.
+// schedule computes the times at which submits are due. They follow only from the scenario and its seed, and do not
+// depend on the server.
 type schedule struct {
 	phases  []scenario.Phase
 	poisson bool
@@ -17,7 +17,7 @@ type schedule struct {
 
 	phase int
 	begin time.Duration // of the phase
-	done  float64       // arrivals of the phase up to now, as its rate's integral
+	done  float64       // arrivals of the phase so far: the integral of its rate
 }
 
 func newSchedule(s *scenario.Scenario) *schedule {
@@ -45,21 +45,21 @@ func (s *schedule) next() (at time.Duration, phase int, ok bool) {
 	return 0, 0, false
 }
 
-// when solves rate(t) integrated from 0 to t = n, for a rate that changes evenly.
+// when returns the time t at which the integral of the rate from 0 to t is n, for a rate that changes linearly.
 func when(p scenario.Phase, n float64) time.Duration {
 	d := p.Duration.Seconds()
 	slope := (p.To - p.From) / d
 	t := n / max(p.From, 1e-12)
 	if slope != 0 {
-		// from·t + slope/2·t² = n; the root that lies in the phase, in the form that does not
-		// cancel when the slope is small.
+		// from·t + slope/2·t² = n: the root within the phase, in the form that is exact for small
+		// slopes.
 		root := math.Sqrt(max(p.From*p.From+2*slope*n, 0))
 		t = 2 * n / (p.From + root)
 	}
 	return time.Duration(min(t, d) * float64(time.Second))
 }
 
-// mix draws kinds of jobs by weight.
+// mix chooses kinds of jobs at random, by weight.
 type mix struct {
 	random *rand.Rand
 	upTo   []float64

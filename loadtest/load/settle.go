@@ -12,9 +12,8 @@ import (
 	"github.com/ackwire/ackwire/loadtest/history"
 )
 
-// settle waits until every submit is answered, every acked job has ended, and every client that watches
-// has seen it; each within the scenario's bound. What the bound cuts off, the checker finds in
-// the history.
+// settle waits until every submit is answered, every acked job has ended, and every watching client has seen its end,
+// each within the scenario's bound. The checker finds in the history what took longer.
 func (r *run) settle(ctx context.Context, d *dispatcher) {
 	s := r.cfg.Scenario
 	r.rec.Stage("settling: answers", -1)
@@ -25,7 +24,7 @@ func (r *run) settle(ctx context.Context, d *dispatcher) {
 	cancel()
 
 	r.rec.Stage("settling: jobs end", -1)
-	// Where faults do not end, the waiting for what comes after them does.
+	// Bounds the wait if faults do not end.
 	ending, cancel := context.WithTimeout(ctx, faultsEnd*s.EndsWithin)
 	r.until(ending, func() bool {
 		now := time.Now()
@@ -35,28 +34,28 @@ func (r *run) settle(ctx context.Context, d *dispatcher) {
 			ask = func(*openJob) bool { return true }
 		}
 		r.readAll(ctx, r.jobs.due(askAtOnce, ask))
-		// One that was read after its deadline and is still open is for the checker.
+		// A job that was read after its deadline and is still open is left to the checker.
 		r.jobs.forget(func(o *openJob) bool { return o.asked.After(r.deadline(o.acked)) })
 		return r.jobs.len() == 0
 	})
 	cancel()
 
 	r.rec.Stage("settling: statuses arrive", -1)
-	// One look above the bound, so that every client that is judged had all of it.
+	// A little longer than the bound, so that every client that is checked had all of it.
 	last := time.Unix(0, max(r.lastEnd.Load(), time.Now().UnixNano()))
 	delivered, cancel := context.WithDeadline(ctx, last.Add(s.DeliverWithin+sweepEvery))
 	defer cancel()
 	r.until(delivered, func() bool { return r.unseen() == 0 })
 }
 
-// until looks again and again until done says so, or ctx ends.
+// until polls done until it returns true, or ctx ends.
 func (r *run) until(ctx context.Context, done func() bool) {
 	const look = 100 * time.Millisecond
 	for !done() && pause.For(ctx, look) {
 	}
 }
 
-// deadline is when a job that was acked then must have ended, as far as faults are known.
+// deadline returns the time by which a job that was acked at acked must have ended, by the faults so far.
 func (r *run) deadline(acked time.Time) time.Time {
 	since := acked
 	if fault := time.Unix(0, r.lastFault.Load()); fault.After(since) {
@@ -81,8 +80,7 @@ func (r *run) unseen() (n int) {
 	return n + int(r.streams.Load())
 }
 
-// sweep looks after sockets and jobs while arrivals come: sockets that are silent, and jobs that
-// should have ended.
+// sweep closes silent sockets and reads jobs that should have ended, while arrivals come.
 func (r *run) sweep(ctx context.Context) {
 	for pause.For(ctx, sweepEvery) {
 		now := time.Now()
@@ -96,8 +94,8 @@ func (r *run) sweep(ctx context.Context) {
 	}
 }
 
-// verify reads the acked jobs, or a share of them, as anybody could: from the history, since
-// the generator has forgotten them.
+// verify reads the acked jobs, or a share of them, over HTTP. It takes their IDs from the history, for the generator
+// does not keep them.
 func (r *run) verify(ctx context.Context) error {
 	if r.cfg.Verify == 0 {
 		return nil
@@ -129,7 +127,7 @@ func (r *run) verify(ctx context.Context) error {
 	})
 }
 
-// prove reads a job until it is answered. That it is not there is an answer too.
+// prove reads a job until it gets an answer, which may be that the job does not exist.
 func (r *run) prove(ctx context.Context, jobID string, client int) {
 	for {
 		_, code := r.get(ctx, jobID, client)
@@ -139,12 +137,12 @@ func (r *run) prove(ctx context.Context, jobID string, client int) {
 	}
 }
 
-// mute reports whether no read was answered for as long as a job may take to end.
+// mute reports whether no read was answered for EndsWithin.
 func (r *run) mute() bool {
 	return time.Now().UnixNano()-r.lastAnswer.Load() > int64(r.cfg.Scenario.EndsWithin)
 }
 
-// chosen draws a share of the jobs, the same at every call.
+// chosen reports whether a job is in a share of all jobs, the same at every call.
 func chosen(jobID string, share float64) bool {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(jobID)) // never fails

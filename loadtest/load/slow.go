@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	slowRead   = 250 * time.Millisecond // a slow client reads so often
-	slowBuffer = 4 << 10                // of its kernel, in bytes; the kernel doubles it
+	slowRead   = 250 * time.Millisecond // interval at which a slow client reads
+	slowBuffer = 4 << 10                // receive buffer in bytes; the kernel doubles it
 )
 
-// slowConn is a connection whose owner hardly reads: what a phone in a tunnel looks like to
-// the server. It begins to be slow with throttle, and reads at full speed again after wake.
+// slowConn is a connection that is read slowly, as by a phone in a tunnel. It is slow from throttle on, and reads at
+// full speed again after wake.
 type slowConn struct {
 	net.Conn
 	perRead int
@@ -27,7 +27,7 @@ type slowConn struct {
 
 func newSlowConn(c net.Conn, bytesPerSecond int, awake chan struct{}) *slowConn {
 	if tcp, ok := c.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(slowBuffer) // else the kernel reads for it
+		_ = tcp.SetReadBuffer(slowBuffer) // or the kernel would buffer too much
 	}
 	return &slowConn{
 		Conn: c, awake: awake, closed: make(chan struct{}),

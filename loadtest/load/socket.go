@@ -19,9 +19,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// socket is one WebSocket. The client library would do more than is wanted here: it hides what
-// comes twice or out of order, which is what the checker looks for, and costs three goroutines
-// a client. This one has its reader, and a writer only while something waits to be written.
+// socket is one WebSocket. It does not use Ackwire's client library, which hides statuses that come twice or out of
+// order, for which the checker looks, and needs three goroutines for each client. This one has its reader, and a writer
+// only while something waits to be written.
 type socket struct {
 	// Set by dial, then only read.
 	ws      *websocket.Conn
@@ -36,13 +36,13 @@ type socket struct {
 	writing bool
 }
 
-// out is a frame to be written; arrival is nil but for submits.
+// out is a frame to write; its arrival is nil except for submits.
 type out struct {
 	b       []byte
 	arrival *arrival
 }
 
-// refusal is a handshake that was answered otherwise than with a socket.
+// refusal is the error of a handshake that was answered with another status than 101.
 type refusal struct {
 	status int
 	frame.Problem
@@ -53,7 +53,7 @@ func (e *refusal) Error() string {
 	return fmt.Sprintf("the handshake was answered with HTTP %d: %v", e.status, e.Problem)
 }
 
-// permanent reports whether coming back is of no use.
+// permanent reports whether another attempt is of no use.
 func (e *refusal) permanent() bool {
 	switch e.status {
 	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -133,8 +133,7 @@ func (s *socket) send(b []byte, a *arrival) {
 	}
 }
 
-// flush writes until nothing waits. After a failure nothing is written any more, and the
-// reader finds the socket closed.
+// flush writes until nothing waits. After an error it closes the socket, which the reader notices.
 func (s *socket) flush() {
 	for {
 		s.mu.Lock()
@@ -160,7 +159,7 @@ func (s *socket) flush() {
 // close closes the socket at once.
 func (s *socket) close() { _ = s.ws.CloseNow() }
 
-// cause names the end of a socket in few words, and says whether its client may come back.
+// cause describes the end of a socket in a few words, and reports whether its client may reconnect.
 func cause(err error) (why string, back bool) {
 	if n := websocket.CloseStatus(err); n >= 0 {
 		c := code.Close(n)
@@ -169,8 +168,7 @@ func cause(err error) (why string, back bool) {
 	return "connection lost", true
 }
 
-// exhausted says whether a connect failed because this machine ran out of descriptors, or of
-// ports.
+// exhausted reports whether a connect failed because this machine has run out of file descriptors, or of ports.
 func exhausted(err error) (descriptors, ports bool) {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL)
 }

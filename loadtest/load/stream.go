@@ -19,9 +19,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// stream follows jobs as a browser's EventSource does (WHATWG HTML §9.2): it comes back after the
-// end of each 200 with the last ID that it has, and stops for good at any other answer. It tells the
-// history all of it. All fields are its goroutine's.
+// stream follows jobs as a browser's EventSource does (WHATWG HTML §9.2): after the end of each 200 it reconnects with
+// the last event ID that it has, and it stops for good at any other status. It records everything in the history. All
+// fields are owned by its goroutine.
 type stream struct {
 	r      *run
 	id     int
@@ -32,25 +32,25 @@ type stream struct {
 	conn    int
 	lastID  string
 	retry   time.Duration
-	after   int             // connections since it was told all
+	after   int             // connections since it has received all ends
 	seen    map[string]told // of each job
-	covered map[string]told // and what of it lastID covers
+	covered map[string]told // the part of seen that lastID covers
 }
 
-// told is what a stream was told of a job.
+// told is what a stream has received of a job.
 type told struct {
 	version int64
 	state   job.State
 	refused code.Code // it cannot be followed
 }
 
-// over reports whether nothing more is to be told.
+// over reports whether the stream has received the job's end, or that it cannot be followed.
 func (t told) over() bool {
 	return t.state.Terminal() || t.refused != "" && !t.refused.Info().Retryable
 }
 
-// stream begins to follow a job that a client has submitted, every second time together with the
-// one before, which may have ended.
+// stream starts an event stream for a job that a client has submitted; every second one also follows the job before,
+// which may have ended.
 func (r *run) stream(c *client, jobID string) {
 	if r.streams.Add(1) > maxStreams {
 		r.streams.Add(-1)
@@ -85,7 +85,7 @@ func (s *stream) add(r history.Record) {
 	s.r.hist.Add(r)
 }
 
-// connect follows one connection to its end; it reports whether the stream is to come back.
+// connect reads one connection to its end. It reports whether the stream is to reconnect.
 func (s *stream) connect() (back bool) {
 	ctx, cancel := context.WithCancel(s.r.ctx)
 	defer cancel()
@@ -164,7 +164,7 @@ func (s *stream) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// read takes events up to the end of the connection. One that is not complete counts for nothing.
+// read handles events up to the end of the connection. An incomplete last event is ignored.
 func (s *stream) read(lines *bufio.Scanner, alive func()) {
 	id := s.lastID
 	covers := false
@@ -199,8 +199,8 @@ func (s *stream) read(lines *bufio.Scanner, alive func()) {
 	}
 }
 
-// event takes one event: a status, or that a job cannot be followed. The ID of an event of one job's
-// stream is its version; other statuses come without theirs.
+// event handles one event: a status, or an error that a job cannot be followed. On a stream of one job the event's ID
+// is the status's version; on others the version is not known.
 func (s *stream) event(name, data, id string, has bool) {
 	switch name {
 	case "status":

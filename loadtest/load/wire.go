@@ -12,7 +12,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// serverFrame is whatever a server sends; of a document only what is needed.
+// serverFrame has the fields of all frames of servers; of a document only those that are needed.
 type serverFrame struct {
 	Type frame.Type `json:"type"`
 	ID   string     `json:"id"`
@@ -40,7 +40,7 @@ type serverFrame struct {
 	ReconnectAfter float64 `json:"reconnectAfter"` // goaway
 }
 
-// seconds is a duration from the wire, bounded.
+// seconds returns a duration from the wire, bounded.
 func seconds(f float64) time.Duration {
 	const most = 60
 	if !(f > 0) {
@@ -49,7 +49,7 @@ func seconds(f float64) time.Duration {
 	return time.Duration(min(f, most) * float64(time.Second))
 }
 
-// kind is a job of the scenario, ready to be sent.
+// kind is a kind of job of the scenario, with its encoded frame.
 type kind struct {
 	scenario.Job
 	head, tail []byte // of the frame, around its id
@@ -71,7 +71,7 @@ func newKind(j scenario.Job) kind {
 type arrival struct {
 	of     measure.Of
 	due    time.Time
-	waited bool   // there was no socket with room when it was due
+	waited bool   // no socket had room when it was due
 	key    string // idempotency key; empty without
 	sends  int
 }
@@ -85,7 +85,7 @@ func (k *kind) frame(id string, a *arrival) []byte {
 	return append(b, '}')
 }
 
-// mineFrame subscribes to all jobs of the client's subject; cursor is up to where it was told, or "".
+// mineFrame returns the frame that subscribes to all jobs of the client's subject, from a cursor if it is not "".
 func mineFrame(id, cursor string) []byte {
 	b := append([]byte(`{"type":"subscribe","id":"`), id...)
 	b = append(b, `","mine":true`...)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Result sums the run up.
+// Result returns the result of the run.
 func (r *Recorder) Result(urls []string, embedded, brokenOff bool) *Result {
 	s := r.scenario
 	out := &Result{

@@ -1,5 +1,5 @@
-// Package measure holds what a run of load came to: histograms, counters, how it went over
-// time, and what the machine that made the load could not do.
+// Package measure records the measurements of a run: histograms, counters, a timeline, and the limits of the machine
+// that makes the load.
 package measure
 
 import (
@@ -39,14 +39,14 @@ func (l *Latencies) Record(d time.Duration, err error) {
 	_ = l.h.RecordValue(min(max(d.Microseconds(), lowest), highest))
 }
 
-// Quantile returns the latency below which q percent lie.
+// Quantile returns the latency below which q percent of the values are.
 func (l *Latencies) Quantile(q float64) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Duration(l.h.ValueAtQuantile(q)) * time.Microsecond
 }
 
-// Counts is how many succeeded and failed.
+// Counts returns the numbers of successes and failures.
 func (l *Latencies) Counts() (succeeded int64, failed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,16 +62,16 @@ type Summary struct {
 	P99   float64 `json:"p99"`
 	P999  float64 `json:"p999"`
 	Max   float64 `json:"max"`
-	// Curve is the distribution, a latency for each of Percentiles; empty without values.
+	// Curve has the latency at each of Percentiles; it is empty without values.
 	Curve []float64 `json:"curve,omitempty"`
 }
 
-// Percentiles are those of a Summary's Curve.
+// Percentiles are the percentiles of a Summary's Curve.
 var Percentiles = []float64{0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 100}
 
 func millis(us float64) float64 { return us / 1000 }
 
-// Summary is what was recorded so far.
+// Summary returns a summary of the values so far.
 func (l *Latencies) Summary() Summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()

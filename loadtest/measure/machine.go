@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Where a figure of the generator's side begins to bend what it measures.
+// Limits above which a figure of the generator's machine may have distorted the measurements.
 const (
 	lagShare  = 0.1 // of the ack's median
 	lagFloor  = 1.0 // milliseconds
@@ -19,7 +19,7 @@ const (
 	busyTime  = 0.1 // of the time
 	cpuLine   = 0.8 // of the machine's processors, by the generator alone
 	schedLine = 5.0 // milliseconds
-	minValues = 100 // below so many a p99 says little
+	minValues = 100 // with fewer values a p99 says little
 )
 
 // usage is a reading of the machine's counters.
@@ -53,7 +53,7 @@ func (u usage) cpuSince(was usage, seconds float64) float64 {
 	return (u.cpu - was.cpu).Seconds() / seconds
 }
 
-// busySince is the machine's load since then, 0 to 1; negative when it is not known.
+// busySince returns the machine's load since was, from 0 to 1; negative when it is not known.
 func (u usage) busySince(was usage) float64 {
 	if u.total <= was.total {
 		return -1
@@ -61,8 +61,8 @@ func (u usage) busySince(was usage) float64 {
 	return float64(u.busy-was.busy) / float64(u.total-was.total)
 }
 
-// schedP99 is how long a goroutine that could run waited for a processor since the process
-// began, in milliseconds.
+// schedP99 returns the p99 of the time for which runnable goroutines waited for a processor since the process began, in
+// milliseconds.
 func schedP99() float64 {
 	sample := []metrics.Sample{{Name: "/sched/latencies:seconds"}}
 	metrics.Read(sample)
@@ -86,7 +86,7 @@ func schedP99() float64 {
 	return 0
 }
 
-// machine sums up the generator's side. r.mu is held.
+// machine returns the figures of the generator's machine. r.mu is held.
 func (r *Recorder) machine(ack, lag Summary, embedded bool) Machine {
 	m := Machine{
 		Cores: runtime.GOMAXPROCS(0), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
@@ -115,7 +115,7 @@ func (r *Recorder) machine(ack, lag Summary, embedded bool) Machine {
 	return m
 }
 
-// judge says in words what bent the numbers.
+// judge describes in words what has distorted the measurements.
 func (m *Machine) judge(ack Summary, c Counts, embedded bool) {
 	limit := func(format string, args ...any) {
 		m.Limited = true

@@ -12,8 +12,7 @@ import (
 // maxPoints bounds the timeline.
 const maxPoints = 600
 
-// Recorder takes what happens in a run. It may be used from any goroutine; its memory does
-// not grow with the run.
+// Recorder records the measurements of a run. It may be used from any goroutine; its memory does not grow with the run.
 type Recorder struct {
 	// Set by NewRecorder, then only read.
 	scenario *scenario.Scenario
@@ -40,7 +39,7 @@ type Recorder struct {
 	usage    usage
 }
 
-// part is one kind of job or one phase.
+// part has the figures of one kind of job or one phase.
 type part struct {
 	ack, end   *Latencies
 	arrivals   int64 // of a phase
@@ -50,7 +49,7 @@ type part struct {
 	unexpected int64
 }
 
-// tick is where the counters stood at the last one.
+// tick has the counters at the last Tick.
 type tick struct {
 	at     time.Time
 	counts Counts
@@ -78,17 +77,17 @@ func NewRecorder(s *scenario.Scenario) *Recorder {
 	return r
 }
 
-// Interval is how often Tick is to be called.
+// Interval returns the interval at which Tick must be called.
 func (r *Recorder) Interval() time.Duration { return r.interval }
 
-// Stage says what the run does now; phase is the index of the phase that runs, or -1.
+// Stage records what the run does now; phase is the index of the current phase, or -1.
 func (r *Recorder) Stage(name string, phase int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stage, r.phase = name, phase
 }
 
-// Begin says that the first phase begins now.
+// Begin records that the first phase begins now.
 func (r *Recorder) Begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,7 +103,7 @@ func (r *Recorder) Count(change func(*Counts)) {
 	change(&r.counts)
 }
 
-// Of says which submit a measurement belongs to.
+// Of describes the submit to which a measurement belongs.
 type Of struct {
 	Job, Phase int
 	Slow       bool // of a slow client
@@ -121,8 +120,8 @@ func (r *Recorder) Arrived(phase int) {
 	r.phases[phase].arrivals++
 }
 
-// Sent notes that a submit is being written, so long after it was due. One that had to wait for a socket
-// does not count for the generator's own lag.
+// Sent records that a submit is being written, lag after it was due. One that had to wait for a socket does not count
+// for the generator's own lag.
 func (r *Recorder) Sent(o Of, lag time.Duration, waited bool) {
 	if waited {
 		return
@@ -133,7 +132,7 @@ func (r *Recorder) Sent(o Of, lag time.Duration, waited bool) {
 	}
 }
 
-// Acked counts a submit that was acked, so long after it was due.
+// Acked counts a submit that was acked, d after it was due.
 func (r *Recorder) Acked(o Of, d time.Duration, duplicate bool) {
 	r.mu.Lock()
 	r.counts.Acked++
@@ -149,10 +148,10 @@ func (r *Recorder) Acked(o Of, d time.Duration, duplicate bool) {
 	r.latency(o, Ack, d)
 }
 
-// Seen notes that a submit's own client saw its job's end, so long after it was due.
+// Seen records that a submit's own client saw its job's end, d after the submit was due.
 func (r *Recorder) Seen(o Of, d time.Duration) { r.latency(o, End, d) }
 
-// Ended counts a job that is known to have ended, by a status or a GET. It is called once per job.
+// Ended counts a job whose end is known by a status or a GET. It must be called once for each job.
 func (r *Recorder) Ended(o Of, state job.State) {
 	want := r.scenario.Jobs[o.Job].Ends
 	r.mu.Lock()
@@ -215,7 +214,7 @@ func (r *Recorder) Refused(o Of) {
 	r.phases[o.Phase].refused++
 }
 
-// Error counts an error by its code, whatever it answered.
+// Error counts an error by its code, for any kind of request.
 func (r *Recorder) Error(code string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,7 +229,7 @@ func (r *Recorder) Lost(why string) {
 	r.losses[why]++
 }
 
-// Exhausted counts a connect that failed because this machine ran out of something.
+// Exhausted counts a connect that failed because this machine has run out of file descriptors or ports.
 func (r *Recorder) Exhausted(descriptors bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -241,7 +240,7 @@ func (r *Recorder) Exhausted(descriptors bool) {
 	}
 }
 
-// GetSkipped counts a GET that the scenario asked for and that was left out, as too many were on their way.
+// GetSkipped counts a GET of the scenario that was left out because too many were in flight.
 func (r *Recorder) GetSkipped() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -272,12 +271,12 @@ func (r *Recorder) Tick() {
 		CPU: u.cpuSince(r.last.usage, passed), Busy: u.busySince(r.last.usage),
 	}
 	r.last = tick{now, c, u}
-	if len(r.timeline) < 2*maxPoints { // settling adds to the schedule's
+	if len(r.timeline) < 2*maxPoints { // the time after the schedule has points, too
 		r.timeline = append(r.timeline, p)
 	}
 }
 
-// Snapshot is a run as it stands.
+// Snapshot has the figures of a run at one moment.
 type Snapshot struct {
 	Stage   string
 	Phase   int // -1: none
@@ -290,7 +289,7 @@ type Snapshot struct {
 	Last    []Point // the newest points, oldest first
 }
 
-// Snapshot returns the run as it stands, with at most so many points.
+// Snapshot returns the current figures of the run, with at most points points of the timeline.
 func (r *Recorder) Snapshot(points int) Snapshot {
 	ack, end := r.total[Ack].Summary(), r.total[End].Summary()
 	r.mu.Lock()

@@ -9,7 +9,7 @@ import (
 // ResultFormat is the version of the JSON; fields are added, never renamed.
 const ResultFormat = 1
 
-// Result is a whole run, as it stands in the JSON report.
+// Result is the result of a run, as in the JSON report.
 type Result struct {
 	Format   int       `json:"format"`
 	Scenario string    `json:"scenario"`
@@ -17,9 +17,9 @@ type Result struct {
 	Began    time.Time `json:"began"`
 	Seconds  float64   `json:"seconds"` // that arrivals came
 	URLs     []string  `json:"urls"`
-	// Embedded: the system ran in the generator's own process.
+	// Embedded reports that the system ran in the generator's own process.
 	Embedded bool `json:"embedded,omitempty"`
-	// BrokenOff: the run was stopped before its end.
+	// BrokenOff reports that the run was stopped before its end.
 	BrokenOff bool `json:"brokenOff,omitempty"`
 
 	Sockets int     `json:"sockets"`
@@ -27,11 +27,11 @@ type Result struct {
 	Rate    float64 `json:"rate"` // arrivals per second, on average over measured phases
 
 	Counts Counts `json:"counts"`
-	// Latencies of measured phases, by what was measured; see Series.
+	// Latencies are those of measured phases.
 	Latencies map[Series]Summary `json:"latencies"`
 	Jobs      []JobResult        `json:"jobs"`
 	Phases    []PhaseResult      `json:"phases"`
-	// Errors by code, and sockets that were lost by close code or cause.
+	// Errors counts errors by code, and lost sockets by close code or cause.
 	Errors map[string]int64 `json:"errors"`
 	Losses map[string]int64 `json:"losses"`
 
@@ -42,10 +42,10 @@ type Result struct {
 	Verdict *history.Verdict `json:"verdict,omitempty"`
 }
 
-// Series names what a latency is of.
+// Series is a kind of latency.
 type Series string
 
-// The series. Each counts from when something was due, not from when the generator came to it.
+// The series. Each latency counts from when something was due, not from when the generator did it.
 const (
 	Ack     Series = "ack"     // submit due → ack
 	End     Series = "end"     // submit due → terminal status
@@ -61,25 +61,25 @@ const (
 // AllSeries lists every series, in the order of reports.
 var AllSeries = []Series{Ack, End, Get, Connect, Resume, Spread, SlowAck, SlowEnd, Lag}
 
-// Counts are totals of the whole run, phases that are not measured included.
+// Counts are totals of the whole run, including phases that are not measured.
 type Counts struct {
 	Arrivals   int64 `json:"arrivals"`   // that the schedule had
 	Sent       int64 `json:"sent"`       // submits written
 	Acked      int64 `json:"acked"`      //
-	Duplicates int64 `json:"duplicates"` // of them, of a submit that was sent again
+	Duplicates int64 `json:"duplicates"` // acks of submits that were sent again
 	Refused    int64 `json:"refused"`    // answered with an error
 	Unanswered int64 `json:"unanswered"` // the socket was lost before the answer
-	Dropped    int64 `json:"dropped"`    // never sent: a bound of the generator
+	Dropped    int64 `json:"dropped"`    // never sent because of a bound of the generator
 	Delayed    int64 `json:"delayed"`    // had to wait for a socket with room
 	Completed  int64 `json:"completed"`
 	Failed     int64 `json:"failed"`
 	Cancelled  int64 `json:"cancelled"`
-	Unexpected int64 `json:"unexpected"` // ended otherwise than the scenario says
+	Unexpected int64 `json:"unexpected"` // ended in another state than the scenario expects
 	Open       int64 `json:"open"`       // acked jobs whose end is not known
 	Statuses   int64 `json:"statuses"`
 	Connects   int64 `json:"connects"`
-	Losses     int64 `json:"losses"`   // sockets lost that the scenario did not cut
-	Cut        int64 `json:"cut"`      // and those that it did
+	Losses     int64 `json:"losses"`   // lost sockets that the scenario did not cut
+	Cut        int64 `json:"cut"`      // sockets that the scenario cut
 	Sockets    int64 `json:"sockets"`  // open now
 	InFlight   int64 `json:"inFlight"` // sent, not answered now
 	Backlog    int64 `json:"backlog"`  // due, not sent now
@@ -131,7 +131,7 @@ type Point struct {
 	Busy     float64 `json:"busy"` // of the machine, 0 to 1; negative: not known
 }
 
-// Machine is what the generator's side could not do.
+// Machine has figures of the machine that made the load, which show whether it was the limit.
 type Machine struct {
 	Cores int    `json:"cores"`
 	Go    string `json:"go"`
@@ -141,18 +141,18 @@ type Machine struct {
 	CPU       float64 `json:"cpu"`
 	Busy      float64 `json:"busy"`
 	BusyShare float64 `json:"busyShare"`
-	// Lag is how late submits were written, those that waited for a socket left out.
+	// Lag is how late submits were written, except those that waited for a socket.
 	Lag Summary `json:"lag"`
-	// SchedP99 is how long a goroutine that could run waited for a processor, in milliseconds.
+	// SchedP99 is the p99 of the time for which runnable goroutines waited for a processor, in milliseconds.
 	SchedP99    float64 `json:"schedP99"`
 	Descriptors uint64  `json:"descriptors"` // limit of the process; 0: not known
-	// OutOfDescriptors and OutOfPorts count connects that failed for it.
+	// OutOfDescriptors and OutOfPorts count connects that failed for that reason.
 	OutOfDescriptors int64 `json:"outOfDescriptors"`
 	OutOfPorts       int64 `json:"outOfPorts"`
-	GetsSkipped      int64 `json:"getsSkipped"` // because too many were on their way
+	GetsSkipped      int64 `json:"getsSkipped"` // because too many were in flight
 	MaxRSSMiB        int64 `json:"maxRSSMiB"`
-	// Findings say in words what of this bent the numbers; one that nothing did, if so.
+	// Findings describe in words what has distorted the measurements, or that nothing has.
 	Findings []string `json:"findings"`
-	// Limited: at least one finding says that the machine, not the server, was the limit.
+	// Limited reports that by at least one finding the machine was the limit, not the server.
 	Limited bool `json:"limited"`
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// processCPU is the processor time that this process has used.
+// processCPU returns the processor time that this process has used.
 func processCPU() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
@@ -17,7 +17,7 @@ func processCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// maxRSS is the most memory that this process had, in bytes.
+// maxRSS returns the largest resident memory that this process has had, in bytes.
 func maxRSS() int64 {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
@@ -29,7 +29,7 @@ func maxRSS() int64 {
 	return int64(u.Maxrss) << 10
 }
 
-// descriptorLimit is how many files and sockets this process may have open.
+// descriptorLimit returns how many files and sockets this process may have open.
 func descriptorLimit() uint64 {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {

@@ -1,5 +1,4 @@
-// Package report writes what a run came to: for people as text and as one HTML file that needs
-// nothing else, and two runs beside each other.
+// Package report writes the results of a run as text and as one HTML file, and compares two runs.
 package report
 
 import (
@@ -10,14 +9,14 @@ import (
 	"strings"
 )
 
-// chart is a plot over points of equal right: moments of a run, or percentiles.
+// chart is a plot over points at equal distances: moments of a run, or percentiles.
 type chart struct {
 	Title, Unit string
-	X           []string // of each point, for people
-	Ticks       []int    // the points whose X is written below
+	X           []string // text of each point
+	Ticks       []int    // indices of the points whose X is written on the axis
 	Lines       []line
 	Bands       []band
-	// Log: each step of the axis is ten times the one before. Values of 0 have no place then.
+	// Log makes the axis logarithmic. Values of 0 are not drawn then.
 	Log bool
 }
 
@@ -28,13 +27,13 @@ type line struct {
 	Dashed bool
 }
 
-// band is a stretch of points with a name: a phase.
+// band is a range of points with a name: a phase.
 type band struct {
 	From, To int
 	Name     string
 }
 
-// The plot's measures, in SVG units.
+// Sizes of the plot, in SVG units.
 const (
 	chartWidth, chartHeight  = 760, 260
 	marginLeft, marginRight  = 58, 12
@@ -92,7 +91,7 @@ func (c chart) axis() axis {
 	}
 }
 
-// y is the height of a value; false when it has none.
+// y returns the height of a value; false when it cannot be drawn.
 func (a axis) y(v float64) (float64, bool) {
 	if math.IsNaN(v) || a.log && v <= 0 {
 		return 0, false
@@ -111,7 +110,7 @@ func (c chart) x(i int) float64 {
 	return marginLeft + plotWidth*float64(i)/float64(len(c.X)-1)
 }
 
-// SVG draws the chart. Texts are escaped here.
+// SVG returns the chart as SVG, with its texts escaped.
 func (c chart) SVG() template.HTML {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
@@ -161,7 +160,7 @@ func dashed(l line) string {
 	return ""
 }
 
-// draw draws one line, in pieces where there are gaps. A single point becomes a dot.
+// draw draws one line, with gaps at NaN. A single point becomes a dot.
 func (c chart) draw(p func(string, ...any), a axis, n int, l line) {
 	var piece []string
 	end := func() {
@@ -186,7 +185,7 @@ func (c chart) draw(p func(string, ...any), a axis, n int, l line) {
 	end()
 }
 
-// hover tells a point's values where the mouse rests, without a script.
+// hover adds tooltips with a point's values, without a script.
 func (c chart) hover(p func(string, ...any)) {
 	width := plotWidth / float64(max(1, len(c.X)-1))
 	for i, x := range c.X {
@@ -201,7 +200,7 @@ func (c chart) hover(p func(string, ...any)) {
 	}
 }
 
-// short writes a number with about three digits.
+// short returns a number with about three digits.
 func short(v float64) string {
 	switch abs := math.Abs(v); {
 	case math.IsNaN(v):

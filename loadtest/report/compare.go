@@ -11,19 +11,19 @@ import (
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
-// Comparison is two runs beside each other.
+// Comparison is the comparison of two runs, A and B.
 type Comparison struct {
 	A    string  `json:"a"`
 	B    string  `json:"b"`
 	Rows []Row   `json:"rows"`
 	Max  float64 `json:"threshold"`
-	// Warnings say why the two can hardly be compared.
+	// Warnings say why the two runs can hardly be compared.
 	Warnings []string `json:"warnings"`
-	// Worse: at least one row is.
+	// Worse reports that at least one row is worse in B.
 	Worse bool `json:"worse"`
 }
 
-// Row is one figure of both.
+// Row is one figure of both runs.
 type Row struct {
 	Name  string  `json:"name"`
 	Unit  string  `json:"unit"`
@@ -31,19 +31,19 @@ type Row struct {
 	B     float64 `json:"b"`
 	Ratio float64 `json:"ratio"` // B over A; 0 where A is 0
 	Worse bool    `json:"worse"`
-	// Note says why a row is not judged.
+	// Note says why the row cannot be worse.
 	Note string `json:"note,omitempty"`
 }
 
-// What is judged.
+// Differences below these do not count as worse.
 const (
-	minValues  = 100 // below so many values a p99 says little
-	latencyGap = 1.0 // milliseconds that a latency must differ by besides its ratio
+	minValues  = 100 // with fewer values a p99 says little
+	latencyGap = 1.0 // milliseconds by which a latency must differ, besides its ratio
 	shareGap   = 0.001
 	rateGap    = 0.05
 )
 
-// ReadResult reads the JSON of a run.
+// ReadResult reads the JSON report of a run.
 func ReadResult(name string) (*measure.Result, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -59,8 +59,7 @@ func ReadResult(name string) (*measure.Result, error) {
 	return &r, nil
 }
 
-// Compare puts b beside a. A figure is worse when it is above threshold times what it was, and
-// differs by more than noise.
+// Compare compares b with a. A figure is worse when it is more than threshold times a's and differs by more than noise.
 func Compare(a, b *measure.Result, threshold float64) Comparison {
 	c := Comparison{Max: threshold, Rows: []Row{}, Warnings: []string{}}
 	c.warn(a, b)
@@ -129,7 +128,7 @@ func (c *Comparison) latency(name string, a, b float64, na, nb, least int64) {
 	c.add(r, b > c.Max*a && b-a > latencyGap)
 }
 
-// share compares percents.
+// share compares percentages.
 func (c *Comparison) share(name string, a, b float64) {
 	c.add(Row{Name: name, Unit: "%", A: a, B: b}, b > c.Max*a && b-a > 100*shareGap)
 }

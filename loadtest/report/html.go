@@ -22,7 +22,7 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"join": strings.Join, "title": func(i history.Invariant) string { return history.Titles[i] },
 }).Parse(page))
 
-// Labels say what each series is.
+// Labels are the names of the series in reports.
 var Labels = map[measure.Series]string{
 	measure.Ack: "submit → ack", measure.End: "submit → end", measure.Get: "GET after an ack",
 	measure.Connect: "connect → welcome", measure.Resume: "reconnect → watches taken up",
@@ -31,7 +31,7 @@ var Labels = map[measure.Series]string{
 	measure.Lag: "due → written (the generator's own delay)",
 }
 
-// Millis writes milliseconds with a unit that fits.
+// Millis returns a number of milliseconds in a unit that fits.
 func Millis(v float64) string {
 	switch {
 	case v >= 60_000:
@@ -44,7 +44,7 @@ func Millis(v float64) string {
 	return short(v) + " ms"
 }
 
-// view is what the page shows.
+// view has the values for the page's template.
 type view struct {
 	*measure.Result
 	Verdicts  []invariant
@@ -72,7 +72,7 @@ type countRow struct {
 	N    int64
 }
 
-// HTML writes the report as one file that needs nothing else.
+// HTML writes the report as one file that loads no others.
 func HTML(w io.Writer, r *measure.Result) error {
 	v := view{
 		Result: r, Status: "holds", Errors: counted(r.Errors), Losses: counted(r.Losses), Charts: timeline(r),
@@ -115,7 +115,7 @@ func counted(m map[string]int64) []countRow {
 	return rows
 }
 
-// timeline draws how the run went.
+// timeline returns the charts over time.
 func timeline(r *measure.Result) []chart {
 	if len(r.Timeline) == 0 {
 		return nil
@@ -142,7 +142,7 @@ func timeline(r *measure.Result) []chart {
 		}
 		return l
 	}
-	// A quantile of an interval in which nothing came is a gap, not a 0.
+	// A quantile of an interval without values is a gap, not a 0.
 	gap := func(v float64) float64 {
 		if v <= 0 {
 			return math.NaN()
@@ -180,7 +180,7 @@ func timeline(r *measure.Result) []chart {
 	}
 }
 
-// bands are the phases on the timeline, and the time after them.
+// bands returns the phases on the timeline, and the time after them.
 func bands(r *measure.Result) []band {
 	index := func(t float64) int {
 		i, _ := slices.BinarySearchFunc(r.Timeline, t, func(p measure.Point, t float64) int {
@@ -201,7 +201,7 @@ func bands(r *measure.Result) []band {
 	return out
 }
 
-// curve draws the distributions: the further right, the rarer.
+// curve returns the chart of the latencies' distributions, over percentiles.
 func curve(r *measure.Result) chart {
 	c := chart{Title: "Distribution", Unit: "ms", Log: true}
 	for i, q := range measure.Percentiles {

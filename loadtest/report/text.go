@@ -8,7 +8,7 @@ import (
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
-// Print writes the run for a terminal, without the verdict's violations.
+// Print writes the result as text, without the verdict's violations.
 func Print(w io.Writer, r *measure.Result) error {
 	c := r.Counts
 	fmt.Fprintf(w, "%s: %d due, %d acked, %d completed, %d failed, %d cancelled, %d refused, %d unanswered, %d dropped\n",

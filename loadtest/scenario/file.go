@@ -18,7 +18,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// file is the YAML. Numbers stay text until their line can be told.
+// file is the content of the YAML file. Numbers are kept as text, so that an error can name their line.
 type file struct {
 	Name          string  `yaml:"name"`
 	About         string  `yaml:"about"`
@@ -76,8 +76,7 @@ func (t *text) UnmarshalYAML(b []byte) error {
 	return nil
 }
 
-// Load reads a scenario: a file, or one of the shipped by its name. The error names every
-// problem with its line.
+// Load reads a scenario from a file, or a built-in one by its name. The error lists every problem with its line.
 func Load(name string) (*Scenario, error) {
 	if shipped, err := scenarios.Read(name); err == nil {
 		return Parse(name+".yaml", shipped)
@@ -123,7 +122,7 @@ type problem struct {
 	text string
 }
 
-// reader turns the file into a scenario and collects what is wrong with it.
+// reader makes a scenario of a file and collects the file's problems.
 type reader struct {
 	name     string
 	tree     *ast.File
@@ -134,7 +133,7 @@ func (r *reader) bad(path, format string, args ...any) {
 	r.problems = append(r.problems, problem{r.line(path), path + ": " + fmt.Sprintf(format, args...)})
 }
 
-// line finds where a path stands, or the nearest part of it that the file has.
+// line returns the line of a path, or of the nearest part of it that the file has.
 func (r *reader) line(path string) int {
 	for p := "$." + path; ; {
 		if parsed, err := yaml.PathString(p); err == nil {
@@ -185,7 +184,7 @@ func (r *reader) duration(path string, t text, otherwise, low, high time.Duratio
 	return d
 }
 
-// share is 0.5 or 50%.
+// share parses a share, written as 0.5 or 50%.
 func (r *reader) share(path string, t text, otherwise float64) float64 {
 	if percent, ok := strings.CutSuffix(string(t), "%"); ok {
 		return number(r, path, text(strings.TrimSpace(percent)), 100*otherwise, 0, 100.0) / 100
@@ -193,7 +192,7 @@ func (r *reader) share(path string, t text, otherwise float64) float64 {
 	return number(r, path, t, otherwise, 0, 1.0)
 }
 
-// rate is 50, or 50..500.
+// rate parses a rate, written as 50 or 50..500.
 func (r *reader) rate(path string, t text) (from, to float64) {
 	low, high, ramp := strings.Cut(string(t), "..")
 	if from = number(r, path, text(strings.TrimSpace(low)), 0, 0, float64(MaxRate)); !ramp {
@@ -291,7 +290,7 @@ func (r *reader) phase(path string, p phase, i int) Phase {
 	return out
 }
 
-// whole checks what concerns several parts.
+// whole checks rules that concern several parts of the file.
 func (r *reader) whole(s *Scenario) {
 	if n := len(s.Jobs); n < 1 || n > MaxJobs {
 		r.bad("jobs", "1 to %d kinds of jobs are needed, not %d", MaxJobs, n)
@@ -315,13 +314,13 @@ func (r *reader) whole(s *Scenario) {
 	}
 }
 
-// boundError is what is wrong with a scenario as a whole; path is where the file says it.
+// boundError is the error of a scenario as a whole; path is the key that it concerns.
 type boundError struct{ path, text string }
 
 // Error implements error.
 func (e boundError) Error() string { return e.path + ": " + e.text }
 
-// bounds checks what scaling may break.
+// bounds checks the bounds that scaling may exceed.
 func (s *Scenario) bounds() error {
 	var weight float64
 	for i, j := range s.Jobs {

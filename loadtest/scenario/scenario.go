@@ -1,5 +1,5 @@
-// Package scenario reads the files that say what a load test does: who connects, what
-// arrives when, what breaks, and by when everything must have ended.
+// Package scenario reads scenario files, which define load tests: clients, jobs and their arrivals, faults, and the
+// time within which everything must have ended.
 package scenario
 
 import (
@@ -31,78 +31,78 @@ const (
 type Scenario struct {
 	Name, About string
 
-	// Sockets is how many clients there are; each has one socket at a time. They open within
-	// ConnectOver, evenly.
+	// Sockets is the number of clients; each has one socket at a time. The sockets are opened evenly
+	// within ConnectOver.
 	Sockets     int
 	ConnectOver time.Duration
-	// Tenants is how many tenants the clients belong to, in turn.
+	// Tenants is the number of tenants to which the clients belong, in turn.
 	Tenants int
-	// Slow clients hardly read.
+	// Slow are the clients that read slowly.
 	Slow Slow
 	// Mine is the share of the clients whose sockets follow all jobs of their subject, besides
 	// those that they watch.
 	Mine float64
 
-	// Poisson arrivals come at random with the phase's rate as their mean; others evenly.
+	// Poisson makes arrivals random, with the phase's rate as their mean; otherwise they are even.
 	Poisson bool
-	// Seed makes two runs draw the same arrivals and jobs.
+	// Seed is the seed of random numbers: two runs with the same seed have the same arrivals and jobs.
 	Seed   uint64
 	Jobs   []Job
 	Phases []Phase
 
-	// EndsWithin: an acked job has ended so long after its ack or the last fault, whichever
-	// came later (I7). DeliverWithin: who watches a job on an open socket has seen its end so
-	// long after the job could be read as ended (I3).
+	// EndsWithin is the time after its ack or the last fault, whichever is later, within which an acked
+	// job must end (I7). DeliverWithin is the time after a job could be read as ended within which its
+	// watchers on open sockets must get its end (I3).
 	EndsWithin, DeliverWithin time.Duration
 }
 
-// Slow are the clients that read slowly: the first Sockets of the scenario's.
+// Slow describes the clients that read slowly: the first Sockets clients of the scenario.
 type Slow struct {
 	Sockets        int
 	BytesPerSecond int
 }
 
-// Job is one kind of work. Which one an arrival brings is drawn by Weight.
+// Job is one kind of job. For each arrival one is chosen at random, by Weight.
 type Job struct {
 	Name    string // in reports
 	Type    string
 	Payload json.RawMessage
 	Weight  float64
-	// Watchers is how many other clients subscribe once the job is acked.
+	// Watchers is the number of other clients that subscribe once the job is acked.
 	Watchers int
-	// Watch: the submitter's socket follows the job.
+	// Watch makes the submitter's socket watch the job.
 	Watch bool
-	// Key gives each submit an idempotency key, so that one whose answer was lost is sent again.
+	// Key gives each submit an idempotency key, with which it is sent again when its answer was lost.
 	Key bool
 	// Get is the share of acks that are followed by a GET at once (I4).
 	Get float64
 	// Stream is the share of acked jobs that an event stream follows, too, as a browser's
 	// EventSource does.
 	Stream float64
-	// Ends is the state that the job should end in. Empty: any.
+	// Ends is the state in which the job should end; empty for any.
 	Ends job.State
 }
 
-// Phase is a stretch of the schedule.
+// Phase is a part of the schedule.
 type Phase struct {
 	Name     string
 	Duration time.Duration
 	// From and To are arrivals per second; between them the rate changes evenly.
 	From, To float64
-	// Measured: its latencies count for the run's totals.
+	// Measured says that its latencies count in the run's totals.
 	Measured bool
 	// Reconnect, if not nil, cuts sockets during the phase.
 	Reconnect *Reconnect
 }
 
-// Reconnect cuts a share of the sockets At after the phase's begin. Each client comes back at
-// a random moment within Over.
+// Reconnect cuts a share of the sockets At after the phase's begin. Each client reconnects at a random moment within
+// Over.
 type Reconnect struct {
 	At, Over time.Duration
 	Share    float64
 }
 
-// MineSockets is how many clients follow all jobs of their subject: the last of the scenario's.
+// MineSockets returns the number of clients that follow all jobs of their subject: the last ones of the scenario.
 func (s *Scenario) MineSockets() int {
 	if s.Mine == 0 {
 		return 0
@@ -110,7 +110,7 @@ func (s *Scenario) MineSockets() int {
 	return max(1, int(s.Mine*float64(s.Sockets)+0.5))
 }
 
-// Duration is how long arrivals come.
+// Duration returns the time for which arrivals come.
 func (s *Scenario) Duration() time.Duration {
 	var d time.Duration
 	for _, p := range s.Phases {
@@ -119,7 +119,7 @@ func (s *Scenario) Duration() time.Duration {
 	return d
 }
 
-// Arrivals is about how many there will be.
+// Arrivals returns about how many arrivals there will be.
 func (s *Scenario) Arrivals() float64 {
 	var n float64
 	for _, p := range s.Phases {
@@ -128,11 +128,10 @@ func (s *Scenario) Arrivals() float64 {
 	return n
 }
 
-// Arrivals is about how many the phase has.
+// Arrivals returns about how many arrivals the phase has.
 func (p Phase) Arrivals() float64 { return p.Duration.Seconds() * (p.From + p.To) / 2 }
 
-// Scale returns the scenario with durations and load multiplied: a short try of a long one,
-// or more of the same. The result is in bounds like any other.
+// Scale returns the scenario with durations and load multiplied. The error says that the result exceeds a bound.
 func (s *Scenario) Scale(duration, load float64) (*Scenario, error) {
 	out := *s
 	stretch := func(d time.Duration) time.Duration { return time.Duration(float64(d) * duration) }

@@ -1,4 +1,4 @@
-// Package scenarios holds the scenarios that loadtest ships.
+// Package scenarios has the built-in scenarios of loadtest.
 package scenarios
 
 import (
@@ -9,11 +9,11 @@ import (
 //go:embed *.yaml
 var files embed.FS
 
-// Names lists the shipped scenarios.
+// Names lists the built-in scenarios.
 func Names() []string {
 	entries, err := files.ReadDir(".")
 	if err != nil {
-		panic(err) // they are part of the program
+		panic(err) // unreachable: they are part of the program
 	}
 	names := make([]string, len(entries))
 	for i, e := range entries {
@@ -22,5 +22,5 @@ func Names() []string {
 	return names
 }
 
-// Read returns the file of a shipped scenario.
+// Read returns the file of a built-in scenario.
 func Read(name string) ([]byte, error) { return files.ReadFile(name + ".yaml") }

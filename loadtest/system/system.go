@@ -1,4 +1,4 @@
-// Package system runs a whole Ackwire in this process, to be measured.
+// Package system runs an Ackwire in this process, for load tests and benchmarks.
 package system
 
 import (
@@ -22,29 +22,29 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
-// Partitions is how many each topic has.
+// Partitions is the number of partitions of each topic.
 const Partitions = 12
 
 const startTimeout = time.Minute
 
-// System is an Ackwire in this process, with its data in a folder of its own.
+// System is an Ackwire in this process, with its data in a temporary folder.
 type System struct {
-	// Name says on which broker it runs, URL where clients go, Kafka how the broker is reached.
+	// Name describes the broker on which it runs; URL is for clients.
 	Name, URL string
 	Kafka     kafka.Config
 
 	dir  string
-	stop func() error // waits for the end, and returns what went wrong
+	stop func() error // stops the system and waits for it
 }
 
-// Key is what signs tokens that an embedded system takes.
+// Key returns the key that signs tokens for the embedded system.
 func (s *System) Key() ([]byte, error) { return embedded.Key(s.dir) }
 
 // Close stops the system, waits for it and removes its data.
 func (s *System) Close() error { return errors.Join(s.stop(), os.RemoveAll(s.dir)) }
 
-// Start starts a system and waits until it takes work: on the embedded broker or, if brokers
-// are named, on theirs, with topics of its own. ctx bounds the start; it runs until Close is called.
+// Start starts a system and waits until it is ready. It uses the embedded broker or, if brokers are given, these with
+// its own topics. ctx bounds the start; the system runs until Close is called.
 func Start(ctx context.Context, brokers []string, log *slog.Logger) (*System, error) {
 	dir, err := os.MkdirTemp("", "ackwire-loadtest")
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *System) embedded(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// beside starts the services beside brokers of somebody else.
+// beside starts the services on external brokers.
 func (s *System) beside(ctx context.Context, brokers []string, log *slog.Logger) error {
 	addrs, err := FreeAddrs(2)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *System) beside(ctx context.Context, brokers []string, log *slog.Logger)
 	return nil
 }
 
-// waitReady waits until the system takes work. One that has ended says why when it is stopped.
+// waitReady waits until the system is ready, or has ended: stop then returns the reason.
 func waitReady(ctx context.Context, ready <-chan func() error, ended chan error) error {
 	var state func() error
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -117,7 +117,7 @@ func waitReady(ctx context.Context, ready <-chan func() error, ended chan error)
 	}
 }
 
-// services runs gateway, tracker and processor beside a broker of somebody else.
+// services runs gateway, tracker and processor on external brokers.
 func services(
 	ctx context.Context, k kafka.Config, addrs []string, dir string, env service.Env, ready chan<- func() error,
 ) error {
@@ -153,7 +153,7 @@ func services(
 	return parts.Wait()
 }
 
-// FreeAddrs returns addresses of this machine that nobody listens at now.
+// FreeAddrs returns addresses of this machine that are not in use now.
 func FreeAddrs(n int) ([]string, error) {
 	out := make([]string, n)
 	for i := range out {

@@ -15,21 +15,21 @@ import (
 )
 
 type benchCmds struct {
-	Floor    benchCmd    `cmd:"" default:"withargs" help:"Ours beside the floor that Kafka sets, as ratios."`
-	Edge     edgeCmd     `cmd:"" help:"A gateway beside bare sockets: deliveries, handshakes, a client that stalls."`
-	Storm    stormCmd    `cmd:"" help:"Sockets that all come back at once."`
-	Observed observedCmd `cmd:"" help:"What logs, sampled traces and a scraper cost."`
+	Floor    benchCmd    `cmd:"" default:"withargs" help:"Compare Ackwire with plain Kafka clients, as ratios."`
+	Edge     edgeCmd     `cmd:"" help:"Compare a gateway with bare sockets: deliveries, handshakes, a client that stalls."`
+	Storm    stormCmd    `cmd:"" help:"Let all sockets reconnect at once."`
+	Observed observedCmd `cmd:"" help:"Measure the cost of logs, sampled traces and scrapes."`
 
 	StormClients stormClientsCmd `cmd:"" hidden:""`
 	BareServer   bareServerCmd   `cmd:"" hidden:""`
 }
 
-// printed is how a report is printed.
+// printed has the flags of all commands that print a report.
 type printed struct {
 	JSON bool `name:"json" help:"Print the report as JSON."`
 }
 
-// measured measures, and prints what came out.
+// measured runs a benchmark and prints its report.
 func measured[R interface{ Print(io.Writer) }](
 	p printed, measure func(context.Context, *slog.Logger) (R, error),
 ) (R, error) {
@@ -137,7 +137,7 @@ func (c *stormCmd) Run() error {
 	return err
 }
 
-// stormClientsCmd is the process of the clients: it reads its task and writes its report.
+// stormClientsCmd is the clients' process of the storm: it reads its task and writes its report.
 type stormClientsCmd struct{}
 
 // Run implements the command.
@@ -155,7 +155,7 @@ func (stormClientsCmd) Run() error {
 	return json.NewEncoder(os.Stdout).Encode(report)
 }
 
-// bareServerCmd is the process that a gateway is measured beside.
+// bareServerCmd is the process with which a gateway is compared.
 type bareServerCmd struct{}
 
 // Run implements the command.

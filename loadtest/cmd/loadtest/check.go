@@ -34,7 +34,7 @@ func (c *checkCmd) Run() error {
 	return err
 }
 
-// verdict is the error that makes the exit code 1.
+// verdict returns the error with which the command ends when an invariant was violated, else nil.
 func verdict(v *history.Verdict) error {
 	if v.Found == 0 {
 		return nil
@@ -43,7 +43,7 @@ func verdict(v *history.Verdict) error {
 }
 
 type scenariosCmd struct {
-	Name string `arg:"" optional:"" help:"Print this one's file."`
+	Name string `arg:"" optional:"" help:"Print the file of this scenario."`
 }
 
 // Run implements the command.

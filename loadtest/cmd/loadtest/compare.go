@@ -11,7 +11,7 @@ import (
 type compareCmd struct {
 	A         string  `arg:"" help:"report.json of the run before." type:"existingfile"`
 	B         string  `arg:"" help:"report.json of the run after." type:"existingfile"`
-	Threshold float64 `help:"A figure is worse above so many times what it was. Exit code 1 if one is." default:"1.2"`
+	Threshold float64 `help:"Ratio above which a figure counts as worse. Exit code 1 if one is." default:"1.2"`
 	JSON      bool    `name:"json" help:"Print the comparison as JSON."`
 }
 

@@ -1,5 +1,4 @@
-// Command loadtest measures Ackwire and checks what it promises. It only translates flags into a
-// Config.
+// Command loadtest puts load on Ackwire, measures it and checks its promises. It only translates flags into a Config.
 package main
 
 import (
@@ -11,12 +10,12 @@ import (
 )
 
 type commands struct {
-	Run       runCmd       `cmd:"" help:"Run a scenario against any deployment, and check what came back."`
+	Run       runCmd       `cmd:"" help:"Run a scenario against any deployment, and check all answers."`
 	Check     checkCmd     `cmd:"" help:"Check the history of a run again."`
-	Compare   compareCmd   `cmd:"" help:"Put two runs beside each other: what got worse?"`
-	Scenarios scenariosCmd `cmd:"" help:"List the shipped scenarios, or print one to begin your own."`
-	Bench     benchCmds    `cmd:"" help:"Measure Ackwire, in one run."`
-	Idle      idleCmd      `cmd:"" help:"Measure what an idle socket costs a gateway: memory, and CPU."`
+	Compare   compareCmd   `cmd:"" help:"Compare two runs: what got worse?"`
+	Scenarios scenariosCmd `cmd:"" help:"List the built-in scenarios, or print one as a start for your own."`
+	Bench     benchCmds    `cmd:"" help:"Run a benchmark."`
+	Idle      idleCmd      `cmd:"" help:"Measure the memory and CPU of an idle socket in a gateway."`
 }
 
 func main() {

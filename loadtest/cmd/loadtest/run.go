@@ -26,24 +26,24 @@ import (
 )
 
 type runCmd struct {
-	Scenario string   `arg:"" help:"A scenario file, or the name of a shipped one (loadtest scenarios)."`
+	Scenario string   `arg:"" help:"A scenario file, or the name of a built-in one (loadtest scenarios)."`
 	URL      []string `name:"url" help:"Base address of a gateway; several are used in turn." placeholder:"URL"`
-	Embedded bool     `help:"Start a whole Ackwire in this process and use that."`
+	Embedded bool     `help:"Start an Ackwire in this process and test that."`
 
 	TokenFile  string        `help:"File with a token per line; clients use them in turn." placeholder:"FILE" type:"existingfile"`
 	JWTKeyFile string        `name:"jwt-key-file" help:"The gateways' HS256 key: each client gets a token of its own, in the scenario's tenants." placeholder:"FILE" type:"existingfile"`
-	Tenant     string        `help:"Name of the tenants, with a number behind." default:"loadtest"`
-	Source     []string      `help:"Local addresses that sockets come from, in turn: one has some 28,000 ports." placeholder:"IP"`
+	Tenant     string        `help:"Name of the tenants; a number is appended." default:"loadtest"`
+	Source     []string      `help:"Local addresses from which sockets connect, in turn: each has some 28,000 ports." placeholder:"IP"`
 	Durations  float64       `help:"Multiply the scenario's durations: 0.1 for a short try." default:"1"`
 	Load       float64       `help:"Multiply the scenario's rates and clients." default:"1"`
 	Verify     float64       `help:"Share of acked jobs that are read at the end, 0 to 1." default:"1"`
 	Out        string        `help:"Folder for report.html, report.json and history.ndjson; by default a new one below loadtest-runs." placeholder:"DIR"`
-	Plain      bool          `help:"Print lines instead of the live view, as where there is no terminal."`
-	Debug      bool          `help:"Log what clients meet, to log.txt in the folder."`
-	Every      time.Duration `help:"How often a line is printed." default:"5s"`
+	Plain      bool          `help:"Print lines instead of the live view, as without a terminal."`
+	Debug      bool          `help:"Log errors of clients to log.txt in the folder."`
+	Every      time.Duration `help:"Interval at which a line is printed." default:"5s"`
 }
 
-// tokenTTL is what a token lives beyond the run.
+// tokenTTL is the time for which tokens are valid beyond the run.
 const tokenTTL = 2 * time.Hour
 
 // Run implements the command.
@@ -95,7 +95,7 @@ func (c *runCmd) Run() error {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = sys.Close() }() // what it says at its end concerns no run
+		defer func() { _ = sys.Close() }() // its error at the end does not concern the run
 		cfg.URLs = []string{sys.URL}
 		if key, err = sys.Key(); err != nil {
 			return err
@@ -111,7 +111,7 @@ func (c *runCmd) Run() error {
 	return c.finish(out)
 }
 
-// dials are the ways to the network.
+// dials returns a dial function for each source address.
 func (c *runCmd) dials() ([]load.Dial, error) {
 	sources := c.Source
 	if len(sources) == 0 {
@@ -128,7 +128,7 @@ func (c *runCmd) dials() ([]load.Dial, error) {
 	return out, nil
 }
 
-// tokens says what each client shows. embeddedKey is that of a system in this process, which
+// tokens returns a function that gives each client its token. embeddedKey is the key of a system in this process, which
 // needs tokens only for several tenants.
 func (c *runCmd) tokens(s *scenario.Scenario, embeddedKey []byte) (func(int) (string, error), error) {
 	switch {
@@ -162,7 +162,7 @@ func (c *runCmd) tokens(s *scenario.Scenario, embeddedKey []byte) (func(int) (st
 	}, nil
 }
 
-// watched runs the load, and shows it meanwhile.
+// watched runs the load, and shows its progress meanwhile.
 func (c *runCmd) watched(ctx context.Context, cfg load.Config, rec *measure.Recorder) (*measure.Result, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
