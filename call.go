@@ -46,6 +46,23 @@ func (k *call) counted() bool {
 	return k.kind == frame.Submit || k.kind == frame.Cancel || k.kind == frame.Retry
 }
 
+// answeredBy reports whether a frame of that type may answer k. A type that answers nothing may have its ID.
+func (k *call) answeredBy(typ frame.Type) bool {
+	switch typ {
+	case frame.Ack:
+		return k.counted()
+	case frame.Subscribed:
+		return k.kind == frame.Subscribe
+	case frame.Unsubscribed:
+		return k.kind == frame.Unsubscribe
+	case frame.Pong:
+		return k.kind == frame.Ping
+	case frame.Welcome:
+		return k.kind == frame.Auth
+	}
+	return true
+}
+
 // callList is a doubly linked queue: a call is removed from its middle in constant time when its caller's
 // context ends. Guarded by Client.mu.
 type callList struct {

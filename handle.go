@@ -29,6 +29,9 @@ func (c *Client) handle(cn *conn, b []byte) {
 // dispatchLocked gives the frame to the calls and watches that it is for. It reports false for a frame that could not
 // be read; frame types that the client does not know are ignored.
 func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
+	if k := cn.calls[string(h.id)]; k != nil && !k.answeredBy(frame.Type(h.typ)) {
+		return true // it answers a request of another kind, and is ignored: the true answer may follow
+	}
 	switch frame.Type(h.typ) {
 	case frame.Status:
 		return c.onStatusLocked(h)
@@ -49,7 +52,7 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 			c.answerLocked(cn, k, nil)
 		}
 	case frame.Pong:
-		if k := cn.calls[string(h.id)]; k != nil && k.kind == frame.Ping {
+		if k := cn.calls[string(h.id)]; k != nil {
 			c.answerLocked(cn, k, nil)
 		}
 	case frame.Welcome:
@@ -106,7 +109,7 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 	if k == nil {
 		return true
 	}
-	if len(h.jobID) == 0 || k.kind == frame.Ping || k.kind == frame.Auth {
+	if len(h.jobID) == 0 {
 		c.answerLocked(cn, k, k.outcome(errBadAnswer))
 		return false
 	}
@@ -165,7 +168,7 @@ func (c *Client) onWelcomeLocked(cn *conn, h head, b []byte) bool {
 		return false
 	}
 	cn.limits = w.Limits
-	if k := cn.calls[string(h.id)]; k != nil && k.kind == frame.Auth {
+	if k := cn.calls[string(h.id)]; k != nil {
 		c.answerLocked(cn, k, nil)
 	}
 	return true

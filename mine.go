@@ -241,7 +241,11 @@ func (c *Client) keepMine(m *mine) {
 			tries = 0
 			continue
 		}
-		if sleep(c.ctx, c.cfg.backoff.wait(tries, 0)) != nil {
+		var atLeast time.Duration
+		if e, answered := errors.AsType[*Error](err); answered {
+			atLeast = e.RetryDelay()
+		}
+		if sleep(c.ctx, c.cfg.backoff.wait(tries, atLeast)) != nil {
 			return
 		}
 		tries++
