@@ -32,8 +32,8 @@ export class Origin {
       lock.held = undefined;
       this.grant(name);
     };
-    queueMicrotask(() => {
-      if (lock.held !== next || next.tab.frozen) return;
+    next.tab.task(() => {
+      if (lock.held !== next) return;
       void Promise.resolve(next.run()).finally(release).then(next.resolve, next.reject);
     });
   }
@@ -42,12 +42,24 @@ export class Origin {
 /** A tab's own view of its origin. */
 export class Tab {
   dead = false;
-  /** It runs nothing: it hears no message, and does nothing with a lock that it is granted. */
-  frozen = false;
+  private later: (() => void)[] | undefined;
   readonly origin: Origin;
 
   constructor(origin: Origin) {
     this.origin = origin;
+  }
+
+  /** While it is true the tab hears of nothing: what comes, comes when it goes on. */
+  set frozen(frozen: boolean) {
+    const { later = [] } = this;
+    this.later = frozen ? later : undefined;
+    if (!frozen) for (const run of later) this.task(run);
+  }
+
+  /** Runs something in the tab, soon. */
+  task(run: () => void): void {
+    if (this.later) this.later.push(run);
+    else queueMicrotask(run);
   }
 
   /** `navigator.locks`, as far as it is used. */
@@ -61,7 +73,7 @@ export class Tab {
         if (options.steal) {
           const { held } = lock;
           lock.held = undefined;
-          if (held && !held.tab.dead && !held.tab.frozen) queueMicrotask(() => held.reject(new Error("stolen")));
+          held?.tab.task(() => held.reject(new Error("stolen")));
           lock.queue.unshift(waiting);
         } else lock.queue.push(waiting);
         options.signal?.addEventListener("abort", () => {
@@ -119,8 +131,8 @@ export class Channel {
     if (!this.tab.origin.channels.has(this)) throw new Error("the channel is closed");
     for (const other of this.tab.origin.channels) {
       if (other === this || other.name !== this.name) continue;
-      queueMicrotask(() => {
-        if (this.tab.origin.channels.has(other) && !other.tab.frozen) other.onmessage?.({ data: structuredClone(data) });
+      other.tab.task(() => {
+        if (this.tab.origin.channels.has(other)) other.onmessage?.({ data: structuredClone(data) });
       });
     }
   }

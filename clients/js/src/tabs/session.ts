@@ -1,0 +1,286 @@
+// The session of one tab: with the leader, or as the leader, which has the one session at the server and is a small
+// gateway between it and all tabs, its own included.
+
+import type { AckwireError } from "../errors.js";
+import type { Session, SessionEvents, Target, Transport } from "../types.js";
+
+const look = 500; // milliseconds between two looks at a leader that a tab needs
+const misses = 3; // looks in a row without an answer, after which the leader hangs
+const needed = 60; // looks at the leader after a tab has sent a frame: clients ping more often
+const noRoom = -1; // the code of a session that has ended so that its tab uses sessions of its own
+const maxLast = 5000; // jobs whose last status is kept for tabs that join their watch
+const all = ""; // stands for all jobs of the subject, among the jobs that tabs watch
+
+/** What tabs tell each other. */
+type Message = [
+  id: string, // who says it
+  to?: string[] | 0, // for whom it is, for all if empty; a tab says nothing here: it is for its leader
+  text?: string | 0, // a frame
+  code?: number, // how the session has ended
+];
+
+type Frame = any;
+
+/** Opens the session of a tab among those of a name. `alone` is called when its tab is to use sessions of its own. */
+export function share(
+  name: string, locks: LockManager, transport: Transport, target: Target, events: SessionEvents, alone: () => void,
+): Session {
+  const own = crypto.randomUUID();
+  const end = new AbortController();
+  const { signal } = end;
+  const channel = new BroadcastChannel(name);
+  const held: (() => void)[] = []; // release the locks of this session, that of the leader last
+  let leader: string | undefined; // that has welcomed this tab
+  let draining = false;
+  let over = false;
+
+  const post = (...message: Message) => over || channel.postMessage(message);
+  /** Runs something with a lock; what it returns holds the lock. */
+  const lock = (name: string, run: () => unknown) =>
+    void locks.request(name, { signal }, run).catch(lost); // another tab has stolen it
+  const hold = () => new Promise<void>((release) => held.push(release));
+
+  const stop = (code = 1000, reason = "", error?: AckwireError) => {
+    if (over) return;
+    post(own, server && [], 0, code);
+    over = true;
+    clearTimeout(timer);
+    server?.close(code, reason);
+    end.abort();
+    held.map((release) => release());
+    channel.close();
+    events.closed(code, reason, error);
+  };
+  /** Ends this session so that its client connects again at once. */
+  const lost = (why?: unknown) => {
+    if (why === noRoom) alone();
+    if (!over) events.frame('{"type":"goaway","reason":"tabs","reconnectAfter":0}');
+    stop(1012);
+  };
+
+  // The leader's part.
+
+  let server: Session | undefined; // while this tab leads
+  let welcome: string | undefined;
+  let bounds: Frame;
+  const tabs = new Set<string>([own]);
+  const watches = new Map<string, Set<string>>();
+  /** The last status of each job, by its ID, and cursors, in the order in which they came: nothing comes twice. */
+  const last = new Map<string, string>();
+  /**
+   * Submits, cancels and retries that wait for their turn. Tabs share the server's bound by it: a client sends no more
+   * than the bound before it has answers, so that no tab waits for more than that of any other.
+   */
+  const queue: [tab: string, id: string, text: string, watches: boolean][] = [];
+  /** Those that are not answered, and whether their job is watched from then on. */
+  const flight = new Map<string, boolean>();
+
+  const deliver = (to: Iterable<string>, text: string) => {
+    const others = new Set(to);
+    if (others.delete(own) && !over) events.frame(text);
+    if (others.size) post(own, [...others], text);
+  };
+  const withID = (text: string, from: string, to: string) => text.replace(`"id":"${from}"`, `"id":"${to}"`);
+  const watching = (jobId: string) => watches.get(jobId) ?? new Set();
+  const watch = (tab: string, jobId: string) => watches.set(jobId, watching(jobId).add(tab));
+
+  /** Ends watches of a tab, and at the server those that no other tab has. */
+  const unwatch = (tab: string, jobs: string[], id?: string) => {
+    const over = jobs.filter((jobId) => {
+      const of = watching(jobId);
+      return of.delete(tab) && !of.size && watches.delete(jobId);
+    });
+    const what = over[0] === all ? { mine: true } : { jobs: over };
+    if (over.length || id) server!.send(JSON.stringify({ type: "unsubscribe", id, ...what }));
+  };
+
+  /** A tab has gone: what only it watched is watched no more. */
+  const part = (tab: string) => {
+    if (!tabs.delete(tab)) return;
+    unwatch(tab, [all]);
+    unwatch(tab, [...watches.keys()]);
+  };
+
+  /** Whether there is room for more watches. If not, the tab that wants them is to use sessions of its own. */
+  const room = (tab: string, more: number) => {
+    if (tabs.size < 2 || !(watches.size + flight.size + more > bounds.subscriptions)) return true;
+    part(tab);
+    tab === own ? lost(noRoom) : post(own, [tab], 0, noRoom);
+    return false;
+  };
+
+  /** Sends what waits, as far as the server's bound allows. */
+  const pump = () => {
+    while (queue[0] && !(flight.size >= bounds.inFlightSubmits)) {
+      const [tab, id, text, watches] = queue.shift()!;
+      if (watches && !room(tab, 1)) continue;
+      flight.set(id, watches);
+      server!.send(text);
+    }
+  };
+
+  const note = (key: string, text: string) => {
+    last.delete(key);
+    last.set(key, text);
+    if (last.size > maxLast) last.delete(last.keys().next().value!);
+  };
+
+  /** Tells a tab what this session has brought of a job, if it is what the server calls the job's version or state. */
+  const told = (tab: string, jobId: string, now: string) => {
+    const text = last.get(jobId);
+    if (text?.includes(now)) deliver([tab], text);
+  };
+
+  /** Takes a frame of the server. */
+  const take = (text: string) => {
+    const { type, id, job, jobs, jobId, cursor, reset, state, limits = {} }: Frame = JSON.parse(text);
+    let to: Iterable<string> = tabs;
+    const [tab, asked] = id?.split(".") ?? [];
+    if (id) to = [tab];
+    else if (type === "welcome") {
+      welcome = text;
+      bounds = limits;
+    } else if (type === "goaway") {
+      draining = true; // the next leader has another session
+      held.pop()!();
+    } else if (type === "expiring") to = [own]; // whose token it is
+    else if (job) {
+      to = [...watching(job.jobId), ...watching(all)];
+      if (/^[cf]/.test(job.state)) watches.delete(job.jobId); // completed, cancelled, failed
+    } else if (cursor) to = watching(all);
+    if (job || cursor) note(cursor ?? job.jobId, text);
+    deliver(to, withID(text, id, asked));
+    if (type === "ack" && flight.get(id)) {
+      watch(tab, jobId);
+      told(tab, jobId, `"state":"${state}"`);
+      if (!tabs.has(tab)) unwatch(tab, [jobId]);
+    }
+    flight.delete(id);
+    pump();
+    if (type === "subscribed") {
+      if (reset) last.clear();
+      for (const { jobId, error, version } of jobs) {
+        error ? unwatch(tab, [jobId]) : id && told(tab, jobId, `"version":${version},`);
+      }
+    }
+  };
+
+  /** Takes a frame of a tab. */
+  const serve = (tab: string, text: string) => {
+    if (!tabs.has(tab)) return;
+    const { type, id, jobs, after, mine, watch: watched }: Frame = JSON.parse(text);
+    const asked = tab + "." + id;
+    const renamed = withID(text, id, asked);
+    const wanted = mine ? [{ jobId: all }] : (jobs ?? []);
+    if (id && !jobs && !mine) {
+      queue.push([tab, asked, renamed, type !== "cancel" && watched !== false]);
+      pump();
+    } else if (type === "unsubscribe") unwatch(tab, jobs ?? [all], asked);
+    else if (mine && watches.has(all)) {
+      // It is answered from what came since the first has asked.
+      const keys = [...last.keys()];
+      const since = after ? keys.indexOf(after, keys.indexOf(all)) + 1 : Infinity;
+      watch(tab, all);
+      deliver([tab], JSON.stringify({ type: "subscribed", id, jobs: [], mine, reset: !since }));
+      if (since) for (const key of keys.slice(since)) deliver([tab], last.get(key)!);
+    } else if (room(tab, wanted.length)) {
+      for (const { jobId } of wanted) watch(tab, jobId);
+      if (mine) {
+        note(all, "{}"); // cursors from before are of no use
+        if (after) note(after, "{}");
+      }
+      server!.send(renamed);
+    }
+  };
+
+  /** The lock is this tab's. */
+  const lead = () => {
+    if (over || draining) return;
+    if (leader) return lost(); // it has gone
+    const leads = hold();
+    server = transport.open(target, {
+      frame(text) {
+        try {
+          take(text);
+        } catch {
+          // No client could read it.
+        }
+      },
+      closed: stop,
+    });
+    post(own, []);
+    return leads;
+  };
+
+  // Whether the leader lives.
+
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let looks = 0; // that are left
+  let missed = 0; // since the leader was heard of
+
+  const arm = () => {
+    const due = Date.now() + 2 * look;
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      if (server || over) return;
+      if (Date.now() > due) missed = 0; // a tab that has slept knows nothing
+      // A leader that hangs is deposed: who waits for the lock hears of it by getting it.
+      if (missed++ > misses) void locks.request(name, { steal: true }, () => {});
+      else post(own);
+      if (looks-- > 0) arm();
+    }, look);
+  };
+  /** Something depends on the leader now: it is looked at. */
+  const need = () => {
+    looks = needed;
+    if (!leader) post(own);
+    arm();
+  };
+
+  channel.onmessage = ({ data: [id, to, text, code] }: { data: Message }) => {
+    if (!to) {
+      if (!server) return;
+      if (code === 4001) stop(code); // the server is silent: a client that has noticed it speaks for all
+      else if (code) part(id);
+      else if (text) serve(id, text);
+      else {
+        if (!draining && !tabs.has(id)) {
+          tabs.add(id);
+          if (welcome) deliver([id], welcome);
+          lock(name + id, () => part(id));
+        }
+        post(own, [id]);
+      }
+    } else if (!server && (leader ?? id) === id) {
+      missed = 0;
+      if (!to[0] && !code) need(); // a new leader
+      if (to[0] && !to.includes(own)) return;
+      if (code) lost(code);
+      else if (text) {
+        leader = id;
+        draining ||= text[9] === "g"; // {"type":"goaway"
+        events.frame(text);
+      }
+    }
+  };
+  // A frozen page must neither lead nor wait to lead: it could not use a lock that it is granted.
+  addEventListener("freeze", lost, { capture: true, signal });
+  // While it holds its own lock it is there: the leader waits for that lock.
+  lock(name + own, () => {
+    lock(name, lead);
+    need();
+    return hold();
+  });
+
+  return {
+    send(text) {
+      if (server) serve(own, text);
+      else if (text[9] === "a") lost(); // {"type":"auth": the leader's token counts; this may be another user's by now
+      else {
+        post(own, 0, text);
+        need();
+      }
+    },
+    close: stop,
+  };
+}
