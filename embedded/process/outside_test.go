@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -83,6 +84,15 @@ func goEnv(t *testing.T, name string) string {
 // run runs a command line to its end, which must be a good one, and returns what it printed.
 func (o *outside) run(command string) string {
 	o.t.Helper()
+	out, _, err := o.try(command)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return out
+}
+
+// try runs a command line to its end and returns what it printed.
+func (o *outside) try(command string) (stdout, stderr string, err error) {
 	ctx, cancel := context.WithTimeout(o.t.Context(), outsideWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)
@@ -91,9 +101,9 @@ func (o *outside) run(command string) string {
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		o.t.Fatalf("%s: %v\n%s%s", command, err, out, &errs)
+		return "", "", fmt.Errorf("%s: %w\n%s%s", command, err, out, &errs)
 	}
-	return string(out)
+	return string(out), errs.String(), nil
 }
 
 // begin starts a command line that goes on, and returns how it is stopped.
