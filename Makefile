@@ -80,7 +80,8 @@ test-images: bin/gotestsum images images-observe ## Build and test the images; n
 image-kafka: ## Build the Kafka image of the container tests from published packages
 	deploy/kafka/build-image.sh
 
-release: check test ## Commit and tag VERSION=v1.2.3 of all modules, with notes from CHANGELOG.md; pushes nothing
+release: check test ## After make vuln: commit and tag VERSION=v1.2.3 of all modules, with notes from CHANGELOG.md; pushes nothing
+	@echo "release: make vuln, which needs vuln.go.dev, comes before this and is not run here (CONTRIBUTING.md)"
 	@cd $(TOOLS) && GOWORK=off go run ./release -C $(CURDIR) -version "$(VERSION)"
 
 check: check-format check-lint check-generated check-tidy check-imports check-tools ## Run all checks that must pass before a commit
