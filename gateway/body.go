@@ -21,20 +21,19 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// A submit over HTTP passes the cheap checks first: who it is from, what it says of itself in its headers, whether the
-// tenant's limits let it in. Only then is its body read, its beginning first, which names its type, and the rest up to
-// what the type takes.
+// A submit over HTTP passes the cheap checks first: the token, the headers, and the tenant's limits. Only then is its
+// body read: first its beginning, which names the job type, and then the rest, up to the type's limit.
 
 const (
 	bodyOverhead = 16 << 10 // a body holds a payload at its limit and the fields around it
-	bodyHead     = 16 << 10 // what is read of a body before its type is looked at
+	bodyHead     = 16 << 10 // bytes that are read before the type is looked up
 
-	// What is read of a body that is too large, so that its client gets to the answer.
+	// How much is read of a body that is too large: many clients read the answer only after they have sent the body.
 	discardBytes   = 16 << 20
 	discardTimeout = 5 * time.Second
 )
 
-// postJob is POST /v1/jobs.
+// postJob handles POST /v1/jobs.
 func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	id, ok := g.identify(w, r, auth.Submit)
@@ -53,13 +52,13 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	limit := g.cfg.largestBody(g.types)
 	length := r.ContentLength
 	if length < 0 {
-		length = limit // it does not say
+		length = limit // the length is not known
 	}
 	if length > limit {
 		g.problem(w, tooLarge(w, r, limit))
 		return
 	}
-	// A client that leaves does not stop its submit.
+	// Not the request's context: a submit goes on when its client leaves.
 	ctx := context.WithoutCancel(r.Context())
 	held, err := g.hold(ctx, id, length)
 	if err != nil {
@@ -89,8 +88,8 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	_ = plainjson.Write(w, ack)
 }
 
-// waitFor answers with a job that was submitted, if it ends in time. One that waits counts as a
-// session of its user: when that is one too many, the preference is not applied, for the job is there.
+// waitFor answers with the document of a job that was just submitted, if it ends in time. The wait counts as a session
+// of its user. If that is one too many the preference is not applied, since the job exists already.
 func (g *Gateway) waitFor(
 	w http.ResponseWriter, r *http.Request, id auth.Identity, jobID string, version int64, wait time.Duration,
 ) bool {
@@ -111,8 +110,8 @@ func (g *Gateway) waitFor(
 	return true
 }
 
-// readSubmit reads a body: as much as its type takes, or, when its beginning does not name one, as
-// much as any does.
+// readSubmit reads a body: up to the limit of its type or, if its beginning does not name the type, up to the limit of
+// any type.
 func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64) (frame.SubmitRequest, error) {
 	var none frame.SubmitRequest
 	var body bytes.Buffer
@@ -136,14 +135,14 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64
 	case int64(body.Len()) > limit:
 		return none, tooLarge(w, r, limit)
 	}
-	// Or the body's deadline would end a wait for the job.
+	// Clear the deadline for the body, which would end a wait for the job.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	request, err := wire.DecodeSubmit(body.Bytes())
 	if err != nil {
 		return none, err
 	}
 	if key := r.Header.Get("Idempotency-Key"); key != "" {
-		// The draft makes it a quoted string (RFC 9651); a bare one is taken too.
+		// The draft of Idempotency-Key requires a quoted string (RFC 9651); one without quotes is accepted too.
 		key = unquoted(key)
 		if !utf8.ValidString(key) {
 			return none, frame.NewProblem(code.InvalidFrame, "Idempotency-Key is not UTF-8")
@@ -159,7 +158,8 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64
 	return request, nil
 }
 
-// tooLarge refuses a body. A client reads no answer before it has sent its body, or a good part of it.
+// tooLarge returns the error for a body that is too large, after it has read a part of the rest: many clients read the
+// answer only after they have sent the body.
 func tooLarge(w http.ResponseWriter, r *http.Request, limit int64) error {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTimeout))
 	_, _ = io.CopyN(io.Discard, r.Body, discardBytes)

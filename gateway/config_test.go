@@ -151,24 +151,24 @@ func TestValidate(t *testing.T) {
 		{"anonymous on localhost", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "localhost:0" }, ""},
 		{
 			"anonymous on every interface", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", ":8080" },
-			"loopback listener only, not for :8080",
+			"only on a loopback listener, not on :8080",
 		},
 		{
 			"anonymous on 0.0.0.0", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "0.0.0.0:8080" },
-			"loopback listener only",
+			"only on a loopback listener",
 		},
 		{
 			"anonymous on ::", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "[::]:8080" },
-			"loopback listener only",
+			"only on a loopback listener",
 		},
 		{
 			"anonymous on the network",
-			func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "192.0.2.1:8080" }, "loopback listener only",
+			func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "192.0.2.1:8080" }, "only on a loopback listener",
 		},
 		{
 			"anonymous on a name",
 			func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "localhost.example.com:8080" },
-			"loopback listener only",
+			"only on a loopback listener",
 		},
 
 		{"origins", func(c *Config) { c.AllowedOrigins = []string{"app.example.com", "*.example.com:8443", "*"} }, ""},

@@ -10,28 +10,27 @@ import (
 	"github.com/ackwire/ackwire/gateway/limits"
 )
 
-// connections bounds the connections that speak HTTP. Those that became sockets are bounded as
-// sessions.
+// connections bounds the HTTP connections. Those that have become sockets are bounded as sessions.
 //
-// A connection is a stranger's while it waits for a request of somebody who proves who they are. Strangers have a share
-// of their own, and a connection of theirs is not kept after an error. When all is full, the one that is idle
-// for longest makes room: a request that is being served is never cut.
+// A connection belongs to a stranger until a client has authenticated on it. Strangers have a bound of their own, and
+// their connections are closed after an error. When there are too many connections, the one that has been idle for the
+// longest time is closed; a request that is being served is never interrupted.
 type connections struct {
 	max       int
 	strangers *strangers
 	metrics   *metrics
 
-	mu   sync.Mutex // guards all below; strangers are called without it
+	mu   sync.Mutex // guards the fields below; strangers are called without it
 	open map[net.Conn]*connection
-	idle list.List // of net.Conn: those of known users, the one that is idle for longest first
+	idle list.List // of net.Conn: idle connections of authenticated clients, the longest idle first
 }
 
 // connection is guarded by its owner's mu.
 type connection struct {
 	state    http.ConnState
 	known    bool
-	stranger *stranger     // while it is one
-	idle     *list.Element // while it is in idle
+	stranger *stranger     // not nil while it belongs to a stranger
+	idle     *list.Element // not nil while it is in connections.idle
 }
 
 // connStates names what a connection was doing when it ended: waiting for its first byte, in a
@@ -44,7 +43,7 @@ func newConnections(most int, s *strangers, m *metrics) *connections {
 
 type connKey struct{}
 
-// withConn is http.Server's ConnContext.
+// withConn is the ConnContext of http.Server: it puts the connection into its requests' contexts.
 func withConn(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
@@ -54,7 +53,7 @@ func connOf(ctx context.Context) net.Conn {
 	return conn
 }
 
-// changed is http.Server's ConnState. A connection above the bound is closed before it is read.
+// changed is the ConnState of http.Server. It closes a connection above the bound before it is read.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -102,7 +101,8 @@ func (c *connections) opened(conn net.Conn) {
 	c.waits(conn)
 }
 
-// closeIdle closes the known users' connection that is idle for longest; false when none is.
+// closeIdle closes the connection of an authenticated client that has been idle for the longest time. It reports
+// false if there is none.
 func (c *connections) closeIdle() bool {
 	c.mu.Lock()
 	front := c.idle.Front()
@@ -139,7 +139,7 @@ func (c *connections) ended(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// busy takes a connection from the idle ones. c.mu is held.
+// busy removes a connection from the idle ones. c.mu is held.
 func (c *connections) busy(e *connection) {
 	if e.idle != nil {
 		c.idle.Remove(e.idle)
@@ -147,7 +147,7 @@ func (c *connections) busy(e *connection) {
 	}
 }
 
-// waits puts a connection among the strangers', until a request of it is served.
+// waits counts a connection as a stranger's until a request on it is served.
 func (c *connections) waits(conn net.Conn) {
 	x := c.strangers.enter(conn.RemoteAddr(), func() { c.drop(conn) })
 	if x == nil {
@@ -162,7 +162,7 @@ func (c *connections) waits(conn net.Conn) {
 	c.strangers.leave(x) // it has ended meanwhile
 }
 
-// serves notes that a connection's request is there.
+// serves records that a request on the connection was read.
 func (c *connections) serves(conn net.Conn) {
 	c.mu.Lock()
 	var x *stranger
@@ -173,7 +173,7 @@ func (c *connections) serves(conn net.Conn) {
 	c.strangers.leave(x)
 }
 
-// proved notes that the sender of a request has proved who it is.
+// proved records that the client of a request has authenticated.
 func (c *connections) proved(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,10 +182,10 @@ func (c *connections) proved(conn net.Conn) {
 	}
 }
 
-// isKnown reports whether somebody has proved on a connection who they are.
+// isKnown reports whether a client has authenticated on the connection.
 func (c *connections) isKnown(conn net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.open[conn]
-	return e == nil || e.known // one that is none of the listener's, or has ended
+	return e == nil || e.known // e is nil if the connection has ended, or is not the listener's
 }

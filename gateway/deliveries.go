@@ -13,13 +13,13 @@ import (
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
-// getDeliveries is GET /v1/jobs/{id}/deliveries: the job's last webhooks and how each fares.
+// getDeliveries handles GET /v1/jobs/{id}/deliveries: the job's last webhooks, with the document of each.
 func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
 	got, id, ok := g.readNow(w, r, true)
 	if !ok {
 		return
 	}
-	if n := len(got.Deliveries); n > 0 { // each is asked for by itself
+	if n := len(got.Deliveries); n > 0 { // each costs a request to a tracker
 		if err := g.limits.Ask(id.Tenant, id.Subject, n); err != nil {
 			g.problem(w, err)
 			return
@@ -33,7 +33,7 @@ func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
 	g.answer(w, frame.Deliveries{JobID: got.Job.JobId, Deliveries: deliveries})
 }
 
-// deliveries asks for the webhooks' own jobs, all at once: a job remembers few.
+// deliveries reads the documents of the webhooks' jobs in parallel; there are only a few.
 func (g *Gateway) deliveries(
 	ctx context.Context, tenant string, known []*trackerpb.Delivery,
 ) ([]frame.Delivery, error) {
@@ -47,7 +47,7 @@ func (g *Gateway) deliveries(
 			switch {
 			case err == nil:
 				all[i].Job = got.Job.Document
-			case connect.CodeOf(err) != connect.CodeNotFound: // its own retention may be over
+			case connect.CodeOf(err) != connect.CodeNotFound: // not found is no error: the webhook's retention may be over
 				errs[i] = err
 			}
 		})

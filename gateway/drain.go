@@ -15,7 +15,7 @@ import (
 // Bounds of the drain.
 const (
 	maxReconnectAfter = 2 * time.Second        // goaway's delay is jittered up to here
-	settleMore        = 2 * time.Second        // beyond SubmitTimeout: for submits in flight and unwritten frames
+	settleMore        = 2 * time.Second        // wait for submits and unwritten frames, on top of SubmitTimeout
 	lastWords         = 500 * time.Millisecond // from goaway to the first close
 	closeBatch        = 500                    // sessions closed at once while draining
 	closePause        = 20 * time.Millisecond
@@ -23,7 +23,7 @@ const (
 )
 
 // drainOnClose begins the drain when the server closes its listener, which is the first
-// thing that it does at the end of its context.
+// thing that the server does when its context ends.
 type drainOnClose struct {
 	net.Listener
 	g *Gateway
@@ -63,7 +63,8 @@ func (g *Gateway) untilDrain(ctx context.Context, d time.Duration) (context.Cont
 	}
 }
 
-// closeSessions is the sockets' part of the drain.
+// closeSessions drains the sockets: it sends goaway, waits until each has nothing in flight, and closes them in
+// batches.
 func (g *Gateway) closeSessions() {
 	g.mu.Lock()
 	g.closed = true
@@ -75,7 +76,7 @@ func (g *Gateway) closeSessions() {
 	for _, s := range open {
 		s.Goaway("restart", time.Duration(rand.Int64N(int64(maxReconnectAfter))))
 	}
-	// What clients sent before they read that is on its way, and is still answered.
+	// Frames that clients send before they have read the goaway are still answered.
 	time.Sleep(lastWords)
 	deadline := time.Now().Add(g.cfg.SubmitTimeout + settleMore)
 	for rest := open; len(rest) > 0; time.Sleep(closePause) {

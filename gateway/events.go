@@ -18,8 +18,8 @@ import (
 
 const lastEventID = "Last-Event-ID"
 
-// getJobEvents is GET /v1/jobs/{id}/events. A client that comes back names the last version
-// that it has seen.
+// getJobEvents handles GET /v1/jobs/{id}/events. A client that reconnects sends the last version that it has as
+// Last-Event-ID.
 func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
@@ -35,8 +35,8 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// getEvents is GET /v1/events?job=…&job=…: many jobs in one stream. With ?mine=true it is all jobs
-// of the client's subject, from now on.
+// getEvents handles GET /v1/events?job=…&job=…, a stream of several jobs, and ?mine=true, a stream of all jobs of the
+// client's subject from now on.
 func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
@@ -62,7 +62,7 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// eventJobs reads which jobs are to be followed: some, or all of the client's subject.
+// eventJobs reads from a query which jobs are to be followed: a list, or all jobs of the client's subject.
 func eventJobs(query string) (jobs []string, all bool, err error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -98,17 +98,16 @@ func eventJobs(query string) (jobs []string, all bool, err error) {
 
 // following says how an event stream is served.
 type following struct {
-	watches int           // that it takes
-	frames  bool          // its client reads the frames of a socket
-	wait    time.Duration // how long it lasts at most, read by long polls; 0 sets no bound
+	watches int           // how many watches it counts as
+	frames  bool          // its events are the frames of a socket
+	wait    time.Duration // longest time of a long poll; 0 if it is none
 }
 
-// serveEvents streams what begin follows, until all jobs have
-// ended. Jobs that cannot be followed are told of in the stream, unless none can.
+// serveEvents serves the stream that begin makes, until all its jobs have ended. If some jobs cannot be followed the
+// stream says so; if none can, the request is refused.
 //
-// An EventSource stops for good at any status but 200, and comes back after the end of each 200: a
-// Last-Event-ID that means nothing is not refused, and a client that knows all there is to know is
-// answered 204 (WHATWG HTML §9.2.3).
+// An EventSource stops for ever after any status but 200, and reconnects after the end of each 200. So an invalid
+// Last-Event-ID is not refused, and a client that has everything is answered 204 (WHATWG HTML §9.2.3).
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, of following,
 	begin func(room sse.Room, last string) *sse.Stream) {
 	if err := g.pace.turn(r.Context()); err != nil {
@@ -143,7 +142,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 	}
 	var refused []sse.Answer
 	for _, a := range answers {
-		if a.Error != "" && (!of.frames || a.JobID == "") { // frames tell of jobs by themselves
+		if a.Error != "" && (!of.frames || a.JobID == "") { // a stream of frames has its own answers per job
 			refused = append(refused, a)
 		}
 	}
@@ -185,7 +184,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 	g.metrics.eventStreamEnds.WithLabelValues(string(why)).Inc()
 }
 
-// worth is why none of the jobs can be followed: what may be otherwise later goes first.
+// worth returns the error code if none of the jobs can be followed: a retryable one, if there is any.
 func worth(refused []sse.Answer) code.Code {
 	for _, a := range refused {
 		if a.Error.Info().Retryable {

@@ -16,9 +16,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// postEvents is POST /v1/events: what a socket would tell a client that can open none. The body says
-// what is followed, the answer's events are the frames of a socket: welcome, subscribed, statuses.
-// With Prefer: wait=N it is a long poll: the answer ends once it has told something, or after N seconds.
+// postEvents handles POST /v1/events, for clients that cannot open a socket. The body says which jobs to follow, and
+// the answer is an event stream with the frames of a socket: welcome, subscribed, statuses. With Prefer: wait=N it is
+// a long poll: the answer ends after the first news, or after N seconds.
 func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r, 0)
 	if !ok {
@@ -64,7 +64,7 @@ func (g *Gateway) readWatch(w http.ResponseWriter, r *http.Request) (request sse
 	case int64(len(body)) > limit:
 		return request, tooLarge(w, r, limit)
 	}
-	// Or the body's deadline would end the stream.
+	// Clear the deadline for the body, which would end the stream.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	asked, err := wire.DecodeWatch(body)
 	if err != nil {
@@ -91,7 +91,7 @@ func (g *Gateway) readWatch(w http.ResponseWriter, r *http.Request) (request sse
 	return request, nil
 }
 
-// welcome is the first frame of a stream of frames. Its name is the request's.
+// welcome returns the first frame of a stream of frames. The connection's name is the ID of the request.
 func (g *Gateway) welcome(w http.ResponseWriter) frame.WelcomeFrame {
 	return frame.WelcomeFrame{
 		Type: frame.Welcome, Connection: w.Header().Get(requestIDHeader), Protocol: frame.Protocol,

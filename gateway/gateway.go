@@ -61,7 +61,7 @@ type Gateway struct {
 	waiting   *budget.Budget // for the bytes that wait to be written to clients
 	conns     *connections
 	strangers *strangers
-	longLines *strangers // connections whose request line is long and has no end yet
+	longLines *strangers // connections with a long request line that is not complete yet
 	pace      *pace
 	sessions  session.Config
 	leaving   chan struct{} // closed when the gateway is told to stop
@@ -195,7 +195,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.mine.Attach(g.up)
 	g.streams.Store(g.up)
 
-	// What the drain still needs outlives ctx.
+	// The drain needs this context, which must outlive ctx.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	parts := service.NewGroup(work)
@@ -212,7 +212,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 
-	// Sockets and requests drain beside each other.
+	// Sockets and HTTP requests drain at the same time.
 	var draining sync.WaitGroup
 	serving, stopServing := context.WithCancel(work)
 	defer stopServing()
@@ -251,7 +251,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return errors.Join(err, parts.Wait())
 }
 
-// watched counts the jobs that are watched by themselves, and all watches.
+// watched returns the number of jobs that are watched one by one, and of all watches.
 func (g *Gateway) watched() (jobs, subscriptions int) {
 	jobs, subscriptions = g.hub.Size()
 	_, subjects := g.mine.Size()
@@ -276,7 +276,7 @@ func (w watchers) Covered(stream uint64, c *trackerpb.Coverage) { w.mine.Covered
 // Uncovered implements upstream.Watcher.
 func (w watchers) Uncovered(stream uint64) { w.mine.Uncovered(stream) }
 
-// start makes the topics that are missing; until then submits are refused.
+// start creates missing topics. Until that is done submits are refused.
 func (g *Gateway) start(ctx context.Context) {
 	specs := []kafka.Topic{
 		kafka.Topic(g.names.StatusSpec(g.cfg.Partitions)),
@@ -302,7 +302,7 @@ func (g *Gateway) start(ctx context.Context) {
 	}
 }
 
-// admit opens a session for a request, or says why not: with a frame.Problem, or an error when
+// admit opens a session for a request. The error is a frame.Problem if the session is refused, and any other error if
 // the connection broke.
 func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.Identity) error {
 	g.mu.Lock()
@@ -351,7 +351,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 		}
 		s.Proved = func() { g.strangers.leave(waiting) }
 	}
-	// Not in this goroutine: the handler's has a large stack and buffers of net/http.
+	// The session runs in goroutines of its own: the handler's has a large stack, and buffers of net/http.
 	s.Start(func() {
 		defer g.served.Done()
 		g.strangers.leave(waiting)
@@ -365,7 +365,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 	return nil
 }
 
-// openJobs counts a tenant's jobs that have not ended.
+// openJobs returns the number of a tenant's jobs that have not ended.
 func (g *Gateway) openJobs(ctx context.Context, tenant string) (open limits.Open, err error) {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
@@ -385,7 +385,7 @@ func (g *Gateway) openJobs(ctx context.Context, tenant string) (open limits.Open
 	return open, nil
 }
 
-// pings turns the wheel: each session is pinged once per interval, a slot per second.
+// pings turns the timing wheel: each second it pings the sessions of one slot, so each session once per interval.
 func (g *Gateway) pings(ctx context.Context) error {
 	tick := time.NewTicker(g.cfg.PingInterval / time.Duration(len(g.wheel)))
 	defer tick.Stop()

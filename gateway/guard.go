@@ -5,20 +5,19 @@ import (
 	"time"
 )
 
-// Bounds of one HTTP exchange. Headers have those of internal/service: 10 s to come, and two
-// minutes for the next request on a connection that is idle.
+// Timeouts of one HTTP exchange. Those of headers are in internal/service: 10 s for the headers, and two
+// minutes for the next request on an idle connection.
 const (
-	bodyTimeout   = 30 * time.Second // for a client to send its body
-	answerTimeout = time.Minute      // for a client to take each part of its answer
+	bodyTimeout   = 30 * time.Second // for sending the body
+	answerTimeout = time.Minute      // for reading each part of the answer
 )
 
-// guarded bounds how long a client may take over its request and its answer. The server
-// itself reads what a handler left of a body, before it answers, and would wait for it for
-// ever.
+// guarded bounds how long a client may take to send its request and to read its answer. Without it net/http, which
+// reads the rest of a body that a handler has not read before it answers, could wait for ever.
 func (c *connections) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
-		_ = rc.SetWriteDeadline(time.Time{}) // that of the answer before
+		_ = rc.SetWriteDeadline(time.Time{}) // clears the deadline of the answer before
 		if r.Body != http.NoBody {
 			_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
 		}
@@ -36,7 +35,7 @@ type guardedWriter struct {
 	http.ResponseWriter
 	rc    *http.ResponseController // of the ResponseWriter
 	own   bool                     // the handler sets deadlines
-	known func() bool              // whether somebody has proved on this connection who they are
+	known func() bool              // reports whether a client has authenticated on this connection
 }
 
 func (w *guardedWriter) extend() {

@@ -20,13 +20,13 @@ import (
 
 const hashPrefix = "sha256:"
 
-// payloadHash is over the canonical form (RFC 8785): the same payload is the same JSON value. That
-// form takes numbers for what a float64 makes of them, so numbers that are more than that, such as
-// integers above 2^53, are hashed beside it, exactly.
+// payloadHash returns the hash of a payload's canonical form (RFC 8785), so that equal JSON values have equal hashes.
+// The canonical form rounds numbers to a float64, so numbers that a float64 cannot hold, such as large integers above
+// 2^53, are added to the hash exactly.
 func payloadHash(payload []byte) (string, error) {
 	canonical, err := jcs.Transform(payload)
 	if err != nil {
-		// A lone scalar is no document to the canonicaliser, but a list of one is.
+		// The canonicaliser accepts only objects and lists, so put the value into a list.
 		canonical, err = jcs.Transform(append(append([]byte{'['}, payload...), ']'))
 	}
 	if err != nil {
@@ -46,11 +46,11 @@ func payloadHash(payload []byte) (string, error) {
 	return hashPrefix + hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// exactDigits is how many digits of a number any float64 tells apart.
+// exactDigits is the number of decimal digits that a float64 always preserves.
 const exactDigits = 15
 
-// mayBeInexact reports whether the payload may have a number that a float64 does not hold: one with
-// many digits or an exponent. Most have none, and need not be read twice.
+// mayBeInexact reports whether the payload may have a number that a float64 cannot hold: one with many digits or an
+// exponent. Most payloads have none, and need not be parsed a second time.
 func mayBeInexact(payload []byte) bool {
 	digits := 0
 	for _, c := range payload {
@@ -69,8 +69,8 @@ func mayBeInexact(payload []byte) bool {
 	return false
 }
 
-// addInexact adds the numbers of a value that a float64 does not hold to a hash, each with its
-// place. A canonical form has no NUL, so nothing else hashes like one that is followed by them.
+// addInexact adds those numbers of a value that a float64 cannot hold to a hash, each with its place. They are
+// separated by NUL, which no canonical form contains, so that no other payload has the same input to the hash.
 func addInexact(sum hash.Hash, value any, at string) {
 	switch v := value.(type) {
 	case json.Number:

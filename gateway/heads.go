@@ -21,38 +21,39 @@ import (
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
-// The bounds of a request's head. net/http has one for the line and the headers together, and refuses in plain text.
+// Bounds of a request's head: its line and its headers. net/http has only one bound for both together, and refuses in
+// plain text.
 const (
 	maxRequestLine = 48 << 10 // an event stream names 1,000 jobs in its query, of 41 characters each
-	maxHeaders     = 20 << 10 // with the cursor of such a stream, and a token
+	maxHeaders     = 20 << 10 // room for the cursor of such a stream, and a token
 
 	longLine     = 16 << 10
-	maxLongLines = 256 // request lines above longLine that are on their way at one time; the oldest makes room
+	maxLongLines = 256 // request lines above longLine that are read at the same time; beyond it the oldest is closed
 
-	// What is read of a head that is refused, so that its client gets to the answer.
+	// How much is read of a head that is refused, so that its client reads the answer.
 	headDiscardBytes   = 1 << 20
 	headDiscardTimeout = 500 * time.Millisecond
 	headAnswerTimeout  = 5 * time.Second
 )
 
-// headConn is a connection that bounds the heads of its requests, and answers those that net/http refuses by itself
-// with a problem (RFC 9457), as all others are.
+// headConn is a connection that bounds the heads of its requests. It also turns the plain-text refusals of net/http
+// into problems (RFC 9457).
 //
-// A client that sends a request before it has the answer to the one before may have its beginning read together with
-// that one's body: the rest counts as a line then, and http.Server.MaxHeaderBytes bounds the whole.
+// If a client sends a request before it has the answer to the last one (pipelining), the beginning of its head may be
+// read together with the former body. Then the rest counts as a line, and http.Server.MaxHeaderBytes bounds the whole.
 type headConn struct {
 	net.Conn
 	g *Gateway
 
-	mu     sync.Mutex // guards all below; nothing is called under it
+	mu     sync.Mutex // guards the fields below; nothing is called under it
 	part   headPart
 	size   int  // of the part so far
-	filled bool // the current line has more than its end
+	filled bool // the current line is not empty
 	served bool // a handler has the request
 	long   *stranger
 }
 
-// headPart says what of a head is read next.
+// headPart is the part of a head that is read next.
 type headPart int
 
 const (
@@ -78,8 +79,8 @@ func (c *headConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// count takes what was read into account. detail says which bound it is above; long, that the line has become a long
-// one.
+// count counts bytes that were read. detail says which bound is exceeded, if any; long reports that the request line
+// has become a long one.
 func (c *headConn) count(b []byte) (detail string, long bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,7 +111,7 @@ func (c *headConn) count(b []byte) (detail string, long bool) {
 	return "", long
 }
 
-// waits counts a long request line among those that are on their way.
+// waits counts the connection among those with a long request line.
 func (c *headConn) waits() {
 	x := c.g.longLines.enter(nil, func() { c.g.conns.drop(c) })
 	c.mu.Lock()
@@ -121,7 +122,7 @@ func (c *headConn) waits() {
 	c.g.longLines.leave(x) // the connection has ended meanwhile
 }
 
-// begins notes that a new request may come.
+// begins resets the counts for a new request.
 func (c *headConn) begins() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,7 +132,7 @@ func (c *headConn) begins() {
 	c.served = false
 }
 
-// ends notes that a request's head is there, or that none will be.
+// ends records that a request's head was read completely, or will not be.
 func (c *headConn) ends(served bool) {
 	c.mu.Lock()
 	x := c.long
@@ -157,7 +158,7 @@ func (c *headConn) CloseWrite() error {
 // Hijacked returns the connection itself, for the session that has taken it over.
 func (c *headConn) Hijacked() net.Conn { return c.Conn }
 
-// plainRefusal is how the head of net/http's own answers ends, which come in one write.
+// plainRefusal is the end of the head of net/http's own refusals, which are sent in one write.
 var plainRefusal = []byte("\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")
 
 // Write implements net.Conn.
@@ -182,7 +183,7 @@ func (c *headConn) Write(b []byte) (int, error) {
 	return len(b), c.answer(of, detail)
 }
 
-// refuse answers a request whose head is not read to its end.
+// refuse answers a request whose head exceeds a bound.
 func (c *headConn) refuse(of code.Code, detail string) {
 	c.ends(true)
 	if c.answer(of, detail) != nil || c.CloseWrite() != nil {

@@ -12,33 +12,34 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 )
 
-// health knows whether Kafka answers, so that a submit that could only run into its bound
-// is refused at once, with nothing written. One produce without an outcome proves little:
-// it makes health ask, and only a Kafka of which no broker answers is away. Health asks every
-// calmInterval, too, so that a gateway that is cut off is not ready before a submit finds it out.
+// health records whether Kafka answers. While it does not, submits are refused at once, with nothing written, instead
+// of timing out. A single produce without an outcome proves little: it only makes health ping the brokers, and Kafka
+// counts as away only if no broker answers. Health also pings every calmInterval, so that a gateway that is cut off
+// reports that it is not ready even without submits.
 type health struct {
-	reason  atomic.Pointer[error] // why submits are refused; nil: it answers
+	reason  atomic.Pointer[error] // why submits are refused; nil while Kafka answers
 	silent  atomic.Pointer[error] // why the gateway is not ready though submits are still tried
 	suspect atomic.Bool
-	started atomic.Bool // the topics are there
+	started atomic.Bool // the topics exist
 
 	lost   atomic.Int32 // writes in a row whose outcome is not known
 	lostAt atomic.Int64 // when the last of them ended, Unix nanoseconds
 }
 
-// up ends the start.
+// up ends the start: the topics exist.
 func (h *health) up() {
 	h.started.Store(true)
 	h.reason.Store(nil)
 }
 
 const (
-	pingInterval = 500 * time.Millisecond // between two questions while there is doubt
-	calmInterval = 2 * time.Second        // between two questions otherwise
+	pingInterval = 500 * time.Millisecond // interval of pings while it is in doubt whether Kafka answers
+	calmInterval = 2 * time.Second        // interval of pings otherwise
 	pingTimeout  = 2 * time.Second
 
-	// manyLost writes in a row without an outcome make a gateway not ready. It is ready again with the
-	// next write that is taken, or after lostFor: where nobody is sent to it, nothing is written.
+	// manyLost is the number of writes in a row without an outcome after which a gateway is not ready. It is
+	// ready again after the next successful write, or after lostFor: a gateway that is not ready gets no
+	// submits, and so makes no writes.
 	manyLost = 5
 	lostFor  = 10 * time.Second
 )
@@ -52,7 +53,7 @@ func (h *health) err() error {
 	return nil
 }
 
-// ready is err, or why no broker answers though no submit has found that out.
+// ready returns err, or why the gateway is not ready though submits are not refused.
 func (h *health) ready() error {
 	if e := h.silent.Load(); e != nil && h.reason.Load() == nil {
 		return *e
@@ -63,7 +64,7 @@ func (h *health) ready() error {
 	return h.writes()
 }
 
-// writes says that brokers answer and take no writes, as when too few replicas are in sync.
+// writes returns an error if brokers answer but accept no writes, as when too few replicas are in sync.
 func (h *health) writes() error {
 	lost := h.lost.Load()
 	if lost < manyLost || time.Since(time.Unix(0, h.lostAt.Load())) > lostFor {
@@ -74,7 +75,7 @@ func (h *health) writes() error {
 
 func (h *health) down(err error) { h.reason.Store(&err) }
 
-// observe notes a produce's outcome. When no broker answers questions either, that is enough.
+// observe records a produce's outcome. If it is not known, and no broker answers pings either, submits are refused.
 func (h *health) observe(err error) {
 	if err == nil {
 		h.lost.Store(0)
@@ -90,7 +91,7 @@ func (h *health) observe(err error) {
 	}
 }
 
-// watch asks whether Kafka answers, more often while there is doubt.
+// watch pings Kafka until ctx ends, more often while it is in doubt whether Kafka answers.
 func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
 	pinger := kafka.NewPinger(cl)
 	defer pinger.Wait()
@@ -128,7 +129,7 @@ func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
 	}
 }
 
-// trackersUp says why the trackers that there are cannot be reached from here.
+// trackersUp returns why the trackers cannot be reached from this gateway, or nil.
 func (g *Gateway) trackersUp() error {
 	up := g.streams.Load()
 	if up == nil {

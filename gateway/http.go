@@ -25,18 +25,18 @@ import (
 )
 
 const (
-	readTimeout       = 5 * time.Second // of a GET without it
+	readTimeout       = 5 * time.Second // of a GET without Prefer: wait
 	asOfFormat        = "2006-01-02T15:04:05.000Z07:00"
 	preferenceApplied = "Preference-Applied"
 )
 
-// endpoint is what a method of a route does, under its name in the metrics.
+// endpoint is the handler of a method of a route, with its name in the metrics.
 type endpoint struct {
 	name  string
 	serve http.HandlerFunc
 }
 
-// handler routes the HTTP API.
+// handler returns the handler of all routes, with the middleware around it.
 func (g *Gateway) handler() http.Handler {
 	mux := http.NewServeMux()
 	route := func(path string, methods map[string]endpoint) {
@@ -86,7 +86,7 @@ func (g *Gateway) handler() http.Handler {
 	return g.conns.guarded(identified(g.leavingSaid(g.crossOrigin(g.readable(mux)))))
 }
 
-// statusWriter remembers the status that was sent, and when.
+// statusWriter records the status that was sent, and when.
 type statusWriter struct {
 	http.ResponseWriter
 	began  time.Time
@@ -112,7 +112,7 @@ func (w *statusWriter) answered(status int) {
 	}
 }
 
-// took is how long the answer's head took to come; what follows it is up to the client.
+// took returns the time until the answer's head was written. The time for the body depends on the client.
 func (w *statusWriter) took() time.Duration {
 	if w.status == 0 {
 		return time.Since(w.began)
@@ -145,7 +145,8 @@ func (g *Gateway) problem(w http.ResponseWriter, err error) {
 	_ = plainjson.Write(w, p)
 }
 
-// identify returns the identity of a client that may do what is needed, or answers 401 or 403.
+// identify returns the identity of a client with the permission that is needed. If it has none it answers 401 or 403,
+// and reports false.
 func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.Permissions) (auth.Identity, bool) {
 	id, present, err := g.verifier.Identify(r)
 	if err == nil && !present && !g.localPage(r) {
@@ -165,7 +166,7 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 	return id, true
 }
 
-// orderJob is POST /v1/jobs/{id}/cancel and …/retry.
+// orderJob returns the handler of POST /v1/jobs/{id}/cancel or …/retry.
 func (g *Gateway) orderJob(
 	needed auth.Permissions, order func(context.Context, auth.Identity, string) (frame.AckFrame, int64, error),
 ) http.HandlerFunc {
@@ -174,7 +175,7 @@ func (g *Gateway) orderJob(
 		if !ok {
 			return
 		}
-		// A client that leaves does not stop its order.
+		// Not the request's context: the order goes on when its client leaves.
 		ack, _, err := order(context.WithoutCancel(r.Context()), id, r.PathValue("id"))
 		if err != nil {
 			g.problem(w, err)
@@ -188,7 +189,7 @@ func (g *Gateway) orderJob(
 	}
 }
 
-// getJob is GET /v1/jobs/{id}.
+// getJob handles GET /v1/jobs/{id}.
 func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 	id, jobID, ok := g.reads(w, r)
 	if !ok {
@@ -241,8 +242,8 @@ func writeJob(w http.ResponseWriter, j *trackerpb.Job) {
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// seen reports whether If-None-Match names a tag, or any by *; weak ones match too (RFC 9110
-// §13.1.2).
+// seen reports whether the header If-None-Match matches a tag: it may list several tags, weak ones too, or be * (RFC
+// 9110 §13.1.2).
 func seen(h, tag string) bool {
 	for t := range strings.SplitSeq(h, ",") {
 		if t = strings.TrimSpace(t); t == "*" || strings.TrimPrefix(t, "W/") == tag {
@@ -252,7 +253,7 @@ func seen(h, tag string) bool {
 	return false
 }
 
-// socket is GET /v1/ws.
+// socket handles GET /v1/ws: it checks the origin, and the ticket or token if there is one, and upgrades the request.
 func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 	refuseWith := func(p frame.Problem) {
 		g.metrics.handshakes.WithLabelValues(string(p.Code)).Inc()
@@ -268,7 +269,7 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 	}
 	var p frame.Problem
 	if ticket := r.URL.Query().Get(ticketParam); ticket != "" {
-		if errors.As(g.pace.turn(r.Context()), &p) { // before it is used up
+		if errors.As(g.pace.turn(r.Context()), &p) { // before the ticket is used up
 			refuseWith(p)
 			return
 		}
@@ -296,9 +297,9 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 	}
 	who := &identity
 	if err != nil {
-		who = nil // the first frame must say
+		who = nil // the first frame must authenticate
 	}
-	if errors.As(g.pace.turn(r.Context()), &p) { // behind the token: those of strangers take nobody's turn
+	if errors.As(g.pace.turn(r.Context()), &p) { // after the token was checked, so that bad tokens use up no turns
 		refuseWith(p)
 		return
 	}
@@ -319,10 +320,10 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, who *auth.Iden
 	}
 }
 
-// maxReason bounds what a client is told of its handshake, which is in part its own.
+// maxReason bounds the text about a bad handshake, parts of which come from the client.
 const maxReason = 200
 
-// noHandshake is what a client is told whose request was none.
+// noHandshake returns the error for a request that is not a WebSocket handshake.
 func noHandshake(err error) error {
 	no, ok := errors.AsType[*session.NoHandshake](err)
 	switch {
@@ -330,16 +331,15 @@ func noHandshake(err error) error {
 		return err
 	case no.Status == http.StatusUpgradeRequired:
 		return frame.NewProblem(code.UpgradeRequired, "this is the route of WebSockets: a handshake is needed")
-	case no.Status >= http.StatusInternalServerError: // our own server gives the connection away, always
+	case no.Status >= http.StatusInternalServerError: // cannot happen: our server always supports Hijack
 		return frame.NewProblem(code.Internal, "")
 	}
 	reason := no.Error()
 	return frame.NewProblem(code.InvalidFrame, text.Clip(reason, maxReason))
 }
 
-// localPage guards what a client without a token may do, which is meant for programs and
-// pages of this machine: a page of another site may neither send requests here nor, with a
-// name of its own that resolves to this machine (DNS rebinding), pass for one of ours.
+// localPage reports whether a request without a token may come from a program or page of this machine. It refuses pages
+// of other sites, including those whose own host name resolves to this machine (DNS rebinding).
 func (g *Gateway) localPage(r *http.Request) bool {
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -348,8 +348,8 @@ func (g *Gateway) localPage(r *http.Request) bool {
 	return service.Loopback(strings.Trim(host, "[]")) && g.originAllowed(r)
 }
 
-// originAllowed reports whether a page may open a socket: of the gateway's own host, or of
-// a configured one. What is not a browser sends no Origin (RFC 6455 §10.2).
+// originAllowed reports whether a page may open a socket: one of the gateway's own host, or of a configured origin.
+// Programs other than browsers send no Origin (RFC 6455 §10.2), and are allowed.
 func (g *Gateway) originAllowed(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -365,7 +365,7 @@ func (g *Gateway) originAllowed(r *http.Request) bool {
 	return g.allowedOrigin(origin)
 }
 
-// allowedOrigin reports whether an origin is a configured one.
+// allowedOrigin reports whether an origin matches the configured ones.
 func (g *Gateway) allowedOrigin(origin string) bool {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {

@@ -13,24 +13,24 @@ import (
 )
 
 const (
-	lanesAge     = time.Second     // what Kafka said is said again for so long
-	lanesTimeout = 3 * time.Second // for an answer of Kafka, the wait for one's turn included
-	maxLanes     = 1000            // remembered: jobs may name lanes that no file has
+	lanesAge     = time.Second     // how long an answer of Kafka is reused
+	lanesTimeout = 3 * time.Second // for an answer of Kafka, with the wait for other callers
+	maxLanes     = 1000            // lanes that are remembered: jobs may name lanes that are in no file
 )
 
-// lane is what Kafka knows of a lane.
+// lane is the state of a lane in Kafka.
 type lane struct {
 	workers int
 	waiting int64
-	taken   map[int32]int64 // by partition of its requests: what is below has a worker
+	taken   map[int32]int64 // by partition of its requests: the committed offset, below which requests have a worker
 	askedAt time.Time
 }
 
-// lanes asks Kafka about lanes, one caller at a time, and remembers for lanesAge.
+// lanes reads the state of lanes from Kafka, one caller at a time, and caches it for lanesAge.
 type lanes struct {
 	names  topic.Names
 	client *kgo.Client
-	asking chan struct{} // capacity 1: held while Kafka is asked
+	asking chan struct{} // capacity 1: a lock that is held while Kafka is asked
 
 	mu    sync.Mutex // guards known
 	known map[string]lane
@@ -40,8 +40,7 @@ func newLanes(names topic.Names, cl *kgo.Client) *lanes {
 	return &lanes{names: names, client: cl, asking: make(chan struct{}, 1), known: map[string]lane{}}
 }
 
-// get returns all lanes that are asked for. A lane that Kafka does not know has no workers
-// and nothing waits in it.
+// get returns the lanes with these names. A lane that does not exist in Kafka has no workers and no requests.
 func (l *lanes) get(ctx context.Context, names ...string) (map[string]lane, error) {
 	ctx, cancel := context.WithTimeout(ctx, lanesTimeout)
 	defer cancel()
@@ -54,7 +53,7 @@ func (l *lanes) get(ctx context.Context, names ...string) (map[string]lane, erro
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	found, missing := l.remembered(names) // somebody else may have asked
+	found, missing := l.remembered(names) // another caller may have asked meanwhile
 	if len(missing) == 0 {
 		return found, nil
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// listJobs is GET /v1/jobs.
+// listJobs handles GET /v1/jobs.
 func (g *Gateway) listJobs(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
@@ -58,7 +58,7 @@ func (g *Gateway) list(r *http.Request, id auth.Identity) (*frame.JobList, error
 	return page, nil
 }
 
-// getStats is GET /v1/stats.
+// getStats handles GET /v1/stats.
 func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r, auth.Read)
 	if !ok {
@@ -104,7 +104,7 @@ func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, er
 	return stats, nil
 }
 
-// askLanes is lanes.get with a client's error.
+// askLanes is lanes.get with an error for clients.
 func (g *Gateway) askLanes(ctx context.Context, names ...string) (map[string]lane, error) {
 	found, err := g.lanes.get(ctx, names...)
 	if err != nil {
@@ -114,8 +114,8 @@ func (g *Gateway) askLanes(ctx context.Context, names ...string) (map[string]lan
 	return found, nil
 }
 
-// queryProblem gives the error of a question about many jobs its code: nothing in it can be
-// the client's fault any more.
+// queryProblem returns the error for clients of a failed list or count. The query was checked before, so the error is
+// never the client's fault.
 func queryProblem(err error) error {
 	if connect.CodeOf(err) == connect.CodeInvalidArgument {
 		return fmt.Errorf("ask trackers: %w", err)
@@ -123,8 +123,8 @@ func queryProblem(err error) error {
 	return trackerProblem(err)
 }
 
-// answerList writes a page without a copy of it: as long as its client takes to read it there are the
-// documents that the trackers sent, of which each is let go of once it is written, and no more.
+// answerList writes a page without making a copy of it: it writes the trackers' documents one by one, and releases each
+// once it is written, since a client may read slowly.
 func (g *Gateway) answerList(w http.ResponseWriter, page *frame.JobList) {
 	jobs := page.Jobs
 	page.Jobs = []json.RawMessage{}

@@ -12,18 +12,18 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// What every request passes through.
+// This file has the middleware that every request passes through.
 
 const (
 	requestIDHeader = "X-Request-Id"
 	corsMaxAge      = 600  // seconds that a browser keeps the answer to a preflight
-	gzipMinBytes    = 1400 // what fits into one packet is not worth it
+	gzipMinBytes    = 1400 // smaller answers fit into one packet anyway
 )
 
 var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// identified gives each request an ID, the client's own if that is harmless, and says it in the
-// answer and in the log. A browser is to take no answer for a page, whatever users wrote into it.
+// identified gives each request an ID, which is in the answer and in the log: the client's own if it has only harmless
+// characters. It also tells browsers not to guess content types, so that no answer is shown as a page.
 func identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
@@ -39,8 +39,8 @@ func identified(next http.Handler) http.Handler {
 	})
 }
 
-// leavingSaid tells clients of a gateway that is to stop to send the next request over another
-// connection: one that is idle when the listener closes would be cut beside a request on its way.
+// leavingSaid closes connections after the next answer once the gateway is told to stop: a connection that is idle when
+// the listener closes could otherwise be closed just when its client sends a request.
 func (g *Gateway) leavingSaid(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -52,8 +52,8 @@ func (g *Gateway) leavingSaid(next http.Handler) http.Handler {
 	})
 }
 
-// crossOrigin lets pages of the configured origins use the HTTP API (Fetch, CORS). They prove
-// who they are with a token: no cookie means anything here.
+// crossOrigin allows pages of the configured origins to use the HTTP API (CORS, Fetch standard). They authenticate
+// with a token; cookies are not used.
 func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 	if len(g.cfg.AllowedOrigins) == 0 {
 		return next
@@ -70,11 +70,11 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 	}).Handler(next)
 }
 
-// gzipped compresses answers that are worth it, for clients that take it.
+// gzipped compresses large answers for clients that accept gzip.
 func gzipped(serve http.HandlerFunc) http.HandlerFunc {
 	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(gzipMinBytes))
 	if err != nil {
-		panic(err) // the options are constants
+		panic(err) // cannot happen: the options are constants
 	}
 	return wrap(serve)
 }

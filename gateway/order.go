@@ -79,20 +79,20 @@ func (g *Gateway) Retry(
 	})
 }
 
-// mayOrder says why an order is refused before anybody is asked.
+// mayOrder returns why an order is refused before a tracker is asked.
 func (g *Gateway) mayOrder(id auth.Identity) error {
 	return g.limits.Order(id.Tenant, id.Subject)
 }
 
-// verdict is what a job is once an order for it was folded, or refused by the fold.
+// verdict is the state of a job after the fold has accepted or refused an order for it.
 type verdict struct {
 	doc   *job.Document
-	round int64 // of the job now
-	saw   int64 // named by the order
+	round int64 // the job's current round
+	saw   int64 // the round in the order
 }
 
-// order appends what a job's owner wants, once the job as it is now allows it, and waits for
-// what the fold makes of it. The version is that of the answer.
+// order appends an order to the job's log, if the job's current state allows it, and waits until the fold has
+// accepted or refused it. version is that of the resulting document.
 func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t event.Type,
 	allowed func(job.State) error, outcome func(verdict) error) (frame.AckFrame, int64, error) {
 	var none frame.AckFrame
@@ -119,7 +119,7 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t e
 	then, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant, MinVersion: version})
 	switch {
 	case connect.CodeOf(err) == connect.CodeNotFound:
-		return none, 0, frame.NewProblem(code.NotFound, "") // its retention was over before the order came
+		return none, 0, frame.NewProblem(code.NotFound, "") // the job expired before the order was folded
 	case err != nil:
 		g.log.Warn("order's outcome is not known", "job", jobID, "order", t, "err", err)
 		return none, 0, indeterminate(jobID)
@@ -133,7 +133,8 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t e
 	return frame.AckFrame{JobID: jobID, State: string(doc.State), StatusURL: statusURL(jobID)}, then.Job.Version, nil
 }
 
-// appendOrder returns the position up to which the log must be folded to know the outcome.
+// appendOrder writes an order to the log. It returns the version up to which the log must be folded to know its
+// outcome.
 func (g *Gateway) appendOrder(ctx context.Context, e *event.Event) (int64, error) {
 	value, err := event.Encode(e)
 	if err != nil {

@@ -15,12 +15,12 @@ import (
 // maxTurn is how long a handshake may wait for its turn; with the rate it bounds how many wait.
 const maxTurn = time.Second
 
-// pace lets sockets and event streams in one after the other when many come at once, as after
-// a restart: those that are open are served meanwhile. Who would wait for long is told to come
-// back, each after a time of its own, so that they do not come back as one.
+// pace limits the rate at which sockets and event streams are accepted when many come at once, as after a restart, so
+// that open ones are served meanwhile. Clients that would wait for too long are refused, each with another time to come
+// back, so that they do not all return at once.
 type pace struct {
 	// Set by newPace, then only read.
-	turns  *rate.Limiter // nil: nobody waits
+	turns  *rate.Limiter // nil if there is no limit
 	turned func(limits.Bound)
 	drain  <-chan struct{}
 }
@@ -33,7 +33,7 @@ func newPace(perSecond float64, turned func(limits.Bound), drain <-chan struct{}
 	return p
 }
 
-// turn returns when it is the caller's turn, or with a frame.Problem.
+// turn waits for the caller's turn. The error is a frame.Problem.
 func (p *pace) turn(ctx context.Context) error {
 	if p.turns == nil {
 		return nil
@@ -56,13 +56,13 @@ func (p *pace) turn(ctx context.Context) error {
 	case <-p.drain:
 		mine.Cancel()
 		return comeBack(0, "the gateway stops")
-	case <-ctx.Done(): // nobody reads the answer
+	case <-ctx.Done(): // the client has left
 		mine.Cancel()
 		return comeBack(0, "")
 	}
 }
 
-// comeBack is told with a time between one and two turns from now.
+// comeBack returns a refusal with a random time to come back, between one and two times wait.
 func comeBack(wait time.Duration, detail string) error {
 	problem := frame.NewProblem(code.Overloaded, detail)
 	problem.RetryAfter = (wait + time.Duration(rand.Int64N(int64(max(wait, retryAfter))))).Seconds()

@@ -14,11 +14,11 @@ import (
 // maxWait bounds Prefer: wait.
 const maxWait = 60 * time.Second
 
-// maxWaitDigits is as many as a number of seconds may have: more are a mistake.
+// maxWaitDigits is the most digits that a number of seconds may have.
 const maxWaitDigits = 19
 
-// preferWait reads Prefer: wait=N (RFC 7240 §4.3), at most maxWait; 0 when there is none. The first
-// counts (§2), and parameters behind it mean nothing here.
+// preferWait reads Prefer: wait=N (RFC 7240 §4.3), cut to maxWait; 0 if there is none. If it is repeated the first one
+// counts (§2); parameters after it are ignored.
 func preferWait(r *http.Request) (time.Duration, error) {
 	for _, header := range r.Header.Values("Prefer") {
 		for _, preference := range splitOutsideQuotes(header, ',') {
@@ -37,12 +37,12 @@ func preferWait(r *http.Request) (time.Duration, error) {
 	return 0, nil
 }
 
-// waitApplied is what Preference-Applied tells of a wait.
+// waitApplied returns the value of the header Preference-Applied for a wait.
 func waitApplied(wait time.Duration) string {
 	return "wait=" + strconv.Itoa(int(wait.Seconds()))
 }
 
-// splitOutsideQuotes splits a header's value, but for what is in quoted strings (RFC 9110 §5.6.4).
+// splitOutsideQuotes splits a header's value at separators outside of quoted strings (RFC 9110 §5.6.4).
 func splitOutsideQuotes(value string, sep byte) []string {
 	var parts []string
 	quoted, from := false, 0
@@ -60,7 +60,7 @@ func splitOutsideQuotes(value string, sep byte) []string {
 	return append(parts, value[from:])
 }
 
-// unquoted is a value without the quotes that it may stand in.
+// unquoted returns a value without the quotes around it, if there are any.
 func unquoted(value string) string {
 	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
 		return value[1 : len(value)-1]

@@ -23,12 +23,12 @@ import (
 )
 
 const (
-	maxFilterChars = 128 // of one value of a filter
-	maxFilters     = 100 // values of one filter
+	maxFilterChars = 128 // longest value of a filter
+	maxFilters     = 100 // most values of a filter
 	maxCursorChars = 512
 )
 
-// readQuery returns the query's parameters; only those that are allowed may be there.
+// readQuery returns the query's parameters. A parameter that is not allowed is an error.
 func readQuery(r *http.Request, allowed ...string) (url.Values, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -47,7 +47,7 @@ func readQuery(r *http.Request, allowed ...string) (url.Values, error) {
 	return q, nil
 }
 
-// invalid says what is wrong with a parameter.
+// invalid returns the error of a parameter that is not valid.
 func invalid(name, format string, args ...any) error {
 	return frame.NewProblem(code.InvalidFrame, name+" "+fmt.Sprintf(format, args...))
 }
@@ -55,7 +55,7 @@ func invalid(name, format string, args ...any) error {
 var listParameters = []string{"state", "type", "lane", "subject", "mine",
 	"createdAfter", "createdBefore", "updatedAfter", "updatedBefore", "limit", "cursor"}
 
-// listRequest reads the query of GET /v1/jobs. Only the identity's tenant is asked for.
+// listRequest reads the query of GET /v1/jobs. The request is always for the identity's own tenant.
 func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, error) {
 	q, err := readQuery(r, listParameters...)
 	if err != nil {
@@ -113,7 +113,7 @@ func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, err
 	return req, err
 }
 
-// listed returns the values of a parameter that holds names without commas, repeated or comma separated.
+// listed returns the values of a parameter that may be repeated, and may have several names separated by commas.
 func listed(values []string) (all []string) {
 	for _, list := range values {
 		for v := range strings.SplitSeq(list, ",") {
@@ -123,7 +123,7 @@ func listed(values []string) (all []string) {
 	return all
 }
 
-// several returns a filter's values, each once.
+// several returns a filter's values without duplicates.
 func several(all []string, name string) ([]string, error) {
 	for _, v := range all {
 		switch {
@@ -141,7 +141,7 @@ func several(all []string, name string) ([]string, error) {
 	return all, nil
 }
 
-// single returns the value of a parameter that may be there once.
+// single returns the value of a parameter that must not be repeated.
 func single(q url.Values, name string) (_ string, present bool, err error) {
 	values := q[name]
 	switch {
@@ -165,17 +165,17 @@ func onlyMine(q url.Values, id auth.Identity, req *trackerpb.ListRequest) error 
 	case len(req.Subjects) > 0:
 		return invalid("mine", "and subject exclude each other")
 	}
-	req.Subjects = []string{id.Subject} // of a client without a token: those that nobody submitted
+	req.Subjects = []string{id.Subject} // without a token the subject is empty: the jobs of all clients without a token
 	return nil
 }
 
-// milliseconds reads a time, rounded up: a job's times have no more than milliseconds.
+// milliseconds reads a time as Unix milliseconds, rounded up, since a job's times are in milliseconds.
 func milliseconds(q url.Values, name string) (int64, error) {
 	v, present, err := single(q, name)
 	if err != nil || !present {
 		return 0, err
 	}
-	// A zone's plus sign that was not escaped comes as a blank.
+	// The plus sign of a time zone, if it was not escaped, arrives as a blank.
 	t, err := job.ParseTime(strings.ReplaceAll(v, " ", "+"))
 	if err != nil {
 		return 0, invalid(name, "must be a time like 2026-01-31T12:00:00Z (RFC 3339)")
@@ -207,9 +207,8 @@ const (
 	filterHash    = 8 // bytes
 )
 
-// encodeCursor makes a cursor of a place: one version byte, a hash of the request's filters,
-// the time as a varint and the ID. It is no secret and needs no signature: whatever place it
-// names, the answer is from its bearer's tenant.
+// encodeCursor encodes a place as a cursor: one version byte, a hash of the request's filters, the time as a varint and
+// the ID. It needs no signature: with any cursor a client gets only jobs of its own tenant.
 func encodeCursor(p *trackerpb.Place, req *trackerpb.ListRequest) string {
 	b := append([]byte{cursorVersion}, hashFilters(req)...)
 	b = binary.AppendVarint(b, p.Created)
@@ -232,7 +231,7 @@ func decodeCursor(s string, req *trackerpb.ListRequest) (*trackerpb.Place, error
 	return &trackerpb.Place{Created: created, JobId: string(b[1+filterHash+n:])}, nil
 }
 
-// hashFilters is over all that a page's successor must have in common with it.
+// hashFilters hashes all parameters that must be the same for the next page.
 func hashFilters(req *trackerpb.ListRequest) []byte {
 	h := sha256.New()
 	for _, list := range [][]string{{req.Tenant}, req.Subjects, req.States, req.Types, req.Lanes} {

@@ -14,7 +14,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// reads returns who asks for which job; when ok is false the request is answered.
+// reads returns the client's identity and the ID of the job in the path. If ok is false it has answered the request.
 func (g *Gateway) reads(w http.ResponseWriter, r *http.Request) (id auth.Identity, jobID string, ok bool) {
 	if id, ok = g.identify(w, r, auth.Read); !ok {
 		return id, "", false
@@ -30,8 +30,8 @@ func (g *Gateway) reads(w http.ResponseWriter, r *http.Request) (id auth.Identit
 	return id, jobID, true
 }
 
-// readNow returns the job that a request names, as it is now, and who asks; when ok is false
-// the request is answered. strict refuses a query.
+// readNow returns the current state of the job in the path, and the client's identity. If ok is false it has answered
+// the request. strict refuses requests with a query.
 func (g *Gateway) readNow(
 	w http.ResponseWriter, r *http.Request, strict bool,
 ) (got *trackerpb.GetResponse, id auth.Identity, ok bool) {
@@ -53,8 +53,8 @@ func (g *Gateway) readNow(
 	return got, id, true
 }
 
-// read gets a job, once it has ended or has been waited for. A drain ends the waiting: the
-// client is answered with the state now.
+// read gets a job from its tracker, when it has ended or after wait. A drain ends the wait early: the client then gets
+// the current state.
 func (g *Gateway) read(
 	ctx context.Context, request *trackerpb.GetRequest, wait time.Duration,
 ) (*trackerpb.GetResponse, error) {

@@ -13,8 +13,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// getResult is GET /v1/jobs/{id}/result: the result alone, from the document or from the blob
-// store, with ranges (RFC 9110 §14).
+// getResult handles GET /v1/jobs/{id}/result: it answers with the result alone, from the document or from the blob
+// store, and supports range requests (RFC 9110 §14).
 func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
 	got, _, ok := g.readNow(w, r, false)
 	if !ok {
@@ -25,7 +25,7 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
-	// A result is whatever a worker made of what a client sent: a browser must not run it.
+	// A result may contain anything that a client has sent: a browser must not run it as a page.
 	h := w.Header()
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	h.Set("Cache-Control", "private, no-cache")

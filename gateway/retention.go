@@ -18,9 +18,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// The log must keep a job's records as long as the job may live: its payload is read again
-// for each later attempt, and a tracker that has neither its disk nor the view folds status
-// from its beginning. Who makes topics by hand, or gives a type a longer life, is told.
+// The log must keep a job's records as long as the job may live: its payload is read again for each later attempt,
+// and a tracker that has neither its disk nor the view folds status from the beginning. The gateway warns if a
+// topic's retention is too short, as after topics were created by hand, or a type was given a longer life.
 
 const (
 	retentionInterval = time.Hour
@@ -28,17 +28,16 @@ const (
 	retentionTimeout  = 10 * time.Second
 )
 
-// need is how long a topic must keep its records.
+// need says how long a topic must keep its records.
 type need struct {
 	topic    string
 	life     time.Duration
 	jobType  string // the one that lives longest
-	unending bool   // it has no deadline: life is what is known of it
+	unending bool   // it has no deadline, so life is only a lower bound
 }
 
-// longest is how long a job of the type may live, as far as its policy bounds it, from its
-// acceptance until it is forgotten. Without a deadline its attempts and the waits between
-// them count.
+// longest returns how long a job with a policy may live, from its acceptance until its retention is over. Without a
+// deadline it adds up the attempts and the waits between them; unending reports that this is only a lower bound.
 func longest(p job.Policy) (life time.Duration, unending bool) {
 	if d := p.Deadline.Duration(); d > 0 {
 		return d + p.Grace.Duration() + p.Retention.Duration(), false
@@ -53,13 +52,13 @@ func longest(p job.Policy) (life time.Duration, unending bool) {
 			wait = min(wait, limit)
 		}
 		if life > 10*365*24*time.Hour || wait < 0 {
-			break // nobody keeps a log so long
+			break // longer than any log is kept
 		}
 	}
 	return life, true
 }
 
-// needs says how long each topic must keep its records.
+// needs returns how long each topic must keep its records.
 func needs(names topic.Names, types jobtypes.Set) []need {
 	byTopic := map[string]need{}
 	note := func(topic, jobType string, life time.Duration, unending bool) {
@@ -77,7 +76,7 @@ func needs(names topic.Names, types jobtypes.Set) []need {
 	return slices.SortedFunc(maps.Values(byTopic), func(a, b need) int { return strings.Compare(a.topic, b.topic) })
 }
 
-// short says what is wrong with how a topic is kept; empty when nothing is.
+// short returns what is wrong with a topic's retention settings; "" if nothing is.
 func (n need) short(config map[string]string) string {
 	if strings.Contains(config["cleanup.policy"], "compact") {
 		return "it is compacted, which keeps the last record of a job and loses the others: set cleanup.policy=delete"

@@ -9,22 +9,21 @@ import (
 	"github.com/ackwire/ackwire/gateway/limits"
 )
 
-// strangers are the connections and sockets of which nobody knows yet whose they are, the one that has waited for
-// longest first. When there are too many, that one is closed: those who never say who they are do
-// not keep out those who say it at once.
+// strangers holds the connections and sockets whose client has not authenticated yet, the oldest first. When there are
+// too many the oldest is closed, so that clients that never authenticate do not keep out those that do so at once.
 type strangers struct {
 	most       int
-	perAddress int // 0: no bound
+	perAddress int // 0 for no bound
 	turned     func(limits.Bound)
 
-	mu    sync.Mutex // guards all below; nothing is closed under it
+	mu    sync.Mutex // guards the fields below; no connection is closed under it
 	order list.List  // of *stranger
 	from  map[string]int
 }
 
-// stranger is one of them, until it leaves.
+// stranger is one such connection or socket, until it leaves.
 type stranger struct {
-	from  string // "" for this machine's own: load balancers and tests
+	from  string // "" for addresses of this machine, such as load balancers and tests
 	close func()
 	place *list.Element // nil once it has left
 }
@@ -33,8 +32,8 @@ func newStrangers(most, perAddress int, turned func(limits.Bound)) *strangers {
 	return &strangers{most: most, perAddress: perAddress, turned: turned, from: map[string]int{}}
 }
 
-// enter counts one, until leave; nil means that too many wait from its address. hangUp may be
-// called from any goroutine.
+// enter adds a stranger, until leave. It returns nil if there are too many of the same address. hangUp closes the
+// connection, and may be called from any goroutine.
 func (s *strangers) enter(addr net.Addr, hangUp func()) *stranger {
 	x := &stranger{from: origin(addr), close: hangUp}
 	s.mu.Lock()
@@ -54,7 +53,7 @@ func (s *strangers) enter(addr net.Addr, hangUp func()) *stranger {
 	return x
 }
 
-// leave undoes enter; nil and one that has left already are nobody.
+// leave removes a stranger. It does nothing if x is nil or has left already.
 func (s *strangers) leave(x *stranger) {
 	if x == nil {
 		return
@@ -77,7 +76,7 @@ func (s *strangers) remove(x *stranger) {
 	}
 }
 
-// evict closes the one that has waited for longest; false when there is none.
+// evict closes the oldest stranger. It reports false if there is none.
 func (s *strangers) evict() bool {
 	s.mu.Lock()
 	front := s.order.Front()
@@ -92,14 +91,15 @@ func (s *strangers) evict() bool {
 	return true
 }
 
-// size is how many wait.
+// size returns the number of strangers.
 func (s *strangers) size() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.order.Len()
 }
 
-// origin is whose address it is: an IPv6 client has at least a /64.
+// origin returns the key under which an address is counted: the address in IPv4, and the /64 in IPv6, since an IPv6
+// client has at least that many addresses.
 func origin(addr net.Addr) string {
 	if addr == nil {
 		return ""

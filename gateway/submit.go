@@ -30,10 +30,10 @@ import (
 
 const (
 	maxSchedule = 30 * 24 * time.Hour
-	// unreserveTimeout bounds how long a submit that came to nothing waits until its key is free.
+	// unreserveTimeout bounds how long a submit that failed waits until its key is released.
 	unreserveTimeout = 250 * time.Millisecond
-	// longPast is how far back a start must lie to be past for any clock. What is nearer is for
-	// the log's clock to decide: this machine's may be wrong.
+	// longPast is how far back a start must be to be in the past by any clock. For later starts the log's clock
+	// decides, since this machine's may be wrong.
 	longPast = 24 * time.Hour
 )
 
@@ -71,7 +71,7 @@ func (g *Gateway) Submit(
 	return ack, version, err
 }
 
-// submitHeld is Submit of a request that hold has let in, which it ends.
+// submitHeld is Submit for a request that hold has admitted. It ends held.
 func (g *Gateway) submitHeld(
 	ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time,
 ) (frame.AckFrame, int64, error) {
@@ -82,8 +82,7 @@ func (g *Gateway) submitHeld(
 	return ack, version, err
 }
 
-// hold lets a submit of so many bytes in before anything of it is read or checked: one that is
-// turned away costs next to nothing.
+// hold admits a submit of that many bytes before it is read and checked, so that a refusal costs almost nothing.
 func (g *Gateway) hold(ctx context.Context, id auth.Identity, bytes int64) (limits.Submit, error) {
 	if err := g.kafkaUp.err(); err != nil {
 		return limits.Submit{}, unavailable(err.Error())
@@ -124,8 +123,7 @@ func (g *Gateway) write(ctx context.Context, s *submission) (frame.AckFrame, int
 	return g.produce(ctx, s)
 }
 
-// writeReserved is write for a submit with a key. Whatever it comes to, the key is held for nobody
-// afterwards.
+// writeReserved is write for a submit with a key. It reserves the key, and releases it if the submit fails.
 func (g *Gateway) writeReserved(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
 	existing, err := g.reserve(ctx, s)
 	if existing != nil {
@@ -141,8 +139,8 @@ func (g *Gateway) writeReserved(ctx context.Context, s *submission) (frame.AckFr
 	return ack, version, err
 }
 
-// unreserve gives the key back, so that the same submit said again need not wait until the
-// reservation runs out. What was written of this one, if anything, is the fold's to judge.
+// unreserve releases the key, so that a repetition of the submit need not wait until the reservation expires. If this
+// submit has written something, the fold decides what counts.
 func (g *Gateway) unreserve(ctx context.Context, s *submission) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unreserveTimeout)
 	defer cancel()
@@ -151,7 +149,7 @@ func (g *Gateway) unreserve(ctx context.Context, s *submission) {
 	}
 }
 
-// produce writes the payload, the request and the fact that it was accepted.
+// produce writes the payload, the request and the accepted event, in this order.
 func (g *Gateway) produce(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
 	if err := g.storePayload(ctx, s); err != nil {
 		return frame.AckFrame{}, 0, err
@@ -172,7 +170,7 @@ func (g *Gateway) produce(ctx context.Context, s *submission) (frame.AckFrame, i
 	return s.ack(), version, nil
 }
 
-// examine checks all that can be checked without asking anybody.
+// examine makes all checks of a submit that need no request to Kafka or a tracker, and returns the submission.
 func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission, error) {
 	switch {
 	case r.Job == "":
@@ -202,7 +200,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		return nil, frame.NewProblem(code.InvalidFrame, "runAt is more than 30 days ahead")
 	}
 	if r.RunAt != nil && now.Sub(*r.RunAt) >= longPast {
-		r.RunAt = nil // due already: it needs no waiting
+		r.RunAt = nil // due already
 	}
 	if deadline := policy.Deadline.Duration(); r.RunAt != nil && deadline > 0 && r.RunAt.Sub(now) >= deadline {
 		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("runAt is not before the job's deadline, %s from now",
@@ -217,7 +215,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	}
 	life := ""
 	if r.Key != "" {
-		life = rand.Text() // the same key gives another job this ID once this one has expired
+		life = rand.Text() // once this job has expired, the same key gives another job the same ID
 	}
 	return &submission{
 		id: id, jobID: jobID, key: r.Key, holder: uuid.NewString(), payload: r.Payload,
@@ -234,7 +232,7 @@ func unknownType(name string) error {
 	return frame.NewProblem(code.UnknownJobType, fmt.Sprintf("%.64q is not a job type here", name))
 }
 
-// overrides applies the submit's own bounds to its type's policy.
+// overrides applies the submit's own timeout and deadline to its type's policy.
 func overrides(p job.Policy, r frame.SubmitRequest) (job.Policy, error) {
 	for _, o := range []struct {
 		name string
@@ -274,11 +272,11 @@ func checkCallback(r frame.SubmitRequest) error {
 	return nil
 }
 
-// keySpace separates IDs made from keys from all others.
+// keySpace is the namespace of IDs that are made from keys.
 var keySpace = uuid.MustParse("5b1d7a0e-6a53-4c53-9f0b-6f6bb9f4a4f1")
 
-// newJobID makes a UUIDv7 or, with an idempotency key, a UUIDv8 (RFC 9562) from tenant,
-// type and key: the same key again means the same job.
+// newJobID makes a job's ID: a UUIDv7 or, with an idempotency key, a UUIDv8 (RFC 9562) from tenant, type and key, so
+// that the same key gives the same ID.
 func newJobID(tenant, jobType, key string) (string, error) {
 	if key == "" {
 		id, err := uuid.NewV7()
@@ -296,9 +294,9 @@ func newJobID(tenant, jobType, key string) (string, error) {
 }
 
 // storePayload puts a payload that is too large for Kafka into the blob store, before anything
-// else is written: the request then carries its key (the claim check pattern). The key holds
-// the life, so that what is left of a former job of the same ID is not this one's, and the
-// payload's hash: the same idempotency key with another payload overwrites nothing.
+// else is written; the request then has the blob's key (the claim check pattern). The key contains
+// the life, so that blobs of a former job of the same ID are not mistaken for this one's, and the
+// payload's hash, so that the same idempotency key with another payload overwrites nothing.
 func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 	if len(s.payload) <= g.cfg.InlinePayload {
 		return nil
@@ -312,10 +310,9 @@ func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 	return nil
 }
 
-// dropPayload removes the blob of a submit that came to nothing: its request was refused, or another
-// one made the job. No other submit has the blob: its key holds the life, which each submit makes up
-// anew, or the ID of a job without an idempotency key. What a submit without a known outcome leaves
-// is for the tracker to remove.
+// dropPayload removes the blob of a submit whose request was refused, or whose job another submit has made. No other
+// submit uses the blob: its key contains the life, which is a new one in each submit, or the ID of a job without an
+// idempotency key. Blobs of submits without a known outcome are removed by the tracker.
 func (g *Gateway) dropPayload(ctx context.Context, s *submission) {
 	if s.request.PayloadBlob == "" {
 		return
@@ -353,7 +350,7 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 	return event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}, nil
 }
 
-// produceAccepted returns the version that the event gives the job.
+// produceAccepted writes the accepted event. It returns the version of the job after it.
 func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request event.Position) (int64, error) {
 	value, err := event.Encode(&event.Event{
 		Type: event.Accepted, JobID: s.jobID, Life: s.request.Life, Job: s.request.Job, Tenant: s.request.Tenant,
@@ -376,7 +373,7 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 	return rec.Offset + 1, nil
 }
 
-// reserve asks the job's shard for the key; the answer is an existing job, or nil.
+// reserve reserves the key at the job's shard. If the job exists already it returns that, else nil.
 func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
 	r, err := g.up.Reserve(ctx, &trackerpb.ReserveRequest{
 		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: s.holder,
@@ -391,8 +388,8 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 	return r, nil
 }
 
-// verdict waits for what the fold made of this submit's own accepted: a reservation that
-// was lost costs a superfluous request, never a wrong answer.
+// verdict waits until the fold has accepted or refused this submit's accepted event. So a lost reservation can cause an
+// unnecessary request, but never a wrong answer.
 func (g *Gateway) verdict(
 	ctx context.Context, s *submission, request event.Position, version int64,
 ) (frame.AckFrame, int64, error) {
@@ -411,7 +408,7 @@ func (g *Gateway) verdict(
 	return s.existing(r.Job, r.PayloadHash)
 }
 
-// existing answers with a job that was there before: a duplicate, or another payload's.
+// existing returns the answer for a key whose job exists: the ack of a duplicate, or an error if the payload differs.
 func (s *submission) existing(j *trackerpb.Job, hash string) (frame.AckFrame, int64, error) {
 	if hash != s.request.PayloadHash {
 		return frame.AckFrame{}, 0, frame.NewProblem(code.IdempotencyKeyReused, "the key was used with another payload")

@@ -10,8 +10,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// readable refuses a path or a query that is not UTF-8, or cannot be decoded, before anybody is
-// asked about it: nothing of ours has such a name, and no tracker could be told of it.
+// readable refuses requests whose path or query cannot be decoded or is not UTF-8: no resource has such a name, and it
+// could not be sent to a tracker.
 func (g *Gateway) readable(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query, err := url.QueryUnescape(r.URL.RawQuery)
@@ -33,8 +33,8 @@ func (g *Gateway) unreadable(w http.ResponseWriter, detail string) {
 	g.metrics.request(otherRoute, http.StatusBadRequest, 0, false)
 }
 
-// written returns the values of a parameter as they are written, repeated or with commas between
-// them: a comma of a value itself is escaped (%2C), as in a URI's reserved characters (RFC 3986 §2.2).
+// written returns the values of a parameter that may be repeated, and may have several values separated by commas. A
+// comma within a value is escaped (%2C), as RFC 3986 §2.2 says of reserved characters.
 func written(rawQuery, name string) []string {
 	var values []string
 	for pair := range strings.SplitSeq(rawQuery, "&") {
@@ -43,7 +43,7 @@ func written(rawQuery, name string) []string {
 			continue
 		}
 		for v := range strings.SplitSeq(list, ",") {
-			if v, err := url.QueryUnescape(v); err == nil { // readQuery has seen to it
+			if v, err := url.QueryUnescape(v); err == nil { // readQuery has checked it
 				values = append(values, v)
 			}
 		}

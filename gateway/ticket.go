@@ -19,16 +19,16 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// A ticket opens one socket, for a page that has a token and cannot send it with a handshake:
-// a browser sets no headers there, and an URL is written to logs on its way. It is good
-// once, for ticketTTL, at any gateway: a tracker keeps who it is for, under its hash.
+// A ticket opens one socket. It is for pages that have a token and cannot send it with a handshake: browsers set no
+// headers there, and a token in the URL would be written to logs. A ticket is valid once, for ticketTTL, at any
+// gateway: a tracker stores its identity under its hash.
 
 const (
 	ticketTTL   = 30 * time.Second
 	ticketParam = "ticket"
 )
 
-// ticketIdentity is who a ticket is for, as a tracker keeps it.
+// ticketIdentity is the identity of a ticket, as a tracker stores it.
 type ticketIdentity struct {
 	Tenant      string           `json:"tenant"`
 	Subject     string           `json:"subject"`
@@ -41,7 +41,7 @@ func ticketID(ticket string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// postTicket is POST /v1/ws-tickets.
+// postTicket handles POST /v1/ws-tickets.
 func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	id, ok := g.identify(w, r, 0)
 	if !ok {
@@ -75,7 +75,7 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// redeem answers who a ticket is for. Its errors are frame.Problems.
+// redeem uses up a ticket and returns its identity. Its errors are frame.Problems.
 func (g *Gateway) redeem(ctx context.Context, ticket string) (auth.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()

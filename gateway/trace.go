@@ -17,10 +17,10 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// beginSubmit begins the span of a submit, within the client's trace if it sent one. Where
-// no spans are made it returns none, and the client's trace is handed on. Whether it is sampled
-// is the client's to say only where TraceClients is set: else anybody could have every span made. The
-// request carries from now on what the worker is to continue.
+// beginSubmit begins the span of a submit, within the client's trace if there is one, and sets the trace context that
+// the worker continues in r. If no spans are made it returns none, and the client's trace is passed on. Whether the
+// trace is sampled is decided by the client only with TraceClients; else any client could cause all its spans to be
+// recorded.
 func (g *Gateway) beginSubmit(ctx context.Context, r *frame.SubmitRequest) (context.Context, trace.Span) {
 	sc := tracing.Parse(r.Traceparent, r.Tracestate)
 	if g.cfg.TraceClients {
@@ -38,7 +38,7 @@ func (g *Gateway) beginSubmit(ctx context.Context, r *frame.SubmitRequest) (cont
 	return ctx, span
 }
 
-// endSubmit ends it with what the client is told.
+// endSubmit ends the span with the outcome of the submit.
 func (g *Gateway) endSubmit(span trace.Span, id auth.Identity, jobType string, ack frame.AckFrame, err error) {
 	if span == nil {
 		return
@@ -48,7 +48,7 @@ func (g *Gateway) endSubmit(span trace.Span, id auth.Identity, jobType string, a
 		return
 	}
 	attrs := []attribute.KeyValue{tracing.Tenant.String(id.Tenant)}
-	if _, known := g.types[jobType]; known { // any other name is the client's, as long as a frame
+	if _, known := g.types[jobType]; known { // an unknown name comes from the client and may be long
 		attrs = append(attrs, tracing.JobType.String(jobType))
 	}
 	switch p := (frame.Problem{}); {
@@ -69,15 +69,15 @@ func (g *Gateway) endSubmit(span trace.Span, id auth.Identity, jobType string, a
 	span.SetAttributes(attrs...)
 }
 
-// Bounds of the spans of one status's way to clients: however many watch a job, its trace
-// tells of a few, and of none that asked later.
+// Bounds of the spans for the delivery of one status: however many clients watch a job, its trace has only a few of
+// them, and none for clients that asked later.
 const (
 	maxPushSpans = 8
 	maxPushAfter = 30 * time.Second
 )
 
-// pushed makes a span of each time that a status is written to a client, which began when the
-// tracker had told of it; nil when the status is of no sampled trace.
+// pushed returns a function that makes a span when a status is written to a client; the span begins when the status
+// arrived from the tracker. It returns nil if the status does not belong to a sampled trace.
 func (g *Gateway) pushed(j *trackerpb.Job) (written func()) {
 	if g.tracer == nil || j.Trace == nil {
 		return nil
@@ -99,7 +99,7 @@ func (g *Gateway) pushed(j *trackerpb.Job) (written func()) {
 	}
 }
 
-// pushJob is writeJob for a client that has waited: its answer is the push.
+// pushJob is writeJob for a client that has waited for the job. It counts as the delivery of a status.
 func (g *Gateway) pushJob(w http.ResponseWriter, j *trackerpb.Job) {
 	written := g.pushed(j)
 	writeJob(w, j)
@@ -108,7 +108,7 @@ func (g *Gateway) pushJob(w http.ResponseWriter, j *trackerpb.Job) {
 	}
 }
 
-// logOf is the log with the ID of ctx's trace.
+// logOf returns the logger with the trace ID of ctx.
 func (g *Gateway) logOf(ctx context.Context) *slog.Logger {
 	return tracing.Log(g.log, trace.SpanContextFromContext(ctx))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// getWhy is GET /v1/jobs/{id}/why.
+// getWhy handles GET /v1/jobs/{id}/why.
 func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
 	got, _, ok := g.readNow(w, r, true)
 	if !ok {
@@ -26,7 +26,7 @@ func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
 	g.answer(w, why)
 }
 
-// why asks Kafka only about a job that waits for a worker.
+// why returns what a job waits for. It asks Kafka only if the job waits for a worker.
 func (g *Gateway) why(ctx context.Context, got *trackerpb.GetResponse) (*frame.Why, error) {
 	doc, err := decodeDocument(got.Job)
 	if err != nil {
@@ -47,8 +47,7 @@ func (g *Gateway) why(ctx context.Context, got *trackerpb.GetResponse) (*frame.W
 	return why, nil
 }
 
-// standing gives the reason that the document alone tells; false when the job waits for a
-// worker of its lane.
+// standing sets the reason if the document alone tells it. It reports false if the job waits for a worker of its lane.
 func standing(why *frame.Why, doc *job.Document, now time.Time, requested bool) bool {
 	handOut := func(due string) {
 		why.Reason, why.Detail = frame.BeingHandedOut, due+" and is being put into lane "+why.Lane+"."
@@ -102,7 +101,7 @@ func endedDetail(doc *job.Document) string {
 	return fmt.Sprintf("It %s.", doc.State)
 }
 
-// unservedBy is the last run if its worker could not run the job and handed it back; else nil.
+// unservedBy returns the last run if its worker could not run the job and handed it back; else nil.
 func unservedBy(doc *job.Document) *job.Attempt {
 	if n := len(doc.Attempts); n > 0 && doc.Attempts[n-1].Outcome == job.OutcomeReleased &&
 		doc.Attempts[n-1].Error != nil {
@@ -123,7 +122,7 @@ func workerOf(doc *job.Document) string {
 	return "A worker"
 }
 
-// inLane gives the reason of a job whose request lies in its lane.
+// inLane sets the reason of a job whose request is in the topic of its lane.
 func inLane(why *frame.Why, l lane, request *trackerpb.Position) {
 	why.Workers, why.Waiting = &l.workers, &l.waiting
 	if taken, ok := l.taken[request.Partition]; ok {
