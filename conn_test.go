@@ -252,7 +252,8 @@ func TestGarbageFrames(t *testing.T) {
 		}
 		odd := []string{ // readable frames that answer nothing
 			`{}`, `{"type":"later.invention","x":[{}]}`, `{"type":"ack","id":"nobody","jobId":"j"}`, `{"type":"pong"}`,
-			`{"type":"pong","id":"` + g.ID + `"}`, `{"type":"welcome","id":"` + g.ID + `"}`, `{"type":"unsubscribed","id":"` + g.ID + `"}`,
+			`{"type":"pong","id":"` + g.ID + `"}`, `{"type":"welcome","id":"` + g.ID + `"}`,
+			`{"type":"unsubscribed","id":"` + g.ID + `"}`,
 			`{"type":"error","id":"nobody","code":"internal"}`,
 			`{"type":"subscribed","id":"nobody","jobs":[{"jobId":"j1","error":"not_found"},{}]}`,
 			`{"type":"status","version":9,"job":{"jobId":"stranger","state":"completed"}}`,

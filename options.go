@@ -66,8 +66,8 @@ func WithToken(token string) Option {
 
 // WithTokenSource sets a function that returns tokens, in place of WithToken. A Client calls it at every connect, once
 // more when the server refuses the token there and, when the token is a JWT with an exp claim, after four fifths of its
-// lifetime, to renew the token on the open socket. An HTTPClient calls it for the first request, when the token expires within 5 s, and when the server refuses
-// the token.
+// lifetime, to renew the token on the open socket. An HTTPClient calls it for the first request, when the token expires
+// within 5 s, and when the server refuses the token.
 //
 // The function must be safe for concurrent use and heed its context, which has the deadline of the connect. An error
 // from it counts like a lost connection: it is tried again.

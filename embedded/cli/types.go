@@ -18,8 +18,8 @@ type TypesCmd struct {
 
 // Help is what kong prints below the flags.
 func (c *TypesCmd) Help() string {
-	return "A type takes every value that its JSON Schema takes, and more where TypeScript cannot say what the schema says. " +
-		"Without a schema it is unknown. The output is the same for the same file, so that a build can check it."
+	return "A type takes every value that its JSON Schema takes, and more where TypeScript cannot say what the schema " +
+		"says. Without a schema it is unknown. The output is the same for the same file, so that a build can check it."
 }
 
 // Validate implements kong's check.

@@ -61,7 +61,10 @@ func TestABadResultSchemaIsTold(t *testing.T) {
 		{"types:\n  a:\n    resultSchema: 5\n", ":3: a: resultSchema: "},
 		{"types:\n  a:\n    resultSchema: {type: strin}\n", ":3: a: resultSchema: "},
 		{"types:\n  a:\n    resultSchema: {$ref: 'https://example.com/x'}\n", "are not followed"},
-		{"types:\n  a:\n    resultSchema: {}\n    resultSchemaFile: x.json\n", "resultSchema and resultSchemaFile exclude each other"},
+		{
+			"types:\n  a:\n    resultSchema: {}\n    resultSchemaFile: x.json\n",
+			"resultSchema and resultSchemaFile exclude each other",
+		},
 		{"types:\n  a:\n    resultSchemaFile: nowhere.json\n", ":3: a: resultSchemaFile: "},
 		{"types:\n  a:\n    resultsSchema: {}\n", "resultsSchema"},
 	} {

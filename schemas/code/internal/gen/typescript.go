@@ -59,7 +59,8 @@ func literal(rows []string) string {
 	var b strings.Builder
 	width := 0
 	for i, r := range rows {
-		if width += len(r) + 1; i == 0 {
+		width += len(r) + 1
+		if i == 0 {
 			b.WriteString(`"`)
 		} else if width > 100 {
 			b.WriteString("\" +\n  \"")
@@ -97,7 +98,8 @@ func union(b *bytes.Buffer, doc, name string, words []string) {
 	fmt.Fprintf(b, "\n/** %s */\nexport type %s =", doc, name)
 	width := 1000 // the first line holds the name alone
 	for _, w := range words {
-		if width += len(w) + 5; width > 108 {
+		width += len(w) + 5
+		if width > 108 {
 			b.WriteString("\n ")
 			width = 2
 		}
