@@ -156,7 +156,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       load(import("./mine.js")).then((module) => {
         if (source) return;
         mine ??= new module.Mine(link, client);
-        source = mine.follow_(wake);
+        source = mine.follow_(wake, options?.held);
       }).catch((error) => (failed = error)).then(wake);
       return {
         take_() {

@@ -5,6 +5,7 @@ import type { Conn, Frame } from "./conn.js";
 import { AckwireError, failure } from "./errors.js";
 import type { Source } from "./iterate.js";
 import type { Link } from "./link.js";
+import { tell } from "./store.js";
 import { quote } from "./text.js";
 import type { JobPage, ListQuery, Status } from "./types.js";
 
@@ -14,6 +15,7 @@ const overlap = 60_000; // milliseconds: a gap is taken to have begun so much ea
 
 interface Reader {
   wake_: () => void;
+  held_: (() => void) | undefined;
   /** The latest document of each job that has not been taken, in the order of the jobs' first change. */
   pending_: Map<string, Status>;
   error_: AckwireError | undefined;
@@ -56,12 +58,13 @@ export class Mine {
     return this.seen_.get(id) ?? this.older_.get(id);
   }
 
-  /** Begins to read; `wake` is called when there may be something to take. */
-  follow_(wake: () => void): Source<Status> {
+  /** Begins to read; `wake` is called when there may be something to take, `held` when the server has taken the watch. */
+  follow_(wake: () => void, held?: () => void): Source<Status> {
     if (this.link_.ended_) throw this.link_.ended_;
-    const reader: Reader = { wake_: wake, pending_: new Map(), error_: undefined };
+    const reader: Reader = { wake_: wake, held_: held, pending_: new Map(), error_: undefined };
     this.readers_.add(reader);
     this.poke_();
+    if (held && this.asked_ && this.asked_ === this.link_.cur_) tell(held);
     return {
       take_() {
         for (const [id, value] of reader.pending_) {
@@ -162,6 +165,7 @@ export class Mine {
   subscribed_(conn: Conn, reset: unknown): void {
     this.asked_ = conn;
     if (reset === true) this.forget_(); // what was seen is not of this log
+    for (const { held_ } of this.readers_) if (held_) tell(held_);
   }
 
   cursor_is_(conn: Conn, { cursor }: Frame): boolean | void {

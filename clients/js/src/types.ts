@@ -122,6 +122,15 @@ export interface WatchOptions extends CallOptions {
   after?: number;
 }
 
+/** Options of a watch of all jobs. */
+export interface MineOptions extends CallOptions {
+  /**
+   * Called each time the server has taken the watch: what a list that is read from then on does not have is told. After
+   * a lost connection the watch itself brings what was missed.
+   */
+  held?: () => void;
+}
+
 /** A value that changes: what React's `useSyncExternalStore` takes, and any other framework in a few lines. */
 export interface Store<S> {
   /** Calls `changed` after each change, until the function that it returns is called. */
@@ -201,7 +210,7 @@ export interface Ackwire extends AsyncDisposable {
   job<T extends JobType = JobType>(id: string): Job<T>;
   watch<T extends JobType = JobType>(id: string, options?: WatchOptions): AsyncIterableIterator<Status<T>>;
   /** Follows all jobs of the token's subject, from now on. It ends by `signal`, `break`, or an error only. */
-  mine(options?: CallOptions): AsyncIterableIterator<Status>;
+  mine(options?: MineOptions): AsyncIterableIterator<Status>;
   list(query?: ListQuery): Promise<JobPage>;
   get<T extends JobType = JobType>(id: string, options?: CallOptions): Promise<Status<T>>;
   why(id: string, options?: CallOptions): Promise<unknown>;
