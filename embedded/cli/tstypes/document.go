@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// draft is the dialect of JSON Schema that a document is written in, as far as types differ by it.
+// draft is the dialect of JSON Schema of a document. Dialects that lead to the same types share a value.
 type draft int
 
 const (
-	draftOther draft = iota // not known, or too old: nothing is said of its values
-	draft6                  // 6 and 7: what stands beside $ref does not count, and items may be a list
+	draftOther draft = iota // not known, or too old: its types are unknown
+	draft6                  // 6 and 7: keywords beside $ref are ignored, and items may be a list
 	draft2019               // items may be a list
 	draft2020
 )
@@ -21,7 +21,7 @@ func draftOf(schema any) draft {
 	root, _ := schema.(map[string]any)
 	name, said := root["$schema"].(string)
 	if !said {
-		return draft2020 // what Ackwire takes a schema for
+		return draft2020 // Ackwire's default
 	}
 	switch strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(name, "https://"), "http://"), "#") {
 	case "json-schema.org/draft/2020-12/schema":
@@ -34,13 +34,13 @@ func draftOf(schema any) draft {
 	return draftOther
 }
 
-// document is one schema with all that it refers to.
+// document is one schema document, within which its references are resolved.
 type document struct {
 	file  *file
 	root  any
-	name  string // from which the names of its parts are made
+	name  string // the names of its declared parts begin with it
 	draft draft
-	// moved says that a part has an $id of its own, against which references are resolved: they are not followed.
+	// moved says that a part has an $id of its own. It changes what references resolve to, so none are followed.
 	moved    bool
 	declared map[string]string // the names of parts that have been declared, by pointer
 }
@@ -51,7 +51,7 @@ func newDocument(f *file, root any, name string) *document {
 	}
 }
 
-// hasID reports whether a part of a schema may have an $id; the root's own does not move its references.
+// hasID reports whether a part of a schema may have an $id. The root's own $id is not counted: it changes nothing.
 func hasID(v any, root bool) bool {
 	switch v := v.(type) {
 	case map[string]any:
@@ -69,7 +69,7 @@ func hasID(v any, root bool) bool {
 	return false
 }
 
-// find returns the part that a reference names, and its pointer; ok is false for one that is not followed.
+// find returns the part that a reference names, and its JSON pointer; ok is false for a reference that is not followed.
 func (d *document) find(ref string) (part any, pointer string, ok bool) {
 	fragment, own := strings.CutPrefix(ref, "#")
 	if !own || d.moved {
@@ -100,7 +100,7 @@ func (d *document) find(ref string) (part any, pointer string, ok bool) {
 	return part, pointer, true
 }
 
-// reference writes a reference as the name of a type, which it declares if need be.
+// reference writes a reference as the name of a type, and declares that type at its first use.
 func (d *document) reference(ref string, at position) expr {
 	part, pointer, ok := d.find(ref)
 	if !ok || at.within != nil && d.leads(part, *at.within, map[string]bool{}) {
@@ -119,8 +119,8 @@ func (d *document) reference(ref string, at position) expr {
 	return expr{text: name}
 }
 
-// leads reports whether a part's type would be made of the type at a pointer without a property or an element
-// between: a type may not be made of itself so.
+// leads reports whether a part's type refers to the type at a pointer with no property or element between them.
+// TypeScript refuses a type that refers to itself in this way.
 func (d *document) leads(part any, pointer string, seen map[string]bool) bool {
 	s, ok := part.(map[string]any)
 	if !ok {

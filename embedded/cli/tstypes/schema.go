@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// maxDepth bounds how deep types are written out; what is deeper is unknown.
+// maxDepth bounds how deeply types are nested; deeper parts are written as unknown.
 const maxDepth = 40
 
 // kind is a set of JSON types.
@@ -27,28 +27,28 @@ var kinds = map[string]kind{
 	"array": arrayKind, "object": objectKind,
 }
 
-// position is where a type is written.
+// position is the place at which a type is written.
 type position struct {
 	indent int // in steps of two spaces
 	depth  int
-	// within is the pointer of the type that is being declared, while nothing stands between it and what is written;
-	// nil behind a property or an element.
+	// within is the JSON pointer of the type that is being declared, as long as no property or element lies between
+	// it and this position; else nil.
 	within *string
 }
 
-// inside is the position of a property or an element.
+// inside returns the position of a property or an element.
 func (p position) inside(steps int) position {
 	return position{indent: p.indent + steps, depth: p.depth + 1}
 }
 
-// beside is the position of a part of a union or an intersection.
+// beside returns the position of a part of a union or an intersection.
 func (p position) beside() position {
 	p.depth++
 	return p
 }
 
-// typeOf writes the type of a schema's values. assume are the JSON types that they can have, by what stands around the
-// schema: a schema that says nothing of the type, such as one with properties alone, takes all others as they are.
+// typeOf writes the type of a schema's values. assume are the JSON types that the enclosing schemas allow: a schema
+// without "type", such as one with only "properties", accepts values of all of them.
 func (d *document) typeOf(schema any, assume kind, at position) expr {
 	s, ok := schema.(map[string]any)
 	switch {
@@ -80,7 +80,7 @@ func (d *document) typeOf(schema any, assume kind, at position) expr {
 	return intersection(all)
 }
 
-// typesSaid is what a schema says of the JSON types.
+// typesSaid returns the JSON types that a schema's "type" allows; all when it has none.
 func typesSaid(s map[string]any) kind {
 	switch t := s["type"].(type) {
 	case string:
@@ -96,7 +96,7 @@ func typesSaid(s map[string]any) kind {
 	return anyKind
 }
 
-// own writes what a schema says by itself, without those that it is combined with.
+// own writes the type of a schema's own keywords, without $ref, allOf, anyOf and oneOf.
 func (d *document) own(s map[string]any, assume kind, at position) expr {
 	if value, ok := s["const"]; ok {
 		return literals([]any{value}, assume)
@@ -128,7 +128,7 @@ func (d *document) own(s map[string]any, assume kind, at position) expr {
 	return union(all)
 }
 
-// array writes the type of an array: a tuple as far as its first elements have schemas of their own.
+// array writes the type of an array, as a tuple when its first elements have schemas of their own.
 func (d *document) array(s map[string]any, at position) expr {
 	first, rest, more := list(s["prefixItems"]), s["items"], true
 	if d.draft != draft2020 {
@@ -164,7 +164,7 @@ func (d *document) array(s map[string]any, at position) expr {
 	return expr{text: "[" + strings.Join(elements, ", ") + "]"}
 }
 
-// count reads a number of elements; 0 is what can be said of one that is none.
+// count returns v as a number of elements, at most 2^20; 0 when v is not a positive number.
 func count(v any) int {
 	n, ok := v.(json.Number)
 	if !ok {
@@ -177,8 +177,8 @@ func count(v any) int {
 	return int(min(f, 1<<20))
 }
 
-// object writes the type of an object. One that takes other properties has an index signature, so that a value which
-// the schema takes is never refused.
+// object writes the type of an object. If the schema accepts properties that it does not name, the type has an index
+// signature, so that TypeScript refuses no value which the schema accepts.
 func (d *document) object(s map[string]any, at position) expr {
 	properties, _ := s["properties"].(map[string]any)
 	required := map[string]bool{}
@@ -229,7 +229,7 @@ func (d *document) object(s map[string]any, at position) expr {
 	return expr{text: b.String()}
 }
 
-// others is the type of all properties that are not named; never when there can be none.
+// others returns the type of all properties that are not named; never when the schema accepts none.
 func (d *document) others(s map[string]any, at position) expr {
 	additional, said := s["additionalProperties"]
 	if !said {

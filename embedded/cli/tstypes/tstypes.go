@@ -1,7 +1,7 @@
 // Package tstypes writes the TypeScript types of job types, from the JSON Schemas of their payloads and results.
 //
-// A type that it writes takes every value that its schema takes. Where TypeScript cannot say what the schema says
-// (bounds, patterns, not, if), the type takes more; where nothing is known of a value it is unknown.
+// A written type accepts every value that its schema accepts. Where TypeScript cannot express a rule of the schema
+// (bounds, patterns, not, if), the type accepts more; where nothing is known about a value its type is unknown.
 package tstypes
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
-// head begins each file. The export makes it a module, so that the declaration adds to the package's own.
+// head begins each file. The export makes the file a module, so that its declaration is merged with the package's own.
 const head = `// The job types of your server. Made by "ackwire types --ts"; do not edit.
 
 export {};
@@ -45,13 +45,13 @@ func Declare(types jobtypes.Set) []byte {
 	return out.Bytes()
 }
 
-// file is what a file declares beside the jobs.
+// file collects the types that a file declares besides Jobs.
 type file struct {
 	names    map[string]bool // of all declared types
-	declared []string        // each a whole declaration
+	declared []string        // the text of each declaration
 }
 
-// root writes the type of a schema, which is a document of its own, at an indentation in steps of two spaces.
+// root writes the type of a whole schema document. indent counts steps of two spaces.
 func (f *file) root(schema any, name string, indent int) expr {
 	if schema == nil {
 		return unknown
@@ -63,7 +63,7 @@ func (f *file) root(schema any, name string, indent int) expr {
 	return d.typeOf(schema, anyKind, position{indent: indent})
 }
 
-// declare makes a name for a type that stands on its own.
+// declare returns an unused name for a declared type and reserves it.
 func (f *file) declare(wanted string) string {
 	name := identifier(wanted)
 	for n := 2; f.names[name] || reserved[name]; n++ {
@@ -73,5 +73,5 @@ func (f *file) declare(wanted string) string {
 	return name
 }
 
-// reserved are names that a file must not take, since the package's own would stand for them in its declaration.
+// reserved are names that a file must not declare: within its declaration they mean the package's own types.
 var reserved = map[string]bool{"Jobs": true, "Payload": true, "Result": true}

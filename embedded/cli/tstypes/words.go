@@ -10,13 +10,13 @@ import (
 	"unicode"
 )
 
-// expr is a written type.
+// expr is the text of a TypeScript type.
 type expr struct {
 	text   string
-	joined bool // made of several by | or &: it needs parentheses to hold together beside others
+	joined bool // a union or an intersection: it needs parentheses within another type
 }
 
-// Types that say nothing and everything.
+// The TypeScript types of all values and of no value.
 var (
 	unknown = expr{text: "unknown"}
 	never   = expr{text: "never"}
@@ -38,7 +38,8 @@ func intersection(types []expr) expr {
 	return combine(types, " & ", unknown)
 }
 
-// combine joins types; neutral is the one that says nothing in such a combination.
+// combine joins types by sign, without duplicates. neutral changes nothing in such a combination and is left out; it is
+// the result when there are no others.
 func combine(types []expr, sign string, neutral expr) expr {
 	var all []expr
 	for _, t := range types {
@@ -59,7 +60,7 @@ func combine(types []expr, sign string, neutral expr) expr {
 	return expr{strings.Join(texts, sign), true}
 }
 
-// whole is the type in parentheses if it needs them.
+// whole returns the type, in parentheses if it needs them within another type.
 func (e expr) whole() string {
 	if e.joined {
 		return "(" + e.text + ")"
@@ -67,7 +68,7 @@ func (e expr) whole() string {
 	return e.text
 }
 
-// literals writes the types of single values, those of the JSON types that are taken.
+// literals writes the union of the literal types of values. Values whose JSON type is not in assume are left out.
 func literals(values []any, assume kind) expr {
 	all := make([]expr, 0, len(values))
 	for _, v := range values {
@@ -119,7 +120,7 @@ func literal(v any, depth int) (kind, string) {
 	return anyKind, unknown.text
 }
 
-// number writes a number as a person would.
+// number writes a number in its usual notation.
 func number(f float64) string {
 	if a := math.Abs(f); a == 0 || a >= 1e-6 && a < 1e21 {
 		return strconv.FormatFloat(f, 'f', -1, 64)
@@ -127,7 +128,7 @@ func number(f float64) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
-// quote writes a string literal, which is JSON's: it is one in TypeScript, too, and escapes line separators.
+// quote writes a string literal in JSON, which is valid in TypeScript, too, and escapes line separators.
 func quote(s string) string {
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -171,7 +172,8 @@ func identifier(words string) string {
 // maxComment bounds a comment, in characters.
 const maxComment = 2000
 
-// comment writes what a schema says for people, as a comment in front of a member; "" when it says nothing.
+// comment writes a schema's description, else its title, and whether it is deprecated, as a comment in front of a
+// member; "" when it has none of them.
 func comment(schema any, indent string) string {
 	s, _ := schema.(map[string]any)
 	text, _ := s["description"].(string)
@@ -196,7 +198,8 @@ func comment(schema any, indent string) string {
 	return indent + "/**\n" + indent + " * " + strings.Join(lines, "\n"+indent+" * ") + "\n" + indent + " */\n"
 }
 
-// clean makes text fit for a comment: it cannot end it, nor hold control characters or line separators of others.
+// clean makes text safe within a comment: it cannot end the comment, and has no control characters and no Unicode line
+// separators.
 func clean(text string) string {
 	if runes := []rune(text); len(runes) > maxComment {
 		text = string(runes[:maxComment]) + "…"
