@@ -162,9 +162,9 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// losesNothing: 200 jobs go in through the load balancer while a gateway, a tracker and a broker
-// are killed, the one that the trackers' group asks; all complete, and whoever asks afterwards
-// finds all of them.
+// losesNothing submits 200 jobs through the load balancer while a gateway, a tracker and a broker are
+// killed; the broker is the coordinator of the trackers' group. All jobs complete, and all can be read
+// afterwards.
 func losesNothing(t *testing.T, c compose, url, token string) {
 	ctx, cancel := context.WithTimeout(t.Context(), jobsTimeout)
 	defer cancel()

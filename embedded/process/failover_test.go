@@ -185,9 +185,9 @@ func steady(i int) (string, string) {
 	return "demo.sleep", fmt.Sprintf(`{"seconds":%d,"steps":%d}`, 20, 100)
 }
 
-// TestAPlannedHandOver: a tracker is told to stop. It writes what it knows and leaves the
-// group; the other goes on. Nobody who watches sees more than a pause. In the end a
-// tracker starts on a copy of its store that was made while it ran.
+// TestAPlannedHandOver: a tracker is told to stop. It writes its checkpoint and leaves the
+// group, and the other takes over. Clients that watch see no more than a pause. In the end
+// a tracker starts on a copy of its store that was made while it ran.
 func TestAPlannedHandOver(t *testing.T) {
 	c := kafkatest.Start(t, 1)
 	f := startFleet(t, strings.Join(c.Brokers(), ","), 2)

@@ -303,8 +303,9 @@ func follow(
 }
 
 // TestARollingRestartOfGateways: two gateways are deployed in turn under load, sockets, HTTP
-// and event streams. Nothing acked is lost, nobody misses an end, and what clients meet is
-// documented. ACKWIRE_LONG makes it 500 submits per second for half a minute.
+// and event streams. Nothing acked is lost, every client receives the ends of its jobs, and the
+// errors that clients meet are documented ones. ACKWIRE_LONG makes it 500 submits per second
+// for half a minute.
 func TestARollingRestartOfGateways(t *testing.T) {
 	rate, lasts := 150.0, 9*time.Second
 	if os.Getenv("ACKWIRE_LONG") != "" {

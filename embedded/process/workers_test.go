@@ -53,8 +53,8 @@ func TestAPausedWorkerIsAZombie(t *testing.T) {
 	}
 }
 
-// TestTenRollingRestarts deploys two workers in turn, politely, under load: nothing is lost, and
-// no attempt is burnt.
+// TestTenRollingRestarts restarts two workers in turn, with SIGTERM, under load: nothing is lost, and no
+// attempt is spent.
 func TestTenRollingRestarts(t *testing.T) {
 	a := addrs(t, 6)
 	start(t, "ackwire", a[1], append(serveArgs(t.TempDir(), a), "--no-processor")...)

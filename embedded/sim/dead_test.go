@@ -26,7 +26,7 @@ func (w *World) revive(r tracker.DeadRequest) tracker.Revival {
 }
 
 // TestADeadRequestIsRequeued: an old worker could not read a job's request and put it among the dead
-// letters. Written to its lane again nobody may run it; the operator's requeue runs the job, once.
+// letters. A copy that is written to its lane again must not run; the operator's requeue runs the job once.
 func TestADeadRequestIsRequeued(t *testing.T) {
 	Run(t, func(w *World) {
 		var runs Counter

@@ -95,7 +95,7 @@ func TestCancelWhileItRuns(t *testing.T) {
 	})
 }
 
-// TestACancelIsForced: the handler heeds nothing; its late word changes nothing.
+// TestACancelIsForced: the handler ignores the cancel, and its late outcome changes nothing.
 func TestACancelIsForced(t *testing.T) {
 	Run(t, func(w *World) {
 		w.StartWorker(func(p *processor.Processor) {

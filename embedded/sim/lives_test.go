@@ -114,9 +114,9 @@ func TestAnOrderOfAFormerLife(t *testing.T) {
 	})
 }
 
-// TestALanesGroupLosesItsOffsets: Kafka forgets those of a group that was empty for a week, and
-// delivers anew what the topic still holds. What may have been a job runs no more; a request whose
-// accepted was lost becomes a job though it lay there for hours.
+// TestALanesGroupLosesItsOffsets: Kafka removes the offsets of a group that was empty for a week, and
+// delivers again what the topic still holds. A request that may have been a job does not run again; a
+// request whose accepted event was lost becomes a job, even after hours.
 func TestALanesGroupLosesItsOffsets(t *testing.T) {
 	Run(t, func(w *World) {
 		var runs Counter
@@ -275,8 +275,8 @@ func (w *World) removeRequests(lane string) {
 	}
 }
 
-// TestKafkaForgetsWhatJobsNeed: a job whose request was removed before a worker came, and a retry
-// whose payload was, end as what they are.
+// TestKafkaForgetsWhatJobsNeed: Kafka has removed the request of one job before a worker came, and the
+// payload of a retry of another. Both jobs end, with the right error.
 func TestKafkaForgetsWhatJobsNeed(t *testing.T) {
 	Run(t, func(w *World) {
 		c := w.Dial()

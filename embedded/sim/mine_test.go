@@ -81,8 +81,8 @@ func (a *all) want(w *World, what string, ids ...string) {
 	})
 }
 
-// TestAllMyJobsThroughFaults: somebody who follows all their jobs is told of every one's end, in
-// rising versions, wherever it was submitted, though the tracker crashes and the gateway dies.
+// TestAllMyJobsThroughFaults: a client that follows all jobs of its subject receives the end of every
+// job, in rising versions, wherever it was submitted, though the tracker crashes and the gateway dies.
 func TestAllMyJobsThroughFaults(t *testing.T) {
 	Run(t, func(w *World) {
 		w.StartWorker(nil)

@@ -124,8 +124,8 @@ func TestOneTraceOverAllServices(t *testing.T) {
 	})
 }
 
-// TestATraceOverHTTP: the answer that a client waits for is the push; and a trace that nobody
-// sampled has no spans, but its jobs run.
+// TestATraceOverHTTP: the answer that a client waits for is the push span; a trace that is not sampled
+// has no spans, but its jobs run.
 func TestATraceOverHTTP(t *testing.T) {
 	traced(t, func(w *World, c *collector) {
 		for parent, sampled := range map[string]bool{

@@ -56,8 +56,8 @@ func TestARollingDeploymentBurnsNoAttempt(t *testing.T) {
 	})
 }
 
-// TestAJobThatNobodyCanRun says why it waits, takes no worker's time, and runs once one comes
-// that can.
+// TestAJobThatNobodyCanRun: a job that no worker can run says why it waits and takes no worker's time.
+// It runs when a worker comes that can run it.
 func TestAJobThatNobodyCanRun(t *testing.T) {
 	Run(t, func(w *World) {
 		p := w.StartWorker(unable)

@@ -46,8 +46,8 @@ func TestTopicsAreMadeOnceWithTheirSettings(t *testing.T) {
 	})
 }
 
-// A topic that has another partition count is somebody's decision: it stays, and the count
-// that it has is what everybody reads.
+// An existing topic with another partition count is left as it is, since an operator may have chosen the
+// count, and its own count is what readers get.
 func TestAnExistingTopicIsLeftAsItIs(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		created, err := EnsureTopics(t.Context(), w.cl, Topic{Name: topic, Partitions: 12}, Topic{Name: "new", Partitions: 2})

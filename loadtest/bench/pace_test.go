@@ -102,7 +102,7 @@ func TestLatencyCountsFromTheIntendedStart(t *testing.T) {
 	})
 }
 
-// late is a context that holds up whoever asks whether it has ended.
+// late is a context whose Done delays the caller.
 type late struct {
 	context.Context
 	by time.Duration

@@ -51,7 +51,7 @@ const (
 	NotEnded       Reason = "not_ended"       // the job is not in a terminal state
 	NotHeld        Reason = "not_held"        // no run holds the job, or it does not wait for this event
 	WrongRun       Reason = "wrong_run"       // another run holds the job
-	OldDispatch    Reason = "old_dispatch"    // the job was handed out anew since
+	OldDispatch    Reason = "old_dispatch"    // the job has been handed out again since
 	FutureDispatch Reason = "future_dispatch" // above the job's own: the log has lost records
 	WrongRequest   Reason = "wrong_request"   // a claim from a request that the job does not name
 	StaleRenewal   Reason = "stale_renewal"   // the lease was renewed since
@@ -146,7 +146,7 @@ func (s *step) apply() Result {
 }
 
 // sameLife is false for an event of another life of the job's ID: a cancel, a timer or a request of a
-// job that has expired, while a new job has its ID. Rounds and dispatches begin anew with each life, so
+// job that has expired, while a new job has its ID. Rounds and dispatches start again with each life, so
 // they cannot tell the two apart. An event that names no life is accepted, and so is any event for a job
 // that was made before lives were introduced.
 func (s *step) sameLife() bool {

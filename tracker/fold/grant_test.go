@@ -8,8 +8,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// TestNoGrant: a claim that says so earns no granted; the same claim said again without it,
-// as a run in doubt does, earns one. A refused claim is stopped in either case.
+// TestNoGrant: a claim with noGrant is not answered by granted. The same claim sent again without noGrant,
+// as by a worker in doubt, is. A refused claim is stopped in either case.
 func TestNoGrant(t *testing.T) {
 	claim := event.Event{V: event.Version, Type: event.Claimed, JobID: "j", Job: "t", Tenant: "acme", PayloadHash: "h",
 		Policy: &job.Policy{Attempts: 3}, Request: &event.Position{Topic: "requests.default"}, Dispatch: 1, Run: "r",

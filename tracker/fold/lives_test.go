@@ -136,7 +136,7 @@ func TestALifeIsNamedByItsFirstEvent(t *testing.T) {
 	l.took("who names no life is believed", event.RetryRequested)
 }
 
-// TestAJobFromBeforeThereWereLives: a store that an older tracker wrote has none.
+// TestAJobFromBeforeThereWereLives: jobs in a store that an older tracker wrote have no life.
 func TestAJobFromBeforeThereWereLives(t *testing.T) {
 	l := newLog(t)
 	l.took("", event.Accepted)

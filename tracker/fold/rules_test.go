@@ -72,8 +72,9 @@ func TestRuleAStrayRequestIsNoScheduledJobs(t *testing.T) {
 	l.wantState("it waits on", job.Scheduled)
 }
 
-// A request is delivered again for as long as Kafka keeps it. What may have been a job is none
-// again; what cannot have been one is made by its claim, however long it waited.
+// A request may be delivered again for as long as Kafka keeps it. A request that may have been a job that
+// has expired does not become one again. One that cannot have been a job becomes one by its claim, however
+// long it waited.
 func TestRuleAClaimMakesNoJobThatMayHaveExpired(t *testing.T) {
 	short := func(e *event.Event) { e.Policy.Retention = job.Seconds(time.Second) }
 	for what, c := range map[string]struct {
@@ -104,8 +105,8 @@ func TestRuleAClaimMakesNoJobThatMayHaveExpired(t *testing.T) {
 	}
 }
 
-// What waits in deferred is read by nobody: were the job pending because its start has
-// passed by the broker's clock, no worker would ever see it.
+// No worker reads the topic deferred. If the job became pending because its start has passed by the
+// broker's clock, no worker would ever see it.
 func TestRuleScheduledWhateverTheClocksSay(t *testing.T) {
 	l := newLog(t)
 	l.took("", event.Accepted, runAt(t0.Add(-time.Hour)))
@@ -360,9 +361,9 @@ func TestResultHasTheBytesOfTheDocument(t *testing.T) {
 	}
 }
 
-// A worker put the job's request among the dead letters. Written to its lane again it would lie
-// where the job does not look; told that it is lost, the job goes out anew, at no cost and once.
-func TestRuleADeadRequestIsHandedOutAnew(t *testing.T) {
+// A worker put the job's request among the dead letters. A copy in its lane would not be the request that
+// the job names. So requestLost hands the job out again, once and without spending an attempt.
+func TestRuleADeadRequestIsHandedOutAgain(t *testing.T) {
 	l := newLog(t)
 	l.took("", event.Accepted)
 	l.refused("the copy in the lane", WrongRequest, event.Claimed, run("r0"), from(9))

@@ -53,9 +53,9 @@ func aStore(t *testing.T, at string) (states []map[string]*fold.Job) {
 	return states
 }
 
-// TestRottenFiles flips a byte, truncates or removes files of each kind. What opens then is
-// either exactly what some checkpoint wrote, or begins anew with the rotten one set aside:
-// never a part of it.
+// TestRottenFiles flips a byte, truncates or removes files of each kind. The store that opens then is
+// either exactly the state of some checkpoint, or empty with the damaged one set aside; it never has
+// a part of the jobs.
 func TestRottenFiles(t *testing.T) {
 	tmp := t.TempDir()
 	at := filepath.Join(tmp, "store")

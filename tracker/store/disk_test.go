@@ -68,8 +68,8 @@ func TestAFullDisk(t *testing.T) {
 	shut(t, s)
 }
 
-// On a real disk of 64 MB that somebody else fills up, nothing hangs, nothing is written by
-// half, and all goes on when there is room again.
+// TestASmallDiskFillsUp checks, on a real disk of 64 MB that other files fill up, that nothing hangs, nothing
+// is written in part, and the store continues when there is room again.
 func TestASmallDiskFillsUp(t *testing.T) {
 	mount := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=64m",

@@ -225,8 +225,8 @@ func TestPartitionsDoNotMeet(t *testing.T) {
 	}
 }
 
-// TestCrash cuts the power again and again while checkpoints are written. Whatever is left,
-// it is sound, and the jobs are those of the position: no checkpoint is there by half.
+// TestCrash cuts the power again and again while checkpoints are written. The store that is left is
+// always sound, and its jobs are those of its position: no checkpoint is there in part.
 func TestCrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	s := open1(t, fs, dir, identity)
@@ -330,7 +330,8 @@ func TestStoreOfAnotherLogIsSetAside(t *testing.T) {
 	}
 }
 
-// More partitions are somebody's mistake, which a rebuild from the log would make worse.
+// A store of fewer partitions than the topic has is an error: partitions were added by mistake, and a
+// rebuild from the log would make it worse.
 func TestStoreOfFewerPartitions(t *testing.T) {
 	fs := vfs.NewMem()
 	s := open1(t, fs, dir, identity)

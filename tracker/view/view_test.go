@@ -407,8 +407,8 @@ func TestALargeChangeByItsBytes(t *testing.T) {
 	})
 }
 
-// A document that no broker takes, of a former version's making, holds up no other. Whoever
-// reads the table has it without its result; a tracker does not restore from it.
+// A document of an earlier version that is too large for the brokers does not delay others. It is written
+// without its result, for readers of the view; a tracker does not restore from it.
 func TestADocumentThatIsTooLarge(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var large []string

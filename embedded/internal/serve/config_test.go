@@ -34,7 +34,7 @@ func TestDocumentedDefaultsAreTheDefaults(t *testing.T) {
 	}
 }
 
-// TestWhoIsLetIn: without a token only clients on loopback are, and none where keys were named.
+// TestWhoIsLetIn checks that without a token only clients on loopback are let in, and none when keys were configured.
 func TestWhoIsLetIn(t *testing.T) {
 	for _, c := range []struct {
 		what, listen string

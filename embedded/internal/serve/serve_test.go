@@ -64,7 +64,7 @@ func get(t *testing.T, n *simnet.Network, url, token string) (status int, body s
 	return resp.StatusCode, string(b)
 }
 
-// Whoever holds the data folder's key makes tokens that its server takes; nobody else does.
+// TestTokensOfTheDataFoldersKey checks that the server accepts tokens made with the data folder's key, and no others.
 func TestTokensOfTheDataFoldersKey(t *testing.T) {
 	dir := t.TempDir()
 	key, err := Key(dir)
