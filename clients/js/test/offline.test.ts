@@ -305,6 +305,19 @@ describe("an outbox", () => {
     expect([jobs(device.server), await codeOf(submitted)]).toEqual([["k"], "none"]);
   });
 
+  test("what is kept and cannot be read is left alone", async () => {
+    for (const text of ["nonsense", "null", "5"]) device.storage.items.set(`ackwire/ada/0${text}`, text);
+    device.server.down();
+    device.page().submit(1, "k");
+    await pass(1000);
+    for (const page of device.pages) page.die();
+    device.server.up();
+    const page = device.page();
+    await pass(60_000);
+    expect([jobs(device.server), page.acked, page.keys.includes("k")]).toEqual([["k"], ["k"], false]);
+    expect(device.storage.items.get("ackwire/ada/0nonsense")).toBe("nonsense");
+  });
+
   test("a storage that fails: the submit is refused and not sent", async () => {
     const page = device.page();
     vi.spyOn(device.storage, "setItem").mockRejectedValue(new Error("no room"));

@@ -115,6 +115,7 @@ class OutboxImpl implements Outbox {
   readonly #name = random();
   readonly #entries = new Map<string, Entry>();
   readonly #watched = new Set<string>();
+  readonly #wakes = new Set<() => void>();
   readonly #end = new AbortController();
   readonly #ended = new Promise<void>((resolve) => this.#end.signal.addEventListener("abort", () => resolve()));
   readonly #locks: LockManager | undefined = globalThis.navigator?.locks;
@@ -122,6 +123,7 @@ class OutboxImpl implements Outbox {
   readonly #leave: () => void;
   readonly #pending = new Value<readonly PendingSubmit[]>([]);
   #made = 0;
+  #changes = 0;
   #leads = false;
 
   constructor(client: Ackwire, options: OutboxOptions) {
@@ -195,6 +197,7 @@ class OutboxImpl implements Outbox {
 
   close(): void {
     this.#end.abort();
+    for (const wake of this.#wakes) wake();
     this.#leads = false;
     this.#leave();
     this.#channel?.close();
@@ -322,11 +325,15 @@ class OutboxImpl implements Outbox {
     return [...this.#entries.values()].sort((a, b) => (a.id_ < b.id_ ? -1 : 1));
   }
 
-  /** Tells what observes `pending()`. */
+  /** Tells what observes `pending()`, once for all changes of one turn. */
   #changed(): void {
-    const views = this.#sorted().map((entry) => entry.view_);
-    const { value_: was } = this.#pending;
-    if (views.length !== was.length || views.some((view, i) => view !== was[i])) this.#pending.set_(views);
+    if (this.#changes++) return;
+    queueMicrotask(() => {
+      this.#changes = 0;
+      const views = this.#sorted().map((entry) => entry.view_);
+      const { value_: was } = this.#pending;
+      if (views.length !== was.length || views.some((view, i) => view !== was[i])) this.#pending.set_(views);
+    });
   }
 
   /** Tells other tabs that what is kept has changed. */
@@ -336,16 +343,15 @@ class OutboxImpl implements Outbox {
 
   /** Waits that many milliseconds, or until the end. No timer is longer than a minute. */
   async #wait(ms: number): Promise<void> {
-    const { signal } = this.#end;
-    for (let left = ms; left > 0 && !signal.aborted; left -= longest) {
+    for (let left = ms; left > 0 && !this.#end.signal.aborted; left -= longest) {
       await new Promise<void>((resolve) => {
-        const done = () => {
+        const wake = () => {
           clearTimeout(timer);
-          signal.removeEventListener("abort", done);
+          this.#wakes.delete(wake);
           resolve();
         };
-        const timer = setTimeout(done, Math.min(left, longest));
-        signal.addEventListener("abort", done);
+        const timer = setTimeout(wake, Math.min(left, longest));
+        this.#wakes.add(wake);
       });
     }
   }
