@@ -14,6 +14,14 @@ afterEach(() => void vi.useRealTimers());
 
 const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
 const tenMinutes = 600_000;
+
+/** Waits for the modules that the client loads when it needs them, which takes real time. */
+async function loaded(): Promise<void> {
+  await pass();
+  await vi.dynamicImportSettled();
+  await pass();
+}
+
 const builtIn = Object.getOwnPropertyNames(Object.prototype).length;
 
 // Texts.
@@ -198,9 +206,7 @@ async function converse(welcomed: string, frames: string[], bigints: ConnectOpti
   const submits = [noted(client.submit("report", 1)), noted(client.submit("report", 2, { key: false }))];
   const orders = [noted(client.cancel("j1")), noted(client.retry("j2"))];
   const watches = [noted(readAll(client.watch("j1", { signal }))), noted(readAll(client.mine({ signal })))];
-  await pass();
-  await vi.dynamicImportSettled(); // of the parser
-  await pass();
+  await loaded();
   const [session] = sessions;
   if (!session) throw new Error("no session was opened");
   session.say(welcomed);
@@ -299,6 +305,7 @@ async function withoutSockets(answers: Answer[]): Promise<void> {
   const stop = new AbortController();
   const notes = [client.submit("report", 1), client.cancel("j1"), client.get("j1")].map((call) => noted(call));
   const watch = noted(readAll(client.watch("j1", { signal: stop.signal })));
+  await loaded();
   await pass(2 * tenMinutes);
   for (const { outcome } of notes) {
     expect(outcome).toBeDefined();
@@ -335,7 +342,7 @@ test("HTTP answers of any kind", async () => {
     const notes = [
       client.get("j"), client.list({ limit: 1 }), client.why("j"), client.stats(), client.deliveries("j"),
     ].map((call) => noted(call));
-    await vi.dynamicImportSettled();
+    await loaded();
     await pass(1000);
     for (const { outcome } of notes) {
       expect(outcome).toBeDefined();

@@ -24,6 +24,13 @@ async function heap(): Promise<number> {
 
 const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
 
+/** Waits for the modules that the client loads when it needs them, which takes real time. */
+async function loaded(): Promise<void> {
+  await pass();
+  await vi.dynamicImportSettled();
+  await pass();
+}
+
 /** A page: a window and a document that count their listeners. */
 class CountingTarget extends EventTarget {
   listeners = 0;
@@ -81,9 +88,11 @@ test("1,000 clients that did all kinds of work and were closed leave no timer, l
     const leave = client.connection.subscribe(() => {});
     const mine = client.mine({ signal });
     const next = mine.next();
+    await loaded();
     const job = await client.submit("report", 1, { signal });
     refs.push(new WeakRef(job));
     const stop = job.subscribe(() => {});
+    await loaded();
     const waiting = client.submit("never", 1).then((other) => other.wait({ signal })).catch(() => {});
     const kept = outbox.submit("report", 2, { signal });
     await pass(20);
@@ -123,6 +132,7 @@ test("a client that reconnects 1,000 times has one timer, and gathers no listene
   const waiting = job.wait({ signal: stop.signal }).catch(() => {});
   const mine = client.mine();
   void mine.next();
+  await loaded();
   await pass(10);
   const listeners = window.listeners + document.listeners;
   let before = 0;
