@@ -240,7 +240,11 @@ export class HTTPSession implements Session {
     for (const ask of this.asks) ask.by = stream;
     const end = await stream.run(
       (text) => {
-        news = this.onFrame(stream, text) || news;
+        try {
+          news = this.onFrame(stream, text) || news;
+        } catch {
+          this.tell(text); // it makes no sense: the client counts it, and the session goes on
+        }
       },
       () => this.upward.look(this.token),
     );

@@ -9,6 +9,7 @@ export class FrameClient {
   readonly frames: Frame[] = [];
   readonly ends: { code: number; reason: string; error: AckwireError | undefined }[] = [];
   readonly session: Session;
+  unreadable = 0;
   private readonly waiting = new Set<() => void>();
   private seen = 0;
   private ids = 0;
@@ -20,7 +21,11 @@ export class FrameClient {
     };
     this.session = transport.open(whole, {
       frame: (text) => {
-        this.frames.push(JSON.parse(text) as Frame);
+        try {
+          this.frames.push(JSON.parse(text) as Frame);
+        } catch {
+          this.unreadable++;
+        }
         this.wake();
       },
       closed: (code, reason, error) => {
