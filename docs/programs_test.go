@@ -10,7 +10,7 @@ import (
 
 var goBlock = regexp.MustCompile("(?ms)^```go\n(package main\n.*?)^```")
 
-// TestProgramsOfThePages compiles the Go programs that pages show, as programs of somebody else's.
+// TestProgramsOfThePages compiles the Go programs that pages show, as a user's programs.
 func TestProgramsOfThePages(t *testing.T) {
 	programs := 0
 	for page, text := range theTree(t).pages {

@@ -55,7 +55,7 @@ func (i *instance) gauge(name string, label ...string) prometheus.Collector {
 }
 
 // TestMetrics lints what /metrics shows and compares names, types and label values with
-// testdata (-update writes that anew).
+// testdata (-update writes it again).
 func TestMetrics(t *testing.T) {
 	w := &world{t: t, net: newNetwork(), names: topic.Names{Prefix: "t."}}
 	registry := prometheus.NewPedanticRegistry()

@@ -222,7 +222,7 @@ func TestRetentionRunsByItself(t *testing.T) {
 }
 
 // TestDamageIsNotTakenForTheTruth: a log that has lost a record is not opened, and nothing of it is
-// changed, until somebody accepts the loss. What lies behind the damage is kept then.
+// changed, until the operator accepts the loss. Then the records after the damage are kept.
 func TestDamageIsNotTakenForTheTruth(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		r := w.start()

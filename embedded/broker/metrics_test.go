@@ -18,7 +18,7 @@ const warn = kfake.LogLevelWarn
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestMetrics lints what /metrics shows of the broker and compares it with testdata
-// (-update writes that anew).
+// (-update writes it again).
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	newLogger(slog.New(slog.DiscardHandler), registry)

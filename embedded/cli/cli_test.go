@@ -378,7 +378,7 @@ func TestUnreachable(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := "http://" + ln.Addr().String()
-	_ = ln.Close() // nobody listens here now
+	_ = ln.Close() // the address is not in use now
 	for _, args := range [][]string{{"submit", "demo.echo"}, {"watch", "j1"}, {"get", "j1"}} {
 		got := run(t, &Env{}, addr, args...)
 		if !strings.HasPrefix(got, "exit code 2\n--- stdout\n--- stderr\nackwire: cannot reach http://ackwire.test: ") ||
@@ -455,7 +455,7 @@ func TestInterrupt(t *testing.T) {
 	})
 }
 
-// paced feeds a view one status after the other, as a watch does that nobody outruns.
+// paced feeds a view one status after the other, so that it shows every one.
 func paced(v *view, frames ...string) {
 	for _, f := range frames {
 		var sf frame.StatusFrame

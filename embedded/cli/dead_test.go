@@ -101,7 +101,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
-// TestDeadRequests: a request whose job waits for it is handed out anew, not written back; what was
+// TestDeadRequests: a request whose job waits for it is handed out again, not written back; what was
 // wrong with it may be any of its headers.
 func TestDeadRequests(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "ackwire.dead"),

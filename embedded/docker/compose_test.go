@@ -62,7 +62,7 @@ func (c compose) must(t *testing.T, args ...string) string {
 	return c.command.must(t, name, all...)
 }
 
-// told is must for what has to say something, too.
+// told is must for commands that also have to print something.
 func (c compose) told(t *testing.T, args ...string) string {
 	t.Helper()
 	name, all := c.args(args...)

@@ -21,7 +21,7 @@ import (
 )
 
 // thisMachine is the name that the compose file gives its collector for the machine that the
-// engine runs on. What an engine says of its own networks differs: one that has just made the
+// engine runs on. Engines report their own networks differently: one that has just made the
 // default bridge tells no gateway of it.
 const thisMachine = "host.docker.internal"
 

@@ -26,7 +26,7 @@ const outsideWithin = 5 * time.Minute
 // fileOf finds the files that a page tells its readers to write.
 var fileOf = regexp.MustCompile("(?ms)^<!-- file: (\\S+) -->\n```\\w+\n(.*?)^```")
 
-// outside is a module of somebody else, with what a page says is in it.
+// outside is a user's module, with the files that a page shows.
 type outside struct {
 	t   *testing.T
 	dir string
@@ -136,7 +136,7 @@ func (o *outside) begin(command string) (stop func()) {
 	return stop
 }
 
-// TestANewUser does what the README tells somebody who wants a worker and a client of their own, in
+// TestANewUser follows the README as a user who writes a worker and a client, in
 // a module that is not part of this repository: submit, kill, resume.
 func TestANewUser(t *testing.T) {
 	o, a := newOutside(t, "README.md"), addrs(t, 4)

@@ -140,7 +140,7 @@ func within(t *testing.T, d time.Duration, what string, holds func() bool) {
 	}
 }
 
-// addrs finds n addresses that nobody uses now.
+// addrs finds n addresses that are not in use.
 func addrs(t *testing.T, n int) []string {
 	t.Helper()
 	out := make([]string, n)

@@ -60,7 +60,7 @@ type deployment struct {
 	unknown  int               // submits without a key whose outcome is not known
 	cut      int               // HTTP connections that ended before their answer
 	streams  int               // event streams that ended, and were opened again
-	ended    int               // jobs that were seen to their end by whoever submitted them
+	ended    int               // jobs whose submitter received their end
 	longest  time.Duration     // from a submit to its ack, tries together
 	failures []string
 }

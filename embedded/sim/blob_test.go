@@ -14,7 +14,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// jobTypes writes a file of job types for the gateway, which starts anew.
+// jobTypes writes a file of job types for the gateway and restarts it.
 func (w *World) jobTypes(yaml string) {
 	w.T.Helper()
 	w.JobTypes = filepath.Join(w.T.TempDir(), "jobtypes.yaml")
@@ -25,7 +25,7 @@ func (w *World) jobTypes(yaml string) {
 	w.StartGateway()
 }
 
-// TestLargePayloadsAndResults go through the blob store, and nobody notices.
+// TestLargePayloadsAndResults: they go through the blob store, and clients and workers see no difference.
 func TestLargePayloadsAndResults(t *testing.T) {
 	Run(t, func(w *World) {
 		w.jobTypes("defaults: {lane: default, lease: 30s, retention: 1h}\ntypes:\n  demo.echo: {maxPayload: 3000000}\n")

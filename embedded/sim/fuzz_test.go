@@ -23,7 +23,7 @@ import (
 
 // FuzzKafkaToSocket writes any record to any of our topics, as anybody who reaches the broker
 // could. Nothing ends for it: jobs of each partition behind it are run and told, every frame on a
-// socket is strict JSON of the protocol, and a tracker that begins anew gets past it, too.
+// socket is strict JSON of the protocol, and a tracker that starts again gets past it, too.
 func FuzzKafkaToSocket(f *testing.F) {
 	const birth = `"job":"demo.echo","tenant":"local","subject":"me","payloadHash":"sha256:00","policy":{"attempts":1,"backoff":{"initial":0,"factor":0,"cap":0},"lease":30,"grace":1,"retention":3600},"request":{"topic":"ackwire.requests.default","partition":0,"offset":0}`
 	status := func(typ, fields string) {

@@ -203,7 +203,7 @@ func TestBoundsHoldWithoutAWorker(t *testing.T) {
 		worker := w.StartWorker(echoes(&runs, time.Hour))
 		j = w.Submit(c, "demo.echo", `1`, ackwire.Timeout(5*time.Second))
 		w.eventually("it runs", func() bool { return runs.Load() == 1 })
-		w.Kill(worker) // nobody is there to end the attempt
+		w.Kill(worker) // no worker is left to end the attempt
 		w.eventually("the attempt timed out", func() bool {
 			return w.get(c, j.ID).State == job.Retrying || w.get(c, j.ID).State == job.Pending
 		})

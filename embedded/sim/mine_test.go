@@ -111,7 +111,7 @@ func TestAllMyJobsThroughFaults(t *testing.T) {
 
 		submit(20)
 		w.Kill(w.gateway)
-		time.Sleep(20 * time.Second) // they end while nobody is there to tell
+		time.Sleep(20 * time.Second) // they end while no gateway can send their ends
 		w.StartGateway()
 		submit(20)
 		mine.want(w, "a gateway comes back", ids...)

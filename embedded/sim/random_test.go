@@ -52,7 +52,7 @@ type storm struct {
 	jobs     map[string][]string
 	owner    map[string]string // of every acked job
 	keys     map[string]string // the job of a tenant's key and payload
-	again    map[string]bool   // jobs that somebody wanted to retry
+	again    map[string]bool   // jobs that a client wanted to retry
 	counts   map[string]int
 	failures []string
 }

@@ -275,7 +275,7 @@ func (r *rover) subscribe(l *link) {
 	l.send(q, `,"jobs":[%s]`, strings.Join(refs, ","))
 }
 
-// pick returns jobs of the own tenant, or some that are not: of others, or of nobody.
+// pick returns jobs of the client's tenant, of other tenants, or ones that do not exist.
 func (r *rover) pick(n int, stranger bool) []string {
 	var ids []string
 	for range n {

@@ -251,7 +251,7 @@ func TestAClaimSaidTwiceIsTaken(t *testing.T) {
 	})
 }
 
-// TestGarbageInEveryTopic: what nobody can read is put into dead with its reason, and
+// TestGarbageInEveryTopic: records that cannot be read are copied to dead with the reason, and
 // everything goes on.
 func TestGarbageInEveryTopic(t *testing.T) {
 	Run(t, func(w *World) {

@@ -89,7 +89,7 @@ func TestAListIsTakenAsItIs(t *testing.T) {
 	}
 }
 
-// A flag whose variable is one of those that handlers are given can be in no program.
+// A program is refused if a flag's environment variable is one that handlers are given.
 func TestNoFlagHasAHandlersVariable(t *testing.T) {
 	var clash struct {
 		Do struct {

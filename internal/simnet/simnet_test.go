@@ -190,7 +190,7 @@ func TestHangStopsEveryByteAndLosesNone(t *testing.T) {
 	})
 }
 
-// A process that is killed while it hangs leaves nobody waiting inside of it.
+// A process that is killed while it hangs leaves no goroutine waiting within it.
 func TestAHungConnectionCanBeClosed(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.server.Hang()

@@ -13,7 +13,7 @@ import (
 )
 
 // TestLife writes a whole life, event by event, with each document, debt and order, beside
-// the one in testdata (-update writes that anew).
+// the one in testdata (-update writes it again).
 func TestLife(t *testing.T) {
 	l := newLog(t)
 	var out bytes.Buffer

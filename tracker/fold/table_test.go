@@ -313,7 +313,7 @@ const (
 	tableVersion  = 41
 )
 
-// tableJob makes the job of a column, anew each time.
+// tableJob returns a new job in the state of a column.
 func tableJob(column string) *Job {
 	if column == "unknown" {
 		return nil

@@ -78,7 +78,7 @@ func TestHandlersNeedAProcessor(t *testing.T) {
 	}
 }
 
-// TestAKafkaOfOnesOwn: with brokers named, the process has no broker of its own.
+// TestAKafkaOfOnesOwn: when brokers are configured, the process starts no embedded broker.
 func TestAKafkaOfOnesOwn(t *testing.T) {
 	var flags Settings
 	parser, err := kong.New(&flags)

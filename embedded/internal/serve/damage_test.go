@@ -104,7 +104,7 @@ func filled(t *testing.T) (dir string, known map[string]string) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			if cfg.NoProcessor {
-				time.Sleep(time.Minute) // each bubble's clock begins anew
+				time.Sleep(time.Minute) // each bubble's clock starts again
 			}
 			s, err := begin(t, cfg)
 			if err != nil {

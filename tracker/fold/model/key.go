@@ -120,7 +120,7 @@ func (s *state) encode(workers, trackers []int) []byte {
 	return enc.b
 }
 
-// name returns the name of an index; nobody stays nobody.
+// name returns the new index of i; nobody is not renamed.
 func name(names []int, i int) int {
 	if i == nobody {
 		return nobody
