@@ -50,7 +50,8 @@ func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 	r := s.findLocked(q.PathValue("id"))
 	f := &follower{jobs: []*record{r}}
 	if version, err := strconv.ParseInt(q.Header.Get("Last-Event-ID"), 10, 64); err == nil && r != nil {
-		if f.knows = version > 0 && version <= r.version; f.knows { // else the version belongs to another server's log
+		f.knows = version > 0 && version <= r.version // else the version belongs to another server's log
+		if f.knows {
 			f.told = version
 		}
 	}

@@ -18,7 +18,8 @@ func TestEveryRoute(t *testing.T) {
 		for path, allow := range map[string]string{
 			"/v1/jobs": "GET, HEAD, POST", "/v1/jobs/" + jobA: read, "/v1/jobs/" + jobA + "/why": read, "/v1/jobs/" + jobA +
 				"/result": read,
-			"/v1/jobs/" + jobA + "/deliveries": read, "/v1/jobs/" + jobA + "/events": read, "/v1/events?job=" + jobA: "GET, HEAD, POST",
+			"/v1/jobs/" + jobA + "/deliveries": read, "/v1/jobs/" + jobA + "/events": read,
+			"/v1/events?job=" + jobA:       "GET, HEAD, POST",
 			"/v1/stats":                    read,
 			"/v1/jobs/" + jobA + "/cancel": post, "/v1/jobs/" + jobA + "/retry": post, "/v1/ws-tickets": post, "/v1/ws": "GET",
 		} {
