@@ -67,6 +67,9 @@ func run(ctx context.Context, out io.Writer, file, url string, opts ...ackwire.O
 		}
 	}
 	for status, err := range job.Watch(ctx) {
+		if errors.Is(err, ackwire.ErrNotFound) { // it ended long ago: its type's retention is over
+			return errors.Join(err, os.Remove(file))
+		}
 		if err != nil {
 			return err
 		}

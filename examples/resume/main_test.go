@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/ackwiretest"
 )
 
@@ -59,6 +61,31 @@ func TestResume(t *testing.T) {
 		stats, err := srv.NewHTTP(t).Stats(t.Context())
 		if err != nil || len(stats.Counts) != 1 || stats.Counts[0].Jobs != 1 {
 			t.Errorf("jobs that were made: %+v, %v", stats, err)
+		}
+	})
+}
+
+// A job that the server has forgotten meanwhile is an error once: the next start submits a new one.
+func TestAnExpiredJob(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "order.json")
+	synctest.Test(t, func(t *testing.T) {
+		srv := ackwiretest.New(t)
+		ended := make(chan error)
+		start := func() {
+			go func() { ended <- run(t.Context(), io.Discard, file, srv.URL(), srv.Option()) }()
+			synctest.Wait()
+		}
+		if err := (order{Key: "k", JobID: "01a208fd-2dc6-7467-acd5-bb987da2c71e"}).save(file); err != nil {
+			t.Fatal(err)
+		}
+		start()
+		if err := <-ended; !errors.Is(err, ackwire.ErrNotFound) {
+			t.Errorf("a job that is not there: %v", err)
+		}
+		start()
+		srv.Next(t, jobType).Complete(nil)
+		if err := <-ended; err != nil {
+			t.Errorf("the next start: %v", err)
 		}
 	})
 }
