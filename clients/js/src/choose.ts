@@ -7,46 +7,36 @@ export const better = '"reason":"better_transport"';
 
 /**
  * A transport that opens sessions by the first of `transports` that works. It goes on to the next one after 2 sessions
- * in a row that ended before their first frame, 10 where the transport has worked before; after the last one it begins
- * again, as it does after a `goaway` frame whose reason is `better_transport`.
+ * in a row that ended before their first frame, 10 where a session was open before; after the last one it begins again,
+ * as it does after a `goaway` frame whose reason is `better_transport`. A session that its owner ends with 1000 does not
+ * count.
  */
 export function choose(transports: readonly Transport[]): Transport {
-  const worked = new Set<Transport>();
   let at = 0;
   let failures = 0;
+  let worked = false; // the one in use
   return {
     get name() {
       return transports[at]!.name;
     },
     open(target, events) {
-      const used = transports[at]!;
-      const began = Date.now();
       let opened = false;
-      let left = false;
-      const session = used.open({ ...target, preferred: transports[0]! }, {
+      return transports[at]!.open({ ...target, preferred: transports[0]! }, {
         frame(text) {
           if (!opened) failures = 0;
-          opened = true;
-          worked.add(used);
+          opened = worked = true;
           if (text.includes(better)) at = 0;
           events.frame(text);
         },
         closed(code, reason, error) {
-          // A client that changes its mind at once has learnt nothing of the transport.
-          if (!opened && !(left && Date.now() - began < 4000) && ++failures >= (worked.has(used) ? 10 : 2)) {
+          if (!opened && code !== 1000 && ++failures >= (worked ? 10 : 2)) {
             failures = 0;
+            worked = false;
             at = (at + 1) % transports.length;
           }
           events.closed(code, reason, error);
         },
       });
-      return {
-        send: (text) => session.send(text),
-        close(code, reason) {
-          left = true;
-          session.close(code, reason);
-        },
-      };
     },
   };
 }
