@@ -1,5 +1,10 @@
 // The fallback against a real Ackwire: what a socket tells, over HTTP alone, also while the process is killed.
 
+import { build } from "esbuild";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { connect, fallback, webSocket } from "../../src/index.js";
@@ -142,4 +147,39 @@ test("1,000 jobs are watched by one stream, and a token that expires is renewed"
   expect(await long.wait()).toMatchObject({ state: "completed" });
   expect(asked).toBeGreaterThan(1);
   await ackwire.close();
+});
+
+const modes = [["streams", false], ["long polls", true]] as const;
+test.each(modes)("a page of another origin in Chromium, over %s", async (_, gathers) => {
+  proxy.gathers = gathers;
+  const contents = `
+    import { connect } from "./src/index.ts";
+    window.go = async (url) => {
+      const ackwire = connect({ url, backoff: { base: 50, cap: 500 } });
+      const jobs = await Promise.all(Array.from({ length: 20 }, (_, i) => ackwire.submit("demo.echo", i)));
+      const ends = await Promise.all(jobs.map((job) => job.wait()));
+      return [ackwire.connection.snapshot().transport, ends.map(({ state, result }) => [state, result])];
+    };`;
+  const resolveDir = fileURLToPath(new URL("../..", import.meta.url));
+  const { outputFiles } = await build({ stdin: { contents, resolveDir }, bundle: true, format: "esm", write: false });
+  const page = createServer((_, response) => {
+    response.setHeader("Content-Type", "text/html");
+    response.end(`<!doctype html><script type="module">${outputFiles[0]!.text}</script>`);
+  });
+  await new Promise<void>((done) => page.listen(0, "127.0.0.1", done));
+  const browser = await chromium.launch({
+    executablePath: process.env["ACKWIRE_CHROMIUM"] ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-dev-shm-usage"],
+  });
+  try {
+    const tab = await browser.newPage();
+    await tab.goto(`http://127.0.0.1:${(page.address() as AddressInfo).port}`);
+    await tab.waitForFunction(() => "go" in window);
+    const told = await tab.evaluate((url) => (window as unknown as { go(url: string): unknown }).go(url), proxy.url);
+    expect(told).toEqual(["fallback", Array.from({ length: 20 }, (_, i) => ["completed", i])]);
+    expect(proxy.refused).toBeGreaterThan(0);
+  } finally {
+    await browser.close();
+    page.close();
+  }
 });
