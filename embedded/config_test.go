@@ -44,7 +44,8 @@ func TestEverySettingOfTheCommandCanBeGiven(t *testing.T) {
 			value = "true"
 		}
 		if row[3] != "" {
-			if value = samples[row[3]]; value == "" {
+			value = samples[row[3]]
+			if value == "" {
 				t.Errorf("%s: there is no sample of %s", name, row[3])
 			}
 		}
@@ -94,7 +95,9 @@ func TestSettingsAndFields(t *testing.T) {
 			t.Errorf("%s, and its field: %v", setting, err)
 		}
 	}
-	s, err := Config{Settings: []string{"grace=90s", "jwks-url=https://id.example/keys", "permission-map=a=read+cancel"}}.settings()
+	s, err := Config{Settings: []string{
+		"grace=90s", "jwks-url=https://id.example/keys", "permission-map=a=read+cancel",
+	}}.settings()
 	if err != nil || s.Worker.Grace != 90*time.Second || s.Gateway.Auth.JWKSURL != "https://id.example/keys" ||
 		s.Gateway.Partitions != serve.DefaultSettings().Gateway.Partitions {
 		t.Errorf("%+v, %v", s, err)

@@ -52,7 +52,9 @@ type page struct {
 	http *http.Client
 }
 
-func newPage(t *testing.T, base string, dial func(ctx context.Context, network, address string) (net.Conn, error)) *page {
+func newPage(
+	t *testing.T, base string, dial func(ctx context.Context, network, address string) (net.Conn, error),
+) *page {
 	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
 	return &page{t: t, base: base, http: &http.Client{Transport: transport}, diary: diary{ids: map[string]string{}}}
 }
@@ -106,7 +108,9 @@ func (p *page) submit(ctx context.Context, name, jobType, payload string) string
 
 // follow reads an event stream until it ends, or enough says that it is to be left. It writes down the last state of
 // each job, and what else came. It returns the last ID.
-func (p *page) follow(ctx context.Context, what, path, last string, enough func(name string, s job.Document) bool) string {
+func (p *page) follow(
+	ctx context.Context, what, path, last string, enough func(name string, s job.Document) bool,
+) string {
 	p.t.Helper()
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
@@ -202,7 +206,8 @@ func (p *page) streams(ctx context.Context) {
 	p.ask(ctx, "once more", http.MethodGet, three, last, "")
 	p.ask(ctx, "none is there", http.MethodGet, "/v1/events?job="+goneJob, "", "")
 	for _, query := range []string{
-		"", "?job=", "?job=x", "?job=" + echo + "&more=1", "?mine=false", "?mine=true&mine=true", "?mine=true&job=" + echo, "?%zz",
+		"", "?job=", "?job=x", "?job=" + echo + "&more=1", "?mine=false", "?mine=true&mine=true",
+		"?mine=true&job=" + echo, "?%zz",
 	} {
 		p.ask(ctx, "the query "+strings.ReplaceAll(query, echo, "ID"), http.MethodGet, "/v1/events"+query, "", "")
 	}

@@ -132,13 +132,13 @@ func (w *World) listen() (check func()) {
 	if err := ws.Write(w.ctx(), websocket.MessageText, []byte(`{"type":"subscribe","id":"1","mine":true}`)); err != nil {
 		w.T.Fatal(err)
 	}
-	var frames [][]byte // the reader's until it has ended
-	ended := make(chan error, 1)
+	var frames [][]byte // the reader's until it has ended, as is err
+	ended := make(chan struct{})
 	go func() {
 		for {
-			_, b, err := ws.Read(context.Background())
-			if err != nil {
-				ended <- err
+			var b []byte
+			if _, b, err = ws.Read(context.Background()); err != nil {
+				close(ended)
 				return
 			}
 			frames = append(frames, b)
@@ -147,7 +147,7 @@ func (w *World) listen() (check func()) {
 	return func() {
 		w.T.Helper()
 		select {
-		case err := <-ended:
+		case <-ended:
 			w.T.Errorf("the socket ended: %v", err)
 		default:
 			_ = ws.CloseNow()

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Golden is a test of packages that other programs import: it reports their problems, and holds what they export against
-// testdata/api/NAME.txt, which it writes when update is set. NAME is the package's. Packages are named as the go command
-// names them; without any they are all of the module whose folder the test runs in.
+// Golden is a test of packages that other programs import: it reports their problems, and holds what they export
+// against testdata/api/NAME.txt, which it writes when update is set. NAME is the package's. Packages are named as the
+// go command names them; without any they are all of the module whose folder the test runs in.
 func Golden(t *testing.T, update bool, names ...string) {
 	t.Helper()
 	if len(names) == 0 {

@@ -23,8 +23,8 @@ type limits struct {
 func TestSet(t *testing.T) {
 	cfg := Defaults[limits]()
 	err := Set(&cfg, []string{
-		"slots=3", "slots=4", "hosts=c", "hosts=d,e", "run=x=wc -c, really", "run=y=a=b", "quiet=true", "name=", "colour=blue",
-		"log-level=debug",
+		"slots=3", "slots=4", "hosts=c", "hosts=d,e", "run=x=wc -c, really", "run=y=a=b", "quiet=true", "name=",
+		"colour=blue", "log-level=debug",
 	})
 	want := limits{
 		Slots: 4, Grace: 5 * time.Second, Hosts: []string{"c", "d", "e"}, Ports: []uint16{443},
@@ -39,7 +39,8 @@ func TestSet(t *testing.T) {
 func TestSetTellsAllProblems(t *testing.T) {
 	cfg := Defaults[limits]()
 	err := Set(&cfg, []string{
-		"slot=3", "slots=many", "grace=5", "ports=443,70000", "quiet", "quiet=perhaps", "colour=green", "help=true", "=1", "run=x",
+		"slot=3", "slots=many", "grace=5", "ports=443,70000", "quiet", "quiet=perhaps", "colour=green", "help=true",
+		"=1", "run=x",
 	})
 	if err == nil {
 		t.Fatal("no error")

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // expr is the text of a TypeScript type.
@@ -130,7 +132,7 @@ func number(f float64) string {
 
 // quote writes a string literal in JSON, which is valid in TypeScript, too, and escapes line separators.
 func quote(s string) string {
-	b, err := json.Marshal(s)
+	b, err := plainjson.Marshal(s)
 	if err != nil {
 		return `""` // strings are always marshalled
 	}

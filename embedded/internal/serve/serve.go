@@ -61,7 +61,8 @@ func (c Settings) Validate() error {
 		c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
 	}
 	if c.NoProcessor && len(c.Handlers.Type) > 0 {
-		problems = append(problems, errors.New("no-processor: without a processor there is nothing to run a handler (--type)"))
+		problems = append(problems,
+			errors.New("no-processor: without a processor there is nothing to run a handler (--type)"))
 	}
 	return errors.Join(problems...)
 }
