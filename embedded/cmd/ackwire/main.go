@@ -49,7 +49,7 @@ type commands struct {
 type serveCmd struct {
 	command.Logging `embed:""`
 	serve.Settings  `embed:""`
-	Health          command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Health          command.HealthFlag `help:"Ask whether the process at ops-listen is ready, and exit with 0 if it is, else with 1." env:"-"`
 	Traces          export.Config      `embed:""`
 }
 

@@ -29,7 +29,7 @@ func main() {
 		command.Logging `embed:""`
 		gateway.Config  `embed:""`
 		OpsListen       string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
-		Health          command.HealthFlag `help:"Ask a gateway on this machine, at ops-listen, whether it is ready, and exit with 0 or 1." env:"-"`
+		Health          command.HealthFlag `help:"Ask whether the process at ops-listen is ready, and exit with 0 if it is, else with 1." env:"-"`
 		Traces          export.Config      `embed:""`
 	}
 	kong.Parse(&cli, command.Options("gateway", "Ackwire's gateway: sockets and HTTP for clients.")...)

@@ -30,7 +30,7 @@ type settings struct {
 	command.Logging
 	flags.Worker
 	OpsListen string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
-	Health    command.HealthFlag `help:"Ask a processor on this machine, at ops-listen, whether it takes work, and exit with 0 or 1." env:"-"`
+	Health    command.HealthFlag `help:"Ask whether the process at ops-listen is ready, and exit with 0 if it is, else with 1." env:"-"`
 	Demo      bool               `help:"Run the demo job types."`
 	Traces    export.Config      `embed:""`
 

@@ -28,7 +28,7 @@ type serveCmd struct {
 	command.Logging `embed:""`
 	tracker.Config  `embed:""`
 	OpsListen       string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8091"`
-	Health          command.HealthFlag `help:"Ask the process that runs beside, by ops-listen, whether it takes work: exit code 0 or 1." env:"-"`
+	Health          command.HealthFlag `help:"Ask whether the process at ops-listen is ready, and exit with 0 if it is, else with 1." env:"-"`
 	Traces          export.Config      `embed:""`
 }
 
