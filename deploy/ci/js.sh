@@ -14,10 +14,13 @@ if ! command -v node >/dev/null || ! command -v npm >/dev/null || ! node -e 'pro
   exit 1
 fi
 # npm ci removes what is there, so it runs only when the lock file has changed.
-if ! cmp -s package-lock.json node_modules/.lock-of-ackwire; then
-  npm ci --silent --no-audit --no-fund
-  cp package-lock.json node_modules/.lock-of-ackwire
-fi
+install() {
+  if ! cmp -s package-lock.json node_modules/.lock-of-ackwire; then
+    npm ci --silent --no-audit --no-fund
+    cp package-lock.json node_modules/.lock-of-ackwire
+  fi
+}
+install
 npm run --silent build
 case "$what" in
 build) ;;
@@ -33,6 +36,7 @@ test | test-if-node)
   npm run --silent test
   (cd ../.. && go build -o bin/ ./embedded/cmd/... ./gateway/cmd/... ./tracker/cmd/... ./processor/cmd/... ./loadtest/cmd/...)
   if command -v chromium >/dev/null || [ "${ACKWIRE_REQUIRE_NODE:-}" = 1 ]; then
+    (cd examples/reports && install)
     npm run --silent test:system
   else
     echo "JavaScript client: the tests in a browser were left out, there is no chromium"
