@@ -1,7 +1,8 @@
 // Holds the sizes of the entry points: minified and compressed with gzip, in bytes (1 kB = 1,000 bytes).
 //
-// The core is index.js with all that it imports; what it loads later by import() does not count. Another entry point is
-// what it adds to the core. Exits with 1 when one is too large.
+// Each is bundled once more from what the build makes, as a program's bundler does. What is loaded later by import()
+// does not count; of an entry point beside the core, what it shares with the core does not count either. Exits with 1
+// when one is too large.
 
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -10,8 +11,8 @@ import { entries, options } from "./build.mjs";
 const limits = { index: 6000, react: 1500, offline: 2500, tabs: 2000 };
 
 const { metafile, outputFiles } = await build({ ...options, sourcemap: false, metafile: true, write: false });
-const texts = Object.fromEntries(outputFiles.map((file) => [file.path, file.contents]));
-const textOf = (output) => texts[Object.keys(texts).find((path) => path.endsWith("/" + output))];
+const { absWorkingDir } = options;
+const texts = Object.fromEntries(outputFiles.map((file) => [file.path, file.text]));
 
 /** The outputs that an entry point imports at once, its own included. */
 function closure(output, seen = new Set()) {
@@ -24,18 +25,39 @@ function closure(output, seen = new Set()) {
 }
 
 const core = closure("dist/index.js");
+
+/** Bundles an entry point from the built modules. */
+async function bundle(entry) {
+  const outside = entry === "dist/index.js" ? new Set() : core;
+  const { outputFiles: [file] } = await build({
+    ...options, entryPoints: [absWorkingDir + entry], splitting: false, sourcemap: false, write: false, mangleProps: undefined,
+    chunkNames: undefined,
+    plugins: [{
+      name: "built",
+      setup({ onResolve, onLoad }) {
+        onResolve({ filter: /^[./]/ }, ({ path, importer, kind }) => {
+          const full = kind === "entry-point" ? path : new URL(path, "file://" + importer).pathname;
+          const external = kind === "dynamic-import" || outside.has(full.slice(absWorkingDir.length));
+          return external ? { path, external } : { path: full };
+        });
+        onLoad({ filter: /./ }, ({ path }) => ({ contents: texts[path] }));
+      },
+    }],
+  });
+  return Buffer.from(file.contents);
+}
+
 let failed = false;
 for (const name of Object.keys(entries)) {
-  const outputs = [...closure(`dist/${name}.js`)].filter((output) => name === "index" || !core.has(output));
-  // Compressed together, as a bundler would deliver them.
-  const all = Buffer.concat(outputs.map(textOf));
+  const all = await bundle(`dist/${name}.js`);
   const size = gzipSync(all, { level: 9 }).length;
   const limit = limits[name];
   console.log(`${name}: ${size} bytes${limit ? ` of ${limit}` : ""} (minified ${all.length})`);
   if (size > limit) failed = true;
 }
 for (const [output, { bytes }] of Object.entries(metafile.outputs)) {
-  if (output.includes("chunks/")) console.log(`  ${output}: ${gzipSync(textOf(output), { level: 9 }).length} bytes (minified ${bytes})`);
+  if (!output.includes("chunks/")) continue;
+  console.log(`  ${output}: ${gzipSync(texts[absWorkingDir + output], { level: 9 }).length} bytes (minified ${bytes})`);
 }
 if (failed) {
   console.error("an entry point is above its limit");

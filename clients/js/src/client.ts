@@ -1,15 +1,15 @@
 // The client: what a program calls, on top of the link, the watches and HTTP.
 
-import { type Call, queueOf } from "./conn.js";
-import { type AckwireError, ClosedError, failure, IndeterminateError, type Parse, problem, unavailable } from "./errors.js";
-import { iterator, type Source } from "./iterate.js";
+import { type Call, rank } from "./conn.js";
+import { AckwireError, ClosedError, failure, IndeterminateError, type Parse, unavailable } from "./errors.js";
+import { iterator } from "./iterate.js";
 import { createJob, type Handle, type JobContext } from "./job.js";
 import { createLink } from "./link.js";
 import type { Mine } from "./mine.js";
 import type { Rest } from "./rest.js";
 import { quote, random, splitURL } from "./text.js";
 import { Backoff, now } from "./time.js";
-import { Tokens } from "./token.js";
+import { createTokens } from "./token.js";
 import type { Ackwire, ConnectOptions, State, Status, SubmitOptions, Transport } from "./types.js";
 import { wakes } from "./wake.js";
 import { checkID, createWatches } from "./watch.js";
@@ -22,7 +22,7 @@ const asyncDispose: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? Symbol.f
 export function createClient(options: ConnectOptions, transport: Transport, standard: Transport): Ackwire {
   const [base, query] = splitURL(options.url);
   const { bigints } = options;
-  const tokens = new Tokens(options.token);
+  const tokens = createTokens(options.token);
   // Called without a receiver: browsers refuse fetch as a method of another object.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
   const parser = (): Parse | Promise<Parse> =>
@@ -33,7 +33,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
   let rest: Rest | undefined;
   let mine: Mine | undefined;
   const load = <T>(module: Promise<T>) => module.catch((error) => {
-    throw unavailable("code could not be loaded", error);
+    throw unavailable("import", error);
   });
   const http = async () => {
     if (link.ended_) throw link.ended_;
@@ -57,9 +57,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
         const call = conn.calls_.get(id);
         switch (type) {
           case "status":
-            if (!(typeof job.jobId === "string" && typeof job.state === "string" && Number.isSafeInteger(version) && version > 0)) {
-              return false;
-            }
+            if (typeof job.state !== "string" || !(Number.isSafeInteger(version) && version > 0)) return false;
             job.version = version;
             if (frame.mine === true) mine?.status_(job.jobId, job);
             return watches_.status_(job.jobId, job);
@@ -74,16 +72,16 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
             return;
           case "ack": {
             if (!call) return;
-            if (!queueOf(call)) return false; // it answers another kind of request
+            if (!rank(call)) return false; // it answers another kind of request
             const sound = typeof jobId === "string" && jobId !== "" && typeof frame.state === "string";
             // Here and not in submit: the next frame may already be this job's first status.
             if (sound && call.watch_) call.sub_ = watches_.acked_(conn, jobId, !!call.finish_)!;
             call.answered_ = !sound;
-            link.answer_(conn, call, sound ? undefined : failure("indeterminate", "the answer could not be read"), frame);
+            link.answer_(conn, call, sound ? undefined : failure("indeterminate", "unreadable answer", true), frame);
             return sound;
           }
           case "error": {
-            const error = problem(frame);
+            const error = new AckwireError(frame);
             if (!call) return watches_.refused_(conn, id, error);
             call.answered_ = true;
             link.answer_(conn, call, error);
@@ -150,24 +148,9 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       return createJob(context, id);
     },
     watch: (id, options) => client.job(id).watch(options),
-    mine: (options) => iterator<Status>((wake) => {
-      let source: Source<Status> | undefined;
-      let failed: unknown;
-      load(import("./mine.js")).then((module) => {
-        if (source) return;
-        mine ??= new module.Mine(link, client);
-        source = mine.follow_(wake, options?.held);
-      }).catch((error) => (failed = error)).then(wake);
-      return {
-        take_() {
-          if (failed) throw failed;
-          return source?.take_();
-        },
-        stop_() {
-          if (source) source.stop_();
-          else source = { take_() {}, stop_() {} } as never; // it ended before it began
-        },
-      };
+    mine: (options) => iterator<Status>(async (wake) => {
+      const module = await load(import("./mine.js"));
+      return (mine ??= new module.Mine(link, client)).follow_(wake, options?.held);
     }, options?.signal),
     cancel: (id, options) => order("cancel", id, options?.signal),
     retry: (id, options) => order("retry", id, options?.signal),
@@ -175,11 +158,9 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
     close: async () => link.fail_(new ClosedError({ code: "closed", detail: "the client was closed" })),
     [asyncDispose]: () => client.close(),
   } as Partial<Ackwire> as Ackwire;
-  for (const name of ["list", "get", "why", "deliveries", "stats"] as const) {
-    client[name] = async (...args: [any, any?]) => ((await http())[name] as any)(...args);
+  for (const name of ["list", "get", "why", "deliveries", "stats", "download"] as const) {
+    (client as any)[name] = async (...args: [any, any?]) => ((await http())[name] as any)(...args);
   }
-  const context: JobContext = {
-    client_: client, watches_, handles_, download_: async (id, signal) => (await http()).download(id, signal && { signal }),
-  };
+  const context: JobContext = { client_: client as JobContext["client_"], watches_, handles_ };
   return client;
 }

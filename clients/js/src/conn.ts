@@ -36,8 +36,8 @@ export interface Call {
   finish_?: ((error: unknown, frame?: Frame) => void) | undefined;
 }
 
-/** Which queue a request waits in: those of the link itself, orders, submits. The server bounds the last two. */
-export const queueOf = ({ kind_ }: Call): 0 | 1 | 2 =>
+/** How long others go before a request: 0 for the link's own, 1 for orders, 2 for submits. The server bounds 1 and 2. */
+export const rank = ({ kind_ }: Call): 0 | 1 | 2 =>
   kind_ === "submit" ? 2 : kind_ === "cancel" || kind_ === "retry" ? 1 : 0;
 
 /** The error of a call that `cause` ended before its answer came. */
@@ -46,7 +46,7 @@ export const outcome = (call: Call, cause: unknown): unknown =>
 
 /** One session from the attempt to open it to its end. */
 export interface Conn {
-  session_: Session | undefined;
+  session_?: Session | undefined;
   /** Written, not answered, in the order of their writing. */
   calls_: Map<string, Call>;
   /** Subscribe frames that were written and not answered. */
@@ -58,19 +58,17 @@ export interface Conn {
   frameBytes_: number;
   /** Milliseconds between two signs of life. */
   ping_: number;
-  /** When it was welcomed; 0 before. */
-  born_: number;
+  /** When it was welcomed; undefined before. */
+  born_?: number | undefined;
   /** When the last frame came. */
   heard_: number;
-  /** When a ping was sent that nothing has followed yet; 0 without one. */
-  pinged_: number;
-  /** It was looked after out of turn, and nothing has come since. */
-  excused_: boolean;
+  /** When a ping was sent that nothing has followed yet; 0 or undefined without one. */
+  pinged_?: number | undefined;
   /** Keeps it from being given up, which is due without a welcome, and while it drains. */
   spare_: () => void;
   /** Nothing new is written to it. */
-  draining_: boolean;
-  dead_: boolean;
+  draining_?: boolean | undefined;
+  dead_?: boolean | undefined;
   /** The last error that answered no request: it explains the close that follows. */
-  problem_: AckwireError | undefined;
+  problem_?: AckwireError | undefined;
 }

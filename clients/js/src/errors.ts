@@ -1,6 +1,5 @@
 // The errors of the client: one class for every answer of the server, and those that only a client can have.
 
-import { retryableCode } from "./codes_gen.js";
 import type { Status } from "./types.js";
 
 /** One place of a payload that breaks its schema; `pointer` is a JSON Pointer (RFC 6901). */
@@ -24,25 +23,22 @@ export interface Problem {
 
 /** Any failure that Ackwire answers, with its documented code. */
 export class AckwireError extends Error {
-  readonly code: string;
+  override name = "AckwireError";
+  declare readonly code: string;
   /** The same again may go better. */
-  readonly retryable: boolean;
+  declare readonly retryable: boolean;
   /** Seconds after which to try again; undefined when the server named none. */
-  readonly retryAfter: number | undefined;
-  readonly jobId: string | undefined;
+  declare readonly retryAfter: number | undefined;
+  declare readonly jobId: string | undefined;
   /** The HTTP status; undefined for an answer on a socket. */
-  readonly status: number | undefined;
-  readonly errors: readonly FieldError[];
+  declare readonly status: number | undefined;
+  declare readonly errors: readonly FieldError[];
 
-  constructor(problem: Problem, options?: ErrorOptions) {
-    super(problem.detail || problem.title || problem.code, options);
-    this.name = "AckwireError";
-    this.code = problem.code;
-    this.retryable = problem.retryable === true;
-    this.retryAfter = problem.retryAfter;
-    this.jobId = problem.jobId;
-    this.status = problem.status;
-    this.errors = Array.isArray(problem.errors) ? problem.errors : [];
+  constructor({ code, title, detail, retryable, retryAfter, jobId, status, errors }: Problem, options?: ErrorOptions) {
+    super(detail || title || code, options);
+    Object.assign(this, {
+      code, retryable: retryable === true, retryAfter, jobId, status, errors: Array.isArray(errors) ? errors : [],
+    });
   }
 }
 
@@ -52,16 +48,14 @@ export class AckwireError extends Error {
  * exist, if the server said so.
  */
 export class IndeterminateError extends AckwireError {
+  override name = "IndeterminateError";
   /** The submit's idempotency key. When it is set, the same submit with this key is safe to repeat. */
   readonly key: string | undefined;
 
   constructor(cause: unknown, key?: string, jobId?: string) {
     super({
-      code: "indeterminate", retryable: key !== undefined,
-      detail: `the outcome is not known: ${cause instanceof Error ? cause.message : cause}`,
-      ...(jobId !== undefined && { jobId }),
+      code: "indeterminate", retryable: !!key, detail: "the outcome is not known: " + said(cause), jobId: jobId!,
     }, { cause });
-    this.name = "IndeterminateError";
     this.key = key;
   }
 }
@@ -71,44 +65,42 @@ export class IndeterminateError extends AckwireError {
  * with a code after which a client must not come back. Every call and every watch of the client ends with it.
  */
 export class ClosedError extends AckwireError {
+  override name = "ClosedError";
   /** The WebSocket close code; undefined after `close()`. */
   readonly closeCode: number | undefined;
 
   constructor(problem: Problem, closeCode?: number, options?: ErrorOptions) {
     super(problem, options);
-    this.name = "ClosedError";
     this.closeCode = closeCode;
   }
 }
 
 /** A job has no result, since it failed or was cancelled. `code` is that of its error, or `cancelled`. */
 export class JobError extends Error {
+  override name = "JobError";
   readonly code: string;
   readonly retryable: boolean;
   /** The job's terminal document. */
   readonly status: Status;
 
   constructor(status: Status) {
-    const error = status.error;
-    super(error?.message || error?.code || `the job is ${status.state}`);
-    this.name = "JobError";
-    this.code = error?.code ?? status.state;
-    this.retryable = error?.retryable === true;
+    const { code = status.state, message, retryable } = status.error ?? {};
+    super(message || code);
+    this.code = code;
+    this.retryable = !!retryable;
     this.status = status;
   }
 }
 
 /** Makes the error that the server would have answered with. */
-export const failure = (code: string, detail: string, options?: ErrorOptions): AckwireError =>
-  new AckwireError({ code, detail, retryable: retryableCode(code) }, options);
+export const failure = (code: string, detail: string, retryable = false): AckwireError =>
+  new AckwireError({ code, detail, retryable });
 
 /** Says that the network, or a function of the user, did not do its part. */
-export const unavailable = (what: string, cause: unknown): AckwireError =>
-  failure("unavailable", `${what}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+export const unavailable = (what: string, cause?: unknown): AckwireError =>
+  new AckwireError({ code: "unavailable", detail: what + (cause ? ": " + said(cause) : ""), retryable: true }, { cause });
 
-/** Makes an error of members from the wire. */
-export const problem = (from: any, status?: number): AckwireError =>
-  new AckwireError({ ...from, status, retryable: from.retryable ?? retryableCode(from.code) });
+const said = (error: any): string => error?.message ?? String(error);
 
 /** Reads a text as JSON; how big integers are read depends on the client. */
 export type Parse = (text: string) => any;

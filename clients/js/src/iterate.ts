@@ -18,10 +18,12 @@ export const asyncIterator: typeof Symbol.asyncIterator = Symbol.asyncIterator ?
  * its argument is to be called when there may be something to take.
  */
 export function iterator<T>(
-  open: (wake: () => void) => Source<T>, signal?: AbortSignal,
+  open: (wake: () => void) => Source<T> | Promise<Source<T>>, signal?: AbortSignal,
 ): AsyncIterableIterator<T, undefined, undefined> {
   const waiting: [(result: IteratorResult<T, undefined>) => void, (error: unknown) => void][] = [];
   let source: Source<T> | undefined;
+  let failed: unknown;
+  let opened = false;
   let ended = false;
 
   const end = () => {
@@ -36,11 +38,15 @@ export function iterator<T>(
       try {
         if (!ended) {
           if (signal?.aborted) throw signal.reason;
-          if (!source) {
-            source = open(wake);
+          if (!opened) {
+            opened = true;
             signal?.addEventListener("abort", wake);
+            const opening = open(wake);
+            if ("take_" in opening) source = opening;
+            else opening.then((late) => (ended ? late.stop_() : (source = late)), (error) => (failed = error)).then(wake);
           }
-          result = source.take_();
+          if (failed) throw failed;
+          result = source?.take_();
         }
       } catch (error) {
         end();

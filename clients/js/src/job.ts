@@ -3,7 +3,7 @@
 import { JobError } from "./errors.js";
 import { asyncIterator } from "./iterate.js";
 import { Value } from "./store.js";
-import type { Ackwire, Job, JobSnapshot, Status } from "./types.js";
+import type { Ackwire, CallOptions, Job, JobSnapshot, Status } from "./types.js";
 import { type Sub, terminal, type Watches } from "./watch.js";
 
 /** A handle whose store has listeners. */
@@ -14,18 +14,19 @@ export interface Handle extends Job<any> {
 
 /** What a handle needs. */
 export interface JobContext {
-  client_: Ackwire;
+  client_: Ackwire & {
+    /** Reads a result that a document does not hold. */
+    download(id: string, options?: CallOptions): Promise<any>;
+  };
   watches_: Watches;
   /** The handles whose stores have listeners. */
   handles_: Set<Handle>;
-  /** Reads a result that a document does not hold. */
-  download_(id: string, signal?: AbortSignal): Promise<any>;
 }
 
 const unknown: JobSnapshot<any> = { status: undefined, error: undefined };
 
 /** `acked` is the subscription that the submit's ack began: it may have brought the end already. */
-export function createJob({ client_, watches_, handles_, download_ }: JobContext, id: string, duplicate = false, acked?: Sub): Handle {
+export function createJob({ client_, watches_, handles_ }: JobContext, id: string, duplicate = false, acked?: Sub): Handle {
   const store = new Value(unknown);
   let sub: Sub | undefined; // the store's own, while it has listeners and the job has not ended
   let resets = 0;
@@ -86,20 +87,19 @@ export function createJob({ client_, watches_, handles_, download_ }: JobContext
     async result(options) {
       const status = await job.wait(options);
       if (status.state !== "completed") throw new JobError(status);
-      return status.result === undefined && status.resultUrl ? download_(id, options?.signal) : status.result;
+      return status.result === undefined && status.resultUrl ? client_.download(id, options) : status.result;
     },
-    get: (options) => client_.get(id, options),
-    why: (options) => client_.why(id, options),
-    cancel: (options) => client_.cancel(id, options),
     retry(options) {
       acked = undefined; // the job may be opened again: forget the end that was seen
       return client_.retry(id, options);
     },
-    deliveries: (options) => client_.deliveries(id, options),
     reopened_() {
       stop();
       start();
     },
-  } as Handle;
+  } as Partial<Handle> as Handle;
+  for (const name of ["get", "why", "cancel", "deliveries"] as const) {
+    job[name] = (options) => client_[name](id, options) as Promise<any>;
+  }
   return job;
 }

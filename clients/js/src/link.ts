@@ -1,8 +1,8 @@
 // The connection: which session is in use, when another is opened, and what waits to be sent.
 
 import { closePingTimeout, reconnects } from "./codes_gen.js";
-import { type Call, type Conn, type Frame, outcome, queueOf } from "./conn.js";
-import { AckwireError, ClosedError, failure, type Parse, problem, unavailable } from "./errors.js";
+import { type Call, type Conn, type Frame, outcome, rank } from "./conn.js";
+import { AckwireError, ClosedError, failure, type Parse, unavailable } from "./errors.js";
 import { Value } from "./store.js";
 import { fits, quote } from "./text.js";
 import { alarm, type Backoff, millis, now } from "./time.js";
@@ -12,7 +12,6 @@ import type { Connection, Target, Transport } from "./types.js";
 const handshake = 15_000; // milliseconds for one attempt to connect, up to the welcome
 const drain = 10_000; // milliseconds that answers are awaited in an old session, beyond what goaway asked to wait
 const answer = 5_000; // milliseconds for the answer to a ping, and of silence before one while a request is unanswered
-const late = 5_000; // milliseconds that a timer comes late when the device slept, or the page was frozen
 
 /** What uses a link. */
 export interface LinkUser {
@@ -62,7 +61,7 @@ export function createLink(
 ): Link {
   const conns = new Set<Conn>(); // welcomed and not ended
   const ends = new Set<(error: AckwireError) => void>(); // each ends something that somebody waits for
-  const queues: [own: Call[], orders: Call[], submits: Call[]] = [[], [], []];
+  let queue: Call[] = []; // not written, in the order of their making
   let opening: Conn | undefined;
   let sequence = 0;
   let failures = 0;
@@ -106,12 +105,12 @@ export function createLink(
   const call_ = (call: Call) => {
     const done = hold(
       call, call.signal_, call.until_,
-      () => outcome(call, failure("unavailable", `the ${call.kind_} was not answered within its time to live`)),
+      () => outcome(call, unavailable("the time to live is over")),
       (error) => outcome(call, error),
     );
     call.sends_ = 0;
     call.id_ = id_();
-    if (call.finish_) queues[queueOf(call)].push(call);
+    if (call.finish_) queue.push(call);
     return done;
   };
 
@@ -119,34 +118,30 @@ export function createLink(
 
   const answer_ = (conn: Conn, call: Call, error?: unknown, frame?: Frame) => {
     conn.calls_.delete(call.id_!);
-    if (queueOf(call)) conn.inFlight_--;
+    if (rank(call)) conn.inFlight_--;
     call.finish_?.(error, frame);
     touch_(); // the next one may go
   };
 
   /** Writes requests that wait for nothing, then watches, then the rest as far as the server's bound allows. */
   const flush = () => {
-    const [own, orders, submits] = queues;
     for (let conn; (conn = link.cur_); ) {
-      let call = own.shift();
-      if (!call) {
-        const frame = user.frame_(conn);
-        if (frame) {
-          conn.session_!.send(frame);
+      let call = queue.find((call) => !rank(call));
+      let frame = call ? "" : user.frame_(conn);
+      if (!call && !frame && conn.inFlight_ < conn.most_) call = queue.find((call) => rank(call) < 2) ?? queue[0];
+      if (call) {
+        queue.splice(queue.indexOf(call), 1);
+        if (!call.finish_) continue; // it was given up in its queue
+        frame = `{"type":"${call.kind_}","id":"${call.id_}"${call.body_}`;
+        if (!fits(frame, conn.frameBytes_)) {
+          call.finish_(failure("payload_too_large", "the frame has more bytes than " + conn.frameBytes_));
           continue;
         }
-        call = conn.inFlight_ < conn.most_ ? (orders.shift() ?? submits.shift()) : call;
-        if (!call) return;
+        call.sends_!++;
+        conn.calls_.set(call.id_!, call);
+        if (rank(call)) conn.inFlight_++;
       }
-      if (!call.finish_) continue; // it was given up in its queue
-      const frame = `{"type":"${call.kind_}","id":"${call.id_}"${call.body_}`;
-      if (!fits(frame, conn.frameBytes_)) {
-        call.finish_(failure("payload_too_large", `the server takes ${conn.frameBytes_} bytes in a frame`));
-        continue;
-      }
-      call.sends_!++;
-      conn.calls_.set(call.id_!, call);
-      if (queueOf(call)) conn.inFlight_++;
+      if (!frame) return;
       conn.session_!.send(frame);
     }
   };
@@ -179,9 +174,8 @@ export function createLink(
     guard = alarm((guardAt = at), () => {
       guard = undefined;
       const { cur_ } = link;
-      if (now() - guardAt > late) wake();
       if (cur_ && due(cur_) <= now()) {
-        if (cur_.pinged_) giveUp(cur_, "the server is silent");
+        if (cur_.pinged_) giveUp(cur_);
         else ping(cur_);
       }
       touch_();
@@ -224,8 +218,7 @@ export function createLink(
     const { cur_ } = link;
     if (opening) spare(opening, answer);
     if (cur_) {
-      if (!cur_.excused_) ping(cur_);
-      cur_.excused_ = true;
+      if (!cur_.pinged_) ping(cur_);
     } else if (!asked) notBefore = failures = 0;
     touch_();
   };
@@ -235,22 +228,19 @@ export function createLink(
     conn.spare_();
     conn.spare_ = alarm(now() + wait, () => {
       tokens.forget_(); // one that does not answer
-      giveUp(conn, "it took too long");
+      giveUp(conn);
     });
   };
 
-  const giveUp = (conn: Conn, why: string) => {
-    closed(conn, closePingTimeout, why);
+  const giveUp = (conn: Conn) => {
+    closed(conn, closePingTimeout, "no answer");
     conn.session_?.close(closePingTimeout);
   };
 
   // Sessions.
 
   const open = () => {
-    const conn: Conn = (opening = {
-      session_: undefined, calls_: new Map(), batches_: new Map(), inFlight_: 0, most_: 0, frameBytes_: 0, ping_: 0,
-      born_: 0, heard_: 0, pinged_: 0, excused_: false, spare_() {}, draining_: false, dead_: false, problem_: undefined,
-    });
+    const conn = (opening = { calls_: new Map(), batches_: new Map(), inFlight_: 0, spare_() {} } as never as Conn);
     const end = closed.bind(undefined, conn);
     spare(conn, handshake);
     Promise.all([tokens.fetch_(), ready()]).then(([token, parse]) => {
@@ -260,7 +250,6 @@ export function createLink(
           if (conn.dead_) return;
           conn.heard_ = now();
           conn.pinged_ = 0;
-          conn.excused_ = false;
           let sound: boolean | void = false;
           try {
             const frame = parse(text);
@@ -276,7 +265,7 @@ export function createLink(
       });
       if (conn.dead_) conn.session_.close(1000);
     }).catch((error) => {
-      end(1006, "", error instanceof AckwireError ? error : unavailable("the token could not be fetched", error));
+      end(1006, "", error instanceof AckwireError ? error : unavailable("token", error));
     });
   };
 
@@ -321,7 +310,7 @@ export function createLink(
       case "error":
         if (typeof frame.code !== "string") break;
         if (!call && !conn.batches_.has(id)) {
-          if (id === undefined) conn.problem_ = problem(frame);
+          if (id === undefined) conn.problem_ = new AckwireError(frame);
           return;
         }
     }
@@ -349,14 +338,15 @@ export function createLink(
     if (tried) opening = undefined;
     bury(conn);
     const why = error ?? conn.problem_;
-    const cause = why ?? new ClosedError({ code: "closed", detail: `the session ended: ${code} ${reason}` }, code);
-    // What was not answered goes back to the front of its queue, in order, or ends as not known.
-    const again: [Call[], Call[], Call[]] = [[], [], []];
+    const detail = `closed by the server: ${code} ${why?.message ?? reason}`;
+    const cause = why ?? new ClosedError({ code: "closed", detail }, code);
+    // What was not answered goes back to the front, in order, or ends as not known.
+    const again: Call[] = [];
     for (const call of conn.calls_.values()) {
-      if (call.finish_ && call.resend_) again[queueOf(call)].push(call);
+      if (call.finish_ && call.resend_) again.push(call);
       else call.finish_?.(outcome(call, cause));
     }
-    again.forEach((calls, i) => queues[i]!.unshift(...calls));
+    queue = [...again, ...queue];
     touch_();
     if (!used && !tried) return;
     lastError = cause;
@@ -364,7 +354,7 @@ export function createLink(
     if (error ? !permanent(error) : reconnects(code)) {
       // A session that did not last counts as a failed attempt, so that a server which welcomes and closes is not
       // met with a tight loop.
-      if (used && now() - conn.born_ >= backoff_.cap_) failures = 0;
+      if (used && now() - conn.born_! >= backoff_.cap_) failures = 0;
       notBefore = now() + backoff_.wait_(failures++, error?.retryAfter);
     } else if (error?.status === 401 && tokens.renewable_ && !retried) {
       retried = true;
@@ -372,7 +362,7 @@ export function createLink(
     } else {
       fail_(error ?? new ClosedError({
         code: why?.code ?? (code === 4503 ? "limit_exceeded" : code > 4499 ? "unauthenticated" : "closed"),
-        detail: `closed by the server: ${code} ${why?.message ?? reason}`,
+        detail,
       }, code, { cause: why }));
     }
   };
@@ -402,4 +392,4 @@ export function createLink(
 
 /** Whether coming back would be refused again; 404 is what a proxy answers while the service behind is replaced. */
 const permanent = ({ retryable, status = 0 }: AckwireError): boolean =>
-  !retryable && status > 399 && status < 500 && ![404, 408, 425, 429].includes(status);
+  !retryable && /^4(?!04|08|25|29)/.test(status + "");

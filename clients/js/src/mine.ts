@@ -83,7 +83,7 @@ export class Mine {
 
   status_(id: string, status: Status): void {
     const last = this.last_(id);
-    if (!this.readers_.size || (last && status.version <= last.version)) return;
+    if (typeof id !== "string" || !this.readers_.size || (last && status.version <= last.version)) return;
     if (this.seen_.size >= maxSeen) {
       this.older_ = this.seen_;
       this.seen_ = new Map();

@@ -1,7 +1,7 @@
 // Questions over HTTP, with the same identity as the sessions. Loaded when the first is asked.
 
-import { codeOfStatus } from "./codes_gen.js";
-import { AckwireError, type Parse, problem, unavailable } from "./errors.js";
+import { codeOfStatus, retryableCode } from "./codes_gen.js";
+import { AckwireError, type Parse, unavailable } from "./errors.js";
 import type { Tokens } from "./token.js";
 import type { CallOptions, JobPage, ListQuery, Status } from "./types.js";
 import { checkID } from "./watch.js";
@@ -20,7 +20,7 @@ export async function refusal(response: Response): Promise<AckwireError> {
   if (after && body.retryAfter === undefined) {
     body.retryAfter = /^\d+$/.test(after) ? +after : Math.max(0, (Date.parse(after) - Date.now()) / 1000);
   }
-  return problem(body, status);
+  return new AckwireError({ ...body, status, retryable: body.retryable ?? retryableCode(body.code) });
 }
 
 /** Waits for a promise, or rejects with the signal's reason. */

@@ -2,38 +2,38 @@
 
 import type { ConnectOptions } from "./types.js";
 
-export class Tokens {
+export interface Tokens {
+  /** Whether another question may bring another token. */
   readonly renewable_: boolean;
-  private readonly source_: ConnectOptions["token"];
-  private asked_: Promise<string | undefined> | undefined;
-  private last_: Promise<string | undefined> | undefined;
-
-  constructor(source: ConnectOptions["token"]) {
-    this.source_ = source;
-    this.renewable_ = typeof source === "function";
-  }
-
   /** Asks for a token; everybody who asks meanwhile gets the same answer. */
-  fetch_(): Promise<string | undefined> {
-    if (this.asked_) return this.asked_;
-    const source = this.source_;
-    const asked = new Promise<string | undefined>((resolve) => resolve(typeof source === "function" ? source() : source));
-    this.asked_ = asked;
-    const over = () => this.forget_(asked);
-    asked.then(() => {
-      this.last_ = asked;
+  fetch_(): Promise<string | undefined>;
+  /** The last token, or a first one. */
+  current_(): Promise<string | undefined>;
+  /** Lets the next one ask anew, though a question may not be answered yet. */
+  forget_(): void;
+}
+
+export function createTokens(source: ConnectOptions["token"]): Tokens {
+  const renewable_ = typeof source === "function";
+  let asked: Promise<string | undefined> | undefined;
+  let last: Promise<string | undefined> | undefined;
+  const fetch_ = () => {
+    if (asked) return asked;
+    const question = (asked = new Promise((resolve) => resolve(renewable_ ? source() : source)));
+    const over = () => {
+      if (asked === question) asked = undefined;
+    };
+    question.then(() => {
+      last = question;
       over();
     }, over);
-    return asked;
-  }
-
-  /** The last token, or a first one. */
-  current_(): Promise<string | undefined> {
-    return this.last_ ?? this.fetch_();
-  }
-
-  /** Lets the next one ask anew, though a question may not be answered yet. */
-  forget_(asked = this.asked_): void {
-    if (this.asked_ === asked) this.asked_ = undefined;
-  }
+    return question;
+  };
+  return {
+    renewable_, fetch_,
+    current_: () => last ?? fetch_(),
+    forget_() {
+      asked = undefined;
+    },
+  };
 }

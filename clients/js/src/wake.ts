@@ -7,20 +7,17 @@ import type { ConnectOptions } from "./types.js";
  * function that it returns is called.
  */
 export function wakes(wake: () => void, hook: ConnectOptions["wake"]): () => void {
-  const { document } = globalThis as { document?: Document };
-  const seen = () => {
-    if (document!.visibilityState === "visible") wake();
+  const seen = ({ type }: { type: string }) => {
+    if (type[0] !== "v" || document.visibilityState === "visible") wake();
   };
-  const events: [EventTarget | undefined, string, () => void][] = [
-    [globalThis as unknown as EventTarget, "online", wake],
-    [globalThis as unknown as EventTarget, "pageshow", wake],
-    [document, "visibilitychange", seen],
-    [document, "resume", wake],
-  ];
-  for (const [target, name, listener] of events) target?.addEventListener?.(name, listener);
+  /** Adds the listener, or removes it; those of the document's events hear of them on their way down. */
+  const listen = (change: "addEventListener" | "removeEventListener") => {
+    for (const name of ["online", "pageshow", "visibilitychange", "resume"]) globalThis[change]?.(name, seen as EventListener, true);
+  };
+  listen("addEventListener");
   const stop = hook?.(wake);
   return () => {
-    for (const [target, name, listener] of events) target?.removeEventListener?.(name, listener);
+    listen("removeEventListener");
     stop?.();
   };
 }

@@ -1,6 +1,5 @@
 // The watches of single jobs: one subscription per job, however many read it. It outlives sessions.
 
-import { retryableCode } from "./codes_gen.js";
 import type { Conn, Frame } from "./conn.js";
 import { type AckwireError, failure } from "./errors.js";
 import { DONE, iterator } from "./iterate.js";
@@ -10,13 +9,16 @@ import type { Status } from "./types.js";
 
 const maxBatch = 1000; // jobs in one frame
 
+/** Whether a job may be watched later though it cannot be now; a code that is not known counts like internal. */
+export const passing = (code: string): boolean => !/found|exceeded|forbidden|invalid|unauth/.test(code);
+
 /** Whether a job in this state changes no more by itself. */
 export const terminal = (state: string): boolean => /^(completed|failed|cancelled)$/.test(state);
 
 /** Refuses what cannot be a job's ID, with the server's own answer: in a batch it would spoil the frame for others. */
 export function checkID(id: string): void {
   if (typeof id !== "string" || !/^[!#-.0-[\]-~]{1,128}$/.test(id)) {
-    throw failure("not_found", `${String(id).slice(0, 140)} is not a job ID`);
+    throw failure("not_found", "not a job ID: " + String(id).slice(0, 140));
   }
 }
 
@@ -27,18 +29,18 @@ export interface Sub {
   refs_: number;
   wakes_: Set<() => void>;
   /** The newest document; the only one kept. */
-  latest_: Status | undefined;
+  latest_?: Status | undefined;
   /** While latest_ is undefined: only what is newer is asked for. */
   after_: number;
   /** How often the server has lost the versions that were seen. */
   resets_: number;
   /** Where it was asked for last. */
-  asked_: Conn | undefined;
+  asked_?: Conn;
   /** How many jobs may share its subscribe frame. */
   batch_: number;
-  ended_: boolean;
+  ended_?: boolean;
   /** Why it ended; undefined after a terminal document. */
-  error_: AckwireError | undefined;
+  error_?: AckwireError | undefined;
 }
 
 export interface Watches {
@@ -72,17 +74,14 @@ export interface Watches {
 export function createWatches(link: Link, told: (id: string) => Status | undefined): Watches {
   const subs = new Map<string, Sub>();
   const dirty = new Set<Sub>(); // wait to be subscribed
-  const unsubs = new Set<string>(); // wait to be unsubscribed
+  const unsubs = new Set<Pick<Sub, "id_">>(); // wait to be unsubscribed
   let later = new Set<Sub>(); // to be subscribed again, after a while
   let round = 0;
   let readers = 0;
 
   /** Returns a new subscription without readers, which has what the session has brought of the job already. */
   const begin = (id_: string, after_: number) => {
-    const sub: Sub = {
-      id_, after_, refs_: 0, wakes_: new Set(), latest_: undefined, resets_: 0, asked_: undefined, batch_: maxBatch,
-      ended_: false, error_: undefined,
-    };
+    const sub: Sub = { id_, after_, refs_: 0, wakes_: new Set(), resets_: 0, batch_: maxBatch };
     subs.set(id_, sub);
     const status = told(id_);
     if (status) update(sub, status);
@@ -151,7 +150,7 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
       readers--;
       if (--sub.refs_) return;
       remove(sub);
-      if (sub.asked_ && sub.asked_ === link.cur_) unsubs.add(sub.id_);
+      if (sub.asked_ && sub.asked_ === link.cur_) unsubs.add(sub);
       link.touch_();
     },
     follow_: (join, seen, signal) => iterator<Status>((run) => {
@@ -181,7 +180,7 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
     acked_(conn, id, wanted) {
       let sub = subs.get(id);
       if (wanted) (sub ??= begin(id, 0)).asked_ = conn;
-      else if (!sub && link.cur_ === conn) unsubs.add(id);
+      else if (!sub && link.cur_ === conn) unsubs.add({ id_: id });
       return sub;
     },
     status_(id, status) {
@@ -199,22 +198,24 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
       const head = `{"type":"${ends ? "un" : ""}subscribe","id":"${id}","jobs":[`;
       const batch = new Set<Sub>();
       let jobs = "";
-      let count = 0;
       let most = maxBatch;
-      for (const item of ends ? unsubs : dirty) {
-        let job;
-        if (typeof item === "string") job = quote(item);
-        else {
-          most = Math.min(most, item.batch_);
-          const after = item.latest_?.version ?? item.after_;
-          job = `{"jobId":${quote(item.id_)}${after ? `,"after":${after}` : ""}}`;
+      for (const sub of (ends ? unsubs : dirty) as Set<Sub>) {
+        let job = quote(sub.id_);
+        if (!ends) {
+          most = Math.min(most, sub.batch_);
+          const after = sub.latest_?.version ?? sub.after_;
+          job = `{"jobId":${job}${after ? `,"after":${after}` : ""}}`;
         }
-        if (count && (count >= most || head.length + jobs.length + job.length + 3 > conn.frameBytes_)) break;
-        jobs += (count++ ? "," : "") + job;
-        (ends ? unsubs : dirty).delete(item as never);
-        if (typeof item === "string") continue;
-        item.asked_ = conn;
-        batch.add(item);
+        if (jobs && (batch.size >= most || head.length + jobs.length + job.length + 3 > conn.frameBytes_)) break;
+        jobs += (jobs && ",") + job;
+        batch.add(sub);
+      }
+      for (const sub of batch) {
+        if (ends) unsubs.delete(sub);
+        else {
+          dirty.delete(sub);
+          sub.asked_ = conn;
+        }
       }
       if (!ends) conn.batches_.set(id, batch);
       return head + jobs + "]}";
@@ -226,8 +227,8 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
         const sub = subs.get(jobId);
         if (!sub || sub.asked_ !== conn) continue;
         if (typeof error === "string") {
-          if (retryableCode(error)) later.add(sub);
-          else end(sub, failure(error, `job ${jobId}: ${error}`));
+          if (passing(error)) later.add(sub);
+          else end(sub, failure(error, jobId + ": " + error));
           continue;
         }
         sub.batch_ = maxBatch;

@@ -2,7 +2,7 @@
 
 import { unavailable } from "./errors.js";
 import { quote } from "./text.js";
-import type { Session, SessionEvents, Target, Transport } from "./types.js";
+import type { SessionEvents, Transport } from "./types.js";
 
 /**
  * Opens sessions over WebSockets: those of browsers and React Native, and in Node the package `ws`, given to
@@ -17,62 +17,52 @@ export function webSocket(): Transport {
   return {
     name: "websocket",
     open(target, events) {
-      const inFrame = failed && target.token !== undefined && !target.tickets;
+      const { base, query, token } = target;
+      const ticket = token && target.tickets;
+      const inFrame = failed && token && !ticket;
+      let socket: WebSocket | undefined;
+      let over = false;
       failed = true;
-      return open(target, inFrame, {
-        ...events,
-        frame(text) {
-          failed = false;
-          events.frame(text);
+      const end: SessionEvents["closed"] = (code, reason, error) => {
+        if (!over) events.closed(code, reason, error);
+        over = true;
+      };
+      const dial = (search: string) => {
+        if (over) return;
+        try {
+          socket = new (target.WebSocket ?? WebSocket)(
+            base.replace("http", "ws") + "/v1/ws" + search,
+            token && !inFrame && !ticket ? ["ackwire.v1", "ackwire.bearer." + token] : ["ackwire.v1"],
+          );
+          socket.onopen = () => {
+            if (inFrame) socket!.send(`{"type":"auth","token":${quote(token)}}`);
+          };
+          socket.onmessage = ({ data }) => {
+            failed = false;
+            events.frame(data);
+          };
+          socket.onerror = () => {}; // a close follows
+          socket.onclose = ({ code, reason }) => end(code, reason);
+        } catch (error) {
+          // There is no WebSocket, or the page's security policy forbids it.
+          end(1006, "", unavailable("WebSocket", error));
+        }
+      };
+      if (ticket) {
+        import("./ticket.js").then((module) => module.ticket(target)).then(
+          (ticket) => dial((query ? query + "&" : "?") + "ticket=" + encodeURIComponent(ticket)),
+          (error) => end(1006, "", error.code ? error : unavailable("import", error)),
+        );
+      } else dial(query);
+      return {
+        send: (text) => socket?.send(text),
+        close(code = 1000, reason = "") {
+          // A socket whose network has gone tells its end minutes later: its owner is told now.
+          end(code, reason);
+          // Only these codes may be given by a client (WebSockets standard).
+          socket?.close(code > 2999 ? code : 1000, reason);
         },
-      });
-    },
-  };
-}
-
-function open(target: Target, inFrame: boolean, events: SessionEvents): Session {
-  const { base, query, token, tickets } = target;
-  const WebSocket = target.WebSocket ?? globalThis.WebSocket;
-  let socket: WebSocket | undefined;
-  let over = false;
-  const end: SessionEvents["closed"] = (code, reason, error) => {
-    if (over) return;
-    over = true;
-    events.closed(code, reason, error);
-  };
-  const dial = (search: string) => {
-    if (over) return;
-    const protocols = ["ackwire.v1"];
-    if (token && !inFrame && !tickets) protocols.push("ackwire.bearer." + token);
-    try {
-      socket = new WebSocket(base.replace("http", "ws") + "/v1/ws" + search, protocols);
-    } catch (error) {
-      // There is no WebSocket, or the page's security policy forbids it.
-      end(1006, "", unavailable("WebSocket", error));
-      return;
-    }
-    socket.onopen = () => {
-      if (inFrame) socket!.send(`{"type":"auth","token":${quote(token)}}`);
-    };
-    socket.onmessage = ({ data }) => events.frame(data);
-    socket.onerror = () => {}; // a close follows
-    socket.onclose = ({ code, reason }) => end(code, reason);
-  };
-  if (token && tickets) {
-    import("./ticket.js").then(({ ticket }) => ticket(target)).then(
-      (ticket) => dial((query ? query + "&" : "?") + "ticket=" + encodeURIComponent(ticket)),
-      (error) => end(1006, "", error.code ? error : unavailable("the code for tickets", error)),
-    );
-  } else {
-    dial(query);
-  }
-  return {
-    send: (text) => socket?.send(text),
-    close(code = 1000, reason = "") {
-      // A socket whose network has gone tells its end minutes later: its owner is told now.
-      end(code, reason);
-      // Only these codes may be given by a client (WebSockets standard).
-      socket?.close(code === 1000 || code > 2999 ? code : 1000, reason);
+      };
     },
   };
 }

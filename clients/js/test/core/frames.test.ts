@@ -15,7 +15,7 @@ test.each<[string | object, boolean]>([
   ['{"type":"status","version":1e308,"job":{"jobId":"j1","state":"queued"}}', true],
   ['{"type":"status","version":1.5,"job":{"jobId":"j1","state":"queued"}}', true],
   ['{"type":"status","version":-1,"job":{"jobId":"j1","state":"queued"}}', true],
-  ['{"type":"status","version":1,"job":{"jobId":5,"state":"queued"}}', true],
+  ['{"type":"status","version":1,"job":{"jobId":5,"state":"queued"}}', false],
   ['{"type":"status","version":1,"job":{"jobId":"j1","state":{}}}', true],
   ['{"type":"subscribed"}', true], ['{"type":"subscribed","id":"2","jobs":[null]}', true],
   ['{"type":"subscribed","id":"2","jobs":"j1"}', false], ['{"type":"subscribed","id":"2","jobs":{"a":1}}', true],
