@@ -42,8 +42,9 @@ export function iterator<T>(
             opened = true;
             signal?.addEventListener("abort", wake);
             const opening = open(wake);
-            if ("take_" in opening) source = opening;
-            else opening.then((late) => (ended ? late.stop_() : (source = late)), (error) => (failed = error)).then(wake);
+            if ("then" in opening) {
+              opening.then((late) => (ended ? late.stop_() : (source = late)), (error) => (failed = error)).then(wake);
+            } else source = opening;
           }
           if (failed) throw failed;
           result = source?.take_();
