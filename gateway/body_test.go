@@ -329,7 +329,11 @@ func TestJobsThatAreAskedForAreLimited(t *testing.T) {
 		if a := w.http("GET", "/v1/events?"+query[1:], nil, nil); a.status != 429 || a.code != "rate_limited" {
 			t.Errorf("an event stream: %d %s", a.status, a.body)
 		}
-		if n := w.gauge("ackwire_gateway_turned_away_total", "ask_rate"); n != 2 {
+		if a := w.http("POST", "/v1/events", http.Header{"Content-Type": {"application/json"}}, strings.NewReader(
+			fmt.Sprintf(`{"jobs":[{"jobId":%q},{"jobId":%q}]}`, jobA, jobB))); a.status != 429 || a.code != "rate_limited" {
+			t.Errorf("a stream of frames: %d %s", a.status, a.body)
+		}
+		if n := w.gauge("ackwire_gateway_turned_away_total", "ask_rate"); n != 3 {
 			t.Errorf("%v were turned away", n)
 		}
 		time.Sleep(6 * time.Second)

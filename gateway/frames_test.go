@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -207,5 +208,48 @@ func TestFramesRefused(t *testing.T) {
 				t.Errorf("%.80s: %d %s, want %d %s", c.body, got.status, got.body, c.status, c.code)
 			}
 		}
+	})
+}
+
+// TestFramesAreBounded: of what says which jobs to follow only a frame's size is kept, and streams and long polls count
+// as sessions of their user.
+func TestFramesAreBounded(t *testing.T) {
+	g := unserved(t, func(*Config) {})
+	limit := int64(g.cfg.FrameBytes)
+	r := httptest.NewRequest("POST", "http://127.0.0.1/v1/events", strings.NewReader(
+		`{"jobs":"`+strings.Repeat("x", 8<<20)+`"}`))
+	r.ContentLength = -1
+	read := &counted{Reader: r.Body}
+	r.Body = read
+	r.Header.Set("Content-Type", "application/json")
+	a := httptest.NewRecorder()
+	g.postEvents(a, r)
+	if a.Code != http.StatusRequestEntityTooLarge || read.read > limit+1+discardBytes {
+		t.Errorf("%d after %d bytes: %s", a.Code, read.read, a.Body)
+	}
+	inWorld(t, func(c *Config) { c.Limits.SubjectSessions = 2; tokensOnly(c) }, func(t *testing.T, w *world) {
+		as := func(user, prefer string) http.Header {
+			h := http.Header{"Authorization": {"Bearer " + w.token("acme", user, time.Hour)}}
+			if prefer != "" {
+				h.Set("Prefer", prefer)
+			}
+			h.Set("Content-Type", "application/json")
+			return h
+		}
+		w.tracker.set("acme", jobA, 7, job.Processing)
+		known := fmt.Sprintf(`{"jobs":[{"jobId":%q,"after":7}]}`, jobA)
+		w.frames(known, as("alice", "")).wantWelcome()
+		poll := w.frames(known, as("alice", "wait=20"))
+		poll.wantWelcome()
+		poll.frame()
+		for _, prefer := range []string{"", "wait=20"} {
+			if a := w.http("POST", "/v1/events", as("alice", prefer), strings.NewReader(known)); a.status != 429 ||
+				a.code != "limit_exceeded" {
+				t.Errorf("one more, %q: %d %s", prefer, a.status, a.body)
+			}
+		}
+		w.frames(known, as("bob", "")).wantWelcome()
+		poll.want("no news", "end")
+		w.frames(known, as("alice", "")).wantWelcome()
 	})
 }
