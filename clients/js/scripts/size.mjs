@@ -30,8 +30,8 @@ const core = closure("dist/index.js");
 async function bundle(entry) {
   const outside = entry === "dist/index.js" ? new Set() : core;
   const { outputFiles: [file] } = await build({
-    ...options, entryPoints: [absWorkingDir + entry], splitting: false, sourcemap: false, write: false, mangleProps: undefined,
-    chunkNames: undefined,
+    ...options, entryPoints: [absWorkingDir + entry], splitting: false, sourcemap: false, write: false,
+    mangleProps: undefined, chunkNames: undefined,
     plugins: [{
       name: "built",
       setup({ onResolve, onLoad }) {

@@ -3,7 +3,7 @@
 import { random } from "./text.js";
 
 /**
- * Makes a parser that reads integers beyond ±(2^53 − 1) as strings or as BigInts; all else is as JSON.parse reads it.
+ * Makes a parser that reads integers beyond ±(2^53 − 1) as strings or as BigInts, all else as JSON.parse does.
  * It works on the text, since not every runtime shows a reviver the source of a number.
  */
 export function parser(as: "string" | "bigint"): (text: string) => any {

@@ -36,7 +36,7 @@ export interface Call {
   finish_?: ((error: unknown, frame?: Frame) => void) | undefined;
 }
 
-/** How long others go before a request: 0 for the link's own, 1 for orders, 2 for submits. The server bounds 1 and 2. */
+/** In which turn requests are written: 0 is the link's own, 1 orders, 2 submits. The server bounds 1 and 2. */
 export const rank = ({ kind_ }: Call): 0 | 1 | 2 =>
   kind_ === "submit" ? 2 : kind_ === "cancel" || kind_ === "retry" ? 1 : 0;
 

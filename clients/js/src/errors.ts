@@ -98,7 +98,9 @@ export const failure = (code: string, detail: string, retryable = false): Ackwir
 
 /** Says that the network, or a function of the user, did not do its part. */
 export const unavailable = (what: string, cause?: unknown): AckwireError =>
-  new AckwireError({ code: "unavailable", detail: what + (cause ? ": " + said(cause) : ""), retryable: true }, { cause });
+  new AckwireError(
+    { code: "unavailable", detail: what + (cause ? ": " + said(cause) : ""), retryable: true }, { cause },
+  );
 
 const said = (error: any): string => error?.message ?? String(error);
 

@@ -26,7 +26,9 @@ export interface JobContext {
 const unknown: JobSnapshot<any> = { status: undefined, error: undefined };
 
 /** `acked` is the subscription that the submit's ack began: it may have brought the end already. */
-export function createJob({ client_, watches_, handles_ }: JobContext, id: string, duplicate = false, acked?: Sub): Handle {
+export function createJob(
+  { client_, watches_, handles_ }: JobContext, id: string, duplicate = false, acked?: Sub,
+): Handle {
   const store = new Value(unknown);
   let sub: Sub | undefined; // the store's own, while it has listeners and the job has not ended
   let resets = 0;

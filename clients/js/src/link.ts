@@ -380,7 +380,9 @@ export function createLink(
   };
 
   const link: Link = {
-    state_: new Value<Connection>({ state: "idle", transport: transport.name, failures: 0, badFrames: 0, error: undefined }),
+    state_: new Value<Connection>({
+      state: "idle", transport: transport.name, failures: 0, badFrames: 0, error: undefined,
+    }),
     ended_: undefined,
     cur_: undefined,
     backoff_,

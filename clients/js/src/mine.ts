@@ -58,7 +58,7 @@ export class Mine {
     return this.seen_.get(id) ?? this.older_.get(id);
   }
 
-  /** Begins to read; `wake` is called when there may be something to take, `held` when the server has taken the watch. */
+  /** Begins to read; `wake` is called when there may be something to take, `held` when the server watches. */
   follow_(wake: () => void, held?: () => void): Source<Status> {
     if (this.link_.ended_) throw this.link_.ended_;
     const reader: Reader = { wake_: wake, held_: held, pending_: new Map(), error_: undefined };
@@ -131,7 +131,8 @@ export class Mine {
       if (this.asking_ !== conn) return; // the next session asks again
       if (error instanceof AckwireError && !error.retryable) this.fail_(error);
       else if (conn === this.link_.cur_) {
-        await this.link_.sleep_(this.link_.backoff_.wait_(this.tries_++, (error as AckwireError).retryAfter)).catch(() => {});
+        const wait = this.link_.backoff_.wait_(this.tries_++, (error as AckwireError).retryAfter);
+        await this.link_.sleep_(wait).catch(() => {});
         if (this.asked_ === conn && this.lost_) this.asked_ = undefined; // the gap is still open
       }
     }

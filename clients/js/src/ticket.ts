@@ -7,7 +7,8 @@ import type { Target } from "./types.js";
 /** Fetches a ticket; rejects with an AckwireError. */
 export async function ticket({ base, token, fetch }: Target): Promise<string> {
   try {
-    const response = await fetch(base + "/v1/ws-tickets", { method: "POST", headers: { Authorization: "Bearer " + token } });
+    const headers = { Authorization: "Bearer " + token };
+    const response = await fetch(base + "/v1/ws-tickets", { method: "POST", headers });
     if (!response.ok) throw await refusal(response);
     return (await response.json()).ticket;
   } catch (error) {

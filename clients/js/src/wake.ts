@@ -12,7 +12,10 @@ export function wakes(wake: () => void, hook: ConnectOptions["wake"]): () => voi
   };
   /** Adds the listener, or removes it; those of the document's events hear of them on their way down. */
   const listen = (change: "addEventListener" | "removeEventListener") => {
-    for (const name of ["online", "pageshow", "visibilitychange", "resume"]) globalThis[change]?.(name, seen as EventListener, { capture: true });
+    for (const name of ["online", "pageshow", "visibilitychange", "resume"]) {
+      // As an object: Node does not take off a listener whose capture is a boolean.
+      globalThis[change]?.(name, seen as EventListener, { capture: true });
+    }
   };
   listen("addEventListener");
   const stop = hook?.(wake);
