@@ -125,7 +125,8 @@ var (
 // foreign are names of the forms above that belong to others.
 var foreign = []string{
 	"TestMain", "TestXxx", "FuzzXxx", "BenchmarkXxx", // what go test calls the kinds
-	"TestOrder", // the example of package ackwiretest
+	"TestOrder",                            // the example of package ackwiretest
+	"TestServer", "TestSession", "TestJob", // types of the npm package's ackwire/testing
 }
 
 // anchors are the names under which a page's headings can be linked, as GitHub makes them.
