@@ -21,7 +21,7 @@ import (
 const (
 	maxIDChars       = 64
 	maxIdentityBytes = 4 << 10
-	maxBacklog       = 10_000                // answers to adds that a stream has not sent yet; beyond, no more adds are read
+	maxBacklog       = 10_000                // unsent answers to adds of a stream; beyond, no more adds are read
 	answerMargin     = 50 * time.Millisecond // a long poll is answered this long before its deadline
 	defaultTimeout   = 10 * time.Second      // of a request without a deadline
 )
