@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../../clients/js"
 
 what=${1:-test}
-if ! command -v node >/dev/null || ! command -v npm >/dev/null || ! node -e 'process.exit(parseInt(process.versions.node) < 20)'; then
+if ! command -v node >/dev/null || ! command -v npm >/dev/null || ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; then
   if [ "$what" = test-if-node ] && [ "${ACKWIRE_REQUIRE_NODE:-}" != 1 ]; then
     echo "JavaScript client: its tests were left out, there is no Node 20 with npm"
     exit 0

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 say() { echo "node-install: $*"; }
-recent() { command -v node >/dev/null && command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)'; }
+recent() { command -v node >/dev/null && command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; }
 
 if recent && command -v chromium >/dev/null; then
   say "they are there"
