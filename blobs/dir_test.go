@@ -3,6 +3,7 @@
 package blobs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -152,4 +153,44 @@ func TestFoldersWrittenBefore(t *testing.T) {
 		t.Fatal("the put did not fail")
 	}
 	wantBlob(t, "after a failure", s, "text/plain", "one")
+}
+
+// TestReadersSeeOneBlob: while a blob is replaced, readers get the content of one put with its own attributes.
+func TestReadersSeeOneBlob(t *testing.T) {
+	_, s := openDir(t)
+	put := func(i int) error {
+		content := fmt.Sprintf("text/%d", i%3)
+		return s.Put(t.Context(), "k", content, "", strings.NewReader(content))
+	}
+	if err := put(0); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 1; i < 300 && err == nil; i++ {
+			err = put(i)
+		}
+		written <- err
+	}()
+	for {
+		select {
+		case err := <-written:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+		r, err := s.Open(t.Context(), "k")
+		if err != nil {
+			t.Error(errors.Join(err, <-written))
+			return
+		}
+		b, err := io.ReadAll(r)
+		_ = r.Close()
+		if err != nil || string(b) != r.ContentType() {
+			t.Errorf("%q of %s, %v", b, r.ContentType(), err)
+		}
+	}
 }
