@@ -27,7 +27,9 @@ declare module "svelte/store" {
 
 declare module "react-native" {
   export const AppState: {
-    addEventListener(type: "change", listener: (state: "active" | "background" | "inactive") => void): { remove(): void };
+    addEventListener(
+      type: "change", listener: (state: "active" | "background" | "inactive") => void,
+    ): { remove(): void };
   };
 }
 

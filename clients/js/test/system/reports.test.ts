@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium, type Browser, type Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { freeAddresses, serve, until, type System } from "./lib/process.js";
+import { freeAddresses, run, serve, until, type System } from "./lib/process.js";
 
 const app = fileURLToPath(new URL("../../examples/reports", import.meta.url));
 
@@ -78,6 +78,10 @@ async function others(page: Page, count: number): Promise<string[]> {
   await until(() => `the list shows ${count} reports`, async () => (await states(page)).length === count, 15_000);
   return states(page);
 }
+
+test("its types are those of the server's job types", async () => {
+  expect(await run("ackwire", "types", "--ts")).toBe(readFileSync(join(app, "src/ackwire.d.ts"), "utf8"));
+});
 
 test("reports are made online, kept offline, and all there after a reload", async () => {
   const { page, errors } = await open();
