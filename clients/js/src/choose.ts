@@ -1,6 +1,7 @@
 // Which transport a client uses: the first that works, of several in order of preference.
 
-import type { Session, Transport } from "./types.js";
+import { unavailable } from "./errors.js";
+import type { Session, SessionEvents, Transport } from "./types.js";
 
 /** Stands in the goaway frame of a transport that has found that the first one works again. */
 export const better = '"reason":"better_transport"';
@@ -41,25 +42,33 @@ export function choose(transports: readonly Transport[]): Transport {
   };
 }
 
-/** A transport whose code is loaded when its first session is opened. A load that fails is a session that ends (1006). */
+/**
+ * A transport that is had from `load` whenever a session is opened. A load that fails is a session that ends (1006); an
+ * error of it that has a code is told as it is.
+ */
 export function lazy(name: string, load: () => Promise<Transport>): Transport {
   return {
     name,
     open(target, events) {
       let session: Session | undefined;
       let over = false;
-      const close = (code = 1000, reason = "") => {
-        if (session) return session.close(code, reason);
-        if (!over) events.closed(code, reason);
+      const end: SessionEvents["closed"] = (code, reason, error) => {
+        if (!over) events.closed(code, reason, error);
         over = true;
       };
       load().then(
         (transport) => {
           if (!over) session = transport.open(target, events);
         },
-        () => close(1006),
+        (error) => end(1006, "", error.code ? error : unavailable("import", error)),
       );
-      return { send: (text) => session?.send(text), close };
+      return {
+        send: (text) => session?.send(text),
+        close(code = 1000, reason = "") {
+          if (session) session.close(code, reason);
+          else end(code, reason);
+        },
+      };
     },
   };
 }

@@ -1,6 +1,6 @@
 // The client: what a program calls, on top of the link, the watches and HTTP.
 
-import { type Call, rank } from "./conn.js";
+import type { Call } from "./conn.js";
 import { AckwireError, ClosedError, failure, IndeterminateError, type Parse, unavailable } from "./errors.js";
 import { iterator } from "./iterate.js";
 import { createJob, type Handle, type JobContext } from "./job.js";
@@ -27,7 +27,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
   const fetch: typeof globalThis.fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
   const parser = (): Parse | Promise<Parse> =>
     bigints && bigints !== "number" ? import("./bigints.js").then((module) => module.parser(bigints)) : JSON.parse;
-  const handles_ = new Set<Handle>();
+  const handles_ = new Map<string, Set<Handle>>();
 
   // Loaded when they are first used.
   let rest: Rest | undefined;
@@ -72,7 +72,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
             return;
           case "ack": {
             if (!call) return;
-            if (!rank(call)) return false; // it answers another kind of request
+            if (!call.rank_) return false; // it answers another kind of request
             const sound = typeof jobId === "string" && jobId !== "" && typeof frame.state === "string";
             // Here and not in submit: the next frame may already be this job's first status.
             if (sound && call.watch_) call.sub_ = watches_.acked_(conn, jobId, !!call.finish_)!;
@@ -103,9 +103,9 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
     const retry = kind_ === "retry";
     const body_ = `,"jobId":${quote(id)}${retry ? ',"watch":false' : ""}}`;
     try {
-      return (await link.call_({ kind_, body_, resend_: !retry, signal_ })).state;
+      return (await link.call_({ kind_, rank_: 1, body_, resend_: !retry, signal_ })).state;
     } finally {
-      if (retry) for (const handle of handles_) if (handle.id === id) handle.reopened_();
+      if (retry) handles_.get(id)?.forEach((handle) => handle.reopened_());
     }
   };
 
@@ -122,7 +122,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       let doubt = false;
       let jobId: string | undefined;
       for (let tries = 0; ; tries++) {
-        const call: Call = { kind_: "submit", body_, key_, watch_, resend_: !!key_, until_, signal_ };
+        const call: Call = { kind_: "submit", rank_: 2, body_, key_, watch_, resend_: !!key_, until_, signal_ };
         try {
           const ack = await link.call_(call);
           return createJob(context, ack.jobId, ack.duplicate === true, call.sub_);
@@ -144,8 +144,8 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
     },
     job(id: string) {
       if (/^[0-9A-F-]{36}$/.test(id)) id = id.toLowerCase(); // a UUID in upper case is the same one
-      for (const handle of handles_) if (handle.id === id) return handle;
-      return createJob(context, id);
+      const [handle = createJob(context, id)] = handles_.get(id) ?? [];
+      return handle;
     },
     watch: (id, options) => client.job(id).watch(options),
     mine: (options) => iterator<Status>(async (wake) => {

@@ -11,6 +11,8 @@ export type Frame = any;
 /** One request that waits for its answer: in a queue, or in the table of the session that it was written to. */
 export interface Call {
   kind_: ClientFrameType;
+  /** When it is written: first the link's own (none), then orders (1), then submits (2). The server bounds 1 and 2. */
+  rank_?: 1 | 2;
   /** The frame behind its id: `,"job":…}` or `}`. */
   body_: string;
   key_?: string | undefined;
@@ -26,8 +28,6 @@ export interface Call {
   id_?: string;
   /** How many sessions it was written to. */
   sends_?: number;
-  /** Nobody waits any more; kept to count, and to clean up. */
-  finished_?: boolean;
   /** The error is the server's answer. */
   answered_?: boolean;
   /** The subscription that the ack began. */
@@ -36,13 +36,9 @@ export interface Call {
   finish_?: ((error: unknown, frame?: Frame) => void) | undefined;
 }
 
-/** In which turn requests are written: 0 is the link's own, 1 orders, 2 submits. The server bounds 1 and 2. */
-export const rank = ({ kind_ }: Call): 0 | 1 | 2 =>
-  kind_ === "submit" ? 2 : kind_ === "cancel" || kind_ === "retry" ? 1 : 0;
-
 /** The error of a call that `cause` ended before its answer came. */
 export const outcome = (call: Call, cause: unknown): unknown =>
-  call.sends_ && /submit|retry/.test(call.kind_) ? new IndeterminateError(cause, call.key_) : cause;
+  call.sends_ && call.rank_ && call.kind_ !== "cancel" ? new IndeterminateError(cause, call.key_) : cause;
 
 /** One session from the attempt to open it to its end. */
 export interface Conn {

@@ -34,11 +34,14 @@ export class AckwireError extends Error {
   declare readonly status: number | undefined;
   declare readonly errors: readonly FieldError[];
 
-  constructor({ code, title, detail, retryable, retryAfter, jobId, status, errors }: Problem, options?: ErrorOptions) {
-    super(detail || title || code, options);
-    Object.assign(this, {
-      code, retryable: retryable === true, retryAfter, jobId, status, errors: Array.isArray(errors) ? errors : [],
-    });
+  constructor(problem: Problem, options?: ErrorOptions) {
+    super(problem.detail || problem.title || problem.code, options);
+    this.code = problem.code;
+    this.retryable = problem.retryable === true;
+    this.retryAfter = problem.retryAfter;
+    this.jobId = problem.jobId;
+    this.status = problem.status;
+    this.errors = Array.isArray(problem.errors) ? problem.errors : [];
   }
 }
 
@@ -50,7 +53,7 @@ export class AckwireError extends Error {
 export class IndeterminateError extends AckwireError {
   override name = "IndeterminateError";
   /** The submit's idempotency key. When it is set, the same submit with this key is safe to repeat. */
-  readonly key: string | undefined;
+  declare readonly key: string | undefined;
 
   constructor(cause: unknown, key?: string, jobId?: string) {
     super({
@@ -67,7 +70,7 @@ export class IndeterminateError extends AckwireError {
 export class ClosedError extends AckwireError {
   override name = "ClosedError";
   /** The WebSocket close code; undefined after `close()`. */
-  readonly closeCode: number | undefined;
+  declare readonly closeCode: number | undefined;
 
   constructor(problem: Problem, closeCode?: number, options?: ErrorOptions) {
     super(problem, options);
@@ -78,16 +81,17 @@ export class ClosedError extends AckwireError {
 /** A job has no result, since it failed or was cancelled. `code` is that of its error, or `cancelled`. */
 export class JobError extends Error {
   override name = "JobError";
-  readonly code: string;
-  readonly retryable: boolean;
+  declare readonly code: string;
+  declare readonly retryable: boolean;
   /** The job's terminal document. */
-  readonly status: Status;
+  declare readonly status: Status;
 
   constructor(status: Status) {
-    const { code = status.state, message, retryable } = status.error ?? {};
-    super(message || code);
+    const { error } = status;
+    const code = error?.code ?? status.state;
+    super(error?.message || code);
     this.code = code;
-    this.retryable = !!retryable;
+    this.retryable = !!error?.retryable;
     this.status = status;
   }
 }

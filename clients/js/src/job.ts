@@ -19,8 +19,8 @@ export interface JobContext {
     download(id: string, options?: CallOptions): Promise<any>;
   };
   watches_: Watches;
-  /** The handles whose stores have listeners. */
-  handles_: Set<Handle>;
+  /** The handles whose stores have listeners, by the IDs of their jobs. */
+  handles_: Map<string, Set<Handle>>;
 }
 
 const unknown: JobSnapshot<any> = { status: undefined, error: undefined };
@@ -60,11 +60,15 @@ export function createJob(
     sub = undefined;
   };
   store.first_ = () => {
-    handles_.add(job);
+    const same = handles_.get(id);
+    if (same) same.add(job);
+    else handles_.set(id, new Set([job]));
     if (!terminal(store.value_.status?.state!)) start();
   };
   store.none_ = () => {
-    handles_.delete(job);
+    const same = handles_.get(id);
+    same?.delete(job);
+    if (!same?.size) handles_.delete(id);
     stop();
   };
 

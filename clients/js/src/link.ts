@@ -1,7 +1,7 @@
 // The connection: which session is in use, when another is opened, and what waits to be sent.
 
 import { closePingTimeout, reconnects } from "./codes_gen.js";
-import { type Call, type Conn, type Frame, outcome, rank } from "./conn.js";
+import { type Call, type Conn, type Frame, outcome } from "./conn.js";
 import { AckwireError, ClosedError, failure, type Parse, unavailable } from "./errors.js";
 import { Value } from "./store.js";
 import { fits, quote } from "./text.js";
@@ -118,7 +118,7 @@ export function createLink(
 
   const answer_ = (conn: Conn, call: Call, error?: unknown, frame?: Frame) => {
     conn.calls_.delete(call.id_!);
-    if (rank(call)) conn.inFlight_--;
+    if (call.rank_) conn.inFlight_--;
     call.finish_?.(error, frame);
     touch_(); // the next one may go
   };
@@ -126,9 +126,9 @@ export function createLink(
   /** Writes requests that wait for nothing, then watches, then the rest as far as the server's bound allows. */
   const flush = () => {
     for (let conn; (conn = link.cur_); ) {
-      let call = queue.find((call) => !rank(call));
+      let call = queue.find((call) => !call.rank_);
       let frame = call ? "" : user.frame_(conn);
-      if (!call && !frame && conn.inFlight_ < conn.most_) call = queue.find((call) => rank(call) < 2) ?? queue[0];
+      if (!call && !frame && conn.inFlight_ < conn.most_) call = queue.find((call) => call.rank_ === 1) ?? queue[0];
       if (call) {
         queue.splice(queue.indexOf(call), 1);
         if (!call.finish_) continue; // it was given up in its queue
@@ -139,7 +139,7 @@ export function createLink(
         }
         call.sends_!++;
         conn.calls_.set(call.id_!, call);
-        if (rank(call)) conn.inFlight_++;
+        if (call.rank_) conn.inFlight_++;
       }
       if (!frame) return;
       conn.session_!.send(frame);

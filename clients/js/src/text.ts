@@ -10,9 +10,8 @@ export function fits(text: string, limit: number): boolean {
 export function random(): string {
   const bytes = new Uint8Array(16);
   // React Native has no crypto without a polyfill. Keys must not repeat; nothing depends on their being secret.
-  if (globalThis.crypto) crypto.getRandomValues(bytes);
-  else bytes.forEach((_, i) => (bytes[i] = Math.random() * 256));
-  return Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join("");
+  const filled = globalThis.crypto?.getRandomValues(bytes) ?? bytes.map(() => Math.random() * 256);
+  return Array.from(filled, (byte) => (byte + 256).toString(16).slice(1)).join("");
 }
 
 export const quote = JSON.stringify as (value: unknown) => string;

@@ -2,15 +2,17 @@
 
 import { AckwireError, unavailable } from "./errors.js";
 import { refusal } from "./rest.js";
-import type { Target } from "./types.js";
+import type { Target, Transport } from "./types.js";
 
-/** Fetches a ticket; rejects with an AckwireError. */
-export async function ticket({ base, token, fetch }: Target): Promise<string> {
+/** Fetches a ticket for a session of `transport`, which is opened by it; rejects with an AckwireError. */
+export async function withTicket({ base, query, token, fetch }: Target, { name, open }: Transport): Promise<Transport> {
   try {
     const headers = { Authorization: "Bearer " + token };
     const response = await fetch(base + "/v1/ws-tickets", { method: "POST", headers });
     if (!response.ok) throw await refusal(response);
-    return (await response.json()).ticket;
+    const { ticket } = await response.json();
+    const search = (query ? query + "&" : "?") + "ticket=" + encodeURIComponent(ticket);
+    return { name, open: (target, events) => open({ ...target, token: undefined, query: search }, events) };
   } catch (error) {
     throw error instanceof AckwireError ? error : unavailable("POST /v1/ws-tickets", error);
   }

@@ -1,5 +1,6 @@
 // The transport that most clients use: a WebSocket.
 
+import { lazy } from "./choose.js";
 import { unavailable } from "./errors.js";
 import { quote } from "./text.js";
 import type { SessionEvents, Transport } from "./types.js";
@@ -14,12 +15,14 @@ import type { SessionEvents, Transport } from "./types.js";
  */
 export function webSocket(): Transport {
   let failed = false;
-  return {
+  const transport: Transport = {
     name: "websocket",
     open(target, events) {
       const { base, query, token } = target;
-      const ticket = token && target.tickets;
-      const inFrame = failed && token && !ticket;
+      if (token && target.tickets) {
+        return lazy("", async () => (await import("./ticket.js")).withTicket(target, transport)).open(target, events);
+      }
+      const inFrame = failed && token;
       let socket: WebSocket | undefined;
       let over = false;
       failed = true;
@@ -27,33 +30,24 @@ export function webSocket(): Transport {
         if (!over) events.closed(code, reason, error);
         over = true;
       };
-      const dial = (search: string) => {
-        if (over) return;
-        try {
-          socket = new (target.WebSocket ?? WebSocket)(
-            base.replace("http", "ws") + "/v1/ws" + search,
-            token && !inFrame && !ticket ? ["ackwire.v1", "ackwire.bearer." + token] : ["ackwire.v1"],
-          );
-          socket.onopen = () => {
-            if (inFrame) socket!.send(`{"type":"auth","token":${quote(token)}}`);
-          };
-          socket.onmessage = ({ data }) => {
-            failed = false;
-            events.frame(data);
-          };
-          socket.onerror = () => {}; // a close follows
-          socket.onclose = ({ code, reason }) => end(code, reason);
-        } catch (error) {
-          // There is no WebSocket, or the page's security policy forbids it.
-          end(1006, "", unavailable("WebSocket", error));
-        }
-      };
-      if (ticket) {
-        import("./ticket.js").then((module) => module.ticket(target)).then(
-          (ticket) => dial((query ? query + "&" : "?") + "ticket=" + encodeURIComponent(ticket)),
-          (error) => end(1006, "", error.code ? error : unavailable("import", error)),
+      try {
+        socket = new (target.WebSocket ?? WebSocket)(
+          base.replace("http", "ws") + "/v1/ws" + query,
+          token && !inFrame ? ["ackwire.v1", "ackwire.bearer." + token] : ["ackwire.v1"],
         );
-      } else dial(query);
+        socket.onopen = () => {
+          if (inFrame) socket!.send(`{"type":"auth","token":${quote(token)}}`);
+        };
+        socket.onmessage = ({ data }) => {
+          failed = false;
+          events.frame(data);
+        };
+        socket.onerror = () => {}; // a close follows
+        socket.onclose = ({ code, reason }) => end(code, reason);
+      } catch (error) {
+        // There is no WebSocket, or the page's security policy forbids it.
+        end(1006, "", unavailable("WebSocket", error));
+      }
       return {
         send: (text) => socket?.send(text),
         close(code = 1000, reason = "") {
@@ -65,4 +59,5 @@ export function webSocket(): Transport {
       };
     },
   };
+  return transport;
 }
