@@ -37,7 +37,7 @@ export interface Call {
 }
 
 /** The error of a call that `cause` ended before its answer came. */
-export const outcome = (call: Call, cause: unknown): unknown =>
+export const outcome = (call: Partial<Call>, cause: unknown): unknown =>
   call.sends_ && call.rank_ && call.kind_ !== "cancel" ? new IndeterminateError(cause, call.key_) : cause;
 
 /** One session from the attempt to open it to its end. */

@@ -3,6 +3,7 @@
 import { JobError } from "./errors.js";
 import { asyncIterator } from "./iterate.js";
 import { Value } from "./store.js";
+import { positive } from "./time.js";
 import type { Ackwire, CallOptions, Job, JobSnapshot, Status } from "./types.js";
 import { type Sub, terminal, type Watches } from "./watch.js";
 
@@ -77,7 +78,7 @@ export function createJob(
     subscribe: store.subscribe,
     snapshot: store.snapshot,
     watch({ after, signal } = {}) {
-      const seen = Math.floor(after! > 0 ? after! : 0);
+      const seen = Math.floor(positive(after, 0));
       return watches_.follow_(() => join(seen), seen, signal) as AsyncIterableIterator<Status<any>>;
     },
     [asyncIterator]: () => job.watch(),

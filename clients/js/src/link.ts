@@ -5,7 +5,7 @@ import { type Call, type Conn, type Frame, outcome } from "./conn.js";
 import { AckwireError, ClosedError, failure, type Parse, unavailable } from "./errors.js";
 import { Value } from "./store.js";
 import { fits, quote } from "./text.js";
-import { alarm, type Backoff, millis, now } from "./time.js";
+import { alarm, type Backoff, millis, now, positive } from "./time.js";
 import type { Tokens } from "./token.js";
 import type { Connection, Target, Transport } from "./types.js";
 
@@ -77,37 +77,34 @@ export function createLink(
 
   // Requests.
 
-  /** Waits until finish_ of `owner` is called, for the signal, for a time of now(), or for the client's end. */
-  const hold = (
-    owner: Pick<Call, "finish_">, signal: AbortSignal | undefined, until: number | undefined,
-    late: () => unknown, cause: (error: AckwireError) => unknown,
-  ) => new Promise<any>((resolve, reject) => {
+  /**
+   * Waits until finish_ of a call is called, for its signal, for its time, or for the client's end. When its time has
+   * come the error says `late`; without one this is a mere wait, which resolves.
+   */
+  const hold = (call: Partial<Call>, late?: string) => new Promise<any>((resolve, reject) => {
+    const { signal_, until_ } = call;
     if (link.ended_) throw link.ended_;
-    if (signal?.aborted) throw signal.reason;
+    if (signal_?.aborted) throw signal_.reason;
     const finish = (error: unknown, value?: unknown) => {
-      owner.finish_ = undefined;
+      call.finish_ = undefined;
       ends.delete(end);
       stop?.();
-      signal?.removeEventListener("abort", abort);
+      signal_?.removeEventListener("abort", abort);
       if (error === undefined) resolve(value);
       else reject(error);
       touch_();
     };
-    const end = (error: AckwireError) => finish(cause(error));
-    const abort = () => finish(signal!.reason);
-    const stop = until === undefined ? undefined : alarm(until, () => finish(late()));
-    owner.finish_ = finish;
+    const end = (error: AckwireError) => finish(outcome(call, error));
+    const abort = () => finish(signal_!.reason);
+    const stop = until_ === undefined ? undefined : alarm(until_, () => (late ? end(unavailable(late)) : finish(undefined)));
+    call.finish_ = finish;
     ends.add(end);
-    signal?.addEventListener("abort", abort);
+    signal_?.addEventListener("abort", abort);
     touch_();
   });
 
   const call_ = (call: Call) => {
-    const done = hold(
-      call, call.signal_, call.until_,
-      () => outcome(call, unavailable("the time to live is over")),
-      (error) => outcome(call, error),
-    );
+    const done = hold(call, "the time to live is over");
     call.sends_ = 0;
     call.id_ = id_();
     if (call.finish_) queue.push(call);
@@ -274,8 +271,8 @@ export function createLink(
     const call = conn.calls_.get(id);
     switch (type) {
       case "welcome":
-        conn.frameBytes_ = limits?.frameBytes > 0 ? +limits.frameBytes : 262_144;
-        conn.most_ = limits?.inFlightSubmits > 0 ? +limits.inFlightSubmits : Infinity;
+        conn.frameBytes_ = positive(limits?.frameBytes, 262_144);
+        conn.most_ = positive(limits?.inFlightSubmits, Infinity);
         conn.ping_ = millis(frame.pingInterval) || 25_000;
         if (call?.kind_ === "auth") answer_(conn, call);
         if (conn.born_) return;
@@ -338,8 +335,11 @@ export function createLink(
     if (tried) opening = undefined;
     bury(conn);
     const why = error ?? conn.problem_;
-    const detail = `closed by the server: ${code} ${why?.message ?? reason}`;
-    const cause = why ?? new ClosedError({ code: "closed", detail }, code);
+    const ended = new ClosedError({
+      code: why?.code ?? (code === 4503 ? "limit_exceeded" : code > 4499 ? "unauthenticated" : "closed"),
+      detail: `closed by the server: ${code} ${why?.message ?? reason}`,
+    }, code, { cause: why });
+    const cause = why ?? ended;
     // What was not answered goes back to the front, in order, or ends as not known.
     const again: Call[] = [];
     for (const call of conn.calls_.values()) {
@@ -359,12 +359,7 @@ export function createLink(
     } else if (error?.status === 401 && tokens.renewable_ && !retried) {
       retried = true;
       notBefore = 0;
-    } else {
-      fail_(error ?? new ClosedError({
-        code: why?.code ?? (code === 4503 ? "limit_exceeded" : code > 4499 ? "unauthenticated" : "closed"),
-        detail,
-      }, code, { cause: why }));
-    }
+    } else fail_(error ?? ended);
   };
 
   const fail_ = (error: AckwireError) => {
@@ -380,15 +375,14 @@ export function createLink(
   };
 
   const link: Link = {
-    state_: new Value<Connection>({
-      state: "idle", transport: transport.name, failures: 0, badFrames: 0, error: undefined,
-    }),
+    state_: new Value({} as Connection),
     ended_: undefined,
     cur_: undefined,
     backoff_,
     call_, id_, answer_, touch_, fail_,
-    sleep_: (wait, signal) => hold({}, signal, now() + wait, () => undefined, (error) => error),
+    sleep_: (wait, signal_) => hold({ signal_, until_: now() + wait }),
   };
+  show(false);
   return link;
 }
 

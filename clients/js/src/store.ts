@@ -24,10 +24,10 @@ export class Value<S> implements Store<S> {
 
   subscribe = (changed: () => void): (() => void) => {
     const listener = () => changed(); // the same function may subscribe twice
-    if (!this.listeners_.size) this.first_();
+    if (!this.listeners_.size) this.first_?.();
     this.listeners_.add(listener);
     return () => {
-      if (this.listeners_.delete(listener) && !this.listeners_.size) this.none_();
+      if (this.listeners_.delete(listener) && !this.listeners_.size) this.none_?.();
     };
   };
 
@@ -37,7 +37,7 @@ export class Value<S> implements Store<S> {
   }
 
   /** Called before the first listener is there. */
-  first_(): void {}
+  first_?(): void;
   /** Called when the last listener has gone. */
-  none_(): void {}
+  none_?(): void;
 }

@@ -28,9 +28,13 @@ export function alarm(at: number, run: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
+/** A number above 0, or `otherwise` in place of anything else. */
+export const positive = (value: unknown, otherwise: number): number =>
+  (value as number) > 0 ? +(value as number) : otherwise;
+
 /** Converts seconds from the wire to milliseconds, at most {@link longest}; what is not a sane number is 0. */
 export function millis(seconds: unknown): number {
-  return (seconds as number) > 0 ? Math.min((seconds as number) * 1000, longest) : 0;
+  return Math.min(positive(seconds, 0) * 1000, longest);
 }
 
 /** Waits with full jitter: anywhere between 0 and min(cap, base × 2^failures). */
@@ -39,8 +43,8 @@ export class Backoff {
   readonly cap_: number;
 
   constructor({ base, cap }: { base?: number; cap?: number } = {}) {
-    this.base_ = base! > 0 ? base! : 100;
-    this.cap_ = Math.min(Math.max(cap! > 0 ? cap! : 10_000, this.base_), longest);
+    this.base_ = positive(base, 100);
+    this.cap_ = Math.min(Math.max(positive(cap, 10_000), this.base_), longest);
   }
 
   /** Draws the wait after so many failures in a row, in milliseconds, behind the seconds that the server asked for. */

@@ -199,7 +199,8 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
       const batch = new Set<Sub>();
       let jobs = "";
       let most = maxBatch;
-      for (const sub of (ends ? unsubs : dirty) as Set<Sub>) {
+      const waiting = (ends ? unsubs : dirty) as Set<Sub>;
+      for (const sub of waiting) {
         let job = quote(sub.id_);
         if (!ends) {
           most = Math.min(most, sub.batch_);
@@ -209,13 +210,8 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
         if (jobs && (batch.size >= most || head.length + jobs.length + job.length + 3 > conn.frameBytes_)) break;
         jobs += (jobs && ",") + job;
         batch.add(sub);
-      }
-      for (const sub of batch) {
-        if (ends) unsubs.delete(sub);
-        else {
-          dirty.delete(sub);
-          sub.asked_ = conn;
-        }
+        waiting.delete(sub);
+        sub.asked_ = conn;
       }
       if (!ends) conn.batches_.set(id, batch);
       return head + jobs + "]}";
