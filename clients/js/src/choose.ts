@@ -29,13 +29,13 @@ export function choose(transports: readonly Transport[]): Transport {
           if (text.includes(better)) at = 0;
           events.frame(text);
         },
-        closed(code, reason, error) {
-          if (!opened && code !== 1000 && ++failures >= (worked ? 10 : 2)) {
+        closed(...end) {
+          if (!opened && end[0] !== 1000 && ++failures >= (worked ? 10 : 2)) {
             failures = 0;
             worked = false;
             at = (at + 1) % transports.length;
           }
-          events.closed(code, reason, error);
+          events.closed(...end);
         },
       });
     },
@@ -52,8 +52,8 @@ export function lazy(name: string, load: () => Promise<Transport>): Transport {
     open(target, events) {
       let session: Session | undefined;
       let over = false;
-      const end: SessionEvents["closed"] = (code, reason, error) => {
-        if (!over) events.closed(code, reason, error);
+      const end: SessionEvents["closed"] = (...end) => {
+        if (!over) events.closed(...end);
         over = true;
       };
       load().then(

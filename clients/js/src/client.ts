@@ -52,9 +52,8 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
         mine?.poke_();
       },
       lost_: (conn) => mine?.ended_(conn),
-      take_(conn, frame) {
+      take_(conn, frame, call) {
         const { id, type, jobId, job, version } = frame;
-        const call = conn.calls_.get(id);
         switch (type) {
           case "status":
             if (typeof job.state !== "string" || !(Number.isSafeInteger(version) && version > 0)) return false;
@@ -73,7 +72,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
           case "ack": {
             if (!call) return;
             if (!call.rank_) return false; // it answers another kind of request
-            const sound = typeof jobId === "string" && jobId !== "" && typeof frame.state === "string";
+            const sound = !!jobId && typeof jobId === "string" && typeof frame.state === "string";
             // Here and not in submit: the next frame may already be this job's first status.
             if (sound && call.watch_) call.sub_ = watches_.acked_(conn, jobId, !!call.finish_)!;
             call.answered_ = !sound;
@@ -121,6 +120,8 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       // was written" speaks of the last try alone.
       let doubt = false;
       let jobId: string | undefined;
+      const unknown = (cause: unknown) =>
+        new IndeterminateError(cause instanceof IndeterminateError ? cause.cause : cause, key_, jobId);
       for (let tries = 0; ; tries++) {
         const call: Call = { kind_: "submit", rank_: 2, body_, key_, watch_, resend_: !!key_, until_, signal_ };
         try {
@@ -133,11 +134,9 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
           if (signal_?.aborted || !doubt || (answer && !answer.retryable && !open)) throw error;
           jobId = answer?.jobId ?? jobId;
           const wait = link.backoff_.wait_(tries, answer?.retryAfter);
-          if (!answer || !key_ || now() + wait >= until_) {
-            throw new IndeterminateError(error instanceof IndeterminateError ? error.cause : error, key_, jobId);
-          }
+          if (!answer || !key_ || now() + wait >= until_) throw unknown(error);
           await link.sleep_(wait, signal_).catch((error) => {
-            throw signal_?.aborted ? error : new IndeterminateError(error, key_, jobId);
+            throw signal_?.aborted ? error : unknown(error);
           });
         }
       }

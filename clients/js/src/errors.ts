@@ -57,7 +57,7 @@ export class IndeterminateError extends AckwireError {
 
   constructor(cause: unknown, key?: string, jobId?: string) {
     super({
-      code: "indeterminate", retryable: !!key, detail: "the outcome is not known: " + said(cause), jobId: jobId!,
+      code: "indeterminate", retryable: !!key, detail: "outcome not known: " + said(cause), jobId: jobId!,
     }, { cause });
     this.key = key;
   }
@@ -97,14 +97,12 @@ export class JobError extends Error {
 }
 
 /** Makes the error that the server would have answered with. */
-export const failure = (code: string, detail: string, retryable = false): AckwireError =>
-  new AckwireError({ code, detail, retryable });
+export const failure = (code: string, detail: string, retryable = false, options?: ErrorOptions): AckwireError =>
+  new AckwireError({ code, detail, retryable }, options);
 
 /** Says that the network, or a function of the user, did not do its part. */
 export const unavailable = (what: string, cause?: unknown): AckwireError =>
-  new AckwireError(
-    { code: "unavailable", detail: what + (cause ? ": " + said(cause) : ""), retryable: true }, { cause },
-  );
+  failure("unavailable", what + (cause ? ": " + said(cause) : ""), true, { cause });
 
 const said = (error: any): string => error?.message ?? String(error);
 

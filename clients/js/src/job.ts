@@ -61,15 +61,12 @@ export function createJob(
     sub = undefined;
   };
   store.first_ = () => {
-    const same = handles_.get(id);
-    if (same) same.add(job);
-    else handles_.set(id, new Set([job]));
+    handles_.set(id, new Set(handles_.get(id)).add(job));
     if (!terminal(store.value_.status?.state!)) start();
   };
   store.none_ = () => {
     const same = handles_.get(id);
-    same?.delete(job);
-    if (!same?.size) handles_.delete(id);
+    if (same?.delete(job) && !same.size) handles_.delete(id);
     stop();
   };
 

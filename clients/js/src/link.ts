@@ -23,8 +23,8 @@ export interface LinkUser {
   opened_(conn: Conn): void;
   /** A session has ended. */
   lost_(conn: Conn): void;
-  /** Takes a frame; throws, or returns false, when it makes no sense. */
-  take_(conn: Conn, frame: Frame): boolean | void;
+  /** Takes a frame, and the call whose ID it has; throws, or returns false, when it makes no sense. */
+  take_(conn: Conn, frame: Frame, call: Call | undefined): boolean | void;
   /** The client has ended. */
   failed_(error: AckwireError): void;
 }
@@ -104,7 +104,7 @@ export function createLink(
   });
 
   const call_ = (call: Call) => {
-    const done = hold(call, "the time to live is over");
+    const done = hold(call, "the ttl is over");
     call.sends_ = 0;
     call.id_ = id_();
     if (call.finish_) queue.push(call);
@@ -131,7 +131,7 @@ export function createLink(
         if (!call.finish_) continue; // it was given up in its queue
         frame = `{"type":"${call.kind_}","id":"${call.id_}"${call.body_}`;
         if (!fits(frame, conn.frameBytes_)) {
-          call.finish_(failure("payload_too_large", "the frame has more bytes than " + conn.frameBytes_));
+          call.finish_(failure("payload_too_large", "more bytes than " + conn.frameBytes_));
           continue;
         }
         call.sends_!++;
@@ -302,8 +302,6 @@ export function createLink(
             .catch(() => {});
         }
         return;
-      case "pong":
-        return;
       case "error":
         if (typeof frame.code !== "string") break;
         if (!call && !conn.batches_.has(id)) {
@@ -311,7 +309,7 @@ export function createLink(
           return;
         }
     }
-    return conn.born_ ? user.take_(conn, frame) : false;
+    return conn.born_ ? user.take_(conn, frame, call) : false;
   };
 
   /** Whatever a session still tells is ignored from now on. */
@@ -337,7 +335,7 @@ export function createLink(
     const why = error ?? conn.problem_;
     const ended = new ClosedError({
       code: why?.code ?? (code === 4503 ? "limit_exceeded" : code > 4499 ? "unauthenticated" : "closed"),
-      detail: `closed by the server: ${code} ${why?.message ?? reason}`,
+      detail: `closed: ${code} ${why?.message ?? reason}`,
     }, code, { cause: why });
     const cause = why ?? ended;
     // What was not answered goes back to the front, in order, or ends as not known.

@@ -21,6 +21,6 @@ const gateway = /^(?:http|ws)(s?)(:\/\/[^/?#]+[^?#]*?)(?:\/v1\/ws)?\/*(\?[^#]*)?
 /** Splits the gateway's address into its base, an http or https address, and its query. Throws a TypeError. */
 export function splitURL(url: string | undefined): [base: string, query: string] {
   const found = gateway.exec(url ?? globalThis.location?.origin ?? "");
-  if (!found) throw new TypeError("ackwire: no http or ws address: " + url);
+  if (!found) throw new TypeError("no http or ws address: " + url);
   return ["http" + found[1]!.toLowerCase() + found[2], found[3] ?? ""];
 }

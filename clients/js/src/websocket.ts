@@ -26,8 +26,8 @@ export function webSocket(): Transport {
       let socket: WebSocket | undefined;
       let over = false;
       failed = true;
-      const end: SessionEvents["closed"] = (code, reason, error) => {
-        if (!over) events.closed(code, reason, error);
+      const end: SessionEvents["closed"] = (...end) => {
+        if (!over) events.closed(...end);
         over = true;
       };
       try {
