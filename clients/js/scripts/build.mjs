@@ -40,14 +40,19 @@ export const options = {
   logLevel: "warning",
 };
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  rmSync(root + "dist", { recursive: true, force: true });
-  const { metafile } = await build({ ...options, metafile: true });
+/** Writes the modules; `changes` are to the options. */
+export async function modules(changes = {}) {
+  const { metafile } = await build({ ...options, ...changes, metafile: true });
   for (const output of Object.keys(metafile.outputs).filter((name) => name.endsWith(".js"))) {
     // No module here has side effects: one that is imported for nothing is not needed, and bundlers warn of the import.
     // Blanks in its place keep the columns that the source map speaks of.
     const text = readFileSync(root + output, "utf8");
     writeFileSync(root + output, text.replace(/\bimport"\.[^"]*";/g, (bare) => " ".repeat(bare.length)));
   }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  rmSync(root + "dist", { recursive: true, force: true });
+  await modules();
   execFileSync("npx", ["tsc", "-p", "tsconfig.json", "--emitDeclarationOnly"], { cwd: root, stdio: "inherit" });
 }

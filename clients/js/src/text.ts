@@ -1,10 +1,9 @@
 // Small things about text.
 
 /** How many bytes a text has in UTF-8; only compared with a limit, so that most texts are not counted. */
-export function fits(text: string, limit: number): boolean {
-  return text.length * 3 <= limit ||
-    text.replace(/[\x80-\u07ff\ud800-\udfff]/g, "xx").replace(/[\u0800-\uffff]/g, "xxx").length <= limit;
-}
+export const fits = (text: string, limit: number): boolean =>
+  text.length * 3 <= limit ||
+  text.replace(/[\x80-\u07ff\ud800-\udfff]/g, "xx").replace(/[\u0800-\uffff]/g, "xxx").length <= limit;
 
 /** Makes 32 random hexadecimal digits. */
 export function random(): string {

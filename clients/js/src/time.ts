@@ -33,9 +33,7 @@ export const positive = (value: unknown, otherwise: number): number =>
   (value as number) > 0 ? +(value as number) : otherwise;
 
 /** Converts seconds from the wire to milliseconds, at most {@link longest}; what is not a sane number is 0. */
-export function millis(seconds: unknown): number {
-  return Math.min(positive(seconds, 0) * 1000, longest);
-}
+export const millis = (seconds: unknown): number => Math.min(positive(seconds, 0) * 1000, longest);
 
 /** Waits with full jitter: anywhere between 0 and min(cap, base × 2^failures). */
 export class Backoff {

@@ -7,17 +7,17 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
 // @ts-expect-error: a script without types
-import { options } from "../../scripts/build.mjs";
+import { entries, modules } from "../../scripts/build.mjs";
 
 let folder = "";
-beforeAll(() => {
+beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "ackwire-built-"));
-  writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+  writeFileSync(join(folder, "package.json"), '{"type":"module","sideEffects":false}');
+  await modules({ outdir: folder, sourcemap: false });
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test("submit, watch, mine, questions over HTTP, big integers, retry, errors and close", async () => {
-  await build({ ...options, outdir: folder, sourcemap: false });
   writeFileSync(join(folder, "app.js"), `
     import { AckwireError, connect } from "./index.js";
     import { createServer } from "./testing.js";
@@ -46,3 +46,12 @@ test("submit, watch, mine, questions over HTTP, big integers, retry, errors and 
     true, "not_found", "completed", "9007199254740993", "completed", 1, true, expect.stringMatching(/./), "enough", "closed",
   ]);
 }, 30_000);
+
+test("a bundler has nothing to warn of", async () => {
+  const text = Object.keys(entries).map((name) => `export * as ${name} from "./${name}.js";`).join("");
+  const { warnings } = await build({
+    stdin: { contents: text, resolveDir: folder }, bundle: true, format: "esm", packages: "external", write: false,
+    logLevel: "silent",
+  });
+  expect(warnings.map((warning) => warning.text)).toEqual([]);
+});

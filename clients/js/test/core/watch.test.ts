@@ -397,6 +397,28 @@ describe("a job as a store", () => {
     expect(job.snapshot().status).toMatchObject({ version: 6, state: "queued" });
   });
 
+  test("one ID, two handles: job() finds the first, and a retry opens both again", async () => {
+    const w = world({ welcome: true });
+    const both = [w.client.job("j1"), w.client.job("j1")];
+    expect(both[0]).not.toBe(both[1]);
+    const stops = both.map((job) => job.subscribe(() => {}));
+    expect(w.client.job("j1")).toBe(both[0]);
+    await settle();
+    const s = w.server.last;
+    s.take("subscribe");
+    s.status("j1", 5, "failed");
+    void outcomeOf(w.client.retry("j1"));
+    await settle();
+    s.ack(s.take("retry").id, "j1", { state: "queued" });
+    await settle();
+    s.status("j1", 6, "queued");
+    expect(both.map((job) => job.snapshot().status!.version)).toEqual([6, 6]);
+    stops[0]!();
+    expect(w.client.job("j1")).toBe(both[1]);
+    stops[1]!();
+    expect(both).not.toContain(w.client.job("j1"));
+  });
+
   test("why it cannot be watched is in the snapshot", async () => {
     const w = world({ welcome: true });
     const job = w.client.job("j1");
