@@ -9,7 +9,7 @@ import { build } from "esbuild";
 import { entries, options } from "./build.mjs";
 
 // The goal of the core is 6,000 bytes; the limit keeps what has been reached.
-const limits = { index: 7350, react: 1500, offline: 2500, tabs: 2000 };
+const limits = { index: 7400, react: 1500, offline: 2500, tabs: 2000 };
 
 const { metafile, outputFiles } = await build({ ...options, sourcemap: false, metafile: true, write: false });
 const { absWorkingDir } = options;

@@ -157,7 +157,10 @@ export function createLink(
   const pump = () => {
     const needed = ends.size > 0 || user.watching_();
     if (needed) unlisten ??= listen(wake);
-    else deafen();
+    else {
+      unlisten?.();
+      unlisten = undefined;
+    }
     if (needed && !link.cur_ && !opening && now() >= notBefore) open();
     flush();
     for (const conn of conns) if (conn.draining_ && (!needed || (link.cur_ && !conn.calls_.size))) drop(conn);
@@ -177,11 +180,6 @@ export function createLink(
       }
       touch_();
     });
-  };
-
-  const deafen = () => {
-    unlisten?.();
-    unlisten = undefined;
   };
 
   const show = (needed: boolean) => {
@@ -363,7 +361,7 @@ export function createLink(
   const fail_ = (error: AckwireError) => {
     if (link.ended_) return;
     link.ended_ = error;
-    deafen();
+    unlisten?.();
     guard?.();
     for (const conn of [...conns, opening]) if (conn) drop(conn);
     link.cur_ = opening = undefined;
