@@ -106,7 +106,7 @@ format: bin/golangci-lint ## Format all code and sort its imports
 	@bin/golangci-lint fmt
 
 check-lint: bin/golangci-lint
-	bin/golangci-lint run $(PACKAGES)
+	bin/golangci-lint run --allow-parallel-runners $(PACKAGES)
 
 check-generated: generate
 	@out=$$(git status --porcelain -- $(GENERATED)); test -z "$$out" || { echo "generated files were not up to date (commit them):"; echo "$$out"; exit 1; }
