@@ -33,7 +33,7 @@ const (
 // above finds the folder of another module of the repository in a go.mod.
 var above = regexp.MustCompile(`=> \.\.\S*`)
 
-var jobID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
+var jobID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // TestTheREADMEsOfTheExamples runs the commands of each example's README, as they are written, in a folder with a copy
 // of the examples: only addresses are others, so that this test can run beside anything.
