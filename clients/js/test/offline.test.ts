@@ -318,6 +318,24 @@ describe("an outbox", () => {
     expect(device.storage.items.get("ackwire/ada/0nonsense")).toBe("nonsense");
   });
 
+  test("pending() shows a submit once it is kept, not before: a page that shows it may be closed", async () => {
+    const { storage } = device;
+    let keep!: () => void;
+    const slow = new Promise<void>((resolve) => { keep = resolve; });
+    const setItem = storage.setItem.bind(storage);
+    storage.setItem = async (key, value) => { await slow; await setItem(key, value); };
+    device.server.down();
+    const page = device.page();
+    page.outbox.submit("t", 1).catch(() => {});
+    await pass();
+    expect(page.outbox.pending().snapshot()).toEqual([]);
+    keep();
+    await pass();
+    expect(page.outbox.pending().snapshot().length).toBe(storage.items.size);
+    expect(storage.items.size).toBe(1);
+    device.server.up();
+  });
+
   test("a storage that fails: the submit is refused and not sent", async () => {
     const page = device.page();
     vi.spyOn(device.storage, "setItem").mockRejectedValue(new Error("no room"));

@@ -55,7 +55,7 @@ export interface Outbox {
    * the outbox was closed, or another user came, the submit stays and is sent by the next outbox of its user.
    */
   submit<T extends JobType>(type: T, payload: Payload<T>, options?: OutboxSubmitOptions): Promise<Job<T>>;
-  /** The submits in the outbox, oldest first, those of other tabs included. */
+  /** The submits that are kept, oldest first, those of other tabs included. */
   pending(): Store<readonly PendingSubmit[]>;
   /** Takes a submit out of the outbox. One that is being sent may still become a job. */
   discard(key: string): Promise<void>;
@@ -81,6 +81,8 @@ interface Entry {
   size_: number;
   view_: PendingSubmit;
   sending_: boolean;
+  /** It is not kept yet: a page that shows it as pending could not be closed without losing it. */
+  hidden_?: boolean;
 }
 
 const backoff = new Backoff({ base: 1000, cap: 30_000 }); // for submits that the server cannot take now
@@ -169,16 +171,16 @@ class OutboxImpl implements Outbox {
     if (this.#entries.size >= (this.#options.maxItems ?? 1000) || size > (this.#options.maxBytes ?? 8e6)) {
       throw failure("outbox_full", "the outbox is full");
     }
-    entry.sending_ = true;
+    entry.sending_ = entry.hidden_ = true;
     this.#entries.set(id, entry);
-    this.#changed();
     try {
       await this.#storage.setItem(id, text);
     } catch (err) {
       this.#entries.delete(id);
-      this.#changed();
       throw failure("outbox_unavailable", "the submit cannot be kept", err);
     }
+    entry.hidden_ = false;
+    this.#changed();
     this.#tell();
     try {
       return await this.#send(entry, signal) as Job<T>;
@@ -330,7 +332,7 @@ class OutboxImpl implements Outbox {
     if (this.#changes++) return;
     queueMicrotask(() => {
       this.#changes = 0;
-      const views = this.#sorted().map((entry) => entry.view_);
+      const views = this.#sorted().filter((entry) => !entry.hidden_).map((entry) => entry.view_);
       const { value_: was } = this.#pending;
       if (views.length !== was.length || views.some((view, i) => view !== was[i])) this.#pending.set_(views);
     });
