@@ -26,8 +26,8 @@ func init() { kind.Register("file", openDirectory) }
 
 // directory is a store in a directory. A blob is two files: its content, named by the blob's key, and beside it its
 // attributes. Only their owner may read the files and folders. The form of the files is that of gocloud.dev's driver
-// fileblob, which was used here before: that driver imports gRPC and Google's SDK, a third of what a first build of
-// ackwire had to download.
+// fileblob, which was used here before: that driver imports Google's SDK, a third of what a first build of ackwire
+// had to download.
 //
 // The rename of the content is what replaces a blob. Where the attributes change with it, their file tells for a while
 // both the new ones, with the content they belong to, and the ones before, which hold for any other content.

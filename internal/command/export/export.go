@@ -13,7 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -24,7 +24,7 @@ import (
 
 // Config says where spans are sent and how many are sampled. A command embeds it.
 type Config struct {
-	TraceEndpoint string  `help:"Collector to send trace spans to, by OTLP over HTTP, such as http://127.0.0.1:4318. Without it no spans are made. The variables OTEL_EXPORTER_OTLP_HEADERS, _TIMEOUT, _COMPRESSION, _CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY work, too." placeholder:"URL"`
+	TraceEndpoint string  `help:"Collector to send trace spans to, by OTLP over HTTP, such as http://127.0.0.1:4318. Without it no spans are made. The variables OTEL_EXPORTER_OTLP_… work, too." placeholder:"URL"`
 	TraceRatio    float64 `help:"Share of traces to sample, from 0 to 1: of those that begin here or at a client. A trace that comes with a Kafka record is sampled if the record says so." default:"0.01"`
 }
 
@@ -62,11 +62,7 @@ func (c Config) Start(name string, env *service.Env) (flush func(), err error) {
 	if c.TraceEndpoint == "" {
 		return func() {}, nil
 	}
-	s, err := fromEnvironment()
-	if err != nil {
-		return nil, err
-	}
-	exporter, err := otlptrace.New(context.Background(), newUploader(endpoint(c.TraceEndpoint), s))
+	exporter, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(endpoint(c.TraceEndpoint)))
 	if err != nil {
 		return nil, fmt.Errorf("trace exporter: %w", err)
 	}
