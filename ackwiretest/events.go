@@ -1,11 +1,9 @@
 package ackwiretest
 
 import (
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
-	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
@@ -65,7 +62,7 @@ func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 
 // streamJobs handles GET /v1/events?job=…&job=…, and ?mine=true.
 func (s *Server) streamJobs(w http.ResponseWriter, q *http.Request) {
-	ids, all, err := eventJobs(q.URL.RawQuery)
+	ids, all, err := frame.ParseEventsQuery(q.URL.RawQuery)
 	switch {
 	case err != nil:
 		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
@@ -95,38 +92,6 @@ func (s *Server) streamJobs(w http.ResponseWriter, q *http.Request) {
 	}
 	s.mu.Unlock()
 	s.stream(w, q, f)
-}
-
-// eventJobs reads from a query which jobs are to be followed: a list without duplicates, or all.
-func eventJobs(query string) (jobs []string, all bool, err error) {
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, false, errors.New("the query cannot be read")
-	}
-	for name := range values {
-		if name != "job" && name != "mine" {
-			return nil, false, fmt.Errorf("%.64q is not a parameter here", name)
-		}
-	}
-	if of, ok := values["mine"]; ok {
-		if len(of) != 1 || of[0] != "true" || len(values["job"]) > 0 {
-			return nil, false, errors.New("mine is true, once, and without job")
-		}
-		return nil, true, nil
-	}
-	for _, id := range values["job"] {
-		jobID, ok := job.ParseID(id)
-		if !ok {
-			return nil, false, fmt.Errorf("job: %.64q is not a job ID", id)
-		}
-		if !slices.Contains(jobs, jobID) {
-			jobs = append(jobs, jobID)
-		}
-	}
-	if len(jobs) == 0 {
-		return nil, false, errors.New("job is missing")
-	}
-	return jobs, false, nil
 }
 
 // stream writes events until all jobs have ended, the client leaves, or the server cuts its connections.

@@ -1,11 +1,9 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
@@ -42,7 +40,7 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	jobs, all, err := eventJobs(r.URL.RawQuery)
+	jobs, all, err := frame.ParseEventsQuery(r.URL.RawQuery)
 	switch {
 	case err != nil:
 		g.problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
@@ -60,40 +58,6 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 	g.serveEvents(w, r, id, following{watches: len(jobs)}, func(room sse.Room, last string) *sse.Stream {
 		return sse.NewMany(g.hub, room, id.Tenant, jobs, last)
 	})
-}
-
-// eventJobs reads from a query which jobs are to be followed: a list, or all jobs of the client's subject.
-func eventJobs(query string) (jobs []string, all bool, err error) {
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, false, errors.New("the query cannot be read")
-	}
-	for name := range values {
-		if name != "job" && name != "mine" {
-			return nil, false, fmt.Errorf("%.64q is not a parameter here", name)
-		}
-	}
-	if of, ok := values["mine"]; ok {
-		if len(of) != 1 || of[0] != "true" || len(values["job"]) > 0 {
-			return nil, false, errors.New("mine is true, once, and without job")
-		}
-		return nil, true, nil
-	}
-	named := make(map[string]bool, len(values["job"]))
-	for _, text := range values["job"] {
-		jobID, ok := job.ParseID(text)
-		if !ok {
-			return nil, false, fmt.Errorf("job: %.64q is not a job ID", text)
-		}
-		if !named[jobID] {
-			named[jobID] = true
-			jobs = append(jobs, jobID)
-		}
-	}
-	if len(jobs) == 0 {
-		return nil, false, errors.New("job is missing")
-	}
-	return jobs, false, nil
 }
 
 // following says how an event stream is served.

@@ -115,7 +115,7 @@ func TestRunAtAfterTheDeadline(t *testing.T) {
 
 func TestJobIDsOfEitherCase(t *testing.T) {
 	const id = "01a208fd-2dc6-7467-acd5-bb987da2c71e"
-	jobs, _, err := eventJobs("job=" + strings.ToUpper(id) + "&job=" + id)
+	jobs, _, err := frame.ParseEventsQuery("job=" + strings.ToUpper(id) + "&job=" + id)
 	if err != nil || !slices.Equal(jobs, []string{id}) {
 		t.Errorf("events: %q, %v", jobs, err)
 	}

@@ -2,6 +2,9 @@ package frame
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
@@ -121,4 +124,40 @@ const (
 var Reasons = []Reason{
 	Ended, Running, Cancelling, Scheduled, WaitingForRetry, Unserved, BeingHandedOut, NoWorkers, BehindOthers,
 	AboutToStart,
+}
+
+// ParseEventsQuery reads the query of GET /v1/events, which says what an event stream follows: the jobs named by job,
+// each returned once in the canonical form of its ID, or with mine=true all jobs of the client's subject. The error
+// says for people which parameter is wrong.
+func ParseEventsQuery(query string) (jobs []string, mine bool, err error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, false, errors.New("the query cannot be read")
+	}
+	for name := range values {
+		if name != "job" && name != "mine" {
+			return nil, false, fmt.Errorf("%.64q is not a parameter here", name)
+		}
+	}
+	if of, ok := values["mine"]; ok {
+		if len(of) != 1 || of[0] != "true" || len(values["job"]) > 0 {
+			return nil, false, errors.New("mine is true, once, and without job")
+		}
+		return nil, true, nil
+	}
+	named := make(map[string]bool, len(values["job"]))
+	for _, text := range values["job"] {
+		jobID, ok := job.ParseID(text)
+		if !ok {
+			return nil, false, fmt.Errorf("job: %.64q is not a job ID", text)
+		}
+		if !named[jobID] {
+			named[jobID] = true
+			jobs = append(jobs, jobID)
+		}
+	}
+	if len(jobs) == 0 {
+		return nil, false, errors.New("job is missing")
+	}
+	return jobs, false, nil
 }
