@@ -1,25 +1,10 @@
 // The connection: when it is opened, when it comes back, and when it is given up.
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { AckwireError, ClosedError } from "../../src/index.js";
-import { outcomeOf, pass, read, settle, type World, world } from "./fake.js";
+import { fakeTime, outcomeOf, pass, read, settle, watching, type World, world } from "./fake.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.999999);
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
-
-/** A client that watches a job, and is connected. */
-async function watching(options: Parameters<typeof world>[0] = {}): Promise<World & { got: ReturnType<typeof read> }> {
-  const w = world({ welcome: true, ...options });
-  const got = read(w.client.watch("j1"));
-  await settle();
-  return { ...w, got };
-}
+fakeTime(0.999999);
 
 const state = (w: World) => w.client.connection.snapshot().state;
 

@@ -1,11 +1,23 @@
 // A transport whose other side is the test: it says what the server says, and sees what the client sends.
 
-import { vi } from "vitest";
+import { afterEach, beforeEach, vi } from "vitest";
 import { type Ackwire, type ConnectOptions, connect } from "../../src/index.js";
 import type { AckwireError } from "../../src/errors.js";
 import type { Session, SessionEvents, Target, Transport } from "../../src/types.js";
 
 export type Any = any;
+
+/** Gives each test of a file fake timers, and one value for all random numbers: with it a wait is known. */
+export function fakeTime(random: number): void {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    vi.spyOn(Math, "random").mockReturnValue(random);
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+  });
+}
 
 export const limits = { frameBytes: 262_144, subscriptions: 1000, inFlightSubmits: 64 };
 
@@ -124,4 +136,14 @@ export function read<T>(iterable: AsyncIterable<T>): { values: T[]; error?: Any;
     for await (const value of iterable) got.values.push(value);
   })().then(() => (got.done = true), (error) => Object.assign(got, { error, done: true }));
   return got;
+}
+
+/** A client that watches a job, and is connected. */
+export async function watching(
+  options: Parameters<typeof world>[0] = {},
+): Promise<World & { got: ReturnType<typeof read> }> {
+  const w = world({ welcome: true, ...options });
+  const got = read(w.client.watch("j1"));
+  await settle();
+  return { ...w, got };
 }

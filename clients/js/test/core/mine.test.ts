@@ -1,16 +1,9 @@
 // The watch of all jobs of the token's subject.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type Any, type FakeSession, outcomeOf, pass, read, settle, world } from "./fake.js";
+import { expect, test, vi } from "vitest";
+import { type Any, type FakeSession, fakeTime, outcomeOf, pass, read, settle, world } from "./fake.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+fakeTime(0.5);
 
 const mine = { mine: true };
 const seen = (got: { values: Any[] }) => got.values.map((s) => `${s.jobId}@${s.version}`);

@@ -1,17 +1,10 @@
 // Submits: in order, once each, whatever happens to the connection.
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { IndeterminateError } from "../../src/index.js";
-import { limits, outcomeOf, pass, read, settle, world } from "./fake.js";
+import { fakeTime, limits, outcomeOf, pass, read, settle, world } from "./fake.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+fakeTime(0.5);
 
 describe("the frame", () => {
   test("all options, and a random key of 32 digits", async () => {

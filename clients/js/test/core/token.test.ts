@@ -1,17 +1,10 @@
 // Tokens: asked once for all that wait, renewed in the open session, and no loop when they are refused.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { AckwireError } from "../../src/index.js";
-import { outcomeOf, pass, read, settle, world } from "./fake.js";
+import { fakeTime, outcomeOf, pass, read, settle, world } from "./fake.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+fakeTime(0.5);
 
 const refused = () => new AckwireError({ code: "unauthenticated", status: 401, retryable: false });
 

@@ -1,24 +1,9 @@
 // A device that sleeps and wakes, a page that is hidden and seen, and clocks.
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { outcomeOf, pass, read, settle, type World, world } from "./fake.js";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { fakeTime, outcomeOf, pass, read, settle, watching, world } from "./fake.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.999999);
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
-
-/** A client that watches a job, and is connected. */
-async function watching(options: Parameters<typeof world>[0] = {}): Promise<World & { got: ReturnType<typeof read> }> {
-  const w = world({ welcome: true, ...options });
-  const got = read(w.client.watch("j1"));
-  await settle();
-  return { ...w, got };
-}
+fakeTime(0.999999);
 
 describe("waking", () => {
   /** What a page has: events, and whether it is seen. */

@@ -1,17 +1,10 @@
 // Watches: versions rise, the end is never missed, and a new session goes on behind the last version.
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { JobError } from "../../src/index.js";
-import { type Any, limits, outcomeOf, pass, read, settle, world } from "./fake.js";
+import { type Any, fakeTime, limits, outcomeOf, pass, read, settle, world } from "./fake.js";
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.spyOn(Math, "random").mockReturnValue(0.5);
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
+fakeTime(0.5);
 
 const versions = (got: { values: Any[] }) => got.values.map((status) => status.version);
 

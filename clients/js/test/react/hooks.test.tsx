@@ -25,6 +25,7 @@ beforeEach(() => {
   host = document.createElement("div");
 });
 afterEach(async () => {
+  vi.useRealTimers();
   await act(async () => root?.unmount());
   root = undefined;
   await client.close();
@@ -121,9 +122,10 @@ function List({ told, limit = 2 }: { told?: (jobs: UseJobs) => void; limit?: num
 }
 
 test("the list holds jobs made before and after, newest first, and pages", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
   for (const type of ["a", "b", "c"]) {
     await client.submit(type, {});
-    await new Promise((resolve) => setTimeout(resolve, 2)); // a time of its own for each
+    vi.setSystemTime(Date.now() + 2); // a time of its own for each
   }
   let last!: UseJobs;
   await render(<><List told={(l) => { last = l; }} /></>);

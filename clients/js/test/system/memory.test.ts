@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { WebSocket } from "ws";
 
 import { createServer, type Frame, type TestJob } from "../../src/testing/index.js";
-import { serve } from "./lib/process.js";
+import { serve, until } from "./lib/process.js";
 
 /** A server, seen by a client that is nothing but a session and fetch. */
 interface Server {
@@ -105,12 +105,10 @@ class Story {
   }
 
   async wait(wanted: (frame: Frame) => boolean): Promise<Frame> {
-    for (let i = 0; i < 1000; i++) {
-      const frame = this.frames.find(wanted);
-      if (frame) return frame;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new Error(`it did not come; the last frames are ${JSON.stringify(this.frames.slice(-3))}`);
+    const last = () => `the frame came; the last ones are ${JSON.stringify(this.frames.slice(-3))}`;
+    let frame: Frame | undefined;
+    await until(last, () => !!(frame = this.frames.find(wanted)), 10_000);
+    return frame!;
   }
 
   /** Sends a frame, and writes its answer down. */
