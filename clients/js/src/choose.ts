@@ -26,7 +26,7 @@ export function choose(transports: readonly Transport[]): Transport {
         frame(text) {
           if (!opened) failures = 0;
           opened = worked = true;
-          if (text.includes(better)) at = 0;
+          if (at && text.includes(better)) at = 0;
           events.frame(text);
         },
         closed(...end) {
