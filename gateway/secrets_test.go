@@ -169,8 +169,8 @@ func line(s, part string) string {
 	return ""
 }
 
-// TestATicketIsItsHoldersOnly: what a ticket opens is its holder's, whoever opens it and
-// whatever they bring besides.
+// TestATicketIsItsHoldersOnly: a socket that was opened by a ticket belongs to the ticket's holder, also when the
+// request carries another identity.
 func TestATicketIsItsHoldersOnly(t *testing.T) {
 	inWorld(t, tokensOnly, func(t *testing.T, w *world) {
 		alice := http.Header{"Authorization": {"Bearer " + w.token("acme", "alice", time.Hour)}}

@@ -16,8 +16,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// TestStrangersAreNotFelt: whoever only connects takes a share of the connections, in which the oldest makes room, and
-// users go on over the connections that they have and over new ones.
+// TestStrangersAreNotFelt: connections without an identity share a bound, in which the oldest makes room for a new one,
+// and users keep their connections and can open more.
 func TestStrangersAreNotFelt(t *testing.T) {
 	inWorld(t, func(c *Config) {
 		tokensOnly(c)

@@ -147,7 +147,7 @@ type Outbox struct {
 	taken []func() // the Written functions of the frames that were taken last
 }
 
-// Outcome is what has happened to a frame.
+// Outcome says what the outbox did with a frame.
 type Outcome int
 
 // The outcomes.

@@ -115,7 +115,7 @@ func (r *Recorder) machine(ack, lag Summary, embedded bool) Machine {
 	return m
 }
 
-// judge describes in words what has distorted the measurements.
+// judge adds a finding, a sentence, for each condition of the machine that has distorted the measurements.
 func (m *Machine) judge(ack Summary, c Counts, embedded bool) {
 	limit := func(format string, args ...any) {
 		m.Limited = true

@@ -151,7 +151,7 @@ type Machine struct {
 	OutOfPorts       int64 `json:"outOfPorts"`
 	GetsSkipped      int64 `json:"getsSkipped"` // because too many were in flight
 	MaxRSSMiB        int64 `json:"maxRSSMiB"`
-	// Findings describe in words what has distorted the measurements, or that nothing has.
+	// Findings are sentences: what has distorted the measurements, or that nothing has.
 	Findings []string `json:"findings"`
 	// Limited reports that by at least one finding the machine was the limit, not the server.
 	Limited bool `json:"limited"`

@@ -114,8 +114,7 @@ func (w *Writer) Write(
 	}
 }
 
-// records returns the records of as many jobs, from the first on, as one transaction takes, and the number
-// of those jobs.
+// records returns the records for the first jobs of ids, as many as fit into one transaction, and their number.
 func (w *Writer) records(
 	ids []string, row func(string) (*store.Row, error),
 ) (records []*kgo.Record, taken int, err error) {

@@ -123,9 +123,8 @@ func ordered(byPath map[string]*goModule) ([]*goModule, error) {
 }
 
 // prepare rewrites the modules of a tree for a release: each requires the others at the version, has no
-// replacements, and gets the repository's licence. If proxy is not empty, each is packed into that folder. The
-// modules are prepared in the order of their requirements, for a module's go.sum has the sums of those that it
-// requires.
+// replacements, and gets the repository's licence. If proxy is not empty, each is packed into that folder. A
+// module is prepared after the modules that it requires, because its go.sum holds their checksums.
 func prepare(root, version, proxy string) error {
 	modules, err := readModules(root)
 	if err != nil {

@@ -128,7 +128,7 @@ export class Engine {
     return record;
   }
 
-  /** Makes a job, or finds the one of the same key. Whoever called it calls announce for a new one, after its ack. */
+  /** Makes a job, or finds the one of the same key. The caller must call announce for a new one, after its ack. */
   submit(request: Submit, subject: string): { ack: Ack; record: JobRecord } {
     const submit = checkSubmit(request);
     const { job: type, payload, key } = submit;
@@ -189,7 +189,7 @@ export class Engine {
     record.timers.add(stop);
   }
 
-  /** Cancels or retries a job. Whoever called it calls changed, after the ack. */
+  /** Cancels or retries a job. The caller must call changed, after the ack. */
   command(kind: "cancel" | "retry", jobId: unknown): { ack: Ack; record: JobRecord } {
     const record = this.find(jobId);
     if (kind === "cancel") record.cancel();
