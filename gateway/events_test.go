@@ -63,6 +63,9 @@ func (e *events) next() string {
 	if len(fields) > 0 {
 		e.t.Errorf("the stream ends within an event: %q", fields)
 	}
+	if e.lines.Err() != nil {
+		return "cut"
+	}
 	return "end"
 }
 
@@ -101,6 +104,7 @@ func TestEventsOfAJob(t *testing.T) {
 
 		// It is cut, and comes back.
 		e.close()
+		w.eventually("its stream has gone", func() bool { return w.gauge("ackwire_gateway_event_streams") == 0 })
 		w.tracker.set("local", jobA, 8, job.Retrying)
 		w.tracker.set("local", jobA, 9, job.Processing)
 		e = w.stream("/v1/jobs/"+jobA+"/events", http.Header{"Last-Event-Id": {"7"}})

@@ -42,6 +42,7 @@ func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", auth.Read)))
 		return
 	}
+	request.Poll = wait > 0
 	of := following{watches: watches, frames: true, wait: wait}
 	g.serveEvents(w, r, id, of, func(room sse.Room, _ string) *sse.Stream {
 		return sse.NewFrames(g.hub, g.mine, room, id.Tenant, id.Subject, request)
@@ -71,10 +72,15 @@ func (g *Gateway) readWatch(w http.ResponseWriter, r *http.Request) (request sse
 		return request, err
 	}
 	request.Mine, request.After = asked.Mine, asked.After
+	if len(asked.Known) > 0 {
+		if request.Known, err = wire.DecodeRefs("known", asked.Known); err != nil {
+			return request, err
+		}
+	}
 	if len(asked.Jobs) == 0 {
 		return request, nil
 	}
-	refs, err := wire.DecodeRefs(asked.Jobs)
+	refs, err := wire.DecodeRefs("jobs", asked.Jobs)
 	if err != nil {
 		return request, err
 	}

@@ -109,7 +109,7 @@ var submitRequest = frame.SubmitRequest{
 
 var watchRequest = frame.WatchRequest{
 	Jobs: json.RawMessage(`[{"jobId":"` + jobID + `","after":4713},{"jobId":"` + otherID + `"}]`),
-	Mine: true, After: "1mkh3y2k8",
+	Mine: true, After: "1mkh3y2k8", Known: json.RawMessage(`[{"jobId":"` + jobID + `","after":4713}]`),
 }
 
 var clientFrames = []frame.ClientFrame{

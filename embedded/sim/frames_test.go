@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,17 +14,26 @@ import (
 )
 
 // TestMineByLongPolls follows all jobs of a subject by POST /v1/events with Prefer: wait, one poll after the other: no
-// job is missed between two of them, and a poll without news lasts as long as was asked for.
+// job is missed between two of them, a poll with news ends at once, and one without news lasts as long as was asked for,
+// also right after a change that the client has.
 func TestMineByLongPolls(t *testing.T) {
 	Run(t, func(w *World) {
 		w.StartWorker(nil)
 		transport := &http.Transport{DialContext: w.Net.Host("browser").Dial}
 		defer transport.CloseIdleConnections()
 		ended, cursor := map[string]bool{}, ""
+		known := map[string]int64{}
 		poll := func() (statuses int) {
-			body := fmt.Sprintf(`{"mine":true,"after":%q,"jobs":[]}`, cursor)
+			refs := []frame.JobRef{}
+			for id, version := range known {
+				refs = append(refs, frame.JobRef{JobID: id, After: &version})
+			}
+			body, err := json.Marshal(map[string]any{"mine": true, "after": cursor, "jobs": []any{}, "known": refs})
+			if err != nil {
+				t.Fatal(err)
+			}
 			r, err := http.NewRequestWithContext(w.ctx(), "POST", fmt.Sprintf("http://localhost:%d/v1/events", gatewayPort),
-				strings.NewReader(body))
+				bytes.NewReader(body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -34,17 +44,19 @@ func TestMineByLongPolls(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = resp.Body.Close() }()
-			for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			lines := bufio.NewScanner(resp.Body)
+			for lines.Scan() {
 				text, ok := strings.CutPrefix(lines.Text(), "data: ")
 				if !ok {
 					continue
 				}
 				var f struct {
-					Type   frame.Type `json:"type"`
-					Mine   bool       `json:"mine"`
-					Reset  bool       `json:"reset"`
-					Cursor string     `json:"cursor"`
-					Job    struct {
+					Type    frame.Type `json:"type"`
+					Mine    bool       `json:"mine"`
+					Reset   bool       `json:"reset"`
+					Cursor  string     `json:"cursor"`
+					Version int64      `json:"version"`
+					Job     struct {
 						JobID string `json:"jobId"`
 						State string `json:"state"`
 					} `json:"job"`
@@ -61,11 +73,15 @@ func TestMineByLongPolls(t *testing.T) {
 					cursor = f.Cursor
 				case frame.Status:
 					statuses++
-					if !f.Mine {
-						t.Errorf("%s", text)
+					if !f.Mine || f.Version <= known[f.Job.JobID] {
+						t.Errorf("%s, which is told after %d", text, known[f.Job.JobID])
 					}
+					known[f.Job.JobID] = f.Version
 					ended[f.Job.JobID] = ended[f.Job.JobID] || f.Job.State == "completed"
 				}
+			}
+			if err := lines.Err(); err != nil {
+				t.Errorf("the answer is not whole: %v", err)
 			}
 			return statuses
 		}
@@ -94,11 +110,13 @@ func TestMineByLongPolls(t *testing.T) {
 		if n := missing(); n > 0 || cursor == "" {
 			t.Errorf("%d of %d jobs were not told, cursor %q", n, len(jobs), cursor)
 		}
-		time.Sleep(5 * time.Minute)
-		poll() // from the old cursor on: what it overlaps comes again
-		began := time.Now()
-		if n := poll(); n != 0 || time.Since(began) < 20*time.Second {
-			t.Errorf("a poll without news: %d statuses after %s", n, time.Since(began))
+		for n := 1; n > 0; {
+			began := time.Now()
+			n = poll()
+			took := time.Since(began)
+			if n > 0 && took > 500*time.Millisecond || n == 0 && took != 20*time.Second {
+				t.Errorf("%d statuses after %s", n, took)
+			}
 		}
 	})
 }

@@ -37,16 +37,11 @@ func readCursor(s string, now int64) (since int64, known bool) {
 	return max(at-overlap.Milliseconds(), 1), true
 }
 
-// tellCursor gives the current cursor to the subscribers that have received everything up to now. x.mu is held.
-func (x *Index) tellCursor(s *subject) {
-	if s.closing {
-		return
-	}
-	cursor := writeCursor(x.logNow())
-	for _, sub := range s.subs {
-		if sub.dirty && !sub.waiting && sub.resume == 0 && !sub.resumes {
-			sub.dirty = !sub.Subscriber.Cursor(cursor)
-		}
+// tellCursor gives the current cursor to a subscriber, if it has received everything up to now. x.mu is held.
+func (x *Index) tellCursor(s *subject, sub *Subscription) {
+	whole := s.whole() && s.gap == 0 && !s.closing && !sub.waiting && sub.resume == 0
+	if whole && sub.dirty {
+		sub.dirty = !sub.Subscriber.Cursor(writeCursor(x.logNow()))
 	}
 }
 
@@ -111,6 +106,7 @@ func (x *Index) deliver(s *subject, sub *Subscription, page *trackerpb.ListRespo
 	sub.dirty = true
 	if page.Through == nil {
 		sub.resume = 0
+		x.tellCursor(s, sub)
 	}
 	return page.Through != nil
 }

@@ -3,6 +3,7 @@ package mine
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -63,6 +64,60 @@ func TestACursorIsAWayBack(t *testing.T) {
 			time.UnixMilli(w.lists[0].UpdatedFrom).Sub(left.Add(-overlap)).Abs() > time.Second {
 			t.Errorf("asked %v", w.lists)
 		}
+	})
+}
+
+// TestACursorComesAtOnce: the first cursor comes with the answer, or once what was missed is told; a long poll gets one
+// after each status. A client that was cut off before it had a cursor would not know what it has missed.
+func TestACursorComesAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		has := func(what string, r *reader, want bool) {
+			t.Helper()
+			synctest.Wait()
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if (r.cursor != "") != want {
+				t.Errorf("%s: the cursor is %q", what, r.cursor)
+			}
+			r.cursor = ""
+		}
+		a := w.follow("ann")
+		w.cover(1, 0, false, 1)
+		has("one of two partitions is covered", a, false)
+		w.cover(1, 1, false, 1)
+		has("it is answered", a, true)
+
+		polls := &reader{}
+		polls.Subscription = Subscription{Subscriber: polls, Tenant: "acme", Subject: "ann", Prompt: true}
+		w.index.Subscribe(&polls.Subscription)
+		has("a long poll is answered", polls, true)
+		w.index.Update(update(1, "j", 7))
+		has("a status of a long poll", polls, true)
+		has("a status of a stream, before the next second", a, false)
+
+		w.mu.Lock()
+		w.pages = []*trackerpb.ListResponse{
+			{Jobs: []*trackerpb.ListedJob{{Job: update(0, "one", 8)}}, Through: &trackerpb.Place{JobId: "one"}},
+			{Jobs: []*trackerpb.ListedJob{{Job: update(0, "two", 9)}}},
+		}
+		w.mu.Unlock()
+		b := &reader{full: true}
+		b.Subscription = Subscription{Subscriber: b, Tenant: "acme", Subject: "ann", After: writeCursor(time.Now().UnixMilli())}
+		w.index.Subscribe(&b.Subscription)
+		has("what was missed is not told yet", b, false)
+		b.mu.Lock()
+		b.full = false
+		b.mu.Unlock()
+		time.Sleep(roomRetry)
+		b.want(t, "what was missed", "subscribed", "one@8", "two@9")
+		has("what was missed is told", b, true)
+
+		w.cover(2, 0, false, 1) // another tracker takes a partition over
+		w.mu.Lock()
+		w.refuse = 100
+		w.mu.Unlock()
+		w.index.Update(update(1, "j", 10))
+		has("there is a gap", polls, false)
 	})
 }
 

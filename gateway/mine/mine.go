@@ -60,6 +60,7 @@ type Subscription struct {
 	Tenant     string
 	Subject    string
 	After      string // a cursor: changes since then are delivered too; "" for none
+	Prompt     bool   // a cursor follows each status at once, not within a second
 
 	// Guarded by the index's lock.
 	waiting bool // for the first answer
@@ -159,6 +160,8 @@ func (x *Index) answer(s *subject) {
 				x.wake.Send()
 			}
 			sub.Subscriber.Subscribed("", !known)
+			// The first cursor comes at once: a client that is cut off before it has one cannot know what it missed.
+			x.tellCursor(s, sub)
 		}
 	}
 }
@@ -206,12 +209,12 @@ func (x *Index) Update(j *trackerpb.Job) {
 		if x.Pushed != nil {
 			written = x.Pushed(j)
 		}
-		s.tell(j, written)
+		x.tell(s, j, written)
 	}
 }
 
 // tell delivers a status if it is newer than the job's last one. written may be nil.
-func (s *subject) tell(j *trackerpb.Job, written func()) {
+func (x *Index) tell(s *subject, j *trackerpb.Job, written func()) {
 	if j.Version <= s.seen[j.JobId].version {
 		return
 	}
@@ -221,6 +224,9 @@ func (s *subject) tell(j *trackerpb.Job, written func()) {
 		if !sub.waiting {
 			sub.dirty = true
 			sub.Subscriber.MineStatus(j.JobId, f)
+			if sub.Prompt {
+				x.tellCursor(s, sub)
+			}
 		}
 	}
 }
@@ -332,7 +338,9 @@ func (x *Index) Sweep() {
 		})
 		if s.whole() && s.gap == 0 {
 			s.forget(now.Add(-keepSeen))
-			x.tellCursor(s)
+		}
+		for _, sub := range s.subs {
+			x.tellCursor(s, sub)
 		}
 		x.dropUnwanted(s)
 	}

@@ -51,7 +51,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 		}
 		return s.subscribeMine(f, id)
 	}
-	refs, err := wire.DecodeRefs(f.Jobs)
+	refs, err := wire.DecodeRefs("jobs", f.Jobs)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ type Request struct {
 	Jobs  []frame.JobRef // each job at most once
 	Mine  bool           // also all jobs of the subject
 	After string         // with Mine: the last cursor that the client has; "" for none
+	Known []frame.JobRef // with Mine: jobs whose versions the client has, up to After
+	Poll  bool           // it is a long poll
 }
 
 // NewFrames begins to follow jobs for a client that reads, as an event stream, the same frames as on a socket. Such a
@@ -40,7 +42,14 @@ func NewFrames(h *hub.Hub, x *mine.Index, room Room, tenant, subject string, r R
 	}
 	s.watchJobs(tenant)
 	if r.Mine {
-		s.watchMine(x, tenant, subject, r.After)
+		s.follow(tenant, subject, r.After)
+		for _, ref := range r.Known {
+			if ref.After != nil {
+				s.mine.told.News(ref.JobID, *ref.After)
+			}
+		}
+		s.mine.Prompt = r.Poll // its client sees nothing before its end, and needs a cursor then
+		s.mine.watch(x)
 	}
 	return s
 }

@@ -133,17 +133,23 @@ const maxWaiting = 2 * frame.MaxSubscriptions
 func NewMine(x *mine.Index, room Room, tenant, subject, last string) *Stream {
 	s := newStream(nil, room, ids{})
 	s.waiting, s.live, s.out.MaxStatuses = 1, 1, maxWaiting
-	s.watchMine(x, tenant, subject, last)
+	s.follow(tenant, subject, last)
+	s.mine.watch(x)
 	return s
 }
 
-// watchMine begins to follow every job of a subject.
-func (s *Stream) watchMine(x *mine.Index, tenant, subject, last string) {
-	s.mine = &all{stream: s, index: x, group: outbox.Group{Since: time.Now().UnixMilli()}}
+// follow prepares a stream to follow every job of a subject.
+func (s *Stream) follow(tenant, subject, last string) {
+	s.mine = &all{stream: s, group: outbox.Group{Since: time.Now().UnixMilli()}}
 	s.mine.group.Owner = s.mine
 	s.mine.told.Follow()
 	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject, After: last}
-	x.Subscribe(&s.mine.Subscription)
+}
+
+// watch begins to follow the subject.
+func (a *all) watch(x *mine.Index) {
+	a.index = x
+	x.Subscribe(&a.Subscription)
 }
 
 // Subscribed implements mine.Subscriber.
@@ -151,6 +157,10 @@ func (a *all) Subscribed(c code.Code, reset bool) {
 	a.stream.mu.Lock()
 	defer a.stream.mu.Unlock()
 	a.refuse, a.reset = c, reset
+	if reset { // the versions that the client has are not of this log
+		a.told = mine.Told{}
+		a.told.Follow()
+	}
 	a.stream.hasAnswer()
 }
 
@@ -364,6 +374,12 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 		defer over.Stop()
 		expiring, expired = warn.C, over.C
 	}
+	// The server writes the answer's end after this returns, which may be long after the last write.
+	defer func() {
+		if broken == nil {
+			_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+		}
+	}()
 	polled, stop := s.newPoll(opts.Wait)
 	defer stop()
 	hello := opts.Hello

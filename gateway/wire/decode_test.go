@@ -300,18 +300,18 @@ func TestJobsOfASubscribe(t *testing.T) {
 		{"an after that is a string", `[{"jobId":"a","after":"1"}]`},
 		{"one bad among good ones", `[{"jobId":"a"},{"jobId":"b","after":-1}]`},
 	} {
-		if refs, err := DecodeRefs(json.RawMessage(bad.jobs)); problemOf(t, bad.what, err).Code != code.InvalidFrame ||
+		if refs, err := DecodeRefs("jobs", json.RawMessage(bad.jobs)); problemOf(t, bad.what, err).Code != code.InvalidFrame ||
 			refs != nil {
 			t.Errorf("%s: got %v, %v", bad.what, refs, err)
 		}
 	}
-	refs, err := DecodeRefs(json.RawMessage(
+	refs, err := DecodeRefs("jobs", json.RawMessage(
 		`[{"jobId":"a"},{"jobId":"b","after":0},{"jobId":"c","after":9223372036854775807,"x":1},{"jobId":"d","after":null}]`))
 	if err != nil || len(refs) != 4 || refs[0].After != nil || *refs[1].After != 0 || *refs[2].After != 1<<63-1 ||
 		refs[3].After != nil {
 		t.Errorf("got %+v, %v", refs, err)
 	}
-	if refs, err := DecodeRefs(json.RawMessage(`[]`)); err != nil || len(refs) != 0 {
+	if refs, err := DecodeRefs("jobs", json.RawMessage(`[]`)); err != nil || len(refs) != 0 {
 		t.Errorf("an empty list: got %v, %v", refs, err)
 	}
 }

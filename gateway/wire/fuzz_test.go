@@ -67,7 +67,7 @@ func FuzzParse(f *testing.F) {
 		if !bytes.Equal(got.Payload, fields["payload"]) {
 			t.Fatalf("payload %s was read as %s", fields["payload"], got.Payload)
 		}
-		_, _ = DecodeRefs(got.Jobs)
+		_, _ = DecodeRefs("jobs", got.Jobs)
 		_, _ = DecodeIDs(got.Jobs)
 
 		anew, err := json.Marshal(got)

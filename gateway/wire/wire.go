@@ -125,15 +125,15 @@ func nesting(b []byte) int {
 	return deepest
 }
 
-// DecodeRefs reads the jobs of a subscribe frame.
-func DecodeRefs(b json.RawMessage) ([]frame.JobRef, error) {
+// DecodeRefs reads the jobs of a subscribe frame, or another field that holds such a list.
+func DecodeRefs(field string, b json.RawMessage) ([]frame.JobRef, error) {
 	var refs []frame.JobRef
 	if len(b) == 0 || jsonv2.Unmarshal(b, &refs) != nil {
-		return nil, invalid("jobs must be a list of {jobId, after?}")
+		return nil, invalid("%s must be a list of {jobId, after?}", field)
 	}
 	for i, r := range refs {
 		if r.JobID == "" {
-			return nil, invalid("jobs has an entry without jobId")
+			return nil, invalid("%s has an entry without jobId", field)
 		}
 		refs[i].JobID = stored(r.JobID)
 		if r.After != nil && *r.After < 0 {

@@ -88,6 +88,9 @@ type WatchRequest struct {
 	Jobs  json.RawMessage `json:"jobs,omitempty"`  // a list of JobRef
 	Mine  bool            `json:"mine,omitempty"`  // all jobs of the client's subject, too
 	After string          `json:"after,omitempty"` // as in ClientFrame
+	// Known is a list of JobRef, for Mine: the versions that the client has. Without it the changes of the last
+	// minute before After are told again.
+	Known json.RawMessage `json:"known,omitempty"`
 }
 
 // SubmitRequest holds the fields of a submit frame and of the body of POST /v1/jobs.

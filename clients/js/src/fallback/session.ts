@@ -73,6 +73,8 @@ export class HTTPSession implements Session {
   private draining = false;
   private inFlight = 0;
   private held: { jobId: string; text: string }[] = [];
+  private heldCursor: string | undefined; // the frame with the cursor behind what is held
+  private follows = false; // it was answered that all jobs of the subject are followed
   private over = false;
   private lastError: AckwireError | undefined; // an error frame that answers nothing
 
@@ -185,6 +187,8 @@ export class HTTPSession implements Session {
     if (ready.length === 0) return;
     this.held = this.held.filter((h) => !ready.includes(h));
     for (const { text } of ready) this.onStatus(text, true);
+    if (this.held.length === 0 && this.heldCursor) this.tell(this.heldCursor);
+    if (this.held.length === 0) this.heldCursor = undefined;
   }
 
   // Watches.
@@ -208,9 +212,14 @@ export class HTTPSession implements Session {
   private unsubscribe(frame: ClientFrame): void {
     const jobs = (frame.jobs ?? []) as string[];
     for (const jobId of jobs) this.watches.jobs.delete(jobId);
-    if (frame.mine) this.watches.cursor = undefined;
+    if (frame.mine) this.unfollow();
     this.tell({ type: "unsubscribed", id: frame.id, jobs, ...(frame.mine && { mine: true }) });
     // The stream goes on with more than is wanted, until it is asked for anew; a poll asks anew by itself.
+  }
+
+  private unfollow(): void {
+    this.watches.cursor = undefined;
+    this.follows = false;
   }
 
   /** Asks for what is watched, soon: what changes meanwhile is asked for at once. */
@@ -227,6 +236,9 @@ export class HTTPSession implements Session {
   }
 
   private async ask(): Promise<void> {
+    // Without a cursor a request begins with now, and what came before it would be missed. The client asks a new session
+    // for it.
+    if (this.follows && this.watches.cursor === "") return this.end(1006, "");
     this.next?.stop();
     if (this.polls) this.current?.stop(); // it cannot be read before its end
     const asked = this.asks.length > 0;
@@ -284,7 +296,7 @@ export class HTTPSession implements Session {
     const before = this.watches.size;
     for (const ask of this.asks.splice(0)) {
       for (const jobId of ask.jobs) this.watches.jobs.delete(jobId);
-      if (ask.mine) this.watches.cursor = undefined;
+      if (ask.mine) this.unfollow();
       this.refuse(ask.id, e);
     }
     if (e.code === "forbidden") { // a submit is watched only if its token may
@@ -313,6 +325,10 @@ export class HTTPSession implements Session {
       case "cursor":
         if (this.watches.cursor === undefined) return false;
         this.watches.cursor = frame.cursor;
+        if (this.held.length > 0) {
+          this.heldCursor = text;
+          return false;
+        }
         break;
       case "goaway":
         this.draining = true;
@@ -348,6 +364,7 @@ export class HTTPSession implements Session {
     const answers = this.asks.filter((ask) => first && ask.by === stream);
     this.asks = this.asks.filter((ask) => !answers.includes(ask));
     for (const ask of answers) {
+      this.follows ||= ask.mine;
       const jobs = ask.jobs.flatMap((jobId) => told.get(jobId) ?? []);
       for (const jobId of ask.jobs) unasked.delete(jobId);
       const mine = ask.mine ? { mine: true, reset: frame.reset } : {};

@@ -2,6 +2,10 @@
 
 /** Jobs of a subject whose last version is remembered. */
 const maxSeen = 10_000;
+/** Jobs of a subject whose last version is told to the server, so that it does not tell it again. */
+const maxKnown = 1000;
+/** Milliseconds for which it is told: a server goes back a minute before a cursor, and clocks differ. */
+const knownFor = 120_000;
 
 export interface WatchedJob {
   /** The last version that the client has or was told; 0 is none. */
@@ -20,7 +24,8 @@ export class Watches {
   readonly jobs = new Map<string, WatchedJob>();
   /** Set while all jobs of the subject are followed: up to where they were told, "" while that is not known. */
   cursor: string | undefined;
-  private readonly mineSeen = new Map<string, number>();
+  /** The last version of each job of the subject, and when it came, the latest last. */
+  private readonly mineSeen = new Map<string, { version: number; at: number }>();
 
   get size(): number {
     return this.jobs.size + (this.cursor === undefined ? 0 : 1);
@@ -40,7 +45,15 @@ export class Watches {
   body(): string {
     const { cursor } = this;
     const jobs = Array.from(this.jobs, ([jobId, { seen }]) => (seen > 0 ? { jobId, after: seen } : { jobId }));
-    return JSON.stringify(cursor === undefined ? { jobs } : { jobs, mine: true, ...(cursor && { after: cursor }) });
+    if (cursor === undefined) return JSON.stringify({ jobs });
+    return JSON.stringify({ jobs, mine: true, ...(cursor && { after: cursor, known: this.known() }) });
+  }
+
+  /** What has come of the subject's jobs lately. */
+  private known(): { jobId: string; after: number }[] {
+    const since = Date.now() - knownFor;
+    return Array.from(this.mineSeen).slice(-maxKnown).flatMap(([jobId, { version, at }]) =>
+      at > since ? [{ jobId, after: version }] : []);
   }
 
   /** Whether a status is news to the client; if so it counts as told. */
@@ -53,9 +66,9 @@ export class Watches {
       if (state === "completed" || state === "failed" || state === "cancelled") this.jobs.delete(jobId);
     }
     if (!mine) return wanted;
-    if (version <= (this.mineSeen.get(jobId) ?? 0)) return false;
+    if (version <= (this.mineSeen.get(jobId)?.version ?? 0)) return false;
     this.mineSeen.delete(jobId);
-    this.mineSeen.set(jobId, version);
+    this.mineSeen.set(jobId, { version, at: Date.now() });
     if (this.mineSeen.size > maxSeen) this.mineSeen.delete(this.mineSeen.keys().next().value!);
     return true;
   }

@@ -179,6 +179,69 @@ describe("a stream", () => {
     expect(client.frames.slice(told).filter((f) => f.type === "status" && f.mine)).toEqual([]);
   });
 
+  test("of all jobs that was cut before its first cursor ends the session: what it has missed is not known", async () => {
+    for (const withoutCursor of [true, false]) {
+      await start({ tokens: { t: "alice" } });
+      proxy.withoutCursor = withoutCursor;
+      const client = await opened("t");
+      await client.ask({ type: "subscribe", mine: true });
+      if (!withoutCursor) await client.next("the cursor", (f) => f.type === "cursor");
+      const { jobId } = await client.ask({ type: "submit", job: "a", payload: 1 });
+      await client.next("its status", (f) => f.mine && f.job?.jobId === jobId);
+      const run = hurry();
+      vi.setSystemTime(Date.now() + 2000); // the stream has lived
+      const before = proxy.of().length;
+      proxy.cut();
+      if (withoutCursor) {
+        expect(await run(client.ended())).toMatchObject({ code: 1006 });
+      } else {
+        await run(client.ask({ type: "ping" }));
+        await run(client.until("a new stream", () => proxy.of().length > before));
+        const { after, known } = JSON.parse(proxy.of().at(-1)!.body);
+        expect(after).toBeTruthy();
+        expect(known).toMatchObject([{ jobId, after: client.statuses(jobId).at(-1)![0] }]);
+        expect(client.ends).toEqual([]);
+      }
+      vi.useRealTimers();
+      client.session.close(1000);
+      await proxy.stop();
+      server.stop();
+    }
+    await start();
+  });
+
+  test("tells a cursor behind the statuses that it holds back", async () => {
+    await start();
+    let stream!: ReadableStreamDefaultController<Uint8Array>;
+    const write = (...frames: object[]) => stream.enqueue(
+      new TextEncoder().encode(frames.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join("")));
+    let answer!: (response: Response) => void;
+    const client = new FrameClient(transport, {
+      base: proxy.url,
+      fetch: async (input) => {
+        if (String(input).endsWith("/v1/jobs")) return new Promise((resolve) => (answer = resolve));
+        return new Response(new ReadableStream({ start: (controller) => void (stream = controller) }));
+      },
+    });
+    clients.push(client);
+    await vi.waitFor(() => expect(stream).toBeDefined());
+    write({ type: "welcome" }, { type: "subscribed", jobs: [] });
+    await client.next("welcome", (f) => f.type === "welcome");
+    const first = stream;
+    client.send({ type: "subscribe", mine: true });
+    await vi.waitFor(() => expect(stream).not.toBe(first));
+    write({ type: "welcome" }, { type: "subscribed", jobs: [], mine: true });
+    await client.next("subscribed", (f) => f.type === "subscribed" && f.mine);
+    client.send({ type: "submit", job: "a", payload: 1 });
+    write({ type: "status", version: 3, mine: true, job: { jobId: "j", state: "pending" } }, { type: "cursor", cursor: "c" },
+      { type: "expiring" });
+    await client.next("what is not held", (f) => f.type === "expiring");
+    expect(client.frames.filter((f) => f.type === "status" || f.type === "cursor")).toEqual([]);
+    answer(new Response('{"jobId":"k","state":"pending"}', { status: 202 }));
+    await client.until("the cursor", () => client.frames.some((f) => f.type === "cursor"));
+    expect(client.frames.slice(-3).map((f) => f.type)).toEqual(["ack", "status", "cursor"]);
+  });
+
   test("holds the limits of the session", async () => {
     await start({ limits: { subscriptions: 2 } });
     const client = await opened();

@@ -16,6 +16,8 @@ export interface Seen {
 export class Proxy {
   /** Answers are held back until they are whole. */
   gathers = false;
+  /** Cursors are left out. */
+  withoutCursor = false;
   /** How the next requests for a path are answered, instead of by the server. */
   readonly answers: { path: string; status: number; body?: string }[] = [];
   readonly seen: Seen[] = [];
@@ -96,6 +98,7 @@ export class Proxy {
       else response.write(event);
     };
     const take = (frame: Frame, text: string) => {
+      if (frame.type === "cursor" && this.withoutCursor) return;
       if (answers.length < expected) {
         later.push(text);
         return;

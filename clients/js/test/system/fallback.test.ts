@@ -90,9 +90,12 @@ test.each([["streams", false], ["long polls", true]])(
     const ackwire = client();
     const all: Status[] = [];
     const stop = new AbortController();
+    let held = () => {};
+    const followed = new Promise<void>((resolve) => (held = resolve));
     const mine = (async () => {
-      for await (const status of ackwire.mine({ signal: stop.signal })) all.push(status);
+      for await (const status of ackwire.mine({ signal: stop.signal, held })) all.push(status);
     })().catch(() => {});
+    await followed;
     const first = await ackwire.submit("demo.echo", -1);
     await first.wait();
     expect(ackwire.connection.snapshot().transport).toBe("fallback");
