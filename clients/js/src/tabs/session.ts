@@ -4,18 +4,19 @@
 import type { AckwireError } from "../errors.js";
 import type { Session, SessionEvents, Target, Transport } from "../types.js";
 
-const look = 500; // milliseconds between two looks at a leader that a tab needs
-const misses = 3; // looks in a row without an answer, after which the leader hangs
-const needed = 60; // looks at the leader after a tab has sent a frame: clients ping more often
-const noRoom = -1; // the code of a session that has ended so that its tab uses sessions of its own
-const maxLast = 5000; // jobs whose last status is kept for tabs that join their watch
+const look = 150; // milliseconds between two looks at a leader that a tab needs
+const misses = 5; // looks in a row at a leader that is silent; at the next one it hangs. It is asked from the 2nd on
+const needed = 200; // looks at the leader after a tab has sent a frame: clients ping more often
+const noRoom = -1; // the code of a session that ends so that its tab uses sessions of its own
+const maxLast = 8e6; // characters of statuses, of 2 bytes at most, that are kept for tabs that join a watch
+const entry = 200; // characters that each status counts beside its text
 const all = ""; // stands for all jobs of the subject, among the jobs that tabs watch
+const goaway = '{"type":"goaway","reason":"tabs"}'; // come back at once
 
 /** What tabs tell each other. */
 type Message = [
-  id: string, // who says it
   to?: string[] | 0, // for whom it is, for all if empty; a tab says nothing here: it is for its leader
-  text?: string | 0, // a frame
+  text?: string | false | 0, // a frame
   code?: number, // how the session has ended
 ];
 
@@ -28,23 +29,27 @@ export function share(
   const own = crypto.randomUUID();
   const end = new AbortController();
   const { signal } = end;
-  const channel = new BroadcastChannel(name);
+  const channel = new BroadcastChannel(name); // it alone may throw
   const held: (() => void)[] = []; // release the locks of this session, that of the leader last
   let leader: string | undefined; // that has welcomed this tab
   let draining = false;
   let over = false;
 
-  const post = (...message: Message) => over || channel.postMessage(message);
+  const post = (...message: Message) => over || channel.postMessage([own, ...message]);
+  const tell = (text: string) => over || events.frame(text);
   /** Runs something with a lock; what it returns holds the lock. */
   const lock = (name: string, run: () => unknown) =>
-    void locks.request(name, { signal }, run).catch(lost); // another tab has stolen it
+    void locks.request(name, { signal }, run).catch(() => {
+      // Another tab has stolen the lock; or, before this one has any, the browser forbids locks here.
+      if (!over) lost(held[0] ? 0 : noRoom);
+    });
   const hold = () => new Promise<void>((release) => held.push(release));
 
   const stop = (code = 1000, reason = "", error?: AckwireError) => {
     if (over) return;
-    post(own, server && [], 0, code);
+    post(server && [], 0, code);
     over = true;
-    clearTimeout(timer);
+    clearInterval(timer);
     server?.close(code, reason);
     end.abort();
     held.map((release) => release());
@@ -54,7 +59,7 @@ export function share(
   /** Ends this session so that its client connects again at once. */
   const lost = (why?: unknown) => {
     if (why === noRoom) alone();
-    if (!over) events.frame('{"type":"goaway","reason":"tabs","reconnectAfter":0}');
+    tell(goaway);
     stop(1012);
   };
 
@@ -67,18 +72,20 @@ export function share(
   const watches = new Map<string, Set<string>>();
   /** The last status of each job, by its ID, and cursors, in the order in which they came: nothing comes twice. */
   const last = new Map<string, string>();
+  let kept = 0; // characters that came for last since it was empty
+  let dropped = false; // it was emptied
   /**
    * Submits, cancels and retries that wait for their turn. Tabs share the server's bound by it: a client sends no more
    * than the bound before it has answers, so that no tab waits for more than that of any other.
    */
-  const queue: [tab: string, id: string, text: string, watches: boolean][] = [];
+  const queue: [id: string, text: string, watches: boolean][] = [];
   /** Those that are not answered, and whether their job is watched from then on. */
   const flight = new Map<string, boolean>();
 
   const deliver = (to: Iterable<string>, text: string) => {
     const others = new Set(to);
-    if (others.delete(own) && !over) events.frame(text);
-    if (others.size) post(own, [...others], text);
+    if (others.delete(own)) tell(text);
+    if (others.size) post([...others], text);
   };
   const withID = (text: string, from: string, to: string) => text.replace(`"id":"${from}"`, `"id":"${to}"`);
   const watching = (jobId: string) => watches.get(jobId) ?? new Set();
@@ -103,56 +110,66 @@ export function share(
 
   /** Whether there is room for more watches. If not, the tab that wants them is to use sessions of its own. */
   const room = (tab: string, more: number) => {
-    if (tabs.size < 2 || !(watches.size + flight.size + more > bounds.subscriptions)) return true;
+    if (
+      tabs.size < 2 || !(more && watches.size + flight.size + queue.length + more > bounds.subscriptions)
+    ) return true;
     part(tab);
-    tab === own ? lost(noRoom) : post(own, [tab], 0, noRoom);
+    tab === own ? lost(noRoom) : post([tab], 0, noRoom);
     return false;
   };
 
   /** Sends what waits, as far as the server's bound allows. */
   const pump = () => {
     while (queue[0] && !(flight.size >= bounds.inFlightSubmits)) {
-      const [tab, id, text, watches] = queue.shift()!;
-      if (watches && !room(tab, 1)) continue;
+      const [id, text, watches] = queue.shift()!;
       flight.set(id, watches);
       server!.send(text);
     }
   };
 
-  const note = (key: string, text: string) => {
+  const note = (key: string, text = "") => {
+    kept += text.length + entry;
+    if (kept > maxLast) {
+      last.clear();
+      kept = 0;
+      dropped = true;
+    }
     last.delete(key);
     last.set(key, text);
-    if (last.size > maxLast) last.delete(last.keys().next().value!);
   };
 
-  /** Tells a tab what this session has brought of a job, if it is what the server calls the job's version or state. */
+  /**
+   * Tells a tab what this session has brought of a job, if it contains what the server says of the job now. What was
+   * dropped the server would not send again: then all tabs go to a new session, which asks for everything.
+   */
   const told = (tab: string, jobId: string, now: string) => {
     const text = last.get(jobId);
     if (text?.includes(now)) deliver([tab], text);
+    else if (dropped && !text) take(goaway);
   };
 
   /** Takes a frame of the server. */
   const take = (text: string) => {
-    const { type, id, job, jobs, jobId, cursor, reset, state, limits = {} }: Frame = JSON.parse(text);
+    const { type, id, job, jobs, jobId, cursor, mine, reset, duplicate, limits }: Frame = JSON.parse(text);
     let to: Iterable<string> = tabs;
     const [tab, asked] = id?.split(".") ?? [];
     if (id) to = [tab];
     else if (type === "welcome") {
       welcome = text;
-      bounds = limits;
+      bounds = limits ?? {};
     } else if (type === "goaway") {
-      draining = true; // the next leader has another session
-      held.pop()!();
+      if (!draining) held.pop()!(); // the next leader has another session
+      draining = true;
     } else if (type === "expiring") to = [own]; // whose token it is
     else if (job) {
       to = [...watching(job.jobId), ...watching(all)];
       if (/^[cf]/.test(job.state)) watches.delete(job.jobId); // completed, cancelled, failed
-    } else if (cursor) to = watching(all);
+    } else if (cursor || mine) to = watching(all);
     if (job || cursor) note(cursor ?? job.jobId, text);
     deliver(to, withID(text, id, asked));
     if (type === "ack" && flight.get(id)) {
       watch(tab, jobId);
-      told(tab, jobId, `"state":"${state}"`);
+      if (duplicate) told(tab, jobId, "");
       if (!tabs.has(tab)) unwatch(tab, [jobId]);
     }
     flight.delete(id);
@@ -168,26 +185,29 @@ export function share(
   /** Takes a frame of a tab. */
   const serve = (tab: string, text: string) => {
     if (!tabs.has(tab)) return;
-    const { type, id, jobs, after, mine, watch: watched }: Frame = JSON.parse(text);
+    const { type, id, jobs, after, mine, watch: wants }: Frame = JSON.parse(text);
     const asked = tab + "." + id;
     const renamed = withID(text, id, asked);
     const wanted = mine ? [{ jobId: all }] : (jobs ?? []);
-    if (id && !jobs && !mine) {
-      queue.push([tab, asked, renamed, type !== "cancel" && watched !== false]);
-      pump();
-    } else if (type === "unsubscribe") unwatch(tab, jobs ?? [all], asked);
+    const order = id && !jobs && !mine;
+    const follows = order && type !== "cancel" && wants !== false;
+    if (type === "unsubscribe") unwatch(tab, jobs ?? [all], asked);
     else if (mine && watches.has(all)) {
       // It is answered from what came since the first has asked.
       const keys = [...last.keys()];
       const since = after ? keys.indexOf(after, keys.indexOf(all)) + 1 : Infinity;
       watch(tab, all);
       deliver([tab], JSON.stringify({ type: "subscribed", id, jobs: [], mine, reset: !since }));
-      if (since) for (const key of keys.slice(since)) deliver([tab], last.get(key)!);
-    } else if (room(tab, wanted.length)) {
+      for (const key of keys.slice(since || Infinity)) deliver([tab], last.get(key)!);
+    } else if (room(tab, wanted.length + follows)) {
+      if (order) {
+        queue.push([asked, renamed, follows]);
+        return pump();
+      }
       for (const { jobId } of wanted) watch(tab, jobId);
       if (mine) {
-        note(all, "{}"); // cursors from before are of no use
-        if (after) note(after, "{}");
+        note(all); // cursors from before are of no use
+        if (after) note(after);
       }
       server!.send(renamed);
     }
@@ -195,8 +215,7 @@ export function share(
 
   /** The lock is this tab's. */
   const lead = () => {
-    if (over || draining) return;
-    if (leader) return lost(); // it has gone
+    if (leader || over) return draining || lost(); // it has gone
     const leads = hold();
     server = transport.open(target, {
       frame(text) {
@@ -208,59 +227,52 @@ export function share(
       },
       closed: stop,
     });
-    post(own, []);
+    post([]);
     return leads;
   };
 
   // Whether the leader lives.
 
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let timer: ReturnType<typeof setInterval> | undefined;
   let looks = 0; // that are left
   let missed = 0; // since the leader was heard of
 
-  const arm = () => {
-    const due = Date.now() + 2 * look;
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      if (server || over) return;
-      if (Date.now() > due) missed = 0; // a tab that has slept knows nothing
-      // A leader that hangs is deposed: who waits for the lock hears of it by getting it.
-      if (missed++ > misses) void locks.request(name, { steal: true }, () => {});
-      else post(own);
-      if (looks-- > 0) arm();
-    }, look);
-  };
   /** Something depends on the leader now: it is looked at. */
   const need = () => {
     looks = needed;
-    if (!leader) post(own);
-    arm();
+    if (!leader) post();
+    timer ??= setInterval(() => {
+      if (server || !looks--) timer = clearInterval(timer) as undefined;
+      // A leader that hangs is deposed: a tab that waits for the lock hears of it by getting it. A tab that has slept
+      // is late with one look only: before the next it hears what the leader has said.
+      else if (++missed > misses) void locks.request(name, { steal: true }, () => {});
+      else if (missed > 1) post(); // what it says to any tab is heard by all
+    }, look);
   };
 
-  channel.onmessage = ({ data: [id, to, text, code] }: { data: Message }) => {
+  channel.onmessage = ({ data: [id, to, text, code] }: { data: [id: string, ...Message] }) => {
     if (!to) {
       if (!server) return;
       if (code === 4001) stop(code); // the server is silent: a client that has noticed it speaks for all
       else if (code) part(id);
       else if (text) serve(id, text);
       else {
-        if (!draining && !tabs.has(id)) {
+        const joins = !draining && !tabs.has(id);
+        if (joins) {
           tabs.add(id);
-          if (welcome) deliver([id], welcome);
           lock(name + id, () => part(id));
         }
-        post(own, [id]);
+        post([id], joins && welcome);
       }
     } else if (!server && (leader ?? id) === id) {
       missed = 0;
-      if (!to[0] && !code) need(); // a new leader
       if (to[0] && !to.includes(own)) return;
       if (code) lost(code);
       else if (text) {
         leader = id;
         draining ||= text[9] === "g"; // {"type":"goaway"
-        events.frame(text);
-      }
+        tell(text);
+      } else if (!to[0]) need(); // a new leader
     }
   };
   // A frozen page must neither lead nor wait to lead: it could not use a lock that it is granted.
@@ -277,7 +289,7 @@ export function share(
       if (server) serve(own, text);
       else if (text[9] === "a") lost(); // {"type":"auth": the leader's token counts; this may be another user's by now
       else {
-        post(own, 0, text);
+        post(0, text);
         need();
       }
     },

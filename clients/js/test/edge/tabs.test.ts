@@ -17,7 +17,7 @@ function start(options?: ServerOptions) {
 }
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date"] });
   origin = new Origin();
   pages = [];
   start();
@@ -233,13 +233,54 @@ describe("sharing", () => {
     expect(b!.frames.at(-1)).toMatchObject({ type: "pong" });
   });
 
-  test("without locks or channels each tab has a session of its own", async () => {
-    vi.stubGlobal("navigator", {});
-    const transport = tabs({ transport: server.transport });
-    const clients = [1, 2].map(() => new FrameClient(transport, { base: server.url }));
+  test("a status that the leader has no room to keep is asked for again, in a new session", async () => {
+    const [a, b] = [new Page(), new Page()].map(({ client }) => client) as [Ackwire, Ackwire];
+    const mine = a.mine();
+    void mine.next();
+    await pass(50);
+    const waiting = b.watch("other").next().catch(() => {}); // it holds the session
+    await pass(50);
+    const ids: string[] = [];
+    for (let i = 0; i < 40; i++) {
+      const submitted = a.submit("a", i, { watch: false });
+      await pass();
+      (await server.next()).complete("x".repeat(250_000)); // 10 MB of statuses
+      ids.push((await submitted).id);
+    }
+    await pass(50);
+    expect(server.sessions).toHaveLength(1);
+    const last = b.job(ids.at(-1)!).wait();
+    await pass(50);
+    expect((await last).state).toBe("completed");
+    expect(server.sessions).toHaveLength(1); // from what is kept
+    const all = ids.map((id) => b.job(id).wait());
+    await pass(50);
+    for (const status of await Promise.all(all)) expect(status.state).toBe("completed");
+    expect(server.sessions).toHaveLength(2);
+    await pass(50);
+    expect(open()).toHaveLength(1);
+    await mine.return?.();
+    await waiting;
+  });
+
+  test("a reset of all jobs reaches the tabs that follow them, and no other", async () => {
+    const [a, b] = await dialed(2);
+    void a!.ask({ type: "subscribe", mine: true });
     await pass();
-    expect(clients.every(({ frames }) => frames[0]?.type === "welcome")).toBe(true);
-    expect(open()).toHaveLength(2);
+    open()[0]!.send({ type: "subscribed", jobs: [], mine: true, reset: true });
+    open()[0]!.send({ type: "subscribed", jobs: [{ jobId: "x", version: 1, reset: true }] });
+    await pass();
+    expect(a!.frames.filter((f) => f.type === "subscribed" && f.mine && f.reset)).toHaveLength(1);
+    expect(b!.frames.slice(1)).toEqual([{ type: "subscribed", jobs: [{ jobId: "x", version: 1, reset: true }] }]);
+  });
+
+  test("two goaway frames are one", async () => {
+    const [a, b] = await dialed(2);
+    for (let i = 0; i < 3; i++) open()[0]!.send({ type: "goaway", reason: "restart", reconnectAfter: 1 });
+    await pass();
+    const locks = [...origin.locks].filter(([, { held }]) => held);
+    expect(locks).toHaveLength(2); // each tab's own: the leader still lives
+    expect([a!.ends, b!.ends]).toEqual([[], []]);
   });
 });
 
@@ -363,12 +404,14 @@ describe("hand-over", () => {
 
   test("the leader's tab hangs, is deposed, and steps down when it goes on", async () => {
     const all = await watching(5);
+    await pass(10_000);
+    expect(server.sessions).toHaveLength(1); // though it had nothing to say
     const [page] = pages;
     page!.tab.frozen = true;
     for (const client of all.clients.slice(1)) void client.submit("other", 1).catch(() => {});
-    await pass(2500);
+    await pass(1000);
+    expect(server.sessions).toHaveLength(2);
     const [, second] = server.sessions;
-    expect(second).toBeDefined();
     page!.tab.frozen = false;
     await pass(100);
     await pass(30_000);
@@ -376,6 +419,37 @@ describe("hand-over", () => {
     await all.clients[0]!.close();
     await pass(100);
     for (const client of all.clients.slice(1)) expect(client.connection.snapshot().state).toBe("open");
+  });
+
+  test("a leader that hangs is deposed by a tab that only watches, and only while a tab needs it", async () => {
+    const [leader, , tab] = [new Page(), new Page(), new Page()];
+    void leader.client.submit("a", 1);
+    await pass(50);
+    void pages[1]!.client.submit("a", 1, { watch: false });
+    await pass(60_000); // this one needs nothing any more
+    leader.tab.frozen = true;
+    await pass(30_000);
+    expect(server.sessions).toHaveLength(1);
+    const status = tab.client.watch(server.jobs[0]!.id).next();
+    await pass(1050);
+    expect(await status).toMatchObject({ value: { state: "pending" } });
+    expect(server.sessions).toHaveLength(2);
+  });
+
+  test("a leader that is slow to answer, and tabs that sleep, change nothing", async () => {
+    const all = await watching(3);
+    for (let i = 0; i < 20; i++) {
+      pages[0]!.tab.frozen = true;
+      await pass(550);
+      pages[0]!.tab.frozen = false;
+      await pass(50);
+    }
+    for (let i = 0; i < 5; i++) {
+      vi.setSystemTime(Date.now() + 3_600_000);
+      await pass(100);
+    }
+    expect(server.sessions).toHaveLength(1);
+    await ends(all, 0, 100);
   });
 
   test("the server goes away: answers still come, and one new session takes over", async () => {

@@ -47,7 +47,7 @@ test.each(["frozen", "busy for 10 seconds"])(title, async (how) => {
   const began = Date.now();
   await Promise.all(rest.map((tab, i) => tab.submit("demo.echo", [10 + i])));
   await allEnded(rest);
-  expect(Date.now() - began).toBeLessThan(8_000); // before it goes on; a machine under test is slow
+  expect(Date.now() - began).toBeLessThan(2_000); // the hand-over is within a second; then come the jobs
   if (how === "frozen") await cdp.send("Page.setWebLifecycleState", { state: "active" });
   await busy;
   await leader.submit("demo.echo", [20]);
