@@ -7,7 +7,9 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { connect } from "../src/index.js";
 import { offline } from "../src/offline/index.js";
+import { tabs } from "../src/tabs/index.js";
 import { createServer } from "../src/testing/index.js";
+import { Origin } from "./tabs.js";
 
 setFlagsFromString("--expose-gc");
 const gc = runInNewContext("gc") as () => void;
@@ -152,4 +154,104 @@ test("a client that reconnects 1,000 times has one timer, and gathers no listene
   await client.close();
   await pass();
   expect([vi.getTimerCount(), window.listeners, document.listeners]).toEqual([0, 0, 0]);
+}, 120_000);
+
+test("1,000 pages that shared a session and were closed leave no timer, listener, channel, lock or memory", async () => {
+  const { server } = device();
+  const origin = new Origin();
+  const refs: WeakRef<object>[] = [];
+
+  /** A client of a page of its own. */
+  const open = () => {
+    const { locks, Channel } = origin.tab();
+    const shared = tabs({ transport: server.transport });
+    const client = connect({
+      ...server.options,
+      transports: [{
+        name: "tabs",
+        open(...args) {
+          vi.stubGlobal("navigator", { locks });
+          vi.stubGlobal("BroadcastChannel", Channel);
+          return shared.open(...args);
+        },
+      }],
+    });
+    refs.push(new WeakRef(client), new WeakRef(shared));
+    return client;
+  };
+
+  /** Two more pages work, and the leader is closed; then the last page is the leader. */
+  const cycle = async () => {
+    const pages = [open(), open()] as const;
+    const mine = pages[1].mine();
+    const next = mine.next();
+    await loaded();
+    const jobs = await Promise.all(pages.map((page) => page.submit("report", 1)));
+    const waiting = pages[1].submit("never", 1).then((job) => job.wait()).catch(() => {});
+    await pass(20);
+    for (const job of jobs) await job.result();
+    await next;
+    await pages[0].close();
+    await pass(100);
+    expect(pages[1].connection.snapshot().state).toBe("open");
+    await mine.return?.();
+    await pages[1].close();
+    await waiting;
+    await pass();
+    expect(vi.getTimerCount()).toBe(0);
+    expect([window.listeners, document.listeners, origin.channels.size, origin.locks.size]).toEqual([0, 0, 0, 0]);
+    expect(server.open).toEqual([]);
+    for (const { id } of server.jobs) server.expire(id);
+    server.forget();
+  };
+
+  let before = 0;
+  for (let i = 0; i < 500; i++) {
+    if (i === 100) before = await heap();
+    await cycle();
+  }
+  const grown = (await heap()) - before;
+  refs.splice(-10); // of the last cycles: their frames may not be gone
+  expect(refs.filter((ref) => ref.deref() !== undefined)).toHaveLength(0);
+  expect(grown).toBeLessThan(1_000_000);
+}, 120_000);
+
+test("a leader that 1,000 tabs have joined and left has nothing of them", async () => {
+  const { server } = device();
+  const origin = new Origin();
+  const open = () => {
+    const { locks, Channel } = origin.tab();
+    vi.stubGlobal("navigator", { locks });
+    vi.stubGlobal("BroadcastChannel", Channel);
+    return connect({ ...server.options, transports: [tabs({ transport: server.transport })] });
+  };
+  const leader = open();
+  const mine = leader.mine();
+  void mine.next();
+  await loaded();
+  const listeners = window.listeners + document.listeners;
+  const refs: WeakRef<object>[] = [];
+  for (let i = 0; i < 1000; i++) {
+    const tab = open();
+    refs.push(new WeakRef(tab));
+    const job = await tab.submit("report", 1);
+    await pass(20);
+    await job.result();
+    void tab.submit("never", 1).then((other) => other.wait()).catch(() => {});
+    await pass();
+    await tab.close();
+    await pass();
+    expect([origin.channels.size, window.listeners + document.listeners]).toEqual([1, listeners]);
+    expect([...origin.locks.values()].filter(({ held }) => held)).toHaveLength(2);
+    expect([...origin.locks.values()].flatMap(({ queue }) => queue)).toEqual([]);
+    for (const { id } of server.jobs) server.expire(id);
+  }
+  expect(server.sessions).toHaveLength(1);
+  await heap();
+  refs.splice(-10);
+  expect(refs.filter((ref) => ref.deref() !== undefined)).toHaveLength(0); // only last statuses are kept
+  await mine.return?.();
+  await leader.close();
+  await pass();
+  expect([vi.getTimerCount(), origin.channels.size, origin.locks.size]).toEqual([0, 0, 0]);
 }, 120_000);
