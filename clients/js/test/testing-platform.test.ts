@@ -1,10 +1,11 @@
 // The server in memory behind the platform's own means: WebSocket, and fetch alone.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import type { AckwireError } from "../src/errors.js";
 import { fallback } from "../src/fallback/index.js";
-import { type Ackwire, connect } from "../src/index.js";
+import { type Ackwire, connect, webSocket } from "../src/index.js";
+import { tabs } from "../src/tabs/index.js";
 import { createServer, type TestServer } from "../src/testing/index.js";
 import { fault, frameFaults } from "./schemas.js";
 
@@ -162,3 +163,57 @@ test("a token that is refused is one error", async () => {
   await pass(60_000);
   expect(await submitted).toBe("unauthenticated");
 });
+
+const transports = { memory: undefined, webSocket, fallback, tabs };
+
+/** What a test may do to the server while a job is under way; the client's next token is b. */
+const faults: Record<string, () => void> = {
+  nothing: () => {},
+  cut: () => server.cut(),
+  down: () => {
+    server.down();
+    setTimeout(() => server.up(), 3000);
+  },
+  goaway: () => server.goaway(0.1),
+  close: () => server.close(1013),
+  expiring: () => server.expiring(1),
+  loseAcks: () => server.loseAcks(),
+  "refuse a submit": () => server.refuse("overloaded", { retryAfter: 1 }),
+  "refuse a session": () => {
+    server.cut();
+    server.refuse("unavailable", { of: "session", times: 2 });
+  },
+  "refuse a watch": () => {
+    server.cut();
+    server.refuse("unavailable", { of: "watch" });
+  },
+  stall: () => server.stall(),
+  delay: () => server.delay(200),
+  delayAcks: () => server.delayAcks(200),
+};
+
+describe.each(Object.keys(transports) as (keyof typeof transports)[])("with the options and %s", (name) => {
+  test.each(Object.keys(faults))("%s: both jobs are made, once, and end", async (fault) => {
+    const transport = transports[name]?.();
+    let tokens = 0;
+    client = connect({
+      ...server.options, token: () => (tokens++ ? "b" : "a"), ...(transport && { transports: [transport] }),
+    });
+    const watching = (await settled(client.submit("report", 1))).result();
+    faults[fault]!();
+    const second = client.submit("report", 2).then((job) => job.result()).catch((error: AckwireError) => error.code);
+    await pass(150_000);
+    expect(await watching).toEqual({ rows: 31 });
+    expect(await second).toEqual(fault === "refuse a submit" ? "overloaded" : { rows: 31 });
+    expect(server.jobs.map(({ status }) => status.state)).toEqual(server.jobs.map(() => "completed"));
+    expect(server.jobs).toHaveLength(fault === "refuse a submit" ? 1 : 2);
+  });
+});
+
+/** Waits for a promise while time passes. */
+async function settled<T>(promise: Promise<T>): Promise<T> {
+  let done = false;
+  const waiting = promise.finally(() => (done = true));
+  for (let i = 0; i < 100 && !done; i++) await pass(50);
+  return waiting;
+}

@@ -93,12 +93,17 @@ export class TestServer {
   /** Serves the HTTP routes, for the option `fetch` of `connect`. */
   readonly fetch: typeof fetch;
   /**
-   * A class WebSocket whose only server is this one, for programs that are not given `transports`: stub the global
-   * WebSocket, or give it to `connect`.
+   * A class WebSocket whose only server is this one, for the option `WebSocket` of `connect`, or in place of the global
+   * one.
    */
   readonly WebSocket: typeof WebSocket;
-  /** What `connect` needs: `connect({ ...server.options, token })`. */
-  readonly options: { url: string; transports: Transport[]; fetch: typeof fetch };
+  /**
+   * What `connect` needs: `connect({ ...server.options, token })`. Frames then go the shortest way. A program that
+   * chooses its transports keeps its choice by `connect({ ...server.options, transports: [tabs()] })`: `webSocket()`,
+   * `fallback()` and `tabs()` all end at this server. Over the fallback each request for frames is a session of its
+   * own, and what is submitted is not among the frames that a session received.
+   */
+  readonly options: { url: string; transports: Transport[]; fetch: typeof fetch; WebSocket: typeof WebSocket };
 
   /** @internal */
   constructor(options: ServerOptions) {
@@ -107,7 +112,8 @@ export class TestServer {
     this.transport = { name: "memory", open: (target, events) => open(engine, target, events) };
     this.fetch = (input, init) => serve(engine, input, init);
     this.WebSocket = webSocketOf(engine);
-    this.options = { url: this.url, transports: [this.transport], fetch: this.fetch };
+    const { url, transport, fetch, WebSocket } = this;
+    this.options = { url, transports: [transport], fetch, WebSocket };
   }
 
   /** Has `handler` work on all jobs of a type, those that wait included. Jobs of other types wait for {@link next}. */
