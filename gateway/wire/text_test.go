@@ -25,7 +25,7 @@ func TestTimesAndIDsOfEitherCase(t *testing.T) {
 	}
 
 	const id = "01a208fd-2dc6-7467-acd5-bb987da2c71e"
-	refs, err := DecodeRefs("jobs", []byte(`[{"jobId":"` + strings.ToUpper(id) + `","after":3},{"jobId":"NONE"}]`))
+	refs, err := DecodeRefs("jobs", []byte(`[{"jobId":"`+strings.ToUpper(id)+`","after":3},{"jobId":"NONE"}]`))
 	if err != nil || refs[0].JobID != id || refs[1].JobID != "NONE" {
 		t.Errorf("%v, %v", refs, err)
 	}
