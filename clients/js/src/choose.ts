@@ -43,8 +43,8 @@ export function choose(transports: readonly Transport[]): Transport {
 }
 
 /**
- * A transport that is had from `load` whenever a session is opened. A load that fails is a session that ends (1006); an
- * error of it that has a code is told as it is.
+ * A transport that is had from `load` whenever a session is opened. A load that fails is a session that ends (1006), with
+ * its error.
  */
 export function lazy(name: string, load: () => Promise<Transport>): Transport {
   return {
@@ -60,7 +60,7 @@ export function lazy(name: string, load: () => Promise<Transport>): Transport {
         (transport) => {
           if (!over) session = transport.open(target, events);
         },
-        (error) => end(1006, "", error.code ? error : unavailable("import", error)),
+        (error) => end(1006, "", unavailable("import", error)),
       );
       return {
         send: (text) => session?.send(text),

@@ -100,9 +100,11 @@ export class JobError extends Error {
 export const failure = (code: string, detail: string, retryable = false, options?: ErrorOptions): AckwireError =>
   new AckwireError({ code, detail, retryable }, options);
 
-/** Says that the network, or a function of the user, did not do its part. */
+/** Says that the network, or a function of the user, did not do its part; an error with a code already says it. */
 export const unavailable = (what: string, cause?: unknown): AckwireError =>
-  failure("unavailable", what + (cause ? ": " + said(cause) : ""), true, { cause });
+  cause instanceof AckwireError
+    ? cause
+    : failure("unavailable", what + (cause ? ": " + said(cause) : ""), true, { cause });
 
 const said = (error: any): string => error?.message ?? String(error);
 

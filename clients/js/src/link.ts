@@ -59,7 +59,7 @@ export function createLink(
   transport: Transport, target: Omit<Target, "token">, tokens: Tokens, backoff_: Backoff,
   ready: () => Parse | Promise<Parse>, listen: (wake: () => void) => () => void, user: LinkUser,
 ): Link {
-  const conns = new Set<Conn>(); // welcomed and not ended
+  const conns = new Set<Conn>(); // not ended
   const ends = new Set<(error: AckwireError) => void>(); // each ends something that somebody waits for
   let queue: Call[] = []; // not written, in the order of their making
   let opening: Conn | undefined;
@@ -72,7 +72,6 @@ export function createLink(
   let retried = false; // a refused token was replaced, once
   let pumping = false;
   let guard: (() => void) | undefined; // stops the alarm that looks after the connection
-  let guardAt = 0;
   let unlisten: (() => void) | undefined;
 
   // Requests.
@@ -166,15 +165,11 @@ export function createLink(
     for (const conn of conns) if (conn.draining_ && (!needed || (link.cur_ && !conn.calls_.size))) drop(conn);
     show(needed);
     // Look after the connection in time; an alarm that is early looks again.
-    const at = !needed ? Infinity : link.cur_ ? due(link.cur_) : opening ? Infinity : notBefore;
-    if (guard && at >= guardAt && at < Infinity) return;
     guard?.();
-    guard = undefined;
-    if (at === Infinity) return;
-    guard = alarm((guardAt = at), () => {
-      guard = undefined;
-      const { cur_ } = link;
-      if (cur_ && due(cur_) <= now()) {
+    const { cur_ } = link;
+    if (!needed || (opening && !cur_)) return;
+    guard = alarm(cur_ ? due(cur_) : notBefore, () => {
+      if (cur_ && cur_ === link.cur_ && due(cur_) <= now()) {
         if (cur_.pinged_) giveUp(cur_);
         else ping(cur_);
       }
@@ -236,6 +231,7 @@ export function createLink(
 
   const open = () => {
     const conn = (opening = { calls_: new Map(), batches_: new Map(), inFlight_: 0, spare_() {} } as never as Conn);
+    conns.add(conn);
     const end = closed.bind(undefined, conn);
     spare(conn, handshake);
     Promise.all([tokens.fetch_(), ready()]).then(([token, parse]) => {
@@ -259,9 +255,7 @@ export function createLink(
         closed: end,
       });
       if (conn.dead_) conn.session_.close(1000);
-    }).catch((error) => {
-      end(1006, "", error instanceof AckwireError ? error : unavailable("token", error));
-    });
+    }).catch((error) => end(1006, "", unavailable("token", error)));
   };
 
   const take = (conn: Conn, frame: Frame): boolean | void => {
@@ -276,7 +270,6 @@ export function createLink(
         if (conn.born_) return;
         conn.born_ = now();
         conn.spare_();
-        conns.add(conn);
         opening = lastError = undefined;
         link.cur_ = conn;
         asked = retried = false;
@@ -363,7 +356,7 @@ export function createLink(
     link.ended_ = error;
     unlisten?.();
     guard?.();
-    for (const conn of [...conns, opening]) if (conn) drop(conn);
+    conns.forEach(drop);
     link.cur_ = opening = undefined;
     for (const end of ends) end(error);
     user.failed_(error);

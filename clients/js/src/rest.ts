@@ -67,7 +67,7 @@ export class Rest {
         response = await this.fetch_(this.base_ + path, { headers, ...(signal && { signal }) });
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
-        throw error instanceof AckwireError ? error : unavailable("GET " + path, error);
+        throw unavailable("GET " + path, error);
       }
       if (response.ok) return response;
       if (response.status !== 401 || !again) throw await refusal(response);

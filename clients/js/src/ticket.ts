@@ -1,6 +1,6 @@
 // A ticket opens one socket in place of a token. Loaded where the option asks for it.
 
-import { AckwireError, unavailable } from "./errors.js";
+import { unavailable } from "./errors.js";
 import { refusal } from "./rest.js";
 import type { Target, Transport } from "./types.js";
 
@@ -14,6 +14,6 @@ export async function withTicket({ base, query, token, fetch }: Target, { name, 
     const search = (query ? query + "&" : "?") + "ticket=" + encodeURIComponent(ticket);
     return { name, open: (target, events) => open({ ...target, token: undefined, query: search }, events) };
   } catch (error) {
-    throw error instanceof AckwireError ? error : unavailable("POST /v1/ws-tickets", error);
+    throw unavailable("POST /v1/ws-tickets", error);
   }
 }
