@@ -28,7 +28,7 @@ func TestMineByLongPolls(t *testing.T) {
 			for id, version := range known {
 				refs = append(refs, frame.JobRef{JobID: id, After: &version})
 			}
-			body, err := json.Marshal(map[string]any{"mine": true, "after": cursor, "jobs": []any{}, "known": refs})
+			body, err := json.Marshal(map[string]any{"mine": true, "after": cursor, "jobs": refs, "known": refs})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,8 +72,10 @@ func TestMineByLongPolls(t *testing.T) {
 				case frame.Cursor:
 					cursor = f.Cursor
 				case frame.Status:
-					statuses++
-					if !f.Mine || f.Version <= known[f.Job.JobID] {
+					if f.Version > known[f.Job.JobID] {
+						statuses++
+					}
+					if f.Version < known[f.Job.JobID] {
 						t.Errorf("%s, which is told after %d", text, known[f.Job.JobID])
 					}
 					known[f.Job.JobID] = f.Version

@@ -73,7 +73,7 @@ func (x *Index) close(ctx context.Context, s *subject, since int64) {
 			s.missing(since)
 		} else {
 			for _, j := range listed.Jobs {
-				x.tell(s, j.Job, nil)
+				s.tell(j.Job, nil)
 			}
 		}
 		if over := err != nil || listed.Through == nil || x.handles[s.handle] != s; over {

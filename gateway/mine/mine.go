@@ -60,7 +60,6 @@ type Subscription struct {
 	Tenant     string
 	Subject    string
 	After      string // a cursor: changes since then are delivered too; "" for none
-	Prompt     bool   // a cursor follows each status at once, not within a second
 
 	// Guarded by the index's lock.
 	waiting bool // for the first answer
@@ -209,12 +208,12 @@ func (x *Index) Update(j *trackerpb.Job) {
 		if x.Pushed != nil {
 			written = x.Pushed(j)
 		}
-		x.tell(s, j, written)
+		s.tell(j, written)
 	}
 }
 
 // tell delivers a status if it is newer than the job's last one. written may be nil.
-func (x *Index) tell(s *subject, j *trackerpb.Job, written func()) {
+func (s *subject) tell(j *trackerpb.Job, written func()) {
 	if j.Version <= s.seen[j.JobId].version {
 		return
 	}
@@ -224,9 +223,6 @@ func (x *Index) tell(s *subject, j *trackerpb.Job, written func()) {
 		if !sub.waiting {
 			sub.dirty = true
 			sub.Subscriber.MineStatus(j.JobId, f)
-			if sub.Prompt {
-				x.tellCursor(s, sub)
-			}
 		}
 	}
 }

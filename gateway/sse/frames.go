@@ -17,7 +17,6 @@ type Request struct {
 	Mine  bool           // also all jobs of the subject
 	After string         // with Mine: the last cursor that the client has; "" for none
 	Known []frame.JobRef // with Mine: jobs whose versions the client has, up to After
-	Poll  bool           // it is a long poll
 }
 
 // NewFrames begins to follow jobs for a client that reads, as an event stream, the same frames as on a socket. Such a
@@ -48,7 +47,6 @@ func NewFrames(h *hub.Hub, x *mine.Index, room Room, tenant, subject string, r R
 				s.mine.told.News(ref.JobID, *ref.After)
 			}
 		}
-		s.mine.Prompt = r.Poll // its client sees nothing before its end, and needs a cursor then
 		s.mine.watch(x)
 	}
 	return s
@@ -112,13 +110,14 @@ func (s *Stream) goawayEvent(after time.Duration) []byte {
 }
 
 // poll decides when the stream of a long poll ends: as soon as there is news, since its client sees nothing before the
-// end. A client that follows its subject needs a cursor after the news, from which its next poll goes on.
+// end. A client that follows its subject needs a cursor, too, or its polls would never get beyond the first statuses of
+// those that it has missed: the cursor comes behind all of these.
 type poll struct {
 	over   <-chan time.Time // the timeout; nil if the stream is not a long poll
 	idle   bool             // no job is followed
 	cursor bool             // the client needs a cursor
 	news   bool             // a status was written
-	marked bool             // a cursor was written after the last status
+	marked bool             // a cursor was written
 }
 
 func (s *Stream) newPoll(wait time.Duration) (p poll, stop func() bool) {
@@ -131,11 +130,8 @@ func (s *Stream) newPoll(wait time.Duration) (p poll, stop func() bool) {
 
 // took records a frame that was written.
 func (p *poll) took(f *outbox.Frame) {
-	if status := f.JobID != ""; status {
-		p.news, p.marked = true, false
-	} else {
-		p.marked = true
-	}
+	status := f.JobID != ""
+	p.news, p.marked = p.news || status, p.marked || !status
 }
 
 // done reports whether the long poll can end.

@@ -116,7 +116,7 @@ class Story {
     const id = `q${this.#asked++}`;
     this.say(JSON.stringify({ id, ...frame }));
     const answer = await this.wait((other) => other.id === id);
-    this.write(label, answer.type === "ack" && label === "retry" ? opened(answer) : answer);
+    this.write(label, answer.type === "ack" && /^(retry|cancel)/.test(label) ? later(answer) : answer);
     return answer as unknown as { jobId: string };
   }
 
@@ -134,14 +134,14 @@ class Story {
     const text = await response.text();
     const type = response.headers.get("Content-Type") ?? "";
     const answer = /json/.test(type) ? (JSON.parse(text) as object) : events(text);
-    const of = this.#plain(path.endsWith("/retry") ? opened(answer) : answer);
+    const of = this.#plain(/\/(retry|cancel)$/.test(path) && response.ok ? later(answer) : answer);
     const location = this.#named(response.headers.get("Location") ?? "");
     this.lines.push(`${method} ${this.#named(path)}: ${response.status} ${type} ${location} ${JSON.stringify(of)}`);
   }
 }
 
-/** The answer to a retry: its job may have gone on by then. */
-const opened = (answer: object) => ({ ...answer, state: "open" });
+/** The answer to a retry or a cancel: its job may have gone on by then, or not yet. */
+const later = (answer: object) => ({ ...answer, state: "this or the next" });
 
 const events = (text: string) =>
   text.split("\n").flatMap((line) => (line.startsWith("data: ") ? [JSON.parse(line.slice(6)) as unknown] : []));
