@@ -13,9 +13,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// TestMineByLongPolls follows all jobs of a subject by POST /v1/events with Prefer: wait, one poll after the other: no
-// job is missed between two of them, a poll with news ends at once, and one without news lasts as long as was asked for,
-// also right after a change that the client has.
+// TestMineByLongPolls follows all jobs of a subject, and each of them, by POST /v1/events with Prefer: wait, one poll
+// after the other: no job is missed between two of them, a poll with news ends at once, and one without news lasts as
+// long as was asked for, also right after a change that the client has.
 func TestMineByLongPolls(t *testing.T) {
 	Run(t, func(w *World) {
 		w.StartWorker(nil)

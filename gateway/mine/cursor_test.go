@@ -67,7 +67,8 @@ func TestACursorIsAWayBack(t *testing.T) {
 	})
 }
 
-// TestACursorComesAtOnce: the first cursor comes with the answer, or once what was missed is told. A client that was cut off before it had a cursor would not know what it has missed.
+// TestACursorComesAtOnce: the first cursor comes with the answer, or once what was missed is told. A client that was
+// cut off before it had a cursor would not know what it has missed.
 func TestACursorComesAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		has := func(what string, r *reader, want bool) {
@@ -96,7 +97,8 @@ func TestACursorComesAtOnce(t *testing.T) {
 		}
 		w.mu.Unlock()
 		b := &reader{full: true}
-		b.Subscription = Subscription{Subscriber: b, Tenant: "acme", Subject: "ann", After: writeCursor(time.Now().UnixMilli())}
+		after := writeCursor(time.Now().UnixMilli())
+		b.Subscription = Subscription{Subscriber: b, Tenant: "acme", Subject: "ann", After: after}
 		w.index.Subscribe(&b.Subscription)
 		has("what was missed is not told yet", b, false)
 		b.mu.Lock()

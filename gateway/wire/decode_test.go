@@ -300,8 +300,8 @@ func TestJobsOfASubscribe(t *testing.T) {
 		{"an after that is a string", `[{"jobId":"a","after":"1"}]`},
 		{"one bad among good ones", `[{"jobId":"a"},{"jobId":"b","after":-1}]`},
 	} {
-		if refs, err := DecodeRefs("jobs", json.RawMessage(bad.jobs)); problemOf(t, bad.what, err).Code != code.InvalidFrame ||
-			refs != nil {
+		refs, err := DecodeRefs("jobs", json.RawMessage(bad.jobs))
+		if problemOf(t, bad.what, err).Code != code.InvalidFrame || refs != nil {
 			t.Errorf("%s: got %v, %v", bad.what, refs, err)
 		}
 	}
