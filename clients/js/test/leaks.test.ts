@@ -1,28 +1,14 @@
 // A client that was closed leaves nothing behind, and one that reconnects gathers nothing.
 
 import { getEventListeners } from "node:events";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { connect } from "../src/index.js";
 import { offline } from "../src/offline/index.js";
 import { tabs } from "../src/tabs/index.js";
 import { createServer } from "../src/testing/index.js";
+import { growth, heap } from "./heap.js";
 import { Origin } from "./tabs.js";
-
-setFlagsFromString("--expose-gc");
-const gc = runInNewContext("gc") as () => void;
-const macrotask = setImmediate; // not a fake one
-
-/** Bytes in use once all garbage is collected. */
-async function heap(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    gc();
-    await new Promise((resolve) => macrotask(resolve)); // a WeakRef that was read holds its target until then
-  }
-  return process.memoryUsage().heapUsed;
-}
 
 const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
 
@@ -115,12 +101,7 @@ test("1,000 clients that did all kinds of work and were closed leave no timer, l
     server.forget();
   };
 
-  let before = 0;
-  for (let i = 0; i < 1000; i++) {
-    if (i === 200) before = await heap();
-    await cycle();
-  }
-  const grown = (await heap()) - before;
+  const grown = await growth(1000, cycle);
   refs.splice(-10); // of the last cycle: its frames may not be gone
   expect(refs.filter((ref) => ref.deref() !== undefined)).toHaveLength(0);
   expect(grown).toBeLessThan(1_000_000);
@@ -137,17 +118,15 @@ test("a client that reconnects 1,000 times has one timer, and gathers no listene
   await loaded();
   await pass(10);
   const listeners = window.listeners + document.listeners;
-  let before = 0;
-  for (let i = 0; i < 1000; i++) {
-    if (i === 200) before = await heap();
+  const grown = await growth(1000, async () => {
     server.cut();
     await pass(10);
     expect(client.connection.snapshot().state).toBe("open");
     expect(vi.getTimerCount()).toBe(1);
     expect(window.listeners + document.listeners).toBe(listeners);
     server.forget();
-  }
-  expect((await heap()) - before).toBeLessThan(1_000_000);
+  });
+  expect(grown).toBeLessThan(1_000_000);
   stop.abort();
   await waiting;
   await mine.return?.();
@@ -205,12 +184,7 @@ test("1,000 pages that shared a session and were closed leave no timer, listener
     server.forget();
   };
 
-  let before = 0;
-  for (let i = 0; i < 500; i++) {
-    if (i === 100) before = await heap();
-    await cycle();
-  }
-  const grown = (await heap()) - before;
+  const grown = await growth(500, cycle);
   refs.splice(-10); // of the last cycles: their frames may not be gone
   expect(refs.filter((ref) => ref.deref() !== undefined)).toHaveLength(0);
   expect(grown).toBeLessThan(1_000_000);

@@ -2,8 +2,6 @@
 
 // Components that were mounted and unmounted leave nothing behind, whichever hook they use.
 
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { act, StrictMode, Suspense, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -11,19 +9,7 @@ import { connect } from "../../src/index.js";
 import { AckwireProvider, useConnection, useJob, useJobs, useResult, useSubmit } from "../../src/react/index.js";
 import { createServer, type TestServer } from "../../src/testing/index.js";
 import type { Ackwire, Store } from "../../src/types.js";
-
-setFlagsFromString("--expose-gc");
-const gc = runInNewContext("gc") as () => void;
-const macrotask = setImmediate; // not a fake one
-
-/** Bytes in use once all garbage is collected. */
-async function heap(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    gc();
-    await new Promise((resolve) => macrotask(resolve));
-  }
-  return process.memoryUsage().heapUsed;
-}
+import { growth } from "../heap.js";
 
 let server: TestServer;
 let client: Ackwire;
@@ -100,17 +86,13 @@ test.each(Object.keys(hooks))("1,000 components with %s leave no timer, listener
     await act(async () => root.unmount());
     expect(listeners).toBe(0);
   };
-  let before = 0;
   const { received } = server.open[0]!;
-  for (let i = 0; i < 1000; i++) {
-    if (i === 200) {
-      await vi.dynamicImportSettled();
-      before = await heap();
-    }
+  const grown = await growth(1000, async () => {
     await cycle();
+    await vi.dynamicImportSettled();
     (received as unknown[]).length = (server.open[0]!.sent as unknown[]).length = 0;
-  }
-  expect((await heap()) - before).toBeLessThan(2_000_000);
+  });
+  expect(grown).toBeLessThan(2_000_000);
   await vi.advanceTimersByTimeAsync(0);
   expect(vi.getTimerCount()).toBe(0);
   expect(server.open).toHaveLength(1);
