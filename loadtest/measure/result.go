@@ -151,7 +151,8 @@ type Machine struct {
 	OutOfPorts       int64 `json:"outOfPorts"`
 	GetsSkipped      int64 `json:"getsSkipped"` // because too many were in flight
 	MaxRSSMiB        int64 `json:"maxRSSMiB"`
-	// Findings are sentences: what has distorted the measurements, or that nothing has.
+	// Findings has one sentence for each condition that has distorted the measurements. If there is none, it has one that
+	// says so.
 	Findings []string `json:"findings"`
 	// Limited reports that by at least one finding the machine was the limit, not the server.
 	Limited bool `json:"limited"`

@@ -187,8 +187,9 @@ export class HTTPSession implements Session {
     if (ready.length === 0) return;
     this.held = this.held.filter((h) => !ready.includes(h));
     for (const { text } of ready) this.onStatus(text, true);
-    if (this.held.length === 0 && this.heldCursor) this.tell(this.heldCursor);
-    if (this.held.length === 0) this.heldCursor = undefined;
+    if (this.held.length > 0 || !this.heldCursor) return;
+    this.tell(this.heldCursor);
+    this.heldCursor = undefined;
   }
 
   // Watches.
