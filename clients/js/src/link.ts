@@ -47,6 +47,8 @@ export interface Link {
   sleep_(wait: number, signal?: AbortSignal): Promise<void>;
   /** Has what is to be done looked at, once for all changes of one turn. */
   touch_(): void;
+  /** Goes over to a new session after a wait; the old one, which is in use, still brings answers. */
+  leave_(conn: Conn, wait: number): void;
   /** Ends the client: everything that waits gets its outcome now. */
   fail_(error: AckwireError): void;
 }
@@ -275,16 +277,9 @@ export function createLink(
         asked = retried = false;
         user.opened_(conn);
         return touch_();
-      case "goaway": {
-        const wait = millis(frame.reconnectAfter);
-        if (conn.draining_ || !conn.born_) return;
-        conn.draining_ = true;
-        spare(conn, wait + drain);
-        link.cur_ = undefined;
-        notBefore = now() + wait;
-        asked = true;
-        return touch_();
-      }
+      case "goaway":
+        if (!conn.draining_ && conn.born_) leave_(conn, millis(frame.reconnectAfter));
+        return;
       case "expiring":
         // Should the renewal fail, the session ends with 4002, and the next one has a newer token.
         if (tokens.renewable_) {
@@ -301,6 +296,15 @@ export function createLink(
         }
     }
     return conn.born_ ? user.take_(conn, frame, call) : false;
+  };
+
+  const leave_ = (conn: Conn, wait: number) => {
+    conn.draining_ = true;
+    spare(conn, wait + drain);
+    link.cur_ = undefined;
+    notBefore = now() + wait;
+    asked = true;
+    touch_();
   };
 
   /** Whatever a session still tells is ignored from now on. */
@@ -368,7 +372,7 @@ export function createLink(
     ended_: undefined,
     cur_: undefined,
     backoff_,
-    call_, id_, answer_, touch_, fail_,
+    call_, id_, answer_, touch_, leave_, fail_,
     sleep_: (wait, signal_) => hold({ signal_, until_: now() + wait }),
   };
   show(false);

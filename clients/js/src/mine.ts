@@ -8,16 +8,51 @@ import type { Link } from "./link.js";
 import { tell } from "./store.js";
 import { quote } from "./text.js";
 import type { JobPage, ListQuery, Status } from "./types.js";
+import { maxWeight, weigh } from "./weigh.js";
 
 const maxPending = 10_000; // jobs whose document one reader has not taken
-const maxSeen = 25_000; // jobs whose last document is remembered, in each of two generations
 const overlap = 60_000; // milliseconds: a gap is taken to have begun so much earlier, since clocks differ
+
+/** What is remembered of a job when its document is forgotten. */
+interface Seen {
+  version_: number;
+  updatedAt_: string;
+  /** In which session the version came. */
+  session_: number;
+}
+
+/** Values by the IDs of jobs, in two generations: when the newer one is too heavy the older one is forgotten. */
+class Recent<V> {
+  private now_ = new Map<string, [value: V, weight: number]>();
+  private before_: Recent<V>["now_"] = new Map();
+  private weight_ = 0; // of now_
+
+  get_(id: string): V | undefined {
+    return (this.now_.get(id) ?? this.before_.get(id))?.[0];
+  }
+
+  /** Sets the value of a job; returns the values that are forgotten for it. */
+  put_(id: string, value: V, weight: number): Iterable<[value: V, weight: number]> {
+    let gone: Iterable<[V, number]> = [];
+    if (this.weight_ + weight > maxWeight / 2) {
+      gone = this.before_.values();
+      this.before_ = this.now_;
+      this.now_ = new Map();
+      this.weight_ = 0;
+    }
+    this.before_.delete(id);
+    this.weight_ += weight - (this.now_.get(id)?.[1] ?? 0);
+    this.now_.set(id, [value, weight]);
+    return gone;
+  }
+}
 
 interface Reader {
   wake_: () => void;
   held_: (() => void) | undefined;
   /** The latest document of each job that has not been taken, in the order of the jobs' first change. */
-  pending_: Map<string, Status>;
+  pending_: Map<string, [status: Status, weight: number]>;
+  weight_: number;
   error_: AckwireError | undefined;
 }
 
@@ -33,8 +68,10 @@ export class Mine {
   private asking_: Conn | undefined; // where it is asked for
   private cursor_ = ""; // up to where the server has told; "" when it does not say
   private lost_ = 0; // since when it holds nowhere, after it did, by the clock of the day; 0: there is no gap
-  private seen_ = new Map<string, Status>();
-  private older_ = new Map<string, Status>(); // of jobs that are not in seen_
+  private seen_ = new Recent<Seen>();
+  private kept_ = new Recent<Status>();
+  private session_ = 0; // counts the sessions in which it held
+  private forgot_ = 0; // the last session of which versions were forgotten
   private tries_ = 0;
 
   private readonly link_: Link;
@@ -49,26 +86,32 @@ export class Mine {
     return this.readers_.size > 0;
   }
 
-  /** The last document of a job that this session has brought: a server sends no version twice. */
+  /**
+   * The last document of a job that this session has brought: a server sends no version twice. If it may have brought
+   * one that was forgotten since, another session takes its place, which brings it again.
+   */
   told_(id: string): Status | undefined {
-    return this.asked_ && this.asked_ === this.link_.cur_ ? this.last_(id) : undefined;
-  }
-
-  private last_(id: string): Status | undefined {
-    return this.seen_.get(id) ?? this.older_.get(id);
+    const conn = this.link_.cur_;
+    if (!conn || this.asked_ !== conn) return;
+    const kept = this.kept_.get_(id);
+    if (!kept && (this.seen_.get_(id)?.session_ === this.session_ || this.forgot_ === this.session_)) {
+      this.link_.leave_(conn, 0);
+    }
+    return kept;
   }
 
   /** Begins to read; `wake` is called when there may be something to take, `held` when the server watches. */
   follow_(wake: () => void, held?: () => void): Source<Status> {
     if (this.link_.ended_) throw this.link_.ended_;
-    const reader: Reader = { wake_: wake, held_: held, pending_: new Map(), error_: undefined };
+    const reader: Reader = { wake_: wake, held_: held, pending_: new Map(), weight_: 0, error_: undefined };
     this.readers_.add(reader);
     this.poke_();
     if (held && this.asked_ && this.asked_ === this.link_.cur_) tell(held);
     return {
       take_() {
-        for (const [id, value] of reader.pending_) {
+        for (const [id, [value, weight]] of reader.pending_) {
           reader.pending_.delete(id);
+          reader.weight_ -= weight;
           return { value, done: false };
         }
         if (reader.error_) throw reader.error_;
@@ -82,18 +125,26 @@ export class Mine {
   }
 
   status_(id: string, status: Status): void {
-    const last = this.last_(id);
-    if (typeof id !== "string" || !this.readers_.size || (last && status.version <= last.version)) return;
-    if (this.seen_.size >= maxSeen) {
-      this.older_ = this.seen_;
-      this.seen_ = new Map();
+    const { version, updatedAt } = status;
+    const last = this.seen_.get_(id)?.version_ ?? 0;
+    if (typeof id !== "string" || !this.readers_.size || version < last) return;
+    const weight = weigh(status);
+    this.kept_.put_(id, status, weight);
+    const seen = { version_: version, updatedAt_: updatedAt, session_: this.session_ };
+    for (const [{ session_ }] of this.seen_.put_(id, seen, weigh([id, updatedAt]) + 64)) {
+      this.forgot_ = Math.max(this.forgot_, session_);
     }
-    this.older_.delete(id);
-    this.seen_.set(id, status);
+    if (version === last) return; // it came in an earlier session
     for (const reader of this.readers_) {
-      if (!reader.pending_.has(id) && reader.pending_.size >= maxPending) {
-        reader.error_ ??= failure("limit_exceeded", "too many jobs have changed since the last document was taken");
-      } else if (!reader.error_) reader.pending_.set(id, status);
+      const { pending_ } = reader;
+      const had = pending_.get(id)?.[1];
+      const sum = reader.weight_ + weight - (had ?? 0);
+      if (pending_.size && (sum > maxWeight || (had === undefined && pending_.size >= maxPending))) {
+        reader.error_ ??= failure("limit_exceeded", "too much has changed since the last document was taken");
+      } else if (!reader.error_) {
+        pending_.set(id, [status, weight]);
+        reader.weight_ = sum;
+      }
       reader.wake_();
     }
   }
@@ -117,8 +168,8 @@ export class Mine {
 
   private forget_(): void {
     this.cursor_ = "";
-    this.seen_.clear();
-    this.older_.clear();
+    this.seen_ = new Recent();
+    this.kept_ = new Recent();
   }
 
   private async ask_(conn: Conn): Promise<void> {
@@ -148,7 +199,7 @@ export class Mine {
     for (let cursor: string | undefined = ""; cursor !== undefined; ) {
       const page: JobPage = await this.lists_.list(cursor ? { ...query, cursor } : query);
       for (const { jobId, updatedAt } of page.jobs) {
-        if (this.last_(jobId)?.updatedAt === updatedAt) continue;
+        if (this.seen_.get_(jobId)?.updatedAt_ === updatedAt) continue;
         try {
           this.status_(jobId, await this.lists_.get(jobId)); // a list has no versions
         } catch (error) {
@@ -165,6 +216,7 @@ export class Mine {
 
   subscribed_(conn: Conn, reset: unknown): void {
     this.asked_ = conn;
+    this.session_++;
     if (reset === true) this.forget_(); // what was seen is not of this log
     for (const { held_ } of this.readers_) if (held_) tell(held_);
   }

@@ -209,7 +209,10 @@ export interface Ackwire extends AsyncDisposable {
   /** A handle for any job, by its ID. The same object while it is watched. */
   job<T extends JobType = JobType>(id: string): Job<T>;
   watch<T extends JobType = JobType>(id: string, options?: WatchOptions): AsyncIterableIterator<Status<T>>;
-  /** Follows all jobs of the token's subject, from now on. It ends by `signal`, `break`, or an error only. */
+  /**
+   * Follows all jobs of the token's subject, from now on. It ends by `signal`, `break`, or an error only. A loop that is
+   * behind by more than 10,000 jobs or 8 million characters of documents ends with the code `limit_exceeded`.
+   */
   mine(options?: MineOptions): AsyncIterableIterator<Status>;
   list(query?: ListQuery): Promise<JobPage>;
   get<T extends JobType = JobType>(id: string, options?: CallOptions): Promise<Status<T>>;

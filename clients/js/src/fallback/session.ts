@@ -22,8 +22,9 @@ const maxInFlight = 8;
 const lived = 1000;
 /** Milliseconds within which something was heard, so that a ping needs no request. */
 const fresh = 30_000;
-/** Statuses of all jobs that wait for the answers of submits. */
+/** Statuses of all jobs that wait for the answers of submits, and their characters. */
 const maxHeld = 100;
+const maxHeldText = 8e6;
 const keyHeader = "Idempotency-Key";
 /** A key that a header can carry as it is. */
 const plainKey = /^[!#-[\]-~]+$/;
@@ -73,6 +74,7 @@ export class HTTPSession implements Session {
   private draining = false;
   private inFlight = 0;
   private held: { jobId: string; text: string }[] = [];
+  private heldText = 0; // characters of held
   private heldCursor: string | undefined; // the frame with the cursor behind what is held
   private follows = false; // it was answered that all jobs of the subject are followed
   private over = false;
@@ -182,11 +184,15 @@ export class HTTPSession implements Session {
   /** Tells what was held: of one job, behind `ack`; of all, once no submit is on its way. */
   private release(jobId?: string, ack?: () => void): void {
     ack?.();
-    const all = jobId === undefined && (this.inFlight === 0 || this.held.length > maxHeld);
+    const full = this.held.length > maxHeld || this.heldText > maxHeldText;
+    const all = jobId === undefined && (this.inFlight === 0 || full);
     const ready = this.held.filter((h) => all || h.jobId === jobId);
     if (ready.length === 0) return;
     this.held = this.held.filter((h) => !ready.includes(h));
-    for (const { text } of ready) this.onStatus(text, true);
+    for (const { text } of ready) {
+      this.heldText -= text.length;
+      this.onStatus(text, true);
+    }
     if (this.held.length > 0 || !this.heldCursor) return;
     this.tell(this.heldCursor);
     this.heldCursor = undefined;
@@ -382,7 +388,8 @@ export class HTTPSession implements Session {
     if (frame.mine && !released && this.inFlight > 0 && !this.watches.knows(frame.job.jobId)) {
       // Perhaps the job of a submit whose ack comes in a moment: the first frame about a job is its ack.
       this.held.push({ jobId: frame.job.jobId, text });
-      if (this.held.length > maxHeld) this.release();
+      this.heldText += text.length;
+      this.release();
       return true;
     }
     const news = this.watches.news(frame);

@@ -176,3 +176,78 @@ test("abort ends it with the reason", async () => {
   await settle();
   expect(got.error.message).toBe("enough");
 });
+
+// Documents of 250,000 characters: 32 of them are more than the 8 million that are kept.
+const large = (s: FakeSession, jobId: string, version = 1) =>
+  s.say({ type: "status", version, job: { jobId, type: "t", state: "processing", result: "x".repeat(250_000) }, ...mine });
+
+test("a loop that takes fewer bytes than come ends with limit_exceeded", async () => {
+  const w = world({ welcome: true });
+  const all = w.client.mine();
+  const first = all.next();
+  await settle();
+  subscribed(w.server.last);
+  for (let version = 1; version < 100; version++) large(w.server.last, "a", version); // the latest takes its place
+  await first;
+  expect((await all.next()).value).toMatchObject({ jobId: "a", version: 99 });
+  for (let i = 0; i < 40; i++) large(w.server.last, `j${i}`);
+  let n = 0;
+  const error = await (async () => {
+    for await (const _ of all) n++;
+  })().catch((e) => e);
+  expect(error).toMatchObject({ code: "limit_exceeded" });
+  expect(n).toBe(31); // 7.75 million characters
+});
+
+test("a document that was forgotten for its bytes is asked for in a new session", async () => {
+  const w = world({ welcome: true });
+  const got = read(w.client.mine());
+  await settle();
+  const first = w.server.last;
+  subscribed(first);
+  first.say({ type: "cursor", cursor: "c1" });
+  for (let i = 0; i < 40; i++) {
+    large(first, `j${i}`);
+    await settle(); // the loop takes it
+  }
+  first.say({ type: "cursor", cursor: "c2" });
+  const kept = read(w.client.watch("j39"));
+  await settle();
+  expect([seen(kept), w.server.sessions.length]).toEqual([["j39@1"], 1]);
+  expect(first.take("subscribe").jobs).toEqual([{ jobId: "j39", after: 1 }]);
+
+  const lost = [read(w.client.watch("j0")), read(w.client.watch("j1"))];
+  await settle();
+  expect(w.server.sessions).toHaveLength(2);
+  const second = w.server.last;
+  expect(subscribed(second).after).toBe("c2");
+  expect(second.take("subscribe").jobs).toEqual([{ jobId: "j0" }, { jobId: "j1" }, { jobId: "j39", after: 1 }]);
+  for (const jobId of ["j0", "j1"]) large(second, jobId);
+  await settle();
+  expect([lost.map(seen), first.ended]).toEqual([[["j0@1"], ["j1@1"]], true]);
+  expect(seen(got)).toHaveLength(40); // each once
+
+  const again = read(w.client.watch("j2")); // this session has not brought it: the server sends it
+  const known = read(w.client.watch("j1"));
+  await settle();
+  expect([w.server.sessions.length, seen(again), seen(known)]).toEqual([2, [], ["j1@1"]]);
+});
+
+test("a job whose version was forgotten may have been told: a watch of it takes a new session", async () => {
+  const w = world({ welcome: true });
+  void read(w.client.mine());
+  await settle();
+  subscribed(w.server.last);
+  const updatedAt = "2026-01-01T00:00:00Z".padEnd(10_000, "0");
+  for (let i = 0; i < 1000; i++) {
+    w.server.last.say({ type: "status", version: 1, job: { jobId: `j${i}`, state: "queued", updatedAt }, ...mine });
+    await null; // the loop takes it
+  }
+  await settle();
+  void read(w.client.watch("j999"));
+  await settle();
+  expect(w.server.sessions).toHaveLength(1);
+  void read(w.client.watch("j0"));
+  await settle();
+  expect(w.server.sessions).toHaveLength(2);
+});

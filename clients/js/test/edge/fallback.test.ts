@@ -211,16 +211,17 @@ describe("a stream", () => {
     await start();
   });
 
-  test("tells a cursor behind the statuses that it holds back", async () => {
+  /** A client that follows all jobs and has submitted one, on a stream whose frames the test writes. */
+  async function submitting() {
     await start();
     let stream!: ReadableStreamDefaultController<Uint8Array>;
     const write = (...frames: object[]) => stream.enqueue(
       new TextEncoder().encode(frames.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join("")));
-    let answer!: (response: Response) => void;
+    let respond!: (response: Response) => void;
     const client = new FrameClient(transport, {
       base: proxy.url,
       fetch: async (input) => {
-        if (String(input).endsWith("/v1/jobs")) return new Promise((resolve) => (answer = resolve));
+        if (String(input).endsWith("/v1/jobs")) return new Promise((resolve) => (respond = resolve));
         return new Response(new ReadableStream({ start: (controller) => void (stream = controller) }));
       },
     });
@@ -234,13 +235,34 @@ describe("a stream", () => {
     write({ type: "welcome" }, { type: "subscribed", jobs: [], mine: true });
     await client.next("subscribed", (f) => f.type === "subscribed" && f.mine);
     client.send({ type: "submit", job: "a", payload: 1 });
+    const answer = (jobId: string) => respond(Response.json({ jobId, state: "pending" }, { status: 202 }));
+    return { client, write, answer };
+  }
+
+  test("tells a cursor behind the statuses that it holds back", async () => {
+    const { client, write, answer } = await submitting();
     write({ type: "status", version: 3, mine: true, job: { jobId: "j", state: "pending" } }, { type: "cursor", cursor: "c" },
       { type: "expiring" });
     await client.next("what is not held", (f) => f.type === "expiring");
     expect(client.frames.filter((f) => f.type === "status" || f.type === "cursor")).toEqual([]);
-    answer(new Response('{"jobId":"k","state":"pending"}', { status: 202 }));
+    answer("k");
     await client.until("the cursor", () => client.frames.some((f) => f.type === "cursor"));
     expect(client.frames.slice(-3).map((f) => f.type)).toEqual(["ack", "status", "cursor"]);
+  });
+
+  test("holds back 8 million characters at most", async () => {
+    const { client, write, answer } = await submitting();
+    const result = "x".repeat(1_000_000);
+    const told = () => client.frames.filter((f) => f.type === "status").length;
+    for (let i = 1; i < 18; i++) {
+      const job = { jobId: `j${i}`, state: "processing", result };
+      write({ type: "status", version: 1, mine: true, job }, { type: "error", code: `sent_${i}` });
+      await client.next("what is not held", (f) => f.code === `sent_${i}`);
+      expect(told()).toBe(i < 8 ? 0 : i < 16 ? 8 : 16); // 8 are more than it holds
+    }
+    answer("j17");
+    await client.next("the ack", (f) => f.type === "ack");
+    await client.until("the others", () => told() === 17);
   });
 
   test("holds the limits of the session", async () => {
