@@ -210,8 +210,8 @@ export interface Ackwire extends AsyncDisposable {
   job<T extends JobType = JobType>(id: string): Job<T>;
   watch<T extends JobType = JobType>(id: string, options?: WatchOptions): AsyncIterableIterator<Status<T>>;
   /**
-   * Follows all jobs of the token's subject, from now on. It ends by `signal`, `break`, or an error only. A loop that is
-   * behind by more than 10,000 jobs or 8 million characters of documents ends with the code `limit_exceeded`.
+   * Follows all jobs of the token's subject, from now on. It ends by `signal`, `break`, or an error only. A loop that
+   * is behind by more than 10,000 jobs or 8 million characters of documents ends with the code `limit_exceeded`.
    */
   mine(options?: MineOptions): AsyncIterableIterator<Status>;
   list(query?: ListQuery): Promise<JobPage>;

@@ -12,10 +12,9 @@ export function weigh(value: unknown): number {
   const rest: any[] = [value];
   for (let part; rest.length; weight += 16) {
     part = rest.pop();
-    if (typeof part === "string") weight += part.length;
-    else if (typeof part === "bigint") weight += String(part).length;
-    else if (part && typeof part === "object") {
-      for (const name of Object.keys(part)) {
+    if (typeof part !== "object") weight += String(part).length;
+    else {
+      for (const name of Object.keys(part ?? "")) {
         weight += name.length;
         rest.push(part[name]);
       }

@@ -123,7 +123,7 @@ export interface UseJobs extends JobsSnapshot {
 /**
  * Lists the jobs of the token's subject, newest first, and follows all of them: what is submitted anywhere appears, and
  * each document is the latest. It begins with a page of `limit` (50) jobs; `loadMore` reads older ones. Components that
- * ask for the same share one list, which holds 1,000 jobs at most.
+ * ask for the same share one list, which holds 1,000 jobs and 8 million characters at most: the oldest ones leave.
  */
 export function useJobs(query: JobsQuery): UseJobs {
   const client = useAckwire();
@@ -135,6 +135,10 @@ export function useJobs(query: JobsQuery): UseJobs {
  * Returns a job's result and suspends until it is there (Suspense). A job that failed or was cancelled throws its
  * `JobError`, and one that cannot be followed an `AckwireError`, to the nearest error boundary. Not for a server.
  */
-export const useResult = <T extends JobType = JobType>(job: string | Job<T>): Result<T> => suspend(useAckwire(), job);
+export function useResult<T extends JobType = JobType>(job: string | Job<T>): Result<T> {
+  const client = useAckwire();
+  // A component keeps its result, also when the cache forgets it.
+  return useMemo(() => suspend(client, job), [client, job]);
+}
 
 export type { Status };

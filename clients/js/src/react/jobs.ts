@@ -1,9 +1,11 @@
-// The live list of a subject's jobs: a page of the list, brought up to date by the watch of all jobs.
+// The live lists of a subject's jobs: which there are, and when they are brought up to date.
 
+import { type AckwireError, unavailable } from "../errors.js";
 import { Value } from "../store.js";
-import type { AckwireError } from "../errors.js";
+import { alarm, Backoff, now } from "../time.js";
 import type { Ackwire, State, Status } from "../types.js";
 import { cacheOf } from "./cache.js";
+import type { Live, LiveQuery } from "./live.js";
 
 /** What a live list asks for. */
 export interface JobsQuery {
@@ -32,7 +34,7 @@ export interface JobsSnapshot {
 /** The snapshot before anything is known. */
 export const empty: JobsSnapshot = { jobs: [], loading: true, hasMore: false, error: undefined };
 
-const most = 1000; // jobs of a list: the oldest ones leave
+const backoff = new Backoff({ base: 1000, cap: 30_000 }); // before a list that failed is read again
 
 /** Returns the list of a client for a query; the same one while it is used. */
 export function jobsOf(client: Ackwire, { type = [], state = [], limit = 50 }: JobsQuery): Jobs {
@@ -49,20 +51,17 @@ export function jobsOf(client: Ackwire, { type = [], state = [], limit = 50 }: J
   return list;
 }
 
-const time = Date.parse;
-const newest = (a: Status, b: Status) => time(b.createdAt) - time(a.createdAt) || (a.jobId < b.jobId ? 1 : -1);
-
-/** A live list: it is brought up to date while it has listeners. */
+/** A list: it is brought up to date while it has listeners, by code that is loaded then. */
 export class Jobs extends Value<JobsSnapshot> {
   private end_!: AbortController;
-  private readonly known_ = new Map<string, Status>();
-  private cursor_: string | undefined;
-  private readonly client_: Ackwire;
-  private readonly query_: { type: string[]; state: State[]; limit: number };
+  private live_: Live | undefined;
+  private stop_: (() => void) | undefined; // ends the wait for the next try
+  readonly client_: Ackwire;
+  readonly query_: LiveQuery;
   /** Makes this the list of its query. */
   readonly keep_: () => void;
 
-  constructor(client: Ackwire, query: Jobs["query_"], keep: () => void) {
+  constructor(client: Ackwire, query: LiveQuery, keep: () => void) {
     super(empty);
     this.client_ = client;
     this.query_ = query;
@@ -71,52 +70,32 @@ export class Jobs extends Value<JobsSnapshot> {
 
   override first_(): void {
     this.keep_();
-    const { signal } = (this.end_ = new AbortController());
-    const fail = (error: unknown) => {
-      if (!signal.aborted) this.show_({ loading: false, error: error as AckwireError });
-    };
-    // The list is read once the watch holds, so that no change falls between the two.
-    let first: Promise<void> | undefined;
-    const held = () => void (first ??= this.page_().catch(fail));
-    this.follow_(this.client_.mine({ signal, held })).catch(fail);
+    void this.run_((this.end_ = new AbortController()).signal);
   }
 
   override none_(): void {
     this.end_.abort();
+    this.stop_?.();
   }
 
-  private async follow_(statuses: AsyncIterable<Status>): Promise<void> {
-    for await (const status of statuses) this.take_(status);
+  show_(change: Partial<JobsSnapshot>): void {
+    this.set_({ ...this.value_, ...change });
   }
 
-  /** Reads the first page, or the next one. */
-  private async page_(cursor?: string): Promise<void> {
-    const { signal } = this.end_;
-    const page = await this.client_.list({ ...this.query_, mine: true, signal, ...(cursor && { cursor }) });
-    this.cursor_ = page.nextCursor;
-    for (const job of page.jobs) {
-      const known = this.known_.get(job.jobId);
-      if (!known || time(known.updatedAt) < time(job.updatedAt)) this.known_.set(job.jobId, { ...job, version: 0 });
+  loadMore_ = async (): Promise<void> => this.live_?.more_();
+
+  private async run_(signal: AbortSignal): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      try {
+        const { Live } = await import("./live.js");
+        await (this.live_ = new Live(this, signal)).run_();
+      } catch (cause) {
+        if (signal.aborted) return;
+        const error = unavailable("import", cause);
+        this.show_({ loading: false, error });
+        if (!error.retryable) return;
+      }
+      await new Promise<void>((again) => (this.stop_ = alarm(now() + backoff.wait_(tries), again)));
     }
-    this.show_({ loading: false, error: undefined });
-  }
-
-  loadMore_ = async (): Promise<void> => {
-    if (this.cursor_) await this.page_(this.cursor_);
-  };
-
-  private take_(status: Status): void {
-    const { type, state } = this.query_;
-    const wanted = (list: string[], value: string) => !list.length || list.includes(value);
-    if (wanted(type, status.type) && wanted(state, status.state)) this.known_.set(status.jobId, status);
-    else this.known_.delete(status.jobId);
-    this.show_();
-  }
-
-  private show_(change?: Partial<JobsSnapshot>): void {
-    const jobs = [...this.known_.values()].sort(newest);
-    if (jobs.length > most) this.cursor_ = undefined; // it leads past jobs that have left
-    for (const { jobId } of jobs.splice(most)) this.known_.delete(jobId);
-    this.set_({ ...this.value_, ...change, jobs, hasMore: !!this.cursor_ });
   }
 }

@@ -6,7 +6,7 @@ import { act, StrictMode, Suspense, type ReactNode } from "react";
 import { createRoot, hydrateRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { connect } from "../../src/index.js";
+import { AckwireError, connect } from "../../src/index.js";
 import {
   AckwireProvider, useConnection, useJob, useJobs, useResult, useSubmit, type UseJob, type UseJobs,
 } from "../../src/react/index.js";
@@ -26,6 +26,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   vi.useRealTimers();
+  vi.restoreAllMocks();
   await act(async () => root?.unmount());
   root = undefined;
   await client.close();
@@ -139,6 +140,37 @@ test("the list holds jobs made before and after, newest first, and pages", async
   await settle(() => host.textContent!.startsWith("d:completed c:pending"));
 });
 
+test("a list holds 8 million characters at most: the oldest jobs leave", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  server.on("t", (job) => `${job.payload}`.padEnd(250_000));
+  let last!: UseJobs;
+  await render(<List told={(l) => { last = l; }} />);
+  await settle(() => host.textContent === "");
+  for (let i = 0; i < 40; i++) {
+    await act(async () => void (await (await client.submit("t", i)).wait()));
+    vi.setSystemTime(Date.now() + 2); // a time of its own for each
+  }
+  await settle(() => last.jobs[0]?.state === "completed" && last.jobs.length < 40);
+  const shown = last.jobs.map((job) => parseInt(job.result as string));
+  expect(shown).toEqual(Array.from({ length: 31 }, (_, i) => 39 - i)); // 7.75 million
+  expect(last.hasMore).toBe(false);
+});
+
+test("a list that fails is read again, and tells its error meanwhile", async () => {
+  await client.submit("a", {});
+  const { list } = client;
+  let tries = 0;
+  client.list = async (query) => {
+    if (tries++ < 2) throw new AckwireError({ code: "overloaded", retryable: true });
+    return list(query);
+  };
+  vi.spyOn(Math, "random").mockReturnValue(0.01); // of the wait
+  await render(<List />);
+  await settle(() => host.textContent === "overloaded");
+  await settle(() => host.textContent === "a:pending");
+  expect(tries).toBe(3);
+});
+
 test("two lists at a time keep what they have", async () => {
   await client.submit("a", {});
   let asked = 0;
@@ -170,6 +202,39 @@ test("a result suspends until it is there", async () => {
   expect(host.textContent).toBe("wait");
   await act(async () => finish({ rows: 3 }));
   await settle(() => host.textContent === '{"rows":3}');
+});
+
+test("results are remembered up to 8 million characters, and a component keeps its own", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  server.on("t", (job) => `${job.payload}`.padEnd(250_000));
+  const ids: string[] = [];
+  for (let i = 0; i < 40; i++) ids.push((await client.submit("t", i)).id);
+  const asked: string[] = [];
+  const { job } = client;
+  client.job = ((id: string) => {
+    const handle = job(id);
+    return { ...handle, result: () => (asked.push(id), handle.result()) };
+  }) as typeof job;
+  const Number = ({ id }: { id: string }) => <i>{parseInt(useResult(id) as string)} </i>;
+  // All at once are more than that, and must not push each other out for ever.
+  const page = (...shown: string[]) => <Suspense fallback="wait">{shown.map((id) => <Number key={id} id={id} />)}</Suspense>;
+  await render(page(...ids));
+  await settle(() => host.textContent === ids.map((_, i) => `${i} `).join(""));
+  expect(asked).toEqual(ids);
+
+  asked.length = 0;
+  await render(page(ids[0]!));
+  vi.setSystemTime(Date.now() + 20_000);
+  const { id } = await client.submit("t", 40);
+  await render(page(ids[0]!, id));
+  await settle(() => host.textContent === "0 40 ");
+  expect(asked).toEqual([id]); // the first component has its own, though it was forgotten
+  for (const [i, again] of [[39, false], [1, true]] as const) {
+    asked.length = 0;
+    await render(page(ids[0]!, ids[i]!));
+    await settle(() => host.textContent === `0 ${i} `);
+    expect(asked).toEqual(again ? [ids[i]] : []);
+  }
 });
 
 test("on a server nothing is known and nothing is opened; the page hydrates without a mismatch", async () => {
