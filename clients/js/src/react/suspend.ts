@@ -14,7 +14,7 @@ interface Waiting {
 }
 
 const most = 100; // results that are remembered for a client; a lighter one counts as a hundredth of maxWeight
-// Milliseconds in which one that was used is not forgotten: React renders a tree that waits for several again and again.
+// Milliseconds for which a result that was used is kept: React renders a tree that waits for several again and again.
 const fresh = 10_000;
 
 /** Returns the result of a job, throws its error, or throws the promise that React waits for. */

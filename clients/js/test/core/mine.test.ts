@@ -178,8 +178,9 @@ test("abort ends it with the reason", async () => {
 });
 
 // Documents of 250,000 characters: 32 of them are more than the 8 million that are kept.
+const result = "x".repeat(250_000);
 const large = (s: FakeSession, jobId: string, version = 1) =>
-  s.say({ type: "status", version, job: { jobId, type: "t", state: "processing", result: "x".repeat(250_000) }, ...mine });
+  s.say({ type: "status", version, job: { jobId, type: "t", state: "processing", result }, ...mine });
 
 test("a loop that takes fewer bytes than come ends with limit_exceeded", async () => {
   const w = world({ welcome: true });

@@ -217,7 +217,9 @@ test("results are remembered up to 8 million characters, and a component keeps i
   }) as typeof job;
   const Number = ({ id }: { id: string }) => <i>{parseInt(useResult(id) as string)} </i>;
   // All at once are more than that, and must not push each other out for ever.
-  const page = (...shown: string[]) => <Suspense fallback="wait">{shown.map((id) => <Number key={id} id={id} />)}</Suspense>;
+  const page = (...shown: string[]) => (
+    <Suspense fallback="wait">{shown.map((id) => <Number key={id} id={id} />)}</Suspense>
+  );
   await render(page(...ids));
   await settle(() => host.textContent === ids.map((_, i) => `${i} `).join(""));
   expect(asked).toEqual(ids);

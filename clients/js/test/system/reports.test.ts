@@ -1,12 +1,13 @@
 // The example app, built and served, in a real browser against a real Ackwire: what its user sees.
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium, type Browser, type Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { list } from "./lib/browser.js";
 import { freeAddresses, run, serve, until, type System } from "./lib/process.js";
 
 const app = fileURLToPath(new URL("../../examples/reports", import.meta.url));
@@ -20,16 +21,12 @@ let browser: Browser;
 beforeAll(async () => {
   dist = mkdtempSync(join(tmpdir(), "ackwire-reports-"));
   execFileSync("npm", ["run", "--silent", "build", "--", "--outDir", dist, "--emptyOutDir", "--logLevel", "warn"],
-    { cwd: app, stdio: "inherit" });
+    // The test runner sets another NODE_ENV, with which Vite builds for development.
+    { cwd: app, stdio: "inherit", env: { ...process.env, NODE_ENV: "production" } });
   system = await serve();
   const [address] = (await freeAddresses(1)) as [string];
   url = `http://${address}/`;
-  const vite = join(app, "node_modules/vite/bin/vite.js");
-  const port = address.split(":")[1]!;
-  site = spawn(process.execPath,
-    [vite, "preview", "--outDir", dist, "--host", "127.0.0.1", "--strictPort", "--port", port],
-    { cwd: app, stdio: "ignore", env: { ...process.env, ACKWIRE_URL: `http://${system.gateways[0]}` } });
-  await until("the page is served", () => fetch(url).then((r) => r.ok, () => false));
+  await up();
   browser = await chromium.launch({
     executablePath: process.env["ACKWIRE_CHROMIUM"] ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-dev-shm-usage"],
@@ -41,6 +38,22 @@ afterAll(async () => {
   await system?.stop();
   rmSync(dist, { recursive: true, force: true });
 });
+
+/** Serves the page, and passes on what it asks Ackwire. */
+async function up(): Promise<void> {
+  const vite = join(app, "node_modules/vite/bin/vite.js");
+  site = spawn(process.execPath,
+    [vite, "preview", "--outDir", dist, "--host", "127.0.0.1", "--strictPort", "--port", new URL(url).port],
+    { cwd: app, stdio: "ignore", env: { ...process.env, ACKWIRE_URL: `http://${system.gateways[0]}` } });
+  await until("the page is served", () => fetch(url).then((r) => r.ok, () => false));
+}
+
+/** Ends what serves the page: for the page and its service worker nothing can be reached any more. */
+async function down(): Promise<void> {
+  const ended = new Promise((resolve) => site.once("exit", resolve));
+  site.kill();
+  await ended;
+}
 
 async function open(): Promise<{ page: Page; errors: string[] }> {
   const page = await browser.newPage({ viewport: { width: 1000, height: 700 } });
@@ -152,4 +165,58 @@ test("a report that was kept is sent after its page was loaded again", async () 
   await shows(page, "inventory completed", ...before);
   expect(errors).toEqual([]);
   await page.close();
+});
+
+test("the page loads without a network, keeps its submits, and a new build takes over", async () => {
+  const context = await browser.newContext();
+  let page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  await page.goto(url);
+  await page.getByTestId("connection").filter({ hasText: "Live" }).waitFor();
+  const before = await others(page, 6);
+  const made = (await list(system.gateways[0]!, "report.generate")).length;
+  await until("the worker is there", () => page.evaluate(() => navigator.serviceWorker.controller !== null));
+
+  await down();
+  await page.reload();
+  await page.getByTestId("connection").filter({ hasText: "Offline" }).waitFor();
+  await create(page, "sales", "2026-03-01", "2026-03-31");
+  await shows(page, "sales saved");
+  await page.reload();
+  await shows(page, "sales saved");
+  expect(await page.getByTestId("pending").textContent()).toBe("1 to send");
+  await up();
+  await shows(page, "sales completed", ...before);
+  expect(await list(system.gateways[0]!, "report.generate")).toHaveLength(made + 1);
+
+  // A deploy: the script has another name, so that the page and the worker are others, too.
+  const [script] = readdirSync(join(dist, "assets")).filter((name) => /^index-.*\.js$/.test(name)) as [string];
+  const renamed = script.replace("index-", "index-new-");
+  for (const name of ["index.html", "worker.js"]) {
+    const text = readFileSync(join(dist, name), "utf8");
+    writeFileSync(join(dist, name), text.replaceAll(script, renamed).replace('"reports-"', '"reports-new-"'));
+  }
+  // Parts of the build import its script by its name.
+  for (const name of readdirSync(join(dist, "assets"))) {
+    const text = readFileSync(join(dist, "assets", name), "utf8");
+    rmSync(join(dist, "assets", name));
+    writeFileSync(join(dist, "assets", name === script ? renamed : name), text.replaceAll(script, renamed));
+  }
+  const runs = () => page.evaluate(() => document.querySelector<HTMLScriptElement>("script[type=module]")!.src);
+  await page.reload();
+  await shows(page, "sales completed", ...before);
+  expect(await runs()).toContain(renamed); // at once, where there is a network
+  await page.evaluate(() => navigator.serviceWorker.getRegistration().then((own) => own!.update()).then(() => {}));
+  await until("the new worker is ready", () =>
+    page.evaluate(() => navigator.serviceWorker.getRegistration().then((own) => !!own!.waiting)));
+  await page.close(); // the last page of the old worker
+  page = await context.newPage();
+  await page.goto(url);
+  await until("the old build is gone", () =>
+    page.evaluate(() => caches.keys().then((names) => names.length === 1 && names[0]!.startsWith("reports-new-"))));
+  await down();
+  await page.reload();
+  await page.getByTestId("connection").filter({ hasText: "Offline" }).waitFor();
+  expect(await runs()).toContain(renamed);
+  await context.close();
 });

@@ -12,3 +12,6 @@ createRoot(document.getElementById("root")!).render(
     </AckwireProvider>
   </StrictMode>,
 );
+
+// The service worker opens the page without a network. It exists in a build only.
+if (import.meta.env.PROD && "serviceWorker" in navigator) void navigator.serviceWorker.register("worker.js");
