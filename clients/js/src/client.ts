@@ -94,7 +94,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       },
     },
   );
-  const watches_ = createWatches(link, (id) => mine?.told_(id));
+  const watches_ = createWatches(link, (id, had) => mine?.told_(id, had));
 
   const order = async (kind_: "cancel" | "retry", id: string, signal_?: AbortSignal): Promise<State> => {
     checkID(id);

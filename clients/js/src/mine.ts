@@ -87,16 +87,16 @@ export class Mine {
   }
 
   /**
-   * The last document of a job that this session has brought: a server sends no version twice. If it may have brought
-   * one that was forgotten since, another session takes its place, which brings it again.
+   * The last document of a job that this session has brought: while all jobs are watched a server sends no version
+   * twice. If it may have brought one that is not here any more, by this watch or by an earlier one of the job alone,
+   * another session takes its place, which brings it again.
    */
-  told_(id: string): Status | undefined {
+  told_(id: string, had: Set<string>): Status | undefined {
     const conn = this.link_.cur_;
     if (!conn || this.asked_ !== conn) return;
     const kept = this.kept_.get_(id);
-    if (!kept && (this.seen_.get_(id)?.session_ === this.session_ || this.forgot_ === this.session_)) {
-      this.link_.leave_(conn, 0);
-    }
+    const came = this.seen_.get_(id)?.session_ === this.session_ || this.forgot_ === this.session_;
+    if (!kept && (came || had.size > 999 || had.has(id))) this.link_.leave_(conn, 0);
     return kept;
   }
 

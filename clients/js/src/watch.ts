@@ -70,12 +70,16 @@ export interface Watches {
   fail_(error: AckwireError): void;
 }
 
-/** `told` says the last document of a job that a watch of all jobs has brought in this session. */
-export function createWatches(link: Link, told: (id: string) => Status | undefined): Watches {
+/**
+ * `told` says the last document of a job that a watch of all jobs has brought in this session. It is given the jobs whose
+ * own watches have ended in this session: 1,000 of them stand for all jobs.
+ */
+export function createWatches(link: Link, told: (id: string, had: Set<string>) => Status | undefined): Watches {
   const subs = new Map<string, Sub>();
   const dirty = new Set<Sub>(); // wait to be subscribed
   const unsubs = new Set<Pick<Sub, "id_">>(); // wait to be unsubscribed
   let later = new Set<Sub>(); // to be subscribed again, after a while
+  const had = new Set<string>(); // jobs whose watches have ended in this session; 1,000 of them stand for all jobs
   let round = 0;
   let readers = 0;
 
@@ -83,7 +87,7 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
   const begin = (id_: string, after_: number) => {
     const sub: Sub = { id_, after_, refs_: 0, wakes_: new Set(), resets_: 0, batch_: maxBatch };
     subs.set(id_, sub);
-    const status = told(id_);
+    const status = told(id_, had);
     if (status) update(sub, status);
     return sub;
   };
@@ -94,9 +98,9 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
   };
 
   const remove = (sub: Sub) => {
+    if (had.size < maxBatch) had.add(sub.id_);
     subs.delete(sub.id_);
     dirty.delete(sub);
-    later.delete(sub);
   };
 
   const end = (sub: Sub, error?: AckwireError) => {
@@ -189,7 +193,8 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
     },
     install_() {
       unsubs.clear();
-      for (const sub of subs.values()) (sub.refs_ ? mark : remove)(sub);
+      subs.forEach((sub) => (sub.refs_ ? mark : remove)(sub));
+      had.clear();
     },
     frame_(conn) {
       const ends = unsubs.size > 0;
@@ -221,7 +226,7 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
       if (link.cur_ !== conn) return; // the next session asks again
       for (const { jobId, error, reset } of jobs) {
         const sub = subs.get(jobId);
-        if (!sub || sub.asked_ !== conn) continue;
+        if (sub?.asked_ !== conn) continue;
         if (typeof error === "string") {
           if (passing(error)) later.add(sub);
           else end(sub, failure(error, jobId + ": " + error));
@@ -251,7 +256,7 @@ export function createWatches(link: Link, told: (id: string) => Status | undefin
       again(error.retryAfter);
     },
     fail_(error) {
-      for (const sub of subs.values()) end(sub, error);
+      subs.forEach((sub) => end(sub, error));
     },
   };
   return watches;

@@ -1,7 +1,7 @@
 // The service worker: it keeps the files of the page, so that the page opens without a network.
 //
-// vite.config.ts writes the names of the build's files in here. These names contain hashes, so that each new build has a
-// worker of its own, with its own cache. A new worker takes over once all pages of the old one are closed: until then
+// vite.config.ts writes the names of the build's files in here. These names contain hashes, so that each new build has
+// a worker of its own, with its own cache. A new worker takes over once all pages of the old one are closed: until then
 // they may load parts of the old build. A page that is opened or reloaded comes from the network whenever there is one,
 // so that nobody stays with an old build.
 

@@ -252,3 +252,33 @@ test("a job whose version was forgotten may have been told: a watch of it takes 
   await settle();
   expect(w.server.sessions).toHaveLength(2);
 });
+
+test("a watch of a job whose earlier one ended before takes a new session: the server sends no version twice", async () => {
+  const w = world({ welcome: true });
+  const before = read(w.client.watch("a"));
+  await settle();
+  w.server.last.take("subscribe");
+  w.server.last.status("a", 3, "completed");
+  await settle();
+  expect(before.done).toBe(true);
+  const all = read(w.client.mine());
+  await settle();
+  subscribed(w.server.last);
+  const other = read(w.client.watch("b")); // which this session has not watched
+  await settle();
+  expect(w.server.last.take("subscribe").jobs).toEqual([{ jobId: "b" }]);
+  expect(w.server.sessions).toHaveLength(1);
+
+  const again = read(w.client.watch("a"));
+  await settle();
+  expect(w.server.sessions).toHaveLength(2);
+  subscribed(w.server.last);
+  expect(w.server.last.take("subscribe").jobs).toEqual([{ jobId: "a" }, { jobId: "b" }]);
+  w.server.last.status("a", 3, "completed", mine);
+  await settle();
+  expect([seen(again), again.done, seen(all), seen(other)]).toEqual([["a@3"], true, ["a@3"], []]);
+
+  void read(w.client.watch("a")); // from what the watch of all jobs has brought
+  await settle();
+  expect(w.server.sessions).toHaveLength(2);
+});
