@@ -40,6 +40,7 @@ type Client struct {
 	subs    map[string]*sub // by job ID
 	dirty   []*sub          // to be subscribed on cur
 	unsubs  []string        // job IDs to be unsubscribed on cur
+	parted  map[string]bool // job IDs whose own watches have ended on cur; at most maxParted, which stand for all jobs
 	mine    *mine           // nil while there is no WatchMine
 	stats   ConnStats
 }
@@ -178,6 +179,7 @@ func (c *Client) install(cn *conn) {
 	if c.err == nil {
 		c.cur = cn
 		c.unsubs = nil // the new session watches nothing yet
+		clear(c.parted)
 		c.dirty = c.dirty[:0]
 		for _, s := range c.subs {
 			s.dirty = true

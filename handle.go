@@ -179,15 +179,23 @@ func (c *Client) onGoawayLocked(cn *conn, b []byte) bool {
 	if json.Unmarshal(b, &g) != nil {
 		return false
 	}
+	if !cn.draining {
+		c.stats.Goaways++
+	}
+	c.leaveLocked(cn, g)
+	return true
+}
+
+// leaveLocked has another connection take the place of cn, unless the client is to use only one.
+func (c *Client) leaveLocked(cn *conn, g frame.GoawayFrame) {
 	if cn.draining {
-		return true
+		return
 	}
 	cn.draining = true
 	if c.cur == cn && !c.cfg.noReconnect {
 		c.cur = nil // new requests wait for the next connection
 	}
 	cn.goaway <- g // has room: this is the first
-	return true
 }
 
 // onExpiringLocked has the token renewed, if the token source can give a newer one.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -99,6 +100,60 @@ func TestWatchMineClosesItsGap(t *testing.T) {
 		cancel()
 		if got, _ := w.end(); got != "pending@3 completed@8 processing@11" {
 			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// TestAWatchAgainBehindWatchMine: while all jobs are watched a server sends no version twice, and it counts what
+// earlier watches of single jobs have brought. A second watch of such a job takes another connection, which brings it.
+func TestAWatchAgainBehindWatchMine(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		before := collect(t, c.Job("a").Watch(t.Context()))
+		p.subscribed()
+		p.status("a", 3, "completed")
+		if got, err := before.end(); got != "completed@3" || err != nil {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		all := collect(t, c.WatchMine(ctx))
+		p.subscribedMine()
+		synctest.Wait()
+		other := collect(t, c.Job("b").Watch(t.Context())) // one that this connection has not brought
+		p.subscribed()
+		p.mine("b", 4, "completed")
+		if got, err := other.end(); got != "completed@4" || err != nil {
+			t.Errorf("the other job got %q, %v", got, err)
+		}
+
+		again := collect(t, c.Job("a").Watch(t.Context()))
+		p = s.next()
+		p.welcome()
+		for range 2 {
+			g := p.want(frame.Subscribe)
+			if strings.Contains(g.raw, `"mine":true`) {
+				p.send(`{"type":"subscribed","id":%q,"jobs":[],"mine":true}`, g.ID)
+				continue
+			}
+			if refs := g.refs(); !slices.Equal(refs, []string{"a"}) {
+				t.Errorf("subscribed to %v", refs)
+			}
+			p.send(`{"type":"subscribed","id":%q,"jobs":[{"jobId":"a","version":3}]}`, g.ID)
+		}
+		p.mine("a", 3, "completed")
+		if got, err := again.end(); got != "completed@3" || err != nil {
+			t.Errorf("the second watch got %q, %v", got, err)
+		}
+		third := collect(t, c.Job("a").Watch(t.Context())) // from what WatchMine has
+		if got, err := third.end(); got != "completed@3" || err != nil {
+			t.Errorf("the third watch got %q, %v", got, err)
+		}
+		if n := c.ConnStats(); n.Connects != 2 || n.Goaways != 0 {
+			t.Errorf("%d connects, %d goaways", n.Connects, n.Goaways)
+		}
+		cancel()
+		if got, _ := all.end(); got != "completed@4 completed@3" {
+			t.Errorf("all jobs got %q", got)
 		}
 	})
 }

@@ -33,6 +33,7 @@ const (
 	maxReconnectAfter = time.Minute // the longest wait that a goaway or a Retry-After may ask for
 	closeGrace        = time.Second // how long a closing socket waits for the peer
 	maxBatchJobs      = 1000        // jobs in one subscribe or unsubscribe frame
+	maxParted         = 1000        // jobs whose watches have ended on one connection; more count as all jobs
 	maxJobIDBytes     = 128         // a longer job ID cannot exist
 )
 

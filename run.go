@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/ackwire/ackwire/schemas/frame"
 )
 
 // run keeps one connection in use until Close or a permanent failure. Then it ends all calls and watches, says goodbye
@@ -65,7 +67,7 @@ func (c *Client) attend(cn *conn, failures *int) (delay time.Duration, err error
 			if c.cfg.noReconnect {
 				continue // this connection is used until the server closes it
 			}
-			return c.leave(cn, seconds(g.ReconnectAfter)), nil
+			return c.leave(cn, g), nil
 		case <-cn.dead:
 			return c.afterLoss(cn, failures)
 		case <-watch:
@@ -104,7 +106,7 @@ func (c *Client) afterLoss(cn *conn, failures *int) (time.Duration, error) {
 	}
 	select {
 	case g := <-cn.goaway: // the server said when to reconnect before it closed
-		return c.leave(cn, seconds(g.ReconnectAfter)), nil
+		return c.leave(cn, g), nil
 	default:
 	}
 	// A short-lived connection counts as a failed attempt: a server that welcomes and closes
@@ -118,14 +120,18 @@ func (c *Client) afterLoss(cn *conn, failures *int) (time.Duration, error) {
 	return delay, nil
 }
 
-// leave handles a goaway. Nothing new is written to cn, but its answers and statuses are still read, for the wait that
-// the server asked for plus the drain timeout. It returns the wait before the reconnect.
-func (c *Client) leave(cn *conn, after time.Duration) time.Duration {
-	after = min(after, maxReconnectAfter)
-	c.cfg.log.Info("server goes away", "wait", after)
+// leave handles a goaway, or the client's own wish for another connection. Nothing new is written to cn, but its
+// answers and statuses are still read, for the wait that the server asked for plus the drain timeout. It returns the
+// wait before the reconnect.
+func (c *Client) leave(cn *conn, g frame.GoawayFrame) time.Duration {
+	after := min(seconds(g.ReconnectAfter), maxReconnectAfter)
+	if g.Type == frame.Goaway {
+		c.cfg.log.Info("server goes away", "wait", after)
+	} else {
+		c.cfg.log.Info("connection replaced", "reason", "a document that it has brought is needed again")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stats.Goaways++
 	if _, live := c.conns[cn]; live {
 		cn.drainTimer = time.AfterFunc(after+c.cfg.drain, cn.kill)
 	}

@@ -181,12 +181,16 @@ func (c *Client) joinLocked(jobID string, after int64) (*sub, error) {
 }
 
 // startFromMineLocked gives a new subscription the last document that WatchMine has received of its job on this
-// connection: a server does not send a version twice.
+// connection: while all jobs are watched a server sends no version twice. If it may have sent one to an earlier watch
+// of the job, whose document is not here any more, another connection takes the place of this one, which brings it.
 func (c *Client) startFromMineLocked(s *sub) {
 	if c.mine == nil || c.mine.asked == nil || c.mine.asked != c.cur {
 		return
 	}
 	seen := c.mine.last(s.jobID)
+	if seen == nil && (c.parted[s.jobID] || len(c.parted) >= maxParted) {
+		c.leaveLocked(c.cur, frame.GoawayFrame{})
+	}
 	if seen == nil || seen.version <= s.after {
 		return
 	}
@@ -215,12 +219,29 @@ func (c *Client) unrefLocked(s *sub) {
 	if s.refs > 0 || s.ended {
 		return
 	}
-	delete(c.subs, s.jobID)
-	s.dirty = false
+	c.removeSubLocked(s)
 	if s.asked != nil && s.asked == c.cur {
 		c.unsubs = append(c.unsubs, s.jobID)
 		c.wakeLocked()
 	}
+}
+
+// mineHasLocked reports whether WatchMine has a document of the job and is subscribed on the connection in use.
+func (c *Client) mineHasLocked(jobID string) bool {
+	return c.mine != nil && c.mine.asked != nil && c.mine.asked == c.cur && c.mine.last(jobID) != nil
+}
+
+// removeSubLocked removes a subscription, and notes that the connection in use may have brought its document.
+func (c *Client) removeSubLocked(s *sub) {
+	delete(c.subs, s.jobID)
+	s.dirty = false
+	if s.asked == nil || s.asked != c.cur || len(c.parted) >= maxParted || c.mineHasLocked(s.jobID) {
+		return
+	}
+	if c.parted == nil {
+		c.parted = map[string]bool{}
+	}
+	c.parted[s.jobID] = true
 }
 
 // endSubLocked ends a subscription: with nil after a terminal document, which its readers can still read.
@@ -228,10 +249,9 @@ func (c *Client) endSubLocked(s *sub, err error) {
 	if s.ended {
 		return
 	}
-	delete(c.subs, s.jobID)
+	c.removeSubLocked(s)
 	s.ended = true
 	s.err = err
-	s.dirty = false
 	s.asked = nil
 	close(s.done)
 	s.wakeLocked()

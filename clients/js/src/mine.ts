@@ -94,9 +94,12 @@ export class Mine {
   told_(id: string, had: Set<string>): Status | undefined {
     const conn = this.link_.cur_;
     if (!conn || this.asked_ !== conn) return;
+    const came = (id: string) => this.seen_.get_(id)?.session_ === this.session_;
     const kept = this.kept_.get_(id);
-    const came = this.seen_.get_(id)?.session_ === this.session_ || this.forgot_ === this.session_;
-    if (!kept && (came || had.size > 999 || had.has(id))) this.link_.leave_(conn, 0);
+    const may = came(id) || this.forgot_ === this.session_ || had.size > 999 || had.has(id);
+    // Jobs that this watch has brought, too, make room for others.
+    if (had.size > 500 && had.size < 1000) for (const id of had) if (came(id)) had.delete(id);
+    if (!kept && may) this.link_.leave_(conn, 0);
     return kept;
   }
 

@@ -71,8 +71,8 @@ export interface Watches {
 }
 
 /**
- * `told` says the last document of a job that a watch of all jobs has brought in this session. It is given the jobs whose
- * own watches have ended in this session: 1,000 of them stand for all jobs.
+ * `told` says the last document of a job that a watch of all jobs has brought in this session. It is given the jobs
+ * whose own watches have ended in this session: 1,000 of them stand for all jobs.
  */
 export function createWatches(link: Link, told: (id: string, had: Set<string>) => Status | undefined): Watches {
   const subs = new Map<string, Sub>();

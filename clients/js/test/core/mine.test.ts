@@ -253,7 +253,7 @@ test("a job whose version was forgotten may have been told: a watch of it takes 
   expect(w.server.sessions).toHaveLength(2);
 });
 
-test("a watch of a job whose earlier one ended before takes a new session: the server sends no version twice", async () => {
+test("a second watch of a job takes a new session where the first was before: no version is sent twice", async () => {
   const w = world({ welcome: true });
   const before = read(w.client.watch("a"));
   await settle();
@@ -281,4 +281,19 @@ test("a watch of a job whose earlier one ended before takes a new session: the s
   void read(w.client.watch("a")); // from what the watch of all jobs has brought
   await settle();
   expect(w.server.sessions).toHaveLength(2);
+});
+
+test("jobs that are watched beside all jobs take no new session, however many they are", async () => {
+  const w = world({ welcome: true });
+  void read(w.client.mine());
+  await settle();
+  subscribed(w.server.last);
+  for (let i = 0; i < 3000; i++) {
+    const waiting = w.client.job(`j${i}`).wait();
+    await null;
+    w.server.last.status(`j${i}`, 1, "completed", mine);
+    await waiting;
+  }
+  await settle();
+  expect(w.server.sessions).toHaveLength(1);
 });
