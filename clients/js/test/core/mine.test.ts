@@ -198,7 +198,7 @@ test("a loop that takes fewer bytes than come ends with limit_exceeded", async (
   })().catch((e) => e);
   expect(error).toMatchObject({ code: "limit_exceeded" });
   expect(n).toBe(31); // 7.75 million characters
-});
+}, 60_000);
 
 test("a document that was forgotten for its bytes is asked for in a new session", async () => {
   const w = world({ welcome: true });
@@ -232,7 +232,7 @@ test("a document that was forgotten for its bytes is asked for in a new session"
   const known = read(w.client.watch("j1"));
   await settle();
   expect([w.server.sessions.length, seen(again), seen(known)]).toEqual([2, [], ["j1@1"]]);
-});
+}, 60_000);
 
 test("a job whose version was forgotten may have been told: a watch of it takes a new session", async () => {
   const w = world({ welcome: true });
@@ -251,7 +251,7 @@ test("a job whose version was forgotten may have been told: a watch of it takes 
   void read(w.client.watch("j0"));
   await settle();
   expect(w.server.sessions).toHaveLength(2);
-});
+}, 60_000);
 
 test("a second watch of a job takes a new session where the first was before: no version is sent twice", async () => {
   const w = world({ welcome: true });
@@ -296,4 +296,4 @@ test("jobs that are watched beside all jobs take no new session, however many th
   }
   await settle();
   expect(w.server.sessions).toHaveLength(1);
-});
+}, 60_000);

@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { connect } from "../../src/index.js";
+import "../../src/mine.js"; // which takes a while to load when the machine is busy
 import { tabs, type TabsOptions } from "../../src/tabs/index.js";
 import { createServer, type ServerOptions, type TestServer } from "../../src/testing/index.js";
 import type { Ackwire, Status, Transport } from "../../src/types.js";
@@ -261,6 +262,30 @@ describe("sharing", () => {
     expect(open()).toHaveLength(1);
     await mine.return?.();
     await waiting;
+  });
+
+  test.each([0, 1])("a job that had ended before all jobs are followed is followed again, in tab %i", async (tab) => {
+    server.on("a", () => 1);
+    const clients = [new Page(), new Page()].map(({ client }) => client) as [Ackwire, Ackwire];
+    void clients[1 - tab]!.watch("other").next().catch(() => {}); // both tabs are in use
+    await pass(100);
+    const client = clients[tab]!;
+    const submitted = client.submit("a", 1);
+    await pass(100);
+    const { id } = await submitted;
+    const first = client.job(id).wait();
+    await pass(100);
+    expect((await first).state).toBe("completed");
+    const mine = client.mine();
+    void mine.next();
+    await pass(100);
+    const again = client.job(id).wait();
+    await pass(2000);
+    expect((await again).state).toBe("completed");
+    const sessions = server.sessions.length;
+    await pass(60_000);
+    expect([server.sessions.length, open().length]).toEqual([sessions, 1]);
+    await mine.return?.();
   });
 
   test("a reset of all jobs reaches the tabs that follow them, and no other", async () => {

@@ -39,7 +39,9 @@ async function render(node: ReactNode): Promise<void> {
 }
 
 /** Lets what was begun come to rest, and React render it. */
-const settle = (done: () => boolean) => act(() => vi.waitFor(() => { if (!done()) throw new Error(`not yet: ${host.innerHTML}`); }));
+const settle = (done: () => boolean) => act(() => vi.waitFor(() => {
+  if (!done()) throw new Error(`not yet: ${host.innerHTML}`);
+}, { timeout: 10_000 }));
 
 function Job({ id, told }: { id: string | undefined; told?: (job: UseJob<any>) => void }) {
   const job = useJob(id);
@@ -154,7 +156,7 @@ test("a list holds 8 million characters at most: the oldest jobs leave", async (
   const shown = last.jobs.map((job) => parseInt(job.result as string));
   expect(shown).toEqual(Array.from({ length: 31 }, (_, i) => 39 - i)); // 7.75 million
   expect(last.hasMore).toBe(false);
-});
+}, 60_000);
 
 test("a list that fails is read again, and tells its error meanwhile", async () => {
   await client.submit("a", {});
@@ -169,7 +171,7 @@ test("a list that fails is read again, and tells its error meanwhile", async () 
   await settle(() => host.textContent === "overloaded");
   await settle(() => host.textContent === "a:pending");
   expect(tries).toBe(3);
-});
+}, 60_000);
 
 test("two lists at a time keep what they have", async () => {
   await client.submit("a", {});
@@ -237,7 +239,7 @@ test("results are remembered up to 8 million characters, and a component keeps i
     await settle(() => host.textContent === `0 ${i} `);
     expect(asked).toEqual(again ? [ids[i]] : []);
   }
-});
+}, 60_000);
 
 test("on a server nothing is known and nothing is opened; the page hydrates without a mismatch", async () => {
   const job = await client.submit("t", {});

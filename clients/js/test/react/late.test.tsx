@@ -27,7 +27,9 @@ test.each(["../../src/react/live.js", "../../src/mine.js", "../../src/rest.js"])
     });
     const host = document.createElement("div");
     const root = createRoot(host);
-    const shows = (text: string) => act(() => vi.waitFor(() => expect(host.textContent).toBe(text)));
+    const shows = (text: string) => act(() => vi.waitFor(() => {
+      expect(host.textContent).toBe(text);
+    }, { timeout: 10_000 }));
     await act(async () => root.render(<AckwireProvider client={client}><List /></AckwireProvider>));
     await shows("unavailable");
     vi.doUnmock(module);
@@ -36,4 +38,5 @@ test.each(["../../src/react/live.js", "../../src/mine.js", "../../src/rest.js"])
     await client.close();
     vi.resetModules();
   },
+  60_000,
 );
