@@ -186,3 +186,30 @@ test.each(modes)("a page of another origin in Chromium, over %s", async (_, gath
     page.close();
   }
 });
+
+test.each([["a socket", false, [webSocket()]], ["streams", false, [fallback()]], ["long polls", true, [fallback()]]])(
+  "a job that was followed before all jobs are is followed again, over %s", async (_, gathers, transports) => {
+    proxy.gathers = gathers;
+    const url = gathers ? proxy.url : `http://${system.gateways[0]}`;
+    await using ackwire = client({ url, transports });
+    const ended = await ackwire.submit("demo.echo", 1);
+    expect((await ended.wait()).state).toBe("completed");
+    const running = await ackwire.submit("demo.sleep", { seconds: 60 });
+    const before = running.watch();
+    for (let state; state !== "processing"; ) state = (await before.next()).value?.state;
+
+    let held!: () => void;
+    const holds = new Promise<void>((resolve) => (held = resolve));
+    const all = ackwire.mine({ held });
+    const first = all.next();
+    await holds;
+    await before.return!();
+    const again = running.watch();
+    expect((await ackwire.job(ended.id).wait()).state).toBe("completed");
+    expect((await again.next()).value?.state).toBe("processing");
+    await again.return!();
+    await running.cancel();
+    await first;
+    await all.return!();
+  },
+);
