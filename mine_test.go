@@ -127,8 +127,11 @@ func TestAWatchAgainBehindWatchMine(t *testing.T) {
 		}
 
 		again := collect(t, c.Job("a").Watch(t.Context()))
+		asked := time.Now()
 		p = s.next()
-		p.welcome()
+		if took := time.Since(asked); took > time.Second {
+			t.Fatalf("another connection was opened after %v", took)
+		}
 		for range 2 {
 			g := p.want(frame.Subscribe)
 			if strings.Contains(g.raw, `"mine":true`) {
@@ -151,6 +154,7 @@ func TestAWatchAgainBehindWatchMine(t *testing.T) {
 		if n := c.ConnStats(); n.Connects != 2 || n.Goaways != 0 {
 			t.Errorf("%d connects, %d goaways", n.Connects, n.Goaways)
 		}
+		synctest.Wait() // the loop takes it
 		cancel()
 		if got, _ := all.end(); got != "completed@4 completed@3" {
 			t.Errorf("all jobs got %q", got)
