@@ -16,12 +16,14 @@ import (
 // Bounds of a watch of all jobs.
 const (
 	maxMinePending = 10_000          // jobs with a document that one reader has not taken yet
-	maxMineSeen    = 50_000          // jobs whose last document is remembered
+	maxMineSeen    = 50_000          // jobs whose last version is remembered
+	maxMineBytes   = 32 << 20        // bytes of documents that are remembered, or that one reader has not taken yet
 	mineOverlap    = time.Minute     // how far before a gap its changes are asked for, since clocks differ
 	mineSeenFor    = 5 * time.Minute // how long a document is remembered; above mineOverlap
 )
 
-// ErrTooSlow ends a WatchMine whose loop body is too slow: more than 10,000 jobs have a document that it has not read.
+// ErrTooSlow ends a WatchMine whose loop body is too slow: more than 10,000 jobs, or 32 MiB, are documents that it has
+// not read.
 var ErrTooSlow = errors.New("ackwire: too many jobs have changed since the last document was taken")
 
 // WatchMine follows all jobs of the client's subject, no matter which program submitted them, from
@@ -73,12 +75,14 @@ type mine struct {
 	moved   chan struct{} // capacity 1: the connection in use has changed, or a reader has left
 	seen    map[string]*mineSeen
 	older   map[string]*mineSeen // the former seen: two generations bound the memory, see onMineLocked
+	bytes   int                  // of all documents in seen and older
+	dropped *conn                // the last connection on which documents were dropped for maxMineBytes
 }
 
 // mineSeen is the last document of a job that was given to the readers.
 type mineSeen struct {
 	version int64
-	raw     []byte
+	raw     []byte // nil if it was dropped for maxMineBytes
 	at      time.Time
 }
 
@@ -87,6 +91,7 @@ type mineReader struct {
 	wake    chan struct{}      // capacity 1
 	pending map[string]*update // the latest document that it has not taken, by job ID
 	order   []string           // the keys of pending, the oldest first
+	bytes   int                // of the documents in pending
 	err     error              // why it ends, once pending is empty
 }
 
@@ -126,6 +131,7 @@ func (c *Client) takeMine(r *mineReader) (*update, error) {
 	r.order = r.order[1:]
 	u := r.pending[id]
 	delete(r.pending, id)
+	r.bytes -= len(u.raw)
 	return u, nil
 }
 
@@ -153,23 +159,58 @@ func (c *Client) onMineLocked(jobID string, version int64, raw []byte) {
 		c.stats.Stale++
 		return
 	}
+	u := &update{version: version, raw: bytes.Clone(raw)}
+	m.remember(jobID, &mineSeen{version: version, raw: u.raw, at: time.Now()}, c.cur)
+	for _, r := range m.readers {
+		r.give(jobID, u)
+	}
+}
+
+// remember makes seen the last document of a job, which came over cn.
+func (m *mine) remember(jobID string, seen *mineSeen, cn *conn) {
 	if len(m.seen) >= maxMineSeen/2 {
+		m.bytes -= bytesOf(m.older)
 		m.older, m.seen = m.seen, map[string]*mineSeen{}
 	}
-	u := &update{version: version, raw: bytes.Clone(raw)}
-	delete(m.older, jobID)
-	m.seen[jobID] = &mineSeen{version: version, raw: u.raw, at: time.Now()}
-	for _, r := range m.readers {
-		if r.pending[jobID] == nil {
-			if len(r.order) >= maxMinePending {
-				r.err = ErrTooSlow
-				continue
-			}
-			r.order = append(r.order, jobID)
-		}
-		r.pending[jobID] = u
-		signal(r.wake)
+	if before := m.last(jobID); before != nil {
+		m.bytes -= len(before.raw)
 	}
+	delete(m.older, jobID)
+	m.seen[jobID] = seen
+	m.bytes += len(seen.raw)
+	if m.bytes <= maxMineBytes {
+		return
+	}
+	m.dropped, m.bytes = cn, 0 // the versions stay
+	for _, all := range []map[string]*mineSeen{m.seen, m.older} {
+		for _, s := range all {
+			s.raw = nil
+		}
+	}
+}
+
+func bytesOf(all map[string]*mineSeen) (n int) {
+	for _, s := range all {
+		n += len(s.raw)
+	}
+	return n
+}
+
+// give makes u the document that the reader takes next for a job, or ends a reader that has not taken too many.
+func (r *mineReader) give(jobID string, u *update) {
+	before := r.pending[jobID]
+	if before == nil && len(r.order) >= maxMinePending || r.bytes > maxMineBytes {
+		r.err = ErrTooSlow
+		return
+	}
+	if before == nil {
+		r.order = append(r.order, jobID)
+	} else {
+		r.bytes -= len(before.raw)
+	}
+	r.pending[jobID] = u
+	r.bytes += len(u.raw)
+	signal(r.wake)
 }
 
 // last returns the last document of a job, or nil if it is not remembered. A server does not send a version again while
@@ -187,6 +228,7 @@ func (m *mine) forget(age time.Duration) {
 	gone := func(_ string, seen *mineSeen) bool { return !seen.at.After(limit) }
 	maps.DeleteFunc(m.seen, gone)
 	maps.DeleteFunc(m.older, gone)
+	m.bytes = bytesOf(m.seen) + bytesOf(m.older)
 }
 
 // signal wakes the goroutine that receives from wake, a channel of capacity 1. It does nothing if a signal is waiting.
@@ -336,6 +378,7 @@ func (c *Client) onSubscribedMineLocked(cn *conn, id string, reset bool) {
 			m.cursor = ""
 			clear(m.seen)
 			clear(m.older)
+			m.bytes = 0
 		}
 	}
 	if k := cn.calls[id]; k != nil {

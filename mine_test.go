@@ -210,3 +210,88 @@ func TestALoopThatIsTooSlow(t *testing.T) {
 		}
 	})
 }
+
+// TestTheBytesOfAllJobs: a loop that does not take documents holds a bounded number of bytes of them.
+func TestTheBytesOfAllJobs(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		held := make(chan struct{})
+		w := begin(t, func() (n int, err error) {
+			for st, err := range c.WatchMine(t.Context()) {
+				if err != nil {
+					return n, err
+				}
+				<-held
+				n += len(st.Raw)
+			}
+			return n, nil
+		})
+		p.subscribedMine()
+		const each = 2 << 20
+		for i := range 2 * maxMineBytes / each {
+			c.bring(fmt.Sprint("job", i), int64(i+1), each)
+		}
+		close(held)
+		if n, err := w.end(); !errors.Is(err, ErrTooSlow) || n < maxMineBytes || n > maxMineBytes+3*each {
+			t.Errorf("it has read %d bytes, %v", n, err)
+		}
+	})
+}
+
+// TestRememberedDocumentsHaveABoundInBytes: documents that are not remembered any more come over another connection.
+func TestRememberedDocumentsHaveABoundInBytes(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		all := begin(t, func() (n int, err error) {
+			for _, err := range c.WatchMine(t.Context()) {
+				if err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		})
+		p.subscribedMine()
+		const each = 2 << 20
+		for i := range maxMineBytes/each + 2 {
+			c.bring(fmt.Sprint("job", i), int64(i+1), each)
+			synctest.Wait() // the loop takes it
+		}
+		c.bring("late", 1000, each)
+		c.mu.Lock()
+		held, sum := c.mine.bytes, bytesOf(c.mine.seen)+bytesOf(c.mine.older)
+		c.mu.Unlock()
+		if held != sum || held > maxMineBytes || held < each {
+			t.Errorf("%d bytes are held, and %d counted", sum, held)
+		}
+		late := collect(t, c.Job("late").Watch(t.Context())) // is remembered
+		if got, err := late.end(); got != "completed@1000" || err != nil {
+			t.Errorf("a job that is remembered got %q, %v", got, err)
+		}
+		first := collect(t, c.Job("job0").Watch(t.Context()))
+		p = s.next()
+		for range 2 {
+			if g := p.want(frame.Subscribe); strings.Contains(g.raw, `"mine":true`) {
+				p.send(`{"type":"subscribed","id":%q,"jobs":[],"mine":true}`, g.ID)
+			} else {
+				p.send(`{"type":"subscribed","id":%q,"jobs":[{"jobId":"job0","version":1}]}`, g.ID)
+			}
+		}
+		p.mine("job0", 1, "completed")
+		if got, err := first.end(); got != "completed@1" || err != nil {
+			t.Errorf("a job that was dropped got %q, %v", got, err)
+		}
+		_ = c.Close()
+		if _, err := all.end(); !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+// bring has the client receive the last status of a job, whose document has so many bytes more than usual. It does not
+// come over the connection, which would take long.
+func (c *Client) bring(jobID string, version int64, size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onMineLocked(jobID, version, []byte(document(jobID, "completed")+strings.Repeat(" ", size)))
+}

@@ -188,10 +188,12 @@ func (c *Client) startFromMineLocked(s *sub) {
 		return
 	}
 	seen := c.mine.last(s.jobID)
-	if seen == nil && (c.parted[s.jobID] || len(c.parted) >= maxParted) {
+	switch {
+	case seen == nil && (c.parted[s.jobID] || len(c.parted) >= maxParted),
+		seen != nil && seen.raw == nil && c.mine.dropped == c.cur:
 		c.leaveLocked(c.cur, frame.GoawayFrame{})
-	}
-	if seen == nil || seen.version <= s.after {
+		return
+	case seen == nil, seen.raw == nil, seen.version <= s.after:
 		return
 	}
 	s.latest = &update{version: seen.version, raw: seen.raw}
@@ -226,7 +228,7 @@ func (c *Client) unrefLocked(s *sub) {
 	}
 }
 
-// mineHasLocked reports whether WatchMine has a document of the job and is subscribed on the connection in use.
+// mineHasLocked reports whether WatchMine has a version of the job, and is subscribed on the connection in use.
 func (c *Client) mineHasLocked(jobID string) bool {
 	return c.mine != nil && c.mine.asked != nil && c.mine.asked == c.cur && c.mine.last(jobID) != nil
 }
