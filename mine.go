@@ -22,8 +22,8 @@ const (
 	mineSeenFor    = 5 * time.Minute // how long a document is remembered; above mineOverlap
 )
 
-// ErrTooSlow ends a WatchMine whose loop body is too slow: more than 10,000 jobs, or 32 MiB, are documents that it has
-// not read.
+// ErrTooSlow ends a WatchMine whose loop body is too slow: the documents that wait for it are those of more than 10,000
+// jobs, or have more than 32 MiB. It follows the last of them; later changes are not yielded.
 var ErrTooSlow = errors.New("ackwire: too many jobs have changed since the last document was taken")
 
 // WatchMine follows all jobs of the client's subject, no matter which program submitted them, from
@@ -196,16 +196,20 @@ func bytesOf(all map[string]*mineSeen) (n int) {
 	return n
 }
 
-// give makes u the document that the reader takes next for a job, or ends a reader that has not taken too many.
+// give makes u the document that the reader takes next for a job. A reader with too many of them gets no more, and ends
+// when it has taken those.
 func (r *mineReader) give(jobID string, u *update) {
-	before := r.pending[jobID]
-	if before == nil && len(r.order) >= maxMinePending || r.bytes > maxMineBytes {
-		r.err = ErrTooSlow
+	if r.err != nil {
 		return
 	}
-	if before == nil {
+	before := r.pending[jobID]
+	switch {
+	case before == nil && len(r.order) >= maxMinePending, r.bytes > maxMineBytes:
+		r.err = ErrTooSlow
+		return
+	case before == nil:
 		r.order = append(r.order, jobID)
-	} else {
+	default:
 		r.bytes -= len(before.raw)
 	}
 	r.pending[jobID] = u

@@ -211,6 +211,34 @@ func TestALoopThatIsTooSlow(t *testing.T) {
 	})
 }
 
+// TestALoopThatIsTooSlowEnds: changes that come while it takes what waits do not put its end off.
+func TestALoopThatIsTooSlowEnds(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		n := 0
+		w := begin(t, func() (int, error) {
+			for _, err := range c.WatchMine(t.Context()) {
+				if err != nil {
+					return n, err
+				}
+				n++
+				for i := range 2 {
+					c.bring(fmt.Sprint("job", n, "/", i), int64(n), 0)
+				}
+				if n > 3*maxMinePending {
+					return n, errors.New("it goes on")
+				}
+			}
+			return n, nil
+		})
+		p.subscribedMine()
+		c.bring("first", 1, 0)
+		if n, err := w.end(); !errors.Is(err, ErrTooSlow) || n < maxMinePending {
+			t.Errorf("it has read %d documents, %v", n, err)
+		}
+	})
+}
+
 // TestTheBytesOfAllJobs: a loop that does not take documents holds a bounded number of bytes of them.
 func TestTheBytesOfAllJobs(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
@@ -268,6 +296,14 @@ func TestRememberedDocumentsHaveABoundInBytes(t *testing.T) {
 		if got, err := late.end(); got != "completed@1000" || err != nil {
 			t.Errorf("a job that is remembered got %q, %v", got, err)
 		}
+		ctx, cancel := context.WithCancel(t.Context())
+		newer := collect(t, c.Job("job1").Watch(ctx, After(2))) // of a job that was dropped, whose version it has
+		p.subscribed()
+		cancel()
+		if got, _ := newer.end(); got != "" {
+			t.Errorf("what comes after the last version is %q", got)
+		}
+		p.want(frame.Unsubscribe)
 		first := collect(t, c.Job("job0").Watch(t.Context()))
 		p = s.next()
 		for range 2 {

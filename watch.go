@@ -190,7 +190,7 @@ func (c *Client) startFromMineLocked(s *sub) {
 	seen := c.mine.last(s.jobID)
 	switch {
 	case seen == nil && (c.parted[s.jobID] || len(c.parted) >= maxParted),
-		seen != nil && seen.raw == nil && c.mine.dropped == c.cur:
+		seen != nil && seen.version > s.after && seen.raw == nil && c.mine.dropped == c.cur:
 		c.leaveLocked(c.cur, frame.GoawayFrame{})
 		return
 	case seen == nil, seen.raw == nil, seen.version <= s.after:
