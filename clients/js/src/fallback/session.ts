@@ -56,6 +56,8 @@ interface Ask {
   /** The request that will answer it. */
   by: Stream | undefined;
   refused: { jobId: string; error: string }[];
+  /** The last versions of jobs whose watches have ended since, so that no request asks for them. */
+  ended: Map<string, number>;
 }
 
 export class HTTPSession implements Session {
@@ -201,7 +203,9 @@ export class HTTPSession implements Session {
   // Watches.
 
   private subscribe(frame: ClientFrame): void {
-    const ask: Ask = { id: frame.id, jobs: [], mine: frame.mine === true, by: undefined, refused: [] };
+    const ask: Ask = {
+      id: frame.id, jobs: [], mine: frame.mine === true, by: undefined, refused: [], ended: new Map(),
+    };
     if (ask.mine) this.watches.cursor = frame.after || this.watches.cursor || "";
     for (const of of (frame.jobs ?? []) as { jobId: string; after?: number }[]) {
       if (!this.watches.jobs.has(of.jobId) && this.watches.size >= this.limit) {
@@ -372,7 +376,11 @@ export class HTTPSession implements Session {
     this.asks = this.asks.filter((ask) => !answers.includes(ask));
     for (const ask of answers) {
       this.follows ||= ask.mine;
-      const jobs = ask.jobs.flatMap((jobId) => told.get(jobId) ?? []);
+      const answer = (jobId: string): object | undefined => {
+        const version = ask.ended.get(jobId);
+        return told.get(jobId) ?? (version ? { jobId, version } : undefined);
+      };
+      const jobs = ask.jobs.flatMap((jobId) => answer(jobId) ?? []);
       for (const jobId of ask.jobs) unasked.delete(jobId);
       const mine = ask.mine ? { mine: true, reset: frame.reset } : {};
       this.tell({ type: "subscribed", id: ask.id, jobs: [...jobs, ...ask.refused], ...mine });
@@ -392,7 +400,10 @@ export class HTTPSession implements Session {
       this.release();
       return true;
     }
+    const { jobId } = frame.job;
+    const watched = this.watches.jobs.has(jobId);
     const news = this.watches.news(frame);
+    if (watched && !this.watches.jobs.has(jobId)) for (const ask of this.asks) ask.ended.set(jobId, frame.version);
     if (news) this.tell(text);
     return news;
   }

@@ -265,6 +265,21 @@ describe("a stream", () => {
     await client.until("the others", () => told() === 17);
   });
 
+  test("answers for a job whose last status comes before the request is made", async () => {
+    await start();
+    const client = await opened();
+    const { jobId } = await client.ask({ type: "submit", job: "a", payload: 1 });
+    const job = await server.next("a");
+    await client.next("processing", (f) => f.type === "status" && f.job.state === "processing");
+    const run = hurry(); // the request waits for the clock, and the status does not
+    const answer = client.ask({ type: "subscribe", jobs: [{ jobId }, { jobId: "x" }] });
+    await job.complete(1);
+    const end = await client.next("the end", (f) => f.type === "status" && f.job.state === "completed");
+    expect(await run(answer)).toMatchObject({
+      type: "subscribed", jobs: [{ jobId, version: end.version }, { jobId: "x", error: "not_found" }],
+    });
+  });
+
   test("holds the limits of the session", async () => {
     await start({ limits: { subscriptions: 2 } });
     const client = await opened();
