@@ -9,6 +9,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/meter"
 )
 
@@ -27,6 +28,9 @@ func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready
 		return nil, fmt.Errorf("ops listener: %w", err)
 	}
 	if err := env.Metrics.Register(newStates(meter.New(env.Metrics, ""), ready)); err != nil {
+		return nil, errors.Join(fmt.Errorf("ops listener: %w", err), l.Close())
+	}
+	if err := certs.Define(env.Metrics); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops listener: %w", err), l.Close())
 	}
 	return &Ops{env: env, listener: l, probes: probes{parts: ready}}, nil
