@@ -15,6 +15,8 @@ import (
 type Config struct {
 	// Brokers are the addresses, host:port, of some of Kafka's brokers. Default 127.0.0.1:9092.
 	Brokers []string
+	// Security has the settings that encrypt connections to Kafka and that authenticate this process. Default: neither.
+	Security Security
 	// TopicPrefix is the prefix of the names of all topics and groups. It must be that of the gateways and
 	// trackers. Default "ackwire.".
 	TopicPrefix string
@@ -78,6 +80,7 @@ const (
 // withDefaults sets the defaults of zero fields. It copies the slices.
 func (c Config) withDefaults() Config {
 	c.Brokers, c.Lanes = slices.Clone(c.Brokers), slices.Clone(c.Lanes)
+	c.Security = c.Security.clone()
 	if len(c.Brokers) == 0 {
 		c.Brokers = []string{defaultBroker}
 	}
@@ -147,4 +150,6 @@ func (c Config) Validate() error {
 
 func (c Config) names() topic.Names { return topic.Names{Prefix: c.TopicPrefix} }
 
-func (c Config) kafka() kafka.Config { return kafka.Config{Brokers: c.Brokers} }
+func (c Config) kafka() kafka.Config {
+	return kafka.Config{Brokers: c.Brokers, Security: kafka.Security(c.Security)}
+}

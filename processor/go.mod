@@ -21,6 +21,8 @@ require (
 	golang.org/x/time v0.16.0
 )
 
+require golang.org/x/oauth2 v0.37.0 // indirect
+
 require (
 	github.com/ackwire/ackwire/internal/api v0.0.0
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -180,10 +180,18 @@ func TestOneSettingInSeveralParts(t *testing.T) {
 	env := quiet()
 	reg := prometheus.NewRegistry()
 	env.Metrics = reg
-	for range 2 {
-		if _, err := OpenPair(env, "tls-cert", cert, key); err != nil {
-			t.Fatal(err)
-		}
+	first, err := OpenPair(env, "tls-cert", cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The second part starts while the files are being replaced.
+	certstest.Write(t, cert, nil)
+	if second, err := OpenPair(env, "tls-cert", cert, key); err != nil || second != first {
+		t.Errorf("the second part has %p, the first %p: %v", second, first, err)
+	}
+	other, otherKey := ca.Files(dir, "b", time.Hour, "localhost")
+	if other, err := OpenPair(env, "tls-cert", other, otherKey); err != nil || other == first {
+		t.Errorf("other files of that setting: %v", err)
 	}
 	if err := Define(reg); err != nil {
 		t.Error(err)

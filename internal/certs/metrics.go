@@ -3,6 +3,7 @@ package certs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // watched is what the metrics show of a source.
 type watched interface {
 	Setting() string
+	Files() []string
 	Ends() time.Time
 	Err() error
 }
@@ -28,10 +30,13 @@ type collector struct {
 }
 
 // Define registers the metrics of files. Sources do so themselves; it is for lists of all metrics.
-func Define(r prometheus.Registerer) error { return collect(r) }
+func Define(r prometheus.Registerer) error {
+	_, err := collectorOf(r)
+	return err
+}
 
-// collect adds sources to the registry's collector, which it makes if there is none yet.
-func collect(r prometheus.Registerer, sources ...watched) error {
+// collectorOf returns the registry's collector, which it makes if there is none yet.
+func collectorOf(r prometheus.Registerer) (*collector, error) {
 	m := meter.New(r, "")
 	c := &collector{
 		ends: m.Desc("certificate_end_timestamp_seconds",
@@ -42,14 +47,30 @@ func collect(r prometheus.Registerer, sources ...watched) error {
 	if err := r.Register(c); err != nil {
 		have, ok := errors.AsType[prometheus.AlreadyRegisteredError](err)
 		if !ok {
-			return fmt.Errorf("metrics of files: %w", err)
+			return nil, fmt.Errorf("metrics of files: %w", err)
 		}
-		c = have.ExistingCollector.(*collector)
+		return have.ExistingCollector.(*collector), nil
 	}
+	return c, nil
+}
+
+// add makes the metrics show a source.
+func (c *collector) add(s watched) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sources = append(c.sources, sources...)
-	return nil
+	c.sources = append(c.sources, s)
+}
+
+// find returns the source of a setting's files that c has.
+func find[T any](c *collector, setting string, files []string) (*Source[T], bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sources {
+		if have, ok := s.(*Source[T]); ok && s.Setting() == setting && slices.Equal(s.Files(), files) {
+			return have, true
+		}
+	}
+	return nil, false
 }
 
 // Describe implements prometheus.Collector.

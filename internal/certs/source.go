@@ -55,10 +55,21 @@ type Source[T any] struct {
 	times   int        // in a row that refused was found
 }
 
-// Open reads the files of a setting. Its error names the setting and the file.
+// Open reads the files of a setting. Its error names the setting and the file. Parts of a process that share a registry
+// share the source of a setting, too: then Open returns the one that is there, whatever the files' content is now.
 func Open[T any](
 	env Env, setting string, names []string, parse func(contents [][]byte) (Parsed[T], error),
 ) (*Source[T], error) {
+	var all *collector
+	if env.Metrics != nil {
+		var err error
+		if all, err = collectorOf(env.Metrics); err != nil {
+			return nil, err
+		}
+		if have, ok := find[T](all, setting, names); ok {
+			return have, nil
+		}
+	}
 	s := &Source[T]{setting: setting, names: names, parse: parse, log: env.Log}
 	content, err := s.read()
 	if err != nil {
@@ -71,8 +82,8 @@ func Open[T any](
 	s.content = content
 	s.value.Store(&value)
 	s.checked.Store(time.Now().UnixNano())
-	if env.Metrics != nil {
-		return s, collect(env.Metrics, s)
+	if all != nil {
+		all.add(s)
 	}
 	return s, nil
 }
@@ -91,6 +102,9 @@ func (s *Source[T]) Err() error {
 	}
 	return nil
 }
+
+// Files returns the names of the files.
+func (s *Source[T]) Files() []string { return s.names }
 
 // Setting returns the name of the setting.
 func (s *Source[T]) Setting() string { return s.setting }

@@ -8,25 +8,28 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kslog"
 
+	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 )
 
-// Config has the addresses of Kafka. A command with an embedded broker sets the variable kafka, which is the
+// Config has the addresses of Kafka, and how to connect to them. A command with an embedded broker sets the variable kafka, which is the
 // flag's default, to nothing (`set:"kafka="`).
 type Config struct {
 	Brokers []string `name:"kafka" help:"Kafka bootstrap brokers, host:port.${kafka_help=}" default:"${kafka=127.0.0.1:9092}" placeholder:"${kafka_place=127.0.0.1:9092}" sep:","`
+
+	Security Security `embed:""`
 }
 
-// Check returns what is wrong with the configuration, or nil. It is not named Validate, because kong would
-// call it even where the brokers are filled in later.
+// Check returns what is wrong with the configuration, and with the files that it names, or nil. It is not named
+// Validate, because kong would call it even where the brokers are filled in later.
 func (c Config) Check() error {
 	if len(c.Brokers) == 0 {
 		return errors.New("kafka: at least one broker is needed")
@@ -36,7 +39,7 @@ func (c Config) Check() error {
 			return errors.New("kafka: an empty broker address")
 		}
 	}
-	return nil
+	return c.Security.check()
 }
 
 // Bounds of the client. With the library's defaults a record in flight to a hung broker ignores its context
@@ -44,6 +47,7 @@ func (c Config) Check() error {
 // when the broker's machine has failed without closing connections.
 const (
 	dialTimeout            = time.Second
+	handshakeTimeout       = requestTimeoutOverhead // of TLS
 	requestTimeoutOverhead = 1500 * time.Millisecond
 	produceRequestTimeout  = time.Second
 	metadataMinAge         = 250 * time.Millisecond
@@ -62,7 +66,7 @@ const (
 
 // NewClient returns a client with the options that all services share, followed by opts.
 func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*kgo.Client, error) {
-	return newClient(append(append(c.common(env, clientID), kgo.AllowIdempotentProduceCancellation()), opts...))
+	return c.newClient(env, clientID, append([]kgo.Opt{kgo.AllowIdempotentProduceCancellation()}, opts...))
 }
 
 // NewTransactionalClient returns a client that produces only in transactions. An earlier client with the same
@@ -70,7 +74,54 @@ func (c Config) NewClient(env service.Env, clientID string, opts ...kgo.Opt) (*k
 func (c Config) NewTransactionalClient(
 	env service.Env, clientID, transactionalID string, opts ...kgo.Opt,
 ) (*kgo.Client, error) {
-	return newClient(append(append(c.common(env, clientID), kgo.TransactionalID(transactionalID)), opts...))
+	return c.newClient(env, clientID, append([]kgo.Opt{kgo.TransactionalID(transactionalID)}, opts...))
+}
+
+// NewAdminClient returns a client for commands that people run: it has no options but those that connect.
+func (c Config) NewAdminClient(env service.Env, opts ...kgo.Opt) (*kgo.Client, error) {
+	connect, err := c.connect(env)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(append(connect, opts...))
+}
+
+func (c Config) newClient(env service.Env, clientID string, opts []kgo.Opt) (*kgo.Client, error) {
+	connect, err := c.connect(env)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(append(append(connect, c.common(env, clientID)...), opts...))
+}
+
+// connect returns the options by which every client connects: the brokers' addresses and how to secure connections.
+func (c Config) connect(env service.Env) ([]kgo.Opt, error) {
+	st := &standing{security: c.Security, log: env.Log.With("component", "kafka")}
+	var metrics prometheus.Registerer // a nil Registerer, not one of a nil Metrics
+	if env.Metrics != nil {
+		metrics = env.Metrics
+	}
+	var err error
+	if st.files, err = c.Security.open(certs.Env{Log: st.log, Metrics: metrics}); err != nil {
+		return nil, err
+	}
+	mechanism, err := st.mechanism(env)
+	if err != nil {
+		return nil, err
+	}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.Dialer(st.dial(env)),
+		kgo.WithHooks(st),
+		kgo.WithLogger(kslog.New(quiet(st.log))),
+		// A proxy in front of a dead broker accepts a connection and closes it at once. The library
+		// would take that for wrong TLS settings and fail the broker's records.
+		kgo.AlwaysRetryEOF(),
+	}
+	if mechanism != nil {
+		opts = append(opts, kgo.SASL(mechanism))
+	}
+	return opts, nil
 }
 
 func newClient(opts []kgo.Opt) (*kgo.Client, error) {
@@ -81,22 +132,12 @@ func newClient(opts []kgo.Opt) (*kgo.Client, error) {
 	return cl, nil
 }
 
-// common returns the options that all services share.
+// common returns the options that all services share, beside those of connect.
 func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 	opts := []kgo.Opt{
-		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(clientID),
-		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-			defer cancel()
-			return env.Dial(ctx, network, address)
-		}),
-		kgo.WithLogger(kslog.New(quiet(env.Log.With("component", "kafka")))),
 		kgo.RequestTimeoutOverhead(requestTimeoutOverhead),
 		kgo.MetadataMinAge(metadataMinAge),
-		// A proxy in front of a dead broker accepts a connection and closes it at once. The library
-		// would take that for wrong TLS settings and fail the broker's records.
-		kgo.AlwaysRetryEOF(),
 		kgo.RetryBackoffFn(func(tries int) time.Duration {
 			return min(retryBackoffMin<<min(tries-1, 8), retryBackoffMax)
 		}),
@@ -135,8 +176,24 @@ func quiet(log *slog.Logger) *slog.Logger {
 	return slog.New(warnings{log.Handler()})
 }
 
-// warnings is a handler that drops messages below level warn.
+// warnings is a handler that drops messages below level warn, and those about a Problem, which is logged where it is
+// found.
 type warnings struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (w warnings) Handle(ctx context.Context, r slog.Record) error {
+	said := false
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok {
+			_, said = errors.AsType[*Problem](err)
+		}
+		return !said
+	})
+	if said {
+		return nil
+	}
+	return w.Handler.Handle(ctx, r)
+}
 
 // Enabled implements slog.Handler.
 func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {

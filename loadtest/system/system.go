@@ -138,7 +138,8 @@ func services(
 		return err
 	}
 	p, err := processor.New(processor.Config{
-		Brokers: k.Brokers, TopicPrefix: prefix, Lanes: []string{"default", "reports"}, Grace: time.Second,
+		Brokers: k.Brokers, Security: processor.Security(k.Security), TopicPrefix: prefix,
+		Lanes: []string{"default", "reports"}, Grace: time.Second,
 	},
 		flags.Options(env)...)
 	if err != nil {

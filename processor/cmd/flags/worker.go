@@ -44,6 +44,7 @@ type Runs struct {
 func (w Worker) Config() processor.Config {
 	cfg := w.Runs.Config()
 	cfg.Brokers = w.Kafka.Brokers
+	cfg.Security = processor.Security(w.Kafka.Security)
 	cfg.TopicPrefix = w.TopicPrefix
 	cfg.Partitions = w.Partitions
 	cfg.Lanes = w.Lanes

@@ -1,0 +1,251 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackwire/ackwire/internal/service"
+)
+
+// Problem is an error that says why no connection to a broker could be made, and which setting decides about it. The
+// client library takes it for a fault of the network and tries again: what is wrong may be mended at the broker or in
+// a file, and records that are buffered meanwhile are not given up before their time.
+type Problem struct{ cause error }
+
+// problem returns err as a Problem.
+func problem(err error) error {
+	if _, ok := errors.AsType[*Problem](err); ok || err == nil {
+		return err
+	}
+	return &Problem{err}
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return p.cause.Error() }
+
+// Unwrap returns the cause.
+func (p *Problem) Unwrap() error { return p.cause }
+
+// Temporary tells the client library that it may try again.
+func (p *Problem) Temporary() bool { return true }
+
+// standing records the last problem of a client's connections, and logs each once.
+type standing struct {
+	security Security
+	files    files
+	log      *slog.Logger
+	refused  func() // called when a broker refuses the authentication; nil if nobody has to know
+
+	last atomic.Pointer[error] // nil while brokers answer
+
+	mu   sync.Mutex           // guards said
+	said map[string]time.Time // when each problem was last logged
+}
+
+const (
+	sayAgain = time.Minute // a problem that lasts is logged as often
+	maxSaid  = 64          // problems that are remembered
+)
+
+// standings has the standing of each open client.
+var standings sync.Map // *kgo.Client → *standing
+
+// Trouble returns why a client's connections do not work; nil if they do, or if the reason is only that brokers cannot
+// be reached.
+func Trouble(cl *kgo.Client) error {
+	st, ok := standings.Load(cl)
+	if !ok {
+		return nil
+	}
+	if err := st.(*standing).last.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// note records and logs a problem, and returns it.
+func (st *standing) note(err error) error {
+	st.last.Store(&err)
+	text := err.Error()
+	st.mu.Lock()
+	fresh := time.Since(st.said[text]) >= sayAgain
+	if fresh {
+		if st.said == nil || len(st.said) >= maxSaid {
+			st.said = map[string]time.Time{}
+		}
+		st.said[text] = time.Now()
+	}
+	st.mu.Unlock()
+	if fresh {
+		st.log.Error("no connection to a broker", "err", err)
+	}
+	return err
+}
+
+// OnNewClient implements kgo.HookNewClient.
+func (st *standing) OnNewClient(cl *kgo.Client) { standings.Store(cl, st) }
+
+// OnClientClosed implements kgo.HookClientClosed.
+func (st *standing) OnClientClosed(cl *kgo.Client) { standings.Delete(cl) }
+
+// OnBrokerE2E implements kgo.HookBrokerE2E: an answer to any request that needs an authenticated connection ends the
+// last problem.
+func (st *standing) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
+	switch key {
+	case kmsg.ApiVersions.Int16(), kmsg.SASLHandshake.Int16(), kmsg.SASLAuthenticate.Int16():
+		return
+	}
+	if e.Err() == nil && st.last.Load() != nil {
+		st.last.Store(nil)
+	}
+}
+
+// dial returns the dialer of a client: it connects, encrypts if TLS is on, and observes how the connection begins.
+func (st *standing) dial(env service.Env) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+		conn, err := env.Dial(dialCtx, network, address)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		if st.security.TLS {
+			ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+			defer cancel()
+			secure, err := st.encrypt(ctx, conn, address)
+			if err != nil {
+				return nil, err
+			}
+			conn = secure
+		}
+		return &beginning{Conn: conn, st: st, address: address}, nil
+	}
+}
+
+// beginning is a connection that explains why brokers refuse it. It looks at the requests of SASL and at the first
+// answers: a broker that finds no fault with those has accepted the connection. The client library gives up on a
+// refused authentication, and fails what is buffered; behind beginning it sees a Problem instead and tries again.
+type beginning struct {
+	net.Conn
+	st      *standing
+	address string
+
+	asked   atomic.Uint32 // key << 16 | version of the last request
+	answers atomic.Int32  // reads that returned something
+}
+
+// Write implements net.Conn. The library writes one request at a time.
+func (b *beginning) Write(p []byte) (int, error) {
+	if len(p) >= 8 { // size, key, version
+		b.asked.Store(binary.BigEndian.Uint32(p[4:]))
+	}
+	return b.Conn.Write(p)
+}
+
+// Read implements net.Conn.
+func (b *beginning) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	switch {
+	case err != nil && n == 0:
+		return 0, b.ended(err)
+	case n > 0:
+		if why := b.refusal(p[:n]); why != nil {
+			return 0, b.st.note(problem(why))
+		}
+		b.answers.Add(1)
+	}
+	return n, err
+}
+
+// ended returns err, or why the broker has ended a connection that has just begun.
+func (b *beginning) ended(err error) error {
+	early := b.answers.Load() <= 1 // the first answer tells versions, to anybody
+	switch {
+	case refusedByPeer(err):
+		return b.st.note(problem(b.st.explainAlert(err, b.address, time.Now())))
+	case !early || !errors.Is(err, io.EOF) && !brokenPipe(err):
+		return err
+	case b.st.security.SASL == "":
+		asks := "TLS (kafka-tls) or authentication (kafka-sasl)"
+		if b.st.security.TLS {
+			asks = "authentication (kafka-sasl)"
+		}
+		return b.st.note(problem(fmt.Errorf("broker %s closed a new connection; if it is up, its listener asks for %s: %w",
+			b.address, asks, err)))
+	case !b.st.security.TLS:
+		return b.st.note(problem(fmt.Errorf("broker %s closed a new connection; if it is up, its listener asks for "+
+			"TLS (kafka-tls): %w", b.address, err)))
+	}
+	return err
+}
+
+// alertRecord is the first byte of an alert of TLS, and the major version of TLS follows.
+const alertRecord, tlsMajor = 21, 3
+
+// refusal returns why the broker refuses the connection by its answer p; nil if it does not.
+func (b *beginning) refusal(p []byte) error {
+	if b.answers.Load() == 0 && !b.st.security.TLS && len(p) >= 2 && p[0] == alertRecord && p[1] == tlsMajor {
+		return fmt.Errorf("broker %s speaks TLS; set kafka-tls, or use its plaintext listener", b.address)
+	}
+	asked := b.asked.Load()
+	key, version := int16(asked>>16), int16(asked)
+	const header = 8 // size and correlation ID
+	if len(p) < header+2 || int(binary.BigEndian.Uint32(p))+4 != len(p) {
+		return nil
+	}
+	switch body := p[header:]; key {
+	case kmsg.SASLHandshake.Int16():
+		answer := kmsg.NewPtrSASLHandshakeResponse()
+		answer.Version = version
+		if answer.ReadFrom(body) != nil || answer.ErrorCode == 0 {
+			return nil
+		}
+		return fmt.Errorf("broker %s does not take kafka-sasl=%s; it takes %s: %w", b.address, b.st.security.SASL,
+			strings.ToLower(strings.Join(answer.SupportedMechanisms, ", ")), kerr.ErrorForCode(answer.ErrorCode))
+	case kmsg.SASLAuthenticate.Int16():
+		answer := kmsg.NewPtrSASLAuthenticateResponse()
+		answer.Version = version
+		if answer.IsFlexible() {
+			body = body[1:] // the header's tags, of which there are none
+		}
+		if answer.ReadFrom(body) != nil || answer.ErrorCode == 0 {
+			return nil
+		}
+		said := ""
+		if answer.ErrorMessage != nil {
+			said = *answer.ErrorMessage
+		}
+		if b.st.refused != nil {
+			b.st.refused()
+		}
+		return b.st.security.unauthenticated(b.address, said, kerr.ErrorForCode(answer.ErrorCode))
+	}
+	return nil
+}
+
+// unauthenticated returns why a broker has refused the authentication.
+func (s Security) unauthenticated(address, said string, code error) error {
+	who := map[string]string{
+		saslPlain: "user " + s.User + "; check kafka-user and kafka-password-file, " + s.PasswordFile,
+		saslOAuth: "the token; check kafka-oauth-token-file, " + s.OAuthTokenFile,
+		saslIAM:   "the identity of AWS; check its policy and kafka-iam-role",
+	}
+	who[saslScram256], who[saslScram512] = who[saslPlain], who[saslPlain]
+	if s.OAuthTokenURL != "" {
+		who[saslOAuth] = "the token of client " + s.OAuthClientID + "; check the kafka-oauth settings"
+	}
+	return fmt.Errorf("broker %s refused %s: %w: %s", address, who[s.SASL], code, said)
+}
