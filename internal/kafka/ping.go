@@ -33,15 +33,22 @@ func (p *Pinger) Ping(ctx context.Context) error {
 		})
 	}
 	var errs []error
+	said := map[string]bool{} // a broker may be known twice: as a seed and by the cluster
 	for range brokers {
 		select {
 		case err := <-answers:
 			if err == nil {
 				return nil
 			}
-			errs = append(errs, err)
+			if why, ok := errors.AsType[*Problem](err); ok {
+				err = why // without the library's guesses at the reason
+			}
+			if text := err.Error(); !said[text] {
+				said[text] = true
+				errs = append(errs, err)
+			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return because(p.client, ctx.Err())
 		}
 	}
 	return errors.Join(errs...)

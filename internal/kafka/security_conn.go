@@ -76,6 +76,15 @@ func Trouble(cl *kgo.Client) error {
 	return nil
 }
 
+// because returns err with the trouble of the client's connections, if that is why a request has not succeeded in time.
+func because(cl *kgo.Client, err error) error {
+	why := Trouble(cl)
+	if why == nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, why)
+}
+
 // note records and logs a problem, and returns it.
 func (st *standing) note(err error) error {
 	st.last.Store(&err)
@@ -143,14 +152,18 @@ type beginning struct {
 	st      *standing
 	address string
 
-	asked   atomic.Uint32 // key << 16 | version of the last request
-	answers atomic.Int32  // reads that returned something
+	requests atomic.Int32  // that were sent, without those for versions, which brokers answer to anybody
+	asked    atomic.Uint32 // key << 16 | version of the last request
+	answered atomic.Bool   // something was read
 }
 
 // Write implements net.Conn. The library writes one request at a time.
 func (b *beginning) Write(p []byte) (int, error) {
 	if len(p) >= 8 { // size, key, version
-		b.asked.Store(binary.BigEndian.Uint32(p[4:]))
+		asked := binary.BigEndian.Uint32(p[4:])
+		if b.asked.Store(asked); int16(asked>>16) != kmsg.ApiVersions.Int16() {
+			b.requests.Add(1)
+		}
 	}
 	return b.Conn.Write(p)
 }
@@ -165,14 +178,14 @@ func (b *beginning) Read(p []byte) (int, error) {
 		if why := b.refusal(p[:n]); why != nil {
 			return 0, b.st.note(problem(why))
 		}
-		b.answers.Add(1)
+		b.answered.Store(true)
 	}
 	return n, err
 }
 
 // ended returns err, or why the broker has ended a connection that has just begun.
 func (b *beginning) ended(err error) error {
-	early := b.answers.Load() <= 1 // the first answer tells versions, to anybody
+	early := b.requests.Load() <= 2 // two may be under way when the first is refused
 	switch {
 	case refusedByPeer(err):
 		return b.st.note(problem(b.st.explainAlert(err, b.address, time.Now())))
@@ -197,7 +210,7 @@ const alertRecord, tlsMajor = 21, 3
 
 // refusal returns why the broker refuses the connection by its answer p; nil if it does not.
 func (b *beginning) refusal(p []byte) error {
-	if b.answers.Load() == 0 && !b.st.security.TLS && len(p) >= 2 && p[0] == alertRecord && p[1] == tlsMajor {
+	if !b.answered.Load() && !b.st.security.TLS && len(p) >= 2 && p[0] == alertRecord && p[1] == tlsMajor {
 		return fmt.Errorf("broker %s speaks TLS; set kafka-tls, or use its plaintext listener", b.address)
 	}
 	asked := b.asked.Load()
@@ -213,8 +226,12 @@ func (b *beginning) refusal(p []byte) error {
 		if answer.ReadFrom(body) != nil || answer.ErrorCode == 0 {
 			return nil
 		}
-		return fmt.Errorf("broker %s does not take kafka-sasl=%s; it takes %s: %w", b.address, b.st.security.SASL,
-			strings.ToLower(strings.Join(answer.SupportedMechanisms, ", ")), kerr.ErrorForCode(answer.ErrorCode))
+		takes := "it takes " + strings.ToLower(strings.Join(answer.SupportedMechanisms, ", "))
+		if len(answer.SupportedMechanisms) == 0 {
+			takes = "this listener authenticates nobody by SASL"
+		}
+		return fmt.Errorf("broker %s does not take kafka-sasl=%s; %s: %w", b.address, b.st.security.SASL, takes,
+			kerr.ErrorForCode(answer.ErrorCode))
 	case kmsg.SASLAuthenticate.Int16():
 		answer := kmsg.NewPtrSASLAuthenticateResponse()
 		answer.Version = version
@@ -224,28 +241,31 @@ func (b *beginning) refusal(p []byte) error {
 		if answer.ReadFrom(body) != nil || answer.ErrorCode == 0 {
 			return nil
 		}
-		said := ""
+		err := kerr.ErrorForCode(answer.ErrorCode)
 		if answer.ErrorMessage != nil {
-			said = *answer.ErrorMessage
+			err = fmt.Errorf("%w: %s", err, *answer.ErrorMessage)
 		}
-		if b.st.refused != nil {
-			b.st.refused()
-		}
-		return b.st.security.unauthenticated(b.address, said, kerr.ErrorForCode(answer.ErrorCode))
+		return b.st.unauthenticated(b.address, err)
 	}
 	return nil
 }
 
 // unauthenticated returns why a broker has refused the authentication.
-func (s Security) unauthenticated(address, said string, code error) error {
-	who := map[string]string{
-		saslPlain: "user " + s.User + "; check kafka-user and kafka-password-file, " + s.PasswordFile,
-		saslOAuth: "the token; check kafka-oauth-token-file, " + s.OAuthTokenFile,
-		saslIAM:   "the identity of AWS; check its policy and kafka-iam-role",
+func (st *standing) unauthenticated(address string, err error) error {
+	if st.refused != nil {
+		st.refused()
 	}
-	who[saslScram256], who[saslScram512] = who[saslPlain], who[saslPlain]
-	if s.OAuthTokenURL != "" {
-		who[saslOAuth] = "the token of client " + s.OAuthClientID + "; check the kafka-oauth settings"
+	s := st.security
+	var who string
+	switch {
+	case s.SASL == saslIAM:
+		who = "the identity of AWS; check its policy and kafka-iam-role"
+	case s.SASL == saslOAuth && s.OAuthTokenFile != "":
+		who = "the token; check kafka-oauth-token-file, " + s.OAuthTokenFile
+	case s.SASL == saslOAuth:
+		who = "the token of client " + s.OAuthClientID + "; check the kafka-oauth settings"
+	default:
+		who = "user " + s.User + "; check kafka-user and kafka-password-file, " + s.PasswordFile
 	}
-	return fmt.Errorf("broker %s refused %s: %w: %s", address, who[s.SASL], code, said)
+	return fmt.Errorf("broker %s refused %s: %w", address, who, err)
 }

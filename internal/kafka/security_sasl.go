@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/aws"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
@@ -72,8 +73,29 @@ func (e explained) Authenticate(ctx context.Context, host string) (sasl.Session,
 	if err != nil {
 		return nil, nil, e.st.note(problem(err))
 	}
-	return session, first, nil
+	return challenged{session, e.st, host}, first, nil
 }
+
+// challenged is a session of SASL whose errors are problems. With OAUTHBEARER a broker tells there what it has against
+// a token (RFC 7628, 3.2.2).
+type challenged struct {
+	sasl.Session
+	st      *standing
+	address string
+}
+
+// Challenge implements sasl.Session.
+func (c challenged) Challenge(said []byte) (done bool, answer []byte, err error) {
+	if done, answer, err = c.Session.Challenge(said); err == nil {
+		return done, answer, nil
+	}
+	if c.st.security.SASL == saslOAuth && len(said) > 0 {
+		err = fmt.Errorf("%s: %w", said[:min(len(said), maxChallenge)], kerr.SaslAuthenticationFailed)
+	}
+	return false, nil, c.st.note(problem(c.st.unauthenticated(c.address, err)))
+}
+
+const maxChallenge = 500 // bytes of a broker's challenge that are shown
 
 // tokens returns the source of tokens for oauthbearer.
 func (st *standing) tokens(env service.Env) *tokens {

@@ -29,7 +29,7 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, topics ...Topic) (created
 	}
 	have, err := adm.ListTopics(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+		return nil, fmt.Errorf("list topics: %w", because(cl, err))
 	}
 	for _, t := range topics {
 		if have.Has(t.Name) {

@@ -5,13 +5,16 @@
 package kafkatest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,7 +56,20 @@ type broker struct {
 func Start(t testing.TB, brokers int) *Cluster {
 	t.Helper()
 	Require(t)
-	c, err := start(brokers)
+	return run(t, brokers, options{})
+}
+
+// options are what a cluster has beside the usual.
+type options struct {
+	env   map[string]string
+	files map[string][]byte // by their path in the container
+	ports map[string]int    // port of the container → port of this host
+}
+
+// run starts a cluster that ends with the test.
+func run(t testing.TB, brokers int, opts options) *Cluster {
+	t.Helper()
+	c, err := start(brokers, opts)
 	if err != nil {
 		t.Fatalf("start Kafka: %v", err)
 	}
@@ -81,7 +97,7 @@ func Require(t testing.TB) {
 	}
 }
 
-func start(n int) (_ *Cluster, err error) {
+func start(n int, opts options) (_ *Cluster, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	img, err := image()
@@ -107,16 +123,26 @@ func start(n int) (_ *Cluster, err error) {
 	for i := range n {
 		wg.Go(func() {
 			c.brokers[i] = &broker{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i]))}
+			env := environment(i, n, c.brokers[i].addr)
+			advertised := env["KAFKA_ADVERTISED_LISTENERS"]
+			maps.Copy(env, opts.env)
+			if more := opts.env["KAFKA_ADVERTISED_LISTENERS"]; more != "" {
+				env["KAFKA_ADVERTISED_LISTENERS"] = advertised + "," + more
+			}
+			bind := map[string]int{hostPort: ports[i]}
+			maps.Copy(bind, opts.ports)
 			c.brokers[i].container, errs[i] = testcontainers.Run(ctx, img,
 				testcontainers.WithLogger(quiet{}),
-				testcontainers.WithEnv(environment(i, n, c.brokers[i].addr)),
-				testcontainers.WithExposedPorts(hostPort+"/tcp"),
+				testcontainers.WithEnv(env),
+				testcontainers.WithExposedPorts(slices.Collect(maps.Keys(bind))...),
+				testcontainers.WithFiles(opts.containerFiles()...),
 				network.WithNetwork([]string{hostname(i)}, c.network),
 				testcontainers.WithHostConfigModifier(func(hc *container.HostConfig) {
-					hc.PortBindings = mobynet.PortMap{
-						mobynet.MustParsePort(hostPort + "/tcp"): {
-							{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: strconv.Itoa(ports[i])},
-						},
+					hc.PortBindings = mobynet.PortMap{}
+					for inside, outside := range bind {
+						hc.PortBindings[mobynet.MustParsePort(inside+"/tcp")] = []mobynet.PortBinding{
+							{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: strconv.Itoa(outside)},
+						}
 					}
 				}),
 			)
@@ -127,6 +153,17 @@ func start(n int) (_ *Cluster, err error) {
 		return c, err
 	}
 	return c, c.waitReady(ctx)
+}
+
+// containerFiles returns the files as testcontainers takes them.
+func (o options) containerFiles() []testcontainers.ContainerFile {
+	var all []testcontainers.ContainerFile
+	for path, content := range o.files {
+		all = append(all, testcontainers.ContainerFile{
+			Reader: bytes.NewReader(content), ContainerFilePath: path, FileMode: 0o644,
+		})
+	}
+	return all
 }
 
 func hostname(i int) string { return fmt.Sprintf("kafka-%d", i+1) }

@@ -1,0 +1,128 @@
+package kafkatest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Credentials are what a secured broker needs to know its clients, and they to know it.
+type Credentials struct {
+	// Certificate and Key are the broker's, in PEM, for the host 127.0.0.1; CA is the authority that signs clients'.
+	Certificate, Key, CA []byte
+	// Users are the users of PLAIN, with their passwords. Those of SCRAM are set by SetPassword.
+	Users map[string]string
+	// JWKS are the keys that sign the tokens of OAUTHBEARER, for the audience kafka, as a JSON Web Key Set.
+	JWKS []byte
+	// Reauthenticate is how long an authentication lasts; 0 for ever.
+	Reauthenticate time.Duration
+}
+
+// Secured is one broker with a listener for each kind of security, beside the plaintext one of Cluster.
+type Secured struct {
+	*Cluster
+	// MTLS is the address of the listener for TLS with client certificates, SASL of the one for TLS with PLAIN, SCRAM and
+	// OAUTHBEARER, and SASLPlaintext of one for PLAIN without TLS.
+	MTLS, SASL, SASLPlaintext string
+}
+
+// Ports of the secured listeners in the container.
+const (
+	mtlsPort, saslPort, saslPlaintextPort = "29093", "29094", "29095"
+
+	folder = "/secrets/"
+)
+
+// StartSecured runs a secured broker until the test ends.
+func StartSecured(t testing.TB, c Credentials) *Secured {
+	t.Helper()
+	Require(t)
+	ports, err := freePorts(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i])) }
+	s := &Secured{MTLS: addr(0), SASL: addr(1), SASLPlaintext: addr(2)}
+	opts := options{
+		ports: map[string]int{mtlsPort: ports[0], saslPort: ports[1], saslPlaintextPort: ports[2]},
+		files: map[string][]byte{
+			folder + "broker.pem": append(append([]byte{}, c.Key...), c.Certificate...), folder + "ca.pem": c.CA,
+			folder + "jwks.json": c.JWKS,
+		},
+	}
+	opts.env = s.environment(c)
+	s.Cluster = run(t, 1, opts)
+	return s
+}
+
+// environment returns the variables that add the secured listeners.
+func (s *Secured) environment(c Credentials) map[string]string {
+	const own = "org.apache.kafka.common.security."
+	users := own + "plain.PlainLoginModule required"
+	for name, password := range c.Users {
+		users += fmt.Sprintf(` user_%s="%s"`, name, password)
+	}
+	users += ";"
+	const oauth, plain = "KAFKA_LISTENER_NAME_SASL_OAUTHBEARER_", "KAFKA_LISTENER_NAME_SASLPLAINTEXT_"
+	env := map[string]string{
+		"KAFKA_LISTENERS": fmt.Sprintf("PLAINTEXT://:9092,CONTROLLER://:9093,HOST://:%s,MTLS://:%s,SASL://:%s,"+
+			"SASLPLAINTEXT://:%s", hostPort, mtlsPort, saslPort, saslPlaintextPort),
+		"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,HOST:PLAINTEXT,MTLS:SSL," +
+			"SASL:SASL_SSL,SASLPLAINTEXT:SASL_PLAINTEXT",
+		"KAFKA_SSL_KEYSTORE_TYPE":                  "PEM",
+		"KAFKA_SSL_KEYSTORE_LOCATION":              folder + "broker.pem",
+		"KAFKA_SSL_TRUSTSTORE_TYPE":                "PEM",
+		"KAFKA_SSL_TRUSTSTORE_LOCATION":            folder + "ca.pem",
+		"KAFKA_LISTENER_NAME_MTLS_SSL_CLIENT_AUTH": "required",
+		"KAFKA_SASL_ENABLED_MECHANISMS":            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+
+		"KAFKA_LISTENER_NAME_SASL_PLAIN_SASL_JAAS_CONFIG":             users,
+		"KAFKA_LISTENER_NAME_SASL_SCRAM___SHA___256_SASL_JAAS_CONFIG": own + "scram.ScramLoginModule required;",
+		"KAFKA_LISTENER_NAME_SASL_SCRAM___SHA___512_SASL_JAAS_CONFIG": own + "scram.ScramLoginModule required;",
+		plain + "SASL_ENABLED_MECHANISMS":                             "PLAIN",
+		plain + "PLAIN_SASL_JAAS_CONFIG":                              users,
+
+		oauth + "SASL_JAAS_CONFIG":                   own + `oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";`,
+		oauth + "SASL_SERVER_CALLBACK_HANDLER_CLASS": own + "oauthbearer.OAuthBearerValidatorCallbackHandler",
+		oauth + "SASL_OAUTHBEARER_JWKS_ENDPOINT_URL": "file://" + folder + "jwks.json",
+		oauth + "SASL_OAUTHBEARER_EXPECTED_AUDIENCE": "kafka",
+
+		"JAVA_TOOL_OPTIONS": "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://" + folder + "jwks.json " +
+			"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files=" + folder + "jwks.json",
+	}
+	env["KAFKA_ADVERTISED_LISTENERS"] = fmt.Sprintf("MTLS://%s,SASL://%s,SASLPLAINTEXT://%s", s.MTLS, s.SASL,
+		s.SASLPlaintext)
+	if c.Reauthenticate > 0 {
+		env["KAFKA_CONNECTIONS_MAX_REAUTH_MS"] = strconv.FormatInt(c.Reauthenticate.Milliseconds(), 10)
+	}
+	return env
+}
+
+// SetPassword gives a user of SCRAM a password, by which brokers then authenticate new connections.
+func (s *Secured) SetPassword(t testing.TB, user, password string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
+		altered, err := kadm.NewClient(cl).AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{
+			{User: user, Mechanism: m, Iterations: 4096, Password: password},
+		})
+		if err == nil {
+			err = altered.Error()
+		}
+		if err != nil {
+			t.Fatalf("set the password of %s: %v", user, err)
+		}
+	}
+}
