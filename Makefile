@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES  := . blobs embedded examples examples/embedded gateway internal internal/api internal/command internal/kafkatest loadtest processor processor/cmd schemas tracker
+MODULES  := . blobs embedded examples examples/embedded gateway internal internal/api internal/command internal/kafkatest loadtest mskiam processor processor/cmd schemas tracker
 # Modules that are not in go.work, so that the others do not depend on what they need.
 ALONE    := internal/tools internal/tools/golangci deploy/otel/collector
 # A pattern stops at the next go.mod: ./... is only the client's module.

@@ -161,3 +161,5 @@ replace github.com/ackwire/ackwire/internal/kafkatest => ../internal/kafkatest
 replace github.com/ackwire/ackwire/processor/cmd => ../processor/cmd
 
 replace github.com/ackwire/ackwire/internal/api => ../internal/api
+
+replace github.com/ackwire/ackwire/mskiam => ../mskiam

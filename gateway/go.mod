@@ -54,6 +54,7 @@ require (
 	github.com/GoogleCloudPlatform/opentelemetry-operations-go/internal/resourcemapping v0.61.0 // indirect
 	github.com/ackwire/ackwire/blobs v0.0.0
 	github.com/ackwire/ackwire/internal/command v0.0.0
+	github.com/ackwire/ackwire/mskiam v0.0.0
 	github.com/aws/aws-sdk-go-v2 v1.46.0 // indirect
 	github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream v1.7.20 // indirect
 	github.com/aws/aws-sdk-go-v2/config v1.33.3 // indirect
@@ -131,3 +132,5 @@ replace github.com/ackwire/ackwire/blobs => ../blobs
 replace github.com/ackwire/ackwire/internal/command => ../internal/command
 
 replace github.com/ackwire/ackwire/internal/api => ../internal/api
+
+replace github.com/ackwire/ackwire/mskiam => ../mskiam

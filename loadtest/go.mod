@@ -118,3 +118,5 @@ replace github.com/ackwire/ackwire/internal/command => ../internal/command
 replace github.com/ackwire/ackwire/processor/cmd => ../processor/cmd
 
 replace github.com/ackwire/ackwire/internal/api => ../internal/api
+
+replace github.com/ackwire/ackwire/mskiam => ../mskiam

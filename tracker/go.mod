@@ -122,6 +122,7 @@ require (
 	github.com/ackwire/ackwire/blobs v0.0.0
 	github.com/ackwire/ackwire/internal v0.0.0
 	github.com/ackwire/ackwire/internal/command v0.0.0
+	github.com/ackwire/ackwire/mskiam v0.0.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/google/uuid v1.6.0
@@ -144,3 +145,5 @@ replace github.com/ackwire/ackwire/blobs => ../blobs
 replace github.com/ackwire/ackwire/internal/command => ../internal/command
 
 replace github.com/ackwire/ackwire/internal/api => ../internal/api
+
+replace github.com/ackwire/ackwire/mskiam => ../mskiam

@@ -94,3 +94,5 @@ replace (
 	github.com/ackwire/ackwire/schemas => ../../schemas
 	github.com/ackwire/ackwire/tracker => ../../tracker
 )
+
+replace github.com/ackwire/ackwire/mskiam => ../../mskiam

@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/service"
+	_ "github.com/ackwire/ackwire/mskiam"
 )
 
 // gcPercent is the default of GOGC: the garbage that may accumulate, in percent of the memory in use. Most of a

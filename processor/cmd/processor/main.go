@@ -17,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/service"
+	_ "github.com/ackwire/ackwire/mskiam"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/cmd/flags"
 	"github.com/ackwire/ackwire/processor/demo"

@@ -14,6 +14,7 @@ import (
 	"github.com/ackwire/ackwire/internal/command/export"
 	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
+	_ "github.com/ackwire/ackwire/mskiam"
 	"github.com/ackwire/ackwire/tracker"
 )
 
