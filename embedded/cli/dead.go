@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -11,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -24,12 +27,38 @@ type DeadCmd struct {
 
 // KafkaFlags are the flags of commands that connect to Kafka and not to a gateway.
 type KafkaFlags struct {
-	Kafka       []string `help:"Kafka brokers." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
-	TopicPrefix string   `help:"Prefix of all topics." default:"ackwire."`
-	JSON        bool     `name:"json" help:"Print one JSON document per line on stdout and nothing else."`
+	Kafka       kafka.Config `embed:""`
+	TopicPrefix string       `help:"Prefix of all topics." default:"ackwire."`
+	JSON        bool         `name:"json" help:"Print one JSON document per line on stdout and nothing else."`
 }
 
-const deadTimeout = 30 * time.Second
+// Validate reports what is wrong with the flags. The flag parser calls it.
+func (f *KafkaFlags) Validate() error { return f.Kafka.Check() }
+
+const (
+	deadTimeout = 30 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
+// client returns a client of the brokers. It fails at once if they refuse it, which other requests would repeat.
+func (f *KafkaFlags) client(opts ...kgo.Opt) (*kgo.Client, error) {
+	env := service.OS(slog.New(slog.DiscardHandler)) // errors tell all that it would log
+	cl, err := f.Kafka.NewAdminClient(env, append([]kgo.Opt{kgo.RetryTimeout(deadTimeout / 2),
+		kgo.RecordDeliveryTimeout(deadTimeout / 2)}, opts...)...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
+	defer cancel()
+	pinger := kafka.NewPinger(cl)
+	err = pinger.Ping(ctx)
+	pinger.Wait()
+	if kafka.Trouble(cl) != nil {
+		cl.Close()
+		return nil, err
+	}
+	return cl, nil
+}
 
 // letter is a dead letter as it is printed.
 type letter struct {
@@ -85,7 +114,7 @@ func printable(b []byte) string {
 // each calls visit for every dead letter that exists now, until visit returns false.
 func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
 	name := topic.Names{Prefix: f.TopicPrefix}.Dead()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(f.Kafka...), kgo.RetryTimeout(deadTimeout/2), kgo.DialTimeout(5*time.Second))
+	cl, err := f.client()
 	if err != nil {
 		return refused(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -181,7 +182,7 @@ func TestDeadRequests(t *testing.T) {
 		var errs bytes.Buffer
 		env := &Env{Context: ctx, Stderr: &errs}
 		cmd := DeadRequeueCmd{
-			KafkaFlags: KafkaFlags{Kafka: c.ListenAddrs(), TopicPrefix: "ackwire."},
+			KafkaFlags: KafkaFlags{Kafka: kafka.Config{Brokers: c.ListenAddrs()}, TopicPrefix: "ackwire."},
 			ID:         fmt.Sprintf("0/%d", slices.Index(letters, test.id)),
 		}
 		code := Report(env, cmd.Run(env))

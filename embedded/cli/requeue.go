@@ -64,11 +64,6 @@ func (c *DeadRequeueCmd) Run(env *Env) error {
 	return c.writeBack(ctx, env, l)
 }
 
-func (c *DeadRequeueCmd) client(opts ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Kafka...), kgo.RetryTimeout(deadTimeout / 2),
-		kgo.DialTimeout(5 * time.Second), kgo.RecordDeliveryTimeout(deadTimeout / 2)}, opts...)...)
-}
-
 // request returns the dead letter as a job's request; ok is false when it names no job. Any of its headers may be
 // malformed, for that may have made it a dead letter: only its position and key are needed.
 func (l *letter) request() (r tracker.DeadRequest, ok bool) {

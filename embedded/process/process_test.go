@@ -270,11 +270,15 @@ func TestEmbeddedSurvivesKill9With500JobsInFlight(t *testing.T) {
 	})
 }
 
-// services starts gateway, tracker and processor beside a broker.
-func services(t *testing.T, brokers string) (url string, all map[string]*proc) {
+// services starts gateway, tracker and processor beside a broker, all with some more flags.
+func services(t *testing.T, brokers string, flags ...string) (url string, all map[string]*proc) {
 	t.Helper()
 	a := addrs(t, 5)
 	all = map[string]*proc{}
+	start := func(t *testing.T, name, ops string, args ...string) *proc {
+		t.Helper()
+		return start(t, name, ops, append(args, flags...)...)
+	}
 	all["tracker"] = start(t, "tracker", a[1], "--kafka", brokers, "--data", t.TempDir(), "--tracker-listen", a[0],
 		"--ops-listen", a[1], "--tracker-session-timeout", "6s")
 	all["gateway"] = start(t, "gateway", a[3], "--kafka", brokers, "--listen", a[2], "--ops-listen", a[3],
@@ -284,8 +288,8 @@ func services(t *testing.T, brokers string) (url string, all map[string]*proc) {
 	return "http://" + a[2], all
 }
 
-func eachKilled(t *testing.T, brokers string) {
-	url, all := services(t, brokers)
+func eachKilled(t *testing.T, brokers string, flags ...string) {
+	url, all := services(t, brokers, flags...)
 	for _, name := range []string{"gateway", "tracker", "processor"} {
 		t.Run(name, func(t *testing.T) {
 			load(t, url, func() {
@@ -310,9 +314,10 @@ func eachKilled(t *testing.T, brokers string) {
 	})
 }
 
+// TestEachServiceSurvivesKill9OnARealKafka runs over TLS and SCRAM, as a production Kafka does.
 func TestEachServiceSurvivesKill9OnARealKafka(t *testing.T) {
-	c := kafkatest.Start(t, 1)
-	eachKilled(t, strings.Join(c.Brokers(), ","))
+	s := startSecured(t, kafkatest.Credentials{})
+	eachKilled(t, s.broker.SASL, s.flags()...)
 }
 
 // TestServeOnARealKafkaSurvivesKill9: all services in one process, on a Kafka that is not theirs.

@@ -85,7 +85,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 		if s.Get() != first {
 			t.Error("files are read within a second")
 		}
-		time.Sleep(checkInterval)
+		s.Expire()
 		second := s.Get()
 		if second == first || !strings.Contains(log.String(), "file read again") {
 			t.Fatalf("a renewed certificate is not in use: %s", log.String())

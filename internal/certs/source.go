@@ -94,6 +94,10 @@ func (s *Source[T]) Get() T {
 	return s.value.Load().Value
 }
 
+// Expire makes the next use look at the files, even within a second: for a caller that has learnt that the value in use
+// is wrong.
+func (s *Source[T]) Expire() { s.checked.Store(0) }
+
 // Err returns why the files' present content is not used; nil while it is.
 func (s *Source[T]) Err() error {
 	s.check()

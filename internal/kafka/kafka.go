@@ -102,6 +102,7 @@ func (c Config) connect(env service.Env) ([]kgo.Opt, error) {
 		metrics = env.Metrics
 	}
 	var err error
+	st.problems = newProblems(metrics)
 	if st.files, err = c.Security.open(certs.Env{Log: st.log, Metrics: metrics}); err != nil {
 		return nil, err
 	}

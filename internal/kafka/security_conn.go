@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
@@ -42,23 +43,16 @@ func (p *Problem) Unwrap() error { return p.cause }
 // Temporary tells the client library that it may try again.
 func (p *Problem) Temporary() bool { return true }
 
-// standing records the last problem of a client's connections, and logs each once.
+// standing records the last problem of a client's connections, and logs it once.
 type standing struct {
 	security Security
 	files    files
 	log      *slog.Logger
+	problems *problems
 	refused  func() // called when a broker refuses the authentication; nil if nobody has to know
 
 	last atomic.Pointer[error] // nil while brokers answer
-
-	mu   sync.Mutex           // guards said
-	said map[string]time.Time // when each problem was last logged
 }
-
-const (
-	sayAgain = time.Minute // a problem that lasts is logged as often
-	maxSaid  = 64          // problems that are remembered
-)
 
 // standings has the standing of each open client.
 var standings sync.Map // *kgo.Client → *standing
@@ -85,20 +79,11 @@ func because(cl *kgo.Client, err error) error {
 	return fmt.Errorf("%w: %w", err, why)
 }
 
-// note records and logs a problem, and returns it.
-func (st *standing) note(err error) error {
+// note records, counts and logs a problem, and returns it.
+func (st *standing) note(reason string, err error) error {
+	err = problem(err)
 	st.last.Store(&err)
-	text := err.Error()
-	st.mu.Lock()
-	fresh := time.Since(st.said[text]) >= sayAgain
-	if fresh {
-		if st.said == nil || len(st.said) >= maxSaid {
-			st.said = map[string]time.Time{}
-		}
-		st.said[text] = time.Now()
-	}
-	st.mu.Unlock()
-	if fresh {
+	if st.problems.add(reason, err.Error()) {
 		st.log.Error("no connection to a broker", "err", err)
 	}
 	return err
@@ -175,8 +160,8 @@ func (b *beginning) Read(p []byte) (int, error) {
 	case err != nil && n == 0:
 		return 0, b.ended(err)
 	case n > 0:
-		if why := b.refusal(p[:n]); why != nil {
-			return 0, b.st.note(problem(why))
+		if reason, why := b.refusal(p[:n]); why != nil {
+			return 0, b.st.note(reason, why)
 		}
 		b.answered.Store(true)
 	}
@@ -188,7 +173,7 @@ func (b *beginning) ended(err error) error {
 	early := b.requests.Load() <= 2 // two may be under way when the first is refused
 	switch {
 	case refusedByPeer(err):
-		return b.st.note(problem(b.st.explainAlert(err, b.address, time.Now())))
+		return b.st.note(reasonTLS, b.st.explainAlert(err, b.address, time.Now()))
 	case !early || !errors.Is(err, io.EOF) && !brokenPipe(err):
 		return err
 	case b.st.security.SASL == "":
@@ -196,11 +181,11 @@ func (b *beginning) ended(err error) error {
 		if b.st.security.TLS {
 			asks = "authentication (kafka-sasl)"
 		}
-		return b.st.note(problem(fmt.Errorf("broker %s closed a new connection; if it is up, its listener asks for %s: %w",
-			b.address, asks, err)))
+		return b.st.note(reasonClosed, fmt.Errorf("broker %s closed a new connection; if it is up, its listener asks for "+
+			"%s: %w", b.address, asks, err))
 	case !b.st.security.TLS:
-		return b.st.note(problem(fmt.Errorf("broker %s closed a new connection; if it is up, its listener asks for "+
-			"TLS (kafka-tls): %w", b.address, err)))
+		return b.st.note(reasonClosed, fmt.Errorf("broker %s closed a new connection; if it is up, its listener asks for "+
+			"TLS (kafka-tls): %w", b.address, err))
 	}
 	return err
 }
@@ -209,28 +194,28 @@ func (b *beginning) ended(err error) error {
 const alertRecord, tlsMajor = 21, 3
 
 // refusal returns why the broker refuses the connection by its answer p; nil if it does not.
-func (b *beginning) refusal(p []byte) error {
+func (b *beginning) refusal(p []byte) (reason string, why error) {
 	if !b.answered.Load() && !b.st.security.TLS && len(p) >= 2 && p[0] == alertRecord && p[1] == tlsMajor {
-		return fmt.Errorf("broker %s speaks TLS; set kafka-tls, or use its plaintext listener", b.address)
+		return reasonTLS, fmt.Errorf("broker %s speaks TLS; set kafka-tls, or use its plaintext listener", b.address)
 	}
 	asked := b.asked.Load()
 	key, version := int16(asked>>16), int16(asked)
 	const header = 8 // size and correlation ID
 	if len(p) < header+2 || int(binary.BigEndian.Uint32(p))+4 != len(p) {
-		return nil
+		return "", nil
 	}
 	switch body := p[header:]; key {
 	case kmsg.SASLHandshake.Int16():
 		answer := kmsg.NewPtrSASLHandshakeResponse()
 		answer.Version = version
 		if answer.ReadFrom(body) != nil || answer.ErrorCode == 0 {
-			return nil
+			return "", nil
 		}
 		takes := "it takes " + strings.ToLower(strings.Join(answer.SupportedMechanisms, ", "))
 		if len(answer.SupportedMechanisms) == 0 {
 			takes = "this listener authenticates nobody by SASL"
 		}
-		return fmt.Errorf("broker %s does not take kafka-sasl=%s; %s: %w", b.address, b.st.security.SASL, takes,
+		return reasonSASL, fmt.Errorf("broker %s does not take kafka-sasl=%s; %s: %w", b.address, b.st.security.SASL, takes,
 			kerr.ErrorForCode(answer.ErrorCode))
 	case kmsg.SASLAuthenticate.Int16():
 		answer := kmsg.NewPtrSASLAuthenticateResponse()
@@ -239,21 +224,26 @@ func (b *beginning) refusal(p []byte) error {
 			body = body[1:] // the header's tags, of which there are none
 		}
 		if answer.ReadFrom(body) != nil || answer.ErrorCode == 0 {
-			return nil
+			return "", nil
 		}
 		err := kerr.ErrorForCode(answer.ErrorCode)
 		if answer.ErrorMessage != nil {
 			err = fmt.Errorf("%w: %s", err, *answer.ErrorMessage)
 		}
-		return b.st.unauthenticated(b.address, err)
+		return reasonSASL, b.st.unauthenticated(b.address, err)
 	}
-	return nil
+	return "", nil
 }
 
 // unauthenticated returns why a broker has refused the authentication.
 func (st *standing) unauthenticated(address string, err error) error {
 	if st.refused != nil {
 		st.refused()
+	}
+	for _, file := range []*certs.Secrets{st.files.password, st.files.token, st.files.oauthSecret} {
+		if file != nil {
+			file.Expire() // it may have been replaced a moment ago
+		}
 	}
 	s := st.security
 	var who string

@@ -71,7 +71,7 @@ type explained struct {
 func (e explained) Authenticate(ctx context.Context, host string) (sasl.Session, []byte, error) {
 	session, first, err := e.Mechanism.Authenticate(ctx, host)
 	if err != nil {
-		return nil, nil, e.st.note(problem(err))
+		return nil, nil, e.st.note(reasonSASL, err)
 	}
 	return challenged{session, e.st, host}, first, nil
 }
@@ -92,7 +92,7 @@ func (c challenged) Challenge(said []byte) (done bool, answer []byte, err error)
 	if c.st.security.SASL == saslOAuth && len(said) > 0 {
 		err = fmt.Errorf("%s: %w", said[:min(len(said), maxChallenge)], kerr.SaslAuthenticationFailed)
 	}
-	return false, nil, c.st.note(problem(c.st.unauthenticated(c.address, err)))
+	return false, nil, c.st.note(reasonSASL, c.st.unauthenticated(c.address, err))
 }
 
 const maxChallenge = 500 // bytes of a broker's challenge that are shown

@@ -35,7 +35,7 @@ func (st *standing) encrypt(ctx context.Context, raw net.Conn, address string) (
 		err = st.explainTLS(err, address, time.Now())
 	}
 	_ = raw.Close()
-	return nil, st.note(problem(err))
+	return nil, st.note(reasonTLS, err)
 }
 
 // explainTLS returns why a TLS handshake failed and which setting decides about it.

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -18,17 +19,21 @@ type Credentials struct {
 	Certificate, Key, CA []byte
 	// Users are the users of PLAIN, with their passwords. Those of SCRAM are set by SetPassword.
 	Users map[string]string
-	// JWKS are the keys that sign the tokens of OAUTHBEARER, for the audience kafka, as a JSON Web Key Set.
+	// JWKS are the keys that sign the tokens of OAUTHBEARER, for the audience kafka, as a JSON Web Key Set. Without
+	// them there is no OAUTHBEARER.
 	JWKS []byte
 	// Reauthenticate is how long an authentication lasts; 0 for ever.
 	Reauthenticate time.Duration
+	// Front is the address, host:port, that clients of the listener SASL are told to use, such as that of a proxy in front
+	// of it. Default: the listener's own.
+	Front string
 }
 
 // Secured is one broker with a listener for each kind of security, beside the plaintext one of Cluster.
 type Secured struct {
 	*Cluster
 	// MTLS is the address of the listener for TLS with client certificates, SASL of the one for TLS with PLAIN, SCRAM and
-	// OAUTHBEARER, and SASLPlaintext of one for PLAIN without TLS.
+	// OAUTHBEARER, which verifies a client's certificate if there is one, and SASLPlaintext of one for PLAIN without TLS.
 	MTLS, SASL, SASLPlaintext string
 }
 
@@ -69,7 +74,7 @@ func (s *Secured) environment(c Credentials) map[string]string {
 		users += fmt.Sprintf(` user_%s="%s"`, name, password)
 	}
 	users += ";"
-	const oauth, plain = "KAFKA_LISTENER_NAME_SASL_OAUTHBEARER_", "KAFKA_LISTENER_NAME_SASLPLAINTEXT_"
+	const plain = "KAFKA_LISTENER_NAME_SASLPLAINTEXT_"
 	env := map[string]string{
 		"KAFKA_LISTENERS": fmt.Sprintf("PLAINTEXT://:9092,CONTROLLER://:9093,HOST://:%s,MTLS://:%s,SASL://:%s,"+
 			"SASLPLAINTEXT://:%s", hostPort, mtlsPort, saslPort, saslPlaintextPort),
@@ -80,24 +85,27 @@ func (s *Secured) environment(c Credentials) map[string]string {
 		"KAFKA_SSL_TRUSTSTORE_TYPE":                "PEM",
 		"KAFKA_SSL_TRUSTSTORE_LOCATION":            folder + "ca.pem",
 		"KAFKA_LISTENER_NAME_MTLS_SSL_CLIENT_AUTH": "required",
-		"KAFKA_SASL_ENABLED_MECHANISMS":            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+		"KAFKA_LISTENER_NAME_SASL_SSL_CLIENT_AUTH": "requested",
+		"KAFKA_SASL_ENABLED_MECHANISMS":            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
 
 		"KAFKA_LISTENER_NAME_SASL_PLAIN_SASL_JAAS_CONFIG":             users,
 		"KAFKA_LISTENER_NAME_SASL_SCRAM___SHA___256_SASL_JAAS_CONFIG": own + "scram.ScramLoginModule required;",
 		"KAFKA_LISTENER_NAME_SASL_SCRAM___SHA___512_SASL_JAAS_CONFIG": own + "scram.ScramLoginModule required;",
 		plain + "SASL_ENABLED_MECHANISMS":                             "PLAIN",
 		plain + "PLAIN_SASL_JAAS_CONFIG":                              users,
-
-		oauth + "SASL_JAAS_CONFIG":                   own + `oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";`,
-		oauth + "SASL_SERVER_CALLBACK_HANDLER_CLASS": own + "oauthbearer.OAuthBearerValidatorCallbackHandler",
-		oauth + "SASL_OAUTHBEARER_JWKS_ENDPOINT_URL": "file://" + folder + "jwks.json",
-		oauth + "SASL_OAUTHBEARER_EXPECTED_AUDIENCE": "kafka",
-
-		"JAVA_TOOL_OPTIONS": "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://" + folder + "jwks.json " +
-			"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files=" + folder + "jwks.json",
 	}
-	env["KAFKA_ADVERTISED_LISTENERS"] = fmt.Sprintf("MTLS://%s,SASL://%s,SASLPLAINTEXT://%s", s.MTLS, s.SASL,
-		s.SASLPlaintext)
+	env["KAFKA_ADVERTISED_LISTENERS"] = fmt.Sprintf("MTLS://%s,SASL://%s,SASLPLAINTEXT://%s", s.MTLS,
+		cmp.Or(c.Front, s.SASL), s.SASLPlaintext)
+	if c.JWKS != nil {
+		const oauth, keys = "KAFKA_LISTENER_NAME_SASL_OAUTHBEARER_", folder + "jwks.json"
+		env["KAFKA_SASL_ENABLED_MECHANISMS"] += ",OAUTHBEARER"
+		env[oauth+"SASL_JAAS_CONFIG"] = own + `oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";`
+		env[oauth+"SASL_SERVER_CALLBACK_HANDLER_CLASS"] = own + "oauthbearer.OAuthBearerValidatorCallbackHandler"
+		env[oauth+"SASL_OAUTHBEARER_JWKS_ENDPOINT_URL"] = "file://" + keys
+		env[oauth+"SASL_OAUTHBEARER_EXPECTED_AUDIENCE"] = "kafka"
+		env["JAVA_TOOL_OPTIONS"] = "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://" + keys +
+			" -Dorg.apache.kafka.sasl.oauthbearer.allowed.files=" + keys
+	}
 	if c.Reauthenticate > 0 {
 		env["KAFKA_CONNECTIONS_MAX_REAUTH_MS"] = strconv.FormatInt(c.Reauthenticate.Milliseconds(), 10)
 	}

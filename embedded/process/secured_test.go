@@ -1,0 +1,242 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/certs/certstest"
+	"github.com/ackwire/ackwire/internal/kafkatest"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// secured is a broker with TLS and SCRAM, and the files of the services that use it.
+type secured struct {
+	broker *kafkatest.Secured
+	ca     *certstest.CA
+	dir    string
+}
+
+const kafkaUser = "ackwire"
+
+// secretOf returns the n-th password.
+func secretOf(n any) string { return fmt.Sprint("hunter", n) }
+
+func startSecured(t *testing.T, c kafkatest.Credentials) *secured {
+	t.Helper()
+	kafkatest.Require(t)
+	s := &secured{ca: certstest.NewCA(t), dir: t.TempDir()}
+	c.Certificate, c.Key = s.ca.Issue(time.Hour, "127.0.0.1")
+	c.CA = s.ca.PEM
+	s.broker = kafkatest.StartSecured(t, c)
+	s.ca.File(s.dir, "ca.pem")
+	s.ca.Files(s.dir, "client", time.Hour)
+	s.setPassword(t, secretOf(1))
+	return s
+}
+
+// setPassword changes the password at the broker, and then in the services' file.
+func (s *secured) setPassword(t *testing.T, password string) {
+	t.Helper()
+	s.broker.SetPassword(t, kafkaUser, password)
+	certstest.Write(t, filepath.Join(s.dir, "password"), []byte(password+"\n"))
+}
+
+func (s *secured) flags() []string {
+	file := func(name string) string { return filepath.Join(s.dir, name) }
+	return []string{"--kafka-tls", "--kafka-tls-ca", file("ca.pem"), "--kafka-tls-cert", file("client.pem"),
+		"--kafka-tls-key", file("client.key"), "--kafka-sasl", "scram-sha-512", "--kafka-user", kafkaUser,
+		"--kafka-password-file", file("password")}
+}
+
+// front is a proxy whose connections can be cut.
+type front struct {
+	t  *testing.T
+	to string
+	l  net.Listener
+	wg sync.WaitGroup
+
+	mu   sync.Mutex
+	open map[net.Conn]bool
+}
+
+// newFront listens; run serves.
+func newFront(t *testing.T) *front {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &front{t: t, l: l, open: map[net.Conn]bool{}}
+}
+
+func (f *front) run(to string) {
+	f.to = to
+	f.wg.Go(func() {
+		for {
+			in, err := f.l.Accept()
+			if err != nil {
+				return
+			}
+			f.wg.Go(func() { f.join(in) })
+		}
+	})
+	f.t.Cleanup(func() {
+		_ = f.l.Close()
+		f.cut()
+		f.wg.Wait()
+	})
+}
+
+func (f *front) join(in net.Conn) {
+	out, err := net.Dial("tcp", f.to)
+	if err != nil {
+		_ = in.Close()
+		return
+	}
+	f.mu.Lock()
+	f.open[in], f.open[out] = true, true
+	f.mu.Unlock()
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+		both.Go(func() {
+			_, _ = io.Copy(way[0], way[1])
+			_, _ = way[0].Close(), way[1].Close()
+		})
+	}
+	both.Wait()
+	f.mu.Lock()
+	delete(f.open, in)
+	delete(f.open, out)
+	f.mu.Unlock()
+}
+
+// cut closes all connections and returns how many there were.
+func (f *front) cut() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.open {
+		_ = c.Close()
+	}
+	return len(f.open) / 2
+}
+
+const (
+	rotationRate = 200 // jobs per second
+	rotationTime = 16 * time.Second
+	// rotationClients are so many that none has too many submits in flight (64) while acks wait for a second.
+	rotationClients = 10
+)
+
+// TestAPasswordAndACertificateAreRotatedUnderLoad changes both while jobs go through all services. Connections last at
+// most two seconds without another authentication, and are cut after each change; the first certificate has ended when
+// the second one is used.
+func TestAPasswordAndACertificateAreRotatedUnderLoad(t *testing.T) {
+	kafkatest.Require(t)
+	f := newFront(t)
+	s := startSecured(t, kafkatest.Credentials{Reauthenticate: 2 * time.Second, Front: f.l.Addr().String()})
+	f.run(s.broker.SASL)
+	s.ca.Files(s.dir, "client", time.Minute)
+	url, all := services(t, f.l.Addr().String(), s.flags()...)
+	first := certificateEnd(t, all["gateway"])
+	ends := time.Now().Add(8 * time.Second)
+	s.ca.Files(s.dir, "client", time.Until(ends))
+	var ctx context.Context
+	clients := make([]*ackwire.Client, rotationClients)
+	for i := range clients {
+		ctx, clients[i] = dial(t, url)
+	}
+	began := time.Now()
+	at := func(after time.Duration, do func()) {
+		timer := time.AfterFunc(time.Until(began.Add(after)), do)
+		t.Cleanup(func() { timer.Stop() })
+	}
+	cut := func() { t.Logf("%d connections are cut", f.cut()) }
+	at(2*time.Second, cut)
+	at(3*time.Second, func() { s.setPassword(t, secretOf(2)) })
+	at(5*time.Second, cut)
+	at(6*time.Second, func() { s.ca.Files(s.dir, "client", time.Hour) })
+	at(9*time.Second, cut) // the certificate before has ended
+	at(11*time.Second, func() { s.setPassword(t, secretOf(3)) })
+	at(13*time.Second, cut)
+	acked := everySubmit(ctx, t, clients)
+	for _, j := range acked {
+		last, err := j.Wait(ctx)
+		if err != nil || last.State != job.Completed {
+			t.Errorf("job %s: %s, %v", j.ID, last.State, err)
+		}
+	}
+	t.Logf("%d jobs acked, all of them completed", len(acked))
+	for name, p := range all {
+		if end := certificateEnd(t, p); end <= first {
+			t.Errorf("%s uses a certificate that ends at %v, as before", name, end)
+		}
+		if strings.Contains(p.log.String(), secretOf("")) {
+			t.Errorf("%s logs a password", name)
+		}
+	}
+}
+
+// everySubmit submits jobs for rotationTime and returns those that were acked. Each refusal is an error.
+func everySubmit(ctx context.Context, t *testing.T, clients []*ackwire.Client) (acked []*ackwire.Job) {
+	t.Helper()
+	var (
+		mu      sync.Mutex
+		slowest time.Duration
+		wg      sync.WaitGroup
+	)
+	tick := time.NewTicker(time.Second / rotationRate)
+	defer tick.Stop()
+	n := 0
+	for began := time.Now(); time.Since(began) < rotationTime; <-tick.C {
+		n++
+		wg.Go(func() {
+			asked := time.Now()
+			j, err := clients[n%len(clients)].Submit(ctx, "demo.echo", json.RawMessage(`{"x":1}`))
+			mu.Lock()
+			defer mu.Unlock()
+			slowest = max(slowest, time.Since(asked))
+			if err != nil {
+				t.Errorf("submit after %s: %v", time.Since(began), err)
+				return
+			}
+			acked = append(acked, j)
+		})
+	}
+	wg.Wait()
+	t.Logf("the slowest ack took %s", slowest.Round(time.Millisecond))
+	return acked
+}
+
+// certificateEnd returns when the certificate ends that a process uses, by its metrics.
+func certificateEnd(t *testing.T, p *proc) (end float64) {
+	t.Helper()
+	resp, err := http.Get(strings.Replace(p.ready, "/readyz", "/metrics", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const series = `ackwire_certificate_end_timestamp_seconds{setting="kafka-tls-cert"} `
+	for line := range strings.Lines(string(body)) {
+		if v, ok := strings.CutPrefix(line, series); ok {
+			_, _ = fmt.Sscan(v, &end)
+		}
+	}
+	if end == 0 {
+		t.Fatalf("%s has no %s", p.name, series)
+	}
+	return end
+}

@@ -1,0 +1,64 @@
+package kafka
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ackwire/ackwire/internal/meter"
+)
+
+// Reasons of problems.
+const (
+	reasonTLS    = "tls"    // the handshake, or a certificate
+	reasonSASL   = "sasl"   // the authentication
+	reasonClosed = "closed" // the broker closed a new connection without a word
+)
+
+const (
+	sayAgain = time.Minute // a problem that lasts is logged as often
+	maxSaid  = 64          // problems that are remembered
+)
+
+// problems counts the problems of all Kafka clients of a process together, and says which is new: a tracker has a client
+// for each of its partitions, and they all meet the same problem at the same time.
+type problems struct {
+	*prometheus.CounterVec
+
+	mu   sync.Mutex           // guards said
+	said map[string]time.Time // when each problem was last logged
+}
+
+// newProblems registers the metric, or returns what another client of the process has registered. r may be nil.
+func newProblems(r prometheus.Registerer) *problems {
+	p := &problems{
+		CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: "kafka",
+			Name: "connection_problems_total",
+			Help: "Connections to brokers that failed because of TLS or authentication, or that a broker closed at once, by reason.",
+		}, []string{"reason"}),
+		said: map[string]time.Time{},
+	}
+	if r != nil {
+		p = shared(r, p)
+	}
+	for _, reason := range []string{reasonTLS, reasonSASL, reasonClosed} {
+		p.WithLabelValues(reason)
+	}
+	return p
+}
+
+// add counts a problem and reports whether it has to be logged.
+func (p *problems) add(reason, text string) bool {
+	p.WithLabelValues(reason).Inc()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.said[text]) < sayAgain {
+		return false
+	}
+	if len(p.said) >= maxSaid {
+		clear(p.said)
+	}
+	p.said[text] = time.Now()
+	return true
+}
