@@ -17,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/jobtypes"
@@ -37,6 +38,8 @@ type Config struct {
 
 	Auth           auth.Config `embed:""`
 	AllowedOrigins []string    `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API. Pages of the gateway's own host always may." placeholder:"PATTERN"`
+
+	Internal peers.Config `embed:""`
 
 	Limits limits.Config `embed:""`
 
@@ -111,7 +114,7 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("listen: %w", err)
 	}
-	problems = append(problems, c.Auth.Validate(c.Listen))
+	problems = append(problems, c.Auth.Validate(c.Listen), c.Internal.Validate())
 	for _, pattern := range c.AllowedOrigins {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || strings.Contains(pattern, "/") {
 			problem("allowed-origins: %q is not a host with or without a port, such as *.example.com:8443", pattern)

@@ -24,8 +24,10 @@ import (
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/upstream"
+	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -63,6 +65,7 @@ type Gateway struct {
 	strangers *strangers
 	longLines *strangers // connections with a long request line that is not complete yet
 	pace      *pace
+	peers     *peers.Client
 	sessions  session.Config
 	leaving   chan struct{} // closed when the gateway is told to stop
 	drain     chan struct{} // closed when the drain begins
@@ -120,6 +123,9 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		g.log.Warn("the identity provider's keys are not read", "err", err)
 	})
 	if err != nil {
+		return nil, err
+	}
+	if g.peers, err = cfg.Internal.Client(certs.Env{Log: g.log, Metrics: env.Metrics}); err != nil {
 		return nil, err
 	}
 	g.kafkaUp.down(errStarting)
@@ -189,7 +195,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		defer func() { _ = g.blobs.Close() }()
 	}
-	g.up = upstream.New(g.names, g.kafka, g.env.Dial, watchers{g.hub, g.mine}, g.log)
+	g.up = upstream.New(upstream.Config{
+		Names: g.names, Kafka: g.kafka, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.mine}, Log: g.log,
+	})
 	g.lanes = newLanes(g.names, g.kafka)
 	g.hub.Attach(g.up)
 	g.mine.Attach(g.up)

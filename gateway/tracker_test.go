@@ -15,6 +15,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/simnet"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -130,9 +131,16 @@ func (w *world) addTracker(host, addr string) *fakeTracker {
 	}
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
+	protocols.SetHTTP2(true)
 	mux := http.NewServeMux()
 	mux.Handle(trackerpbconnect.NewTrackerHandler(f))
 	srv := &http.Server{Handler: mux, Protocols: protocols}
+	if w.trackers != nil {
+		srv.Handler, srv.ErrorLog = w.trackers.Handler(mux), w.trackers.ErrorLog()
+		if w.trackers.TLS() {
+			l, addr = w.trackers.Listener(simnet.BufferedListener(l)), topic.TrackerScheme+addr
+		}
+	}
 	cl, err := w.kafka().NewClient(env, topic.TrackerClientID(addr), kgo.ConsumerGroup(w.names.TrackerGroup()),
 		kgo.ConsumeTopics(w.names.Status()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.Balancers(
 			kgo.RangeBalancer()))

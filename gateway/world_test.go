@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/simnet"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -46,6 +47,8 @@ type world struct {
 	names   topic.Names
 	cluster *kfake.Cluster
 	tracker *fakeTracker
+	// trackers are the checks of the trackers' callers; nil for none.
+	trackers *peers.Server
 
 	gateway *Gateway
 	metrics *prometheus.Registry
@@ -144,7 +147,17 @@ func (w *world) env(host string, metrics *prometheus.Registry) service.Env {
 		return env
 	}
 	h := w.net.Host(host)
-	return service.Env{Log: log, Metrics: metrics, Dial: h.Dial, Listen: h.Listen, Traces: w.traces}
+	dial := h.Dial
+	if w.trackers != nil { // TLS needs it
+		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := h.Dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return simnet.Buffered(conn), nil
+		}
+	}
+	return service.Env{Log: log, Metrics: metrics, Dial: dial, Listen: h.Listen, Traces: w.traces}
 }
 
 func (w *world) startGateway(cfg Config) {

@@ -337,6 +337,10 @@ func position(p event.Position) *trackerpb.Position {
 func (a *api) Watch(
 	ctx context.Context, bidi *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse],
 ) error {
+	// The headers go out at once, by which the gateway sees that it is accepted.
+	if err := bidi.Send(nil); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	stream := watch.NewStream()
 	received := make(chan struct{})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -23,6 +24,7 @@ type Config struct {
 	Partitions  int32             `help:"Partitions of topics that do not exist yet." default:"12"`
 	Data        string            `help:"Folder of the local state; it can be rebuilt from the log." default:"data/tracker"`
 	Blobs       service.BlobStore `embed:""`
+	Internal    peers.Config      `embed:""`
 
 	Settings `embed:""`
 
@@ -62,6 +64,13 @@ func (c Config) Validate() error {
 			problem("tracker-advertise must be host:port, not %q", c.Advertise)
 		}
 	}
+	problems = append(problems, c.Internal.Validate())
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !service.Loopback(host) && !c.Internal.Authenticates() &&
+		!c.Internal.Insecure {
+		problem("tracker-listen %s can be reached from other machines, and anyone who reaches it can read and change the "+
+			"jobs of all tenants: set internal-key-file, or internal-tls-cert, internal-tls-key and internal-tls-ca, here and "+
+			"at the gateways; or accept that with insecure-internal", c.Listen)
+	}
 	if c.Data == "" {
 		problem("data must name a folder")
 	}
@@ -75,4 +84,14 @@ func (c Config) Validate() error {
 		problem("tracker-session-timeout must be between 6s and 5m (the broker's bounds), not %s", c.SessionTimeout)
 	}
 	return errors.Join(problems...)
+}
+
+// hosts returns the host names by which gateways reach the tracker.
+func (c Config) hosts() (names []string) {
+	for _, address := range []string{c.Listen, c.Advertise} {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
+			names = append(names, host)
+		}
+	}
+	return names
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/peers"
 )
 
 func TestConfigValidate(t *testing.T) {
@@ -34,12 +35,46 @@ func TestConfigValidate(t *testing.T) {
 		}
 	}
 	c := good
-	c.Listen, c.Advertise = ":8090", "tracker-1:8090"
+	c.Listen, c.Advertise, c.Internal.KeyFile = ":8090", "tracker-1:8090", "secret"
 	if err := c.Validate(); err != nil {
 		t.Error(err)
 	}
 	c.Data, c.Partitions = "", 0
 	if err := c.Validate(); err == nil || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("got %v, want both problems", err)
+	}
+}
+
+// TestWhoMayStartBeyondLoopback checks that a tracker that others can reach starts only if it knows its callers, or if
+// that was given up in words.
+func TestWhoMayStartBeyondLoopback(t *testing.T) {
+	const refused = "set internal-key-file, or internal-tls-cert, internal-tls-key and internal-tls-ca"
+	for _, c := range []struct {
+		listen   string
+		internal peers.Config
+		want     string // "" if it may start
+	}{
+		{"127.0.0.1:8090", peers.Config{}, ""},
+		{"[::1]:8090", peers.Config{}, ""},
+		{"localhost:8090", peers.Config{}, ""},
+		{":8090", peers.Config{}, refused},
+		{"0.0.0.0:8090", peers.Config{}, refused},
+		{"10.0.0.7:8090", peers.Config{}, refused},
+		{"tracker-1:8090", peers.Config{}, refused},
+		{":8090", peers.Config{Cert: "c", Key: "k"}, refused}, // encrypted, for anybody
+		{":8090", peers.Config{CA: "ca"}, refused},
+		{":8090", peers.Config{Cert: "c", Key: "k", CA: "ca"}, ""},
+		{":8090", peers.Config{KeyFile: "s"}, ""},
+		{":8090", peers.Config{Insecure: true}, ""},
+		{"127.0.0.1:8090", peers.Config{Cert: "c"}, "internal-tls-cert and internal-tls-key must be set together"},
+		{"127.0.0.1:8090", peers.Config{Key: "k"}, "internal-tls-cert and internal-tls-key must be set together"},
+	} {
+		cfg := Config{Kafka: kafka.Config{Brokers: []string{"b:9092"}}, TopicPrefix: "p.", Partitions: 12,
+			Data: "data", Settings: command.Defaults[Settings](), Internal: c.internal}
+		cfg.Listen, cfg.Advertise = c.listen, "tracker-1:8090"
+		err := cfg.Validate()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %+v: %v, want %q", c.listen, c.internal, err, c.want)
+		}
 	}
 }

@@ -17,9 +17,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/blobs"
+	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/private"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
@@ -54,6 +56,7 @@ type Tracker struct {
 	api      *api
 	evidence *evidence
 	disk     *service.Probe
+	peers    *peers.Server
 	status   atomic.Pointer[error] // why it is not ready; nil while it takes part in the group
 }
 
@@ -75,6 +78,10 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		backlog:  newBacklogMetrics(m),
 		api:      newAPI(),
 		evidence: newEvidence(groupSilence(cfg.SessionTimeout)),
+	}
+	var err error
+	if t.peers, err = cfg.Internal.Server(certs.Env{Log: t.env.Log, Metrics: env.Metrics}, m, cfg.hosts()...); err != nil {
+		return nil, err
 	}
 	t.disk = service.NewProbe("disk of "+cfg.Data, func() error { return touch(cfg.FS, cfg.Data) })
 	t.measure(m)
@@ -110,6 +117,9 @@ func (t *Tracker) Run(ctx context.Context) error {
 	if advertise == "" {
 		advertise = l.Addr().String()
 	}
+	if t.peers.TLS() {
+		advertise = topic.TrackerScheme + advertise
+	}
 	// Stopping has an order: the tracker leaves the group first, so that gateways learn the new owners
 	// from the group; the API serves until then.
 	g := service.NewGroup(ctx)
@@ -141,18 +151,20 @@ func (t *Tracker) serve(ctx context.Context, l net.Listener) error {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
+	protocols.SetHTTP2(true)
 	// Streams end with the server: Shutdown alone would wait for them.
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()
 	defer cancel()
 	return service.ServeHTTP(ctx, &http.Server{
-		Handler:   mux,
+		Handler:   t.peers.Handler(mux),
+		ErrorLog:  t.peers.ErrorLog(),
 		Protocols: protocols,
 		// Pings notice a gateway whose host or network has failed without closing the connection.
 		HTTP2:       &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		BaseContext: func(net.Listener) context.Context { return base },
-	}, l)
+	}, t.peers.Listener(l))
 }
 
 // own waits for Kafka, opens the blob store and the local store, and runs the owner until ctx ends.

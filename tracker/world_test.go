@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -46,6 +47,8 @@ type world struct {
 	cluster *kfake.Cluster
 	client  *kgo.Client
 	view    bool // trackers keep the topic view
+
+	internal peers.Config // of trackers
 }
 
 func inWorld(t *testing.T, f func(*testing.T, *world)) {
@@ -120,7 +123,7 @@ func (w *world) config(port int, fs vfs.FS) Config {
 			Listen: fmt.Sprintf("127.0.0.1:%d", port), Advertise: fmt.Sprintf("localhost:%d", port),
 			SessionTimeout: 6 * time.Second, NoView: !w.view,
 		},
-		Data: "data", FS: fs,
+		Data: "data", FS: fs, Internal: w.internal,
 	}
 }
 

@@ -1,14 +1,22 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // Bounds for the gateway's readiness.
@@ -31,16 +39,43 @@ type links struct {
 	mu     sync.Mutex       // guards the fields below
 	byAddr map[string]*link // by the tracker's address
 	owners map[string]bool  // addresses of the trackers that own partitions
+
+	log *slog.Logger
 }
 
 // link is the state of the connections to one tracker.
 type link struct {
 	heard atomic.Int64 // when bytes were last read, or else when it became an owner; Unix nanoseconds
+	// refused says why the tracker refuses this gateway, or the gateway the tracker; nil while neither does.
+	refused atomic.Pointer[error]
 }
 
 func (l *link) silent(now time.Time) time.Duration { return now.Sub(time.Unix(0, l.heard.Load())) }
 
-func newLinks() *links { return &links{byAddr: map[string]*link{}} }
+func newLinks(log *slog.Logger) *links { return &links{byAddr: map[string]*link{}, log: log} }
+
+// told records whether the tracker at a URL accepts this gateway, and is accepted by it. It logs each change once.
+func (l *links) told(base *url.URL, err error) {
+	addr := base.Host
+	if base.Scheme == "https" {
+		addr = topic.TrackerScheme + addr
+	}
+	l.mu.Lock()
+	known := l.byAddr[addr]
+	l.mu.Unlock()
+	switch {
+	case known == nil:
+	case err == nil:
+		if known.refused.Load() != nil && known.refused.Swap(nil) != nil {
+			l.log.Info("tracker and gateway accept each other again", "tracker", addr)
+		}
+	default:
+		err = fmt.Errorf("tracker %s cannot be used: %w", addr, err)
+		if last := known.refused.Swap(&err); last == nil || (*last).Error() != err.Error() {
+			l.log.Error("tracker cannot be used", "tracker", addr, "err", errors.Unwrap(err))
+		}
+	}
+}
 
 // keep sets which trackers own partitions. Other trackers may still have a connection, so they are forgotten only after
 // trackerSilence.
@@ -75,6 +110,20 @@ func (l *links) over(c net.Conn, addr string) net.Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return &heardConn{c, l.linkLocked(addr)}
+}
+
+// refused returns why the tracker and this gateway do not accept each other, or nil.
+func (l *links) refused(addr string) error {
+	l.mu.Lock()
+	known := l.byAddr[addr]
+	l.mu.Unlock()
+	if known == nil {
+		return nil
+	}
+	if err := known.refused.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // broken returns an error if a tracker has been silent for longer than trackerSilence.
@@ -112,8 +161,23 @@ func (c *heardConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// tryRefused calls the trackers that refused this gateway again. No other calls may show that they accept it: streams
+// that were open before stay open, and a gateway that is not ready gets no requests.
+func (u *Upstream) tryRefused(ctx context.Context) {
+	for _, addr := range u.links.addresses() {
+		if u.links.refused(addr) == nil {
+			continue
+		}
+		u.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			_, _ = u.client(addr).Get(ctx, connect.NewRequest(&trackerpb.GetRequest{})) // any answer will do
+		})
+	}
+}
+
 // Ready returns why reads and watches do not work on this gateway, or nil: the consumer group does not answer, or a
-// tracker that owns partitions cannot be reached. A partition without an owner is no reason: it is missing on every
+// tracker that owns partitions refuses this gateway or cannot be reached. A partition without an owner is no reason: it is missing on every
 // gateway, and submits work without it.
 func (u *Upstream) Ready() error {
 	now := time.Now()
@@ -130,6 +194,9 @@ func (u *Upstream) Ready() error {
 		return err
 	}
 	for _, addr := range u.links.addresses() {
+		if err := u.links.refused(addr); err != nil {
+			return err
+		}
 		if err := u.links.broken(addr, now); err != nil {
 			return err
 		}

@@ -124,7 +124,7 @@ func scatter[T any](
 					for _, p := range partitions {
 						answered[p] = true
 					}
-				case ctx.Err() != nil, worthAnother(err):
+				case ctx.Err() != nil, worthAnother(err) && !isRefused(err):
 					missing, again = true, err
 				default:
 					refused = err

@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
@@ -123,8 +124,8 @@ func (s *stream) next() *trackerpb.WatchRequest {
 
 // run sends and receives until the stream breaks or ctx ends. This goroutine receives; a
 // second one sends and ends with it.
-func (s *stream) run(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
+func (s *stream) run(all context.Context) {
+	ctx, cancel := context.WithCancel(all)
 	bidi := s.up.client(s.addr).Watch(ctx)
 	var sending sync.WaitGroup
 	sending.Go(func() {
@@ -150,12 +151,16 @@ func (s *stream) run(ctx context.Context) {
 			s.up.watcher.Update(j)
 		}
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !isRefused(err) { // links has logged a refusal
 		s.up.log.Info("watch stream ended", "tracker", s.addr, "err", err)
 	}
+	refused := ctx.Err() == nil && isRefused(err)
 	cancel()
 	sending.Wait()
 	_ = bidi.CloseResponse()
+	if refused { // it would be again
+		pause.For(all, refreshInterval)
+	}
 	s.up.drop(s)
 }
 

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -66,32 +68,58 @@ type Upstream struct {
 	subjects map[uint32]*trackerpb.SubjectAdd // by handle; every stream has them all
 }
 
+// Config is what New needs.
+type Config struct {
+	Names   topic.Names
+	Kafka   *kgo.Client
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	Peers   *peers.Client // how the trackers know this gateway, and the gateway them
+	Watcher Watcher
+	Log     *slog.Logger
+}
+
 // New returns an upstream. Watches begin only once Run runs.
-func New(names topic.Names, cl *kgo.Client, dial func(context.Context, string, string) (net.Conn, error), w Watcher,
-	log *slog.Logger) *Upstream {
+func New(cfg Config) *Upstream {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	links := newLinks()
+	protocols.SetHTTP2(true)
+	links := newLinks(cfg.Log)
+	dial := func(ctx context.Context, network, hostPort, tracker string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		c, err := cfg.Dial(ctx, network, hostPort)
+		if err != nil {
+			return nil, err
+		}
+		return links.over(c, tracker), nil
+	}
 	transport := &http.Transport{
 		Protocols: protocols,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-			defer cancel()
-			c, err := dial(ctx, network, address)
+			return dial(ctx, network, address, address)
+		},
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dial(ctx, network, address, topic.TrackerScheme+address)
 			if err != nil {
 				return nil, err
 			}
-			return links.over(c, address), nil
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			var secure *tls.Conn // the type by which net/http sees that HTTP/2 was negotiated
+			if secure, err = cfg.Peers.TLS(ctx, c, address); err != nil {
+				return nil, err
+			}
+			return secure, nil
 		},
 		// Pings find a tracker that hangs.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	return &Upstream{
-		owners:    newOwners(names, cl),
-		watcher:   w,
-		log:       log,
+		owners:    newOwners(cfg.Names, cfg.Kafka),
+		watcher:   cfg.Watcher,
+		log:       cfg.Log,
 		transport: transport,
-		http:      &http.Client{Transport: transport},
+		http:      &http.Client{Transport: &peers.Transport{Client: cfg.Peers, HTTP: transport, Told: links.told}},
 		wake:      wake.New(),
 		links:     links,
 		streams:   map[string]*stream{},
@@ -112,6 +140,7 @@ func (u *Upstream) Run(ctx context.Context) error {
 		select {
 		case <-fresh.C:
 			u.refresh(ctx)
+			u.tryRefused(ctx)
 		case <-ctx.Done():
 			u.mu.Lock()
 			u.closed = true
@@ -255,7 +284,7 @@ func (u *Upstream) Streams() int {
 
 func (u *Upstream) client(addr string) trackerpbconnect.TrackerClient {
 	// No gzip: trackers are near and documents small, so it would cost more than it saves.
-	return trackerpbconnect.NewTrackerClient(u.http, "http://"+addr, connect.WithAcceptCompression("gzip", nil, nil))
+	return trackerpbconnect.NewTrackerClient(u.http, topic.TrackerURL(addr), connect.WithAcceptCompression("gzip", nil, nil))
 }
 
 // Get asks the tracker that owns the job's partition. It tries again while there is no owner, until ctx ends. Its
@@ -317,7 +346,7 @@ func ask[T any](ctx context.Context, u *Upstream, jobID string,
 			if r, err = call(u.client(addr)); err == nil {
 				return r.Msg, nil
 			}
-			if !worthAnother(err) {
+			if isRefused(err) || !worthAnother(err) {
 				return nil, err
 			}
 		}
@@ -328,6 +357,12 @@ func ask[T any](ctx context.Context, u *Upstream, jobID string,
 			return nil, connect.NewError(connect.CodeUnavailable, refreshErr)
 		}
 	}
+}
+
+// isRefused reports whether a tracker refuses this gateway, or the gateway the tracker. Trying again at once is useless.
+func isRefused(err error) bool {
+	_, ok := errors.AsType[*peers.RefusedError](err)
+	return ok
 }
 
 // worthAnother reports whether a request may be repeated: the tracker is not ready or not the owner, or the connection

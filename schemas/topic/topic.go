@@ -79,11 +79,23 @@ func ValidLife(s string) bool { return lifeRE.MatchString(s) }
 
 const trackerClientPrefix = "ackwire-tracker@"
 
-// TrackerClientID is the Kafka client ID of a tracker that serves its API at the
-// given host:port. Gateways find trackers by it.
-func TrackerClientID(hostPort string) string { return trackerClientPrefix + hostPort }
+// TrackerClientID is the Kafka client ID of a tracker that serves its API at an address: host:port, or
+// https://host:port if it speaks TLS. Gateways find trackers by it, and know by it how to speak to each, so that
+// trackers may get TLS one after the other.
+func TrackerClientID(address string) string { return trackerClientPrefix + address }
 
 // TrackerAddress returns the address in a client ID of TrackerClientID; ok is false for any other client ID.
-func TrackerAddress(clientID string) (hostPort string, ok bool) {
+func TrackerAddress(clientID string) (address string, ok bool) {
 	return strings.CutPrefix(clientID, trackerClientPrefix)
+}
+
+// TrackerScheme begins the address of a tracker that speaks TLS.
+const TrackerScheme = "https://"
+
+// TrackerURL returns the URL of the tracker at an address of TrackerAddress.
+func TrackerURL(address string) string {
+	if strings.HasPrefix(address, TrackerScheme) {
+		return address
+	}
+	return "http://" + address
 }

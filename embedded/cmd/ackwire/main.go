@@ -193,7 +193,9 @@ func (c *keysCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("--jwt-key-file %s\n--webhook-key-file %s\n", files[0], files[1])
+	for _, f := range files {
+		fmt.Printf("--%s %s\n", f.Setting, f.Name)
+	}
 	return nil
 }
 

@@ -18,8 +18,9 @@ const keyBytes = 32
 
 // Files of keys in a data folder.
 const (
-	tokenKey   = "token.key"   // the key itself
-	webhookKey = "webhook.key" // a line of text, for --webhook-key-file
+	tokenKey   = "token.key"    // the key itself
+	webhookKey = "webhook.key"  // a line of text, for --webhook-key-file
+	peersKey   = "internal.key" // a line of text, for --internal-key-file
 )
 
 // Key returns the key in the data folder that signs and verifies tokens. The first call creates it, readable by its
@@ -59,16 +60,25 @@ func parseKey(dir string, content []byte) ([]byte, error) {
 	return key, nil
 }
 
-// Keys creates the keys that the processes of a deployment share, for tokens and for webhooks' secrets, and returns the
-// names of their files. Existing keys are kept.
-func Keys(dir string) (files []string, err error) {
+// KeyFile is a file with a key, for a setting.
+type KeyFile struct{ Setting, Name string }
+
+// Keys creates the keys that the processes of a deployment share: for tokens, for webhooks' secrets, and the secret by
+// which trackers know gateways. Existing keys are kept.
+func Keys(dir string) (files []KeyFile, err error) {
 	if _, err := Key(dir); err != nil {
 		return nil, err
 	}
-	if _, err := keep(dir, webhookKey, func() []byte { return []byte(hex.EncodeToString(newKey()) + "\n") }); err != nil {
-		return nil, err
+	for _, name := range []string{webhookKey, peersKey} {
+		if _, err := keep(dir, name, func() []byte { return []byte(hex.EncodeToString(newKey()) + "\n") }); err != nil {
+			return nil, err
+		}
 	}
-	return []string{filepath.Join(dir, tokenKey), filepath.Join(dir, webhookKey)}, nil
+	return []KeyFile{
+		{"jwt-key-file", filepath.Join(dir, tokenKey)},
+		{"webhook-key-file", filepath.Join(dir, webhookKey)},
+		{"internal-key-file", filepath.Join(dir, peersKey)},
+	}, nil
 }
 
 func newKey() []byte {

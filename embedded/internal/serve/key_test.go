@@ -120,12 +120,12 @@ func TestKeysOfADeploymentStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := Keys(dir)
-	if err != nil || len(files) != 2 {
+	if err != nil || len(files) != 3 {
 		t.Fatalf("%q, %v", files, err)
 	}
 	var before [][]byte
 	for _, f := range files {
-		b, err := os.ReadFile(f)
+		b, err := os.ReadFile(f.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,8 +142,8 @@ func TestKeysOfADeploymentStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, f := range files {
-		if b, err := os.ReadFile(f); err != nil || !bytes.Equal(b, before[i]) {
-			t.Errorf("%s was made again, %v", f, err)
+		if b, err := os.ReadFile(f.Name); err != nil || !bytes.Equal(b, before[i]) {
+			t.Errorf("%s was made again, %v", f.Name, err)
 		}
 	}
 }

@@ -19,8 +19,8 @@ import (
 func trackerConfig(cfg Settings, ownBroker bool) tracker.Config {
 	t := tracker.Config{
 		Kafka: cfg.Gateway.Kafka, TopicPrefix: cfg.Gateway.TopicPrefix, Partitions: cfg.Gateway.Partitions,
-		Settings: cfg.Tracker,
-		Data:     filepath.Join(cfg.Broker.Data, "tracker"), FS: vfs.Default, Blobs: cfg.Gateway.Blobs,
+		Settings: cfg.Tracker, Internal: cfg.Gateway.Internal,
+		Data: filepath.Join(cfg.Broker.Data, "tracker"), FS: vfs.Default, Blobs: cfg.Gateway.Blobs,
 	}
 	if ownBroker {
 		t.NoView = true // the embedded broker cannot compact

@@ -56,6 +56,7 @@ func (c Settings) Validate() error {
 	// Of the tracker only its own settings: it shares the others with the gateway.
 	own := tracker.Config{
 		Kafka: gw.Kafka, TopicPrefix: "ackwire.", Partitions: 1, Data: "data", Settings: c.Tracker,
+		Internal: gw.Internal,
 	}
 	problems := []error{
 		c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),

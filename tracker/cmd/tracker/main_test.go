@@ -57,9 +57,11 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{"--config=" + file, "ackwire.yaml: line 2: unknown key \"partition\""},
 		{"--config=missing.yaml", "missing.yaml"},
 		{"--tracker-session-timeout=1s", "tracker-session-timeout must be between"},
-		{"--tracker-listen=0.0.0.0:8090", "tracker-advertise must be set"},
+		{"--tracker-listen=0.0.0.0:8090 --insecure-internal", "tracker-advertise must be set"},
+		{"--tracker-listen=10.1.2.3:8090", "set internal-key-file, or internal-tls-cert"},
+		{"--internal-tls-key=key.pem", "internal-tls-cert and internal-tls-key must be set together"},
 	} {
-		code, stdout, stderr := run(t, c.arg)
+		code, stdout, stderr := run(t, strings.Fields(c.arg)...)
 		if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "tracker: ") ||
 			!strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q", c.arg, code, stdout, stderr)
