@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/loadtest/system"
@@ -22,7 +23,7 @@ type Config struct {
 	Duration time.Duration `help:"Time for which each of the four is measured, over all rounds." default:"10s"`
 	Rounds   int           `help:"Number of rounds: floor, Ackwire, floor, Ackwire …" default:"4"`
 	Sockets  int           `help:"Sockets that submit." default:"8"`
-	Kafka    []string      `help:"A real Kafka, host:port; by default the embedded broker." sep:","`
+	Kafka    kafka.Config  `embed:"" set:"kafka=" set:"kafka_place=HOST:PORT" set:"kafka_help= By default the embedded broker."`
 }
 
 // Goal is the ratio to the floor that Ackwire aims at.
@@ -94,6 +95,11 @@ func (p Pair) verdict() string {
 func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error) {
 	if cfg.Rate <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 || cfg.Sockets < 1 {
 		return Report{}, errors.New("rate, duration, rounds and sockets must be positive")
+	}
+	if len(cfg.Kafka.Brokers) > 0 {
+		if err := cfg.Kafka.Check(); err != nil {
+			return Report{}, err
+		}
 	}
 	sys, err := system.Start(ctx, cfg.Kafka, log)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
@@ -143,7 +144,7 @@ func Edge(
 	if cfg.Sockets < 1 || cfg.Rate <= 0 || cfg.Shared <= 0 || cfg.Duration <= 0 || cfg.Rounds < 1 {
 		return r, errors.New("sockets, rate, shared, duration and rounds must be positive")
 	}
-	sys, err := system.Start(ctx, nil, log)
+	sys, err := system.Start(ctx, kafka.Config{}, log)
 	if err != nil {
 		return r, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
@@ -65,7 +66,7 @@ func Idle(
 	if cfg.Sockets < 1 || cfg.Rest < time.Second {
 		return r, errors.New("sockets and rest must be positive")
 	}
-	sys, err := system.Start(ctx, nil, log)
+	sys, err := system.Start(ctx, kafka.Config{}, log)
 	if err != nil {
 		return r, err
 	}

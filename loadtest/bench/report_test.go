@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
@@ -105,7 +106,7 @@ func TestABrokenOffRunLeavesNothingBehind(t *testing.T) {
 		t.Setenv("TMPDIR", tmp)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		cfg := Config{Rate: 1, Duration: time.Second, Rounds: 1, Sockets: 1, Kafka: brokers}
+		cfg := Config{Rate: 1, Duration: time.Second, Rounds: 1, Sockets: 1, Kafka: kafka.Config{Brokers: brokers}}
 		if _, err := Run(ctx, cfg, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%s: a report of nothing", name)
 		}

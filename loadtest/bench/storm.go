@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
@@ -81,7 +82,7 @@ func Storm(
 	}
 	ctx, cancel := context.WithTimeout(ctx, stormDeadline)
 	defer cancel()
-	sys, err := system.Start(ctx, nil, log)
+	sys, err := system.Start(ctx, kafka.Config{}, log)
 	if err != nil {
 		return StormReport{}, err
 	}

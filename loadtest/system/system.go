@@ -43,9 +43,9 @@ func (s *System) Key() ([]byte, error) { return embedded.Key(s.dir) }
 // Close stops the system, waits for it and removes its data.
 func (s *System) Close() error { return errors.Join(s.stop(), os.RemoveAll(s.dir)) }
 
-// Start starts a system and waits until it is ready. It uses the embedded broker or, if brokers are given, these with
+// Start starts a system and waits until it is ready. It uses the embedded broker or, if k has brokers, these with
 // its own topics. ctx bounds the start; the system runs until Close is called.
-func Start(ctx context.Context, brokers []string, log *slog.Logger) (*System, error) {
+func Start(ctx context.Context, k kafka.Config, log *slog.Logger) (*System, error) {
 	dir, err := os.MkdirTemp("", "ackwire-loadtest")
 	if err != nil {
 		return nil, err
@@ -53,10 +53,10 @@ func Start(ctx context.Context, brokers []string, log *slog.Logger) (*System, er
 	s := &System{dir: dir}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if len(brokers) == 0 {
+	if len(k.Brokers) == 0 {
 		err = s.embedded(ctx, log)
 	} else {
-		err = s.beside(ctx, brokers, log)
+		err = s.beside(ctx, k, log)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -77,12 +77,12 @@ func (s *System) embedded(ctx context.Context, log *slog.Logger) error {
 }
 
 // beside starts the services on external brokers.
-func (s *System) beside(ctx context.Context, brokers []string, log *slog.Logger) error {
+func (s *System) beside(ctx context.Context, k kafka.Config, log *slog.Logger) error {
 	addrs, err := FreeAddrs(2)
 	if err != nil {
 		return err
 	}
-	s.Name, s.URL, s.Kafka = "Kafka at "+strings.Join(brokers, ","), "http://"+addrs[0], kafka.Config{Brokers: brokers}
+	s.Name, s.URL, s.Kafka = "Kafka at "+strings.Join(k.Brokers, ","), "http://"+addrs[0], k
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ready, ended := make(chan func() error, 1), make(chan error, 1)
 	go func() { ended <- services(running, s.Kafka, addrs, s.dir, service.OS(log), ready) }()

@@ -44,8 +44,12 @@ type GatewaySettings gateway.Config
 // Validate joins all problems of the configuration.
 func (c Settings) Validate() error {
 	gw := gateway.Config(c.Gateway)
+	var unused error
 	if c.onOwnBroker() {
 		gw.Kafka.Brokers = []string{c.Broker.Listen}
+		if gw.Kafka.Security.TLS || gw.Kafka.Security.SASL != "" {
+			unused = errors.New("kafka-tls and kafka-sasl are for a Kafka in other processes: name its brokers by kafka")
+		}
 	}
 	if gw.Blobs.URL == "" {
 		gw.Blobs.URL = "file:///" // share sets it to a folder of the data folder
@@ -59,7 +63,7 @@ func (c Settings) Validate() error {
 		Internal: gw.Internal,
 	}
 	problems := []error{
-		c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
+		unused, c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
 	}
 	if c.NoProcessor && len(c.Handlers.Type) > 0 {
 		problems = append(problems,

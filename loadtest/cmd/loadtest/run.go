@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/command"
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/keyfile"
 	"github.com/ackwire/ackwire/loadtest/live"
 	"github.com/ackwire/ackwire/loadtest/load"
@@ -90,7 +91,7 @@ func (c *runCmd) Run() error {
 	var key []byte
 	if c.Embedded {
 		fmt.Fprintln(os.Stderr, "starting an Ackwire in this process …")
-		sys, err := system.Start(ctx, nil,
+		sys, err := system.Start(ctx, kafka.Config{},
 			slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 		if err != nil {
 			return err
