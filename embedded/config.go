@@ -21,8 +21,8 @@ type Config struct {
 	// loopback address clients without a token are accepted, as tenant AnonymousTenant. Default
 	// 127.0.0.1:8080.
 	Listen string
-	// OpsListen is the address of /metrics, /healthz, /readyz, /startupz and /debug/pprof. Default: a
-	// free port of 127.0.0.1 (Server.OpsAddr).
+	// OpsListen is the address of /metrics, /healthz, /readyz and /startupz, and of /debug/pprof with the
+	// setting debug-endpoints. Default: a free port of 127.0.0.1 (Server.OpsAddr).
 	OpsListen string
 	// KafkaListen is the address of the embedded broker, to which workers connect. Default: a free port
 	// of 127.0.0.1 (Server.KafkaAddr); workers in other processes need a fixed one.

@@ -166,7 +166,7 @@ func makeAll(defs *definitions) (err error) {
 	if err := webhook.Register(p, webhook.Config{Keys: [][]byte{gw.Auth.Key}}); err != nil {
 		return err
 	}
-	ops, err := service.NewOps(context.Background(), env, "127.0.0.1:0", nil)
+	ops, err := service.NewOps(context.Background(), env, "127.0.0.1:0", service.OpsConfig{}, nil)
 	if err != nil {
 		return err
 	}

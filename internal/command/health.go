@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 
 // HealthFlag makes a command ask the running process with the same settings whether it is ready, instead of
 // running itself, and end with exit code 0 or ExitFailed. It is for health checks of containers whose image
-// has no other program. It reads only the flag ops-listen, so it works even if other settings are not valid.
+// has no other program. It reads only ops-listen and ops-tls-cert, so it works even if other settings are not valid.
 type HealthFlag bool
 
 const (
@@ -25,13 +26,19 @@ const (
 
 // BeforeApply implements kong's hook, which runs before any setting is checked.
 func (HealthFlag) BeforeApply(k *kong.Kong, c *kong.Context) error {
+	secure := false
+	for _, flag := range c.Flags() {
+		if flag.Name == "ops-tls-cert" {
+			secure = fmt.Sprint(c.FlagValue(flag)) != ""
+		}
+	}
 	for _, flag := range c.Flags() {
 		if flag.Name != "ops-listen" {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
 		defer cancel()
-		if err := askReady(ctx, fmt.Sprint(c.FlagValue(flag))); err != nil {
+		if err := askReady(ctx, fmt.Sprint(c.FlagValue(flag)), secure); err != nil {
 			fmt.Fprintf(k.Stderr, "%s: %v\n", k.Model.Name, err)
 			k.Exit(ExitFailed)
 			return nil
@@ -42,8 +49,9 @@ func (HealthFlag) BeforeApply(k *kong.Kong, c *kong.Context) error {
 	return errors.New("there is no operations listener to ask")
 }
 
-// askReady asks /readyz of the process whose ops-listen is listen. It returns nil when that is ready.
-func askReady(ctx context.Context, listen string) error {
+// askReady asks /readyz of the process whose ops-listen is listen, with TLS if secure. It returns nil when that is
+// ready.
+func askReady(ctx context.Context, listen string, secure bool) error {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return fmt.Errorf("ops-listen: %w", err)
@@ -58,12 +66,20 @@ func askReady(ctx context.Context, listen string) error {
 	case "::":
 		host = "localhost"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+net.JoinHostPort(host, port)+"/readyz", nil)
 	if err != nil {
 		return err
 	}
 	// A transport of its own: the default one would use a proxy that the environment names.
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	// The certificate is not checked: it is for other names than this machine's loopback address, and nothing secret is
+	// sent.
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+	}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return err

@@ -6,19 +6,23 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/ackwire/ackwire/internal/certs/certstest"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
 // asked is a command that has an operations listener and settings that are never valid.
 type asked struct {
 	ConfigFile
-	OpsListen string     `help:"Operations." default:"127.0.0.1:1"`
-	Health    HealthFlag `help:"Ask." env:"-"`
+	OpsListen string            `help:"Operations." default:"127.0.0.1:1"`
+	Health    HealthFlag        `help:"Ask." env:"-"`
+	Ops       service.OpsConfig `embed:""`
 }
 
 func (asked) Validate() error { return errors.New("not valid") }
@@ -42,7 +46,7 @@ func askHealth(t *testing.T, command any, args ...string) (code int, said string
 
 func TestHealthAsksTheProcessBeside(t *testing.T) {
 	var notReady error
-	ops, err := service.NewOps(t.Context(), quietOS(), "127.0.0.1:0", map[string]service.Ready{
+	ops, err := service.NewOps(t.Context(), quietOS(), "127.0.0.1:0", service.OpsConfig{}, map[string]service.Ready{
 		"thing": func() error { return notReady }})
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +95,7 @@ func TestAllAddressesMeanThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, listen := range []string{":" + u.Port(), "0.0.0.0:" + u.Port(), "[::]:" + u.Port(), u.Host} {
-		if err := askReady(t.Context(), listen); err != nil {
+		if err := askReady(t.Context(), listen, false); err != nil {
 			t.Errorf("%s: %v", listen, err)
 		}
 	}
@@ -105,5 +109,35 @@ func TestVersionIsAFlagOfEveryCommand(t *testing.T) {
 	if code, said, _ := askHealth(t, &struct{}{}, "--version"); code != 0 ||
 		!strings.HasPrefix(said, "thing dev (revision ") {
 		t.Errorf("exit code %d, %q", code, said)
+	}
+}
+
+// TestHealthAsksWithTLS checks that a health check needs neither the token nor a certificate for the loopback address.
+func TestHealthAsksWithTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := certstest.NewCA(t).Files(dir, "ops", time.Hour, "ops.example")
+	token := filepath.Join(dir, "token")
+	certstest.Write(t, token, []byte("sixteen characters\n"))
+	notReady := error(nil)
+	ops, err := service.NewOps(t.Context(), quietOS(), "127.0.0.1:0",
+		service.OpsConfig{Cert: cert, Key: key, TokenFile: token},
+		map[string]service.Ready{"thing": func() error { return notReady }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ops.Run(ctx) }()
+	args := []string{"--health", "--ops-listen=" + ops.Addr(), "--ops-tls-cert=" + cert, "--ops-tls-key=" + key}
+	if code, said, _ := askHealth(t, &asked{}, args...); code != 0 || said != "" {
+		t.Errorf("ready: exit code %d, %q", code, said)
+	}
+	notReady = errors.New("no tracker yet")
+	if code, said, _ := askHealth(t, &asked{}, args...); code != ExitFailed || !strings.Contains(said, "503") {
+		t.Errorf("not ready: exit code %d, %q", code, said)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -109,11 +109,12 @@ func Fail(name string, err error) int {
 // Main runs one service beside its operations listener until a signal comes or the service fails, and returns
 // the process's exit code.
 func Main(
-	name string, env service.Env, opsListen string, ready map[string]service.Ready, run func(context.Context) error,
+	name string, env service.Env, opsListen string, opsConfig service.OpsConfig, ready map[string]service.Ready,
+	run func(context.Context) error,
 ) int {
 	ctx, cancel := Signalled()
 	defer cancel()
-	ops, err := service.NewOps(ctx, env, opsListen, ready)
+	ops, err := service.NewOps(ctx, env, opsListen, opsConfig, ready)
 	if err != nil {
 		return Fail(name, err)
 	}

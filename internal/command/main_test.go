@@ -18,7 +18,7 @@ func quietOS() service.Env { return service.OS(slog.New(slog.DiscardHandler)) }
 // runMain runs Main and returns its exit code and what it said.
 func runMain(t *testing.T, listen string, run func(context.Context) error) (code int, said string) {
 	t.Helper()
-	said = stderr(t, func() { code = Main("thing", quietOS(), listen, nil, run) })
+	said = stderr(t, func() { code = Main("thing", quietOS(), listen, service.OpsConfig{}, nil, run) })
 	return code, said
 }
 

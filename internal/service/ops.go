@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -14,15 +15,21 @@ import (
 )
 
 // Ops is a process's operations listener. It serves /metrics, /healthz (the process runs), /readyz (it takes
-// work, or why not), /startupz (it has been ready since it was started) and /debug/pprof.
+// work, or why not), /startupz (it has been ready since it was started) and, if configured, /debug/pprof.
 type Ops struct {
 	env      Env
 	listener net.Listener
 	probes   probes
+	access   access
+	debug    bool // serve /debug/pprof
 }
 
 // NewOps listens at address. It serves once Run is called.
-func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready) (*Ops, error) {
+func NewOps(ctx context.Context, env Env, address string, cfg OpsConfig, ready map[string]Ready) (*Ops, error) {
+	a, err := cfg.access(env, address)
+	if err != nil {
+		return nil, fmt.Errorf("ops listener: %w", err)
+	}
 	l, err := env.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("ops listener: %w", err)
@@ -33,7 +40,7 @@ func NewOps(ctx context.Context, env Env, address string, ready map[string]Ready
 	if err := certs.Define(env.Metrics); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops listener: %w", err), l.Close())
 	}
-	return &Ops{env: env, listener: l, probes: probes{parts: ready}}, nil
+	return &Ops{env: env, listener: l, probes: probes{parts: ready}, access: a, debug: cfg.Debug}, nil
 }
 
 // Addr returns the address at which it listens.
@@ -44,15 +51,30 @@ func (o *Ops) Close() error { return o.listener.Close() }
 
 // Run serves until ctx ends, and returns when every request has ended.
 func (o *Ops) Run(ctx context.Context) error {
-	return ServeHTTP(ctx, &http.Server{Handler: o.handler()}, o.listener)
+	return ServeHTTP(ctx, &http.Server{
+		Handler:  o.handler(),
+		ErrorLog: slog.NewLogLogger(o.env.Log.Handler(), slog.LevelDebug),
+	}, o.access.secure(o.listener))
 }
 
 func (o *Ops) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metricsHandler(o.env.Metrics))
+	mux.Handle("GET /metrics", o.access.withToken(metricsHandler(o.env.Metrics)))
 	mux.HandleFunc("GET /healthz", o.probes.healthz)
-	mux.HandleFunc("GET /readyz", o.probes.readyz)
-	mux.HandleFunc("GET /startupz", o.probes.startupz)
+	mux.HandleFunc("GET /readyz", o.access.reasons(o.probes.readyz))
+	mux.HandleFunc("GET /startupz", o.access.reasons(o.probes.startupz))
+	mux.Handle("/debug/pprof/", o.access.withToken(o.profiles()))
+	return o.access.hostKnown(mux)
+}
+
+// profiles returns the handler of /debug/pprof.
+func (o *Ops) profiles() http.Handler {
+	if !o.debug {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "this process was started without --debug-endpoints", http.StatusNotFound)
+		})
+	}
+	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", commandLine)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

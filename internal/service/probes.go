@@ -53,19 +53,26 @@ func (p *probes) healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-func (p *probes) readyz(w http.ResponseWriter, _ *http.Request) {
+func (p *probes) readyz(w http.ResponseWriter, reasons bool) {
 	a := p.ask()
-	say(w, a, a.Ready)
+	say(w, a, a.Ready, reasons)
 }
 
 // startupz answers 200 once all parts have been ready at the same time. Its body is readyz's, which tells how
 // far the start has come.
-func (p *probes) startupz(w http.ResponseWriter, _ *http.Request) {
+func (p *probes) startupz(w http.ResponseWriter, reasons bool) {
 	a := p.ask()
-	say(w, a, p.started.Load())
+	say(w, a, p.started.Load(), reasons)
 }
 
-func say(w http.ResponseWriter, a answer, fine bool) {
+// say writes an answer; without reasons, which name addresses, it only tells what is ready.
+func say(w http.ResponseWriter, a answer, fine, reasons bool) {
+	if !reasons {
+		a.Reasons = nil
+		for name, part := range a.Parts {
+			a.Parts[name] = partState{Ready: part.Ready}
+		}
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if !fine {
 		w.WriteHeader(http.StatusServiceUnavailable)

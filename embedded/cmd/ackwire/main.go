@@ -93,7 +93,7 @@ func announce(ctx context.Context, cfg serve.Settings, e *serve.System) {
 Ackwire is ready.
 
   clients   http://%s   (WebSocket: /v1/ws)
-  ops       http://%s   (/metrics /healthz /readyz /startupz /debug/pprof)
+  ops       http://%s   (/metrics /healthz /readyz /startupz)
   Kafka     %s
   data      %s
 

@@ -26,9 +26,10 @@ type Settings struct {
 	Broker broker.Config `embed:""`
 	// Gateway also has the settings that all services share: the addresses of Kafka, the topics' prefix
 	// and partitions, the blob store and the job types. Without addresses of Kafka an embedded broker runs.
-	Gateway   GatewaySettings  `embed:"" set:"kafka=" set:"kafka_place=HOST:PORT" set:"kafka_help= Without them an embedded broker runs in this process, with its log in the data folder."`
-	OpsListen string           `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
-	Tracker   tracker.Settings `embed:""`
+	Gateway   GatewaySettings   `embed:"" set:"kafka=" set:"kafka_place=HOST:PORT" set:"kafka_help= Without them an embedded broker runs in this process, with its log in the data folder."`
+	OpsListen string            `help:"Address of /metrics, /healthz, /readyz and /startupz, and of /debug/pprof with debug-endpoints." default:"127.0.0.1:8081"`
+	Ops       service.OpsConfig `embed:""`
+	Tracker   tracker.Settings  `embed:""`
 
 	// The processor takes jobs from the lanes of the demo types, of the types in Handlers, and of webhooks.
 	Worker      flags.Runs     `embed:"" set:"grace=5s"`
@@ -63,7 +64,12 @@ func (c Settings) Validate() error {
 		Internal: gw.Internal,
 	}
 	problems := []error{
+<<<<<<< HEAD
 		unused, c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
+=======
+		c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
+		c.Ops.Validate(),
+>>>>>>> 0ca804a (internal/service: TLS, a token and a known host for operations listeners)
 	}
 	if c.NoProcessor && len(c.Handlers.Type) > 0 {
 		problems = append(problems,
@@ -133,7 +139,7 @@ func run(ctx context.Context, cfg Settings, env service.Env, started func(*Syste
 	if err := s.build(ctx); err != nil {
 		return unused(err)
 	}
-	if s.ops, err = service.NewOps(ctx, env, cfg.OpsListen, s.readiness()); err != nil {
+	if s.ops, err = service.NewOps(ctx, env, cfg.OpsListen, cfg.Ops, s.readiness()); err != nil {
 		return unused(err)
 	}
 	stages := newStages(ctx)

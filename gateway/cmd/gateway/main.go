@@ -29,7 +29,8 @@ func main() {
 		command.ConfigFile
 		command.Logging `embed:""`
 		gateway.Config  `embed:""`
-		OpsListen       string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8081"`
+		OpsListen       string             `help:"Address of /metrics, /healthz, /readyz and /startupz, and of /debug/pprof with debug-endpoints." default:"127.0.0.1:8081"`
+		Ops             service.OpsConfig  `embed:""`
 		Health          command.HealthFlag `help:"Ask whether the process at ops-listen is ready, and exit with 0 if it is, else with 1." env:"-"`
 		Traces          export.Config      `embed:""`
 	}
@@ -43,7 +44,7 @@ func main() {
 	if err != nil {
 		os.Exit(command.Fail("gateway", err))
 	}
-	code := command.Main("gateway", env, cli.OpsListen, map[string]service.Ready{"gateway": g.Ready}, g.Run)
+	code := command.Main("gateway", env, cli.OpsListen, cli.Ops, map[string]service.Ready{"gateway": g.Ready}, g.Run)
 	flush()
 	os.Exit(code)
 }

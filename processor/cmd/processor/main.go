@@ -30,7 +30,8 @@ type settings struct {
 	command.ConfigFile
 	command.Logging
 	flags.Worker
-	OpsListen string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
+	OpsListen string             `help:"Address of /metrics, /healthz, /readyz and /startupz, and of /debug/pprof with debug-endpoints." default:"127.0.0.1:8101" aliases:"ops" env:"ACKWIRE_OPS_LISTEN,ACKWIRE_OPS"`
+	Ops       service.OpsConfig  `embed:""`
 	Health    command.HealthFlag `help:"Ask whether the process at ops-listen is ready, and exit with 0 if it is, else with 1." env:"-"`
 	Demo      bool               `help:"Run the demo job types."`
 	Traces    export.Config      `embed:""`
@@ -128,7 +129,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ops, err := service.NewOps(ctx, env, cmd.OpsListen, map[string]service.Ready{"processor": p.Ready})
+	ops, err := service.NewOps(ctx, env, cmd.OpsListen, cmd.Ops, map[string]service.Ready{"processor": p.Ready})
 	if err != nil {
 		return err
 	}

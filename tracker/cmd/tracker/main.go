@@ -28,7 +28,8 @@ type commands struct {
 type serveCmd struct {
 	command.Logging `embed:""`
 	tracker.Config  `embed:""`
-	OpsListen       string             `help:"Address of /metrics, /healthz, /readyz, /startupz and /debug/pprof." default:"127.0.0.1:8091"`
+	OpsListen       string             `help:"Address of /metrics, /healthz, /readyz and /startupz, and of /debug/pprof with debug-endpoints." default:"127.0.0.1:8091"`
+	Ops             service.OpsConfig  `embed:""`
 	Health          command.HealthFlag `help:"Ask whether the process at ops-listen is ready, and exit with 0 if it is, else with 1." env:"-"`
 	Traces          export.Config      `embed:""`
 }
@@ -58,7 +59,7 @@ func main() {
 	if err != nil {
 		os.Exit(command.Fail("tracker", err))
 	}
-	code := command.Main("tracker", env, cli.Serve.OpsListen, map[string]service.Ready{"tracker": t.Ready}, t.Run)
+	code := command.Main("tracker", env, cli.Serve.OpsListen, cli.Serve.Ops, map[string]service.Ready{"tracker": t.Ready}, t.Run)
 	flush()
 	os.Exit(code)
 }
