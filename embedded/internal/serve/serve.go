@@ -64,12 +64,8 @@ func (c Settings) Validate() error {
 		Internal: gw.Internal,
 	}
 	problems := []error{
-<<<<<<< HEAD
 		unused, c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
-=======
-		c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
 		c.Ops.Validate(),
->>>>>>> 0ca804a (internal/service: TLS, a token and a known host for operations listeners)
 	}
 	if c.NoProcessor && len(c.Handlers.Type) > 0 {
 		problems = append(problems,
