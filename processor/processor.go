@@ -206,7 +206,7 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 	}
 	topics := make([]kafka.Topic, len(specs))
 	for i, s := range specs {
-		topics[i] = kafka.Topic{Name: s.Name, Partitions: s.Partitions, Configs: s.Configs}
+		topics[i] = kafka.Topic(s)
 	}
 	p.setReady(errors.New("starting"))
 	for {

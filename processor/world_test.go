@@ -91,7 +91,7 @@ func (w *world) makeTopics() {
 	var topics []kafka.Topic
 	for _, s := range []topic.Spec{w.names.StatusSpec(testPartitions), w.names.ControlSpec(testPartitions),
 		w.names.RequestsSpec("default", testPartitions), w.names.DeadSpec()} {
-		topics = append(topics, kafka.Topic{Name: s.Name, Partitions: s.Partitions, Configs: s.Configs})
+		topics = append(topics, kafka.Topic(s))
 	}
 	if _, err := kafka.EnsureTopics(w.ctx(), w.client, topics...); err != nil {
 		w.t.Fatal(err)

@@ -79,8 +79,7 @@ func (w *world) startKafka() {
 func (w *world) makeRequests() {
 	w.t.Helper()
 	spec := w.names.RequestsSpec("default", testPartitions)
-	if _, err := kafka.EnsureTopics(w.t.Context(), w.client, kafka.Topic{Name: spec.Name, Partitions: spec.Partitions,
-		Configs: spec.Configs}); err != nil {
+	if _, err := kafka.EnsureTopics(w.t.Context(), w.client, kafka.Topic(spec)); err != nil {
 		w.t.Fatal(err)
 	}
 }

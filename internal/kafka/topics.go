@@ -12,11 +12,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Topic is a topic that a service needs.
+// Topic is a topic that a service needs. All maps are by the setting's name. A rule is "=v", or ">=v" for numbers, of
+// which -1 is the largest.
 type Topic struct {
 	Name       string
+	Kind       string // names the topics that have the same settings
 	Partitions int32
-	Configs    map[string]string
+	Configs    map[string]string // with which it is created
+	// Promises are the rules without which no service starts; Tuning are those whose breach is only reported.
+	Promises, Tuning map[string]string
+	Why              map[string]string // what the breach of a rule does
 }
 
 // EnsureTopics creates the topics that do not exist, with the broker's default

@@ -111,8 +111,7 @@ func TestRunsDemoJobs(t *testing.T) {
 	spec := names.RequestsSpec("default", topic.DefaultPartitions)
 	status := names.StatusSpec(topic.DefaultPartitions)
 	for _, s := range []topic.Spec{spec, status} {
-		if _, err := kafka.EnsureTopics(ctx, client, kafka.Topic{Name: s.Name, Partitions: s.Partitions,
-			Configs: s.Configs}); err != nil {
+		if _, err := kafka.EnsureTopics(ctx, client, kafka.Topic(s)); err != nil {
 			t.Fatal(err)
 		}
 	}
