@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -137,14 +138,91 @@ const (
 	rotationClients = 10
 )
 
-// TestAPasswordAndACertificateAreRotatedUnderLoad changes both while jobs go through all services. Connections last at
-// most two seconds without another authentication, and are cut after each change; the first certificate has ended when
-// the second one is used.
-func TestAPasswordAndACertificateAreRotatedUnderLoad(t *testing.T) {
+// TestSecuredKafka runs all services on a broker to which connections last at most two seconds without another
+// authentication.
+func TestSecuredKafka(t *testing.T) {
 	kafkatest.Require(t)
 	f := newFront(t)
 	s := startSecured(t, kafkatest.Credentials{Reauthenticate: 2 * time.Second, Front: f.l.Addr().String()})
 	f.run(s.broker.SASL)
+	t.Run("a service without the password is not ready and says why", func(t *testing.T) { s.waitsForPassword(t, f) })
+	t.Run("a service without a file does not start", s.needsFiles)
+	t.Run("a password and a certificate are rotated under load", func(t *testing.T) { s.rotates(t, f) })
+}
+
+// waitsForPassword starts each service with a wrong password, and mends the file when all have said so.
+func (s *secured) waitsForPassword(t *testing.T, f *front) {
+	certstest.Write(t, filepath.Join(s.dir, "password"), []byte("wr0ng\n"))
+	a := addrs(t, 6)
+	all := map[string]*proc{}
+	for name, args := range map[string][]string{
+		"gateway":   {"--listen", a[0], "--ops-listen", a[1], "--anonymous-tenant", "local"},
+		"tracker":   {"--tracker-listen", a[2], "--ops-listen", a[3], "--data", t.TempDir()},
+		"processor": {"--ops", a[4], "--demo"},
+	} {
+		ops := map[string]string{"gateway": a[1], "tracker": a[3], "processor": a[4]}[name]
+		p := &proc{t: t, name: name, ready: "http://" + ops + "/readyz", log: &tail{},
+			args: append(append(args, "--kafka", f.l.Addr().String()), s.flags()...)}
+		p.start()
+		t.Cleanup(func() {
+			p.kill()
+			if t.Failed() {
+				t.Logf("%s printed at last:\n%s", name, p.log)
+			}
+		})
+		all[name] = p
+	}
+	const why = "refused user " + kafkaUser + "; check kafka-user and kafka-password-file, "
+	for name, p := range all {
+		within(t, startWithin, name+" says why it is not ready", func() bool {
+			code, body := get(p.ready)
+			return code == http.StatusServiceUnavailable && strings.Contains(body, why+filepath.Join(s.dir, "password"))
+		})
+		if n := strings.Count(p.log.String(), "no connection to a broker"); n != 1 || !strings.Contains(p.log.String(), why) {
+			t.Errorf("%s logs the reason %d times", name, n)
+		}
+	}
+	certstest.Write(t, filepath.Join(s.dir, "password"), []byte(secretOf(1)+"\n"))
+	for _, p := range all {
+		p.waitReady()
+		if strings.Contains(p.log.String(), "wr0ng") || strings.Contains(p.log.String(), secretOf("")) {
+			t.Errorf("%s logs a password", p.name)
+		}
+	}
+}
+
+// needsFiles starts each service without one of its files: that is wrong usage, told in one line.
+func (s *secured) needsFiles(t *testing.T) {
+	for _, name := range []string{"gateway", "tracker", "processor"} {
+		for _, setting := range []string{"kafka-password-file", "kafka-tls-ca", "kafka-tls-cert"} {
+			missing := filepath.Join(s.dir, "missing")
+			cmd := exec.Command(filepath.Join(binaries, name), append(s.flags(), "--"+setting, missing)...)
+			cmd.Dir = t.TempDir()
+			out, err := cmd.CombinedOutput()
+			if code := cmd.ProcessState.ExitCode(); code != 2 {
+				t.Errorf("%s without the file of %s: exit code %d, %v", name, setting, code, err)
+			}
+			if !strings.Contains(string(out), setting+": stat "+missing+": no such file") {
+				t.Errorf("%s without the file of %s prints:\n%s", name, setting, out)
+			}
+		}
+	}
+}
+
+// get returns the status and the body at a URL; 0 without an answer.
+func get(url string) (code int, body string) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+// rotates changes the password and the certificate while jobs go through all services. Connections are cut after each
+// change, and the first certificate has ended when the second one is used.
+func (s *secured) rotates(t *testing.T, f *front) {
 	s.ca.Files(s.dir, "client", time.Minute)
 	url, all := services(t, f.l.Addr().String(), s.flags()...)
 	first := certificateEnd(t, all["gateway"])
@@ -220,17 +298,9 @@ func everySubmit(ctx context.Context, t *testing.T, clients []*ackwire.Client) (
 // certificateEnd returns when the certificate ends that a process uses, by its metrics.
 func certificateEnd(t *testing.T, p *proc) (end float64) {
 	t.Helper()
-	resp, err := http.Get(strings.Replace(p.ready, "/readyz", "/metrics", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, body := get(strings.Replace(p.ready, "/readyz", "/metrics", 1))
 	const series = `ackwire_certificate_end_timestamp_seconds{setting="kafka-tls-cert"} `
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(body) {
 		if v, ok := strings.CutPrefix(line, series); ok {
 			_, _ = fmt.Sscan(v, &end)
 		}
