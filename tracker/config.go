@@ -28,6 +28,9 @@ type Config struct {
 
 	Settings `embed:""`
 
+	// BrokerTimes says that the broker sets the times of all records, though these do not say so: the embedded
+	// broker cannot mark them.
+	BrokerTimes bool `kong:"-"`
 	// FS is the file system that holds Data; nil means the operating system's. Simulations pass one in
 	// memory.
 	FS vfs.FS `kong:"-"`

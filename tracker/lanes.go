@@ -146,7 +146,11 @@ func (o *owner) firsts(ctx context.Context, requests string, b kafka.Backlog, kn
 				o.logger.Debug("oldest request of a lane not read", "err", err)
 				return nil
 			}
-			keep(p, oldest{taken, rec.Timestamp.UnixMilli()})
+			at := rec.Timestamp
+			if !o.brokerTimes && rec.Attrs.TimestampType() != 1 {
+				at = time.Now() // its writer's time may be anything; it waits for as long at least as it is known
+			}
+			keep(p, oldest{taken, at.UnixMilli()})
 			return nil
 		})
 	}

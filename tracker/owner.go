@@ -34,23 +34,24 @@ const (
 // shards, each partition from where its restored state ends.
 type owner struct {
 	// Set before run, then only read.
-	log        store.Identity // of status
-	names      topic.Names
-	partitions int32
-	store      *store.Store
-	view       *view.Config // nil: there is no topic view
-	group      *kgo.Client
-	reader     *kgo.Client
-	admin      *kgo.Client
-	fetcher    *fetch.Fetcher
-	metrics    *shard.Metrics
-	tracer     trace.Tracer // nil: no spans are made
-	restores   *restoreMetrics
-	backlog    *backlogMetrics
-	api        *api
-	evidence   *evidence
-	logger     *slog.Logger
-	failed     chan error // capacity 1: the first partition that could not go on
+	log         store.Identity // of status
+	names       topic.Names
+	partitions  int32
+	brokerTimes bool // see Config
+	store       *store.Store
+	view        *view.Config // nil: there is no topic view
+	group       *kgo.Client
+	reader      *kgo.Client
+	admin       *kgo.Client
+	fetcher     *fetch.Fetcher
+	metrics     *shard.Metrics
+	tracer      trace.Tracer // nil: no spans are made
+	restores    *restoreMetrics
+	backlog     *backlogMetrics
+	api         *api
+	evidence    *evidence
+	logger      *slog.Logger
+	failed      chan error // capacity 1: the first partition that could not go on
 
 	mu        sync.Mutex // guards all below
 	tenures   map[int32]*tenure
@@ -160,6 +161,7 @@ func (o *owner) hold(ctx context.Context, t *tenure) error {
 	cfg := shard.Config{
 		Partition: p, Partitions: o.partitions, Names: o.names, Store: o.store.Partition(p), Kafka: o,
 		Metrics: o.metrics, Tracer: o.tracer, Log: o.logger,
+		BrokerTimes: o.brokerTimes,
 	}
 	if o.view != nil {
 		var err error

@@ -114,7 +114,8 @@ func foldTo(ctx context.Context, cl *kgo.Client, newClient func(...kgo.Opt) (*kg
 			if string(rec.Key) != string(last.Key) || err != nil || e.JobID != string(last.Key) {
 				continue
 			}
-			r := fold.Fold(j, &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp})
+			r := fold.Fold(j, &e, fold.Meta{Offset: rec.Offset, Time: rec.Timestamp,
+				ByWriter: rec.Attrs.TimestampType() != 1})
 			if rec.Offset >= last.Offset {
 				return r, nil
 			}

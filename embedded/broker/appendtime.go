@@ -14,10 +14,18 @@ import (
 // breaks the checksum of a batch whose attributes ask for it. The last record of a batch gets the current time,
 // and the records before it keep their distance to it.
 func UseAppendTime(c *kfake.Cluster) {
+	UseTimes(c, func(int64) time.Time { return time.Now() })
+}
+
+// UseTimes is UseAppendTime with other times than the current one, by the ID of the batch's producer: so tests
+// give clients wrong clocks.
+func UseTimes(c *kfake.Cluster, now func(producer int64) time.Time) {
 	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		for _, t := range r.(*kmsg.ProduceRequest).Topics {
 			for _, p := range t.Partitions {
-				stamp(p.Records, time.Now())
+				if len(p.Records) >= headerBytes {
+					stamp(p.Records, now(int64(binary.BigEndian.Uint64(p.Records[producerAt:]))))
+				}
 			}
 		}
 		return nil, nil, false // kfake handles the request
@@ -33,6 +41,7 @@ const (
 	checkedFrom    = 21
 	firstTimeAt    = 27 // milliseconds
 	maxTimeAt      = 35
+	producerAt     = 43
 	headerBytes    = 61
 )
 

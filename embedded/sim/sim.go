@@ -78,6 +78,7 @@ type World struct {
 	ConfigureGateway func(*gateway.Config)
 	blobs            service.BlobStore
 	traces           func(host string) trace.TracerProvider // nil: no spans are made
+	writerTimes      bool                                   // records keep the times of their writers
 }
 
 // Process is one service of the world, on a host of its own.
@@ -97,12 +98,24 @@ func Run(t *testing.T, test func(*World)) {
 	RunTraced(t, nil, test)
 }
 
+// RunWriterTimes is Run on topics whose records have the times of their writers (CreateTime), which clock tells from
+// the ID of the Kafka producer.
+func RunWriterTimes(t *testing.T, clock func(producer int64) time.Time, test func(*World)) {
+	t.Helper()
+	runWorld(t, nil, clock, test)
+}
+
 // RunTraced is Run with a tracer provider for each process; traces may be nil.
 func RunTraced(t *testing.T, traces func(host string) trace.TracerProvider, test func(*World)) {
 	t.Helper()
+	runWorld(t, traces, nil, test)
+}
+
+func runWorld(t *testing.T, traces func(host string) trace.TracerProvider, clock func(int64) time.Time, test func(*World)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &World{
-			T: t, traces: traces, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix},
+			T: t, traces: traces, writerTimes: clock != nil, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix},
 			fs: vfs.NewCrashableMem(),
 		}
 		host := w.Net.Host("broker")
@@ -113,7 +126,11 @@ func RunTraced(t *testing.T, traces func(host string) trace.TracerProvider, test
 		if err != nil {
 			t.Fatal(err)
 		}
-		broker.UseAppendTime(cluster)
+		if clock != nil {
+			broker.UseTimes(cluster, clock)
+		} else {
+			broker.UseAppendTime(cluster)
+		}
 		w.Cluster = cluster
 		if w.blobs.URL, err = blobs.Dir(t.TempDir()); err != nil {
 			t.Fatal(err)
@@ -209,7 +226,7 @@ func (w *World) StartTracker() *Process {
 			Listen: fmt.Sprintf("127.0.0.1:%d", trackerPort), Advertise: fmt.Sprintf("localhost:%d", trackerPort),
 			SessionTimeout: 6 * time.Second, NoView: true,
 		},
-		Data: "tracker", FS: w.fs, Blobs: w.blobs,
+		Data: "tracker", FS: w.fs, Blobs: w.blobs, BrokerTimes: !w.writerTimes,
 	}, w.env("tracker", metrics))
 	if err != nil {
 		w.T.Fatal(err)

@@ -13,11 +13,14 @@ import (
 // Meta is an event's position and times in the log.
 type Meta struct {
 	Offset int64
-	// Time is the record's timestamp. Brokers set it (LogAppendTime); where they do not, the
-	// event's writer does, and it may be wrong.
+	// Time is the record's timestamp.
 	Time time.Time
+	// ByWriter says that Time was set by the event's writer (CreateTime), and not by the broker
+	// (LogAppendTime). Documents show such a time, but no rule decides by it, as it may be anything.
+	ByWriter bool
 	// Clock is when the record was appended, by the clock of the partition's owner. Timers count
-	// from it. A zero Clock means Time.
+	// from it. Rules do not decide by it, as another owner may have read the record later. A zero
+	// Clock means Time.
 	Clock time.Time
 }
 
@@ -90,6 +93,7 @@ func Fold(j *Job, e *event.Event, at Meta) Result {
 	}
 	if j != nil && at.Time.Before(j.Doc.UpdatedAt) {
 		at.Time = j.Doc.UpdatedAt // clocks of writers differ: a later event must not seem to be earlier
+		at.ByWriter = at.ByWriter || j.ByWriter
 	}
 	s := step{old: j, e: e, at: at}
 	r := s.apply()
@@ -164,6 +168,8 @@ func (s *step) change() *Job {
 func (s *step) took(orders ...event.Order) Result {
 	s.next.Version = s.at.Offset + 1
 	s.next.Doc.UpdatedAt = s.at.Time
+	s.next.ByWriter = s.at.ByWriter
+	s.next.Ahead = s.at.Time.Sub(s.at.Clock)
 	if (s.old == nil || s.old.Doc.State != s.next.Doc.State) && s.next.calls(s.next.Doc.State) {
 		s.next.CallbackState, s.next.CallbackDue = s.next.Doc.State, s.next.Version
 	}

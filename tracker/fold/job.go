@@ -68,6 +68,10 @@ type Job struct {
 	// Skew is how far the timestamp of the record that began the job's state was ahead of the clock of
 	// the partition's owner. Timers subtract it. It is 0 where brokers stamp records.
 	Skew time.Duration `json:"skew,omitempty"`
+	// Ahead is how far the document's updatedAt was ahead of that clock. ByWriter says that updatedAt was set by
+	// the event's writer, so that no rule decides by it.
+	Ahead    time.Duration `json:"ahead,omitempty"`
+	ByWriter bool          `json:"byWriter,omitempty"`
 	// CancelAt is when the cancellation of the current run was requested.
 	CancelAt *time.Time `json:"cancelAt,omitempty"`
 
@@ -77,6 +81,10 @@ type Job struct {
 	// ResultBlob is the place in the blob store of the result that the document's resultUrl serves.
 	ResultBlob *event.Blob `json:"resultBlob,omitempty"`
 }
+
+// UpdatedAt returns when the job changed last, by the clock of the partition's owner. Where brokers stamp records
+// it is the document's updatedAt.
+func (j *Job) UpdatedAt() time.Time { return j.Doc.UpdatedAt.Add(-j.Ahead) }
 
 // Ended reports whether the job is in a terminal state.
 func (j *Job) Ended() bool { return j.Doc.State.Terminal() }

@@ -17,10 +17,10 @@ const youngRequest = job.MaxSubmit + 10*time.Second
 // Kafka may deliver a request again for as long as it keeps it: a consumer group that was empty for a
 // week loses its offsets. A job exists for at least its retention. So a request that is younger cannot
 // have had a job that has expired: its accepted is late or lost, and the claim makes the job. A request
-// that is older makes none; no client was acked for it, or its accepted would be there. A claim that does
-// not tell its request's age is accepted.
+// that is older makes none; no client was acked for it, or its accepted would be there. A claim is accepted
+// if it does not tell its request's age, or has its own time from the worker: a wrong clock must not lose a job.
 func (s *step) stale() bool {
-	if s.e.RequestedAt == nil {
+	if s.e.RequestedAt == nil || s.at.ByWriter {
 		return false
 	}
 	return Outlived(s.at.Time.Sub(*s.e.RequestedAt), s.e.Policy)

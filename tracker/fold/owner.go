@@ -88,7 +88,8 @@ func (s *step) deadlineExceeded() Result {
 	return s.took(stop...)
 }
 
-// expired removes a job whose retention is over.
+// expired removes a job whose retention is over. The log's times tell, unless writers have set them: then the
+// tracker that has appended the event knows best.
 func (s *step) expired() Result {
 	switch j := s.old; {
 	case j == nil:
@@ -97,7 +98,7 @@ func (s *step) expired() Result {
 		return s.refuse(NotEnded)
 	case s.e.Round != j.Round:
 		return s.refuse(WrongRound)
-	case s.at.Time.Before(ExpiresAt(j)):
+	case !s.at.ByWriter && !j.ByWriter && s.at.Time.Before(retainedUntil(j)):
 		return s.refuse(NotDue)
 	}
 	return Result{Changed: true}

@@ -70,12 +70,18 @@ func DeadlineAt(j *Job) (time.Time, bool) {
 	return j.RoundAt.Add(d), d > 0
 }
 
-// expiryAt returns when expired is to be appended: when the retention is over both by the log's times, for
-// the fold refuses it before, and by the clock of the partition's owner.
-func expiryAt(j *Job) time.Time { return ExpiresAt(j).Add(max(-j.Skew, 0)) }
+// expiryAt returns when expired is to be appended: when the retention is over by the clock of the partition's
+// owner and, if the fold would refuse it before, by the log's times.
+func expiryAt(j *Job) time.Time {
+	skew := j.Skew
+	if !j.ByWriter {
+		skew = min(skew, 0)
+	}
+	return retainedUntil(j).Add(-skew)
+}
 
-// ExpiresAt returns when the retention of an ended job is over, by the log's times.
-func ExpiresAt(j *Job) time.Time {
+// retainedUntil returns when the retention of an ended job is over, by the log's times.
+func retainedUntil(j *Job) time.Time {
 	return j.Doc.FinishedAt.Add(j.Policy.Retention.Duration())
 }
 

@@ -23,8 +23,11 @@ const (
 
 // Unserved counts the dispatches in a row that ended with a worker that could not run the job.
 type Unserved struct {
-	Count int       `json:"count"`
-	Since time.Time `json:"since"` // when the first one ended
+	Count int `json:"count"`
+	// Since is when the first one ended, by the log's times; zero if that was the writer's time.
+	Since time.Time `json:"since"`
+	// Paused is the sum of the pauses after them. It has passed, whatever records' times say.
+	Paused time.Duration `json:"paused,omitempty"`
 }
 
 // handBack ends a run whose worker cannot run the job, for the reason that f gives.
@@ -33,10 +36,10 @@ func (s *step) handBack(f *event.Failure) Result {
 	why := &job.Error{Code: text.Clip(f.Code, maxCode), Message: text.Clip(f.Message, maxMessage), Retryable: true}
 	j.endRun(job.OutcomeReleased, why, s.at.Time)
 	j.forgetRepeated()
-	switch next := j.Unserved.again(s.at.Clock); {
+	switch next := j.Unserved.again(s.at); {
 	case j.Doc.CancelRequested:
 		j.end(job.Cancelled, s.at)
-	case s.at.Clock.Sub(next.Since) >= job.MaxUnserved:
+	case next.lasted(s.at) >= job.MaxUnserved:
 		j.Doc.Error = &job.Error{Code: job.CodeUnserved, Retryable: true, Message: text.Clip(fmt.Sprintf(
 			"no worker could run it for %v; the last one said %s: %s", job.MaxUnserved, why.Code, why.Message), maxMessage)}
 		j.end(job.Failed, s.at)
@@ -46,17 +49,29 @@ func (s *step) handBack(f *event.Failure) Result {
 		if f.RetryAfter != nil {
 			pause = max(pause, min(f.RetryAfter.Duration(), job.MaxRetryAfter))
 		}
+		next.Paused = min(next.Paused+pause, job.MaxUnserved)
 		j.handOut(s.at, pause)
 	}
 	return s.took()
 }
 
 // again returns u with one more dispatch counted.
-func (u *Unserved) again(at time.Time) *Unserved {
-	if u == nil {
-		return &Unserved{Count: 1, Since: at}
+func (u *Unserved) again(at Meta) *Unserved {
+	switch {
+	case u != nil:
+		return &Unserved{Count: min(u.Count+1, math.MaxInt32), Since: u.Since, Paused: u.Paused}
+	case at.ByWriter:
+		return &Unserved{Count: 1}
 	}
-	return &Unserved{Count: min(u.Count+1, math.MaxInt32), Since: u.Since}
+	return &Unserved{Count: 1, Since: at.Time}
+}
+
+// lasted returns for how long at least workers have handed the job back.
+func (u *Unserved) lasted(at Meta) time.Duration {
+	if at.ByWriter || u.Since.IsZero() {
+		return u.Paused
+	}
+	return at.Time.Sub(u.Since)
 }
 
 // unservedPause returns the pause before the next dispatch. It doubles with each; half of it is jitter, a

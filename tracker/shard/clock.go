@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
@@ -37,65 +38,106 @@ func (a *aheadClock) observe(now, logTime time.Time) {
 // rearmShift is how far the estimate may move before all timers are armed anew.
 const rearmShift = time.Second
 
-// stampTolerance is how far a time that an event's writer gave may lie from the local clock
-// before the local clock counts instead. Nothing falls due early by more than that.
+// A topic status with message.timestamp.type=CreateTime has the times of its records' writers, and these may
+// be anything. So there the log has no clock, and timers go by the clock of the partition's owner: a record
+// counts as appended when the owner has read it first, or up to stampTolerance earlier if its time says so.
+// A timer is then early by stampTolerance at most, and late by the time that the record waited for an owner.
+//
+// That needs no other record to compare with, so the first record after a restart is no special case. A job
+// keeps the clock of its events in the store and in the view. Rules do not decide by it (see fold.Meta): another
+// tracker that reads the same log later has the same documents and takes the same events.
+
+// stampTolerance is how far a time that an event's writer gave may lie before the owner's clock.
 const stampTolerance = 10 * time.Second
 
-// writerClock is what a shard knows of times that were not given by the broker. A topic status
-// with message.timestamp.type=CreateTime has only such: each is its writer's, and so anything.
+// wrong says how a record's time cannot be true.
+type wrong string
+
+const (
+	timeAhead  wrong = "ahead"
+	timeBehind wrong = "behind"
+)
+
+// writerClock is what a shard knows of the times that writers gave their records.
 type writerClock struct {
-	latest time.Time // when the last record was appended, at the earliest
-	told   time.Time // when a record's time was last complained of
+	latest time.Time           // when the last record was appended, as far as writers are believed
+	told   map[wrong]time.Time // when a record's time was last complained of
 }
 
-// stampedByBroker reports whether the broker gave the record its time (LogAppendTime).
-func stampedByBroker(rec *kgo.Record) bool { return rec.Attrs.TimestampType() == 1 }
+// appended is what a shard takes for the time at which a record was appended.
+type appended struct {
+	clock    time.Time // timers count from it
+	believed time.Time // as the record says, unless that cannot be true; only metrics go by it
+	byWriter bool      // the writer set the record's time, and not the broker
+}
 
-// appendedAt tells when a record was appended: the broker's word where it is that, else the
-// writer's as far as it can be true. It was not appended after now, not before the record before
-// it and, when it has just come, not long ago.
-func (s *Shard) appendedAt(rec *kgo.Record, now time.Time) time.Time {
-	if stampedByBroker(rec) {
-		return rec.Timestamp
+// stamped reports whether the broker gave the record its time (LogAppendTime).
+func (s *Shard) stamped(rec *kgo.Record) bool {
+	return s.brokerTimes || rec.Attrs.TimestampType() == 1
+}
+
+// appendedAt tells when a record was appended.
+func (s *Shard) appendedAt(rec *kgo.Record, now time.Time) appended {
+	if s.stamped(rec) {
+		return appended{clock: rec.Timestamp, believed: rec.Timestamp}
 	}
-	at := rec.Timestamp
-	earliest := s.writers.latest
-	if s.ready.Load() {
-		earliest = now
+	read := now.Add(-s.ahead.by) // by the log's clock, if it has one
+	at := appended{clock: rec.Timestamp, believed: rec.Timestamp, byWriter: true}
+	if least := read.Add(-stampTolerance); at.clock.Before(least) {
+		at.clock = least
+	} else if at.clock.After(read) {
+		at.clock = read
 	}
-	why := ""
-	if earliest = earliest.Add(-stampTolerance); at.Before(earliest) {
-		at, why = earliest, "behind"
-	} else if at.After(now) {
-		if at.After(now.Add(stampTolerance)) {
-			why = "ahead"
+	var is wrong
+	if earliest := s.appendedAfter().Add(-stampTolerance); at.believed.Before(earliest) {
+		at.believed, is = earliest, timeBehind
+	} else if at.believed.After(read) {
+		at.believed = read
+		if rec.Timestamp.After(read.Add(stampTolerance)) {
+			is = timeAhead
 		}
-		at = now
 	}
-	if at.After(s.writers.latest) {
-		s.writers.latest = at
+	if at.believed.After(s.writers.latest) {
+		s.writers.latest = at.believed
 	}
-	if why != "" {
-		s.metrics.wildStamps.WithLabelValues(why).Inc()
-		if now.Sub(s.writers.told) >= stampComplaint {
-			s.writers.told = now
-			s.log.Error("a record's time cannot be true: its writer's clock is wrong, and the topic status takes its word; "+
-				"set message.timestamp.type=LogAppendTime",
-				"offset", rec.Offset, "key", text.Clip(string(rec.Key), maxDeadDetail), "stamped", rec.Timestamp, "counted", at,
-				"is", why)
-		}
+	if is != "" {
+		s.complain(rec, is, read, now)
 	}
 	return at
 }
 
-// stampComplaint is how long the log is silent about wrong times after it has said one.
+// appendedAfter returns a time by the log's clock at which the next record was not yet appended: when the log was
+// last seen to end before it or, while the shard catches up, the time of the record before it.
+func (s *Shard) appendedAfter() time.Time {
+	if s.ready.Load() {
+		return s.fresh.asOf.Add(-s.ahead.by)
+	}
+	return s.writers.latest
+}
+
+// complain counts a record's wrong time, and logs it unless one that is wrong in the same way was logged
+// within stampComplaint.
+func (s *Shard) complain(rec *kgo.Record, is wrong, read, now time.Time) {
+	s.metrics.wildStamps.WithLabelValues(string(is)).Inc()
+	if told, ok := s.writers.told[is]; ok && now.Sub(told) < stampComplaint {
+		return
+	}
+	s.writers.told[is] = now
+	e, _ := event.Decode(rec.Value)
+	s.log.Error("a record's time cannot be true: its writer's clock is wrong, and the topic status takes its word; "+
+		"set message.timestamp.type=LogAppendTime",
+		"offset", rec.Offset, "key", text.Clip(string(rec.Key), maxDeadDetail), "type", e.Type,
+		"worker", text.Clip(e.Worker, maxDeadDetail), "is", is, "stamped", rec.Timestamp, "read", read)
+}
+
+// stampComplaint is how long the log is silent about times that are wrong in one way after it has said so.
 const stampComplaint = time.Minute
 
 // observe compares the clocks by a record that was just read, and that the broker has stamped.
 // While the shard catches up records are old, and show no more than that the local clock is
 // behind.
 func (s *Shard) observe(now time.Time, rec *kgo.Record) {
-	if !stampedByBroker(rec) {
+	if !s.stamped(rec) {
 		return // one writer's clock would move what all jobs are owed
 	}
 	logTime := rec.Timestamp

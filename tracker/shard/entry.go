@@ -64,7 +64,7 @@ func (e *entry) document() *trackerpb.Job {
 func publish(j *fold.Job, doc []byte) *trackerpb.Job {
 	return &trackerpb.Job{
 		JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended(),
-		Updated: j.Doc.UpdatedAt.UnixMilli(), Subject: j.Subject,
+		Updated: j.UpdatedAt().UnixMilli(), Subject: j.Subject,
 	}
 }
 

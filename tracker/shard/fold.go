@@ -30,14 +30,25 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 				break
 			}
 		}
-		s.next, s.lastFolded = rec.Offset+1, at
-		s.fresh.folded(at)
+		s.next = rec.Offset + 1
+		s.passed(at)
 	}
 	s.position.Store(s.next)
 	s.unwritten.changed(now)
 	s.fresh.reached(s.next)
 	s.caughtUp()
 	s.unpark()
+}
+
+// passed notes the time of a record that was folded. A time that its writer gave proves nothing of what is
+// folded, nor, while the shard catches up, of what runs could have said since.
+func (s *Shard) passed(at appended) {
+	if !at.byWriter {
+		s.fresh.folded(at.clock)
+	}
+	if !at.byWriter || s.ready.Load() {
+		s.lastFolded = at.clock
+	}
 }
 
 // newsAge is how old an event may be that a shard meets while it catches up, and still count
@@ -47,7 +58,7 @@ const newsAge = 10 * time.Minute
 // fold applies one record, which was appended at a time. What cannot be decoded, or cannot
 // become a document, goes to the dead letters and changes nothing. It fails when the store cannot
 // be read: going on would fold onto nothing.
-func (s *Shard) fold(rec *kgo.Record, at, now time.Time) error {
+func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 	e, reason, err := s.decode(rec)
 	if err != nil {
 		s.bury(rec, reason, err)
@@ -60,14 +71,14 @@ func (s *Shard) fold(rec *kgo.Record, at, now time.Time) error {
 	}
 	s.observe(now, rec)
 	if s.ready.Load() {
-		s.metrics.logToFold.Observe(max(now.Sub(at), 0).Seconds())
+		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
 	}
-	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: stamp(rec), Clock: at})
+	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock})
 	s.join(entry, rec, &e, r, now)
 	if r.Changed {
 		was := entry.job
 		s.changed(entry, r.Job, now)
-		if r.Job != nil && (s.ready.Load() || now.Sub(at) < newsAge) {
+		if r.Job != nil && (s.ready.Load() || now.Sub(at.believed) < newsAge) {
 			s.kindOf(entry).measure(was, r.Job, &e)
 		}
 		if !r.Quiet {

@@ -64,6 +64,9 @@ type world struct {
 	metrics *Metrics
 	tracer  trace.Tracer // nil: no spans are made
 	shown   *prometheus.Registry
+	logTo   *lines // nil: nobody reads the shard's log
+
+	brokerTimes bool
 
 	store *store.Store
 	shard *Shard
@@ -74,6 +77,7 @@ type world struct {
 	logs    map[string][]*kgo.Record
 	skew    time.Duration    // of the broker's clock
 	stamps  func() time.Time // what writers say the time is; nil: the broker says it
+	times   []time.Time      // when the records of status were appended
 	wake    chan struct{}    // closed when status grows
 	paused  bool             // status is not delivered
 	fault   func(*kgo.Record) (lost bool, err error)
@@ -113,9 +117,13 @@ func (w *world) start() {
 		quiet); err != nil {
 		w.t.Fatal(err)
 	}
+	log := quiet
+	if w.logTo != nil {
+		log = slog.New(slog.NewTextHandler(w.logTo, nil))
+	}
 	w.shard = New(Config{
 		Partition: testPartition, Partitions: testPartitions, Names: names, Store: w.store.Partition(testPartition),
-		Kafka: w, View: w.view, Metrics: w.metrics, Tracer: w.tracer, Log: quiet,
+		Kafka: w, View: w.view, Metrics: w.metrics, Tracer: w.tracer, Log: log, BrokerTimes: w.brokerTimes,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop, w.ended = cancel, make(chan error, 1)
@@ -203,8 +211,11 @@ func (w *world) appendLocked(rec *kgo.Record) {
 	rec.Timestamp = time.Now().Add(w.skew).Truncate(time.Millisecond)
 	if rec.Topic == names.Status() {
 		rec.Partition = testPartition
+		w.times = append(w.times, time.Now())
 		if w.stamps == nil {
 			rec.Attrs = kgo.NewRecordAttrs(kgo.RecordAttrsOpts{TimestampType: 1})
+		} else {
+			rec.Timestamp = w.stamps().Truncate(time.Millisecond)
 		}
 	}
 	w.logs[rec.Topic] = append(w.logs[rec.Topic], rec)
@@ -371,11 +382,7 @@ func (w *world) append(id string, typ event.Type, mods ...mod) int64 {
 
 func (w *world) appendRecord(key, value []byte) int64 {
 	rec := &kgo.Record{Topic: names.Status(), Key: key, Value: value}
-	w.set(func() {
-		if w.appendLocked(rec); w.stamps != nil {
-			rec.Timestamp = w.stamps().Truncate(time.Millisecond)
-		}
-	})
+	w.set(func() { w.appendLocked(rec) })
 	synctest.Wait()
 	return rec.Offset + 1
 }

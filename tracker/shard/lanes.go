@@ -201,14 +201,14 @@ func (k *kind) measure(was, j *fold.Job, e *event.Event) {
 			k.leases.Inc()
 		}
 		if j.Ended() {
-			k.run.Observe(between(*was.Doc.StartedAt, *j.Doc.FinishedAt))
+			k.run.Observe(between(was.Doc.StartedAt.Add(-was.Skew), j.Doc.FinishedAt.Add(-j.Skew)))
 		}
 	}
 	if j.Doc.StartedAt != nil && (was == nil || was.Doc.StartedAt == nil) {
-		k.wait.Observe(between(dueAt(j), *j.Doc.StartedAt))
+		k.wait.Observe(between(dueAt(j), j.Doc.StartedAt.Add(-j.Skew)))
 	}
 	if j.Ended() && (was == nil || !was.Ended()) {
-		k.total.Observe(between(dueAt(j), *j.Doc.FinishedAt))
+		k.total.Observe(between(dueAt(j), j.Doc.FinishedAt.Add(-j.Skew)))
 		if j.Doc.State == job.Failed && j.Doc.Error != nil {
 			k.failed(j.Doc.Error.Code)
 		}

@@ -166,9 +166,12 @@ func (v *table) restore(t *testing.T, fs *vfs.MemFS) {
 }
 
 // aLog lets jobs live for a while, and returns all that was said of them.
-func aLog(t *testing.T, rnd *rand.Rand, ids []string, steps int) []*kgo.Record {
+func aLog(t *testing.T, rnd *rand.Rand, ids []string, steps int, byWriters bool) []*kgo.Record {
 	t.Helper()
 	w := newWorld(t)
+	if byWriters {
+		w.stamps = clocks(rnd)
+	}
 	w.start()
 	synctest.Wait()
 	for step := range steps {
@@ -191,12 +194,17 @@ func aLog(t *testing.T, rnd *rand.Rand, ids []string, steps int) []*kgo.Record {
 // one that was killed at 200 points, each with a part of its unsynced writes lost, by
 // ones that took a view over, and by one that began anew, gives the same documents, byte by
 // byte.
-func TestOneLogOneState(t *testing.T) {
+func TestOneLogOneState(t *testing.T) { oneLogOneState(t, false) }
+
+// TestOneLogOneStateByWritersTimes is TestOneLogOneState with records that have any times.
+func TestOneLogOneStateByWritersTimes(t *testing.T) { oneLogOneState(t, true) }
+
+func oneLogOneState(t *testing.T, byWriters bool) {
 	const kills = 200
 	synctest.Test(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(5, 5))
 		ids := jobIDs(30)
-		log := aLog(t, rnd, ids, 500)
+		log := aLog(t, rnd, ids, 500, byWriters)
 		end := int64(len(log))
 		view := &table{rnd: rand.New(rand.NewPCG(1, 1)), rows: map[string]*store.Row{}}
 		straight := &replay{t: t, log: log, fs: vfs.NewCrashableMem(), view: view}
@@ -268,7 +276,7 @@ func TestViewFollowsTheStore(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 9))
 				ids := jobIDs(12)
-				log := aLog(t, rnd, ids, 200)
+				log := aLog(t, rnd, ids, 200, false)
 				view := &table{rnd: rand.New(rand.NewPCG(1, 1)), rows: map[string]*store.Row{}}
 				r := &replay{t: t, log: log, fs: vfs.NewCrashableMem(), view: view}
 				for at := int64(0); at < int64(len(log)); at = min(int64(len(log)), at+1+rnd.Int64N(30)) {

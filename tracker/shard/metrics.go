@@ -111,8 +111,8 @@ func NewMetrics(m meter.Meter) *Metrics {
 			"Times that status no longer held what followed a checkpoint, or not even what the checkpoint reflects."),
 		diskFull: m.Counter("disk_full_total", "Checkpoints that were not written because the disk was nearly full."),
 		wildStamps: m.Counters("record_times_wrong_total",
-			"Records of status whose time, given by their writer, could not be true, by where it lay: the tracker's own clock "+
-				"counted instead.", "is", "ahead", "behind"),
+			"Records of status whose time, given by their writer, could not be true, by where it lay. Timers use the tracker's "+
+				"clock instead.", "is", string(timeAhead), string(timeBehind)),
 		blobs: m.Counter("blobs_removed_total", "Blobs of removed jobs that were removed."),
 		viewWrites: m.Counters("view_transactions_total", "Transactions of the topic view, by outcome.", "outcome",
 			"committed", "error", "fenced"),

@@ -72,10 +72,13 @@ type Shard struct {
 	metrics    *Metrics
 	tracer     trace.Tracer // nil: no spans are made
 	log        *slog.Logger
-	records    chan []*kgo.Record
-	calls      chan func()
-	done       chan struct{} // closed when Run has ended
-	wg         sync.WaitGroup
+
+	brokerTimes bool // see Config
+
+	records chan []*kgo.Record
+	calls   chan func()
+	done    chan struct{} // closed when Run has ended
+	wg      sync.WaitGroup
 
 	ready      atomic.Bool
 	full       atomic.Bool              // the disk has no room for a checkpoint
@@ -144,9 +147,11 @@ type Config struct {
 	Store      *store.Partition
 	Kafka      Log
 	View       View // nil: there is no topic view
-	Metrics    *Metrics
-	Tracer     trace.Tracer // nil: no spans are made
-	Log        *slog.Logger
+	// BrokerTimes says that the broker sets the times of all records, though these do not say so.
+	BrokerTimes bool
+	Metrics     *Metrics
+	Tracer      trace.Tracer // nil: no spans are made
+	Log         *slog.Logger
 }
 
 // New returns a shard that goes on where its store left off.
@@ -178,7 +183,9 @@ func New(cfg Config) *Shard {
 		subjects:   newSubjects(),
 		tickets:    map[string]ticket{},
 		expiring:   map[string]time.Time{},
+		writers:    writerClock{told: map[wrong]time.Time{}},
 	}
+	s.brokerTimes = cfg.BrokerTimes
 	s.position.Store(next)
 	s.viewing = viewState{view: cfg.View, all: true, viewed: cfg.Store.Totals().Viewed}
 	return s

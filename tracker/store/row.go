@@ -16,7 +16,7 @@ import (
 // Meta has the fields of a job that lists, indexes and timers need, so that its JSON need not be decoded.
 type Meta struct {
 	Version int64
-	// Created and Updated are the document's, in Unix milliseconds.
+	// Created is the document's, Updated the job's UpdatedAt, in Unix milliseconds.
 	Created, Updated int64
 	// Due is the time of the job's next timer, by the log's clock in Unix milliseconds; for an ended
 	// job it is the end of its retention, and for a job without a timer never. It is 0 while a run
@@ -38,7 +38,7 @@ func MetaOf(j *fold.Job) Meta {
 	m := Meta{
 		Version: j.Version,
 		Created: j.Doc.CreatedAt.UnixMilli(),
-		Updated: j.Doc.UpdatedAt.UnixMilli(),
+		Updated: j.UpdatedAt().UnixMilli(),
 		Due:     DueOf(j),
 		State:   j.Doc.State,
 		Type:    j.Doc.Type,

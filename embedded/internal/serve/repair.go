@@ -24,6 +24,7 @@ func trackerConfig(cfg Settings, ownBroker bool) tracker.Config {
 	}
 	if ownBroker {
 		t.NoView = true // the embedded broker cannot compact
+		t.BrokerTimes = true
 	}
 	return t
 }

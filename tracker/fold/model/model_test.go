@@ -112,5 +112,5 @@ func TestTheKeyCoversAJob(t *testing.T) {
 	fields(fold.Job{}, "Doc", "Version", "Life", "Tenant", "Subject", "Lane", "PayloadHash", "Policy", "CallbackURL",
 		"CallbackEvents",
 		"CallbackState", "CallbackDue", "Deliveries", "Source", "Accepted", "Dispatch", "Round", "RoundAt", "Request", "Run",
-		"Worker", "Renewal", "RenewedAt", "Skew", "CancelAt", "Unserved", "ResultBlob")
+		"Worker", "Renewal", "RenewedAt", "Skew", "Ahead", "ByWriter", "CancelAt", "Unserved", "ResultBlob")
 }
