@@ -90,8 +90,8 @@ func (s *Server) await(listening <-chan *serve.System) bool {
 	return true
 }
 
-// URL returns the URL for clients, such as "http://127.0.0.1:8080".
-func (s *Server) URL() string { return "http://" + s.system.Addr() }
+// URL returns the URL for clients, such as "http://127.0.0.1:8080"; https with the setting tls-cert.
+func (s *Server) URL() string { return s.system.URL() }
 
 // OpsAddr returns the address, host:port, of /metrics, /readyz and the other operations endpoints.
 func (s *Server) OpsAddr() string { return s.system.OpsAddr() }

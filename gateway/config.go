@@ -31,6 +31,9 @@ type Config struct {
 	Partitions  int32        `help:"Number of partitions of topics that this process creates." default:"12"`
 	Listen      string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
 
+	Cert string `name:"tls-cert" help:"Certificate, with its chain, in PEM, by which the listener for clients speaks TLS. It is read again when it changes." placeholder:"FILE"`
+	Key  string `name:"tls-key" help:"Private key of tls-cert, in PEM." placeholder:"FILE"`
+
 	Blobs         service.BlobStore `embed:""`
 	InlinePayload int               `help:"Largest payload that is stored in Kafka, in bytes. Larger ones are stored in the blob store." default:"262144"`
 
@@ -110,6 +113,9 @@ func (c Config) Validate() error {
 	if c.SubmitTimeout > job.MaxSubmit {
 		problem("submit-timeout must be at most %s: trackers do not expect the accepted event of an older request",
 			job.MaxSubmit)
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		problem("tls-cert and tls-key must be set together")
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("listen: %w", err)

@@ -85,12 +85,16 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 
 func (c *connections) opened(conn net.Conn) {
 	c.mu.Lock()
+	known := c.open[conn] != nil // since before its TLS handshake
 	full := len(c.open) >= c.max
 	c.mu.Unlock()
+	if known {
+		return
+	}
 	if full {
 		c.metrics.turnedAway(limits.Connections)
 		if !c.strangers.evict() && !c.closeIdle() {
-			_ = conn.Close()
+			_ = hangUp(conn)
 			return
 		}
 	}
@@ -116,8 +120,18 @@ func (c *connections) closeIdle() bool {
 
 // drop closes a connection and forgets it.
 func (c *connections) drop(conn net.Conn) {
-	_ = conn.Close()
+	_ = hangUp(conn)
 	c.ended(conn, http.StateClosed)
+}
+
+// renamed records that a connection has another value from now on.
+func (c *connections) renamed(before, after net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.open[before]; e != nil {
+		delete(c.open, before)
+		c.open[after] = e
+	}
 }
 
 // ended forgets a connection.
@@ -149,6 +163,13 @@ func (c *connections) busy(e *connection) {
 
 // waits counts a connection as a stranger's until a request on it is served.
 func (c *connections) waits(conn net.Conn) {
+	c.mu.Lock()
+	e := c.open[conn]
+	waiting := e != nil && e.stranger != nil // HTTP/2 becomes idle before its first request
+	c.mu.Unlock()
+	if waiting {
+		return
+	}
 	x := c.strangers.enter(conn.RemoteAddr(), func() { c.drop(conn) })
 	if x == nil {
 		c.drop(conn)

@@ -35,6 +35,9 @@ func (d *drainOnClose) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.g.pair != nil { // tlsListener has wrapped it
+		return conn, nil
+	}
 	return &headConn{Conn: conn, g: d.g}, nil
 }
 

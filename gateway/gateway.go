@@ -66,6 +66,8 @@ type Gateway struct {
 	longLines *strangers // connections with a long request line that is not complete yet
 	pace      *pace
 	peers     *peers.Client
+	pair      *certs.Pair  // the listener's certificate; nil without TLS
+	streaming atomic.Int64 // requests of HTTP/2 that are being served
 	sessions  session.Config
 	leaving   chan struct{} // closed when the gateway is told to stop
 	drain     chan struct{} // closed when the drain begins
@@ -127,6 +129,12 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	}
 	if g.peers, err = cfg.Internal.Client(certs.Env{Log: g.log, Metrics: env.Metrics}); err != nil {
 		return nil, err
+	}
+	if cfg.Cert != "" {
+		g.pair, err = certs.OpenPair(certs.Env{Log: g.log, Metrics: env.Metrics}, "tls-cert", cfg.Cert, cfg.Key)
+		if err != nil {
+			return nil, err
+		}
 	}
 	g.kafkaUp.down(errStarting)
 	g.strangers = newStrangers(cfg.Strangers, cfg.AddressStrangers, func(b limits.Bound) { g.metrics.turnedAway(b) })
@@ -242,11 +250,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.closeSessions()
 	})
 
+	if g.pair != nil {
+		l = g.listenTLS(l, g.pair)
+	}
 	g.log.Info("gateway serves", "address", addr)
 	err = service.ServeHTTPUntil(serving, &http.Server{
 		Handler:        g.handler(),
 		ConnState:      g.conns.changed,
 		ConnContext:    withConn,
+		HTTP2:          g.http2Config(),
 		MaxHeaderBytes: maxRequestLine + maxHeaders, // headConn bounds each of them
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		BaseContext:    func(net.Listener) context.Context { return work },

@@ -155,6 +155,9 @@ func (c *headConn) CloseWrite() error {
 	return nil
 }
 
+// NetConn returns the connection under this one.
+func (c *headConn) NetConn() net.Conn { return c.Conn }
+
 // Hijacked returns the connection itself, for the session that has taken it over.
 func (c *headConn) Hijacked() net.Conn { return c.Conn }
 

@@ -83,7 +83,7 @@ func (g *Gateway) handler() http.Handler {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request(otherRoute, http.StatusNotFound, 0, false)
 	})
-	return g.conns.guarded(identified(g.leavingSaid(g.crossOrigin(g.readable(mux)))))
+	return g.conns.guarded(identified(g.boundStreams(g.leavingSaid(g.crossOrigin(g.readable(mux))))))
 }
 
 // statusWriter records the status that was sent, and when.

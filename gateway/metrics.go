@@ -51,6 +51,7 @@ type metrics struct {
 
 	connections    prometheus.Gauge
 	connectionEnds *prometheus.CounterVec
+	tlsHandshakes  *prometheus.CounterVec
 }
 
 const (
@@ -141,6 +142,9 @@ func newMetrics(
 			"Bytes of the frames in compression_before_bytes_total as they were sent: compressed, unless that would not be "+
 				"smaller."),
 		connections: m.Gauge("http_connections", "Open HTTP connections, without WebSockets."),
+		tlsHandshakes: m.Counters("tls_handshakes_total",
+			"TLS handshakes of the listener for clients, by outcome: plain is a client that does not speak TLS.", "outcome",
+			shaken, shakePlain, shakeTimedOut, shakeTooLarge, shakeFailed),
 		connectionEnds: m.Counters("http_connection_ends_total",
 			"HTTP connections that ended without becoming WebSockets, by their state: new, nothing was sent; in a request or "+
 				"its headers; idle.", "in", slices.Collect(maps.Values(connStates))...),

@@ -14,6 +14,13 @@ const notSentBytes = 16 << 10
 
 // limitUnsent sets TCP_NOTSENT_LOWAT (tcp(7)) to notSentBytes. It does nothing for other kinds of connections.
 func limitUnsent(c net.Conn) {
+	for {
+		under, ok := c.(interface{ NetConn() net.Conn }) // with TLS
+		if !ok {
+			break
+		}
+		c = under.NetConn()
+	}
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) {

@@ -92,7 +92,7 @@ func announce(ctx context.Context, cfg serve.Settings, e *serve.System) {
 	fmt.Printf(`
 Ackwire is ready.
 
-  clients   http://%s   (WebSocket: /v1/ws)
+  clients   %s   (WebSocket: /v1/ws)
   ops       http://%s   (/metrics /healthz /readyz /startupz)
   Kafka     %s
   data      %s
@@ -102,7 +102,7 @@ Ackwire is ready.
 
 %s
 
-`, e.Addr(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, firstJob(cfg), e.KafkaAddr(), cfg.Gateway.TopicPrefix, advice)
+`, e.URL(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, firstJob(cfg), e.KafkaAddr(), cfg.Gateway.TopicPrefix, advice)
 }
 
 // firstJob returns a command that submits a job of a type that exists.

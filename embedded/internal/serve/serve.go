@@ -250,6 +250,14 @@ func (s *System) Ready() error {
 // Addr returns the address at which clients reach the gateway.
 func (s *System) Addr() string { return s.gateway.Addr() }
 
+// URL returns the URL for clients.
+func (s *System) URL() string {
+	if s.cfg.Gateway.Cert != "" {
+		return "https://" + s.Addr()
+	}
+	return "http://" + s.Addr()
+}
+
 // OpsAddr returns the address of the operations listener.
 func (s *System) OpsAddr() string { return s.ops.Addr() }
 
