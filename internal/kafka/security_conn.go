@@ -174,7 +174,12 @@ func (b *beginning) ended(err error) error {
 	switch {
 	case refusedByPeer(err):
 		return b.st.note(reasonTLS, b.st.explainAlert(err, b.address, time.Now()))
-	case !early || !errors.Is(err, io.EOF) && !brokenPipe(err):
+	case !errors.Is(err, io.EOF) && !brokenPipe(err):
+		return err
+	case int16(b.asked.Load()>>16) == kmsg.SASLAuthenticate.Int16(): // some brokers refuse it without a word
+		const closed = "closed the connection, perhaps because it refuses"
+		return b.st.note(reasonSASL, b.st.unauthenticated(b.address, closed, err))
+	case !early:
 		return err
 	case b.st.security.SASL == "":
 		asks := "TLS (kafka-tls) or authentication (kafka-sasl)"
@@ -230,13 +235,15 @@ func (b *beginning) refusal(p []byte) (reason string, why error) {
 		if answer.ErrorMessage != nil {
 			err = fmt.Errorf("%w: %s", err, *answer.ErrorMessage)
 		}
-		return reasonSASL, b.st.unauthenticated(b.address, err)
+		return reasonSASL, b.st.unauthenticated(b.address, refused, err)
 	}
 	return "", nil
 }
 
-// unauthenticated returns why a broker has refused the authentication.
-func (st *standing) unauthenticated(address string, err error) error {
+const refused = "refused"
+
+// unauthenticated returns why an authentication has not succeeded. did is what the broker did with it.
+func (st *standing) unauthenticated(address, did string, err error) error {
 	if st.refused != nil {
 		st.refused()
 	}
@@ -257,5 +264,5 @@ func (st *standing) unauthenticated(address string, err error) error {
 	default:
 		who = "user " + s.User + "; check kafka-user and kafka-password-file, " + s.PasswordFile
 	}
-	return fmt.Errorf("broker %s refused %s: %w", address, who, err)
+	return fmt.Errorf("broker %s %s %s: %w", address, did, who, err)
 }

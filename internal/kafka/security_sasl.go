@@ -92,7 +92,7 @@ func (c challenged) Challenge(said []byte) (done bool, answer []byte, err error)
 	if c.st.security.SASL == saslOAuth && len(said) > 0 {
 		err = fmt.Errorf("%s: %w", said[:min(len(said), maxChallenge)], kerr.SaslAuthenticationFailed)
 	}
-	return false, nil, c.st.note(reasonSASL, c.st.unauthenticated(c.address, err))
+	return false, nil, c.st.note(reasonSASL, c.st.unauthenticated(c.address, refused, err))
 }
 
 const maxChallenge = 500 // bytes of a broker's challenge that are shown

@@ -1,12 +1,22 @@
 package kafka
 
 import (
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/ackwire/ackwire/internal/certs/certstest"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/internal/simnet"
 )
 
 // TestSecuritySettingsThatAreRefused checks that what cannot work is refused at the start, in one line that names the
@@ -65,4 +75,101 @@ func TestSecuritySettingsThatAreRefused(t *testing.T) {
 			t.Errorf("%s: the error has the secret: %v", c.what, err)
 		}
 	}
+}
+
+// TestAWrongPasswordLosesNothing checks that what is produced while brokers refuse the password waits for the right one,
+// that the reason is logged once for all clients of the process, and that nothing shows a password. kfake refuses by
+// closing the connection; with said it answers with an error, as Kafka does.
+func TestAWrongPasswordLosesNothing(t *testing.T) {
+	for _, c := range []struct {
+		mechanism string
+		said      bool
+	}{{saslPlain, false}, {saslPlain, true}, {saslScram256, false}, {saslScram512, false}} {
+		mechanism := c.mechanism
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New()
+			l, err := n.Host("broker").Listen(t.Context(), "tcp", "localhost:9092")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.ListenFn(listenOnce(l)),
+				kfake.EnableSASL(), kfake.Superuser(strings.ToUpper(mechanism), "svc", "right"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cluster.Close()
+			const why = " user svc; check kafka-user and kafka-password-file"
+			wording := "perhaps because it refuses" + why
+			if c.said {
+				wording = "refused" + why
+				cluster.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
+					cluster.KeepControl()
+					return refuse(req)
+				})
+			}
+			file := filepath.Join(t.TempDir(), "password")
+			certstest.Write(t, file, []byte("right\n"))
+			client := n.Host("client")
+			var log strings.Builder
+			env := service.Env{Log: slog.New(slog.NewTextHandler(&log, nil)), Dial: client.Dial,
+				Metrics: prometheus.NewRegistry()}
+			cfg := Config{Brokers: []string{"localhost:9092"},
+				Security: Security{SASL: mechanism, User: "svc", PasswordFile: file}}
+			var clients []*kgo.Client
+			for range 2 {
+				cl, err := cfg.NewClient(env, "test")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer cl.Close()
+				clients = append(clients, cl)
+				if err := ProduceSync(t.Context(), cl, &kgo.Record{Topic: topic, Value: []byte("first")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			certstest.Write(t, file, []byte("wr0ng\n"))
+			time.Sleep(2 * time.Second) // files are looked at once a second
+			client.Cut()
+			client.Heal()
+			results := make(chan error, len(clients))
+			for _, cl := range clients {
+				go func() {
+					results <- ProduceSync(t.Context(), cl, &kgo.Record{Topic: topic, Value: []byte("x")})
+				}()
+			}
+			time.Sleep(3 * time.Second)
+			for _, cl := range clients {
+				if err := Trouble(cl); err == nil || !strings.Contains(err.Error(), wording) {
+					t.Errorf("%s: %v", mechanism, err)
+				}
+			}
+			certstest.Write(t, file, []byte("right\n"))
+			for range cap(results) {
+				if err := <-results; err != nil {
+					t.Errorf("%s: %v", mechanism, err)
+				}
+			}
+			for _, cl := range clients {
+				if err := Trouble(cl); err != nil {
+					t.Errorf("%s: after it was mended: %v", mechanism, err)
+				}
+			}
+			said := log.String()
+			if n := strings.Count(said, why); n != 1 || strings.Contains(said, "wr0ng") || strings.Contains(said, "right") {
+				t.Errorf("%s: %d lines\n%s", mechanism, n, said)
+			}
+			cluster.Close()
+		})
+	}
+}
+
+// refuse answers a wrong password with an error.
+func refuse(req kmsg.Request) (kmsg.Response, error, bool) {
+	asked := req.(*kmsg.SASLAuthenticateRequest)
+	if !strings.Contains(string(asked.SASLAuthBytes), "wr0ng") {
+		return nil, nil, false
+	}
+	answer := asked.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+	answer.ErrorCode = kerr.SaslAuthenticationFailed.Code
+	return answer, nil, true
 }
