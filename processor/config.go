@@ -17,6 +17,9 @@ type Config struct {
 	Brokers []string
 	// Security has the settings that encrypt connections to Kafka and that authenticate this process. Default: neither.
 	Security Security
+	// Rack is the rack or zone of this process, as in broker.rack of Kafka's brokers. Requests are then read from the
+	// nearest replica (KIP-392), if the brokers have a replica.selector.class that is aware of racks. Default: none.
+	Rack string
 	// TopicPrefix is the prefix of the names of all topics and groups. It must be that of the gateways and
 	// trackers. Default "ackwire.".
 	TopicPrefix string
@@ -151,5 +154,5 @@ func (c Config) Validate() error {
 func (c Config) names() topic.Names { return topic.Names{Prefix: c.TopicPrefix} }
 
 func (c Config) kafka() kafka.Config {
-	return kafka.Config{Brokers: c.Brokers, Security: kafka.Security(c.Security)}
+	return kafka.Config{Brokers: c.Brokers, Rack: c.Rack, Security: kafka.Security(c.Security)}
 }

@@ -293,7 +293,7 @@ func (t *Tracker) viewConfig(id store.Identity, address string) *view.Config {
 			return t.cfg.Kafka.NewTransactionalClient(t.env, "ackwire-tracker-view", id, opts...)
 		},
 		Reader: func(opts ...kgo.Opt) (*kgo.Client, error) {
-			return t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-restore", opts...)
+			return t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-restore", append(opts, t.cfg.Kafka.Nearest())...)
 		},
 	}
 }

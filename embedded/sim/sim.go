@@ -45,6 +45,7 @@ import (
 // Addresses on the virtual network, and other constants of the simulated system.
 const (
 	brokerAddr  = "127.0.0.1:9092"
+	rack        = "zone-a"
 	gatewayPort = 8080
 	trackerPort = 8090
 
@@ -147,7 +148,7 @@ func runWorld(t *testing.T, traces func(host string) trace.TracerProvider, clock
 	})
 }
 
-func (w *World) kafka() kafka.Config { return kafka.Config{Brokers: []string{brokerAddr}} }
+func (w *World) kafka() kafka.Config { return kafka.Config{Brokers: []string{brokerAddr}, Rack: rack} }
 
 func (w *World) env(host string, metrics *prometheus.Registry) service.Env {
 	level := slog.LevelError + 4
@@ -288,7 +289,7 @@ func (w *World) StartWorker(more func(*processor.Processor)) *Process {
 	}
 	w.T.Cleanup(func() { _ = done() })
 	p, err := processor.New(processor.Config{
-		Brokers: w.kafka().Brokers, Partitions: partitions, Lanes: []string{"default", "reports"},
+		Brokers: w.kafka().Brokers, Rack: rack, Partitions: partitions, Lanes: []string{"default", "reports"},
 		WorkerID: name, Grace: 2 * time.Second,
 	}, append(flags.Options(w.env(name, metrics)), store)...)
 	if err != nil {

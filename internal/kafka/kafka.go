@@ -24,9 +24,14 @@ import (
 // flag's default, to nothing (`set:"kafka="`).
 type Config struct {
 	Brokers []string `name:"kafka" help:"Kafka bootstrap brokers, host:port.${kafka_help=}" default:"${kafka=127.0.0.1:9092}" placeholder:"${kafka_place=127.0.0.1:9092}" sep:","`
+	Rack    string   `name:"kafka-rack" help:"Rack or zone of this process, as in broker.rack of Kafka's brokers. Requests of jobs, and the topic view, are then read from the nearest replica (KIP-392), if the brokers have a replica.selector.class that is aware of racks." placeholder:"RACK"`
 
 	Security Security `embed:""`
 }
+
+// Nearest returns the option of a client that reads from the nearest replica, if the configuration names a rack. A
+// follower has records a little later than the leader, so it is not for readers that others wait for.
+func (c Config) Nearest() kgo.Opt { return kgo.Rack(c.Rack) }
 
 // Check returns what is wrong with the configuration, and with the files that it names, or nil. It is not named
 // Validate, because kong would call it even where the brokers are filled in later.

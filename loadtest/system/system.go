@@ -138,7 +138,7 @@ func services(
 		return err
 	}
 	p, err := processor.New(processor.Config{
-		Brokers: k.Brokers, Security: processor.Security(k.Security), TopicPrefix: prefix,
+		Brokers: k.Brokers, Rack: k.Rack, Security: processor.Security(k.Security), TopicPrefix: prefix,
 		Lanes: []string{"default", "reports"}, Grace: time.Second,
 	},
 		flags.Options(env)...)

@@ -45,6 +45,7 @@ func (w Worker) Config() processor.Config {
 	cfg := w.Runs.Config()
 	cfg.Brokers = w.Kafka.Brokers
 	cfg.Security = processor.Security(w.Kafka.Security)
+	cfg.Rack = w.Kafka.Rack
 	cfg.TopicPrefix = w.TopicPrefix
 	cfg.Partitions = w.Partitions
 	cfg.Lanes = w.Lanes
