@@ -57,8 +57,8 @@ func presign(t *testing.T, c awssdk.Credentials, host, region, expires string, a
 	return u.Query()
 }
 
-// TestTheSDKsSignatureIsAsPublished checks the signer with which franz-go's is compared against a vector that librdkafka's
-// tests have for this mechanism. Its signature is valid for 900 seconds, franz-go's for 300.
+// TestTheSDKsSignatureIsAsPublished checks the signer with which franz-go's is compared against a vector that
+// librdkafka's tests have for this mechanism. Its signature is valid for 900 seconds, franz-go's for 300.
 func TestTheSDKsSignatureIsAsPublished(t *testing.T) {
 	got := presign(t, awssdk.Credentials{AccessKeyID: "AWS_ACCESS_KEY_ID", SecretAccessKey: "AWS_SECRET_ACCESS_KEY"},
 		"hostname", "us-east-1", "900", time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC))
@@ -141,10 +141,12 @@ func TestCredentials(t *testing.T) {
 	}))
 	defer sts.Close()
 	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
-	if got, err := credentials(role)(t.Context()); err != nil || got.AccessKey != "ROLEKEY" || got.SessionToken != "token" {
+	got, err := credentials(role)(t.Context())
+	if err != nil || got.AccessKey != "ROLEKEY" || got.SessionToken != "token" {
 		t.Errorf("of the role: %v, %v", got.AccessKey, err)
 	}
-	if _, err := credentials(role + "2")(t.Context()); err == nil || !strings.Contains(err.Error(), "kafka-iam-role "+role) {
+	_, err = credentials(role + "2")(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "kafka-iam-role "+role) {
 		t.Errorf("of another role: %v", err)
 	}
 }

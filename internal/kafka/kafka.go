@@ -20,8 +20,8 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 )
 
-// Config has the addresses of Kafka, and how to connect to them. A command with an embedded broker sets the variable kafka, which is the
-// flag's default, to nothing (`set:"kafka="`).
+// Config has the addresses of Kafka, and how to connect to them. A command with an embedded broker sets the variable
+// kafka, which is the flag's default, to nothing (`set:"kafka="`).
 type Config struct {
 	Brokers []string `name:"kafka" help:"Kafka bootstrap brokers, host:port.${kafka_help=}" default:"${kafka=127.0.0.1:9092}" placeholder:"${kafka_place=127.0.0.1:9092}" sep:","`
 	Rack    string   `name:"kafka-rack" help:"Rack or zone of this process, as in broker.rack of Kafka's brokers. Requests of jobs, and the topic view, are then read from the nearest replica (KIP-392), if the brokers have a replica.selector.class that is aware of racks." placeholder:"RACK"`

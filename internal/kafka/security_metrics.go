@@ -21,8 +21,8 @@ const (
 	maxSaid  = 64          // problems that are remembered
 )
 
-// problems counts the problems of all Kafka clients of a process together, and says which is new: a tracker has a client
-// for each of its partitions, and they all meet the same problem at the same time.
+// problems counts the problems of all Kafka clients of a process together, and says which is new: a tracker has a
+// client for each of its partitions, and they all meet the same problem at the same time.
 type problems struct {
 	*prometheus.CounterVec
 
@@ -35,7 +35,8 @@ func newProblems(r prometheus.Registerer) *problems {
 	p := &problems{
 		CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: "kafka",
 			Name: "connection_problems_total",
-			Help: "Connections to brokers that failed because of TLS or authentication, or that a broker closed at once, by reason.",
+			Help: "Connections to brokers that failed because of TLS or authentication, or that brokers closed at once, by " +
+				"reason.",
 		}, []string{"reason"}),
 		said: map[string]time.Time{},
 	}

@@ -77,9 +77,9 @@ func TestSecuritySettingsThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestAWrongPasswordLosesNothing checks that what is produced while brokers refuse the password waits for the right one,
-// that the reason is logged once for all clients of the process, and that nothing shows a password. kfake refuses by
-// closing the connection; with said it answers with an error, as Kafka does.
+// TestAWrongPasswordLosesNothing checks that what is produced while brokers refuse the password waits for the right
+// one, that the reason is logged once for all clients of the process, and that nothing shows a password. kfake refuses
+// by closing the connection; with said it answers with an error, as Kafka does.
 func TestAWrongPasswordLosesNothing(t *testing.T) {
 	for _, c := range []struct {
 		mechanism string
