@@ -272,3 +272,31 @@ func TestTLSFilesAreCheckedAtStart(t *testing.T) {
 		}
 	}
 }
+
+// TestRequestsOfHTTP2AreBounded checks that event streams over one connection count as those of many would.
+func TestRequestsOfHTTP2AreBounded(t *testing.T) {
+	const most = 3
+	withTLS(t, func(c *Config) { c.Connections = most }, func(t *testing.T, w *world, ca *certstest.CA) {
+		w.startTracker()
+		w.tracker.set("local", jobA, 1, job.Pending)
+		client := browser(ca)
+		defer client.CloseIdleConnections()
+		for n := range most + 1 {
+			r, err := client.Get(w.secureURL("/v1/jobs/" + jobA + "/events"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = r.Body.Close() }()
+			want := http.StatusOK
+			if n == most {
+				want = http.StatusServiceUnavailable
+			}
+			if r.ProtoMajor != 2 || r.StatusCode != want {
+				t.Errorf("stream %d: %s %s, want %d", n, r.Proto, r.Status, want)
+			}
+		}
+		if n := w.gauge("ackwire_gateway_turned_away_total", "connections"); n != 1 {
+			t.Errorf("%v are counted", n)
+		}
+	})
+}
