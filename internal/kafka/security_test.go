@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -129,6 +130,17 @@ func TestAWrongPasswordLosesNothing(t *testing.T) {
 			}
 			certstest.Write(t, file, []byte("wr0ng\n"))
 			time.Sleep(2 * time.Second) // files are looked at once a second
+			// A new connection reads the file. One that begins in the same instant may still use what was read before.
+			first, err := cfg.NewClient(env, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if err := ProduceSync(ctx, first, &kgo.Record{Topic: topic, Value: []byte("x")}); err == nil {
+				t.Errorf("%s: the wrong password is taken", mechanism)
+			}
+			cancel()
+			first.Close()
 			client.Cut()
 			client.Heal()
 			results := make(chan error, len(clients))
