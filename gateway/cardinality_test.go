@@ -83,7 +83,8 @@ func TestClientsMakeNoLabels(t *testing.T) {
 
 		known := map[string][]string{
 			"type": append(meter.Words(clientFrames), otherFrame), "route": routes, "bound": meter.Words(limits.All),
-			"outcome": append([]string{"acked", "rejected", "indeterminate"}, handshakes...),
+			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"}, handshakes,
+				[]string{shaken, shakePlain, shakeTimedOut, shakeTooLarge, shakeFailed}),
 			"reason": slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons),
 				meter.Words(session.NoCompressions)),
 			"code": append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"}, "topic": {w.names.Status(),
