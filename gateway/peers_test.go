@@ -125,7 +125,10 @@ func TestARefusedGatewayIsNotReady(t *testing.T) {
 		w.tracker.set("local", jobA, 1, job.Pending)
 		read := func() int { return w.http(http.MethodGet, "/v1/jobs/"+jobA, nil, nil).status }
 		for _, c := range []struct{ what, reason, log string }{
-			{"a wrong secret", "the shared secret is another one: internal-key-file differs", "the shared secret is another one"},
+			{
+				"a wrong secret", "the shared secret is another one: internal-key-file differs",
+				"the shared secret is another one",
+			},
 			{"another authority's certificate", "it refuses the certificate or the TLS of this process", "unknown authority"},
 		} {
 			if c.what == "a wrong secret" {

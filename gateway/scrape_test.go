@@ -101,7 +101,8 @@ func TestAScrapeDoesNotGrowWithSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.Listen = listen
-	ops, err := service.NewOps(t.Context(), env, "127.0.0.1:0", service.OpsConfig{}, map[string]service.Ready{"gateway": g.Ready})
+	ready := map[string]service.Ready{"gateway": g.Ready}
+	ops, err := service.NewOps(t.Context(), env, "127.0.0.1:0", service.OpsConfig{}, ready)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,9 @@ func RunTraced(t *testing.T, traces func(host string) trace.TracerProvider, test
 	runWorld(t, traces, nil, test)
 }
 
-func runWorld(t *testing.T, traces func(host string) trace.TracerProvider, clock func(int64) time.Time, test func(*World)) {
+func runWorld(
+	t *testing.T, traces func(host string) trace.TracerProvider, clock func(int64) time.Time, test func(*World),
+) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &World{

@@ -177,8 +177,8 @@ func (u *Upstream) tryRefused(ctx context.Context) {
 }
 
 // Ready returns why reads and watches do not work on this gateway, or nil: the consumer group does not answer, or a
-// tracker that owns partitions refuses this gateway or cannot be reached. A partition without an owner is no reason: it is missing on every
-// gateway, and submits work without it.
+// tracker that owns partitions refuses this gateway or cannot be reached. A partition without an owner is no reason: it
+// is missing on every gateway, and submits work without it.
 func (u *Upstream) Ready() error {
 	now := time.Now()
 	askedAt, askErr := u.owners.lastAsked()

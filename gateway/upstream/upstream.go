@@ -284,7 +284,8 @@ func (u *Upstream) Streams() int {
 
 func (u *Upstream) client(addr string) trackerpbconnect.TrackerClient {
 	// No gzip: trackers are near and documents small, so it would cost more than it saves.
-	return trackerpbconnect.NewTrackerClient(u.http, topic.TrackerURL(addr), connect.WithAcceptCompression("gzip", nil, nil))
+	plain := connect.WithAcceptCompression("gzip", nil, nil)
+	return trackerpbconnect.NewTrackerClient(u.http, topic.TrackerURL(addr), plain)
 }
 
 // Get asks the tracker that owns the job's partition. It tries again while there is no owner, until ctx ends. Its
@@ -359,7 +360,8 @@ func ask[T any](ctx context.Context, u *Upstream, jobID string,
 	}
 }
 
-// isRefused reports whether a tracker refuses this gateway, or the gateway the tracker. Trying again at once is useless.
+// isRefused reports whether a tracker refuses this gateway, or the gateway the tracker. It is useless to try again at
+// once.
 func isRefused(err error) bool {
 	_, ok := errors.AsType[*peers.RefusedError](err)
 	return ok

@@ -45,7 +45,6 @@ type logged struct {
 
 func (l *logged) Write(b []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.b.Write(b) }
 func (l *logged) String() string              { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
-func (l *logged) reset()                      { l.mu.Lock(); defer l.mu.Unlock(); l.b.Reset() }
 
 const host = "tracker.example"
 
@@ -74,7 +73,10 @@ func serve(t *testing.T, c Config) *world {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(w.server.Listener(simnet.BufferedListener(l))) }()
-	t.Cleanup(func() { _ = srv.Close(); <-served })
+	t.Cleanup(func() {
+		_ = srv.Close()
+		_ = <-served
+	})
 	return w
 }
 

@@ -54,7 +54,8 @@ func (c Config) Server(env certs.Env, m meter.Meter, hosts ...string) (*Server, 
 	s := &Server{
 		files: f, hosts: map[string]bool{}, log: env.Log, said: map[string]time.Time{}, unsaid: map[string]int{},
 		refusals: m.Counters("api_calls_refused_total",
-			"Calls of this API that were refused because of who sent them, by reason.", "reason", byHost, byPage, bySecret, noSecret, handshake),
+			"Calls of this API that were refused because of who sent them, by reason.", "reason", byHost, byPage, bySecret,
+			noSecret, handshake),
 	}
 	for _, h := range hosts {
 		s.hosts[strings.ToLower(h)] = true

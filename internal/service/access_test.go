@@ -51,7 +51,8 @@ func TestWhoMayAskWhat(t *testing.T) {
 			"/metrics": c.metrics, "/debug/pprof/cmdline": c.pprof, "/readyz": c.ready, "/startupz": c.ready,
 		} {
 			r := httptest.NewRequest(http.MethodGet, path, nil)
-			if r.Host = c.host; c.token != "" {
+			r.Host = c.host
+			if c.token != "" {
 				r.Header.Set("Authorization", "Bearer "+c.token)
 			}
 			w := httptest.NewRecorder()

@@ -59,7 +59,8 @@ func main() {
 	if err != nil {
 		os.Exit(command.Fail("tracker", err))
 	}
-	code := command.Main("tracker", env, cli.Serve.OpsListen, cli.Serve.Ops, map[string]service.Ready{"tracker": t.Ready}, t.Run)
+	ready := map[string]service.Ready{"tracker": t.Ready}
+	code := command.Main("tracker", env, cli.Serve.OpsListen, cli.Serve.Ops, ready, t.Run)
 	flush()
 	os.Exit(code)
 }
