@@ -27,6 +27,7 @@ import (
 // Config holds the settings of a gateway.
 type Config struct {
 	Kafka       kafka.Config `embed:""`
+	Topics      kafka.Topics `embed:""`
 	TopicPrefix string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
 	Partitions  int32        `help:"Number of partitions of topics that this process creates." default:"12"`
 	Listen      string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
@@ -82,7 +83,8 @@ func (c Config) Validate() error {
 			problem("%s must be between %d and %d, not %d", name, low, high, v)
 		}
 	}
-	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate(),
+		c.Topics.Check(kinds()...))
 	if c.Blobs.URL != "" {
 		problems = append(problems, blobs.CheckURL(c.Blobs.URL))
 	}

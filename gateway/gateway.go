@@ -57,6 +57,7 @@ type Gateway struct {
 	metrics   *metrics
 	tracer    trace.Tracer // nil if no spans are made
 	kafkaUp   *health
+	keeper    *kafka.Keeper
 	hub       *hub.Hub
 	mine      *mine.Index
 	limits    *limits.Limits
@@ -117,6 +118,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		g.wheel[i] = map[*session.Session]struct{}{}
 	}
 	g.log = g.env.Log
+	g.keeper = kafka.NewKeeper(cfg.Topics, "gateway", g.env)
 	if g.tracer != nil {
 		g.hub.Pushed, g.mine.Pushed = g.pushed, g.pushed
 	}
@@ -170,7 +172,7 @@ func (g *Gateway) Ready() error {
 	case <-g.drain:
 		return errors.New("draining")
 	default:
-		return errors.Join(g.kafkaUp.ready(), g.trackersUp(), g.verifier.Ready())
+		return errors.Join(g.kafkaUp.ready(), g.keeper.Err(), g.trackersUp(), g.verifier.Ready())
 	}
 }
 
@@ -224,7 +226,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	var starting sync.WaitGroup
 	starting.Go(func() {
 		if g.start(start); start.Err() == nil {
-			g.watchRetention(start)
+			g.keeper.Run(start, g.kafka)
 		}
 	})
 
@@ -296,23 +298,13 @@ func (w watchers) Covered(stream uint64, c *trackerpb.Coverage) { w.mine.Covered
 // Uncovered implements upstream.Watcher.
 func (w watchers) Uncovered(stream uint64) { w.mine.Uncovered(stream) }
 
-// start creates missing topics. Until that is done submits are refused.
+// start makes missing topics and verifies all. Until that is done submits are refused.
 func (g *Gateway) start(ctx context.Context) {
-	specs := []kafka.Topic{
-		kafka.Topic(g.names.StatusSpec(g.cfg.Partitions)),
-		kafka.Topic(g.names.DeferredSpec(g.cfg.Partitions)),
-	}
-	for _, lane := range g.types.Lanes() {
-		specs = append(specs, kafka.Topic(g.names.RequestsSpec(lane, g.cfg.Partitions)))
-	}
 	for ctx.Err() == nil {
 		try, cancel := context.WithTimeout(ctx, startTimeout)
-		created, err := kafka.EnsureTopics(try, g.kafka, specs...)
+		err := g.keeper.Ensure(try, g.kafka, g.topics()...)
 		cancel()
 		if err == nil {
-			for _, name := range created {
-				g.log.Info("topic created", "topic", name)
-			}
 			g.kafkaUp.up()
 			return
 		}

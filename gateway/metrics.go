@@ -27,7 +27,6 @@ type metrics struct {
 	frameSeconds   map[frame.Type]prometheus.Observer
 	errors         *prometheus.CounterVec
 	closes         *prometheus.CounterVec
-	retentionShort *prometheus.GaugeVec
 	sessions       prometheus.Gauge
 	sent           prometheus.Counter
 	delivery       prometheus.Histogram
@@ -103,10 +102,8 @@ func newMetrics(
 		frameSeconds: map[frame.Type]prometheus.Observer{},
 		errors:       m.Counters("errors_total", "Errors sent to clients, by code.", "code", meter.Words(code.All)...),
 		closes:       m.Counters("session_closes_total", "Sessions that ended, by close code.", "code", closes...),
-		retentionShort: m.GaugeVec("log_retention_short",
-			"1 for a topic whose retention is shorter than a job may live; the log has details.", "topic"),
-		sessions: m.Gauge("sessions", "Open sockets."),
-		sent:     m.Counter("statuses_sent_total", "Status frames written to sockets."),
+		sessions:     m.Gauge("sessions", "Open sockets."),
+		sent:         m.Counter("statuses_sent_total", "Status frames written to sockets."),
 		delivery: m.Histogram("delivery_seconds",
 			"Time from a status's event in the log until the status was written to a client that was watching the job, by "+
 				"the clocks of the broker and of this gateway.",

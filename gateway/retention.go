@@ -1,32 +1,21 @@
 package gateway
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
-	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/jobtypes"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 // The log must keep a job's records as long as the job may live: its payload is read again for each later attempt,
-// and a tracker that has neither its disk nor the view folds status from the beginning. The gateway warns if a
-// topic's retention is too short, as after topics were created by hand, or a type was given a longer life.
-
-const (
-	retentionInterval = time.Hour
-	retentionRetry    = 2 * time.Second // after a failure, doubled each time; new topics are not known everywhere at once
-	retentionTimeout  = 10 * time.Second
-)
+// and a tracker that has neither its disk nor the view folds status from the beginning. The gateway does not start on
+// topics that are kept for a shorter time, as after they were made by hand, or a type was given a longer life.
 
 // need says how long a topic must keep its records.
 type need struct {
@@ -76,77 +65,41 @@ func needs(names topic.Names, types jobtypes.Set) []need {
 	return slices.SortedFunc(maps.Values(byTopic), func(a, b need) int { return strings.Compare(a.topic, b.topic) })
 }
 
-// short returns what is wrong with a topic's retention settings; "" if nothing is.
-func (n need) short(config map[string]string) string {
-	if strings.Contains(config["cleanup.policy"], "compact") {
-		return "it is compacted, which keeps the last record of a job and loses the others: set cleanup.policy=delete"
+// topics returns the topics that the gateway uses, with the retention that their jobs need.
+func (g *Gateway) topics() []kafka.Topic {
+	specs := []topic.Spec{g.names.StatusSpec(g.cfg.Partitions), g.names.DeferredSpec(g.cfg.Partitions)}
+	for _, lane := range g.types.Lanes() {
+		specs = append(specs, g.names.RequestsSpec(lane, g.cfg.Partitions))
 	}
-	if b, err := strconv.ParseInt(config["retention.bytes"], 10, 64); err == nil && b >= 0 {
-		return "retention.bytes is set, so a busy hour can remove what is still needed: set it to -1"
+	all := map[string]need{}
+	for _, n := range needs(g.names, g.types) {
+		all[n.topic] = n
 	}
-	ms, err := strconv.ParseInt(config["retention.ms"], 10, 64)
-	if err != nil || ms < 0 || ms >= n.life.Milliseconds() {
-		return ""
+	topics := make([]kafka.Topic, len(specs))
+	for i, s := range specs {
+		if n, ok := all[s.Name]; ok {
+			s = s.Keeping(n.life, n.why())
+		}
+		topics[i] = kafka.Topic(s)
 	}
-	return fmt.Sprintf("retention.ms keeps records for %s, and a job may live for %s: raise it, or give the type a "+
-		"shorter retention or deadline",
-		time.Duration(ms)*time.Millisecond, n.life.Round(time.Second))
+	return topics
 }
 
-// watchRetention compares the topics with the job types now and every hour until ctx ends.
-func (g *Gateway) watchRetention(ctx context.Context) {
-	retry := retentionRetry
-	for {
-		wait := retentionInterval
-		switch err := g.checkRetention(ctx); {
-		case err == nil:
-			retry = retentionRetry
-		case ctx.Err() == nil:
-			level := slog.LevelWarn
-			if retry == retentionRetry {
-				level = slog.LevelDebug
-			}
-			g.log.Log(ctx, level, "how long topics are kept is not known", "err", err)
-			wait, retry = retry, min(2*retry, retentionInterval)
-		}
-		if !pause.For(ctx, wait) {
-			return
-		}
+// why says for what a topic must be kept so long.
+func (n need) why() string {
+	bound := ""
+	if n.unending {
+		bound = " at least"
 	}
+	return fmt.Sprintf("a job of type %s may exist for%s %s: raise it, or give the type a shorter retention or deadline",
+		n.jobType, bound, n.life.Round(time.Second))
 }
 
-func (g *Gateway) checkRetention(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, retentionTimeout)
-	defer cancel()
-	all := needs(g.names, g.types)
-	topics := make([]string, len(all))
-	for i, n := range all {
-		topics[i] = n.topic
+// kinds returns a topic of each kind.
+func kinds() []kafka.Topic {
+	var all []kafka.Topic
+	for _, s := range (topic.Names{}).Specs(nil, 1) {
+		all = append(all, kafka.Topic(s))
 	}
-	described, err := kadm.NewClient(g.kafka).DescribeTopicConfigs(ctx, topics...)
-	if err != nil {
-		return err
-	}
-	for _, n := range all {
-		rc, err := described.On(n.topic, nil)
-		if err == nil {
-			err = rc.Err
-		}
-		if err != nil {
-			return fmt.Errorf("topic %s: %w", n.topic, err)
-		}
-		config := map[string]string{}
-		for _, c := range rc.Configs {
-			config[c.Key] = c.MaybeValue()
-		}
-		why := n.short(config)
-		if why == "" {
-			g.metrics.retentionShort.WithLabelValues(n.topic).Set(0)
-			continue
-		}
-		g.metrics.retentionShort.WithLabelValues(n.topic).Set(1)
-		g.log.Warn("a topic is not kept long enough: "+why, "topic", n.topic, "jobType", n.jobType, "longest", n.life,
-			"unbounded", n.unending)
-	}
-	return nil
+	return all
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/jobtypes"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -70,53 +70,39 @@ func TestWhatATopicMustKeep(t *testing.T) {
 	if len(all) != len(want) {
 		t.Errorf("%d topics", len(all))
 	}
-	n := need{topic: "t.status", life: time.Hour}
-	for why, c := range map[string]struct {
-		config map[string]string
-		want   string
-	}{
-		"for ever":        {map[string]string{"retention.ms": "-1", "cleanup.policy": "delete", "retention.bytes": "-1"}, ""},
-		"just enough":     {map[string]string{"retention.ms": "3600000"}, ""},
-		"a moment short":  {map[string]string{"retention.ms": "3599999"}, "raise it"},
-		"bounded by size": {map[string]string{"retention.ms": "-1", "retention.bytes": "1000000"}, "retention.bytes"},
-		"compacted":       {map[string]string{"retention.ms": "-1", "cleanup.policy": "compact,delete"}, "compacted"},
-		"nothing is said": {nil, ""},
-	} {
-		if got := n.short(c.config); c.want == "" && got != "" || !strings.Contains(got, c.want) {
-			t.Errorf("%s: %q, want %q", why, got, c.want)
-		}
-	}
 }
 
-// The gateway says at its start that somebody made a topic that forgets too soon.
+// A gateway is not ready while a topic forgets too soon, says why, and recovers when it is mended.
 func TestAShortTopicIsTold(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
-		spec := w.names.StatusSpec(testPartitions)
-		spec.Configs["retention.ms"] = "1000"
+		name := w.names.StatusSpec(testPartitions).Name
 		cl, err := w.kafka().NewClient(w.env("reader", prometheus.NewRegistry()), "test")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer cl.Close()
-		admin := kadm.NewClient(cl)
-		short := func(topic string) float64 {
-			return testutil.ToFloat64(w.gateway.metrics.retentionShort.WithLabelValues(topic))
+		set := func(ms string) {
+			if _, err := kadm.NewClient(cl).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig,
+				Name: "retention.ms", Value: kadm.StringPtr(ms)}}, name); err != nil {
+				t.Fatal(err)
+			}
 		}
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if n := short(spec.Name); n != 0 {
-			t.Fatalf("our own topic: %v", n)
+		if err := w.gateway.keeper.Err(); err != nil {
+			t.Fatalf("our own topics: %v", err)
 		}
-		if _, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms",
-			Value: kadm.StringPtr("1000")}}, spec.Name); err != nil {
-			t.Fatal(err)
+		set("1000")
+		time.Sleep(kafka.TopicsInterval + time.Second)
+		err = w.gateway.Ready()
+		if err == nil || !strings.Contains(err.Error(), name+": retention.ms is 1000") ||
+			!strings.Contains(err.Error(), "a job of type") {
+			t.Fatalf("a topic that keeps a second: %v", err)
 		}
-		time.Sleep(retentionInterval + time.Second)
-		if n := short(spec.Name); n != 1 {
-			t.Fatalf("a topic that keeps a second: %v", n)
-		}
-		if n := short(w.names.Requests("default")); n != 0 {
-			t.Fatalf("another topic: %v", n)
+		set("-1")
+		time.Sleep(2 * time.Minute)
+		if err := w.gateway.keeper.Err(); err != nil {
+			t.Fatalf("when it is mended: %v", err)
 		}
 	})
 }

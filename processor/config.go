@@ -26,6 +26,12 @@ type Config struct {
 	// Partitions is the number of partitions of topics that this process creates. All services that share a
 	// Kafka should have the same. Default 12.
 	Partitions int32
+	// Topics says what to do with topics at the start: "create" makes those that are missing and verifies all, "verify"
+	// only verifies, "off" does neither. Default "create".
+	Topics string
+	// TopicSettings are settings of topics other than the built-in ones, each written KIND.SETTING=VALUE, such as
+	// "requests.partitions=24". They must be those of the gateways and trackers. Default: none.
+	TopicSettings []string
 	// Lanes are the lanes from which this processor takes jobs, 64 at most. Default "default".
 	Lanes []string
 	// Slots is how many jobs of each lane may run or wait here at the same time, 4096 at most. Default 64.
@@ -93,6 +99,10 @@ func (c Config) withDefaults() Config {
 	if c.Partitions == 0 {
 		c.Partitions = topic.DefaultPartitions
 	}
+	c.TopicSettings = slices.Clone(c.TopicSettings)
+	if c.Topics == "" {
+		c.Topics = kafka.TopicsCreate
+	}
 	if len(c.Lanes) == 0 {
 		c.Lanes = []string{defaultLane}
 	}
@@ -117,7 +127,7 @@ func (c Config) withDefaults() Config {
 // Validate reports every problem of the configuration; zero fields count as their defaults. New calls it.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	problems := []error{c.kafka().Check(), c.names().Validate()}
+	problems := []error{c.kafka().Check(), c.names().Validate(), c.topics().Check(kinds()...)}
 	within := func(name string, ok bool, bounds ...any) {
 		if !ok {
 			problems = append(problems, fmt.Errorf(name+" must be %v to %v", bounds...))
@@ -152,6 +162,17 @@ func (c Config) Validate() error {
 }
 
 func (c Config) names() topic.Names { return topic.Names{Prefix: c.TopicPrefix} }
+
+func (c Config) topics() kafka.Topics { return kafka.Topics{Mode: c.Topics, Settings: c.TopicSettings} }
+
+// kinds returns a topic of each kind.
+func kinds() []kafka.Topic {
+	var all []kafka.Topic
+	for _, s := range (topic.Names{}).Specs(nil, 1) {
+		all = append(all, kafka.Topic(s))
+	}
+	return all
+}
 
 func (c Config) kafka() kafka.Config {
 	return kafka.Config{Brokers: c.Brokers, Rack: c.Rack, Security: kafka.Security(c.Security)}

@@ -54,6 +54,7 @@ type Processor struct {
 	tracer        trace.Tracer // nil if no spans are made
 	lanes         []*lane
 	progressPause time.Duration
+	keeper        *kafka.Keeper // of the topics
 
 	// Set by Run before any run exists, then only read.
 	client      *kgo.Client     // produces, and asks for metadata; lanes and orders have clients of their own
@@ -110,6 +111,7 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 	}
 	p.log = o.log.With("service", "processor", "worker", p.worker)
 	p.env = service.Env{Log: p.log, Metrics: p.registry, Dial: o.dial, Traces: o.traces}
+	p.keeper = kafka.NewKeeper(cfg.topics(), "processor", p.env)
 	for _, name := range cfg.Lanes {
 		p.lanes = append(p.lanes, newLane(p, name))
 	}
@@ -175,6 +177,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	}
 	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, home) })
 	part(&caring, careCtx, p.beat)
+	caring.Go(func() { p.keeper.Run(careCtx, client) })
 	part(&caring, careCtx, func(ctx context.Context) error { return p.contact.watch(ctx, client) })
 	for _, l := range p.lanes {
 		part(&taking, takeCtx, l.attend)
@@ -195,7 +198,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	return stopErr
 }
 
-// setup creates missing topics and finds the worker's home. It tries again until Kafka answers; ok is false if ctx ends
+// setup makes missing topics, verifies all and finds the worker's home. It tries again until Kafka answers; ok is false if ctx ends
 // first.
 func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 	specs := []topic.Spec{
@@ -213,7 +216,7 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 		err := func() (err error) {
 			ctx, cancel := context.WithTimeout(ctx, setupWait)
 			defer cancel()
-			if _, err = kafka.EnsureTopics(ctx, p.client, topics...); err != nil {
+			if err = p.keeper.Ensure(ctx, p.client, topics...); err != nil {
 				return err
 			}
 			p.learnTimes(ctx)

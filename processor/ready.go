@@ -20,7 +20,7 @@ func (p *Processor) Ready() error {
 	for _, l := range p.lanes {
 		problems = append(problems, l.ready())
 	}
-	return errors.Join(append(problems, p.appending.recent())...)
+	return errors.Join(append(problems, p.appending.recent(), p.keeper.Err())...)
 }
 
 func (p *Processor) setReady(err error) {

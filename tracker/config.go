@@ -20,6 +20,7 @@ import (
 // Config is the configuration of a tracker.
 type Config struct {
 	Kafka       kafka.Config      `embed:""`
+	Topics      kafka.Topics      `embed:""`
 	TopicPrefix string            `help:"Prefix of all topics and consumer groups." default:"ackwire."`
 	Partitions  int32             `help:"Partitions of topics that do not exist yet." default:"12"`
 	Data        string            `help:"Folder of the local state; it can be rebuilt from the log." default:"data/tracker"`
@@ -52,7 +53,8 @@ type Settings struct {
 func (c Config) Validate() error {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate())
+	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate(),
+		c.Topics.Check(kinds()...))
 	if c.Partitions < 1 || c.Partitions > 10_000 {
 		problem("partitions must be between 1 and 10000, not %d", c.Partitions)
 	}

@@ -56,6 +56,7 @@ type Tracker struct {
 	api      *api
 	evidence *evidence
 	disk     *service.Probe
+	keeper   *kafka.Keeper
 	peers    *peers.Server
 	status   atomic.Pointer[error] // why it is not ready; nil while it takes part in the group
 }
@@ -79,6 +80,7 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		api:      newAPI(),
 		evidence: newEvidence(groupSilence(cfg.SessionTimeout)),
 	}
+	t.keeper = kafka.NewKeeper(cfg.Topics, "tracker", t.env)
 	var err error
 	if t.peers, err = cfg.Internal.Server(certs.Env{Log: t.env.Log, Metrics: env.Metrics}, m, cfg.hosts()...); err != nil {
 		return nil, err
@@ -103,7 +105,7 @@ func (t *Tracker) Ready() error {
 	if err := t.evidence.err(time.Now()); err != nil {
 		return err
 	}
-	return t.disk.Err()
+	return errors.Join(t.disk.Err(), t.keeper.Err())
 }
 
 // Run serves until ctx ends. It then leaves the group, writes a last checkpoint of each partition, and
@@ -286,6 +288,7 @@ func (t *Tracker) runOwner(
 	}
 	tasks.Go(func() { t.serveSnapshots(beside, st) })
 	tasks.Go(func() { t.disk.Run(beside) })
+	tasks.Go(func() { t.keeper.Run(beside, admin) })
 	err = o.run(ctx)
 	cancel()
 	tasks.Wait()
@@ -311,7 +314,7 @@ func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity,
 func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
-	err := t.ensure(ctx, admin,
+	err := t.keeper.Ensure(ctx, admin,
 		kafka.Topic(t.names.StatusSpec(t.cfg.Partitions)),
 		kafka.Topic(t.names.ControlSpec(t.cfg.Partitions)),
 		kafka.Topic(t.names.DeferredSpec(t.cfg.Partitions)),
@@ -331,7 +334,7 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	}
 	// A job's document is in the partition of view with the number of its events' partition of status,
 	// so both topics must have as many partitions.
-	if err := t.ensure(ctx, admin, kafka.Topic(t.names.ViewSpec(id.Partitions))); err != nil {
+	if err := t.keeper.Ensure(ctx, admin, kafka.Topic(t.names.ViewSpec(id.Partitions))); err != nil {
 		return store.Identity{}, err
 	}
 	view, err := kafka.Describe(ctx, admin, t.names.View())
@@ -342,13 +345,13 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	return id, err
 }
 
-// ensure creates topics that are missing, and logs it.
-func (t *Tracker) ensure(ctx context.Context, admin *kgo.Client, topics ...kafka.Topic) error {
-	created, err := kafka.EnsureTopics(ctx, admin, topics...)
-	for _, name := range created {
-		t.env.Log.Info("topic created", "topic", name)
+// kinds returns a topic of each kind.
+func kinds() []kafka.Topic {
+	var all []kafka.Topic
+	for _, s := range (topic.Names{}).Specs(nil, 1) {
+		all = append(all, kafka.Topic(s))
 	}
-	return err
+	return all
 }
 
 func identity(status string, d kafka.Description) store.Identity {

@@ -61,7 +61,12 @@ type definitions struct {
 }
 
 // Define implements meter.Definer.
-func (d *definitions) Define(def meter.Definition) { d.all = append(d.all, def) }
+func (d *definitions) Define(def meter.Definition) {
+	// Services of one process share some metrics, and each defines them.
+	if !slices.ContainsFunc(d.all, func(have meter.Definition) bool { return have.Name == def.Name }) {
+		d.all = append(d.all, def)
+	}
+}
 
 func run(w io.Writer) error {
 	defs := &definitions{Registry: prometheus.NewRegistry()}

@@ -2,9 +2,7 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,38 +20,14 @@ type Topic struct {
 	// Promises are the rules without which no service starts; Tuning are those whose breach is only reported.
 	Promises, Tuning map[string]string
 	Why              map[string]string // what the breach of a rule does
+	Kept             bool              // the settings of Topics do not lower the promised retention.ms
 }
 
 // EnsureTopics creates the topics that do not exist, with the broker's default
 // replication, and leaves the others as they are. It returns the names it created.
 func EnsureTopics(ctx context.Context, cl *kgo.Client, topics ...Topic) (created []string, err error) {
-	adm := kadm.NewClient(cl)
-	names := make([]string, len(topics))
-	for i, t := range topics {
-		names[i] = t.Name
-	}
-	have, err := adm.ListTopics(ctx, names...)
-	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", because(cl, err))
-	}
-	for _, t := range topics {
-		if have.Has(t.Name) {
-			continue
-		}
-		configs := map[string]*string{}
-		for k, v := range maps.All(t.Configs) {
-			configs[k] = kadm.StringPtr(v)
-		}
-		_, err := adm.CreateTopic(ctx, t.Partitions, -1, configs, t.Name)
-		switch {
-		case errors.Is(err, kerr.TopicAlreadyExists): // another service was quicker
-		case err != nil:
-			return created, fmt.Errorf("create topic %s: %w", t.Name, err)
-		default:
-			created = append(created, t.Name)
-		}
-	}
-	return created, nil
+	created, _, err = makeTopics(ctx, cl, topics)
+	return created, err
 }
 
 // Description is the result of Describe.

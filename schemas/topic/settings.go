@@ -139,6 +139,7 @@ type Spec struct {
 	// Promises are the rules (Setting.Rule) that an existing topic must keep, and Tuning those that it should.
 	Promises, Tuning map[string]string
 	Why              map[string]string // Setting.Why
+	Kept             bool              // the promised retention is that of Keeping
 }
 
 // spec returns a topic with the settings of its kind.
@@ -173,6 +174,6 @@ func (s Spec) Keeping(life time.Duration, why string) Spec {
 	if made, err := strconv.ParseInt(s.Configs["retention.ms"], 10, 64); err != nil || made < life.Milliseconds() {
 		s.Configs["retention.ms"] = ms(life)
 	}
-	s.Promises["retention.ms"], s.Why["retention.ms"] = ">="+ms(life), why
+	s.Promises["retention.ms"], s.Why["retention.ms"], s.Kept = ">="+ms(life), why, true
 	return s
 }

@@ -35,6 +35,7 @@ func (s *System) buildProcessor(ctx context.Context) error {
 	cfg.Rack = gw.Kafka.Rack
 	cfg.TopicPrefix = gw.TopicPrefix
 	cfg.Partitions = gw.Partitions
+	cfg.Topics, cfg.TopicSettings = gw.Topics.Mode, gw.Topics.Settings
 	cfg.Lanes = lanes
 	// The demo makes room for real workers; who names handlers has one here.
 	cfg.StepBack = len(s.cfg.Handlers.Type) == 0

@@ -16,7 +16,8 @@ import (
 
 // Worker holds the settings of a processor: those of processor.Config, and the blob store.
 type Worker struct {
-	Kafka kafka.Config `embed:""`
+	Kafka  kafka.Config `embed:""`
+	Topics kafka.Topics `embed:""`
 
 	TopicPrefix string            `help:"Prefix of topic and group names." default:"ackwire."`
 	Partitions  int32             `help:"Number of partitions of topics that this process creates." default:"12"`
@@ -48,6 +49,7 @@ func (w Worker) Config() processor.Config {
 	cfg.Rack = w.Kafka.Rack
 	cfg.TopicPrefix = w.TopicPrefix
 	cfg.Partitions = w.Partitions
+	cfg.Topics, cfg.TopicSettings = w.Topics.Mode, w.Topics.Settings
 	cfg.Lanes = w.Lanes
 	return cfg
 }

@@ -1,0 +1,150 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Difference is a setting of an existing topic that breaks a rule.
+type Difference struct {
+	Topic   string
+	Setting string // "topic" if there is no such topic
+	Have    string
+	Want    string // a rule, such as =delete or >=2
+	Promise bool   // no service may start on it
+	Why     string
+}
+
+// settingTopic is the setting of a Difference for a topic that does not exist.
+const settingTopic = "topic"
+
+// String says in one line what is wrong and why.
+func (d Difference) String() string {
+	if d.Setting == settingTopic {
+		return fmt.Sprintf("topic %s does not exist: make it, or start with --topics create", d.Topic)
+	}
+	word := "should"
+	if d.Promise {
+		word = "must"
+	}
+	want := strings.TrimPrefix(d.Want, "=")
+	if v, ok := strings.CutPrefix(d.Want, ">="); ok {
+		want = "at least " + v
+	}
+	return fmt.Sprintf("topic %s: %s is %s and %s be %s: %s", d.Topic, d.Setting, d.Have, word, want, d.Why)
+}
+
+// manyBrokers is the size of a cluster from which replication is judged. A smaller one is for development: nothing
+// that it could be told would keep jobs when a disk is lost.
+const manyBrokers = 3
+
+// Compare asks a broker for topics, and returns where they differ from what they must and should be.
+func Compare(ctx context.Context, cl *kgo.Client, topics ...Topic) ([]Difference, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, t := range topics {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = kmsg.StringPtr(t.Name)
+		req.Topics = append(req.Topics, rt)
+	}
+	meta, err := req.RequestWith(ctx, cl) // not from the client's cache
+	if err != nil {
+		return nil, fmt.Errorf("describe topics: %w", err)
+	}
+	there := map[string]kmsg.MetadataResponseTopic{}
+	for _, t := range meta.Topics {
+		if t.Topic != nil {
+			there[*t.Topic] = t
+		}
+	}
+	var all []Difference
+	for _, t := range topics {
+		got := there[t.Name]
+		switch err := kerr.ErrorForCode(got.ErrorCode); {
+		case errors.Is(err, kerr.TopicAuthorizationFailed):
+			return all, &Denied{Operation: "Describe", Resource: "topic", Name: t.Name, cause: err}
+		case errors.Is(err, kerr.UnknownTopicOrPartition) || got.Topic == nil:
+			all = append(all, Difference{Topic: t.Name, Setting: settingTopic, Have: "missing", Promise: true})
+			continue
+		}
+		have, err := topicConfig(ctx, cl, t.Name)
+		if err != nil {
+			return all, err
+		}
+		have[settingPartitions] = strconv.Itoa(len(got.Partitions))
+		if len(got.Partitions) > 0 {
+			have[settingReplication] = strconv.Itoa(len(got.Partitions[0].Replicas))
+		}
+		all = append(all, t.differences(have, len(meta.Brokers))...)
+	}
+	return all, nil
+}
+
+// topicConfig returns a topic's settings in Kafka.
+func topicConfig(ctx context.Context, cl *kgo.Client, name string) (map[string]string, error) {
+	described, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, name)
+	var got kadm.ResourceConfig
+	if err == nil {
+		got, err = described.On(name, nil)
+	}
+	if err == nil {
+		err = got.Err
+	}
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return nil, &Denied{Operation: "DescribeConfigs", Resource: "topic", Name: name, cause: err}
+	case err != nil:
+		return nil, fmt.Errorf("settings of topic %s: %w", name, err)
+	}
+	have := map[string]string{}
+	for _, c := range got.Configs {
+		have[c.Key] = c.MaybeValue()
+	}
+	return have, nil
+}
+
+// differences compares a topic's settings in a cluster of so many brokers with its rules.
+func (t Topic) differences(have map[string]string, brokers int) (all []Difference) {
+	check := func(rules map[string]string, promise bool) {
+		for _, name := range slices.Sorted(maps.Keys(rules)) {
+			d := Difference{t.Name, name, have[name], rules[name], promise, t.Why[name]}
+			if (name == settingReplication || name == "min.insync.replicas") && brokers < manyBrokers {
+				d.Promise = false
+				d.Why += fmt.Sprintf("; this cluster has %d brokers, and is for development only", brokers)
+			}
+			if v, ok := have[name]; ok && !follows(v, rules[name]) {
+				all = append(all, d)
+			}
+		}
+	}
+	check(t.Promises, true)
+	check(t.Tuning, false)
+	if n := strconv.Itoa(int(t.Partitions)); t.Partitions > 0 && have[settingPartitions] != n {
+		all = append(all, Difference{t.Name, settingPartitions, have[settingPartitions], "=" + n, false,
+			"the setting partitions counts only for topics that are made; the topic's own number is used"})
+	}
+	return all
+}
+
+// follows reports whether a value keeps a rule. Settings that a vendor describes without a value are not judged.
+func follows(v, rule string) bool {
+	if v == "" {
+		return true
+	}
+	low, ok := strings.CutPrefix(rule, ">=")
+	if !ok {
+		return "="+v == rule
+	}
+	want, err := strconv.ParseInt(low, 10, 64)
+	have, err2 := strconv.ParseInt(v, 10, 64)
+	return err == nil && err2 == nil && (have == -1 || want != -1 && have >= want)
+}

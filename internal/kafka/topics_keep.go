@@ -1,0 +1,201 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/internal/meter"
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/service"
+)
+
+// Times of a Keeper's checks after the start.
+const (
+	TopicsInterval = time.Hour
+	topicsSoon     = time.Minute // while a promise is broken, so that mending it is seen
+	topicsTimeout  = 10 * time.Second
+)
+
+// Keeper makes a service's topics and watches their settings.
+type Keeper struct {
+	cfg     Topics
+	service string
+	log     *slog.Logger
+	wrong   *prometheus.GaugeVec // by service, topic and setting; nil without metrics
+
+	mu     sync.Mutex // guards all below
+	topics []Topic    // those of Ensure
+	err    error      // what the last check has found
+	said   map[string]bool
+}
+
+// NewKeeper returns the keeper of a service's topics.
+func NewKeeper(cfg Topics, service string, env service.Env) *Keeper {
+	k := &Keeper{cfg: cfg, service: service, log: env.Log, said: map[string]bool{}}
+	if env.Metrics != nil {
+		const name, help = "topic_wrong",
+			"1 for a setting of a topic on which a promise hangs and that is not as it must be; /readyz says why."
+		labels := []string{"service", "topic", "setting"}
+		if d, ok := env.Metrics.(meter.Definer); ok {
+			d.Define(meter.Definition{Name: meter.Namespace + "_kafka_" + name, Type: "gauge", Help: help, Labels: labels})
+		}
+		k.wrong = shared(env.Metrics, prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: meter.Namespace,
+			Subsystem: "kafka", Name: name, Help: help}, labels))
+	}
+	return k
+}
+
+// Ensure makes the topics that are missing, unless the mode forbids it, and verifies all. The error names each
+// promise that is broken. Later checks include the topics.
+func (k *Keeper) Ensure(ctx context.Context, cl *kgo.Client, topics ...Topic) error {
+	if k.cfg.Mode == TopicsOff {
+		return nil
+	}
+	topics = slices.Clone(topics)
+	for i := range topics {
+		topics[i] = k.cfg.apply(topics[i])
+	}
+	if k.cfg.Mode != TopicsVerify {
+		created, left, err := makeTopics(ctx, cl, topics)
+		for _, name := range created {
+			k.log.Info("topic created", "topic", name)
+		}
+		for _, r := range left {
+			k.log.Warn("the cluster refuses a setting, which was left out", "topic", r.topic, "setting", r.setting,
+				"reason", r.reason)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	k.add(topics)
+	return k.check(ctx, cl, topics)
+}
+
+func (k *Keeper) add(topics []Topic) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, t := range topics {
+		known := false
+		for i := range k.topics {
+			if known = k.topics[i].Name == t.Name; known {
+				k.topics[i] = t
+				break
+			}
+		}
+		if !known {
+			k.topics = append(k.topics, t)
+		}
+	}
+}
+
+// check compares topics, logs each difference once, and returns the promises that are broken.
+func (k *Keeper) check(ctx context.Context, cl *kgo.Client, topics []Topic) error {
+	found, err := Compare(ctx, cl, topics...)
+	if err != nil {
+		return err
+	}
+	k.measure(topics, found)
+	var broken []string
+	for _, d := range found {
+		if d.Promise {
+			broken = append(broken, d.String())
+			continue
+		}
+		if k.first(d.String()) {
+			k.log.Warn("a topic is not as it should be: "+d.String(), "topic", d.Topic, "setting", d.Setting)
+		}
+	}
+	if len(broken) > 0 {
+		return errors.New(strings.Join(broken, "; "))
+	}
+	return nil
+}
+
+// first reports whether text was not said before.
+func (k *Keeper) first(text string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before := k.said[text]
+	k.said[text] = true
+	return !before
+}
+
+// measure sets the metrics of all promises of topics.
+func (k *Keeper) measure(topics []Topic, found []Difference) {
+	if k.wrong == nil {
+		return
+	}
+	for _, t := range topics {
+		for setting := range t.Promises {
+			k.wrong.WithLabelValues(k.service, t.Name, setting).Set(0)
+		}
+		k.wrong.WithLabelValues(k.service, t.Name, settingTopic).Set(0)
+	}
+	for _, d := range found {
+		if d.Promise {
+			k.wrong.WithLabelValues(k.service, d.Topic, d.Setting).Set(1)
+		}
+	}
+}
+
+// Run checks the topics of Ensure every TopicsInterval until ctx ends. An error that says nothing about the topics,
+// such as that of a broker that does not answer, changes nothing.
+func (k *Keeper) Run(ctx context.Context, cl *kgo.Client) {
+	if k.cfg.Mode == TopicsOff {
+		return
+	}
+	wait := TopicsInterval
+	for pause.For(ctx, wait) {
+		k.mu.Lock()
+		topics := append([]Topic(nil), k.topics...)
+		k.mu.Unlock()
+		wait = k.again(ctx, cl, topics)
+	}
+}
+
+// again is one check of Run; it returns when to check next.
+func (k *Keeper) again(ctx context.Context, cl *kgo.Client, topics []Topic) time.Duration {
+	try, cancel := context.WithTimeout(ctx, topicsTimeout)
+	defer cancel()
+	found, err := Compare(try, cl, topics...)
+	if _, denied := errors.AsType[*Denied](err); err != nil && !denied {
+		k.log.Debug("topics are not checked", "err", err)
+		return topicsSoon
+	}
+	if err == nil {
+		k.measure(topics, found)
+		for _, d := range found {
+			if d.Promise {
+				err = errors.Join(err, errors.New(d.String()))
+			}
+		}
+	}
+	k.mu.Lock()
+	changed := fmt.Sprint(err) != fmt.Sprint(k.err)
+	k.err = err
+	k.mu.Unlock()
+	if changed && err != nil {
+		k.log.Error("a topic breaks a promise", "err", err)
+	}
+	if err != nil {
+		return topicsSoon
+	}
+	return TopicsInterval
+}
+
+// Err returns which promises the last check of Run has found broken; nil if none.
+func (k *Keeper) Err() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.err
+}

@@ -1,0 +1,216 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackwire/ackwire/internal/service"
+)
+
+// kept is a topic with a promise of each form and with tuning.
+func kept() Topic {
+	return Topic{Name: "log", Kind: "status", Partitions: 2,
+		Configs: map[string]string{"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime",
+			"retention.ms": "691200000", "segment.ms": "3600000"},
+		Promises: map[string]string{"cleanup.policy": "=delete", "message.timestamp.type": "=LogAppendTime",
+			"retention.ms": ">=86400000", "min.insync.replicas": ">=2", "replication": ">=3"},
+		Tuning: map[string]string{"segment.ms": "=3600000"},
+		Why:    map[string]string{"cleanup.policy": "records are lost", "retention.ms": "jobs are lost"}}
+}
+
+func keeper(w *world, c Topics, r *prometheus.Registry) *Keeper {
+	env := service.Env{Log: slog.New(slog.DiscardHandler), Dial: w.client.Dial, Metrics: r}
+	return NewKeeper(c, "tracker", env)
+}
+
+// No process starts on a topic that was made beforehand and breaks a promise: the reason names topic, setting and
+// value, and the metric too.
+func TestNoStartOnATopicThatBreaksAPromise(t *testing.T) {
+	for setting, value := range map[string]string{"message.timestamp.type": "CreateTime", "cleanup.policy": "compact",
+		"retention.ms": "3600000"} {
+		inBubble(t, func(t *testing.T, w *world) {
+			bad := kept()
+			bad.Configs = maps.Clone(bad.Configs)
+			bad.Configs[setting] = value
+			if _, err := EnsureTopics(t.Context(), w.cl, bad); err != nil {
+				t.Fatal(err)
+			}
+			for _, mode := range []string{TopicsCreate, TopicsVerify} {
+				r := prometheus.NewRegistry()
+				k := keeper(w, Topics{Mode: mode}, r)
+				err := k.Ensure(t.Context(), w.cl, kept())
+				if err == nil || !strings.Contains(err.Error(), "topic log: "+setting+" is "+value+" and must be") {
+					t.Errorf("%s: %v", mode, err)
+				}
+				if n := testutil.ToFloat64(k.wrong.WithLabelValues("tracker", "log", setting)); n != 1 {
+					t.Errorf("%s: the metric is %v", setting, n)
+				}
+			}
+			if err := keeper(w, Topics{Mode: TopicsOff}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, kept()); err != nil {
+				t.Errorf("off: %v", err)
+			}
+		})
+	}
+}
+
+// verify makes nothing, and says what is missing.
+func TestVerifyMakesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		k := keeper(w, Topics{Mode: TopicsVerify}, prometheus.NewRegistry())
+		err := k.Ensure(t.Context(), w.cl, kept())
+		if err == nil || !strings.Contains(err.Error(), "topic log does not exist") {
+			t.Errorf("%v", err)
+		}
+		if _, err := Describe(t.Context(), w.cl, "log"); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			t.Errorf("it was made: %v", err)
+		}
+	})
+}
+
+// What breaks after the start is found by the next check, and what is mended soon after.
+func TestATopicThatIsAlteredLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		k := keeper(w, Topics{}, prometheus.NewRegistry())
+		if err := k.Ensure(t.Context(), w.cl, kept()); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer func() { cancel(); <-done }()
+		go func() { defer close(done); k.Run(ctx, w.cl) }()
+		alter := func(v string) {
+			if _, err := kadm.NewClient(w.cl).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig,
+				Name: "retention.ms", Value: &v}}, "log"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alter("1000")
+		time.Sleep(TopicsInterval + time.Second)
+		if err := k.Err(); err == nil || !strings.Contains(err.Error(), "retention.ms is 1000") {
+			t.Errorf("an hour later: %v", err)
+		}
+		alter("-1")
+		time.Sleep(topicsSoon + time.Second)
+		if err := k.Err(); err != nil {
+			t.Errorf("when it is mended: %v", err)
+		}
+	})
+}
+
+// Settings of the operator count when a topic is made and when it is verified; a promise of a value cannot be broken
+// by one.
+func TestTopicSettings(t *testing.T) {
+	c := Topics{Settings: []string{"status.retention.ms=1000", "status.partitions=7", "status.segment.ms=",
+		"other.partitions=9"}}
+	got := c.apply(kept())
+	if got.Partitions != 7 || got.Configs["retention.ms"] != "1000" || got.Promises["retention.ms"] != ">=1000" {
+		t.Errorf("%+v", got)
+	}
+	if _, set := got.Configs["segment.ms"]; set {
+		t.Error("segment.ms is not left to the broker")
+	}
+	long := kept()
+	long.Kept = true
+	if got := c.apply(long); got.Promises["retention.ms"] != ">=86400000" {
+		t.Error("the retention that jobs need was lowered")
+	}
+	for s, want := range map[string]string{"status.cleanup.policy=compact": "records are lost",
+		"status.retention.ms=long": "not a number", "nothing": "is not KIND.SETTING", "x.partitions=1": "no kind of topic",
+		"status.partitions=0": "between 1 and 10000", "status.retention.ms=5": "", "status.x.y=z": ""} {
+		err := Topics{Settings: []string{s}}.Check(kept())
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+}
+
+// A cluster of three brokers must keep three copies; a smaller one is only warned of.
+func TestReplicationIsJudgedByTheCluster(t *testing.T) {
+	have := map[string]string{"replication": "1", "min.insync.replicas": "1", "partitions": "2"}
+	for brokers, promise := range map[int]bool{1: false, 2: false, 3: true, 30: true} {
+		found := kept().differences(have, brokers)
+		if len(found) != 2 || found[0].Promise != promise || found[1].Promise != promise {
+			t.Errorf("%d brokers: %v", brokers, found)
+		}
+	}
+}
+
+// refuse makes the broker answer CreateTopics with an error while a request has one of the settings.
+func (w *world) refuse(code *kerr.Error, message string, settings ...string) {
+	w.cluster.ControlKey(kmsg.CreateTopics.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
+		req := r.(*kmsg.CreateTopicsRequest)
+		resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+		for _, c := range req.Topics[0].Configs {
+			for _, s := range settings {
+				if c.Name == s {
+					rt := kmsg.NewCreateTopicsResponseTopic()
+					rt.Topic, rt.ErrorCode = req.Topics[0].Topic, code.Code
+					rt.ErrorMessage = &message
+					resp.Topics = append(resp.Topics, rt)
+					return resp, nil, true
+				}
+			}
+		}
+		return nil, nil, false
+	})
+}
+
+// Tuning that a cluster refuses is left out; a promise that it refuses stops the start with the reason.
+func TestWhatAClusterRefuses(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.refuse(kerr.InvalidConfig, "unknown property", "segment.ms")
+		k := keeper(w, Topics{}, prometheus.NewRegistry())
+		if err := k.Ensure(t.Context(), w.cl, kept()); err != nil {
+			t.Errorf("tuning: %v", err)
+		}
+	})
+	inBubble(t, func(t *testing.T, w *world) {
+		w.refuse(kerr.PolicyViolation, "cleanup.policy is not allowed", "cleanup.policy")
+		k := keeper(w, Topics{}, prometheus.NewRegistry())
+		err := k.Ensure(t.Context(), w.cl, kept())
+		if err == nil || !strings.Contains(err.Error(), "cleanup.policy=delete: without it records are lost") {
+			t.Errorf("a promise: %v", err)
+		}
+	})
+	inBubble(t, func(t *testing.T, w *world) {
+		w.refuse(kerr.TopicAuthorizationFailed, "", "segment.ms")
+		err := keeper(w, Topics{}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, kept())
+		if _, ok := errors.AsType[*Denied](err); !ok || !strings.Contains(err.Error(), "needs Create on topic log") {
+			t.Errorf("no permission: %v", err)
+		}
+	})
+}
+
+// A process that may not read settings names the permission in one line.
+func TestNoPermissionToDescribeConfigs(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.cluster.ControlKey(kmsg.DescribeConfigs.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			resp := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+			for _, res := range r.(*kmsg.DescribeConfigsRequest).Resources {
+				rr := kmsg.NewDescribeConfigsResponseResource()
+				rr.ResourceType, rr.ResourceName = res.ResourceType, res.ResourceName
+				rr.ErrorCode = kerr.TopicAuthorizationFailed.Code
+				resp.Resources = append(resp.Resources, rr)
+			}
+			return resp, nil, true
+		})
+		err := keeper(w, Topics{}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, kept())
+		if err == nil || err.Error() !=
+			"permission missing: this process's user needs DescribeConfigs on topic log" {
+			t.Errorf("%v", err)
+		}
+	})
+}
