@@ -198,8 +198,8 @@ func (p *Processor) Run(ctx context.Context) error {
 	return stopErr
 }
 
-// setup makes missing topics, verifies all and finds the worker's home. It tries again until Kafka answers; ok is false if ctx ends
-// first.
+// setup makes missing topics, verifies all and finds the worker's home. It tries again until Kafka answers; ok is
+// false if ctx ends first.
 func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 	specs := []topic.Spec{
 		p.names.StatusSpec(p.cfg.Partitions), p.names.ControlSpec(p.cfg.Partitions), p.names.DeadSpec(),

@@ -85,16 +85,11 @@ func (k *Keeper) add(topics []Topic) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, t := range topics {
-		known := false
-		for i := range k.topics {
-			if known = k.topics[i].Name == t.Name; known {
-				k.topics[i] = t
-				break
-			}
+		if i := slices.IndexFunc(k.topics, func(k Topic) bool { return k.Name == t.Name }); i >= 0 {
+			k.topics[i] = t
+			continue
 		}
-		if !known {
-			k.topics = append(k.topics, t)
-		}
+		k.topics = append(k.topics, t)
 	}
 }
 

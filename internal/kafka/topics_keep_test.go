@@ -57,7 +57,8 @@ func TestNoStartOnATopicThatBreaksAPromise(t *testing.T) {
 					t.Errorf("%s: the metric is %v", setting, n)
 				}
 			}
-			if err := keeper(w, Topics{Mode: TopicsOff}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, kept()); err != nil {
+			off := keeper(w, Topics{Mode: TopicsOff}, prometheus.NewRegistry())
+			if err := off.Ensure(t.Context(), w.cl, kept()); err != nil {
 				t.Errorf("off: %v", err)
 			}
 		})

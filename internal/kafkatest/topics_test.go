@@ -37,7 +37,8 @@ func TestTopicsThatWereMadeBeforehand(t *testing.T) {
 		"both": {"cleanup.policy", "compact,delete"}, "hour": {"retention.ms", "3600000"},
 		"small": {"max.message.bytes", "1000"}, "bytes": {"retention.bytes", "1000000"},
 	} {
-		if _, err := kadm.NewClient(cl).CreateTopic(ctx, 3, 1, map[string]*string{"message.timestamp.type": kadm.StringPtr("LogAppendTime"), bad[0]: &bad[1]}, name); err != nil {
+		settings := map[string]*string{"message.timestamp.type": kadm.StringPtr("LogAppendTime"), bad[0]: &bad[1]}
+		if _, err := kadm.NewClient(cl).CreateTopic(ctx, 3, 1, settings, name); err != nil {
 			t.Fatal(err)
 		}
 		for _, mode := range []string{kafka.TopicsCreate, kafka.TopicsVerify} {

@@ -75,7 +75,7 @@ func serve(t *testing.T, c Config) *world {
 	go func() { served <- srv.Serve(w.server.Listener(simnet.BufferedListener(l))) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
-		_ = <-served
+		<-served
 	})
 	return w
 }

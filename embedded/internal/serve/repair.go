@@ -18,7 +18,8 @@ import (
 
 func trackerConfig(cfg Settings, ownBroker bool) tracker.Config {
 	t := tracker.Config{
-		Kafka: cfg.Gateway.Kafka, Topics: cfg.Gateway.Topics, TopicPrefix: cfg.Gateway.TopicPrefix, Partitions: cfg.Gateway.Partitions,
+		Kafka: cfg.Gateway.Kafka, Topics: cfg.Gateway.Topics,
+		TopicPrefix: cfg.Gateway.TopicPrefix, Partitions: cfg.Gateway.Partitions,
 		Settings: cfg.Tracker, Internal: cfg.Gateway.Internal,
 		Data: filepath.Join(cfg.Broker.Data, "tracker"), FS: vfs.Default, Blobs: cfg.Gateway.Blobs,
 	}
