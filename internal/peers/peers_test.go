@@ -75,7 +75,9 @@ func serve(t *testing.T, c Config) *world {
 	go func() { served <- srv.Serve(w.server.Listener(simnet.BufferedListener(l))) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	return w
 }
