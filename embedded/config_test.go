@@ -15,7 +15,9 @@ import (
 var samples = map[string]string{
 	"HOST:PORT": "127.0.0.1:1", "URL": "http://127.0.0.1:1", "FILE": "a.file", "DIR": "dir", "ID": "w1", "NAME": "HOME",
 	"TENANT": "acme", "PATTERN": "*.example", "CIDR": "10.0.0.0/8", "WORD=PERMISSIONS": "operator=read+cancel",
-	`TYPE=URL\|COMMAND`: "text.count=wc -c, really",
+	`TYPE=URL\|COMMAND`: "text.count=wc -c, really", "RACK": "rack-1", "HOST": "kafka.example", "MECHANISM": "plain",
+	"SCOPE": "kafka", "NAME=VALUE": "logicalCluster=lkc-1", "ARN": "arn:aws:iam::123456789012:role/ackwire",
+	"KIND.SETTING=VALUE": "status.retention.ms=1209600000",
 }
 
 // commandOnly are settings of the command that are none of what it runs.
