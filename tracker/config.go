@@ -43,7 +43,7 @@ type Settings struct {
 	Listen    string `name:"tracker-listen" help:"Address of the tracker's API." default:"127.0.0.1:8090"`
 	Advertise string `name:"tracker-advertise" help:"host:port at which gateways reach this tracker; by default tracker-listen." placeholder:"HOST:PORT"`
 
-	NoView  bool `name:"tracker-no-view" help:"Do not write the topic view: the local store is then the only copy of jobs whose events status no longer holds."`
+	NoView  bool `name:"tracker-no-view" help:"Do not write the topic view, as on a Kafka without transactions: the data folder is then the only copy of jobs whose events the topic status no longer has."`
 	MinFree int  `name:"tracker-min-free" help:"Free space to keep on the disk, in MiB: with less, the tracker is not ready and writes nothing until there is room again. 0 turns the check off." default:"256"`
 
 	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"Other trackers take over from one that has sent no heartbeat to Kafka for this long." default:"10s"`

@@ -299,7 +299,7 @@ func (t *Tracker) runOwner(
 func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
 	for wait := startRetryMin; ; wait = min(2*wait, startRetryMax) {
 		id, err := t.identify(ctx, admin)
-		if err == nil || errors.Is(err, store.ErrPartitions) {
+		if err == nil || errors.Is(err, store.ErrPartitions) || errors.Is(err, kafka.ErrNoTransactions) {
 			return id, err
 		}
 		t.notReady(err)
@@ -330,7 +330,14 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	}
 	id := identity(status, described)
 	if t.cfg.NoView {
-		return id, nil
+		return id, t.withoutView(ctx, admin)
+	}
+	if err := kafka.Transactions(ctx, admin, t.names.View()+"-check"); err != nil {
+		if errors.Is(err, kafka.ErrNoTransactions) {
+			err = fmt.Errorf("the topic %s is written in transactions, and %w; start every tracker with --tracker-no-view, "+
+				"and see docs/kafka.md, \"Without transactions\", for what that costs", t.names.View(), err)
+		}
+		return store.Identity{}, err
 	}
 	// A job's document is in the partition of view with the number of its events' partition of status,
 	// so both topics must have as many partitions.
@@ -343,6 +350,22 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 			status, id.Partitions, t.names.View(), view.Partitions)
 	}
 	return id, err
+}
+
+// withoutView logs what a tracker that writes no topic view may lose. The embedded broker has no view either, but is on
+// the same disk as the tracker's folder, so there is nothing to say.
+func (t *Tracker) withoutView(ctx context.Context, admin *kgo.Client) error {
+	if t.cfg.BrokerTimes {
+		return nil
+	}
+	kept, err := kafka.TopicSetting(ctx, admin, t.names.Status(), "retention.ms")
+	if err != nil {
+		return err
+	}
+	t.env.Log.Warn("tracker-no-view: a tracker that loses its disk, or takes partitions over from another one, restores "+
+		"jobs from the topic status only; jobs whose events are older than its retention.ms are then unknown",
+		"topic", t.names.Status(), "retention.ms", kept, "folder", t.cfg.Data)
+	return nil
 }
 
 // kinds returns a topic of each kind.

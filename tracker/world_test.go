@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -46,7 +47,8 @@ type world struct {
 	names   topic.Names
 	cluster *kfake.Cluster
 	client  *kgo.Client
-	view    bool // trackers keep the topic view
+	view    bool      // trackers keep the topic view
+	logs    io.Writer // what services log; nil: nowhere
 
 	internal peers.Config // of trackers
 }
@@ -88,6 +90,8 @@ func (w *world) env(metrics *prometheus.Registry) service.Env {
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("ACKWIRE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	} else if w.logs != nil {
+		log = slog.New(slog.NewTextHandler(w.logs, nil))
 	}
 	env := service.Env{
 		Log: log,

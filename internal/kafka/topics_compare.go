@@ -89,6 +89,12 @@ func Compare(ctx context.Context, cl *kgo.Client, topics ...Topic) ([]Difference
 	return all, nil
 }
 
+// TopicSetting returns the value of one setting of a topic in Kafka, or an empty string if the broker does not tell.
+func TopicSetting(ctx context.Context, cl *kgo.Client, topic, name string) (string, error) {
+	have, err := topicConfig(ctx, cl, topic)
+	return have[name], err
+}
+
 // topicConfig returns a topic's settings in Kafka.
 func topicConfig(ctx context.Context, cl *kgo.Client, name string) (map[string]string, error) {
 	described, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, name)
