@@ -119,6 +119,9 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	}
 	g.log = g.env.Log
 	g.keeper = kafka.NewKeeper(cfg.Topics, "gateway", g.env)
+	for _, a := range g.names.ACLs(topic.RoleGateway, nil) {
+		g.keeper.Need(kafka.Permission(a))
+	}
 	if g.tracer != nil {
 		g.hub.Pushed, g.mine.Pushed = g.pushed, g.pushed
 	}
@@ -300,6 +303,7 @@ func (w watchers) Uncovered(stream uint64) { w.mine.Uncovered(stream) }
 
 // start makes missing topics and verifies all. Until that is done submits are refused.
 func (g *Gateway) start(ctx context.Context) {
+	said := ""
 	for ctx.Err() == nil {
 		try, cancel := context.WithTimeout(ctx, startTimeout)
 		err := g.keeper.Ensure(try, g.kafka, g.topics()...)
@@ -309,7 +313,10 @@ func (g *Gateway) start(ctx context.Context) {
 			return
 		}
 		g.kafkaUp.down(fmt.Errorf("starting, Kafka is not usable yet: %w", err))
-		g.log.Warn("Kafka is not usable yet", "err", err)
+		if why := err.Error(); why != said {
+			g.log.Warn("Kafka is not usable yet", "err", err)
+			said = why
+		}
 		pause.For(ctx, startRetry)
 	}
 }

@@ -112,6 +112,9 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 	p.log = o.log.With("service", "processor", "worker", p.worker)
 	p.env = service.Env{Log: p.log, Metrics: p.registry, Dial: o.dial, Traces: o.traces}
 	p.keeper = kafka.NewKeeper(cfg.topics(), "processor", p.env)
+	for _, a := range p.names.ACLs(topic.RoleProcessor, cfg.Lanes) {
+		p.keeper.Need(kafka.Permission(a))
+	}
 	for _, name := range cfg.Lanes {
 		p.lanes = append(p.lanes, newLane(p, name))
 	}
@@ -212,6 +215,7 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 		topics[i] = kafka.Topic(s)
 	}
 	p.setReady(errors.New("starting"))
+	said := ""
 	for {
 		err := func() (err error) {
 			ctx, cancel := context.WithTimeout(ctx, setupWait)
@@ -229,7 +233,10 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 		case err == nil:
 			return h, true
 		}
-		p.log.Warn("setup failed, trying again", "err", err)
+		if why := err.Error(); why != said {
+			p.log.Warn("setup failed, trying again", "err", err)
+			said = why
+		}
 		p.setReady(fmt.Errorf("starting: %w", err))
 		pause.For(ctx, setupPause)
 	}

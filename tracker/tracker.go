@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,11 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		evidence: newEvidence(groupSilence(cfg.SessionTimeout)),
 	}
 	t.keeper = kafka.NewKeeper(cfg.Topics, "tracker", t.env)
+	for _, a := range t.names.ACLs(topic.RoleTracker, nil) {
+		if !cfg.NoView || !strings.HasPrefix(a.Name, t.names.View()) {
+			t.keeper.Need(kafka.Permission(a))
+		}
+	}
 	var err error
 	if t.peers, err = cfg.Internal.Server(certs.Env{Log: t.env.Log, Metrics: env.Metrics}, m, cfg.hosts()...); err != nil {
 		return nil, err
@@ -297,13 +303,17 @@ func (t *Tracker) runOwner(
 
 // start waits for Kafka, creates the topics that are missing, and returns the identity of status.
 func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
+	said := ""
 	for wait := startRetryMin; ; wait = min(2*wait, startRetryMax) {
 		id, err := t.identify(ctx, admin)
 		if err == nil || errors.Is(err, store.ErrPartitions) || errors.Is(err, kafka.ErrNoTransactions) {
 			return id, err
 		}
 		t.notReady(err)
-		t.env.Log.Warn("Kafka is not usable yet", "err", err)
+		if why := err.Error(); why != said {
+			t.env.Log.Warn("Kafka is not usable yet", "err", err)
+			said = why
+		}
 		if !pause.For(ctx, wait) {
 			return store.Identity{}, ctx.Err()
 		}

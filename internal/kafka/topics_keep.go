@@ -31,10 +31,12 @@ type Keeper struct {
 	service string
 	log     *slog.Logger
 	wrong   *prometheus.GaugeVec // by service, topic and setting; nil without metrics
+	needed  []Permission         // set by Need before all else, then only read
 
 	mu     sync.Mutex // guards all below
 	topics []Topic    // those of Ensure
 	err    error      // what the last check has found
+	denied error      // which permissions were missing at the last look
 	said   map[string]bool
 }
 
@@ -55,8 +57,14 @@ func NewKeeper(cfg Topics, service string, env service.Env) *Keeper {
 }
 
 // Ensure makes the topics that are missing, unless the mode forbids it, and verifies all. The error names each
-// promise that is broken. Later checks include the topics.
+// promise that is broken, or each permission that is missing. Later checks include the topics.
 func (k *Keeper) Ensure(ctx context.Context, cl *kgo.Client, topics ...Topic) error {
+	k.mu.Lock()
+	known := slices.Concat(k.topics, topics)
+	k.mu.Unlock()
+	if err := k.permitted(ctx, cl, known); err != nil {
+		return err
+	}
 	if k.cfg.Mode == TopicsOff {
 		return nil
 	}
@@ -146,6 +154,9 @@ func (k *Keeper) measure(topics []Topic, found []Difference) {
 // Run checks the topics of Ensure every TopicsInterval until ctx ends. An error that says nothing about the topics,
 // such as that of a broker that does not answer, changes nothing.
 func (k *Keeper) Run(ctx context.Context, cl *kgo.Client) {
+	var permissions sync.WaitGroup
+	permissions.Go(func() { k.watchPermissions(ctx, cl) })
+	defer permissions.Wait()
 	if k.cfg.Mode == TopicsOff {
 		return
 	}
@@ -188,9 +199,9 @@ func (k *Keeper) again(ctx context.Context, cl *kgo.Client, topics []Topic) time
 	return TopicsInterval
 }
 
-// Err returns which promises the last check of Run has found broken; nil if none.
+// Err returns which promises the last check of Run has found broken, and which permissions missing; nil if none.
 func (k *Keeper) Err() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.err
+	return errors.Join(k.err, k.denied)
 }

@@ -73,7 +73,7 @@ func makeTopic(ctx context.Context, adm *kadm.Client, t Topic) (made bool, left 
 		case err == nil:
 			return true, left, nil
 		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-			return false, left, &Denied{Operation: "Create", Resource: "topic", Name: t.Name, cause: err}
+			return false, left, &Denied{Operation: "Create", Resource: resourceTopic, Name: t.Name, cause: err}
 		case !refusesSettings(err):
 			return false, left, fmt.Errorf("create topic %s: %w", t.Name, err)
 		}
@@ -135,17 +135,3 @@ func cmpMessage(message string, err error) string {
 	}
 	return err.Error()
 }
-
-// Denied is the error of a request that the broker's authorizer refuses: the process lacks a permission.
-type Denied struct {
-	Operation, Resource, Name string // as kafka-acls.sh names them
-	cause                     error
-}
-
-// Error implements error.
-func (d *Denied) Error() string {
-	return fmt.Sprintf("permission missing: this process's user needs %s on %s %s", d.Operation, d.Resource, d.Name)
-}
-
-// Unwrap returns the broker's error.
-func (d *Denied) Unwrap() error { return d.cause }
