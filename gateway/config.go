@@ -84,7 +84,7 @@ func (c Config) Validate() error {
 		}
 	}
 	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate(),
-		c.Topics.Check(kinds()...))
+		c.Topics.Check(), topic.CheckOverrides(c.Topics.Settings))
 	if c.Blobs.URL != "" {
 		problems = append(problems, blobs.CheckURL(c.Blobs.URL))
 	}

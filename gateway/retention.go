@@ -71,18 +71,27 @@ func (g *Gateway) topics() []kafka.Topic {
 	for _, lane := range g.types.Lanes() {
 		specs = append(specs, g.names.RequestsSpec(lane, g.cfg.Partitions))
 	}
-	all := map[string]need{}
-	for _, n := range needs(g.names, g.types) {
-		all[n.topic] = n
-	}
+	specs = Keeping(g.names, g.types, specs)
 	topics := make([]kafka.Topic, len(specs))
 	for i, s := range specs {
-		if n, ok := all[s.Name]; ok {
-			s = s.Keeping(n.life, n.why())
-		}
-		topics[i] = kafka.Topic(s)
+		topics[i] = kafka.Topic(s.With(g.cfg.Topics.Settings))
 	}
 	return topics
+}
+
+// Keeping returns topics with the retention that jobs of the types need.
+func Keeping(names topic.Names, types jobtypes.Set, specs []topic.Spec) []topic.Spec {
+	all := map[string]need{}
+	for _, n := range needs(names, types) {
+		all[n.topic] = n
+	}
+	kept := slices.Clone(specs)
+	for i, s := range kept {
+		if n, ok := all[s.Name]; ok {
+			kept[i] = s.Keeping(n.life, n.why())
+		}
+	}
+	return kept
 }
 
 // why says for what a topic must be kept so long.
@@ -93,13 +102,4 @@ func (n need) why() string {
 	}
 	return fmt.Sprintf("a job of type %s may exist for%s %s: raise it, or give the type a shorter retention or deadline",
 		n.jobType, bound, n.life.Round(time.Second))
-}
-
-// kinds returns a topic of each kind.
-func kinds() []kafka.Topic {
-	var all []kafka.Topic
-	for _, s := range (topic.Names{}).Specs(nil, 1) {
-		all = append(all, kafka.Topic(s))
-	}
-	return all
 }

@@ -127,7 +127,9 @@ func (c Config) withDefaults() Config {
 // Validate reports every problem of the configuration; zero fields count as their defaults. New calls it.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	problems := []error{c.kafka().Check(), c.names().Validate(), c.topics().Check(kinds()...)}
+	problems := []error{
+		c.kafka().Check(), c.names().Validate(), c.topics().Check(), topic.CheckOverrides(c.TopicSettings),
+	}
 	within := func(name string, ok bool, bounds ...any) {
 		if !ok {
 			problems = append(problems, fmt.Errorf(name+" must be %v to %v", bounds...))
@@ -164,15 +166,6 @@ func (c Config) Validate() error {
 func (c Config) names() topic.Names { return topic.Names{Prefix: c.TopicPrefix} }
 
 func (c Config) topics() kafka.Topics { return kafka.Topics{Mode: c.Topics, Settings: c.TopicSettings} }
-
-// kinds returns a topic of each kind.
-func kinds() []kafka.Topic {
-	var all []kafka.Topic
-	for _, s := range (topic.Names{}).Specs(nil, 1) {
-		all = append(all, kafka.Topic(s))
-	}
-	return all
-}
 
 func (c Config) kafka() kafka.Config {
 	return kafka.Config{Brokers: c.Brokers, Rack: c.Rack, Security: kafka.Security(c.Security)}

@@ -212,7 +212,7 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 	}
 	topics := make([]kafka.Topic, len(specs))
 	for i, s := range specs {
-		topics[i] = kafka.Topic(s)
+		topics[i] = kafka.Topic(s.With(p.cfg.TopicSettings))
 	}
 	p.setReady(errors.New("starting"))
 	said := ""

@@ -54,7 +54,7 @@ func (c Config) Validate() error {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate(),
-		c.Topics.Check(kinds()...))
+		c.Topics.Check(), topic.CheckOverrides(c.Topics.Settings))
 	if c.Partitions < 1 || c.Partitions > 10_000 {
 		problem("partitions must be between 1 and 10000, not %d", c.Partitions)
 	}

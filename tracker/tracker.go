@@ -324,16 +324,16 @@ func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity,
 func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
-	err := t.keeper.Ensure(ctx, admin,
-		kafka.Topic(t.names.StatusSpec(t.cfg.Partitions)),
-		kafka.Topic(t.names.ControlSpec(t.cfg.Partitions)),
-		kafka.Topic(t.names.DeferredSpec(t.cfg.Partitions)),
-		kafka.Topic(t.names.RequestsSpec(topic.WebhookLane, t.cfg.Partitions)),
-		kafka.Topic(t.names.DeadSpec()))
+	parts := t.cfg.Partitions
+	err := t.ensure(ctx, admin, t.names.StatusSpec(parts), t.names.ControlSpec(parts), t.names.DeferredSpec(parts),
+		t.names.RequestsSpec(topic.WebhookLane, parts), t.names.DeadSpec())
+	status := t.names.Status()
+	if broken, ok := errors.AsType[*kafka.Broken](err); ok && broken.Partitions(status) {
+		return store.Identity{}, fmt.Errorf("%w, or is not the configured one: %w", store.ErrPartitions, err)
+	}
 	if err != nil {
 		return store.Identity{}, err
 	}
-	status := t.names.Status()
 	described, err := kafka.Describe(ctx, admin, status)
 	if err != nil {
 		return store.Identity{}, err
@@ -351,7 +351,7 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	}
 	// A job's document is in the partition of view with the number of its events' partition of status,
 	// so both topics must have as many partitions.
-	if err := t.keeper.Ensure(ctx, admin, kafka.Topic(t.names.ViewSpec(id.Partitions))); err != nil {
+	if err := t.ensure(ctx, admin, t.names.ViewSpec(id.Partitions)); err != nil {
 		return store.Identity{}, err
 	}
 	view, err := kafka.Describe(ctx, admin, t.names.View())
@@ -378,13 +378,13 @@ func (t *Tracker) withoutView(ctx context.Context, admin *kgo.Client) error {
 	return nil
 }
 
-// kinds returns a topic of each kind.
-func kinds() []kafka.Topic {
-	var all []kafka.Topic
-	for _, s := range (topic.Names{}).Specs(nil, 1) {
-		all = append(all, kafka.Topic(s))
+// ensure makes and verifies topics, as the settings say.
+func (t *Tracker) ensure(ctx context.Context, admin *kgo.Client, specs ...topic.Spec) error {
+	topics := make([]kafka.Topic, len(specs))
+	for i, s := range specs {
+		topics[i] = kafka.Topic(s.With(t.cfg.Topics.Settings))
 	}
-	return all
+	return t.keeper.Ensure(ctx, admin, topics...)
 }
 
 func identity(status string, d kafka.Description) store.Identity {

@@ -14,13 +14,15 @@ import (
 // which -1 is the largest.
 type Topic struct {
 	Name       string
-	Kind       string // names the topics that have the same settings
-	Partitions int32
+	Kind       string            // names the topics that have the same settings
+	Partitions int32             // with which it is created
 	Configs    map[string]string // with which it is created
 	// Promises are the rules without which no service starts; Tuning are those whose breach is only reported.
 	Promises, Tuning map[string]string
 	Why              map[string]string // what the breach of a rule does
-	Kept             bool              // the settings of Topics do not lower the promised retention.ms
+	// Made is the retention.ms of topics that other processes have made and that may be raised to the promised one; empty
+	// if it must not be raised.
+	Made string
 }
 
 // EnsureTopics creates the topics that do not exist, with the broker's default

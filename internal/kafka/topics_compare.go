@@ -44,6 +44,21 @@ func (d Difference) String() string {
 	return fmt.Sprintf("topic %s: %s is %s and %s be %s: %s", d.Topic, d.Setting, d.Have, word, want, d.Why)
 }
 
+// Command returns the command, without the options that connect, by which an administrator mends the difference; empty
+// if no single command does.
+func (d Difference) Command() string {
+	value := strings.TrimLeft(d.Want, ">=")
+	switch {
+	case d.Setting == settingTopic, d.Setting == settingReplication:
+		return ""
+	case d.Setting == settingPartitions && strings.HasPrefix(d.Want, ">="):
+		return fmt.Sprintf("kafka-topics.sh --alter --topic %s --partitions %s", d.Topic, value)
+	case d.Setting == settingPartitions:
+		return ""
+	}
+	return fmt.Sprintf("kafka-configs.sh --alter --topic %s --add-config %s=%s", d.Topic, d.Setting, value)
+}
+
 // manyBrokers is the size of a cluster from which replication is judged. A smaller one is for development: nothing
 // that it could be told would keep jobs when a disk is lost.
 const manyBrokers = 3
@@ -134,10 +149,6 @@ func (t Topic) differences(have map[string]string, brokers int) (all []Differenc
 	}
 	check(t.Promises, true)
 	check(t.Tuning, false)
-	if n := strconv.Itoa(int(t.Partitions)); t.Partitions > 0 && have[settingPartitions] != n {
-		all = append(all, Difference{t.Name, settingPartitions, have[settingPartitions], "=" + n, false,
-			"the setting partitions counts only for topics that are made; the topic's own number is used"})
-	}
 	return all
 }
 

@@ -68,9 +68,8 @@ func (k *Keeper) Ensure(ctx context.Context, cl *kgo.Client, topics ...Topic) er
 	if k.cfg.Mode == TopicsOff {
 		return nil
 	}
-	topics = slices.Clone(topics)
-	for i := range topics {
-		topics[i] = k.cfg.apply(topics[i])
+	if err := possible(topics); err != nil {
+		return err
 	}
 	if k.cfg.Mode != TopicsVerify {
 		created, left, err := makeTopics(ctx, cl, topics)
@@ -86,7 +85,14 @@ func (k *Keeper) Ensure(ctx context.Context, cl *kgo.Client, topics ...Topic) er
 		}
 	}
 	k.add(topics)
-	return k.check(ctx, cl, topics)
+	found, err := Compare(ctx, cl, topics...)
+	if err == nil && k.cfg.Mode != TopicsVerify {
+		found, err = k.raise(ctx, cl, topics, found)
+	}
+	if err != nil {
+		return err
+	}
+	return k.judge(topics, found)
 }
 
 func (k *Keeper) add(topics []Topic) {
@@ -101,27 +107,42 @@ func (k *Keeper) add(topics []Topic) {
 	}
 }
 
-// check compares topics, logs each difference once, and returns the promises that are broken.
-func (k *Keeper) check(ctx context.Context, cl *kgo.Client, topics []Topic) error {
-	found, err := Compare(ctx, cl, topics...)
-	if err != nil {
-		return err
-	}
+// judge logs each difference once, and returns the promises that are broken.
+func (k *Keeper) judge(topics []Topic, found []Difference) error {
 	k.measure(topics, found)
-	var broken []string
+	broken := &Broken{}
 	for _, d := range found {
 		if d.Promise {
-			broken = append(broken, d.String())
+			broken.Promises = append(broken.Promises, d)
 			continue
 		}
 		if k.first(d.String()) {
 			k.log.Warn("a topic is not as it should be: "+d.String(), "topic", d.Topic, "setting", d.Setting)
 		}
 	}
-	if len(broken) > 0 {
-		return errors.New(strings.Join(broken, "; "))
+	if len(broken.Promises) > 0 {
+		return broken
 	}
 	return nil
+}
+
+// Broken is the error of topics that break promises.
+type Broken struct{ Promises []Difference }
+
+// Error implements error: it names each promise, and the command that mends it.
+func (b *Broken) Error() string {
+	lines := make([]string, len(b.Promises))
+	for i, d := range b.Promises {
+		lines[i] = d.mended()
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Partitions reports whether a topic has another number of partitions than it must have.
+func (b *Broken) Partitions(topic string) bool {
+	return slices.ContainsFunc(b.Promises, func(d Difference) bool {
+		return d.Topic == topic && d.Setting == settingPartitions
+	})
 }
 
 // first reports whether text was not said before.
@@ -179,12 +200,7 @@ func (k *Keeper) again(ctx context.Context, cl *kgo.Client, topics []Topic) time
 		return topicsSoon
 	}
 	if err == nil {
-		k.measure(topics, found)
-		for _, d := range found {
-			if d.Promise {
-				err = errors.Join(err, errors.New(d.String()))
-			}
-		}
+		err = k.judge(topics, found)
 	}
 	k.mu.Lock()
 	changed := fmt.Sprint(err) != fmt.Sprint(k.err)

@@ -109,30 +109,91 @@ func TestATopicThatIsAlteredLater(t *testing.T) {
 	})
 }
 
-// Settings of the operator count when a topic is made and when it is verified; a promise of a value cannot be broken
-// by one.
-func TestTopicSettings(t *testing.T) {
-	c := Topics{Settings: []string{"status.retention.ms=1000", "status.partitions=7", "status.segment.ms=",
-		"other.partitions=9"}}
-	got := c.apply(kept())
-	if got.Partitions != 7 || got.Configs["retention.ms"] != "1000" || got.Promises["retention.ms"] != ">=1000" {
-		t.Errorf("%+v", got)
+// A topic that an earlier process made without knowing how long jobs live is kept longer; one that somebody has made by
+// hand for a shorter time is not changed, nor is any in mode verify. What cannot be raised names the command.
+func TestRetentionIsRaised(t *testing.T) {
+	const need = "1728000000" // 20 days
+	longer := kept()
+	longer.Configs, longer.Promises = maps.Clone(longer.Configs), maps.Clone(longer.Promises)
+	longer.Made, longer.Configs["retention.ms"], longer.Promises["retention.ms"] = "691200000", need, ">="+need
+	const command = "(kafka-configs.sh --alter --topic log --add-config retention.ms=" + need + ")"
+	for name, c := range map[string]struct {
+		have, mode string
+		refuse     bool
+		want, now  string
+	}{
+		"made by a tracker":     {"691200000", TopicsCreate, false, "", need},
+		"made for shorter jobs": {"864000000", TopicsCreate, false, "", need},
+		"made for longer jobs":  {"2000000000", TopicsCreate, false, "", "2000000000"},
+		"made by hand":          {"3600000", TopicsCreate, false, command, "3600000"},
+		"verify":                {"691200000", TopicsVerify, false, command, "691200000"},
+		"no permission to raise it": {"691200000", TopicsCreate, true, command + "; permission missing: this process's " +
+			"user needs AlterConfigs on topic log", "691200000"},
+	} {
+		inBubble(t, func(t *testing.T, w *world) {
+			there := kept()
+			there.Configs = maps.Clone(there.Configs)
+			there.Configs["retention.ms"] = c.have
+			if _, err := EnsureTopics(t.Context(), w.cl, there); err != nil {
+				t.Fatal(err)
+			}
+			if c.refuse {
+				w.cluster.ControlKey(kmsg.IncrementalAlterConfigs.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
+					resp := r.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
+					rr := kmsg.NewIncrementalAlterConfigsResponseResource()
+					rr.ResourceType, rr.ResourceName = kmsg.ConfigResourceTypeTopic, "log"
+					rr.ErrorCode = kerr.TopicAuthorizationFailed.Code
+					resp.Resources = append(resp.Resources, rr)
+					return resp, nil, true
+				})
+			}
+			err := keeper(w, Topics{Mode: c.mode}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, longer)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%s: %v", name, err)
+			}
+			now, err := topicConfig(t.Context(), w.cl, "log")
+			if err != nil || now["retention.ms"] != c.now {
+				t.Errorf("%s: retention.ms is %s, not %s: %v", name, now["retention.ms"], c.now, err)
+			}
+		})
 	}
-	if _, set := got.Configs["segment.ms"]; set {
-		t.Error("segment.ms is not left to the broker")
-	}
-	long := kept()
-	long.Kept = true
-	if got := c.apply(long); got.Promises["retention.ms"] != ">=86400000" {
-		t.Error("the retention that jobs need was lowered")
-	}
-	for s, want := range map[string]string{"status.cleanup.policy=compact": "records are lost",
-		"status.retention.ms=long": "not a number", "nothing": "is not KIND.SETTING", "x.partitions=1": "no kind of topic",
-		"status.partitions=0": "between 1 and 10000", "status.retention.ms=5": "", "status.x.y=z": ""} {
-		err := Topics{Settings: []string{s}}.Check(kept())
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: %v", s, err)
+}
+
+// No topic is made with a setting that breaks its own promise.
+func TestNoTopicIsMadeThatBreaksAPromise(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		short := kept()
+		short.Configs = maps.Clone(short.Configs)
+		short.Configs["retention.ms"] = "1000"
+		err := keeper(w, Topics{}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, short)
+		const want = "topic-settings: status.retention.ms: topic log: retention.ms is 1000"
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v", err)
 		}
+		if _, err := Describe(t.Context(), w.cl, "log"); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			t.Errorf("it was made: %v", err)
+		}
+	})
+}
+
+// Another number of partitions than promised stops the start; more are no difference where the rule allows them.
+func TestPartitionsAreCompared(t *testing.T) {
+	for rule, broken := range map[string]bool{"=2": true, ">=4": true, "=3": false, ">=2": false, ">=3": false} {
+		inBubble(t, func(t *testing.T, w *world) {
+			there := kept()
+			there.Partitions = 3
+			if _, err := EnsureTopics(t.Context(), w.cl, there); err != nil {
+				t.Fatal(err)
+			}
+			there.Promises = maps.Clone(there.Promises)
+			there.Promises["partitions"] = rule
+			for _, mode := range []string{TopicsCreate, TopicsVerify} {
+				err := keeper(w, Topics{Mode: mode}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, there)
+				if (err != nil) != broken || broken && !strings.Contains(err.Error(), "topic log: partitions is 3 and must be") {
+					t.Errorf("%s, %s: %v", rule, mode, err)
+				}
+			}
+		})
 	}
 }
 

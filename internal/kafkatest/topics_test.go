@@ -30,7 +30,7 @@ func TestTopicsThatWereMadeBeforehand(t *testing.T) {
 				"retention.ms": "691200000", "retention.bytes": "-1"},
 			Promises: map[string]string{"cleanup.policy": "=delete", "message.timestamp.type": "=LogAppendTime",
 				"retention.ms": ">=86400000", "retention.bytes": "=-1", "max.message.bytes": ">=1000012",
-				"min.insync.replicas": ">=2", "replication": ">=3"}}
+				"min.insync.replicas": ">=2", "replication": ">=3", "partitions": "=3"}}
 	}
 	for name, bad := range map[string][2]string{
 		"createtime": {"message.timestamp.type", "CreateTime"}, "compacted": {"cleanup.policy", "compact"},
@@ -49,17 +49,19 @@ func TestTopicsThatWereMadeBeforehand(t *testing.T) {
 			}
 		}
 	}
-	// One replica and another number of partitions are said, and no more: a single broker is for development.
+	// One replica is said, and no more: a single broker is for development. Another number of partitions stops the start.
 	var said strings.Builder
 	env := service.Env{Log: slog.New(slog.NewTextHandler(&said, nil))}
-	other := ours("good")
-	other.Partitions = 5
-	for _, topic := range []kafka.Topic{ours("good"), other} {
-		if err := kafka.NewKeeper(kafka.Topics{}, "test", env).Ensure(ctx, cl, topic); err != nil {
-			t.Errorf("our own topic: %v", err)
-		}
+	if err := kafka.NewKeeper(kafka.Topics{}, "test", env).Ensure(ctx, cl, ours("good")); err != nil {
+		t.Errorf("our own topic: %v", err)
 	}
-	for _, want := range []string{"replication is 1", "min.insync.replicas is 1", "partitions is 3"} {
+	other := ours("good")
+	other.Promises["partitions"] = "=5"
+	err = kafka.NewKeeper(kafka.Topics{}, "test", env).Ensure(ctx, cl, other)
+	if err == nil || !strings.Contains(err.Error(), "topic good: partitions is 3 and must be 5") {
+		t.Errorf("another number of partitions: %v", err)
+	}
+	for _, want := range []string{"replication is 1", "min.insync.replicas is 1"} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("%q is not said: %s", want, said.String())
 		}

@@ -9,7 +9,7 @@ const (
 	RoleGateway   Role = "gateway"
 	RoleTracker   Role = "tracker"
 	RoleProcessor Role = "processor"
-	RoleCommands  Role = "commands"
+	RoleCommands  Role = "cli"
 )
 
 // Roles are all roles.
@@ -39,6 +39,7 @@ const (
 	OpDescribeConfigs = "DescribeConfigs"
 	OpCreate          = "Create"
 	OpAlter           = "Alter"
+	OpAlterConfigs    = "AlterConfigs"
 )
 
 // ACLs returns all permissions that a role needs. Lanes count for processors only. A process that makes topics
@@ -100,6 +101,6 @@ func (n Names) ACLs(role Role, lanes []string) []ACL {
 
 // CreateACLs returns the permissions, beside those of ACLs, with which a process may make topics.
 func (n Names) CreateACLs() []ACL {
-	return []ACL{{Resource: ResourceTopic, Name: n.Prefix, Prefixed: true, Operations: []string{OpCreate},
-		Why: "make missing topics (--topics create)"}}
+	return []ACL{{Resource: ResourceTopic, Name: n.Prefix, Prefixed: true, Operations: []string{OpCreate, OpAlterConfigs},
+		Why: "make missing topics, and keep those that were made longer if a job type needs it (--topics create)"}}
 }

@@ -35,7 +35,7 @@ type Setting struct {
 	// Value is the value with which the topic is made. If it is empty the broker's default is taken.
 	Value string
 	// Rule is what the setting of an existing topic is compared with: "=v", or ">=v" for numbers, of which -1 is the
-	// largest.
+	// largest. The v of SettingPartitions is the number that the processes are configured with.
 	Rule string
 	// Promise says that a guarantee of Ackwire hangs on the setting: no process starts on a topic that breaks the
 	// rule. All other settings are tuning: a difference is only reported, and a cluster that refuses one does
@@ -72,6 +72,11 @@ const (
 	whyInSync  = "a job that was acknowledged on one disk is lost with it"
 	whyTable   = "the only copy of a job that status no longer holds is lost with one disk"
 	whyCompact = "the table is compacted later, so restoring takes longer"
+	whyStatus  = "the partition of each job follows from it, so all processes must expect the same number, which must " +
+		"never change: set partitions to the topic's own number, if this is the right topic"
+	whyView = "the document of a job is in the partition with the number of the job's partition of status"
+	whyFew  = "fewer workers than expected can share a lane"
+	whyOwn  = "the setting counts only when the topic is made; the topic's own number is used"
 )
 
 // Settings is the table of all settings of all topics. Topics are made from it, existing ones are compared with it,
@@ -84,6 +89,7 @@ var Settings = []Setting{
 	{KindStatus, "max.message.bytes", "", ">=" + minMessage, true, whyMessage},
 	{KindStatus, "min.insync.replicas", "", ">=2", true, whyInSync},
 	{KindStatus, SettingReplication, "", ">=3", true, whyInSync},
+	{KindStatus, SettingPartitions, "", "=", true, whyStatus},
 
 	{KindRequests, "cleanup.policy", "delete", "=delete", true, whyPolicy},
 	{KindRequests, "message.timestamp.type", "LogAppendTime", "=LogAppendTime", true, whyAppend},
@@ -92,6 +98,7 @@ var Settings = []Setting{
 	{KindRequests, "max.message.bytes", "", ">=" + minMessage, true, whyMessage},
 	{KindRequests, "min.insync.replicas", "", ">=2", true, whyInSync},
 	{KindRequests, SettingReplication, "", ">=3", true, whyInSync},
+	{KindRequests, SettingPartitions, "", ">=", true, whyFew},
 
 	{KindDeferred, "cleanup.policy", "delete", "=delete", true, whyPolicy},
 	{KindDeferred, "message.timestamp.type", "LogAppendTime", "=LogAppendTime", false,
@@ -102,6 +109,7 @@ var Settings = []Setting{
 	{KindDeferred, "max.message.bytes", "", ">=" + minMessage, true, whyMessage},
 	{KindDeferred, "min.insync.replicas", "", ">=2", true, whyInSync},
 	{KindDeferred, SettingReplication, "", ">=3", true, whyInSync},
+	{KindDeferred, SettingPartitions, "", "=", false, whyOwn},
 
 	{KindView, "cleanup.policy", "compact", "=compact", true,
 		"without compaction documents are removed by age, and with both policies too"},
@@ -112,19 +120,24 @@ var Settings = []Setting{
 	{KindView, "max.message.bytes", "", ">=" + minMessage, true, whyMessage},
 	{KindView, "min.insync.replicas", "", ">=2", true, whyTable},
 	{KindView, SettingReplication, "", ">=3", true, whyTable},
+	{KindView, SettingPartitions, "", "=", true, whyView},
 
 	{KindControl, "cleanup.policy", "delete", "=delete", false, "orders to workers are kept for ever"},
 	{KindControl, "message.timestamp.type", "LogAppendTime", "=LogAppendTime", false,
 		"orders may be removed before workers read them"},
 	{KindControl, "retention.ms", ms(controlRetention), ">=" + ms(5*time.Minute), false,
 		"orders may be removed before workers read them"},
+	{KindControl, SettingPartitions, "", "=", false, whyOwn},
 
 	{KindDead, "cleanup.policy", "delete", "=delete", false, "dead letters have no keys by which they could be compacted"},
 	{KindDead, "message.timestamp.type", "LogAppendTime", "=LogAppendTime", false,
 		"the time of a dead letter is then that of a client"},
 	{KindDead, "retention.ms", ms(deadRetention), ">=" + ms(day), false, "dead letters are removed too early"},
 	{KindDead, "max.message.bytes", "", ">=" + minMessage, false, "large dead letters are dropped"},
+	{KindDead, SettingPartitions, "", "=", false, whyOwn},
 }
+
+const retention = "retention.ms"
 
 func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
@@ -139,7 +152,9 @@ type Spec struct {
 	// Promises are the rules (Setting.Rule) that an existing topic must keep, and Tuning those that it should.
 	Promises, Tuning map[string]string
 	Why              map[string]string // Setting.Why
-	Kept             bool              // the promised retention is that of Keeping
+	// Made is the retention.ms of a topic that a process has made which does not know the job types; empty unless Keeping
+	// was called. A topic that is kept so long, but shorter than promised, is given the promised retention.
+	Made string
 }
 
 // spec returns a topic with the settings of its kind.
@@ -156,11 +171,15 @@ func (k Kind) spec(name string, partitions int32) Spec {
 		if row.Value != "" {
 			s.Configs[row.Name] = row.Value
 		}
+		rule := row.Rule
+		if row.Name == SettingPartitions {
+			rule += strconv.Itoa(int(partitions))
+		}
 		switch {
 		case row.Promise:
-			s.Promises[row.Name] = row.Rule
-		case row.Rule != "":
-			s.Tuning[row.Name] = row.Rule
+			s.Promises[row.Name] = rule
+		case rule != "":
+			s.Tuning[row.Name] = rule
 		default:
 			s.Tuning[row.Name] = "=" + row.Value
 		}
@@ -171,9 +190,10 @@ func (k Kind) spec(name string, partitions int32) Spec {
 // Keeping returns s with a retention of at least life, for the reason why.
 func (s Spec) Keeping(life time.Duration, why string) Spec {
 	s.Configs, s.Promises, s.Why = maps.Clone(s.Configs), maps.Clone(s.Promises), maps.Clone(s.Why)
-	if made, err := strconv.ParseInt(s.Configs["retention.ms"], 10, 64); err != nil || made < life.Milliseconds() {
-		s.Configs["retention.ms"] = ms(life)
+	s.Made = s.Configs[retention]
+	if made, err := strconv.ParseInt(s.Made, 10, 64); err != nil || made < life.Milliseconds() {
+		s.Configs[retention] = ms(life)
 	}
-	s.Promises["retention.ms"], s.Why["retention.ms"], s.Kept = ">="+ms(life), why, true
+	s.Promises[retention], s.Why[retention] = ">="+ms(life), why
 	return s
 }
