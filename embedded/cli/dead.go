@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
@@ -58,6 +59,32 @@ func (f *KafkaFlags) client(opts ...kgo.Opt) (*kgo.Client, error) {
 		return nil, err
 	}
 	return cl, nil
+}
+
+// denied returns err, or which permissions the user lacks if Kafka has refused a request because of that.
+func (f *KafkaFlags) denied(ctx context.Context, err error) error {
+	if !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.GroupAuthorizationFailed) {
+		return err
+	}
+	cl, wrong := f.client()
+	if wrong != nil {
+		return err
+	}
+	defer cl.Close()
+	names := topic.Names{Prefix: f.TopicPrefix}
+	var needed []kafka.Permission
+	for _, a := range names.ACLs(topic.RoleCommands, nil) {
+		needed = append(needed, kafka.Permission(a))
+	}
+	var topics []string
+	for _, s := range names.Specs(nil, 1) {
+		topics = append(topics, s.Name)
+	}
+	missing, wrong := kafka.Missing(ctx, cl, topics, needed...)
+	if wrong != nil || len(missing) == 0 {
+		return err
+	}
+	return kafka.Denials(missing)
 }
 
 // letter is a dead letter as it is printed.
@@ -125,7 +152,7 @@ func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
 		err = starts.Error()
 	}
 	if err != nil {
-		return refused(fmt.Errorf("read %s: %w", name, err))
+		return refused(f.denied(ctx, fmt.Errorf("read %s: %w", name, err)))
 	}
 	ends, err := admin.ListEndOffsets(ctx, name)
 	if err == nil {
@@ -144,7 +171,7 @@ func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
 	for len(left) > 0 {
 		fetches := cl.PollFetches(ctx)
 		if err := errors.Join(fetches.Err(), ctx.Err()); err != nil {
-			return refused(fmt.Errorf("read %s: %w", name, err))
+			return refused(f.denied(ctx, fmt.Errorf("read %s: %w", name, err)))
 		}
 		for r := range fetches.RecordsAll() {
 			end, reading := left[r.Partition]

@@ -54,7 +54,7 @@ func (c *DeadRequeueCmd) Run(env *Env) error {
 		if r, ok := l.request(); ok {
 			v, err := tracker.Revive(ctx, c.client, names, r)
 			if err != nil {
-				return refused(fmt.Errorf("requeue of dead letter %s: %w", l.ID, err))
+				return refused(c.denied(ctx, fmt.Errorf("requeue of dead letter %s: %w", l.ID, err)))
 			}
 			if again, err := l.revived(env, r.JobID, v); !again {
 				return err
@@ -123,7 +123,7 @@ func (c *DeadRequeueCmd) writeBack(ctx context.Context, env *Env, l letter) erro
 	}
 	defer cl.Close()
 	if err := cl.ProduceSync(ctx, again).FirstErr(); err != nil {
-		return refused(fmt.Errorf("write to %s: %w", l.Topic, err))
+		return refused(c.denied(ctx, fmt.Errorf("write to %s: %w", l.Topic, err)))
 	}
 	fmt.Fprintf(env.Stderr, "dead letter %s is written to %s/%d at offset %d\n", l.ID, clean(again.Topic), again.Partition,
 		again.Offset)

@@ -199,8 +199,8 @@ func authorizedTransactions(ctx context.Context, cl *kgo.Client, name string) au
 	return tell(code, math.MinInt32)
 }
 
-// denials joins missing permissions in one line.
-func denials(missing []*Denied) error {
+// Denials returns an error that names missing permissions in one line; nil if there are none.
+func Denials(missing []*Denied) error {
 	if len(missing) == 0 {
 		return nil
 	}
@@ -246,7 +246,7 @@ func (k *Keeper) permitted(ctx context.Context, cl *kgo.Client, topics []Topic) 
 	if err != nil {
 		return err
 	}
-	return denials(missing)
+	return Denials(missing)
 }
 
 // watchPermissions asks for the permissions every permissionsInterval until ctx ends. An error that says nothing about

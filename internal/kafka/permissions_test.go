@@ -97,14 +97,14 @@ func TestEachMissingPermissionIsNamed(t *testing.T) {
 
 // Several missing permissions are one line.
 func TestMissingPermissionsAreOneLine(t *testing.T) {
-	err := denials([]*Denied{
+	err := Denials([]*Denied{
 		{"Read", "topic", "a", "fold", nil}, {"Write", "topic", "b", "", nil},
 	})
 	want := "permission missing: this process's user needs Read on topic a to fold; needs Write on topic b"
 	if err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
 	}
-	if denials(nil) != nil {
+	if Denials(nil) != nil {
 		t.Error("no missing permission is an error")
 	}
 }

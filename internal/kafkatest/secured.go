@@ -3,6 +3,7 @@ package kafkatest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Credentials are what a secured broker needs to know its clients, and they to know it.
@@ -24,6 +26,9 @@ type Credentials struct {
 	JWKS []byte
 	// Reauthenticate is how long an authentication lasts; 0 for ever.
 	Reauthenticate time.Duration
+	// Authorize turns an authorizer on that permits only what Grant grants. Clients of the plaintext listener may do
+	// everything.
+	Authorize bool
 	// Front is the address, host:port, that clients of the listener SASL are told to use, such as that of a proxy in front
 	// of it. Default: the listener's own.
 	Front string
@@ -106,6 +111,10 @@ func (s *Secured) environment(c Credentials) map[string]string {
 		env["JAVA_TOOL_OPTIONS"] = "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://" + keys +
 			" -Dorg.apache.kafka.sasl.oauthbearer.allowed.files=" + keys
 	}
+	if c.Authorize {
+		env["KAFKA_AUTHORIZER_CLASS_NAME"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+		env["KAFKA_SUPER_USERS"] = "User:ANONYMOUS"
+	}
 	if c.Reauthenticate > 0 {
 		env["KAFKA_CONNECTIONS_MAX_REAUTH_MS"] = strconv.FormatInt(c.Reauthenticate.Milliseconds(), 10)
 	}
@@ -115,6 +124,25 @@ func (s *Secured) environment(c Credentials) map[string]string {
 // SetPassword gives a user of SCRAM a password, by which brokers then authenticate new connections.
 func (s *Secured) SetPassword(t testing.TB, user, password string) {
 	t.Helper()
+	s.admin(t, "set the password of "+user, func(ctx context.Context, adm *kadm.Client) error {
+		for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
+			altered, err := adm.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{
+				{User: user, Mechanism: m, Iterations: 4096, Password: password},
+			})
+			if err == nil {
+				err = altered.Error()
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// admin runs a function with a client that may do everything.
+func (s *Secured) admin(t testing.TB, what string, do func(context.Context, *kadm.Client) error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(s.Brokers()...))
@@ -122,15 +150,77 @@ func (s *Secured) SetPassword(t testing.TB, user, password string) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
-		altered, err := kadm.NewClient(cl).AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{
-			{User: user, Mechanism: m, Iterations: 4096, Password: password},
-		})
-		if err == nil {
-			err = altered.Error()
-		}
-		if err != nil {
-			t.Fatalf("set the password of %s: %v", user, err)
-		}
+	if err := do(ctx, kadm.NewClient(cl)); err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
+}
+
+// Grant is a permission of a user. The names are those of kafka-acls.sh.
+type Grant struct {
+	User           string
+	Resource, Name string // topic, group or transactional-id
+	Prefixed       bool
+	Operation      string
+}
+
+// acl returns the grant as kadm takes it.
+func (g Grant) acl(t testing.TB) *kadm.ACLBuilder {
+	t.Helper()
+	op, err := kmsg.ParseACLOperation(g.Operation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := kadm.NewACLs().Allow("User:" + g.User).AllowHosts("*").Operations(op).ResourcePatternType(kadm.ACLPatternLiteral)
+	if g.Prefixed {
+		b.ResourcePatternType(kadm.ACLPatternPrefixed)
+	}
+	switch g.Resource {
+	case "topic":
+		b.Topics(g.Name)
+	case "group":
+		b.Groups(g.Name)
+	case "transactional-id":
+		b.TransactionalIDs(g.Name)
+	default:
+		t.Fatalf("no resource %q", g.Resource)
+	}
+	return b
+}
+
+// Grant permits users what they may not do yet.
+func (s *Secured) Grant(t testing.TB, all ...Grant) {
+	t.Helper()
+	s.admin(t, "grant", func(ctx context.Context, adm *kadm.Client) error {
+		for _, g := range all {
+			created, err := adm.CreateACLs(ctx, g.acl(t))
+			for _, c := range created {
+				err = errors.Join(err, c.Err)
+			}
+			if err != nil {
+				return fmt.Errorf("%+v: %w", g, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Revoke takes permissions away.
+func (s *Secured) Revoke(t testing.TB, all ...Grant) {
+	t.Helper()
+	s.admin(t, "revoke", func(ctx context.Context, adm *kadm.Client) error {
+		for _, g := range all {
+			deleted, err := adm.DeleteACLs(ctx, g.acl(t))
+			n := 0
+			for _, d := range deleted {
+				err, n = errors.Join(err, d.Err), n+len(d.Deleted)
+			}
+			if err == nil && n != 1 {
+				err = fmt.Errorf("%d permissions are deleted", n)
+			}
+			if err != nil {
+				return fmt.Errorf("%+v: %w", g, err)
+			}
+		}
+		return nil
+	})
 }
