@@ -144,6 +144,7 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 		kgo.ClientID(clientID),
 		kgo.RequestTimeoutOverhead(requestTimeoutOverhead),
 		kgo.MetadataMinAge(metadataMinAge),
+		kgo.MetadataMaxAge(metadataMaxAge),
 		kgo.RetryBackoffFn(func(tries int) time.Duration {
 			return min(retryBackoffMin<<min(tries-1, 8), retryBackoffMax)
 		}),

@@ -42,6 +42,7 @@ type commands struct {
 	Result        cli.ResultCmd     `cmd:"" help:"Download a job's result."`
 	Cancel        cli.CancelCmd     `cmd:"" help:"Cancel a job."`
 	Dead          cli.DeadCmd       `cmd:"" help:"List, print and requeue dead letters: records that a service could not read."`
+	Topics        cli.TopicsCmd     `cmd:"" help:"Commands for the topics of a system."`
 	Retry         cli.RetryCmd      `cmd:"" help:"Run an ended job again, under its ID and with its payload."`
 	Types         cli.TypesCmd      `cmd:"" help:"Write the types of job types for programs in TypeScript."`
 }
