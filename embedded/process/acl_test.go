@@ -81,7 +81,7 @@ func (p *permitted) security(user string) kafka.Config {
 func (p *permitted) service(t *testing.T, user string) *proc {
 	t.Helper()
 	a := addrs(t, 2)
-	verify := []string{"--topics", "verify"}
+	verify := []string{"--topics", "verify", "--partitions", "2"}
 	one := &proc{t: t, log: &tail{}, ready: "http://" + a[1] + "/readyz"}
 	switch user {
 	case userGateway:
