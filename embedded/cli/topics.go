@@ -1,6 +1,7 @@
 package cli
 
-// TopicsCmd has the commands for the topics of a system.
+// TopicsCmd has the commands for the topics and permissions of a system.
 type TopicsCmd struct {
+	Show TopicsShowCmd `cmd:"" default:"withargs" help:"Print which topics and permissions Ackwire needs in Kafka, ready for an administrator."`
 	Grow TopicsGrowCmd `cmd:"" help:"Add partitions to the topics of requests while jobs run, so that more workers can share a lane."`
 }

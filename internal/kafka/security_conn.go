@@ -24,14 +24,20 @@ import (
 // Problem is an error that says why no connection to a broker could be made, and which setting decides about it. The
 // client library takes it for a fault of the network and tries again: what is wrong may be mended at the broker or in
 // a file, and records that are buffered meanwhile are not given up before their time.
-type Problem struct{ cause error }
+type Problem struct {
+	cause  error
+	reason string // tls, sasl or closed
+}
+
+// TLS reports whether TLS or a certificate is the reason, instead of the authentication.
+func (p *Problem) TLS() bool { return p.reason == reasonTLS }
 
 // problem returns err as a Problem.
-func problem(err error) error {
+func problem(reason string, err error) error {
 	if _, ok := errors.AsType[*Problem](err); ok || err == nil {
 		return err
 	}
-	return &Problem{err}
+	return &Problem{err, reason}
 }
 
 // Error implements error.
@@ -81,7 +87,7 @@ func because(cl *kgo.Client, err error) error {
 
 // note records, counts and logs a problem, and returns it.
 func (st *standing) note(reason string, err error) error {
-	err = problem(err)
+	err = problem(reason, err)
 	st.last.Store(&err)
 	if st.problems.add(reason, err.Error()) {
 		st.log.Error("no connection to a broker", "err", err)

@@ -33,6 +33,11 @@ func (d Difference) String() string {
 	if d.Setting == settingTopic {
 		return fmt.Sprintf("topic %s does not exist: make it, or start with --topics create", d.Topic)
 	}
+	return "topic " + d.Topic + ": " + d.Brief()
+}
+
+// Brief returns String without the topic.
+func (d Difference) Brief() string {
 	word := "should"
 	if d.Promise {
 		word = "must"
@@ -41,7 +46,7 @@ func (d Difference) String() string {
 	if v, ok := strings.CutPrefix(d.Want, ">="); ok {
 		want = "at least " + v
 	}
-	return fmt.Sprintf("topic %s: %s is %s and %s be %s: %s", d.Topic, d.Setting, d.Have, word, want, d.Why)
+	return fmt.Sprintf("%s is %s and %s be %s: %s", d.Setting, d.Have, word, want, d.Why)
 }
 
 // Command returns the command, without the options that connect, by which an administrator mends the difference; empty

@@ -42,7 +42,8 @@ type commands struct {
 	Result        cli.ResultCmd     `cmd:"" help:"Download a job's result."`
 	Cancel        cli.CancelCmd     `cmd:"" help:"Cancel a job."`
 	Dead          cli.DeadCmd       `cmd:"" help:"List, print and requeue dead letters: records that a service could not read."`
-	Topics        cli.TopicsCmd     `cmd:"" help:"Commands for the topics of a system."`
+	Doctor        cli.DoctorCmd     `cmd:"" help:"Examine a Kafka: say what is missing of topics, permissions and versions, and which commands mend it."`
+	Topics        cli.TopicsCmd     `cmd:"" help:"Print which topics and permissions Ackwire needs in Kafka, and add partitions."`
 	Retry         cli.RetryCmd      `cmd:"" help:"Run an ended job again, under its ID and with its payload."`
 	Types         cli.TypesCmd      `cmd:"" help:"Write the types of job types for programs in TypeScript."`
 }
