@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -17,12 +18,13 @@ import (
 type Network struct {
 	virtual kfake.VirtualNetwork
 
-	mu    sync.Mutex // guards hosts
+	mu    sync.Mutex // guards hosts and ports
 	hosts map[string]*Host
+	ports map[string]*Host // by port: the host that has listened there last
 }
 
 // New returns a network without hosts.
-func New() *Network { return &Network{hosts: map[string]*Host{}} }
+func New() *Network { return &Network{hosts: map[string]*Host{}, ports: map[string]*Host{}} }
 
 // Host returns the host of that name, and creates it at the first call.
 func (n *Network) Host(name string) *Host {
@@ -49,6 +51,7 @@ type Host struct {
 	hung      chan struct{} // not nil while the host hangs; closed by Heal
 	deaf      bool
 	parted    map[string]chan struct{} // by port that it is parted from; closed by Heal
+	out, in   time.Duration            // see Delay
 }
 
 // Errors of a broken network.
@@ -65,6 +68,9 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	if cut {
 		return nil, errCut
 	}
+	if err := h.connecting(ctx, address); err != nil {
+		return nil, err
+	}
 	c, err := h.net.virtual.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -78,6 +84,9 @@ func (h *Host) Listen(_ context.Context, network, address string) (net.Listener,
 	if err != nil {
 		return nil, err
 	}
+	h.net.mu.Lock()
+	h.net.ports[portOf(address)] = h
+	h.net.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.listeners[l] = struct{}{}
@@ -173,13 +182,13 @@ func (h *Host) reset() {
 // adopt adds c to the host's connections. dialled is the port that the host has dialled, and empty for an
 // accepted connection.
 func (h *Host) adopt(c net.Conn, dialled string) (net.Conn, error) {
-	wrapped := &conn{Conn: c, host: h, dialled: dialled, gone: make(chan struct{})}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.cut {
 		_ = c.Close()
 		return nil, errCut
 	}
+	wrapped := &conn{Conn: delayed(c, h.out, h.in), host: h, dialled: dialled, gone: make(chan struct{})}
 	h.conns[wrapped] = struct{}{}
 	return wrapped, nil
 }
