@@ -17,7 +17,8 @@ import (
 //
 //	after 10 s<!-- = --tracker-session-timeout -->, or 24 hours<!-- = schemas/job:MaxUnserved -->
 //
-// Two dashes name a setting, whose default it is; a folder and a name are a constant.
+// Two dashes name a setting, whose default it is; a folder and a name are a constant; local and a name are a bound of
+// the default --kafka-profile, by the table in docs/deploy.md, which a test of internal/kafka compares with the code.
 var marker = regexp.MustCompile(`([0-9][0-9.,]*) ?([\w]*)<!-- = (\S+) -->`)
 
 // units are what one of each is, in nanoseconds or bytes or alone.
@@ -70,6 +71,9 @@ func human(v float64) string {
 // setting finds a setting's default in a row of the reference.
 var setting = regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| `([^`]+)` \\|")
 
+// bound finds a bound's value in the default profile.
+var bound = regexp.MustCompile(`(?m)^\| ([A-Z][a-z]+) \| ([0-9a-z.]+) \|`)
+
 // value is what a marker's source says, in nanoseconds, in bytes or alone.
 func (r *tree) value(source string) (float64, bool) {
 	if flag, ok := strings.CutPrefix(source, "--"); ok {
@@ -89,6 +93,14 @@ func (r *tree) value(source string) (float64, bool) {
 		return 0, false
 	}
 	folder, name, _ := strings.Cut(source, ":")
+	if folder == "local" {
+		for _, m := range bound.FindAllStringSubmatch(r.pages["docs/deploy.md"], -1) {
+			if d, err := time.ParseDuration(m[2]); err == nil && m[1] == name {
+				return float64(d), true
+			}
+		}
+		return 0, false
+	}
 	return number(r.constant(folder, name, 0))
 }
 

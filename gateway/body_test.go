@@ -197,7 +197,7 @@ func TestARefusedSubmitCostsLittle(t *testing.T) {
 
 // TestSubmitBytes: what is being read counts, each tenant has its share of it, and it is given back.
 func TestSubmitBytes(t *testing.T) {
-	l := limits.New(limits.Config{Submits: 100, SubmitBytes: 1000}, 1, nil, func(limits.Bound) {})
+	l := limits.New(limits.Config{Submits: 100, SubmitBytes: 1000}, 1, time.Second, nil, func(limits.Bound) {})
 	begin := func(tenant string, bytes int64) (limits.Submit, code.Code) {
 		s, err := l.BeginSubmit(t.Context(), tenant, bytes)
 		var p frame.Problem

@@ -63,7 +63,7 @@ type Config struct {
 	PingInterval     time.Duration `help:"Interval of pings to sockets. A socket that does not answer a ping is closed." default:"25s"`
 	FirstFrame       time.Duration `help:"How long a socket without a token in its handshake may take to send its auth frame." default:"10s"`
 	DrainWait        time.Duration `help:"How long a gateway that is told to stop goes on to serve while it reports that it is not ready, so that load balancers stop using it." default:"0s"`
-	SubmitTimeout    time.Duration `help:"Longest time for a submit. After it the answer is indeterminate." default:"5s"`
+	SubmitTimeout    time.Duration `help:"Longest time for a submit. After it the answer is indeterminate. By default kafka-delivery-timeout, which is 5s unless kafka-profile or that flag says otherwise." placeholder:"DURATION"`
 	TraceClients     bool          `help:"Sample a client's trace if its traceparent says that it is sampled. By default trace-ratio decides for these traces too."`
 }
 
@@ -109,10 +109,14 @@ func (c Config) Validate() error {
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		problem("drain-wait must be between 0 and 10m")
 	}
-	if c.PingInterval < time.Second || c.FirstFrame < time.Second || c.SubmitTimeout < time.Second {
+	submit, produce := c.submitTimeout(), c.Kafka.Bounds().Produce
+	if c.PingInterval < time.Second || c.FirstFrame < time.Second || submit < time.Second {
 		problem("ping-interval, first-frame and submit-timeout must be at least 1s")
+	} else if submit < produce {
+		problem("submit-timeout (%s) must be at least kafka-produce-timeout (%s, kafka-profile=%s), or acks are "+
+			"indeterminate while Kafka is only slow", submit, produce, c.Kafka.Timeouts.Profile)
 	}
-	if c.SubmitTimeout > job.MaxSubmit {
+	if submit > job.MaxSubmit {
 		problem("submit-timeout must be at most %s: trackers do not expect the accepted event of an older request",
 			job.MaxSubmit)
 	}
@@ -142,6 +146,14 @@ func (c Config) Validate() error {
 		problem("submit-bytes must be at least %d, for the largest submit that is taken", largest)
 	}
 	return errors.Join(problems...)
+}
+
+// submitTimeout returns the longest time for a submit: SubmitTimeout, or as long as writing a record to Kafka may take.
+func (c Config) submitTimeout() time.Duration {
+	if c.SubmitTimeout != 0 {
+		return c.SubmitTimeout
+	}
+	return min(c.Kafka.Bounds().Delivery, job.MaxSubmit)
 }
 
 // largestBody is the length of the largest body that a submit over HTTP may have, in bytes.

@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -97,7 +98,18 @@ func TestValidate(t *testing.T) {
 			"ping-interval, first-frame and submit-timeout must be at least 1s",
 		},
 		{"a short first frame", func(c *Config) { c.FirstFrame = 0 }, "first-frame"},
-		{"a short submit timeout", func(c *Config) { c.SubmitTimeout = 0 }, "submit-timeout"},
+		{"a short submit timeout", func(c *Config) { c.SubmitTimeout = time.Millisecond }, "submit-timeout"},
+		{"no submit timeout of its own", func(c *Config) { c.SubmitTimeout = 0 }, ""},
+		{
+			"a submit timeout that is shorter than a slow produce",
+			func(c *Config) { c.Kafka.Timeouts.Profile, c.SubmitTimeout = kafka.ProfileObjectStore, 2*time.Second },
+			"submit-timeout (2s) must be at least kafka-produce-timeout (5s, kafka-profile=object-store)",
+		},
+		{
+			"timeouts of Kafka that do not fit", func(c *Config) { c.Kafka.Timeouts.Delivery = 2 * time.Second },
+			"kafka-delivery-timeout (2s) must be at least kafka-produce-timeout (1s)",
+		},
+		{"a slow Kafka", func(c *Config) { c.Kafka.Timeouts.Profile = kafka.ProfileObjectStore }, ""},
 		{
 			"a long submit timeout", func(c *Config) { c.SubmitTimeout = 20*time.Second + 1 },
 			"submit-timeout must be at most 20s",
@@ -277,5 +289,29 @@ func TestOrigins(t *testing.T) {
 		if got := g.originAllowed(r); got != c.ok {
 			t.Errorf("%q with %q: %v", c.origin, c.allowed, got)
 		}
+	}
+}
+
+// TestTheAckFollowsTheProfile: a submit may take as long as writing a record to Kafka, within what trackers expect.
+func TestTheAckFollowsTheProfile(t *testing.T) {
+	for profile, want := range map[string]time.Duration{
+		"": 5 * time.Second, kafka.ProfileLocal: 5 * time.Second, kafka.ProfileRegional: 10 * time.Second,
+		kafka.ProfileObjectStore: 20 * time.Second,
+	} {
+		cfg := Defaults()
+		cfg.Kafka.Timeouts.Profile = profile
+		bounds := cfg.Kafka.Bounds()
+		if got := cfg.submitTimeout(); got != want || got < bounds.Delivery || got > job.MaxSubmit {
+			t.Errorf("%q: a submit may take %s, want %s", profile, got, want)
+		}
+		cfg.SubmitTimeout = 7 * time.Second
+		if got := cfg.submitTimeout(); got != 7*time.Second {
+			t.Errorf("%q: it may take %s, and 7s is set", profile, got)
+		}
+	}
+	cfg := Defaults()
+	cfg.Kafka.Timeouts.Delivery = time.Minute
+	if got := cfg.submitTimeout(); got != job.MaxSubmit {
+		t.Errorf("with a delivery of a minute it may take %s", got)
 	}
 }

@@ -97,7 +97,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 	room := sse.Room{Bytes: g.cfg.Waiting.Session, Account: account, Load: g.load, NoJob: session.ErrNoJob}
 	s := begin(room, r.Header.Get(lastEventID))
 	defer s.Close()
-	ctx, cancel := g.untilDrain(r.Context(), readTimeout)
+	ctx, cancel := g.untilDrain(r.Context(), g.readTimeout())
 	answers, err := s.Answers(ctx)
 	cancel()
 	if err != nil {

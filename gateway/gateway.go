@@ -41,7 +41,6 @@ import (
 // Bounds of the start, and of a count of a tenant's jobs.
 const (
 	startRetry   = 500 * time.Millisecond
-	startTimeout = 5 * time.Second
 	countTimeout = 500 * time.Millisecond
 )
 
@@ -100,15 +99,17 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.SubmitTimeout = cfg.submitTimeout()
+	bounds := cfg.Kafka.Bounds()
 	g := &Gateway{
 		cfg:     cfg,
 		env:     env.With("service", "gateway"),
 		names:   topic.Names{Prefix: cfg.TopicPrefix},
 		types:   types,
-		kafkaUp: &health{},
+		kafkaUp: &health{bounds: bounds},
 		tracer:  tracing.Tracer(env.Traces, "gateway"),
-		hub:     hub.New(),
-		mine:    mine.New(),
+		hub:     hub.New(bounds.Delivery),
+		mine:    mine.New(bounds),
 		leaving: make(chan struct{}),
 		drain:   make(chan struct{}),
 		open:    map[*session.Session]int{},
@@ -152,7 +153,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	g.longLines = newStrangers(maxLongLines, 0, func(limits.Bound) { g.metrics.turnedAway(limits.LongLines) })
 	g.conns = newConnections(cfg.Connections, g.strangers, g.metrics)
 	g.pace = newPace(cfg.HandshakeRate, g.metrics.turnedAway, g.drain)
-	g.limits = limits.New(cfg.Limits, cfg.Sessions, g.openJobs, g.metrics.turnedAway)
+	g.limits = limits.New(cfg.Limits, cfg.Sessions, bounds.Slack, g.openJobs, g.metrics.turnedAway)
 	g.waiting = cfg.Waiting.budget()
 	g.metrics.waiting(g.waiting.Used)
 	g.sessions = session.Config{
@@ -210,8 +211,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.up = upstream.New(upstream.Config{
 		Names: g.names, Kafka: g.kafka, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.mine}, Log: g.log,
+		Bounds: g.cfg.Kafka.Bounds(),
 	})
-	g.lanes = newLanes(g.names, g.kafka)
+	g.lanes = newLanes(g.names, g.kafka, g.cfg.Kafka.Bounds().Ask)
 	g.hub.Attach(g.up)
 	g.mine.Attach(g.up)
 	g.streams.Store(g.up)
@@ -305,13 +307,14 @@ func (w watchers) Uncovered(stream uint64) { w.mine.Uncovered(stream) }
 func (g *Gateway) start(ctx context.Context) {
 	said := ""
 	for ctx.Err() == nil {
-		try, cancel := context.WithTimeout(ctx, startTimeout)
+		try, cancel := context.WithTimeout(ctx, g.cfg.Kafka.Bounds().Delivery)
 		err := g.keeper.Ensure(try, g.kafka, g.topics()...)
 		cancel()
 		if err == nil {
 			g.kafkaUp.up()
 			return
 		}
+		err = kafka.Hint(err)
 		g.kafkaUp.down(fmt.Errorf("starting, Kafka is not usable yet: %w", err))
 		if why := err.Error(); why != said {
 			g.log.Warn("Kafka is not usable yet", "err", err)

@@ -17,8 +17,10 @@ import (
 // counts as away only if no broker answers. Health also pings every calmInterval, so that a gateway that is cut off
 // reports that it is not ready even without submits.
 type health struct {
+	bounds  kafka.Bounds          // set before watch, then only read
 	reason  atomic.Pointer[error] // why submits are refused; nil while Kafka answers
 	silent  atomic.Pointer[error] // why the gateway is not ready though submits are still tried
+	client  atomic.Pointer[kgo.Client]
 	suspect atomic.Bool
 	started atomic.Bool // the topics exist
 
@@ -35,13 +37,11 @@ func (h *health) up() {
 const (
 	pingInterval = 500 * time.Millisecond // interval of pings while it is in doubt whether Kafka answers
 	calmInterval = 2 * time.Second        // interval of pings otherwise
-	pingTimeout  = 2 * time.Second
 
 	// manyLost is the number of writes in a row without an outcome after which a gateway is not ready. It is
-	// ready again after the next successful write, or after lostFor: a gateway that is not ready gets no
-	// submits, and so makes no writes.
+	// ready again after the next successful write, or after kafka.Bounds.Lost: a gateway that is not ready gets
+	// no submits, and so makes no writes.
 	manyLost = 5
-	lostFor  = 10 * time.Second
 )
 
 var errStarting = errors.New("starting: Kafka has not answered yet")
@@ -53,8 +53,17 @@ func (h *health) err() error {
 	return nil
 }
 
-// ready returns err, or why the gateway is not ready though submits are not refused.
+// ready returns err, or why the gateway is not ready though submits are not refused. If Kafka is slower than the
+// gateway's timeouts were made for, it says so.
 func (h *health) ready() error {
+	err := h.trouble()
+	if cl := h.client.Load(); err != nil && cl != nil {
+		err = errors.Join(err, kafka.TooSlow(cl))
+	}
+	return err
+}
+
+func (h *health) trouble() error {
 	if e := h.silent.Load(); e != nil && h.reason.Load() == nil {
 		return *e
 	}
@@ -67,7 +76,7 @@ func (h *health) ready() error {
 // writes returns an error if brokers answer but accept no writes, as when too few replicas are in sync.
 func (h *health) writes() error {
 	lost := h.lost.Load()
-	if lost < manyLost || time.Since(time.Unix(0, h.lostAt.Load())) > lostFor {
+	if lost < manyLost || time.Since(time.Unix(0, h.lostAt.Load())) > h.bounds.Lost {
 		return nil
 	}
 	return fmt.Errorf("kafka answers and takes no writes: the outcome of the last %d is not known", lost)
@@ -93,6 +102,7 @@ func (h *health) observe(err error) {
 
 // watch pings Kafka until ctx ends, more often while it is in doubt whether Kafka answers.
 func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
+	h.client.Store(cl)
 	pinger := kafka.NewPinger(cl)
 	defer pinger.Wait()
 	tick := time.NewTicker(pingInterval)
@@ -110,7 +120,7 @@ func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
 			continue
 		}
 		asked = time.Now()
-		try, cancel := context.WithTimeout(ctx, pingTimeout)
+		try, cancel := context.WithTimeout(ctx, h.bounds.Ping)
 		err := pinger.Ping(try)
 		cancel()
 		switch {
@@ -120,7 +130,7 @@ func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
 				h.reason.Store(nil)
 			}
 		case ctx.Err() == nil:
-			err = fmt.Errorf("no broker of Kafka answers: %w", err)
+			err = fmt.Errorf("no broker of Kafka answers: %w", kafka.Hint(err))
 			h.silent.Store(&err)
 			if doubt {
 				h.down(err)

@@ -66,7 +66,7 @@ func TestAGatewayThatCannotWriteIsNotReady(t *testing.T) {
 		if err := w.gateway.Ready(); err == nil || !strings.Contains(err.Error(), "takes no writes") {
 			t.Errorf("after many: %v", err)
 		}
-		time.Sleep(lostFor + time.Second)
+		time.Sleep(w.gateway.kafkaUp.bounds.Lost + time.Second)
 		if err := w.gateway.Ready(); err != nil {
 			t.Errorf("it is not tried again: %v", err)
 		}

@@ -25,10 +25,13 @@ import (
 )
 
 const (
-	readTimeout       = 5 * time.Second // of a GET without Prefer: wait
 	asOfFormat        = "2006-01-02T15:04:05.000Z07:00"
 	preferenceApplied = "Preference-Applied"
 )
+
+// readTimeout bounds a GET without Prefer: wait. Before a tracker may say that there is no such job it asks Kafka where
+// the log ends, and reads up to there.
+func (g *Gateway) readTimeout() time.Duration { return g.cfg.Kafka.Bounds().Delivery }
 
 // endpoint is the handler of a method of a route, with its name in the metrics.
 type endpoint struct {

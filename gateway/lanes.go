@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	lanesAge     = time.Second     // how long an answer of Kafka is reused
-	lanesTimeout = 3 * time.Second // for an answer of Kafka, with the wait for other callers
-	maxLanes     = 1000            // lanes that are remembered: jobs may name lanes that are in no file
+	lanesAge = time.Second // how long an answer of Kafka is reused
+	maxLanes = 1000        // lanes that are remembered: jobs may name lanes that are in no file
 )
 
 // lane is the state of a lane in Kafka.
@@ -30,19 +29,20 @@ type lane struct {
 type lanes struct {
 	names  topic.Names
 	client *kgo.Client
+	within time.Duration // bound of an answer of Kafka, with the wait for other callers
 	asking chan struct{} // capacity 1: a lock that is held while Kafka is asked
 
 	mu    sync.Mutex // guards known
 	known map[string]lane
 }
 
-func newLanes(names topic.Names, cl *kgo.Client) *lanes {
-	return &lanes{names: names, client: cl, asking: make(chan struct{}, 1), known: map[string]lane{}}
+func newLanes(names topic.Names, cl *kgo.Client, within time.Duration) *lanes {
+	return &lanes{names: names, client: cl, within: within, asking: make(chan struct{}, 1), known: map[string]lane{}}
 }
 
 // get returns the lanes with these names. A lane that does not exist in Kafka has no workers and no requests.
 func (l *lanes) get(ctx context.Context, names ...string) (map[string]lane, error) {
-	ctx, cancel := context.WithTimeout(ctx, lanesTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.within)
 	defer cancel()
 	if found, missing := l.remembered(names); len(missing) == 0 {
 		return found, nil

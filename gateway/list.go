@@ -42,7 +42,7 @@ func (g *Gateway) list(r *http.Request, id auth.Identity) (*frame.JobList, error
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), g.readTimeout())
 	defer cancel()
 	listed, err := g.up.List(ctx, req)
 	if err != nil {
@@ -81,7 +81,7 @@ func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
 	defer cancel()
 	names := g.types.Lanes()
 	lanes, err := g.askLanes(ctx, names...)

@@ -296,7 +296,7 @@ func TestListsWhenATrackerDoesNotAnswer(t *testing.T) {
 			began := time.Now()
 			a := w.http("GET", path, nil, nil)
 			if took := time.Since(began); a.status != 503 || a.code != "unavailable" || a.header.Get("Retry-After") == "" ||
-				took > readTimeout+time.Second {
+				took > w.gateway.readTimeout()+time.Second {
 				t.Errorf("%s after %s: %d %s", path, took, a.status, a.body)
 			}
 			w.tracker.speak()

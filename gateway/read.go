@@ -68,7 +68,7 @@ func (g *Gateway) read(
 		}
 		request.UntilTerminal = false
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
 	defer cancel()
 	return g.up.Get(ctx, request)
 }

@@ -57,7 +57,7 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ticket := rand.Text() + rand.Text() // 26 characters each, 130 bits
-	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), g.readTimeout())
 	defer cancel()
 	expires := time.Now().Add(ticketTTL)
 	if err := g.up.KeepTicket(ctx, &trackerpb.KeepTicketRequest{TicketId: ticketID(ticket), Identity: b,
@@ -77,7 +77,7 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 
 // redeem uses up a ticket and returns its identity. Its errors are frame.Problems.
 func (g *Gateway) redeem(ctx context.Context, ticket string) (auth.Identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
 	defer cancel()
 	taken, err := g.up.TakeTicket(ctx, &trackerpb.TakeTicketRequest{TicketId: ticketID(ticket)})
 	switch {

@@ -45,7 +45,7 @@ func (c WaitingConfig) budget() *budget.Budget {
 
 // load returns a job's current document, for a client whose status was parked.
 func (g *Gateway) load(ctx context.Context, tenant, jobID string) (*trackerpb.Job, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
 	defer cancel()
 	got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: tenant})
 	switch {

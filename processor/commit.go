@@ -53,7 +53,7 @@ func (l *lane) learnBacklog(ctx context.Context, parts []*partition) {
 }
 
 func (l *lane) askBacklog(ctx context.Context, parts []*partition) error {
-	ctx, cancel := context.WithTimeout(ctx, setupWait)
+	ctx, cancel := context.WithTimeout(ctx, l.p.bounds.Steps)
 	defer cancel()
 	ends, err := kadm.NewClient(l.p.client).ListEndOffsets(ctx, l.topic)
 	if err != nil {
@@ -108,7 +108,7 @@ func (l *lane) commit(ctx context.Context, only []int32) {
 	for part, low := range moved {
 		offsets[part.number] = kgo.EpochOffset{Epoch: -1, Offset: low}
 	}
-	ctx, cancel := context.WithTimeout(ctx, commitWait)
+	ctx, cancel := context.WithTimeout(ctx, l.p.bounds.Ask)
 	defer cancel()
 	var failed error
 	l.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{l.topic: offsets},

@@ -17,6 +17,8 @@ type Config struct {
 	Brokers []string
 	// Security has the settings that encrypt connections to Kafka and that authenticate this process. Default: neither.
 	Security Security
+	// Timeouts says how long this process waits for Kafka. Default: the profile local, for a Kafka in the same zone.
+	Timeouts Timeouts
 	// Rack is the rack or zone of this process, as in broker.rack of Kafka's brokers. Requests are then read from the
 	// nearest replica (KIP-392), if the brokers have a replica.selector.class that is aware of racks. Default: none.
 	Rack string
@@ -168,5 +170,6 @@ func (c Config) names() topic.Names { return topic.Names{Prefix: c.TopicPrefix} 
 func (c Config) topics() kafka.Topics { return kafka.Topics{Mode: c.Topics, Settings: c.TopicSettings} }
 
 func (c Config) kafka() kafka.Config {
-	return kafka.Config{Brokers: c.Brokers, Rack: c.Rack, Security: kafka.Security(c.Security)}
+	return kafka.Config{Brokers: c.Brokers, Rack: c.Rack, Security: kafka.Security(c.Security),
+		Timeouts: kafka.Timeouts(c.Timeouts)}
 }

@@ -120,7 +120,7 @@ func TestAWorkerThatIsCutOffIsNotReady(t *testing.T) {
 			t.Fatalf("at rest: %v", err)
 		}
 		c.pull()
-		time.Sleep(kafkaSilence + contactEvery + contactTimeout)
+		time.Sleep(local.Silence + contactEvery + local.Ping)
 		if err := worker.Ready(); err == nil || !strings.Contains(err.Error(), "no broker of Kafka has answered for") {
 			t.Errorf("it says %v", err)
 		}

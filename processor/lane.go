@@ -10,7 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -19,11 +18,6 @@ import (
 
 // Bounds of a lane's consumer.
 const (
-	// sessionTimeout is how long the group waits for the heartbeat of a worker before it gives the worker's
-	// partitions to others. If the worker was only slow, its runs go on and nothing is lost.
-	sessionTimeout    = 10 * time.Second
-	heartbeatInterval = 2 * time.Second
-
 	// fetchMaxBytes and fetchMaxPartitionBytes bound what a lane buffers ahead of its slots.
 	fetchMaxBytes          = 8 << 20
 	fetchMaxPartitionBytes = 1 << 20
@@ -32,10 +26,7 @@ const (
 	fetchMaxWait = 500 * time.Millisecond
 
 	pollPause   = 250 * time.Millisecond // after an error, so that the loop does not spin
-	drainWait   = kafka.DeliveryTimeout  // at stop: wait for claims whose outcome is not known yet
-	leaveWait   = 3 * time.Second        // at stop: wait for leaving the group
 	commitEvery = 150 * time.Millisecond
-	commitWait  = 3 * time.Second // for one commit
 )
 
 // lane takes the requests of one lane. It is a member of the lane's consumer group that polls
@@ -76,7 +67,7 @@ func newLane(p *Processor, name string) *lane {
 	return l
 }
 
-// run takes requests until ctx ends. Then it waits, for at most drainWait, until the claim of every
+// run takes requests until ctx ends. Then it waits, for at most as long as a claim may take, until the claim of every
 // request is durable, commits, and leaves the group. The runs go on.
 func (l *lane) run(ctx context.Context) error {
 	// The goroutines that commit go on after ctx has ended, until run returns.
@@ -88,8 +79,10 @@ func (l *lane) run(ctx context.Context) error {
 		kgo.ConsumerGroup(l.p.names.ProcessorGroup(l.name)),
 		kgo.ConsumeTopics(l.topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.SessionTimeout(sessionTimeout),
-		kgo.HeartbeatInterval(heartbeatInterval),
+		// After this time without a heartbeat the group gives the worker's partitions to others. If the worker was
+		// only slow, its runs go on and nothing is lost.
+		kgo.SessionTimeout(l.p.bounds.Session),
+		kgo.HeartbeatInterval(l.p.bounds.Heartbeat),
 		l.p.kafka.Nearest(),
 		kgo.FetchMaxBytes(fetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(fetchMaxPartitionBytes),
@@ -264,9 +257,9 @@ func (l *lane) mayBeRedelivery(part *partition, offset int64) bool {
 	return part.mayBeRedelivery(offset)
 }
 
-// drain waits until every request that was taken is marked, for at most drainWait.
+// drain waits until every request that was taken is marked, for as long as a claim may take.
 func (l *lane) drain() {
-	deadline := time.NewTimer(drainWait)
+	deadline := time.NewTimer(l.p.bounds.Delivery)
 	defer deadline.Stop()
 	for l.openClaims() > 0 {
 		select {
@@ -290,7 +283,7 @@ func (l *lane) openClaims() (n int) {
 // close commits, leaves the group and closes the client.
 func (l *lane) close(ctx context.Context) {
 	l.commit(context.WithoutCancel(ctx), nil)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.p.bounds.Ask)
 	defer cancel()
 	l.client.AllowRebalance()
 	if err := l.client.LeaveGroupContext(ctx); err != nil {
@@ -310,7 +303,7 @@ func (l *lane) ready() error {
 	if !joined {
 		return fmt.Errorf("lane %s: has not joined its consumer group", l.name)
 	}
-	return l.polling.recent()
+	return l.polling.recent(l.p.bounds.Trouble)
 }
 
 func (l *lane) setJoined(joined bool) {

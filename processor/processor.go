@@ -46,6 +46,7 @@ type Processor struct {
 	log           *slog.Logger
 	names         topic.Names
 	kafka         kafka.Config
+	bounds        kafka.Bounds
 	registry      registry
 	blobs         Blobs                                              // nil if there is no blob store
 	check         func(jobType string, result json.RawMessage) error // nil if results are not checked
@@ -86,7 +87,8 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 	}
 	o := chosen(opts)
 	p := &Processor{
-		cfg: cfg, names: cfg.names(), kafka: cfg.kafka(), worker: cfg.WorkerID,
+		cfg: cfg, names: cfg.names(), kafka: cfg.kafka(), bounds: cfg.kafka().Bounds(),
+		worker:        cfg.WorkerID,
 		registry:      registry{o.metrics},
 		blobs:         o.blobs,
 		check:         o.check,
@@ -124,11 +126,8 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 // WorkerID returns the ID with which this processor claims jobs.
 func (p *Processor) WorkerID() string { return p.worker }
 
-// Timing of the setup, which is tried again until Kafka answers.
-const (
-	setupWait  = 10 * time.Second // one try
-	setupPause = 500 * time.Millisecond
-)
+// setupPause is the wait between two tries of the setup, which is tried again until Kafka answers.
+const setupPause = 500 * time.Millisecond
 
 // Run takes and runs jobs until ctx ends, then stops gracefully: it takes no more jobs, lets
 // running handlers go on for Config.Grace, then ends their contexts with ErrShutdown, hands
@@ -181,7 +180,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, home) })
 	part(&caring, careCtx, p.beat)
 	caring.Go(func() { p.keeper.Run(careCtx, client) })
-	part(&caring, careCtx, func(ctx context.Context) error { return p.contact.watch(ctx, client) })
+	part(&caring, careCtx, func(ctx context.Context) error { return p.contact.watch(ctx, client, p.bounds) })
 	for _, l := range p.lanes {
 		part(&taking, takeCtx, l.attend)
 	}
@@ -218,7 +217,7 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 	said := ""
 	for {
 		err := func() (err error) {
-			ctx, cancel := context.WithTimeout(ctx, setupWait)
+			ctx, cancel := context.WithTimeout(ctx, p.bounds.Steps)
 			defer cancel()
 			if err = p.keeper.Ensure(ctx, p.client, topics...); err != nil {
 				return err
@@ -233,6 +232,7 @@ func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 		case err == nil:
 			return h, true
 		}
+		err = kafka.Hint(err)
 		if why := err.Error(); why != said {
 			p.log.Warn("setup failed, trying again", "err", err)
 			said = why

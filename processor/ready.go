@@ -20,7 +20,7 @@ func (p *Processor) Ready() error {
 	for _, l := range p.lanes {
 		problems = append(problems, l.ready())
 	}
-	return errors.Join(append(problems, p.appending.recent(), p.keeper.Err())...)
+	return errors.Join(append(problems, p.appending.recent(p.bounds.Trouble), p.keeper.Err())...)
 }
 
 func (p *Processor) setReady(err error) {
@@ -41,7 +41,7 @@ func (p *Processor) noteProduce(what string, err error) {
 }
 
 // trouble holds the last error of an operation that is repeated. The error counts until a try succeeds, or for
-// troubleLasts if nothing was tried since.
+// a time (kafka.Bounds.Trouble) if nothing was tried since.
 type trouble struct {
 	last atomic.Pointer[troubleAt]
 }
@@ -51,8 +51,6 @@ type troubleAt struct {
 	at  time.Time
 }
 
-const troubleLasts = 15 * time.Second
-
 func (t *trouble) note(err error) { t.last.Store(&troubleAt{err, time.Now()}) }
 
 func (t *trouble) over() {
@@ -61,8 +59,8 @@ func (t *trouble) over() {
 	}
 }
 
-func (t *trouble) recent() error {
-	if last := t.last.Load(); last != nil && time.Since(last.at) < troubleLasts {
+func (t *trouble) recent(within time.Duration) error {
+	if last := t.last.Load(); last != nil && time.Since(last.at) < within {
 		return last.err
 	}
 	return nil

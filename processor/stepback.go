@@ -11,10 +11,7 @@ import (
 
 // With Config.StepBack a processor leaves a lane to other workers: it takes jobs only while no other worker is in the
 // lane's consumer group.
-const (
-	stepBackCheck = time.Second     // between two checks of the group's members
-	stepBackAsk   = 5 * time.Second // timeout of one check
-)
+const stepBackCheck = time.Second // between two checks of the group's members
 
 // attend takes the lane's requests until ctx ends. With Config.StepBack it pauses while another worker takes them.
 func (l *lane) attend(ctx context.Context) error {
@@ -65,7 +62,7 @@ func (l *lane) waitUntilOthers(ctx context.Context) {
 // others reports whether the lane's group has a member that is not this processor. If Kafka does not answer it returns
 // the current state, so that nothing changes.
 func (l *lane) others(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, stepBackAsk)
+	ctx, cancel := context.WithTimeout(ctx, l.p.bounds.Delivery)
 	defer cancel()
 	group := l.p.names.ProcessorGroup(l.name)
 	described, err := kafka.DescribeGroups(ctx, l.p.client, group)

@@ -23,7 +23,7 @@ func TestItStepsBackWhenAnotherWorkerComes(t *testing.T) {
 		claim := w.want("runs", "long", event.Claimed)[0].Event
 
 		own := w.start(Config{WorkerID: "own"}, both)
-		time.Sleep(stepBackCheck + 2*heartbeatInterval)
+		time.Sleep(stepBackCheck + 2*local.Heartbeat)
 		for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 			w.submit(request(id, "echo"), `1`)
 			if e := w.last(id); e.Worker != "own" || e.Type != event.Completed {
@@ -39,7 +39,7 @@ func TestItStepsBackWhenAnotherWorkerComes(t *testing.T) {
 		}
 		own.stop()
 		<-own.done
-		time.Sleep(2*stepBackCheck + 2*heartbeatInterval)
+		time.Sleep(2*stepBackCheck + 2*local.Heartbeat)
 		w.submit(request("after", "echo"), `1`)
 		if e := w.last("after"); e.Worker != "guest" {
 			t.Errorf("%s has it", e.Worker)
@@ -61,7 +61,7 @@ func TestItStepsBackForAnyMember(t *testing.T) {
 		}
 		defer cl.CloseAllowingRebalance()
 		go cl.PollFetches(w.ctx())
-		time.Sleep(stepBackCheck + 2*heartbeatInterval)
+		time.Sleep(stepBackCheck + 2*local.Heartbeat)
 		guest.lanes[0].mu.Lock()
 		yielding := guest.lanes[0].yielding
 		guest.lanes[0].mu.Unlock()

@@ -9,11 +9,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// Timeouts of a stop, besides Config.Grace and those of the lanes.
-const (
-	handlerExit = 5 * time.Second  // for handlers to return after their contexts have ended
-	reportWait  = 10 * time.Second // for reports to become durable: twice the time that one produce may take
-)
+// A stop's timeout, besides Config.Grace and those that depend on Kafka.
+const handlerExit = 5 * time.Second // for handlers to return after their contexts have ended
 
 // stop ends the processor's work, in this order:
 //
@@ -23,7 +20,7 @@ const (
 //  3. running handlers have Config.Grace to finish normally;
 //  4. then their contexts end with ErrShutdown; each job is handed back when its handler
 //     returns, or after handlerExit if it does not;
-//  5. reports have reportWait to become durable.
+//  5. reports have twice the time that one produce may take to become durable.
 //
 // Each step ends early when no run is left. If a run is left after the last step, its lease expires
 // and the tracker hands the job out again.
@@ -46,7 +43,7 @@ func (p *Processor) stop(taking *sync.WaitGroup) error {
 		p.each((*run).cut)
 		if !waitFor(settled, handlerExit) {
 			p.each((*run).giveUp)
-			waitFor(settled, reportWait)
+			waitFor(settled, p.bounds.Steps)
 		}
 	}
 	close(over)

@@ -35,6 +35,9 @@ const (
 	moment         = 500 * time.Millisecond // long enough for a round trip, far below a third of the lease
 )
 
+// local are the bounds of the profile local.
+var local = kafka.Timeouts{}.Bounds()
+
 // world is a Kafka on a virtual network, with a simulated gateway that submits, and a simulated tracker that
 // reads status and answers as the test configures it. It runs inside a synctest bubble.
 type world struct {

@@ -46,7 +46,7 @@ type Settings struct {
 	NoView  bool `name:"tracker-no-view" help:"Do not write the topic view, as on a Kafka without transactions: the data folder is then the only copy of jobs whose events the topic status no longer has."`
 	MinFree int  `name:"tracker-min-free" help:"Free space to keep on the disk, in MiB: with less, the tracker is not ready and writes nothing until there is room again. 0 turns the check off." default:"256"`
 
-	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"Other trackers take over from one that has sent no heartbeat to Kafka for this long." default:"10s"`
+	SessionTimeout time.Duration `name:"tracker-session-timeout" help:"Other trackers take over from one that has sent no heartbeat to Kafka for this long. By default kafka-session-timeout, which is 10s unless kafka-profile or that flag says otherwise." placeholder:"DURATION"`
 }
 
 // Validate joins all problems of the configuration.
@@ -85,10 +85,21 @@ func (c Config) Validate() error {
 	if c.Blobs.URL != "" {
 		problems = append(problems, blobs.CheckURL(c.Blobs.URL))
 	}
-	if c.SessionTimeout < 6*time.Second || c.SessionTimeout > 5*time.Minute {
-		problem("tracker-session-timeout must be between 6s and 5m (the broker's bounds), not %s", c.SessionTimeout)
+	if s := c.sessionTimeout(); s < 6*time.Second || s > 5*time.Minute {
+		problem("tracker-session-timeout must be between 6s and 5m (the broker's bounds), not %s", s)
+	} else if bounds := c.Kafka.Bounds(); s <= bounds.Ask {
+		problem("tracker-session-timeout (%s) must be more than twice kafka-request-timeout (%s, kafka-profile=%s), or "+
+			"trackers are taken for dead while they wait for an answer", s, bounds.Request, c.Kafka.Timeouts.Profile)
 	}
 	return errors.Join(problems...)
+}
+
+// sessionTimeout returns after which time without a heartbeat others take over from a tracker.
+func (c Config) sessionTimeout() time.Duration {
+	if c.SessionTimeout != 0 {
+		return c.SessionTimeout
+	}
+	return c.Kafka.Bounds().Session
 }
 
 // hosts returns the host names by which gateways reach the tracker.

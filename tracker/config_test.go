@@ -27,6 +27,11 @@ func TestConfigValidate(t *testing.T) {
 		`host:port, not "tracker-1"`:              func(c *Config) { c.Advertise = "tracker-1" },
 		"data must name a folder":                 func(c *Config) { c.Data = "" },
 		"tracker-session-timeout must be betwee":  func(c *Config) { c.SessionTimeout = time.Second },
+		"tracker-session-timeout (10s) must be more than twice kafka-request-timeout (5s, kafka-profile=object-store)": func(
+			c *Config) {
+			c.Kafka.Timeouts.Profile, c.SessionTimeout = kafka.ProfileObjectStore, 10*time.Second
+		},
+		"kafka-profile must be one of": func(c *Config) { c.Kafka.Timeouts.Profile = "fast" },
 	} {
 		c := good
 		change(&c)

@@ -16,22 +16,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackwire/ackwire/internal/kafka"
 )
-
-// logSilence is how long the leader of an owned partition may fail to tell the partition's end
-// offset before the tracker is not ready. It is asked every second; one question takes at most
-// ownedTimeout.
-const logSilence = 6 * time.Second
-
-// groupSilence is how long the group's coordinator may fail to answer before the tracker is not ready.
-// It is longer than a session timeout, for a member that joins waits so long for members that are gone.
-func groupSilence(sessionTimeout time.Duration) time.Duration { return sessionTimeout + 5*time.Second }
 
 // evidence records when Kafka last answered this tracker, which decides whether the tracker is ready.
 // A tracker that the network cuts off gets no errors, only no answers, so it is silence that counts.
 type evidence struct {
+	// logSilence is how long the leader of an owned partition may fail to tell the partition's end offset before the
+	// tracker is not ready. It is asked every endsInterval.
+	logSilence time.Duration
+	// groupSilence is the same for the group's coordinator. It is longer than a session timeout, for a member that
+	// joins waits so long for members that are gone.
 	groupSilence time.Duration
-	group        atomic.Int64 // when the group last answered, Unix nanoseconds; 0 before it has
+
+	group atomic.Int64 // when the group last answered, Unix nanoseconds; 0 before it has
 
 	mu    sync.Mutex          // guards all below
 	heard time.Time           // when any leader last told an end offset
@@ -39,8 +38,8 @@ type evidence struct {
 	cause error               // why the last question got no full answer; nil if it did
 }
 
-func newEvidence(groupSilence time.Duration) *evidence {
-	return &evidence{groupSilence: groupSilence, ends: map[int32]time.Time{}}
+func newEvidence(b kafka.Bounds) *evidence {
+	return &evidence{logSilence: b.Silence, groupSilence: b.Group, ends: map[int32]time.Time{}}
 }
 
 // start notes when the tracker began to ask Kafka.
@@ -91,13 +90,13 @@ func (e *evidence) err(now time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	// A tracker that is cut off for long has lost its partitions and owns none.
-	if silent := now.Sub(e.heard); len(e.ends) == 0 && !e.heard.IsZero() && silent > logSilence {
+	if silent := now.Sub(e.heard); len(e.ends) == 0 && !e.heard.IsZero() && silent > e.logSilence {
 		return e.because(fmt.Errorf("no answer from Kafka for %s to where status ends", silent.Round(time.Second)))
 	}
 	var silent []string
 	oldest := now
 	for _, p := range slices.Sorted(maps.Keys(e.ends)) {
-		if at := e.ends[p]; now.Sub(at) > logSilence {
+		if at := e.ends[p]; now.Sub(at) > e.logSilence {
 			silent = append(silent, fmt.Sprint(p))
 			if at.Before(oldest) {
 				oldest = at

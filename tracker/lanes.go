@@ -19,7 +19,6 @@ import (
 
 const (
 	backlogInterval = 2 * time.Second // between two measurements
-	backlogTimeout  = 3 * time.Second // of one measurement
 	lanesInterval   = time.Minute     // between two searches for lanes' topics
 	maxFirsts       = 8               // partitions whose oldest request is read at a time
 )
@@ -77,7 +76,7 @@ func (o *owner) watchLanes(ctx context.Context) {
 // findLanes adds each lane that has a topic to the known lanes, so that a lane has metrics before its
 // first job.
 func (o *owner) findLanes(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, backlogTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.bounds.Ask)
 	defer cancel()
 	topics, err := kadm.NewClient(o.admin).ListTopics(ctx)
 	if err != nil {
@@ -94,7 +93,7 @@ func (o *owner) findLanes(ctx context.Context) error {
 // askLanes measures each lane's backlog once. known holds the oldest requests that were found before, and
 // is updated.
 func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest) error {
-	ctx, cancel := context.WithTimeout(ctx, backlogTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.bounds.Ask)
 	defer cancel()
 	lanes := o.metrics.Lanes.Names()
 	of := make([]kafka.Consumed, len(lanes))

@@ -99,7 +99,7 @@ func (o *owner) failLost(ctx context.Context, p int32, s *shard.Shard, starts be
 
 // starts asks Kafka for the start offsets of all topics of requests.
 func (o *owner) starts(ctx context.Context) (begins, error) {
-	ctx, cancel := context.WithTimeout(ctx, backlogTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.bounds.Ask)
 	defer cancel()
 	adm := kadm.NewClient(o.admin)
 	topics, err := adm.ListTopics(ctx)

@@ -24,9 +24,8 @@ import (
 )
 
 const (
-	pollRecords  = 5000            // at most, of one poll
-	endsInterval = time.Second     // between two questions for the end offsets of status
-	ownedTimeout = 3 * time.Second // of one question to Kafka
+	pollRecords  = 5000        // at most, of one poll
+	endsInterval = time.Second // between two questions for the end offsets of status
 )
 
 // owner runs a shard for each partition that the consumer group assigns to this tracker. The group's
@@ -50,6 +49,7 @@ type owner struct {
 	backlog     *backlogMetrics
 	api         *api
 	evidence    *evidence
+	bounds      kafka.Bounds
 	logger      *slog.Logger
 	failed      chan error // capacity 1: the first partition that could not go on
 
@@ -161,7 +161,7 @@ func (o *owner) hold(ctx context.Context, t *tenure) error {
 	cfg := shard.Config{
 		Partition: p, Partitions: o.partitions, Names: o.names, Store: o.store.Partition(p), Kafka: o,
 		Metrics: o.metrics, Tracer: o.tracer, Log: o.logger,
-		BrokerTimes: o.brokerTimes,
+		BrokerTimes: o.brokerTimes, Bounds: o.bounds,
 	}
 	if o.view != nil {
 		var err error
@@ -214,7 +214,7 @@ func (o *owner) awaitOwnership(ctx context.Context, p int32) {
 
 // owned asks the group whether the partition is this tracker's.
 func (o *owner) owned(ctx context.Context, p int32) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.bounds.Ask)
 	defer cancel()
 	group := o.names.TrackerGroup()
 	described, err := kafka.DescribeGroups(ctx, o.admin, group)
@@ -387,7 +387,7 @@ func (o *owner) watchLog(ctx context.Context, stop context.CancelCauseFunc) {
 // ends returns the end offset of each partition of status. With an error it still returns those of the
 // leaders that answered.
 func (o *owner) ends(ctx context.Context) (map[int32]kadm.ListedOffset, error) {
-	ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.bounds.Ask)
 	defer cancel()
 	ends, err := kadm.NewClient(o.admin).ListEndOffsets(ctx, o.names.Status())
 	return ends[o.names.Status()], err

@@ -114,10 +114,9 @@ func (o *owner) takeView(ctx context.Context, p int32) (w *view.Writer, err erro
 type span struct{ start, end int64 }
 
 // span asks Kafka for the partition's span of status, until it answers.
-
 func (o *owner) span(ctx context.Context, p int32) (s span, err error) {
 	err = o.retried(ctx, "status is not known yet", p, func() error {
-		ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
+		ctx, cancel := context.WithTimeout(ctx, o.bounds.Ask)
 		defer cancel()
 		status, admin := o.names.Status(), kadm.NewClient(o.admin)
 		starts, err := admin.ListStartOffsets(ctx, status)
@@ -237,7 +236,7 @@ func (o *owner) viewHolds(ctx context.Context, p int32) (holds bool, err error) 
 		return false, nil
 	}
 	err = o.retried(ctx, "view is not known yet", p, func() error {
-		ctx, cancel := context.WithTimeout(ctx, ownedTimeout)
+		ctx, cancel := context.WithTimeout(ctx, o.bounds.Ask)
 		defer cancel()
 		topic, admin := o.names.View(), kadm.NewClient(o.admin)
 		starts, err := admin.ListStartOffsets(ctx, topic)
@@ -288,7 +287,7 @@ func (o *owner) progress(p int32) func(records, of int64) {
 // viewConfig returns the configuration of the topic view's writers.
 func (t *Tracker) viewConfig(id store.Identity, address string) *view.Config {
 	return &view.Config{
-		Names: t.names, Log: id, Address: address,
+		Names: t.names, Log: id, Address: address, Bounds: t.cfg.Kafka.Bounds(),
 		Writer: func(id string, opts ...kgo.Opt) (*kgo.Client, error) {
 			return t.cfg.Kafka.NewTransactionalClient(t.env, "ackwire-tracker-view", id, opts...)
 		},

@@ -53,7 +53,7 @@ func BenchmarkRestore(b *testing.B) {
 		b.Fatal(err)
 	}
 	id := store.Identity{ClusterID: "c", TopicID: "t", Topic: names.Status(), Partitions: parts}
-	views := &view.Config{Names: names, Log: id, Address: "bench",
+	views := &view.Config{Names: names, Log: id, Address: "bench", Bounds: cfg.Bounds(),
 		Writer: func(tx string, opts ...kgo.Opt) (*kgo.Client, error) {
 			return cfg.NewTransactionalClient(env, "bench", tx, opts...)
 		},

@@ -38,7 +38,6 @@ const (
 	maxRequestBytes = 4 << 20
 	startRetryMin   = 100 * time.Millisecond
 	startRetryMax   = 2 * time.Second
-	metadataTimeout = 5 * time.Second
 
 	heartbeatInterval = 500 * time.Millisecond
 
@@ -70,6 +69,7 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
 	}
+	cfg.Kafka.Timeouts.Session = cfg.sessionTimeout()
 	m := meter.New(env.Metrics, "tracker")
 	t := &Tracker{
 		cfg:      cfg,
@@ -79,7 +79,7 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		restores: newRestoreMetrics(m),
 		backlog:  newBacklogMetrics(m),
 		api:      newAPI(),
-		evidence: newEvidence(groupSilence(cfg.SessionTimeout)),
+		evidence: newEvidence(cfg.Kafka.Bounds()),
 	}
 	t.keeper = kafka.NewKeeper(cfg.Topics, "tracker", t.env)
 	for _, a := range t.names.ACLs(topic.RoleTracker, nil) {
@@ -258,6 +258,7 @@ func (t *Tracker) runOwner(
 		backlog:     t.backlog,
 		api:         t.api,
 		evidence:    t.evidence,
+		bounds:      t.cfg.Kafka.Bounds(),
 		logger:      t.env.Log,
 		failed:      make(chan error, 1),
 		tenures:     map[int32]*tenure{},
@@ -272,11 +273,11 @@ func (t *Tracker) runOwner(
 		return err
 	}
 	o.group, err = t.cfg.Kafka.NewClient(t.env, topic.TrackerClientID(advertise), append(o.groupOptions(),
-		kgo.SessionTimeout(t.cfg.SessionTimeout),
+		kgo.SessionTimeout(o.bounds.Session),
 		// A rebalance waits for members that are gone at most so long. Living members join at once,
 		// for nothing that a shard does takes seconds. A partition that was given back is assigned
 		// only at the others' next heartbeats, so the interval is short.
-		kgo.RebalanceTimeout(t.cfg.SessionTimeout),
+		kgo.RebalanceTimeout(o.bounds.Session),
 		kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.WithHooks(groupHook{t.evidence}))...)
 	if err != nil {
@@ -309,6 +310,7 @@ func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity,
 		if err == nil || errors.Is(err, store.ErrPartitions) || errors.Is(err, kafka.ErrNoTransactions) {
 			return id, err
 		}
+		err = kafka.Hint(err)
 		t.notReady(err)
 		if why := err.Error(); why != said {
 			t.env.Log.Warn("Kafka is not usable yet", "err", err)
@@ -322,7 +324,7 @@ func (t *Tracker) start(ctx context.Context, admin *kgo.Client) (store.Identity,
 
 // identify is one attempt of start.
 func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Kafka.Bounds().Delivery)
 	defer cancel()
 	parts := t.cfg.Partitions
 	err := t.ensure(ctx, admin, t.names.StatusSpec(parts), t.names.ControlSpec(parts), t.names.DeferredSpec(parts),

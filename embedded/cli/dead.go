@@ -36,10 +36,7 @@ type KafkaFlags struct {
 // Validate reports what is wrong with the flags. The flag parser calls it.
 func (f *KafkaFlags) Validate() error { return f.Kafka.Check() }
 
-const (
-	deadTimeout = 30 * time.Second
-	pingTimeout = 5 * time.Second
-)
+const deadTimeout = 30 * time.Second
 
 // client returns a client of the brokers. It fails at once if they refuse it, which other requests would repeat.
 func (f *KafkaFlags) client(opts ...kgo.Opt) (*kgo.Client, error) {
@@ -49,7 +46,7 @@ func (f *KafkaFlags) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), f.Kafka.Bounds().Delivery)
 	defer cancel()
 	pinger := kafka.NewPinger(cl)
 	err = pinger.Ping(ctx)

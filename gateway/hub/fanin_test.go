@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -29,7 +30,7 @@ func (*watcher) Over()                       {}
 // the tracker sends it again.
 func TestAThousandWatchersShareOneFrame(t *testing.T) {
 	const watchers, updates = 1000, 20
-	h, up := New(), &noUpstream{}
+	h, up := New(time.Minute), &noUpstream{}
 	h.Attach(up)
 	var all []*watcher
 	for range watchers {

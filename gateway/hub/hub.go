@@ -13,9 +13,6 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// answerTimeout bounds how long a subscription waits for a tracker's first answer.
-const answerTimeout = 5 * time.Second
-
 // Upstream watches jobs at the trackers; package upstream implements it.
 type Upstream interface {
 	Add(*trackerpb.WatchAdd)
@@ -82,15 +79,17 @@ type Hub struct {
 	// the first use.
 	Pushed func(*trackerpb.Job) (written func())
 
-	up Upstream
+	up     Upstream
+	within time.Duration // bound of a tracker's first answer to a subscription
 
 	mu      sync.Mutex          // guards the fields below; subscribers are called under it
 	entries map[string][]*entry // by job ID; one per tenant
 	subs    int                 // number of subscriptions
 }
 
-// New returns an empty hub. Attach must be called before it is used.
-func New() *Hub { return &Hub{entries: map[string][]*entry{}} }
+// New returns an empty hub. Attach must be called before it is used. A subscription ends if no tracker answers it in
+// time.
+func New(within time.Duration) *Hub { return &Hub{within: within, entries: map[string][]*entry{}} }
 
 // Attach sets the upstream.
 func (h *Hub) Attach(up Upstream) { h.up = up }
@@ -382,7 +381,7 @@ func (h *Hub) Lost(jobIDs []string) {
 	}
 }
 
-// Sweep ends subscriptions that no tracker has answered within answerTimeout, with the code unavailable. Subscriptions
+// Sweep ends subscriptions that no tracker has answered in time, with the code unavailable. Subscriptions
 // that were answered are not affected.
 func (h *Hub) Sweep() {
 	h.mu.Lock()
@@ -391,7 +390,7 @@ func (h *Hub) Sweep() {
 	for id, entries := range h.entries {
 		for _, e := range slices.Clone(entries) {
 			e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
-				if !s.waiting || s.Patient || now.Sub(s.since) < answerTimeout {
+				if !s.waiting || s.Patient || now.Sub(s.since) < h.within {
 					return false
 				}
 				h.subs--

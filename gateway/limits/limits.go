@@ -159,12 +159,15 @@ func (t *tenant) subject(name string) *subject {
 	return s
 }
 
-// New returns limits for a gateway that holds at most that many sessions. count counts the jobs of a tenant that have
-// not ended; turned is called with the bound for each request that is refused.
-func New(cfg Config, sessions int, count func(context.Context, string) (Open, error), turned func(Bound)) *Limits {
+// New returns limits for a gateway that holds at most that many sessions. slack is the time by which submits may differ
+// while Kafka is not overloaded. count counts the jobs of a tenant that have not ended; turned is called with the bound
+// for each request that is refused.
+func New(
+	cfg Config, sessions int, slack time.Duration, count func(context.Context, string) (Open, error), turned func(Bound),
+) *Limits {
 	return &Limits{
 		cfg: cfg, capacity: sessions, count: count, turned: turned, tenants: map[string]*tenant{},
-		room: newRoom(cfg.SubmitBytes),
+		room: newRoom(cfg.SubmitBytes, slack),
 	}
 }
 

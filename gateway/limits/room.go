@@ -11,6 +11,7 @@ import "time"
 type room struct {
 	size       int64         // the limit now, in bytes
 	most       int64         // its upper bound: --submit-bytes
+	slack      time.Duration // a submit is slow if it takes this much longer than twice the quickest
 	best, last time.Duration // duration of the quickest submit in this window and in the one before; 0 for none
 	since      time.Time     // when this window began
 	shrunk     time.Time     // when the limit last shrank
@@ -19,12 +20,13 @@ type room struct {
 const (
 	firstRoom  = 16 << 20
 	leastRoom  = 2 << 20
-	roomSlack  = 300 * time.Millisecond // a submit is slow if it takes this much longer than twice the quickest
 	roomWindow = 5 * time.Minute
 	roomPause  = 500 * time.Millisecond // between two decreases, so that the first can take effect
 )
 
-func newRoom(most int64) room { return room{size: min(firstRoom, most), most: most} }
+func newRoom(most int64, slack time.Duration) room {
+	return room{size: min(firstRoom, most), most: most, slack: slack}
+}
 
 // learn adapts the limit to a submit of that many bytes, which took that long. held is how many bytes are under way.
 func (r *room) learn(now time.Time, took time.Duration, bytes, held int64) {
@@ -39,7 +41,7 @@ func (r *room) learn(now time.Time, took time.Duration, bytes, held int64) {
 		base = min(base, r.last)
 	}
 	switch {
-	case took > 2*base+roomSlack:
+	case took > 2*base+r.slack:
 		if now.Sub(r.shrunk) >= roomPause {
 			r.size, r.shrunk = min(max(r.size*7/10, leastRoom), r.most), now
 		}

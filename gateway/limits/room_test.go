@@ -62,7 +62,7 @@ func TestTheRoomIsWhatKafkaTakes(t *testing.T) {
 		"one that is far off": {rate: 20 << 20, far: 400 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k.l = New(Config{Submits: 20_000, SubmitBytes: 256 << 20}, 1, nil, func(Bound) {})
+			k.l = New(Config{Submits: 20_000, SubmitBytes: 256 << 20}, 1, 300*time.Millisecond, nil, func(Bound) {})
 			k.now = time.Now()
 			good, refused := 0, 0
 			for ms := range 30_000 {
@@ -96,7 +96,7 @@ func TestTheRoomIsWhatKafkaTakes(t *testing.T) {
 
 // TestOneSubmitHasAlwaysRoom: a single submit is admitted, however small the room is.
 func TestOneSubmitHasAlwaysRoom(t *testing.T) {
-	l := New(Config{Submits: 10, SubmitBytes: 64 << 20}, 1, nil, func(Bound) {})
+	l := New(Config{Submits: 10, SubmitBytes: 64 << 20}, 1, 300*time.Millisecond, nil, func(Bound) {})
 	now := time.Now()
 	l.room.learn(now, time.Millisecond, 1, 0)
 	for i := range 100 {

@@ -77,7 +77,7 @@ func (x *Index) resume(ctx context.Context, s *subject, sub *Subscription) {
 				return
 			}
 		}
-		page, cancel := context.WithTimeout(ctx, gapTimeout)
+		page, cancel := context.WithTimeout(ctx, x.pageIn)
 		listed, err := x.up.List(page, req)
 		cancel()
 		if err != nil {

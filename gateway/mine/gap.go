@@ -62,7 +62,7 @@ func (x *Index) close(ctx context.Context, s *subject, since int64) {
 		Tenant: s.who.tenant, Subjects: []string{s.who.subject}, UpdatedFrom: max(since, 1), Limit: gapPage,
 	}
 	for {
-		page, cancel := context.WithTimeout(ctx, gapTimeout)
+		page, cancel := context.WithTimeout(ctx, x.pageIn)
 		listed, err := x.up.List(page, req)
 		cancel()
 		if err != nil {

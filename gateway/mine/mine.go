@@ -14,6 +14,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -21,14 +22,12 @@ import (
 
 // Bounds and timing.
 const (
-	answerTimeout = 5 * time.Second  // how long a subscription waits for the trackers' first answers
-	overlap       = time.Minute      // how far before it was noticed a gap is assumed to have begun
-	keepSeen      = 5 * time.Minute  // how long a job's last version is remembered; above overlap
-	maxSeen       = 50_000           // versions that are remembered per subject
-	gapWorkers    = 8                // subjects whose gaps are closed at the same time
-	gapTimeout    = 10 * time.Second // for one page of a list
-	gapRetry      = time.Second
-	gapPage       = 200 // jobs in a page
+	overlap    = time.Minute     // how far before it was noticed a gap is assumed to have begun
+	keepSeen   = 5 * time.Minute // how long a job's last version is remembered; above overlap
+	maxSeen    = 50_000          // versions that are remembered per subject
+	gapWorkers = 8               // subjects whose gaps are closed at the same time
+	gapRetry   = time.Second
+	gapPage    = 200 // jobs in a page
 )
 
 // Upstream watches subjects at the trackers; package upstream implements it.
@@ -105,6 +104,9 @@ type Index struct {
 	up   Upstream
 	wake wake.Signal // there may be a gap to close, or a subscription to resume
 
+	answerIn time.Duration // bound of the trackers' first answers to a subscription
+	pageIn   time.Duration // bound of one page of a list
+
 	mu       sync.Mutex // guards the fields below; subscribers are called under it
 	subjects map[who]*subject
 	handles  map[uint32]*subject
@@ -113,9 +115,13 @@ type Index struct {
 	subs     int           // number of subscriptions
 }
 
-// New returns an empty index. Attach must be called before it is used.
-func New() *Index {
-	return &Index{wake: wake.New(), subjects: map[who]*subject{}, handles: map[uint32]*subject{}}
+// New returns an empty index. Attach must be called before it is used. Trackers answer once they have read what Kafka
+// has, so the bounds are Kafka's.
+func New(b kafka.Bounds) *Index {
+	return &Index{
+		answerIn: b.Delivery, pageIn: b.Steps,
+		wake: wake.New(), subjects: map[who]*subject{}, handles: map[uint32]*subject{},
+	}
 }
 
 // Attach sets the upstream.
@@ -317,7 +323,7 @@ func (x *Index) Uncovered(stream uint64) {
 	}
 }
 
-// Sweep ends subscriptions that the trackers have not answered within answerTimeout, sends cursors, and forgets old
+// Sweep ends subscriptions that the trackers have not answered within answerIn, sends cursors, and forgets old
 // versions. Subscriptions that were answered are not ended.
 func (x *Index) Sweep() {
 	x.mu.Lock()
@@ -325,7 +331,7 @@ func (x *Index) Sweep() {
 	now := time.Now()
 	for _, s := range x.subjects {
 		s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool {
-			if !sub.waiting || now.Sub(sub.since) < answerTimeout {
+			if !sub.waiting || now.Sub(sub.since) < x.answerIn {
 				return false
 			}
 			x.subs--

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
@@ -59,7 +60,7 @@ func (w *world) List(_ context.Context, r *trackerpb.ListRequest) (*trackerpb.Li
 
 func inBubble(t *testing.T, f func(*testing.T, *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, index: New()}
+		w := &world{t: t, index: New(kafka.Timeouts{}.Bounds())}
 		w.index.Attach(w)
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error)
@@ -182,7 +183,7 @@ func TestNoTrackerAnswers(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		a := w.follow("ann")
 		w.cover(1, 0, false, 1)
-		time.Sleep(answerTimeout - time.Millisecond)
+		time.Sleep(w.index.answerIn - time.Millisecond)
 		w.index.Sweep()
 		a.want(t, "there is time left")
 		time.Sleep(time.Millisecond)

@@ -40,7 +40,7 @@ type audience struct {
 
 func newAudience(b *testing.B, size int, extension string) *audience {
 	b.Helper()
-	a := &audience{tally: tally{all: make(chan struct{}, 1)}, hub: hub.New(), size: size}
+	a := &audience{tally: tally{all: make(chan struct{}, 1)}, hub: hub.New(time.Minute), size: size}
 	a.hub.Attach(noUpstream{})
 	cfg := &Config{Hub: a.hub, Limits: noLimits{}, Metrics: &a.tally, Log: slog.New(slog.DiscardHandler),
 		Compression:  &Compression{Threshold: 1 << 10, Sockets: size},

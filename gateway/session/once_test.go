@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
@@ -39,9 +41,9 @@ type bare struct {
 }
 
 func newBare(t *testing.T) *bare {
-	b := &bare{t: t, hub: hub.New(), jobs: map[string]*trackerpb.Job{}}
+	b := &bare{t: t, hub: hub.New(time.Minute), jobs: map[string]*trackerpb.Job{}}
 	b.hub.Attach(noUpstream{})
-	all := mine.New()
+	all := mine.New(kafka.Timeouts{}.Bounds())
 	all.Attach(noUpstream{})
 	cfg := &Config{Hub: b.hub, Mine: all, Limits: noLimits{}, Metrics: &tally{}, Log: slog.New(slog.DiscardHandler),
 		Subscriptions: 10_000, Load: func(_ context.Context, _, jobID string) (*trackerpb.Job, error) {

@@ -3,6 +3,7 @@ package sse
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -19,7 +20,7 @@ func (upstream) Lose(string)             {}
 // A client that has its job's end is answered 204, in whatever order the answer to its watch and the end arrive.
 func TestFinishedWithTheAnswer(t *testing.T) {
 	for range 2000 {
-		h := hub.New()
+		h := hub.New(time.Minute)
 		h.Attach(upstream{})
 		s := New(h, Room{}, "acme", "j", "7")
 		var tracker sync.WaitGroup

@@ -19,17 +19,6 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Bounds for the gateway's readiness.
-const (
-	// trackerSilence is how long a tracker that is a member of the group may be silent here. A tracker that
-	// has died is out of the group by then (after a session timeout of 10 s, unless it is set to more, and a
-	// rebalance); one that is still in it is cut off only from this gateway. With a shorter time the death of a
-	// tracker would make all gateways not ready at once.
-	trackerSilence = 12 * time.Second
-	// ownersSilence is how long this gateway may not know which tracker owns which partition.
-	ownersSilence = 10 * time.Second
-)
-
 var errNotAsked = errors.New("trackers are not known yet")
 
 // links records when each tracker was last heard. The gateway keeps a stream to every tracker that owns a partition,
@@ -41,6 +30,12 @@ type links struct {
 	owners map[string]bool  // addresses of the trackers that own partitions
 
 	log *slog.Logger
+
+	// silence is how long a tracker that is a member of the group may be silent here (kafka.Bounds.Tracker). A
+	// tracker that has died is out of the group by then, unless trackers have a longer session timeout than this
+	// gateway knows; one that is still in it is cut off only from this gateway. With a shorter time the death of
+	// a tracker would make all gateways not ready at once.
+	silence time.Duration
 }
 
 // link is the state of the connections to one tracker.
@@ -52,7 +47,9 @@ type link struct {
 
 func (l *link) silent(now time.Time) time.Duration { return now.Sub(time.Unix(0, l.heard.Load())) }
 
-func newLinks(log *slog.Logger) *links { return &links{byAddr: map[string]*link{}, log: log} }
+func newLinks(log *slog.Logger, silence time.Duration) *links {
+	return &links{byAddr: map[string]*link{}, log: log, silence: silence}
+}
 
 // told records whether the tracker at a URL accepts this gateway, and is accepted by it. It logs each change once.
 func (l *links) told(base *url.URL, err error) {
@@ -78,7 +75,7 @@ func (l *links) told(base *url.URL, err error) {
 }
 
 // keep sets which trackers own partitions. Other trackers may still have a connection, so they are forgotten only after
-// trackerSilence.
+// their silence.
 func (l *links) keep(owners map[string]bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,7 +86,7 @@ func (l *links) keep(owners map[string]bool, now time.Time) {
 	}
 	l.owners = owners
 	for addr, known := range l.byAddr {
-		if !owners[addr] && known.silent(now) > trackerSilence {
+		if !owners[addr] && known.silent(now) > l.silence {
 			delete(l.byAddr, addr)
 		}
 	}
@@ -126,7 +123,7 @@ func (l *links) refused(addr string) error {
 	return nil
 }
 
-// broken returns an error if a tracker has been silent for longer than trackerSilence.
+// broken returns an error if a tracker has been silent for too long.
 func (l *links) broken(addr string, now time.Time) error {
 	l.mu.Lock()
 	known := l.byAddr[addr]
@@ -134,7 +131,7 @@ func (l *links) broken(addr string, now time.Time) error {
 	if known == nil {
 		return nil
 	}
-	if silent := known.silent(now); silent > trackerSilence {
+	if silent := known.silent(now); silent > l.silence {
 		return fmt.Errorf("tracker %s has not been heard for %s", addr, silent.Round(time.Second))
 	}
 	return nil
@@ -185,7 +182,7 @@ func (u *Upstream) Ready() error {
 	switch {
 	case askedAt.IsZero():
 		return errNotAsked
-	case now.Sub(askedAt) > ownersSilence:
+	case now.Sub(askedAt) > u.owners.bounds.Owners:
 		err := fmt.Errorf("the trackers' consumer group has not answered for %s which tracker owns which partition",
 			now.Sub(askedAt).Round(time.Second))
 		if askErr != nil {

@@ -16,11 +16,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-const (
-	minRefresh     = 100 * time.Millisecond // between two questions to the group
-	maxOwnersAge   = 10 * time.Second       // age after which an answer of the group is not used any more
-	refreshTimeout = 3 * time.Second
-)
+const minRefresh = 100 * time.Millisecond // between two questions to the group
 
 // errNoOwner is returned while no tracker owns the job's partition.
 var errNoOwner = errors.New("no tracker owns the job's partition")
@@ -29,6 +25,7 @@ var errNoOwner = errors.New("no tracker owns the job's partition")
 type owners struct {
 	names  topic.Names
 	client *kgo.Client
+	bounds kafka.Bounds // Ask bounds a question to the group, and Owners the age of an answer that is used
 
 	asking   chan struct{}  // capacity 1: a lock that is held while the group is asked
 	requests sync.WaitGroup // questions to the group, which may outlive their callers; Run waits for them
@@ -40,8 +37,8 @@ type owners struct {
 	askErr     error            // of the last question; nil when it was answered
 }
 
-func newOwners(names topic.Names, cl *kgo.Client) *owners {
-	return &owners{names: names, client: cl, asking: make(chan struct{}, 1), byPart: map[int32]string{}}
+func newOwners(names topic.Names, cl *kgo.Client, b kafka.Bounds) *owners {
+	return &owners{names: names, client: cl, bounds: b, asking: make(chan struct{}, 1), byPart: map[int32]string{}}
 }
 
 // of returns the address of the tracker that owns the job's partition. ok is false if there is none, or the last answer
@@ -49,7 +46,7 @@ func newOwners(names topic.Names, cl *kgo.Client) *owners {
 func (o *owners) of(jobID string) (addr string, ok bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	if o.partitions == 0 || time.Since(o.askedAt) > maxOwnersAge {
+	if o.partitions == 0 || time.Since(o.askedAt) > o.bounds.Owners {
 		return "", false
 	}
 	addr, ok = o.byPart[kafka.Partition(jobID, o.partitions)]
@@ -57,7 +54,7 @@ func (o *owners) of(jobID string) (addr string, ok bool) {
 }
 
 // refresh asks the group for the owners, unless it was asked a moment ago. It returns when ctx ends. The request itself
-// is bounded only by refreshTimeout: if the broker hangs it goes on, and its answer serves later callers.
+// is bounded only by bounds.Ask: if the broker hangs it goes on, and its answer serves later callers.
 func (o *owners) refresh(ctx context.Context) error {
 	select {
 	case o.asking <- struct{}{}:
@@ -90,7 +87,7 @@ func (o *owners) ask(ctx context.Context) error {
 	if recent {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.bounds.Ask)
 	defer cancel()
 	status := o.names.Status()
 	if partitions == 0 {

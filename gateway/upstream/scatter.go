@@ -150,7 +150,7 @@ func scatter[T any](
 func (o *owners) split(answered map[int32]bool) (byAddr map[string][]int32, missing bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	if o.partitions == 0 || time.Since(o.askedAt) > maxOwnersAge {
+	if o.partitions == 0 || time.Since(o.askedAt) > o.bounds.Owners {
 		return nil, true
 	}
 	byAddr = map[string][]int32{}
@@ -171,7 +171,7 @@ func (o *owners) split(answered map[int32]bool) (byAddr map[string][]int32, miss
 func (o *owners) known() bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return o.partitions != 0 && time.Since(o.askedAt) <= maxOwnersAge
+	return o.partitions != 0 && time.Since(o.askedAt) <= o.bounds.Owners
 }
 
 // comparePlaces defines the order of a list: newest first, and by ID for jobs of the same millisecond.

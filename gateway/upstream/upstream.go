@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/wake"
@@ -76,6 +77,7 @@ type Config struct {
 	Peers   *peers.Client // how the trackers know this gateway, and the gateway them
 	Watcher Watcher
 	Log     *slog.Logger
+	Bounds  kafka.Bounds
 }
 
 // New returns an upstream. Watches begin only once Run runs.
@@ -83,7 +85,7 @@ func New(cfg Config) *Upstream {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	protocols.SetHTTP2(true)
-	links := newLinks(cfg.Log)
+	links := newLinks(cfg.Log, cfg.Bounds.Tracker)
 	dial := func(ctx context.Context, network, hostPort, tracker string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
@@ -115,7 +117,7 @@ func New(cfg Config) *Upstream {
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	return &Upstream{
-		owners:    newOwners(cfg.Names, cfg.Kafka),
+		owners:    newOwners(cfg.Names, cfg.Kafka, cfg.Bounds),
 		watcher:   cfg.Watcher,
 		log:       cfg.Log,
 		transport: transport,

@@ -27,6 +27,7 @@ type Config struct {
 	Rack    string   `name:"kafka-rack" help:"Rack or zone of this process, as in broker.rack of Kafka's brokers. Requests of jobs, and the topic view, are then read from the nearest replica (KIP-392), if the brokers have a replica.selector.class that is aware of racks." placeholder:"RACK"`
 
 	Security Security `embed:""`
+	Timeouts Timeouts `embed:""`
 }
 
 // Nearest returns the option of a client that reads from the nearest replica, if the configuration names a rack. A
@@ -44,24 +45,15 @@ func (c Config) Check() error {
 			return errors.New("kafka: an empty broker address")
 		}
 	}
-	return c.Security.check()
+	return errors.Join(c.Security.check(), c.Timeouts.check())
 }
 
-// Bounds of the client. With the library's defaults a record in flight to a hung broker ignores its context
-// for over 28 s. With these its request is given up after 2.5 s and goes to the partition's next leader, even
-// when the broker's machine has failed without closing connections.
+// Bounds of the client; Bounds has those that depend on how quickly Kafka answers.
 const (
-	dialTimeout            = time.Second
-	handshakeTimeout       = requestTimeoutOverhead // of TLS
-	requestTimeoutOverhead = 1500 * time.Millisecond
-	produceRequestTimeout  = time.Second
-	metadataMinAge         = 250 * time.Millisecond
-	retryBackoffMin        = 50 * time.Millisecond
-	retryBackoffMax        = 500 * time.Millisecond
-	fetchMaxWait           = 500 * time.Millisecond
-
-	// DeliveryTimeout bounds one produce: after it the outcome is unknown.
-	DeliveryTimeout = 5 * time.Second
+	metadataMinAge  = 250 * time.Millisecond
+	retryBackoffMin = 50 * time.Millisecond
+	retryBackoffMax = 500 * time.Millisecond
+	fetchMaxWait    = 500 * time.Millisecond
 
 	// maxBufferedRecords and maxBufferedBytes bound the records that wait for brokers to one or two
 	// seconds of load. Above them a produce is refused at once.
@@ -101,7 +93,7 @@ func (c Config) newClient(env service.Env, clientID string, opts []kgo.Opt) (*kg
 
 // connect returns the options by which every client connects: the brokers' addresses and how to secure connections.
 func (c Config) connect(env service.Env) ([]kgo.Opt, error) {
-	st := &standing{security: c.Security, log: env.Log.With("component", "kafka")}
+	st := &standing{security: c.Security, bounds: c.Bounds(), log: env.Log.With("component", "kafka")}
 	var metrics prometheus.Registerer // a nil Registerer, not one of a nil Metrics
 	if env.Metrics != nil {
 		metrics = env.Metrics
@@ -140,9 +132,10 @@ func newClient(opts []kgo.Opt) (*kgo.Client, error) {
 
 // common returns the options that all services share, beside those of connect.
 func (c Config) common(env service.Env, clientID string) []kgo.Opt {
+	bounds := c.Bounds()
 	opts := []kgo.Opt{
 		kgo.ClientID(clientID),
-		kgo.RequestTimeoutOverhead(requestTimeoutOverhead),
+		kgo.RequestTimeoutOverhead(bounds.Request),
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.MetadataMaxAge(metadataMaxAge),
 		kgo.RetryBackoffFn(func(tries int) time.Duration {
@@ -159,11 +152,12 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 
 		kgo.ProducerLinger(0),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProduceRequestTimeout(produceRequestTimeout),
-		kgo.RecordDeliveryTimeout(DeliveryTimeout),
+		kgo.ProduceRequestTimeout(bounds.Produce),
+		kgo.RecordDeliveryTimeout(bounds.Delivery),
 		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.MaxBufferedBytes(maxBufferedBytes),
 		kgo.WithHooks(&writes{}),
+		kgo.WithHooks(newPace(c.Timeouts, env.Log.With("component", "kafka"))),
 	}
 	if env.Traces != nil {
 		opts = append(opts, kgo.WithHooks(tracing.Produced(env.Traces)))

@@ -16,11 +16,9 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 )
 
-// Times of a Keeper's checks of permissions. A check is one request for topics and one for each group.
-const (
-	permissionsInterval = time.Minute
-	permissionsTimeout  = 3 * time.Second
-)
+// permissionsInterval is the time between two of a Keeper's checks of permissions. A check is one
+// request for topics and one for each group.
+const permissionsInterval = time.Minute
 
 // Permission is what the user of a process must be allowed to do with a resource of Kafka. Names of resources and
 // operations are those of kafka-acls.sh.
@@ -66,8 +64,9 @@ func Missing(ctx context.Context, cl *kgo.Client, examples []string, needed ...P
 	if err := authorizedTopics(ctx, cl, topics); err != nil {
 		return nil, err
 	}
-	var missing []*Denied
-	for _, p := range needed {
+	lacking := make([][]*Denied, len(needed))
+	together(len(needed), func(i int) {
+		p := needed[i]
 		for _, name := range p.at(examples) {
 			var may authorized
 			switch p.Resource {
@@ -78,10 +77,10 @@ func Missing(ctx context.Context, cl *kgo.Client, examples []string, needed ...P
 			case resourceTransactional:
 				may = authorizedTransactions(ctx, cl, name)
 			}
-			missing = append(missing, p.missing(name, may)...)
+			lacking[i] = append(lacking[i], p.missing(name, may)...)
 		}
-	}
-	return missing, ctx.Err()
+	})
+	return slices.Concat(lacking...), ctx.Err()
 }
 
 // Resources of permissions.
@@ -253,7 +252,7 @@ func (k *Keeper) permitted(ctx context.Context, cl *kgo.Client, topics []Topic) 
 // them, such as that of a broker that does not answer, changes nothing.
 func (k *Keeper) watchPermissions(ctx context.Context, cl *kgo.Client) {
 	for pause.For(ctx, permissionsInterval) {
-		try, cancel := context.WithTimeout(ctx, permissionsTimeout)
+		try, cancel := context.WithTimeout(ctx, boundsOf(cl).Ask)
 		k.mu.Lock()
 		topics := slices.Clone(k.topics)
 		k.mu.Unlock()

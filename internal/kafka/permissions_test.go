@@ -73,7 +73,7 @@ func TestEachMissingPermissionIsNamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), permissionsTimeout)
+		ctx, cancel := context.WithTimeout(t.Context(), local.Ask)
 		k := NewKeeper(Topics{Mode: TopicsOff}, "tracker", service.Env{Log: slog.New(slog.DiscardHandler)})
 		k.needed = permissions()
 		err = k.Ensure(ctx, cl, Topic{Name: "p.log"}, Topic{Name: "p.requests.b"})

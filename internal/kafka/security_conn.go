@@ -52,6 +52,7 @@ func (p *Problem) Temporary() bool { return true }
 // standing records the last problem of a client's connections, and logs it once.
 type standing struct {
 	security Security
+	bounds   Bounds
 	files    files
 	log      *slog.Logger
 	problems *problems
@@ -116,14 +117,14 @@ func (st *standing) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E
 // dial returns the dialer of a client: it connects, encrypts if TLS is on, and observes how the connection begins.
 func (st *standing) dial(env service.Env) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+		dialCtx, cancel := context.WithTimeout(ctx, st.bounds.Dial)
 		conn, err := env.Dial(dialCtx, network, address)
 		cancel()
 		if err != nil {
 			return nil, err
 		}
 		if st.security.TLS {
-			ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+			ctx, cancel := context.WithTimeout(ctx, st.bounds.Request)
 			defer cancel()
 			secure, err := st.encrypt(ctx, conn, address)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -86,8 +87,16 @@ func Compare(ctx context.Context, cl *kgo.Client, topics ...Topic) ([]Difference
 			there[*t.Topic] = t
 		}
 	}
+	configs := make([]described, len(topics))
+	together(len(topics), func(i int) {
+		switch got, ok := there[topics[i].Name]; {
+		case !ok, got.ErrorCode == kerr.UnknownTopicOrPartition.Code, got.ErrorCode == kerr.TopicAuthorizationFailed.Code:
+		default:
+			configs[i].settings, configs[i].err = topicConfig(ctx, cl, topics[i].Name)
+		}
+	})
 	var all []Difference
-	for _, t := range topics {
+	for i, t := range topics {
 		got := there[t.Name]
 		switch err := kerr.ErrorForCode(got.ErrorCode); {
 		case errors.Is(err, kerr.TopicAuthorizationFailed):
@@ -96,8 +105,8 @@ func Compare(ctx context.Context, cl *kgo.Client, topics ...Topic) ([]Difference
 			all = append(all, Difference{Topic: t.Name, Setting: settingTopic, Have: "missing", Promise: true})
 			continue
 		}
-		have, err := topicConfig(ctx, cl, t.Name)
-		if err != nil {
+		have := configs[i].settings
+		if err := configs[i].err; err != nil {
 			return all, err
 		}
 		have[settingPartitions] = strconv.Itoa(len(got.Partitions))
@@ -107,6 +116,30 @@ func Compare(ctx context.Context, cl *kgo.Client, topics ...Topic) ([]Difference
 		all = append(all, t.differences(have, len(meta.Brokers))...)
 	}
 	return all, nil
+}
+
+// described is the answer to a question for a topic's settings.
+type described struct {
+	settings map[string]string
+	err      error
+}
+
+// asked bounds the requests that together sends at the same time.
+const asked = 16
+
+// together calls ask for each index below n, several at a time: a cluster that is far away or slow answers many
+// requests in the time of one.
+func together(n int, ask func(i int)) {
+	var all sync.WaitGroup
+	room := make(chan struct{}, asked)
+	for i := range n {
+		room <- struct{}{}
+		all.Go(func() {
+			defer func() { <-room }()
+			ask(i)
+		})
+	}
+	all.Wait()
 }
 
 // TopicSetting returns the value of one setting of a topic in Kafka, or an empty string if the broker does not tell.

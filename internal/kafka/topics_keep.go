@@ -22,7 +22,6 @@ import (
 const (
 	TopicsInterval = time.Hour
 	topicsSoon     = time.Minute // while a promise is broken, so that mending it is seen
-	topicsTimeout  = 10 * time.Second
 )
 
 // Keeper makes a service's topics and watches their settings.
@@ -192,7 +191,7 @@ func (k *Keeper) Run(ctx context.Context, cl *kgo.Client) {
 
 // again is one check of Run; it returns when to check next.
 func (k *Keeper) again(ctx context.Context, cl *kgo.Client, topics []Topic) time.Duration {
-	try, cancel := context.WithTimeout(ctx, topicsTimeout)
+	try, cancel := context.WithTimeout(ctx, boundsOf(cl).Steps)
 	defer cancel()
 	found, err := Compare(try, cl, topics...)
 	if _, denied := errors.AsType[*Denied](err); err != nil && !denied {

@@ -132,14 +132,15 @@ func services(
 		return err
 	}
 	t, err := tracker.New(tracker.Config{Kafka: k, TopicPrefix: prefix, Partitions: Partitions,
-		Data: filepath.Join(dir, "tracker"), Settings: tracker.Settings{Listen: addrs[1], SessionTimeout: 10 * time.Second}},
+		Data: filepath.Join(dir, "tracker"), Settings: tracker.Settings{Listen: addrs[1]}},
 		env)
 	if err != nil {
 		return err
 	}
 	p, err := processor.New(processor.Config{
 		Brokers: k.Brokers, Rack: k.Rack, Security: processor.Security(k.Security), TopicPrefix: prefix,
-		Lanes: []string{"default", "reports"}, Grace: time.Second,
+		Timeouts: processor.Timeouts(k.Timeouts),
+		Lanes:    []string{"default", "reports"}, Grace: time.Second,
 	},
 		flags.Options(env)...)
 	if err != nil {

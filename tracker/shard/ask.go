@@ -111,7 +111,7 @@ func (s *Shard) askEnd() {
 	s.endAsking = true
 	s.endAsked, s.endWanted = s.endWanted, nil
 	s.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(s.life, endTimeout)
+		ctx, cancel := context.WithTimeout(s.life, s.bounds.Ask)
 		defer cancel()
 		end, err := s.kafka.EndOffset(ctx, s.partition)
 		// Has the shard ended, leave answers them.
@@ -130,9 +130,6 @@ func (s *Shard) askEnd() {
 		})
 	})
 }
-
-// endTimeout bounds the question for the log's end.
-const endTimeout = 3 * time.Second
 
 // sweep drops questions whose asker has gone.
 func (s *Shard) sweep() {

@@ -144,7 +144,7 @@ func TestEndCannotBeAsked(t *testing.T) {
 		a.wantError(t, "not found would be a guess", away)
 		w.set(func() { w.endErr, w.endHold = nil, make(chan struct{}) })
 		b := w.ask(t.Context(), Query{JobID: jobIDs(1)[0], Tenant: tenant})
-		w.pass(endTimeout)
+		w.pass(local.Ask)
 		b.wantError(t, "a broker that never answers", context.DeadlineExceeded)
 	})
 }

@@ -101,7 +101,7 @@ func (s *Shard) calledBack(e *entry, j *fold.Job, err error) {
 // queueWebhook makes the webhook's job durable, then says so. It belongs to the trace of the
 // job that it tells of.
 func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) error {
-	ctx, cancel := context.WithTimeout(ctx, handOutTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.bounds.Steps)
 	defer cancel()
 	id := webhookID(j.Doc.JobID, j.CallbackDue)
 	payload, err := webhookPayload(j)

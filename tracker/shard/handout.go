@@ -21,7 +21,6 @@ const (
 	handOutRearm   = 5 * time.Second        // after a requeued was appended and is not folded yet
 	handOutBackoff = 100 * time.Millisecond // after a hand-out that failed; doubles
 	handOutMax     = 30 * time.Second
-	handOutTimeout = 10 * time.Second
 
 	// goneFor is how long a payload must have been away before the job fails for it, unless it is
 	// sure that it was removed.
@@ -66,7 +65,7 @@ func (s *Shard) nextHandOut() {
 }
 
 func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, handOutTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.bounds.Steps)
 	defer cancel()
 	source, err := s.kafka.Record(ctx, j.Source)
 	if err != nil {

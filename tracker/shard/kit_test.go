@@ -55,6 +55,9 @@ func jobIDs(n int) []string {
 	return ids
 }
 
+// local are the bounds of the profile local.
+var local = kafka.Timeouts{}.Bounds()
+
 // world is a shard with all that it reaches: a Kafka in memory, and a store on a disk in
 // memory. It lives in a bubble, where time passes only when all wait.
 type world struct {

@@ -184,15 +184,15 @@ func TestAViewThatStandsStill(t *testing.T) {
 		w.start()
 		defer w.end()
 		w.submit(jobIDs(1)[0])
-		w.pass(viewPatience / 2)
+		w.pass(local.View / 2)
 		if err := w.shard.Ready(); err != nil {
 			t.Errorf("after a short while: %v", err)
 		}
-		w.pass(viewPatience)
+		w.pass(local.View)
 		if err := w.shard.Ready(); err == nil || !strings.Contains(err.Error(), "view has not been written for") {
 			t.Errorf("after %s: %v", w.shard.ViewBehind(), err)
 		}
-		if behind := w.shard.ViewBehind(); behind < viewPatience || behind > 2*viewPatience {
+		if behind := w.shard.ViewBehind(); behind < local.View || behind > 2*local.View {
 			t.Errorf("it is behind by %s", behind)
 		}
 		w.wantState("jobs go on", jobIDs(1)[0], job.Pending)

@@ -3,6 +3,8 @@ package shard
 import (
 	"context"
 	"time"
+
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // A reservation keeps a hundred concurrent submits with one key from making a hundred
@@ -10,9 +12,22 @@ import (
 // a wrong answer, because the ack waits for the fold's verdict.
 
 const (
-	reservationTTL  = 6 * time.Second // longer than a submit may take
-	maxReservations = 100_000         // and as many questions that wait for them
+	maxReservations = 100_000 // and as many questions that wait for them
+	// reservationSlack is how long a reservation lasts beyond its submit. A submit ends with the deadline of its
+	// request to the tracker, which the gateway derives from --submit-timeout.
+	reservationSlack = time.Second
+	// reservationTTL bounds a reservation, and is that of a request without a deadline.
+	reservationTTL = job.MaxSubmit + reservationSlack
 )
+
+// reservedUntil returns when the reservation of a submit ends that asks now.
+func reservedUntil(ctx context.Context, now time.Time) time.Time {
+	most := now.Add(reservationTTL)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Add(reservationSlack).Before(most) {
+		return deadline.Add(reservationSlack)
+	}
+	return most
+}
 
 type reservation struct {
 	holder string
@@ -44,7 +59,7 @@ func (s *Shard) Reserve(ctx context.Context, jobID, tenant, holder string) (Rese
 				r = &reservation{}
 				s.reserved[jobID] = r
 			}
-			r.holder, r.until = holder, now.Add(reservationTTL)
+			r.holder, r.until = holder, reservedUntil(ctx, now)
 			reply <- answer[Reserved]{value: Reserved{Held: true}}
 		case s.reserveWaits >= maxReservations:
 			a.fail(s.overloaded(boundReservations))

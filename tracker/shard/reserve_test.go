@@ -1,11 +1,14 @@
 package shard
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // reserving is a Reserve whose answer is looked at later.
@@ -99,6 +102,32 @@ func TestReservationRunsOut(t *testing.T) {
 			t.Fatalf("%d hold the key", n)
 		}
 	})
+}
+
+// TestReservationLastsAsLongAsItsSubmit: the deadline of the request is the submit's, as --submit-timeout has it.
+// Nobody else makes a request while the submit may still write one.
+func TestReservationLastsAsLongAsItsSubmit(t *testing.T) {
+	for _, submit := range []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second, time.Hour} {
+		inBubble(t, func(t *testing.T, w *world) {
+			ctx, cancel := context.WithTimeout(t.Context(), submit)
+			defer cancel()
+			id := jobIDs(1)[0]
+			if r, err := w.shard.Reserve(ctx, id, tenant, "slow"); err != nil || !r.Held {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			others, wait := w.reserve(id, 1, 2)
+			w.pass(min(submit, job.MaxSubmit))
+			if n, _ := holders(others); n != 0 {
+				t.Errorf("another submit has the key while one of %s may still write", submit)
+			}
+			w.pass(reservationSlack + 2*choreInterval)
+			if n, _ := holders(others); n != 1 {
+				t.Errorf("the key of a submit of %s is held for ever", submit)
+			}
+			w.submit(id)
+			wait()
+		})
+	}
 }
 
 func TestHolderMaySayItAgain(t *testing.T) {

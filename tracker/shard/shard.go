@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -73,7 +74,8 @@ type Shard struct {
 	tracer     trace.Tracer // nil: no spans are made
 	log        *slog.Logger
 
-	brokerTimes bool // see Config
+	brokerTimes bool         // see Config
+	bounds      kafka.Bounds // of what is asked of Kafka
 
 	records chan []*kgo.Record
 	calls   chan func()
@@ -149,6 +151,7 @@ type Config struct {
 	View       View // nil: there is no topic view
 	// BrokerTimes says that the broker sets the times of all records, though these do not say so.
 	BrokerTimes bool
+	Bounds      kafka.Bounds // of what is asked of Kafka; those of the profile local if zero
 	Metrics     *Metrics
 	Tracer      trace.Tracer // nil: no spans are made
 	Log         *slog.Logger
@@ -185,7 +188,10 @@ func New(cfg Config) *Shard {
 		expiring:   map[string]time.Time{},
 		writers:    writerClock{told: map[wrong]time.Time{}},
 	}
-	s.brokerTimes = cfg.BrokerTimes
+	s.brokerTimes, s.bounds = cfg.BrokerTimes, cfg.Bounds
+	if s.bounds == (kafka.Bounds{}) {
+		s.bounds = kafka.Timeouts{}.Bounds()
+	}
 	s.position.Store(next)
 	s.viewing = viewState{view: cfg.View, all: true, viewed: cfg.Store.Totals().Viewed}
 	return s

@@ -22,10 +22,8 @@ var ErrFenced = errors.New("another tracker has taken the partition over")
 
 // Bounds of the view.
 const (
-	maxUnviewed  = 100_000          // IDs that wait for the view; above it they are looked for
-	viewIdle     = 10 * time.Second // how long a position waits that changed no job
-	lastViewTime = 3 * time.Second  // for the last transaction of an owner that leaves
-	viewPatience = 30 * time.Second // how long the view may fail before its tracker is not ready
+	maxUnviewed = 100_000          // IDs that wait for the view; above it they are looked for
+	viewIdle    = 10 * time.Second // how long a position waits that changed no job
 )
 
 // viewState is what a shard knows of its view. Owned by the shard's goroutine.
@@ -66,7 +64,7 @@ func (v *viewState) note(id string) {
 // viewReady says why the view stands still; nil while it does not.
 func (s *Shard) viewReady() error {
 	v := s.viewStands.Load()
-	if v == nil || time.Since(v.since) < viewPatience {
+	if v == nil || time.Since(v.since) < s.bounds.View {
 		return nil
 	}
 	return fmt.Errorf("partition %d: view has not been written for %s: %w", s.partition,
@@ -177,7 +175,7 @@ func (s *Shard) lastView() error {
 	if v.view == nil || !s.wasReady || len(v.unviewed) == 0 && !v.all && s.stored == v.viewed {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lastViewTime)
+	ctx, cancel := context.WithTimeout(context.Background(), s.bounds.Ask)
 	defer cancel()
 	s.beginView(ctx)
 	s.viewWritten(<-v.written)

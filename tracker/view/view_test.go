@@ -70,7 +70,7 @@ func inWorld(t *testing.T, f func(*testing.T, *world)) {
 			Log: quiet, Metrics: prometheus.NewRegistry(),
 			Dial: func(ctx context.Context, n, a string) (net.Conn, error) { return network.DialContext(ctx, n, a) },
 		}
-		w.cfg = Config{Names: names, Log: identity, Address: "tracker-1",
+		w.cfg = Config{Names: names, Log: identity, Address: "tracker-1", Bounds: kafka.Timeouts{}.Bounds(),
 			Writer: func(id string, opts ...kgo.Opt) (*kgo.Client, error) {
 				return w.kafka.NewTransactionalClient(w.env, "test", id, opts...)
 			},

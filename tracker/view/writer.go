@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -18,11 +19,9 @@ import (
 
 // Bounds of a transaction.
 const (
-	maxRecords         = 5000
-	maxBytes           = 8 << 20 // the last record may exceed it
-	linger             = 10 * time.Millisecond
-	transactionTimeout = 15 * time.Second // after it the broker aborts the transaction, and readers go on
-	endTimeout         = 5 * time.Second  // of an abort
+	maxRecords = 5000
+	maxBytes   = 8 << 20 // the last record may exceed it
+	linger     = 10 * time.Millisecond
 )
 
 // Config is the configuration of a view's writers.
@@ -33,6 +32,7 @@ type Config struct {
 	Names   topic.Names
 	Log     store.Identity // of status
 	Address string         // of this tracker; written to the owner record for operators
+	Bounds  kafka.Bounds   // Transaction bounds a transaction, and Delivery its abort
 	// TooLarge is called for each job whose record is too large for the topic; it may be nil.
 	TooLarge func(jobID string, bytes int)
 }
@@ -58,7 +58,7 @@ func Take(ctx context.Context, cfg Config, partition int32) (*Writer, error) {
 
 func (w *Writer) take(ctx context.Context) error {
 	cl, err := w.cfg.Writer(w.cfg.Names.View()+"-"+strconv.Itoa(int(w.partition)),
-		kgo.TransactionTimeout(transactionTimeout),
+		kgo.TransactionTimeout(w.cfg.Bounds.Transaction),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(linger), // a transaction's records are flushed together
 	)
@@ -184,7 +184,7 @@ func (w *Writer) transact(ctx context.Context, records []*kgo.Record) error {
 	if fenced(err) {
 		return w.failed(err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.Bounds.Delivery)
 	defer cancel()
 	if abort := errors.Join(w.cl.AbortBufferedRecords(ctx), w.cl.EndTransaction(ctx, kgo.TryAbort)); abort != nil {
 		return w.failed(errors.Join(err, fmt.Errorf("abort transaction: %w", abort)))

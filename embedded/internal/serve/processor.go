@@ -33,6 +33,7 @@ func (s *System) buildProcessor(ctx context.Context) error {
 	cfg.Brokers = gw.Kafka.Brokers
 	cfg.Security = processor.Security(gw.Kafka.Security)
 	cfg.Rack = gw.Kafka.Rack
+	cfg.Timeouts = processor.Timeouts(gw.Kafka.Timeouts)
 	cfg.TopicPrefix = gw.TopicPrefix
 	cfg.Partitions = gw.Partitions
 	cfg.Topics, cfg.TopicSettings = gw.Topics.Mode, gw.Topics.Settings

@@ -193,7 +193,7 @@ func (s *System) share() error {
 		if s.cfg.Broker.Advertise != "" {
 			addr = s.cfg.Broker.Advertise
 		}
-		gw.Kafka = kafka.Config{Brokers: []string{addr}}
+		gw.Kafka = kafka.Config{Brokers: []string{addr}, Timeouts: gw.Kafka.Timeouts}
 	}
 	if gw.Blobs.URL == "" {
 		dir, err := blobs.Dir(filepath.Join(s.cfg.Broker.Data, "blobs"))

@@ -47,6 +47,7 @@ func (w Worker) Config() processor.Config {
 	cfg.Brokers = w.Kafka.Brokers
 	cfg.Security = processor.Security(w.Kafka.Security)
 	cfg.Rack = w.Kafka.Rack
+	cfg.Timeouts = processor.Timeouts(w.Kafka.Timeouts)
 	cfg.TopicPrefix = w.TopicPrefix
 	cfg.Partitions = w.Partitions
 	cfg.Topics, cfg.TopicSettings = w.Topics.Mode, w.Topics.Settings
