@@ -80,6 +80,8 @@ type World struct {
 	blobs            service.BlobStore
 	traces           func(host string) trace.TracerProvider // nil: no spans are made
 	writerTimes      bool                                   // records keep the times of their writers
+	timeouts         kafka.Timeouts
+	warnings         *warnings // nil: the services' warnings are not kept
 }
 
 // Process is one service of the world, on a host of its own.
@@ -103,25 +105,43 @@ func Run(t *testing.T, test func(*World)) {
 // the ID of the Kafka producer.
 func RunWriterTimes(t *testing.T, clock func(producer int64) time.Time, test func(*World)) {
 	t.Helper()
-	runWorld(t, nil, clock, test)
+	runWorld(t, setting{clock: clock}, test)
+}
+
+// RunFar is Run with a broker that is far away: everything to it and from it takes that long. All services have the
+// timeouts, and World.Warned tells their warnings.
+func RunFar(t *testing.T, timeouts kafka.Timeouts, oneWay time.Duration, test func(*World)) {
+	t.Helper()
+	runWorld(t, setting{timeouts: timeouts, oneWay: oneWay, warnings: &warnings{}}, test)
 }
 
 // RunTraced is Run with a tracer provider for each process; traces may be nil.
 func RunTraced(t *testing.T, traces func(host string) trace.TracerProvider, test func(*World)) {
 	t.Helper()
-	runWorld(t, traces, nil, test)
+	runWorld(t, setting{traces: traces}, test)
 }
 
-func runWorld(
-	t *testing.T, traces func(host string) trace.TracerProvider, clock func(int64) time.Time, test func(*World),
-) {
+// setting is what differs between worlds.
+type setting struct {
+	traces   func(host string) trace.TracerProvider // nil: no spans are made
+	clock    func(producer int64) time.Time         // nil: the broker stamps records
+	timeouts kafka.Timeouts
+	oneWay   time.Duration // to the broker, and from it
+	warnings *warnings
+}
+
+func runWorld(t *testing.T, set setting, test func(*World)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &World{
-			T: t, traces: traces, writerTimes: clock != nil, Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix},
-			fs: vfs.NewCrashableMem(),
+			T: t, traces: set.traces, writerTimes: set.clock != nil, timeouts: set.timeouts, warnings: set.warnings,
+			Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem(),
+		}
+		if set.oneWay > 0 {
+			t.Cleanup(func() { time.Sleep(time.Minute) }) // until all data has arrived
 		}
 		host := w.Net.Host("broker")
+		host.Delay(set.oneWay, set.oneWay)
 		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
 			kfake.ListenFn(func(network, address string) (net.Listener, error) {
 				return host.Listen(context.Background(), network, address)
@@ -129,8 +149,8 @@ func runWorld(
 		if err != nil {
 			t.Fatal(err)
 		}
-		if clock != nil {
-			broker.UseTimes(cluster, clock)
+		if set.clock != nil {
+			broker.UseTimes(cluster, set.clock)
 		} else {
 			broker.UseAppendTime(cluster)
 		}
@@ -150,7 +170,9 @@ func runWorld(
 	})
 }
 
-func (w *World) kafka() kafka.Config { return kafka.Config{Brokers: []string{brokerAddr}, Rack: rack} }
+func (w *World) kafka() kafka.Config {
+	return kafka.Config{Brokers: []string{brokerAddr}, Rack: rack, Timeouts: w.timeouts}
+}
 
 func (w *World) env(host string, metrics *prometheus.Registry) service.Env {
 	level := slog.LevelError + 4
@@ -158,8 +180,12 @@ func (w *World) env(host string, metrics *prometheus.Registry) service.Env {
 		level = slog.LevelInfo
 	}
 	h := w.Net.Host(host)
+	var handler slog.Handler = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})
+	if w.warnings != nil {
+		handler = slog.NewMultiHandler(handler, w.warnings.handler())
+	}
 	env := service.Env{
-		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("host", host),
+		Log:     slog.New(handler).With("host", host),
 		Metrics: metrics,
 		Dial:    h.Dial,
 		Listen:  h.Listen,
@@ -223,11 +249,15 @@ func (w *World) Kill(p *Process) {
 func (w *World) StartTracker() *Process {
 	w.T.Helper()
 	metrics := prometheus.NewRegistry()
+	session := 6 * time.Second
+	if w.timeouts.Profile != "" {
+		session = 0 // the profile's
+	}
 	t, err := tracker.New(tracker.Config{
 		Kafka: w.kafka(), TopicPrefix: w.Names.Prefix, Partitions: partitions,
 		Settings: tracker.Settings{
 			Listen: fmt.Sprintf("127.0.0.1:%d", trackerPort), Advertise: fmt.Sprintf("localhost:%d", trackerPort),
-			SessionTimeout: 6 * time.Second, NoView: true,
+			SessionTimeout: session, NoView: true,
 		},
 		Data: "tracker", FS: w.fs, Blobs: w.blobs, BrokerTimes: !w.writerTimes,
 	}, w.env("tracker", metrics))
@@ -292,7 +322,7 @@ func (w *World) StartWorker(more func(*processor.Processor)) *Process {
 	w.T.Cleanup(func() { _ = done() })
 	p, err := processor.New(processor.Config{
 		Brokers: w.kafka().Brokers, Rack: rack, Partitions: partitions, Lanes: []string{"default", "reports"},
-		WorkerID: name, Grace: 2 * time.Second,
+		WorkerID: name, Grace: 2 * time.Second, Timeouts: processor.Timeouts(w.timeouts),
 	}, append(flags.Options(w.env(name, metrics)), store)...)
 	if err != nil {
 		w.T.Fatal(err)
