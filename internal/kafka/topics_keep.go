@@ -21,7 +21,8 @@ import (
 // Times of a Keeper's checks after the start.
 const (
 	TopicsInterval = time.Hour
-	topicsSoon     = time.Minute // while a promise is broken, so that mending it is seen
+	topicsSoon     = time.Minute     // while a promise is broken, so that mending it is seen
+	topicLag       = 5 * time.Second // how long a broker may not know a topic that another one has made
 )
 
 // Keeper makes a service's topics and watches their settings.
@@ -84,7 +85,7 @@ func (k *Keeper) Ensure(ctx context.Context, cl *kgo.Client, topics ...Topic) er
 		}
 	}
 	k.add(topics)
-	found, err := Compare(ctx, cl, topics...)
+	found, err := k.compare(ctx, cl, topics)
 	if err == nil && k.cfg.Mode != TopicsVerify {
 		found, err = k.raise(ctx, cl, topics, found)
 	}
@@ -92,6 +93,19 @@ func (k *Keeper) Ensure(ctx context.Context, cl *kgo.Client, topics ...Topic) er
 		return err
 	}
 	return k.judge(topics, found)
+}
+
+// compare is Compare. A broker may learn of a new topic later than the one that made it: after topics were made,
+// those that are missing are asked for again, for as long as topicLag.
+func (k *Keeper) compare(ctx context.Context, cl *kgo.Client, topics []Topic) (found []Difference, err error) {
+	missing := func(d Difference) bool { return d.Setting == settingTopic }
+	for end := time.Now().Add(topicLag); ; {
+		found, err = Compare(ctx, cl, topics...)
+		known := err != nil || k.cfg.Mode == TopicsVerify || !slices.ContainsFunc(found, missing)
+		if known || time.Now().After(end) || !pause.For(ctx, topicLag/50) {
+			return found, err
+		}
+	}
 }
 
 func (k *Keeper) add(topics []Topic) {

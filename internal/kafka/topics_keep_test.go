@@ -276,3 +276,34 @@ func TestNoPermissionToDescribeConfigs(t *testing.T) {
 		}
 	})
 }
+
+// A topic is made, although the broker that is asked for it learns of it only later. A process that only verifies says
+// that the topic is missing.
+func TestATopicThatABrokerDoesNotKnowYet(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		left := 5
+		w.cluster.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			asked := req.(*kmsg.MetadataRequest)
+			if len(asked.Topics) != 1 || left == 0 {
+				return nil, nil, false
+			}
+			left--
+			resp := asked.ResponseKind().(*kmsg.MetadataResponse)
+			topic := kmsg.NewMetadataResponseTopic()
+			topic.Topic, topic.ErrorCode = asked.Topics[0].Topic, kerr.UnknownTopicOrPartition.Code
+			resp.Topics = append(resp.Topics, topic)
+			return resp, nil, true
+		})
+		log := kept()
+		log.Promises = nil
+		if err := keeper(w, Topics{}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, log); err != nil || left > 0 {
+			t.Errorf("%v, %d answers left", err, left)
+		}
+		left = 1 << 20
+		err := keeper(w, Topics{Mode: TopicsVerify}, prometheus.NewRegistry()).Ensure(t.Context(), w.cl, log)
+		if err == nil || !strings.Contains(err.Error(), "topic log does not exist") {
+			t.Errorf("verify: %v", err)
+		}
+	})
+}

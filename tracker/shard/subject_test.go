@@ -116,8 +116,8 @@ func TestSubjectsWhileAShardComesAndGoes(t *testing.T) {
 		w.end()
 
 		w.set(func() { w.paused = true })
+		w.append(id, event.Claimed) // before the shard learns where the log ends
 		w.start()
-		w.append(id, event.Claimed)
 		g := w.gateway()
 		g.follow(3, tenant, "ann")
 		g.wantSaid("not before it has caught up")
