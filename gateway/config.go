@@ -29,7 +29,7 @@ type Config struct {
 	Kafka       kafka.Config `embed:""`
 	Topics      kafka.Topics `embed:""`
 	TopicPrefix string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	Partitions  int32        `help:"Number of partitions of topics that this process creates." default:"12"`
+	Partitions  int32        `help:"Number of partitions of topics that this process makes. All processes must have the same number: existing topics are compared with it, status and view exactly, while those of requests may have more." default:"12"`
 	Listen      string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
 
 	Cert string `name:"tls-cert" help:"Certificate, with its chain, in PEM, by which the listener for clients speaks TLS. It is read again when it changes." placeholder:"FILE"`

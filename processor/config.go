@@ -25,8 +25,8 @@ type Config struct {
 	// TopicPrefix is the prefix of the names of all topics and groups. It must be that of the gateways and
 	// trackers. Default "ackwire.".
 	TopicPrefix string
-	// Partitions is the number of partitions of topics that this process creates. All services that share a
-	// Kafka should have the same. Default 12.
+	// Partitions is the number of partitions of topics that this process makes. All services that share a Kafka must
+	// have the same, for existing topics are compared with it; those of requests may have more. Default 12.
 	Partitions int32
 	// Topics says what to do with topics at the start: "create" makes those that are missing and verifies all, "verify"
 	// only verifies, "off" does neither. Default "create".

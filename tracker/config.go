@@ -22,7 +22,7 @@ type Config struct {
 	Kafka       kafka.Config      `embed:""`
 	Topics      kafka.Topics      `embed:""`
 	TopicPrefix string            `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	Partitions  int32             `help:"Partitions of topics that do not exist yet." default:"12"`
+	Partitions  int32             `help:"Number of partitions of topics that this process makes. All processes must have the same number: existing topics are compared with it, status and view exactly, while those of requests may have more." default:"12"`
 	Data        string            `help:"Folder of the local state; it can be rebuilt from the log." default:"data/tracker"`
 	Blobs       service.BlobStore `embed:""`
 	Internal    peers.Config      `embed:""`
