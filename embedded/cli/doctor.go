@@ -28,8 +28,8 @@ func (c *DoctorCmd) Validate() error { return c.Kafka.Check() }
 func (c *DoctorCmd) Help() string {
 	return "Connect as a process does, with its flags, to see what that process may do: its permissions are those of " +
 		"the user. To see those of another user, name it by --principal; that needs Describe on the cluster. Without " +
-		"--probe nothing is written.\n\nExit codes: 0 nothing is missing; 1 something is missing or wrong; 2 Kafka cannot be " +
-		"reached or refuses the connection, or wrong usage."
+		"--probe nothing is written.\n\nExit codes: 0 nothing is missing; 1 something is missing or wrong; 2 Kafka cannot " +
+		"be reached or refuses the connection, or wrong usage."
 }
 
 // doctorTimeout bounds the whole examination.

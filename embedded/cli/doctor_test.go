@@ -318,6 +318,25 @@ func TestDoctorWritesOnlyIfAsked(t *testing.T) {
 	}
 }
 
+// A rack without brokers is told.
+func TestDoctorLooksForRacks(t *testing.T) {
+	e := newExamined(t)
+	e.makeTopics()
+	code, found, _ := e.examine("--kafka-rack", "moon")
+	advice := with(found, doctor.Advice)
+	if code != 0 || !strings.Contains(advice, "rack moon: : no broker is in this rack") {
+		t.Errorf("%d %s", code, advice)
+	}
+	meta, err := e.admin.BrokerMetadata(t.Context())
+	if err != nil || meta.Brokers[0].Rack == nil {
+		t.Fatalf("%v %v", meta, err)
+	}
+	code, found, _ = e.examine("--kafka-rack", *meta.Brokers[0].Rack)
+	if good := with(found, doctor.OK); code != 0 || !strings.Contains(good, "brokers are in this rack") {
+		t.Errorf("%d %s", code, good)
+	}
+}
+
 // The lines for people have everything in one line.
 func TestDoctorsLines(t *testing.T) {
 	e := newExamined(t)

@@ -3,9 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -174,66 +172,4 @@ func (d *doctor) clockOfStatus(ctx context.Context) {
 		return
 	}
 	d.say(Unknown, CheckClock, name, "the broker's clock is compared only with --probe")
-}
-
-// racks examines whether reads go to the nearest replica (KIP-392).
-func (d *doctor) racks(ctx context.Context) {
-	rack := d.Kafka.Rack
-	if rack == "" {
-		return
-	}
-	known := map[string]bool{}
-	for _, b := range d.brokers {
-		if b.Rack != nil {
-			known[*b.Rack] = true
-		}
-	}
-	if !known[rack] {
-		var names []string
-		for name := range known {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		d.say(Advice, CheckRack, rack, "no broker is in this rack (kafka-rack); broker.rack is one of: %s",
-			strings.Join(names, ", "))
-		return
-	}
-	selector, err := d.selector(ctx)
-	switch {
-	case err != nil:
-		d.say(Unknown, CheckRack, rack, "whether brokers choose the nearest replica is not known: %v", err)
-	case selector == "":
-		d.say(Advice, CheckRack, rack, "all reads go to leaders: set replica.selector.class="+
-			"org.apache.kafka.common.replica.RackAwareReplicaSelector at the brokers")
-	default:
-		d.say(OK, CheckRack, rack, "a broker is in this rack, and brokers choose replicas by %s", selector)
-	}
-}
-
-// selector returns the class by which brokers choose replicas.
-func (d *doctor) selector(ctx context.Context) (class string, err error) {
-	if len(d.brokers) == 0 {
-		return "", errors.New("the cluster has named no broker")
-	}
-	err = ask(ctx, func(ctx context.Context) error {
-		described, err := kadm.NewClient(d.client).DescribeBrokerConfigs(ctx, d.brokers[0].NodeID)
-		if err != nil {
-			return err
-		}
-		for _, r := range described {
-			if errors.Is(r.Err, kerr.ClusterAuthorizationFailed) {
-				return fmt.Errorf("%s needs DescribeConfigs on the cluster to see replica.selector.class", d.self())
-			}
-			if r.Err != nil {
-				return r.Err
-			}
-			for _, c := range r.Configs {
-				if c.Key == "replica.selector.class" {
-					class = c.MaybeValue()
-				}
-			}
-		}
-		return nil
-	})
-	return class, err
 }
