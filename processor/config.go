@@ -22,6 +22,9 @@ type Config struct {
 	// Rack is the rack or zone of this process, as in broker.rack of Kafka's brokers. Requests are then read from the
 	// nearest replica (KIP-392), if the brokers have a replica.selector.class that is aware of racks. Default: none.
 	Rack string
+	// Compression is that of the records that this process writes to Kafka: "snappy", "gzip", "lz4", "zstd" or "none".
+	// Azure Event Hubs takes only "gzip" and "none". Default "snappy".
+	Compression string
 	// TopicPrefix is the prefix of the names of all topics and groups. It must be that of the gateways and
 	// trackers. Default "ackwire.".
 	TopicPrefix string
@@ -170,6 +173,6 @@ func (c Config) names() topic.Names { return topic.Names{Prefix: c.TopicPrefix} 
 func (c Config) topics() kafka.Topics { return kafka.Topics{Mode: c.Topics, Settings: c.TopicSettings} }
 
 func (c Config) kafka() kafka.Config {
-	return kafka.Config{Brokers: c.Brokers, Rack: c.Rack, Security: kafka.Security(c.Security),
-		Timeouts: kafka.Timeouts(c.Timeouts)}
+	return kafka.Config{Brokers: c.Brokers, Rack: c.Rack, Compression: c.Compression,
+		Security: kafka.Security(c.Security), Timeouts: kafka.Timeouts(c.Timeouts)}
 }

@@ -26,8 +26,16 @@ type Config struct {
 	Brokers []string `name:"kafka" help:"Kafka bootstrap brokers, host:port.${kafka_help=}" default:"${kafka=127.0.0.1:9092}" placeholder:"${kafka_place=127.0.0.1:9092}" sep:","`
 	Rack    string   `name:"kafka-rack" help:"Rack or zone of this process, as in broker.rack of Kafka's brokers. Requests of jobs, and the topic view, are then read from the nearest replica (KIP-392), if the brokers have a replica.selector.class that is aware of racks." placeholder:"RACK"`
 
+	Compression string `name:"kafka-compression" help:"Compression of the records that this process writes to Kafka. Event Hubs takes only gzip and none." enum:"snappy,gzip,lz4,zstd,none" default:"snappy"`
+
 	Security Security `embed:""`
 	Timeouts Timeouts `embed:""`
+}
+
+// codecs are the values of Config.Compression; an empty one stands for snappy.
+var codecs = map[string]kgo.CompressionCodec{
+	"": kgo.SnappyCompression(), "snappy": kgo.SnappyCompression(), "gzip": kgo.GzipCompression(),
+	"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(), "none": kgo.NoCompression(),
 }
 
 // Nearest returns the option of a client that reads from the nearest replica, if the configuration names a rack. A
@@ -44,6 +52,9 @@ func (c Config) Check() error {
 		if strings.TrimSpace(b) == "" {
 			return errors.New("kafka: an empty broker address")
 		}
+	}
+	if _, ok := codecs[c.Compression]; !ok {
+		return fmt.Errorf("kafka-compression: %q is not snappy, gzip, lz4, zstd or none", c.Compression)
 	}
 	return errors.Join(c.Security.check(), c.Timeouts.check())
 }
@@ -151,6 +162,7 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 		kgo.FetchMaxWait(fetchMaxWait),
 
 		kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(codecs[c.Compression], kgo.NoCompression()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProduceRequestTimeout(bounds.Produce),
 		kgo.RecordDeliveryTimeout(bounds.Delivery),

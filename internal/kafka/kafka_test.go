@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -338,4 +339,44 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%q: %v", c.brokers, err)
 		}
 	}
+}
+
+// A codec that the cluster does not take refuses the record, and the error names the setting; each value of the setting
+// is what a batch has.
+func TestCompression(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.fault(kerr.UnsupportedForMessageFormat, false)
+		err := w.produce(t.Context(), "x")
+		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--kafka-compression") {
+			t.Errorf("a codec that is refused: %v", err)
+		}
+		var got []int
+		w.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			const attributesAt, bits = 22, 7 // of a batch (KIP-98)
+			got = append(got, int(r.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records[attributesAt]&bits))
+			return nil, nil, false
+		})
+		codecs := []string{"none", "gzip", "snappy", "lz4", "zstd", ""}
+		for _, name := range codecs {
+			c := Config{Brokers: []string{"localhost:9092"}, Compression: name}
+			if err := c.Check(); err != nil {
+				t.Error(err)
+			}
+			cl, err := c.NewClient(service.Env{Log: slog.New(slog.DiscardHandler), Dial: w.client.Dial}, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			value := bytes.Repeat([]byte("a"), 1000)
+			if err := ProduceSync(t.Context(), cl, &kgo.Record{Topic: topic, Value: value}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			cl.Close()
+		}
+		if want := []int{0, 1, 2, 3, 4, 2}; !slices.Equal(got, want) {
+			t.Errorf("%q are the codecs %v, want %v", codecs, got, want)
+		}
+		if err := (Config{Brokers: []string{"b"}, Compression: "brotli"}).Check(); err == nil {
+			t.Error("brotli is taken")
+		}
+	})
 }

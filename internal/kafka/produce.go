@@ -29,7 +29,7 @@ func Produce(ctx context.Context, cl *kgo.Client, rec *kgo.Record, done func(*kg
 		now, _ := writesOf(cl)
 		// With more than one produce request since, the last one may have been a second try of this
 		// record.
-		done(r, classify(err, known && now-before <= 1))
+		done(r, classify(explain(err), known && now-before <= 1))
 	})
 }
 
@@ -44,6 +44,14 @@ func ProduceSync(ctx context.Context, cl *kgo.Client, rec *kgo.Record) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
 	}
+}
+
+// explain names the setting that mends an error, if there is one.
+func explain(err error) error {
+	if errors.Is(err, kerr.UnsupportedForMessageFormat) || errors.Is(err, kerr.UnsupportedCompressionType) {
+		return fmt.Errorf("the cluster does not take this compression, try --kafka-compression gzip or none: %w", err)
+	}
+	return err
 }
 
 // classify returns an error with its outcome. once says that the record was sent at most once.
@@ -65,7 +73,8 @@ func classify(err error, once bool) error {
 		errors.Is(err, kerr.PolicyViolation),
 		errors.Is(err, kerr.UnknownTopicOrPartition),
 		errors.Is(err, kerr.InvalidRequiredAcks),
-		errors.Is(err, kerr.UnsupportedForMessageFormat):
+		errors.Is(err, kerr.UnsupportedForMessageFormat),
+		errors.Is(err, kerr.UnsupportedCompressionType):
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	default:
 		return fmt.Errorf("%w: %w", ErrUnknown, err)

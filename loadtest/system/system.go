@@ -138,9 +138,9 @@ func services(
 		return err
 	}
 	p, err := processor.New(processor.Config{
-		Brokers: k.Brokers, Rack: k.Rack, Security: processor.Security(k.Security), TopicPrefix: prefix,
-		Timeouts: processor.Timeouts(k.Timeouts),
-		Lanes:    []string{"default", "reports"}, Grace: time.Second,
+		Brokers: k.Brokers, Rack: k.Rack, Compression: k.Compression, Security: processor.Security(k.Security),
+		TopicPrefix: prefix, Timeouts: processor.Timeouts(k.Timeouts),
+		Lanes: []string{"default", "reports"}, Grace: time.Second,
 	},
 		flags.Options(env)...)
 	if err != nil {

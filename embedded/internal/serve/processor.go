@@ -32,7 +32,7 @@ func (s *System) buildProcessor(ctx context.Context) error {
 	cfg := s.cfg.Worker.Config()
 	cfg.Brokers = gw.Kafka.Brokers
 	cfg.Security = processor.Security(gw.Kafka.Security)
-	cfg.Rack = gw.Kafka.Rack
+	cfg.Rack, cfg.Compression = gw.Kafka.Rack, gw.Kafka.Compression
 	cfg.Timeouts = processor.Timeouts(gw.Kafka.Timeouts)
 	cfg.TopicPrefix = gw.TopicPrefix
 	cfg.Partitions = gw.Partitions

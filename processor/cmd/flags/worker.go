@@ -46,7 +46,7 @@ func (w Worker) Config() processor.Config {
 	cfg := w.Runs.Config()
 	cfg.Brokers = w.Kafka.Brokers
 	cfg.Security = processor.Security(w.Kafka.Security)
-	cfg.Rack = w.Kafka.Rack
+	cfg.Rack, cfg.Compression = w.Kafka.Rack, w.Kafka.Compression
 	cfg.Timeouts = processor.Timeouts(w.Kafka.Timeouts)
 	cfg.TopicPrefix = w.TopicPrefix
 	cfg.Partitions = w.Partitions
