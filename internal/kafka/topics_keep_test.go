@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,8 +243,20 @@ func TestWhatAClusterRefuses(t *testing.T) {
 		w.refuse(kerr.PolicyViolation, "cleanup.policy is not allowed", "cleanup.policy")
 		k := keeper(w, Topics{}, prometheus.NewRegistry())
 		err := k.Ensure(t.Context(), w.cl, kept())
-		if err == nil || !strings.Contains(err.Error(), "cleanup.policy=delete: without it records are lost") {
+		if err == nil || !strings.Contains(err.Error(), "cleanup.policy=delete: without it records are lost") ||
+			strings.Contains(err.Error(), "retention.ms") {
 			t.Errorf("a promise: %v", err)
+		}
+	})
+	inBubble(t, func(t *testing.T, w *world) {
+		w.refuse(kerr.PolicyViolation, "Ask your administrator.", "cleanup.policy")
+		k := keeper(w, Topics{}, prometheus.NewRegistry())
+		err := k.Ensure(t.Context(), w.cl, kept())
+		for _, want := range []string{"create topic log: ", "Ask your administrator.", "retention.ms=691200000",
+			"start with --topics verify"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("topics that are not made at all: %v, without %q", err, want)
+			}
 		}
 	})
 	inBubble(t, func(t *testing.T, w *world) {
@@ -306,4 +319,23 @@ func TestATopicThatABrokerDoesNotKnowYet(t *testing.T) {
 			t.Errorf("verify: %v", err)
 		}
 	})
+}
+
+// Of the settings that a broker's message names, only the refused one is left out, though its name contains another's.
+func TestWhichSettingIsLeftOut(t *testing.T) {
+	topic := Topic{Promises: map[string]string{"cleanup.policy": "=compact"}}
+	configs := map[string]string{"cleanup.policy": "compact", "delete.retention.ms": "1", "retention.ms": "2", "segment.ms": "3"}
+	for message, want := range map[string][]string{
+		"cannot set \"segment.ms\"":                       {"segment.ms"},
+		"delete.retention.ms is unknown.":                 {"delete.retention.ms"},
+		"retention.ms 2 is too small":                     {"retention.ms"},
+		"can't alter segment.ms. Only: cleanup.policy.":   {"segment.ms"},
+		"cleanup.policy must be delete":                   nil,
+		"the request does not satisfy the configured one": {"delete.retention.ms", "retention.ms", "segment.ms"},
+		"": {"delete.retention.ms", "retention.ms", "segment.ms"},
+	} {
+		if got := leaveOut(topic, configs, message); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", message, got, want)
+		}
+	}
 }

@@ -79,8 +79,7 @@ func makeTopic(ctx context.Context, adm *kadm.Client, t Topic) (made bool, left 
 		}
 		out := leaveOut(t, configs, resp.ErrMessage)
 		if len(out) == 0 {
-			return false, left, fmt.Errorf("create topic %s: the cluster refuses a setting that Ackwire needs: %w (%s)",
-				t.Name, err, strings.Join(promised(t, configs, resp.ErrMessage), "; "))
+			return false, left, refusedTopic(t, configs, resp.ErrMessage, err)
 		}
 		for _, name := range out {
 			left = append(left, refusal{t.Name, name, cmpMessage(resp.ErrMessage, err)})
@@ -95,38 +94,57 @@ func refusesSettings(err error) bool {
 		errors.Is(err, kerr.InvalidRequest)
 }
 
-// leaveOut returns which settings to leave out: the tuning that the broker's message names, else all tuning.
+// leaveOut returns which settings to leave out: the tuning that the broker's message names, else all tuning if it names
+// no setting.
 func leaveOut(t Topic, configs map[string]string, message string) []string {
 	var tuning, named []string
+	words := words(message)
+	promise := false
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		if _, promise := t.Promises[name]; promise {
+		if _, ok := t.Promises[name]; ok {
+			promise = promise || words[name]
 			continue
 		}
 		tuning = append(tuning, name)
-		if strings.Contains(message, name) {
+		if words[name] {
 			named = append(named, name)
 		}
 	}
-	if len(named) > 0 {
+	if len(named) > 0 || promise {
 		return named
 	}
 	return tuning
 }
 
-// promised describes the promises that are among the settings: those that the message names, else all.
-func promised(t Topic, configs map[string]string, message string) []string {
-	var all, named []string
-	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		text := name + "=" + configs[name] + ": without it " + t.Why[name]
-		all = append(all, text)
-		if strings.Contains(message, name) {
-			named = append(named, text)
-		}
-	}
-	if len(named) > 0 {
-		return named
+// words returns the words of a broker's message: retention.ms is not among those of "delete.retention.ms is unknown.".
+func words(message string) map[string]bool {
+	all := map[string]bool{}
+	for _, w := range strings.FieldsFunc(message, func(r rune) bool {
+		return r != '.' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		all[strings.Trim(w, ".")] = true
 	}
 	return all
+}
+
+// refusedTopic returns the error for a topic that the cluster does not make with the settings on which promises hang: it
+// says what is lost without the setting that the broker's message names, or else how to do without the cluster's help.
+func refusedTopic(t Topic, configs map[string]string, message string, err error) error {
+	var all, why []string
+	words := words(message)
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		all = append(all, name+"="+configs[name])
+		if words[name] {
+			why = append(why, name+"="+configs[name]+": without it "+t.Why[name])
+		}
+	}
+	if len(why) > 0 {
+		return fmt.Errorf("create topic %s: the cluster refuses a setting that Ackwire needs: %w: %s (%s)", t.Name, err,
+			cmpMessage(message, err), strings.Join(why, "; "))
+	}
+	return fmt.Errorf("create topic %s: the cluster does not make it: %w: %s; make it and the others with the cluster's own "+
+		"tools, this one with %s, and start with --topics verify", t.Name, err, cmpMessage(message, err),
+		strings.Join(all, " "))
 }
 
 func cmpMessage(message string, err error) string {
