@@ -82,6 +82,7 @@ type World struct {
 	writerTimes      bool                                   // records keep the times of their writers
 	timeouts         kafka.Timeouts
 	warnings         *warnings // nil: the services' warnings are not kept
+	vendor           vendor
 }
 
 // Process is one service of the world, on a host of its own.
@@ -128,6 +129,7 @@ type setting struct {
 	timeouts kafka.Timeouts
 	oneWay   time.Duration // to the broker, and from it
 	warnings *warnings
+	vendor   vendor
 }
 
 func runWorld(t *testing.T, set setting, test func(*World)) {
@@ -135,17 +137,17 @@ func runWorld(t *testing.T, set setting, test func(*World)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &World{
 			T: t, traces: set.traces, writerTimes: set.clock != nil, timeouts: set.timeouts, warnings: set.warnings,
-			Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem(),
+			Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem(), vendor: set.vendor,
 		}
 		if set.oneWay > 0 {
 			t.Cleanup(func() { time.Sleep(time.Minute) }) // until all data has arrived
 		}
 		host := w.Net.Host("broker")
 		host.Delay(set.oneWay, set.oneWay)
-		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
+		cluster, err := kfake.NewCluster(append(w.vendor.brokers(),
 			kfake.ListenFn(func(network, address string) (net.Listener, error) {
 				return host.Listen(context.Background(), network, address)
-			}))
+			}))...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,19 +161,25 @@ func runWorld(t *testing.T, set setting, test func(*World)) {
 			t.Fatal(err)
 		}
 		t.Cleanup(cluster.Close)
-		w.StartTracker()
-		w.StartGateway()
 		w.raw, err = w.kafka().NewClient(w.env("test", prometheus.NewRegistry()), "test")
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(w.raw.Close)
+		if w.vendor.kit != nil {
+			w.vendor.apply(w)
+			test(w)
+			return
+		}
+		w.StartTracker()
+		w.StartGateway()
 		test(w)
 	})
 }
 
 func (w *World) kafka() kafka.Config {
-	return kafka.Config{Brokers: []string{brokerAddr}, Rack: rack, Timeouts: w.timeouts}
+	return kafka.Config{Brokers: []string{brokerAddr}, Rack: rack, Timeouts: w.timeouts,
+		Compression: w.vendor.flags.Kafka.Compression}
 }
 
 func (w *World) env(host string, metrics *prometheus.Registry) service.Env {
@@ -249,23 +257,30 @@ func (w *World) Kill(p *Process) {
 func (w *World) StartTracker() *Process {
 	w.T.Helper()
 	metrics := prometheus.NewRegistry()
+	t := w.newTracker("tracker", trackerPort, w.fs, metrics)
+	w.tracker = w.start("tracker", metrics, t.Run, t.Ready)
+	return w.tracker
+}
+
+// newTracker returns a tracker that does not run yet.
+func (w *World) newTracker(name string, port int, fs vfs.FS, metrics *prometheus.Registry) *tracker.Tracker {
+	w.T.Helper()
 	session := 6 * time.Second
 	if w.timeouts.Profile != "" {
 		session = 0 // the profile's
 	}
 	t, err := tracker.New(tracker.Config{
-		Kafka: w.kafka(), TopicPrefix: w.Names.Prefix, Partitions: partitions,
+		Kafka: w.kafka(), Topics: w.vendor.flags.Topics, TopicPrefix: w.Names.Prefix, Partitions: partitions,
 		Settings: tracker.Settings{
-			Listen: fmt.Sprintf("127.0.0.1:%d", trackerPort), Advertise: fmt.Sprintf("localhost:%d", trackerPort),
-			SessionTimeout: session, NoView: true,
+			Listen: fmt.Sprintf("127.0.0.1:%d", port), Advertise: fmt.Sprintf("localhost:%d", port),
+			SessionTimeout: session, NoView: w.vendor.noView(),
 		},
-		Data: "tracker", FS: w.fs, Blobs: w.blobs, BrokerTimes: !w.writerTimes,
-	}, w.env("tracker", metrics))
+		Data: "tracker", FS: fs, Blobs: w.blobs, BrokerTimes: !w.writerTimes,
+	}, w.env(name, metrics))
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	w.tracker = w.start("tracker", metrics, t.Run, t.Ready)
-	return w.tracker
+	return t
 }
 
 // CrashTracker kills the tracker; of its state only what was synced to the disk survives.
@@ -294,7 +309,8 @@ func (w *World) StartGatewayAt(n int) *Process {
 	}
 	metrics := prometheus.NewRegistry()
 	cfg := gateway.Defaults()
-	cfg.Kafka, cfg.Partitions, cfg.Auth.AnonymousTenant = w.kafka(), partitions, Tenant
+	cfg.Kafka, cfg.Topics, cfg.Partitions = w.kafka(), w.vendor.flags.Topics, partitions
+	cfg.Auth.AnonymousTenant = Tenant
 	cfg.JobTypes, cfg.Blobs = w.JobTypes, w.blobs
 	cfg.TraceClients = true
 	cfg.Listen = fmt.Sprintf("127.0.0.1:%d", gatewayPort+n)
@@ -323,6 +339,8 @@ func (w *World) StartWorker(more func(*processor.Processor)) *Process {
 	p, err := processor.New(processor.Config{
 		Brokers: w.kafka().Brokers, Rack: rack, Partitions: partitions, Lanes: []string{"default", "reports"},
 		WorkerID: name, Grace: 2 * time.Second, Timeouts: processor.Timeouts(w.timeouts),
+		Compression: w.vendor.flags.Kafka.Compression,
+		Topics:      w.vendor.flags.Topics.Mode, TopicSettings: w.vendor.flags.Topics.Settings,
 	}, append(flags.Options(w.env(name, metrics)), store)...)
 	if err != nil {
 		w.T.Fatal(err)

@@ -70,6 +70,10 @@ const (
 	// seconds of load. Above them a produce is refused at once.
 	maxBufferedRecords = 20_000
 	maxBufferedBytes   = 64 << 20
+
+	// eventHubsRequest is the largest request that Azure Event Hubs takes, in bytes: it closes the connection of who
+	// sends a larger one. Elsewhere larger ones would gain nothing, for several are in flight at the same time.
+	eventHubsRequest = 1_046_528
 )
 
 // NewClient returns a client with the options that all services share, followed by opts.
@@ -168,6 +172,7 @@ func (c Config) common(env service.Env, clientID string) []kgo.Opt {
 		kgo.RecordDeliveryTimeout(bounds.Delivery),
 		kgo.MaxBufferedRecords(maxBufferedRecords),
 		kgo.MaxBufferedBytes(maxBufferedBytes),
+		kgo.BrokerMaxWriteBytes(eventHubsRequest),
 		kgo.WithHooks(&writes{}),
 		kgo.WithHooks(newPace(c.Timeouts, env.Log.With("component", "kafka"))),
 	}

@@ -324,7 +324,8 @@ func TestATopicThatABrokerDoesNotKnowYet(t *testing.T) {
 // Of the settings that a broker's message names, only the refused one is left out, though its name contains another's.
 func TestWhichSettingIsLeftOut(t *testing.T) {
 	topic := Topic{Promises: map[string]string{"cleanup.policy": "=compact"}}
-	configs := map[string]string{"cleanup.policy": "compact", "delete.retention.ms": "1", "retention.ms": "2", "segment.ms": "3"}
+	configs := map[string]string{"cleanup.policy": "compact", "delete.retention.ms": "1", "retention.ms": "2",
+		"segment.ms": "3"}
 	for message, want := range map[string][]string{
 		"cannot set \"segment.ms\"":                       {"segment.ms"},
 		"delete.retention.ms is unknown.":                 {"delete.retention.ms"},

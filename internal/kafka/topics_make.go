@@ -127,8 +127,8 @@ func words(message string) map[string]bool {
 	return all
 }
 
-// refusedTopic returns the error for a topic that the cluster does not make with the settings on which promises hang: it
-// says what is lost without the setting that the broker's message names, or else how to do without the cluster's help.
+// refusedTopic returns the error for a topic that the cluster does not make with the settings on which promises hang.
+// It says what is lost without the setting that the message names, or else how to make the topic by other means.
 func refusedTopic(t Topic, configs map[string]string, message string, err error) error {
 	var all, why []string
 	words := words(message)
@@ -142,8 +142,8 @@ func refusedTopic(t Topic, configs map[string]string, message string, err error)
 		return fmt.Errorf("create topic %s: the cluster refuses a setting that Ackwire needs: %w: %s (%s)", t.Name, err,
 			cmpMessage(message, err), strings.Join(why, "; "))
 	}
-	return fmt.Errorf("create topic %s: the cluster does not make it: %w: %s; make it and the others with the cluster's own "+
-		"tools, this one with %s, and start with --topics verify", t.Name, err, cmpMessage(message, err),
+	return fmt.Errorf("create topic %s: the cluster does not make it: %w: %s; make it and the others with the "+
+		"cluster's own tools, this one with %s, and start with --topics verify", t.Name, err, cmpMessage(message, err),
 		strings.Join(all, " "))
 }
 
