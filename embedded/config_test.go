@@ -17,6 +17,7 @@ var samples = map[string]string{
 	"TENANT": "acme", "PATTERN": "*.example", "CIDR": "10.0.0.0/8", "WORD=PERMISSIONS": "operator=read+cancel",
 	`TYPE=URL\|COMMAND`: "text.count=wc -c, really", "RACK": "rack-1", "HOST": "kafka.example", "MECHANISM": "plain",
 	"SCOPE": "kafka", "NAME=VALUE": "logicalCluster=lkc-1", "ARN": "arn:aws:iam::123456789012:role/ackwire",
+	"DURATION":           "7s",
 	"KIND.SETTING=VALUE": "status.retention.ms=1209600000",
 }
 

@@ -58,7 +58,9 @@ func (h *health) err() error {
 func (h *health) ready() error {
 	err := h.trouble()
 	if cl := h.client.Load(); err != nil && cl != nil {
-		err = errors.Join(err, kafka.TooSlow(cl))
+		if slow := kafka.TooSlow(cl); slow != nil {
+			err = fmt.Errorf("%w; %w", err, slow)
+		}
 	}
 	return err
 }

@@ -60,16 +60,10 @@ func (p *pace) err() error {
 
 // advice says which setting suits the answers that were found. p.mu is held.
 func (p *pace) advice() string {
-	if p.own {
-		return "raise kafka-produce-timeout"
+	if better := ProfileFor(p.found); better != p.profile && !p.own {
+		return "set kafka-profile=" + better
 	}
-	took := p.found
-	for _, name := range []string{ProfileLocal, ProfileRegional, ProfileObjectStore} {
-		if took <= (Timeouts{Profile: name}).Bounds().Slow {
-			return "set kafka-profile=" + name
-		}
-	}
-	return "set kafka-profile=" + ProfileObjectStore + " with a longer kafka-produce-timeout"
+	return "raise kafka-produce-timeout"
 }
 
 // OnNewClient implements kgo.HookNewClient.

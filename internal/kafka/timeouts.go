@@ -48,6 +48,23 @@ var profiles = map[string]Timeouts{
 	},
 }
 
+// Typical times of a write, up to which a profile suits a cluster: some writes take ten times as long.
+const (
+	localWrite    = 50 * time.Millisecond
+	regionalWrite = 250 * time.Millisecond
+)
+
+// ProfileFor returns the name of the profile that suits a cluster in which a write takes that long.
+func ProfileFor(write time.Duration) string {
+	switch {
+	case write <= localWrite:
+		return ProfileLocal
+	case write <= regionalWrite:
+		return ProfileRegional
+	}
+	return ProfileObjectStore
+}
+
 // Bounds are the times that depend on how quickly Kafka answers. The first five are those of Timeouts and the others
 // follow from them, so that all fit together.
 type Bounds struct {

@@ -11,16 +11,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
-// Bounds of what is taken for good.
-const (
-	maxClock = 2 * time.Second // between this machine's clock and the brokers'
-
-	localProduce    = 50 * time.Millisecond  // a longer produce suggests the profile regional
-	regionalProduce = 250 * time.Millisecond // and a longer one object-store
-)
+// maxClock is the largest difference between this machine's clock and the brokers' that is taken for good.
+const maxClock = 2 * time.Second
 
 // probes is the number of questions or records whose median is taken.
 const probes = 5
@@ -99,19 +95,9 @@ func (d *doctor) probe(ctx context.Context) {
 		d.say(Unknown, CheckLatency, name, "the probe was not written: %v", err)
 		return
 	}
-	d.say(OK, CheckLatency, name, "a write takes %s: start processes with --kafka-profile %s", round(took), profile(took))
+	d.say(OK, CheckLatency, name, "a write takes %s: start processes with --kafka-profile %s", round(took),
+		kafka.ProfileFor(took))
 	d.clock(ctx, name, before, time.Now())
-}
-
-// profile returns the name of the timeouts that fit.
-func profile(produce time.Duration) string {
-	switch {
-	case produce <= localProduce:
-		return "local"
-	case produce <= regionalProduce:
-		return "regional"
-	}
-	return "object-store"
 }
 
 // latest returns the highest timestamp of a topic's records; zero if it has none.
