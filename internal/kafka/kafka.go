@@ -115,6 +115,7 @@ func (c Config) connect(env service.Env) ([]kgo.Opt, error) {
 	}
 	var err error
 	st.problems = newProblems(metrics)
+	st.problems.warn(st.log, c.Security.SASL, c.inClear())
 	if st.files, err = c.Security.open(certs.Env{Log: st.log, Metrics: metrics}); err != nil {
 		return nil, err
 	}

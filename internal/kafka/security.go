@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -117,6 +118,17 @@ func (s Security) checkSASL() error {
 			saslScram256, saslScram512, saslOAuth, saslIAM))
 	}
 	return errors.Join(problems...)
+}
+
+// inClear reports whether the secret is sent to one of the brokers in clear text. Scram and aws-msk-iam send none.
+func (c Config) inClear() bool {
+	if c.Security.TLS || c.Security.SASL != saslPlain && c.Security.SASL != saslOAuth {
+		return false
+	}
+	return slices.ContainsFunc(c.Brokers, func(b string) bool {
+		host, _, err := net.SplitHostPort(b)
+		return err != nil || !service.Loopback(host)
+	})
 }
 
 // checkOAuth is the part of check about tokens.

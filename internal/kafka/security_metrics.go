@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 
@@ -26,8 +27,11 @@ const (
 type problems struct {
 	*prometheus.CounterVec
 
-	mu   sync.Mutex           // guards said
-	said map[string]time.Time // when each problem was last logged
+	clear prometheus.Gauge // 1 while the secret is sent in clear text
+
+	mu     sync.Mutex           // guards all below
+	said   map[string]time.Time // when each problem was last logged
+	warned bool                 // that the secret is sent in clear text
 }
 
 // newProblems registers the metric, or returns what another client of the process has registered. r may be nil.
@@ -38,10 +42,16 @@ func newProblems(r prometheus.Registerer) *problems {
 			Help: "Connections to brokers that failed because of TLS or authentication, or that brokers closed at once, by " +
 				"reason.",
 		}, []string{"reason"}),
+		clear: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: meter.Namespace, Subsystem: "kafka",
+			Name: "secret_in_clear_text",
+			Help: "1 if this process sends its password or token for Kafka to another host without TLS, where all who can " +
+				"read the network between can take it: set kafka-tls.",
+		}),
 		said: map[string]time.Time{},
 	}
 	if r != nil {
 		p = shared(r, p)
+		p.clear = shared(r, p.clear)
 	}
 	for _, reason := range []string{reasonTLS, reasonSASL, reasonClosed} {
 		p.WithLabelValues(reason)
@@ -62,4 +72,20 @@ func (p *problems) add(reason, text string) bool {
 	}
 	p.said[text] = time.Now()
 	return true
+}
+
+// warn sets the metric, and logs once if the secret is sent in clear text.
+func (p *problems) warn(log *slog.Logger, mechanism string, inClear bool) {
+	if !inClear {
+		return
+	}
+	p.clear.Set(1)
+	p.mu.Lock()
+	again := p.warned
+	p.warned = true
+	p.mu.Unlock()
+	if !again {
+		log.Warn("the password or token for Kafka is sent in clear text, for all who can read the network: set kafka-tls",
+			"mechanism", mechanism)
+	}
 }

@@ -1,8 +1,12 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -184,4 +188,60 @@ func refuse(req kmsg.Request) (kmsg.Response, error, bool) {
 	answer := asked.ResponseKind().(*kmsg.SASLAuthenticateResponse)
 	answer.ErrorCode = kerr.SaslAuthenticationFailed.Code
 	return answer, nil, true
+}
+
+// A process that sends its password or token in clear text to another host says so once, in its log and as a metric.
+func TestSecretsInClearTextAreSaid(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plain := Security{SASL: saslPlain, User: "svc", PasswordFile: file}
+	token := Security{SASL: saslOAuth, OAuthTokenFile: file}
+	scram := Security{SASL: saslScram512, User: "svc", PasswordFile: file}
+	encrypted := plain
+	encrypted.TLS = true
+	for _, c := range []struct {
+		brokers []string
+		s       Security
+		warned  bool
+	}{
+		{[]string{"10.0.0.1:9092"}, plain, true},
+		{[]string{"localhost:9092", "kafka:9092"}, token, true},
+		{[]string{"localhost:9092", "127.0.0.1:9092", "[::1]:9092"}, plain, false},
+		{[]string{"kafka:9092"}, scram, false},
+		{[]string{"kafka:9092"}, encrypted, false},
+		{[]string{"kafka:9092"}, Security{}, false},
+	} {
+		r, log := prometheus.NewRegistry(), &bytes.Buffer{}
+		env := service.Env{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: r, Dial: (&net.Dialer{}).DialContext}
+		for range 2 {
+			cl, err := Config{Brokers: c.brokers, Security: c.s}.NewClient(env, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cl.Close()
+		}
+		want := 0
+		if c.warned {
+			want = 1
+		}
+		if n := strings.Count(log.String(), "is sent in clear text"); n != want {
+			t.Errorf("%s to %v: said %d times, want %d", c.s.SASL, c.brokers, n, want)
+		}
+		wanted := fmt.Sprintf("ackwire_kafka_secret_in_clear_text %d", want)
+		var text bytes.Buffer
+		families, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "ackwire_kafka_secret_in_clear_text" {
+				fmt.Fprintf(&text, "%s %v", f.GetName(), f.GetMetric()[0].GetGauge().GetValue())
+			}
+		}
+		if text.String() != wanted {
+			t.Errorf("%s to %v: %q, want %q", c.s.SASL, c.brokers, text.String(), wanted)
+		}
+	}
 }
