@@ -167,6 +167,18 @@ func (p Plan) replication(s topic.Spec) int {
 	return p.Replication
 }
 
+// Made returns the topics with the settings with which an administrator makes them.
+func (p Plan) Made() []topic.Spec {
+	all := p.Topics()
+	for i, s := range all {
+		all[i].Configs = p.configs(s)
+		if n := p.replication(s); n > 0 {
+			all[i].Configs[topic.SettingReplication] = strconv.Itoa(n)
+		}
+	}
+	return all
+}
+
 // configs returns the settings with which an administrator makes a topic. With three copies it has the
 // min.insync.replicas that is promised, for a cluster's default is 1.
 func (p Plan) configs(s topic.Spec) map[string]string {
