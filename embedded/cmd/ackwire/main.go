@@ -186,7 +186,8 @@ func (c *tokenCmd) Run() error {
 }
 
 type keysCmd struct {
-	Data string `help:"Folder of the keys." default:"data"`
+	Data  string   `help:"Folder of the keys." default:"data"`
+	Roles []string `help:"Also make a folder below it for each role, with what the role needs to know the others and Kafka: certificates of an authority that is made, too, a password, and copies of keys. Roles: kafka, gateway, tracker, processor-LANE, cli, admin, metrics, lb." placeholder:"ROLE[=HOST+HOST]" sep:","`
 }
 
 // Run implements the command.
@@ -197,6 +198,9 @@ func (c *keysCmd) Run() error {
 	}
 	for _, f := range files {
 		fmt.Printf("--%s %s\n", f.Setting, f.Name)
+	}
+	if len(c.Roles) > 0 {
+		return serve.Roles(c.Data, c.Roles)
 	}
 	return nil
 }
