@@ -66,4 +66,8 @@ mutant 'blobs are of a life' tracker/sweep.go \
 	's/event.PayloadFolder(id, life)/event.PayloadPrefix(id)/; s/event.ResultFolder(id, life)/event.ResultPrefix(id)/' TestAnIDUsedAgain
 mutant 'a submit that came to nothing frees its key' gateway/submit.go \
 	's/g.unreserve(ctx, s)$/_ = ctx/' TestARefusedSubmitFreesItsKey
+mutant 'a time that its writer set is not the broker'"'"'s' tracker/shard/clock.go \
+	's/believed: rec.Timestamp, byWriter: true}/believed: rec.Timestamp, byWriter: false}/' TestWritersClocks
+mutant 'times of writers do not say that an expiry is not due' tracker/fold/owner.go \
+	's/case !s.at.ByWriter \&\& !j.ByWriter \&\& /case /' TestWritersClocks
 exit "$survivors"
