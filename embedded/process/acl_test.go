@@ -20,11 +20,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/embedded/internal/doctor"
+	"github.com/ackwire/ackwire/embedded/internal/plan"
 	"github.com/ackwire/ackwire/internal/certs/certstest"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/kafkatest"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -39,21 +42,25 @@ type permitted struct {
 // Users; a worker's user has the name of its lane.
 const (
 	userGateway, userTracker, userCommands = "gateway", "tracker", "commands"
-	webhooksLane                           = topic.WebhookLane
+	webhooksLane, pythonLane               = topic.WebhookLane, "python"
 )
+
+// role returns the role of a user.
+func (p *permitted) role(user string) topic.Role {
+	switch user {
+	case userGateway:
+		return topic.RoleGateway
+	case userTracker:
+		return topic.RoleTracker
+	case userCommands:
+		return topic.RoleCommands
+	}
+	return topic.RoleProcessor
+}
 
 // grants returns all permissions of a user.
 func (p *permitted) grants(user string) (all []kafkatest.Grant) {
-	role, lanes := topic.RoleProcessor, []string{user}
-	switch user {
-	case userGateway:
-		role = topic.RoleGateway
-	case userTracker:
-		role = topic.RoleTracker
-	case userCommands:
-		role = topic.RoleCommands
-	}
-	for _, a := range p.names.ACLs(role, lanes) {
+	for _, a := range p.names.ACLs(p.role(user), []string{user}) {
 		for _, op := range a.Operations {
 			all = append(all, kafkatest.Grant{User: user, Resource: a.Resource, Name: a.Name, Prefixed: a.Prefixed,
 				Operation: op})
@@ -116,6 +123,7 @@ types:
   demo.flaky: {schema: {}}
   demo.fail: {schema: {}}
   report.generate: {lane: reports, schema: {}}
+  text.count: {lane: python, schema: {}}
 `
 
 // TestEachRoleNeedsExactlyItsPermissions runs all services on a broker with an authorizer. Each role has a user of its
@@ -130,12 +138,12 @@ func TestEachRoleNeedsExactlyItsPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close()
-	for _, spec := range p.names.Specs([]string{"default", "reports"}, 2) {
+	for _, spec := range p.names.Specs([]string{"default", "reports", pythonLane}, 2) {
 		if _, err := kafka.EnsureTopics(t.Context(), admin, kafka.Topic(spec)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, user := range []string{userGateway, userTracker, userCommands, "default", "reports", webhooksLane} {
+	for _, user := range []string{userGateway, userTracker, userCommands, "default", "reports", webhooksLane, pythonLane} {
 		p.s.broker.SetPassword(t, user, secretOf(user))
 		certstest.Write(t, filepath.Join(p.s.dir, user+".password"), []byte(secretOf(user)+"\n"))
 		p.s.broker.Grant(t, p.grants(user)...)
@@ -222,6 +230,12 @@ func (p *permitted) works(t *testing.T) {
 	})
 	ends(submit("demo.sleep", map[string]any{"seconds": 0.1}), job.Completed)
 	p.requeues(t)
+	t.Run("a worker in Python", func(t *testing.T) {
+		env := append(python(t), "KAFKA_TLS=1", "KAFKA_CA="+filepath.Join(p.s.dir, "ca.pem"), "KAFKA_SASL=SCRAM-SHA-512",
+			"KAFKA_USER="+pythonLane, "KAFKA_PASSWORD_FILE="+filepath.Join(p.s.dir, pythonLane+".password"))
+		startPython(t, env, p.s.broker.SASL, "snake")
+		ends(submit("text.count", map[string]any{"text": "one two three"}), job.Completed)
+	})
 	for _, one := range all[1:] {
 		_ = one.cmd.Process.Signal(syscall.SIGTERM)
 	}
@@ -346,6 +360,7 @@ func (p *permitted) missing(t *testing.T, g kafkatest.Grant, mend bool) {
 	one := p.service(t, g.User)
 	one.start()
 	defer one.kill()
+	p.doctor(t, g)
 	want := named(g)
 	var body string
 	await := time.Now().Add(startWithin)
@@ -370,6 +385,34 @@ func (p *permitted) missing(t *testing.T, g kafkatest.Grant, mend bool) {
 	}
 }
 
+// doctor has ackwire doctor, as the user, name the missing grant and no other.
+func (p *permitted) doctor(t *testing.T, g kafkatest.Grant) {
+	t.Helper()
+	types, err := jobtypes.Load(p.types)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	what := plan.Plan{Names: p.names, Types: types, Lanes: []string{"default"}, Partitions: 2,
+		Roles: []topic.Role{p.role(g.User)}}
+	ctx, cancel := context.WithTimeout(t.Context(), startWithin)
+	defer cancel()
+	var found []string
+	doctor.Run(ctx, doctor.Config{Kafka: p.security(g.User), Plan: what,
+		Env: service.OS(slog.New(slog.DiscardHandler))}, func(f doctor.Finding) {
+		if f.Check == doctor.CheckPermission && f.State == doctor.Wrong {
+			found = append(found, f.Subject+": "+f.Setting)
+		}
+	})
+	subject := g.Resource + " " + g.Name
+	if g.Prefixed {
+		subject += "*"
+	}
+	if want := subject + ": " + g.Operation; len(found) != 1 || found[0] != want {
+		t.Errorf("doctor finds %q, want %s", found, want)
+	}
+}
+
 // settled returns after d.
 func settled(d time.Duration) { <-time.After(d) }
 
@@ -377,6 +420,7 @@ func settled(d time.Duration) { <-time.After(d) }
 func (p *permitted) missingAtCommands(t *testing.T, g kafkatest.Grant) {
 	p.s.broker.Revoke(t, g)
 	defer p.s.broker.Grant(t, g)
+	p.doctor(t, g)
 	cl, err := p.security(userCommands).NewAdminClient(service.OS(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Error(err)

@@ -21,6 +21,22 @@ BROKERS = os.environ.get("KAFKA", "127.0.0.1:9092").split(",")
 PREFIX = os.environ.get("PREFIX", "ackwire.")
 LANE = os.environ.get("LANE", "python")
 WORKER = os.environ.get("WORKER", "python-" + uuid.uuid4().hex[:8])
+
+
+def security():
+    """The settings by which both clients connect. Without KAFKA_TLS and KAFKA_SASL it is a Kafka without security."""
+    tls, sasl = os.environ.get("KAFKA_TLS") == "1", os.environ.get("KAFKA_SASL", "")
+    settings = {"security_protocol": ("SASL_" if sasl else "") + ("SSL" if tls else "PLAINTEXT")}
+    if tls:
+        settings.update(ssl_cafile=os.environ.get("KAFKA_CA"), ssl_certfile=os.environ.get("KAFKA_CERT"),
+                        ssl_keyfile=os.environ.get("KAFKA_KEY"))
+    if sasl:  # PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+        with open(os.environ["KAFKA_PASSWORD_FILE"]) as f:
+            settings.update(sasl_mechanism=sasl, sasl_plain_username=os.environ["KAFKA_USER"],
+                            sasl_plain_password=f.readline().rstrip("\r\n"))
+    return settings
+
+
 GRACE = 2.0  # seconds that a running job may go on when the worker stops
 STATES = ("pending", "scheduled", "queued", "processing", "retrying", "completed", "failed", "cancelled")
 
@@ -157,9 +173,9 @@ class Worker:
         self.stopping = threading.Event()
         self.run = None
         self.unread = None  # why the last poll failed
-        self.producer = KafkaProducer(bootstrap_servers=BROKERS, acks="all", linger_ms=0)
+        self.producer = KafkaProducer(bootstrap_servers=BROKERS, acks="all", linger_ms=0, **security())
         # Step 1: orders for this worker come to the partition of its name, without a group.
-        self.orders = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False)
+        self.orders = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False, **security())
         partitions = self.orders.partitions_for_topic(PREFIX + "control")
         home = TopicPartition(PREFIX + "control", (murmur2(WORKER.encode()) & 0x7FFFFFFF) % len(partitions))
         self.orders.assign([home])
@@ -168,7 +184,7 @@ class Worker:
         self.requests = KafkaConsumer(
             PREFIX + "requests." + LANE, bootstrap_servers=BROKERS, group_id=PREFIX + "processor." + LANE,
             enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=1,
-            session_timeout_ms=10000, heartbeat_interval_ms=2000)
+            session_timeout_ms=10000, heartbeat_interval_ms=2000, **security())
 
     def hear(self):
         """Steps 5 and 8: granted, stop and quit."""
@@ -318,7 +334,8 @@ class Worker:
             at = self.requests.position(tp)
             if at >= end:
                 continue
-            probe = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False, max_poll_records=1)
+            probe = KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False, max_poll_records=1,
+                                  **security())
             try:
                 probe.assign([tp])
                 probe.seek(tp, at)
