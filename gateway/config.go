@@ -26,11 +26,12 @@ import (
 
 // Config holds the settings of a gateway.
 type Config struct {
-	Kafka       kafka.Config `embed:""`
-	Topics      kafka.Topics `embed:""`
-	TopicPrefix string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
-	Partitions  int32        `help:"Number of partitions of topics that this process makes. All processes must have the same number: existing topics are compared with it, status and view exactly, while those of requests may have more." default:"12"`
-	Listen      string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
+	Kafka        kafka.Config `embed:""`
+	Topics       kafka.Topics `embed:""`
+	TopicPrefix  string       `help:"Prefix of all topics and consumer groups." default:"ackwire."`
+	Partitions   int32        `help:"Number of partitions of topics that this process makes. All processes must have the same number: existing topics are compared with it, status and view exactly, while those of requests may have more." default:"12"`
+	FormerPrefix string       `name:"former-topic-prefix" help:"Prefix of topics from which jobs move to topic-prefix, to have more partitions: its jobs are found here too, and it gets new jobs until 'ackwire topics grow --close'." placeholder:"PREFIX"`
+	Listen       string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
 
 	Cert string `name:"tls-cert" help:"Certificate, with its chain, in PEM, by which the listener for clients speaks TLS. It is read again when it changes." placeholder:"FILE"`
 	Key  string `name:"tls-key" help:"Private key of tls-cert, in PEM." placeholder:"FILE"`
@@ -85,6 +86,14 @@ func (c Config) Validate() error {
 	}
 	problems = append(problems, c.Kafka.Check(), topic.Names{Prefix: c.TopicPrefix}.Validate(),
 		c.Topics.Check(), topic.CheckOverrides(c.Topics.Settings))
+	if c.FormerPrefix != "" {
+		if err := (topic.Names{Prefix: c.FormerPrefix}).Validate(); err != nil {
+			problem("former-topic-prefix: %w", err)
+		}
+		if c.FormerPrefix == c.TopicPrefix {
+			problem("former-topic-prefix must not be topic-prefix: it is where jobs move from")
+		}
+	}
 	if c.Blobs.URL != "" {
 		problems = append(problems, blobs.CheckURL(c.Blobs.URL))
 	}

@@ -75,11 +75,11 @@ type Gateway struct {
 
 	// Set by Run before it serves, then only read.
 	kafka *kgo.Client
-	up    *upstream.Upstream
-	lanes *lanes
+	up    *upstream.Pair
+	lanes []*lanes     // of the present system, and of the former one if there is one
 	blobs *blobs.Store // nil if none is configured
 
-	streams atomic.Pointer[upstream.Upstream] // for the metrics, which may be read before Run
+	streams atomic.Pointer[upstream.Pair] // for the metrics, which may be read before Run
 	addr    atomic.Pointer[string]
 
 	mu     sync.Mutex                      // guards the fields below
@@ -209,11 +209,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		defer func() { _ = g.blobs.Close() }()
 	}
-	g.up = upstream.New(upstream.Config{
+	ask := g.cfg.Kafka.Bounds().Ask
+	g.lanes = []*lanes{newLanes(g.names, g.kafka, ask)}
+	var former *topic.Names
+	if g.cfg.FormerPrefix != "" {
+		former = &topic.Names{Prefix: g.cfg.FormerPrefix}
+		g.lanes = append(g.lanes, newLanes(*former, g.kafka, ask))
+	}
+	g.up = upstream.NewPair(upstream.Config{
 		Names: g.names, Kafka: g.kafka, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.mine}, Log: g.log,
 		Bounds: g.cfg.Kafka.Bounds(),
-	})
-	g.lanes = newLanes(g.names, g.kafka, g.cfg.Kafka.Bounds().Ask)
+	}, former)
 	g.hub.Attach(g.up)
 	g.mine.Attach(g.up)
 	g.streams.Store(g.up)

@@ -84,7 +84,7 @@ func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, er
 	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
 	defer cancel()
 	names := g.types.Lanes()
-	lanes, err := g.askLanes(ctx, names...)
+	lanes, err := g.allLanes(ctx, names...)
 	if err != nil {
 		return nil, err
 	}
@@ -104,9 +104,24 @@ func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, er
 	return stats, nil
 }
 
+// allLanes adds up the workers and requests of the present and the former system.
+func (g *Gateway) allLanes(ctx context.Context, names ...string) (map[string]lane, error) {
+	sum := map[string]lane{}
+	for _, system := range g.lanes {
+		found, err := g.askLanes(ctx, system, names...)
+		if err != nil {
+			return nil, err
+		}
+		for name, l := range found {
+			sum[name] = lane{workers: sum[name].workers + l.workers, waiting: sum[name].waiting + l.waiting}
+		}
+	}
+	return sum, nil
+}
+
 // askLanes is lanes.get with an error for clients.
-func (g *Gateway) askLanes(ctx context.Context, names ...string) (map[string]lane, error) {
-	found, err := g.lanes.get(ctx, names...)
+func (g *Gateway) askLanes(ctx context.Context, system *lanes, names ...string) (map[string]lane, error) {
+	found, err := system.get(ctx, names...)
 	if err != nil {
 		g.log.Warn("lanes are not known", "err", err)
 		return nil, unavailable("Kafka does not answer")

@@ -14,6 +14,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -98,7 +99,7 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t e
 	var none frame.AckFrame
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
-	now, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant})
+	now, at, err := g.up.Find(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant})
 	if err != nil {
 		return none, 0, trackerProblem(err)
 	}
@@ -112,11 +113,12 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t e
 	if err := g.kafkaUp.err(); err != nil {
 		return none, 0, unavailable(err.Error())
 	}
-	version, err := g.appendOrder(ctx, &event.Event{Type: t, JobID: jobID, Life: now.Life, Round: int(now.Round)})
+	version, err := g.appendOrder(ctx, at.Names(), &event.Event{Type: t, JobID: jobID, Life: now.Life,
+		Round: int(now.Round)})
 	if err != nil {
 		return none, 0, err
 	}
-	then, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant, MinVersion: version})
+	then, err := at.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant, MinVersion: version})
 	switch {
 	case connect.CodeOf(err) == connect.CodeNotFound:
 		return none, 0, frame.NewProblem(code.NotFound, "") // the job expired before the order was folded
@@ -135,12 +137,12 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t e
 
 // appendOrder writes an order to the log. It returns the version up to which the log must be folded to know its
 // outcome.
-func (g *Gateway) appendOrder(ctx context.Context, e *event.Event) (int64, error) {
+func (g *Gateway) appendOrder(ctx context.Context, names topic.Names, e *event.Event) (int64, error) {
 	value, err := event.Encode(e)
 	if err != nil {
 		return 0, fmt.Errorf("%s of job %s: %w", e.Type, e.JobID, err)
 	}
-	rec := &kgo.Record{Topic: g.names.Status(), Key: []byte(e.JobID), Value: value}
+	rec := &kgo.Record{Topic: names.Status(), Key: []byte(e.JobID), Value: value}
 	err = kafka.ProduceSync(ctx, g.kafka, rec)
 	g.kafkaUp.observe(err)
 	if err != nil {

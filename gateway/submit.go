@@ -18,6 +18,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -42,7 +43,8 @@ type submission struct {
 	id      auth.Identity
 	jobID   string
 	key     string
-	holder  string // of the key's reservation
+	holder  string             // of the key's reservation
+	to      *upstream.Upstream // the system that is to have the job
 	payload []byte
 	request topic.Request
 
@@ -117,11 +119,30 @@ func (g *Gateway) submit(
 
 // write makes the job durable.
 func (g *Gateway) write(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
-	if s.key != "" {
-		return g.writeReserved(ctx, s)
+	s.to = g.up.Intake()
+	if s.key == "" {
+		return g.produce(ctx, s)
 	}
-	return g.produce(ctx, s)
+	// The former system has the key's job, or makes it, unless its shard says that it is closed: see
+	// tracker/shard/closed.go.
+	if former := g.up.Former(); former != nil {
+		s.to = former
+		ack, version, err := g.writeReserved(ctx, s)
+		if !errors.Is(err, errClosed) {
+			return ack, version, err
+		}
+		g.up.NoteClosed()
+		s.to = g.up.Now()
+	}
+	ack, version, err := g.writeReserved(ctx, s)
+	if errors.Is(err, errClosed) {
+		err = unavailable("new keys belong to a topic prefix that this gateway does not know")
+	}
+	return ack, version, err
 }
+
+// errClosed is the error of a submit to the former system that does not have the job, and makes none of new keys.
+var errClosed = errors.New("the key belongs to another topic prefix")
 
 // writeReserved is write for a submit with a key. It reserves the key, and releases it if the submit fails.
 func (g *Gateway) writeReserved(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
@@ -144,7 +165,7 @@ func (g *Gateway) writeReserved(ctx context.Context, s *submission) (frame.AckFr
 func (g *Gateway) unreserve(ctx context.Context, s *submission) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unreserveTimeout)
 	defer cancel()
-	if err := g.up.Unreserve(ctx, &trackerpb.UnreserveRequest{JobId: s.jobID, Holder: s.holder}); err != nil {
+	if err := s.to.Unreserve(ctx, &trackerpb.UnreserveRequest{JobId: s.jobID, Holder: s.holder}); err != nil {
 		g.logOf(ctx).Info("key is held until its reservation runs out", "job", s.jobID, "err", err)
 	}
 }
@@ -329,9 +350,9 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 	if err != nil {
 		return event.Position{}, fmt.Errorf("request headers of job %s: %w", s.jobID, err)
 	}
-	rec := &kgo.Record{Topic: g.names.Requests(s.request.Lane), Key: []byte(s.jobID), Value: s.payload}
+	rec := &kgo.Record{Topic: s.to.Names().Requests(s.request.Lane), Key: []byte(s.jobID), Value: s.payload}
 	if s.request.RunAt != nil {
-		rec.Topic = g.names.Deferred()
+		rec.Topic = s.to.Names().Deferred()
 	}
 	for _, h := range headers {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader(h))
@@ -362,25 +383,28 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 	if err != nil {
 		return 0, fmt.Errorf("accepted event of job %s: %w", s.jobID, err)
 	}
-	rec := &kgo.Record{Topic: g.names.Status(), Key: []byte(s.jobID), Value: value}
+	rec := &kgo.Record{Topic: s.to.Names().Status(), Key: []byte(s.jobID), Value: value}
 	err = kafka.ProduceSync(ctx, g.kafka, rec)
 	g.kafkaUp.observe(err)
 	if err != nil {
 		g.logOf(ctx).Warn("accepted's outcome is not known", "job", s.jobID, "err", err)
 		return 0, indeterminate(s.jobID) // the request is there: the job may still run
 	}
-	g.up.Written(rec.Partition, rec.Offset+1)
+	s.to.Written(rec.Partition, rec.Offset+1)
 	return rec.Offset + 1, nil
 }
 
 // reserve reserves the key at the job's shard. If the job exists already it returns that, else nil.
 func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
-	r, err := g.up.Reserve(ctx, &trackerpb.ReserveRequest{
+	r, err := s.to.Reserve(ctx, &trackerpb.ReserveRequest{
 		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: s.holder,
 	})
 	if err != nil {
 		g.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
 		return nil, unavailable("no tracker answers for this key")
+	}
+	if r.Closed {
+		return nil, errClosed
 	}
 	if r.Reserved {
 		return nil, nil
@@ -393,7 +417,12 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 func (g *Gateway) verdict(
 	ctx context.Context, s *submission, request event.Position, version int64,
 ) (frame.AckFrame, int64, error) {
-	r, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: s.jobID, Tenant: s.id.Tenant, MinVersion: version})
+	r, err := s.to.Get(ctx, &trackerpb.GetRequest{JobId: s.jobID, Tenant: s.id.Tenant, MinVersion: version})
+	if connect.CodeOf(err) == connect.CodeNotFound {
+		if _, why := g.reserve(ctx, s); errors.Is(why, errClosed) {
+			return frame.AckFrame{}, 0, errClosed // the system was closed after the key was reserved
+		}
+	}
 	if err != nil {
 		g.logOf(ctx).Warn("verdict not known", "job", s.jobID, "err", err)
 		return frame.AckFrame{}, 0, indeterminate(s.jobID)

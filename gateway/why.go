@@ -36,7 +36,13 @@ func (g *Gateway) why(ctx context.Context, got *trackerpb.GetResponse) (*frame.W
 	if standing(why, doc, time.Now(), got.Request != nil) {
 		return why, nil
 	}
-	lanes, err := g.askLanes(ctx, got.Lane)
+	system := g.lanes[0]
+	for _, l := range g.lanes {
+		if l.names.Requests(got.Lane) == got.Request.Topic {
+			system = l
+		}
+	}
+	lanes, err := g.askLanes(ctx, system, got.Lane)
 	if err != nil {
 		return nil, err
 	}

@@ -175,7 +175,7 @@ func TestWhyWhileKafkaIsAway(t *testing.T) {
 			began := time.Now()
 			a := w.http("GET", path, nil, nil)
 			if took := time.Since(began); a.status != 503 || a.code != "unavailable" ||
-				!strings.Contains(a.body, "Kafka does not answer") || took > w.gateway.lanes.within+time.Second {
+				!strings.Contains(a.body, "Kafka does not answer") || took > w.gateway.lanes[0].within+time.Second {
 				t.Errorf("%s after %s: %d %s", path, took, a.status, a.body)
 			}
 		}

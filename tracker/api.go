@@ -257,7 +257,7 @@ func (a *api) Reserve(
 		return nil, apiError(err)
 	}
 	return connect.NewResponse(&trackerpb.ReserveResponse{
-		Reserved: r.Held, Job: r.Job.Job, PayloadHash: r.Job.PayloadHash,
+		Reserved: r.Held, Closed: r.Closed, Job: r.Job.Job, PayloadHash: r.Job.PayloadHash,
 	}), nil
 }
 

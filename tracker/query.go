@@ -105,6 +105,9 @@ func (a *api) Stats(
 		return nil, apiError(err)
 	}
 	response := &trackerpb.StatsResponse{AsOf: asOf(overlays)}
+	for _, o := range overlays {
+		response.Closed = response.Closed || o.Closed
+	}
 	for t, n := range counts {
 		if n != 0 {
 			response.Counts = append(response.Counts, &trackerpb.Count{Type: t.Type, Lane: t.Lane, State: string(t.State),

@@ -21,13 +21,18 @@ type TopicsGrowCmd struct {
 	KafkaFlags `embed:""`
 	Requests   int32    `help:"Number of partitions that topics of requests are to have. Jobs go on meanwhile." placeholder:"N"`
 	Lane       []string `help:"Lanes whose topics of requests are meant; unless given all that exist." placeholder:"LANE"`
+	Status     int32    `help:"Number of partitions that status, and all topics with it, are to have under the prefix of --to. Jobs stay where they are until they expire, and new ones are made there." placeholder:"N"`
+	To         string   `help:"The new topic prefix, for --status." placeholder:"PREFIX"`
+	Close      bool     `help:"With --status: from now on make new jobs under the new prefix. All gateways must know both by then (--former-topic-prefix)."`
 	DryRun     bool     `name:"dry-run" help:"Print what would be done, and change nothing."`
 }
 
 // Help returns the text that kong prints below the flags.
 func (c *TopicsGrowCmd) Help() string {
-	return "Partitions bound how many workers of a lane can share its requests. Kafka cannot remove partitions. " +
-		"The command may be repeated: it does only what is missing."
+	return "Partitions of requests bound how many workers can share a lane, those of status how many trackers can share " +
+		"the jobs. Kafka cannot remove partitions. The number of partitions of status never changes: a system gets more by " +
+		"moving to topics with another prefix. " +
+		"The command may be repeated: it does only what is missing, and says what comes next."
 }
 
 // Bounds of the command.
@@ -41,22 +46,51 @@ const (
 
 // Validate reports what is wrong with the flags. The flag parser calls it.
 func (c *TopicsGrowCmd) Validate() error {
-	if c.Requests < 1 || c.Requests > maxPartitions {
-		return fmt.Errorf("--requests must be from 1 to %d", maxPartitions)
+	for name, n := range map[string]int32{"requests": c.Requests, "status": c.Status} {
+		if n < 0 || n > maxPartitions {
+			return fmt.Errorf("--%s must be from 1 to %d", name, maxPartitions)
+		}
+	}
+	moves := c.To != "" || c.Close
+	switch {
+	case (c.Requests == 0) == (c.Status == 0):
+		return errors.New("give either --requests or --status")
+	case c.Requests > 0 && moves:
+		return errors.New("--to and --close belong to --status")
+	case c.Status > 0 && len(c.Lane) > 0:
+		return errors.New("--lane belongs to --requests")
+	case c.Status > 0 && c.To == "":
+		return errors.New("--status needs --to with the new topic prefix")
+	case c.Status > 0 && c.To == c.TopicPrefix:
+		return errors.New("--to must be another prefix than --topic-prefix")
+	case c.Status > 0:
+		if err := (topic.Names{Prefix: c.To}).Validate(); err != nil {
+			return fmt.Errorf("--to: %w", err)
+		}
 	}
 	return c.Kafka.Check()
 }
 
 // Run implements the command.
 func (c *TopicsGrowCmd) Run(env *Env) error {
-	ctx, cancel := context.WithTimeout(env.Context, growTimeout)
+	timeout := growTimeout
+	if c.Status > 0 {
+		timeout = moveTimeout
+	}
+	ctx, cancel := context.WithTimeout(env.Context, timeout)
 	defer cancel()
 	cl, err := c.client()
 	if err != nil {
 		return refused(err)
 	}
 	defer cl.Close()
-	if err := c.growRequests(ctx, env, cl); err != nil {
+	if c.Status > 0 {
+		m := &move{cmd: c, env: env, cl: cl, old: topic.Names{Prefix: c.TopicPrefix}, new: topic.Names{Prefix: c.To}}
+		err = m.run(ctx)
+	} else {
+		err = c.growRequests(ctx, env, cl)
+	}
+	if err != nil {
 		return refused(err)
 	}
 	return nil

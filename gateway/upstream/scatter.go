@@ -223,6 +223,7 @@ func mergeStats(all []*trackerpb.StatsResponse) *trackerpb.StatsResponse {
 		if i == 0 || s.AsOf < merged.AsOf {
 			merged.AsOf = s.AsOf
 		}
+		merged.Closed = merged.Closed || s.Closed
 		for _, c := range s.Counts {
 			sums[key{c.Type, c.Lane, c.State}] += c.Jobs
 		}

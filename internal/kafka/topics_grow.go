@@ -60,21 +60,23 @@ func Grow(ctx context.Context, cl *kgo.Client, plan []Growth) error {
 		case err != nil:
 			return fmt.Errorf("add partitions to topic %s: %w", g.Topic, err)
 		}
-		if err := awaitPartitions(ctx, cl, g); err != nil {
+		if err := AwaitPartitions(ctx, cl, g.Topic, g.To); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func awaitPartitions(ctx context.Context, cl *kgo.Client, g Growth) error {
+// AwaitPartitions waits until a broker says that a topic has n partitions. Brokers learn a little later than their
+// controller what was made.
+func AwaitPartitions(ctx context.Context, cl *kgo.Client, topic string, n int32) error {
 	for {
-		n, err := PartitionCount(ctx, cl, g.Topic)
-		if err == nil && n >= g.To {
+		have, err := PartitionCount(ctx, cl, topic)
+		if err == nil && have >= n {
 			return nil
 		}
 		if !pause.For(ctx, growPause) {
-			return fmt.Errorf("topic %s does not have %d partitions yet: %w", g.Topic, g.To, errors.Join(ctx.Err(), err))
+			return fmt.Errorf("topic %s does not have %d partitions yet: %w", topic, n, errors.Join(ctx.Err(), err))
 		}
 	}
 }

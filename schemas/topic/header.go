@@ -59,6 +59,14 @@ const (
 	ViewOwner = "owner"
 )
 
+// HeaderMark marks a record of status that is no event of a job; its value says what it is. Readers of events pass over
+// such records.
+const HeaderMark = "ackwire-mark"
+
+// MarkClosed is the HeaderMark of a record after which its partition makes no jobs of new idempotency keys any more,
+// because their place is under another topic prefix: see `ackwire topics grow --to`. Its value is that prefix.
+const MarkClosed = "closed"
+
 // RequestVersion is the value of HeaderVersion.
 const RequestVersion = "1"
 

@@ -1002,6 +1002,7 @@ type StatsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Counts        []*Count               `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
 	AsOf          int64                  `protobuf:"varint,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	Closed        bool                   `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"` // one of the partitions is closed: see ReserveResponse
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1048,6 +1049,13 @@ func (x *StatsResponse) GetAsOf() int64 {
 		return x.AsOf
 	}
 	return 0
+}
+
+func (x *StatsResponse) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
 }
 
 type Count struct {
@@ -1259,9 +1267,12 @@ type ReserveResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// reserved: the key is free and held for this submit for some seconds; go on.
 	// Otherwise the job exists: compare payload_hash.
-	Reserved      bool   `protobuf:"varint,1,opt,name=reserved,proto3" json:"reserved,omitempty"`
-	Job           *Job   `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
-	PayloadHash   string `protobuf:"bytes,3,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`
+	Reserved    bool   `protobuf:"varint,1,opt,name=reserved,proto3" json:"reserved,omitempty"`
+	Job         *Job   `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
+	PayloadHash string `protobuf:"bytes,3,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`
+	// closed: there is no such job, and none is made in this partition any more: the key belongs to
+	// another topic prefix.
+	Closed        bool `protobuf:"varint,4,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1315,6 +1326,13 @@ func (x *ReserveResponse) GetPayloadHash() string {
 		return x.PayloadHash
 	}
 	return ""
+}
+
+func (x *ReserveResponse) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
 }
 
 type UnreserveRequest struct {
@@ -2143,10 +2161,11 @@ const file_tracker_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x02 \x03(\x05R\n" +
 	"partitions\x123\n" +
-	"\x05fresh\x18\x03 \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\"W\n" +
+	"\x05fresh\x18\x03 \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\"o\n" +
 	"\rStatsResponse\x121\n" +
 	"\x06counts\x18\x01 \x03(\v2\x19.ackwire.tracker.v1.CountR\x06counts\x12\x13\n" +
-	"\x05as_of\x18\x02 \x01(\x03R\x04asOf\"Y\n" +
+	"\x05as_of\x18\x02 \x01(\x03R\x04asOf\x12\x16\n" +
+	"\x06closed\x18\x03 \x01(\bR\x06closed\"Y\n" +
 	"\x05Count\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x14\n" +
@@ -2161,11 +2180,12 @@ const file_tracker_proto_rawDesc = "" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12!\n" +
 	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\x12\x16\n" +
-	"\x06holder\x18\x04 \x01(\tR\x06holder\"{\n" +
+	"\x06holder\x18\x04 \x01(\tR\x06holder\"\x93\x01\n" +
 	"\x0fReserveResponse\x12\x1a\n" +
 	"\breserved\x18\x01 \x01(\bR\breserved\x12)\n" +
 	"\x03job\x18\x02 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12!\n" +
-	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\"A\n" +
+	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\x12\x16\n" +
+	"\x06closed\x18\x04 \x01(\bR\x06closed\"A\n" +
 	"\x10UnreserveRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06holder\x18\x02 \x01(\tR\x06holder\"\x13\n" +

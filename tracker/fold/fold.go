@@ -22,6 +22,8 @@ type Meta struct {
 	// from it. Rules do not decide by it, as another owner may have read the record later. A zero
 	// Clock means Time.
 	Clock time.Time
+	// ClosedAt is the first offset after the partition's topic.MarkClosed; 0 if it has none.
+	ClosedAt int64
 }
 
 // Result is the effect of an event.
@@ -65,6 +67,9 @@ const (
 	OtherLife      Reason = "other_life"      // of another life of the job's ID
 	// StaleRequest: a claim for an unknown job, from a request so old that its job may have expired.
 	StaleRequest Reason = "stale_request"
+	// Moved: the first event of a job with an idempotency key, after the partition was closed. Such jobs are made under
+	// another topic prefix.
+	Moved Reason = "moved"
 	// NoDocument: the job could not be written as a document afterwards. The record is a dead letter.
 	NoDocument Reason = "no_document"
 )
@@ -72,7 +77,7 @@ const (
 // Reasons lists every reason for which an event changes nothing.
 var Reasons = []Reason{Old, Duplicate, Conflict, UnknownJob, Ended, NotEnded, NotHeld, WrongRun,
 	OldDispatch, FutureDispatch, WrongRequest, StaleRenewal, WrongRound, NotRequested, NotDue, NotOwed,
-	OtherLife, StaleRequest, NoDocument}
+	OtherLife, StaleRequest, Moved, NoDocument}
 
 // step is the folding of one event.
 type step struct {
@@ -201,6 +206,8 @@ func (s *step) orderHolder(t event.OrderType) []event.Order {
 // accepted: the job's request is durable.
 func (s *step) accepted() Result {
 	switch {
+	case s.old == nil && s.moved():
+		return s.refuse(Moved)
 	case s.old == nil:
 		s.next = born(s.e, s.at)
 		s.next.Accepted = true
@@ -234,6 +241,8 @@ func (s *step) claimed() Result {
 	}
 	j := s.old
 	switch {
+	case j == nil && s.moved():
+		return s.refuse(Moved, s.order(event.Stop, Moved))
 	case j == nil && s.e.Dispatch == 1:
 		if s.stale() {
 			return s.refuse(StaleRequest, s.order(event.Stop, StaleRequest))

@@ -7,6 +7,13 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
+// moved reports whether the event comes after its partition was closed, and is of a job with an idempotency key: if
+// the job is not known it must not be made, because another topic prefix has the key by then. Such jobs have a named
+// life from the first event on; jobs without a key are made here as before, for their IDs are used once.
+func (s *step) moved() bool {
+	return s.at.ClosedAt > 0 && s.at.Offset >= s.at.ClosedAt && s.e.Life != ""
+}
+
 // youngRequest is the age up to which the claim of a request may always make its job, however short the
 // retention is, because the job's accepted may still be on its way. It is MaxSubmit, the longest that a
 // submit takes, plus the difference that brokers' clocks may have.

@@ -35,10 +35,10 @@ func (s *Shard) checkpoint() {
 	s.flushing, s.dirty = s.dirty, nil
 	s.flushed, s.flushedTo = changes(s.flushing), s.next
 	s.unwritten.writing()
-	flushed, next, viewed := s.flushed, s.flushedTo, s.viewing.viewed
+	flushed, next, viewed, closedAt := s.flushed, s.flushedTo, s.viewing.viewed, s.closedAt
 	result := make(chan error, 1)
 	s.checkpointed = result
-	s.wg.Go(func() { result <- s.write(flushed, next, viewed) })
+	s.wg.Go(func() { result <- s.write(flushed, next, viewed, closedAt) })
 }
 
 func changes(entries []*entry) []store.Change {
@@ -54,8 +54,12 @@ func changes(entries []*entry) []store.Change {
 	return changes
 }
 
-func (s *Shard) write(changes []store.Change, next, viewed int64) error {
+func (s *Shard) write(changes []store.Change, next, viewed, closedAt int64) error {
 	began := time.Now()
+	// Before the position passes the mark. A position before it does no harm, as later events alone count by it.
+	if err := s.store.Close(closedAt); err != nil {
+		return err
+	}
 	if err := s.store.Checkpoint(changes, next, viewed); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
@@ -59,6 +60,10 @@ const newsAge = 10 * time.Minute
 // become a document, goes to the dead letters and changes nothing. It fails when the store cannot
 // be read: going on would fold onto nothing.
 func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
+	if isMark(rec, topic.MarkClosed) {
+		s.close(rec.Offset)
+		return nil
+	}
 	e, reason, err := s.decode(rec)
 	if err != nil {
 		s.bury(rec, reason, err)
@@ -73,7 +78,8 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 	if s.ready.Load() {
 		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
 	}
-	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock})
+	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock,
+		ClosedAt: s.closedAt})
 	s.join(entry, rec, &e, r, now)
 	if r.Changed {
 		was := entry.job

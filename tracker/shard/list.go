@@ -12,7 +12,8 @@ import (
 // Overlay is what a shard's memory has of a tenant's jobs and the store may not: the two
 // together answer lists and counts.
 type Overlay struct {
-	AsOf time.Time
+	AsOf   time.Time
+	Closed bool // the partition is closed
 
 	part      *store.Partition
 	next      int64 // position of the overlay
@@ -39,7 +40,7 @@ func (s *Shard) Overlay(ctx context.Context, tenant string, least int64) (*Overl
 }
 
 func (s *Shard) overlay(tenant string) *Overlay {
-	o := &Overlay{AsOf: s.fresh.asOf, part: s.store, next: s.next, flushedTo: s.flushedTo}
+	o := &Overlay{AsOf: s.fresh.asOf, Closed: s.closedAt > 0, part: s.store, next: s.next, flushedTo: s.flushedTo}
 	add := func(e *entry, flushing bool, flushed *fold.Job) {
 		c := changed{id: e.id, flushing: flushing, flushed: flushed, current: e.job}
 		if e.saved != nil {

@@ -35,10 +35,11 @@ type reservation struct {
 	waits  []*ask
 }
 
-// Reserved is the answer to Reserve: either the key is held for the asker, or the job exists.
+// Reserved is the answer to Reserve: the key is held for the asker, or the job exists, or neither can be.
 type Reserved struct {
-	Held bool
-	Job  Snapshot
+	Held   bool
+	Closed bool // the partition is closed, and has no such job
+	Job    Snapshot
 }
 
 // Reserve checks the key that a job's ID was made from. While another submit holds it, it
@@ -52,6 +53,8 @@ func (s *Shard) Reserve(ctx context.Context, jobID, tenant, holder string) (Rese
 		now := time.Now()
 		r := s.reserved[jobID]
 		switch {
+		case s.closedAt > 0:
+			reply <- answer[Reserved]{value: Reserved{Closed: true}}
 		case r == nil && len(s.reserved) >= maxReservations:
 			a.fail(s.overloaded(boundReservations))
 		case r == nil || r.holder == holder || now.After(r.until):

@@ -95,6 +95,7 @@ type Shard struct {
 	left         bool                          // Run has ended: nobody is answered any more
 	wasReady     bool                          // it had caught up
 	next         int64                         // offset of the next record to fold
+	closedAt     int64                         // see fold.Meta
 	stored       int64                         // next, as the store has it
 	restored     int64                         // next when Run began
 	end          int64                         // the log's end when Run began; -1 while not known
@@ -188,6 +189,7 @@ func New(cfg Config) *Shard {
 		expiring:   map[string]time.Time{},
 		writers:    writerClock{told: map[wrong]time.Time{}},
 	}
+	s.closedAt = cfg.Store.Totals().ClosedAt
 	s.brokerTimes, s.bounds = cfg.BrokerTimes, cfg.Bounds
 	if s.bounds == (kafka.Bounds{}) {
 		s.bounds = kafka.Timeouts{}.Bounds()

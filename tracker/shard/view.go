@@ -185,5 +185,5 @@ func (s *Shard) lastView() error {
 	if v.viewed == v.stored {
 		return nil
 	}
-	return s.write(nil, s.stored, v.viewed)
+	return s.write(nil, s.stored, v.viewed, s.closedAt)
 }

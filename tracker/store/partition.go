@@ -21,6 +21,8 @@ type Totals struct {
 	Next int64 `json:"next"`
 	// Viewed is the position up to which the topic view is written.
 	Viewed int64 `json:"viewed,omitempty"`
+	// ClosedAt is the first offset after the partition's topic.MarkClosed; 0 if it has none. It may be above Next.
+	ClosedAt int64 `json:"closedAt,omitempty"`
 	// Count is the number of rows, Active the number of jobs that have not ended.
 	Count  int64 `json:"count"`
 	Active int64 `json:"active"`
@@ -196,7 +198,7 @@ func (p *Partition) Apply(loads []Load, totals *Totals) (err error) {
 			return fmt.Errorf("%w: %d jobs with sum %016x, and the checkpoint says %d with %016x",
 				ErrUnsound, w.totals.Count, w.totals.Sum, totals.Count, totals.Sum)
 		}
-		w.totals.Next, w.totals.Viewed = totals.Next, totals.Next
+		w.totals.Next, w.totals.Viewed, w.totals.ClosedAt = totals.Next, totals.Next, totals.ClosedAt
 	}
 	return w.commit()
 }
@@ -206,6 +208,17 @@ func (p *Partition) Place(next int64) (err error) {
 	w := p.newWrite()
 	defer func() { err = errors.Join(err, w.batch.Close()) }()
 	w.totals.Next, w.totals.Viewed = next, next
+	return w.commit()
+}
+
+// Close sets Totals.ClosedAt, unless it is set.
+func (p *Partition) Close(at int64) (err error) {
+	if at == 0 || p.Totals().ClosedAt > 0 {
+		return nil
+	}
+	w := p.newWrite()
+	defer func() { err = errors.Join(err, w.batch.Close()) }()
+	w.totals.ClosedAt = at
 	return w.commit()
 }
 

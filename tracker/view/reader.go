@@ -163,8 +163,11 @@ func (r *reading) finish() error {
 		if err := r.into.Decodable(); err != nil {
 			return err
 		}
+		if err := r.into.Close(c.ClosedAt); err != nil {
+			return err
+		}
 		return r.into.Place(c.Next)
 	default:
-		return r.into.Apply(nil, &store.Totals{Next: c.Next, Count: c.Count, Sum: c.Sum})
+		return r.into.Apply(nil, &store.Totals{Next: c.Next, Count: c.Count, Sum: c.Sum, ClosedAt: c.ClosedAt})
 	}
 }

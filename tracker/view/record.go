@@ -37,6 +37,8 @@ type Checkpoint struct {
 	// Partial is true while a change that is too large for one transaction is written in several:
 	// the table then has some later rows, and Count and Sum are not set.
 	Partial bool `json:"partial,omitempty"`
+	// ClosedAt is store.Totals.ClosedAt.
+	ClosedAt int64 `json:"closedAt,omitempty"`
 	// At is when it was written.
 	At time.Time `json:"at"`
 }

@@ -98,6 +98,7 @@ func (w *Writer) Write(
 		if taken == len(ids) {
 			c = Checkpoint{V: formatVersion, Log: w.cfg.Log, Next: totals.Next, Count: totals.Count, Sum: totals.Sum, At: now}
 		}
+		c.ClosedAt = totals.ClosedAt
 		checkpoint, err := special(w.cfg.Names.View(), w.partition, topic.ViewCheckpoint, c)
 		if err != nil {
 			return err
