@@ -11,8 +11,8 @@ import (
 
 // Override is an operator's own value for a setting of a kind of topic, written KIND.SETTING=VALUE.
 type Override struct {
-	Kind    Kind
-	Setting string
+	Kind    Kind   // of the topics that it is for
+	Setting string // as Kafka names it, or one of the constants Setting…
 	Value   string // empty: the broker's default
 }
 
