@@ -2,12 +2,16 @@ package docker
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
+	"regexp"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -28,13 +32,23 @@ func (c compose) coordinator(ctx context.Context, t *testing.T) (container strin
 		addresses[name] = command{}.told(t, "docker", "inspect", "-f",
 			"{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", containers[id])
 	}
+	file := func(name string) string {
+		return command{}.told(t, "docker", "exec", containers[1], "cat", "/keys/"+name)
+	}
+	pool := x509.NewCertPool()
+	user := regexp.MustCompile(`name=(ackwire-admin),password=(\w+)`).FindStringSubmatch(file("scram"))
+	if !pool.AppendCertsFromPEM([]byte(file("ca.pem"))) || user == nil {
+		t.Fatal("brokers have no authority or no administrator")
+	}
 	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...),
+		kgo.SASL(scram.Auth{User: user[1], Pass: user[2]}.AsSha512Mechanism()),
 		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
 			name, port, err := net.SplitHostPort(address)
 			if err != nil {
 				return nil, err
 			}
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(addresses[name], port))
+			d := tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: name, MinVersion: tls.VersionTLS12}}
+			return d.DialContext(ctx, network, net.JoinHostPort(addresses[name], port))
 		}))
 	if err != nil {
 		t.Fatal(err)

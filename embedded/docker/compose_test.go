@@ -151,6 +151,7 @@ func TestCompose(t *testing.T) {
 		name string
 		run  func(t *testing.T)
 	}{
+		{"is secured", func(t *testing.T) { isSecured(t, c) }},
 		{"is observed", func(t *testing.T) { isObserved(t, c, url, token("bob"), u) }},
 		{"loses nothing", func(t *testing.T) { losesNothing(t, c, url, token("alice")) }},
 		{"tells of the dead", func(t *testing.T) { tellsOfTheDead(t, c) }},
