@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -148,6 +149,24 @@ func TestSecuredKafka(t *testing.T) {
 	t.Run("a service without the password is not ready and says why", func(t *testing.T) { s.waitsForPassword(t, f) })
 	t.Run("a service without a file does not start", s.needsFiles)
 	t.Run("a password and a certificate are rotated under load", func(t *testing.T) { s.rotates(t, f) })
+	t.Run("services change from plaintext to TLS under load", func(t *testing.T) { s.changesOver(t, f) })
+}
+
+// changesOver starts services on the broker's plaintext listener, and then, under load, each of them again on the one
+// with TLS: those that have changed and those that have not work together.
+func (s *secured) changesOver(t *testing.T, f *front) {
+	url, all := services(t, strings.Join(s.broker.Brokers(), ","))
+	load(t, url, func() {
+		for _, name := range []string{"processor", "tracker", "gateway"} {
+			p := all[name]
+			_ = p.cmd.Process.Signal(syscall.SIGTERM)
+			_ = p.cmd.Wait()
+			p.args[indexOf(p.args, "--kafka")+1] = f.l.Addr().String()
+			p.args = append(p.args, s.flags()...)
+			p.start()
+			p.waitReady()
+		}
+	})
 }
 
 // waitsForPassword starts each service with a wrong password, and mends the file when all have said so.
