@@ -76,6 +76,9 @@ model: ## Explore large models of a job's life with the real rules; takes up to 
 bench: build ## Measure Ackwire and plain Kafka side by side, as ratios, in one run
 	bin/loadtest bench
 
+bench-kafka: ## The same on a real Kafka, over plaintext and over TLS with SCRAM; needs Docker
+	go test -run '^$$' -bench FloorOnKafka -benchtime 1x -timeout 30m -tags $(TESTTAGS) ./embedded/process
+
 bench-storm: build ## Have 10,000 sockets reconnect at once
 	bin/loadtest bench storm
 
@@ -148,4 +151,4 @@ tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run quick-build measure-start test js js-test mutants model bench bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports check-tools
+.PHONY: help build run quick-build measure-start test js js-test mutants model bench bench-kafka bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports check-tools

@@ -33,7 +33,7 @@ const kafkaUser = "ackwire"
 // secretOf returns the n-th password.
 func secretOf(n any) string { return fmt.Sprint("hunter", n) }
 
-func startSecured(t *testing.T, c kafkatest.Credentials) *secured {
+func startSecured(t testing.TB, c kafkatest.Credentials) *secured {
 	t.Helper()
 	kafkatest.Require(t)
 	s := &secured{ca: certstest.NewCA(t), dir: t.TempDir()}
@@ -47,7 +47,7 @@ func startSecured(t *testing.T, c kafkatest.Credentials) *secured {
 }
 
 // setPassword changes the password at the broker, and then in the services' file.
-func (s *secured) setPassword(t *testing.T, password string) {
+func (s *secured) setPassword(t testing.TB, password string) {
 	t.Helper()
 	s.broker.SetPassword(t, kafkaUser, password)
 	certstest.Write(t, filepath.Join(s.dir, "password"), []byte(password+"\n"))
