@@ -279,9 +279,9 @@ func (m *movers) check(t *testing.T) {
 	}
 }
 
-// TestAKeyIsReservedAndThenTheFormerPrefixIsClosed: the order of records in the log decides. A gateway has a reservation
-// of a key, and its request is on its way, when the mark is written. Its accepted comes after it and is refused; the
-// same submit then makes the job under the new prefix. A worker that has begun with the request is stopped, and what it
+// TestAKeyIsReservedAndThenTheFormerPrefixIsClosed: the order of records in the log decides. A gateway has reserved a
+// key, and its request is on its way, when the mark is written. Its accepted comes after it and is refused; the same
+// submit then makes the job under the new prefix. A worker that has begun with the request is stopped, and what it
 // reports is refused, as that of any run whose claim was not taken.
 func TestAKeyIsReservedAndThenTheFormerPrefixIsClosed(t *testing.T) {
 	duringRebalances(t)

@@ -35,7 +35,8 @@ func (s *Shard) checkpoint() {
 	s.flushing, s.dirty = s.dirty, nil
 	s.flushed, s.flushedTo = changes(s.flushing), s.next
 	s.unwritten.writing()
-	flushed, next, viewed, closedAt := s.flushed, s.flushedTo, s.viewing.viewed, s.closedAt
+	flushed, next, viewed := s.flushed, s.flushedTo, s.viewing.viewed
+	closedAt := s.closedAt
 	result := make(chan error, 1)
 	s.checkpointed = result
 	s.wg.Go(func() { result <- s.write(flushed, next, viewed, closedAt) })

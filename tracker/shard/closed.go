@@ -8,7 +8,8 @@ import (
 
 // A partition is closed while its system's jobs move to another topic prefix: from a record topic.MarkClosed on, no
 // event makes a job of an idempotency key that is not known. Gateways ask here before they make such a job under the
-// other prefix. As the order of records in the log decides, a key has one job, whatever gateways and trackers do meanwhile.
+// other prefix. As the order of records in the log decides, a key has one job, whatever gateways and trackers do
+// meanwhile.
 
 // isMark reports whether a record is no event but a mark with this value.
 func isMark(rec *kgo.Record, mark string) bool {
