@@ -166,6 +166,9 @@ func (o options) containerFiles() []testcontainers.ContainerFile {
 	return all
 }
 
+// rack returns the rack of broker i.
+func rack(i int) string { return fmt.Sprintf("rack-%d", i+1) }
+
 func hostname(i int) string { return fmt.Sprintf("kafka-%d", i+1) }
 
 // environment returns the variables that configure broker i of n, as the public image's documentation
@@ -211,6 +214,9 @@ func environment(i, n int, addr string) map[string]string {
 		"KAFKA_SOCKET_CONNECTION_SETUP_TIMEOUT_MAX_MS":    "2000",
 		"KAFKA_CONTROLLED_SHUTDOWN_ENABLE":                "true",
 		"KAFKA_HEAP_OPTS":                                 "-Xms128m -Xmx320m",
+		// Each broker is in a rack of its own, and lets clients with a rack read from the nearest replica (KIP-392).
+		"KAFKA_BROKER_RACK":            rack(i),
+		"KAFKA_REPLICA_SELECTOR_CLASS": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
 	}
 }
 

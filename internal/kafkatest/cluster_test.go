@@ -3,12 +3,19 @@ package kafkatest
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
+
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
 )
 
 func TestMain(m *testing.M) {
@@ -95,5 +102,56 @@ func TestThreeBrokersLoseNothingWithOneKilled(t *testing.T) {
 		acked[value] = true
 	}
 	c.WaitReady(t)
-	consume(ctx, t, newClient(t, c), acked)
+	consume(ctx, t, newClient(t, c), maps.Clone(acked))
+	for i := range 3 {
+		readNearby(t, c, i, acked)
+	}
+}
+
+// readers counts the batches of records that were read from each broker.
+type readers struct {
+	mu      sync.Mutex
+	batches map[int32]int
+}
+
+// OnFetchBatchRead implements kgo.HookFetchBatchRead.
+func (r *readers) OnFetchBatchRead(broker kgo.BrokerMetadata, _ string, _ int32, m kgo.FetchBatchMetrics) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.NumRecords > 0 {
+		r.batches[broker.NodeID]++
+	}
+}
+
+// readNearby reads all records in the rack of broker i until that broker alone has been read from, although others lead
+// some of the partitions. A leader answers itself while a replica is behind.
+func readNearby(t *testing.T, c *Cluster, i int, want map[string]bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	for {
+		r := &readers{batches: map[int32]int{}}
+		readIn(ctx, t, c, rack(i), r, maps.Clone(want))
+		if own := r.batches[int32(i+1)]; own > 0 && len(r.batches) == 1 {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("in %s batches were read from the brokers %v, not only from %d", rack(i), r.batches, i+1)
+		}
+	}
+}
+
+func readIn(ctx context.Context, t *testing.T, c *Cluster, rack string, r *readers, want map[string]bool) {
+	t.Helper()
+	cfg := kafka.Config{Brokers: c.Brokers(), Rack: rack}
+	env := service.Env{Log: slog.New(slog.DiscardHandler), Dial: new(net.Dialer).DialContext}
+	cl, err := cfg.NewClient(env, "test", cfg.Nearest(), kgo.WithHooks(r), kgo.ConsumeTopics("t"),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for len(want) > 0 && ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) { delete(want, string(r.Value)) })
+	}
 }
