@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -47,4 +48,17 @@ func TestClientsOfAProcessShareTheirMetrics(t *testing.T) {
 			t.Errorf("promlint: %v, %v", problems, err)
 		}
 	})
+}
+
+// TestClientsThatBeginTogether: the clients of a process are made by several goroutines and share their metrics.
+func TestClientsThatBeginTogether(t *testing.T) {
+	r := prometheus.NewRegistry()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { newProblems(r).add(reasonTLS, "wrong") })
+	}
+	all.Wait()
+	if n := testutil.ToFloat64(newProblems(r).WithLabelValues(reasonTLS)); n != 8 {
+		t.Errorf("%v problems are counted of 8", n)
+	}
 }

@@ -36,22 +36,25 @@ type problems struct {
 
 // newProblems registers the metric, or returns what another client of the process has registered. r may be nil.
 func newProblems(r prometheus.Registerer) *problems {
+	inClear := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: meter.Namespace, Subsystem: "kafka",
+		Name: "secret_in_clear_text",
+		Help: "1 if this process sends its password or token for Kafka to another host without TLS, where all who can " +
+			"read the network between can take it: set kafka-tls.",
+	})
+	if r != nil {
+		inClear = shared(r, inClear)
+	}
 	p := &problems{
 		CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: meter.Namespace, Subsystem: "kafka",
 			Name: "connection_problems_total",
 			Help: "Connections to brokers that failed because of TLS or authentication, or that brokers closed at once, by " +
 				"reason.",
 		}, []string{"reason"}),
-		clear: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: meter.Namespace, Subsystem: "kafka",
-			Name: "secret_in_clear_text",
-			Help: "1 if this process sends its password or token for Kafka to another host without TLS, where all who can " +
-				"read the network between can take it: set kafka-tls.",
-		}),
-		said: map[string]time.Time{},
+		clear: inClear,
+		said:  map[string]time.Time{},
 	}
 	if r != nil {
-		p = shared(r, p)
-		p.clear = shared(r, p.clear)
+		p = shared(r, p) // from here on others use it, too: only what mu guards may change
 	}
 	for _, reason := range []string{reasonTLS, reasonSASL, reasonClosed} {
 		p.WithLabelValues(reason)
