@@ -190,6 +190,35 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	})
 }
 
+// TestTheFirstTransactionOfAWriter: what a new writer's first transaction has written is committed if it says so. The
+// library's client aborted about one in a hundred of them without an error.
+func TestTheFirstTransactionOfAWriter(t *testing.T) {
+	const writers = 300
+	inWorld(t, func(t *testing.T, w *world) {
+		for range writers {
+			v, err := Take(t.Context(), w.cfg, partition)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := v.announce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			v.Close()
+		}
+		cl := w.client(kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumePartitions(
+			map[string]map[int32]kgo.Offset{names.View(): {partition: kgo.NewOffset().AtStart()}}))
+		committed := 0
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		for ctx.Err() == nil && committed < writers {
+			committed += cl.PollFetches(ctx).NumRecords()
+		}
+		if committed != writers {
+			t.Errorf("%d of %d first transactions are committed", committed, writers)
+		}
+	})
+}
+
 // A change that is too large for one transaction takes several: between them the view is
 // ahead of its position, and says so.
 func TestALargeChange(t *testing.T) {

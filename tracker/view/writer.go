@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -175,6 +176,9 @@ func (w *Writer) transact(ctx context.Context, records []*kgo.Record) error {
 		err = produced
 	}
 	if err == nil {
+		err = w.settle(ctx)
+	}
+	if err == nil {
 		if err = w.cl.EndTransaction(ctx, kgo.TryCommit); err == nil {
 			return nil
 		}
@@ -191,6 +195,21 @@ func (w *Writer) transact(ctx context.Context, records []*kgo.Record) error {
 		return w.failed(errors.Join(err, fmt.Errorf("abort transaction: %w", abort)))
 	}
 	return err
+}
+
+// settle waits until the client knows the partition that it has written to. It stores what it has learned of a topic
+// only after it has handed the first records over (franz-go v1.22.2, kgo.storePartitionsUpdate). If a transaction is
+// committed before, the client finds nothing in it, aborts it, and returns no error: the records are lost.
+func (w *Writer) settle(ctx context.Context) error {
+	for {
+		leader, _, err := w.cl.PartitionLeader(w.cfg.Names.View(), w.partition)
+		if leader >= 0 || err != nil {
+			return nil
+		}
+		if !pause.For(ctx, time.Millisecond) {
+			return ctx.Err()
+		}
+	}
 }
 
 // failed marks the writer as broken and returns the error as shard.ErrFenced. A new writer may be taken only
