@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,9 +14,10 @@ import (
 
 // reserving is a Reserve whose answer is looked at later.
 type reserving struct {
-	r    Reserved
-	err  error
-	took time.Duration
+	answered atomic.Bool // the fields below are set
+	r        Reserved
+	err      error
+	took     time.Duration
 }
 
 // reserve lets holders h0 … reserve a key at once; the answers are complete once the
@@ -29,15 +31,17 @@ func (w *world) reserve(id string, from, to int) (answers []*reserving, wait fun
 			began := time.Now()
 			a.r, a.err = w.shard.Reserve(w.t.Context(), id, tenant, fmt.Sprintf("h%d", i))
 			a.took = time.Since(began)
+			a.answered.Store(true)
 		})
 	}
 	synctest.Wait()
 	return answers, wg.Wait
 }
 
+// holders returns how many of the answers so far say that the key is held, and the last of these.
 func holders(answers []*reserving) (n int, holder int) {
 	for i, a := range answers {
-		if a.r.Held {
+		if a.answered.Load() && a.r.Held {
 			n, holder = n+1, i
 		}
 	}
