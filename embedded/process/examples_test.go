@@ -125,12 +125,16 @@ func TestExamplesOfTheDocumentation(t *testing.T) {
 		}
 	}
 	// What commands that are only parsed name must be there.
-	for _, name := range []string{"key", "tokens", "my.yaml", "before/report.json", "after/report.json",
+	for _, name := range []string{"key", "tokens", "my.yaml", "gw.password", "before/report.json", "after/report.json",
 		"loadtest-runs/…/history.ndjson"} {
 		name = filepath.Join(work, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	jobTypes := []byte("types:\n  report.generate: {lane: reports}\n")
+	if err := os.WriteFile(filepath.Join(work, "jobs.yaml"), jobTypes, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	start(t, "ackwire", a[1], serveArgs(filepath.Join(work, "data"), a)...)
 	ran := 0

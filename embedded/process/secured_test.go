@@ -293,9 +293,8 @@ func everySubmit(ctx context.Context, t *testing.T, clients []*ackwire.Client) (
 	)
 	tick := time.NewTicker(time.Second / rotationRate)
 	defer tick.Stop()
-	n := 0
-	for began := time.Now(); time.Since(began) < rotationTime; <-tick.C {
-		n++
+	began := time.Now()
+	for n := 0; time.Since(began) < rotationTime; n++ {
 		wg.Go(func() {
 			asked := time.Now()
 			j, err := clients[n%len(clients)].Submit(ctx, "demo.echo", json.RawMessage(`{"x":1}`))
@@ -308,6 +307,7 @@ func everySubmit(ctx context.Context, t *testing.T, clients []*ackwire.Client) (
 			}
 			acked = append(acked, j)
 		})
+		<-tick.C
 	}
 	wg.Wait()
 	t.Logf("the slowest ack took %s", slowest.Round(time.Millisecond))
