@@ -38,8 +38,8 @@ type Config struct {
 	Sync bool
 	// TopicPrefix starts the name of every topic and group. Default "ackwire.".
 	TopicPrefix string
-	// Partitions is the number of partitions of topics. It cannot be changed later, and workers in other processes must
-	// have the same (processor.Config.Partitions). Default 12.
+	// Partitions is the number of partitions of topics. It cannot be changed later. Workers in other processes that
+	// set processor.Config.Partitions must have the same. Default 12.
 	Partitions int32
 	// JobTypes is the YAML file of job types. Default: the demo types of schemas/jobtypes/default.yaml.
 	// Your own workers check results by its schemas with processor.WithResultCheck.

@@ -28,8 +28,8 @@ type Config struct {
 	// TopicPrefix is the prefix of the names of all topics and groups. It must be that of the gateways and
 	// trackers. Default "ackwire.".
 	TopicPrefix string
-	// Partitions is the number of partitions of topics that this process makes. All services that share a Kafka must
-	// have the same, for existing topics are compared with it; those of requests may have more. Default 12.
+	// Partitions is the number of partitions of topics that this process makes, and that existing topics must have; those
+	// of requests may have more. Default: topics are made with 12, and existing ones may have any number.
 	Partitions int32
 	// Topics says what to do with topics at the start: "create" makes those that are missing and verifies all, "verify"
 	// only verifies, "off" does neither. Default "create".
@@ -101,9 +101,6 @@ func (c Config) withDefaults() Config {
 	if c.TopicPrefix == "" {
 		c.TopicPrefix = topic.DefaultPrefix
 	}
-	if c.Partitions == 0 {
-		c.Partitions = topic.DefaultPartitions
-	}
 	c.TopicSettings = slices.Clone(c.TopicSettings)
 	if c.Topics == "" {
 		c.Topics = kafka.TopicsCreate
@@ -140,7 +137,7 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf(name+" must be %v to %v", bounds...))
 		}
 	}
-	within("partitions", c.Partitions >= 1 && c.Partitions <= maxPartitions, 1, maxPartitions)
+	within("partitions", c.Partitions >= 0 && c.Partitions <= maxPartitions, 0, maxPartitions)
 	within("slots", c.Slots >= 1 && c.Slots <= maxSlots, 1, maxSlots)
 	within("progress-rate", c.ProgressRate > 0 && c.ProgressRate <= maxProgressRate, "above 0", maxProgressRate)
 	within("result-limit", c.ResultLimit >= 1 && c.ResultLimit <= maxResultLimit, 1, maxResultLimit)

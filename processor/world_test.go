@@ -244,7 +244,7 @@ func (w *world) start(cfg Config, register func(*Processor)) *worker {
 
 func (w *world) launch(cfg Config, env service.Env, register func(*Processor)) *worker {
 	w.t.Helper()
-	cfg.Brokers, cfg.Partitions = w.kafka().Brokers, testPartitions
+	cfg.Brokers = w.kafka().Brokers // and any number of partitions
 	p, err := New(cfg, within(env)...)
 	if err != nil {
 		w.t.Fatal(err)

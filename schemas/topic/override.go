@@ -91,10 +91,9 @@ func (o Override) apply(s *Spec) {
 		if err != nil {
 			return
 		}
-		s.Partitions = int32(n)
-		for _, rules := range []map[string]string{s.Promises, s.Tuning} {
-			if rule, ok := rules[o.Setting]; ok {
-				rules[o.Setting] = operator(rule) + o.Value
+		for _, row := range Settings {
+			if string(row.Kind) == s.Kind && row.Name == SettingPartitions {
+				s.have(row, int32(n))
 			}
 		}
 		return

@@ -89,3 +89,21 @@ func TestPartitionsAreRules(t *testing.T) {
 		t.Error("Keeping loses a rule")
 	}
 }
+
+// TestAnyNumberOfPartitions: without a number a topic is made with the default, and an existing one may have any. A
+// setting of the topic's kind is a rule again.
+func TestAnyNumberOfPartitions(t *testing.T) {
+	n := Names{Prefix: DefaultPrefix}
+	for _, s := range []Spec{n.StatusSpec(0), n.RequestsSpec("a", 0), n.ControlSpec(0)} {
+		_, promise := s.Promises[SettingPartitions]
+		_, tuning := s.Tuning[SettingPartitions]
+		if promise || tuning || s.Partitions != DefaultPartitions {
+			t.Errorf("%+v", s)
+		}
+		set := s.With([]string{s.Kind + ".partitions=7"})
+		rule := set.Promises[SettingPartitions] + set.Tuning[SettingPartitions]
+		if set.Partitions != 7 || !strings.HasSuffix(rule, "=7") {
+			t.Errorf("with a setting: %d, %q", set.Partitions, rule)
+		}
+	}
+}

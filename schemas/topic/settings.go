@@ -146,7 +146,7 @@ func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10)
 type Spec struct {
 	Name       string // with the prefix
 	Kind       string // a Kind
-	Partitions int32  // number of partitions when it is created
+	Partitions int32  // number of partitions when it is created; a rule says how many an existing topic must have
 	// Configs are the settings with which it is created; the broker's defaults apply to all others.
 	Configs map[string]string
 	// Promises are the rules (Setting.Rule) that an existing topic must keep, and Tuning those that it should.
@@ -157,10 +157,11 @@ type Spec struct {
 	Made string
 }
 
-// spec returns a topic with the settings of its kind.
+// spec returns a topic with the settings of its kind. With 0 partitions it is created with DefaultPartitions, and an
+// existing one may have any number.
 func (k Kind) spec(name string, partitions int32) Spec {
 	s := Spec{
-		Name: name, Kind: string(k), Partitions: partitions,
+		Name: name, Kind: string(k), Partitions: DefaultPartitions,
 		Configs: map[string]string{}, Promises: map[string]string{}, Tuning: map[string]string{}, Why: map[string]string{},
 	}
 	for _, row := range Settings {
@@ -168,23 +169,36 @@ func (k Kind) spec(name string, partitions int32) Spec {
 			continue
 		}
 		s.Why[row.Name] = row.Why
+		if row.Name == SettingPartitions {
+			s.have(row, partitions)
+			continue
+		}
 		if row.Value != "" {
 			s.Configs[row.Name] = row.Value
 		}
-		rule := row.Rule
-		if row.Name == SettingPartitions {
-			rule += strconv.Itoa(int(partitions))
-		}
 		switch {
 		case row.Promise:
-			s.Promises[row.Name] = rule
-		case rule != "":
-			s.Tuning[row.Name] = rule
+			s.Promises[row.Name] = row.Rule
+		case row.Rule != "":
+			s.Tuning[row.Name] = row.Rule
 		default:
 			s.Tuning[row.Name] = "=" + row.Value
 		}
 	}
 	return s
+}
+
+// have sets the number of partitions, unless it is 0, with the rule that follows from it.
+func (s *Spec) have(row Setting, partitions int32) {
+	if partitions == 0 {
+		return
+	}
+	s.Partitions = partitions
+	rules := s.Tuning
+	if row.Promise {
+		rules = s.Promises
+	}
+	rules[row.Name] = row.Rule + strconv.Itoa(int(partitions))
 }
 
 // Keeping returns s with a retention of at least life, for the reason why.

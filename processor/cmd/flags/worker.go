@@ -20,7 +20,7 @@ type Worker struct {
 	Topics kafka.Topics `embed:""`
 
 	TopicPrefix string            `help:"Prefix of topic and group names." default:"ackwire."`
-	Partitions  int32             `help:"Number of partitions of topics that this process makes. All processes must have the same number: existing topics are compared with it, status and view exactly, while those of requests may have more." default:"12"`
+	Partitions  int32             `help:"Number of partitions of topics that this process makes, and that existing topics must have; those of requests may have more. Without it topics are made with 12, and existing ones may have any number." placeholder:"N"`
 	Lanes       []string          `help:"Lanes to take jobs from." default:"default" sep:"," aliases:"lane"`
 	JobTypes    string            `help:"YAML file of job types. Results that do not fit their type's resultSchema fail the job; without the file no result is checked." placeholder:"FILE"`
 	Blobs       service.BlobStore `embed:""`
