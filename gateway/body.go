@@ -18,7 +18,6 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
-	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // A submit over HTTP passes the cheap checks first: the token, the headers, and the tenant's limits. Only then is its
@@ -100,9 +99,9 @@ func (g *Gateway) waitFor(
 	w.Header().Set(preferenceApplied, waitApplied(wait))
 	ctx, cancel := g.untilDrain(r.Context(), wait)
 	defer cancel()
-	got, err := g.up.Get(ctx, &trackerpb.GetRequest{
-		JobId: jobID, Tenant: id.Tenant, MinVersion: version, UntilTerminal: true,
-	})
+	request := getRequest(jobID, id.Scope(auth.Read))
+	request.MinVersion, request.UntilTerminal = version, true
+	got, err := g.up.Get(ctx, request)
 	if err != nil || !got.Job.Terminal {
 		return false
 	}

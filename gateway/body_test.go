@@ -263,10 +263,10 @@ func TestWebhooksAreNoJobsOfTheTenant(t *testing.T) {
 func TestLongPollsCountForTheirUser(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Limits.SubjectSessions = 2; tokensOnly(c) }, func(t *testing.T, w *world) {
 		as := func(user string) http.Header {
-			return http.Header{
-				"Authorization": {"Bearer " + w.token("acme", user, time.Hour)}, "Prefer": {"wait=30"},
-				"Content-Type": {"application/json"},
-			}
+			h := w.header("acme", user, "submit", "read:tenant")
+			h.Set("Prefer", "wait=30")
+			h.Set("Content-Type", "application/json")
+			return h
 		}
 		w.tracker.set("acme", jobA, 7, job.Processing)
 		polled := make(chan answer)

@@ -7,6 +7,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -25,7 +26,7 @@ func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	deliveries, err := g.deliveries(r.Context(), id.Tenant, got.Deliveries)
+	deliveries, err := g.deliveries(r.Context(), got.Job.Tenant, got.Deliveries)
 	if err != nil {
 		g.problem(w, trackerProblem(err))
 		return
@@ -43,7 +44,7 @@ func (g *Gateway) deliveries(
 	for i, d := range known {
 		all[i] = frame.Delivery{DeliveryID: d.JobId, Event: webhook.EventType(job.State(d.State)), Version: d.Version}
 		asked.Go(func() {
-			got, err := g.read(ctx, &trackerpb.GetRequest{JobId: d.JobId, Tenant: tenant}, 0)
+			got, err := g.read(ctx, getRequest(d.JobId, auth.TenantScope(tenant)), 0)
 			switch {
 			case err == nil:
 				all[i].Job = got.Job.Document

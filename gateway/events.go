@@ -29,7 +29,7 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.serveEvents(w, r, id, following{watches: 1}, func(room sse.Room, last string) *sse.Stream {
-		return sse.New(g.hub, room, id.Tenant, jobID, last)
+		return sse.New(g.hub, room, id.Scope(auth.Read), jobID, last)
 	})
 }
 
@@ -49,6 +49,10 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", g.cfg.Subscriptions)))
 		return
 	}
+	if all && !id.MayFollowAll() {
+		g.problem(w, errGrantMine)
+		return
+	}
 	if all {
 		g.serveEvents(w, r, id, following{watches: 1}, func(room sse.Room, last string) *sse.Stream {
 			return sse.NewMine(g.mine, room, id.Tenant, id.Subject, last)
@@ -56,9 +60,12 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.serveEvents(w, r, id, following{watches: len(jobs)}, func(room sse.Room, last string) *sse.Stream {
-		return sse.NewMany(g.hub, room, id.Tenant, jobs, last)
+		return sse.NewMany(g.hub, room, id.Scope(auth.Read), jobs, last)
 	})
 }
+
+// errGrantMine is the error for a grant that asks for all jobs of its subject.
+var errGrantMine = frame.NewProblem(code.Forbidden, "a grant follows its jobs one by one")
 
 // following says how an event stream is served.
 type following struct {

@@ -131,10 +131,11 @@ func TestEventsOfAJob(t *testing.T) {
 
 func TestEventsOfManyJobs(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
+		as := w.header("local", testSubject)
 		w.tracker.set("local", jobA, 5, job.Pending)
 		w.tracker.set("local", jobB, 6, job.Pending)
 		w.tracker.set("another tenant", jobC, 7, job.Pending)
-		e := w.stream("/v1/events?job="+jobA+"&job="+jobB+"&job="+jobC+"&job="+jobA, nil)
+		e := w.stream("/v1/events?job="+jobA+"&job="+jobB+"&job="+jobC+"&job="+jobA, as)
 		e.want("first what cannot be followed", `retry: 1000`)
 		e.wantCursor("first what cannot be followed", `event: refused|data: {"jobId":"`+jobC+`","error":"not_found"}`)
 		seen := e.next() + e.next()
@@ -158,7 +159,7 @@ func TestEventsOfManyJobs(t *testing.T) {
 			"/v1/jobs/nonsense/events":                        404,
 			"/v1/jobs/" + strings.Repeat("0", 36) + "/events": 404,
 		} {
-			if got := w.http("GET", path, nil, nil); got.status != status || got.code == "" {
+			if got := w.http("GET", path, as, nil); got.status != status || got.code == "" {
 				t.Errorf("%s: %d %s", path, got.status, got.body)
 			}
 		}

@@ -42,9 +42,13 @@ func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", auth.Read)))
 		return
 	}
+	if request.Mine && !id.MayFollowAll() {
+		g.problem(w, errGrantMine)
+		return
+	}
 	of := following{watches: watches, frames: true, wait: wait}
 	g.serveEvents(w, r, id, of, func(room sse.Room, _ string) *sse.Stream {
-		return sse.NewFrames(g.hub, g.mine, room, id.Tenant, id.Subject, request)
+		return sse.NewFrames(g.hub, g.mine, room, id, request)
 	})
 }
 

@@ -397,7 +397,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 func (g *Gateway) openJobs(ctx context.Context, tenant string) (open limits.Open, err error) {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
-	counted, err := g.up.Stats(ctx, tenant)
+	counted, err := g.up.Stats(ctx, tenant, nil)
 	if err != nil {
 		return open, err
 	}

@@ -210,7 +210,7 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		}
 		defer g.limits.CloseSession(id.Tenant, id.Subject)
 	}
-	got, err := g.read(r.Context(), &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant}, wait)
+	got, err := g.read(r.Context(), getRequest(jobID, id.Scope(auth.Read)), wait)
 	if err != nil {
 		g.problem(w, trackerProblem(err))
 		return

@@ -287,7 +287,8 @@ func TestReadsWhileTheTrackerIsAway(t *testing.T) {
 func TestAForeignJobLooksLikeNone(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.set("acme", jobA, 7, job.Processing)
-		foreign, none := w.http("GET", "/v1/jobs/"+jobA, nil, nil), w.http("GET", "/v1/jobs/"+jobB, nil, nil)
+		as := w.header("local", testSubject)
+		foreign, none := w.http("GET", "/v1/jobs/"+jobA, as, nil), w.http("GET", "/v1/jobs/"+jobB, as, nil)
 		if foreign.status != 404 || foreign.body != none.body {
 			t.Errorf("a foreign job: %d %s, none: %d %s", foreign.status, foreign.body, none.status, none.body)
 		}

@@ -88,7 +88,7 @@ func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, er
 	if err != nil {
 		return nil, err
 	}
-	counted, err := g.up.Stats(ctx, id.Tenant)
+	counted, err := g.up.Stats(ctx, id.Tenant, id.Scope(auth.Read).Proto())
 	if err != nil {
 		return nil, queryProblem(err)
 	}

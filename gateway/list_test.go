@@ -101,7 +101,7 @@ func longList(n int) string {
 
 // TestListRequest: what the query makes of the request to the trackers.
 func TestListRequest(t *testing.T) {
-	id := auth.Identity{Tenant: "acme", Subject: "alice"}
+	id := auth.Identity{Tenant: "acme", Subject: "alice", Permissions: auth.Client | auth.ReadTenant}
 	for _, tc := range []struct{ query, want string }{
 		{"", `tenant:"acme" limit:50`},
 		{
@@ -120,7 +120,7 @@ func TestListRequest(t *testing.T) {
 		},
 	} {
 		r, err := listRequest(&http.Request{URL: &url.URL{RawQuery: tc.query}}, id)
-		if got := strings.ReplaceAll(fmt.Sprint(r), "  ", " "); err != nil || got != tc.want {
+		if got := strings.ReplaceAll(fmt.Sprint(r), "  ", " "); err != nil || got != tc.want+" scope:{}" {
 			t.Errorf("%s: got %s, %v, want %s", tc.query, got, err, tc.want)
 		}
 	}

@@ -32,7 +32,7 @@ func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (f
 	if err := g.mayOrder(id); err != nil {
 		return frame.AckFrame{}, 0, err
 	}
-	return g.order(ctx, id, jobID, event.CancelRequested, func(s job.State) error {
+	return g.order(ctx, id.Scope(auth.Cancel), jobID, event.CancelRequested, func(s job.State) error {
 		if s.Terminal() {
 			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s already", s))
 		}
@@ -67,7 +67,7 @@ func (g *Gateway) Retry(
 		return ack, 0, err
 	}
 	defer func() { held.End(err == nil) }()
-	return g.order(ctx, id, jobID, event.RetryRequested, func(s job.State) error {
+	return g.order(ctx, id.Scope(auth.Submit), jobID, event.RetryRequested, func(s job.State) error {
 		if !s.Terminal() {
 			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", s))
 		}
@@ -94,12 +94,12 @@ type verdict struct {
 
 // order appends an order to the job's log, if the job's current state allows it, and waits until the fold has
 // accepted or refused it. version is that of the resulting document.
-func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t event.Type,
+func (g *Gateway) order(ctx context.Context, scope *auth.Scope, jobID string, t event.Type,
 	allowed func(job.State) error, outcome func(verdict) error) (frame.AckFrame, int64, error) {
 	var none frame.AckFrame
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
-	now, at, err := g.up.Find(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant})
+	now, at, err := g.up.Find(ctx, getRequest(jobID, scope))
 	if err != nil {
 		return none, 0, trackerProblem(err)
 	}
@@ -118,7 +118,9 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, jobID string, t e
 	if err != nil {
 		return none, 0, err
 	}
-	then, err := at.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: id.Tenant, MinVersion: version})
+	get := getRequest(jobID, scope)
+	get.MinVersion = version
+	then, err := at.Get(ctx, get)
 	switch {
 	case connect.CodeOf(err) == connect.CodeNotFound:
 		return none, 0, frame.NewProblem(code.NotFound, "") // the job expired before the order was folded

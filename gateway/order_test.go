@@ -23,7 +23,7 @@ func TestCancelAndRetryOverASocket(t *testing.T) {
 		w.tracker.set("local", jobA, 7, job.Pending)
 		w.tracker.set("acme", jobB, 3, job.Pending)
 		w.orders("local")
-		c := w.dial("")
+		c := w.dial(w.token("local", testSubject, time.Hour))
 		c.send(`{"type":"cancel","id":"1","jobId":%q}`, jobA)
 		if ack := c.want("a cancel is acked", frame.Ack); ack.ID != "1" || ack.JobID != jobA || ack.State != "cancelled" {
 			t.Errorf("ack %s", ack.raw)
@@ -68,7 +68,7 @@ func TestCancelAndRetryOverHTTP(t *testing.T) {
 		if a := w.http("POST", url+"/retry", nil, nil); a.status != 202 || !strings.Contains(a.body, `"retrying"`) {
 			t.Errorf("retry: %d %s", a.status, a.body)
 		}
-		if a := w.http("POST", "/v1/jobs/"+jobB+"/cancel", nil, nil); a.status != 404 {
+		if a := w.http("POST", "/v1/jobs/"+jobB+"/cancel", w.header("local", testSubject), nil); a.status != 404 {
 			t.Errorf("cancel of a foreign job: %d %s", a.status, a.body)
 		}
 		if a := w.http("GET", url+"/cancel", nil, nil); a.status != 405 || a.header.Get("Allow") != "POST" {

@@ -61,7 +61,7 @@ func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, err
 	if err != nil {
 		return nil, err
 	}
-	req := &trackerpb.ListRequest{Tenant: id.Tenant}
+	req := &trackerpb.ListRequest{Tenant: id.Tenant, Scope: id.Scope(auth.Read).Proto()}
 	for _, f := range []struct {
 		name  string
 		to    *[]string

@@ -23,7 +23,7 @@ func TestReadsOfAJobAreLimited(t *testing.T) {
 		}
 		w.tracker.mu.Unlock()
 		as := func(subject string) http.Header {
-			return http.Header{"Authorization": {"Bearer " + w.token("acme", subject, time.Hour)}}
+			return w.header("acme", subject, "read:tenant")
 		}
 		ann, before := as("ann"), w.tracker.gets.Load()
 		refused := 0

@@ -247,7 +247,7 @@ func TestAnAnonymousSocketMayTakeAnIdentity(t *testing.T) {
 		c.want("it takes one", frame.Welcome)
 		ack := c.submit()
 		w.eventually("the tracker knows the job", func() bool { return w.tracker.version(ack.JobID) > 0 })
-		if a := w.http("GET", "/v1/jobs/"+ack.JobID, nil, nil); a.status != 404 {
+		if a := w.http("GET", "/v1/jobs/"+ack.JobID, w.header("local", "alice"), nil); a.status != 404 {
 			t.Errorf("tenant local reads a job of acme: %d %s", a.status, a.body)
 		}
 		other := w.dial("")

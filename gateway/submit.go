@@ -52,6 +52,9 @@ type submission struct {
 	examined time.Duration // how long its checks took
 }
 
+// scope returns the scope of the jobs that the submit may find by its key: those of the same subject.
+func (s *submission) scope() *auth.Scope { return auth.SubjectScope(s.id.Tenant, s.id.Subject) }
+
 // Submit submits a job. There are three outcomes: an ack, once the job is durable, with the version of its first event;
 // a refusal, after which nothing was written; or code.Indeterminate with the job's ID: the job may exist, and the same
 // key may safely be sent again. The request is made durable first, and only then the accepted event: an accepted event
@@ -202,8 +205,11 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("key is longer than %d characters", frame.MaxKeyChars))
 	}
 	t, ok := g.types[r.Job]
-	if !ok {
+	switch {
+	case !ok:
 		return nil, unknownType(r.Job)
+	case !id.MaySubmit(r.Job):
+		return nil, frame.NewProblem(code.Forbidden, "the grant does not permit to submit jobs of this type")
 	}
 	if err := t.Validate(r.Payload); err != nil {
 		return nil, err
@@ -397,7 +403,7 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 // reserve reserves the key at the job's shard. If the job exists already it returns that, else nil.
 func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
 	r, err := s.to.Reserve(ctx, &trackerpb.ReserveRequest{
-		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: s.holder,
+		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: s.holder, Scope: s.scope().Proto(),
 	})
 	if err != nil {
 		g.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
@@ -417,7 +423,9 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 func (g *Gateway) verdict(
 	ctx context.Context, s *submission, request event.Position, version int64,
 ) (frame.AckFrame, int64, error) {
-	r, err := s.to.Get(ctx, &trackerpb.GetRequest{JobId: s.jobID, Tenant: s.id.Tenant, MinVersion: version})
+	get := getRequest(s.jobID, s.scope())
+	get.MinVersion = version
+	r, err := s.to.Get(ctx, get)
 	if connect.CodeOf(err) == connect.CodeNotFound {
 		if _, why := g.reserve(ctx, s); errors.Is(why, errClosed) {
 			return frame.AckFrame{}, 0, errClosed // the system was closed after the key was reserved

@@ -17,7 +17,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
-var alice = auth.Identity{Tenant: "alice", Subject: "s"}
+var alice = auth.Identity{Tenant: "alice", Subject: "s", Permissions: auth.Client}
 
 // examined is a submit after all checks that ask nobody.
 func examined(t *testing.T, r frame.SubmitRequest) (*submission, frame.Problem) {

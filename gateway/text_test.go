@@ -104,7 +104,7 @@ func TestRunAtAfterTheDeadline(t *testing.T) {
 		{29 * 24 * time.Hour, 30 * 24 * 3600, true}, {31 * 24 * time.Hour, 40 * 24 * 3600, false},
 	} {
 		at := time.Now().Add(c.runAt)
-		_, err := g.examine(auth.Identity{Tenant: "acme"}, frame.SubmitRequest{
+		_, err := g.examine(auth.Identity{Tenant: "acme", Permissions: auth.Client}, frame.SubmitRequest{
 			Job: name, Payload: []byte(`{}`), RunAt: &at, Deadline: &c.deadline,
 		})
 		if (err == nil) != c.taken {

@@ -25,6 +25,9 @@ import (
 
 const trackerAddr = "localhost:8090"
 
+// testSubject is the owner of jobs that tests make without naming one.
+const testSubject = "alice"
+
 // fakeTracker is a tracker that a test plays: it knows the jobs whose accepted it read, and
 // those that the test makes, and says what the test wants.
 type fakeTracker struct {
@@ -240,7 +243,7 @@ func (f *fakeTracker) push(tenant, jobID string, version int64, document []byte)
 func (f *fakeTracker) pushLocked(tenant, jobID string, version int64, document []byte, terminal bool) {
 	j := f.jobs[jobID]
 	if j == nil {
-		j = &fakeJob{tenant: tenant, source: &trackerpb.Position{}}
+		j = &fakeJob{tenant: tenant, subject: testSubject, source: &trackerpb.Position{}}
 		f.jobs[jobID] = j
 	}
 	j.version, j.document, j.terminal = version, document, terminal
@@ -290,7 +293,15 @@ func (f *fakeTracker) watches() int {
 }
 
 func (j *fakeJob) proto(id string) *trackerpb.Job {
-	return &trackerpb.Job{JobId: id, Version: j.version, Document: j.document, Terminal: j.terminal}
+	return &trackerpb.Job{
+		JobId: id, Version: j.version, Document: j.document, Terminal: j.terminal, Tenant: j.tenant, Subject: j.subject,
+	}
+}
+
+// in reports whether the job, which may be nil, is in a request's scope.
+func (j *fakeJob) in(tenant string, scope *trackerpb.Scope) bool {
+	return j != nil && (j.tenant == tenant || scope.GetAnyTenant()) &&
+		(!scope.GetOwn() || j.subject == scope.GetSubject())
 }
 
 func told(id string, j *fakeJob) *trackerpb.WatchResponse {
@@ -339,7 +350,7 @@ func (f *fakeTracker) Get(
 	for {
 		f.mu.Lock()
 		j := f.jobs[r.Msg.JobId]
-		if j != nil && j.tenant == r.Msg.Tenant && f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion &&
+		if j.in(r.Msg.Tenant, r.Msg.Scope) && f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion &&
 			(j.terminal || !r.Msg.UntilTerminal) {
 			defer f.mu.Unlock()
 			return connect.NewResponse(&trackerpb.GetResponse{Job: j.proto(r.Msg.JobId), Source: j.source, PayloadHash: j.hash,
@@ -347,7 +358,7 @@ func (f *fakeTracker) Get(
 		}
 		folded := f.next[kafka.Partition(r.Msg.JobId, testPartitions)] >= r.Msg.MinVersion
 		f.mu.Unlock()
-		if (j == nil || j.tenant != r.Msg.Tenant) && folded {
+		if !j.in(r.Msg.Tenant, r.Msg.Scope) && folded {
 			return nil, connect.NewError(connect.CodeNotFound, nil)
 		}
 		if !pause.For(ctx, 10*time.Millisecond) {
@@ -365,7 +376,7 @@ func (f *fakeTracker) Reserve(
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if j := f.jobs[r.Msg.JobId]; j != nil {
+	if j := f.jobs[r.Msg.JobId]; j.in(r.Msg.Tenant, r.Msg.Scope) {
 		return connect.NewResponse(&trackerpb.ReserveResponse{Job: j.proto(r.Msg.JobId), PayloadHash: j.hash}), nil
 	}
 	f.held[r.Msg.JobId] = r.Msg.Holder
@@ -429,7 +440,7 @@ func (f *fakeTracker) hear(s *fakeStream, m *trackerpb.WatchRequest) {
 }
 
 func (f *fakeTracker) watch(s *fakeStream, add *trackerpb.WatchAdd) {
-	w := &trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_FOUND}
+	w := &trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Who: add.Who, Outcome: trackerpb.Watched_NOT_FOUND}
 	r := &trackerpb.WatchResponse{Watched: []*trackerpb.Watched{w}}
 	j := f.jobs[add.JobId]
 	if behind := f.behind[add.JobId]; behind != nil {
@@ -437,7 +448,7 @@ func (f *fakeTracker) watch(s *fakeStream, add *trackerpb.WatchAdd) {
 	} else {
 		w.Position, w.Known = f.next[kafka.Partition(add.JobId, testPartitions)], max(add.After, add.Known)
 	}
-	if j != nil && j.tenant == add.Tenant {
+	if j.in(add.Tenant, add.Scope) {
 		w.Outcome, w.Version, w.Ended = trackerpb.Watched_WATCHING, j.version, j.terminal
 		switch size := int64(len(j.document)); {
 		case j.version <= add.After && j.version >= w.Known:

@@ -22,6 +22,9 @@ func (f *fakeTracker) put(tenant string, created int64, lane, subject string, do
 	if err != nil {
 		panic(err)
 	}
+	if subject == "" {
+		subject = testSubject
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.jobs[doc.JobID] = &fakeJob{
@@ -63,10 +66,10 @@ func (f *fakeTracker) fresh(ctx context.Context, wanted []*trackerpb.Freshness) 
 }
 
 // found is what a question's partitions hold of a tenant; it is called with f.mu held.
-func (f *fakeTracker) found(tenant string, partitions []int32, take func(*fakeJob, *job.Document)) {
+func (f *fakeTracker) found(tenant string, scope *trackerpb.Scope, partitions []int32, take func(*fakeJob, *job.Document)) {
 	for id, j := range f.jobs {
 		var doc job.Document
-		if j.tenant == tenant && slices.Contains(partitions, kafka.Partition(id, testPartitions)) &&
+		if j.tenant == tenant && j.in(tenant, scope) && slices.Contains(partitions, kafka.Partition(id, testPartitions)) &&
 			json.Unmarshal(j.document, &doc) == nil {
 			take(j, &doc)
 		}
@@ -91,7 +94,7 @@ func (f *fakeTracker) List(
 	}
 	among := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
 	answer := &trackerpb.ListResponse{AsOf: f.asOf}
-	f.found(r.Msg.Tenant, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
+	f.found(r.Msg.Tenant, r.Msg.Scope, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
 		if among(r.Msg.States, string(doc.State)) && among(r.Msg.Types, doc.Type) && among(r.Msg.Lanes, j.lane) &&
 			among(r.Msg.Subjects, j.subject) &&
 			j.created >= r.Msg.CreatedFrom && (r.Msg.CreatedBefore == 0 || j.created < r.Msg.CreatedBefore) {
@@ -130,7 +133,7 @@ func (f *fakeTracker) Stats(
 		return nil, err
 	}
 	answer := &trackerpb.StatsResponse{AsOf: f.asOf}
-	f.found(r.Msg.Tenant, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
+	f.found(r.Msg.Tenant, r.Msg.Scope, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
 		answer.Counts = append(answer.Counts, &trackerpb.Count{
 			Type: doc.Type, Lane: j.lane, State: string(doc.State), Jobs: 1,
 		})

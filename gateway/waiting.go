@@ -44,10 +44,10 @@ func (c WaitingConfig) budget() *budget.Budget {
 }
 
 // load returns a job's current document, for a client whose status was parked.
-func (g *Gateway) load(ctx context.Context, tenant, jobID string) (*trackerpb.Job, error) {
+func (g *Gateway) load(ctx context.Context, scope *auth.Scope, jobID string) (*trackerpb.Job, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
 	defer cancel()
-	got, err := g.up.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: tenant})
+	got, err := g.up.Get(ctx, getRequest(jobID, scope))
 	switch {
 	case err == nil:
 		return got.Job, nil

@@ -73,7 +73,7 @@ func TestWhatNobodyReadsHoldsLittle(t *testing.T) {
 	}
 	inWorld(t, configure, func(t *testing.T, w *world) {
 		ids := w.complete("acme", jobs, size)
-		tokens := []string{w.token("acme", "ann", time.Hour), w.token("acme", "bob", time.Hour)}
+		tokens := []string{w.readerToken("acme", "ann"), w.readerToken("acme", "bob")}
 		before := heapInUse()
 		for i := range sockets {
 			w.dial(tokens[i%2]).send("%s", subscribe(ids))
@@ -105,7 +105,7 @@ func TestWhatNobodyReadsHoldsLittle(t *testing.T) {
 			t.Errorf("another tenant's submit took %s", took)
 		}
 
-		reader := w.dial(w.token("acme", "eve", time.Hour))
+		reader := w.dial(w.readerToken("acme", "eve"))
 		reader.send("%s", subscribe(ids))
 		reader.want("the answer comes first", frame.Subscribed)
 		got := map[string]bool{}
@@ -184,7 +184,7 @@ func TestUnreadListsHoldLittle(t *testing.T) {
 	configure := func(c *Config) { c.Waiting.Subject, c.Limits.ListRate = 8<<20, 1000 }
 	inWorld(t, configure, func(t *testing.T, w *world) {
 		w.complete("acme", 16, 60<<10)
-		header := "Authorization: Bearer " + w.token("acme", "ann", time.Hour)
+		header := "Authorization: Bearer " + w.readerToken("acme", "ann")
 		before := heapInUse()
 		for range asked {
 			conn, err := w.connect()

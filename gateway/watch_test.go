@@ -50,7 +50,7 @@ func TestSubscribeAnswersInTheOrderAsked(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.set("local", jobA, 7, job.Processing)
 		w.tracker.set("acme", jobB, 3, job.Processing)
-		c := w.dial("")
+		c := w.dial(w.token("local", testSubject, time.Hour))
 		c.send(`{"type":"subscribe","id":"1","jobs":[{"jobId":%q},{"jobId":%q}]}`, jobB, jobA)
 		g := c.want("one answer", frame.Subscribed)
 		want := fmt.Sprintf(`[{"jobId":%q,"error":"not_found"},{"jobId":%q,"version":7}]`, jobB, jobA)

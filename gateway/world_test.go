@@ -229,6 +229,21 @@ func (w *world) token(tenant, subject string, ttl time.Duration) string {
 	return token
 }
 
+// header returns the headers of a client with a token.
+func (w *world) header(tenant, subject string, permissions ...string) http.Header {
+	w.t.Helper()
+	token, err := SignToken(testKey, tenant, subject, time.Hour, permissions...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return http.Header{"Authorization": {"Bearer " + token}}
+}
+
+// readerToken returns the token of a client that may read all jobs of its tenant.
+func (w *world) readerToken(tenant, subject string) string {
+	return strings.TrimPrefix(w.header(tenant, subject, "submit", "read:tenant").Get("Authorization"), "Bearer ")
+}
+
 // produced returns the records of a topic.
 func (w *world) produced(topicName string) []*kgo.Record {
 	w.t.Helper()

@@ -192,7 +192,7 @@ func (a *api) Get(
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	q := shard.Query{
-		JobID: m.JobId, Tenant: m.Tenant, MinVersion: m.MinVersion, After: m.After, UntilTerminal: m.UntilTerminal,
+		JobID: m.JobId, Scope: shard.ScopeOf(m.Tenant, m.Scope), MinVersion: m.MinVersion, After: m.After, UntilTerminal: m.UntilTerminal,
 	}
 	snap, err := a.wait(ctx, s, q)
 	if err != nil {
@@ -252,7 +252,7 @@ func (a *api) Reserve(
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	r, err := s.Reserve(ctx, m.JobId, m.Tenant, m.Holder)
+	r, err := s.Reserve(ctx, m.JobId, shard.ScopeOf(m.Tenant, m.Scope), m.Holder)
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -387,7 +387,8 @@ func (a *api) receive(
 		}
 		for _, add := range m.Add {
 			if checkJob(add.JobId, add.Tenant) != nil {
-				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: trackerpb.Watched_NOT_FOUND})
+				stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Who: add.Who,
+					Outcome: trackerpb.Watched_NOT_FOUND})
 				continue
 			}
 			s, err := a.owner(add.JobId)
@@ -399,7 +400,7 @@ func (a *api) receive(
 			if errors.Is(err, shard.ErrNotReady) {
 				outcome = trackerpb.Watched_NOT_READY
 			}
-			stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: outcome})
+			stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Who: add.Who, Outcome: outcome})
 		}
 		if !a.receiveSubjects(ctx, m, stream) || !stream.Room(ctx, maxBacklog) {
 			return

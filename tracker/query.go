@@ -79,10 +79,35 @@ func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
 		}
 		q.States = append(q.States, job.State(s))
 	}
+	limitTo(&q, m.Scope)
 	if m.After != nil {
 		q.After = &store.Place{Created: m.After.Created, ID: m.After.JobId}
 	}
 	return q, nil
+}
+
+// limitTo restricts a query to the jobs of a scope.
+func limitTo(q *store.Query, s *trackerpb.Scope) {
+	if s == nil {
+		return
+	}
+	both := func(asked, allowed []string) []string {
+		if len(asked) == 0 {
+			return allowed
+		}
+		asked = slices.DeleteFunc(slices.Clone(asked), func(v string) bool { return !slices.Contains(allowed, v) })
+		q.None = q.None || len(asked) == 0
+		return asked
+	}
+	if s.Own {
+		q.Subjects = both(q.Subjects, []string{s.Subject})
+	}
+	if len(s.Types) > 0 {
+		q.Types = both(q.Types, s.Types)
+	}
+	if len(s.JobIds) > 0 {
+		q.IDs = s.JobIds
+	}
 }
 
 // Stats implements trackerpbconnect.TrackerHandler.
@@ -99,7 +124,9 @@ func (a *api) Stats(
 	if err := a.lists.enter(ctx, m.Tenant); err != nil {
 		return nil, apiError(err)
 	}
-	counts, err := shard.Stats(st, m.Tenant, overlays)
+	q := store.Query{Tenant: m.Tenant}
+	limitTo(&q, m.Scope)
+	counts, err := shard.Stats(st, q, overlays)
 	a.lists.leave()
 	if err != nil {
 		return nil, apiError(err)

@@ -34,6 +34,8 @@ type Identity struct {
 	Tenant      string
 	Subject     string
 	Permissions Permissions
+	// Grant restricts the identity to some jobs; nil restricts nothing.
+	Grant *Grant
 	// Expires is when the token expires; zero for an anonymous client.
 	Expires time.Time
 }
@@ -240,7 +242,7 @@ func claim(c map[string]any, path string) any {
 
 // Anonymous returns the identity of a client without a token. ok is false if a token is required.
 func (v *Verifier) Anonymous() (_ Identity, ok bool) {
-	return Identity{Tenant: v.cfg.AnonymousTenant, Permissions: Client | Admin}, v.cfg.AnonymousTenant != ""
+	return Identity{Tenant: v.cfg.AnonymousTenant, Permissions: Everything}, v.cfg.AnonymousTenant != ""
 }
 
 // Token returns the token of a request: that of the Authorization header (RFC 6750) or, for browsers, which cannot set

@@ -23,8 +23,8 @@ type Config struct {
 	TenantClaim      string            `help:"Claim that names the tenant. Dots separate the keys of nested objects." default:"tenant"`
 	SubjectClaim     string            `help:"Claim that names the user within the tenant." default:"sub"`
 	PermissionsClaim string            `help:"Claim that lists the client's permissions: a list, or a string of words separated by spaces." default:"permissions"`
-	PermissionMap    map[string]string `help:"Permissions for other words in permissions-claim than submit, read, cancel and admin, such as operator=read+cancel." placeholder:"WORD=PERMISSIONS"`
-	Permissions      string            `name:"default-permissions" help:"Permissions of a token without permissions-claim." default:"submit,read,cancel"`
+	PermissionMap    map[string]string `help:"Permissions for other words in permissions-claim than the names of permissions, such as support=read:tenant+cancel:tenant. A name of a permission may also be given another meaning, such as read=read:tenant." placeholder:"WORD=PERMISSIONS"`
+	Permissions      string            `name:"default-permissions" help:"Permissions of a token without permissions-claim: names of submit, read, cancel (its own jobs), read:tenant, cancel:tenant (all jobs of the tenant), operate (all tenants), payloads and erase." default:"submit,read,cancel,payloads"`
 
 	AnonymousTenant string `help:"Tenant of clients that send no token. Allowed only on a loopback listener." placeholder:"TENANT"`
 

@@ -338,8 +338,8 @@ func TestMappedClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	for roles, want := range map[string]Permissions{
-		`["operator"]`: Read | Cancel, `"submit operator"`: Client, `["read"]`: 0, `[7,"submit"]`: Submit,
-		`"admin"`: Admin | Client, `{}`: 0, `null`: Client,
+		`["operator"]`: Read | Cancel, `"submit operator"`: Submit | Read | Cancel, `["read"]`: 0, `[7,"submit"]`: Submit,
+		`"admin"`: Client | ReadTenant | CancelTenant, `"read:tenant erase"`: Read | ReadTenant | Erase, `{}`: 0, `null`: Client,
 	} {
 		body := good()
 		body["org"], body["https://example.com/user"] = map[string]any{"id": "acme"}, "alice"

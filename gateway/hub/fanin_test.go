@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -36,12 +37,12 @@ func TestAThousandWatchersShareOneFrame(t *testing.T) {
 	for range watchers {
 		w := &watcher{}
 		all = append(all, w)
-		h.Subscribe(&Subscription{Subscriber: w, JobID: "a", Tenant: "acme"})
+		h.Subscribe(&Subscription{Subscriber: w, JobID: "a", Scope: auth.TenantScope("acme")})
 	}
-	h.Watched(&trackerpb.Watched{JobId: "a", Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: 1})
+	h.Watched(&trackerpb.Watched{JobId: "a", Who: auth.TenantScope("acme").Key(), Outcome: trackerpb.Watched_WATCHING, Version: 1})
 	built := map[*outbox.Frame]bool{}
 	for v := range int64(updates) {
-		update := &trackerpb.Job{JobId: "a", Version: v + 1, Document: fmt.Appendf(nil, `{"n":%d}`, v)}
+		update := &trackerpb.Job{JobId: "a", Tenant: "acme", Version: v + 1, Document: fmt.Appendf(nil, `{"n":%d}`, v)}
 		h.Update(update)
 		h.Update(update)
 	}
@@ -64,7 +65,7 @@ func TestAThousandWatchersShareOneFrame(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		version++
-		h.Update(&trackerpb.Job{JobId: "a", Version: version, Document: doc})
+		h.Update(&trackerpb.Job{JobId: "a", Tenant: "acme", Version: version, Document: doc})
 	}); n > 10 {
 		t.Errorf("%v allocations for one status of %d watchers", n, watchers)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -47,8 +48,8 @@ type Subscription struct {
 	// Set before Subscribe. After that only the hub changes After and MinVersion, and nobody the others.
 	Subscriber Subscriber
 	JobID      string
-	Tenant     string
-	After      int64 // only newer versions are delivered
+	Scope      *auth.Scope // what the subscriber may see
+	After      int64       // only newer versions are delivered
 	// MinVersion is the version of a submit or retry that was acked: nothing older is delivered, and no answer is
 	// given before the tracker has folded the log up to it.
 	MinVersion int64
@@ -62,9 +63,10 @@ type Subscription struct {
 	told    int64 // the last version delivered
 }
 
-// entry is one watched job of one tenant.
+// entry is one job as those who may see the same jobs watch it. The tracker answers each entry by itself, since some
+// of them may see the job and others may not.
 type entry struct {
-	tenant   string
+	scope    *auth.Scope
 	subs     []*Subscription
 	watching bool          // a tracker has answered that it watches the job
 	latest   *outbox.Frame // the last status received
@@ -83,7 +85,7 @@ type Hub struct {
 	within time.Duration // bound of a tracker's first answer to a subscription
 
 	mu      sync.Mutex          // guards the fields below; subscribers are called under it
-	entries map[string][]*entry // by job ID; one per tenant
+	entries map[string][]*entry // by job ID; one per scope
 	subs    int                 // number of subscriptions
 }
 
@@ -107,9 +109,9 @@ func (h *Hub) Subscribe(s *Subscription) {
 	defer h.mu.Unlock()
 	h.subs++
 	s.waiting, s.since = true, time.Now()
-	e := h.entry(s.JobID, s.Tenant)
+	e := h.entry(s.JobID, s.Scope.Key())
 	if e == nil {
-		e = &entry{tenant: s.Tenant}
+		e = &entry{scope: s.Scope}
 		h.entries[s.JobID] = append(h.entries[s.JobID], e)
 	}
 	e.subs = append(e.subs, s)
@@ -161,7 +163,8 @@ func (s *Subscription) seen() int64 { return max(s.After, s.told) }
 
 // add asks upstream for everything that the entry's subscriptions need: the lowest After and the highest MinVersion.
 func (h *Hub) add(jobID string, e *entry) {
-	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.tenant, After: -1, MaxDocument: maxUnasked}
+	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.scope.Tenant, Scope: e.scope.Proto(), Who: e.scope.Key(),
+		After: -1, MaxDocument: maxUnasked}
 	for _, s := range e.subs {
 		s.asked = true
 		want := s.seen()
@@ -187,7 +190,7 @@ func (h *Hub) Settle() {
 func (h *Hub) Unsubscribe(s *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e := h.entry(s.JobID, s.Tenant)
+	e := h.entry(s.JobID, s.Scope.Key())
 	if e == nil {
 		return
 	}
@@ -201,9 +204,9 @@ func (h *Hub) Unsubscribe(s *Subscription) {
 	}
 }
 
-func (h *Hub) entry(jobID, tenant string) *entry {
+func (h *Hub) entry(jobID, who string) *entry {
 	for _, e := range h.entries[jobID] {
-		if e.tenant == tenant {
+		if e.scope.Key() == who {
 			return e
 		}
 	}
@@ -221,7 +224,7 @@ func (h *Hub) drop(jobID string, e *entry) {
 	}
 }
 
-// remove ends the watch upstream once no session watches the job. Upstream does not distinguish tenants: if two tenants
+// remove ends the watch upstream once no session watches the job. Upstream does not distinguish scopes: if two
 // ask for the same ID, the watch stays until both have left.
 func (h *Hub) remove(jobID string) {
 	if len(h.entries[jobID]) == 0 {
@@ -240,7 +243,16 @@ func (h *Hub) ended(jobID string) {
 func (h *Hub) Watched(w *trackerpb.Watched) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e := h.entry(w.JobId, w.Tenant)
+	if w.Who == "" { // it ends all watches of the job, and each is to be asked for again
+		for _, e := range h.entries[w.JobId] {
+			e.watching = false
+		}
+		if len(h.entries[w.JobId]) > 0 {
+			h.up.Lose(w.JobId)
+		}
+		return
+	}
+	e := h.entry(w.JobId, w.Who)
 	if e == nil {
 		return
 	}
@@ -319,33 +331,42 @@ func (h *Hub) missing(e *entry, w *trackerpb.Watched) {
 		return
 	}
 	h.drop(w.JobId, e)
-	h.ended(w.JobId)
+	h.remove(w.JobId) // not ended: the tracker may still have the watch of another entry, which has left
 }
 
 // Update implements upstream.Watcher.
 func (h *Hub) Update(j *trackerpb.Job) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, e := range h.entries[j.JobId] {
-		if !e.watching {
-			continue // the entry of another tenant, which is never answered with WATCHING
+	entries := h.entries[j.JobId]
+	if len(entries) > 1 {
+		entries = slices.Clone(entries) // update may drop some
+	}
+	var f *outbox.Frame
+	for _, e := range entries {
+		switch {
+		case !e.watching: // an entry that may not see the job is never answered with WATCHING
+		case !e.scope.Owns(j.Tenant, j.Subject): // the ID has another job by now, which is somebody else's
+			e.watching = false
+			h.up.Lose(j.JobId)
+		case j.Version >= e.floor:
+			f = h.update(e, j, f)
 		}
-		if j.Version >= e.floor {
-			h.update(e, j)
-		}
-		return
 	}
 }
 
 // update passes a status to the entry's subscriptions. A status that is not newer than the last one was sent for
-// subscriptions that came later.
-func (h *Hub) update(e *entry, j *trackerpb.Job) {
+// subscriptions that came later. f is the status's frame if another entry has made it, else nil; update returns it.
+func (h *Hub) update(e *entry, j *trackerpb.Job, f *outbox.Frame) *outbox.Frame {
 	e.asking = false
 	if e.latest == nil || j.Version > e.latest.Version {
-		e.latest = outbox.NewFrame(wire.EncodeStatus(j.Version, j.Document), j)
-		if h.Pushed != nil {
-			e.latest.Written = h.Pushed(j)
+		if f == nil {
+			f = outbox.NewFrame(wire.EncodeStatus(j.Version, j.Document), j)
+			if h.Pushed != nil {
+				f.Written = h.Pushed(j)
+			}
 		}
+		e.latest = f
 	}
 	latest := e.latest
 	e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
@@ -367,6 +388,7 @@ func (h *Hub) update(e *entry, j *trackerpb.Job) {
 	default:
 		h.askAgain(j.JobId, e, 0, false)
 	}
+	return f
 }
 
 // Lost implements upstream.Watcher.

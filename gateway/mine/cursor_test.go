@@ -121,7 +121,9 @@ func TestWhatIsNoCursorCountsAsNone(t *testing.T) {
 			w.cover(1, 1, false, handle)
 			a.want(t, cursor, "subscribed reset")
 			time.Sleep(5 * time.Second)
-			w.index.Update(update(handle, "j", 3))
+			j := update(handle, "j", 3)
+			j.Subject = a.Subject
+			w.index.Update(j)
 			a.want(t, cursor, "j@3")
 		}
 		w.mu.Lock()

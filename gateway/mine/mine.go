@@ -209,7 +209,8 @@ func (x *Index) Update(j *trackerpb.Job) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if s := x.handles[j.SubjectHandle]; s != nil {
+	s := x.handles[j.SubjectHandle]
+	if s != nil && j.Subject == s.who.subject && j.Tenant == s.who.tenant { // an ID's next job may be somebody else's
 		var written func()
 		if x.Pushed != nil {
 			written = x.Pushed(j)

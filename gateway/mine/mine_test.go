@@ -140,7 +140,9 @@ func (w *world) cover(stream uint64, partition int32, lost bool, handles ...uint
 }
 
 func update(handle uint32, id string, version int64) *trackerpb.Job {
-	return &trackerpb.Job{JobId: id, Version: version, Document: []byte(`{}`), SubjectHandle: handle}
+	return &trackerpb.Job{
+		JobId: id, Version: version, Document: []byte(`{}`), SubjectHandle: handle, Tenant: "acme", Subject: "ann",
+	}
 }
 
 func TestAnsweredOnceAllPartitionsAreCovered(t *testing.T) {

@@ -79,14 +79,14 @@ func newAudience(b *testing.B, size int, extension string) *audience {
 		})
 		s := <-opened
 		s.registering.Lock()
-		s.replace(s.newWatch(hub.Subscription{JobID: "a", Tenant: "acme"}, time.Now()))
+		s.replace(s.newWatch(hub.Subscription{JobID: "a", Scope: auth.TenantScope("acme")}, time.Now()))
 		s.registering.Unlock()
 		b.Cleanup(func() {
 			_ = conn.Close()
 			reading.Wait()
 		})
 	}
-	a.hub.Watched(&trackerpb.Watched{JobId: "a", Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: 1})
+	a.hub.Watched(&trackerpb.Watched{JobId: "a", Who: auth.TenantScope("acme").Key(), Outcome: trackerpb.Watched_WATCHING, Version: 1})
 	return a
 }
 
@@ -95,7 +95,7 @@ func (a *audience) deliver(document []byte) time.Duration {
 	before := cpu()
 	a.version++
 	a.tally.want.Add(int64(a.size))
-	a.hub.Update(&trackerpb.Job{JobId: "a", Version: 1 + a.version, Document: document})
+	a.hub.Update(&trackerpb.Job{JobId: "a", Tenant: "acme", Version: 1 + a.version, Document: document})
 	<-a.tally.all
 	return cpu() - before
 }

@@ -212,9 +212,20 @@ func (s *Session) take(id, was auth.Identity, known bool) error {
 	if !known || was.Anonymous() {
 		s.join(id)
 	}
-	s.identity, s.known = id, true
+	s.identity, s.known, s.scope = id, true, nil
 	s.arm()
 	return nil
+}
+
+// reads returns the scope of what an identity of the session may read. All watches of one identity share it.
+func (s *Session) reads(id auth.Identity) *auth.Scope {
+	scope := id.Scope(auth.Read)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.scope == nil || s.scope.Key() != scope.Key() {
+		s.scope = scope
+	}
+	return s.scope
 }
 
 func (s *Session) welcome(id string) {
@@ -309,7 +320,7 @@ func (s *Session) later(
 		}
 		ack.Type, ack.ID = frame.Ack, frameID
 		if watches {
-			s.watchSubmitted(&ack, id.Tenant, version, received)
+			s.watchSubmitted(&ack, id, version, received)
 		} else {
 			s.send(wire.Encode(ack))
 		}

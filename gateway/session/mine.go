@@ -31,6 +31,9 @@ type mineAnswer struct {
 // subscribeMine watches all jobs of the session's subject, from the answer on. This counts as one of the session's
 // subscriptions.
 func (s *Session) subscribeMine(f *frame.ClientFrame, id auth.Identity) error {
+	if !id.MayFollowAll() {
+		return problem(code.Forbidden, "a grant follows its jobs one by one")
+	}
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	s.mu.Lock()

@@ -46,7 +46,7 @@ func newBare(t *testing.T) *bare {
 	all := mine.New(kafka.Timeouts{}.Bounds())
 	all.Attach(noUpstream{})
 	cfg := &Config{Hub: b.hub, Mine: all, Limits: noLimits{}, Metrics: &tally{}, Log: slog.New(slog.DiscardHandler),
-		Subscriptions: 10_000, Load: func(_ context.Context, _, jobID string) (*trackerpb.Job, error) {
+		Subscriptions: 10_000, Load: func(_ context.Context, _ *auth.Scope, jobID string) (*trackerpb.Job, error) {
 			return b.jobs[jobID], nil
 		}}
 	// Nothing is written: the outbox is read by the test.
@@ -55,13 +55,15 @@ func newBare(t *testing.T) *bare {
 	return b
 }
 
-func (b *bare) identity() auth.Identity { return auth.Identity{Tenant: "acme", Subject: "alice"} }
+func (b *bare) identity() auth.Identity {
+	return auth.Identity{Tenant: "acme", Subject: "alice", Permissions: auth.Client | auth.ReadTenant}
+}
 
 // now sets the job's current state and returns it.
 func (b *bare) now(jobID string, version int64, ended bool) *trackerpb.Job {
 	document := fmt.Sprintf(`{"jobId":%q,"x":%q}`, jobID, strings.Repeat("x", onceDocument))
 	b.jobs[jobID] = &trackerpb.Job{
-		JobId: jobID, Subject: "alice", Version: version, Terminal: ended, Document: []byte(document),
+		JobId: jobID, Tenant: "acme", Subject: "alice", Version: version, Terminal: ended, Document: []byte(document),
 	}
 	return b.jobs[jobID]
 }
@@ -84,7 +86,7 @@ func (b *bare) watch(jobID string) {
 func (b *bare) answer(jobID string, withheld bool) {
 	j := b.jobs[jobID]
 	w := &trackerpb.Watched{
-		JobId: jobID, Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: j.Version, Position: j.Version,
+		JobId: jobID, Who: b.identity().Scope(auth.Read).Key(), Outcome: trackerpb.Watched_WATCHING, Version: j.Version, Position: j.Version,
 	}
 	if withheld {
 		w.Ended, w.Withheld = true, int64(len(j.Document))

@@ -74,8 +74,8 @@ func (s *Session) loadDue() {
 }
 
 // load returns a job's current document. After an error the status is parked again, or dropped if the job is gone.
-func (s *Session) load(tenant, jobID string, owed outbox.Owed) (*trackerpb.Job, error) {
-	j, err := s.cfg.Load(s.ctx, tenant, jobID)
+func (s *Session) load(scope *auth.Scope, jobID string, owed outbox.Owed) (*trackerpb.Job, error) {
+	j, err := s.cfg.Load(s.ctx, scope, jobID)
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrNoJob):
@@ -88,7 +88,7 @@ func (s *Session) load(tenant, jobID string, owed outbox.Owed) (*trackerpb.Job, 
 }
 
 func (s *Session) loadWatch(w *watch, owed outbox.Owed) {
-	j, err := s.load(w.Tenant, w.JobID, owed)
+	j, err := s.load(w.Scope, w.JobID, owed)
 	if err != nil {
 		if errors.Is(err, ErrNoJob) {
 			w.Over()
@@ -125,7 +125,7 @@ func (s *Session) loadWatch(w *watch, owed outbox.Owed) {
 }
 
 func (s *Session) loadMine(w *mineWatch, owed outbox.Owed) {
-	j, err := s.load(w.Tenant, owed.Key, owed)
+	j, err := s.load(auth.SubjectScope(w.Tenant, w.Subject), owed.Key, owed)
 	if err != nil {
 		return
 	}
@@ -170,8 +170,8 @@ func (w *watch) Withheld(version int64, size int) {
 	w.parks(w.session.out.Park(&w.slot, version, size), true)
 }
 
-// Loader loads jobs.
-type Loader func(ctx context.Context, tenant, jobID string) (*trackerpb.Job, error)
+// Loader loads a job, if it is in the scope.
+type Loader func(ctx context.Context, scope *auth.Scope, jobID string) (*trackerpb.Job, error)
 
 // join makes the budget of id's user pay for the outbox. s.mu is held, or the session is new.
 func (s *Session) join(id auth.Identity) {

@@ -132,8 +132,9 @@ type Session struct {
 
 	mu       sync.Mutex // guards the fields below and the watches; the hub is not called under it
 	identity auth.Identity
-	known    bool // the session has an identity, and is counted as a session of its tenant
-	warned   bool // the client was warned that the identity's token expires
+	scope    *auth.Scope // of what the identity may read; nil until it is needed
+	known    bool        // the session has an identity, and is counted as a session of its tenant
+	warned   bool        // the client was warned that the identity's token expires
 	deadline *time.Timer
 	watches  map[string]*watch        // by job ID; nil once the session has ended
 	promised int                      // places that are reserved for watches of submits in flight

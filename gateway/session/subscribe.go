@@ -65,6 +65,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 		frame:    frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}},
 		received: s.received,
 	}
+	scope := s.reads(id)
 	byJob := make(map[string]*watch, len(refs))
 	for _, ref := range refs {
 		var after int64
@@ -75,7 +76,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 			w.After = min(w.After, after)
 			continue
 		}
-		w := s.newWatch(hub.Subscription{JobID: ref.JobID, Tenant: id.Tenant, After: after}, s.received)
+		w := s.newWatch(hub.Subscription{JobID: ref.JobID, Scope: scope, After: after}, s.received)
 		w.answers = []place{{a, len(a.frame.Jobs)}}
 		byJob[ref.JobID] = w
 		a.frame.Jobs = append(a.frame.Jobs, frame.SubscribedJob{JobID: ref.JobID})
@@ -110,7 +111,7 @@ func (s *Session) newWatch(sub hub.Subscription, asked time.Time) *watch {
 func (s *Session) replace(w *watch) {
 	s.mu.Lock()
 	had := s.watches[w.JobID]
-	full := had == nil && !s.roomLocked(w.Tenant)
+	full := had == nil && !s.roomLocked(w.Scope.Tenant)
 	if !full {
 		s.watches[w.JobID] = w
 		if had == nil {
@@ -178,16 +179,16 @@ func (s *Session) unpromise(promised bool) {
 // session. The watch begins before the ack is sent, so that it misses nothing; its slot is held until then, so that
 // no status comes before the ack. Statuses from before version are not sent: the end of a job's former round is not
 // the end of its retry.
-func (s *Session) watchSubmitted(ack *frame.AckFrame, tenant string, version int64, received time.Time) {
+func (s *Session) watchSubmitted(ack *frame.AckFrame, id auth.Identity, version int64, received time.Time) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
-	w := s.newWatch(hub.Subscription{JobID: ack.JobID, Tenant: tenant, MinVersion: version, Patient: true}, received)
+	w := s.newWatch(hub.Subscription{JobID: ack.JobID, Scope: s.reads(id), MinVersion: version, Patient: true}, received)
 	s.out.Hold(&w.slot)
 	s.mu.Lock()
 	s.promised--
 	over, had := s.watches == nil, s.watches[w.JobID]
 	if over || had != nil {
-		s.cfg.Limits.Watch(tenant, -1)
+		s.cfg.Limits.Watch(id.Tenant, -1)
 	}
 	if !over {
 		s.watches[w.JobID] = w
@@ -324,5 +325,5 @@ func (w *watch) Over() {
 func (s *Session) forget(w *watch) {
 	delete(s.watches, w.JobID)
 	s.told.News(w.JobID, s.out.Last(&w.slot))
-	s.cfg.Limits.Watch(w.Tenant, -1)
+	s.cfg.Limits.Watch(w.Scope.Tenant, -1)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
@@ -22,11 +23,11 @@ func TestFinishedWithTheAnswer(t *testing.T) {
 	for range 2000 {
 		h := hub.New(time.Minute)
 		h.Attach(upstream{})
-		s := New(h, Room{}, "acme", "j", "7")
+		s := New(h, Room{}, auth.TenantScope("acme"), "j", "7")
 		var tracker sync.WaitGroup
 		tracker.Go(func() {
 			h.Watched(&trackerpb.Watched{
-				JobId: "j", Tenant: "acme", Outcome: trackerpb.Watched_WATCHING, Version: 7, Position: 7, Ended: true,
+				JobId: "j", Who: auth.TenantScope("acme").Key(), Outcome: trackerpb.Watched_WATCHING, Version: 7, Position: 7, Ended: true,
 			})
 		})
 		answers, err := s.Answers(t.Context())

@@ -3,6 +3,7 @@ package sse
 import (
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
@@ -21,7 +22,7 @@ type Request struct {
 
 // NewFrames begins to follow jobs for a client that reads, as an event stream, the same frames as on a socket. Such a
 // stream does not end with its jobs, but when its client leaves. The caller must Close the stream.
-func NewFrames(h *hub.Hub, x *mine.Index, room Room, tenant, subject string, r Request) *Stream {
+func NewFrames(h *hub.Hub, x *mine.Index, room Room, id auth.Identity, r Request) *Stream {
 	of := ids{jobs: make([]string, len(r.Jobs)), told: make(told, len(r.Jobs))}
 	for i, ref := range r.Jobs {
 		of.jobs[i] = ref.JobID
@@ -39,9 +40,9 @@ func NewFrames(h *hub.Hub, x *mine.Index, room Room, tenant, subject string, r R
 	if s.waiting == 0 {
 		close(s.answered)
 	}
-	s.watchJobs(tenant)
+	s.watchJobs(id.Scope(auth.Read))
 	if r.Mine {
-		s.follow(tenant, subject, r.After)
+		s.follow(id.Tenant, id.Subject, r.After)
 		for _, ref := range r.Known {
 			if ref.After != nil {
 				s.mine.told.News(ref.JobID, *ref.After)

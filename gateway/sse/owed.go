@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -20,8 +21,8 @@ const (
 type Room struct {
 	Bytes   int            // bound on the bytes of statuses that wait or are being written
 	Account outbox.Account // the budget of the stream's user
-	// Load returns a job's current document, or the error NoJob.
-	Load  func(ctx context.Context, tenant, jobID string) (*trackerpb.Job, error)
+	// Load returns the current document of a job that is in the scope, or the error NoJob.
+	Load  func(ctx context.Context, scope *auth.Scope, jobID string) (*trackerpb.Job, error)
 	NoJob error
 }
 
@@ -31,14 +32,15 @@ func (s *Stream) loadOwed(ctx context.Context) (some, again bool) {
 	due, later := s.out.Due(loadBatch)
 	some = len(due) > 0
 	for _, owed := range due {
-		tenant, jobID := "", owed.Key
+		var scope *auth.Scope
+		jobID := owed.Key
 		sub, single := owed.Owner.(*subscription)
 		if single {
-			tenant, jobID = sub.Tenant, sub.JobID
+			scope, jobID = sub.Scope, sub.JobID
 		} else {
-			tenant = s.mine.Tenant
+			scope = auth.SubjectScope(s.mine.Tenant, s.mine.Subject)
 		}
-		j, err := s.room.Load(ctx, tenant, jobID)
+		j, err := s.room.Load(ctx, scope, jobID)
 		switch {
 		case errors.Is(err, s.room.NoJob):
 			s.out.Unowed(owed)

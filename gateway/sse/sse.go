@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
@@ -65,26 +66,26 @@ type subscription struct {
 	left     bool // the hub has ended it, but its last status is parked
 }
 
-// New begins to follow one job of a tenant. last is the ID of the last event that its client has (Last-Event-ID): a
+// New begins to follow one job, if it is in the scope. last is the ID of the last event that its client has (Last-Event-ID): a
 // version, after which the stream goes on. Any other value is ignored. The caller must Close the stream.
-func New(h *hub.Hub, room Room, tenant, jobID, last string) *Stream {
+func New(h *hub.Hub, room Room, scope *auth.Scope, jobID, last string) *Stream {
 	version, err := strconv.ParseInt(last, 10, 64)
 	if err != nil || version < 0 {
 		version = 0
 	}
-	return begin(h, room, tenant, ids{jobs: []string{jobID}, told: told{version}})
+	return begin(h, room, scope, ids{jobs: []string{jobID}, told: told{version}})
 }
 
-// NewMany begins to follow several jobs of a tenant, each of them named once. last is the ID of the last event that
+// NewMany begins to follow those of several jobs that are in the scope, each of them named once. last is the ID of the last event that
 // its client has (Last-Event-ID): a cursor, after which the stream goes on. Any other value is ignored. The caller
 // must Close the stream.
-func NewMany(h *hub.Hub, room Room, tenant string, jobs []string, last string) *Stream {
-	return begin(h, room, tenant, ids{jobs: jobs, told: readCursor(last, jobs), many: true})
+func NewMany(h *hub.Hub, room Room, scope *auth.Scope, jobs []string, last string) *Stream {
+	return begin(h, room, scope, ids{jobs: jobs, told: readCursor(last, jobs), many: true})
 }
 
-func begin(h *hub.Hub, room Room, tenant string, of ids) *Stream {
+func begin(h *hub.Hub, room Room, scope *auth.Scope, of ids) *Stream {
 	s := newStream(h, room, of)
-	s.watchJobs(tenant)
+	s.watchJobs(scope)
 	return s
 }
 
@@ -99,12 +100,12 @@ func newStream(h *hub.Hub, room Room, of ids) *Stream {
 }
 
 // watchJobs begins to follow the stream's jobs.
-func (s *Stream) watchJobs(tenant string) {
+func (s *Stream) watchJobs(scope *auth.Scope) {
 	asked := time.Now().UnixMilli()
 	for i, jobID := range s.ids.jobs {
 		sub := &subscription{stream: s, answer: Answer{JobID: jobID}}
 		sub.slot.Since, sub.slot.Owner = asked, sub
-		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: jobID, Tenant: tenant, After: max(s.ids.told[i], 0)}
+		sub.Subscription = hub.Subscription{Subscriber: sub, JobID: jobID, Scope: scope, After: max(s.ids.told[i], 0)}
 		s.out.Skip(&sub.slot, sub.After)
 		s.subs = append(s.subs, sub)
 	}

@@ -51,7 +51,7 @@ type Pair struct {
 	mu      sync.Mutex                     // guards the fields below; the systems' locks are taken under it
 	ctx     context.Context                // Run's; nil before Run
 	ended   bool                           // Run's ctx has ended
-	finding map[string]map[string]*finding // by job ID and tenant
+	finding map[string]map[string]*finding // by job ID and who asks, as in WatchAdd.who
 	finds   sync.WaitGroup
 }
 
@@ -180,7 +180,7 @@ func (p *Pair) learnPartitions(ctx context.Context) bool {
 func (p *Pair) awaitClosed(ctx context.Context) {
 	for !p.closed.Load() && pause.For(ctx, closedInterval) {
 		try, cancel := context.WithTimeout(ctx, p.former.owners.bounds.Steps)
-		stats, err := p.former.Stats(try, anyTenant)
+		stats, err := p.former.Stats(try, anyTenant, nil)
 		cancel()
 		if err == nil && stats.Closed {
 			p.NoteClosed()
@@ -219,7 +219,7 @@ func (p *Pair) Get(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.G
 
 // Find is Get, and returns the system that has the job.
 func (p *Pair) Find(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.GetResponse, *Upstream, error) {
-	at, err := p.locate(ctx, req.JobId, req.Tenant)
+	at, err := p.locate(ctx, req.JobId, req.Tenant, req.Scope)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -229,11 +229,11 @@ func (p *Pair) Find(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.
 
 // locate returns the system that has a job. If neither has it, that is the former one, which says so when it is asked.
 // The question names no version, because each system has its own.
-func (p *Pair) locate(ctx context.Context, jobID, tenant string) (*Upstream, error) {
+func (p *Pair) locate(ctx context.Context, jobID, tenant string, scope *trackerpb.Scope) (*Upstream, error) {
 	if p.former == nil {
 		return p.now, nil
 	}
-	_, err := p.now.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: tenant})
+	_, err := p.now.Get(ctx, &trackerpb.GetRequest{JobId: jobID, Tenant: tenant, Scope: scope})
 	switch {
 	case err == nil:
 		return p.now, nil
@@ -272,11 +272,13 @@ func (p *Pair) List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb
 }
 
 // Stats is Upstream.Stats of both systems.
-func (p *Pair) Stats(ctx context.Context, tenant string) (*trackerpb.StatsResponse, error) {
+func (p *Pair) Stats(ctx context.Context, tenant string, scope *trackerpb.Scope) (*trackerpb.StatsResponse, error) {
 	if p.former == nil {
-		return p.now.Stats(ctx, tenant)
+		return p.now.Stats(ctx, tenant, scope)
 	}
-	counts, err := askBoth(p, func(u *Upstream) (*trackerpb.StatsResponse, error) { return u.Stats(ctx, tenant) })
+	counts, err := askBoth(p, func(u *Upstream) (*trackerpb.StatsResponse, error) {
+		return u.Stats(ctx, tenant, scope)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -316,7 +318,7 @@ func (p *Pair) Add(add *trackerpb.WatchAdd) {
 	if p.finding[add.JobId] == nil {
 		p.finding[add.JobId] = map[string]*finding{}
 	}
-	p.finding[add.JobId][add.Tenant] = f
+	p.finding[add.JobId][add.Who] = f
 	ctx := p.ctx
 	p.finds.Go(func() { p.find(ctx, f) }) // one for each watch, of which sessions may have only so many
 }
@@ -325,11 +327,11 @@ func (p *Pair) find(ctx context.Context, f *finding) {
 	at, err := p.locateForWatch(ctx, f.add)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	id, tenant := f.add.JobId, f.add.Tenant
-	if p.finding[id][tenant] != f {
+	id, who := f.add.JobId, f.add.Who
+	if p.finding[id][who] != f {
 		return // removed, or added again
 	}
-	p.forgetLocked(id, tenant)
+	p.forgetLocked(id, who)
 	if err != nil {
 		p.now.Lose(id)
 		return
@@ -346,11 +348,11 @@ func (p *Pair) locateForWatch(ctx context.Context, add *trackerpb.WatchAdd) (*Up
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.now.owners.bounds.Steps)
 	defer cancel()
-	return p.locate(ctx, add.JobId, add.Tenant)
+	return p.locate(ctx, add.JobId, add.Tenant, add.Scope)
 }
 
-func (p *Pair) forgetLocked(jobID, tenant string) {
-	delete(p.finding[jobID], tenant)
+func (p *Pair) forgetLocked(jobID, who string) {
+	delete(p.finding[jobID], who)
 	if len(p.finding[jobID]) == 0 {
 		delete(p.finding, jobID)
 	}

@@ -29,7 +29,7 @@ func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*track
 			Lanes:       req.Lanes,
 			CreatedFrom: req.CreatedFrom, CreatedBefore: req.CreatedBefore, UpdatedFrom: req.UpdatedFrom,
 			UpdatedBefore: req.UpdatedBefore,
-			After:         req.After, Limit: req.Limit, Fresh: u.written.of(partitions),
+			After:         req.After, Limit: req.Limit, Fresh: u.written.of(partitions), Scope: req.Scope,
 		}))
 		if err != nil {
 			return nil, err
@@ -42,12 +42,13 @@ func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*track
 	return mergeLists(pages, int(req.Limit), MaxPageBytes), nil
 }
 
-// Stats asks every tracker and adds up their counts. It tries again as List does.
-func (u *Upstream) Stats(ctx context.Context, tenant string) (*trackerpb.StatsResponse, error) {
+// Stats asks every tracker for the counts of the tenant's jobs that are in the scope, all of them if it is nil, and adds
+// them up. It tries again as List does.
+func (u *Upstream) Stats(ctx context.Context, tenant string, scope *trackerpb.Scope) (*trackerpb.StatsResponse, error) {
 	all, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.StatsResponse,
 		error) {
 		r, err := c.Stats(ctx, connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant, Partitions: partitions,
-			Fresh: u.written.of(partitions)}))
+			Scope: scope, Fresh: u.written.of(partitions)}))
 		if err != nil {
 			return nil, err
 		}

@@ -34,7 +34,7 @@ type stream struct {
 }
 
 // change is a change of a job's watch that was not sent yet: first its removal, then its adds, one per
-// tenant.
+// scope.
 type change struct {
 	remove bool
 	adds   []*trackerpb.WatchAdd
@@ -53,7 +53,7 @@ func (s *stream) add(a *trackerpb.WatchAdd) bool {
 	}
 	s.jobs[a.JobId] = struct{}{}
 	c := s.change(a.JobId)
-	c.adds = slices.DeleteFunc(c.adds, func(b *trackerpb.WatchAdd) bool { return b.Tenant == a.Tenant })
+	c.adds = slices.DeleteFunc(c.adds, func(b *trackerpb.WatchAdd) bool { return b.Who == a.Who })
 	c.adds = append(c.adds, a)
 	return true
 }

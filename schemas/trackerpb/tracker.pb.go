@@ -7,7 +7,7 @@
 // The tracker's API, spoken by gateways over Connect (gRPC-compatible, curl-able).
 // Documents are opaque bytes: they are made once, where the job is folded.
 //
-// Errors (Connect codes): NOT_FOUND, no such job, or another tenant's;
+// Errors (Connect codes): NOT_FOUND, no such job, or one that the request's scope does not include;
 // FAILED_PRECONDITION, this tracker does not own the job's partition: ask the
 // consumer group again; UNAVAILABLE, the partition is still being restored;
 // INVALID_ARGUMENT.
@@ -83,7 +83,90 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{28, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{29, 0}
+}
+
+// Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
+// any_tenant. A job outside the scope is answered exactly as one that does not exist. Absent, a request may find all
+// jobs of its tenant.
+type Scope struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// any_tenant includes the jobs of every tenant.
+	AnyTenant bool `protobuf:"varint,1,opt,name=any_tenant,json=anyTenant,proto3" json:"any_tenant,omitempty"`
+	// own includes only the jobs of subject, which is empty for clients without a token.
+	Own     bool   `protobuf:"varint,2,opt,name=own,proto3" json:"own,omitempty"`
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// job_ids, unless it is empty, includes only these jobs.
+	JobIds []string `protobuf:"bytes,4,rep,name=job_ids,json=jobIds,proto3" json:"job_ids,omitempty"`
+	// types, unless it is empty, includes only jobs of these types.
+	Types         []string `protobuf:"bytes,5,rep,name=types,proto3" json:"types,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Scope) Reset() {
+	*x = Scope{}
+	mi := &file_tracker_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scope) ProtoMessage() {}
+
+func (x *Scope) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scope.ProtoReflect.Descriptor instead.
+func (*Scope) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Scope) GetAnyTenant() bool {
+	if x != nil {
+		return x.AnyTenant
+	}
+	return false
+}
+
+func (x *Scope) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
+func (x *Scope) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Scope) GetJobIds() []string {
+	if x != nil {
+		return x.JobIds
+	}
+	return nil
+}
+
+func (x *Scope) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
 }
 
 type Position struct {
@@ -97,7 +180,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_tracker_proto_msgTypes[0]
+	mi := &file_tracker_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -109,7 +192,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[0]
+	mi := &file_tracker_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -122,7 +205,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{0}
+	return file_tracker_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Position) GetTopic() string {
@@ -162,13 +245,14 @@ type Job struct {
 	Trace *Trace `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
 	// subject is who submitted the job.
 	Subject       string `protobuf:"bytes,8,opt,name=subject,proto3" json:"subject,omitempty"`
+	Tenant        string `protobuf:"bytes,9,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_tracker_proto_msgTypes[1]
+	mi := &file_tracker_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -180,7 +264,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[1]
+	mi := &file_tracker_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -193,7 +277,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{1}
+	return file_tracker_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Job) GetJobId() string {
@@ -252,6 +336,13 @@ func (x *Job) GetSubject() string {
 	return ""
 }
 
+func (x *Job) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
 // Trace is a W3C trace context.
 type Trace struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -263,7 +354,7 @@ type Trace struct {
 
 func (x *Trace) Reset() {
 	*x = Trace{}
-	mi := &file_tracker_proto_msgTypes[2]
+	mi := &file_tracker_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +366,7 @@ func (x *Trace) String() string {
 func (*Trace) ProtoMessage() {}
 
 func (x *Trace) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[2]
+	mi := &file_tracker_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +379,7 @@ func (x *Trace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trace.ProtoReflect.Descriptor instead.
 func (*Trace) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{2}
+	return file_tracker_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Trace) GetTraceparent() string {
@@ -308,21 +399,22 @@ func (x *Trace) GetTracestate() string {
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	JobId string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// tenant must be the job's; anybody else is told NOT_FOUND.
+	// tenant is the client's. Unless the scope says otherwise it must be the job's, else the answer is NOT_FOUND.
 	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// min_version: wait (bounded by the deadline) until the log is folded up to here.
 	MinVersion int64 `protobuf:"varint,3,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
 	// after, with wait: answer once the version is above it.
 	After int64 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`
 	// until_terminal: answer once the job has ended, or at the deadline with what there is.
-	UntilTerminal bool `protobuf:"varint,5,opt,name=until_terminal,json=untilTerminal,proto3" json:"until_terminal,omitempty"`
+	UntilTerminal bool   `protobuf:"varint,5,opt,name=until_terminal,json=untilTerminal,proto3" json:"until_terminal,omitempty"`
+	Scope         *Scope `protobuf:"bytes,6,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_tracker_proto_msgTypes[3]
+	mi := &file_tracker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +426,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[3]
+	mi := &file_tracker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +439,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{3}
+	return file_tracker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetRequest) GetJobId() string {
@@ -385,6 +477,13 @@ func (x *GetRequest) GetUntilTerminal() bool {
 	return false
 }
 
+func (x *GetRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
 type GetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Job   *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -412,7 +511,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_tracker_proto_msgTypes[4]
+	mi := &file_tracker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +523,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[4]
+	mi := &file_tracker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +536,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{4}
+	return file_tracker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetResponse) GetJob() *Job {
@@ -523,7 +622,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_tracker_proto_msgTypes[5]
+	mi := &file_tracker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +634,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[5]
+	mi := &file_tracker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +647,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{5}
+	return file_tracker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Delivery) GetJobId() string {
@@ -584,7 +683,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_tracker_proto_msgTypes[6]
+	mi := &file_tracker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +695,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[6]
+	mi := &file_tracker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +708,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{6}
+	return file_tracker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Place) GetCreated() int64 {
@@ -637,7 +736,7 @@ type Freshness struct {
 
 func (x *Freshness) Reset() {
 	*x = Freshness{}
-	mi := &file_tracker_proto_msgTypes[7]
+	mi := &file_tracker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +748,7 @@ func (x *Freshness) String() string {
 func (*Freshness) ProtoMessage() {}
 
 func (x *Freshness) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[7]
+	mi := &file_tracker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +761,7 @@ func (x *Freshness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
 func (*Freshness) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{7}
+	return file_tracker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Freshness) GetPartition() int32 {
@@ -698,14 +797,16 @@ type ListRequest struct {
 	After *Place `protobuf:"bytes,11,opt,name=after,proto3" json:"after,omitempty"`
 	Limit int32  `protobuf:"varint,12,opt,name=limit,proto3" json:"limit,omitempty"` // 1 to 500
 	// fresh: wait (bounded by the deadline) until these positions are folded.
-	Fresh         []*Freshness `protobuf:"bytes,13,rep,name=fresh,proto3" json:"fresh,omitempty"`
+	Fresh []*Freshness `protobuf:"bytes,13,rep,name=fresh,proto3" json:"fresh,omitempty"`
+	// scope: any_tenant has no effect on lists.
+	Scope         *Scope `protobuf:"bytes,14,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_tracker_proto_msgTypes[8]
+	mi := &file_tracker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +818,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[8]
+	mi := &file_tracker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +831,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{8}
+	return file_tracker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListRequest) GetTenant() string {
@@ -824,6 +925,13 @@ func (x *ListRequest) GetFresh() []*Freshness {
 	return nil
 }
 
+func (x *ListRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Jobs  []*ListedJob           `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"` // newest first
@@ -837,7 +945,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_tracker_proto_msgTypes[9]
+	mi := &file_tracker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +957,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[9]
+	mi := &file_tracker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +970,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{9}
+	return file_tracker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListResponse) GetJobs() []*ListedJob {
@@ -896,7 +1004,7 @@ type ListedJob struct {
 
 func (x *ListedJob) Reset() {
 	*x = ListedJob{}
-	mi := &file_tracker_proto_msgTypes[10]
+	mi := &file_tracker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1016,7 @@ func (x *ListedJob) String() string {
 func (*ListedJob) ProtoMessage() {}
 
 func (x *ListedJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[10]
+	mi := &file_tracker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1029,7 @@ func (x *ListedJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedJob.ProtoReflect.Descriptor instead.
 func (*ListedJob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{10}
+	return file_tracker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListedJob) GetJob() *Job {
@@ -939,17 +1047,19 @@ func (x *ListedJob) GetCreated() int64 {
 }
 
 type StatsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tenant        string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	Partitions    []int32                `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"` // as in ListRequest
-	Fresh         []*Freshness           `protobuf:"bytes,3,rep,name=fresh,proto3" json:"fresh,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Tenant     string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Partitions []int32                `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"` // as in ListRequest
+	Fresh      []*Freshness           `protobuf:"bytes,3,rep,name=fresh,proto3" json:"fresh,omitempty"`
+	// scope: any_tenant has no effect on counts. Counts with another restriction look at the jobs' index entries.
+	Scope         *Scope `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_tracker_proto_msgTypes[11]
+	mi := &file_tracker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1071,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[11]
+	mi := &file_tracker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1084,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{11}
+	return file_tracker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StatsRequest) GetTenant() string {
@@ -998,6 +1108,13 @@ func (x *StatsRequest) GetFresh() []*Freshness {
 	return nil
 }
 
+func (x *StatsRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
 type StatsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Counts        []*Count               `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
@@ -1009,7 +1126,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_tracker_proto_msgTypes[12]
+	mi := &file_tracker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1138,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[12]
+	mi := &file_tracker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1151,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{12}
+	return file_tracker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatsResponse) GetCounts() []*Count {
@@ -1070,7 +1187,7 @@ type Count struct {
 
 func (x *Count) Reset() {
 	*x = Count{}
-	mi := &file_tracker_proto_msgTypes[13]
+	mi := &file_tracker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1199,7 @@ func (x *Count) String() string {
 func (*Count) ProtoMessage() {}
 
 func (x *Count) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[13]
+	mi := &file_tracker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1212,7 @@ func (x *Count) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Count.ProtoReflect.Descriptor instead.
 func (*Count) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{13}
+	return file_tracker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Count) GetType() string {
@@ -1138,7 +1255,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_tracker_proto_msgTypes[14]
+	mi := &file_tracker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1267,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[14]
+	mi := &file_tracker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1280,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{14}
+	return file_tracker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Blob) GetKey() string {
@@ -1200,14 +1317,16 @@ type ReserveRequest struct {
 	Tenant      string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	PayloadHash string                 `protobuf:"bytes,3,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`
 	// holder names this submit, so that it may say the same again.
-	Holder        string `protobuf:"bytes,4,opt,name=holder,proto3" json:"holder,omitempty"`
+	Holder string `protobuf:"bytes,4,opt,name=holder,proto3" json:"holder,omitempty"`
+	// scope must include the job, else the key counts as free.
+	Scope         *Scope `protobuf:"bytes,5,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1338,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1351,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{15}
+	return file_tracker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReserveRequest) GetJobId() string {
@@ -1263,6 +1382,13 @@ func (x *ReserveRequest) GetHolder() string {
 	return ""
 }
 
+func (x *ReserveRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
 type ReserveResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// reserved: the key is free and held for this submit for some seconds; go on.
@@ -1279,7 +1405,7 @@ type ReserveResponse struct {
 
 func (x *ReserveResponse) Reset() {
 	*x = ReserveResponse{}
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1417,7 @@ func (x *ReserveResponse) String() string {
 func (*ReserveResponse) ProtoMessage() {}
 
 func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1430,7 @@ func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
 func (*ReserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{16}
+	return file_tracker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReserveResponse) GetReserved() bool {
@@ -1345,7 +1471,7 @@ type UnreserveRequest struct {
 
 func (x *UnreserveRequest) Reset() {
 	*x = UnreserveRequest{}
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1483,7 @@ func (x *UnreserveRequest) String() string {
 func (*UnreserveRequest) ProtoMessage() {}
 
 func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1496,7 @@ func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreserveRequest.ProtoReflect.Descriptor instead.
 func (*UnreserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{17}
+	return file_tracker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UnreserveRequest) GetJobId() string {
@@ -1395,7 +1521,7 @@ type UnreserveResponse struct {
 
 func (x *UnreserveResponse) Reset() {
 	*x = UnreserveResponse{}
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1533,7 @@ func (x *UnreserveResponse) String() string {
 func (*UnreserveResponse) ProtoMessage() {}
 
 func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1546,7 @@ func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreserveResponse.ProtoReflect.Descriptor instead.
 func (*UnreserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{18}
+	return file_tracker_proto_rawDescGZIP(), []int{19}
 }
 
 type KeepTicketRequest struct {
@@ -1434,7 +1560,7 @@ type KeepTicketRequest struct {
 
 func (x *KeepTicketRequest) Reset() {
 	*x = KeepTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1572,7 @@ func (x *KeepTicketRequest) String() string {
 func (*KeepTicketRequest) ProtoMessage() {}
 
 func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1585,7 @@ func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketRequest.ProtoReflect.Descriptor instead.
 func (*KeepTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{19}
+	return file_tracker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KeepTicketRequest) GetTicketId() string {
@@ -1491,7 +1617,7 @@ type KeepTicketResponse struct {
 
 func (x *KeepTicketResponse) Reset() {
 	*x = KeepTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1629,7 @@ func (x *KeepTicketResponse) String() string {
 func (*KeepTicketResponse) ProtoMessage() {}
 
 func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1642,7 @@ func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketResponse.ProtoReflect.Descriptor instead.
 func (*KeepTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{20}
+	return file_tracker_proto_rawDescGZIP(), []int{21}
 }
 
 type TakeTicketRequest struct {
@@ -1528,7 +1654,7 @@ type TakeTicketRequest struct {
 
 func (x *TakeTicketRequest) Reset() {
 	*x = TakeTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1666,7 @@ func (x *TakeTicketRequest) String() string {
 func (*TakeTicketRequest) ProtoMessage() {}
 
 func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1679,7 @@ func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketRequest.ProtoReflect.Descriptor instead.
 func (*TakeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{21}
+	return file_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TakeTicketRequest) GetTicketId() string {
@@ -1572,7 +1698,7 @@ type TakeTicketResponse struct {
 
 func (x *TakeTicketResponse) Reset() {
 	*x = TakeTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1710,7 @@ func (x *TakeTicketResponse) String() string {
 func (*TakeTicketResponse) ProtoMessage() {}
 
 func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1723,7 @@ func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketResponse.ProtoReflect.Descriptor instead.
 func (*TakeTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{22}
+	return file_tracker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TakeTicketResponse) GetIdentity() []byte {
@@ -1619,7 +1745,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1757,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1770,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{23}
+	return file_tracker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchRequest) GetAdd() []*WatchAdd {
@@ -1688,7 +1814,7 @@ type SubjectAdd struct {
 
 func (x *SubjectAdd) Reset() {
 	*x = SubjectAdd{}
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1826,7 @@ func (x *SubjectAdd) String() string {
 func (*SubjectAdd) ProtoMessage() {}
 
 func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1839,7 @@ func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectAdd.ProtoReflect.Descriptor instead.
 func (*SubjectAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{24}
+	return file_tracker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SubjectAdd) GetHandle() uint32 {
@@ -1751,14 +1877,17 @@ type WatchAdd struct {
 	// known is the highest version that a watcher claims to have seen; at least after. A job below
 	// it is told of only after all that the log held when the add arrived is folded: then it is
 	// known that the log does not have that version, and the state is sent, whatever after is.
-	Known         int64 `protobuf:"varint,6,opt,name=known,proto3" json:"known,omitempty"`
+	Known int64  `protobuf:"varint,6,opt,name=known,proto3" json:"known,omitempty"`
+	Scope *Scope `protobuf:"bytes,7,opt,name=scope,proto3" json:"scope,omitempty"`
+	// who is the stream's own name for tenant and scope; each answer to the add has it.
+	Who           string `protobuf:"bytes,8,opt,name=who,proto3" json:"who,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1899,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1912,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{25}
+	return file_tracker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -1828,6 +1957,20 @@ func (x *WatchAdd) GetKnown() int64 {
 	return 0
 }
 
+func (x *WatchAdd) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *WatchAdd) GetWho() string {
+	if x != nil {
+		return x.Who
+	}
+	return ""
+}
+
 type WatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Watched       []*Watched             `protobuf:"bytes,1,rep,name=watched,proto3" json:"watched,omitempty"`
@@ -1839,7 +1982,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +1994,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2007,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{26}
+	return file_tracker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -1904,7 +2047,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[27]
+	mi := &file_tracker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2059,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[27]
+	mi := &file_tracker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2072,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{27}
+	return file_tracker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -1984,14 +2127,16 @@ type Watched struct {
 	// position: the log is folded up to here. Updates of the job below version are of the past.
 	Position int64 `protobuf:"varint,7,opt,name=position,proto3" json:"position,omitempty"`
 	// known is the add's. A version below it says that the log has nothing between the two.
-	Known         int64 `protobuf:"varint,8,opt,name=known,proto3" json:"known,omitempty"`
+	Known int64 `protobuf:"varint,8,opt,name=known,proto3" json:"known,omitempty"`
+	// who is the add's. It is empty in what ends all of the stream's watches of the job.
+	Who           string `protobuf:"bytes,9,opt,name=who,proto3" json:"who,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2148,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2161,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{28}
+	return file_tracker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Watched) GetJobId() string {
@@ -2075,15 +2220,29 @@ func (x *Watched) GetKnown() int64 {
 	return 0
 }
 
+func (x *Watched) GetWho() string {
+	if x != nil {
+		return x.Who
+	}
+	return ""
+}
+
 var File_tracker_proto protoreflect.FileDescriptor
 
 const file_tracker_proto_rawDesc = "" +
 	"\n" +
-	"\rtracker.proto\x12\x12ackwire.tracker.v1\"V\n" +
+	"\rtracker.proto\x12\x12ackwire.tracker.v1\"\x81\x01\n" +
+	"\x05Scope\x12\x1d\n" +
+	"\n" +
+	"any_tenant\x18\x01 \x01(\bR\tanyTenant\x12\x10\n" +
+	"\x03own\x18\x02 \x01(\bR\x03own\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x17\n" +
+	"\ajob_ids\x18\x04 \x03(\tR\x06jobIds\x12\x14\n" +
+	"\x05types\x18\x05 \x03(\tR\x05types\"V\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
-	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xfa\x01\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\x92\x02\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1a\n" +
@@ -2092,12 +2251,13 @@ const file_tracker_proto_rawDesc = "" +
 	"\x0esubject_handle\x18\x05 \x01(\rR\rsubjectHandle\x12\x18\n" +
 	"\aupdated\x18\x06 \x01(\x03R\aupdated\x12/\n" +
 	"\x05trace\x18\a \x01(\v2\x19.ackwire.tracker.v1.TraceR\x05trace\x12\x18\n" +
-	"\asubject\x18\b \x01(\tR\asubject\"I\n" +
+	"\asubject\x18\b \x01(\tR\asubject\x12\x16\n" +
+	"\x06tenant\x18\t \x01(\tR\x06tenant\"I\n" +
 	"\x05Trace\x12 \n" +
 	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x02 \x01(\tR\n" +
-	"tracestate\"\x99\x01\n" +
+	"tracestate\"\xca\x01\n" +
 	"\n" +
 	"GetRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
@@ -2105,7 +2265,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\vmin_version\x18\x03 \x01(\x03R\n" +
 	"minVersion\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\x03R\x05after\x12%\n" +
-	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\"\x95\x03\n" +
+	"\x0euntil_terminal\x18\x05 \x01(\bR\runtilTerminal\x12/\n" +
+	"\x05scope\x18\x06 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"\x95\x03\n" +
 	"\vGetResponse\x12)\n" +
 	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x124\n" +
 	"\x06source\x18\x02 \x01(\v2\x1c.ackwire.tracker.v1.PositionR\x06source\x12!\n" +
@@ -2131,7 +2292,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\tFreshness\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x1f\n" +
 	"\vmin_version\x18\x02 \x01(\x03R\n" +
-	"minVersion\"\xb5\x03\n" +
+	"minVersion\"\xe6\x03\n" +
 	"\vListRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
 	"\n" +
@@ -2148,20 +2309,22 @@ const file_tracker_proto_rawDesc = "" +
 	" \x01(\x03R\rupdatedBefore\x12/\n" +
 	"\x05after\x18\v \x01(\v2\x19.ackwire.tracker.v1.PlaceR\x05after\x12\x14\n" +
 	"\x05limit\x18\f \x01(\x05R\x05limit\x123\n" +
-	"\x05fresh\x18\r \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\"\x8b\x01\n" +
+	"\x05fresh\x18\r \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\x12/\n" +
+	"\x05scope\x18\x0e \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"\x8b\x01\n" +
 	"\fListResponse\x121\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x1d.ackwire.tracker.v1.ListedJobR\x04jobs\x123\n" +
 	"\athrough\x18\x02 \x01(\v2\x19.ackwire.tracker.v1.PlaceR\athrough\x12\x13\n" +
 	"\x05as_of\x18\x03 \x01(\x03R\x04asOf\"P\n" +
 	"\tListedJob\x12)\n" +
 	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12\x18\n" +
-	"\acreated\x18\x02 \x01(\x03R\acreated\"{\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\"\xac\x01\n" +
 	"\fStatsRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x02 \x03(\x05R\n" +
 	"partitions\x123\n" +
-	"\x05fresh\x18\x03 \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\"o\n" +
+	"\x05fresh\x18\x03 \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\x12/\n" +
+	"\x05scope\x18\x04 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"o\n" +
 	"\rStatsResponse\x121\n" +
 	"\x06counts\x18\x01 \x03(\v2\x19.ackwire.tracker.v1.CountR\x06counts\x12\x13\n" +
 	"\x05as_of\x18\x02 \x01(\x03R\x04asOf\x12\x16\n" +
@@ -2175,12 +2338,13 @@ const file_tracker_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12!\n" +
 	"\fcontent_type\x18\x03 \x01(\tR\vcontentType\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"z\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"\xab\x01\n" +
 	"\x0eReserveRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12!\n" +
 	"\fpayload_hash\x18\x03 \x01(\tR\vpayloadHash\x12\x16\n" +
-	"\x06holder\x18\x04 \x01(\tR\x06holder\"\x93\x01\n" +
+	"\x06holder\x18\x04 \x01(\tR\x06holder\x12/\n" +
+	"\x05scope\x18\x05 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"\x93\x01\n" +
 	"\x0fReserveResponse\x12\x1a\n" +
 	"\breserved\x18\x01 \x01(\bR\breserved\x12)\n" +
 	"\x03job\x18\x02 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12!\n" +
@@ -2208,7 +2372,7 @@ const file_tracker_proto_rawDesc = "" +
 	"SubjectAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\"\xa9\x01\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\"\xec\x01\n" +
 	"\bWatchAdd\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x14\n" +
@@ -2216,7 +2380,9 @@ const file_tracker_proto_rawDesc = "" +
 	"\vmin_version\x18\x04 \x01(\x03R\n" +
 	"minVersion\x12!\n" +
 	"\fmax_document\x18\x05 \x01(\x03R\vmaxDocument\x12\x14\n" +
-	"\x05known\x18\x06 \x01(\x03R\x05known\"\xb3\x01\n" +
+	"\x05known\x18\x06 \x01(\x03R\x05known\x12/\n" +
+	"\x05scope\x18\a \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x10\n" +
+	"\x03who\x18\b \x01(\tR\x03who\"\xb3\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
 	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\x128\n" +
@@ -2228,7 +2394,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\alog_now\x18\x04 \x01(\x03R\x06logNow\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x05 \x01(\x05R\n" +
-	"partitions\"\xd4\x02\n" +
+	"partitions\"\xe6\x02\n" +
 	"\aWatched\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12=\n" +
@@ -2237,7 +2403,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\x06tenant\x18\x05 \x01(\tR\x06tenant\x12\x1a\n" +
 	"\bwithheld\x18\x06 \x01(\x03R\bwithheld\x12\x1a\n" +
 	"\bposition\x18\a \x01(\x03R\bposition\x12\x14\n" +
-	"\x05known\x18\b \x01(\x03R\x05known\"]\n" +
+	"\x05known\x18\b \x01(\x03R\x05known\x12\x10\n" +
+	"\x03who\x18\t \x01(\tR\x03who\"]\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bWATCHING\x10\x01\x12\r\n" +
@@ -2269,81 +2436,87 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_tracker_proto_goTypes = []any{
 	(Watched_Outcome)(0),       // 0: ackwire.tracker.v1.Watched.Outcome
-	(*Position)(nil),           // 1: ackwire.tracker.v1.Position
-	(*Job)(nil),                // 2: ackwire.tracker.v1.Job
-	(*Trace)(nil),              // 3: ackwire.tracker.v1.Trace
-	(*GetRequest)(nil),         // 4: ackwire.tracker.v1.GetRequest
-	(*GetResponse)(nil),        // 5: ackwire.tracker.v1.GetResponse
-	(*Delivery)(nil),           // 6: ackwire.tracker.v1.Delivery
-	(*Place)(nil),              // 7: ackwire.tracker.v1.Place
-	(*Freshness)(nil),          // 8: ackwire.tracker.v1.Freshness
-	(*ListRequest)(nil),        // 9: ackwire.tracker.v1.ListRequest
-	(*ListResponse)(nil),       // 10: ackwire.tracker.v1.ListResponse
-	(*ListedJob)(nil),          // 11: ackwire.tracker.v1.ListedJob
-	(*StatsRequest)(nil),       // 12: ackwire.tracker.v1.StatsRequest
-	(*StatsResponse)(nil),      // 13: ackwire.tracker.v1.StatsResponse
-	(*Count)(nil),              // 14: ackwire.tracker.v1.Count
-	(*Blob)(nil),               // 15: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),     // 16: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil),    // 17: ackwire.tracker.v1.ReserveResponse
-	(*UnreserveRequest)(nil),   // 18: ackwire.tracker.v1.UnreserveRequest
-	(*UnreserveResponse)(nil),  // 19: ackwire.tracker.v1.UnreserveResponse
-	(*KeepTicketRequest)(nil),  // 20: ackwire.tracker.v1.KeepTicketRequest
-	(*KeepTicketResponse)(nil), // 21: ackwire.tracker.v1.KeepTicketResponse
-	(*TakeTicketRequest)(nil),  // 22: ackwire.tracker.v1.TakeTicketRequest
-	(*TakeTicketResponse)(nil), // 23: ackwire.tracker.v1.TakeTicketResponse
-	(*WatchRequest)(nil),       // 24: ackwire.tracker.v1.WatchRequest
-	(*SubjectAdd)(nil),         // 25: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),           // 26: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),      // 27: ackwire.tracker.v1.WatchResponse
-	(*Coverage)(nil),           // 28: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),            // 29: ackwire.tracker.v1.Watched
+	(*Scope)(nil),              // 1: ackwire.tracker.v1.Scope
+	(*Position)(nil),           // 2: ackwire.tracker.v1.Position
+	(*Job)(nil),                // 3: ackwire.tracker.v1.Job
+	(*Trace)(nil),              // 4: ackwire.tracker.v1.Trace
+	(*GetRequest)(nil),         // 5: ackwire.tracker.v1.GetRequest
+	(*GetResponse)(nil),        // 6: ackwire.tracker.v1.GetResponse
+	(*Delivery)(nil),           // 7: ackwire.tracker.v1.Delivery
+	(*Place)(nil),              // 8: ackwire.tracker.v1.Place
+	(*Freshness)(nil),          // 9: ackwire.tracker.v1.Freshness
+	(*ListRequest)(nil),        // 10: ackwire.tracker.v1.ListRequest
+	(*ListResponse)(nil),       // 11: ackwire.tracker.v1.ListResponse
+	(*ListedJob)(nil),          // 12: ackwire.tracker.v1.ListedJob
+	(*StatsRequest)(nil),       // 13: ackwire.tracker.v1.StatsRequest
+	(*StatsResponse)(nil),      // 14: ackwire.tracker.v1.StatsResponse
+	(*Count)(nil),              // 15: ackwire.tracker.v1.Count
+	(*Blob)(nil),               // 16: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),     // 17: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil),    // 18: ackwire.tracker.v1.ReserveResponse
+	(*UnreserveRequest)(nil),   // 19: ackwire.tracker.v1.UnreserveRequest
+	(*UnreserveResponse)(nil),  // 20: ackwire.tracker.v1.UnreserveResponse
+	(*KeepTicketRequest)(nil),  // 21: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil), // 22: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),  // 23: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil), // 24: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),       // 25: ackwire.tracker.v1.WatchRequest
+	(*SubjectAdd)(nil),         // 26: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),           // 27: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),      // 28: ackwire.tracker.v1.WatchResponse
+	(*Coverage)(nil),           // 29: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),            // 30: ackwire.tracker.v1.Watched
 }
 var file_tracker_proto_depIdxs = []int32{
-	3,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
-	2,  // 1: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
-	1,  // 2: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
-	15, // 3: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
-	1,  // 4: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
-	6,  // 5: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
-	7,  // 6: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
-	8,  // 7: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	11, // 8: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
-	7,  // 9: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
-	2,  // 10: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
-	8,  // 11: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	14, // 12: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
-	2,  // 13: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	26, // 14: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	25, // 15: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	29, // 16: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	2,  // 17: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	28, // 18: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	0,  // 19: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	4,  // 20: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	16, // 21: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	18, // 22: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	9,  // 23: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	12, // 24: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	20, // 25: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	22, // 26: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	24, // 27: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	5,  // 28: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	17, // 29: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	19, // 30: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	10, // 31: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	13, // 32: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	21, // 33: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	23, // 34: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	27, // 35: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	28, // [28:36] is the sub-list for method output_type
-	20, // [20:28] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	4,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
+	1,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	3,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
+	2,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
+	16, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
+	2,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
+	7,  // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
+	8,  // 7: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
+	9,  // 8: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	1,  // 9: ackwire.tracker.v1.ListRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	12, // 10: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
+	8,  // 11: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
+	3,  // 12: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
+	9,  // 13: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	1,  // 14: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	15, // 15: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
+	1,  // 16: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	3,  // 17: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
+	27, // 18: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	26, // 19: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	1,  // 20: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
+	30, // 21: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	3,  // 22: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	29, // 23: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	0,  // 24: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	5,  // 25: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	17, // 26: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	19, // 27: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	10, // 28: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	13, // 29: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	21, // 30: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	23, // 31: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	25, // 32: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	6,  // 33: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	18, // 34: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	20, // 35: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	11, // 36: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	14, // 37: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	22, // 38: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	24, // 39: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	28, // 40: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	33, // [33:41] is the sub-list for method output_type
+	25, // [25:33] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -2357,7 +2530,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,9 +13,9 @@ import (
 // ask is a question about one job on its way to an answer. Exactly one of found, missing
 // and fail is called, on the shard's goroutine; none blocks.
 type ask struct {
-	ctx    context.Context
-	id     string
-	tenant string
+	ctx   context.Context
+	id    string
+	scope Scope
 	// min is the position below which the question waits; below it nothing is known.
 	min int64
 	// fresh is set once min covers all that the log held after the question arrived: only
@@ -49,11 +49,11 @@ func (s *Shard) resolve(a *ask) {
 		a.reached()
 		return
 	}
-	e, err := s.lookup(a.id)
+	e, err := s.find(a.id, a.scope)
 	switch {
 	case err != nil:
 		a.fail(err)
-	case e.job != nil && e.job.Tenant == a.tenant:
+	case e != nil:
 		a.found(e)
 	case a.fresh:
 		a.missing()
@@ -177,7 +177,8 @@ func (s *Shard) snapshot(e *entry) Snapshot {
 
 // Query is a question for one job.
 type Query struct {
-	JobID, Tenant string
+	JobID string
+	Scope Scope
 	// MinVersion waits until the log is folded up to here.
 	MinVersion int64
 	// After waits until the job's version is above it.
@@ -194,7 +195,7 @@ type answer[T any] struct {
 // Get answers q, waiting as long as it asks for and ctx allows.
 func (s *Shard) Get(ctx context.Context, q Query) (Snapshot, error) {
 	reply := make(chan answer[Snapshot], 1)
-	a := &ask{ctx: ctx, id: q.JobID, tenant: q.Tenant, min: q.MinVersion}
+	a := &ask{ctx: ctx, id: q.JobID, scope: q.Scope, min: q.MinVersion}
 	a.missing = func() { reply <- answer[Snapshot]{err: ErrNotFound} }
 	a.fail = func(err error) { reply <- answer[Snapshot]{err: err} }
 	a.found = func(e *entry) {

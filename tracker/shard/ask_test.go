@@ -75,7 +75,7 @@ func TestGet(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		id := jobIDs(1)[0]
 		version := w.submit(id)
-		snap, err := w.get(Query{JobID: id, Tenant: tenant})
+		snap, err := w.get(Query{JobID: id, Scope: Scope{Tenant: tenant}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestNotFoundOnlyAfterTheEndWasAsked(t *testing.T) {
 		w.set(func() { w.endHold, w.paused = hold, true })
 		// The job was acked just before the question: it is in the log and not folded yet.
 		w.submit(id)
-		a := w.ask(t.Context(), Query{JobID: id, Tenant: tenant})
+		a := w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}})
 		a.wantWaiting(t, "the shard does not know the log's end")
 		if w.ends != asked+1 {
 			t.Fatalf("the end was asked %d times", w.ends-asked)
@@ -109,7 +109,7 @@ func TestNotFoundOnlyAfterTheEndWasAsked(t *testing.T) {
 		w.set(func() { w.paused = false })
 		a.wantVersion(t, "now it has", 1)
 
-		b := w.ask(t.Context(), Query{JobID: jobIDs(2)[1], Tenant: tenant})
+		b := w.ask(t.Context(), Query{JobID: jobIDs(2)[1], Scope: Scope{Tenant: tenant}})
 		b.wantError(t, "there is no such job, and all that was in the log is folded", ErrNotFound)
 	})
 }
@@ -120,10 +120,10 @@ func TestOneQuestionForTheEndServesMany(t *testing.T) {
 		asked := w.ends
 		hold := make(chan struct{})
 		w.set(func() { w.endHold = hold })
-		first := w.ask(t.Context(), Query{JobID: ids[0], Tenant: tenant})
+		first := w.ask(t.Context(), Query{JobID: ids[0], Scope: Scope{Tenant: tenant}})
 		var later []*asking
 		for _, id := range ids[1:] {
-			later = append(later, w.ask(t.Context(), Query{JobID: id, Tenant: tenant}))
+			later = append(later, w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}}))
 		}
 		close(hold)
 		first.wantError(t, "", ErrNotFound)
@@ -140,10 +140,10 @@ func TestEndCannotBeAsked(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		away := errors.New("Kafka is away")
 		w.set(func() { w.endErr = away })
-		a := w.ask(t.Context(), Query{JobID: jobIDs(1)[0], Tenant: tenant})
+		a := w.ask(t.Context(), Query{JobID: jobIDs(1)[0], Scope: Scope{Tenant: tenant}})
 		a.wantError(t, "not found would be a guess", away)
 		w.set(func() { w.endErr, w.endHold = nil, make(chan struct{}) })
-		b := w.ask(t.Context(), Query{JobID: jobIDs(1)[0], Tenant: tenant})
+		b := w.ask(t.Context(), Query{JobID: jobIDs(1)[0], Scope: Scope{Tenant: tenant}})
 		w.pass(local.Ask)
 		b.wantError(t, "a broker that never answers", context.DeadlineExceeded)
 	})
@@ -156,7 +156,7 @@ func TestAnotherTenantsJobIsNotFound(t *testing.T) {
 		// Both ask Kafka for the log's end, and wait for it: the time tells nothing either.
 		get := func(id string) (asked int, err error) {
 			before := w.ends
-			_, err = w.get(Query{JobID: id, Tenant: "umbrella"})
+			_, err = w.get(Query{JobID: id, Scope: Scope{Tenant: "umbrella"}})
 			return w.ends - before, err
 		}
 		asked, err := get(id)
@@ -171,8 +171,8 @@ func TestMinVersionWaits(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ids := jobIDs(2)
 		w.submit(ids[0])
-		a := w.ask(t.Context(), Query{JobID: ids[0], Tenant: tenant, MinVersion: 3})
-		b := w.ask(t.Context(), Query{JobID: ids[1], Tenant: tenant, MinVersion: 3})
+		a := w.ask(t.Context(), Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, MinVersion: 3})
+		b := w.ask(t.Context(), Query{JobID: ids[1], Scope: Scope{Tenant: tenant}, MinVersion: 3})
 		w.append(ids[0], event.Claimed)
 		a.wantWaiting(t, "the log is folded up to 2 only")
 		b.wantWaiting(t, "and so for a job that is not known yet")
@@ -182,7 +182,7 @@ func TestMinVersionWaits(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		c := w.ask(ctx, Query{JobID: ids[0], Tenant: tenant, MinVersion: 99})
+		c := w.ask(ctx, Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, MinVersion: 99})
 		w.pass(time.Second)
 		c.wantError(t, "bounded by its deadline", context.DeadlineExceeded)
 		w.pass(time.Second)
@@ -198,11 +198,11 @@ func TestLongPoll(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		id := jobIDs(1)[0]
 		w.submit(id)
-		next := w.ask(t.Context(), Query{JobID: id, Tenant: tenant, After: 1})
-		end := w.ask(t.Context(), Query{JobID: id, Tenant: tenant, UntilTerminal: true})
+		next := w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}, After: 1})
+		end := w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}, UntilTerminal: true})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		gone := w.ask(ctx, Query{JobID: id, Tenant: tenant, UntilTerminal: true})
+		gone := w.ask(ctx, Query{JobID: id, Scope: Scope{Tenant: tenant}, UntilTerminal: true})
 		next.wantWaiting(t, "nothing is newer")
 		w.pass(2 * time.Second)
 		gone.wantError(t, "", context.DeadlineExceeded)
@@ -227,7 +227,7 @@ func TestLongPollOfAJobThatIsRemoved(t *testing.T) {
 		w.append(id, event.CancelRequested)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*retention)
 		defer cancel()
-		a := w.ask(ctx, Query{JobID: id, Tenant: tenant, After: 2})
+		a := w.ask(ctx, Query{JobID: id, Scope: Scope{Tenant: tenant}, After: 2})
 		w.pass(retention + time.Minute)
 		a.wantError(t, "it has expired", ErrNotFound)
 	})
@@ -240,7 +240,7 @@ func TestEndedPollLeavesALaterEntryAlone(t *testing.T) {
 		id := jobIDs(1)[0]
 		w.submit(id)
 		w.claim(id, "r1")
-		a := w.ask(t.Context(), Query{JobID: id, Tenant: tenant, UntilTerminal: true})
+		a := w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}, UntilTerminal: true})
 		w.pass(checkpointInterval / 2) // between two sweeps
 		w.append(id, event.Completed)
 		a.wantVersion(t, "", 3)
@@ -270,22 +270,22 @@ func TestAnswersWhenTheShardEnds(t *testing.T) {
 		synctest.Wait()
 		ids := jobIDs(4)
 		w.submit(ids[0])
-		if r, err := w.shard.Reserve(t.Context(), ids[1], tenant, "holder"); err != nil || !r.Held {
+		if r, err := w.shard.Reserve(t.Context(), ids[1], Scope{Tenant: tenant}, "holder"); err != nil || !r.Held {
 			t.Fatal(r, err)
 		}
 		var reserving sync.WaitGroup
 		reserving.Go(func() {
-			if _, err := w.shard.Reserve(t.Context(), ids[1], tenant, "waiter"); !errors.Is(err, ErrNotOwner) {
+			if _, err := w.shard.Reserve(t.Context(), ids[1], Scope{Tenant: tenant}, "waiter"); !errors.Is(err, ErrNotOwner) {
 				t.Errorf("a waiting reserve: %v", err)
 			}
 		})
 		synctest.Wait()
 		w.set(func() { w.endHold = make(chan struct{}) })
 		all := []*asking{
-			w.ask(t.Context(), Query{JobID: ids[0], Tenant: tenant, MinVersion: 99}),
-			w.ask(t.Context(), Query{JobID: ids[0], Tenant: tenant, UntilTerminal: true}),
-			w.ask(t.Context(), Query{JobID: ids[2], Tenant: tenant}), // waits for the end
-			w.ask(t.Context(), Query{JobID: ids[3], Tenant: tenant}), // waits for the next question for the end
+			w.ask(t.Context(), Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, MinVersion: 99}),
+			w.ask(t.Context(), Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, UntilTerminal: true}),
+			w.ask(t.Context(), Query{JobID: ids[2], Scope: Scope{Tenant: tenant}}), // waits for the end
+			w.ask(t.Context(), Query{JobID: ids[3], Scope: Scope{Tenant: tenant}}), // waits for the next question for the end
 		}
 		began := time.Now()
 		w.end()
@@ -296,7 +296,7 @@ func TestAnswersWhenTheShardEnds(t *testing.T) {
 		for _, a := range all {
 			a.wantError(t, "", ErrNotOwner)
 		}
-		late := w.ask(t.Context(), Query{JobID: ids[0], Tenant: tenant})
+		late := w.ask(t.Context(), Query{JobID: ids[0], Scope: Scope{Tenant: tenant}})
 		late.wantError(t, "who comes late", ErrNotOwner)
 	})
 }
@@ -312,7 +312,7 @@ func TestEndRacesWithAsking(t *testing.T) {
 			var asking sync.WaitGroup
 			for _, id := range ids {
 				asking.Go(func() {
-					_, err := w.shard.Get(t.Context(), Query{JobID: id, Tenant: tenant})
+					_, err := w.shard.Get(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}})
 					if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNotOwner) && !errors.Is(err, ErrNotReady) {
 						t.Errorf("got %v", err)
 					}
@@ -343,16 +343,19 @@ func TestBounds(t *testing.T) {
 		full(boundParked, func(s *Shard) {
 			s.parked = make([]*ask, maxParked, maxParked+1)
 		}, func(s *Shard) { s.parked = nil },
-			get(Query{JobID: ids[0], Tenant: tenant, MinVersion: 99}))
+			get(Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, MinVersion: 99}))
 		full(boundPolls, func(s *Shard) { s.polls += maxPolls }, func(s *Shard) { s.polls -= maxPolls },
-			get(Query{JobID: ids[0], Tenant: tenant, UntilTerminal: true}))
-		if _, err := w.shard.Reserve(t.Context(), ids[1], tenant, "holder"); err != nil {
+			get(Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, UntilTerminal: true}))
+		if _, err := w.shard.Reserve(t.Context(), ids[1], Scope{Tenant: tenant}, "holder"); err != nil {
 			t.Fatal(err)
 		}
 		full(boundReservations, func(s *Shard) {
 			s.reserveWaits += maxReservations
 		}, func(s *Shard) { s.reserveWaits -= maxReservations },
-			func() error { _, err := w.shard.Reserve(t.Context(), ids[1], tenant, "another"); return err })
+			func() error {
+				_, err := w.shard.Reserve(t.Context(), ids[1], Scope{Tenant: tenant}, "another")
+				return err
+			})
 	})
 }
 
@@ -361,7 +364,7 @@ func TestSourceIsWhereThePayloadIs(t *testing.T) {
 		ids := jobIDs(2)
 		w.submit(ids[0])
 		w.submit(ids[1])
-		snap, err := w.get(Query{JobID: ids[1], Tenant: tenant})
+		snap, err := w.get(Query{JobID: ids[1], Scope: Scope{Tenant: tenant}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -188,7 +188,7 @@ func foldByShard(b *testing.B, records []*kgo.Record) {
 		s.Fold(ctx, records[i:i+benchBatch])
 	}
 	last, err := s.Get(ctx, Query{
-		JobID: string(records[len(records)-1].Key), Tenant: tenant, MinVersion: int64(len(records)),
+		JobID: string(records[len(records)-1].Key), Scope: Scope{Tenant: tenant}, MinVersion: int64(len(records)),
 	})
 	if err != nil || !last.Job.Terminal {
 		b.Fatal(last, err)

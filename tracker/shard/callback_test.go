@@ -47,7 +47,7 @@ func TestTheEndOfAJobBecomesAWebhook(t *testing.T) {
 		if err := errors.Join(json.Unmarshal(requests[0].Value, &sent), json.Unmarshal(sent.Body, &m)); err != nil {
 			t.Fatal(err)
 		}
-		snap, err := w.get(Query{JobID: id, Tenant: tenant})
+		snap, err := w.get(Query{JobID: id, Scope: Scope{Tenant: tenant}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestManyWebhooksTakeTurns(t *testing.T) {
 			last[e.JobID] = e.Delivery.Version
 		}
 		for _, id := range ids {
-			snap, err := w.get(Query{JobID: id, Tenant: tenant})
+			snap, err := w.get(Query{JobID: id, Scope: Scope{Tenant: tenant}})
 			if err != nil || last[id] == 0 || snap.Deliveries[len(snap.Deliveries)-1].State != job.Completed {
 				t.Fatalf("%s: %v, told %+v", id, err, snap.Deliveries)
 			}

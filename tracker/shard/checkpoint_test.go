@@ -87,7 +87,7 @@ func TestCheckpointFails(t *testing.T) {
 		ids := jobIDs(2)
 		w.submit(ids[0])
 		w.pass(2 * checkpointInterval)
-		a := w.ask(t.Context(), Query{JobID: ids[0], Tenant: tenant, UntilTerminal: true})
+		a := w.ask(t.Context(), Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, UntilTerminal: true})
 		w.submit(ids[1])
 		w.inside(func(s *Shard) {
 			broken := *s.jobs[ids[1]].job

@@ -132,7 +132,7 @@ func TestOneWildTime(t *testing.T) {
 			w.pass(time.Minute)
 			w.wantState("its start is far off", ids[0], job.Scheduled)
 			w.wantState("its deadline is far off", ids[1], job.Pending)
-			snap, err := w.get(Query{JobID: ids[1], Tenant: tenant})
+			snap, err := w.get(Query{JobID: ids[1], Scope: Scope{Tenant: tenant}})
 			if err != nil || snap.AsOf.After(time.Now()) {
 				t.Errorf("an answer of %s, %v", snap.AsOf, err)
 			}

@@ -64,7 +64,7 @@ func (e *entry) document() *trackerpb.Job {
 func publish(j *fold.Job, doc []byte) *trackerpb.Job {
 	return &trackerpb.Job{
 		JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended(),
-		Updated: j.UpdatedAt().UnixMilli(), Subject: j.Subject,
+		Updated: j.UpdatedAt().UnixMilli(), Subject: j.Subject, Tenant: j.Tenant,
 	}
 }
 
@@ -78,11 +78,16 @@ func (s *Shard) lookup(id string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return storedEntry(id, stored), nil
+}
+
+// storedEntry returns an entry for what the store has of a job, which may be nil.
+func storedEntry(id string, stored *store.Stored) *entry {
 	e := &entry{id: id, index: -1}
 	if stored != nil {
 		e.job, e.saved, e.public = stored.Job, stored.Saved, publish(stored.Job, stored.Doc)
 	}
-	return e, nil
+	return e
 }
 
 // keep puts an entry that changed, is watched or will owe something into memory.

@@ -87,7 +87,7 @@ func TestAFullDisk(t *testing.T) {
 		if at < maxDirty || at >= jobs || p.Position() != batch {
 			t.Errorf("folded up to %d, stored up to %d", at, p.Position())
 		}
-		if _, err := s.Get(ctx, Query{JobID: string(log[at-1].Key), Tenant: tenant}); err != nil {
+		if _, err := s.Get(ctx, Query{JobID: string(log[at-1].Key), Scope: Scope{Tenant: tenant}}); err != nil {
 			t.Errorf("what was folded last: %v", err)
 		}
 

@@ -418,7 +418,7 @@ func (w *world) get(q Query) (Snapshot, error) {
 // doc asks for the job's document.
 func (w *world) doc(id string) job.Document {
 	w.t.Helper()
-	snap, err := w.get(Query{JobID: id, Tenant: tenant})
+	snap, err := w.get(Query{JobID: id, Scope: Scope{Tenant: tenant}})
 	if err != nil {
 		w.t.Fatalf("get %s: %v", id, err)
 	}

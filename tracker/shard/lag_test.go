@@ -60,9 +60,9 @@ func TestTheEndOfAFormerRoundEndsNoWatch(t *testing.T) {
 		g := w.gateway()
 		g.add(id, 0)
 		g.want("it may be open again")
-		end := w.ask(t.Context(), Query{JobID: id, Tenant: tenant, UntilTerminal: true})
+		end := w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}, UntilTerminal: true})
 		end.wantWaiting(t, "the former round's end is none")
-		w.ask(t.Context(), Query{JobID: id, Tenant: tenant}).wantVersion(t, "a question for the state now waits for nothing",
+		w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}}).wantVersion(t, "a question for the state now waits for nothing",
 			3)
 		w.lagging(false)
 		g.want("it is, and is handed out", "WATCHING "+id+"@4", id+"@5")

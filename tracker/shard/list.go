@@ -88,13 +88,20 @@ func List(st *store.Store, q store.Query, overlays []*Overlay) (page store.Page,
 	return r.List(q, parts, fresh)
 }
 
-// Stats counts a tenant's jobs in several shards' overlays and their store.
-func Stats(st *store.Store, tenant string, overlays []*Overlay) (counts map[store.Tuple]int64, err error) {
+// Stats counts the jobs that q selects by its tenant, subjects, types and IDs, in several shards' overlays and their store.
+//
+// Where q selects all jobs of the tenant the counters of the store answer; else its jobs are looked at.
+func Stats(st *store.Store, q store.Query, overlays []*Overlay) (counts map[store.Tuple]int64, err error) {
 	r := st.NewReader() // later than every overlay
 	defer func() { err = errors.Join(err, r.Close()) }()
 	counts = map[store.Tuple]int64{}
 	for _, o := range overlays {
-		if err := r.Counts(o.part, tenant, counts); err != nil {
+		if q.IDs == nil && len(q.Subjects) == 0 && len(q.Types) == 0 && !q.None {
+			err = r.Counts(o.part, q.Tenant, counts)
+		} else {
+			err = r.OwnCounts(o.part, q, counts)
+		}
+		if err != nil {
 			return nil, err
 		}
 		at, err := r.Position(o.part)
@@ -109,10 +116,10 @@ func Stats(st *store.Store, tenant string, overlays []*Overlay) (counts map[stor
 			if c.flushing && at >= o.flushedTo {
 				was = metaOf(c.flushed)
 			}
-			if was != nil {
+			if was != nil && q.Selects(c.id, was) {
 				counts[store.TupleOf(was)]--
 			}
-			if now := metaOf(c.current); now != nil {
+			if now := metaOf(c.current); now != nil && q.Selects(c.id, now) {
 				counts[store.TupleOf(now)]++
 			}
 		}

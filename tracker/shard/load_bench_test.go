@@ -77,7 +77,7 @@ func BenchmarkGetUnderLoad(b *testing.B) {
 			time.Sleep(time.Until(at))
 			id := string(records[int64(i*7919)%max(folded.Load(), 1)].Key)
 			asking.Go(func() {
-				if _, err := s.Get(ctx, Query{JobID: id, Tenant: tenant}); err != nil {
+				if _, err := s.Get(ctx, Query{JobID: id, Scope: Scope{Tenant: tenant}}); err != nil {
 					b.Error(err)
 				}
 				waits[i] = time.Since(at)
@@ -152,7 +152,7 @@ func BenchmarkWatchFanOut(b *testing.B) {
 						}
 					})
 				}
-				if _, err := s.Get(ctx, Query{JobID: ids[0], Tenant: tenant, MinVersion: offset}); err != nil {
+				if _, err := s.Get(ctx, Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, MinVersion: offset}); err != nil {
 					b.Fatal(err)
 				}
 				updates.Store(0)
@@ -164,7 +164,7 @@ func BenchmarkWatchFanOut(b *testing.B) {
 							Progress: &job.Progress{Percent: float64(round), Message: "rows"},
 						})
 					}
-					if _, err := s.Get(ctx, Query{JobID: ids[0], Tenant: tenant, MinVersion: offset}); err != nil {
+					if _, err := s.Get(ctx, Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, MinVersion: offset}); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -295,7 +295,7 @@ func BenchmarkMemory(b *testing.B) {
 		// Questions at random warm the cache up.
 		for n := 0; n < 200_000; n += 7 {
 			k := n * 31 % ended
-			if _, err := shards[kafka.Partition(id(k), parts)].Get(ctx, Query{JobID: id(k), Tenant: tenant}); err != nil {
+			if _, err := shards[kafka.Partition(id(k), parts)].Get(ctx, Query{JobID: id(k), Scope: Scope{Tenant: tenant}}); err != nil {
 				b.Fatal(err)
 			}
 		}

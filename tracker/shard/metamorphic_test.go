@@ -97,7 +97,7 @@ func (r *replay) documents(ids []string) map[string]string {
 	r.t.Helper()
 	all := map[string]string{}
 	for _, id := range ids {
-		snap, err := r.shard.Get(r.t.Context(), Query{JobID: id, Tenant: tenant})
+		snap, err := r.shard.Get(r.t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}})
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:

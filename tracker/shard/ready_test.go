@@ -27,10 +27,10 @@ func TestReadyOnlyAfterCatchingUp(t *testing.T) {
 		if w.shard.Ready() == nil {
 			t.Fatal("ready before it has folded what the log holds")
 		}
-		if _, err := w.get(Query{JobID: id, Tenant: tenant}); !errors.Is(err, ErrNotReady) {
+		if _, err := w.get(Query{JobID: id, Scope: Scope{Tenant: tenant}}); !errors.Is(err, ErrNotReady) {
 			t.Fatalf("got %v: half a view must never be shown", err)
 		}
-		if _, err := w.shard.Reserve(t.Context(), id, tenant, "h"); !errors.Is(err, ErrNotReady) {
+		if _, err := w.shard.Reserve(t.Context(), id, Scope{Tenant: tenant}, "h"); !errors.Is(err, ErrNotReady) {
 			t.Fatalf("reserve: %v", err)
 		}
 		w.set(func() { w.paused = false })

@@ -44,9 +44,9 @@ type Reserved struct {
 
 // Reserve checks the key that a job's ID was made from. While another submit holds it, it
 // waits for that one's outcome.
-func (s *Shard) Reserve(ctx context.Context, jobID, tenant, holder string) (Reserved, error) {
+func (s *Shard) Reserve(ctx context.Context, jobID string, scope Scope, holder string) (Reserved, error) {
 	reply := make(chan answer[Reserved], 1)
-	a := &ask{ctx: ctx, id: jobID, tenant: tenant}
+	a := &ask{ctx: ctx, id: jobID, scope: scope}
 	a.fail = func(err error) { reply <- answer[Reserved]{err: err} }
 	a.found = func(e *entry) { reply <- answer[Reserved]{value: Reserved{Job: s.snapshot(e)}} }
 	a.missing = func() {

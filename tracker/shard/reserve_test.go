@@ -29,7 +29,7 @@ func (w *world) reserve(id string, from, to int) (answers []*reserving, wait fun
 		answers = append(answers, a)
 		wg.Go(func() {
 			began := time.Now()
-			a.r, a.err = w.shard.Reserve(w.t.Context(), id, tenant, fmt.Sprintf("h%d", i))
+			a.r, a.err = w.shard.Reserve(w.t.Context(), id, Scope{Tenant: tenant}, fmt.Sprintf("h%d", i))
 			a.took = time.Since(began)
 			a.answered.Store(true)
 		})
@@ -72,7 +72,7 @@ func TestHundredReserveAtOnce(t *testing.T) {
 		if n != 1 {
 			t.Fatalf("%d held the key", n)
 		}
-		late, err := w.shard.Reserve(t.Context(), id, tenant, "late")
+		late, err := w.shard.Reserve(t.Context(), id, Scope{Tenant: tenant}, "late")
 		if err != nil || late.Held || late.Job.Job.GetJobId() != id {
 			t.Fatalf("who comes later: %+v, %v", late, err)
 		}
@@ -138,7 +138,7 @@ func TestHolderMaySayItAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		id := jobIDs(1)[0]
 		for range 3 {
-			r, err := w.shard.Reserve(t.Context(), id, tenant, "h")
+			r, err := w.shard.Reserve(t.Context(), id, Scope{Tenant: tenant}, "h")
 			if err != nil || !r.Held {
 				t.Fatalf("%+v, %v", r, err)
 			}
@@ -157,7 +157,7 @@ func TestReserveOfAnotherTenantsJobTellsNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		id := jobIDs(1)[0]
 		w.submit(id)
-		r, err := w.shard.Reserve(t.Context(), id, "umbrella", "h")
+		r, err := w.shard.Reserve(t.Context(), id, Scope{Tenant: "umbrella"}, "h")
 		if err != nil || !r.Held || r.Job.Job != nil || r.Job.PayloadHash != "" {
 			t.Fatalf("%+v, %v: want the answer for a job that does not exist", r, err)
 		}

@@ -57,7 +57,7 @@ func BenchmarkScheduled(b *testing.B) {
 						s.Fold(ctx, shifted(records[i:min(i+batch, len(records))], base))
 					}
 					last := records[len(records)-1]
-					if _, err := s.Get(ctx, Query{JobID: string(last.Key), Tenant: tenant, MinVersion: base +
+					if _, err := s.Get(ctx, Query{JobID: string(last.Key), Scope: Scope{Tenant: tenant}, MinVersion: base +
 						int64(len(records))}); err != nil {
 						b.Fatal(err)
 					}

@@ -172,7 +172,7 @@ func TestEndedJobsExpire(t *testing.T) {
 		w.wantAppended("", event.Expired, 0)
 		w.pass(10 * time.Second)
 		w.wantAppended("two have been kept for long enough", event.Expired, 2)
-		if _, err := w.get(Query{JobID: ids[0], Tenant: tenant}); !errors.Is(err, ErrNotFound) {
+		if _, err := w.get(Query{JobID: ids[0], Scope: Scope{Tenant: tenant}}); !errors.Is(err, ErrNotFound) {
 			t.Fatalf("got %v", err)
 		}
 		w.wantState("one ended a second time", ids[1], job.Cancelled)
@@ -291,7 +291,7 @@ func TestAWatchedJobStarts(t *testing.T) {
 		w.gateway().add(ids[0], 0)
 		ended := make(chan error, 1)
 		go func() {
-			_, err := w.get(Query{JobID: ids[1], Tenant: tenant, UntilTerminal: true})
+			_, err := w.get(Query{JobID: ids[1], Scope: Scope{Tenant: tenant}, UntilTerminal: true})
 			ended <- err
 		}()
 		w.pass(2 * time.Minute)

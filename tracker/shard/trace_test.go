@@ -64,7 +64,7 @@ func TestATraceGoesThroughAJob(t *testing.T) {
 		plain, id := ids[0], ids[1]
 		w.submit(plain)
 		told := func(id string) string {
-			s, err := w.get(Query{JobID: id, Tenant: tenant})
+			s, err := w.get(Query{JobID: id, Scope: Scope{Tenant: tenant}})
 			if err != nil {
 				t.Fatal(err)
 			}

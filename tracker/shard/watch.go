@@ -17,10 +17,11 @@ import (
 // this shard has not folded yet.)
 func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.WatchAdd) {
 	say := func(o trackerpb.Watched_Outcome) {
-		stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Outcome: o, Position: s.Position()})
+		stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Who: add.Who, Outcome: o,
+			Position: s.Position()})
 	}
 	key := watchKey{stream, add.JobId}
-	a := &ask{ctx: ctx, id: add.JobId, tenant: add.Tenant, min: add.MinVersion}
+	a := &ask{ctx: ctx, id: add.JobId, scope: ScopeOf(add.Tenant, add.Scope), min: add.MinVersion}
 	over := false // answered, or the watch was ended before it could be
 	answered := func() bool {
 		was := over
@@ -58,7 +59,7 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 			return
 		}
 		job := e.document()
-		watched := &trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Version: job.Version,
+		watched := &trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Who: add.Who, Version: job.Version,
 			Outcome: trackerpb.Watched_WATCHING,
 			Ended:   job.Terminal, Position: s.next, Known: known}
 		news := job.Version > add.After || job.Version < known
@@ -71,13 +72,13 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 		stream.Answer(watched)
 		w := e.watches[stream]
 		if w == nil && !job.Terminal {
-			w = stream.NewWatch(add.Tenant, s)
+			w = stream.NewWatch(e.job.Tenant, s)
 			s.watch(e, stream, w)
 		}
 		switch {
 		case !news:
 		case w == nil:
-			stream.PutEnded(job, add.Tenant, s) // sent once and forgotten
+			stream.PutEnded(job, e.job.Tenant, s) // sent once and forgotten
 		default:
 			w.PutState(job)
 		}

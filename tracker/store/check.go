@@ -53,7 +53,7 @@ func (p *Partition) check() (err error) {
 	defer func() { err = errors.Join(err, it.Close()) }()
 	var found, stored Totals
 	var counted int64
-	known := map[uint64]uint8{}
+	jobs := known{}
 	start := len(p.prefix) + 1
 	for it.First(); it.Valid(); it.Next() {
 		key := it.Key()
@@ -76,9 +76,11 @@ func (p *Partition) check() (err error) {
 			id := key[start:]
 			found.Count++
 			found.Sum += xxhash.Sum64(value)*sumFactor ^ xxhash.Sum64(id)
-			if h := xxhash.Sum64(id); known[h] < 255 {
-				known[h]++
+			tenant, subject, err := cutOwner(value)
+			if err != nil {
+				return fmt.Errorf("job %s: %w", id, err)
 			}
+			jobs.count(xxhash.Sum64(id), uint16(xxhash.Sum64(tenant)), uint32(xxhash.Sum64(subject)))
 		case kindMeta:
 			if err := json.Unmarshal(value, &stored); err != nil {
 				return fmt.Errorf("totals: %w", err)
@@ -106,7 +108,7 @@ func (p *Partition) check() (err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.totals, p.known = stored, known
+	p.totals, p.known = stored, jobs
 	return nil
 }
 

@@ -48,7 +48,7 @@ func TestAFullDisk(t *testing.T) {
 	if err := p.Checkpoint([]Change{{ID: "b", Job: aJob("b", job.Pending, 2)}}, 2, 0); !errors.Is(err, ErrFull) {
 		t.Errorf("a checkpoint without room: %v", err)
 	}
-	if p.Position() != 1 || p.mayHave("b") || !ballast() {
+	if p.Position() != 1 || p.mayHave("b", Owners{}) || !ballast() {
 		t.Errorf("position %d, ballast %v: nothing may be written", p.Position(), ballast())
 	}
 	fs.free.Store(minFree / 4)

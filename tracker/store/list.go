@@ -39,7 +39,11 @@ func (p Place) Compare(q Place) int {
 // Query selects jobs of one tenant. A field that is empty or 0 does not restrict; several values of one
 // field are alternatives. Times are Unix milliseconds; "from" is inclusive, "before" is exclusive.
 type Query struct {
-	Tenant                     string
+	Tenant string
+	// IDs are the only jobs of the list; nil does not restrict.
+	IDs []string
+	// None selects no job at all.
+	None                       bool
 	Subjects, Types, Lanes     []string
 	States                     []job.State
 	CreatedFrom, CreatedBefore int64
@@ -59,7 +63,7 @@ func (q *Query) wants(jobType string) bool {
 
 // Matches reports whether a job belongs in the list.
 func (q *Query) Matches(m *Meta) bool {
-	return m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && q.wants(m.Type) && among(q.Lanes, m.Lane) &&
+	return !q.None && m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && q.wants(m.Type) && among(q.Lanes, m.Lane) &&
 		among(q.States, m.State) &&
 		within(m.Created, q.CreatedFrom, q.CreatedBefore) && within(m.Updated, q.UpdatedFrom, q.UpdatedBefore)
 }
@@ -144,6 +148,57 @@ func (r *Reader) Counts(p *Partition, tenant string, counts map[Tuple]int64) err
 	return r.counts(appendText(p.key(kindCount), tenant), false, func(t Tuple, n int64) { counts[t] += n })
 }
 
+// OwnCounts adds those jobs of a partition to counts that the query selects by its tenant, subjects, types and IDs. It
+// reads their metas, by the index of the subjects where it can.
+func (r *Reader) OwnCounts(p *Partition, q Query, counts map[Tuple]int64) error {
+	count := func(id string) error {
+		value, c, err := r.snap.Get(p.rowKey(id))
+		if errors.Is(err, pebble.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		m, _, err := CutMeta(value)
+		if err == nil && q.Selects(id, &m) {
+			counts[TupleOf(&m)]++
+		}
+		return errors.Join(err, c.Close())
+	}
+	if q.IDs != nil {
+		for _, id := range q.IDs {
+			if p.mayHave(id, Owners{Tenant: &q.Tenant}) {
+				if err := count(id); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	prefixes, err := r.prefixes(q, p, maxCursors)
+	if err != nil {
+		return err
+	}
+	for _, prefix := range prefixes {
+		err := r.s.scan(r.snap, prefix, after(prefix), func(key, _ []byte) (bool, error) {
+			if len(key) < len(prefix)+8 {
+				return false, errKey
+			}
+			return true, count(string(key[len(prefix)+8:]))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Selects reports whether a job is counted: as Matches, but webhooks are counted as other jobs are.
+func (q *Query) Selects(id string, m *Meta) bool {
+	return !q.None && m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && among(q.Types, m.Type) &&
+		(q.IDs == nil || slices.Contains(q.IDs, id))
+}
+
 // AllCounts calls f with each counter of a partition, of all tenants, without the tenant's name.
 func (r *Reader) AllCounts(p *Partition, f func(t Tuple, n int64)) error {
 	return r.counts(p.key(kindCount), true, f)
@@ -188,7 +243,14 @@ func after(prefix []byte) []byte {
 // It walks the partitions' indexes merged in the list's order, and takes each matching fresh job before the
 // first stored job that stands behind it. It ends when the page is full or a bound of reading is met.
 func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Page, err error) {
-	m, err := r.merge(q, partitions)
+	m := &merge{}
+	switch {
+	case q.None:
+	case q.IDs != nil:
+		fresh, err = r.named(q, partitions, fresh)
+	default:
+		m, err = r.merge(q, partitions)
+	}
 	if err != nil {
 		return page, err
 	}
@@ -250,6 +312,35 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 	}
 	pour(nil)
 	return page, nil
+}
+
+// named returns those of fresh that the query names, and the stored jobs that it names and fresh does not have.
+func (r *Reader) named(q Query, partitions []*Partition, fresh []Fresh) (all []Fresh, err error) {
+	known := make(map[string]bool, len(fresh))
+	for _, f := range fresh {
+		known[f.ID] = true
+		if slices.Contains(q.IDs, f.ID) {
+			all = append(all, f)
+		}
+	}
+	for _, id := range q.IDs {
+		if known[id] {
+			continue
+		}
+		for _, p := range partitions {
+			if !p.mayHave(id, Owners{Tenant: &q.Tenant}) {
+				continue
+			}
+			row, err := r.Row(p, id)
+			switch {
+			case err != nil:
+				return nil, err
+			case row != nil && q.Matches(&row.Meta):
+				all = append(all, Fresh{ID: id, Meta: &row.Meta, Doc: func() []byte { return row.Doc }})
+			}
+		}
+	}
+	return all, nil
 }
 
 type freshPlace struct {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/ackwire/ackwire/tracker/fold"
@@ -40,9 +39,7 @@ type Partition struct {
 
 	mu     sync.Mutex // guards all below
 	totals Totals
-	// known counts jobs by the hash of their ID, so that a job that is not in the store needs no read:
-	// Pebble's reads of missing keys are slow.
-	known map[uint64]uint8
+	known  known
 }
 
 // Totals returns the partition's totals as last committed.
@@ -70,16 +67,30 @@ type Stored struct {
 }
 
 // Get returns a job, or nil when there is none.
-func (p *Partition) Get(id string) (*Stored, error) {
-	if !p.mayHave(id) {
+func (p *Partition) Get(id string) (*Stored, error) { return p.Find(id, Owners{}, nil) }
+
+// Find returns a job if it is one of the owners', and wanted, unless that is nil, takes its meta. Else it returns nil,
+// without reading the document.
+func (p *Partition) Find(id string, of Owners, wanted func(*Meta) bool) (*Stored, error) {
+	if !p.mayHave(id, of) {
 		return nil, nil
 	}
-	value, err := p.s.value(p.s.db, p.rowKey(id))
+	value, c, err := p.s.db.Get(p.rowKey(id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read job %s: %w", id, err)
 	}
-	if value == nil {
-		return nil, nil
+	if wanted != nil {
+		m, _, err := CutMeta(value)
+		if err != nil || !wanted(&m) {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	value = append(make([]byte, 0, len(value)), value...)
+	if err := c.Close(); err != nil {
+		return nil, fmt.Errorf("read job %s: %w", id, err)
 	}
 	row, err := decodeRow(id, value)
 	if err != nil {
@@ -92,30 +103,10 @@ func (p *Partition) Get(id string) (*Stored, error) {
 	return &Stored{Job: j, Doc: row.Doc, Saved: &Saved{Meta: row.Meta, sum: rowSum(id, value)}}, nil
 }
 
-func (p *Partition) mayHave(id string) bool {
+func (p *Partition) mayHave(id string, of Owners) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.known[xxhash.Sum64String(id)] > 0
-}
-
-// learn counts a job; it is called before its row is committed.
-func (p *Partition) learn(id string) {
-	h := xxhash.Sum64String(id)
-	if n := p.known[h]; n < 255 { // at 255 the count is lost and stays
-		p.known[h] = n + 1
-	}
-}
-
-// forget is called after a removal was committed.
-func (p *Partition) forget(id string) {
-	h := xxhash.Sum64String(id)
-	switch n := p.known[h]; n {
-	case 255:
-	case 0, 1:
-		delete(p.known, h)
-	default:
-		p.known[h] = n - 1
-	}
+	return p.known.may(id, of)
 }
 
 // Change is one job as a checkpoint writes it.
@@ -223,7 +214,7 @@ func (p *Partition) Close(at int64) (err error) {
 }
 
 func (p *Partition) saved(id string) (*Saved, error) {
-	if !p.mayHave(id) {
+	if !p.mayHave(id, Owners{}) {
 		return nil, nil
 	}
 	value, err := p.s.value(p.s.db, p.rowKey(id))
@@ -245,9 +236,13 @@ type write struct {
 	counts   map[string]int64 // by the counter's key
 	was, now keySet
 	value    []byte
-	added    []string // IDs
-	removed  []string
+	added    []owned
+	changed  []string // IDs of jobs that got another owner: a new job has the ID
+	removed  []string // IDs
 }
+
+// owned is a job and its owner.
+type owned struct{ id, tenant, subject string }
 
 func (p *Partition) newWrite() *write {
 	return &write{p: p, batch: p.s.db.NewBatch(), totals: p.Totals(), counts: map[string]int64{}}
@@ -274,7 +269,9 @@ func (w *write) put(id string, was *Saved, row *Row, next int64) (*Saved, error)
 	}
 	switch {
 	case was == nil && row != nil:
-		w.added = append(w.added, id)
+		w.added = append(w.added, owned{id, row.Tenant, row.Subject})
+	case was != nil && row != nil && (was.Tenant != row.Tenant || was.Subject != row.Subject):
+		w.changed = append(w.changed, id)
 	case was != nil && row == nil:
 		w.removed = append(w.removed, id)
 		if err := w.remove(id, next); err != nil {
@@ -397,8 +394,11 @@ func (w *write) commit() error {
 		return err
 	}
 	p.mu.Lock()
-	for _, id := range w.added {
-		p.learn(id)
+	for _, j := range w.added {
+		p.known.add(j.id, j.tenant, j.subject)
+	}
+	for _, id := range w.changed {
+		p.known.changed(id)
 	}
 	p.mu.Unlock()
 	if err := w.batch.Commit(pebble.NoSync); err != nil {
@@ -408,7 +408,7 @@ func (w *write) commit() error {
 	defer p.mu.Unlock()
 	p.totals = w.totals
 	for _, id := range w.removed {
-		p.forget(id)
+		p.known.remove(id)
 	}
 	return nil
 }
@@ -421,6 +421,6 @@ func (p *Partition) Clear() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.totals, p.known = Totals{}, map[uint64]uint8{}
+	p.totals, p.known = Totals{}, known{}
 	return nil
 }

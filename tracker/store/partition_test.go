@@ -152,23 +152,29 @@ func TestKnownJobs(t *testing.T) {
 	s := open1(t, vfs.NewMem(), dir, identity)
 	defer shut(t, s)
 	p := s.Partition(0)
+	anybody := Owners{}
 	for range 300 {
-		p.learn("a") // as many jobs with one hash
+		p.known.add("a", "acme", "ann") // as many jobs with one hash
 	}
 	for range 400 {
-		p.forget("a")
+		p.known.remove("a")
 	}
-	if !p.mayHave("a") {
+	if !p.mayHave("a", anybody) {
 		t.Error("more jobs than can be counted were forgotten")
 	}
-	p.learn("b")
-	p.learn("b")
-	p.forget("b")
-	if !p.mayHave("b") {
+	p.known.add("b", "acme", "ann")
+	p.known.add("b", "acme", "bob")
+	for _, subject := range []string{"ann", "bob"} {
+		if !p.mayHave("b", Owners{Subject: &subject}) {
+			t.Errorf("of two jobs with one hash, that of %s is not looked for", subject)
+		}
+	}
+	p.known.remove("b")
+	if !p.mayHave("b", anybody) {
 		t.Error("two jobs, one of them removed: the other is forgotten")
 	}
-	p.forget("b")
-	if p.mayHave("b") || p.mayHave("c") {
+	p.known.remove("b")
+	if p.mayHave("b", anybody) || p.mayHave("c", anybody) {
 		t.Error("what is not there is looked for on the disk")
 	}
 }

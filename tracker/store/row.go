@@ -139,6 +139,29 @@ func CutMeta(b []byte) (m Meta, rest []byte, err error) {
 	return m, b, nil
 }
 
+// cutOwner decodes only the tenant and the subject of a meta, without copying them.
+func cutOwner(b []byte) (tenant, subject []byte, err error) {
+	if len(b) == 0 || b[0] != rowFormat {
+		return nil, nil, errRow
+	}
+	b = b[1:]
+	for range 4 { // the numbers
+		_, size := binary.Varint(b)
+		if size <= 0 {
+			return nil, nil, errRow
+		}
+		b = b[size:]
+	}
+	for range 5 { // the texts: tenant and subject are the last
+		n, size := binary.Uvarint(b)
+		if size <= 0 || n > uint64(len(b)-size) {
+			return nil, nil, errRow
+		}
+		tenant, subject, b = subject, b[size:size+int(n)], b[size+int(n):]
+	}
+	return tenant, subject, nil
+}
+
 // appendRow appends the row's value: meta, document, inner.
 func appendRow(b []byte, r Row) []byte {
 	b = AppendMeta(b, r.Meta)

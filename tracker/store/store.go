@@ -258,7 +258,7 @@ func (s *Store) Partition(n int32) *Partition {
 	defer s.mu.Unlock()
 	p := s.parts[n]
 	if p == nil {
-		p = &Partition{s: s, number: n, prefix: binary.BigEndian.AppendUint32(nil, uint32(n)), known: map[uint64]uint8{}}
+		p = &Partition{s: s, number: n, prefix: binary.BigEndian.AppendUint32(nil, uint32(n)), known: known{}}
 		s.parts[n] = p
 	}
 	return p

@@ -113,7 +113,7 @@ func WithHandle(j *trackerpb.Job, handle uint32) *trackerpb.Job {
 	}
 	return &trackerpb.Job{
 		JobId: j.JobId, Version: j.Version, Document: j.Document, Terminal: j.Terminal, Updated: j.Updated, Trace: j.Trace,
-		SubjectHandle: handle, Subject: j.Subject,
+		SubjectHandle: handle, Subject: j.Subject, Tenant: j.Tenant,
 	}
 }
 

@@ -167,7 +167,7 @@ type tokenCmd struct {
 	Data    string        `help:"Data folder of the server." default:"data"`
 	Tenant  string        `help:"The tenant whose jobs the token gives access to." required:""`
 	Subject string        `help:"The user within the tenant." default:"cli"`
-	Permit  []string      `help:"What the token may do: submit, read, cancel, admin. Unless given: all but admin." placeholder:"PERMISSION"`
+	Permit  []string      `help:"What the token may do: names of submit, read, cancel (its own jobs), read:tenant, cancel:tenant (all jobs of the tenant), operate (all tenants), payloads and erase. Unless given: what default-permissions says." placeholder:"PERMISSION"`
 	TTL     time.Duration `name:"ttl" help:"Time for which the token is valid." default:"1h"`
 }
 

@@ -5,7 +5,7 @@
 // The tracker's API, spoken by gateways over Connect (gRPC-compatible, curl-able).
 // Documents are opaque bytes: they are made once, where the job is folded.
 //
-// Errors (Connect codes): NOT_FOUND, no such job, or another tenant's;
+// Errors (Connect codes): NOT_FOUND, no such job, or one that the request's scope does not include;
 // FAILED_PRECONDITION, this tracker does not own the job's partition: ask the
 // consumer group again; UNAVAILABLE, the partition is still being restored;
 // INVALID_ARGUMENT.
