@@ -32,7 +32,7 @@ const (
 	discardTimeout = 5 * time.Second
 )
 
-// postJob handles POST /v1/jobs.
+// postJob handles POST /v1/jobs. A submit that asks for a grant is always answered with its ack, which has the grant.
 func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	id, ok := g.identify(w, r, auth.Submit)
@@ -78,7 +78,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Location", ack.StatusURL)
-	if wait > 0 && id.May(auth.Read) && g.waitFor(w, r, id, ack.JobID, version, wait) {
+	if wait > 0 && ack.Grant == nil && id.May(auth.Read) && g.waitFor(w, r, id, ack.JobID, version, wait) {
 		return
 	}
 	h.Set("Content-Type", "application/json")
@@ -92,10 +92,10 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) waitFor(
 	w http.ResponseWriter, r *http.Request, id auth.Identity, jobID string, version int64, wait time.Duration,
 ) bool {
-	if g.limits.OpenSession(id.Tenant, id.Subject) != nil {
+	if g.limits.OpenSession(id.Tenant, id.Account()) != nil {
 		return false
 	}
-	defer g.limits.CloseSession(id.Tenant, id.Subject)
+	defer g.limits.CloseSession(id.Tenant, id.Account())
 	w.Header().Set(preferenceApplied, waitApplied(wait))
 	ctx, cancel := g.untilDrain(r.Context(), wait)
 	defer cancel()

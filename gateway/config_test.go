@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -242,7 +244,7 @@ func TestSignedTokensAreTaken(t *testing.T) {
 	}
 	cfg := command.Defaults[auth.Config]()
 	cfg.Key = testKey
-	v, err := auth.New(cfg, nil, nil)
+	v, err := auth.New(cfg, certs.Env{Log: slog.New(slog.DiscardHandler)}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

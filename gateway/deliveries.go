@@ -21,7 +21,7 @@ func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if n := len(got.Deliveries); n > 0 { // each costs a request to a tracker
-		if err := g.limits.Ask(id.Tenant, id.Subject, n); err != nil {
+		if err := g.limits.Ask(id.Tenant, id.Account(), n); err != nil {
 			g.problem(w, err)
 			return
 		}

@@ -19,7 +19,7 @@ const lastEventID = "Last-Event-ID"
 // getJobEvents handles GET /v1/jobs/{id}/events. A client that reconnects sends the last version that it has as
 // Last-Event-ID.
 func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, auth.Read)
+	id, paced, ok := g.follower(w, r)
 	if !ok {
 		return
 	}
@@ -28,7 +28,7 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
-	g.serveEvents(w, r, id, following{watches: 1}, func(room sse.Room, last string) *sse.Stream {
+	g.serveEvents(w, r, id, following{watches: 1, paced: paced}, func(room sse.Room, last string) *sse.Stream {
 		return sse.New(g.hub, room, id.Scope(auth.Read), jobID, last)
 	})
 }
@@ -36,7 +36,7 @@ func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
 // getEvents handles GET /v1/events?job=…&job=…, a stream of several jobs, and ?mine=true, a stream of all jobs of the
 // client's subject from now on.
 func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, auth.Read)
+	id, paced, ok := g.follower(w, r)
 	if !ok {
 		return
 	}
@@ -54,12 +54,12 @@ func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if all {
-		g.serveEvents(w, r, id, following{watches: 1}, func(room sse.Room, last string) *sse.Stream {
+		g.serveEvents(w, r, id, following{watches: 1, paced: paced}, func(room sse.Room, last string) *sse.Stream {
 			return sse.NewMine(g.mine, room, id.Tenant, id.Subject, last)
 		})
 		return
 	}
-	g.serveEvents(w, r, id, following{watches: len(jobs)}, func(room sse.Room, last string) *sse.Stream {
+	g.serveEvents(w, r, id, following{watches: len(jobs), paced: paced}, func(room sse.Room, last string) *sse.Stream {
 		return sse.NewMany(g.hub, room, id.Scope(auth.Read), jobs, last)
 	})
 }
@@ -70,6 +70,7 @@ var errGrantMine = frame.NewProblem(code.Forbidden, "a grant follows its jobs on
 // following says how an event stream is served.
 type following struct {
 	watches int           // how many watches it counts as
+	paced   bool          // it has had its turn of handshakes
 	frames  bool          // its events are the frames of a socket
 	wait    time.Duration // longest time of a long poll; 0 if it is none
 }
@@ -81,16 +82,18 @@ type following struct {
 // Last-Event-ID is not refused, and a client that has everything is answered 204 (WHATWG HTML §9.2.3).
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, of following,
 	begin func(room sse.Room, last string) *sse.Stream) {
-	if err := g.pace.turn(r.Context()); err != nil {
+	if !of.paced {
+		if err := g.pace.turn(r.Context()); err != nil {
+			g.problem(w, err)
+			return
+		}
+	}
+	if err := g.limits.OpenSession(id.Tenant, id.Account()); err != nil {
 		g.problem(w, err)
 		return
 	}
-	if err := g.limits.OpenSession(id.Tenant, id.Subject); err != nil {
-		g.problem(w, err)
-		return
-	}
-	defer g.limits.CloseSession(id.Tenant, id.Subject)
-	if err := g.limits.Ask(id.Tenant, id.Subject, of.watches); err != nil {
+	defer g.limits.CloseSession(id.Tenant, id.Account())
+	if err := g.limits.Ask(id.Tenant, id.Account(), of.watches); err != nil {
 		g.problem(w, err)
 		return
 	}
@@ -99,7 +102,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		return
 	}
 	defer g.limits.Watch(id.Tenant, -of.watches)
-	account := g.waiting.Open(id.Tenant, id.Subject)
+	account := g.waiting.Open(id.Tenant, id.Account())
 	defer account.Close()
 	room := sse.Room{Bytes: g.cfg.Waiting.Session, Account: account, Load: g.load, NoJob: session.ErrNoJob}
 	s := begin(room, r.Header.Get(lastEventID))

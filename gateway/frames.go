@@ -54,19 +54,9 @@ func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 
 // readWatch reads the body of postEvents.
 func (g *Gateway) readWatch(w http.ResponseWriter, r *http.Request) (request sse.Request, err error) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return request, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
-	}
-	limit := int64(g.cfg.FrameBytes)
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		g.metrics.TooSlowToSend()
-		return request, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", bodyTimeout))
-	case err != nil:
-		return request, frame.NewProblem(code.InvalidFrame, "the body could not be read")
-	case int64(len(body)) > limit:
-		return request, tooLarge(w, r, limit)
+	body, err := g.readJSON(w, r, int64(g.cfg.FrameBytes))
+	if err != nil {
+		return request, err
 	}
 	// Clear the deadline for the body, which would end the stream.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
@@ -98,6 +88,24 @@ func (g *Gateway) readWatch(w http.ResponseWriter, r *http.Request) (request sse
 		return request, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", g.cfg.Subscriptions))
 	}
 	return request, nil
+}
+
+// readJSON reads a body of JSON, up to a limit in bytes.
+func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return nil, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		g.metrics.TooSlowToSend()
+		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", bodyTimeout))
+	case err != nil:
+		return nil, frame.NewProblem(code.InvalidFrame, "the body could not be read")
+	case int64(len(body)) > limit:
+		return nil, tooLarge(w, r, limit)
+	}
+	return body, nil
 }
 
 // welcome returns the first frame of a stream of frames. The connection's name is the ID of the request.

@@ -127,7 +127,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		g.hub.Pushed, g.mine.Pushed = g.pushed, g.pushed
 	}
 	provider := &http.Client{Transport: &http.Transport{DialContext: env.Dial}}
-	g.verifier, err = auth.New(cfg.Auth, provider, func(err error) {
+	g.verifier, err = auth.New(cfg.Auth, certs.Env{Log: g.log, Metrics: env.Metrics}, provider, func(err error) {
 		g.log.Warn("the identity provider's keys are not read", "err", err)
 	})
 	if err != nil {
@@ -341,7 +341,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 		return frame.NewProblem(code.Overloaded, "no more sockets are taken now")
 	}
 	if identity != nil {
-		if err := g.limits.OpenSession(identity.Tenant, identity.Subject); err != nil {
+		if err := g.limits.OpenSession(identity.Tenant, identity.Account()); err != nil {
 			return err
 		}
 	}
@@ -352,7 +352,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 	s, err := session.Accept(w, r, uuid.NewString(), &g.sessions, identity)
 	if err != nil {
 		if identity != nil {
-			g.limits.CloseSession(identity.Tenant, identity.Subject)
+			g.limits.CloseSession(identity.Tenant, identity.Account())
 		}
 		g.log.Debug("handshake failed", "err", err)
 		return noHandshake(err)
@@ -361,7 +361,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 	if g.closed {
 		g.mu.Unlock()
 		if s.Discard(); identity != nil {
-			g.limits.CloseSession(identity.Tenant, identity.Subject)
+			g.limits.CloseSession(identity.Tenant, identity.Account())
 		}
 		return nil
 	}

@@ -52,6 +52,9 @@ func (g *Gateway) handler() http.Handler {
 					g.problem(w, frame.NewProblem(code.MethodNotAllowed, ""))
 				}}
 			}
+			if _, inURL := auth.URLGrant(r); inURL && !takesURLGrant(e.name, r.Method) {
+				e.serve = func(w http.ResponseWriter, _ *http.Request) { g.problem(w, errURLGrantRoute) }
+			}
 			sw := &statusWriter{ResponseWriter: w, began: time.Now()}
 			defer func() {
 				if v := recover(); v != nil {
@@ -80,6 +83,7 @@ func (g *Gateway) handler() http.Handler {
 	route("/v1/jobs/{id}/cancel", map[string]endpoint{http.MethodPost: {"cancel", g.orderJob(auth.Cancel, g.Cancel)}})
 	route("/v1/jobs/{id}/retry", map[string]endpoint{http.MethodPost: {"retry", g.orderJob(auth.Submit, g.Retry)}})
 	route("/v1/stats", read("stats", gzipped(g.getStats)))
+	route("/v1/grants", map[string]endpoint{http.MethodPost: {"grant", g.postGrant}})
 	route("/v1/ws-tickets", map[string]endpoint{http.MethodPost: {"ticket", g.postTicket}})
 	route("/v1/ws", map[string]endpoint{http.MethodGet: {"ws", g.socket}})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -156,17 +160,27 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 		g.problem(w, frame.NewProblem(code.Forbidden, "pages of other sites need a token"))
 		return id, false
 	}
+	if p, ok := urlGrantProblem(err); ok {
+		g.problem(w, p)
+		return id, false
+	}
 	if err != nil {
 		g.log.Debug("request refused", "err", err)
 		g.problem(w, frame.NewProblem(code.Unauthenticated, "a valid token is needed"))
 		return id, false
 	}
+	return id, g.permitted(w, r, id, needed)
+}
+
+// permitted notes that the request's client has an identity, and reports whether that has a permission. If not it
+// answers 403.
+func (g *Gateway) permitted(w http.ResponseWriter, r *http.Request, id auth.Identity, needed auth.Permissions) bool {
 	g.conns.proved(connOf(r.Context()))
 	if !id.May(needed) {
 		g.problem(w, frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", needed)))
-		return id, false
+		return false
 	}
-	return id, true
+	return true
 }
 
 // orderJob returns the handler of POST /v1/jobs/{id}/cancel or …/retry.
@@ -204,11 +218,11 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if wait > 0 { // it counts as a session of its user
-		if err := g.limits.OpenSession(id.Tenant, id.Subject); err != nil {
+		if err := g.limits.OpenSession(id.Tenant, id.Account()); err != nil {
 			g.problem(w, err)
 			return
 		}
-		defer g.limits.CloseSession(id.Tenant, id.Subject)
+		defer g.limits.CloseSession(id.Tenant, id.Account())
 	}
 	got, err := g.read(r.Context(), getRequest(jobID, id.Scope(auth.Read)), wait)
 	if err != nil {

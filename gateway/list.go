@@ -68,7 +68,7 @@ func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
-	if err := g.limits.List(id.Tenant, id.Subject); err != nil {
+	if err := g.limits.List(id.Tenant, id.Account()); err != nil {
 		g.problem(w, err)
 		return
 	}

@@ -67,7 +67,7 @@ var (
 
 	// routes are the names of handler's endpoints.
 	routes = []string{
-		"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "stats", "ticket",
+		"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "stats", "grant", "ticket",
 		"ws", otherRoute,
 	}
 

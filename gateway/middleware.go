@@ -23,7 +23,8 @@ const (
 var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // identified gives each request an ID, which is in the answer and in the log: the client's own if it has only harmless
-// characters. It also tells browsers not to guess content types, so that no answer is shown as a page.
+// characters. It also tells browsers not to guess content types, so that no answer is shown as a page, and to tell no
+// other site the request's URL, which may have a grant.
 func identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
@@ -32,6 +33,7 @@ func identified(next http.Handler) http.Handler {
 		}
 		w.Header().Set(requestIDHeader, id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Referrer-Policy", "no-referrer")
 		if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {
 			w.Header().Set(frame.TraceparentHeader, parent)
 		}

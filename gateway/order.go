@@ -82,7 +82,7 @@ func (g *Gateway) Retry(
 
 // mayOrder returns why an order is refused before a tracker is asked.
 func (g *Gateway) mayOrder(id auth.Identity) error {
-	return g.limits.Order(id.Tenant, id.Subject)
+	return g.limits.Order(id.Tenant, id.Account())
 }
 
 // verdict is the state of a job after the fold has accepted or refused an order for it.

@@ -23,7 +23,7 @@ func (g *Gateway) reads(w http.ResponseWriter, r *http.Request) (id auth.Identit
 		g.problem(w, frame.NewProblem(code.NotFound, ""))
 		return id, "", false
 	}
-	if err := g.limits.Ask(id.Tenant, id.Subject, 1); err != nil {
+	if err := g.limits.Ask(id.Tenant, id.Account(), 1); err != nil {
 		g.problem(w, err)
 		return id, "", false
 	}

@@ -21,7 +21,8 @@ func TestEveryRoute(t *testing.T) {
 			"/v1/jobs/" + jobA + "/deliveries": read, "/v1/jobs/" + jobA + "/events": read,
 			"/v1/events?job=" + jobA:       "GET, HEAD, POST",
 			"/v1/stats":                    read,
-			"/v1/jobs/" + jobA + "/cancel": post, "/v1/jobs/" + jobA + "/retry": post, "/v1/ws-tickets": post, "/v1/ws": "GET",
+			"/v1/jobs/" + jobA + "/cancel": post, "/v1/jobs/" + jobA + "/retry": post, "/v1/ws-tickets": post,
+			"/v1/grants": post, "/v1/ws": "GET",
 		} {
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} {
 				allowed := strings.Contains(", "+allow+",", ", "+method+",")
@@ -29,8 +30,8 @@ func TestEveryRoute(t *testing.T) {
 					continue
 				}
 				got := w.http(method, path, nil, nil)
-				if got.header.Get("X-Request-Id") == "" {
-					t.Errorf("%s %s: no request ID", method, path)
+				if got.header.Get("X-Request-Id") == "" || got.header.Get("Referrer-Policy") != "no-referrer" {
+					t.Errorf("%s %s: no request ID, or no policy for referrers: %v", method, path, got.header)
 				}
 				if !allowed {
 					if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != allow ||
@@ -64,7 +65,7 @@ func TestEveryRoute(t *testing.T) {
 			"/nothing", "/favicon.ico"} {
 			for _, method := range []string{"GET", "POST", "DELETE"} {
 				if got := w.http(method, path, nil, nil); got.status != 404 || got.code != "not_found" ||
-					got.header.Get("X-Request-Id") == "" {
+					got.header.Get("X-Request-Id") == "" || got.header.Get("Referrer-Policy") != "no-referrer" {
 					t.Errorf("%s %s: %d %s", method, path, got.status, got.body)
 				}
 			}

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -10,8 +12,11 @@ import (
 	"time"
 
 	"github.com/prometheus/common/expfmt"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // captured is a log of every level, in both formats.
@@ -47,7 +52,7 @@ func (w *world) text() string {
 	return b.String()
 }
 
-// TestSecretsAreNowhere: tokens and tickets, good and bad, whichever way they come, are in no
+// TestSecretsAreNowhere: tokens, grants and tickets, good and bad, whichever way they come, are in no
 // log line of any level, no metric, no answer, and are never the subprotocol.
 func TestSecretsAreNowhere(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
@@ -57,7 +62,8 @@ func TestSecretsAreNowhere(t *testing.T) {
 		if format == "json" {
 			handler = slog.NewJSONHandler(log, opts)
 		}
-		inWorldLogging(t, handler, tokensOnly, func(t *testing.T, w *world) {
+		spans := tracetest.NewSpanRecorder()
+		inWorld(t, withGrants(t), func(t *testing.T, w *world) {
 			var secrets, answers []string
 			token := func(good bool) string {
 				s := w.token("acme", "alice", time.Hour)
@@ -128,10 +134,55 @@ func TestSecretsAreNowhere(t *testing.T) {
 					t.Errorf("a used ticket: %d %s", a.status, a.body)
 				}
 			}
+			grant := func(good bool) string {
+				s := w.grant(time.Hour, "read", jobA)
+				if !good {
+					s = s[:len(s)-8] + "forged00"
+				}
+				secrets = append(secrets, s)
+				return s
+			}
+			w.tracker.set("acme", jobA, 7, job.Completed)
+			for _, good := range []bool{true, false} {
+				for operation := range operations(t) {
+					method, path, _ := strings.Cut(operation, " ")
+					keep(w.http(method, path+"?job="+jobA+"&grant="+grant(good), nil, nil))
+					keep(w.http(method, path, authorized(grant(good)), nil))
+				}
+				keep(w.http("GET", "/nothing?grant="+grant(good), nil, nil))
+				keep(w.http("BREW", "/v1/events?grant="+grant(good), nil, nil))
+				keep(w.http("GET", "/v1/events?grant="+grant(good)+"&grant="+grant(good), nil, nil))
+				keep(w.http("GET", "/v1/events?job=x&grant="+grant(good), nil, nil))
+			}
+			for _, used := range []string{w.ticket(authorized(token(true))).Ticket, "another-made-up-ticket"} {
+				secrets = append(secrets, used)
+				for range 2 {
+					keep(w.http("GET", "/v1/events?job="+jobA+"&ticket="+used, nil, nil))
+				}
+			}
+			made, _ := w.makeGrant(token(true), `{"ttl":60,"jobs":["`+jobA+`"]}`)
+			submitted := w.http("POST", "/v1/jobs", with(authorized(token(true)), "Content-Type", "application/json"),
+				strings.NewReader(`{"job":"demo.echo","payload":1,"grant":{"ttl":60}}`))
+			var ack frame.AckFrame
+			if err := json.Unmarshal([]byte(submitted.body), &ack); err != nil || ack.Grant == nil {
+				t.Fatalf("%s, %v", submitted.body, err)
+			}
+			secrets = append(secrets, made.Token, ack.Grant.Token) // only their makers are told
+			records := w.produced(w.names.Status())
 			// Both as the whole path and as what a proxy may have made of it.
 			keep(w.http("GET", "/v1/"+ticket.Ticket, nil, nil))
 			w.stopGateway()
 			shown := strings.Join(answers, "\n")
+			traced, kept := fmt.Sprint(len(spans.Ended())), fmt.Sprint(len(records))
+			for _, s := range spans.Ended() {
+				traced += fmt.Sprintln(s.Name(), s.Attributes(), s.Events(), s.Status(), s.Links())
+			}
+			for _, r := range records {
+				kept += fmt.Sprintf("%s %s %v\n", r.Key, r.Value, r.Headers)
+			}
+			if len(spans.Ended()) == 0 || len(records) == 0 {
+				t.Errorf("%d spans and %d records", len(spans.Ended()), len(records))
+			}
 			for _, s := range secrets {
 				for _, part := range []string{s, s[max(0, len(s)-16):]} {
 					if strings.Contains(log.String(), part) {
@@ -139,6 +190,9 @@ func TestSecretsAreNowhere(t *testing.T) {
 					}
 					if strings.Contains(w.text(), part) {
 						t.Errorf("the metrics have %s", line(w.text(), part))
+					}
+					if strings.Contains(traced, part) || strings.Contains(kept, part) {
+						t.Errorf("a span has %s, or a record %s", line(traced, part), line(kept, part))
 					}
 					if strings.Contains(shown, part) {
 						t.Errorf("an answer has %s", line(shown, part))
@@ -148,6 +202,9 @@ func TestSecretsAreNowhere(t *testing.T) {
 			if !strings.Contains(log.String(), "session ended") || !strings.Contains(log.String(), "refused") {
 				t.Error("the log was not captured")
 			}
+		}, func(w *world) {
+			w.log = slog.New(handler)
+			w.traces = sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
 		})
 	}
 }

@@ -117,7 +117,11 @@ func (g *Gateway) submit(
 	if made != nil {
 		made(s.jobID)
 	}
-	return g.write(ctx, s)
+	ack, version, err = g.write(ctx, s)
+	if err == nil {
+		g.grantWith(ctx, id, r.Grant, &ack)
+	}
+	return ack, version, err
 }
 
 // write makes the job durable.
@@ -239,6 +243,11 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	jobID, err := newJobID(id.Tenant, r.Job, r.Key)
 	if err != nil {
 		return nil, err
+	}
+	if r.Grant != nil {
+		if err := g.verifier.CheckGrant(id, forJob(r.Grant, jobID)); err != nil {
+			return nil, err
+		}
 	}
 	life := ""
 	if r.Key != "" {

@@ -19,9 +19,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// A ticket opens one socket. It is for pages that have a token and cannot send it with a handshake: browsers set no
-// headers there, and a token in the URL would be written to logs. A ticket is valid once, for ticketTTL, at any
-// gateway: a tracker stores its identity under its hash.
+// A ticket opens one socket or event stream. It is for pages that have a token and cannot send it there: browsers set
+// no headers, and a token in the URL would be written to logs. A ticket is valid once, for ticketTTL, at any gateway: a
+// tracker stores its identity under its hash.
 
 const (
 	ticketTTL   = 30 * time.Second
@@ -33,6 +33,7 @@ type ticketIdentity struct {
 	Tenant      string           `json:"tenant"`
 	Subject     string           `json:"subject"`
 	Permissions auth.Permissions `json:"permissions"`
+	Grant       *auth.Grant      `json:"grant,omitempty"`
 	Expires     *time.Time       `json:"expires,omitempty"` // absent for a client without a token
 }
 
@@ -47,7 +48,7 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	kept := ticketIdentity{Tenant: id.Tenant, Subject: id.Subject, Permissions: id.Permissions}
+	kept := ticketIdentity{Tenant: id.Tenant, Subject: id.Subject, Permissions: id.Permissions, Grant: id.Grant}
 	if !id.Anonymous() {
 		kept.Expires = &id.Expires
 	}
@@ -90,7 +91,7 @@ func (g *Gateway) redeem(ctx context.Context, ticket string) (auth.Identity, err
 	if err := json.Unmarshal(taken.Identity, &kept); err != nil {
 		return auth.Identity{}, fmt.Errorf("decode a ticket: %w", err)
 	}
-	id := auth.Identity{Tenant: kept.Tenant, Subject: kept.Subject, Permissions: kept.Permissions}
+	id := auth.Identity{Tenant: kept.Tenant, Subject: kept.Subject, Permissions: kept.Permissions, Grant: kept.Grant}
 	if kept.Expires != nil {
 		id.Expires = *kept.Expires
 	}

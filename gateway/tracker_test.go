@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -300,8 +301,16 @@ func (j *fakeJob) proto(id string) *trackerpb.Job {
 
 // in reports whether the job, which may be nil, is in a request's scope.
 func (j *fakeJob) in(tenant string, scope *trackerpb.Scope) bool {
-	return j != nil && (j.tenant == tenant || scope.GetAnyTenant()) &&
-		(!scope.GetOwn() || j.subject == scope.GetSubject())
+	if j == nil || j.tenant != tenant && !scope.GetAnyTenant() || scope.GetOwn() && j.subject != scope.GetSubject() {
+		return false
+	}
+	ids, types := scope.GetJobIds(), scope.GetTypes()
+	if len(ids)+len(types) == 0 {
+		return true
+	}
+	var doc job.Document
+	return json.Unmarshal(j.document, &doc) == nil && (len(ids) == 0 || slices.Contains(ids, doc.JobID)) &&
+		(len(types) == 0 || slices.Contains(types, doc.Type))
 }
 
 func told(id string, j *fakeJob) *trackerpb.WatchResponse {

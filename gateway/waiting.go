@@ -63,10 +63,10 @@ const listBytes = 2 * upstream.MaxPageBytes
 
 // beginList admits a user's request for a page, until done is called. The error says why it is refused.
 func (g *Gateway) beginList(id auth.Identity) (done func(), err error) {
-	if err := g.limits.List(id.Tenant, id.Subject); err != nil {
+	if err := g.limits.List(id.Tenant, id.Account()); err != nil {
 		return nil, err
 	}
-	account := g.waiting.Open(id.Tenant, id.Subject)
+	account := g.waiting.Open(id.Tenant, id.Account())
 	if !account.Take(listBytes) {
 		account.Close()
 		g.metrics.turnedAway(limits.ListBytes)

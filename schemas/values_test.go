@@ -214,6 +214,20 @@ var ticket = frame.Ticket{
 	URL:    "/v1/ws?ticket=K5TGWH3QVN2JXB7MZLC4RYDPAEF6USOI2K4M7Q3XWTHNVBLYCGJD", ExpiresAt: endedAt,
 }
 
+var grantRequest = frame.GrantRequest{
+	GrantOptions: frame.GrantOptions{TTL: 600, Permissions: []string{"read"}}, Jobs: []string{jobID},
+}
+
+var granted = frame.Grant{
+	Token: "eyJhbGciOiJIUzI1NiIsInR5cCI6ImFja3dpcmUtZ3JhbnQifQ.eyJ0ZW5hbnQiOiJhY21lIn0.c2lnbmF0dXJl", ExpiresAt: endedAt,
+}
+
+var ackWithGrant = func() frame.AckFrame {
+	a := ack("", "")
+	a.Grant = &granted
+	return a
+}()
+
 var why = frame.Why{
 	JobID: jobID, State: job.Pending, Reason: frame.BehindOthers, Lane: "reports", Workers: new(3), Waiting: new(int64(7)),
 	Ahead:  2,

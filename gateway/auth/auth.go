@@ -13,7 +13,9 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/grant"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 	// MinKeyBytes is the shortest key for HS256 (RFC 7518 §3.2).
 	MinKeyBytes = 32
 
-	maxTokenBytes = 8 << 10
+	maxTokenBytes = grant.MaxBytes
 	maxNameChars  = 128
 )
 
@@ -69,6 +71,7 @@ type Verifier struct {
 	key         []byte  // for tokens without a key ID; empty if there is none
 	file        keySet  // of jwks-file
 	remote      *remote // nil if no provider is configured
+	grants      grants
 	permissions Permissions
 	mapped      map[string]Permissions
 	parser      *jwt.Parser
@@ -76,7 +79,7 @@ type Verifier struct {
 
 // New returns a verifier for a valid configuration, and reads the configuration's files. client fetches the identity
 // provider's keys; report is called when that fails.
-func New(cfg Config, client *http.Client, report func(error)) (*Verifier, error) {
+func New(cfg Config, env certs.Env, client *http.Client, report func(error)) (*Verifier, error) {
 	key, err := cfg.key()
 	if err != nil {
 		return nil, err
@@ -86,6 +89,12 @@ func New(cfg Config, client *http.Client, report func(error)) (*Verifier, error)
 		return nil, err
 	}
 	v := &Verifier{cfg: cfg, key: key, file: file, mapped: map[string]Permissions{}}
+	if v.grants, err = newGrants(cfg, env); err != nil {
+		return nil, err
+	}
+	if v.grants.includes(key) {
+		return nil, errors.New("grant-key-file and jwt-key-file have the same key: who may make grants could make tokens")
+	}
 	if cfg.JWKSURL != "" {
 		v.remote = newRemote(cfg.JWKSURL, client, report)
 	}
@@ -161,7 +170,17 @@ func (v *Verifier) keyOf(t *jwt.Token) (any, error) {
 // Verify checks a token and returns its identity. Errors match ErrUnauthenticated.
 func (v *Verifier) Verify(token string) (Identity, error) {
 	// Go's base64 decoder ignores line ends, even in its strict mode.
-	if !v.cfg.HasKeys() || len(token) > maxTokenBytes || strings.ContainsAny(token, "\r\n") {
+	if len(token) > maxTokenBytes || strings.ContainsAny(token, "\r\n") {
+		return Identity{}, ErrUnauthenticated
+	}
+	if isGrant(token) {
+		id, err := v.grants.verify(token)
+		if err != nil {
+			return Identity{}, fmt.Errorf("%w: %w", ErrUnauthenticated, err)
+		}
+		return id, nil
+	}
+	if !v.cfg.HasKeys() {
 		return Identity{}, ErrUnauthenticated
 	}
 	c := jwt.MapClaims{}
@@ -188,6 +207,9 @@ func (v *Verifier) identity(c jwt.MapClaims) (id Identity, err error) {
 		err = errors.Join(err, errors.New("claim sub is missing"))
 	}
 	if err != nil {
+		return Identity{}, err
+	}
+	if id.Grant, err = grantOf(c); err != nil {
 		return Identity{}, err
 	}
 	expires, err := c.GetExpirationTime()
@@ -265,10 +287,15 @@ func Token(r *http.Request) (token string, ok bool) {
 	return "", false
 }
 
-// Identify returns the identity of a request. present reports whether it has a token, which is then always verified. An
-// error without a token means that one is required.
+// Identify returns the identity of a request. present reports whether it has a token, or a grant in its URL, which is
+// then always verified. An error without a token means that one is required.
 func (v *Verifier) Identify(r *http.Request) (_ Identity, present bool, err error) {
-	if token, ok := Token(r); ok {
+	token, ok := Token(r)
+	if grant, inURL := URLGrant(r); inURL {
+		id, err := v.verifyURL(grant, ok)
+		return id, true, err
+	}
+	if ok {
 		id, err := v.Verify(token)
 		return id, true, err
 	}

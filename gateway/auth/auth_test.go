@@ -8,6 +8,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,7 +25,7 @@ func verifier(t *testing.T, key []byte, anonymous string) *Verifier {
 	t.Helper()
 	cfg := command.Defaults[Config]()
 	cfg.Key, cfg.AnonymousTenant = key, anonymous
-	v, err := New(cfg, nil, nil)
+	v, err := New(cfg, noLog, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +339,7 @@ func TestIdentify(t *testing.T) {
 		{"no token where none is needed", "local", http.Header{}, "local", false},
 		{"no token where one is", "", http.Header{}, "", false},
 	} {
-		id, present, err := verifier(t, key, c.anonymous).Identify(&http.Request{Header: c.header})
+		id, present, err := verifier(t, key, c.anonymous).Identify(&http.Request{Header: c.header, URL: &url.URL{}})
 		if id.Tenant != c.tenant || present != c.present || (err == nil) != (c.tenant != "") ||
 			err != nil && !errors.Is(err, ErrUnauthenticated) {
 			t.Errorf("%s: %+v, %v, %v", c.what, id, present, err)

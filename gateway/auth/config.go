@@ -17,6 +17,8 @@ type Config struct {
 	JWKSFile string `name:"jwks-file" help:"JWK set (RFC 7517) of the keys that sign clients' tokens." placeholder:"FILE"`
 	JWKSURL  string `name:"jwks-url" help:"URL of an identity provider's JWK set, with public keys only. It is read again every minute, and when a token names an unknown key." placeholder:"URL"`
 
+	GrantKeyFile string `name:"grant-key-file" help:"File with the key that signs grants, a line of at least 32 bytes. A second line is a second valid key, for a change of the key: grants are signed with the first. It is read again when it changes. Without it no grants are made or accepted." placeholder:"FILE"`
+
 	Issuer   string `name:"jwt-issuer" help:"Claim iss that tokens must have." default:"ackwire"`
 	Audience string `name:"jwt-audience" help:"Audience that must be in a token's claim aud." default:"ackwire"`
 

@@ -84,7 +84,7 @@ func ofProvider(t *testing.T, p *provider, test func(t *testing.T, v *Verifier))
 	synctest.Test(t, func(t *testing.T) {
 		cfg := command.Defaults[Config]()
 		cfg.JWKSURL = "https://id.example.com/keys"
-		v, err := New(cfg, &http.Client{Transport: p}, func(error) {})
+		v, err := New(cfg, noLog, &http.Client{Transport: p}, func(error) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -286,7 +286,7 @@ func TestKeyFiles(t *testing.T) {
 	cfg := command.Defaults[Config]()
 	cfg.JWKSFile = filepath.Join(t.TempDir(), "keys.json")
 	_ = os.WriteFile(cfg.JWKSFile, set(t, one, jwk(t, key, "shared", nil)), 0o600)
-	v, err := New(cfg, nil, nil)
+	v, err := New(cfg, noLog, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestMappedClaims(t *testing.T) {
 	cfg := command.Defaults[Config]()
 	cfg.Key, cfg.TenantClaim, cfg.SubjectClaim = key, "org.id", "https://example.com/user"
 	cfg.PermissionsClaim, cfg.PermissionMap = "realm.roles", map[string]string{"operator": "read+cancel", "read": ""}
-	v, err := New(cfg, nil, nil)
+	v, err := New(cfg, noLog, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -195,12 +195,14 @@ func (s *Session) take(id, was auth.Identity, known bool) error {
 	if known && was.Anonymous() && s.subscriptionsLocked() > 0 {
 		return problem(code.Forbidden, "this session already watches jobs of another identity")
 	}
-	if !known || was.Anonymous() {
-		if err := s.cfg.Limits.OpenSession(id.Tenant, id.Subject); err != nil {
+	// Grants for other jobs are counted for themselves, see Account.
+	counted := known && !was.Anonymous() && was.Account() == id.Account()
+	if !counted {
+		if err := s.cfg.Limits.OpenSession(id.Tenant, id.Account()); err != nil {
 			return err
 		}
 		if known {
-			s.cfg.Limits.CloseSession(was.Tenant, was.Subject)
+			s.cfg.Limits.CloseSession(was.Tenant, was.Account())
 		}
 	}
 	// No second warning for a token with the same expiry: a client that renews with the same token
@@ -209,7 +211,7 @@ func (s *Session) take(id, was auth.Identity, known bool) error {
 	if !s.known && s.Proved != nil {
 		s.Proved()
 	}
-	if !known || was.Anonymous() {
+	if !counted {
 		s.join(id)
 	}
 	s.identity, s.known, s.scope = id, true, nil

@@ -176,7 +176,7 @@ type Loader func(ctx context.Context, scope *auth.Scope, jobID string) (*tracker
 // join makes the budget of id's user pay for the outbox. s.mu is held, or the session is new.
 func (s *Session) join(id auth.Identity) {
 	had := s.account
-	s.account = s.cfg.Budget.Open(id.Tenant, id.Subject)
+	s.account = s.cfg.Budget.Open(id.Tenant, id.Account())
 	s.out.Join(s.account)
 	had.Close()
 }

@@ -232,7 +232,7 @@ func (s *Session) finish() {
 	s.mu.Lock()
 	tenant := s.identity.Tenant
 	if s.known {
-		s.cfg.Limits.CloseSession(tenant, s.identity.Subject)
+		s.cfg.Limits.CloseSession(tenant, s.identity.Account())
 	}
 	s.mu.Unlock()
 	s.uncompress()

@@ -58,7 +58,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 	if len(refs) > s.cfg.Subscriptions {
 		return problem(code.LimitExceeded, "a frame may name %d jobs", s.cfg.Subscriptions)
 	}
-	if err := s.cfg.Limits.Ask(id.Tenant, id.Subject, len(refs)); err != nil {
+	if err := s.cfg.Limits.Ask(id.Tenant, id.Account(), len(refs)); err != nil {
 		return err
 	}
 	a := &asked{

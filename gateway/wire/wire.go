@@ -51,6 +51,13 @@ func DecodeWatch(b []byte) (frame.WatchRequest, error) {
 	return r, err
 }
 
+// DecodeGrant reads the body of POST /v1/grants.
+func DecodeGrant(b []byte) (frame.GrantRequest, error) {
+	var r frame.GrantRequest
+	err := decode(b, &r)
+	return r, err
+}
+
 func invalid(format string, args ...any) error {
 	return frame.NewProblem(code.InvalidFrame, fmt.Sprintf(format, args...))
 }

@@ -115,6 +115,29 @@ type SubmitRequest struct {
 	Traceparent string `json:"traceparent,omitempty"`
 	// Tracestate is the vendors' part of the trace (W3C Trace Context §3.3); over HTTP it is the header of this name.
 	Tracestate string `json:"tracestate,omitempty"`
+	// Grant asks for a grant for the job, which the ack then has.
+	Grant *GrantOptions `json:"grant,omitempty"`
+}
+
+// GrantOptions says how long a grant is valid and what it permits.
+type GrantOptions struct {
+	TTL float64 `json:"ttl"` // in seconds, 1 to 86400
+	// Permissions are the words of tokens' permissions, such as read; if absent, read.
+	Permissions []string `json:"permissions,omitempty"`
+}
+
+// GrantRequest is the body of POST /v1/grants. Jobs and Types say what the grant opens: these jobs, jobs of these
+// types, or with both the jobs that are of one of the types. There must be one of them, and at most 100 of each.
+type GrantRequest struct {
+	GrantOptions
+	Jobs  []string `json:"jobs,omitempty"`  // job IDs
+	Types []string `json:"types,omitempty"` // job types
+}
+
+// Grant is the body of the answer to POST /v1/grants.
+type Grant struct {
+	Token     string    `json:"token"`     // a secret
+	ExpiresAt time.Time `json:"expiresAt"` // its exp claim
 }
 
 // JobRef names a job to watch. Without After the current document is sent first; with After only newer versions are.
@@ -150,6 +173,7 @@ type AckFrame struct {
 	State     string `json:"state"`               // the job's state
 	StatusURL string `json:"statusUrl"`           // the path of its document, relative to the gateway's URL
 	Duplicate bool   `json:"duplicate,omitempty"` // an earlier submit with the same idempotency key made the job
+	Grant     *Grant `json:"grant,omitempty"`     // the grant that the submit asked for
 }
 
 // SubscribedFrame answers subscribe with the current version of each job, or the reason why it cannot be watched.

@@ -10,7 +10,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// Ticket is the body of the answer to POST /v1/ws-tickets: a secret that opens one socket, once, until ExpiresAt.
+// Ticket is the body of the answer to POST /v1/ws-tickets: a secret that opens one socket or event stream, once, until
+// ExpiresAt.
 type Ticket struct {
 	Ticket    string    `json:"ticket"`    // a secret
 	URL       string    `json:"url"`       // of the socket, relative to the gateway's URL
@@ -127,15 +128,15 @@ var Reasons = []Reason{
 }
 
 // ParseEventsQuery reads the query of GET /v1/events, which says what an event stream follows: the jobs named by job,
-// each returned once in the canonical form of its ID, or with mine=true all jobs of the client's subject. The error
-// says for people which parameter is wrong.
+// each returned once in the canonical form of its ID, or with mine=true all jobs of the client's subject. It passes
+// over what authenticates the client: grant and ticket. The error says for people which parameter is wrong.
 func ParseEventsQuery(query string) (jobs []string, mine bool, err error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, false, errors.New("the query cannot be read")
 	}
 	for name := range values {
-		if name != "job" && name != "mine" {
+		if name != "job" && name != "mine" && name != "grant" && name != "ticket" {
 			return nil, false, fmt.Errorf("%.64q is not a parameter here", name)
 		}
 	}

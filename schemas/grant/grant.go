@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -56,8 +57,8 @@ type Claims struct {
 	Scope       Scope    `json:"ackwire_grant"` // the jobs that the grant opens
 }
 
-// Scope limits a grant to jobs: either those with one of the IDs, or those of one of the types. There must be 1 to
-// MaxJobs of them.
+// Scope limits a grant to jobs with one of the IDs, to those of one of the types, or with both to those that fit both.
+// There must be one of them, and at most MaxJobs of each.
 type Scope struct {
 	Jobs  []string `json:"jobs,omitempty"`  // job IDs
 	Types []string `json:"types,omitempty"` // names of job types
@@ -85,8 +86,8 @@ func (c Claims) Check() error {
 	switch lifetime := c.Expires - c.IssuedAt; {
 	case c.Issuer != Issuer:
 		return fmt.Errorf("the issuer of a grant is %s", Issuer)
-	case !isName(c.Audience) || !isName(c.Tenant) || !isName(c.Subject) || !isName(c.ID):
-		return fmt.Errorf("audience, tenant, subject and ID are each 1 to %d bytes", maxName)
+	case !isName(c.Audience) || !isName(c.Tenant) || !isName(c.ID) || c.Subject != "" && !isName(c.Subject):
+		return fmt.Errorf("audience, tenant and ID are each 1 to %d bytes, the subject at most as many", maxName)
 	case c.IssuedAt <= 0 || lifetime <= 0 || lifetime > int64(MaxTTL/time.Second):
 		return fmt.Errorf("a grant is valid for at most %d hours from its iat on", int(MaxTTL.Hours()))
 	case len(c.Permissions) == 0 || len(c.Permissions) > maxWords:
@@ -101,36 +102,35 @@ func (c Claims) Check() error {
 	return err
 }
 
-// Canonical returns the scope with each job ID in its canonical form, and without repetitions, or says what is wrong.
+// Canonical returns the scope with each job ID in its canonical form, and sorted and without repetitions, or says what
+// is wrong.
 func (s Scope) Canonical() (Scope, error) {
-	if len(s.Jobs) > 0 && len(s.Types) > 0 || len(s.Jobs) == 0 && len(s.Types) == 0 {
-		return Scope{}, errors.New("a grant is limited to job IDs or to job types, and not to both")
+	if len(s.Jobs) == 0 && len(s.Types) == 0 {
+		return Scope{}, errors.New("a grant is limited to some jobs or to some job types")
 	}
 	if max(len(s.Jobs), len(s.Types)) > MaxJobs {
 		return Scope{}, fmt.Errorf("a grant names at most %d jobs or job types", MaxJobs)
 	}
-	var out Scope
-	had := map[string]bool{}
+	out := Scope{Types: sorted(s.Types)}
 	for _, name := range s.Jobs {
 		id, ok := job.ParseID(name)
 		if !ok {
 			return Scope{}, fmt.Errorf("%.64q is not a job ID", name)
 		}
-		if !had[id] {
-			had[id] = true
-			out.Jobs = append(out.Jobs, id)
-		}
+		out.Jobs = append(out.Jobs, id)
 	}
+	out.Jobs = sorted(out.Jobs)
 	for _, name := range s.Types {
 		if !isName(name) {
 			return Scope{}, fmt.Errorf("%.64q is not a job type", name)
 		}
-		if !had[name] {
-			had[name] = true
-			out.Types = append(out.Types, name)
-		}
 	}
 	return out, nil
+}
+
+// sorted returns a list sorted and without repetitions; nil for an empty one.
+func sorted(all []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(all)))
 }
 
 // isName reports whether a string can be the name of a tenant, a user and so on.

@@ -30,7 +30,7 @@ func TestAClosedPartitionMakesNoJobsOfNewKeys(t *testing.T) {
 		w.submit(ids[0], life("before"))
 		claimedBefore := w.request(names.Requests("default"), ids[1])
 		w.append(ids[1], event.Claimed, at(claimedBefore), life("before"))
-		if r, err := w.shard.Reserve(t.Context(), ids[2], tenant, "h"); err != nil || !r.Held {
+		if r, err := w.shard.Reserve(t.Context(), ids[2], Scope{Tenant: tenant}, "h"); err != nil || !r.Held {
 			t.Fatalf("reserved before the mark: %+v, %v", r, err)
 		}
 		w.mark()
@@ -52,7 +52,7 @@ func TestAClosedPartitionMakesNoJobsOfNewKeys(t *testing.T) {
 
 		want := func(id string, closed bool) {
 			t.Helper()
-			r, err := w.shard.Reserve(t.Context(), id, tenant, "other")
+			r, err := w.shard.Reserve(t.Context(), id, Scope{Tenant: tenant}, "other")
 			if err != nil || r.Held || r.Closed != closed || !closed && r.Job.Job.GetJobId() != id {
 				t.Errorf("reserve %s: %+v, %v", id, r, err)
 			}

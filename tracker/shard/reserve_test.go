@@ -116,7 +116,7 @@ func TestReservationLastsAsLongAsItsSubmit(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), submit)
 			defer cancel()
 			id := jobIDs(1)[0]
-			if r, err := w.shard.Reserve(ctx, id, tenant, "slow"); err != nil || !r.Held {
+			if r, err := w.shard.Reserve(ctx, id, Scope{Tenant: tenant}, "slow"); err != nil || !r.Held {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			others, wait := w.reserve(id, 1, 2)

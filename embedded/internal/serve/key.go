@@ -21,6 +21,7 @@ const (
 	tokenKey   = "token.key"    // the key itself
 	webhookKey = "webhook.key"  // a line of text, for --webhook-key-file
 	peersKey   = "internal.key" // a line of text, for --internal-key-file
+	grantKey   = "grant.key"    // a line of text, for --grant-key-file
 )
 
 // Key returns the key in the data folder that signs and verifies tokens. The first call creates it, readable by its
@@ -63,19 +64,27 @@ func parseKey(dir string, content []byte) ([]byte, error) {
 // KeyFile is a file with a key, for a setting.
 type KeyFile struct{ Setting, Name string }
 
-// Keys creates the keys that the processes of a deployment share: for tokens, for webhooks' secrets, and the secret by
-// which trackers know gateways. Existing keys are kept.
+// GrantKey returns the name of the file in the data folder with the key that signs grants. The first call creates it,
+// readable by its owner only.
+func GrantKey(dir string) (file string, err error) {
+	_, err = keep(dir, grantKey, newLine)
+	return filepath.Join(dir, grantKey), err
+}
+
+// Keys creates the keys that the processes of a deployment share: for tokens, for grants, for webhooks' secrets, and
+// the secret by which trackers know gateways. Existing keys are kept.
 func Keys(dir string) (files []KeyFile, err error) {
 	if _, err := Key(dir); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{webhookKey, peersKey} {
-		if _, err := keep(dir, name, func() []byte { return []byte(hex.EncodeToString(newKey()) + "\n") }); err != nil {
+	for _, name := range []string{grantKey, webhookKey, peersKey} {
+		if _, err := keep(dir, name, newLine); err != nil {
 			return nil, err
 		}
 	}
 	return []KeyFile{
 		{"jwt-key-file", filepath.Join(dir, tokenKey)},
+		{"grant-key-file", filepath.Join(dir, grantKey)},
 		{"webhook-key-file", filepath.Join(dir, webhookKey)},
 		{"internal-key-file", filepath.Join(dir, peersKey)},
 	}, nil
@@ -86,6 +95,9 @@ func newKey() []byte {
 	_, _ = rand.Read(key) // never fails (crypto/rand)
 	return key
 }
+
+// newLine returns a new key as a line of text.
+func newLine() []byte { return []byte(hex.EncodeToString(newKey()) + "\n") }
 
 // keep returns the content of a file. A missing file is created with the given content, readable by its owner only.
 func keep(dir, name string, content func() []byte) ([]byte, error) {

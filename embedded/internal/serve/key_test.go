@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ackwire/ackwire/internal/keyfile"
+	"github.com/ackwire/ackwire/schemas/grant"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
 
@@ -120,7 +121,7 @@ func TestKeysOfADeploymentStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := Keys(dir)
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 4 {
 		t.Fatalf("%q, %v", files, err)
 	}
 	var before [][]byte
@@ -134,7 +135,10 @@ func TestKeysOfADeploymentStay(t *testing.T) {
 	if !bytes.Equal(before[0], token) {
 		t.Error("the token key was changed")
 	}
-	if keys, err := keyfile.Parse(before[1], webhook.MaxKeys); err != nil || len(keys) != 1 ||
+	if keys, err := keyfile.Parse(before[1], 2); err != nil || len(keys) != 1 || len(keys[0]) < grant.MinKeyBytes {
+		t.Errorf("%d keys for grants, %v", len(keys), err)
+	}
+	if keys, err := keyfile.Parse(before[2], webhook.MaxKeys); err != nil || len(keys) != 1 ||
 		webhook.CheckKeys(keys) != nil {
 		t.Errorf("%d webhook keys, %v", len(keys), err)
 	}

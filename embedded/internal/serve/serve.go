@@ -202,6 +202,13 @@ func (s *System) share() error {
 		}
 		gw.Blobs.URL = dir
 	}
+	if gw.Auth.GrantKeyFile == "" {
+		file, err := GrantKey(s.cfg.Broker.Data)
+		if err != nil {
+			return err
+		}
+		gw.Auth.GrantKeyFile = file
+	}
 	if gw.Auth.HasKeys() {
 		return nil // with configured keys there is no anonymous tenant by default
 	}
