@@ -39,6 +39,7 @@ type call struct {
 type ackFields struct {
 	jobID, state, statusURL string
 	duplicate               bool
+	grant                   Grant
 }
 
 // counted reports whether the server counts k among the requests in flight, whose number it bounds.

@@ -244,5 +244,12 @@ func (c *Client) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error
 // requests of each lane (GET /v1/stats).
 func (c *Client) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
 
+// Grant asks the server for a grant of what this client may do itself (POST /v1/grants): of its permissions, and when
+// it has a grant itself of that one's jobs and for no longer than that. The error is an *Error if the server refuses,
+// with the code forbidden for what this client may not do.
+func (c *Client) Grant(ctx context.Context, r GrantRequest) (Grant, error) {
+	return c.api.grant(ctx, r)
+}
+
 // rest implements transport.
 func (c *Client) rest() *rest { return c.api }

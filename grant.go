@@ -1,13 +1,20 @@
 package ackwire
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
+	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/grant"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// GrantRequest says what a grant opens, and for how long: some jobs or the jobs of some types, but not both.
+// GrantRequest says what a grant opens, and for how long: some jobs, the jobs of some types, or with both those jobs
+// that are also of one of the types.
 type GrantRequest struct {
 	Jobs  []string // up to 100 job IDs
 	Types []string // up to 100 job types
@@ -43,6 +50,9 @@ type GrantKey struct {
 // submitted, or with a permission such as "read:tenant" those of other users, too. Nothing checks that the jobs exist:
 // a grant may be made before its job.
 func (k GrantKey) Grant(tenant, subject string, r GrantRequest) (Grant, error) {
+	if subject == "" {
+		return Grant{}, errors.New("ackwire: make a grant: the subject is missing")
+	}
 	permissions := r.Permissions
 	if len(permissions) == 0 {
 		permissions = []string{"read"}
@@ -59,4 +69,49 @@ func (k GrantKey) Grant(tenant, subject string, r GrantRequest) (Grant, error) {
 		return Grant{}, fmt.Errorf("ackwire: make a grant: %w", err)
 	}
 	return Grant{Token: token, Expires: time.Unix(claims.Expires, 0)}, nil
+}
+
+// grant makes a grant by POST /v1/grants.
+func (r *rest) grant(ctx context.Context, asked GrantRequest) (Grant, error) {
+	const what = "make a grant"
+	body, err := plainjson.Marshal(frame.GrantRequest{
+		Jobs: asked.Jobs, Types: asked.Types,
+		GrantOptions: frame.GrantOptions{TTL: asked.TTL.Seconds(), Permissions: asked.Permissions},
+	})
+	if err != nil {
+		return Grant{}, fmt.Errorf("ackwire: %s: %w", what, err)
+	}
+	resp, err := r.do(ctx, request{what: what, method: http.MethodPost, path: "/v1/grants", body: body})
+	if err != nil {
+		return Grant{}, err
+	}
+	if resp.StatusCode != http.StatusCreated {
+		return Grant{}, refusal(resp)
+	}
+	answer, err := readBody(resp, r.cfg.readLimit)
+	if err != nil {
+		return Grant{}, fmt.Errorf("ackwire: %s: %w", what, err)
+	}
+	g, err := readGrant(answer)
+	if err != nil || g.Token == "" {
+		return Grant{}, fmt.Errorf("ackwire: %s: %w", what, errBadAnswer)
+	}
+	return g, nil
+}
+
+// readGrant reads a grant from an answer; no bytes are no grant.
+func readGrant(raw []byte) (Grant, error) {
+	if len(raw) == 0 {
+		return Grant{}, nil
+	}
+	var g frame.Grant
+	err := json.Unmarshal(raw, &g)
+	return grantOf(&g), err
+}
+
+func grantOf(g *frame.Grant) Grant {
+	if g == nil {
+		return Grant{}
+	}
+	return Grant{Token: g.Token, Expires: g.ExpiresAt}
 }

@@ -113,6 +113,10 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 		c.answerLocked(cn, k, k.outcome(errBadAnswer))
 		return false
 	}
+	grant, err := readGrant(h.grant)
+	if err != nil { // the job exists all the same
+		c.cfg.log.Warn("the grant of an ack cannot be read")
+	}
 	switch {
 	case k.abandoned && k.watch:
 		// The caller is gone: end the subscription that this submit opened at the server.
@@ -121,7 +125,7 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 			c.wakeLocked()
 		}
 	case !k.abandoned:
-		k.ack = ackFields{string(h.jobID), string(h.state), string(h.statusURL), h.duplicate}
+		k.ack = ackFields{string(h.jobID), string(h.state), string(h.statusURL), h.duplicate, grant}
 		if k.watch {
 			// Here and not in Submit: the next frame may already be this job's first status.
 			k.sub = c.subLocked(k.ack.jobID)

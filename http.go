@@ -72,7 +72,7 @@ func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, op
 		}
 		return &Job{
 			ID:  ack.JobID,
-			Ack: Ack{State: job.State(ack.State), StatusURL: ack.StatusURL, Duplicate: ack.Duplicate},
+			Ack: Ack{State: job.State(ack.State), StatusURL: ack.StatusURL, Duplicate: ack.Duplicate, Grant: grantOf(ack.Grant)},
 			via: c,
 		}, false, nil
 	})
@@ -94,6 +94,11 @@ func (c *HTTPClient) All(ctx context.Context, o ListOptions) iter.Seq2[Status, e
 
 // Stats counts the tenant's jobs; see Client.Stats.
 func (c *HTTPClient) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
+
+// Grant makes a grant of what this client may do; see Client.Grant.
+func (c *HTTPClient) Grant(ctx context.Context, r GrantRequest) (Grant, error) {
+	return c.api.grant(ctx, r)
+}
 
 // rest implements transport.
 func (c *HTTPClient) rest() *rest { return c.api }

@@ -35,6 +35,8 @@ type Ack struct {
 	// Duplicate says that the job existed already: an earlier submit with the same Key made it, perhaps
 	// this same call before a reconnect.
 	Duplicate bool
+	// Grant is the one that WithGrant asked for; without a token if none was asked for.
+	Grant Grant
 }
 
 // transport is how a handle reaches its job: over a client's socket, or over HTTP.

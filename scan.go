@@ -14,6 +14,7 @@ type head struct {
 	typ, id                 []byte
 	jobID, state, statusURL []byte
 	job                     []byte // the raw document of a status
+	grant                   []byte // the raw grant of an ack
 	version                 int64
 	duplicate, mine         bool
 }
@@ -44,6 +45,8 @@ func scanHead(b []byte) (h head, ok bool) {
 			h.mine, ok = string(val) == "true", true
 		case "job":
 			h.job, ok = val, true
+		case "grant":
+			h.grant, ok = val, true
 		default:
 			ok = true
 		}

@@ -29,6 +29,7 @@ type submitConfig struct {
 	noWatch     bool
 	callbackURL string
 	callbackOn  []job.State
+	grant       *frame.GrantOptions
 	traceparent string
 	tracestate  string
 }
@@ -70,6 +71,12 @@ func CallbackURL(url string, states ...job.State) SubmitOption {
 	return func(s *submitConfig) { s.callbackURL, s.callbackOn = url, states }
 }
 
+// WithGrant asks for a grant for the job, valid for ttl, a second to a day; the job's Ack then has it. permissions are
+// what it permits, of what this client may do itself; without any it is "read". See [Grant].
+func WithGrant(ttl time.Duration, permissions ...string) SubmitOption {
+	return func(s *submitConfig) { s.grant = &frame.GrantOptions{TTL: ttl.Seconds(), Permissions: permissions} }
+}
+
 // Trace makes the job part of a trace other than that of Submit's context. parent and state are the values of the
 // traceparent and tracestate headers (W3C Trace Context §3.2 and §3.3). state may be empty. The server ignores a
 // malformed parent.
@@ -101,7 +108,7 @@ func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts .
 		}
 		return &Job{
 			ID:  k.ack.jobID,
-			Ack: Ack{State: job.State(k.ack.state), StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate},
+			Ack: Ack{State: job.State(k.ack.state), StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate, Grant: k.ack.grant},
 			via: c, sub: k.sub, held: k.sub != nil,
 		}, false, nil
 	})
@@ -220,6 +227,13 @@ func (s *submitConfig) appendBody(jobType string, payload any, overHTTP bool) ([
 	}
 	if s.callbackURL != "" {
 		b = appendString(append(b, `,"callbackUrl":`...), s.callbackURL)
+	}
+	if s.grant != nil {
+		raw, err := plainjson.Marshal(s.grant)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, `,"grant":`...), raw...)
 	}
 	for i, state := range s.callbackOn {
 		if i == 0 {

@@ -27,6 +27,7 @@ const (
 func (s *Server) routes() {
 	s.mux.HandleFunc("GET "+socketPath, s.serveSocket)
 	s.mux.HandleFunc("POST /v1/ws-tickets", s.postTicket)
+	s.mux.HandleFunc("POST /v1/grants", s.postGrant)
 	s.mux.HandleFunc("POST /v1/jobs", s.postJob)
 	s.mux.HandleFunc("GET /v1/jobs", s.listJobs)
 	s.mux.HandleFunc("GET /v1/stats", s.getStats)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/grant"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
@@ -46,7 +47,17 @@ func (r *record) stopTimers() {
 
 // submitLocked makes a job, or returns the job that its idempotency key made before. The job's timers, for its start
 // and its deadline, run from here on; the caller announces the job after its ack.
-func (s *Server) submitLocked(q frame.SubmitRequest) (frame.AckFrame, *record, error) {
+func (s *Server) submitLocked(q frame.SubmitRequest) (ack frame.AckFrame, r *record, err error) {
+	if q.Grant != nil {
+		if err := checkGrant(*q.Grant, grant.Scope{Types: []string{q.Job}}); err != nil {
+			return ack, nil, err
+		}
+		defer func() {
+			if err == nil {
+				ack.Grant = s.grantLocked(*q.Grant)
+			}
+		}()
+	}
 	refuse := func(c code.Code, detail string, args ...any) (frame.AckFrame, *record, error) {
 		return frame.AckFrame{}, nil, frame.NewProblem(c, fmt.Sprintf(detail, args...))
 	}
@@ -77,7 +88,7 @@ func (s *Server) submitLocked(q frame.SubmitRequest) (frame.AckFrame, *record, e
 		return a, old, nil
 	}
 	now := time.Now()
-	r := &record{request: q, budget: budget, doc: job.Document{
+	r = &record{request: q, budget: budget, doc: job.Document{
 		JobID: fmt.Sprintf("00000000-0000-7000-8000-%012x", len(s.order)+1), Type: q.Job, State: job.Pending,
 		Attempt: 1, MaxAttempts: budget, CreatedAt: stamp(now),
 	}}

@@ -36,6 +36,7 @@ type Server struct {
 	changed  chan struct{}          // closed with the next change
 	sockets  map[*socket]struct{}
 	tickets  map[string]time.Time // when they end, by ticket
+	grants   map[string]time.Time // when they end, by grant
 	cut      chan struct{}        // closed by Cut: streams end
 	faults   faults
 }
@@ -62,7 +63,7 @@ func Start() *Server {
 		mux: http.NewServeMux(), ln: newListener(),
 		handlers: map[string]HandlerFunc{}, records: map[string]*record{}, keys: map[string]*record{},
 		changed: make(chan struct{}), cut: make(chan struct{}), sockets: map[*socket]struct{}{},
-		tickets: map[string]time.Time{},
+		tickets: map[string]time.Time{}, grants: map[string]time.Time{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.routes()

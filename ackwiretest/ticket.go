@@ -21,7 +21,8 @@ const (
 func (s *Server) authorized(r *http.Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ticket := r.URL.Query().Get(ticketParam); ticket != "" && r.URL.Path == socketPath {
+	ticket := r.URL.Query().Get(ticketParam)
+	if ticket != "" && (r.URL.Path == socketPath || strings.HasSuffix(r.URL.Path, "/events")) {
 		expires := s.tickets[ticket]
 		delete(s.tickets, ticket)
 		return time.Now().Before(expires)
@@ -37,7 +38,10 @@ func (s *Server) authorized(r *http.Request) bool {
 			}
 		}
 	}
-	return present && slices.Contains(s.faults.tokens, token)
+	if !present {
+		token = urlGrant(r)
+	}
+	return present && slices.Contains(s.faults.tokens, token) || s.grantedLocked(token)
 }
 
 // postTicket handles POST /v1/ws-tickets.

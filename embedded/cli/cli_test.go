@@ -47,6 +47,7 @@ type tool struct {
 	Result ResultCmd `cmd:"" help:"Download a job's result."`
 	Cancel CancelCmd `cmd:"" help:"Stop a job."`
 	Retry  RetryCmd  `cmd:"" help:"Run a job again."`
+	Grant  GrantCmd  `cmd:"" help:"Print a grant."`
 }
 
 // script is a server that answers every submit and subscribe with the same frames, in

@@ -30,6 +30,7 @@ type commands struct {
 	Broker        brokerCmd         `cmd:"" help:"Run the embedded broker alone, for several processes on one machine."`
 	Repair        repairCmd         `cmd:"" help:"Check the data folder of a stopped 'ackwire serve' for damage, and repair it."`
 	Token         tokenCmd          `cmd:"" help:"Print a token signed with the data folder's key."`
+	Grant         cli.GrantCmd      `cmd:"" help:"Print a grant: a token that opens some jobs only."`
 	Keys          keysCmd           `cmd:"" help:"Create the keys that the processes of a deployment share. Existing keys are kept."`
 	Submit        cli.SubmitCmd     `cmd:"" help:"Submit a job and watch it."`
 	Watch         cli.WatchCmd      `cmd:"" help:"Watch a job until it has ended."`

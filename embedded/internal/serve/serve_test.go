@@ -1,12 +1,15 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
 	"github.com/ackwire/ackwire/internal/service"
@@ -96,6 +100,19 @@ func TestTokensOfTheDataFoldersKey(t *testing.T) {
 			return token
 		}
 		short := token(key, time.Hour)
+		grantBy := func(key []byte) string {
+			g, err := ackwire.GrantKey{Secret: key}.Grant("acme", "alice", ackwire.GrantRequest{
+				Jobs: []string{"01a208fd-2dc6-7467-acd5-bb987da2c71e"}, TTL: time.Hour,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g.Token
+		}
+		grants, err := os.ReadFile(filepath.Join(dir, grantKey))
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, c := range []struct {
 			name, token string
 			status      int
@@ -103,6 +120,8 @@ func TestTokensOfTheDataFoldersKey(t *testing.T) {
 			{"of this key", token(key, 24*time.Hour), 404}, // it is let in, and there is no such job
 			{"of another key", token(make([]byte, keyBytes), time.Hour), 401},
 			{"that is none", "nonsense", 401},
+			{"that is a grant by the folder's key for grants", grantBy(bytes.TrimSpace(grants)), 404},
+			{"that is a grant by the key for tokens", grantBy(key), 401},
 			{"left out, on loopback", "", 404},
 		} {
 			if status, body := get(t, n, "http://localhost:8080/v1/jobs/01a208fd-2dc6-7467-acd5-bb987da2c71e",
