@@ -126,7 +126,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
         const call: Call = { kind_: "submit", rank_: 2, body_, key_, watch_, resend_: !!key_, until_, signal_ };
         try {
           const ack = await link.call_(call);
-          return createJob(context, ack.jobId, ack.duplicate === true, call.sub_);
+          return createJob(context, ack.jobId, call.sub_, ack);
         } catch (error) {
           const answer = call.answered_ ? (error as AckwireError) : undefined;
           const open = answer?.code === "indeterminate" || (call.sends_! > 1 && answer?.retryable);
@@ -157,7 +157,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
     close: async () => link.fail_(new ClosedError({ code: "closed", detail: "the client was closed" })),
     [asyncDispose]: () => client.close(),
   } as Partial<Ackwire> as Ackwire;
-  for (const name of ["list", "get", "why", "deliveries", "stats", "download"] as const) {
+  for (const name of ["list", "get", "why", "deliveries", "stats", "download", "grant"] as const) {
     (client as any)[name] = async (...args: [any, any?]) => ((await http())[name] as any)(...args);
   }
   const context: JobContext = { client_: client as JobContext["client_"], watches_, handles_ };

@@ -4,7 +4,7 @@ import { JobError } from "./errors.js";
 import { asyncIterator } from "./iterate.js";
 import { Value } from "./store.js";
 import { positive } from "./time.js";
-import type { Ackwire, CallOptions, Job, JobSnapshot, Status } from "./types.js";
+import type { Ackwire, CallOptions, Grant, Job, JobSnapshot, Status } from "./types.js";
 import { type Sub, terminal, type Watches } from "./watch.js";
 
 /** A handle whose store has listeners. */
@@ -26,9 +26,9 @@ export interface JobContext {
 
 const unknown: JobSnapshot<any> = { status: undefined, error: undefined };
 
-/** `acked` is the subscription that the submit's ack began: it may have brought the end already. */
+/** `acked` is the subscription that the submit's ack began: it may have brought the end already. `ack` is that frame. */
 export function createJob(
-  { client_, watches_, handles_ }: JobContext, id: string, duplicate = false, acked?: Sub,
+  { client_, watches_, handles_ }: JobContext, id: string, acked?: Sub, ack: { duplicate?: boolean; grant?: Grant } = {},
 ): Handle {
   const store = new Value(unknown);
   let sub: Sub | undefined; // the store's own, while it has listeners and the job has not ended
@@ -71,7 +71,7 @@ export function createJob(
   };
 
   const job: Handle = {
-    id, duplicate,
+    id, duplicate: ack.duplicate === true, grant: ack.grant,
     subscribe: store.subscribe,
     snapshot: store.snapshot,
     watch({ after, signal } = {}) {

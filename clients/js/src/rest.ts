@@ -3,7 +3,7 @@
 import { codeOfStatus, retryableCode } from "./codes_gen.js";
 import { AckwireError, type Parse, unavailable } from "./errors.js";
 import type { Tokens } from "./token.js";
-import type { CallOptions, JobPage, ListQuery, Status } from "./types.js";
+import type { CallOptions, Grant, GrantRequest, JobPage, ListQuery, Status } from "./types.js";
 import { checkID } from "./watch.js";
 
 /** Reads the error of an HTTP answer: its problem document, else the code that fits the status of a proxy. */
@@ -53,8 +53,8 @@ export class Rest {
     this.ended_ = ended;
   }
 
-  /** Gets a path; once more with a new token when the server does not take the first. */
-  private async open_(path: string, accept: string, signal?: AbortSignal): Promise<Response> {
+  /** Gets a path, or posts a body to it; once more with a new token when the server does not take the first. */
+  private async open_(path: string, accept: string, signal?: AbortSignal, body?: string): Promise<Response> {
     for (let again = this.tokens_.renewable_, asked = this.tokens_.current_(); ; again = false) {
       const ended = this.ended_();
       if (ended) throw ended;
@@ -64,10 +64,11 @@ export class Rest {
       try {
         const token = await abortable(asked, signal);
         if (token) headers.Authorization = "Bearer " + token;
-        response = await this.fetch_(this.base_ + path, { headers, ...(signal && { signal }) });
+        if (body) headers["Content-Type"] = "application/json";
+        response = await this.fetch_(this.base_ + path, { headers, ...(body && { method: "POST", body }), ...(signal && { signal }) });
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
-        throw unavailable("GET " + path, error);
+        throw unavailable((body ? "POST " : "GET ") + path, error);
       }
       if (response.ok) return response;
       if (response.status !== 401 || !again) throw await refusal(response);
@@ -75,13 +76,13 @@ export class Rest {
     }
   }
 
-  /** Gets a path's JSON, and the answer it stood in. */
-  private async read_(path: string, signal?: AbortSignal): Promise<[body: any, response: Response]> {
-    const response = await this.open_(path, "application/json", signal);
+  /** Gets the JSON of a path, or of the answer to a body, and the answer it stood in. */
+  private async read_(path: string, signal?: AbortSignal, body?: string): Promise<[body: any, response: Response]> {
+    const response = await this.open_(path, "application/json", signal, body);
     try {
-      const body = (await this.parser_())(await response.text());
-      if (Object(body) !== body) throw new TypeError("the answer is no object");
-      return [body, response];
+      const answer = (await this.parser_())(await response.text());
+      if (Object(answer) !== answer) throw new TypeError("the answer is no object");
+      return [answer, response];
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       throw unavailable("GET " + path, error);
@@ -120,6 +121,10 @@ export class Rest {
       }
     }
     return (await this.read_("/v1/jobs" + (search.length ? "?" + search.join("&") : ""), signal))[0];
+  }
+
+  async grant({ signal, ...request }: GrantRequest): Promise<Grant> {
+    return (await this.read_("/v1/grants", signal, JSON.stringify(request)))[0];
   }
 
   /** Reads a result that a document does not hold: JSON, or a Blob of anything else. */

@@ -114,6 +114,29 @@ export interface SubmitOptions extends CallOptions {
   /** The trace that the job is a part of (W3C Trace Context). */
   traceparent?: string;
   tracestate?: string;
+  /** Asks for a grant for the job, which its handle then has. */
+  grant?: GrantOptions;
+}
+
+/** How long a grant is valid, and what it permits. */
+export interface GrantOptions {
+  /** In seconds, 1 to 86,400. */
+  ttl: number;
+  /** What its holder may do, of what this client may: such as `read` and `cancel`. By default `read`. */
+  permissions?: string[];
+}
+
+/** What a grant opens: these jobs, jobs of these types, or with both the jobs that are of one of the types. */
+export interface GrantRequest extends GrantOptions, CallOptions {
+  jobs?: string[];
+  types?: string[];
+}
+
+/** A token that opens some jobs only, for `connect` or for the URL of an `EventSource`. */
+export interface Grant {
+  /** A secret. */
+  token: string;
+  expiresAt: string;
 }
 
 /** Options of a watch. */
@@ -155,6 +178,8 @@ export interface Job<T = JobType> extends AsyncIterable<Status<T>>, Store<JobSna
   readonly id: string;
   /** Whether the submit's key had this job before. */
   readonly duplicate: boolean;
+  /** The grant that the submit asked for. */
+  readonly grant: Grant | undefined;
   watch(options?: WatchOptions): AsyncIterableIterator<Status<T>>;
   /** Waits for the terminal status, whichever it is. */
   wait(options?: CallOptions): Promise<Status<T>>;
@@ -222,6 +247,8 @@ export interface Ackwire extends AsyncDisposable {
   retry(id: string, options?: CallOptions): Promise<State>;
   result<T extends JobType = JobType>(id: string, options?: CallOptions): Promise<Result<T>>;
   deliveries(id: string, options?: CallOptions): Promise<unknown>;
+  /** Makes a grant of what this client may do itself. */
+  grant(request: GrantRequest): Promise<Grant>;
   readonly connection: Store<Connection>;
   close(): Promise<void>;
 }
@@ -231,7 +258,7 @@ export interface ConnectOptions {
   /** The gateway's address: http, https, ws or wss, with or without `/v1/ws`. A page's own origin by default. */
   url?: string;
   /**
-   * The bearer token, or a function that fetches one. The function is asked once for all that wait, at every connect
+   * The bearer token or grant, or a function that fetches one. The function is asked once for all that wait, at every connect
    * and when the server says that the token is about to expire.
    */
   token?: string | (() => string | undefined | Promise<string | undefined>);

@@ -343,7 +343,13 @@ describe("HTTP", () => {
       const value = await answer.json() as Record<string, unknown>;
       return { status: answer.status, etag: answer.headers.get("ETag"), value };
     };
-    const made = await call("POST", "/v1/jobs", { job: "a", payload: 1, key: "k" });
+    const made = await call("POST", "/v1/jobs", { job: "a", payload: 1, key: "k", grant: { ttl: 60 } });
+    const again = await call("POST", "/v1/jobs", { job: "a", payload: 1, key: "k", grant: { ttl: 60 } });
+    expect([made.value.grant, again.value.grant]).toMatchObject([{ token: "grant-1" }, { token: "grant-2" }]);
+    const granted = await call("POST", "/v1/grants", { jobs: [made.value.jobId], ttl: 60 });
+    expect([granted.status, fault("http/grant", granted.value)]).toEqual([201, undefined]);
+    expect((await call("POST", "/v1/grants", { ttl: 60 })).status).toBe(400);
+    expect((await call("POST", "/v1/jobs", { job: "a", payload: 1, grant: { ttl: 0 } })).status).toBe(400);
     const { jobId } = made.value as { jobId: string };
     await call("POST", "/v1/jobs", { job: "b", payload: 1 });
     await call("POST", "/v1/jobs", { job: "b", payload: 2, runAt: new Date(Date.now() + 1000).toISOString() });

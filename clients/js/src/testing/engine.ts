@@ -1,7 +1,8 @@
 // What the server in memory is made of: its jobs, its sessions, and what the test wants to go wrong.
 
 import type { ErrorCode } from "../codes_gen.js";
-import { checkSubmit } from "./checks.js";
+import type { Grant, GrantOptions } from "../types.js";
+import { checkGrant, checkSubmit } from "./checks.js";
 import { Refusal } from "./codes.js";
 import { Failure, type Handler, TestJob } from "./job.js";
 import { sameJSON } from "./json.js";
@@ -37,6 +38,7 @@ export class Engine {
   readonly records = new Map<string, JobRecord>();
   /** All jobs, the oldest first. */
   order: JobRecord[] = [];
+  #grants = 0;
   readonly sessions = new Set<ServerSession>();
   /** Every session that there was, the oldest first. */
   history: ServerSession[] = [];
@@ -141,7 +143,7 @@ export class Engine {
       if (!sameJSON(old.submit.payload, payload)) {
         throw new Refusal("idempotency_key_reused", "the key was used with another payload");
       }
-      return { ack: old.ack(true), record: old };
+      return { ack: { ...old.ack(true), ...this.#granted(submit, subject) }, record: old };
     }
     const id = `00000000-0000-7000-8000-${(++this.made).toString(16).padStart(12, "0")}`;
     const record = new JobRecord(id, submit, subject, this.maxAttempts);
@@ -150,7 +152,20 @@ export class Engine {
     this.order.push(record);
     if (keyed !== undefined) this.#keys.set(keyed, record);
     record.write(++this.version);
-    return { ack: record.ack(), record };
+    return { ack: { ...record.ack(), ...this.#granted(submit, subject) }, record };
+  }
+
+  /** The grant that a submit asks for. */
+  #granted({ grant }: Submit, subject: string): Pick<Ack, "grant"> {
+    return grant ? { grant: this.grant(grant, subject) } : {};
+  }
+
+  /** Makes a grant. Here it is a token of its maker, and opens all that its maker may see. */
+  grant({ ttl }: GrantOptions, subject: string): Grant {
+    checkGrant({ ttl });
+    const token = `grant-${++this.#grants}`;
+    this.tokens?.set(token, subject);
+    return { token, expiresAt: stamp(Date.now() + ttl * 1000) };
   }
 
   #schedule(record: JobRecord): void {

@@ -1,7 +1,7 @@
 // The HTTP routes of the server in memory, behind a function with the signature of fetch.
 
 import type { ErrorCode } from "../codes_gen.js";
-import type { State } from "../types.js";
+import type { GrantRequest, State } from "../types.js";
 import { checkState } from "./checks.js";
 import { codes, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
@@ -32,6 +32,7 @@ const routes: [method: string, pattern: RegExp, route: Route][] = [
   ["GET", /^\/v1\/jobs$/, listJobs],
   ["GET", /^\/v1\/stats$/, getStats],
   ["POST", /^\/v1\/ws-tickets$/, postTicket],
+  ["POST", /^\/v1\/grants$/, postGrant],
   ["POST", /^\/v1\/events$/, postEvents],
   ["GET", /^\/v1\/jobs\/([^/]+)$/, getJob],
   ["GET", /^\/v1\/jobs\/([^/]+)\/why$/, getWhy],
@@ -170,6 +171,12 @@ function postTicket(engine: Engine, request: Request_): Response {
   engine.tickets.set(ticket, request.token);
   const expiresAt = stamp(Date.now() + ticketLife);
   return json(201, toJSON({ ticket, url: `/v1/ws?ticket=${ticket}`, expiresAt }));
+}
+
+function postGrant(engine: Engine, request: Request_): Response {
+  const asked = parse(request) as GrantRequest;
+  if (!asked.jobs?.length && !asked.types?.length) throw new Refusal("invalid_frame", "a grant is limited to some jobs");
+  return json(201, toJSON(engine.grant(asked, request.subject)));
 }
 
 async function getJob(engine: Engine, request: Request_, id: string): Promise<Response> {

@@ -1,6 +1,6 @@
 // A job as the server in memory keeps it: its document, and how the document changes.
 
-import type { Attempt, Progress, State, JobFailure } from "../types.js";
+import type { Attempt, Grant, GrantOptions, JobFailure, Progress, State } from "../types.js";
 import { Refusal } from "./codes.js";
 import type { Failure, ResultFile, TestJob } from "./job.js";
 import { toJSON } from "./json.js";
@@ -20,6 +20,7 @@ export interface Submit {
   callbackEvents?: State[];
   traceparent?: string;
   tracestate?: string;
+  grant?: GrantOptions;
 }
 
 /** The members of a job's document, in the order in which a real server writes them. */
@@ -49,6 +50,7 @@ export interface Ack {
   state: State;
   statusUrl: string;
   duplicate?: true;
+  grant?: Grant;
 }
 
 export type Outcome = NonNullable<Attempt["outcome"]>;

@@ -7,13 +7,16 @@ import { world } from "./fake.js";
 interface Asked {
   url: string;
   headers: Record<string, string>;
+  method: string | undefined;
+  body: unknown;
 }
 
 /** A client whose fetch answers with these, one after the other; the last one stays. */
 function asking(answers: (Response | Error)[], options = {}) {
   const asked: Asked[] = [];
   const fetch = (async (url: string, init: RequestInit = {}) => {
-    asked.push({ url, headers: init.headers as Record<string, string> });
+    const { headers, method, body } = init;
+    asked.push({ url, headers: headers as Record<string, string>, method, body });
     const answer = answers.length > 1 ? answers.shift()! : answers[0]!;
     if (init.signal?.aborted) throw init.signal.reason;
     if (answer instanceof Error) throw answer;
@@ -46,6 +49,17 @@ test("paths and headers", async () => {
     "jobs/j1", "jobs/j1/why", "jobs/j1/deliveries", "stats", "jobs/j2", "jobs/j2/why", "jobs/j2/deliveries",
   ]);
   for (const { headers } of asked) expect(headers).toMatchObject({ Authorization: "Bearer secret", Accept: "application/json" });
+});
+
+test("a grant is made", async () => {
+  const grant = { token: "a.b.c", expiresAt: "2026-01-02T03:04:05Z" };
+  const { client, asked } = asking([json(grant, { status: 201 }), json({ code: "forbidden" }, { status: 403 })]);
+  expect(await client.grant({ jobs: ["j1"], ttl: 60, permissions: ["read"] })).toEqual(grant);
+  expect(asked).toMatchObject([{
+    url: "https://jobs.example/base/v1/grants", method: "POST", body: '{"jobs":["j1"],"ttl":60,"permissions":["read"]}',
+    headers: { Authorization: "Bearer secret", "Content-Type": "application/json" },
+  }]);
+  await expect(client.grant({ jobs: ["j1"], ttl: 60 })).rejects.toMatchObject({ code: "forbidden" });
 });
 
 test("get tells the version, of the ETag", async () => {

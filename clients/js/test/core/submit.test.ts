@@ -88,6 +88,20 @@ describe("order and bounds", () => {
     await w.client.close();
   });
 
+  test("a grant is asked for, and told by the handle", async () => {
+    const w = world({ welcome: true });
+    const grant = { token: "a.b.c", expiresAt: "2026-01-02T03:04:05Z" };
+    const all = [outcomeOf(w.client.submit("t", 1, { grant: { ttl: 600 } })), outcomeOf(w.client.submit("t", 2))];
+    await settle();
+    const s = w.server.last;
+    expect(s.sent.map((f) => f.grant)).toEqual([{ ttl: 600 }, undefined]);
+    s.ack(s.take("submit").id, "j1", { grant });
+    s.ack(s.take("submit").id, "j2");
+    await settle();
+    expect(all.map((o) => o.value!.grant)).toEqual([grant, undefined]);
+    await w.client.close();
+  });
+
   test("what was not answered is sent again after a reconnect, in order, before what is new", async () => {
     const w = world({ welcome: true });
     const all = [0, 1, 2, 3, 4].map((n) => outcomeOf(w.client.submit("t", n, { watch: false })));

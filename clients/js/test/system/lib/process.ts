@@ -47,13 +47,15 @@ export class Process {
   private exited: Promise<void> = Promise.resolve();
   /** The end of what it printed. */
   log = "";
+  /** How much of it is kept, in characters. */
+  keep = 20_000;
 
   constructor(readonly name: string, readonly ready: string, readonly args: string[]) {}
 
   async start(): Promise<this> {
     const child = spawn(join(bin, this.name), this.args, { stdio: ["ignore", "pipe", "pipe"], env: { PATH: process.env["PATH"] } });
     this.child = child;
-    const keep = (b: Buffer) => { this.log = (this.log + b.toString()).slice(-20_000); };
+    const keep = (b: Buffer) => { this.log = (this.log + b.toString()).slice(-this.keep); };
     child.stdout.on("data", keep);
     child.stderr.on("data", keep);
     let gone = false;
