@@ -50,6 +50,8 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 	case frame.Unsubscribed:
 		if k := cn.calls[string(h.id)]; k != nil {
 			c.answerLocked(cn, k, nil)
+		} else if len(h.id) == 0 {
+			return c.onMineEndedLocked(cn, b)
 		}
 	case frame.Pong:
 		if k := cn.calls[string(h.id)]; k != nil {

@@ -147,6 +147,19 @@ func (c *Client) failMineLocked(m *mine, err error) {
 	}
 }
 
+// onMineEndedLocked handles the end of the watch at the server: the client has renewed its token, and the new one does
+// not permit it.
+func (c *Client) onMineEndedLocked(cn *conn, b []byte) bool {
+	var f frame.UnsubscribedFrame
+	if json.Unmarshal(b, &f) != nil {
+		return false
+	}
+	if m := c.mine; f.Mine && f.Error != "" && m != nil && m.asked == cn {
+		c.failMineLocked(m, newError(f.Error, "all jobs: "+f.Error.Info().Title))
+	}
+	return true
+}
+
 // onMineLocked gives one status to all readers, unless they have had that version. It remembers the last version of
 // each job in two generations: when seen is full it becomes older, and the former older is dropped.
 func (c *Client) onMineLocked(jobID string, version int64, raw []byte) {

@@ -34,7 +34,7 @@ type submitConfig struct {
 	tracestate  string
 }
 
-// Key sets the idempotency key, 1 to 128 characters: however often the submit is sent, by any client of the tenant,
+// Key sets the idempotency key, 1 to 128 characters: however often the submit is sent, by any client of the same user,
 // there is only one job of this type and key, until its retention is over. The same key with another payload is refused
 // with the code idempotency_key_reused; payloads are compared as JSON values.
 //

@@ -39,7 +39,7 @@ func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 		watches++
 	}
 	if watches > 0 && !id.May(auth.Read) {
-		g.problem(w, frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", auth.Read)))
+		g.problem(w, forbidden(auth.Read))
 		return
 	}
 	if request.Mine && !id.MayFollowAll() {

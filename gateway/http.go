@@ -39,58 +39,78 @@ type endpoint struct {
 	serve http.HandlerFunc
 }
 
-// handler returns the handler of all routes, with the middleware around it.
-func (g *Gateway) handler() http.Handler {
-	mux := http.NewServeMux()
-	route := func(path string, methods map[string]endpoint) {
-		allowed := slices.Sorted(maps.Keys(methods))
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			e, ok := methods[r.Method]
-			if !ok {
-				e = endpoint{methods[allowed[0]].name, func(w http.ResponseWriter, _ *http.Request) {
-					w.Header().Set("Allow", strings.Join(allowed, ", "))
-					g.problem(w, frame.NewProblem(code.MethodNotAllowed, ""))
-				}}
-			}
-			if _, inURL := auth.URLGrant(r); inURL && !takesURLGrant(e.name, r.Method) {
-				e.serve = func(w http.ResponseWriter, _ *http.Request) { g.problem(w, errURLGrantRoute) }
-			}
-			sw := &statusWriter{ResponseWriter: w, began: time.Now()}
-			defer func() {
-				if v := recover(); v != nil {
-					g.log.Error("request panicked", "route", e.name, "panic", v)
-					g.problem(sw, frame.NewProblem(code.Internal, ""))
-				}
-				g.metrics.request(e.name, sw.status, sw.took(), sw.Header().Get(preferenceApplied) != "")
-			}()
-			e.serve(sw, r)
-		})
-	}
+// route is a path with its methods.
+type route struct {
+	path    string
+	methods map[string]endpoint
+}
+
+// routes returns all routes of the API. Each has a row in the table of doors, which says who may use it for what.
+func (g *Gateway) routes() []route {
 	read := func(name string, serve http.HandlerFunc) map[string]endpoint {
 		return map[string]endpoint{http.MethodGet: {name, serve}, http.MethodHead: {name, serve}}
 	}
+	post := func(name string, serve http.HandlerFunc) map[string]endpoint {
+		return map[string]endpoint{http.MethodPost: {name, serve}}
+	}
 	jobs := read("list", gzipped(g.listJobs))
 	jobs[http.MethodPost] = endpoint{"submit", g.postJob}
-	route("/v1/jobs", jobs)
-	route("/v1/jobs/{id}", read("get", g.getJob))
-	route("/v1/jobs/{id}/why", read("why", g.getWhy))
-	route("/v1/jobs/{id}/result", read("result", g.getResult))
-	route("/v1/jobs/{id}/deliveries", read("deliveries", g.getDeliveries))
-	route("/v1/jobs/{id}/events", read("events", g.getJobEvents))
 	events := read("events", g.getEvents)
 	events[http.MethodPost] = endpoint{"events", g.postEvents}
-	route("/v1/events", events)
-	route("/v1/jobs/{id}/cancel", map[string]endpoint{http.MethodPost: {"cancel", g.orderJob(auth.Cancel, g.Cancel)}})
-	route("/v1/jobs/{id}/retry", map[string]endpoint{http.MethodPost: {"retry", g.orderJob(auth.Submit, g.Retry)}})
-	route("/v1/stats", read("stats", gzipped(g.getStats)))
-	route("/v1/grants", map[string]endpoint{http.MethodPost: {"grant", g.postGrant}})
-	route("/v1/ws-tickets", map[string]endpoint{http.MethodPost: {"ticket", g.postTicket}})
-	route("/v1/ws", map[string]endpoint{http.MethodGet: {"ws", g.socket}})
+	return []route{
+		{"/v1/jobs", jobs},
+		{"/v1/jobs/{id}", read("get", g.getJob)},
+		{"/v1/jobs/{id}/why", read("why", g.getWhy)},
+		{"/v1/jobs/{id}/result", read("result", g.getResult)},
+		{"/v1/jobs/{id}/deliveries", read("deliveries", g.getDeliveries)},
+		{"/v1/jobs/{id}/events", read("events", g.getJobEvents)},
+		{"/v1/events", events},
+		{"/v1/jobs/{id}/cancel", post("cancel", g.orderJob(auth.Cancel, g.Cancel))},
+		{"/v1/jobs/{id}/retry", post("retry", g.orderJob(auth.Submit, g.Retry))},
+		{"/v1/stats", read("stats", gzipped(g.getStats))},
+		{"/v1/grants", post("grant", g.postGrant)},
+		{"/v1/ws-tickets", post("ticket", g.postTicket)},
+		{"/v1/ws", map[string]endpoint{http.MethodGet: {"ws", g.socket}}},
+	}
+}
+
+// handler returns the handler of all routes, with the middleware around it.
+func (g *Gateway) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range g.routes() {
+		mux.HandleFunc(r.path, g.serveRoute(r.methods))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request(otherRoute, http.StatusNotFound, 0, false)
 	})
 	return g.conns.guarded(identified(g.boundStreams(g.leavingSaid(g.crossOrigin(g.readable(mux))))))
+}
+
+// serveRoute returns the handler of a route, which counts its requests.
+func (g *Gateway) serveRoute(methods map[string]endpoint) http.HandlerFunc {
+	allowed := slices.Sorted(maps.Keys(methods))
+	return func(w http.ResponseWriter, r *http.Request) {
+		e, ok := methods[r.Method]
+		if !ok {
+			e = endpoint{methods[allowed[0]].name, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Allow", strings.Join(allowed, ", "))
+				g.problem(w, frame.NewProblem(code.MethodNotAllowed, ""))
+			}}
+		}
+		if _, inURL := auth.URLGrant(r); inURL && !takesURLGrant(e.name, r.Method) {
+			e.serve = func(w http.ResponseWriter, _ *http.Request) { g.problem(w, errURLGrantRoute) }
+		}
+		sw := &statusWriter{ResponseWriter: w, began: time.Now()}
+		defer func() {
+			if v := recover(); v != nil {
+				g.log.Error("request panicked", "route", e.name, "panic", v)
+				g.problem(sw, frame.NewProblem(code.Internal, ""))
+			}
+			g.metrics.request(e.name, sw.status, sw.took(), sw.Header().Get(preferenceApplied) != "")
+		}()
+		e.serve(sw, r)
+	}
 }
 
 // statusWriter records the status that was sent, and when.
@@ -177,10 +197,15 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 func (g *Gateway) permitted(w http.ResponseWriter, r *http.Request, id auth.Identity, needed auth.Permissions) bool {
 	g.conns.proved(connOf(r.Context()))
 	if !id.May(needed) {
-		g.problem(w, frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", needed)))
+		g.problem(w, forbidden(needed))
 		return false
 	}
 	return true
+}
+
+// forbidden is the error for a client without a permission.
+func forbidden(needed auth.Permissions) frame.Problem {
+	return frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", needed))
 }
 
 // orderJob returns the handler of POST /v1/jobs/{id}/cancel or …/retry.
@@ -188,8 +213,12 @@ func (g *Gateway) orderJob(
 	needed auth.Permissions, order func(context.Context, auth.Identity, string) (frame.AckFrame, int64, error),
 ) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		id, ok := g.identify(w, r, needed)
+		id, ok := g.identify(w, r, 0)
 		if !ok {
+			return
+		}
+		if !id.MayOrder(needed) {
+			g.problem(w, forbidden(needed))
 			return
 		}
 		// Not the request's context: the order goes on when its client leaves.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -23,6 +24,28 @@ type lane struct {
 	waiting int64
 	taken   map[int32]int64 // by partition of its requests: the committed offset, below which requests have a worker
 	askedAt time.Time
+}
+
+// seenBy returns the lane as a client sees it. A lane is shared by all tenants, so only who may operate sees its
+// numbers; others see their classes.
+func (l lane) seenBy(id auth.Identity) lane {
+	if !id.May(auth.Operate) {
+		l.workers, l.waiting = int(class(int64(l.workers))), class(l.waiting)
+	}
+	return l
+}
+
+// class returns the least number that has as many digits: 0, 1, 10, 100 and so on.
+func class(n int64) int64 {
+	if n <= 0 {
+		return 0
+	}
+	least := int64(1)
+	for n >= 10 {
+		n /= 10
+		least *= 10
+	}
+	return least
 }
 
 // lanes reads the state of lanes from Kafka, one caller at a time, and caches it for lanesAge.

@@ -64,7 +64,13 @@ func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if _, err := readQuery(r); err != nil {
+	q, err := readQuery(r, tenantParam)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
+	tenant, err := tenantOf(q, id)
+	if err != nil {
 		g.problem(w, err)
 		return
 	}
@@ -72,7 +78,7 @@ func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
-	stats, err := g.stats(r.Context(), id)
+	stats, err := g.stats(r.Context(), id, tenant)
 	if err != nil {
 		g.problem(w, err)
 		return
@@ -80,7 +86,7 @@ func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) {
 	g.answer(w, stats)
 }
 
-func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, error) {
+func (g *Gateway) stats(ctx context.Context, id auth.Identity, tenant string) (*frame.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
 	defer cancel()
 	names := g.types.Lanes()
@@ -88,7 +94,7 @@ func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, er
 	if err != nil {
 		return nil, err
 	}
-	counted, err := g.up.Stats(ctx, id.Tenant, id.Scope(auth.Read).Proto())
+	counted, err := g.up.Stats(ctx, tenant, id.Scope(auth.Read).Proto())
 	if err != nil {
 		return nil, queryProblem(err)
 	}
@@ -99,7 +105,8 @@ func (g *Gateway) stats(ctx context.Context, id auth.Identity) (*frame.Stats, er
 		}
 	}
 	for _, name := range names {
-		stats.Lanes = append(stats.Lanes, frame.Lane{Lane: name, Workers: lanes[name].workers, Waiting: lanes[name].waiting})
+		l := lanes[name].seenBy(id)
+		stats.Lanes = append(stats.Lanes, frame.Lane{Lane: name, Workers: l.workers, Waiting: l.waiting})
 	}
 	return stats, nil
 }

@@ -28,7 +28,7 @@ func TestBadQueries(t *testing.T) {
 			query, want string
 			header      http.Header
 		}{
-			{"/v1/jobs?sort=asc", `"sort" is not a parameter here: state, type, lane`, nil},
+			{"/v1/jobs?sort=asc", `"sort" is not a parameter here: tenant, state, type, lane`, nil},
 			{"/v1/events?job=x", `job: "x" is not a job ID`, nil},
 			{"/v1/jobs?State=pending", `"State" is not a parameter here`, nil},
 			{"/v1/jobs?state=%zz", "the query could not be read", nil},
@@ -67,7 +67,7 @@ func TestBadQueries(t *testing.T) {
 			{"/v1/jobs?cursor=" + strings.Repeat("A", 1000), "cursor is not one of this API", nil},
 			{"/v1/jobs?state=pending&cursor=" + good, "cursor is one of other filters", nil},
 			{"/v1/jobs?cursor=" + good, "cursor is one of other filters, or of another tenant", bearer},
-			{"/v1/stats?type=a", `"type" is not a parameter here: none is taken`, nil},
+			{"/v1/stats?type=a", `"type" is not a parameter here: tenant is`, nil},
 			{"/v1/jobs/" + jobA + "/why?verbose=1", `"verbose" is not a parameter here: none is taken`, nil},
 		} {
 			a := w.http("GET", bad.query, bad.header, nil)

@@ -21,8 +21,8 @@ import (
 // An order is a cancel or a retry. Orders are limited by a rate per user; a retry, which makes an open job, is also
 // limited like a submit.
 
-// Cancel cancels a job of the identity's tenant: a job that has not started is cancelled at once, and a running one is
-// told to stop. Cancel returns when the tracker has folded the order, with the job's state, or with an error if the
+// Cancel cancels a job that the identity may cancel: a job that has not started is cancelled at once, and a running one
+// is told to stop. Cancel returns when the tracker has folded the order, with the job's state, or with an error if the
 // fold refused it. To repeat it is harmless.
 func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
 	jobID, ok := job.ParseID(jobID)
@@ -32,7 +32,7 @@ func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (f
 	if err := g.mayOrder(id); err != nil {
 		return frame.AckFrame{}, 0, err
 	}
-	return g.order(ctx, id.Scope(auth.Cancel), jobID, event.CancelRequested, func(s job.State) error {
+	return g.order(ctx, id, id.Scope(auth.Cancel), jobID, event.CancelRequested, func(s job.State) error {
 		if s.Terminal() {
 			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s already", s))
 		}
@@ -50,8 +50,8 @@ func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (f
 	})
 }
 
-// Retry runs an ended job of the identity's tenant again, under its ID and with its stored payload. The order contains
-// the job's current round, so that an order that is written twice opens only one new round.
+// Retry runs an ended job that the identity may cancel again, under its ID and with its stored payload. The order
+// contains the job's current round, so that an order that is written twice opens only one new round.
 func (g *Gateway) Retry(
 	ctx context.Context, id auth.Identity, jobID string,
 ) (ack frame.AckFrame, version int64, err error) {
@@ -67,7 +67,7 @@ func (g *Gateway) Retry(
 		return ack, 0, err
 	}
 	defer func() { held.End(err == nil) }()
-	return g.order(ctx, id.Scope(auth.Submit), jobID, event.RetryRequested, func(s job.State) error {
+	return g.order(ctx, id, id.Scope(auth.Submit), jobID, event.RetryRequested, func(s job.State) error {
 		if !s.Terminal() {
 			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", s))
 		}
@@ -94,12 +94,16 @@ type verdict struct {
 
 // order appends an order to the job's log, if the job's current state allows it, and waits until the fold has
 // accepted or refused it. version is that of the resulting document.
-func (g *Gateway) order(ctx context.Context, scope *auth.Scope, jobID string, t event.Type,
+func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope, jobID string, t event.Type,
 	allowed func(job.State) error, outcome func(verdict) error) (frame.AckFrame, int64, error) {
 	var none frame.AckFrame
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
 	now, at, err := g.up.Find(ctx, getRequest(jobID, scope))
+	if connect.CodeOf(err) == connect.CodeNotFound && g.mayRead(ctx, id, scope, jobID) {
+		return none, 0, frame.NewProblem(code.Forbidden,
+			fmt.Sprintf("the token does not permit this for jobs of others: it needs %s", auth.CancelTenant))
+	}
 	if err != nil {
 		return none, 0, trackerProblem(err)
 	}
@@ -135,6 +139,17 @@ func (g *Gateway) order(ctx context.Context, scope *auth.Scope, jobID string, t 
 		return none, 0, err
 	}
 	return frame.AckFrame{JobID: jobID, State: string(doc.State), StatusURL: statusURL(jobID)}, then.Job.Version, nil
+}
+
+// mayRead reports whether an identity may read a job that it may not order. Only then it is told so: to others a job of
+// somebody else looks like none.
+func (g *Gateway) mayRead(ctx context.Context, id auth.Identity, ordered *auth.Scope, jobID string) bool {
+	reads := id.Scope(auth.Read)
+	if !id.May(auth.Read) || ordered.Covers(reads) {
+		return false
+	}
+	_, err := g.up.Get(ctx, getRequest(jobID, reads))
+	return err == nil
 }
 
 // appendOrder writes an order to the log. It returns the version up to which the log must be folded to know its

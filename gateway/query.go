@@ -39,6 +39,9 @@ func readQuery(r *http.Request, allowed ...string) (url.Values, error) {
 		case slices.Contains(allowed, name):
 		case len(allowed) == 0:
 			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: none is taken", name))
+		case len(allowed) == 1:
+			return nil, frame.NewProblem(code.InvalidFrame,
+				fmt.Sprintf("%.64q is not a parameter here: %s is", name, allowed[0]))
 		default:
 			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: %s are", name,
 				strings.Join(allowed, ", ")))
@@ -52,16 +55,40 @@ func invalid(name, format string, args ...any) error {
 	return frame.NewProblem(code.InvalidFrame, name+" "+fmt.Sprintf(format, args...))
 }
 
-var listParameters = []string{"state", "type", "lane", "subject", "mine",
+// tenantParam names another tenant, for a client that may operate.
+const tenantParam = "tenant"
+
+var listParameters = []string{tenantParam, "state", "type", "lane", "subject", "mine",
 	"createdAfter", "createdBefore", "updatedAfter", "updatedBefore", "limit", "cursor"}
 
-// listRequest reads the query of GET /v1/jobs. The request is always for the identity's own tenant.
+// tenantOf returns the tenant that a list or count is of: the identity's own, unless it may operate and names another.
+func tenantOf(q url.Values, id auth.Identity) (string, error) {
+	v, present, err := single(q, tenantParam)
+	switch {
+	case err != nil:
+		return "", err
+	case !present:
+		return id.Tenant, nil
+	case !id.May(auth.Operate):
+		return "", frame.NewProblem(code.Forbidden,
+			fmt.Sprintf("the token does not permit to name a tenant: it needs %s", auth.Operate))
+	case v == "" || len(v) > maxFilterChars:
+		return "", invalid(tenantParam, "must have from 1 to %d bytes", maxFilterChars)
+	}
+	return v, nil
+}
+
+// listRequest reads the query of GET /v1/jobs.
 func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, error) {
 	q, err := readQuery(r, listParameters...)
 	if err != nil {
 		return nil, err
 	}
-	req := &trackerpb.ListRequest{Tenant: id.Tenant, Scope: id.Scope(auth.Read).Proto()}
+	tenant, err := tenantOf(q, id)
+	if err != nil {
+		return nil, err
+	}
+	req := &trackerpb.ListRequest{Tenant: tenant, Scope: id.Scope(auth.Read).Proto()}
 	for _, f := range []struct {
 		name  string
 		to    *[]string

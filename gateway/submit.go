@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -151,32 +149,6 @@ func (g *Gateway) write(ctx context.Context, s *submission) (frame.AckFrame, int
 // errClosed is the error of a submit to the former system that does not have the job, and makes none of new keys.
 var errClosed = errors.New("the key belongs to another topic prefix")
 
-// writeReserved is write for a submit with a key. It reserves the key, and releases it if the submit fails.
-func (g *Gateway) writeReserved(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
-	existing, err := g.reserve(ctx, s)
-	if existing != nil {
-		return s.existing(existing.Job, existing.PayloadHash)
-	}
-	if err != nil {
-		return frame.AckFrame{}, 0, err
-	}
-	ack, version, err := g.produce(ctx, s)
-	if err != nil {
-		g.unreserve(ctx, s)
-	}
-	return ack, version, err
-}
-
-// unreserve releases the key, so that a repetition of the submit need not wait until the reservation expires. If this
-// submit has written something, the fold decides what counts.
-func (g *Gateway) unreserve(ctx context.Context, s *submission) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unreserveTimeout)
-	defer cancel()
-	if err := s.to.Unreserve(ctx, &trackerpb.UnreserveRequest{JobId: s.jobID, Holder: s.holder}); err != nil {
-		g.logOf(ctx).Info("key is held until its reservation runs out", "job", s.jobID, "err", err)
-	}
-}
-
 // produce writes the payload, the request and the accepted event, in this order.
 func (g *Gateway) produce(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
 	if err := g.storePayload(ctx, s); err != nil {
@@ -240,7 +212,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if err := checkCallback(r); err != nil {
 		return nil, err
 	}
-	jobID, err := newJobID(id.Tenant, r.Job, r.Key)
+	jobID, err := newJobID(id.Tenant, id.Subject, r.Job, r.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -306,27 +278,6 @@ func checkCallback(r frame.SubmitRequest) error {
 		}
 	}
 	return nil
-}
-
-// keySpace is the namespace of IDs that are made from keys.
-var keySpace = uuid.MustParse("5b1d7a0e-6a53-4c53-9f0b-6f6bb9f4a4f1")
-
-// newJobID makes a job's ID: a UUIDv7 or, with an idempotency key, a UUIDv8 (RFC 9562) from tenant, type and key, so
-// that the same key gives the same ID.
-func newJobID(tenant, jobType, key string) (string, error) {
-	if key == "" {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return "", fmt.Errorf("make job ID: %w", err)
-		}
-		return id.String(), nil
-	}
-	var joined []byte
-	for _, part := range []string{tenant, jobType, key} {
-		joined = binary.AppendUvarint(joined, uint64(len(part)))
-		joined = append(joined, part...)
-	}
-	return uuid.NewHash(sha256.New(), keySpace, joined, 8).String(), nil
 }
 
 // storePayload puts a payload that is too large for Kafka into the blob store, before anything
@@ -409,24 +360,6 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 	return rec.Offset + 1, nil
 }
 
-// reserve reserves the key at the job's shard. If the job exists already it returns that, else nil.
-func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
-	r, err := s.to.Reserve(ctx, &trackerpb.ReserveRequest{
-		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: s.holder, Scope: s.scope().Proto(),
-	})
-	if err != nil {
-		g.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
-		return nil, unavailable("no tracker answers for this key")
-	}
-	if r.Closed {
-		return nil, errClosed
-	}
-	if r.Reserved {
-		return nil, nil
-	}
-	return r, nil
-}
-
 // verdict waits until the fold has accepted or refused this submit's accepted event. So a lost reservation can cause an
 // unnecessary request, but never a wrong answer.
 func (g *Gateway) verdict(
@@ -436,7 +369,7 @@ func (g *Gateway) verdict(
 	get.MinVersion = version
 	r, err := s.to.Get(ctx, get)
 	if connect.CodeOf(err) == connect.CodeNotFound {
-		if _, why := g.reserve(ctx, s); errors.Is(why, errClosed) {
+		if _, why := g.reserveID(ctx, s); errors.Is(why, errClosed) {
 			return frame.AckFrame{}, 0, errClosed // the system was closed after the key was reserved
 		}
 	}

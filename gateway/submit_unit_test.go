@@ -219,7 +219,7 @@ func TestPayloadsWithoutACanonicalForm(t *testing.T) {
 func TestJobIDsWithoutAKey(t *testing.T) {
 	last := ""
 	for range 1000 {
-		id, err := newJobID("alice", "demo.echo", "")
+		id, err := newJobID("alice", "ann", "demo.echo", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,31 +233,34 @@ func TestJobIDsWithoutAKey(t *testing.T) {
 	}
 }
 
-// With a key the ID is made of tenant, type and key: the same ones are the same job, now, on
+// With a key the ID is made of tenant, type, key and subject: the same ones are the same job, now, on
 // another gateway and in the next release.
 func TestJobIDsOfKeys(t *testing.T) {
 	seen := map[string][]string{}
 	for _, parts := range [][]string{
-		{"alice", "demo.echo", "k"},
-		{"bob", "demo.echo", "k"},
-		{"alice", "demo.fail", "k"},
-		{"alice", "demo.echo", "K"},
-		{"alice", "demo.echo", "k "},
-		{"alicedemo", ".echo", "k"},
-		{"alice", "demo.ech", "ok"},
-		{"alice\x09demo.echo", "", "k"},
-		{"alice", "demo.echo\x01k", "\x00"},
-		{"demo.echo", "alice", "k"},
-		{"k", "demo.echo", "alice"},
+		{"alice", "demo.echo", "k", ""},
+		{"bob", "demo.echo", "k", ""},
+		{"alice", "demo.fail", "k", ""},
+		{"alice", "demo.echo", "K", ""},
+		{"alice", "demo.echo", "k ", ""},
+		{"alicedemo", ".echo", "k", ""},
+		{"alice", "demo.ech", "ok", ""},
+		{"alice\x09demo.echo", "", "k", ""},
+		{"alice", "demo.echo\x01k", "\x00", ""},
+		{"demo.echo", "alice", "k", ""},
+		{"k", "demo.echo", "alice", ""},
+		{"alice", "demo.echo", "k", "ann"},
+		{"alice", "demo.echo", "k", "bob"},
+		{"alice", "demo.echo", "ann", "k"},
 	} {
-		id, err := newJobID(parts[0], parts[1], parts[2])
+		id, err := newJobID(parts[0], parts[3], parts[1], parts[2])
 		if err != nil {
 			t.Fatal(err)
 		}
 		if u, err := uuid.Parse(id); err != nil || u.Version() != 8 || u.Variant() != uuid.RFC4122 || u.String() != id {
 			t.Errorf("%q: %s, %v", parts, id, err)
 		}
-		if again, _ := newJobID(parts[0], parts[1], parts[2]); again != id {
+		if again, _ := newJobID(parts[0], parts[3], parts[1], parts[2]); again != id {
 			t.Errorf("%q: %s, then %s", parts, id, again)
 		}
 		if other, ok := seen[id]; ok {
@@ -268,7 +271,7 @@ func TestJobIDsOfKeys(t *testing.T) {
 	// The first 16 bytes of SHA-256 over keySpace, 5 "alice" 9 "demo.echo" 1 "k", with the
 	// version and variant of RFC 9562 §5.8.
 	const fixed = "f58fe39b-1a70-89df-9031-b46b59d6a14a"
-	if id, _ := newJobID("alice", "demo.echo", "k"); id != fixed {
+	if id, _ := newJobID("alice", "", "demo.echo", "k"); id != fixed || formerJobID("alice", "demo.echo", "k") != fixed {
 		t.Errorf("keys that were used before mean other jobs now: %s", id)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -14,11 +15,11 @@ import (
 
 // getWhy handles GET /v1/jobs/{id}/why.
 func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
-	got, _, ok := g.readNow(w, r, true)
+	got, id, ok := g.readNow(w, r, true)
 	if !ok {
 		return
 	}
-	why, err := g.why(r.Context(), got)
+	why, err := g.why(r.Context(), id, got)
 	if err != nil {
 		g.problem(w, err)
 		return
@@ -27,7 +28,7 @@ func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
 }
 
 // why returns what a job waits for. It asks Kafka only if the job waits for a worker.
-func (g *Gateway) why(ctx context.Context, got *trackerpb.GetResponse) (*frame.Why, error) {
+func (g *Gateway) why(ctx context.Context, id auth.Identity, got *trackerpb.GetResponse) (*frame.Why, error) {
 	doc, err := decodeDocument(got.Job)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func (g *Gateway) why(ctx context.Context, got *trackerpb.GetResponse) (*frame.W
 	if err != nil {
 		return nil, err
 	}
-	inLane(why, lanes[got.Lane], got.Request)
+	inLane(why, lanes[got.Lane], got.Request, id)
 	if unservedBy(doc) != nil {
 		why.Detail += " " + unservedDetail(doc)
 	}
@@ -129,23 +130,31 @@ func workerOf(doc *job.Document) string {
 }
 
 // inLane sets the reason of a job whose request is in the topic of its lane.
-func inLane(why *frame.Why, l lane, request *trackerpb.Position) {
-	why.Workers, why.Waiting = &l.workers, &l.waiting
+func inLane(why *frame.Why, l lane, request *trackerpb.Position, id auth.Identity) {
 	if taken, ok := l.taken[request.Partition]; ok {
 		why.Ahead = max(0, request.Offset-taken)
 	}
+	about := ""
+	if !id.May(auth.Operate) {
+		why.Ahead, about = class(why.Ahead), "at least "
+	}
+	l = l.seenBy(id)
+	why.Workers, why.Waiting = &l.workers, &l.waiting
 	switch {
 	case l.workers == 0:
 		why.Reason, why.Detail = frame.NoWorkers, "No worker is connected to lane "+why.Lane+"."
 	case why.Ahead > 0:
 		why.Reason = frame.BehindOthers
-		why.Detail = fmt.Sprintf("%s before it in its partition of lane %s, which has %s.", are(why.Ahead, "request"),
-			why.Lane, many(int64(l.workers), "worker"))
+		why.Detail = fmt.Sprintf("%s before it in its partition of lane %s, which has %s.",
+			sentence(about+are(why.Ahead, "request")), why.Lane, about+many(int64(l.workers), "worker"))
 	default:
 		why.Reason, why.Detail = frame.AboutToStart, "It is next in its partition of lane "+why.Lane+
 			", or a worker has just taken it."
 	}
 }
+
+// sentence returns a text with its first letter, if that is one, in upper case.
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func many(n int64, what string) string {
 	if n == 1 {

@@ -112,6 +112,72 @@ func TestListsAndCountsAreFresh(t *testing.T) {
 	})
 }
 
+// Lists and counts of a scope are of its jobs only, whether a checkpoint has been written since or not.
+func TestListsAndCountsOfAScope(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		i := w.start(8090, vfs.NewMem())
+		defer i.stop()
+		w.makeRequests()
+		var last string
+		for n, subject := range []string{"ann", "bob", "ann", "", "bob", "ann"} {
+			last = fmt.Sprintf("job-%02d", n)
+			_, v := w.submitAs(last, subject)
+			i.doc(last, v)
+			time.Sleep(time.Second) // so that the order is that of their creation
+		}
+		check := func(when string) {
+			t.Helper()
+			own := func(subject string, ids ...string) *trackerpb.Scope {
+				return &trackerpb.Scope{Own: true, Subject: subject, JobIds: ids}
+			}
+			for why, c := range map[string]struct {
+				scope    *trackerpb.Scope
+				subjects []string
+				want     string
+			}{
+				"all":                   {nil, nil, "job-05 job-04 job-03 job-02 job-01 job-00"},
+				"the tenant's":          {&trackerpb.Scope{}, nil, "job-05 job-04 job-03 job-02 job-01 job-00"},
+				"ann's":                 {own("ann"), nil, "job-05 job-02 job-00"},
+				"ann's, by name":        {own("ann"), []string{"ann", "bob"}, "job-05 job-02 job-00"},
+				"bob's, by ann":         {own("ann"), []string{"bob"}, ""},
+				"nobody's":              {&trackerpb.Scope{Own: true}, nil, "job-03"},
+				"a grant's":             {&trackerpb.Scope{JobIds: []string{"job-01", "job-05", "job-99"}}, nil, "job-05 job-01"},
+				"ann's grant's":         {own("ann", "job-01", "job-02"), nil, "job-02"},
+				"of a type":             {&trackerpb.Scope{Types: []string{"demo.echo"}, JobIds: []string{"job-01"}}, nil, "job-01"},
+				"of another type":       {&trackerpb.Scope{Types: []string{"other"}}, nil, ""},
+				"an operator's, as all": {&trackerpb.Scope{AnyTenant: true}, nil, "job-05 job-04 job-03 job-02 job-01 job-00"},
+			} {
+				got := strings.Join(ids(i.list(&trackerpb.ListRequest{Scope: c.scope, Subjects: c.subjects})), " ")
+				if got != c.want {
+					t.Errorf("%s, %s: %s, want %s", when, why, got, c.want)
+				}
+				if c.subjects != nil {
+					continue
+				}
+				r, err := i.api.Stats(t.Context(), connect.NewRequest(&trackerpb.StatsRequest{
+					Tenant: tenant, Partitions: allPartitions, Scope: c.scope,
+				}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for _, count := range r.Msg.Counts {
+					n += int(count.Jobs)
+				}
+				if n != len(strings.Fields(c.want)) {
+					t.Errorf("%s, %s: counts %d, want %d", when, why, n, len(strings.Fields(c.want)))
+				}
+			}
+		}
+		check("at once")
+		time.Sleep(10 * time.Second)
+		check("after a checkpoint")
+		v := w.append(&event.Event{Type: event.CancelRequested, JobID: last})
+		i.doc(last, v)
+		check("after another change")
+	})
+}
+
 func TestBadLists(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())

@@ -255,9 +255,15 @@ func (w *world) append(e *event.Event) int64 {
 // submit does what a gateway does, and returns the request's place and the job's version.
 func (w *world) submit(id string) (event.Position, int64) {
 	w.t.Helper()
+	return w.submitAs(id, "")
+}
+
+// submitAs is submit for a subject.
+func (w *world) submitAs(id, subject string) (event.Position, int64) {
+	w.t.Helper()
 	r := topic.Request{
 		JobID: id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: tenant,
-		PayloadHash: "sha256:1", Policy: policy(), Time: time.Now(),
+		Subject: subject, PayloadHash: "sha256:1", Policy: policy(), Time: time.Now(),
 	}
 	headers, err := r.Headers()
 	if err != nil {
@@ -269,7 +275,7 @@ func (w *world) submit(id string) (event.Position, int64) {
 	}
 	w.produce(rec)
 	pos := event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}
-	return pos, w.append(&event.Event{Type: event.Accepted, JobID: id, Request: &pos})
+	return pos, w.append(&event.Event{Type: event.Accepted, JobID: id, Subject: subject, Request: &pos})
 }
 
 // drop removes all records of status, as retention does.

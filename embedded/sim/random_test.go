@@ -51,7 +51,7 @@ type storm struct {
 	mu       sync.Mutex // guards all below
 	jobs     map[string][]string
 	owner    map[string]string // of every acked job
-	keys     map[string]string // the job of a tenant's key and payload
+	keys     map[string]string // the job of a user's key and payload
 	again    map[string]bool   // jobs that a client wanted to retry
 	counts   map[string]int
 	failures []string
@@ -106,7 +106,7 @@ func (s *storm) anyOf(tenant string, rng *rand.Rand) string {
 }
 
 func (s *storm) token(tenant, subject string, ttl time.Duration) string {
-	token, err := gateway.SignToken(stormKey, tenant, subject, ttl)
+	token, err := gateway.SignToken(stormKey, tenant, subject, ttl, "submit", "read:tenant", "cancel:tenant")
 	if err != nil {
 		s.wrong("sign a token: %v", err)
 	}

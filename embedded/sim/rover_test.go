@@ -252,7 +252,7 @@ func (r *rover) submit(l *link) {
 	q := request{kind: frame.Submit, watches: r.rng.IntN(5) > 0}
 	if key != "" {
 		fields += fmt.Sprintf(`,"key":%q`, key)
-		q.keyed = r.tenant + " " + key + " " + payload
+		q.keyed = r.tenant + " " + r.subject + " " + key + " " + payload
 	}
 	l.send(q, `,%s,"watch":%v`, fields, q.watches)
 }
@@ -353,7 +353,7 @@ func (r *rover) overHTTP() {
 		header := http.Header{"Content-Type": {"application/json"}}
 		var keyed string
 		if key != "" {
-			keyed = r.tenant + " " + key + " " + payload
+			keyed = r.tenant + " " + r.subject + " " + key + " " + payload
 			if header.Set("Idempotency-Key", key); r.rng.IntN(2) == 0 {
 				header.Set("Idempotency-Key", `"`+key+`"`)
 			}

@@ -62,6 +62,9 @@ func (i Identity) UntilWarning() time.Duration {
 // May reports whether the identity has a permission.
 func (i Identity) May(p Permissions) bool { return i.Permissions.Has(p) }
 
+// MayOrder reports whether the identity may give an order, which needs a permission unless it may operate.
+func (i Identity) MayOrder(p Permissions) bool { return i.May(p) || i.May(Operate) }
+
 // ErrUnauthenticated is returned for a token that is missing or refused.
 var ErrUnauthenticated = errors.New("not authenticated")
 

@@ -100,6 +100,17 @@ func (s *Scope) Owns(tenant, subject string) bool {
 	return (s.AnyTenant || tenant == s.Tenant) && (!s.Own || subject == s.Subject)
 }
 
+// Covers reports whether every job that is in other is in the scope too.
+func (s *Scope) Covers(other *Scope) bool {
+	within := func(all, some []string) bool {
+		return len(all) == 0 || len(some) > 0 && !slices.ContainsFunc(some, func(v string) bool {
+			return !slices.Contains(all, v)
+		})
+	}
+	return (s.AnyTenant || s.Tenant == other.Tenant && !other.AnyTenant) &&
+		(!s.Own || other.Own && s.Subject == other.Subject) && within(s.Jobs, other.Jobs) && within(s.Types, other.Types)
+}
+
 // MayFollowAll reports whether the identity may watch all of its jobs at once (mine). A grant watches its jobs one by
 // one.
 func (i Identity) MayFollowAll() bool { return i.May(Read) && i.Grant == nil }

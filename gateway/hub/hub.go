@@ -27,8 +27,8 @@ type Upstream interface {
 // Subscriber receives what a subscription brings. Its methods must not block and must not call
 // the hub.
 type Subscriber interface {
-	// Subscribed is called once, before any status, with the job's version, or with an error code that
-	// ends the subscription.
+	// Subscribed is called once, and once more after each Move, before any status, with the job's version, or with an
+	// error code that ends the subscription.
 	Subscribed(version int64, err code.Code)
 	// Status is called with a status; the same status may come again. A terminal status ends the
 	// subscription.
@@ -45,7 +45,7 @@ type Subscriber interface {
 
 // Subscription is one session's watch of one job.
 type Subscription struct {
-	// Set before Subscribe. After that only the hub changes After and MinVersion, and nobody the others.
+	// Set before Subscribe. After that only the hub changes After, MinVersion and Scope, and nobody the others.
 	Subscriber Subscriber
 	JobID      string
 	Scope      *auth.Scope // what the subscriber may see
@@ -107,6 +107,11 @@ func (h *Hub) Size() (jobs, subscriptions int) {
 func (h *Hub) Subscribe(s *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.subscribe(s)
+}
+
+// subscribe is Subscribe with h.mu held.
+func (h *Hub) subscribe(s *Subscription) {
 	h.subs++
 	s.waiting, s.since = true, time.Now()
 	e := h.entry(s.JobID, s.Scope.Key())
@@ -186,22 +191,42 @@ func (h *Hub) Settle() {
 	defer h.mu.Unlock()
 }
 
+// Move makes a subscription, unless it has ended, one of another scope, as if it were begun anew from the last version
+// that it was sent. Nothing is delivered until a tracker has answered whether the scope includes the job: Subscribed is
+// called once more.
+func (h *Hub) Move(s *Subscription, scope *auth.Scope) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ended := !h.unsubscribe(s)
+	s.Scope = scope
+	if !ended {
+		h.subscribe(s)
+	}
+}
+
 // Unsubscribe ends a watch; nothing is delivered after it has returned.
 func (h *Hub) Unsubscribe(s *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.unsubscribe(s)
+}
+
+// unsubscribe reports whether the subscription had not ended. h.mu is held.
+func (h *Hub) unsubscribe(s *Subscription) (had bool) {
 	e := h.entry(s.JobID, s.Scope.Key())
 	if e == nil {
-		return
+		return false
 	}
 	if i := slices.Index(e.subs, s); i >= 0 {
 		e.subs = slices.Delete(e.subs, i, i+1)
 		h.subs--
+		had = true
 	}
 	if len(e.subs) == 0 {
 		h.drop(s.JobID, e)
 		h.remove(s.JobID)
 	}
+	return had
 }
 
 func (h *Hub) entry(jobID, who string) *entry {

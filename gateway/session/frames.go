@@ -146,7 +146,8 @@ func (s *Session) dispatch(f *frame.ClientFrame) error {
 	if !known {
 		return problem(code.Unauthenticated, "the first frame must be auth")
 	}
-	if needed := needs[f.Type]; !identity.May(needed) {
+	order := f.Type == frame.Cancel || f.Type == frame.Retry
+	if needed := needs[f.Type]; !identity.May(needed) && (!order || !identity.MayOrder(needed)) {
 		return problem(code.Forbidden, "the token does not permit this: it needs %s", needed)
 	}
 	switch f.Type {
@@ -185,6 +186,9 @@ func (s *Session) auth(f *frame.ClientFrame, was auth.Identity, known bool) erro
 		return err
 	}
 	s.welcome(f.ID)
+	if known {
+		s.renewed(id)
+	}
 	return nil
 }
 

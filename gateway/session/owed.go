@@ -9,6 +9,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -88,10 +89,14 @@ func (s *Session) load(scope *auth.Scope, jobID string, owed outbox.Owed) (*trac
 }
 
 func (s *Session) loadWatch(w *watch, owed outbox.Owed) {
-	j, err := s.load(w.Scope, w.JobID, owed)
+	s.mu.Lock()
+	now := s.identity
+	s.mu.Unlock()
+	j, err := s.load(s.reads(now), w.JobID, owed)
 	if err != nil {
 		if errors.Is(err, ErrNoJob) {
 			w.Over()
+			w.tellEnded(code.NotFound)
 		}
 		return
 	}

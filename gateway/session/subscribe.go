@@ -20,6 +20,7 @@ type watch struct {
 	left    bool    // the hub has ended it, but its last status is parked; guarded by session.mu
 	answers []place // the subscribe frames that wait for this job's answer; guarded by session.mu
 	reset   bool    // the answers must have Reset set; guarded by session.mu
+	renewed bool    // it was asked for anew with another identity, and was not answered yet; guarded by session.mu
 }
 
 // asked is a subscribe frame that was not answered yet. Its answer is sent when each of its jobs has been answered.
@@ -182,11 +183,14 @@ func (s *Session) unpromise(promised bool) {
 func (s *Session) watchSubmitted(ack *frame.AckFrame, id auth.Identity, version int64, received time.Time) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
-	w := s.newWatch(hub.Subscription{JobID: ack.JobID, Scope: s.reads(id), MinVersion: version, Patient: true}, received)
+	s.mu.Lock()
+	now := s.identity // it may have been renewed since the frame came
+	s.mu.Unlock()
+	w := s.newWatch(hub.Subscription{JobID: ack.JobID, Scope: s.reads(now), MinVersion: version, Patient: true}, received)
 	s.out.Hold(&w.slot)
 	s.mu.Lock()
 	s.promised--
-	over, had := s.watches == nil, s.watches[w.JobID]
+	over, had := s.watches == nil || !now.May(auth.Read), s.watches[w.JobID]
 	if over || had != nil {
 		s.cfg.Limits.Watch(id.Tenant, -1)
 	}
@@ -261,6 +265,7 @@ func (w *watch) Subscribed(version int64, c code.Code) {
 	if c != "" {
 		w.Over()
 		w.session.clear(w)
+		w.tellEnded(c)
 	}
 	w.answer(version, c)
 }
@@ -325,5 +330,5 @@ func (w *watch) Over() {
 func (s *Session) forget(w *watch) {
 	delete(s.watches, w.JobID)
 	s.told.News(w.JobID, s.out.Last(&w.slot))
-	s.cfg.Limits.Watch(w.Scope.Tenant, -1)
+	s.cfg.Limits.Watch(s.identity.Tenant, -1)
 }

@@ -201,16 +201,21 @@ type SubscribedJob struct {
 	// Reset says that the client must forget the versions above this one: they are not in the log, which was
 	// restored from a backup or has lost its end. A status follows, whose version may be lower than the
 	// client's. A frame without ID resets a job that was subscribed before.
-	Reset bool      `json:"reset,omitempty"`
+	Reset bool `json:"reset,omitempty"`
+	// Error says why the job is not watched. In a frame without ID a watch ends: the client has renewed its token, and
+	// the new one does not cover the job.
 	Error code.Code `json:"error,omitempty"`
 }
 
-// UnsubscribedFrame answers unsubscribe.
+// UnsubscribedFrame answers unsubscribe. Without ID it tells a client that has renewed its token that the new one does
+// not permit to watch all jobs of the subject.
 type UnsubscribedFrame struct {
 	Type Type     `json:"type"`           // Unsubscribed
 	ID   string   `json:"id,omitempty"`   // the ID of the unsubscribe frame
 	Jobs []string `json:"jobs"`           // the IDs of jobs that are no longer watched
 	Mine bool     `json:"mine,omitempty"` // all jobs of the subject are no longer watched
+	// Error, without ID, says why the watch has ended.
+	Error code.Code `json:"error,omitempty"`
 }
 
 // StatusFrame carries a job's document. Versions of one job strictly rise on a subscription.

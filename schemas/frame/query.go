@@ -58,7 +58,8 @@ type Count struct {
 	Jobs  int64     `json:"jobs"`  // how many there are
 }
 
-// Lane is the load of a lane, counted over all tenants.
+// Lane is the load of a lane, counted over all tenants. A client that may not operate is told of each number only its
+// class: 0, 1 (for 1 to 9), 10 (for 10 to 99) and so on.
 type Lane struct {
 	Lane string `json:"lane"` // the lane's name
 	// Workers counts the members of the lane's consumer group.
@@ -94,7 +95,8 @@ type Why struct {
 	// Detail is one sentence for people.
 	Detail string `json:"detail"`
 	Lane   string `json:"lane"`
-	// Workers and Waiting are those of the lane; set while the job waits for a worker.
+	// Workers and Waiting are those of the lane, and Ahead that of its partition, as Lane says; set while the job waits
+	// for a worker.
 	Workers *int   `json:"workers,omitempty"`
 	Waiting *int64 `json:"waiting,omitempty"`
 	// Ahead counts the requests that are before this one in its partition.

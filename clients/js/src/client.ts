@@ -68,6 +68,8 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
           // falls through
           case "unsubscribed":
             if (call && call.kind_ + "d" === type) link.answer_(conn, call, undefined, frame);
+            // A renewed token does not permit it any more.
+            else if (!id && frame.error) mine?.fail_(failure(frame.error, "all jobs"));
             return;
           case "ack": {
             if (!call) return;
