@@ -120,6 +120,27 @@ func TestAPageFollowsItsJob(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.WantEnd("once more, after a retry", page, j.ID, job.Completed, 2)
+		orders := w.page(w.grantFor(backend, ackwire.GrantRequest{
+			Jobs: []string{j.ID}, Permissions: []string{"read", "submit", "cancel"},
+		}))
+		if _, err := orders.Job(j.ID).Retry(w.ctx()); err != nil {
+			t.Errorf("retry by a grant for it: %v", err)
+		}
+		if _, err := orders.Job(j.ID).Cancel(w.ctx()); err != nil {
+			t.Errorf("cancel by a grant for it: %v", err)
+		}
+		w.WantEnd("cancelled by a grant", page, j.ID, job.Cancelled, 3)
+		for what, order := range map[string]func(*ackwire.Job) error{
+			"retry":  func(j *ackwire.Job) error { _, err := j.Retry(w.ctx()); return err },
+			"cancel": func(j *ackwire.Job) error { _, err := j.Cancel(w.ctx()); return err },
+		} {
+			if err := order(orders.Job(other.ID)); !errors.Is(err, ackwire.ErrNotFound) {
+				t.Errorf("%s of another job: %v", what, err)
+			}
+		}
+		if _, err := orders.Submit(w.ctx(), "demo.echo", 1); ackwire.CodeOf(err) != code.Forbidden {
+			t.Errorf("a new job by a grant for one that is there: %v", err)
+		}
 		time.Sleep(10 * time.Minute)
 		w.expire(backend, j.ID)
 		if _, err := page.Job(j.ID).Get(w.ctx()); !errors.Is(err, ackwire.ErrNotFound) {

@@ -148,6 +148,18 @@ describe("an outbox", () => {
     expect([page.acked, jobs(device.server)]).toEqual([[pending?.key], [pending?.key]]);
   });
 
+  test("a submit that was made offline brings the grant that it asks for", async () => {
+    device.server.down();
+    const page = device.page();
+    const submitted = page.outbox.submit("report", { rows: 1 }, { grant: { ttl: 600 } });
+    await pass(1000);
+    device.server.up();
+    await pass(10_000);
+    const job = await submitted;
+    expect(job.grant).toMatchObject({ token: "grant-1" });
+    expect(device.server.jobs.map(({ id }) => id)).toEqual([job.id]);
+  });
+
   test("a page that died offline: the next one sends all, in order, once each", async () => {
     device.server.down();
     const dead = device.page();
