@@ -63,13 +63,11 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
           case "cursor":
             return mine?.cursor_is_(conn, frame);
           case "subscribed":
-            if (frame.mine === true) mine?.subscribed_(conn, frame.reset);
-            else watches_.subscribed_(conn, frame);
+            if (frame.mine !== true) watches_.subscribed_(conn, frame);
           // falls through
           case "unsubscribed":
+            if (frame.mine === true) mine?.answer_(conn, frame);
             if (call && call.kind_ + "d" === type) link.answer_(conn, call, undefined, frame);
-            // A renewed token does not permit it any more.
-            else if (!id && frame.error) mine?.fail_(failure(frame.error, "all jobs"));
             return;
           case "ack": {
             if (!call) return;

@@ -217,7 +217,12 @@ export class Mine {
 
   // What the session brings.
 
-  subscribed_(conn: Conn, reset: unknown): void {
+  answer_(conn: Conn, { type, id, reset, error }: Frame): void {
+    if (type === "unsubscribed") {
+      // Nobody has asked for it: a renewed token does not permit the watch any more.
+      if (!id && error) this.fail_(failure(error, "all jobs"));
+      return;
+    }
     this.asked_ = conn;
     this.session_++;
     if (reset === true) this.forget_(); // what was seen is not of this log

@@ -70,6 +70,19 @@ test("a new session goes on from the cursor", async () => {
   expect(seen(got)).toEqual(["a@5", "a@6"]);
 });
 
+test("a renewed token that does not permit the watch any more ends it", async () => {
+  const w = world({ welcome: true });
+  const got = read(w.client.mine());
+  await settle();
+  subscribed(w.server.last);
+  w.server.last.say({ type: "unsubscribed", id: "none", jobs: [], mine: true, error: "forbidden" }); // an answer
+  await settle();
+  expect(got.error).toBeUndefined();
+  w.server.last.say({ type: "unsubscribed", jobs: [], mine: true, error: "forbidden" });
+  await settle();
+  expect(got.error).toMatchObject({ code: "forbidden" });
+});
+
 test("reset: what was seen is not of this log", async () => {
   const w = world({ welcome: true, fetch: (async () => new Response('{"jobs":[]}')) as any });
   const got = read(w.client.mine());
