@@ -12,10 +12,10 @@ import "embed"
 // from there: references between the schemas are relative, and work on disk too.
 const Base = "https://ackwire.dev/schemas/"
 
-// Files holds asyncapi.yaml, openapi.yaml, and the JSON Schemas
-// in jsonschema/: event/<type>, order/<type>, frame/<type>, job/document, job/policy,
-// http/submit, http/ack, http/list, http/stats, http/why, http/ticket, http/problem, http/ready,
-// topic/request-headers, topic/status-headers and topic/dead-headers, each with the ending .json.
+// Files holds asyncapi.yaml, openapi.yaml, and the JSON Schemas in jsonschema/: event/<type>, order/<type>,
+// frame/<type>, job/document, job/policy, http/submit, http/ack, http/grantRequest, http/grant, http/list, http/stats,
+// http/why, http/ticket, http/problem, http/ready, topic/request-headers, topic/status-headers and topic/dead-headers,
+// each with the ending .json.
 //
 //go:embed asyncapi.yaml openapi.yaml jsonschema
 var Files embed.FS

@@ -59,7 +59,7 @@ func (g grants) includes(key []byte) bool {
 func isGrant(token string) bool {
 	first, _, _ := strings.Cut(token, ".")
 	b, err := base64.RawURLEncoding.DecodeString(first)
-	if err != nil {
+	if err != nil || !bytes.Contains(b, []byte(grant.Type)) { // as with most tokens
 		return false
 	}
 	var header struct {
