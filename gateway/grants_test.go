@@ -9,7 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/ackwire/ackwire/schemas"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -299,27 +302,53 @@ func TestGrantsInURLs(t *testing.T) {
 	})
 }
 
+// told reads a socket to its end, and returns the types of its frames and at last the code of its close.
+func (c *client) told() <-chan string {
+	all := make(chan string, 100)
+	go func() {
+		defer close(all)
+		for {
+			g, err := c.read(24 * time.Hour)
+			if err != nil {
+				all <- fmt.Sprint(int(websocket.CloseStatus(err)))
+				return
+			}
+			all <- string(g.Type)
+		}
+	}()
+	return all
+}
+
 // TestAGrantEndsOnOpenConnections: a socket is warned and closed, an event stream is warned and ends, and an
 // EventSource then stops, so that its page gets another grant.
 func TestAGrantEndsOnOpenConnections(t *testing.T) {
-	configure := func(c *Config) {
-		withGrants(t)(c)
-		c.PingInterval = 10 * time.Minute // the sockets do not read all the time
-	}
-	inWorld(t, configure, func(t *testing.T, w *world) {
+	inWorld(t, withGrants(t), func(t *testing.T, w *world) {
 		w.tracker.set("acme", jobA, 7, job.Processing)
 		old := w.grant(time.Minute, "read", jobA)
 		c, renewed := w.dial(old), w.dial(old)
+		ends, goesOn := c.told(), renewed.told()
+		want := func(what string, from <-chan string, want string) {
+			t.Helper()
+			synctest.Wait()
+			select {
+			case got := <-from:
+				if got != want {
+					t.Errorf("%s: %s, want %s", what, got, want)
+				}
+			default:
+				t.Errorf("%s: nothing, want %s", what, want)
+			}
+		}
 		source := w.source("/v1/jobs/"+jobA+"/events?grant="+old, "")
 		time.Sleep(54*time.Second + 100*time.Millisecond)
-		for _, c := range []*client{c, renewed} {
-			c.want("a tenth before its end", frame.Expiring)
-		}
+		want("a tenth before its end", ends, "expiring")
+		want("a tenth before its end", goesOn, "expiring")
 		renewed.send(`{"type":"auth","id":"1","token":%q}`, w.grant(time.Hour, "read", jobA))
-		renewed.want("another grant", frame.Welcome)
+		want("another grant", goesOn, "welcome")
 		time.Sleep(40 * time.Second)
-		c.wantClose("after its end", 4002)
-		renewed.wantAlive("with another grant")
+		want("after its end", ends, "4002")
+		renewed.send(`{"type":"ping","id":"2"}`)
+		want("with another grant", goesOn, "pong")
 		source.wantSeen("it is told of the end", map[string]string{jobA: "a", "": "-"}, "a processing, - , - ")
 		source.wantStopped("the grant has ended", http.StatusUnauthorized, 2)
 		w.tracker.set("acme", jobA, 8, job.Completed)
