@@ -331,3 +331,27 @@ func (c *Client) bring(jobID string, version int64, size int) {
 	defer c.mu.Unlock()
 	c.onMineLocked(jobID, version, []byte(document(jobID, "completed")+strings.Repeat(" ", size)))
 }
+
+// TestARenewedTokenMayEndWatches: the server tells, by frames without an ID, what a renewed token does not cover.
+func TestARenewedTokenMayEndWatches(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		all := collect(t, c.WatchMine(t.Context()))
+		p.subscribedMine()
+		one := collect(t, c.Job("a").Watch(t.Context()))
+		g := p.want(frame.Subscribe)
+		p.send(`{"type":"subscribed","id":%q,"jobs":[{"jobId":"a","version":3}]}`, g.ID)
+		p.status("a", 3, "processing")
+		synctest.Wait()
+		p.send(`{"type":"subscribed","jobs":[{"jobId":"a","error":"not_found"}]}`)
+		p.send(`{"type":"unsubscribed","jobs":[],"mine":true,"error":"forbidden"}`)
+		var e *Error
+		if got, err := one.end(); got != "processing@3" || !errors.As(err, &e) || e.Code != code.NotFound {
+			t.Errorf("the job's watch got %q, %v", got, err)
+		}
+		if got, err := all.end(); got != "" || !errors.As(err, &e) || e.Code != code.Forbidden {
+			t.Errorf("the watch of all jobs got %q, %v", got, err)
+		}
+		p.wantNothing("neither is asked for again")
+	})
+}

@@ -66,7 +66,9 @@ func (f *fakeTracker) fresh(ctx context.Context, wanted []*trackerpb.Freshness) 
 }
 
 // found is what a question's partitions hold of a tenant; it is called with f.mu held.
-func (f *fakeTracker) found(tenant string, scope *trackerpb.Scope, partitions []int32, take func(*fakeJob, *job.Document)) {
+func (f *fakeTracker) found(
+	tenant string, scope *trackerpb.Scope, partitions []int32, take func(*fakeJob, *job.Document),
+) {
 	for id, j := range f.jobs {
 		var doc job.Document
 		if j.tenant == tenant && j.in(tenant, scope) && slices.Contains(partitions, kafka.Partition(id, testPartitions)) &&

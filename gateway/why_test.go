@@ -191,7 +191,8 @@ func TestWhyOfNoJob(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.put("acme", 1, "default", "", job.Document{JobID: jobB, State: job.Completed})
 		for _, id := range []string{"7", jobA, jobB} {
-			if a := w.http("GET", "/v1/jobs/"+id+"/why", w.header("local", testSubject), nil); a.status != 404 || a.code != "not_found" {
+			a := w.http("GET", "/v1/jobs/"+id+"/why", w.header("local", testSubject), nil)
+			if a.status != 404 || a.code != "not_found" {
 				t.Errorf("%s: %d %s", id, a.status, a.body)
 			}
 		}

@@ -192,7 +192,8 @@ func (a *api) Get(
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	q := shard.Query{
-		JobID: m.JobId, Scope: shard.ScopeOf(m.Tenant, m.Scope), MinVersion: m.MinVersion, After: m.After, UntilTerminal: m.UntilTerminal,
+		JobID: m.JobId, Scope: shard.ScopeOf(m.Tenant, m.Scope), MinVersion: m.MinVersion, After: m.After,
+		UntilTerminal: m.UntilTerminal,
 	}
 	snap, err := a.wait(ctx, s, q)
 	if err != nil {

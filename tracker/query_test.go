@@ -135,15 +135,17 @@ func TestListsAndCountsOfAScope(t *testing.T) {
 				subjects []string
 				want     string
 			}{
-				"all":                   {nil, nil, "job-05 job-04 job-03 job-02 job-01 job-00"},
-				"the tenant's":          {&trackerpb.Scope{}, nil, "job-05 job-04 job-03 job-02 job-01 job-00"},
-				"ann's":                 {own("ann"), nil, "job-05 job-02 job-00"},
-				"ann's, by name":        {own("ann"), []string{"ann", "bob"}, "job-05 job-02 job-00"},
-				"bob's, by ann":         {own("ann"), []string{"bob"}, ""},
-				"nobody's":              {&trackerpb.Scope{Own: true}, nil, "job-03"},
-				"a grant's":             {&trackerpb.Scope{JobIds: []string{"job-01", "job-05", "job-99"}}, nil, "job-05 job-01"},
-				"ann's grant's":         {own("ann", "job-01", "job-02"), nil, "job-02"},
-				"of a type":             {&trackerpb.Scope{Types: []string{"demo.echo"}, JobIds: []string{"job-01"}}, nil, "job-01"},
+				"all":            {nil, nil, "job-05 job-04 job-03 job-02 job-01 job-00"},
+				"the tenant's":   {&trackerpb.Scope{}, nil, "job-05 job-04 job-03 job-02 job-01 job-00"},
+				"ann's":          {own("ann"), nil, "job-05 job-02 job-00"},
+				"ann's, by name": {own("ann"), []string{"ann", "bob"}, "job-05 job-02 job-00"},
+				"bob's, by ann":  {own("ann"), []string{"bob"}, ""},
+				"nobody's":       {&trackerpb.Scope{Own: true}, nil, "job-03"},
+				"a grant's":      {&trackerpb.Scope{JobIds: []string{"job-01", "job-05", "job-99"}}, nil, "job-05 job-01"},
+				"ann's grant's":  {own("ann", "job-01", "job-02"), nil, "job-02"},
+				"of a type": {
+					&trackerpb.Scope{Types: []string{"demo.echo"}, JobIds: []string{"job-01"}}, nil, "job-01",
+				},
 				"of another type":       {&trackerpb.Scope{Types: []string{"other"}}, nil, ""},
 				"an operator's, as all": {&trackerpb.Scope{AnyTenant: true}, nil, "job-05 job-04 job-03 job-02 job-01 job-00"},
 			} {

@@ -64,7 +64,8 @@ func (p Permissions) String() string {
 
 // PermissionNames returns the names of all permissions, sorted.
 func PermissionNames() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(permissionNames)), func(name string) bool { return name == adminName })
+	all := slices.Sorted(maps.Keys(permissionNames))
+	return slices.DeleteFunc(all, func(name string) bool { return name == adminName })
 }
 
 // ParsePermissions reads names separated by spaces, commas or plus signs.

@@ -39,7 +39,8 @@ func TestAThousandWatchersShareOneFrame(t *testing.T) {
 		all = append(all, w)
 		h.Subscribe(&Subscription{Subscriber: w, JobID: "a", Scope: auth.TenantScope("acme")})
 	}
-	h.Watched(&trackerpb.Watched{JobId: "a", Who: auth.TenantScope("acme").Key(), Outcome: trackerpb.Watched_WATCHING, Version: 1})
+	h.Watched(&trackerpb.Watched{JobId: "a", Who: auth.TenantScope("acme").Key(),
+		Outcome: trackerpb.Watched_WATCHING, Version: 1})
 	built := map[*outbox.Frame]bool{}
 	for v := range int64(updates) {
 		update := &trackerpb.Job{JobId: "a", Tenant: "acme", Version: v + 1, Document: fmt.Appendf(nil, `{"n":%d}`, v)}

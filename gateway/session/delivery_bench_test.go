@@ -86,7 +86,8 @@ func newAudience(b *testing.B, size int, extension string) *audience {
 			reading.Wait()
 		})
 	}
-	a.hub.Watched(&trackerpb.Watched{JobId: "a", Who: auth.TenantScope("acme").Key(), Outcome: trackerpb.Watched_WATCHING, Version: 1})
+	a.hub.Watched(&trackerpb.Watched{JobId: "a", Who: auth.TenantScope("acme").Key(),
+		Outcome: trackerpb.Watched_WATCHING, Version: 1})
 	return a
 }
 

@@ -86,7 +86,8 @@ func (b *bare) watch(jobID string) {
 func (b *bare) answer(jobID string, withheld bool) {
 	j := b.jobs[jobID]
 	w := &trackerpb.Watched{
-		JobId: jobID, Who: b.identity().Scope(auth.Read).Key(), Outcome: trackerpb.Watched_WATCHING, Version: j.Version, Position: j.Version,
+		JobId: jobID, Who: b.identity().Scope(auth.Read).Key(),
+		Outcome: trackerpb.Watched_WATCHING, Version: j.Version, Position: j.Version,
 	}
 	if withheld {
 		w.Ended, w.Withheld = true, int64(len(j.Document))

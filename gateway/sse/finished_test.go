@@ -27,7 +27,8 @@ func TestFinishedWithTheAnswer(t *testing.T) {
 		var tracker sync.WaitGroup
 		tracker.Go(func() {
 			h.Watched(&trackerpb.Watched{
-				JobId: "j", Who: auth.TenantScope("acme").Key(), Outcome: trackerpb.Watched_WATCHING, Version: 7, Position: 7, Ended: true,
+				JobId: "j", Who: auth.TenantScope("acme").Key(),
+				Outcome: trackerpb.Watched_WATCHING, Version: 7, Position: 7, Ended: true,
 			})
 		})
 		answers, err := s.Answers(t.Context())

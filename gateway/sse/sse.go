@@ -66,8 +66,9 @@ type subscription struct {
 	left     bool // the hub has ended it, but its last status is parked
 }
 
-// New begins to follow one job, if it is in the scope. last is the ID of the last event that its client has (Last-Event-ID): a
-// version, after which the stream goes on. Any other value is ignored. The caller must Close the stream.
+// New begins to follow one job, if it is in the scope. last is the ID of the last event that its client has
+// (Last-Event-ID): a version, after which the stream goes on. Any other value is ignored. The caller must Close the
+// stream.
 func New(h *hub.Hub, room Room, scope *auth.Scope, jobID, last string) *Stream {
 	version, err := strconv.ParseInt(last, 10, 64)
 	if err != nil || version < 0 {
@@ -76,9 +77,9 @@ func New(h *hub.Hub, room Room, scope *auth.Scope, jobID, last string) *Stream {
 	return begin(h, room, scope, ids{jobs: []string{jobID}, told: told{version}})
 }
 
-// NewMany begins to follow those of several jobs that are in the scope, each of them named once. last is the ID of the last event that
-// its client has (Last-Event-ID): a cursor, after which the stream goes on. Any other value is ignored. The caller
-// must Close the stream.
+// NewMany begins to follow those of several jobs that are in the scope, each of them named once. last is the ID of the
+// last event that its client has (Last-Event-ID): a cursor, after which the stream goes on. Any other value is ignored.
+// The caller must Close the stream.
 func NewMany(h *hub.Hub, room Room, scope *auth.Scope, jobs []string, last string) *Stream {
 	return begin(h, room, scope, ids{jobs: jobs, told: readCursor(last, jobs), many: true})
 }

@@ -42,8 +42,8 @@ func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*track
 	return mergeLists(pages, int(req.Limit), MaxPageBytes), nil
 }
 
-// Stats asks every tracker for the counts of the tenant's jobs that are in the scope, all of them if it is nil, and adds
-// them up. It tries again as List does.
+// Stats asks every tracker for the counts of the tenant's jobs that are in the scope, all of them if it is nil, and
+// adds them up. It tries again as List does.
 func (u *Upstream) Stats(ctx context.Context, tenant string, scope *trackerpb.Scope) (*trackerpb.StatsResponse, error) {
 	all, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.StatsResponse,
 		error) {

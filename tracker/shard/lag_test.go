@@ -62,7 +62,8 @@ func TestTheEndOfAFormerRoundEndsNoWatch(t *testing.T) {
 		g.want("it may be open again")
 		end := w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}, UntilTerminal: true})
 		end.wantWaiting(t, "the former round's end is none")
-		w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}}).wantVersion(t, "a question for the state now waits for nothing",
+		a := w.ask(t.Context(), Query{JobID: id, Scope: Scope{Tenant: tenant}})
+		a.wantVersion(t, "a question for the state now waits for nothing",
 			3)
 		w.lagging(false)
 		g.want("it is, and is handed out", "WATCHING "+id+"@4", id+"@5")

@@ -88,7 +88,8 @@ func List(st *store.Store, q store.Query, overlays []*Overlay) (page store.Page,
 	return r.List(q, parts, fresh)
 }
 
-// Stats counts the jobs that q selects by its tenant, subjects, types and IDs, in several shards' overlays and their store.
+// Stats counts the jobs that q selects by its tenant, subjects, types and IDs, in several shards' overlays and their
+// store.
 //
 // Where q selects all jobs of the tenant the counters of the store answer; else its jobs are looked at.
 func Stats(st *store.Store, q store.Query, overlays []*Overlay) (counts map[store.Tuple]int64, err error) {

@@ -295,7 +295,8 @@ func BenchmarkMemory(b *testing.B) {
 		// Questions at random warm the cache up.
 		for n := 0; n < 200_000; n += 7 {
 			k := n * 31 % ended
-			if _, err := shards[kafka.Partition(id(k), parts)].Get(ctx, Query{JobID: id(k), Scope: Scope{Tenant: tenant}}); err != nil {
+			q := Query{JobID: id(k), Scope: Scope{Tenant: tenant}}
+			if _, err := shards[kafka.Partition(id(k), parts)].Get(ctx, q); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -6,8 +6,8 @@ import "github.com/cespare/xxhash/v2"
 type Owners struct{ Tenant, Subject *string }
 
 // known tells which jobs a partition has, by the hashes of their IDs, and whose they are, by hashes of tenant and
-// subject. So a question for a job that the store does not have, or that is somebody else's, is answered without a read,
-// and takes the same time for both.
+// subject. So a question for a job that the store does not have, or that is somebody else's, is answered without a
+// read, and takes the same time for both.
 type known map[uint64]knownJob
 
 // knownJob is what is known of all jobs whose IDs have one hash; nearly always it is one job.
