@@ -25,7 +25,7 @@ func (w *world) webhooks() []*kgo.Record { return w.log(names.Requests(topic.Web
 func TestTheEndOfAJobBecomesAWebhook(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		id := jobIDs(1)[0]
-		w.append(id, event.Accepted, callback())
+		w.append(id, event.Accepted, of(tenant, "ann"), callback())
 		w.append(id, event.Claimed)
 		synctest.Wait()
 		if n := len(w.webhooks()); n != 0 {
@@ -38,7 +38,7 @@ func TestTheEndOfAJobBecomesAWebhook(t *testing.T) {
 			t.Fatalf("%d webhooks", len(requests))
 		}
 		r := parse(t, requests[0])
-		if r.Job != topic.WebhookType || r.Lane != topic.WebhookLane || r.Tenant != tenant || r.Policy.Validate() != nil ||
+		if r.Job != topic.WebhookType || r.Lane != topic.WebhookLane || r.Tenant != tenant || r.Subject != "ann" || r.Policy.Validate() != nil ||
 			r.Policy.Retention.Duration() != retention {
 			t.Fatalf("the request is %+v", r)
 		}
@@ -58,6 +58,9 @@ func TestTheEndOfAJobBecomesAWebhook(t *testing.T) {
 		queued := w.wantAppended("after its job is durable", event.CallbackQueued, 1)[0]
 		if queued.Delivery.JobID != r.JobID || queued.Delivery.Version != ended || queued.Delivery.State != job.Completed {
 			t.Fatalf("said %+v", queued.Delivery)
+		}
+		if e := w.wantAppended("the webhook is a job of the same user", event.Accepted, 2)[1]; e.Subject != "ann" {
+			t.Fatalf("it is a job of %q", e.Subject)
 		}
 		if len(snap.Deliveries) != 1 || snap.Deliveries[0] != *queued.Delivery {
 			t.Fatalf("the job remembers %+v", snap.Deliveries)

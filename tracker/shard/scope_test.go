@@ -89,10 +89,13 @@ func TestScopes(t *testing.T) {
 
 // A question for a job of somebody else reads as much as one for a job that is not there, however large its document.
 func TestForeignJobsCostWhatNoneCosts(t *testing.T) {
-	const size, times = 1 << 20, 50
+	const size, times = 60 << 10, 50
 	inBubble(t, func(t *testing.T, w *world) {
 		ids := jobIDs(2)
 		w.complete(ids[:1], size, of(tenant, "ann"))
+		if r, err := w.get(Query{JobID: ids[0], Scope: Scope{Tenant: tenant}}); err != nil || len(r.Job.Document) < size {
+			t.Fatalf("the document is not large: %v, %v", r.Job, err)
+		}
 		cost := func(id string, scope Scope) int64 {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
