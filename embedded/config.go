@@ -18,8 +18,8 @@ type Config struct {
 	// process at a time may use it. Default "data".
 	Data string
 	// Listen is the address, host:port, at which clients reach Ackwire; port 0 means a free port. On a
-	// loopback address clients without a token are accepted, as tenant AnonymousTenant. Default
-	// 127.0.0.1:8080.
+	// loopback address clients without a token are accepted, as tenant AnonymousTenant, unless the setting
+	// no-anonymous is given. Default 127.0.0.1:8080.
 	Listen string
 	// OpsListen is the address of /metrics, /healthz, /readyz and /startupz, and of /debug/pprof with the
 	// setting debug-endpoints. Default: a free port of 127.0.0.1 (Server.OpsAddr).

@@ -32,7 +32,7 @@ type Server struct {
 var ErrInUse = broker.ErrInUse
 
 // AnonymousTenant is the tenant of clients that send no token. They are accepted when Ackwire listens on a loopback
-// address.
+// address, unless the setting no-anonymous is given.
 const AnonymousTenant = serve.AnonymousTenant
 
 // Key returns the HS256 key in the data folder dir that signs and verifies clients' tokens, unless settings name other

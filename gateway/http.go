@@ -186,7 +186,11 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 	}
 	if err != nil {
 		g.log.Debug("request refused", "err", err)
-		g.problem(w, frame.NewProblem(code.Unauthenticated, "a valid token is needed"))
+		detail := "a valid token is needed"
+		if errors.Is(err, auth.ErrProxied) {
+			detail = "a request through a proxy needs a token"
+		}
+		g.problem(w, frame.NewProblem(code.Unauthenticated, detail))
 		return id, false
 	}
 	return id, g.permitted(w, r, id, needed)

@@ -68,6 +68,9 @@ func (i Identity) MayOrder(p Permissions) bool { return i.May(p) || i.May(Operat
 // ErrUnauthenticated is returned for a token that is missing or refused.
 var ErrUnauthenticated = errors.New("not authenticated")
 
+// ErrProxied is returned for a request without a token that came through a proxy. It matches ErrUnauthenticated.
+var ErrProxied = fmt.Errorf("%w: a request through a proxy needs a token", ErrUnauthenticated)
+
 // Verifier checks tokens. It is safe for concurrent use.
 type Verifier struct {
 	cfg         Config
@@ -302,10 +305,26 @@ func (v *Verifier) Identify(r *http.Request) (_ Identity, present bool, err erro
 		id, err := v.Verify(token)
 		return id, true, err
 	}
-	if id, ok := v.Anonymous(); ok {
-		return id, false, nil
+	id, ok := v.Anonymous()
+	switch {
+	case !ok:
+		return Identity{}, false, ErrUnauthenticated
+	case proxied(r):
+		return Identity{}, false, ErrProxied
 	}
-	return Identity{}, false, ErrUnauthenticated
+	return id, false, nil
+}
+
+// proxyHeaders are the headers that proxies add to requests, in the form of http.Header's keys.
+var proxyHeaders = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
+
+// proxied reports whether a request came through a proxy. Such a request is never anonymous: it comes from this
+// machine, where the proxy is, and its client may be anywhere.
+func proxied(r *http.Request) bool {
+	return slices.ContainsFunc(proxyHeaders, func(name string) bool {
+		_, there := r.Header[name]
+		return there
+	})
 }
 
 // Sign makes a token that a verifier with the same key and the default claims accepts for ttl. Without permissions the

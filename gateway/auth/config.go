@@ -28,7 +28,7 @@ type Config struct {
 	PermissionMap    map[string]string `help:"Permissions for other words in permissions-claim than the names of permissions, such as support=read:tenant+cancel:tenant. A name of a permission may also be given another meaning, such as read=read:tenant." placeholder:"WORD=PERMISSIONS"`
 	Permissions      string            `name:"default-permissions" help:"Permissions of a token without permissions-claim: names of submit, read, cancel (its own jobs), read:tenant, cancel:tenant (all jobs of the tenant), operate (all tenants), payloads and erase." default:"submit,read,cancel,payloads"`
 
-	AnonymousTenant string `help:"Tenant of clients that send no token. Allowed only on a loopback listener." placeholder:"TENANT"`
+	AnonymousTenant string `help:"Tenant of clients that send no token. Allowed only on a loopback listener; requests that came through a proxy need a token all the same." placeholder:"TENANT"`
 
 	// Key is the HS256 key itself, in place of KeyFile.
 	Key []byte `kong:"-"`

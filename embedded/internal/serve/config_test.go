@@ -114,3 +114,16 @@ func TestValidateTellsEveryPart(t *testing.T) {
 	}
 	t.Log(err)
 }
+
+// TestNoAnonymousIsClear checks that no-anonymous and anonymous-tenant are not given together.
+func TestNoAnonymousIsClear(t *testing.T) {
+	s := DefaultSettings()
+	s.NoAnonymous = true
+	if err := s.Validate(); err != nil {
+		t.Errorf("alone: %v", err)
+	}
+	s.Gateway.Auth.AnonymousTenant = "local"
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "no-anonymous") {
+		t.Errorf("with a tenant: %v", err)
+	}
+}

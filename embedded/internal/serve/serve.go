@@ -31,6 +31,8 @@ type Settings struct {
 	Ops       service.OpsConfig `embed:""`
 	Tracker   tracker.Settings  `embed:""`
 
+	NoAnonymous bool `help:"Accept no clients without a token. By default, on a loopback address and without configured keys, they are accepted as the tenant local."`
+
 	// The processor takes jobs from the lanes of the demo types, of the types in Handlers, and of webhooks.
 	Worker      flags.Runs     `embed:"" set:"grace=5s"`
 	Handlers    flags.Handlers `embed:""`
@@ -67,6 +69,9 @@ func (c Settings) Validate() error {
 		unused, c.Broker.Validate(), gw.Validate(), own.Validate(), c.Worker.Config().Validate(), c.Webhooks.Validate(),
 		c.Ops.Validate(),
 	}
+	if c.NoAnonymous && gw.Auth.AnonymousTenant != "" {
+		problems = append(problems, errors.New("no-anonymous and anonymous-tenant exclude each other"))
+	}
 	if c.NoProcessor && len(c.Handlers.Type) > 0 {
 		problems = append(problems,
 			errors.New("no-processor: without a processor there is nothing to run a handler (--type)"))
@@ -81,7 +86,7 @@ func DefaultSettings() Settings { return command.Defaults[Settings]() }
 func (c Settings) onOwnBroker() bool { return len(c.Gateway.Kafka.Brokers) == 0 }
 
 // AnonymousTenant is the tenant of clients that send no token. They are accepted when Ackwire listens on a loopback
-// address.
+// address, unless the setting no-anonymous is given.
 const AnonymousTenant = "local"
 
 // System has all services of this process, and the embedded broker if it runs one.
@@ -218,7 +223,7 @@ func (s *System) share() error {
 	}
 	gw.Auth.Key = key
 	if host, _, err := net.SplitHostPort(gw.Listen); err == nil && service.Loopback(host) &&
-		gw.Auth.AnonymousTenant == "" {
+		gw.Auth.AnonymousTenant == "" && !s.cfg.NoAnonymous {
 		gw.Auth.AnonymousTenant = AnonymousTenant
 	}
 	return nil
