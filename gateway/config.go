@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ackwire/ackwire/blobs"
@@ -42,7 +40,7 @@ type Config struct {
 	JobTypes string `help:"YAML file that declares the job types; without it there are the demo types." placeholder:"FILE"`
 
 	Auth           auth.Config `embed:""`
-	AllowedOrigins []string    `help:"Hosts, with * as a wildcard, whose pages may open a socket and use the HTTP API. Pages of the gateway's own host always may." placeholder:"PATTERN"`
+	AllowedOrigins []string    `help:"Origins whose pages may open a socket and use the HTTP API, such as https://app.example or https://*.app.example:8443; * alone means all. Without a scheme http and https are meant, without a port the scheme's own; a port * means any. Pages of the gateway's own host always may." placeholder:"ORIGIN"`
 
 	Internal peers.Config `embed:""`
 
@@ -137,8 +135,8 @@ func (c Config) Validate() error {
 	}
 	problems = append(problems, c.Auth.Validate(c.Listen), c.Internal.Validate())
 	for _, pattern := range c.AllowedOrigins {
-		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || strings.Contains(pattern, "/") {
-			problem("allowed-origins: %q is not a host with or without a port, such as *.example.com:8443", pattern)
+		if _, err := parseOrigin(pattern); err != nil {
+			problem("allowed-origins: %q: %w", pattern, err)
 		}
 	}
 	types, err := jobtypes.Load(c.JobTypes)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -186,9 +185,10 @@ func TestValidate(t *testing.T) {
 		},
 
 		{"origins", func(c *Config) { c.AllowedOrigins = []string{"app.example.com", "*.example.com:8443", "*"} }, ""},
+		{"an origin with its scheme", func(c *Config) { c.AllowedOrigins = []string{"https://app.example.com"} }, ""},
 		{
-			"an origin with its scheme", func(c *Config) { c.AllowedOrigins = []string{"https://app.example.com"} },
-			`allowed-origins: "https://app.example.com"`,
+			"an origin with a path", func(c *Config) { c.AllowedOrigins = []string{"https://app.example.com/"} },
+			`allowed-origins: "https://app.example.com/"`,
 		},
 		{"an empty origin", func(c *Config) { c.AllowedOrigins = []string{""} }, `allowed-origins: ""`},
 		{"an origin that is no pattern", func(c *Config) { c.AllowedOrigins = []string{"[a"} }, `allowed-origins: "[a"`},
@@ -251,46 +251,6 @@ func TestSignedTokensAreTaken(t *testing.T) {
 	id, err := v.Verify(signed)
 	if err != nil || id.Tenant != "alice" || id.Subject != "s" {
 		t.Errorf("got %+v, %v", id, err)
-	}
-}
-
-// Pages of foreign origins may not open a socket; what is no page sends no Origin.
-func TestOrigins(t *testing.T) {
-	for _, c := range []struct {
-		origin  string
-		allowed []string
-		ok      bool
-	}{
-		{"", nil, true},
-		{"http://gateway.example.com:8080", nil, true},
-		{"https://Gateway.Example.com:8080", nil, true},
-		{"http://gateway.example.com", nil, false},
-		{"http://gateway.example.com:8081", nil, false},
-		{"http://evil.example.net", nil, false},
-		{"null", nil, false},
-		{"http://", nil, false},
-		{"gateway.example.com:8080", nil, false},
-		{"http://[", nil, false},
-		{"https://app.example.com", []string{"app.example.com"}, true},
-		{"https://APP.example.com", []string{"App.example.com"}, true},
-		{"https://a.example.com", []string{"*.example.com"}, true},
-		{"https://a.b.example.com", []string{"*.example.com"}, true},
-		{"https://example.com", []string{"*.example.com"}, false},
-		{"https://evilexample.com", []string{"*.example.com"}, false},
-		{"https://app.example.com.evil.net", []string{"app.example.com", "*.example.com"}, false},
-		{"https://app.example.com@evil.net", []string{"app.example.com"}, false},
-		{"https://app.example.com:8443", []string{"app.example.com"}, false},
-		{"https://app.example.com:8443", []string{"other", "app.example.com:8443"}, true},
-		{"https://anything", []string{"*"}, true},
-	} {
-		g := &Gateway{cfg: Config{AllowedOrigins: c.allowed}}
-		r := &http.Request{Host: "gateway.example.com:8080", Header: http.Header{}}
-		if c.origin != "" {
-			r.Header.Set("Origin", c.origin)
-		}
-		if got := g.originAllowed(r); got != c.ok {
-			t.Errorf("%q with %q: %v", c.origin, c.allowed, got)
-		}
 	}
 }
 

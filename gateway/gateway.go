@@ -52,6 +52,7 @@ type Gateway struct {
 	log       *slog.Logger
 	names     topic.Names
 	types     jobtypes.Set
+	origins   origins
 	verifier  *auth.Verifier
 	metrics   *metrics
 	tracer    trace.Tracer // nil if no spans are made
@@ -101,8 +102,13 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	}
 	cfg.SubmitTimeout = cfg.submitTimeout()
 	bounds := cfg.Kafka.Bounds()
+	allowed, err := parseOrigins(cfg.AllowedOrigins)
+	if err != nil {
+		return nil, err
+	}
 	g := &Gateway{
 		cfg:     cfg,
+		origins: allowed,
 		env:     env.With("service", "gateway"),
 		names:   topic.Names{Prefix: cfg.TopicPrefix},
 		types:   types,

@@ -7,8 +7,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -396,35 +394,4 @@ func (g *Gateway) localPage(r *http.Request) bool {
 		host = h
 	}
 	return service.Loopback(strings.Trim(host, "[]")) && g.originAllowed(r)
-}
-
-// originAllowed reports whether a page may open a socket: one of the gateway's own host, or of a configured origin.
-// Programs other than browsers send no Origin (RFC 6455 §10.2), and are allowed.
-func (g *Gateway) originAllowed(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
-		return false
-	}
-	if strings.EqualFold(u.Host, r.Host) {
-		return true
-	}
-	return g.allowedOrigin(origin)
-}
-
-// allowedOrigin reports whether an origin matches the configured ones.
-func (g *Gateway) allowedOrigin(origin string) bool {
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
-		return false
-	}
-	for _, pattern := range g.cfg.AllowedOrigins {
-		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(u.Host)); err == nil && ok {
-			return true
-		}
-	}
-	return false
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"testing"
+	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -10,7 +11,7 @@ import (
 // TestScopesAreAnsweredOneByOne: of those who ask for one ID, a status reaches only those whom the tracker lets see the
 // job; and it is encoded once for all of them.
 func TestScopesAreAnsweredOneByOne(t *testing.T) {
-	h := New()
+	h := New(time.Minute)
 	h.Attach(&noUpstream{})
 	scopes := map[string]*auth.Scope{
 		"owner": auth.SubjectScope("acme", "ann"), "stranger": auth.SubjectScope("acme", "bob"),
