@@ -120,7 +120,12 @@ func (s *Server) postJob(w http.ResponseWriter, r *http.Request) {
 		problem(w, frame.NewProblem(c, "the body cannot be read"))
 		return
 	}
-	if key := strings.Trim(r.Header.Get("Idempotency-Key"), `"`); key != "" {
+	key, err := frame.ParseKey(r.Header.Values(frame.KeyHeader))
+	if err != nil {
+		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
+		return
+	}
+	if key != "" {
 		q.Key = key
 	}
 	q.Traceparent, q.Tracestate = r.Header.Get(frame.TraceparentHeader), r.Header.Get(frame.TracestateHeader)

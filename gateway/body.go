@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/wire"
@@ -140,15 +139,13 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64
 	if err != nil {
 		return none, err
 	}
-	if key := r.Header.Get("Idempotency-Key"); key != "" {
-		// The draft of Idempotency-Key requires a quoted string (RFC 9651); one without quotes is accepted too.
-		key = unquoted(key)
-		if !utf8.ValidString(key) {
-			return none, frame.NewProblem(code.InvalidFrame, "Idempotency-Key is not UTF-8")
-		}
-		if request.Key != "" && request.Key != key {
-			return none, frame.NewProblem(code.InvalidFrame, "key and Idempotency-Key differ")
-		}
+	key, err := frame.ParseKey(r.Header.Values(frame.KeyHeader))
+	switch {
+	case err != nil:
+		return none, frame.NewProblem(code.InvalidFrame, err.Error())
+	case key != "" && request.Key != "" && request.Key != key:
+		return none, frame.NewProblem(code.InvalidFrame, "key and Idempotency-Key differ")
+	case key != "":
 		request.Key = key
 	}
 	if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {

@@ -70,6 +70,15 @@ func TestBadRequests(t *testing.T) {
 				400, "invalid_frame",
 			},
 			{
+				"two headers with a key", "POST", "/v1/jobs",
+				http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"a", "a"}}, echo, 400, "invalid_frame",
+			},
+			{"a key that does not end", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", `"a`), echo, 400, "invalid_frame"},
+			{
+				"a key with parameters", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", `"a";b=1`), echo, 400,
+				"invalid_frame",
+			},
+			{
 				"two keys", "POST", "/v1/jobs", with(asJSON, "Idempotency-Key", `"a"`),
 				`{"job":"demo.echo","payload":1,"key":"b"}`, 400, "invalid_frame",
 			},
@@ -185,6 +194,12 @@ func TestTheSameKey(t *testing.T) {
 		_, first := post(`"k1"`, `{"a":1,"b":2}`)
 		if first.JobID == "" || first.Duplicate {
 			t.Fatalf("first: %+v", first)
+		}
+		if _, bare := post(`a"b\`, `1`); bare.JobID != "" {
+			t.Errorf("a quote in a key without quotes: %+v", bare)
+		}
+		if _, escaped := post(`"\k1"`, `1`); escaped.JobID != "" {
+			t.Errorf("an escape that is none: %+v", escaped)
 		}
 		if _, second := post("k1", `{ "b": 2.0, "a": 1 }`); second.JobID != first.JobID || !second.Duplicate {
 			t.Errorf("the same JSON value again: %+v", second)
