@@ -208,7 +208,7 @@ func (c *keysCmd) Run() error {
 
 type webhookSecretCmd struct {
 	Data    string `help:"Data folder of the server." default:"data"`
-	KeyFile string `name:"webhook-key-file" help:"File with the key from which secrets are derived, a line of text or bytes; by default the key of the data folder." placeholder:"FILE"`
+	KeyFile string `name:"webhook-key-file" help:"File with the key from which secrets are derived, a line of text or bytes; by default the keys of the data folder." placeholder:"FILE"`
 	Tenant  string `help:"The tenant." required:""`
 }
 
@@ -226,8 +226,7 @@ func (c *webhookSecretCmd) Run() error {
 
 func (c *webhookSecretCmd) keys() ([][]byte, error) {
 	if c.KeyFile == "" {
-		key, err := serve.ExistingKey(c.Data)
-		return [][]byte{key}, err
+		return serve.ExistingWebhookKeys(c.Data)
 	}
 	keys, err := keyfile.Read(c.KeyFile, webhook.MaxKeys)
 	if err != nil {

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"github.com/ackwire/ackwire/gateway"
@@ -50,11 +51,9 @@ func (s *System) buildProcessor(ctx context.Context) error {
 		return err
 	}
 	if len(hooks.Keys) == 0 && len(hooks.Secrets) == 0 {
-		key, err := Key(s.cfg.Broker.Data)
-		if err != nil {
+		if hooks.Keys, err = s.webhookKeys(); err != nil {
 			return err
 		}
-		hooks.Keys = [][]byte{key}
 	}
 	if err := webhook.Register(s.workers, hooks); err != nil {
 		return err
@@ -64,4 +63,19 @@ func (s *System) buildProcessor(ctx context.Context) error {
 		s.callbacks = callbacks.Run
 	}
 	return err
+}
+
+// webhookKeys returns the data folder's keys for webhooks.
+func (s *System) webhookKeys() ([][]byte, error) {
+	dir := s.cfg.Broker.Data
+	before, err := used(dir)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := WebhookKeys(dir, before)
+	if len(keys) > 1 {
+		s.env.Log.Warn("webhooks are signed by the key of tokens, too, as in earlier versions: once their endpoints know "+
+			"the first secret of ackwire webhook-secret, write none into the file", "file", filepath.Join(dir, formerKey))
+	}
+	return keys, err
 }

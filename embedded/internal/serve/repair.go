@@ -16,12 +16,15 @@ import (
 	"github.com/ackwire/ackwire/tracker"
 )
 
+// trackerFolder is the tracker's folder in the data folder.
+const trackerFolder = "tracker"
+
 func trackerConfig(cfg Settings, ownBroker bool) tracker.Config {
 	t := tracker.Config{
 		Kafka: cfg.Gateway.Kafka, Topics: cfg.Gateway.Topics,
 		TopicPrefix: cfg.Gateway.TopicPrefix, Partitions: cfg.Gateway.Partitions,
 		Settings: cfg.Tracker, Internal: cfg.Gateway.Internal,
-		Data: filepath.Join(cfg.Broker.Data, "tracker"), FS: vfs.Default, Blobs: cfg.Gateway.Blobs,
+		Data: filepath.Join(cfg.Broker.Data, trackerFolder), FS: vfs.Default, Blobs: cfg.Gateway.Blobs,
 	}
 	if ownBroker {
 		t.NoView = true // the embedded broker cannot compact
