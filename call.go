@@ -40,6 +40,7 @@ type ackFields struct {
 	jobID, state, statusURL string
 	duplicate               bool
 	grant                   Grant
+	warning                 string
 }
 
 // counted reports whether the server counts k among the requests in flight, whose number it bounds.

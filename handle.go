@@ -127,7 +127,7 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 			c.wakeLocked()
 		}
 	case !k.abandoned:
-		k.ack = ackFields{string(h.jobID), string(h.state), string(h.statusURL), h.duplicate, grant}
+		k.ack = ackFields{string(h.jobID), string(h.state), string(h.statusURL), h.duplicate, grant, string(h.warning)}
 		if k.watch {
 			// Here and not in Submit: the next frame may already be this job's first status.
 			k.sub = c.subLocked(k.ack.jobID)

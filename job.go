@@ -37,6 +37,9 @@ type Ack struct {
 	Duplicate bool
 	// Grant is the one that WithGrant asked for; without a token if none was asked for.
 	Grant Grant
+	// Warning names fields of the submit that the server does not know and has passed over, such as those of a client
+	// that is newer than its server; usually empty.
+	Warning string
 }
 
 // transport is how a handle reaches its job: over a client's socket, or over HTTP.

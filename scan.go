@@ -13,6 +13,7 @@ import (
 type head struct {
 	typ, id                 []byte
 	jobID, state, statusURL []byte
+	warning                 []byte // of an ack
 	job                     []byte // the raw document of a status
 	grant                   []byte // the raw grant of an ack
 	version                 int64
@@ -35,6 +36,8 @@ func scanHead(b []byte) (h head, ok bool) {
 			h.state, ok = unquote(val)
 		case "statusUrl":
 			h.statusURL, ok = unquote(val)
+		case "warning":
+			h.warning, ok = unquote(val)
 		case "version":
 			var err error
 			h.version, err = strconv.ParseInt(string(val), 10, 64)

@@ -107,8 +107,11 @@ func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts .
 			return nil, refused && (e.Code == code.Indeterminate || k.sends > 1 && e.Retryable), err
 		}
 		return &Job{
-			ID:  k.ack.jobID,
-			Ack: Ack{State: job.State(k.ack.state), StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate, Grant: k.ack.grant},
+			ID: k.ack.jobID,
+			Ack: Ack{
+				State: job.State(k.ack.state), StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate, Grant: k.ack.grant,
+				Warning: k.ack.warning,
+			},
 			via: c, sub: k.sub, held: k.sub != nil,
 		}, false, nil
 	})

@@ -332,3 +332,25 @@ func TestCancelAndRetry(t *testing.T) {
 		}
 	})
 }
+
+// TestWarningOfAnAck passes on what the server says of fields that it does not know.
+func TestWarningOfAnAck(t *testing.T) {
+	const said = `a submit has no field "run_at"`
+	const warning = `"warning":"a submit has no field \"run_at\""`
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		for ack, want := range map[string]string{warning: said, `"duplicate":true`: ""} {
+			sub := c.testSubmit(t)
+			g := p.want(frame.Submit)
+			p.send(`{"type":"ack","id":%q,"jobId":"j1","state":"pending","statusUrl":"/v1/jobs/j1",%s}`, g.ID, ack)
+			if j, err := sub.end(); err != nil || j.Warning != want {
+				t.Errorf("%s: %+v, %v", ack, j, err)
+			}
+		}
+	})
+	inHTTPBubble(t, func(t *testing.T, c *HTTPClient, _ *answers) {
+		if j, err := c.Submit(t.Context(), "a.b", 1, NoKey()); err != nil || j.Warning != said {
+			t.Errorf("%+v, %v", j, err)
+		}
+	}, says(202, strings.Replace(acked, `"duplicate":true`, warning, 1)))
+}

@@ -47,6 +47,11 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
+	strict, err := strictParam(r)
+	if err != nil {
+		g.problem(w, err)
+		return
+	}
 	limit := g.cfg.largestBody(g.types)
 	length := r.ContentLength
 	if length < 0 {
@@ -70,6 +75,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
+	request.Strict = request.Strict || strict
 	ack, version, err := g.submitHeld(ctx, id, request, held, began)
 	if err != nil {
 		g.problem(w, err)
@@ -77,6 +83,9 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Location", ack.StatusURL)
+	if ack.Warning != "" {
+		h.Set(frame.WarningHeader, ack.Warning) // also where the answer is the job's document
+	}
 	if wait > 0 && ack.Grant == nil && id.May(auth.Read) && g.waitFor(w, r, id, ack.JobID, version, wait) {
 		return
 	}

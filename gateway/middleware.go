@@ -66,7 +66,7 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 		AllowedHeaders: []string{"Authorization", "Content-Type", frame.KeyHeader, "If-None-Match", lastEventID, "Prefer",
 			"Range", frame.TraceparentHeader, frame.TracestateHeader, requestIDHeader},
 		ExposedHeaders: []string{"Content-Disposition", "Content-Range", "ETag", "Location", preferenceApplied, "Retry-After",
-			frame.AsOfHeader, requestIDHeader},
+			frame.AsOfHeader, frame.WarningHeader, requestIDHeader},
 		MaxAge:               corsMaxAge,
 		OptionsSuccessStatus: http.StatusNoContent,
 	}).Handler(next)

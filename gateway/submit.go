@@ -118,6 +118,7 @@ func (g *Gateway) submit(
 	ack, version, err = g.write(ctx, s)
 	if err == nil {
 		g.grantWith(ctx, id, r.Grant, &ack)
+		ack.Warning = unknownFields(r.Unknown)
 	}
 	return ack, version, err
 }
@@ -179,6 +180,9 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		return nil, frame.NewProblem(code.InvalidFrame, "payload is missing")
 	case utf8.RuneCountInString(r.Key) > frame.MaxKeyChars:
 		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("key is longer than %d characters", frame.MaxKeyChars))
+	}
+	if err := checkFields(r); err != nil {
+		return nil, err
 	}
 	t, ok := g.types[r.Job]
 	switch {

@@ -24,9 +24,16 @@ import (
 // Decode reads one client frame. The error is a frame.Problem. With it the returned frame has the ID, if that could be
 // read, for the answer.
 func Decode(b []byte) (frame.ClientFrame, error) {
-	var f frame.ClientFrame
-	if err := decode(b, &f); err != nil {
+	var read struct {
+		frame.ClientFrame
+		Others jsontext.Value `json:",embed"`
+	}
+	if err := decode(b, &read); err != nil {
 		return frame.ClientFrame{ID: head(b).ID}, err
+	}
+	f := read.ClientFrame
+	if f.Type == frame.Submit {
+		f.Unknown = append(foreign(&f), names(read.Others)...)
 	}
 	if utf8.RuneCountInString(f.ID) > frame.MaxIDChars {
 		return frame.ClientFrame{}, invalid("id is longer than %d characters", frame.MaxIDChars)
@@ -39,9 +46,13 @@ func Decode(b []byte) (frame.ClientFrame, error) {
 
 // DecodeSubmit reads the body of POST /v1/jobs.
 func DecodeSubmit(b []byte) (frame.SubmitRequest, error) {
-	var r frame.SubmitRequest
-	err := decode(b, &r)
-	return r, err
+	var read struct {
+		frame.SubmitRequest
+		Others jsontext.Value `json:",embed"`
+	}
+	err := decode(b, &read)
+	read.Unknown = names(read.Others)
+	return read.SubmitRequest, err
 }
 
 // DecodeWatch reads the body of POST /v1/events.

@@ -117,6 +117,11 @@ type SubmitRequest struct {
 	Tracestate string `json:"tracestate,omitempty"`
 	// Grant asks for a grant for the job, which the ack then has.
 	Grant *GrantOptions `json:"grant,omitempty"`
+	// Strict refuses the submit if it has fields that a submit does not have; over HTTP it may be the query parameter
+	// of this name. Without it such fields are named in the ack's Warning.
+	Strict bool `json:"strict,omitempty"`
+	// Unknown are the names of such fields, as the server has read them.
+	Unknown []string `json:"-"`
 }
 
 // GrantOptions says how long a grant is valid and what it permits.
@@ -174,6 +179,8 @@ type AckFrame struct {
 	StatusURL string `json:"statusUrl"`           // the path of its document, relative to the gateway's URL
 	Duplicate bool   `json:"duplicate,omitempty"` // an earlier submit with the same idempotency key made the job
 	Grant     *Grant `json:"grant,omitempty"`     // the grant that the submit asked for
+	// Warning names fields of the submit that a submit does not have, and that were passed over. It is ASCII.
+	Warning string `json:"warning,omitempty"`
 }
 
 // SubscribedFrame answers subscribe with the current version of each job, or the reason why it cannot be watched.

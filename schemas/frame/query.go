@@ -34,6 +34,9 @@ const (
 // this time. RFC 3339 with milliseconds.
 const AsOfHeader = "Ackwire-As-Of"
 
+// WarningHeader is the ack's Warning in the answer to POST /v1/jobs, also where that answer is a document.
+const WarningHeader = "Ackwire-Warning"
+
 // JobList is the body of GET /v1/jobs: documents, newest first.
 type JobList struct {
 	Jobs []json.RawMessage `json:"jobs"` // each a job.Document
