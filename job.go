@@ -102,6 +102,13 @@ func (j *Job) Retry(ctx context.Context) (job.State, error) {
 	return j.via.order(ctx, frame.Retry, j)
 }
 
+// Erase removes the job, which must have ended: its document, its payload and its result (DELETE /v1/jobs/{id}). When
+// it returns nil, every question about the job fails with the code not_found, and so does a submit with the job's
+// idempotency key until its retention is over. The token needs the permission erase. For a job that has not ended it
+// fails with an *Error with the code invalid_state. An error that is Retryable leaves it open whether the job is
+// erased; to call Erase again is harmless, and fails with not_found if it is.
+func (j *Job) Erase(ctx context.Context) error { return j.via.rest().erase(ctx, j.ID) }
+
 // Why returns what the job waits for (GET /v1/jobs/{id}/why): a reason code for programs and a sentence for people.
 func (j *Job) Why(ctx context.Context) (frame.Why, error) { return j.via.rest().why(ctx, j.ID) }
 

@@ -232,6 +232,22 @@ func (r *rest) get(ctx context.Context, jobID, prefer string) (Status, error) {
 	return st, nil
 }
 
+// erase removes an ended job (DELETE /v1/jobs/{id}).
+func (r *rest) erase(ctx context.Context, jobID string) error {
+	what, path, err := jobPath("erase ", jobID, "")
+	if err != nil {
+		return err
+	}
+	resp, err := r.do(ctx, request{what: what, method: http.MethodDelete, path: path})
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode != http.StatusNoContent:
+		return refusal(resp)
+	}
+	return resp.Body.Close()
+}
+
 // why reads what a job waits for (GET /v1/jobs/{id}/why).
 func (r *rest) why(ctx context.Context, jobID string) (why frame.Why, err error) {
 	what, path, err := jobPath("why ", jobID, "/why")

@@ -32,6 +32,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /v1/jobs", s.listJobs)
 	s.mux.HandleFunc("GET /v1/stats", s.getStats)
 	s.mux.HandleFunc("GET /v1/jobs/{id}", s.getJob)
+	s.mux.HandleFunc("DELETE /v1/jobs/{id}", s.eraseJob)
 	s.mux.HandleFunc("GET /v1/jobs/{id}/why", s.withJob(s.getWhy))
 	s.mux.HandleFunc("GET /v1/jobs/{id}/result", s.withJob(s.getResult))
 	s.mux.HandleFunc("GET /v1/jobs/{id}/deliveries", s.withJob(func(w http.ResponseWriter, r record) {
@@ -182,6 +183,22 @@ func (s *Server) getJob(w http.ResponseWriter, q *http.Request) {
 	}
 	version, doc, _ := s.await(q, r, preferWait(q))
 	writeDocument(w, version, doc)
+}
+
+// eraseJob removes an ended job. Its key is kept, and gives no other job.
+func (s *Server) eraseJob(w http.ResponseWriter, q *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r := s.findLocked(q.PathValue("id")); {
+	case r == nil:
+		problem(w, frame.NewProblem(code.NotFound, ""))
+	case !r.doc.State.Terminal():
+		problem(w, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", r.doc.State)))
+	default:
+		r.stopTimers()
+		delete(s.records, r.doc.JobID)
+		w.WriteHeader(http.StatusNoContent)
+	}
 }
 
 func writeDocument(w http.ResponseWriter, version int64, doc []byte) {

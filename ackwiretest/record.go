@@ -80,6 +80,9 @@ func (s *Server) submitLocked(q frame.SubmitRequest) (ack frame.AckFrame, r *rec
 	}
 	key := q.Job + "\x00" + q.Key
 	if old := s.keys[key]; q.Key != "" && old != nil {
+		if s.records[old.doc.JobID] != old {
+			return refuse(code.NotFound, "the job of this key was erased")
+		}
 		if !samePayload(old.request.Payload, q.Payload) {
 			return refuse(code.IdempotencyKeyReused, "the key was used with another payload")
 		}

@@ -21,6 +21,7 @@ const (
 	readJob                // one that the client may read
 	cancelJob              // one that it may cancel
 	retryJob               // one that it may retry
+	eraseJob               // one that it may read, to be erased
 	allJobs                // all that it may read
 )
 
@@ -40,6 +41,7 @@ var doors = map[string]door{
 	"POST /v1/jobs":                 {auth.Submit, noJob, `{"job":"demo.echo","payload":1}`, ""},
 	"GET /v1/jobs/{id}":             {auth.Read, readJob, "", ""},
 	"HEAD /v1/jobs/{id}":            {auth.Read, readJob, "", ""},
+	"DELETE /v1/jobs/{id}":          {auth.Read | auth.Erase, eraseJob, "", ""},
 	"GET /v1/jobs/{id}/why":         {auth.Read, readJob, "", ""},
 	"HEAD /v1/jobs/{id}/why":        {auth.Read, readJob, "", ""},
 	"GET /v1/jobs/{id}/result":      {auth.Read, readJob, "", ""},
@@ -131,9 +133,9 @@ func (d door) permits(p auth.Permissions) bool {
 func TestDoors(t *testing.T) {
 	inWorld(t, tokensOnly, func(t *testing.T, w *world) {
 		for _, x := range targets {
-			for _, r := range []reach{readJob, cancelJob, retryJob} {
+			for _, r := range []reach{readJob, cancelJob, retryJob, eraseJob} {
 				state := job.Completed
-				if r == retryJob {
+				if r == retryJob || r == eraseJob {
 					state = job.Processing
 				}
 				if x.tenant != "" {
@@ -166,7 +168,7 @@ func (w *world) tryDoor(what, name string, d door, p auth.Permissions, who http.
 		return
 	}
 	of := d.reach
-	if of != cancelJob && of != retryJob {
+	if of != cancelJob && of != retryJob && of != eraseJob {
 		of = readJob
 	}
 	answers := map[string]string{}

@@ -53,11 +53,13 @@ func (g *Gateway) routes() []route {
 	}
 	jobs := read("list", gzipped(g.listJobs))
 	jobs[http.MethodPost] = endpoint{"submit", g.postJob}
+	one := read("get", g.getJob)
+	one[http.MethodDelete] = endpoint{"erase", g.deleteJob}
 	events := read("events", g.getEvents)
 	events[http.MethodPost] = endpoint{"events", g.postEvents}
 	return []route{
 		{"/v1/jobs", jobs},
-		{"/v1/jobs/{id}", read("get", g.getJob)},
+		{"/v1/jobs/{id}", one},
 		{"/v1/jobs/{id}/why", read("why", g.getWhy)},
 		{"/v1/jobs/{id}/result", read("result", g.getResult)},
 		{"/v1/jobs/{id}/deliveries", read("deliveries", g.getDeliveries)},

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/google/uuid"
 
+	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
@@ -99,6 +100,10 @@ func (g *Gateway) reserveID(ctx context.Context, s *submission) (*trackerpb.Rese
 	r, err := s.to.Reserve(ctx, &trackerpb.ReserveRequest{
 		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: s.holder, Scope: s.scope().Proto(),
 	})
+	if connect.CodeOf(err) == connect.CodeNotFound {
+		return nil, frame.NewProblem(code.NotFound,
+			"the job of this key was erased: the key gives a new job when the retention of the erased one is over")
+	}
 	if err != nil {
 		g.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
 		return nil, unavailable("no tracker answers for this key")

@@ -67,8 +67,8 @@ var (
 
 	// routes are the names of handler's endpoints.
 	routes = []string{
-		"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "stats", "grant", "ticket",
-		"ws", otherRoute,
+		"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "erase", "stats", "grant",
+		"ticket", "ws", otherRoute,
 	}
 
 	handshakes = []string{handshakeOK, string(code.UpgradeRequired), string(code.Unauthenticated), string(code.Forbidden),

@@ -376,6 +376,7 @@ func (g *Gateway) verdict(
 		if _, why := g.reserveID(ctx, s); errors.Is(why, errClosed) {
 			return frame.AckFrame{}, 0, errClosed // the system was closed after the key was reserved
 		}
+		g.dropPayload(ctx, s) // the job was erased, so the same key again is refused
 	}
 	if err != nil {
 		g.logOf(ctx).Warn("verdict not known", "job", s.jobID, "err", err)

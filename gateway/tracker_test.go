@@ -212,6 +212,10 @@ func (f *fakeTracker) order(tenant string, e *event.Event, version int64) {
 		f.setLocked(tenant, e.JobID, version, job.Retrying)
 		return
 	}
+	if e.Type == event.Erased {
+		delete(f.jobs, e.JobID)
+		return
+	}
 	f.setLocked(tenant, e.JobID, version, job.Cancelled)
 }
 

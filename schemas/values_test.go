@@ -94,6 +94,7 @@ var events = []event.Event{
 		Delivery: &event.Delivery{JobID: deliveryID, State: job.Completed, Version: version},
 	},
 	{Type: event.PayloadLost, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Dispatch: 1, Request: &source},
+	{Type: event.Erased, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Round: 1},
 	{Type: event.RequestLost, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Request: &source},
 }
 

@@ -78,7 +78,7 @@ func (o *owner) removeBlobs(ctx context.Context, st *store.Partition, mark strin
 	}
 	another, err := st.Get(id)
 	failed = append(failed, err)
-	if err == nil && another == nil {
+	if err == nil && (another == nil || another.Job.Erased()) {
 		remove(bucket.RemoveIn, event.ResultPrefix(id))
 		if !event.NamedByGateway(life) {
 			remove(bucket.RemoveIn, event.PayloadPrefix(id))

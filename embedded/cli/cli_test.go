@@ -48,6 +48,7 @@ type tool struct {
 	Cancel CancelCmd `cmd:"" help:"Stop a job."`
 	Retry  RetryCmd  `cmd:"" help:"Run a job again."`
 	Grant  GrantCmd  `cmd:"" help:"Print a grant."`
+	Erase  EraseCmd  `cmd:"" help:"Remove jobs."`
 }
 
 // script is a server that answers every submit and subscribe with the same frames, in

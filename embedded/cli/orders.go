@@ -71,6 +71,33 @@ func (c *RetryCmd) Run(env *Env) error {
 	})
 }
 
+// EraseCmd removes ended jobs.
+type EraseCmd struct {
+	Flags `embed:""`
+	IDs   []string `arg:"" name:"jobid" help:"IDs of jobs that have ended."`
+}
+
+// Help returns the text that kong prints below the flags.
+func (c *EraseCmd) Help() string {
+	return "The jobs' documents, payloads and results are removed, and they are not known any more. Kafka holds their " +
+		"records until its retention. The token needs the permission erase. Exit codes: 0 all are removed; 2 a job has " +
+		"not ended, is not known, or the request was refused: the jobs after it are not removed, either."
+}
+
+// Run implements the command.
+func (c *EraseCmd) Run(env *Env) error {
+	for _, id := range c.IDs {
+		_, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (struct{}, error) {
+			return struct{}{}, api.Job(id).Erase(ctx)
+		})
+		if err != nil {
+			return c.queryError(env, err)
+		}
+		fmt.Fprintf(env.Stderr, "job %s is erased\n", clean(id))
+	}
+	return nil
+}
+
 // connected connects to the gateway and calls do, both within orderTimeout.
 func (f *Flags) connected(env *Env, v *view, do func(context.Context, *ackwire.Client) error) error {
 	ctx, cancel := context.WithTimeout(env.Context, orderTimeout)

@@ -28,7 +28,7 @@ const (
 	UnsupportedMediaType Code = "unsupported_media_type"
 	// UpgradeRequired (HTTP 426): GET /v1/ws is no WebSocket handshake (RFC 6455 section 4.2.1).
 	UpgradeRequired Code = "upgrade_required"
-	// InvalidState (HTTP 409): Cancel of a job that has ended, or retry of one that has not.
+	// InvalidState (HTTP 409): Cancel of a job that has ended, or retry or erasure of one that has not.
 	InvalidState Code = "invalid_state"
 	// IdempotencyKeyReused (HTTP 422): The key was used before with another payload.
 	IdempotencyKeyReused Code = "idempotency_key_reused"
@@ -101,7 +101,7 @@ var infos = map[Code]Info{
 	MethodNotAllowed:     {HTTP: 405, Retryable: false, Title: "Method not allowed", Meaning: "The route exists, but not with this HTTP method; Allow names those it has."},
 	UnsupportedMediaType: {HTTP: 415, Retryable: false, Title: "Unsupported media type", Meaning: "The body's Content-Type is not application/json."},
 	UpgradeRequired:      {HTTP: 426, Retryable: false, Title: "Upgrade required", Meaning: "GET /v1/ws is no WebSocket handshake (RFC 6455 section 4.2.1)."},
-	InvalidState:         {HTTP: 409, Retryable: false, Title: "Not possible in this state", Meaning: "Cancel of a job that has ended, or retry of one that has not."},
+	InvalidState:         {HTTP: 409, Retryable: false, Title: "Not possible in this state", Meaning: "Cancel of a job that has ended, or retry or erasure of one that has not."},
 	IdempotencyKeyReused: {HTTP: 422, Retryable: false, Title: "Idempotency key reused", Meaning: "The key was used before with another payload."},
 	RateLimited:          {HTTP: 429, Retryable: true, Title: "Too many requests", Meaning: "A rate limit was hit; retryAfter says when to come back."},
 	LimitExceeded:        {HTTP: 429, Retryable: false, Title: "Limit exceeded", Meaning: "A named bound was hit: subscriptions, sessions, submits in flight, open jobs or webhooks to be delivered."},

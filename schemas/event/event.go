@@ -46,6 +46,7 @@ const (
 	Expired          Type = "expired"          // tracker: retention is over
 	CallbackQueued   Type = "callbackQueued"   // tracker: a webhook's job is durable
 	PayloadLost      Type = "payloadLost"      // tracker: Kafka no longer holds what the next run needs
+	Erased           Type = "erased"           // gateway: the owner wants an ended job to be removed
 	// operator: no worker will take the request, which is among the dead letters
 	RequestLost Type = "requestLost"
 )
@@ -53,7 +54,7 @@ const (
 // Types lists every event type.
 var Types = []Type{Accepted, Claimed, Beat, Progress, Completed, Failed, Released, LeaseExpired,
 	AttemptTimedOut, Requeued, CancelRequested, CancelForced, RetryRequested, DeadlineExceeded, Expired, CallbackQueued,
-	PayloadLost, RequestLost}
+	PayloadLost, Erased, RequestLost}
 
 // maxCount bounds dispatches and rounds.
 const maxCount = math.MaxInt32
@@ -111,9 +112,9 @@ type Event struct {
 	// Renewal, in leaseExpired, is the offset of the last event of the run (claimed, beat or progress) that
 	// the lease's timer has seen. The event counts only if no later one is in the log.
 	Renewal *int64 `json:"renewal,omitempty"`
-	// Round, in cancelRequested, retryRequested, deadlineExceeded and expired, is the number of explicit
-	// retries that the writer has seen: the event counts only in this round. It is 0 for a job that was
-	// never retried explicitly.
+	// Round, in cancelRequested, retryRequested, deadlineExceeded, expired and erased, is the number of
+	// explicit retries that the writer has seen: the event counts only in this round. It is 0 for a job that
+	// was never retried explicitly.
 	Round int `json:"round,omitempty"`
 
 	Progress  *job.Progress   `json:"progress,omitempty"`  // in progress
@@ -316,7 +317,7 @@ func (e *Event) Validate() error {
 		need("request", e.Request == nil || e.Request.valid())
 	case RequestLost:
 		need("request", e.Request.valid())
-	case CancelRequested, RetryRequested, DeadlineExceeded, Expired:
+	case CancelRequested, RetryRequested, DeadlineExceeded, Expired, Erased:
 		round()
 	case CallbackQueued:
 		need("delivery", e.Delivery.valid())

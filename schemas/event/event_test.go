@@ -27,6 +27,7 @@ var good = map[Type]string{
 	LeaseExpired: fence + `,"renewal":0`, Requeued: `"dispatch":2,"request":{"topic":"t","partition":0,"offset":0}`,
 	CancelForced: `"dispatch":1`, CancelRequested: `"round":0`, RetryRequested: `"round":1`, DeadlineExceeded: `"round":0`,
 	Expired:        `"round":0`,
+	Erased:         `"round":0`,
 	CallbackQueued: `"delivery":{"jobId":"d","state":"completed","version":1}`,
 	PayloadLost:    `"dispatch":1`,
 	RequestLost:    `"request":{"topic":"t","partition":0,"offset":0}`,

@@ -51,12 +51,15 @@ const (
 	HeaderViewKind = "ackwire-kind"
 )
 
-// Values of HeaderViewKind. The key of such a record is the value, a slash and the partition.
+// Values of HeaderViewKind. The key of such a record is the value, a slash and the partition, but for ViewErased.
 const (
 	// ViewCheckpoint marks a record that says up to which offset of status the records before it are complete.
 	ViewCheckpoint = "checkpoint"
 	// ViewOwner marks a record that says which tracker writes the records after it.
 	ViewOwner = "owner"
+	// ViewErased marks the marker of an erased job, which keeps its ID from being used again. Its key is the job ID.
+	// Each follows a tombstone, so readers of the table pass over it as over the others.
+	ViewErased = "erased"
 )
 
 // HeaderMark marks a record of status that is no event of a job; its value says what it is. Readers of events pass over

@@ -148,6 +148,8 @@ func (s *step) apply() Result {
 		return s.callbackQueued()
 	case event.PayloadLost:
 		return s.payloadLost()
+	case event.Erased:
+		return s.erased()
 	case event.RequestLost:
 		return s.requestLost()
 	}

@@ -105,7 +105,7 @@ func checkLog(t *testing.T, in []byte) {
 		}
 		if r.Changed && next != nil {
 			checkChange(t, where, j, next, rec)
-			if next.Ended() && rec.e.Type != event.CallbackQueued {
+			if next.Ended() && rec.e.Type != event.CallbackQueued && rec.e.Type != event.Erased {
 				if was, twice := outcomes[next.Round]; twice {
 					t.Fatalf("%s: round %d ended as %s and as %s", where, next.Round, was, next.Doc.State)
 				}
@@ -149,6 +149,12 @@ func checkChange(t *testing.T, where string, was, next *Job, rec record) {
 		t.Fatalf("%s: %s began and is not to be told", where, next.Doc.State)
 	}
 	if was == nil {
+		return
+	}
+	if next.Erased() {
+		if !was.Ended() || was.Erased() || rec.e.Type != event.Erased {
+			t.Fatalf("%s: erased a job that was %s", where, was.Doc.State)
+		}
 		return
 	}
 	if next.CallbackDue == 0 && was.CallbackDue != 0 && rec.e.Type != event.CallbackQueued {

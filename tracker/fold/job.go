@@ -86,8 +86,8 @@ type Job struct {
 // it is the document's updatedAt.
 func (j *Job) UpdatedAt() time.Time { return j.Doc.UpdatedAt.Add(-j.Ahead) }
 
-// Ended reports whether the job is in a terminal state.
-func (j *Job) Ended() bool { return j.Doc.State.Terminal() }
+// Ended reports whether the job is in a terminal state, or erased.
+func (j *Job) Ended() bool { return j.Doc.State.Terminal() || j.Erased() }
 
 // MaxDeliveries is how many webhooks a job remembers.
 const MaxDeliveries = 20

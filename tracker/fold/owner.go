@@ -53,6 +53,8 @@ func (s *step) retryRequested() Result {
 		return s.refuse(UnknownJob)
 	case !j.Ended():
 		return s.refuse(NotEnded)
+	case j.Erased():
+		return s.refuse(Ended)
 	case s.e.Round != j.Round:
 		return s.refuse(WrongRound)
 	}

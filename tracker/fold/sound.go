@@ -57,7 +57,7 @@ func (j *Job) writable() bool {
 func (j *Job) Whole() bool {
 	d := &j.Doc
 	switch {
-	case !d.State.Valid() || !j.writable():
+	case !d.State.Valid() && !j.Erased() || !j.writable():
 		return false
 	case j.Ended():
 		return d.FinishedAt != nil

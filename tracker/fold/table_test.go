@@ -27,19 +27,23 @@ accepted
 	unaccepted                                               processing
 	pending scheduled queued processing cancelling last      !duplicate
 	retrying completed failed cancelled                      !duplicate
+	erased                                                   !conflict
 accepted later
 	unknown                                                  scheduled
 	unaccepted                                               processing
 	pending scheduled queued processing cancelling last      !duplicate
 	retrying completed failed cancelled                      !duplicate
+	erased                                                   !conflict
 accepted other-request
 	unknown                                                  pending
 	unaccepted pending scheduled queued processing last      !duplicate
 	cancelling retrying completed failed cancelled           !duplicate
+	erased                                                   !conflict
 accepted other-request other-payload
 	unknown                                                  pending
 	unaccepted pending scheduled queued processing last      !conflict
 	cancelling retrying completed failed cancelled           !conflict
+	erased                                                   !conflict
 
 claimed
 	unknown                                                  !unknown_job stop
@@ -47,32 +51,38 @@ claimed
 	unaccepted processing last                               processing granted
 	cancelling                                               processing granted quit
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 claimed first-dispatch
 	unknown                                                  processing granted
 	pending scheduled queued retrying                        !old_dispatch stop
 	unaccepted processing last cancelling                    !old_dispatch stop
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 claimed other-run
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        processing granted
 	unaccepted processing last cancelling                    !wrong_run stop
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 claimed other-run other-request
 	unknown                                                  !unknown_job stop
 	pending queued                                           !wrong_request stop
 	scheduled retrying                                       processing granted
 	unaccepted processing last cancelling                    !wrong_run stop
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 claimed old-dispatch
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !old_dispatch stop
 	unaccepted processing last cancelling                    !old_dispatch stop
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 claimed future-dispatch
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !future_dispatch stop
 	unaccepted processing last cancelling                    !future_dispatch stop
 	completed failed cancelled                               !future_dispatch stop
+	erased                                                   !future_dispatch stop
 
 beat · progress
 	unknown                                                  !unknown_job stop
@@ -80,11 +90,13 @@ beat · progress
 	unaccepted processing last                               processing
 	cancelling                                               processing quit
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 completed
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !not_held stop
 	unaccepted processing last cancelling                    completed
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 failed
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !not_held stop
@@ -92,33 +104,39 @@ failed
 	last                                                     failed
 	cancelling                                               cancelled
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 failed permanent
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !not_held stop
 	unaccepted processing last                               failed
 	cancelling                                               cancelled
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 released · released unable
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !not_held stop
 	unaccepted processing last                               retrying+d
 	cancelling                                               cancelled
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 beat other-run · progress other-run · completed other-run · failed other-run · failed permanent other-run · released other-run · released unable other-run
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !not_held stop
 	unaccepted processing last cancelling                    !wrong_run stop
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 beat old-dispatch · progress old-dispatch · completed old-dispatch · failed old-dispatch · released old-dispatch
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !old_dispatch stop
 	unaccepted processing last cancelling                    !old_dispatch stop
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 beat future-dispatch · progress future-dispatch · completed future-dispatch · failed future-dispatch · released future-dispatch
 	unknown                                                  !unknown_job stop
 	pending scheduled queued retrying                        !future_dispatch stop
 	unaccepted processing last cancelling                    !future_dispatch stop
 	completed failed cancelled                               !future_dispatch stop
+	erased                                                   !future_dispatch stop
 
 leaseExpired · attemptTimedOut · attemptTimedOut other-renewal
 	unknown                                                  !unknown_job
@@ -127,26 +145,31 @@ leaseExpired · attemptTimedOut · attemptTimedOut other-renewal
 	last                                                     failed stop
 	cancelling                                               cancelled stop
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 leaseExpired other-renewal
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_held
 	unaccepted processing last cancelling                    !stale_renewal
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 leaseExpired other-run · attemptTimedOut other-run
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_held
 	unaccepted processing last cancelling                    !wrong_run
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 leaseExpired old-dispatch · attemptTimedOut old-dispatch
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !old_dispatch
 	unaccepted processing last cancelling                    !old_dispatch
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 leaseExpired future-dispatch · attemptTimedOut future-dispatch · requeued future-dispatch · cancelForced future-dispatch
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !future_dispatch
 	unaccepted processing last cancelling                    !future_dispatch
 	completed failed cancelled                               !future_dispatch
+	erased                                                   !future_dispatch
 
 requeued
 	unknown                                                  !unknown_job
@@ -154,72 +177,85 @@ requeued
 	pending queued                                           !not_held
 	unaccepted processing last cancelling                    !not_held
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 requeued old-dispatch · cancelForced old-dispatch
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !old_dispatch
 	unaccepted processing last cancelling                    !old_dispatch
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 
 cancelRequested
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        cancelled
 	unaccepted processing last cancelling                    processing quit
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 cancelRequested other-round
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !wrong_round
 	unaccepted processing last cancelling                    !wrong_round
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 cancelForced
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_held
 	unaccepted processing last                               !not_requested
 	cancelling                                               cancelled stop
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 
 retryRequested
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_ended
 	unaccepted processing last cancelling                    !not_ended
 	completed failed cancelled                               retrying+d+a+r
+	erased                                                   !ended
 retryRequested other-round
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_ended
 	unaccepted processing last cancelling                    !not_ended
 	completed failed cancelled                               !wrong_round
+	erased                                                   !ended
 
 deadlineExceeded
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        failed
 	unaccepted processing last cancelling                    failed stop
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 deadlineExceeded other-round
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !wrong_round
 	unaccepted processing last cancelling                    !wrong_round
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 
 expired
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_ended
 	unaccepted processing last cancelling                    !not_ended
 	completed failed cancelled                               removed
+	erased                                                   removed
 expired other-round
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_ended
 	unaccepted processing last cancelling                    !not_ended
 	completed failed cancelled                               !wrong_round
+	erased                                                   !wrong_round
 expired too-early
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_ended
 	unaccepted processing last cancelling                    !not_ended
 	completed failed cancelled                               !not_due
+	erased                                                   !not_due
 
 callbackQueued
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_owed
 	unaccepted processing last cancelling                    !not_owed
 	completed failed cancelled                               !not_owed
+	erased                                                   !not_owed
 
 payloadLost
 	unknown                                                  !unknown_job
@@ -227,27 +263,32 @@ payloadLost
 	pending queued                                           !wrong_request
 	unaccepted processing last cancelling                    !not_held
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 payloadLost own-request
 	unknown                                                  !unknown_job
 	scheduled retrying                                       !wrong_request
 	pending queued                                           failed
 	unaccepted processing last cancelling                    !not_held
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 payloadLost other-request
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !wrong_request
 	unaccepted processing last cancelling                    !not_held
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 payloadLost old-dispatch · payloadLost own-request old-dispatch
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !old_dispatch
 	unaccepted processing last cancelling                    !old_dispatch
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 payloadLost future-dispatch
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !future_dispatch
 	unaccepted processing last cancelling                    !future_dispatch
 	completed failed cancelled                               !future_dispatch
+	erased                                                   !future_dispatch
 
 requestLost own-request
 	unknown                                                  !unknown_job
@@ -255,12 +296,14 @@ requestLost own-request
 	scheduled retrying                                       !not_held
 	unaccepted processing last cancelling                    !not_held
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 requestLost other-request
 	unknown                                                  !unknown_job
 	pending queued                                           !wrong_request
 	scheduled retrying                                       !not_held
 	unaccepted processing last cancelling                    !not_held
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 
 claimed this-life
 	unknown                                                  !unknown_job stop
@@ -268,6 +311,7 @@ claimed this-life
 	unaccepted processing last                               processing granted
 	cancelling                                               processing granted quit
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 claimed other-life
 	unknown                                                  !unknown_job stop
 	pending queued                                           processing granted
@@ -275,36 +319,61 @@ claimed other-life
 	unaccepted processing last                               processing granted
 	cancelling                                               processing granted quit
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 claimed first-dispatch young
 	unknown                                                  processing granted
 	pending scheduled queued retrying                        !old_dispatch stop
 	unaccepted processing last cancelling                    !old_dispatch stop
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 claimed first-dispatch stale
 	unknown                                                  !stale_request stop
 	pending scheduled queued retrying                        !old_dispatch stop
 	unaccepted processing last cancelling                    !old_dispatch stop
 	completed failed cancelled                               !ended stop
+	erased                                                   !ended stop
 leaseExpired other-life · attemptTimedOut other-life · requeued other-life · cancelRequested other-life · cancelForced other-life · retryRequested other-life · deadlineExceeded other-life · expired other-life · callbackQueued other-life · payloadLost other-life · payloadLost own-request other-life · requestLost own-request other-life
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !other_life
 	unaccepted processing last cancelling                    !other_life
 	completed failed cancelled                               !other_life
+	erased                                                   !other_life
 cancelRequested this-life
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        cancelled
 	unaccepted processing last cancelling                    processing quit
 	completed failed cancelled                               !ended
+	erased                                                   !ended
 expired this-life
 	unknown                                                  !unknown_job
 	pending scheduled queued retrying                        !not_ended
 	unaccepted processing last cancelling                    !not_ended
 	completed failed cancelled                               removed
+	erased                                                   removed
+
+erased · erased this-life
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !not_ended
+	unaccepted processing last cancelling                    !not_ended
+	completed failed cancelled                               erased
+	erased                                                   !ended
+erased other-round
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !not_ended
+	unaccepted processing last cancelling                    !not_ended
+	completed failed cancelled                               !wrong_round
+	erased                                                   !ended
+erased other-life
+	unknown                                                  !unknown_job
+	pending scheduled queued retrying                        !other_life
+	unaccepted processing last cancelling                    !other_life
+	completed failed cancelled                               !other_life
+	erased                                                   !other_life
 `
 
 // tableStates are the columns of rules: every state and what else the rules ask of it.
 var tableStates = []string{"unknown", "unaccepted", "pending", "scheduled", "queued", "processing",
-	"cancelling", "last", "retrying", "completed", "failed", "cancelled"}
+	"cancelling", "last", "retrying", "completed", "failed", "cancelled", "erased"}
 
 const (
 	tableDispatch = 3
@@ -344,6 +413,11 @@ func tableJob(column string) *Job {
 		}
 	case "completed", "failed", "cancelled":
 		j.Doc.FinishedAt = &due
+	case "erased":
+		ended := *j
+		ended.Doc.State, ended.Doc.FinishedAt = job.Completed, &due
+		j = (&step{old: &ended, at: Meta{Time: due, Clock: due}, e: &event.Event{Round: tableRound}}).erased().Job
+		j.Version = tableVersion
 	}
 	return j
 }
@@ -424,7 +498,9 @@ func outcome(was *Job, r Result) string {
 				}
 			}
 			rises("d", was.Dispatch, r.Job.Dispatch)
-			rises("a", was.Doc.Attempt, r.Job.Doc.Attempt)
+			if !r.Job.Erased() {
+				rises("a", was.Doc.Attempt, r.Job.Doc.Attempt)
+			}
 			rises("r", was.Round, r.Job.Round)
 		}
 	}

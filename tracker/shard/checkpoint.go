@@ -46,7 +46,7 @@ func changes(entries []*entry) []store.Change {
 	changes := make([]store.Change, len(entries))
 	for i, e := range entries {
 		e.dirty, e.flushing = false, true
-		changes[i] = store.Change{ID: e.id, Job: e.job, Was: e.saved, Over: e.over}
+		changes[i] = store.Change{ID: e.id, Job: e.folded(), Was: e.saved, Over: e.over}
 		e.over = nil
 		if e.public != nil {
 			changes[i].Doc = e.public.Document
@@ -103,7 +103,7 @@ func (s *Shard) settle(err error) {
 	for i, e := range flushing {
 		e.flushing = false
 		e.saved = flushed[i].Now
-		if e.saved != nil && e.saved.State.Terminal() && e.saved.Due != 0 {
+		if e.saved != nil && e.saved.Ended() && e.saved.Due != 0 {
 			s.nextExpiry = min(s.nextExpiry, e.saved.Due)
 		}
 		s.viewing.note(e.id)

@@ -15,6 +15,9 @@ import (
 type entry struct {
 	id  string
 	job *fold.Job // nil: removed, or never known
+	// erased is the marker of the job, if it was erased; then job is nil. Only the fold, the store and the timer
+	// of the marker's end look at it: for all others there is no such job.
+	erased *fold.Job
 	// public is the job as it travels, made at its first use for each version.
 	public *trackerpb.Job
 	// kind is where the job is counted; nil before it first was.
@@ -84,10 +87,22 @@ func (s *Shard) lookup(id string) (*entry, error) {
 // storedEntry returns an entry for what the store has of a job, which may be nil.
 func storedEntry(id string, stored *store.Stored) *entry {
 	e := &entry{id: id, index: -1}
-	if stored != nil {
+	switch {
+	case stored == nil:
+	case stored.Job.Erased():
+		e.erased, e.saved = stored.Job, stored.Saved
+	default:
 		e.job, e.saved, e.public = stored.Job, stored.Saved, publish(stored.Job, stored.Doc)
 	}
 	return e
+}
+
+// folded returns the job as the fold has it: with an erased job's marker.
+func (e *entry) folded() *fold.Job {
+	if e.erased != nil {
+		return e.erased
+	}
+	return e.job
 }
 
 // keep puts an entry that changed, is watched or will owe something into memory.

@@ -78,14 +78,15 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 	if s.ready.Load() {
 		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
 	}
-	r := fold.Fold(entry.job, &e, fold.Meta{Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock,
-		ClosedAt: s.closedAt})
+	r := fold.Fold(entry.folded(), &e, fold.Meta{
+		Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock, ClosedAt: s.closedAt,
+	})
 	s.join(entry, rec, &e, r, now)
 	if r.Changed {
 		was := entry.job
 		s.changed(entry, r.Job, now)
-		if r.Job != nil && (s.ready.Load() || now.Sub(at.believed) < newsAge) {
-			s.kindOf(entry).measure(was, r.Job, &e)
+		if entry.job != nil && (s.ready.Load() || now.Sub(at.believed) < newsAge) {
+			s.kindOf(entry).measure(was, entry.job, &e)
 		}
 		if !r.Quiet {
 			s.push(entry)
@@ -141,9 +142,14 @@ func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
 	return e, "", nil
 }
 
-// changed takes the job as an event left it; j is nil when the job was removed.
+// changed takes the job as an event left it; j is nil when the job was removed. Erasing removes it too, but for the
+// marker.
 func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
-	was := e.job
+	was, over := e.job, e.folded()
+	e.erased = nil
+	if j.Erased() {
+		e.erased, j = j, nil
+	}
 	renewed := j != nil && (was == nil || was.Renewal != j.Renewal || was.Run != j.Run)
 	e.job, e.public = j, nil
 	e.notBefore, e.tries = time.Time{}, 0
@@ -170,7 +176,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 	}
 	if j == nil {
 		delete(s.expiring, e.id)
-		e.over = append(e.over, was.Life)
+		e.over = append(e.over, over.Life)
 	}
 	if s.ready.Load() {
 		s.schedule(e)

@@ -42,6 +42,9 @@ func (s *Shard) Overlay(ctx context.Context, tenant string, least int64) (*Overl
 func (s *Shard) overlay(tenant string) *Overlay {
 	o := &Overlay{AsOf: s.fresh.asOf, Closed: s.closedAt > 0, part: s.store, next: s.next, flushedTo: s.flushedTo}
 	add := func(e *entry, flushing bool, flushed *fold.Job) {
+		if flushed.Erased() {
+			flushed = nil
+		}
 		c := changed{id: e.id, flushing: flushing, flushed: flushed, current: e.job}
 		if e.saved != nil {
 			c.saved = &e.saved.Meta

@@ -43,13 +43,21 @@ type Reserved struct {
 }
 
 // Reserve checks the key that a job's ID was made from. While another submit holds it, it
-// waits for that one's outcome.
+// waits for that one's outcome. The error is ErrNotFound while the ID is that of an erased job.
 func (s *Shard) Reserve(ctx context.Context, jobID string, scope Scope, holder string) (Reserved, error) {
 	reply := make(chan answer[Reserved], 1)
 	a := &ask{ctx: ctx, id: jobID, scope: scope}
 	a.fail = func(err error) { reply <- answer[Reserved]{err: err} }
 	a.found = func(e *entry) { reply <- answer[Reserved]{value: Reserved{Job: s.snapshot(e)}} }
 	a.missing = func() {
+		e, err := s.lookup(jobID)
+		if err == nil && e.erased != nil {
+			err = ErrNotFound
+		}
+		if err != nil {
+			a.fail(err)
+			return
+		}
 		now := time.Now()
 		r := s.reserved[jobID]
 		switch {
@@ -87,7 +95,7 @@ func (s *Shard) Unreserve(ctx context.Context, jobID, holder string) error {
 // unreserve ends the reservation of a job that is known by now.
 func (s *Shard) unreserve(e *entry) {
 	r := s.reserved[e.id]
-	if r == nil || e.job == nil {
+	if r == nil || e.folded() == nil {
 		return
 	}
 	s.dissolve(e.id, r)

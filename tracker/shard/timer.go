@@ -148,11 +148,12 @@ func (s *Shard) expire() {
 			s.fail(err)
 			return
 		}
-		if e.job == nil || !e.job.Ended() || fold.NextDebt(e.job, now).At.After(over) {
+		j := e.folded()
+		if j == nil || !j.Ended() || fold.NextDebt(j, now).At.After(over) {
 			continue // it was retried or removed, and the store does not know yet
 		}
 		s.expiring[id] = now
-		s.append(fold.DebtEvent(e.job, fold.Expiry), nil)
+		s.append(fold.DebtEvent(j, fold.Expiry), nil)
 	}
 }
 

@@ -122,6 +122,10 @@ func (k *keySet) set(p *Partition, id string, m *Meta) {
 		k.ends[k.n] = len(k.buf)
 		k.n++
 	}
+	if m.Erased() {
+		finish(appendTime(start(kindExpiry), m.Due))
+		return
+	}
 	finish(appendNewestFirst(appendText(start(kindTenant), m.Tenant), m.Created))
 	if m.Subject != "" {
 		finish(appendNewestFirst(appendText(appendText(start(kindSubject), m.Tenant), m.Subject), m.Created))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/fold"
 )
 
 // Bounds of one list.
@@ -224,7 +225,9 @@ func (r *Reader) counts(prefix []byte, tenants bool, f func(t Tuple, n int64)) e
 		if len(value) != 8 {
 			return false, errKey
 		}
-		t.State = job.State(state)
+		if t.State = job.State(state); t.State == fold.Erased {
+			return true, nil // markers are counted for the check of the store alone
+		}
 		f(t, int64(binary.BigEndian.Uint64(value)))
 		return true, nil
 	})

@@ -66,11 +66,11 @@ type Stored struct {
 	Saved *Saved
 }
 
-// Get returns a job, or nil when there is none.
+// Get returns a job, or nil when there is none. The job may be the marker of one that was erased.
 func (p *Partition) Get(id string) (*Stored, error) { return p.Find(id, Owners{}, nil) }
 
 // Find returns a job if it is one of the owners', and wanted, unless that is nil, takes its meta. Else it returns nil,
-// without reading the document.
+// without reading the document. It finds the marker of an erased job only where wanted is nil.
 func (p *Partition) Find(id string, of Owners, wanted func(*Meta) bool) (*Stored, error) {
 	if !p.mayHave(id, of) {
 		return nil, nil
@@ -84,7 +84,7 @@ func (p *Partition) Find(id string, of Owners, wanted func(*Meta) bool) (*Stored
 	}
 	if wanted != nil {
 		m, _, err := CutMeta(value)
-		if err != nil || !wanted(&m) {
+		if err != nil || m.Erased() || !wanted(&m) {
 			return nil, errors.Join(err, c.Close())
 		}
 	}
@@ -284,7 +284,7 @@ func (w *write) put(id string, was *Saved, row *Row, next int64) (*Saved, error)
 func (w *write) count(m *Meta, sum uint64, by int64) {
 	w.totals.Sum += sum
 	w.totals.Count += by
-	if !m.State.Terminal() {
+	if !m.Ended() {
 		w.totals.Active += by
 	}
 	w.counts[string(appendTuple(w.p.key(kindCount), m))] += by

@@ -30,6 +30,12 @@ type Meta struct {
 	Subject string
 }
 
+// Erased reports whether the row is the marker of a job that was erased. Only timers find it: it is in no other index.
+func (m *Meta) Erased() bool { return m.State == fold.Erased }
+
+// Ended reports whether the job is in a terminal state, or erased.
+func (m *Meta) Ended() bool { return m.State.Terminal() || m.Erased() }
+
 // never is the Due of a job without a timer.
 const never = math.MaxInt64
 
@@ -133,7 +139,7 @@ func CutMeta(b []byte) (m Meta, rest []byte, err error) {
 		}
 		*to, b = string(b[size:size+int(n)]), b[size+int(n):]
 	}
-	if m.State = job.State(state); !m.State.Valid() {
+	if m.State = job.State(state); !m.State.Valid() && !m.Erased() {
 		return m, nil, errRow
 	}
 	return m, b, nil

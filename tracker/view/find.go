@@ -76,9 +76,9 @@ func Find(
 
 // take applies one record: a checkpoint gives the table's position, a record of the job its state.
 func (f *Found) take(rec *kgo.Record, id string) error {
-	if kind, special := header(rec, topic.HeaderViewKind); special {
+	if kind, special := specialKind(rec); special {
 		var c Checkpoint
-		if string(kind) == topic.ViewCheckpoint && json.Unmarshal(rec.Value, &c) == nil && c.V == formatVersion &&
+		if kind == topic.ViewCheckpoint && json.Unmarshal(rec.Value, &c) == nil && c.V == formatVersion &&
 			!c.Partial {
 			f.Next = c.Next
 		}

@@ -82,9 +82,9 @@ func (r *reading) take(records []*kgo.Record) error {
 	for _, rec := range records {
 		r.records++
 		r.at = rec.Offset + 1
-		kind, isSpecial := header(rec, topic.HeaderViewKind)
+		kind, isSpecial := specialKind(rec)
 		if isSpecial {
-			if err := r.special(string(kind), rec); err != nil {
+			if err := r.special(kind, rec); err != nil {
 				return err
 			}
 			if r.done {

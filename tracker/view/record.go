@@ -63,7 +63,8 @@ func special(topicName string, p int32, kind string, value any) (*kgo.Record, er
 	}, nil
 }
 
-// jobRecord returns a job's record; a tombstone when row is nil.
+// jobRecord returns a job's record; a tombstone when row is nil. The record of an erased job is marked, and a tombstone
+// is to be written before it.
 func jobRecord(topicName string, p int32, id string, row *store.Row) *kgo.Record {
 	rec := &kgo.Record{Topic: topicName, Partition: p, Key: []byte(id)}
 	if row == nil {
@@ -76,6 +77,9 @@ func jobRecord(topicName string, p int32, id string, row *store.Row) *kgo.Record
 		{Key: topic.HeaderTenant, Value: []byte(row.Tenant)},
 		{Key: topic.HeaderLane, Value: []byte(row.Lane)},
 		{Key: topic.HeaderJobRow, Value: append(binary.AppendUvarint(opaque, uint64(len(row.Inner))), row.Inner...)},
+	}
+	if row.Erased() {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: topic.HeaderViewKind, Value: []byte(topic.ViewErased)})
 	}
 	if row.Subject != "" {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: topic.HeaderSubject, Value: []byte(row.Subject)})
@@ -108,6 +112,13 @@ func decodeJob(rec *kgo.Record) (store.Load, error) {
 	}
 	load.Row = &store.Row{Meta: m, ID: load.ID, Doc: rec.Value, Inner: rest[size:]}
 	return load, nil
+}
+
+// specialKind returns the kind of a record that is not a job's. A marker of an erased job is decoded like a job.
+func specialKind(rec *kgo.Record) (kind string, special bool) {
+	value, ok := header(rec, topic.HeaderViewKind)
+	kind = string(value)
+	return kind, ok && kind != topic.ViewErased
 }
 
 func header(rec *kgo.Record, key string) ([]byte, bool) {

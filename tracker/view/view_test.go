@@ -219,6 +219,54 @@ func TestTheFirstTransactionOfAWriter(t *testing.T) {
 	})
 }
 
+// TestErasedInTheView: of an erased job the view has a tombstone for readers and then a marker for trackers, which a
+// restore reads, until the marker expires. Readers that compact as Kafka does, keeping each key's last record, restore
+// the same.
+func TestErasedInTheView(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		v := w.take()
+		mark := aJob("a", 3)
+		mark.Doc = job.Document{JobID: "a", State: fold.Erased, CreatedAt: mark.Doc.CreatedAt,
+			UpdatedAt: mark.Doc.UpdatedAt, FinishedAt: mark.Doc.FinishedAt}
+		mark.Tenant, mark.Subject, mark.Lane = "", "", ""
+		for _, jobs := range []map[string]*fold.Job{
+			{"a": aJob("a", 1), "b": aJob("b", 2)}, {"a": mark}, {"b": nil}, {"a": nil}, {"a": aJob("a", 5)},
+		} {
+			if err := w.write(v, w.change(jobs)); err != nil {
+				t.Fatal(err)
+			}
+			w.wantRestored("after a transaction", v)
+			found, err := Find(t.Context(), func(opts ...kgo.Opt) (*kgo.Client, error) {
+				return w.kafka.NewClient(w.env, "test", opts...)
+			}, names.View(), partition, "a")
+			if j, ok := jobs["a"]; err != nil || ok && (found.Job == nil) != (j == nil) || found.Job.Erased() && j == nil && ok {
+				t.Errorf("found %+v, %v; want %+v", found.Job, err, j)
+			}
+		}
+		var of []string // what the records of the job are
+		cl := w.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+			names.View(): {partition: kgo.NewOffset().AtStart()},
+		}))
+		for len(of) < 5 {
+			for rec := range cl.PollFetches(t.Context()).RecordsAll() {
+				kind, marked := header(rec, topic.HeaderViewKind)
+				switch {
+				case string(rec.Key) != "a":
+				case marked:
+					of = append(of, string(kind))
+				case rec.Value == nil:
+					of = append(of, "tombstone")
+				default:
+					of = append(of, "document")
+				}
+			}
+		}
+		if want := []string{"document", "tombstone", topic.ViewErased, "tombstone", "document"}; !slices.Equal(of, want) {
+			t.Errorf("records %v, want %v", of, want)
+		}
+	})
+}
+
 // A change that is too large for one transaction takes several: between them the view is
 // ahead of its position, and says so.
 func TestALargeChange(t *testing.T) {

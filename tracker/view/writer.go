@@ -126,6 +126,11 @@ func (w *Writer) records(
 		if err != nil {
 			return nil, 0, err
 		}
+		if r != nil && r.Erased() {
+			tombstone := jobRecord(w.cfg.Names.View(), w.partition, ids[taken], nil)
+			bytes += size(tombstone)
+			records = append(records, tombstone)
+		}
 		rec := jobRecord(w.cfg.Names.View(), w.partition, ids[taken], r)
 		if n := size(rec); n > w.sizes.record() {
 			if w.cfg.TooLarge != nil {

@@ -18,7 +18,7 @@ type Config struct {
 	Trackers  int      // at most 2
 	Attempts  int
 	// How often each of these may happen at most.
-	Faults, Cancels, Retries, Releases, Expiries int
+	Faults, Cancels, Retries, Releases, Expiries, Erasures int
 	// Lag lets checkpoints stay behind the fold; else each fold is saved at once.
 	Lag bool
 	// MaxLog is how many events trackers may be behind before runs stop sending beats.
@@ -67,7 +67,8 @@ func Explore(c Config) *Report {
 	c.policy = policy(c.Attempts)
 	begin := &state{owner: nobody, holder: nobody, saver: nobody,
 		submits: make([]submit, len(c.Payloads)), workers: make([]worker, c.Workers), trackers: make([]tracker, c.Trackers),
-		left: left{faults: c.Faults, cancels: c.Cancels, retries: c.Retries, releases: c.Releases, expiries: c.Expiries}}
+		left: left{faults: c.Faults, cancels: c.Cancels, retries: c.Retries, releases: c.Releases, expiries: c.Expiries,
+			erasures: c.Erasures}}
 	seen := map[key]int32{begin.key(): 0}
 	nodes := []node{{from: nobody, goal: true}}
 	var edges []edge

@@ -116,7 +116,7 @@ func (s *state) encode(workers, trackers []int) []byte {
 	enc.parts(len(s.refused), func(i int) { enc.run(s.refused[i]) }, nil)
 	enc.parts(len(s.taken), func(i int) { enc.ints(s.taken[i]) }, nil)
 	l := s.left
-	enc.ints(l.faults, l.cancels, l.retries, l.releases, l.expiries, l.orders)
+	enc.ints(l.faults, l.cancels, l.retries, l.releases, l.expiries, l.erasures, l.orders)
 	return enc.b
 }
 

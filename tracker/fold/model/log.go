@@ -82,7 +82,9 @@ func (s *state) check(was known, m message) {
 			fail(of != 0 && of != s.now.life, "a job that has expired ran again")
 		}
 	} else {
-		fail(j.Ended() && e.Type != event.RetryRequested && e.Type != event.Expired, "an ended job changed")
+		fail(j.Ended() && e.Type != event.RetryRequested && e.Type != event.Expired && e.Type != event.Erased,
+			"an ended job changed")
+		fail(j.Erased() && e.Type != event.Expired, "an erased job came back")
 		fail(e.Type == event.LeaseExpired && *e.Renewal != j.Renewal, "a lease ended that was renewed")
 		fail(e.Type == event.CancelRequested && e.Round != j.Round, "a cancel hit a later round")
 	}

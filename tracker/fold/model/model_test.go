@@ -16,6 +16,12 @@ var small = map[string]Config{
 	"a cancel, expiry": {
 		Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Expiries: 1, Cancels: 1,
 	},
+	"an erasure, a retry, one key twice": {
+		Payloads: []string{"p", "p"}, Trackers: 1, Attempts: 1, Cancels: 1, Retries: 1, Erasures: 1,
+	},
+	"an erasure, a worker, expiry": {
+		Payloads: []string{"p"}, Workers: 1, Trackers: 1, Attempts: 1, Cancels: 1, Erasures: 1, Expiries: 1,
+	},
 	"two lives, cancels": {Payloads: []string{"p", "p"}, Trackers: 1, Attempts: 1, Expiries: 1, Cancels: 2},
 }
 

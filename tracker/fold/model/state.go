@@ -155,8 +155,8 @@ type state struct {
 
 // left counts down what a Config allows.
 type left struct {
-	faults, cancels, retries, releases, expiries int
-	orders                                       int // cancels and retries so far, counted up
+	faults, cancels, retries, releases, expiries, erasures int
+	orders                                                 int // cancels and retries so far, counted up
 }
 
 // clone copies the state, including the slices that steps change in place.

@@ -127,7 +127,7 @@ func (w *walker) submitGoesOn(i int) {
 	}
 	w.step(false, func(s *state) {
 		s.submits[i].phase = answer
-		if answer == acked && s.now.job != nil && s.now.job.PayloadHash != w.c.Payloads[i] {
+		if answer == acked && s.now.job != nil && !s.now.job.Erased() && s.now.job.PayloadHash != w.c.Payloads[i] {
 			s.broken = "a submit was acked for a job with another payload"
 		}
 	}, "submit %d is answered", i)
@@ -205,6 +205,9 @@ func (w *walker) clients() {
 		}
 		if k.job.Ended() && w.from.left.retries > 0 {
 			w.step(false, func(s *state) { s.left.retries--; order(event.RetryRequested)(s) }, "a client retries")
+		}
+		if k.job.Ended() && !k.job.Erased() && w.from.left.erasures > 0 {
+			w.step(false, func(s *state) { s.left.erasures--; order(event.Erased)(s) }, "a client erases")
 		}
 	}
 }
