@@ -62,7 +62,7 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 	}
 	return cors.New(cors.Options{
 		AllowOriginFunc: g.origins.allow,
-		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost},
+		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type", frame.KeyHeader, "If-None-Match", lastEventID, "Prefer",
 			"Range", frame.TraceparentHeader, frame.TracestateHeader, requestIDHeader},
 		ExposedHeaders: []string{"Content-Disposition", "Content-Range", "ETag", "Location", preferenceApplied, "Retry-After",

@@ -65,6 +65,11 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 				got.header.Get("Access-Control-Allow-Credentials") != "" {
 				t.Errorf("a preflight of %s: %d %v", origin, got.status, got.header)
 			}
+			got = w.http("OPTIONS", "/v1/jobs/"+jobA, http.Header{"Origin": {origin},
+				"Access-Control-Request-Method": {"DELETE"}, "Access-Control-Request-Headers": {"authorization"}}, nil)
+			if a := got.header.Get("Access-Control-Allow-Methods"); (a == "DELETE") != allowed {
+				t.Errorf("a preflight of %s for an erasure: %d %v", origin, got.status, got.header)
+			}
 			got = w.http("GET", "/v1/stats", http.Header{"Origin": {origin}}, nil)
 			if a := got.header.Get("Access-Control-Allow-Origin"); (a == origin) != allowed {
 				t.Errorf("an answer for %s: %v", origin, got.header)
