@@ -42,6 +42,8 @@ type Config struct {
 	Auth           auth.Config `embed:""`
 	AllowedOrigins []string    `help:"Origins whose pages may open a socket and use the HTTP API, such as https://app.example or https://*.app.example:8443; * alone means all. Without a scheme http and https are meant, without a port the scheme's own; a port * means any. Pages of the gateway's own host always may." placeholder:"ORIGIN"`
 
+	IDKeyFile string `name:"id-key-file" help:"File with the secret from which the IDs of jobs with an idempotency key are made, a line of at least 32 bytes; all gateways need the same. A second line is the secret of before or after a change, whose jobs are found by their keys, too; the word none is IDs without a secret. Read again when it changes. Without it such IDs have no secret." placeholder:"FILE"`
+
 	Internal peers.Config `embed:""`
 
 	Limits limits.Config `embed:""`

@@ -291,7 +291,7 @@ func TestKeysAreOfOneUser(t *testing.T) {
 			h.Set("Content-Type", "application/json")
 			h.Set("Idempotency-Key", key)
 			a := w.http("POST", "/v1/jobs", h, strings.NewReader(`{"job":"demo.echo","payload":1}`))
-			return strings.NewReplacer(formerJobID("acme", "demo.echo", key), "FORMER").Replace(a.body)
+			return strings.NewReplacer(keyedID(nil, "acme", "", "demo.echo", key), "FORMER").Replace(a.body)
 		}
 		bobs := submit("bob", "k")
 		if again := submit("bob", "k"); !strings.Contains(again, `"duplicate":true`) {
@@ -304,7 +304,7 @@ func TestKeysAreOfOneUser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		former := formerJobID("acme", "demo.echo", "old")
+		former := keyedID(nil, "acme", "", "demo.echo", "old")
 		w.tracker.put("acme", 1, "default", "bob", job.Document{JobID: former, Type: "demo.echo", State: job.Completed})
 		w.tracker.mu.Lock()
 		w.tracker.jobs[former].hash = hash

@@ -53,6 +53,7 @@ type Gateway struct {
 	names     topic.Names
 	types     jobtypes.Set
 	origins   origins
+	idKeys    idKeys
 	verifier  *auth.Verifier
 	metrics   *metrics
 	tracer    trace.Tracer // nil if no spans are made
@@ -137,6 +138,9 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		g.log.Warn("the identity provider's keys are not read", "err", err)
 	})
 	if err != nil {
+		return nil, err
+	}
+	if g.idKeys, err = openIDKeys(certs.Env{Log: g.log, Metrics: env.Metrics}, cfg.IDKeyFile); err != nil {
 		return nil, err
 	}
 	if g.peers, err = cfg.Internal.Client(certs.Env{Log: g.log, Metrics: env.Metrics}); err != nil {

@@ -41,6 +41,7 @@ type submission struct {
 	id      auth.Identity
 	jobID   string
 	key     string
+	former  []string           // other IDs that the key's job may have
 	holder  string             // of the key's reservation
 	to      *upstream.Upstream // the system that is to have the job
 	payload []byte
@@ -216,9 +217,13 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if err := checkCallback(r); err != nil {
 		return nil, err
 	}
-	jobID, err := newJobID(id.Tenant, id.Subject, r.Job, r.Key)
+	var former []string
+	jobID, err := newJobID()
 	if err != nil {
 		return nil, err
+	}
+	if r.Key != "" {
+		jobID, former = g.idKeys.of(id.Tenant, id.Subject, r.Job, r.Key)
 	}
 	if r.Grant != nil {
 		if err := g.verifier.CheckGrant(id, forJob(r.Grant, jobID)); err != nil {
@@ -230,7 +235,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		life = rand.Text() // once this job has expired, the same key gives another job the same ID
 	}
 	return &submission{
-		id: id, jobID: jobID, key: r.Key, holder: uuid.NewString(), payload: r.Payload,
+		id: id, jobID: jobID, key: r.Key, former: former, holder: uuid.NewString(), payload: r.Payload,
 		request: topic.Request{
 			JobID: jobID, Life: life, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
 			Tenant: id.Tenant, Subject: id.Subject, PayloadHash: hash, Policy: policy,

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -219,7 +220,7 @@ func TestPayloadsWithoutACanonicalForm(t *testing.T) {
 func TestJobIDsWithoutAKey(t *testing.T) {
 	last := ""
 	for range 1000 {
-		id, err := newJobID("alice", "ann", "demo.echo", "")
+		id, err := newJobID()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,14 +254,11 @@ func TestJobIDsOfKeys(t *testing.T) {
 		{"alice", "demo.echo", "k", "bob"},
 		{"alice", "demo.echo", "ann", "k"},
 	} {
-		id, err := newJobID(parts[0], parts[3], parts[1], parts[2])
-		if err != nil {
-			t.Fatal(err)
-		}
+		id, _ := idKeys{}.of(parts[0], parts[3], parts[1], parts[2])
 		if u, err := uuid.Parse(id); err != nil || u.Version() != 8 || u.Variant() != uuid.RFC4122 || u.String() != id {
 			t.Errorf("%q: %s, %v", parts, id, err)
 		}
-		if again, _ := newJobID(parts[0], parts[3], parts[1], parts[2]); again != id {
+		if again, _ := (idKeys{}).of(parts[0], parts[3], parts[1], parts[2]); again != id {
 			t.Errorf("%q: %s, then %s", parts, id, again)
 		}
 		if other, ok := seen[id]; ok {
@@ -271,7 +269,10 @@ func TestJobIDsOfKeys(t *testing.T) {
 	// The first 16 bytes of SHA-256 over keySpace, 5 "alice" 9 "demo.echo" 1 "k", with the
 	// version and variant of RFC 9562 §5.8.
 	const fixed = "f58fe39b-1a70-89df-9031-b46b59d6a14a"
-	if id, _ := newJobID("alice", "", "demo.echo", "k"); id != fixed || formerJobID("alice", "demo.echo", "k") != fixed {
-		t.Errorf("keys that were used before mean other jobs now: %s", id)
+	if id, former := (idKeys{}).of("alice", "", "demo.echo", "k"); id != fixed || len(former) > 0 {
+		t.Errorf("keys that were used before mean other jobs now: %s, %s", id, former)
+	}
+	if id, former := (idKeys{}).of("alice", "ann", "demo.echo", "k"); id == fixed || !slices.Equal(former, []string{fixed}) {
+		t.Errorf("keys that were used before mean other jobs now: %s, %s", id, former)
 	}
 }

@@ -22,6 +22,7 @@ const (
 	webhookKey = "webhook.key"  // a line of text, for --webhook-key-file
 	peersKey   = "internal.key" // a line of text, for --internal-key-file
 	grantKey   = "grant.key"    // a line of text, for --grant-key-file
+	idKey      = "id.key"       // one or two lines of text, for --id-key-file
 )
 
 // Key returns the key in the data folder that signs and verifies tokens. The first call creates it, readable by its
@@ -71,9 +72,30 @@ func GrantKey(dir string) (file string, err error) {
 	return filepath.Join(dir, grantKey), err
 }
 
-// Keys creates the keys that the processes of a deployment share: for tokens, for grants, for webhooks' secrets, and
-// the secret by which trackers know gateways. Existing keys are kept.
+// IDKey returns the name of the file in the data folder with the secret of the IDs of jobs with an idempotency key. The
+// first call creates it, readable by its owner only. before says that there may be jobs whose IDs have no secret: then
+// they are found by their keys, too.
+func IDKey(dir string, before bool) (file string, err error) {
+	_, err = keep(dir, idKey, func() []byte {
+		if before {
+			return append(newLine(), "none\n"...)
+		}
+		return newLine()
+	})
+	return filepath.Join(dir, idKey), err
+}
+
+// Keys creates the keys that the processes of a deployment share: for tokens, for grants, for webhooks' secrets, for
+// jobs' IDs, and the secret by which trackers know gateways. Existing keys are kept.
 func Keys(dir string) (files []KeyFile, err error) {
+	_, err = os.Stat(filepath.Join(dir, tokenKey))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	// A folder with keys is one of a deployment, which may have jobs.
+	if _, err := IDKey(dir, err == nil); err != nil {
+		return nil, err
+	}
 	if _, err := Key(dir); err != nil {
 		return nil, err
 	}
@@ -87,6 +109,7 @@ func Keys(dir string) (files []KeyFile, err error) {
 		{"grant-key-file", filepath.Join(dir, grantKey)},
 		{"webhook-key-file", filepath.Join(dir, webhookKey)},
 		{"internal-key-file", filepath.Join(dir, peersKey)},
+		{"id-key-file", filepath.Join(dir, idKey)},
 	}, nil
 }
 

@@ -121,7 +121,7 @@ func TestKeysOfADeploymentStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := Keys(dir)
-	if err != nil || len(files) != 4 {
+	if err != nil || len(files) != 5 {
 		t.Fatalf("%q, %v", files, err)
 	}
 	var before [][]byte
@@ -149,5 +149,52 @@ func TestKeysOfADeploymentStay(t *testing.T) {
 		if b, err := os.ReadFile(f.Name); err != nil || !bytes.Equal(b, before[i]) {
 			t.Errorf("%s was made again, %v", f.Name, err)
 		}
+	}
+}
+
+// TestTheSecretOfIDs checks that a deployment with jobs also finds those whose IDs have no secret, and a new one has
+// nothing to look for.
+func TestTheSecretOfIDs(t *testing.T) {
+	lines := func(dir string) []string {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join(dir, idKey))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Fields(string(b))
+	}
+	fresh, existing := t.TempDir(), t.TempDir()
+	if _, err := Key(existing); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{fresh, existing} {
+		if _, err := Keys(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := lines(fresh); len(got) != 1 || len(got[0]) != 2*keyBytes {
+		t.Errorf("in a new folder: %d lines", len(got))
+	}
+	if got := lines(existing); len(got) != 2 || got[1] != "none" {
+		t.Errorf("in a folder with keys: %d lines", len(got))
+	}
+	dir := t.TempDir()
+	for _, before := range []bool{true, false} { // the second call changes nothing
+		if file, err := IDKey(dir, before); err != nil || file != filepath.Join(dir, idKey) {
+			t.Errorf("%s, %v", file, err)
+		}
+		if got := lines(dir); len(got) != 2 || got[1] != "none" {
+			t.Errorf("in a used folder: %d lines", len(got))
+		}
+	}
+}
+
+// TestOneSecretOfIDsForAllGateways checks that a server beside a Kafka of other processes makes no secret of its own:
+// other gateways would not have it.
+func TestOneSecretOfIDsForAllGateways(t *testing.T) {
+	s := &System{cfg: config(t.TempDir())}
+	s.cfg.Gateway.Kafka.Brokers = []string{"kafka:9092"}
+	if err := s.share(); err != nil || s.cfg.Gateway.IDKeyFile != "" {
+		t.Errorf("beside a Kafka of others: %q, %v", s.cfg.Gateway.IDKeyFile, err)
 	}
 }

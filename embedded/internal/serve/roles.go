@@ -55,7 +55,7 @@ type kit struct {
 // kits by role; that of a processor is in kitOf.
 var kits = map[string]kit{
 	"kafka":   {both: true},
-	"gateway": {certificate: true, kafka: true, keys: []string{tokenKey, grantKey, peersKey, opsToken}},
+	"gateway": {certificate: true, kafka: true, keys: []string{tokenKey, grantKey, idKey, peersKey, opsToken}},
 	"tracker": {certificate: true, kafka: true, keys: []string{peersKey, opsToken}},
 	"cli":     {kafka: true, keys: []string{tokenKey, webhookKey}},
 	"admin":   {kafka: true},

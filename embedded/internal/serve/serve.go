@@ -214,6 +214,16 @@ func (s *System) share() error {
 		}
 		gw.Auth.GrantKeyFile = file
 	}
+	// Gateways beside a Kafka of other processes need one secret for all of them, which only the operator can give.
+	if gw.IDKeyFile == "" && s.ownBroker {
+		before, err := used(s.cfg.Broker.Data)
+		if err != nil {
+			return err
+		}
+		if gw.IDKeyFile, err = IDKey(s.cfg.Broker.Data, before); err != nil {
+			return err
+		}
+	}
 	if gw.Auth.HasKeys() {
 		return nil // with configured keys there is no anonymous tenant by default
 	}
