@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"slices"
 
 	"github.com/google/uuid"
@@ -38,9 +37,9 @@ func openIDKeys(env certs.Env, name string) (k idKeys, err error) {
 	if name == "" {
 		return k, nil
 	}
-	k.file, err = certs.Open(env, "id-key-file", []string{name}, func(contents [][]byte) (p certs.Parsed[[][]byte], err error) {
-		p.Value, err = parseIDKeys(contents[0])
-		return p, err
+	k.file, err = certs.Open(env, "id-key-file", []string{name}, func(contents [][]byte) (certs.Parsed[[][]byte], error) {
+		keys, err := parseIDKeys(contents[0])
+		return certs.Parsed[[][]byte]{Value: keys}, err
 	})
 	return k, err
 }
@@ -103,7 +102,7 @@ func keyedID(secret []byte, tenant, subject, jobType, key string) string {
 		joined = binary.AppendUvarint(joined, uint64(len(part)))
 		joined = append(joined, part...)
 	}
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	if secret != nil {
 		h = hmac.New(sha256.New, secret)
 	}

@@ -12,9 +12,9 @@ import (
 // origins are the origins (RFC 6454) whose pages may use the gateway, as --allowed-origins names them.
 type origins []pageOrigin
 
-// pageOrigin is one entry of --allowed-origins. It is https://app.example, with an optional port, or without the scheme,
-// which means http and https. In the host * stands for any characters, dots too, and as the port for any port. A port
-// that is left out is the scheme's own. The entry * alone means every origin but null.
+// pageOrigin is one entry of --allowed-origins, or a page's origin. An entry is https://app.example, with an optional
+// port, or without the scheme, which means http and https. In the host * stands for any characters, dots too, and as
+// the port for any port. A port that is left out is the scheme's own. The entry * alone means every origin but null.
 type pageOrigin struct {
 	scheme string // empty for http and https
 	host   string // in lower case and ASCII
@@ -35,8 +35,8 @@ func parseOrigins(entries []string) (all origins, err error) {
 }
 
 var (
-	errNoOrigin  = errors.New("it is not an origin, such as https://app.example, https://*.app.example:8443 or app.example")
-	errWideGlob  = errors.New("a * in the last label of a host, or in a part of the one before, would be for hosts of anybody")
+	errNoOrigin  = errors.New("it is not an origin, such as https://app.example or https://*.app.example:8443")
+	errWideGlob  = errors.New("a * in its last label, or in a part of the one before, would be for hosts of anybody")
 	errIDNOrigin = errors.New("a label of its host is not a name, or has a * beside characters that are not ASCII")
 )
 
@@ -208,8 +208,8 @@ func (g *Gateway) originAllowed(r *http.Request) bool {
 	return false
 }
 
-// ownPage reports whether an origin is the one at which the request reached the gateway. Its scheme is known only if the
-// gateway itself speaks TLS: before one that does not, a load balancer may.
+// ownPage reports whether an origin is the one at which the request reached the gateway. Its scheme is known only if
+// the gateway itself speaks TLS: before one that does not, a load balancer may.
 func ownPage(r *http.Request, header string) bool {
 	page, ok := pageOf(header)
 	if !ok || r.TLS != nil && page.scheme != "https" {

@@ -139,7 +139,8 @@ func TestTheOwnOriginsScheme(t *testing.T) {
 func TestWhatIsNoOrigin(t *testing.T) {
 	for _, entry := range []string{
 		"", "https://", "://app.example", "https://app.example/", "https://app.example/path", "a/b", "[a", "a]", "[::1]x",
-		"https://user@app.example", "app.example:port", "app.example:", "app.example:123456", "https://app..example", "app.example?",
+		"https://user@app.example", "app.example:port", "app.example:", "app.example:123456", "https://app..example",
+		"app.example?",
 		"ht tp://app.example", "1http://app.example", "https://app example", "https://a:1:2", "[[::1]]",
 	} {
 		if _, err := parseOrigin(entry); err == nil {

@@ -272,7 +272,8 @@ func TestJobIDsOfKeys(t *testing.T) {
 	if id, former := (idKeys{}).of("alice", "", "demo.echo", "k"); id != fixed || len(former) > 0 {
 		t.Errorf("keys that were used before mean other jobs now: %s, %s", id, former)
 	}
-	if id, former := (idKeys{}).of("alice", "ann", "demo.echo", "k"); id == fixed || !slices.Equal(former, []string{fixed}) {
+	id, former := idKeys{}.of("alice", "ann", "demo.echo", "k")
+	if id == fixed || !slices.Equal(former, []string{fixed}) {
 		t.Errorf("keys that were used before mean other jobs now: %s, %s", id, former)
 	}
 }

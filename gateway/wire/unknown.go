@@ -39,7 +39,8 @@ func foreign(f *frame.ClientFrame) (all []string) {
 		name  string
 		there bool
 	}{
-		{"token", f.Token != ""}, {"jobs", f.Jobs != nil}, {"mine", f.Mine}, {"after", f.After != ""}, {"jobId", f.JobID != ""},
+		{"token", f.Token != ""}, {"jobs", f.Jobs != nil}, {"mine", f.Mine}, {"after", f.After != ""},
+		{"jobId", f.JobID != ""},
 	} {
 		if field.there {
 			all = append(all, field.name)

@@ -60,7 +60,8 @@ func quotedKey(rest string) (string, error) {
 		case c < ' ' || c > '~':
 			return "", errKeyCharacters
 		case c == '\\':
-			if i++; i == len(rest) || rest[i] != '"' && rest[i] != '\\' {
+			i++
+			if i == len(rest) || rest[i] != '"' && rest[i] != '\\' {
 				return "", errKeyEscape
 			}
 			key.WriteByte(rest[i])

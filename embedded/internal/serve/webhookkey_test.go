@@ -32,7 +32,8 @@ func TestWebhooksHaveAKeyOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestEndpointsOfBeforeGoOn checks that a folder of an earlier version signs with both keys, until the operator ends it.
+// TestEndpointsOfBeforeGoOn checks that in a folder of an earlier version webhooks are signed with both keys, until the
+// operator ends it.
 func TestEndpointsOfBeforeGoOn(t *testing.T) {
 	dir := t.TempDir()
 	token, err := Key(dir)
