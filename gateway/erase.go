@@ -43,7 +43,7 @@ func (g *Gateway) Erase(ctx context.Context, id auth.Identity, jobID string) err
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
 	get := getRequest(jobID, id.Scope(auth.Erase))
-	now, err := g.up.Get(ctx, get)
+	now, at, err := g.up.Find(ctx, get)
 	if err != nil {
 		return trackerProblem(err)
 	}
@@ -57,14 +57,14 @@ func (g *Gateway) Erase(ctx context.Context, id auth.Identity, jobID string) err
 	if err := g.kafkaUp.err(); err != nil {
 		return unavailable(err.Error())
 	}
-	version, err := g.appendOrder(ctx, &event.Event{
+	version, err := g.appendOrder(ctx, at.Names(), &event.Event{
 		Type: event.Erased, JobID: jobID, Life: now.Life, Round: int(now.Round),
 	})
 	if err != nil {
 		return err
 	}
 	get.MinVersion = version
-	switch _, err := g.up.Get(ctx, get); {
+	switch _, err := at.Get(ctx, get); {
 	case err == nil:
 		return frame.NewProblem(code.InvalidState, "the job was retried before it could be erased")
 	case connect.CodeOf(err) != connect.CodeNotFound:
