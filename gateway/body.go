@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +61,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Not the request's context: a submit goes on when its client leaves.
-	ctx := context.WithoutCancel(r.Context())
+	ctx := traceable(w, r)
 	held, err := g.hold(ctx, id, length)
 	if err != nil {
 		g.metrics.submitted(err, 0)

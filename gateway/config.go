@@ -65,6 +65,7 @@ type Config struct {
 	FirstFrame       time.Duration `help:"How long a socket without a token in its handshake may take to send its auth frame." default:"10s"`
 	DrainWait        time.Duration `help:"How long a gateway that is told to stop goes on to serve while it reports that it is not ready, so that load balancers stop using it." default:"0s"`
 	SubmitTimeout    time.Duration `help:"Longest time for a submit. After it the answer is indeterminate. By default kafka-delivery-timeout, which is 5s unless kafka-profile or that flag says otherwise." placeholder:"DURATION"`
+	Audit            string        `help:"Whether the topic audit records who made grants, ordered others' jobs and erased jobs: on or off." default:"on" enum:"on,off"`
 	TraceClients     bool          `help:"Sample a client's trace if its traceparent says that it is sampled. By default trace-ratio decides for these traces too."`
 }
 

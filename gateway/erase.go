@@ -21,8 +21,7 @@ func (g *Gateway) deleteJob(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	// Not the request's context: the order goes on when its client leaves.
-	if err := g.Erase(context.WithoutCancel(r.Context()), id, r.PathValue("id")); err != nil {
+	if err := g.Erase(traceable(w, r), id, r.PathValue("id")); err != nil {
 		g.problem(w, err)
 		return
 	}
@@ -69,6 +68,11 @@ func (g *Gateway) Erase(ctx context.Context, id auth.Identity, jobID string) err
 		return frame.NewProblem(code.InvalidState, "the job was retried before it could be erased")
 	case connect.CodeOf(err) != connect.CodeNotFound:
 		g.log.Warn("order's outcome is not known", "job", jobID, "order", event.Erased, "err", err)
+		g.note(orderDeed(ctx, id, event.Erased, now.Job, doc.Type, indeterminate(jobID)))
+		return indeterminate(jobID)
+	}
+	if err := g.noteFirst(ctx, orderDeed(ctx, id, event.Erased, now.Job, doc.Type, nil)); err != nil {
+		g.log.Warn("audit record of an erasure is not known to be written", "job", jobID, "err", err)
 		return indeterminate(jobID)
 	}
 	if err := g.removeBlobs(ctx, jobID, now.Life); err != nil {

@@ -32,11 +32,12 @@ func (g *Gateway) postGrant(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
-	grant, err := g.verifier.NewGrant(id, asked)
+	grant, claims, err := g.verifier.NewGrant(id, asked)
 	if err != nil {
 		g.problem(w, err)
 		return
 	}
+	g.note(grantDeed(traceable(w, r), id, claims))
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
@@ -55,11 +56,12 @@ func (g *Gateway) grantWith(ctx context.Context, id auth.Identity, asked *frame.
 	if asked == nil {
 		return
 	}
-	made, err := g.verifier.NewGrant(id, forJob(asked, ack.JobID))
+	made, claims, err := g.verifier.NewGrant(id, forJob(asked, ack.JobID))
 	if err != nil {
 		g.logOf(ctx).Info("no grant for a job that was submitted", "job", ack.JobID, "err", err)
 		return
 	}
+	g.note(grantDeed(ctx, id, claims))
 	ack.Grant = &made
 }
 

@@ -225,8 +225,7 @@ func (g *Gateway) orderJob(
 			g.problem(w, forbidden(needed))
 			return
 		}
-		// Not the request's context: the order goes on when its client leaves.
-		ack, _, err := order(context.WithoutCancel(r.Context()), id, r.PathValue("id"))
+		ack, _, err := order(traceable(w, r), id, r.PathValue("id"))
 		if err != nil {
 			g.problem(w, err)
 			return

@@ -51,6 +51,9 @@ type metrics struct {
 	connections    prometheus.Gauge
 	connectionEnds *prometheus.CounterVec
 	tlsHandshakes  *prometheus.CounterVec
+
+	auditWritten prometheus.Counter
+	auditLost    prometheus.Counter
 }
 
 const (
@@ -138,6 +141,9 @@ func newMetrics(
 		afterDeflate: m.Counter("compression_after_bytes_total",
 			"Bytes of the frames in compression_before_bytes_total as they were sent: compressed, unless that would not be "+
 				"smaller."),
+		auditWritten: m.Counter("audit_records_total", "Records written to the topic audit."),
+		auditLost: m.Counter("audit_lost_total",
+			"Records of the topic audit that are not known to be written. What they tell of is in the log."),
 		connections: m.Gauge("http_connections", "Open HTTP connections, without WebSockets."),
 		tlsHandshakes: m.Counters("tls_handshakes_total",
 			"TLS handshakes of the listener for clients, by outcome: plain is a client that does not speak TLS.", "outcome",

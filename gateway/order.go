@@ -95,7 +95,7 @@ type verdict struct {
 // order appends an order to the job's log, if the job's current state allows it, and waits until the fold has
 // accepted or refused it. version is that of the resulting document.
 func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope, jobID string, t event.Type,
-	allowed func(job.State) error, outcome func(verdict) error) (frame.AckFrame, int64, error) {
+	allowed func(job.State) error, outcome func(verdict) error) (ack frame.AckFrame, version int64, err error) {
 	var none frame.AckFrame
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
@@ -111,13 +111,17 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope
 	if err != nil {
 		return none, 0, err
 	}
+	if !ownJob(id, now.Job) {
+		jobType := doc.Type
+		defer func() { g.note(orderDeed(ctx, id, t, now.Job, jobType, err)) }()
+	}
 	if err := allowed(doc.State); err != nil {
 		return none, 0, err
 	}
 	if err := g.kafkaUp.err(); err != nil {
 		return none, 0, unavailable(err.Error())
 	}
-	version, err := g.appendOrder(ctx, at.Names(), &event.Event{Type: t, JobID: jobID, Life: now.Life,
+	version, err = g.appendOrder(ctx, at.Names(), &event.Event{Type: t, JobID: jobID, Life: now.Life,
 		Round: int(now.Round)})
 	if err != nil {
 		return none, 0, err

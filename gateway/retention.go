@@ -68,6 +68,9 @@ func needs(names topic.Names, types jobtypes.Set) []need {
 // topics returns the topics that the gateway uses, with the retention that their jobs need.
 func (g *Gateway) topics() []kafka.Topic {
 	specs := []topic.Spec{g.names.StatusSpec(g.cfg.Partitions), g.names.DeferredSpec(g.cfg.Partitions)}
+	if g.cfg.Audit != AuditOff {
+		specs = append(specs, g.names.AuditSpec())
+	}
 	for _, lane := range g.types.Lanes() {
 		specs = append(specs, g.names.RequestsSpec(lane, g.cfg.Partitions))
 	}

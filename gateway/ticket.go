@@ -34,6 +34,7 @@ type ticketIdentity struct {
 	Subject     string           `json:"subject"`
 	Permissions auth.Permissions `json:"permissions"`
 	Grant       *auth.Grant      `json:"grant,omitempty"`
+	TokenID     string           `json:"tokenId,omitempty"`
 	Expires     *time.Time       `json:"expires,omitempty"` // absent for a client without a token
 }
 
@@ -48,7 +49,8 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	kept := ticketIdentity{Tenant: id.Tenant, Subject: id.Subject, Permissions: id.Permissions, Grant: id.Grant}
+	kept := ticketIdentity{Tenant: id.Tenant, Subject: id.Subject, Permissions: id.Permissions, Grant: id.Grant,
+		TokenID: id.TokenID}
 	if !id.Anonymous() {
 		kept.Expires = &id.Expires
 	}
@@ -91,7 +93,8 @@ func (g *Gateway) redeem(ctx context.Context, ticket string) (auth.Identity, err
 	if err := json.Unmarshal(taken.Identity, &kept); err != nil {
 		return auth.Identity{}, fmt.Errorf("decode a ticket: %w", err)
 	}
-	id := auth.Identity{Tenant: kept.Tenant, Subject: kept.Subject, Permissions: kept.Permissions, Grant: kept.Grant}
+	id := auth.Identity{Tenant: kept.Tenant, Subject: kept.Subject, Permissions: kept.Permissions, Grant: kept.Grant,
+		TokenID: kept.TokenID}
 	if kept.Expires != nil {
 		id.Expires = *kept.Expires
 	}

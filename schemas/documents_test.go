@@ -196,7 +196,7 @@ func TestTopicsAreMadeAsTheyAreTold(t *testing.T) {
 	specs := map[string]topic.Spec{
 		"requests": n.RequestsSpec("{lane}", partitions), "deferred": n.DeferredSpec(partitions), "status": n.StatusSpec(
 			partitions),
-		"control": n.ControlSpec(partitions), "dead": n.DeadSpec(),
+		"control": n.ControlSpec(partitions), "dead": n.DeadSpec(), "audit": n.AuditSpec(),
 		"view": {Name: n.View(), Configs: map[string]string{"cleanup.policy": "compact"}},
 	}
 	channels := document(t, "asyncapi.yaml")["channels"].(object)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -139,9 +140,18 @@ func wires() []wire {
 	return append(all,
 		wire{"request.headers", "topic/request-headers", headerMap(must(request.Headers())), requestAgain},
 		plain("status.headers", "topic/status-headers", statusHeaders),
+		wire{"audit.erase", "topic/audit", audits[0], auditAgain}, wire{"audit.grantMade", "topic/audit", audits[1], auditAgain},
 		plain("dead.headers", "topic/dead-headers", deadHeaders),
 		plain("request.payload", "", submitRequest.Payload),
 	)
+}
+
+func auditAgain(b []byte) ([]byte, error) {
+	r, err := audit.Decode(b)
+	if err != nil {
+		return nil, err
+	}
+	return audit.Encode(&r)
 }
 
 // TestWire pins the bytes of every message: the Go value is encoded to the bytes in the file; these decode into the Go

@@ -137,7 +137,11 @@ func printable(b []byte) string {
 
 // each calls visit for every dead letter that exists now, until visit returns false.
 func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
-	name := topic.Names{Prefix: f.TopicPrefix}.Dead()
+	return f.records(ctx, topic.Names{Prefix: f.TopicPrefix}.Dead(), func(r *kgo.Record) bool { return visit(newLetter(r)) })
+}
+
+// records calls visit for every record of a topic that exists now, until visit returns false.
+func (f *KafkaFlags) records(ctx context.Context, name string, visit func(*kgo.Record) bool) error {
 	cl, err := f.client()
 	if err != nil {
 		return refused(err)
@@ -175,7 +179,7 @@ func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
 			if !reading {
 				continue
 			}
-			if r.Offset < end && !visit(newLetter(r)) {
+			if r.Offset < end && !visit(r) {
 				return nil
 			}
 			if r.Offset+1 >= end {

@@ -38,6 +38,8 @@ type Identity struct {
 	Permissions Permissions
 	// Grant restricts the identity to some jobs; nil restricts nothing.
 	Grant *Grant
+	// TokenID is the token's claim jti, by which its issuer knows it; empty if it has none.
+	TokenID string
 	// Expires is when the token expires; zero for an anonymous client.
 	Expires time.Time
 }
@@ -224,6 +226,9 @@ func (v *Verifier) identity(c jwt.MapClaims) (id Identity, err error) {
 	}
 	if y := expires.UTC().Year(); y < 1970 || y > 9999 {
 		return Identity{}, errors.New("claim exp is out of range") // RFC 3339 cannot express it
+	}
+	if jti, ok := c["jti"].(string); ok && len(jti) <= maxNameChars {
+		id.TokenID = jti
 	}
 	id.Expires, id.Permissions = expires.Time, v.permissionsOf(claim(c, v.cfg.PermissionsClaim))
 	return id, nil

@@ -104,7 +104,8 @@ func (g grants) verify(token string) (Identity, error) {
 		return Identity{}, err
 	}
 	id := Identity{
-		Tenant: c.Tenant, Subject: c.Subject, Expires: c.ExpiresAt.Time, Grant: &Grant{Jobs: scope.Jobs, Types: scope.Types},
+		Tenant: c.Tenant, Subject: c.Subject, TokenID: c.ID, Expires: c.ExpiresAt.Time,
+		Grant: &Grant{Jobs: scope.Jobs, Types: scope.Types},
 	}
 	for _, word := range c.Permissions {
 		id.Permissions |= permissionNames[word] // none for a word that is not known
@@ -151,16 +152,16 @@ func (v *Verifier) CheckGrant(id Identity, r frame.GrantRequest) error {
 
 // NewGrant makes a grant for an identity, of what it may do itself: not with other permissions, and by the holder of a
 // grant not for other jobs and not for longer. Errors are frame.Problems.
-func (v *Verifier) NewGrant(id Identity, r frame.GrantRequest) (frame.Grant, error) {
+func (v *Verifier) NewGrant(id Identity, r frame.GrantRequest) (frame.Grant, grant.Claims, error) {
 	claims, err := v.grantClaims(id, r, time.Now())
 	if err != nil {
-		return frame.Grant{}, err
+		return frame.Grant{}, claims, err
 	}
 	token, err := claims.Sign(v.grants.keys.Get()[0])
 	if err != nil {
-		return frame.Grant{}, frame.NewProblem(code.InvalidFrame, err.Error())
+		return frame.Grant{}, claims, frame.NewProblem(code.InvalidFrame, err.Error())
 	}
-	return frame.Grant{Token: token, ExpiresAt: time.Unix(claims.Expires, 0).UTC()}, nil
+	return frame.Grant{Token: token, ExpiresAt: time.Unix(claims.Expires, 0).UTC()}, claims, nil
 }
 
 func (v *Verifier) grantClaims(id Identity, r frame.GrantRequest, now time.Time) (grant.Claims, error) {

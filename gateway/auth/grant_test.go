@@ -157,7 +157,7 @@ func TestOnlyKeysForGrantsSignGrants(t *testing.T) {
 		t.Errorf("without a key for grants: %+v", id)
 	}
 	reader := Identity{Tenant: "acme", Permissions: Read}
-	if g, err := without.NewGrant(reader, asked(60)); problemCode(err) != code.Forbidden {
+	if g, _, err := without.NewGrant(reader, asked(60)); problemCode(err) != code.Forbidden {
 		t.Errorf("without a key for grants: %+v, %v", g, err)
 	}
 	same := command.Defaults[Config]()
@@ -182,7 +182,7 @@ func TestKeysForGrantsChange(t *testing.T) {
 				writeKeys(t, files[i], lines...)
 				time.Sleep(2 * time.Second)
 				for _, v := range gateways {
-					g, err := v.NewGrant(id, asked(600))
+					g, _, err := v.NewGrant(id, asked(600))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -224,7 +224,7 @@ func TestGrantsOfOtherDeployments(t *testing.T) {
 		t.Fatal(err)
 	}
 	stranger := granting(t, keyFile(t), newerKey)
-	g, err := there.NewGrant(Identity{Tenant: "acme", Subject: "alice", Permissions: Client}, asked(600))
+	g, _, err := there.NewGrant(Identity{Tenant: "acme", Subject: "alice", Permissions: Client}, asked(600))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestNewGrant(t *testing.T) {
 			if err := v.CheckGrant(c.maker, c.asked); problemCode(err) != c.refused {
 				t.Errorf("%s: checked as %v", c.what, err)
 			}
-			g, err := v.NewGrant(c.maker, c.asked)
+			g, _, err := v.NewGrant(c.maker, c.asked)
 			if problemCode(err) != c.refused || (err == nil) != (c.refused == "") {
 				t.Errorf("%s: %+v, %v", c.what, g, err)
 			}

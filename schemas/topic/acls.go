@@ -57,6 +57,7 @@ func (n Names) ACLs(role Role, lanes []string) []ACL {
 			of(ResourceTopic, n.Status(), "accept and cancel jobs", OpWrite, OpDescribeConfigs),
 			of(ResourceTopic, n.Deferred(), "keep the requests of later jobs", OpWrite, OpDescribeConfigs),
 			all(ResourceTopic, n.Requests(""), "hand jobs to workers", OpWrite, OpDescribeConfigs),
+			of(ResourceTopic, n.Audit(), "record who did what", OpWrite, OpDescribeConfigs),
 			of(ResourceGroup, n.TrackerGroup(), "find the trackers", OpDescribe),
 			all(ResourceGroup, n.ProcessorGroup(""), "count workers and waiting jobs", OpDescribe),
 		}
@@ -89,6 +90,7 @@ func (n Names) ACLs(role Role, lanes []string) []ACL {
 		return []ACL{
 			all(ResourceTopic, n.Prefix, "compare topics (doctor)", OpDescribe, OpDescribeConfigs),
 			of(ResourceTopic, n.Dead(), "list dead letters (dead)", OpRead),
+			of(ResourceTopic, n.Audit(), "print who did what (audit)", OpRead),
 			of(ResourceTopic, n.View(), "find a dead letter's job (dead requeue)", OpRead),
 			of(ResourceTopic, n.Status(), "hand a dead letter's job out again (dead requeue)", OpRead, OpWrite),
 			all(ResourceTopic, n.Requests(""), "write dead letters back (dead requeue)", OpRead, OpWrite),

@@ -17,10 +17,11 @@ const (
 	KindView     Kind = "view"
 	KindControl  Kind = "control"
 	KindDead     Kind = "dead"
+	KindAudit    Kind = "audit"
 )
 
 // Kinds are all kinds of topics.
-var Kinds = []Kind{KindStatus, KindRequests, KindDeferred, KindView, KindControl, KindDead}
+var Kinds = []Kind{KindStatus, KindRequests, KindDeferred, KindView, KindControl, KindDead, KindAudit}
 
 // Settings that are not among a topic's configuration in Kafka, but are compared like them.
 const (
@@ -51,6 +52,7 @@ const (
 	deferredRetention = 45 * day
 	controlRetention  = time.Hour
 	deadRetention     = 30 * day
+	auditRetention    = 90 * day
 
 	// minRetention is the shortest retention of status and requests on which a process starts that does not know the
 	// job types. A gateway knows them, and asks for as long as the longest job lives.
@@ -135,6 +137,13 @@ var Settings = []Setting{
 	{KindDead, "retention.ms", ms(deadRetention), ">=" + ms(day), false, "dead letters are removed too early"},
 	{KindDead, "max.message.bytes", "", ">=" + minMessage, false, "large dead letters are dropped"},
 	{KindDead, SettingPartitions, "", "=", false, whyOwn},
+
+	{KindAudit, "cleanup.policy", "delete", "=delete", false, "of each tenant only the last record is kept"},
+	{KindAudit, "message.timestamp.type", "LogAppendTime", "=LogAppendTime", false,
+		"the time of a record is then that of a gateway's clock"},
+	{KindAudit, "retention.ms", ms(auditRetention), ">=" + ms(30*day), false,
+		"traces of what was done are removed too early"},
+	{KindAudit, SettingPartitions, "", "=", false, whyOwn},
 }
 
 const retention = "retention.ms"

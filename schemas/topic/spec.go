@@ -31,10 +31,13 @@ func (n Names) ControlSpec(partitions int32) Spec { return KindControl.spec(n.Co
 // DeadSpec describes the topic dead, which has one partition.
 func (n Names) DeadSpec() Spec { return KindDead.spec(n.Dead(), 1) }
 
+// AuditSpec describes the topic audit, which has one partition, so that its records are in one order.
+func (n Names) AuditSpec() Spec { return KindAudit.spec(n.Audit(), 1) }
+
 // Specs describes all topics of a system with the given lanes. The lane of webhooks is among them in any case.
 func (n Names) Specs(lanes []string, partitions int32) []Spec {
 	specs := []Spec{n.StatusSpec(partitions), n.ViewSpec(partitions), n.DeferredSpec(partitions),
-		n.ControlSpec(partitions), n.DeadSpec()}
+		n.ControlSpec(partitions), n.DeadSpec(), n.AuditSpec()}
 	seen := map[string]bool{}
 	for _, lane := range append([]string{WebhookLane}, lanes...) {
 		if !seen[lane] {

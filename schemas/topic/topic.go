@@ -39,6 +39,9 @@ func (n Names) Control() string { return n.Prefix + "control" }
 // Dead returns the topic of dead letters: records that could not be decoded, with the reason.
 func (n Names) Dead() string { return n.Prefix + "dead" }
 
+// Audit returns the topic of records of what was done by whom, see package audit.
+func (n Names) Audit() string { return n.Prefix + "audit" }
+
 // ProcessorGroup returns the consumer group of a lane's workers.
 func (n Names) ProcessorGroup(lane string) string { return n.Prefix + "processor." + lane }
 

@@ -134,7 +134,7 @@ func TestNames(t *testing.T) {
 func TestStatusIsNeverCompacted(t *testing.T) {
 	n := Names{Prefix: DefaultPrefix}
 	for _, s := range []Spec{n.StatusSpec(3), n.RequestsSpec("default", 3), n.DeferredSpec(3), n.ControlSpec(3),
-		n.DeadSpec()} {
+		n.DeadSpec(), n.AuditSpec()} {
 		if s.Configs["cleanup.policy"] != "delete" || s.Configs["retention.ms"] == "" {
 			t.Errorf("%s: %v", s.Name, s.Configs)
 		}

@@ -43,6 +43,7 @@ type commands struct {
 	Result        cli.ResultCmd     `cmd:"" help:"Download a job's result."`
 	Cancel        cli.CancelCmd     `cmd:"" help:"Cancel a job."`
 	Erase         cli.EraseCmd      `cmd:"" help:"Remove ended jobs, their payloads and results."`
+	Audit         cli.AuditCmd      `cmd:"" help:"Print who made grants, ordered others' jobs and erased jobs."`
 	Dead          cli.DeadCmd       `cmd:"" help:"List, print and requeue dead letters: records that a service could not read."`
 	Doctor        cli.DoctorCmd     `cmd:"" help:"Examine a Kafka: say what is missing of topics, permissions and versions, and which commands mend it."`
 	Topics        cli.TopicsCmd     `cmd:"" help:"Print which topics and permissions Ackwire needs in Kafka, and add partitions."`

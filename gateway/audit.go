@@ -1,0 +1,128 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/schemas/audit"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/grant"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// The topic audit tells who did what to whose job. An erasure is answered only once its record is durable. All other
+// records are written behind the answer; those that are lost are counted.
+
+// Values of Config.Audit.
+const (
+	AuditOn  = "on"
+	AuditOff = "off"
+)
+
+// auditDeeds are the orders that are recorded if the job is somebody else's.
+var auditDeeds = map[event.Type]audit.Deed{
+	event.CancelRequested: audit.Cancelled, event.RetryRequested: audit.Retried, event.Erased: audit.Erased,
+}
+
+type requestIDKey struct{}
+
+// traceable returns the context in which a request's deeds are done: with the request's ID, and going on when its
+// client leaves.
+func traceable(w http.ResponseWriter, r *http.Request) context.Context {
+	return context.WithValue(context.WithoutCancel(r.Context()), requestIDKey{}, w.Header().Get(requestIDHeader))
+}
+
+// deedOf returns the record of a deed of an identity.
+func deedOf(ctx context.Context, id auth.Identity, d audit.Deed, outcome error) *audit.Record {
+	r := &audit.Record{
+		At: time.Now().UTC().Truncate(time.Millisecond), Deed: d, Outcome: audit.OK,
+		Tenant: id.Tenant, Subject: id.Subject, TokenID: id.TokenID, ByGrant: id.Grant != nil,
+	}
+	r.RequestID, _ = ctx.Value(requestIDKey{}).(string)
+	if outcome != nil {
+		r.Outcome = string(code.Internal)
+		if p, ok := errors.AsType[frame.Problem](outcome); ok {
+			r.Outcome = string(p.Code)
+		}
+	}
+	return r
+}
+
+// orderDeed returns the record of an order for a job.
+func orderDeed(ctx context.Context, id auth.Identity, t event.Type, j *trackerpb.Job, jobType string, outcome error) *audit.Record {
+	r := deedOf(ctx, id, auditDeeds[t], outcome)
+	r.JobID, r.JobType, r.Owner = j.JobId, jobType, &audit.Owner{Tenant: j.Tenant, Subject: j.Subject}
+	return r
+}
+
+// ownJob reports whether the identity has submitted a job itself.
+func ownJob(id auth.Identity, j *trackerpb.Job) bool {
+	return j.Tenant == id.Tenant && j.Subject == id.Subject
+}
+
+// grantDeed returns the record of a grant that was made.
+func grantDeed(ctx context.Context, id auth.Identity, made grant.Claims) *audit.Record {
+	r := deedOf(ctx, id, audit.GrantMade, nil)
+	r.Grant = &audit.Grant{
+		ID: made.ID, Jobs: made.Scope.Jobs, Types: made.Scope.Types, Permissions: made.Permissions,
+		Expires: time.Unix(made.Expires, 0).UTC(),
+	}
+	return r
+}
+
+// auditRecord returns the record for Kafka, or nil if none are written.
+func (g *Gateway) auditRecord(r *audit.Record) (*kgo.Record, error) {
+	if g.cfg.Audit == AuditOff {
+		return nil, nil
+	}
+	value, err := audit.Encode(r)
+	if err != nil {
+		return nil, err
+	}
+	return &kgo.Record{Topic: g.names.Audit(), Key: []byte(r.Tenant), Value: value}, nil
+}
+
+// note writes a record behind the answer.
+func (g *Gateway) note(r *audit.Record) {
+	lost := func(err error) {
+		g.metrics.auditLost.Inc()
+		g.log.Warn("audit record lost", "deed", r.Deed, "job", r.JobID, "request", r.RequestID, "err", err)
+	}
+	rec, err := g.auditRecord(r)
+	if err != nil {
+		lost(err)
+		return
+	}
+	if rec == nil {
+		return
+	}
+	kafka.Produce(context.Background(), g.kafka, rec, func(_ *kgo.Record, err error) {
+		if err != nil {
+			lost(err)
+			return
+		}
+		g.metrics.auditWritten.Inc()
+	})
+}
+
+// noteFirst writes a record before the answer.
+func (g *Gateway) noteFirst(ctx context.Context, r *audit.Record) error {
+	rec, err := g.auditRecord(r)
+	if err != nil || rec == nil {
+		return err
+	}
+	if err := kafka.ProduceSync(ctx, g.kafka, rec); err != nil {
+		g.metrics.auditLost.Inc()
+		return err
+	}
+	g.metrics.auditWritten.Inc()
+	return nil
+}
