@@ -57,7 +57,9 @@ func deedOf(ctx context.Context, id auth.Identity, d audit.Deed, outcome error) 
 }
 
 // orderDeed returns the record of an order for a job.
-func orderDeed(ctx context.Context, id auth.Identity, t event.Type, j *trackerpb.Job, jobType string, outcome error) *audit.Record {
+func orderDeed(
+	ctx context.Context, id auth.Identity, t event.Type, j *trackerpb.Job, jobType string, outcome error,
+) *audit.Record {
 	r := deedOf(ctx, id, auditDeeds[t], outcome)
 	r.JobID, r.JobType, r.Owner = j.JobId, jobType, &audit.Owner{Tenant: j.Tenant, Subject: j.Subject}
 	return r

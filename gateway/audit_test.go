@@ -78,7 +78,8 @@ func TestEachDeedIsAudited(t *testing.T) {
 		do("r4", "POST", a+"/cancel", "bob", "", "read", "cancel:tenant")
 		do("r5", "POST", a+"/retry", "bob", "", "submit", "cancel:tenant")
 		do("r6", "POST", "/v1/grants", "bob", `{"ttl":60,"jobs":["`+jobA+`"]}`, "read")
-		do("r7", "POST", "/v1/jobs", "bob", `{"job":"demo.echo","payload":"secret payload","grant":{"ttl":60}}`, "submit", "read")
+		do("r7", "POST", "/v1/jobs", "bob", `{"job":"demo.echo","payload":"secret payload","grant":{"ttl":60}}`,
+			"submit", "read")
 		do("r8", "DELETE", b, testSubject, "", "read", "erase")
 		do("r9", "DELETE", b, testSubject, "", "read", "erase") // it is gone
 		want := []string{
@@ -102,7 +103,8 @@ func TestAuditWhileKafkaIsAway(t *testing.T) {
 	inWorld(t, withGrants(t), func(t *testing.T, w *world) {
 		w.tracker.set("acme", jobA, 7, job.Completed)
 		w.cluster.Close()
-		a := w.http("POST", "/v1/grants", w.named("r1", "acme", "bob", "read"), strings.NewReader(`{"ttl":60,"jobs":["`+jobA+`"]}`))
+		a := w.http("POST", "/v1/grants", w.named("r1", "acme", "bob", "read"),
+			strings.NewReader(`{"ttl":60,"jobs":["`+jobA+`"]}`))
 		if a.status != http.StatusCreated {
 			t.Errorf("a grant: %d %s", a.status, a.body)
 		}

@@ -305,12 +305,14 @@ func requestAgain(b []byte) ([]byte, error) {
 // audits are records of the topic audit.
 var audits = []audit.Record{
 	{
-		V: audit.Version, At: auditedAt, Deed: audit.Erased, Outcome: audit.OK, Tenant: "acme", Subject: "carol", TokenID: runID,
+		V: audit.Version, At: auditedAt, Deed: audit.Erased, Outcome: audit.OK, Tenant: "acme", Subject: "carol",
+		TokenID: runID,
 		JobID: jobID, JobType: "report.generate", Owner: &audit.Owner{Tenant: "acme", Subject: "alice"},
 		RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
 	},
 	{
-		V: audit.Version, At: auditedAt, Deed: audit.GrantMade, Outcome: audit.OK, Tenant: "acme", Subject: "carol", TokenID: runID,
+		V: audit.Version, At: auditedAt, Deed: audit.GrantMade, Outcome: audit.OK, Tenant: "acme", Subject: "carol",
+		TokenID: runID,
 		Grant: &audit.Grant{ID: "NCDYHPLS3EGJ5KQ2WXM7TBVRZ4", Jobs: []string{jobID}, Permissions: []string{"read"},
 			Expires: auditedAt.Add(10 * time.Minute)},
 		RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",

@@ -140,7 +140,8 @@ func wires() []wire {
 	return append(all,
 		wire{"request.headers", "topic/request-headers", headerMap(must(request.Headers())), requestAgain},
 		plain("status.headers", "topic/status-headers", statusHeaders),
-		wire{"audit.erase", "topic/audit", audits[0], auditAgain}, wire{"audit.grantMade", "topic/audit", audits[1], auditAgain},
+		wire{"audit.erase", "topic/audit", audits[0], auditAgain},
+		wire{"audit.grantMade", "topic/audit", audits[1], auditAgain},
 		plain("dead.headers", "topic/dead-headers", deadHeaders),
 		plain("request.payload", "", submitRequest.Payload),
 	)

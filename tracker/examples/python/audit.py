@@ -8,8 +8,6 @@ It needs kafka-python and python-snappy, and nothing of Ackwire.
 import json
 import os
 
-from kafka import KafkaConsumer, TopicPartition
-
 COLUMNS = ("at", "deed", "outcome", "who", "token", "job", "owner", "request")
 
 
@@ -37,6 +35,8 @@ def table(rows):
 
 
 def main():
+    from kafka import KafkaConsumer, TopicPartition
+
     topic = os.environ.get("TOPIC", "ackwire.audit")
     consumer = KafkaConsumer(
         bootstrap_servers=os.environ.get("KAFKA", "localhost:9092").split(","), enable_auto_commit=False
