@@ -307,7 +307,7 @@ var audits = []audit.Record{
 	{
 		V: audit.Version, At: auditedAt, Deed: audit.Erased, Outcome: audit.OK, Tenant: "acme", Subject: "carol",
 		TokenID: runID,
-		JobID: jobID, JobType: "report.generate", Owner: &audit.Owner{Tenant: "acme", Subject: "alice"},
+		JobID:   jobID, JobType: "report.generate", Owner: &audit.Owner{Tenant: "acme", Subject: "alice"},
 		RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
 	},
 	{
