@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -32,12 +33,10 @@ var auditDeeds = map[event.Type]audit.Deed{
 	event.CancelRequested: audit.Cancelled, event.RetryRequested: audit.Retried, event.Erased: audit.Erased,
 }
 
-type requestIDKey struct{}
-
 // traceable returns the context in which a request's deeds are done: with the request's ID, and going on when its
 // client leaves.
 func traceable(w http.ResponseWriter, r *http.Request) context.Context {
-	return context.WithValue(context.WithoutCancel(r.Context()), requestIDKey{}, w.Header().Get(requestIDHeader))
+	return session.WithRequest(context.WithoutCancel(r.Context()), w.Header().Get(requestIDHeader))
 }
 
 // deedOf returns the record of a deed of an identity.
@@ -45,8 +44,8 @@ func deedOf(ctx context.Context, id auth.Identity, d audit.Deed, outcome error) 
 	r := &audit.Record{
 		At: time.Now().UTC().Truncate(time.Millisecond), Deed: d, Outcome: audit.OK,
 		Tenant: id.Tenant, Subject: id.Subject, TokenID: id.TokenID, ByGrant: id.Grant != nil,
+		RequestID: session.RequestOf(ctx),
 	}
-	r.RequestID, _ = ctx.Value(requestIDKey{}).(string)
 	if outcome != nil {
 		r.Outcome = string(code.Internal)
 		if p, ok := errors.AsType[frame.Problem](outcome); ok {

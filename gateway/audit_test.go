@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/ackwire/ackwire/schemas/audit"
+	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -80,6 +82,7 @@ func TestEachDeedIsAudited(t *testing.T) {
 		do("r6", "POST", "/v1/grants", "bob", `{"ttl":60,"jobs":["`+jobA+`"]}`, "read")
 		do("r7", "POST", "/v1/jobs", "bob", `{"job":"demo.echo","payload":"secret payload","grant":{"ttl":60}}`,
 			"submit", "read")
+		do("r7b", "DELETE", a, testSubject, "", "read", "erase") // it runs again
 		do("r8", "DELETE", b, testSubject, "", "read", "erase")
 		do("r9", "DELETE", b, testSubject, "", "read", "erase") // it is gone
 		want := []string{
@@ -87,13 +90,48 @@ func TestEachDeedIsAudited(t *testing.T) {
 			"r5 acme/bob/id-of-bob retry ok of=acme/alice job=true jobs=0 type=demo.echo",
 			"r6 acme/bob/id-of-bob grantMade ok of= job=false jobs=1 type=",
 			"r7 acme/bob/id-of-bob grantMade ok of= job=false jobs=1 type=",
+			"r7b acme/alice/id-of-alice erase invalid_state of=acme/alice job=true jobs=0 type=demo.echo",
 			"r8 acme/alice/id-of-alice erase ok of=acme/alice job=true jobs=0 type=demo.echo",
 		}
 		if got := w.audited(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if n := w.gauge("ackwire_gateway_audit_records_total"); n != 5 {
+		if n := w.gauge("ackwire_gateway_audit_records_total"); n != 6 {
 			t.Errorf("%v are counted", n)
+		}
+	})
+}
+
+// TestDeedsOfASocketAreAudited: the request of a frame is the socket's connection.
+func TestDeedsOfASocketAreAudited(t *testing.T) {
+	inWorld(t, withGrants(t), func(t *testing.T, w *world) {
+		w.tracker.set("acme", jobA, 7, job.Pending)
+		w.orders("acme")
+		c, _, err := w.dialRaw(dialOptions{header: w.named("", "acme", "bob", "submit", "read", "cancel:tenant")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var welcome frame.WelcomeFrame
+		hello := c.want("a new session is welcomed", frame.Welcome).raw
+		if err := json.Unmarshal([]byte(hello), &welcome); err != nil || welcome.Connection == "" {
+			t.Fatalf("%s: %v", hello, err)
+		}
+		c.send(`{"type":"cancel","id":"1","jobId":%q}`, jobA)
+		c.want("a cancel is acked", frame.Ack)
+		c.send(`{"type":"retry","id":"2","jobId":%q}`, jobA)
+		c.want("a retry is acked", frame.Ack)
+		c.send(`{"type":"submit","id":"3","job":"demo.echo","payload":1,"grant":{"ttl":60}}`)
+		c.want("a submit is acked", frame.Ack)
+		want := []string{
+			" acme/bob/id-of-bob cancel ok of=acme/alice job=true jobs=0 type=demo.echo",
+			" acme/bob/id-of-bob retry ok of=acme/alice job=true jobs=0 type=demo.echo",
+			" acme/bob/id-of-bob grantMade ok of= job=false jobs=1 type=",
+		}
+		w.eventually("all are written", func() bool { return len(w.audited()) == len(want) })
+		for i, got := range w.audited() {
+			if got != welcome.Connection+want[i] {
+				t.Errorf("record %q, want %q of connection %q", got, want[i], welcome.Connection)
+			}
 		}
 	})
 }
@@ -112,7 +150,7 @@ func TestAuditWhileKafkaIsAway(t *testing.T) {
 		if a.code != "unavailable" && a.code != "indeterminate" || a.header.Get("Retry-After") == "" {
 			t.Errorf("an erasure: %d %s", a.status, a.body)
 		}
-		w.eventually("the record is counted as lost", func() bool { return w.gauge("ackwire_gateway_audit_lost_total") == 1 })
+		w.eventually("the record is counted as lost", func() bool { return w.gauge("ackwire_gateway_audit_lost_total") == 2 })
 	})
 }
 

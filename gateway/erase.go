@@ -9,10 +9,12 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // deleteJob handles DELETE /v1/jobs/{id}.
@@ -50,14 +52,35 @@ func (g *Gateway) Erase(ctx context.Context, id auth.Identity, jobID string) err
 	if err != nil {
 		return err
 	}
-	if !doc.State.Terminal() {
-		return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", doc.State))
+	err = g.eraseFound(ctx, at, get, now, doc.State)
+	deed := orderDeed(ctx, id, event.Erased, now.Job, doc.Type, err)
+	if err != nil {
+		g.note(deed)
+		return err
+	}
+	if err := g.noteFirst(ctx, deed); err != nil {
+		g.log.Warn("audit record of an erasure is not known to be written", "job", jobID, "err", err)
+		return indeterminate(jobID)
+	}
+	if err := g.removeBlobs(ctx, jobID, now.Life); err != nil {
+		g.log.Warn("blobs of an erased job not removed, the tracker will try", "job", jobID, "err", err)
+		return unavailable("the job is erased; its payload and result are removed once the blob store answers")
+	}
+	return nil
+}
+
+// eraseFound erases a job that the system at has in the given state, and waits until the fold has removed it.
+func (g *Gateway) eraseFound(
+	ctx context.Context, at *upstream.Upstream, get *trackerpb.GetRequest, now *trackerpb.GetResponse, state job.State,
+) error {
+	if !state.Terminal() {
+		return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", state))
 	}
 	if err := g.kafkaUp.err(); err != nil {
 		return unavailable(err.Error())
 	}
 	version, err := g.appendOrder(ctx, at.Names(), &event.Event{
-		Type: event.Erased, JobID: jobID, Life: now.Life, Round: int(now.Round),
+		Type: event.Erased, JobID: get.JobId, Life: now.Life, Round: int(now.Round),
 	})
 	if err != nil {
 		return err
@@ -67,17 +90,8 @@ func (g *Gateway) Erase(ctx context.Context, id auth.Identity, jobID string) err
 	case err == nil:
 		return frame.NewProblem(code.InvalidState, "the job was retried before it could be erased")
 	case connect.CodeOf(err) != connect.CodeNotFound:
-		g.log.Warn("order's outcome is not known", "job", jobID, "order", event.Erased, "err", err)
-		g.note(orderDeed(ctx, id, event.Erased, now.Job, doc.Type, indeterminate(jobID)))
-		return indeterminate(jobID)
-	}
-	if err := g.noteFirst(ctx, orderDeed(ctx, id, event.Erased, now.Job, doc.Type, nil)); err != nil {
-		g.log.Warn("audit record of an erasure is not known to be written", "job", jobID, "err", err)
-		return indeterminate(jobID)
-	}
-	if err := g.removeBlobs(ctx, jobID, now.Life); err != nil {
-		g.log.Warn("blobs of an erased job not removed, the tracker will try", "job", jobID, "err", err)
-		return unavailable("the job is erased; its payload and result are removed once the blob store answers")
+		g.log.Warn("order's outcome is not known", "job", get.JobId, "order", event.Erased, "err", err)
+		return indeterminate(get.JobId)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func TestBadRequests(t *testing.T) {
 			{"no such route", "GET", "/v2/jobs", nil, "", 404, "not_found"},
 			{"no such job", "GET", "/v1/jobs/" + jobA, nil, "", 404, "not_found"},
 			{"an ID that is none", "GET", "/v1/jobs/7", nil, "", 404, "not_found"},
-			{"the wrong method", "DELETE", "/v1/jobs/" + jobA, nil, "", 405, "method_not_allowed"},
+			{"the wrong method", "PATCH", "/v1/jobs/" + jobA, nil, "", 405, "method_not_allowed"},
 			{"the wrong method of all jobs", "PUT", "/v1/jobs", asJSON, echo, 405, "method_not_allowed"},
 			{"no content type", "POST", "/v1/jobs", nil, echo, 415, "unsupported_media_type"},
 			{

@@ -252,8 +252,7 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	}
 	var made string
 	return s.later(f, id, watches, func() (frame.AckFrame, int64, error) {
-		// Not the session's context: a submit goes on when its client leaves.
-		return s.cfg.Jobs.Submit(context.Background(), id, request, func(jobID string) {
+		return s.cfg.Jobs.Submit(s.deed(), id, request, func(jobID string) {
 			made = jobID
 			s.expectAck(jobID)
 		})
@@ -267,7 +266,7 @@ func (s *Session) cancelJob(f *frame.ClientFrame, id auth.Identity) error {
 		return err
 	}
 	return s.later(f, id, false, func() (frame.AckFrame, int64, error) {
-		return s.cfg.Jobs.Cancel(context.Background(), id, jobID)
+		return s.cfg.Jobs.Cancel(s.deed(), id, jobID)
 	}, nil)
 }
 
@@ -283,8 +282,25 @@ func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 		return err
 	}
 	return s.later(f, id, watches, func() (frame.AckFrame, int64, error) {
-		return s.cfg.Jobs.Retry(context.Background(), id, jobID)
+		return s.cfg.Jobs.Retry(s.deed(), id, jobID)
 	}, nil)
+}
+
+// deed returns the context of what the session does for its client, with the connection's name as its request. It is not
+// the session's own context: a submit goes on when its client leaves.
+func (s *Session) deed() context.Context { return WithRequest(context.Background(), s.name) }
+
+type requestKey struct{}
+
+// WithRequest returns a context of what is done for a request: the ID of an HTTP request, or the name of a connection.
+func WithRequest(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, requestKey{}, name)
+}
+
+// RequestOf returns what WithRequest was given, or "".
+func RequestOf(ctx context.Context) string {
+	name, _ := ctx.Value(requestKey{}).(string)
+	return name
 }
 
 func orderedJob(f *frame.ClientFrame) (string, error) {

@@ -56,7 +56,8 @@ type Record struct {
 
 	Grant *Grant `json:"grant,omitempty"` // of grantMade
 
-	// RequestID is that of the HTTP request's answer (X-Request-Id), or the session's ID for a frame of a socket.
+	// RequestID is that of the HTTP request's answer (X-Request-Id); for a frame of a socket it is the name of the
+	// connection, which the gateway's log and its welcome tell.
 	RequestID string `json:"requestId,omitempty"`
 }
 
