@@ -114,7 +114,7 @@ check-lint: bin/golangci-lint
 check-generated: generate
 	@out=$$(git status --porcelain -- $(GENERATED)); test -z "$$out" || { echo "generated files were not up to date (commit them):"; echo "$$out"; exit 1; }
 
-GENERATED := deploy/images/LICENSES.txt schemas/code/codes_gen.go schemas/code/codes.md clients/js/src/codes_gen.ts schemas/trackerpb deploy/grafana/dashboards docs/configure.md docs/metrics.md
+GENERATED := deploy/images/LICENSES.txt schemas/code/codes_gen.go schemas/code/codes.md clients/js/src/codes_gen.ts clients/js/src/problems_gen.ts schemas/trackerpb deploy/grafana/dashboards docs/configure.md docs/metrics.md
 
 # The same packages and tags as in deploy/images/build.sh.
 licences: bin/licences ## Write the licences of all code in the images

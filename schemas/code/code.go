@@ -1,5 +1,6 @@
 // Package code is the table of all error codes and WebSocket close codes. It is generated from codes.json, like the
-// table in codes.md and the JavaScript client's codes_gen.ts: change the JSON, then run go generate.
+// table in codes.md and the JavaScript client's codes_gen.ts and problems_gen.ts: change the JSON, then run
+// go generate.
 package code
 
 //go:generate go run ./internal/gen

@@ -1,7 +1,7 @@
 // Questions over HTTP, with the same identity as the sessions. Loaded when the first is asked.
 
-import { codeOfStatus, retryableCode } from "./codes_gen.js";
 import { AckwireError, type Parse, unavailable } from "./errors.js";
+import { codeOfStatus, retryableCode } from "./problems_gen.js";
 import type { Tokens } from "./token.js";
 import type { CallOptions, Grant, GrantRequest, JobPage, ListQuery, Status } from "./types.js";
 import { checkID } from "./watch.js";

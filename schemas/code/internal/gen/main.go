@@ -1,5 +1,5 @@
-// Command gen writes codes_gen.go and codes.md from codes.json, and the JavaScript client's codes_gen.ts
-// from codes.json and the frame types.
+// Command gen writes codes_gen.go and codes.md from codes.json, and the JavaScript client's codes_gen.ts and
+// problems_gen.ts from codes.json and the frame types.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"go/format"
 	"log"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -31,7 +32,7 @@ type table struct {
 
 func main() {
 	log.SetFlags(0)
-	ts := flag.String("ts", "../../clients/js/src/codes_gen.ts", "where the JavaScript client's file is written")
+	ts := flag.String("ts", "../../clients/js/src", "folder where the JavaScript client's files are written")
 	flag.Parse()
 	raw, err := os.ReadFile("codes.json")
 	if err != nil {
@@ -49,7 +50,8 @@ func main() {
 	}
 	write("codes_gen.go", src)
 	write("codes.md", markdown(t))
-	write(*ts, typeScript(t))
+	write(filepath.Join(*ts, "codes_gen.ts"), typeScript(t))
+	write(filepath.Join(*ts, "problems_gen.ts"), problems(t))
 }
 
 func write(name string, b []byte) {

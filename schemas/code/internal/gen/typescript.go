@@ -10,36 +10,44 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// typeScript returns the JavaScript client's codes. What is left of the file after minifying is one string and two
+// generated is the first line of the JavaScript client's files.
+const generated = "// Code generated from schemas/code/codes.json and schemas/frame by schemas/code/internal/gen; " +
+	"DO NOT EDIT.\n"
+
+// typeScript returns the JavaScript client's close codes and types. What is left of the file after minifying is two
 // lists of numbers, since the client's size is bounded; types and unused constants cost nothing.
 func typeScript(t table) []byte {
 	var b bytes.Buffer
-	b.WriteString("// Code generated from schemas/code/codes.json and schemas/frame by schemas/code/internal/gen; " +
-		"DO NOT EDIT.\n")
+	b.WriteString(generated)
 	union(&b, "The types of the frames that a client sends.", "ClientFrameType", words(frame.ClientTypes))
 	union(&b, "The types of the frames that a server sends; a later server may know more.", "ServerFrameType",
 		words(frame.ServerTypes))
-	errorCodes(&b, t)
+	names := make([]string, 0, len(t.Errors))
+	for _, e := range t.Errors {
+		names = append(names, e.Code)
+	}
+	union(&b, "The codes of errors; a later server may know more.", "ErrorCode", names)
 	closeCodes(&b, t)
 	return b.Bytes()
 }
 
-func errorCodes(b *bytes.Buffer, t table) {
-	names := make([]string, 0, len(t.Errors))
+// problems returns the JavaScript client's table of error codes. It is a file of its own because the client loads it
+// with the first question over HTTP only.
+func problems(t table) []byte {
 	rows := make([]string, 0, len(t.Errors))
 	for _, e := range t.Errors {
-		names = append(names, e.Code)
 		sign := "="
 		if e.Retryable {
 			sign = "+"
 		}
 		rows = append(rows, fmt.Sprintf("%d%s%s", e.HTTP, sign, e.Code))
 	}
-	union(b, "The codes of errors; a later server may know more.", "ErrorCode", names)
 	if !code.Internal.Info().Retryable {
 		log.Fatal("internal is not retryable: retryableCode must return false for a code that is not known")
 	}
-	fmt.Fprintf(b, `
+	var b bytes.Buffer
+	b.WriteString(generated)
+	fmt.Fprintf(&b, `
 // Each error code behind its HTTP status; a plus sign means that the same again may go better.
 const errors =
   %s;
@@ -52,6 +60,7 @@ export const codeOfStatus = (status: number): string =>
   status > 501 && status < 505 ? %q :
   errors.match("\\b" + status + ".(\\w+)")?.[1] ?? (status > 399 && status < 500 ? %q : %q);
 `, literal(rows), code.Internal, code.Unavailable, code.InvalidFrame, code.Internal)
+	return b.Bytes()
 }
 
 // literal returns a string literal of all rows, each with a comma behind it, in several lines.
