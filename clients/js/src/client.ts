@@ -157,7 +157,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
     close: async () => link.fail_(new ClosedError({ code: "closed", detail: "the client was closed" })),
     [asyncDispose]: () => client.close(),
   } as Partial<Ackwire> as Ackwire;
-  for (const name of ["list", "get", "why", "deliveries", "stats", "download", "grant"] as const) {
+  for (const name of ["list", "get", "why", "deliveries", "stats", "download", "grant", "erase"] as const) {
     (client as any)[name] = async (...args: [any, any?]) => ((await http())[name] as any)(...args);
   }
   const context: JobContext = { client_: client as JobContext["client_"], watches_, handles_ };

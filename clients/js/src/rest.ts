@@ -53,8 +53,10 @@ export class Rest {
     this.ended_ = ended;
   }
 
-  /** Gets a path, or posts a body to it; once more with a new token when the server does not take the first. */
-  private async open_(path: string, accept: string, signal?: AbortSignal, body?: string): Promise<Response> {
+  /** Asks for a path, by a method and with a body; once more with a new token when the server does not take the first. */
+  private async open_(
+    path: string, accept: string, signal?: AbortSignal, body?: string, method = body ? "POST" : "GET",
+  ): Promise<Response> {
     for (let again = this.tokens_.renewable_, asked = this.tokens_.current_(); ; again = false) {
       const ended = this.ended_();
       if (ended) throw ended;
@@ -65,10 +67,10 @@ export class Rest {
         const token = await abortable(asked, signal);
         if (token) headers.Authorization = "Bearer " + token;
         if (body) headers["Content-Type"] = "application/json";
-        response = await this.fetch_(this.base_ + path, { headers, ...(body && { method: "POST", body }), ...(signal && { signal }) });
+        response = await this.fetch_(this.base_ + path, { method, headers, ...(body && { body }), ...(signal && { signal }) });
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
-        throw unavailable((body ? "POST " : "GET ") + path, error);
+        throw unavailable(method + " " + path, error);
       }
       if (response.ok) return response;
       if (response.status !== 401 || !again) throw await refusal(response);
@@ -106,6 +108,13 @@ export class Rest {
 
   async deliveries(id: string, options?: CallOptions): Promise<unknown> {
     return (await this.job_(id, "/deliveries", options))[0];
+  }
+
+  async erase(id: string, options?: CallOptions): Promise<void> {
+    checkID(id);
+    const path = "/v1/jobs/" + encodeURIComponent(id);
+    const response = await this.open_(path, "application/json", options?.signal, undefined, "DELETE");
+    if (response.status !== 204) throw await refusal(response); // a proxy's own answer
   }
 
   async stats(options?: CallOptions): Promise<unknown> {

@@ -195,6 +195,8 @@ export interface Job<T = JobType> extends AsyncIterable<Status<T>>, Store<JobSna
   retry(options?: CallOptions): Promise<State>;
   /** Reads the deliveries of the job's webhook. */
   deliveries(options?: CallOptions): Promise<unknown>;
+  /** Removes the job; see {@link Ackwire.erase}. */
+  erase(options?: CallOptions): Promise<void>;
 }
 
 /** What a list of jobs asks for; see GET /v1/jobs. */
@@ -247,6 +249,13 @@ export interface Ackwire extends AsyncDisposable {
   retry(id: string, options?: CallOptions): Promise<State>;
   result<T extends JobType = JobType>(id: string, options?: CallOptions): Promise<Result<T>>;
   deliveries(id: string, options?: CallOptions): Promise<unknown>;
+  /**
+   * Removes a job that has ended: its document, its payload and its result. The token needs the permission `erase`.
+   * From then on every question about the job fails with `not_found`, and so does a submit with its key until its
+   * retention is over. A job that has not ended fails with `invalid_state`. A retryable error leaves it open whether
+   * the job is erased; to erase it again is harmless, and fails with `not_found` if it is.
+   */
+  erase(id: string, options?: CallOptions): Promise<void>;
   /** Makes a grant of what this client may do itself. */
   grant(request: GrantRequest): Promise<Grant>;
   readonly connection: Store<Connection>;

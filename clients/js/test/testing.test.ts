@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import type { AckwireError } from "../src/errors.js";
+import { connect } from "../src/index.js";
 import { codes } from "../src/testing/codes.js";
 import { createServer, Failure, type Frame, type ServerOptions, type TestServer } from "../src/testing/index.js";
 import { fault, frameFaults } from "./schemas.js";
@@ -371,6 +372,22 @@ describe("HTTP", () => {
     const first = (await call("GET", "/v1/jobs?limit=2")).value as { jobs: { jobId: string }[]; nextCursor: string };
     const second = (await call("GET", `/v1/jobs?limit=2&cursor=${first.nextCursor}`)).value as typeof first;
     expect([...first.jobs, ...second.jobs].map((job) => job.jobId)).toEqual(server.jobs.map(({ id }) => id).reverse());
+  });
+
+  test("an ended job is erased for good", async () => {
+    const server = make();
+    const client = connect(server.options);
+    const job = await client.submit("a", 1, { key: "k" });
+    await expect(job.erase()).rejects.toMatchObject({ code: "invalid_state", status: 409, retryable: false });
+    await job.cancel();
+    await job.erase();
+    const gone = { code: "not_found" };
+    for (const ask of [
+      () => client.erase(job.id), () => client.get(job.id), () => client.why(job.id), () => client.retry(job.id),
+      () => client.watch(job.id).next(), () => client.submit("a", 1, { key: "k" }),
+    ]) await expect(ask()).rejects.toMatchObject(gone);
+    expect([(await client.list()).jobs, server.jobs]).toEqual([[], []]);
+    await client.close();
   });
 
   test("a read waits for the end, and faults are HTTP's", async () => {

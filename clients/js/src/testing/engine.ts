@@ -140,6 +140,7 @@ export class Engine {
     const keyed = key ? `${type}\0${key}` : undefined;
     const old = keyed === undefined ? undefined : this.#keys.get(keyed);
     if (old) {
+      if (!this.records.has(old.doc.jobId)) throw new Refusal("not_found", "the job of this key was erased");
       if (!sameJSON(old.submit.payload, payload)) {
         throw new Refusal("idempotency_key_reused", "the key was used with another payload");
       }
@@ -248,11 +249,23 @@ export class Engine {
     return run;
   }
 
-  /** Removes a job, as a real server does when its retention is over. */
-  expire(record: JobRecord): void {
+  /** Removes an ended job. Its key is kept, and gives no other job. */
+  erase(jobId: unknown): void {
+    const record = this.find(jobId);
+    const { state } = record.doc;
+    if (!terminal(state)) throw new Refusal("invalid_state", `the job is ${state}: it has not ended`);
+    this.#remove(record);
+  }
+
+  #remove(record: JobRecord): void {
     record.stopTimers();
     this.records.delete(record.doc.jobId);
     this.order = this.order.filter((other) => other !== record);
+  }
+
+  /** Removes a job, as a real server does when its retention is over. */
+  expire(record: JobRecord): void {
+    this.#remove(record);
     this.#keys.delete(`${record.doc.type}\0${record.submit.key ?? ""}`);
     record.run?.stop("the job has expired");
     record.doc.state = "cancelled"; // for an attempt that still runs: nothing more becomes of it

@@ -35,6 +35,7 @@ const routes: [method: string, pattern: RegExp, route: Route][] = [
   ["POST", /^\/v1\/grants$/, postGrant],
   ["POST", /^\/v1\/events$/, postEvents],
   ["GET", /^\/v1\/jobs\/([^/]+)$/, getJob],
+  ["DELETE", /^\/v1\/jobs\/([^/]+)$/, eraseJob],
   ["GET", /^\/v1\/jobs\/([^/]+)\/why$/, getWhy],
   ["GET", /^\/v1\/jobs\/([^/]+)\/result$/, getResult],
   ["GET", /^\/v1\/jobs\/([^/]+)\/deliveries$/, getDeliveries],
@@ -185,6 +186,11 @@ async function getJob(engine: Engine, request: Request_, id: string): Promise<Re
   await ended(engine, record, preferWait(request.headers), request.signal);
   if (known === `"${record.version}"`) return new Response(null, { status: 304, headers: { ETag: known } });
   return document(record);
+}
+
+function eraseJob(engine: Engine, _: Request_, id: string): Response {
+  engine.erase(id);
+  return new Response(null, { status: 204 });
 }
 
 const document = (record: JobRecord, location?: string) =>

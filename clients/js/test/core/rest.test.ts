@@ -62,6 +62,35 @@ test("a grant is made", async () => {
   await expect(client.grant({ jobs: ["j1"], ttl: 60 })).rejects.toMatchObject({ code: "forbidden" });
 });
 
+test("a job is erased, by its ID and by its handle", async () => {
+  const gone = new Response(null, { status: 204 });
+  const { client, asked } = asking([
+    gone, gone, json({ code: "invalid_state" }, { status: 409 }), json({ code: "not_found" }, { status: 404 }),
+    new Response("<html>"), new Response("", { status: 502 }), new TypeError("Failed to fetch"),
+  ]);
+  expect(await client.erase("j1")).toBeUndefined();
+  expect(await client.job("j%2").erase()).toBeUndefined();
+  const url = "https://jobs.example/base/v1/jobs/";
+  const headers = { Authorization: "Bearer secret" };
+  expect(asked).toMatchObject([
+    { url: url + "j1", method: "DELETE", body: undefined, headers }, { url: url + "j%252", method: "DELETE", headers },
+  ]);
+  const refused = async () => (await client.erase("j1").catch((e) => e)) as AckwireError;
+  expect(await refused()).toMatchObject({ code: "invalid_state", retryable: false });
+  expect(await refused()).toMatchObject({ code: "not_found", retryable: false });
+  // Whether the job is erased is open then.
+  for (const [code, message] of [
+    ["internal", "the server answered 200"], ["unavailable", "the server answered 502"],
+    ["unavailable", "DELETE /v1/jobs/j1: Failed to fetch"],
+  ]) expect(await refused()).toMatchObject({ code, retryable: true, message });
+  const before = asked.length;
+  await expect(client.erase("")).rejects.toMatchObject({ code: "not_found" });
+  await expect(client.erase("j1", { signal: AbortSignal.abort("left") })).rejects.toBe("left");
+  await client.close();
+  await expect(client.erase("j1")).rejects.toMatchObject({ code: "closed" });
+  expect(asked).toHaveLength(before);
+});
+
 test("get tells the version, of the ETag", async () => {
   const answer = (etag?: string) => json({ jobId: "j1", state: "queued" }, etag ? { headers: { ETag: etag } } : {});
   const { client } = asking([answer('"4713"'), answer('W/"12"'), answer()]);

@@ -247,6 +247,8 @@ async function requests(s: Story, jobId: string, cancelled: string): Promise<voi
   await s.request("POST", "/v1/events", "{}", poll);
   await s.request("POST", "/v1/events", '{"jobs":[5]}', poll);
   await s.request("POST", "/v1/events", JSON.stringify({ jobs: [{ jobId: cancelled }, { jobId: "none" }] }), poll);
+  for (const id of [cancelled, cancelled, "none"]) await s.request("DELETE", `/v1/jobs/${id}`);
+  await s.request("GET", `/v1/jobs/${cancelled}`);
 }
 
 async function tell(server: Server): Promise<string[]> {
