@@ -65,9 +65,11 @@ type confStep struct {
 	Submit  *string        `json:"submit"`
 	Cancel  *string        `json:"cancel"`
 	Retry   *string        `json:"retry"`
+	Erase   *string        `json:"erase"`
 	Watch   any            `json:"watch"` // a job, {"of": call}, or of a submit false
 	Stop    *string        `json:"stop"`
 	Session map[string]any `json:"session"`
+	Request *confRequest   `json:"request"`
 	Refuse  map[string]any `json:"refuse"`
 	Expect  map[string]any `json:"expect"`
 	Send    map[string]any `json:"send"`
@@ -82,6 +84,8 @@ type confStep struct {
 	Fails   map[string]any `json:"fails"`
 	Running *string        `json:"running"`
 
+	MakeGrant *confGrant `json:"makeGrant"`
+
 	As        string          `json:"as"`
 	Of        string          `json:"of"`
 	On        int             `json:"on"`
@@ -93,6 +97,8 @@ type confStep struct {
 	State     string          `json:"state"`
 	Job       string          `json:"job"`
 	Duplicate bool            `json:"duplicate"`
+	Answer    confAnswer      `json:"answer"`
+	Grant     json.RawMessage `json:"grant"` // of a submit the options, of what a call has returned the token
 }
 
 // confRun is one script at work.
@@ -107,32 +113,39 @@ type confRun struct {
 	early   []func() // calls before the first session: the client is there once it is welcomed
 	asked   int      // how many tokens the source was asked for
 	tries   chan *confTry
+	asks    chan *confTry // requests over HTTP
 	peers   []*peer
 	calls   map[string]*pending[confResult]
 	watches map[string]*confWatch
 	bound   map[string]string // what "$x" stands for
 }
 
-// confTry is an attempt to open a session, until a step decides on it.
+// confTry is an attempt to open a session, or a request over HTTP, until a step decides on it.
 type confTry struct {
 	w       http.ResponseWriter
 	q       *http.Request
 	decided chan struct{}
 }
 
-func newConfRun(t *testing.T, f *fake, s confScript) *confRun {
-	r := &confRun{
-		t: t, fake: f, script: s, calls: map[string]*pending[confResult]{}, watches: map[string]*confWatch{},
-		bound: map[string]string{}, tries: make(chan *confTry),
-	}
-	f.setRefuse(func(w http.ResponseWriter, q *http.Request) {
+// undecided returns a handler that has a step decide on each request.
+func undecided(tries chan<- *confTry) http.HandlerFunc {
+	return func(w http.ResponseWriter, q *http.Request) {
 		try := &confTry{w, q, make(chan struct{})}
 		select {
-		case r.tries <- try:
+		case tries <- try:
 			<-try.decided
 		case <-q.Context().Done():
 		}
-	})
+	}
+}
+
+func newConfRun(t *testing.T, f *fake, s confScript) *confRun {
+	r := &confRun{
+		t: t, fake: f, script: s, calls: map[string]*pending[confResult]{}, watches: map[string]*confWatch{},
+		bound: map[string]string{}, tries: make(chan *confTry), asks: make(chan *confTry),
+	}
+	f.other = undecided(r.asks)
+	f.setRefuse(undecided(r.tries))
 	f.query = func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"jobs":[],"asOf":"2026-01-02T03:04:05Z"}`)
 	}
@@ -154,6 +167,7 @@ func (r *confRun) try() *confTry {
 type confResult struct {
 	job   *Job
 	state job.State
+	grant Grant
 }
 
 // confWatch reads one document ahead.
@@ -201,6 +215,10 @@ func (r *confRun) do(s confStep) {
 			if s.Watch == false {
 				opts = append(opts, NoWatch())
 			}
+			if s.Grant != nil {
+				g := r.readGrant(s.Grant)
+				opts = append(opts, WithGrant(g.ttl(), g.Permissions...))
+			}
 			j, err := c.Submit(context.Background(), *s.Submit, s.Payload, opts...)
 			return confResult{job: j}, err
 		})
@@ -214,6 +232,8 @@ func (r *confRun) do(s confStep) {
 			state, err := c.Job(*s.Retry).Retry(context.Background())
 			return confResult{state: state}, err
 		})
+	case s.Erase != nil, s.MakeGrant != nil, s.Request != nil:
+		r.overHTTP(s)
 	case s.Watch != nil, s.Mine && s.As != "":
 		r.whenThere(func() { r.watch(s) })
 	case s.Stop != nil:
@@ -418,25 +438,13 @@ func (r *confRun) name(s string) string {
 	return head + tail
 }
 
-func (r *confRun) done(s confStep) {
-	got, err := r.calls[*s.Done].end()
-	switch {
-	case err != nil:
-		r.fatalf("%s failed: %v", *s.Done, err)
-	case s.State != "":
-		if string(got.state) != s.State {
-			r.fatalf("%s returned %s, want %s", *s.Done, got.state, s.State)
-		}
-	case got.job.ID != s.Job || got.job.Ack.Duplicate != s.Duplicate:
-		r.fatalf("%s returned %s, duplicate %v", *s.Done, got.job.ID, got.job.Ack.Duplicate)
-	}
-}
-
 // quiet fails if the client sends anything, or opens a session, within d.
 func (r *confRun) quiet(d time.Duration) {
 	select {
 	case <-r.tries:
 		r.fatalf("the client opens a session")
+	case ask := <-r.asks:
+		r.fatalf("the client asks %s %s", ask.q.Method, ask.q.URL.Path)
 	case <-time.After(d):
 	}
 	for i, p := range r.peers {

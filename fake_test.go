@@ -34,6 +34,7 @@ type fake struct {
 	refuse      http.HandlerFunc // answers handshakes while it is set
 	get         http.HandlerFunc // answers GET /v1/jobs/{id}
 	query       http.HandlerFunc // answers GET /v1/jobs, /v1/stats and /v1/jobs/{id}/why
+	other       http.HandlerFunc // answers all other requests
 	dials       int
 	compression websocket.CompressionMode // set before the first dial
 	all         []*peer
@@ -43,13 +44,14 @@ type fake struct {
 func inBubble(t *testing.T, f func(t *testing.T, s *fake)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &fake{t: t, ln: newPipeListener(), peers: make(chan *peer, 100), done: make(chan struct{})}
+		s := &fake{t: t, ln: newPipeListener(), peers: make(chan *peer, 100), done: make(chan struct{}), other: http.NotFound}
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /v1/ws", s.socket)
 		mux.HandleFunc("GET /v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) { s.get(w, r) })
 		for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why"} {
 			mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { s.query(w, r) })
 		}
+		mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) { s.other(w, r) })
 		srv := &http.Server{Handler: mux}
 		go func() { _ = srv.Serve(s.ln); close(s.done) }()
 		defer func() {

@@ -38,11 +38,23 @@ class Reader {
   }
 }
 
+/** A request over HTTP that no step has answered. */
+interface Ask {
+  method: string;
+  path: string;
+  token: string | undefined;
+  body: Any;
+  answer: (response: Response) => void;
+}
+
+const base = "https://jobs.example";
+
 /** One script at work. */
 class Run {
   readonly client: Ackwire;
   readonly tries: Peer[] = []; // attempts to open a session that no step has decided on
   readonly peers: Peer[] = [];
+  readonly asks: Ask[] = [];
   readonly calls = new Map<string, ReturnType<typeof outcomeOf<Any>>>();
   readonly watches = new Map<string, Reader>();
   readonly bound = new Map<string, string>();
@@ -59,19 +71,28 @@ class Run {
       },
     };
     this.client = connect({
-      url: "https://jobs.example", transports: [transport],
+      url: base, transports: [transport],
       ...(tokens && { token: () => tokens[Math.min(this.asked++, tokens.length - 1)] }),
-      fetch: async () => Response.json({ jobs: [], asOf: "2026-01-02T03:04:05Z" }),
+      fetch: (url, init = {}) => this.serve(String(url).replace(base, ""), init),
     });
+  }
+
+  private async serve(path: string, { method = "GET", headers, body }: RequestInit): Promise<Response> {
+    if (path.startsWith("/v1/jobs?")) return Response.json({ jobs: [], asOf: "2026-01-02T03:04:05Z" });
+    const token = new Headers(headers).get("Authorization")?.replace("Bearer ", "");
+    return new Promise((answer) => this.asks.push({ method, path, token, body: body && JSON.parse(String(body)), answer }));
   }
 
   async step(s: Any): Promise<void> {
     const { as, of } = s;
     if ("submit" in s) {
       this.calls.set(as, outcomeOf(this.client.submit(s.submit, s.payload, {
-        ...("key" in s && { key: s.key }), ...(s.watch === false && { watch: false }),
+        ...("key" in s && { key: s.key }), ...(s.watch === false && { watch: false }), ...("grant" in s && { grant: s.grant }),
       })));
-    } else if ("cancel" in s) this.calls.set(as, outcomeOf(this.client.cancel(s.cancel)));
+    } else if ("erase" in s) this.calls.set(as, outcomeOf(this.client.erase(s.erase)));
+    else if ("makeGrant" in s) this.calls.set(as, outcomeOf(this.client.grant(s.makeGrant)));
+    else if ("request" in s) await this.request(s.request, s.answer);
+    else if ("cancel" in s) this.calls.set(as, outcomeOf(this.client.cancel(s.cancel)));
     else if ("retry" in s) this.calls.set(as, outcomeOf(this.client.retry(s.retry)));
     else if ("watch" in s || (s.mine && as)) this.watch(s);
     else if ("stop" in s) {
@@ -141,6 +162,13 @@ class Run {
     peer.end(1006, "", new AckwireError(problem));
   }
 
+  private async request({ token, ...want }: Any, { status, body }: Any): Promise<void> {
+    await this.until(() => this.asks.length > 0);
+    const { answer, ...ask } = this.asks.shift()!;
+    expect(ask).toEqual({ body: undefined, ...want, token });
+    answer(body ? Response.json(body, { status }) : new Response(null, { status }));
+  }
+
   private watch(s: Any): void {
     const abort = new AbortController();
     const options = { signal: abort.signal, ...(s.after && { after: s.after }) };
@@ -173,8 +201,12 @@ class Run {
     const call = this.calls.get(s.done)!;
     await this.until(() => call.done);
     if (call.error) throw call.error;
-    if (s.state) expect(call.value).toBe(s.state);
-    else expect([call.value.id, call.value.duplicate]).toEqual([s.job, s.duplicate]);
+    const { value } = call;
+    if ("job" in s) {
+      expect([value.id, value.duplicate]).toEqual([s.job, s.duplicate]);
+      expect(value.grant?.token ?? "").toBe(s.grant ?? "");
+    } else if ("grant" in s) expect(value.token).toBe(s.grant);
+    else expect(value).toBe(s.state);
   }
 
   private wantError(error: Any, want: Any): void {
@@ -185,7 +217,7 @@ class Run {
 
   private async quiet(time: number): Promise<void> {
     await pass(time);
-    expect(this.tries).toEqual([]);
+    expect([this.tries, this.asks]).toEqual([[], []]);
     for (const peer of this.peers) expect(peer.sent).toEqual([]);
   }
 
