@@ -44,7 +44,7 @@ type status struct {
 // streamJob handles GET /v1/jobs/{id}/events.
 func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 	s.mu.Lock()
-	r := s.findLocked(q.PathValue("id"))
+	r := s.findLocked(whoOf(q), q.PathValue("id"))
 	f := &follower{jobs: []*record{r}}
 	if version, err := strconv.ParseInt(q.Header.Get("Last-Event-ID"), 10, 64); err == nil && r != nil {
 		f.knows = version > 0 && version <= r.version // else the version belongs to another server's log
@@ -71,6 +71,13 @@ func (s *Server) streamJobs(w http.ResponseWriter, q *http.Request) {
 		problem(w, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", frame.MaxSubscriptions)))
 		return
 	}
+	who := whoOf(q)
+	if all {
+		if err := who.checkMine(); err != nil {
+			problem(w, err)
+			return
+		}
+	}
 	f := &follower{all: all}
 	last := q.Header.Get("Last-Event-ID")
 	s.mu.Lock()
@@ -79,7 +86,7 @@ func (s *Server) streamJobs(w http.ResponseWriter, q *http.Request) {
 	} else {
 		f.many = fmt.Sprintf("-%08x", crc32.ChecksumIEEE([]byte(strings.Join(ids, "\n"))))
 		for _, id := range ids {
-			if r := s.findLocked(id); r != nil {
+			if r := s.findLocked(who, id); r != nil {
 				f.jobs = append(f.jobs, r)
 			} else {
 				f.refused = append(f.refused, refusal{id, code.NotFound})
@@ -118,11 +125,16 @@ func (s *Server) stream(w http.ResponseWriter, q *http.Request, f *follower) {
 		if i == len(f.refused)-1 {
 			fmt.Fprintf(w, "id: %d%s\n", f.told, f.many)
 		}
-		b, _ := plainjson.Marshal(r) // it always marshals
-		fmt.Fprintf(w, "event: refused\ndata: %s\n\n", b)
+		named(w, "refused", r)
 	}
 	keepAlive := time.NewTicker(pingInterval)
 	defer keepAlive.Stop()
+	var warned, ended <-chan time.Time
+	who := whoOf(q)
+	warning, end := who.over()
+	if !end.IsZero() {
+		warned, ended = time.After(time.Until(warning)), time.After(time.Until(end))
+	}
 	flush := http.NewResponseController(w)
 	for {
 		s.mu.Lock()
@@ -137,6 +149,11 @@ func (s *Server) stream(w http.ResponseWriter, q *http.Request, f *follower) {
 		case <-changed:
 		case <-keepAlive.C:
 			fmt.Fprint(w, ": still here\n\n")
+		case <-warned:
+			named(w, "expiring", frame.NewExpiring(who.expires, time.Until(end)))
+		case <-ended:
+			named(w, "error", frame.NewProblem(code.Unauthenticated, "the token has expired"))
+			return
 		case <-cut:
 			panic(http.ErrAbortHandler)
 		case <-q.Context().Done():
@@ -145,6 +162,12 @@ func (s *Server) stream(w http.ResponseWriter, q *http.Request, f *follower) {
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+// named writes an event that is no status.
+func named(w http.ResponseWriter, name string, v any) {
+	b, _ := plainjson.Marshal(v) // it always marshals
+	fmt.Fprintf(w, "event: %s\ndata: %s\n\n", name, b)
 }
 
 // dueLocked returns the statuses that were not sent yet, the oldest change first. over reports that none follows after

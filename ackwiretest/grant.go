@@ -4,7 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/code"
@@ -17,36 +17,24 @@ const (
 	grantPrefix = "grant-"
 )
 
-// checkGrant returns why a grant is not made, or nil.
-func checkGrant(o frame.GrantOptions, of grant.Scope) error {
-	if !(o.TTL >= 1 && o.TTL <= grant.MaxTTL.Seconds()) {
-		return frame.NewProblem(code.InvalidFrame, "ttl must be 1 to 86400 seconds")
+// grantLocked makes a grant for who, which opens the jobs of a scope that grantScope has returned. It does not outlive
+// the grant of its maker.
+func (s *Server) grantLocked(who identity, o frame.GrantOptions, of grant.Scope) *frame.Grant {
+	words := o.Permissions
+	if len(words) == 0 {
+		words = []string{mayRead}
 	}
-	if _, err := of.Canonical(); err != nil {
-		return frame.NewProblem(code.InvalidFrame, err.Error())
+	made := identity{scope: &of, expires: stamp(time.Now().Add(seconds(o.TTL)))}
+	for _, word := range words {
+		made.permissions = append(made.permissions, permissionWords[word]...)
 	}
-	return nil
-}
-
-// grantLocked makes a grant.
-func (s *Server) grantLocked(o frame.GrantOptions) *frame.Grant {
-	g := &frame.Grant{Token: grantPrefix + rand.Text(), ExpiresAt: stamp(time.Now().Add(seconds(o.TTL)))}
-	s.grants[g.Token] = g.ExpiresAt
+	made.permissions = slices.Compact(slices.Sorted(slices.Values(made.permissions)))
+	if !who.expires.IsZero() && who.expires.Before(made.expires) {
+		made.expires = who.expires
+	}
+	g := &frame.Grant{Token: grantPrefix + rand.Text(), ExpiresAt: made.expires}
+	s.grants[g.Token] = made
 	return g
-}
-
-// grantedLocked reports whether a token is a grant that has not ended.
-func (s *Server) grantedLocked(token string) bool {
-	expires, ok := s.grants[token]
-	return ok && time.Now().Before(expires)
-}
-
-// urlGrant returns the grant in the URL of a request that may have one.
-func urlGrant(r *http.Request) string {
-	if !strings.HasSuffix(r.URL.Path, "/events") && !strings.HasSuffix(r.URL.Path, "/result") {
-		return ""
-	}
-	return r.URL.Query().Get(grantParam)
 }
 
 // postGrant handles POST /v1/grants.
@@ -56,12 +44,14 @@ func (s *Server) postGrant(w http.ResponseWriter, r *http.Request) {
 		problem(w, frame.NewProblem(code.InvalidFrame, "the body cannot be read"))
 		return
 	}
-	if err := checkGrant(asked.GrantOptions, grant.Scope{Jobs: asked.Jobs, Types: asked.Types}); err != nil {
+	who := whoOf(r)
+	of, err := who.grantScope(asked.GrantOptions, grant.Scope{Jobs: asked.Jobs, Types: asked.Types})
+	if err != nil {
 		problem(w, err)
 		return
 	}
 	s.mu.Lock()
-	made := s.grantLocked(asked.GrantOptions)
+	made := s.grantLocked(who, asked.GrantOptions, of)
 	s.mu.Unlock()
 	w.Header().Set("Cache-Control", "no-store")
 	answer(w, http.StatusCreated, made)

@@ -25,27 +25,27 @@ const (
 )
 
 func (s *Server) routes() {
-	s.mux.HandleFunc("GET "+socketPath, s.serveSocket)
-	s.mux.HandleFunc("POST /v1/ws-tickets", s.postTicket)
-	s.mux.HandleFunc("POST /v1/grants", s.postGrant)
-	s.mux.HandleFunc("POST /v1/jobs", s.postJob)
-	s.mux.HandleFunc("GET /v1/jobs", s.listJobs)
-	s.mux.HandleFunc("GET /v1/stats", s.getStats)
-	s.mux.HandleFunc("GET /v1/jobs/{id}", s.getJob)
-	s.mux.HandleFunc("DELETE /v1/jobs/{id}", s.eraseJob)
-	s.mux.HandleFunc("GET /v1/jobs/{id}/why", s.withJob(s.getWhy))
-	s.mux.HandleFunc("GET /v1/jobs/{id}/result", s.withJob(s.getResult))
-	s.mux.HandleFunc("GET /v1/jobs/{id}/deliveries", s.withJob(func(w http.ResponseWriter, r record) {
+	s.handle("GET "+socketPath, s.serveSocket)
+	s.handle("POST /v1/ws-tickets", s.postTicket)
+	s.handle("POST /v1/grants", s.postGrant)
+	s.handle("POST /v1/jobs", s.postJob, maySubmit)
+	s.handle("GET /v1/jobs", s.listJobs, mayRead)
+	s.handle("GET /v1/stats", s.getStats, mayRead)
+	s.handle("GET /v1/jobs/{id}", s.getJob, mayRead)
+	s.handle("DELETE /v1/jobs/{id}", s.eraseJob, mayErase, mayRead)
+	s.handle("GET /v1/jobs/{id}/why", s.withJob(s.getWhy), mayRead)
+	s.handle("GET /v1/jobs/{id}/result", s.withJob(s.getResult), mayRead)
+	s.handle("GET /v1/jobs/{id}/deliveries", s.withJob(func(w http.ResponseWriter, r record) {
 		answer(w, http.StatusOK, frame.Deliveries{JobID: r.doc.JobID, Deliveries: []frame.Delivery{}})
-	}))
-	s.mux.HandleFunc("GET /v1/jobs/{id}/events", s.streamJob)
-	s.mux.HandleFunc("GET /v1/events", s.streamJobs)
+	}), mayRead)
+	s.handle("GET /v1/jobs/{id}/events", s.streamJob, mayRead)
+	s.handle("GET /v1/events", s.streamJobs, mayRead)
 	for _, order := range []frame.Type{frame.Cancel, frame.Retry} {
-		s.mux.HandleFunc("POST /v1/jobs/{id}/"+string(order), func(w http.ResponseWriter, r *http.Request) {
+		s.handle("POST /v1/jobs/{id}/"+string(order), func(w http.ResponseWriter, r *http.Request) {
 			s.postOrder(w, r, order)
 		})
 	}
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	s.handle("/", func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, frame.NewProblem(code.NotFound, "ackwiretest has no such route"))
 	})
 }
@@ -57,11 +57,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.wg.Done()
-	if !s.authorized(r) {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		problem(w, frame.NewProblem(code.Unauthenticated, "a valid token is needed"))
-		return
-	}
+	w.Header().Set("Referrer-Policy", "no-referrer")
 	s.mux.ServeHTTP(w, r)
 }
 
@@ -85,6 +81,9 @@ func answer(w http.ResponseWriter, status int, v any) {
 func problem(w http.ResponseWriter, err error) {
 	p := problemOf(err)
 	p.Status = p.Code.Info().HTTP
+	if p.Code == code.Unauthenticated {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_ = plainjson.Write(w, p)
@@ -95,7 +94,7 @@ func problem(w http.ResponseWriter, err error) {
 func (s *Server) withJob(serve func(w http.ResponseWriter, r record)) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
 		s.mu.Lock()
-		r := s.findLocked(q.PathValue("id"))
+		r := s.findLocked(whoOf(q), q.PathValue("id"))
 		if r == nil {
 			s.mu.Unlock()
 			problem(w, frame.NewProblem(code.NotFound, ""))
@@ -135,7 +134,7 @@ func (s *Server) postJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	ack, made, err := s.submitLocked(q)
+	ack, made, err := s.submitLocked(whoOf(r), q)
 	lost := err == nil && s.loseLocked()
 	if err == nil && !ack.Duplicate {
 		s.announceLocked(made)
@@ -159,8 +158,13 @@ func (s *Server) postJob(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) postOrder(w http.ResponseWriter, r *http.Request, order frame.Type) {
+	who := whoOf(r)
+	if err := who.checkOrder(order); err != nil {
+		problem(w, err)
+		return
+	}
 	s.mu.Lock()
-	ack, changed, err := s.orderLocked(order, r.PathValue("id"))
+	ack, changed, err := s.orderLocked(who, order, r.PathValue("id"))
 	if err == nil {
 		s.changedLocked(changed)
 	}
@@ -175,7 +179,7 @@ func (s *Server) postOrder(w http.ResponseWriter, r *http.Request, order frame.T
 
 func (s *Server) getJob(w http.ResponseWriter, q *http.Request) {
 	s.mu.Lock()
-	r := s.findLocked(q.PathValue("id"))
+	r := s.findLocked(whoOf(q), q.PathValue("id"))
 	s.mu.Unlock()
 	if r == nil {
 		problem(w, frame.NewProblem(code.NotFound, ""))
@@ -189,7 +193,7 @@ func (s *Server) getJob(w http.ResponseWriter, q *http.Request) {
 func (s *Server) eraseJob(w http.ResponseWriter, q *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch r := s.findLocked(q.PathValue("id")); {
+	switch r := s.findLocked(whoOf(q), q.PathValue("id")); {
 	case r == nil:
 		problem(w, frame.NewProblem(code.NotFound, ""))
 	case !r.doc.State.Terminal():
@@ -296,10 +300,14 @@ func (s *Server) countLocked(state job.State) (n int64) {
 	return n
 }
 
-func (s *Server) getStats(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) getStats(w http.ResponseWriter, q *http.Request) {
+	who := whoOf(q)
 	s.mu.Lock()
 	counts := map[frame.Count]int64{}
 	for _, r := range s.records {
+		if !who.sees(r) {
+			continue
+		}
 		counts[frame.Count{Type: r.doc.Type, Lane: lane, State: r.doc.State}]++
 	}
 	stats := frame.Stats{
@@ -324,6 +332,7 @@ func (s *Server) listJobs(w http.ResponseWriter, q *http.Request) {
 		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
 		return
 	}
+	who := whoOf(q)
 	s.mu.Lock()
 	list := frame.JobList{Jobs: []json.RawMessage{}, AsOf: stamp(time.Now())}
 	from := len(s.order)
@@ -332,7 +341,7 @@ func (s *Server) listJobs(w http.ResponseWriter, q *http.Request) {
 	}
 	for i := from - 1; i >= 0; i-- {
 		r := s.order[i]
-		if s.records[r.doc.JobID] != r || !o.takes(r) {
+		if s.records[r.doc.JobID] != r || !who.sees(r) || !o.takes(r) {
 			continue
 		}
 		if len(list.Jobs) == o.limit {

@@ -45,19 +45,23 @@ func (r *record) stopTimers() {
 	r.timers = nil
 }
 
-// submitLocked makes a job, or returns the job that its idempotency key made before. The job's timers, for its start
-// and its deadline, run from here on; the caller announces the job after its ack.
-func (s *Server) submitLocked(q frame.SubmitRequest) (ack frame.AckFrame, r *record, err error) {
-	if q.Grant != nil {
-		if err := checkGrant(*q.Grant, grant.Scope{Types: []string{q.Job}}); err != nil {
-			return ack, nil, err
+// submitLocked makes a job, or returns the job that its idempotency key made before; the ack has the grant that the
+// submit asks for. The job's timers, for its start and its deadline, run from here on; the caller announces the job
+// after its ack.
+func (s *Server) submitLocked(who identity, q frame.SubmitRequest) (frame.AckFrame, *record, error) {
+	ack, r, err := s.makeLocked(who, q)
+	if err == nil && q.Grant != nil {
+		of := grant.Scope{Jobs: []string{ack.JobID}}
+		if who.scope != nil {
+			of.Types = who.scope.Types
 		}
-		defer func() {
-			if err == nil {
-				ack.Grant = s.grantLocked(*q.Grant)
-			}
-		}()
+		ack.Grant = s.grantLocked(who, *q.Grant, of)
 	}
+	return ack, r, err
+}
+
+// makeLocked is submitLocked without the grant, which it only checks.
+func (s *Server) makeLocked(who identity, q frame.SubmitRequest) (frame.AckFrame, *record, error) {
 	refuse := func(c code.Code, detail string, args ...any) (frame.AckFrame, *record, error) {
 		return frame.AckFrame{}, nil, frame.NewProblem(c, fmt.Sprintf(detail, args...))
 	}
@@ -71,12 +75,20 @@ func (s *Server) submitLocked(q frame.SubmitRequest) (ack frame.AckFrame, r *rec
 	case s.faults.types != nil && !slices.Contains(s.faults.types, q.Job), s.types != nil && s.types[q.Job] == nil:
 		return refuse(code.UnknownJobType, "%.64q is not a job type here", q.Job)
 	}
+	if err := who.checkSubmit(q.Job); err != nil {
+		return frame.AckFrame{}, nil, err
+	}
 	budget := maxAttempts
 	if t := s.types[q.Job]; t != nil {
 		if err := t.Validate(q.Payload); err != nil {
 			return frame.AckFrame{}, nil, err
 		}
 		budget = t.Policy.Attempts
+	}
+	if q.Grant != nil {
+		if _, err := who.grantScope(*q.Grant, grant.Scope{Types: []string{q.Job}}); err != nil {
+			return frame.AckFrame{}, nil, err
+		}
 	}
 	key := q.Job + "\x00" + q.Key
 	if old := s.keys[key]; q.Key != "" && old != nil {
@@ -91,7 +103,7 @@ func (s *Server) submitLocked(q frame.SubmitRequest) (ack frame.AckFrame, r *rec
 		return a, old, nil
 	}
 	now := time.Now()
-	r = &record{request: q, budget: budget, doc: job.Document{
+	r := &record{request: q, budget: budget, doc: job.Document{
 		JobID: fmt.Sprintf("00000000-0000-7000-8000-%012x", len(s.order)+1), Type: q.Job, State: job.Pending,
 		Attempt: 1, MaxAttempts: budget, CreatedAt: stamp(now),
 	}}
@@ -304,8 +316,8 @@ func (r *record) endRun(o job.Outcome, err *job.Error) {
 }
 
 // orderLocked carries out a cancel or a retry.
-func (s *Server) orderLocked(kind frame.Type, jobID string) (frame.AckFrame, *record, error) {
-	r := s.findLocked(jobID)
+func (s *Server) orderLocked(who identity, kind frame.Type, jobID string) (frame.AckFrame, *record, error) {
+	r := s.findLocked(who, jobID)
 	if r == nil {
 		return frame.AckFrame{}, nil, frame.NewProblem(code.NotFound, "")
 	}
@@ -325,11 +337,16 @@ func (s *Server) orderLocked(kind frame.Type, jobID string) (frame.AckFrame, *re
 	return r.ack(), r, nil
 }
 
-func (s *Server) findLocked(jobID string) *record {
+// findLocked returns the job with an ID; nil if there is none that who may use.
+func (s *Server) findLocked(who identity, jobID string) *record {
 	if id, ok := job.ParseID(jobID); ok {
 		jobID = id
 	}
-	return s.records[jobID]
+	r := s.records[jobID]
+	if r != nil && !who.sees(r) {
+		return nil
+	}
+	return r
 }
 
 // Expire removes a job, as a real server does when its retention is over: it is not found any more, and its key
@@ -337,7 +354,7 @@ func (s *Server) findLocked(jobID string) *record {
 func (s *Server) Expire(jobID string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.findLocked(jobID)
+	r := s.findLocked(anonymous, jobID)
 	if r == nil {
 		return false
 	}

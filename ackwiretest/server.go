@@ -35,9 +35,9 @@ type Server struct {
 	version  int64                  // of the last change of any job
 	changed  chan struct{}          // closed with the next change
 	sockets  map[*socket]struct{}
-	tickets  map[string]time.Time // when they end, by ticket
-	grants   map[string]time.Time // when they end, by grant
-	cut      chan struct{}        // closed by Cut: streams end
+	tickets  map[string]ticket
+	grants   map[string]identity // by grant
+	cut      chan struct{}       // closed by Cut: streams end
 	faults   faults
 }
 
@@ -63,7 +63,7 @@ func Start() *Server {
 		mux: http.NewServeMux(), ln: newListener(),
 		handlers: map[string]HandlerFunc{}, records: map[string]*record{}, keys: map[string]*record{},
 		changed: make(chan struct{}), cut: make(chan struct{}), sockets: map[*socket]struct{}{},
-		tickets: map[string]time.Time{}, grants: map[string]time.Time{},
+		tickets: map[string]ticket{}, grants: map[string]identity{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.routes()
@@ -195,8 +195,8 @@ func (s *Server) DelayAcks(d time.Duration) {
 	s.faults.delay = d
 }
 
-// RequireToken refuses every later handshake and request that does not carry one of these tokens (401,
-// unauthenticated). Without arguments it refuses all of them.
+// RequireToken refuses every later handshake and request that carries neither one of these tokens nor a grant that the
+// server has made (401, unauthenticated). Without arguments it refuses all tokens.
 func (s *Server) RequireToken(tokens ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,6 +25,8 @@ type socket struct {
 	ws *websocket.Conn
 
 	// Guarded by Server.mu.
+	who  identity
+	ends *time.Timer      // warns that who's grant ends, then closes the socket; nil for a token
 	subs map[string]bool  // IDs of the jobs that are watched one by one
 	mine bool             // all jobs are watched
 	told map[string]int64 // the last version that was sent, by job ID
@@ -36,6 +38,7 @@ type socket struct {
 type outbox struct {
 	mu     sync.Mutex
 	frames [][]byte
+	end    code.Close    // the socket is closed with it behind the frames, unless it is 0
 	wake   chan struct{} // capacity 1
 }
 
@@ -43,18 +46,30 @@ func (o *outbox) put(b []byte) {
 	o.mu.Lock()
 	o.frames = append(o.frames, b)
 	o.mu.Unlock()
+	o.woken()
+}
+
+// close has the socket closed with a code once everything was written.
+func (o *outbox) close(c code.Close) {
+	o.mu.Lock()
+	o.end = c
+	o.mu.Unlock()
+	o.woken()
+}
+
+func (o *outbox) woken() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (o *outbox) take() [][]byte {
+func (o *outbox) take() ([][]byte, code.Close) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	frames := o.frames
 	o.frames = nil
-	return frames
+	return frames, o.end
 }
 
 // serveSocket handles GET /v1/ws. Its goroutine reads frames and answers them in order; submits run in goroutines of
@@ -65,18 +80,20 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	ws.SetReadLimit(frame.MaxFrameBytes)
-	k := &socket{s: s, ws: ws, subs: map[string]bool{}, told: map[string]int64{}}
+	k := &socket{s: s, ws: ws, who: whoOf(r), subs: map[string]bool{}, told: map[string]int64{}}
 	k.out.wake = make(chan struct{}, 1)
 	defer func() { _ = ws.CloseNow() }()
 	k.send(welcome(""))
 	s.mu.Lock()
 	s.sockets[k] = struct{}{}
+	k.armLocked()
 	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(s.ctx)
 	var wg sync.WaitGroup
 	defer func() {
 		s.mu.Lock()
 		delete(s.sockets, k)
+		k.disarmLocked()
 		s.mu.Unlock()
 		cancel()
 		wg.Wait()
@@ -118,11 +135,16 @@ func welcome(id string) frame.WelcomeFrame {
 
 func (k *socket) write(ctx context.Context) {
 	for {
-		for _, b := range k.out.take() {
+		frames, end := k.out.take()
+		for _, b := range frames {
 			if k.ws.Write(ctx, websocket.MessageText, b) != nil {
 				_ = k.ws.CloseNow()
 				return
 			}
+		}
+		if end != 0 {
+			k.close(end)
+			return
 		}
 		select {
 		case <-k.out.wake:
@@ -206,13 +228,24 @@ func (s *Server) loseLocked() bool {
 
 func (k *socket) submit(ctx context.Context, f frame.ClientFrame) {
 	s := k.s
-	if err := s.admit(ctx); err != nil {
+	s.mu.Lock()
+	who := k.who
+	s.mu.Unlock()
+	err := who.check(maySubmit)
+	var watches bool
+	if err == nil {
+		watches, err = who.watches(f.Watch)
+	}
+	if err == nil {
+		err = s.admit(ctx)
+	}
+	if err != nil {
 		k.refuse(f.ID, err)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ack, r, err := s.submitLocked(f.SubmitRequest)
+	ack, r, err := s.submitLocked(who, f.SubmitRequest)
 	if err != nil {
 		k.refuse(f.ID, err)
 		return
@@ -224,7 +257,7 @@ func (k *socket) submit(ctx context.Context, f frame.ClientFrame) {
 	}
 	ack.Type, ack.ID = frame.Ack, f.ID
 	k.send(ack)
-	if f.Watch == nil || *f.Watch {
+	if watches {
 		k.watchLocked(ack.JobID)
 	}
 	if ack.Duplicate {
@@ -243,23 +276,17 @@ func (k *socket) answer(f frame.ClientFrame) {
 	case frame.Ping:
 		k.send(frame.PongFrame{Type: frame.Pong, ID: f.ID})
 	case frame.Auth:
-		k.send(welcome(f.ID))
+		k.authLocked(f)
 	case frame.Cancel, frame.Retry:
-		ack, r, err := s.orderLocked(f.Type, f.JobID)
-		if err != nil {
-			k.refuse(f.ID, err)
-			return
-		}
-		ack.Type, ack.ID = frame.Ack, f.ID
-		k.send(ack)
-		if f.Type == frame.Retry && (f.Watch == nil || *f.Watch) {
-			k.watchLocked(ack.JobID)
-		}
-		s.changedLocked(r)
+		k.orderLocked(f)
 	case frame.Subscribe:
 		k.subscribeLocked(f)
 	case frame.Unsubscribe:
 		var ids []string
+		if err := k.who.check(mayRead); err != nil {
+			k.refuse(f.ID, err)
+			return
+		}
 		if f.Mine {
 			k.mine = false
 		} else if json.Unmarshal(f.Jobs, &ids) != nil {
@@ -275,8 +302,40 @@ func (k *socket) answer(f frame.ClientFrame) {
 	}
 }
 
+// orderLocked handles a cancel or a retry.
+func (k *socket) orderLocked(f frame.ClientFrame) {
+	err := k.who.checkOrder(f.Type)
+	watches := false
+	if err == nil && f.Type == frame.Retry {
+		watches, err = k.who.watches(f.Watch)
+	}
+	if err != nil {
+		k.refuse(f.ID, err)
+		return
+	}
+	ack, r, err := k.s.orderLocked(k.who, f.Type, f.JobID)
+	if err != nil {
+		k.refuse(f.ID, err)
+		return
+	}
+	ack.Type, ack.ID = frame.Ack, f.ID
+	k.send(ack)
+	if watches {
+		k.watchLocked(ack.JobID)
+	}
+	k.s.changedLocked(r)
+}
+
 func (k *socket) subscribeLocked(f frame.ClientFrame) {
 	s := k.s
+	err := k.who.check(mayRead)
+	if err == nil && f.Mine {
+		err = k.who.checkMine()
+	}
+	if err != nil {
+		k.refuse(f.ID, err)
+		return
+	}
 	if f.Mine {
 		k.mine = true
 		k.send(frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: []frame.SubscribedJob{}, Mine: true})
@@ -299,7 +358,7 @@ func (k *socket) subscribeLocked(f frame.ClientFrame) {
 	var tell []*record
 	for i, ref := range refs {
 		answer.Jobs[i].JobID = ref.JobID
-		r := s.findLocked(ref.JobID)
+		r := s.findLocked(k.who, ref.JobID)
 		if r == nil {
 			answer.Jobs[i].Error = code.NotFound
 			continue
