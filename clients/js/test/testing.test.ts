@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import type { AckwireError } from "../src/errors.js";
-import { connect } from "../src/index.js";
+import { type Ackwire, connect, fallback } from "../src/index.js";
 import { codes } from "../src/testing/codes.js";
 import { createServer, Failure, type Frame, type ServerOptions, type TestServer } from "../src/testing/index.js";
 import { fault, frameFaults } from "./schemas.js";
@@ -12,6 +12,14 @@ afterEach(() => void vi.useRealTimers());
 
 /** Lets microtasks run, and that much time pass. */
 const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+
+/** The outcome of a promise, or the code of its error, for which time passes. */
+async function outcome<T>(promise: Promise<T>): Promise<T | string> {
+  let over = false;
+  const settled = promise.catch((error: AckwireError) => error.code).finally(() => void (over = true));
+  for (let i = 0; i < 200 && !over; i++) await pass(50);
+  return settled;
+}
 
 /** A client that is nothing but a session. */
 function dial(server: TestServer, token?: string) {
@@ -330,6 +338,65 @@ describe("sessions", () => {
     server.loseAcks();
     await client.send({ type: "submit", id: "8", job: "a", payload: 1, key: "k" });
     expect([client.take(), client.ends, server.jobs.length]).toMatchObject([[], [{ code: 1006 }], 1]);
+  });
+});
+
+describe("access", () => {
+  test("users are kept apart", async () => {
+    const server = make({ tokens: { a: "ada", b: "bob" } });
+    const [ada, bob] = ["a", "b"].map((token) => connect({ ...server.options, token })) as [Ackwire, Ackwire];
+    const job = await ada.submit("x", 1, { key: "k" });
+    const gone = { code: "not_found" };
+    for (const ask of [
+      () => bob.get(job.id), () => bob.why(job.id), () => bob.cancel(job.id), () => bob.retry(job.id),
+      () => bob.erase(job.id), () => bob.watch(job.id).next(), () => bob.deliveries(job.id),
+    ]) await expect(ask()).rejects.toMatchObject(gone);
+    expect(await bob.list()).toMatchObject({ jobs: [] });
+    expect(await bob.stats()).toMatchObject({ counts: [] });
+    const other = await bob.submit("x", 2, { key: "k" }); // a key is its user's own
+    expect([other.id === job.id, other.duplicate]).toEqual([false, false]);
+    expect((await ada.list()).jobs.map(({ jobId }) => jobId)).toEqual([job.id]);
+    await Promise.all([ada.close(), bob.close()]);
+  });
+
+  test("a page follows its job by grants that it renews, also without sockets", async () => {
+    // What is loaded late takes no time of the fake clock.
+    await Promise.all([import("../src/fallback/index.js"), import("../src/rest.js"), import("../src/mine.js")]);
+    for (const transports of [undefined, [fallback()]]) {
+      const server = make({ tokens: { a: "ada" } });
+      const backend = connect({ ...server.options, token: "a" });
+      const job = await backend.submit("x", 1);
+      const other = await backend.submit("x", 2);
+      const token = vi.fn(async () => (await backend.grant({ jobs: [job.id], ttl: 60 })).token);
+      const page = connect({ ...server.options, ...(transports && { transports }), token });
+      const end = page.job(job.id).wait();
+      await pass(200_000);
+      expect(token.mock.calls.length).toBeGreaterThan(2);
+      expect(await outcome(page.watch(other.id).next())).toBe("not_found");
+      expect(await outcome(page.submit("x", 1))).toBe("forbidden");
+      expect(await outcome(page.mine().next())).toBe("forbidden");
+      (await server.next()).complete(31);
+      expect(await outcome(end)).toMatchObject({ state: "completed", result: 31 });
+      await Promise.all([page.close(), backend.close()]);
+    }
+  });
+
+  test("a grant that is revoked opens no more, and one is no wider than its words", async () => {
+    const server = make();
+    const backend = connect(server.options);
+    const job = await backend.submit("x", 1, { grant: { ttl: 60, permissions: ["read", "cancel"] } });
+    const page = connect({ ...server.options, token: job.grant!.token });
+    expect(await page.cancel(job.id)).toBe("cancelled");
+    server.revoke(job.grant!.token);
+    await expect(page.get(job.id)).rejects.toMatchObject({ code: "unauthenticated" });
+    for (const [wrong, code] of [
+      [{ ttl: "60" }, "invalid_frame"], [{ permissions: ["constructor"] }, "invalid_frame"],
+      [{ permissions: "read" }, "invalid_frame"], [{ jobs: [5] }, "invalid_frame"], [{ jobs: "all" }, "invalid_frame"],
+    ] as const) {
+      const asked = { jobs: [job.id], ttl: 60, ...wrong } as never;
+      await expect(backend.grant(asked), JSON.stringify(wrong)).rejects.toMatchObject({ code });
+    }
+    await Promise.all([page.close(), backend.close()]);
   });
 });
 

@@ -2,7 +2,7 @@
 
 import { Refusal } from "./codes.js";
 import type { Submit } from "./record.js";
-import type { GrantOptions, State } from "../types.js";
+import type { State } from "../types.js";
 
 const maxKeyChars = 128;
 const maxAhead = 30 * 86_400_000; // milliseconds, of runAt
@@ -44,7 +44,6 @@ export function checkSubmit(request: Submit): Submit {
   }
   checkRunAt(submit);
   checkCallback(submit);
-  if (submit.grant) checkGrant(submit.grant);
   return submit;
 }
 
@@ -56,10 +55,6 @@ function checkRunAt({ runAt, deadline }: Submit): void {
   if (deadline !== undefined && ahead >= deadline * 1000) {
     throw invalid(`runAt is not before the job's deadline, ${deadline}s from now`);
   }
-}
-
-export function checkGrant({ ttl }: GrantOptions): void {
-  if (!(ttl >= 1 && ttl <= 86_400)) throw invalid("ttl must be 1 to 86400 seconds");
 }
 
 function checkCallback({ callbackUrl, callbackEvents }: Submit): void {

@@ -2,7 +2,8 @@
 
 import type { ErrorCode } from "../codes_gen.js";
 import type { Grant, GrantOptions } from "../types.js";
-import { checkGrant, checkSubmit } from "./checks.js";
+import { anyone, type Deed, holder, type Identity } from "./access.js";
+import { checkSubmit } from "./checks.js";
 import { Refusal } from "./codes.js";
 import { Failure, type Handler, TestJob } from "./job.js";
 import { sameJSON } from "./json.js";
@@ -24,6 +25,9 @@ export type Refusable = "session" | "request" | "submit" | "subscribe" | "watch"
 
 const maxTimer = 86_400_000; // a longer one is made of several: setTimeout takes 24.8 days
 
+/** Keys are a subject's own. */
+const keyOf = (subject: string, type: string, key: string) => `${subject}\0${type}\0${key}`;
+
 export class Engine {
   readonly limits: Limits;
   readonly pingInterval: number;
@@ -38,7 +42,8 @@ export class Engine {
   readonly records = new Map<string, JobRecord>();
   /** All jobs, the oldest first. */
   order: JobRecord[] = [];
-  #grants = 0;
+  readonly #grants = new Map<string, Identity | undefined>(); // undefined: taken no more
+  #issued = 0; // grants
   readonly sessions = new Set<ServerSession>();
   /** Every session that there was, the oldest first. */
   history: ServerSession[] = [];
@@ -106,10 +111,21 @@ export class Engine {
     for (const stop of this.#timers) stop();
   }
 
-  /** The subject of a token; undefined when the token is not taken. */
-  subjectOf(token: string | undefined): string | undefined {
-    if (!this.tokens) return "";
-    return token === undefined ? undefined : this.tokens.get(token);
+  /** Who a token's holder is; undefined when the token is not taken. */
+  identify(token: string | undefined): Identity | undefined {
+    if (token !== undefined && this.#grants.has(token)) {
+      const grant = this.#grants.get(token);
+      return grant?.over ? undefined : grant;
+    }
+    if (!this.tokens) return anyone;
+    const subject = this.tokens.get(token ?? "");
+    return subject === undefined ? undefined : holder(subject);
+  }
+
+  /** Takes a token, or a grant, no more. */
+  revoke(token: string): void {
+    this.tokens?.delete(token);
+    if (this.#grants.has(token)) this.#grants.set(token, undefined);
   }
 
   /** Has the next `times` of a kind refused. */
@@ -124,49 +140,55 @@ export class Engine {
     return this.refusals.get(of)?.shift();
   }
 
-  find(jobId: unknown): JobRecord {
+  /** The job of an ID; one that `who` may not see is not found. */
+  find(jobId: unknown, who: Identity, deed: Deed = "read"): JobRecord {
     const record = typeof jobId === "string" ? this.records.get(jobId) : undefined;
-    if (!record) throw new Refusal("not_found");
-    return record;
+    if (record && who.sees(record, deed)) return record;
+    if (record && who.may("read") && who.sees(record)) {
+      throw new Refusal("forbidden", "the token does not permit this for jobs of others: it needs cancel:tenant");
+    }
+    throw new Refusal("not_found");
   }
 
   /** Makes a job, or finds the one of the same key. The caller must call announce for a new one, after its ack. */
-  submit(request: Submit, subject: string): { ack: Ack; record: JobRecord } {
+  submit(request: Submit, who: Identity): { ack: Ack; record: JobRecord } {
     const submit = checkSubmit(request);
     const { job: type, payload, key } = submit;
     if (this.types && !this.types.has(type)) {
       throw new Refusal("unknown_job_type", `${JSON.stringify(type)} is not a job type here`);
     }
-    const keyed = key ? `${type}\0${key}` : undefined;
+    who.checkSubmit(type);
+    if (submit.grant) who.granted(submit.grant, { types: [type] });
+    const keyed = key ? keyOf(who.subject, type, key) : undefined;
     const old = keyed === undefined ? undefined : this.#keys.get(keyed);
     if (old) {
       if (!this.records.has(old.doc.jobId)) throw new Refusal("not_found", "the job of this key was erased");
       if (!sameJSON(old.submit.payload, payload)) {
         throw new Refusal("idempotency_key_reused", "the key was used with another payload");
       }
-      return { ack: { ...old.ack(true), ...this.#granted(submit, subject) }, record: old };
+      return { ack: { ...old.ack(true), ...this.#granted(submit, old, who) }, record: old };
     }
     const id = `00000000-0000-7000-8000-${(++this.made).toString(16).padStart(12, "0")}`;
-    const record = new JobRecord(id, submit, subject, this.maxAttempts);
+    const record = new JobRecord(id, submit, who.subject, this.maxAttempts);
     this.#schedule(record);
     this.records.set(id, record);
     this.order.push(record);
     if (keyed !== undefined) this.#keys.set(keyed, record);
     record.write(++this.version);
-    return { ack: { ...record.ack(), ...this.#granted(submit, subject) }, record };
+    return { ack: { ...record.ack(), ...this.#granted(submit, record, who) }, record };
   }
 
   /** The grant that a submit asks for. */
-  #granted({ grant }: Submit, subject: string): Pick<Ack, "grant"> {
-    return grant ? { grant: this.grant(grant, subject) } : {};
+  #granted({ grant }: Submit, { doc: { jobId } }: JobRecord, who: Identity): Pick<Ack, "grant"> {
+    return grant ? { grant: this.grant(grant, { jobs: [jobId] }, who) } : {};
   }
 
-  /** Makes a grant. Here it is a token of its maker, and opens all that its maker may see. */
-  grant({ ttl }: GrantOptions, subject: string): Grant {
-    checkGrant({ ttl });
-    const token = `grant-${++this.#grants}`;
-    this.tokens?.set(token, subject);
-    return { token, expiresAt: stamp(Date.now() + ttl * 1000) };
+  /** Makes a grant, of what its maker may do. */
+  grant(options: GrantOptions, of: { jobs?: unknown; types?: unknown }, who: Identity): Grant {
+    const granted = who.granted(options, of);
+    const token = `grant-${++this.#issued}`;
+    this.#grants.set(token, granted);
+    return { token, expiresAt: stamp(granted.expires) };
   }
 
   #schedule(record: JobRecord): void {
@@ -206,8 +228,8 @@ export class Engine {
   }
 
   /** Cancels or retries a job. The caller must call changed, after the ack. */
-  command(kind: "cancel" | "retry", jobId: unknown): { ack: Ack; record: JobRecord } {
-    const record = this.find(jobId);
+  command(kind: "cancel" | "retry", jobId: unknown, who: Identity): { ack: Ack; record: JobRecord } {
+    const record = this.find(jobId, who, kind === "cancel" ? "cancel" : "submit");
     if (kind === "cancel") record.cancel();
     else record.retry(this.maxAttempts);
     return { ack: record.ack(), record };
@@ -250,8 +272,8 @@ export class Engine {
   }
 
   /** Removes an ended job. Its key is kept, and gives no other job. */
-  erase(jobId: unknown): void {
-    const record = this.find(jobId);
+  erase(jobId: unknown, who: Identity): void {
+    const record = this.find(jobId, who, "erase");
     const { state } = record.doc;
     if (!terminal(state)) throw new Refusal("invalid_state", `the job is ${state}: it has not ended`);
     this.#remove(record);
@@ -266,7 +288,7 @@ export class Engine {
   /** Removes a job, as a real server does when its retention is over. */
   expire(record: JobRecord): void {
     this.#remove(record);
-    this.#keys.delete(`${record.doc.type}\0${record.submit.key ?? ""}`);
+    this.#keys.delete(keyOf(record.subject, record.doc.type, record.submit.key ?? ""));
     record.run?.stop("the job has expired");
     record.doc.state = "cancelled"; // for an attempt that still runs: nothing more becomes of it
   }

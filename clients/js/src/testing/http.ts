@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from "../codes_gen.js";
 import type { GrantRequest, State } from "../types.js";
+import type { Deed, Identity } from "./access.js";
 import { checkState } from "./checks.js";
 import { codes, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
@@ -22,25 +23,26 @@ export interface Request_ {
   body: string;
   signal: AbortSignal | undefined;
   token: string | undefined;
-  subject: string;
+  who: Identity;
 }
 
 type Route = (engine: Engine, request: Request_, id: string) => Response | Promise<Response>;
 
-const routes: [method: string, pattern: RegExp, route: Route][] = [
-  ["POST", /^\/v1\/jobs$/, postJob],
-  ["GET", /^\/v1\/jobs$/, listJobs],
-  ["GET", /^\/v1\/stats$/, getStats],
+/** The routes, with the permissions that each needs. */
+const routes: [method: string, pattern: RegExp, route: Route, ...needed: Deed[]][] = [
+  ["POST", /^\/v1\/jobs$/, postJob, "submit"],
+  ["GET", /^\/v1\/jobs$/, listJobs, "read"],
+  ["GET", /^\/v1\/stats$/, getStats, "read"],
   ["POST", /^\/v1\/ws-tickets$/, postTicket],
   ["POST", /^\/v1\/grants$/, postGrant],
-  ["POST", /^\/v1\/events$/, postEvents],
-  ["GET", /^\/v1\/jobs\/([^/]+)$/, getJob],
-  ["DELETE", /^\/v1\/jobs\/([^/]+)$/, eraseJob],
-  ["GET", /^\/v1\/jobs\/([^/]+)\/why$/, getWhy],
-  ["GET", /^\/v1\/jobs\/([^/]+)\/result$/, getResult],
-  ["GET", /^\/v1\/jobs\/([^/]+)\/deliveries$/, getDeliveries],
-  ["POST", /^\/v1\/jobs\/([^/]+)\/cancel$/, (engine, _, id) => postOrder(engine, "cancel", id)],
-  ["POST", /^\/v1\/jobs\/([^/]+)\/retry$/, (engine, _, id) => postOrder(engine, "retry", id)],
+  ["POST", /^\/v1\/events$/, postEvents, "read"],
+  ["GET", /^\/v1\/jobs\/([^/]+)$/, getJob, "read"],
+  ["DELETE", /^\/v1\/jobs\/([^/]+)$/, eraseJob, "erase", "read"],
+  ["GET", /^\/v1\/jobs\/([^/]+)\/why$/, getWhy, "read"],
+  ["GET", /^\/v1\/jobs\/([^/]+)\/result$/, getResult, "read"],
+  ["GET", /^\/v1\/jobs\/([^/]+)\/deliveries$/, getDeliveries, "read"],
+  ["POST", /^\/v1\/jobs\/([^/]+)\/cancel$/, (engine, request, id) => postOrder(engine, "cancel", request, id)],
+  ["POST", /^\/v1\/jobs\/([^/]+)\/retry$/, (engine, request, id) => postOrder(engine, "retry", request, id)],
 ];
 
 /** Serves one request as fetch does: it rejects with a TypeError where no server can be reached. */
@@ -53,20 +55,35 @@ export async function serve(engine: Engine, input: RequestInfo | URL, init: Requ
   await reached(engine, signal);
   let answer: Response;
   try {
-    const token = /^Bearer (.+)$/i.exec(headers.get("Authorization") ?? "")?.[1];
-    const subject = engine.subjectOf(token);
-    if (subject === undefined) throw new Refusal("unauthenticated", "a valid token is needed");
-    const refused = engine.refusal("request");
-    if (refused) throw refused;
     const method = (init.method ?? request?.method ?? "GET").toUpperCase();
     const { pathname: path, searchParams: query } = url;
-    answer = await route(engine, { method, path, query, headers, body, signal, token, subject });
+    const token = /^Bearer (.+)$/i.exec(headers.get("Authorization") ?? "")?.[1];
+    const who = identify(engine, query.getAll("grant"), token, method === "GET" && path.endsWith("/result"));
+    const refused = engine.refusal("request");
+    if (refused) throw refused;
+    answer = await route(engine, { method, path, query, headers, body, signal, token, who });
   } catch (err) {
     if (!(err instanceof Refusal)) throw err;
     answer = refusal(err);
   }
   await reached(engine, signal);
+  answer.headers.set("Referrer-Policy", "no-referrer");
   return answer;
+}
+
+/** Who asks: by a token, or by a grant in the URL, which few routes take. */
+function identify(engine: Engine, grants: string[], token: string | undefined, takesURL: boolean): Identity {
+  if (grants.length && !takesURL) {
+    const detail = "a grant may stand only in URLs of event streams and results; elsewhere it is sent like a token";
+    throw new Refusal("forbidden", detail);
+  }
+  if (grants.length && token !== undefined) {
+    throw new Refusal("invalid_frame", "the request has a token in a header and a grant in its URL");
+  }
+  const who = grants.length > 1 ? undefined : engine.identify(grants[0] ?? token);
+  if (!who) throw new Refusal("unauthenticated", "a valid token is needed");
+  if (grants.length) who.checkURL();
+  return who;
 }
 
 /** Waits for as long as the way to the server takes. */
@@ -91,11 +108,13 @@ function reached(engine: Engine, signal: AbortSignal | undefined): Promise<void>
 
 function route(engine: Engine, request: Request_): Response | Promise<Response> {
   let known = false;
-  for (const [method, pattern, handle] of routes) {
+  for (const [method, pattern, handle, ...needed] of routes) {
     const match = pattern.exec(request.path);
     if (!match) continue;
     known = true;
-    if (method === request.method) return handle(engine, request, decodeURIComponent(match[1] ?? ""));
+    if (method !== request.method) continue;
+    request.who.check(...needed);
+    return handle(engine, request, decodeURIComponent(match[1] ?? ""));
   }
   throw new Refusal(known ? "method_not_allowed" : "not_found", "no such route");
 }
@@ -122,7 +141,7 @@ async function postJob(engine: Engine, request: Request_): Promise<Response> {
   const refused = engine.refusal("submit");
   if (engine.ackDelay > 0) await new Promise<void>((resolve) => engine.after(engine.ackDelay, resolve));
   if (refused) throw refused;
-  const { ack, record } = engine.submit(submit, request.subject);
+  const { ack, record } = engine.submit(submit, request.who);
   const lost = engine.acksToLose > 0;
   if (lost) engine.acksToLose--;
   if (!ack.duplicate) engine.announce(record);
@@ -151,14 +170,17 @@ function parse({ body, headers }: Request_): object {
 }
 
 function postEvents(engine: Engine, request: Request_): Promise<Response> {
-  const { token, signal } = request;
-  return streamFrames(engine, { token, signal, watch: parse(request), wait: preferWait(request.headers) });
+  const { token, signal, who } = request;
+  const watch: { mine?: unknown } = parse(request);
+  if (watch.mine === true) who.checkMine();
+  return streamFrames(engine, { token, signal, watch, wait: preferWait(request.headers) });
 }
 
-function postOrder(engine: Engine, kind: "cancel" | "retry", id: string): Response {
+function postOrder(engine: Engine, kind: "cancel" | "retry", { who }: Request_, id: string): Response {
+  who.checkOrder(kind);
   const refused = engine.refusal(kind);
   if (refused) throw refused;
-  const { ack, record } = engine.command(kind, id);
+  const { ack, record } = engine.command(kind, id, who);
   engine.changed(record);
   if (engine.acksToLose > 0) {
     engine.acksToLose--;
@@ -176,20 +198,19 @@ function postTicket(engine: Engine, request: Request_): Response {
 
 function postGrant(engine: Engine, request: Request_): Response {
   const asked = parse(request) as GrantRequest;
-  if (!asked.jobs?.length && !asked.types?.length) throw new Refusal("invalid_frame", "a grant is limited to some jobs");
-  return json(201, toJSON(engine.grant(asked, request.subject)));
+  return json(201, toJSON(engine.grant(asked, asked, request.who)));
 }
 
 async function getJob(engine: Engine, request: Request_, id: string): Promise<Response> {
-  const record = engine.find(id);
+  const record = engine.find(id, request.who);
   const known = request.headers.get("If-None-Match");
   await ended(engine, record, preferWait(request.headers), request.signal);
   if (known === `"${record.version}"`) return new Response(null, { status: 304, headers: { ETag: known } });
   return document(record);
 }
 
-function eraseJob(engine: Engine, _: Request_, id: string): Response {
-  engine.erase(id);
+function eraseJob(engine: Engine, { who }: Request_, id: string): Response {
+  engine.erase(id, who);
   return new Response(null, { status: 204 });
 }
 
@@ -233,8 +254,8 @@ function ended(engine: Engine, record: JobRecord, seconds: number, signal: Abort
   });
 }
 
-function getResult(engine: Engine, _: Request_, id: string): Response {
-  const { doc, file } = engine.find(id);
+function getResult(engine: Engine, { who }: Request_, id: string): Response {
+  const { doc, file } = engine.find(id, who);
   if (doc.state !== "completed") throw new Refusal("invalid_state", `the job is ${doc.state}: it has no result`);
   if (!file) return json(200, toJSON(doc.result));
   const headers: Record<string, string> = { "Content-Type": file.contentType };
@@ -242,12 +263,12 @@ function getResult(engine: Engine, _: Request_, id: string): Response {
   return new Response(file.content, { headers });
 }
 
-function getDeliveries(engine: Engine, _: Request_, id: string): Response {
-  return json(200, toJSON({ jobId: engine.find(id).doc.jobId, deliveries: [] }));
+function getDeliveries(engine: Engine, { who }: Request_, id: string): Response {
+  return json(200, toJSON({ jobId: engine.find(id, who).doc.jobId, deliveries: [] }));
 }
 
-function getWhy(engine: Engine, _: Request_, id: string): Response {
-  const { doc } = engine.find(id);
+function getWhy(engine: Engine, { who }: Request_, id: string): Response {
+  const { doc } = engine.find(id, who);
   const why: Record<string, unknown> = { jobId: doc.jobId, state: doc.state };
   const because = (reason: string, detail: string, nextAt?: string) => Object.assign(why, { reason, detail, nextAt });
   switch (doc.state) {
@@ -274,9 +295,11 @@ function getWhy(engine: Engine, _: Request_, id: string): Response {
 
 const count = (engine: Engine, state: State) => engine.order.filter(({ doc }) => doc.state === state).length;
 
-function getStats(engine: Engine): Response {
+function getStats(engine: Engine, { who }: Request_): Response {
   const counts = new Map<string, { type: string; lane: string; state: State; jobs: number }>();
-  for (const { doc: { type, state } } of engine.order) {
+  for (const record of engine.order) {
+    if (!who.sees(record)) continue;
+    const { type, state } = record.doc;
     const entry = counts.get(`${type} ${state}`) ?? { type, lane, state, jobs: 0 };
     entry.jobs++;
     counts.set(`${type} ${state}`, entry);
@@ -289,7 +312,7 @@ const filters = new Set([
   "state", "type", "lane", "subject", "mine", "createdAfter", "createdBefore", "updatedAfter", "updatedBefore",
 ]);
 
-function listJobs(engine: Engine, { query, subject }: Request_): Response {
+function listJobs(engine: Engine, { query, who }: Request_): Response {
   for (const name of query.keys()) {
     if (!filters.has(name) && name !== "limit" && name !== "cursor") {
       throw new Refusal("invalid_frame", `${name} is not a parameter here`);
@@ -304,7 +327,7 @@ function listJobs(engine: Engine, { query, subject }: Request_): Response {
   let next: number | undefined;
   for (let at = Math.min(cursor, engine.order.length) - 1; at >= 0; at--) {
     const record = engine.order[at];
-    if (!record || !chosen(record, query, subject)) continue;
+    if (!record || !who.sees(record) || !chosen(record, query, who.subject)) continue;
     if (jobs.length === limit) {
       next = at + 1;
       break;

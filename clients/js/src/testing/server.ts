@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from "../codes_gen.js";
 import type { JobType, Payload, Result, Session, SessionEvents, Status, Target, Transport } from "../types.js";
+import { anyone } from "./access.js";
 import { Engine, type Limits, type Refusable } from "./engine.js";
 import { serve } from "./http.js";
 import type { Handler, TestJob } from "./job.js";
@@ -11,7 +12,10 @@ import { webSocketOf } from "./websocket.js";
 
 /** Options of {@link createServer}. */
 export interface ServerOptions {
-  /** The tokens that are taken, with the subject of each. By default any token is taken, and none, for one subject. */
+  /**
+   * The tokens that are taken, with the subject of each, whose own jobs it opens. By default any token is taken, and none,
+   * for one subject. Grants that the server has made are taken, too, until they end, and open what they say.
+   */
   tokens?: Record<string, string>;
   /** The job types that there are; a submit of another one is refused. By default all are taken. */
   types?: string[];
@@ -168,9 +172,9 @@ export class TestServer {
     this.#engine.tokens?.set(token, subject);
   }
 
-  /** Takes a token no more. Sessions that it has opened go on. */
+  /** Takes a token, or a grant, no more. Sessions that it has opened go on. */
   revoke(token: string): void {
-    this.#engine.tokens?.delete(token);
+    this.#engine.revoke(token);
   }
 
   /** Ends every connection without a word (1006), as a crash does. Clients may come back at once. */
@@ -234,7 +238,7 @@ export class TestServer {
 
   /** Removes a job, as a real server does when its retention is over: its key makes a new job. */
   expire(jobId: string): void {
-    this.#engine.expire(this.#engine.find(jobId));
+    this.#engine.expire(this.#engine.find(jobId, anyone));
   }
 
   /** Has versions start anew, below those that clients have, as after a restore from a backup. */

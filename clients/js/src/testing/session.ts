@@ -3,6 +3,7 @@
 import type { ErrorCode } from "../codes_gen.js";
 import { AckwireError, type Problem } from "../errors.js";
 import type { SessionEvents } from "../types.js";
+import { anyone, type Identity } from "./access.js";
 import { checkMineAlone, checkTypes, readIDs, readRefs, type Ref } from "./checks.js";
 import { codes, problem, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
@@ -52,7 +53,8 @@ class Pipe {
 
 export class ServerSession {
   readonly name: string;
-  subject = "";
+  /** Who the client is; anyone, until it has said. */
+  who: Identity = anyone;
   token: string | undefined;
   readonly sent: Frame[] = [];
   readonly received: Frame[] = [];
@@ -92,27 +94,33 @@ export class ServerSession {
       this.#end(1006, "", "server");
       return;
     }
-    const subject = engine.subjectOf(token);
+    const who = engine.identify(token);
     let refused = engine.refusal("session")?.problem;
-    if (subject === undefined && token !== undefined) refused ??= problem("unauthenticated", "a valid token is needed");
+    if (!who && token !== undefined) refused ??= problem("unauthenticated", "a valid token is needed");
     if (refused) {
       this.#end(1006, "", "server", asHTTP(refused));
       return;
     }
     engine.sessions.add(this);
-    if (subject !== undefined) {
-      this.#identify(subject);
+    if (who) {
+      this.#identify(who);
       this.#welcome(undefined);
       return;
     }
     this.#stopAuth = engine.after(authTimeout, () => this.close(4501, "auth_timeout"));
   }
 
-  #identify(subject: string): void {
-    this.subject = subject;
+  get subject(): string {
+    return this.who.subject;
+  }
+
+  #identify(who: Identity): void {
+    this.who = who;
     this.#known = true;
     this.#stopAuth?.();
     this.#stopExpiry?.();
+    const { left } = who;
+    if (left) this.#stopExpiry = this.#engine.after(left.warning, () => this.expiring((left.end - left.warning) / 1000));
   }
 
   #welcome(id: string | undefined): void {
@@ -255,6 +263,7 @@ export class ServerSession {
         this.#order(frame.type, frame, id);
         break;
       case "subscribe":
+        this.who.check("read");
         if (frame["mine"] === true) this.#subscribeMine(frame, id);
         else this.#subscribe(frame, id);
         break;
@@ -271,17 +280,36 @@ export class ServerSession {
     if (typeof token !== "string" || token === "") throw new Refusal("invalid_frame", "token is missing");
     const refused = this.#engine.refusal("auth");
     if (refused) throw refused;
-    const subject = this.#engine.subjectOf(token);
-    if (subject === undefined) throw new Refusal("unauthenticated", "the token was refused");
-    if (this.#known && subject !== this.subject) throw new Refusal("forbidden", "the token is another subject's");
+    const who = this.#engine.identify(token);
+    if (!who) throw new Refusal("unauthenticated", "the token was refused");
+    if (this.#known && who.subject !== this.subject) throw new Refusal("forbidden", "the token is another subject's");
     this.token = token;
-    this.#identify(subject);
+    this.#identify(who);
     this.#welcome(id);
+    this.#renewed();
+  }
+
+  /** Ends those watches that the client's new token or grant does not cover, and says which. */
+  #renewed(): void {
+    if (this.#mine && !this.who.mayFollowAll) {
+      this.#mine = false;
+      this.send({ type: "unsubscribed", jobs: [], mine: true, error: "forbidden" });
+    }
+    const jobs: { jobId: string; error: ErrorCode }[] = [];
+    for (const jobId of [...this.#watched].sort()) {
+      const record = this.#engine.records.get(jobId);
+      if (!this.who.may("read")) jobs.push({ jobId, error: "forbidden" });
+      else if (!record || !this.who.sees(record)) jobs.push({ jobId, error: "not_found" });
+    }
+    for (const { jobId } of jobs) this.#watched.delete(jobId);
+    if (jobs.length > 0) this.send({ type: "subscribed", jobs });
   }
 
   #submit(frame: Frame, id: string | undefined): void {
     const engine = this.#engine;
-    const watches = frame["watch"] !== false;
+    const { who } = this;
+    who.check("submit");
+    const watches = who.watches(frame["watch"]);
     if (this.#inFlight >= engine.limits.inFlightSubmits) {
       throw new Refusal("limit_exceeded", `${this.#inFlight} submits are in flight`);
     }
@@ -289,7 +317,7 @@ export class ServerSession {
     const refused = engine.refusal("submit");
     if (!(engine.ackDelay > 0)) {
       if (refused) throw refused;
-      this.#accept(frame, id, watches);
+      this.#accept(frame, id, who, watches);
       return;
     }
     this.#inFlight++;
@@ -297,7 +325,7 @@ export class ServerSession {
       this.#inFlight--;
       try {
         if (refused) throw refused;
-        this.#accept(frame, id, watches);
+        this.#accept(frame, id, who, watches);
       } catch (err) {
         this.#fail(id, err);
       }
@@ -311,10 +339,10 @@ export class ServerSession {
     throw new Refusal("limit_exceeded", `${subscriptions} jobs are watched`);
   }
 
-  #accept(frame: Frame, id: string | undefined, watches: boolean): void {
+  #accept(frame: Frame, id: string | undefined, who: Identity, watches: boolean): void {
     const engine = this.#engine;
     const { type: _, id: __, ...request } = frame;
-    const { ack, record } = engine.submit(request as unknown as Submit, this.subject);
+    const { ack, record } = engine.submit(request as unknown as Submit, who);
     if (engine.acksToLose > 0) {
       engine.acksToLose--;
       this.cut();
@@ -331,15 +359,17 @@ export class ServerSession {
   }
 
   #order(kind: "cancel" | "retry", frame: Frame, id: string | undefined): void {
+    this.who.checkOrder(kind);
+    const watches = kind === "retry" && this.who.watches(frame["watch"]);
     const refused = this.#engine.refusal(kind);
     if (refused) throw refused;
     if (!frame["jobId"]) throw new Refusal("invalid_frame", "jobId is missing");
-    const { ack, record } = this.#engine.command(kind, frame["jobId"]);
+    const { ack, record } = this.#engine.command(kind, frame["jobId"], this.who);
     if (this.#engine.acksToLose > 0) {
       this.#engine.acksToLose--;
       this.cut();
     } else {
-      this.#ack(ack, id, kind === "retry" && frame["watch"] !== false);
+      this.#ack(ack, id, watches);
     }
     this.#engine.changed(record);
   }
@@ -355,6 +385,7 @@ export class ServerSession {
     const refused = engine.refusal("subscribe");
     if (refused) throw refused;
     checkMineAlone(frame["jobs"]);
+    this.who.checkMine();
     if (this.#mine) {
       this.send({ type: "subscribed", id, jobs: [], mine: true });
       return;
@@ -391,7 +422,7 @@ export class ServerSession {
     try {
       const refused = this.#engine.refusal("watch");
       if (refused) throw refused;
-      const record = this.#engine.find(jobId);
+      const record = this.#engine.find(jobId, this.who);
       if (!this.#watched.has(jobId)) this.#checkRoom();
       const reset = after > record.version;
       this.#watch(jobId);
@@ -409,6 +440,7 @@ export class ServerSession {
   }
 
   #unsubscribe(frame: Frame, id: string | undefined): void {
+    this.who.check("read");
     if (frame["mine"] === true) {
       checkMineAlone(frame["jobs"]);
       this.#mine = false;
