@@ -7,11 +7,11 @@ import type { Session, SessionEvents, Target, Transport } from "../types.js";
 const look = 150; // milliseconds between two looks at a leader that a tab needs
 const misses = 5; // looks in a row at a leader that is silent; at the next one it hangs. It is asked from the 2nd on
 const needed = 200; // looks at the leader after a tab has sent a frame: clients ping more often
-const noRoom = -1; // the code of a session that ends so that its tab uses sessions of its own
+const noRoom = 1; // the code of a session that ends so that its tab uses sessions of its own
 const maxLast = 8e6; // characters of statuses, of 2 bytes at most, that are kept for tabs that join a watch
 const entry = 200; // characters that each status counts beside its text
 const all = ""; // stands for all jobs of the subject, among the jobs that tabs watch
-const goaway = '{"type":"goaway","reason":"tabs"}'; // come back at once
+const goaway = '{"type":"goaway"}'; // come back at once
 
 /** What tabs tell each other. */
 type Message = [
@@ -30,7 +30,7 @@ export function share(
   const end = new AbortController();
   const { signal } = end;
   const channel = new BroadcastChannel(name); // it alone may throw
-  const held: (() => void)[] = []; // release the locks of this session, that of the leader last
+  const held: (() => unknown)[] = []; // release the locks of this session, that of the leader last
   let leader: string | undefined; // that has welcomed this tab
   let draining = false;
   let over = false;
@@ -110,12 +110,12 @@ export function share(
 
   /** Whether there is room for more watches. If not, the tab that wants them is to use sessions of its own. */
   const room = (tab: string, more: number) => {
-    if (
-      tabs.size < 2 || !(more && watches.size + flight.size + queue.length + more > bounds.subscriptions)
-    ) return true;
-    part(tab);
-    tab === own ? lost(noRoom) : post([tab], 0, noRoom);
-    return false;
+    const full = tabs.size > 1 && more && watches.size + flight.size + queue.length + more > bounds.subscriptions;
+    if (full) {
+      part(tab);
+      tab === own ? lost(noRoom) : post([tab], 0, noRoom);
+    }
+    return !full;
   };
 
   /** Sends what waits, as far as the server's bound allows. */
@@ -150,16 +150,15 @@ export function share(
 
   /** Takes a frame of the server. */
   const take = (text: string) => {
-    const { type, id, job, jobs, jobId, cursor, mine, reset, duplicate, limits }: Frame = JSON.parse(text);
+    const { type, id, job, jobs, jobId, cursor, mine, reset, duplicate, limits, error }: Frame = JSON.parse(text);
     let to: Iterable<string> = tabs;
-    const [tab, asked] = id?.split(".") ?? [];
+    const [tab, asked, ofAll] = id?.split(".") ?? [];
     if (id) to = [tab];
-    else if (type === "welcome") {
+    else if (limits) {
       welcome = text;
-      bounds = limits ?? {};
+      bounds = limits;
     } else if (type === "goaway") {
-      if (!draining) held.pop()!(); // the next leader has another session
-      draining = true;
+      draining ||= !held.pop()!(); // the next leader has another session
     } else if (type === "expiring") to = [own]; // whose token it is
     else if (job) {
       to = [...watching(job.jobId), ...watching(all)];
@@ -174,6 +173,11 @@ export function share(
     }
     flight.delete(id);
     pump();
+    // All jobs are not followed, for the leader's token does not permit it any more, or as an error has answered.
+    if (error || (ofAll && !jobs)) {
+      if (watching(all).size > 1 && id) take(goaway); // a tab that was told otherwise asks again
+      watches.delete(all);
+    }
     if (type === "subscribed") {
       if (reset) last.clear();
       for (const { jobId, error, version } of jobs) {
@@ -186,12 +190,12 @@ export function share(
   const serve = (tab: string, text: string) => {
     if (!tabs.has(tab)) return;
     const { type, id, jobs, after, mine, watch: wants }: Frame = JSON.parse(text);
-    const asked = tab + "." + id;
+    const asked = [tab, id, mine].join(".");
     const renamed = withID(text, id, asked);
     const wanted = mine ? [{ jobId: all }] : (jobs ?? []);
     const order = id && !jobs && !mine;
     const follows = order && type !== "cancel" && wants !== false;
-    if (type === "unsubscribe") unwatch(tab, jobs ?? [all], asked);
+    if (type[0] === "u") unwatch(tab, jobs ?? [all], asked); // unsubscribe
     else if (mine && watches.has(all)) {
       // It is answered from what came since the first has asked.
       const keys = [...last.keys()];

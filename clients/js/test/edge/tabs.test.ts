@@ -7,7 +7,7 @@ import { tabs, type TabsOptions } from "../../src/tabs/index.js";
 import { createServer, type ServerOptions, type TestServer } from "../../src/testing/index.js";
 import type { Ackwire, Status, Transport } from "../../src/types.js";
 import { Origin, type Tab } from "../tabs.js";
-import { FrameClient } from "./frames.js";
+import { type Frame, FrameClient } from "./frames.js";
 
 let server: TestServer;
 let origin: Origin;
@@ -297,6 +297,53 @@ describe("sharing", () => {
     await pass();
     expect(a!.frames.filter((f) => f.type === "subscribed" && f.mine && f.reset)).toHaveLength(1);
     expect(b!.frames.slice(1)).toEqual([{ type: "subscribed", jobs: [{ jobId: "x", version: 1, reset: true }] }]);
+  });
+
+  test("what the leader's renewed token does not permit ends in all tabs, and the server decides on it anew", async () => {
+    start({ tokens: { t: "ada" } });
+    const [a, b] = ["a", "b"].map(() => new Page("t", { user: "ada" }).dial("t"));
+    const answer = async (client: FrameClient | undefined, frame: Frame) => {
+      const answered = client!.ask(frame);
+      await pass();
+      return answered;
+    };
+    await pass();
+    expect([a!.frames.length, b!.frames.length, open().length]).toEqual([1, 1, 1]);
+    const { jobId, grant } = await answer(a, { type: "submit", job: "x", payload: 1, grant: { ttl: 60 } }) as any;
+    const other = (await answer(b, { type: "submit", job: "x", payload: 1 })).jobId;
+    for (const client of [a, b]) {
+      await answer(client, { type: "subscribe", jobs: [{ jobId }] });
+      await answer(client, { type: "subscribe", jobs: [{ jobId: other }] });
+      expect(await answer(client, { type: "subscribe", mine: true })).toMatchObject({ type: "subscribed" });
+    }
+    const before = [a!.frames.length, b!.frames.length];
+    expect(await answer(a, { type: "auth", token: grant.token })).toMatchObject({ type: "welcome" });
+    const ends = [
+      { type: "unsubscribed", jobs: [], mine: true, error: "forbidden" },
+      { type: "subscribed", jobs: [{ jobId: other, error: "not_found" }] },
+    ];
+    expect(a!.frames.slice(before[0]! + 1)).toEqual(ends);
+    expect(b!.frames.slice(before[1])).toEqual(ends);
+    expect(await answer(b, { type: "subscribe", mine: true })).toMatchObject({ type: "error", code: "forbidden" });
+    expect(await answer(b, { type: "subscribe", jobs: [{ jobId: other }] })).toMatchObject({
+      jobs: [{ jobId: other, error: "not_found" }],
+    });
+    await answer(a, { type: "auth", token: "t" });
+    expect(await answer(b, { type: "subscribe", mine: true })).toMatchObject({ type: "subscribed", mine: true });
+    await answer(a, { type: "cancel", jobId: other });
+    expect(b!.frames.at(-2)).toMatchObject({ type: "status", mine: true, job: { jobId: other, state: "cancelled" } });
+    expect(b!.frames.at(-1)).toMatchObject({ type: "cursor" });
+  });
+
+  test("all jobs that a grant does not permit to follow are refused to every tab, though they ask at once", async () => {
+    start({ tokens: { t: "ada" } });
+    const backend = connect({ url: server.url, transports: [server.transport], fetch: server.fetch, token: "t" });
+    const { token } = await backend.grant({ types: ["x"], ttl: 60 });
+    await backend.close();
+    const outcomes = [1, 2, 3].map(() => new Page(token, { user: "ada" }).client.mine().next().catch(({ code }) => code));
+    await pass(2000);
+    expect(await Promise.all(outcomes)).toEqual(["forbidden", "forbidden", "forbidden"]);
+    expect(open().length).toBeLessThan(2);
   });
 
   test("two goaway frames are one", async () => {
