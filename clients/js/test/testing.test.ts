@@ -381,6 +381,29 @@ describe("access", () => {
     }
   });
 
+  test("a renewed token that permits less ends what it does not cover, also without sockets", async () => {
+    await Promise.all([import("../src/fallback/index.js"), import("../src/rest.js"), import("../src/mine.js")]);
+    for (const transports of [undefined, [fallback()]]) {
+      const server = make({ tokens: { a: "ada" } });
+      const backend = connect({ ...server.options, token: "a" });
+      const [job, other] = [await backend.submit("x", 1), await backend.submit("x", 2)];
+      const { token: grant } = await backend.grant({ jobs: [job.id], ttl: 600 });
+      const tokens = ["a"];
+      const page = connect({ ...server.options, ...(transports && { transports }), token: () => tokens.shift() ?? grant });
+      const watch = page.watch(job.id);
+      const ends = [page.watch(other.id), page.mine()];
+      await outcome(watch.next());
+      await outcome(ends[0]!.next());
+      const waiting = ends.map((end) => outcome(end.next()));
+      await pass(1000);
+      server.expiring(30);
+      expect(await Promise.all(waiting)).toEqual(["not_found", "forbidden"]);
+      await backend.cancel(job.id);
+      expect(await outcome(watch.next())).toMatchObject({ value: { state: "cancelled" } });
+      await Promise.all([page.close(), backend.close()]);
+    }
+  });
+
   test("a grant that is revoked opens no more, and one is no wider than its words", async () => {
     const server = make();
     const backend = connect(server.options);
