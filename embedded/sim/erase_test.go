@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/blobs"
+	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -113,5 +115,22 @@ func TestErase(t *testing.T) {
 			return status == http.StatusAccepted
 		})
 		w.WantEnd("a new job has its ID", c, id, job.Completed, 1)
+
+		if got, want := w.audited(), []string{"erase ok " + id}; !slices.Equal(got, want) {
+			t.Errorf("the audit has %q, want %q", got, want)
+		}
 	})
+}
+
+// audited returns deed, outcome and job of each record of the topic audit.
+func (w *World) audited() (all []string) {
+	w.T.Helper()
+	for _, rec := range w.records(w.Names.Audit()) {
+		r, err := audit.Decode(rec.Value)
+		if err != nil {
+			w.T.Errorf("%s: %v", rec.Value, err)
+		}
+		all = append(all, fmt.Sprintf("%s %s %s", r.Deed, r.Outcome, r.JobID))
+	}
+	return all
 }
