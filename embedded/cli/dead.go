@@ -137,7 +137,8 @@ func printable(b []byte) string {
 
 // each calls visit for every dead letter that exists now, until visit returns false.
 func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
-	return f.records(ctx, topic.Names{Prefix: f.TopicPrefix}.Dead(), func(r *kgo.Record) bool { return visit(newLetter(r)) })
+	dead := topic.Names{Prefix: f.TopicPrefix}.Dead()
+	return f.records(ctx, dead, func(r *kgo.Record) bool { return visit(newLetter(r)) })
 }
 
 // records calls visit for every record of a topic that exists now, until visit returns false.

@@ -286,8 +286,8 @@ func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 	}, nil)
 }
 
-// deed returns the context of what the session does for its client, with the connection's name as its request. It is not
-// the session's own context: a submit goes on when its client leaves.
+// deed returns the context of what the session does for its client, with the connection's name as its request. It is
+// not the session's own context: a submit goes on when its client leaves.
 func (s *Session) deed() context.Context { return WithRequest(context.Background(), s.name) }
 
 type requestKey struct{}

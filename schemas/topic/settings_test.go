@@ -59,8 +59,10 @@ func TestSpecs(t *testing.T) {
 			t.Errorf("%s has %d partitions", s.Name, s.Partitions)
 		}
 	}
-	want := []string{"p.status", "p.view", "p.deferred", "p.control", "p.dead", "p.audit", "p.requests.webhooks", "p.requests.b",
-		"p.requests.a"}
+	want := []string{
+		"p.status", "p.view", "p.deferred", "p.control", "p.dead", "p.audit", "p.requests.webhooks", "p.requests.b",
+		"p.requests.a",
+	}
 	if !slices.Equal(names, want) {
 		t.Errorf("topics %q, want %q", names, want)
 	}

@@ -38,7 +38,8 @@ func TestTheEndOfAJobBecomesAWebhook(t *testing.T) {
 			t.Fatalf("%d webhooks", len(requests))
 		}
 		r := parse(t, requests[0])
-		if r.Job != topic.WebhookType || r.Lane != topic.WebhookLane || r.Tenant != tenant || r.Subject != "ann" || r.Policy.Validate() != nil ||
+		if r.Job != topic.WebhookType || r.Lane != topic.WebhookLane || r.Tenant != tenant || r.Subject != "ann" ||
+			r.Policy.Validate() != nil ||
 			r.Policy.Retention.Duration() != retention {
 			t.Fatalf("the request is %+v", r)
 		}
