@@ -48,7 +48,7 @@ describe("as it is published, today's compiler takes", () => {
   test.each(Object.entries(entries as Record<string, string>))("%s", async (name, entry) => {
     const path = script(`${name}.js`, await bundle(entry));
     execFileSync(compiler, ["-w", "-O", "-emit-binary", "-out", join(folder, `${name}.hbc`), path], { stdio: "pipe" });
-  });
+  }, 60_000);
 });
 
 test("a job is submitted over a scripted socket and followed to its end", async () => {
