@@ -18,7 +18,7 @@ var samples = map[string]string{
 	`TYPE=URL\|COMMAND`: "text.count=wc -c, really", "RACK": "rack-1", "HOST": "kafka.example", "MECHANISM": "plain",
 	"SCOPE": "kafka", "NAME=VALUE": "logicalCluster=lkc-1", "ARN": "arn:aws:iam::123456789012:role/ackwire",
 	"DURATION":           "7s",
-	"KIND.SETTING=VALUE": "status.retention.ms=1209600000", "PREFIX": "before.",
+	"KIND.SETTING=VALUE": "status.retention.ms=1209600000", "PREFIX": "before.", "ORIGIN": "https://app.example",
 }
 
 // commandOnly are settings of the command that are none of what it runs.

@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/grant"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // grants makes and verifies grants. Its zero value does neither.
@@ -119,7 +120,7 @@ func grantOf(c jwt.MapClaims) (*Grant, error) {
 	if !ok {
 		return nil, nil
 	}
-	b, err := json.Marshal(claim)
+	b, err := plainjson.Marshal(claim)
 	if err != nil {
 		return nil, err
 	}

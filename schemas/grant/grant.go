@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 const (
@@ -147,7 +147,7 @@ func (c Claims) Sign(key []byte) (string, error) {
 	if err := c.Check(); err != nil {
 		return "", err
 	}
-	body, err := json.Marshal(c)
+	body, err := plainjson.Marshal(c)
 	if err != nil {
 		return "", err
 	}
