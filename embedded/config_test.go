@@ -14,7 +14,7 @@ import (
 // samples are values for settings without a default, by what docs/configure.md says that they look like.
 var samples = map[string]string{
 	"HOST:PORT": "127.0.0.1:1", "URL": "http://127.0.0.1:1", "FILE": "a.file", "DIR": "dir", "ID": "w1", "NAME": "HOME",
-	"TENANT": "acme", "PATTERN": "*.example", "CIDR": "10.0.0.0/8", "WORD=PERMISSIONS": "operator=read+cancel",
+	"TENANT": "acme", "CIDR": "10.0.0.0/8", "WORD=PERMISSIONS": "operator=read+cancel",
 	`TYPE=URL\|COMMAND`: "text.count=wc -c, really", "RACK": "rack-1", "HOST": "kafka.example", "MECHANISM": "plain",
 	"SCOPE": "kafka", "NAME=VALUE": "logicalCluster=lkc-1", "ARN": "arn:aws:iam::123456789012:role/ackwire",
 	"DURATION":           "7s",

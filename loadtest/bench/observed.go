@@ -84,12 +84,13 @@ func Observed(ctx context.Context, cfg ObservedConfig, log *slog.Logger) (r Obse
 			_ = io.Copy(io.Discard, r.Body)
 	}))
 	defer collector.Close()
-	bare, err := startObserved(ctx, cfg, "--log-level", "error")
+	bare, err := startServer(ctx, cfg.Server, cfg.Sockets, "--log-level", "error")
 	if err != nil {
 		return r, err
 	}
 	defer bare.stop()
-	full, err := startObserved(ctx, cfg, "--log-level", "info", "--trace-endpoint", collector.URL, "--trace-ratio", "0.01")
+	full, err := startServer(ctx, cfg.Server, cfg.Sockets, "--log-level", "info", "--trace-endpoint", collector.URL,
+		"--trace-ratio", "0.01")
 	if err != nil {
 		return r, err
 	}
@@ -118,7 +119,8 @@ func Observed(ctx context.Context, cfg ObservedConfig, log *slog.Logger) (r Obse
 	return r, nil
 }
 
-func startObserved(ctx context.Context, cfg ObservedConfig, args ...string) (*observed, error) {
+// startServer starts `ackwire serve` of a binary with data of its own, and connects sockets to it.
+func startServer(ctx context.Context, binary string, sockets int, args ...string) (*observed, error) {
 	addrs, err := system.FreeAddrs(4)
 	if err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func startObserved(ctx context.Context, cfg ObservedConfig, args ...string) (*ob
 	if err != nil {
 		return nil, err
 	}
-	child := exec.CommandContext(ctx, cfg.Server, append([]string{"serve", "--data", dir, "--listen", addrs[0],
+	child := exec.CommandContext(ctx, binary, append([]string{"serve", "--data", dir, "--listen", addrs[0],
 		"--ops-listen", addrs[1],
 		"--tracker-listen", addrs[2], "--kafka-listen", addrs[3]}, args...)...)
 	child.Stdout, child.Stderr = io.Discard, io.Discard // its log is written and discarded
@@ -146,7 +148,7 @@ func startObserved(ctx context.Context, cfg ObservedConfig, args ...string) (*ob
 		_ = os.RemoveAll(dir)
 	}
 	if err = waitServing(ctx, s.url+"/v1/stats"); err == nil {
-		s.clients, err = dial(ctx, s.url, cfg.Sockets)
+		s.clients, err = dial(ctx, s.url, sockets)
 	}
 	if err != nil {
 		s.stop()

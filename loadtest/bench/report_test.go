@@ -132,3 +132,21 @@ func TestRunRefusesWhatCannotBeMeasured(t *testing.T) {
 		}
 	}
 }
+
+func TestVersionsRefusesWhatCannotBeMeasured(t *testing.T) {
+	fine := VersionsConfig{Rate: 1, Duration: time.Second, Rounds: 1, Sockets: 1, Server: "no-such-binary"}
+	for name, change := range map[string]func(*VersionsConfig){
+		"rate":           func(c *VersionsConfig) { c.Rate = 0 },
+		"duration":       func(c *VersionsConfig) { c.Duration = -1 },
+		"rounds":         func(c *VersionsConfig) { c.Rounds = 0 },
+		"sockets":        func(c *VersionsConfig) { c.Sockets = 0 },
+		"no-such-binary": func(c *VersionsConfig) { c.Before = "no-such-binary" },
+	} {
+		cfg := fine
+		change(&cfg)
+		if _, err := Versions(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil ||
+			!strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

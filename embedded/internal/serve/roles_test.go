@@ -32,7 +32,7 @@ func TestEachRoleHasItsOwnSecrets(t *testing.T) {
 	}
 	want := map[string]string{
 		"kafka":              "ca.pem scram tls.both.pem",
-		"gateway":            "ca.pem internal.key kafka.password ops.token tls.key tls.pem token.key",
+		"gateway":            "ca.pem grant.key id.key internal.key kafka.password ops.token tls.key tls.pem token.key",
 		"tracker":            "ca.pem internal.key kafka.password ops.token tls.key tls.pem",
 		"processor-default":  "ca.pem kafka.password ops.token tls.key tls.pem",
 		"processor-webhooks": "ca.pem kafka.password ops.token tls.key tls.pem webhook.key",

@@ -19,6 +19,7 @@ type benchCmds struct {
 	Edge     edgeCmd     `cmd:"" help:"Compare a gateway with bare sockets: deliveries, handshakes, a client that stalls."`
 	Storm    stormCmd    `cmd:"" help:"Let all sockets reconnect at once."`
 	Observed observedCmd `cmd:"" help:"Measure the cost of logs, sampled traces and scrapes."`
+	Versions versionsCmd `cmd:"" help:"Compare two versions of Ackwire: acks, questions for a job, lists."`
 
 	StormClients stormClientsCmd `cmd:"" hidden:""`
 	BareServer   bareServerCmd   `cmd:"" hidden:""`
@@ -66,6 +67,19 @@ type idleCmd struct {
 func (c *idleCmd) Run() error {
 	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.IdleReport, error) {
 		return bench.Idle(ctx, c.IdleConfig, log, self("bench", "bare-server"))
+	})
+	return err
+}
+
+type versionsCmd struct {
+	bench.VersionsConfig `embed:""`
+	printed              `embed:""`
+}
+
+// Run implements the command.
+func (c *versionsCmd) Run() error {
+	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.VersionsReport, error) {
+		return bench.Versions(ctx, c.VersionsConfig, log)
 	})
 	return err
 }
