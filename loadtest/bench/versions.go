@@ -41,8 +41,9 @@ type VersionsRow struct {
 func (r VersionsReport) Print(w io.Writer) {
 	for _, row := range r.Rows {
 		fmt.Fprintf(w, "%-5s before: p50 %6.2f ms  p99 %6.2f ms   now: p50 %6.2f ms  p99 %6.2f ms   "+
-			"ratio %.3f, %.3f   failed %d, %d\n", row.Name, row.Before.P50, row.Before.P99, row.Now.P50, row.Now.P99, row.P50, row.P99, row.Before.Failed,
-			row.Now.Failed)
+			"ratio %.3f, %.3f   failed %d, %d\n",
+			row.Name, row.Before.P50, row.Before.P99, row.Now.P50, row.Now.P99,
+			row.P50, row.P99, row.Before.Failed, row.Now.Failed)
 	}
 }
 
