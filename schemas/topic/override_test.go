@@ -78,7 +78,7 @@ func TestPartitionsAreRules(t *testing.T) {
 			want = [2]string{"=5", ""}
 		case KindRequests:
 			want = [2]string{">=5", ""}
-		case KindDead:
+		case KindDead, KindAudit:
 			want = [2]string{"", "=1"}
 		}
 		if [2]string{promise, tuning} != want {
