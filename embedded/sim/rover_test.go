@@ -32,8 +32,9 @@ type rover struct {
 	dialer  *http.Client
 
 	// Owned by roam.
-	rng  *rand.Rand
-	link *link
+	rng      *rand.Rand
+	link     *link
+	settling bool // its sockets last to the end
 
 	mu   sync.Mutex // guards all below
 	seen map[string]int64
@@ -141,7 +142,11 @@ func (r *rover) http(base, method, path string, header http.Header, body string)
 	for k, v := range header {
 		q.Header[k] = v
 	}
-	q.Header.Set("Authorization", "Bearer "+r.token(time.Minute))
+	ttl := time.Minute // also that of a socket by a ticket
+	if r.settling {
+		ttl = time.Hour
+	}
+	q.Header.Set("Authorization", "Bearer "+r.token(ttl))
 	resp, err := r.dialer.Do(q)
 	if err != nil {
 		return 0, nil, nil
@@ -439,6 +444,7 @@ func (r *rover) settle() {
 		_ = r.link.ws.CloseNow()
 		<-r.link.ended
 	}
+	r.settling = true
 	for try := 0; r.link == nil || !r.link.alive(); try++ {
 		if try == 50 {
 			r.wrong("no socket is opened any more")
@@ -446,6 +452,7 @@ func (r *rover) settle() {
 		}
 		time.Sleep(time.Second)
 		r.dial(time.Hour)
+		time.Sleep(time.Second) // a socket whose first frame has the token is closed if its user has too many
 	}
 	r.link.vandal = false
 	for id, after := range r.unended() {
