@@ -142,7 +142,9 @@ const (
 
 // patient is for services whose broker answers late: hundreds of TLS handshakes at once take it seconds on a machine
 // that has all of them and other tests to run.
-var patient = []string{"--kafka-profile", "object-store"}
+var patient = []string{
+	"--kafka-dial-timeout", "5s", "--kafka-request-timeout", "2.5s", "--kafka-delivery-timeout", "20s",
+}
 
 // TestSecuredKafka runs all services on a broker to which connections last at most two seconds without another
 // authentication.
