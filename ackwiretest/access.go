@@ -76,7 +76,7 @@ func (w identity) checkOrder(kind frame.Type) error {
 	return w.check(maySubmit)
 }
 
-// sees reports whether a job is one of those that the identity may use.
+// sees reports whether the identity may use a job.
 func (w identity) sees(r *record) bool {
 	return w.scope == nil || opens(w.scope.Jobs, r.doc.JobID) && opens(w.scope.Types, r.doc.Type)
 }

@@ -32,7 +32,7 @@ func isSecured(t *testing.T, c compose) {
 		}
 	}
 
-	// Whoever reaches a listener without the token or the secret is refused.
+	// A request without the token or the secret is refused.
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
 	for listener, path := range map[string]string{

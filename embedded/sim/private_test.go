@@ -282,7 +282,7 @@ func (u *privateUser) list() {
 	}
 }
 
-// some returns one of the user's last jobs, often one of those that still run.
+// some returns one of the user's last jobs, often a running one.
 func (u *privateUser) some() string {
 	last := 20
 	if u.p.rng.IntN(2) == 0 {

@@ -51,7 +51,7 @@ func newGrants(cfg Config, env certs.Env) (grants, error) {
 	)}, nil
 }
 
-// includes reports whether a key is one of those for grants.
+// includes reports whether a key is a key for grants.
 func (g grants) includes(key []byte) bool {
 	return g.keys != nil && slices.ContainsFunc(g.keys.Get(), func(k []byte) bool { return bytes.Equal(k, key) })
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// TestScopesAreAnsweredOneByOne: of those who ask for one ID, a status reaches only those whom the tracker lets see the
-// job; and it is encoded once for all of them.
+// TestScopesAreAnsweredOneByOne: several clients watch one ID, and only those that may see the job get its status. The
+// status is encoded once for all of them.
 func TestScopesAreAnsweredOneByOne(t *testing.T) {
 	h := New(time.Minute)
 	h.Attach(&noUpstream{})

@@ -59,7 +59,7 @@ func FuzzClocks(f *testing.F) {
 	})
 }
 
-// anyTime gives a true time, or any other of those that a shard hands to Fold.
+// anyTime returns the true time, or another time that a shard may pass to Fold.
 func anyTime(rnd *rand.Rand, truth time.Time) time.Time {
 	far := time.Date(2200, 12, 31, 0, 0, 0, 0, time.UTC)
 	switch rnd.IntN(5) {

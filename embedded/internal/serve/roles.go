@@ -83,7 +83,7 @@ func KafkaUser(role string) string { return "ackwire-" + role }
 
 // Roles makes what the processes of a deployment need to know each other and Kafka: an authority in the folder dir, and
 // in a folder below it for each role the authority's certificate, the role's own certificate, its password for Kafka,
-// and copies of those keys of dir that it needs. A role is ROLE or ROLE=HOST+HOST, with the hosts of its certificate.
+// and copies of the keys that it needs. A role is ROLE or ROLE=HOST+HOST, with the hosts of its certificate.
 // What is there is kept; certificates that end soon, or are for other hosts, are replaced.
 func Roles(dir string, roles []string) error {
 	if _, err := Keys(dir); err != nil {
