@@ -186,6 +186,47 @@ func TestGoaway(t *testing.T) {
 	})
 }
 
+// An ack that comes on the old socket once the new one is in use begins a watch that the old one will not serve: the
+// new one is asked for it.
+func TestAnAckOnTheOldSocketIsWatchedOnTheNewOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		known := collect(t, c.Job("j1").Watch(t.Context()))
+		p.subscribed()
+		fresh := c.testSubmit(t)
+		first := p.want(frame.Submit)
+		again := c.testSubmit(t)
+		second := p.want(frame.Submit)
+		p.send(`{"type":"goaway","reason":"restart","reconnectAfter":1}`)
+		p2 := s.next()
+		asked := p2.want(frame.Subscribe)
+		p.sendAck(first.ID, "j2")
+		p.sendAck(second.ID, "j1") // a duplicate of the job that is watched
+		p.wantEnd("the old socket has nothing left to answer")
+		j2, err := fresh.end()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again.end(); err != nil {
+			t.Fatal(err)
+		}
+		w := collect(t, j2.Watch(t.Context()))
+		seen := p2.want(frame.Subscribe).refs()
+		if !slices.Contains(seen, "j2") {
+			t.Errorf("the new socket is asked for %v", seen)
+		}
+		// The answer to what was asked before the acks still counts.
+		p2.send(`{"type":"subscribed","id":%q,"jobs":[{"jobId":"j1","version":0,"error":"not_found"}]}`, asked.ID)
+		if _, err := known.end(); CodeOf(err) != code.NotFound {
+			t.Errorf("the watch of j1: %v", err)
+		}
+		p2.status("j2", 3, "completed")
+		if got, err := w.end(); got != "completed@3" || err != nil {
+			t.Errorf("the watch of j2: %q, %v", got, err)
+		}
+	})
+}
+
 func TestGoawayWaitsForAnswersOnlySoLong(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
 		c, p := s.dial()

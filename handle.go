@@ -135,7 +135,11 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 				c.startFromMineLocked(k.sub) // a duplicate's job may have documents already
 			}
 			k.sub.refs++
-			k.sub.asked = cn
+			if c.cur == nil || c.cur == cn {
+				k.sub.asked = cn
+			} else {
+				c.markDirtyLocked(k.sub) // the connection in use did not see the submit
+			}
 		}
 	}
 	c.answerLocked(cn, k, nil)

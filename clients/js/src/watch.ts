@@ -183,8 +183,11 @@ export function createWatches(link: Link, told: (id: string, had: Set<string>) =
     }, signal),
     acked_(conn, id, wanted) {
       let sub = subs.get(id);
-      if (wanted) (sub ??= begin(id, 0)).asked_ = conn;
-      else if (!sub && link.cur_ === conn) unsubs.add({ id_: id });
+      if (wanted) {
+        sub ??= begin(id, 0);
+        if (conn.draining_) mark(sub); // the session that replaces it may be in use already
+        else sub.asked_ = conn;
+      } else if (!sub && link.cur_ === conn) unsubs.add({ id_: id });
       return sub;
     },
     status_(id, status) {

@@ -191,6 +191,32 @@ describe("goaway", () => {
     expect(later.done).toBe(false);
   });
 
+  test("a job that is acked in the old session is watched in the new one, which is in use already", async () => {
+    const w = await watching();
+    const old = w.server.last;
+    old.take("subscribe");
+    const fresh = outcomeOf(w.client.submit("t", 1).then((job) => job.wait()));
+    const again = outcomeOf(w.client.submit("t", 2));
+    await settle();
+    const ids = [old.take("submit").id, old.take("submit").id];
+    old.say({ type: "goaway", reason: "restart", reconnectAfter: 1 });
+    await pass(1_000);
+    const asked = w.server.last.take("subscribe");
+    expect(asked.jobs).toEqual([{ jobId: "j1" }]);
+    old.ack(ids[0], "j2");
+    old.ack(ids[1], "j1", { duplicate: true }); // of the job that is watched
+    await settle();
+    expect(again.value).toMatchObject({ id: "j1" });
+    expect(old.closedBy).toBe(1000);
+    expect(w.server.last.take("subscribe").jobs).toContainEqual({ jobId: "j2" });
+    w.server.last.status("j2", 3, "completed");
+    // The answer to what was asked before the acks still counts.
+    w.server.last.say({ type: "subscribed", id: asked.id, jobs: [{ jobId: "j1", version: 0, error: "not_found" }] });
+    await settle();
+    expect(fresh.value).toMatchObject({ version: 3, state: "completed" });
+    expect(w.got.error).toMatchObject({ code: "not_found" });
+  });
+
   test("an answer that does not come is given up 10 s later, and the request sent again", async () => {
     const w = await watching();
     const old = w.server.last;
