@@ -147,7 +147,7 @@ func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int6
 		return 0, err
 	}
 	st := o.store.Partition(p)
-	from, err := o.choose(ctx, p, st, w, log)
+	from, err := o.descend(ctx, p, st, w, log)
 	if err != nil {
 		return 0, err
 	}
@@ -172,10 +172,10 @@ func (o *owner) restore(ctx context.Context, p int32, w *view.Writer) (next int6
 	return next, nil
 }
 
-// choose fills the store from the first usable source and returns which one that was. A local store
+// descend fills the store from the first usable source and returns which one that was. A local store
 // that is behind status is used only when the view has nothing: some events are lost, but most jobs are
 // known.
-func (o *owner) choose(
+func (o *owner) descend(
 	ctx context.Context, p int32, st *store.Partition, w *view.Writer, log span,
 ) (from source, err error) {
 	refused := func(from source, why outcome, cause error) {

@@ -28,20 +28,20 @@ func (t *turns) enter(ctx context.Context, tenant string) error {
 		t.mu.Unlock()
 		return nil
 	}
-	mine := make(chan struct{})
+	place := make(chan struct{})
 	if len(t.waiting[tenant]) == 0 {
 		t.tenants = append(t.tenants, tenant)
 	}
-	t.waiting[tenant] = append(t.waiting[tenant], mine)
+	t.waiting[tenant] = append(t.waiting[tenant], place)
 	t.mu.Unlock()
 	select {
-	case <-mine:
+	case <-place:
 		return nil
 	case <-ctx.Done():
 	}
 	// The place may still be given to this request: it is passed on then.
 	go func() {
-		<-mine
+		<-place
 		t.leave()
 	}()
 	return ctx.Err()
