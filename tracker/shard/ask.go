@@ -49,7 +49,7 @@ func (s *Shard) resolve(a *ask) {
 		a.reached()
 		return
 	}
-	e, err := s.find(a.id, a.scope)
+	e, err := s.jobs.find(a.id, a.scope)
 	switch {
 	case err != nil:
 		a.fail(err)
@@ -147,7 +147,7 @@ func (s *Shard) sweep() {
 		s.polls -= had - len(e.waits)
 		if len(e.waits) == 0 {
 			delete(s.polled, e)
-			s.release(e)
+			s.jobs.release(e)
 		}
 	}
 	s.sweepReservations()
@@ -218,7 +218,7 @@ func (s *Shard) poll(e *entry, a *ask) {
 		a.fail(s.overloaded(boundPolls))
 		return
 	}
-	s.keep(e)
+	s.jobs.keep(e)
 	s.polls++
 	s.polled[e] = struct{}{}
 	e.waits = append(e.waits, a)

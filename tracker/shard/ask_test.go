@@ -248,7 +248,7 @@ func TestEndedPollLeavesALaterEntryAlone(t *testing.T) {
 		synctest.Wait()
 		w.append(id, event.RetryRequested)
 		entry := func() (e *entry) {
-			w.inside(func(s *Shard) { e = s.jobs[id] })
+			w.inside(func(s *Shard) { e = s.jobs.all[id] })
 			return e
 		}
 		before := entry()

@@ -59,7 +59,7 @@ func (s *Shard) nextCallback() {
 		j := e.job
 		if j == nil || j.CallbackDue == 0 {
 			e.calling = false
-			s.release(e)
+			s.jobs.release(e)
 			continue
 		}
 		s.callingBack++
@@ -95,7 +95,7 @@ func (s *Shard) calledBack(e *entry, j *fold.Job, err error) {
 		s.callBack(e)
 		return
 	}
-	s.release(e)
+	s.jobs.release(e)
 }
 
 // queueWebhook makes the webhook's job durable, then says so. It belongs to the trace of the

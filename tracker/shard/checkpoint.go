@@ -107,7 +107,7 @@ func (s *Shard) settle(err error) {
 			s.nextExpiry = min(s.nextExpiry, e.saved.Due)
 		}
 		s.viewing.note(e.id)
-		s.release(e)
+		s.jobs.release(e)
 	}
 	if s.viewing.wanted {
 		s.writeView()

@@ -36,8 +36,8 @@ func TestCheckpoints(t *testing.T) {
 		}
 		w.wantMetric("several events of a job are one write", w.metrics.changes, 2)
 		w.inside(func(s *Shard) {
-			if len(s.jobs) != 0 {
-				t.Errorf("memory holds %d jobs, and none owes anything", len(s.jobs))
+			if len(s.jobs.all) != 0 {
+				t.Errorf("memory holds %d jobs, and none owes anything", len(s.jobs.all))
 			}
 		})
 	})
@@ -64,7 +64,7 @@ func TestChangeDuringACheckpoint(t *testing.T) {
 		w.submit(id)
 		w.inside(func(s *Shard) {
 			s.checkpoint() // its end is not settled before this call returns
-			s.changed(s.jobs[id], func() *fold.Job { j := *s.jobs[id].job; j.Version = 77; return &j }(), time.Now())
+			s.changed(s.jobs.all[id], func() *fold.Job { j := *s.jobs.all[id].job; j.Version = 77; return &j }(), time.Now())
 		})
 		synctest.Wait()
 		if j := w.peek(id); j.Version != 77 {
@@ -90,9 +90,9 @@ func TestCheckpointFails(t *testing.T) {
 		a := w.ask(t.Context(), Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, UntilTerminal: true})
 		w.submit(ids[1])
 		w.inside(func(s *Shard) {
-			broken := *s.jobs[ids[1]].job
+			broken := *s.jobs.all[ids[1]].job
 			broken.RoundAt = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) // cannot be encoded
-			s.jobs[ids[1]].job = &broken
+			s.jobs.all[ids[1]].job = &broken
 		})
 		w.pass(2 * checkpointInterval)
 		a.wantError(t, "nobody is left waiting", ErrNotOwner)

@@ -71,19 +71,6 @@ func publish(j *fold.Job, doc []byte) *trackerpb.Job {
 	}
 }
 
-// lookup returns the job's entry, from memory or the store. An entry that was not in
-// memory is not kept.
-func (s *Shard) lookup(id string) (*entry, error) {
-	if e := s.jobs[id]; e != nil {
-		return e, nil
-	}
-	stored, err := s.store.Get(id)
-	if err != nil {
-		return nil, err
-	}
-	return storedEntry(id, stored), nil
-}
-
 // storedEntry returns an entry for what the store has of a job, which may be nil.
 func storedEntry(id string, stored *store.Stored) *entry {
 	e := &entry{id: id, index: -1}
@@ -103,15 +90,4 @@ func (e *entry) folded() *fold.Job {
 		return e.erased
 	}
 	return e.job
-}
-
-// keep puts an entry that changed, is watched or will owe something into memory.
-func (s *Shard) keep(e *entry) { s.jobs[e.id] = e }
-
-// release drops an entry that the store can stand for, unless another has its place by now.
-func (s *Shard) release(e *entry) {
-	if e.idle(s.loadedTo) && s.jobs[e.id] == e {
-		s.disarm(e)
-		delete(s.jobs, e.id)
-	}
 }

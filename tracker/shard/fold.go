@@ -70,7 +70,7 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 		return nil
 	}
 	s.metrics.events[e.Type].Inc()
-	entry, err := s.lookup(e.JobID)
+	entry, err := s.jobs.lookup(e.JobID)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 	if renewed {
 		e.seen = now
 	}
-	s.keep(e)
+	s.jobs.keep(e)
 	if !e.dirty {
 		e.dirty = true
 		s.dirty = append(s.dirty, e)

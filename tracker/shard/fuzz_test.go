@@ -121,7 +121,7 @@ func (w *world) checkAll(when string) map[string]*trackerpb.Job {
 	done := make(chan struct{})
 	err := w.shard.call(context.Background(), func() {
 		defer close(done)
-		for id, e := range w.shard.jobs {
+		for id, e := range w.shard.jobs.all {
 			if e.job == nil {
 				continue
 			}

@@ -48,7 +48,7 @@ func (s *Shard) nextHandOut() {
 			// It changed while it waited for its turn.
 			e.paying = false
 			s.schedule(e)
-			s.release(e)
+			s.jobs.release(e)
 			continue
 		}
 		s.handingOut++
@@ -175,5 +175,5 @@ func (s *Shard) handedOut(e *entry, j *fold.Job, err error) {
 		e.notBefore = time.Now().Add(wait)
 	}
 	s.schedule(e)
-	s.release(e)
+	s.jobs.release(e)
 }

@@ -18,7 +18,7 @@ func (s *Shard) FailLost(ctx context.Context, ids []string, removed Removed) (n 
 		var a answer[int]
 		for _, id := range ids {
 			var e *entry
-			if e, a.err = s.lookup(id); a.err != nil {
+			if e, a.err = s.jobs.lookup(id); a.err != nil {
 				break
 			}
 			j := e.job

@@ -20,7 +20,7 @@ func (w *world) inside(f func(*Shard)) {
 func (w *world) peek(id string) (j *fold.Job) {
 	w.t.Helper()
 	w.inside(func(s *Shard) {
-		e, err := s.lookup(id)
+		e, err := s.jobs.lookup(id)
 		if err != nil {
 			w.t.Error(err)
 			return

@@ -50,7 +50,7 @@ func (s *Shard) Reserve(ctx context.Context, jobID string, scope Scope, holder s
 	a.fail = func(err error) { reply <- answer[Reserved]{err: err} }
 	a.found = func(e *entry) { reply <- answer[Reserved]{value: Reserved{Job: s.snapshot(e)}} }
 	a.missing = func() {
-		e, err := s.lookup(jobID)
+		e, err := s.jobs.lookup(jobID)
 		if err == nil && e.erased != nil {
 			err = ErrNotFound
 		}

@@ -51,21 +51,3 @@ func (s Scope) owners() store.Owners {
 	}
 	return o
 }
-
-// find returns the job's entry as lookup does, or nil if there is no such job in the scope. It does not read the
-// document of a job outside the scope.
-func (s *Shard) find(id string, scope Scope) (*entry, error) {
-	if s.jobs[id] == nil {
-		stored, err := s.store.Find(id, scope.owners(), func(m *store.Meta) bool {
-			return scope.has(id, m.Tenant, m.Subject, m.Type)
-		})
-		if err != nil || stored == nil {
-			return nil, err
-		}
-		return storedEntry(id, stored), nil
-	}
-	if e := s.jobs[id]; scope.finds(e.job) {
-		return e, nil
-	}
-	return nil, nil
-}

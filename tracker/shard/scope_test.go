@@ -79,7 +79,7 @@ func TestScopes(t *testing.T) {
 		w.append(id, event.Completed)
 		w.pass(time.Second)
 		w.inside(func(s *Shard) {
-			if s.jobs[id] != nil {
+			if s.jobs.all[id] != nil {
 				t.Error("the job is still in memory")
 			}
 		})
@@ -117,7 +117,7 @@ func TestForeignJobsCostWhatNoneCosts(t *testing.T) {
 			}
 		}
 		w.inside(func(s *Shard) {
-			if s.jobs[ids[0]] != nil {
+			if s.jobs.all[ids[0]] != nil {
 				t.Error("the job is in memory, which this test is not about")
 			}
 		})

@@ -86,19 +86,19 @@ type Shard struct {
 	until      atomic.Int64             // end, for others to read
 
 	// Owned by Run's goroutine.
-	life         context.Context               // ends with Run
-	broken       error                         // why Run must end
-	left         bool                          // Run has ended: nobody is answered any more
-	wasReady     bool                          // it had caught up
-	next         int64                         // offset of the next record to fold
-	closedAt     int64                         // see fold.Meta
-	stored       int64                         // next, as the store has it
-	restored     int64                         // next when Run began
-	end          int64                         // the log's end when Run began; -1 while not known
-	endAt        time.Time                     // when that was asked
-	began        time.Time                     // Run did
-	told         time.Time                     // how far catching up has come was said last
-	jobs         map[string]*entry             // those that changed, are watched, are held by a run or soon owe something
+	life         context.Context // ends with Run
+	broken       error           // why Run must end
+	left         bool            // Run has ended: nobody is answered any more
+	wasReady     bool            // it had caught up
+	next         int64           // offset of the next record to fold
+	closedAt     int64           // see fold.Meta
+	stored       int64           // next, as the store has it
+	restored     int64           // next when Run began
+	end          int64           // the log's end when Run began; -1 while not known
+	endAt        time.Time       // when that was asked
+	began        time.Time       // Run did
+	told         time.Time       // how far catching up has come was said last
+	jobs         memory
 	active       int64                         // jobs that have not ended, in memory or not
 	open         map[*lane]map[job.State]int64 // the same, as its lane's gauges have them
 	dirty        []*entry
@@ -109,8 +109,7 @@ type Shard struct {
 	fresh        freshness
 	viewing      viewState
 	due          dueHeap
-	loadedTo     int64 // what is due before, by the log's clock in Unix milliseconds, is in memory
-	loadMore     bool  // there was more to load than fits
+	loadMore     bool // there was more to load than fits
 	ahead        aheadClock
 	readyAt      time.Time // when the shard had caught up
 	graced       []*entry  // runs that have a grace after the takeover
@@ -173,7 +172,6 @@ func New(cfg Config) *Shard {
 		stored:     next,
 		restored:   next,
 		end:        -1,
-		jobs:       map[string]*entry{},
 		open:       map[*lane]map[job.State]int64{},
 		grants:     map[string]event.Order{},
 		reserved:   map[string]*reservation{},
@@ -185,6 +183,7 @@ func New(cfg Config) *Shard {
 		expiring:   map[string]time.Time{},
 		writers:    writerClock{told: map[wrong]time.Time{}},
 	}
+	s.jobs = newMemory(cfg.Store, s.disarm)
 	s.closedAt = cfg.Store.Totals().ClosedAt
 	s.brokerTimes, s.bounds = cfg.BrokerTimes, cfg.Bounds
 	if s.bounds == (kafka.Bounds{}) {
@@ -361,9 +360,9 @@ func (s *Shard) restore() error {
 		return s.broken
 	}
 	err := s.store.DueJobs(0, 1, func(id string, _ int64) (bool, error) {
-		e, err := s.lookup(id)
+		e, err := s.jobs.lookup(id)
 		if err == nil {
-			s.keep(e)
+			s.jobs.keep(e)
 		}
 		return true, err
 	})
@@ -424,7 +423,7 @@ func (s *Shard) caughtUp() {
 	s.fresh.folded(s.endAt)
 	now := time.Now()
 	s.scheduledBy, s.readyAt = s.ahead.by, now
-	for _, e := range s.jobs {
+	for _, e := range s.jobs.all {
 		if e.job != nil && !e.job.Ended() {
 			e.seen = s.heard(e, now)
 			s.schedule(e)
@@ -434,7 +433,7 @@ func (s *Shard) caughtUp() {
 		}
 	}
 	for id, order := range s.grants {
-		if e := s.jobs[id]; e != nil && e.job != nil && e.job.Run == order.Run {
+		if e := s.jobs.all[id]; e != nil && e.job != nil && e.job.Run == order.Run {
 			s.send(order)
 		}
 	}
@@ -471,7 +470,7 @@ func (s *Shard) leave() error {
 	for _, a := range slices.Concat(s.parked, s.endWanted, s.endAsked) {
 		a.fail(ErrNotOwner)
 	}
-	for _, e := range s.jobs {
+	for _, e := range s.jobs.all {
 		for _, a := range e.waits {
 			a.fail(ErrNotOwner)
 		}

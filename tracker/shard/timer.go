@@ -143,7 +143,7 @@ func (s *Shard) expire() {
 		if _, asked := s.expiring[id]; asked {
 			continue
 		}
-		e, err := s.lookup(id)
+		e, err := s.jobs.lookup(id)
 		if err != nil {
 			s.fail(err)
 			return
@@ -170,26 +170,26 @@ func (s *Shard) loadDue() {
 	}
 	now := time.Now()
 	upTo := now.Add(dueHorizon - s.ahead.by).UnixMilli()
-	if upTo <= s.loadedTo+dueHorizon.Milliseconds()/3 && !s.loadMore {
+	if upTo <= s.jobs.loadedTo+dueHorizon.Milliseconds()/3 && !s.loadMore {
 		return
 	}
 	s.loadMore = false
-	err := s.store.DueJobs(s.loadedTo, upTo, func(id string, due int64) (bool, error) {
-		if e := s.jobs[id]; e != nil {
+	err := s.store.DueJobs(s.jobs.loadedTo, upTo, func(id string, due int64) (bool, error) {
+		if e := s.jobs.all[id]; e != nil {
 			s.schedule(e) // it may have come for those who watch it, before it owed anything soon
 			return true, nil
 		}
 		if len(s.due) >= maxDue {
-			s.loadedTo, s.loadMore = due, true
+			s.jobs.loadedTo, s.loadMore = due, true
 			return false, nil
 		}
-		e, err := s.lookup(id)
+		e, err := s.jobs.lookup(id)
 		if err != nil {
 			return false, err
 		}
 		if e.job != nil && !e.job.Ended() {
 			e.seen = now
-			s.keep(e)
+			s.jobs.keep(e)
 			s.schedule(e)
 		}
 		return true, nil
@@ -199,7 +199,7 @@ func (s *Shard) loadDue() {
 		return
 	}
 	if !s.loadMore {
-		s.loadedTo = upTo
+		s.jobs.loadedTo = upTo
 	}
 }
 

@@ -127,7 +127,7 @@ func (s *Shard) watch(e *entry, stream *watch.Stream, w *watch.Watch) {
 		s.streams[stream] = map[string]*watch.Watch{}
 	}
 	s.streams[stream][e.id] = w
-	s.keep(e)
+	s.jobs.keep(e)
 	s.metrics.watches.Inc()
 }
 
@@ -140,10 +140,10 @@ func (s *Shard) Unwatch(ctx context.Context, stream *watch.Stream, jobID string)
 		}
 		delete(s.asking, key)
 		stream.DropEnded(jobID)
-		if e := s.jobs[jobID]; e != nil && e.watches[stream] != nil {
+		if e := s.jobs.all[jobID]; e != nil && e.watches[stream] != nil {
 			e.watches[stream].Drop()
 			s.unwatch(e, stream)
-			s.release(e)
+			s.jobs.release(e)
 		}
 	})
 }
@@ -161,9 +161,9 @@ func (s *Shard) unwatch(e *entry, stream *watch.Stream) {
 func (s *Shard) Leave(stream *watch.Stream) {
 	_ = s.call(context.Background(), func() {
 		for id := range s.streams[stream] {
-			e := s.jobs[id]
+			e := s.jobs.all[id]
 			s.unwatch(e, stream)
-			s.release(e)
+			s.jobs.release(e)
 		}
 		s.subjects.leave(stream)
 	})
@@ -186,7 +186,7 @@ func (s *Shard) Load(ctx context.Context, w *watch.Watch) (*trackerpb.Job, track
 			reply <- answer[loaded]{err: ErrNotOwner}
 			return
 		}
-		e, err := s.lookup(id)
+		e, err := s.jobs.lookup(id)
 		switch {
 		case err != nil:
 			reply <- answer[loaded]{err: err}
@@ -250,7 +250,7 @@ func (s *Shard) dropAllStreams() {
 
 // tenant is whose a watched job is.
 func (s *Shard) tenant(id string) string {
-	if e := s.jobs[id]; e != nil && e.job != nil {
+	if e := s.jobs.all[id]; e != nil && e.job != nil {
 		return e.job.Tenant
 	}
 	return ""

@@ -132,8 +132,8 @@ func TestTerminalEndsTheWatch(t *testing.T) {
 		g.add(id, 0)
 		g.want("from the store too", "WATCHING "+id+"@6 ended", id+"@6")
 		w.inside(func(s *Shard) {
-			if len(s.jobs) != 0 {
-				t.Errorf("%d ended jobs are kept in memory", len(s.jobs))
+			if len(s.jobs.all) != 0 {
+				t.Errorf("%d ended jobs are kept in memory", len(s.jobs.all))
 			}
 		})
 	})
