@@ -65,7 +65,7 @@ func (s *Shard) resolve(a *ask) {
 // wantEnd resolves the question again once all that the log holds now is folded.
 func (s *Shard) wantEnd(a *ask) {
 	if len(s.endWanted) >= maxParked {
-		a.fail(s.overloaded(boundParked))
+		a.fail(s.metrics.overload(boundParked))
 		return
 	}
 	s.endWanted = append(s.endWanted, a)
@@ -74,16 +74,10 @@ func (s *Shard) wantEnd(a *ask) {
 
 func (s *Shard) park(a *ask) {
 	if len(s.parked) >= maxParked {
-		a.fail(s.overloaded(boundParked))
+		a.fail(s.metrics.overload(boundParked))
 		return
 	}
 	s.parked = append(s.parked, a)
-}
-
-// overloaded counts that a bound was met.
-func (s *Shard) overloaded(b bound) error {
-	s.metrics.overloaded.WithLabelValues(string(b)).Inc()
-	return ErrOverloaded
 }
 
 // unpark looks again at the questions that waited for the log.
@@ -151,7 +145,7 @@ func (s *Shard) sweep() {
 		}
 	}
 	s.sweepReservations()
-	s.dropTickets()
+	s.tickets.sweep(time.Now())
 }
 
 // Snapshot is a job as a question finds it.
@@ -215,7 +209,7 @@ func (s *Shard) Get(ctx context.Context, q Query) (Snapshot, error) {
 // poll lets the question wait for its job to change.
 func (s *Shard) poll(e *entry, a *ask) {
 	if s.polls >= maxPolls {
-		a.fail(s.overloaded(boundPolls))
+		a.fail(s.metrics.overload(boundPolls))
 		return
 	}
 	s.jobs.keep(e)

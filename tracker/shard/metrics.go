@@ -135,6 +135,12 @@ func counters[T ~string](v *prometheus.CounterVec, values []T) map[T]prometheus.
 	return found
 }
 
+// overload counts that a bound was met, and returns the error of the question that is turned away.
+func (m *Metrics) overload(b bound) error {
+	m.overloaded.WithLabelValues(string(b)).Inc()
+	return ErrOverloaded
+}
+
 // BlobsRemoved counts blobs of removed jobs.
 func (m *Metrics) BlobsRemoved(n int) { m.blobs.Add(float64(n)) }
 

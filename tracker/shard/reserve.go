@@ -64,7 +64,7 @@ func (s *Shard) Reserve(ctx context.Context, jobID string, scope Scope, holder s
 		case s.closedAt > 0:
 			reply <- answer[Reserved]{value: Reserved{Closed: true}}
 		case r == nil && len(s.reserved) >= maxReservations:
-			a.fail(s.overloaded(boundReservations))
+			a.fail(s.metrics.overload(boundReservations))
 		case r == nil || r.holder == holder || now.After(r.until):
 			if r == nil {
 				r = &reservation{}
@@ -73,7 +73,7 @@ func (s *Shard) Reserve(ctx context.Context, jobID string, scope Scope, holder s
 			r.holder, r.until = holder, reservedUntil(ctx, now)
 			reply <- answer[Reserved]{value: Reserved{Held: true}}
 		case s.reserveWaits >= maxReservations:
-			a.fail(s.overloaded(boundReservations))
+			a.fail(s.metrics.overload(boundReservations))
 		default:
 			s.reserveWaits++
 			r.waits = append(r.waits, a)

@@ -132,7 +132,7 @@ type Shard struct {
 	streams      map[*watch.Stream]map[string]*watch.Watch
 	asking       map[watchKey][]*bool // watches that wait for the log; true: not wanted any more
 	subjects     subjects
-	tickets      map[string]ticket
+	tickets      tickets
 	expiring     map[string]time.Time // expired was appended, at
 	nextExpiry   int64                // nothing expires before, by the log's clock in Unix milliseconds
 }
@@ -179,7 +179,7 @@ func New(cfg Config) *Shard {
 		streams:    map[*watch.Stream]map[string]*watch.Watch{},
 		asking:     map[watchKey][]*bool{},
 		subjects:   newSubjects(),
-		tickets:    map[string]ticket{},
+		tickets:    newTickets(),
 		expiring:   map[string]time.Time{},
 		writers:    writerClock{told: map[wrong]time.Time{}},
 	}

@@ -13,24 +13,55 @@ const (
 	maxTicketTTL = time.Minute
 )
 
+// tickets are those that nobody has taken yet. Owned by the shard's goroutine.
+type tickets struct {
+	held map[string]ticket // by ID
+}
+
 type ticket struct {
 	identity []byte
 	until    time.Time
+}
+
+func newTickets() tickets { return tickets{held: map[string]ticket{}} }
+
+// keep keeps a ticket; false when there is no room.
+func (t *tickets) keep(id string, identity []byte, ttl time.Duration, now time.Time) bool {
+	if len(t.held) >= maxTickets {
+		t.sweep(now)
+	}
+	if len(t.held) >= maxTickets {
+		return false
+	}
+	t.held[id] = ticket{identity, now.Add(min(ttl, maxTicketTTL))}
+	return true
+}
+
+// take removes a ticket and returns who it is for; false when there is none, or it is too old.
+func (t *tickets) take(id string, now time.Time) ([]byte, bool) {
+	held, ok := t.held[id]
+	delete(t.held, id)
+	return held.identity, ok && !now.After(held.until)
+}
+
+// sweep forgets those that nobody took in time.
+func (t *tickets) sweep(now time.Time) {
+	for id, held := range t.held {
+		if now.After(held.until) {
+			delete(t.held, id)
+		}
+	}
 }
 
 // KeepTicket keeps who a ticket is for.
 func (s *Shard) KeepTicket(ctx context.Context, id string, identity []byte, ttl time.Duration) error {
 	reply := make(chan answer[struct{}], 1)
 	_, err := await(ctx, s, reply, func() {
-		if len(s.tickets) >= maxTickets {
-			s.dropTickets()
+		var a answer[struct{}]
+		if !s.tickets.keep(id, identity, ttl, time.Now()) {
+			a.err = s.metrics.overload(boundTickets)
 		}
-		if len(s.tickets) >= maxTickets {
-			reply <- answer[struct{}]{err: s.overloaded(boundTickets)}
-			return
-		}
-		s.tickets[id] = ticket{identity, time.Now().Add(min(ttl, maxTicketTTL))}
-		reply <- answer[struct{}]{}
+		reply <- a
 	})
 	return err
 }
@@ -40,22 +71,11 @@ func (s *Shard) KeepTicket(ctx context.Context, id string, identity []byte, ttl 
 func (s *Shard) TakeTicket(ctx context.Context, id string) ([]byte, error) {
 	reply := make(chan answer[[]byte], 1)
 	return await(ctx, s, reply, func() {
-		t, ok := s.tickets[id]
-		delete(s.tickets, id)
-		if !ok || time.Now().After(t.until) {
+		identity, ok := s.tickets.take(id, time.Now())
+		if !ok {
 			reply <- answer[[]byte]{err: ErrNotFound}
 			return
 		}
-		reply <- answer[[]byte]{value: t.identity}
+		reply <- answer[[]byte]{value: identity}
 	})
-}
-
-// dropTickets forgets those that nobody took in time.
-func (s *Shard) dropTickets() {
-	now := time.Now()
-	for id, t := range s.tickets {
-		if now.After(t.until) {
-			delete(s.tickets, id)
-		}
-	}
 }

@@ -46,3 +46,29 @@ func TestTicketsAreTakenOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestTicketsMakeRoom(t *testing.T) {
+	tickets, now := newTickets(), time2000()
+	for i := range maxTickets {
+		if !tickets.keep(fmt.Sprint(i), nil, time.Second, now) {
+			t.Fatalf("ticket %d has no room", i)
+		}
+	}
+	if tickets.keep("more", nil, time.Second, now) {
+		t.Error("there was room beyond the bound")
+	}
+	if _, ok := tickets.take("7", now); !ok || !tickets.keep("more", []byte("ann"), time.Hour, now) {
+		t.Error("there is no room for one though one was taken")
+	}
+	if _, ok := tickets.take("7", now); ok {
+		t.Error("a ticket was taken twice")
+	}
+	now = now.Add(time.Second + 1)
+	if !tickets.keep("later", nil, time.Second, now) || len(tickets.held) != 2 {
+		t.Errorf("%d are kept though all but two are too old", len(tickets.held))
+	}
+	now = now.Add(maxTicketTTL)
+	if who, ok := tickets.take("more", now); ok {
+		t.Errorf("%q is let in after %s: no ticket lasts that long", who, maxTicketTTL)
+	}
+}

@@ -54,7 +54,7 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 			return
 		}
 		if len(s.streams[stream]) >= maxWatches && e.watches[stream] == nil {
-			_ = s.overloaded(boundWatches)
+			_ = s.metrics.overload(boundWatches)
 			say(trackerpb.Watched_NOT_READY)
 			return
 		}
