@@ -86,7 +86,7 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 		was := entry.job
 		s.changed(entry, r.Job, now)
 		if entry.job != nil && (s.ready.Load() || now.Sub(at.believed) < newsAge) {
-			s.kindOf(entry).measure(was, entry.job, &e)
+			s.census.kindOf(entry).measure(was, entry.job, &e)
 		}
 		if !r.Quiet {
 			s.push(entry)
@@ -161,19 +161,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 		e.dirty = true
 		s.dirty = append(s.dirty, e)
 	}
-	s.tally(e, was, j)
-	wasActive, isActive := was != nil && !was.Ended(), j != nil && !j.Ended()
-	switch {
-	case isActive && !wasActive:
-		s.active++
-		s.metrics.active.Inc()
-	case wasActive && !isActive:
-		s.active--
-		s.metrics.active.Dec()
-	}
-	if wasActive && j != nil && j.Ended() || was == nil && j != nil && j.Ended() {
-		s.metrics.ended.WithLabelValues(string(j.Doc.State)).Inc()
-	}
+	s.census.changed(e, was)
 	if j == nil {
 		delete(s.expiring, e.id)
 		e.over = append(e.over, over.Life)

@@ -16,7 +16,6 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
-	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/watch"
@@ -99,8 +98,7 @@ type Shard struct {
 	began        time.Time       // Run did
 	told         time.Time       // how far catching up has come was said last
 	jobs         memory
-	active       int64                         // jobs that have not ended, in memory or not
-	open         map[*lane]map[job.State]int64 // the same, as its lane's gauges have them
+	census       census
 	dirty        []*entry
 	checkpointed <-chan error   // nil while no checkpoint is being written
 	flushing     []*entry       // in the checkpoint that is being written
@@ -172,7 +170,7 @@ func New(cfg Config) *Shard {
 		stored:     next,
 		restored:   next,
 		end:        -1,
-		open:       map[*lane]map[job.State]int64{},
+		census:     newCensus(cfg.Metrics),
 		grants:     map[string]event.Order{},
 		reserved:   map[string]*reservation{},
 		polled:     map[*entry]struct{}{},
@@ -353,9 +351,7 @@ func (s *Shard) Advance(ctx context.Context, to int64) {
 
 // restore loads the jobs that a run holds, or that owe a webhook. Their timers start once the shard is ready.
 func (s *Shard) restore() error {
-	s.active = s.store.Totals().Active
-	s.metrics.active.Add(float64(s.active))
-	if err := s.countOpen(); err != nil {
+	if err := s.census.begin(s.store); err != nil {
 		s.fail(fmt.Errorf("count jobs: %w", err))
 		return s.broken
 	}
@@ -444,7 +440,7 @@ func (s *Shard) caughtUp() {
 		level = slog.LevelDebug // nothing was restored: a new partition
 	}
 	s.loadDue()
-	s.log.Log(context.Background(), level, "partition ready", "position", s.next, "active", s.active)
+	s.log.Log(context.Background(), level, "partition ready", "position", s.next, "active", s.census.active)
 }
 
 // leave is the end of Run: the shard's goroutine is its only one by now.
@@ -475,8 +471,7 @@ func (s *Shard) leave() error {
 			a.fail(ErrNotOwner)
 		}
 	}
-	s.metrics.active.Sub(float64(s.active))
-	s.uncountOpen()
+	s.census.end()
 	for _, r := range s.reserved {
 		for _, a := range r.waits {
 			a.fail(ErrNotOwner)
