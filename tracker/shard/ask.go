@@ -107,7 +107,7 @@ func (s *Shard) askEnd() {
 	s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(s.life, s.bounds.Ask)
 		defer cancel()
-		end, err := s.kafka.EndOffset(ctx, s.partition)
+		end, err := s.sender.kafka.EndOffset(ctx, s.partition)
 		// Has the shard ended, leave answers them.
 		_ = s.call(s.life, func() {
 			asks := s.endAsked

@@ -121,11 +121,11 @@ func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) e
 	if err != nil {
 		return fmt.Errorf("request headers of webhook %s: %w", id, err)
 	}
-	request := &kgo.Record{Topic: s.names.Requests(r.Lane), Key: []byte(id), Value: payload, Context: within.context()}
+	request := &kgo.Record{Topic: s.sender.names.Requests(r.Lane), Key: []byte(id), Value: payload, Context: within.context()}
 	for _, h := range headers {
 		request.Headers = append(request.Headers, kgo.RecordHeader(h))
 	}
-	if err := s.produceSync(ctx, request); err != nil {
+	if err := s.sender.produce(ctx, request); err != nil {
 		return fmt.Errorf("produce webhook's request: %w", err)
 	}
 	for _, e := range []*event.Event{
@@ -139,12 +139,11 @@ func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) e
 			Delivery: &event.Delivery{JobID: id, State: j.CallbackState, Version: j.CallbackDue},
 		},
 	} {
-		rec, err := s.statusRecord(e, within.context())
+		rec, err := s.sender.event(e, within.context())
 		if err != nil {
 			return err
 		}
-		s.metrics.appended.WithLabelValues(string(e.Type)).Inc()
-		if err := s.produceSync(ctx, rec); err != nil {
+		if err := s.sender.produce(ctx, rec); err != nil {
 			return fmt.Errorf("append %s: %w", e.Type, err)
 		}
 	}

@@ -18,7 +18,7 @@ const maxDeadDetail = 512 // bytes
 // bury copies a record that nobody can use to the dead letters. With the headers that say why
 // it may be larger than what a broker takes: then first its value, and then its own headers and
 // key are left out. Its place says where they are.
-func (s *Shard) bury(rec *kgo.Record, reason DeadReason, cause error) {
+func (s *sender) bury(rec *kgo.Record, reason DeadReason, cause error) {
 	s.metrics.dead.WithLabelValues(string(reason)).Inc()
 	detail := text.Clip(cause.Error(), maxDeadDetail)
 	s.log.Warn("record goes to the dead letters", "offset", rec.Offset, "reason", reason, "err", detail)

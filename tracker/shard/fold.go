@@ -66,7 +66,7 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 	}
 	e, reason, err := s.decode(rec)
 	if err != nil {
-		s.bury(rec, reason, err)
+		s.sender.bury(rec, reason, err)
 		return nil
 	}
 	s.metrics.events[e.Type].Inc()
@@ -95,7 +95,7 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 		s.metrics.refused[r.Reason].Inc()
 		switch r.Reason {
 		case fold.NoDocument:
-			s.bury(rec, deadNoDocument, errors.New("the job could not be written as a document afterwards"))
+			s.sender.bury(rec, deadNoDocument, errors.New("the job could not be written as a document afterwards"))
 		case fold.FutureDispatch:
 			s.log.Error("event of a dispatch that was never handed out: the log has lost records",
 				"job", e.JobID, "type", e.Type, "dispatch", e.Dispatch, "offset", rec.Offset)
@@ -177,29 +177,10 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 // order sends an order; while catching up only the last grant of each job is remembered.
 func (s *Shard) order(o event.Order) {
 	if s.ready.Load() {
-		s.send(o)
+		s.sender.order(o)
 		return
 	}
 	if o.Type == event.Granted {
 		s.grants[o.JobID] = o
 	}
-}
-
-// send produces an order to its worker. It is not waited for: an order that is lost is
-// earned again when the run speaks again.
-func (s *Shard) send(o event.Order) {
-	if o.Worker == "" {
-		return // it was earned by an event that does not say whom to tell
-	}
-	value, err := event.EncodeOrder(o)
-	if err != nil {
-		s.log.Error("encode order", "job", o.JobID, "err", err)
-		return
-	}
-	s.metrics.orders.WithLabelValues(string(o.Type)).Inc()
-	s.kafka.Produce(&kgo.Record{Topic: s.names.Control(), Key: []byte(o.Worker), Value: value}, func(err error) {
-		if err != nil {
-			s.log.Warn("order not sent", "job", o.JobID, "run", o.Run, "order", o.Type, "err", err)
-		}
-	})
 }

@@ -67,7 +67,7 @@ func (s *Shard) nextHandOut() {
 func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.bounds.Steps)
 	defer cancel()
-	source, err := s.kafka.Record(ctx, j.Source)
+	source, err := s.sender.kafka.Record(ctx, j.Source)
 	if err != nil {
 		return err
 	}
@@ -79,23 +79,22 @@ func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (
 	defer func() { endHandOut(span, err) }()
 	request := &kgo.Record{
 		Context: elsewhere(inTrace, j),
-		Topic:   s.names.Requests(j.Lane),
+		Topic:   s.sender.names.Requests(j.Lane),
 		Key:     source.Key,
 		Value:   source.Value,
 		Headers: nextHeaders(source.Headers, j),
 	}
-	if err := s.produceSync(ctx, request); err != nil {
+	if err := s.sender.produce(ctx, request); err != nil {
 		return fmt.Errorf("produce request: %w", err)
 	}
-	requeued, err := s.statusRecord(&event.Event{
+	requeued, err := s.sender.event(&event.Event{
 		Type: event.Requeued, JobID: j.Doc.JobID, Life: j.Life, Dispatch: j.Dispatch,
 		Request: &event.Position{Topic: request.Topic, Partition: request.Partition, Offset: request.Offset},
 	}, inTrace)
 	if err != nil {
 		return err
 	}
-	s.metrics.appended.WithLabelValues(string(event.Requeued)).Inc()
-	if err := s.produceSync(ctx, requeued); err != nil {
+	if err := s.sender.produce(ctx, requeued); err != nil {
 		return fmt.Errorf("append requeued: %w", err)
 	}
 	return nil
@@ -116,17 +115,6 @@ func elsewhere(ctx context.Context, j *fold.Job) context.Context {
 		avoid = j.Source.Partition
 	}
 	return kafka.Place(ctx, j.Spread(), avoid)
-}
-
-func (s *Shard) produceSync(ctx context.Context, rec *kgo.Record) error {
-	result := make(chan error, 1)
-	s.kafka.Produce(rec, func(err error) { result <- err })
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // nextHeaders are the first request's with this dispatch and attempt. When the job starts
@@ -163,7 +151,7 @@ func (s *Shard) handedOut(e *entry, j *fold.Job, err error) {
 			s.metrics.payloadGone.Inc()
 			wait = handOutMax
 			if e.job == j && e.goneTooLong(err) {
-				s.append(fold.LostPayload(j), e.traced.context())
+				s.sender.append(fold.LostPayload(j), e.traced.context())
 			}
 		} else {
 			e.goneSince = time.Time{}

@@ -28,7 +28,7 @@ func (s *Shard) FailLost(ctx context.Context, ids []string, removed Removed) (n 
 			a.value++
 			s.metrics.payloadGone.Inc()
 			e.traced.log(s.log).Warn("a job's request was removed before any worker took it", "job", id, "request", *j.Request)
-			s.append(fold.LostPayload(j), e.traced.context())
+			s.sender.append(fold.LostPayload(j), e.traced.context())
 		}
 		reply <- a
 	})

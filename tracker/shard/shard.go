@@ -62,9 +62,8 @@ type Shard struct {
 	// Set before Run, then only read.
 	partition  int32
 	partitions int32
-	names      topic.Names
 	store      *store.Partition
-	kafka      Log
+	sender     sender
 	metrics    *Metrics
 	tracer     trace.Tracer // nil: no spans are made
 	log        *slog.Logger
@@ -157,9 +156,7 @@ func New(cfg Config) *Shard {
 	s := &Shard{
 		partition:  cfg.Partition,
 		partitions: cfg.Partitions,
-		names:      cfg.Names,
 		store:      cfg.Store,
-		kafka:      cfg.Kafka,
 		metrics:    cfg.Metrics,
 		tracer:     cfg.Tracer,
 		log:        cfg.Log.With("partition", cfg.Partition),
@@ -181,6 +178,7 @@ func New(cfg Config) *Shard {
 		expiring:   map[string]time.Time{},
 		writers:    writerClock{told: map[wrong]time.Time{}},
 	}
+	s.sender = sender{kafka: cfg.Kafka, names: cfg.Names, metrics: cfg.Metrics, log: s.log}
 	s.jobs = newMemory(cfg.Store, s.disarm)
 	s.closedAt = cfg.Store.Totals().ClosedAt
 	s.brokerTimes, s.bounds = cfg.BrokerTimes, cfg.Bounds
@@ -373,7 +371,7 @@ func (s *Shard) learnEnd(ctx context.Context) {
 	s.wg.Go(func() {
 		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 			asked := time.Now()
-			end, err := s.kafka.EndOffset(ctx, s.partition)
+			end, err := s.sender.kafka.EndOffset(ctx, s.partition)
 			if err == nil {
 				_ = s.call(ctx, func() {
 					if end < s.restored {
@@ -430,7 +428,7 @@ func (s *Shard) caughtUp() {
 	}
 	for id, order := range s.grants {
 		if e := s.jobs.all[id]; e != nil && e.job != nil && e.job.Run == order.Run {
-			s.send(order)
+			s.sender.order(order)
 		}
 	}
 	s.grants = nil

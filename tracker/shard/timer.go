@@ -2,13 +2,9 @@ package shard
 
 import (
 	"container/heap"
-	"context"
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
@@ -81,32 +77,8 @@ func (s *Shard) payDebts() {
 		e.notBefore = now.Add(min(rearmMin<<min(e.tries, 10), rearmMax))
 		e.tries++
 		s.schedule(e)
-		s.append(fold.DebtEvent(e.job, kind), e.traced.context())
+		s.sender.append(fold.DebtEvent(e.job, kind), e.traced.context())
 	}
-}
-
-// append writes an event of a timer, within a trace unless that is nil. Whether it lands is
-// seen when it is folded.
-func (s *Shard) append(e *event.Event, within context.Context) {
-	rec, err := s.statusRecord(e, within)
-	if err != nil {
-		s.log.Error("encode event", "job", e.JobID, "type", e.Type, "err", err)
-		return
-	}
-	s.metrics.appended.WithLabelValues(string(e.Type)).Inc()
-	s.kafka.Produce(rec, func(err error) {
-		if err != nil {
-			s.log.Warn("timer's event not appended, will be tried again", "job", e.JobID, "type", e.Type, "err", err)
-		}
-	})
-}
-
-func (s *Shard) statusRecord(e *event.Event, within context.Context) (*kgo.Record, error) {
-	value, err := event.Encode(e)
-	if err != nil {
-		return nil, err
-	}
-	return &kgo.Record{Topic: s.names.Status(), Key: []byte(e.JobID), Value: value, Context: within}, nil
 }
 
 // expiredRearm is after how long an expired that was appended and not folded is appended
@@ -153,7 +125,7 @@ func (s *Shard) expire() {
 			continue // it was retried or removed, and the store does not know yet
 		}
 		s.expiring[id] = now
-		s.append(fold.DebtEvent(j, fold.Expiry), nil)
+		s.sender.append(fold.DebtEvent(j, fold.Expiry), nil)
 	}
 }
 
