@@ -166,7 +166,7 @@ func (s *Shard) snapshot(e *entry) Snapshot {
 	j := e.job
 	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, Life: j.Life,
 		ResultBlob: j.ResultBlob,
-		Lane:       j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.fresh.asOf}
+		Lane:       j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.clock.fresh.asOf}
 }
 
 // Query is a question for one job.

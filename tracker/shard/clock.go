@@ -1,7 +1,7 @@
 package shard
 
 import (
-	"container/heap"
+	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,9 +35,6 @@ func (a *aheadClock) observe(now, logTime time.Time) {
 	a.by = min(a.recent, a.last)
 }
 
-// rearmShift is how far the estimate may move before all timers are armed anew.
-const rearmShift = time.Second
-
 // A topic status with message.timestamp.type=CreateTime has the times of its records' writers, and these may
 // be anything. So there the log has no clock, and timers go by the clock of the partition's owner: a record
 // counts as appended when the owner has read it first, or up to stampTolerance earlier if its time says so.
@@ -64,6 +61,31 @@ type writerClock struct {
 	told   map[wrong]time.Time // when a record's time was last complained of
 }
 
+// logClock is what a shard knows of the times in its log: how far the local clock is ahead of it, when records were
+// appended, and up to when all that was appended is folded. Owned by the shard's goroutine.
+type logClock struct {
+	// Set before Run, then only read.
+	brokerTimes bool // see Config
+	metrics     *Metrics
+	log         *slog.Logger
+
+	live       bool // the shard has caught up: a record is read soon after it was appended
+	ahead      aheadClock
+	fresh      freshness
+	writers    writerClock
+	lastFolded time.Time // the time of the last record that was folded, by the log's clock
+}
+
+func newLogClock(brokerTimes bool, m *Metrics, log *slog.Logger) logClock {
+	return logClock{brokerTimes: brokerTimes, metrics: m, log: log, writers: writerClock{told: map[wrong]time.Time{}}}
+}
+
+// goLive notes that the shard has caught up with the log as it was at a time.
+func (c *logClock) goLive(at time.Time) {
+	c.live = true
+	c.fresh.folded(at)
+}
+
 // appended is what a shard takes for the time at which a record was appended.
 type appended struct {
 	clock    time.Time // timers count from it
@@ -72,16 +94,16 @@ type appended struct {
 }
 
 // stamped reports whether the broker gave the record its time (LogAppendTime).
-func (s *Shard) stamped(rec *kgo.Record) bool {
-	return s.brokerTimes || rec.Attrs.TimestampType() == 1
+func (c *logClock) stamped(rec *kgo.Record) bool {
+	return c.brokerTimes || rec.Attrs.TimestampType() == 1
 }
 
 // appendedAt tells when a record was appended.
-func (s *Shard) appendedAt(rec *kgo.Record, now time.Time) appended {
-	if s.stamped(rec) {
+func (c *logClock) appendedAt(rec *kgo.Record, now time.Time) appended {
+	if c.stamped(rec) {
 		return appended{clock: rec.Timestamp, believed: rec.Timestamp}
 	}
-	read := now.Add(-s.ahead.by) // by the log's clock, if it has one
+	read := now.Add(-c.ahead.by) // by the log's clock, if it has one
 	at := appended{clock: rec.Timestamp, believed: rec.Timestamp, byWriter: true}
 	if least := read.Add(-stampTolerance); at.clock.Before(least) {
 		at.clock = least
@@ -89,7 +111,7 @@ func (s *Shard) appendedAt(rec *kgo.Record, now time.Time) appended {
 		at.clock = read
 	}
 	var is wrong
-	if earliest := s.appendedAfter().Add(-stampTolerance); at.believed.Before(earliest) {
+	if earliest := c.appendedAfter().Add(-stampTolerance); at.believed.Before(earliest) {
 		at.believed, is = earliest, timeBehind
 	} else if at.believed.After(read) {
 		at.believed = read
@@ -97,34 +119,34 @@ func (s *Shard) appendedAt(rec *kgo.Record, now time.Time) appended {
 			is = timeAhead
 		}
 	}
-	if at.believed.After(s.writers.latest) {
-		s.writers.latest = at.believed
+	if at.believed.After(c.writers.latest) {
+		c.writers.latest = at.believed
 	}
 	if is != "" {
-		s.complain(rec, is, read, now)
+		c.complain(rec, is, read, now)
 	}
 	return at
 }
 
 // appendedAfter returns a time by the log's clock at which the next record was not yet appended: when the log was
 // last seen to end before it or, while the shard catches up, the time of the record before it.
-func (s *Shard) appendedAfter() time.Time {
-	if s.ready.Load() {
-		return s.fresh.asOf.Add(-s.ahead.by)
+func (c *logClock) appendedAfter() time.Time {
+	if c.live {
+		return c.fresh.asOf.Add(-c.ahead.by)
 	}
-	return s.writers.latest
+	return c.writers.latest
 }
 
 // complain counts a record's wrong time, and logs it unless one that is wrong in the same way was logged
 // within stampComplaint.
-func (s *Shard) complain(rec *kgo.Record, is wrong, read, now time.Time) {
-	s.metrics.wildStamps.WithLabelValues(string(is)).Inc()
-	if told, ok := s.writers.told[is]; ok && now.Sub(told) < stampComplaint {
+func (c *logClock) complain(rec *kgo.Record, is wrong, read, now time.Time) {
+	c.metrics.wildStamps.WithLabelValues(string(is)).Inc()
+	if told, ok := c.writers.told[is]; ok && now.Sub(told) < stampComplaint {
 		return
 	}
-	s.writers.told[is] = now
+	c.writers.told[is] = now
 	e, _ := event.Decode(rec.Value)
-	s.log.Error("a record's time cannot be true: its writer's clock is wrong, and the topic status takes its word; "+
+	c.log.Error("a record's time cannot be true: its writer's clock is wrong, and the topic status takes its word; "+
 		"set message.timestamp.type=LogAppendTime",
 		"offset", rec.Offset, "key", text.Clip(string(rec.Key), maxDeadDetail), "type", e.Type,
 		"worker", text.Clip(e.Worker, maxDeadDetail), "is", is, "stamped", rec.Timestamp, "read", read)
@@ -136,22 +158,25 @@ const stampComplaint = time.Minute
 // observe compares the clocks by a record that was just read, and that the broker has stamped.
 // While the shard catches up records are old, and show no more than that the local clock is
 // behind.
-func (s *Shard) observe(now time.Time, rec *kgo.Record) {
-	if !s.stamped(rec) {
+func (c *logClock) observe(now time.Time, rec *kgo.Record) {
+	if !c.stamped(rec) {
 		return // one writer's clock would move what all jobs are owed
 	}
 	logTime := rec.Timestamp
-	if s.ready.Load() {
-		s.ahead.observe(now, logTime)
-	} else if d := now.Sub(logTime); d < s.ahead.by {
-		s.ahead.by = d
+	if c.live {
+		c.ahead.observe(now, logTime)
+	} else if d := now.Sub(logTime); d < c.ahead.by {
+		c.ahead.by = d
 	}
-	if moved := s.ahead.by - s.scheduledBy; s.ready.Load() && (moved > rearmShift || moved < -rearmShift) {
-		s.log.Info("local clock differs from the log's", "ahead", s.ahead.by)
-		s.scheduledBy = s.ahead.by
-		for _, e := range s.due {
-			s.assess(e)
-		}
-		heap.Init(&s.due)
+}
+
+// passed notes the time of a record that was folded. A time that its writer gave proves nothing of what is
+// folded, nor, while the shard catches up, of what runs could have said since.
+func (c *logClock) passed(at appended) {
+	if !at.byWriter {
+		c.fresh.folded(at.clock)
+	}
+	if !at.byWriter || c.live {
+		c.lastFolded = at.clock
 	}
 }

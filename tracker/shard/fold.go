@@ -24,7 +24,7 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 			s.metrics.gaps.Inc()
 			s.log.Error("status has lost records that were not folded", "from", s.next, "to", rec.Offset)
 		}
-		at := s.appendedAt(rec, now)
+		at := s.clock.appendedAt(rec, now)
 		if !rec.Attrs.IsControl() {
 			if err := s.fold(rec, at, now); err != nil {
 				s.fail(fmt.Errorf("fold offset %d: %w", rec.Offset, err))
@@ -32,24 +32,13 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 			}
 		}
 		s.next = rec.Offset + 1
-		s.passed(at)
+		s.clock.passed(at)
 	}
 	s.position.Store(s.next)
 	s.unwritten.changed(now)
-	s.fresh.reached(s.next)
+	s.clock.fresh.reached(s.next)
 	s.caughtUp()
 	s.unpark()
-}
-
-// passed notes the time of a record that was folded. A time that its writer gave proves nothing of what is
-// folded, nor, while the shard catches up, of what runs could have said since.
-func (s *Shard) passed(at appended) {
-	if !at.byWriter {
-		s.fresh.folded(at.clock)
-	}
-	if !at.byWriter || s.ready.Load() {
-		s.lastFolded = at.clock
-	}
 }
 
 // newsAge is how old an event may be that a shard meets while it catches up, and still count
@@ -74,8 +63,9 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	s.observe(now, rec)
+	s.clock.observe(now, rec)
 	if s.ready.Load() {
+		s.rearm()
 		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
 	}
 	r := fold.Fold(entry.folded(), &e, fold.Meta{

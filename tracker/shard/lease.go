@@ -24,7 +24,7 @@ func (s *Shard) heard(e *entry, now time.Time) time.Time {
 		return now
 	}
 	lease := j.Policy.Lease.Duration()
-	at := j.RenewedAt.Add(s.ahead.by)
+	at := j.RenewedAt.Add(s.clock.ahead.by)
 	if least := now.Add(leaseGrace(lease) - lease); at.Before(least) {
 		at = least
 		s.graced = append(s.graced, e)
@@ -44,7 +44,7 @@ func (s *Shard) endGrace(now time.Time) {
 			return true // it has ended, or was heard of
 		}
 		lease := j.Policy.Lease.Duration()
-		if s.lastFolded.Sub(j.RenewedAt) < lease {
+		if s.clock.lastFolded.Sub(j.RenewedAt) < lease {
 			return now.Sub(e.seen) > lease // it is over by the local clock, too
 		}
 		e.seen = now.Add(-lease)

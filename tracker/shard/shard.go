@@ -68,8 +68,7 @@ type Shard struct {
 	tracer     trace.Tracer // nil: no spans are made
 	log        *slog.Logger
 
-	brokerTimes bool         // see Config
-	bounds      kafka.Bounds // of what is asked of Kafka
+	bounds kafka.Bounds // of what is asked of Kafka
 
 	records chan []*kgo.Record
 	calls   chan func()
@@ -103,15 +102,12 @@ type Shard struct {
 	flushing     []*entry       // in the checkpoint that is being written
 	flushed      []store.Change // what it writes, in the order of flushing
 	flushedTo    int64          // its position
-	fresh        freshness
+	clock        logClock
 	viewing      viewState
 	due          dueHeap
-	loadMore     bool // there was more to load than fits
-	ahead        aheadClock
-	readyAt      time.Time // when the shard had caught up
-	graced       []*entry  // runs that have a grace after the takeover
-	lastFolded   time.Time // the time of the last record that was folded, by the log's clock
-	writers      writerClock
+	loadMore     bool                   // there was more to load than fits
+	readyAt      time.Time              // when the shard had caught up
+	graced       []*entry               // runs that have a grace after the takeover
 	scheduledBy  time.Duration          // ahead.by when all timers were last armed
 	handOuts     []*entry               // wait for their turn
 	handingOut   int                    // hand-outs that run
@@ -176,12 +172,12 @@ func New(cfg Config) *Shard {
 		subjects:   newSubjects(),
 		tickets:    newTickets(),
 		expiring:   map[string]time.Time{},
-		writers:    writerClock{told: map[wrong]time.Time{}},
 	}
 	s.sender = sender{kafka: cfg.Kafka, names: cfg.Names, metrics: cfg.Metrics, log: s.log}
 	s.jobs = newMemory(cfg.Store, s.disarm)
 	s.closedAt = cfg.Store.Totals().ClosedAt
-	s.brokerTimes, s.bounds = cfg.BrokerTimes, cfg.Bounds
+	s.clock = newLogClock(cfg.BrokerTimes, cfg.Metrics, s.log)
+	s.bounds = cfg.Bounds
 	if s.bounds == (kafka.Bounds{}) {
 		s.bounds = kafka.Timeouts{}.Bounds()
 	}
@@ -414,9 +410,9 @@ func (s *Shard) caughtUp() {
 	}
 	s.ready.Store(true)
 	s.metrics.readyShards.Inc()
-	s.fresh.folded(s.endAt)
+	s.clock.goLive(s.endAt)
 	now := time.Now()
-	s.scheduledBy, s.readyAt = s.ahead.by, now
+	s.scheduledBy, s.readyAt = s.clock.ahead.by, now
 	for _, e := range s.jobs.all {
 		if e.job != nil && !e.job.Ended() {
 			e.seen = s.heard(e, now)

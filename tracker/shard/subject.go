@@ -83,7 +83,7 @@ func (s *Shard) UnwatchSubject(ctx context.Context, stream *watch.Stream, handle
 func (s *Shard) cover(stream *watch.Stream, handles []uint32, lost bool) {
 	stream.Cover(&trackerpb.Coverage{
 		Partition: s.partition, Partitions: s.partitions, Handles: handles, Lost: lost, LogNow: time.Now().Add(
-			-s.ahead.by).UnixMilli(),
+			-s.clock.ahead.by).UnixMilli(),
 	})
 }
 

@@ -34,12 +34,28 @@ func (s *Shard) schedule(e *entry) {
 // assess computes what the entry's job owes next, and when by the local clock; false is
 // nothing.
 func (s *Shard) assess(e *entry) bool {
-	e.owed = fold.NextDebt(e.job, e.seen.Add(-s.ahead.by))
-	e.due = e.owed.At.Add(s.ahead.by)
+	e.owed = fold.NextDebt(e.job, e.seen.Add(-s.clock.ahead.by))
+	e.due = e.owed.At.Add(s.clock.ahead.by)
 	if e.due.Before(e.notBefore) {
 		e.due = e.notBefore
 	}
 	return e.owed.Kind != fold.None
+}
+
+// rearmShift is how far the estimate of the log's clock may move before all timers are armed anew.
+const rearmShift = time.Second
+
+// rearm arms all timers anew if the estimate of the log's clock has moved.
+func (s *Shard) rearm() {
+	if moved := s.clock.ahead.by - s.scheduledBy; -rearmShift <= moved && moved <= rearmShift {
+		return
+	}
+	s.log.Info("local clock differs from the log's", "ahead", s.clock.ahead.by)
+	s.scheduledBy = s.clock.ahead.by
+	for _, e := range s.due {
+		s.assess(e)
+	}
+	heap.Init(&s.due)
 }
 
 func (s *Shard) disarm(e *entry) {
@@ -68,7 +84,7 @@ func (s *Shard) payDebts() {
 		kind := e.owed.Kind
 		if kind == fold.HandOut {
 			// A job that cannot be handed out must not miss its deadline for it.
-			if at, ok := fold.DeadlineAt(e.job); !ok || at.Add(s.ahead.by).After(now) {
+			if at, ok := fold.DeadlineAt(e.job); !ok || at.Add(s.clock.ahead.by).After(now) {
 				s.handOut(e)
 				continue
 			}
@@ -99,7 +115,7 @@ func (s *Shard) expire() {
 	if len(s.expiring) >= expiryBatch {
 		return
 	}
-	over := now.Add(-s.ahead.by)
+	over := now.Add(-s.clock.ahead.by)
 	if over.UnixMilli() < s.nextExpiry {
 		return
 	}
@@ -141,7 +157,7 @@ func (s *Shard) loadDue() {
 		return
 	}
 	now := time.Now()
-	upTo := now.Add(dueHorizon - s.ahead.by).UnixMilli()
+	upTo := now.Add(dueHorizon - s.clock.ahead.by).UnixMilli()
 	if upTo <= s.jobs.loadedTo+dueHorizon.Milliseconds()/3 && !s.loadMore {
 		return
 	}
