@@ -43,7 +43,7 @@ mutant 'an expiry names the renewal that it has seen' tracker/fold/fold.go \
 mutant 'a claim of what may be a redelivery waits for granted' processor/partition.go \
 	's/return !p.backlogKnown || offset < p.backlog/return false/' TestARequestIsRedeliveredAfterARebalance
 mutant 'the next request is durable before requeued is said' tracker/shard/handout.go \
-	's/if err := s.sender.produce(ctx, request); err != nil {/s.sender.kafka.Produce(request, func(error) {}); if false {/; s/return fmt.Errorf("produce request: %w", err)/return nil/' TestTheTrackerCrashesBeforeTheNextRequestIsDurable
+	's/if err := h.sender.produce(ctx, request); err != nil {/h.sender.kafka.Produce(request, func(error) {}); if false {/; s/return fmt.Errorf("produce request: %w", err)/return nil/' TestTheTrackerCrashesBeforeTheNextRequestIsDurable
 mutant 'what is owed follows from the document' tracker/fold/timer.go \
 	's/owe(HandOut, j.Doc.RetryAt.Add(-j.Skew))/_ = j.Doc.RetryAt/' TestTheTrackerCrashesBetweenTheNextRequestAndRequeued
 mutant 'a run that does not hold the job changes nothing' tracker/fold/fold.go \

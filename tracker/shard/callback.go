@@ -38,70 +38,65 @@ func webhookPolicy(retention job.Seconds) job.Policy {
 	}
 }
 
-// callBack queues the webhook of a state that began: a job of its own, whose ID follows from
-// this one's and the version. It is durable before callbackQueued is said; a crash between
+// webhooks queue the webhook of a state that began: a job of its own, whose ID follows from
+// the first one's and the version. It is durable before callbackQueued is said; a crash between
 // the two makes the same job again, which the fold refuses as a duplicate.
-func (s *Shard) callBack(e *entry) {
-	if e.calling {
-		return
-	}
-	e.calling = true
-	s.callbacks = append(s.callbacks, e)
-	s.nextCallback()
+type webhooks struct {
+	turns
+	jobs   *memory
+	sender *sender
+	limit  time.Duration // of one try
 }
 
-// nextCallback starts as many as may run at a time.
-func (s *Shard) nextCallback() {
-	for s.callingBack < maxCallbacks && len(s.callbacks) > 0 && !s.left {
-		e := s.callbacks[0]
-		s.callbacks[0] = nil
-		s.callbacks = s.callbacks[1:]
-		j := e.job
-		if j == nil || j.CallbackDue == 0 {
-			e.calling = false
-			s.jobs.release(e)
-			continue
+// add queues the webhook that the entry's job owes, when its turn comes.
+func (w *webhooks) add(e *entry) {
+	if !e.calling {
+		e.calling = true
+		w.join(e)
+	}
+}
+
+// beginTurn returns the queueing of the webhook that the job owes now. A try that failed keeps its turn for a while.
+func (w *webhooks) beginTurn(e *entry) (work func(context.Context) error, over func(error)) {
+	j, within := e.job, e.traced
+	if j == nil || j.CallbackDue == 0 {
+		e.calling = false
+		w.jobs.release(e)
+		return nil, nil
+	}
+	wait := min(handOutBackoff<<min(e.callTries, 10), handOutMax)
+	return func(ctx context.Context) error {
+		err := w.queue(ctx, j, within)
+		if err != nil && ctx.Err() == nil {
+			within.log(w.sender.log).Warn("webhook not queued, will be tried again", "job", e.id, "in", wait, "err", err)
+			pause.For(ctx, wait)
 		}
-		s.callingBack++
-		wait := min(handOutBackoff<<min(e.callTries, 10), handOutMax)
-		within := e.traced
-		s.wg.Go(func() {
-			err := s.queueWebhook(s.life, j, within)
-			if err != nil && s.life.Err() == nil {
-				within.log(s.log).Warn("webhook not queued, will be tried again", "job", e.id, "in", wait, "err", err)
-				pause.For(s.life, wait)
-			}
-			_ = s.call(s.life, func() {
-				s.callingBack--
-				s.calledBack(e, j, err)
-				s.nextCallback()
-			})
-		})
-	}
+		return err
+	}, func(err error) { w.queued(e, j, err) }
 }
 
-// calledBack ends the queueing of a webhook for the job as it was then.
-func (s *Shard) calledBack(e *entry, j *fold.Job, err error) {
+// queued ends the queueing of a webhook for the job as it was then.
+func (w *webhooks) queued(e *entry, j *fold.Job, err error) {
 	e.calling = false
 	if err == nil {
-		s.metrics.webhooks.WithLabelValues("durable").Inc()
+		w.sender.metrics.webhooks.WithLabelValues("durable").Inc()
 		e.callTries = 0
 	} else {
-		s.metrics.webhooks.WithLabelValues("error").Inc()
+		w.sender.metrics.webhooks.WithLabelValues("error").Inc()
 		e.callTries++
 	}
 	// What is durable is folded soon; another state may have begun since.
 	if e.job != nil && e.job.CallbackDue != 0 && (err != nil || e.job.CallbackDue != j.CallbackDue) {
-		s.callBack(e)
+		w.add(e)
 		return
 	}
-	s.jobs.release(e)
+	w.jobs.release(e)
 }
 
-// queueWebhook makes the webhook's job durable, then says so. It belongs to the trace of the
+// queue makes the webhook's job durable, then says so. It belongs to the trace of the
 // job that it tells of.
-func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) error {
-	ctx, cancel := context.WithTimeout(ctx, s.bounds.Steps)
+func (w *webhooks) queue(ctx context.Context, j *fold.Job, within *traced) error {
+	ctx, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
 	id := webhookID(j.Doc.JobID, j.CallbackDue)
 	payload, err := webhookPayload(j)
@@ -121,11 +116,13 @@ func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) e
 	if err != nil {
 		return fmt.Errorf("request headers of webhook %s: %w", id, err)
 	}
-	request := &kgo.Record{Topic: s.sender.names.Requests(r.Lane), Key: []byte(id), Value: payload, Context: within.context()}
+	request := &kgo.Record{
+		Topic: w.sender.names.Requests(r.Lane), Key: []byte(id), Value: payload, Context: within.context(),
+	}
 	for _, h := range headers {
 		request.Headers = append(request.Headers, kgo.RecordHeader(h))
 	}
-	if err := s.sender.produce(ctx, request); err != nil {
+	if err := w.sender.produce(ctx, request); err != nil {
 		return fmt.Errorf("produce webhook's request: %w", err)
 	}
 	for _, e := range []*event.Event{
@@ -139,11 +136,11 @@ func (s *Shard) queueWebhook(ctx context.Context, j *fold.Job, within *traced) e
 			Delivery: &event.Delivery{JobID: id, State: j.CallbackState, Version: j.CallbackDue},
 		},
 	} {
-		rec, err := s.sender.event(e, within.context())
+		rec, err := w.sender.event(e, within.context())
 		if err != nil {
 			return err
 		}
-		if err := s.sender.produce(ctx, rec); err != nil {
+		if err := w.sender.produce(ctx, rec); err != nil {
 			return fmt.Errorf("append %s: %w", e.Type, err)
 		}
 	}

@@ -159,7 +159,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 	if s.ready.Load() {
 		s.schedule(e)
 		if j != nil && j.CallbackDue != 0 {
-			s.callBack(e)
+			s.webhooks.add(e)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -27,47 +28,43 @@ const (
 	goneFor = 15 * time.Minute
 )
 
-// handOut produces the request of the job's dispatch, then appends requeued: never the
+// handOuts produce the request of a job's dispatch, then append requeued: never the
 // fact first, for a crash between the two would leave a pending job that nobody carries.
 // A crash the other way round makes a second request, whose claim is refused.
-func (s *Shard) handOut(e *entry) {
+type handOuts struct {
+	turns
+	jobs     *memory
+	sender   *sender
+	tracer   trace.Tracer  // nil: no spans are made
+	limit    time.Duration // of one hand-out
+	schedule func(*entry)  // arms the timer of what a job owes next
+}
+
+// add hands the entry's job out when its turn comes. Until that is over the entry has no timer.
+func (h *handOuts) add(e *entry) {
 	e.paying = true
-	s.disarm(e)
-	s.handOuts = append(s.handOuts, e)
-	s.nextHandOut()
+	h.join(e)
 }
 
-// nextHandOut starts as many as may run at a time.
-func (s *Shard) nextHandOut() {
-	for s.handingOut < maxHandOuts && len(s.handOuts) > 0 && !s.left {
-		e := s.handOuts[0]
-		s.handOuts[0] = nil
-		s.handOuts = s.handOuts[1:]
-		j := e.job
-		if j == nil || fold.NextDebt(j, time.Now()).Kind != fold.HandOut {
-			// It changed while it waited for its turn.
-			e.paying = false
-			s.schedule(e)
-			s.jobs.release(e)
-			continue
-		}
-		s.handingOut++
-		within := e.traced
-		s.wg.Go(func() {
-			err := s.produceAgain(s.life, j, within)
-			_ = s.call(s.life, func() {
-				s.handingOut--
-				s.handedOut(e, j, err)
-				s.nextHandOut()
-			})
-		})
+// beginTurn returns the hand-out of the job as it is now.
+func (h *handOuts) beginTurn(e *entry) (work func(context.Context) error, over func(error)) {
+	j, within := e.job, e.traced
+	if j == nil || fold.NextDebt(j, time.Now()).Kind != fold.HandOut {
+		// It changed while it waited for its turn.
+		e.paying = false
+		h.schedule(e)
+		h.jobs.release(e)
+		return nil, nil
 	}
+	return func(ctx context.Context) error { return h.produceAgain(ctx, j, within) },
+		func(err error) { h.handedOut(e, j, err) }
 }
 
-func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.bounds.Steps)
+// produceAgain writes the job's request with the payload of the first one, then requeued.
+func (h *handOuts) produceAgain(ctx context.Context, j *fold.Job, within *traced) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.limit)
 	defer cancel()
-	source, err := s.sender.kafka.Record(ctx, j.Source)
+	source, err := h.sender.kafka.Record(ctx, j.Source)
 	if err != nil {
 		return err
 	}
@@ -75,26 +72,26 @@ func (s *Shard) produceAgain(ctx context.Context, j *fold.Job, within *traced) (
 		// The topic was made anew. Another job's payload must never go out under this ID.
 		return fmt.Errorf("%w: another job's lies at its offset", fetch.ErrGone)
 	}
-	inTrace, span := s.beginHandOut(source, within, j)
-	defer func() { endHandOut(span, err) }()
+	inTrace, span := h.beginSpan(source, within, j)
+	defer func() { endSpan(span, err) }()
 	request := &kgo.Record{
 		Context: elsewhere(inTrace, j),
-		Topic:   s.sender.names.Requests(j.Lane),
+		Topic:   h.sender.names.Requests(j.Lane),
 		Key:     source.Key,
 		Value:   source.Value,
 		Headers: nextHeaders(source.Headers, j),
 	}
-	if err := s.sender.produce(ctx, request); err != nil {
+	if err := h.sender.produce(ctx, request); err != nil {
 		return fmt.Errorf("produce request: %w", err)
 	}
-	requeued, err := s.sender.event(&event.Event{
+	requeued, err := h.sender.event(&event.Event{
 		Type: event.Requeued, JobID: j.Doc.JobID, Life: j.Life, Dispatch: j.Dispatch,
 		Request: &event.Position{Topic: request.Topic, Partition: request.Partition, Offset: request.Offset},
 	}, inTrace)
 	if err != nil {
 		return err
 	}
-	if err := s.sender.produce(ctx, requeued); err != nil {
+	if err := h.sender.produce(ctx, requeued); err != nil {
 		return fmt.Errorf("append requeued: %w", err)
 	}
 	return nil
@@ -138,30 +135,31 @@ func (e *entry) goneTooLong(err error) bool {
 
 // handedOut ends the hand-out of the job as it was then. If the job has changed since,
 // what it owes now has nothing to do with the outcome.
-func (s *Shard) handedOut(e *entry, j *fold.Job, err error) {
+func (h *handOuts) handedOut(e *entry, j *fold.Job, err error) {
 	e.paying = false
 	var wait time.Duration
 	if err == nil {
-		s.metrics.handOuts.WithLabelValues("durable").Inc()
+		h.sender.metrics.handOuts.WithLabelValues("durable").Inc()
 		wait = handOutRearm
 	} else {
-		s.metrics.handOuts.WithLabelValues("error").Inc()
+		h.sender.metrics.handOuts.WithLabelValues("error").Inc()
 		wait = min(handOutBackoff<<min(e.tries, 10), handOutMax)
 		if errors.Is(err, fetch.ErrGone) {
-			s.metrics.payloadGone.Inc()
+			h.sender.metrics.payloadGone.Inc()
 			wait = handOutMax
 			if e.job == j && e.goneTooLong(err) {
-				s.sender.append(fold.LostPayload(j), e.traced.context())
+				h.sender.append(fold.LostPayload(j), e.traced.context())
 			}
 		} else {
 			e.goneSince = time.Time{}
 		}
-		e.traced.log(s.log).Warn("next attempt not handed out, will be tried again", "job", e.id, "in", wait, "err", err)
+		e.traced.log(h.sender.log).Warn("next attempt not handed out, will be tried again", "job", e.id, "in", wait,
+			"err", err)
 	}
 	if e.job == j {
 		e.tries++
 		e.notBefore = time.Now().Add(wait)
 	}
-	s.schedule(e)
-	s.jobs.release(e)
+	h.schedule(e)
+	h.jobs.release(e)
 }

@@ -291,7 +291,7 @@ func TestHandOutsAreBounded(t *testing.T) {
 		w.set(func() { w.slow = time.Second })
 		w.pass(6 * time.Second)
 		var cancelled string
-		w.inside(func(s *Shard) { cancelled = s.handOuts[len(s.handOuts)-1].id })
+		w.inside(func(s *Shard) { cancelled = s.handOuts.line[len(s.handOuts.line)-1].id })
 		w.append(cancelled, event.CancelRequested)
 		w.pass(10 * time.Second)
 		if w.mostFetching != maxHandOuts {
@@ -300,8 +300,8 @@ func TestHandOutsAreBounded(t *testing.T) {
 		w.wantAppended("all but the one that was cancelled meanwhile", event.Requeued, len(ids)-1)
 		w.wantState("", cancelled, job.Cancelled)
 		w.inside(func(s *Shard) {
-			if s.handingOut != 0 || len(s.handOuts) != 0 {
-				t.Errorf("%d hand-outs run and %d wait", s.handingOut, len(s.handOuts))
+			if s.handOuts.running != 0 || len(s.handOuts.line) != 0 {
+				t.Errorf("%d hand-outs run and %d wait", s.handOuts.running, len(s.handOuts.line))
 			}
 		})
 	})

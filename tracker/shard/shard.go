@@ -105,14 +105,12 @@ type Shard struct {
 	clock        logClock
 	viewing      viewState
 	due          dueHeap
-	loadMore     bool                   // there was more to load than fits
-	readyAt      time.Time              // when the shard had caught up
-	graced       []*entry               // runs that have a grace after the takeover
-	scheduledBy  time.Duration          // ahead.by when all timers were last armed
-	handOuts     []*entry               // wait for their turn
-	handingOut   int                    // hand-outs that run
-	callbacks    []*entry               // webhooks that wait for their turn
-	callingBack  int                    // webhooks that are being queued
+	loadMore     bool          // there was more to load than fits
+	readyAt      time.Time     // when the shard had caught up
+	graced       []*entry      // runs that have a grace after the takeover
+	scheduledBy  time.Duration // ahead.by when all timers were last armed
+	handOuts     handOuts
+	webhooks     webhooks
 	grants       map[string]event.Order // taken while catching up, said once ready
 	parked       []*ask                 // wait until the log is folded up to ask.min
 	endWanted    []*ask                 // wait to be told the log's end
@@ -181,6 +179,12 @@ func New(cfg Config) *Shard {
 	if s.bounds == (kafka.Bounds{}) {
 		s.bounds = kafka.Timeouts{}.Bounds()
 	}
+	s.handOuts = handOuts{
+		jobs: &s.jobs, sender: &s.sender, tracer: cfg.Tracer, limit: s.bounds.Steps, schedule: s.schedule,
+	}
+	s.handOuts.turns = turns{most: maxHandOuts, aside: s.aside, begin: s.handOuts.beginTurn}
+	s.webhooks = webhooks{jobs: &s.jobs, sender: &s.sender, limit: s.bounds.Steps}
+	s.webhooks.turns = turns{most: maxCallbacks, aside: s.aside, begin: s.webhooks.beginTurn}
 	s.position.Store(next)
 	s.viewing = viewState{view: cfg.View, all: true, viewed: cfg.Store.Totals().Viewed}
 	return s
@@ -231,6 +235,14 @@ func (s *Shard) call(ctx context.Context, f func()) error {
 	default:
 		return nil
 	}
+}
+
+// aside runs work on a goroutine of its own, then done with its result on the shard's, unless Run has ended.
+func (s *Shard) aside(work func(context.Context) error, done func(error)) {
+	s.wg.Go(func() {
+		err := work(s.life)
+		_ = s.call(s.life, func() { done(err) })
+	})
 }
 
 // Run owns the partition until ctx ends; then it writes a last checkpoint, tells its
@@ -419,7 +431,7 @@ func (s *Shard) caughtUp() {
 			s.schedule(e)
 		}
 		if e.job != nil && e.job.CallbackDue != 0 {
-			s.callBack(e)
+			s.webhooks.add(e)
 		}
 	}
 	for id, order := range s.grants {
@@ -441,6 +453,8 @@ func (s *Shard) caughtUp() {
 func (s *Shard) leave() error {
 	s.metrics.shards.Dec()
 	s.left = true
+	s.handOuts.close()
+	s.webhooks.close()
 	if s.wasReady = s.ready.Swap(false); s.wasReady {
 		s.metrics.readyShards.Dec()
 	}

@@ -85,7 +85,8 @@ func (s *Shard) payDebts() {
 		if kind == fold.HandOut {
 			// A job that cannot be handed out must not miss its deadline for it.
 			if at, ok := fold.DeadlineAt(e.job); !ok || at.Add(s.clock.ahead.by).After(now) {
-				s.handOut(e)
+				s.disarm(e)
+				s.handOuts.add(e)
 				continue
 			}
 			kind = fold.Deadline

@@ -79,11 +79,11 @@ func (t *traced) log(log *slog.Logger) *slog.Logger {
 	return tracing.Log(log, t.within)
 }
 
-// beginHandOut begins the span of a hand-out, after which the next attempt comes: the child
+// beginSpan begins the span of a hand-out, after which the next attempt comes: the child
 // of the event that made it due or, when that is not known, of what wrote the job's first
 // request. Without a sampled trace it returns nil twice, and the request carries what the
 // first one did.
-func (s *Shard) beginHandOut(source *kgo.Record, t *traced, j *fold.Job) (context.Context, trace.Span) {
+func (h *handOuts) beginSpan(source *kgo.Record, t *traced, j *fold.Job) (context.Context, trace.Span) {
 	first := tracing.FromRecord(source)
 	ctx := t.context()
 	switch {
@@ -95,16 +95,16 @@ func (s *Shard) beginHandOut(source *kgo.Record, t *traced, j *fold.Job) (contex
 	case ctx == nil:
 		return nil, nil
 	}
-	if s.tracer == nil {
+	if h.tracer == nil {
 		return ctx, nil
 	}
-	ctx, span := s.tracer.Start(ctx, "hand out")
+	ctx, span := h.tracer.Start(ctx, "hand out")
 	span.SetAttributes(tracing.JobID.String(j.Doc.JobID), tracing.Attempt.Int(j.Doc.Attempt),
 		tracing.Dispatch.Int(j.Dispatch))
 	return ctx, span
 }
 
-func endHandOut(span trace.Span, err error) {
+func endSpan(span trace.Span, err error) {
 	if span == nil {
 		return
 	}
