@@ -39,8 +39,7 @@ func TestTheEndOfAJobBecomesAWebhook(t *testing.T) {
 		}
 		r := parse(t, requests[0])
 		if r.Job != topic.WebhookType || r.Lane != topic.WebhookLane || r.Tenant != tenant || r.Subject != "ann" ||
-			r.Policy.Validate() != nil ||
-			r.Policy.Retention.Duration() != retention {
+			r.Policy.Validate() != nil || r.Policy.Retention.Duration() != retention {
 			t.Fatalf("the request is %+v", r)
 		}
 		var sent webhook.Request

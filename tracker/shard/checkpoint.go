@@ -103,9 +103,7 @@ func (s *Shard) settle(err error) {
 	for i, e := range flushing {
 		e.flushing = false
 		e.saved = flushed[i].Now
-		if e.saved != nil && e.saved.Ended() && e.saved.Due != 0 {
-			s.nextExpiry = min(s.nextExpiry, e.saved.Due)
-		}
+		s.debts.saved(e.saved)
 		s.viewing.note(e.id)
 		s.jobs.release(e)
 	}

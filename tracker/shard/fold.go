@@ -65,7 +65,7 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 	}
 	s.clock.observe(now, rec)
 	if s.ready.Load() {
-		s.rearm()
+		s.debts.rearm()
 		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
 	}
 	r := fold.Fold(entry.folded(), &e, fold.Meta{
@@ -153,11 +153,11 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 	}
 	s.census.changed(e, was)
 	if j == nil {
-		delete(s.expiring, e.id)
+		s.debts.removed(e)
 		e.over = append(e.over, over.Life)
 	}
 	if s.ready.Load() {
-		s.schedule(e)
+		s.debts.schedule(e)
 		if j != nil && j.CallbackDue != 0 {
 			s.webhooks.add(e)
 		}

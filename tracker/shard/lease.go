@@ -18,16 +18,16 @@ func leaseGrace(lease time.Duration) time.Duration { return lease/3 + lease/10 }
 
 // heard is when the run that holds the entry's job was last heard of, by the local clock, for a
 // shard that has just caught up.
-func (s *Shard) heard(e *entry, now time.Time) time.Time {
+func (d *debts) heard(e *entry, now time.Time) time.Time {
 	j := e.job
 	if j.Doc.State != job.Processing || j.RenewedAt.IsZero() {
 		return now
 	}
 	lease := j.Policy.Lease.Duration()
-	at := j.RenewedAt.Add(s.clock.ahead.by)
+	at := j.RenewedAt.Add(d.clock.ahead.by)
 	if least := now.Add(leaseGrace(lease) - lease); at.Before(least) {
 		at = least
-		s.graced = append(s.graced, e)
+		d.graced = append(d.graced, e)
 	}
 	if at.After(now) {
 		at = now
@@ -37,18 +37,18 @@ func (s *Shard) heard(e *entry, now time.Time) time.Time {
 
 // endGrace ends the grace of runs whose lease is over by the log's own clock: others were heard of
 // since, in this very partition, so the run could have said so, too.
-func (s *Shard) endGrace(now time.Time) {
-	s.graced = slices.DeleteFunc(s.graced, func(e *entry) bool {
+func (d *debts) endGrace(now time.Time) {
+	d.graced = slices.DeleteFunc(d.graced, func(e *entry) bool {
 		j := e.job
-		if j == nil || j.Doc.State != job.Processing || e.seen.After(s.readyAt) {
+		if j == nil || j.Doc.State != job.Processing || e.seen.After(d.readyAt) {
 			return true // it has ended, or was heard of
 		}
 		lease := j.Policy.Lease.Duration()
-		if s.clock.lastFolded.Sub(j.RenewedAt) < lease {
+		if d.clock.lastFolded.Sub(j.RenewedAt) < lease {
 			return now.Sub(e.seen) > lease // it is over by the local clock, too
 		}
 		e.seen = now.Add(-lease)
-		s.schedule(e)
+		d.schedule(e)
 		return true
 	})
 }

@@ -35,7 +35,6 @@ const (
 	checkpointSilence = 5 * time.Second
 	choreInterval     = time.Second     // of what may wait: expiry, timers to load, the view
 	progressInterval  = 5 * time.Second // between two log lines of a shard that catches up
-	expiryBatch       = 1000
 )
 
 // Errors of a shard's answers.
@@ -104,11 +103,7 @@ type Shard struct {
 	flushedTo    int64          // its position
 	clock        logClock
 	viewing      viewState
-	due          dueHeap
-	loadMore     bool          // there was more to load than fits
-	readyAt      time.Time     // when the shard had caught up
-	graced       []*entry      // runs that have a grace after the takeover
-	scheduledBy  time.Duration // ahead.by when all timers were last armed
+	debts        debts
 	handOuts     handOuts
 	webhooks     webhooks
 	grants       map[string]event.Order // taken while catching up, said once ready
@@ -124,8 +119,6 @@ type Shard struct {
 	asking       map[watchKey][]*bool // watches that wait for the log; true: not wanted any more
 	subjects     subjects
 	tickets      tickets
-	expiring     map[string]time.Time // expired was appended, at
-	nextExpiry   int64                // nothing expires before, by the log's clock in Unix milliseconds
 }
 
 // Config is what a shard is made of.
@@ -169,18 +162,18 @@ func New(cfg Config) *Shard {
 		asking:     map[watchKey][]*bool{},
 		subjects:   newSubjects(),
 		tickets:    newTickets(),
-		expiring:   map[string]time.Time{},
 	}
 	s.sender = sender{kafka: cfg.Kafka, names: cfg.Names, metrics: cfg.Metrics, log: s.log}
-	s.jobs = newMemory(cfg.Store, s.disarm)
+	s.jobs = newMemory(cfg.Store, s.debts.disarm)
 	s.closedAt = cfg.Store.Totals().ClosedAt
 	s.clock = newLogClock(cfg.BrokerTimes, cfg.Metrics, s.log)
 	s.bounds = cfg.Bounds
 	if s.bounds == (kafka.Bounds{}) {
 		s.bounds = kafka.Timeouts{}.Bounds()
 	}
+	s.debts = newDebts(&s.jobs, &s.clock, &s.sender, s.handOuts.add)
 	s.handOuts = handOuts{
-		jobs: &s.jobs, sender: &s.sender, tracer: cfg.Tracer, limit: s.bounds.Steps, schedule: s.schedule,
+		jobs: &s.jobs, sender: &s.sender, tracer: cfg.Tracer, limit: s.bounds.Steps, schedule: s.debts.schedule,
 	}
 	s.handOuts.turns = turns{most: maxHandOuts, aside: s.aside, begin: s.handOuts.beginTurn}
 	s.webhooks = webhooks{jobs: &s.jobs, sender: &s.sender, limit: s.bounds.Steps}
@@ -270,7 +263,7 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		s.arm(timer)
+		s.debts.arm(timer)
 		if s.unsaved() {
 			checkpoints.set(s.checkpointWait())
 		}
@@ -282,14 +275,9 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 		case f := <-s.calls:
 			f()
 		case <-timer.C:
-			s.payDebts()
+			s.debts.pay(time.Now())
 		case now := <-chores.C:
-			s.tellProgress(now)
-			s.expire()
-			s.loadDue()
-			s.endGrace(now)
-			s.sweep()
-			s.writeView()
+			s.chores(now)
 		case <-checkpoints.C:
 			checkpoints.rang()
 			s.checkpoint()
@@ -302,6 +290,18 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 			return s.broken
 		}
 	}
+}
+
+// chores are what may wait for a second.
+func (s *Shard) chores(now time.Time) {
+	s.tellProgress(now)
+	if s.ready.Load() {
+		s.check(s.debts.expire(time.Now()))
+		s.check(s.debts.load(time.Now()))
+	}
+	s.debts.endGrace(now)
+	s.sweep()
+	s.writeView()
 }
 
 // recordsIfRoom is where records come from: nowhere while more changes wait for the store
@@ -339,6 +339,13 @@ func (a *alarm) rang() { a.isSet = false }
 func (s *Shard) fail(err error) {
 	if s.broken == nil {
 		s.broken = fmt.Errorf("partition %d: %w", s.partition, err)
+	}
+}
+
+// check ends Run if there is an error.
+func (s *Shard) check(err error) {
+	if err != nil {
+		s.fail(err)
 	}
 }
 
@@ -423,13 +430,8 @@ func (s *Shard) caughtUp() {
 	s.ready.Store(true)
 	s.metrics.readyShards.Inc()
 	s.clock.goLive(s.endAt)
-	now := time.Now()
-	s.scheduledBy, s.readyAt = s.clock.ahead.by, now
+	s.debts.begin(time.Now())
 	for _, e := range s.jobs.all {
-		if e.job != nil && !e.job.Ended() {
-			e.seen = s.heard(e, now)
-			s.schedule(e)
-		}
 		if e.job != nil && e.job.CallbackDue != 0 {
 			s.webhooks.add(e)
 		}
@@ -445,7 +447,7 @@ func (s *Shard) caughtUp() {
 	if s.next == 0 {
 		level = slog.LevelDebug // nothing was restored: a new partition
 	}
-	s.loadDue()
+	s.check(s.debts.load(time.Now()))
 	s.log.Log(context.Background(), level, "partition ready", "position", s.next, "active", s.census.active)
 }
 

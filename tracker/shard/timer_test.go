@@ -179,8 +179,8 @@ func TestEndedJobsExpire(t *testing.T) {
 		w.pass(retention / 2)
 		w.wantAppended("now that one too", event.Expired, 3)
 		w.inside(func(s *Shard) {
-			if len(s.jobs.all) != 0 || len(s.expiring) != 0 {
-				t.Errorf("%d jobs and %d expiries are kept", len(s.jobs.all), len(s.expiring))
+			if len(s.jobs.all) != 0 || len(s.debts.expiring) != 0 {
+				t.Errorf("%d jobs and %d expiries are kept", len(s.jobs.all), len(s.debts.expiring))
 			}
 		})
 		w.pass(time.Hour)

@@ -125,7 +125,8 @@ func TestHandOutsProduceTheRequestFirst(t *testing.T) {
 	}
 }
 
-// TestWebhooksAreQueuedOnce: the job of a webhook comes before what says so, and a state that began meanwhile has its own.
+// TestWebhooksAreQueuedOnce: the job of a webhook comes before what says so, and a state that began meanwhile has one
+// of its own.
 func TestWebhooksAreQueuedOnce(t *testing.T) {
 	var p pending
 	log := &paper{}
@@ -144,7 +145,8 @@ func TestWebhooksAreQueuedOnce(t *testing.T) {
 	e.job = &newer
 	p.finish()
 	first := webhookID("a", 1)
-	said := fmt.Sprintf("%s %s, %s %s, %s a", names.Requests(topic.WebhookLane), first, names.Status(), first, names.Status())
+	said := fmt.Sprintf("%s %s, %s %s, %s a", names.Requests(topic.WebhookLane), first, names.Status(), first,
+		names.Status())
 	if got := log.said(); got != said {
 		t.Errorf("it wrote %q, want %q", got, said)
 	}
