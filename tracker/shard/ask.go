@@ -39,10 +39,10 @@ func (s *Shard) resolve(a *ask) {
 	case a.ctx.Err() != nil:
 		a.fail(a.ctx.Err())
 		return
-	case !s.ready.Load():
+	case !s.catching.ready.Load():
 		a.fail(ErrNotReady)
 		return
-	case s.next < a.min:
+	case s.pos.next < a.min:
 		s.park(a)
 		return
 	case a.reached != nil:
@@ -88,7 +88,7 @@ func (s *Shard) unpark() {
 	waiting := s.parked
 	s.parked = nil
 	for i, a := range waiting {
-		if s.next < a.min && a.ctx.Err() == nil {
+		if s.pos.next < a.min && a.ctx.Err() == nil {
 			s.parked = append(s.parked, waiting[i])
 			continue
 		}

@@ -12,7 +12,7 @@ const fullWait = time.Second
 
 // unsaved reports whether the store lacks something.
 func (s *Shard) unsaved() bool {
-	return s.checkpointed == nil && (len(s.dirty) > 0 || s.next != s.stored || s.viewing.viewed > s.viewing.stored)
+	return s.checkpointed == nil && (len(s.dirty) > 0 || s.pos.next != s.stored || s.viewing.viewed > s.viewing.stored)
 }
 
 // checkpointWait is how long a change waits for its checkpoint: others come with it.
@@ -33,10 +33,10 @@ func (s *Shard) checkpoint() {
 		return
 	}
 	s.flushing, s.dirty = s.dirty, nil
-	s.flushed, s.flushedTo = changes(s.flushing), s.next
+	s.flushed, s.flushedTo = changes(s.flushing), s.pos.next
 	s.unwritten.writing()
 	flushed, next, viewed := s.flushed, s.flushedTo, s.viewing.viewed
-	closedAt := s.closedAt
+	closedAt := s.pos.closedAt
 	result := make(chan error, 1)
 	s.checkpointed = result
 	s.wg.Go(func() { result <- s.write(flushed, next, viewed, closedAt) })

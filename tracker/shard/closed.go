@@ -23,8 +23,7 @@ func isMark(rec *kgo.Record, mark string) bool {
 
 // close notes the mark at an offset. Of several the first counts.
 func (s *Shard) close(at int64) {
-	if s.closedAt == 0 {
-		s.closedAt = at + 1
+	if s.pos.close(at) {
 		s.log.Info("new idempotency keys are no longer taken: they belong to another topic prefix", "offset", at)
 	}
 }

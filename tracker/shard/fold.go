@@ -17,12 +17,12 @@ import (
 func (s *Shard) foldAll(records []*kgo.Record) {
 	now := time.Now()
 	for _, rec := range records {
-		if rec.Offset < s.next {
+		if rec.Offset < s.pos.next {
 			continue
 		}
-		if rec.Offset > s.next {
+		if rec.Offset > s.pos.next {
 			s.metrics.gaps.Inc()
-			s.log.Error("status has lost records that were not folded", "from", s.next, "to", rec.Offset)
+			s.log.Error("status has lost records that were not folded", "from", s.pos.next, "to", rec.Offset)
 		}
 		at := s.clock.appendedAt(rec, now)
 		if !rec.Attrs.IsControl() {
@@ -31,12 +31,12 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 				break
 			}
 		}
-		s.next = rec.Offset + 1
+		s.pos.next = rec.Offset + 1
 		s.clock.passed(at)
 	}
-	s.position.Store(s.next)
+	s.pos.show()
 	s.unwritten.changed(now)
-	s.clock.fresh.reached(s.next)
+	s.clock.fresh.reached(s.pos.next)
 	s.caughtUp()
 	s.unpark()
 }
@@ -64,18 +64,18 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 		return err
 	}
 	s.clock.observe(now, rec)
-	if s.ready.Load() {
+	if s.catching.ready.Load() {
 		s.debts.rearm()
 		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
 	}
 	r := fold.Fold(entry.folded(), &e, fold.Meta{
-		Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock, ClosedAt: s.closedAt,
+		Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock, ClosedAt: s.pos.closedAt,
 	})
 	s.join(entry, rec, &e, r, now)
 	if r.Changed {
 		was := entry.job
 		s.changed(entry, r.Job, now)
-		if entry.job != nil && (s.ready.Load() || now.Sub(at.believed) < newsAge) {
+		if entry.job != nil && (s.catching.ready.Load() || now.Sub(at.believed) < newsAge) {
 			s.census.kindOf(entry).measure(was, entry.job, &e)
 		}
 		if !r.Quiet {
@@ -156,7 +156,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 		s.debts.removed(e)
 		e.over = append(e.over, over.Life)
 	}
-	if s.ready.Load() {
+	if s.catching.ready.Load() {
 		s.debts.schedule(e)
 		if j != nil && j.CallbackDue != 0 {
 			s.webhooks.add(e)
@@ -166,11 +166,9 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 
 // order sends an order; while catching up only the last grant of each job is remembered.
 func (s *Shard) order(o event.Order) {
-	if s.ready.Load() {
+	if s.catching.ready.Load() {
 		s.sender.order(o)
 		return
 	}
-	if o.Type == event.Granted {
-		s.grants[o.JobID] = o
-	}
+	s.catching.hold(o)
 }

@@ -34,5 +34,5 @@ func (f *freshness) reached(next int64) {
 
 // Ended tells where the log ended at a time, so that answers can say how fresh they are.
 func (s *Shard) Ended(ctx context.Context, end int64, at time.Time) {
-	_ = s.call(ctx, func() { s.clock.fresh.ends(end, at, s.next) })
+	_ = s.call(ctx, func() { s.clock.fresh.ends(end, at, s.pos.next) })
 }

@@ -148,7 +148,7 @@ func TestStoreAheadOfTheLog(t *testing.T) {
 func TestAChangeThatTheDiskDoesNotTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Shard
-		s.ready.Store(true)
+		s.catching.ready.Store(true)
 		s.unwritten.changed(time.Now())
 		s.unwritten.writing()
 		time.Sleep(checkpointSilence)

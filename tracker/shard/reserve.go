@@ -61,7 +61,7 @@ func (s *Shard) Reserve(ctx context.Context, jobID string, scope Scope, holder s
 		now := time.Now()
 		r := s.reserved[jobID]
 		switch {
-		case s.closedAt > 0:
+		case s.pos.closed():
 			reply <- answer[Reserved]{value: Reserved{Closed: true}}
 		case r == nil && len(s.reserved) >= maxReservations:
 			a.fail(s.metrics.overload(boundReservations))

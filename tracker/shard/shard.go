@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire/internal/kafka"
-	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -33,8 +32,7 @@ const (
 	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
 	// a change that the store has not had for so long makes the shard not ready
 	checkpointSilence = 5 * time.Second
-	choreInterval     = time.Second     // of what may wait: expiry, timers to load, the view
-	progressInterval  = 5 * time.Second // between two log lines of a shard that catches up
+	choreInterval     = time.Second // of what may wait: expiry, timers to load, the view
 )
 
 // Errors of a shard's answers.
@@ -45,9 +43,6 @@ var (
 	ErrOverloaded = errors.New("too many questions wait")
 	ErrLogAway    = errors.New("the log does not say where it ends")
 )
-
-// errAhead ends a shard whose store reflects records that the log does not hold.
-var errAhead = errors.New("store is ahead of the log, which has lost its tail")
 
 // Log is how a shard reaches Kafka. Produce never blocks; done runs on another goroutine.
 type Log interface {
@@ -74,26 +69,17 @@ type Shard struct {
 	done    chan struct{} // closed when Run has ended
 	wg      sync.WaitGroup
 
-	ready      atomic.Bool
 	full       atomic.Bool              // the disk has no room for a checkpoint
 	viewStands atomic.Pointer[standing] // nil: the last transaction of the view was committed
 	unwritten  age                      // of what the store lacks
-	position   atomic.Int64             // next, for others to read
-	until      atomic.Int64             // end, for others to read
+	pos        position
+	catching   catchUp
 
 	// Owned by Run's goroutine.
 	life         context.Context // ends with Run
 	broken       error           // why Run must end
 	left         bool            // Run has ended: nobody is answered any more
-	wasReady     bool            // it had caught up
-	next         int64           // offset of the next record to fold
-	closedAt     int64           // see fold.Meta
 	stored       int64           // next, as the store has it
-	restored     int64           // next when Run began
-	end          int64           // the log's end when Run began; -1 while not known
-	endAt        time.Time       // when that was asked
-	began        time.Time       // Run did
-	told         time.Time       // how far catching up has come was said last
 	jobs         memory
 	census       census
 	dirty        []*entry
@@ -106,10 +92,9 @@ type Shard struct {
 	debts        debts
 	handOuts     handOuts
 	webhooks     webhooks
-	grants       map[string]event.Order // taken while catching up, said once ready
-	parked       []*ask                 // wait until the log is folded up to ask.min
-	endWanted    []*ask                 // wait to be told the log's end
-	endAsked     []*ask                 // wait for the answer that is under way
+	parked       []*ask // wait until the log is folded up to ask.min
+	endWanted    []*ask // wait to be told the log's end
+	endAsked     []*ask // wait for the answer that is under way
 	endAsking    bool
 	reserved     map[string]*reservation
 	reserveWaits int                 // questions in reserved
@@ -150,12 +135,9 @@ func New(cfg Config) *Shard {
 		records:    make(chan []*kgo.Record, recordBatches),
 		calls:      make(chan func(), queuedCalls),
 		done:       make(chan struct{}),
-		next:       next,
 		stored:     next,
-		restored:   next,
-		end:        -1,
 		census:     newCensus(cfg.Metrics),
-		grants:     map[string]event.Order{},
+		catching:   catchUp{end: -1, grants: map[string]event.Order{}},
 		reserved:   map[string]*reservation{},
 		polled:     map[*entry]struct{}{},
 		streams:    map[*watch.Stream]map[string]*watch.Watch{},
@@ -165,7 +147,7 @@ func New(cfg Config) *Shard {
 	}
 	s.sender = sender{kafka: cfg.Kafka, names: cfg.Names, metrics: cfg.Metrics, log: s.log}
 	s.jobs = newMemory(cfg.Store, s.debts.disarm)
-	s.closedAt = cfg.Store.Totals().ClosedAt
+	s.pos.begin(next, cfg.Store.Totals().ClosedAt)
 	s.clock = newLogClock(cfg.BrokerTimes, cfg.Metrics, s.log)
 	s.bounds = cfg.Bounds
 	if s.bounds == (kafka.Bounds{}) {
@@ -178,18 +160,17 @@ func New(cfg Config) *Shard {
 	s.handOuts.turns = turns{most: maxHandOuts, aside: s.aside, begin: s.handOuts.beginTurn}
 	s.webhooks = webhooks{jobs: &s.jobs, sender: &s.sender, limit: s.bounds.Steps}
 	s.webhooks.turns = turns{most: maxCallbacks, aside: s.aside, begin: s.webhooks.beginTurn}
-	s.position.Store(next)
 	s.viewing = viewState{view: cfg.View, all: true, viewed: cfg.Store.Totals().Viewed}
 	return s
 }
 
 // Position is the offset of the next record that the shard will fold.
-func (s *Shard) Position() int64 { return s.position.Load() }
+func (s *Shard) Position() int64 { return s.pos.shown.Load() }
 
 // Ready says why the shard cannot do its work; nil when it can.
 func (s *Shard) Ready() error {
 	switch {
-	case !s.ready.Load():
+	case !s.catching.ready.Load():
 		return fmt.Errorf("%w: partition %d at offset %d", ErrNotReady, s.partition, s.Position())
 	case s.full.Load():
 		return fmt.Errorf("partition %d: %w", s.partition, store.ErrFull)
@@ -201,7 +182,7 @@ func (s *Shard) Ready() error {
 }
 
 // Remaining is how many records a shard that is not ready has still to fold, as far as it knows.
-func (s *Shard) Remaining() int64 { return max(s.until.Load()-s.Position(), 0) }
+func (s *Shard) Remaining() int64 { return max(s.catching.until.Load()-s.Position(), 0) }
 
 // Fold hands records over, in order. It waits while the shard is busy, until ctx ends or
 // the shard has.
@@ -253,8 +234,8 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 	if err := s.restore(); err != nil {
 		return err
 	}
+	s.catching.begin(s.pos.next, time.Now())
 	s.learnEnd(ctx)
-	s.began, s.told = time.Now(), time.Now()
 
 	checkpoints := newAlarm() // runs only while there is something to write
 	defer checkpoints.Stop()
@@ -294,8 +275,10 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 
 // chores are what may wait for a second.
 func (s *Shard) chores(now time.Time) {
-	s.tellProgress(now)
-	if s.ready.Load() {
+	if attrs := s.catching.progress(s.pos.next, now); attrs != nil {
+		s.log.Info("restoring from status", attrs...)
+	}
+	if s.catching.ready.Load() {
 		s.check(s.debts.expire(time.Now()))
 		s.check(s.debts.load(time.Now()))
 	}
@@ -352,9 +335,9 @@ func (s *Shard) check(err error) {
 // Advance tells that the log begins at an offset, so that nothing before it will come.
 func (s *Shard) Advance(ctx context.Context, to int64) {
 	_ = s.call(ctx, func() {
-		if to > s.next {
-			s.next = to
-			s.position.Store(to)
+		if to > s.pos.next {
+			s.pos.next = to
+			s.pos.show()
 			s.unwritten.changed(time.Now())
 			s.caughtUp()
 			s.unpark()
@@ -381,83 +364,13 @@ func (s *Shard) restore() error {
 	return s.broken
 }
 
-// learnEnd asks where the log ends: from there on the shard is ready.
-func (s *Shard) learnEnd(ctx context.Context) {
-	s.wg.Go(func() {
-		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-			asked := time.Now()
-			end, err := s.sender.kafka.EndOffset(ctx, s.partition)
-			if err == nil {
-				_ = s.call(ctx, func() {
-					if end < s.restored {
-						// Records at offsets that the store has seen would be skipped.
-						s.fail(fmt.Errorf("%w: it ends at %d, the store at %d", errAhead, end, s.restored))
-						return
-					}
-					s.end, s.endAt = end, asked
-					s.until.Store(end)
-					s.caughtUp()
-				})
-				return
-			}
-			s.log.Warn("end of the log is not known yet", "err", err)
-			if !pause.For(ctx, wait) {
-				return
-			}
-		}
-	})
-}
-
-// tellProgress says how far catching up has come, every few seconds.
-func (s *Shard) tellProgress(now time.Time) {
-	if s.ready.Load() || now.Sub(s.told) < progressInterval {
-		return
-	}
-	s.told = now
-	folded := s.next - s.restored
-	attrs := []any{"records", folded, "per_second", int64(float64(folded) / now.Sub(s.began).Seconds())}
-	if s.end >= 0 {
-		attrs = append(attrs, "remaining", s.end-s.next)
-	}
-	s.log.Info("restoring from status", attrs...)
-}
-
-// caughtUp makes the shard ready once everything that the log held at the start is folded.
-func (s *Shard) caughtUp() {
-	if s.ready.Load() || s.end < 0 || s.next < s.end {
-		return
-	}
-	s.ready.Store(true)
-	s.metrics.readyShards.Inc()
-	s.clock.goLive(s.endAt)
-	s.debts.begin(time.Now())
-	for _, e := range s.jobs.all {
-		if e.job != nil && e.job.CallbackDue != 0 {
-			s.webhooks.add(e)
-		}
-	}
-	for id, order := range s.grants {
-		if e := s.jobs.all[id]; e != nil && e.job != nil && e.job.Run == order.Run {
-			s.sender.order(order)
-		}
-	}
-	s.grants = nil
-	s.coverAll(false)
-	level := slog.LevelInfo
-	if s.next == 0 {
-		level = slog.LevelDebug // nothing was restored: a new partition
-	}
-	s.check(s.debts.load(time.Now()))
-	s.log.Log(context.Background(), level, "partition ready", "position", s.next, "active", s.census.active)
-}
-
 // leave is the end of Run: the shard's goroutine is its only one by now.
 func (s *Shard) leave() error {
 	s.metrics.shards.Dec()
 	s.left = true
 	s.handOuts.close()
 	s.webhooks.close()
-	if s.wasReady = s.ready.Swap(false); s.wasReady {
+	if s.catching.leave() {
 		s.metrics.readyShards.Dec()
 	}
 	var err error

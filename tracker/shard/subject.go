@@ -68,7 +68,7 @@ func (s *Shard) WatchSubjects(ctx context.Context, stream *watch.Stream, adds ..
 			s.subjects.add(stream, add.Handle, subject{add.Tenant, add.Subject})
 			handles = append(handles, add.Handle)
 		}
-		if s.ready.Load() && !s.left {
+		if s.catching.ready.Load() && !s.left {
 			s.cover(stream, handles, false)
 		}
 	})
@@ -102,7 +102,7 @@ func (s *Shard) coverAll(lost bool) {
 // there are none: what it folds then may be no news, and those who ask once it is ready
 // find it. Webhooks belong to no subject.
 func (s *Shard) followers(e *entry) map[*watch.Stream]uint32 {
-	if len(s.subjects.handles) == 0 || !s.ready.Load() || e.job.Doc.Type == topic.WebhookType {
+	if len(s.subjects.handles) == 0 || !s.catching.ready.Load() || e.job.Doc.Type == topic.WebhookType {
 		return nil
 	}
 	return s.subjects.handles[subject{e.job.Tenant, e.job.Subject}]

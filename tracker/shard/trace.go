@@ -32,7 +32,7 @@ func (s *Shard) join(entry *entry, rec *kgo.Record, e *event.Event, r fold.Resul
 	if !sc.IsSampled() {
 		return
 	}
-	if s.tracer != nil && s.ready.Load() {
+	if s.tracer != nil && s.catching.ready.Load() {
 		_, span := s.tracer.Start(tracing.With(context.Background(), sc), "fold",
 			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(began))
 		if span.IsRecording() {

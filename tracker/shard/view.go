@@ -84,7 +84,7 @@ func (s *Shard) ViewBehind() time.Duration {
 func (s *Shard) writeView() {
 	v := &s.viewing
 	v.wanted = false
-	if v.view == nil || v.written != nil || !s.ready.Load() {
+	if v.view == nil || v.written != nil || !s.catching.ready.Load() {
 		return
 	}
 	idle := len(v.unviewed) == 0 && !v.all
@@ -172,7 +172,7 @@ func (s *Shard) viewWritten(err error) {
 // the view then has nothing to fold.
 func (s *Shard) lastView() error {
 	v := &s.viewing
-	if v.view == nil || !s.wasReady || len(v.unviewed) == 0 && !v.all && s.stored == v.viewed {
+	if v.view == nil || !s.catching.was || len(v.unviewed) == 0 && !v.all && s.stored == v.viewed {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.bounds.Ask)
@@ -185,5 +185,5 @@ func (s *Shard) lastView() error {
 	if v.viewed == v.stored {
 		return nil
 	}
-	return s.write(nil, s.stored, v.viewed, s.closedAt)
+	return s.write(nil, s.stored, v.viewed, s.pos.closedAt)
 }

@@ -61,7 +61,7 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 		job := e.document()
 		watched := &trackerpb.Watched{JobId: e.id, Tenant: add.Tenant, Who: add.Who, Version: job.Version,
 			Outcome: trackerpb.Watched_WATCHING,
-			Ended:   job.Terminal, Position: s.next, Known: known}
+			Ended:   job.Terminal, Position: s.pos.next, Known: known}
 		news := job.Version > add.After || job.Version < known
 		if size := int64(len(job.Document)); job.Terminal && news && add.MaxDocument > 0 && size > add.MaxDocument {
 			watched.Withheld = size

@@ -1,0 +1,147 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/schemas/event"
+)
+
+// errAhead ends a shard whose store reflects records that the log does not hold.
+var errAhead = errors.New("store is ahead of the log, which has lost its tail")
+
+// progressInterval is the time between two log lines of a shard that catches up.
+const progressInterval = 5 * time.Second
+
+// catchUp is the time from a shard's start until it has folded everything that the log held then. Until it is over the
+// shard is not ready: it answers nothing, pays no debts and sends no orders, for what it knows may be long past.
+type catchUp struct {
+	// Any goroutine may read these.
+	ready atomic.Bool  // it is over
+	until atomic.Int64 // end
+
+	// Owned by the shard's goroutine.
+	was      bool                   // it was over when the shard ended
+	restored int64                  // the position when Run began
+	end      int64                  // the log's end when Run began; -1 while it is not known
+	endAt    time.Time              // when that was asked
+	began    time.Time              // when Run began
+	told     time.Time              // when progress was last logged
+	grants   map[string]event.Order // the last one of each job, by its ID: they are sent once it is over
+}
+
+func (c *catchUp) begin(restored int64, now time.Time) {
+	c.restored, c.began, c.told = restored, now, now
+}
+
+// learn takes where the log ended at a time.
+func (c *catchUp) learn(end int64, at time.Time) error {
+	if end < c.restored {
+		// Records at offsets that the store has seen would be skipped.
+		return fmt.Errorf("%w: it ends at %d, the store at %d", errAhead, end, c.restored)
+	}
+	c.end, c.endAt = end, at
+	c.until.Store(end)
+	return nil
+}
+
+// reached reports, once, that the position is where the log ended at the start: the shard is ready from then on.
+func (c *catchUp) reached(next int64) bool {
+	if c.ready.Load() || c.end < 0 || next < c.end {
+		return false
+	}
+	c.ready.Store(true)
+	return true
+}
+
+// leave ends readiness with the shard. It reports whether the shard was ready.
+func (c *catchUp) leave() bool {
+	c.was = c.ready.Swap(false)
+	return c.was
+}
+
+// hold remembers an order; a grant is sent once the shard has caught up. Others are earned again.
+func (c *catchUp) hold(o event.Order) {
+	if o.Type == event.Granted {
+		c.grants[o.JobID] = o
+	}
+}
+
+// release returns the grants of runs that still hold their jobs, and forgets all.
+func (c *catchUp) release(jobs *memory) (orders []event.Order) {
+	for id, order := range c.grants {
+		if e := jobs.all[id]; e != nil && e.job != nil && e.job.Run == order.Run {
+			orders = append(orders, order)
+		}
+	}
+	c.grants = nil
+	return orders
+}
+
+// progress returns how far catching up has come, as a log line's attributes, every few seconds; else nil.
+func (c *catchUp) progress(next int64, now time.Time) []any {
+	if c.ready.Load() || now.Sub(c.told) < progressInterval {
+		return nil
+	}
+	c.told = now
+	folded := next - c.restored
+	attrs := []any{"records", folded, "per_second", int64(float64(folded) / now.Sub(c.began).Seconds())}
+	if c.end >= 0 {
+		attrs = append(attrs, "remaining", c.end-next)
+	}
+	return attrs
+}
+
+// learnEnd asks where the log ends: from there on the shard is ready.
+func (s *Shard) learnEnd(ctx context.Context) {
+	s.wg.Go(func() {
+		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+			asked := time.Now()
+			end, err := s.sender.kafka.EndOffset(ctx, s.partition)
+			if err == nil {
+				_ = s.call(ctx, func() {
+					if err := s.catching.learn(end, asked); err != nil {
+						s.fail(err)
+						return
+					}
+					s.caughtUp()
+				})
+				return
+			}
+			s.log.Warn("end of the log is not known yet", "err", err)
+			if !pause.For(ctx, wait) {
+				return
+			}
+		}
+	})
+}
+
+// caughtUp makes the shard ready once everything that the log held at the start is folded.
+func (s *Shard) caughtUp() {
+	if !s.catching.reached(s.pos.next) {
+		return
+	}
+	s.metrics.readyShards.Inc()
+	s.clock.goLive(s.catching.endAt)
+	s.debts.begin(time.Now())
+	for _, e := range s.jobs.all {
+		if e.job != nil && e.job.CallbackDue != 0 {
+			s.webhooks.add(e)
+		}
+	}
+	for _, order := range s.catching.release(&s.jobs) {
+		s.sender.order(order)
+	}
+	s.coverAll(false)
+	level := slog.LevelInfo
+	if s.pos.next == 0 {
+		level = slog.LevelDebug // nothing was restored: a new partition
+	}
+	s.check(s.debts.load(time.Now()))
+	s.log.Log(context.Background(), level, "partition ready", "position", s.pos.next, "active", s.census.active)
+}
