@@ -187,7 +187,7 @@ func TestMinVersionWaits(t *testing.T) {
 		c.wantError(t, "bounded by its deadline", context.DeadlineExceeded)
 		w.pass(time.Second)
 		w.inside(func(s *Shard) {
-			if len(s.parked) != 0 {
+			if len(s.questions.parked) != 0 {
 				t.Error("a question whose asker has gone is kept")
 			}
 		})
@@ -213,8 +213,8 @@ func TestLongPoll(t *testing.T) {
 		w.append(id, event.Completed)
 		end.wantVersion(t, "the job has ended", 4)
 		w.inside(func(s *Shard) {
-			if s.polls != 0 || len(s.polled) != 0 {
-				t.Errorf("%d polls of %d jobs are left", s.polls, len(s.polled))
+			if s.questions.polls != 0 || len(s.questions.polled) != 0 {
+				t.Errorf("%d polls of %d jobs are left", s.questions.polls, len(s.questions.polled))
 			}
 		})
 	})
@@ -252,7 +252,7 @@ func TestEndedPollLeavesALaterEntryAlone(t *testing.T) {
 			return e
 		}
 		before := entry()
-		w.inside(func(s *Shard) { s.sweep() })
+		w.inside(func(s *Shard) { s.questions.sweep(time.Now()) })
 		if before == nil || entry() != before {
 			t.Fatal("the retried job was dropped from memory")
 		}
@@ -341,17 +341,17 @@ func TestBounds(t *testing.T) {
 			return func() error { _, err := w.get(q); return err }
 		}
 		full(boundParked, func(s *Shard) {
-			s.parked = make([]*ask, maxParked, maxParked+1)
-		}, func(s *Shard) { s.parked = nil },
+			s.questions.parked = make([]*ask, maxParked, maxParked+1)
+		}, func(s *Shard) { s.questions.parked = nil },
 			get(Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, MinVersion: 99}))
-		full(boundPolls, func(s *Shard) { s.polls += maxPolls }, func(s *Shard) { s.polls -= maxPolls },
+		full(boundPolls, func(s *Shard) { s.questions.polls += maxPolls }, func(s *Shard) { s.questions.polls -= maxPolls },
 			get(Query{JobID: ids[0], Scope: Scope{Tenant: tenant}, UntilTerminal: true}))
 		if _, err := w.shard.Reserve(t.Context(), ids[1], Scope{Tenant: tenant}, "holder"); err != nil {
 			t.Fatal(err)
 		}
 		full(boundReservations, func(s *Shard) {
-			s.reserveWaits += maxReservations
-		}, func(s *Shard) { s.reserveWaits -= maxReservations },
+			s.questions.keys.waits += maxReservations
+		}, func(s *Shard) { s.questions.keys.waits -= maxReservations },
 			func() error {
 				_, err := w.shard.Reserve(t.Context(), ids[1], Scope{Tenant: tenant}, "another")
 				return err

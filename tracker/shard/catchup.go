@@ -121,6 +121,13 @@ func (s *Shard) learnEnd(ctx context.Context) {
 	})
 }
 
+// logEnd asks where the log ends now.
+func (s *Shard) logEnd(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.bounds.Ask)
+	defer cancel()
+	return s.sender.kafka.EndOffset(ctx, s.partition)
+}
+
 // caughtUp makes the shard ready once everything that the log held at the start is folded.
 func (s *Shard) caughtUp() {
 	if !s.catching.reached(s.pos.next) {

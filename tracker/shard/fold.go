@@ -38,7 +38,7 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 	s.unwritten.changed(now)
 	s.clock.fresh.reached(s.pos.next)
 	s.caughtUp()
-	s.unpark()
+	s.questions.unpark()
 }
 
 // newsAge is how old an event may be that a shard meets while it catches up, and still count
@@ -92,7 +92,7 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 		}
 	}
 	if e.Type == event.Accepted || e.Type == event.Claimed {
-		s.unreserve(entry)
+		s.questions.known(entry)
 	}
 	for _, order := range r.Orders {
 		s.order(order)

@@ -36,7 +36,7 @@ func (s *Shard) Overlay(ctx context.Context, tenant string, least int64) (*Overl
 	a := &ask{ctx: ctx, min: least}
 	a.fail = func(err error) { reply <- answer[*Overlay]{err: err} }
 	a.reached = func() { reply <- answer[*Overlay]{value: s.overlay(tenant)} }
-	return await(ctx, s, reply, func() { s.resolve(a) })
+	return await(ctx, s, reply, func() { s.questions.resolve(a) })
 }
 
 func (s *Shard) overlay(tenant string) *Overlay {

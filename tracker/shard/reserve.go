@@ -29,10 +29,74 @@ func reservedUntil(ctx context.Context, now time.Time) time.Time {
 	return most
 }
 
+// reservations are the keys that submits hold, by the ID of the key's job, and the questions that wait for them. Owned
+// by the shard's goroutine.
+type reservations struct {
+	held  map[string]*reservation
+	waits int // questions in held
+}
+
 type reservation struct {
 	holder string
 	until  time.Time
 	waits  []*ask
+}
+
+// claim is the outcome of take.
+type claim int
+
+const (
+	claimHeld claim = iota // the holder has the key
+	claimWait              // another one has it
+	claimFull              // there is no room
+)
+
+// take reserves a key for a holder, who may have it already. One that is overdue goes to whoever asks.
+func (r *reservations) take(id, holder string, until, now time.Time) claim {
+	held := r.held[id]
+	switch {
+	case held == nil && len(r.held) >= maxReservations:
+		return claimFull
+	case held == nil:
+		held = &reservation{}
+		r.held[id] = held
+	case held.holder != holder && !now.After(held.until):
+		return claimWait
+	}
+	held.holder, held.until = holder, until
+	return claimHeld
+}
+
+// wait has a question wait for a key that is held; false when there is no room.
+func (r *reservations) wait(id string, a *ask) bool {
+	if r.waits >= maxReservations {
+		return false
+	}
+	r.waits++
+	held := r.held[id]
+	held.waits = append(held.waits, a)
+	return true
+}
+
+// free ends a reservation and returns the questions that waited for it.
+func (r *reservations) free(id string) []*ask {
+	held := r.held[id]
+	if held == nil {
+		return nil
+	}
+	delete(r.held, id)
+	r.waits -= len(held.waits)
+	return held.waits
+}
+
+// overdue returns the keys that were held for too long.
+func (r *reservations) overdue(now time.Time) (ids []string) {
+	for id, held := range r.held {
+		if !now.Before(held.until) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // Reserved is the answer to Reserve: the key is held for the asker, or the job exists, or neither can be.
@@ -58,65 +122,28 @@ func (s *Shard) Reserve(ctx context.Context, jobID string, scope Scope, holder s
 			a.fail(err)
 			return
 		}
-		now := time.Now()
-		r := s.reserved[jobID]
-		switch {
-		case s.pos.closed():
+		if s.pos.closed() {
 			reply <- answer[Reserved]{value: Reserved{Closed: true}}
-		case r == nil && len(s.reserved) >= maxReservations:
-			a.fail(s.metrics.overload(boundReservations))
-		case r == nil || r.holder == holder || now.After(r.until):
-			if r == nil {
-				r = &reservation{}
-				s.reserved[jobID] = r
-			}
-			r.holder, r.until = holder, reservedUntil(ctx, now)
+			return
+		}
+		keys, now := &s.questions.keys, time.Now()
+		c := keys.take(jobID, holder, reservedUntil(ctx, now), now)
+		switch {
+		case c == claimHeld:
 			reply <- answer[Reserved]{value: Reserved{Held: true}}
-		case s.reserveWaits >= maxReservations:
+		case c == claimFull || !keys.wait(jobID, a):
 			a.fail(s.metrics.overload(boundReservations))
-		default:
-			s.reserveWaits++
-			r.waits = append(r.waits, a)
 		}
 	}
-	return await(ctx, s, reply, func() { s.resolve(a) })
+	return await(ctx, s, reply, func() { s.questions.resolve(a) })
 }
 
 // Unreserve gives back what Reserve held for the holder: its submit has come to nothing. Who waits
 // for the key is next.
 func (s *Shard) Unreserve(ctx context.Context, jobID, holder string) error {
 	return s.call(ctx, func() {
-		if r := s.reserved[jobID]; r != nil && r.holder == holder {
-			s.dissolve(jobID, r)
+		if r := s.questions.keys.held[jobID]; r != nil && r.holder == holder {
+			s.questions.freed(jobID)
 		}
 	})
-}
-
-// unreserve ends the reservation of a job that is known by now.
-func (s *Shard) unreserve(e *entry) {
-	r := s.reserved[e.id]
-	if r == nil || e.folded() == nil {
-		return
-	}
-	s.dissolve(e.id, r)
-}
-
-// dissolve ends a reservation and asks again for those who waited for it.
-func (s *Shard) dissolve(id string, r *reservation) {
-	delete(s.reserved, id)
-	s.reserveWaits -= len(r.waits)
-	for _, a := range r.waits {
-		s.resolve(a)
-	}
-}
-
-// sweepReservations hands reservations that ran out to the next in line.
-func (s *Shard) sweepReservations() {
-	now := time.Now()
-	for id, r := range s.reserved {
-		if now.Before(r.until) {
-			continue
-		}
-		s.dissolve(id, r)
-	}
 }

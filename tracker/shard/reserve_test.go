@@ -77,8 +77,9 @@ func TestHundredReserveAtOnce(t *testing.T) {
 			t.Fatalf("who comes later: %+v, %v", late, err)
 		}
 		w.inside(func(s *Shard) {
-			if len(s.reserved) != 0 || s.reserveWaits != 0 {
-				t.Errorf("%d reservations and %d waiters are left", len(s.reserved), s.reserveWaits)
+			if len(s.questions.keys.held) != 0 || s.questions.keys.waits != 0 {
+				t.Errorf("%d reservations and %d waiters are left", len(s.questions.keys.held),
+					s.questions.keys.waits)
 			}
 		})
 	})

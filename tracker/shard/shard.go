@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +23,6 @@ import (
 const (
 	recordBatches      = 4                      // polled batches that wait for the shard
 	queuedCalls        = 1024                   // questions that wait for the shard
-	maxParked          = 100_000                // questions that wait for the log, and as many for its end
-	maxPolls           = 100_000                // questions that wait for their job to change
 	maxWatches         = 100_000                // of one stream, in one shard
 	maxHandOuts        = 64                     // at a time
 	maxDirty           = 50_000                 // changed jobs that the store does not have: above it no record is folded
@@ -92,14 +89,7 @@ type Shard struct {
 	debts        debts
 	handOuts     handOuts
 	webhooks     webhooks
-	parked       []*ask // wait until the log is folded up to ask.min
-	endWanted    []*ask // wait to be told the log's end
-	endAsked     []*ask // wait for the answer that is under way
-	endAsking    bool
-	reserved     map[string]*reservation
-	reserveWaits int                 // questions in reserved
-	polled       map[*entry]struct{} // have long polls
-	polls        int                 // questions in polled
+	questions    questions
 	streams      map[*watch.Stream]map[string]*watch.Watch
 	asking       map[watchKey][]*bool // watches that wait for the log; true: not wanted any more
 	subjects     subjects
@@ -138,8 +128,6 @@ func New(cfg Config) *Shard {
 		stored:     next,
 		census:     newCensus(cfg.Metrics),
 		catching:   catchUp{end: -1, grants: map[string]event.Order{}},
-		reserved:   map[string]*reservation{},
-		polled:     map[*entry]struct{}{},
 		streams:    map[*watch.Stream]map[string]*watch.Watch{},
 		asking:     map[watchKey][]*bool{},
 		subjects:   newSubjects(),
@@ -153,6 +141,7 @@ func New(cfg Config) *Shard {
 	if s.bounds == (kafka.Bounds{}) {
 		s.bounds = kafka.Timeouts{}.Bounds()
 	}
+	s.questions = newQuestions(&s.jobs, &s.pos, &s.catching, s.metrics, s.aside, s.logEnd)
 	s.debts = newDebts(&s.jobs, &s.clock, &s.sender, s.handOuts.add)
 	s.handOuts = handOuts{
 		jobs: &s.jobs, sender: &s.sender, tracer: cfg.Tracer, limit: s.bounds.Steps, schedule: s.debts.schedule,
@@ -283,7 +272,8 @@ func (s *Shard) chores(now time.Time) {
 		s.check(s.debts.load(time.Now()))
 	}
 	s.debts.endGrace(now)
-	s.sweep()
+	s.questions.sweep(time.Now())
+	s.tickets.sweep(time.Now())
 	s.writeView()
 }
 
@@ -340,7 +330,7 @@ func (s *Shard) Advance(ctx context.Context, to int64) {
 			s.pos.show()
 			s.unwritten.changed(time.Now())
 			s.caughtUp()
-			s.unpark()
+			s.questions.unpark()
 		}
 	})
 }
@@ -368,6 +358,7 @@ func (s *Shard) restore() error {
 func (s *Shard) leave() error {
 	s.metrics.shards.Dec()
 	s.left = true
+	s.questions.close()
 	s.handOuts.close()
 	s.webhooks.close()
 	if s.catching.leave() {
@@ -386,20 +377,8 @@ func (s *Shard) leave() error {
 		}
 		break
 	}
-	for _, a := range slices.Concat(s.parked, s.endWanted, s.endAsked) {
-		a.fail(ErrNotOwner)
-	}
-	for _, e := range s.jobs.all {
-		for _, a := range e.waits {
-			a.fail(ErrNotOwner)
-		}
-	}
+	s.questions.answerAll(ErrNotOwner)
 	s.census.end()
-	for _, r := range s.reserved {
-		for _, a := range r.waits {
-			a.fail(ErrNotOwner)
-		}
-	}
 	s.dropAllStreams()
 	return err
 }

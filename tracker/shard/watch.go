@@ -47,7 +47,7 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 	a.found = func(e *entry) {
 		known := max(add.Known, add.After)
 		if !over && !a.fresh && (e.job.Ended() || e.job.Version < known) {
-			s.wantEnd(a)
+			s.questions.wantEnd(a)
 			return
 		}
 		if answered() {
@@ -89,7 +89,7 @@ func (s *Shard) Watch(ctx context.Context, stream *watch.Stream, add *trackerpb.
 	}
 	err := s.call(ctx, func() {
 		done()
-		if s.resolve(a); !over {
+		if s.questions.resolve(a); !over {
 			s.asking[key] = append(s.asking[key], &over)
 		}
 	})
@@ -225,15 +225,7 @@ func (s *Shard) push(e *entry) {
 			}
 		}
 	}
-	if len(e.waits) > 0 {
-		waits := e.waits
-		e.waits = nil
-		s.polls -= len(waits)
-		delete(s.polled, e)
-		for _, a := range waits {
-			s.resolve(a)
-		}
-	}
+	s.questions.changed(e)
 }
 
 // dropAllStreams tells every watcher that this tracker no longer owns the partition.
