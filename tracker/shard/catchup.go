@@ -144,7 +144,7 @@ func (s *Shard) caughtUp() {
 	for _, order := range s.catching.release(&s.jobs) {
 		s.sender.order(order)
 	}
-	s.coverAll(false)
+	s.audience.coverAll(false)
 	level := slog.LevelInfo
 	if s.pos.next == 0 {
 		level = slog.LevelDebug // nothing was restored: a new partition

@@ -79,7 +79,8 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 			s.census.kindOf(entry).measure(was, entry.job, &e)
 		}
 		if !r.Quiet {
-			s.push(entry)
+			s.audience.changed(entry)
+			s.questions.changed(entry)
 		}
 	} else {
 		s.metrics.refused[r.Reason].Inc()

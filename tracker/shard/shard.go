@@ -16,14 +16,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/store"
-	"github.com/ackwire/ackwire/tracker/watch"
 )
 
 // Bounds and rhythms of a shard.
 const (
 	recordBatches      = 4                      // polled batches that wait for the shard
 	queuedCalls        = 1024                   // questions that wait for the shard
-	maxWatches         = 100_000                // of one stream, in one shard
 	maxHandOuts        = 64                     // at a time
 	maxDirty           = 50_000                 // changed jobs that the store does not have: above it no record is folded
 	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
@@ -90,9 +88,7 @@ type Shard struct {
 	handOuts     handOuts
 	webhooks     webhooks
 	questions    questions
-	streams      map[*watch.Stream]map[string]*watch.Watch
-	asking       map[watchKey][]*bool // watches that wait for the log; true: not wanted any more
-	subjects     subjects
+	audience     audience
 	tickets      tickets
 }
 
@@ -128,9 +124,6 @@ func New(cfg Config) *Shard {
 		stored:     next,
 		census:     newCensus(cfg.Metrics),
 		catching:   catchUp{end: -1, grants: map[string]event.Order{}},
-		streams:    map[*watch.Stream]map[string]*watch.Watch{},
-		asking:     map[watchKey][]*bool{},
-		subjects:   newSubjects(),
 		tickets:    newTickets(),
 	}
 	s.sender = sender{kafka: cfg.Kafka, names: cfg.Names, metrics: cfg.Metrics, log: s.log}
@@ -142,6 +135,11 @@ func New(cfg Config) *Shard {
 		s.bounds = kafka.Timeouts{}.Bounds()
 	}
 	s.questions = newQuestions(&s.jobs, &s.pos, &s.catching, s.metrics, s.aside, s.logEnd)
+	s.audience = audience{
+		partition: s.partition, partitions: s.partitions, jobs: &s.jobs, pos: &s.pos, clock: &s.clock,
+		catching: &s.catching, questions: &s.questions, metrics: s.metrics, source: s,
+	}
+	s.audience.begin()
 	s.debts = newDebts(&s.jobs, &s.clock, &s.sender, s.handOuts.add)
 	s.handOuts = handOuts{
 		jobs: &s.jobs, sender: &s.sender, tracer: cfg.Tracer, limit: s.bounds.Steps, schedule: s.debts.schedule,
@@ -379,6 +377,6 @@ func (s *Shard) leave() error {
 	}
 	s.questions.answerAll(ErrNotOwner)
 	s.census.end()
-	s.dropAllStreams()
+	s.audience.dismiss()
 	return err
 }

@@ -133,7 +133,7 @@ func TestSubjectsWhileAShardComesAndGoes(t *testing.T) {
 		w.append(id, event.RetryRequested)
 		synctest.Wait()
 		w.inside(func(s *Shard) {
-			if s.subjects.streams[gone.stream] != nil || len(s.subjects.handles[subject{tenant, "ann"}]) != 1 {
+			if s.audience.subjects.streams[gone.stream] != nil || len(s.audience.subjects.handles[subject{tenant, "ann"}]) != 1 {
 				t.Error("a closed stream is remembered")
 			}
 		})

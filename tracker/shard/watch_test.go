@@ -54,7 +54,7 @@ func (g *gateway) want(why string, want ...string) {
 }
 
 func (g *gateway) watches() (n int) {
-	g.w.inside(func(s *Shard) { n = len(s.streams[g.stream]) })
+	g.w.inside(func(s *Shard) { n = len(s.audience.streams[g.stream]) })
 	return n
 }
 
@@ -208,8 +208,8 @@ func TestUnwatchEndsAWatchThatWaitsForTheLog(t *testing.T) {
 			t.Errorf("%d watches are left", n)
 		}
 		w.inside(func(s *Shard) {
-			if len(s.asking) != 0 {
-				t.Errorf("%d questions are left", len(s.asking))
+			if len(s.audience.adding) != 0 {
+				t.Errorf("%d questions are left", len(s.audience.adding))
 			}
 		})
 		g.w.shard.Watch(t.Context(), g.stream, &trackerpb.WatchAdd{JobId: id, Tenant: tenant, MinVersion: 2})
@@ -250,7 +250,7 @@ func TestWatchesOfOneStreamAreBounded(t *testing.T) {
 		g.want("", "WATCHING "+ids[0]+"@1")
 		w.inside(func(s *Shard) {
 			for i := range maxWatches - 1 {
-				s.streams[g.stream][fmt.Sprint(i)] = nil
+				s.audience.streams[g.stream][fmt.Sprint(i)] = nil
 			}
 		})
 		g.add(ids[1], 9)
@@ -261,7 +261,7 @@ func TestWatchesOfOneStreamAreBounded(t *testing.T) {
 		other.want("another stream has its own", "WATCHING "+ids[1]+"@2")
 		w.inside(func(s *Shard) {
 			for i := range maxWatches - 1 {
-				delete(s.streams[g.stream], fmt.Sprint(i))
+				delete(s.audience.streams[g.stream], fmt.Sprint(i))
 			}
 		})
 	})
