@@ -35,7 +35,7 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 		s.clock.passed(at)
 	}
 	s.pos.show()
-	s.unwritten.changed(now)
+	s.saving.unwritten.changed(now)
 	s.clock.fresh.reached(s.pos.next)
 	s.caughtUp()
 	s.questions.unpark()
@@ -148,10 +148,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
 		e.seen = now
 	}
 	s.jobs.keep(e)
-	if !e.dirty {
-		e.dirty = true
-		s.dirty = append(s.dirty, e)
-	}
+	s.saving.changed(e)
 	s.census.changed(e, was)
 	if j == nil {
 		s.debts.removed(e)

@@ -41,7 +41,8 @@ func (s *Shard) Overlay(ctx context.Context, tenant string, least int64) (*Overl
 
 func (s *Shard) overlay(tenant string) *Overlay {
 	o := &Overlay{
-		AsOf: s.clock.fresh.asOf, Closed: s.pos.closed(), part: s.store, next: s.pos.next, flushedTo: s.flushedTo,
+		AsOf: s.clock.fresh.asOf, Closed: s.pos.closed(), part: s.store, next: s.pos.next,
+		flushedTo: s.saving.flushedTo,
 	}
 	add := func(e *entry, flushing bool, flushed *fold.Job) {
 		if flushed.Erased() {
@@ -55,10 +56,10 @@ func (s *Shard) overlay(tenant string) *Overlay {
 			o.changed = append(o.changed, c)
 		}
 	}
-	for i, e := range s.flushing {
-		add(e, true, s.flushed[i].Job)
+	for i, e := range s.saving.flushing {
+		add(e, true, s.saving.flushed[i].Job)
 	}
-	for _, e := range s.dirty {
+	for _, e := range s.saving.dirty {
 		if !e.flushing {
 			add(e, false, nil)
 		}

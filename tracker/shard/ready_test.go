@@ -149,8 +149,8 @@ func TestAChangeThatTheDiskDoesNotTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Shard
 		s.catching.ready.Store(true)
-		s.unwritten.changed(time.Now())
-		s.unwritten.writing()
+		s.saving.unwritten.changed(time.Now())
+		s.saving.unwritten.writing()
 		time.Sleep(checkpointSilence)
 		if err := s.Ready(); err != nil {
 			t.Errorf("within the bound: %v", err)
@@ -159,7 +159,7 @@ func TestAChangeThatTheDiskDoesNotTake(t *testing.T) {
 		if s.Ready() == nil {
 			t.Error("ready though a change has waited for its checkpoint for longer than the bound")
 		}
-		s.unwritten.written()
+		s.saving.unwritten.written()
 		if err := s.Ready(); err != nil {
 			t.Errorf("once it is written: %v", err)
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,14 +19,10 @@ import (
 
 // Bounds and rhythms of a shard.
 const (
-	recordBatches      = 4                      // polled batches that wait for the shard
-	queuedCalls        = 1024                   // questions that wait for the shard
-	maxHandOuts        = 64                     // at a time
-	maxDirty           = 50_000                 // changed jobs that the store does not have: above it no record is folded
-	checkpointInterval = 200 * time.Millisecond // how much folding a crash repeats, at most
-	// a change that the store has not had for so long makes the shard not ready
-	checkpointSilence = 5 * time.Second
-	choreInterval     = time.Second // of what may wait: expiry, timers to load, the view
+	recordBatches = 4           // polled batches that wait for the shard
+	queuedCalls   = 1024        // questions that wait for the shard
+	maxHandOuts   = 64          // at a time
+	choreInterval = time.Second // of what may wait: expiry, timers to load, the view
 )
 
 // Errors of a shard's answers.
@@ -64,32 +59,24 @@ type Shard struct {
 	done    chan struct{} // closed when Run has ended
 	wg      sync.WaitGroup
 
-	full       atomic.Bool              // the disk has no room for a checkpoint
-	viewStands atomic.Pointer[standing] // nil: the last transaction of the view was committed
-	unwritten  age                      // of what the store lacks
-	pos        position
-	catching   catchUp
+	saving   saving
+	viewing  viewing
+	pos      position
+	catching catchUp
 
 	// Owned by Run's goroutine.
-	life         context.Context // ends with Run
-	broken       error           // why Run must end
-	left         bool            // Run has ended: nobody is answered any more
-	stored       int64           // next, as the store has it
-	jobs         memory
-	census       census
-	dirty        []*entry
-	checkpointed <-chan error   // nil while no checkpoint is being written
-	flushing     []*entry       // in the checkpoint that is being written
-	flushed      []store.Change // what it writes, in the order of flushing
-	flushedTo    int64          // its position
-	clock        logClock
-	viewing      viewState
-	debts        debts
-	handOuts     handOuts
-	webhooks     webhooks
-	questions    questions
-	audience     audience
-	tickets      tickets
+	life      context.Context // ends with Run
+	broken    error           // why Run must end
+	left      bool            // Run has ended: nobody is answered any more
+	jobs      memory
+	census    census
+	clock     logClock
+	debts     debts
+	handOuts  handOuts
+	webhooks  webhooks
+	questions questions
+	audience  audience
+	tickets   tickets
 }
 
 // Config is what a shard is made of.
@@ -121,7 +108,6 @@ func New(cfg Config) *Shard {
 		records:    make(chan []*kgo.Record, recordBatches),
 		calls:      make(chan func(), queuedCalls),
 		done:       make(chan struct{}),
-		stored:     next,
 		census:     newCensus(cfg.Metrics),
 		catching:   catchUp{end: -1, grants: map[string]event.Order{}},
 		tickets:    newTickets(),
@@ -147,7 +133,9 @@ func New(cfg Config) *Shard {
 	s.handOuts.turns = turns{most: maxHandOuts, aside: s.aside, begin: s.handOuts.beginTurn}
 	s.webhooks = webhooks{jobs: &s.jobs, sender: &s.sender, limit: s.bounds.Steps}
 	s.webhooks.turns = turns{most: maxCallbacks, aside: s.aside, begin: s.webhooks.beginTurn}
-	s.viewing = viewState{view: cfg.View, all: true, viewed: cfg.Store.Totals().Viewed}
+	s.saving.open(cfg.Store, cfg.Metrics, s.log, s.wg.Go)
+	s.viewing.view = cfg.View
+	s.viewing.open(cfg.Store, cfg.Metrics, s.log, s.wg.Go, s.bounds.View)
 	return s
 }
 
@@ -159,13 +147,16 @@ func (s *Shard) Ready() error {
 	switch {
 	case !s.catching.ready.Load():
 		return fmt.Errorf("%w: partition %d at offset %d", ErrNotReady, s.partition, s.Position())
-	case s.full.Load():
+	case s.saving.full.Load():
 		return fmt.Errorf("partition %d: %w", s.partition, store.ErrFull)
 	}
 	if age := s.Unwritten(); age > checkpointSilence {
 		return fmt.Errorf("partition %d: the disk has not taken a change for %s", s.partition, age.Round(time.Second))
 	}
-	return s.viewReady()
+	if err := s.viewing.err(); err != nil {
+		return fmt.Errorf("partition %d: %w", s.partition, err)
+	}
+	return nil
 }
 
 // Remaining is how many records a shard that is not ready has still to fold, as far as it knows.
@@ -233,7 +224,7 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 	for {
 		s.debts.arm(timer)
 		if s.unsaved() {
-			checkpoints.set(s.checkpointWait())
+			checkpoints.set(s.saving.wait())
 		}
 		select {
 		case <-ctx.Done():
@@ -249,7 +240,7 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 		case <-checkpoints.C:
 			checkpoints.rang()
 			s.checkpoint()
-		case err := <-s.checkpointed:
+		case err := <-s.saving.checkpointed:
 			s.settle(err)
 		case err := <-s.viewing.written:
 			s.viewWritten(err)
@@ -278,7 +269,7 @@ func (s *Shard) chores(now time.Time) {
 // recordsIfRoom is where records come from: nowhere while more changes wait for the store
 // than memory should hold.
 func (s *Shard) recordsIfRoom() <-chan []*kgo.Record {
-	if len(s.dirty)+len(s.flushing) >= maxDirty {
+	if s.saving.crowded() {
 		return nil
 	}
 	return s.records
@@ -326,7 +317,7 @@ func (s *Shard) Advance(ctx context.Context, to int64) {
 		if to > s.pos.next {
 			s.pos.next = to
 			s.pos.show()
-			s.unwritten.changed(time.Now())
+			s.saving.unwritten.changed(time.Now())
 			s.caughtUp()
 			s.questions.unpark()
 		}

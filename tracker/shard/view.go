@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ackwire/ackwire/tracker/store"
@@ -26,9 +28,19 @@ const (
 	viewIdle    = 10 * time.Second // how long a position waits that changed no job
 )
 
-// viewState is what a shard knows of its view. Owned by the shard's goroutine.
-type viewState struct {
-	view     View
+// viewing is what the topic view lacks, and the one transaction of it that may be under way. Owned by the shard's
+// goroutine.
+type viewing struct {
+	// Set before Run, then only read.
+	view    View // nil: there is none
+	store   *store.Partition
+	metrics *Metrics
+	log     *slog.Logger
+	spawn   func(func())  // runs a function on a goroutine that the shard waits for
+	bound   time.Duration // a view that has stood still for so long makes the shard not ready
+
+	stands atomic.Pointer[standing] // any goroutine may read it; nil: the last transaction was committed
+
 	unviewed map[string]struct{} // the store has them, the view may not
 	all      bool                // unviewed is not known, or too many: they are looked for
 	viewed   int64               // the view's position
@@ -42,13 +54,20 @@ type viewState struct {
 	failing  time.Time // when the first of the transactions failed that failed in a row; zero is none
 }
 
-// standing is why the view stands still; any goroutine may read it.
+// standing is why the view stands still.
 type standing struct {
 	since time.Time
 	err   error
 }
 
-func (v *viewState) note(id string) {
+// open sets what the viewing needs, and the view's position as the store has it.
+func (v *viewing) open(p *store.Partition, m *Metrics, log *slog.Logger, spawn func(func()), bound time.Duration) {
+	v.store, v.metrics, v.log, v.spawn, v.bound = p, m, log, spawn, bound
+	v.all, v.viewed = true, p.Totals().Viewed
+}
+
+// note notes a job that the store has and the view may not.
+func (v *viewing) note(id string) {
 	if v.view == nil || v.all {
 		return
 	}
@@ -61,62 +80,69 @@ func (v *viewState) note(id string) {
 	}
 }
 
-// viewReady says why the view stands still; nil while it does not.
-func (s *Shard) viewReady() error {
-	v := s.viewStands.Load()
-	if v == nil || time.Since(v.since) < s.bounds.View {
+// err says why the view stands still; nil while it does not.
+func (v *viewing) err() error {
+	stands := v.stands.Load()
+	if stands == nil || time.Since(stands.since) < v.bound {
 		return nil
 	}
-	return fmt.Errorf("partition %d: view has not been written for %s: %w", s.partition,
-		time.Since(v.since).Round(time.Second), v.err)
+	return fmt.Errorf("view has not been written for %s: %w", time.Since(stands.since).Round(time.Second), stands.err)
 }
 
-// ViewBehind is for how long transactions of the view have failed; 0 when the last one did not.
-func (s *Shard) ViewBehind() time.Duration {
-	if v := s.viewStands.Load(); v != nil {
-		return max(time.Since(v.since), 0)
+// behind is for how long transactions have failed; 0 when the last one did not.
+func (v *viewing) behind() time.Duration {
+	if stands := v.stands.Load(); stands != nil {
+		return max(time.Since(stands.since), 0)
 	}
 	return 0
 }
 
-// writeView begins a transaction with all that the store has and the view has not. The
-// store must not move meanwhile, so it waits for a checkpoint that is being written.
-func (s *Shard) writeView() {
-	v := &s.viewing
+// ahead reports that the store does not know the view's position.
+func (v *viewing) ahead() bool { return v.viewed > v.stored }
+
+// saved notes that the store knows the view's position.
+func (v *viewing) saved() { v.stored = max(v.stored, v.viewed) }
+
+// lacks reports whether the view lacks a job, or the position that the store has.
+func (v *viewing) lacks(stored int64) bool { return len(v.unviewed) > 0 || v.all || stored != v.viewed }
+
+// write begins a transaction with all that the store has and the view has not. The
+// store must not move meanwhile, so it waits for a checkpoint that is being written, which busy says.
+func (v *viewing) write(ctx context.Context, stored int64, busy bool) {
 	v.wanted = false
-	if v.view == nil || v.written != nil || !s.catching.ready.Load() {
+	if v.view == nil || v.written != nil {
 		return
 	}
 	idle := len(v.unviewed) == 0 && !v.all
-	if idle && (s.stored == v.viewed || time.Since(v.began) < viewIdle) {
+	if idle && (stored == v.viewed || time.Since(v.began) < viewIdle) {
 		return
 	}
-	if s.checkpointed != nil {
+	if busy {
 		v.wanted = true
 		return
 	}
-	s.beginView(s.life)
+	v.begin(ctx)
 }
 
-func (s *Shard) beginView(ctx context.Context) {
-	v := &s.viewing
+// begin begins a transaction.
+func (v *viewing) begin(ctx context.Context) {
 	v.taken = v.unviewed
 	v.tookAll = v.all
 	v.unviewed = nil
 	v.all = false
 	v.began = time.Now()
-	totals := s.store.Totals()
+	totals := v.store.Totals()
 	v.to = totals.Next
-	reader := s.store.Reader()
+	reader := v.store.Reader()
 	ids, all, viewed := v.taken, v.tookAll, v.viewed
 	result := make(chan error, 1)
 	v.written = result
-	s.wg.Go(func() {
+	v.spawn(func() {
 		began := time.Now()
-		n, err := writeView(ctx, v.view, s.store, reader, ids, all, viewed, totals)
+		n, err := writeView(ctx, v.view, v.store, reader, ids, all, viewed, totals)
 		if err = errors.Join(err, reader.Close()); err == nil {
-			s.metrics.viewSeconds.Observe(time.Since(began).Seconds())
-			s.metrics.viewJobs.Add(float64(n))
+			v.metrics.viewSeconds.Observe(time.Since(began).Seconds())
+			v.metrics.viewJobs.Add(float64(n))
 		}
 		result <- err
 	})
@@ -136,54 +162,37 @@ func writeView(ctx context.Context, view View, p *store.Partition, r *store.Read
 	return len(ids), view.Write(ctx, ids, func(id string) (*store.Row, error) { return r.Row(p, id) }, totals)
 }
 
-// viewWritten ends a transaction. What was not written waits for the next.
-func (s *Shard) viewWritten(err error) {
-	v := &s.viewing
+// settle ends a transaction with its outcome. What was not written waits for the next. The error is ErrFenced.
+func (v *viewing) settle(outcome error) error {
 	v.written = nil
 	taken, all := v.taken, v.tookAll
 	v.taken, v.tookAll = nil, false
-	if err == nil {
+	if outcome == nil {
 		v.viewed = v.to
 		v.failing = time.Time{}
-		s.viewStands.Store(nil)
-		s.metrics.viewWrites.WithLabelValues("committed").Inc()
-		return
+		v.stands.Store(nil)
+		v.metrics.viewWrites.WithLabelValues("committed").Inc()
+		return nil
 	}
 	v.all = v.all || all
 	for id := range taken {
 		v.note(id)
 	}
 	switch {
-	case errors.Is(err, ErrFenced):
-		s.metrics.viewWrites.WithLabelValues("fenced").Inc()
-		s.fail(err)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(outcome, ErrFenced):
+		v.metrics.viewWrites.WithLabelValues("fenced").Inc()
+		return outcome
+	case errors.Is(outcome, context.Canceled):
 	default:
 		if v.failing.IsZero() {
 			v.failing = v.began
 		}
-		s.viewStands.Store(&standing{v.failing, err})
-		s.metrics.viewWrites.WithLabelValues("error").Inc()
-		s.log.Warn("view not written, will be tried again", "err", err)
+		v.stands.Store(&standing{v.failing, outcome})
+		v.metrics.viewWrites.WithLabelValues("error").Inc()
+		v.log.Warn("view not written, will be tried again", "err", outcome)
 	}
+	return nil
 }
 
-// lastView is the last transaction of an owner that leaves in order: who takes over from
-// the view then has nothing to fold.
-func (s *Shard) lastView() error {
-	v := &s.viewing
-	if v.view == nil || !s.catching.was || len(v.unviewed) == 0 && !v.all && s.stored == v.viewed {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.bounds.Ask)
-	defer cancel()
-	s.beginView(ctx)
-	s.viewWritten(<-v.written)
-	if s.broken != nil {
-		return s.broken
-	}
-	if v.viewed == v.stored {
-		return nil
-	}
-	return s.write(nil, s.stored, v.viewed, s.pos.closedAt)
-}
+// ViewBehind is for how long transactions of the view have failed; 0 when the last one did not.
+func (s *Shard) ViewBehind() time.Duration { return s.viewing.behind() }
