@@ -34,8 +34,8 @@ type watchKey struct {
 	jobID  string
 }
 
-// begin makes the audience's maps.
-func (a *audience) begin() {
+// open makes the audience's maps.
+func (a *audience) open() {
 	a.streams = map[*watch.Stream]map[string]*watch.Watch{}
 	a.adding = map[watchKey][]*adding{}
 	a.subjects = newSubjects()

@@ -28,7 +28,7 @@ func newStage(t *testing.T, stored ...*fold.Job) *stage {
 		partition: testPartition, partitions: testPartitions, jobs: d.questions.jobs, pos: d.questions.pos, clock: &clock,
 		catching: d.questions.catching, questions: &d.questions, metrics: d.questions.metrics,
 	}}
-	s.audience.begin()
+	s.audience.open()
 	return s
 }
 

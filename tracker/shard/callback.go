@@ -46,6 +46,28 @@ type webhooks struct {
 	jobs   *memory
 	sender *sender
 	limit  time.Duration // of one try
+	live   bool          // the shard has caught up
+}
+
+// open sets what webhooks need.
+func (w *webhooks) open(jobs *memory, out *sender, limit time.Duration, aside aside) {
+	w.jobs, w.sender, w.limit = jobs, out, limit
+	w.turns = turns{most: maxCallbacks, aside: aside, begin: w.beginTurn}
+}
+
+// begin queues what all jobs in memory owe: from now on changes do, too.
+func (w *webhooks) begin() {
+	w.live = true
+	for _, e := range w.jobs.all {
+		w.changed(e)
+	}
+}
+
+// changed queues the webhook that the entry's job owes, unless the shard is catching up.
+func (w *webhooks) changed(e *entry) {
+	if w.live && e.job != nil && e.job.CallbackDue != 0 {
+		w.add(e)
+	}
 }
 
 // add queues the webhook that the entry's job owes, when its turn comes.

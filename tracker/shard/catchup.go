@@ -35,6 +35,9 @@ type catchUp struct {
 	grants   map[string]event.Order // the last one of each job, by its ID: they are sent once it is over
 }
 
+func newCatchUp() catchUp { return catchUp{end: -1, grants: map[string]event.Order{}} }
+
+// begin notes where the shard begins to fold, and when.
 func (c *catchUp) begin(restored int64, now time.Time) {
 	c.restored, c.began, c.told = restored, now, now
 }
@@ -136,11 +139,7 @@ func (s *Shard) caughtUp() {
 	s.metrics.readyShards.Inc()
 	s.clock.goLive(s.catching.endAt)
 	s.debts.begin(time.Now())
-	for _, e := range s.jobs.all {
-		if e.job != nil && e.job.CallbackDue != 0 {
-			s.webhooks.add(e)
-		}
-	}
+	s.webhooks.begin()
 	for _, order := range s.catching.release(&s.jobs) {
 		s.sender.order(order)
 	}

@@ -10,14 +10,15 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-func newCatchUp(restored int64) *catchUp {
-	c := &catchUp{end: -1, grants: map[string]event.Order{}}
+// catchUpFrom returns the catching up of a shard that begins at a position.
+func catchUpFrom(restored int64) *catchUp {
+	c := newCatchUp()
 	c.begin(restored, time2000())
-	return c
+	return &c
 }
 
 func TestCatchUpIsOverOnce(t *testing.T) {
-	c := newCatchUp(3)
+	c := catchUpFrom(3)
 	if c.reached(1000) {
 		t.Error("it is over before the log's end is known")
 	}
@@ -30,7 +31,7 @@ func TestCatchUpIsOverOnce(t *testing.T) {
 	if c.reached(4) || !c.reached(5) || c.reached(6) {
 		t.Error("it is over once, when the record before the end is folded")
 	}
-	c = newCatchUp(3)
+	c = catchUpFrom(3)
 	if err := c.learn(3, time2000()); err != nil || !c.reached(3) || c.reached(4) || !c.ready.Load() {
 		t.Errorf("nothing is to be folded: %v, ready %v", err, c.ready.Load())
 	}
@@ -40,7 +41,7 @@ func TestCatchUpIsOverOnce(t *testing.T) {
 }
 
 func TestCatchUpTellsItsProgress(t *testing.T) {
-	c, now := newCatchUp(100), time2000()
+	c, now := catchUpFrom(100), time2000()
 	if got := c.progress(150, now.Add(progressInterval-1)); got != nil {
 		t.Errorf("it tells too early: %v", got)
 	}
@@ -65,7 +66,7 @@ func TestCatchUpTellsItsProgress(t *testing.T) {
 
 // TestCatchUpHoldsGrants: of each job the last one, and only of a run that holds it in the end.
 func TestCatchUpHoldsGrants(t *testing.T) {
-	c := newCatchUp(0)
+	c := catchUpFrom(0)
 	order := func(typ event.OrderType, id, run string) {
 		c.hold(event.Order{Type: typ, JobID: id, Run: run, Worker: "w"})
 	}
@@ -88,7 +89,8 @@ func TestCatchUpHoldsGrants(t *testing.T) {
 func TestPosition(t *testing.T) {
 	var p position
 	p.begin(7, 0)
-	if p.next = 9; p.shown.Load() != 7 {
+	p.next = 9
+	if p.shown.Load() != 7 {
 		t.Error("others see a position before it is shown")
 	}
 	if p.show(); p.shown.Load() != 9 {

@@ -3,6 +3,7 @@ package shard
 import (
 	"errors"
 
+	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fold"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -44,12 +45,15 @@ func (c *census) end() {
 	clear(c.open)
 }
 
-// kindOf returns the metrics of the jobs of the entry's kind.
-func (c *census) kindOf(e *entry) *kind {
+// measure tells what an event has done to an entry's job that was another one before.
+func (c *census) measure(e *entry, was *fold.Job, by *event.Event) {
+	if e.job == nil {
+		return
+	}
 	if e.kind == nil {
 		e.kind = c.metrics.Lanes.kind(e.job.Lane, e.job.Doc.Type)
 	}
-	return e.kind
+	e.kind.measure(was, e.job, by)
 }
 
 // changed counts an entry's job that was another one before; nil is none.

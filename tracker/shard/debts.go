@@ -26,7 +26,7 @@ type debts struct {
 	due         dueHeap
 	loadMore    bool                 // there was more to load than fits
 	scheduledBy time.Duration        // clock.ahead.by when all timers were last armed
-	readyAt     time.Time            // when the shard had caught up
+	readyAt     time.Time            // when the shard had caught up; zero before
 	graced      []*entry             // runs that have a grace after the takeover
 	expiring    map[string]time.Time // jobs whose expired was appended, and when
 	nextExpiry  int64                // nothing expires before, by the log's clock in Unix milliseconds
@@ -44,6 +44,16 @@ func (d *debts) begin(now time.Time) {
 			e.seen = d.heard(e, now)
 			d.schedule(e)
 		}
+	}
+}
+
+// changed arms the timer of an entry's job that has changed, unless the shard is catching up.
+func (d *debts) changed(e *entry) {
+	if e.job == nil {
+		delete(d.expiring, e.id)
+	}
+	if !d.readyAt.IsZero() {
+		d.schedule(e)
 	}
 }
 

@@ -185,9 +185,8 @@ func TestDebtsExpire(t *testing.T) {
 	l.want(t, "the event may be on its way")
 	expire(l.now.Add(expiredRearm + 1))
 	l.want(t, "it was not folded", "expired a")
-	again := aJob("a", job.Pending)
-	l.jobs.keep(&entry{id: "a", job: again, index: -1})
-	l.removed(l.jobs.all["a"])
+	l.changed(&entry{id: "a", index: -1}) // removed, and born again
+	l.jobs.keep(&entry{id: "a", job: aJob("a", job.Pending), index: -1})
 	expire(l.now.Add(time.Hour))
-	l.want(t, "it was opened again, and the store does not know yet")
+	l.want(t, "it is another one, and the store does not know yet")
 }

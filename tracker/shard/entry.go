@@ -55,6 +55,25 @@ func (e *entry) idle(before int64) bool {
 			store.DueOf(e.job) >= before))
 }
 
+// become has the entry's job be what an event made of it, and returns what it was. j is nil when the job was removed.
+// Erasing removes it too, but for the marker.
+func (e *entry) become(j *fold.Job, now time.Time) (was *fold.Job) {
+	was = e.job
+	if j == nil || j.Erased() {
+		e.over = append(e.over, e.folded().Life)
+	}
+	e.erased = nil
+	if j.Erased() {
+		e.erased, j = j, nil
+	}
+	if j != nil && (was == nil || was.Renewal != j.Renewal || was.Run != j.Run) {
+		e.seen = now
+	}
+	e.job, e.public = j, nil
+	e.notBefore, e.tries = time.Time{}, 0
+	return was
+}
+
 // document returns the job as it travels: bytes that are made once per version.
 func (e *entry) document() *trackerpb.Job {
 	if e.public == nil {

@@ -60,6 +60,3 @@ func (d *debts) saved(s *store.Saved) {
 		d.nextExpiry = min(d.nextExpiry, s.Due)
 	}
 }
-
-// removed forgets that a job was to expire.
-func (d *debts) removed(e *entry) { delete(d.expiring, e.id) }

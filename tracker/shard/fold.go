@@ -63,34 +63,15 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	s.clock.observe(now, rec)
-	if s.catching.ready.Load() {
-		s.debts.rearm()
-		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
-	}
+	s.observe(rec, at, now)
 	r := fold.Fold(entry.folded(), &e, fold.Meta{
 		Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock, ClosedAt: s.pos.closedAt,
 	})
 	s.join(entry, rec, &e, r, now)
 	if r.Changed {
-		was := entry.job
-		s.changed(entry, r.Job, now)
-		if entry.job != nil && (s.catching.ready.Load() || now.Sub(at.believed) < newsAge) {
-			s.census.kindOf(entry).measure(was, entry.job, &e)
-		}
-		if !r.Quiet {
-			s.audience.changed(entry)
-			s.questions.changed(entry)
-		}
+		s.tell(entry, &e, r, at, now)
 	} else {
-		s.metrics.refused[r.Reason].Inc()
-		switch r.Reason {
-		case fold.NoDocument:
-			s.sender.bury(rec, deadNoDocument, errors.New("the job could not be written as a document afterwards"))
-		case fold.FutureDispatch:
-			s.log.Error("event of a dispatch that was never handed out: the log has lost records",
-				"job", e.JobID, "type", e.Type, "dispatch", e.Dispatch, "offset", rec.Offset)
-		}
+		s.refused(rec, &e, r.Reason)
 	}
 	if e.Type == event.Accepted || e.Type == event.Claimed {
 		s.questions.known(entry)
@@ -99,6 +80,51 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 		s.order(order)
 	}
 	return nil
+}
+
+// observe has the clock look at a record that was just read.
+func (s *Shard) observe(rec *kgo.Record, at appended, now time.Time) {
+	s.clock.observe(now, rec)
+	if s.catching.ready.Load() {
+		s.debts.rearm()
+		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
+	}
+}
+
+// tell says who hears of a change that an event has made, and in which order: those who keep the job, those who count
+// it, those who pay what it owes, and then those who watch it or wait for it, who may ask for it at once.
+func (s *Shard) tell(e *entry, by *event.Event, r fold.Result, at appended, now time.Time) {
+	was := s.changed(e, r.Job, now)
+	s.census.changed(e, was)
+	if s.catching.ready.Load() || now.Sub(at.believed) < newsAge {
+		s.census.measure(e, was, by)
+	}
+	s.debts.changed(e)
+	s.webhooks.changed(e)
+	if !r.Quiet {
+		s.audience.changed(e)
+		s.questions.changed(e)
+	}
+}
+
+// changed has an entry's job be another one, nil if it was removed, and returns what it was.
+func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) (was *fold.Job) {
+	was = e.become(j, now)
+	s.jobs.keep(e)
+	s.saving.changed(e)
+	return was
+}
+
+// refused counts an event that changed nothing. What shows that records are lost is logged.
+func (s *Shard) refused(rec *kgo.Record, e *event.Event, why fold.Reason) {
+	s.metrics.refused[why].Inc()
+	switch why {
+	case fold.NoDocument:
+		s.sender.bury(rec, deadNoDocument, errors.New("the job could not be written as a document afterwards"))
+	case fold.FutureDispatch:
+		s.log.Error("event of a dispatch that was never handed out: the log has lost records",
+			"job", e.JobID, "type", e.Type, "dispatch", e.Dispatch, "offset", rec.Offset)
+	}
 }
 
 // maxYear is the last that a record's time may have: from then on its distance from the local
@@ -113,6 +139,7 @@ func stamp(rec *kgo.Record) time.Time {
 	return rec.Timestamp
 }
 
+// decode returns the record's event, or why the record goes to the dead letters.
 func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
 	if rec.Value == nil {
 		return event.Event{}, deadNoValue, errors.New("record has no value")
@@ -131,35 +158,6 @@ func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
 		return e, deadUndecodable, fmt.Errorf("record's time is after the year %d", maxYear)
 	}
 	return e, "", nil
-}
-
-// changed takes the job as an event left it; j is nil when the job was removed. Erasing removes it too, but for the
-// marker.
-func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) {
-	was, over := e.job, e.folded()
-	e.erased = nil
-	if j.Erased() {
-		e.erased, j = j, nil
-	}
-	renewed := j != nil && (was == nil || was.Renewal != j.Renewal || was.Run != j.Run)
-	e.job, e.public = j, nil
-	e.notBefore, e.tries = time.Time{}, 0
-	if renewed {
-		e.seen = now
-	}
-	s.jobs.keep(e)
-	s.saving.changed(e)
-	s.census.changed(e, was)
-	if j == nil {
-		s.debts.removed(e)
-		e.over = append(e.over, over.Life)
-	}
-	if s.catching.ready.Load() {
-		s.debts.schedule(e)
-		if j != nil && j.CallbackDue != 0 {
-			s.webhooks.add(e)
-		}
-	}
 }
 
 // order sends an order; while catching up only the last grant of each job is remembered.

@@ -19,6 +19,7 @@ import (
 )
 
 const (
+	maxHandOuts    = 64                     // at a time
 	handOutRearm   = 5 * time.Second        // after a requeued was appended and is not folded yet
 	handOutBackoff = 100 * time.Millisecond // after a hand-out that failed; doubles
 	handOutMax     = 30 * time.Second
@@ -38,6 +39,15 @@ type handOuts struct {
 	tracer   trace.Tracer  // nil: no spans are made
 	limit    time.Duration // of one hand-out
 	schedule func(*entry)  // arms the timer of what a job owes next
+}
+
+// open sets what hand-outs need.
+func (h *handOuts) open(
+	jobs *memory, out *sender, tracer trace.Tracer, limit time.Duration, schedule func(*entry), aside aside,
+) {
+	h.jobs, h.sender, h.tracer = jobs, out, tracer
+	h.limit, h.schedule = limit, schedule
+	h.turns = turns{most: maxHandOuts, aside: aside, begin: h.beginTurn}
 }
 
 // add hands the entry's job out when its turn comes. Until that is over the entry has no timer.

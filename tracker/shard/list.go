@@ -41,7 +41,7 @@ func (s *Shard) Overlay(ctx context.Context, tenant string, least int64) (*Overl
 
 func (s *Shard) overlay(tenant string) *Overlay {
 	o := &Overlay{
-		AsOf: s.clock.fresh.asOf, Closed: s.pos.closed(), part: s.store, next: s.pos.next,
+		AsOf: s.clock.fresh.asOf, Closed: s.pos.closed(), part: s.jobs.store, next: s.pos.next,
 		flushedTo: s.saving.flushedTo,
 	}
 	add := func(e *entry, flushing bool, flushed *fold.Job) {

@@ -40,8 +40,8 @@ type saving struct {
 
 // open sets what the saving needs, and the position that the store has.
 func (s *saving) open(p *store.Partition, m *Metrics, log *slog.Logger, spawn func(func())) {
-	s.store, s.metrics, s.log, s.spawn = p, m, log, spawn
-	s.stored = p.Position()
+	s.store, s.metrics, s.log = p, m, log
+	s.spawn, s.stored = spawn, p.Position()
 }
 
 // changed notes that the store lacks a change of an entry.

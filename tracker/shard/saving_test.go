@@ -89,7 +89,9 @@ func TestSavingWithoutRoom(t *testing.T) {
 	broken := errors.New("input/output error")
 	s.changed(first)
 	s.begin(4, 0, 0)
-	<-s.checkpointed
+	if err := <-s.checkpointed; err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.settle(broken); !errors.Is(err, broken) || s.stored != 3 {
 		t.Errorf("a broken disk: %v, at %d", err, s.stored)
 	}
@@ -140,8 +142,8 @@ func (v *shown) want(t *testing.T, why string, said ...string) {
 }
 
 func newViewing(t *testing.T, to View, stored ...*fold.Job) *viewing {
-	v := &viewing{view: to}
-	v.open(storeOf(t, stored...), NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), quiet,
+	v := &viewing{}
+	v.open(to, storeOf(t, stored...), NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), quiet,
 		func(f func()) { f() }, time.Minute)
 	return v
 }

@@ -103,8 +103,9 @@ func TestHandOutsProduceTheRequestFirst(t *testing.T) {
 			log.source = &kgo.Record{Key: []byte(c.key), Value: []byte("{}")}
 		}
 		out, jobs, scheduled := senderTo(log), newMemory(nil, func(*entry) {}), 0
-		h := handOuts{jobs: &jobs, sender: &out, limit: local.Steps, schedule: func(*entry) { scheduled++ }}
-		h.turns = turns{most: 1, aside: p.aside, begin: h.beginTurn}
+		var h handOuts
+		h.open(&jobs, &out, nil, local.Steps, func(*entry) { scheduled++ }, p.aside)
+		h.most = 1
 		first, e := owes(), owes()
 		h.add(first)
 		h.add(e)
@@ -131,12 +132,16 @@ func TestWebhooksAreQueuedOnce(t *testing.T) {
 	var p pending
 	log := &paper{}
 	out, jobs := senderTo(log), newMemory(nil, func(*entry) {})
-	w := webhooks{jobs: &jobs, sender: &out, limit: local.Steps}
-	w.turns = turns{most: maxCallbacks, aside: p.aside, begin: w.beginTurn}
+	var w webhooks
+	w.open(&jobs, &out, local.Steps, p.aside)
 	e := &entry{id: "a", job: aJob("a", job.Completed), index: -1}
 	e.job.CallbackURL, e.job.CallbackState, e.job.CallbackDue = "https://example.com", job.Completed, 1
-	w.add(e)
-	w.add(e)
+	jobs.keep(e)
+	if w.changed(e); len(p) != 0 {
+		t.Fatal("a webhook is queued while the shard catches up")
+	}
+	w.begin()
+	w.changed(e)
 	if len(p) != 1 {
 		t.Fatalf("%d are queued", len(p))
 	}

@@ -61,8 +61,11 @@ type standing struct {
 }
 
 // open sets what the viewing needs, and the view's position as the store has it.
-func (v *viewing) open(p *store.Partition, m *Metrics, log *slog.Logger, spawn func(func()), bound time.Duration) {
-	v.store, v.metrics, v.log, v.spawn, v.bound = p, m, log, spawn, bound
+func (v *viewing) open(
+	to View, p *store.Partition, m *Metrics, log *slog.Logger, spawn func(func()), bound time.Duration,
+) {
+	v.view, v.store, v.metrics = to, p, m
+	v.log, v.spawn, v.bound = log, spawn, bound
 	v.all, v.viewed = true, p.Totals().Viewed
 }
 

@@ -150,10 +150,12 @@ func (s *Shard) Load(ctx context.Context, w *watch.Watch) (*trackerpb.Job, track
 	reply := make(chan answer[loaded], 1)
 	r, err := await(ctx, s, reply, func() {
 		var a answer[loaded]
-		if id, alone, wanted := w.Pending(); wanted {
-			if a.err = ErrNotOwner; !s.left {
-				a.value, a.err = s.audience.load(w, id, alone)
-			}
+		switch id, alone, wanted := w.Pending(); {
+		case !wanted:
+		case s.left:
+			a.err = ErrNotOwner
+		default:
+			a.value, a.err = s.audience.load(w, id, alone)
 		}
 		reply <- a
 	})
