@@ -42,7 +42,7 @@ func webhookPolicy(retention job.Seconds) job.Policy {
 // the first one's and the version. It is durable before callbackQueued is said; a crash between
 // the two makes the same job again, which the fold refuses as a duplicate.
 type webhooks struct {
-	turns
+	turnstile
 	jobs   *memory
 	sender *sender
 	limit  time.Duration // of one try
@@ -52,7 +52,7 @@ type webhooks struct {
 // open sets what webhooks need.
 func (w *webhooks) open(jobs *memory, out *sender, limit time.Duration, aside aside) {
 	w.jobs, w.sender, w.limit = jobs, out, limit
-	w.turns = turns{most: maxCallbacks, aside: aside, begin: w.beginTurn}
+	w.turnstile = turnstile{most: maxCallbacks, aside: aside, begin: w.beginTurn}
 }
 
 // begin queues what all jobs in memory owe: from now on changes do, too.

@@ -75,8 +75,8 @@ func (c *catchUp) hold(o event.Order) {
 	}
 }
 
-// release returns the grants of runs that still hold their jobs, and forgets all.
-func (c *catchUp) release(jobs *memory) (orders []event.Order) {
+// granted returns the grants of runs that still hold their jobs, and forgets all.
+func (c *catchUp) granted(jobs *memory) (orders []event.Order) {
 	for id, order := range c.grants {
 		if e := jobs.all[id]; e != nil && e.job != nil && e.job.Run == order.Run {
 			orders = append(orders, order)
@@ -140,7 +140,7 @@ func (s *Shard) caughtUp() {
 	s.clock.goLive(s.catching.endAt)
 	s.debts.begin(time.Now())
 	s.webhooks.begin()
-	for _, order := range s.catching.release(&s.jobs) {
+	for _, order := range s.catching.granted(&s.jobs) {
 		s.sender.order(order)
 	}
 	s.audience.coverAll(false)

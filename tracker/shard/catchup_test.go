@@ -80,7 +80,7 @@ func TestCatchUpHoldsGrants(t *testing.T) {
 	order(event.Granted, "removed", "r1")
 	jobs.all["lost"].job.Run = "r2"
 	jobs.all["ended"].job = nil
-	got := c.release(&jobs)
+	got := c.granted(&jobs)
 	if len(got) != 1 || got[0].JobID != "held" || got[0].Run != "r1" || got[0].Type != event.Granted {
 		t.Errorf("they are %v", got)
 	}

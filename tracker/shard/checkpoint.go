@@ -15,7 +15,7 @@ func (s *Shard) unsaved() bool {
 // checkpoint begins to write what the store lacks.
 func (s *Shard) checkpoint() {
 	if s.unsaved() {
-		s.saving.begin(s.pos.next, s.viewing.viewed, s.pos.closedAt)
+		s.saving.checkpoint(s.pos.next, s.viewing.viewed, s.pos.closedAt)
 	}
 }
 
@@ -90,7 +90,7 @@ func (s *Shard) lastView() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.bounds.Ask)
 	defer cancel()
-	v.begin(ctx)
+	v.transact(ctx)
 	s.viewWritten(<-v.written)
 	if s.broken != nil {
 		return s.broken

@@ -33,7 +33,7 @@ const (
 // fact first, for a crash between the two would leave a pending job that nobody carries.
 // A crash the other way round makes a second request, whose claim is refused.
 type handOuts struct {
-	turns
+	turnstile
 	jobs     *memory
 	sender   *sender
 	tracer   trace.Tracer  // nil: no spans are made
@@ -47,7 +47,7 @@ func (h *handOuts) open(
 ) {
 	h.jobs, h.sender, h.tracer = jobs, out, tracer
 	h.limit, h.schedule = limit, schedule
-	h.turns = turns{most: maxHandOuts, aside: aside, begin: h.beginTurn}
+	h.turnstile = turnstile{most: maxHandOuts, aside: aside, begin: h.beginTurn}
 }
 
 // add hands the entry's job out when its turn comes. Until that is over the entry has no timer.

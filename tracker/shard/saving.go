@@ -72,9 +72,9 @@ func (s *saving) wait() time.Duration {
 	return checkpointInterval
 }
 
-// begin hands what changed to a goroutine that writes it. Folding goes on meanwhile;
+// checkpoint hands what changed to a goroutine that writes it. Folding goes on meanwhile;
 // one checkpoint at a time.
-func (s *saving) begin(next, viewed, closedAt int64) {
+func (s *saving) checkpoint(next, viewed, closedAt int64) {
 	s.flushing, s.dirty = s.dirty, nil
 	s.flushed, s.flushedTo = changes(s.flushing), next
 	s.unwritten.writing()

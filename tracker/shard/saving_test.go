@@ -35,7 +35,7 @@ func TestSavingWritesWhatChanged(t *testing.T) {
 	if len(s.dirty) != 1 || !s.lacks(0) {
 		t.Fatalf("%d are dirty", len(s.dirty))
 	}
-	s.begin(5, 0, 0)
+	s.checkpoint(5, 0, 0)
 	if !s.busy() || e.dirty || !e.flushing || s.flushedTo != 5 {
 		t.Errorf("while it is written: busy %v, dirty %v, to %d", s.busy(), e.dirty, s.flushedTo)
 	}
@@ -47,7 +47,7 @@ func TestSavingWritesWhatChanged(t *testing.T) {
 	if !e.dirty || !s.lacks(5) {
 		t.Error("what changed meanwhile is forgotten")
 	}
-	s.begin(5, 0, 0)
+	s.checkpoint(5, 0, 0)
 	if _, err := s.settle(<-s.checkpointed); err != nil || s.lacks(5) || !s.lacks(6) {
 		t.Errorf("the store has all, up to 5: %v", err)
 	}
@@ -63,7 +63,7 @@ func TestSavingWithoutRoom(t *testing.T) {
 	both.over, first.over = []string{"l1"}, []string{"l2"}
 	s.changed(both)
 	s.changed(first)
-	s.begin(2, 0, 0)
+	s.checkpoint(2, 0, 0)
 	if err := <-s.checkpointed; err != nil {
 		t.Fatal(err)
 	}
@@ -82,13 +82,13 @@ func TestSavingWithoutRoom(t *testing.T) {
 	if !s.full.Load() || s.wait() != fullWait {
 		t.Errorf("it waits %s for a full disk", s.wait())
 	}
-	s.begin(3, 0, 0)
+	s.checkpoint(3, 0, 0)
 	if _, err := s.settle(<-s.checkpointed); err != nil || s.full.Load() || s.lacks(3) {
 		t.Errorf("once there is room: %v", err)
 	}
 	broken := errors.New("input/output error")
 	s.changed(first)
-	s.begin(4, 0, 0)
+	s.checkpoint(4, 0, 0)
 	if err := <-s.checkpointed; err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestViewingThatFails(t *testing.T) {
 		attempt := func(outcome error) error {
 			t.Helper()
 			to.err = outcome
-			v.begin(t.Context())
+			v.transact(t.Context())
 			return v.settle(<-v.written)
 		}
 		if err := attempt(nil); err != nil {

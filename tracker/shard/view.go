@@ -124,11 +124,11 @@ func (v *viewing) write(ctx context.Context, stored int64, busy bool) {
 		v.wanted = true
 		return
 	}
-	v.begin(ctx)
+	v.transact(ctx)
 }
 
-// begin begins a transaction.
-func (v *viewing) begin(ctx context.Context) {
+// transact begins a transaction.
+func (v *viewing) transact(ctx context.Context) {
 	v.taken = v.unviewed
 	v.tookAll = v.all
 	v.unviewed = nil

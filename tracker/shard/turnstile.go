@@ -6,9 +6,9 @@ import "context"
 // shard's. After the shard's end done may not be called any more.
 type aside func(work func(context.Context) error, done func(error))
 
-// turns is a turnstile: entries that join it have their turn in the order in which they came, and no more than a
+// turnstile bounds turns: entries that join it have their turn in the order in which they came, and no more than a
 // number of them at a time. A turn is work that waits for Kafka. Owned by the shard's goroutine.
-type turns struct {
+type turnstile struct {
 	most  int // turns at a time
 	aside aside
 	// begin returns the work of an entry's turn, and what is to be done with its result; no work if the entry does not
@@ -21,13 +21,13 @@ type turns struct {
 }
 
 // join puts an entry at the end of the line.
-func (t *turns) join(e *entry) {
+func (t *turnstile) join(e *entry) {
 	t.line = append(t.line, e)
 	t.next()
 }
 
 // next begins as many turns as may run.
-func (t *turns) next() {
+func (t *turnstile) next() {
 	for t.running < t.most && len(t.line) > 0 && !t.closed {
 		e := t.line[0]
 		t.line[0] = nil
@@ -46,4 +46,4 @@ func (t *turns) next() {
 }
 
 // close lets no further turn begin.
-func (t *turns) close() { t.closed = true }
+func (t *turnstile) close() { t.closed = true }

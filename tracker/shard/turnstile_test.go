@@ -39,7 +39,7 @@ func TestTurns(t *testing.T) {
 		story = nil
 	}
 	var p pending
-	ts := turns{most: 2, aside: p.aside}
+	ts := turnstile{most: 2, aside: p.aside}
 	gone, again := map[string]bool{}, map[string]bool{}
 	ts.begin = func(e *entry) (func(context.Context) error, func(error)) {
 		if gone[e.id] {
