@@ -195,8 +195,11 @@ func TestViewingThatFails(t *testing.T) {
 			v.transact(t.Context())
 			return v.settle(<-v.written)
 		}
-		if err := attempt(nil); err != nil {
-			t.Fatal(err)
+		if err := attempt(errors.New("no broker")); err != nil || !v.all {
+			t.Errorf("the first transaction, of all, failed: %v, all is to be written: %v", err, v.all)
+		}
+		if err := attempt(nil); err != nil || v.all {
+			t.Fatalf("all is written: %v, %v", err, v.all)
 		}
 		v.note("a")
 		if err := attempt(errors.New("no broker")); err != nil || !v.lacks(0) || v.err() != nil {
