@@ -50,11 +50,3 @@ func (a *age) publish() {
 	}
 	a.oldest.Store(oldest.UnixNano())
 }
-
-// Unwritten is for how long the store has lacked something; 0 when it has all.
-func (s *Shard) Unwritten() time.Duration {
-	if since := s.saving.unwritten.oldest.Load(); since != 0 {
-		return max(time.Since(time.Unix(0, since)), 0)
-	}
-	return 0
-}

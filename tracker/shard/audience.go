@@ -171,3 +171,26 @@ func (a *audience) coverAll(lost bool) {
 		a.cover(stream, handles, lost)
 	}
 }
+
+// loaded is the answer to Load.
+type loaded struct {
+	job     *trackerpb.Job
+	outcome trackerpb.Watched_Outcome
+}
+
+// load returns a watch's job as it is now. Of a job that had ended, alone says that nobody keeps the watch: it is
+// kept from now on if the job was opened again.
+func (a *audience) load(w *watch.Watch, id string, alone bool) (loaded, error) {
+	e, err := a.jobs.lookup(id)
+	if err != nil {
+		return loaded{}, err
+	}
+	if e.job == nil || e.job.Tenant != w.Tenant { // it was removed meanwhile
+		return loaded{outcome: trackerpb.Watched_NOT_FOUND}, nil
+	}
+	if alone && !e.job.Ended() && e.watches[w.Stream] == nil { // it was opened again
+		a.watch(e, w.Stream, w.Stream.NewWatch(w.Tenant, a.source))
+	}
+	a.metrics.loads.Inc()
+	return loaded{job: e.document()}, nil
+}

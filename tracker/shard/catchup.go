@@ -1,14 +1,11 @@
 package shard
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
@@ -98,56 +95,4 @@ func (c *catchUp) progress(next int64, now time.Time) []any {
 		attrs = append(attrs, "remaining", c.end-next)
 	}
 	return attrs
-}
-
-// learnEnd asks where the log ends: from there on the shard is ready.
-func (s *Shard) learnEnd(ctx context.Context) {
-	s.wg.Go(func() {
-		for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-			asked := time.Now()
-			end, err := s.sender.kafka.EndOffset(ctx, s.partition)
-			if err == nil {
-				_ = s.call(ctx, func() {
-					if err := s.catching.learn(end, asked); err != nil {
-						s.fail(err)
-						return
-					}
-					s.caughtUp()
-				})
-				return
-			}
-			s.log.Warn("end of the log is not known yet", "err", err)
-			if !pause.For(ctx, wait) {
-				return
-			}
-		}
-	})
-}
-
-// logEnd asks where the log ends now.
-func (s *Shard) logEnd(ctx context.Context) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.bounds.Ask)
-	defer cancel()
-	return s.sender.kafka.EndOffset(ctx, s.partition)
-}
-
-// caughtUp makes the shard ready once everything that the log held at the start is folded.
-func (s *Shard) caughtUp() {
-	if !s.catching.reached(s.pos.next) {
-		return
-	}
-	s.metrics.readyShards.Inc()
-	s.clock.goLive(s.catching.endAt)
-	s.debts.begin(time.Now())
-	s.webhooks.begin()
-	for _, order := range s.catching.granted(&s.jobs) {
-		s.sender.order(order)
-	}
-	s.audience.coverAll(false)
-	level := slog.LevelInfo
-	if s.pos.next == 0 {
-		level = slog.LevelDebug // nothing was restored: a new partition
-	}
-	s.check(s.debts.load(time.Now()))
-	s.log.Log(context.Background(), level, "partition ready", "position", s.pos.next, "active", s.census.active)
 }

@@ -1,9 +1,6 @@
 package shard
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // freshness is how much of the log's past a shard's answers are sure to contain.
 type freshness struct {
@@ -30,9 +27,4 @@ func (f *freshness) reached(next int64) {
 	if next >= f.end && f.endedAt.After(f.asOf) {
 		f.asOf = f.endedAt
 	}
-}
-
-// Ended tells where the log ended at a time, so that answers can say how fresh they are.
-func (s *Shard) Ended(ctx context.Context, end int64, at time.Time) {
-	_ = s.call(ctx, func() { s.clock.fresh.ends(end, at, s.pos.next) })
 }

@@ -3,7 +3,6 @@ package shard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -132,26 +131,6 @@ func New(cfg Config) *Shard {
 
 // Position is the offset of the next record that the shard will fold.
 func (s *Shard) Position() int64 { return s.pos.shown.Load() }
-
-// Ready says why the shard cannot do its work; nil when it can.
-func (s *Shard) Ready() error {
-	switch {
-	case !s.catching.ready.Load():
-		return fmt.Errorf("%w: partition %d at offset %d", ErrNotReady, s.partition, s.Position())
-	case s.saving.full.Load():
-		return fmt.Errorf("partition %d: %w", s.partition, store.ErrFull)
-	}
-	if age := s.Unwritten(); age > checkpointSilence {
-		return fmt.Errorf("partition %d: the disk has not taken a change for %s", s.partition, age.Round(time.Second))
-	}
-	if err := s.viewing.err(); err != nil {
-		return fmt.Errorf("partition %d: %w", s.partition, err)
-	}
-	return nil
-}
-
-// Remaining is how many records a shard that is not ready has still to fold, as far as it knows.
-func (s *Shard) Remaining() int64 { return max(s.catching.until.Load()-s.Position(), 0) }
 
 // Fold hands records over, in order. It waits while the shard is busy, until ctx ends or
 // the shard has.

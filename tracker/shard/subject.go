@@ -1,8 +1,6 @@
 package shard
 
 import (
-	"context"
-
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/tracker/watch"
 )
@@ -54,12 +52,6 @@ func (s *subjects) leave(stream *watch.Stream) {
 	}
 }
 
-// WatchSubjects has a stream follow every job of some subjects that changes from now on.
-// Coverage tells the stream from when; saying it again is harmless.
-func (s *Shard) WatchSubjects(ctx context.Context, stream *watch.Stream, adds ...*trackerpb.SubjectAdd) {
-	_ = s.call(ctx, func() { s.audience.follow(stream, adds) })
-}
-
 // follow has a stream told of every job of some subjects.
 func (a *audience) follow(stream *watch.Stream, adds []*trackerpb.SubjectAdd) {
 	if stream.Closed() { // a stream that leaves is closed first
@@ -73,9 +65,4 @@ func (a *audience) follow(stream *watch.Stream, adds []*trackerpb.SubjectAdd) {
 	if a.catching.ready.Load() {
 		a.cover(stream, handles, false)
 	}
-}
-
-// UnwatchSubject ends what WatchSubjects began.
-func (s *Shard) UnwatchSubject(ctx context.Context, stream *watch.Stream, handle uint32) {
-	_ = s.call(ctx, func() { s.audience.subjects.remove(stream, handle) })
 }

@@ -196,6 +196,3 @@ func (v *viewing) settle(outcome error) error {
 	}
 	return nil
 }
-
-// ViewBehind is for how long transactions of the view have failed; 0 when the last one did not.
-func (s *Shard) ViewBehind() time.Duration { return s.viewing.behind() }
