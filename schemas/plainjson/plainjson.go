@@ -9,10 +9,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+
+	"github.com/ackwire/ackwire/schemas/internal/scan"
 )
 
 // Marshal is like json.Marshal, but without HTML escapes.
 func Marshal(v any) ([]byte, error) {
+	if raw, ok := v.(json.RawMessage); ok && scan.Compact(raw) {
+		return bytes.Clone(raw), nil
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

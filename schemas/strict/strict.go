@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/ackwire/ackwire/schemas/internal/scan"
 )
 
 // MaxNesting bounds how deeply objects and arrays may be nested. The bound for clients' payloads is the same.
@@ -19,6 +21,14 @@ const MaxNesting = 100
 // than MaxNesting. The error's text is a predicate, such as "has a lone surrogate": the caller puts the value's name
 // before it.
 func Check(b []byte) error {
+	if scan.Strict(b) {
+		return nil
+	}
+	return check(b)
+}
+
+// check is Check for all JSON, and says what is wrong.
+func check(b []byte) error {
 	switch {
 	case bytes.HasPrefix(b, []byte("\uFEFF")):
 		return errors.New("begins with a byte order mark")
