@@ -59,6 +59,7 @@ test: bin/gotestsum ## Run all tests with the race detector; with Docker, contai
 	@deploy/ci/what-runs.sh
 	@bin/gotestsum --format pkgname --format-hide-empty-pkg -- -race -tags $(TESTTAGS) -timeout 40m $(TESTFLAGS) $(PACKAGES)
 	@go test -count=1 -run NoAllocation ./gateway/outbox # the race detector allocates
+	@go test -count=1 -run FewAllocations ./schemas/codec ./schemas/event ./schemas/job
 	@deploy/ci/js.sh test-if-node
 
 js: ## Build and check the JavaScript client; needs Node 20 with npm

@@ -9,6 +9,21 @@ const MaxBlobChars = 1024
 // does not need them. Three things are not checked here but by the fold: it shortens error messages and progress, and a
 // result that is too large fails its job.
 func (e *Event) bounds(need func(name string, ok bool)) {
+	if !e.short() {
+		e.boundTexts(need)
+	}
+	need("runAt", e.RunAt == nil || job.ValidTime(*e.RunAt))
+	need("requestedAt", e.RequestedAt == nil || job.ValidTime(*e.RequestedAt))
+}
+
+// short reports whether all texts are surely within their bounds, for they have no more bytes than they may have
+// characters.
+func (e *Event) short() bool {
+	return max(len(e.JobID), len(e.Job), len(e.Tenant), len(e.Subject), len(e.PayloadHash), len(e.Run),
+		len(e.Worker)) <= job.MaxNameChars && max(len(e.CallbackURL), len(e.ResultURL)) <= job.MaxURLChars
+}
+
+func (e *Event) boundTexts(need func(name string, ok bool)) {
 	for _, f := range []struct {
 		name, text string
 		chars      int
@@ -20,6 +35,4 @@ func (e *Event) bounds(need func(name string, ok bool)) {
 	} {
 		need(f.name, job.Bounded(f.text, f.chars))
 	}
-	need("runAt", e.RunAt == nil || job.ValidTime(*e.RunAt))
-	need("requestedAt", e.RequestedAt == nil || job.ValidTime(*e.RequestedAt))
 }

@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/schemas/codec"
 	"github.com/ackwire/ackwire/schemas/job"
-	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/strict"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -206,6 +206,15 @@ func validProgress(p *job.Progress) bool {
 	return p != nil && p.Percent >= 0 && p.Percent <= 100 && p.Current >= 0 && p.Total >= 0
 }
 
+// events reads and writes events.
+var events = codec.New[Event]().Together(origin{})
+
+// origin is what accepted and claimed point to.
+type origin struct {
+	Policy  job.Policy `json:"policy"`
+	Request Position   `json:"request"`
+}
+
 // ErrVersion is returned for an event of a version this package does not know.
 var ErrVersion = errors.New("unknown event version")
 
@@ -214,10 +223,13 @@ var ErrVersion = errors.New("unknown event version")
 // fails, the event is returned along with the error.
 func Decode(value []byte) (Event, error) {
 	var e Event
-	if err := strict.Unmarshal(value, &e); err != nil {
+	sound, err := events.Decode(value, &e)
+	if err != nil {
 		return Event{}, fmt.Errorf("decode event: %w", err)
 	}
-	e.refuseResult()
+	if !sound {
+		e.refuseResult()
+	}
 	return e, e.Validate()
 }
 
@@ -245,7 +257,7 @@ func Encode(e *Event) ([]byte, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
-	return plainjson.Marshal(e)
+	return events.Encode(e)
 }
 
 // Validate checks that e has the fields that its type needs, within their bounds. The error names all fields that are

@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ackwire/ackwire/schemas/codec"
 	"github.com/ackwire/ackwire/schemas/job"
-	"github.com/ackwire/ackwire/schemas/plainjson"
-	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // OrderType says what a run is to do.
@@ -37,10 +36,12 @@ type Order struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+var orders = codec.New[Order]()
+
 // DecodeOrder reads one order and validates it. Unknown fields are ignored.
 func DecodeOrder(value []byte) (Order, error) {
 	var o Order
-	if err := strict.Unmarshal(value, &o); err != nil {
+	if _, err := orders.Decode(value, &o); err != nil {
 		return Order{}, fmt.Errorf("decode order: %w", err)
 	}
 	switch {
@@ -60,5 +61,5 @@ func DecodeOrder(value []byte) (Order, error) {
 // EncodeOrder returns the JSON encoding of o, with its version set.
 func EncodeOrder(o Order) ([]byte, error) {
 	o.V = Version
-	return plainjson.Marshal(o)
+	return orders.Encode(&o)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -40,22 +39,35 @@ func (s Seconds) Validate() error {
 const fractionDigits = 9
 
 // MarshalJSON implements json.Marshaler: a plain decimal number, exact to the nanosecond.
-func (s Seconds) MarshalJSON() ([]byte, error) {
-	var b []byte
+func (s Seconds) MarshalJSON() ([]byte, error) { return s.AppendJSON(nil), nil }
+
+// AppendJSON appends what MarshalJSON returns.
+func (s Seconds) AppendJSON(b []byte) []byte {
 	n := uint64(s)
 	if s < 0 {
 		b, n = append(b, '-'), -n
 	}
 	b = strconv.AppendUint(b, n/uint64(time.Second), 10)
-	if rest := n % uint64(time.Second); rest > 0 {
-		b = append(b, strings.TrimRight(fmt.Sprintf(".%0*d", fractionDigits, rest), "0")...)
+	rest := n % uint64(time.Second)
+	if rest == 0 {
+		return b
 	}
-	return b, nil
+	b = append(b, '.')
+	for unit := uint64(time.Second) / 10; rest > 0; unit /= 10 {
+		b = append(b, '0'+byte(rest/unit))
+		rest %= unit
+	}
+	return b
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses values that are not numbers and those that SecondsOf refuses;
 // null changes nothing.
 func (s *Seconds) UnmarshalJSON(b []byte) error {
+	exact, isExact := parseDecimal(b)
+	if isExact && isJSON(b) && exact.Validate() == nil {
+		*s = exact
+		return nil
+	}
 	if string(b) == "null" {
 		return nil
 	}
@@ -67,7 +79,7 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return err
 	}
-	if exact, ok := parseDecimal(string(b)); ok {
+	if isExact {
 		d = exact
 	}
 	if err := d.Validate(); err != nil {
@@ -77,20 +89,33 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// isJSON reports whether digits with a point between them are a JSON number.
+func isJSON(decimal []byte) bool {
+	leadingZero := len(decimal) > 1 && decimal[0] == '0' && decimal[1] != '.'
+	return !leadingZero && decimal[len(decimal)-1] != '.'
+}
+
 // parseDecimal reads a number of seconds exactly, where a float64 cannot hold nanoseconds above about 50 days. ok is
-// false if the number has an exponent or more than nine digits after the point.
-func parseDecimal(number string) (_ Seconds, ok bool) {
-	whole, fraction, _ := strings.Cut(number, ".")
-	if len(fraction) > fractionDigits {
+// false if the number has an exponent, more than nine digits after the point, or more seconds than fit into 32 bits.
+func parseDecimal[T string | []byte](number T) (_ Seconds, ok bool) {
+	var seconds, nanos uint64
+	i := 0
+	for ; i < len(number) && number[i] >= '0' && number[i] <= '9'; i++ {
+		seconds = seconds*10 + uint64(number[i]-'0')
+		if seconds > math.MaxUint32 {
+			return 0, false
+		}
+	}
+	if i == 0 || i < len(number) && number[i] != '.' {
 		return 0, false
 	}
-	sec, err := strconv.ParseUint(whole, 10, 32)
-	if err != nil {
-		return 0, false
+	unit := uint64(time.Second)
+	for i++; i < len(number); i++ {
+		if number[i] < '0' || number[i] > '9' || unit == 1 {
+			return 0, false
+		}
+		unit /= 10
+		nanos += uint64(number[i]-'0') * unit
 	}
-	nano, err := strconv.ParseUint(fraction+strings.Repeat("0", fractionDigits-len(fraction)), 10, 32)
-	if err != nil {
-		return 0, false
-	}
-	return Seconds(time.Duration(sec)*time.Second + time.Duration(nano)), true
+	return Seconds(seconds*uint64(time.Second) + nanos), true
 }

@@ -9,9 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/ackwire/ackwire/schemas/codec"
 	"github.com/ackwire/ackwire/schemas/job"
-	"github.com/ackwire/ackwire/schemas/plainjson"
-	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // Header is one header of a Kafka record.
@@ -45,9 +44,11 @@ type Request struct {
 	PayloadBlob string
 }
 
+var policies = codec.New[job.Policy]()
+
 // Headers returns the record headers of r.
 func (r *Request) Headers() ([]Header, error) {
-	policy, err := plainjson.Marshal(r.Policy)
+	policy, err := policies.Encode(&r.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +166,7 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		problems = append(problems, fmt.Errorf("header %s is not a lane name", HeaderLane))
 	}
 	if policy := text(HeaderPolicy); policy != "" {
-		err := strict.Unmarshal([]byte(policy), &r.Policy)
+		_, err := policies.Decode([]byte(policy), &r.Policy)
 		if err == nil {
 			err = r.Policy.Validate()
 		}

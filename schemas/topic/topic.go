@@ -58,10 +58,12 @@ func (n Names) Validate() error {
 	return nil
 }
 
-var (
-	nameRE = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
-	laneRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-	lifeRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var nameRE = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
+
+// Bounds of the names of lanes and lives, in bytes.
+const (
+	maxLane = 63
+	maxLife = 64
 )
 
 // WebhookLane is the lane of webhooks, and WebhookType the type of their jobs, which the tracker submits. Users' job
@@ -74,11 +76,31 @@ const (
 
 // ValidLane reports whether s can name a lane: 1 to 63 of the characters a-z 0-9 _ -, and the first is a letter or a
 // digit.
-func ValidLane(s string) bool { return laneRE.MatchString(s) }
+func ValidLane(s string) bool {
+	if s == "" || len(s) > maxLane || s[0] == '_' || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !lower(c) && !digit(c) && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
 
 // ValidLife reports whether s can name a life of a job's ID, which becomes part of the keys of blobs: 1 to 64 of the
 // characters A-Z a-z 0-9 _ -.
-func ValidLife(s string) bool { return lifeRE.MatchString(s) }
+func ValidLife(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !lower(c) && !(c >= 'A' && c <= 'Z') && !digit(c) && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxLife
+}
+
+func lower(c byte) bool { return c >= 'a' && c <= 'z' }
+func digit(c byte) bool { return c >= '0' && c <= '9' }
 
 const trackerClientPrefix = "ackwire-tracker@"
 

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -142,4 +143,22 @@ func TestStatusIsNeverCompacted(t *testing.T) {
 			t.Errorf("%s: its clock is not the broker's", s.Name)
 		}
 	}
+}
+
+// FuzzNames compares the names of lanes and lives that are valid with regular expressions.
+func FuzzNames(f *testing.F) {
+	lane := regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	life := regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	for _, s := range []string{"", "a", "0", "default", "-a", "_a", "a-", "A", "o12", "a.b", "a\n", "é", "..", "a/b",
+		"\xff", strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a", 65), "Z_9-"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if got := ValidLane(s); got != lane.MatchString(s) {
+			t.Fatalf("%q is a lane: %t", s, got)
+		}
+		if got := ValidLife(s); got != life.MatchString(s) {
+			t.Fatalf("%q is a life: %t", s, got)
+		}
+	})
 }
