@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -101,14 +102,15 @@ func (j *Job) calls(s job.State) bool {
 
 // Document encodes the public document. Store, view, gateways and clients all get these bytes.
 func (j *Job) Document() []byte {
-	doc, err := plainjson.Marshal(&j.Doc)
+	doc, err := j.Doc.Encode()
 	if err != nil {
 		// Unreachable, see writable. If it happens all the same, one job has a document without
 		// times, and its partition goes on.
 		d := &j.Doc
-		doc, _ = plainjson.Marshal(&job.Document{
+		short := job.Document{
 			JobID: d.JobID, Type: d.Type, State: d.State, Attempt: d.Attempt, MaxAttempts: d.MaxAttempts,
-		})
+		}
+		doc, _ = short.Encode()
 	}
 	return doc
 }
@@ -210,7 +212,10 @@ func ResultPath(jobID string) string { return "/v1/jobs/" + jobID + "/result" }
 // canonical returns a result as it is written in the job's document, with valid UTF-8, so that a job is
 // the same after it was stored and read again.
 func canonical(result json.RawMessage) json.RawMessage {
-	b, err := plainjson.Marshal(json.RawMessage(bytes.ToValidUTF8(result, []byte("\uFFFD"))))
+	if !utf8.Valid(result) {
+		result = bytes.ToValidUTF8(result, []byte("\uFFFD"))
+	}
+	b, err := plainjson.Marshal(result)
 	if len(result) == 0 || err != nil {
 		return nil
 	}

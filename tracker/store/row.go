@@ -2,14 +2,12 @@ package store
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
-	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
@@ -81,7 +79,7 @@ func NewRow(j *fold.Job, doc []byte) (Row, error) {
 	if doc == nil {
 		doc = j.Document()
 	}
-	inner, err := plainjson.Marshal(j)
+	inner, err := j.Inner()
 	if err != nil {
 		return Row{}, fmt.Errorf("encode job %s: %w", j.Doc.JobID, err)
 	}
@@ -90,12 +88,9 @@ func NewRow(j *fold.Job, doc []byte) (Row, error) {
 
 // Job decodes the row.
 func (r Row) Job() (*fold.Job, error) {
-	j := &fold.Job{}
-	if err := json.Unmarshal(r.Inner, j); err != nil {
+	j, err := fold.DecodeJob(r.Doc, r.Inner)
+	if err != nil {
 		return nil, fmt.Errorf("decode job %s: %w", r.ID, err)
-	}
-	if err := json.Unmarshal(r.Doc, &j.Doc); err != nil {
-		return nil, fmt.Errorf("decode document of job %s: %w", r.ID, err)
 	}
 	return j, nil
 }
