@@ -3,7 +3,10 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -11,6 +14,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/ackwire/ackwire/schemas/codec/codectest"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
@@ -84,6 +88,105 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzDecodeAsJSONv2 compares what codecs read of clients' messages with what jsonv2 reads: the same values, and the
+// same errors.
+func FuzzDecodeAsJSONv2(f *testing.F) {
+	files, err := filepath.Glob("../../schemas/testdata/wire/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
+	}
+	seeds := [][]byte{
+		[]byte(envelope), []byte(submitNested(99)), []byte(submitNested(100)), []byte(submitNested(101)),
+		[]byte(`[{"jobId":"a","after":9007199254740993},{"jobId":"b","later":1},{"after":null}]`), []byte(`["a",null,"b"]`),
+		[]byte(`{"type":"submit","job":"a","payload":null,"watch":null,"timeout":1e400,"callbackEvents":[null],"grant":null}`),
+		[]byte(`{"type":"submit","job":"a","payload":{"k":[1e400,"\ud800",{"a":1,"a":2}]},"deadline":-0,"grant":{"ttl":1.5}}`),
+	}
+	for _, file := range files {
+		if name := filepath.Base(file); strings.HasPrefix(name, "frame.") || strings.HasPrefix(name, "http.") {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			seeds = append(seeds, bytes.TrimSuffix(b, []byte("\n")))
+		}
+	}
+	for _, seed := range seeds {
+		for _, spelling := range codectest.Spellings(seed) {
+			f.Add(spelling)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		equal := func(what string, got any, err error, want any, wantErr error) {
+			t.Helper()
+			if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(err, wantErr) {
+				t.Fatalf("%q is read as %s\n%+v, %v\nand by jsonv2 as\n%+v, %v", b, what, got, err, want, wantErr)
+			}
+		}
+		got, err := Decode(b)
+		want, wantErr := decodeFrame(b)
+		equal("a frame", got, err, want, wantErr)
+		submit, err := DecodeSubmit(b)
+		wantSubmit, wantErr := decodeSubmit(b)
+		equal("a submit", submit, err, wantSubmit, wantErr)
+		watch, err := DecodeWatch(b)
+		var wantWatch frame.WatchRequest
+		wantErr = decode(b, &wantWatch)
+		equal("a watch", watch, err, wantWatch, wantErr)
+
+		var list, wantList []frame.JobRef
+		if refs.Try(b, &list) {
+			equal("references", list, nil, wantList, jsonv2.Unmarshal(b, &wantList))
+		}
+		var all, wantAll []string
+		if ids.Try(b, &all) {
+			equal("IDs", all, nil, wantAll, jsonv2.Unmarshal(b, &wantAll))
+		}
+	})
+}
+
+// FuzzEncodeAsJSON compares the frames that codecs write with those of encoding/json.
+func FuzzEncodeAsJSON(f *testing.F) {
+	for n := range 50 {
+		f.Add(bytes.Repeat([]byte{byte(n), 1, 3}, n))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ack := codectest.Make[frame.AckFrame](b)
+		codectest.Encode(t, acks, &ack)
+		all := codectest.Make[frame.SubscribedFrame](b)
+		codectest.Encode(t, subscribed, &all)
+		problem := codectest.Make[frame.ErrorFrame](b)
+		codectest.Encode(t, problems, &problem)
+	})
+}
+
+// TestExamplesAreReadFast: frames as clients write them are read without help from jsonv2.
+func TestExamplesAreReadFast(t *testing.T) {
+	files, err := filepath.Glob("../../schemas/testdata/wire/frame.*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	read := map[frame.Type]bool{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f frame.ClientFrame
+		if frames.Try(b, &f) {
+			read[f.Type] = true
+		}
+	}
+	for _, typ := range frame.ClientTypes {
+		if !read[typ] {
+			t.Errorf("%s is not read", typ)
+		}
+	}
+	var f frame.ClientFrame
+	if !frames.Try([]byte(envelope), &f) || f.Job != "report.generate" {
+		t.Errorf("the envelope is not read: %+v", f)
+	}
+}
+
 func same(t *testing.T, a, b frame.ClientFrame) bool {
 	t.Helper()
 	if (a.RunAt == nil) != (b.RunAt == nil) || a.RunAt != nil && !a.RunAt.Equal(*b.RunAt) {
@@ -138,6 +241,7 @@ func BenchmarkDecodeSubmit(b *testing.B) {
 		decode func(*frame.ClientFrame) error
 	}{
 		{"wire", func(f *frame.ClientFrame) (err error) { *f, err = Decode(raw); return err }},
+		{"wire-jsonv2", func(f *frame.ClientFrame) (err error) { *f, err = decodeFrame(raw); return err }},
 		{"encoding-json", func(f *frame.ClientFrame) error { return json.Unmarshal(raw, f) }},
 		{"json-v2", func(f *frame.ClientFrame) error { return jsonv2.Unmarshal(raw, f) }},
 	} {

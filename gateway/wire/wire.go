@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,14 +17,38 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/codec"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
+// Messages of the common form are read, and written, by codecs. All others are read by jsonv2, which decides what is an
+// error.
+var (
+	frames  = codec.New[frame.ClientFrame]().Exact()
+	submits = codec.New[frame.SubmitRequest]().Exact()
+	watches = codec.New[frame.WatchRequest]().Exact()
+	refs    = codec.New[[]frame.JobRef]().Exact()
+	ids     = codec.New[[]string]()
+
+	acks       = codec.New[frame.AckFrame]()
+	subscribed = codec.New[frame.SubscribedFrame]()
+	problems   = codec.New[frame.ErrorFrame]()
+)
+
 // Decode reads one client frame. The error is a frame.Problem. With it the returned frame has the ID, if that could be
 // read, for the answer.
 func Decode(b []byte) (frame.ClientFrame, error) {
+	var f frame.ClientFrame
+	if frames.Try(b, &f) {
+		return checked(f)
+	}
+	return decodeFrame(b)
+}
+
+// decodeFrame is Decode for frames of any form.
+func decodeFrame(b []byte) (frame.ClientFrame, error) {
 	var read struct {
 		frame.ClientFrame
 		Others jsontext.Value `json:",embed"`
@@ -31,9 +56,15 @@ func Decode(b []byte) (frame.ClientFrame, error) {
 	if err := decode(b, &read); err != nil {
 		return frame.ClientFrame{ID: head(b).ID}, err
 	}
-	f := read.ClientFrame
+	if read.Type == frame.Submit {
+		read.Unknown = names(read.Others)
+	}
+	return checked(read.ClientFrame)
+}
+
+func checked(f frame.ClientFrame) (frame.ClientFrame, error) {
 	if f.Type == frame.Submit {
-		f.Unknown = append(foreign(&f), names(read.Others)...)
+		f.Unknown = append(foreign(&f), f.Unknown...)
 	}
 	if utf8.RuneCountInString(f.ID) > frame.MaxIDChars {
 		return frame.ClientFrame{}, invalid("id is longer than %d characters", frame.MaxIDChars)
@@ -46,6 +77,14 @@ func Decode(b []byte) (frame.ClientFrame, error) {
 
 // DecodeSubmit reads the body of POST /v1/jobs.
 func DecodeSubmit(b []byte) (frame.SubmitRequest, error) {
+	var r frame.SubmitRequest
+	if submits.Try(b, &r) {
+		return r, nil
+	}
+	return decodeSubmit(b)
+}
+
+func decodeSubmit(b []byte) (frame.SubmitRequest, error) {
 	var read struct {
 		frame.SubmitRequest
 		Others jsontext.Value `json:",embed"`
@@ -58,6 +97,9 @@ func DecodeSubmit(b []byte) (frame.SubmitRequest, error) {
 // DecodeWatch reads the body of POST /v1/events.
 func DecodeWatch(b []byte) (frame.WatchRequest, error) {
 	var r frame.WatchRequest
+	if watches.Try(b, &r) {
+		return r, nil
+	}
 	err := decode(b, &r)
 	return r, err
 }
@@ -145,32 +187,32 @@ func nesting(b []byte) int {
 
 // DecodeRefs reads the jobs of a subscribe frame, or another field that holds such a list.
 func DecodeRefs(field string, b json.RawMessage) ([]frame.JobRef, error) {
-	var refs []frame.JobRef
-	if len(b) == 0 || jsonv2.Unmarshal(b, &refs) != nil {
+	var list []frame.JobRef
+	if !refs.Try(b, &list) && (len(b) == 0 || jsonv2.Unmarshal(b, &list) != nil) {
 		return nil, invalid("%s must be a list of {jobId, after?}", field)
 	}
-	for i, r := range refs {
+	for i, r := range list {
 		if r.JobID == "" {
 			return nil, invalid("%s has an entry without jobId", field)
 		}
-		refs[i].JobID = stored(r.JobID)
+		list[i].JobID = stored(r.JobID)
 		if r.After != nil && *r.After < 0 {
 			return nil, invalid("after must not be negative")
 		}
 	}
-	return refs, nil
+	return list, nil
 }
 
 // DecodeIDs reads the jobs of an unsubscribe frame.
 func DecodeIDs(b json.RawMessage) ([]string, error) {
-	var ids []string
-	if len(b) == 0 || jsonv2.Unmarshal(b, &ids) != nil {
+	var list []string
+	if !ids.Try(b, &list) && (len(b) == 0 || jsonv2.Unmarshal(b, &list) != nil) {
 		return nil, invalid("jobs must be a list of job IDs")
 	}
-	for i, id := range ids {
-		ids[i] = stored(id)
+	for i, id := range list {
+		list[i] = stored(id)
 	}
-	return ids, nil
+	return list, nil
 }
 
 // stored returns a job ID in its stored form. A string that is not a job ID is returned as it is, and will not be
@@ -184,12 +226,24 @@ func stored(jobID string) string {
 
 // Encode encodes a server frame as a WebSocket text frame.
 func Encode(v any) []byte {
-	b, err := plainjson.Marshal(v)
+	b, err := marshal(v)
 	if err != nil {
 		// Cannot happen: server frames contain only strings, numbers and valid JSON.
 		panic(fmt.Sprintf("wire: encode %T: %v", v, err))
 	}
 	return append(header(opText, len(b)), b...)
+}
+
+func marshal(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case frame.AckFrame:
+		return acks.Encode(&v)
+	case frame.SubscribedFrame:
+		return subscribed.Encode(&v)
+	case frame.ErrorFrame:
+		return problems.Encode(&v)
+	}
+	return plainjson.Marshal(v)
 }
 
 // EncodeStatus encodes a status as a WebSocket text frame. It copies the document without reading it.
@@ -204,12 +258,12 @@ func EncodeMineStatus(version int64, document []byte) []byte {
 
 func encodeStatus(version int64, middle string, document []byte) []byte {
 	const prefix, suffix = `{"type":"status","version":`, `}`
-	digits := fmt.Appendf(nil, "%d", version)
-	n := len(prefix) + len(digits) + len(middle) + len(document) + len(suffix)
-	b := make([]byte, 0, n+maxHeader)
-	b = append(b, header(opText, n)...)
+	var digits [20]byte
+	number := strconv.AppendInt(digits[:0], version, 10)
+	n := len(prefix) + len(number) + len(middle) + len(document) + len(suffix)
+	b := header(opText, n)
 	b = append(b, prefix...)
-	b = append(b, digits...)
+	b = append(b, number...)
 	b = append(b, middle...)
 	b = append(b, document...)
 	return append(b, suffix...)
