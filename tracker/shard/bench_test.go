@@ -150,6 +150,16 @@ func BenchmarkShardFold(b *testing.B) {
 		}
 		perEvent(b)
 	})
+	b.Run("decode-codec", func(b *testing.B) {
+		for b.Loop() {
+			for _, rec := range records {
+				if _, err := event.Decode(rec.Value); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		perEvent(b)
+	})
 	b.Run("decode", func(b *testing.B) {
 		for b.Loop() {
 			for _, rec := range records {

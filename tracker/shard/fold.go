@@ -7,16 +7,16 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/fold"
 )
 
-// foldAll folds a polled batch, then serves those who waited for it.
-func (s *Shard) foldAll(records []*kgo.Record) {
+// foldAll folds a batch, then serves those who waited for it.
+func (s *Shard) foldAll(records []decoded) {
 	now := time.Now()
-	for _, rec := range records {
+	for i := range records {
+		rec := &records[i]
 		if rec.Offset < s.pos.next {
 			continue
 		}
@@ -24,7 +24,7 @@ func (s *Shard) foldAll(records []*kgo.Record) {
 			s.metrics.gaps.Inc()
 			s.log.Error("status has lost records that were not folded", "from", s.pos.next, "to", rec.Offset)
 		}
-		at := s.clock.appendedAt(rec, now)
+		at := s.clock.appendedAt(rec.Record, now)
 		if !rec.Attrs.IsControl() {
 			if err := s.fold(rec, at, now); err != nil {
 				s.fail(fmt.Errorf("fold offset %d: %w", rec.Offset, err))
@@ -48,14 +48,14 @@ const newsAge = 10 * time.Minute
 // fold applies one record, which was appended at a time. What cannot be decoded, or cannot
 // become a document, goes to the dead letters and changes nothing. It fails when the store cannot
 // be read: going on would fold onto nothing.
-func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
+func (s *Shard) fold(d *decoded, at appended, now time.Time) error {
+	rec, e := d.Record, &d.event
 	if isMark(rec, topic.MarkClosed) {
 		s.close(rec.Offset)
 		return nil
 	}
-	e, reason, err := s.decode(rec)
-	if err != nil {
-		s.sender.bury(rec, reason, err)
+	if d.err != nil {
+		s.sender.bury(rec, d.reason, d.err)
 		return nil
 	}
 	s.metrics.events[e.Type].Inc()
@@ -64,14 +64,14 @@ func (s *Shard) fold(rec *kgo.Record, at appended, now time.Time) error {
 		return err
 	}
 	s.observe(rec, at, now)
-	r := fold.Fold(entry.folded(), &e, fold.Meta{
+	r := fold.Fold(entry.folded(), e, fold.Meta{
 		Offset: rec.Offset, Time: stamp(rec), ByWriter: at.byWriter, Clock: at.clock, ClosedAt: s.pos.closedAt,
 	})
-	s.join(entry, rec, &e, r, now)
+	s.join(entry, rec, e, r, now)
 	if r.Changed {
-		s.tell(entry, &e, r, at, now)
+		s.tell(entry, e, r, at, now)
 	} else {
-		s.refused(rec, &e, r.Reason)
+		s.refused(rec, e, r.Reason)
 	}
 	if e.Type == event.Accepted || e.Type == event.Claimed {
 		s.questions.known(entry)
@@ -137,27 +137,6 @@ func stamp(rec *kgo.Record) time.Time {
 		return epoch
 	}
 	return rec.Timestamp
-}
-
-// decode returns the record's event, or why the record goes to the dead letters.
-func (s *Shard) decode(rec *kgo.Record) (event.Event, DeadReason, error) {
-	if rec.Value == nil {
-		return event.Event{}, deadNoValue, errors.New("record has no value")
-	}
-	e, err := event.Decode(rec.Value)
-	switch {
-	case errors.Is(err, event.ErrVersion):
-		return e, deadUnknownVersion, err
-	case err != nil:
-		return e, deadUndecodable, err
-	case string(rec.Key) != e.JobID:
-		return e, deadKeyMismatch, errors.New("record key is not the event's jobId")
-	case kafka.Partition(e.JobID, s.partitions) != s.partition:
-		return e, deadWrongPartition, errors.New("record is not in its key's partition (murmur2)")
-	case rec.Timestamp.Year() > maxYear:
-		return e, deadUndecodable, fmt.Errorf("record's time is after the year %d", maxYear)
-	}
-	return e, "", nil
 }
 
 // order sends an order; while catching up only the last grant of each job is remembered.

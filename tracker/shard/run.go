@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // choreInterval is how often that is done which may wait: expiry, timers to load, the view.
@@ -83,7 +81,7 @@ func (s *Shard) chores(now time.Time) {
 
 // recordsIfRoom is where records come from: nowhere while more changes wait for the store
 // than memory should hold.
-func (s *Shard) recordsIfRoom() <-chan []*kgo.Record {
+func (s *Shard) recordsIfRoom() <-chan []decoded {
 	if s.saving.crowded() {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 // Bounds of a shard's queues.
 const (
-	recordBatches = 4    // polled batches that wait for the shard
+	recordBatches = 4    // batches that wait for the shard
 	queuedCalls   = 1024 // questions that wait for the shard
 )
 
@@ -51,7 +52,7 @@ type Shard struct {
 	bounds     kafka.Bounds // of what is asked of Kafka
 	sender     sender       // what is written to Kafka
 
-	records chan []*kgo.Record
+	records chan []decoded
 	calls   chan func()
 	done    chan struct{} // closed when Run has ended
 	wg      sync.WaitGroup
@@ -101,7 +102,7 @@ func New(cfg Config) *Shard {
 		tracer:     cfg.Tracer,
 		log:        cfg.Log.With("partition", cfg.Partition),
 		bounds:     cfg.Bounds,
-		records:    make(chan []*kgo.Record, recordBatches),
+		records:    make(chan []decoded, recordBatches),
 		calls:      make(chan func(), queuedCalls),
 		done:       make(chan struct{}),
 		catching:   newCatchUp(),
@@ -132,13 +133,17 @@ func New(cfg Config) *Shard {
 // Position is the offset of the next record that the shard will fold.
 func (s *Shard) Position() int64 { return s.pos.shown.Load() }
 
-// Fold hands records over, in order. It waits while the shard is busy, until ctx ends or
+// Fold decodes records and hands them over, in order. It waits while the shard is busy, until ctx ends or
 // the shard has.
 func (s *Shard) Fold(ctx context.Context, records []*kgo.Record) {
-	select {
-	case s.records <- records:
-	case <-s.done:
-	case <-ctx.Done():
+	for some := range slices.Chunk(records, decodedBatch) {
+		select {
+		case s.records <- s.decodeAll(some):
+		case <-s.done:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
