@@ -105,7 +105,14 @@ func (r *reader) object(s *shape, root unsafe.Pointer, at place, depth int) bool
 	}
 	var seen uint64 // a bit for each field
 	for next := 0; ; {
-		n, name, ok := r.name(s, next)
+		var name []byte
+		ok := true
+		n := s.expected(r.b[r.i:], next)
+		if n >= 0 {
+			r.i = scan.Space(r.b, r.i+len(s.fields[n].key)-1)
+		} else {
+			n, name, ok = r.name(s, next)
+		}
 		switch {
 		case !ok:
 			return false
@@ -116,7 +123,12 @@ func (r *reader) object(s *shape, root unsafe.Pointer, at place, depth int) bool
 		default:
 			seen |= 1 << n
 			next = n + 1
-			ok = r.field(&s.fields[n], s, root, at, depth)
+			f := &s.fields[n]
+			if f.inBlock {
+				ok = r.inBlock(f, s, root, at, depth)
+			} else {
+				ok = r.value(f.shape, root, place{at.part, at.offset + f.offset}, depth)
+			}
 		}
 		if !ok {
 			return false
@@ -131,10 +143,6 @@ func (r *reader) object(s *shape, root unsafe.Pointer, at place, depth int) bool
 // name reads the name of a member, and the colon behind it. It returns the index of the object's field of this name, or
 // -1 and the name.
 func (r *reader) name(s *shape, next int) (n int, name []byte, ok bool) {
-	if n := s.expected(r.b[r.i:], next); n >= 0 {
-		r.i = scan.Space(r.b, r.i+len(s.fields[n].key)-1)
-		return n, nil, true
-	}
 	start := r.i + 1
 	if r.i >= len(r.b) || r.b[r.i] != '"' {
 		return 0, nil, false
@@ -196,12 +204,9 @@ func (r *reader) null() bool {
 	return true
 }
 
-// field reads the value of a field of the object at a place.
-func (r *reader) field(f *field, s *shape, root unsafe.Pointer, at place, depth int) bool {
+// inBlock reads what a field of the object at a place points to into the block.
+func (r *reader) inBlock(f *field, s *shape, root unsafe.Pointer, at place, depth int) bool {
 	at.offset += f.offset
-	if !f.inBlock {
-		return r.value(f.shape, root, at, depth)
-	}
 	if r.null() {
 		return true
 	}

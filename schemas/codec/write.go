@@ -70,7 +70,12 @@ func (w *writer) object(b []byte, s *shape, p unsafe.Pointer) (_ []byte, ok bool
 	for present := s.present(p); present != 0; present &= present - 1 {
 		f := &s.fields[bits.TrailingZeros64(present)]
 		b = append(b, f.key...)
-		b, ok = w.value(b, f.shape, unsafe.Add(p, f.offset))
+		at := unsafe.Add(p, f.offset)
+		if f.kind == text {
+			b = appendText(b, *(*string)(at))
+			continue
+		}
+		b, ok = w.value(b, f.shape, at)
 		if !ok {
 			return b, false
 		}
