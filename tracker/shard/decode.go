@@ -21,8 +21,8 @@ type decoded struct {
 // decodedBatch is how many records at most are handed to the shard at once. Between two batches it answers questions.
 const decodedBatch = 500
 
-// decodeAll decodes records. It runs in the goroutine that reads them from Kafka, and uses only fields of the shard that
-// never change.
+// decodeAll decodes records. It runs in the goroutine that reads them from Kafka, so it uses only fields of the shard
+// that never change.
 func (s *Shard) decodeAll(records []*kgo.Record) []decoded {
 	all := make([]decoded, len(records))
 	for i, rec := range records {
