@@ -4,9 +4,9 @@ import "github.com/ackwire/ackwire/schemas/codec"
 
 var documents = codec.New[Document]()
 
-// Encode returns the JSON encoding of d. It fails for a result that is not JSON, and for a time whose year does not
-// have four digits.
-func (d *Document) Encode() ([]byte, error) { return documents.Encode(d) }
+// EncodeDocument returns the JSON encoding of a document. It fails for a result that is not JSON, and for a time whose
+// year does not have four digits. It is no method, which every type that embeds a document would have, too.
+func EncodeDocument(d *Document) ([]byte, error) { return documents.Encode(d) }
 
 // DecodeDocument reads a document. Unknown fields are ignored.
 func DecodeDocument(b []byte) (Document, error) {

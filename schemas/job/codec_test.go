@@ -106,7 +106,7 @@ func done() *Document {
 func TestFewAllocations(t *testing.T) {
 	d := done()
 	codectest.Allocations(t, "write", 1, func() error {
-		_, err := d.Encode()
+		_, err := EncodeDocument(d)
 		return err
 	})
 }
@@ -114,12 +114,12 @@ func TestFewAllocations(t *testing.T) {
 // BenchmarkDocument writes and reads the document of a job that has ended, and compares with encoding/json.
 func BenchmarkDocument(b *testing.B) {
 	d := done()
-	text, err := d.Encode()
+	text, err := EncodeDocument(d)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for name, f := range map[string]func() error{
-		"encode/codec":         func() error { _, err := d.Encode(); return err },
+		"encode/codec":         func() error { _, err := EncodeDocument(d); return err },
 		"encode/encoding-json": func() error { _, err := plainjson.Marshal(d); return err },
 		"decode/codec":         func() error { _, err := DecodeDocument(text); return err },
 		"decode/encoding-json": func() error { var d Document; return strict.Unmarshal(text, &d) },

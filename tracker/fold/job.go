@@ -102,7 +102,7 @@ func (j *Job) calls(s job.State) bool {
 
 // Document encodes the public document. Store, view, gateways and clients all get these bytes.
 func (j *Job) Document() []byte {
-	doc, err := j.Doc.Encode()
+	doc, err := job.EncodeDocument(&j.Doc)
 	if err != nil {
 		// Unreachable, see writable. If it happens all the same, one job has a document without
 		// times, and its partition goes on.
@@ -110,7 +110,7 @@ func (j *Job) Document() []byte {
 		short := job.Document{
 			JobID: d.JobID, Type: d.Type, State: d.State, Attempt: d.Attempt, MaxAttempts: d.MaxAttempts,
 		}
-		doc, _ = short.Encode()
+		doc, _ = job.EncodeDocument(&short)
 	}
 	return doc
 }
