@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/audit"
@@ -36,7 +37,7 @@ var auditDeeds = map[event.Type]audit.Deed{
 // traceable returns the context in which a request's deeds are done: with the request's ID, and going on when its
 // client leaves.
 func traceable(w http.ResponseWriter, r *http.Request) context.Context {
-	return session.WithRequest(context.WithoutCancel(r.Context()), w.Header().Get(requestIDHeader))
+	return session.WithRequest(context.WithoutCancel(r.Context()), w.Header().Get(problem.RequestIDHeader))
 }
 
 // deedOf returns the record of a deed of an identity.

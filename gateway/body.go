@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -106,7 +107,7 @@ func (g *Gateway) waitFor(
 	w.Header().Set(preferenceApplied, waitApplied(wait))
 	ctx, cancel := g.untilDrain(r.Context(), wait)
 	defer cancel()
-	request := getRequest(jobID, id.Scope(auth.Read))
+	request := id.Scope(auth.Read).GetRequest(jobID)
 	request.MinVersion, request.UntilTerminal = version, true
 	got, err := g.up.Get(ctx, request)
 	if err != nil || !got.Job.Terminal {
@@ -126,7 +127,7 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64
 		if name, found := wire.Job(body.Bytes()); found {
 			t, known := g.types[name]
 			if !known {
-				return none, unknownType(name)
+				return none, problem.UnknownType(name)
 			}
 			limit = int64(t.MaxPayload + bodyOverhead)
 		}

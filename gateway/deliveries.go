@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -28,7 +29,7 @@ func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
 	}
 	deliveries, err := g.deliveries(r.Context(), got.Job.Tenant, got.Deliveries)
 	if err != nil {
-		g.problem(w, trackerProblem(err))
+		g.problem(w, problem.OfTracker(err))
 		return
 	}
 	g.answer(w, frame.Deliveries{JobID: got.Job.JobId, Deliveries: deliveries})
@@ -44,7 +45,7 @@ func (g *Gateway) deliveries(
 	for i, d := range known {
 		all[i] = frame.Delivery{DeliveryID: d.JobId, Event: webhook.EventType(job.State(d.State)), Version: d.Version}
 		asked.Go(func() {
-			got, err := g.read(ctx, getRequest(d.JobId, auth.TenantScope(tenant)), 0)
+			got, err := g.read(ctx, auth.TenantScope(tenant).GetRequest(d.JobId), 0)
 			switch {
 			case err == nil:
 				all[i].Job = got.Job.Document

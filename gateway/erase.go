@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -43,12 +44,12 @@ func (g *Gateway) Erase(ctx context.Context, id auth.Identity, jobID string) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
-	get := getRequest(jobID, id.Scope(auth.Erase))
+	get := id.Scope(auth.Erase).GetRequest(jobID)
 	now, at, err := g.up.Find(ctx, get)
 	if err != nil {
-		return trackerProblem(err)
+		return problem.OfTracker(err)
 	}
-	doc, err := decodeDocument(now.Job)
+	doc, err := upstream.Document(now.Job)
 	if err != nil {
 		return err
 	}
@@ -60,11 +61,11 @@ func (g *Gateway) Erase(ctx context.Context, id auth.Identity, jobID string) err
 	}
 	if err := g.noteFirst(ctx, deed); err != nil {
 		g.log.Warn("audit record of an erasure is not known to be written", "job", jobID, "err", err)
-		return indeterminate(jobID)
+		return problem.Indeterminate(jobID)
 	}
 	if err := g.removeBlobs(ctx, jobID, now.Life); err != nil {
 		g.log.Warn("blobs of an erased job not removed, the tracker will try", "job", jobID, "err", err)
-		return unavailable("the job is erased; its payload and result are removed once the blob store answers")
+		return problem.Unavailable("the job is erased; its payload and result are removed once the blob store answers")
 	}
 	return nil
 }
@@ -77,7 +78,7 @@ func (g *Gateway) eraseFound(
 		return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", state))
 	}
 	if err := g.kafkaUp.err(); err != nil {
-		return unavailable(err.Error())
+		return problem.Unavailable(err.Error())
 	}
 	version, err := g.appendOrder(ctx, at.Names(), &event.Event{
 		Type: event.Erased, JobID: get.JobId, Life: now.Life, Round: int(now.Round),
@@ -91,7 +92,7 @@ func (g *Gateway) eraseFound(
 		return frame.NewProblem(code.InvalidState, "the job was retried before it could be erased")
 	case connect.CodeOf(err) != connect.CodeNotFound:
 		g.log.Warn("order's outcome is not known", "job", get.JobId, "order", event.Erased, "err", err)
-		return indeterminate(get.JobId)
+		return problem.Indeterminate(get.JobId)
 	}
 	return nil
 }

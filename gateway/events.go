@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -111,7 +112,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 	answers, err := s.Answers(ctx)
 	cancel()
 	if err != nil {
-		g.problem(w, unavailable("the tracker does not answer"))
+		g.problem(w, problem.Unavailable("the tracker does not answer"))
 		return
 	}
 	var refused []sse.Answer
@@ -127,7 +128,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 	if len(refused) > 0 && (of.frames || len(refused) == len(answers)) {
 		p := frame.NewProblem(worth(refused), "")
 		if p.Retryable {
-			p.RetryAfter = retryAfter.Seconds()
+			p.RetryAfter = problem.RetryAfter.Seconds()
 		}
 		g.problem(w, p)
 		return

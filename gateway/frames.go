@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -111,7 +112,7 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request, limit int64) 
 // welcome returns the first frame of a stream of frames. The connection's name is the ID of the request.
 func (g *Gateway) welcome(w http.ResponseWriter) frame.WelcomeFrame {
 	return frame.WelcomeFrame{
-		Type: frame.Welcome, Connection: w.Header().Get(requestIDHeader), Protocol: frame.Protocol,
+		Type: frame.Welcome, Connection: w.Header().Get(problem.RequestIDHeader), Protocol: frame.Protocol,
 		PingInterval: g.cfg.PingInterval.Seconds(),
 		Limits: frame.Limits{FrameBytes: g.cfg.FrameBytes, Subscriptions: g.cfg.Subscriptions,
 			InFlightSubmits: g.cfg.InFlightSubmits},

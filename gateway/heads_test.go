@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -138,7 +139,7 @@ func TestWhatNoHandlerSees(t *testing.T) {
 					if c.code != "" && json.Unmarshal(body, &p) != nil || err != nil || r.StatusCode != c.status ||
 						string(p.Code) != c.code ||
 						c.code != "" && (p.Status != c.status || r.Header.Get("Content-Type") != "application/problem+json" ||
-							r.Header.Get(requestIDHeader) == "") {
+							r.Header.Get(problem.RequestIDHeader) == "") {
 						t.Errorf("%s: %d %v %q, %v", c.what, r.StatusCode, r.Header, body, err)
 					}
 				}

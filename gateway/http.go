@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -154,7 +155,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (g *Gateway) problem(w http.ResponseWriter, err error) {
 	var p frame.Problem
 	if !errors.As(err, &p) {
-		g.log.Error("request failed", "request", w.Header().Get(requestIDHeader), "err", err)
+		g.log.Error("request failed", "request", w.Header().Get(problem.RequestIDHeader), "err", err)
 		p = frame.NewProblem(code.Internal, "")
 	}
 	p.Status = p.Code.Info().HTTP
@@ -256,9 +257,9 @@ func (g *Gateway) getJob(w http.ResponseWriter, r *http.Request) {
 		}
 		defer g.limits.CloseSession(id.Tenant, id.Account())
 	}
-	got, err := g.read(r.Context(), getRequest(jobID, id.Scope(auth.Read)), wait)
+	got, err := g.read(r.Context(), id.Scope(auth.Read).GetRequest(jobID), wait)
 	if err != nil {
-		g.problem(w, trackerProblem(err))
+		g.problem(w, problem.OfTracker(err))
 		return
 	}
 	if wait > 0 {
@@ -307,7 +308,7 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 	refuseWith := func(p frame.Problem) {
 		g.metrics.handshakes.WithLabelValues(string(p.Code)).Inc()
 		if p.Retryable && p.RetryAfter == 0 {
-			p.RetryAfter = retryAfter.Seconds()
+			p.RetryAfter = problem.RetryAfter.Seconds()
 		}
 		g.problem(w, p)
 	}

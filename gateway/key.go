@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/google/uuid"
 
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -50,7 +51,7 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 	}, len(s.former))
 	var asked sync.WaitGroup
 	for i, former := range s.former {
-		asked.Go(func() { formers[i].got, formers[i].err = g.up.Get(ctx, getRequest(former, s.scope())) })
+		asked.Go(func() { formers[i].got, formers[i].err = g.up.Get(ctx, s.scope().GetRequest(former)) })
 	}
 	r, err := g.reserveID(ctx, s)
 	asked.Wait()
@@ -69,7 +70,7 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 		if reserved && connect.CodeOf(formers[i].err) != connect.CodeNotFound {
 			g.unreserve(ctx, s)
 			g.logOf(ctx).Warn("key not looked up", "job", former, "err", formers[i].err)
-			return nil, unavailable("no tracker answers for this key")
+			return nil, problem.Unavailable("no tracker answers for this key")
 		}
 	}
 	return r, err
@@ -86,7 +87,7 @@ func (g *Gateway) reserveID(ctx context.Context, s *submission) (*trackerpb.Rese
 	}
 	if err != nil {
 		g.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
-		return nil, unavailable("no tracker answers for this key")
+		return nil, problem.Unavailable("no tracker answers for this key")
 	}
 	if r.Closed {
 		return nil, errClosed

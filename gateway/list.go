@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
@@ -131,7 +132,7 @@ func (g *Gateway) askLanes(ctx context.Context, system *lanes, names ...string) 
 	found, err := system.get(ctx, names...)
 	if err != nil {
 		g.log.Warn("lanes are not known", "err", err)
-		return nil, unavailable("Kafka does not answer")
+		return nil, problem.Unavailable("Kafka does not answer")
 	}
 	return found, nil
 }
@@ -142,7 +143,7 @@ func queryProblem(err error) error {
 	if connect.CodeOf(err) == connect.CodeInvalidArgument {
 		return fmt.Errorf("ask trackers: %w", err)
 	}
-	return trackerProblem(err)
+	return problem.OfTracker(err)
 }
 
 // answerList writes a page without making a copy of it: it writes the trackers' documents one by one, and releases each

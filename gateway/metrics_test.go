@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -131,7 +132,7 @@ func TestWhatIsCounted(t *testing.T) {
 			[]string{p + "submits_total outcome=rejected"},
 		},
 		{
-			"no answer", func(m *metrics) { m.submitted(indeterminate("x"), 0) },
+			"no answer", func(m *metrics) { m.submitted(problem.Indeterminate("x"), 0) },
 			[]string{p + "submits_total outcome=indeterminate"},
 		},
 		{"a bug", func(m *metrics) { m.submitted(errors.New("x"), 0) }, []string{p + "submits_total outcome=rejected"}},

@@ -8,6 +8,7 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/rs/cors"
 
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -15,9 +16,8 @@ import (
 // This file has the middleware that every request passes through.
 
 const (
-	requestIDHeader = "X-Request-Id"
-	corsMaxAge      = 600  // seconds that a browser keeps the answer to a preflight
-	gzipMinBytes    = 1400 // smaller answers fit into one packet anyway
+	corsMaxAge   = 600  // seconds that a browser keeps the answer to a preflight
+	gzipMinBytes = 1400 // smaller answers fit into one packet anyway
 )
 
 var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
@@ -27,11 +27,11 @@ var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 // other site the request's URL, which may have a grant.
 func identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(requestIDHeader)
+		id := r.Header.Get(problem.RequestIDHeader)
 		if !requestIDs.MatchString(id) {
 			id = uuid.NewString()
 		}
-		w.Header().Set(requestIDHeader, id)
+		w.Header().Set(problem.RequestIDHeader, id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {
@@ -64,9 +64,9 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 		AllowOriginFunc: g.origins.allow,
 		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type", frame.KeyHeader, "If-None-Match", lastEventID, "Prefer",
-			"Range", frame.TraceparentHeader, frame.TracestateHeader, requestIDHeader},
+			"Range", frame.TraceparentHeader, frame.TracestateHeader, problem.RequestIDHeader},
 		ExposedHeaders: []string{"Content-Disposition", "Content-Range", "ETag", "Location", preferenceApplied, "Retry-After",
-			frame.AsOfHeader, frame.WarningHeader, requestIDHeader},
+			frame.AsOfHeader, frame.WarningHeader, problem.RequestIDHeader},
 		MaxAge:               corsMaxAge,
 		OptionsSuccessStatus: http.StatusNoContent,
 	}).Handler(next)

@@ -2,20 +2,20 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"connectrpc.com/connect"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
-	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // An order is a cancel or a retry. Orders are limited by a rate per user; a retry, which makes an open job, is also
@@ -99,15 +99,15 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope
 	var none frame.AckFrame
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
 	defer cancel()
-	now, at, err := g.up.Find(ctx, getRequest(jobID, scope))
+	now, at, err := g.up.Find(ctx, scope.GetRequest(jobID))
 	if connect.CodeOf(err) == connect.CodeNotFound && g.mayRead(ctx, id, scope, jobID) {
 		return none, 0, frame.NewProblem(code.Forbidden,
 			fmt.Sprintf("the token does not permit this for jobs of others: it needs %s", auth.CancelTenant))
 	}
 	if err != nil {
-		return none, 0, trackerProblem(err)
+		return none, 0, problem.OfTracker(err)
 	}
-	doc, err := decodeDocument(now.Job)
+	doc, err := upstream.Document(now.Job)
 	if err != nil {
 		return none, 0, err
 	}
@@ -119,14 +119,14 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope
 		return none, 0, err
 	}
 	if err := g.kafkaUp.err(); err != nil {
-		return none, 0, unavailable(err.Error())
+		return none, 0, problem.Unavailable(err.Error())
 	}
 	version, err = g.appendOrder(ctx, at.Names(), &event.Event{Type: t, JobID: jobID, Life: now.Life,
 		Round: int(now.Round)})
 	if err != nil {
 		return none, 0, err
 	}
-	get := getRequest(jobID, scope)
+	get := scope.GetRequest(jobID)
 	get.MinVersion = version
 	then, err := at.Get(ctx, get)
 	switch {
@@ -134,9 +134,9 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope
 		return none, 0, frame.NewProblem(code.NotFound, "") // the job expired before the order was folded
 	case err != nil:
 		g.log.Warn("order's outcome is not known", "job", jobID, "order", t, "err", err)
-		return none, 0, indeterminate(jobID)
+		return none, 0, problem.Indeterminate(jobID)
 	}
-	if doc, err = decodeDocument(then.Job); err != nil {
+	if doc, err = upstream.Document(then.Job); err != nil {
 		return none, 0, err
 	}
 	if err := outcome(verdict{doc: doc, round: then.Round, saw: now.Round}); err != nil {
@@ -152,7 +152,7 @@ func (g *Gateway) mayRead(ctx context.Context, id auth.Identity, ordered *auth.S
 	if !id.May(auth.Read) || ordered.Covers(reads) {
 		return false
 	}
-	_, err := g.up.Get(ctx, getRequest(jobID, reads))
+	_, err := g.up.Get(ctx, reads.GetRequest(jobID))
 	return err == nil
 }
 
@@ -168,15 +168,7 @@ func (g *Gateway) appendOrder(ctx context.Context, names topic.Names, e *event.E
 	g.kafkaUp.observe(err)
 	if err != nil {
 		g.log.Warn("order's outcome is not known", "job", e.JobID, "order", e.Type, "err", err)
-		return 0, indeterminate(e.JobID)
+		return 0, problem.Indeterminate(e.JobID)
 	}
 	return rec.Offset + 1, nil
-}
-
-func decodeDocument(j *trackerpb.Job) (*job.Document, error) {
-	var doc job.Document
-	if err := json.Unmarshal(j.Document, &doc); err != nil {
-		return nil, fmt.Errorf("document of job %s: %w", j.JobId, err)
-	}
-	return &doc, nil
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -64,7 +65,7 @@ func (p *pace) turn(ctx context.Context) error {
 
 // comeBack returns a refusal with a random time to come back, between one and two times wait.
 func comeBack(wait time.Duration, detail string) error {
-	problem := frame.NewProblem(code.Overloaded, detail)
-	problem.RetryAfter = (wait + time.Duration(rand.Int64N(int64(max(wait, retryAfter))))).Seconds()
-	return problem
+	p := frame.NewProblem(code.Overloaded, detail)
+	p.RetryAfter = (wait + time.Duration(rand.Int64N(int64(max(wait, problem.RetryAfter))))).Seconds()
+	return p
 }

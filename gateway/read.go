@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -45,17 +46,12 @@ func (g *Gateway) readNow(
 			return nil, id, false
 		}
 	}
-	got, err := g.read(r.Context(), getRequest(jobID, id.Scope(auth.Read)), 0)
+	got, err := g.read(r.Context(), id.Scope(auth.Read).GetRequest(jobID), 0)
 	if err != nil {
-		g.problem(w, trackerProblem(err))
+		g.problem(w, problem.OfTracker(err))
 		return nil, id, false
 	}
 	return got, id, true
-}
-
-// getRequest returns a request for a job that is in a scope.
-func getRequest(jobID string, scope *auth.Scope) *trackerpb.GetRequest {
-	return &trackerpb.GetRequest{JobId: jobID, Tenant: scope.Tenant, Scope: scope.Proto()}
 }
 
 // read gets a job from its tracker, when it has ended or after wait. A drain ends the wait early: the client then gets

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/ackwire/ackwire/blobs"
+	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -20,7 +22,7 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	doc, err := decodeDocument(got.Job)
+	doc, err := upstream.Document(got.Job)
 	if err != nil {
 		g.problem(w, err)
 		return
@@ -52,7 +54,7 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) serveBlob(w http.ResponseWriter, r *http.Request, doc *job.Document, b *trackerpb.Blob) {
 	if g.blobs == nil {
 		g.log.Error("result is in a blob store, and this gateway has none", "job", doc.JobID)
-		g.problem(w, unavailable("this gateway has no blob store"))
+		g.problem(w, problem.Unavailable("this gateway has no blob store"))
 		return
 	}
 	content, err := g.blobs.Open(r.Context(), b.Key)
@@ -63,7 +65,7 @@ func (g *Gateway) serveBlob(w http.ResponseWriter, r *http.Request, doc *job.Doc
 		return
 	case err != nil:
 		g.log.Warn("result not read", "job", doc.JobID, "err", err)
-		g.problem(w, unavailable("the blob store does not answer"))
+		g.problem(w, problem.Unavailable("the blob store does not answer"))
 		return
 	}
 	defer func() { _ = content.Close() }()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -252,7 +253,7 @@ func (g *Gateway) boundStreams(next http.Handler) http.Handler {
 		if g.streaming.Add(1) > int64(g.cfg.Connections) {
 			g.metrics.turnedAway(limits.Connections)
 			p := frame.NewProblem(code.Overloaded, "no more requests are taken now")
-			p.RetryAfter = retryAfter.Seconds()
+			p.RetryAfter = problem.RetryAfter.Seconds()
 			g.problem(w, p)
 			return
 		}

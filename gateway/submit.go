@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -89,7 +90,7 @@ func (g *Gateway) submitHeld(
 // hold admits a submit of that many bytes before it is read and checked, so that a refusal costs almost nothing.
 func (g *Gateway) hold(ctx context.Context, id auth.Identity, bytes int64) (limits.Submit, error) {
 	if err := g.kafkaUp.err(); err != nil {
-		return limits.Submit{}, unavailable(err.Error())
+		return limits.Submit{}, problem.Unavailable(err.Error())
 	}
 	return g.limits.BeginSubmit(ctx, id.Tenant, bytes)
 }
@@ -143,7 +144,7 @@ func (g *Gateway) write(ctx context.Context, s *submission) (frame.AckFrame, int
 	}
 	ack, version, err := g.writeReserved(ctx, s)
 	if errors.Is(err, errClosed) {
-		err = unavailable("new keys belong to a topic prefix that this gateway does not know")
+		err = problem.Unavailable("new keys belong to a topic prefix that this gateway does not know")
 	}
 	return ack, version, err
 }
@@ -188,7 +189,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	t, ok := g.types[r.Job]
 	switch {
 	case !ok:
-		return nil, unknownType(r.Job)
+		return nil, problem.UnknownType(r.Job)
 	case !id.MaySubmit(r.Job):
 		return nil, frame.NewProblem(code.Forbidden, "the grant does not permit to submit jobs of this type")
 	}
@@ -245,10 +246,6 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	}, nil
 }
 
-func unknownType(name string) error {
-	return frame.NewProblem(code.UnknownJobType, fmt.Sprintf("%.64q is not a job type here", name))
-}
-
 // overrides applies the submit's own timeout and deadline to its type's policy.
 func overrides(p job.Policy, r frame.SubmitRequest) (job.Policy, error) {
 	for _, o := range []struct {
@@ -300,7 +297,7 @@ func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 	key := event.PayloadFolder(s.jobID, s.request.Life) + strings.TrimPrefix(s.request.PayloadHash, hashPrefix)
 	if err := g.blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload)); err != nil {
 		g.logOf(ctx).Warn("payload not stored", "job", s.jobID, "err", err)
-		return unavailable("the payload could not be stored")
+		return problem.Unavailable("the payload could not be stored")
 	}
 	s.request.PayloadBlob, s.payload = key, []byte{}
 	return nil
@@ -338,10 +335,10 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 	case errors.Is(err, kafka.ErrRefused):
 		g.logOf(ctx).Warn("request refused", "job", s.jobID, "err", err)
 		g.dropPayload(ctx, s)
-		return event.Position{}, unavailable("the request was not written")
+		return event.Position{}, problem.Unavailable("the request was not written")
 	case err != nil:
 		g.logOf(ctx).Warn("request's outcome is not known", "job", s.jobID, "err", err)
-		return event.Position{}, indeterminate(s.jobID)
+		return event.Position{}, problem.Indeterminate(s.jobID)
 	}
 	return event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}, nil
 }
@@ -363,7 +360,7 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 	g.kafkaUp.observe(err)
 	if err != nil {
 		g.logOf(ctx).Warn("accepted's outcome is not known", "job", s.jobID, "err", err)
-		return 0, indeterminate(s.jobID) // the request is there: the job may still run
+		return 0, problem.Indeterminate(s.jobID) // the request is there: the job may still run
 	}
 	s.to.Written(rec.Partition, rec.Offset+1)
 	return rec.Offset + 1, nil
@@ -374,7 +371,7 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 func (g *Gateway) verdict(
 	ctx context.Context, s *submission, request event.Position, version int64,
 ) (frame.AckFrame, int64, error) {
-	get := getRequest(s.jobID, s.scope())
+	get := s.scope().GetRequest(s.jobID)
 	get.MinVersion = version
 	r, err := s.to.Get(ctx, get)
 	if connect.CodeOf(err) == connect.CodeNotFound {
@@ -385,7 +382,7 @@ func (g *Gateway) verdict(
 	}
 	if err != nil {
 		g.logOf(ctx).Warn("verdict not known", "job", s.jobID, "err", err)
-		return frame.AckFrame{}, 0, indeterminate(s.jobID)
+		return frame.AckFrame{}, 0, problem.Indeterminate(s.jobID)
 	}
 	src := r.Source
 	if src != nil && src.Topic == request.Topic && src.Partition == request.Partition && src.Offset == request.Offset {
@@ -402,7 +399,7 @@ func (s *submission) existing(j *trackerpb.Job, hash string) (frame.AckFrame, in
 	if hash != s.request.PayloadHash {
 		return frame.AckFrame{}, 0, frame.NewProblem(code.IdempotencyKeyReused, "the key was used with another payload")
 	}
-	doc, err := decodeDocument(j)
+	doc, err := upstream.Document(j)
 	if err != nil {
 		return frame.AckFrame{}, 0, err
 	}
@@ -420,30 +417,3 @@ func (s *submission) ack() frame.AckFrame {
 }
 
 func statusURL(jobID string) string { return "/v1/jobs/" + jobID }
-
-// retryAfter is what clients are told to wait when something is away.
-const retryAfter = time.Second
-
-func unavailable(detail string) error {
-	p := frame.NewProblem(code.Unavailable, detail)
-	p.RetryAfter = retryAfter.Seconds()
-	return p
-}
-
-func indeterminate(jobID string) error {
-	p := frame.NewProblem(code.Indeterminate, "the broker did not answer in time")
-	p.JobID, p.RetryAfter = jobID, retryAfter.Seconds()
-	return p
-}
-
-// trackerProblem gives an upstream error its code.
-func trackerProblem(err error) error {
-	switch connect.CodeOf(err) {
-	case connect.CodeNotFound, connect.CodeInvalidArgument:
-		return frame.NewProblem(code.NotFound, "")
-	case connect.CodeUnavailable, connect.CodeFailedPrecondition, connect.CodeDeadlineExceeded, connect.CodeCanceled:
-		return unavailable("the tracker does not answer")
-	default:
-		return fmt.Errorf("ask tracker: %w", err)
-	}
-}

@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
@@ -87,7 +88,7 @@ func (g *Gateway) redeem(ctx context.Context, ticket string) (auth.Identity, err
 	case connect.CodeOf(err) == connect.CodeNotFound:
 		return auth.Identity{}, frame.NewProblem(code.Unauthenticated, "the ticket is used, too old, or none")
 	case err != nil:
-		return auth.Identity{}, trackerProblem(err)
+		return auth.Identity{}, problem.OfTracker(err)
 	}
 	var kept ticketIdentity
 	if err := json.Unmarshal(taken.Identity, &kept); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -47,7 +48,7 @@ func (c WaitingConfig) budget() *budget.Budget {
 func (g *Gateway) load(ctx context.Context, scope *auth.Scope, jobID string) (*trackerpb.Job, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
 	defer cancel()
-	got, err := g.up.Get(ctx, getRequest(jobID, scope))
+	got, err := g.up.Get(ctx, scope.GetRequest(jobID))
 	switch {
 	case err == nil:
 		return got.Job, nil
@@ -71,7 +72,7 @@ func (g *Gateway) beginList(id auth.Identity) (done func(), err error) {
 		account.Close()
 		g.metrics.turnedAway(limits.ListBytes)
 		p := frame.NewProblem(code.Overloaded, "too many pages of the user or tenant are not read yet")
-		p.RetryAfter = retryAfter.Seconds()
+		p.RetryAfter = problem.RetryAfter.Seconds()
 		return nil, p
 	}
 	return account.Close, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -29,7 +30,7 @@ func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
 
 // why returns what a job waits for. It asks Kafka only if the job waits for a worker.
 func (g *Gateway) why(ctx context.Context, id auth.Identity, got *trackerpb.GetResponse) (*frame.Why, error) {
-	doc, err := decodeDocument(got.Job)
+	doc, err := upstream.Document(got.Job)
 	if err != nil {
 		return nil, err
 	}

@@ -123,3 +123,8 @@ func (i Identity) MaySubmit(jobType string) bool {
 	g := i.Grant
 	return g == nil || len(g.Jobs) == 0 && (len(g.Types) == 0 || slices.Contains(g.Types, jobType))
 }
+
+// GetRequest returns a request for a job that is in the scope.
+func (s *Scope) GetRequest(jobID string) *trackerpb.GetRequest {
+	return &trackerpb.GetRequest{JobId: jobID, Tenant: s.Tenant, Scope: s.Proto()}
+}

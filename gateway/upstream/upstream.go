@@ -3,7 +3,9 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,6 +20,7 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/wake"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
@@ -377,4 +380,13 @@ func worthAnother(err error) bool {
 		return true
 	}
 	return !connect.IsWireError(err)
+}
+
+// Document decodes the document of a job that a tracker has answered with.
+func Document(j *trackerpb.Job) (*job.Document, error) {
+	var doc job.Document
+	if err := json.Unmarshal(j.Document, &doc); err != nil {
+		return nil, fmt.Errorf("document of job %s: %w", j.JobId, err)
+	}
+	return &doc, nil
 }
