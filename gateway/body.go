@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/tracing"
@@ -136,7 +137,7 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		g.metrics.TooSlowToSend()
-		return none, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", bodyTimeout))
+		return none, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", conns.BodyTimeout))
 	case err != nil && !errors.Is(err, io.EOF):
 		return none, frame.NewProblem(code.InvalidFrame, "the body could not be read")
 	case int64(body.Len()) > limit:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/sse"
@@ -84,7 +85,7 @@ func TestClientsMakeNoLabels(t *testing.T) {
 		known := map[string][]string{
 			"type": append(meter.Words(clientFrames), otherFrame), "route": routes, "bound": meter.Words(limits.All),
 			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"}, handshakes,
-				[]string{shaken, shakePlain, shakeTimedOut, shakeTooLarge, shakeFailed}),
+				conns.Handshakes),
 			"reason": slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons),
 				meter.Words(session.NoCompressions)),
 			"code": append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"}, "topic": {w.names.Status(),

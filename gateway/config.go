@@ -13,6 +13,7 @@ import (
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/origin"
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/peers"
@@ -138,7 +139,7 @@ func (c Config) Validate() error {
 	}
 	problems = append(problems, c.Auth.Validate(c.Listen), c.Internal.Validate())
 	for _, pattern := range c.AllowedOrigins {
-		if _, err := parseOrigin(pattern); err != nil {
+		if err := origin.Check(pattern); err != nil {
 			problem("allowed-origins: %q: %w", pattern, err)
 		}
 	}

@@ -26,24 +26,12 @@ const (
 // thing that the server does when its context ends.
 type drainOnClose struct {
 	net.Listener
-	g *Gateway
-}
-
-// Accept implements net.Listener.
-func (d *drainOnClose) Accept() (net.Conn, error) {
-	conn, err := d.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if d.g.pair != nil { // tlsListener has wrapped it
-		return conn, nil
-	}
-	return &headConn{Conn: conn, g: d.g}, nil
+	drain func()
 }
 
 // Close implements net.Listener.
 func (d *drainOnClose) Close() error {
-	d.g.beginDrain()
+	d.drain()
 	return d.Listener.Close()
 }
 

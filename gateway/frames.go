@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/gateway/wire"
@@ -100,7 +101,7 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request, limit int64) 
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		g.metrics.TooSlowToSend()
-		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", bodyTimeout))
+		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", conns.BodyTimeout))
 	case err != nil:
 		return nil, frame.NewProblem(code.InvalidFrame, "the body could not be read")
 	case int64(len(body)) > limit:

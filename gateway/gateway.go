@@ -19,9 +19,11 @@ import (
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/budget"
+	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/mine"
+	"github.com/ackwire/ackwire/gateway/origin"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/certs"
@@ -52,7 +54,7 @@ type Gateway struct {
 	log       *slog.Logger
 	names     topic.Names
 	types     jobtypes.Set
-	origins   origins
+	origins   origin.Set
 	idKeys    idKeys
 	verifier  *auth.Verifier
 	metrics   *metrics
@@ -63,9 +65,7 @@ type Gateway struct {
 	mine      *mine.Index
 	limits    *limits.Limits
 	waiting   *budget.Budget // for the bytes that wait to be written to clients
-	conns     *connections
-	strangers *strangers
-	longLines *strangers // connections with a long request line that is not complete yet
+	conns     *conns.Conns
 	pace      *pace
 	peers     *peers.Client
 	pair      *certs.Pair  // the listener's certificate; nil without TLS
@@ -103,7 +103,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	}
 	cfg.SubmitTimeout = cfg.submitTimeout()
 	bounds := cfg.Kafka.Bounds()
-	allowed, err := parseOrigins(cfg.AllowedOrigins)
+	allowed, err := origin.Parse(cfg.AllowedOrigins)
 	if err != nil {
 		return nil, err
 	}
@@ -153,15 +153,17 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		}
 	}
 	g.kafkaUp.down(errStarting)
-	g.strangers = newStrangers(cfg.Strangers, cfg.AddressStrangers, func(b limits.Bound) { g.metrics.turnedAway(b) })
-	g.metrics = newMetrics(env.Metrics, g.watched, g.strangers.size, func() int {
+	g.metrics = newMetrics(env.Metrics, g.watched, func() int {
 		if up := g.streams.Load(); up != nil {
 			return up.Streams()
 		}
 		return 0
 	})
-	g.longLines = newStrangers(maxLongLines, 0, func(limits.Bound) { g.metrics.turnedAway(limits.LongLines) })
-	g.conns = newConnections(cfg.Connections, g.strangers, g.metrics)
+	g.conns = conns.New(conns.Config{
+		Connections: cfg.Connections, Strangers: cfg.Strangers, AddressStrangers: cfg.AddressStrangers,
+		PingInterval: cfg.PingInterval, TurnedAway: g.metrics.turnedAway, Refused: g.metrics.refused,
+		Log: g.log, Metrics: env.Metrics,
+	})
 	g.pace = newPace(cfg.HandshakeRate, g.metrics.turnedAway, g.drain)
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, bounds.Slack, g.openJobs, g.metrics.turnedAway)
 	g.waiting = cfg.Waiting.budget()
@@ -273,19 +275,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.closeSessions()
 	})
 
-	if g.pair != nil {
-		l = g.listenTLS(l, g.pair)
-	}
 	g.log.Info("gateway serves", "address", addr)
-	err = service.ServeHTTPUntil(serving, &http.Server{
-		Handler:        g.handler(),
-		ConnState:      g.conns.changed,
-		ConnContext:    withConn,
-		HTTP2:          g.http2Config(),
-		MaxHeaderBytes: maxRequestLine + maxHeaders, // headConn bounds each of them
-		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		BaseContext:    func(net.Listener) context.Context { return work },
-	}, &drainOnClose{Listener: l, g: g}, g.cfg.SubmitTimeout+settleMore)
+	server := g.conns.Server(g.handler())
+	server.ErrorLog = slog.NewLogLogger(g.log.Handler(), slog.LevelDebug)
+	server.BaseContext = func(net.Listener) context.Context { return work }
+	l = &drainOnClose{Listener: g.conns.Listen(l, g.pair), drain: g.beginDrain}
+	err = service.ServeHTTPUntil(serving, server, l, g.cfg.SubmitTimeout+settleMore)
 	g.beginDrain() // also when serving failed
 	stopStart()
 	starting.Wait()
@@ -355,10 +350,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 			return err
 		}
 	}
-	var addr net.Addr
-	if conn := connOf(r.Context()); conn != nil {
-		addr = conn.RemoteAddr()
-	}
+	addr := conns.AddrOf(r.Context())
 	s, err := session.Accept(w, r, uuid.NewString(), &g.sessions, identity)
 	if err != nil {
 		if identity != nil {
@@ -381,18 +373,18 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, identity *auth.I
 	g.served.Add(1)
 	g.mu.Unlock()
 	g.metrics.sessions.Inc()
-	var waiting *stranger
+	var waiting *conns.Stranger
 	if identity == nil {
-		waiting = g.strangers.enter(addr, func() { s.Close(code.CloseTryAgainLater) })
+		waiting = g.conns.Enter(addr, func() { s.Close(code.CloseTryAgainLater) })
 		if waiting == nil {
 			s.Close(code.CloseTryAgainLater)
 		}
-		s.Proved = func() { g.strangers.leave(waiting) }
+		s.Proved = func() { g.conns.Leave(waiting) }
 	}
 	// The session runs in goroutines of its own: the handler's has a large stack, and buffers of net/http.
 	s.Start(func() {
 		defer g.served.Done()
-		g.strangers.leave(waiting)
+		g.conns.Leave(waiting)
 		g.mu.Lock()
 		delete(g.wheel[slot], s)
 		delete(g.open, s)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -163,13 +164,13 @@ func TestLongRequestLinesHaveABound(t *testing.T) {
 		for range clients {
 			s := w.slow("a line without an end")
 			_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
-			_, _ = s.conn.Write([]byte("GET /v1/events?" + strings.Repeat("x", maxRequestLine-100)))
+			_, _ = s.conn.Write([]byte("GET /v1/events?" + strings.Repeat("x", conns.MaxRequestLine-100)))
 		}
 		runtime.GC()
 		if grown := heapInUse() - before; grown > bound {
 			t.Errorf("they hold %d MB, want at most %d MB", grown>>20, bound>>20)
 		}
-		if n := w.gauge("ackwire_gateway_turned_away_total", "long_request_lines"); n != clients-maxLongLines {
+		if n := w.gauge("ackwire_gateway_turned_away_total", "long_request_lines"); n != clients-conns.MaxLongLines {
 			t.Errorf("%v made room", n)
 		}
 		if a := w.http(http.MethodGet, path, nil, nil); a.status != http.StatusOK ||

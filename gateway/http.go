@@ -85,7 +85,7 @@ func (g *Gateway) handler() http.Handler {
 		g.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		g.metrics.request(otherRoute, http.StatusNotFound, 0, false)
 	})
-	return g.conns.guarded(identified(g.boundStreams(g.leavingSaid(g.crossOrigin(g.readable(mux))))))
+	return identified(g.boundStreams(g.leavingSaid(g.crossOrigin(g.readable(mux)))))
 }
 
 // serveRoute returns the handler of a route, which counts its requests.
@@ -200,7 +200,7 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request, needed auth.P
 // permitted notes that the request's client has an identity, and reports whether that has a permission. If not it
 // answers 403.
 func (g *Gateway) permitted(w http.ResponseWriter, r *http.Request, id auth.Identity, needed auth.Permissions) bool {
-	g.conns.proved(connOf(r.Context()))
+	g.conns.Proved(r.Context())
 	if !id.May(needed) {
 		g.problem(w, forbidden(needed))
 		return false
@@ -313,7 +313,7 @@ func (g *Gateway) socket(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, p)
 	}
 	refuse := func(c code.Code, detail string) { refuseWith(frame.NewProblem(c, detail)) }
-	if !g.originAllowed(r) {
+	if !g.origins.Allow(r) {
 		refuse(code.Forbidden, "pages of this origin may not open a socket")
 		return
 	}
@@ -370,9 +370,6 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, who *auth.Iden
 	}
 }
 
-// maxReason bounds the text about a bad handshake, parts of which come from the client.
-const maxReason = 200
-
 // noHandshake returns the error for a request that is not a WebSocket handshake.
 func noHandshake(err error) error {
 	no, ok := errors.AsType[*session.NoHandshake](err)
@@ -385,7 +382,7 @@ func noHandshake(err error) error {
 		return frame.NewProblem(code.Internal, "")
 	}
 	reason := no.Error()
-	return frame.NewProblem(code.InvalidFrame, text.Clip(reason, maxReason))
+	return frame.NewProblem(code.InvalidFrame, text.Clip(reason, problem.MaxReason))
 }
 
 // localPage reports whether a request without a token may come from a program or page of this machine. It refuses pages
@@ -395,5 +392,5 @@ func (g *Gateway) localPage(r *http.Request) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	return service.Loopback(strings.Trim(host, "[]")) && g.originAllowed(r)
+	return service.Loopback(strings.Trim(host, "[]")) && g.origins.Allow(r)
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -48,10 +47,6 @@ type metrics struct {
 	beforeDeflate  prometheus.Counter
 	afterDeflate   prometheus.Counter
 
-	connections    prometheus.Gauge
-	connectionEnds *prometheus.CounterVec
-	tlsHandshakes  *prometheus.CounterVec
-
 	auditWritten prometheus.Counter
 	auditLost    prometheus.Counter
 }
@@ -80,7 +75,7 @@ var (
 )
 
 func newMetrics(
-	r prometheus.Registerer, size func() (jobs, subscriptions int), strangers, streams func() int,
+	r prometheus.Registerer, size func() (jobs, subscriptions int), streams func() int,
 ) *metrics {
 	m := meter.New(r, "gateway")
 	closes := []string{clientLeft}
@@ -144,13 +139,6 @@ func newMetrics(
 		auditWritten: m.Counter("audit_records_total", "Records written to the topic audit."),
 		auditLost: m.Counter("audit_lost_total",
 			"Records of the topic audit that are not known to be written. What they tell of is in the log."),
-		connections: m.Gauge("http_connections", "Open HTTP connections, without WebSockets."),
-		tlsHandshakes: m.Counters("tls_handshakes_total",
-			"TLS handshakes of the listener for clients, by outcome: plain is a client that does not speak TLS.", "outcome",
-			shaken, shakePlain, shakeTimedOut, shakeTooLarge, shakeFailed),
-		connectionEnds: m.Counters("http_connection_ends_total",
-			"HTTP connections that ended without becoming WebSockets, by their state: new, nothing was sent; in a request or "+
-				"its headers; idle.", "in", slices.Collect(maps.Values(connStates))...),
 		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.",
 			"reason", meter.Words(sse.Reasons)...),
 	}
@@ -158,9 +146,6 @@ func newMetrics(
 	m.GaugeFunc("subscriptions", "Watches of jobs, and of all jobs of a user, over all sessions.", func() float64 {
 		_, subs := size()
 		return float64(subs)
-	})
-	m.GaugeFunc("strangers", "Connections and sockets whose client has not authenticated yet.", func() float64 {
-		return float64(strangers())
 	})
 	m.GaugeFunc("tracker_streams", "Trackers to which a watch stream is open.", func() float64 {
 		return float64(streams())
@@ -270,4 +255,10 @@ func (m *metrics) request(route string, status int, took time.Duration, waited b
 	if !waited {
 		m.requestSeconds.WithLabelValues(route).Observe(took.Seconds())
 	}
+}
+
+// refused counts a request that no handler has seen.
+func (m *metrics) refused(of code.Code, status int) {
+	m.Error(of)
+	m.request(otherRoute, status, 0, false)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/session"
@@ -25,9 +26,10 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func testMetrics() (*metrics, *prometheus.Registry) {
 	registry := prometheus.NewPedanticRegistry()
+	conns.New(conns.Config{Metrics: registry})
 	return newMetrics(registry, func() (jobs, subscriptions int) {
 		return 2, 3
-	}, func() int { return 0 }, func() int { return 1 }), registry
+	}, func() int { return 1 }), registry
 }
 
 // series are all of a registry's time series, "name label=value …", with their values; a

@@ -8,8 +8,10 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/rs/cors"
 
+	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/internal/tracing"
+	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
@@ -61,7 +63,7 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 		return next
 	}
 	return cors.New(cors.Options{
-		AllowOriginFunc: g.origins.allow,
+		AllowOriginFunc: g.origins.Names,
 		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type", frame.KeyHeader, "If-None-Match", lastEventID, "Prefer",
 			"Range", frame.TraceparentHeader, frame.TracestateHeader, problem.RequestIDHeader},
@@ -79,4 +81,24 @@ func gzipped(serve http.HandlerFunc) http.HandlerFunc {
 		panic(err) // cannot happen: the options are constants
 	}
 	return wrap(serve)
+}
+
+// boundStreams bounds the requests of all HTTP/2 connections that are served at the same time. Those of HTTP/1.1 are
+// bounded by the connections.
+func (g *Gateway) boundStreams(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor < 2 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		defer g.streaming.Add(-1)
+		if g.streaming.Add(1) > int64(g.cfg.Connections) {
+			g.metrics.turnedAway(limits.Connections)
+			p := frame.NewProblem(code.Overloaded, "no more requests are taken now")
+			p.RetryAfter = problem.RetryAfter.Seconds()
+			g.problem(w, p)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -183,7 +184,7 @@ func TestASlowReader(t *testing.T) {
 		for w.gauge("ackwire_gateway_http_connections") > 0 && time.Since(began) < 10*time.Minute {
 			time.Sleep(time.Second)
 		}
-		if took := time.Since(began); took > answerTimeout+2*time.Second {
+		if took := time.Since(began); took > conns.AnswerTimeout+2*time.Second {
 			t.Errorf("it was gone after %s", took)
 		}
 
@@ -220,7 +221,7 @@ func TestAnAnswerAfterAPause(t *testing.T) {
 			if _, err := io.Copy(io.Discard, r.Body); err != nil || r.StatusCode != 200 {
 				t.Errorf("%d, %v", r.StatusCode, err)
 			}
-			time.Sleep(answerTimeout + 10*time.Second)
+			time.Sleep(conns.AnswerTimeout + 10*time.Second)
 		}
 	})
 }

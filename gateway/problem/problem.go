@@ -17,6 +17,9 @@ const RetryAfter = time.Second
 // RequestIDHeader is the header of an answer that names its request, as the log does.
 const RequestIDHeader = "X-Request-Id"
 
+// MaxReason bounds a text about a request that could not be read, parts of which come from the client, in characters.
+const MaxReason = 200
+
 // Unavailable returns the error of a request for which Kafka, a tracker or the blob store does not answer.
 func Unavailable(detail string) error {
 	p := frame.NewProblem(code.Unavailable, detail)

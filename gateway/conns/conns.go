@@ -1,24 +1,44 @@
-package gateway
+package conns
 
 import (
 	"container/list"
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/internal/certs"
+	"github.com/ackwire/ackwire/schemas/code"
 )
 
-// connections bounds the HTTP connections. Those that have become sockets are bounded as sessions.
+// Config holds what the connections of a gateway need.
+type Config struct {
+	Connections      int // that may be open at the same time
+	Strangers        int // whose client has not authenticated yet
+	AddressStrangers int // of one address; 0 for no bound
+	PingInterval     time.Duration
+
+	TurnedAway func(limits.Bound)             // called when a bound is exceeded
+	Refused    func(of code.Code, status int) // called when a request is refused that no handler has seen
+	Log        *slog.Logger
+	Metrics    prometheus.Registerer
+}
+
+// Conns bounds the HTTP connections. Those that have become sockets are bounded as sessions.
 //
 // A connection belongs to a stranger until a client has authenticated on it. Strangers have a bound of their own, and
 // their connections are closed after an error. When there are too many connections, the one that has been idle for the
 // longest time is closed; a request that is being served is never interrupted.
-type connections struct {
-	max       int
+type Conns struct {
+	cfg       Config
 	strangers *strangers
-	metrics   *metrics
+	longLines *strangers // connections with a long request line that is not complete yet
+	metrics   metrics
 
 	mu   sync.Mutex // guards the fields below; strangers are called without it
 	open map[net.Conn]*connection
@@ -29,16 +49,40 @@ type connections struct {
 type connection struct {
 	state    http.ConnState
 	known    bool
-	stranger *stranger     // not nil while it belongs to a stranger
-	idle     *list.Element // not nil while it is in connections.idle
+	stranger *Stranger     // not nil while it belongs to a stranger
+	idle     *list.Element // not nil while it is in Conns.idle
 }
 
 // connStates names what a connection was doing when it ended: waiting for its first byte, in a
 // request or its headers, or between two requests.
 var connStates = map[http.ConnState]string{http.StateNew: "new", http.StateActive: "request", http.StateIdle: "idle"}
 
-func newConnections(most int, s *strangers, m *metrics) *connections {
-	return &connections{max: most, strangers: s, metrics: m, open: map[net.Conn]*connection{}}
+// New returns the connections of a gateway; it has none yet.
+func New(cfg Config) *Conns {
+	s := newStrangers(cfg.Strangers, cfg.AddressStrangers, cfg.TurnedAway)
+	return &Conns{
+		cfg: cfg, strangers: s, metrics: newMetrics(cfg.Metrics, s.size), open: map[net.Conn]*connection{},
+		longLines: newStrangers(MaxLongLines, 0, func(limits.Bound) { cfg.TurnedAway(limits.LongLines) }),
+	}
+}
+
+// Listen returns a listener whose connections are bounded. They speak TLS if pair is not nil.
+func (c *Conns) Listen(l net.Listener, pair *certs.Pair) net.Listener {
+	if pair != nil {
+		return c.listenTLS(l, pair)
+	}
+	return &headListener{Listener: l, all: c}
+}
+
+// Server returns the server of a handler for connections of a listener that Listen has made.
+func (c *Conns) Server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:        c.guarded(h),
+		ConnState:      c.changed,
+		ConnContext:    withConn,
+		HTTP2:          c.http2Config(),
+		MaxHeaderBytes: MaxRequestLine + MaxHeaders, // headConn bounds each of them
+	}
 }
 
 type connKey struct{}
@@ -54,7 +98,7 @@ func connOf(ctx context.Context) net.Conn {
 }
 
 // changed is the ConnState of http.Server. It closes a connection above the bound before it is read.
-func (c *connections) changed(conn net.Conn, state http.ConnState) {
+func (c *Conns) changed(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		c.opened(conn)
@@ -83,16 +127,16 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-func (c *connections) opened(conn net.Conn) {
+func (c *Conns) opened(conn net.Conn) {
 	c.mu.Lock()
 	known := c.open[conn] != nil // since before its TLS handshake
-	full := len(c.open) >= c.max
+	full := len(c.open) >= c.cfg.Connections
 	c.mu.Unlock()
 	if known {
 		return
 	}
 	if full {
-		c.metrics.turnedAway(limits.Connections)
+		c.cfg.TurnedAway(limits.Connections)
 		if !c.strangers.evict() && !c.closeIdle() {
 			_ = hangUp(conn)
 			return
@@ -100,14 +144,14 @@ func (c *connections) opened(conn net.Conn) {
 	}
 	c.mu.Lock()
 	c.open[conn] = &connection{state: http.StateNew}
-	c.metrics.connections.Set(float64(len(c.open)))
+	c.metrics.open.Set(float64(len(c.open)))
 	c.mu.Unlock()
 	c.waits(conn)
 }
 
 // closeIdle closes the connection of an authenticated client that has been idle for the longest time. It reports
 // false if there is none.
-func (c *connections) closeIdle() bool {
+func (c *Conns) closeIdle() bool {
 	c.mu.Lock()
 	front := c.idle.Front()
 	c.mu.Unlock()
@@ -119,13 +163,13 @@ func (c *connections) closeIdle() bool {
 }
 
 // drop closes a connection and forgets it.
-func (c *connections) drop(conn net.Conn) {
+func (c *Conns) drop(conn net.Conn) {
 	_ = hangUp(conn)
 	c.ended(conn, http.StateClosed)
 }
 
 // renamed records that a connection has another value from now on.
-func (c *connections) renamed(before, after net.Conn) {
+func (c *Conns) renamed(before, after net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.open[before]; e != nil {
@@ -135,7 +179,7 @@ func (c *connections) renamed(before, after net.Conn) {
 }
 
 // ended forgets a connection.
-func (c *connections) ended(conn net.Conn, state http.ConnState) {
+func (c *Conns) ended(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	e := c.open[conn]
 	if e == nil {
@@ -143,18 +187,18 @@ func (c *connections) ended(conn net.Conn, state http.ConnState) {
 		return
 	}
 	delete(c.open, conn)
-	c.metrics.connections.Set(float64(len(c.open)))
+	c.metrics.open.Set(float64(len(c.open)))
 	c.busy(e)
 	x, was := e.stranger, e.state
 	c.mu.Unlock()
 	c.strangers.leave(x)
 	if state == http.StateClosed {
-		c.metrics.connectionEnds.WithLabelValues(connStates[was]).Inc()
+		c.metrics.ends.WithLabelValues(connStates[was]).Inc()
 	}
 }
 
 // busy removes a connection from the idle ones. c.mu is held.
-func (c *connections) busy(e *connection) {
+func (c *Conns) busy(e *connection) {
 	if e.idle != nil {
 		c.idle.Remove(e.idle)
 		e.idle = nil
@@ -162,7 +206,7 @@ func (c *connections) busy(e *connection) {
 }
 
 // waits counts a connection as a stranger's until a request on it is served.
-func (c *connections) waits(conn net.Conn) {
+func (c *Conns) waits(conn net.Conn) {
 	c.mu.Lock()
 	e := c.open[conn]
 	waiting := e != nil && e.stranger != nil // HTTP/2 becomes idle before its first request
@@ -184,9 +228,9 @@ func (c *connections) waits(conn net.Conn) {
 }
 
 // serves records that a request on the connection was read.
-func (c *connections) serves(conn net.Conn) {
+func (c *Conns) serves(conn net.Conn) {
 	c.mu.Lock()
-	var x *stranger
+	var x *Stranger
 	if e := c.open[conn]; e != nil {
 		x, e.stranger = e.stranger, nil
 	}
@@ -194,8 +238,17 @@ func (c *connections) serves(conn net.Conn) {
 	c.strangers.leave(x)
 }
 
-// proved records that the client of a request has authenticated.
-func (c *connections) proved(conn net.Conn) {
+// AddrOf returns the address of the client of a request, by the request's context; nil if it is not known.
+func AddrOf(ctx context.Context) net.Addr {
+	if conn := connOf(ctx); conn != nil {
+		return conn.RemoteAddr()
+	}
+	return nil
+}
+
+// Proved records that the client of a request has authenticated. ctx is the request's.
+func (c *Conns) Proved(ctx context.Context) {
+	conn := connOf(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.open[conn]; e != nil {
@@ -204,7 +257,7 @@ func (c *connections) proved(conn net.Conn) {
 }
 
 // isKnown reports whether a client has authenticated on the connection.
-func (c *connections) isKnown(conn net.Conn) bool {
+func (c *Conns) isKnown(conn net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.open[conn]

@@ -1,4 +1,4 @@
-package gateway
+package origin
 
 import (
 	"crypto/tls"
@@ -88,22 +88,21 @@ func TestOrigins(t *testing.T) {
 		{"https:app.example.com", []string{"*"}, false},
 		{"https://app.example.com.", []string{"https://app.example.com"}, false},
 	} {
-		all, err := parseOrigins(c.allowed)
+		all, err := Parse(c.allowed)
 		if err != nil {
 			t.Errorf("%q: %v", c.allowed, err)
 			continue
 		}
-		g := &Gateway{origins: all}
 		r := &http.Request{Host: "gateway.example.com:8080", Header: http.Header{}}
 		if c.origin != "" {
 			r.Header.Set("Origin", c.origin)
 		}
-		if got := g.originAllowed(r); got != c.ok {
+		if got := all.Allow(r); got != c.ok {
 			t.Errorf("%q with %q: %v", c.origin, c.allowed, got)
 		}
 		if c.origin != "" {
 			r.Header.Add("Origin", c.origin)
-			if g.originAllowed(r) {
+			if all.Allow(r) {
 				t.Errorf("%q twice with %q is allowed", c.origin, c.allowed)
 			}
 		}
@@ -129,7 +128,7 @@ func TestTheOwnOriginsScheme(t *testing.T) {
 		if c.tls {
 			r.TLS = &tls.ConnectionState{}
 		}
-		if got := (&Gateway{}).originAllowed(r); got != c.ok {
+		if got := Set(nil).Allow(r); got != c.ok {
 			t.Errorf("%q at %q, TLS %v: %v", c.origin, c.host, c.tls, got)
 		}
 	}
@@ -143,18 +142,18 @@ func TestWhatIsNoOrigin(t *testing.T) {
 		"app.example?",
 		"ht tp://app.example", "1http://app.example", "https://app example", "https://a:1:2", "[[::1]]",
 	} {
-		if _, err := parseOrigin(entry); err == nil {
+		if _, err := parse(entry); err == nil {
 			t.Errorf("%q is taken", entry)
 		}
 	}
 	for _, entry := range []string{
 		"*example.com", "https://*example.com", "app.*", "https://app.example.*", "192.168.1.*", "https://*", "local*",
 	} {
-		if _, err := parseOrigin(entry); err == nil || !strings.Contains(err.Error(), "*") {
+		if _, err := parse(entry); err == nil || !strings.Contains(err.Error(), "*") {
 			t.Errorf("%q: %v", entry, err)
 		}
 	}
-	if _, err := parseOrigin("https://bü*.example.com"); err == nil {
+	if _, err := parse("https://bü*.example.com"); err == nil {
 		t.Error("a wildcard beside characters that are not ASCII is taken")
 	}
 }

@@ -1,4 +1,5 @@
-package gateway
+// Package origin tells which web pages may use the gateway, by their origins (RFC 6454).
+package origin
 
 import (
 	"errors"
@@ -9,8 +10,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// origins are the origins (RFC 6454) whose pages may use the gateway, as --allowed-origins names them.
-type origins []pageOrigin
+// Set are the origins whose pages may use the gateway, as --allowed-origins names them.
+type Set []pageOrigin
 
 // pageOrigin is one entry of --allowed-origins, or a page's origin. An entry is https://app.example, with an optional
 // port, or without the scheme, which means http and https. In the host * stands for any characters, dots too, and as
@@ -22,10 +23,10 @@ type pageOrigin struct {
 	any    bool // the entry is *
 }
 
-// parseOrigins reads the entries of --allowed-origins.
-func parseOrigins(entries []string) (all origins, err error) {
+// Parse reads the entries of --allowed-origins.
+func Parse(entries []string) (all Set, err error) {
 	for _, entry := range entries {
-		o, err := parseOrigin(entry)
+		o, err := parse(entry)
 		if err != nil {
 			return nil, err
 		}
@@ -40,7 +41,13 @@ var (
 	errIDNOrigin = errors.New("a label of its host is not a name, or has a * beside characters that are not ASCII")
 )
 
-func parseOrigin(entry string) (o pageOrigin, err error) {
+// Check returns what is wrong with an entry of --allowed-origins, or nil.
+func Check(entry string) error {
+	_, err := parse(entry)
+	return err
+}
+
+func parse(entry string) (o pageOrigin, err error) {
 	if entry == "*" {
 		return pageOrigin{any: true}, nil
 	}
@@ -129,8 +136,8 @@ func defaultPort(scheme string) string {
 	return ""
 }
 
-// allow reports whether the header Origin of a request names one of the origins.
-func (all origins) allow(header string) bool {
+// Names reports whether the header Origin of a request names one of the origins.
+func (all Set) Names(header string) bool {
 	page, ok := pageOf(header)
 	if !ok {
 		return false
@@ -195,15 +202,15 @@ func glob(pattern, host string) bool {
 	return true
 }
 
-// originAllowed reports whether a page may open a socket: one of the gateway's own host, or of a configured origin.
+// Allow reports whether a page may open a socket: one of the gateway's own host, or of a configured origin.
 // Programs other than browsers send no Origin (RFC 6455 §10.2), and are allowed.
-func (g *Gateway) originAllowed(r *http.Request) bool {
+func (all Set) Allow(r *http.Request) bool {
 	sent := r.Header.Values("Origin")
 	switch len(sent) {
 	case 0:
 		return true
 	case 1:
-		return ownPage(r, sent[0]) || g.origins.allow(sent[0])
+		return ownPage(r, sent[0]) || all.Names(sent[0])
 	}
 	return false
 }

@@ -1,4 +1,4 @@
-package gateway
+package conns
 
 import (
 	"net/http"
@@ -8,18 +8,18 @@ import (
 // Timeouts of one HTTP exchange. Those of headers are in internal/service: 10 s for the headers, and two
 // minutes for the next request on an idle connection.
 const (
-	bodyTimeout   = 30 * time.Second // for sending the body
-	answerTimeout = time.Minute      // for reading each part of the answer
+	BodyTimeout   = 30 * time.Second // for sending the body
+	AnswerTimeout = time.Minute      // for reading each part of the answer
 )
 
 // guarded bounds how long a client may take to send its request and to read its answer. Without it net/http, which
 // reads the rest of a body that a handler has not read before it answers, could wait for ever.
-func (c *connections) guarded(next http.Handler) http.Handler {
+func (c *Conns) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		_ = rc.SetWriteDeadline(time.Time{}) // clears the deadline of the answer before
 		if r.Body != http.NoBody {
-			_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+			_ = rc.SetReadDeadline(time.Now().Add(BodyTimeout))
 		}
 		conn := connOf(r.Context())
 		c.serves(conn)
@@ -40,7 +40,7 @@ type guardedWriter struct {
 
 func (w *guardedWriter) extend() {
 	if !w.own {
-		_ = w.rc.SetWriteDeadline(time.Now().Add(answerTimeout))
+		_ = w.rc.SetWriteDeadline(time.Now().Add(AnswerTimeout))
 	}
 }
 

@@ -1,4 +1,4 @@
-package gateway
+package conns
 
 import (
 	"context"
@@ -12,11 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ackwire/ackwire/gateway/limits"
-	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/schemas/code"
-	"github.com/ackwire/ackwire/schemas/frame"
 )
 
 // Bounds of connections with TLS.
@@ -45,18 +42,21 @@ const (
 	protocolHeader = 5 // bytes by which crypto/tls recognises that a client does not speak TLS
 )
 
+// Handshakes are all outcomes of TLS handshakes.
+var Handshakes = []string{shaken, shakePlain, shakeTimedOut, shakeTooLarge, shakeFailed}
+
 var errHandshakeTooLarge = errors.New("the client's handshake is above its limit")
 
 // http2Config returns the bounds of HTTP/2. Its windows are small, since what a client sends and nobody reads waits in
 // the gateway's memory, and not in the kernel's as with HTTP/1.1.
-func (g *Gateway) http2Config() *http.HTTP2Config {
+func (c *Conns) http2Config() *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
 		MaxReceiveBufferPerConnection: streamWindow,
 		MaxReceiveBufferPerStream:     streamWindow,
-		SendPingTimeout:               g.cfg.PingInterval,
+		SendPingTimeout:               c.cfg.PingInterval,
 		PingTimeout:                   http2Timeout,
-		WriteByteTimeout:              answerTimeout,
+		WriteByteTimeout:              AnswerTimeout,
 	}
 }
 
@@ -66,7 +66,7 @@ func (g *Gateway) http2Config() *http.HTTP2Config {
 // Its connections are, as http.Server needs them, *tls.Conn for HTTP/2, and *headConn over one for HTTP/1.1.
 type tlsListener struct {
 	net.Listener
-	g      *Gateway
+	all    *Conns
 	config *tls.Config
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -75,10 +75,10 @@ type tlsListener struct {
 	wg     sync.WaitGroup
 }
 
-func (g *Gateway) listenTLS(l net.Listener, pair *certs.Pair) *tlsListener {
+func (c *Conns) listenTLS(l net.Listener, pair *certs.Pair) *tlsListener {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &tlsListener{
-		Listener: l, g: g, ctx: ctx, cancel: cancel, ready: make(chan net.Conn), errs: make(chan error),
+		Listener: l, all: c, ctx: ctx, cancel: cancel, ready: make(chan net.Conn), errs: make(chan error),
 		config: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			NextProtos:     []string{http2Protocol, "http/1.1"},
@@ -102,7 +102,7 @@ func (t *tlsListener) run() {
 		}
 		raw := &handshakeConn{Conn: conn, left: maxHandshakeBytes}
 		secure := tls.Server(raw, t.config)
-		t.g.conns.opened(secure)
+		t.all.opened(secure)
 		t.wg.Go(func() { t.shake(raw, secure) })
 	}
 }
@@ -113,26 +113,26 @@ func (t *tlsListener) shake(raw *handshakeConn, secure *tls.Conn) {
 	defer cancel()
 	err := secure.HandshakeContext(ctx)
 	outcome := outcomeOf(err)
-	t.g.metrics.tlsHandshakes.WithLabelValues(outcome).Inc()
+	t.all.metrics.handshakes.WithLabelValues(outcome).Inc()
 	tooLarge := raw.left == 0
 	raw.left = noBound
 	if err != nil {
-		t.g.log.Debug("TLS handshake failed", "err", err, "tooLarge", tooLarge)
+		t.all.cfg.Log.Debug("TLS handshake failed", "err", err, "tooLarge", tooLarge)
 		if outcome == shakePlain {
-			(&headConn{Conn: raw, g: t.g}).refuse(code.InvalidFrame, notTLS)
+			(&headConn{Conn: raw, all: t.all}).refuse(code.InvalidFrame, notTLS)
 		}
-		t.g.conns.drop(secure)
+		t.all.drop(secure)
 		return
 	}
 	conn := net.Conn(secure)
 	if secure.ConnectionState().NegotiatedProtocol != http2Protocol {
-		conn = &headConn{Conn: &secureConn{secure}, g: t.g}
-		t.g.conns.renamed(secure, conn)
+		conn = &headConn{Conn: &secureConn{secure}, all: t.all}
+		t.all.renamed(secure, conn)
 	}
 	select {
 	case t.ready <- conn:
 	case <-t.ctx.Done():
-		t.g.conns.drop(conn)
+		t.all.drop(conn)
 	}
 }
 
@@ -239,24 +239,4 @@ func hangUp(conn net.Conn) error {
 		return c.NetConn().Close()
 	}
 	return conn.Close()
-}
-
-// boundStreams bounds the requests of all HTTP/2 connections that are served at the same time. Those of HTTP/1.1 are
-// bounded by the connections.
-func (g *Gateway) boundStreams(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor < 2 {
-			next.ServeHTTP(w, r)
-			return
-		}
-		defer g.streaming.Add(-1)
-		if g.streaming.Add(1) > int64(g.cfg.Connections) {
-			g.metrics.turnedAway(limits.Connections)
-			p := frame.NewProblem(code.Overloaded, "no more requests are taken now")
-			p.RetryAfter = problem.RetryAfter.Seconds()
-			g.problem(w, p)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }

@@ -1,4 +1,4 @@
-package gateway
+package conns
 
 import (
 	"container/list"
@@ -17,12 +17,12 @@ type strangers struct {
 	turned     func(limits.Bound)
 
 	mu    sync.Mutex // guards the fields below; no connection is closed under it
-	order list.List  // of *stranger
+	order list.List  // of *Stranger
 	from  map[string]int
 }
 
-// stranger is one such connection or socket, until it leaves.
-type stranger struct {
+// Stranger is one such connection or socket, until it leaves.
+type Stranger struct {
 	from  string // "" for addresses of this machine, such as load balancers and tests
 	close func()
 	place *list.Element // nil once it has left
@@ -32,10 +32,17 @@ func newStrangers(most, perAddress int, turned func(limits.Bound)) *strangers {
 	return &strangers{most: most, perAddress: perAddress, turned: turned, from: map[string]int{}}
 }
 
+// Enter adds a socket whose client has not authenticated yet, until Leave. It returns nil if there are too many of the
+// same address. hangUp closes the socket, and may be called from any goroutine.
+func (c *Conns) Enter(addr net.Addr, hangUp func()) *Stranger { return c.strangers.enter(addr, hangUp) }
+
+// Leave removes a socket that Enter has added. It does nothing if x is nil or has left already.
+func (c *Conns) Leave(x *Stranger) { c.strangers.leave(x) }
+
 // enter adds a stranger, until leave. It returns nil if there are too many of the same address. hangUp closes the
 // connection, and may be called from any goroutine.
-func (s *strangers) enter(addr net.Addr, hangUp func()) *stranger {
-	x := &stranger{from: origin(addr), close: hangUp}
+func (s *strangers) enter(addr net.Addr, hangUp func()) *Stranger {
+	x := &Stranger{from: origin(addr), close: hangUp}
 	s.mu.Lock()
 	if x.from != "" && s.perAddress > 0 && s.from[x.from] >= s.perAddress {
 		s.mu.Unlock()
@@ -54,7 +61,7 @@ func (s *strangers) enter(addr net.Addr, hangUp func()) *stranger {
 }
 
 // leave removes a stranger. It does nothing if x is nil or has left already.
-func (s *strangers) leave(x *stranger) {
+func (s *strangers) leave(x *Stranger) {
 	if x == nil {
 		return
 	}
@@ -64,7 +71,7 @@ func (s *strangers) leave(x *stranger) {
 }
 
 // remove is called with s.mu held.
-func (s *strangers) remove(x *stranger) {
+func (s *strangers) remove(x *Stranger) {
 	if x.place == nil {
 		return
 	}
@@ -84,7 +91,7 @@ func (s *strangers) evict() bool {
 		s.mu.Unlock()
 		return false
 	}
-	x := front.Value.(*stranger)
+	x := front.Value.(*Stranger)
 	s.remove(x)
 	s.mu.Unlock()
 	x.close()

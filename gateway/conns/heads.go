@@ -1,4 +1,4 @@
-package gateway
+package conns
 
 import (
 	"bytes"
@@ -25,17 +25,32 @@ import (
 // Bounds of a request's head: its line and its headers. net/http has only one bound for both together, and refuses in
 // plain text.
 const (
-	maxRequestLine = 48 << 10 // an event stream names 1,000 jobs in its query, of 41 characters each
-	maxHeaders     = 20 << 10 // room for the cursor of such a stream, and a token
+	MaxRequestLine = 48 << 10 // an event stream names 1,000 jobs in its query, of 41 characters each
+	MaxHeaders     = 20 << 10 // room for the cursor of such a stream, and a token
 
 	longLine     = 16 << 10
-	maxLongLines = 256 // request lines above longLine that are read at the same time; beyond it the oldest is closed
+	MaxLongLines = 256 // request lines above longLine that are read at the same time; beyond it the oldest is closed
 
 	// How much is read of a head that is refused, so that its client reads the answer.
 	headDiscardBytes   = 1 << 20
 	headDiscardTimeout = 500 * time.Millisecond
 	headAnswerTimeout  = 5 * time.Second
 )
+
+// headListener makes the connections of a listener without TLS.
+type headListener struct {
+	net.Listener
+	all *Conns
+}
+
+// Accept implements net.Listener.
+func (l *headListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &headConn{Conn: conn, all: l.all}, nil
+}
 
 // headConn is a connection that bounds the heads of its requests. It also turns the plain-text refusals of net/http
 // into problems (RFC 9457).
@@ -44,14 +59,14 @@ const (
 // read together with the former body. Then the rest counts as a line, and http.Server.MaxHeaderBytes bounds the whole.
 type headConn struct {
 	net.Conn
-	g *Gateway
+	all *Conns
 
 	mu     sync.Mutex // guards the fields below; nothing is called under it
 	part   headPart
 	size   int  // of the part so far
 	filled bool // the current line is not empty
 	served bool // a handler has the request
-	long   *stranger
+	long   *Stranger
 }
 
 // headPart is the part of a head that is read next.
@@ -71,7 +86,7 @@ func (c *headConn) Read(b []byte) (int, error) {
 	detail, long := c.count(b[:n])
 	switch {
 	case detail != "":
-		c.g.metrics.turnedAway(limits.RequestHead)
+		c.all.cfg.TurnedAway(limits.RequestHead)
 		c.refuse(code.HeadersTooLarge, detail)
 		return 0, &net.OpError{Op: "read", Err: errHead} // which net/http does not answer
 	case long:
@@ -91,10 +106,10 @@ func (c *headConn) count(b []byte) (detail string, long bool) {
 		c.size += len(b) - len(rest)
 		c.filled = c.filled || len(bytes.TrimRight(line, "\r")) > 0
 		switch {
-		case c.part == requestLine && c.size > maxRequestLine:
-			return fmt.Sprintf("the request line is longer than %d bytes", maxRequestLine), false
-		case c.part == headers && c.size > maxHeaders:
-			return fmt.Sprintf("the headers are larger than %d bytes", maxHeaders), false
+		case c.part == requestLine && c.size > MaxRequestLine:
+			return fmt.Sprintf("the request line is longer than %d bytes", MaxRequestLine), false
+		case c.part == headers && c.size > MaxHeaders:
+			return fmt.Sprintf("the headers are larger than %d bytes", MaxHeaders), false
 		case c.part == requestLine && was <= longLine && c.size > longLine:
 			long = true
 		}
@@ -114,13 +129,13 @@ func (c *headConn) count(b []byte) (detail string, long bool) {
 
 // waits counts the connection among those with a long request line.
 func (c *headConn) waits() {
-	x := c.g.longLines.enter(nil, func() { c.g.conns.drop(c) })
+	x := c.all.longLines.enter(nil, func() { c.all.drop(c) })
 	c.mu.Lock()
 	if c.part != behindHead && c.long == nil {
 		c.long, x = x, nil
 	}
 	c.mu.Unlock()
-	c.g.longLines.leave(x) // the connection has ended meanwhile
+	c.all.longLines.leave(x) // the connection has ended meanwhile
 }
 
 // begins resets the counts for a new request.
@@ -139,7 +154,7 @@ func (c *headConn) ends(served bool) {
 	x := c.long
 	c.part, c.served, c.long = behindHead, served, nil
 	c.mu.Unlock()
-	c.g.longLines.leave(x)
+	c.all.longLines.leave(x)
 }
 
 // Close implements net.Conn.
@@ -182,7 +197,7 @@ func (c *headConn) Write(b []byte) (int, error) {
 	case status == strconv.Itoa(http.StatusRequestHeaderFieldsTooLarge):
 		of, detail = code.HeadersTooLarge, "the headers are too large"
 	case reason != "":
-		detail += ": " + text.Clip(reason, maxReason)
+		detail += ": " + text.Clip(reason, problem.MaxReason)
 	}
 	return len(b), c.answer(of, detail)
 }
@@ -205,8 +220,7 @@ func (c *headConn) answer(of code.Code, detail string) error {
 	if err != nil {
 		return err
 	}
-	c.g.metrics.Error(of)
-	c.g.metrics.request(otherRoute, p.Status, 0, false)
+	c.all.cfg.Refused(of, p.Status)
 	_ = c.SetWriteDeadline(time.Now().Add(headAnswerTimeout))
 	_, err = fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n"+
 		"X-Content-Type-Options: nosniff\r\n%s: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
