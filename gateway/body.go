@@ -64,9 +64,8 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	}
 	// Not the request's context: a submit goes on when its client leaves.
 	ctx := traceable(w, r)
-	held, err := g.hold(ctx, id, length)
+	held, err := g.intake.Hold(ctx, id, length)
 	if err != nil {
-		g.metrics.submitted(err, 0)
 		g.problem(w, err)
 		return
 	}
@@ -77,7 +76,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	request.Strict = request.Strict || strict
-	ack, version, err := g.submitHeld(ctx, id, request, held, began)
+	ack, version, err := g.intake.SubmitHeld(ctx, id, request, held, began)
 	if err != nil {
 		g.problem(w, err)
 		return

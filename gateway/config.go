@@ -23,6 +23,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
+// Values of Config.Audit.
+const (
+	AuditOn  = "on"
+	AuditOff = "off"
+)
+
 // Config holds the settings of a gateway.
 type Config struct {
 	Kafka        kafka.Config `embed:""`

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -291,7 +292,7 @@ func TestKeysAreOfOneUser(t *testing.T) {
 			h.Set("Content-Type", "application/json")
 			h.Set("Idempotency-Key", key)
 			a := w.http("POST", "/v1/jobs", h, strings.NewReader(`{"job":"demo.echo","payload":1}`))
-			return strings.NewReplacer(keyedID(nil, "acme", "", "demo.echo", key), "FORMER").Replace(a.body)
+			return strings.NewReplacer(intake.KeyedID(nil, "acme", "", "demo.echo", key), "FORMER").Replace(a.body)
 		}
 		bobs := submit("bob", "k")
 		if again := submit("bob", "k"); !strings.Contains(again, `"duplicate":true`) {
@@ -300,11 +301,11 @@ func TestKeysAreOfOneUser(t *testing.T) {
 		if alices := submit("alice", "k"); strings.Contains(alices, "duplicate") || alices == bobs {
 			t.Errorf("a key that bob has used: %s, bob's: %s", alices, bobs)
 		}
-		hash, err := payloadHash([]byte("1"))
+		hash, err := intake.PayloadHash([]byte("1"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		former := keyedID(nil, "acme", "", "demo.echo", "old")
+		former := intake.KeyedID(nil, "acme", "", "demo.echo", "old")
 		w.tracker.put("acme", 1, "default", "bob", job.Document{JobID: former, Type: "demo.echo", State: job.Completed})
 		w.tracker.mu.Lock()
 		w.tracker.jobs[former].hash = hash

@@ -21,6 +21,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/origin"
@@ -55,31 +56,33 @@ type Gateway struct {
 	names     topic.Names
 	types     jobtypes.Set
 	origins   origin.Set
-	idKeys    idKeys
+	idKeys    intake.IDKeys
 	verifier  *auth.Verifier
 	metrics   *metrics
+	taken     *intake.Metrics
 	tracer    trace.Tracer // nil if no spans are made
-	kafkaUp   *health
+	kafkaUp   *intake.Health
 	keeper    *kafka.Keeper
 	hub       *hub.Hub
 	mine      *mine.Index
-	limits    *limits.Limits
 	waiting   *budget.Budget // for the bytes that wait to be written to clients
 	conns     *conns.Conns
 	pace      *pace
 	peers     *peers.Client
-	pair      *certs.Pair  // the listener's certificate; nil without TLS
-	streaming atomic.Int64 // requests of HTTP/2 that are being served
-	sessions  session.Config
+	pair      *certs.Pair   // the listener's certificate; nil without TLS
+	streaming atomic.Int64  // requests of HTTP/2 that are being served
 	leaving   chan struct{} // closed when the gateway is told to stop
 	drain     chan struct{} // closed when the drain begins
 	drainOnce sync.Once
 
 	// Set by Run before it serves, then only read.
-	kafka *kgo.Client
-	up    *upstream.Pair
-	lanes []*lanes     // of the present system, and of the former one if there is one
-	blobs *blobs.Store // nil if none is configured
+	limits   *limits.Limits
+	intake   *intake.Intake
+	sessions session.Config
+	kafka    *kgo.Client
+	up       *upstream.Pair
+	lanes    []*lanes     // of the present system, and of the former one if there is one
+	blobs    *blobs.Store // nil if none is configured
 
 	streams atomic.Pointer[upstream.Pair] // for the metrics, which may be read before Run
 	addr    atomic.Pointer[string]
@@ -113,7 +116,8 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		env:     env.With("service", "gateway"),
 		names:   topic.Names{Prefix: cfg.TopicPrefix},
 		types:   types,
-		kafkaUp: &health{bounds: bounds},
+		kafkaUp: intake.NewHealth(bounds),
+		taken:   intake.NewMetrics(env.Metrics),
 		tracer:  tracing.Tracer(env.Traces, "gateway"),
 		hub:     hub.New(bounds.Delivery),
 		mine:    mine.New(bounds),
@@ -140,7 +144,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.idKeys, err = openIDKeys(certs.Env{Log: g.log, Metrics: env.Metrics}, cfg.IDKeyFile); err != nil {
+	if g.idKeys, err = intake.OpenIDKeys(certs.Env{Log: g.log, Metrics: env.Metrics}, cfg.IDKeyFile); err != nil {
 		return nil, err
 	}
 	if g.peers, err = cfg.Internal.Client(certs.Env{Log: g.log, Metrics: env.Metrics}); err != nil {
@@ -152,7 +156,6 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 			return nil, err
 		}
 	}
-	g.kafkaUp.down(errStarting)
 	g.metrics = newMetrics(env.Metrics, g.watched, func() int {
 		if up := g.streams.Load(); up != nil {
 			return up.Streams()
@@ -165,19 +168,30 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		Log: g.log, Metrics: env.Metrics,
 	})
 	g.pace = newPace(cfg.HandshakeRate, g.metrics.turnedAway, g.drain)
-	g.limits = limits.New(cfg.Limits, cfg.Sessions, bounds.Slack, g.openJobs, g.metrics.turnedAway)
 	g.waiting = cfg.Waiting.budget()
 	g.metrics.waiting(g.waiting.Used)
+	return g, nil
+}
+
+// build makes those parts that need Kafka, the trackers or the blob store. g.kafka, g.up and g.blobs are set before.
+func (g *Gateway) build() {
+	cfg := g.cfg
+	g.limits = limits.New(cfg.Limits, cfg.Sessions, cfg.Kafka.Bounds().Slack, g.openJobs, g.metrics.turnedAway)
+	g.intake = intake.New(intake.Config{
+		Names: g.names, Types: g.types, SubmitTimeout: cfg.SubmitTimeout, InlinePayload: cfg.InlinePayload,
+		Audit: cfg.Audit != AuditOff, TraceClients: cfg.TraceClients,
+		Kafka: g.kafka, Trackers: g.up, Blobs: g.blobs, Health: g.kafkaUp, IDKeys: g.idKeys, Verifier: g.verifier,
+		Limits: g.limits, Metrics: g.taken, Tracer: g.tracer, Log: g.log,
+	})
 	g.sessions = session.Config{
 		Load: g.load, Budget: g.waiting, WaitingBytes: cfg.Waiting.Session,
-		Verifier: g.verifier, Hub: g.hub, Mine: g.mine, Jobs: g, Limits: g.limits, Metrics: g.metrics, Log: g.log,
+		Verifier: g.verifier, Hub: g.hub, Mine: g.mine, Jobs: g.intake, Limits: g.limits, Metrics: g.metrics, Log: g.log,
 		PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,
 	}
 	if cfg.Compression.On {
 		g.sessions.Compression = &session.Compression{Threshold: cfg.Compression.Threshold, Sockets: cfg.Compression.Sockets}
 	}
-	return g, nil
 }
 
 // Ready returns why the gateway is not ready for clients, or nil if it is.
@@ -188,7 +202,7 @@ func (g *Gateway) Ready() error {
 	case <-g.drain:
 		return errors.New("draining")
 	default:
-		return errors.Join(g.kafkaUp.ready(), g.keeper.Err(), g.trackersUp(), g.verifier.Ready())
+		return errors.Join(g.kafkaUp.Ready(), g.keeper.Err(), g.trackersUp(), g.verifier.Ready())
 	}
 }
 
@@ -234,6 +248,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}, former)
 	g.hub.Attach(g.up)
 	g.mine.Attach(g.up)
+	g.build()
 	g.streams.Store(g.up)
 
 	// The drain needs this context, which must outlive ctx.
@@ -242,7 +257,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts := service.NewGroup(work)
 	parts.Go("upstream", g.up.Run)
 	parts.Go("gaps", g.mine.Run)
-	parts.Go("health", func(ctx context.Context) error { return g.kafkaUp.watch(ctx, g.kafka) })
+	parts.Go("health", func(ctx context.Context) error { return g.kafkaUp.Watch(ctx, g.kafka) })
 	parts.Go("pings", g.pings)
 	parts.Go("keys", g.verifier.Run)
 	start, stopStart := context.WithCancel(ctx)
@@ -322,11 +337,11 @@ func (g *Gateway) start(ctx context.Context) {
 		err := g.keeper.Ensure(try, g.kafka, g.topics()...)
 		cancel()
 		if err == nil {
-			g.kafkaUp.up()
+			g.kafkaUp.Up()
 			return
 		}
 		err = kafka.Hint(err)
-		g.kafkaUp.down(fmt.Errorf("starting, Kafka is not usable yet: %w", err))
+		g.kafkaUp.Down(fmt.Errorf("starting, Kafka is not usable yet: %w", err))
 		if why := err.Error(); why != said {
 			g.log.Warn("Kafka is not usable yet", "err", err)
 			said = why
@@ -438,4 +453,13 @@ func (g *Gateway) pings(ctx context.Context) error {
 			s.Ping()
 		}
 	}
+}
+
+// trackersUp returns why the trackers cannot be reached from this gateway, or nil.
+func (g *Gateway) trackersUp() error {
+	up := g.streams.Load()
+	if up == nil {
+		return nil
+	}
+	return up.Ready()
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -37,32 +36,12 @@ func (g *Gateway) postGrant(w http.ResponseWriter, r *http.Request) {
 		g.problem(w, err)
 		return
 	}
-	g.note(grantDeed(traceable(w, r), id, claims))
+	g.intake.Audit.GrantMade(traceable(w, r), id, claims)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusCreated)
 	_ = plainjson.Write(w, grant)
-}
-
-// forJob returns what a submit's field grant asks for.
-func forJob(o *frame.GrantOptions, jobID string) frame.GrantRequest {
-	return frame.GrantRequest{GrantOptions: *o, Jobs: []string{jobID}}
-}
-
-// grantWith adds the grant that a submit asks for to its ack. Its checks were made before the job was: should it fail
-// all the same, as the maker's own grant has ended meanwhile, the ack comes without it, for the job exists.
-func (g *Gateway) grantWith(ctx context.Context, id auth.Identity, asked *frame.GrantOptions, ack *frame.AckFrame) {
-	if asked == nil {
-		return
-	}
-	made, claims, err := g.verifier.NewGrant(id, forJob(asked, ack.JobID))
-	if err != nil {
-		g.logOf(ctx).Info("no grant for a job that was submitted", "job", ack.JobID, "err", err)
-		return
-	}
-	g.note(grantDeed(ctx, id, claims))
-	ack.Grant = &made
 }
 
 // takesURLGrant reports whether an endpoint takes a grant from a request's URL. All others refuse it: a URL is written

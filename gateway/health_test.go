@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ackwire/ackwire/gateway/intake"
 )
 
 // failProduces has the broker answer each produce with what failure returns; nil is no failure.
@@ -58,7 +60,7 @@ func TestAGatewayThatCannotWriteIsNotReady(t *testing.T) {
 			t.Fatal(err)
 		}
 		fails.Store(true)
-		submit(manyLost - 1)
+		submit(intake.ManyLost - 1)
 		if err := w.gateway.Ready(); err != nil {
 			t.Errorf("after a few: %v", err)
 		}
@@ -66,11 +68,11 @@ func TestAGatewayThatCannotWriteIsNotReady(t *testing.T) {
 		if err := w.gateway.Ready(); err == nil || !strings.Contains(err.Error(), "takes no writes") {
 			t.Errorf("after many: %v", err)
 		}
-		time.Sleep(w.gateway.kafkaUp.bounds.Lost + time.Second)
+		time.Sleep(w.gateway.cfg.Kafka.Bounds().Lost + time.Second)
 		if err := w.gateway.Ready(); err != nil {
 			t.Errorf("it is not tried again: %v", err)
 		}
-		submit(manyLost)
+		submit(intake.ManyLost)
 		if w.gateway.Ready() == nil {
 			t.Error("still nothing is written, and it is ready")
 		}

@@ -66,8 +66,8 @@ func (g *Gateway) routes() []route {
 		{"/v1/jobs/{id}/deliveries", read("deliveries", g.getDeliveries)},
 		{"/v1/jobs/{id}/events", read("events", g.getJobEvents)},
 		{"/v1/events", events},
-		{"/v1/jobs/{id}/cancel", post("cancel", g.orderJob(auth.Cancel, g.Cancel))},
-		{"/v1/jobs/{id}/retry", post("retry", g.orderJob(auth.Submit, g.Retry))},
+		{"/v1/jobs/{id}/cancel", post("cancel", g.orderJob(auth.Cancel, g.intake.Cancel))},
+		{"/v1/jobs/{id}/retry", post("retry", g.orderJob(auth.Submit, g.intake.Retry))},
 		{"/v1/stats", read("stats", gzipped(g.getStats))},
 		{"/v1/grants", post("grant", g.postGrant)},
 		{"/v1/ws-tickets", post("ticket", g.postTicket)},
@@ -393,4 +393,23 @@ func (g *Gateway) localPage(r *http.Request) bool {
 		host = h
 	}
 	return service.Loopback(strings.Trim(host, "[]")) && g.origins.Allow(r)
+}
+
+// deleteJob handles DELETE /v1/jobs/{id}.
+func (g *Gateway) deleteJob(w http.ResponseWriter, r *http.Request) {
+	id, ok := g.identify(w, r, auth.Read|auth.Erase)
+	if !ok {
+		return
+	}
+	if err := g.intake.Erase(traceable(w, r), id, r.PathValue("id")); err != nil {
+		g.problem(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// traceable returns the context in which a request's deeds are done: with the request's ID, and going on when its
+// client leaves.
+func traceable(w http.ResponseWriter, r *http.Request) context.Context {
+	return session.WithRequest(context.WithoutCancel(r.Context()), w.Header().Get(problem.RequestIDHeader))
 }

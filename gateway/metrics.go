@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -19,9 +18,6 @@ import (
 
 // metrics are the gateway's metrics. The values of every label are a fixed set and start at 0.
 type metrics struct {
-	submits        *prometheus.CounterVec
-	ack            prometheus.Histogram
-	inFlight       prometheus.Gauge
 	frames         *prometheus.CounterVec
 	frameSeconds   map[frame.Type]prometheus.Observer
 	errors         *prometheus.CounterVec
@@ -46,9 +42,6 @@ type metrics struct {
 	compressed     prometheus.Counter
 	beforeDeflate  prometheus.Counter
 	afterDeflate   prometheus.Counter
-
-	auditWritten prometheus.Counter
-	auditLost    prometheus.Counter
 }
 
 const (
@@ -90,11 +83,7 @@ func newMetrics(
 			"ending; overflow, the client is too slow and was disconnected.",
 		"reason", "old", "closed", "overflow")
 	all := &metrics{
-		meter:   m,
-		submits: m.Counters("submits_total", "Submits, by outcome.", "outcome", "acked", "rejected", "indeterminate"),
-		ack: m.Histogram("ack_seconds", "Time from a submit's frame to its ack, for submits that were acked.",
-			meter.Quick),
-		inFlight: m.Gauge("submits_in_flight", "Submits that have no answer yet."),
+		meter: m,
 		frames: m.CounterVec("frames_received_total",
 			"Frames received, by type and by the error code of the answer (empty for success).", "type", "code"),
 		frameSeconds: map[frame.Type]prometheus.Observer{},
@@ -136,9 +125,6 @@ func newMetrics(
 		afterDeflate: m.Counter("compression_after_bytes_total",
 			"Bytes of the frames in compression_before_bytes_total as they were sent: compressed, unless that would not be "+
 				"smaller."),
-		auditWritten: m.Counter("audit_records_total", "Records written to the topic audit."),
-		auditLost: m.Counter("audit_lost_total",
-			"Records of the topic audit that are not known to be written. What they tell of is in the log."),
 		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.",
 			"reason", meter.Words(sse.Reasons)...),
 	}
@@ -160,19 +146,6 @@ func newMetrics(
 		all.requestSeconds.WithLabelValues(route)
 	}
 	return all
-}
-
-func (m *metrics) submitted(err error, took time.Duration) {
-	var p frame.Problem
-	switch {
-	case err == nil:
-		m.submits.WithLabelValues("acked").Inc()
-		m.ack.Observe(took.Seconds())
-	case errors.As(err, &p) && p.Code == code.Indeterminate:
-		m.submits.WithLabelValues("indeterminate").Inc()
-	default:
-		m.submits.WithLabelValues("rejected").Inc()
-	}
 }
 
 // Frame implements session.Metrics.

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"flag"
 	"maps"
 	"os"
@@ -9,14 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/ackwire/ackwire/gateway/conns"
+	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/gateway/outbox"
-	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -27,6 +25,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func testMetrics() (*metrics, *prometheus.Registry) {
 	registry := prometheus.NewPedanticRegistry()
 	conns.New(conns.Config{Metrics: registry})
+	intake.NewMetrics(registry)
 	return newMetrics(registry, func() (jobs, subscriptions int) {
 		return 2, 3
 	}, func() int { return 1 }), registry
@@ -125,19 +124,6 @@ func TestWhatIsCounted(t *testing.T) {
 		event func(*metrics)
 		want  []string
 	}{
-		{
-			"an ack", func(m *metrics) { m.submitted(nil, time.Millisecond) },
-			[]string{p + "ack_seconds", p + "submits_total outcome=acked"},
-		},
-		{
-			"a refusal", func(m *metrics) { m.submitted(frame.NewProblem(code.ValidationFailed, ""), 0) },
-			[]string{p + "submits_total outcome=rejected"},
-		},
-		{
-			"no answer", func(m *metrics) { m.submitted(problem.Indeterminate("x"), 0) },
-			[]string{p + "submits_total outcome=indeterminate"},
-		},
-		{"a bug", func(m *metrics) { m.submitted(errors.New("x"), 0) }, []string{p + "submits_total outcome=rejected"}},
 		{
 			"a frame", func(m *metrics) { m.Frame(frame.Ping, "", 0) },
 			[]string{p + "frame_seconds type=ping", p + "frames_received_total code= type=ping"},

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -66,4 +67,18 @@ func unquoted(value string) string {
 		return value[1 : len(value)-1]
 	}
 	return value
+}
+
+// strictParam reads the query parameter strict of a submit.
+func strictParam(r *http.Request) (bool, error) {
+	value, there := r.URL.Query()["strict"]
+	switch {
+	case !there:
+		return false, nil
+	case len(value) == 1 && value[0] == "true":
+		return true, nil
+	case len(value) == 1 && value[0] == "false":
+		return false, nil
+	}
+	return false, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("strict must be true or false, not %.32q", value))
 }

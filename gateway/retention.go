@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/jobtypes"
@@ -60,7 +61,7 @@ func needs(names topic.Names, types jobtypes.Set) []need {
 		life, unending := longest(t.Policy)
 		note(names.Requests(t.Lane), name, life, unending)
 		note(names.Status(), name, life, unending)
-		note(names.Deferred(), name, maxSchedule+life, unending)
+		note(names.Deferred(), name, intake.MaxSchedule+life, unending)
 	}
 	return slices.SortedFunc(maps.Values(byTopic), func(a, b need) int { return strings.Compare(a.topic, b.topic) })
 }

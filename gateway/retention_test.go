@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/jobtypes"
@@ -59,7 +60,7 @@ func TestWhatATopicMustKeep(t *testing.T) {
 		"long":  {Name: "long", Lane: "b", Policy: job.Policy{Attempts: 1, Retention: job.Seconds(48 * time.Hour)}},
 	})
 	want := map[string]time.Duration{
-		"t.deferred": maxSchedule + 48*time.Hour, "t.requests.a": time.Hour, "t.requests.b": 48 * time.Hour,
+		"t.deferred": intake.MaxSchedule + 48*time.Hour, "t.requests.a": time.Hour, "t.requests.b": 48 * time.Hour,
 		"t.status": 48 * time.Hour,
 	}
 	for _, n := range all {

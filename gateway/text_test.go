@@ -65,6 +65,7 @@ func TestNotUTF8(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.build()
 	handler := g.handler()
 	for _, target := range []string{
 		"/v1/jobs?subject=%ff", "/v1/jobs?%ff=1", "/v1/jobs?type=a%C3", "/v1/jobs?cursor=%80", "/v1/jobs?subject=%zz",
@@ -79,36 +80,6 @@ func TestNotUTF8(t *testing.T) {
 				time.Since(began) > time.Second {
 				t.Errorf("%s %s: %d %s after %s", method, target, answer.Code, answer.Body, time.Since(began))
 			}
-		}
-	}
-}
-
-// A job that would be due only when its deadline has passed could never run.
-func TestRunAtAfterTheDeadline(t *testing.T) {
-	g, err := New(letsIn(), quietEnv())
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := ""
-	for name = range g.types {
-		if strings.HasSuffix(name, "echo") {
-			break
-		}
-	}
-	for _, c := range []struct {
-		runAt    time.Duration
-		deadline float64
-		taken    bool
-	}{
-		{time.Minute, 3600, true}, {time.Hour + time.Minute, 3600, false}, {-time.Minute, 1, true}, {time.Minute, 59, false},
-		{29 * 24 * time.Hour, 30 * 24 * 3600, true}, {31 * 24 * time.Hour, 40 * 24 * 3600, false},
-	} {
-		at := time.Now().Add(c.runAt)
-		_, err := g.examine(auth.Identity{Tenant: "acme", Permissions: auth.Client}, frame.SubmitRequest{
-			Job: name, Payload: []byte(`{}`), RunAt: &at, Deadline: &c.deadline,
-		})
-		if (err == nil) != c.taken {
-			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }

@@ -48,7 +48,7 @@ mutant 'what is owed follows from the document' tracker/fold/timer.go \
 	's/owe(HandOut, j.Doc.RetryAt.Add(-j.Skew))/_ = j.Doc.RetryAt/' TestTheTrackerCrashesBetweenTheNextRequestAndRequeued
 mutant 'a run that does not hold the job changes nothing' tracker/fold/fold.go \
 	's/func (s \*step) completed() Result {/func (s *step) completed() Result { if s.old != nil { s.change().end(job.Completed, s.at); return s.took() }/' TestAZombiesLateWordChangesNothing
-mutant 'a key is reserved at its shard' gateway/submit.go \
+mutant 'a key is reserved at its shard' gateway/intake/submit.go \
 	's/if s.key != "" {$/if false {/' TestAHundredSubmitsWithOneKeyMakeOneRequest
 mutant 'a release costs no attempt' tracker/fold/fold.go \
 	's/		j.handOut(s.at, 0)$/		j.handOut(s.at, 0); j.Doc.Attempt++/' TestAPoliteStopReleasesAndCostsNoAttempt
@@ -64,8 +64,8 @@ mutant 'a lost request is the one that the job names' tracker/fold/life.go \
 	'/^func (s \*step) requestLost/,/^}/s/case \*j.Request != \*s.e.Request:/case false:/' TestALostRequestIsTheOneTheJobNames
 mutant 'blobs are of a life' tracker/sweep.go \
 	's/event.PayloadFolder(id, life)/event.PayloadPrefix(id)/; s/event.ResultFolder(id, life)/event.ResultPrefix(id)/' TestAnIDUsedAgain
-mutant 'a submit that came to nothing frees its key' gateway/submit.go \
-	's/g.unreserve(ctx, s)$/_ = ctx/' TestARefusedSubmitFreesItsKey
+mutant 'a submit that came to nothing frees its key' gateway/intake/key.go \
+	's/in.unreserve(ctx, s)$/_ = ctx/' TestARefusedSubmitFreesItsKey
 mutant 'a time that its writer set is not the broker'"'"'s' tracker/shard/clock.go \
 	's/believed: rec.Timestamp, byWriter: true}/believed: rec.Timestamp, byWriter: false}/' TestWritersClocks
 mutant 'times of writers do not say that an expiry is not due' tracker/fold/owner.go \

@@ -1,15 +1,14 @@
-package gateway
+package intake
 
 import (
 	"context"
 	"errors"
-	"net/http"
+	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/audit"
@@ -23,21 +22,9 @@ import (
 // The topic audit tells who did what to whose job. An erasure is answered only once its record is durable. All other
 // records are written behind the answer; those that are lost are counted.
 
-// Values of Config.Audit.
-const (
-	AuditOn  = "on"
-	AuditOff = "off"
-)
-
 // auditDeeds are the orders that are recorded if the job is somebody else's.
 var auditDeeds = map[event.Type]audit.Deed{
 	event.CancelRequested: audit.Cancelled, event.RetryRequested: audit.Retried, event.Erased: audit.Erased,
-}
-
-// traceable returns the context in which a request's deeds are done: with the request's ID, and going on when its
-// client leaves.
-func traceable(w http.ResponseWriter, r *http.Request) context.Context {
-	return session.WithRequest(context.WithoutCancel(r.Context()), w.Header().Get(problem.RequestIDHeader))
 }
 
 // deedOf returns the record of a deed of an identity.
@@ -80,25 +67,38 @@ func grantDeed(ctx context.Context, id auth.Identity, made grant.Claims) *audit.
 	return r
 }
 
-// auditRecord returns the record for Kafka, or nil if none are written.
-func (g *Gateway) auditRecord(r *audit.Record) (*kgo.Record, error) {
-	if g.cfg.Audit == AuditOff {
+// Audit writes the records of the topic audit.
+type Audit struct {
+	topic   string // "" if none are written
+	kafka   *kgo.Client
+	log     *slog.Logger
+	metrics *Metrics
+}
+
+// GrantMade records that an identity has made a grant.
+func (a *Audit) GrantMade(ctx context.Context, id auth.Identity, made grant.Claims) {
+	a.note(grantDeed(ctx, id, made))
+}
+
+// record returns the record for Kafka, or nil if none are written.
+func (a *Audit) record(r *audit.Record) (*kgo.Record, error) {
+	if a.topic == "" {
 		return nil, nil
 	}
 	value, err := audit.Encode(r)
 	if err != nil {
 		return nil, err
 	}
-	return &kgo.Record{Topic: g.names.Audit(), Key: []byte(r.Tenant), Value: value}, nil
+	return &kgo.Record{Topic: a.topic, Key: []byte(r.Tenant), Value: value}, nil
 }
 
 // note writes a record behind the answer.
-func (g *Gateway) note(r *audit.Record) {
+func (a *Audit) note(r *audit.Record) {
 	lost := func(err error) {
-		g.metrics.auditLost.Inc()
-		g.log.Warn("audit record lost", "deed", r.Deed, "job", r.JobID, "request", r.RequestID, "err", err)
+		a.metrics.auditLost.Inc()
+		a.log.Warn("audit record lost", "deed", r.Deed, "job", r.JobID, "request", r.RequestID, "err", err)
 	}
-	rec, err := g.auditRecord(r)
+	rec, err := a.record(r)
 	if err != nil {
 		lost(err)
 		return
@@ -106,25 +106,25 @@ func (g *Gateway) note(r *audit.Record) {
 	if rec == nil {
 		return
 	}
-	kafka.Produce(context.Background(), g.kafka, rec, func(_ *kgo.Record, err error) {
+	kafka.Produce(context.Background(), a.kafka, rec, func(_ *kgo.Record, err error) {
 		if err != nil {
 			lost(err)
 			return
 		}
-		g.metrics.auditWritten.Inc()
+		a.metrics.auditWritten.Inc()
 	})
 }
 
 // noteFirst writes a record before the answer.
-func (g *Gateway) noteFirst(ctx context.Context, r *audit.Record) error {
-	rec, err := g.auditRecord(r)
+func (a *Audit) noteFirst(ctx context.Context, r *audit.Record) error {
+	rec, err := a.record(r)
 	if err != nil || rec == nil {
 		return err
 	}
-	if err := kafka.ProduceSync(ctx, g.kafka, rec); err != nil {
-		g.metrics.auditLost.Inc()
+	if err := kafka.ProduceSync(ctx, a.kafka, rec); err != nil {
+		a.metrics.auditLost.Inc()
 		return err
 	}
-	g.metrics.auditWritten.Inc()
+	a.metrics.auditWritten.Inc()
 	return nil
 }

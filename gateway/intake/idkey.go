@@ -1,4 +1,4 @@
-package gateway
+package intake
 
 import (
 	"crypto/hmac"
@@ -26,14 +26,14 @@ const (
 // noIDKey is the line of --id-key-file that stands for IDs without a secret.
 const noIDKey = "none"
 
-// idKeys are the secrets from which the IDs of jobs with an idempotency key are made: new IDs with the first. The
+// IDKeys are the secrets from which the IDs of jobs with an idempotency key are made: new IDs with the first. The
 // second makes the IDs of before or after a change. A secret that is nil makes IDs without a secret.
-type idKeys struct {
+type IDKeys struct {
 	file *certs.Source[[][]byte] // nil without --id-key-file
 }
 
-// openIDKeys reads --id-key-file; an empty name is no file.
-func openIDKeys(env certs.Env, name string) (k idKeys, err error) {
+// OpenIDKeys reads --id-key-file; an empty name is no file.
+func OpenIDKeys(env certs.Env, name string) (k IDKeys, err error) {
 	if name == "" {
 		return k, nil
 	}
@@ -64,7 +64,7 @@ func parseIDKeys(content []byte) ([][]byte, error) {
 }
 
 // secrets returns the secrets in their order; without a file there is one that is nil.
-func (k idKeys) secrets() [][]byte {
+func (k IDKeys) secrets() [][]byte {
 	if k.file == nil {
 		return [][]byte{nil}
 	}
@@ -73,12 +73,12 @@ func (k idKeys) secrets() [][]byte {
 
 // of returns the ID that a submit with a key makes, and the others by which a job of the key may be there: those of the
 // second secret and, of IDs without a secret, those that earlier versions made without the subject.
-func (k idKeys) of(tenant, subject, jobType, key string) (id string, former []string) {
+func (k IDKeys) of(tenant, subject, jobType, key string) (id string, former []string) {
 	var all []string
 	for _, secret := range k.secrets() {
-		all = append(all, keyedID(secret, tenant, subject, jobType, key))
+		all = append(all, KeyedID(secret, tenant, subject, jobType, key))
 		if secret == nil {
-			all = append(all, keyedID(nil, tenant, "", jobType, key))
+			all = append(all, KeyedID(nil, tenant, "", jobType, key))
 		}
 	}
 	for _, other := range all[1:] {
@@ -89,10 +89,10 @@ func (k idKeys) of(tenant, subject, jobType, key string) (id string, former []st
 	return all[0], former
 }
 
-// keyedID makes a UUIDv8 (RFC 9562) of tenant, subject, type and key, so that the same key of the same user gives the
+// KeyedID makes a UUIDv8 (RFC 9562) of tenant, subject, type and key, so that the same key of the same user gives the
 // same ID. If it did not depend on the subject, a key would tell its user whether others have used it. A client without
 // a token has no subject. With a secret nobody else can compute the ID.
-func keyedID(secret []byte, tenant, subject, jobType, key string) string {
+func KeyedID(secret []byte, tenant, subject, jobType, key string) string {
 	parts := []string{tenant, jobType, key}
 	if subject != "" {
 		parts = append(parts, subject)

@@ -1,8 +1,6 @@
-package gateway
+package intake
 
 import (
-	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -39,18 +37,4 @@ func checkFields(r frame.SubmitRequest) error {
 		return nil
 	}
 	return frame.NewProblem(code.InvalidFrame, unknownFields(r.Unknown))
-}
-
-// strictParam reads the query parameter strict of a submit.
-func strictParam(r *http.Request) (bool, error) {
-	value, there := r.URL.Query()["strict"]
-	switch {
-	case !there:
-		return false, nil
-	case len(value) == 1 && value[0] == "true":
-		return true, nil
-	case len(value) == 1 && value[0] == "false":
-		return false, nil
-	}
-	return false, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("strict must be true or false, not %.32q", value))
 }

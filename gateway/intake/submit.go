@@ -1,4 +1,4 @@
-package gateway
+package intake
 
 import (
 	"bytes"
@@ -29,13 +29,32 @@ import (
 )
 
 const (
-	maxSchedule = 30 * 24 * time.Hour
+	// MaxSchedule is how far ahead a job may be scheduled.
+	MaxSchedule = 30 * 24 * time.Hour
 	// unreserveTimeout bounds how long a submit that failed waits until its key is released.
 	unreserveTimeout = 250 * time.Millisecond
 	// longPast is how far back a start must be to be in the past by any clock. For later starts the log's clock
 	// decides, since this machine's may be wrong.
 	longPast = 24 * time.Hour
+	// dropTimeout bounds how long a submit that failed waits until its payload is removed.
+	dropTimeout = 500 * time.Millisecond
 )
+
+// Submits makes jobs of submits.
+type Submits struct {
+	cfg   Config
+	audit *Audit
+}
+
+// Hold is the first half of a submit over HTTP, whose body is read only when it has a place. What it returns must be
+// given to SubmitHeld, or ended.
+func (in *Submits) Hold(ctx context.Context, id auth.Identity, bytes int64) (limits.Submit, error) {
+	held, err := in.cfg.hold(ctx, id, bytes)
+	if err != nil {
+		in.cfg.Metrics.submitted(err, 0)
+	}
+	return held, err
+}
 
 // submission is a job that is being submitted.
 type submission struct {
@@ -60,89 +79,81 @@ func (s *submission) scope() *auth.Scope { return auth.SubjectScope(s.id.Tenant,
 // key may safely be sent again. The request is made durable first, and only then the accepted event: an accepted event
 // without its request would be a job that waits for ever. made, if not nil, is called with the job's ID before anything
 // is written.
-func (g *Gateway) Submit(
+func (in *Submits) Submit(
 	ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string),
 ) (frame.AckFrame, int64, error) {
 	began := time.Now()
-	ctx, span := g.beginSubmit(ctx, &r)
+	ctx, span := in.beginSubmit(ctx, &r)
 	var ack frame.AckFrame
 	var version int64
-	held, err := g.hold(ctx, id, int64(len(r.Payload)))
+	held, err := in.cfg.hold(ctx, id, int64(len(r.Payload)))
 	if err == nil {
-		ack, version, err = g.submit(ctx, id, r, held, made)
+		ack, version, err = in.submit(ctx, id, r, held, made)
 	}
-	g.metrics.submitted(err, time.Since(began))
-	g.endSubmit(span, id, r.Job, ack, err)
+	in.cfg.Metrics.submitted(err, time.Since(began))
+	in.endSubmit(span, id, r.Job, ack, err)
 	return ack, version, err
 }
 
-// submitHeld is Submit for a request that hold has admitted. It ends held.
-func (g *Gateway) submitHeld(
+// SubmitHeld is Submit for a request that Hold has admitted. It ends held.
+func (in *Submits) SubmitHeld(
 	ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time,
 ) (frame.AckFrame, int64, error) {
-	ctx, span := g.beginSubmit(ctx, &r)
-	ack, version, err := g.submit(ctx, id, r, held, nil)
-	g.metrics.submitted(err, time.Since(began))
-	g.endSubmit(span, id, r.Job, ack, err)
+	ctx, span := in.beginSubmit(ctx, &r)
+	ack, version, err := in.submit(ctx, id, r, held, nil)
+	in.cfg.Metrics.submitted(err, time.Since(began))
+	in.endSubmit(span, id, r.Job, ack, err)
 	return ack, version, err
 }
 
-// hold admits a submit of that many bytes before it is read and checked, so that a refusal costs almost nothing.
-func (g *Gateway) hold(ctx context.Context, id auth.Identity, bytes int64) (limits.Submit, error) {
-	if err := g.kafkaUp.err(); err != nil {
-		return limits.Submit{}, problem.Unavailable(err.Error())
-	}
-	return g.limits.BeginSubmit(ctx, id.Tenant, bytes)
-}
-
-func (g *Gateway) submit(
+func (in *Submits) submit(
 	ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, made func(string),
 ) (ack frame.AckFrame, version int64, err error) {
-	g.metrics.inFlight.Inc()
-	defer g.metrics.inFlight.Dec()
+	in.cfg.Metrics.inFlight.Inc()
+	defer in.cfg.Metrics.inFlight.Dec()
 	defer func() { held.End(err == nil && !ack.Duplicate) }()
 	began := time.Now()
-	s, err := g.examine(id, r)
+	s, err := in.examine(id, r)
 	if err != nil {
 		return ack, 0, err
 	}
 	s.held, s.examined = held, time.Since(began)
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, in.cfg.SubmitTimeout)
 	defer cancel()
 	if r.CallbackURL != "" {
-		if err := g.limits.Webhook(ctx, id.Tenant); err != nil {
+		if err := in.cfg.Limits.Webhook(ctx, id.Tenant); err != nil {
 			return ack, 0, err
 		}
 	}
 	if made != nil {
 		made(s.jobID)
 	}
-	ack, version, err = g.write(ctx, s)
+	ack, version, err = in.write(ctx, s)
 	if err == nil {
-		g.grantWith(ctx, id, r.Grant, &ack)
+		in.grantWith(ctx, id, r.Grant, &ack)
 		ack.Warning = unknownFields(r.Unknown)
 	}
 	return ack, version, err
 }
 
 // write makes the job durable.
-func (g *Gateway) write(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
-	s.to = g.up.Intake()
+func (in *Submits) write(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
+	s.to = in.cfg.Trackers.Intake()
 	if s.key == "" {
-		return g.produce(ctx, s)
+		return in.produce(ctx, s)
 	}
 	// The former system has the key's job, or makes it, unless its shard says that it is closed: see
 	// tracker/shard/closed.go.
-	if former := g.up.Former(); former != nil {
+	if former := in.cfg.Trackers.Former(); former != nil {
 		s.to = former
-		ack, version, err := g.writeReserved(ctx, s)
+		ack, version, err := in.writeReserved(ctx, s)
 		if !errors.Is(err, errClosed) {
 			return ack, version, err
 		}
-		g.up.NoteClosed()
-		s.to = g.up.Now()
+		in.cfg.Trackers.NoteClosed()
+		s.to = in.cfg.Trackers.Now()
 	}
-	ack, version, err := g.writeReserved(ctx, s)
+	ack, version, err := in.writeReserved(ctx, s)
 	if errors.Is(err, errClosed) {
 		err = problem.Unavailable("new keys belong to a topic prefix that this gateway does not know")
 	}
@@ -153,28 +164,28 @@ func (g *Gateway) write(ctx context.Context, s *submission) (frame.AckFrame, int
 var errClosed = errors.New("the key belongs to another topic prefix")
 
 // produce writes the payload, the request and the accepted event, in this order.
-func (g *Gateway) produce(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
-	if err := g.storePayload(ctx, s); err != nil {
+func (in *Submits) produce(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
+	if err := in.storePayload(ctx, s); err != nil {
 		return frame.AckFrame{}, 0, err
 	}
 	began := time.Now()
-	request, err := g.produceRequest(ctx, s)
+	request, err := in.produceRequest(ctx, s)
 	s.held.Took(s.examined + time.Since(began))
 	if err != nil {
 		return frame.AckFrame{}, 0, err
 	}
-	version, err := g.produceAccepted(ctx, s, request)
+	version, err := in.produceAccepted(ctx, s, request)
 	if err != nil {
 		return frame.AckFrame{}, 0, err
 	}
 	if s.key != "" {
-		return g.verdict(ctx, s, request, version)
+		return in.verdict(ctx, s, request, version)
 	}
 	return s.ack(), version, nil
 }
 
 // examine makes all checks of a submit that need no request to Kafka or a tracker, and returns the submission.
-func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission, error) {
+func (in *Submits) examine(id auth.Identity, r frame.SubmitRequest) (*submission, error) {
 	switch {
 	case r.Job == "":
 		return nil, frame.NewProblem(code.InvalidFrame, "job is missing")
@@ -186,7 +197,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if err := checkFields(r); err != nil {
 		return nil, err
 	}
-	t, ok := g.types[r.Job]
+	t, ok := in.cfg.Types[r.Job]
 	switch {
 	case !ok:
 		return nil, problem.UnknownType(r.Job)
@@ -196,7 +207,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 	if err := t.Validate(r.Payload); err != nil {
 		return nil, err
 	}
-	hash, err := payloadHash(r.Payload)
+	hash, err := PayloadHash(r.Payload)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +216,7 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		return nil, err
 	}
 	now := time.Now()
-	if r.RunAt != nil && r.RunAt.Sub(now) > maxSchedule {
+	if r.RunAt != nil && r.RunAt.Sub(now) > MaxSchedule {
 		return nil, frame.NewProblem(code.InvalidFrame, "runAt is more than 30 days ahead")
 	}
 	if r.RunAt != nil && now.Sub(*r.RunAt) >= longPast {
@@ -224,10 +235,10 @@ func (g *Gateway) examine(id auth.Identity, r frame.SubmitRequest) (*submission,
 		return nil, err
 	}
 	if r.Key != "" {
-		jobID, former = g.idKeys.of(id.Tenant, id.Subject, r.Job, r.Key)
+		jobID, former = in.cfg.IDKeys.of(id.Tenant, id.Subject, r.Job, r.Key)
 	}
 	if r.Grant != nil {
-		if err := g.verifier.CheckGrant(id, forJob(r.Grant, jobID)); err != nil {
+		if err := in.cfg.Verifier.CheckGrant(id, forJob(r.Grant, jobID)); err != nil {
 			return nil, err
 		}
 	}
@@ -290,13 +301,13 @@ func checkCallback(r frame.SubmitRequest) error {
 // else is written; the request then has the blob's key (the claim check pattern). The key contains
 // the life, so that blobs of a former job of the same ID are not mistaken for this one's, and the
 // payload's hash, so that the same idempotency key with another payload overwrites nothing.
-func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
-	if len(s.payload) <= g.cfg.InlinePayload {
+func (in *Submits) storePayload(ctx context.Context, s *submission) error {
+	if len(s.payload) <= in.cfg.InlinePayload {
 		return nil
 	}
 	key := event.PayloadFolder(s.jobID, s.request.Life) + strings.TrimPrefix(s.request.PayloadHash, hashPrefix)
-	if err := g.blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload)); err != nil {
-		g.logOf(ctx).Warn("payload not stored", "job", s.jobID, "err", err)
+	if err := in.cfg.Blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload)); err != nil {
+		in.cfg.logOf(ctx).Warn("payload not stored", "job", s.jobID, "err", err)
 		return problem.Unavailable("the payload could not be stored")
 	}
 	s.request.PayloadBlob, s.payload = key, []byte{}
@@ -306,18 +317,18 @@ func (g *Gateway) storePayload(ctx context.Context, s *submission) error {
 // dropPayload removes the blob of a submit whose request was refused, or whose job another submit has made. No other
 // submit uses the blob: its key contains the life, which is a new one in each submit, or the ID of a job without an
 // idempotency key. Blobs of submits without a known outcome are removed by the tracker.
-func (g *Gateway) dropPayload(ctx context.Context, s *submission) {
+func (in *Submits) dropPayload(ctx context.Context, s *submission) {
 	if s.request.PayloadBlob == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
-	if err := g.blobs.Delete(ctx, s.request.PayloadBlob); err != nil {
-		g.logOf(ctx).Warn("a payload that no job needs is left in the blob store", "job", s.jobID, "err", err)
+	if err := in.cfg.Blobs.Delete(ctx, s.request.PayloadBlob); err != nil {
+		in.cfg.logOf(ctx).Warn("a payload that no job needs is left in the blob store", "job", s.jobID, "err", err)
 	}
 }
 
-func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Position, error) {
+func (in *Submits) produceRequest(ctx context.Context, s *submission) (event.Position, error) {
 	headers, err := s.request.Headers()
 	if err != nil {
 		return event.Position{}, fmt.Errorf("request headers of job %s: %w", s.jobID, err)
@@ -329,22 +340,22 @@ func (g *Gateway) produceRequest(ctx context.Context, s *submission) (event.Posi
 	for _, h := range headers {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader(h))
 	}
-	err = kafka.ProduceSync(ctx, g.kafka, rec)
-	g.kafkaUp.observe(err)
+	err = kafka.ProduceSync(ctx, in.cfg.Kafka, rec)
+	in.cfg.Health.observe(err)
 	switch {
 	case errors.Is(err, kafka.ErrRefused):
-		g.logOf(ctx).Warn("request refused", "job", s.jobID, "err", err)
-		g.dropPayload(ctx, s)
+		in.cfg.logOf(ctx).Warn("request refused", "job", s.jobID, "err", err)
+		in.dropPayload(ctx, s)
 		return event.Position{}, problem.Unavailable("the request was not written")
 	case err != nil:
-		g.logOf(ctx).Warn("request's outcome is not known", "job", s.jobID, "err", err)
+		in.cfg.logOf(ctx).Warn("request's outcome is not known", "job", s.jobID, "err", err)
 		return event.Position{}, problem.Indeterminate(s.jobID)
 	}
 	return event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}, nil
 }
 
 // produceAccepted writes the accepted event. It returns the version of the job after it.
-func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request event.Position) (int64, error) {
+func (in *Submits) produceAccepted(ctx context.Context, s *submission, request event.Position) (int64, error) {
 	value, err := event.Encode(&event.Event{
 		Type: event.Accepted, JobID: s.jobID, Life: s.request.Life, Job: s.request.Job, Tenant: s.request.Tenant,
 		Subject: s.request.Subject,
@@ -356,10 +367,10 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 		return 0, fmt.Errorf("accepted event of job %s: %w", s.jobID, err)
 	}
 	rec := &kgo.Record{Topic: s.to.Names().Status(), Key: []byte(s.jobID), Value: value}
-	err = kafka.ProduceSync(ctx, g.kafka, rec)
-	g.kafkaUp.observe(err)
+	err = kafka.ProduceSync(ctx, in.cfg.Kafka, rec)
+	in.cfg.Health.observe(err)
 	if err != nil {
-		g.logOf(ctx).Warn("accepted's outcome is not known", "job", s.jobID, "err", err)
+		in.cfg.logOf(ctx).Warn("accepted's outcome is not known", "job", s.jobID, "err", err)
 		return 0, problem.Indeterminate(s.jobID) // the request is there: the job may still run
 	}
 	s.to.Written(rec.Partition, rec.Offset+1)
@@ -368,20 +379,20 @@ func (g *Gateway) produceAccepted(ctx context.Context, s *submission, request ev
 
 // verdict waits until the fold has accepted or refused this submit's accepted event. So a lost reservation can cause an
 // unnecessary request, but never a wrong answer.
-func (g *Gateway) verdict(
+func (in *Submits) verdict(
 	ctx context.Context, s *submission, request event.Position, version int64,
 ) (frame.AckFrame, int64, error) {
 	get := s.scope().GetRequest(s.jobID)
 	get.MinVersion = version
 	r, err := s.to.Get(ctx, get)
 	if connect.CodeOf(err) == connect.CodeNotFound {
-		if _, why := g.reserveID(ctx, s); errors.Is(why, errClosed) {
+		if _, why := in.reserveID(ctx, s); errors.Is(why, errClosed) {
 			return frame.AckFrame{}, 0, errClosed // the system was closed after the key was reserved
 		}
-		g.dropPayload(ctx, s) // the job was erased, so the same key again is refused
+		in.dropPayload(ctx, s) // the job was erased, so the same key again is refused
 	}
 	if err != nil {
-		g.logOf(ctx).Warn("verdict not known", "job", s.jobID, "err", err)
+		in.cfg.logOf(ctx).Warn("verdict not known", "job", s.jobID, "err", err)
 		return frame.AckFrame{}, 0, problem.Indeterminate(s.jobID)
 	}
 	src := r.Source
@@ -389,7 +400,7 @@ func (g *Gateway) verdict(
 		return s.ack(), version, nil
 	}
 	if src != nil { // it is known that another submit's request is the job's
-		g.dropPayload(ctx, s)
+		in.dropPayload(ctx, s)
 	}
 	return s.existing(r.Job, r.PayloadHash)
 }

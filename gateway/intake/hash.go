@@ -1,4 +1,4 @@
-package gateway
+package intake
 
 import (
 	"bytes"
@@ -20,10 +20,10 @@ import (
 
 const hashPrefix = "sha256:"
 
-// payloadHash returns the hash of a payload's canonical form (RFC 8785), so that equal JSON values have equal hashes.
+// PayloadHash returns the hash of a payload's canonical form (RFC 8785), so that equal JSON values have equal hashes.
 // The canonical form rounds numbers to a float64, so numbers that a float64 cannot hold, such as large integers above
 // 2^53, are added to the hash exactly.
-func payloadHash(payload []byte) (string, error) {
+func PayloadHash(payload []byte) (string, error) {
 	canonical, err := jcs.Transform(payload)
 	if err != nil {
 		// The canonicaliser accepts only objects and lists, so put the value into a list.

@@ -1,4 +1,4 @@
-package gateway
+package intake
 
 import (
 	"context"
@@ -27,33 +27,33 @@ func newJobID() (string, error) {
 }
 
 // writeReserved is write for a submit with a key. It reserves the key, and releases it if the submit fails.
-func (g *Gateway) writeReserved(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
-	existing, err := g.reserve(ctx, s)
+func (in *Submits) writeReserved(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
+	existing, err := in.reserve(ctx, s)
 	if existing != nil {
 		return s.existing(existing.Job, existing.PayloadHash)
 	}
 	if err != nil {
 		return frame.AckFrame{}, 0, err
 	}
-	ack, version, err := g.produce(ctx, s)
+	ack, version, err := in.produce(ctx, s)
 	if err != nil {
-		g.unreserve(ctx, s)
+		in.unreserve(ctx, s)
 	}
 	return ack, version, err
 }
 
 // reserve reserves the key at the job's shard. If the job exists already it returns that, else nil. The job may have
 // another ID that was made from the key: then s gets this ID.
-func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
+func (in *Submits) reserve(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
 	formers := make([]struct {
 		got *trackerpb.GetResponse
 		err error
 	}, len(s.former))
 	var asked sync.WaitGroup
 	for i, former := range s.former {
-		asked.Go(func() { formers[i].got, formers[i].err = g.up.Get(ctx, s.scope().GetRequest(former)) })
+		asked.Go(func() { formers[i].got, formers[i].err = in.cfg.Trackers.Get(ctx, s.scope().GetRequest(former)) })
 	}
-	r, err := g.reserveID(ctx, s)
+	r, err := in.reserveID(ctx, s)
 	asked.Wait()
 	reserved := r == nil && err == nil
 	for i, former := range s.former {
@@ -61,15 +61,15 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 			continue
 		}
 		if reserved {
-			g.unreserve(ctx, s)
+			in.unreserve(ctx, s)
 		}
 		s.jobID = former
 		return &trackerpb.ReserveResponse{Job: formers[i].got.Job, PayloadHash: formers[i].got.PayloadHash}, nil
 	}
 	for i, former := range s.former {
 		if reserved && connect.CodeOf(formers[i].err) != connect.CodeNotFound {
-			g.unreserve(ctx, s)
-			g.logOf(ctx).Warn("key not looked up", "job", former, "err", formers[i].err)
+			in.unreserve(ctx, s)
+			in.cfg.logOf(ctx).Warn("key not looked up", "job", former, "err", formers[i].err)
 			return nil, problem.Unavailable("no tracker answers for this key")
 		}
 	}
@@ -77,7 +77,7 @@ func (g *Gateway) reserve(ctx context.Context, s *submission) (*trackerpb.Reserv
 }
 
 // reserveID is reserve for the ID that s has.
-func (g *Gateway) reserveID(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
+func (in *Submits) reserveID(ctx context.Context, s *submission) (*trackerpb.ReserveResponse, error) {
 	r, err := s.to.Reserve(ctx, &trackerpb.ReserveRequest{
 		JobId: s.jobID, Tenant: s.id.Tenant, PayloadHash: s.request.PayloadHash, Holder: s.holder, Scope: s.scope().Proto(),
 	})
@@ -86,7 +86,7 @@ func (g *Gateway) reserveID(ctx context.Context, s *submission) (*trackerpb.Rese
 			"the job of this key was erased: the key gives a new job when the retention of the erased one is over")
 	}
 	if err != nil {
-		g.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
+		in.cfg.logOf(ctx).Warn("key not reserved", "job", s.jobID, "err", err)
 		return nil, problem.Unavailable("no tracker answers for this key")
 	}
 	if r.Closed {
@@ -100,10 +100,10 @@ func (g *Gateway) reserveID(ctx context.Context, s *submission) (*trackerpb.Rese
 
 // unreserve releases the key, so that a repetition of the submit need not wait until the reservation expires. If this
 // submit has written something, the fold decides what counts.
-func (g *Gateway) unreserve(ctx context.Context, s *submission) {
+func (in *Submits) unreserve(ctx context.Context, s *submission) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unreserveTimeout)
 	defer cancel()
 	if err := s.to.Unreserve(ctx, &trackerpb.UnreserveRequest{JobId: s.jobID, Holder: s.holder}); err != nil {
-		g.logOf(ctx).Info("key is held until its reservation runs out", "job", s.jobID, "err", err)
+		in.cfg.logOf(ctx).Info("key is held until its reservation runs out", "job", s.jobID, "err", err)
 	}
 }

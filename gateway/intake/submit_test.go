@@ -1,4 +1,4 @@
-package gateway
+package intake
 
 import (
 	"errors"
@@ -23,8 +23,8 @@ var alice = auth.Identity{Tenant: "alice", Subject: "s", Permissions: auth.Clien
 // examined is a submit after all checks that ask nobody.
 func examined(t *testing.T, r frame.SubmitRequest) (*submission, frame.Problem) {
 	t.Helper()
-	g := &Gateway{types: jobtypes.Default()}
-	s, err := g.examine(alice, r)
+	in := Submits{cfg: Config{Types: jobtypes.Default()}}
+	s, err := in.examine(alice, r)
 	var p frame.Problem
 	if err != nil && (!errors.As(err, &p) || s != nil) {
 		t.Fatalf("%v is no frame.Problem, or came with a submission", err)
@@ -67,8 +67,8 @@ func TestWhatASubmitMayCarry(t *testing.T) {
 			{"a key of 129 characters", func(r *frame.SubmitRequest) { r.Key = strings.Repeat("k", 129) }, code.InvalidFrame},
 			{"a start now", func(r *frame.SubmitRequest) { r.RunAt = at(0) }, ""},
 			{"a start in the past", func(r *frame.SubmitRequest) { r.RunAt = at(-time.Hour) }, ""},
-			{"a start in 30 days", func(r *frame.SubmitRequest) { r.RunAt = at(maxSchedule) }, ""},
-			{"a start later than that", func(r *frame.SubmitRequest) { r.RunAt = at(maxSchedule + 1) }, code.InvalidFrame},
+			{"a start in 30 days", func(r *frame.SubmitRequest) { r.RunAt = at(MaxSchedule) }, ""},
+			{"a start later than that", func(r *frame.SubmitRequest) { r.RunAt = at(MaxSchedule + 1) }, code.InvalidFrame},
 			{"a callback", func(r *frame.SubmitRequest) { r.CallbackURL = host }, ""},
 			{
 				"a callback of 2,048 bytes",
@@ -130,7 +130,7 @@ func TestTimeoutAndDeadline(t *testing.T) {
 func hashOf(t *testing.T, payload string) string {
 	t.Helper()
 	before := payload
-	hash, err := payloadHash([]byte(payload))
+	hash, err := PayloadHash([]byte(payload))
 	if err != nil {
 		t.Fatalf("%s: %v", payload, err)
 	}
@@ -210,7 +210,7 @@ func TestHashesOfOrdinaryPayloadsStay(t *testing.T) {
 func TestPayloadsWithoutACanonicalForm(t *testing.T) {
 	for _, payload := range []string{`1e400`, `[-1e400]`, `{"a":{"b":1e309}}`} {
 		var p frame.Problem
-		if _, err := payloadHash([]byte(payload)); !errors.As(err, &p) || p.Code != code.ValidationFailed {
+		if _, err := PayloadHash([]byte(payload)); !errors.As(err, &p) || p.Code != code.ValidationFailed {
 			t.Errorf("%s: %v", payload, err)
 		}
 	}
@@ -254,11 +254,11 @@ func TestJobIDsOfKeys(t *testing.T) {
 		{"alice", "demo.echo", "k", "bob"},
 		{"alice", "demo.echo", "ann", "k"},
 	} {
-		id, _ := idKeys{}.of(parts[0], parts[3], parts[1], parts[2])
+		id, _ := IDKeys{}.of(parts[0], parts[3], parts[1], parts[2])
 		if u, err := uuid.Parse(id); err != nil || u.Version() != 8 || u.Variant() != uuid.RFC4122 || u.String() != id {
 			t.Errorf("%q: %s, %v", parts, id, err)
 		}
-		if again, _ := (idKeys{}).of(parts[0], parts[3], parts[1], parts[2]); again != id {
+		if again, _ := (IDKeys{}).of(parts[0], parts[3], parts[1], parts[2]); again != id {
 			t.Errorf("%q: %s, then %s", parts, id, again)
 		}
 		if other, ok := seen[id]; ok {
@@ -269,11 +269,38 @@ func TestJobIDsOfKeys(t *testing.T) {
 	// The first 16 bytes of SHA-256 over keySpace, 5 "alice" 9 "demo.echo" 1 "k", with the
 	// version and variant of RFC 9562 §5.8.
 	const fixed = "f58fe39b-1a70-89df-9031-b46b59d6a14a"
-	if id, former := (idKeys{}).of("alice", "", "demo.echo", "k"); id != fixed || len(former) > 0 {
+	if id, former := (IDKeys{}).of("alice", "", "demo.echo", "k"); id != fixed || len(former) > 0 {
 		t.Errorf("keys that were used before mean other jobs now: %s, %s", id, former)
 	}
-	id, former := idKeys{}.of("alice", "ann", "demo.echo", "k")
+	id, former := IDKeys{}.of("alice", "ann", "demo.echo", "k")
 	if id == fixed || !slices.Equal(former, []string{fixed}) {
 		t.Errorf("keys that were used before mean other jobs now: %s, %s", id, former)
+	}
+}
+
+// A job that would be due only when its deadline has passed could never run.
+func TestRunAtAfterTheDeadline(t *testing.T) {
+	in := Submits{cfg: Config{Types: jobtypes.Default()}}
+	name := ""
+	for name = range in.cfg.Types {
+		if strings.HasSuffix(name, "echo") {
+			break
+		}
+	}
+	for _, c := range []struct {
+		runAt    time.Duration
+		deadline float64
+		taken    bool
+	}{
+		{time.Minute, 3600, true}, {time.Hour + time.Minute, 3600, false}, {-time.Minute, 1, true}, {time.Minute, 59, false},
+		{29 * 24 * time.Hour, 30 * 24 * 3600, true}, {31 * 24 * time.Hour, 40 * 24 * 3600, false},
+	} {
+		at := time.Now().Add(c.runAt)
+		_, err := in.examine(auth.Identity{Tenant: "acme", Permissions: auth.Client}, frame.SubmitRequest{
+			Job: name, Payload: []byte(`{}`), RunAt: &at, Deadline: &c.deadline,
+		})
+		if (err == nil) != c.taken {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }

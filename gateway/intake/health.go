@@ -1,4 +1,4 @@
-package gateway
+package intake
 
 import (
 	"context"
@@ -12,12 +12,12 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 )
 
-// health records whether Kafka answers. While it does not, submits are refused at once, with nothing written, instead
+// Health records whether Kafka answers. While it does not, submits are refused at once, with nothing written, instead
 // of timing out. A single produce without an outcome proves little: it only makes health ping the brokers, and Kafka
 // counts as away only if no broker answers. Health also pings every calmInterval, so that a gateway that is cut off
 // reports that it is not ready even without submits.
-type health struct {
-	bounds  kafka.Bounds          // set before watch, then only read
+type Health struct {
+	bounds  kafka.Bounds          // set by NewHealth, then only read
 	reason  atomic.Pointer[error] // why submits are refused; nil while Kafka answers
 	silent  atomic.Pointer[error] // why the gateway is not ready though submits are still tried
 	client  atomic.Pointer[kgo.Client]
@@ -28,8 +28,15 @@ type health struct {
 	lostAt atomic.Int64 // when the last of them ended, Unix nanoseconds
 }
 
-// up ends the start: the topics exist.
-func (h *health) up() {
+// NewHealth returns the health of a Kafka that has not answered yet.
+func NewHealth(b kafka.Bounds) *Health {
+	h := &Health{bounds: b}
+	h.Down(errStarting)
+	return h
+}
+
+// Up ends the start: the topics exist.
+func (h *Health) Up() {
 	h.started.Store(true)
 	h.reason.Store(nil)
 }
@@ -38,24 +45,24 @@ const (
 	pingInterval = 500 * time.Millisecond // interval of pings while it is in doubt whether Kafka answers
 	calmInterval = 2 * time.Second        // interval of pings otherwise
 
-	// manyLost is the number of writes in a row without an outcome after which a gateway is not ready. It is
+	// ManyLost is the number of writes in a row without an outcome after which a gateway is not ready. It is
 	// ready again after the next successful write, or after kafka.Bounds.Lost: a gateway that is not ready gets
 	// no submits, and so makes no writes.
-	manyLost = 5
+	ManyLost = 5
 )
 
 var errStarting = errors.New("starting: Kafka has not answered yet")
 
-func (h *health) err() error {
+func (h *Health) err() error {
 	if e := h.reason.Load(); e != nil {
 		return *e
 	}
 	return nil
 }
 
-// ready returns err, or why the gateway is not ready though submits are not refused. If Kafka is slower than the
-// gateway's timeouts were made for, it says so.
-func (h *health) ready() error {
+// Ready returns why submits are refused, or why the gateway is not ready though they are not refused. If Kafka is
+// slower than the gateway's timeouts were made for, it says so.
+func (h *Health) Ready() error {
 	err := h.trouble()
 	if cl := h.client.Load(); err != nil && cl != nil {
 		if slow := kafka.TooSlow(cl); slow != nil {
@@ -65,7 +72,7 @@ func (h *health) ready() error {
 	return err
 }
 
-func (h *health) trouble() error {
+func (h *Health) trouble() error {
 	if e := h.silent.Load(); e != nil && h.reason.Load() == nil {
 		return *e
 	}
@@ -76,18 +83,19 @@ func (h *health) trouble() error {
 }
 
 // writes returns an error if brokers answer but accept no writes, as when too few replicas are in sync.
-func (h *health) writes() error {
+func (h *Health) writes() error {
 	lost := h.lost.Load()
-	if lost < manyLost || time.Since(time.Unix(0, h.lostAt.Load())) > h.bounds.Lost {
+	if lost < ManyLost || time.Since(time.Unix(0, h.lostAt.Load())) > h.bounds.Lost {
 		return nil
 	}
 	return fmt.Errorf("kafka answers and takes no writes: the outcome of the last %d is not known", lost)
 }
 
-func (h *health) down(err error) { h.reason.Store(&err) }
+// Down has submits refused, for the reason err.
+func (h *Health) Down(err error) { h.reason.Store(&err) }
 
 // observe records a produce's outcome. If it is not known, and no broker answers pings either, submits are refused.
-func (h *health) observe(err error) {
+func (h *Health) observe(err error) {
 	if err == nil {
 		h.lost.Store(0)
 		return
@@ -98,12 +106,12 @@ func (h *health) observe(err error) {
 	}
 	h.suspect.Store(true)
 	if silent := h.silent.Load(); silent != nil {
-		h.down(*silent)
+		h.Down(*silent)
 	}
 }
 
-// watch pings Kafka until ctx ends, more often while it is in doubt whether Kafka answers.
-func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
+// Watch pings Kafka until ctx ends, more often while it is in doubt whether Kafka answers.
+func (h *Health) Watch(ctx context.Context, cl *kgo.Client) error {
 	h.client.Store(cl)
 	pinger := kafka.NewPinger(cl)
 	defer pinger.Wait()
@@ -135,17 +143,8 @@ func (h *health) watch(ctx context.Context, cl *kgo.Client) error {
 			err = fmt.Errorf("no broker of Kafka answers: %w", kafka.Hint(err))
 			h.silent.Store(&err)
 			if doubt {
-				h.down(err)
+				h.Down(err)
 			}
 		}
 	}
-}
-
-// trackersUp returns why the trackers cannot be reached from this gateway, or nil.
-func (g *Gateway) trackersUp() error {
-	up := g.streams.Load()
-	if up == nil {
-		return nil
-	}
-	return up.Ready()
 }

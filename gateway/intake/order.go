@@ -1,4 +1,4 @@
-package gateway
+package intake
 
 import (
 	"context"
@@ -18,21 +18,25 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// An order is a cancel or a retry. Orders are limited by a rate per user; a retry, which makes an open job, is also
-// limited like a submit.
+// Orders changes jobs that exist: it cancels, retries and erases them. Orders are limited by a rate per user; a retry,
+// which makes an open job, is also limited like a submit.
+type Orders struct {
+	cfg   Config
+	audit *Audit
+}
 
 // Cancel cancels a job that the identity may cancel: a job that has not started is cancelled at once, and a running one
 // is told to stop. Cancel returns when the tracker has folded the order, with the job's state, or with an error if the
 // fold refused it. To repeat it is harmless.
-func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
+func (in *Orders) Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error) {
 	jobID, ok := job.ParseID(jobID)
 	if !ok {
 		return frame.AckFrame{}, 0, frame.NewProblem(code.NotFound, "")
 	}
-	if err := g.mayOrder(id); err != nil {
+	if err := in.mayOrder(id); err != nil {
 		return frame.AckFrame{}, 0, err
 	}
-	return g.order(ctx, id, id.Scope(auth.Cancel), jobID, event.CancelRequested, func(s job.State) error {
+	return in.order(ctx, id, id.Scope(auth.Cancel), jobID, event.CancelRequested, func(s job.State) error {
 		if s.Terminal() {
 			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s already", s))
 		}
@@ -52,22 +56,22 @@ func (g *Gateway) Cancel(ctx context.Context, id auth.Identity, jobID string) (f
 
 // Retry runs an ended job that the identity may cancel again, under its ID and with its stored payload. The order
 // contains the job's current round, so that an order that is written twice opens only one new round.
-func (g *Gateway) Retry(
+func (in *Orders) Retry(
 	ctx context.Context, id auth.Identity, jobID string,
 ) (ack frame.AckFrame, version int64, err error) {
 	jobID, ok := job.ParseID(jobID)
 	if !ok {
 		return ack, 0, frame.NewProblem(code.NotFound, "")
 	}
-	if err := g.mayOrder(id); err != nil {
+	if err := in.mayOrder(id); err != nil {
 		return ack, 0, err
 	}
-	held, err := g.hold(ctx, id, 0)
+	held, err := in.cfg.hold(ctx, id, 0)
 	if err != nil {
 		return ack, 0, err
 	}
 	defer func() { held.End(err == nil) }()
-	return g.order(ctx, id, id.Scope(auth.Submit), jobID, event.RetryRequested, func(s job.State) error {
+	return in.order(ctx, id, id.Scope(auth.Submit), jobID, event.RetryRequested, func(s job.State) error {
 		if !s.Terminal() {
 			return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", s))
 		}
@@ -81,8 +85,8 @@ func (g *Gateway) Retry(
 }
 
 // mayOrder returns why an order is refused before a tracker is asked.
-func (g *Gateway) mayOrder(id auth.Identity) error {
-	return g.limits.Order(id.Tenant, id.Account())
+func (in *Orders) mayOrder(id auth.Identity) error {
+	return in.cfg.Limits.Order(id.Tenant, id.Account())
 }
 
 // verdict is the state of a job after the fold has accepted or refused an order for it.
@@ -94,13 +98,13 @@ type verdict struct {
 
 // order appends an order to the job's log, if the job's current state allows it, and waits until the fold has
 // accepted or refused it. version is that of the resulting document.
-func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope, jobID string, t event.Type,
+func (in *Orders) order(ctx context.Context, id auth.Identity, scope *auth.Scope, jobID string, t event.Type,
 	allowed func(job.State) error, outcome func(verdict) error) (ack frame.AckFrame, version int64, err error) {
 	var none frame.AckFrame
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.SubmitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, in.cfg.SubmitTimeout)
 	defer cancel()
-	now, at, err := g.up.Find(ctx, scope.GetRequest(jobID))
-	if connect.CodeOf(err) == connect.CodeNotFound && g.mayRead(ctx, id, scope, jobID) {
+	now, at, err := in.cfg.Trackers.Find(ctx, scope.GetRequest(jobID))
+	if connect.CodeOf(err) == connect.CodeNotFound && in.mayRead(ctx, id, scope, jobID) {
 		return none, 0, frame.NewProblem(code.Forbidden,
 			fmt.Sprintf("the token does not permit this for jobs of others: it needs %s", auth.CancelTenant))
 	}
@@ -113,15 +117,15 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope
 	}
 	if !ownJob(id, now.Job) {
 		jobType := doc.Type
-		defer func() { g.note(orderDeed(ctx, id, t, now.Job, jobType, err)) }()
+		defer func() { in.audit.note(orderDeed(ctx, id, t, now.Job, jobType, err)) }()
 	}
 	if err := allowed(doc.State); err != nil {
 		return none, 0, err
 	}
-	if err := g.kafkaUp.err(); err != nil {
+	if err := in.cfg.Health.err(); err != nil {
 		return none, 0, problem.Unavailable(err.Error())
 	}
-	version, err = g.appendOrder(ctx, at.Names(), &event.Event{Type: t, JobID: jobID, Life: now.Life,
+	version, err = in.appendOrder(ctx, at.Names(), &event.Event{Type: t, JobID: jobID, Life: now.Life,
 		Round: int(now.Round)})
 	if err != nil {
 		return none, 0, err
@@ -133,7 +137,7 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope
 	case connect.CodeOf(err) == connect.CodeNotFound:
 		return none, 0, frame.NewProblem(code.NotFound, "") // the job expired before the order was folded
 	case err != nil:
-		g.log.Warn("order's outcome is not known", "job", jobID, "order", t, "err", err)
+		in.cfg.Log.Warn("order's outcome is not known", "job", jobID, "order", t, "err", err)
 		return none, 0, problem.Indeterminate(jobID)
 	}
 	if doc, err = upstream.Document(then.Job); err != nil {
@@ -147,27 +151,27 @@ func (g *Gateway) order(ctx context.Context, id auth.Identity, scope *auth.Scope
 
 // mayRead reports whether an identity may read a job that it may not order. Only then it is told so: to others a job of
 // somebody else looks like none.
-func (g *Gateway) mayRead(ctx context.Context, id auth.Identity, ordered *auth.Scope, jobID string) bool {
+func (in *Orders) mayRead(ctx context.Context, id auth.Identity, ordered *auth.Scope, jobID string) bool {
 	reads := id.Scope(auth.Read)
 	if !id.May(auth.Read) || ordered.Covers(reads) {
 		return false
 	}
-	_, err := g.up.Get(ctx, reads.GetRequest(jobID))
+	_, err := in.cfg.Trackers.Get(ctx, reads.GetRequest(jobID))
 	return err == nil
 }
 
 // appendOrder writes an order to the log. It returns the version up to which the log must be folded to know its
 // outcome.
-func (g *Gateway) appendOrder(ctx context.Context, names topic.Names, e *event.Event) (int64, error) {
+func (in *Orders) appendOrder(ctx context.Context, names topic.Names, e *event.Event) (int64, error) {
 	value, err := event.Encode(e)
 	if err != nil {
 		return 0, fmt.Errorf("%s of job %s: %w", e.Type, e.JobID, err)
 	}
 	rec := &kgo.Record{Topic: names.Status(), Key: []byte(e.JobID), Value: value}
-	err = kafka.ProduceSync(ctx, g.kafka, rec)
-	g.kafkaUp.observe(err)
+	err = kafka.ProduceSync(ctx, in.cfg.Kafka, rec)
+	in.cfg.Health.observe(err)
 	if err != nil {
-		g.log.Warn("order's outcome is not known", "job", e.JobID, "order", e.Type, "err", err)
+		in.cfg.Log.Warn("order's outcome is not known", "job", e.JobID, "order", e.Type, "err", err)
 		return 0, problem.Indeterminate(e.JobID)
 	}
 	return rec.Offset + 1, nil
