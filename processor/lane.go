@@ -167,7 +167,7 @@ func (l *lane) take(rec *kgo.Record) {
 		return
 	}
 	l.p.add(r)
-	r.start()
+	r.pulse()
 }
 
 func (l *lane) request(part *partition, rec *kgo.Record, headers []topic.Header) (*run, error) {

@@ -258,7 +258,7 @@ func (p *Processor) learnTimes(ctx context.Context) {
 	}
 }
 
-// beat calls tick of every run once per pulse: for beats, repetitions, conflated progress and the ends of leases. It
+// beat pulses every run: for beats, repetitions, conflated progress and the ends of leases. It
 // sleeps while there are no runs.
 func (p *Processor) beat(ctx context.Context) error {
 	for {
@@ -275,9 +275,8 @@ func (p *Processor) beat(ctx context.Context) error {
 				return nil
 			case <-ticker.C:
 			}
-			now := time.Now()
 			for _, r := range runs {
-				r.tick(now)
+				r.pulse()
 			}
 		}
 		ticker.Stop()

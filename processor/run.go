@@ -3,15 +3,12 @@ package processor
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -19,34 +16,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
-// phase is the state of a run. The comment of each constant says what moves the run on.
-//
-//	claiming ─▶ waiting ─▶ running ─▶ reporting ─▶ ended
-//	    └───────────────────▲   │
-//	                            └─▶ silent ─▶ ended
-type phase int
-
-const (
-	// claiming: it is not known whether the claim is durable. The claim's answer moves it on.
-	claiming phase = iota
-	// waiting: the claim is durable, and the handler needs a grant to begin. An order moves it on.
-	waiting
-	// running: the handler runs and the lease is renewed. The handler's return, an order or
-	// the lease's end moves it on.
-	running
-	// reporting: the terminal event is sent until it is durable. Its answer, or a stop order, moves it on.
-	reporting
-	// silent: the run was stopped or lost its lease, and appends no more events. The handler's return
-	// moves it on.
-	silent
-	// ended: the slot is free.
-	ended
-)
-
 // Timing of a run. One ticker serves all runs: at each pulse it checks what is due.
 const (
-	pulse      = 50 * time.Millisecond
-	retryPause = 250 * time.Millisecond // between two tries to append the same event
+	pulse = 50 * time.Millisecond
 
 	// renewalsPerLease is how many times per lease a run renews it, or repeats its claim.
 	renewalsPerLease = 3
@@ -57,58 +29,38 @@ const (
 	maxLeaseMargin = 2 * time.Second
 )
 
-// run is one execution of a job, from the delivery of its request to its durable report. It follows the rules for
-// workers in tracker/fold/RULES.md. It has no goroutine but its handler's: answers from Kafka, orders, the pulse and
-// the handler call its methods, each of which locks mu. Events are handed to the Kafka client under mu, so they reach
-// the job's partition in the order in which the run sent them: no event can overtake the terminal event.
+// run is one execution of a job, from the delivery of its request to its durable report. Its stance decides what it
+// does next; the methods here do it. It has no goroutine but its handler's: answers from Kafka, orders, the pulse and
+// the handler give it inputs, one at a time under mu. Events are handed to the Kafka client under mu, so they reach the
+// job's partition in the order in which the run sent them: no event can overtake the terminal event.
 type run struct {
-	// Set before the first claim, then only read.
-	p      *Processor
-	lane   *lane
-	part   *partition
-	offset int64 // of the request record in part
-	jobID  string
-	id     string // the fencing token
-	// dispatch is the fence of the job: worker events carry it.
-	dispatch int
+	// Set before the first pulse, then only read.
+	p        *Processor
+	lane     *lane
+	part     *partition
+	offset   int64 // of the request record in part
+	jobID    string
+	id       string // the fencing token
+	dispatch int    // the fence of the job: worker events carry it
 	payload  []byte
 	blob     string // the key of the payload, when it is not in the record
 	policy   job.Policy
-	lease    time.Duration // the policy's lease minus the margin
-	renewal  time.Duration // interval between renewals
 	handler  RawHandler
-	lacks    error // what this worker lacks to run the job; nil when it can
 	job      *Job
 	log      *slog.Logger
+	claim    []byte // the claimed event
 
-	// claim is the claimed event. firstClaim is the one, with NoGrant, of a run that may start as soon as the event is
-	// durable; nil if the run must wait for a grant. It is sent only once: every repetition sends claim.
-	claim, firstClaim []byte
+	mu     sync.Mutex // guards the rest; lane.mu and Processor.mu may be taken under it
+	stance stance
 
-	mu       sync.Mutex // guards the rest; lane.mu and Processor.mu may be taken under it
-	phase    phase
-	mustWait bool // the handler may begin only after a grant
-	granted  bool
-	quit     bool // the job was cancelled
-	leaving  bool // the processor stops: a job whose handler has not begun is handed back
-
-	inFlight  bool      // a claim, beat or progress was handed to the client and not answered
-	retryAt   time.Time // no event is sent before; zero when nothing failed
-	sentAt    time.Time // when the last claim, beat or progress was sent
-	renewedAt time.Time // when the last of these that became durable was sent: the lease counts from here
-
-	latest     job.Progress
-	unsent     bool      // latest was not sent yet
-	progressAt time.Time // when progress was last sent
-
-	handling       bool // the handler has not returned
-	beganAt        time.Time
-	cancel         context.CancelCauseFunc // ends the handler's context
-	spans          spans
-	outcome        outcome // set from reporting and silent on
-	report         []byte  // the terminal event
-	reportOf       event.Type
-	reportInFlight bool // the terminal event was handed to the client and not answered
+	// firstClaim is the claimed event, with NoGrant, of a run that may start as soon as the event is durable; nil if the
+	// run must wait for a grant. It is sent only once: every repetition sends claim.
+	firstClaim []byte
+	beganAt    time.Time               // when the handler began
+	cancel     context.CancelCauseFunc // ends the handler's context
+	spans      spans
+	report     []byte // the terminal event
+	reportOf   event.Type
 }
 
 // newRun makes the run of a request that was delivered to a lane. A run must wait for a grant if the request may have
@@ -124,10 +76,15 @@ func newRun(
 		jobID: req.JobID, id: newRunID(), dispatch: req.Dispatch,
 		// The record's value is a part of the whole fetch, which a long job must not keep in memory.
 		payload: bytes.Clone(payload), blob: req.PayloadBlob, policy: req.Policy,
-		lease: lease - margin, renewal: lease / renewalsPerLease,
-		handler:  p.handler(req.Job),
-		lacks:    p.lacks(req.Job, req.PayloadBlob),
-		mustWait: p.cfg.ClaimsAlwaysWait || req.Dispatch > 1 || p.met(req.JobID, req.Dispatch),
+		handler: p.handler(req.Job),
+		stance: stance{
+			terms: terms{
+				lease: lease - margin, renewal: lease / renewalsPerLease, progress: p.progressPause,
+				lacks: p.lacks(req.Job, req.PayloadBlob),
+			},
+			phase:    claiming,
+			mustWait: p.cfg.ClaimsAlwaysWait || req.Dispatch > 1 || p.met(req.JobID, req.Dispatch),
+		},
 	}
 	r.beginClaim(req)
 	r.log = p.log.With("job", r.jobID, "run", r.id, "attempt", req.Attempt)
@@ -155,113 +112,90 @@ func newRun(
 	if r.claim, err = event.Encode(&claimed); err != nil {
 		return r, err
 	}
-	if !r.mustWait && !l.mayBeRedelivery(part, offset) {
+	if !r.stance.mustWait && !l.mayBeRedelivery(part, offset) {
 		claimed.NoGrant, claimed.RequestedAt = true, nil // the request is delivered for the first time
 		r.firstClaim, err = event.Encode(&claimed)
 	}
 	return r, err
 }
 
-// start sends the claim for the first time.
-func (r *run) start() {
+// take gives an input to the run.
+func (r *run) take(in input) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.firstClaim != nil {
-		r.send(event.Claimed, r.firstClaim, r.spans.ctx)
-		return
-	}
-	r.send(event.Claimed, r.claim, r.spans.ctx)
+	r.step(in)
 }
 
-// answered handles Kafka's answer to an event that was sent at sentAt. err is nil if the event is durable.
-func (r *run) answered(kind event.Type, sentAt time.Time, err error) {
-	r.p.noteProduce(string(kind), err)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch kind {
-	case event.Claimed, event.Beat, event.Progress:
-		r.inFlight = false
-		switch {
-		case err != nil:
-			r.sentAt = time.Time{} // due again after the pause, not a third of the lease later
-		case sentAt.After(r.renewedAt):
-			r.renewedAt = sentAt
-		}
-	default:
-		r.reportInFlight = false
+// step computes the stance after an input and does what that asks for. It is called with mu held.
+func (r *run) step(in input) {
+	now, was := time.Now(), r.stance.phase
+	next, acts := r.stance.next(in, now)
+	r.stance = next
+	r.countWaiting(was, next.phase)
+	for _, a := range acts {
+		r.do(a, now)
 	}
-	if err != nil {
-		r.retryAt = time.Now().Add(retryPause)
-	}
+}
+
+func (r *run) countWaiting(was, is phase) {
 	switch {
-	case kind == event.Claimed && r.phase == claiming:
-		if err != nil {
-			// Unless the broker refused it, the claim may have been written: the run is in doubt.
-			r.mustWait = r.mustWait || !errors.Is(err, kafka.ErrRefused)
-			return
-		}
-		r.lane.mark(r.part, r.offset)
-		r.mustWait = r.mustWait || r.lane.mayBeRedelivery(r.part, r.offset)
-		r.advance()
-	case kind == event.Progress && r.phase == running && err != nil:
-		r.unsent = true
-	case r.phase == reporting && kind == r.reportOf && err == nil:
-		r.finish()
-	case r.phase == reporting && kind == event.Completed && errors.Is(err, kerr.MessageTooLarge):
-		// The broker's limit is below ResultLimit: it would refuse every repetition too.
-		r.conclude(tooLarge("the broker refuses a record with this result"))
-	}
-}
-
-// advance moves on a run whose claim is durable and whose handler has not begun: it starts the handler, waits for a
-// grant, or ends the run. It is called with mu held.
-func (r *run) advance() {
-	switch {
-	case r.quit:
-		r.leaveQueue(claimQuit)
-		r.conclude(ending{event: event.Failed, outcome: ranCancelled, failure: cancelled("cancelled before it began")})
-	case r.lacks != nil:
-		r.giveBack()
-	case r.leaving:
-		r.leaveQueue(claimReleased)
-		r.conclude(ending{event: event.Released, outcome: ranReleased})
-	case r.mustWait && !r.granted:
-		r.enqueue()
-	case time.Since(r.renewedAt) >= r.lease:
-		// The claim took longer than its own lease: the tracker may let the lease expire right
-		// after the handler has begun. Send the claim again, and wait for a new grant.
-		r.mustWait, r.granted = true, false
-		r.enqueue()
-		r.sentAt = time.Time{}
-	default:
-		how := claimStarted
-		if r.mustWait {
-			how = claimGranted
-		}
-		r.leaveQueue(how)
-		r.begin()
-	}
-}
-
-func (r *run) enqueue() {
-	if r.phase != waiting {
-		r.phase = waiting
+	case was != waiting && is == waiting:
 		r.p.metrics.waiting.Inc()
-	}
-}
-
-// leaveQueue ends the time before the handler begins: it counts the claim's outcome and ends its span.
-func (r *run) leaveQueue(how claimOutcome) {
-	if r.phase == waiting {
+	case was == waiting && is != waiting:
 		r.p.metrics.waiting.Dec()
 	}
+}
+
+// do does what the stance asks for. It is called with mu held.
+func (r *run) do(a act, now time.Time) {
+	switch a.deed {
+	case sendClaim:
+		r.sendClaim(now)
+	case askAgain:
+		r.append(event.Claimed, r.claim, nil, now)
+	case sendBeat:
+		r.append(event.Beat, r.encode(event.Event{Type: event.Beat}), nil, now)
+	case sendProgress:
+		r.sendProgress(now)
+	case makeReport:
+		r.makeReport(a.ending)
+		r.sendReport(now)
+	case repeatReport:
+		r.sendReport(now)
+	case markRequest:
+		r.lane.mark(r.part, r.offset)
+	case settleClaim:
+		r.settle(a.how)
+	case beginHandler:
+		r.begin(now)
+	case endContext:
+		r.cancel(a.cause)
+	case finishRun:
+		r.finish()
+	case noteLeaseLost:
+		r.p.metrics.leasesLost.Inc()
+		r.log.Warn("lease lost", "since", now.Sub(r.stance.renewedAt))
+	case noteConflated:
+		r.p.metrics.conflated.Inc()
+	case noteStuck:
+		r.log.Error("handler does not return", "type", r.job.Type)
+	}
+}
+
+// settle ends the time before the handler begins: it counts the claim's outcome and ends its span.
+func (r *run) settle(how claimOutcome) {
 	r.p.metrics.claims.WithLabelValues(string(how)).Inc()
 	r.endClaim(how)
+	if how == claimUnable {
+		lacks := r.stance.terms.lacks
+		r.log.Warn("job handed back: this worker cannot run it", "type", r.job.Type, "code", failureOf(lacks, nil).Code,
+			"err", lacks)
+	}
 }
 
 // begin starts the handler.
-func (r *run) begin() {
-	r.phase, r.handling, r.beganAt = running, true, time.Now()
+func (r *run) begin(now time.Time) {
+	r.beganAt = now
 	ctx, cancel := context.WithCancelCause(r.p.handlersCtx)
 	r.cancel = cancel
 	if d := r.policy.Timeout.Duration(); d > 0 {
@@ -300,173 +234,65 @@ func (r *run) work(ctx context.Context) ([]byte, error) {
 
 // returned handles the handler's return. A silent run ends here; any other reports what the handler returned.
 func (r *run) returned(ctx context.Context, result []byte, err error) {
-	cause := context.Cause(ctx)
+	e := end(result, err, context.Cause(ctx), r.p.cfg.ResultLimit)
+	if e.event == event.Completed {
+		e.file = r.job.attached()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.handling = false
 	r.cancel(nil)
 	r.p.metrics.running.Dec()
 	took := time.Since(r.beganAt)
 	r.p.metrics.handlerSeconds.WithLabelValues(r.lane.name).Observe(took.Seconds())
-	switch r.phase {
+	was := r.stance.phase
+	r.step(input{kind: onReturn, ending: e})
+	attrs := []any{"type", r.job.Type, "outcome", string(r.stance.outcome), "seconds", took.Seconds()}
+	switch was {
 	case running:
-		e := end(result, err, cause, r.p.cfg.ResultLimit)
-		if e.event == event.Completed {
-			e.file = r.job.attached()
-		}
-		r.conclude(e)
-		attrs := []any{"type", r.job.Type, "outcome", string(e.outcome), "seconds", took.Seconds()}
 		if e.failure != nil {
 			attrs = append(attrs, "code", e.failure.Code, "err", err)
 		}
 		r.log.Info("attempt ended", attrs...)
 	case silent:
-		r.log.Warn("attempt ended without a report", "type", r.job.Type, "outcome", string(r.outcome),
-			"seconds", took.Seconds())
-		r.finish()
+		r.log.Warn("attempt ended without a report", attrs...)
 	}
 }
 
-// conclude makes the terminal event and sends it for the first time, after the last progress if that was not sent yet.
-// It is called with mu held.
-func (r *run) conclude(e ending) {
-	if r.unsent && r.phase == running {
-		r.sendProgress()
-	}
-	r.phase, r.outcome, r.reportOf = reporting, e.outcome, e.event
+// makeReport makes the terminal event.
+func (r *run) makeReport(e ending) {
 	r.noteEnding(e)
 	if e.outcome == ranUnable {
 		r.p.metrics.noteUnable(e.failure)
 	}
-	r.retryAt = time.Time{}
+	r.reportOf = e.event
 	r.report = r.encode(event.Event{Type: e.event, Result: e.result, ResultBlob: e.file, Error: e.failure})
-	r.sendReport()
 }
 
-// finish ends the run and frees its slot. It is called with mu held, when the handler does not run.
+// finish ends the run and frees its slot.
 func (r *run) finish() {
-	if r.phase == waiting {
-		r.p.metrics.waiting.Dec()
-	}
 	if !r.beganAt.IsZero() {
-		r.p.metrics.ended.WithLabelValues(string(r.outcome)).Inc()
+		r.p.metrics.ended.WithLabelValues(string(r.stance.outcome)).Inc()
 	}
 	r.endRun()
-	r.phase = ended
 	r.p.remove(r)
 	r.lane.free()
 }
 
 // order handles an order from the tracker.
 func (r *run) order(o event.Order) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch o.Type {
 	case event.Granted:
-		if r.phase == claiming || r.phase == waiting {
-			r.granted = true
-		}
-		if r.phase == waiting {
-			r.advance()
-		}
+		r.take(input{kind: onGrant})
 	case event.Quit:
-		switch r.phase {
-		case claiming:
-			r.quit = true
-		case waiting:
-			r.quit = true
-			r.advance()
-		case running:
-			r.cancel(ErrCancelled)
-		}
+		r.take(input{kind: onQuit})
 	case event.Stop:
 		r.log.Info("run stopped by the tracker", "reason", text.Clip(o.Reason, maxErrorCode))
-		r.stopped()
+		r.take(input{kind: onStop})
 	}
 }
 
-// stopped ends the run without a report. The tracker refuses only claims that it has read, so the claim is durable. It
-// is called with mu held.
-func (r *run) stopped() {
-	switch r.phase {
-	case claiming:
-		r.lane.mark(r.part, r.offset)
-		fallthrough
-	case waiting:
-		r.p.metrics.claims.WithLabelValues(string(claimRefused)).Inc()
-		r.endClaim(claimRefused)
-		r.finish()
-	case running:
-		r.silence(ErrStopped, ranStopped)
-	case reporting:
-		r.outcome = ranStopped
-		if r.handling {
-			r.phase = silent
-			return
-		}
-		r.finish()
-	}
-}
+// pulse lets the run do what is due. The first pulse sends the claim.
+func (r *run) pulse() { r.take(input{kind: onPulse}) }
 
-// silence ends the handler's context; from then on the run appends no events.
-func (r *run) silence(cause error, how outcome) {
-	r.phase, r.outcome = silent, how
-	r.cancel(cause)
-}
-
-// tick does what is due at now: it sends an event again that failed, renews the lease, sends conflated progress, and
-// notices that the lease was lost.
-func (r *run) tick(now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.phase == running && now.Sub(r.renewedAt) >= r.lease {
-		r.p.metrics.leasesLost.Inc()
-		r.log.Warn("lease lost", "since", now.Sub(r.renewedAt))
-		r.silence(ErrLeaseLost, ranLeaseLost)
-	}
-	if now.Before(r.retryAt) {
-		return
-	}
-	renewalDue := !r.inFlight && now.Sub(r.sentAt) >= r.renewal
-	switch r.phase {
-	case claiming:
-		if !r.inFlight {
-			r.send(event.Claimed, r.claim, r.spans.ctx)
-		}
-	case waiting:
-		// The claim and not a beat: the tracker answers a claim with a grant, and a beat with nothing.
-		if renewalDue {
-			r.send(event.Claimed, r.claim, nil)
-		}
-	case running:
-		switch {
-		case r.unsent && !r.inFlight && now.Sub(r.progressAt) >= r.p.progressPause:
-			r.sendProgress()
-		case renewalDue:
-			r.send(event.Beat, r.encode(event.Event{Type: event.Beat}), nil)
-		}
-	case reporting:
-		if !r.reportInFlight {
-			r.sendReport()
-		}
-	}
-}
-
-// progress records the handler's progress, and sends it unless progress was sent just before: then the pulse sends the
-// latest one later.
-func (r *run) progress(latest job.Progress) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.phase != running {
-		return
-	}
-	latest.Percent = max(latest.Percent, r.latest.Percent)
-	if r.unsent {
-		r.p.metrics.conflated.Inc()
-	}
-	r.latest, r.unsent = latest, true
-	now := time.Now()
-	if !r.inFlight && !now.Before(r.retryAt) && now.Sub(r.progressAt) >= r.p.progressPause {
-		r.sendProgress()
-	}
-}
+// progress takes the handler's progress.
+func (r *run) progress(latest job.Progress) { r.take(input{kind: onProgress, progress: latest}) }

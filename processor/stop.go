@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/ackwire/ackwire/schemas/event"
 )
 
 // A stop's timeout, besides Config.Grace and those that depend on Kafka.
@@ -72,33 +70,13 @@ func (p *Processor) each(do func(*run)) {
 }
 
 // leave tells a run that the processor stops: its job is handed back if its handler has not begun.
-func (r *run) leave() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.leaving = true
-	if r.phase == waiting {
-		r.advance()
-	}
-}
+func (r *run) leave() { r.take(input{kind: onLeave}) }
 
 // cut ends the handler's context, after Config.Grace.
-func (r *run) cut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.phase == running {
-		r.cancel(ErrShutdown)
-	}
-}
+func (r *run) cut() { r.take(input{kind: onCut}) }
 
 // giveUp hands back a job whose handler did not return after its context had ended.
-func (r *run) giveUp() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.phase == running {
-		r.log.Error("handler does not return", "type", r.job.Type)
-		r.conclude(ending{event: event.Released, outcome: ranReleased})
-	}
-}
+func (r *run) giveUp() { r.take(input{kind: onGiveUp}) }
 
 // whenEmpty returns a channel that is closed once no run is left. Only stop calls it, once.
 func (p *Processor) whenEmpty() <-chan struct{} {

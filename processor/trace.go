@@ -82,9 +82,9 @@ func (r *run) noteEnding(e ending) {
 // endRun ends the run's span.
 func (r *run) endRun() {
 	if span := r.spans.open; span != nil {
-		span.SetAttributes(tracing.Outcome.String(string(r.outcome)))
-		if r.outcome == ranStopped || r.outcome == ranLeaseLost {
-			tracing.Fail(span, string(r.outcome))
+		span.SetAttributes(tracing.Outcome.String(string(r.stance.outcome)))
+		if r.stance.outcome == ranStopped || r.stance.outcome == ranLeaseLost {
+			tracing.Fail(span, string(r.stance.outcome))
 		}
 		span.End()
 		r.spans.open = nil

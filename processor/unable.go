@@ -69,15 +69,6 @@ func handBack(err error) (ending, bool) {
 	return ending{event: event.Released, outcome: ranUnable, failure: f}, true
 }
 
-// giveBack hands back a job that this worker cannot run. It does not wait for a grant: if the claim was not accepted,
-// the fold ignores the release too. It is called with mu held.
-func (r *run) giveBack() {
-	e, _ := handBack(r.lacks)
-	r.leaveQueue(claimUnable)
-	r.log.Warn("job handed back: this worker cannot run it", "type", r.job.Type, "code", e.failure.Code, "err", r.lacks)
-	r.conclude(e)
-}
-
 // noteUnable counts a job that is handed back.
 func (m *metrics) noteUnable(why *event.Failure) {
 	reason := why.Code
