@@ -130,7 +130,7 @@ func (c Config) withDefaults() Config {
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	problems := []error{
-		c.kafka().Check(), c.names().Validate(), c.topics().Check(), topic.CheckOverrides(c.TopicSettings),
+		c.kafka().Check(), c.names().Validate(), c.kafkaTopics().Check(), topic.CheckOverrides(c.TopicSettings),
 	}
 	within := func(name string, ok bool, bounds ...any) {
 		if !ok {
@@ -167,7 +167,9 @@ func (c Config) Validate() error {
 
 func (c Config) names() topic.Names { return topic.Names{Prefix: c.TopicPrefix} }
 
-func (c Config) topics() kafka.Topics { return kafka.Topics{Mode: c.Topics, Settings: c.TopicSettings} }
+func (c Config) kafkaTopics() kafka.Topics {
+	return kafka.Topics{Mode: c.Topics, Settings: c.TopicSettings}
+}
 
 func (c Config) kafka() kafka.Config {
 	return kafka.Config{Brokers: c.Brokers, Rack: c.Rack, Compression: c.Compression,

@@ -75,7 +75,7 @@ func (p *Processor) order(rec *kgo.Record) {
 	if o.Worker != p.worker {
 		return
 	}
-	r := p.run(o.Run)
+	r := p.runOf(o.Run)
 	if r == nil || r.jobID != o.JobID {
 		p.metrics.orders.WithLabelValues(orderUnknownRun).Inc()
 		return

@@ -13,98 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
-	"github.com/ackwire/ackwire/schemas/topic"
 )
-
-func TestUndecodableRecordsGoToDead(t *testing.T) {
-	inWorld(t, func(w *world) {
-		wk := w.start(Config{}, handlers(map[string]RawHandler{"echo": echo}))
-		send := func(id string, change func(*kgo.Record)) *kgo.Record {
-			req := request(id, "echo")
-			headers, err := req.Headers()
-			if err != nil {
-				t.Fatal(err)
-			}
-			rec := &kgo.Record{Topic: w.names.Requests("default"), Key: []byte(id), Value: []byte(`1`)}
-			for _, h := range headers {
-				rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
-			}
-			change(rec)
-			if err := kafka.ProduceSync(w.ctx(), w.client, rec); err != nil {
-				t.Fatal(err)
-			}
-			return rec
-		}
-		set := func(key, value string) func(*kgo.Record) {
-			return func(r *kgo.Record) {
-				for i := range r.Headers {
-					if r.Headers[i].Key == key {
-						r.Headers[i].Value = []byte(value)
-					}
-				}
-			}
-		}
-		sent := map[string]*kgo.Record{
-			"bad_request/no-headers": send("no-headers", func(r *kgo.Record) { r.Headers = nil }),
-			"bad_request/dispatch":   send("dispatch", set(topic.HeaderDispatch, "x")),
-			"bad_request/key":        send("key", set(topic.HeaderID, "another")),
-			"bad_request/lease":      send("lease", set(topic.HeaderPolicy, `{"attempts":1}`)),
-			"unknown_version/v":      send("v", set(topic.HeaderVersion, "2")),
-		}
-		w.submit(request("good", "echo"), `1`)
-		w.last("good")
-		time.Sleep(moment)
-
-		reader, err := w.kafka().NewClient(w.env(), "reader", kgo.ConsumeTopics(w.names.Dead()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer reader.Close()
-		found := map[string]bool{}
-		for len(found) < len(sent) {
-			reader.PollFetches(w.ctx()).EachRecord(func(letter *kgo.Record) {
-				extra := map[string]string{}
-				for _, h := range letter.Headers {
-					extra[h.Key] = string(h.Value)
-				}
-				name := extra[topic.HeaderDeadReason] + "/" + string(letter.Key)
-				rec := sent[name]
-				if rec == nil || found[name] {
-					t.Fatalf("unexpected dead letter %s", name)
-				}
-				found[name] = true
-				if string(letter.Value) != string(rec.Value) || len(letter.Headers) != len(rec.Headers)+6 {
-					t.Errorf("%s: value %q, %d headers", name, letter.Value, len(letter.Headers))
-				}
-				for key, want := range map[string]string{
-					topic.HeaderDeadTopic:     rec.Topic,
-					topic.HeaderDeadPartition: fmt.Sprint(rec.Partition),
-					topic.HeaderDeadOffset:    fmt.Sprint(rec.Offset),
-					topic.HeaderDeadBy:        "processor",
-				} {
-					if extra[key] != want {
-						t.Errorf("%s: header %s is %q, want %q", name, key, extra[key], want)
-					}
-				}
-				if extra[topic.HeaderDeadDetail] == "" {
-					t.Errorf("%s: no detail", name)
-				}
-			})
-		}
-		if got := w.committed(); got != int64(len(sent)+1) {
-			t.Errorf("committed %d", got)
-		}
-		if got := counter(t, wk.metrics.deadLetters.WithLabelValues("unknown_version")); got != 1 {
-			t.Errorf("counted %v", got)
-		}
-		wk.wantFree()
-	})
-}
 
 func TestSlotsBoundWhatIsTaken(t *testing.T) {
 	inWorld(t, func(w *world) {

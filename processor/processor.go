@@ -1,16 +1,3 @@
-// Package processor runs jobs. A program registers a handler per job type and calls Run:
-//
-//	w, err := processor.New(processor.Config{Brokers: []string{"kafka:9092"}, Lanes: []string{"default"}})
-//	processor.Handle(w, "mail.send", sendMail)
-//	err = w.Run(ctx)
-//
-// A worker takes a request from Kafka and appends a claim to the job's log. Once the claim is durable the request's
-// offset is committed, and the run holds the job by a lease that it renews: it goes on even if the partition moves to
-// another worker. Execution is at least once; exactly one outcome is recorded.
-//
-// The lease is measured with this process's monotonic clock, which stops while a machine is suspended. A handler
-// whose side effects must not happen after its lease has ended passes Job.Dispatch and Job.Run to the store that it
-// changes, as a fencing token.
 package processor
 
 import (
@@ -19,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -34,9 +20,6 @@ import (
 	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
-
-// maxSeen bounds how many dispatches a worker remembers.
-const maxSeen = 32 << 10
 
 // Processor takes jobs from its lanes and runs their handlers.
 type Processor struct {
@@ -74,7 +57,7 @@ type Processor struct {
 	started    bool
 	notReady   error
 	runs       map[string]*run // by run ID; the slots bound it
-	dispatch   *seen           // dispatches that this worker was given
+	dispatches *seen           // dispatches that this worker was given
 	emptied    chan struct{}   // if not nil: closed as soon as there are no runs
 }
 
@@ -98,7 +81,7 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 		handlers:      map[string]RawHandler{},
 		notReady:      errors.New("not started"),
 		runs:          map[string]*run{},
-		dispatch:      newSeen(maxSeen),
+		dispatches:    newSeen(maxSeen),
 	}
 	host := hostName()
 	if p.worker == "" {
@@ -113,7 +96,7 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 	}
 	p.log = o.log.With("service", "processor", "worker", p.worker)
 	p.env = service.Env{Log: p.log, Metrics: p.registry, Dial: o.dial, Traces: o.traces}
-	p.keeper = kafka.NewKeeper(cfg.topics(), "processor", p.env)
+	p.keeper = kafka.NewKeeper(cfg.kafkaTopics(), "processor", p.env)
 	for _, a := range p.names.ACLs(topic.RoleProcessor, cfg.Lanes) {
 		p.keeper.Need(kafka.Permission(a))
 	}
@@ -125,6 +108,9 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 
 // WorkerID returns the ID with which this processor claims jobs.
 func (p *Processor) WorkerID() string { return p.worker }
+
+// Slots returns how many jobs of each lane the processor holds at the same time.
+func (p *Processor) Slots() int { return p.cfg.Slots }
 
 // setupPause is the wait between two tries of the setup, which is tried again until Kafka answers.
 const setupPause = 500 * time.Millisecond
@@ -178,7 +164,7 @@ func (p *Processor) Run(ctx context.Context) error {
 		})
 	}
 	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, home) })
-	part(&caring, careCtx, p.beat)
+	part(&caring, careCtx, p.keepPulse)
 	caring.Go(func() { p.keeper.Run(careCtx, client) })
 	part(&caring, careCtx, func(ctx context.Context) error { return p.contact.watch(ctx, client, p.bounds) })
 	for _, l := range p.lanes {
@@ -256,69 +242,4 @@ func (p *Processor) learnTimes(ctx context.Context) {
 	for _, l := range p.lanes {
 		l.brokerTimes = times[l.topic]
 	}
-}
-
-// beat pulses every run: for beats, repetitions, conflated progress and the ends of leases. It
-// sleeps while there are no runs.
-func (p *Processor) beat(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.busy:
-		}
-		ticker := time.NewTicker(pulse)
-		for runs := p.snapshot(); len(runs) > 0; runs = p.snapshot() {
-			select {
-			case <-ctx.Done():
-				ticker.Stop()
-				return nil
-			case <-ticker.C:
-			}
-			for _, r := range runs {
-				r.pulse()
-			}
-		}
-		ticker.Stop()
-	}
-}
-
-// met reports whether this worker was given the dispatch before, and remembers it.
-func (p *Processor) met(jobID string, dispatch int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.dispatch.meet(jobID + "/" + strconv.Itoa(dispatch))
-}
-
-func (p *Processor) add(r *run) {
-	p.mu.Lock()
-	p.runs[r.id] = r
-	p.mu.Unlock()
-	p.busy.Send()
-}
-
-func (p *Processor) remove(r *run) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.runs, r.id)
-	if len(p.runs) == 0 && p.emptied != nil {
-		close(p.emptied)
-		p.emptied = nil
-	}
-}
-
-func (p *Processor) run(id string) *run {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.runs[id]
-}
-
-func (p *Processor) snapshot() []*run {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	runs := make([]*run, 0, len(p.runs))
-	for _, r := range p.runs {
-		runs = append(runs, r)
-	}
-	return runs
 }

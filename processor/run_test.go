@@ -312,3 +312,26 @@ func TestProgressThatFailedIsSentAgain(t *testing.T) {
 		w.last("a")
 	})
 }
+
+// If the broker's limit on records is too low for a result, the run must not repeat its report for ever.
+func TestResultThatTheBrokerRefuses(t *testing.T) {
+	inWorld(t, func(w *world) {
+		end := make(chan struct{})
+		wk := w.start(Config{}, handlers(map[string]RawHandler{"wait": func(context.Context, *Job, []byte) (json.RawMessage,
+			error) {
+			<-end
+			return json.RawMessage(`1`), nil
+		}}))
+		w.submit(request("a", "wait"), `1`)
+		w.want("running", "a", event.Claimed)
+		w.cluster.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Topic: w.names.Status(), Err: kerr.MessageTooLarge, Count: 1,
+		})
+		close(end)
+		e := w.want("refused", "a", event.Claimed, event.Failed)[1]
+		if e.Error.Code != "result_too_large" || e.Error.Retryable {
+			t.Errorf("got %+v", e.Error)
+		}
+		wk.wantFree()
+	})
+}

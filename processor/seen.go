@@ -1,5 +1,8 @@
 package processor
 
+// maxSeen bounds how many dispatches a worker remembers.
+const maxSeen = 32 << 10
+
 // seen remembers which dispatches this worker was given, in bounded memory. It keeps two
 // generations of at most bound/2 keys each and drops the older one when the younger is
 // full, so that the last bound/2 keys are always known.

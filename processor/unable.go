@@ -43,9 +43,6 @@ func Unable(err error) error {
 	return unableError{err}
 }
 
-// Slots returns how many jobs of each lane the processor holds at the same time.
-func (p *Processor) Slots() int { return p.cfg.Slots }
-
 // lacks returns an error of Unable if this worker cannot run a job, for want of a handler or of a blob store.
 func (p *Processor) lacks(jobType, blob string) error {
 	switch {

@@ -1,4 +1,3 @@
-// Package demo holds the demo job types: small handlers that show every way in which a job can end.
 package demo
 
 import (
