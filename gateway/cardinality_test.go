@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/ackwire/ackwire/gateway/api"
 	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/session"
@@ -83,8 +84,8 @@ func TestClientsMakeNoLabels(t *testing.T) {
 		time.Sleep(settled)
 
 		known := map[string][]string{
-			"type": append(meter.Words(clientFrames), otherFrame), "route": routes, "bound": meter.Words(limits.All),
-			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"}, handshakes,
+			"type": append(meter.Words(clientFrames), otherFrame), "route": api.RouteNames, "bound": meter.Words(limits.All),
+			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"}, api.Handshakes,
 				conns.Handshakes),
 			"reason": slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons),
 				meter.Words(session.NoCompressions)),

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/blobs"
+	"github.com/ackwire/ackwire/gateway/api"
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/origin"
@@ -175,7 +176,7 @@ func (c Config) submitTimeout() time.Duration {
 
 // largestBody is the length of the largest body that a submit over HTTP may have, in bytes.
 func (c Config) largestBody(types jobtypes.Set) int64 {
-	return int64(max(c.FrameBytes, types.MaxPayload()) + bodyOverhead)
+	return int64(max(c.FrameBytes, types.MaxPayload()) + api.BodyOverhead)
 }
 
 // SignToken makes a token that a gateway with the same key and the default claims accepts for ttl. Without permissions

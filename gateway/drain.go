@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -35,66 +34,70 @@ func (d *drainOnClose) Close() error {
 	return d.Listener.Close()
 }
 
-func (g *Gateway) beginDrain() { g.drainOnce.Do(func() { close(g.drain) }) }
+// end is the end of a gateway, in two steps: it is told to stop, and then it drains.
+type end struct {
+	leaving chan struct{} // closed when the gateway is told to stop
+	drain   chan struct{} // closed when the drain begins
+	once    sync.Once
+}
 
-// untilDrain returns a context that ends with ctx, after d, or when the drain begins.
-func (g *Gateway) untilDrain(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		select {
-		case <-g.drain:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, func() {
-		cancel()
-		watching.Wait()
+func newEnd() *end { return &end{leaving: make(chan struct{}), drain: make(chan struct{})} }
+
+func (e *end) beginDrain() { e.once.Do(func() { close(e.drain) }) }
+
+// begun reports whether the gateway was told to stop, or drains.
+func (e *end) begun() bool {
+	select {
+	case <-e.leaving:
+		return true
+	case <-e.drain:
+		return true
+	default:
+		return false
 	}
 }
 
-// closeSessions drains the sockets: it sends goaway, waits until each has nothing in flight, and closes them in
-// batches.
-func (g *Gateway) closeSessions() {
-	g.mu.Lock()
-	g.closed = true
-	open := make([]*session.Session, 0, len(g.open))
-	for s := range g.open {
-		open = append(open, s)
+// drain closes the sockets: it sends goaway, waits until each has nothing in flight, for settle at most, and closes
+// them in batches.
+func (s *sessions) drain(settle time.Duration) {
+	s.mu.Lock()
+	s.closed = true
+	open := make([]*session.Session, 0, len(s.open))
+	for one := range s.open {
+		open = append(open, one)
 	}
-	g.mu.Unlock()
-	for _, s := range open {
-		s.Goaway("restart", time.Duration(rand.Int64N(int64(maxReconnectAfter))))
+	s.mu.Unlock()
+	for _, one := range open {
+		one.Goaway("restart", time.Duration(rand.Int64N(int64(maxReconnectAfter))))
 	}
 	// Frames that clients send before they have read the goaway are still answered.
 	time.Sleep(lastWords)
-	deadline := time.Now().Add(g.cfg.SubmitTimeout + settleMore)
+	deadline := time.Now().Add(settle)
 	for rest := open; len(rest) > 0; time.Sleep(closePause) {
 		closing := 0
-		rest = slices.DeleteFunc(slices.Clone(rest), func(s *session.Session) bool {
-			if closing == closeBatch || !s.Settled() && time.Now().Before(deadline) {
+		rest = slices.DeleteFunc(slices.Clone(rest), func(one *session.Session) bool {
+			if closing == closeBatch || !one.Settled() && time.Now().Before(deadline) {
 				return false
 			}
 			closing++
-			s.Close(code.CloseServiceRestart)
+			one.Close(code.CloseServiceRestart)
 			return true
 		})
 	}
 	done := make(chan struct{})
 	go func() {
-		g.served.Wait()
+		s.served.Wait()
 		close(done)
 	}()
 	select {
 	case <-done:
 	case <-time.After(closeTimeout):
-		for _, s := range open {
-			s.Kill()
+		for _, one := range open {
+			one.Kill()
 		}
 		<-done
 	}
 	if len(open) > 0 {
-		g.log.Info("sessions drained", "sessions", len(open))
+		s.cfg.Log.Info("sessions drained", "sessions", len(open))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire/gateway/api"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -226,8 +227,8 @@ func TestFramesAreBounded(t *testing.T) {
 	r.Body = read
 	r.Header.Set("Content-Type", "application/json")
 	a := httptest.NewRecorder()
-	g.postEvents(a, r)
-	if a.Code != http.StatusRequestEntityTooLarge || read.read > limit+1+discardBytes {
+	g.api.Handler().ServeHTTP(a, r)
+	if a.Code != http.StatusRequestEntityTooLarge || read.read > limit+1+api.DiscardBytes {
 		t.Errorf("%d after %d bytes: %s", a.Code, read.read, a.Body)
 	}
 	inWorld(t, func(c *Config) { c.Limits.SubjectSessions = 2; tokensOnly(c) }, func(t *testing.T, w *world) {

@@ -42,7 +42,8 @@ func TestAStreamOfAThousandJobs(t *testing.T) {
 		if len(last) < 13*len(ids) || len(last) > 14*len(ids) {
 			t.Fatalf("the cursor has %d characters", len(last))
 		}
-		header := with(http.Header{lastEventID: {last}}, "Authorization", "Bearer "+w.token("local", testSubject, time.Hour))
+		header := with(http.Header{"Last-Event-ID": {last}}, "Authorization",
+			"Bearer "+w.token("local", testSubject, time.Hour))
 		if a := w.http(http.MethodGet, path, header, nil); a.status != http.StatusNoContent {
 			t.Errorf("all was told: %d %.200s", a.status, a.body)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -13,16 +12,19 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
-	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // TestBadQueries: each is invalid_frame, and the detail names the parameter.
 func TestBadQueries(t *testing.T) {
-	good := encodeCursor(&trackerpb.Place{Created: 5, JobId: jobA}, &trackerpb.ListRequest{Tenant: "local"})
 	inWorld(t, nil, func(t *testing.T, w *world) {
+		for i, id := range []string{jobA, jobB} {
+			w.tracker.put("local", int64(5+i), "default", "", job.Document{JobID: id, State: job.Pending})
+		}
+		_, page := jobIDs(t, w.http("GET", "/v1/jobs?limit=1", nil, nil))
+		good := page.NextCursor
+		w.tracker.lists = nil
 		bearer := http.Header{"Authorization": {"Bearer " + w.token("acme", "alice", time.Hour)}}
 		for _, bad := range []struct {
 			query, want string
@@ -61,7 +63,7 @@ func TestBadQueries(t *testing.T) {
 			{"/v1/jobs?cursor=" + good + "%0A", "cursor is not one of this API", nil},
 			{"/v1/jobs?cursor=" + base64.RawURLEncoding.EncodeToString(make([]byte, 60)), "cursor is not one of this API", nil},
 			{
-				"/v1/jobs?cursor=" + base64.RawURLEncoding.EncodeToString(append([]byte{cursorVersion}, make([]byte, 60)...)),
+				"/v1/jobs?cursor=" + base64.RawURLEncoding.EncodeToString(append([]byte{1}, make([]byte, 60)...)),
 				"cursor is one of other filters", nil,
 			},
 			{"/v1/jobs?cursor=" + strings.Repeat("A", 1000), "cursor is not one of this API", nil},
@@ -97,69 +99,6 @@ func longList(n int) string {
 		all = append(all, fmt.Sprint("t", i))
 	}
 	return strings.Join(all, ",")
-}
-
-// TestListRequest: what the query makes of the request to the trackers.
-func TestListRequest(t *testing.T) {
-	id := auth.Identity{Tenant: "acme", Subject: "alice", Permissions: auth.Client | auth.ReadTenant}
-	for _, tc := range []struct{ query, want string }{
-		{"", `tenant:"acme" limit:50`},
-		{
-			"state=failed,pending&state=failed&type=a&type=b",
-			`tenant:"acme" states:"failed" states:"pending" types:"a" types:"b" limit:50`,
-		},
-		{"lane=reports&subject=bob&mine=false&limit=500", `tenant:"acme" subjects:"bob" lanes:"reports" limit:500`},
-		{"mine=true&limit=1", `tenant:"acme" subjects:"alice" limit:1`},
-		{
-			"createdAfter=1970-01-01T00:00:01Z&createdBefore=1970-01-01T01:00:02%2B01:00",
-			`tenant:"acme" created_from:1000 created_before:2000 limit:50`,
-		},
-		{
-			"updatedAfter=1970-01-01T00:00:01.0001Z&updatedBefore=1970-01-01T01:00:02+01:00",
-			`tenant:"acme" updated_from:1001 updated_before:2000 limit:50`,
-		},
-	} {
-		r, err := listRequest(&http.Request{URL: &url.URL{RawQuery: tc.query}}, id)
-		if got := strings.ReplaceAll(fmt.Sprint(r), "  ", " "); err != nil || got != tc.want+" scope:{}" {
-			t.Errorf("%s: got %s, %v, want %s", tc.query, got, err, tc.want)
-		}
-	}
-	// Without a token: the jobs that nobody's subject submitted.
-	if r, err := listRequest(&http.Request{URL: &url.URL{RawQuery: "mine=true"}},
-		auth.Identity{Tenant: "local"}); err != nil || !slices.Equal(r.Subjects, []string{""}) {
-		t.Errorf("mine without a token: %v, %v", r, err)
-	}
-	if _, err := listRequest(&http.Request{URL: &url.URL{RawQuery: "mine=true&subject=bob"}}, id); err == nil ||
-		!strings.Contains(err.Error(), "mine and subject exclude") {
-		t.Errorf("mine with a subject: %v", err)
-	}
-}
-
-func TestCursor(t *testing.T) {
-	req := &trackerpb.ListRequest{Tenant: "acme", States: []string{"failed"}, CreatedFrom: 5, Limit: 3}
-	for _, want := range []*trackerpb.Place{{Created: 1_767_323_045_678, JobId: jobA}, {Created: -1},
-		{Created: 1 << 62, JobId: "x"}} {
-		got, err := decodeCursor(encodeCursor(want, req), req)
-		if err != nil || got.Created != want.Created || got.JobId != want.JobId {
-			t.Errorf("%v came back as %v, %v", want, got, err)
-		}
-	}
-	cursor := encodeCursor(&trackerpb.Place{Created: 1, JobId: jobA}, req)
-	if _, err := decodeCursor(cursor, &trackerpb.ListRequest{Tenant: "acme", States: []string{"failed"}, CreatedFrom: 5,
-		Limit: 9}); err != nil {
-		t.Errorf("another limit is no other filter: %v", err)
-	}
-	for _, other := range []*trackerpb.ListRequest{
-		{Tenant: "acm", States: []string{"failed"}, CreatedFrom: 5}, {Tenant: "acme", Types: []string{"failed"},
-			CreatedFrom: 5},
-		{Tenant: "acme", States: []string{"failed"}, CreatedBefore: 5}, {Tenant: "acme", States: []string{"failed"},
-			UpdatedFrom: 5},
-		{Tenant: "acme", States: []string{"failed", "pending"}, CreatedFrom: 5}, {Tenant: "acme", States: []string{"failed"}},
-	} {
-		if _, err := decodeCursor(cursor, other); err == nil {
-			t.Errorf("the cursor is taken with %v", other)
-		}
-	}
 }
 
 // jobIDs are the jobs of a page.
@@ -296,7 +235,7 @@ func TestListsWhenATrackerDoesNotAnswer(t *testing.T) {
 			began := time.Now()
 			a := w.http("GET", path, nil, nil)
 			if took := time.Since(began); a.status != 503 || a.code != "unavailable" || a.header.Get("Retry-After") == "" ||
-				took > w.gateway.readTimeout()+time.Second {
+				took > w.gateway.cfg.Kafka.Bounds().Delivery+time.Second {
 				t.Errorf("%s after %s: %d %s", path, took, a.status, a.body)
 			}
 			w.tracker.speak()

@@ -7,10 +7,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ackwire/ackwire/gateway/api"
+	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/session"
-	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -18,24 +19,20 @@ import (
 
 // metrics are the gateway's metrics. The values of every label are a fixed set and start at 0.
 type metrics struct {
-	frames         *prometheus.CounterVec
-	frameSeconds   map[frame.Type]prometheus.Observer
-	errors         *prometheus.CounterVec
-	closes         *prometheus.CounterVec
-	sessions       prometheus.Gauge
-	sent           prometheus.Counter
-	delivery       prometheus.Histogram
-	conflated      prometheus.Counter
-	parked         prometheus.Counter
-	meter          meter.Meter
-	dropped        map[outbox.Outcome]prometheus.Counter
-	requests       *prometheus.CounterVec
-	requestSeconds *prometheus.HistogramVec
-	handshakes     *prometheus.CounterVec
-	turned         *prometheus.CounterVec
-
-	eventStreams    prometheus.Gauge
-	eventStreamEnds *prometheus.CounterVec
+	frames       *prometheus.CounterVec
+	frameSeconds map[frame.Type]prometheus.Observer
+	errors       *prometheus.CounterVec
+	closes       *prometheus.CounterVec
+	sessions     prometheus.Gauge
+	sent         prometheus.Counter
+	delivery     prometheus.Histogram
+	conflated    prometheus.Counter
+	parked       prometheus.Counter
+	meter        meter.Meter
+	submits      *intake.Metrics
+	http         *api.Metrics
+	dropped      map[outbox.Outcome]prometheus.Counter
+	turned       *prometheus.CounterVec
 
 	compressing    prometheus.Gauge
 	notCompressing *prometheus.CounterVec
@@ -45,27 +42,13 @@ type metrics struct {
 }
 
 const (
-	clientLeft  = "none" // close label of a session that the client ended
-	otherFrame  = "other"
-	handshakeOK = "accepted"
-	otherRoute  = "other"
+	clientLeft = "none" // close label of a session that the client ended
+	otherFrame = "other"
 )
 
-var (
-	clientFrames = []frame.Type{
-		frame.Auth, frame.Submit, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping,
-	}
-
-	// routes are the names of handler's endpoints.
-	routes = []string{
-		"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "erase", "stats", "grant",
-		"ticket", "ws", otherRoute,
-	}
-
-	handshakes = []string{handshakeOK, string(code.UpgradeRequired), string(code.Unauthenticated), string(code.Forbidden),
-		string(code.Overloaded), string(code.LimitExceeded),
-		string(code.InvalidFrame), string(code.Unavailable), string(code.Internal)}
-)
+var clientFrames = []frame.Type{
+	frame.Auth, frame.Submit, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping,
+}
 
 func newMetrics(
 	r prometheus.Registerer, size func() (jobs, subscriptions int), streams func() int,
@@ -83,7 +66,8 @@ func newMetrics(
 			"ending; overflow, the client is too slow and was disconnected.",
 		"reason", "old", "closed", "overflow")
 	all := &metrics{
-		meter: m,
+		meter:   m,
+		submits: intake.NewMetrics(r),
 		frames: m.CounterVec("frames_received_total",
 			"Frames received, by type and by the error code of the answer (empty for success).", "type", "code"),
 		frameSeconds: map[frame.Type]prometheus.Observer{},
@@ -102,17 +86,10 @@ func newMetrics(
 		dropped: map[outbox.Outcome]prometheus.Counter{outbox.Old: dropped.WithLabelValues("old"),
 			outbox.Closed:   dropped.WithLabelValues("closed"),
 			outbox.Overflow: dropped.WithLabelValues("overflow")},
-		requests: m.CounterVec("http_requests_total", "HTTP requests, by route and status.", "route", "status"),
-		requestSeconds: m.HistogramVec("http_request_seconds",
-			"Time from a request to the head of its answer, by route. Requests that waited for their job (Prefer: wait) are "+
-				"not counted.",
-			meter.Quick, "route"),
-		handshakes: m.Counters("handshakes_total", "WebSocket handshakes, by outcome.", "outcome", handshakes...),
 		turned: m.Counters("turned_away_total",
 			"Connections, sessions, submits, watches, frames and slow messages that were refused, by the bound that they "+
 				"exceeded.", "bound", meter.Words(limits.All)...),
-		eventStreams: m.Gauge("event_streams", "Open event streams (SSE)."),
-		compressing:  m.Gauge("compression_sockets", "Open sockets with compression (permessage-deflate)."),
+		compressing: m.Gauge("compression_sockets", "Open sockets with compression (permessage-deflate)."),
 		notCompressing: m.Counters("compression_refused_total",
 			"Handshakes that asked for compression and got a socket without it, by reason: off; sockets, the limit "+
 				"compression-sockets is reached; parameters, the client asks for a smaller window or an unknown parameter.",
@@ -125,10 +102,12 @@ func newMetrics(
 		afterDeflate: m.Counter("compression_after_bytes_total",
 			"Bytes of the frames in compression_before_bytes_total as they were sent: compressed, unless that would not be "+
 				"smaller."),
-		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.",
-			"reason", meter.Words(sse.Reasons)...),
 	}
-	m.GaugeFunc("watched_jobs", "Jobs that are watched.", func() float64 { jobs, _ := size(); return float64(jobs) })
+	all.http = api.NewMetrics(r, all)
+	m.GaugeFunc("watched_jobs", "Jobs that are watched.", func() float64 {
+		jobs, _ := size()
+		return float64(jobs)
+	})
 	m.GaugeFunc("subscriptions", "Watches of jobs, and of all jobs of a user, over all sessions.", func() float64 {
 		_, subs := size()
 		return float64(subs)
@@ -141,9 +120,6 @@ func newMetrics(
 	}
 	for _, t := range clientFrames {
 		all.frames.WithLabelValues(string(t), "")
-	}
-	for _, route := range routes {
-		all.requestSeconds.WithLabelValues(route)
 	}
 	return all
 }
@@ -221,17 +197,4 @@ func (m *metrics) closed(c code.Close) {
 		label = strconv.Itoa(int(c))
 	}
 	m.closes.WithLabelValues(label).Inc()
-}
-
-func (m *metrics) request(route string, status int, took time.Duration, waited bool) {
-	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
-	if !waited {
-		m.requestSeconds.WithLabelValues(route).Observe(took.Seconds())
-	}
-}
-
-// refused counts a request that no handler has seen.
-func (m *metrics) refused(of code.Code, status int) {
-	m.Error(of)
-	m.request(otherRoute, status, 0, false)
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/ackwire/ackwire/gateway/conns"
-	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -25,7 +24,6 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func testMetrics() (*metrics, *prometheus.Registry) {
 	registry := prometheus.NewPedanticRegistry()
 	conns.New(conns.Config{Metrics: registry})
-	intake.NewMetrics(registry)
 	return newMetrics(registry, func() (jobs, subscriptions int) {
 		return 2, 3
 	}, func() int { return 1 }), registry
@@ -56,7 +54,7 @@ func series(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 // with testdata (-update writes that anew).
 func TestMetrics(t *testing.T) {
 	m, registry := testMetrics()
-	m.request("list", 200, 0, false) // statuses have no values at the start
+	m.http.Request("list", 200, 0, false) // statuses have no values at the start
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil {
 		t.Fatal(err)
@@ -152,11 +150,11 @@ func TestWhatIsCounted(t *testing.T) {
 		{"a client that left", func(m *metrics) { m.closed(0) }, []string{p + "session_closes_total code=none"}},
 		{"a close of a client's making", func(m *metrics) { m.closed(4321) }, []string{p + "session_closes_total code=none"}},
 		{
-			"a request", func(m *metrics) { m.request("list", 200, 0, false) },
+			"a request", func(m *metrics) { m.http.Request("list", 200, 0, false) },
 			[]string{p + "http_request_seconds route=list", p + "http_requests_total route=list status=200"},
 		},
 		{
-			"a request that waited", func(m *metrics) { m.request("get", 200, 0, true) },
+			"a request that waited", func(m *metrics) { m.http.Request("get", 200, 0, true) },
 			[]string{p + "http_requests_total route=get status=200"},
 		},
 		{"a status", func(m *metrics) { m.Sent([]int64{1}) }, []string{p + "delivery_seconds", p + "statuses_sent_total"}},

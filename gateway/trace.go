@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -19,10 +18,13 @@ const (
 	maxPushAfter = 30 * time.Second
 )
 
+// pushes makes spans of the delivery of statuses.
+type pushes struct{ tracer trace.Tracer }
+
 // pushed returns a function that makes a span when a status is written to a client; the span begins when the status
 // arrived from the tracker. It returns nil if the status does not belong to a sampled trace.
-func (g *Gateway) pushed(j *trackerpb.Job) (written func()) {
-	if g.tracer == nil || j.Trace == nil {
+func (p pushes) pushed(j *trackerpb.Job) (written func()) {
+	if p.tracer == nil || j.Trace == nil {
 		return nil
 	}
 	sc := tracing.Parse(j.Trace.Traceparent, j.Trace.Tracestate)
@@ -35,18 +37,9 @@ func (g *Gateway) pushed(j *trackerpb.Job) (written func()) {
 		if time.Since(began) > maxPushAfter || spans.Add(1) > maxPushSpans {
 			return
 		}
-		_, span := g.tracer.Start(tracing.With(context.Background(), sc), "push", trace.WithSpanKind(trace.SpanKindProducer),
+		_, span := p.tracer.Start(tracing.With(context.Background(), sc), "push", trace.WithSpanKind(trace.SpanKindProducer),
 			trace.WithTimestamp(began),
 			trace.WithAttributes(tracing.JobID.String(jobID), tracing.Version.Int64(version)))
 		span.End()
-	}
-}
-
-// pushJob is writeJob for a client that has waited for the job. It counts as the delivery of a status.
-func (g *Gateway) pushJob(w http.ResponseWriter, j *trackerpb.Job) {
-	written := g.pushed(j)
-	writeJob(w, j)
-	if written != nil {
-		written()
 	}
 }

@@ -1,21 +1,10 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
-	"connectrpc.com/connect"
-
-	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/budget"
-	"github.com/ackwire/ackwire/gateway/limits"
-	"github.com/ackwire/ackwire/gateway/problem"
-	"github.com/ackwire/ackwire/gateway/session"
-	"github.com/ackwire/ackwire/gateway/upstream"
-	"github.com/ackwire/ackwire/schemas/code"
-	"github.com/ackwire/ackwire/schemas/frame"
-	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // WaitingConfig bounds the bytes that wait to be written to clients or are being written.
@@ -42,38 +31,4 @@ func (c WaitingConfig) Validate() error {
 
 func (c WaitingConfig) budget() *budget.Budget {
 	return budget.New(budget.Limits{Subject: c.Subject, Tenant: c.Tenant, All: c.All})
-}
-
-// load returns a job's current document, for a client whose status was parked.
-func (g *Gateway) load(ctx context.Context, scope *auth.Scope, jobID string) (*trackerpb.Job, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
-	defer cancel()
-	got, err := g.up.Get(ctx, scope.GetRequest(jobID))
-	switch {
-	case err == nil:
-		return got.Job, nil
-	case connect.CodeOf(err) == connect.CodeNotFound:
-		return nil, session.ErrNoJob
-	}
-	return nil, err
-}
-
-// listBytes is how much of the budget a page takes, from its request until it is written: the documents, and their
-// encoding.
-const listBytes = 2 * upstream.MaxPageBytes
-
-// beginList admits a user's request for a page, until done is called. The error says why it is refused.
-func (g *Gateway) beginList(id auth.Identity) (done func(), err error) {
-	if err := g.limits.List(id.Tenant, id.Account()); err != nil {
-		return nil, err
-	}
-	account := g.waiting.Open(id.Tenant, id.Account())
-	if !account.Take(listBytes) {
-		account.Close()
-		g.metrics.turnedAway(limits.ListBytes)
-		p := frame.NewProblem(code.Overloaded, "too many pages of the user or tenant are not read yet")
-		p.RetryAfter = problem.RetryAfter.Seconds()
-		return nil, p
-	}
-	return account.Close, nil
 }

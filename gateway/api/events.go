@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"fmt"
@@ -17,51 +17,58 @@ import (
 
 const lastEventID = "Last-Event-ID"
 
+// follows are the routes of event streams.
+type follows struct {
+	*door
+	pace    *pace
+	tickets *tickets
+}
+
 // getJobEvents handles GET /v1/jobs/{id}/events. A client that reconnects sends the last version that it has as
 // Last-Event-ID.
-func (g *Gateway) getJobEvents(w http.ResponseWriter, r *http.Request) {
-	id, paced, ok := g.follower(w, r)
+func (f *follows) getJobEvents(w http.ResponseWriter, r *http.Request) {
+	id, paced, ok := f.follower(w, r)
 	if !ok {
 		return
 	}
 	jobID, ok := job.ParseID(r.PathValue("id"))
 	if !ok {
-		g.problem(w, frame.NewProblem(code.NotFound, ""))
+		f.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
-	g.serveEvents(w, r, id, following{watches: 1, paced: paced}, func(room sse.Room, last string) *sse.Stream {
-		return sse.New(g.hub, room, id.Scope(auth.Read), jobID, last)
+	f.serveEvents(w, r, id, following{watches: 1, paced: paced}, func(room sse.Room, last string) *sse.Stream {
+		return sse.New(f.cfg.Hub, room, id.Scope(auth.Read), jobID, last)
 	})
 }
 
 // getEvents handles GET /v1/events?job=…&job=…, a stream of several jobs, and ?mine=true, a stream of all jobs of the
 // client's subject from now on.
-func (g *Gateway) getEvents(w http.ResponseWriter, r *http.Request) {
-	id, paced, ok := g.follower(w, r)
+func (f *follows) getEvents(w http.ResponseWriter, r *http.Request) {
+	id, paced, ok := f.follower(w, r)
 	if !ok {
 		return
 	}
 	jobs, all, err := frame.ParseEventsQuery(r.URL.RawQuery)
 	switch {
 	case err != nil:
-		g.problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
+		f.problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
 		return
-	case len(jobs) > g.cfg.Subscriptions:
-		g.problem(w, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", g.cfg.Subscriptions)))
+	case len(jobs) > f.cfg.Subscriptions:
+		f.problem(w, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", f.cfg.Subscriptions)))
 		return
 	}
 	if all && !id.MayFollowAll() {
-		g.problem(w, errGrantMine)
+		f.problem(w, errGrantMine)
 		return
 	}
 	if all {
-		g.serveEvents(w, r, id, following{watches: 1, paced: paced}, func(room sse.Room, last string) *sse.Stream {
-			return sse.NewMine(g.mine, room, id.Tenant, id.Subject, last)
+		f.serveEvents(w, r, id, following{watches: 1, paced: paced}, func(room sse.Room, last string) *sse.Stream {
+			return sse.NewMine(f.cfg.Mine, room, id.Tenant, id.Subject, last)
 		})
 		return
 	}
-	g.serveEvents(w, r, id, following{watches: len(jobs), paced: paced}, func(room sse.Room, last string) *sse.Stream {
-		return sse.NewMany(g.hub, room, id.Scope(auth.Read), jobs, last)
+	f.serveEvents(w, r, id, following{watches: len(jobs), paced: paced}, func(room sse.Room, last string) *sse.Stream {
+		return sse.NewMany(f.cfg.Hub, room, id.Scope(auth.Read), jobs, last)
 	})
 }
 
@@ -81,38 +88,38 @@ type following struct {
 //
 // An EventSource stops for ever after any status but 200, and reconnects after the end of each 200. So an invalid
 // Last-Event-ID is not refused, and a client that has everything is answered 204 (WHATWG HTML §9.2.3).
-func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, of following,
+func (f *follows) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Identity, of following,
 	begin func(room sse.Room, last string) *sse.Stream) {
 	if !of.paced {
-		if err := g.pace.turn(r.Context()); err != nil {
-			g.problem(w, err)
+		if err := f.pace.turn(r.Context()); err != nil {
+			f.problem(w, err)
 			return
 		}
 	}
-	if err := g.limits.OpenSession(id.Tenant, id.Account()); err != nil {
-		g.problem(w, err)
+	if err := f.cfg.Limits.OpenSession(id.Tenant, id.Account()); err != nil {
+		f.problem(w, err)
 		return
 	}
-	defer g.limits.CloseSession(id.Tenant, id.Account())
-	if err := g.limits.Ask(id.Tenant, id.Account(), of.watches); err != nil {
-		g.problem(w, err)
+	defer f.cfg.Limits.CloseSession(id.Tenant, id.Account())
+	if err := f.cfg.Limits.Ask(id.Tenant, id.Account(), of.watches); err != nil {
+		f.problem(w, err)
 		return
 	}
-	if !g.limits.Watch(id.Tenant, of.watches) {
-		g.problem(w, frame.NewProblem(code.LimitExceeded, "the tenant watches as many jobs as it may"))
+	if !f.cfg.Limits.Watch(id.Tenant, of.watches) {
+		f.problem(w, frame.NewProblem(code.LimitExceeded, "the tenant watches as many jobs as it may"))
 		return
 	}
-	defer g.limits.Watch(id.Tenant, -of.watches)
-	account := g.waiting.Open(id.Tenant, id.Account())
+	defer f.cfg.Limits.Watch(id.Tenant, -of.watches)
+	account := f.cfg.Waiting.Open(id.Tenant, id.Account())
 	defer account.Close()
-	room := sse.Room{Bytes: g.cfg.Waiting.Session, Account: account, Load: g.load, NoJob: session.ErrNoJob}
+	room := sse.Room{Bytes: f.cfg.WaitingBytes, Account: account, Load: f.cfg.Load, NoJob: session.ErrNoJob}
 	s := begin(room, r.Header.Get(lastEventID))
 	defer s.Close()
-	ctx, cancel := g.untilDrain(r.Context(), g.readTimeout())
+	ctx, cancel := f.cfg.untilDrain(r.Context(), f.cfg.ReadTimeout)
 	answers, err := s.Answers(ctx)
 	cancel()
 	if err != nil {
-		g.problem(w, problem.Unavailable("the tracker does not answer"))
+		f.problem(w, problem.Unavailable("the tracker does not answer"))
 		return
 	}
 	var refused []sse.Answer
@@ -130,7 +137,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		if p.Retryable {
 			p.RetryAfter = problem.RetryAfter.Seconds()
 		}
-		g.problem(w, p)
+		f.problem(w, p)
 		return
 	}
 	if r.Method == http.MethodHead {
@@ -139,8 +146,8 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		return
 	}
 	opts := sse.Options{
-		KeepAlive: g.cfg.PingInterval, Drain: g.drain, Sent: g.metrics.Sent, Wait: of.wait,
-		ReconnectAfter: time.Duration(rand.Int64N(int64(maxReconnectAfter))),
+		KeepAlive: f.cfg.PingInterval, Drain: f.cfg.Drain, Sent: f.cfg.Metrics.Sent, Wait: of.wait,
+		ReconnectAfter: time.Duration(rand.Int64N(int64(f.cfg.ReconnectAfter))),
 	}
 	if !id.Anonymous() {
 		opts.Token = sse.Token{
@@ -148,15 +155,15 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 		}
 	}
 	if of.frames {
-		opts.Hello = append(sse.FrameEvent(g.welcome(w)), sse.FrameEvent(s.Subscribed(answers))...)
+		opts.Hello = append(sse.FrameEvent(f.welcome(w)), sse.FrameEvent(s.Subscribed(answers))...)
 		if of.wait > 0 {
 			w.Header().Set(preferenceApplied, waitApplied(of.wait))
 		}
 	}
-	g.metrics.eventStreams.Inc()
+	f.cfg.Metrics.eventStreams.Inc()
 	why := s.Serve(r.Context(), w, opts, refused)
-	g.metrics.eventStreams.Dec()
-	g.metrics.eventStreamEnds.WithLabelValues(string(why)).Inc()
+	f.cfg.Metrics.eventStreams.Dec()
+	f.cfg.Metrics.eventStreamEnds.WithLabelValues(string(why)).Inc()
 }
 
 // worth returns the error code if none of the jobs can be followed: a retryable one, if there is any.
@@ -167,4 +174,24 @@ func worth(refused []sse.Answer) code.Code {
 		}
 	}
 	return refused[0].Error
+}
+
+// follower is identify for event streams, which take tickets, too. paced reports whether the request has had its turn
+// of handshakes (pace) already.
+func (f *follows) follower(w http.ResponseWriter, r *http.Request) (id auth.Identity, paced, ok bool) {
+	ticket := r.URL.Query().Get(ticketParam)
+	if ticket == "" {
+		id, ok = f.identify(w, r, auth.Read)
+		return id, false, ok
+	}
+	if err := f.pace.turn(r.Context()); err != nil { // before the ticket is used up
+		f.problem(w, err)
+		return id, true, false
+	}
+	id, err := f.tickets.redeem(r.Context(), ticket)
+	if err != nil {
+		f.problem(w, err)
+		return id, true, false
+	}
+	return id, true, f.permitted(w, r, id, auth.Read)
 }

@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"errors"
@@ -15,16 +15,19 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
+// results are the route of the results of jobs.
+type results struct{ *reads }
+
 // getResult handles GET /v1/jobs/{id}/result: it answers with the result alone, from the document or from the blob
 // store, and supports range requests (RFC 9110 §14).
-func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
-	got, _, ok := g.readNow(w, r, false)
+func (rs *results) getResult(w http.ResponseWriter, r *http.Request) {
+	got, _, ok := rs.readNow(w, r, false)
 	if !ok {
 		return
 	}
 	doc, err := upstream.Document(got.Job)
 	if err != nil {
-		g.problem(w, err)
+		rs.problem(w, err)
 		return
 	}
 	// A result may contain anything that a client has sent: a browser must not run it as a page.
@@ -33,9 +36,9 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "private, no-cache")
 	switch {
 	case doc.State != job.Completed:
-		g.problem(w, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has no result", doc.State)))
+		rs.problem(w, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has no result", doc.State)))
 	case got.ResultBlob != nil:
-		g.serveBlob(w, r, doc, got.ResultBlob)
+		rs.serveBlob(w, r, doc, got.ResultBlob)
 	case doc.ResultURL != "":
 		http.Redirect(w, r, doc.ResultURL, http.StatusSeeOther) // it lies where the worker said
 	default:
@@ -51,21 +54,21 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (g *Gateway) serveBlob(w http.ResponseWriter, r *http.Request, doc *job.Document, b *trackerpb.Blob) {
-	if g.blobs == nil {
-		g.log.Error("result is in a blob store, and this gateway has none", "job", doc.JobID)
-		g.problem(w, problem.Unavailable("this gateway has no blob store"))
+func (rs *results) serveBlob(w http.ResponseWriter, r *http.Request, doc *job.Document, b *trackerpb.Blob) {
+	if rs.cfg.Blobs == nil {
+		rs.cfg.Log.Error("result is in a blob store, and this gateway has none", "job", doc.JobID)
+		rs.problem(w, problem.Unavailable("this gateway has no blob store"))
 		return
 	}
-	content, err := g.blobs.Open(r.Context(), b.Key)
+	content, err := rs.cfg.Blobs.Open(r.Context(), b.Key)
 	switch {
 	case errors.Is(err, blobs.ErrNotFound):
-		g.log.Error("result is gone", "job", doc.JobID, "err", err)
-		g.problem(w, frame.NewProblem(code.NotFound, "the result is gone"))
+		rs.cfg.Log.Error("result is gone", "job", doc.JobID, "err", err)
+		rs.problem(w, frame.NewProblem(code.NotFound, "the result is gone"))
 		return
 	case err != nil:
-		g.log.Warn("result not read", "job", doc.JobID, "err", err)
-		g.problem(w, problem.Unavailable("the blob store does not answer"))
+		rs.cfg.Log.Warn("result not read", "job", doc.JobID, "err", err)
+		rs.problem(w, problem.Unavailable("the blob store does not answer"))
 		return
 	}
 	defer func() { _ = content.Close() }()

@@ -1,8 +1,9 @@
-package gateway
+package api
 
 import (
 	"net/http"
 	"regexp"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/gzhttp"
@@ -45,10 +46,10 @@ func identified(next http.Handler) http.Handler {
 
 // leavingSaid closes connections after the next answer once the gateway is told to stop: a connection that is idle when
 // the listener closes could otherwise be closed just when its client sends a request.
-func (g *Gateway) leavingSaid(next http.Handler) http.Handler {
+func (d *door) leavingSaid(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case <-g.leaving:
+		case <-d.cfg.Leaving:
 			w.Header().Set("Connection", "close")
 		default:
 		}
@@ -58,12 +59,12 @@ func (g *Gateway) leavingSaid(next http.Handler) http.Handler {
 
 // crossOrigin allows pages of the configured origins to use the HTTP API (CORS, Fetch standard). They authenticate
 // with a token; cookies are not used.
-func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
-	if len(g.cfg.AllowedOrigins) == 0 {
+func (d *door) crossOrigin(next http.Handler) http.Handler {
+	if len(d.cfg.Origins) == 0 {
 		return next
 	}
 	return cors.New(cors.Options{
-		AllowOriginFunc: g.origins.Names,
+		AllowOriginFunc: d.cfg.Origins.Names,
 		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type", frame.KeyHeader, "If-None-Match", lastEventID, "Prefer",
 			"Range", frame.TraceparentHeader, frame.TracestateHeader, problem.RequestIDHeader},
@@ -85,18 +86,19 @@ func gzipped(serve http.HandlerFunc) http.HandlerFunc {
 
 // boundStreams bounds the requests of all HTTP/2 connections that are served at the same time. Those of HTTP/1.1 are
 // bounded by the connections.
-func (g *Gateway) boundStreams(next http.Handler) http.Handler {
+func (d *door) boundStreams(next http.Handler) http.Handler {
+	var serving atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor < 2 {
 			next.ServeHTTP(w, r)
 			return
 		}
-		defer g.streaming.Add(-1)
-		if g.streaming.Add(1) > int64(g.cfg.Connections) {
-			g.metrics.turnedAway(limits.Connections)
+		defer serving.Add(-1)
+		if serving.Add(1) > int64(d.cfg.Connections) {
+			d.cfg.TurnedAway(limits.Connections)
 			p := frame.NewProblem(code.Overloaded, "no more requests are taken now")
 			p.RetryAfter = problem.RetryAfter.Seconds()
-			g.problem(w, p)
+			d.problem(w, p)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -1,10 +1,12 @@
-package gateway
+package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/code"
@@ -81,4 +83,21 @@ func strictParam(r *http.Request) (bool, error) {
 		return false, nil
 	}
 	return false, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("strict must be true or false, not %.32q", value))
+}
+
+// untilDrain returns a context that ends with ctx, after d, or when the drain begins.
+func (c *Config) untilDrain(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-c.Drain:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		watching.Wait()
+	}
 }

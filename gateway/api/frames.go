@@ -1,16 +1,11 @@
-package gateway
+package api
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/conns"
 	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/gateway/wire"
@@ -21,19 +16,19 @@ import (
 // postEvents handles POST /v1/events, for clients that cannot open a socket. The body says which jobs to follow, and
 // the answer is an event stream with the frames of a socket: welcome, subscribed, statuses. With Prefer: wait=N it is
 // a long poll: the answer ends after the first news, or after N seconds.
-func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, 0)
+func (f *follows) postEvents(w http.ResponseWriter, r *http.Request) {
+	id, ok := f.identify(w, r, 0)
 	if !ok {
 		return
 	}
 	wait, err := preferWait(r)
 	if err != nil {
-		g.problem(w, err)
+		f.problem(w, err)
 		return
 	}
-	request, err := g.readWatch(w, r)
+	request, err := f.readWatch(w, r)
 	if err != nil {
-		g.problem(w, err)
+		f.problem(w, err)
 		return
 	}
 	watches := len(request.Jobs)
@@ -41,22 +36,22 @@ func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 		watches++
 	}
 	if watches > 0 && !id.May(auth.Read) {
-		g.problem(w, forbidden(auth.Read))
+		f.problem(w, forbidden(auth.Read))
 		return
 	}
 	if request.Mine && !id.MayFollowAll() {
-		g.problem(w, errGrantMine)
+		f.problem(w, errGrantMine)
 		return
 	}
 	of := following{watches: watches, frames: true, wait: wait}
-	g.serveEvents(w, r, id, of, func(room sse.Room, _ string) *sse.Stream {
-		return sse.NewFrames(g.hub, g.mine, room, id, request)
+	f.serveEvents(w, r, id, of, func(room sse.Room, _ string) *sse.Stream {
+		return sse.NewFrames(f.cfg.Hub, f.cfg.Mine, room, id, request)
 	})
 }
 
 // readWatch reads the body of postEvents.
-func (g *Gateway) readWatch(w http.ResponseWriter, r *http.Request) (request sse.Request, err error) {
-	body, err := g.readJSON(w, r, int64(g.cfg.FrameBytes))
+func (f *follows) readWatch(w http.ResponseWriter, r *http.Request) (request sse.Request, err error) {
+	body, err := f.readJSON(w, r, int64(f.cfg.FrameBytes))
 	if err != nil {
 		return request, err
 	}
@@ -86,36 +81,18 @@ func (g *Gateway) readWatch(w http.ResponseWriter, r *http.Request) (request sse
 			request.Jobs = append(request.Jobs, ref)
 		}
 	}
-	if len(request.Jobs) > g.cfg.Subscriptions {
-		return request, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", g.cfg.Subscriptions))
+	if len(request.Jobs) > f.cfg.Subscriptions {
+		return request, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", f.cfg.Subscriptions))
 	}
 	return request, nil
 }
 
-// readJSON reads a body of JSON, up to a limit in bytes.
-func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return nil, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json")
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		g.metrics.TooSlowToSend()
-		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", conns.BodyTimeout))
-	case err != nil:
-		return nil, frame.NewProblem(code.InvalidFrame, "the body could not be read")
-	case int64(len(body)) > limit:
-		return nil, tooLarge(w, r, limit)
-	}
-	return body, nil
-}
-
 // welcome returns the first frame of a stream of frames. The connection's name is the ID of the request.
-func (g *Gateway) welcome(w http.ResponseWriter) frame.WelcomeFrame {
+func (f *follows) welcome(w http.ResponseWriter) frame.WelcomeFrame {
 	return frame.WelcomeFrame{
 		Type: frame.Welcome, Connection: w.Header().Get(problem.RequestIDHeader), Protocol: frame.Protocol,
-		PingInterval: g.cfg.PingInterval.Seconds(),
-		Limits: frame.Limits{FrameBytes: g.cfg.FrameBytes, Subscriptions: g.cfg.Subscriptions,
-			InFlightSubmits: g.cfg.InFlightSubmits},
+		PingInterval: f.cfg.PingInterval.Seconds(),
+		Limits: frame.Limits{FrameBytes: f.cfg.FrameBytes, Subscriptions: f.cfg.Subscriptions,
+			InFlightSubmits: f.cfg.InFlightSubmits},
 	}
 }

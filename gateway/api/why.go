@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"context"
@@ -14,22 +14,28 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
+// whys are the route that tells what a job waits for.
+type whys struct {
+	*reads
+	backlogs *backlogs
+}
+
 // getWhy handles GET /v1/jobs/{id}/why.
-func (g *Gateway) getWhy(w http.ResponseWriter, r *http.Request) {
-	got, id, ok := g.readNow(w, r, true)
+func (wy *whys) getWhy(w http.ResponseWriter, r *http.Request) {
+	got, id, ok := wy.readNow(w, r, true)
 	if !ok {
 		return
 	}
-	why, err := g.why(r.Context(), id, got)
+	why, err := wy.why(r.Context(), id, got)
 	if err != nil {
-		g.problem(w, err)
+		wy.problem(w, err)
 		return
 	}
-	g.answer(w, why)
+	wy.answer(w, why)
 }
 
 // why returns what a job waits for. It asks Kafka only if the job waits for a worker.
-func (g *Gateway) why(ctx context.Context, id auth.Identity, got *trackerpb.GetResponse) (*frame.Why, error) {
+func (wy *whys) why(ctx context.Context, id auth.Identity, got *trackerpb.GetResponse) (*frame.Why, error) {
 	doc, err := upstream.Document(got.Job)
 	if err != nil {
 		return nil, err
@@ -38,13 +44,7 @@ func (g *Gateway) why(ctx context.Context, id auth.Identity, got *trackerpb.GetR
 	if standing(why, doc, time.Now(), got.Request != nil) {
 		return why, nil
 	}
-	system := g.lanes[0]
-	for _, l := range g.lanes {
-		if l.names.Requests(got.Lane) == got.Request.Topic {
-			system = l
-		}
-	}
-	lanes, err := g.askLanes(ctx, system, got.Lane)
+	lanes, err := wy.backlogs.ask(ctx, wy.backlogs.of(got.Lane, got.Request.Topic), got.Lane)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"bytes"
@@ -23,62 +23,62 @@ import (
 // A submit over HTTP passes the cheap checks first: the token, the headers, and the tenant's limits. Only then is its
 // body read: first its beginning, which names the job type, and then the rest, up to the type's limit.
 
+// Bytes of the bodies of submits.
 const (
-	bodyOverhead = 16 << 10 // a body holds a payload at its limit and the fields around it
-	bodyHead     = 16 << 10 // bytes that are read before the type is looked up
-
-	// How much is read of a body that is too large: many clients read the answer only after they have sent the body.
-	discardBytes   = 16 << 20
-	discardTimeout = 5 * time.Second
+	BodyOverhead = 16 << 10 // a body holds a payload at its limit and the fields around it
+	BodyHead     = 16 << 10 // bytes that are read before the type is looked up
 )
 
+// submits are the route that makes jobs.
+type submits struct{ *reads }
+
 // postJob handles POST /v1/jobs. A submit that asks for a grant is always answered with its ack, which has the grant.
-func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
+func (sub *submits) postJob(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	id, ok := g.identify(w, r, auth.Submit)
+	id, ok := sub.identify(w, r, auth.Submit)
 	if !ok {
 		return
 	}
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		g.problem(w, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json"))
+		sub.problem(w, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json"))
 		return
 	}
 	wait, err := preferWait(r)
 	if err != nil {
-		g.problem(w, err)
+		sub.problem(w, err)
 		return
 	}
 	strict, err := strictParam(r)
 	if err != nil {
-		g.problem(w, err)
+		sub.problem(w, err)
 		return
 	}
-	limit := g.cfg.largestBody(g.types)
+	limit := sub.cfg.LargestBody
 	length := r.ContentLength
 	if length < 0 {
 		length = limit // the length is not known
 	}
 	if length > limit {
-		g.problem(w, tooLarge(w, r, limit))
+		sub.problem(w, tooLarge(w, r, limit))
 		return
 	}
 	// Not the request's context: a submit goes on when its client leaves.
 	ctx := traceable(w, r)
-	held, err := g.intake.Hold(ctx, id, length)
+	held, err := sub.cfg.Submits.Hold(ctx, id, length)
 	if err != nil {
-		g.problem(w, err)
+		sub.problem(w, err)
 		return
 	}
-	request, err := g.readSubmit(w, r, limit)
+	request, err := sub.readSubmit(w, r, limit)
 	if err != nil {
 		held.End(false)
-		g.problem(w, err)
+		sub.problem(w, err)
 		return
 	}
 	request.Strict = request.Strict || strict
-	ack, version, err := g.intake.SubmitHeld(ctx, id, request, held, began)
+	ack, version, err := sub.cfg.Submits.SubmitHeld(ctx, id, request, held, began)
 	if err != nil {
-		g.problem(w, err)
+		sub.problem(w, err)
 		return
 	}
 	h := w.Header()
@@ -86,7 +86,7 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 	if ack.Warning != "" {
 		h.Set(frame.WarningHeader, ack.Warning) // also where the answer is the job's document
 	}
-	if wait > 0 && ack.Grant == nil && id.May(auth.Read) && g.waitFor(w, r, id, ack.JobID, version, wait) {
+	if wait > 0 && ack.Grant == nil && id.May(auth.Read) && sub.waitFor(w, r, id, ack.JobID, version, wait) {
 		return
 	}
 	h.Set("Content-Type", "application/json")
@@ -97,45 +97,45 @@ func (g *Gateway) postJob(w http.ResponseWriter, r *http.Request) {
 
 // waitFor answers with the document of a job that was just submitted, if it ends in time. The wait counts as a session
 // of its user. If that is one too many the preference is not applied, since the job exists already.
-func (g *Gateway) waitFor(
+func (sub *submits) waitFor(
 	w http.ResponseWriter, r *http.Request, id auth.Identity, jobID string, version int64, wait time.Duration,
 ) bool {
-	if g.limits.OpenSession(id.Tenant, id.Account()) != nil {
+	if sub.cfg.Limits.OpenSession(id.Tenant, id.Account()) != nil {
 		return false
 	}
-	defer g.limits.CloseSession(id.Tenant, id.Account())
+	defer sub.cfg.Limits.CloseSession(id.Tenant, id.Account())
 	w.Header().Set(preferenceApplied, waitApplied(wait))
-	ctx, cancel := g.untilDrain(r.Context(), wait)
+	ctx, cancel := sub.cfg.untilDrain(r.Context(), wait)
 	defer cancel()
 	request := id.Scope(auth.Read).GetRequest(jobID)
 	request.MinVersion, request.UntilTerminal = version, true
-	got, err := g.up.Get(ctx, request)
+	got, err := sub.cfg.Trackers.Get(ctx, request)
 	if err != nil || !got.Job.Terminal {
 		return false
 	}
-	g.pushJob(w, got.Job)
+	sub.pushJob(w, got.Job)
 	return true
 }
 
 // readSubmit reads a body: up to the limit of its type or, if its beginning does not name the type, up to the limit of
 // any type.
-func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64) (frame.SubmitRequest, error) {
+func (sub *submits) readSubmit(w http.ResponseWriter, r *http.Request, limit int64) (frame.SubmitRequest, error) {
 	var none frame.SubmitRequest
 	var body bytes.Buffer
-	_, err := io.CopyN(&body, r.Body, bodyHead)
+	_, err := io.CopyN(&body, r.Body, BodyHead)
 	if err == nil {
 		if name, found := wire.Job(body.Bytes()); found {
-			t, known := g.types[name]
+			t, known := sub.cfg.Types[name]
 			if !known {
 				return none, problem.UnknownType(name)
 			}
-			limit = int64(t.MaxPayload + bodyOverhead)
+			limit = int64(t.MaxPayload + BodyOverhead)
 		}
-		_, err = io.CopyN(&body, r.Body, limit+1-bodyHead)
+		_, err = io.CopyN(&body, r.Body, limit+1-BodyHead)
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		g.metrics.TooSlowToSend()
+		sub.cfg.Metrics.TooSlowToSend()
 		return none, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("the body did not come within %s", conns.BodyTimeout))
 	case err != nil && !errors.Is(err, io.EOF):
 		return none, frame.NewProblem(code.InvalidFrame, "the body could not be read")
@@ -161,13 +161,4 @@ func (g *Gateway) readSubmit(w http.ResponseWriter, r *http.Request, limit int64
 		request.Traceparent, request.Tracestate = parent, r.Header.Get(frame.TracestateHeader)
 	}
 	return request, nil
-}
-
-// tooLarge returns the error for a body that is too large, after it has read a part of the rest: many clients read the
-// answer only after they have sent the body.
-func tooLarge(w http.ResponseWriter, r *http.Request, limit int64) error {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(discardTimeout))
-	_, _ = io.CopyN(io.Discard, r.Body, discardBytes)
-	w.Header().Set("Connection", "close")
-	return frame.NewProblem(code.PayloadTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
 }

@@ -1,14 +1,16 @@
-package gateway
+package api
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -123,4 +125,53 @@ func (l *lanes) ask(ctx context.Context, names []string) (map[string]lane, error
 		asked[names[i]] = lane{workers: b.Members, waiting: b.Waiting, taken: b.Taken, askedAt: time.Now()}
 	}
 	return asked, nil
+}
+
+// backlogs are the lanes of the present system, and of the former one if there is one.
+type backlogs struct {
+	systems []*lanes // the present one is the first
+	log     *slog.Logger
+}
+
+func newBacklogs(cfg *Config) *backlogs {
+	b := &backlogs{log: cfg.Log}
+	for _, names := range cfg.Systems {
+		b.systems = append(b.systems, newLanes(names, cfg.Kafka, cfg.Ask))
+	}
+	return b
+}
+
+// of returns the system that has a request topic.
+func (b *backlogs) of(lane, requests string) *lanes {
+	for _, l := range b.systems {
+		if l.names.Requests(lane) == requests {
+			return l
+		}
+	}
+	return b.systems[0]
+}
+
+// sum adds up the workers and requests of the present and the former system.
+func (b *backlogs) sum(ctx context.Context, names ...string) (map[string]lane, error) {
+	sum := map[string]lane{}
+	for _, system := range b.systems {
+		found, err := b.ask(ctx, system, names...)
+		if err != nil {
+			return nil, err
+		}
+		for name, l := range found {
+			sum[name] = lane{workers: sum[name].workers + l.workers, waiting: sum[name].waiting + l.waiting}
+		}
+	}
+	return sum, nil
+}
+
+// ask is lanes.get with an error for clients.
+func (b *backlogs) ask(ctx context.Context, system *lanes, names ...string) (map[string]lane, error) {
+	found, err := system.get(ctx, names...)
+	if err != nil {
+		b.log.Warn("lanes are not known", "err", err)
+		return nil, problem.Unavailable("Kafka does not answer")
+	}
+	return found, nil
 }

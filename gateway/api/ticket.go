@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"context"
@@ -44,9 +44,12 @@ func ticketID(ticket string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// tickets are the route that makes tickets.
+type tickets struct{ *door }
+
 // postTicket handles POST /v1/ws-tickets.
-func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
-	id, ok := g.identify(w, r, 0)
+func (tk *tickets) postTicket(w http.ResponseWriter, r *http.Request) {
+	id, ok := tk.identify(w, r, 0)
 	if !ok {
 		return
 	}
@@ -57,16 +60,16 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 	}
 	b, err := plainjson.Marshal(kept)
 	if err != nil {
-		g.problem(w, fmt.Errorf("encode a ticket: %w", err))
+		tk.problem(w, fmt.Errorf("encode a ticket: %w", err))
 		return
 	}
 	ticket := rand.Text() + rand.Text() // 26 characters each, 130 bits
-	ctx, cancel := context.WithTimeout(r.Context(), g.readTimeout())
+	ctx, cancel := context.WithTimeout(r.Context(), tk.cfg.ReadTimeout)
 	defer cancel()
 	expires := time.Now().Add(ticketTTL)
-	if err := g.up.KeepTicket(ctx, &trackerpb.KeepTicketRequest{TicketId: ticketID(ticket), Identity: b,
+	if err := tk.cfg.Tickets.KeepTicket(ctx, &trackerpb.KeepTicketRequest{TicketId: ticketID(ticket), Identity: b,
 		TtlMs: ticketTTL.Milliseconds()}); err != nil {
-		g.problem(w, queryProblem(err))
+		tk.problem(w, queryProblem(err))
 		return
 	}
 	h := w.Header()
@@ -80,10 +83,10 @@ func (g *Gateway) postTicket(w http.ResponseWriter, r *http.Request) {
 }
 
 // redeem uses up a ticket and returns its identity. Its errors are frame.Problems.
-func (g *Gateway) redeem(ctx context.Context, ticket string) (auth.Identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.readTimeout())
+func (tk *tickets) redeem(ctx context.Context, ticket string) (auth.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, tk.cfg.ReadTimeout)
 	defer cancel()
-	taken, err := g.up.TakeTicket(ctx, &trackerpb.TakeTicketRequest{TicketId: ticketID(ticket)})
+	taken, err := tk.cfg.Tickets.TakeTicket(ctx, &trackerpb.TakeTicketRequest{TicketId: ticketID(ticket)})
 	switch {
 	case connect.CodeOf(err) == connect.CodeNotFound:
 		return auth.Identity{}, frame.NewProblem(code.Unauthenticated, "the ticket is used, too old, or none")

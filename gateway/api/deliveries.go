@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"context"
@@ -16,27 +16,27 @@ import (
 )
 
 // getDeliveries handles GET /v1/jobs/{id}/deliveries: the job's last webhooks, with the document of each.
-func (g *Gateway) getDeliveries(w http.ResponseWriter, r *http.Request) {
-	got, id, ok := g.readNow(w, r, true)
+func (rd *reads) getDeliveries(w http.ResponseWriter, r *http.Request) {
+	got, id, ok := rd.readNow(w, r, true)
 	if !ok {
 		return
 	}
 	if n := len(got.Deliveries); n > 0 { // each costs a request to a tracker
-		if err := g.limits.Ask(id.Tenant, id.Account(), n); err != nil {
-			g.problem(w, err)
+		if err := rd.cfg.Limits.Ask(id.Tenant, id.Account(), n); err != nil {
+			rd.problem(w, err)
 			return
 		}
 	}
-	deliveries, err := g.deliveries(r.Context(), got.Job.Tenant, got.Deliveries)
+	deliveries, err := rd.deliveries(r.Context(), got.Job.Tenant, got.Deliveries)
 	if err != nil {
-		g.problem(w, problem.OfTracker(err))
+		rd.problem(w, problem.OfTracker(err))
 		return
 	}
-	g.answer(w, frame.Deliveries{JobID: got.Job.JobId, Deliveries: deliveries})
+	rd.answer(w, frame.Deliveries{JobID: got.Job.JobId, Deliveries: deliveries})
 }
 
 // deliveries reads the documents of the webhooks' jobs in parallel; there are only a few.
-func (g *Gateway) deliveries(
+func (rd *reads) deliveries(
 	ctx context.Context, tenant string, known []*trackerpb.Delivery,
 ) ([]frame.Delivery, error) {
 	all := make([]frame.Delivery, len(known))
@@ -45,7 +45,7 @@ func (g *Gateway) deliveries(
 	for i, d := range known {
 		all[i] = frame.Delivery{DeliveryID: d.JobId, Event: webhook.EventType(job.State(d.State)), Version: d.Version}
 		asked.Go(func() {
-			got, err := g.read(ctx, auth.TenantScope(tenant).GetRequest(d.JobId), 0)
+			got, err := rd.read(ctx, auth.TenantScope(tenant).GetRequest(d.JobId), 0)
 			switch {
 			case err == nil:
 				all[i].Job = got.Job.Document

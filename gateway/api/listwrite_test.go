@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func (s *sink) Write(b []byte) (int, error) {
 
 // TestAListIsWrittenWithoutACopy: the same bytes as a list that is encoded, and nearly none allocated for them.
 func TestAListIsWrittenWithoutACopy(t *testing.T) {
-	g := unserved(t, func(*Config) {})
+	ls := &lists{door: quietDoor()}
 	page := func(jobs, size int, cursor string) *frame.JobList {
 		l := &frame.JobList{Jobs: []json.RawMessage{}, NextCursor: cursor, AsOf: time.UnixMilli(1).UTC()}
 		for range jobs {
@@ -47,7 +47,7 @@ func TestAListIsWrittenWithoutACopy(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &sink{header: http.Header{}, kept: &bytes.Buffer{}}
-		g.answerList(s, page(c.jobs, 10, c.cursor))
+		ls.answerList(s, page(c.jobs, 10, c.cursor))
 		if s.kept.String() != string(want) || s.header.Get("Content-Length") != strconv.Itoa(len(want)) {
 			t.Errorf("%d jobs: %s, length %s, want %s", c.jobs, s.kept, s.header.Get("Content-Length"), want)
 		}
@@ -56,7 +56,7 @@ func TestAListIsWrittenWithoutACopy(t *testing.T) {
 	wrote := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			g.answerList(&sink{header: http.Header{}}, &frame.JobList{
+			ls.answerList(&sink{header: http.Header{}}, &frame.JobList{
 				Jobs: append([]json.RawMessage(nil), large.Jobs...), NextCursor: "x",
 			})
 		}

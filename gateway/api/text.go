@@ -1,4 +1,4 @@
-package gateway
+package api
 
 import (
 	"net/http"
@@ -12,25 +12,25 @@ import (
 
 // readable refuses requests whose path or query cannot be decoded or is not UTF-8: no resource has such a name, and it
 // could not be sent to a tracker.
-func (g *Gateway) readable(next http.Handler) http.Handler {
+func (d *door) readable(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query, err := url.QueryUnescape(r.URL.RawQuery)
 		switch {
 		case err != nil:
-			g.unreadable(w, "the query could not be read: "+err.Error())
+			d.unreadable(w, "the query could not be read: "+err.Error())
 		case !utf8.ValidString(query):
-			g.unreadable(w, "the query is not UTF-8")
+			d.unreadable(w, "the query is not UTF-8")
 		case !utf8.ValidString(r.URL.Path):
-			g.unreadable(w, "the path is not UTF-8")
+			d.unreadable(w, "the path is not UTF-8")
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
 }
 
-func (g *Gateway) unreadable(w http.ResponseWriter, detail string) {
-	g.problem(w, frame.NewProblem(code.InvalidFrame, strings.ToValidUTF8(detail, "\uFFFD")))
-	g.metrics.request(otherRoute, http.StatusBadRequest, 0, false)
+func (d *door) unreadable(w http.ResponseWriter, detail string) {
+	d.problem(w, frame.NewProblem(code.InvalidFrame, strings.ToValidUTF8(detail, "\uFFFD")))
+	d.cfg.Metrics.Request(otherRoute, http.StatusBadRequest, 0, false)
 }
 
 // written returns the values of a parameter that may be repeated, and may have several values separated by commas. A

@@ -1,0 +1,87 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
+)
+
+// API serves HTTP.
+type API struct {
+	door   *door
+	routes []route
+}
+
+// New returns an API.
+func New(cfg Config) *API {
+	d := &door{answers{&cfg}}
+	return &API{door: d, routes: routesOf(d)}
+}
+
+// routesOf returns all routes. Each has a row in the table of doors, which says who may use it for what.
+func routesOf(d *door) []route {
+	lanes := newBacklogs(d.cfg)
+	pace := newPace(d.cfg.HandshakeRate, d.cfg.TurnedAway, d.cfg.Drain)
+	reads, tickets, orders := &reads{d}, &tickets{d}, &orders{d}
+	whys, results := &whys{reads, lanes}, &results{reads}
+	submits, lists := &submits{reads}, &lists{d, lanes}
+	grants := &grants{d}
+	follows, sockets := &follows{d, pace, tickets}, &sockets{d, pace, tickets}
+
+	read := func(name string, serve http.HandlerFunc) map[string]endpoint {
+		return map[string]endpoint{http.MethodGet: {name, serve}, http.MethodHead: {name, serve}}
+	}
+	post := func(name string, serve http.HandlerFunc) map[string]endpoint {
+		return map[string]endpoint{http.MethodPost: {name, serve}}
+	}
+	jobs := read("list", gzipped(lists.listJobs))
+	jobs[http.MethodPost] = endpoint{"submit", submits.postJob}
+	one := read("get", reads.getJob)
+	one[http.MethodDelete] = endpoint{"erase", orders.deleteJob}
+	events := read("events", follows.getEvents)
+	events[http.MethodPost] = endpoint{"events", follows.postEvents}
+	return []route{
+		{"/v1/jobs", jobs},
+		{"/v1/jobs/{id}", one},
+		{"/v1/jobs/{id}/why", read("why", whys.getWhy)},
+		{"/v1/jobs/{id}/result", read("result", results.getResult)},
+		{"/v1/jobs/{id}/deliveries", read("deliveries", reads.getDeliveries)},
+		{"/v1/jobs/{id}/events", read("events", follows.getJobEvents)},
+		{"/v1/events", events},
+		{"/v1/jobs/{id}/cancel", post("cancel", orders.orderJob(auth.Cancel, d.cfg.Orders.Cancel))},
+		{"/v1/jobs/{id}/retry", post("retry", orders.orderJob(auth.Submit, d.cfg.Orders.Retry))},
+		{"/v1/stats", read("stats", gzipped(lists.getStats))},
+		{"/v1/grants", post("grant", grants.postGrant)},
+		{"/v1/ws-tickets", post("ticket", tickets.postTicket)},
+		{"/v1/ws", map[string]endpoint{http.MethodGet: {"ws", sockets.socket}}},
+	}
+}
+
+// Routes returns the methods and paths of all routes, such as "GET /v1/jobs".
+func (a *API) Routes() []string {
+	var all []string
+	for _, r := range a.routes {
+		for method := range r.methods {
+			all = append(all, method+" "+r.path)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Handler returns the handler of all routes, with the middleware around it.
+func (a *API) Handler() http.Handler {
+	d := a.door
+	mux := http.NewServeMux()
+	for _, r := range a.routes {
+		mux.HandleFunc(r.path, d.serveRoute(r.methods))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		d.problem(w, frame.NewProblem(code.NotFound, "no such route"))
+		d.cfg.Metrics.Request(otherRoute, http.StatusNotFound, 0, false)
+	})
+	return identified(d.boundStreams(d.leavingSaid(d.crossOrigin(d.readable(mux)))))
+}

@@ -1,0 +1,109 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/blobs"
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/budget"
+	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/mine"
+	"github.com/ackwire/ackwire/gateway/origin"
+	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/grant"
+	"github.com/ackwire/ackwire/schemas/jobtypes"
+	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// Trackers answers questions about jobs; upstream.Pair implements it.
+type Trackers interface {
+	Get(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.GetResponse, error)
+	List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb.ListResponse, error)
+	Stats(ctx context.Context, tenant string, scope *trackerpb.Scope) (*trackerpb.StatsResponse, error)
+}
+
+// Tickets stores the identities of tickets; upstream.Pair implements it.
+type Tickets interface {
+	KeepTicket(ctx context.Context, req *trackerpb.KeepTicketRequest) error
+	TakeTicket(ctx context.Context, req *trackerpb.TakeTicketRequest) (*trackerpb.TakeTicketResponse, error)
+}
+
+// Submits makes jobs; intake.Submits implements it.
+type Submits interface {
+	Hold(ctx context.Context, id auth.Identity, bytes int64) (limits.Submit, error)
+	SubmitHeld(ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time) (
+		frame.AckFrame, int64, error)
+}
+
+// Orders changes jobs; intake.Orders implements it.
+type Orders interface {
+	Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
+	Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
+	Erase(ctx context.Context, id auth.Identity, jobID string) error
+}
+
+// Audit records grants; intake.Audit implements it.
+type Audit interface {
+	GrantMade(ctx context.Context, id auth.Identity, made grant.Claims)
+}
+
+// Clients learns which connections belong to clients that have authenticated; conns.Conns implements it.
+type Clients interface {
+	Proved(ctx context.Context)
+}
+
+// Settings are the bounds and other values that HTTP depends on.
+type Settings struct {
+	Types           jobtypes.Set
+	Origins         origin.Set
+	LargestBody     int64 // length of the largest submit that is taken, in bytes
+	FrameBytes      int   // largest other body
+	WaitingBytes    int   // bytes that may wait to be written to one event stream
+	Subscriptions   int   // jobs that an event stream may follow
+	InFlightSubmits int   // told to clients
+	Connections     int   // requests of HTTP/2 that may be served at the same time
+	HandshakeRate   float64
+	PingInterval    time.Duration
+	ReadTimeout     time.Duration // bounds a GET without Prefer: wait; a tracker reads to the log's end before it says no
+	ReconnectAfter  time.Duration // event streams that a drain ends are told to reconnect after at most so long
+}
+
+// Config holds the settings and parts of the API.
+type Config struct {
+	Settings
+
+	Systems []topic.Names // the present one, and the former one if there is one
+	Kafka   *kgo.Client   // asked for the lanes of the systems
+	Ask     time.Duration // bounds an answer of Kafka
+	Blobs   *blobs.Store  // nil if there is none
+
+	Trackers   Trackers
+	Tickets    Tickets
+	Submits    Submits
+	Orders     Orders
+	Audit      Audit
+	Clients    Clients
+	Admit      func(w http.ResponseWriter, r *http.Request, id *auth.Identity) error // makes a session of a handshake
+	Load       session.Loader
+	Pushed     func(*trackerpb.Job) (written func()) // nil, or called when the job's status was written to a client
+	TurnedAway func(limits.Bound)                    // called when a bound is exceeded
+
+	Verifier *auth.Verifier
+	Limits   *limits.Limits
+	Hub      *hub.Hub
+	Mine     *mine.Index
+	Waiting  *budget.Budget
+	Metrics  *Metrics
+	Log      *slog.Logger
+
+	Leaving <-chan struct{} // closed when the gateway is told to stop
+	Drain   <-chan struct{} // closed when the drain begins
+}

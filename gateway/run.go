@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ackwire/ackwire/blobs"
+	"github.com/ackwire/ackwire/gateway/upstream"
+	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/schemas/topic"
+)
+
+// startRetry is the time between two tries to make and verify the topics.
+const startRetry = 500 * time.Millisecond
+
+// Run serves until ctx ends. After that it reports that it is not ready, and goes on to serve for DrainWait. Then it
+// drains: it accepts no new sockets, asks the open ones to reconnect (goaway), answers the submits in flight, writes
+// what waits, and closes sockets with 1012. It returns when all its connections and goroutines have ended.
+func (g *Gateway) Run(ctx context.Context) error {
+	l, err := g.env.Listen(ctx, "tcp", g.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("gateway listener: %w", err)
+	}
+	addr := l.Addr().String()
+	g.addr.Store(&addr)
+	cl, err := g.cfg.Kafka.NewClient(g.env, "ackwire-gateway")
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer cl.Close()
+	var store *blobs.Store // nil if none is configured
+	if g.cfg.Blobs.URL != "" {
+		if store, err = blobs.Open(ctx, g.cfg.Blobs.URL); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		defer func() { _ = store.Close() }()
+	}
+	systems := []topic.Names{g.names}
+	var former *topic.Names
+	if g.cfg.FormerPrefix != "" {
+		former = &topic.Names{Prefix: g.cfg.FormerPrefix}
+		systems = append(systems, *former)
+	}
+	up := upstream.NewPair(upstream.Config{
+		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.mine}, Log: g.env.Log,
+		Bounds: g.cfg.Kafka.Bounds(),
+	}, former)
+	g.hub.Attach(up)
+	g.mine.Attach(up)
+	g.build(cl, up, store, systems...)
+	g.streams.Store(up)
+
+	// The drain needs this context, which must outlive ctx.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	parts := service.NewGroup(work)
+	parts.Go("upstream", up.Run)
+	parts.Go("gaps", g.mine.Run)
+	parts.Go("health", func(ctx context.Context) error { return g.kafkaUp.Watch(ctx, cl) })
+	parts.Go("pings", func(ctx context.Context) error { return g.sessions.ping(ctx, g.sweep) })
+	parts.Go("keys", g.verifier.Run)
+	start, stopStart := context.WithCancel(ctx)
+	var starting sync.WaitGroup
+	starting.Go(func() {
+		if g.start(start, cl); start.Err() == nil {
+			g.keeper.Run(start, cl)
+		}
+	})
+
+	// Sockets and HTTP requests drain at the same time.
+	var draining sync.WaitGroup
+	serving, stopServing := context.WithCancel(work)
+	defer stopServing()
+	draining.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-g.end.drain: // serving has failed
+			return
+		}
+		close(g.end.leaving)
+		select {
+		case <-time.After(g.cfg.DrainWait):
+		case <-g.end.drain:
+		}
+		stopServing()
+	})
+	draining.Go(func() {
+		<-g.end.drain
+		g.sessions.drain(g.cfg.SubmitTimeout + settleMore)
+	})
+
+	g.env.Log.Info("gateway serves", "address", addr)
+	server := g.conns.Server(g.api.Handler())
+	server.ErrorLog = slog.NewLogLogger(g.env.Log.Handler(), slog.LevelDebug)
+	server.BaseContext = func(net.Listener) context.Context { return work }
+	l = &drainOnClose{Listener: g.conns.Listen(l, g.pair), drain: g.end.beginDrain}
+	err = service.ServeHTTPUntil(serving, server, l, g.cfg.SubmitTimeout+settleMore)
+	g.end.beginDrain() // also when serving failed
+	stopStart()
+	starting.Wait()
+	draining.Wait()
+	stop()
+	return errors.Join(err, parts.Wait())
+}
+
+// start makes missing topics and verifies all. Until that is done submits are refused.
+func (g *Gateway) start(ctx context.Context, cl *kgo.Client) {
+	said := ""
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, g.cfg.Kafka.Bounds().Delivery)
+		err := g.keeper.Ensure(try, cl, g.topics()...)
+		cancel()
+		if err == nil {
+			g.kafkaUp.Up()
+			return
+		}
+		err = kafka.Hint(err)
+		g.kafkaUp.Down(fmt.Errorf("starting, Kafka is not usable yet: %w", err))
+		if why := err.Error(); why != said {
+			g.env.Log.Warn("Kafka is not usable yet", "err", err)
+			said = why
+		}
+		pause.For(ctx, startRetry)
+	}
+}
+
+// sweep ends watches that no tracker has answered in time.
+func (g *Gateway) sweep() {
+	g.hub.Sweep()
+	g.mine.Sweep()
+}
