@@ -1,5 +1,3 @@
-// Package gateway is the edge: it takes jobs in from sockets and HTTP, acks them once they
-// are durable, and carries their statuses back. It keeps no state but its sockets.
 package gateway
 
 import (

@@ -16,9 +16,9 @@ import (
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/gateway/limits"
-	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/origin"
 	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/kafka"
@@ -44,7 +44,7 @@ type Gateway struct {
 	kafkaUp  *intake.Health
 	keeper   *kafka.Keeper
 	hub      *hub.Hub
-	mine     *mine.Index
+	subjects *subjects.Index
 	waiting  *budget.Budget // for the bytes that wait to be written to clients
 	conns    *conns.Conns
 	peers    *peers.Client
@@ -78,24 +78,24 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{
-		cfg:     cfg,
-		origins: allowed,
-		env:     env.With("service", "gateway"),
-		names:   topic.Names{Prefix: cfg.TopicPrefix},
-		types:   types,
-		kafkaUp: intake.NewHealth(bounds),
-		tracer:  tracing.Tracer(env.Traces, "gateway"),
-		hub:     hub.New(bounds.Delivery),
-		mine:    mine.New(bounds),
-		waiting: cfg.Waiting.budget(),
-		end:     newEnd(),
+		cfg:      cfg,
+		origins:  allowed,
+		env:      env.With("service", "gateway"),
+		names:    topic.Names{Prefix: cfg.TopicPrefix},
+		types:    types,
+		kafkaUp:  intake.NewHealth(bounds),
+		tracer:   tracing.Tracer(env.Traces, "gateway"),
+		hub:      hub.New(bounds.Delivery),
+		subjects: subjects.New(bounds),
+		waiting:  cfg.Waiting.budget(),
+		end:      newEnd(),
 	}
 	g.keeper = kafka.NewKeeper(cfg.Topics, "gateway", g.env)
 	for _, a := range g.names.ACLs(topic.RoleGateway, nil) {
 		g.keeper.Need(kafka.Permission(a))
 	}
 	if g.tracer != nil {
-		g.hub.Pushed, g.mine.Pushed = pushes{g.tracer}.pushed, pushes{g.tracer}.pushed
+		g.hub.Pushed, g.subjects.Pushed = pushes{g.tracer}.pushed, pushes{g.tracer}.pushed
 	}
 	if err := g.openFiles(); err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 	})
 	one := &session.Config{
 		Load: asked.load, Budget: g.waiting, WaitingBytes: cfg.Waiting.Session,
-		Verifier: g.verifier, Hub: g.hub, Mine: g.mine, Jobs: g.intake, Limits: g.limits, Metrics: g.metrics,
+		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Jobs: g.intake, Limits: g.limits, Metrics: g.metrics,
 		Log: g.env.Log, PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,
 	}
@@ -170,7 +170,7 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 		Systems: systems, Kafka: cl, Ask: bounds.Ask, Blobs: store,
 		Trackers: up, Tickets: up, Submits: g.intake, Orders: g.intake, Audit: g.intake.Audit, Clients: g.conns,
 		Admit: g.sessions.admit, Load: asked.load, Pushed: pushes{g.tracer}.pushed, TurnedAway: g.metrics.turnedAway,
-		Verifier: g.verifier, Limits: g.limits, Hub: g.hub, Mine: g.mine, Waiting: g.waiting, Metrics: g.metrics.http,
+		Verifier: g.verifier, Limits: g.limits, Hub: g.hub, Subjects: g.subjects, Waiting: g.waiting, Metrics: g.metrics.http,
 		Log: g.env.Log, Leaving: g.end.leaving, Drain: g.end.drain,
 	})
 }
@@ -198,6 +198,6 @@ func (g *Gateway) Addr() string {
 // watched returns the number of jobs that are watched one by one, and of all watches.
 func (g *Gateway) watched() (jobs, subscriptions int) {
 	jobs, subscriptions = g.hub.Size()
-	_, subjects := g.mine.Size()
-	return jobs, subscriptions + subjects
+	_, ofSubjects := g.subjects.Size()
+	return jobs, subscriptions + ofSubjects
 }

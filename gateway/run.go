@@ -51,11 +51,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 		systems = append(systems, *former)
 	}
 	up := upstream.NewPair(upstream.Config{
-		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.mine}, Log: g.env.Log,
+		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.subjects}, Log: g.env.Log,
 		Bounds: g.cfg.Kafka.Bounds(),
 	}, former)
 	g.hub.Attach(up)
-	g.mine.Attach(up)
+	g.subjects.Attach(up)
 	g.build(cl, up, store, systems...)
 	g.streams.Store(up)
 
@@ -64,7 +64,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop()
 	parts := service.NewGroup(work)
 	parts.Go("upstream", up.Run)
-	parts.Go("gaps", g.mine.Run)
+	parts.Go("gaps", g.subjects.Run)
 	parts.Go("health", func(ctx context.Context) error { return g.kafkaUp.Watch(ctx, cl) })
 	parts.Go("pings", func(ctx context.Context) error { return g.sessions.ping(ctx, g.sweep) })
 	parts.Go("keys", g.verifier.Run)
@@ -136,5 +136,5 @@ func (g *Gateway) start(ctx context.Context, cl *kgo.Client) {
 // sweep ends watches that no tracker has answered in time.
 func (g *Gateway) sweep() {
 	g.hub.Sweep()
-	g.mine.Sweep()
+	g.subjects.Sweep()
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/limits"
-	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -23,20 +23,20 @@ const countTimeout = 500 * time.Millisecond
 // watchers passes on what the trackers' watch streams bring: to the hub and to the index of subjects.
 type watchers struct {
 	*hub.Hub
-	mine *mine.Index
+	subjects *subjects.Index
 }
 
 // Update implements upstream.Watcher.
 func (w watchers) Update(j *trackerpb.Job) {
-	w.mine.Update(j)
+	w.subjects.Update(j)
 	w.Hub.Update(j)
 }
 
 // Covered implements upstream.Watcher.
-func (w watchers) Covered(stream uint64, c *trackerpb.Coverage) { w.mine.Covered(stream, c) }
+func (w watchers) Covered(stream uint64, c *trackerpb.Coverage) { w.subjects.Covered(stream, c) }
 
 // Uncovered implements upstream.Watcher.
-func (w watchers) Uncovered(stream uint64) { w.mine.Uncovered(stream) }
+func (w watchers) Uncovered(stream uint64) { w.subjects.Uncovered(stream) }
 
 // trackers asks the trackers for what sessions and limits need.
 type trackers struct {

@@ -13,9 +13,9 @@ import (
 	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/limits"
-	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/origin"
 	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/grant"
 	"github.com/ackwire/ackwire/schemas/jobtypes"
@@ -99,7 +99,7 @@ type Config struct {
 	Verifier *auth.Verifier
 	Limits   *limits.Limits
 	Hub      *hub.Hub
-	Mine     *mine.Index
+	Subjects *subjects.Index
 	Waiting  *budget.Budget
 	Metrics  *Metrics
 	Log      *slog.Logger

@@ -58,12 +58,12 @@ func (f *follows) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if all && !id.MayFollowAll() {
-		f.problem(w, errGrantMine)
+		f.problem(w, errGrantSubject)
 		return
 	}
 	if all {
 		f.serveEvents(w, r, id, following{watches: 1, paced: paced}, func(room sse.Room, last string) *sse.Stream {
-			return sse.NewMine(f.cfg.Mine, room, id.Tenant, id.Subject, last)
+			return sse.NewSubject(f.cfg.Subjects, room, id.Tenant, id.Subject, last)
 		})
 		return
 	}
@@ -72,8 +72,8 @@ func (f *follows) getEvents(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// errGrantMine is the error for a grant that asks for all jobs of its subject.
-var errGrantMine = frame.NewProblem(code.Forbidden, "a grant follows its jobs one by one")
+// errGrantSubject is the error for a grant that asks for all jobs of its subject.
+var errGrantSubject = frame.NewProblem(code.Forbidden, "a grant follows its jobs one by one")
 
 // following says how an event stream is served.
 type following struct {

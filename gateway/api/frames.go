@@ -32,20 +32,20 @@ func (f *follows) postEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	watches := len(request.Jobs)
-	if request.Mine {
+	if request.Subject {
 		watches++
 	}
 	if watches > 0 && !id.May(auth.Read) {
 		f.problem(w, forbidden(auth.Read))
 		return
 	}
-	if request.Mine && !id.MayFollowAll() {
-		f.problem(w, errGrantMine)
+	if request.Subject && !id.MayFollowAll() {
+		f.problem(w, errGrantSubject)
 		return
 	}
 	of := following{watches: watches, frames: true, wait: wait}
 	f.serveEvents(w, r, id, of, func(room sse.Room, _ string) *sse.Stream {
-		return sse.NewFrames(f.cfg.Hub, f.cfg.Mine, room, id, request)
+		return sse.NewFrames(f.cfg.Hub, f.cfg.Subjects, room, id, request)
 	})
 }
 
@@ -61,7 +61,7 @@ func (f *follows) readWatch(w http.ResponseWriter, r *http.Request) (request sse
 	if err != nil {
 		return request, err
 	}
-	request.Mine, request.After = asked.Mine, asked.After
+	request.Subject, request.After = asked.Mine, asked.After
 	if len(asked.Known) > 0 {
 		if request.Known, err = wire.DecodeRefs("known", asked.Known); err != nil {
 			return request, err

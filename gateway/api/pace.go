@@ -39,13 +39,13 @@ func (p *pace) turn(ctx context.Context) error {
 	if p.turns == nil {
 		return nil
 	}
-	mine := p.turns.Reserve()
-	wait := mine.Delay()
+	place := p.turns.Reserve()
+	wait := place.Delay()
 	if wait <= 0 {
 		return nil
 	}
 	if wait > maxTurn {
-		mine.Cancel()
+		place.Cancel()
 		p.turned(limits.HandshakeRate)
 		return comeBack(wait, "many come at once")
 	}
@@ -55,10 +55,10 @@ func (p *pace) turn(ctx context.Context) error {
 	case <-t.C:
 		return nil
 	case <-p.drain:
-		mine.Cancel()
+		place.Cancel()
 		return comeBack(0, "the gateway stops")
 	case <-ctx.Done(): // the client has left
-		mine.Cancel()
+		place.Cancel()
 		return comeBack(0, "")
 	}
 }

@@ -1,4 +1,3 @@
-// Package origin tells which web pages may use the gateway, by their origins (RFC 6454).
 package origin
 
 import (

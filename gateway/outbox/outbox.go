@@ -1,6 +1,3 @@
-// Package outbox queues the frames that a session is still to be sent: control frames, which keep their order and are
-// never dropped, and for each watched job at most one status, the latest. A put allocates nothing and never blocks. A
-// slow client costs bounded memory, and gets the latest state late.
 package outbox
 
 import (
@@ -24,18 +21,18 @@ type Frame struct {
 	Written func()
 
 	deflated atomic.Pointer[deflated] // nil until it is needed
-	mine     atomic.Pointer[Frame]    // nil until it is needed
+	subject  atomic.Pointer[Frame]    // of ForSubject; nil until it is needed
 }
 
-// Mine returns the frame for sockets that watch all jobs of its subject, whose bytes are made by encode. It is made
-// only once.
-func (f *Frame) Mine(encode func(*Frame) []byte) *Frame {
-	if f.mine.Load() == nil {
-		f.mine.CompareAndSwap(nil, &Frame{Bytes: encode(f), JobID: f.JobID, Subject: f.Subject, Version: f.Version,
+// ForSubject returns the frame for sockets that watch all jobs of its subject, whose bytes are made by encode. On the
+// wire it is marked as mine. It is made only once.
+func (f *Frame) ForSubject(encode func(*Frame) []byte) *Frame {
+	if f.subject.Load() == nil {
+		f.subject.CompareAndSwap(nil, &Frame{Bytes: encode(f), JobID: f.JobID, Subject: f.Subject, Version: f.Version,
 			Time:         f.Time,
 			DocumentSize: f.DocumentSize, Terminal: f.Terminal, Written: f.Written})
 	}
-	return f.mine.Load()
+	return f.subject.Load()
 }
 
 // NewFrame returns the frame of a job's status. b is its encoding, which contains the document of j.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
-	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -43,9 +43,9 @@ type bare struct {
 func newBare(t *testing.T) *bare {
 	b := &bare{t: t, hub: hub.New(time.Minute), jobs: map[string]*trackerpb.Job{}}
 	b.hub.Attach(noUpstream{})
-	all := mine.New(kafka.Timeouts{}.Bounds())
+	all := subjects.New(kafka.Timeouts{}.Bounds())
 	all.Attach(noUpstream{})
-	cfg := &Config{Hub: b.hub, Mine: all, Limits: noLimits{}, Metrics: &tally{}, Log: slog.New(slog.DiscardHandler),
+	cfg := &Config{Hub: b.hub, Subjects: all, Limits: noLimits{}, Metrics: &tally{}, Log: slog.New(slog.DiscardHandler),
 		Subscriptions: 10_000, Load: func(_ context.Context, _ *auth.Scope, jobID string) (*trackerpb.Job, error) {
 			return b.jobs[jobID], nil
 		}}
@@ -104,17 +104,17 @@ func (b *bare) unwatch(jobID string) {
 }
 
 // follow subscribes to all jobs, and the trackers answer.
-func (b *bare) follow(cursor string) *mineWatch {
+func (b *bare) follow(cursor string) *subjectWatch {
 	b.t.Helper()
 	b.ask(b.s.subscribe(&frame.ClientFrame{Mine: true, After: cursor}, b.identity()))
-	b.s.mine.Subscribed("", false)
-	return b.s.mine
+	b.s.subject.Subscribed("", false)
+	return b.s.subject
 }
 
 // tell delivers the job's status to the watch of all jobs.
 func (b *bare) tell(jobID string) {
 	j := b.jobs[jobID]
-	b.s.mine.MineStatus(jobID, outbox.NewFrame(wire.EncodeMineStatus(j.Version, j.Document), j))
+	b.s.subject.SubjectStatus(jobID, outbox.NewFrame(wire.EncodeMineStatus(j.Version, j.Document), j))
 }
 
 // read returns all statuses that are to be sent, as job@version, and loads parked ones.
@@ -276,7 +276,7 @@ func TestMineAfterManyJobs(t *testing.T) {
 			b.watch(id)
 			b.read()
 		}
-		if w := b.follow("cursor"); (w.After == mine.NoCursor) != c.reset {
+		if w := b.follow("cursor"); (w.After == subjects.NoCursor) != c.reset {
 			t.Errorf("after %d jobs the cursor is %q", c.jobs, w.After)
 		}
 	}

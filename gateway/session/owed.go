@@ -67,8 +67,8 @@ func (s *Session) loadDue() {
 			switch w := owed.Owner.(type) {
 			case *watch:
 				s.loadWatch(w, owed)
-			case *mineWatch:
-				s.loadMine(w, owed)
+			case *subjectWatch:
+				s.loadSubject(w, owed)
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func (s *Session) loadWatch(w *watch, owed outbox.Owed) {
 		return
 	}
 	outcome := s.out.PutOwed(owed, f)
-	s.start(outcome)
+	s.act(outcome)
 	switch {
 	case outcome == outbox.Parked:
 	case j.Terminal:
@@ -129,7 +129,7 @@ func (s *Session) loadWatch(w *watch, owed outbox.Owed) {
 	}
 }
 
-func (s *Session) loadMine(w *mineWatch, owed outbox.Owed) {
+func (s *Session) loadSubject(w *subjectWatch, owed outbox.Owed) {
 	j, err := s.load(auth.SubjectScope(w.Tenant, w.Subject), owed.Key, owed)
 	if err != nil {
 		return
@@ -137,7 +137,7 @@ func (s *Session) loadMine(w *mineWatch, owed outbox.Owed) {
 	s.mu.Lock()
 	o := outbox.Queued
 	switch {
-	case s.mine != w:
+	case s.subject != w:
 		s.out.Unowed(owed)
 	case j.Subject != w.Subject:
 		s.out.Unowed(owed)
@@ -151,14 +151,14 @@ func (s *Session) loadMine(w *mineWatch, owed outbox.Owed) {
 		}
 	}
 	s.mu.Unlock()
-	s.start(o)
+	s.act(o)
 }
 
 // parks handles the outbox's outcome of a status. After a terminal status it ends the watch, unless that status was
 // parked.
 func (w *watch) parks(o outbox.Outcome, terminal bool) {
 	s := w.session
-	s.start(o)
+	s.act(o)
 	switch {
 	case !terminal:
 	case o != outbox.Parked:

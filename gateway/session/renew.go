@@ -20,7 +20,7 @@ func (s *Session) renewed(id auth.Identity) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	if !id.MayFollowAll() {
-		s.endMine()
+		s.endSubject()
 	}
 	s.mu.Lock()
 	watches := slices.Collect(maps.Values(s.watches))
@@ -42,16 +42,16 @@ func (s *Session) renewed(id auth.Identity) {
 	}
 }
 
-// endMine ends the watch of all jobs, if there is one. s.registering is held.
-func (s *Session) endMine() {
+// endSubject ends the watch of all jobs, if there is one. s.registering is held.
+func (s *Session) endSubject() {
 	s.mu.Lock()
-	w := s.mine
-	s.dropMine(w)
+	w := s.subject
+	s.dropSubject(w)
 	s.mu.Unlock()
 	if w == nil {
 		return
 	}
-	s.cfg.Mine.Unsubscribe(&w.Subscription)
+	s.cfg.Subjects.Unsubscribe(&w.Subscription)
 	w.refuse(code.Forbidden)
 	s.forgetUnsent(s.out.ClearGroup(&w.group))
 	s.send(wire.Encode(frame.UnsubscribedFrame{

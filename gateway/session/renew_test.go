@@ -22,7 +22,7 @@ func TestMineEndsWithItsPermission(t *testing.T) {
 		b.tell("j")
 		b.s.identity = id
 		b.s.renewed(id)
-		if b.s.mine != nil {
+		if b.s.subject != nil {
 			t.Errorf("%s: all jobs are watched", what)
 		}
 		frames, _, _ := b.s.out.Take(nil, nil, 1<<20)

@@ -17,8 +17,8 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/hub"
-	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -73,7 +73,7 @@ type Metrics interface {
 type Config struct {
 	Verifier *auth.Verifier
 	Hub      *hub.Hub
-	Mine     *mine.Index
+	Subjects *subjects.Index
 	Load     Loader
 	Budget   *budget.Budget // for the bytes that wait to be written
 	Jobs     Jobs
@@ -117,7 +117,7 @@ type Session struct {
 
 	unanswered atomic.Int32 // submits whose answer is not in the outbox yet, for the drain
 	pinged     atomic.Bool  // a ping was sent and not answered
-	follows    atomic.Bool  // mine is not nil
+	follows    atomic.Bool  // subject is not nil
 	closing    atomic.Int32 // the code with which the session is closed; 0 while it is open
 	reading    atomic.Int64 // when the message began that is being read, Unix nanoseconds; else 0
 
@@ -140,9 +140,9 @@ type Session struct {
 	promised int                      // places that are reserved for watches of submits in flight
 	over     bool                     // nothing is written any more
 	account  *budget.Account          // the budget of the outbox; nil before there is an identity
-	mine     *mineWatch               // the watch of all jobs of the session's subject; nil if there is none
-	unacked  map[string]*outbox.Frame // by job ID: statuses of mine that must wait for the ack of their submit
-	told     mine.Told                // versions sent, of jobs without a watch of their own; of all while mine is set
+	subject  *subjectWatch            // the watch of all jobs of the session's subject; nil if there is none
+	unacked  map[string]*outbox.Frame // by job ID: statuses of the subject that must wait for the ack of their submit
+	told     subjects.Told            // versions sent, of jobs without a watch of their own; of all while subject is set
 }
 
 // NoHandshake is returned by Accept for a request that is not a WebSocket handshake. Accept may have set headers of the
@@ -357,7 +357,7 @@ func (s *Session) Close(c code.Close) {
 	if !s.closing.CompareAndSwap(0, int32(c)) {
 		return
 	}
-	s.start(s.out.Close(wire.Close(c)))
+	s.act(s.out.Close(wire.Close(c)))
 	// The read loop ends when the client answers with its close frame, or a little later.
 	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime + writeTimeout/10))
 }
@@ -399,11 +399,12 @@ func (s *Session) send(b []byte) {
 		s.tooSlow()
 		return
 	}
-	s.start(o)
+	s.act(o)
 }
 
-// start acts on the outcome of a put into the outbox: it starts a flush, loads parked statuses, or ends the session.
-func (s *Session) start(o outbox.Outcome) {
+// act does what the outcome of a put into the outbox asks for: it starts a flush, loads parked statuses, or ends the
+// session.
+func (s *Session) act(o outbox.Outcome) {
 	switch o {
 	case outbox.Start:
 		s.mu.Lock()
@@ -442,7 +443,7 @@ func (s *Session) tooMuchWaits() {
 	if !s.closing.CompareAndSwap(0, int32(code.CloseSlowConsumer)) {
 		return
 	}
-	s.start(s.out.Cut(wire.Close(code.CloseSlowConsumer)))
+	s.act(s.out.Cut(wire.Close(code.CloseSlowConsumer)))
 	_ = s.conn.SetReadDeadline(time.Now().Add(writeTimeout + lingerTime))
 }
 

@@ -50,7 +50,7 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 		if len(f.Jobs) > 0 {
 			return errJobsAndMine
 		}
-		return s.subscribeMine(f, id)
+		return s.subscribeSubject(f, id)
 	}
 	refs, err := wire.DecodeRefs("jobs", f.Jobs)
 	if err != nil {
@@ -160,7 +160,7 @@ func (s *Session) roomLocked(tenant string) bool {
 // subscriptionsLocked returns how many places for watches are taken. s.mu is held.
 func (s *Session) subscriptionsLocked() int {
 	n := len(s.watches) + s.promised
-	if s.mine != nil {
+	if s.subject != nil {
 		n++
 	}
 	return n
@@ -208,7 +208,7 @@ func (s *Session) watchSubmitted(ack *frame.AckFrame, id auth.Identity, version 
 		s.cfg.Hub.Subscribe(&w.Subscription)
 	}
 	s.send(wire.Encode(ack))
-	s.start(s.out.Release(&w.slot))
+	s.act(s.out.Release(&w.slot))
 }
 
 func (s *Session) unsubscribe(f *frame.ClientFrame) error {
@@ -216,7 +216,7 @@ func (s *Session) unsubscribe(f *frame.ClientFrame) error {
 		if len(f.Jobs) > 0 {
 			return errJobsAndMine
 		}
-		s.unsubscribeMine(f)
+		s.unsubscribeSubject(f)
 		return nil
 	}
 	ids, err := wire.DecodeIDs(f.Jobs)
@@ -247,13 +247,13 @@ func (s *Session) unwatchAll() {
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	s.mu.Lock()
-	watches, all := s.watches, s.mine
+	watches, all := s.watches, s.subject
 	s.watches = nil
-	s.dropMine(all)
+	s.dropSubject(all)
 	s.cfg.Limits.Watch(s.identity.Tenant, -len(watches))
 	s.mu.Unlock()
 	if all != nil {
-		s.cfg.Mine.Unsubscribe(&all.Subscription)
+		s.cfg.Subjects.Unsubscribe(&all.Subscription)
 	}
 	for _, w := range watches {
 		s.cfg.Hub.Unsubscribe(&w.Subscription)
@@ -289,7 +289,7 @@ func (w *watch) answer(version int64, c code.Code) {
 		s.send(wire.Encode(a.frame))
 		s.cfg.Metrics.Frame(frame.Subscribe, "", time.Since(a.received))
 		for _, w := range a.watches {
-			s.start(s.out.Release(&w.slot))
+			s.act(s.out.Release(&w.slot))
 		}
 	}
 }
@@ -312,7 +312,7 @@ func (w *watch) Reset(version int64) {
 		job := frame.SubscribedJob{JobID: w.JobID, Version: version, Reset: true}
 		notice = wire.Encode(frame.SubscribedFrame{Type: frame.Subscribed, Jobs: []frame.SubscribedJob{job}})
 	}
-	s.start(s.out.Reset(&w.slot, notice))
+	s.act(s.out.Reset(&w.slot, notice))
 }
 
 // Over implements hub.Subscriber.

@@ -19,9 +19,9 @@ func (s *Session) putWatched(w *watch, f *outbox.Frame) outbox.Outcome {
 // markedLocked returns the frame to send for a status of a watched job: the one that is marked as mine, if the session
 // also watches all jobs of its subject. It records the version in told. s.mu is held.
 func (s *Session) markedLocked(w *watch, f *outbox.Frame) *outbox.Frame {
-	if s.mine != nil {
-		if s.mine.answered && f.Subject == s.mine.Subject {
-			f = f.Mine(func(f *outbox.Frame) []byte {
+	if s.subject != nil {
+		if s.subject.answered && f.Subject == s.subject.Subject {
+			f = f.ForSubject(func(f *outbox.Frame) []byte {
 				return wire.EncodeMineStatus(f.Version, wire.Document(f.Bytes, int(f.DocumentSize)))
 			})
 		}
@@ -30,10 +30,10 @@ func (s *Session) markedLocked(w *watch, f *outbox.Frame) *outbox.Frame {
 	return f
 }
 
-// putMineLocked queues a status for the session's watch of all jobs. If the session also watches the job by itself, the
-// status goes into the slot of that watch, so that it is sent only once. s.mu is held.
-func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) outbox.Outcome {
-	if s.mine == nil {
+// putSubjectLocked queues a status for the session's watch of all jobs. If the session also watches the job by itself,
+// the status goes into the slot of that watch, so that it is sent only once. s.mu is held.
+func (s *Session) putSubjectLocked(w *subjectWatch, jobID string, f *outbox.Frame) outbox.Outcome {
+	if s.subject == nil {
 		return outbox.Closed // the watch of all jobs has ended
 	}
 	fresh := s.told.News(jobID, f.Version)
@@ -53,7 +53,7 @@ func (s *Session) putMineLocked(w *mineWatch, jobID string, f *outbox.Frame) out
 // skipTold makes a new watch, which is held, skip the versions that the watch of all jobs has sent. If that one has a
 // parked status of the job, the new watch takes it over: if both loaded it, it would be sent twice. s.mu is held.
 func (s *Session) skipTold(w *watch) {
-	if s.mine != nil && !s.out.Reclaim(&w.slot, &s.mine.group, w.JobID) {
+	if s.subject != nil && !s.out.Reclaim(&w.slot, &s.subject.group, w.JobID) {
 		s.out.Skip(&w.slot, s.told.Last(w.JobID))
 	}
 }
@@ -63,21 +63,21 @@ func (s *Session) skipTold(w *watch) {
 func (s *Session) clear(w *watch) {
 	s.mu.Lock()
 	o := outbox.Queued
-	covered, ceded := s.mine != nil && s.mine.answered, false
+	covered, ceded := s.subject != nil && s.subject.answered, false
 	if covered { // for a parked status the job's subject is known only once it is loaded
-		o, ceded = s.out.Cede(&w.slot, &s.mine.group, w.JobID)
+		o, ceded = s.out.Cede(&w.slot, &s.subject.group, w.JobID)
 	}
 	if !ceded {
 		o = outbox.Queued
 		waits := s.out.Waits(&w.slot)
 		f := s.out.Clear(&w.slot)
 		switch {
-		case f != nil && covered && f.Subject == s.mine.Subject:
-			o = s.out.PutGroup(&s.mine.group, w.JobID, f)
+		case f != nil && covered && f.Subject == s.subject.Subject:
+			o = s.out.PutGroup(&s.subject.group, w.JobID, f)
 		case waits:
 			s.told.Forget(w.JobID) // it was not sent
 		}
 	}
 	s.mu.Unlock()
-	s.start(o)
+	s.act(o)
 }

@@ -5,8 +5,8 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
-	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -14,15 +14,15 @@ import (
 
 // Request says which jobs a stream of frames follows.
 type Request struct {
-	Jobs  []frame.JobRef // each job at most once
-	Mine  bool           // also all jobs of the subject
-	After string         // with Mine: the last cursor that the client has; "" for none
-	Known []frame.JobRef // with Mine: jobs whose versions the client has, up to After
+	Jobs    []frame.JobRef // each job at most once
+	Subject bool           // also all jobs of the client's subject; mine on the wire
+	After   string         // with Subject: the last cursor that the client has; "" for none
+	Known   []frame.JobRef // with Subject: jobs whose versions the client has, up to After
 }
 
 // NewFrames begins to follow jobs for a client that reads, as an event stream, the same frames as on a socket. Such a
 // stream does not end with its jobs, but when its client leaves. The caller must Close the stream.
-func NewFrames(h *hub.Hub, x *mine.Index, room Room, id auth.Identity, r Request) *Stream {
+func NewFrames(h *hub.Hub, x *subjects.Index, room Room, id auth.Identity, r Request) *Stream {
 	of := ids{jobs: make([]string, len(r.Jobs)), told: make(told, len(r.Jobs))}
 	for i, ref := range r.Jobs {
 		of.jobs[i] = ref.JobID
@@ -32,7 +32,7 @@ func NewFrames(h *hub.Hub, x *mine.Index, room Room, id auth.Identity, r Request
 	}
 	s := newStream(h, room, of)
 	s.frames = true
-	if r.Mine {
+	if r.Subject {
 		s.waiting++
 		s.live++
 		s.out.MaxStatuses += maxWaiting
@@ -41,14 +41,14 @@ func NewFrames(h *hub.Hub, x *mine.Index, room Room, id auth.Identity, r Request
 		close(s.answered)
 	}
 	s.watchJobs(id.Scope(auth.Read))
-	if r.Mine {
+	if r.Subject {
 		s.follow(id.Tenant, id.Subject, r.After)
 		for _, ref := range r.Known {
 			if ref.After != nil {
-				s.mine.told.News(ref.JobID, *ref.After)
+				s.subject.told.News(ref.JobID, *ref.After)
 			}
 		}
-		s.mine.watch(x)
+		s.subject.watch(x)
 	}
 	return s
 }
@@ -126,7 +126,7 @@ func (s *Stream) newPoll(wait time.Duration) (p poll, stop func() bool) {
 		return poll{}, func() bool { return true }
 	}
 	t := time.NewTimer(wait)
-	return poll{over: t.C, idle: len(s.subs) == 0 && s.mine == nil, cursor: s.mine != nil}, t.Stop
+	return poll{over: t.C, idle: len(s.subs) == 0 && s.subject == nil, cursor: s.subject != nil}, t.Stop
 }
 
 // took records a frame that was written.

@@ -38,7 +38,7 @@ func (s *Stream) loadOwed(ctx context.Context) (some, again bool) {
 		if single {
 			scope, jobID = sub.Scope, sub.JobID
 		} else {
-			scope = auth.SubjectScope(s.mine.Tenant, s.mine.Subject)
+			scope = auth.SubjectScope(s.subject.Tenant, s.subject.Subject)
 		}
 		j, err := s.room.Load(ctx, scope, jobID)
 		switch {

@@ -1,5 +1,3 @@
-// Package sse serves event streams (server-sent events, WHATWG HTML §9.2) with the statuses of jobs. A stream uses the
-// same outbox as a socket.
 package sse
 
 import (
@@ -13,8 +11,8 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
-	"github.com/ackwire/ackwire/gateway/mine"
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -37,14 +35,14 @@ type Answer struct {
 
 // Stream follows jobs for one client.
 type Stream struct {
-	hub    *hub.Hub
-	mine   *all // nil unless the stream follows a subject
-	frames bool // the client reads the frames of a socket
-	room   Room
-	out    outbox.Outbox
-	wake   wake.Signal // there is something to write
-	subs   []*subscription
-	ids    ids
+	hub     *hub.Hub
+	subject *all // nil unless the stream follows a subject
+	frames  bool // the client reads the frames of a socket
+	room    Room
+	out     outbox.Outbox
+	wake    wake.Signal // there is something to write
+	subs    []*subscription
+	ids     ids
 
 	mu       sync.Mutex // guards the fields below; taken under the hub's lock
 	waiting  int        // subscriptions without an answer
@@ -117,11 +115,11 @@ func (s *Stream) watchJobs(scope *auth.Scope) {
 
 // all is a stream that follows every job of a subject.
 type all struct {
-	mine.Subscription
+	subjects.Subscription
 	stream *Stream
-	index  *mine.Index
+	index  *subjects.Index
 	group  outbox.Group
-	told   mine.Told // owned by the caller of MineStatus, of which there is one at a time
+	told   subjects.Told // owned by the caller of SubjectStatus, of which there is one at a time
 	refuse code.Code
 	reset  bool // what the client gave is no cursor of this log
 }
@@ -129,38 +127,38 @@ type all struct {
 // maxWaiting bounds the statuses that wait in a stream that follows a subject.
 const maxWaiting = 2 * frame.MaxSubscriptions
 
-// NewMine begins to follow every job of a subject. Such a stream never finishes by itself. last is the ID of the last
-// event that its client has (Last-Event-ID): a cursor, after which the stream goes on. Any other value is ignored. The
-// caller must Close the stream.
-func NewMine(x *mine.Index, room Room, tenant, subject, last string) *Stream {
+// NewSubject begins to follow every job of a subject. Such a stream never finishes by itself. last is the ID of the
+// last event that its client has (Last-Event-ID): a cursor, after which the stream goes on. Any other value is ignored.
+// The caller must Close the stream.
+func NewSubject(x *subjects.Index, room Room, tenant, subject, last string) *Stream {
 	s := newStream(nil, room, ids{})
 	s.waiting, s.live, s.out.MaxStatuses = 1, 1, maxWaiting
 	s.follow(tenant, subject, last)
-	s.mine.watch(x)
+	s.subject.watch(x)
 	return s
 }
 
 // follow prepares a stream to follow every job of a subject.
 func (s *Stream) follow(tenant, subject, last string) {
-	s.mine = &all{stream: s, group: outbox.Group{Since: time.Now().UnixMilli()}}
-	s.mine.group.Owner = s.mine
-	s.mine.told.Follow()
-	s.mine.Subscription = mine.Subscription{Subscriber: s.mine, Tenant: tenant, Subject: subject, After: last}
+	s.subject = &all{stream: s, group: outbox.Group{Since: time.Now().UnixMilli()}}
+	s.subject.group.Owner = s.subject
+	s.subject.told.Follow()
+	s.subject.Subscription = subjects.Subscription{Subscriber: s.subject, Tenant: tenant, Subject: subject, After: last}
 }
 
 // watch begins to follow the subject.
-func (a *all) watch(x *mine.Index) {
+func (a *all) watch(x *subjects.Index) {
 	a.index = x
 	x.Subscribe(&a.Subscription)
 }
 
-// Subscribed implements mine.Subscriber.
+// Subscribed implements subjects.Subscriber.
 func (a *all) Subscribed(c code.Code, reset bool) {
 	a.stream.mu.Lock()
 	defer a.stream.mu.Unlock()
 	a.refuse, a.reset = c, reset
 	if reset { // the versions that the client has are not of this log
-		a.told = mine.Told{}
+		a.told = subjects.Told{}
 		a.told.Follow()
 	}
 	a.stream.hasAnswer()
@@ -174,14 +172,14 @@ func (s *Stream) hasAnswer() {
 	}
 }
 
-// MineStatus implements mine.Subscriber.
-func (a *all) MineStatus(jobID string, f *outbox.Frame) {
+// SubjectStatus implements subjects.Subscriber.
+func (a *all) SubjectStatus(jobID string, f *outbox.Frame) {
 	if a.told.News(jobID, f.Version) {
 		a.stream.put(a.stream.out.PutGroup(&a.group, jobID, f))
 	}
 }
 
-// Cursor implements mine.Subscriber. It sends an ID without an event, which an EventSource stores as its last ID.
+// Cursor implements subjects.Subscriber. It sends an ID without an event, which an EventSource stores as its last ID.
 func (a *all) Cursor(cursor string) bool {
 	event := []byte("id: " + cursor + "\n\n")
 	if a.stream.frames {
@@ -194,13 +192,13 @@ func (a *all) Cursor(cursor string) bool {
 	return o != outbox.Old
 }
 
-// Room implements mine.Subscriber.
+// Room implements subjects.Subscriber.
 func (a *all) Room() bool { return a.stream.out.Room() }
 
 // Close ends the stream's subscriptions.
 func (s *Stream) Close() {
-	if s.mine != nil {
-		s.mine.index.Unsubscribe(&s.mine.Subscription)
+	if s.subject != nil {
+		s.subject.index.Unsubscribe(&s.subject.Subscription)
 	}
 	for _, sub := range s.subs {
 		s.hub.Unsubscribe(&sub.Subscription)
@@ -224,8 +222,8 @@ func (s *Stream) Answers(ctx context.Context) ([]Answer, error) {
 	for i, sub := range s.subs {
 		answers[i] = sub.answer
 	}
-	if s.mine != nil {
-		answers = append(answers, Answer{Error: s.mine.refuse, reset: s.mine.reset})
+	if s.subject != nil {
+		answers = append(answers, Answer{Error: s.subject.refuse, reset: s.subject.reset})
 	}
 	return answers, nil
 }
@@ -290,7 +288,7 @@ func (s *Stream) state() (live int, slow bool) {
 func (s *Stream) Finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mine != nil || s.frames {
+	if s.subject != nil || s.frames {
 		return false
 	}
 	for i, sub := range s.subs {

@@ -1,4 +1,4 @@
-package mine
+package subjects
 
 import (
 	"context"
@@ -109,7 +109,7 @@ func (r *reader) Room() bool {
 	return !r.full
 }
 
-func (r *reader) MineStatus(jobID string, f *outbox.Frame) {
+func (r *reader) SubjectStatus(jobID string, f *outbox.Frame) {
 	r.say(fmt.Sprintf("%s@%d", jobID, f.Version))
 }
 

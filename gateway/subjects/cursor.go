@@ -1,4 +1,4 @@
-package mine
+package subjects
 
 import (
 	"context"
@@ -101,7 +101,7 @@ func (x *Index) deliver(s *subject, sub *Subscription, page *trackerpb.ListRespo
 		return false
 	}
 	for _, j := range page.Jobs {
-		sub.Subscriber.MineStatus(j.Job.JobId, s.frame(j.Job, nil))
+		sub.Subscriber.SubjectStatus(j.Job.JobId, s.frame(j.Job, nil))
 	}
 	sub.dirty = true
 	if page.Through == nil {

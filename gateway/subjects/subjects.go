@@ -1,10 +1,4 @@
-// Package mine distributes the statuses of all jobs of a subject to the sessions that watch them. However many sessions
-// watch a subject, it is watched only once at each tracker, and each status is encoded into a frame only once.
-//
-// A tracker says for which partitions it covers a subject. When another tracker takes a partition over, changes in
-// between may not have been sent. So, once all partitions are covered again, the gateway lists the jobs that have
-// changed meanwhile, and delivers the statuses that were not delivered before. This is called closing a gap.
-package mine
+package subjects
 
 import (
 	"context"
@@ -43,8 +37,8 @@ type Subscriber interface {
 	// Subscribed is called once, before any status. An error code ends the subscription. reset says that the
 	// subscription's After is not a cursor of this log, and is ignored.
 	Subscribed(err code.Code, reset bool)
-	// MineStatus is called with a status of any job of the subject. Versions of one job strictly rise.
-	MineStatus(jobID string, f *outbox.Frame)
+	// SubjectStatus is called with a status of any job of the subject. Versions of one job strictly rise.
+	SubjectStatus(jobID string, f *outbox.Frame)
 	// Cursor is called with a cursor for everything that was delivered so far. It reports false if the cursor
 	// cannot be sent now; then it is called again later.
 	Cursor(cursor string) bool
@@ -229,7 +223,7 @@ func (s *subject) tell(j *trackerpb.Job, written func()) {
 	for _, sub := range s.subs {
 		if !sub.waiting {
 			sub.dirty = true
-			sub.Subscriber.MineStatus(j.JobId, f)
+			sub.Subscriber.SubjectStatus(j.JobId, f)
 		}
 	}
 }
