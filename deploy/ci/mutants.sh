@@ -64,8 +64,8 @@ mutant 'a lost request is the one that the job names' tracker/fold/life.go \
 	'/^func (s \*step) requestLost/,/^}/s/case \*j.Request != \*s.e.Request:/case false:/' TestALostRequestIsTheOneTheJobNames
 mutant 'blobs are of a life' tracker/sweep.go \
 	's/event.PayloadFolder(id, life)/event.PayloadPrefix(id)/; s/event.ResultFolder(id, life)/event.ResultPrefix(id)/' TestAnIDUsedAgain
-mutant 'a submit that came to nothing frees its key' gateway/intake/key.go \
-	's/in.unreserve(ctx, s)$/_ = ctx/' TestARefusedSubmitFreesItsKey
+mutant 'a submit that came to nothing frees its key' gateway/intake/submit.go \
+	's/in.keys.unreserve(ctx, s)$/_ = ctx/' TestARefusedSubmitFreesItsKey
 mutant 'a time that its writer set is not the broker'"'"'s' tracker/shard/clock.go \
 	's/believed: rec.Timestamp, byWriter: true}/believed: rec.Timestamp, byWriter: false}/' TestWritersClocks
 mutant 'times of writers do not say that an expiry is not due' tracker/fold/owner.go \

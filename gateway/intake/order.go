@@ -21,7 +21,7 @@ import (
 // Orders changes jobs that exist: it cancels, retries and erases them. Orders are limited by a rate per user; a retry,
 // which makes an open job, is also limited like a submit.
 type Orders struct {
-	cfg   Config
+	cfg   *Config
 	audit *Audit
 }
 

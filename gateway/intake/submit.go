@@ -1,49 +1,36 @@
 package intake
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"connectrpc.com/connect"
-	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/problem"
-	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/kafka"
-	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
-	"github.com/ackwire/ackwire/schemas/job"
-	"github.com/ackwire/ackwire/schemas/topic"
-	"github.com/ackwire/ackwire/schemas/trackerpb"
-	"github.com/ackwire/ackwire/schemas/webhook"
-)
-
-const (
-	// MaxSchedule is how far ahead a job may be scheduled.
-	MaxSchedule = 30 * 24 * time.Hour
-	// unreserveTimeout bounds how long a submit that failed waits until its key is released.
-	unreserveTimeout = 250 * time.Millisecond
-	// longPast is how far back a start must be to be in the past by any clock. For later starts the log's clock
-	// decides, since this machine's may be wrong.
-	longPast = 24 * time.Hour
-	// dropTimeout bounds how long a submit that failed waits until its payload is removed.
-	dropTimeout = 500 * time.Millisecond
 )
 
 // Submits makes jobs of submits.
 type Submits struct {
-	cfg   Config
-	audit *Audit
+	cfg      *Config
+	audit    *Audit
+	checks   checks
+	payloads payloads
+	keys     keys
+	spans    spans
+}
+
+func newSubmits(cfg *Config, a *Audit) Submits {
+	return Submits{
+		cfg: cfg, audit: a, checks: checks{cfg}, payloads: payloads{cfg}, keys: keys{cfg}, spans: spans{cfg},
+	}
 }
 
 // Hold is the first half of a submit over HTTP, whose body is read only when it has a place. What it returns must be
@@ -56,24 +43,6 @@ func (in *Submits) Hold(ctx context.Context, id auth.Identity, bytes int64) (lim
 	return held, err
 }
 
-// submission is a job that is being submitted.
-type submission struct {
-	id      auth.Identity
-	jobID   string
-	key     string
-	former  []string           // other IDs that the key's job may have
-	holder  string             // of the key's reservation
-	to      *upstream.Upstream // the system that is to have the job
-	payload []byte
-	request topic.Request
-
-	held     limits.Submit
-	examined time.Duration // how long its checks took
-}
-
-// scope returns the scope of the jobs that the submit may find by its key: those of the same subject.
-func (s *submission) scope() *auth.Scope { return auth.SubjectScope(s.id.Tenant, s.id.Subject) }
-
 // Submit submits a job. There are three outcomes: an ack, once the job is durable, with the version of its first event;
 // a refusal, after which nothing was written; or code.Indeterminate with the job's ID: the job may exist, and the same
 // key may safely be sent again. The request is made durable first, and only then the accepted event: an accepted event
@@ -83,7 +52,7 @@ func (in *Submits) Submit(
 	ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string),
 ) (frame.AckFrame, int64, error) {
 	began := time.Now()
-	ctx, span := in.beginSubmit(ctx, &r)
+	ctx, span := in.spans.begin(ctx, &r)
 	var ack frame.AckFrame
 	var version int64
 	held, err := in.cfg.hold(ctx, id, int64(len(r.Payload)))
@@ -91,7 +60,7 @@ func (in *Submits) Submit(
 		ack, version, err = in.submit(ctx, id, r, held, made)
 	}
 	in.cfg.Metrics.submitted(err, time.Since(began))
-	in.endSubmit(span, id, r.Job, ack, err)
+	in.spans.end(span, id, r.Job, ack, err)
 	return ack, version, err
 }
 
@@ -99,10 +68,10 @@ func (in *Submits) Submit(
 func (in *Submits) SubmitHeld(
 	ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time,
 ) (frame.AckFrame, int64, error) {
-	ctx, span := in.beginSubmit(ctx, &r)
+	ctx, span := in.spans.begin(ctx, &r)
 	ack, version, err := in.submit(ctx, id, r, held, nil)
 	in.cfg.Metrics.submitted(err, time.Since(began))
-	in.endSubmit(span, id, r.Job, ack, err)
+	in.spans.end(span, id, r.Job, ack, err)
 	return ack, version, err
 }
 
@@ -113,7 +82,7 @@ func (in *Submits) submit(
 	defer in.cfg.Metrics.inFlight.Dec()
 	defer func() { held.End(err == nil && !ack.Duplicate) }()
 	began := time.Now()
-	s, err := in.examine(id, r)
+	s, err := in.checks.examine(id, r)
 	if err != nil {
 		return ack, 0, err
 	}
@@ -160,12 +129,25 @@ func (in *Submits) write(ctx context.Context, s *submission) (frame.AckFrame, in
 	return ack, version, err
 }
 
-// errClosed is the error of a submit to the former system that does not have the job, and makes none of new keys.
-var errClosed = errors.New("the key belongs to another topic prefix")
+// writeReserved is write for a submit with a key. It reserves the key, and releases it if the submit fails.
+func (in *Submits) writeReserved(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
+	existing, err := in.keys.reserve(ctx, s)
+	if existing != nil {
+		return s.existing(existing.Job, existing.PayloadHash)
+	}
+	if err != nil {
+		return frame.AckFrame{}, 0, err
+	}
+	ack, version, err := in.produce(ctx, s)
+	if err != nil {
+		in.keys.unreserve(ctx, s)
+	}
+	return ack, version, err
+}
 
 // produce writes the payload, the request and the accepted event, in this order.
 func (in *Submits) produce(ctx context.Context, s *submission) (frame.AckFrame, int64, error) {
-	if err := in.storePayload(ctx, s); err != nil {
+	if err := in.payloads.store(ctx, s); err != nil {
 		return frame.AckFrame{}, 0, err
 	}
 	began := time.Now()
@@ -182,150 +164,6 @@ func (in *Submits) produce(ctx context.Context, s *submission) (frame.AckFrame, 
 		return in.verdict(ctx, s, request, version)
 	}
 	return s.ack(), version, nil
-}
-
-// examine makes all checks of a submit that need no request to Kafka or a tracker, and returns the submission.
-func (in *Submits) examine(id auth.Identity, r frame.SubmitRequest) (*submission, error) {
-	switch {
-	case r.Job == "":
-		return nil, frame.NewProblem(code.InvalidFrame, "job is missing")
-	case len(r.Payload) == 0:
-		return nil, frame.NewProblem(code.InvalidFrame, "payload is missing")
-	case utf8.RuneCountInString(r.Key) > frame.MaxKeyChars:
-		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("key is longer than %d characters", frame.MaxKeyChars))
-	}
-	if err := checkFields(r); err != nil {
-		return nil, err
-	}
-	t, ok := in.cfg.Types[r.Job]
-	switch {
-	case !ok:
-		return nil, problem.UnknownType(r.Job)
-	case !id.MaySubmit(r.Job):
-		return nil, frame.NewProblem(code.Forbidden, "the grant does not permit to submit jobs of this type")
-	}
-	if err := t.Validate(r.Payload); err != nil {
-		return nil, err
-	}
-	hash, err := PayloadHash(r.Payload)
-	if err != nil {
-		return nil, err
-	}
-	policy, err := overrides(t.Policy, r)
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	if r.RunAt != nil && r.RunAt.Sub(now) > MaxSchedule {
-		return nil, frame.NewProblem(code.InvalidFrame, "runAt is more than 30 days ahead")
-	}
-	if r.RunAt != nil && now.Sub(*r.RunAt) >= longPast {
-		r.RunAt = nil // due already
-	}
-	if deadline := policy.Deadline.Duration(); r.RunAt != nil && deadline > 0 && r.RunAt.Sub(now) >= deadline {
-		return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("runAt is not before the job's deadline, %s from now",
-			deadline))
-	}
-	if err := checkCallback(r); err != nil {
-		return nil, err
-	}
-	var former []string
-	jobID, err := newJobID()
-	if err != nil {
-		return nil, err
-	}
-	if r.Key != "" {
-		jobID, former = in.cfg.IDKeys.of(id.Tenant, id.Subject, r.Job, r.Key)
-	}
-	if r.Grant != nil {
-		if err := in.cfg.Verifier.CheckGrant(id, forJob(r.Grant, jobID)); err != nil {
-			return nil, err
-		}
-	}
-	life := ""
-	if r.Key != "" {
-		life = rand.Text() // once this job has expired, the same key gives another job the same ID
-	}
-	return &submission{
-		id: id, jobID: jobID, key: r.Key, former: former, holder: uuid.NewString(), payload: r.Payload,
-		request: topic.Request{
-			JobID: jobID, Life: life, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
-			Tenant: id.Tenant, Subject: id.Subject, PayloadHash: hash, Policy: policy,
-			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL, CallbackEvents: r.CallbackEvents,
-			Traceparent: r.Traceparent, Tracestate: r.Tracestate,
-		},
-	}, nil
-}
-
-// overrides applies the submit's own timeout and deadline to its type's policy.
-func overrides(p job.Policy, r frame.SubmitRequest) (job.Policy, error) {
-	for _, o := range []struct {
-		name string
-		from *float64
-		to   *job.Seconds
-	}{{"timeout", r.Timeout, &p.Timeout}, {"deadline", r.Deadline, &p.Deadline}} {
-		if o.from == nil {
-			continue
-		}
-		seconds, err := job.SecondsOf(*o.from)
-		if err != nil || seconds == 0 {
-			return p, frame.NewProblem(code.InvalidFrame, o.name+" must be a positive number of seconds")
-		}
-		*o.to = seconds
-	}
-	return p, nil
-}
-
-func checkCallback(r frame.SubmitRequest) error {
-	if r.CallbackURL == "" {
-		if len(r.CallbackEvents) > 0 {
-			return frame.NewProblem(code.InvalidFrame, "callbackEvents without a callbackUrl")
-		}
-		return nil
-	}
-	if err := webhook.CheckURL(r.CallbackURL); err != nil {
-		return frame.NewProblem(code.InvalidFrame, "callbackUrl: "+err.Error())
-	}
-	if len(r.CallbackEvents) > len(job.States) {
-		return frame.NewProblem(code.InvalidFrame, fmt.Sprintf("callbackEvents has more than %d states", len(job.States)))
-	}
-	for _, s := range r.CallbackEvents {
-		if !s.Valid() {
-			return frame.NewProblem(code.InvalidFrame, fmt.Sprintf("callbackEvents: %.64q is not a state", s))
-		}
-	}
-	return nil
-}
-
-// storePayload puts a payload that is too large for Kafka into the blob store, before anything
-// else is written; the request then has the blob's key (the claim check pattern). The key contains
-// the life, so that blobs of a former job of the same ID are not mistaken for this one's, and the
-// payload's hash, so that the same idempotency key with another payload overwrites nothing.
-func (in *Submits) storePayload(ctx context.Context, s *submission) error {
-	if len(s.payload) <= in.cfg.InlinePayload {
-		return nil
-	}
-	key := event.PayloadFolder(s.jobID, s.request.Life) + strings.TrimPrefix(s.request.PayloadHash, hashPrefix)
-	if err := in.cfg.Blobs.Put(ctx, key, "application/json", "", bytes.NewReader(s.payload)); err != nil {
-		in.cfg.logOf(ctx).Warn("payload not stored", "job", s.jobID, "err", err)
-		return problem.Unavailable("the payload could not be stored")
-	}
-	s.request.PayloadBlob, s.payload = key, []byte{}
-	return nil
-}
-
-// dropPayload removes the blob of a submit whose request was refused, or whose job another submit has made. No other
-// submit uses the blob: its key contains the life, which is a new one in each submit, or the ID of a job without an
-// idempotency key. Blobs of submits without a known outcome are removed by the tracker.
-func (in *Submits) dropPayload(ctx context.Context, s *submission) {
-	if s.request.PayloadBlob == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
-	defer cancel()
-	if err := in.cfg.Blobs.Delete(ctx, s.request.PayloadBlob); err != nil {
-		in.cfg.logOf(ctx).Warn("a payload that no job needs is left in the blob store", "job", s.jobID, "err", err)
-	}
 }
 
 func (in *Submits) produceRequest(ctx context.Context, s *submission) (event.Position, error) {
@@ -345,7 +183,7 @@ func (in *Submits) produceRequest(ctx context.Context, s *submission) (event.Pos
 	switch {
 	case errors.Is(err, kafka.ErrRefused):
 		in.cfg.logOf(ctx).Warn("request refused", "job", s.jobID, "err", err)
-		in.dropPayload(ctx, s)
+		in.payloads.drop(ctx, s)
 		return event.Position{}, problem.Unavailable("the request was not written")
 	case err != nil:
 		in.cfg.logOf(ctx).Warn("request's outcome is not known", "job", s.jobID, "err", err)
@@ -386,10 +224,10 @@ func (in *Submits) verdict(
 	get.MinVersion = version
 	r, err := s.to.Get(ctx, get)
 	if connect.CodeOf(err) == connect.CodeNotFound {
-		if _, why := in.reserveID(ctx, s); errors.Is(why, errClosed) {
+		if _, why := in.keys.reserveID(ctx, s); errors.Is(why, errClosed) {
 			return frame.AckFrame{}, 0, errClosed // the system was closed after the key was reserved
 		}
-		in.dropPayload(ctx, s) // the job was erased, so the same key again is refused
+		in.payloads.drop(ctx, s) // the job was erased, so the same key again is refused
 	}
 	if err != nil {
 		in.cfg.logOf(ctx).Warn("verdict not known", "job", s.jobID, "err", err)
@@ -400,31 +238,22 @@ func (in *Submits) verdict(
 		return s.ack(), version, nil
 	}
 	if src != nil { // it is known that another submit's request is the job's
-		in.dropPayload(ctx, s)
+		in.payloads.drop(ctx, s)
 	}
 	return s.existing(r.Job, r.PayloadHash)
 }
 
-// existing returns the answer for a key whose job exists: the ack of a duplicate, or an error if the payload differs.
-func (s *submission) existing(j *trackerpb.Job, hash string) (frame.AckFrame, int64, error) {
-	if hash != s.request.PayloadHash {
-		return frame.AckFrame{}, 0, frame.NewProblem(code.IdempotencyKeyReused, "the key was used with another payload")
+// grantWith adds the grant that a submit asks for to its ack. Its checks were made before the job was: should it fail
+// all the same, as the maker's own grant has ended meanwhile, the ack comes without it, for the job exists.
+func (in *Submits) grantWith(ctx context.Context, id auth.Identity, asked *frame.GrantOptions, ack *frame.AckFrame) {
+	if asked == nil {
+		return
 	}
-	doc, err := upstream.Document(j)
+	made, claims, err := in.cfg.Verifier.NewGrant(id, forJob(asked, ack.JobID))
 	if err != nil {
-		return frame.AckFrame{}, 0, err
+		in.cfg.logOf(ctx).Info("no grant for a job that was submitted", "job", ack.JobID, "err", err)
+		return
 	}
-	ack := s.ack()
-	ack.State, ack.Duplicate = string(doc.State), true
-	return ack, j.Version, nil
+	in.audit.note(grantDeed(ctx, id, claims))
+	ack.Grant = &made
 }
-
-func (s *submission) ack() frame.AckFrame {
-	state := job.Pending
-	if s.request.RunAt != nil {
-		state = job.Scheduled
-	}
-	return frame.AckFrame{JobID: s.jobID, State: string(state), StatusURL: statusURL(s.jobID)}
-}
-
-func statusURL(jobID string) string { return "/v1/jobs/" + jobID }

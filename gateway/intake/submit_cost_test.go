@@ -50,7 +50,7 @@ func TestARefusedSubmitCostsLittle(t *testing.T) {
 	checked := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := in.examine(alice, r); err != nil {
+			if _, err := in.checks.examine(alice, r); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -23,7 +23,7 @@ var alice = auth.Identity{Tenant: "alice", Subject: "s", Permissions: auth.Clien
 // examined is a submit after all checks that ask nobody.
 func examined(t *testing.T, r frame.SubmitRequest) (*submission, frame.Problem) {
 	t.Helper()
-	in := Submits{cfg: Config{Types: jobtypes.Default()}}
+	in := checks{&Config{Types: jobtypes.Default()}}
 	s, err := in.examine(alice, r)
 	var p frame.Problem
 	if err != nil && (!errors.As(err, &p) || s != nil) {
@@ -280,9 +280,9 @@ func TestJobIDsOfKeys(t *testing.T) {
 
 // A job that would be due only when its deadline has passed could never run.
 func TestRunAtAfterTheDeadline(t *testing.T) {
-	in := Submits{cfg: Config{Types: jobtypes.Default()}}
+	in := checks{&Config{Types: jobtypes.Default()}}
 	name := ""
-	for name = range in.cfg.Types {
+	for name = range in.Types {
 		if strings.HasSuffix(name, "echo") {
 			break
 		}

@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -14,29 +13,32 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 )
 
-// beginSubmit begins the span of a submit, within the client's trace if there is one, and sets the trace context that
+// spans makes the spans of submits.
+type spans struct{ *Config }
+
+// begin begins the span of a submit, within the client's trace if there is one, and sets the trace context that
 // the worker continues in r. If no spans are made it returns none, and the client's trace is passed on. Whether the
 // trace is sampled is decided by the client only with TraceClients; else any client could cause all its spans to be
 // recorded.
-func (in *Submits) beginSubmit(ctx context.Context, r *frame.SubmitRequest) (context.Context, trace.Span) {
+func (p spans) begin(ctx context.Context, r *frame.SubmitRequest) (context.Context, trace.Span) {
 	sc := tracing.Parse(r.Traceparent, r.Tracestate)
-	if in.cfg.TraceClients {
+	if p.TraceClients {
 		ctx = tracing.With(ctx, sc)
 	} else {
 		ctx = tracing.WithClient(ctx, sc)
 		sc = trace.SpanContextFromContext(ctx)
 	}
 	var span trace.Span
-	if in.cfg.Tracer != nil {
-		ctx, span = in.cfg.Tracer.Start(ctx, "submit", trace.WithSpanKind(trace.SpanKindServer))
+	if p.Tracer != nil {
+		ctx, span = p.Tracer.Start(ctx, "submit", trace.WithSpanKind(trace.SpanKindServer))
 		sc = span.SpanContext()
 	}
 	r.Traceparent, r.Tracestate = tracing.Format(sc)
 	return ctx, span
 }
 
-// endSubmit ends the span with the outcome of the submit.
-func (in *Submits) endSubmit(span trace.Span, id auth.Identity, jobType string, ack frame.AckFrame, err error) {
+// end ends the span with the outcome of the submit.
+func (p spans) end(span trace.Span, id auth.Identity, jobType string, ack frame.AckFrame, err error) {
 	if span == nil {
 		return
 	}
@@ -45,7 +47,7 @@ func (in *Submits) endSubmit(span trace.Span, id auth.Identity, jobType string, 
 		return
 	}
 	attrs := []attribute.KeyValue{tracing.Tenant.String(id.Tenant)}
-	if _, known := in.cfg.Types[jobType]; known { // an unknown name comes from the client and may be long
+	if _, known := p.Types[jobType]; known { // an unknown name comes from the client and may be long
 		attrs = append(attrs, tracing.JobType.String(jobType))
 	}
 	switch p := (frame.Problem{}); {
@@ -64,9 +66,4 @@ func (in *Submits) endSubmit(span trace.Span, id auth.Identity, jobType string, 
 		tracing.Fail(span, err.Error())
 	}
 	span.SetAttributes(attrs...)
-}
-
-// logOf returns the logger with the trace ID of ctx.
-func (c *Config) logOf(ctx context.Context) *slog.Logger {
-	return tracing.Log(c.Log, trace.SpanContextFromContext(ctx))
 }
