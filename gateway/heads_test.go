@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/conns"
-	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -141,7 +141,7 @@ func TestWhatNoHandlerSees(t *testing.T) {
 					if c.code != "" && json.Unmarshal(body, &p) != nil || err != nil || r.StatusCode != c.status ||
 						string(p.Code) != c.code ||
 						c.code != "" && (p.Status != c.status || r.Header.Get("Content-Type") != "application/problem+json" ||
-							r.Header.Get(problem.RequestIDHeader) == "") {
+							r.Header.Get(requestid.Header) == "") {
 						t.Errorf("%s: %d %v %q, %v", c.what, r.StatusCode, r.Header, body, err)
 					}
 				}

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
@@ -30,7 +31,7 @@ type answers struct{ cfg *Config }
 func (a *answers) problem(w http.ResponseWriter, err error) {
 	var p frame.Problem
 	if !errors.As(err, &p) {
-		a.cfg.Log.Error("request failed", "request", w.Header().Get(problem.RequestIDHeader), "err", err)
+		a.cfg.Log.Error("request failed", "request", w.Header().Get(requestid.Header), "err", err)
 		p = frame.NewProblem(code.Internal, "")
 	}
 	p.Status = p.Code.Info().HTTP

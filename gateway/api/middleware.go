@@ -11,6 +11,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -30,11 +31,11 @@ var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 // other site the request's URL, which may have a grant.
 func identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(problem.RequestIDHeader)
+		id := r.Header.Get(requestid.Header)
 		if !requestIDs.MatchString(id) {
 			id = uuid.NewString()
 		}
-		w.Header().Set(problem.RequestIDHeader, id)
+		w.Header().Set(requestid.Header, id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		if parent := r.Header.Get(frame.TraceparentHeader); tracing.Parse(parent, "").IsValid() {
@@ -67,9 +68,9 @@ func (d *door) crossOrigin(next http.Handler) http.Handler {
 		AllowOriginFunc: d.cfg.Origins.Names,
 		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type", frame.KeyHeader, "If-None-Match", lastEventID, "Prefer",
-			"Range", frame.TraceparentHeader, frame.TracestateHeader, problem.RequestIDHeader},
+			"Range", frame.TraceparentHeader, frame.TracestateHeader, requestid.Header},
 		ExposedHeaders: []string{"Content-Disposition", "Content-Range", "ETag", "Location", preferenceApplied, "Retry-After",
-			frame.AsOfHeader, frame.WarningHeader, problem.RequestIDHeader},
+			frame.AsOfHeader, frame.WarningHeader, requestid.Header},
 		MaxAge:               corsMaxAge,
 		OptionsSuccessStatus: http.StatusNoContent,
 	}).Handler(next)

@@ -5,8 +5,7 @@ import (
 	"net/http"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/problem"
-	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
@@ -56,5 +55,5 @@ func (o *orders) deleteJob(w http.ResponseWriter, r *http.Request) {
 // traceable returns the context in which a request's deeds are done: with the request's ID, and going on when its
 // client leaves.
 func traceable(w http.ResponseWriter, r *http.Request) context.Context {
-	return session.WithRequest(context.WithoutCancel(r.Context()), w.Header().Get(problem.RequestIDHeader))
+	return requestid.With(context.WithoutCancel(r.Context()), w.Header().Get(requestid.Header))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
@@ -224,6 +225,6 @@ func (c *headConn) answer(of code.Code, detail string) error {
 	_ = c.SetWriteDeadline(time.Now().Add(headAnswerTimeout))
 	_, err = fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n"+
 		"X-Content-Type-Options: nosniff\r\n%s: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		p.Status, http.StatusText(p.Status), problem.RequestIDHeader, uuid.NewString(), len(body), body)
+		p.Status, http.StatusText(p.Status), requestid.Header, uuid.NewString(), len(body), body)
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -32,7 +32,7 @@ func deedOf(ctx context.Context, id auth.Identity, d audit.Deed, outcome error) 
 	r := &audit.Record{
 		At: time.Now().UTC().Truncate(time.Millisecond), Deed: d, Outcome: audit.OK,
 		Tenant: id.Tenant, Subject: id.Subject, TokenID: id.TokenID, ByGrant: id.Grant != nil,
-		RequestID: session.RequestOf(ctx),
+		RequestID: requestid.Of(ctx),
 	}
 	if outcome != nil {
 		r.Outcome = string(code.Internal)

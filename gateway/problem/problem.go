@@ -13,9 +13,6 @@ import (
 // RetryAfter is how long clients are told to wait when something that the gateway needs does not answer.
 const RetryAfter = time.Second
 
-// RequestIDHeader is the header of an answer that names its request, as the log does.
-const RequestIDHeader = "X-Request-Id"
-
 // MaxReason bounds a text about a request that could not be read, parts of which come from the client, in characters.
 const MaxReason = 200
 

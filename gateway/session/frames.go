@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -288,20 +289,7 @@ func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 
 // deed returns the context of what the session does for its client, with the connection's name as its request. It is
 // not the session's own context: a submit goes on when its client leaves.
-func (s *Session) deed() context.Context { return WithRequest(context.Background(), s.name) }
-
-type requestKey struct{}
-
-// WithRequest returns a context of what is done for a request: the ID of an HTTP request, or the name of a connection.
-func WithRequest(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, requestKey{}, name)
-}
-
-// RequestOf returns what WithRequest was given, or "".
-func RequestOf(ctx context.Context) string {
-	name, _ := ctx.Value(requestKey{}).(string)
-	return name
-}
+func (s *Session) deed() context.Context { return requestid.With(context.Background(), s.name) }
 
 func orderedJob(f *frame.ClientFrame) (string, error) {
 	if f.JobID == "" {
