@@ -14,7 +14,7 @@ const (
 
 // guarded bounds how long a client may take to send its request and to read its answer. Without it net/http, which
 // reads the rest of a body that a handler has not read before it answers, could wait for ever.
-func (c *Conns) guarded(next http.Handler) http.Handler {
+func guarded(t *table, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		_ = rc.SetWriteDeadline(time.Time{}) // clears the deadline of the answer before
@@ -22,11 +22,11 @@ func (c *Conns) guarded(next http.Handler) http.Handler {
 			_ = rc.SetReadDeadline(time.Now().Add(BodyTimeout))
 		}
 		conn := connOf(r.Context())
-		c.serves(conn)
+		t.serves(conn)
 		if head, ok := conn.(*headConn); ok {
 			head.ends(true)
 		}
-		next.ServeHTTP(&guardedWriter{ResponseWriter: w, rc: rc, known: func() bool { return c.isKnown(conn) }}, r)
+		next.ServeHTTP(&guardedWriter{ResponseWriter: w, rc: rc, known: func() bool { return t.isKnown(conn) }}, r)
 	})
 }
 

@@ -41,7 +41,7 @@ const (
 // headListener makes the connections of a listener without TLS.
 type headListener struct {
 	net.Listener
-	all *Conns
+	all *table
 }
 
 // Accept implements net.Listener.
@@ -60,7 +60,7 @@ func (l *headListener) Accept() (net.Conn, error) {
 // read together with the former body. Then the rest counts as a line, and http.Server.MaxHeaderBytes bounds the whole.
 type headConn struct {
 	net.Conn
-	all *Conns
+	all *table
 
 	mu     sync.Mutex // guards the fields below; nothing is called under it
 	part   headPart
@@ -162,6 +162,11 @@ func (c *headConn) ends(served bool) {
 func (c *headConn) Close() error {
 	c.ends(true)
 	return c.Conn.Close()
+}
+
+func (c *headConn) hangUp() error {
+	c.ends(true)
+	return hangUp(c.Conn)
 }
 
 // CloseWrite is what net/http calls before it closes a connection whose client may still send.

@@ -2,6 +2,7 @@ package conns
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,3 +32,19 @@ func newMetrics(r prometheus.Registerer, strangers func() int) metrics {
 				"its headers; idle.", "in", slices.Collect(maps.Values(connStates))...),
 	}
 }
+
+// connStates names what a connection was doing when it ended: waiting for its first byte, in a
+// request or its headers, or between two requests.
+var connStates = map[http.ConnState]string{http.StateNew: "new", http.StateActive: "request", http.StateIdle: "idle"}
+
+// Outcomes of TLS handshakes.
+const (
+	shaken        = "ok"
+	shakePlain    = "plain" // the client does not speak TLS
+	shakeTimedOut = "timeout"
+	shakeTooLarge = "too_large"
+	shakeFailed   = "failed"
+)
+
+// Handshakes are all outcomes of TLS handshakes.
+var Handshakes = []string{shaken, shakePlain, shakeTimedOut, shakeTooLarge, shakeFailed}

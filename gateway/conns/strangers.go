@@ -32,13 +32,6 @@ func newStrangers(most, perAddress int, turned func(limits.Bound)) *strangers {
 	return &strangers{most: most, perAddress: perAddress, turned: turned, from: map[string]int{}}
 }
 
-// Enter adds a socket whose client has not authenticated yet, until Leave. It returns nil if there are too many of the
-// same address. hangUp closes the socket, and may be called from any goroutine.
-func (c *Conns) Enter(addr net.Addr, hangUp func()) *Stranger { return c.strangers.enter(addr, hangUp) }
-
-// Leave removes a socket that Enter has added. It does nothing if x is nil or has left already.
-func (c *Conns) Leave(x *Stranger) { c.strangers.leave(x) }
-
 // enter adds a stranger, until leave. It returns nil if there are too many of the same address. hangUp closes the
 // connection, and may be called from any goroutine.
 func (s *strangers) enter(addr net.Addr, hangUp func()) *Stranger {

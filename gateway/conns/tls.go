@@ -31,30 +31,21 @@ const (
 	http2Timeout  = 15 * time.Second
 )
 
-// Outcomes of TLS handshakes.
 const (
-	shaken         = "ok"
-	shakePlain     = "plain" // the client does not speak TLS
-	shakeTimedOut  = "timeout"
-	shakeTooLarge  = "too_large"
-	shakeFailed    = "failed"
 	notTLS         = "this port speaks TLS: use https:// or wss://"
 	protocolHeader = 5 // bytes by which crypto/tls recognises that a client does not speak TLS
 )
-
-// Handshakes are all outcomes of TLS handshakes.
-var Handshakes = []string{shaken, shakePlain, shakeTimedOut, shakeTooLarge, shakeFailed}
 
 var errHandshakeTooLarge = errors.New("the client's handshake is above its limit")
 
 // http2Config returns the bounds of HTTP/2. Its windows are small, since what a client sends and nobody reads waits in
 // the gateway's memory, and not in the kernel's as with HTTP/1.1.
-func (c *Conns) http2Config() *http.HTTP2Config {
+func http2Config(pingInterval time.Duration) *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
 		MaxReceiveBufferPerConnection: streamWindow,
 		MaxReceiveBufferPerStream:     streamWindow,
-		SendPingTimeout:               c.cfg.PingInterval,
+		SendPingTimeout:               pingInterval,
 		PingTimeout:                   http2Timeout,
 		WriteByteTimeout:              AnswerTimeout,
 	}
@@ -66,7 +57,7 @@ func (c *Conns) http2Config() *http.HTTP2Config {
 // Its connections are, as http.Server needs them, *tls.Conn for HTTP/2, and *headConn over one for HTTP/1.1.
 type tlsListener struct {
 	net.Listener
-	all    *Conns
+	all    *table
 	config *tls.Config
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -75,10 +66,10 @@ type tlsListener struct {
 	wg     sync.WaitGroup
 }
 
-func (c *Conns) listenTLS(l net.Listener, pair *certs.Pair) *tlsListener {
+func listenTLS(all *table, l net.Listener, pair *certs.Pair) *tlsListener {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &tlsListener{
-		Listener: l, all: c, ctx: ctx, cancel: cancel, ready: make(chan net.Conn), errs: make(chan error),
+		Listener: l, all: all, ctx: ctx, cancel: cancel, ready: make(chan net.Conn), errs: make(chan error),
 		config: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			NextProtos:     []string{http2Protocol, "http/1.1"},
@@ -227,16 +218,4 @@ func (c *secureConn) Close() error {
 	return c.Conn.Close()
 }
 
-// hangUp closes a connection at once. With TLS it sends no last alert.
-func hangUp(conn net.Conn) error {
-	switch c := conn.(type) {
-	case *headConn:
-		c.ends(true)
-		return hangUp(c.Conn)
-	case *secureConn:
-		return c.NetConn().Close()
-	case *tls.Conn:
-		return c.NetConn().Close()
-	}
-	return conn.Close()
-}
+func (c *secureConn) hangUp() error { return c.NetConn().Close() }
