@@ -22,6 +22,7 @@ import (
 const (
 	asOfFormat        = "2006-01-02T15:04:05.000Z07:00"
 	preferenceApplied = "Preference-Applied"
+	lastEventID       = "Last-Event-ID" // of a request
 )
 
 // answers writes the answers of handlers.

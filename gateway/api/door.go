@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -54,6 +56,12 @@ func (d *door) permitted(w http.ResponseWriter, r *http.Request, id auth.Identit
 // forbidden is the error for a client without a permission.
 func forbidden(needed auth.Permissions) frame.Problem {
 	return frame.NewProblem(code.Forbidden, fmt.Sprintf("the token does not permit this: it needs %s", needed))
+}
+
+// traceable returns the context in which a request's deeds are done: with the request's ID, and going on when its
+// client leaves.
+func traceable(w http.ResponseWriter, r *http.Request) context.Context {
+	return requestid.With(context.WithoutCancel(r.Context()), w.Header().Get(requestid.Header))
 }
 
 // localPage reports whether a request without a token may come from a program or page of this machine. It refuses pages

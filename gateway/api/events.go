@@ -8,14 +8,13 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 )
-
-const lastEventID = "Last-Event-ID"
 
 // follows are the routes of event streams.
 type follows struct {
@@ -164,6 +163,16 @@ func (f *follows) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 	why := s.Serve(r.Context(), w, opts, refused)
 	f.cfg.Metrics.eventStreams.Dec()
 	f.cfg.Metrics.eventStreamEnds.WithLabelValues(string(why)).Inc()
+}
+
+// welcome returns the first frame of a stream of frames. The connection's name is the ID of the request.
+func (f *follows) welcome(w http.ResponseWriter) frame.WelcomeFrame {
+	return frame.WelcomeFrame{
+		Type: frame.Welcome, Connection: w.Header().Get(requestid.Header), Protocol: frame.Protocol,
+		PingInterval: f.cfg.PingInterval.Seconds(),
+		Limits: frame.Limits{FrameBytes: f.cfg.FrameBytes, Subscriptions: f.cfg.Subscriptions,
+			InFlightSubmits: f.cfg.InFlightSubmits},
+	}
 }
 
 // worth returns the error code if none of the jobs can be followed: a retryable one, if there is any.

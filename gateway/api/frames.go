@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -85,14 +84,4 @@ func (f *follows) readWatch(w http.ResponseWriter, r *http.Request) (request sse
 		return request, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", f.cfg.Subscriptions))
 	}
 	return request, nil
-}
-
-// welcome returns the first frame of a stream of frames. The connection's name is the ID of the request.
-func (f *follows) welcome(w http.ResponseWriter) frame.WelcomeFrame {
-	return frame.WelcomeFrame{
-		Type: frame.Welcome, Connection: w.Header().Get(requestid.Header), Protocol: frame.Protocol,
-		PingInterval: f.cfg.PingInterval.Seconds(),
-		Limits: frame.Limits{FrameBytes: f.cfg.FrameBytes, Subscriptions: f.cfg.Subscriptions,
-			InFlightSubmits: f.cfg.InFlightSubmits},
-	}
 }

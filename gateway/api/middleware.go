@@ -2,8 +2,11 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
+	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/gzhttp"
@@ -74,6 +77,29 @@ func (d *door) crossOrigin(next http.Handler) http.Handler {
 		MaxAge:               corsMaxAge,
 		OptionsSuccessStatus: http.StatusNoContent,
 	}).Handler(next)
+}
+
+// readable refuses requests whose path or query cannot be decoded or is not UTF-8: no resource has such a name, and it
+// could not be sent to a tracker.
+func (d *door) readable(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query, err := url.QueryUnescape(r.URL.RawQuery)
+		switch {
+		case err != nil:
+			d.unreadable(w, "the query could not be read: "+err.Error())
+		case !utf8.ValidString(query):
+			d.unreadable(w, "the query is not UTF-8")
+		case !utf8.ValidString(r.URL.Path):
+			d.unreadable(w, "the path is not UTF-8")
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func (d *door) unreadable(w http.ResponseWriter, detail string) {
+	d.problem(w, frame.NewProblem(code.InvalidFrame, strings.ToValidUTF8(detail, "\uFFFD")))
+	d.cfg.Metrics.Request(otherRoute, http.StatusBadRequest, 0, false)
 }
 
 // gzipped compresses large answers for clients that accept gzip.

@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/gateway/requestid"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
@@ -50,10 +49,4 @@ func (o *orders) deleteJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// traceable returns the context in which a request's deeds are done: with the request's ID, and going on when its
-// client leaves.
-func traceable(w http.ResponseWriter, r *http.Request) context.Context {
-	return requestid.With(context.WithoutCancel(r.Context()), w.Header().Get(requestid.Header))
 }

@@ -150,6 +150,24 @@ func listed(values []string) (all []string) {
 	return all
 }
 
+// written returns the values of a parameter that may be repeated, and may have several values separated by commas. A
+// comma within a value is escaped (%2C), as RFC 3986 §2.2 says of reserved characters.
+func written(rawQuery, name string) []string {
+	var values []string
+	for pair := range strings.SplitSeq(rawQuery, "&") {
+		key, list, _ := strings.Cut(pair, "=")
+		if key, err := url.QueryUnescape(key); err != nil || key != name {
+			continue
+		}
+		for v := range strings.SplitSeq(list, ",") {
+			if v, err := url.QueryUnescape(v); err == nil { // readQuery has checked it
+				values = append(values, v)
+			}
+		}
+	}
+	return values
+}
+
 // several returns a filter's values without duplicates.
 func several(all []string, name string) ([]string, error) {
 	for _, v := range all {
