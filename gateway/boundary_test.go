@@ -1,6 +1,13 @@
 package gateway
 
 import (
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/ackwire/ackwire/internal/imports"
@@ -15,5 +22,49 @@ func TestImports(t *testing.T) {
 	}
 	for _, p := range problems {
 		t.Error(p)
+	}
+}
+
+// maxFields is how many fields the gateway may have. If it needs more, some of them belong in a part of their own.
+const maxFields = 29
+
+// TestRooms checks which packages of the gateway each of its main parts imports: connections, HTTP, sockets and the
+// intake call each other only through interfaces of their own. It also bounds the fields of the root.
+func TestRooms(t *testing.T) {
+	for room, may := range map[string][]string{
+		"conns":  {"limits", "problem", "requestid"},
+		"intake": {"auth", "limits", "problem", "requestid", "upstream"},
+		"api": {
+			"auth", "budget", "conns", "hub", "limits", "origin", "problem", "requestid", "session", "sse", "subjects",
+			"upstream", "wire",
+		},
+		"session": {"auth", "budget", "hub", "outbox", "requestid", "subjects", "wire"},
+	} {
+		files, err := filepath.Glob(filepath.Join(room, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s has no files: %v", room, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range f.Imports {
+				path, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				other, ours := strings.CutPrefix(path, imports.Root+"/gateway/")
+				if ours && !slices.Contains(may, other) {
+					t.Errorf("%s imports %s", name, other)
+				}
+			}
+		}
+	}
+	if n := reflect.TypeFor[Gateway]().NumField(); n > maxFields {
+		t.Errorf("the gateway has %d fields: look for a part", n)
 	}
 }
