@@ -11,12 +11,16 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-type noUpstream struct{ added int }
+type noUpstream struct {
+	added int
+	last  *trackerpb.WatchAdd
+	lost  int
+}
 
-func (u *noUpstream) Add(*trackerpb.WatchAdd) { u.added++ }
-func (*noUpstream) Remove(string)             {}
-func (*noUpstream) Ended(string)              {}
-func (*noUpstream) Lose(string)               {}
+func (u *noUpstream) Add(a *trackerpb.WatchAdd) { u.added++; u.last = a }
+func (*noUpstream) Remove(string)               {}
+func (*noUpstream) Ended(string)                {}
+func (u *noUpstream) Lose(string)               { u.lost++ }
 
 // watcher is a subscriber that keeps all frames.
 type watcher struct{ frames []*outbox.Frame }

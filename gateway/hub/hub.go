@@ -71,7 +71,12 @@ type entry struct {
 	floor    int64         // the version of a tracker's answer: updates below it are outdated
 	asked    int64         // After of the last add
 	asking   bool          // the last add is not completely answered: its answer or its status is missing
+	acked    bool          // Acked of the last add
 }
+
+// tooEarly reports whether an end that the tracker tells of may come before a retry that the subscriber knows of: the
+// last add was made for acks only, so that the tracker has told of the end without a look at the rest of the log.
+func (e *entry) tooEarly(s *Subscription) bool { return e.acked && !s.asked && s.MinVersion == 0 }
 
 // Hub is the index of all watches of single jobs on a gateway.
 type Hub struct {
@@ -167,7 +172,7 @@ func (s *Subscription) seen() int64 { return max(s.After, s.told) }
 // add asks upstream for everything that the entry's subscriptions need: the lowest After and the highest MinVersion.
 func (h *Hub) add(jobID string, e *entry) {
 	a := &trackerpb.WatchAdd{JobId: jobID, Tenant: e.scope.Tenant, Scope: e.scope.Proto(), Who: e.scope.Key(),
-		After: -1, MaxDocument: maxUnasked}
+		After: -1, MaxDocument: maxUnasked, Acked: true}
 	for _, s := range e.subs {
 		s.asked = true
 		want := s.seen()
@@ -176,9 +181,10 @@ func (h *Hub) add(jobID string, e *entry) {
 		}
 		a.Known = max(a.Known, want)
 		a.MinVersion = max(a.MinVersion, s.MinVersion)
+		a.Acked = a.Acked && s.MinVersion > 0
 	}
 	a.After = max(a.After, 0)
-	e.asked, e.asking = a.After, true
+	e.asked, e.asking, e.acked = a.After, true, a.Acked
 	h.up.Add(a)
 }
 
@@ -304,6 +310,9 @@ func (h *Hub) watched(e *entry, w *trackerpb.Watched) {
 		if s.MinVersion > max(w.Position, w.Version) || w.Version < s.seen() && !reset {
 			return false // this is the answer to an earlier add
 		}
+		if w.Ended && e.tooEarly(s) {
+			return false
+		}
 		if reset {
 			s.After, s.told = 0, 0
 			s.Subscriber.Reset(w.Version)
@@ -393,6 +402,9 @@ func (h *Hub) update(e *entry, j *trackerpb.Job, f *outbox.Frame) *outbox.Frame 
 	}
 	latest := e.latest
 	e.subs = slices.DeleteFunc(e.subs, func(s *Subscription) bool {
+		if latest.Terminal && e.tooEarly(s) {
+			return false
+		}
 		over := s.deliver(latest)
 		if over {
 			h.subs--
@@ -404,8 +416,8 @@ func (h *Hub) update(e *entry, j *trackerpb.Job, f *outbox.Frame) *outbox.Frame 
 		h.drop(j.JobId, e)
 		h.ended(j.JobId)
 	case latest.Terminal:
-		// The tracker has ended its watch, but the subscriptions that are left came with a retry: they wait for
-		// later versions.
+		// The tracker has ended its watch, but for the subscriptions that are left this was not the end: they came
+		// with a retry and wait for later versions, or it was too early for them.
 		e.watching, e.latest = false, nil
 		h.up.Lose(j.JobId)
 	default:

@@ -1880,7 +1880,11 @@ type WatchAdd struct {
 	Known int64  `protobuf:"varint,6,opt,name=known,proto3" json:"known,omitempty"`
 	Scope *Scope `protobuf:"bytes,7,opt,name=scope,proto3" json:"scope,omitempty"`
 	// who is the stream's own name for tenant and scope; each answer to the add has it.
-	Who           string `protobuf:"bytes,8,opt,name=who,proto3" json:"who,omitempty"`
+	Who string `protobuf:"bytes,8,opt,name=who,proto3" json:"who,omitempty"`
+	// acked says that the watch came with the ack of a submit or a retry, whose version is min_version. A
+	// job that has ended by then is told of at once. Without it the end is told only after all that the log
+	// held when the add arrived is folded: a retry may have been acked that is not folded yet.
+	Acked         bool `protobuf:"varint,9,opt,name=acked,proto3" json:"acked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1969,6 +1973,13 @@ func (x *WatchAdd) GetWho() string {
 		return x.Who
 	}
 	return ""
+}
+
+func (x *WatchAdd) GetAcked() bool {
+	if x != nil {
+		return x.Acked
+	}
+	return false
 }
 
 type WatchResponse struct {
@@ -2372,7 +2383,7 @@ const file_tracker_proto_rawDesc = "" +
 	"SubjectAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\"\xec\x01\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\"\x82\x02\n" +
 	"\bWatchAdd\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x14\n" +
@@ -2382,7 +2393,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\fmax_document\x18\x05 \x01(\x03R\vmaxDocument\x12\x14\n" +
 	"\x05known\x18\x06 \x01(\x03R\x05known\x12/\n" +
 	"\x05scope\x18\a \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x10\n" +
-	"\x03who\x18\b \x01(\tR\x03who\"\xb3\x01\n" +
+	"\x03who\x18\b \x01(\tR\x03who\x12\x14\n" +
+	"\x05acked\x18\t \x01(\bR\x05acked\"\xb3\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
 	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\x128\n" +

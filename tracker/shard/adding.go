@@ -62,7 +62,8 @@ func (w *adding) say(o trackerpb.Watched_Outcome) {
 func (w *adding) found(e *entry) {
 	a := w.audience
 	known := max(w.add.Known, w.add.After)
-	if !w.over && !w.ask.fresh && (e.job.Ended() || e.job.Version < known) {
+	// A watch that came with an ack is not asked again for an end that it would have seen had it begun earlier.
+	if !w.over && !w.ask.fresh && (e.job.Ended() && !w.add.Acked || e.job.Version < known) {
 		a.questions.wantEnd(w.ask)
 		return
 	}

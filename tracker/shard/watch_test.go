@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/tracker/watch"
 )
@@ -136,6 +137,32 @@ func TestTerminalEndsTheWatch(t *testing.T) {
 				t.Errorf("%d ended jobs are kept in memory", len(s.jobs.all))
 			}
 		})
+	})
+}
+
+// TestAnEndIsToldAtOnceToAWatchThatCameWithAnAck: it would have seen that end, had it begun earlier. To other watches
+// the end is told only once the log is folded that was there when they came.
+func TestAnEndIsToldAtOnceToAWatchThatCameWithAnAck(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := jobIDs(1)[0]
+		version := w.submit(id)
+		w.claim(id, "r1")
+		w.append(id, event.Completed)
+		w.wantState("it has ended", id, job.Completed)
+		w.set(func() { w.paused = true })
+		w.append(id, event.RetryRequested) // acked, and not folded
+		asked := w.ends
+		g, other := w.gateway(), w.gateway()
+		w.shard.Watch(t.Context(), g.stream,
+			&trackerpb.WatchAdd{JobId: id, Tenant: tenant, MinVersion: version, Acked: true})
+		g.want("the end", "WATCHING "+id+"@3 ended", id+"@3")
+		if w.ends != asked {
+			t.Error("the log's end was asked for")
+		}
+		w.shard.Watch(t.Context(), other.stream, &trackerpb.WatchAdd{JobId: id, Tenant: tenant, MinVersion: version})
+		other.want("nothing before the retry is folded")
+		w.set(func() { w.paused = false })
+		other.want("the retry", "WATCHING "+id+"@4", id+"@5") // and what follows from it
 	})
 }
 
