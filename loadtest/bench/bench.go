@@ -44,6 +44,8 @@ type Report struct {
 	Cores   int     `json:"cores"`
 	Go      string  `json:"go"`
 	Results []Pair  `json:"results"`
+	// Asked is what brokers were asked for one job of the raw chain, and for one of Ackwire.
+	Asked [2]Load `json:"asked"`
 }
 
 // Pair has the latencies of Ackwire and of its floor.
@@ -106,7 +108,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, sys.Close()) }()
-	f, err := newFloor(ctx, sys.Kafka, service.OS(log), system.Partitions)
+	env := service.OS(log)
+	f, err := newFloor(ctx, sys.Kafka, env, system.Partitions)
 	if err != nil {
 		return Report{}, err
 	}
@@ -134,27 +137,37 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 		return err
 	}
 	turn := 0
-	round := func(d time.Duration, into [4]*measure.Latencies) {
+	load := [2]meter{{from: env.Metrics}, {from: sys.Metrics}}
+	round := func(d time.Duration, into [4]*measure.Latencies) error {
 		turn++
 		phase := fmt.Sprint("turn-", turn)
 		OpenLoop(ctx, cfg.Rate, d, into[0], func(ctx context.Context, i int) error {
 			return f.twoProduces(ctx, key(phase+"-ack", i))
 		})
 		OpenLoop(ctx, cfg.Rate, d, into[1], submit)
-		OpenLoop(ctx, cfg.Rate, d, into[2], func(ctx context.Context, i int) error {
-			return f.chain(ctx, key(phase+"-chain", i))
-		})
-		OpenLoop(ctx, cfg.Rate, d, into[3], job)
+		jobs := int(cfg.Rate * d.Seconds())
+		return errors.Join(
+			load[0].during(jobs, func() {
+				OpenLoop(ctx, cfg.Rate, d, into[2], func(ctx context.Context, i int) error {
+					return f.chain(ctx, key(phase+"-chain", i))
+				})
+			}),
+			load[1].during(jobs, func() { OpenLoop(ctx, cfg.Rate, d, into[3], job) }),
+		)
 	}
 	fresh := func() [4]*measure.Latencies {
 		return [4]*measure.Latencies{
 			measure.NewLatencies(), measure.NewLatencies(), measure.NewLatencies(), measure.NewLatencies(),
 		}
 	}
-	round(min(warmUp, cfg.Duration), fresh())
+	err = round(min(warmUp, cfg.Duration), fresh())
+	load = [2]meter{{from: env.Metrics}, {from: sys.Metrics}}
 	got := fresh()
 	for range cfg.Rounds {
-		round(cfg.Duration/time.Duration(cfg.Rounds), got)
+		err = errors.Join(err, round(cfg.Duration/time.Duration(cfg.Rounds), got))
+	}
+	if err != nil {
+		return Report{}, err
 	}
 	if ctx.Err() != nil {
 		return Report{}, context.Cause(ctx)
@@ -165,6 +178,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 			pair("ack", summarise("two raw produces", got[0]), summarise("submit to ack", got[1])),
 			pair("chain", summarise("raw chain", got[2]), summarise("submit to completed", got[3])),
 		},
+		Asked: [2]Load{load[0].perJob("raw chain"), load[1].perJob("ours")},
 	}, nil
 }
 
@@ -193,4 +207,5 @@ func (r Report) Print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "%-22s %17.2fx at p50, goal %.1fx: %s\n\n", "  ours / floor", p.Ratio, Goal, p.verdict())
 	}
+	printLoads(w, r.Asked[0], r.Asked[1])
 }

@@ -35,6 +35,12 @@ func example() Report {
 			pair("ack", fill("two raw produces", 0, 0.4, 0.4, 0.4, 2), fill("submit to ack", 0, 0.5, 0.5, 0.5, 3.5)),
 			pair("chain", fill("raw chain", 0, 1, 1, 1, 12), fill("submit to completed", 2, 2.5, 2.5, 2.5, 1234.5)),
 		},
+		Asked: [2]Load{
+			{Name: "raw chain", Requests: map[string]float64{"fetch": 2, "produce": 4}, Produced: 4, Fetched: 4,
+				Written: 2000, Read: 1800},
+			{Name: "ours", Requests: map[string]float64{"fetch": 2.5, "produce": 4, "heartbeat": 0.01}, Produced: 4.5,
+				Fetched: 4, Written: 3000, Read: 2700},
+		},
 	}
 }
 

@@ -32,6 +32,7 @@ type System struct {
 	// Name describes the broker on which it runs; URL is for clients.
 	Name, URL string
 	Kafka     kafka.Config
+	Metrics   service.Metrics // of its services
 
 	dir  string
 	stop func() error // stops the system and waits for it
@@ -50,7 +51,7 @@ func Start(ctx context.Context, k kafka.Config, log *slog.Logger) (*System, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &System{dir: dir}
+	s := &System{dir: dir, Metrics: service.NewRegistry()}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if len(k.Brokers) == 0 {
@@ -67,7 +68,7 @@ func Start(ctx context.Context, k kafka.Config, log *slog.Logger) (*System, erro
 // embedded starts everything in this process.
 func (s *System) embedded(ctx context.Context, log *slog.Logger) error {
 	cfg := embedded.Config{Data: s.dir, Listen: "127.0.0.1:0", Partitions: Partitions}
-	srv, err := embedded.Start(ctx, cfg, embedded.WithLogger(log))
+	srv, err := embedded.Start(ctx, cfg, embedded.WithLogger(log), embedded.WithMetrics(s.Metrics))
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,9 @@ func (s *System) beside(ctx context.Context, k kafka.Config, log *slog.Logger) e
 	s.Name, s.URL, s.Kafka = "Kafka at "+strings.Join(k.Brokers, ","), "http://"+addrs[0], k
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ready, ended := make(chan func() error, 1), make(chan error, 1)
-	go func() { ended <- services(running, s.Kafka, addrs, s.dir, service.OS(log), ready) }()
+	env := service.OS(log)
+	env.Metrics = s.Metrics
+	go func() { ended <- services(running, s.Kafka, addrs, s.dir, env, ready) }()
 	s.stop = func() error {
 		stop()
 		return <-ended
