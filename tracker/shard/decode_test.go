@@ -1,11 +1,14 @@
 package shard
 
 import (
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // TestRecordsAreDecodedByTheirReader: Fold decodes records before it hands them to the shard's goroutine, in batches,
@@ -46,4 +49,40 @@ func TestRecordsAreDecodedByTheirReader(t *testing.T) {
 			t.Errorf("%d: %+v", i, d.event)
 		}
 	}
+}
+
+// TestQuestionsComeBeforeRecords: while records wait to be folded, a question waits for the slice that is being folded
+// and not for the rest.
+func TestQuestionsComeBeforeRecords(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := jobIDs(1)[0]
+		w.submit(id)
+		w.wantState("it is folded", id, job.Pending)
+		at := w.shard.Position()
+		release, held := make(chan struct{}), make(chan struct{})
+		go func() {
+			_ = w.shard.call(t.Context(), func() { close(held); <-release })
+		}()
+		<-held
+		for range 2 * decodedBatch {
+			w.append(id, event.CancelRequested)
+		}
+		var asking sync.WaitGroup
+		for range maxCalls / 2 {
+			asking.Go(func() {
+				_ = w.shard.call(t.Context(), func() {
+					if now := w.shard.pos.next; now != at {
+						t.Errorf("answered at %d of %d", now, at)
+					}
+				})
+			})
+		}
+		synctest.Wait()
+		close(release)
+		asking.Wait()
+		synctest.Wait()
+		if now := w.shard.Position(); now < at+2*decodedBatch {
+			t.Errorf("at %d, not all is folded", now)
+		}
+	})
 }

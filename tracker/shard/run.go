@@ -35,6 +35,7 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		s.answerCalls()
 		s.debts.arm(timer)
 		if s.unsaved() {
 			checkpoints.set(s.saving.wait())
@@ -149,6 +150,22 @@ func (s *Shard) leave() error {
 	s.census.end()
 	s.audience.dismiss()
 	return err
+}
+
+// maxCalls is how many calls at most are answered before records get their turn.
+const maxCalls = 64
+
+// answerCalls runs the calls that wait: questions are short, and whoever asks waits for the answer, while records that
+// are folded a moment later harm nobody.
+func (s *Shard) answerCalls() {
+	for range maxCalls {
+		select {
+		case f := <-s.calls:
+			f()
+		default:
+			return
+		}
+	}
 }
 
 // call runs f on the shard's goroutine. After ErrNotOwner f may or may not have run.

@@ -19,7 +19,7 @@ import (
 
 // Bounds of a shard's queues.
 const (
-	recordBatches = 4    // batches that wait for the shard
+	recordBatches = 16   // batches that wait for the shard
 	queuedCalls   = 1024 // questions that wait for the shard
 )
 
