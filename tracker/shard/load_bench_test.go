@@ -2,6 +2,7 @@ package shard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -217,6 +218,57 @@ type endsAt struct {
 }
 
 func (l endsAt) EndOffset(context.Context, int32) (int64, error) { return l.offset, nil }
+
+// BenchmarkActiveJob tells what a job that runs takes in memory, once its last change is in the store.
+func BenchmarkActiveJob(b *testing.B) {
+	const active = 100_000
+	policy := policy()
+	var records []*kgo.Record
+	for n := 0; len(records) < active; n++ {
+		id := fmt.Sprintf("0198c0de-0000-7000-8000-%012d", n)
+		if kafka.Partition(id, testPartitions) != testPartition {
+			continue
+		}
+		offset := int64(len(records))
+		records = append(records, &kgo.Record{Topic: names.Status(), Partition: testPartition, Key: []byte(id),
+			Offset: offset, Timestamp: time.Now(),
+			Value: value(b, event.Event{Type: event.Claimed, JobID: id, Dispatch: 1, Run: "run-" + id, Worker: "worker-1",
+				Job: "demo.echo", Tenant: tenant, Subject: fmt.Sprint("owner-", n%1000), Lane: "default",
+				PayloadHash: "sha256:" + strings.Repeat("0", 64), Policy: &policy,
+				Request: &event.Position{Topic: names.Requests("default"), Offset: offset}})})
+	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // the first one may have left what a finalizer holds
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	for b.Loop() {
+		st, err := store.Open(vfs.Default, b.TempDir(), identity, store.Options{}, quiet)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := New(Config{Partition: testPartition, Partitions: testPartitions, Names: names, Log: quiet, Kafka: sink{},
+			Store: st.Partition(testPartition), Metrics: NewMetrics(meter.New(prometheus.NewRegistry(), "tracker"))})
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		s.Fold(ctx, records)
+		for s.Position() < active || s.Unwritten() > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		with := heap()
+		cancel()
+		err = <-ended
+		s = nil // what is left is the store's, which keeps its last writes in memory whatever their number
+		b.ReportMetric(float64(with-heap())/active, "B/job")
+		if err := errors.Join(err, st.Close()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
 
 // BenchmarkMemory holds a million ended jobs on the disk and 10,000 that run, in twelve
 // shards, and tells what the process takes then.
