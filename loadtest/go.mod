@@ -11,6 +11,7 @@ require (
 	github.com/ackwire/ackwire/schemas v0.0.0
 	github.com/ackwire/ackwire/tracker v0.0.0
 	github.com/alecthomas/kong v1.17.0
+	github.com/google/pprof v0.0.0-20260802141513-ef3492d7dac3
 	github.com/twmb/franz-go v1.22.2
 )
 

@@ -1,3 +1,6 @@
+// Package bench has benchmarks that compare Ackwire, in one run and as ratios, with the floor that Kafka sets: an ack
+// with two plain produces one after the other, and a job from submit to completed with the same records sent by plain
+// clients.
 package bench
 
 import (
@@ -14,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/pace"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
@@ -141,18 +145,18 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (_ Report, err error
 	round := func(d time.Duration, into [4]*measure.Latencies) error {
 		turn++
 		phase := fmt.Sprint("turn-", turn)
-		OpenLoop(ctx, cfg.Rate, d, into[0], func(ctx context.Context, i int) error {
+		pace.OpenLoop(ctx, cfg.Rate, d, into[0], func(ctx context.Context, i int) error {
 			return f.twoProduces(ctx, key(phase+"-ack", i))
 		})
-		OpenLoop(ctx, cfg.Rate, d, into[1], submit)
+		pace.OpenLoop(ctx, cfg.Rate, d, into[1], submit)
 		jobs := int(cfg.Rate * d.Seconds())
 		return errors.Join(
 			load[0].during(jobs, func() {
-				OpenLoop(ctx, cfg.Rate, d, into[2], func(ctx context.Context, i int) error {
+				pace.OpenLoop(ctx, cfg.Rate, d, into[2], func(ctx context.Context, i int) error {
 					return f.chain(ctx, key(phase+"-chain", i))
 				})
 			}),
-			load[1].during(jobs, func() { OpenLoop(ctx, cfg.Rate, d, into[3], job) }),
+			load[1].during(jobs, func() { pace.OpenLoop(ctx, cfg.Rate, d, into[3], job) }),
 		)
 	}
 	fresh := func() [4]*measure.Latencies {

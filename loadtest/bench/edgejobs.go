@@ -19,6 +19,7 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/pace"
 	"github.com/ackwire/ackwire/loadtest/system"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -246,7 +247,7 @@ func (h *heldJobs) changes(
 	ctx context.Context, rate float64, d time.Duration, watchers int, jobID func(i int) string, durable func(i int),
 ) (int64, error) {
 	first, before, written := h.seq+1, h.count(), measure.NewLatencies()
-	OpenLoop(ctx, rate, d, written, func(ctx context.Context, i int) error {
+	pace.OpenLoop(ctx, rate, d, written, func(ctx context.Context, i int) error {
 		done := make(chan error, 1)
 		if err := h.progress(ctx, jobID(i), first+int64(i), func(err error) {
 			durable(i)

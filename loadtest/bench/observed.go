@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/pace"
 	"github.com/ackwire/ackwire/loadtest/system"
 )
 
@@ -180,7 +181,7 @@ func (s *observed) turn(ctx context.Context, rate float64, d time.Duration, coun
 		return err
 	}
 	jobs := make(chan *ackwire.Job, int(rate*d.Seconds())+1)
-	OpenLoop(ctx, rate, d, acks, func(ctx context.Context, i int) error {
+	pace.OpenLoop(ctx, rate, d, acks, func(ctx context.Context, i int) error {
 		j, err := s.clients[i%len(s.clients)].Submit(ctx, jobType, payload, ackwire.NoKey())
 		if err == nil {
 			jobs <- j

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/loadtest/measure"
+	"github.com/ackwire/ackwire/loadtest/pace"
 )
 
 // VersionsConfig has the settings of the benchmark of two versions.
@@ -110,8 +111,8 @@ func (s *asked) askedTurn(ctx context.Context, rate float64, d time.Duration, co
 		gets, lists = measure.NewLatencies(), measure.NewLatencies()
 	}
 	var asking sync.WaitGroup
-	asking.Go(func() { OpenLoop(ctx, rate, d, gets, s.get("/v1/jobs/"+s.jobID)) })
-	asking.Go(func() { OpenLoop(ctx, rate/10, d, lists, s.get("/v1/jobs?limit=20")) })
+	asking.Go(func() { pace.OpenLoop(ctx, rate, d, gets, s.get("/v1/jobs/"+s.jobID)) })
+	asking.Go(func() { pace.OpenLoop(ctx, rate/10, d, lists, s.get("/v1/jobs?limit=20")) })
 	err := s.turn(ctx, rate, d, counts)
 	asking.Wait()
 	return err

@@ -20,6 +20,7 @@ type benchCmds struct {
 	Storm    stormCmd    `cmd:"" help:"Let all sockets reconnect at once."`
 	Observed observedCmd `cmd:"" help:"Measure the cost of logs, sampled traces and scrapes."`
 	Versions versionsCmd `cmd:"" help:"Compare two versions of Ackwire: acks, questions for a job, lists."`
+	Capacity capacityCmd `cmd:"" help:"Find the highest rate at which acks are quick, and what a job costs each process and package."`
 
 	StormClients stormClientsCmd `cmd:"" hidden:""`
 	BareServer   bareServerCmd   `cmd:"" hidden:""`
@@ -81,6 +82,22 @@ func (c *versionsCmd) Run() error {
 	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.VersionsReport, error) {
 		return bench.Versions(ctx, c.VersionsConfig, log)
 	})
+	return err
+}
+
+type capacityCmd struct {
+	bench.CapacityConfig `embed:""`
+	printed              `embed:""`
+}
+
+// Run implements the command.
+func (c *capacityCmd) Run() error {
+	report, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.CapacityReport, error) {
+		return bench.Capacity(ctx, c.CapacityConfig, log)
+	})
+	if err == nil && report.Rate == 0 {
+		err = errors.New("no rate was held")
+	}
 	return err
 }
 

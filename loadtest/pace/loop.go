@@ -1,7 +1,6 @@
-// Package bench has benchmarks that compare Ackwire, in one run and as ratios, with the floor that Kafka sets: an ack
-// with two plain produces one after the other, and a job from submit to completed with the same records sent by plain
-// clients.
-package bench
+// Package pace puts load on a system in open loops: operations begin at the times at which they are due, whether or not
+// earlier ones have ended. It judges whether a system holds a rate, and searches for the highest rate that it holds.
+package pace
 
 import (
 	"context"
@@ -18,6 +17,15 @@ import (
 func OpenLoop(
 	ctx context.Context, rate float64, d time.Duration, into *measure.Latencies, op func(context.Context, int) error,
 ) {
+	loop(ctx, rate, d, func(i int, due time.Time) {
+		err := op(ctx, i)
+		into.Record(time.Since(due), err)
+	})
+}
+
+// loop calls op every 1/rate seconds for d, each time in a goroutine of its own, and returns when all calls have. It
+// makes no more calls once ctx has ended.
+func loop(ctx context.Context, rate float64, d time.Duration, op func(i int, due time.Time)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	began := time.Now()
@@ -28,9 +36,9 @@ func OpenLoop(
 				return
 			}
 		}
-		wg.Go(func() {
-			err := op(ctx, i)
-			into.Record(time.Since(due), err)
-		})
+		if ctx.Err() != nil {
+			return // also when the loop is late and does not wait
+		}
+		wg.Go(func() { op(i, due) })
 	}
 }
