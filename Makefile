@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 MODULES  := . blobs embedded examples examples/embedded gateway internal internal/api internal/command internal/kafkatest loadtest mskiam processor processor/cmd schemas tracker
 # Modules that are not in go.work, so that the others do not depend on what they need.
-ALONE    := internal/tools internal/tools/golangci deploy/otel/collector
+ALONE    := internal/tools internal/tools/golangci deploy/otel/collector loadtest/peers
 # A pattern stops at the next go.mod: ./... is only the client's module.
 PACKAGES := ./... $(addprefix ./,$(addsuffix /...,$(filter-out .,$(MODULES))))
 # With this tag franz-go's mutexes are channels. Simulations need that: a goroutine that waits for a
@@ -80,6 +80,10 @@ bench: build ## Measure Ackwire and plain Kafka side by side, as ratios, in one 
 bench-kafka: ## The same on a real Kafka, over plaintext and over TLS with SCRAM; needs Docker
 	go test -run '^$$' -bench FloorOnKafka -benchtime 1x -timeout 30m -tags $(TESTTAGS) ./embedded/process
 
+peers: build ## Measure Ackwire, River on PostgreSQL and Asynq on Redis side by side; needs their servers' binaries
+	GOWORK=off go build -C loadtest/peers -o $(CURDIR)/bin/peers .
+	loadtest/peers/run.sh
+
 bench-storm: build ## Have 10,000 sockets reconnect at once
 	bin/loadtest bench storm
 
@@ -100,7 +104,7 @@ release: check test ## After make vuln: commit and tag VERSION=v1.2.3 of all mod
 	@echo "release: make vuln, which needs vuln.go.dev, comes before this and is not run here (CONTRIBUTING.md)"
 	@cd $(TOOLS) && GOWORK=off go run ./release -C $(CURDIR) -version "$(VERSION)"
 
-check: check-format check-lint check-generated check-tidy check-imports check-tools ## Run all checks that must pass before a commit
+check: check-format check-lint check-generated check-tidy check-imports check-tools check-peers ## Run all checks that must pass before a commit
 
 # All modules, including those that are not in go.work.
 check-format: bin/golangci-lint
@@ -148,8 +152,12 @@ check-tools:
 	@cd $(TOOLS) && GOWORK=off go test ./...
 	@cd $(TOOLS)/golangci && GOWORK=off go test ./house
 
+# Vets and tests what compares Ackwire with others, without their servers.
+check-peers:
+	@cd loadtest/peers && GOWORK=off go vet ./... && GOWORK=off go test ./...
+
 tidy: ## Tidy every module
 	@go work sync
 	@for m in $(MODULES) $(ALONE); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
-.PHONY: help build run quick-build measure-start test js js-test mutants model bench bench-kafka bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports check-tools
+.PHONY: help build run quick-build measure-start test js js-test mutants model bench bench-kafka peers bench-storm images images-observe test-images image-kafka check format licences vuln generate dashboard-pictures tidy check-format check-lint check-generated check-tidy check-imports check-tools check-peers
