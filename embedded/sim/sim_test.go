@@ -298,6 +298,9 @@ func TestAHundredSubmitsWithOneKeyMakeOneRequest(t *testing.T) {
 		if runs.Load() != 1 {
 			t.Errorf("%d runs", runs.Load())
 		}
+		if n := len(w.records(w.Names.Requests("default"))); n != 1 {
+			t.Errorf("%d requests", n)
+		}
 		_, err := c.Submit(w.ctx(), "demo.echo", json.RawMessage(`{"a":2}`), ackwire.Key("order-7"))
 		if ackwire.CodeOf(err) != "idempotency_key_reused" {
 			t.Errorf("another payload: %v", err)
