@@ -28,6 +28,8 @@ const (
 
 // api serves the tracker's API from the shards that this instance owns.
 type api struct {
+	reading sync.RWMutex // is held for reading while a list or a count reads the store, and to close it; taken before mu
+
 	mu         sync.RWMutex // guards all below
 	partitions int32
 	store      *store.Store
@@ -45,6 +47,28 @@ func (a *api) open(partitions int32, st *store.Store) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.partitions, a.store = partitions, st
+}
+
+// close takes the store away before it is closed, and waits until nobody reads it.
+func (a *api) close() {
+	a.reading.Lock()
+	defer a.reading.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.store, a.assigned = nil, false
+}
+
+// read runs f, which reads st, unless that was closed meanwhile.
+func (a *api) read(st *store.Store, f func() error) error {
+	a.reading.RLock()
+	defer a.reading.RUnlock()
+	a.mu.RLock()
+	isOpen := a.store == st
+	a.mu.RUnlock()
+	if !isOpen {
+		return shard.ErrNotReady
+	}
+	return f()
 }
 
 // joined notes that the group has assigned partitions.

@@ -237,6 +237,13 @@ func (o *owner) owned(ctx context.Context, p int32) (bool, error) {
 	return false, nil
 }
 
+// verify reads the store beside all else if that was opened unread. It ends run when the store is not sound.
+func (o *owner) verify(ctx context.Context) {
+	if err := o.store.Verify(ctx); err != nil && ctx.Err() == nil {
+		o.fail(err)
+	}
+}
+
 // fail ends run with err, unless another error has done so.
 func (o *owner) fail(err error) {
 	select {

@@ -40,7 +40,11 @@ func (a *api) List(
 	if err := a.lists.enter(ctx, m.Tenant); err != nil {
 		return nil, apiError(err)
 	}
-	page, err := shard.List(st, q, overlays)
+	var page store.Page
+	err = a.read(st, func() (err error) {
+		page, err = shard.List(st, q, overlays)
+		return err
+	})
 	a.lists.leave()
 	if err != nil {
 		return nil, apiError(err)
@@ -126,7 +130,11 @@ func (a *api) Stats(
 	}
 	q := store.Query{Tenant: m.Tenant}
 	limitTo(&q, m.Scope)
-	counts, err := shard.Stats(st, q, overlays)
+	var counts map[store.Tuple]int64
+	err = a.read(st, func() (err error) {
+		counts, err = shard.Stats(st, q, overlays)
+		return err
+	})
 	a.lists.leave()
 	if err != nil {
 		return nil, apiError(err)

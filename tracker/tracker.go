@@ -195,12 +195,40 @@ func (t *Tracker) own(ctx context.Context, advertise string) error {
 			return err
 		}
 	}
+	again := true
+	for again && err == nil {
+		again, err = t.ownStore(ctx, id, admin, bucket, advertise)
+	}
+	return errors.Join(err, bucket.Close())
+}
+
+// ownStore opens the local store and runs the owner until ctx ends. It returns true if it is to be called again:
+// because the store was opened unread, by its seal, and is not sound. Opened again it is read, and set aside.
+func (t *Tracker) ownStore(
+	ctx context.Context, id store.Identity, admin *kgo.Client, bucket *blobs.Store, advertise string,
+) (again bool, err error) {
 	st, err := t.openStore(ctx, id, bucket != nil)
 	if err != nil {
-		return errors.Join(unless(ctx, err), bucket.Close())
+		return false, unless(ctx, err)
 	}
 	err = t.runOwner(ctx, id, st, admin, bucket, advertise)
-	return errors.Join(err, st.Close(), bucket.Close())
+	if err != nil {
+		st.Distrust(err)
+	}
+	unsound := errors.Is(err, store.ErrUnsound) || errors.Is(st.Sound(), store.ErrUnsound)
+	again = unsound && st.Unchecked() && ctx.Err() == nil
+	if again {
+		t.env.Log.Error("the store is not sound, and is opened again to be checked", "err", err)
+		t.notReady(err)
+		err = nil
+	}
+	t.api.close()
+	closed := st.Close()
+	if again && closed != nil {
+		t.env.Log.Warn("the store is not sound, and was not closed in order", "err", closed)
+		return again, nil
+	}
+	return again, errors.Join(err, closed)
 }
 
 // unless returns nil for an error that only says that ctx has ended, else err.
@@ -211,7 +239,7 @@ func unless(ctx context.Context, err error) error {
 	return err
 }
 
-// openStore opens the local store and checks it. While the disk is full it waits.
+// openStore opens the local store, which checks it. While the disk is full it waits.
 func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bool) (*store.Store, error) {
 	opts := store.Options{View: !t.cfg.NoView, Blobs: withBlobs, MinFree: uint64(t.cfg.MinFree) << 20}
 	if t.cfg.FS == vfs.Default {
@@ -224,7 +252,7 @@ func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bo
 		st, err := store.Open(t.cfg.FS, path.Join(t.cfg.Data, storeFolder), id, opts, t.env.Log)
 		if !errors.Is(err, store.ErrFull) {
 			if err == nil {
-				t.env.Log.Info("store opened and checked", "after", time.Since(began).Round(time.Millisecond))
+				t.env.Log.Info("store opened", "after", time.Since(began).Round(time.Millisecond), "sealed", st.Unchecked())
 			}
 			return st, err
 		}
@@ -294,6 +322,7 @@ func (t *Tracker) runOwner(
 		tasks.Go(func() { o.sweepBlobs(beside, bucket) })
 	}
 	tasks.Go(func() { t.serveSnapshots(beside, st) })
+	tasks.Go(func() { o.verify(beside) })
 	tasks.Go(func() { t.disk.Run(beside) })
 	tasks.Go(func() { t.keeper.Run(beside, admin) })
 	err = o.run(ctx)

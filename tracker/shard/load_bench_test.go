@@ -270,52 +270,57 @@ func BenchmarkActiveJob(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+func benchID(n int) string { return fmt.Sprintf("0198c0de-0000-7000-8000-%012d", n) }
+
+// fillEnded makes a store of jobs that have ended.
+func fillEnded(b *testing.B, dir string, id store.Identity, jobs int) {
+	b.Helper()
+	at := time.Now().Truncate(time.Millisecond)
+	st, err := store.Open(vfs.Default, dir, id, store.Options{}, quiet)
+	if err != nil {
+		b.Fatal(err)
+	}
+	changes := make([][]store.Change, id.Partitions)
+	flush := func(p int32) {
+		if err := st.Partition(p).Checkpoint(changes[p], 1, 0); err != nil {
+			b.Fatal(err)
+		}
+		changes[p] = nil
+	}
+	for n := range jobs {
+		j := &fold.Job{
+			Doc: job.Document{JobID: benchID(n), Type: "demo.echo", State: job.Completed, Attempt: 1, MaxAttempts: 3,
+				CreatedAt: at, UpdatedAt: at, StartedAt: &at, FinishedAt: &at,
+				Result: []byte(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`), Attempts: []job.Attempt{
+					{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted},
+				}},
+			Version: 1, Tenant: tenant, Subject: fmt.Sprint("owner-", n%1000), Lane: "default", PayloadHash: "sha256:1",
+			Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
+		}
+		p := kafka.Partition(j.Doc.JobID, id.Partitions)
+		if changes[p] = append(changes[p], store.Change{ID: j.Doc.JobID, Job: j}); len(changes[p]) == 1000 {
+			flush(p)
+		}
+	}
+	for p := range changes {
+		flush(int32(p))
+	}
+	if err := st.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
 // BenchmarkMemory holds a million ended jobs on the disk and 10,000 that run, in twelve
 // shards, and tells what the process takes then.
 func BenchmarkMemory(b *testing.B) {
 	const ended, active, parts = 1_000_000, 10_000, 12
-	id := func(n int) string { return fmt.Sprintf("0198c0de-0000-7000-8000-%012d", n) }
+	id := benchID
 	many := identity
 	many.Partitions = parts
 	for b.Loop() {
 		dir := b.TempDir()
-		at := time.Now().Truncate(time.Millisecond)
-		fill := func() {
-			st, err := store.Open(vfs.Default, dir, many, store.Options{}, quiet)
-			if err != nil {
-				b.Fatal(err)
-			}
-			changes := make([][]store.Change, parts)
-			flush := func(p int32) {
-				if err := st.Partition(p).Checkpoint(changes[p], 1, 0); err != nil {
-					b.Fatal(err)
-				}
-				changes[p] = nil
-			}
-			for n := range ended {
-				j := &fold.Job{
-					Doc: job.Document{JobID: id(n), Type: "demo.echo", State: job.Completed, Attempt: 1, MaxAttempts: 3, CreatedAt: at,
-						UpdatedAt: at, StartedAt: &at, FinishedAt: &at,
-						Result: []byte(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`), Attempts: []job.Attempt{
-							{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted},
-						}},
-					Version: 1, Tenant: tenant, Subject: fmt.Sprint("owner-", n%1000), Lane: "default", PayloadHash: "sha256:1",
-					Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
-				}
-				p := kafka.Partition(j.Doc.JobID, parts)
-				if changes[p] = append(changes[p], store.Change{ID: j.Doc.JobID, Job: j}); len(changes[p]) == 1000 {
-					flush(p)
-				}
-			}
-			for p := range changes {
-				flush(int32(p))
-			}
-			if err := st.Close(); err != nil {
-				b.Fatal(err)
-			}
-		}
 		empty := resident(b)
-		fill()
+		fillEnded(b, dir, many, ended)
 		began := time.Now()
 		st, err := store.Open(vfs.Default, dir, many, store.Options{}, quiet)
 		if err != nil || st.SetAside() != "" {

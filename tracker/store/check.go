@@ -1,11 +1,13 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
@@ -33,82 +35,176 @@ func (s *Store) check() error {
 	for _, n := range numbers {
 		p := s.Partition(n)
 		g.Go(func() error {
-			if err := p.check(); err != nil {
+			totals, jobs, err := p.check(nil)
+			if err != nil {
 				return fmt.Errorf("%w: partition %d: %w", ErrUnsound, n, err)
 			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.totals, p.known = totals, jobs
 			return nil
 		})
 	}
 	return errors.Join(g.Wait(), s.sound())
 }
 
-// check reads all keys of the partition, adds up rows, index keys and counters, and compares the sums with
-// the stored totals. It also fills p.known.
-func (p *Partition) check() (err error) {
+// Bounds of the check beside other work: a million jobs take about half a minute, and a tenth of a core.
+const (
+	verifyAfter = 5 * time.Second      // what follows a start goes first
+	verifyStep  = 256 << 10            // bytes of keys and values that are read at one go
+	verifyPause = 5 * time.Millisecond // after each step
+)
+
+// Verify reads all of a store that a seal has let be used unread, at a bounded rate, and compares it with the totals
+// as check does. The store may be written meanwhile: each partition is read as it is at one moment. It returns at the
+// first thing that is found wrong, by it or by any other read, and then the store is not sealed, so that the next Open
+// finds it again and sets the store aside. The error is ErrUnsound, or that of ctx.
+func (s *Store) Verify(ctx context.Context) error {
+	if !s.Unchecked() {
+		return nil
+	}
+	if err := s.rest(ctx, verifyAfter); err != nil {
+		return err
+	}
+	began := time.Now()
+	numbers, err := s.partitions()
+	if err != nil {
+		return s.unsound(err)
+	}
+	for _, n := range numbers {
+		_, _, err := s.Partition(n).check(func() error { return s.rest(ctx, verifyPause) })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return s.unsound(fmt.Errorf("partition %d: %w", n, err))
+		}
+	}
+	if err := s.sound(); err != nil {
+		return err
+	}
+	s.unchecked.Store(false)
+	s.log.Info("store checked", "after", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// unsound notes and returns what was found wrong.
+func (s *Store) unsound(err error) error {
+	if !errors.Is(err, ErrUnsound) {
+		err = fmt.Errorf("%w: %w", ErrUnsound, err)
+	}
+	s.Distrust(err)
+	return err
+}
+
+// rest waits. It ends early, with an error, when ctx ends or the store is found not to be sound.
+func (s *Store) rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-s.rotten:
+		return s.sound()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// check reads all keys of the partition and compares what they add up to with the stored totals, which it returns with
+// what is known of the jobs. With a rest it calls that after every verifyStep bytes, and notes no jobs.
+func (p *Partition) check(rest func() error) (_ Totals, _ known, err error) {
 	it, err := p.s.db.NewIter(&pebble.IterOptions{
 		LowerBound: p.prefix, UpperBound: binary.BigEndian.AppendUint32(nil, uint32(p.number)+1)})
 	if err != nil {
-		return err
+		return Totals{}, known{}, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	var found, stored Totals
-	var counted int64
-	jobs := known{}
-	start := len(p.prefix) + 1
+	var found sums
+	if rest == nil {
+		found.jobs = newKnown()
+	}
+	start, step := len(p.prefix)+1, 0
 	for it.First(); it.Valid(); it.Next() {
-		key := it.Key()
-		if len(key) < start {
-			return errKey
+		if len(it.Key()) < start {
+			return Totals{}, known{}, errKey
 		}
-		switch key[start-1] {
-		case kindTenant, kindSubject, kindState, kindDue, kindExpiry:
-			found.IndexSum += keySum(key)
-			continue
-		case kindRemoved, kindBlobs:
-			continue
-		}
-		value, err := it.ValueAndErr()
+		n, err := found.add(it, start)
 		if err != nil {
-			return err
+			return Totals{}, known{}, err
 		}
-		switch key[start-1] {
-		case kindRow:
-			id := key[start:]
-			found.Count++
-			found.Sum += xxhash.Sum64(value)*sumFactor ^ xxhash.Sum64(id)
-			tenant, subject, err := cutOwner(value)
-			if err != nil {
-				return fmt.Errorf("job %s: %w", id, err)
+		step += n
+		if step > verifyStep && rest != nil {
+			step = 0
+			if err := rest(); err != nil {
+				return Totals{}, known{}, err
 			}
-			jobs.count(xxhash.Sum64(id), uint16(xxhash.Sum64(tenant)), uint32(xxhash.Sum64(subject)))
-		case kindMeta:
-			if err := json.Unmarshal(value, &stored); err != nil {
-				return fmt.Errorf("totals: %w", err)
-			}
-		case kindCount:
-			if len(value) != 8 {
-				return errors.New("a counter is not a number")
-			}
-			counted += int64(binary.BigEndian.Uint64(value))
-		default:
-			return errKey
 		}
 	}
-	if err := it.Error(); err != nil {
-		return err
+	return found.stored, found.jobs, errors.Join(it.Error(), found.compare())
+}
+
+// sums is what the keys and rows of a partition add up to, and what they should.
+type sums struct {
+	found   Totals
+	counted int64 // what the counters say
+	stored  Totals
+	jobs    known // without a map they are not noted
+}
+
+// add adds the iterator's key, and its value if that says something. It returns how many bytes it has read. The key is
+// the partition's prefix and a kind, of start bytes, and then what the kind says.
+func (s *sums) add(it *pebble.Iterator, start int) (int, error) {
+	key := it.Key()
+	switch key[start-1] {
+	case kindTenant, kindSubject, kindState, kindDue, kindExpiry:
+		s.found.IndexSum += keySum(key)
+		return len(key), nil
+	case kindRemoved, kindBlobs:
+		return len(key), nil
 	}
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return 0, err
+	}
+	switch key[start-1] {
+	case kindRow:
+		id := key[start:]
+		s.found.Count++
+		s.found.Sum += xxhash.Sum64(value)*sumFactor ^ xxhash.Sum64(id)
+		tenant, subject, err := cutOwner(value)
+		if err != nil {
+			return 0, fmt.Errorf("job %s: %w", id, err)
+		}
+		if s.jobs.changed != nil {
+			s.jobs.count(xxhash.Sum64(id), uint16(xxhash.Sum64(tenant)), uint32(xxhash.Sum64(subject)))
+		}
+	case kindMeta:
+		if err := json.Unmarshal(value, &s.stored); err != nil {
+			return 0, fmt.Errorf("totals: %w", err)
+		}
+	case kindCount:
+		if len(value) != 8 {
+			return 0, errors.New("a counter is not a number")
+		}
+		s.counted += int64(binary.BigEndian.Uint64(value))
+	default:
+		return 0, errKey
+	}
+	return len(key) + len(value), nil
+}
+
+// compare returns how what was found differs from what was stored.
+func (s *sums) compare() error {
 	switch {
-	case found.Count != stored.Count || found.Sum != stored.Sum:
-		return fmt.Errorf("it has %d jobs with sum %016x, and should have %d with %016x", found.Count, found.Sum,
-			stored.Count, stored.Sum)
-	case found.IndexSum != stored.IndexSum:
-		return fmt.Errorf("its indexes have sum %016x, and should have %016x", found.IndexSum, stored.IndexSum)
-	case counted != stored.Count:
-		return fmt.Errorf("its counters add up to %d, and it has %d jobs", counted, stored.Count)
+	case s.found.Count != s.stored.Count || s.found.Sum != s.stored.Sum:
+		return fmt.Errorf("it has %d jobs with sum %016x, and should have %d with %016x", s.found.Count, s.found.Sum,
+			s.stored.Count, s.stored.Sum)
+	case s.found.IndexSum != s.stored.IndexSum:
+		return fmt.Errorf("its indexes have sum %016x, and should have %016x", s.found.IndexSum, s.stored.IndexSum)
+	case s.counted != s.stored.Count:
+		return fmt.Errorf("its counters add up to %d, and it has %d jobs", s.counted, s.stored.Count)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.totals, p.known = stored, jobs
 	return nil
 }
 

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -43,11 +46,20 @@ func aStore(t *testing.T, at string) (states []map[string]*fold.Job) {
 		t.Fatal(err)
 	}
 	copied := at + "-crashed"
-	if err := os.CopyFS(copied, os.DirFS(at)); err != nil {
-		t.Fatal(err)
+	for tries := 0; ; tries++ { // a compaction may remove a file meanwhile
+		err := os.CopyFS(copied, os.DirFS(at))
+		if err == nil {
+			break
+		}
+		if err := os.RemoveAll(copied); err != nil || tries == 10 {
+			t.Fatal(err)
+		}
 	}
 	shut(t, s)
 	if err := os.Rename(copied, at+"-template"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(at, at+"-sealed"); err != nil {
 		t.Fatal(err)
 	}
 	return states
@@ -120,6 +132,100 @@ func TestRottenFiles(t *testing.T) {
 	}
 }
 
+// TestRottenFilesOfASealedStore harms the files of a store that was closed in order, as TestRottenFiles does. A store
+// that opens all the same is used unread. Each of its jobs is then as it was or cannot be read, and Verify finds what
+// is wrong, if that is anything that was ever written; after that the store is set aside.
+func TestRottenFilesOfASealedStore(t *testing.T) {
+	tmp := t.TempDir()
+	at := filepath.Join(tmp, "store")
+	states := aStore(t, at)
+	template := at + "-sealed"
+	entries, err := os.ReadDir(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(9, 9))
+	kinds := map[string]map[string]int{}
+	for _, entry := range entries {
+		kind := kindOf(entry.Name())
+		if kind == "" {
+			continue
+		}
+		if kinds[kind] == nil {
+			kinds[kind] = map[string]int{}
+		}
+		info, err := entry.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for round := range 24 {
+			work := filepath.Join(tmp, fmt.Sprintf("work-%s-%d", entry.Name(), round), "store")
+			if err := os.CopyFS(work, os.DirFS(template)); err != nil {
+				t.Fatal(err)
+			}
+			what := damage(t, filepath.Join(work, entry.Name()), info.Size(), round, rnd) + " of " + entry.Name()
+			synctest.Test(t, func(t *testing.T) { kinds[kind][useRotten(t, what, work, states[120])]++ })
+			if err := os.RemoveAll(filepath.Dir(work)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Log(kinds)
+	if kinds["sst"]["found by a read"] == 0 || kinds["sst"]["set aside"] == 0 || kinds["seal"]["read at once"] == 0 ||
+		kinds["MANIFEST"]["set aside"] == 0 {
+		t.Error("something was never seen")
+	}
+}
+
+// useRotten opens a store that was harmed, reads it and verifies it, and says what came of it.
+func useRotten(t *testing.T, what, at string, want map[string]*fold.Job) string {
+	s, err := Open(vfs.Default, at, identity, small, quiet)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if s.SetAside() != "" {
+		wantPosition(t, s.Partition(2), 0)
+		shut(t, s)
+		return "set aside"
+	}
+	outcome := "read at once"
+	if s.Unchecked() {
+		outcome = "sealed and whole"
+	}
+	wantPosition(t, s.Partition(2), 120)
+	for i := range 60 {
+		id := fmt.Sprintf("job-%d", i)
+		got, err := s.Partition(2).Get(id)
+		switch {
+		case err != nil && outcome != "read at once":
+			outcome = "found by a read"
+		case err != nil:
+			t.Fatalf("%s: a store that was read at once: %v", what, err)
+		case (got == nil) != (want[id] == nil):
+			t.Fatalf("%s: %s is there: %v", what, id, got != nil)
+		case got != nil && !reflect.DeepEqual(got.Job, want[id]):
+			t.Fatalf("%s: %+v, want %+v", what, got.Job, want[id])
+		}
+	}
+	err = s.Verify(t.Context())
+	switch {
+	case outcome == "found by a read" && err == nil:
+		t.Fatalf("%s: found by a read and not by Verify", what)
+	case err == nil:
+		shut(t, s)
+		return outcome
+	case outcome != "found by a read":
+		outcome = "found by Verify"
+	}
+	_ = s.Close()
+	s = open1(t, vfs.Default, at, identity)
+	defer shut(t, s)
+	if s.SetAside() == "" {
+		t.Errorf("%s: %v, and the next Open uses it", what, err)
+	}
+	return outcome
+}
+
 func kindOf(name string) string {
 	switch {
 	case strings.HasPrefix(name, "MANIFEST"):
@@ -128,6 +234,8 @@ func kindOf(name string) string {
 		return "OPTIONS"
 	case strings.HasPrefix(name, "marker"):
 		return "marker"
+	case name == sealName:
+		return sealName
 	case name == "LOCK":
 		return ""
 	}
@@ -192,22 +300,51 @@ func TestSoundnessIsChecked(t *testing.T) {
 		"an unknown key":       func(_ *testing.T, p *Partition) error { return p.s.db.Set(p.key('?'), nil, pebble.Sync) },
 		"the identity is lost": func(_ *testing.T, p *Partition) error { return p.s.db.Delete(identityKey, pebble.Sync) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			fs := vfs.NewMem()
+		harmed := func(t *testing.T, fs vfs.FS) *Store {
 			s := open1(t, fs, dir, identity)
 			savedIn{}.save(t, s.Partition(1), 9, aJob("a", job.Pending, 5), aJob("b", job.Completed, 6))
 			savedIn{}.save(t, s.Partition(3), 9, aJob("x", job.Pending, 5))
 			if err := harm(t, s.Partition(1)); err != nil {
 				t.Fatal(err)
 			}
-			shut(t, s)
-			s = open1(t, fs, dir, identity)
+			return s
+		}
+		wantAside := func(t *testing.T, fs vfs.FS) {
+			s := open1(t, fs, dir, identity)
 			defer shut(t, s)
 			if s.SetAside() == "" {
 				t.Fatal("it is in use")
 			}
 			wantPosition(t, s.Partition(1), 0)
 			wantPosition(t, s.Partition(3), 0)
+		}
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			s := harmed(t, fs)
+			if err := errors.Join(s.db.Flush(), s.close()); err != nil {
+				t.Fatal(err)
+			}
+			wantAside(t, fs)
+		})
+		t.Run(name+", and the store is sealed", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fs := vfs.NewMem()
+				shut(t, harmed(t, fs))
+				s := open1(t, fs, dir, identity)
+				if s.SetAside() != "" {
+					shut(t, s)
+					return
+				}
+				if err := s.Verify(t.Context()); !errors.Is(err, ErrUnsound) || s.Sound() == nil {
+					t.Fatalf("verified: %v", err)
+				}
+				err := s.Partition(3).Checkpoint(nil, 10, 0)
+				if !errors.Is(err, ErrUnsound) {
+					t.Errorf("a store that is not sound was written to: %v", err)
+				}
+				shut(t, s)
+				wantAside(t, fs)
+			})
 		})
 	}
 }

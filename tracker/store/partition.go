@@ -398,7 +398,7 @@ func (w *write) commit() error {
 		p.known.add(j.id, j.tenant, j.subject)
 	}
 	for _, id := range w.changed {
-		p.known.changed(id)
+		p.known.noteOwner(id)
 	}
 	p.mu.Unlock()
 	if err := w.batch.Commit(pebble.NoSync); err != nil {
@@ -421,6 +421,6 @@ func (p *Partition) Clear() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.totals, p.known = Totals{}, known{}
+	p.totals, p.known = Totals{}, newKnown()
 	return nil
 }

@@ -13,7 +13,7 @@ func Positions(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logge
 	if _, err := fs.Stat(dir); err != nil {
 		return nil, err
 	}
-	opts.MinFree = 0
+	opts.MinFree, opts.Check = 0, true
 	s, err := open(fs, dir, id, opts, log)
 	if err != nil {
 		return nil, err

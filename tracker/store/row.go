@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -90,7 +89,7 @@ func NewRow(j *fold.Job, doc []byte) (Row, error) {
 func (r Row) Job() (*fold.Job, error) {
 	j, err := fold.DecodeJob(r.Doc, r.Inner)
 	if err != nil {
-		return nil, fmt.Errorf("decode job %s: %w", r.ID, err)
+		return nil, fmt.Errorf("%w: decode job %s: %w", ErrUnsound, r.ID, err)
 	}
 	return j, nil
 }
@@ -98,7 +97,7 @@ func (r Row) Job() (*fold.Job, error) {
 // rowFormat is the first byte of every row.
 const rowFormat = 2
 
-var errRow = errors.New("row is not of this format")
+var errRow = fmt.Errorf("%w: row is not of this format", ErrUnsound)
 
 // AppendMeta appends the meta's binary encoding, with which a row begins.
 func AppendMeta(b []byte, m Meta) []byte {

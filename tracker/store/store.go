@@ -42,24 +42,35 @@ type Options struct {
 	MinFree uint64
 	// MemTable is the size of Pebble's memory tables in bytes; 0 means memTableBytes.
 	MemTable uint64
+	// Check has Open read the whole store, even if it is sealed.
+	Check bool
 }
 
 // Store is one Pebble database. Its methods may be called from any goroutine; one
 // partition's writes come from one goroutine at a time.
 type Store struct {
-	db    *pebble.DB
-	lock  *pebble.Lock
-	log   *slog.Logger
-	opts  Options
-	disk  *disk                 // nil: free space is not checked
-	aside string                // folder of the store that Open has set aside
-	rot   atomic.Pointer[error] // the first corruption that Pebble has found since Open
+	db     *pebble.DB
+	lock   *pebble.Lock
+	log    *slog.Logger
+	opts   Options
+	disk   *disk // nil: free space is not checked
+	fs     vfs.FS
+	dir    string
+	aside  string                // folder of the store that Open has set aside
+	rot    atomic.Pointer[error] // why the store is not sound: what was found first since Open
+	rotten chan struct{}         // closed when rot is set
+
+	// unchecked says that Open has trusted a seal, and Verify has not read all yet.
+	unchecked atomic.Bool
 
 	mu    sync.Mutex // guards parts
 	parts map[int32]*Partition
 }
 
 var identityKey = []byte("identity")
+
+// probeName is the name of a file that is written to see whether the folder can be written to.
+const probeName = "probe"
 
 // format is the version of the store's format. A store of another format is set aside.
 const format = 2
@@ -70,7 +81,8 @@ type stamp struct {
 	Format int `json:"format"`
 }
 
-// Open opens the store in dir, or creates it, and checks it. A store of another log, one that Pebble cannot
+// Open opens the store in dir, or creates it, and checks it. It reads all of a store that was not closed in order; one
+// that was has a seal, and is used at once and checked by Verify. A store of another log, one that Pebble cannot
 // read, and one whose content does not match its totals is renamed to a folder beside dir, and a new one is
 // created: its state can be restored from view and status. Only the last store that was set aside is kept.
 // The error is ErrFull when the disk has no room, and ErrPartitions when status has other partitions.
@@ -125,7 +137,7 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 	}
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
-	probe := filepath.Join(dir, "probe")
+	probe := filepath.Join(dir, probeName)
 	f, err := fs.Create(probe, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return nil, fmt.Errorf("store folder is not writable: %w", err)
@@ -136,11 +148,16 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 	if err != nil {
 		return nil, fmt.Errorf("store folder is in use by another process: %w", err)
 	}
-	s := &Store{lock: lock, log: log, opts: opts, parts: map[int32]*Partition{}}
+	s := &Store{lock: lock, log: log, opts: opts, fs: fs, dir: dir, parts: map[int32]*Partition{},
+		rotten: make(chan struct{})}
 	if opts.MinFree > 0 {
 		if s.disk, err = newDisk(fs, dir, opts.MinFree); err != nil {
 			return nil, errors.Join(err, lock.Close())
 		}
+	}
+	sl, err := unseal(fs, dir)
+	if err != nil {
+		log.Warn("the store is checked in full before it is used", "reason", err)
 	}
 	s.db, err = openDB(dir, &pebble.Options{
 		FS:                 fs,
@@ -162,7 +179,7 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 	}
 	err = s.checkIdentity(id)
 	if err == nil {
-		err = s.check()
+		err = s.admit(sl)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.close())
@@ -170,16 +187,45 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 	return s, nil
 }
 
+// admit checks the store, unless its seal allows that it is used at once.
+func (s *Store) admit(sl *seal) error {
+	if sl == nil || s.opts.Check {
+		return s.check()
+	}
+	if err := s.resume(sl); err != nil {
+		s.log.Warn("the store is checked in full before it is used", "reason", err)
+		return s.check()
+	}
+	s.unchecked.Store(true)
+	return s.sound()
+}
+
+// Unchecked reports whether a seal has let the store be used before all of it was read, and Verify has not read all of
+// it yet.
+func (s *Store) Unchecked() bool { return s.unchecked.Load() }
+
 // corrupted is called by Pebble when it finds a corrupt file. Without such a listener Pebble would end the
 // process, even while Open still checks whether the store is sound.
 func (s *Store) corrupted(info pebble.DataCorruptionInfo) {
-	err := fmt.Errorf("%w: %w", ErrUnsound, info.Details)
-	if s.rot.CompareAndSwap(nil, &err) {
+	if s.Distrust(fmt.Errorf("%w: %w", ErrUnsound, info.Details)) {
 		s.log.Error("the store is corrupt", "file", info.Path, "err", info.Details)
 	}
 }
 
-// sound returns an error once Pebble has found a corrupt file: nothing may be written to the store then.
+// Distrust takes that the store may not be sound: no more is written to it, and the next Open reads all of it. It
+// returns false if that was known.
+func (s *Store) Distrust(why error) bool {
+	if !s.rot.CompareAndSwap(nil, &why) {
+		return false
+	}
+	close(s.rotten)
+	return true
+}
+
+// Sound returns why the store is not sound, as far as that is known; else nil.
+func (s *Store) Sound() error { return s.sound() }
+
+// sound returns an error once the store is known not to be sound: nothing may be written to it then.
 func (s *Store) sound() error {
 	if err := s.rot.Load(); err != nil {
 		return *err
@@ -236,14 +282,21 @@ func (s *Store) checkIdentity(id Identity) error {
 // the wrong partition then, so no tracker may go on.
 var ErrPartitions = errors.New("the number of partitions of status has changed")
 
-// Close flushes and closes the store.
+// Close flushes, closes and seals the store. It does not seal one that is not known to be sound.
 func (s *Store) Close() error {
 	if err := s.db.Flush(); err != nil {
 		return errors.Join(fmt.Errorf("flush store: %w", err), s.close())
 	}
-	return s.close()
+	numbers, err := s.partitions()
+	if err = errors.Join(err, s.db.Close()); err == nil && s.sound() == nil {
+		if err := s.seal(numbers); err != nil {
+			s.log.Warn("the store is not sealed: it will be checked in full when it is opened", "err", err)
+		}
+	}
+	return errors.Join(err, s.lock.Close())
 }
 
+// close closes the store without a seal.
 func (s *Store) close() error { return errors.Join(s.db.Close(), s.lock.Close()) }
 
 // Partition returns the part of the store that one partition of status owns.
@@ -252,7 +305,7 @@ func (s *Store) Partition(n int32) *Partition {
 	defer s.mu.Unlock()
 	p := s.parts[n]
 	if p == nil {
-		p = &Partition{s: s, number: n, prefix: binary.BigEndian.AppendUint32(nil, uint32(n)), known: known{}}
+		p = &Partition{s: s, number: n, prefix: binary.BigEndian.AppendUint32(nil, uint32(n)), known: newKnown()}
 		s.parts[n] = p
 	}
 	return p
