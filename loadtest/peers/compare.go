@@ -38,8 +38,10 @@ func compare(ctx context.Context, c config, peers []peer, tell func(format strin
 				step.Rate = rate
 				err := with(ctx, peers[i], func(do pace.Job) error {
 					r, err := step.Run(ctx, do)
-					rows[i].results[rate] = append(rows[i].results[rate], r)
-					tell("%s", told(peers[i].name, r))
+					if err == nil {
+						rows[i].results[rate] = append(rows[i].results[rate], r)
+						tell("%s", told(peers[i].name, r))
+					}
 					return err
 				})
 				if err != nil {
@@ -51,7 +53,7 @@ func compare(ctx context.Context, c config, peers []peer, tell func(format strin
 	if c.Precision == 0 {
 		return rows, nil
 	}
-	search := pace.Search{From: min(c.Rates[0], c.Most), Most: c.Most, Precision: c.Precision}
+	search := pace.Search{From: c.From, Most: c.Most, Precision: c.Precision}
 	for i, p := range peers {
 		err := with(ctx, p, func(do pace.Job) (err error) {
 			rows[i].highest, err = search.Run(ctx, step, bounds, do, func(r pace.Result, held bool) {

@@ -36,7 +36,7 @@ func TestPeersAreMeasuredByTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config{
 			Rates: []float64{50, 200}, Rounds: 3, Duration: 10 * time.Second, WarmUp: time.Second,
-			Bound: 50 * time.Millisecond, EndBound: time.Second, Most: 1000, Precision: 0.1,
+			Bound: 50 * time.Millisecond, EndBound: time.Second, From: 50, Most: 1000, Precision: 0.1,
 		}
 		open := 0
 		var said []string
@@ -69,6 +69,27 @@ func TestPeersAreMeasuredByTurns(t *testing.T) {
 | slow | 5.0 / 5.0 | 15.0 / 15.0 | falls behind | falls behind | - |
 `
 		if out.String() != want {
+			t.Errorf("\n%s", out.String())
+		}
+	})
+}
+
+// A run that is broken off has what was measured until then.
+func TestARunThatIsBrokenOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		c := config{
+			Rates: []float64{10, 20}, Rounds: 2, Duration: 10 * time.Second, Bound: time.Second, EndBound: time.Second,
+		}
+		open := 0
+		rows, err := compare(ctx, c, []peer{fake("quick", time.Millisecond, 2*time.Millisecond, &open)}, t.Logf)
+		if !errors.Is(err, context.DeadlineExceeded) || open != 0 {
+			t.Error(open, err)
+		}
+		var out bytes.Buffer
+		report{rates: c.Rates, rows: rows}.table(&out)
+		if want := "| quick | 1.0 / 1.0 | 3.0 / 3.0 | - | - | - |\n"; !strings.HasSuffix(out.String(), want) {
 			t.Errorf("\n%s", out.String())
 		}
 	})
@@ -109,7 +130,7 @@ func TestEnds(t *testing.T) {
 func TestSettingsThatCannotBeMeasured(t *testing.T) {
 	fine := config{
 		Ackwire: map[string]string{"a": "http://127.0.0.1:1"}, Rates: []float64{1}, Rounds: 1, Duration: time.Second,
-		Bound: time.Second, EndBound: time.Second, Most: 10, Precision: 0.1, Sockets: 1,
+		Bound: time.Second, EndBound: time.Second, From: 1, Most: 10, Precision: 0.1, Sockets: 1,
 	}
 	if err := fine.validate(); err != nil {
 		t.Fatal(err)
@@ -121,6 +142,7 @@ func TestSettingsThatCannotBeMeasured(t *testing.T) {
 		"rounds":             func(c *config) { c.Rounds = 0 },
 		"duration":           func(c *config) { c.Duration = 0 },
 		"end-bound":          func(c *config) { c.EndBound = 0 },
+		"from":               func(c *config) { c.From = 0 },
 		"most":               func(c *config) { c.Most = 0 },
 		"precision":          func(c *config) { c.Precision = -1 },
 		"sockets":            func(c *config) { c.Sockets = 0 },

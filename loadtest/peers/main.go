@@ -28,6 +28,7 @@ type config struct {
 
 	Bound     time.Duration `help:"Bound of the ack's p99 at the highest rate." default:"50ms"`
 	EndBound  time.Duration `help:"Bound of the end's p99 at the highest rate." default:"1s"`
+	From      float64       `help:"The first rate of the search for the highest." default:"250"`
 	Most      float64       `help:"No rate above this is tried." default:"20000"`
 	Precision float64       `help:"The highest rate is searched to this share; 0 leaves the search out." default:"0.1"`
 	Sockets   int           `help:"Sockets that submit to Ackwire, and connections to PostgreSQL and to Redis." default:"32"`
@@ -37,7 +38,7 @@ type config struct {
 const slots = 64
 
 func (c config) validate() error {
-	problems := []error{pace.Search{From: 1, Most: c.Most, Precision: max(c.Precision, 1e-9)}.Validate()}
+	problems := []error{pace.Search{From: c.From, Most: c.Most, Precision: max(c.Precision, 1e-9)}.Validate()}
 	say := func(wrong bool, text string) {
 		if wrong {
 			problems = append(problems, errors.New(text))
@@ -62,10 +63,12 @@ func main() {
 	ctx, cancel := command.Signalled()
 	defer cancel()
 	r, err := measureAll(ctx, c)
+	if len(r.rows) > 0 {
+		r.print(os.Stdout) // also what was measured of a run that was broken off
+	}
 	if err != nil {
 		os.Exit(command.Fail("peers", err))
 	}
-	r.print(os.Stdout)
 }
 
 // measureAll measures all systems that the configuration names.

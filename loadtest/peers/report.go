@@ -50,7 +50,8 @@ func (r report) table(w io.Writer) {
 	}
 }
 
-// cell returns the medians of a latency over the rounds. A rate that was too high in most rounds has none.
+// cell returns the medians of a latency over the rounds. A rate that was too high in half of the rounds, or in more,
+// has none.
 func (r row) cell(rate float64, of func(pace.Result) measure.Summary) string {
 	var p50, p99 []float64
 	for _, result := range r.results[rate] {
@@ -58,7 +59,10 @@ func (r row) cell(rate float64, of func(pace.Result) measure.Summary) string {
 			p50, p99 = append(p50, of(result).P50), append(p99, of(result).P99)
 		}
 	}
-	if 2*len(p50) <= len(r.results[rate]) {
+	switch rounds := len(r.results[rate]); {
+	case rounds == 0:
+		return "-"
+	case 2*len(p50) <= rounds:
 		return "falls behind"
 	}
 	return fmt.Sprintf("%.1f / %.1f", median(p50), median(p99))
