@@ -82,7 +82,7 @@ func TestTheCapacityOfARunningSystem(t *testing.T) {
 	}
 }
 
-// The system is started in processes of its own, of which CPU time and profiles are read: in one process on its embedded
+// The system is started in processes of its own, of which CPU time and profiles are read: in one on its embedded
 // broker, and in one for each service on a given Kafka.
 func TestTheCapacityOfASystemThatIsStarted(t *testing.T) {
 	if runtime.GOOS != "linux" {
