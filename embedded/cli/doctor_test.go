@@ -169,6 +169,29 @@ func TestDoctorNamesWhatIsMissingOfTopics(t *testing.T) {
 	}
 }
 
+// Where trackers run with --tracker-no-view nothing of the topic view is missing: not the topic, nor transactions, nor
+// the permissions for them.
+func TestDoctorWithoutTheView(t *testing.T) {
+	e := newExamined(t)
+	e.makeTopics()
+	if _, err := e.admin.DeleteTopic(t.Context(), "ackwire.view"); err != nil {
+		t.Fatal(err)
+	}
+	if code, found, _ := e.examine(); code != ExitFailed || !strings.Contains(with(found, doctor.Wrong), "ackwire.view") {
+		t.Errorf("trackers that write the view: %d\n%s", code, with(found, doctor.Wrong))
+	}
+	code, found, stderr := e.examine("--tracker-no-view", "--probe")
+	if code != 0 || stderr != "" || strings.Contains(fmt.Sprint(found), "ackwire.view") {
+		t.Errorf("trackers that do not: %d %s\n%v", code, stderr, found)
+	}
+	for _, what := range []string{"kafka-topics", "acls", "strimzi", "terraform", "table"} {
+		code, out, _ := runCommand(t, "topics", "--tracker-no-view", "--print", what)
+		if code != 0 || out == "" || strings.Contains(out, "ackwire.view") {
+			t.Errorf("topics --print %s: %d\n%s", what, code, out)
+		}
+	}
+}
+
 // Each permission that is taken away is named with its command, for the user that connects as well as for another one
 // whose name is given.
 func TestDoctorNamesMissingPermissions(t *testing.T) {

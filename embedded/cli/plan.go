@@ -18,6 +18,7 @@ type PlanFlags struct {
 	TopicSettings []string          `help:"Settings of topics other than the built-in ones, as the processes have them." placeholder:"KIND.SETTING=VALUE" sep:","`
 	Role          []string          `help:"Roles to look at, instead of all: gateway, tracker, processor and cli, the commands that people run." placeholder:"ROLE" sep:","`
 	Principal     map[string]string `help:"Who runs a role in Kafka, by role or processor.LANE, such as gateway=User:gw or processor.default=User:w. Default: User:ackwire-ROLE, User:ackwire-processor-LANE." placeholder:"ROLE=TYPE:NAME" mapsep:";"`
+	TrackerNoView bool              `help:"Trackers run with this flag, as those of the embedded broker do: there is no topic view, and nothing is written in transactions."`
 	WithCreate    bool              `help:"Count also the permissions with which processes make topics themselves (--topics create)."`
 	Replication   int               `help:"Copies of each partition of topics that an administrator makes; 0 means the cluster's default." default:"3"`
 	CommandConfig string            `help:"File with the settings by which Kafka's own tools connect, for the commands that are printed." placeholder:"FILE"`
@@ -26,7 +27,8 @@ type PlanFlags struct {
 // plan reads the job types, and returns the plan.
 func (f *PlanFlags) plan() (plan.Plan, error) {
 	p := plan.Plan{Names: topic.Names{Prefix: f.TopicPrefix}, Lanes: f.Lanes, Partitions: f.Partitions,
-		Replication: f.Replication, Settings: f.TopicSettings, Principals: f.Principal, Create: f.WithCreate}
+		Replication: f.Replication, Settings: f.TopicSettings, Principals: f.Principal, Create: f.WithCreate,
+		NoView: f.TrackerNoView}
 	for _, name := range f.Role {
 		if !slices.Contains(topic.Roles, topic.Role(name)) {
 			return p, fmt.Errorf("role: %q is not gateway, tracker, processor or cli", name)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -177,10 +178,14 @@ var requests = []request{
 	{kmsg.OffsetCommit, 2, members, Wrong, "positions are not kept"},
 	{kmsg.OffsetFetch, 1, members, Wrong, "positions are not kept"},
 	{kmsg.DescribeGroups, 0, []topic.Role{topic.RoleGateway}, Wrong, "gateways do not find trackers"},
-	{kmsg.AddPartitionsToTxn, 0, trackers, Wrong, "there are no transactions: start trackers with --tracker-no-view"},
-	{kmsg.EndTxn, 0, trackers, Wrong, "there are no transactions: start trackers with --tracker-no-view"},
 	{kmsg.IncrementalAlterConfigs, 0, services, Advice,
 		"a topic's retention is not raised when a job type needs it (--topics create)"},
+}
+
+// transactional are the requests with which the topic view is written.
+var transactional = []request{
+	{kmsg.AddPartitionsToTxn, 0, trackers, Wrong, "there are no transactions: start trackers with --tracker-no-view"},
+	{kmsg.EndTxn, 0, trackers, Wrong, "there are no transactions: start trackers with --tracker-no-view"},
 }
 
 // fetchesFromFollowers is the version of Fetch that names racks (KIP-392).
@@ -203,8 +208,11 @@ func (d *doctor) versions(ctx context.Context) {
 	for _, k := range resp.ApiKeys {
 		d.keys[k.ApiKey] = k.MaxVersion
 	}
-	bad := 0
-	for _, r := range requests {
+	bad, needed := 0, requests
+	if !d.Plan.NoView {
+		needed = slices.Concat(requests, transactional)
+	}
+	for _, r := range needed {
 		if have, known := d.keys[r.key.Int16()]; d.has(r.roles...) && (!known || have < r.least) {
 			bad++
 			d.say(r.state, CheckVersion, r.key.Name(), "the broker does not know version %d of this request: %s", r.least,

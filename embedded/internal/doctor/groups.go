@@ -22,7 +22,7 @@ func (d *doctor) groups(ctx context.Context) {
 			}
 		}
 	}
-	if d.has(topic.RoleTracker) {
+	if d.has(topic.RoleTracker) && !d.Plan.NoView {
 		d.transactions(ctx, d.Plan.Names.View()+"-doctor")
 	}
 }

@@ -27,6 +27,7 @@ type Plan struct {
 	Roles      []topic.Role      // the roles that run here; all if there are none
 	Principals map[string]string // by role, or processor.LANE
 	Create     bool              // processes may make topics themselves
+	NoView     bool              // trackers run with --tracker-no-view: no topic view, and no transactions
 }
 
 // allLanes returns the lanes, with the one of webhooks.
@@ -50,7 +51,7 @@ func (p Plan) roles() []topic.Role {
 func (p Plan) Topics() []topic.Spec {
 	var specs []topic.Spec
 	for _, s := range gateway.Keeping(p.Names, p.Types, p.Names.Specs(p.allLanes(), p.Partitions)) {
-		if p.used(s.Name) {
+		if p.used(s.Name) && !(p.NoView && s.Kind == string(topic.KindView)) {
 			specs = append(specs, s.With(p.Settings))
 		}
 	}
@@ -101,6 +102,11 @@ func (p Plan) Grants() []Grant {
 		for _, lane := range lanes {
 			g := Grant{Role: role, Lane: lane, Principal: p.principal(role, lane)}
 			g.ACLs = p.Names.ACLs(role, []string{lane})
+			if p.NoView {
+				g.ACLs = slices.DeleteFunc(g.ACLs, func(a topic.ACL) bool {
+					return a.Name == p.Names.View() || a.Resource == topic.ResourceTransactional
+				})
+			}
 			if p.Create && role != topic.RoleCommands {
 				g.ACLs = append(g.ACLs, p.Names.CreateACLs()...)
 			}
