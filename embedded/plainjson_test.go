@@ -16,6 +16,7 @@ import (
 var ownWords = []string{
 	"schemas/jobtypes/schema.go", // a schema of the configuration, for its compiler
 	"tracker/store/partition.go", // totals
+	"tracker/store/seal.go",      // totals and sums
 	"tracker/store/store.go",     // what the store is of
 	"tracker/view/record.go",     // checkpoints and owners
 }

@@ -81,7 +81,7 @@ func raws(v reflect.Value, to []json.RawMessage) []json.RawMessage {
 }
 
 func show(v any) string {
-	b, err := json.Marshal(v)
+	b, err := plainjson.Marshal(v)
 	if err != nil {
 		return err.Error()
 	}

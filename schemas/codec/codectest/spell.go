@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // Spellings returns a message as it is, and in other spellings of JSON: some of them mean the same, some something
@@ -72,7 +74,7 @@ func Reversed(b []byte) []byte {
 		if err != nil || d.Decode(&value) != nil {
 			return b
 		}
-		key, _ := json.Marshal(name) // a string always marshals
+		key, _ := plainjson.Marshal(name) // a string always marshals
 		member := append(append(key, ':'), value...)
 		if out != nil {
 			member = append(append(member, ','), out...)
