@@ -225,3 +225,31 @@ func (w *world) randomEvent(rnd *rand.Rand, id string, step int) {
 		w.claim(id, fmt.Sprintf("run-%d", step))
 	}
 }
+
+// A call that breaks the shard ends it at once, and not with the next record or chore.
+func TestACallThatBreaksTheShardEndsItAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		synctest.Wait()
+		broken, began := errors.New("input/output error"), time.Now()
+		s, calls := w.shard, 0
+		for range 3 {
+			go func() {
+				_ = s.call(t.Context(), func() {
+					switch calls++; calls {
+					case 1:
+						time.Sleep(time.Millisecond) // the others wait behind it
+					case 2:
+						s.fail(broken)
+					}
+				})
+			}()
+		}
+		if err := <-w.ended; !errors.Is(err, broken) || time.Since(began) > time.Millisecond {
+			t.Errorf("ended after %s: %v", time.Since(began), err)
+		}
+		w.stop()
+		_ = w.store.Close()
+	})
+}

@@ -35,7 +35,6 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		s.answerCalls()
 		s.debts.arm(timer)
 		if s.unsaved() {
 			checkpoints.set(s.saving.wait())
@@ -59,6 +58,7 @@ func (s *Shard) Run(ctx context.Context) (err error) {
 		case err := <-s.viewing.written:
 			s.viewWritten(err)
 		}
+		s.answerCalls()
 		if s.broken != nil {
 			return s.broken
 		}
@@ -156,9 +156,9 @@ func (s *Shard) leave() error {
 const maxCalls = 64
 
 // answerCalls runs the calls that wait: questions are short, and whoever asks waits for the answer, while records that
-// are folded a moment later harm nobody.
+// are folded a moment later harm nobody. One that breaks the shard is the last.
 func (s *Shard) answerCalls() {
-	for range maxCalls {
+	for n := 0; n < maxCalls && s.broken == nil; n++ {
 		select {
 		case f := <-s.calls:
 			f()
