@@ -23,6 +23,7 @@ type Difference struct {
 	Have    string
 	Want    string // a rule, such as =delete or >=2
 	Promise bool   // no service may start on it
+	Few     bool   // a cluster of so few brokers cannot do better
 	Why     string
 }
 
@@ -175,9 +176,10 @@ func topicConfig(ctx context.Context, cl *kgo.Client, name string) (map[string]s
 func (t Topic) differences(have map[string]string, brokers int) (all []Difference) {
 	check := func(rules map[string]string, promise bool) {
 		for _, name := range slices.Sorted(maps.Keys(rules)) {
-			d := Difference{t.Name, name, have[name], rules[name], promise, t.Why[name]}
+			d := Difference{Topic: t.Name, Setting: name, Have: have[name], Want: rules[name], Promise: promise,
+				Why: t.Why[name]}
 			if (name == settingReplication || name == "min.insync.replicas") && brokers < manyBrokers {
-				d.Promise = false
+				d.Promise, d.Few = false, true
 				d.Why += fmt.Sprintf("; this cluster has %d brokers, and is for development only", brokers)
 			}
 			if v, ok := have[name]; ok && !follows(v, rules[name]) {

@@ -120,16 +120,19 @@ func (k *Keeper) add(topics []Topic) {
 	}
 }
 
-// judge logs each difference once, and returns the promises that are broken.
+// judge logs each difference once, and returns the promises that are broken. That a cluster is small is one warning,
+// however many topics it has.
 func (k *Keeper) judge(topics []Topic, found []Difference) error {
 	k.measure(topics, found)
 	broken := &Broken{}
 	for _, d := range found {
-		if d.Promise {
+		switch {
+		case d.Promise:
 			broken.Promises = append(broken.Promises, d)
-			continue
-		}
-		if k.first(d.String()) {
+		case d.Few && k.first("few"):
+			k.log.Warn("this cluster has fewer brokers than keep records when a disk is lost, and is for development only",
+				"at_least", manyBrokers)
+		case !d.Few && k.first(d.String()):
 			k.log.Warn("a topic is not as it should be: "+d.String(), "topic", d.Topic, "setting", d.Setting)
 		}
 	}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -31,7 +32,7 @@ func kept() Topic {
 }
 
 func keeper(w *world, c Topics, r *prometheus.Registry) *Keeper {
-	env := service.Env{Log: slog.New(slog.DiscardHandler), Dial: w.client.Dial, Metrics: r}
+	env := service.Env{Log: slog.New(slog.DiscardHandler), Metrics: r}
 	return NewKeeper(c, "tracker", env)
 }
 
@@ -206,6 +207,24 @@ func TestReplicationIsJudgedByTheCluster(t *testing.T) {
 		if len(found) != 2 || found[0].Promise != promise || found[1].Promise != promise {
 			t.Errorf("%d brokers: %v", brokers, found)
 		}
+	}
+}
+
+// That a cluster is small is said once, and not for each topic.
+func TestASmallClusterIsOneWarning(t *testing.T) {
+	k := keeper(nil, Topics{}, prometheus.NewRegistry())
+	var said bytes.Buffer
+	k.log = slog.New(slog.NewTextHandler(&said, nil))
+	have := map[string]string{"replication": "1", "min.insync.replicas": "1", "segment.ms": "1"}
+	for _, name := range []string{"log", "other"} {
+		topic := kept()
+		topic.Name = name
+		if err := k.judge([]Topic{topic}, topic.differences(have, 1)); err != nil {
+			t.Errorf("one broker: %v", err)
+		}
+	}
+	if got := said.String(); strings.Count(got, "development only") != 1 || strings.Count(got, "segment.ms is 1") != 2 {
+		t.Errorf("two topics of a small cluster, each with wrong tuning:\n%s", got)
 	}
 }
 

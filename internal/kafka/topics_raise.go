@@ -21,7 +21,8 @@ func possible(topics []Topic) error {
 	for _, t := range topics {
 		for _, name := range slices.Sorted(maps.Keys(t.Promises)) {
 			if v, ok := t.Configs[name]; ok && !follows(v, t.Promises[name]) {
-				d := Difference{t.Name, name, v, t.Promises[name], true, t.Why[name]}
+				d := Difference{Topic: t.Name, Setting: name, Have: v, Want: t.Promises[name], Promise: true,
+					Why: t.Why[name]}
 				return fmt.Errorf("topic-settings: %s.%s: %s", t.Kind, name, d)
 			}
 		}
