@@ -114,12 +114,17 @@ func (st *standing) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E
 	}
 }
 
-// dial returns the dialer of a client: it connects, encrypts if TLS is on, and observes how the connection begins.
+// dial returns the dialer of a client: it connects, encrypts if TLS is on, and observes how the connection begins. The
+// library makes one connection to a broker at a time, so that requests wait for those before them: one whose time was
+// over when its turn came is told why those before it did not get a connection.
 func (st *standing) dial(env service.Env) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		dialCtx, cancel := context.WithTimeout(ctx, st.bounds.Dial)
 		conn, err := env.Dial(dialCtx, network, address)
 		cancel()
+		if why := st.last.Load(); err != nil && ctx.Err() != nil && why != nil {
+			return nil, *why
+		}
 		if err != nil {
 			return nil, err
 		}

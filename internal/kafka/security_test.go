@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ackwire/ackwire/internal/certs/certstest"
+	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/simnet"
 )
@@ -177,6 +178,57 @@ func TestAWrongPasswordLosesNothing(t *testing.T) {
 			cluster.Close()
 		})
 	}
+}
+
+// Requests that wait behind others for a connection are told why those were refused, and not that the broker is slow.
+func TestRequestsThatWaitBehindRefusedOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New()
+		l, err := n.Host("broker").Listen(t.Context(), "tcp", "localhost:9092")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(listenOnce(l)), kfake.EnableSASL(),
+			kfake.Superuser("PLAIN", "svc", "right"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cluster.Close()
+		cluster.ControlKey(int16(kmsg.SASLAuthenticate), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			return refuse(req)
+		})
+		file := filepath.Join(t.TempDir(), "password")
+		certstest.Write(t, file, []byte("wr0ng\n"))
+		dial := n.Host("client").Dial
+		env := service.Env{Log: slog.New(slog.DiscardHandler), Dial: func(ctx context.Context, network, addr string) (net.Conn,
+			error) {
+			if !pause.For(ctx, 300*time.Millisecond) {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
+			}
+			return dial(ctx, network, addr)
+		}}
+		cfg := Config{Brokers: []string{"localhost:9092"}, Security: Security{SASL: saslPlain, User: "svc", PasswordFile: file}}
+		cl, err := cfg.NewClient(env, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		results := make(chan error, 8)
+		for range cap(results) {
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				_, err := Compare(ctx, cl, Topic{Name: topic})
+				results <- err
+			}()
+		}
+		for range cap(results) {
+			if err := <-results; err == nil || !strings.Contains(err.Error(), "refused user svc") {
+				t.Errorf("%v", err)
+			}
+		}
+	})
 }
 
 // refuse answers a wrong password with an error.
