@@ -201,14 +201,15 @@ func TestRequestsThatWaitBehindRefusedOnes(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "password")
 		certstest.Write(t, file, []byte("wr0ng\n"))
 		dial := n.Host("client").Dial
-		env := service.Env{Log: slog.New(slog.DiscardHandler), Dial: func(ctx context.Context, network, addr string) (net.Conn,
-			error) {
+		slow := func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if !pause.For(ctx, 300*time.Millisecond) {
 				return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
 			}
 			return dial(ctx, network, addr)
-		}}
-		cfg := Config{Brokers: []string{"localhost:9092"}, Security: Security{SASL: saslPlain, User: "svc", PasswordFile: file}}
+		}
+		env := service.Env{Log: slog.New(slog.DiscardHandler), Dial: slow}
+		cfg := Config{Brokers: []string{"localhost:9092"},
+			Security: Security{SASL: saslPlain, User: "svc", PasswordFile: file}}
 		cl, err := cfg.NewClient(env, "test")
 		if err != nil {
 			t.Fatal(err)

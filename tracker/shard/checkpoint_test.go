@@ -237,7 +237,8 @@ func TestACallThatBreaksTheShardEndsItAtOnce(t *testing.T) {
 		for range 3 {
 			go func() {
 				_ = s.call(t.Context(), func() {
-					switch calls++; calls {
+					calls++
+					switch calls {
 					case 1:
 						time.Sleep(time.Millisecond) // the others wait behind it
 					case 2:
