@@ -55,6 +55,11 @@ var (
 
 func seconds(f float64) job.Seconds { return must(job.SecondsOf(f)) }
 
+var collecting = &job.Progress{
+	Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31,
+	Stage: "collect", Data: json.RawMessage(`{"day":"2026-01-19","rows":1804}`),
+}
+
 var events = []event.Event{
 	{Type: event.Accepted, JobID: jobID, Job: "report.generate", Tenant: "acme", Subject: "alice", Lane: "reports",
 		PayloadHash: payloadHash, Policy: &policy, Request: &source},
@@ -63,7 +68,7 @@ var events = []event.Event{
 		NoGrant: true},
 	{Type: event.Beat, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
 	{Type: event.Progress, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
-		Progress: &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}},
+		Progress: collecting},
 	{Type: event.Completed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Result: json.RawMessage(resultJSON),
 		ResultBlob: &event.Blob{
 			Key: "results/" + jobID + "/" + runID, Size: 812, ContentType: "text/csv", Name: "sales.csv",
@@ -166,7 +171,7 @@ var documents = func() map[string]job.Document {
 		CreatedAt: acceptedAt, UpdatedAt: acceptedAt}
 	processing := pending
 	processing.State, processing.StartedAt, processing.UpdatedAt = job.Processing, &claimedAt, claimedAt.Add(time.Second)
-	processing.Progress = &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}
+	processing.Progress = collecting
 	processing.Attempts = []job.Attempt{{Number: 1, Worker: workerID, StartedAt: claimedAt}}
 	retrying := processing
 	retryAt := endedAt.Add(after.Duration())
@@ -178,7 +183,7 @@ var documents = func() map[string]job.Document {
 	retrying.Attempts = ended(processing.Attempts, job.OutcomeFailed, retrying.Error)
 	completed := processing
 	completed.State, completed.FinishedAt, completed.UpdatedAt = job.Completed, &endedAt, endedAt
-	completed.Progress = &job.Progress{Percent: 100, Message: "done", Current: 31, Total: 31}
+	completed.Progress = &job.Progress{Percent: 100, Message: "done", Current: 31, Total: 31, Stage: "done"}
 	completed.Result, completed.ResultURL = json.RawMessage(resultJSON), "/v1/jobs/"+jobID+"/result"
 	completed.Attempts = ended(processing.Attempts, job.OutcomeCompleted, nil)
 	failed := processing

@@ -107,17 +107,6 @@ var Outcomes = []Outcome{
 	OutcomeCompleted, OutcomeFailed, OutcomeReleased, OutcomeLost, OutcomeTimedOut, OutcomeCancelled,
 }
 
-// Progress is how far the current attempt has come.
-type Progress struct {
-	// Percent is 0 to 100 and never falls within one attempt.
-	Percent float64 `json:"percent"`
-	Message string  `json:"message,omitempty"`
-	// Current and Total are counts in the handler's own unit; an absent Current beside a
-	// Total is 0.
-	Current int64 `json:"current,omitempty"`
-	Total   int64 `json:"total,omitempty"`
-}
-
 // Error is why an attempt, or the whole job, failed. Code is the handler's own
 // or one of the Code constants.
 type Error struct {
@@ -139,6 +128,7 @@ const (
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
 	CodeInvalidResult    = "invalid_result"    // the result is not strict JSON (RFC 7493), or breaks its type's schema
+	CodeInvalidProgress  = "invalid_progress"  // a handler gave a stage or data that progress cannot have
 	CodeUnserved         = "unserved"          // for MaxUnserved every worker that took the job was unable to run it
 )
 
@@ -149,4 +139,5 @@ const MaxUnserved = 24 * time.Hour
 // Codes lists every code that Ackwire itself gives to a job's error.
 var Codes = []string{CodeWorkerLost, CodeTimeout, CodeDeadlineExceeded, CodeHandlerPanic, CodeHandlerError,
 	CodeResultTooLarge,
-	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeInvalidResult, CodeUnserved}
+	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeInvalidResult, CodeInvalidProgress,
+	CodeUnserved}

@@ -292,13 +292,7 @@ func (s *step) renewed() Result {
 	j := s.change()
 	j.renew(s.at)
 	if p := s.e.Progress; p != nil {
-		was := j.Doc.Progress
-		now := *p
-		now.Message = text.Clip(now.Message, maxMessage)
-		if was != nil {
-			now.Percent = max(now.Percent, was.Percent)
-		}
-		j.Doc.Progress = &now
+		j.Doc.Progress = progressed(j.Doc.Progress, *p)
 	}
 	if j.Doc.CancelRequested {
 		return s.took(s.order(event.Quit, Taken))

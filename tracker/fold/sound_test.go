@@ -14,11 +14,11 @@ import (
 
 // TestWhatCanFailToEncode: of all that a job is made of only these kinds of values can fail
 // to become JSON. Times are looked at by writable, percents and factors where they are decoded,
-// and a result is canonical. A field of another kind needs a look, too.
+// and a result and a progress's data are canonical. A field of another kind needs a look, too.
 func TestWhatCanFailToEncode(t *testing.T) {
 	looked := []string{
 		"CreatedAt", "UpdatedAt", "StartedAt", "FinishedAt", "RetryAt", "RunAt", "EndedAt", "RoundAt", "RenewedAt",
-		"CancelAt", "Since", "Percent", "Factor", "Result",
+		"CancelAt", "Since", "Percent", "Factor", "Result", "Data",
 	}
 	harmless := []reflect.Kind{reflect.String, reflect.Bool, reflect.Int, reflect.Int32, reflect.Int64}
 	var walk func(typ reflect.Type, field string)
