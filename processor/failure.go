@@ -14,6 +14,10 @@ import (
 // result schema of its job's type (WithResultCheck).
 const CodeInvalidResult = job.CodeInvalidResult
 
+// CodeInvalidProgress is a permanent failure: the handler gave a stage or data that progress cannot have, and returned
+// Job.Advance's error.
+const CodeInvalidProgress = job.CodeInvalidProgress
+
 // Bounds of the texts of a failure in the job's log.
 const (
 	maxErrorMessage = 1024 // bytes

@@ -3,6 +3,7 @@ package demo_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -99,6 +100,14 @@ func TestReport(t *testing.T) {
 		}
 		if last := got.Progress[len(got.Progress)-1]; len(got.Progress) < 5 || last.Percent != 100 {
 			t.Errorf("progress %+v", got.Progress)
+		}
+		var stages []string
+		for _, p := range got.Progress {
+			stages = append(stages, p.Stage)
+		}
+		if s := slices.Compact(stages); !slices.Equal(s, []string{"collect", "render", "done"}) ||
+			string(got.Progress[0].Data) != `{"rows":0}` || string(got.Progress[len(stages)-1].Data) != `{"rows":366}` {
+			t.Errorf("stages %q, progress %+v", s, got.Progress)
 		}
 	})
 }

@@ -104,7 +104,9 @@ func (w *waiting) outcome(ctx context.Context, timeout time.Duration) (json.RawM
 }
 
 // ServeHTTP handles one message about a run. It answers 204 if the message was accepted; 410 if the run has ended or
-// was stopped, so that the endpoint should stop too; and 400, 405, 413 or 415 if the request is not valid.
+// was stopped, so that the endpoint should stop too; and 400, 405, 413 or 415 if the request is not valid. Progress
+// whose stage or data is not valid is answered 400 with the code invalid_progress: nothing of it is reported, and the
+// run goes on.
 func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.URL.Path, callbackPath)
 	switch {
@@ -137,32 +139,39 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, `the body must be one of {"progress":{…}}, {"result":…} and {"error":{…}}`)
 		return
 	}
-	if !c.take(token, message) {
+	run := c.take(token, message)
+	if run == nil {
 		problem(w, http.StatusGone, "the run has ended, or was stopped")
 		return
+	}
+	if message.Progress != nil {
+		if err := message.Progress.tell(run.job); err != nil {
+			problem(w, http.StatusBadRequest, err.Error(), processor.CodeInvalidProgress)
+			return
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// take passes a message to its run. It reports false if there is no such run.
-func (c *Callbacks) take(token string, message word) bool {
+// take finds the run that a message is for, and passes an outcome to it. It returns nil if there is no such run.
+func (c *Callbacks) take(token string, message word) *waiting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.waiting[token]
-	if w == nil {
-		return false
+	if w != nil && message.Progress == nil {
+		delete(c.waiting, token) // only the first outcome counts
+		w.done <- message
 	}
-	if message.Progress != nil {
-		message.Progress.tell(w.job)
-		return true
-	}
-	delete(c.waiting, token) // only the first outcome counts
-	w.done <- message
-	return true
+	return w
 }
 
-func problem(w http.ResponseWriter, status int, detail string) {
+// problem answers with an error (RFC 9457), which may have a code.
+func problem(w http.ResponseWriter, status int, detail string, code ...string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = plainjson.Write(w, map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+	members := map[string]any{"title": http.StatusText(status), "status": status, "detail": detail}
+	for _, c := range code {
+		members["code"] = c
+	}
+	_ = plainjson.Write(w, members)
 }

@@ -249,7 +249,9 @@ func (o *stdout) line(b []byte) {
 	case !ok:
 		o.result = bytes.Clone(b)
 	case w.Progress != nil:
-		w.Progress.tell(o.job)
+		if err := w.Progress.tell(o.job); err != nil {
+			o.fail(err)
+		}
 	case w.Error != nil:
 		o.failure = w.Error
 	default:

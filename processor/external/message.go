@@ -23,14 +23,19 @@ type word struct {
 }
 
 type progress struct {
-	Percent float64 `json:"percent"`
-	Message string  `json:"message"`
-	Current int64   `json:"current"`
-	Total   int64   `json:"total"`
+	Percent float64         `json:"percent"`
+	Message string          `json:"message"`
+	Current int64           `json:"current"`
+	Total   int64           `json:"total"`
+	Stage   string          `json:"stage"`
+	Data    json.RawMessage `json:"data"`
 }
 
-func (p *progress) tell(j *processor.Job) {
-	j.Advance(processor.Progress{Percent: p.Percent, Message: p.Message, Current: p.Current, Total: p.Total})
+// tell reports p. It fails, and reports nothing, if the stage or the data is not valid.
+func (p *progress) tell(j *processor.Job) error {
+	return j.Advance(processor.Progress{
+		Percent: p.Percent, Message: p.Message, Current: p.Current, Total: p.Total, Stage: p.Stage, Data: p.Data,
+	})
 }
 
 // parseWord reads a message from strict JSON: an object with the one key result, progress or error. ok is false for any

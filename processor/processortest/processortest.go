@@ -46,7 +46,7 @@ type Outcome struct {
 	// File is the file that the handler attached, or a result above the inline limit; nil if there
 	// is none.
 	File *File
-	// Progress holds every call of Progress or Advance, in order; a processor would conflate them.
+	// Progress holds every call of Progress or Advance that was valid, in order; a processor would conflate them.
 	Progress []job.Progress
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/ackwire/ackwire/processor/processortest"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 func block(p *processor.Processor) {
@@ -66,6 +67,36 @@ func TestRawPayloadIsHandedOnUntouched(t *testing.T) {
 	if _, err := processortest.Run(t.Context(), register, processortest.Job{Type: "echo",
 		Payload: func() {}}); err == nil {
 		t.Error("a function is no payload")
+	}
+}
+
+func TestStagesAndData(t *testing.T) {
+	register := func(p *processor.Processor) {
+		processor.HandleRaw(p, "work", func(_ context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+			if err := j.Advance(processor.Progress{Percent: 30, Stage: "read", Data: []int{1, 2}}); err != nil {
+				return nil, err
+			}
+			return nil, j.Advance(processor.Progress{Percent: 10, Stage: string(payload)})
+		})
+	}
+	for stage, want := range map[string]struct{ progress, code string }{
+		"write": {`[{"percent":30,"stage":"read","data":[1,2]},{"percent":30,"stage":"write"}]`, ""},
+		"Write": {`[{"percent":30,"stage":"read","data":[1,2]}]`, processor.CodeInvalidProgress},
+	} {
+		got, err := processortest.Run(t.Context(), register, processortest.Job{
+			Type: "work", Payload: json.RawMessage(stage),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := ""
+		if f := got.Failure; f != nil && !f.Retryable {
+			code = f.Code
+		}
+		said, err := plainjson.Marshal(got.Progress)
+		if err != nil || string(said) != want.progress || code != want.code {
+			t.Errorf("%s: %s, %v, and it failed with %q", stage, said, err, code)
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ def count_words(payload, run):
     for i, _ in enumerate(words):
         if run.cancelled.wait(payload.get("seconds", 0) / len(words)):
             return None
-        run.progress(100 * (i + 1) / len(words), f"word {i + 1} of {len(words)}")
+        run.progress(100 * (i + 1) / len(words), f"word {i + 1} of {len(words)}", stage="count")
     return {"words": len(words)}
 
 
@@ -149,9 +149,10 @@ class Run:
         else:
             future.add_callback(lambda _: setattr(self, "renewed", max(self.renewed, now)))
 
-    def progress(self, percent, message=""):
+    def progress(self, percent, message="", **more):
+        """more is current, total, stage (a-z0-9_.-, 64 at most) and data (4 KiB of JSON at most)."""
         if time.monotonic() - self.said >= 0.25:  # four per second at most
-            self.say({"type": "progress", "progress": {"percent": percent, "message": message}})
+            self.say({"type": "progress", "progress": {"percent": percent, "message": message, **more}})
 
     def until_durable(self, event):
         """Steps 4 and 9: the same event again until it is durable, or the run is stopped."""
