@@ -115,13 +115,22 @@ func (v *view) change(st ackwire.Status) {
 		clean(st.Type), text)
 }
 
-// progressText returns a status in one line, such as "processing 40% reading rows (attempt 2 of 3)".
+// doing returns the stage and the message of progress, such as "collect: reading rows", or the one that is there.
+func doing(p *job.Progress) string {
+	stage, message := clean(p.Stage), clean(p.Message)
+	if stage != "" && message != "" {
+		return stage + ": " + message
+	}
+	return stage + message
+}
+
+// progressText returns a status in one line, such as "processing 40% collect: reading rows (attempt 2 of 3)".
 func progressText(st ackwire.Status) string {
 	parts := []string{clean(string(st.State))}
 	if p := st.Progress; p != nil && st.State == job.Processing {
 		parts = append(parts, fmt.Sprintf("%.0f%%", p.Percent))
-		if p.Message != "" {
-			parts = append(parts, clip(clean(p.Message), maxLineChars))
+		if what := doing(p); what != "" {
+			parts = append(parts, clip(what, maxLineChars))
 		}
 	}
 	if st.State == job.Retrying && st.RetryAt != nil {
@@ -154,8 +163,8 @@ func (v *view) draw(st ackwire.Status) {
 	text, step := clean(string(st.State)), 0
 	if p := st.Progress; p != nil {
 		step = int(min(max(p.Percent, 0), 99.9) * barSteps / 100)
-		if p.Message != "" && st.State == job.Processing {
-			text = clip(clean(p.Message), maxBarText)
+		if what := doing(p); what != "" && st.State == job.Processing {
+			text = clip(what, maxBarText)
 		}
 	}
 	if st.Attempt > 1 {
@@ -212,6 +221,9 @@ func (v *view) document(st ackwire.Status) {
 	row("job", "%s", st.JobID)
 	row("type", "%s", st.Type)
 	row("state", "%s", progressText(st))
+	if p := st.Progress; p != nil && len(p.Data) > 0 {
+		row("data", "%s", p.Data)
+	}
 	row("attempt", "%d of %d", st.Attempt, st.MaxAttempts)
 	at("created", &st.CreatedAt)
 	at("started", st.StartedAt)
