@@ -48,12 +48,22 @@ export interface Attempt {
   error?: JobFailure;
 }
 
-/** How far the current attempt has come; `percent` is 0 to 100 and never falls within one attempt. */
+/**
+ * How far the current attempt has come; `percent` is 0 to 100 and never falls within one attempt. A later one replaces
+ * it as a whole: what the worker does not say again, such as a `stage`, is gone.
+ */
 export interface Progress {
   percent: number;
+  /** For people. */
   message?: string;
   current?: number;
   total?: number;
+  /** What the worker is doing, for programs: at most 64 of `a-z 0-9 _ . -`. */
+  stage?: string;
+  /** Any JSON value, for programs: at most 4 KiB. */
+  data?: unknown;
+  /** What the worker said and the job leaves out, because it is not valid. */
+  omitted?: ("stage" | "data")[];
 }
 
 /** A job's document at one version. Times are RFC 3339 strings in UTC. */

@@ -1,6 +1,7 @@
 // One attempt of a job, as a worker of the server in memory has it.
 
 import type { Engine } from "./engine.js";
+import { toJSON } from "./json.js";
 import type { JobRecord } from "./record.js";
 import type { Submit } from "./record.js";
 
@@ -27,6 +28,19 @@ export interface ResultFile {
   contentType: string;
   name?: string;
 }
+
+/** What progress may have beside a percentage and a message. */
+export interface ProgressDetails {
+  current?: number;
+  total?: number;
+  /** For programs: at most 64 of `a-z 0-9 _ . -`, beginning with a letter or digit. */
+  stage?: string;
+  /** For programs: any value that is at most 4 KiB of JSON. */
+  data?: unknown;
+}
+
+const stages = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
+const maxData = 4096; // bytes
 
 /** One attempt of a job. What is said after the attempt has ended changes nothing. */
 export class TestJob {
@@ -56,12 +70,23 @@ export class TestJob {
     this.signal = this.#abort.signal;
   }
 
-  /** Tells how far the attempt has come: 0 to 100 percent, which never falls. */
-  progress(percent: number, message?: string, counts: { current?: number; total?: number } = {}): void {
+  /**
+   * Tells how far the attempt has come: 0 to 100 percent, which never falls. Throws a `Failure` with the code
+   * `invalid_progress`, and tells nothing, if the stage or the data is not one that a worker may report.
+   */
+  progress(percent: number, message?: string, more: ProgressDetails = {}): void {
+    const { current, total, stage, data } = more;
+    if (stage && !stages.test(stage)) {
+      throw new Failure("invalid_progress", `progress: the stage ${JSON.stringify(stage)} is not 1 to 64 of a-z, 0-9, _, . and -`);
+    }
+    const size = data === undefined ? 0 : new TextEncoder().encode(toJSON(data)).length;
+    if (size > maxData) throw new Failure("invalid_progress", `progress: the data has ${size} bytes, above the limit of ${maxData}`);
     this.#change((record) => {
       const least = record.doc.progress?.percent ?? 0;
       record.doc.progress = {
-        percent: Math.min(100, Math.max(least, percent)), ...(message === undefined ? {} : { message }), ...counts,
+        percent: Math.min(100, Math.max(least, percent)), ...(message === undefined ? {} : { message }),
+        ...(current === undefined ? {} : { current }), ...(total === undefined ? {} : { total }),
+        ...(stage ? { stage } : {}), ...(data === undefined ? {} : { data }),
       };
     });
   }
