@@ -41,6 +41,8 @@ type ackFields struct {
 	duplicate               bool
 	grant                   Grant
 	warning                 string
+	ahead                   *int64   // nil: absent
+	estimate                *float64 // in seconds; nil: absent
 }
 
 // counted reports whether the server counts k among the requests in flight, whose number it bounds.

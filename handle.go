@@ -127,7 +127,11 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 			c.wakeLocked()
 		}
 	case !k.abandoned:
-		k.ack = ackFields{string(h.jobID), string(h.state), string(h.statusURL), h.duplicate, grant, string(h.warning)}
+		k.ack = ackFields{
+			jobID: string(h.jobID), state: string(h.state), statusURL: string(h.statusURL), duplicate: h.duplicate,
+			grant: grant, warning: string(h.warning),
+		}
+		k.ack.ahead, k.ack.estimate = h.place()
 		if k.watch {
 			// Here and not in Submit: the next frame may already be this job's first status.
 			k.sub = c.subLocked(k.ack.jobID)

@@ -106,14 +106,16 @@ func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts .
 			e, refused := errors.AsType[*Error](err)
 			return nil, refused && (e.Code == code.Indeterminate || k.sends > 1 && e.Retryable), err
 		}
-		return &Job{
+		j := &Job{
 			ID: k.ack.jobID,
 			Ack: Ack{
 				State: job.State(k.ack.state), StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate, Grant: k.ack.grant,
 				Warning: k.ack.warning,
 			},
 			via: c, sub: k.sub, held: k.sub != nil,
-		}, false, nil
+		}
+		j.setPlace(k.ack.ahead, k.ack.estimate)
+		return j, false, nil
 	})
 }
 

@@ -146,7 +146,7 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, bounds.Slack, asked.openJobs, g.metrics.turnedAway)
 	g.intake = intake.New(intake.Config{
 		Names: g.names, Types: g.types, SubmitTimeout: cfg.SubmitTimeout, InlinePayload: cfg.InlinePayload,
-		Audit: cfg.Audit != AuditOff, TraceClients: cfg.TraceClients,
+		Audit: cfg.Audit != AuditOff, TraceClients: cfg.TraceClients, ExactPlaces: cfg.AckQueue == AckQueueExact,
 		Kafka: cl, Trackers: up, Blobs: store, Health: g.kafkaUp, IDKeys: g.idKeys, Verifier: g.verifier,
 		Limits: g.limits, Metrics: g.metrics.submits, Tracer: g.tracer, Log: g.env.Log,
 	})

@@ -37,7 +37,8 @@ type api struct {
 	assigned   bool                   // the group has assigned partitions at least once, even if none
 
 	subjects watch.Subjects
-	lists    *turns // bounds the lists and counts that are made at a time
+	queues   watch.Queues // the streams that get reports of the lanes' queues
+	lists    *turns       // bounds the lists and counts that are made at a time
 }
 
 func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}, lists: newTurns(maxLists)} }
@@ -384,6 +385,7 @@ func (a *api) Watch(
 	cancel()
 	stream.Close()
 	a.subjects.Leave(stream)
+	a.queues.Leave(stream)
 	for _, s := range a.owned() {
 		s.Leave(stream)
 	}
@@ -404,6 +406,9 @@ func (a *api) receive(
 		m, err := bidi.Receive()
 		if err != nil {
 			return
+		}
+		if m.Queues {
+			a.queues.Add(stream)
 		}
 		for _, id := range m.Remove {
 			if s, err := a.owner(id); err == nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -52,6 +53,8 @@ type owner struct {
 	bounds      kafka.Bounds
 	logger      *slog.Logger
 	failed      chan error // capacity 1: the first partition that could not go on
+
+	served atomic.Pointer[map[string]bool] // by lane: its consumer group has members; nil while that is not known
 
 	mu        sync.Mutex // guards all below
 	tenures   map[int32]*tenure
@@ -305,6 +308,7 @@ func (o *owner) run(ctx context.Context) error {
 	})
 	beside.Go(func() { o.watchLog(ctx, cancel) })
 	beside.Go(func() { o.watchLanes(ctx) })
+	beside.Go(func() { o.watchQueues(ctx) })
 	beside.Go(func() { o.watchRequests(ctx) })
 	beside.Go(func() { o.drainGroup(ctx) })
 	for ctx.Err() == nil {

@@ -59,7 +59,9 @@ func (v *view) accepted(j *ackwire.Job, leave bool) {
 			State     job.State `json:"state"`
 			StatusURL string    `json:"statusUrl"`
 			Duplicate bool      `json:"duplicate,omitempty"`
-		}{j.ID, j.State, j.StatusURL, j.Duplicate}) // strings always marshal
+			Ahead     *int64    `json:"ahead,omitempty"`
+			Estimate  *float64  `json:"estimate,omitempty"`
+		}{j.ID, j.State, j.StatusURL, j.Duplicate, j.Ahead, inSeconds(j.Estimate)}) // strings and numbers always marshal
 		v.line(ack)
 		return
 	}
@@ -72,9 +74,12 @@ func (v *view) accepted(j *ackwire.Job, leave bool) {
 		if note != "" {
 			fmt.Fprintf(v.env.Stderr, "job %s%s\n", clean(j.ID), note)
 		}
-		return
+	} else {
+		fmt.Fprintf(v.env.Stderr, "job %s accepted%s\n", clean(j.ID), note)
 	}
-	fmt.Fprintf(v.env.Stderr, "job %s accepted%s\n", clean(j.ID), note)
+	if text := placeText(&j.Ack); text != "" {
+		fmt.Fprintln(v.env.Stderr, text)
+	}
 }
 
 // status prints a status of the job; a terminal one with the result.

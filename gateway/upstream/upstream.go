@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/gateway/queue"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/peers"
@@ -60,6 +61,7 @@ type Upstream struct {
 	wake      wake.Signal // there are lost jobs, or the owners may have changed
 	written   positions
 	links     *links
+	queues    *queue.Board // nil: the trackers are not asked for them
 
 	mu      sync.Mutex          // guards the fields below; no other lock is taken under it
 	ctx     context.Context     // Run's; nil before Run
@@ -81,6 +83,7 @@ type Config struct {
 	Watcher Watcher
 	Log     *slog.Logger
 	Bounds  kafka.Bounds
+	Lanes   []string // whose queues the trackers are to report; if empty they are not asked
 }
 
 // New returns an upstream. Watches begin only once Run runs.
@@ -119,7 +122,12 @@ func New(cfg Config) *Upstream {
 		// Pings find a tracker that hangs.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
+	var queues *queue.Board
+	if len(cfg.Lanes) > 0 {
+		queues = queue.NewBoard(cfg.Lanes)
+	}
 	return &Upstream{
+		queues:    queues,
 		owners:    newOwners(cfg.Names, cfg.Kafka, cfg.Bounds),
 		watcher:   cfg.Watcher,
 		log:       cfg.Log,
@@ -273,12 +281,19 @@ func (u *Upstream) drop(s *stream) {
 	}
 	covered := len(u.subjects) > 0
 	u.mu.Unlock()
+	if u.queues != nil {
+		u.queues.Forget(s.id)
+	}
 	u.lose(s.takeJobs()...)
 	if covered {
 		u.watcher.Uncovered(s.id)
 	}
 	u.wake.Send() // ask the group soon whether the tracker is still a member
 }
+
+// Acked counts a job of a lane that is acked now, and returns its place in the lane as the trackers' reports have it. It
+// asks no tracker.
+func (u *Upstream) Acked(lane string, now time.Time) queue.Place { return u.queues.Acked(lane, now) }
 
 // Streams returns the number of trackers to which there is a stream.
 func (u *Upstream) Streams() int {

@@ -181,6 +181,12 @@ type AckFrame struct {
 	Grant     *Grant `json:"grant,omitempty"`     // the grant that the submit asked for
 	// Warning names fields of the submit that a submit does not have, and that were passed over. It is ASCII.
 	Warning string `json:"warning,omitempty"`
+	// Ahead is how many jobs, of all tenants, wait before the job in its lane. It is absent if the server does not know,
+	// for a job that existed or starts later, and in answers to cancel and retry.
+	Ahead *int64 `json:"ahead,omitempty"`
+	// Estimate is about how many seconds it takes until the job starts, at the pace of its lane. It is absent if that
+	// is not known.
+	Estimate *float64 `json:"estimate,omitempty"`
 }
 
 // SubscribedFrame answers subscribe with the current version of each job, or the reason why it cannot be watched.

@@ -83,7 +83,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{29, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{31, 0}
 }
 
 // Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
@@ -1739,8 +1739,10 @@ type WatchRequest struct {
 	Remove         []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"` // job IDs; removed before the adds of the same message
 	AddSubjects    []*SubjectAdd          `protobuf:"bytes,3,rep,name=add_subjects,json=addSubjects,proto3" json:"add_subjects,omitempty"`
 	RemoveSubjects []uint32               `protobuf:"varint,4,rep,packed,name=remove_subjects,json=removeSubjects,proto3" json:"remove_subjects,omitempty"` // handles; removed before the adds of the same message
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// queues asks for a report of the lanes' queues, from now on.
+	Queues        bool `protobuf:"varint,5,opt,name=queues,proto3" json:"queues,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
@@ -1799,6 +1801,13 @@ func (x *WatchRequest) GetRemoveSubjects() []uint32 {
 		return x.RemoveSubjects
 	}
 	return nil
+}
+
+func (x *WatchRequest) GetQueues() bool {
+	if x != nil {
+		return x.Queues
+	}
+	return false
 }
 
 // SubjectAdd watches all jobs of one subject, from now on, in every partition that the tracker
@@ -1983,10 +1992,13 @@ func (x *WatchAdd) GetAcked() bool {
 }
 
 type WatchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Watched       []*Watched             `protobuf:"bytes,1,rep,name=watched,proto3" json:"watched,omitempty"`
-	Updates       []*Job                 `protobuf:"bytes,2,rep,name=updates,proto3" json:"updates,omitempty"`   // never before the job's Watched
-	Coverage      []*Coverage            `protobuf:"bytes,3,rep,name=coverage,proto3" json:"coverage,omitempty"` // of what follows
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Watched  []*Watched             `protobuf:"bytes,1,rep,name=watched,proto3" json:"watched,omitempty"`
+	Updates  []*Job                 `protobuf:"bytes,2,rep,name=updates,proto3" json:"updates,omitempty"`   // never before the job's Watched
+	Coverage []*Coverage            `protobuf:"bytes,3,rep,name=coverage,proto3" json:"coverage,omitempty"` // of what follows
+	// queues is the newest report; only to streams that have asked. It comes every second in which it has changed, and
+	// every three seconds at least.
+	Queues        *Queues `protobuf:"bytes,4,opt,name=queues,proto3" json:"queues,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2042,6 +2054,162 @@ func (x *WatchResponse) GetCoverage() []*Coverage {
 	return nil
 }
 
+func (x *WatchResponse) GetQueues() *Queues {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+// Queues reports how many jobs wait in each lane, of all tenants. It holds no job and no tenant.
+type Queues struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// partitions are those of status whose jobs are counted: all that this tracker owns. It is empty while one of them
+	// is being restored or behind its log: then nothing is known.
+	Partitions []int32  `protobuf:"varint,1,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	Total      int32    `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"` // partitions of status
+	Lanes      []*Queue `protobuf:"bytes,3,rep,name=lanes,proto3" json:"lanes,omitempty"`
+	// others: there are lanes beside those, of which only the sum is counted.
+	Others        bool `protobuf:"varint,4,opt,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Queues) Reset() {
+	*x = Queues{}
+	mi := &file_tracker_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Queues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Queues) ProtoMessage() {}
+
+func (x *Queues) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Queues.ProtoReflect.Descriptor instead.
+func (*Queues) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Queues) GetPartitions() []int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *Queues) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Queues) GetLanes() []*Queue {
+	if x != nil {
+		return x.Lanes
+	}
+	return nil
+}
+
+func (x *Queues) GetOthers() bool {
+	if x != nil {
+		return x.Others
+	}
+	return false
+}
+
+// Queue is what waits in one lane.
+type Queue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lane          string                 `protobuf:"bytes,1,opt,name=lane,proto3" json:"lane,omitempty"`
+	Waiting       int64                  `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"` // jobs that may run and have no worker's slot yet
+	Pace          float64                `protobuf:"fixed64,3,opt,name=pace,proto3" json:"pace,omitempty"`      // runs that start per second while jobs wait; 0 is not known
+	Started       int64                  `protobuf:"varint,4,opt,name=started,proto3" json:"started,omitempty"` // runs that started in the last second
+	Served        bool                   `protobuf:"varint,5,opt,name=served,proto3" json:"served,omitempty"`   // the lane's consumer group has members; false also if that is not known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Queue) Reset() {
+	*x = Queue{}
+	mi := &file_tracker_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Queue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Queue) ProtoMessage() {}
+
+func (x *Queue) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Queue.ProtoReflect.Descriptor instead.
+func (*Queue) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Queue) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *Queue) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Queue) GetPace() float64 {
+	if x != nil {
+		return x.Pace
+	}
+	return 0
+}
+
+func (x *Queue) GetStarted() int64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *Queue) GetServed() bool {
+	if x != nil {
+		return x.Served
+	}
+	return false
+}
+
 // Coverage says that the changes of some subjects' jobs in one partition follow from now on, or
 // no longer. What changed before is asked for with List.
 type Coverage struct {
@@ -2058,7 +2226,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2238,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2251,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{28}
+	return file_tracker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -2147,7 +2315,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2327,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2340,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{29}
+	return file_tracker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Watched) GetJobId() string {
@@ -2373,12 +2541,13 @@ const file_tracker_proto_rawDesc = "" +
 	"\x11TakeTicketRequest\x12\x1b\n" +
 	"\tticket_id\x18\x01 \x01(\tR\bticketId\"0\n" +
 	"\x12TakeTicketResponse\x12\x1a\n" +
-	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xc2\x01\n" +
+	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xda\x01\n" +
 	"\fWatchRequest\x12.\n" +
 	"\x03add\x18\x01 \x03(\v2\x1c.ackwire.tracker.v1.WatchAddR\x03add\x12\x16\n" +
 	"\x06remove\x18\x02 \x03(\tR\x06remove\x12A\n" +
 	"\fadd_subjects\x18\x03 \x03(\v2\x1e.ackwire.tracker.v1.SubjectAddR\vaddSubjects\x12'\n" +
-	"\x0fremove_subjects\x18\x04 \x03(\rR\x0eremoveSubjects\"V\n" +
+	"\x0fremove_subjects\x18\x04 \x03(\rR\x0eremoveSubjects\x12\x16\n" +
+	"\x06queues\x18\x05 \x01(\bR\x06queues\"V\n" +
 	"\n" +
 	"SubjectAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x16\n" +
@@ -2394,11 +2563,25 @@ const file_tracker_proto_rawDesc = "" +
 	"\x05known\x18\x06 \x01(\x03R\x05known\x12/\n" +
 	"\x05scope\x18\a \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x10\n" +
 	"\x03who\x18\b \x01(\tR\x03who\x12\x14\n" +
-	"\x05acked\x18\t \x01(\bR\x05acked\"\xb3\x01\n" +
+	"\x05acked\x18\t \x01(\bR\x05acked\"\xe7\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
 	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\x128\n" +
-	"\bcoverage\x18\x03 \x03(\v2\x1c.ackwire.tracker.v1.CoverageR\bcoverage\"\x8f\x01\n" +
+	"\bcoverage\x18\x03 \x03(\v2\x1c.ackwire.tracker.v1.CoverageR\bcoverage\x122\n" +
+	"\x06queues\x18\x04 \x01(\v2\x1a.ackwire.tracker.v1.QueuesR\x06queues\"\x87\x01\n" +
+	"\x06Queues\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\x05R\n" +
+	"partitions\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x05R\x05total\x12/\n" +
+	"\x05lanes\x18\x03 \x03(\v2\x19.ackwire.tracker.v1.QueueR\x05lanes\x12\x16\n" +
+	"\x06others\x18\x04 \x01(\bR\x06others\"{\n" +
+	"\x05Queue\x12\x12\n" +
+	"\x04lane\x18\x01 \x01(\tR\x04lane\x12\x18\n" +
+	"\awaiting\x18\x02 \x01(\x03R\awaiting\x12\x12\n" +
+	"\x04pace\x18\x03 \x01(\x01R\x04pace\x12\x18\n" +
+	"\astarted\x18\x04 \x01(\x03R\astarted\x12\x16\n" +
+	"\x06served\x18\x05 \x01(\bR\x06served\"\x8f\x01\n" +
 	"\bCoverage\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x18\n" +
 	"\ahandles\x18\x02 \x03(\rR\ahandles\x12\x12\n" +
@@ -2448,7 +2631,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_tracker_proto_goTypes = []any{
 	(Watched_Outcome)(0),       // 0: ackwire.tracker.v1.Watched.Outcome
 	(*Scope)(nil),              // 1: ackwire.tracker.v1.Scope
@@ -2479,8 +2662,10 @@ var file_tracker_proto_goTypes = []any{
 	(*SubjectAdd)(nil),         // 26: ackwire.tracker.v1.SubjectAdd
 	(*WatchAdd)(nil),           // 27: ackwire.tracker.v1.WatchAdd
 	(*WatchResponse)(nil),      // 28: ackwire.tracker.v1.WatchResponse
-	(*Coverage)(nil),           // 29: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),            // 30: ackwire.tracker.v1.Watched
+	(*Queues)(nil),             // 29: ackwire.tracker.v1.Queues
+	(*Queue)(nil),              // 30: ackwire.tracker.v1.Queue
+	(*Coverage)(nil),           // 31: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),            // 32: ackwire.tracker.v1.Watched
 }
 var file_tracker_proto_depIdxs = []int32{
 	4,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
@@ -2504,31 +2689,33 @@ var file_tracker_proto_depIdxs = []int32{
 	27, // 18: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
 	26, // 19: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
 	1,  // 20: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
-	30, // 21: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	32, // 21: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
 	3,  // 22: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	29, // 23: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	0,  // 24: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	5,  // 25: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	17, // 26: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	19, // 27: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	10, // 28: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	13, // 29: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	21, // 30: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	23, // 31: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	25, // 32: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	6,  // 33: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	18, // 34: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	20, // 35: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	11, // 36: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	14, // 37: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	22, // 38: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	24, // 39: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	28, // 40: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	33, // [33:41] is the sub-list for method output_type
-	25, // [25:33] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	31, // 23: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	29, // 24: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
+	30, // 25: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
+	0,  // 26: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	5,  // 27: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	17, // 28: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	19, // 29: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	10, // 30: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	13, // 31: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	21, // 32: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	23, // 33: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	25, // 34: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	6,  // 35: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	18, // 36: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	20, // 37: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	11, // 38: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	14, // 39: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	22, // 40: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	24, // 41: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	28, // 42: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	35, // [35:43] is the sub-list for method output_type
+	27, // [27:35] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -2542,7 +2729,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

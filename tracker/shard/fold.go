@@ -37,6 +37,7 @@ func (s *Shard) foldAll(records []decoded) {
 	s.pos.show()
 	s.saving.unwritten.changed(now)
 	s.clock.fresh.reached(s.pos.next)
+	s.census.reached(&s.clock.fresh, s.pos.next)
 	s.caughtUp()
 	s.questions.unpark()
 }
