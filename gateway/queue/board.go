@@ -37,10 +37,11 @@ type report struct {
 // state is what all reports say together. It is not changed once it is made.
 type state struct {
 	at    time.Time // of the oldest report
-	lanes map[string]*known
+	lanes map[string]*summary
 }
 
-type known struct {
+// summary is what all reports say of one lane.
+type summary struct {
 	lane
 	acked float64 // the counter when the reports came, each by its share of the partitions
 }
@@ -97,7 +98,7 @@ func (b *Board) Acked(name string, now time.Time) Place {
 func (b *Board) sum() *state {
 	var of int32
 	seen := map[int32]bool{}
-	s := &state{lanes: map[string]*known{}}
+	s := &state{lanes: map[string]*summary{}}
 	for _, r := range b.reports {
 		if len(r.Partitions) == 0 {
 			continue // of a tracker without partitions, or that knows nothing now
@@ -130,8 +131,8 @@ func (b *Board) sum() *state {
 }
 
 // sumLane adds up what the reports say of a lane; nil if one of them does not say.
-func (b *Board) sumLane(name string, of int32) *known {
-	k := &known{}
+func (b *Board) sumLane(name string, of int32) *summary {
+	k := &summary{}
 	paced := 0 // partitions of the trackers that know a pace
 	for _, r := range b.reports {
 		if len(r.Partitions) == 0 {
