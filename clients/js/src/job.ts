@@ -28,7 +28,8 @@ const unknown: JobSnapshot<any> = { status: undefined, error: undefined };
 
 /** `acked` is the subscription that the submit's ack began: it may have brought the end already. `ack` is that frame. */
 export function createJob(
-  { client_, watches_, handles_ }: JobContext, id: string, acked?: Sub, ack: { duplicate?: boolean; grant?: Grant } = {},
+  { client_, watches_, handles_ }: JobContext, id: string, acked?: Sub,
+  { duplicate, grant, ahead, estimate }: { duplicate?: boolean; grant?: Grant; ahead?: number; estimate?: number } = {},
 ): Handle {
   const store = new Value(unknown);
   let sub: Sub | undefined; // the store's own, while it has listeners and the job has not ended
@@ -71,7 +72,7 @@ export function createJob(
   };
 
   const job: Handle = {
-    id, duplicate: ack.duplicate === true, grant: ack.grant,
+    id, duplicate: duplicate === true, grant, ahead, estimate,
     subscribe: store.subscribe,
     snapshot: store.snapshot,
     watch({ after, signal } = {}) {

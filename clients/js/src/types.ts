@@ -190,6 +190,10 @@ export interface Job<T = JobType> extends AsyncIterable<Status<T>>, Store<JobSna
   readonly duplicate: boolean;
   /** The grant that the submit asked for. */
   readonly grant: Grant | undefined;
+  /** How many jobs, of all tenants, waited before it when it was submitted; undefined if the server did not know. */
+  readonly ahead: number | undefined;
+  /** About how many seconds from then until the job starts; undefined if the server did not know. */
+  readonly estimate: number | undefined;
   watch(options?: WatchOptions): AsyncIterableIterator<Status<T>>;
   /** Waits for the terminal status, whichever it is. */
   wait(options?: CallOptions): Promise<Status<T>>;
