@@ -50,8 +50,8 @@ type Ack struct {
 	Estimate *time.Duration
 }
 
-// setPlace takes the ahead and the estimate of an ack, which are nil if it has none. What cannot be true is passed over:
-// the job exists all the same.
+// setPlace takes the ahead and the estimate of an ack, which are nil if it has none. What cannot be true is passed
+// over: the job exists all the same.
 func (a *Ack) setPlace(ahead *int64, estimate *float64) {
 	if ahead == nil || *ahead < 0 {
 		return

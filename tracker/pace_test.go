@@ -46,7 +46,7 @@ func TestPace(t *testing.T) {
 		{"an idle night is not forgotten, and does not count",
 			joined(seconds(60, second{100, 7}), seconds(40_000, second{0, 0}), seconds(1, second{100, 0})), 7},
 		{"jobs that wait for a moment only do not count",
-			joined(seconds(60, second{100, 7}), seconds(30, second{0, 1}), seconds(1, second{3, 1}), seconds(1, second{0, 1})), 7},
+			joined(seconds(60, second{100, 7}), seconds(30, second{0, 1}), []second{{3, 1}, {0, 1}}), 7},
 		{"ten times as many workers", joined(seconds(60, second{100, 2}), seconds(60, second{100, 20})), 20},
 		{"most workers leave", joined(seconds(60, second{100, 20}), seconds(100, second{100, 2})), 2},
 	} {

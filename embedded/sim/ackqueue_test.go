@@ -47,8 +47,7 @@ func (w *World) startsWithin(c *ackwire.Client, j *ackwire.Job) time.Duration {
 	return time.Since(began)
 }
 
-// TestAcksTellTheTruth: of 200 jobs that wait for one slow worker, of how long the next one waits, and of nothing that is
-// not known.
+// TestAcksTellTheTruth: how many of 200 jobs still wait for one slow worker, and how long the next one will.
 func TestAcksTellTheTruth(t *testing.T) {
 	Run(t, func(w *World) {
 		w.startSlowWorker(500 * time.Millisecond)

@@ -27,8 +27,8 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := meter.New(r, "gateway")
 	places := m.Counters("ack_places_total",
-		"Acks of new jobs, by what they say of their lane's queue: ahead and estimate, ahead only, or nothing, because it is "+
-			"not known or ack-queue is off.", "said", "estimate", "ahead", "nothing")
+		"Acks of new jobs, by what they say of their lane's queue: ahead and estimate, ahead only, or nothing, because it "+
+			"is not known or ack-queue is off.", "said", "estimate", "ahead", "nothing")
 	return &Metrics{
 		placeEstimated: places.WithLabelValues("estimate"), placeKnown: places.WithLabelValues("ahead"),
 		placeUnknown: places.WithLabelValues("nothing"),

@@ -37,7 +37,7 @@ func TestReportsOfAllPartitionsAreNeeded(t *testing.T) {
 		{"one restores a partition", []*trackerpb.Queues{of(low, waits("a", 5, 1)), of(nil)}, Place{}},
 		{"one has none", []*trackerpb.Queues{of([]int32{0, 1, 2, 3}, waits("a", 5, 1)), of(nil)}, estimated(5, 5)},
 		{"one is in both", []*trackerpb.Queues{of(low, waits("a", 5, 1)), of([]int32{1, 2, 3})}, Place{}},
-		{"a number of partitions that is not the other's", []*trackerpb.Queues{of(low), {Total: 3, Partitions: high}}, Place{}},
+		{"another number of partitions", []*trackerpb.Queues{of(low), {Total: 3, Partitions: high}}, Place{}},
 		{"partitions that there are not", []*trackerpb.Queues{of(low), of([]int32{-1, 7})}, Place{}},
 		{"more than there may be", []*trackerpb.Queues{{Total: 1 << 30, Partitions: low}}, Place{}},
 		{"numbers that cannot be", []*trackerpb.Queues{of(low, waits("a", -5, -1)), of(high)}, estimated(0, 0)},

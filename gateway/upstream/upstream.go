@@ -291,8 +291,8 @@ func (u *Upstream) drop(s *stream) {
 	u.wake.Send() // ask the group soon whether the tracker is still a member
 }
 
-// Acked counts a job of a lane that is acked now, and returns its place in the lane as the trackers' reports have it. It
-// asks no tracker.
+// Acked counts a job of a lane that is acked now, and returns its place in the lane as the trackers' reports have it.
+// It asks no tracker.
 func (u *Upstream) Acked(lane string, now time.Time) queue.Place { return u.queues.Acked(lane, now) }
 
 // Streams returns the number of trackers to which there is a stream.
