@@ -191,6 +191,7 @@ func (p *Processor) Run(ctx context.Context) error {
 func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 	specs := []topic.Spec{
 		p.names.StatusSpec(p.cfg.Partitions), p.names.ControlSpec(p.cfg.Partitions), p.names.DeadSpec(),
+		p.names.StreamsSpec(p.cfg.Partitions),
 	}
 	for _, lane := range p.cfg.Lanes {
 		specs = append(specs, p.names.RequestsSpec(lane, p.cfg.Partitions))

@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/watch"
@@ -28,6 +29,8 @@ const (
 
 // api serves the tracker's API from the shards that this instance owns.
 type api struct {
+	trackerpbconnect.UnimplementedTrackerHandler // of streams
+
 	reading sync.RWMutex // is held for reading while a list or a count reads the store, and to close it; taken before mu
 
 	mu         sync.RWMutex // guards all below

@@ -357,7 +357,7 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	defer cancel()
 	parts := t.cfg.Partitions
 	err := t.ensure(ctx, admin, t.names.StatusSpec(parts), t.names.ControlSpec(parts), t.names.DeferredSpec(parts),
-		t.names.RequestsSpec(topic.WebhookLane, parts), t.names.DeadSpec())
+		t.names.RequestsSpec(topic.WebhookLane, parts), t.names.DeadSpec(), t.names.StreamsSpec(parts))
 	status := t.names.Status()
 	if broken, ok := errors.AsType[*kafka.Broken](err); ok && broken.Partitions(status) {
 		return store.Identity{}, fmt.Errorf("%w, or is not the configured one: %w", store.ErrPartitions, err)

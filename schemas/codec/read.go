@@ -245,6 +245,9 @@ func (r *reader) value(s *shape, root unsafe.Pointer, at place, depth int) bool 
 		copy(own, r.b[start:r.i])
 		*(*json.RawMessage)(p) = own
 		return true
+	case foreign:
+		start := r.i
+		return r.pass(depth) && json.Unmarshal(r.b[start:r.i], reflect.NewAt(s.typ, p).Interface()) == nil
 	case instant:
 		start := r.i
 		return r.pass(depth) && (*time.Time)(p).UnmarshalJSON(r.b[start:r.i]) == nil

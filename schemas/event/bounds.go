@@ -14,6 +14,7 @@ func (e *Event) bounds(need func(name string, ok bool)) {
 		e.boundTexts(need)
 	}
 	need("runAt", e.RunAt == nil || job.ValidTime(*e.RunAt))
+	need("streams", e.Streams.Validate() == nil)
 	need("requestedAt", e.RequestedAt == nil || job.ValidTime(*e.RequestedAt))
 }
 

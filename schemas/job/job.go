@@ -62,7 +62,10 @@ type Document struct {
 	CancelRequested bool            `json:"cancelRequested,omitempty"` // a cancel was requested, and it has not ended
 	Result          json.RawMessage `json:"result,omitempty"`          // what the handler returned, unless it is large
 	ResultURL       string          `json:"resultUrl,omitempty"`       // where a file or a large result can be downloaded
-	Error           *Error          `json:"error,omitempty"`           // why the job, or its last attempt, failed
+	// Streams are the totals of what the last run has written to the job's streams. They are absent while a run holds the
+	// job, and when a run was lost.
+	Streams Streams `json:"streams,omitempty"`
+	Error   *Error  `json:"error,omitempty"` // why the job, or its last attempt, failed
 	// Attempts is the history of runs, oldest first: the last MaxRuns of them. A released
 	// attempt goes on in another run, under the same number. A released one with an error was
 	// handed back by a worker that could not run it; of several in a row with the same error only

@@ -310,6 +310,7 @@ func (s *step) completed() Result {
 	j.endRun(job.OutcomeCompleted, nil, s.at.Time)
 	j.end(job.Completed, s.at)
 	j.Doc.Result, j.Doc.ResultURL, j.ResultBlob = canonical(s.e.Result), s.e.ResultURL, s.e.ResultBlob
+	j.Doc.Streams = s.e.Streams
 	if j.ResultBlob != nil {
 		j.Doc.ResultURL = ResultPath(j.Doc.JobID)
 	}
@@ -333,6 +334,7 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 		o = job.OutcomeCancelled
 	}
 	j.endRun(o, j.Doc.Error, s.at.Time)
+	j.Doc.Streams = s.e.Streams
 	j.Unserved = nil
 	switch {
 	case j.Doc.CancelRequested:
@@ -361,6 +363,7 @@ func (s *step) released() Result {
 	}
 	j := s.change()
 	j.endRun(job.OutcomeReleased, nil, s.at.Time)
+	j.Doc.Streams = s.e.Streams
 	if j.Doc.CancelRequested {
 		j.end(job.Cancelled, s.at)
 	} else {
