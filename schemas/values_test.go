@@ -114,6 +114,12 @@ var submitRequest = frame.SubmitRequest{
 	Job: "report.generate", Payload: json.RawMessage(payloadJSON), Key: "sales-2026-01",
 }
 
+var submitWithStreams = func() frame.SubmitRequest {
+	r := submitRequest
+	r.Streams = json.RawMessage(`["tokens"]`)
+	return r
+}()
+
 var watchRequest = frame.WatchRequest{
 	Jobs: json.RawMessage(`[{"jobId":"` + jobID + `","after":4713},{"jobId":"` + otherID + `"}]`),
 	Mine: true, After: "1mkh3y2k8", Known: json.RawMessage(`[{"jobId":"` + jobID + `","after":4713}]`),

@@ -94,6 +94,24 @@ func wires() []wire {
 		plain("frame.status.mine", "frame/status", frame.StatusFrame{
 			Type: frame.Status, Version: 4713, Mine: true, Job: must(json.Marshal(documents["processing"])),
 		}),
+		plain("frame.submit.streams", "frame/submit", frame.ClientFrame{
+			Type: frame.Submit, ID: "1", SubmitRequest: submitWithStreams,
+		}),
+		plain("frame.subscribe.streams", "frame/subscribe", frame.ClientFrame{
+			Type: frame.Subscribe, ID: "2", Jobs: must(json.Marshal([]frame.JobRef{{
+				JobID: jobID, After: &version, Streams: json.RawMessage(`["log",{"stream":"tokens","run":1,"at":15}]`),
+			}})),
+		}),
+		plain("frame.chunk", "frame/chunk", frame.ChunkFrame{
+			Type: frame.Chunk, JobID: jobID, Stream: "tokens", Kind: job.StreamText, Run: 1, From: 15, Text: "thirty-one days",
+		}),
+		plain("frame.chunk.items", "frame/chunk", frame.ChunkFrame{
+			Type: frame.Chunk, JobID: jobID, Stream: "rows", Kind: job.StreamJSON, Run: 2, Reset: true,
+			Items: []json.RawMessage{json.RawMessage(`{"day":1,"sum":812.5}`), json.RawMessage(`null`)},
+		}),
+		plain("frame.chunk.end", "frame/chunk", frame.ChunkFrame{
+			Type: frame.Chunk, JobID: jobID, Stream: "tokens", Kind: job.StreamText, Run: 1, From: 30, End: true, Total: 30,
+		}),
 		plain("frame.error", "frame/error", frame.ErrorFrame{
 			Type: frame.Error, ID: "1", Problem: problem(code.ValidationFailed),
 		}),
