@@ -137,6 +137,10 @@ func wires() []wire {
 		plain("http.list", "http/list", list),
 		plain("http.stats", "http/stats", stats),
 		plain("http.why", "http/why", why),
+		plain("http.streams", "http/streams", frame.StreamList{Run: 2, Streams: []frame.StreamInfo{
+			{Name: job.StreamLog, Kind: job.StreamJSON, Total: 4},
+			{Name: "tokens", Kind: job.StreamText, Total: 30, Ended: true},
+		}}),
 		plain("http.deliveries", "http/deliveries", deliveries),
 		plain("http.ticket", "http/ticket", ticket),
 		plain("http.grantRequest", "http/grantRequest", grantRequest),

@@ -89,3 +89,17 @@ func (r *StreamRef) read(entry json.RawMessage) error {
 	}
 	return nil
 }
+
+// StreamList is the body of GET /v1/jobs/{id}/streams: the streams of the run that counts, by name.
+type StreamList struct {
+	Run     int          `json:"run"`     // the run's dispatch number; 0 while none has begun
+	Streams []StreamInfo `json:"streams"` // empty while nobody has written to one
+}
+
+// StreamInfo says how far a stream has come.
+type StreamInfo struct {
+	Name  string         `json:"name"`
+	Kind  job.StreamKind `json:"kind"`
+	Total int64          `json:"total"` // bytes of text, or values, by now
+	Ended bool           `json:"ended"` // the job has ended and the stream is whole
+}
