@@ -197,7 +197,8 @@ func TestTopicsAreMadeAsTheyAreTold(t *testing.T) {
 		"requests": n.RequestsSpec("{lane}", partitions), "deferred": n.DeferredSpec(partitions), "status": n.StatusSpec(
 			partitions),
 		"control": n.ControlSpec(partitions), "dead": n.DeadSpec(), "audit": n.AuditSpec(),
-		"view": {Name: n.View(), Configs: map[string]string{"cleanup.policy": "compact"}},
+		"streams": n.StreamsSpec(partitions),
+		"view":    {Name: n.View(), Configs: map[string]string{"cleanup.policy": "compact"}},
 	}
 	channels := document(t, "asyncapi.yaml")["channels"].(object)
 	for name, spec := range specs {

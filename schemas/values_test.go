@@ -9,6 +9,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
@@ -70,6 +71,7 @@ var events = []event.Event{
 	{Type: event.Progress, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
 		Progress: collecting},
 	{Type: event.Completed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Result: json.RawMessage(resultJSON),
+		Streams: streamTotals,
 		ResultBlob: &event.Blob{
 			Key: "results/" + jobID + "/" + runID, Size: 812, ContentType: "text/csv", Name: "sales.csv",
 		}},
@@ -103,6 +105,18 @@ var events = []event.Event{
 	{Type: event.Erased, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Round: 1},
 	{Type: event.RequestLost, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Request: &source},
 }
+
+// Pieces of two streams, and how long the streams are.
+var (
+	textPiece = stream.Chunk{JobID: jobID, Stream: "tokens", Kind: job.StreamText, Dispatch: 1, Run: runID, From: 18212,
+		Value: []byte("Sales rose by a third.")}
+	valuesPiece = stream.Chunk{JobID: jobID, Stream: "log", Kind: job.StreamJSON, Dispatch: 1, Run: runID, From: 2,
+		Value: []byte(`[{"time":"2026-02-02T09:30:02.1Z","level":"INFO","message":"all rows read","rows":31}]`)}
+	streamTotals = job.Streams{
+		"tokens": {Kind: job.StreamText, Total: 18234},
+		"log":    {Kind: job.StreamJSON, Total: 3},
+	}
+)
 
 var orders = []event.Order{
 	{Type: event.Granted, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
@@ -191,6 +205,7 @@ var documents = func() map[string]job.Document {
 	completed.State, completed.FinishedAt, completed.UpdatedAt = job.Completed, &endedAt, endedAt
 	completed.Progress = &job.Progress{Percent: 100, Message: "done", Current: 31, Total: 31, Stage: "done"}
 	completed.Result, completed.ResultURL = json.RawMessage(resultJSON), "/v1/jobs/"+jobID+"/result"
+	completed.Streams = streamTotals
 	completed.Attempts = ended(processing.Attempts, job.OutcomeCompleted, nil)
 	failed := processing
 	failed.State = job.Failed

@@ -15,6 +15,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/stream"
+	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 var update = flag.Bool("update", false, "write testdata/wire, the examples in AsyncAPI and OpenAPI, and README.md anew")
@@ -164,9 +166,31 @@ func wires() []wire {
 		plain("status.headers", "topic/status-headers", statusHeaders),
 		wire{"audit.erase", "topic/audit", audits[0], auditAgain},
 		wire{"audit.grantMade", "topic/audit", audits[1], auditAgain},
+		streamHeaders("stream.text.headers", textPiece),
+		streamHeaders("stream.values.headers", valuesPiece),
+		plain("stream.values", "", json.RawMessage(valuesPiece.Value)),
 		plain("dead.headers", "topic/dead-headers", deadHeaders),
 		plain("request.payload", "", submitRequest.Payload),
 	)
+}
+
+// streamHeaders is the example of a record's headers.
+func streamHeaders(name string, c stream.Chunk) wire {
+	return wire{name, "topic/stream-headers", headerMap(c.Headers()), func(b []byte) ([]byte, error) {
+		var values map[string]string
+		if err := json.Unmarshal(b, &values); err != nil {
+			return nil, err
+		}
+		var headers []topic.Header
+		for key, v := range values {
+			headers = append(headers, topic.Header{Key: key, Value: []byte(v)})
+		}
+		again, err := stream.Parse(c.JobID, headers, c.Value)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(headerMap(again.Headers()))
+	}}
 }
 
 func auditAgain(b []byte) ([]byte, error) {

@@ -26,7 +26,7 @@ func (k StreamKind) Valid() bool { return k == StreamText || k == StreamJSON }
 
 // StreamTotal is how much one run has written to one stream.
 type StreamTotal struct {
-	Kind  StreamKind `json:"kind"`
+	Kind  StreamKind `json:"kind"`  // what the stream is made of
 	Total int64      `json:"total"` // bytes of text, or values
 }
 

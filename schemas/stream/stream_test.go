@@ -89,7 +89,8 @@ func TestOffsetsSortAsCursorsDo(t *testing.T) {
 			t.Errorf("%s does not come before %s", sorted[i-1].Offset(), c.Offset())
 		}
 	}
-	for _, s := range []string{"", "_", "1_2", "0000000000_0000000000000", "0000000001_-000000000001",
+	for _, s := range []string{
+		"", "_", "1_2", "0000000000_0000000000000", "0000000001_-000000000001",
 		"+000000001_0000000000000", "9999999999_0000000000000", "0000000001_0000000000000 "} {
 		if c, err := ParseOffset(s); err == nil {
 			t.Errorf("%q is taken as %+v", s, c)
@@ -97,10 +98,12 @@ func TestOffsetsSortAsCursorsDo(t *testing.T) {
 	}
 }
 
-// FuzzWholeText: what is cut off is the beginning of a character, and what is left and comes later make up the same text
-// in whole characters.
+// FuzzWholeText: what is cut off begins a character, and what is left and what comes later make up the same
+// text in whole characters.
 func FuzzWholeText(f *testing.F) {
-	for _, s := range []string{"", "a", "ä", "a\xc3", "\xe2\x82", "€", "\xf0\x9f\x98", "😀x", "\xff\xfe", "\x80\x80\x80\x80"} {
+	for _, s := range []string{
+		"", "a", "ä", "a\xc3", "\xe2\x82", "€", "\xf0\x9f\x98", "😀x", "\xff\xfe", "\x80\x80\x80\x80",
+	} {
 		f.Add([]byte(s), uint(len(s)/2))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, cut uint) {
