@@ -98,8 +98,8 @@ type StreamList struct {
 
 // StreamInfo says how far a stream has come.
 type StreamInfo struct {
-	Name  string         `json:"name"`
-	Kind  job.StreamKind `json:"kind"`
+	Name  string         `json:"name"`  // see job.ValidStream
+	Kind  job.StreamKind `json:"kind"`  // what it is made of
 	Total int64          `json:"total"` // bytes of text, or values, by now
 	Ended bool           `json:"ended"` // the job has ended and the stream is whole
 }
