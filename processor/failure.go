@@ -72,6 +72,14 @@ func WithCode(code string, err error) error {
 	return codedError{err, code}
 }
 
+// CodeOf returns the code that clients would see if a handler returned err; "" if err is nil.
+func CodeOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return failureOf(err, nil).Code
+}
+
 // failureOf classifies the error that a handler returned. cause is why the handler's context ended, nil if it did not.
 func failureOf(err, cause error) *event.Failure {
 	f := &event.Failure{

@@ -47,6 +47,7 @@ func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportRe
 	if err := tell(j, 0, "collecting", "collect", 0); err != nil {
 		return reportResult{}, err
 	}
+	j.Log.Info("collecting", "report", in.ReportType, "days", days)
 	rows := make([][]string, 0, days)
 	for stage := range collectStages {
 		if !pause.For(ctx, stagePause) {
@@ -66,6 +67,7 @@ func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportRe
 	if err := tell(j, 90, "rendering", "render", len(rows)); err != nil {
 		return reportResult{}, err
 	}
+	j.Log.Info("rendering", "rows", len(rows))
 	text, err := render(rows)
 	if err != nil {
 		return reportResult{}, fmt.Errorf("render report: %w", err)

@@ -20,6 +20,7 @@ type word struct {
 	Progress *progress
 	Result   json.RawMessage
 	Error    *failure
+	Chunk    *chunk
 }
 
 type progress struct {
@@ -38,11 +39,18 @@ func (p *progress) tell(j *processor.Job) error {
 	})
 }
 
-// parseWord reads a message from strict JSON: an object with the one key result, progress or error. ok is false for any
-// other JSON, which is then a result itself.
+// parseWord reads a message from strict JSON: an object with the one key result, progress or error, or with the keys of a
+// chunk. ok is false for any other JSON, which is then a result itself.
 func parseWord(b []byte) (w word, ok bool, err error) {
 	var keys map[string]json.RawMessage
-	if json.Unmarshal(b, &keys) != nil || len(keys) != 1 {
+	if json.Unmarshal(b, &keys) != nil {
+		return w, false, nil
+	}
+	if isChunk(keys) {
+		w.Chunk, err = parseChunk(b)
+		return w, true, err
+	}
+	if len(keys) != 1 {
 		return w, false, nil
 	}
 	if value, ok := keys["result"]; ok {

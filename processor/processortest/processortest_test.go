@@ -3,6 +3,8 @@ package processortest_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,5 +120,35 @@ func TestFencingToken(t *testing.T) {
 	}
 	if j := jobs[1]; j.ID != "other" || j.Dispatch != 7 || j.Run == jobs[0].Run {
 		t.Errorf("with one: %+v", j)
+	}
+}
+
+// TestStreams: a test sees what the handler wrote, also before it failed.
+func TestStreams(t *testing.T) {
+	for _, code := range []string{"", "mine"} {
+		register := func(p *processor.Processor) {
+			processor.HandleRaw(p, "say", func(_ context.Context, j *processor.Job, _ []byte) (json.RawMessage, error) {
+				for _, word := range []string{"grü", "ße"} {
+					if _, err := j.Stream("tokens").Write([]byte(word)); err != nil {
+						return nil, err
+					}
+				}
+				j.Log.Info("said", "words", 2)
+				if err := j.Stream("rows").Send([]int{1}); err != nil || code == "" {
+					return nil, err
+				}
+				return nil, processor.WithCode(code, errors.New("no"))
+			})
+		}
+		got, err := processortest.Run(t.Context(), register, processortest.Job{Type: "say"})
+		if err != nil || code != "" && (got.Failure == nil || got.Failure.Code != code) {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		log := got.Streams["log"].Items
+		if got.Streams["tokens"].Text != "grüße" || got.Streams["tokens"].Kind != job.StreamText ||
+			len(got.Streams["rows"].Items) != 1 || string(got.Streams["rows"].Items[0]) != "[1]" || len(log) != 1 ||
+			!strings.Contains(string(log[0]), `"words":2`) {
+			t.Errorf("streams %+v", got.Streams)
+		}
 	}
 }

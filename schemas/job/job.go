@@ -132,6 +132,9 @@ const (
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
 	CodeInvalidResult    = "invalid_result"    // the result is not strict JSON (RFC 7493), or breaks its type's schema
 	CodeInvalidProgress  = "invalid_progress"  // a handler gave a stage or data that progress cannot have
+	CodeInvalidStream    = "invalid_stream"    // a stream's name or kind is not possible, or an item is not strict JSON
+	CodeStreamTooLarge   = "stream_too_large"  // the streams of a run, or an item, are above their limit
+	CodeStreamNotStored  = "stream_not_stored" // Kafka did not confirm a piece of a stream
 	CodeUnserved         = "unserved"          // for MaxUnserved every worker that took the job was unable to run it
 )
 
@@ -141,6 +144,5 @@ const MaxUnserved = 24 * time.Hour
 
 // Codes lists every code that Ackwire itself gives to a job's error.
 var Codes = []string{CodeWorkerLost, CodeTimeout, CodeDeadlineExceeded, CodeHandlerPanic, CodeHandlerError,
-	CodeResultTooLarge,
-	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeInvalidResult, CodeInvalidProgress,
-	CodeUnserved}
+	CodeResultTooLarge, CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeInvalidResult,
+	CodeInvalidProgress, CodeInvalidStream, CodeStreamTooLarge, CodeStreamNotStored, CodeUnserved}
