@@ -35,6 +35,8 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 	switch frame.Type(h.typ) {
 	case frame.Status:
 		return c.onStatusLocked(h)
+	case frame.Chunk:
+		return c.onChunkLocked(cn, h.jobID, b)
 	case frame.Ack:
 		return c.onAckLocked(cn, h)
 	case frame.Error:
@@ -144,6 +146,7 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 			} else {
 				c.markDirtyLocked(k.sub) // the connection in use did not see the submit
 			}
+			k.tails = c.openTailsLocked(cn, k.sub, k.streams)
 		}
 	}
 	c.answerLocked(cn, k, nil)

@@ -25,6 +25,8 @@ type Job struct {
 	// Set by a submit over a socket, which follows the job from its ack on. Guarded by Client.mu.
 	sub  *sub // nil for a job that is not followed
 	held bool // the Job itself still holds its reference to sub
+	// tails are the streams that the submit has asked for and nobody has read yet.
+	tails []*tail
 }
 
 // Ack is the server's answer to a submit: the job is durable.
@@ -71,6 +73,7 @@ type transport interface {
 	rest() *rest
 	watch(ctx context.Context, j *Job, after int64) iter.Seq2[Status, error]
 	wait(ctx context.Context, j *Job) (Status, error)
+	stream(ctx context.Context, j *Job, name string, cfg streamConfig) iter.Seq2[Chunk, error]
 	order(ctx context.Context, kind frame.Type, j *Job) (job.State, error)
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +37,8 @@ func TestMain(m *testing.M) {
 type tool struct {
 	Submit SubmitCmd `cmd:"" help:"Submit a job and follow it."`
 	Watch  WatchCmd  `cmd:"" help:"Follow a job."`
+	Stream StreamCmd `cmd:"" help:"Print a stream."`
+	Logs   LogsCmd   `cmd:"" help:"Print a log."`
 	Get    GetCmd    `cmd:"" help:"Print a job."`
 	List   ListCmd   `cmd:"" help:"Print jobs."`
 	Stats  StatsCmd  `cmd:"" help:"Count jobs."`
@@ -154,13 +157,19 @@ var (
 // run runs the tool and returns its output and exit code as one text.
 func run(t *testing.T, env *Env, url string, args ...string) string {
 	t.Helper()
-	var stdout bytes.Buffer
+	stdout, ok := env.Stdout.(interface {
+		io.Writer
+		fmt.Stringer
+	})
+	if !ok {
+		stdout = &bytes.Buffer{}
+		env.Stdout = stdout
+	}
 	stderr, ok := env.Stderr.(fmt.Stringer)
 	if !ok {
 		b := &bytes.Buffer{}
 		env.Stderr, stderr = b, b
 	}
-	env.Stdout = &stdout
 	if env.Context == nil {
 		env.Context = t.Context()
 	}

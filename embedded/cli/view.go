@@ -181,6 +181,21 @@ func (v *view) draw(st ackwire.Status) {
 
 // ended prints how a job has ended: the result to stdout, the rest to stderr.
 func (v *view) ended(st ackwire.Status) {
+	v.outcome(st)
+	if len(st.Result) > 0 {
+		_, _ = v.env.Stdout.Write(pretty(st.Result))
+	}
+	if st.ResultURL != "" {
+		if strings.HasPrefix(st.ResultURL, "/") { // a path of the gateway
+			fmt.Fprintf(v.env.Stderr, "file: ackwire result %s\n", clean(st.JobID))
+		} else {
+			fmt.Fprintln(v.env.Stdout, clean(st.ResultURL))
+		}
+	}
+}
+
+// outcome prints to stderr whether a job has completed, and why not.
+func (v *view) outcome(st ackwire.Status) {
 	took := ""
 	if st.FinishedAt != nil {
 		took = fmt.Sprintf(" after %s", st.FinishedAt.Sub(st.CreatedAt).Round(time.Millisecond))
@@ -192,16 +207,6 @@ func (v *view) ended(st ackwire.Status) {
 	fmt.Fprintf(v.env.Stderr, "%s%s%s\n", st.State, took, tries)
 	if e := st.Error; e != nil {
 		fmt.Fprintf(v.env.Stderr, "%s\n", errorText(e))
-	}
-	if len(st.Result) > 0 {
-		_, _ = v.env.Stdout.Write(pretty(st.Result))
-	}
-	if st.ResultURL != "" {
-		if strings.HasPrefix(st.ResultURL, "/") { // a path of the gateway
-			fmt.Fprintf(v.env.Stderr, "file: ackwire result %s\n", clean(st.JobID))
-		} else {
-			fmt.Fprintln(v.env.Stdout, clean(st.ResultURL))
-		}
 	}
 }
 
