@@ -51,7 +51,7 @@ func (w *writer) value(b []byte, s *shape, p unsafe.Pointer) (_ []byte, ok bool)
 	case raw:
 		return w.raw(b, *(*json.RawMessage)(p))
 	case foreign:
-		return appendForeign(b, reflect.NewAt(s.typ, p).Elem())
+		return s.appendMap(b, p)
 	case instant:
 		return w.instant(b, *(*time.Time)(p))
 	case number:
@@ -172,9 +172,12 @@ func (w *writer) raw(b []byte, m json.RawMessage) (_ []byte, ok bool) {
 	return append(b, m...), true
 }
 
-// appendForeign appends a map. Whether an empty one that is not nil is there at all depends on its field: encoding/json
-// decides.
-func appendForeign(b []byte, m reflect.Value) (_ []byte, ok bool) {
+// appendMap appends the map at p. Whether an empty one that is not nil is there at all depends on its field: encoding/json
+// decides. The map is copied first, as in readMap.
+func (s *shape) appendMap(b []byte, p unsafe.Pointer) (_ []byte, ok bool) {
+	own := reflect.New(s.typ)
+	*(*unsafe.Pointer)(own.UnsafePointer()) = *(*unsafe.Pointer)(p)
+	m := own.Elem()
 	if m.Len() == 0 && !m.IsNil() {
 		return b, false
 	}
