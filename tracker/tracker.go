@@ -29,6 +29,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 	"github.com/ackwire/ackwire/tracker/fetch"
+	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
 )
@@ -78,7 +79,7 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		metrics:  shard.NewMetrics(m),
 		restores: newRestoreMetrics(m),
 		backlog:  newBacklogMetrics(m),
-		api:      newAPI(),
+		api:      newAPI(keeper.NewShared(m, keeper.DefaultTailBytes)),
 		evidence: newEvidence(cfg.Kafka.Bounds()),
 	}
 	t.keeper = kafka.NewKeeper(cfg.Topics, "tracker", t.env)
@@ -284,6 +285,7 @@ func (t *Tracker) runOwner(
 		tracer:      tracing.Tracer(t.env.Traces, "tracker"),
 		restores:    t.restores,
 		backlog:     t.backlog,
+		streams:     t.streamsClient,
 		api:         t.api,
 		evidence:    t.evidence,
 		bounds:      t.cfg.Kafka.Bounds(),

@@ -2703,7 +2703,7 @@ type ReadStreamRequest struct {
 	Scope    *Scope                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
 	Stream   string                 `protobuf:"bytes,4,opt,name=stream,proto3" json:"stream,omitempty"`
 	After    *StreamCursor          `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
-	MaxBytes int32                  `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"` // of the pieces in the answer; at least one piece is sent
+	MaxBytes int32                  `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"` // of the pieces in the answer, at most 1 MiB, which 0 stands for; at least one piece is sent
 	// wait: answer only once there is something behind the cursor, or the stream has ended or been
 	// reset, or at the deadline.
 	Wait          bool `protobuf:"varint,7,opt,name=wait,proto3" json:"wait,omitempty"`
@@ -2839,7 +2839,8 @@ func (x *ReadStreamResponse) GetPart() *StreamPart {
 type StreamPart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // text or json; empty while nobody has written to the stream
-	// from is where the part begins: the cursor, or the beginning of the run that counts if reset.
+	// from is where the part begins: the cursor, or the beginning of the run that counts if reset. A cursor within a
+	// character stands for the character's beginning.
 	From *StreamCursor `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
 	// pieces are texts, each of whole characters, or JSON arrays of values. They follow each other.
 	Pieces [][]byte `protobuf:"bytes,3,rep,name=pieces,proto3" json:"pieces,omitempty"`
@@ -2847,8 +2848,9 @@ type StreamPart struct {
 	// total is how much there is by now; up_to_date says that the pieces reach it.
 	Total    int64 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`
 	UpToDate bool  `protobuf:"varint,6,opt,name=up_to_date,json=upToDate,proto3" json:"up_to_date,omitempty"`
-	Ended    bool  `protobuf:"varint,7,opt,name=ended,proto3" json:"ended,omitempty"` // the run's last word: nothing follows behind total
-	// reset: another run counts by now than the cursor's; from is its beginning.
+	Ended    bool  `protobuf:"varint,7,opt,name=ended,proto3" json:"ended,omitempty"` // the pieces reach the run's last word: nothing follows behind total
+	// reset: another run counts by now than the cursor's, or the run that counts has ended before the cursor; from is its
+	// beginning. A cursor of a run that is not known yet is no reset: nothing follows it until that run counts.
 	Reset_ bool `protobuf:"varint,8,opt,name=reset,proto3" json:"reset,omitempty"`
 	// gone: Kafka no longer holds what follows the cursor.
 	Gone          bool `protobuf:"varint,9,opt,name=gone,proto3" json:"gone,omitempty"`

@@ -92,7 +92,8 @@ type TrackerClient interface {
 	ReadStream(context.Context, *connect.Request[trackerpb.ReadStreamRequest]) (*connect.Response[trackerpb.ReadStreamResponse], error)
 	// FollowStreams sends one gateway what the streams that it follows have behind their cursors, as it
 	// comes. Each follow is a cursor, not a queue: when the connection is slow, the next message of a
-	// stream is larger, and nothing is dropped.
+	// stream is larger, and nothing is dropped. Each follow is answered with a part at once, be it empty. A connection that
+	// adds a handle twice, or follows more than 50,000 streams, is closed.
 	FollowStreams(context.Context) *connect.BidiStreamForClient[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
@@ -281,7 +282,8 @@ type TrackerHandler interface {
 	ReadStream(context.Context, *connect.Request[trackerpb.ReadStreamRequest]) (*connect.Response[trackerpb.ReadStreamResponse], error)
 	// FollowStreams sends one gateway what the streams that it follows have behind their cursors, as it
 	// comes. Each follow is a cursor, not a queue: when the connection is slow, the next message of a
-	// stream is larger, and nothing is dropped.
+	// stream is larger, and nothing is dropped. Each follow is answered with a part at once, be it empty. A connection that
+	// adds a handle twice, or follows more than 50,000 streams, is closed.
 	FollowStreams(context.Context, *connect.BidiStream[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]) error
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
