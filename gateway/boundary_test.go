@@ -35,10 +35,11 @@ func TestRooms(t *testing.T) {
 		"conns":  {"limits", "problem", "requestid"},
 		"intake": {"auth", "limits", "problem", "requestid", "upstream"},
 		"api": {
-			"auth", "budget", "conns", "hub", "limits", "origin", "problem", "requestid", "session", "sse", "subjects",
-			"upstream", "wire",
+			"auth", "budget", "conns", "hub", "limits", "origin", "problem", "requestid", "session", "sse", "streams",
+			"subjects", "upstream", "wire",
 		},
-		"session": {"auth", "budget", "hub", "outbox", "requestid", "subjects", "wire"},
+		"session": {"auth", "budget", "hub", "outbox", "requestid", "streams", "subjects", "wire"},
+		"streams": {"auth", "outbox"},
 	} {
 		files, err := filepath.Glob(filepath.Join(room, "*.go"))
 		if err != nil || len(files) == 0 {

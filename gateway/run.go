@@ -55,11 +55,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 		lanes = g.types.Lanes()
 	}
 	up := upstream.NewPair(upstream.Config{
-		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.subjects}, Log: g.env.Log,
-		Bounds: g.cfg.Kafka.Bounds(), Lanes: lanes,
+		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.subjects},
+		Streams: g.room, Log: g.env.Log, Bounds: g.cfg.Kafka.Bounds(), Lanes: lanes,
 	}, former)
 	g.hub.Attach(up)
 	g.subjects.Attach(up)
+	g.room.Attach(up)
 	g.build(cl, up, store, systems...)
 	g.streams.Store(up)
 

@@ -54,6 +54,7 @@ type fakeTracker struct {
 	lists   []*trackerpb.ListRequest
 	stats   []*trackerpb.StatsRequest
 	tickets map[string]fakeTicket
+	said    fakeStreams
 }
 
 type fakeTicket struct {

@@ -72,6 +72,7 @@ type Upstream struct {
 	closed  bool                // Run's ctx has ended
 
 	subjects map[uint32]*trackerpb.SubjectAdd // by handle; every stream has them all
+	follows  follows                          // of streams of jobs
 }
 
 // Config is what New needs.
@@ -81,6 +82,7 @@ type Config struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Peers   *peers.Client // how the trackers know this gateway, and the gateway them
 	Watcher Watcher
+	Streams StreamWatcher // of streams of jobs; nil if none is followed
 	Log     *slog.Logger
 	Bounds  kafka.Bounds
 	Lanes   []string // whose queues the trackers are to report; if empty they are not asked
@@ -138,6 +140,7 @@ func New(cfg Config) *Upstream {
 		streams:   map[string]*stream{},
 		lost:      map[string]struct{}{},
 		subjects:  map[uint32]*trackerpb.SubjectAdd{},
+		follows:   newFollows(cfg.Streams),
 	}
 }
 
@@ -180,9 +183,13 @@ func (u *Upstream) retry(ctx context.Context) {
 		ids = append(ids, id)
 	}
 	clear(u.lost)
+	handles := u.follows.takeLost()
 	u.mu.Unlock()
 	if len(ids) > 0 {
 		u.watcher.Lost(ids)
+	}
+	if len(handles) > 0 {
+		u.follows.watcher.Lost(handles)
 	}
 }
 
@@ -395,6 +402,24 @@ func worthAnother(err error) bool {
 		return true
 	}
 	return !connect.IsWireError(err)
+}
+
+// ListStreams lists the streams of a job.
+func (u *Upstream) ListStreams(ctx context.Context, req *trackerpb.StreamsRequest) (*trackerpb.StreamsResponse, error) {
+	return ask(ctx, u, req.JobId,
+		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.StreamsResponse], error) {
+			return c.Streams(ctx, connect.NewRequest(req))
+		})
+}
+
+// ReadStream returns what follows a cursor in a stream of a job.
+func (u *Upstream) ReadStream(
+	ctx context.Context, req *trackerpb.ReadStreamRequest,
+) (*trackerpb.ReadStreamResponse, error) {
+	return ask(ctx, u, req.JobId,
+		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.ReadStreamResponse], error) {
+			return c.ReadStream(ctx, connect.NewRequest(req))
+		})
 }
 
 // Document decodes the document of a job that a tracker has answered with.

@@ -93,7 +93,7 @@ func Parse(key string, headers []topic.Header, value []byte) (Chunk, error) {
 	need(err == nil && n > 0, "header "+topic.HeaderDispatch+" is not a positive number")
 	c.Dispatch = int(n)
 	c.From, err = strconv.ParseInt(from, 10, 64)
-	need(err == nil && c.From >= 0 && c.From <= maxPosition-int64(MaxValue), "header "+HeaderFrom+" is not a position")
+	need(err == nil && c.From >= 0 && c.From <= MaxPosition-int64(MaxValue), "header "+HeaderFrom+" is not a position")
 	need(name(key), "the record's key is not a job ID")
 	need(job.ValidStream(c.Stream), "header "+HeaderStream+" is not the name of a stream")
 	need(name(c.Run), "header "+HeaderRun+" is not the name of a run")
@@ -152,8 +152,8 @@ func WholeText(b []byte) int {
 	return len(b)
 }
 
-// maxPosition is the largest position that Offset writes.
-const maxPosition = 9_999_999_999_999
+// MaxPosition is the largest position in a stream, which Offset writes with as many digits as any other.
+const MaxPosition = 9_999_999_999_999
 
 // Cursor is a position in a stream: of a run, by its dispatch number, and in what it wrote.
 type Cursor struct {

@@ -48,7 +48,7 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		{"no run", func(c *Chunk) { c.Run = "" }, "not the name of a run"},
 		{"a run that is not UTF-8", func(c *Chunk) { c.Run = "\xff" }, "not the name of a run"},
 		{"before the beginning", func(c *Chunk) { c.From = -1 }, "not a position"},
-		{"behind all offsets", func(c *Chunk) { c.From = maxPosition }, "not a position"},
+		{"behind all offsets", func(c *Chunk) { c.From = MaxPosition }, "not a position"},
 		{"empty", func(c *Chunk) { c.Value = nil }, "is empty"},
 		{"the longest text", func(c *Chunk) { c.Value = []byte(long) }, ""},
 		{"a longer text", func(c *Chunk) { c.Value = []byte(long + "x") }, "more than 32768 bytes"},
@@ -80,7 +80,7 @@ func TestRecordsThatAreRefused(t *testing.T) {
 }
 
 func TestOffsetsSortAsCursorsDo(t *testing.T) {
-	sorted := []Cursor{{1, 0}, {1, 9}, {1, 10}, {1, maxPosition}, {2, 0}, {10, 0}, {1<<31 - 1, 5}}
+	sorted := []Cursor{{1, 0}, {1, 9}, {1, 10}, {1, MaxPosition}, {2, 0}, {10, 0}, {1<<31 - 1, 5}}
 	for i, c := range sorted {
 		if got, err := ParseOffset(c.Offset()); err != nil || got != c {
 			t.Errorf("%s: %+v, %v", c.Offset(), got, err)
@@ -146,7 +146,7 @@ func FuzzParse(f *testing.F) {
 		}
 		again, err := Parse(got.JobID, got.Headers(), got.Value)
 		if err != nil || again.End() != got.End() || again.Length < 1 || again.Stream != got.Stream ||
-			(Cursor{got.Dispatch, got.End()}).At > maxPosition {
+			(Cursor{got.Dispatch, got.End()}).At > MaxPosition {
 			t.Fatalf("%+v is read again as %+v, %v", got, again, err)
 		}
 	})
