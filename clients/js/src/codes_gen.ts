@@ -6,8 +6,8 @@ export type ClientFrameType =
 
 /** The types of the frames that a server sends; a later server may know more. */
 export type ServerFrameType =
-  | "welcome" | "ack" | "subscribed" | "unsubscribed" | "status" | "error" | "goaway" | "expiring" | "cursor" | "pong"
-  | "chunk";
+  | "welcome" | "ack" | "subscribed" | "unsubscribed" | "status" | "chunk" | "error" | "goaway" | "expiring" | "cursor"
+  | "pong";
 
 /** The codes of errors; a later server may know more. */
 export type ErrorCode =
