@@ -4,6 +4,7 @@ import type { Engine } from "./engine.js";
 import { toJSON } from "./json.js";
 import type { JobRecord } from "./record.js";
 import type { Submit } from "./record.js";
+import { openStream, write } from "./streams.js";
 
 /** How an attempt failed. Any other error that a handler throws is `handler_error`, which is tried again. */
 export class Failure extends Error {
@@ -91,6 +92,16 @@ export class TestJob {
     });
   }
 
+  /** Writes to a stream of text. */
+  write(stream: string, text: string): void {
+    this.#stream((record) => write(record.streams, openStream(record.streams, stream, "text"), { text }));
+  }
+
+  /** Writes an item to a stream of items. */
+  send(stream: string, item: unknown): void {
+    this.#stream((record) => write(record.streams, openStream(record.streams, stream, "json"), { item }));
+  }
+
   /** Ends the job with a result. Without one, or with undefined, it has none. */
   complete(result?: unknown): void {
     this.#change((record) => record.complete(result, undefined));
@@ -152,6 +163,13 @@ export class TestJob {
     const message = err instanceof Error ? err.message : String(err);
     if (this.#record.doc.cancelRequested) this.fail("cancelled", message);
     else this.fail("handler_error", message, { retryable: true });
+  }
+
+  #stream(change: (record: JobRecord) => void): void {
+    const record = this.#record;
+    if (record.run !== this || record.doc.state !== "processing") return;
+    change(record);
+    this.#engine.pour(record);
   }
 
   #change(change: (record: JobRecord) => void): void {
