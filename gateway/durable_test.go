@@ -88,14 +88,16 @@ func TestAStreamOverHTTP(t *testing.T) {
 			want{status: 200, body: "häuser", next: offset(1, 7), kind: text, upToDate: true})
 		check("from an offset", "GET", "/tokens?offset="+offset(1, 3),
 			want{status: 200, body: "user", next: offset(1, 7), kind: text, upToDate: true})
-		check("at the end", "GET", "/tokens?offset="+offset(1, 7), want{status: 200, next: offset(1, 7), kind: text, upToDate: true})
+		check("at the end", "GET", "/tokens?offset="+offset(1, 7), want{
+			status: 200, next: offset(1, 7), kind: text, upToDate: true})
 		check("from now on", "GET", "/tokens?offset=now",
 			want{status: 200, next: offset(1, 7), kind: text, upToDate: true, cache: "no-store"})
 		check("values", "GET", "/rows?offset="+offset(1, 0),
 			want{status: 200, body: `[{"a":"<"},2]`, next: offset(1, 2), kind: values, upToDate: true})
 		check("values from now on", "GET", "/rows?offset=now",
 			want{status: 200, body: `[]`, next: offset(1, 2), kind: values, upToDate: true, cache: "no-store"})
-		check("the head", "HEAD", "/tokens", want{status: 200, next: offset(1, 7), kind: text, upToDate: true, cache: "no-store"})
+		check("the head", "HEAD", "/tokens", want{
+			status: 200, next: offset(1, 7), kind: text, upToDate: true, cache: "no-store"})
 		for _, query := range []string{"offset=", "offset=0,1", "offset=0%201", "offset=a&offset=b", "offset=-2", "live=sse",
 			"live=long-poll", "offset=" + offset(1, 2), "offset=0000000001_1", "offset=..%2F0"} {
 			check(query, "GET", "/tokens?"+query, want{status: 400, code: "invalid_offset"})
@@ -110,7 +112,8 @@ func TestAStreamOverHTTP(t *testing.T) {
 
 		said.write(jobA, "tokens", strings.Repeat("x", 300<<10))
 		a = check("a large one in parts", "GET", "/tokens?offset="+offset(1, 3), want{
-			status: 200, body: "user" + strings.Repeat("x", 256<<10-4), next: offset(1, 3+256<<10), kind: text, cache: "max-age=60",
+			status: 200, body: "user" + strings.Repeat("x", 256<<10-4), next: offset(1, 3+256<<10), kind: text,
+			cache: "max-age=60",
 		})
 		said.again(jobA)
 		said.write(jobA, "tokens", "new")
@@ -146,7 +149,8 @@ func TestLongPollsOfAStream(t *testing.T) {
 		said.write(jobA, "tokens", "a")
 		began := time.Now()
 		a := w.http("GET", streamsOfA+"/tokens?live=long-poll&offset=now&cursor=99999999", nil, nil)
-		if a.status != 204 || a.header.Get("Stream-Up-To-Date") != "true" || a.header.Get("Stream-Next-Offset") != offset(1, 1) ||
+		if a.status != 204 || a.header.Get("Stream-Up-To-Date") != "true" ||
+			a.header.Get("Stream-Next-Offset") != offset(1, 1) ||
 			a.header.Get("Stream-Cursor") != "100000000" || time.Since(began) < 10*time.Second {
 			t.Errorf("after %s: %d %v", time.Since(began), a.status, a.header)
 		}
@@ -217,7 +221,9 @@ func TestAStreamAsEvents(t *testing.T) {
 func TestEventStreamsWithStreams(t *testing.T) {
 	withStreams(t, func(t *testing.T, w *world, said *fakeStreams) {
 		said.write(jobA, "tokens", "ab")
-		for _, path := range []string{"/v1/jobs/" + jobA + "/events?stream=tokens", "/v1/events?job=" + jobA + "&stream=tokens"} {
+		for _, path := range []string{
+			"/v1/jobs/" + jobA + "/events?stream=tokens", "/v1/events?job=" + jobA + "&stream=tokens",
+		} {
 			e := w.stream(path, nil)
 			last, have := "", ""
 			until := func(want string) {
@@ -265,8 +271,9 @@ func TestEventStreamsWithStreams(t *testing.T) {
 			t.Errorf("who has all: %d %s", a.status, a.body)
 		}
 		for path, code := range map[string]string{
-			"/v1/jobs/" + jobA + "/events?stream=X": "invalid_frame", "/v1/events?job=" + jobA + "&stream=a&stream=a": "invalid_frame",
-			"/v1/events?mine=true&stream=a": "invalid_frame",
+			"/v1/jobs/" + jobA + "/events?stream=X":         "invalid_frame",
+			"/v1/events?job=" + jobA + "&stream=a&stream=a": "invalid_frame",
+			"/v1/events?mine=true&stream=a":                 "invalid_frame",
 		} {
 			if a := w.http("GET", path, nil, nil); a.code != code {
 				t.Errorf("%s: %d %s", path, a.status, a.body)

@@ -155,7 +155,8 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 	})
 	one := &session.Config{
 		Load: asked.load, Budget: g.waiting, WaitingBytes: cfg.Waiting.Session,
-		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Streams: g.room, Jobs: g.intake, Limits: g.limits, Metrics: g.metrics,
+		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Streams: g.room, Jobs: g.intake,
+		Limits: g.limits, Metrics: g.metrics,
 		Log: g.env.Log, PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,
 	}
@@ -173,7 +174,8 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 		Systems: systems, Kafka: cl, Ask: bounds.Ask, Blobs: store,
 		Trackers: up, Streamed: up, Tickets: up, Submits: g.intake, Orders: g.intake, Audit: g.intake.Audit, Clients: g.conns,
 		Admit: g.sessions.admit, Load: asked.load, Pushed: pushes{g.tracer}.pushed, TurnedAway: g.metrics.turnedAway,
-		Verifier: g.verifier, Limits: g.limits, Hub: g.hub, Subjects: g.subjects, Streams: g.room, Waiting: g.waiting, Metrics: g.metrics.http,
+		Verifier: g.verifier, Limits: g.limits, Hub: g.hub, Subjects: g.subjects, Streams: g.room,
+		Waiting: g.waiting, Metrics: g.metrics.http,
 		Log: g.env.Log, Leaving: g.end.leaving, Drain: g.end.drain,
 	})
 }

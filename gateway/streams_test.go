@@ -130,7 +130,10 @@ func TestAStreamOnASocket(t *testing.T) {
 				t.Fatal(err)
 			}
 			var f frame.ChunkFrame
-			if json.Unmarshal([]byte(g.raw), &f); f.Type == frame.Chunk && f.Stream == "tokens" {
+			if err := json.Unmarshal([]byte(g.raw), &f); err != nil {
+				t.Fatal(err)
+			}
+			if f.Type == frame.Chunk && f.Stream == "tokens" {
 				all.hear(t, f)
 			}
 			if f.End {

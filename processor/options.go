@@ -91,9 +91,9 @@ func WithResultCheck(check func(jobType string, result json.RawMessage) error) O
 	return func(o *options) { o.check = check }
 }
 
-// WithStreamLimits sets a function that returns the limits of a job type's streams in place of those in Config: the bytes
-// of all streams of a run, and the bytes per second; 0 means that of Config. It must be safe for concurrent use. A limit
-// out of Config's bounds counts as the nearest one within. StreamLimits of package
+// WithStreamLimits sets a function that returns the limits of a job type's streams in place of those in Config: the
+// bytes of all streams of a run, and the bytes per second; 0 means that of Config. It must be safe for concurrent use.
+// A limit out of Config's bounds counts as the nearest one within. StreamLimits of package
 // github.com/ackwire/ackwire/schemas/jobtypes returns those in a file of job types. By default, and for nil, the limits
 // of Config apply to all job types.
 func WithStreamLimits(limits func(jobType string) (total, perSecond int64)) Option {

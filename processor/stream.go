@@ -14,7 +14,8 @@ import (
 const maxHandlerStreams = job.MaxStreams - 1
 
 // Stream is what a run makes while it works, for clients that follow the job: either a text, by Write, or a list of
-// JSON values, by Send. The first use decides which. It is safe for concurrent use; what one call writes stays together.
+// JSON values, by Send. The first use decides which. It is safe for concurrent use; what one call writes stays
+// together.
 //
 // What is written goes to Kafka 25 ms after the first byte that was not sent, or as soon as 32 KiB are there. The run's
 // last event follows when all is stored. If a piece cannot be stored, later ones of its stream are not sent, all writes

@@ -205,8 +205,8 @@ func TestFlushWaitsUntilAllIsStored(t *testing.T) {
 	})
 }
 
-// TestTextsAreCutBetweenCharacters: whatever is written, in whatever parts, the stored text is what a reader of all of it
-// at once would see, and every piece is whole by itself (sink.store checks each).
+// TestTextsAreCutBetweenCharacters: whatever is written, in whatever parts, the stored text is what a reader of all of
+// it at once would see, and every piece is whole by itself (sink.store checks each).
 func TestTextsAreCutBetweenCharacters(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	alphabet := []string{"a", "ä", "€", "😀", "\xff", "\xc3", "\xe2\x82", "\xf0\x9f\x98", "\x80", "\xed\xa0\x80", "\x00"}
@@ -303,7 +303,9 @@ func TestAStreamHasOneKind(t *testing.T) {
 		if err := w.shut(time.Second); err != nil {
 			t.Fatal(err)
 		}
-		wantTotals(t, w.seal(), job.Streams{"tokens": {Kind: job.StreamText, Total: 1}, "rows": {Kind: job.StreamJSON, Total: 1}})
+		wantTotals(t, w.seal(), job.Streams{
+			"tokens": {Kind: job.StreamText, Total: 1}, "rows": {Kind: job.StreamJSON, Total: 1},
+		})
 	})
 }
 
@@ -355,7 +357,9 @@ func TestTheLimitIsMetToTheByte(t *testing.T) {
 		if err := w.shut(time.Second); err != nil {
 			t.Fatal(err)
 		}
-		wantTotals(t, w.seal(), job.Streams{"tokens": {Kind: job.StreamText, Total: 93}, "rows": {Kind: job.StreamJSON, Total: 1}})
+		wantTotals(t, w.seal(), job.Streams{
+			"tokens": {Kind: job.StreamText, Total: 93}, "rows": {Kind: job.StreamJSON, Total: 1},
+		})
 	})
 }
 
@@ -550,7 +554,9 @@ func TestALostRunSendsNothingMore(t *testing.T) {
 		s.delay = 10 * time.Millisecond
 		tokens := w.named("tokens")
 		tokens.mustWrite(t, strings.Repeat("a", 2*stream.MaxPiece))
-		w.named("rows").Send(1)
+		if err := w.named("rows").Send(1); err != nil {
+			t.Fatal(err)
+		}
 		w.abandon(ErrStopped)
 		time.Sleep(time.Second)
 		if err := w.shut(time.Second); err != nil {

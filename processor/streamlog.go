@@ -86,7 +86,8 @@ func (l *runLog) finish() {
 	if l.leftOut == 0 || w.end.sealed || w.end.lost != nil || l.pipe.failed {
 		return
 	}
-	item, err := logLine{at: time.Now(), level: slog.LevelWarn, message: "lines of this log were left out"}.encode(l.leftOut)
+	line := logLine{at: time.Now(), level: slog.LevelWarn, message: "lines of this log were left out"}
+	item, err := line.encode(l.leftOut)
 	if err == nil {
 		l.leftOut = 0
 		l.add(item)

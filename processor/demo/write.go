@@ -33,8 +33,8 @@ type writeResult struct {
 // tale is the text that demo.write repeats.
 var tale = strings.Fields(`The lamp of the lighthouse had burnt for ninety years when its keeper retired. Nobody wrote that down,
 so the ships went on as before: they saw the light, kept their distance, and came home. One night the lamp went out. A
-child on the beach held up a lantern and swung it until morning. In the harbour they asked who had kept the light. The sea
-answered — as it always does — a little late, but word for word. Größe, they say, is a matter of patience. `)
+child on the beach held up a lantern and swung it until morning. In the harbour they asked who had kept the light. The
+sea answered — as it always does — a little late, but word for word. Größe, they say, is a matter of patience. `)
 
 // write writes a text to the stream tokens, word by word, as a language model would.
 func write(ctx context.Context, j *processor.Job, in writePayload) (writeResult, error) {

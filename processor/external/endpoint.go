@@ -139,7 +139,8 @@ func (e *Endpoint) follow(ctx context.Context, j *processor.Job, resp *http.Resp
 	if errors.As(broken, &timeout) && timeout.Timeout() {
 		return nil, processor.WithCode("http_timeout", errors.New("the endpoint did not end its answer in time"))
 	}
-	return nil, processor.WithCode(processor.CodeHTTPUnreachable, fmt.Errorf("the endpoint's answer broke off: %w", broken))
+	err = fmt.Errorf("the endpoint's answer broke off: %w", broken)
+	return nil, processor.WithCode(processor.CodeHTTPUnreachable, err)
 }
 
 // mediaType returns the media type of an answer, without its parameters; "" if it has none that is valid.

@@ -116,8 +116,7 @@ func (e *events) event(status int) (result json.RawMessage, done bool, err error
 		if err := strict.Unmarshal(data, &p); err != nil || p == nil {
 			return nil, false, invalidResult("the data of an event progress are not an object of progress")
 		}
-		p.tell(e.job)
-		return nil, false, nil
+		return nil, false, p.tell(e.job)
 	case "chunk":
 		w, ok, err := parseWord(data)
 		if err == nil && (!ok || w.Chunk == nil) {

@@ -39,8 +39,8 @@ func (p *progress) tell(j *processor.Job) error {
 	})
 }
 
-// parseWord reads a message from strict JSON: an object with the one key result, progress or error, or with the keys of a
-// chunk. ok is false for any other JSON, which is then a result itself.
+// parseWord reads a message from strict JSON: an object with the one key result, progress or error, or with the keys of
+// a chunk. ok is false for any other JSON, which is then a result itself.
 func parseWord(b []byte) (w word, ok bool, err error) {
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(b, &keys) != nil {

@@ -11,8 +11,8 @@ import (
 // maxLeft bounds what is read of a command's output after its end, in bytes: no less than a pipe holds.
 const maxLeft = 1 << 20
 
-// output reads a command's output. It does so itself, and not through exec.Cmd, because a line may wait, at the rate of a
-// stream, for longer than exec.Cmd would wait for the reader.
+// output reads a command's output. It does so itself, and not through exec.Cmd, because a line may wait, at the rate of
+// a stream, for longer than exec.Cmd would wait for the reader.
 type output struct {
 	command *os.File // the end that the command writes to
 	r       *os.File

@@ -54,7 +54,7 @@ func TestAllMayWriteStreams(t *testing.T) {
 		printing(t, strings.Join(chunks, "\n")+"\n{\"words\":2}\n", 0), 0))
 	wantStreams(t, "events", handle(t, t.Context(), eventsOf(t, asEvents(chunks...)), 0))
 	c := callbacks(t)
-	wantStreams(t, "callbacks", handle(t, t.Context(), endpoint(t, time.Minute, c, func(w http.ResponseWriter, r *http.Request) {
+	serve := func(w http.ResponseWriter, r *http.Request) {
 		url := r.Header.Get("Ackwire-Callback")
 		w.WriteHeader(http.StatusAccepted)
 		go func() {
@@ -64,7 +64,8 @@ func TestAllMayWriteStreams(t *testing.T) {
 				}
 			}
 		}()
-	}), 0))
+	}
+	wantStreams(t, "callbacks", handle(t, t.Context(), endpoint(t, time.Minute, c, serve), 0))
 }
 
 // badChunks are objects that no stream takes, with the code of the failure and the answer to a callback.

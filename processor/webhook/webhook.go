@@ -262,7 +262,8 @@ func (d *deliverer) refused(p place, j *processor.Job) {
 
 func (d *deliverer) unconnected(p place, j *processor.Job) {
 	if paused, pause := d.endpoints.unconnected(p); paused {
-		bridge.WorkerLog(j).Warn("webhook host paused: it accepts no connections", "endpoint", p.origin, "tenant", p.tenant, "for", pause)
+		bridge.WorkerLog(j).Warn("webhook host paused: it accepts no connections", "endpoint", p.origin, "tenant", p.tenant,
+			"for", pause)
 	}
 }
 

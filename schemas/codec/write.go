@@ -172,8 +172,8 @@ func (w *writer) raw(b []byte, m json.RawMessage) (_ []byte, ok bool) {
 	return append(b, m...), true
 }
 
-// appendMap appends the map at p. Whether an empty one that is not nil is there at all depends on its field: encoding/json
-// decides. The map is copied first, as in readMap.
+// appendMap appends the map at p. Whether an empty one that is not nil is there at all depends on its field:
+// encoding/json decides. The map is copied first, as in readMap.
 func (s *shape) appendMap(b []byte, p unsafe.Pointer) (_ []byte, ok bool) {
 	own := reflect.New(s.typ)
 	*(*unsafe.Pointer)(own.UnsafePointer()) = *(*unsafe.Pointer)(p)

@@ -316,8 +316,8 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 		bad("streamLimit", "must be 1 to %d bytes, or 0 for the worker's own, not %d", maxStreamLimit, t.StreamLimit)
 	}
 	if t.StreamRate != 0 && (t.StreamRate < minStreamRate || t.StreamRate > maxStreamRate) {
-		bad("streamRate", "must be %d to %d bytes per second, or 0 for the worker's own, not %d", minStreamRate, maxStreamRate,
-			t.StreamRate)
+		bad("streamRate", "must be %d to %d bytes per second, or 0 for the worker's own, not %d", minStreamRate,
+			maxStreamRate, t.StreamRate)
 	}
 	compiled := func(key string, own, defaults source) *schema {
 		s := own
