@@ -15,7 +15,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/stream"
 )
 
-// Headers and offsets of the Durable Streams protocol (PROTOCOL.md §5 and §6).
+// Headers and offsets of the Durable Streams protocol (§5 and §6).
 const (
 	headerNextOffset = "Stream-Next-Offset"
 	headerCursor     = "Stream-Cursor"

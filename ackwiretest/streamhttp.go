@@ -18,7 +18,7 @@ import (
 // pollTime is how long a long poll of a stream waits for something new.
 const pollTime = 20 * time.Second
 
-// streamRead is a request of the read side of the Durable Streams protocol (PROTOCOL.md §5).
+// streamRead is a request of the read side of the Durable Streams protocol (§5).
 type streamRead struct {
 	s    *Server
 	r    *record

@@ -22,7 +22,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Headers of the Durable Streams protocol (PROTOCOL.md §5).
+// Headers of the Durable Streams protocol (§5).
 const (
 	nextOffset   = "Stream-Next-Offset"
 	upToDate     = "Stream-Up-To-Date"
@@ -88,7 +88,7 @@ const (
 )
 
 // readQuestion reads a request for a stream. Parameters that the protocol does not have are passed over, as it demands
-// (PROTOCOL.md §5.6).
+// (§5.6 of the protocol).
 func readQuestion(r *http.Request) (q question, err error) {
 	values := r.URL.Query()
 	q.name = r.PathValue("name")
@@ -366,7 +366,7 @@ func (s *streamRoutes) poll(
 	_, _ = w.Write(body)
 }
 
-// The time from which the cursors of the protocol are counted, and their interval (PROTOCOL.md §8.1).
+// The time from which the cursors of the protocol are counted, and their interval (§8.1).
 var cursorEpoch = time.Date(2024, 10, 9, 0, 0, 0, 0, time.UTC)
 
 const cursorInterval = 20 * time.Second

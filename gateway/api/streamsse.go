@@ -21,7 +21,7 @@ const (
 	sseWriteTimeout = 10 * time.Second // a client that reads nothing for so long is too slow
 )
 
-// control is the data of an event control (PROTOCOL.md §5.8).
+// control is the data of an event control (§5.8 of the protocol).
 type control struct {
 	NextOffset string `json:"streamNextOffset"`
 	Cursor     string `json:"streamCursor,omitempty"` // absent once the stream is closed

@@ -161,7 +161,7 @@ type Cursor struct {
 	At       int64 // bytes of text, or values
 }
 
-// Offset returns the cursor as an offset of the Durable Streams protocol (PROTOCOL.md §6): texts that sort, byte by
+// Offset returns the cursor as an offset of the Durable Streams protocol (§6): texts that sort, byte by
 // byte, as the cursors do.
 func (c Cursor) Offset() string { return fmt.Sprintf("%010d_%013d", c.Dispatch, c.At) }
 

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { connect } from "../../src/index.js";
 import "../../src/mine.js"; // which takes a while to load when the machine is busy
+import "../../src/streams.js"; // so does this
 import { tabs, type TabsOptions } from "../../src/tabs/index.js";
 import { createServer, type ServerOptions, type TestServer } from "../../src/testing/index.js";
 import type { Ackwire, Job, Status, Transport } from "../../src/types.js";
