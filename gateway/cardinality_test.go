@@ -85,7 +85,8 @@ func TestClientsMakeNoLabels(t *testing.T) {
 
 		known := map[string][]string{
 			"type": append(meter.Words(clientFrames), otherFrame), "route": api.RouteNames, "bound": meter.Words(limits.All),
-			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate", "ok", "refused", "unavailable"}, api.Handshakes,
+			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"},
+				[]string{"ok", "refused", "unavailable"}, api.Handshakes,
 				conns.Handshakes),
 			"reason": slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons),
 				meter.Words(session.NoCompressions)),
