@@ -47,8 +47,8 @@ func (h *heard) now() (text string, resets int, err error) {
 }
 
 // TestStreamsSurviveKills: on a real Kafka, gateway, tracker and worker are killed (SIGKILL) one after the other while
-// a job writes. Who follows it over a socket, and who follows it over HTTP, have in the end what the run that counts has
-// written, and so has who comes when it has ended.
+// a job writes. Who follows it over a socket, and who follows it over HTTP, have in the end what the run that counts
+// has written, and so has who comes when it has ended.
 func TestStreamsSurviveKills(t *testing.T) {
 	kafkatest.Require(t)
 	url, all := services(t, strings.Join(kafkatest.Start(t, 1).Brokers(), ","))
