@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -18,6 +19,9 @@ const (
 	streamsFetchBytes = 1 << 20   // of one answer of the broker, for a keeper that reads all
 	streamsRangeBytes = 256 << 10 // of one answer, for a reader that wants older pieces
 	streamsPoll       = 1000      // records that a keeper takes at a time
+	// streamsWait is how long a broker may keep a fetch that finds nothing: most partitions of streams are idle most of
+	// the time, and a client has only one, so nothing else waits for it.
+	streamsWait = 5 * time.Second
 )
 
 // streamsClients returns a client that reads one partition of the topic streams from an offset on. Each keeper has its
@@ -30,7 +34,8 @@ func (t *Tracker) streamsClient(partition int32, from int64) (*kgo.Client, error
 			t.names.Streams(): {partition: kgo.NewOffset().At(from)},
 		}),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxBytes(streamsFetchBytes), kgo.FetchMaxPartitionBytes(streamsFetchBytes))...)
+		kgo.FetchMaxWait(streamsWait), kgo.FetchMaxBytes(streamsFetchBytes),
+		kgo.FetchMaxPartitionBytes(streamsFetchBytes))...)
 }
 
 // keeper returns the keeper of a partition's streams, which asks its shard by writers.
