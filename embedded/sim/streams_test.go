@@ -146,13 +146,18 @@ func (w *World) streamsUnderFaults(random *rand.Rand) (resets int) {
 		faults[random.IntN(len(faults))]()
 	}
 	last, err := j.Wait(w.ctx())
-	if err != nil || last.State != job.Completed {
+	spent := last.State == job.Failed && last.Error != nil && last.Error.Retryable // faults may take all attempts
+	if err != nil || last.State != job.Completed && !spent {
 		w.T.Fatalf("%s %+v, %v", last.State, last.Error, err)
 	}
 	listen("one that joins after the end", 0, w.Dial().Job(j.ID))
 	all.Wait()
 	want := told(string(last.Result))
-	if total := last.Streams["tokens"]; total.Total != int64(len(want)) || total.Kind != job.StreamText {
+	if spent { // then nobody knows what the last run has written but those who have read it
+		want = listeners[0].text.String()
+	}
+	total, known := last.Streams["tokens"]
+	if known && (total.Total != int64(len(want)) || total.Kind != job.StreamText) || !known && !spent {
 		w.T.Errorf("the document says %+v, the run has written %d bytes", total, len(want))
 	}
 	for _, l := range listeners {
