@@ -183,6 +183,7 @@ func (s *secured) waitsForPassword(t *testing.T, f *front) {
 	t.Cleanup(func() { setFile(secretOf(1)) }) // the tests that follow need it, however this one ends
 	a := addrs(t, 6)
 	all := map[string]*proc{}
+	began := time.Now()
 	for name, args := range map[string][]string{
 		"gateway":   {"--listen", a[0], "--ops-listen", a[1], "--anonymous-tenant", "local"},
 		"tracker":   {"--tracker-listen", a[2], "--ops-listen", a[3], "--data", t.TempDir()},
@@ -200,7 +201,6 @@ func (s *secured) waitsForPassword(t *testing.T, f *front) {
 		})
 		all[name] = p
 	}
-	began := time.Now()
 	const why = "refused user " + kafkaUser + "; check kafka-user and kafka-password-file, "
 	for name, p := range all {
 		within(t, startWithin, name+" says why it is not ready", func() bool {
