@@ -17,6 +17,8 @@ type call struct {
 	key    string // of a submit
 	watch  bool   // of a submit: the ack opens a subscription
 	resend bool   // safe to send again on another connection
+	// streams, of a submit with watch, are those that it asks for.
+	streams []string
 
 	// Set by do, then only read.
 	id  string
@@ -30,10 +32,11 @@ type call struct {
 	finished   bool
 
 	// Written once under Client.mu, before done is closed.
-	ack  ackFields
-	sub  *sub // the subscription that an ack opened; it holds one reference
-	err  error
-	done chan struct{}
+	ack   ackFields
+	sub   *sub    // the subscription that an ack opened; it holds one reference
+	tails []*tail // of streams, one each
+	err   error
+	done  chan struct{}
 }
 
 type ackFields struct {
@@ -41,6 +44,8 @@ type ackFields struct {
 	duplicate               bool
 	grant                   Grant
 	warning                 string
+	ahead                   *int64   // nil: absent
+	estimate                *float64 // in seconds; nil: absent
 }
 
 // counted reports whether the server counts k among the requests in flight, whose number it bounds.

@@ -4,6 +4,7 @@
 //	client, err := ackwire.Dial(ctx, "wss://jobs.example", ackwire.WithToken(token))
 //	job, err := client.Submit(ctx, "mail.send", mail)          // durable
 //	for status, err := range client.Job(id).Watch(ctx) { … }   // any job, by its ID
+//	for chunk, err := range job.Stream(ctx, "tokens") { … }    // what it writes while it runs
 //
 // [Dial] opens one WebSocket (subprotocol ackwire.v1) and keeps it open: after a lost connection it reconnects with
 // jittered backoff, resumes every watch behind the last version seen, and repeats the requests that are safe to repeat.
@@ -21,6 +22,8 @@
 //     outcome is not known until it is, or the context ends ([Key], [NoKey]).
 //   - The versions that a watch yields strictly rise, and its last one is terminal. A slow reader sees the latest
 //     state and skips those in between: the memory of a watch is one document.
+//   - A stream ([Job.Stream]) is read as an exact continuation, across connections; if the run that wrote it is lost,
+//     the reader is told that what it has is void. The memory of a reader is bounded, however slow it is.
 //   - Every error from the server is an [*Error] with a documented code (package schemas/code) that says whether to
 //     try again.
 //   - [Client.Close] returns when every goroutine of the client has ended.

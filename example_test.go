@@ -93,6 +93,47 @@ func ExampleClient_Job() {
 	// Output: completed
 }
 
+// Print what a job writes while it runs.
+func ExampleJob_Stream() {
+	server := ackwiretest.Start() // stands for a running Ackwire and a worker
+	defer server.Close()
+	server.Handle("chat.answer", func(_ context.Context, j *ackwiretest.Job) (any, error) {
+		for _, word := range []string{"Forty", "-", "two", "."} {
+			if _, err := j.Stream("tokens").WriteString(word); err != nil {
+				return nil, err
+			}
+		}
+		return 42, nil
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	client, err := ackwire.Dial(ctx, server.URL(), server.Option()) // "wss://jobs.example", ackwire.WithToken(token)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	job, err := client.Submit(ctx, "chat.answer", "?", ackwire.WithStreams("tokens"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	text := ""
+	for chunk, err := range job.Stream(ctx, "tokens") {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if chunk.Reset { // another run counts: what came before is void
+			text = ""
+		}
+		text += chunk.Text
+	}
+	fmt.Println(text)
+	// Output: Forty-two.
+}
+
 // A backend that keeps no socket open.
 func ExampleNewHTTP() {
 	server := mailer()

@@ -35,6 +35,8 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 	switch frame.Type(h.typ) {
 	case frame.Status:
 		return c.onStatusLocked(h)
+	case frame.Chunk:
+		return c.onChunkLocked(cn, h.jobID, b)
 	case frame.Ack:
 		return c.onAckLocked(cn, h)
 	case frame.Error:
@@ -127,7 +129,11 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 			c.wakeLocked()
 		}
 	case !k.abandoned:
-		k.ack = ackFields{string(h.jobID), string(h.state), string(h.statusURL), h.duplicate, grant, string(h.warning)}
+		k.ack = ackFields{
+			jobID: string(h.jobID), state: string(h.state), statusURL: string(h.statusURL), duplicate: h.duplicate,
+			grant: grant, warning: string(h.warning),
+		}
+		k.ack.ahead, k.ack.estimate = h.place()
 		if k.watch {
 			// Here and not in Submit: the next frame may already be this job's first status.
 			k.sub = c.subLocked(k.ack.jobID)
@@ -140,6 +146,7 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 			} else {
 				c.markDirtyLocked(k.sub) // the connection in use did not see the submit
 			}
+			k.tails = c.openTailsLocked(cn, k.sub, k.streams)
 		}
 	}
 	c.answerLocked(cn, k, nil)

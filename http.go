@@ -70,14 +70,16 @@ func (c *HTTPClient) Submit(ctx context.Context, jobType string, payload any, op
 			}
 			return nil, unknown, err
 		}
-		return &Job{
+		j := &Job{
 			ID: ack.JobID,
 			Ack: Ack{
 				State: job.State(ack.State), StatusURL: ack.StatusURL, Duplicate: ack.Duplicate, Grant: grantOf(ack.Grant),
 				Warning: ack.Warning,
 			},
 			via: c,
-		}, false, nil
+		}
+		j.setPlace(ack.Ahead, ack.Estimate)
+		return j, false, nil
 	})
 }
 

@@ -3,6 +3,7 @@ package ackwire
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -24,6 +25,8 @@ type Job struct {
 	// Set by a submit over a socket, which follows the job from its ack on. Guarded by Client.mu.
 	sub  *sub // nil for a job that is not followed
 	held bool // the Job itself still holds its reference to sub
+	// tails are the streams that the submit has asked for and nobody has read yet.
+	tails []*tail
 }
 
 // Ack is the server's answer to a submit: the job is durable.
@@ -40,6 +43,29 @@ type Ack struct {
 	// Warning names fields of the submit that the server does not know and has passed over, such as those of a client
 	// that is newer than its server; usually empty.
 	Warning string
+	// Ahead is how many jobs, of all tenants, wait before the job in its lane, as the server knew it a moment ago. Unless
+	// the token has the permission operate it is only their magnitude: 0, 1, 10, 100 and so on. It is nil if the server
+	// does not know, for a duplicate, and with RunAt.
+	Ahead *int64
+	// Estimate is about how long it takes until the job starts, at the pace of its lane. It is nil if Ahead is, and if
+	// the pace is not known.
+	Estimate *time.Duration
+}
+
+// setPlace takes the ahead and the estimate of an ack, which are nil if it has none. What cannot be true is passed
+// over: the job exists all the same.
+func (a *Ack) setPlace(ahead *int64, estimate *float64) {
+	if ahead == nil || *ahead < 0 {
+		return
+	}
+	a.Ahead = ahead
+	if estimate == nil {
+		return
+	}
+	if s, err := job.SecondsOf(*estimate); err == nil {
+		d := s.Duration()
+		a.Estimate = &d
+	}
 }
 
 // transport is how a handle reaches its job: over a client's socket, or over HTTP.
@@ -47,6 +73,7 @@ type transport interface {
 	rest() *rest
 	watch(ctx context.Context, j *Job, after int64) iter.Seq2[Status, error]
 	wait(ctx context.Context, j *Job) (Status, error)
+	stream(ctx context.Context, j *Job, name string, cfg streamConfig) iter.Seq2[Chunk, error]
 	order(ctx context.Context, kind frame.Type, j *Job) (job.State, error)
 }
 

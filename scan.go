@@ -14,6 +14,7 @@ type head struct {
 	typ, id                 []byte
 	jobID, state, statusURL []byte
 	warning                 []byte // of an ack
+	ahead, estimate         []byte // the raw numbers of an ack
 	job                     []byte // the raw document of a status
 	grant                   []byte // the raw grant of an ack
 	version                 int64
@@ -38,6 +39,10 @@ func scanHead(b []byte) (h head, ok bool) {
 			h.statusURL, ok = unquote(val)
 		case "warning":
 			h.warning, ok = unquote(val)
+		case "ahead":
+			h.ahead, ok = val, true
+		case "estimate":
+			h.estimate, ok = val, true
 		case "version":
 			var err error
 			h.version, err = strconv.ParseInt(string(val), 10, 64)
@@ -226,4 +231,15 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
+}
+
+// place reads the ahead and the estimate of an ack. One that is absent, or not a number, is nil.
+func (h *head) place() (ahead *int64, estimate *float64) {
+	if n, err := strconv.ParseInt(string(h.ahead), 10, 64); err == nil {
+		ahead = &n
+	}
+	if f, err := strconv.ParseFloat(string(h.estimate), 64); err == nil {
+		estimate = &f
+	}
+	return ahead, estimate
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -32,6 +33,7 @@ type submitConfig struct {
 	grant       *frame.GrantOptions
 	traceparent string
 	tracestate  string
+	streams     []string
 }
 
 // Key sets the idempotency key, 1 to 128 characters: however often the submit is sent, by any client of the same user,
@@ -101,19 +103,23 @@ func (c *Client) Submit(ctx context.Context, jobType string, payload any, opts .
 		return nil, fmt.Errorf("ackwire: submit %s: %w", jobType, err)
 	}
 	return c.api.submitUntilKnown(ctx, c.ctx, cfg.key, func() (*Job, bool, error) {
-		k := &call{kind: frame.Submit, body: body, key: cfg.key, watch: !cfg.noWatch, resend: cfg.key != ""}
+		k := &call{
+			kind: frame.Submit, body: body, key: cfg.key, watch: !cfg.noWatch, resend: cfg.key != "", streams: cfg.streams,
+		}
 		if err := c.do(ctx, k); err != nil {
 			e, refused := errors.AsType[*Error](err)
 			return nil, refused && (e.Code == code.Indeterminate || k.sends > 1 && e.Retryable), err
 		}
-		return &Job{
+		j := &Job{
 			ID: k.ack.jobID,
 			Ack: Ack{
 				State: job.State(k.ack.state), StatusURL: k.ack.statusURL, Duplicate: k.ack.duplicate, Grant: k.ack.grant,
 				Warning: k.ack.warning,
 			},
-			via: c, sub: k.sub, held: k.sub != nil,
-		}, false, nil
+			via: c, sub: k.sub, held: k.sub != nil, tails: k.tails,
+		}
+		j.setPlace(k.ack.ahead, k.ack.estimate)
+		return j, false, nil
 	})
 }
 
@@ -222,6 +228,16 @@ func (s *submitConfig) appendBody(jobType string, payload any, overHTTP bool) ([
 	if s.noWatch && !overHTTP {
 		b = append(b, `,"watch":false`...)
 	}
+	if len(s.streams) > 0 && !s.noWatch && !overHTTP {
+		b = append(b, `,"streams":[`...)
+		for i, name := range s.streams {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendString(b, name)
+		}
+		b = append(b, ']')
+	}
 	if s.traceparent != "" && !overHTTP {
 		b = appendString(append(b, `,"traceparent":`...), s.traceparent)
 	}
@@ -298,6 +314,7 @@ func (j *Job) forgetEndLocked() {
 	if j.sub != nil && j.sub.ended {
 		j.sub, j.held = nil, false
 	}
+	j.tails = slices.DeleteFunc(j.tails, func(t *tail) bool { return t.ended })
 }
 
 // order implements transport: it sends a cancel or a retry.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -353,4 +354,39 @@ func TestWarningOfAnAck(t *testing.T) {
 			t.Errorf("%+v, %v", j, err)
 		}
 	}, says(202, strings.Replace(acked, `"duplicate":true`, warning, 1)))
+}
+
+// TestPlaceOfAnAck passes on how many jobs are ahead, and of what cannot be true nothing.
+func TestPlaceOfAnAck(t *testing.T) {
+	said := func(j *Job) string {
+		text := "nothing"
+		if j.Ahead != nil {
+			text = strconv.FormatInt(*j.Ahead, 10)
+		}
+		if j.Estimate != nil {
+			text += " " + j.Estimate.String()
+		}
+		return text
+	}
+	inBubble(t, func(t *testing.T, s *fake) {
+		c, p := s.dial()
+		for ack, want := range map[string]string{
+			`"ahead":12,"estimate":3.5`: "12 3.5s", `"ahead":0,"estimate":0`: "0 0s", `"ahead":7`: "7",
+			`"estimate":3`: "nothing", `"duplicate":true`: "nothing", `"ahead":null,"estimate":null`: "nothing",
+			`"ahead":-1,"estimate":1`: "nothing", `"ahead":"12","estimate":1`: "nothing", `"ahead":1.5`: "nothing",
+			`"ahead":5,"estimate":-1`: "5", `"ahead":5,"estimate":1e300`: "5", `"ahead":5,"estimate":{}`: "5",
+		} {
+			sub := c.testSubmit(t)
+			g := p.want(frame.Submit)
+			p.send(`{"type":"ack","id":%q,"jobId":"j1","state":"pending","statusUrl":"/v1/jobs/j1",%s}`, g.ID, ack)
+			if j, err := sub.end(); err != nil || said(j) != want {
+				t.Errorf("%s: %v, %v, want %s", ack, j, err, want)
+			}
+		}
+	})
+	inHTTPBubble(t, func(t *testing.T, c *HTTPClient, _ *answers) {
+		if j, err := c.Submit(t.Context(), "a.b", 1, NoKey()); err != nil || said(j) != "12 1m30s" {
+			t.Errorf("%v, %v", j, err)
+		}
+	}, says(202, strings.Replace(acked, `"duplicate":true`, `"ahead":12,"estimate":90`, 1)))
 }

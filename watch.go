@@ -100,6 +100,8 @@ type sub struct {
 	resets   int      // how often the server's log has lost the versions seen
 	asked    *conn    // the connection on which it was asked for last
 	dirty    bool     // is in Client.dirty
+	tails    []*tail  // who reads its streams; each holds one of refs
+	streamed *conn    // the connection on which streams are followed, unless it is nil
 	maxBatch int      // how many jobs may share its subscribe frame; 0: maxBatchJobs
 	ended    bool
 	err      error // why it ended; nil after a terminal document
@@ -176,6 +178,9 @@ func (c *Client) joinLocked(jobID string, after int64) (*sub, error) {
 		s.after = max(after, 0)
 		c.markDirtyLocked(s) // asking again is harmless
 	}
+	if known && s.latest == nil && len(s.tails) > 0 {
+		c.startFromMineLocked(s) // who reads streams has not asked for documents
+	}
 	s.refs++
 	return s, nil
 }
@@ -251,12 +256,14 @@ func (c *Client) endSubLocked(s *sub, err error) {
 	if s.ended {
 		return
 	}
+	asked, dirty := s.asked, s.dirty
 	c.removeSubLocked(s)
 	s.ended = true
 	s.err = err
 	s.asked = nil
 	close(s.done)
 	s.wakeLocked()
+	c.passOnLocked(s, asked, dirty, err)
 }
 
 // markDirtyLocked has the current connection's writer subscribe s.
@@ -299,7 +306,7 @@ func (c *Client) appendSubscribeLocked(cn *conn, b []byte) []byte {
 		if s.maxBatch > 0 {
 			most = min(most, s.maxBatch)
 		}
-		if len(batch) > 0 && (len(batch) >= most || !cn.roomFor(len(b), s.jobID)) {
+		if len(batch) > 0 && (len(batch) >= most || !cn.roomFor(len(b)+streamRoom*len(s.tails), s.jobID)) {
 			break
 		}
 		c.dirty = c.dirty[1:]
@@ -312,7 +319,7 @@ func (c *Client) appendSubscribeLocked(cn *conn, b []byte) []byte {
 			b = append(b, `,"after":`...)
 			b = strconv.AppendInt(b, after, 10)
 		}
-		b = append(b, '}')
+		b = append(s.appendStreams(cn, b), '}')
 		s.dirty, s.asked = false, cn
 		batch = append(batch, s)
 	}

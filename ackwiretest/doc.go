@@ -15,6 +15,9 @@
 // takes one with [Server.Next] and decides its outcome with [Job.Progress], [Job.Complete], [Job.Fail] or
 // [Job.FailAttempt].
 //
+// Both write streams with [Job.Stream] and [Job.Log]; clients follow them over sockets and HTTP. An attempt that fails
+// and is tried again begins its streams anew, which clients see as a reset.
+//
 // # What can go wrong
 //
 // [Server.Cut] breaks all connections; [Server.Down] and [Server.Up] stop and start the whole server; [Server.Goaway]

@@ -62,7 +62,8 @@ func (s *Server) streamJob(w http.ResponseWriter, q *http.Request) {
 
 // streamJobs handles GET /v1/events?job=…&job=…, and ?mine=true.
 func (s *Server) streamJobs(w http.ResponseWriter, q *http.Request) {
-	ids, all, err := frame.ParseEventsQuery(q.URL.RawQuery)
+	asked, err := frame.ParseEventsQuery(q.URL.RawQuery)
+	ids, all := asked.Jobs, asked.Mine
 	switch {
 	case err != nil:
 		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))

@@ -38,6 +38,8 @@ func (s *Server) routes() {
 	s.handle("GET /v1/jobs/{id}/deliveries", s.withJob(func(w http.ResponseWriter, r record) {
 		answer(w, http.StatusOK, frame.Deliveries{JobID: r.doc.JobID, Deliveries: []frame.Delivery{}})
 	}), mayRead)
+	s.handle("GET /v1/jobs/{id}/streams", s.listStreams, mayRead)
+	s.handle("GET /v1/jobs/{id}/streams/{name}", s.readStream, mayRead)
 	s.handle("GET /v1/jobs/{id}/events", s.streamJob, mayRead)
 	s.handle("GET /v1/events", s.streamJobs, mayRead)
 	for _, order := range []frame.Type{frame.Cancel, frame.Retry} {

@@ -111,12 +111,30 @@ func (j *Job) Cancelled() <-chan struct{} { return j.done }
 
 // Progress reports the attempt's progress, 0 to 100 percent. A percentage below an earlier one is raised to that one.
 func (j *Job) Progress(percent float64, message string) {
+	j.progress(job.Progress{Percent: percent, Message: message})
+}
+
+// Advance is like Progress, and also takes counts, a stage and data. Like a real worker's it fails, and reports
+// nothing, if the stage or the data is not valid; a handler that returns this error fails the job with the code
+// invalid_progress.
+func (j *Job) Advance(p job.Progress) error {
+	if err := p.Settle(); err != nil {
+		return &Failure{Code: job.CodeInvalidProgress, Message: "progress: " + err.Error()}
+	}
+	j.progress(p)
+	return nil
+}
+
+// progress replaces the attempt's progress, of which only the percentage does not fall.
+func (j *Job) progress(p job.Progress) {
+	p.Omitted = nil
 	j.change(func(r *record) {
 		was := 0.0
 		if r.doc.Progress != nil {
 			was = r.doc.Progress.Percent
 		}
-		r.doc.Progress = &job.Progress{Percent: min(100, max(was, percent)), Message: message}
+		p.Percent = min(100, max(was, p.Percent))
+		r.doc.Progress = &p
 	})
 }
 

@@ -29,7 +29,10 @@ type record struct {
 	budget  int // attempts, also after a retry
 	file    *file
 	run     *Job // the current attempt, or the last one
-	timers  []*time.Timer
+	// dispatch counts the attempts that have begun: it is the number of the run whose streams count.
+	dispatch int
+	streams  map[string]*written // what that run has written, by name
+	timers   []*time.Timer
 }
 
 // file is a result that is stored outside the document.
@@ -76,6 +79,9 @@ func (s *Server) makeLocked(who identity, q frame.SubmitRequest) (frame.AckFrame
 		return refuse(code.UnknownJobType, "%.64q is not a job type here", q.Job)
 	}
 	if err := who.checkSubmit(q.Job); err != nil {
+		return frame.AckFrame{}, nil, err
+	}
+	if _, err := readStreams(q.Streams); err != nil {
 		return frame.AckFrame{}, nil, err
 	}
 	budget := maxAttempts
@@ -182,6 +188,7 @@ func (s *Server) versionLocked(r *record) {
 func (s *Server) announceLocked(r *record) {
 	for k := range s.sockets {
 		k.tellLocked(r)
+		k.feedLocked(r)
 	}
 	s.handOutLocked(r)
 }
@@ -214,6 +221,8 @@ func (s *Server) handOutLocked(r *record) {
 // beginLocked begins an attempt: it changes the document, adds to the history, and starts the attempt's timeout.
 func (s *Server) beginLocked(r *record) *Job {
 	now := stamp(time.Now())
+	r.dispatch++
+	r.streams, r.doc.Streams = map[string]*written{}, nil
 	r.doc.State, r.doc.StartedAt = job.Processing, &now
 	r.doc.RetryAt, r.doc.Progress, r.doc.Error = nil, nil, nil
 	runs := slices.Clone(r.doc.Attempts)
@@ -309,6 +318,7 @@ func (r *record) endRun(o job.Outcome, err *job.Error) {
 		close(r.run.done)
 	}
 	now := stamp(time.Now())
+	r.doc.Streams = r.totals()
 	runs := slices.Clone(r.doc.Attempts)
 	last := &runs[len(runs)-1]
 	last.EndedAt, last.Outcome, last.Error = &now, o, err

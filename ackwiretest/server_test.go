@@ -2,6 +2,7 @@ package ackwiretest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/ackwiretest"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -170,6 +172,46 @@ func TestManualSteps(t *testing.T) {
 		if st, err := j.Get(ctx); err != nil || st.Attempt != 2 || len(st.Attempts) != 2 ||
 			st.Attempts[0].Error.Code != "busy" {
 			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
+// TestStagesAndData: a client sees what the worker says, and a stage or data that is not valid is not reported.
+func TestStagesAndData(t *testing.T) {
+	clients(t, func(t *testing.T, srv *ackwiretest.Server, client ackwire.Submitter) {
+		ctx := within(t, time.Hour)
+		j, err := client.Submit(ctx, "report", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := srv.Next(t)
+		for _, step := range []struct {
+			say  job.Progress
+			want string // "" for an error
+		}{
+			{job.Progress{Percent: 40, Stage: "collect", Data: json.RawMessage(`{ "rows": 9007199254740993 }`)},
+				`{"percent":40,"stage":"collect","data":{"rows":9007199254740993}}`},
+			{job.Progress{Percent: 50, Stage: "Render it"}, ""},
+			{job.Progress{Percent: 50, Data: json.RawMessage(`"` + strings.Repeat("x", job.MaxProgressData) + `"`)}, ""},
+			{job.Progress{Percent: 30, Stage: "render", Current: 1, Total: 2, Omitted: []string{"data"}},
+				`{"percent":40,"current":1,"total":2,"stage":"render"}`},
+		} {
+			err := at.Advance(step.say)
+			if step.want == "" {
+				if f, ok := errors.AsType[*ackwiretest.Failure](err); !ok || f.Code != "invalid_progress" || f.Retryable {
+					t.Errorf("%.100v: %v", step.say, err)
+				}
+				continue
+			}
+			st, getErr := j.Get(ctx)
+			got, encodeErr := plainjson.Marshal(st.Progress)
+			if err := errors.Join(err, getErr, encodeErr); err != nil || string(got) != step.want {
+				t.Errorf("%s, %v, want %s", got, err, step.want)
+			}
+		}
+		at.Progress(60, "an older handler")
+		if st, err := j.Get(ctx); err != nil || st.Progress.Stage != "" || st.Progress.Percent != 60 {
+			t.Errorf("%+v, %v", st.Progress, err)
 		}
 	})
 }

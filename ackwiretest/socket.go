@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/stream"
 )
 
 const pingInterval = 25 * time.Second
@@ -30,6 +31,8 @@ type socket struct {
 	subs map[string]bool  // IDs of the jobs that are watched one by one
 	mine bool             // all jobs are watched
 	told map[string]int64 // the last version that was sent, by job ID
+	// follows are the streams that are followed, by job ID and name: where the next chunk begins.
+	follows map[string]map[string]stream.Cursor
 
 	out outbox
 }
@@ -80,7 +83,8 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	ws.SetReadLimit(frame.MaxFrameBytes)
-	k := &socket{s: s, ws: ws, who: whoOf(r), subs: map[string]bool{}, told: map[string]int64{}}
+	k := &socket{s: s, ws: ws, who: whoOf(r), subs: map[string]bool{}, told: map[string]int64{},
+		follows: map[string]map[string]stream.Cursor{}}
 	k.out.wake = make(chan struct{}, 1)
 	defer func() { _ = ws.CloseNow() }()
 	k.send(welcome(""))
@@ -259,6 +263,9 @@ func (k *socket) submit(ctx context.Context, f frame.ClientFrame) {
 	k.send(ack)
 	if watches {
 		k.watchLocked(ack.JobID)
+		if refs, _ := readStreams(f.Streams); len(refs) > 0 { // they were read when the job was made
+			k.followLocked(r, refs)
+		}
 	}
 	if ack.Duplicate {
 		k.tellLocked(r)
@@ -295,6 +302,7 @@ func (k *socket) answer(f frame.ClientFrame) {
 		}
 		for _, id := range ids {
 			delete(k.subs, id)
+			delete(k.follows, id)
 		}
 		k.send(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: append([]string{}, ids...), Mine: f.Mine})
 	default:
@@ -354,6 +362,13 @@ func (k *socket) subscribeLocked(f frame.ClientFrame) {
 		k.refuse(f.ID, frame.NewProblem(code.InvalidFrame, "jobs is not a list of jobs"))
 		return
 	}
+	streams := make([][]frame.StreamRef, len(refs))
+	for i, ref := range refs {
+		if streams[i], err = readStreams(ref.Streams); err != nil {
+			k.refuse(f.ID, err)
+			return
+		}
+	}
 	answer := frame.SubscribedFrame{Type: frame.Subscribed, ID: f.ID, Jobs: make([]frame.SubscribedJob, len(refs))}
 	var tell []*record
 	for i, ref := range refs {
@@ -383,6 +398,11 @@ func (k *socket) subscribeLocked(f frame.ClientFrame) {
 	k.send(answer)
 	for _, r := range tell {
 		k.tellLocked(r)
+	}
+	for i, ref := range refs {
+		if r := s.findLocked(k.who, ref.JobID); r != nil && streams[i] != nil {
+			k.followLocked(r, streams[i])
+		}
 	}
 }
 

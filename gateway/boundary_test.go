@@ -33,12 +33,14 @@ const maxFields = 29
 func TestRooms(t *testing.T) {
 	for room, may := range map[string][]string{
 		"conns":  {"limits", "problem", "requestid"},
-		"intake": {"auth", "limits", "problem", "requestid", "upstream"},
+		"intake": {"auth", "limits", "problem", "queue", "requestid", "upstream"},
 		"api": {
-			"auth", "budget", "conns", "hub", "limits", "origin", "problem", "requestid", "session", "sse", "subjects",
-			"upstream", "wire",
+			"auth", "budget", "conns", "hub", "limits", "origin", "problem", "queue", "requestid", "session", "sse",
+			"streams", "subjects", "upstream", "wire",
 		},
-		"session": {"auth", "budget", "hub", "outbox", "requestid", "subjects", "wire"},
+		"session": {"auth", "budget", "hub", "outbox", "requestid", "streams", "subjects", "wire"},
+		"streams": {"auth", "outbox"},
+		"queue":   {},
 	} {
 		files, err := filepath.Glob(filepath.Join(room, "*.go"))
 		if err != nil || len(files) == 0 {

@@ -85,11 +85,13 @@ func TestClientsMakeNoLabels(t *testing.T) {
 
 		known := map[string][]string{
 			"type": append(meter.Words(clientFrames), otherFrame), "route": api.RouteNames, "bound": meter.Words(limits.All),
-			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"}, api.Handshakes,
+			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"},
+				[]string{"ok", "refused", "unavailable"}, api.Handshakes,
 				conns.Handshakes),
 			"reason": slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons),
 				meter.Words(session.NoCompressions)),
-			"code": append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"}, "topic": {w.names.Status(),
+			"code": append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"},
+			"said": {"estimate", "ahead", "nothing"}, "source": {"buffer", "tracker"}, "topic": {w.names.Status(),
 				w.names.Deferred()},
 		}
 		for _, c := range code.AllCloses {

@@ -28,6 +28,13 @@ const (
 	AuditOff = "off"
 )
 
+// Values of Config.AckQueue.
+const (
+	AckQueueRounded = "rounded"
+	AckQueueExact   = "exact"
+	AckQueueOff     = "off"
+)
+
 // Config holds the settings of a gateway.
 type Config struct {
 	Kafka        kafka.Config `embed:""`
@@ -72,6 +79,7 @@ type Config struct {
 	DrainWait        time.Duration `help:"How long a gateway that is told to stop goes on to serve while it reports that it is not ready, so that load balancers stop using it." default:"0s"`
 	SubmitTimeout    time.Duration `help:"Longest time for a submit. After it the answer is indeterminate. By default kafka-delivery-timeout, which is 5s unless kafka-profile or that flag says otherwise." placeholder:"DURATION"`
 	Audit            string        `help:"Whether the topic audit records who made grants, ordered others' jobs and erased jobs: on or off." default:"on" enum:"on,off"`
+	AckQueue         string        `help:"What the acks of submits say of the queue (ahead, estimate): exact numbers only to tokens with the permission operate and their magnitude to others (rounded), exact numbers to all (exact), or nothing (off). A lane's queue has the jobs of all tenants." default:"rounded" enum:"rounded,exact,off"`
 	TraceClients     bool          `help:"Sample a client's trace if its traceparent says that it is sampled. By default trace-ratio decides for these traces too."`
 }
 

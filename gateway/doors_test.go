@@ -37,30 +37,34 @@ type door struct {
 // doors is the table of all requests by which a client can learn something of a job, or change one: a route's method,
 // or the type of a frame. docs/security.md has it in words.
 var doors = map[string]door{
-	"GET /v1/jobs":                  {auth.Read, allJobs, "", "?state=completed"},
-	"HEAD /v1/jobs":                 {auth.Read, noJob, "", ""},
-	"POST /v1/jobs":                 {auth.Submit, noJob, `{"job":"demo.echo","payload":1}`, ""},
-	"GET /v1/jobs/{id}":             {auth.Read, readJob, "", ""},
-	"HEAD /v1/jobs/{id}":            {auth.Read, readJob, "", ""},
-	"DELETE /v1/jobs/{id}":          {auth.Read | auth.Erase, eraseJob, "", ""},
-	"GET /v1/jobs/{id}/why":         {auth.Read, readJob, "", ""},
-	"HEAD /v1/jobs/{id}/why":        {auth.Read, readJob, "", ""},
-	"GET /v1/jobs/{id}/result":      {auth.Read, readJob, "", ""},
-	"HEAD /v1/jobs/{id}/result":     {auth.Read, readJob, "", ""},
-	"GET /v1/jobs/{id}/deliveries":  {auth.Read, readJob, "", ""},
-	"HEAD /v1/jobs/{id}/deliveries": {auth.Read, readJob, "", ""},
-	"GET /v1/jobs/{id}/events":      {auth.Read, readJob, "", ""},
-	"HEAD /v1/jobs/{id}/events":     {auth.Read, readJob, "", ""},
-	"GET /v1/events":                {auth.Read, readJob, "", "?job=ID"},
-	"HEAD /v1/events":               {auth.Read, readJob, "", "?job=ID"},
-	"POST /v1/events":               {auth.Read, readJob, `{"jobs":[{"jobId":"ID"}]}`, ""},
-	"POST /v1/jobs/{id}/cancel":     {auth.Cancel, cancelJob, "", ""},
-	"POST /v1/jobs/{id}/retry":      {auth.Submit, retryJob, "", ""},
-	"GET /v1/stats":                 {auth.Read, allJobs, "", ""},
-	"HEAD /v1/stats":                {auth.Read, noJob, "", ""},
-	"POST /v1/ws-tickets":           {0, noJob, "", ""},
-	"POST /v1/grants":               {0, anyID, `{"ttl":60,"jobs":["ID"]}`, ""},
-	"GET /v1/ws":                    {0, noJob, "", ""},
+	"GET /v1/jobs":                      {auth.Read, allJobs, "", "?state=completed"},
+	"HEAD /v1/jobs":                     {auth.Read, noJob, "", ""},
+	"POST /v1/jobs":                     {auth.Submit, noJob, `{"job":"demo.echo","payload":1}`, ""},
+	"GET /v1/jobs/{id}":                 {auth.Read, readJob, "", ""},
+	"HEAD /v1/jobs/{id}":                {auth.Read, readJob, "", ""},
+	"DELETE /v1/jobs/{id}":              {auth.Read | auth.Erase, eraseJob, "", ""},
+	"GET /v1/jobs/{id}/why":             {auth.Read, readJob, "", ""},
+	"HEAD /v1/jobs/{id}/why":            {auth.Read, readJob, "", ""},
+	"GET /v1/jobs/{id}/result":          {auth.Read, readJob, "", ""},
+	"HEAD /v1/jobs/{id}/result":         {auth.Read, readJob, "", ""},
+	"GET /v1/jobs/{id}/deliveries":      {auth.Read, readJob, "", ""},
+	"HEAD /v1/jobs/{id}/deliveries":     {auth.Read, readJob, "", ""},
+	"GET /v1/jobs/{id}/events":          {auth.Read, readJob, "", ""},
+	"HEAD /v1/jobs/{id}/events":         {auth.Read, readJob, "", ""},
+	"GET /v1/jobs/{id}/streams":         {auth.Read, readJob, "", ""},
+	"HEAD /v1/jobs/{id}/streams":        {auth.Read, readJob, "", ""},
+	"GET /v1/jobs/{id}/streams/{name}":  {auth.Read, readJob, "", "?offset=-1"},
+	"HEAD /v1/jobs/{id}/streams/{name}": {auth.Read, readJob, "", ""},
+	"GET /v1/events":                    {auth.Read, readJob, "", "?job=ID"},
+	"HEAD /v1/events":                   {auth.Read, readJob, "", "?job=ID"},
+	"POST /v1/events":                   {auth.Read, readJob, `{"jobs":[{"jobId":"ID"}]}`, ""},
+	"POST /v1/jobs/{id}/cancel":         {auth.Cancel, cancelJob, "", ""},
+	"POST /v1/jobs/{id}/retry":          {auth.Submit, retryJob, "", ""},
+	"GET /v1/stats":                     {auth.Read, allJobs, "", ""},
+	"HEAD /v1/stats":                    {auth.Read, noJob, "", ""},
+	"POST /v1/ws-tickets":               {0, noJob, "", ""},
+	"POST /v1/grants":                   {0, anyID, `{"ttl":60,"jobs":["ID"]}`, ""},
+	"GET /v1/ws":                        {0, noJob, "", ""},
 
 	"frame auth":        {0, noJob, "", ""},
 	"frame ping":        {0, noJob, `{"type":"ping","id":"x"}`, ""},
@@ -249,7 +253,7 @@ func (w *world) knock(name string, d door, id string, who http.Header) string {
 	if strings.Contains(path, "/events") && method == "POST" {
 		header.Set("Prefer", "wait=1")
 	}
-	path = strings.ReplaceAll(path, "{id}", id) + strings.ReplaceAll(d.query, "ID", id)
+	path = strings.NewReplacer("{id}", id, "{name}", "tokens").Replace(path) + strings.ReplaceAll(d.query, "ID", id)
 	a := w.http(method, path, header, strings.NewReader(text))
 	for _, varies := range []string{"Date", "Retry-After"} {
 		a.header.Del(varies)

@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/origin"
 	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/streams"
 	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/internal/certs"
@@ -45,6 +46,7 @@ type Gateway struct {
 	keeper   *kafka.Keeper
 	hub      *hub.Hub
 	subjects *subjects.Index
+	room     *streams.Room  // of streams of jobs
 	waiting  *budget.Budget // for the bytes that wait to be written to clients
 	conns    *conns.Conns
 	peers    *peers.Client
@@ -107,6 +109,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		return 0
 	})
 	g.metrics.waiting(g.waiting.Used)
+	g.room = streams.New(bounds.Delivery, streams.NewMetrics(env.Metrics), g.env.Log)
 	g.conns = conns.New(conns.Config{
 		Connections: cfg.Connections, Strangers: cfg.Strangers, AddressStrangers: cfg.AddressStrangers,
 		PingInterval: cfg.PingInterval, TurnedAway: g.metrics.turnedAway, Refused: g.metrics.http.Refused,
@@ -146,13 +149,14 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 	g.limits = limits.New(cfg.Limits, cfg.Sessions, bounds.Slack, asked.openJobs, g.metrics.turnedAway)
 	g.intake = intake.New(intake.Config{
 		Names: g.names, Types: g.types, SubmitTimeout: cfg.SubmitTimeout, InlinePayload: cfg.InlinePayload,
-		Audit: cfg.Audit != AuditOff, TraceClients: cfg.TraceClients,
+		Audit: cfg.Audit != AuditOff, TraceClients: cfg.TraceClients, ExactPlaces: cfg.AckQueue == AckQueueExact,
 		Kafka: cl, Trackers: up, Blobs: store, Health: g.kafkaUp, IDKeys: g.idKeys, Verifier: g.verifier,
 		Limits: g.limits, Metrics: g.metrics.submits, Tracer: g.tracer, Log: g.env.Log,
 	})
 	one := &session.Config{
 		Load: asked.load, Budget: g.waiting, WaitingBytes: cfg.Waiting.Session,
-		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Jobs: g.intake, Limits: g.limits, Metrics: g.metrics,
+		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Streams: g.room, Jobs: g.intake,
+		Limits: g.limits, Metrics: g.metrics,
 		Log: g.env.Log, PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,
 	}
@@ -168,9 +172,10 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 			ReadTimeout: bounds.Delivery, ReconnectAfter: maxReconnectAfter,
 		},
 		Systems: systems, Kafka: cl, Ask: bounds.Ask, Blobs: store,
-		Trackers: up, Tickets: up, Submits: g.intake, Orders: g.intake, Audit: g.intake.Audit, Clients: g.conns,
+		Trackers: up, Streamed: up, Tickets: up, Submits: g.intake, Orders: g.intake, Audit: g.intake.Audit, Clients: g.conns,
 		Admit: g.sessions.admit, Load: asked.load, Pushed: pushes{g.tracer}.pushed, TurnedAway: g.metrics.turnedAway,
-		Verifier: g.verifier, Limits: g.limits, Hub: g.hub, Subjects: g.subjects, Waiting: g.waiting, Metrics: g.metrics.http,
+		Verifier: g.verifier, Limits: g.limits, Hub: g.hub, Subjects: g.subjects, Streams: g.room,
+		Waiting: g.waiting, Metrics: g.metrics.http,
 		Log: g.env.Log, Leaving: g.end.leaving, Drain: g.end.drain,
 	})
 }

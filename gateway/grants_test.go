@@ -223,7 +223,7 @@ func operations(t *testing.T) map[string]bool {
 		name, isName := strings.CutSuffix(strings.TrimLeft(line, " "), ":")
 		switch indent := len(line) - len(strings.TrimLeft(line, " ")); {
 		case indent == 2 && isName:
-			path, operation = strings.ReplaceAll(name, "{id}", jobA), ""
+			path, operation = strings.NewReplacer("{id}", jobA, "{name}", "tokens").Replace(name), ""
 		case indent == 4 && isName && name != "parameters" && strings.HasPrefix(path, "/v1/"):
 			operation = strings.ToUpper(name) + " " + path
 			all[operation] = false
@@ -293,8 +293,9 @@ func TestGrantsInURLs(t *testing.T) {
 		}
 		slices.Sort(takes)
 		want := []string{
-			"GET /v1/events", "GET /v1/jobs/" + jobA + "/events", "GET /v1/jobs/" + jobA + "/result", "HEAD /v1/events",
-			"HEAD /v1/jobs/" + jobA + "/events", "HEAD /v1/jobs/" + jobA + "/result",
+			"GET /v1/events", "GET /v1/jobs/" + jobA + "/events", "GET /v1/jobs/" + jobA + "/result",
+			"GET /v1/jobs/" + jobA + "/streams/tokens", "HEAD /v1/events", "HEAD /v1/jobs/" + jobA + "/events",
+			"HEAD /v1/jobs/" + jobA + "/result", "HEAD /v1/jobs/" + jobA + "/streams/tokens",
 		}
 		if !slices.Equal(takes, want) {
 			t.Errorf("openapi.yaml says that these take a grant in the URL: %q", takes)

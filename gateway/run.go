@@ -50,12 +50,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 		former = &topic.Names{Prefix: g.cfg.FormerPrefix}
 		systems = append(systems, *former)
 	}
+	var lanes []string // whose queues acks tell of
+	if g.cfg.AckQueue != AckQueueOff {
+		lanes = g.types.Lanes()
+	}
 	up := upstream.NewPair(upstream.Config{
-		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.subjects}, Log: g.env.Log,
-		Bounds: g.cfg.Kafka.Bounds(),
+		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.subjects},
+		Streams: g.room, Log: g.env.Log, Bounds: g.cfg.Kafka.Bounds(), Lanes: lanes,
 	}, former)
 	g.hub.Attach(up)
 	g.subjects.Attach(up)
+	g.room.Attach(up)
 	g.build(cl, up, store, systems...)
 	g.streams.Store(up)
 

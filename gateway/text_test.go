@@ -43,9 +43,9 @@ func TestNotUTF8(t *testing.T) {
 
 func TestJobIDsOfEitherCase(t *testing.T) {
 	const id = "01a208fd-2dc6-7467-acd5-bb987da2c71e"
-	jobs, _, err := frame.ParseEventsQuery("job=" + strings.ToUpper(id) + "&job=" + id)
-	if err != nil || !slices.Equal(jobs, []string{id}) {
-		t.Errorf("events: %q, %v", jobs, err)
+	asked, err := frame.ParseEventsQuery("job=" + strings.ToUpper(id) + "&job=" + id)
+	if err != nil || !slices.Equal(asked.Jobs, []string{id}) {
+		t.Errorf("events: %q, %v", asked.Jobs, err)
 	}
 	if got, ok := job.ParseID(strings.ToUpper(id)); !ok || got != id {
 		t.Error(got)

@@ -54,6 +54,7 @@ type fakeTracker struct {
 	lists   []*trackerpb.ListRequest
 	stats   []*trackerpb.StatsRequest
 	tickets map[string]fakeTicket
+	said    fakeStreams
 }
 
 type fakeTicket struct {
@@ -102,6 +103,7 @@ type fakeJob struct {
 
 type fakeStream struct {
 	watches map[string]bool
+	queues  bool // the gateway has asked for reports of queues
 	out     chan *trackerpb.WatchResponse
 }
 
@@ -437,6 +439,7 @@ func (f *fakeTracker) Watch(
 func (f *fakeTracker) hear(s *fakeStream, m *trackerpb.WatchRequest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	s.queues = s.queues || m.Queues
 	for _, id := range m.Remove {
 		f.removed = append(f.removed, id)
 		delete(s.watches, id)

@@ -55,6 +55,12 @@ type Config struct {
 	// ResultLimit is the size in bytes of the largest result that is stored in the job's log,
 	// 131072 at most; a larger one goes to the blob store (WithBlobs). Default 65536.
 	ResultLimit int
+	// StreamLimit is how many bytes a run may write to its streams (Job.Stream), its log not counted; 1 GiB at most. It
+	// is per job type with WithStreamLimits. Default 8 MiB.
+	StreamLimit int64
+	// StreamRate is how many bytes per second a run may write to its streams: writes wait. It is 1 KiB to 64 MiB, and per
+	// job type with WithStreamLimits. Default 256 KiB.
+	StreamRate int64
 	// Grace is how long running jobs may go on after the processor was told to stop, before
 	// they are handed back; 24h at most. Default 10s.
 	Grace time.Duration
@@ -117,6 +123,12 @@ func (c Config) withDefaults() Config {
 	if c.ResultLimit == 0 {
 		c.ResultLimit = defaultResultLimit
 	}
+	if c.StreamLimit == 0 {
+		c.StreamLimit = defaultStreamLimit
+	}
+	if c.StreamRate == 0 {
+		c.StreamRate = defaultStreamRate
+	}
 	if c.Grace == 0 {
 		c.Grace = defaultGrace
 	}
@@ -142,6 +154,8 @@ func (c Config) Validate() error {
 	within("progress-rate", c.ProgressRate > 0 && c.ProgressRate <= maxProgressRate, "above 0", maxProgressRate)
 	within("result-limit", c.ResultLimit >= 1 && c.ResultLimit <= maxResultLimit, 1, maxResultLimit)
 	within("file-limit", c.FileLimit >= 1, 1, "any size")
+	within("stream-limit", c.StreamLimit >= 1 && c.StreamLimit <= maxStreamLimit, 1, maxStreamLimit)
+	within("stream-rate", c.StreamRate >= minStreamRate && c.StreamRate <= maxStreamRate, minStreamRate, maxStreamRate)
 	within("grace", c.Grace > 0 && c.Grace <= maxGrace, "above 0", maxGrace)
 	if len(c.WorkerID) > maxWorkerID || strings.ContainsFunc(c.WorkerID, func(r rune) bool {
 		return r <= ' ' || r > '~'

@@ -14,6 +14,10 @@ import (
 // result schema of its job's type (WithResultCheck).
 const CodeInvalidResult = job.CodeInvalidResult
 
+// CodeInvalidProgress is a permanent failure: the handler gave a stage or data that progress cannot have, and returned
+// Job.Advance's error.
+const CodeInvalidProgress = job.CodeInvalidProgress
+
 // Bounds of the texts of a failure in the job's log.
 const (
 	maxErrorMessage = 1024 // bytes
@@ -66,6 +70,14 @@ func WithCode(code string, err error) error {
 		return nil
 	}
 	return codedError{err, code}
+}
+
+// CodeOf returns the code that clients would see if a handler returned err; "" if err is nil.
+func CodeOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return failureOf(err, nil).Code
 }
 
 // failureOf classifies the error that a handler returned. cause is why the handler's context ended, nil if it did not.

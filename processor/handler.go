@@ -106,8 +106,8 @@ func (p *Processor) handler(jobType string) RawHandler {
 	for _, m := range slices.Backward(p.middleware) {
 		h = m(h)
 	}
-	if p.check != nil {
-		h = checked(h, p.check)
+	if p.byType.check != nil {
+		h = checked(h, p.byType.check)
 	}
 	return h
 }
@@ -139,7 +139,7 @@ var errPanicked = WithCode(job.CodeHandlerPanic, errors.New("the handler panicke
 func (h RawHandler) call(ctx context.Context, j *Job, payload []byte) (result json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			j.Log.Error("handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			j.own.Error("handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			result, err = nil, errPanicked
 		}
 	}()

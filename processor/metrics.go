@@ -73,6 +73,7 @@ type metrics struct {
 	orders          *prometheus.CounterVec
 	produceFailures *prometheus.CounterVec
 	commitFailures  prometheus.Counter
+	streams         *streamMetrics
 }
 
 // newMetrics registers the metrics. Every label value is present from the start, so that rates work.
@@ -100,8 +101,9 @@ func newMetrics(r prometheus.Registerer, lanes []string) *metrics {
 				"not have, and records that are not orders.",
 			"type", orders...),
 		produceFailures: m.Counters("produce_failures_total", "Records that Kafka did not confirm, by event.",
-			"event", append(meter.Words(workerEvents), deadLetterLabel)...),
+			"event", append(meter.Words(workerEvents), deadLetterLabel, streamLabel)...),
 		commitFailures: m.Counter("commit_failures_total", "Offset commits that failed; they are tried again."),
+		streams:        newStreamMetrics(m),
 	}
 	for _, lane := range lanes {
 		all.slotsFree.WithLabelValues(lane)

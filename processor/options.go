@@ -24,6 +24,7 @@ type options struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	blobs   Blobs
 	check   func(jobType string, result json.RawMessage) error
+	streams func(jobType string) (total, perSecond int64)
 }
 
 // dialTimeout bounds connecting to a broker without WithDialer.
@@ -88,6 +89,15 @@ func WithBlobs(store Blobs) Option { return func(o *options) { o.blobs = store }
 // and for nil, all strict JSON is accepted.
 func WithResultCheck(check func(jobType string, result json.RawMessage) error) Option {
 	return func(o *options) { o.check = check }
+}
+
+// WithStreamLimits sets a function that returns the limits of a job type's streams in place of those in Config: the
+// bytes of all streams of a run, and the bytes per second; 0 means that of Config. It must be safe for concurrent use.
+// A limit out of Config's bounds counts as the nearest one within. StreamLimits of package
+// github.com/ackwire/ackwire/schemas/jobtypes returns those in a file of job types. By default, and for nil, the limits
+// of Config apply to all job types.
+func WithStreamLimits(limits func(jobType string) (total, perSecond int64)) Option {
+	return func(o *options) { o.streams = limits }
 }
 
 // Blobs is a store for data that is too large for Kafka. Package github.com/ackwire/ackwire/blobs

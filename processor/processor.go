@@ -31,8 +31,8 @@ type Processor struct {
 	kafka         kafka.Config
 	bounds        kafka.Bounds
 	registry      registry
-	blobs         Blobs                                              // nil if there is no blob store
-	check         func(jobType string, result json.RawMessage) error // nil if results are not checked
+	blobs         Blobs // nil if there is no blob store
+	byType        byType
 	worker        string
 	metrics       *metrics
 	tracer        trace.Tracer // nil if no spans are made
@@ -61,6 +61,12 @@ type Processor struct {
 	emptied    chan struct{}   // if not nil: closed as soon as there are no runs
 }
 
+// byType holds what depends on a job's type, beside its handler. Both may be nil.
+type byType struct {
+	check        func(jobType string, result json.RawMessage) error // of results
+	streamLimits func(jobType string) (total, perSecond int64)      // 0: those of Config
+}
+
 // New makes a processor. Register its handlers (Handle) before you call Run. New does no I/O. The error joins all
 // problems of the configuration.
 func New(cfg Config, opts ...Option) (*Processor, error) {
@@ -74,7 +80,7 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 		worker:        cfg.WorkerID,
 		registry:      registry{o.metrics},
 		blobs:         o.blobs,
-		check:         o.check,
+		byType:        byType{o.check, o.streams},
 		tracer:        tracing.Tracer(o.traces, "processor"),
 		progressPause: time.Duration(float64(time.Second) / cfg.ProgressRate),
 		busy:          wake.New(),
@@ -191,6 +197,7 @@ func (p *Processor) Run(ctx context.Context) error {
 func (p *Processor) setup(ctx context.Context) (h home, ok bool) {
 	specs := []topic.Spec{
 		p.names.StatusSpec(p.cfg.Partitions), p.names.ControlSpec(p.cfg.Partitions), p.names.DeadSpec(),
+		p.names.StreamsSpec(p.cfg.Partitions),
 	}
 	for _, lane := range p.cfg.Lanes {
 		specs = append(specs, p.names.RequestsSpec(lane, p.cfg.Partitions))

@@ -3,6 +3,7 @@ package processor
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type run struct {
 	policy   job.Policy
 	handler  RawHandler
 	job      *Job
+	streams  *streams
 	log      *slog.Logger
 	claim    []byte // the claimed event
 
@@ -91,11 +93,13 @@ func newRun(
 	if r.spans.ctx != nil {
 		r.log = tracing.Log(r.log, trace.SpanContextFromContext(r.spans.ctx))
 	}
+	r.streams = newStreams(identity{r.jobID, r.dispatch, r.id}, p.limitsOf(req.Job), p.metrics.streams, p.storePiece)
 	r.job = &Job{
 		ID: req.JobID, Type: req.Job, Attempt: req.Attempt, MaxAttempts: req.Policy.Attempts,
 		Dispatch: req.Dispatch, Run: r.id, Tenant: req.Tenant, Subject: req.Subject,
-		Log: r.log, report: r.progress, store: p.storeFile(event.ResultFolder(r.jobID, req.Life) + r.id),
+		report: r.progress, store: p.storeFile(event.ResultFolder(r.jobID, req.Life) + r.id),
 	}
+	r.job.connect(r.log, r.streams)
 	laneName := req.Lane
 	if laneName == "" {
 		laneName = l.name
@@ -169,7 +173,7 @@ func (r *run) do(a act, now time.Time) {
 	case beginHandler:
 		r.begin(now)
 	case endContext:
-		r.cancel(a.cause)
+		r.endContext(a.cause)
 	case finishRun:
 		r.finish()
 	case noteLeaseLost:
@@ -204,6 +208,7 @@ func (r *run) begin(now time.Time) {
 		ctx, r.cancel = timed, func(cause error) { cancel(cause); stop() }
 	}
 	ctx = r.beginRun(ctx)
+	r.streams.ctx = ctx
 	r.p.metrics.running.Inc()
 	r.p.handlersDone.Go(func() { r.handle(ctx) })
 }
@@ -213,8 +218,22 @@ func (r *run) handle(ctx context.Context) {
 	// This stays the error if the handler ends its goroutine (runtime.Goexit), which skips the assignment below.
 	var result []byte
 	err := errPanicked
-	defer func() { r.returned(ctx, result, err) }()
+	defer func() {
+		// While the streams are being stored, the run is still running and renews its lease.
+		if unsaved := r.streams.shut(r.p.bounds.Delivery); err == nil {
+			err = unsaved
+		}
+		r.returned(ctx, result, err)
+	}()
 	result, err = r.work(ctx)
+}
+
+// endContext ends the handler's context. A run that may not hold the job any more writes nothing to its streams.
+func (r *run) endContext(cause error) {
+	if errors.Is(cause, ErrStopped) || errors.Is(cause, ErrLeaseLost) {
+		r.streams.abandon(cause)
+	}
+	r.cancel(cause)
 }
 
 // work fetches the payload if it is in the blob store, runs the handler, and stores a result that is too large.
@@ -265,7 +284,8 @@ func (r *run) makeReport(e ending) {
 		r.p.metrics.noteUnable(e.failure)
 	}
 	r.reportOf = e.event
-	r.report = r.encode(event.Event{Type: e.event, Result: e.result, ResultBlob: e.file, Error: e.failure})
+	r.report = r.encode(event.Event{Type: e.event, Result: e.result, ResultBlob: e.file, Error: e.failure,
+		Streams: r.streams.seal()})
 }
 
 // finish ends the run and frees its slot.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -340,7 +341,7 @@ func changes(was, is stance, in input, acts []act) string {
 	at("sent", was.sentAt, is.sentAt)
 	at("renewed", was.renewedAt, is.renewedAt)
 	at("told", was.progressAt, is.progressAt)
-	if is.latest != was.latest {
+	if !reflect.DeepEqual(is.latest, was.latest) {
 		words = append(words, fmt.Sprintf("latest=%v%%", is.latest.Percent))
 	}
 	if is.outcome != was.outcome {

@@ -28,7 +28,8 @@ type walk struct {
 	durable    time.Time // when the last claim, beat or progress that is durable was sent
 	claimed    bool      // a claim is durable, or a stop order proves it
 	granted    bool
-	doubted    bool // another run may hold the job: the handler needs a grant
+	doubted    bool   // another run may hold the job: the handler needs a grant
+	said       string // the stage of the handler's last progress
 	did        map[deed]int
 }
 
@@ -76,6 +77,7 @@ func (w *walk) check(was stance, in input, a act) {
 		} else if w.run.phase != reporting { // the last progress may follow what is in flight
 			want(!flying(sendClaim, askAgain, sendBeat, sendProgress), "one renewal at a time")
 		}
+		want(a.deed != sendProgress || w.run.latest.Stage == w.said, "what is sent is what was said last")
 		w.unanswered = append(w.unanswered, sent{a.deed, w.now})
 	case markRequest:
 		want(w.claimed && w.did[markRequest] == 0, "the request is marked once, after a claim is durable")
@@ -141,7 +143,8 @@ func (w *walk) step() {
 		w.take(input{kind: onGrant})
 	case n < 32:
 		if w.run.handling {
-			w.take(input{kind: onProgress, progress: job.Progress{Percent: float64(n)}})
+			w.said += "x"
+			w.take(input{kind: onProgress, progress: job.Progress{Percent: float64(n), Stage: w.said}})
 		}
 	case n < 36:
 		if w.run.handling {

@@ -3,16 +3,19 @@ package processor
 import (
 	"context"
 	"io"
+	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/processor/internal/bridge"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/stream"
 )
 
 func init() {
 	bridge.Try = try
+	bridge.WorkerLog = func(j any) *slog.Logger { return j.(*Job).own }
 	bridge.Register = func(p any, register func(prometheus.Registerer)) error {
 		return p.(*Processor).registry.all(register)
 	}
@@ -30,7 +33,6 @@ func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 	j := &Job{
 		ID: req.JobID, Type: req.Job, Attempt: req.Attempt, MaxAttempts: req.Policy.Attempts,
 		Dispatch: req.Dispatch, Run: runID, Tenant: req.Tenant, Subject: req.Subject,
-		Log:    proc.log.With("job", req.JobID, "run", runID, "attempt", req.Attempt),
 		report: c.Progress,
 		store: func(_ context.Context, f File) (*event.Blob, error) {
 			content, err := io.ReadAll(f.Content)
@@ -42,6 +44,13 @@ func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 				ContentType: f.ContentType, Name: f.Name}, nil
 		},
 	}
+	written := newStreams(identity{req.JobID, req.Dispatch, runID}, proc.limitsOf(req.Job), proc.metrics.streams,
+		func(piece stream.Chunk, done func(error)) {
+			c.Piece(piece)
+			go done(nil) // not here: it takes the lock under which pieces are sent
+		})
+	written.ctx = ctx
+	j.connect(proc.log.With("job", req.JobID, "run", runID, "attempt", req.Attempt), written)
 	err := proc.lacks(req.Job, "")
 	var result []byte
 	if err == nil {
@@ -50,6 +59,9 @@ func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 	if err == nil {
 		result, err = j.spill(ctx, result, proc.cfg.ResultLimit)
 	}
+	if unsaved := written.shut(proc.bounds.Delivery); err == nil {
+		err = unsaved
+	}
 	e := end(result, err, context.Cause(ctx), proc.cfg.ResultLimit)
-	return bridge.Ending{Event: e.event, Result: e.result, Failure: e.failure}
+	return bridge.Ending{Event: e.event, Result: e.result, Failure: e.failure, Streams: written.seal()}
 }

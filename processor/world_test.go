@@ -93,7 +93,8 @@ func (w *world) startKafka() {
 func (w *world) makeTopics() {
 	var topics []kafka.Topic
 	for _, s := range []topic.Spec{w.names.StatusSpec(testPartitions), w.names.ControlSpec(testPartitions),
-		w.names.RequestsSpec("default", testPartitions), w.names.DeadSpec()} {
+		w.names.RequestsSpec("default", testPartitions), w.names.DeadSpec(),
+		w.names.StreamsSpec(testPartitions)} {
 		topics = append(topics, kafka.Topic(s))
 	}
 	if _, err := kafka.EnsureTopics(w.ctx(), w.client, topics...); err != nil {

@@ -197,7 +197,7 @@ func TestAsyncAPIHasAll(t *testing.T) {
 
 // exampleLine matches an example in asyncapi.yaml, openapi.yaml or README.md. Its groups are the text before the
 // example, the example, and the name of its file in testdata/wire.
-var exampleLine = regexp.MustCompile(`(?m)^(.*?)(\{.*\})( +# wire: (\S+)| <!-- wire: (\S+) -->)$`)
+var exampleLine = regexp.MustCompile(`(?m)^(.*?)(\[?\{.*\}\]?)( +# wire: (\S+)| <!-- wire: (\S+) -->)$`)
 
 // TestExamples checks that every example in the documents is a file of testdata/wire, which TestWire validates.
 func TestExamples(t *testing.T) {
@@ -250,8 +250,8 @@ func TestReadme(t *testing.T) {
 		return []byte("<!-- wire: " + name + " -->\n```json\n" + string(golden(t, name)) + "\n```")
 	})
 	tables := regexp.MustCompile("(?s)<!-- headers: (\\S+) -->\n.*?<!-- /headers -->")
-	if n := len(tables.FindAll(b, -1)); n != 3 {
-		t.Errorf("README.md has %d tables of headers, not those of requests, events and dead letters", n)
+	if n := len(tables.FindAll(b, -1)); n != 4 {
+		t.Errorf("README.md has %d tables of headers, not those of requests, events, streams and dead letters", n)
 	}
 	fresh = tables.ReplaceAllFunc(fresh, func(old []byte) []byte {
 		schema := string(tables.FindSubmatch(old)[1])
@@ -264,7 +264,8 @@ func TestReadme(t *testing.T) {
 	} else if !bytes.Equal(b, fresh) {
 		t.Error("README.md: records are not those of testdata/wire (go test -run 'TestWire|TestExamples|TestReadme' -update)")
 	}
-	for _, name := range []string{"request.headers", "request.payload", "status.headers", "dead.headers"} {
+	for _, name := range []string{"request.headers", "request.payload", "status.headers", "dead.headers",
+		"stream.text.headers", "stream.values.headers", "stream.values"} {
 		if !slices.Contains(shown, name) {
 			t.Errorf("README.md shows no %s", name)
 		}

@@ -134,6 +134,8 @@ func TestOpenAPIHasAll(t *testing.T) {
 		"GET /v1/jobs/{id}/deliveries", "HEAD /v1/jobs/{id}/why", "HEAD /v1/jobs/{id}/deliveries", "GET /v1/jobs/{id}",
 		"HEAD /v1/jobs/{id}", "DELETE /v1/jobs/{id}", "POST /v1/jobs/{id}/cancel", "POST /v1/jobs/{id}/retry",
 		"GET /v1/jobs/{id}/result", "HEAD /v1/jobs/{id}/result", "GET /v1/jobs/{id}/events", "HEAD /v1/jobs/{id}/events",
+		"GET /v1/jobs/{id}/streams", "HEAD /v1/jobs/{id}/streams", "GET /v1/jobs/{id}/streams/{name}",
+		"HEAD /v1/jobs/{id}/streams/{name}",
 		"GET /v1/events", "HEAD /v1/events", "POST /v1/events", "POST /v1/ws-tickets", "POST /v1/grants",
 		"GET /v1/ws", "GET /healthz", "GET /readyz",
 		"GET /startupz", "GET /metrics",
@@ -197,7 +199,8 @@ func TestTopicsAreMadeAsTheyAreTold(t *testing.T) {
 		"requests": n.RequestsSpec("{lane}", partitions), "deferred": n.DeferredSpec(partitions), "status": n.StatusSpec(
 			partitions),
 		"control": n.ControlSpec(partitions), "dead": n.DeadSpec(), "audit": n.AuditSpec(),
-		"view": {Name: n.View(), Configs: map[string]string{"cleanup.policy": "compact"}},
+		"streams": n.StreamsSpec(partitions),
+		"view":    {Name: n.View(), Configs: map[string]string{"cleanup.policy": "compact"}},
 	}
 	channels := document(t, "asyncapi.yaml")["channels"].(object)
 	for name, spec := range specs {

@@ -9,6 +9,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
@@ -55,6 +56,11 @@ var (
 
 func seconds(f float64) job.Seconds { return must(job.SecondsOf(f)) }
 
+var collecting = &job.Progress{
+	Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31,
+	Stage: "collect", Data: json.RawMessage(`{"day":"2026-01-19","rows":1804}`),
+}
+
 var events = []event.Event{
 	{Type: event.Accepted, JobID: jobID, Job: "report.generate", Tenant: "acme", Subject: "alice", Lane: "reports",
 		PayloadHash: payloadHash, Policy: &policy, Request: &source},
@@ -63,8 +69,9 @@ var events = []event.Event{
 		NoGrant: true},
 	{Type: event.Beat, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
 	{Type: event.Progress, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID,
-		Progress: &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}},
+		Progress: collecting},
 	{Type: event.Completed, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Result: json.RawMessage(resultJSON),
+		Streams: streamTotals,
 		ResultBlob: &event.Blob{
 			Key: "results/" + jobID + "/" + runID, Size: 812, ContentType: "text/csv", Name: "sales.csv",
 		}},
@@ -99,6 +106,18 @@ var events = []event.Event{
 	{Type: event.RequestLost, JobID: jobID, Life: "JTP4ZK7XQ2WM5VRD3YCHBNGS6E", Request: &source},
 }
 
+// Pieces of two streams, and how long the streams are.
+var (
+	textPiece = stream.Chunk{JobID: jobID, Stream: "tokens", Kind: job.StreamText, Dispatch: 1, Run: runID, From: 18212,
+		Value: []byte("Sales rose by a third.")}
+	valuesPiece = stream.Chunk{JobID: jobID, Stream: "log", Kind: job.StreamJSON, Dispatch: 1, Run: runID, From: 2,
+		Value: []byte(`[{"time":"2026-02-02T09:30:02.1Z","level":"INFO","message":"all rows read","rows":31}]`)}
+	streamTotals = job.Streams{
+		"tokens": {Kind: job.StreamText, Total: 18234},
+		"log":    {Kind: job.StreamJSON, Total: 3},
+	}
+)
+
 var orders = []event.Order{
 	{Type: event.Granted, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID},
 	{Type: event.Stop, JobID: jobID, Dispatch: 1, Run: runID, Worker: workerID, Reason: "old_dispatch"},
@@ -108,6 +127,12 @@ var orders = []event.Order{
 var submitRequest = frame.SubmitRequest{
 	Job: "report.generate", Payload: json.RawMessage(payloadJSON), Key: "sales-2026-01",
 }
+
+var submitWithStreams = func() frame.SubmitRequest {
+	r := submitRequest
+	r.Streams = json.RawMessage(`["tokens"]`)
+	return r
+}()
 
 var watchRequest = frame.WatchRequest{
 	Jobs: json.RawMessage(`[{"jobId":"` + jobID + `","after":4713},{"jobId":"` + otherID + `"}]`),
@@ -166,7 +191,7 @@ var documents = func() map[string]job.Document {
 		CreatedAt: acceptedAt, UpdatedAt: acceptedAt}
 	processing := pending
 	processing.State, processing.StartedAt, processing.UpdatedAt = job.Processing, &claimedAt, claimedAt.Add(time.Second)
-	processing.Progress = &job.Progress{Percent: 48, Message: "collected 19 of 31 days", Current: 19, Total: 31}
+	processing.Progress = collecting
 	processing.Attempts = []job.Attempt{{Number: 1, Worker: workerID, StartedAt: claimedAt}}
 	retrying := processing
 	retryAt := endedAt.Add(after.Duration())
@@ -178,8 +203,9 @@ var documents = func() map[string]job.Document {
 	retrying.Attempts = ended(processing.Attempts, job.OutcomeFailed, retrying.Error)
 	completed := processing
 	completed.State, completed.FinishedAt, completed.UpdatedAt = job.Completed, &endedAt, endedAt
-	completed.Progress = &job.Progress{Percent: 100, Message: "done", Current: 31, Total: 31}
+	completed.Progress = &job.Progress{Percent: 100, Message: "done", Current: 31, Total: 31, Stage: "done"}
 	completed.Result, completed.ResultURL = json.RawMessage(resultJSON), "/v1/jobs/"+jobID+"/result"
+	completed.Streams = streamTotals
 	completed.Attempts = ended(processing.Attempts, job.OutcomeCompleted, nil)
 	failed := processing
 	failed.State = job.Failed

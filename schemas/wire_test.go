@@ -15,6 +15,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/stream"
+	"github.com/ackwire/ackwire/schemas/topic"
 )
 
 var update = flag.Bool("update", false, "write testdata/wire, the examples in AsyncAPI and OpenAPI, and README.md anew")
@@ -94,6 +96,24 @@ func wires() []wire {
 		plain("frame.status.mine", "frame/status", frame.StatusFrame{
 			Type: frame.Status, Version: 4713, Mine: true, Job: must(json.Marshal(documents["processing"])),
 		}),
+		plain("frame.submit.streams", "frame/submit", frame.ClientFrame{
+			Type: frame.Submit, ID: "1", SubmitRequest: submitWithStreams,
+		}),
+		plain("frame.subscribe.streams", "frame/subscribe", frame.ClientFrame{
+			Type: frame.Subscribe, ID: "2", Jobs: must(json.Marshal([]frame.JobRef{{
+				JobID: jobID, After: &version, Streams: json.RawMessage(`["log",{"stream":"tokens","run":1,"at":15}]`),
+			}})),
+		}),
+		plain("frame.chunk", "frame/chunk", frame.ChunkFrame{
+			Type: frame.Chunk, JobID: jobID, Stream: "tokens", Kind: job.StreamText, Run: 1, From: 15, Text: "thirty-one days",
+		}),
+		plain("frame.chunk.items", "frame/chunk", frame.ChunkFrame{
+			Type: frame.Chunk, JobID: jobID, Stream: "rows", Kind: job.StreamJSON, Run: 2, Reset: true,
+			Items: []json.RawMessage{json.RawMessage(`{"day":1,"sum":812.5}`), json.RawMessage(`null`)},
+		}),
+		plain("frame.chunk.end", "frame/chunk", frame.ChunkFrame{
+			Type: frame.Chunk, JobID: jobID, Stream: "tokens", Kind: job.StreamText, Run: 1, From: 30, End: true, Total: 30,
+		}),
 		plain("frame.error", "frame/error", frame.ErrorFrame{
 			Type: frame.Error, ID: "1", Problem: problem(code.ValidationFailed),
 		}),
@@ -119,6 +139,10 @@ func wires() []wire {
 		plain("http.list", "http/list", list),
 		plain("http.stats", "http/stats", stats),
 		plain("http.why", "http/why", why),
+		plain("http.streams", "http/streams", frame.StreamList{Run: 2, Streams: []frame.StreamInfo{
+			{Name: job.StreamLog, Kind: job.StreamJSON, Total: 4},
+			{Name: "tokens", Kind: job.StreamText, Total: 30, Ended: true},
+		}}),
 		plain("http.deliveries", "http/deliveries", deliveries),
 		plain("http.ticket", "http/ticket", ticket),
 		plain("http.grantRequest", "http/grantRequest", grantRequest),
@@ -142,9 +166,31 @@ func wires() []wire {
 		plain("status.headers", "topic/status-headers", statusHeaders),
 		wire{"audit.erase", "topic/audit", audits[0], auditAgain},
 		wire{"audit.grantMade", "topic/audit", audits[1], auditAgain},
+		streamHeaders("stream.text.headers", textPiece),
+		streamHeaders("stream.values.headers", valuesPiece),
+		plain("stream.values", "", json.RawMessage(valuesPiece.Value)),
 		plain("dead.headers", "topic/dead-headers", deadHeaders),
 		plain("request.payload", "", submitRequest.Payload),
 	)
+}
+
+// streamHeaders is the example of a record's headers.
+func streamHeaders(name string, c stream.Chunk) wire {
+	return wire{name, "topic/stream-headers", headerMap(c.Headers()), func(b []byte) ([]byte, error) {
+		var values map[string]string
+		if err := json.Unmarshal(b, &values); err != nil {
+			return nil, err
+		}
+		var headers []topic.Header
+		for key, v := range values {
+			headers = append(headers, topic.Header{Key: key, Value: []byte(v)})
+		}
+		again, err := stream.Parse(c.JobID, headers, c.Value)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(headerMap(again.Headers()))
+	}}
 }
 
 func auditAgain(b []byte) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/watch"
@@ -34,13 +35,20 @@ type api struct {
 	partitions int32
 	store      *store.Store
 	shards     map[int32]*shard.Shard // nil while the partition is being restored
-	assigned   bool                   // the group has assigned partitions at least once, even if none
+	keepers    map[int32]*keeper.Keeper
+	assigned   bool // the group has assigned partitions at least once, even if none
 
 	subjects watch.Subjects
-	lists    *turns // bounds the lists and counts that are made at a time
+	queues   watch.Queues   // the streams that get reports of the lanes' queues
+	lists    *turns         // bounds the lists and counts that are made at a time
+	streams  *keeper.Shared // what all keepers share
 }
 
-func newAPI() *api { return &api{shards: map[int32]*shard.Shard{}, lists: newTurns(maxLists)} }
+func newAPI(streams *keeper.Shared) *api {
+	return &api{
+		shards: map[int32]*shard.Shard{}, keepers: map[int32]*keeper.Keeper{}, lists: newTurns(maxLists), streams: streams,
+	}
+}
 
 // open sets the number of partitions of status and the store that holds their jobs.
 func (a *api) open(partitions int32, st *store.Store) {
@@ -79,12 +87,12 @@ func (a *api) joined() {
 }
 
 // claim notes that this instance owns the partition and has not restored it yet.
-func (a *api) claim(p int32) { a.set(p, nil) }
+func (a *api) claim(p int32) { a.set(p, nil, nil) }
 
-// set makes s the partition's shard.
-func (a *api) set(p int32, s *shard.Shard) {
+// set makes s the partition's shard, and k its keeper.
+func (a *api) set(p int32, s *shard.Shard, k *keeper.Keeper) {
 	a.mu.Lock()
-	a.shards[p] = s
+	a.shards[p], a.keepers[p] = s, k
 	a.mu.Unlock()
 	if s == nil {
 		return
@@ -100,6 +108,7 @@ func (a *api) drop(p int32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.shards, p)
+	delete(a.keepers, p)
 }
 
 // ready returns why not every owned partition can answer yet, or nil.
@@ -186,11 +195,12 @@ func apiError(err error) error {
 	switch {
 	case errors.As(err, &coded):
 		return err
-	case errors.Is(err, shard.ErrNotFound):
+	case errors.Is(err, shard.ErrNotFound), errors.Is(err, keeper.ErrNotFound):
 		return connect.NewError(connect.CodeNotFound, err)
-	case errors.Is(err, shard.ErrNotOwner):
+	case errors.Is(err, shard.ErrNotOwner), errors.Is(err, keeper.ErrNotOwner):
 		return connect.NewError(connect.CodeFailedPrecondition, err)
-	case errors.Is(err, shard.ErrNotReady), errors.Is(err, shard.ErrOverloaded), errors.Is(err, shard.ErrLogAway):
+	case errors.Is(err, shard.ErrNotReady), errors.Is(err, shard.ErrOverloaded), errors.Is(err, shard.ErrLogAway),
+		errors.Is(err, keeper.ErrNotReady), errors.Is(err, keeper.ErrCrowded):
 		return connect.NewError(connect.CodeUnavailable, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return connect.NewError(connect.CodeDeadlineExceeded, err)
@@ -384,6 +394,7 @@ func (a *api) Watch(
 	cancel()
 	stream.Close()
 	a.subjects.Leave(stream)
+	a.queues.Leave(stream)
 	for _, s := range a.owned() {
 		s.Leave(stream)
 	}
@@ -404,6 +415,9 @@ func (a *api) receive(
 		m, err := bidi.Receive()
 		if err != nil {
 			return
+		}
+		if m.Queues {
+			a.queues.Add(stream)
 		}
 		for _, id := range m.Remove {
 			if s, err := a.owner(id); err == nil {

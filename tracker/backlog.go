@@ -64,6 +64,7 @@ func (o *owner) watchLanes(ctx context.Context) {
 		if err := o.askLanes(ctx, known); err != nil && ctx.Err() == nil {
 			o.logger.Debug("backlog of lanes is not known", "err", err)
 			o.backlog.unknown()
+			o.served.Store(nil)
 		}
 		select {
 		case <-ticks.C:
@@ -104,7 +105,9 @@ func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest)
 	if err != nil {
 		return err
 	}
+	served := make(map[string]bool, len(lanes))
 	for i, lane := range lanes {
+		served[lane] = backlogs[i].Members > 0
 		known[lane] = o.firsts(ctx, of[i].Topic, backlogs[i], known[lane])
 		var lag time.Duration
 		for _, first := range known[lane] {
@@ -114,6 +117,7 @@ func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest)
 		o.backlog.seconds.WithLabelValues(lane).Set(lag.Seconds())
 		o.backlog.workers.WithLabelValues(lane).Set(float64(backlogs[i].Members))
 	}
+	o.served.Store(&served)
 	return nil
 }
 

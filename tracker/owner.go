@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -47,11 +48,14 @@ type owner struct {
 	tracer      trace.Tracer // nil: no spans are made
 	restores    *restoreMetrics
 	backlog     *backlogMetrics
+	streams     streamsClients
 	api         *api
 	evidence    *evidence
 	bounds      kafka.Bounds
 	logger      *slog.Logger
 	failed      chan error // capacity 1: the first partition that could not go on
+
+	served atomic.Pointer[map[string]bool] // by lane: its consumer group has members; nil while that is not known
 
 	mu        sync.Mutex // guards all below
 	tenures   map[int32]*tenure
@@ -152,9 +156,9 @@ func (o *owner) serve(ctx context.Context, t *tenure) {
 	}
 }
 
-// hold restores the partition, runs its shard and returns when that has ended. The order matters: taking
-// the view over fences the former owner, so nobody else writes it during the restore; the reader adds the
-// partition and the API serves it only when the shard runs.
+// hold restores the partition, runs its shard, and its keeper of streams beside it, and returns when both have ended.
+// The order matters: taking the view over fences the former owner, so nobody else writes it during the restore; the
+// reader adds the partition and the API serves it only when the shard runs.
 func (o *owner) hold(ctx context.Context, t *tenure) error {
 	p := t.partition
 	var w *view.Writer
@@ -175,18 +179,32 @@ func (o *owner) hold(ctx context.Context, t *tenure) error {
 	if err != nil {
 		return err
 	}
-	s := shard.New(cfg)
-	ran := make(chan error, 1)
-	go func() { ran <- s.Run(ctx) }()
+	var s *shard.Shard
+	k := o.keeper(p, func(ctx context.Context, ids []string) ([]shard.Writer, error) { return s.Writers(ctx, ids) })
+	cfg.Told = k.Told
+	s = shard.New(cfg)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ran, kept := make(chan error, 1), make(chan error, 1)
+	go func() { ran <- s.Run(running) }()
+	go func() {
+		err := k.Run(running)
+		if err != nil {
+			stop()
+		}
+		kept <- err
+	}()
 	s.Advance(ctx, next)
 	o.mu.Lock()
 	t.shard = s
 	o.mu.Unlock()
 	o.begin(p, next)
 	if ctx.Err() == nil {
-		o.api.set(p, s)
+		o.api.set(p, s, k)
 	}
 	err = <-ran
+	stop()
+	err = errors.Join(err, <-kept)
 	o.mu.Lock()
 	t.shard = nil
 	o.mu.Unlock()
@@ -305,6 +323,7 @@ func (o *owner) run(ctx context.Context) error {
 	})
 	beside.Go(func() { o.watchLog(ctx, cancel) })
 	beside.Go(func() { o.watchLanes(ctx) })
+	beside.Go(func() { o.watchQueues(ctx) })
 	beside.Go(func() { o.watchRequests(ctx) })
 	beside.Go(func() { o.drainGroup(ctx) })
 	for ctx.Err() == nil {

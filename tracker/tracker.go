@@ -29,6 +29,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 	"github.com/ackwire/ackwire/tracker/fetch"
+	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
 )
@@ -78,7 +79,7 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		metrics:  shard.NewMetrics(m),
 		restores: newRestoreMetrics(m),
 		backlog:  newBacklogMetrics(m),
-		api:      newAPI(),
+		api:      newAPI(keeper.NewShared(m, keeper.DefaultTailBytes)),
 		evidence: newEvidence(cfg.Kafka.Bounds()),
 	}
 	t.keeper = kafka.NewKeeper(cfg.Topics, "tracker", t.env)
@@ -284,6 +285,7 @@ func (t *Tracker) runOwner(
 		tracer:      tracing.Tracer(t.env.Traces, "tracker"),
 		restores:    t.restores,
 		backlog:     t.backlog,
+		streams:     t.streamsClient,
 		api:         t.api,
 		evidence:    t.evidence,
 		bounds:      t.cfg.Kafka.Bounds(),
@@ -357,7 +359,7 @@ func (t *Tracker) identify(ctx context.Context, admin *kgo.Client) (store.Identi
 	defer cancel()
 	parts := t.cfg.Partitions
 	err := t.ensure(ctx, admin, t.names.StatusSpec(parts), t.names.ControlSpec(parts), t.names.DeferredSpec(parts),
-		t.names.RequestsSpec(topic.WebhookLane, parts), t.names.DeadSpec())
+		t.names.RequestsSpec(topic.WebhookLane, parts), t.names.DeadSpec(), t.names.StreamsSpec(parts))
 	status := t.names.Status()
 	if broken, ok := errors.AsType[*kafka.Broken](err); ok && broken.Partitions(status) {
 		return store.Identity{}, fmt.Errorf("%w, or is not the configured one: %w", store.ErrPartitions, err)

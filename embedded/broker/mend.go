@@ -60,6 +60,8 @@ func dispensable(name string) string {
 		return "orders to workers, which trackers send again"
 	case strings.HasSuffix(name, topic.Names{}.Dead()):
 		return "dead letters, for which no job waits"
+	case strings.HasSuffix(name, topic.Names{}.Streams()):
+		return "pieces of jobs' streams, whose readers are told that they are gone"
 	}
 	return ""
 }

@@ -104,6 +104,22 @@ func harmless(doc []byte) []byte {
 	return b.Bytes()
 }
 
+// visible escapes the characters of a text on which a terminal may act, but for line ends and tabs.
+func visible(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && steers(r) }) < 0 {
+		return strings.ToValidUTF8(text, "\uFFFD")
+	}
+	var b strings.Builder
+	for _, r := range text { // an invalid byte becomes U+FFFD
+		if r != '\n' && r != '\t' && steers(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // pretty indents a result.
 func pretty(doc []byte) []byte {
 	var b bytes.Buffer

@@ -1,5 +1,6 @@
-// Package cli holds the client commands of the command-line tool: submit, watch, get, list,
-// stats, why, result, cancel and retry, as structs for github.com/alecthomas/kong; and types, which asks no server.
+// Package cli holds the client commands of the command-line tool: submit, watch, stream, logs,
+// get, list, stats, why, result, cancel and retry, as structs for github.com/alecthomas/kong; and types, which asks no
+// server.
 //
 // A command gets an *Env (kong.Bind) and returns an *ExitError when the process should not exit with 0; Report prints
 // the error:
@@ -11,7 +12,8 @@
 //
 // Output: with --json, stdout has one JSON document per line and nothing else. Without it, stdout has the output for
 // scripts (the result; the job ID with --no-wait; the document of get) and stderr the messages for people. Control
-// characters are removed from all text of a server, so that it cannot control the terminal.
+// characters are removed from all text of a server, so that it cannot control the terminal. The exception is a stream
+// that is not printed to a terminal: its bytes are what the job has written.
 package cli
 
 import (
@@ -50,6 +52,8 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	// Terminal reports that Stderr is a terminal: progress is drawn as a bar instead of lines.
 	Terminal bool
+	// StdoutTerminal reports that Stdout is a terminal: it is sent no control characters of a stream.
+	StdoutTerminal bool
 	// HTTPClient is used for every connection if it is set; for tests.
 	HTTPClient *http.Client
 }
@@ -62,7 +66,8 @@ func System() (env *Env, stop func()) {
 	return &Env{
 		Context: ctx,
 		Stdin:   os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		Terminal:       term.IsTerminal(int(os.Stderr.Fd())),
+		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 	}, stop
 }
 

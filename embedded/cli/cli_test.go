@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +37,8 @@ func TestMain(m *testing.M) {
 type tool struct {
 	Submit SubmitCmd `cmd:"" help:"Submit a job and follow it."`
 	Watch  WatchCmd  `cmd:"" help:"Follow a job."`
+	Stream StreamCmd `cmd:"" help:"Print a stream."`
+	Logs   LogsCmd   `cmd:"" help:"Print a log."`
 	Get    GetCmd    `cmd:"" help:"Print a job."`
 	List   ListCmd   `cmd:"" help:"Print jobs."`
 	Stats  StatsCmd  `cmd:"" help:"Count jobs."`
@@ -155,13 +157,19 @@ var (
 // run runs the tool and returns its output and exit code as one text.
 func run(t *testing.T, env *Env, url string, args ...string) string {
 	t.Helper()
-	var stdout bytes.Buffer
+	stdout, ok := env.Stdout.(interface {
+		io.Writer
+		fmt.Stringer
+	})
+	if !ok {
+		stdout = &bytes.Buffer{}
+		env.Stdout = stdout
+	}
 	stderr, ok := env.Stderr.(fmt.Stringer)
 	if !ok {
 		b := &bytes.Buffer{}
 		env.Stderr, stderr = b, b
 	}
-	env.Stdout = &stdout
 	if env.Context == nil {
 		env.Context = t.Context()
 	}
@@ -295,6 +303,21 @@ func TestCommands(t *testing.T) {
 					`,"startedAt":"2026-01-02T03:04:06Z","progress":{"percent":25,"message":"reading"}`),
 			},
 			args: []string{"get", "0199-job"},
+		},
+		{
+			name: "get-stage",
+			s: &script{
+				document: document("processing",
+					`,"startedAt":"2026-01-02T03:04:06Z","progress":{"percent":25,"stage":"read","data":{"lines":[1,2]}}`),
+			},
+			args: []string{"get", "0199-job"},
+		},
+		{
+			name: "get-stage-json",
+			s: &script{
+				document: document("processing", `,"progress":{"percent":25,"stage":"read","data":{"lines":[1,2]}}`),
+			},
+			args: []string{"get", "0199-job", "--json"},
 		},
 		{
 			name: "get-failed",
@@ -455,65 +478,4 @@ func TestInterrupt(t *testing.T) {
 		defer w.Close() // ends the read
 		golden(t, "interrupt-stdin", run(t, &Env{Context: ctx, Stdin: r}, "http://127.0.0.1:1", "submit", "demo.sleep", "-"))
 	})
-}
-
-// paced feeds a view one status after the other, so that it shows every one.
-func paced(v *view, frames ...string) {
-	for _, f := range frames {
-		var sf frame.StatusFrame
-		if err := json.Unmarshal([]byte(f), &sf); err != nil {
-			panic(err)
-		}
-		v.status(statusOf(sf))
-	}
-}
-
-func TestProgressLines(t *testing.T) {
-	var out, err bytes.Buffer
-	v := newView(&Env{Stdout: &out, Stderr: &err}, &Flags{URL: DefaultURL})
-	paced(v,
-		status(1, "pending", ""), status(2, "pending", ""),
-		status(3, "scheduled", `,"runAt":"2026-02-03T04:05:06Z"`),
-		status(4, "processing", `,"progress":{"percent":0}`),
-		status(5, "processing", `,"progress":{"percent":41.7,"message":"reading \u001b[1mrows\u001b[0m\r"}`),
-		status(6, "processing", `,"progress":{"percent":41.8,"message":"reading rows"}`),
-		status(7, "processing", `,"cancelRequested":true,"progress":{"percent":50}`),
-		strings.Replace(status(8, "retrying", `,"retryAt":"2026-02-03T04:05:06Z"`), `"attempt":1`, `"attempt":2`, 1),
-		completed)
-	golden(t, "progress-lines", out.String()+"--- stderr\n"+err.String())
-}
-
-func TestProgressBar(t *testing.T) {
-	var out, err bytes.Buffer
-	v := newView(&Env{Stdout: &out, Stderr: &err, Terminal: true}, &Flags{URL: DefaultURL})
-	paced(v,
-		status(1, "pending", ""),
-		status(2, "processing", `,"progress":{"percent":40,"message":"reading \u001b[1mrows\u001b[0m"}`),
-		strings.Replace(status(3, "processing", `,"progress":{"percent":10}`), `"attempt":1`, `"attempt":2`, 1),
-		status(4, "processing", `,"progress":{"percent":100}`),
-		completed)
-	got := err.String()
-	for _, want := range []string{"pending", "reading rows", "40%", "10%", "(attempt 2 of 3)", "99%",
-		"\rcompleted after 2.25s\n"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("no %q in %q", want, got)
-		}
-	}
-	if strings.Contains(got, "\x1b") {
-		t.Errorf("an escape in %q", got)
-	}
-}
-
-func TestNotesOnce(t *testing.T) {
-	var err bytes.Buffer
-	v := newView(&Env{Stderr: &err}, &Flags{})
-	log := v.logger()
-	log.Info("connection lost", "err", errors.New("x"))
-	log.Info("connect failed")
-	log.Warn("frame not readable")
-	paced(v, status(1, "pending", ""))
-	log.Info("connection lost")
-	if got, want := err.String(), "connection lost, reconnecting\npending\nconnection lost, reconnecting\n"; got != want {
-		t.Errorf("got %q", got)
-	}
 }

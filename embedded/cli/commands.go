@@ -29,6 +29,7 @@ type SubmitCmd struct {
 	Payload string `arg:"" optional:"" default:"{}" help:"The payload: JSON, @FILE, or - for stdin. Without it: {}."`
 
 	Key      string         `help:"Idempotency key: submitting again with the same key and payload finds the same job."`
+	Stream   string         `help:"Print this stream of the job, such as tokens, and at its end on stderr how the job has ended, instead of its progress and its result." placeholder:"NAME"`
 	NoWait   bool           `name:"no-wait" aliases:"detach" help:"Print the job's ID and exit; the job goes on."`
 	Timeout  *time.Duration `help:"Bound one attempt, e.g. 30s." placeholder:"DURATION"`
 	Deadline *time.Duration `help:"Bound the whole job, e.g. 1h." placeholder:"DURATION"`
@@ -55,6 +56,12 @@ func (c *SubmitCmd) Validate() error {
 		if f.d != nil && *f.d <= 0 {
 			return fmt.Errorf("--%s must be positive, not %s", f.name, *f.d)
 		}
+	}
+	switch {
+	case c.Stream != "" && c.NoWait:
+		return errors.New("--stream and --no-wait exclude each other")
+	case c.Stream != "" && !job.ValidStream(c.Stream):
+		return fmt.Errorf("--stream %.64q is not the name of a stream: 1 to 32 of a-z 0-9 _ -", c.Stream)
 	}
 	return nil
 }
@@ -108,6 +115,9 @@ func (c *SubmitCmd) Run(env *Env) error {
 	if c.NoWait {
 		opts = append(opts, ackwire.NoWatch())
 	}
+	if c.Stream != "" {
+		opts = append(opts, ackwire.WithStreams(c.Stream))
+	}
 	if c.Callback != "" {
 		opts = append(opts, ackwire.CallbackURL(c.Callback, c.CallbackOn...))
 	}
@@ -118,6 +128,9 @@ func (c *SubmitCmd) Run(env *Env) error {
 	v.accepted(j, c.NoWait)
 	if c.NoWait {
 		return nil
+	}
+	if c.Stream != "" {
+		return v.followStream(j, c.Stream)
 	}
 	return v.follow(j.ID, j.Watch(env.Context))
 }

@@ -33,7 +33,7 @@ func TestHostileStrings(t *testing.T) {
 		raw := strings.NewReplacer(`\u2028`, "\u2028", `\u2029`, "\u2029", `\u003c`, "<", `\u003e`, ">", `\u0026`,
 			"&").Replace(string(quoted))
 		in := func(format string) string { return strings.ReplaceAll(format, "HOSTILE", raw) }
-		doc := in(`{"jobId":HOSTILE,"type":HOSTILE,"state":"STATE","progress":{"percent":10,"message":HOSTILE},"attempt":1,"maxAttempts":3,` +
+		doc := in(`{"jobId":HOSTILE,"type":HOSTILE,"state":"STATE","progress":{"percent":10,"message":HOSTILE,"stage":HOSTILE,"data":[HOSTILE]},"attempt":1,"maxAttempts":3,` +
 			`"createdAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:05Z","result":{HOSTILE:HOSTILE},"resultUrl":HOSTILE,"lane":HOSTILE,"subject":HOSTILE,` +
 			`"error":{"code":HOSTILE,"message":HOSTILE,"retryable":true},"attempts":[{"number":1,"worker":HOSTILE,"startedAt":"2026-01-02T03:04:05Z","endedAt":"2026-01-02T03:04:06Z","outcome":HOSTILE,"error":{"code":HOSTILE,"message":HOSTILE,"retryable":true}}]}`)
 		document := func(state string) string { return strings.Replace(doc, "STATE", state, 1) }

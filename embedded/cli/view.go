@@ -59,7 +59,9 @@ func (v *view) accepted(j *ackwire.Job, leave bool) {
 			State     job.State `json:"state"`
 			StatusURL string    `json:"statusUrl"`
 			Duplicate bool      `json:"duplicate,omitempty"`
-		}{j.ID, j.State, j.StatusURL, j.Duplicate}) // strings always marshal
+			Ahead     *int64    `json:"ahead,omitempty"`
+			Estimate  *float64  `json:"estimate,omitempty"`
+		}{j.ID, j.State, j.StatusURL, j.Duplicate, j.Ahead, inSeconds(j.Estimate)}) // strings and numbers always marshal
 		v.line(ack)
 		return
 	}
@@ -72,9 +74,12 @@ func (v *view) accepted(j *ackwire.Job, leave bool) {
 		if note != "" {
 			fmt.Fprintf(v.env.Stderr, "job %s%s\n", clean(j.ID), note)
 		}
-		return
+	} else {
+		fmt.Fprintf(v.env.Stderr, "job %s accepted%s\n", clean(j.ID), note)
 	}
-	fmt.Fprintf(v.env.Stderr, "job %s accepted%s\n", clean(j.ID), note)
+	if text := placeText(&j.Ack); text != "" {
+		fmt.Fprintln(v.env.Stderr, text)
+	}
 }
 
 // status prints a status of the job; a terminal one with the result.
@@ -115,13 +120,22 @@ func (v *view) change(st ackwire.Status) {
 		clean(st.Type), text)
 }
 
-// progressText returns a status in one line, such as "processing 40% reading rows (attempt 2 of 3)".
+// doing returns the stage and the message of progress, such as "collect: reading rows", or the one that is there.
+func doing(p *job.Progress) string {
+	stage, message := clean(p.Stage), clean(p.Message)
+	if stage != "" && message != "" {
+		return stage + ": " + message
+	}
+	return stage + message
+}
+
+// progressText returns a status in one line, such as "processing 40% collect: reading rows (attempt 2 of 3)".
 func progressText(st ackwire.Status) string {
 	parts := []string{clean(string(st.State))}
 	if p := st.Progress; p != nil && st.State == job.Processing {
 		parts = append(parts, fmt.Sprintf("%.0f%%", p.Percent))
-		if p.Message != "" {
-			parts = append(parts, clip(clean(p.Message), maxLineChars))
+		if what := doing(p); what != "" {
+			parts = append(parts, clip(what, maxLineChars))
 		}
 	}
 	if st.State == job.Retrying && st.RetryAt != nil {
@@ -154,8 +168,8 @@ func (v *view) draw(st ackwire.Status) {
 	text, step := clean(string(st.State)), 0
 	if p := st.Progress; p != nil {
 		step = int(min(max(p.Percent, 0), 99.9) * barSteps / 100)
-		if p.Message != "" && st.State == job.Processing {
-			text = clip(clean(p.Message), maxBarText)
+		if what := doing(p); what != "" && st.State == job.Processing {
+			text = clip(what, maxBarText)
 		}
 	}
 	if st.Attempt > 1 {
@@ -167,6 +181,21 @@ func (v *view) draw(st ackwire.Status) {
 
 // ended prints how a job has ended: the result to stdout, the rest to stderr.
 func (v *view) ended(st ackwire.Status) {
+	v.outcome(st)
+	if len(st.Result) > 0 {
+		_, _ = v.env.Stdout.Write(pretty(st.Result))
+	}
+	if st.ResultURL != "" {
+		if strings.HasPrefix(st.ResultURL, "/") { // a path of the gateway
+			fmt.Fprintf(v.env.Stderr, "file: ackwire result %s\n", clean(st.JobID))
+		} else {
+			fmt.Fprintln(v.env.Stdout, clean(st.ResultURL))
+		}
+	}
+}
+
+// outcome prints to stderr whether a job has completed, and why not.
+func (v *view) outcome(st ackwire.Status) {
 	took := ""
 	if st.FinishedAt != nil {
 		took = fmt.Sprintf(" after %s", st.FinishedAt.Sub(st.CreatedAt).Round(time.Millisecond))
@@ -178,16 +207,6 @@ func (v *view) ended(st ackwire.Status) {
 	fmt.Fprintf(v.env.Stderr, "%s%s%s\n", st.State, took, tries)
 	if e := st.Error; e != nil {
 		fmt.Fprintf(v.env.Stderr, "%s\n", errorText(e))
-	}
-	if len(st.Result) > 0 {
-		_, _ = v.env.Stdout.Write(pretty(st.Result))
-	}
-	if st.ResultURL != "" {
-		if strings.HasPrefix(st.ResultURL, "/") { // a path of the gateway
-			fmt.Fprintf(v.env.Stderr, "file: ackwire result %s\n", clean(st.JobID))
-		} else {
-			fmt.Fprintln(v.env.Stdout, clean(st.ResultURL))
-		}
 	}
 }
 
@@ -212,6 +231,9 @@ func (v *view) document(st ackwire.Status) {
 	row("job", "%s", st.JobID)
 	row("type", "%s", st.Type)
 	row("state", "%s", progressText(st))
+	if p := st.Progress; p != nil && len(p.Data) > 0 {
+		row("data", "%s", p.Data)
+	}
 	row("attempt", "%d of %d", st.Attempt, st.MaxAttempts)
 	at("created", &st.CreatedAt)
 	at("started", st.StartedAt)

@@ -120,6 +120,10 @@ func TestAWorkerInPython(t *testing.T) {
 	if last.State != job.Completed || string(last.Result) != `{"words":4}` || progress < 2 {
 		t.Errorf("%s %s after %d times progress", last.State, last.Result, progress)
 	}
+	want := job.StreamTotal{Kind: job.StreamText, Total: int64(len("one two three four "))}
+	if got := last.Streams["words"]; got != want {
+		t.Errorf("the stream of words is %+v, want %+v", got, want)
+	}
 	ends("retryable failures", submit(`{"text":"x","failures":2}`), job.Completed, 3)
 	if s := ends("a permanent one", submit(`{}`), job.Failed, 1); s.Error == nil || s.Error.Code != "no_text" {
 		t.Errorf("error %+v", s.Error)

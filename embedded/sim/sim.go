@@ -71,12 +71,14 @@ type World struct {
 	JobTypes string
 	// ConfigureGateway changes the configuration of gateways that are started from now on.
 	ConfigureGateway func(*gateway.Config)
-	blobs            service.BlobStore
-	traces           func(host string) trace.TracerProvider // nil: no spans are made
-	writerTimes      bool                                   // records keep the times of their writers
-	timeouts         kafka.Timeouts
-	warnings         *warnings // nil: the services' warnings are not kept
-	vendor           vendor
+	// Slots is how many jobs of a lane each worker that is started from now on has at a time; 0 is the default.
+	Slots       int
+	blobs       service.BlobStore
+	traces      func(host string) trace.TracerProvider // nil: no spans are made
+	writerTimes bool                                   // records keep the times of their writers
+	timeouts    kafka.Timeouts
+	warnings    *warnings // nil: the services' warnings are not kept
+	vendor      vendor
 }
 
 // Process is one service of the world, on a host of its own.
@@ -332,7 +334,7 @@ func (w *World) StartWorker(more func(*processor.Processor)) *Process {
 	w.T.Cleanup(func() { _ = done() })
 	p, err := processor.New(processor.Config{
 		Brokers: w.kafka().Brokers, Rack: rack, Partitions: partitions, Lanes: []string{"default", "reports"},
-		WorkerID: name, Grace: 2 * time.Second, Timeouts: processor.Timeouts(w.timeouts),
+		WorkerID: name, Slots: w.Slots, Grace: 2 * time.Second, Timeouts: processor.Timeouts(w.timeouts),
 		Compression: w.vendor.flags.Kafka.Compression,
 		Topics:      w.vendor.flags.Topics.Mode, TopicSettings: w.vendor.flags.Topics.Settings,
 	}, append(flags.Options(w.env(name, metrics)), store)...)

@@ -99,7 +99,9 @@ func (l *ledger) book(ctx context.Context, job *processor.Job, in Entries) (Book
 			return Booked{}, err
 		}
 		booked++
-		job.Advance(processor.Progress{Current: int64(booked), Total: int64(len(in))})
+		if err := job.Advance(processor.Progress{Current: int64(booked), Total: int64(len(in))}); err != nil {
+			return Booked{}, err
+		}
 	}
 	return Booked{Entries: booked}, nil
 }

@@ -90,9 +90,17 @@ func generate(ctx context.Context, job *processor.Job, in Period) (Report, error
 		if err := rows.Write([]string{day.Format(time.DateOnly), strconv.Itoa(100 + day.YearDay())}); err != nil {
 			return Report{}, err
 		}
-		job.Advance(processor.Progress{Current: int64(i + 1), Total: int64(days), Message: day.Format(time.DateOnly)})
+		err := job.Advance(processor.Progress{
+			Current: int64(i + 1), Total: int64(days), Message: day.Format(time.DateOnly), Stage: "collect",
+		})
+		if err != nil { // of a stage that is not valid
+			return Report{}, err
+		}
 	}
 	rows.Flush()
+	if err := job.Advance(processor.Progress{Percent: 100, Stage: "store", Data: Report{Rows: days}}); err != nil {
+		return Report{}, err
+	}
 	err := job.Attach(ctx, processor.File{Name: in.ReportType + ".csv", ContentType: "text/csv", Content: &file})
 	if err != nil {
 		return Report{}, err

@@ -30,7 +30,9 @@ func TestReport(t *testing.T) {
 			string(f.Content) != "2026-01-31,131\n2026-02-01,132\n2026-02-02,133\n" {
 			t.Errorf("the file is %+v", f)
 		}
-		if n := len(got.Progress); n != 3 || got.Progress[0].Current != 1 || got.Progress[2].Percent != 100 {
+		if n := len(got.Progress); n != 4 || got.Progress[0].Current != 1 || got.Progress[2].Percent != 100 ||
+			got.Progress[2].Stage != "collect" || got.Progress[3].Stage != "store" ||
+			string(got.Progress[3].Data) != `{"rows":3}` {
 			t.Errorf("progress %+v", got.Progress)
 		}
 	})

@@ -30,6 +30,7 @@ func routesOf(d *door) []route {
 	submits, lists := &submits{reads}, &lists{d, lanes}
 	grants := &grants{d}
 	follows, sockets := &follows{d, pace, tickets}, &sockets{d, pace, tickets}
+	streams := &streamRoutes{reads, follows}
 
 	read := func(name string, serve http.HandlerFunc) map[string]endpoint {
 		return map[string]endpoint{http.MethodGet: {name, serve}, http.MethodHead: {name, serve}}
@@ -50,6 +51,8 @@ func routesOf(d *door) []route {
 		{"/v1/jobs/{id}/result", read("result", results.getResult)},
 		{"/v1/jobs/{id}/deliveries", read("deliveries", reads.getDeliveries)},
 		{"/v1/jobs/{id}/events", read("events", follows.getJobEvents)},
+		{"/v1/jobs/{id}/streams", read("streams", streams.getStreams)},
+		{"/v1/jobs/{id}/streams/{name}", read("stream", streams.getStream)},
 		{"/v1/events", events},
 		{"/v1/jobs/{id}/cancel", post("cancel", orders.orderJob(auth.Cancel, d.cfg.Orders.Cancel))},
 		{"/v1/jobs/{id}/retry", post("retry", orders.orderJob(auth.Submit, d.cfg.Orders.Retry))},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/gateway/queue"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
@@ -32,22 +33,9 @@ type lane struct {
 // numbers; others see their classes.
 func (l lane) seenBy(id auth.Identity) lane {
 	if !id.May(auth.Operate) {
-		l.workers, l.waiting = int(class(int64(l.workers))), class(l.waiting)
+		l.workers, l.waiting = int(queue.Class(int64(l.workers))), queue.Class(l.waiting)
 	}
 	return l
-}
-
-// class returns the least number that has as many digits: 0, 1, 10, 100 and so on.
-func class(n int64) int64 {
-	if n <= 0 {
-		return 0
-	}
-	least := int64(1)
-	for n >= 10 {
-		n /= 10
-		least *= 10
-	}
-	return least
 }
 
 // lanes reads the state of lanes from Kafka, one caller at a time, and caches it for lanesAge.

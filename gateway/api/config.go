@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/origin"
 	"github.com/ackwire/ackwire/gateway/session"
+	"github.com/ackwire/ackwire/gateway/streams"
 	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/grant"
@@ -28,6 +29,12 @@ type Trackers interface {
 	Get(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.GetResponse, error)
 	List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb.ListResponse, error)
 	Stats(ctx context.Context, tenant string, scope *trackerpb.Scope) (*trackerpb.StatsResponse, error)
+}
+
+// StreamTrackers answers questions about streams of jobs; upstream.Pair implements it.
+type StreamTrackers interface {
+	ListStreams(ctx context.Context, req *trackerpb.StreamsRequest) (*trackerpb.StreamsResponse, error)
+	ReadStream(ctx context.Context, req *trackerpb.ReadStreamRequest) (*trackerpb.ReadStreamResponse, error)
 }
 
 // Tickets stores the identities of tickets; upstream.Pair implements it.
@@ -86,6 +93,7 @@ type Config struct {
 	Blobs   *blobs.Store  // nil if there is none
 
 	Trackers   Trackers
+	Streamed   StreamTrackers
 	Tickets    Tickets
 	Submits    Submits
 	Orders     Orders
@@ -100,6 +108,7 @@ type Config struct {
 	Limits   *limits.Limits
 	Hub      *hub.Hub
 	Subjects *subjects.Index
+	Streams  *streams.Room
 	Waiting  *budget.Budget
 	Metrics  *Metrics
 	Log      *slog.Logger

@@ -76,8 +76,8 @@ func (d *door) localPage(r *http.Request) bool {
 
 // Errors of grants in URLs.
 var (
-	errURLGrantRoute = frame.NewProblem(code.Forbidden, "a grant may stand only in URLs of event streams and results; "+
-		"elsewhere it is sent like a token")
+	errURLGrantRoute = frame.NewProblem(code.Forbidden, "a grant may stand only in URLs of event streams, streams of "+
+		"jobs and results; elsewhere it is sent like a token")
 	errURLGrantWide = frame.NewProblem(code.Forbidden, "a grant may stand in a URL only if it is limited to jobs and can "+
 		"only read")
 )
@@ -97,5 +97,5 @@ func urlGrantProblem(err error) (p frame.Problem, ok bool) {
 // to logs, shown in the address bar and sent to others.
 func takesURLGrant(endpoint, method string) bool {
 	read := method == http.MethodGet || method == http.MethodHead
-	return read && (endpoint == "events" || endpoint == "result")
+	return read && (endpoint == "events" || endpoint == "result" || endpoint == "stream")
 }

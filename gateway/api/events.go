@@ -35,8 +35,15 @@ func (f *follows) getJobEvents(w http.ResponseWriter, r *http.Request) {
 		f.problem(w, frame.NewProblem(code.NotFound, ""))
 		return
 	}
+	names, err := frame.ParseStreamNames(r.URL.Query()["stream"])
+	if err != nil {
+		f.problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
+		return
+	}
 	f.serveEvents(w, r, id, following{watches: 1, paced: paced}, func(room sse.Room, last string) *sse.Stream {
-		return sse.New(f.cfg.Hub, room, id.Scope(auth.Read), jobID, last)
+		s := sse.New(f.cfg.Hub, room, id.Scope(auth.Read), jobID, last)
+		s.WithNames(names, last)
+		return s
 	})
 }
 
@@ -47,13 +54,17 @@ func (f *follows) getEvents(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	jobs, all, err := frame.ParseEventsQuery(r.URL.RawQuery)
+	asked, err := frame.ParseEventsQuery(r.URL.RawQuery)
+	jobs, all := asked.Jobs, asked.Mine
 	switch {
 	case err != nil:
 		f.problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
 		return
 	case len(jobs) > f.cfg.Subscriptions:
 		f.problem(w, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", f.cfg.Subscriptions)))
+		return
+	case len(jobs)*len(asked.Streams) > frame.MaxFollowedStreams:
+		f.problem(w, errTooManyStreams)
 		return
 	}
 	if all && !id.MayFollowAll() {
@@ -67,9 +78,15 @@ func (f *follows) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.serveEvents(w, r, id, following{watches: len(jobs), paced: paced}, func(room sse.Room, last string) *sse.Stream {
-		return sse.NewMany(f.cfg.Hub, room, id.Scope(auth.Read), jobs, last)
+		s := sse.NewMany(f.cfg.Hub, room, id.Scope(auth.Read), jobs, last)
+		s.WithNames(asked.Streams, last)
+		return s
 	})
 }
+
+// errTooManyStreams is the error for a client that asks for too many streams of jobs.
+var errTooManyStreams = frame.NewProblem(code.LimitExceeded,
+	fmt.Sprintf("an event stream may follow %d streams of jobs", frame.MaxFollowedStreams))
 
 // errGrantSubject is the error for a grant that asks for all jobs of its subject.
 var errGrantSubject = frame.NewProblem(code.Forbidden, "a grant follows its jobs one by one")
@@ -159,6 +176,7 @@ func (f *follows) serveEvents(w http.ResponseWriter, r *http.Request, id auth.Id
 			w.Header().Set(preferenceApplied, waitApplied(of.wait))
 		}
 	}
+	s.Begin(f.cfg.Streams, id.Scope(auth.Read))
 	f.cfg.Metrics.eventStreams.Inc()
 	why := s.Serve(r.Context(), w, opts, refused)
 	f.cfg.Metrics.eventStreams.Dec()

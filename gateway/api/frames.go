@@ -74,11 +74,20 @@ func (f *follows) readWatch(w http.ResponseWriter, r *http.Request) (request sse
 		return request, err
 	}
 	named := make(map[string]bool, len(refs))
+	followed := 0
 	for _, ref := range refs {
+		of, err := wire.DecodeStreams(ref.Streams)
+		if err != nil {
+			return request, err
+		}
 		if !named[ref.JobID] {
 			named[ref.JobID] = true
-			request.Jobs = append(request.Jobs, ref)
+			request.Jobs, request.Streams = append(request.Jobs, ref), append(request.Streams, of)
+			followed += len(of)
 		}
+	}
+	if followed > frame.MaxFollowedStreams {
+		return request, errTooManyStreams
 	}
 	if len(request.Jobs) > f.cfg.Subscriptions {
 		return request, frame.NewProblem(code.LimitExceeded, fmt.Sprintf("a stream may follow %d jobs", f.cfg.Subscriptions))

@@ -35,7 +35,8 @@ const (
 
 // RouteNames are the names of all endpoints in the metrics.
 var RouteNames = []string{
-	"submit", "list", "get", "why", "result", "deliveries", "events", "cancel", "retry", "erase", "stats", "grant",
+	"submit", "list", "get", "why", "result", "deliveries", "events", "streams", "stream", "cancel",
+	"retry", "erase", "stats", "grant",
 	"ticket", "ws", otherRoute,
 }
 

@@ -73,7 +73,7 @@ func (d *door) crossOrigin(next http.Handler) http.Handler {
 		AllowedHeaders: []string{"Authorization", "Content-Type", frame.KeyHeader, "If-None-Match", lastEventID, "Prefer",
 			"Range", frame.TraceparentHeader, frame.TracestateHeader, requestid.Header},
 		ExposedHeaders: []string{"Content-Disposition", "Content-Range", "ETag", "Location", preferenceApplied, "Retry-After",
-			frame.AsOfHeader, frame.WarningHeader, requestid.Header},
+			frame.AsOfHeader, frame.WarningHeader, requestid.Header, nextOffset, upToDate, streamCursor, streamClosed},
 		MaxAge:               corsMaxAge,
 		OptionsSuccessStatus: http.StatusNoContent,
 	}).Handler(next)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/queue"
 	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -137,7 +138,7 @@ func inLane(why *frame.Why, l lane, request *trackerpb.Position, id auth.Identit
 	}
 	about := ""
 	if !id.May(auth.Operate) {
-		why.Ahead, about = class(why.Ahead), "at least "
+		why.Ahead, about = queue.Class(why.Ahead), "at least "
 	}
 	l = l.seenBy(id)
 	why.Workers, why.Waiting = &l.workers, &l.waiting

@@ -26,6 +26,7 @@ type Config struct {
 	InlinePayload int           // largest payload that is stored in Kafka, in bytes
 	Audit         bool          // records of the topic audit are written
 	TraceClients  bool          // clients decide whether their traces are sampled
+	ExactPlaces   bool          // all clients are told exactly how many jobs are ahead
 
 	Kafka    *kgo.Client
 	Trackers *upstream.Pair

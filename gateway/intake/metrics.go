@@ -19,13 +19,20 @@ type Metrics struct {
 
 	auditWritten prometheus.Counter
 	auditLost    prometheus.Counter
+
+	placeEstimated, placeKnown, placeUnknown prometheus.Counter // found once: a submit must not look for them
 }
 
 // NewMetrics registers the metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := meter.New(r, "gateway")
+	places := m.Counters("ack_places_total",
+		"Acks of new jobs, by what they say of their lane's queue: ahead and estimate, ahead only, or nothing, because it "+
+			"is not known or ack-queue is off.", "said", "estimate", "ahead", "nothing")
 	return &Metrics{
-		submits: m.Counters("submits_total", "Submits, by outcome.", "outcome", "acked", "rejected", "indeterminate"),
+		placeEstimated: places.WithLabelValues("estimate"), placeKnown: places.WithLabelValues("ahead"),
+		placeUnknown: places.WithLabelValues("nothing"),
+		submits:      m.Counters("submits_total", "Submits, by outcome.", "outcome", "acked", "rejected", "indeterminate"),
 		ack: m.Histogram("ack_seconds", "Time from a submit's frame to its ack, for submits that were acked.",
 			meter.Quick),
 		inFlight:     m.Gauge("submits_in_flight", "Submits that have no answer yet."),

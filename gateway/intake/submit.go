@@ -24,12 +24,14 @@ type Submits struct {
 	checks   checks
 	payloads payloads
 	keys     keys
+	places   places
 	spans    spans
 }
 
 func newSubmits(cfg *Config, a *Audit) Submits {
 	return Submits{
-		cfg: cfg, audit: a, checks: checks{cfg}, payloads: payloads{cfg}, keys: keys{cfg}, spans: spans{cfg},
+		cfg: cfg, audit: a, checks: checks{cfg}, payloads: payloads{cfg}, keys: keys{cfg},
+		places: places{cfg}, spans: spans{cfg},
 	}
 }
 
@@ -101,6 +103,7 @@ func (in *Submits) submit(
 	if err == nil {
 		in.grantWith(ctx, id, r.Grant, &ack)
 		ack.Warning = unknownFields(r.Unknown)
+		in.places.tell(s, &ack)
 	}
 	return ack, version, err
 }

@@ -16,6 +16,8 @@ type Frame struct {
 	Time         int64 // of the event that made this version, in Unix milliseconds by the log's clock; 0 if not known
 	DocumentSize int32 // bytes of the job's document, which is a part of Bytes
 	Terminal     bool
+	// Chunk is set, by the source that has made it, for a part of a job's stream: what the flush must know of it.
+	Chunk any
 	// Written, if not nil, is called when the frame was written, once for each client to which it is news. It
 	// must not block.
 	Written func()
@@ -81,6 +83,9 @@ type Slot struct {
 	Since int64
 	// Owner is the subscription, which loads a status that was parked. Set before the first use.
 	Owner any
+
+	// Source makes the frames of the slot while they are taken; nil for a slot of statuses. Set before the first use.
+	Source Source
 
 	next    *Slot
 	queued  bool
@@ -323,7 +328,9 @@ func (o *Outbox) unlink(s *Slot) {
 	if o.tail == s {
 		o.tail = before
 	}
-	o.statuses--
+	if s.Source == nil {
+		o.statuses--
+	}
 	s.queued, s.next = false, nil
 }
 
@@ -356,7 +363,7 @@ func (o *Outbox) Clear(s *Slot) *Frame {
 
 // push appends a slot to the list.
 func (o *Outbox) push(s *Slot) Outcome {
-	if !s.control {
+	if !s.control && s.Source == nil {
 		if o.MaxStatuses > 0 && o.statuses >= o.MaxStatuses {
 			return Overflow
 		}
@@ -385,13 +392,20 @@ func (o *Outbox) Take(frames []*Frame, times []int64, limit int) (_ []*Frame, _ 
 	o.shrink(o.writing)
 	o.writing = 0
 	size := 0
-	for o.head != nil && (size == 0 || size+o.head.bytes() <= limit) {
+	for o.head != nil && (size == 0 || o.head.fits(limit-size)) {
 		s := o.head
 		o.head = s.next
 		if o.head == nil {
 			o.tail = nil
 		}
 		s.queued, s.next = false, nil
+		if s.Source != nil {
+			if f := o.made(s, limit-size); f != nil {
+				frames = append(frames, f)
+				size += len(f.Bytes)
+			}
+			continue
+		}
 		if !s.control {
 			o.statuses--
 		}
@@ -436,6 +450,14 @@ func (o *Outbox) Wrote() {
 		o.taken[i] = nil
 	}
 	o.taken = o.taken[:0]
+}
+
+// fits reports whether the slot's frame fits into a number of bytes.
+func (s *Slot) fits(room int) bool {
+	if s.Source != nil {
+		return room >= 4*leastChunk // a smaller frame is not worth it
+	}
+	return s.bytes() <= room
 }
 
 func (s *Slot) bytes() int {

@@ -251,8 +251,17 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
+	refs, err := wire.DecodeStreams(f.Streams)
+	switch {
+	case err != nil:
+		return err
+	case len(refs) > 0 && !id.May(auth.Read):
+		return problem(code.Forbidden, "the token does not permit to follow streams: it needs %s", auth.Read)
+	case len(refs) > 0 && !watches:
+		return problem(code.InvalidFrame, "streams are followed only with a watch")
+	}
 	var made string
-	return s.later(f, id, watches, func() (frame.AckFrame, int64, error) {
+	return s.later(f, id, watches, refs, func() (frame.AckFrame, int64, error) {
 		return s.cfg.Jobs.Submit(s.deed(), id, request, func(jobID string) {
 			made = jobID
 			s.expectAck(jobID)
@@ -266,7 +275,7 @@ func (s *Session) cancelJob(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	return s.later(f, id, false, func() (frame.AckFrame, int64, error) {
+	return s.later(f, id, false, nil, func() (frame.AckFrame, int64, error) {
 		return s.cfg.Jobs.Cancel(s.deed(), id, jobID)
 	}, nil)
 }
@@ -282,7 +291,7 @@ func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	return s.later(f, id, watches, func() (frame.AckFrame, int64, error) {
+	return s.later(f, id, watches, nil, func() (frame.AckFrame, int64, error) {
 		return s.cfg.Jobs.Retry(s.deed(), id, jobID)
 	}, nil)
 }
@@ -299,9 +308,11 @@ func orderedJob(f *frame.ClientFrame) (string, error) {
 }
 
 // later runs do in a goroutine, so that other frames are processed meanwhile, and answers the frame with its ack or its
-// error. Then it calls answered, if that is not nil. It refuses a frame when too many are in flight.
+// error. refs are streams of the job to follow with the watch. Then it calls answered, if that is not nil. It refuses a
+// frame when too many are in flight.
 func (s *Session) later(
-	f *frame.ClientFrame, id auth.Identity, watches bool, do func() (frame.AckFrame, int64, error), answered func(),
+	f *frame.ClientFrame, id auth.Identity, watches bool, refs []frame.StreamRef,
+	do func() (frame.AckFrame, int64, error), answered func(),
 ) error {
 	if watches && !s.promise() {
 		return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken",
@@ -330,7 +341,7 @@ func (s *Session) later(
 		}
 		ack.Type, ack.ID = frame.Ack, frameID
 		if watches {
-			s.watchSubmitted(&ack, id, version, received)
+			s.watchSubmitted(&ack, id, version, received, refs)
 		} else {
 			s.send(wire.Encode(ack))
 		}

@@ -22,6 +22,7 @@ func (s *Session) renewed(id auth.Identity) {
 	if !id.MayFollowAll() {
 		s.endSubject()
 	}
+	s.renewStreams(id)
 	s.mu.Lock()
 	watches := slices.Collect(maps.Values(s.watches))
 	s.mu.Unlock()

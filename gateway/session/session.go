@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/gateway/streams"
 	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -74,6 +75,7 @@ type Config struct {
 	Verifier *auth.Verifier
 	Hub      *hub.Hub
 	Subjects *subjects.Index
+	Streams  *streams.Room
 	Load     Loader
 	Budget   *budget.Budget // for the bytes that wait to be written
 	Jobs     Jobs
@@ -142,6 +144,7 @@ type Session struct {
 	account  *budget.Account          // the budget of the outbox; nil before there is an identity
 	subject  *subjectWatch            // the watch of all jobs of the session's subject; nil if there is none
 	unacked  map[string]*outbox.Frame // by job ID: statuses of the subject that must wait for the ack of their submit
+	streams  *streams.Reader          // of streams of jobs; nil while it follows none
 	told     subjects.Told            // versions sent, of jobs without a watch of their own; of all while subject is set
 }
 
@@ -222,6 +225,7 @@ func (s *Session) finish() {
 	s.mu.Unlock()
 	s.unwatchAll()
 	s.submits.Wait()
+	s.endStreams()
 	s.mu.Lock()
 	s.over = true // no flush begins any more
 	s.mu.Unlock()

@@ -17,10 +17,11 @@ type watch struct {
 	session          *Session
 
 	slot    outbox.Slot
-	left    bool    // the hub has ended it, but its last status is parked; guarded by session.mu
-	answers []place // the subscribe frames that wait for this job's answer; guarded by session.mu
-	reset   bool    // the answers must have Reset set; guarded by session.mu
-	renewed bool    // it was asked for anew with another identity, and was not answered yet; guarded by session.mu
+	left    bool              // the hub has ended it, but its last status is parked; guarded by session.mu
+	answers []place           // the subscribe frames that wait for this job's answer; guarded by session.mu
+	reset   bool              // the answers must have Reset set; guarded by session.mu
+	streams []frame.StreamRef // to be followed once it is answered
+	renewed bool              // it was asked for anew by another identity, and was not answered yet; guarded by session.mu
 }
 
 // asked is a subscribe frame that was not answered yet. Its answer is sent when each of its jobs has been answered.
@@ -73,12 +74,19 @@ func (s *Session) subscribe(f *frame.ClientFrame, id auth.Identity) error {
 		if ref.After != nil {
 			after = *ref.After
 		}
-		if w := byJob[ref.JobID]; w != nil { // named twice: one answer, and the lower After
+		refs, err := wire.DecodeStreams(ref.Streams)
+		if err != nil {
+			return err
+		}
+		if w := byJob[ref.JobID]; w != nil { // named twice: one answer, the lower After, and the last streams
 			w.After = min(w.After, after)
+			if refs != nil {
+				w.streams = refs
+			}
 			continue
 		}
 		w := s.newWatch(hub.Subscription{JobID: ref.JobID, Scope: scope, After: after}, s.received)
-		w.answers = []place{{a, len(a.frame.Jobs)}}
+		w.answers, w.streams = []place{{a, len(a.frame.Jobs)}}, refs
 		byJob[ref.JobID] = w
 		a.frame.Jobs = append(a.frame.Jobs, frame.SubscribedJob{JobID: ref.JobID})
 		a.watches = append(a.watches, w)
@@ -180,7 +188,9 @@ func (s *Session) unpromise(promised bool) {
 // session. The watch begins before the ack is sent, so that it misses nothing; its slot is held until then, so that
 // no status comes before the ack. Statuses from before version are not sent: the end of a job's former round is not
 // the end of its retry.
-func (s *Session) watchSubmitted(ack *frame.AckFrame, id auth.Identity, version int64, received time.Time) {
+func (s *Session) watchSubmitted(
+	ack *frame.AckFrame, id auth.Identity, version int64, received time.Time, refs []frame.StreamRef,
+) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	s.mu.Lock()
@@ -209,6 +219,9 @@ func (s *Session) watchSubmitted(ack *frame.AckFrame, id auth.Identity, version 
 	}
 	s.send(wire.Encode(ack))
 	s.act(s.out.Release(&w.slot))
+	if !over {
+		s.followStreams(w.Scope, w.JobID, refs)
+	}
 }
 
 func (s *Session) unsubscribe(f *frame.ClientFrame) error {
@@ -237,6 +250,7 @@ func (s *Session) unsubscribe(f *frame.ClientFrame) error {
 			w.answer(0, code.Unavailable) // answers a subscribe that no tracker has answered yet
 			s.clear(w)
 		}
+		s.unfollow(id)
 	}
 	s.send(wire.Encode(frame.UnsubscribedFrame{Type: frame.Unsubscribed, ID: f.ID, Jobs: ids}))
 	return nil
@@ -288,8 +302,11 @@ func (w *watch) answer(version int64, c code.Code) {
 	for _, a := range complete {
 		s.send(wire.Encode(a.frame))
 		s.cfg.Metrics.Frame(frame.Subscribe, "", time.Since(a.received))
-		for _, w := range a.watches {
+		for i, w := range a.watches {
 			s.act(s.out.Release(&w.slot))
+			if a.frame.Jobs[i].Error == "" {
+				s.followStreams(w.Scope, w.JobID, w.streams)
+			}
 		}
 	}
 }

@@ -26,6 +26,7 @@ type ids struct {
 	told  told
 	many  bool           // the IDs are cursors
 	index map[string]int // of jobs; made at the first use
+	parts *parts         // streams of the jobs; nil if none is followed, or the events have no IDs
 }
 
 // status records a status that is about to be written.
@@ -39,6 +40,13 @@ func (d *ids) refused(a Answer) {
 }
 
 func (d *ids) note(jobID string, what int64) {
+	if i := d.place(jobID); i >= 0 {
+		d.told[i] = what
+	}
+}
+
+// place returns the place of a job in jobs; -1 if it is not there.
+func (d *ids) place(jobID string) int {
 	if d.index == nil {
 		d.index = make(map[string]int, len(d.jobs))
 		for i, id := range d.jobs {
@@ -46,8 +54,9 @@ func (d *ids) note(jobID string, what int64) {
 		}
 	}
 	if i, ok := d.index[jobID]; ok {
-		d.told[i] = what
+		return i
 	}
+	return -1
 }
 
 // append appends the line with the ID of the event that follows. It appends nothing in a stream without jobs, or before
@@ -58,10 +67,13 @@ func (d *ids) append(b []byte) []byte {
 		return b
 	case d.many:
 		b = append(append(b, "id: "...), d.told.cursor(d.jobs)...)
-	case d.told[0] > 0:
+	case d.told[0] > 0 || d.parts != nil:
 		b = strconv.AppendInt(append(b, "id: "...), d.told[0], 10)
 	default:
 		return b
+	}
+	if d.parts != nil {
+		b = d.parts.append(b)
 	}
 	return append(b, '\n')
 }

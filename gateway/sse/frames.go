@@ -14,10 +14,11 @@ import (
 
 // Request says which jobs a stream of frames follows.
 type Request struct {
-	Jobs    []frame.JobRef // each job at most once
-	Subject bool           // also all jobs of the client's subject; mine on the wire
-	After   string         // with Subject: the last cursor that the client has; "" for none
-	Known   []frame.JobRef // with Subject: jobs whose versions the client has, up to After
+	Jobs    []frame.JobRef      // each job at most once
+	Subject bool                // also all jobs of the client's subject; mine on the wire
+	After   string              // with Subject: the last cursor that the client has; "" for none
+	Streams [][]frame.StreamRef // by job, as in Jobs: their streams to follow, too
+	Known   []frame.JobRef      // with Subject: jobs whose versions the client has, up to After
 }
 
 // NewFrames begins to follow jobs for a client that reads, as an event stream, the same frames as on a socket. Such a
@@ -32,6 +33,7 @@ func NewFrames(h *hub.Hub, x *subjects.Index, room Room, id auth.Identity, r Req
 	}
 	s := newStream(h, room, of)
 	s.frames = true
+	s.With(r.Streams)
 	if r.Subject {
 		s.waiting++
 		s.live++
@@ -117,7 +119,7 @@ type poll struct {
 	over   <-chan time.Time // the timeout; nil if the stream is not a long poll
 	idle   bool             // no job is followed
 	cursor bool             // the client needs a cursor
-	news   bool             // a status was written
+	news   bool             // a status, or a part of a stream, was written
 	marked bool             // a cursor was written
 }
 
@@ -131,8 +133,8 @@ func (s *Stream) newPoll(wait time.Duration) (p poll, stop func() bool) {
 
 // took records a frame that was written.
 func (p *poll) took(f *outbox.Frame) {
-	status := f.JobID != ""
-	p.news, p.marked = p.news || status, p.marked || !status
+	news := f.JobID != "" || f.Chunk != nil
+	p.news, p.marked = p.news || news, p.marked || !news
 }
 
 // done reports whether the long poll can end.

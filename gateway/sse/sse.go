@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,6 +44,7 @@ type Stream struct {
 	wake    wake.Signal // there is something to write
 	subs    []*subscription
 	ids     ids
+	parts   parts // streams of the jobs
 
 	mu       sync.Mutex // guards the fields below; taken under the hub's lock
 	waiting  int        // subscriptions without an answer
@@ -68,6 +70,7 @@ type subscription struct {
 // (Last-Event-ID): a version, after which the stream goes on. Any other value is ignored. The caller must Close the
 // stream.
 func New(h *hub.Hub, room Room, scope *auth.Scope, jobID, last string) *Stream {
+	last, _, _ = strings.Cut(last, cursorMark)
 	version, err := strconv.ParseInt(last, 10, 64)
 	if err != nil || version < 0 {
 		version = 0
@@ -79,6 +82,7 @@ func New(h *hub.Hub, room Room, scope *auth.Scope, jobID, last string) *Stream {
 // last event that its client has (Last-Event-ID): a cursor, after which the stream goes on. Any other value is ignored.
 // The caller must Close the stream.
 func NewMany(h *hub.Hub, room Room, scope *auth.Scope, jobs []string, last string) *Stream {
+	last, _, _ = strings.Cut(last, cursorMark)
 	return begin(h, room, scope, ids{jobs: jobs, told: readCursor(last, jobs), many: true})
 }
 
@@ -203,6 +207,7 @@ func (s *Stream) Close() {
 	for _, sub := range s.subs {
 		s.hub.Unsubscribe(&sub.Subscription)
 	}
+	s.parts.close()
 	s.out.Abandon()
 }
 
@@ -288,7 +293,7 @@ func (s *Stream) state() (live int, slow bool) {
 func (s *Stream) Finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.subject != nil || s.frames {
+	if s.subject != nil || s.frames || !s.parts.told() {
 		return false
 	}
 	for i, sub := range s.subs {
@@ -406,7 +411,18 @@ func (s *Stream) Serve(ctx context.Context, w http.ResponseWriter, opts Options,
 			frames, times, more = s.out.Take(frames[:0], times[:0], flushBytes)
 			for i, f := range frames {
 				polled.took(f)
-				if f.JobID == "" { // an event as it is: a cursor
+				if c, ok := f.Chunk.(chunk); ok && !s.frames {
+					s.parts.note(&s.ids, c)
+					var id []byte
+					if !s.ids.many || i == len(frames)-1 {
+						id = s.ids.append(nil)
+					}
+					if !write(append(id, f.Bytes...)) {
+						return lost(broken)
+					}
+					continue
+				}
+				if f.JobID == "" { // an event as it is: a cursor, or a part of a stream
 					if !write(f.Bytes) {
 						return lost(broken)
 					}

@@ -52,6 +52,7 @@ type Pair struct {
 	ctx     context.Context                // Run's; nil before Run
 	ended   bool                           // Run's ctx has ended
 	finding map[string]map[string]*finding // by job ID and who asks, as in WatchAdd.who
+	follows map[uint32]struct{}            // handles of streams of jobs whose system is being looked for
 	finds   sync.WaitGroup
 }
 
@@ -69,6 +70,7 @@ func NewPair(cfg Config, former *topic.Names) *Pair {
 	old := cfg
 	old.Names = *former
 	cfg.Watcher, old.Watcher = &half{cfg.Watcher, p, 0}, &half{cfg.Watcher, p, 1}
+	p.follows = map[uint32]struct{}{}
 	p.now, p.former = New(cfg), New(old)
 	return p
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -28,6 +29,7 @@ type stream struct {
 	changes map[string]*change  // not sent yet, by job ID
 	order   []string            // the keys of changes, in the order in which they are sent
 	ended   bool
+	queues  bool // the tracker is to be asked for its queues
 
 	addSubjects    []*trackerpb.SubjectAdd // not sent yet
 	removeSubjects []uint32                // not sent yet
@@ -41,7 +43,14 @@ type change struct {
 }
 
 func newStream(u *Upstream, addr string, id uint64) *stream {
-	return &stream{up: u, addr: addr, id: id, wake: wake.New(), jobs: map[string]struct{}{}, changes: map[string]*change{}}
+	s := &stream{
+		up: u, addr: addr, id: id, wake: wake.New(), jobs: map[string]struct{}{}, changes: map[string]*change{},
+		queues: u.queues != nil,
+	}
+	if s.queues {
+		s.wake.Send()
+	}
+	return s
 }
 
 // add queues an add. It reports false if the stream has ended.
@@ -105,10 +114,11 @@ func (s *stream) next() *trackerpb.WatchRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := min(len(s.order), maxJobsPerMessage)
-	if n == 0 && len(s.addSubjects) == 0 && len(s.removeSubjects) == 0 {
+	if n == 0 && len(s.addSubjects) == 0 && len(s.removeSubjects) == 0 && !s.queues {
 		return nil
 	}
-	m := &trackerpb.WatchRequest{}
+	m := &trackerpb.WatchRequest{Queues: s.queues}
+	s.queues = false
 	s.nextSubjects(m)
 	for _, id := range s.order[:n] {
 		c := s.changes[id]
@@ -143,6 +153,9 @@ func (s *stream) run(all context.Context) {
 			if c.Lost {
 				s.up.wake.Send() // the partition has moved: look for its new owner
 			}
+		}
+		if m.Queues != nil && s.up.queues != nil {
+			s.up.queues.Note(s.id, m.Queues, time.Now())
 		}
 		for _, w := range m.Watched {
 			s.up.watcher.Watched(w)

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/gateway/queue"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/peers"
@@ -60,6 +61,7 @@ type Upstream struct {
 	wake      wake.Signal // there are lost jobs, or the owners may have changed
 	written   positions
 	links     *links
+	queues    *queue.Board // nil: the trackers are not asked for them
 
 	mu      sync.Mutex          // guards the fields below; no other lock is taken under it
 	ctx     context.Context     // Run's; nil before Run
@@ -70,6 +72,7 @@ type Upstream struct {
 	closed  bool                // Run's ctx has ended
 
 	subjects map[uint32]*trackerpb.SubjectAdd // by handle; every stream has them all
+	follows  follows                          // of streams of jobs
 }
 
 // Config is what New needs.
@@ -79,8 +82,10 @@ type Config struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Peers   *peers.Client // how the trackers know this gateway, and the gateway them
 	Watcher Watcher
+	Streams StreamWatcher // of streams of jobs; nil if none is followed
 	Log     *slog.Logger
 	Bounds  kafka.Bounds
+	Lanes   []string // whose queues the trackers are to report; if empty they are not asked
 }
 
 // New returns an upstream. Watches begin only once Run runs.
@@ -119,7 +124,12 @@ func New(cfg Config) *Upstream {
 		// Pings find a tracker that hangs.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
+	var queues *queue.Board
+	if len(cfg.Lanes) > 0 {
+		queues = queue.NewBoard(cfg.Lanes)
+	}
 	return &Upstream{
+		queues:    queues,
 		owners:    newOwners(cfg.Names, cfg.Kafka, cfg.Bounds),
 		watcher:   cfg.Watcher,
 		log:       cfg.Log,
@@ -130,6 +140,7 @@ func New(cfg Config) *Upstream {
 		streams:   map[string]*stream{},
 		lost:      map[string]struct{}{},
 		subjects:  map[uint32]*trackerpb.SubjectAdd{},
+		follows:   newFollows(cfg.Streams),
 	}
 }
 
@@ -172,9 +183,13 @@ func (u *Upstream) retry(ctx context.Context) {
 		ids = append(ids, id)
 	}
 	clear(u.lost)
+	handles := u.follows.takeLost()
 	u.mu.Unlock()
 	if len(ids) > 0 {
 		u.watcher.Lost(ids)
+	}
+	if len(handles) > 0 {
+		u.follows.watcher.Lost(handles)
 	}
 }
 
@@ -273,12 +288,19 @@ func (u *Upstream) drop(s *stream) {
 	}
 	covered := len(u.subjects) > 0
 	u.mu.Unlock()
+	if u.queues != nil {
+		u.queues.Forget(s.id)
+	}
 	u.lose(s.takeJobs()...)
 	if covered {
 		u.watcher.Uncovered(s.id)
 	}
 	u.wake.Send() // ask the group soon whether the tracker is still a member
 }
+
+// Acked counts a job of a lane that is acked now, and returns its place in the lane as the trackers' reports have it.
+// It asks no tracker.
+func (u *Upstream) Acked(lane string, now time.Time) queue.Place { return u.queues.Acked(lane, now) }
 
 // Streams returns the number of trackers to which there is a stream.
 func (u *Upstream) Streams() int {
@@ -380,6 +402,24 @@ func worthAnother(err error) bool {
 		return true
 	}
 	return !connect.IsWireError(err)
+}
+
+// ListStreams lists the streams of a job.
+func (u *Upstream) ListStreams(ctx context.Context, req *trackerpb.StreamsRequest) (*trackerpb.StreamsResponse, error) {
+	return ask(ctx, u, req.JobId,
+		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.StreamsResponse], error) {
+			return c.Streams(ctx, connect.NewRequest(req))
+		})
+}
+
+// ReadStream returns what follows a cursor in a stream of a job.
+func (u *Upstream) ReadStream(
+	ctx context.Context, req *trackerpb.ReadStreamRequest,
+) (*trackerpb.ReadStreamResponse, error) {
+	return ask(ctx, u, req.JobId,
+		func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.ReadStreamResponse], error) {
+			return c.ReadStream(ctx, connect.NewRequest(req))
+		})
 }
 
 // Document decodes the document of a job that a tracker has answered with.

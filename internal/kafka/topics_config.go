@@ -8,7 +8,7 @@ import (
 // Topics has the settings by which a process makes and verifies its topics.
 type Topics struct {
 	Mode     string   `name:"topics" help:"What to do with topics at the start: create makes those that are missing and verifies all; verify makes none, and needs no permission to; off does neither." enum:"create,verify,off" default:"create"`
-	Settings []string `name:"topic-settings" help:"Settings of topics other than the built-in ones, by kind of topic: status, requests, deferred, view, control, dead or audit. Without a value the broker's default is taken. Partitions and replication count as settings." placeholder:"KIND.SETTING=VALUE" sep:","`
+	Settings []string `name:"topic-settings" help:"Settings of topics other than the built-in ones, by kind of topic: status, requests, deferred, view, control, dead, audit or streams. Without a value the broker's default is taken. Partitions and replication count as settings." placeholder:"KIND.SETTING=VALUE" sep:","`
 }
 
 // Modes of Topics.

@@ -19,11 +19,12 @@ const (
 	Flaky  = "demo.flaky"
 	Fail   = "demo.fail"
 	Panic  = "demo.panic"
+	Write  = "demo.write"
 	Report = "report.generate"
 )
 
 // Types lists the demo job types.
-var Types = []string{Echo, Sleep, Flaky, Fail, Panic, Report}
+var Types = []string{Echo, Sleep, Flaky, Fail, Panic, Write, Report}
 
 // Register adds the handlers of all demo job types to p.
 func Register(p *processor.Processor) {
@@ -32,6 +33,7 @@ func Register(p *processor.Processor) {
 	processor.Handle(p, Flaky, flaky)
 	processor.Handle(p, Fail, fail)
 	processor.HandleRaw(p, Panic, doPanic)
+	processor.Handle(p, Write, write)
 	processor.Handle(p, Report, generate)
 }
 
@@ -90,6 +92,7 @@ type flakyResult struct {
 // flaky fails with a retryable error in the first in.Failures attempts.
 func flaky(_ context.Context, j *processor.Job, in flakyPayload) (flakyResult, error) {
 	if j.Attempt <= in.Failures {
+		j.Log.Warn("this attempt fails", "attempt", j.Attempt, "failures", in.Failures)
 		return flakyResult{}, fmt.Errorf("attempt %d of a job that fails %d times", j.Attempt, in.Failures)
 	}
 	return flakyResult{Attempts: j.Attempt}, nil

@@ -3,6 +3,7 @@ package demo_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/processor/processortest"
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
 )
 
 func run(t *testing.T, j processortest.Job) processortest.Outcome {
@@ -100,11 +102,24 @@ func TestReport(t *testing.T) {
 		if last := got.Progress[len(got.Progress)-1]; len(got.Progress) < 5 || last.Percent != 100 {
 			t.Errorf("progress %+v", got.Progress)
 		}
+		var stages []string
+		for _, p := range got.Progress {
+			stages = append(stages, p.Stage)
+		}
+		if s := slices.Compact(stages); !slices.Equal(s, []string{"collect", "render", "done"}) ||
+			string(got.Progress[0].Data) != `{"rows":0}` || string(got.Progress[len(stages)-1].Data) != `{"rows":366}` {
+			t.Errorf("stages %q, progress %+v", s, got.Progress)
+		}
 	})
 }
 
 func TestPayloadsThatMakeNoSense(t *testing.T) {
 	for payload, jobType := range map[string]string{
+		`{"words":-1}`:       demo.Write,
+		`{"words":100001}`:   demo.Write,
+		`{"rate":-1}`:        demo.Write,
+		`{"rate":0.01}`:      demo.Write,
+		`{"rate":1e9}`:       demo.Write,
 		`{"seconds":-1}`:     demo.Sleep,
 		`{"seconds":1e9}`:    demo.Sleep,
 		`{"steps":-1}`:       demo.Sleep,
@@ -120,4 +135,21 @@ func TestPayloadsThatMakeNoSense(t *testing.T) {
 			t.Errorf("%s %s: %+v", jobType, payload, f)
 		}
 	}
+}
+
+func TestWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		got := run(t, processortest.Job{Type: demo.Write, Payload: raw(`{"words":300,"rate":50}`)})
+		tokens := got.Streams["tokens"]
+		if string(got.Result) != `{"words":300}` || tokens.Kind != job.StreamText || len(strings.Fields(tokens.Text)) != 300 {
+			t.Errorf("got %+v", got)
+		}
+		if took := time.Since(began); took < 6*time.Second || took > 7*time.Second {
+			t.Errorf("300 words at 50 per second took %v", took)
+		}
+		if log := got.Streams["log"]; len(log.Items) != 2 || !strings.Contains(string(log.Items[1]), `"message":"written"`) {
+			t.Errorf("log %s", log.Items)
+		}
+	})
 }

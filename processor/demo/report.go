@@ -44,7 +44,10 @@ func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportRe
 	if err != nil {
 		return reportResult{}, invalid(err)
 	}
-	j.Progress(0, "collecting")
+	if err := tell(j, 0, "collecting", "collect", 0); err != nil {
+		return reportResult{}, err
+	}
+	j.Log.Info("collecting", "report", in.ReportType, "days", days)
 	rows := make([][]string, 0, days)
 	for stage := range collectStages {
 		if !pause.For(ctx, stagePause) {
@@ -53,12 +56,18 @@ func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportRe
 		for len(rows) < days*(stage+1)/collectStages {
 			rows = append(rows, in.row(from.AddDate(0, 0, len(rows))))
 		}
-		j.Progress(80*float64(stage+1)/collectStages, fmt.Sprintf("collected %d of %d days", len(rows), days))
+		message := fmt.Sprintf("collected %d of %d days", len(rows), days)
+		if err := tell(j, 80*float64(stage+1)/collectStages, message, "collect", len(rows)); err != nil {
+			return reportResult{}, err
+		}
 	}
 	if !pause.For(ctx, stagePause) {
 		return reportResult{}, context.Cause(ctx)
 	}
-	j.Progress(90, "rendering")
+	if err := tell(j, 90, "rendering", "render", len(rows)); err != nil {
+		return reportResult{}, err
+	}
+	j.Log.Info("rendering", "rows", len(rows))
 	text, err := render(rows)
 	if err != nil {
 		return reportResult{}, fmt.Errorf("render report: %w", err)
@@ -70,11 +79,25 @@ func generate(ctx context.Context, j *processor.Job, in reportPayload) (reportRe
 	if err != nil && !errors.Is(err, processor.ErrNoBlobStore) {
 		return reportResult{}, err
 	}
-	j.Progress(100, "done")
+	if err := tell(j, 100, "done", "done", len(rows)); err != nil {
+		return reportResult{}, err
+	}
 	if err != nil {
 		return reportResult{Rows: len(rows), CSV: text}, nil
 	}
 	return reportResult{Rows: len(rows)}, nil
+}
+
+// reportData is what a report's progress has for programs, beside its stage.
+type reportData struct {
+	Rows int `json:"rows"` // so far
+}
+
+// tell reports how far a report has come.
+func tell(j *processor.Job, percent float64, message, stage string, rows int) error {
+	return j.Advance(processor.Progress{
+		Percent: percent, Message: message, Stage: stage, Data: reportData{Rows: rows},
+	})
 }
 
 func (in reportPayload) days() (from time.Time, days int, err error) {

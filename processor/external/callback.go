@@ -15,6 +15,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/strict"
 )
@@ -104,7 +105,11 @@ func (w *waiting) outcome(ctx context.Context, timeout time.Duration) (json.RawM
 }
 
 // ServeHTTP handles one message about a run. It answers 204 if the message was accepted; 410 if the run has ended or
-// was stopped, so that the endpoint should stop too; and 400, 405, 413 or 415 if the request is not valid.
+// was stopped, so that the endpoint should stop too; and 400, 405, 413 or 415 if the request is not valid. Progress
+// whose stage or data is not valid is answered 400 with the code invalid_progress: nothing of it is reported, and the
+// run goes on.
+// was stopped, so that the endpoint should stop too; 400, 405, 413 or 415 if the request is not valid; and for a
+// chunk also 413 (above the run's limits), 422 (not possible for the stream) and 503 (not stored: the run fails).
 func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.URL.Path, callbackPath)
 	switch {
@@ -134,35 +139,74 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	message, ok, err := parseWord(body)
 	if !ok || err != nil {
-		problem(w, http.StatusBadRequest, `the body must be one of {"progress":{…}}, {"result":…} and {"error":{…}}`)
+		problem(w, http.StatusBadRequest, `the body must be one of {"progress":{…}}, {"result":…}, {"error":{…}}, `+
+			`{"stream":…,"text":…} and {"stream":…,"items":[…]}`)
 		return
 	}
-	if !c.take(token, message) {
-		problem(w, http.StatusGone, "the run has ended, or was stopped")
+	if message.Chunk != nil {
+		c.write(w, token, message.Chunk)
 		return
+	}
+	run := c.take(token, message)
+	if run == nil {
+		problem(w, http.StatusGone, gone)
+		return
+	}
+	if message.Progress != nil {
+		if err := message.Progress.tell(run.job); err != nil {
+			problem(w, http.StatusBadRequest, err.Error(), processor.CodeInvalidProgress)
+			return
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// take passes a message to its run. It reports false if there is no such run.
-func (c *Callbacks) take(token string, message word) bool {
+const gone = "the run has ended, or was stopped"
+
+// write passes a chunk to its run, and answers the request when it is written. Chunks wait at the run's rate, each in
+// its own request: the run is not locked meanwhile. The outcome of a run ends the wait.
+func (c *Callbacks) write(w http.ResponseWriter, token string, chunk *chunk) {
+	c.mu.Lock()
+	to := c.waiting[token]
+	c.mu.Unlock()
+	if to == nil {
+		problem(w, http.StatusGone, gone)
+		return
+	}
+	err := chunk.write(to.job)
+	switch code := processor.CodeOf(err); {
+	case err == nil:
+		w.WriteHeader(http.StatusNoContent)
+	case code == job.CodeStreamTooLarge:
+		problem(w, http.StatusRequestEntityTooLarge, err.Error(), code)
+	case code == job.CodeInvalidStream:
+		problem(w, http.StatusUnprocessableEntity, err.Error(), code)
+	case code == job.CodeStreamNotStored:
+		problem(w, http.StatusServiceUnavailable, "the piece could not be stored", code)
+	default:
+		problem(w, http.StatusGone, gone)
+	}
+}
+
+// take finds the run that a message is for, and passes an outcome to it. It returns nil if there is no such run.
+func (c *Callbacks) take(token string, message word) *waiting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.waiting[token]
-	if w == nil {
-		return false
+	if w != nil && message.Progress == nil {
+		delete(c.waiting, token) // only the first outcome counts
+		w.done <- message
 	}
-	if message.Progress != nil {
-		message.Progress.tell(w.job)
-		return true
-	}
-	delete(c.waiting, token) // only the first outcome counts
-	w.done <- message
-	return true
+	return w
 }
 
-func problem(w http.ResponseWriter, status int, detail string) {
+// problem answers with an error (RFC 9457), which may have a code.
+func problem(w http.ResponseWriter, status int, detail string, code ...string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = plainjson.Write(w, map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+	members := map[string]any{"title": http.StatusText(status), "status": status, "detail": detail}
+	for _, c := range code {
+		members["code"] = c
+	}
+	_ = plainjson.Write(w, members)
 }

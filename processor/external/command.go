@@ -22,6 +22,8 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/internal/bridge"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/strict"
 	"github.com/ackwire/ackwire/schemas/text"
 )
@@ -83,7 +85,7 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 		}
 		defer func() {
 			if err := removeDir(dir); err != nil {
-				j.Log.Warn("a command's directory could not be removed", "err", err)
+				bridge.WorkerLog(j).Warn("a command's directory could not be removed", "err", err)
 			}
 		}()
 	}
@@ -93,8 +95,13 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 	log := &stderr{log: j.Log, limit: rate.NewLimiter(stderrPerSec, stderrBurst)}
 	cmd := exec.CommandContext(run, c.argv[0], c.argv[1:]...)
 	cmd.Dir, cmd.Env = dir, append(c.environment(j, dir), tracing.Environ(ctx)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(payload), &lines{take: out.line, max: MaxResult},
-		&lines{take: log.line, max: maxStderrLine, cut: true}
+	said, err := newOutput(&lines{take: out.line, max: MaxResult})
+	if err != nil {
+		return nil, notStarted(fmt.Errorf("make a pipe for the command's output: %w", err))
+	}
+	defer said.close()
+	cmd.Stdin, cmd.Stdout = bytes.NewReader(payload), said.command
+	cmd.Stderr = &lines{take: log.line, max: maxStderrLine, cut: true}
 	cmd.SysProcAttr = attributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = grace
@@ -107,14 +114,15 @@ func (c *Command) Handle(ctx context.Context, j *processor.Job, payload []byte) 
 		}
 		return nil, notStarted(fmt.Errorf("start the command: %w", err))
 	}
+	said.begin()
 	ended, err := watch(cmd.Process.Pid)
 	if err != nil {
-		j.Log.Warn("if this process is killed, the command's child processes will not be", "err", err)
+		bridge.WorkerLog(j).Warn("if this process is killed, the command's child processes will not be", "err", err)
 	}
 	_ = cmd.Wait()                                      // ProcessState says more than the error
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // processes that it has left behind
 	ended()
-	cmd.Stdout.(*lines).flush()
+	said.finish()
 	cmd.Stderr.(*lines).flush()
 	if ctx.Err() != nil && out.failure == nil && !cmd.ProcessState.Success() {
 		return nil, context.Cause(ctx)
@@ -244,12 +252,20 @@ func (o *stdout) line(b []byte) {
 	}
 	w, ok, err := parseWord(b)
 	switch {
+	case err != nil && processor.CodeOf(err) == job.CodeInvalidStream:
+		o.fail(err)
 	case err != nil:
 		o.fail(invalidResult("a line of the command's output could not be read: %w", err))
 	case !ok:
 		o.result = bytes.Clone(b)
 	case w.Progress != nil:
-		w.Progress.tell(o.job)
+		if err := w.Progress.tell(o.job); err != nil {
+			o.fail(err)
+		}
+	case w.Chunk != nil:
+		if err := w.Chunk.write(o.job); err != nil {
+			o.fail(err)
+		}
 	case w.Error != nil:
 		o.failure = w.Error
 	default:

@@ -64,7 +64,8 @@ func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
 
 // Handle is a processor.RawHandler. The body of a 2xx answer is the result. The statuses 408, 425, 429 and 5xx, and a
 // request that fails, are retryable, after the time in Retry-After if there is one; all other statuses are permanent,
-// unless the error in the body says otherwise. 202 means that the endpoint will report the outcome to the callback URL.
+// unless the error in the body says otherwise. An answer of text/event-stream reports progress and
+// writes to streams before its result. 202 means that the endpoint will report the outcome to the callback URL.
 // If no connection can be made the job is handed back, which costs no attempt.
 func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(payload))
@@ -95,10 +96,17 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 		}
 		return nil, unreachable
 	}
+	streams := resp.StatusCode >= 200 && resp.StatusCode < 300 && resp.StatusCode != http.StatusAccepted &&
+		mediaType(resp) == eventStream
 	defer func() {
-		_, _ = io.CopyN(io.Discard, resp.Body, maxHeaderBytes) // so that the connection can be reused
+		if !streams { // an answer of events may go on after its result
+			_, _ = io.CopyN(io.Discard, resp.Body, maxHeaderBytes) // so that the connection can be reused
+		}
 		_ = resp.Body.Close()
 	}()
+	if streams {
+		return e.follow(ctx, j, resp)
+	}
 	if resp.StatusCode == http.StatusAccepted {
 		if w == nil {
 			return nil, invalidResult("the endpoint answered 202, but this processor does not listen for callbacks")
@@ -117,6 +125,33 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 	return nil, refusal(resp, body)
 }
 
+// follow reads an answer of events.
+func (e *Endpoint) follow(ctx context.Context, j *processor.Job, resp *http.Response) (json.RawMessage, error) {
+	result, err := (&events{job: j}).outcome(resp.Body, resp.StatusCode)
+	var broken brokenOff
+	if !errors.As(err, &broken) {
+		return result, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var timeout net.Error
+	if errors.As(broken, &timeout) && timeout.Timeout() {
+		return nil, processor.WithCode("http_timeout", errors.New("the endpoint did not end its answer in time"))
+	}
+	err = fmt.Errorf("the endpoint's answer broke off: %w", broken)
+	return nil, processor.WithCode(processor.CodeHTTPUnreachable, err)
+}
+
+// mediaType returns the media type of an answer, without its parameters; "" if it has none that is valid.
+func mediaType(resp *http.Response) string {
+	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
+}
+
 // unwrapURL removes the URL, which may contain a secret, from an error.
 func unwrapURL(err error) error {
 	var u *url.Error
@@ -130,7 +165,7 @@ func unwrapURL(err error) error {
 // protocol binding §3.1) and Ackwire's own.
 func setHeaders(h http.Header, j *processor.Job) {
 	h.Set("Content-Type", "application/json")
-	h.Set("Accept", "application/json")
+	h.Set("Accept", "application/json, "+eventStream)
 	h.Set("User-Agent", "ackwire-processor")
 	h.Set("Ce-Specversion", "1.0")
 	h.Set("Ce-Id", headerValue(j.ID))
@@ -167,8 +202,7 @@ func result(resp *http.Response, body []byte) (json.RawMessage, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, nil
 	}
-	if t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil ||
-		t != "application/json" && !strings.HasSuffix(t, "+json") {
+	if t := mediaType(resp); t != "application/json" && !strings.HasSuffix(t, "+json") {
 		return nil, invalidResult("the endpoint answered with %q, not with JSON", resp.Header.Get("Content-Type"))
 	}
 	if err := strict.Check(body); err != nil {

@@ -3,6 +3,7 @@ package external_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -225,6 +227,25 @@ func post(url, contentType, body string) int {
 	return resp.StatusCode
 }
 
+// wantProblem posts progress that is not valid.
+func wantProblem(t *testing.T, url, body, detail string) {
+	t.Helper()
+	resp, err := http.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	var problem struct {
+		Code, Detail string
+		Status       int
+	}
+	err = errors.Join(json.NewDecoder(resp.Body).Decode(&problem), resp.Body.Close())
+	if err != nil || resp.StatusCode != http.StatusBadRequest || problem.Status != http.StatusBadRequest ||
+		problem.Code != "invalid_progress" || !strings.Contains(problem.Detail, detail) {
+		t.Errorf("%.100s: %d %+v, %v", body, resp.StatusCode, problem, err)
+	}
+}
+
 func TestCallbacks(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
 	c, err := external.NewCallbacks(listen(t), "")
@@ -257,6 +278,9 @@ func TestCallbacks(t *testing.T) {
 	gone := make(chan int, 1)
 	got := handle(t, t.Context(), later(func(url string) {
 		want("progress", post(url, asJSON, `{"progress":{"current":3,"total":4,"message":"three"}}`), 204)
+		want("a stage", post(url, asJSON, `{"progress":{"percent":80,"stage":"count","data":{"words":[3, 4]}}}`), 204)
+		wantProblem(t, url, `{"progress":{"percent":90,"stage":"Count the words","data":1}}`, "the stage")
+		wantProblem(t, url, `{"progress":{"percent":90,"data":"`+strings.Repeat("x", 4095)+`"}}`, "4097 bytes")
 		want("no JSON", post(url, asJSON, `progress`), 400)
 		want("two words", post(url, asJSON, `{"progress":{"percent":1},"result":1}`), 400)
 		want("null", post(url, asJSON, `{"progress":null}`), 400)
@@ -270,8 +294,10 @@ func TestCallbacks(t *testing.T) {
 		t.Errorf("%+v %+v", got, got.Failure)
 	}
 	want("a second outcome", <-gone, 410)
-	if p := got.Progress; len(p) != 1 || p[0].Percent != 75 || p[0].Current != 3 || p[0].Total != 4 ||
-		p[0].Message != "three" {
+	if p := got.Progress; !reflect.DeepEqual(p, []job.Progress{
+		{Percent: 75, Current: 3, Total: 4, Message: "three"},
+		{Percent: 80, Stage: "count", Data: json.RawMessage(`{"words":[3,4]}`)},
+	}) {
 		t.Errorf("progress %+v", p)
 	}
 	wantFailure(t, "an error", handle(t, t.Context(), later(func(url string) {
@@ -308,6 +334,10 @@ func TestCommandsAnswers(t *testing.T) {
 		{"no end of line", `printf 7`, "", false, "", "7"},
 		{"text", `echo hello`, "invalid_result", false, "hello", ""},
 		{"a broken word", `echo '{"progress":"half"}'`, "invalid_result", false, "could not be read", ""},
+		{"a stage for people", `echo '{"progress":{"stage":"Word by word"}}'; sleep 60`, "invalid_progress", false, "the stage", ""},
+		{"a long stage", `printf '{"progress":{"stage":"%065d"}}' 0`, "invalid_progress", false, "1 to 64", ""},
+		{"too much data", `printf '{"progress":{"data":"%04095d"}}' 0`, "invalid_progress", false, "4097 bytes", ""},
+		{"a key of data twice", `echo '{"progress":{"data":{"a":1,"a":2}}}'`, "invalid_result", false, "twice", ""},
 		{"too much", `head -c 9000000 /dev/zero | tr '\0' x`, "result_too_large", false, "bytes", ""},
 		{"an error", `echo '{"error":{"code":"db","message":"locked","retryAfter":3}}'`, "db", true, "locked", ""},
 		{"a permanent one", `echo '{"error":{"message":"no","retryable":false}}'; exit 1`, "command_failed", false, "no", ""},
@@ -335,6 +365,23 @@ func TestCommandTellsProgress(t *testing.T) {
 		command(t, `echo '{"progress":{"percent":10,"message":"reading"}}'; echo '{"progress":{"current":1,"total":2}}'; echo '{}'`), 0)
 	if p := got.Progress; len(p) != 2 || p[0].Message != "reading" || p[1].Percent != 50 || string(got.Result) != "{}" {
 		t.Errorf("%+v %s", p, got.Result)
+	}
+}
+
+func TestCommandTellsStages(t *testing.T) {
+	got := handle(t, t.Context(), command(t, `echo '{"progress":{"percent":10,"stage":"read","data":{ "lines" : 7 }}}'
+		printf '{"progress":{"stage":"%064d","data":"%04094d"}}\n' 0 0
+		echo '{"progress":{"data":null}}'; echo '{"progress":{"percent":20}}'; echo 1`), 0)
+	if got.Event != event.Completed {
+		t.Fatalf("%s %+v", got.Event, got.Failure)
+	}
+	want := []job.Progress{
+		{Percent: 10, Stage: "read", Data: json.RawMessage(`{"lines":7}`)},
+		{Percent: 10, Stage: strings.Repeat("0", 64), Data: json.RawMessage(`"` + strings.Repeat("0", 4094) + `"`)},
+		{Percent: 10, Data: json.RawMessage(`null`)}, {Percent: 20},
+	}
+	if !reflect.DeepEqual(got.Progress, want) {
+		t.Errorf("progress %+v", got.Progress)
 	}
 }
 

@@ -20,24 +20,37 @@ type word struct {
 	Progress *progress
 	Result   json.RawMessage
 	Error    *failure
+	Chunk    *chunk
 }
 
 type progress struct {
-	Percent float64 `json:"percent"`
-	Message string  `json:"message"`
-	Current int64   `json:"current"`
-	Total   int64   `json:"total"`
+	Percent float64         `json:"percent"`
+	Message string          `json:"message"`
+	Current int64           `json:"current"`
+	Total   int64           `json:"total"`
+	Stage   string          `json:"stage"`
+	Data    json.RawMessage `json:"data"`
 }
 
-func (p *progress) tell(j *processor.Job) {
-	j.Advance(processor.Progress{Percent: p.Percent, Message: p.Message, Current: p.Current, Total: p.Total})
+// tell reports p. It fails, and reports nothing, if the stage or the data is not valid.
+func (p *progress) tell(j *processor.Job) error {
+	return j.Advance(processor.Progress{
+		Percent: p.Percent, Message: p.Message, Current: p.Current, Total: p.Total, Stage: p.Stage, Data: p.Data,
+	})
 }
 
-// parseWord reads a message from strict JSON: an object with the one key result, progress or error. ok is false for any
-// other JSON, which is then a result itself.
+// parseWord reads a message from strict JSON: an object with the one key result, progress or error, or with the keys of
+// a chunk. ok is false for any other JSON, which is then a result itself.
 func parseWord(b []byte) (w word, ok bool, err error) {
 	var keys map[string]json.RawMessage
-	if json.Unmarshal(b, &keys) != nil || len(keys) != 1 {
+	if json.Unmarshal(b, &keys) != nil {
+		return w, false, nil
+	}
+	if isChunk(keys) {
+		w.Chunk, err = parseChunk(b)
+		return w, true, err
+	}
+	if len(keys) != 1 {
 		return w, false, nil
 	}
 	if value, ok := keys["result"]; ok {

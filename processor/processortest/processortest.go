@@ -13,6 +13,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -46,8 +47,21 @@ type Outcome struct {
 	// File is the file that the handler attached, or a result above the inline limit; nil if there
 	// is none.
 	File *File
-	// Progress holds every call of Progress or Advance, in order; a processor would conflate them.
+	// Progress holds every call of Progress or Advance that was valid, in order; a processor would conflate them.
 	Progress []job.Progress
+	// Streams holds what the handler wrote to its streams, by name; the job's log is "log". It is nil if the handler wrote
+	// nothing.
+	Streams map[string]Stream
+}
+
+// Stream is what a handler wrote to one stream.
+type Stream struct {
+	// Kind says which of the others is set.
+	Kind job.StreamKind
+	// Text is the whole text, of the kind text.
+	Text string
+	// Items are all values, of the kind json.
+	Items []json.RawMessage
 }
 
 // File is a result as it would be in the blob store.
@@ -80,6 +94,7 @@ func Run(
 		progress []job.Progress
 		highest  float64
 		file     *File
+		written  = map[string]Stream{}
 	)
 	e := bridge.Try(ctx, p, bridge.Call{
 		Request: topic.Request{
@@ -100,10 +115,34 @@ func Run(
 			defer mu.Unlock()
 			file = &File{name, contentType, content}
 		},
+		Piece: func(c stream.Chunk) {
+			mu.Lock()
+			defer mu.Unlock()
+			written[c.Stream] = appended(written[c.Stream], c)
+		},
 	})
 	mu.Lock()
 	defer mu.Unlock()
-	return Outcome{Event: e.Event, Result: e.Result, Failure: e.Failure, File: file, Progress: progress}, nil
+	if len(written) == 0 {
+		written = nil
+	}
+	return Outcome{Event: e.Event, Result: e.Result, Failure: e.Failure, File: file, Progress: progress,
+		Streams: written}, nil
+}
+
+// appended returns a stream with one more piece.
+func appended(s Stream, c stream.Chunk) Stream {
+	s.Kind = c.Kind
+	if c.Kind == job.StreamText {
+		s.Text += string(c.Value)
+		return s
+	}
+	items, err := stream.Items(c.Value)
+	if err != nil {
+		panic("processortest: a processor sends a piece that is no array: " + err.Error())
+	}
+	s.Items = append(s.Items, items...)
+	return s
 }
 
 func attempts(n int) int {

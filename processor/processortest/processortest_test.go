@@ -3,6 +3,8 @@ package processortest_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/ackwire/ackwire/processor/processortest"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 func block(p *processor.Processor) {
@@ -69,6 +72,36 @@ func TestRawPayloadIsHandedOnUntouched(t *testing.T) {
 	}
 }
 
+func TestStagesAndData(t *testing.T) {
+	register := func(p *processor.Processor) {
+		processor.HandleRaw(p, "work", func(_ context.Context, j *processor.Job, payload []byte) (json.RawMessage, error) {
+			if err := j.Advance(processor.Progress{Percent: 30, Stage: "read", Data: []int{1, 2}}); err != nil {
+				return nil, err
+			}
+			return nil, j.Advance(processor.Progress{Percent: 10, Stage: string(payload)})
+		})
+	}
+	for stage, want := range map[string]struct{ progress, code string }{
+		"write": {`[{"percent":30,"stage":"read","data":[1,2]},{"percent":30,"stage":"write"}]`, ""},
+		"Write": {`[{"percent":30,"stage":"read","data":[1,2]}]`, processor.CodeInvalidProgress},
+	} {
+		got, err := processortest.Run(t.Context(), register, processortest.Job{
+			Type: "work", Payload: json.RawMessage(stage),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := ""
+		if f := got.Failure; f != nil && !f.Retryable {
+			code = f.Code
+		}
+		said, err := plainjson.Marshal(got.Progress)
+		if err != nil || string(said) != want.progress || code != want.code {
+			t.Errorf("%s: %s, %v, and it failed with %q", stage, said, err, code)
+		}
+	}
+}
+
 func TestFencingToken(t *testing.T) {
 	var jobs []*processor.Job
 	register := func(p *processor.Processor) {
@@ -87,5 +120,35 @@ func TestFencingToken(t *testing.T) {
 	}
 	if j := jobs[1]; j.ID != "other" || j.Dispatch != 7 || j.Run == jobs[0].Run {
 		t.Errorf("with one: %+v", j)
+	}
+}
+
+// TestStreams: a test sees what the handler wrote, also before it failed.
+func TestStreams(t *testing.T) {
+	for _, code := range []string{"", "mine"} {
+		register := func(p *processor.Processor) {
+			processor.HandleRaw(p, "say", func(_ context.Context, j *processor.Job, _ []byte) (json.RawMessage, error) {
+				for _, word := range []string{"grü", "ße"} {
+					if _, err := j.Stream("tokens").Write([]byte(word)); err != nil {
+						return nil, err
+					}
+				}
+				j.Log.Info("said", "words", 2)
+				if err := j.Stream("rows").Send([]int{1}); err != nil || code == "" {
+					return nil, err
+				}
+				return nil, processor.WithCode(code, errors.New("no"))
+			})
+		}
+		got, err := processortest.Run(t.Context(), register, processortest.Job{Type: "say"})
+		if err != nil || code != "" && (got.Failure == nil || got.Failure.Code != code) {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		log := got.Streams["log"].Items
+		if got.Streams["tokens"].Text != "grüße" || got.Streams["tokens"].Kind != job.StreamText ||
+			len(got.Streams["rows"].Items) != 1 || string(got.Streams["rows"].Items[0]) != "[1]" || len(log) != 1 ||
+			!strings.Contains(string(log[0]), `"words":2`) {
+			t.Errorf("streams %+v", got.Streams)
+		}
 	}
 }

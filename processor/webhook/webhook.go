@@ -256,13 +256,14 @@ func request(
 
 func (d *deliverer) refused(p place, j *processor.Job) {
 	if paused, pause := d.endpoints.refused(p); paused {
-		j.Log.Warn("webhook endpoint paused", "endpoint", p.String(), "tenant", p.tenant, "for", pause)
+		bridge.WorkerLog(j).Warn("webhook endpoint paused", "endpoint", p.String(), "tenant", p.tenant, "for", pause)
 	}
 }
 
 func (d *deliverer) unconnected(p place, j *processor.Job) {
 	if paused, pause := d.endpoints.unconnected(p); paused {
-		j.Log.Warn("webhook host paused: it accepts no connections", "endpoint", p.origin, "tenant", p.tenant, "for", pause)
+		bridge.WorkerLog(j).Warn("webhook host paused: it accepts no connections", "endpoint", p.origin, "tenant", p.tenant,
+			"for", pause)
 	}
 }
 

@@ -32,6 +32,12 @@ const (
 	InvalidState Code = "invalid_state"
 	// IdempotencyKeyReused (HTTP 422): The key was used before with another payload.
 	IdempotencyKeyReused Code = "idempotency_key_reused"
+	// InvalidOffset (HTTP 400): The place in a job's stream cannot be read, or it is within a character or behind the end of a stream that has ended.
+	InvalidOffset Code = "invalid_offset"
+	// StreamReset (HTTP 410): The offset belongs to a former run of the job, whose streams do not count any more: begin again at the stream's beginning.
+	StreamReset Code = "stream_reset"
+	// StreamGone (HTTP 410): What follows this place of the stream is not kept any more.
+	StreamGone Code = "stream_gone"
 	// RateLimited (HTTP 429): A rate limit was hit; retryAfter says when to come back.
 	RateLimited Code = "rate_limited"
 	// LimitExceeded (HTTP 429): A named bound was hit: subscriptions, sessions, submits in flight, open jobs or webhooks to be delivered.
@@ -83,7 +89,7 @@ const (
 )
 
 // All lists every error code, in the table's order.
-var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, HeadersTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, IdempotencyKeyReused, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
+var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, HeadersTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, IdempotencyKeyReused, InvalidOffset, StreamReset, StreamGone, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
 
 // AllCloses lists every close code, in the table's order.
 var AllCloses = []Close{CloseGoingAway, CloseWebsocketViolation, CloseUnsupportedData, CloseInvalidUTF8, ClosePolicyViolation, CloseMessageTooBig, CloseInternalError, CloseServiceRestart, CloseTryAgainLater, CloseSlowConsumer, ClosePingTimeout, CloseTokenExpired, CloseUnauthenticated, CloseAuthTimeout, CloseProtocolError, CloseSessionLimit}
@@ -103,6 +109,9 @@ var infos = map[Code]Info{
 	UpgradeRequired:      {HTTP: 426, Retryable: false, Title: "Upgrade required", Meaning: "GET /v1/ws is no WebSocket handshake (RFC 6455 section 4.2.1)."},
 	InvalidState:         {HTTP: 409, Retryable: false, Title: "Not possible in this state", Meaning: "Cancel of a job that has ended, or retry or erasure of one that has not."},
 	IdempotencyKeyReused: {HTTP: 422, Retryable: false, Title: "Idempotency key reused", Meaning: "The key was used before with another payload."},
+	InvalidOffset:        {HTTP: 400, Retryable: false, Title: "Invalid offset", Meaning: "The place in a job's stream cannot be read, or it is within a character or behind the end of a stream that has ended."},
+	StreamReset:          {HTTP: 410, Retryable: false, Title: "Stream was reset", Meaning: "The offset belongs to a former run of the job, whose streams do not count any more: begin again at the stream's beginning."},
+	StreamGone:           {HTTP: 410, Retryable: false, Title: "Stream is gone", Meaning: "What follows this place of the stream is not kept any more."},
 	RateLimited:          {HTTP: 429, Retryable: true, Title: "Too many requests", Meaning: "A rate limit was hit; retryAfter says when to come back."},
 	LimitExceeded:        {HTTP: 429, Retryable: false, Title: "Limit exceeded", Meaning: "A named bound was hit: subscriptions, sessions, submits in flight, open jobs or webhooks to be delivered."},
 	Overloaded:           {HTTP: 503, Retryable: true, Title: "Overloaded", Meaning: "Admission was refused; nothing was written."},

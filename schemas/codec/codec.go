@@ -25,7 +25,7 @@ type state struct {
 
 // New compiles the type T. It panics if T, or a type in it, is not one that the package knows: it knows structs,
 // strings, signed integers, float64, bool, time.Time, json.RawMessage, pointers to these and slices of these, and an
-// int64 that implements Appender and json.Unmarshaler.
+// int64 that implements Appender and json.Unmarshaler. Maps are left to encoding/json: they should be rare.
 func New[T any]() *Codec[T] {
 	return &Codec[T]{shape: compile[T]()}
 }

@@ -218,6 +218,16 @@ func (r *reader) inBlock(f *field, s *shape, root unsafe.Pointer, at place, dept
 	return r.value(f.elem, root, inside, depth)
 }
 
+// readMap reads a map to p. Another one is read first, for reflect keeps its pointers, and p must not be kept.
+func (s *shape) readMap(b []byte, p unsafe.Pointer) bool {
+	own := reflect.New(s.typ)
+	if json.Unmarshal(b, own.Interface()) != nil {
+		return false
+	}
+	*(*unsafe.Pointer)(p) = *(*unsafe.Pointer)(own.UnsafePointer()) // a map is a pointer
+	return true
+}
+
 // value reads a value to a place, where a zero value is.
 func (r *reader) value(s *shape, root unsafe.Pointer, at place, depth int) bool {
 	if s.kind != raw && r.null() {
@@ -245,6 +255,9 @@ func (r *reader) value(s *shape, root unsafe.Pointer, at place, depth int) bool 
 		copy(own, r.b[start:r.i])
 		*(*json.RawMessage)(p) = own
 		return true
+	case foreign:
+		start := r.i
+		return r.pass(depth) && s.readMap(r.b[start:r.i], p)
 	case instant:
 		start := r.i
 		return r.pass(depth) && (*time.Time)(p).UnmarshalJSON(r.b[start:r.i]) == nil

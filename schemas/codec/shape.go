@@ -24,6 +24,7 @@ const (
 	object              // a struct
 	pointer             // to what elem says
 	list                // a slice of what elem says
+	foreign             // a map, which encoding/json reads and writes
 )
 
 // shape is the table of a type.
@@ -125,6 +126,8 @@ func (all shapes) of(t reflect.Type) *shape {
 		s.kind, s.elem = pointer, all.of(t.Elem())
 	case reflect.Slice:
 		s.kind, s.elem = list, all.of(t.Elem())
+	case reflect.Map:
+		s.kind = foreign
 	case reflect.Struct:
 		s.kind = object
 		s.collect(all, t, 0)
@@ -218,7 +221,7 @@ func (s *shape) omitted(options string) (_ when, known bool) {
 		return never, false
 	}
 	switch s.kind {
-	case text, raw, list, pointer:
+	case text, raw, list, pointer, foreign:
 		return zeroWord, true
 	case decimal:
 		return zeroFloat, true

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"math"
 	"math/bits"
+	"reflect"
 	"strconv"
 	"time"
 	"unicode/utf8"
 	"unsafe"
 
 	"github.com/ackwire/ackwire/schemas/internal/scan"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // writer writes one message. Its pointers are as unsafe as the reader's.
@@ -48,6 +50,8 @@ func (w *writer) value(b []byte, s *shape, p unsafe.Pointer) (_ []byte, ok bool)
 		return strconv.AppendBool(b, *(*bool)(p)), true
 	case raw:
 		return w.raw(b, *(*json.RawMessage)(p))
+	case foreign:
+		return s.appendMap(b, p)
 	case instant:
 		return w.instant(b, *(*time.Time)(p))
 	case number:
@@ -166,6 +170,19 @@ func (w *writer) raw(b []byte, m json.RawMessage) (_ []byte, ok bool) {
 		return b, false
 	}
 	return append(b, m...), true
+}
+
+// appendMap appends the map at p. Whether an empty one that is not nil is there at all depends on its field:
+// encoding/json decides. The map is copied first, as in readMap.
+func (s *shape) appendMap(b []byte, p unsafe.Pointer) (_ []byte, ok bool) {
+	own := reflect.New(s.typ)
+	*(*unsafe.Pointer)(own.UnsafePointer()) = *(*unsafe.Pointer)(p)
+	m := own.Elem()
+	if m.Len() == 0 && !m.IsNil() {
+		return b, false
+	}
+	text, err := plainjson.Marshal(m.Interface())
+	return append(b, text...), err == nil
 }
 
 const daySeconds = 24 * 60 * 60

@@ -6,13 +6,15 @@ import "github.com/ackwire/ackwire/schemas/job"
 const MaxBlobChars = 1024
 
 // bounds checks the size of fields that an event of any type may carry, since a reader may store them even if the type
-// does not need them. Three things are not checked here but by the fold: it shortens error messages and progress, and a
-// result that is too large fails its job.
+// does not need them. Some things are not checked here but by the fold: it shortens the messages of errors and of
+// progress, it leaves out a stage or data of progress that is not valid, which job.Progress.Omitted tells, and a result
+// that is too large fails its job.
 func (e *Event) bounds(need func(name string, ok bool)) {
 	if !e.short() {
 		e.boundTexts(need)
 	}
 	need("runAt", e.RunAt == nil || job.ValidTime(*e.RunAt))
+	need("streams", e.Streams.Validate() == nil)
 	need("requestedAt", e.RequestedAt == nil || job.ValidTime(*e.RequestedAt))
 }
 

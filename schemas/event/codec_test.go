@@ -53,6 +53,13 @@ var hostile = []string{
 	fence + `,"request":{"topic":"t","partition":2147483648,"offset":1}`, fence + `,"request":[]`, fence + `,"request":{}`,
 	fence + `,"progress":{"percent":-0}`, fence + `,"progress":{"percent":1e-7}`, fence + `,"progress":{"percent":1e308}`,
 	`"policy":{"attempts":3,"backoff":null,"lease":null}`,
+	fence + `,"progress":{"percent":1,"stage":null,"data":null,"omitted":null}`,
+	fence + `,"progress":{"stage":"A b","data": { "a" : [ 1 , "<" ] } ,"omitted":["data",null]}`,
+	fence + `,"progress":{"data":{"a":1,"a":2},"Stage":"x"}`, fence + `,"progress":{"data":"\ud800","data":1}`,
+	fence + ",\"progress\":{\"stage\":\"\xff\",\"data\":\"\xff\"}", fence + `,"progress":{"stage":1}`,
+	fence + `,"progress":{"data":` + strings.Repeat("[", 98) + strings.Repeat("]", 98) + `}`,
+	fence + `,"progress":{"data":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
+	fence + `,"progress":{"data":"` + strings.Repeat("x", job.MaxProgressData) + `"}`,
 }
 
 func seeds(t testing.TB) [][]byte {
@@ -150,7 +157,7 @@ func life() []Event {
 	run := Event{JobID: id, Dispatch: 1, Run: claimed.Run, Worker: claimed.Worker}
 	some, more, done := run, run, run
 	some.Type, some.Progress = Progress, &job.Progress{Percent: 20, Message: "rows"}
-	more.Type, more.Progress = Progress, &job.Progress{Percent: 66.7, Message: "rows", Current: 2, Total: 3}
+	more.Type, more.Progress = Progress, &job.Progress{Percent: 66.7, Message: "rows", Current: 2, Total: 3, Stage: "sort"}
 	done.Type, done.Result = Completed, []byte(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`)
 	return []Event{born, claimed, some, more, done}
 }

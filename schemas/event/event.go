@@ -118,6 +118,7 @@ type Event struct {
 	Round int `json:"round,omitempty"`
 
 	Progress  *job.Progress   `json:"progress,omitempty"`  // in progress
+	Streams   job.Streams     `json:"streams,omitempty"`   // in completed, failed and released: what the run has written
 	Result    json.RawMessage `json:"result,omitempty"`    // in completed: a result that is small enough for the log
 	ResultURL string          `json:"resultUrl,omitempty"` // in completed: the URL of a result in another store
 	// ResultBlob, in completed, is a file, or a result that is too large for the log, in the blob store.

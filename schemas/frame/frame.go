@@ -50,6 +50,7 @@ const (
 	Subscribed   Type = "subscribed"
 	Unsubscribed Type = "unsubscribed"
 	Status       Type = "status"
+	Chunk        Type = "chunk"
 	Error        Type = "error"
 	Goaway       Type = "goaway"
 	Expiring     Type = "expiring"
@@ -60,7 +61,7 @@ const (
 // ClientTypes lists the frames that a client sends, ServerTypes those that the server sends.
 var (
 	ClientTypes = []Type{Auth, Submit, Subscribe, Unsubscribe, Cancel, Retry, Ping}
-	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Error, Goaway, Expiring, Cursor, Pong}
+	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Chunk, Error, Goaway, Expiring, Cursor, Pong}
 )
 
 // ClientFrame is any frame that a client sends. Which fields a type carries is fixed
@@ -105,8 +106,10 @@ type SubmitRequest struct {
 	Timeout  *float64 `json:"timeout,omitempty"`
 	Deadline *float64 `json:"deadline,omitempty"`
 	// Watch, unless false, subscribes the socket to the job.
-	Watch       *bool  `json:"watch,omitempty"`
-	CallbackURL string `json:"callbackUrl,omitempty"`
+	Watch *bool `json:"watch,omitempty"`
+	// Streams, unless Watch is false, are the job's streams that the socket follows from then on: see ParseStreams.
+	Streams     json.RawMessage `json:"streams,omitempty"`
+	CallbackURL string          `json:"callbackUrl,omitempty"`
 	// CallbackEvents are the states for which CallbackURL is called when the job enters them; if absent, the
 	// terminal ones.
 	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
@@ -149,6 +152,9 @@ type Grant struct {
 type JobRef struct {
 	JobID string `json:"jobId"`           // the job to watch
 	After *int64 `json:"after,omitempty"` // the last version that the client has
+	// Streams, in subscribe frames, are the job's streams that the socket follows from then on, in place of those that
+	// it follows: see ParseStreams. An empty list ends them; without a list they stay as they are.
+	Streams json.RawMessage `json:"streams,omitempty"`
 }
 
 // WelcomeFrame opens a session.
@@ -181,6 +187,12 @@ type AckFrame struct {
 	Grant     *Grant `json:"grant,omitempty"`     // the grant that the submit asked for
 	// Warning names fields of the submit that a submit does not have, and that were passed over. It is ASCII.
 	Warning string `json:"warning,omitempty"`
+	// Ahead is how many jobs, of all tenants, wait before the job in its lane. It is absent if the server does not know,
+	// for a job that existed or starts later, and in answers to cancel and retry.
+	Ahead *int64 `json:"ahead,omitempty"`
+	// Estimate is about how many seconds it takes until the job starts, at the pace of its lane. It is absent if that
+	// is not known.
+	Estimate *float64 `json:"estimate,omitempty"`
 }
 
 // SubscribedFrame answers subscribe with the current version of each job, or the reason why it cannot be watched.

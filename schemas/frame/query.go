@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
@@ -132,38 +133,62 @@ var Reasons = []Reason{
 	AboutToStart,
 }
 
-// ParseEventsQuery reads the query of GET /v1/events, which says what an event stream follows: the jobs named by job,
-// each returned once in the canonical form of its ID, or with mine=true all jobs of the client's subject. It passes
-// over what authenticates the client: grant and ticket. The error says for people which parameter is wrong.
-func ParseEventsQuery(query string) (jobs []string, mine bool, err error) {
+// EventsQuery is the query of GET /v1/events, or of GET /v1/jobs/{id}/events: what an event stream follows.
+type EventsQuery struct {
+	Jobs    []string // the jobs named by job, each once in the canonical form of its ID
+	Mine    bool     // all jobs of the client's subject
+	Streams []string // the streams of each job, named by stream
+}
+
+// ParseEventsQuery reads the query of GET /v1/events. It passes over what authenticates the client: grant and ticket.
+// The error says for people which parameter is wrong.
+func ParseEventsQuery(query string) (q EventsQuery, err error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, false, errors.New("the query cannot be read")
+		return q, errors.New("the query cannot be read")
 	}
 	for name := range values {
-		if name != "job" && name != "mine" && name != "grant" && name != "ticket" {
-			return nil, false, fmt.Errorf("%.64q is not a parameter here", name)
+		if name != "job" && name != "mine" && name != "stream" && name != "grant" && name != "ticket" {
+			return q, fmt.Errorf("%.64q is not a parameter here", name)
 		}
 	}
 	if of, ok := values["mine"]; ok {
-		if len(of) != 1 || of[0] != "true" || len(values["job"]) > 0 {
-			return nil, false, errors.New("mine is true, once, and without job")
+		if len(of) != 1 || of[0] != "true" || len(values["job"])+len(values["stream"]) > 0 {
+			return q, errors.New("mine is true, once, and without job or stream")
 		}
-		return nil, true, nil
+		q.Mine = true
+		return q, nil
 	}
 	named := make(map[string]bool, len(values["job"]))
 	for _, text := range values["job"] {
 		jobID, ok := job.ParseID(text)
 		if !ok {
-			return nil, false, fmt.Errorf("job: %.64q is not a job ID", text)
+			return q, fmt.Errorf("job: %.64q is not a job ID", text)
 		}
 		if !named[jobID] {
 			named[jobID] = true
-			jobs = append(jobs, jobID)
+			q.Jobs = append(q.Jobs, jobID)
 		}
 	}
-	if len(jobs) == 0 {
-		return nil, false, errors.New("job is missing")
+	if len(q.Jobs) == 0 {
+		return q, errors.New("job is missing")
 	}
-	return jobs, false, nil
+	q.Streams, err = ParseStreamNames(values["stream"])
+	return q, err
+}
+
+// ParseStreamNames checks the names of streams in a query: at most job.MaxStreams, each once.
+func ParseStreamNames(names []string) ([]string, error) {
+	if len(names) > job.MaxStreams {
+		return nil, fmt.Errorf("stream names more than %d", job.MaxStreams)
+	}
+	for i, name := range names {
+		if !job.ValidStream(name) {
+			return nil, fmt.Errorf("stream: %.64q is not the name of a stream", name)
+		}
+		if slices.Contains(names[:i], name) {
+			return nil, fmt.Errorf("stream: %s is named twice", name)
+		}
+	}
+	return names, nil
 }

@@ -35,7 +35,9 @@ func examples(t testing.TB, pattern string) (all [][]byte) {
 
 // FuzzDocument compares the codec of documents with encoding/json, in both directions.
 func FuzzDocument(f *testing.F) {
-	codectest.Fuzz(f, documents, append(examples(f, "job.*.json"), []byte(`{"attempts":[null,{"error":null},{}],"result":null}`))...)
+	codectest.Fuzz(f, documents, append(examples(f, "job.*.json"), []byte(`{"attempts":[null,{"error":null},{}],"result":null}`),
+		[]byte(`{"progress":{"stage":null,"data": [ 1 , {"a":null} ],"omitted":["stage","data"]}}`),
+		[]byte(`{"progress":{"data":null,"omitted":[]}}`))...)
 }
 
 // FuzzPolicy compares a codec of policies with encoding/json, in both directions.
@@ -95,7 +97,7 @@ func done() *Document {
 	end := at.Add(1500 * time.Millisecond)
 	return &Document{
 		JobID: "0198c0de-0000-7000-8000-000000000042", Type: "demo.echo", State: Completed, Attempt: 1, MaxAttempts: 3,
-		Progress:  &Progress{Percent: 66.7, Message: "rows"},
+		Progress:  &Progress{Percent: 66.7, Message: "rows", Stage: "sort", Data: json.RawMessage(`{"spilled":2}`)},
 		CreatedAt: at, UpdatedAt: end, StartedAt: &at, FinishedAt: &end,
 		Result:   json.RawMessage(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`),
 		Attempts: []Attempt{{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &end, Outcome: OutcomeCompleted}},

@@ -62,7 +62,10 @@ type Document struct {
 	CancelRequested bool            `json:"cancelRequested,omitempty"` // a cancel was requested, and it has not ended
 	Result          json.RawMessage `json:"result,omitempty"`          // what the handler returned, unless it is large
 	ResultURL       string          `json:"resultUrl,omitempty"`       // where a file or a large result can be downloaded
-	Error           *Error          `json:"error,omitempty"`           // why the job, or its last attempt, failed
+	// Streams are the totals of what the last run has written to the job's streams. They are absent while a run holds the
+	// job, and when a run was lost.
+	Streams Streams `json:"streams,omitempty"`
+	Error   *Error  `json:"error,omitempty"` // why the job, or its last attempt, failed
 	// Attempts is the history of runs, oldest first: the last MaxRuns of them. A released
 	// attempt goes on in another run, under the same number. A released one with an error was
 	// handed back by a worker that could not run it; of several in a row with the same error only
@@ -107,17 +110,6 @@ var Outcomes = []Outcome{
 	OutcomeCompleted, OutcomeFailed, OutcomeReleased, OutcomeLost, OutcomeTimedOut, OutcomeCancelled,
 }
 
-// Progress is how far the current attempt has come.
-type Progress struct {
-	// Percent is 0 to 100 and never falls within one attempt.
-	Percent float64 `json:"percent"`
-	Message string  `json:"message,omitempty"`
-	// Current and Total are counts in the handler's own unit; an absent Current beside a
-	// Total is 0.
-	Current int64 `json:"current,omitempty"`
-	Total   int64 `json:"total,omitempty"`
-}
-
 // Error is why an attempt, or the whole job, failed. Code is the handler's own
 // or one of the Code constants.
 type Error struct {
@@ -139,6 +131,10 @@ const (
 	CodeCancelled        = "cancelled"         // the handler ended because its job was cancelled
 	CodeInvalidPayload   = "invalid_payload"   // the worker could not decode the payload into its type
 	CodeInvalidResult    = "invalid_result"    // the result is not strict JSON (RFC 7493), or breaks its type's schema
+	CodeInvalidProgress  = "invalid_progress"  // a handler gave a stage or data that progress cannot have
+	CodeInvalidStream    = "invalid_stream"    // a stream's name or kind is not possible, or an item is not strict JSON
+	CodeStreamTooLarge   = "stream_too_large"  // the streams of a run, or an item, are above their limit
+	CodeStreamNotStored  = "stream_not_stored" // Kafka did not confirm a piece of a stream
 	CodeUnserved         = "unserved"          // for MaxUnserved every worker that took the job was unable to run it
 )
 
@@ -148,5 +144,5 @@ const MaxUnserved = 24 * time.Hour
 
 // Codes lists every code that Ackwire itself gives to a job's error.
 var Codes = []string{CodeWorkerLost, CodeTimeout, CodeDeadlineExceeded, CodeHandlerPanic, CodeHandlerError,
-	CodeResultTooLarge,
-	CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeInvalidResult, CodeUnserved}
+	CodeResultTooLarge, CodeResultNotStored, CodePayloadMissing, CodeCancelled, CodeInvalidPayload, CodeInvalidResult,
+	CodeInvalidProgress, CodeInvalidStream, CodeStreamTooLarge, CodeStreamNotStored, CodeUnserved}

@@ -40,6 +40,10 @@ type Type struct {
 	Policy     job.Policy // what every job of the type is given
 	MaxPayload int        // the largest payload, in bytes
 
+	// StreamLimit and StreamRate bound what a run may write to its streams, in bytes and in bytes per second; 0 if the
+	// worker's own settings do. Workers that have the file apply them.
+	StreamLimit, StreamRate int
+
 	payload, result *schema
 }
 
@@ -72,6 +76,23 @@ func (s Set) MaxPayload() int {
 	return largest
 }
 
+// StreamLimits returns the StreamLimit and the StreamRate of a job type; 0 if the file does not set them. It is for
+// processor.WithStreamLimits.
+func (s Set) StreamLimits(jobType string) (total, perSecond int64) {
+	t := s[jobType]
+	if t == nil {
+		return 0, 0
+	}
+	return int64(t.StreamLimit), int64(t.StreamRate)
+}
+
+// Bounds of streamLimit, in bytes, and of streamRate, in bytes per second.
+const (
+	maxStreamLimit = 1 << 30
+	minStreamRate  = 1 << 10
+	maxStreamRate  = 64 << 20
+)
+
 // rules are the settings of a type, or of the defaults.
 type rules struct {
 	Lane             *string   `yaml:"lane"`
@@ -87,6 +108,8 @@ type rules struct {
 	Grace            *duration `yaml:"grace"`
 	Retention        *duration `yaml:"retention"`
 	MaxPayload       *count    `yaml:"maxPayload"`
+	StreamLimit      *count    `yaml:"streamLimit"`
+	StreamRate       *count    `yaml:"streamRate"`
 }
 
 type backoff struct {
@@ -242,6 +265,9 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 		Name:       name,
 		Lane:       first(own.Lane, defaults.Lane, "default"),
 		MaxPayload: whole("maxPayload", own.MaxPayload, defaults.MaxPayload, frame.MaxFrameBytes),
+
+		StreamLimit: whole("streamLimit", own.StreamLimit, defaults.StreamLimit, 0),
+		StreamRate:  whole("streamRate", own.StreamRate, defaults.StreamRate, 0),
 		Policy: job.Policy{
 			Attempts: whole("attempts", own.Attempts, defaults.Attempts, defaultAttempts),
 			Backoff: job.Backoff{
@@ -285,6 +311,13 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	}
 	if t.MaxPayload < 1 || t.MaxPayload > maxPayload {
 		bad("maxPayload", "must be 1 to %d bytes, not %d", maxPayload, t.MaxPayload)
+	}
+	if t.StreamLimit < 0 || t.StreamLimit > maxStreamLimit {
+		bad("streamLimit", "must be 1 to %d bytes, or 0 for the worker's own, not %d", maxStreamLimit, t.StreamLimit)
+	}
+	if t.StreamRate != 0 && (t.StreamRate < minStreamRate || t.StreamRate > maxStreamRate) {
+		bad("streamRate", "must be %d to %d bytes per second, or 0 for the worker's own, not %d", minStreamRate,
+			maxStreamRate, t.StreamRate)
 	}
 	compiled := func(key string, own, defaults source) *schema {
 		s := own

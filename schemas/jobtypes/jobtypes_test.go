@@ -48,6 +48,7 @@ func TestDefaultTypes(t *testing.T) {
 		{"demo.sleep", `{"seconds":2,"steps":10}`, `{"seconds":"2"}`},
 		{"demo.flaky", `{"failures":2}`, `{}`},
 		{"demo.fail", `{"message":"no"}`, `{"message":1}`},
+		{"demo.write", `{"words":300,"rate":50}`, `{"words":-1}`},
 		{"demo.panic", `{}`, `[]`},
 		{
 			"report.generate", `{"reportType":"sales","from":"2026-01-01","to":"2026-01-31"}`,
@@ -103,6 +104,8 @@ types:
     retention: 876000h
     schema: true
     maxPayload: 10
+    streamLimit: 1000
+    streamRate: 2048
 `)
 	const second = job.Seconds(time.Second)
 	for name, want := range map[string]Type{
@@ -118,6 +121,11 @@ types:
 		got := set[name]
 		if got == nil || got.Lane != want.Lane || got.MaxPayload != want.MaxPayload || got.Policy != want.Policy {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+	for name, want := range map[string][2]int64{"plain": {}, "own": {1000, 2048}, "none": {}} {
+		if total, perSecond := set.StreamLimits(name); total != want[0] || perSecond != want[1] {
+			t.Errorf("%s: streams of %d bytes, %d per second", name, total, perSecond)
 		}
 	}
 	if set["plain"].Validate([]byte(`1`)) == nil {
@@ -192,6 +200,8 @@ func TestBadFiles(t *testing.T) {
 			"a payload above all bounds", "types:\n  a:\n    maxPayload: 67108865\n", ":3:",
 			"1 to 67108864 bytes, not 67108865",
 		},
+		{"streams above all bounds", "types:\n  a:\n    streamLimit: 1073741825\n", ":3:", "must be 1 to 1073741824 bytes"},
+		{"streams that are too slow", "types:\n  a:\n    streamRate: 1023\n", ":3:", "must be 1024 to 67108864 bytes"},
 		{"a payload in KiB", "types:\n  a:\n    maxPayload: 64KiB\n", ":3:", "is not a whole number"},
 		{"a schema that is none", "types:\n  a:\n    lane: x\n    schema: 5\n", ":4:", "schema"},
 		{"a schema of no type", "types:\n  a:\n    lane: x\n    schema: {type: strin}\n", ":4:", "value must be one of"},

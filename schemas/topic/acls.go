@@ -68,6 +68,7 @@ func (n Names) ACLs(role Role, lanes []string) []ACL {
 			all(ResourceTopic, n.Requests(""), "hand jobs out again, with their payloads", OpRead, OpWrite,
 				OpDescribeConfigs),
 			of(ResourceTopic, n.Deferred(), "read the payloads of later jobs", OpRead, OpDescribeConfigs),
+			of(ResourceTopic, n.Streams(), "serve what running jobs write", OpRead, OpDescribeConfigs),
 			of(ResourceTopic, n.Control(), "send orders to workers", OpWrite, OpDescribeConfigs),
 			of(ResourceTopic, n.Dead(), "set records aside that cannot be decoded", OpWrite, OpDescribeConfigs),
 			of(ResourceGroup, n.TrackerGroup(), "share partitions with other trackers", OpRead),
@@ -77,6 +78,7 @@ func (n Names) ACLs(role Role, lanes []string) []ACL {
 	case RoleProcessor:
 		acls := []ACL{
 			of(ResourceTopic, n.Status(), "claim jobs, report progress and outcomes", OpWrite, OpDescribeConfigs),
+			of(ResourceTopic, n.Streams(), "write to jobs' streams", OpWrite, OpDescribeConfigs),
 			of(ResourceTopic, n.Control(), "read orders", OpRead, OpDescribeConfigs),
 			of(ResourceTopic, n.Dead(), "set requests aside that cannot be decoded", OpWrite, OpDescribeConfigs),
 		}

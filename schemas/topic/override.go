@@ -49,8 +49,8 @@ func (o Override) check() error {
 	spec := o.Kind.spec("", 1)
 	rule, promise := spec.Promises[o.Setting]
 	switch {
-	case o.Setting == SettingPartitions && o.Kind == KindView:
-		return fmt.Errorf("%q: view has as many partitions as status; set status.partitions", o)
+	case o.Setting == SettingPartitions && asStatus(o.Kind):
+		return fmt.Errorf("%q: %s has as many partitions as status; set status.partitions", o, o.Kind)
 	case o.Setting == SettingPartitions:
 		if n, err := strconv.ParseInt(o.Value, 10, 32); err != nil || n < 1 || n > 10_000 {
 			return fmt.Errorf("%q: partitions must be a number between 1 and 10000", o)
@@ -69,19 +69,22 @@ func (o Override) check() error {
 func (o Override) String() string { return string(o.Kind) + "." + o.Setting + "=" + o.Value }
 
 // With returns s with those of the overrides that are for its kind: new values, and the rules that follow from them. A
-// lower bound that is promised becomes the operator's value, except the one of Keeping. View has as many partitions as
-// status.
+// lower bound that is promised becomes the operator's value, except the one of Keeping. View and streams have as many
+// partitions as status.
 func (s Spec) With(overrides []string) Spec {
 	s.Configs, s.Promises, s.Tuning = maps.Clone(s.Configs), maps.Clone(s.Promises), maps.Clone(s.Tuning)
 	for _, text := range overrides {
 		o, err := ParseOverride(text)
-		follows := o.Kind == KindStatus && Kind(s.Kind) == KindView && o.Setting == SettingPartitions
+		follows := o.Kind == KindStatus && asStatus(Kind(s.Kind)) && o.Setting == SettingPartitions
 		if err == nil && (o.Kind == Kind(s.Kind) || follows) {
 			o.apply(&s)
 		}
 	}
 	return s
 }
+
+// asStatus reports whether topics of a kind must have as many partitions as status.
+func asStatus(k Kind) bool { return k == KindView || k == KindStreams }
 
 func (o Override) apply(s *Spec) {
 	kept := s.Made != "" && o.Setting == retention

@@ -74,7 +74,7 @@ func TestPartitionsAreRules(t *testing.T) {
 		promise, tuning := s.Promises[SettingPartitions], s.Tuning[SettingPartitions]
 		want := [2]string{"", "=5"}
 		switch Kind(s.Kind) {
-		case KindStatus, KindView:
+		case KindStatus, KindView, KindStreams:
 			want = [2]string{"=5", ""}
 		case KindRequests:
 			want = [2]string{">=5", ""}

@@ -18,10 +18,11 @@ const (
 	KindControl  Kind = "control"
 	KindDead     Kind = "dead"
 	KindAudit    Kind = "audit"
+	KindStreams  Kind = "streams"
 )
 
 // Kinds are all kinds of topics.
-var Kinds = []Kind{KindStatus, KindRequests, KindDeferred, KindView, KindControl, KindDead, KindAudit}
+var Kinds = []Kind{KindStatus, KindRequests, KindDeferred, KindView, KindControl, KindDead, KindAudit, KindStreams}
 
 // Settings that are not among a topic's configuration in Kafka, but are compared like them.
 const (
@@ -53,6 +54,7 @@ const (
 	controlRetention  = time.Hour
 	deadRetention     = 30 * day
 	auditRetention    = 90 * day
+	streamsRetention  = day
 
 	// minRetention is the shortest retention of status and requests on which a process starts that does not know the
 	// job types. A gateway knows them, and asks for as long as the longest job lives.
@@ -76,9 +78,10 @@ const (
 	whyCompact = "the table is compacted later, so restoring takes longer"
 	whyStatus  = "the partition of each job follows from it, so all processes must expect the same number, which must " +
 		"never change: set partitions to the topic's own number, if this is the right topic"
-	whyView = "the document of a job is in the partition with the number of the job's partition of status"
-	whyFew  = "fewer workers than expected can share a lane"
-	whyOwn  = "the setting counts only when the topic is made; the topic's own number is used"
+	whyView    = "the document of a job is in the partition with the number of the job's partition of status"
+	whyStreams = "a job's streams are in the partition with the number of the job's partition of status"
+	whyFew     = "fewer workers than expected can share a lane"
+	whyOwn     = "the setting counts only when the topic is made; the topic's own number is used"
 )
 
 // Settings is the table of all settings of all topics. Topics are made from it, existing ones are compared with it,
@@ -144,6 +147,17 @@ var Settings = []Setting{
 	{KindAudit, "retention.ms", ms(auditRetention), ">=" + ms(30*day), false,
 		"traces of what was done are removed too early"},
 	{KindAudit, SettingPartitions, "", "=", false, whyOwn},
+
+	{KindStreams, "cleanup.policy", "delete", "=delete", true, "compaction keeps the last piece of a job's streams and " +
+		"loses the others"},
+	{KindStreams, "message.timestamp.type", "LogAppendTime", "=LogAppendTime", false,
+		"with a worker's clock that is behind, a broker removes what is still read"},
+	{KindStreams, "retention.ms", ms(streamsRetention), ">=" + ms(time.Hour), false,
+		"what a running job has written is gone before its readers come back"},
+	{KindStreams, "max.message.bytes", "", ">=" + minMessage, true, whyMessage},
+	{KindStreams, "min.insync.replicas", "", ">=2", true, "what was written on one disk is lost with it"},
+	{KindStreams, SettingReplication, "", ">=3", true, "what was written on one disk is lost with it"},
+	{KindStreams, SettingPartitions, "", "=", true, whyStreams},
 }
 
 const retention = "retention.ms"

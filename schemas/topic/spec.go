@@ -34,10 +34,13 @@ func (n Names) DeadSpec() Spec { return KindDead.spec(n.Dead(), 1) }
 // AuditSpec describes the topic audit, which has one partition, so that its records are in one order.
 func (n Names) AuditSpec() Spec { return KindAudit.spec(n.Audit(), 1) }
 
+// StreamsSpec describes the topic streams, which has as many partitions as status.
+func (n Names) StreamsSpec(partitions int32) Spec { return KindStreams.spec(n.Streams(), partitions) }
+
 // Specs describes all topics of a system with the given lanes. The lane of webhooks is among them in any case.
 func (n Names) Specs(lanes []string, partitions int32) []Spec {
 	specs := []Spec{n.StatusSpec(partitions), n.ViewSpec(partitions), n.DeferredSpec(partitions),
-		n.ControlSpec(partitions), n.DeadSpec(), n.AuditSpec()}
+		n.ControlSpec(partitions), n.DeadSpec(), n.AuditSpec(), n.StreamsSpec(partitions)}
 	seen := map[string]bool{}
 	for _, lane := range append([]string{WebhookLane}, lanes...) {
 		if !seen[lane] {

@@ -39,6 +39,9 @@ func (n Names) Control() string { return n.Prefix + "control" }
 // Dead returns the topic of dead letters: records that could not be decoded, with the reason.
 func (n Names) Dead() string { return n.Prefix + "dead" }
 
+// Streams returns the topic of what running jobs write to their streams, keyed by job ID: see package stream.
+func (n Names) Streams() string { return n.Prefix + "streams" }
+
 // Audit returns the topic of records of what was done by whom, see package audit.
 func (n Names) Audit() string { return n.Prefix + "audit" }
 

@@ -83,7 +83,62 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{29, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{31, 0}
+}
+
+type FollowedPart_Outcome int32
+
+const (
+	FollowedPart_OUTCOME_UNSPECIFIED FollowedPart_Outcome = 0
+	FollowedPart_FOLLOWING           FollowedPart_Outcome = 1
+	FollowedPart_NOT_FOUND           FollowedPart_Outcome = 2 // no such job
+	FollowedPart_NOT_OWNER           FollowedPart_Outcome = 3 // this tracker does not own the partition (any more): find the owner
+	FollowedPart_NOT_READY           FollowedPart_Outcome = 4 // the partition is being restored: add again in a moment
+)
+
+// Enum value maps for FollowedPart_Outcome.
+var (
+	FollowedPart_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "FOLLOWING",
+		2: "NOT_FOUND",
+		3: "NOT_OWNER",
+		4: "NOT_READY",
+	}
+	FollowedPart_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"FOLLOWING":           1,
+		"NOT_FOUND":           2,
+		"NOT_OWNER":           3,
+		"NOT_READY":           4,
+	}
+)
+
+func (x FollowedPart_Outcome) Enum() *FollowedPart_Outcome {
+	p := new(FollowedPart_Outcome)
+	*p = x
+	return p
+}
+
+func (x FollowedPart_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FollowedPart_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_tracker_proto_enumTypes[1].Descriptor()
+}
+
+func (FollowedPart_Outcome) Type() protoreflect.EnumType {
+	return &file_tracker_proto_enumTypes[1]
+}
+
+func (x FollowedPart_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FollowedPart_Outcome.Descriptor instead.
+func (FollowedPart_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{42, 0}
 }
 
 // Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
@@ -1739,8 +1794,10 @@ type WatchRequest struct {
 	Remove         []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"` // job IDs; removed before the adds of the same message
 	AddSubjects    []*SubjectAdd          `protobuf:"bytes,3,rep,name=add_subjects,json=addSubjects,proto3" json:"add_subjects,omitempty"`
 	RemoveSubjects []uint32               `protobuf:"varint,4,rep,packed,name=remove_subjects,json=removeSubjects,proto3" json:"remove_subjects,omitempty"` // handles; removed before the adds of the same message
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// queues asks for a report of the lanes' queues, from now on.
+	Queues        bool `protobuf:"varint,5,opt,name=queues,proto3" json:"queues,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
@@ -1799,6 +1856,13 @@ func (x *WatchRequest) GetRemoveSubjects() []uint32 {
 		return x.RemoveSubjects
 	}
 	return nil
+}
+
+func (x *WatchRequest) GetQueues() bool {
+	if x != nil {
+		return x.Queues
+	}
+	return false
 }
 
 // SubjectAdd watches all jobs of one subject, from now on, in every partition that the tracker
@@ -1983,10 +2047,13 @@ func (x *WatchAdd) GetAcked() bool {
 }
 
 type WatchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Watched       []*Watched             `protobuf:"bytes,1,rep,name=watched,proto3" json:"watched,omitempty"`
-	Updates       []*Job                 `protobuf:"bytes,2,rep,name=updates,proto3" json:"updates,omitempty"`   // never before the job's Watched
-	Coverage      []*Coverage            `protobuf:"bytes,3,rep,name=coverage,proto3" json:"coverage,omitempty"` // of what follows
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Watched  []*Watched             `protobuf:"bytes,1,rep,name=watched,proto3" json:"watched,omitempty"`
+	Updates  []*Job                 `protobuf:"bytes,2,rep,name=updates,proto3" json:"updates,omitempty"`   // never before the job's Watched
+	Coverage []*Coverage            `protobuf:"bytes,3,rep,name=coverage,proto3" json:"coverage,omitempty"` // of what follows
+	// queues is the newest report; only to streams that have asked. It comes every second in which it has changed, and
+	// every three seconds at least.
+	Queues        *Queues `protobuf:"bytes,4,opt,name=queues,proto3" json:"queues,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2042,6 +2109,162 @@ func (x *WatchResponse) GetCoverage() []*Coverage {
 	return nil
 }
 
+func (x *WatchResponse) GetQueues() *Queues {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+// Queues reports how many jobs wait in each lane, of all tenants. It holds no job and no tenant.
+type Queues struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// partitions are those of status whose jobs are counted: all that this tracker owns. It is empty while one of them
+	// is being restored or behind its log: then nothing is known.
+	Partitions []int32  `protobuf:"varint,1,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	Total      int32    `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"` // partitions of status
+	Lanes      []*Queue `protobuf:"bytes,3,rep,name=lanes,proto3" json:"lanes,omitempty"`
+	// others: there are lanes beside those, of which only the sum is counted.
+	Others        bool `protobuf:"varint,4,opt,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Queues) Reset() {
+	*x = Queues{}
+	mi := &file_tracker_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Queues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Queues) ProtoMessage() {}
+
+func (x *Queues) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Queues.ProtoReflect.Descriptor instead.
+func (*Queues) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Queues) GetPartitions() []int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *Queues) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Queues) GetLanes() []*Queue {
+	if x != nil {
+		return x.Lanes
+	}
+	return nil
+}
+
+func (x *Queues) GetOthers() bool {
+	if x != nil {
+		return x.Others
+	}
+	return false
+}
+
+// Queue is what waits in one lane.
+type Queue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lane          string                 `protobuf:"bytes,1,opt,name=lane,proto3" json:"lane,omitempty"`
+	Waiting       int64                  `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"` // jobs that may run and have no worker's slot yet
+	Pace          float64                `protobuf:"fixed64,3,opt,name=pace,proto3" json:"pace,omitempty"`      // runs that start per second while jobs wait; 0 is not known
+	Started       int64                  `protobuf:"varint,4,opt,name=started,proto3" json:"started,omitempty"` // runs that started in the last second
+	Served        bool                   `protobuf:"varint,5,opt,name=served,proto3" json:"served,omitempty"`   // the lane's consumer group has members; false also if that is not known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Queue) Reset() {
+	*x = Queue{}
+	mi := &file_tracker_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Queue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Queue) ProtoMessage() {}
+
+func (x *Queue) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Queue.ProtoReflect.Descriptor instead.
+func (*Queue) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Queue) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *Queue) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Queue) GetPace() float64 {
+	if x != nil {
+		return x.Pace
+	}
+	return 0
+}
+
+func (x *Queue) GetStarted() int64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *Queue) GetServed() bool {
+	if x != nil {
+		return x.Served
+	}
+	return false
+}
+
 // Coverage says that the changes of some subjects' jobs in one partition follow from now on, or
 // no longer. What changed before is asked for with List.
 type Coverage struct {
@@ -2058,7 +2281,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2293,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2306,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{28}
+	return file_tracker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -2147,7 +2370,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2382,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2395,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{29}
+	return file_tracker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Watched) GetJobId() string {
@@ -2236,6 +2459,739 @@ func (x *Watched) GetWho() string {
 		return x.Who
 	}
 	return ""
+}
+
+// StreamCursor is a position in a stream: of a run, by the dispatch that it took, and in what it wrote.
+type StreamCursor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dispatch      int32                  `protobuf:"varint,1,opt,name=dispatch,proto3" json:"dispatch,omitempty"` // from 1; 0 stands for the run that counts now
+	At            int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`             // bytes of text, or values; below 0 it counts from the end of what there is: -1 is the end itself
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamCursor) Reset() {
+	*x = StreamCursor{}
+	mi := &file_tracker_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamCursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamCursor) ProtoMessage() {}
+
+func (x *StreamCursor) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamCursor.ProtoReflect.Descriptor instead.
+func (*StreamCursor) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *StreamCursor) GetDispatch() int32 {
+	if x != nil {
+		return x.Dispatch
+	}
+	return 0
+}
+
+func (x *StreamCursor) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+type StreamsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Tenant        string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"` // as in GetRequest
+	Scope         *Scope                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamsRequest) Reset() {
+	*x = StreamsRequest{}
+	mi := &file_tracker_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamsRequest) ProtoMessage() {}
+
+func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamsRequest.ProtoReflect.Descriptor instead.
+func (*StreamsRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *StreamsRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *StreamsRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *StreamsRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+type StreamsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Streams       []*StreamState         `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`    // sorted by name
+	Dispatch      int32                  `protobuf:"varint,2,opt,name=dispatch,proto3" json:"dispatch,omitempty"` // of the run that counts; 0 when no run has begun
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamsResponse) Reset() {
+	*x = StreamsResponse{}
+	mi := &file_tracker_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamsResponse) ProtoMessage() {}
+
+func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamsResponse.ProtoReflect.Descriptor instead.
+func (*StreamsResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *StreamsResponse) GetStreams() []*StreamState {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+func (x *StreamsResponse) GetDispatch() int32 {
+	if x != nil {
+		return x.Dispatch
+	}
+	return 0
+}
+
+// StreamState is how far a stream of the run that counts has come.
+type StreamState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind  string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`    // text or json
+	Total int64                  `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"` // what is there by now: bytes of text, or values
+	// ended: nothing follows, and total is all that the run has written.
+	Ended         bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamState) Reset() {
+	*x = StreamState{}
+	mi := &file_tracker_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamState) ProtoMessage() {}
+
+func (x *StreamState) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamState.ProtoReflect.Descriptor instead.
+func (*StreamState) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *StreamState) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StreamState) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *StreamState) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *StreamState) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+type ReadStreamRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	JobId    string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Tenant   string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Scope    *Scope                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	Stream   string                 `protobuf:"bytes,4,opt,name=stream,proto3" json:"stream,omitempty"`
+	After    *StreamCursor          `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	MaxBytes int32                  `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"` // of the pieces in the answer, at most 1 MiB, which 0 stands for; at least one piece is sent
+	// wait: answer only once there is something behind the cursor, or the stream has ended or been
+	// reset, or at the deadline.
+	Wait          bool `protobuf:"varint,7,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadStreamRequest) Reset() {
+	*x = ReadStreamRequest{}
+	mi := &file_tracker_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadStreamRequest) ProtoMessage() {}
+
+func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadStreamRequest.ProtoReflect.Descriptor instead.
+func (*ReadStreamRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ReadStreamRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *ReadStreamRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ReadStreamRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *ReadStreamRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ReadStreamRequest) GetAfter() *StreamCursor {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ReadStreamRequest) GetMaxBytes() int32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *ReadStreamRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+type ReadStreamResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Part          *StreamPart            `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadStreamResponse) Reset() {
+	*x = ReadStreamResponse{}
+	mi := &file_tracker_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadStreamResponse) ProtoMessage() {}
+
+func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadStreamResponse.ProtoReflect.Descriptor instead.
+func (*ReadStreamResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ReadStreamResponse) GetPart() *StreamPart {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+// StreamPart is what follows a cursor. Its errors: NOT_FOUND, no such job; the stream of a job that has not
+// begun is empty, and has not ended.
+type StreamPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // text or json; empty while nobody has written to the stream
+	// from is where the part begins: the cursor, or the beginning of the run that counts if reset. A cursor within a
+	// character stands for the character's beginning.
+	From *StreamCursor `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// pieces are texts, each of whole characters, or JSON arrays of values. They follow each other.
+	Pieces [][]byte `protobuf:"bytes,3,rep,name=pieces,proto3" json:"pieces,omitempty"`
+	NextAt int64    `protobuf:"varint,4,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"` // the position behind the pieces
+	// total is how much there is by now; up_to_date says that the pieces reach it.
+	Total    int64 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`
+	UpToDate bool  `protobuf:"varint,6,opt,name=up_to_date,json=upToDate,proto3" json:"up_to_date,omitempty"`
+	Ended    bool  `protobuf:"varint,7,opt,name=ended,proto3" json:"ended,omitempty"` // the pieces reach the run's last word: nothing follows behind total
+	// reset: another run counts by now than the cursor's, or the run that counts has ended before the cursor; from is its
+	// beginning. A cursor of a run that is not known yet is no reset: nothing follows it until that run counts.
+	Reset_ bool `protobuf:"varint,8,opt,name=reset,proto3" json:"reset,omitempty"`
+	// gone: Kafka no longer holds what follows the cursor.
+	Gone          bool `protobuf:"varint,9,opt,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamPart) Reset() {
+	*x = StreamPart{}
+	mi := &file_tracker_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamPart) ProtoMessage() {}
+
+func (x *StreamPart) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamPart.ProtoReflect.Descriptor instead.
+func (*StreamPart) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *StreamPart) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *StreamPart) GetFrom() *StreamCursor {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *StreamPart) GetPieces() [][]byte {
+	if x != nil {
+		return x.Pieces
+	}
+	return nil
+}
+
+func (x *StreamPart) GetNextAt() int64 {
+	if x != nil {
+		return x.NextAt
+	}
+	return 0
+}
+
+func (x *StreamPart) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *StreamPart) GetUpToDate() bool {
+	if x != nil {
+		return x.UpToDate
+	}
+	return false
+}
+
+func (x *StreamPart) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *StreamPart) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
+func (x *StreamPart) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
+type FollowStreamsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Add           []*StreamFollow        `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
+	Remove        []uint32               `protobuf:"varint,2,rep,packed,name=remove,proto3" json:"remove,omitempty"` // handles; removed before the adds of the same message
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowStreamsRequest) Reset() {
+	*x = FollowStreamsRequest{}
+	mi := &file_tracker_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowStreamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowStreamsRequest) ProtoMessage() {}
+
+func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowStreamsRequest.ProtoReflect.Descriptor instead.
+func (*FollowStreamsRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *FollowStreamsRequest) GetAdd() []*StreamFollow {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *FollowStreamsRequest) GetRemove() []uint32 {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+type StreamFollow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Handle        uint32                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"` // the connection's own name for it, not 0; one that was used is not used again
+	JobId         string                 `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Tenant        string                 `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Scope         *Scope                 `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
+	Stream        string                 `protobuf:"bytes,5,opt,name=stream,proto3" json:"stream,omitempty"`
+	After         *StreamCursor          `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamFollow) Reset() {
+	*x = StreamFollow{}
+	mi := &file_tracker_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamFollow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamFollow) ProtoMessage() {}
+
+func (x *StreamFollow) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamFollow.ProtoReflect.Descriptor instead.
+func (*StreamFollow) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *StreamFollow) GetHandle() uint32 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *StreamFollow) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *StreamFollow) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *StreamFollow) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *StreamFollow) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *StreamFollow) GetAfter() *StreamCursor {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type FollowStreamsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Parts         []*FollowedPart        `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowStreamsResponse) Reset() {
+	*x = FollowStreamsResponse{}
+	mi := &file_tracker_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowStreamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowStreamsResponse) ProtoMessage() {}
+
+func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowStreamsResponse.ProtoReflect.Descriptor instead.
+func (*FollowStreamsResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *FollowStreamsResponse) GetParts() []*FollowedPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// FollowedPart is the next part of a followed stream, or the end of the follow.
+type FollowedPart struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Handle uint32                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
+	Part   *StreamPart            `protobuf:"bytes,2,opt,name=part,proto3" json:"part,omitempty"`
+	// outcome ends the follow unless it is FOLLOWING. So does a part that has ended or is gone. A reset does
+	// not: the new run's pieces follow.
+	Outcome       FollowedPart_Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=ackwire.tracker.v1.FollowedPart_Outcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowedPart) Reset() {
+	*x = FollowedPart{}
+	mi := &file_tracker_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowedPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowedPart) ProtoMessage() {}
+
+func (x *FollowedPart) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowedPart.ProtoReflect.Descriptor instead.
+func (*FollowedPart) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *FollowedPart) GetHandle() uint32 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *FollowedPart) GetPart() *StreamPart {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *FollowedPart) GetOutcome() FollowedPart_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return FollowedPart_OUTCOME_UNSPECIFIED
 }
 
 var File_tracker_proto protoreflect.FileDescriptor
@@ -2373,12 +3329,13 @@ const file_tracker_proto_rawDesc = "" +
 	"\x11TakeTicketRequest\x12\x1b\n" +
 	"\tticket_id\x18\x01 \x01(\tR\bticketId\"0\n" +
 	"\x12TakeTicketResponse\x12\x1a\n" +
-	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xc2\x01\n" +
+	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xda\x01\n" +
 	"\fWatchRequest\x12.\n" +
 	"\x03add\x18\x01 \x03(\v2\x1c.ackwire.tracker.v1.WatchAddR\x03add\x12\x16\n" +
 	"\x06remove\x18\x02 \x03(\tR\x06remove\x12A\n" +
 	"\fadd_subjects\x18\x03 \x03(\v2\x1e.ackwire.tracker.v1.SubjectAddR\vaddSubjects\x12'\n" +
-	"\x0fremove_subjects\x18\x04 \x03(\rR\x0eremoveSubjects\"V\n" +
+	"\x0fremove_subjects\x18\x04 \x03(\rR\x0eremoveSubjects\x12\x16\n" +
+	"\x06queues\x18\x05 \x01(\bR\x06queues\"V\n" +
 	"\n" +
 	"SubjectAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x16\n" +
@@ -2394,11 +3351,25 @@ const file_tracker_proto_rawDesc = "" +
 	"\x05known\x18\x06 \x01(\x03R\x05known\x12/\n" +
 	"\x05scope\x18\a \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x10\n" +
 	"\x03who\x18\b \x01(\tR\x03who\x12\x14\n" +
-	"\x05acked\x18\t \x01(\bR\x05acked\"\xb3\x01\n" +
+	"\x05acked\x18\t \x01(\bR\x05acked\"\xe7\x01\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
 	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\x128\n" +
-	"\bcoverage\x18\x03 \x03(\v2\x1c.ackwire.tracker.v1.CoverageR\bcoverage\"\x8f\x01\n" +
+	"\bcoverage\x18\x03 \x03(\v2\x1c.ackwire.tracker.v1.CoverageR\bcoverage\x122\n" +
+	"\x06queues\x18\x04 \x01(\v2\x1a.ackwire.tracker.v1.QueuesR\x06queues\"\x87\x01\n" +
+	"\x06Queues\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\x05R\n" +
+	"partitions\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x05R\x05total\x12/\n" +
+	"\x05lanes\x18\x03 \x03(\v2\x19.ackwire.tracker.v1.QueueR\x05lanes\x12\x16\n" +
+	"\x06others\x18\x04 \x01(\bR\x06others\"{\n" +
+	"\x05Queue\x12\x12\n" +
+	"\x04lane\x18\x01 \x01(\tR\x04lane\x12\x18\n" +
+	"\awaiting\x18\x02 \x01(\x03R\awaiting\x12\x12\n" +
+	"\x04pace\x18\x03 \x01(\x01R\x04pace\x12\x18\n" +
+	"\astarted\x18\x04 \x01(\x03R\astarted\x12\x16\n" +
+	"\x06served\x18\x05 \x01(\bR\x06served\"\x8f\x01\n" +
 	"\bCoverage\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x18\n" +
 	"\ahandles\x18\x02 \x03(\rR\ahandles\x12\x12\n" +
@@ -2422,7 +3393,66 @@ const file_tracker_proto_rawDesc = "" +
 	"\bWATCHING\x10\x01\x12\r\n" +
 	"\tNOT_FOUND\x10\x02\x12\r\n" +
 	"\tNOT_OWNER\x10\x03\x12\r\n" +
-	"\tNOT_READY\x10\x042\xb3\x05\n" +
+	"\tNOT_READY\x10\x04\":\n" +
+	"\fStreamCursor\x12\x1a\n" +
+	"\bdispatch\x18\x01 \x01(\x05R\bdispatch\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\"p\n" +
+	"\x0eStreamsRequest\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12/\n" +
+	"\x05scope\x18\x03 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"h\n" +
+	"\x0fStreamsResponse\x129\n" +
+	"\astreams\x18\x01 \x03(\v2\x1f.ackwire.tracker.v1.StreamStateR\astreams\x12\x1a\n" +
+	"\bdispatch\x18\x02 \x01(\x05R\bdispatch\"a\n" +
+	"\vStreamState\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x03R\x05total\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"\xf4\x01\n" +
+	"\x11ReadStreamRequest\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12/\n" +
+	"\x05scope\x18\x03 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x16\n" +
+	"\x06stream\x18\x04 \x01(\tR\x06stream\x126\n" +
+	"\x05after\x18\x05 \x01(\v2 .ackwire.tracker.v1.StreamCursorR\x05after\x12\x1b\n" +
+	"\tmax_bytes\x18\x06 \x01(\x05R\bmaxBytes\x12\x12\n" +
+	"\x04wait\x18\a \x01(\bR\x04wait\"H\n" +
+	"\x12ReadStreamResponse\x122\n" +
+	"\x04part\x18\x01 \x01(\v2\x1e.ackwire.tracker.v1.StreamPartR\x04part\"\xfb\x01\n" +
+	"\n" +
+	"StreamPart\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x124\n" +
+	"\x04from\x18\x02 \x01(\v2 .ackwire.tracker.v1.StreamCursorR\x04from\x12\x16\n" +
+	"\x06pieces\x18\x03 \x03(\fR\x06pieces\x12\x17\n" +
+	"\anext_at\x18\x04 \x01(\x03R\x06nextAt\x12\x14\n" +
+	"\x05total\x18\x05 \x01(\x03R\x05total\x12\x1c\n" +
+	"\n" +
+	"up_to_date\x18\x06 \x01(\bR\bupToDate\x12\x14\n" +
+	"\x05ended\x18\a \x01(\bR\x05ended\x12\x14\n" +
+	"\x05reset\x18\b \x01(\bR\x05reset\x12\x12\n" +
+	"\x04gone\x18\t \x01(\bR\x04gone\"b\n" +
+	"\x14FollowStreamsRequest\x122\n" +
+	"\x03add\x18\x01 \x03(\v2 .ackwire.tracker.v1.StreamFollowR\x03add\x12\x16\n" +
+	"\x06remove\x18\x02 \x03(\rR\x06remove\"\xd6\x01\n" +
+	"\fStreamFollow\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x15\n" +
+	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x16\n" +
+	"\x06tenant\x18\x03 \x01(\tR\x06tenant\x12/\n" +
+	"\x05scope\x18\x04 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x16\n" +
+	"\x06stream\x18\x05 \x01(\tR\x06stream\x126\n" +
+	"\x05after\x18\x06 \x01(\v2 .ackwire.tracker.v1.StreamCursorR\x05after\"O\n" +
+	"\x15FollowStreamsResponse\x126\n" +
+	"\x05parts\x18\x01 \x03(\v2 .ackwire.tracker.v1.FollowedPartR\x05parts\"\xfe\x01\n" +
+	"\fFollowedPart\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\rR\x06handle\x122\n" +
+	"\x04part\x18\x02 \x01(\v2\x1e.ackwire.tracker.v1.StreamPartR\x04part\x12B\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2(.ackwire.tracker.v1.FollowedPart.OutcomeR\aoutcome\"^\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tFOLLOWING\x10\x01\x12\r\n" +
+	"\tNOT_FOUND\x10\x02\x12\r\n" +
+	"\tNOT_OWNER\x10\x03\x12\r\n" +
+	"\tNOT_READY\x10\x042\xd8\a\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12X\n" +
@@ -2432,7 +3462,11 @@ const file_tracker_proto_rawDesc = "" +
 	"\n" +
 	"KeepTicket\x12%.ackwire.tracker.v1.KeepTicketRequest\x1a&.ackwire.tracker.v1.KeepTicketResponse\x12[\n" +
 	"\n" +
-	"TakeTicket\x12%.ackwire.tracker.v1.TakeTicketRequest\x1a&.ackwire.tracker.v1.TakeTicketResponse\x12P\n" +
+	"TakeTicket\x12%.ackwire.tracker.v1.TakeTicketRequest\x1a&.ackwire.tracker.v1.TakeTicketResponse\x12W\n" +
+	"\aStreams\x12\".ackwire.tracker.v1.StreamsRequest\x1a#.ackwire.tracker.v1.StreamsResponse\"\x03\x90\x02\x01\x12`\n" +
+	"\n" +
+	"ReadStream\x12%.ackwire.tracker.v1.ReadStreamRequest\x1a&.ackwire.tracker.v1.ReadStreamResponse\"\x03\x90\x02\x01\x12h\n" +
+	"\rFollowStreams\x12(.ackwire.tracker.v1.FollowStreamsRequest\x1a).ackwire.tracker.v1.FollowStreamsResponse(\x010\x01\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
 var (
@@ -2447,88 +3481,122 @@ func file_tracker_proto_rawDescGZIP() []byte {
 	return file_tracker_proto_rawDescData
 }
 
-var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_tracker_proto_goTypes = []any{
-	(Watched_Outcome)(0),       // 0: ackwire.tracker.v1.Watched.Outcome
-	(*Scope)(nil),              // 1: ackwire.tracker.v1.Scope
-	(*Position)(nil),           // 2: ackwire.tracker.v1.Position
-	(*Job)(nil),                // 3: ackwire.tracker.v1.Job
-	(*Trace)(nil),              // 4: ackwire.tracker.v1.Trace
-	(*GetRequest)(nil),         // 5: ackwire.tracker.v1.GetRequest
-	(*GetResponse)(nil),        // 6: ackwire.tracker.v1.GetResponse
-	(*Delivery)(nil),           // 7: ackwire.tracker.v1.Delivery
-	(*Place)(nil),              // 8: ackwire.tracker.v1.Place
-	(*Freshness)(nil),          // 9: ackwire.tracker.v1.Freshness
-	(*ListRequest)(nil),        // 10: ackwire.tracker.v1.ListRequest
-	(*ListResponse)(nil),       // 11: ackwire.tracker.v1.ListResponse
-	(*ListedJob)(nil),          // 12: ackwire.tracker.v1.ListedJob
-	(*StatsRequest)(nil),       // 13: ackwire.tracker.v1.StatsRequest
-	(*StatsResponse)(nil),      // 14: ackwire.tracker.v1.StatsResponse
-	(*Count)(nil),              // 15: ackwire.tracker.v1.Count
-	(*Blob)(nil),               // 16: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),     // 17: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil),    // 18: ackwire.tracker.v1.ReserveResponse
-	(*UnreserveRequest)(nil),   // 19: ackwire.tracker.v1.UnreserveRequest
-	(*UnreserveResponse)(nil),  // 20: ackwire.tracker.v1.UnreserveResponse
-	(*KeepTicketRequest)(nil),  // 21: ackwire.tracker.v1.KeepTicketRequest
-	(*KeepTicketResponse)(nil), // 22: ackwire.tracker.v1.KeepTicketResponse
-	(*TakeTicketRequest)(nil),  // 23: ackwire.tracker.v1.TakeTicketRequest
-	(*TakeTicketResponse)(nil), // 24: ackwire.tracker.v1.TakeTicketResponse
-	(*WatchRequest)(nil),       // 25: ackwire.tracker.v1.WatchRequest
-	(*SubjectAdd)(nil),         // 26: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),           // 27: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),      // 28: ackwire.tracker.v1.WatchResponse
-	(*Coverage)(nil),           // 29: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),            // 30: ackwire.tracker.v1.Watched
+	(Watched_Outcome)(0),          // 0: ackwire.tracker.v1.Watched.Outcome
+	(FollowedPart_Outcome)(0),     // 1: ackwire.tracker.v1.FollowedPart.Outcome
+	(*Scope)(nil),                 // 2: ackwire.tracker.v1.Scope
+	(*Position)(nil),              // 3: ackwire.tracker.v1.Position
+	(*Job)(nil),                   // 4: ackwire.tracker.v1.Job
+	(*Trace)(nil),                 // 5: ackwire.tracker.v1.Trace
+	(*GetRequest)(nil),            // 6: ackwire.tracker.v1.GetRequest
+	(*GetResponse)(nil),           // 7: ackwire.tracker.v1.GetResponse
+	(*Delivery)(nil),              // 8: ackwire.tracker.v1.Delivery
+	(*Place)(nil),                 // 9: ackwire.tracker.v1.Place
+	(*Freshness)(nil),             // 10: ackwire.tracker.v1.Freshness
+	(*ListRequest)(nil),           // 11: ackwire.tracker.v1.ListRequest
+	(*ListResponse)(nil),          // 12: ackwire.tracker.v1.ListResponse
+	(*ListedJob)(nil),             // 13: ackwire.tracker.v1.ListedJob
+	(*StatsRequest)(nil),          // 14: ackwire.tracker.v1.StatsRequest
+	(*StatsResponse)(nil),         // 15: ackwire.tracker.v1.StatsResponse
+	(*Count)(nil),                 // 16: ackwire.tracker.v1.Count
+	(*Blob)(nil),                  // 17: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),        // 18: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil),       // 19: ackwire.tracker.v1.ReserveResponse
+	(*UnreserveRequest)(nil),      // 20: ackwire.tracker.v1.UnreserveRequest
+	(*UnreserveResponse)(nil),     // 21: ackwire.tracker.v1.UnreserveResponse
+	(*KeepTicketRequest)(nil),     // 22: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil),    // 23: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),     // 24: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil),    // 25: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),          // 26: ackwire.tracker.v1.WatchRequest
+	(*SubjectAdd)(nil),            // 27: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),              // 28: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),         // 29: ackwire.tracker.v1.WatchResponse
+	(*Queues)(nil),                // 30: ackwire.tracker.v1.Queues
+	(*Queue)(nil),                 // 31: ackwire.tracker.v1.Queue
+	(*Coverage)(nil),              // 32: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),               // 33: ackwire.tracker.v1.Watched
+	(*StreamCursor)(nil),          // 34: ackwire.tracker.v1.StreamCursor
+	(*StreamsRequest)(nil),        // 35: ackwire.tracker.v1.StreamsRequest
+	(*StreamsResponse)(nil),       // 36: ackwire.tracker.v1.StreamsResponse
+	(*StreamState)(nil),           // 37: ackwire.tracker.v1.StreamState
+	(*ReadStreamRequest)(nil),     // 38: ackwire.tracker.v1.ReadStreamRequest
+	(*ReadStreamResponse)(nil),    // 39: ackwire.tracker.v1.ReadStreamResponse
+	(*StreamPart)(nil),            // 40: ackwire.tracker.v1.StreamPart
+	(*FollowStreamsRequest)(nil),  // 41: ackwire.tracker.v1.FollowStreamsRequest
+	(*StreamFollow)(nil),          // 42: ackwire.tracker.v1.StreamFollow
+	(*FollowStreamsResponse)(nil), // 43: ackwire.tracker.v1.FollowStreamsResponse
+	(*FollowedPart)(nil),          // 44: ackwire.tracker.v1.FollowedPart
 }
 var file_tracker_proto_depIdxs = []int32{
-	4,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
-	1,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	3,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
-	2,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
-	16, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
-	2,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
-	7,  // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
-	8,  // 7: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
-	9,  // 8: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	1,  // 9: ackwire.tracker.v1.ListRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	12, // 10: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
-	8,  // 11: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
-	3,  // 12: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
-	9,  // 13: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	1,  // 14: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	15, // 15: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
-	1,  // 16: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	3,  // 17: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	27, // 18: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	26, // 19: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	1,  // 20: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
-	30, // 21: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	3,  // 22: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	29, // 23: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	0,  // 24: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	5,  // 25: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	17, // 26: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	19, // 27: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	10, // 28: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	13, // 29: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	21, // 30: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	23, // 31: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	25, // 32: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	6,  // 33: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	18, // 34: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	20, // 35: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	11, // 36: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	14, // 37: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	22, // 38: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	24, // 39: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	28, // 40: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	33, // [33:41] is the sub-list for method output_type
-	25, // [25:33] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	5,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
+	2,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	4,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
+	3,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
+	17, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
+	3,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
+	8,  // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
+	9,  // 7: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
+	10, // 8: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	2,  // 9: ackwire.tracker.v1.ListRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	13, // 10: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
+	9,  // 11: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
+	4,  // 12: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
+	10, // 13: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	2,  // 14: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	16, // 15: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
+	2,  // 16: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	4,  // 17: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
+	28, // 18: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	27, // 19: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	2,  // 20: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
+	33, // 21: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	4,  // 22: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	32, // 23: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	30, // 24: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
+	31, // 25: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
+	0,  // 26: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	2,  // 27: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	37, // 28: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
+	2,  // 29: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	34, // 30: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
+	40, // 31: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
+	34, // 32: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
+	42, // 33: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
+	2,  // 34: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
+	34, // 35: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
+	44, // 36: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
+	40, // 37: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
+	1,  // 38: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
+	6,  // 39: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	18, // 40: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	20, // 41: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	11, // 42: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	14, // 43: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	22, // 44: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	24, // 45: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	35, // 46: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	38, // 47: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	41, // 48: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	26, // 49: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	7,  // 50: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	19, // 51: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	21, // 52: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	12, // 53: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	15, // 54: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	23, // 55: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	25, // 56: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	36, // 57: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	39, // 58: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	43, // 59: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	29, // 60: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	50, // [50:61] is the sub-list for method output_type
+	39, // [39:50] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -2541,8 +3609,8 @@ func file_tracker_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   30,
+			NumEnums:      2,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,7 +39,7 @@ func Options() []kgo.Opt {
 	return []kgo.Opt{kgo.MaxVersions(versions)}
 }
 
-// Fetcher reads single records. It may be used from any goroutine.
+// Fetcher reads single records, and short ranges of them. It may be used from any goroutine.
 type Fetcher struct {
 	cl *kgo.Client
 
@@ -72,20 +72,30 @@ func (f *Fetcher) First(ctx context.Context, pos event.Position) (*kgo.Record, e
 	return f.first(ctx, pos, 1)
 }
 
+// Records reads the records at and after pos that one answer of the broker has: about maxBytes of them, and at least
+// one. The errors are those of Record.
+func (f *Fetcher) Records(ctx context.Context, pos event.Position, maxBytes int32) ([]*kgo.Record, error) {
+	records, err := f.fetch(ctx, pos, maxBytes)
+	if err != nil {
+		f.forget(pos)
+		return nil, failed(pos, err)
+	}
+	return records, nil
+}
+
 func failed(pos event.Position, err error) error {
 	return fmt.Errorf("fetch %s[%d]@%d: %w", pos.Topic, pos.Partition, pos.Offset, err)
 }
 
 func (f *Fetcher) first(ctx context.Context, pos event.Position, maxBytes int32) (*kgo.Record, error) {
-	rec, err := f.fetch(ctx, pos, maxBytes)
+	records, err := f.Records(ctx, pos, maxBytes)
 	if err != nil {
-		f.forget(pos)
-		return nil, failed(pos, err)
+		return nil, err
 	}
-	return rec, nil
+	return records[0], nil
 }
 
-func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32) (*kgo.Record, error) {
+func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32) ([]*kgo.Record, error) {
 	leader, err := f.leader(ctx, pos)
 	if err != nil {
 		return nil, err
@@ -128,7 +138,7 @@ func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32)
 	if len(got.Records) == 0 {
 		return nil, errors.New("broker returned no record")
 	}
-	return got.Records[0], nil
+	return got.Records, nil
 }
 
 // gone returns ErrRemoved when the log begins after pos, and ErrGone otherwise.

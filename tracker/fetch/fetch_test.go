@@ -84,6 +84,35 @@ func TestRecord(t *testing.T) {
 	})
 }
 
+// A range begins at its position, or within the batch that holds it, and is about as large as was asked for.
+func TestRecords(t *testing.T) {
+	inBubble(t, func(t *testing.T, cl *kgo.Client, _ *kfake.Cluster) {
+		for range 20 {
+			produce(t, cl, 1, 5)
+		}
+		f := New(cl)
+		for _, from := range []int64{0, 7, 99} {
+			for _, maxBytes := range []int32{1, 2000, 1 << 20} {
+				records, err := f.Records(t.Context(), at(1, from), maxBytes)
+				if err != nil || len(records) == 0 {
+					t.Fatalf("from %d: %d records, %v", from, len(records), err)
+				}
+				for i, rec := range records {
+					if rec.Offset != from+int64(i) || string(rec.Key) != fmt.Sprintf("k%d", rec.Offset%5) {
+						t.Fatalf("record %d from %d is %+v", i, from, rec)
+					}
+				}
+				if all := int(100 - from); maxBytes == 1<<20 && len(records) != all || maxBytes == 1 && len(records) > 5 {
+					t.Fatalf("from %d there are %d records in %d bytes", from, len(records), maxBytes)
+				}
+			}
+		}
+		if _, err := f.Records(t.Context(), at(1, 100), 1); !errors.Is(err, ErrGone) && err == nil {
+			t.Fatal("records behind the end")
+		}
+	})
+}
+
 func TestRecordIsGone(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *kgo.Client, _ *kfake.Cluster) {
 		produce(t, cl, 0, 10)

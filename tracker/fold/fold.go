@@ -292,13 +292,7 @@ func (s *step) renewed() Result {
 	j := s.change()
 	j.renew(s.at)
 	if p := s.e.Progress; p != nil {
-		was := j.Doc.Progress
-		now := *p
-		now.Message = text.Clip(now.Message, maxMessage)
-		if was != nil {
-			now.Percent = max(now.Percent, was.Percent)
-		}
-		j.Doc.Progress = &now
+		j.Doc.Progress = progressed(j.Doc.Progress, *p)
 	}
 	if j.Doc.CancelRequested {
 		return s.took(s.order(event.Quit, Taken))
@@ -316,6 +310,7 @@ func (s *step) completed() Result {
 	j.endRun(job.OutcomeCompleted, nil, s.at.Time)
 	j.end(job.Completed, s.at)
 	j.Doc.Result, j.Doc.ResultURL, j.ResultBlob = canonical(s.e.Result), s.e.ResultURL, s.e.ResultBlob
+	j.Doc.Streams = s.e.Streams
 	if j.ResultBlob != nil {
 		j.Doc.ResultURL = ResultPath(j.Doc.JobID)
 	}
@@ -339,6 +334,7 @@ func (s *step) failed(o job.Outcome, f *event.Failure, orders ...event.Order) Re
 		o = job.OutcomeCancelled
 	}
 	j.endRun(o, j.Doc.Error, s.at.Time)
+	j.Doc.Streams = s.e.Streams
 	j.Unserved = nil
 	switch {
 	case j.Doc.CancelRequested:
@@ -367,6 +363,7 @@ func (s *step) released() Result {
 	}
 	j := s.change()
 	j.endRun(job.OutcomeReleased, nil, s.at.Time)
+	j.Doc.Streams = s.e.Streams
 	if j.Doc.CancelRequested {
 		j.end(job.Cancelled, s.at)
 	} else {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -204,6 +205,13 @@ func checkReplays(t *testing.T, want *Job, log []record, checkpoints []*Job) {
 	}
 }
 
+// fuzzData are what progress may have as data, whatever the fold makes of it.
+var fuzzData = []json.RawMessage{
+	nil, {}, json.RawMessage(`null`), json.RawMessage(` { "n" : [1, "\u00e9"] } `), json.RawMessage(`{"a":1,"a":2}`),
+	json.RawMessage("\"\xff\""), json.RawMessage(`"` + strings.Repeat("x", job.MaxProgressData) + `"`),
+	json.RawMessage(strings.Repeat("[", 100) + strings.Repeat("]", 100)),
+}
+
 // fuzzEvent makes an event that mostly fits the job. Its type comes from a; the low bits of
 // b let it miss by dispatch, request, run, renewal or round; the bits of c are its content.
 func fuzzEvent(j *Job, a, b, c byte) *event.Event {
@@ -267,6 +275,9 @@ func fuzzEvent(j *Job, a, b, c byte) *event.Event {
 	case event.Progress:
 		e.Progress = &job.Progress{
 			Percent: float64(c) * 100 / 255, Message: "at <" + string(rune(c)) + ">", Current: int64(c), Total: 255,
+		}
+		if c%2 == 0 {
+			e.Progress.Stage, e.Progress.Data = []string{"", "part-1", "Part 1"}[c%3], fuzzData[int(b)%len(fuzzData)]
 		}
 	case event.Completed:
 		e.Result = json.RawMessage(fmt.Sprintf("{ \"c\": %d, \"s\": \"<\\u00%02x>\" }", c, c))

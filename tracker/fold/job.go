@@ -58,6 +58,9 @@ type Job struct {
 	// Run and Worker are the one execution that holds the lease; empty when none does.
 	Run    string `json:"run,omitempty"`
 	Worker string `json:"worker,omitempty"`
+	// Writer is the run whose streams count: the last one that has held the lease; and the dispatch that it took.
+	Writer         string `json:"writer,omitempty"`
+	WriterDispatch int    `json:"writerDispatch,omitempty"`
 	// Renewal is the offset of the last claimed, beat or progress taken from the run, RenewedAt
 	// when it was appended, by the owner's clock.
 	Renewal   int64     `json:"renewal,omitempty"`
@@ -161,8 +164,10 @@ func (j *Job) start(e *event.Event, at Meta) {
 	j.Doc.RetryAt = nil
 	j.Doc.Progress = nil
 	j.Doc.Error = nil
+	j.Doc.Streams = nil
 	j.Request = e.Request
 	j.Run, j.Worker = e.Run, e.Worker
+	j.Writer, j.WriterDispatch = e.Run, e.Dispatch
 	j.renew(at)
 	// The history is shared with the former Job, so it is copied.
 	runs := append(slices.Clone(j.Doc.Attempts), job.Attempt{Number: j.Doc.Attempt, Worker: e.Worker, StartedAt: at.Time})

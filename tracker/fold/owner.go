@@ -68,7 +68,7 @@ func (s *step) retryRequested() Result {
 	j.Unserved = nil
 	j.Doc.FinishedAt, j.Doc.StartedAt = nil, nil
 	j.Doc.Result, j.Doc.ResultURL, j.ResultBlob = nil, "", nil
-	j.Doc.Error, j.Doc.Progress = nil, nil
+	j.Doc.Error, j.Doc.Progress, j.Doc.Streams = nil, nil, nil
 	return s.took()
 }
 

@@ -14,11 +14,11 @@ import (
 
 // TestWhatCanFailToEncode: of all that a job is made of only these kinds of values can fail
 // to become JSON. Times are looked at by writable, percents and factors where they are decoded,
-// and a result is canonical. A field of another kind needs a look, too.
+// and a result and a progress's data are canonical. A field of another kind needs a look, too.
 func TestWhatCanFailToEncode(t *testing.T) {
 	looked := []string{
 		"CreatedAt", "UpdatedAt", "StartedAt", "FinishedAt", "RetryAt", "RunAt", "EndedAt", "RoundAt", "RenewedAt",
-		"CancelAt", "Since", "Percent", "Factor", "Result",
+		"CancelAt", "Since", "Percent", "Factor", "Result", "Data",
 	}
 	harmless := []reflect.Kind{reflect.String, reflect.Bool, reflect.Int, reflect.Int32, reflect.Int64}
 	var walk func(typ reflect.Type, field string)
@@ -27,6 +27,8 @@ func TestWhatCanFailToEncode(t *testing.T) {
 		case slices.Contains(looked, field):
 		case typ == reflect.TypeFor[job.Seconds](), slices.Contains(harmless, typ.Kind()):
 		case typ.Kind() == reflect.Pointer, typ.Kind() == reflect.Slice && typ != reflect.TypeFor[json.RawMessage]():
+			walk(typ.Elem(), field)
+		case typ.Kind() == reflect.Map && typ.Key().Kind() == reflect.String:
 			walk(typ.Elem(), field)
 		case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[time.Time]():
 			for i := range typ.NumField() {

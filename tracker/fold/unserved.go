@@ -35,6 +35,7 @@ func (s *step) handBack(f *event.Failure) Result {
 	j := s.change()
 	why := &job.Error{Code: text.Clip(f.Code, maxCode), Message: text.Clip(f.Message, maxMessage), Retryable: true}
 	j.endRun(job.OutcomeReleased, why, s.at.Time)
+	j.Doc.Streams = s.e.Streams
 	j.forgetRepeated()
 	switch next := j.Unserved.again(s.at); {
 	case j.Doc.CancelRequested:

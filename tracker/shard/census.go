@@ -2,6 +2,8 @@ package shard
 
 import (
 	"errors"
+	"sync/atomic"
+	"time"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -15,6 +17,7 @@ type census struct {
 	metrics *Metrics
 	active  int64
 	open    map[*lane]map[job.State]int64 // the same jobs, as the gauges of their lanes have them
+	asOf    atomic.Int64                  // when the log last ended where the counts do, in Unix nanoseconds; 0 if never
 }
 
 func newCensus(m *Metrics) census {
@@ -40,6 +43,9 @@ func (c *census) end() {
 	for l, counts := range c.open {
 		for state, n := range counts {
 			l.jobs[state].Sub(float64(n))
+			if waits(state) {
+				l.waiting.Add(-n)
+			}
 		}
 	}
 	clear(c.open)
@@ -98,6 +104,9 @@ func (c *census) tally(e *entry, was, j *fold.Job) {
 	}
 	c.add(e.kind.lane, before, -1)
 	c.add(e.kind.lane, now, 1)
+	if now == job.Processing {
+		e.kind.started.Add(1)
+	}
 }
 
 func (c *census) add(l *lane, state job.State, n int64) {
@@ -111,4 +120,26 @@ func (c *census) add(l *lane, state job.State, n int64) {
 	}
 	counts[state] += n
 	l.jobs[state].Add(float64(n))
+	if waits(state) {
+		l.waiting.Add(n)
+	}
+}
+
+// waits reports whether a job of this state waits for a worker's slot.
+func waits(s job.State) bool { return s == job.Pending || s == job.Queued }
+
+// reached notes that all before next is counted.
+func (c *census) reached(f *freshness, next int64) {
+	if next >= f.end && !f.endedAt.IsZero() {
+		c.asOf.Store(f.endedAt.UnixNano())
+	}
+}
+
+// Counted returns when the log last ended where the shard's counts of its jobs do, or the zero time while the shard is
+// not ready. It may be called from any goroutine.
+func (s *Shard) Counted() time.Time {
+	if at := s.census.asOf.Load(); at != 0 && s.catching.ready.Load() {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
 }

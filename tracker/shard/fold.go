@@ -37,6 +37,7 @@ func (s *Shard) foldAll(records []decoded) {
 	s.pos.show()
 	s.saving.unwritten.changed(now)
 	s.clock.fresh.reached(s.pos.next)
+	s.census.reached(&s.clock.fresh, s.pos.next)
 	s.caughtUp()
 	s.questions.unpark()
 }
@@ -95,6 +96,9 @@ func (s *Shard) observe(rec *kgo.Record, at appended, now time.Time) {
 // it, those who pay what it owes, and then those who watch it or wait for it, who may ask for it at once.
 func (s *Shard) tell(e *entry, by *event.Event, r fold.Result, at appended, now time.Time) {
 	was := s.changed(e, r.Job, now)
+	if s.told != nil && otherWriter(was, e.job) {
+		s.told(e.id)
+	}
 	s.census.changed(e, was)
 	if s.catching.ready.Load() || now.Sub(at.believed) < newsAge {
 		s.census.measure(e, was, by)

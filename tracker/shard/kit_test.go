@@ -70,6 +70,7 @@ type world struct {
 	logTo   *lines // nil: nobody reads the shard's log
 
 	brokerTimes bool
+	told        func(string) // nil: nobody hears of writers
 
 	store *store.Store
 	shard *Shard
@@ -127,6 +128,7 @@ func (w *world) start() {
 	w.shard = New(Config{
 		Partition: testPartition, Partitions: testPartitions, Names: names, Store: w.store.Partition(testPartition),
 		Kafka: w, View: w.view, Metrics: w.metrics, Tracer: w.tracer, Log: log, BrokerTimes: w.brokerTimes,
+		Told: w.told,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop, w.ended = cancel, make(chan error, 1)

@@ -3,7 +3,9 @@ package shard
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -71,6 +73,9 @@ type lane struct {
 	attempts map[attemptOutcome]prometheus.Counter
 	failures map[string]prometheus.Counter
 	leases   prometheus.Counter
+
+	waiting atomic.Int64 // jobs that may run and have no worker's slot yet
+	started atomic.Int64 // runs that have started; it never falls
 }
 
 // kind is the metrics of a lane's jobs of one type.
@@ -113,6 +118,29 @@ func (l *Lanes) Names() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// LaneQueue is what waits in a lane.
+type LaneQueue struct {
+	Name    string
+	Waiting int64 // jobs that may run and have no worker's slot yet
+	Started int64 // runs that have started since the tracker did
+}
+
+// Queues returns the queues of the lanes that have metrics of their own, sorted by name. others is true if there are
+// lanes without.
+func (l *Lanes) Queues() (queues []LaneQueue, others bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for name, in := range l.lanes {
+		if name == other {
+			others = true
+			continue
+		}
+		queues = append(queues, LaneQueue{name, in.waiting.Load(), in.started.Load()})
+	}
+	slices.SortFunc(queues, func(a, b LaneQueue) int { return strings.Compare(a.Name, b.Name) })
+	return queues, others
 }
 
 // Learn gives a lane metrics of its own, if there is room.

@@ -251,3 +251,60 @@ func TestLabelsOfLanesAreBounded(t *testing.T) {
 	}
 	t.Logf("%d series, the bound is %d", len(all), bound)
 }
+
+// TestQueuesOfLanes: who waits is counted across crashes, and starts are counted as they happen.
+func TestQueuesOfLanes(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ids := jobIDs(4)
+		want := func(why string, waiting, started int64) {
+			t.Helper()
+			queues, others := w.shard.metrics.Lanes.Queues()
+			for _, q := range queues {
+				if q.Name == "default" && (q.Waiting != waiting || q.Started != started) || others {
+					t.Errorf("%s: %d wait and %d have started, want %d and %d", why, q.Waiting, q.Started, waiting, started)
+				}
+			}
+		}
+		for _, id := range ids[:3] {
+			w.submit(id)
+		}
+		start := time.Now().Add(time.Hour)
+		w.append(ids[3], event.Accepted, at(w.request(names.Deferred(), ids[3])), func(e *event.Event) { e.RunAt = &start })
+		want("three wait, and one is scheduled", 3, 0)
+		w.claim(ids[0], "r1")
+		w.claim(ids[1], "r1")
+		want("two run", 1, 2)
+		w.append(ids[0], event.Failed)
+		want("one is to be tried again", 1, 2)
+		w.append(ids[1], event.Released)
+		want("one was given back", 2, 2)
+		w.append(ids[2], event.CancelRequested)
+		want("one was cancelled", 1, 2)
+		w.stop()
+		w.pass(time.Second)
+		want("the shard has left", 0, 2)
+	})
+}
+
+// TestCountedIsTheEndOfTheLog: counts are as old as the last end of the log that they reach.
+func TestCountedIsTheEndOfTheLog(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.submit(jobIDs(1)[0])
+		began := time.Now()
+		w.shard.Ended(t.Context(), w.shard.Position(), began)
+		w.pass(time.Second)
+		if got := w.shard.Counted(); !got.Equal(began) {
+			t.Errorf("counted as of %s, want %s", got, began)
+		}
+		w.shard.Ended(t.Context(), w.shard.Position()+1, time.Now())
+		w.pass(time.Second)
+		if got := w.shard.Counted(); !got.Equal(began) {
+			t.Errorf("behind the log it is counted as of %s, want %s", got, began)
+		}
+		w.stop()
+		w.pass(time.Second)
+		if got := w.shard.Counted(); !got.IsZero() {
+			t.Errorf("counted as of %s by a shard that has left", got)
+		}
+	})
+}

@@ -43,7 +43,10 @@ func (s *Shard) ViewBehind() time.Duration { return s.viewing.behind() }
 
 // Ended tells where the log ended at a time, so that answers can say how fresh they are.
 func (s *Shard) Ended(ctx context.Context, end int64, at time.Time) {
-	_ = s.call(ctx, func() { s.clock.fresh.ends(end, at, s.pos.next) })
+	_ = s.call(ctx, func() {
+		s.clock.fresh.ends(end, at, s.pos.next)
+		s.census.reached(&s.clock.fresh, s.pos.next)
+	})
 }
 
 // learnEnd asks where the log ends: from there on the shard is ready.

@@ -51,6 +51,7 @@ type Shard struct {
 	log        *slog.Logger
 	bounds     kafka.Bounds // of what is asked of Kafka
 	sender     sender       // what is written to Kafka
+	told       func(string) // hears of jobs whose Writer has changed; nil: nobody does
 
 	records chan []decoded
 	calls   chan func()
@@ -90,7 +91,10 @@ type Config struct {
 	Bounds      kafka.Bounds // of what is asked of Kafka; those of the profile local if zero
 	Metrics     *Metrics
 	Tracer      trace.Tracer // nil: no spans are made
-	Log         *slog.Logger
+	// Told is called with the ID of each job whose Writer is another one by now; nil: nobody hears of it. It is called on
+	// the shard's goroutine and must return at once.
+	Told func(jobID string)
+	Log  *slog.Logger
 }
 
 // New returns a shard that goes on where its store left off.
@@ -102,6 +106,7 @@ func New(cfg Config) *Shard {
 		tracer:     cfg.Tracer,
 		log:        cfg.Log.With("partition", cfg.Partition),
 		bounds:     cfg.Bounds,
+		told:       cfg.Told,
 		records:    make(chan []decoded, recordBatches),
 		calls:      make(chan func(), queuedCalls),
 		done:       make(chan struct{}),

@@ -160,7 +160,7 @@ func (s *sums) add(it *pebble.Iterator, start int) (int, error) {
 	case kindTenant, kindSubject, kindState, kindDue, kindExpiry:
 		s.found.IndexSum += keySum(key)
 		return len(key), nil
-	case kindRemoved, kindBlobs:
+	case kindRemoved, kindBlobs, kindKeeper, kindOpen, kindClosed:
 		return len(key), nil
 	}
 	value, err := it.ValueAndErr()

@@ -18,6 +18,9 @@ const (
 	kindBlobs   = 'b' // <job ID> or <job ID> 0 <life>: the job was removed, and its blobs may still be there
 	kindSubject = 's' // <tenant> <subject> <^created> <job ID>
 	kindTenant  = 't' // <tenant> <^created> <job ID>
+	kindKeeper  = 'a' // the keeper's position in the topic streams, 8 bytes
+	kindOpen    = 'k' // <job ID>: the job's streams, of which more may come
+	kindClosed  = 'w' // <job ID>: the streams of a job that has ended
 	kindExpiry  = 'x' // <due> <job ID>: ended jobs, by the end of their retention
 	kindDue     = 'z' // <due> <job ID>: jobs that have a timer or owe a webhook
 )

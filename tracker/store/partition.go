@@ -278,6 +278,11 @@ func (w *write) put(id string, was *Saved, row *Row, next int64) (*Saved, error)
 			return nil, err
 		}
 	}
+	if was != nil && (row == nil || row.Erased()) {
+		if err := dropStreams(w.p, w.batch, id); err != nil {
+			return nil, err
+		}
+	}
 	return saved, w.index(id, before, meta)
 }
 

@@ -88,7 +88,7 @@ func (s *Stream) load(ctx context.Context, r *trackerpb.WatchResponse, loads []*
 		s.sent(w)
 		s.mu.Unlock()
 	}
-	if len(r.Watched) == 0 && len(r.Updates) == 0 && len(r.Coverage) == 0 {
+	if len(r.Watched) == 0 && len(r.Updates) == 0 && len(r.Coverage) == 0 && r.Queues == nil {
 		return nil
 	}
 	return r

@@ -40,6 +40,7 @@ type Stream struct {
 	mu       sync.Mutex // guards all below and the fields of the stream's watches
 	answers  []*trackerpb.Watched
 	coverage []*trackerpb.Coverage
+	queues   *trackerpb.Queues // the newest report; nil if it was sent
 	news     queue             // watches with a pending update
 	states   fairQueue         // watches that were just added, with the job's state at that time
 	loose    map[string]*Watch // pending watches of kind loose, by job ID
@@ -231,8 +232,8 @@ func (s *Stream) Next(ctx context.Context) (*trackerpb.WatchResponse, error) {
 func (s *Stream) take() (r *trackerpb.WatchResponse, loads []*Watch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r = &trackerpb.WatchResponse{Coverage: s.coverage}
-	s.coverage = nil
+	r = &trackerpb.WatchResponse{Coverage: s.coverage, Queues: s.queues}
+	s.coverage, s.queues = nil, nil
 	if n := len(s.answers); n > maxAnswers {
 		// An update must not be sent before its watch's answer, so updates wait until all answers are sent.
 		r.Watched = slices.Clone(s.answers[:maxAnswers])
@@ -294,6 +295,7 @@ func (s *Stream) Close() {
 	s.closed = true
 	s.answers = nil
 	s.coverage = nil
+	s.queues = nil
 	s.news = queue{}
 	s.states = fairQueue{}
 	s.held = 0

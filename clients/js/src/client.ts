@@ -6,11 +6,10 @@ import { iterator } from "./iterate.js";
 import { createJob, type Handle, type JobContext } from "./job.js";
 import { createLink } from "./link.js";
 import type { Mine } from "./mine.js";
-import type { Rest } from "./rest.js";
 import { quote, random, splitURL } from "./text.js";
 import { Backoff, now } from "./time.js";
 import { createTokens } from "./token.js";
-import type { Ackwire, ConnectOptions, State, Status, SubmitOptions, Transport } from "./types.js";
+import type { Ackwire, ConnectOptions, Status, SubmitOptions, Transport } from "./types.js";
 import { wakes } from "./wake.js";
 import { checkID, createWatches } from "./watch.js";
 
@@ -29,84 +28,60 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
     bigints && bigints !== "number" ? import("./bigints.js").then((module) => module.parser(bigints)) : JSON.parse;
   const handles_ = new Map<string, Set<Handle>>();
 
-  // Loaded when they are first used.
-  let rest: Rest | undefined;
-  let mine: Mine | undefined;
-  const load = <T>(module: Promise<T>) => module.catch((error) => {
-    throw unavailable("import", error);
-  });
-  const http = async () => {
-    if (link.ended_) throw link.ended_;
-    const module = await load(import("./rest.js"));
-    return (rest ??= new module.Rest(base, tokens, fetch, parser, () => link.ended_));
+  /** What is made, once, of a module that is loaded when it is first used. */
+  const late = <M, T>(load: () => Promise<M>, make: (module: M) => T) => {
+    let made: T | undefined;
+    return async () => {
+      const module = await load().catch((error) => {
+        throw unavailable("import", error);
+      });
+      return (made ??= make(module));
+    };
   };
+  let mine: Mine | undefined;
+  const mines = late(() => import("./mine.js"), ({ Mine }) => (mine = new Mine(link, client)));
+  const streams_ = late(() => import("./streams.js"), ({ Streams }) => new Streams(link, watches_));
+  const http = late(() => import("./rest.js"), ({ Rest }) => new Rest(base, tokens, fetch, parser, link, handles_));
 
   const link = createLink(
     transport, { base, query, tickets: options.tickets === true, fetch, WebSocket: options.WebSocket, standard },
     tokens, new Backoff(options.backoff), parser, (wake) => wakes(wake, options.wake),
-    {
-      watching_: () => watches_.any_() || !!mine?.any_(),
-      frame_: (conn) => watches_.frame_(conn),
-      opened_() {
-        watches_.install_();
-        mine?.poke_();
-      },
-      lost_: (conn) => mine?.ended_(conn),
-      take_(conn, frame, call) {
-        const { id, type, jobId, job, version } = frame;
-        switch (type) {
-          case "status":
-            if (typeof job.state !== "string" || !(Number.isSafeInteger(version) && version > 0)) return false;
-            job.version = version;
-            if (frame.mine === true) mine?.status_(job.jobId, job);
-            return watches_.status_(job.jobId, job);
-          case "cursor":
-            return mine?.cursor_is_(conn, frame);
-          case "subscribed":
-            if (frame.mine !== true) watches_.subscribed_(conn, frame);
-          // falls through
-          case "unsubscribed":
-            if (frame.mine === true) mine?.answer_(conn, frame);
-            if (call && call.kind_ + "d" === type) link.answer_(conn, call, undefined, frame);
-            return;
-          case "ack": {
-            if (!call) return;
-            if (!call.rank_) return false; // it answers another kind of request
-            const sound = !!jobId && typeof jobId === "string" && typeof frame.state === "string";
-            // Here and not in submit: the next frame may already be this job's first status.
-            if (sound && call.watch_) call.sub_ = watches_.acked_(conn, jobId, !!call.finish_)!;
-            call.answered_ = !sound;
-            link.answer_(conn, call, sound ? undefined : failure("indeterminate", "unreadable answer", true), frame);
-            return sound;
-          }
-          case "error": {
-            const error = new AckwireError(frame);
-            if (!call) return watches_.refused_(conn, id, error);
-            call.answered_ = true;
-            link.answer_(conn, call, error);
-          }
+    (conn, frame, call) => {
+      const { id, type, jobId, job, version } = frame;
+      if (type === "status") {
+        if (typeof job.state !== "string" || !(Number.isSafeInteger(version) && version > 0)) return false;
+        job.version = version;
+      }
+      if (link.parts_.some((part) => part.take_?.(conn, frame, call) === false)) return false;
+      switch (type) {
+        case "status":
+          return watches_.status_(job.jobId, job);
+        case "subscribed":
+          if (frame.mine !== true) watches_.subscribed_(conn, frame);
+        // falls through
+        case "unsubscribed":
+          if (call && call.kind_ + "d" === type) link.answer_(conn, call, undefined, frame);
+          return;
+        case "ack": {
+          if (!call) return;
+          if (!call.rank_) return false; // it answers another kind of request
+          const sound = !!jobId && typeof jobId === "string" && typeof frame.state === "string";
+          // Here and not in submit: the next frame may already be this job's first status.
+          if (sound && call.watch_) call.sub_ = watches_.acked_(conn, jobId, !!call.finish_)!;
+          call.answered_ = !sound;
+          link.answer_(conn, call, sound ? undefined : failure("indeterminate", "unreadable answer", true), frame);
+          return sound;
         }
-      },
-      failed_(error) {
-        watches_.fail_(error);
-        mine?.fail_(error);
-        handles_.clear();
-      },
+        case "error": {
+          const error = new AckwireError(frame);
+          if (!call) return watches_.refused_(conn, id, error);
+          call.answered_ = true;
+          link.answer_(conn, call, error);
+        }
+      }
     },
   );
   const watches_ = createWatches(link, (id, had) => mine?.told_(id, had));
-
-  const order = async (kind_: "cancel" | "retry", id: string, signal_?: AbortSignal): Promise<State> => {
-    checkID(id);
-    // A cancel may be sent twice; a retry could open the job once more than was asked for.
-    const retry = kind_ === "retry";
-    const body_ = `,"jobId":${quote(id)}${retry ? ',"watch":false' : ""}}`;
-    try {
-      return (await link.call_({ kind_, rank_: 1, body_, resend_: !retry, signal_ })).state;
-    } finally {
-      if (retry) handles_.get(id)?.forEach((handle) => handle.reopened_());
-    }
-  };
 
   const client = {
     connection: link.state_,
@@ -114,6 +89,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       const { key: given, ttl = tenMinutes, signal: signal_, watch, ...fields } = options;
       const key_ = given === false ? undefined : (given ?? random());
       const watch_ = watch !== false;
+      if (options.streams) await streams_(); // what takes them is there before they come
       const body_ = "," + quote({ ...fields, job, payload, key: key_, watch: watch_ ? undefined : watch }).slice(1);
       const until_ = now() + ttl;
       // An answer left open whether the job exists. From then on only an ack or a refusal for good settles it: "nothing
@@ -123,7 +99,9 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       const unknown = (cause: unknown) =>
         new IndeterminateError(cause instanceof IndeterminateError ? cause.cause : cause, key_, jobId);
       for (let tries = 0; ; tries++) {
-        const call: Call = { kind_: "submit", rank_: 2, body_, key_, watch_, resend_: !!key_, until_, signal_ };
+        const call: Call = {
+          kind_: "submit", rank_: 2, body_, key_, watch_, streams_: options.streams, resend_: !!key_, until_, signal_,
+        };
         try {
           const ack = await link.call_(call);
           return createJob(context, ack.jobId, call.sub_, ack);
@@ -147,19 +125,19 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       return handle;
     },
     watch: (id, options) => client.job(id).watch(options),
-    mine: (options) => iterator<Status>(async (wake) => {
-      const module = await load(import("./mine.js"));
-      return (mine ??= new module.Mine(link, client)).follow_(wake, options?.held);
-    }, options?.signal),
-    cancel: (id, options) => order("cancel", id, options?.signal),
-    retry: (id, options) => order("retry", id, options?.signal),
+    mine: (options) => iterator<Status>(async (wake) => (await mines()).follow_(wake, options?.held), options?.signal),
+    async cancel(id, options) {
+      checkID(id);
+      const body_ = `,"jobId":${quote(id)}}`;
+      return (await link.call_({ kind_: "cancel", rank_: 1, body_, resend_: true, signal_: options?.signal })).state;
+    },
     result: (id, options) => client.job(id).result(options),
     close: async () => link.fail_(new ClosedError({ code: "closed", detail: "the client was closed" })),
     [asyncDispose]: () => client.close(),
-  } as Partial<Ackwire> as Ackwire;
-  for (const name of ["list", "get", "why", "deliveries", "stats", "download", "grant", "erase"] as const) {
+  } as Partial<JobContext["client_"]> as JobContext["client_"];
+  for (const name of ["list", "get", "why", "deliveries", "stats", "download", "grant", "erase", "retry"] as const) {
     (client as any)[name] = async (...args: [any, any?]) => ((await http())[name] as any)(...args);
   }
-  const context: JobContext = { client_: client as JobContext["client_"], watches_, handles_ };
+  const context: JobContext = { client_: client, watches_, streams_, handles_ };
   return client;
 }

@@ -6,14 +6,15 @@ export type ClientFrameType =
 
 /** The types of the frames that a server sends; a later server may know more. */
 export type ServerFrameType =
-  | "welcome" | "ack" | "subscribed" | "unsubscribed" | "status" | "error" | "goaway" | "expiring" | "cursor" | "pong";
+  | "welcome" | "ack" | "subscribed" | "unsubscribed" | "status" | "chunk" | "error" | "goaway" | "expiring" | "cursor"
+  | "pong";
 
 /** The codes of errors; a later server may know more. */
 export type ErrorCode =
   | "invalid_frame" | "unknown_frame" | "validation_failed" | "unknown_job_type" | "payload_too_large" | "headers_too_large"
   | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "unsupported_media_type" | "upgrade_required"
-  | "invalid_state" | "idempotency_key_reused" | "rate_limited" | "limit_exceeded" | "overloaded" | "unavailable"
-  | "indeterminate" | "internal";
+  | "invalid_state" | "idempotency_key_reused" | "invalid_offset" | "stream_reset" | "stream_gone" | "rate_limited"
+  | "limit_exceeded" | "overloaded" | "unavailable" | "indeterminate" | "internal";
 
 // The close codes of WebSockets (RFC 6455 section 7.4) that the server sends.
 /** The server stops, or the client leaves. */

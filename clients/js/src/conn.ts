@@ -18,6 +18,8 @@ export interface Call {
   key_?: string | undefined;
   /** Of a submit: its ack begins a watch. */
   watch_?: boolean;
+  /** Of a submit: the streams that are followed from its ack on. */
+  streams_?: readonly string[] | undefined;
   /** Safe to send again in another session. */
   resend_?: boolean;
   /** When it is given up, by the clock of now(). */

@@ -17,8 +17,8 @@ export { webSocket } from "./websocket.js";
 /**
  * Makes a client. It connects when it is first needed, and again whenever a connection is lost while something is
  * unanswered or watched. A session that is idle stays open, without a timer and without a renewed connection when it
- * ends. What few programs need is loaded when it is first used: questions over HTTP, the watch of all jobs, tickets,
- * big integers and the fallback. An identity (a token) has a client of its own. Throws a TypeError for an address that
+ * ends. What few programs need is loaded when it is first used: questions over HTTP, retries, the watch of
+ * all jobs, streams, tickets, big integers and the fallback. An identity (a token) has a client of its own. Throws a TypeError for an address that
  * is none.
  */
 export function connect(options: ConnectOptions = {}): Ackwire {

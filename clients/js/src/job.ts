@@ -1,10 +1,11 @@
 // A handle for one job.
 
 import { JobError } from "./errors.js";
-import { asyncIterator } from "./iterate.js";
+import { asyncIterator, iterator } from "./iterate.js";
 import { Value } from "./store.js";
+import type { Streams } from "./streams.js";
 import { positive } from "./time.js";
-import type { Ackwire, CallOptions, Grant, Job, JobSnapshot, Status } from "./types.js";
+import type { Ackwire, CallOptions, Grant, Job, JobSnapshot, Status, StreamOptions } from "./types.js";
 import { type Sub, terminal, type Watches } from "./watch.js";
 
 /** A handle whose store has listeners. */
@@ -20,6 +21,7 @@ export interface JobContext {
     download(id: string, options?: CallOptions): Promise<any>;
   };
   watches_: Watches;
+  streams_(): Promise<Streams>;
   /** The handles whose stores have listeners, by the IDs of their jobs. */
   handles_: Map<string, Set<Handle>>;
 }
@@ -28,7 +30,8 @@ const unknown: JobSnapshot<any> = { status: undefined, error: undefined };
 
 /** `acked` is the subscription that the submit's ack began: it may have brought the end already. `ack` is that frame. */
 export function createJob(
-  { client_, watches_, handles_ }: JobContext, id: string, acked?: Sub, ack: { duplicate?: boolean; grant?: Grant } = {},
+  { client_, watches_, streams_, handles_ }: JobContext, id: string, acked?: Sub,
+  ack: { duplicate?: boolean; grant?: Grant; ahead?: number; estimate?: number } = {},
 ): Handle {
   const store = new Value(unknown);
   let sub: Sub | undefined; // the store's own, while it has listeners and the job has not ended
@@ -71,7 +74,7 @@ export function createJob(
   };
 
   const job: Handle = {
-    id, duplicate: ack.duplicate === true, grant: ack.grant,
+    id, duplicate: ack.duplicate === true, grant: ack.grant, ahead: ack.ahead, estimate: ack.estimate,
     subscribe: store.subscribe,
     snapshot: store.snapshot,
     watch({ after, signal } = {}) {
@@ -80,19 +83,17 @@ export function createJob(
     },
     [asyncIterator]: () => job.watch(),
     async wait(options) {
-      const statuses = job.watch(options);
-      let status: Status<any> | undefined;
-      for (;;) {
-        const { value } = await statuses.next();
-        if (!value) return status!;
-        status = value;
-      }
+      let last: Status<any>;
+      for await (const status of job.watch(options)) last = status;
+      return last!;
     },
     async result(options) {
       const status = await job.wait(options);
       if (status.state !== "completed") throw new JobError(status);
       return status.result === undefined && status.resultUrl ? client_.download(id, options) : status.result;
     },
+    stream: (name: string, options?: StreamOptions) =>
+      iterator<any>(async (wake) => (await streams_()).follow_(id, name, wake, options, ack), options?.signal),
     retry(options) {
       acked = undefined; // the job may be opened again: forget the end that was seen
       return client_.retry(id, options);

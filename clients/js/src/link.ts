@@ -13,21 +13,24 @@ const handshake = 15_000; // milliseconds for one attempt to connect, up to the 
 const drain = 10_000; // milliseconds that answers are awaited in an old session, beyond what goaway asked to wait
 const answer = 5_000; // milliseconds for the answer to a ping, and of silence before one while a request is unanswered
 
-/** What uses a link. */
-export interface LinkUser {
-  /** Whether something is watched, so that a connection is needed. */
-  watching_(): boolean;
+/** What uses a link: the watches, and what is loaded when it is first used. */
+export interface Part {
+  /** Whether it needs a connection: something is watched. */
+  any_(): boolean;
   /** The next frame of a watch, or undefined. */
-  frame_(conn: Conn): string | undefined;
+  frame_?(conn: Conn): string | undefined;
   /** A session came into use. */
-  opened_(conn: Conn): void;
+  opened_(): void;
   /** A session has ended. */
-  lost_(conn: Conn): void;
-  /** Takes a frame, and the call whose ID it has; throws, or returns false, when it makes no sense. */
-  take_(conn: Conn, frame: Frame, call: Call | undefined): boolean | void;
+  ended_?(conn: Conn): void;
+  /** Looks at a frame, and at the call whose ID it has, before it is taken; returns false when it makes no sense. */
+  take_?(conn: Conn, frame: Frame, call: Call | undefined): boolean | void;
   /** The client has ended. */
-  failed_(error: AckwireError): void;
+  fail_(error: AckwireError): void;
 }
+
+/** Takes a frame, and the call whose ID it has; throws, or returns false, when it makes no sense. */
+export type Take = (conn: Conn, frame: Frame, call: Call | undefined) => boolean | void;
 
 /** What a link is to its users. */
 export interface Link {
@@ -37,6 +40,8 @@ export interface Link {
   /** Where new requests go; undefined while there is none. */
   cur_: Conn | undefined;
   readonly backoff_: Backoff;
+  /** What uses it, the watches first; each adds itself. */
+  readonly parts_: Part[];
   /** Sends a request and waits for its answer. It is ended by its signal, its time to live, or with the client. */
   call_(call: Call): Promise<Frame>;
   /** Makes an ID for a frame; none is used twice. */
@@ -59,8 +64,9 @@ export interface Link {
  */
 export function createLink(
   transport: Transport, target: Omit<Target, "token">, tokens: Tokens, backoff_: Backoff,
-  ready: () => Parse | Promise<Parse>, listen: (wake: () => void) => () => void, user: LinkUser,
+  ready: () => Parse | Promise<Parse>, listen: (wake: () => void) => () => void, take_: Take,
 ): Link {
+  const parts_: Part[] = [];
   const conns = new Set<Conn>(); // not ended
   const ends = new Set<(error: AckwireError) => void>(); // each ends something that somebody waits for
   let queue: Call[] = []; // not written, in the order of their making
@@ -125,7 +131,7 @@ export function createLink(
   const flush = () => {
     for (let conn; (conn = link.cur_); ) {
       let call = queue.find((call) => !call.rank_);
-      let frame = call ? "" : user.frame_(conn);
+      let frame = call ? "" : parts_[0]!.frame_!(conn);
       if (!call && !frame && conn.inFlight_ < conn.most_) call = queue.find((call) => call.rank_ === 1) ?? queue[0];
       if (call) {
         queue.splice(queue.indexOf(call), 1);
@@ -156,7 +162,7 @@ export function createLink(
   };
 
   const pump = () => {
-    const needed = ends.size > 0 || user.watching_();
+    const needed = ends.size > 0 || parts_.some((part) => part.any_());
     if (needed) unlisten ??= listen(wake);
     else {
       unlisten?.();
@@ -275,7 +281,7 @@ export function createLink(
         opening = lastError = undefined;
         link.cur_ = conn;
         asked = retried = false;
-        user.opened_(conn);
+        for (const part of parts_) part.opened_();
         return touch_();
       case "goaway":
         if (!conn.draining_ && conn.born_) leave_(conn, millis(frame.reconnectAfter));
@@ -295,7 +301,7 @@ export function createLink(
           return;
         }
     }
-    return conn.born_ ? user.take_(conn, frame, call) : false;
+    return conn.born_ ? take_(conn, frame, call) : false;
   };
 
   const leave_ = (conn: Conn, wait: number) => {
@@ -312,7 +318,7 @@ export function createLink(
     conn.dead_ = true;
     conn.spare_();
     conns.delete(conn);
-    user.lost_(conn);
+    for (const part of parts_) part.ended_?.(conn);
   };
 
   const drop = (conn: Conn) => {
@@ -363,7 +369,7 @@ export function createLink(
     conns.forEach(drop);
     link.cur_ = opening = undefined;
     for (const end of ends) end(error);
-    user.failed_(error);
+    for (const part of parts_) part.fail_(error);
     show(false);
   };
 
@@ -371,7 +377,7 @@ export function createLink(
     state_: new Value({} as Connection),
     ended_: undefined,
     cur_: undefined,
-    backoff_,
+    backoff_, parts_,
     call_, id_, answer_, touch_, leave_, fail_,
     sleep_: (wait, signal_) => hold({ signal_, until_: now() + wait }),
   };

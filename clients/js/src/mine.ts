@@ -4,7 +4,7 @@
 import type { Conn, Frame } from "./conn.js";
 import { AckwireError, failure } from "./errors.js";
 import type { Source } from "./iterate.js";
-import type { Link } from "./link.js";
+import type { Link, Part } from "./link.js";
 import { tell } from "./store.js";
 import { quote } from "./text.js";
 import type { JobPage, ListQuery, Status } from "./types.js";
@@ -62,7 +62,7 @@ export interface Lists {
   get(id: string): Promise<Status>;
 }
 
-export class Mine {
+export class Mine implements Part {
   private readonly readers_ = new Set<Reader>();
   private asked_: Conn | undefined; // where it holds
   private asking_: Conn | undefined; // where it is asked for
@@ -80,6 +80,7 @@ export class Mine {
   constructor(link: Link, lists: Lists) {
     this.link_ = link;
     this.lists_ = lists;
+    link.parts_.push(this);
   }
 
   any_(): boolean {
@@ -108,7 +109,7 @@ export class Mine {
     if (this.link_.ended_) throw this.link_.ended_;
     const reader: Reader = { wake_: wake, held_: held, pending_: new Map(), weight_: 0, error_: undefined };
     this.readers_.add(reader);
-    this.poke_();
+    this.opened_();
     if (held && this.asked_ && this.asked_ === this.link_.cur_) tell(held);
     return {
       take_() {
@@ -122,12 +123,12 @@ export class Mine {
       },
       stop_: () => {
         this.readers_.delete(reader);
-        this.poke_();
+        this.opened_();
       },
     };
   }
 
-  status_(id: string, status: Status): void {
+  private status_(id: string, status: Status): void {
     const { version, updatedAt } = status;
     const last = this.seen_.get_(id)?.version_ ?? 0;
     if (typeof id !== "string" || !this.readers_.size || version < last) return;
@@ -153,7 +154,7 @@ export class Mine {
   }
 
   /** Subscribes in the session in use, or ends the subscription, as the readers need it. */
-  poke_(): void {
+  opened_(): void {
     const conn = this.link_.cur_;
     this.link_.touch_();
     if (!this.readers_.size) {
@@ -191,7 +192,7 @@ export class Mine {
       }
     }
     if (this.asking_ === conn) this.asking_ = undefined;
-    if (!this.link_.ended_) this.poke_();
+    if (!this.link_.ended_) this.opened_();
   }
 
   /** Asks for the jobs that have changed while no session told of them. */
@@ -217,7 +218,20 @@ export class Mine {
 
   // What the session brings.
 
-  answer_(conn: Conn, { type, id, reset, error }: Frame): void {
+  take_(conn: Conn, frame: Frame): boolean | void {
+    switch (frame.type) {
+      case "status":
+        if (frame.mine === true) this.status_(frame.job.jobId, frame.job);
+        return;
+      case "cursor":
+        return this.cursor_is_(conn, frame);
+      case "subscribed":
+      case "unsubscribed":
+        if (frame.mine === true) this.answer_(conn, frame);
+    }
+  }
+
+  private answer_(conn: Conn, { type, id, reset, error }: Frame): void {
     if (type === "unsubscribed") {
       // Nobody has asked for it: a renewed token does not permit the watch any more.
       if (!id && error) this.fail_(failure(error, "all jobs"));
@@ -229,7 +243,7 @@ export class Mine {
     for (const { held_ } of this.readers_) if (held_) tell(held_);
   }
 
-  cursor_is_(conn: Conn, { cursor }: Frame): boolean | void {
+  private cursor_is_(conn: Conn, { cursor }: Frame): boolean | void {
     if (typeof cursor !== "string" || !cursor) return false;
     if (this.asked_ !== conn) return;
     this.cursor_ = cursor;

@@ -1,9 +1,12 @@
-// Questions over HTTP, with the same identity as the sessions. Loaded when the first is asked.
+// Questions over HTTP, with the same identity as the sessions, and the rarest order. Loaded when the first is asked.
 
 import { AckwireError, type Parse, unavailable } from "./errors.js";
+import type { JobContext } from "./job.js";
+import type { Link } from "./link.js";
 import { codeOfStatus, retryableCode } from "./problems_gen.js";
+import { quote } from "./text.js";
 import type { Tokens } from "./token.js";
-import type { CallOptions, Grant, GrantRequest, JobPage, ListQuery, Status } from "./types.js";
+import type { CallOptions, Grant, GrantRequest, JobPage, ListQuery, State, Status } from "./types.js";
 import { checkID } from "./watch.js";
 
 /** Reads the error of an HTTP answer: its problem document, else the code that fits the status of a proxy. */
@@ -39,18 +42,20 @@ export class Rest {
   private readonly tokens_: Tokens;
   private readonly fetch_: typeof fetch;
   private readonly parser_: () => Parse | Promise<Parse>;
-  private readonly ended_: () => AckwireError | undefined;
+  private readonly link_: Link;
+  private readonly handles_: JobContext["handles_"];
 
-  /** `ended` says why requests are refused, once the client has ended. */
+  /** `link` has the sessions, and says why requests are refused, once the client has ended. */
   constructor(
     base: string, tokens: Tokens, fetch: typeof globalThis.fetch, parser: () => Parse | Promise<Parse>,
-    ended: () => AckwireError | undefined,
+    link: Link, handles: JobContext["handles_"],
   ) {
     this.base_ = base;
     this.tokens_ = tokens;
     this.fetch_ = fetch;
     this.parser_ = parser;
-    this.ended_ = ended;
+    this.link_ = link;
+    this.handles_ = handles;
   }
 
   /** Asks for a path, by a method and with a body; once more with a new token when the server does not take the first. */
@@ -58,7 +63,7 @@ export class Rest {
     path: string, accept: string, signal?: AbortSignal, body?: string, method = body ? "POST" : "GET",
   ): Promise<Response> {
     for (let again = this.tokens_.renewable_, asked = this.tokens_.current_(); ; again = false) {
-      const ended = this.ended_();
+      const ended = this.link_.ended_;
       if (ended) throw ended;
       if (signal?.aborted) throw signal.reason;
       const headers: Record<string, string> = { Accept: accept };
@@ -115,6 +120,17 @@ export class Rest {
     const path = "/v1/jobs/" + encodeURIComponent(id);
     const response = await this.open_(path, "application/json", options?.signal, undefined, "DELETE");
     if (response.status !== 204) throw await refusal(response); // a proxy's own answer
+  }
+
+  /** Opens a job once more. It is sent once only: it could open the job more often than was asked for. */
+  async retry(id: string, options?: CallOptions): Promise<State> {
+    checkID(id);
+    const body_ = `,"jobId":${quote(id)},"watch":false}`;
+    try {
+      return (await this.link_.call_({ kind_: "retry", rank_: 1, body_, signal_: options?.signal })).state;
+    } finally {
+      this.handles_.get(id)?.forEach((handle) => handle.reopened_());
+    }
   }
 
   async stats(options?: CallOptions): Promise<unknown> {

@@ -48,12 +48,22 @@ export interface Attempt {
   error?: JobFailure;
 }
 
-/** How far the current attempt has come; `percent` is 0 to 100 and never falls within one attempt. */
+/**
+ * How far the current attempt has come; `percent` is 0 to 100 and never falls within one attempt. A later one replaces
+ * it as a whole: what the worker does not say again, such as a `stage`, is gone.
+ */
 export interface Progress {
   percent: number;
+  /** For people. */
   message?: string;
   current?: number;
   total?: number;
+  /** What the worker is doing, for programs: at most 64 of `a-z 0-9 _ . -`. */
+  stage?: string;
+  /** Any JSON value, for programs: at most 4 KiB. */
+  data?: unknown;
+  /** What the worker said and the job leaves out, because it is not valid. */
+  omitted?: ("stage" | "data")[];
 }
 
 /** A job's document at one version. Times are RFC 3339 strings in UTC. */
@@ -77,6 +87,8 @@ export interface Status<T = JobType> {
   /** Where a file or a large result can be downloaded. */
   resultUrl?: string;
   error?: JobFailure;
+  /** Once a run has ended: how much it has written to each of its streams, by name. */
+  streams?: Record<string, StreamTotal>;
   /** The last 20 runs, oldest first. */
   attempts?: Attempt[];
 }
@@ -108,6 +120,11 @@ export interface SubmitOptions extends CallOptions {
   deadline?: number;
   /** `false` submits without following the job. It can still be watched. */
   watch?: boolean;
+  /**
+   * Streams of the job to follow from its ack on, at most 8, so that the first piece comes as soon as it is written.
+   * Read them with `job.stream(name)`. Not with `watch: false`.
+   */
+  streams?: string[];
   /** A webhook for the job's end, or for the states in `callbackEvents`. */
   callbackUrl?: string;
   callbackEvents?: State[];
@@ -145,6 +162,51 @@ export interface WatchOptions extends CallOptions {
   after?: number;
 }
 
+/** How much a run has written to a stream: bytes of text in UTF-8, or items. */
+export interface StreamTotal {
+  kind: "text" | "json";
+  total: number;
+}
+
+/** A place in a stream: `at` counts bytes of text in UTF-8, or items, of run `run`. */
+export interface StreamCursor {
+  run: number;
+  at: number;
+}
+
+/** Options of a stream. */
+export interface StreamOptions extends CallOptions {
+  /** What you have already: the stream goes on behind it. By default you have nothing. */
+  after?: StreamCursor;
+  /**
+   * Called when the run that wrote what was read was lost: all of it is void, and the stream begins anew with what is
+   * read next. `run` is the new run. Without it the iterator ends with the code `stream_reset` then.
+   */
+  onReset?: (run: number) => void;
+}
+
+/** Options of a stream that is read piece by piece. */
+export interface StreamChunkOptions extends Omit<StreamOptions, "onReset"> {
+  chunks: true;
+}
+
+/** A piece of a stream, with its place. */
+export interface StreamChunk<T = unknown> {
+  kind: "text" | "json";
+  /** The run that wrote it. */
+  run: number;
+  /** Where it begins. */
+  from: number;
+  /** Where it ends: `{run, at}` is what you have from now on, for the option `after`. */
+  at: number;
+  /** Of a stream of text; whole characters. Absent in a piece that only has `reset`. */
+  text?: string;
+  /** Of a stream of items. */
+  items?: T[];
+  /** All that was read before is void: the run that wrote it was lost, and this is the beginning of another. */
+  reset?: true;
+}
+
 /** Options of a watch of all jobs. */
 export interface MineOptions extends CallOptions {
   /**
@@ -180,7 +242,24 @@ export interface Job<T = JobType> extends AsyncIterable<Status<T>>, Store<JobSna
   readonly duplicate: boolean;
   /** The grant that the submit asked for. */
   readonly grant: Grant | undefined;
+  /** How many jobs, of all tenants, waited before it when it was submitted; undefined if the server did not know. */
+  readonly ahead: number | undefined;
+  /** About how many seconds from then until the job starts; undefined if the server did not know. */
+  readonly estimate: number | undefined;
   watch(options?: WatchOptions): AsyncIterableIterator<Status<T>>;
+  /**
+   * Follows a stream of the job, from its beginning to its end, over reconnects and without a gap: what its handler
+   * writes while it runs. It yields texts of a stream of text, and the items of a stream of items. When the run that wrote it is
+   * lost, what was read is void: `onReset` tells it, or the iterator ends with the code `stream_reset`. With `chunks`
+   * it yields pieces with their places, and a reset is a member of one.
+   *
+   * ```ts
+   * for await (const text of job.stream("tokens")) append(text);
+   * for await (const row of job.stream<Row>("rows")) rows.push(row);
+   * ```
+   */
+  stream<I = unknown>(name: string, options: StreamChunkOptions): AsyncIterableIterator<StreamChunk<I>>;
+  stream<I = string>(name: string, options?: StreamOptions): AsyncIterableIterator<I>;
   /** Waits for the terminal status, whichever it is. */
   wait(options?: CallOptions): Promise<Status<T>>;
   /** Waits for the result; a job that failed or was cancelled rejects with a `JobError`, which holds the status. */

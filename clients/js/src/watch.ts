@@ -3,7 +3,7 @@
 import type { Conn, Frame } from "./conn.js";
 import { type AckwireError, failure } from "./errors.js";
 import { DONE, iterator } from "./iterate.js";
-import type { Link } from "./link.js";
+import type { Link, Part } from "./link.js";
 import { quote } from "./text.js";
 import type { Status } from "./types.js";
 
@@ -43,9 +43,7 @@ export interface Sub {
   error_?: AckwireError | undefined;
 }
 
-export interface Watches {
-  /** Whether a subscription has a reader. */
-  any_(): boolean;
+export interface Watches extends Part {
   /** Takes a reference to the job's subscription; all that is newer than `after` will come. */
   join_(id: string, after: number): Sub;
   /** Gives a reference back. The last one ends the subscription, here and at the server. */
@@ -55,10 +53,6 @@ export interface Watches {
   /** An ack has begun a watch; `wanted` says whether somebody waits for it. */
   acked_(conn: Conn, id: string, wanted: boolean): Sub | undefined;
   status_(id: string, status: Status): void;
-  /** Every subscription that has a reader is asked for in the new session, from the last version on. */
-  install_(): void;
-  /** The next frame to be sent: the end of watches, or new ones. */
-  frame_(conn: Conn): string | undefined;
   /** Takes the answer to a subscribe frame, per job; or, without an ID, the reset of a watch. */
   subscribed_(conn: Conn, frame: Frame): void;
   /**
@@ -66,8 +60,6 @@ export interface Watches {
    * for the others, so that the batch is halved until the culprit stands alone.
    */
   refused_(conn: Conn, id: string, error: AckwireError): void;
-  /** The client has ended. */
-  fail_(error: AckwireError): void;
 }
 
 /**
@@ -120,7 +112,7 @@ export function createWatches(link: Link, told: (id: string, had: Set<string>) =
     if (status.version <= (sub.latest_?.version ?? sub.after_)) return;
     sub.latest_ = status;
     if (terminal(status.state)) end(sub);
-    else for (const run of [...sub.wakes_]) run();
+    else wake(sub);
   };
 
   /** Has the jobs in `later` subscribed once more, after a while. */
@@ -194,7 +186,8 @@ export function createWatches(link: Link, told: (id: string, had: Set<string>) =
       const sub = subs.get(id);
       if (sub) update(sub, status);
     },
-    install_() {
+    /** Every subscription that has a reader is asked for in the new session, from the last version on. */
+    opened_() {
       unsubs.clear();
       subs.forEach((sub) => (sub.refs_ ? mark : remove)(sub));
       had.clear();
@@ -262,5 +255,6 @@ export function createWatches(link: Link, told: (id: string, had: Set<string>) =
       subs.forEach((sub) => end(sub, error));
     },
   };
+  link.parts_.push(watches);
   return watches;
 }

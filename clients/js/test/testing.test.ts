@@ -74,6 +74,42 @@ const states = (frames: Frame[]) =>
   frames.filter((frame) => frame.type === "status").map((frame) => (frame["job"] as { state: string }).state);
 
 describe("jobs", () => {
+  test("a client sees the stage and the data of progress, and none that a worker may not report", async () => {
+    const server = make();
+    const failures: unknown[] = [];
+    const full = "x".repeat(4094);
+    server.on("report.generate", async (job) => {
+      job.progress(40, "rows", { current: 4, total: 10, stage: "collect", data: { sum: 9007199254740993n } });
+      await job.delay(1000);
+      job.progress(20, undefined, { stage: "a".repeat(64), data: full });
+      for (const more of [{ stage: "a".repeat(65) }, { stage: "Render" }, { data: full + "x" }, { data: "é".repeat(2048) }]) {
+        try {
+          job.progress(90, "never seen", more);
+        } catch (err) {
+          failures.push(err);
+        }
+      }
+      await job.delay(1000);
+      job.progress(50, "an older worker");
+      await job.delay(1000);
+      job.progress(60, "fails", { stage: "No" });
+    });
+    const client = await opened(server);
+    await client.send({ type: "submit", id: "1", job: "report.generate", payload: {} });
+    const url = `${server.url}/v1/jobs/${server.jobs[0]?.id}`;
+    expect(await (await server.fetch(url)).text()).toContain(
+      '"progress":{"percent":40,"message":"rows","current":4,"total":10,"stage":"collect","data":{"sum":9007199254740993}}',
+    );
+    await pass(1000);
+    const progress = async () => ((await (await server.fetch(url)).json()) as { progress: unknown }).progress;
+    expect(await progress()).toEqual({ percent: 40, stage: "a".repeat(64), data: full });
+    expect(failures).toMatchObject(Array.from({ length: 4 }, () => ({ code: "invalid_progress", retryable: false })));
+    await pass(1000);
+    expect(await progress()).toEqual({ percent: 50, message: "an older worker" });
+    await pass(1000);
+    expect(await (await server.fetch(url)).json()).toMatchObject({ state: "failed", error: { code: "invalid_progress" } });
+  });
+
   test("a handler works on a job, and its client is told", async () => {
     const server = make();
     server.on("report.generate", async (job) => {

@@ -34,6 +34,8 @@ type commands struct {
 	Keys          keysCmd           `cmd:"" help:"Create the keys that the processes of a deployment share. Existing keys are kept."`
 	Submit        cli.SubmitCmd     `cmd:"" help:"Submit a job and watch it."`
 	Watch         cli.WatchCmd      `cmd:"" help:"Watch a job until it has ended."`
+	Stream        cli.StreamCmd     `cmd:"" help:"Print what a job writes to one of its streams, to the end."`
+	Logs          cli.LogsCmd       `cmd:"" help:"Print a job's log, to the end."`
 	Get           cli.GetCmd        `cmd:"" help:"Print a job's document."`
 	List          cli.ListCmd       `cmd:"" help:"Print jobs, newest first."`
 	Stats         cli.StatsCmd      `cmd:"" help:"Count jobs, and show each lane's workers and waiting jobs."`

@@ -420,7 +420,7 @@ func TestPlan(t *testing.T) {
 	for _, s := range p.Topics() {
 		names = append(names, s.Name)
 	}
-	if want := []string{"p.status", "p.control", "p.dead", "p.requests.reports"}; !slices.Equal(names, want) {
+	if want := []string{"p.status", "p.control", "p.dead", "p.streams", "p.requests.reports"}; !slices.Equal(names, want) {
 		t.Errorf("topics of a processor: %q", names)
 	}
 	for _, g := range p.Grants() {

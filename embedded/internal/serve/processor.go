@@ -26,7 +26,7 @@ func (s *System) buildProcessor(ctx context.Context) error {
 		return err
 	}
 	s.closeBlobs = done
-	check, err := flags.CheckResults(gw.JobTypes)
+	byType, err := flags.ByType(gw.JobTypes)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (s *System) buildProcessor(ctx context.Context) error {
 	cfg.Lanes = lanes
 	// The demo makes room for real workers; who names handlers has one here.
 	cfg.StepBack = len(s.cfg.Handlers.Type) == 0
-	s.workers, err = processor.New(cfg, append(flags.Options(s.env), store, check)...)
+	s.workers, err = processor.New(cfg, append(append(flags.Options(s.env), store), byType...)...)
 	if err != nil {
 		return err
 	}

@@ -20,13 +20,13 @@ func TestResultsAreCheckedByTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{file: processor.CodeInvalidResult, "": ""} {
-		check, err := CheckResults(name)
+		byType, err := ByType(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := processortest.Run(t.Context(), func(p *processor.Processor) {
 			processor.Handle(p, "count", func(context.Context, *processor.Job, any) (int, error) { return -1, nil })
-		}, processortest.Job{Type: "count"}, check)
+		}, processortest.Job{Type: "count"}, byType...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +38,7 @@ func TestResultsAreCheckedByTheFile(t *testing.T) {
 			t.Errorf("with the file %q: %+v, want %q", name, got, want)
 		}
 	}
-	if _, err := CheckResults("nowhere.yaml"); err == nil || !strings.Contains(err.Error(), "nowhere.yaml") {
+	if _, err := ByType("nowhere.yaml"); err == nil || !strings.Contains(err.Error(), "nowhere.yaml") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }

@@ -35,6 +35,8 @@ type Runs struct {
 	ProgressRate     float64       `help:"Most progress events per second and job. Of calls in between only the latest is sent." default:"4"`
 	FileLimit        int64         `help:"Largest file or result in the blob store, in bytes." default:"1073741824"`
 	ResultLimit      int           `help:"Largest inline result, in bytes." default:"65536"`
+	StreamLimit      int64         `help:"Bytes that a run may write to its streams, unless its job type says otherwise." default:"8388608"`
+	StreamRate       int64         `help:"Bytes per second that a run may write to its streams, unless its job type says otherwise; above it the run waits." default:"262144"`
 	Grace            time.Duration `help:"How long running jobs may go on when the process stops, before they are handed back." default:"${grace=10s}"`
 	ClaimsAlwaysWait bool          `help:"Wait for the tracker's grant before every start."`
 }
@@ -57,7 +59,8 @@ func (w Worker) Config() processor.Config {
 func (r Runs) Config() processor.Config {
 	return processor.Config{
 		Slots: r.Slots, WorkerID: r.WorkerID, WorkerHost: r.WorkerHost, ProgressRate: r.ProgressRate,
-		FileLimit: r.FileLimit, ResultLimit: r.ResultLimit, Grace: r.Grace, ClaimsAlwaysWait: r.ClaimsAlwaysWait,
+		FileLimit: r.FileLimit, ResultLimit: r.ResultLimit, StreamLimit: r.StreamLimit, StreamRate: r.StreamRate,
+		Grace: r.Grace, ClaimsAlwaysWait: r.ClaimsAlwaysWait,
 	}
 }
 
@@ -67,7 +70,7 @@ func (w Worker) Validate() error {
 	if w.Blobs.URL != "" {
 		err = errors.Join(err, blobs.CheckURL(w.Blobs.URL))
 	}
-	_, broken := CheckResults(w.JobTypes)
+	_, broken := ByType(w.JobTypes)
 	return errors.Join(err, broken)
 }
 
@@ -79,9 +82,9 @@ func Options(env service.Env) []processor.Option {
 	}
 }
 
-// CheckResults returns the option that checks results against the schemas in a file of job types. If jobTypes is empty
-// it returns nil: the built-in job types accept every result.
-func CheckResults(jobTypes string) (processor.Option, error) {
+// ByType returns the options that check results against the schemas in a file of job types, and apply its limits of
+// streams. If jobTypes is empty it returns none: the built-in job types accept every result, and set no such limits.
+func ByType(jobTypes string) ([]processor.Option, error) {
 	if jobTypes == "" {
 		return nil, nil
 	}
@@ -89,7 +92,9 @@ func CheckResults(jobTypes string) (processor.Option, error) {
 	if err != nil {
 		return nil, err
 	}
-	return processor.WithResultCheck(types.CheckResult), nil
+	return []processor.Option{
+		processor.WithResultCheck(types.CheckResult), processor.WithStreamLimits(types.StreamLimits),
+	}, nil
 }
 
 // WithBlobs opens the blob store, if one is configured, and returns the option for it. Call done when the processor has

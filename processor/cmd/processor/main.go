@@ -121,11 +121,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer func() { _ = closeStore() }()
-	check, err := flags.CheckResults(cmd.JobTypes)
+	byType, err := flags.ByType(cmd.JobTypes)
 	if err != nil {
 		return err
 	}
-	p, err := processor.New(cmd.Worker.Config(), append(flags.Options(env), store, check)...)
+	p, err := processor.New(cmd.Worker.Config(), append(append(flags.Options(env), store), byType...)...)
 	if err != nil {
 		return err
 	}

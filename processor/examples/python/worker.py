@@ -42,16 +42,18 @@ STATES = ("pending", "scheduled", "queued", "processing", "retrying", "completed
 
 
 def count_words(payload, run):
-    """The handler of text.count: {"text": …, "seconds": …} → {"words": …}."""
+    """The handler of text.count: {"text": …, "seconds": …} → {"words": …}; each word goes to the stream words."""
     if "text" not in payload:
         raise Permanent("no_text", "text is missing")
     if payload.get("failures", 0) >= run.attempt:
         raise Retryable("not_yet", f"attempt {run.attempt} was told to fail")
     words = payload["text"].split()
-    for i, _ in enumerate(words):
+    stream = run.stream("words")
+    for i, word in enumerate(words):
+        stream.write(word + " ")
         if run.cancelled.wait(payload.get("seconds", 0) / len(words)):
             return None
-        run.progress(100 * (i + 1) / len(words), f"word {i + 1} of {len(words)}")
+        run.progress(100 * (i + 1) / len(words), f"word {i + 1} of {len(words)}", stage="count")
     return {"words": len(words)}
 
 
@@ -133,6 +135,7 @@ class Run:
             self.claim["callbackEvents"] = events
         if rec.timestamp_type == 1:  # LogAppendTime: the broker's clock
             self.claim["requestedAt"] = datetime.fromtimestamp(rec.timestamp / 1000, timezone.utc).isoformat()
+        self.streams = {}
         self.granted, self.cancelled, self.stopped = threading.Event(), threading.Event(), threading.Event()
         self.quit = False
         self.renewed = self.said = time.monotonic()
@@ -149,12 +152,17 @@ class Run:
         else:
             future.add_callback(lambda _: setattr(self, "renewed", max(self.renewed, now)))
 
-    def progress(self, percent, message=""):
+    def progress(self, percent, message="", **more):
+        """more is current, total, stage (a-z0-9_.-, 64 at most) and data (4 KiB of JSON at most)."""
         if time.monotonic() - self.said >= 0.25:  # four per second at most
-            self.say({"type": "progress", "progress": {"percent": percent, "message": message}})
+            self.say({"type": "progress", "progress": {"percent": percent, "message": message, **more}})
+
+    def stream(self, name):
+        """One of the job's streams of text, of at most eight."""
+        return self.streams.setdefault(name, Stream(self, name))
 
     def until_durable(self, event):
-        """Steps 4 and 9: the same event again until it is durable, or the run is stopped."""
+        """Steps 4 and 10: the same event again until it is durable, or the run is stopped."""
         while not self.stopped.is_set():
             try:
                 self.say(dict(event), wait=5)
@@ -163,6 +171,31 @@ class Run:
                 print("not durable yet:", e, file=sys.stderr)
                 time.sleep(0.25)
         return False
+
+
+class Stream:
+    """A text that the run writes while it works: a record for each piece, at most 32 KiB, cut between two characters."""
+
+    def __init__(self, run, name):
+        self.run, self.name, self.total, self.pieces = run, name, 0, []
+
+    def write(self, text):
+        data = text.encode(errors="replace")
+        while data and not self.run.stopped.is_set():
+            n = min(len(data), 32768)
+            while n < len(data) and data[n] & 0xC0 == 0x80:  # not within a character
+                n -= 1
+            headers = {"ackwire-v": "1", "ackwire-stream": self.name, "ackwire-stream-kind": "text", "ackwire-run": self.run.id,
+                       "ackwire-dispatch": str(self.run.dispatch), "ackwire-stream-from": str(self.total)}
+            self.pieces.append(self.run.worker.producer.send(
+                PREFIX + "streams", key=self.run.job.encode(), value=data[:n], headers=[(k, v.encode()) for k, v in headers.items()]))
+            self.total, data = self.total + n, data[n:]
+
+    def end(self):
+        """Step 8: all pieces are durable before the last event says how many bytes there are."""
+        for piece in self.pieces:
+            piece.get(timeout=10)
+        return {"kind": "text", "total": self.total}
 
 
 Place = namedtuple("Place", "topic partition offset key value headers")
@@ -187,7 +220,7 @@ class Worker:
             session_timeout_ms=10000, heartbeat_interval_ms=2000, **security())
 
     def hear(self):
-        """Steps 5 and 8: granted, stop and quit."""
+        """Steps 5 and 9: granted, stop and quit."""
         while not self.stopping.is_set():
             for records in self.orders.poll(timeout_ms=200).values():
                 for rec in records:
@@ -284,7 +317,7 @@ class Worker:
             self.keep_in_group()
             now = time.monotonic()
             if run.stopped.is_set():
-                return  # Step 8: without another word
+                return  # Step 9: without another word
             if now - run.renewed > run.lease * 0.9:
                 run.cancelled.set()  # Step 7: somebody else may hold it soon
                 return
@@ -292,13 +325,13 @@ class Worker:
                 run.say({"type": "beat"})
             if self.stopping.is_set():
                 deadline = deadline or now + GRACE
-                if now > deadline:  # Step 10: continued elsewhere, at no cost
+                if now > deadline:  # Step 11: continued elsewhere, at no cost
                     run.cancelled.set()
                     run.until_durable({"type": "released"})
                     return
         if run.quit:
             outcome = {"type": "failed", "error": {"code": "cancelled", "message": "cancelled while it ran", "retryable": False}}
-        run.until_durable(outcome)  # Step 9
+        run.until_durable(outcome)  # Step 10
 
     def handle(self, run, payload, outcome):
         try:
@@ -317,6 +350,12 @@ class Worker:
             outcome.update(type="failed", error={"code": e.code, "message": str(e), "retryable": e.retryable})
         except Exception as e:  # noqa: BLE001: a handler's bug is its job's failure, not the worker's
             outcome.update(type="failed", error={"code": "handler_panic", "message": repr(e)[:500], "retryable": True})
+        try:
+            if run.streams:
+                outcome["streams"] = {s.name: s.end() for s in run.streams.values()}
+        except Exception as e:  # noqa: BLE001: whatever Kafka has, another attempt may write it
+            outcome.pop("result", None)
+            outcome.update(type="failed", error={"code": "stream_not_stored", "message": repr(e)[:500], "retryable": True})
 
     def keep_in_group(self):
         """A consumer that does not poll is put out of its group; paused, it gets nothing."""

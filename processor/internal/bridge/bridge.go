@@ -3,11 +3,13 @@ package bridge
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
 )
 
@@ -17,6 +19,7 @@ type Call struct {
 	Payload  []byte
 	Progress func(job.Progress)
 	File     func(name, contentType string, content []byte)
+	Piece    func(stream.Chunk) // a piece of a stream; the pieces of each stream come in order
 }
 
 // Ending is the terminal event that a run would append to the job's log.
@@ -24,10 +27,15 @@ type Ending struct {
 	Event   event.Type
 	Result  json.RawMessage
 	Failure *event.Failure
+	Streams job.Streams
 }
 
 // Try runs the handler that is registered with p for the call's job type.
 var Try func(ctx context.Context, p any, c Call) Ending
+
+// WorkerLog returns the logger of a *processor.Job that writes to the worker's log alone: the job's owner does not see
+// its lines.
+var WorkerLog func(job any) *slog.Logger
 
 // Register calls register with the registry of p. After an error none of its metrics are registered.
 var Register func(p any, register func(prometheus.Registerer)) error

@@ -76,6 +76,16 @@ func (m *maker) fill(v reflect.Value) {
 				m.fill(v.Index(i))
 			}
 		}
+	case reflect.Map:
+		if n := m.below(4); n > 0 {
+			v.Set(reflect.MakeMap(v.Type()))
+			for range n - 1 {
+				key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+				m.fill(key)
+				m.fill(value)
+				v.SetMapIndex(key, value)
+			}
+		}
 	case reflect.String:
 		if m.below(2) == 1 {
 			v.SetString(pick(m, texts))

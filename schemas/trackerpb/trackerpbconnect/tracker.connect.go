@@ -54,6 +54,12 @@ const (
 	TrackerKeepTicketProcedure = "/ackwire.tracker.v1.Tracker/KeepTicket"
 	// TrackerTakeTicketProcedure is the fully-qualified name of the Tracker's TakeTicket RPC.
 	TrackerTakeTicketProcedure = "/ackwire.tracker.v1.Tracker/TakeTicket"
+	// TrackerStreamsProcedure is the fully-qualified name of the Tracker's Streams RPC.
+	TrackerStreamsProcedure = "/ackwire.tracker.v1.Tracker/Streams"
+	// TrackerReadStreamProcedure is the fully-qualified name of the Tracker's ReadStream RPC.
+	TrackerReadStreamProcedure = "/ackwire.tracker.v1.Tracker/ReadStream"
+	// TrackerFollowStreamsProcedure is the fully-qualified name of the Tracker's FollowStreams RPC.
+	TrackerFollowStreamsProcedure = "/ackwire.tracker.v1.Tracker/FollowStreams"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
 	TrackerWatchProcedure = "/ackwire.tracker.v1.Tracker/Watch"
 )
@@ -79,6 +85,16 @@ type TrackerClient interface {
 	KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error)
 	// TakeTicket answers who a ticket is for, once; NOT_FOUND ever after.
 	TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error)
+	// Streams lists a job's streams: those of the run that counts.
+	Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error)
+	// ReadStream answers with what one stream has behind a cursor, up to a number of bytes. It may wait,
+	// bounded by the deadline, until there is something.
+	ReadStream(context.Context, *connect.Request[trackerpb.ReadStreamRequest]) (*connect.Response[trackerpb.ReadStreamResponse], error)
+	// FollowStreams sends one gateway what the streams that it follows have behind their cursors, as it
+	// comes. Each follow is a cursor, not a queue: when the connection is slow, the next message of a
+	// stream is larger, and nothing is dropped. Each follow is answered with a part at once, be it empty. A connection that
+	// adds a handle twice, or follows more than 50,000 streams, is closed.
+	FollowStreams(context.Context) *connect.BidiStreamForClient[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -139,6 +155,26 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(trackerMethods.ByName("TakeTicket")),
 			connect.WithClientOptions(opts...),
 		),
+		streams: connect.NewClient[trackerpb.StreamsRequest, trackerpb.StreamsResponse](
+			httpClient,
+			baseURL+TrackerStreamsProcedure,
+			connect.WithSchema(trackerMethods.ByName("Streams")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		readStream: connect.NewClient[trackerpb.ReadStreamRequest, trackerpb.ReadStreamResponse](
+			httpClient,
+			baseURL+TrackerReadStreamProcedure,
+			connect.WithSchema(trackerMethods.ByName("ReadStream")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		followStreams: connect.NewClient[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse](
+			httpClient,
+			baseURL+TrackerFollowStreamsProcedure,
+			connect.WithSchema(trackerMethods.ByName("FollowStreams")),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[trackerpb.WatchRequest, trackerpb.WatchResponse](
 			httpClient,
 			baseURL+TrackerWatchProcedure,
@@ -150,14 +186,17 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 
 // trackerClient implements TrackerClient.
 type trackerClient struct {
-	get        *connect.Client[trackerpb.GetRequest, trackerpb.GetResponse]
-	reserve    *connect.Client[trackerpb.ReserveRequest, trackerpb.ReserveResponse]
-	unreserve  *connect.Client[trackerpb.UnreserveRequest, trackerpb.UnreserveResponse]
-	list       *connect.Client[trackerpb.ListRequest, trackerpb.ListResponse]
-	stats      *connect.Client[trackerpb.StatsRequest, trackerpb.StatsResponse]
-	keepTicket *connect.Client[trackerpb.KeepTicketRequest, trackerpb.KeepTicketResponse]
-	takeTicket *connect.Client[trackerpb.TakeTicketRequest, trackerpb.TakeTicketResponse]
-	watch      *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
+	get           *connect.Client[trackerpb.GetRequest, trackerpb.GetResponse]
+	reserve       *connect.Client[trackerpb.ReserveRequest, trackerpb.ReserveResponse]
+	unreserve     *connect.Client[trackerpb.UnreserveRequest, trackerpb.UnreserveResponse]
+	list          *connect.Client[trackerpb.ListRequest, trackerpb.ListResponse]
+	stats         *connect.Client[trackerpb.StatsRequest, trackerpb.StatsResponse]
+	keepTicket    *connect.Client[trackerpb.KeepTicketRequest, trackerpb.KeepTicketResponse]
+	takeTicket    *connect.Client[trackerpb.TakeTicketRequest, trackerpb.TakeTicketResponse]
+	streams       *connect.Client[trackerpb.StreamsRequest, trackerpb.StreamsResponse]
+	readStream    *connect.Client[trackerpb.ReadStreamRequest, trackerpb.ReadStreamResponse]
+	followStreams *connect.Client[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]
+	watch         *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
 
 // Get calls ackwire.tracker.v1.Tracker.Get.
@@ -195,6 +234,21 @@ func (c *trackerClient) TakeTicket(ctx context.Context, req *connect.Request[tra
 	return c.takeTicket.CallUnary(ctx, req)
 }
 
+// Streams calls ackwire.tracker.v1.Tracker.Streams.
+func (c *trackerClient) Streams(ctx context.Context, req *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error) {
+	return c.streams.CallUnary(ctx, req)
+}
+
+// ReadStream calls ackwire.tracker.v1.Tracker.ReadStream.
+func (c *trackerClient) ReadStream(ctx context.Context, req *connect.Request[trackerpb.ReadStreamRequest]) (*connect.Response[trackerpb.ReadStreamResponse], error) {
+	return c.readStream.CallUnary(ctx, req)
+}
+
+// FollowStreams calls ackwire.tracker.v1.Tracker.FollowStreams.
+func (c *trackerClient) FollowStreams(ctx context.Context) *connect.BidiStreamForClient[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse] {
+	return c.followStreams.CallBidiStream(ctx)
+}
+
 // Watch calls ackwire.tracker.v1.Tracker.Watch.
 func (c *trackerClient) Watch(ctx context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse] {
 	return c.watch.CallBidiStream(ctx)
@@ -221,6 +275,16 @@ type TrackerHandler interface {
 	KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error)
 	// TakeTicket answers who a ticket is for, once; NOT_FOUND ever after.
 	TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error)
+	// Streams lists a job's streams: those of the run that counts.
+	Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error)
+	// ReadStream answers with what one stream has behind a cursor, up to a number of bytes. It may wait,
+	// bounded by the deadline, until there is something.
+	ReadStream(context.Context, *connect.Request[trackerpb.ReadStreamRequest]) (*connect.Response[trackerpb.ReadStreamResponse], error)
+	// FollowStreams sends one gateway what the streams that it follows have behind their cursors, as it
+	// comes. Each follow is a cursor, not a queue: when the connection is slow, the next message of a
+	// stream is larger, and nothing is dropped. Each follow is answered with a part at once, be it empty. A connection that
+	// adds a handle twice, or follows more than 50,000 streams, is closed.
+	FollowStreams(context.Context, *connect.BidiStream[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]) error
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
 }
@@ -277,6 +341,26 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(trackerMethods.ByName("TakeTicket")),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerStreamsHandler := connect.NewUnaryHandler(
+		TrackerStreamsProcedure,
+		svc.Streams,
+		connect.WithSchema(trackerMethods.ByName("Streams")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerReadStreamHandler := connect.NewUnaryHandler(
+		TrackerReadStreamProcedure,
+		svc.ReadStream,
+		connect.WithSchema(trackerMethods.ByName("ReadStream")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerFollowStreamsHandler := connect.NewBidiStreamHandler(
+		TrackerFollowStreamsProcedure,
+		svc.FollowStreams,
+		connect.WithSchema(trackerMethods.ByName("FollowStreams")),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerWatchHandler := connect.NewBidiStreamHandler(
 		TrackerWatchProcedure,
 		svc.Watch,
@@ -299,6 +383,12 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerKeepTicketHandler.ServeHTTP(w, r)
 		case TrackerTakeTicketProcedure:
 			trackerTakeTicketHandler.ServeHTTP(w, r)
+		case TrackerStreamsProcedure:
+			trackerStreamsHandler.ServeHTTP(w, r)
+		case TrackerReadStreamProcedure:
+			trackerReadStreamHandler.ServeHTTP(w, r)
+		case TrackerFollowStreamsProcedure:
+			trackerFollowStreamsHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
 			trackerWatchHandler.ServeHTTP(w, r)
 		default:
@@ -336,6 +426,18 @@ func (UnimplementedTrackerHandler) KeepTicket(context.Context, *connect.Request[
 
 func (UnimplementedTrackerHandler) TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.TakeTicket is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Streams is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) ReadStream(context.Context, *connect.Request[trackerpb.ReadStreamRequest]) (*connect.Response[trackerpb.ReadStreamResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.ReadStream is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) FollowStreams(context.Context, *connect.BidiStream[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.FollowStreams is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {

@@ -7,7 +7,7 @@ import type { Shared } from "./index.js";
 import { Stream } from "./stream.js";
 import type { End } from "./stream.js";
 import { Upward } from "./upward.js";
-import { Watches } from "./watches.js";
+import { type StreamRef, Watches } from "./watches.js";
 
 /** Seconds that a long poll waits for news: below what proxies cut off. */
 const pollWait = 20;
@@ -39,6 +39,7 @@ interface ClientFrame {
   jobId?: string;
   key?: string;
   watch?: boolean;
+  streams?: StreamRef[];
   token?: string;
 }
 
@@ -164,7 +165,9 @@ export class HTTPSession implements Session {
       return this.end(1006, ""); // whether it was done is not known, as when a socket breaks
     }
     this.release(ack.jobId, () => this.tell({ ...ack, type: "ack", id: frame.id }));
-    if (!this.watched(frame) || this.watches.jobs.has(ack.jobId)) return;
+    const streams = this.watched(frame) ? frame.streams : undefined;
+    if (streams) this.watches.follow(ack.jobId, streams);
+    if (!this.watched(frame) || (!streams && this.watches.jobs.has(ack.jobId))) return;
     this.watches.add(ack.jobId, 0, true);
     this.refresh();
   }
@@ -207,12 +210,13 @@ export class HTTPSession implements Session {
       id: frame.id, jobs: [], mine: frame.mine === true, by: undefined, refused: [], ended: new Map(),
     };
     if (ask.mine) this.watches.cursor = frame.after || this.watches.cursor || "";
-    for (const of of (frame.jobs ?? []) as { jobId: string; after?: number }[]) {
+    for (const of of (frame.jobs ?? []) as { jobId: string; after?: number; streams?: StreamRef[] }[]) {
       if (!this.watches.jobs.has(of.jobId) && this.watches.size >= this.limit) {
         ask.refused.push({ jobId: of.jobId, error: "limit_exceeded" });
         continue;
       }
       this.watches.add(of.jobId, of.after ?? 0, false);
+      if (of.streams) this.watches.follow(of.jobId, of.streams);
       ask.jobs.push(of.jobId);
     }
     if (!ask.mine && ask.jobs.length === 0) return this.tell({ type: "subscribed", id: ask.id, jobs: ask.refused });
@@ -222,7 +226,7 @@ export class HTTPSession implements Session {
 
   private unsubscribe(frame: ClientFrame): void {
     const jobs = (frame.jobs ?? []) as string[];
-    for (const jobId of jobs) this.watches.jobs.delete(jobId);
+    for (const jobId of jobs) this.watches.drop(jobId);
     if (frame.mine) this.unfollow();
     this.tell({ type: "unsubscribed", id: frame.id, jobs, ...(frame.mine && { mine: true }) });
     // The stream goes on with more than is wanted, until it is asked for anew; a poll asks anew by itself.
@@ -306,12 +310,12 @@ export class HTTPSession implements Session {
     if (e.code === "unauthenticated") return this.end(4002, "token_expired");
     const before = this.watches.size;
     for (const ask of this.asks.splice(0)) {
-      for (const jobId of ask.jobs) this.watches.jobs.delete(jobId);
+      for (const jobId of ask.jobs) this.watches.drop(jobId);
       if (ask.mine) this.unfollow();
       this.refuse(ask.id, e);
     }
     if (e.code === "forbidden") { // a submit is watched only if its token may
-      for (const [jobId, { implied }] of this.watches.jobs) if (implied) this.watches.jobs.delete(jobId);
+      for (const [jobId, { implied }] of this.watches.jobs) if (implied) this.watches.drop(jobId);
     }
     if (this.watches.size === before) return this.end(e.retryable ? 1013 : 1006, e.code); // again would be no better
     if (!this.current && this.watches.size > 0) this.refresh();
@@ -333,6 +337,10 @@ export class HTTPSession implements Session {
         return this.onSubscribed(stream, frame);
       case "status":
         return this.onStatus(text, false);
+      case "chunk":
+        this.watches.chunk(frame);
+        this.tell(text);
+        return true;
       case "cursor":
         if (this.watches.cursor === undefined) return false;
         this.watches.cursor = frame.cursor;
@@ -367,9 +375,8 @@ export class HTTPSession implements Session {
     const unasked = new Map(told);
     for (const job of frame.jobs) {
       const watched = this.watches.jobs.get(job.jobId);
-      if (!watched) continue;
-      if (job.reset) watched.seen = 0;
-      if (job.error) this.watches.jobs.delete(job.jobId);
+      if (watched && job.reset) watched.seen = 0;
+      if (job.error) this.watches.drop(job.jobId);
     }
     if (frame.reset) this.watches.resetMine();
     const answers = this.asks.filter((ask) => first && ask.by === stream);

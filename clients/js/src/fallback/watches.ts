@@ -1,5 +1,7 @@
 // What a session of the fallback watches, and what it has told of it.
 
+import { byteLength } from "../bytes.js";
+
 /** Jobs of a subject whose last version is remembered. */
 const maxSeen = 10_000;
 /** Jobs of a subject whose last version is told to the server, so that it does not tell it again. */
@@ -14,6 +16,29 @@ export interface WatchedJob {
   implied: boolean;
 }
 
+/** A stream that is followed, from its beginning or from a cursor on. */
+export type StreamRef = string | { stream: string; run?: number; at?: number };
+
+/** The streams of a job that are followed. */
+interface Followed {
+  /** The last version of the job that was told, also when the job is watched no more since it has ended. */
+  seen: number;
+  /** What the client has of each. */
+  refs: Map<string, Exclude<StreamRef, string>>;
+}
+
+/** A frame with the next piece of a stream. */
+export interface Chunk {
+  jobId: string;
+  stream: string;
+  run: number;
+  from: number;
+  text?: string;
+  items?: unknown[];
+  end?: boolean;
+  error?: string;
+}
+
 interface Status {
   version: number;
   mine?: boolean;
@@ -22,13 +47,15 @@ interface Status {
 
 export class Watches {
   readonly jobs = new Map<string, WatchedJob>();
+  private readonly streams = new Map<string, Followed>();
   /** Set while all jobs of the subject are followed: up to where they were told, "" while that is not known. */
   cursor: string | undefined;
   /** The last version of each job of the subject, and when it came, the latest last. */
   private readonly mineSeen = new Map<string, { version: number; at: number }>();
 
   get size(): number {
-    return this.jobs.size + (this.cursor === undefined ? 0 : 1);
+    const others = Array.from(this.streams.keys()).filter((jobId) => !this.jobs.has(jobId));
+    return this.jobs.size + others.length + (this.cursor === undefined ? 0 : 1);
   }
 
   /** Watches a job from a version on; one that is watched already is told what is newer than the less of both. */
@@ -41,10 +68,37 @@ export class Watches {
     }
   }
 
+  /** Follows streams of a job, in place of those that are followed. */
+  follow(jobId: string, refs: StreamRef[]): void {
+    const seen = this.streams.get(jobId)?.seen ?? 0;
+    const list = refs.map((ref) => (typeof ref === "string" ? { stream: ref } : ref));
+    if (list.length === 0) this.streams.delete(jobId);
+    else this.streams.set(jobId, { seen, refs: new Map(list.map((ref) => [ref.stream, ref])) });
+  }
+
+  /** Notes what has come of a stream: a request that follows goes on behind it. */
+  chunk({ jobId, stream, run, from, text = "", items = [], end, error }: Chunk): void {
+    const refs = this.streams.get(jobId)?.refs;
+    if (!refs?.has(stream)) return;
+    if (end || error) refs.delete(stream);
+    else if (run > 0) refs.set(stream, { stream, run, at: from + byteLength(text) + items.length });
+    if (refs.size === 0) this.streams.delete(jobId);
+  }
+
+  /** A job is watched no more, and none of its streams. */
+  drop(jobId: string): void {
+    this.jobs.delete(jobId);
+    this.streams.delete(jobId);
+  }
+
   /** The body of a request for frames. */
   body(): string {
     const { cursor } = this;
-    const jobs = Array.from(this.jobs, ([jobId, { seen }]) => (seen > 0 ? { jobId, after: seen } : { jobId }));
+    const jobs = Array.from(new Set([...this.jobs.keys(), ...this.streams.keys()]), (jobId) => {
+      const streams = this.streams.get(jobId);
+      const seen = (this.jobs.get(jobId) ?? streams)!.seen;
+      return { jobId, ...(seen > 0 && { after: seen }), ...(streams && { streams: [...streams.refs.values()] }) };
+    });
     if (cursor === undefined) return JSON.stringify({ jobs });
     return JSON.stringify({ jobs, mine: true, ...(cursor && { after: cursor, known: this.known() }) });
   }
@@ -60,6 +114,8 @@ export class Watches {
   news({ version, mine, job: { jobId, state } }: Status): boolean {
     if (mine && this.cursor === undefined) return false; // no more
     const watched = this.jobs.get(jobId);
+    const followed = this.streams.get(jobId);
+    if (followed) followed.seen = Math.max(followed.seen, version);
     const wanted = watched !== undefined && version > watched.seen;
     if (wanted) {
       watched.seen = version;

@@ -19,15 +19,16 @@ import {
   createContext, createElement, useCallback, useContext, useMemo, useState, useSyncExternalStore,
   type FunctionComponent, type ReactNode,
 } from "react";
-import type { AckwireError } from "../errors.js";
+import { type AckwireError, unavailable } from "../errors.js";
 import type {
   Ackwire, CallOptions, Connection, Job, JobSnapshot, JobType, Payload, Result, State, Status, Store,
   SubmitOptions,
 } from "../types.js";
 import { empty, jobsOf, type JobsQuery, type JobsSnapshot } from "./jobs.js";
-import { suspend } from "./suspend.js";
+import { nothing, StreamStore, type StreamSnapshot } from "./stream.js";
 
 export type { JobsQuery, JobsSnapshot } from "./jobs.js";
+export type { StreamSnapshot } from "./stream.js";
 
 const Context = createContext<Ackwire | undefined>(undefined);
 
@@ -57,6 +58,12 @@ export const useConnection = (): Connection => useStore(useAckwire().connection,
 
 const unknown: JobSnapshot<any> = { status: undefined, error: undefined };
 
+/** The handle of a job. */
+function useHandle<T extends JobType>(job: string | Job<T> | null | undefined): Job<T> | undefined {
+  const client = useAckwire();
+  return useMemo(() => (typeof job === "string" ? client.job<T>(job) : (job ?? undefined)), [client, job]);
+}
+
 /** What {@link useJob} returns. `cancel` and `retry` keep their identity while the job is the same. */
 export interface UseJob<T> extends JobSnapshot<T> {
   /** The job's handle; undefined while there is none, and then `cancel` and `retry` reject. */
@@ -71,8 +78,7 @@ export interface UseJob<T> extends JobSnapshot<T> {
  * `not_found`.
  */
 export function useJob<T extends JobType = JobType>(job: string | Job<T> | null | undefined): UseJob<T> {
-  const client = useAckwire();
-  const handle = useMemo(() => (typeof job === "string" ? client.job<T>(job) : (job ?? undefined)), [client, job]);
+  const handle = useHandle(job);
   const snapshot: JobSnapshot<T> = useStore(handle, unknown);
   const orders = useMemo(() => ({
     job: handle,
@@ -80,6 +86,16 @@ export function useJob<T extends JobType = JobType>(job: string | Job<T> | null 
     retry: async (options?: CallOptions) => handle!.retry(options),
   }), [handle]);
   return { ...orders, ...snapshot };
+}
+
+/**
+ * Follows a stream of a job while the component is mounted: `text` of a stream of text, `items` of one of items. It
+ * renders at most once for each time that the page is drawn. When a run is lost they begin anew by themselves. At more
+ * than 8 million characters the first quarter leaves, and `cut` says so.
+ */
+export function useStream<T = unknown>(job: string | Job<any> | null | undefined, name: string): StreamSnapshot<T> {
+  const handle = useHandle(job);
+  return useStore(useMemo(() => handle && new StreamStore(handle, name), [handle, name]), nothing);
 }
 
 /** What submits: a client, or an outbox of `ackwire/offline`. */
@@ -138,7 +154,22 @@ export function useJobs(query: JobsQuery): UseJobs {
 export function useResult<T extends JobType = JobType>(job: string | Job<T>): Result<T> {
   const client = useAckwire();
   // A component keeps its result, also when the cache forgets it.
-  return useMemo(() => suspend(client, job), [client, job]);
+  return useMemo(() => {
+    const error = failed;
+    failed = undefined; // a boundary that is reset tries again
+    if (error) throw error;
+    if (suspend) return suspend(client, job);
+    throw (loading ??= import("./suspend.js").then((module) => {
+      suspend = module.suspend;
+    }, (cause) => {
+      failed = unavailable("import", cause);
+      loading = undefined;
+    }));
+  }, [client, job]);
 }
+
+let suspend: typeof import("./suspend.js").suspend | undefined; // once it is loaded
+let loading: Promise<void> | undefined; // one promise, as React wants it
+let failed: AckwireError | undefined; // why it could not be loaded
 
 export type { Status };

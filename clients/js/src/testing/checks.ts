@@ -2,6 +2,7 @@
 
 import { Refusal } from "./codes.js";
 import type { Submit } from "./record.js";
+import { readStreams, type StreamRef } from "./streams.js";
 import type { State } from "../types.js";
 
 const maxKeyChars = 128;
@@ -44,6 +45,8 @@ export function checkSubmit(request: Submit): Submit {
   }
   checkRunAt(submit);
   checkCallback(submit);
+  const streams = readStreams(submit.streams);
+  if (streams?.length && submit.watch === false) throw invalid("streams are followed only with a watch");
   return submit;
 }
 
@@ -69,6 +72,8 @@ function checkCallback({ callbackUrl, callbackEvents }: Submit): void {
 export interface Ref {
   jobId: string;
   after: number;
+  /** The streams that it follows from now on; undefined: as before. */
+  streams: StreamRef[] | undefined;
 }
 
 /** Reads the jobs of a subscribe frame, each once, from the lowest version on that is named. */
@@ -76,13 +81,15 @@ export function readRefs(jobs: unknown): Ref[] {
   const refs = new Map<string, Ref>();
   const broken = invalid("jobs must be a list of {jobId, after?}");
   if (!Array.isArray(jobs)) throw broken;
-  for (const ref of jobs as ({ jobId?: unknown; after?: unknown } | null)[]) {
+  for (const ref of jobs as ({ jobId?: unknown; after?: unknown; streams?: unknown } | null)[]) {
     if (typeof ref !== "object") throw broken;
     const { jobId, after = 0 } = ref ?? {};
     if ((jobId !== undefined && typeof jobId !== "string") || !Number.isInteger(after)) throw broken;
     if (!jobId) throw invalid("jobs has an entry without jobId");
     if ((after as number) < 0) throw invalid("after must not be negative");
-    refs.set(jobId, { jobId, after: Math.min(after as number, refs.get(jobId)?.after ?? Infinity) });
+    const had = refs.get(jobId);
+    const streams = readStreams(ref?.streams) ?? had?.streams;
+    refs.set(jobId, { jobId, after: Math.min(after as number, had?.after ?? Infinity), streams });
   }
   return [...refs.values()];
 }

@@ -244,8 +244,14 @@ export class Engine {
 
   announce(record: JobRecord): void {
     for (const session of this.sessions) session.tell(record);
+    this.pour(record);
     for (const changed of [...this.listeners]) changed(false);
     this.handOut(record);
+  }
+
+  /** Tells what was written to the streams of a job. */
+  pour(record: JobRecord): void {
+    for (const session of this.sessions) session.pour(record);
   }
 
   handOut(record: JobRecord): void {

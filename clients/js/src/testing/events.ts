@@ -107,9 +107,10 @@ class Events {
   /** Tells a frame. A long poll ends behind its statuses; with mine, behind their cursor. */
   #tell(text: string, type: string): void {
     this.#write(text);
-    this.#news ||= type === "status";
+    this.#news ||= type === "status" || type === "chunk";
     const last = this.#asked.watch.mine === true ? "cursor" : "status";
-    if (this.#asked.wait > 0 && this.#news && type === last) this.#engine.after(0, () => this.#end());
+    const whole = this.#news && (type === last || type === "chunk");
+    if (this.#asked.wait > 0 && whole) this.#engine.after(0, () => this.#end());
   }
 
   #write(text: string): void {

@@ -11,7 +11,7 @@
 export { createServer } from "./server.js";
 export type { RefuseOptions, ServerJob, ServerOptions, TestServer, TestSession } from "./server.js";
 export { Failure } from "./job.js";
-export type { Handler, ResultFile, TestJob } from "./job.js";
+export type { Handler, ProgressDetails, ResultFile, TestJob } from "./job.js";
 export type { Limits, Refusable } from "./engine.js";
 export type { Frame } from "./session.js";
 export type { Submit } from "./record.js";

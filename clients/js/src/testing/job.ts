@@ -1,8 +1,10 @@
 // One attempt of a job, as a worker of the server in memory has it.
 
 import type { Engine } from "./engine.js";
+import { toJSON } from "./json.js";
 import type { JobRecord } from "./record.js";
 import type { Submit } from "./record.js";
+import { openStream, write } from "./streams.js";
 
 /** How an attempt failed. Any other error that a handler throws is `handler_error`, which is tried again. */
 export class Failure extends Error {
@@ -27,6 +29,19 @@ export interface ResultFile {
   contentType: string;
   name?: string;
 }
+
+/** What progress may have beside a percentage and a message. */
+export interface ProgressDetails {
+  current?: number;
+  total?: number;
+  /** For programs: at most 64 of `a-z 0-9 _ . -`, beginning with a letter or digit. */
+  stage?: string;
+  /** For programs: any value that is at most 4 KiB of JSON. */
+  data?: unknown;
+}
+
+const stages = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
+const maxData = 4096; // bytes
 
 /** One attempt of a job. What is said after the attempt has ended changes nothing. */
 export class TestJob {
@@ -56,14 +71,35 @@ export class TestJob {
     this.signal = this.#abort.signal;
   }
 
-  /** Tells how far the attempt has come: 0 to 100 percent, which never falls. */
-  progress(percent: number, message?: string, counts: { current?: number; total?: number } = {}): void {
+  /**
+   * Tells how far the attempt has come: 0 to 100 percent, which never falls. Throws a `Failure` with the code
+   * `invalid_progress`, and tells nothing, if the stage or the data is not one that a worker may report.
+   */
+  progress(percent: number, message?: string, more: ProgressDetails = {}): void {
+    const { current, total, stage, data } = more;
+    if (stage && !stages.test(stage)) {
+      throw new Failure("invalid_progress", `progress: the stage ${JSON.stringify(stage)} is not 1 to 64 of a-z, 0-9, _, . and -`);
+    }
+    const size = data === undefined ? 0 : new TextEncoder().encode(toJSON(data)).length;
+    if (size > maxData) throw new Failure("invalid_progress", `progress: the data has ${size} bytes, above the limit of ${maxData}`);
     this.#change((record) => {
       const least = record.doc.progress?.percent ?? 0;
       record.doc.progress = {
-        percent: Math.min(100, Math.max(least, percent)), ...(message === undefined ? {} : { message }), ...counts,
+        percent: Math.min(100, Math.max(least, percent)), ...(message === undefined ? {} : { message }),
+        ...(current === undefined ? {} : { current }), ...(total === undefined ? {} : { total }),
+        ...(stage ? { stage } : {}), ...(data === undefined ? {} : { data }),
       };
     });
+  }
+
+  /** Writes to a stream of text. */
+  write(stream: string, text: string): void {
+    this.#stream((record) => write(record.streams, openStream(record.streams, stream, "text"), { text }));
+  }
+
+  /** Writes an item to a stream of items. */
+  send(stream: string, item: unknown): void {
+    this.#stream((record) => write(record.streams, openStream(record.streams, stream, "json"), { item }));
   }
 
   /** Ends the job with a result. Without one, or with undefined, it has none. */
@@ -127,6 +163,13 @@ export class TestJob {
     const message = err instanceof Error ? err.message : String(err);
     if (this.#record.doc.cancelRequested) this.fail("cancelled", message);
     else this.fail("handler_error", message, { retryable: true });
+  }
+
+  #stream(change: (record: JobRecord) => void): void {
+    const record = this.#record;
+    if (record.run !== this || record.doc.state !== "processing") return;
+    change(record);
+    this.#engine.pour(record);
   }
 
   #change(change: (record: JobRecord) => void): void {

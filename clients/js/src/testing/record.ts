@@ -1,9 +1,10 @@
 // A job as the server in memory keeps it: its document, and how the document changes.
 
-import type { Attempt, Grant, GrantOptions, JobFailure, Progress, State } from "../types.js";
+import type { Attempt, Grant, GrantOptions, JobFailure, Progress, State, StreamTotal } from "../types.js";
 import { Refusal } from "./codes.js";
 import type { Failure, ResultFile, TestJob } from "./job.js";
 import { toJSON } from "./json.js";
+import type { Stream, StreamRef } from "./streams.js";
 
 /** The fields of a submit, in the frame as over HTTP. */
 export interface Submit {
@@ -16,6 +17,7 @@ export interface Submit {
   /** Seconds. */
   deadline?: number;
   watch?: boolean;
+  streams?: StreamRef[];
   callbackUrl?: string;
   callbackEvents?: State[];
   traceparent?: string;
@@ -41,6 +43,7 @@ export interface Doc {
   result: unknown;
   resultUrl: string | undefined;
   error: JobFailure | undefined;
+  streams: Record<string, StreamTotal> | undefined;
   attempts: Attempt[] | undefined;
 }
 
@@ -74,6 +77,10 @@ export class JobRecord {
   /** The document at this version, as JSON. */
   text = "";
   file: ResultFile | undefined;
+  /** How many attempts have begun: the run whose streams count. */
+  dispatch = 0;
+  /** What that run has written to its streams, by name. */
+  readonly streams = new Map<string, Stream>();
   /** The attempt that works on the job, or did last. */
   run: TestJob | undefined;
 
@@ -84,7 +91,7 @@ export class JobRecord {
       jobId: id, type: submit.job, state: "pending", progress: undefined, attempt: 1, maxAttempts,
       createdAt: stamp(), updatedAt: stamp(), startedAt: undefined, finishedAt: undefined, retryAt: undefined,
       runAt: undefined, cancelRequested: undefined, result: undefined, resultUrl: undefined, error: undefined,
-      attempts: undefined,
+      streams: undefined, attempts: undefined,
     };
   }
 
@@ -104,9 +111,11 @@ export class JobRecord {
   /** Begins an attempt. */
   begin(run: TestJob, worker: string): void {
     const { doc } = this;
+    this.dispatch++;
+    this.streams.clear();
     doc.state = "processing";
     doc.startedAt = stamp();
-    doc.retryAt = doc.progress = doc.error = undefined;
+    doc.retryAt = doc.progress = doc.error = doc.streams = undefined;
     const attempt = { number: doc.attempt, worker, startedAt: stamp() };
     doc.attempts = [...(doc.attempts ?? []), attempt].slice(-maxRuns);
     this.run = run;
@@ -193,6 +202,10 @@ export class JobRecord {
     last.endedAt = stamp();
     last.outcome = outcome;
     if (error) last.error = error;
+    if (this.streams.size > 0) {
+      const totals = Array.from(this.streams, ([name, { kind, total }]) => [name, { kind, total }] as const);
+      this.doc.streams = Object.fromEntries(totals.sort(([a], [b]) => (a < b ? -1 : 1)));
+    }
     this.run?.stop("the attempt is over");
   }
 }

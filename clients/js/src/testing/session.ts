@@ -7,7 +7,9 @@ import { anyone, type Identity } from "./access.js";
 import { checkMineAlone, checkTypes, readIDs, readRefs, type Ref } from "./checks.js";
 import { codes, problem, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
+import { toJSON } from "./json.js";
 import { type Ack, type JobRecord, type Submit, terminal } from "./record.js";
+import { Place, readStreams, type StreamRef } from "./streams.js";
 
 /** A frame, as it was parsed from its text. */
 export interface Frame {
@@ -68,6 +70,8 @@ export class ServerSession {
   readonly #in: Pipe;
   readonly #out: Pipe;
   readonly #watched = new Set<string>();
+  /** The streams that the client follows, by the IDs of their jobs. */
+  readonly #places = new Map<string, Set<Place>>();
   #mine = false;
   /** The last version that was sent of a job. */
   readonly #told = new Map<string, number>();
@@ -190,6 +194,21 @@ export class ServerSession {
     if (terminal(state)) this.#watched.delete(jobId);
   }
 
+  /** Follows streams of a job, in place of those that it follows. */
+  #follow(jobId: string, refs: StreamRef[] | undefined): void {
+    if (refs) this.#places.set(jobId, new Set(refs.map((ref) => new Place(ref.stream, ref))));
+  }
+
+  /** Tells what is new of the streams of a job, if the client follows them. */
+  pour({ doc: { jobId, state }, dispatch, streams }: JobRecord): void {
+    const places = this.#places.get(jobId);
+    for (const place of places ?? []) {
+      const frames = place.frames(jobId, dispatch, streams.get(place.name), terminal(state));
+      for (const frame of frames) this.send(toJSON(frame));
+      if (frames.at(-1)?.["end"]) places!.delete(place);
+    }
+  }
+
   #status(record: JobRecord, mine: boolean): void {
     this.#told.set(record.doc.jobId, record.version);
     this.send(`{"type":"status","version":${record.version},${mine ? '"mine":true,' : ""}"job":${record.text}}`);
@@ -301,7 +320,7 @@ export class ServerSession {
       if (!this.who.may("read")) jobs.push({ jobId, error: "forbidden" });
       else if (!record || !this.who.sees(record)) jobs.push({ jobId, error: "not_found" });
     }
-    for (const { jobId } of jobs) this.#watched.delete(jobId);
+    for (const { jobId } of jobs) this.#unwatch(jobId);
     if (jobs.length > 0) this.send({ type: "subscribed", jobs });
   }
 
@@ -348,9 +367,12 @@ export class ServerSession {
       this.cut();
     } else {
       this.#ack(ack, id, watches);
+      if (watches) this.#follow(ack.jobId, readStreams(request["streams"]));
     }
-    if (ack.duplicate) this.tell(record);
-    else engine.announce(record);
+    if (ack.duplicate) {
+      this.tell(record);
+      this.pour(record);
+    } else engine.announce(record);
   }
 
   #ack(ack: Ack, id: string | undefined, watches: boolean): void {
@@ -378,6 +400,11 @@ export class ServerSession {
   #watch(jobId: string): void {
     if (!this.#watched.has(jobId) && !this.#mine) this.#told.delete(jobId);
     this.#watched.add(jobId);
+  }
+
+  #unwatch(jobId: string): void {
+    this.#watched.delete(jobId);
+    this.#places.delete(jobId);
   }
 
   #subscribeMine(frame: Frame, id: string | undefined): void {
@@ -416,9 +443,13 @@ export class ServerSession {
     const jobs = refs.map((ref) => this.#subscribeOne(ref, tell));
     this.send({ type: "subscribed", id, jobs });
     for (const record of tell) this.tell(record);
+    for (const { jobId, streams } of refs) {
+      const record = this.#engine.records.get(jobId);
+      if (record && streams) this.pour(record);
+    }
   }
 
-  #subscribeOne({ jobId, after }: Ref, tell: JobRecord[]): object {
+  #subscribeOne({ jobId, after, streams }: Ref, tell: JobRecord[]): object {
     try {
       const refused = this.#engine.refusal("watch");
       if (refused) throw refused;
@@ -432,6 +463,7 @@ export class ServerSession {
       } else if (terminal(record.doc.state)) {
         this.#watched.delete(jobId); // it ended, and the client knows
       }
+      this.#follow(jobId, streams);
       return { jobId, version: record.version, ...(reset ? { reset } : {}) };
     } catch (err) {
       if (err instanceof Refusal) return { jobId, error: err.problem.code };
@@ -448,7 +480,7 @@ export class ServerSession {
       return;
     }
     const jobs = readIDs(frame["jobs"]);
-    for (const jobId of jobs) this.#watched.delete(jobId);
+    for (const jobId of jobs) this.#unwatch(jobId);
     this.send({ type: "unsubscribed", id, jobs });
   }
 }

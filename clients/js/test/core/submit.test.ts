@@ -88,6 +88,20 @@ describe("order and bounds", () => {
     await w.client.close();
   });
 
+  test("what the ack says of the queue is told by the handle", async () => {
+    const w = world({ welcome: true });
+    const told = outcomeOf(w.client.submit("t", 1));
+    const untold = outcomeOf(w.client.submit("t", 2));
+    await settle();
+    const s = w.server.last;
+    s.ack(s.sent.find((f) => f.payload === 1).id, "j1", { ahead: 0, estimate: 0.5 });
+    s.ack(s.sent.find((f) => f.payload === 2).id, "j2");
+    await settle();
+    expect(told.value).toMatchObject({ id: "j1", ahead: 0, estimate: 0.5, duplicate: false });
+    expect([untold.value!.ahead, untold.value!.estimate, w.client.job("j1").ahead]).toEqual([undefined, undefined, undefined]);
+    await w.client.close();
+  });
+
   test("a grant is asked for, and told by the handle", async () => {
     const w = world({ welcome: true });
     const grant = { token: "a.b.c", expiresAt: "2026-01-02T03:04:05Z" };

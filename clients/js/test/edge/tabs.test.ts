@@ -3,9 +3,10 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { connect } from "../../src/index.js";
 import "../../src/mine.js"; // which takes a while to load when the machine is busy
+import "../../src/streams.js"; // so does this
 import { tabs, type TabsOptions } from "../../src/tabs/index.js";
 import { createServer, type ServerOptions, type TestServer } from "../../src/testing/index.js";
-import type { Ackwire, Status, Transport } from "../../src/types.js";
+import type { Ackwire, Job, Status, Transport } from "../../src/types.js";
 import { Origin, type Tab } from "../tabs.js";
 import { type Frame, FrameClient } from "./frames.js";
 
@@ -115,6 +116,31 @@ describe("sharing", () => {
     });
     expect(server.jobs.map(({ submitted }) => submitted.payload).sort((a: any, b: any) => a - b))
       .toEqual(Array.from({ length: 20 }, (_, i) => i));
+  });
+
+  test("a tab that follows streams has a session of its own; the others go on", async () => {
+    server.on("chat", async (job) => {
+      job.write("tokens", "one ");
+      await job.delay(1000);
+      job.write("tokens", "two");
+    });
+    const [leader, other] = [new Page(), new Page()];
+    const readers: Promise<string>[] = [];
+    const text = async (job: Job) => {
+      let all = "";
+      for await (const piece of job.stream("tokens")) all += piece;
+      return all;
+    };
+    const job = await Promise.race([leader.client.submit("chat", 1), pass(500)]) as Job;
+    const ends = other.client.job(job.id).wait();
+    await pass(200);
+    expect(open()).toHaveLength(1);
+    readers.push(text(leader.client.job(job.id)), text(other.client.job(job.id)));
+    await pass(500);
+    expect(open()).toHaveLength(2);
+    await pass(2000);
+    expect(await Promise.all(readers)).toEqual(["one two", "one two"]);
+    expect(await ends).toMatchObject({ state: "completed", streams: { tokens: { kind: "text", total: 7 } } });
   });
 
   test("payloads go on with every digit", async () => {

@@ -36,6 +36,7 @@ afterEach(async () => {
 async function render(node: ReactNode): Promise<void> {
   root ??= createRoot(host);
   await act(async () => root!.render(<StrictMode><AckwireProvider client={client}>{node}</AckwireProvider></StrictMode>));
+  await act(() => vi.dynamicImportSettled()); // what a result needs is loaded by the first one that is rendered
 }
 
 /** Lets what was begun come to rest, and React render it. */

@@ -1,0 +1,72 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/processor"
+)
+
+// Bounds and defaults of demo.write.
+const (
+	defaultWords = 300
+	maxWords     = 100_000
+	defaultRate  = 50
+	maxRate      = 10_000
+)
+
+type writePayload struct {
+	// Words is how many words are written to the stream tokens, and Rate how many per second. 0 means 300, and 50.
+	Words int     `json:"words"`
+	Rate  float64 `json:"rate"`
+}
+
+type writeResult struct {
+	Words int `json:"words"`
+}
+
+// tale is the text that demo.write repeats.
+var tale = strings.Fields(`The lamp of the lighthouse had burnt for ninety years when its keeper retired. Nobody wrote that down,
+so the ships went on as before: they saw the light, kept their distance, and came home. One night the lamp went out. A
+child on the beach held up a lantern and swung it until morning. In the harbour they asked who had kept the light. The
+sea answered — as it always does — a little late, but word for word. Größe, they say, is a matter of patience. `)
+
+// write writes a text to the stream tokens, word by word, as a language model would.
+func write(ctx context.Context, j *processor.Job, in writePayload) (writeResult, error) {
+	switch {
+	case in.Words < 0 || in.Words > maxWords:
+		return writeResult{}, invalid(fmt.Errorf("words is not between 0 and %d", maxWords))
+	case !(in.Rate >= 0 && in.Rate <= maxRate):
+		return writeResult{}, invalid(fmt.Errorf("rate is not between 0 and %d", maxRate))
+	case in.Rate > 0 && in.Rate < 0.1:
+		return writeResult{}, invalid(errors.New("rate is above 0 and below 0.1"))
+	}
+	words, rate := in.Words, in.Rate
+	if words == 0 {
+		words = defaultWords
+	}
+	if rate == 0 {
+		rate = defaultRate
+	}
+	every := time.Duration(math.Round(float64(time.Second) / rate))
+	j.Log.Info("writing", "words", words, "rate", rate)
+	tokens := j.Stream("tokens")
+	for i := range words {
+		if !pause.For(ctx, every) {
+			return writeResult{}, context.Cause(ctx)
+		}
+		if _, err := fmt.Fprint(tokens, tale[i%len(tale)], " "); err != nil {
+			return writeResult{}, err
+		}
+		if (i+1)%100 == 0 {
+			j.Progress(100*float64(i+1)/float64(words), fmt.Sprintf("%d of %d words", i+1, words))
+		}
+	}
+	j.Log.Info("written", "words", words)
+	return writeResult{Words: words}, nil
+}
