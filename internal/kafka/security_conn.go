@@ -115,29 +115,23 @@ func (st *standing) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E
 }
 
 // dial returns the dialer of a client: it connects, encrypts if TLS is on, and observes how the connection begins. The
-// library makes one connection to a broker at a time, so that requests wait for those before them: one whose time was
-// over when its turn came is told why those before it did not get a connection.
+// library makes one connection to a broker at a time, so that requests wait for those before them: one whose time ends
+// before it has a connection is told why those before it did not get one.
 func (st *standing) dial(env service.Env) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		dialCtx, cancel := context.WithTimeout(ctx, st.bounds.Dial)
 		conn, err := env.Dial(dialCtx, network, address)
 		cancel()
-		if why := st.last.Load(); err != nil && ctx.Err() != nil && why != nil {
+		if err == nil && st.security.TLS {
+			conn, err = st.encrypt(ctx, conn, address)
+		}
+		if err == nil {
+			return &beginning{Conn: conn, st: st, address: address}, nil
+		}
+		if why := st.last.Load(); ctx.Err() != nil && why != nil {
 			return nil, *why
 		}
-		if err != nil {
-			return nil, err
-		}
-		if st.security.TLS {
-			ctx, cancel := context.WithTimeout(ctx, st.bounds.Request)
-			defer cancel()
-			secure, err := st.encrypt(ctx, conn, address)
-			if err != nil {
-				return nil, err
-			}
-			conn = secure
-		}
-		return &beginning{Conn: conn, st: st, address: address}, nil
+		return nil, err
 	}
 }
 

@@ -3,6 +3,8 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/certs/certstest"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
@@ -229,6 +232,84 @@ func TestRequestsThatWaitBehindRefusedOnes(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		}
+	})
+}
+
+// A request whose time ends within a TLS handshake says nothing about TLS: the client's trouble stays what it was, and
+// the request is told of it. A handshake that gets no answer within the client's own bound is a problem of TLS.
+func TestATLSHandshakeThatItsRequestGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New()
+		l, err := n.Host("broker").Listen(t.Context(), "tcp", "localhost:9093")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns := make(chan net.Conn)
+		buffered := simnet.BufferedListener(l)
+		go func() {
+			for {
+				conn, err := buffered.Accept()
+				if err != nil {
+					return
+				}
+				conns <- conn
+			}
+		}()
+		cert, key := certstest.NewCA(t).Issue(time.Hour, "localhost")
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		caFile := certstest.NewCA(t).File(t.TempDir(), "ca.pem")
+		st := &standing{security: Security{TLS: true, CAFile: caFile}, bounds: Config{}.Bounds(),
+			log: slog.New(slog.DiscardHandler), problems: newProblems(nil)}
+		if st.files, err = st.security.open(certs.Env{Log: st.log}); err != nil {
+			t.Fatal(err)
+		}
+		dial := st.dial(service.Env{Log: st.log, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := n.Host("client").Dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return simnet.Buffered(conn), nil
+		}})
+		try := func(within time.Duration, answer func(net.Conn)) error {
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			result := make(chan error)
+			go func() {
+				_, err := dial(ctx, "tcp", "localhost:9093")
+				result <- err
+			}()
+			conn := <-conns
+			defer conn.Close()
+			answer(conn)
+			return <-result
+		}
+		silent := func(net.Conn) {}
+		trouble := func() error {
+			if err := st.last.Load(); err != nil {
+				return *err
+			}
+			return nil
+		}
+
+		if err := try(time.Second, silent); !errors.Is(err, context.DeadlineExceeded) || trouble() != nil {
+			t.Errorf("given up at first: %v, trouble %v", err, trouble())
+		}
+		untrusted := try(time.Minute, func(conn net.Conn) {
+			_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}}).HandshakeContext(t.Context())
+		})
+		if !strings.Contains(untrusted.Error(), "unknown authority") || trouble() != untrusted {
+			t.Errorf("a certificate of another authority: %v, trouble %v", untrusted, trouble())
+		}
+		if err := try(time.Second, silent); err != untrusted || trouble() != untrusted {
+			t.Errorf("given up later: %v, trouble %v", err, trouble())
+		}
+		if err := try(time.Hour, silent); err != trouble() || !strings.Contains(err.Error(), "TLS handshake with broker") {
+			t.Errorf("no answer: %v, trouble %v", err, trouble())
+		}
+		_ = l.Close()
 	})
 }
 

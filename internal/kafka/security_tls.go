@@ -24,17 +24,23 @@ func (st *standing) tlsConfig(host string) *tls.Config {
 	return cfg
 }
 
-// encrypt makes a TLS connection of raw, to the broker at address. On an error it closes raw.
-func (st *standing) encrypt(ctx context.Context, raw net.Conn, address string) (*tls.Conn, error) {
+// encrypt makes a TLS connection of raw, to the broker at address. On an error it closes raw. A handshake that the
+// request itself gives up, by its context, says nothing about TLS; one that takes longer than any request may does.
+func (st *standing) encrypt(ctx context.Context, raw net.Conn, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err == nil {
+		bounded, cancel := context.WithTimeout(ctx, st.bounds.Request)
+		defer cancel()
 		conn := tls.Client(raw, st.tlsConfig(host))
-		if err = conn.HandshakeContext(ctx); err == nil {
+		if err = conn.HandshakeContext(bounded); err == nil {
 			return conn, nil
 		}
 		err = st.explainTLS(err, address, time.Now())
 	}
 	_ = raw.Close()
+	if ctx.Err() != nil {
+		return nil, err
+	}
 	return nil, st.note(reasonTLS, err)
 }
 
