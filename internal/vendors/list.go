@@ -115,7 +115,8 @@ func WarpStream() Vendor {
 	} {
 		delete(none, k)
 	}
-	const one = "--topic-settings=status.replication=1,requests.replication=1,deferred.replication=1,view.replication=1"
+	const one = "--topic-settings=status.replication=1,requests.replication=1,deferred.replication=1,view.replication=1," +
+		"streams.replication=1"
 	return Vendor{
 		Name: "WarpStream", Brokers: 3, Flags: []string{one},
 		Topics: TopicRules{
