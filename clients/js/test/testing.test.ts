@@ -122,7 +122,9 @@ describe("jobs", () => {
     await client.send({ type: "submit", id: "1", job: "report.generate", payload: { year: 2026 }, key: "a" });
     const jobId = server.jobs[0]?.id;
     const first = client.take();
-    expect(first[0]).toEqual({ type: "ack", id: "1", jobId, state: "pending", statusUrl: `/v1/jobs/${jobId}` });
+    expect(first[0]).toEqual({
+      type: "ack", id: "1", jobId, state: "pending", ahead: 0, estimate: 0, statusUrl: `/v1/jobs/${jobId}`,
+    });
     expect(states(first)).toEqual(["pending", "processing", "processing"]);
     await pass(1000);
     const last = client.take();
@@ -133,6 +135,23 @@ describe("jobs", () => {
     expect(versions).toEqual([1, 2, 3, 4, 5]);
     const body = await (await server.fetch(`${server.url}/v1/jobs/${jobId}`)).text();
     expect(body).toContain('"result":{"rows":31,"sum":9007199254740993}');
+  });
+
+  test("an ack says what waits before its job", async () => {
+    const server = make();
+    const client = await opened(server);
+    const submit = async (job: string, more: object = {}) => {
+      await client.send({ type: "submit", id: job, job, payload: 1, ...more });
+      return client.take().find((frame) => frame.type === "ack");
+    };
+    expect(await submit("a")).toMatchObject({ ahead: 0 });
+    expect(await submit("a")).toMatchObject({ ahead: 1 });
+    expect(await submit("a")).not.toHaveProperty("estimate"); // nobody works on it
+    expect(await submit("b")).toMatchObject({ ahead: 0 });
+    server.on("c", (job) => job.payload);
+    expect(await submit("c")).toMatchObject({ ahead: 0, estimate: 0 });
+    const later = new Date(Date.now() + 60_000).toISOString();
+    expect(await submit("a", { runAt: later })).not.toHaveProperty("ahead");
   });
 
   test("a key has one job, and refuses another payload", async () => {

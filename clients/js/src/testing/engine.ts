@@ -170,12 +170,23 @@ export class Engine {
     }
     const id = `00000000-0000-7000-8000-${(++this.made).toString(16).padStart(12, "0")}`;
     const record = new JobRecord(id, submit, who.subject, this.maxAttempts);
+    const ahead = this.#waiting(type);
     this.#schedule(record);
     this.records.set(id, record);
     this.order.push(record);
     if (keyed !== undefined) this.#keys.set(keyed, record);
     record.write(++this.version);
-    return { ack: { ...record.ack(), ...this.#granted(submit, record, who) }, record };
+    const ack: Ack = { ...record.ack(), ...this.#granted(submit, record, who) };
+    if (record.doc.state === "pending") {
+      ack.ahead = ahead;
+      if (ahead === 0 && this.handlers.has(type)) ack.estimate = 0;
+    }
+    return { ack, record };
+  }
+
+  /** How many jobs of a type wait for a worker. Here, each type has a lane of its own. */
+  #waiting(type: string): number {
+    return this.order.filter(({ doc }) => doc.type === type && doc.state === "pending").length;
   }
 
   /** The grant that a submit asks for. */

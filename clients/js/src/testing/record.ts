@@ -54,6 +54,10 @@ export interface Ack {
   statusUrl: string;
   duplicate?: true;
   grant?: Grant;
+  /** How many jobs of its type wait before it. */
+  ahead?: number;
+  /** Seconds until it starts, if that is known: 0 when none waits before it and a handler is there. */
+  estimate?: number;
 }
 
 export type Outcome = NonNullable<Attempt["outcome"]>;

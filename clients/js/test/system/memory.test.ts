@@ -80,7 +80,8 @@ class Story {
     if (Array.isArray(value)) return value.map((item) => this.#plain(item));
     if (typeof value === "object" && value !== null) {
       return Object.fromEntries(Object.entries(value).flatMap(([name, member]) => {
-        if (name === "detail" || name === "worker") return [];
+        // What an ack says of its lane is there only if the gateway has heard of it from the trackers lately.
+        if (["detail", "worker", "ahead", "estimate"].includes(name)) return [];
         const differs = /At$|^asOf$|^version$|^connection$|[cC]ursor$|^ticket$|^url$/.test(name);
         return [[name, differs ? name : this.#plain(member)]];
       }));

@@ -33,6 +33,13 @@ declare module "ackwire" {
       };
       result: unknown;
     };
+    "demo.write": {
+      payload: {
+        rate?: number;
+        words?: number;
+      };
+      result: unknown;
+    };
     "report.generate": {
       payload: {
         from: string;
