@@ -58,9 +58,8 @@ type Job struct {
 	// Run and Worker are the one execution that holds the lease; empty when none does.
 	Run    string `json:"run,omitempty"`
 	Worker string `json:"worker,omitempty"`
-	// Writer is the run whose streams count: the last one that has held the lease; and the dispatch that it took.
-	Writer         string `json:"writer,omitempty"`
-	WriterDispatch int    `json:"writerDispatch,omitempty"`
+	// Writer is the run whose streams count: the last one that has held the lease; nil if none has.
+	Writer *Writer `json:"writer,omitempty"`
 	// Renewal is the offset of the last claimed, beat or progress taken from the run, RenewedAt
 	// when it was appended, by the owner's clock.
 	Renewal   int64     `json:"renewal,omitempty"`
@@ -80,6 +79,12 @@ type Job struct {
 
 	// ResultBlob is the place in the blob store of the result that the document's resultUrl serves.
 	ResultBlob *event.Blob `json:"resultBlob,omitempty"`
+}
+
+// Writer names a run that writes streams, and the dispatch that it took. It is not changed once a job has it.
+type Writer struct {
+	Run      string `json:"run"`
+	Dispatch int    `json:"dispatch"`
 }
 
 // UpdatedAt returns when the job changed last, by the clock of the partition's owner. Where brokers stamp records
@@ -167,7 +172,7 @@ func (j *Job) start(e *event.Event, at Meta) {
 	j.Doc.Streams = nil
 	j.Request = e.Request
 	j.Run, j.Worker = e.Run, e.Worker
-	j.Writer, j.WriterDispatch = e.Run, e.Dispatch
+	j.Writer = &Writer{e.Run, e.Dispatch}
 	j.renew(at)
 	// The history is shared with the former Job, so it is copied.
 	runs := append(slices.Clone(j.Doc.Attempts), job.Attempt{Number: j.Doc.Attempt, Worker: e.Worker, StartedAt: at.Time})

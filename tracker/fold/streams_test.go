@@ -65,8 +65,12 @@ func TestWhoseStreamsCount(t *testing.T) {
 	l := newLog(t)
 	want := func(when, run string, dispatch int) {
 		t.Helper()
-		if j := clone(t, l.job); j.Writer != run || j.WriterDispatch != dispatch {
-			t.Errorf("%s: %s of dispatch %d, want %s of %d", when, j.Writer, j.WriterDispatch, run, dispatch)
+		var got Writer
+		if w := clone(t, l.job).Writer; w != nil {
+			got = *w
+		}
+		if got != (Writer{run, dispatch}) {
+			t.Errorf("%s: %+v, want %s of %d", when, got, run, dispatch)
 		}
 	}
 	l.took("it goes on", event.Accepted)

@@ -28,18 +28,19 @@ func (s *Shard) writer(j *fold.Job) Writer {
 	if j == nil {
 		return Writer{AsOf: s.pos.next}
 	}
-	return Writer{
-		Found: true, Life: j.Life, Dispatch: j.WriterDispatch, Run: j.Writer, Ended: j.Ended(), Totals: j.Doc.Streams,
-		AsOf: s.pos.next,
+	w := Writer{Found: true, Life: j.Life, Ended: j.Ended(), Totals: j.Doc.Streams, AsOf: s.pos.next}
+	if of := j.Writer; of != nil {
+		w.Run, w.Dispatch = of.Run, of.Dispatch
 	}
+	return w
 }
 
 // otherWriter reports whether an event has changed a job's Writer.
 func otherWriter(was, is *fold.Job) bool {
 	if was == nil || is == nil {
-		return was != nil || is != nil && is.Writer != ""
+		return was != nil || is != nil && is.Writer != nil
 	}
-	return was.Writer != is.Writer || was.WriterDispatch != is.WriterDispatch || was.Ended() != is.Ended() ||
+	return was.Writer != is.Writer || was.Ended() != is.Ended() ||
 		was.Life != is.Life
 }
 

@@ -118,6 +118,6 @@ func TestTheKeyCoversAJob(t *testing.T) {
 	fields(fold.Job{}, "Doc", "Version", "Life", "Tenant", "Subject", "Lane", "PayloadHash", "Policy", "CallbackURL",
 		"CallbackEvents",
 		"CallbackState", "CallbackDue", "Deliveries", "Source", "Accepted", "Dispatch", "Round", "RoundAt", "Request", "Run",
-		"Worker", "Writer", "WriterDispatch", // no rule reads these two: keepers of streams do
+		"Worker", "Writer", // no rule reads this: keepers of streams do
 		"Renewal", "RenewedAt", "Skew", "Ahead", "ByWriter", "CancelAt", "Unserved", "ResultBlob")
 }
