@@ -182,6 +182,19 @@ func (a *api) owned() []*shard.Shard {
 	return all
 }
 
+// ownedStreams returns the keepers of the owned partitions.
+func (a *api) ownedStreams() []*keeper.Keeper {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	all := make([]*keeper.Keeper, 0, len(a.keepers))
+	for _, k := range a.keepers {
+		if k != nil {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
 func checkJob(jobID, tenant string) error {
 	if jobID == "" || len(jobID) > maxIDChars || tenant == "" {
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("job_id or tenant is missing or too long"))

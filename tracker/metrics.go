@@ -35,6 +35,16 @@ func (t *Tracker) measure(m meter.Meter) {
 			}
 			return oldest.Seconds()
 		})
+	m.GaugeFunc("streams_lag_seconds",
+		"Age of the oldest record of the topic streams that was not read yet, in the owned partition where that is "+
+			"highest; 0 when all were read.",
+		func() float64 {
+			var oldest time.Duration
+			for _, k := range t.api.ownedStreams() {
+				oldest = max(oldest, k.Behind())
+			}
+			return oldest.Seconds()
+		})
 	m.Register(&diskMetrics{fs: t.cfg.FS, dir: t.cfg.Data,
 		free: m.Desc("disk_free_bytes", "Free space on the disk that holds the data folder."),
 		size: m.Desc("disk_size_bytes", "Size of the disk that holds the data folder."),

@@ -69,7 +69,7 @@ func (tr *traffic) run(ctx context.Context, url string) {
 	tr.client = c
 	deeds := []func(context.Context) error{
 		tr.echo, tr.sleep, tr.flaky, tr.report, tr.fail, tr.keyed, tr.webhook, tr.panics, tr.refused, tr.late,
-		tr.cancelled, tr.visit, tr.overHTTP, tr.eventStream, tr.echo, tr.sleep,
+		tr.cancelled, tr.visit, tr.overHTTP, tr.eventStream, tr.written, tr.echo, tr.sleep,
 	}
 	var going sync.WaitGroup
 	room := make(chan struct{}, trafficAtOnce)
@@ -193,6 +193,20 @@ func (tr *traffic) eventStream(ctx context.Context) error {
 		return err
 	}
 	return tr.get(ctx, "/v1/jobs/"+id+"/events")
+}
+
+// written is a job that streams, which one client follows live, and another reads from its beginning.
+func (tr *traffic) written(ctx context.Context) error {
+	id, err := tr.post(ctx, `{"job":"demo.write","payload":{"words":40}}`)
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{"?offset=-1&live=sse", ""} {
+		if err := tr.get(ctx, "/v1/jobs/"+id+"/streams/tokens"+path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (tr *traffic) post(ctx context.Context, body string) (id string, err error) {

@@ -76,7 +76,7 @@ type Keeper struct {
 	leaving  int
 	saved    int64 // the position that the store has
 	stray    strays
-	lag      int64
+	lag      lag
 
 	mu      sync.Mutex // guards all below and the fields of jobs; only news.mu and Tails.mu are taken under it
 	jobs    map[string]*jobState
@@ -171,6 +171,7 @@ func (k *Keeper) poll(ctx context.Context, r Reader, to chan<- batch) {
 		if len(records) == 0 {
 			continue
 		}
+		k.lag.waits(records)
 		select {
 		case to <- batch{records, end}:
 		case <-ctx.Done():
@@ -240,7 +241,7 @@ func (k *Keeper) leave(save bool) (err error) {
 			err = nil // it is read again
 		}
 	}
-	k.behind(0)
+	k.shared.lag.Add(float64(k.lag.set(0)))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.closed = true
@@ -250,12 +251,6 @@ func (k *Keeper) leave(save bool) (err error) {
 		j.wake()
 	}
 	return err
-}
-
-// behind says how many records were not read yet.
-func (k *Keeper) behind(n int64) {
-	k.shared.lag.Add(float64(n - k.lag))
-	k.lag = n
 }
 
 // chores are what may wait for a moment.

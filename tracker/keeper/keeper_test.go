@@ -359,3 +359,32 @@ func TestAStartLooksOnlyAtWhatIsOpen(t *testing.T) {
 		}
 	})
 }
+
+// While the shard does not answer, what was read waits, and the keeper says for how long.
+func TestAKeeperSaysHowFarItIsBehind(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.claim("a", "r1", 1)
+		w.text("a", "r1", 1, 0, "one")
+		soon()
+		if got := w.keeper.Behind(); got != 0 {
+			t.Errorf("all was read, and it is %s behind", got)
+		}
+		w.silence(true)
+		w.text("b", "r1", 1, 0, "two")
+		time.Sleep(time.Minute)
+		w.text("b", "r1", 1, 3, "three")
+		time.Sleep(time.Minute)
+		if got := w.keeper.Behind(); got < 2*time.Minute {
+			t.Errorf("the shard has not answered for two minutes, and it is %s behind", got)
+		}
+		w.silence(false)
+		time.Sleep(retryMax)
+		soon()
+		if got := w.keeper.Behind(); got != 0 {
+			t.Errorf("the shard answers, and it is %s behind", got)
+		}
+		if got := testutil.ToFloat64(w.shared.lag); got != 0 {
+			t.Errorf("the shard answers, and %v records are left", got)
+		}
+	})
+}

@@ -47,6 +47,7 @@ func NewShared(m meter.Meter, tailBytes int64) *Shared {
 	}
 	m.GaugeFunc("streams_tail_bytes", "Memory of what was written last to streams, of which there is a bound.",
 		func() float64 { return float64(s.tails.Bytes()) })
+	m.Gauge("streams_tail_limit_bytes", "The bound of streams_tail_bytes.").Set(float64(tailBytes))
 	outcomes := append([]outcome{taken}, dropped...)
 	records := m.Counters("streams_records_total",
 		"Records of the topic streams, by whether they were taken or why not.", "outcome", meter.Words(outcomes)...)

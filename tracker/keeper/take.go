@@ -26,6 +26,7 @@ func parse(rec *kgo.Record) *stream.Chunk {
 
 // take takes the records of one poll, after it has asked the shard for those of their jobs that are not known.
 func (k *Keeper) take(ctx context.Context, b batch) error {
+	k.lag.begins(b.records)
 	chunks := make([]*stream.Chunk, len(b.records))
 	for i, rec := range b.records {
 		if !rec.Attrs.IsControl() {
@@ -60,7 +61,7 @@ func (k *Keeper) take(ctx context.Context, b batch) error {
 	k.dropOverdue(now)
 	k.shrink()
 	k.ready = k.ready || k.next >= k.until
-	k.behind(max(b.end-k.next, 0))
+	k.shared.lag.Add(float64(k.lag.taken(b.records, max(b.end-k.next, 0))))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -47,6 +48,7 @@ type world struct {
 	facts map[string]Facts
 	asOf  int64
 	asked int // how many jobs
+	mute  bool
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -92,10 +94,22 @@ func (w *world) crash(unsynced int, rnd *rand.Rand) {
 	w.start()
 }
 
+var errSilent = errors.New("the shard does not answer")
+
+// silence has the shard answer nothing, or answer again.
+func (w *world) silence(is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mute = is
+}
+
 // jobs implements Jobs.
 func (w *world) jobs(_ context.Context, ids []string) ([]Facts, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.mute {
+		return nil, errSilent
+	}
 	w.asked += len(ids)
 	all := make([]Facts, len(ids))
 	for i, id := range ids {

@@ -82,5 +82,21 @@ func gateway() *board {
 		"Trackers to which a gateway has a watch stream. While it has fewer than there are trackers, statuses of some jobs "+
 			"come late.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_gateway_tracker_streams") + ")", "{{instance}}"}))
+
+	b.row("Streams of jobs")
+	add(b, 6, graph("Readers and streams", "Clients' places in streams of jobs, and the streams that are followed for them.",
+		units.Short,
+		query{"sum(" + s.of("ackwire_gateway_stream_readers") + ")", "readers"},
+		query{"sum(" + s.of("ackwire_gateway_followed_streams") + ")", "streams"}))
+	add(b, 6, stacked("Parts by source",
+		"Parts of streams that readers took. Tracker: the buffer did not have them, for the reader came late or is slow.",
+		units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_stream_parts_total", "source"), "{{source}}"}))
+	add(b, 6, graph("Questions to trackers by outcome",
+		"Questions for what a buffer did not have. Refused: the client's position, or its job, is not there.",
+		units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_stream_reads_total", "outcome"), "{{outcome}}"}))
+	add(b, 6, graph("Buffers by instance", "Bytes of the buffers of streams, of at most 256 MiB.", units.BytesIEC,
+		query{"sum by (instance) (" + s.of("ackwire_gateway_stream_buffer_bytes") + ")", "{{instance}}"}))
 	return b
 }

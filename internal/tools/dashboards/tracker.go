@@ -77,6 +77,28 @@ func tracker() *board {
 		query{s.quantile(0.5, "ackwire_tracker_view_transaction_seconds"), "p50"},
 		query{s.quantile(0.99, "ackwire_tracker_view_transaction_seconds"), "p99"}))
 
+	b.row("Streams of jobs")
+	add(b, 8, stacked("Records by outcome",
+		"Records of the topic streams. Those of runs that do not count are dropped (old_dispatch, other_run, unknown_run): a "+
+			"few are normal when workers are lost.", units.OpsPerSecond,
+		query{s.sum("ackwire_tracker_streams_records_total", "outcome"), "{{outcome}}"}))
+	add(b, 8, graph("Behind the topic by instance", "Age of the oldest record that was not read yet.", units.Seconds,
+		query{"max by (instance) (" + s.of("ackwire_tracker_streams_lag_seconds") + ")", "{{instance}}"}))
+	add(b, 8, graph("Records that wait", "Records of the topic that were not read yet.", units.Short,
+		query{"sum by (instance) (" + s.of("ackwire_tracker_streams_lag_records") + ")", "{{instance}}"}))
+	add(b, 8, graph("Memory",
+		"Tails: what was written last, by which readers are served. Waiting: records whose run's claim is not folded yet.",
+		units.BytesIEC,
+		query{"sum(" + s.of("ackwire_tracker_streams_tail_bytes") + ")", "tails"},
+		query{"sum(" + s.of("ackwire_tracker_streams_tail_limit_bytes") + ")", "bound of the tails"},
+		query{"sum(" + s.of("ackwire_tracker_streams_waiting_bytes") + ")", "waiting"}))
+	add(b, 8, stacked("Bytes served by source",
+		"Bytes of streams that gateways were sent. Kafka: what is older than the tail, read again.",
+		units.BytesPerSecondIEC,
+		query{s.sum("ackwire_tracker_streams_served_bytes_total", "from"), "{{from}}"}))
+	add(b, 8, graph("Followed streams by instance", "Streams that gateways follow.", units.Short,
+		query{"sum by (instance) (" + s.of("ackwire_tracker_streams_follows") + ")", "{{instance}}"}))
+
 	b.row("Watches and trouble")
 	add(b, 8, graph("Watches by instance", "Jobs watched by gateways, one per gateway and job.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_tracker_watches") + ")", "{{instance}}"}))
@@ -90,6 +112,7 @@ func tracker() *board {
 		query{"sum(increase(" + s.of("ackwire_tracker_dead_letters_total") + "[10m]))", "dead letters"},
 		query{"sum(increase(" + s.of("ackwire_tracker_log_gaps_total") + "[10m]))", "log gaps"},
 		query{"sum(increase(" + s.of("ackwire_tracker_payloads_gone_total") + "[10m]))", "payloads gone"},
+		query{"sum(increase(" + s.of("ackwire_tracker_streams_lost_total") + "[10m]))", "streams with gaps"},
 		query{"sum(increase(" + s.of("ackwire_tracker_disk_full_total") + "[10m]))", "disk full"}))
 	return b
 }
