@@ -22,6 +22,8 @@ const (
 	Delivery  Invariant = "I3"  // versions do not rise, one came twice or unsubscribed, or the end never came
 	ReadWrite Invariant = "I4"  // a GET after the ack answered 404, though the job was there later
 	Ends      Invariant = "I7"  // acked, and not ended in time after the last fault
+	// Continuation: what came of an output does not continue what the client has, or is not what the job has written.
+	Continuation Invariant = "I9"
 )
 
 // Titles describe the invariants.
@@ -32,10 +34,12 @@ var Titles = map[Invariant]string{
 	Delivery:  "per socket or event stream the versions of a job strictly rise, and the last one seen is the terminal one",
 	ReadWrite: "a GET after an ack never answers 404",
 	Ends:      "after the last fault every acked job ends in time",
+	Continuation: "what arrives of a job's stream goes on exactly where the client is, and is in the end what the run that " +
+		"counts has written",
 }
 
 // Invariants lists all invariants.
-var Invariants = []Invariant{Lost, Outcome, Unspent, Delivery, ReadWrite, Ends}
+var Invariants = []Invariant{Lost, Outcome, Unspent, Delivery, ReadWrite, Ends, Continuation}
 
 // Violation is one broken promise.
 type Violation struct {
@@ -43,6 +47,7 @@ type Violation struct {
 	Job       string    `json:"job"`
 	Client    int       `json:"client,omitempty"` // the client that saw it; 0 if it does not concern one client
 	Stream    int       `json:"stream,omitempty"` // the client's event stream, if it concerns one
+	Output    string    `json:"output,omitempty"` // the output of the job, if it concerns one
 	What      string    `json:"what"`
 	// Records are the job's, oldest first: the first and the last of them if they are many.
 	Records []Record `json:"records"`
@@ -61,6 +66,9 @@ type Verdict struct {
 	Ended    int64 `json:"ended"`
 	Statuses int64 `json:"statuses"`
 	Gets     int64 `json:"gets"`
+	// Outputs is the number of followers of outputs, and Parts of the parts that they have received.
+	Outputs int64 `json:"outputs"`
+	Parts   int64 `json:"parts"`
 	// Unproven is the number of acked jobs of which no status came, and which were not read at the end
 	// because only a share was.
 	Unproven   int64       `json:"unproven"`
@@ -84,7 +92,8 @@ const (
 // It cannot find: a skipped status, for a server may conflate (only the last one must come); a missing status of a job
 // that no client watched, or on a socket that closed; a job that ran twice (at least once is promised); errors in other
 // fields of documents than state, version and attempts; a status that comes twice before its job's end on an event
-// stream of several jobs; the loss of a job whose ack was lost with its socket.
+// stream of several jobs; the loss of a job whose ack was lost with its socket; another text in an output of which it
+// does not know what the job writes, if all who follow it receive the same.
 func Check(name string) (*Verdict, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -218,6 +227,9 @@ type jobSeen struct {
 
 	broken map[Invariant]bool
 	subs   map[follower]*sub
+
+	outputs map[outputOf]*outputSeen
+	totals  map[string]int64 // by output, as the document of the ended job says
 }
 
 // follower is a receiver of statuses: a client's socket, or one of its event streams.
@@ -287,5 +299,9 @@ func (c *checker) add(r Record) {
 		c.status(r)
 	case Get:
 		c.get(r)
+	case Follow:
+		c.followOutput(r)
+	case Part:
+		c.part(r)
 	}
 }

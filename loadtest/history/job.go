@@ -26,6 +26,10 @@ func (c *checker) retry(r Record) {
 	for _, s := range j.subs {
 		s.ended = false
 	}
+	for _, s := range j.outputs {
+		s.broken = true // another run begins: no longer checked
+	}
+	j.totals = nil
 }
 
 // follow handles a socket's subscription to all jobs of its client's subject, and the answer to it.
@@ -47,6 +51,9 @@ func (c *checker) watch(r Record) {
 	j := c.job(r.Job)
 	w := r.follower()
 	s := j.subs[w]
+	if r.Kind == Watched {
+		c.answeredOutputs(r)
+	}
 	switch {
 	case r.Kind == Watch && (s == nil || s.conn != r.Conn):
 		ended := s != nil && s.ended
@@ -128,6 +135,9 @@ func (c *checker) told(j *jobSeen, r Record) {
 	if r.Version <= j.retried { // also one that is not known
 		return
 	}
+	if r.Totals != nil {
+		j.totals = r.Totals
+	}
 	if what := unrun(r, j.retries); what != "" {
 		c.violate(j, Unspent, r, what)
 	}
@@ -172,6 +182,7 @@ func (c *checker) finish() {
 		if j.endVersion != 0 {
 			c.verdict.Ended++
 			c.delivered(id, j)
+			c.outputsEnded(id, j)
 		}
 	}
 }

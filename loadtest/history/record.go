@@ -5,6 +5,8 @@ package history
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,17 +34,23 @@ const (
 	// Answered: an event stream connected and was answered with Code. Its Watch records before have the
 	// content of the last event ID that it sent: State or Text, and Version, of each job.
 	Answered Kind = "answered"
-	Fault    Kind = "fault" // something is broken at this moment: a socket cut, a server that is away
-	End      Kind = "end"   // the last record: the run came to its end
+	// Follow: a client asks for an output of a job; Watch: it does so by a submit that was acked. Part: a part of it came,
+	// or Text is the code with which it is followed no longer. See Output.
+	Follow Kind = "follow"
+	Part   Kind = "part"
+	Fault  Kind = "fault" // something is broken at this moment: a socket cut, a server that is away
+	End    Kind = "end"   // the last record: the run came to its end
 )
 
 // Record is one line.
 type Record struct {
 	// At is the time at which the generator learnt of it, in microseconds after the run's begin.
-	At      int64     `json:"t"`
-	Kind    Kind      `json:"k"`
-	Client  int       `json:"c,omitempty"` // from 1
-	Stream  int       `json:"e,omitempty"` // from 1: it concerns this event stream of the client, and no socket
+	At     int64 `json:"t"`
+	Kind   Kind  `json:"k"`
+	Client int   `json:"c,omitempty"` // from 1
+	// Stream, from 1, says that it concerns this event stream of the client, or this reader of an output over HTTP, and no
+	// socket.
+	Stream  int       `json:"e,omitempty"`
 	Conn    int       `json:"n,omitempty"` // from 1, of the client's sockets or of the stream
 	Job     string    `json:"j,omitempty"`
 	Version int64     `json:"v,omitempty"`
@@ -55,6 +63,10 @@ type Record struct {
 	// is then the code with which the job failed.
 	Attempt int       `json:"a,omitempty"`
 	Runs    []Attempt `json:"r,omitempty"`
+	// Totals is set for the end of a job that has written outputs; see WithTotals.
+	Totals map[string]int64 `json:"totals,omitempty"`
+	// Of Follow and Part only.
+	Output *Output `json:"o,omitempty"`
 	// Of Run only.
 	Run *Header `json:"run,omitempty"`
 }
@@ -109,6 +121,14 @@ func (r Record) append(b []byte) []byte {
 		runs, _ := json.Marshal(r.Runs) // numbers and strings always marshal
 		b = append(append(b, `,"r":`...), runs...)
 	}
+	if len(r.Totals) > 0 {
+		totals, _ := json.Marshal(r.Totals) // strings and numbers always marshal
+		b = append(append(b, `,"totals":`...), totals...)
+	}
+	if r.Output != nil {
+		output, _ := json.Marshal(r.Output) // strings and numbers always marshal
+		b = append(append(b, `,"o":`...), output...)
+	}
 	if r.Run != nil {
 		header, _ := json.Marshal(r.Run) // made here: its durations are in bounds
 		b = append(append(b, `,"run":`...), header...)
@@ -143,6 +163,18 @@ func (r Record) String() string {
 	word("attempt", int64(r.Attempt))
 	for _, a := range r.Runs {
 		b = fmt.Appendf(b, " [%d %s %s]", a.Number, a.Outcome, a.Code)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Totals)) {
+		b = fmt.Appendf(b, " [%s: %d]", name, r.Totals[name])
+	}
+	if o := r.Output; o != nil {
+		b = fmt.Appendf(b, " %s: %d from %d of run %d, sum %x", o.Name, o.Length, o.At, o.Run, o.Sum)
+		if o.Reset {
+			b = append(b, ", reset"...)
+		}
+		if o.End {
+			b = fmt.Appendf(b, ", end of %d", o.Total)
+		}
 	}
 	return string(b)
 }

@@ -33,7 +33,7 @@ func (c *checker) stream(r Record) {
 	case r.Kind == Retry:
 		c.reopened(r.Job)
 	}
-	if r.Stream == 0 {
+	if r.Stream == 0 || r.Kind == Follow || r.Kind == Part {
 		return
 	}
 	s := c.streams[r.Stream]

@@ -9,6 +9,9 @@ import (
 func (v *Verdict) Print(w io.Writer) {
 	fmt.Fprintf(w, "%s: %d records of %d clients: %d jobs acked, %d seen ended, %d statuses, %d reads, %d faults noted\n",
 		v.Scenario, v.Records, v.Clients, v.Acked, v.Ended, v.Statuses, v.Gets, v.Faults)
+	if v.Outputs > 0 {
+		fmt.Fprintf(w, "Streams of jobs were followed %d times, and %d parts of them came.\n", v.Outputs, v.Parts)
+	}
 	if !v.Complete {
 		fmt.Fprintln(w, "The run was broken off: what should still have come is not judged.")
 	}
@@ -35,8 +38,14 @@ func (v *Verdict) Print(w io.Writer) {
 		if x.Client != 0 {
 			fmt.Fprintf(w, "  client %d", x.Client)
 		}
-		if x.Stream != 0 {
+		switch {
+		case x.Stream != 0 && x.Output != "":
+			fmt.Fprintf(w, "  reader %d over HTTP", x.Stream)
+		case x.Stream != 0:
 			fmt.Fprintf(w, "  event stream %d", x.Stream)
+		}
+		if x.Output != "" {
+			fmt.Fprintf(w, "  stream %s", x.Output)
 		}
 		fmt.Fprintf(w, "\n    %s\n", x.What)
 		for i, r := range x.Records {

@@ -40,6 +40,7 @@ type client struct {
 	seq      uint64     // of frames' IDs
 	inFlight map[string]*arrival
 	watches  map[string]*watching // jobs whose end was not seen
+	outputs  map[string]*output   // by job: those whose end was not seen
 	asking   map[string][]ref     // subscribe frames that were not answered
 	resend   []*arrival           // submits with a key whose answer was lost
 	dialled  time.Time            // when the current socket was dialled
@@ -76,7 +77,8 @@ func (f *fan) since(t time.Time) (time.Duration, bool) {
 func newClient(r *run, id int, slow bool, hc *http.Client) *client {
 	return &client{
 		r: r, id: id, slow: slow, http: hc,
-		inFlight: map[string]*arrival{}, watches: map[string]*watching{}, asking: map[string][]ref{},
+		inFlight: map[string]*arrival{}, watches: map[string]*watching{}, outputs: map[string]*output{},
+		asking: map[string][]ref{},
 	}
 }
 
@@ -182,8 +184,13 @@ func (c *client) serve(ctx context.Context, s *socket) error {
 		c.room = maxInFlight
 	}
 	refs := make([]ref, 0, len(c.watches))
-	for id, w := range c.watches {
-		refs = append(refs, ref{id, w.after})
+	for id := range c.watches {
+		refs = append(refs, ref{jobID: id})
+	}
+	for id := range c.outputs {
+		if c.watches[id] == nil { // its end was seen, and not that of what it writes
+			refs = append(refs, ref{jobID: id})
+		}
 	}
 	c.ask(refs)
 	c.askMine() // after the watches: each version comes once in whatever order they are asked for
@@ -299,14 +306,14 @@ func (c *client) nextID() string {
 	return strconv.FormatUint(c.seq, 36)
 }
 
-// ask subscribes to jobs, in frames of batchJobs. c.mu is held, and there is a socket. The record is added before the
-// frame is sent, so that it is in the history before the answer.
+// ask subscribes to jobs, in frames of batchJobs, each from where the client is. c.mu is held, and there is a socket.
+// Records are added before the frame is sent, so that they are in the history before the answer.
 func (c *client) ask(refs []ref) {
 	for len(refs) > 0 {
 		batch := refs[:min(len(refs), batchJobs)]
 		refs = refs[len(batch):]
-		for _, r := range batch {
-			c.r.hist.Add(history.Record{Kind: history.Watch, Client: c.id, Conn: c.conn, Job: r.jobID, Version: r.after})
+		for i := range batch {
+			c.resume(&batch[i])
 		}
 		id := c.nextID()
 		c.asking[id] = batch
@@ -324,11 +331,14 @@ func (c *client) askMine() {
 	c.send(mineFrame(c.all, c.cursor), nil)
 }
 
-// watch follows a job that another client submitted.
-func (c *client) watch(jobID string, f *fan) {
+// watch follows a job that another client submitted, and what it writes unless o is nil.
+func (c *client) watch(jobID string, f *fan, o *output) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.watches[jobID] = &watching{fan: f}
+	if o != nil {
+		c.outputs[jobID] = o
+	}
 	if c.sock != nil && !c.leaving {
 		c.ask([]ref{{jobID: jobID}})
 	}
@@ -339,7 +349,7 @@ func (c *client) askLater(conn int, refs []ref) {
 	c.later(conn, func() {
 		still := refs[:0]
 		for _, r := range refs {
-			if c.watches[r.jobID] != nil {
+			if c.watches[r.jobID] != nil || c.outputs[r.jobID] != nil {
 				still = append(still, r)
 			}
 		}
@@ -361,11 +371,12 @@ func (c *client) later(conn int, ask func()) {
 	})
 }
 
-// waiting returns the number of watched jobs whose end the client has not seen, and of submits without an answer.
+// waiting returns the number of watched jobs, and of outputs, whose end the client has not seen, and of submits without
+// an answer.
 func (c *client) waiting() (watches, submits int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.watches), len(c.inFlight) + len(c.resend)
+	return len(c.watches) + len(c.outputs), len(c.inFlight) + len(c.resend)
 }
 
 // slowly keeps the connection under a slow client's next socket, to throttle it once it is

@@ -55,7 +55,10 @@ func (d *dispatcher) arrive(due time.Time, phase int) {
 		d.r.rec.Count(func(n *measure.Counts) { n.Dropped++; n.Backlog-- })
 		return
 	}
-	d.backlog = append(d.backlog, &arrival{of: measure.Of{Job: d.mix.next(), Phase: phase}, due: due})
+	a := &arrival{of: measure.Of{Job: d.mix.next(), Phase: phase}, due: due}
+	share := d.r.kinds[a.of.Job].Output
+	a.output = share > 0 && d.r.chance(share)
+	d.backlog = append(d.backlog, a)
 }
 
 // hand gives the backlog to clients as long as one has room.
@@ -113,7 +116,7 @@ func (d *dispatcher) finish(ctx context.Context) {
 }
 
 // gather makes other clients watch a job that was just acked.
-func (r *run) gather(submitter *client, jobID string, watchers int, f *fan) {
+func (r *run) gather(submitter *client, jobID string, watchers int, f *fan, o *output) {
 	if watchers == 0 {
 		return
 	}
@@ -125,7 +128,7 @@ func (r *run) gather(submitter *client, jobID string, watchers int, f *fan) {
 		if c == submitter {
 			continue
 		}
-		c.watch(jobID, f)
+		c.watch(jobID, f, o.fresh())
 		watchers--
 		if watchers == 0 {
 			return

@@ -30,6 +30,8 @@ func (c *client) handle(b []byte, now time.Time) {
 		c.onSubscribed(&f)
 	case frame.Error:
 		c.onError(&f)
+	case frame.Chunk:
+		c.onChunk(&f, now)
 	case frame.Goaway:
 		c.onGoaway(&f)
 	case frame.Cursor:
@@ -58,9 +60,17 @@ func (c *client) onAck(f *serverFrame, now time.Time) {
 	if k.Watchers > 0 {
 		shared = &fan{}
 	}
+	var written *output
+	if a.output {
+		written = &output{words: k.Words}
+		c.r.hist.Add(written.asked(c.id, conn, f.JobID, true))
+	}
 	if k.Watch {
 		c.mu.Lock()
 		c.watches[f.JobID] = &watching{of: a, fan: shared}
+		if written != nil {
+			c.outputs[f.JobID] = written
+		}
 		c.mu.Unlock()
 	}
 	c.r.rec.Acked(a.of, now.Sub(a.due), f.Duplicate)
@@ -70,13 +80,17 @@ func (c *client) onAck(f *serverFrame, now time.Time) {
 	if k.Stream > 0 && c.r.chance(k.Stream) {
 		c.r.stream(c, f.JobID)
 	}
-	c.r.gather(c, f.JobID, k.Watchers, shared)
+	c.r.gather(c, f.JobID, k.Watchers, shared, written)
 	c.r.room.Send()
 }
 
 // seen returns the record of a status.
 func (f *serverFrame) seen() history.Record {
 	r := history.Record{Kind: history.Status, Job: f.Job.JobID, Version: f.Version, State: f.Job.State}
+	var totals job.Streams
+	if len(f.Job.Streams) > 0 && r.State.Terminal() && json.Unmarshal(f.Job.Streams, &totals) == nil {
+		r = r.WithTotals(totals)
+	}
 	if f.Job.Attempt <= 1 && r.State != job.Failed {
 		return r // most are: nothing more is decoded
 	}
@@ -103,6 +117,9 @@ func (c *client) onStatus(f *serverFrame, now time.Time) {
 		if state.Terminal() {
 			delete(c.watches, jobID)
 		}
+	}
+	if o := c.outputs[jobID]; o != nil {
+		o.version = max(o.version, f.Version)
 	}
 	c.mu.Unlock()
 	if w == nil || !state.Terminal() {
@@ -140,11 +157,16 @@ func (c *client) onSubscribed(f *serverFrame) {
 		if w := c.watches[j.JobID]; j.Reset && w != nil {
 			w.after = 0 // its version of the job is not in the log
 		}
-		if w := c.watches[j.JobID]; j.Error != "" && w != nil {
+		w, o := c.watches[j.JobID], c.outputs[j.JobID]
+		if o != nil && j.Reset {
+			o.version = 0
+		}
+		if j.Error != "" && (w != nil || o != nil) {
 			if j.Error.Info().Retryable {
-				later = append(later, ref{j.JobID, w.after})
+				later = append(later, ref{jobID: j.JobID})
 			} else {
 				delete(c.watches, j.JobID)
+				delete(c.outputs, j.JobID)
 				c.r.jobs.unwatched(j.JobID)
 			}
 			c.r.rec.Error("subscribe: " + string(j.Error))
@@ -190,6 +212,7 @@ func (c *client) onError(f *serverFrame) {
 		defer c.mu.Unlock()
 		for _, r := range refs {
 			delete(c.watches, r.jobID)
+			delete(c.outputs, r.jobID)
 			c.r.jobs.unwatched(r.jobID)
 		}
 	case all:

@@ -93,16 +93,21 @@ func (r *run) ended(jobID string, state job.State) {
 	}
 }
 
+// api returns an HTTP client with a client's identity, of one gateway after the other.
+func (r *run) api(client int) (*ackwire.HTTPClient, error) {
+	opts := []ackwire.Option{ackwire.WithHTTPClient(r.getter)}
+	if r.cfg.Token != nil {
+		opts = append(opts, ackwire.WithTokenSource(func(context.Context) (string, error) { return r.token(client) }))
+	}
+	return ackwire.NewHTTP(r.gateway(int(r.getTurn.Add(1))), opts...)
+}
+
 // get reads a job with a client's identity, at one gateway after the other, and records the
 // answer. The code is 0 when there was none.
 func (r *run) get(ctx context.Context, jobID string, client int) (state job.State, httpCode int) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
-	opts := []ackwire.Option{ackwire.WithHTTPClient(r.getter)}
-	if r.cfg.Token != nil {
-		opts = append(opts, ackwire.WithTokenSource(func(context.Context) (string, error) { return r.token(client) }))
-	}
-	api, err := ackwire.NewHTTP(r.gateway(int(r.getTurn.Add(1))), opts...)
+	api, err := r.api(client)
 	var st ackwire.Status
 	if err == nil {
 		st, err = api.Job(jobID).Get(ctx)
@@ -112,7 +117,7 @@ func (r *run) get(ctx context.Context, jobID string, client int) (state job.Stat
 	switch {
 	case err == nil:
 		rec.Code, rec.Version, rec.State = http.StatusOK, st.Version, st.State
-		rec = rec.WithAttempts(st.Attempt, st.Error, st.Attempts)
+		rec = rec.WithAttempts(st.Attempt, st.Error, st.Attempts).WithTotals(st.Streams)
 	case answered && e.Status != 0:
 		rec.Code, rec.Text = e.Status, string(e.Code)
 	case ctx.Err() != nil && r.ctx.Err() != nil:

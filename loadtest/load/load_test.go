@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +50,10 @@ func script(change func(*scenario.Scenario)) *scenario.Scenario {
 				Name: "flaky", Type: "demo.flaky", Payload: json.RawMessage(`{"failures":2}`), Weight: 0.3, Watch: true,
 				Stream: 0.5, Ends: job.Completed,
 			},
+			{
+				Name: "writes", Type: "demo.write", Payload: json.RawMessage(`{"words":30,"rate":20}`), Weight: 0.3, Watch: true,
+				Output: 0.9, Words: 30, Ends: job.Completed,
+			},
 		},
 		Mine:       0.3,
 		Phases:     []scenario.Phase{{Name: "only", Duration: 10 * time.Second, From: 3, To: 3, Measured: true}},
@@ -63,9 +68,15 @@ func script(change func(*scenario.Scenario)) *scenario.Scenario {
 // runIn runs a scenario against the world.
 func runIn(t *testing.T, w *sim.World, s *scenario.Scenario, f faults) *measure.Result {
 	t.Helper()
+	return runTo(t, w, s, f, filepath.Join(t.TempDir(), "history.ndjson"))
+}
+
+// runTo does the same, with a history that the test reads.
+func runTo(t *testing.T, w *sim.World, s *scenario.Scenario, f faults, name string) *measure.Result {
+	t.Helper()
 	out, err := Run(t.Context(), Config{
 		Scenario: s, URLs: []string{"http://localhost:8080"}, Dials: []Dial{w.Net.Host("loadtest").Dial},
-		History: filepath.Join(t.TempDir(), "history.ndjson"), Verify: 1,
+		History: name, Verify: 1,
 		Log: slog.New(slog.DiscardHandler), faults: f,
 	}, measure.NewRecorder(s))
 	if err != nil {
@@ -163,12 +174,38 @@ func (x *tamper) toServer(client int, b []byte) (answer []byte, swallow bool) {
 	return fmt.Appendf(nil, `{"type":"ack","id":%q,"jobId":%q,"state":"pending","statusUrl":"/"}`, f.ID, x.job), true
 }
 
+// damagePart damages a part of an output.
+func (x *tamper) damagePart(client int, f *serverFrame, b []byte) [][]byte {
+	if f.Type != "chunk" || x.done {
+		return [][]byte{b}
+	}
+	took := func() { x.done, x.client, x.job = true, client, f.JobID }
+	switch {
+	case x.kind == "drop a part" && f.Text != "" && !f.End:
+		took()
+		return nil
+	case x.kind == "a part twice" && f.Text != "":
+		took()
+		return [][]byte{b, b}
+	case x.kind == "another text" && strings.Contains(f.Text, "the "):
+		took()
+		return [][]byte{bytes.Replace(b, []byte("the "), []byte("teh "), 1)}
+	case x.kind == "drop the end" && f.End:
+		took()
+		return nil
+	case x.kind == "end early" && !f.End:
+		took()
+		return [][]byte{fmt.Appendf(nil, `%s,"end":true,"total":%d}`, bytes.TrimSuffix(b, []byte("}")), len(f.Text))}
+	}
+	return [][]byte{b}
+}
+
 func (x *tamper) fromServer(client int, b []byte) [][]byte {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var f serverFrame
 	if json.Unmarshal(b, &f) != nil || f.Type != "status" {
-		return [][]byte{b}
+		return x.damagePart(client, &f, b)
 	}
 	took := func() { x.done, x.client, x.job = true, client, f.Job.JobID }
 	switch terminal := f.Job.State.Terminal(); {
@@ -211,6 +248,11 @@ func TestInjectedFaults(t *testing.T) {
 		{"comeback", history.Delivery, true},
 		{"for ever", history.Delivery, true},
 		{"sent away", history.Delivery, true},
+		{"drop a part", history.Continuation, true},
+		{"a part twice", history.Continuation, true},
+		{"another text", history.Continuation, true},
+		{"drop the end", history.Continuation, true},
+		{"end early", history.Continuation, true},
 		{"attempt", history.Unspent, false},
 		{"forget", history.Lost, false},
 	} {

@@ -94,7 +94,7 @@ func (r *run) sweep(ctx context.Context) {
 	}
 }
 
-// verify reads the acked jobs, or a share of them, over HTTP. It takes their IDs from the history, for the generator
+// verify reads the acked jobs, or a share of them, over HTTP, and what those wrote that were followed. It takes their IDs from the history, for the generator
 // does not keep them.
 func (r *run) verify(ctx context.Context) error {
 	if r.cfg.Verify == 0 {
@@ -108,7 +108,9 @@ func (r *run) verify(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	return history.Read(r.cfg.History, func(rec history.Record) bool {
-		if rec.Kind != history.Ack || !chosen(rec.Job, r.cfg.Verify) {
+		// A client that has followed what a job writes by its submit is joined by one that comes late.
+		follows := rec.Kind == history.Follow && rec.Watch
+		if rec.Kind != history.Ack && !follows || !chosen(rec.Job, r.cfg.Verify) {
 			return ctx.Err() == nil
 		}
 		if r.mute() {
@@ -121,6 +123,10 @@ func (r *run) verify(ctx context.Context) error {
 		}
 		wg.Go(func() {
 			defer func() { <-r.gets }()
+			if follows {
+				r.readLate(ctx, rec)
+				return
+			}
 			r.prove(ctx, rec.Job, rec.Client)
 		})
 		return true

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/loadtest/scenario"
+	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -27,7 +28,18 @@ type serverFrame struct {
 		Attempt int             `json:"attempt"`
 		Error   json.RawMessage `json:"error"`
 		Runs    json.RawMessage `json:"attempts"`
+		Streams json.RawMessage `json:"streams"`
 	} `json:"job"`
+
+	Stream string            `json:"stream"` // chunk
+	Run    int               `json:"run"`
+	From   int64             `json:"from"`
+	Text   string            `json:"text"`
+	Items  []json.RawMessage `json:"items"`
+	Reset  bool              `json:"reset"`
+	End    bool              `json:"end"`
+	Total  int64             `json:"total"`
+	Error  code.Code         `json:"error"`
 
 	Jobs   []frame.SubscribedJob `json:"jobs"` // subscribed
 	Mine   bool                  `json:"mine"`
@@ -73,14 +85,18 @@ type arrival struct {
 	due    time.Time
 	waited bool   // no socket had room when it was due
 	key    string // idempotency key; empty without
+	output bool   // those who watch the job also follow what it writes
 	sends  int
 }
 
 func (k *kind) frame(id string, a *arrival) []byte {
-	b := make([]byte, 0, len(k.head)+len(id)+len(k.tail)+len(a.key)+16)
+	b := make([]byte, 0, len(k.head)+len(id)+len(k.tail)+len(a.key)+48)
 	b = append(append(append(b, k.head...), id...), k.tail...)
 	if a.key != "" {
 		b = append(append(append(b, `,"key":"`...), a.key...), '"')
+	}
+	if a.output {
+		b = append(b, `,"streams":["`+demo.WriteStream+`"]`...)
 	}
 	return append(b, '}')
 }
@@ -97,8 +113,9 @@ func mineFrame(id, cursor string) []byte {
 
 // ref is a job to watch.
 type ref struct {
-	jobID string
-	after int64
+	jobID  string
+	after  int64
+	output *cursor // from which its output is followed; nil if it is not
 }
 
 func subscribeFrame(id string, refs []ref) []byte {
@@ -112,6 +129,14 @@ func subscribeFrame(id string, refs []ref) []byte {
 		b = strconv.AppendQuote(b, r.jobID)
 		if r.after > 0 {
 			b = strconv.AppendInt(append(b, `,"after":`...), r.after, 10)
+		}
+		if r.output != nil {
+			b = append(b, `,"streams":[{"stream":"`+demo.WriteStream+`"`...)
+			if r.output.run > 0 {
+				b = strconv.AppendInt(append(b, `,"run":`...), int64(r.output.run), 10)
+				b = strconv.AppendInt(append(b, `,"at":`...), r.output.at, 10)
+			}
+			b = append(b, `}]`...)
 		}
 		b = append(b, '}')
 	}

@@ -77,6 +77,7 @@ type Counts struct {
 	Unexpected int64 `json:"unexpected"` // ended in another state than the scenario expects
 	Open       int64 `json:"open"`       // acked jobs whose end is not known
 	Statuses   int64 `json:"statuses"`
+	Parts      int64 `json:"parts"` // of the streams of jobs
 	Connects   int64 `json:"connects"`
 	Losses     int64 `json:"losses"`   // lost sockets that the scenario did not cut
 	Cut        int64 `json:"cut"`      // sockets that the scenario cut

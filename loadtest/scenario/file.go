@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"github.com/ackwire/ackwire/loadtest/scenarios"
+	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -50,6 +51,7 @@ type jobs struct {
 	Key      bool   `yaml:"key"`
 	Get      text   `yaml:"get"`
 	Stream   text   `yaml:"stream"`
+	Output   text   `yaml:"output"`
 	Ends     string `yaml:"ends"`
 }
 
@@ -247,6 +249,10 @@ func (r *reader) job(path string, j jobs) Job {
 		Watchers: number(r, path+".watchers", j.Watchers, 0, 0, MaxSockets),
 		Get:      r.share(path+".get", j.Get, 0),
 		Stream:   r.share(path+".stream", j.Stream, 0),
+		Output:   r.share(path+".output", j.Output, 0),
+	}
+	if out.Output > 0 && !out.Watch {
+		r.bad(path+".output", "only who watches a job follows what it writes, and watch is false")
 	}
 	if out.Type == "" {
 		r.bad(path+".job", "a job type is needed")
@@ -262,6 +268,11 @@ func (r *reader) job(path string, j jobs) Job {
 		r.bad(path+".payload", "cannot be written as JSON: %v", err)
 	}
 	out.Payload = payload
+	if out.Type == demo.Write && err == nil {
+		if out.Words, err = demo.Words(payload); err != nil {
+			r.bad(path+".payload", "%v", err)
+		}
+	}
 	return out
 }
 

@@ -79,6 +79,10 @@ type Job struct {
 	// Stream is the share of acked jobs that an event stream follows, too, as a browser's
 	// EventSource does.
 	Stream float64
+	// Output is the share of jobs of which those who watch them also follow the output demo.WriteStream: what
+	// the job writes while it runs (I9). Words is how many words of demo.Text that is; 0 if it is not known.
+	Output float64
+	Words  int
 	// Ends is the state in which the job should end; empty for any.
 	Ends job.State
 }

@@ -81,6 +81,9 @@ func TestProblemsHaveTheirLine(t *testing.T) {
 		{"payload:", "ends: soon\n    payload:", "s.yaml:4: jobs[0].ends"},
 		{"payload:", "get: 1.5\n    payload:", "s.yaml:4: jobs[0].get"},
 		{"payload:", "stream: often\n    payload:", "s.yaml:4: jobs[0].stream"},
+		{"payload:", "output: 2\n    payload:", "s.yaml:4: jobs[0].output"},
+		{"payload:", "output: 50%\n    watch: false\n    payload:", "s.yaml:4: jobs[0].output: only who watches"},
+		{"job: demo.echo\n    payload: {text", "job: demo.write\n    payload: {words: -1, text", "s.yaml:4: jobs[0].payload: words"},
 		{"name: small", "name: small\nmine: 101%", "s.yaml:2: mine"},
 		{"payload:", "weight: 0\n    payload:", "s.yaml:3: jobs: the weights"},
 		{"duration: 1m", "name: x", "s.yaml:6: phases[0].duration: is missing"},
@@ -99,6 +102,24 @@ func TestProblemsHaveTheirLine(t *testing.T) {
 	_, err := Parse("s.yaml", []byte("name: a\nsockets: 0\ntenants: -1\n"+small[12:]))
 	if err == nil || strings.Count(err.Error(), "s.yaml:") != 2 {
 		t.Errorf("two problems: %v", err)
+	}
+}
+
+// What demo.write writes is known to the checker.
+func TestOutput(t *testing.T) {
+	text := strings.Replace(small, "demo.echo\n", "demo.write\n    output: 5%\n", 1)
+	for payload, words := range map[string]int{"{words: 7}": 7, "{}": 300} {
+		s, err := Parse("s.yaml", []byte(strings.Replace(text, `{text: "2026", n: 1, when: 2026-01-01}`, payload, 1)))
+		if err != nil || s.Jobs[0].Output != 0.05 || s.Jobs[0].Words != words {
+			t.Errorf("%s: %+v, %v", payload, s, err)
+		}
+	}
+	s, err := Load("mixed-lanes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j := s.Jobs[len(s.Jobs)-1]; j.Output == 0 || j.Words == 0 {
+		t.Errorf("%+v", j)
 	}
 }
 

@@ -145,6 +145,9 @@ func TestWrite(t *testing.T) {
 		if string(got.Result) != `{"words":300}` || tokens.Kind != job.StreamText || len(strings.Fields(tokens.Text)) != 300 {
 			t.Errorf("got %+v", got)
 		}
+		if tokens.Text != demo.Text(300) || !strings.HasPrefix(tokens.Text, demo.Text(299)) {
+			t.Errorf("it has written %q", tokens.Text)
+		}
 		if took := time.Since(began); took < 6*time.Second || took > 7*time.Second {
 			t.Errorf("300 words at 50 per second took %v", took)
 		}
@@ -152,4 +155,13 @@ func TestWrite(t *testing.T) {
 			t.Errorf("log %s", log.Items)
 		}
 	})
+}
+
+func TestWords(t *testing.T) {
+	for payload, want := range map[string]int{`{}`: 300, `{"words":7,"rate":3}`: 7, `{"words":-1}`: -1, `7`: -1} {
+		n, err := demo.Words([]byte(payload))
+		if want < 0 && err == nil || want > 0 && (n != want || err != nil) {
+			t.Errorf("%s: %d, %v", payload, n, err)
+		}
+	}
 }
