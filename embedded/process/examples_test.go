@@ -114,11 +114,7 @@ func TestExamplesOfTheDocumentation(t *testing.T) {
 	}
 	for _, name := range []string{"ackwire", "gateway", "tracker", "processor", "loadtest"} {
 		if name == "loadtest" {
-			build := exec.Command("go", "build", "-o", filepath.Join(binaries, name), "./loadtest/cmd/loadtest")
-			build.Dir = root
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Fatalf("build %s: %v\n%s", name, err, out)
-			}
+			buildLoadtest(t)
 		}
 		if err := os.Symlink(filepath.Join(binaries, name), filepath.Join(work, "bin", name)); err != nil {
 			t.Fatal(err)

@@ -41,7 +41,7 @@ func TestOutputsUnderFaults(t *testing.T) {
 				Output: 0.9, Watchers: 2, Key: true, Weight: 1, Ends: job.Completed,
 			}}
 			s.Mine = 0
-			s.Phases[0].Duration = 20 * time.Second
+			s.Phases[0].Duration, s.Phases[0].From, s.Phases[0].To = 20*time.Second, 1.5, 1.5
 			s.Phases[0].Reconnect = &scenario.Reconnect{At: 15 * time.Second, Over: 2 * time.Second, Share: 1}
 			s.EndsWithin, s.DeliverWithin = 3*time.Minute, time.Minute
 		})
