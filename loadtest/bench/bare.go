@@ -25,6 +25,7 @@ import (
 type BareAddrs struct {
 	Sink   string // the server only writes to its sockets
 	Accept string // its sockets are accepted and read by the WebSocket library, and nothing more
+	SSE    string // an event stream for each request, by net/http
 }
 
 // BareTask tells a bare server how to write a frame to its sockets.
@@ -33,6 +34,8 @@ type BareTask struct {
 	Each    int     // number of sockets to write to each time, one after the other
 	Rate    float64 // times per second
 	Seconds float64
+	SSE     bool // not to sockets, but as events to the first Of event streams
+	Of      int
 }
 
 type bareDone struct{ Writes int64 }
@@ -56,6 +59,11 @@ func BareServer(in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	defer accept()
+	sse, err := serveBare(addrs.SSE, s.events.serve)
+	if err != nil {
+		return err
+	}
+	defer sse()
 	defer s.close()
 	if err := to.Encode(bareDone{}); err != nil {
 		return err
@@ -67,7 +75,11 @@ func BareServer(in io.Reader, out io.Writer) (err error) {
 		} else if err != nil {
 			return err
 		}
-		n, err := s.write(t)
+		write := s.write
+		if t.SSE {
+			write = s.events.write
+		}
+		n, err := write(t)
 		if err != nil {
 			return err
 		}
@@ -105,6 +117,8 @@ func acceptBare(w http.ResponseWriter, r *http.Request) {
 }
 
 type bareServer struct {
+	events bareEvents
+
 	mu    sync.Mutex // guards conns
 	conns []net.Conn
 }
@@ -162,16 +176,17 @@ func (s *bareServer) close() {
 
 // bareProcess is a bare server in its own process.
 type bareProcess struct {
-	sink, accept string
-	pid          int
-	stop         func()
+	sink, accept, sse string
+
+	pid  int
+	stop func()
 
 	tasks *json.Encoder
 	done  *json.Decoder
 }
 
 func startBare(ctx context.Context, command func(context.Context) (*exec.Cmd, error)) (*bareProcess, error) {
-	addrs, err := system.FreeAddrs(2)
+	addrs, err := system.FreeAddrs(3)
 	if err != nil {
 		return nil, err
 	}
@@ -191,11 +206,11 @@ func startBare(ctx context.Context, command func(context.Context) (*exec.Cmd, er
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the bare server: %w", err)
 	}
-	b := &bareProcess{sink: addrs[0], accept: addrs[1], pid: cmd.Process.Pid, tasks: json.NewEncoder(in),
+	b := &bareProcess{sink: addrs[0], accept: addrs[1], sse: addrs[2], pid: cmd.Process.Pid, tasks: json.NewEncoder(in),
 		done: json.NewDecoder(out),
 		stop: func() { _ = in.Close(); _ = cmd.Wait() }}
 	var ready bareDone
-	if err := errors.Join(b.tasks.Encode(BareAddrs{Sink: b.sink, Accept: b.accept}), b.done.Decode(&ready)); err != nil {
+	if err := errors.Join(b.tasks.Encode(BareAddrs{b.sink, b.accept, b.sse}), b.done.Decode(&ready)); err != nil {
 		b.stop()
 		return nil, fmt.Errorf("the bare server: %w", err)
 	}

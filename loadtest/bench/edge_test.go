@@ -16,23 +16,34 @@ import (
 // asBare makes this binary the bare server.
 const asBare = "ACKWIRE_BARE_SERVER"
 
-// TestAnEdgeOfAFew: what is measured is not looked at, only that all was seen and counted.
-func TestAnEdgeOfAFew(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("it reads /proc")
-	}
+// bareTest returns the command that makes this binary the bare server.
+func bareTest(ctx context.Context) (*exec.Cmd, error) {
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), asBare+"=1")
+	return cmd, nil
+}
+
+// buildGateway returns the gateway's binary.
+func buildGateway(t *testing.T) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "gateway")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../gateway/cmd/gateway")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		t.Fatal(err)
 	}
-	cfg := EdgeConfig{Gateway: binary, Sockets: 5, Rate: 50, Shared: 10, Duration: 2 * time.Second, Rounds: 2}
-	r, err := Edge(t.Context(), cfg, slog.New(slog.DiscardHandler), func(ctx context.Context) (*exec.Cmd, error) {
-		cmd := exec.CommandContext(ctx, os.Args[0])
-		cmd.Env = append(os.Environ(), asBare+"=1")
-		return cmd, nil
-	})
+	return binary
+}
+
+// TestAnEdgeOfAFew: what is measured is not looked at, only that all was seen and counted.
+func TestAnEdgeOfAFew(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("it reads /proc")
+	}
+	cfg := EdgeConfig{
+		Gateway: buildGateway(t), Sockets: 5, Rate: 50, Shared: 10, Duration: 2 * time.Second, Rounds: 2,
+	}
+	r, err := Edge(t.Context(), cfg, slog.New(slog.DiscardHandler), bareTest)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -64,6 +65,30 @@ func (g *gatewayProcess) counter(ctx context.Context, name string) (float64, err
 		}
 	}
 	return 0, fmt.Errorf("no metric %s", name)
+}
+
+// heap returns the bytes of the gateway's heap that are in use after a collection. The gateway must have been started
+// with --debug-endpoints.
+func (g *gatewayProcess) heap(ctx context.Context) (float64, error) {
+	for range 3 { // what finalizers and pools hold is gone after the second
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.ops+"/debug/pprof/heap?gc=1", nil)
+		if err != nil {
+			return 0, err
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return 0, err
+		}
+		_, err = io.Copy(io.Discard, answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
+			return 0, err
+		}
+		if answer.StatusCode != http.StatusOK {
+			return 0, fmt.Errorf("read the heap: %s", answer.Status)
+		}
+	}
+	return g.counter(ctx, "go_memstats_heap_alloc_bytes")
 }
 
 func waitServing(ctx context.Context, url string) error {

@@ -20,6 +20,7 @@ type benchCmds struct {
 	Storm    stormCmd    `cmd:"" help:"Let all sockets reconnect at once."`
 	Observed observedCmd `cmd:"" help:"Measure the cost of logs, sampled traces and scrapes."`
 	Versions versionsCmd `cmd:"" help:"Compare two versions of Ackwire: acks, questions for a job, lists."`
+	Streams  streamsCmd  `cmd:"" help:"Measure what jobs write while they run: from the worker to the client, beside a bare SSE server, and beside acks."`
 	Capacity capacityCmd `cmd:"" help:"Find the highest rate at which acks are quick, and what a job costs each process and package."`
 
 	StormClients stormClientsCmd `cmd:"" hidden:""`
@@ -110,6 +111,19 @@ type edgeCmd struct {
 func (c *edgeCmd) Run() error {
 	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.EdgeReport, error) {
 		return bench.Edge(ctx, c.EdgeConfig, log, self("bench", "bare-server"))
+	})
+	return err
+}
+
+type streamsCmd struct {
+	bench.StreamsConfig `embed:""`
+	printed             `embed:""`
+}
+
+// Run implements the command.
+func (c *streamsCmd) Run() error {
+	_, err := measured(c.printed, func(ctx context.Context, log *slog.Logger) (bench.StreamsReport, error) {
+		return bench.Streams(ctx, c.StreamsConfig, log, self("bench", "bare-server"))
 	})
 	return err
 }

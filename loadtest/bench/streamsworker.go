@@ -1,0 +1,160 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ackwire/ackwire/internal/pause"
+	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/loadtest/system"
+	"github.com/ackwire/ackwire/processor"
+	"github.com/ackwire/ackwire/processor/cmd/flags"
+)
+
+const (
+	writtenType   = "bench.write"
+	writtenLane   = "bench"
+	writtenStream = "words"
+	wordBytes     = 13 // of a word: its time in nanoseconds, to the base of 36, and a space
+)
+
+const streamsTypes = `types:
+  ` + writtenType + `: {lane: ` + writtenLane + `, lease: 10m, schema: {}}
+  ` + jobType + `: {schema: {}}
+`
+
+// word returns a word that says when it was written.
+func word(at time.Time) string { return strconv.FormatInt(at.UnixNano(), 36) + " " }
+
+// writers are jobs that run until the benchmark ends: each writes to its stream when it is told to.
+type writers struct {
+	all  []chan writerTurn // by the payload of the job
+	runs atomic.Int64      // that began
+	stop func() error      // stops the worker and waits for it
+}
+
+// writeTurn says what to write.
+type writeTurn struct {
+	writers int  // the first of them
+	shared  bool // the last one alone
+	words   int  // by each
+	rate    float64
+	at      time.Time // when the first of them begins; the others follow within one interval
+}
+
+type writerTurn struct {
+	writeTurn
+	first time.Duration // after at
+	done  *sync.WaitGroup
+	fail  func(error)
+}
+
+// startWriters starts the worker, in this process, with room for n jobs.
+func startWriters(sys *system.System, n int, log *slog.Logger) (*writers, error) {
+	w := &writers{all: make([]chan writerTurn, n)}
+	for i := range w.all {
+		w.all[i] = make(chan writerTurn, 1)
+	}
+	env := service.OS(log)
+	p, err := processor.New(processor.Config{
+		Brokers: sys.Kafka.Brokers, Lanes: []string{writtenLane}, Slots: min(n+8, 4096), Grace: time.Second,
+	}, flags.Options(env)...)
+	if err != nil {
+		return nil, err
+	}
+	processor.Handle(p, writtenType, w.handle)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	w.stop = func() error {
+		cancel()
+		return <-ended
+	}
+	return w, nil
+}
+
+// handle runs the job of the writer i.
+func (w *writers) handle(ctx context.Context, j *processor.Job, i int) (struct{}, error) {
+	if i < 0 || i >= len(w.all) {
+		return struct{}{}, processor.Permanent(errors.New("no such writer"))
+	}
+	w.runs.Add(1)
+	out := j.Stream(writtenStream)
+	for {
+		select {
+		case t := <-w.all[i]:
+			err := t.write(ctx, out)
+			if err != nil {
+				t.fail(err)
+			}
+			t.done.Done()
+		case <-ctx.Done():
+			return struct{}{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (t *writerTurn) write(ctx context.Context, out io.Writer) error {
+	for i := range t.words {
+		if t.rate > 0 {
+			due := t.at.Add(t.first + time.Duration(float64(i)/t.rate*float64(time.Second)))
+			if wait := time.Until(due); wait > 0 && !pause.For(ctx, wait) {
+				return context.Cause(ctx)
+			}
+		}
+		if _, err := io.WriteString(out, word(time.Now())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write makes writers write, and waits for them.
+func (w *writers) write(ctx context.Context, t writeTurn) error {
+	var done sync.WaitGroup
+	failed := make(chan error, 1)
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+	}
+	who := w.all[:t.writers]
+	if t.shared {
+		who = w.all[len(w.all)-1:]
+	}
+	for i, one := range who {
+		turn := writerTurn{writeTurn: t, done: &done, fail: fail}
+		if t.rate > 0 {
+			turn.first = time.Duration(float64(i) / float64(len(who)) / t.rate * float64(time.Second))
+		}
+		done.Add(1)
+		select {
+		case one <- turn:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	all := make(chan struct{})
+	go func() { // ends with the last writer, at the latest when the worker stops
+		done.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
