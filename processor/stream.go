@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -74,25 +75,60 @@ func (s *Stream) Send(v any) error {
 	if s.invalid != nil {
 		return s.invalid
 	}
+	item, err := s.encode(v)
+	if err != nil {
+		return err
+	}
+	return s.send([][]byte{item}, len(item))
+}
+
+// SendAll is Send for many items: all are appended, one after the other, or none. Only when the run ends meanwhile, or
+// a piece cannot be stored, the last ones may be missing.
+func (s *Stream) SendAll(values []json.RawMessage) error {
+	if s.invalid != nil {
+		return s.invalid
+	}
+	items, size := make([][]byte, len(values)), 0
+	for i, v := range values {
+		item, err := s.encode(v)
+		if err != nil {
+			return err
+		}
+		items[i] = item
+		size += len(item)
+	}
+	return s.send(items, size)
+}
+
+// encode returns the JSON of an item.
+func (s *Stream) encode(v any) ([]byte, error) {
 	item, err := plainjson.Marshal(v)
 	switch {
 	case err != nil:
-		return invalidStream(fmt.Errorf("encode an item of the stream %s: %w", s.pipe.name, err))
+		return nil, invalidStream(fmt.Errorf("encode an item of the stream %s: %w", s.pipe.name, err))
 	case len(item) > stream.MaxPiece:
-		return streamTooLarge(fmt.Errorf("an item of the stream %s has %d bytes, above the limit of %d", s.pipe.name,
+		return nil, streamTooLarge(fmt.Errorf("an item of the stream %s has %d bytes, above the limit of %d", s.pipe.name,
 			len(item), stream.MaxPiece))
 	}
 	if err := checkItem(item); err != nil {
-		return invalidStream(fmt.Errorf("an item of the stream %s %w", s.pipe.name, err))
+		return nil, invalidStream(fmt.Errorf("an item of the stream %s %w", s.pipe.name, err))
 	}
+	return item, nil
+}
+
+// send appends items of size bytes together.
+func (s *Stream) send(items [][]byte, size int) error {
 	s.writing <- struct{}{}
 	defer func() { <-s.writing }()
-	if err := s.of.reserve(s.pipe, job.StreamJSON, len(item)); err != nil {
+	if err := s.of.reserve(s.pipe, job.StreamJSON, size); err != nil {
 		return err
 	}
-	if err := s.of.addItem(s.pipe, item); err != nil {
-		s.of.unreserve(len(item))
-		return err
+	for _, item := range items {
+		if err := s.of.addItem(s.pipe, item); err != nil {
+			s.of.unreserve(size)
+			return err
+		}
+		size -= len(item)
 	}
 	return nil
 }
@@ -115,6 +151,17 @@ func (s *Stream) Flush() error {
 		return s.invalid
 	}
 	return s.of.flush(s.pipe)
+}
+
+// Stored returns what the stream is made of, empty while nothing was written to it, and how much of it is stored: bytes
+// of text, or items. After Flush that is at least what was written before.
+func (s *Stream) Stored() (kind job.StreamKind, end int64) {
+	if s.invalid != nil {
+		return "", 0
+	}
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	return s.pipe.kind, s.pipe.stored
 }
 
 // finish ends the stream's text. It writes the beginning of a character that has no end as replaced bytes.

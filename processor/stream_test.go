@@ -290,6 +290,41 @@ func TestItemsThatAreRefused(t *testing.T) {
 	})
 }
 
+// TestItemsAreSentTogether: all are appended, or none.
+func TestItemsAreSentTogether(t *testing.T) {
+	onSink(t, func(t *testing.T, w *streams, s *sink) {
+		rows := w.named("rows")
+		if kind, end := rows.Stored(); kind != "" || end != 0 {
+			t.Errorf("before anything was written: %q, %d", kind, end)
+		}
+		large := json.RawMessage(`"` + strings.Repeat("x", stream.MaxPiece) + `"`)
+		wantCode(t, "a large item", rows.SendAll([]json.RawMessage{[]byte("1"), large}), job.CodeStreamTooLarge, false)
+		wantCode(t, "no JSON", rows.SendAll([]json.RawMessage{[]byte("1"), []byte("{")}), job.CodeInvalidStream, false)
+		w.limit = 5
+		wantCode(t, "too much", rows.SendAll([]json.RawMessage{[]byte("123"), []byte("456")}), job.CodeStreamTooLarge, false)
+		if err := rows.SendAll([]json.RawMessage{[]byte("12"), []byte(" 345 ")}); err != nil {
+			t.Error(err)
+		}
+		if kind, end := rows.Stored(); kind != job.StreamJSON || end != 0 {
+			t.Errorf("before it is stored: %q, %d", kind, end)
+		}
+		if err := rows.Flush(); err != nil {
+			t.Error(err)
+		}
+		if kind, end := rows.Stored(); kind != job.StreamJSON || end != 2 {
+			t.Errorf("when it is stored: %q, %d", kind, end)
+		}
+		if got := s.items("rows"); len(got) != 2 || string(got[0]) != "12" || string(got[1]) != "345" {
+			t.Errorf("%s", got)
+		}
+		none := w.named("No")
+		wantCode(t, "a bad name", none.SendAll(nil), job.CodeInvalidStream, false)
+		if kind, end := none.Stored(); kind != "" || end != 0 {
+			t.Errorf("a bad name: %q, %d", kind, end)
+		}
+	})
+}
+
 func TestAStreamHasOneKind(t *testing.T) {
 	onSink(t, func(t *testing.T, w *streams, s *sink) {
 		tokens, rows := w.named("tokens"), w.named("rows")

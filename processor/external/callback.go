@@ -27,9 +27,11 @@ const callbackPath = "/callback/"
 type Callbacks struct {
 	listener net.Listener // nil if the caller's own server is used
 	base     string       // prefix of callback URLs, without a slash at its end
+	bodies   *budget      // of what is being appended to streams
 
-	mu      sync.Mutex // guards waiting
+	mu      sync.Mutex // guards waiting and writing
 	waiting map[string]*waiting
+	writing map[string]*writeSide
 }
 
 // waiting is one run whose outcome will be sent to its callback URL.
@@ -39,6 +41,7 @@ type waiting struct {
 	url       string
 	job       *processor.Job
 	done      chan word // capacity 1: the outcome
+	streams   *writeSide
 }
 
 // NewCallbacks returns a receiver of callbacks. base is the URL under which endpoints reach it, such as
@@ -55,7 +58,10 @@ func NewCallbacks(l net.Listener, base string) (*Callbacks, error) {
 	default:
 		base = "http://" + l.Addr().String()
 	}
-	return &Callbacks{listener: l, base: strings.TrimSuffix(base, "/"), waiting: map[string]*waiting{}}, nil
+	return &Callbacks{
+		listener: l, base: strings.TrimSuffix(base, "/"), bodies: &budget{max: maxBodies},
+		waiting: map[string]*waiting{}, writing: map[string]*writeSide{},
+	}, nil
 }
 
 // Run serves at the listener until ctx ends, and closes it.
@@ -66,21 +72,25 @@ func (c *Callbacks) Run(ctx context.Context) error {
 	return service.ServeHTTP(ctx, &http.Server{Handler: c, ReadTimeout: time.Minute}, c.listener)
 }
 
-// expect makes a callback URL for a run.
+// expect makes a run's callback URL, and the URL at which its streams are written.
 func (c *Callbacks) expect(j *processor.Job) *waiting {
 	w := &waiting{callbacks: c, token: rand.Text(), job: j, done: make(chan word, 1)}
 	w.url = c.base + callbackPath + w.token
+	token := rand.Text() // another one: who may write a run's streams may not end the run
+	w.streams = newWriteSide(j, token, c.base+streamsPath+token)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting[w.token] = w
+	c.writing[token] = w.streams
 	return w
 }
 
-// end removes the callback URL: later messages to it are answered 410.
+// end removes the run's URLs: later messages to them are answered 410.
 func (w *waiting) end() {
 	w.callbacks.mu.Lock()
 	defer w.callbacks.mu.Unlock()
 	delete(w.callbacks.waiting, w.token)
+	delete(w.callbacks.writing, w.streams.token)
 }
 
 // outcome waits for the endpoint's result or error.
@@ -105,12 +115,15 @@ func (w *waiting) outcome(ctx context.Context, timeout time.Duration) (json.RawM
 }
 
 // ServeHTTP handles one message about a run. It answers 204 if the message was accepted; 410 if the run has ended or
-// was stopped, so that the endpoint should stop too; and 400, 405, 413 or 415 if the request is not valid. Progress
-// whose stage or data is not valid is answered 400 with the code invalid_progress: nothing of it is reported, and the
-// run goes on.
 // was stopped, so that the endpoint should stop too; 400, 405, 413 or 415 if the request is not valid; and for a
 // chunk also 413 (above the run's limits), 422 (not possible for the stream) and 503 (not stored: the run fails).
+// Progress whose stage or data is not valid is answered 400 with the code invalid_progress: nothing of it is reported,
+// and the run goes on. It also serves the write side of the run's streams.
 func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if rest, ok := strings.CutPrefix(r.URL.Path, streamsPath); ok {
+		c.serveStreams(w, r, rest)
+		return
+	}
 	token, ok := strings.CutPrefix(r.URL.Path, callbackPath)
 	switch {
 	case !ok:
@@ -149,7 +162,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	run := c.take(token, message)
 	if run == nil {
-		problem(w, http.StatusGone, gone)
+		problem(w, http.StatusGone, gone, codeRunEnded)
 		return
 	}
 	if message.Progress != nil {
@@ -170,7 +183,7 @@ func (c *Callbacks) write(w http.ResponseWriter, token string, chunk *chunk) {
 	to := c.waiting[token]
 	c.mu.Unlock()
 	if to == nil {
-		problem(w, http.StatusGone, gone)
+		problem(w, http.StatusGone, gone, codeRunEnded)
 		return
 	}
 	err := chunk.write(to.job)
@@ -184,7 +197,7 @@ func (c *Callbacks) write(w http.ResponseWriter, token string, chunk *chunk) {
 	case code == job.CodeStreamNotStored:
 		problem(w, http.StatusServiceUnavailable, "the piece could not be stored", code)
 	default:
-		problem(w, http.StatusGone, gone)
+		problem(w, http.StatusGone, gone, codeRunEnded)
 	}
 }
 

@@ -79,6 +79,7 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 		w = e.callbacks.expect(j)
 		defer w.end()
 		req.Header.Set("Ackwire-Callback", w.url)
+		req.Header.Set("Ackwire-Streams", w.streams.url)
 	}
 	resp, err := e.client.Do(req)
 	if err != nil {
