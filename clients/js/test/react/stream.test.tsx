@@ -49,6 +49,9 @@ async function render(job: string | Job | undefined, name = "tokens"): Promise<v
   await act(async () => root!.render(node(job, name)));
 }
 
+/** Waits until that many attempts have begun. */
+const begun = (count: number) => act(() => vi.waitFor(() => expect(attempts).toHaveLength(count)));
+
 const shows = (text: string) => act(() => vi.waitFor(() => expect(host.textContent).toBe(text), { timeout: 10_000 }));
 
 test("a text grows, begins anew with a new run, and ends; nothing is without a job and on a server", async () => {
@@ -64,7 +67,7 @@ test("a text grows, begins anew with a new run, and ends; nothing is without a j
   attempts[0]!.job.write("tokens", "Gott");
   await shows("Grüß Gott");
   attempts[0]!.fail(new Error("lost"));
-  await vi.waitFor(() => expect(attempts).toHaveLength(2));
+  await begun(2);
   attempts[1]!.job.write("tokens", "Hello");
   await shows("Hello");
   for (const { text } of renders) expect(["", "Grüß ", "Grüß Gott", "Hello"]).toContain(text);
@@ -75,7 +78,7 @@ test("a text grows, begins anew with a new run, and ends; nothing is without a j
 test("many pieces are rendered together, and no item is shown twice", async () => {
   const job = await client.submit("chat", {});
   await render(job.id, "rows");
-  await vi.waitFor(() => expect(attempts).toHaveLength(1));
+  await begun(1);
   attempts[0]!.job.send("rows", { n: 0 });
   await shows("0");
   const before = renders.length;
@@ -92,7 +95,7 @@ test("many pieces are rendered together, and no item is shown twice", async () =
 test("another stream shows nothing of the one before, and an unmounted component follows none", async () => {
   const job = await client.submit("chat", {});
   await render(job.id);
-  await vi.waitFor(() => expect(attempts).toHaveLength(1));
+  await begun(1);
   attempts[0]!.job.write("tokens", "text");
   attempts[0]!.job.send("rows", { n: 7 });
   await shows("text");
