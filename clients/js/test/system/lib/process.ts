@@ -131,6 +131,22 @@ export async function twoGateways(): Promise<System> {
   return system([at(1), at(3)], [...all, broker], data);
 }
 
+/** Each service as a process of its own, with one gateway and a worker that have more arguments. */
+export async function apart(ofGateway: string[], ofWorker: string[]): Promise<System> {
+  const data = folder();
+  const [kafka, listen, ops, trackerOps, tracker, workerOps] = (await freeAddresses(6)) as [string, string, string, string, string, string];
+  const broker = new Process("ackwire", kafka, ["broker", "--data", join(data, "broker"), "--listen", kafka]);
+  await broker.start();
+  const all = [
+    new Process("gateway", ops, ["--kafka", kafka, "--listen", listen, "--ops-listen", ops, "--anonymous-tenant", "local", ...ofGateway]),
+    new Process("tracker", trackerOps, ["--kafka", kafka, "--data", join(data, "tracker"), "--tracker-listen", tracker,
+      "--ops-listen", trackerOps, "--tracker-session-timeout", "6s"]),
+    new Process("processor", workerOps, ["--kafka", kafka, "--ops", workerOps, ...ofWorker]),
+  ];
+  await Promise.all(all.map((p) => p.start()));
+  return system([listen], [...all, broker], data);
+}
+
 /** Runs a program to its end and returns what it printed; fails unless it ends with 0. */
 export async function run(name: string, ...args: string[]): Promise<string> {
   const child = spawn(join(bin, name), args, { stdio: ["ignore", "pipe", "pipe"], env: { PATH: process.env["PATH"] } });
