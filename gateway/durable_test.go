@@ -144,6 +144,35 @@ func TestAStreamOverHTTP(t *testing.T) {
 }
 
 // TestLongPollsOfAStream: a poll waits for news, for a while, and its cursors rise.
+// TestAnEmptyListOverHTTP: what a stream is made of is not known until somebody has written to it. A client that takes
+// nothing but JSON is told an empty list until then, so that it has one kind of answers.
+func TestAnEmptyListOverHTTP(t *testing.T) {
+	withStreams(t, func(t *testing.T, w *world, said *fakeStreams) {
+		const text, values = "text/plain; charset=utf-8", "application/json"
+		ask := func(method, accept, body, kind string) {
+			t.Helper()
+			a := w.http(method, streamsOfA+"/rows?offset=-1", http.Header{"Accept": {accept}}, nil)
+			if a.status != 200 || a.body != body || a.header.Get("Content-Type") != kind {
+				t.Errorf("%s, accepting %q: %d %q %v", method, accept, a.status, a.body, a.header)
+			}
+		}
+		ask("GET", "*/*", "", text)
+		ask("GET", "application/json, text/plain, */*", "", text)
+		ask("GET", "text/plain", "", text)
+		ask("GET", "application/json", "[]", values)
+		ask("GET", "application/problem+json, Application/JSON;q=0.9", "[]", values)
+		ask("HEAD", "application/json", "", values)
+		said.send(jobA, "rows", "1")
+		ask("GET", "application/json", "[1]", values)
+		ask("GET", "text/plain", "[1]", values)
+		said.write(jobA, "tokens", "a")
+		if a := w.http("GET", streamsOfA+"/tokens", http.Header{"Accept": {values}}, nil); a.body != "a" ||
+			a.header.Get("Content-Type") != text {
+			t.Errorf("a text: %q %v", a.body, a.header)
+		}
+	})
+}
+
 func TestLongPollsOfAStream(t *testing.T) {
 	withStreams(t, func(t *testing.T, w *world, said *fakeStreams) {
 		said.write(jobA, "tokens", "a")

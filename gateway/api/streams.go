@@ -80,6 +80,7 @@ type question struct {
 	live    string // "", longPoll or sseLive
 	cursor  int64  // the client's Stream-Cursor; 0 for none
 	resumes bool   // it was asked by an EventSource that goes on (Last-Event-ID)
+	values  bool   // the client takes nothing but JSON
 }
 
 const (
@@ -92,6 +93,7 @@ const (
 func readQuestion(r *http.Request) (q question, err error) {
 	values := r.URL.Query()
 	q.name = r.PathValue("name")
+	q.values = takesValues(r.Header)
 	offsets, given := values["offset"]
 	switch {
 	case !job.ValidStream(q.name):
@@ -126,6 +128,23 @@ func readQuestion(r *http.Request) (q question, err error) {
 	}
 	q.named = q.at.At > 0
 	return q, nil
+}
+
+// takesValues reports whether a client takes nothing but JSON: application/json, and none of text/plain and */*.
+func takesValues(h http.Header) bool {
+	values := false
+	for _, list := range h.Values("Accept") {
+		for one := range strings.SplitSeq(list, ",") {
+			kind, _, _ := strings.Cut(one, ";")
+			switch strings.ToLower(strings.TrimSpace(kind)) {
+			case "application/json":
+				values = true
+			case "text/plain", "text/*", "*/*":
+				return false
+			}
+		}
+	}
+	return values
 }
 
 func errOffset(detail string) error { return frame.NewProblem(code.InvalidOffset, detail) }
@@ -195,6 +214,9 @@ func (s *streamRoutes) read(ctx context.Context, scope *auth.Scope, jobID string
 	case part.Reset && at.At > 0:
 		return nil, frame.NewProblem(code.StreamReset, "")
 	}
+	if part.Kind == "" && q.values { // nobody has written to it: to this client it is an empty list
+		part.Kind = job.StreamJSON
+	}
 	return &part, nil
 }
 
@@ -217,6 +239,8 @@ func (s *streamRoutes) writePart(w http.ResponseWriter, r *http.Request, q quest
 	switch {
 	case r.Method == http.MethodHead, q.now:
 		h.Set("Cache-Control", "no-store")
+	case q.values && len(part.Text)+len(part.Items) == 0:
+		h.Set("Cache-Control", "no-store") // the answer is another one without its Accept
 	case q.named && part.End, q.named && !part.UpToDate:
 		// What stands behind a position of a run does not change any more.
 		h.Set("Cache-Control", "private, max-age=31536000, immutable")

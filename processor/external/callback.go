@@ -116,7 +116,8 @@ func (w *waiting) outcome(ctx context.Context, timeout time.Duration) (json.RawM
 
 // ServeHTTP handles one message about a run. It answers 204 if the message was accepted; 410 if the run has ended or
 // was stopped, so that the endpoint should stop too; 400, 405, 413 or 415 if the request is not valid; and for a
-// chunk also 413 (above the run's limits), 422 (not possible for the stream) and 503 (not stored: the run fails).
+// chunk also 409 (the stream was closed at the write side), 413 (above the run's limits), 422 (not possible for the
+// stream) and 503 (not stored: the run fails).
 // Progress whose stage or data is not valid is answered 400 with the code invalid_progress: nothing of it is reported,
 // and the run goes on. It also serves the write side of the run's streams.
 func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -185,6 +186,14 @@ func (c *Callbacks) write(w http.ResponseWriter, token string, chunk *chunk) {
 	if to == nil {
 		problem(w, http.StatusGone, gone, codeRunEnded)
 		return
+	}
+	if t := to.streams.find(chunk.Stream); t != nil { // it may be closed
+		t.turn <- struct{}{}
+		defer func() { <-t.turn }()
+		if t.closed.Load() {
+			problem(w, http.StatusConflict, "the stream is closed", codeStreamClosed)
+			return
+		}
 	}
 	err := chunk.write(to.job)
 	switch code := processor.CodeOf(err); {

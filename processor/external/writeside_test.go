@@ -279,8 +279,19 @@ func TestWhatOthersWriteHasItsKind(t *testing.T) {
 		if got := ask(t, "PUT", url, "b", ct, asText); got.status != 201 || got.header.Get(next) != at(2) {
 			t.Errorf("its kind: %d %s", got.status, got.header.Get(next))
 		}
+		callback := r.Header.Get("Ackwire-Callback")
+		if status := post(callback, asJSON, `{"stream":"tokens","text":"c"}`); status != 204 {
+			t.Errorf("a chunk: %d", status)
+		}
+		if got := ask(t, "POST", url, "", closed, "true"); got.status != 204 || got.header.Get(next) != at(3) {
+			t.Errorf("a close: %d %s", got.status, got.header.Get(next))
+		}
+		if got := ask(t, "POST", callback, `{"stream":"tokens","text":"d"}`, ct, asJSON); got.status != 409 ||
+			got.code != "stream_closed" {
+			t.Errorf("a chunk of a closed stream: %d %s", got.status, got.code)
+		}
 	}), 0)
-	if got.Streams["tokens"].Text != "ab" {
+	if got.Streams["tokens"].Text != "abc" {
 		t.Errorf("%+v", got)
 	}
 }
