@@ -1,13 +1,14 @@
 // The conformance suite of the Durable Streams protocol, against a gateway and a worker.
 
+import { stream } from "@durable-streams/client";
 import { runConformanceTests } from "@durable-streams/server-conformance-tests";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { Adapter, type } from "./lib/adapter.js";
 import { leftOut } from "./lib/leftout.js";
-import { serve, type System } from "./lib/process.js";
+import { serve, until, type System } from "./lib/process.js";
 
 let system: System;
 let folder: string;
@@ -47,3 +48,21 @@ afterAll(async () => {
 });
 
 runConformanceTests(options);
+
+for (const live of ["long-poll", "sse"] as const) {
+  test(`a list is followed from before its beginning, by ${live}`, async () => {
+    const url = `${adapter.url}/early-${live}`;
+    const asJSON = { "content-type": "application/json" };
+    expect((await fetch(url, { method: "PUT", headers: asJSON })).status).toBe(201);
+    const answers = await stream<number>({ url, offset: "-1", live, headers: { Accept: "application/json" } });
+    const items: number[] = [];
+    answers.subscribeJson((batch) => { items.push(...batch.items); });
+    for (const body of ["[1,2]", "3"]) {
+      expect((await fetch(url, { method: "POST", headers: asJSON, body })).status).toBe(204);
+    }
+    await until(() => `the items have come: ${JSON.stringify(items)}`, () => items.length === 3);
+    expect(items).toEqual([1, 2, 3]);
+    expect((await fetch(url, { method: "POST", headers: { "stream-closed": "true" } })).status).toBe(204);
+    await answers.closed;
+  });
+}
