@@ -113,25 +113,30 @@ func TestASlowClientCostsItsCursor(t *testing.T) {
 		for i := range all { // a connection has its outbox anyhow
 			all[i] = &line{wake: make(chan struct{}, 1)}
 		}
+		_, half := p.content()
 		had := p.clip()
 		before := heap()
 		for i := range all {
 			all[i].open(p, nil)
 			all[i].reader.Follow(anyone, "j", refs("s"))
 			all[i].begin()
+			if !strings.HasPrefix(half, all[i].have.String()) {
+				t.Errorf("client %d has %d bytes of another text", i, all[i].have.Len())
+			}
 			all[i].have, all[i].parts = strings.Builder{}, nil // it is in the client's kernel
 		}
 		p.write(rng, size/2)
 		time.Sleep(time.Minute)
 		grown := p.clip() - had // what the test's tracker has is no part of it
 		each := (int64(heap()) - int64(before) - int64(grown)) / lines
+		runtime.KeepAlive(half) // it was there before, too
 		t.Logf("%d bytes each", each)
 		if each > 1<<10 {
 			t.Errorf("a client that stalls costs %d bytes", each)
 		}
 		p.end()
 		_, content := p.content()
-		for _, l := range all[:1] {
+		for _, l := range []*line{all[0], all[lines/2], all[lines-1]} {
 			at := l.reader.follows[0].place.At()
 			l.run()
 			if got := l.have.String(); got != content[at.At:] {

@@ -72,6 +72,8 @@ type streamsRun struct {
 	turns  []*streamTurn
 	// Acks and ends with streams and without.
 	acks, ends [2]*measure.Latencies
+	// Sums over the rounds of how busy the machine was, and of the cores that this process has used.
+	busy, cores [2]float64
 }
 
 // streamTurn is what is measured of one number of streams.
@@ -187,6 +189,7 @@ func (s *streamsRun) measure(ctx context.Context, log *slog.Logger) error {
 		Streams: most, Flushes: s.cfg.Flushes, Rate: s.cfg.Rate,
 		Acks: summarise("submit to ack", s.acks[0]), AcksWith: summarise("  beside streams", s.acks[1]),
 		Ends: summarise("submit to completed", s.ends[0]), EndsWith: summarise("  beside streams", s.ends[1]),
+		Busy: s.busy, Cores: s.cores,
 	}
 	return nil
 }
@@ -335,6 +338,7 @@ func (s *streamsRun) jobs(ctx context.Context, d time.Duration, i int, counts bo
 	if !counts {
 		acks, ends = measure.NewLatencies(), measure.NewLatencies()
 	}
+	watch := measure.Watch()
 	pace.OpenLoop(ctx, s.cfg.Rate, d, ends, func(ctx context.Context, n int) error {
 		began := time.Now()
 		j, err := s.clients[n%len(s.clients)].Submit(ctx, jobType, payload, ackwire.NoKey())
@@ -345,5 +349,9 @@ func (s *streamsRun) jobs(ctx context.Context, d time.Duration, i int, counts bo
 		_, err = j.Wait(ctx)
 		return err
 	})
+	if busy, cores := watch(); counts {
+		s.busy[i] += busy / float64(s.cfg.Rounds)
+		s.cores[i] += cores / float64(s.cfg.Rounds)
+	}
 	return ctx.Err()
 }

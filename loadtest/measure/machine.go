@@ -61,6 +61,16 @@ func (u usage) busySince(was usage) float64 {
 	return float64(u.busy-was.busy) / float64(u.total-was.total)
 }
 
+// Watch begins to watch the machine. The function that it returns says how busy it was since then, from 0 to 1 or
+// negative when that is not known, and how many cores this process has used.
+func Watch() func() (busy, cores float64) {
+	was, began := readUsage(), time.Now()
+	return func() (busy, cores float64) {
+		now := readUsage()
+		return now.busySince(was), now.cpuSince(was, time.Since(began).Seconds())
+	}
+}
+
 // schedP99 returns the p99 of the time for which runnable goroutines waited for a processor since the process began, in
 // milliseconds.
 func schedP99() float64 {

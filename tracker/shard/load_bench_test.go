@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -275,17 +276,30 @@ func benchID(n int) string { return fmt.Sprintf("0198c0de-0000-7000-8000-%012d",
 // fillEnded makes a store of jobs that have ended.
 func fillEnded(b *testing.B, dir string, id store.Identity, jobs int) {
 	b.Helper()
+	fillEndedWith(b, dir, id, jobs, 0)
+}
+
+// fillEndedWith does the same; if kept is not 0, each job has written so many bytes to a stream, which are kept.
+func fillEndedWith(b *testing.B, dir string, id store.Identity, jobs, kept int) {
+	b.Helper()
+	texts := keptTexts(kept)
 	at := time.Now().Truncate(time.Millisecond)
 	st, err := store.Open(vfs.Default, dir, id, store.Options{}, quiet)
 	if err != nil {
 		b.Fatal(err)
 	}
-	changes := make([][]store.Change, id.Partitions)
+	changes, streams := make([][]store.Change, id.Partitions), make([][]store.StreamsChange, id.Partitions)
 	flush := func(p int32) {
 		if err := st.Partition(p).Checkpoint(changes[p], 1, 0); err != nil {
 			b.Fatal(err)
 		}
 		changes[p] = nil
+		if rows := streams[p]; len(rows) > 0 {
+			if err := st.Partition(p).SaveStreams(rows, 1); err != nil {
+				b.Fatal(err)
+			}
+			streams[p] = nil
+		}
 	}
 	for n := range jobs {
 		j := &fold.Job{
@@ -298,6 +312,10 @@ func fillEnded(b *testing.B, dir string, id store.Identity, jobs int) {
 			Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
 		}
 		p := kafka.Partition(j.Doc.JobID, id.Partitions)
+		if kept > 0 {
+			j.Doc.Streams = job.Streams{"tokens": {Kind: job.StreamText, Total: int64(kept)}}
+			streams[p] = append(streams[p], store.StreamsChange{ID: j.Doc.JobID, Row: texts(n), Closed: true})
+		}
 		if changes[p] = append(changes[p], store.Change{ID: j.Doc.JobID, Job: j}); len(changes[p]) == 1000 {
 			flush(p)
 		}
@@ -307,6 +325,23 @@ func fillEnded(b *testing.B, dir string, id store.Identity, jobs int) {
 	}
 	if err := st.Close(); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// keptTexts returns a function that returns the row of the n-th job: what the keeper says of a stream of so many bytes,
+// and the bytes, which hardly compress.
+func keptTexts(size int) func(n int) []byte {
+	const alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,"
+	rng := rand.New(rand.NewPCG(1, 20))
+	pool := make([]byte, size+1<<20)
+	for i := range pool {
+		pool[i] = alphabet[rng.IntN(len(alphabet))]
+	}
+	return func(n int) []byte {
+		head := fmt.Sprintf(`{"dispatch":1,"run":"ZX44SL23FUU65CEY54T6DIGHNK","streams":{"tokens":{"kind":"text","end":%d,`+
+			`"bytes":%d}},"kept":[{"name":"tokens","lengths":[[%d,%d]]}]}`, size, size, size, size)
+		from := n * 7919 % (1 << 20)
+		return append([]byte(head), pool[from:from+size]...)
 	}
 }
 
