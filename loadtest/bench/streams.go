@@ -29,18 +29,22 @@ type StreamsConfig struct {
 	Flushes  float64       `help:"Words per second in each stream while acks are measured beside the most streams; 20 is the most that is flushed one by one." default:"1"`
 	Rate     float64       `help:"Jobs per second whose acks and ends are measured, open loop." default:"50"`
 	Text     int           `help:"Bytes that each stream has when memory is measured." default:"1024"`
+	Stalled  int           `help:"Sockets that follow a large stream and read nothing." default:"200"`
+	Stream   int64         `help:"Bytes of that stream." default:"8388608"`
+	Stall    time.Duration `help:"Time for which they read nothing." default:"1m"`
 	Duration time.Duration `help:"Time for which each is measured, over all rounds." default:"24s"`
 	Rounds   int           `help:"Number of rounds." default:"3"`
 }
 
 // Goals of streams.
 const (
-	GoalFlush   = 30.0 // milliseconds at p50 from the write to the client: the flush interval and 5
-	GoalChunk   = 2.0  // CPU of a delivered chunk, compared with a bare SSE server
-	GoalBeside  = 1.10 // acks and ends beside streams, compared with none
-	flushEach   = 25   // milliseconds, as the worker's
-	maxFlushes  = 20   // words per second that are flushed one by one
-	streamsLead = 500  // sessions of the gateway above those of the followers
+	GoalFlush   = 30.0    // milliseconds at p50 from the write to the client: the flush interval and 5
+	GoalChunk   = 2.0     // CPU of a delivered chunk, compared with a bare SSE server
+	GoalBeside  = 1.10    // acks and ends beside streams, compared with none
+	GoalStall   = 1 << 10 // bytes of a socket that reads nothing, beside those of the socket
+	flushEach   = 25      // milliseconds, as the worker's
+	maxFlushes  = 20      // words per second that are flushed one by one
+	streamsLead = 500     // sessions of the gateway above those of the followers
 )
 
 func (c StreamsConfig) check() error {
@@ -53,6 +57,10 @@ func (c StreamsConfig) check() error {
 		return fmt.Errorf("shared and flushes must be at most %d", maxFlushes)
 	case c.Text < 0 || c.Text > 64<<10:
 		return errors.New("text must be 0 to 65536")
+	case c.Stalled < 1 || c.Stalled > 4000 || c.Stall < 0:
+		return errors.New("stalled must be 1 to 4000, and stall not negative")
+	case c.Stream < 1<<20 || c.Stream > maxStalledStream:
+		return fmt.Errorf("a stream of 1048576 to %d bytes is needed", maxStalledStream)
 	}
 	return nil
 }
@@ -116,7 +124,7 @@ func Streams(
 		return r, err
 	}
 	most := slices.Max(cfg.Streams)
-	if s.gw, err = startGateway(ctx, cfg.Gateway, s.sys, "--sessions", strconv.Itoa(most+streamsLead), "--ping-interval",
+	if s.gw, err = startGateway(ctx, cfg.Gateway, s.sys, "--sessions", strconv.Itoa(most+cfg.Stalled+streamsLead), "--ping-interval",
 		"5m", "--handshake-rate", "0", "--job-types", types, "--debug-endpoints"); err != nil {
 		return r, err
 	}
@@ -125,7 +133,7 @@ func Streams(
 		return r, err
 	}
 	defer s.bare.stop()
-	if s.writers, err = startWriters(s.sys, most+1, log); err != nil {
+	if s.writers, err = startWriters(s.sys, most, log); err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.writers.stop()) }()
@@ -160,7 +168,7 @@ func (s *streamsRun) measure(ctx context.Context, log *slog.Logger) error {
 	if err := s.readers.submit(ctx, s.writers); err != nil {
 		return err
 	}
-	if err := s.memory(ctx); err != nil {
+	if err := errors.Join(s.memory(ctx), s.stall(ctx)); err != nil {
 		return err
 	}
 	for _, n := range s.cfg.Streams {
@@ -230,7 +238,7 @@ func (s *streamsRun) memory(ctx context.Context) error {
 // write makes writers write, and waits until all was seen, each word by so many readers.
 func (s *streamsRun) write(ctx context.Context, t writeTurn, words int64) error {
 	readers := int64(1)
-	if t.shared {
+	if t.first == len(s.readers.ids) {
 		readers = int64(len(s.readers.ids))
 	}
 	before := s.readers.words.Load()
@@ -277,9 +285,11 @@ func (s *streamsRun) ours(ctx context.Context, t *streamTurn, d time.Duration, c
 	if err != nil {
 		return err
 	}
-	if err := s.write(ctx, writeTurn{
-		writers: t.streams, shared: t.shared, words: words, rate: t.rate, at: time.Now(),
-	}, int64(words)); err != nil {
+	turn := writeTurn{writers: t.streams, words: words, rate: t.rate, at: time.Now()}
+	if t.shared {
+		turn.first = len(s.readers.ids)
+	}
+	if err := s.write(ctx, turn, int64(words)); err != nil {
 		return err
 	}
 	after, err := usage(s.gw.pid)

@@ -16,7 +16,7 @@ func TestStreamsOfAFew(t *testing.T) {
 		t.Skip("it reads /proc")
 	}
 	cfg := StreamsConfig{
-		Gateway: buildGateway(t), Streams: []int{2, 5}, Writes: 40, Shared: 10, Flushes: 2, Rate: 10, Text: 200,
+		Gateway: buildGateway(t), Streams: []int{2, 5}, Writes: 40, Shared: 10, Flushes: 2, Rate: 10, Text: 200, Stalled: 3, Stream: 1 << 20, Stall: 100 * time.Millisecond,
 		Duration: 2 * time.Second, Rounds: 1,
 	}
 	r, err := Streams(t.Context(), cfg, slog.New(slog.DiscardHandler), bareTest)
@@ -41,12 +41,16 @@ func TestStreamsOfAFew(t *testing.T) {
 	if b.Acks.Count != 20 || b.AcksWith.Count != 20 || b.Ends.Count != 20 || b.EndsWith.Count != 20 || b.Streams != 5 {
 		t.Errorf("%+v", b)
 	}
+	if st := r.Stall; st.Sockets != 3 || st.Stream < 1<<20-2*wordBytes || st.Read != 3*st.Stream {
+		t.Errorf("%+v", st)
+	}
 	if r.Memory.Streams != 5 || r.Memory.Text != 195 {
 		t.Errorf("%+v", r.Memory)
 	}
 	var out bytes.Buffer
-	if r.Print(&out); strings.Count(out.String(), "\n") < 18 || !strings.Contains(out.String(), "5 followers of one stream") {
-		t.Error(out.String())
+	r.Print(&out)
+	if s := out.String(); strings.Count(s, "\n") < 18 || !strings.Contains(s, "5 followers of one stream") {
+		t.Error(s)
 	}
 	var again StreamsReport
 	text, err := json.Marshal(r)
@@ -59,7 +63,10 @@ func TestStreamsOfAFew(t *testing.T) {
 }
 
 func TestStreamsRefusesWhatCannotBeMeasured(t *testing.T) {
-	fine := StreamsConfig{Streams: []int{1}, Writes: 1, Shared: 1, Flushes: 1, Rate: 1, Duration: time.Second, Rounds: 1}
+	fine := StreamsConfig{
+		Streams: []int{1}, Writes: 1, Shared: 1, Flushes: 1, Rate: 1, Duration: time.Second, Rounds: 1, Stalled: 1,
+		Stream: 1 << 20,
+	}
 	for name, change := range map[string]func(*StreamsConfig){
 		"streams must be":  func(c *StreamsConfig) { c.Streams = nil },
 		"streams must":     func(c *StreamsConfig) { c.Streams = []int{7, 5000} },
@@ -71,6 +78,8 @@ func TestStreamsRefusesWhatCannotBeMeasured(t *testing.T) {
 		"duration":         func(c *StreamsConfig) { c.Duration = 0 },
 		"rounds":           func(c *StreamsConfig) { c.Rounds = 0 },
 		"text":             func(c *StreamsConfig) { c.Text = 1 << 20 },
+		"stalled":          func(c *StreamsConfig) { c.Stalled = 0 },
+		"stream of":        func(c *StreamsConfig) { c.Stream = 1 << 30 },
 	} {
 		cfg := fine
 		change(&cfg)

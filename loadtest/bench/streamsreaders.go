@@ -24,7 +24,8 @@ import (
 type readers struct {
 	sockets *rawSockets
 	ids     []string
-	shared  string
+	shared  string      // the job whose stream all follow
+	large   string      // and the one with a large stream
 	answers chan string // to requests to the gateway, one at a time
 
 	chunks, words, bytes atomic.Int64 // that came
@@ -112,10 +113,13 @@ func (r *readers) submit(ctx context.Context, w *writers) error {
 		if err := json.Unmarshal([]byte(answer), &ack); err != nil {
 			return err
 		}
-		if i < len(r.ids) {
-			r.ids[i] = ack.JobID
-		} else {
+		switch i {
+		case len(r.ids):
 			r.shared = ack.JobID
+		case len(r.ids) + 1:
+			r.large = ack.JobID
+		default:
+			r.ids[i] = ack.JobID
 		}
 	}
 	for range int(heldWait / (100 * time.Millisecond)) {

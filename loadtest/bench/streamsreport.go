@@ -14,6 +14,7 @@ type StreamsReport struct {
 	Seconds    float64          `json:"secondsOfEach"`
 	Deliveries []StreamDelivery `json:"deliveries"`
 	Memory     StreamMemory     `json:"memory"`
+	Stall      StreamStall      `json:"stall"`
 	Beside     Beside           `json:"beside"`
 }
 
@@ -42,6 +43,16 @@ type StreamMemory struct {
 	Empty    float64 `json:"empty"`    // of a stream with one follower, and no text
 	Written  float64 `json:"written"`  // of one with the text
 	Follower float64 `json:"follower"` // of one more follower of the same stream
+}
+
+// StreamStall is what it costs the gateway that sockets follow a stream and read nothing.
+type StreamStall struct {
+	Sockets int     `json:"sockets"`
+	Stream  int64   `json:"stream"`  // bytes that it has
+	Seconds float64 `json:"seconds"` // for which they read nothing
+	// Each is what the gateway's heap has grown by for each of them, beside what it has for a socket that watches the job.
+	Each float64 `json:"bytesEach"`
+	Read int64   `json:"read"` // bytes that those received which then read on, compared with what was written
 }
 
 // Beside has acks and ends of jobs with and without streams.
@@ -84,11 +95,11 @@ func judge(value, goal float64) string {
 
 // Print writes the report as text.
 func (r StreamsReport) Print(w io.Writer) {
-	fmt.Fprintf(w, "streams of jobs, through a gateway in its own process, beside the embedded broker, tracker, worker and "+
-		"clients on %d cores, %s\nwords of %d bytes; each was measured for %g s in %d rounds\n\n", r.Cores, r.Go, r.WordBytes,
-		r.Seconds, r.Rounds)
-	fmt.Fprintf(w, "%-48s %8s %8s %8s %8s %8s   milliseconds\n", "from the worker's write to the client", "words", "p50", "p90",
-		"p99", "max")
+	fmt.Fprintf(w, "streams of jobs, through a gateway in its own process, beside the embedded broker, tracker, worker "+
+		"and clients on %d cores, %s\nwords of %d bytes; each was measured for %g s in %d rounds\n\n", r.Cores, r.Go,
+		r.WordBytes, r.Seconds, r.Rounds)
+	fmt.Fprintf(w, "%-48s %8s %8s %8s %8s %8s   milliseconds\n", "from the worker's write to the client", "words", "p50",
+		"p90", "p99", "max")
 	for _, d := range r.Deliveries {
 		s := d.Latency
 		fmt.Fprintf(w, "%-48s %8d %8.2f %8.2f %8.2f %8.2f", d.name(), s.Count, s.P50, s.P90, s.P99, s.Max)
@@ -99,21 +110,25 @@ func (r StreamsReport) Print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "of them the worker waits %d ms for more words before it writes\n\n", flushEach)
 	for _, d := range r.Deliveries {
-		fmt.Fprintf(w, "%-48s %8d chunks   bare SSE %6.1f µs of CPU   ours %6.1f   %.2fx, goal %.1fx: %s\n", d.name(), d.Chunks,
-			d.Bare, d.Ours, d.Ratio, GoalChunk, judge(d.Ratio, GoalChunk))
+		fmt.Fprintf(w, "%-48s %8d chunks   bare SSE %6.1f µs of CPU   ours %6.1f   %.2fx, goal %.1fx: %s\n", d.name(),
+			d.Chunks, d.Bare, d.Ours, d.Ratio, GoalChunk, judge(d.Ratio, GoalChunk))
 		fmt.Fprintf(w, "%-48s %8d words    bare SSE %6.1f bytes each     ours %6.1f\n", "", d.Words, d.BareBytes, d.Bytes)
 	}
 	m := r.Memory
-	fmt.Fprintf(w, "\nheap of the gateway, of %d: a followed stream with its follower %.0f bytes, with %d bytes of text %.0f; "+
-		"one more follower %.0f\n\n", m.Streams, m.Empty, m.Text, m.Written, m.Follower)
+	fmt.Fprintf(w, "\nheap of the gateway, of %d: a followed stream with its follower %.0f bytes, with %d bytes of text "+
+		"%.0f; one more follower %.0f\n", m.Streams, m.Empty, m.Text, m.Written, m.Follower)
+	st := r.Stall
+	fmt.Fprintf(w, "of %d sockets that read nothing for %.0f s of a stream of %d bytes: %.0f each, goal %d: %s; those that "+
+		"read on had all %d bytes\n\n", st.Sockets, st.Seconds, st.Stream, st.Each, GoalStall, judge(st.Each, GoalStall),
+		st.Read)
 	b := r.Beside
-	fmt.Fprintf(w, "%-48s %8s %8s %8s %8s %8s %7s\n", fmt.Sprintf("%g jobs/s, beside %d streams with %g flushes/s each", b.Rate,
-		b.Streams, b.Flushes), "count", "p50", "p90", "p99", "max", "failed")
+	fmt.Fprintf(w, "%-48s %8s %8s %8s %8s %8s %7s\n", fmt.Sprintf("%g jobs/s, beside %d streams with %g flushes/s",
+		b.Rate, b.Streams, b.Flushes), "count", "p50", "p90", "p99", "max", "failed")
 	for _, s := range []Summary{b.Acks, b.AcksWith, b.Ends, b.EndsWith} {
 		fmt.Fprintf(w, "%-48s %8d %8.2f %8.2f %8.2f %8.2f %7d\n", s.Name, s.Count, s.P50, s.P90, s.P99, s.Max, s.Failed)
 	}
-	fmt.Fprintf(w, "the machine was %.0f %% busy without streams and %.0f %% with them; worker, broker, tracker and clients took "+
-		"%.2f and %.2f cores\n", 100*b.Busy[0], 100*b.Busy[1], b.Cores[0], b.Cores[1])
+	fmt.Fprintf(w, "the machine was %.0f %% busy without streams and %.0f %% with them; worker, broker, tracker and "+
+		"clients took %.2f and %.2f cores\n", 100*b.Busy[0], 100*b.Busy[1], b.Cores[0], b.Cores[1])
 	for _, x := range []struct {
 		name          string
 		with, without Summary

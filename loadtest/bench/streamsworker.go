@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strconv"
@@ -32,6 +33,9 @@ const streamsTypes = `types:
 // word returns a word that says when it was written.
 func word(at time.Time) string { return strconv.FormatInt(at.UnixNano(), 36) + " " }
 
+// numberedWord returns a word that says its place in the stream.
+func numberedWord(i int) string { return fmt.Sprintf("%0*d ", wordBytes-1, i) }
+
 // writers are jobs that run until the benchmark ends: each writes to its stream when it is told to.
 type writers struct {
 	all  []chan writerTurn // by the payload of the job
@@ -41,29 +45,32 @@ type writers struct {
 
 // writeTurn says what to write.
 type writeTurn struct {
-	writers int  // the first of them
-	shared  bool // the last one alone
-	words   int  // by each
-	rate    float64
-	at      time.Time // when the first of them begins; the others follow within one interval
+	first, writers int       // the writers: so many from this one on
+	words          int       // by each
+	rate           float64   // words per second; 0: as fast as possible
+	at             time.Time // when the first of them begins; the others follow within one interval
+	numbered       bool      // the words are numbers from number on, and not times
+	number         int
 }
 
 type writerTurn struct {
 	writeTurn
-	first time.Duration // after at
-	done  *sync.WaitGroup
-	fail  func(error)
+	late time.Duration // after at
+	done *sync.WaitGroup
+	fail func(error)
 }
 
-// startWriters starts the worker, in this process, with room for n jobs.
+// startWriters starts the worker, in this process, with room for n jobs with a stream each, for one whose stream all
+// follow, and for one with a large stream.
 func startWriters(sys *system.System, n int, log *slog.Logger) (*writers, error) {
-	w := &writers{all: make([]chan writerTurn, n)}
+	w := &writers{all: make([]chan writerTurn, n+2)}
 	for i := range w.all {
 		w.all[i] = make(chan writerTurn, 1)
 	}
 	env := service.OS(log)
 	p, err := processor.New(processor.Config{
 		Brokers: sys.Kafka.Brokers, Lanes: []string{writtenLane}, Slots: min(n+8, 4096), Grace: time.Second,
+		StreamLimit: 2 * maxStalledStream, StreamRate: 16 << 20,
 	}, flags.Options(env)...)
 	if err != nil {
 		return nil, err
@@ -103,12 +110,16 @@ func (w *writers) handle(ctx context.Context, j *processor.Job, i int) (struct{}
 func (t *writerTurn) write(ctx context.Context, out io.Writer) error {
 	for i := range t.words {
 		if t.rate > 0 {
-			due := t.at.Add(t.first + time.Duration(float64(i)/t.rate*float64(time.Second)))
+			due := t.at.Add(t.late + time.Duration(float64(i)/t.rate*float64(time.Second)))
 			if wait := time.Until(due); wait > 0 && !pause.For(ctx, wait) {
 				return context.Cause(ctx)
 			}
 		}
-		if _, err := io.WriteString(out, word(time.Now())); err != nil {
+		text := numberedWord(t.number + i)
+		if !t.numbered {
+			text = word(time.Now())
+		}
+		if _, err := io.WriteString(out, text); err != nil {
 			return err
 		}
 	}
@@ -125,14 +136,11 @@ func (w *writers) write(ctx context.Context, t writeTurn) error {
 		default:
 		}
 	}
-	who := w.all[:t.writers]
-	if t.shared {
-		who = w.all[len(w.all)-1:]
-	}
+	who := w.all[t.first : t.first+t.writers]
 	for i, one := range who {
 		turn := writerTurn{writeTurn: t, done: &done, fail: fail}
 		if t.rate > 0 {
-			turn.first = time.Duration(float64(i) / float64(len(who)) / t.rate * float64(time.Second))
+			turn.late = time.Duration(float64(i) / float64(len(who)) / t.rate * float64(time.Second))
 		}
 		done.Add(1)
 		select {

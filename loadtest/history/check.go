@@ -34,8 +34,8 @@ var Titles = map[Invariant]string{
 	Delivery:  "per socket or event stream the versions of a job strictly rise, and the last one seen is the terminal one",
 	ReadWrite: "a GET after an ack never answers 404",
 	Ends:      "after the last fault every acked job ends in time",
-	Continuation: "what arrives of a job's stream goes on exactly where the client is, and is in the end what the run that " +
-		"counts has written",
+	Continuation: "what arrives of a job's stream goes on exactly where the client is, and is in the end what the run " +
+		"that counts has written",
 }
 
 // Invariants lists all invariants.

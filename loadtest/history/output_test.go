@@ -258,7 +258,8 @@ func TestOutputRecords(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("read %v, written %v", got, want)
 	}
-	if s := want[2].String(); !strings.Contains(s, "tokens: 9 from 0 of run 2") || !strings.Contains(s, "reset, end of 9") {
+	if s := want[2].String(); !strings.Contains(s, "tokens: 9 from 0 of run 2") ||
+		!strings.Contains(s, "reset, end of 9") {
 		t.Error(s)
 	}
 	if s := want[3].String(); !strings.Contains(s, "[tokens: 9]") {

@@ -94,8 +94,8 @@ func (r *run) sweep(ctx context.Context) {
 	}
 }
 
-// verify reads the acked jobs, or a share of them, over HTTP, and what those wrote that were followed. It takes their IDs from the history, for the generator
-// does not keep them.
+// verify reads the acked jobs, or a share of them, over HTTP, and what those wrote that were followed. It takes their
+// IDs from the history, for the generator does not keep them.
 func (r *run) verify(ctx context.Context) error {
 	if r.cfg.Verify == 0 {
 		return nil

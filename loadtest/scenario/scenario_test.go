@@ -83,7 +83,10 @@ func TestProblemsHaveTheirLine(t *testing.T) {
 		{"payload:", "stream: often\n    payload:", "s.yaml:4: jobs[0].stream"},
 		{"payload:", "output: 2\n    payload:", "s.yaml:4: jobs[0].output"},
 		{"payload:", "output: 50%\n    watch: false\n    payload:", "s.yaml:4: jobs[0].output: only who watches"},
-		{"job: demo.echo\n    payload: {text", "job: demo.write\n    payload: {words: -1, text", "s.yaml:4: jobs[0].payload: words"},
+		{
+			"job: demo.echo\n    payload: {text", "job: demo.write\n    payload: {words: -1, text",
+			"s.yaml:4: jobs[0].payload: words",
+		},
 		{"name: small", "name: small\nmine: 101%", "s.yaml:2: mine"},
 		{"payload:", "weight: 0\n    payload:", "s.yaml:3: jobs: the weights"},
 		{"duration: 1m", "name: x", "s.yaml:6: phases[0].duration: is missing"},
