@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/stream"
 )
@@ -22,9 +23,6 @@ const (
 	headerClosed     = "Stream-Closed"
 	offsetBeginning  = "-1"
 )
-
-// codeGone is the code of a stream whose records are gone; other answers with status 410 say that another run counts.
-const codeGone = "stream_gone"
 
 // streams lists the job's streams (GET /v1/jobs/{id}/streams).
 func (r *rest) streams(ctx context.Context, jobID string) (list frame.StreamList, err error) {
@@ -107,7 +105,7 @@ func (p *streamPoll) next(ctx context.Context) (chunk Chunk, closed bool, err er
 	case http.StatusOK, http.StatusNoContent:
 	case http.StatusGone:
 		e := refusal(resp)
-		if e.Code == codeGone || p.offset == offsetBeginning {
+		if e.Code == code.StreamGone || p.offset == offsetBeginning {
 			return Chunk{}, false, e
 		}
 		p.reset = p.reset || p.at.At > 0

@@ -136,7 +136,7 @@ func (r *record) after(name string, at stream.Cursor) frame.ChunkFrame {
 		}
 	}
 	if r.doc.State.Terminal() {
-		f.End, f.Total = true, w.total()
+		f.EndAt(w.total())
 	}
 	return f
 }
@@ -188,7 +188,7 @@ func (k *socket) feedLocked(r *record) {
 				break
 			}
 			if n := stream.WholeText([]byte(f.Text[:min(maxChunk, len(f.Text))])); n < len(f.Text) {
-				f.Text, f.End, f.Total = f.Text[:n], false, 0
+				f.Text, f.End, f.Total = f.Text[:n], false, nil
 			}
 			k.send(f)
 			if f.End {

@@ -72,13 +72,7 @@ func (s *Server) readStream(w http.ResponseWriter, q *http.Request) {
 	case err != nil:
 		problem(w, err)
 	case read.former():
-		p := frame.Problem{
-			Code: "stream_reset", Title: "Another run counts", Status: http.StatusGone,
-			Detail: "the offset belongs to another run: begin again at -1",
-		}
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(p.Status)
-		_ = plainjson.Write(w, p)
+		problem(w, frame.NewProblem(code.StreamReset, ""))
 	case live == "sse":
 		read.events(w, q)
 	default:

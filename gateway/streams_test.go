@@ -48,7 +48,7 @@ func (h *heard) hear(t *testing.T, f frame.ChunkFrame) {
 		h.items = append(h.items, string(item))
 	}
 	h.end = f.End
-	if f.End && (f.Total != h.at) {
+	if f.End != (f.Total != nil) || f.End && *f.Total != h.at {
 		t.Errorf("the end says a total other than %d: %+v", h.at, f)
 	}
 }

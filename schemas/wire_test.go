@@ -112,7 +112,11 @@ func wires() []wire {
 			Items: []json.RawMessage{json.RawMessage(`{"day":1,"sum":812.5}`), json.RawMessage(`null`)},
 		}),
 		plain("frame.chunk.end", "frame/chunk", frame.ChunkFrame{
-			Type: frame.Chunk, JobID: jobID, Stream: "tokens", Kind: job.StreamText, Run: 1, From: 30, End: true, Total: 30,
+			Type: frame.Chunk, JobID: jobID, Stream: "tokens", Kind: job.StreamText, Run: 1, From: 30, End: true,
+			Total: new(int64(30)),
+		}),
+		plain("frame.chunk.end.empty", "frame/chunk", frame.ChunkFrame{
+			Type: frame.Chunk, JobID: jobID, Stream: "rows", Run: 1, End: true, Total: new(int64(0)),
 		}),
 		plain("frame.error", "frame/error", frame.ErrorFrame{
 			Type: frame.Error, ID: "1", Problem: problem(code.ValidationFailed),

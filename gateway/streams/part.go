@@ -97,10 +97,10 @@ func ProtoOf(c stream.Cursor) *trackerpb.StreamCursor {
 func (p *Part) Frame(jobID, name string) frame.ChunkFrame {
 	f := frame.ChunkFrame{
 		Type: frame.Chunk, JobID: jobID, Stream: name, Kind: p.Kind, Run: p.From.Dispatch, From: p.From.At,
-		Text: string(p.Text), Items: p.Items, Reset: p.Reset, End: p.End, Error: p.Error,
+		Text: string(p.Text), Items: p.Items, Reset: p.Reset, Error: p.Error,
 	}
 	if p.End {
-		f.Total = p.Next().At
+		f.EndAt(p.Next().At)
 	}
 	return f
 }

@@ -34,12 +34,16 @@ type ChunkFrame struct {
 	Items []json.RawMessage `json:"items,omitempty"` // of a stream of values
 	// Reset says that run Run counts from now on, and that what the client has of an earlier one is void. From is 0.
 	Reset bool `json:"reset,omitempty"`
-	// End says that the stream is whole and nothing follows. Total, with End, is how much the run has written.
-	End   bool  `json:"end,omitempty"`
-	Total int64 `json:"total,omitempty"`
+	// End says that the stream is whole and nothing follows. Total, with End, is how much the run has written, be it 0;
+	// else it is nil. EndAt sets both.
+	End   bool   `json:"end,omitempty"`
+	Total *int64 `json:"total,omitempty"`
 	// Error says why the stream is not followed, or no longer: nothing follows. The job stays watched.
 	Error code.Code `json:"error,omitempty"`
 }
+
+// EndAt makes the frame the last one, of a stream that has so much.
+func (f *ChunkFrame) EndAt(total int64) { f.End, f.Total = true, &total }
 
 // ParseStreams reads the streams of a submit or subscribe: a list of names and of StreamRefs, at most job.MaxStreams,
 // each stream once. The error is the detail that its client reads.

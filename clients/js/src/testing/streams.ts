@@ -106,7 +106,7 @@ export class Place {
       if (from === this.#at && !end && !(reset && first)) return frames;
       frames.push({
         ...of, ...(stream && { kind: stream.kind }), run, from, ...piece, ...(reset && first && { reset }),
-        ...(end && { end, ...(stream?.total && { total: stream.total }) }),
+        ...(end && { end, total: stream?.total ?? 0 }),
       });
       if (end) return frames;
       first = false;
