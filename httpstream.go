@@ -132,7 +132,7 @@ func (p *streamPoll) take(header http.Header, body []byte) (Chunk, error) {
 	if offset == "" || err != nil && len(body) > 0 {
 		return Chunk{}, errors.New("the answer has no offset")
 	}
-	chunk := Chunk{Reset: p.reset, Run: next.Dispatch}
+	chunk := Chunk{Reset: p.reset, Run: next.Dispatch, life: next.Life}
 	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type")) // absent or broken: text
 	if len(body) > 0 && kind == "application/json" {
 		if err := json.Unmarshal(body, &chunk.Items); err != nil {

@@ -28,11 +28,13 @@ type Chunk struct {
 	// Reset says that the run whose chunks came before was lost and another one counts: all that came before is void.
 	// From is 0 then.
 	Reset bool
+
+	life uint32 // of the job's ID; see stream.Cursor
 }
 
 // Cursor returns the position behind the chunk. FromCursor goes on there.
 func (c Chunk) Cursor() stream.Cursor {
-	return stream.Cursor{Dispatch: c.Run, At: c.From + int64(len(c.Text)+len(c.Items))}
+	return stream.Cursor{Dispatch: c.Run, At: c.From + int64(len(c.Text)+len(c.Items)), Life: c.life}
 }
 
 // StreamOption changes where reading a stream begins.

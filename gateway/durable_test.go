@@ -1,17 +1,21 @@
 package gateway
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/stream"
 )
 
 // offset returns an offset of the Durable Streams protocol.
-func offset(run, at int) string { return fmt.Sprintf("%010d_%013d", run, at) }
+func offset(run, at int) string { return offsetOf(fakeLife, run, at) }
+
+func offsetOf(life string, run, at int) string {
+	return stream.Cursor{Dispatch: run, At: int64(at), Life: stream.LifeOf(life)}.Offset()
+}
 
 // withStreams runs a test with a job of nobody that runs.
 func withStreams(t *testing.T, f func(t *testing.T, w *world, said *fakeStreams)) {
@@ -140,6 +144,60 @@ func TestAStreamOverHTTP(t *testing.T) {
 		said.gone = 3
 		said.mu.Unlock()
 		check("gone", "GET", "/tokens?offset=-1", want{status: 410, code: "stream_gone"})
+	})
+}
+
+// TestAStreamOfAnotherLife: a job's ID may be used again once its job has expired, and each life counts its runs from 1.
+// An offset, an entity tag and an event's ID of the former life are none of the one that follows.
+func TestAStreamOfAnotherLife(t *testing.T) {
+	withStreams(t, func(t *testing.T, w *world, said *fakeStreams) {
+		get := func(query string, h http.Header) answer {
+			t.Helper()
+			return w.http("GET", streamsOfA+"/tokens"+query, h, nil)
+		}
+		said.write(jobA, "tokens", "one")
+		former := get("", nil)
+		e := w.stream("/v1/jobs/"+jobA+"/events?stream=tokens", nil)
+		part := e.next()
+		for !strings.Contains(part, `"text":"one"`) {
+			if part == "end" {
+				t.Fatal("there is no part")
+			}
+			part = e.next()
+		}
+		id, _, _ := strings.Cut(part, "|")
+		e.close()
+		said.born(jobA, "b")
+		said.write(jobA, "tokens", "two")
+		for _, live := range []string{"", "&live=long-poll", "&live=sse"} {
+			if a := get("?offset="+offset(1, 2)+live, nil); a.status != 410 || a.code != "stream_reset" {
+				t.Errorf("an offset of the former life%s: %d %s", live, a.status, a.body)
+			}
+		}
+		if a := get("?offset="+offset(7, 2), nil); a.code != "stream_reset" {
+			t.Errorf("of a later run of the former life: %d %s", a.status, a.body)
+		}
+		a := get("?offset="+offset(1, 0), nil)
+		if a.body != "two" || a.header.Get("Stream-Next-Offset") != offsetOf("b", 1, 3) {
+			t.Errorf("nothing was read of the former life: %s, next %s", a.body, a.header.Get("Stream-Next-Offset"))
+		}
+		if a := get("", http.Header{"If-None-Match": {former.header.Get("ETag")}}); a.status != 200 || a.body != "two" {
+			t.Errorf("the tag of the former life: %d %s", a.status, a.body)
+		}
+		e = w.stream("/v1/jobs/"+jobA+"/events?stream=tokens", http.Header{"Last-Event-ID": {strings.TrimPrefix(id, "id: ")}})
+		part = e.next()
+		for !strings.Contains(part, `event: chunk`) {
+			part = e.next()
+		}
+		if !strings.Contains(part, `"text":"two"`) || !strings.Contains(part, `"reset":true`) {
+			t.Errorf("behind an event of the former life: %s", part)
+		}
+		e.close()
+		said.end(jobA)
+		if a := get("?offset=0000000001_0000000000001", nil); a.body != "wo" ||
+			strings.Contains(a.header.Get("Cache-Control"), "immutable") {
+			t.Errorf("an offset of any life: %s %v", a.body, a.header)
+		}
 	})
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -29,8 +31,12 @@ type fakeStreams struct {
 	gone      int64                          // positions below are not kept
 }
 
+// fakeLife is the life of each job's ID.
+const fakeLife = "a"
+
 // fakeRun is the run of a job that counts.
 type fakeRun struct {
+	life     string // empty stands for fakeLife
 	dispatch int
 	streams  map[string]*fakeText
 	ended    bool
@@ -89,7 +95,15 @@ func (f *fakeStreams) send(jobID, name string, items ...string) {
 func (f *fakeStreams) again(jobID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.byJob[jobID] = &fakeRun{dispatch: f.run(jobID).dispatch + 1, streams: map[string]*fakeText{}}
+	was := f.run(jobID)
+	f.byJob[jobID] = &fakeRun{life: was.life, dispatch: was.dispatch + 1, streams: map[string]*fakeText{}}
+}
+
+// born begins another life of the job's ID.
+func (f *fakeStreams) born(jobID, life string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.byJob[jobID] = &fakeRun{life: life, streams: map[string]*fakeText{}}
 }
 
 // end ends all streams of a job.
@@ -108,13 +122,14 @@ func (f *fakeStreams) part(jobID, name string, after *trackerpb.StreamCursor, li
 	}
 	p := &trackerpb.StreamPart{Kind: string(s.kind), Total: s.total()}
 	at := after.GetAt()
-	if after.GetDispatch() != 0 && int(after.GetDispatch()) != r.dispatch {
+	life := stream.LifeOf(cmp.Or(r.life, fakeLife))
+	if after.GetDispatch() != 0 && int(after.GetDispatch()) != r.dispatch || after.GetLife() != 0 && after.Life != life {
 		p.Reset_, at = true, 0
 	}
 	if at < 0 {
 		at = s.total() + 1 + at
 	}
-	p.From = &trackerpb.StreamCursor{Dispatch: int32(r.dispatch), At: at}
+	p.From = &trackerpb.StreamCursor{Dispatch: int32(r.dispatch), At: at, Life: life}
 	p.NextAt = at
 	switch {
 	case at < f.gone:
@@ -257,7 +272,7 @@ func (f *fakeTracker) FollowStreams(
 			if len(part.Pieces) == 0 && !part.Reset_ && !part.Ended && !part.Gone {
 				continue
 			}
-			add.After = &trackerpb.StreamCursor{Dispatch: part.From.Dispatch, At: part.NextAt}
+			add.After = &trackerpb.StreamCursor{Dispatch: part.From.Dispatch, At: part.NextAt, Life: part.From.Life}
 			m.Parts = append(m.Parts, &trackerpb.FollowedPart{Handle: h, Part: part, Outcome: trackerpb.FollowedPart_FOLLOWING})
 			if part.Ended || part.Gone {
 				delete(open, h)

@@ -76,7 +76,7 @@ type question struct {
 	name    string
 	at      stream.Cursor
 	now     bool   // only what comes from now on
-	named   bool   // the request's URL names a run and a position
+	named   bool   // the request's URL names a life of the job's ID, a run of it, and a position
 	live    string // "", longPoll or sseLive
 	cursor  int64  // the client's Stream-Cursor; 0 for none
 	resumes bool   // it was asked by an EventSource that goes on (Last-Event-ID)
@@ -126,7 +126,7 @@ func readQuestion(r *http.Request) (q question, err error) {
 	if err != nil {
 		return q, errOffset(err.Error())
 	}
-	q.named = q.at.At > 0
+	q.named = q.at.At > 0 && q.at.Life != 0 // else the job's next life has another text there
 	return q, nil
 }
 

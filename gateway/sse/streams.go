@@ -105,7 +105,8 @@ func (p *parts) note(d *ids, c chunk) {
 	}
 	for k := range p.want[i] {
 		if ref := &p.want[i][k]; ref.Stream == c.name {
-			ref.Run, ref.At, p.over[i][k] = c.next.Dispatch, c.next.At, c.over
+			ref.Run, ref.At, ref.Life = c.next.Dispatch, c.next.At, c.next.Life
+			p.over[i][k] = c.over
 		}
 	}
 }
@@ -124,6 +125,7 @@ func (p *parts) append(b []byte) []byte {
 			}
 			raw = binary.AppendUvarint(raw, uint64(ref.Run))
 			raw = binary.AppendUvarint(raw, uint64(ref.At)<<1|over)
+			raw = binary.AppendUvarint(raw, uint64(ref.Life))
 		}
 	}
 	return base64.RawURLEncoding.AppendEncode(append(b, cursorMark...), raw)
@@ -136,12 +138,11 @@ func (p *parts) read(cursors string) {
 		return
 	}
 	raw = raw[4:]
-	type at struct {
-		run  int
-		at   int64
+	type place struct {
+		stream.Cursor
 		over bool
 	}
-	var all []at
+	var all []place
 	for len(raw) > 0 {
 		run, n := binary.Uvarint(raw)
 		if n <= 0 || run > math.MaxInt32 {
@@ -151,15 +152,21 @@ func (p *parts) read(cursors string) {
 		if m <= 0 || pos>>1 > stream.MaxPosition || run == 0 && pos>>1 > 0 {
 			return
 		}
-		all = append(all, at{int(run), int64(pos >> 1), pos&1 == 1})
 		raw = raw[n+m:]
+		life, n := binary.Uvarint(raw)
+		if n <= 0 || life > math.MaxUint32 {
+			return
+		}
+		raw = raw[n:]
+		all = append(all, place{stream.Cursor{Dispatch: int(run), At: int64(pos >> 1), Life: uint32(life)}, pos&1 == 1})
 	}
 	if len(all) != p.count() {
 		return
 	}
 	for i, refs := range p.want {
 		for k := range refs {
-			refs[k].Run, refs[k].At, p.over[i][k] = all[0].run, all[0].at, all[0].over
+			refs[k].Run, refs[k].At, refs[k].Life = all[0].Dispatch, all[0].At, all[0].Life
+			p.over[i][k] = all[0].over
 			all = all[1:]
 		}
 	}

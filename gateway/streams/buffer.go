@@ -26,6 +26,7 @@ type buffer struct {
 	mu     sync.Mutex // guards the fields below; no other lock is taken under it
 	window window
 	run    int             // the run that counts; 0 while none has begun
+	life   uint32          // see stream.Cursor; 0 while it is not known
 	epoch  int             // changes when the window begins anew
 	live   bool            // the window follows the stream, or has its end
 	ended  bool            // nothing follows behind the window
@@ -47,7 +48,7 @@ func (b *buffer) begin(at stream.Cursor) {
 }
 
 func (b *buffer) restart(at stream.Cursor) {
-	b.run = at.Dispatch
+	b.run, b.life = at.Dispatch, at.Life
 	b.epoch++
 	b.window.restart(at.At)
 }
@@ -56,7 +57,7 @@ func (b *buffer) restart(at stream.Cursor) {
 func (b *buffer) end() stream.Cursor {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return stream.Cursor{Dispatch: b.run, At: b.window.end}
+	return stream.Cursor{Dispatch: b.run, At: b.window.end, Life: b.life}
 }
 
 // over reports whether nothing more comes.
@@ -96,7 +97,7 @@ func (b *buffer) add(p *trackerpb.StreamPart) ([]*Place, error) {
 	case from.At != w.end, w.kind != "" && kind != "" && w.kind != kind:
 		b.restart(from)
 	}
-	b.run = from.Dispatch
+	b.run, b.life = from.Dispatch, from.Life
 	if kind != "" {
 		b.window.kind = kind
 	}
@@ -136,7 +137,7 @@ func (b *buffer) take(p *Place, limit int) (Part, State) {
 	switch {
 	case b.failed != "":
 		return Part{From: p.at, Error: b.failed}, Some
-	case !b.live:
+	case !b.live, p.at.At > 0 && p.at.Life != 0 && b.life != 0 && p.at.Life != b.life:
 		return Part{}, Missing
 	case b.run > p.at.Dispatch:
 		if p.at.Dispatch != 0 {
@@ -144,6 +145,7 @@ func (b *buffer) take(p *Place, limit int) (Part, State) {
 		}
 		p.at = stream.Cursor{Dispatch: b.run}
 	}
+	p.at.Life = b.life
 	ahead := p.at.Dispatch > b.run || p.at.At > w.end
 	switch {
 	case ahead && p.ahead == b.epoch && !b.ended: // the tracker had told the place, and tells the buffer next

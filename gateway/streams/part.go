@@ -28,7 +28,9 @@ type Part struct {
 
 // Next returns the cursor behind the part.
 func (p *Part) Next() stream.Cursor {
-	return stream.Cursor{Dispatch: p.From.Dispatch, At: p.From.At + int64(len(p.Text)+len(p.Items))}
+	next := p.From
+	next.At += int64(len(p.Text) + len(p.Items))
+	return next
 }
 
 // Over reports whether the part is the last one.
@@ -81,16 +83,16 @@ func content(p *trackerpb.StreamPart) (text []byte, items []json.RawMessage, err
 
 // cursorOf returns a cursor of a tracker's message, which may be nil.
 func cursorOf(c *trackerpb.StreamCursor) stream.Cursor {
-	return stream.Cursor{Dispatch: int(c.GetDispatch()), At: c.GetAt()}
+	return stream.Cursor{Dispatch: int(c.GetDispatch()), At: c.GetAt(), Life: c.GetLife()}
 }
 
 // ProtoOf returns a cursor for a message to a tracker. A reader that has nothing of its run may as well have the run
-// that counts now.
+// that counts now, of whatever life.
 func ProtoOf(c stream.Cursor) *trackerpb.StreamCursor {
 	if c.At == 0 {
-		c.Dispatch = 0
+		c.Dispatch, c.Life = 0, 0
 	}
-	return &trackerpb.StreamCursor{Dispatch: int32(c.Dispatch), At: c.At}
+	return &trackerpb.StreamCursor{Dispatch: int32(c.Dispatch), At: c.At, Life: c.Life}
 }
 
 // Frame returns the frame of a part.

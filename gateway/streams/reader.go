@@ -63,7 +63,8 @@ func (r *Reader) Follow(scope *auth.Scope, jobID string, refs []frame.StreamRef)
 		had := r.takeLocked(jobID, ref.Stream)
 		ok := !r.closed && len(r.follows) < frame.MaxFollowedStreams && r.ofJobLocked(jobID) < job.MaxStreams
 		if ok {
-			f.place = r.room.Open(scope, jobID, ref.Stream, stream.Cursor{Dispatch: ref.Run, At: ref.At}, f.ready)
+			at := stream.Cursor{Dispatch: ref.Run, At: ref.At, Life: ref.Life}
+			f.place = r.room.Open(scope, jobID, ref.Stream, at, f.ready)
 			r.follows = append(r.follows, f)
 		}
 		r.mu.Unlock()
@@ -121,7 +122,7 @@ func (r *Reader) Narrow(scope *auth.Scope) {
 	r.mu.Unlock()
 	for _, f := range all {
 		at := f.place.At()
-		r.Follow(scope, f.jobID, []frame.StreamRef{{Stream: f.name, Run: at.Dispatch, At: at.At}})
+		r.Follow(scope, f.jobID, []frame.StreamRef{{Stream: f.name, Run: at.Dispatch, At: at.At, Life: at.Life}})
 	}
 }
 

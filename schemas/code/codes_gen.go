@@ -34,7 +34,7 @@ const (
 	IdempotencyKeyReused Code = "idempotency_key_reused"
 	// InvalidOffset (HTTP 400): The place in a job's stream cannot be read, or it is within a character or behind the end of a stream that has ended.
 	InvalidOffset Code = "invalid_offset"
-	// StreamReset (HTTP 410): The offset belongs to a former run of the job, whose streams do not count any more: begin again at the stream's beginning.
+	// StreamReset (HTTP 410): The offset belongs to a former run of the job, or to an expired job of the same ID, whose streams do not count any more: begin again at the stream's beginning.
 	StreamReset Code = "stream_reset"
 	// StreamGone (HTTP 410): What follows this place of the stream is not kept any more.
 	StreamGone Code = "stream_gone"
@@ -110,7 +110,7 @@ var infos = map[Code]Info{
 	InvalidState:         {HTTP: 409, Retryable: false, Title: "Not possible in this state", Meaning: "Cancel of a job that has ended, or retry or erasure of one that has not."},
 	IdempotencyKeyReused: {HTTP: 422, Retryable: false, Title: "Idempotency key reused", Meaning: "The key was used before with another payload."},
 	InvalidOffset:        {HTTP: 400, Retryable: false, Title: "Invalid offset", Meaning: "The place in a job's stream cannot be read, or it is within a character or behind the end of a stream that has ended."},
-	StreamReset:          {HTTP: 410, Retryable: false, Title: "Stream was reset", Meaning: "The offset belongs to a former run of the job, whose streams do not count any more: begin again at the stream's beginning."},
+	StreamReset:          {HTTP: 410, Retryable: false, Title: "Stream was reset", Meaning: "The offset belongs to a former run of the job, or to an expired job of the same ID, whose streams do not count any more: begin again at the stream's beginning."},
 	StreamGone:           {HTTP: 410, Retryable: false, Title: "Stream is gone", Meaning: "What follows this place of the stream is not kept any more."},
 	RateLimited:          {HTTP: 429, Retryable: true, Title: "Too many requests", Meaning: "A rate limit was hit; retryAfter says when to come back."},
 	LimitExceeded:        {HTTP: 429, Retryable: false, Title: "Limit exceeded", Meaning: "A named bound was hit: subscriptions, sessions, submits in flight, open jobs or webhooks to be delivered."},

@@ -17,6 +17,7 @@ type StreamRef struct {
 	Stream string `json:"stream"`        // see job.ValidStream
 	Run    int    `json:"run,omitempty"` // the dispatch number of a run, from 1
 	At     int64  `json:"at,omitempty"`  // bytes of text, or values; 0 without Run
+	Life   uint32 `json:"-"`             // see stream.Cursor; 0 stands for any
 }
 
 // ChunkFrame carries the next piece of a stream that the socket follows. Pieces of one stream come in order, each where

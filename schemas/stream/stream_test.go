@@ -80,18 +80,26 @@ func TestRecordsThatAreRefused(t *testing.T) {
 }
 
 func TestOffsetsSortAsCursorsDo(t *testing.T) {
-	sorted := []Cursor{{1, 0}, {1, 9}, {1, 10}, {1, MaxPosition}, {2, 0}, {10, 0}, {1<<31 - 1, 5}}
-	for i, c := range sorted {
-		if got, err := ParseOffset(c.Offset()); err != nil || got != c {
-			t.Errorf("%s: %+v, %v", c.Offset(), got, err)
+	for _, life := range []uint32{0, 1, 1<<32 - 1, LifeOf("a")} {
+		sorted := []Cursor{{1, 0, life}, {1, 9, life}, {1, 10, life}, {1, MaxPosition, life}, {2, 0, life}, {10, 0, life},
+			{1<<31 - 1, 5, life}}
+		for i, c := range sorted {
+			if got, err := ParseOffset(c.Offset()); err != nil || got != c {
+				t.Errorf("%s: %+v, %v", c.Offset(), got, err)
+			}
+			if i > 0 && sorted[i-1].Offset() >= c.Offset() {
+				t.Errorf("%s does not come before %s", sorted[i-1].Offset(), c.Offset())
+			}
 		}
-		if i > 0 && sorted[i-1].Offset() >= c.Offset() {
-			t.Errorf("%s does not come before %s", sorted[i-1].Offset(), c.Offset())
-		}
+	}
+	if a, b := LifeOf("a"), LifeOf("b"); a == b || a == 0 || LifeOf("") != 0 {
+		t.Errorf("the marks of lives are %d and %d", a, b)
 	}
 	for _, s := range []string{
 		"", "_", "1_2", "0000000000_0000000000000", "0000000001_-000000000001",
-		"+000000001_0000000000000", "9999999999_0000000000000", "0000000001_0000000000000 "} {
+		"+000000001_0000000000000", "9999999999_0000000000000", "0000000001_0000000000000 ", "0000000001_0000000000000_",
+		"0000000001_0000000000000_00000000", "0000000001_0000000000000_0000000A", "0000000001_0000000000000_1",
+		"0000000001_0000000000000_100000000", "0000000001_0000000000000_00000001_"} {
 		if c, err := ParseOffset(s); err == nil {
 			t.Errorf("%q is taken as %+v", s, c)
 		}
@@ -146,7 +154,7 @@ func FuzzParse(f *testing.F) {
 		}
 		again, err := Parse(got.JobID, got.Headers(), got.Value)
 		if err != nil || again.End() != got.End() || again.Length < 1 || again.Stream != got.Stream ||
-			(Cursor{got.Dispatch, got.End()}).At > MaxPosition {
+			(Cursor{Dispatch: got.Dispatch, At: got.End()}).At > MaxPosition {
 			t.Fatalf("%+v is read again as %+v, %v", got, again, err)
 		}
 	})

@@ -2463,9 +2463,12 @@ func (x *Watched) GetWho() string {
 
 // StreamCursor is a position in a stream: of a run, by the dispatch that it took, and in what it wrote.
 type StreamCursor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Dispatch      int32                  `protobuf:"varint,1,opt,name=dispatch,proto3" json:"dispatch,omitempty"` // from 1; 0 stands for the run that counts now
-	At            int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`             // bytes of text, or values; below 0 it counts from the end of what there is: -1 is the end itself
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Dispatch int32                  `protobuf:"varint,1,opt,name=dispatch,proto3" json:"dispatch,omitempty"` // from 1; 0 stands for the run that counts now
+	At       int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`             // bytes of text, or values; below 0 it counts from the end of what there is: -1 is the end itself
+	// life is the mark of the life of the job's ID, as package stream makes it. A cursor of another life than the one that is
+	// there is reset; 0 stands for any.
+	Life          uint32 `protobuf:"fixed32,3,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2510,6 +2513,13 @@ func (x *StreamCursor) GetDispatch() int32 {
 func (x *StreamCursor) GetAt() int64 {
 	if x != nil {
 		return x.At
+	}
+	return 0
+}
+
+func (x *StreamCursor) GetLife() uint32 {
+	if x != nil {
+		return x.Life
 	}
 	return 0
 }
@@ -3393,10 +3403,11 @@ const file_tracker_proto_rawDesc = "" +
 	"\bWATCHING\x10\x01\x12\r\n" +
 	"\tNOT_FOUND\x10\x02\x12\r\n" +
 	"\tNOT_OWNER\x10\x03\x12\r\n" +
-	"\tNOT_READY\x10\x04\":\n" +
+	"\tNOT_READY\x10\x04\"N\n" +
 	"\fStreamCursor\x12\x1a\n" +
 	"\bdispatch\x18\x01 \x01(\x05R\bdispatch\x12\x0e\n" +
-	"\x02at\x18\x02 \x01(\x03R\x02at\"p\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04life\x18\x03 \x01(\aR\x04life\"p\n" +
 	"\x0eStreamsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12/\n" +

@@ -227,7 +227,8 @@ func TestGathering(t *testing.T) {
 
 func TestWhatFollowsACursor(t *testing.T) {
 	runs := view{dispatch: 2, run: "r", end: 10}
-	ended, lostView := runs, runs
+	ended, lostView, ofLife := runs, runs, runs
+	ofLife.life = "b"
 	ended.ended, lostView.gone = true, true
 	for _, c := range []struct {
 		what  string
@@ -235,28 +236,32 @@ func TestWhatFollowsACursor(t *testing.T) {
 		after cursor
 		want  string
 	}{
-		{"no run", view{}, cursor{0, 0}, "0@0 none"},
-		{"no run, from its end", view{}, cursor{0, -1}, "0@0 none"},
-		{"no run, and the job has ended", view{ended: true}, cursor{0, 0}, "0@0 end"},
-		{"a run that is not folded", view{}, cursor{1, 5}, "1@5 none"},
-		{"a later run that is not folded", runs, cursor{3, 5}, "3@5 none"},
-		{"a later run that is not folded, after an end", ended, cursor{3, 5}, "3@5 none"},
-		{"the beginning", runs, cursor{0, 0}, "2@0 more"},
-		{"within", runs, cursor{2, 4}, "2@4 more"},
-		{"the end", runs, cursor{2, 10}, "2@10 none"},
-		{"behind the end", runs, cursor{2, 12}, "2@12 none"},
-		{"from the end", runs, cursor{0, -1}, "2@10 none"},
-		{"the last three", runs, cursor{2, -4}, "2@7 more"},
-		{"more than there is, from the end", runs, cursor{2, -40}, "2@0 more"},
-		{"a former run", runs, cursor{1, 4}, "2@0 more reset"},
-		{"a former run, from its end", runs, cursor{1, -1}, "2@0 more reset"},
-		{"a former run, and nothing is written yet", view{dispatch: 2}, cursor{1, 4}, "2@0 none reset"},
-		{"at the last end", ended, cursor{2, 10}, "2@10 end"},
-		{"behind the last end", ended, cursor{2, 11}, "2@0 more reset"},
-		{"before the last end", ended, cursor{2, 9}, "2@9 more"},
-		{"what was lost", lostView, cursor{2, 10}, "2@10 lost"},
-		{"behind what was lost", lostView, cursor{2, 11}, "2@11 lost"},
-		{"before what was lost", lostView, cursor{2, 1}, "2@1 more"},
+		{"no run", view{}, cursor{0, 0, 0}, "0@0 none"},
+		{"no run, from its end", view{}, cursor{0, -1, 0}, "0@0 none"},
+		{"no run, and the job has ended", view{ended: true}, cursor{0, 0, 0}, "0@0 end"},
+		{"a run that is not folded", view{}, cursor{1, 5, 0}, "1@5 none"},
+		{"a later run that is not folded", runs, cursor{3, 5, 0}, "3@5 none"},
+		{"a later run that is not folded, after an end", ended, cursor{3, 5, 0}, "3@5 none"},
+		{"the beginning", runs, cursor{0, 0, 0}, "2@0 more"},
+		{"within", runs, cursor{2, 4, 0}, "2@4 more"},
+		{"the end", runs, cursor{2, 10, 0}, "2@10 none"},
+		{"behind the end", runs, cursor{2, 12, 0}, "2@12 none"},
+		{"from the end", runs, cursor{0, -1, 0}, "2@10 none"},
+		{"the last three", runs, cursor{2, -4, 0}, "2@7 more"},
+		{"more than there is, from the end", runs, cursor{2, -40, 0}, "2@0 more"},
+		{"a former run", runs, cursor{1, 4, 0}, "2@0 more reset"},
+		{"a former run, from its end", runs, cursor{1, -1, 0}, "2@0 more reset"},
+		{"a former run, and nothing is written yet", view{dispatch: 2}, cursor{1, 4, 0}, "2@0 none reset"},
+		{"at the last end", ended, cursor{2, 10, 0}, "2@10 end"},
+		{"behind the last end", ended, cursor{2, 11, 0}, "2@0 more reset"},
+		{"before the last end", ended, cursor{2, 9, 0}, "2@9 more"},
+		{"what was lost", lostView, cursor{2, 10, 0}, "2@10 lost"},
+		{"behind what was lost", lostView, cursor{2, 11, 0}, "2@11 lost"},
+		{"of this life", ofLife, cursor{2, 4, stream.LifeOf("b")}, "2@4 more"},
+		{"of a former life", ofLife, cursor{2, 4, stream.LifeOf("a")}, "2@0 more reset"},
+		{"a later run of a former life", ofLife, cursor{9, 4, stream.LifeOf("a")}, "2@0 more reset"},
+		{"of a former life, and no run has begun", view{life: "b"}, cursor{2, 4, stream.LifeOf("a")}, "0@0 none reset"},
+		{"before what was lost", lostView, cursor{2, 1, 0}, "2@1 more"},
 	} {
 		from, what, reset := plan(&c.v, c.after)
 		got := fmt.Sprintf("%d@%d %s", from.dispatch, from.at, what)

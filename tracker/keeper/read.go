@@ -34,7 +34,7 @@ type reading struct {
 func (q *Query) reading() *reading {
 	return &reading{
 		id: q.JobID, facts: q.Facts, stream: q.Stream, max: min(max(q.Max, 1), MaxAnswer),
-		after: cursor{int(q.After.GetDispatch()), q.After.GetAt()},
+		after: cursor{int(q.After.GetDispatch()), q.After.GetAt(), q.After.GetLife()},
 	}
 }
 
@@ -99,8 +99,8 @@ func (k *Keeper) read(ctx context.Context, r *reading) (part *trackerpb.StreamPa
 	}
 	part.Gone = what == lost
 	part.UpToDate = !part.Gone && part.NextAt >= v.end && from.dispatch == v.dispatch
-	part.From = &trackerpb.StreamCursor{Dispatch: int32(from.dispatch), At: from.at}
-	r.after = cursor{from.dispatch, part.NextAt}
+	part.From = &trackerpb.StreamCursor{Dispatch: int32(from.dispatch), At: from.at, Life: from.life}
+	r.after = cursor{from.dispatch, part.NextAt, from.life}
 	return part, reset || len(part.Pieces) > 0 || part.Ended || part.Gone, nil
 }
 

@@ -74,6 +74,7 @@ func (k *Keeper) view(j *jobState, name string) view {
 type cursor struct {
 	dispatch int
 	at       int64
+	life     uint32 // stream.LifeOf; 0 stands for any
 }
 
 // next says what a reader gets.
@@ -86,23 +87,26 @@ const (
 	lost  next = "lost"
 )
 
-// plan says what follows a reader's cursor, and from where. reset says that the cursor is of another run, or of what
-// the run that counts has never written.
+// plan says what follows a reader's cursor, and from where. reset says that the cursor is of another run, or another
+// life of the job's ID, or of what the run that counts has never written.
 func plan(v *view, after cursor) (from cursor, what next, reset bool) {
+	life := stream.LifeOf(v.life)
 	switch {
+	case after.life != 0 && after.life != life: // each life counts its dispatches from 1
+		from, reset = cursor{v.dispatch, 0, life}, true
 	case v.dispatch == 0 && after.dispatch > 0 && !v.ended, after.dispatch > v.dispatch && v.dispatch > 0:
 		return after, none, false // the run is not folded yet
 	case v.dispatch == 0 && after.dispatch == 0:
-		from = cursor{0, 0}
+		from = cursor{0, 0, life}
 	case after.dispatch != 0 && after.dispatch != v.dispatch:
-		from, reset = cursor{v.dispatch, 0}, true
+		from, reset = cursor{v.dispatch, 0, life}, true
 	case after.at < 0:
-		from = cursor{v.dispatch, max(0, v.end+1+after.at)}
+		from = cursor{v.dispatch, max(0, v.end+1+after.at), life}
 	default:
-		from = cursor{v.dispatch, after.at}
+		from = cursor{v.dispatch, after.at, life}
 	}
 	if v.ended && from.at > v.end {
-		from, reset = cursor{v.dispatch, 0}, true
+		from, reset = cursor{v.dispatch, 0, life}, true
 	}
 	switch {
 	case from.at < v.end:
