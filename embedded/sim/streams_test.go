@@ -64,8 +64,8 @@ type listener struct {
 	err    error
 }
 
-func (l *listener) listen(ctx context.Context, j *ackwire.Job) {
-	for c, err := range j.Stream(ctx, "tokens") {
+func (l *listener) listen(ctx context.Context, j *ackwire.Job, opts ...ackwire.StreamOption) {
+	for c, err := range j.Stream(ctx, "tokens", opts...) {
 		if err != nil {
 			l.err = err
 			return
