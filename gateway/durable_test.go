@@ -147,8 +147,8 @@ func TestAStreamOverHTTP(t *testing.T) {
 	})
 }
 
-// TestAStreamOfAnotherLife: a job's ID may be used again once its job has expired, and each life counts its runs from 1.
-// An offset, an entity tag and an event's ID of the former life are none of the one that follows.
+// TestAStreamOfAnotherLife: a job's ID may be used again once its job has expired, and each life counts its runs from
+// 1. An offset, an entity tag and an event's ID of the former life are none of the one that follows.
 func TestAStreamOfAnotherLife(t *testing.T) {
 	withStreams(t, func(t *testing.T, w *world, said *fakeStreams) {
 		get := func(query string, h http.Header) answer {

@@ -129,6 +129,12 @@ func (f *fakeStreams) part(jobID, name string, after *trackerpb.StreamCursor, li
 	if at < 0 {
 		at = s.total() + 1 + at
 	}
+	if r.ended && at > s.total() { // as a tracker does
+		p.Reset_, at = true, 0
+	}
+	for s.kind == job.StreamText && at < s.total() && !utf8.RuneStart(s.text[at]) {
+		at--
+	}
 	p.From = &trackerpb.StreamCursor{Dispatch: int32(r.dispatch), At: at, Life: life}
 	p.NextAt = at
 	switch {

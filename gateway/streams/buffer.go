@@ -104,9 +104,8 @@ func (b *buffer) add(p *trackerpb.StreamPart) ([]*Place, error) {
 	if len(text) > 0 {
 		b.window.addText(text)
 	}
-	b.window.addItems(items)
-	if kind != "" {
-		b.window.kind = kind
+	if len(items) > 0 {
+		b.window.addItems(items)
 	}
 	b.ended = b.ended || p.Ended
 	return b.woken(), nil

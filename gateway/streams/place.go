@@ -140,11 +140,13 @@ func PartOf(got *trackerpb.StreamPart, at stream.Cursor) (part Part, err error) 
 		Kind: job.StreamKind(got.Kind), From: cursorOf(got.From), Text: text, Items: items, UpToDate: got.UpToDate,
 		End: got.Ended && got.UpToDate,
 	}
-	part.Reset = got.Reset_ || at.Dispatch != 0 && part.From.Dispatch != at.Dispatch
+	sameRun := part.From.Dispatch == at.Dispatch && (at.Life == 0 || part.From.Life == at.Life)
+	part.Reset = got.Reset_ || at.Dispatch != 0 && !sameRun
 	switch {
 	case got.Gone:
 		return Part{Kind: part.Kind, From: at, Error: code.StreamGone}, nil
-	case !begins(text), part.End && !part.Reset && at.At > got.Total:
+	case at.At > 0 && sameRun && part.From.At != at.At:
+		// The tracker begins elsewhere in the same run: the cursor lies within a character, or behind the end.
 		return Part{Kind: part.Kind, From: at, Error: code.InvalidOffset}, nil
 	}
 	return part, nil

@@ -227,6 +227,7 @@ func TestWhyAStreamEnds(t *testing.T) {
 		want code.Code
 	}{
 		{"the end", func(p *played) { p.end() }, stream.Cursor{}, ""},
+		{"the end of what nobody has written", func(p *played) { p.text = nil; p.end() }, stream.Cursor{}, ""},
 		{"no such job", func(p *played) { p.read = refusing(connect.CodeNotFound) }, stream.Cursor{}, code.NotFound},
 		{"a cursor that is none", func(p *played) { p.read = refusing(connect.CodeInvalidArgument) }, stream.Cursor{},
 			code.InvalidOffset},
@@ -256,7 +257,8 @@ func TestWhyAStreamEnds(t *testing.T) {
 					}
 				} else {
 					l.run()
-					if got := l.parts[len(l.parts)-1]; got.Error != c.want || got.End != (c.want == "") || overs != 1 {
+					got := l.parts[len(l.parts)-1]
+					if got.Error != c.want || got.End != (c.want == "") || overs != 1 || got.Kind != "" && len(p.text) == 0 {
 						t.Errorf("%+v, told %d times", got, overs)
 					}
 				}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,6 +65,12 @@ func (p *played) part(after *trackerpb.StreamCursor, limit int) *trackerpb.Strea
 	at, reset := after.GetAt(), false
 	if d := int(after.GetDispatch()); d != 0 && d != p.run {
 		at, reset = 0, true
+	}
+	if p.ended && at > p.total() { // as a tracker does
+		at, reset = 0, true
+	}
+	for p.kind == job.StreamText && at < p.total() && !utf8.RuneStart(p.text[at]) {
+		at--
 	}
 	part := &trackerpb.StreamPart{From: &trackerpb.StreamCursor{Dispatch: int32(p.run), At: at}, Total: p.total(),
 		Reset_: reset}
