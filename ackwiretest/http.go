@@ -81,6 +81,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 }
 
 func problem(w http.ResponseWriter, err error) {
+	w.Header().Set("Cache-Control", "no-store")
 	p := problemOf(err)
 	p.Status = p.Code.Info().HTTP
 	if p.Code == code.Unauthenticated {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -119,30 +120,47 @@ func (r *record) totals() job.Streams {
 	return all
 }
 
-// after returns what the run that counts has written behind a cursor: reset if the cursor belongs to another run that
-// has written something before it, and end if nothing follows.
+// after returns what the run that counts has written behind a cursor: reset if the cursor belongs to another run, end
+// if nothing follows, and an error if it lies within a character, or behind the end of a stream that has ended.
 func (r *record) after(name string, at stream.Cursor) frame.ChunkFrame {
 	f := frame.ChunkFrame{Type: frame.Chunk, JobID: r.doc.JobID, Stream: name, Run: r.dispatch, From: at.At}
-	if at.Dispatch != r.dispatch {
-		f.From, f.Reset = 0, at.Dispatch != 0
-	}
-	w := r.streams[name]
+	w, over := r.streams[name], r.doc.State.Terminal()
 	if w != nil {
 		f.Kind = w.kind
+	}
+	switch {
+	case at.At > 0 && at.Dispatch > r.dispatch: // of a run that has not begun
+		f.Run = at.Dispatch
+		return f
+	case at.Dispatch != r.dispatch:
+		f.From, f.Reset = 0, at.Dispatch != 0
+	case over && at.At > w.total(),
+		w != nil && at.At < int64(len(w.text)) && !utf8.RuneStart(w.text[at.At]):
+		f.Error = code.InvalidOffset
+		return f
+	}
+	if w != nil {
 		f.Text = w.text[min(f.From, int64(len(w.text))):]
 		f.Items = w.items[min(f.From, int64(len(w.items))):]
 		if len(f.Items) == 0 {
 			f.Items = nil
 		}
 	}
-	if r.doc.State.Terminal() {
+	if over {
 		f.EndAt(w.total())
 	}
 	return f
 }
 
 // news reports whether a chunk says anything.
-func news(f frame.ChunkFrame) bool { return f.Text != "" || len(f.Items) > 0 || f.Reset || f.End }
+func news(f frame.ChunkFrame) bool {
+	return f.Text != "" || len(f.Items) > 0 || f.Reset || f.End || f.Error != ""
+}
+
+// behindOf returns the cursor behind a chunk.
+func behindOf(f frame.ChunkFrame) stream.Cursor {
+	return stream.Cursor{Dispatch: f.Run, At: f.From + int64(len(f.Text)+len(f.Items))}
+}
 
 // list returns what GET /v1/jobs/{id}/streams answers.
 func (r *record) list() frame.StreamList {
@@ -167,8 +185,17 @@ func (s *Server) feedLocked(r *record) {
 
 // followLocked makes a socket follow streams of a job, in place of those that it follows.
 func (k *socket) followLocked(r *record, refs []frame.StreamRef) {
+	delete(k.follows, r.doc.JobID)
+	room := frame.MaxFollowedStreams
+	for _, of := range k.follows {
+		room -= len(of)
+	}
 	places := map[string]stream.Cursor{}
 	for _, ref := range refs {
+		if len(places) >= room {
+			k.send(frame.ChunkFrame{Type: frame.Chunk, JobID: r.doc.JobID, Stream: ref.Stream, Error: code.LimitExceeded})
+			continue
+		}
 		places[ref.Stream] = stream.Cursor{Dispatch: ref.Run, At: ref.At}
 	}
 	k.follows[r.doc.JobID] = places
@@ -185,17 +212,18 @@ func (k *socket) feedLocked(r *record) {
 		for {
 			f := r.after(name, places[name])
 			if !news(f) {
+				places[name] = behindOf(f) // if another run begins, that is a reset
 				break
 			}
 			if n := stream.WholeText([]byte(f.Text[:min(maxChunk, len(f.Text))])); n < len(f.Text) {
 				f.Text, f.End, f.Total = f.Text[:n], false, nil
 			}
 			k.send(f)
-			if f.End {
+			if f.End || f.Error != "" {
 				delete(places, name)
 				break
 			}
-			places[name] = stream.Cursor{Dispatch: f.Run, At: f.From + int64(len(f.Text)+len(f.Items))}
+			places[name] = behindOf(f)
 		}
 	}
 	if len(places) == 0 {

@@ -216,7 +216,7 @@ func TestTheReadSide(t *testing.T) {
 				t.Errorf("%s %s:\n%s\nwant\n%s", method, query, got, want)
 			}
 		}
-		want("GET", "tokens?offset=-1&live=long-poll", "204 "+text+" next=0000000000_0000000000000 up=true closed= ")
+		want("GET", "tokens?offset=-1&live=long-poll", "204  next=0000000001_0000000000000 up=true closed= ")
 		if took := time.Since(began); took != 20*time.Second {
 			t.Errorf("it took %s", took)
 		}
@@ -229,17 +229,19 @@ func TestTheReadSide(t *testing.T) {
 		want("GET", "tokens?offset=now", "200 "+text+" next="+one+" up=true closed= ")
 		want("GET", "rows", `200 application/json next=0000000001_0000000000001 up=true closed= ["x"]`)
 		want("GET", "rows?offset=now", `200 application/json next=0000000001_0000000000001 up=true closed= []`)
-		want("GET", "Rows", `400 application/problem+json next= up= closed= `+
-			`{"code":"invalid_frame","title":"Invalid frame","status":400,"detail":"\"Rows\" is not the name of a stream","retryable":false}`+"\n")
+		want("GET", "Rows", `404 application/problem+json next= up= closed= `+
+			`{"code":"not_found","title":"Not found","status":404,"retryable":false}`+"\n")
 		want("GET", "rows?live=sse", `400 application/problem+json next= up= closed= `+
-			`{"code":"invalid_frame","title":"Invalid frame","status":400,"detail":"live is long-poll or sse, and needs an offset","retryable":false}`+"\n")
+			`{"code":"invalid_offset","title":"Invalid offset","status":400,"detail":"live needs an offset","retryable":false}`+"\n")
 		w.Complete(nil)
-		want("GET", "tokens?offset="+one+"&live=long-poll", "204 "+text+" next="+one+" up=true closed=true ")
+		want("GET", "tokens?offset="+one+"&live=long-poll", "204  next="+one+" up=true closed=true ")
 		want("GET", "tokens?offset=-1&live=sse", "200 text/event-stream next= up= closed= "+
-			"event: data\ndata: a\ndata: bcd\n\n"+
-			`event: control`+"\n"+`data: {"streamNextOffset":"`+one+`","streamCursor":"1","upToDate":true,"streamClosed":true}`+"\n\n")
-		if got := ask("GET", "tokens?offset=0000000007_0000000000000"); !strings.HasPrefix(got, "410 ") {
-			t.Errorf("%s", got)
+			"id: "+one+"\nevent: data\ndata:a\ndata:bcd\n\nid: "+one+"\nevent: control\n"+
+			`data:{"streamNextOffset":"`+one+`","upToDate":true,"streamClosed":true}`+"\n\n")
+		want("GET", "tokens?offset=0000000007_0000000000000", "200 "+text+" next="+one+" up=true closed=true a\nbcd")
+		want("GET", "tokens?offset=0000000007_0000000000002", "200 "+text+" next=0000000007_0000000000002 up= closed= ")
+		if got := ask("GET", "tokens?offset=0000000001_0000000000006"); !strings.Contains(got, `"invalid_offset"`) {
+			t.Errorf("behind the end: %s", got)
 		}
 	})
 }

@@ -39,8 +39,8 @@ func TestTheServerOfTestsIsLikeTheRealOne(t *testing.T) {
 	compare(t, actual, memory, 60)
 }
 
-// startsIn is when a scheduled job of the scripts starts: later than its timer, and the log's clock, look ahead. An hour
-// of idle services costs a minute of the machine's time.
+// startsIn is when a scheduled job of the scripts starts: later than its timer, and the log's clock, look ahead. An
+// hour of idle services costs a minute of the machine's time.
 const startsIn = 2 * time.Minute
 
 // demoHandlers works on the demo job types as package demo does, with their own rules.
