@@ -15,7 +15,8 @@ sockets: 12
 endsWithin: 2m
 deliverWithin: 30s
 jobs:
-  - {name: writing, job: demo.write, payload: {words: 150, rate: 30}, key: true, watchers: 2, output: 100%, ends: completed}
+  - {name: writing, job: demo.write, payload: {words: 150, rate: 30}, key: true, watchers: 2, output: 100%,
+     ends: completed}
   - {name: running, job: demo.sleep, payload: {seconds: 2, steps: 4}, key: true, ends: completed}
 phases:
   - {name: killed, duration: 20s, rate: 4}

@@ -29,9 +29,9 @@ type openedStore struct {
 // BenchmarkOpenWithStreams opens two stores of a million ended jobs each, in turns: one whose jobs have written
 // nothing, and one in which each has the totals of a stream in its document and 2 KiB of the stream kept beside it. As
 // with BenchmarkOpen, opening ends when the first shard has answered a question. Beside the shards each partition's
-// keeper begins, which reads where it goes on and which streams are open; that is told apart, for no shard waits for it.
-// The stores were closed in order, or have no seal and are read in
-// full; and the check is measured that follows the former. ACKWIRE_BENCH_JOBS and ACKWIRE_BENCH_KEPT are other sizes.
+// keeper begins, which reads where it goes on and which streams are open; that is told apart, for no shard waits for
+// it. The stores were closed in order, or have no seal and are read in full; and the check is measured that follows
+// the former. ACKWIRE_BENCH_JOBS and ACKWIRE_BENCH_KEPT are other sizes.
 func BenchmarkOpenWithStreams(b *testing.B) {
 	size := func(name string, otherwise int) int {
 		if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
