@@ -2,9 +2,11 @@ package process
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -13,7 +15,7 @@ import (
 const judged = `name: judged
 sockets: 12
 endsWithin: 2m
-deliverWithin: 30s
+deliverWithin: 1m
 jobs:
   - {name: writing, job: demo.write, payload: {words: 150, rate: 30}, key: true, watchers: 2, output: 100%,
      ends: completed}
@@ -32,56 +34,70 @@ func buildLoadtest(t *testing.T) {
 	}
 }
 
-// TestTheCheckerJudgesKills puts load on an Ackwire that is killed (SIGKILL) and started again while jobs write: the
-// checker of loadtest finds that all promises were kept, also those about what jobs write (I9).
-func TestTheCheckerJudgesKills(t *testing.T) {
+// judge puts load on the Ackwire at url, and returns a channel that is closed when it has ended, and a function that
+// waits for its end: loadtest's checker must have found that all promises were kept, also those about what jobs write
+// (I9), and that there were faults. durations multiplies how long new jobs are submitted, 20 s.
+func judge(t *testing.T, url string, durations int) (ended chan struct{}, verdict func()) {
+	t.Helper()
 	buildLoadtest(t)
-	a, dir := addrs(t, 4), t.TempDir()
-	p := start(t, "ackwire", a[1], serveArgs(filepath.Join(dir, "data"), a)...)
+	dir := t.TempDir()
 	scenario, out := filepath.Join(dir, "judged.yaml"), filepath.Join(dir, "out")
 	if err := os.WriteFile(scenario, []byte(judged), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := exec.CommandContext(t.Context(), filepath.Join(binaries, "loadtest"), "run", scenario, "--url", "http://"+a[0],
-		"--out", out, "--plain")
+	run := exec.CommandContext(t.Context(), filepath.Join(binaries, "loadtest"), "run", scenario, "--url", url,
+		"--out", out, "--plain", "--durations", strconv.Itoa(durations))
 	printed := &tail{}
 	run.Stdout, run.Stderr = printed, printed
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- run.Wait() }()
+	ended = make(chan struct{})
+	var failed error
+	go func() {
+		failed = run.Wait()
+		close(ended)
+	}()
+	return ended, func() {
+		t.Helper()
+		<-ended
+		var report struct {
+			Verdict struct {
+				Complete                      bool
+				Acked, Outputs, Parts, Faults int
+			}
+		}
+		b, err := os.ReadFile(filepath.Join(out, "report.json"))
+		if err == nil {
+			err = json.Unmarshal(b, &report)
+		}
+		v := report.Verdict
+		if err := errors.Join(failed, err); err != nil || !v.Complete || v.Faults == 0 || v.Outputs < v.Acked ||
+			v.Parts < 10*v.Outputs {
+			t.Errorf("%+v, %v\n%s", v, err, printed)
+		}
+		t.Logf("%+v", v)
+	}
+}
+
+// TestTheCheckerJudgesKills: an Ackwire in one process is killed (SIGKILL) and started again while jobs write, and the
+// checker of loadtest judges it. TestStreamsSurviveKills does the same with services on a real Kafka.
+func TestTheCheckerJudgesKills(t *testing.T) {
+	a := addrs(t, 4)
+	p := start(t, "ackwire", a[1], serveArgs(filepath.Join(t.TempDir(), "data"), a)...)
+	ended, verdict := judge(t, "http://"+a[0], 1)
 	tick := time.NewTicker(7 * time.Second)
 	defer tick.Stop()
 	for range 2 {
 		select {
 		case <-tick.C:
-		case err := <-ended:
-			t.Fatalf("the load ended early: %v\n%s", err, printed)
+		case <-ended:
+			verdict()
+			t.Fatal("the load ended early")
 		}
 		p.kill()
 		p.start()
 		p.waitReady()
 	}
-	if err := <-ended; err != nil {
-		t.Fatalf("%v\n%s", err, printed)
-	}
-	var report struct {
-		Verdict struct {
-			Complete bool
-			Acked    int
-			Outputs  int
-			Parts    int
-			Faults   int
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(out, "report.json"))
-	if err == nil {
-		err = json.Unmarshal(b, &report)
-	}
-	v := report.Verdict
-	if err != nil || !v.Complete || v.Faults == 0 || v.Outputs < v.Acked || v.Parts < 10*v.Outputs {
-		t.Errorf("%+v, %v\n%s", v, err, printed)
-	}
-	t.Logf("%+v", v)
+	verdict()
 }

@@ -48,7 +48,7 @@ func (h *heard) now() (text string, resets int, err error) {
 
 // TestStreamsSurviveKills: on a real Kafka, worker, gateway and tracker are killed (SIGKILL) one after the other while
 // a job writes. Who follows it over a socket, and who follows it over HTTP, have in the end what the run that counts
-// has written, and so has who comes when it has ended.
+// has written, and so has who comes when it has ended. Beside it, loadtest's checker judges a load of jobs that write.
 func TestStreamsSurviveKills(t *testing.T) {
 	kafkatest.Require(t)
 	url, all := services(t, strings.Join(kafkatest.Start(t, 1).Brokers(), ","))
@@ -63,6 +63,7 @@ func TestStreamsSurviveKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, verdict := judge(t, url, 2)
 	var readers sync.WaitGroup
 	var socket, overHTTP, late heard
 	readers.Go(func() { socket.listen(ctx, j) })
@@ -98,4 +99,5 @@ func TestStreamsSurviveKills(t *testing.T) {
 			t.Errorf("%s: %v, %d bytes of %d: %.60q", name, err, len(text), len(want), text)
 		}
 	}
+	verdict()
 }
