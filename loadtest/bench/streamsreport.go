@@ -53,6 +53,8 @@ type StreamStall struct {
 	// Each is what the gateway's heap has grown by for each of them, beside what it has for a socket that watches the job.
 	Each float64 `json:"bytesEach"`
 	Read int64   `json:"read"` // bytes that those received which then read on, compared with what was written
+	// Reconnects is how many of these sockets the gateway had closed by then.
+	Reconnects int64 `json:"reconnects"`
 }
 
 // Beside has acks and ends of jobs with and without streams.
@@ -119,8 +121,8 @@ func (r StreamsReport) Print(w io.Writer) {
 		"%.0f; one more follower %.0f\n", m.Streams, m.Empty, m.Text, m.Written, m.Follower)
 	st := r.Stall
 	fmt.Fprintf(w, "of %d sockets that read nothing for %.0f s of a stream of %d bytes: %.0f each, goal %d: %s; those that "+
-		"read on had all %d bytes\n\n", st.Sockets, st.Seconds, st.Stream, st.Each, GoalStall, judge(st.Each, GoalStall),
-		st.Read)
+		"read on had all %d bytes, after %d reconnects\n\n", st.Sockets, st.Seconds, st.Stream, st.Each, GoalStall,
+		judge(st.Each, GoalStall), st.Read, st.Reconnects)
 	b := r.Beside
 	fmt.Fprintf(w, "%-48s %8s %8s %8s %8s %8s %7s\n", fmt.Sprintf("%g jobs/s, beside %d streams with %g flushes/s",
 		b.Rate, b.Streams, b.Flushes), "count", "p50", "p90", "p99", "max", "failed")

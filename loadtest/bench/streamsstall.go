@@ -16,8 +16,9 @@ import (
 
 const (
 	maxStalledStream = 64 << 20
-	stalledBuffer    = 8 << 10   // of a stalled client's kernel, so that its gateway cannot write all
-	stalledReadOn    = 5         // of the stalled clients read on in the end
+	stalledBuffer    = 8 << 10 // of a stalled client's kernel, so that its gateway cannot write all
+	stalledReadOn    = 5       // of the stalled clients read on in the end
+	readOnWithin     = 2 * time.Minute
 	stalledBegin     = 128 << 10 // is written before the clients stall, so that the gateway's buffer is full
 )
 
@@ -74,12 +75,20 @@ func (s *streamsRun) stall(ctx context.Context) error {
 		Sockets: len(all), Stream: int64(number * wordBytes), Seconds: s.cfg.Stall.Seconds(),
 		Each: (after - before) / float64(len(all)),
 	}
-	s.report.Stall.Read, err = readOn(all[:min(stalledReadOn, len(all))], number)
+	readers := all[:min(stalledReadOn, len(all))]
+	s.report.Stall.Read, err = readOn(ctx, readers, number)
+	for _, one := range readers {
+		s.report.Stall.Reconnects += one.reconnects
+	}
 	return err
 }
 
-// stalledSocket is a socket that follows a stream.
-type stalledSocket struct{ *rawSocket }
+// stalledSocket is a socket that follows the stream of a job.
+type stalledSocket struct {
+	*rawSocket
+	gateway, jobID string
+	reconnects     int64
+}
 
 // openStalled opens one that watches a job.
 func openStalled(ctx context.Context, gateway, jobID string) (*stalledSocket, error) {
@@ -102,16 +111,16 @@ func openStalled(ctx context.Context, gateway, jobID string) (*stalledSocket, er
 		_ = s.conn.Close()
 		return nil, err
 	}
-	return &stalledSocket{s}, nil
+	return &stalledSocket{rawSocket: s, gateway: gateway, jobID: jobID}, nil
 }
 
 // readOn has sockets read until each has so many numbered words, and checks each byte. It returns the bytes of all.
-func readOn(all []*stalledSocket, words int) (sum int64, err error) {
+func readOn(ctx context.Context, all []*stalledSocket, words int) (sum int64, err error) {
 	var mu sync.Mutex // guards sum and err
 	var reading sync.WaitGroup
 	for _, one := range all {
 		reading.Go(func() {
-			n, problem := one.readOn(words)
+			n, problem := one.readOn(ctx, words)
 			mu.Lock()
 			defer mu.Unlock()
 			sum += n
@@ -122,15 +131,23 @@ func readOn(all []*stalledSocket, words int) (sum int64, err error) {
 	return sum, err
 }
 
-// readOn reads from the stream's beginning.
-func (s *stalledSocket) readOn(words int) (at int64, err error) {
+// readOn reads from the stream's beginning. If the gateway has closed the socket, it goes on with another one, from
+// where it is.
+func (s *stalledSocket) readOn(ctx context.Context, words int) (at int64, err error) {
 	var buf, expected []byte
-	if err := s.conn.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+	number, run := 0, 0
+	if err := s.conn.SetReadDeadline(time.Now().Add(readOnWithin)); err != nil {
 		return 0, err
 	}
-	for number := 0; at < int64(words*wordBytes); {
+	for at < int64(words*wordBytes) {
 		if buf, err = s.next(buf); err != nil {
-			return at, fmt.Errorf("read on at %d: %w", at, err)
+			if s.reconnects > 0 {
+				return at, fmt.Errorf("read on at %d: %w", at, err)
+			}
+			if err := s.reconnect(ctx, run, at); err != nil {
+				return at, err
+			}
+			continue
 		}
 		if !bytes.HasPrefix(buf, chunkFrame) {
 			continue
@@ -143,11 +160,31 @@ func (s *stalledSocket) readOn(words int) (at int64, err error) {
 			expected = append(expected, numberedWord(number)...)
 			number++
 		}
-		if f.From != at || string(expected[:len(f.Text)]) != f.Text {
-			return at, fmt.Errorf("read on at %d: %d bytes of another text come, from %d", at, len(f.Text), f.From)
+		if f.From != at || string(expected[:len(f.Text)]) != f.Text || f.Error != "" {
+			return at, fmt.Errorf("read on at %d: %d bytes of another text come, from %d %s", at, len(f.Text), f.From, f.Error)
 		}
 		expected = expected[len(f.Text):]
 		at += int64(len(f.Text))
+		run = f.Run
 	}
 	return at, nil
+}
+
+// reconnect opens another socket, which asks from a cursor on.
+func (s *stalledSocket) reconnect(ctx context.Context, run int, at int64) error {
+	_ = s.conn.Close()
+	next, err := handshake(ctx, s.gateway, "")
+	if err != nil {
+		return err
+	}
+	s.rawSocket = next
+	s.reconnects++
+	from := `"` + writtenStream + `"`
+	if run > 0 {
+		from = fmt.Sprintf(`{"stream":%q,"run":%d,"at":%d}`, writtenStream, run, at)
+	}
+	return errors.Join(
+		s.conn.SetReadDeadline(time.Now().Add(readOnWithin)),
+		s.send(`{"type":"subscribe","id":"3","jobs":[{"jobId":"`+s.jobID+`","streams":[`+from+`]}]}`),
+	)
 }

@@ -49,7 +49,7 @@ type writeTurn struct {
 	words          int       // by each
 	rate           float64   // words per second; 0: as fast as possible
 	at             time.Time // when the first of them begins; the others follow within one interval
-	numbered       bool      // the words are numbers from number on, and not times
+	numbered       bool      // the words are numbers from number on, and not times; without rate
 	number         int
 }
 
@@ -107,7 +107,29 @@ func (w *writers) handle(ctx context.Context, j *processor.Job, i int) (struct{}
 	}
 }
 
+// numberedAtOnce is how many numbered words are written at a time.
+const numberedAtOnce = 2000
+
+// writeNumbered writes numbered words as fast as possible.
+func (t *writerTurn) writeNumbered(out io.Writer) error {
+	var b []byte
+	for i := range t.words {
+		b = append(b, numberedWord(t.number+i)...)
+		if (i+1)%numberedAtOnce != 0 && i+1 < t.words {
+			continue
+		}
+		if _, err := out.Write(b); err != nil {
+			return err
+		}
+		b = b[:0]
+	}
+	return nil
+}
+
 func (t *writerTurn) write(ctx context.Context, out io.Writer) error {
+	if t.numbered {
+		return t.writeNumbered(out)
+	}
 	for i := range t.words {
 		if t.rate > 0 {
 			due := t.at.Add(t.late + time.Duration(float64(i)/t.rate*float64(time.Second)))
@@ -115,11 +137,7 @@ func (t *writerTurn) write(ctx context.Context, out io.Writer) error {
 				return context.Cause(ctx)
 			}
 		}
-		text := numberedWord(t.number + i)
-		if !t.numbered {
-			text = word(time.Now())
-		}
-		if _, err := io.WriteString(out, text); err != nil {
+		if _, err := io.WriteString(out, word(time.Now())); err != nil {
 			return err
 		}
 	}
