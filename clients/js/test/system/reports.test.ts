@@ -139,6 +139,30 @@ test("reports are made online, kept offline, and all there after a reload", asyn
   await page.close();
 });
 
+test("a text appears while it is written, and goes on where it was when the network is back", async () => {
+  const { page, errors } = await open();
+  const story = page.getByTestId("story");
+  await page.getByRole("button", { name: "Write one" }).click();
+  await until("some of it is there", async () => (await story.textContent())!.split(" ").length > 10, 15_000);
+  const early = (await story.textContent())!;
+  expect(await story.getAttribute("data-state")).toBe("processing");
+  await page.getByRole("button", { name: "Cut the network" }).click();
+  await page.getByTestId("connection").filter({ hasText: "Offline" }).waitFor();
+  await page.getByRole("button", { name: "Restore the network" }).click();
+  await page.getByRole("button", { name: "Write another" }).waitFor();
+  const whole = (await story.textContent())!;
+  expect(whole.startsWith(early) && whole.length > early.length).toBe(true);
+  expect(whole.trim().split(" ")).toHaveLength(90);
+
+  await page.getByRole("button", { name: "Write another" }).click();
+  await until("another one begins", async () => !(await story.textContent())!.includes(whole.trim()), 15_000);
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByRole("button", { name: "Write another" }).waitFor();
+  expect(await story.getAttribute("data-state")).toBe("cancelled");
+  expect(errors).toEqual([]);
+  await page.close();
+});
+
 test("a report is cancelled and tried again, and one that makes no sense fails", async () => {
   const { page, errors } = await open();
   const before = await others(page, 3);

@@ -3,6 +3,7 @@ import { useSyncExternalStore } from "react";
 import { network, outbox } from "./client.js";
 import { NewReport } from "./NewReport.js";
 import { ReportList } from "./ReportList.js";
+import { Story } from "./Story.js";
 
 export function App() {
   return (
@@ -18,6 +19,7 @@ export function App() {
         <NewReport />
         <Offline />
         <ReportList />
+        <Story />
       </main>
       <footer>
         Each report is a job of <a href="https://github.com/ackwire/ackwire">Ackwire</a>. Close this page, cut the
