@@ -98,6 +98,7 @@ func (r *confRun) done(s confStep) {
 	}
 	if got.job != nil {
 		got.grant = got.job.Grant
+		r.wantQueue(got.job.Ack, s)
 		if got.job.ID != s.Job || got.job.Ack.Duplicate != s.Duplicate {
 			r.fatalf("%s returned %s, duplicate %v", *s.Done, got.job.ID, got.job.Ack.Duplicate)
 		}

@@ -83,6 +83,9 @@ type confStep struct {
 	Done    *string        `json:"done"`
 	Fails   map[string]any `json:"fails"`
 	Running *string        `json:"running"`
+	Stream  any            `json:"stream"` // a job, or {"of": call}
+	Read    *string        `json:"read"`
+	Over    *string        `json:"over"`
 
 	MakeGrant *confGrant `json:"makeGrant"`
 
@@ -98,6 +101,13 @@ type confStep struct {
 	Job       string          `json:"job"`
 	Duplicate bool            `json:"duplicate"`
 	Answer    confAnswer      `json:"answer"`
+	Ahead     *int64          `json:"ahead"`
+	Estimate  *float64        `json:"estimate"`
+	Progress  json.RawMessage `json:"progress"`
+	Streams   []string        `json:"streams"` // of a submit
+	Name      string          `json:"name"`
+	From      confPlace       `json:"from"`
+	Chunk     confChunk       `json:"chunk"`
 	Grant     json.RawMessage `json:"grant"` // of a submit the options, of what a call has returned the token
 }
 
@@ -117,6 +127,7 @@ type confRun struct {
 	peers   []*peer
 	calls   map[string]*pending[confResult]
 	watches map[string]*confWatch
+	streams map[string]*confStream
 	bound   map[string]string // what "$x" stands for
 }
 
@@ -142,6 +153,7 @@ func undecided(tries chan<- *confTry) http.HandlerFunc {
 func newConfRun(t *testing.T, f *fake, s confScript) *confRun {
 	r := &confRun{
 		t: t, fake: f, script: s, calls: map[string]*pending[confResult]{}, watches: map[string]*confWatch{},
+		streams: map[string]*confStream{},
 		bound: map[string]string{}, tries: make(chan *confTry), asks: make(chan *confTry),
 	}
 	f.other = undecided(r.asks)
@@ -199,6 +211,11 @@ func (r *confRun) end() {
 		<-w.head.done
 		w.stop()
 	}
+	for _, s := range r.streams {
+		s.end()
+		<-s.head.done
+		s.stop()
+	}
 }
 
 func (r *confRun) do(s confStep) {
@@ -214,6 +231,9 @@ func (r *confRun) do(s confStep) {
 			}
 			if s.Watch == false {
 				opts = append(opts, NoWatch())
+			}
+			if len(s.Streams) > 0 {
+				opts = append(opts, WithStreams(s.Streams...))
 			}
 			if s.Grant != nil {
 				g := r.readGrant(s.Grant)
@@ -236,6 +256,8 @@ func (r *confRun) do(s confStep) {
 		r.overHTTP(s)
 	case s.Watch != nil, s.Mine && s.As != "":
 		r.whenThere(func() { r.watch(s) })
+	case s.Stream != nil, s.Read != nil, s.Over != nil:
+		r.onStream(s)
 	case s.Stop != nil:
 		w := r.watches[*s.Stop]
 		delete(r.watches, *s.Stop)
@@ -247,7 +269,7 @@ func (r *confRun) do(s confStep) {
 	case s.Refuse != nil:
 		r.refuse(s.Refuse)
 	case s.Take != nil:
-		r.take(*s.Take, s.Status)
+		r.take(*s.Take, s.Status, s.Progress)
 	case s.End != nil:
 		got, _ := r.watches[r.name(*s.End)].head.end()
 		switch {
@@ -296,7 +318,7 @@ func (r *confRun) onPeer(s confStep) {
 		if s.Mine {
 			mine = `"mine":true,`
 		}
-		p.send(`{"type":"status",%s"version":%s,"job":%s}`, mine, version, document(jobID, s.State))
+		p.send(`{"type":"status",%s"version":%s,"job":%s}`, mine, version, withProgress(document(jobID, s.State), s.Progress))
 	case s.Close != nil:
 		p.close(code.Close(*s.Close))
 		p.wantEnd(r.step)
@@ -414,13 +436,14 @@ func (r *confRun) readAhead(w *confWatch) {
 	})
 }
 
-func (r *confRun) take(name, want string) {
+func (r *confRun) take(name, want string, progress json.RawMessage) {
 	name, want = r.name(name), r.name(want)
 	w := r.watches[name]
 	got, _ := w.head.end()
 	if got.err != nil || !got.more || confDocument(got.status) != want {
 		r.fatalf("%s yields %s, %v (more: %v), want %s", name, confDocument(got.status), got.err, got.more, want)
 	}
+	r.wantProgress(got.status, progress)
 	r.readAhead(w)
 }
 
@@ -467,7 +490,7 @@ func (r *confRun) expect(p *peer, want map[string]any) {
 	case <-time.After(time.Minute):
 		r.fatalf("no %v within a minute", want["type"])
 	}
-	if !r.matches(got, want) {
+	if !r.matches(named(got), named(want)) {
 		r.fatalf("the client sent %v, want %v", got, want)
 	}
 }

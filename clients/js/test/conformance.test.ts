@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Ackwire, AckwireError, connect } from "../src/index.js";
 import { type Any, FakeSession, type FakeTransport, limits, outcomeOf, pass, settle } from "./core/fake.js";
-import type { Session, SessionEvents, Status, Target } from "../src/types.js";
+import type { Session, SessionEvents, Status, StreamChunk, Target } from "../src/types.js";
 
 interface Script {
   name: string;
@@ -38,6 +38,17 @@ class Reader {
   }
 }
 
+/** A stream that is read ahead by one chunk. */
+class Listener {
+  head!: ReturnType<typeof outcomeOf<IteratorResult<StreamChunk>>>;
+  constructor(readonly chunks: AsyncIterator<StreamChunk>) {
+    this.next();
+  }
+  next(): void {
+    this.head = outcomeOf(this.chunks.next());
+  }
+}
+
 /** A request over HTTP that no step has answered. */
 interface Ask {
   method: string;
@@ -57,6 +68,7 @@ class Run {
   readonly asks: Ask[] = [];
   readonly calls = new Map<string, ReturnType<typeof outcomeOf<Any>>>();
   readonly watches = new Map<string, Reader>();
+  readonly streams = new Map<string, Listener>();
   readonly bound = new Map<string, string>();
   asked = 0;
 
@@ -87,7 +99,7 @@ class Run {
     const { as, of } = s;
     if ("submit" in s) {
       this.calls.set(as, outcomeOf(this.client.submit(s.submit, s.payload, {
-        ...("key" in s && { key: s.key }), ...(s.watch === false && { watch: false }), ...("grant" in s && { grant: s.grant }),
+        ...("key" in s && { key: s.key }), ...(s.watch === false && { watch: false }), ...("grant" in s && { grant: s.grant }), ...("streams" in s && { streams: s.streams }),
       })));
     } else if ("erase" in s) this.calls.set(as, outcomeOf(this.client.erase(s.erase)));
     else if ("makeGrant" in s) this.calls.set(as, outcomeOf(this.client.grant(s.makeGrant)));
@@ -95,12 +107,18 @@ class Run {
     else if ("cancel" in s) this.calls.set(as, outcomeOf(this.client.cancel(s.cancel)));
     else if ("retry" in s) this.calls.set(as, outcomeOf(this.client.retry(s.retry)));
     else if ("watch" in s || (s.mine && as)) this.watch(s);
+    else if ("stream" in s) {
+      const options = { chunks: true, ...(s.from && { after: s.from }) } as const;
+      this.streams.set(as, new Listener(typeof s.stream === "string" ? this.client.job(s.stream).stream(s.name, options)
+        : this.calls.get(s.stream.of)!.value.stream(s.name, options)));
+    } else if ("read" in s) await this.read(s.read, s.chunk);
+    else if ("over" in s) await this.over(s.over, s.fails);
     else if ("stop" in s) {
       const reader = this.watches.get(s.stop)!;
       reader.abort.abort();
     } else if ("session" in s) await this.session(s.session);
     else if ("refuse" in s) await this.refuse(s.refuse);
-    else if ("take" in s) await this.take(this.name(s.take), this.name(s.status));
+    else if ("take" in s) await this.take(this.name(s.take), this.name(s.status), s.progress);
     else if ("end" in s) await this.end(this.name(s.end), s.fails);
     else if ("done" in s) await this.done(s);
     else if ("fails" in s) {
@@ -116,8 +134,14 @@ class Run {
     const peer = s.on ? this.peers[s.on - 1]! : this.peers.at(-1)!;
     if ("expect" in s) {
       await this.until(() => peer.sent.length > 0);
-      const frame = peer.take();
-      if (!this.matches(frame, s.expect)) expect(frame).toEqual(s.expect);
+      let frame = peer.take();
+      if (s.expect.jobs?.[0]?.streams && frame.type === "subscribe" && !frame.jobs[0].streams) {
+        // What follows streams is loaded when the first one is read; the job is watched meanwhile.
+        peer.say({ type: "subscribed", id: frame.id, jobs: [{ jobId: frame.jobs[0].jobId, version: 4 }] });
+        await this.until(() => peer.sent.length > 0);
+        frame = peer.take();
+      }
+      if (!this.matches(named(frame), named(s.expect))) expect(frame).toEqual(s.expect);
     } else if ("send" in s) peer.say(this.filled(s.send));
     else if ("raw" in s) peer.say(s.raw);
     else if ("status" in s) {
@@ -125,6 +149,7 @@ class Run {
       const job = {
         jobId, type: "demo.echo", state: s.state, attempt: 1, maxAttempts: 3,
         createdAt: "2026-01-02T03:04:05Z", updatedAt: "2026-01-02T03:04:06Z",
+        ...(s.progress && { progress: s.progress }),
       };
       peer.say({ type: "status", version: Number(version), job, ...(s.mine && { mine: true }) });
     } else if ("close" in s) peer.end(s.close);
@@ -180,14 +205,33 @@ class Run {
     this.watches.set(s.as, reader);
   }
 
-  private async take(name: string, want: string): Promise<void> {
+  private async take(name: string, want: string, progress: Any): Promise<void> {
     const reader = this.watches.get(name)!;
     await this.until(() => reader.head.done);
     const { value, error } = reader.head;
     if (error) throw error;
     const status = value!.value;
     expect(`${status?.jobId}@${status?.version}`).toBe(want);
+    if (progress) expect(status?.progress).toEqual(progress);
     reader.next();
+  }
+
+  private async read(name: string, { text, items, ...want }: Any): Promise<void> {
+    const listener = this.streams.get(name)!;
+    await this.until(() => listener.head.done);
+    const { value, error } = listener.head;
+    if (error) throw error;
+    const { kind, at, ...chunk } = value!.value!;
+    const length = text ? Buffer.byteLength(text) : items.length;
+    expect([chunk, kind, at]).toEqual([{ ...want, ...(text ? { text } : { items }) }, text ? "text" : "json", want.from + length]);
+    listener.next();
+  }
+
+  private async over(name: string, fails: Any): Promise<void> {
+    const { head } = this.streams.get(name)!;
+    await this.until(() => head.done);
+    if (fails) this.wantError(head.error, fails);
+    else expect(head).toEqual({ done: true, value: { value: undefined, done: true } });
   }
 
   private async end(name: string, fails: Any): Promise<void> {
@@ -205,6 +249,7 @@ class Run {
     if ("job" in s) {
       expect([value.id, value.duplicate]).toEqual([s.job, s.duplicate]);
       expect(value.grant?.token ?? "").toBe(s.grant ?? "");
+      expect([value.ahead, value.estimate]).toEqual([s.ahead, s.estimate]);
     } else if ("grant" in s) expect(value.token).toBe(s.grant);
     else expect(value).toBe(s.state);
   }
@@ -249,6 +294,13 @@ class Run {
   private name(text: string): string {
     return text.replace(/^[^@]*/, (head) => this.bound.get(head) ?? head);
   }
+}
+
+/** A frame whose streams are in the longer of their two forms. */
+function named(frame: Any): Any {
+  return JSON.parse(JSON.stringify(frame), (key, value) =>
+    key === "streams" && Array.isArray(value)
+      ? value.map((ref) => (typeof ref === "string" ? { stream: ref } : ref)) : value);
 }
 
 beforeEach(() => void vi.useFakeTimers());
