@@ -154,7 +154,7 @@ func newConfRun(t *testing.T, f *fake, s confScript) *confRun {
 	r := &confRun{
 		t: t, fake: f, script: s, calls: map[string]*pending[confResult]{}, watches: map[string]*confWatch{},
 		streams: map[string]*confStream{},
-		bound: map[string]string{}, tries: make(chan *confTry), asks: make(chan *confTry),
+		bound:   map[string]string{}, tries: make(chan *confTry), asks: make(chan *confTry),
 	}
 	f.other = undecided(r.asks)
 	f.setRefuse(undecided(r.tries))
