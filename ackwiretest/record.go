@@ -134,13 +134,32 @@ func (s *Server) makeLocked(who identity, q frame.SubmitRequest) (frame.AckFrame
 			}
 		})
 	}
+	a := r.ack()
+	if r.doc.State == job.Pending {
+		s.queueLocked(&a, q.Job)
+	}
 	s.records[r.doc.JobID] = r
 	s.order = append(s.order, r)
 	if q.Key != "" {
 		s.keys[key] = r
 	}
 	s.versionLocked(r)
-	return r.ack(), r, nil
+	return a, r, nil
+}
+
+// queueLocked says in an ack what waits before its job. Here each job type has a lane of its own, and only a job that
+// nothing is ahead of, and that has a handler, has an estimate: 0.
+func (s *Server) queueLocked(a *frame.AckFrame, jobType string) {
+	var ahead int64
+	for _, r := range s.order {
+		if r.doc.Type == jobType && r.doc.State == job.Pending {
+			ahead++
+		}
+	}
+	a.Ahead = &ahead
+	if ahead == 0 && s.handlers[jobType] != nil {
+		a.Estimate = new(float64)
+	}
 }
 
 func (r *record) ack() frame.AckFrame {

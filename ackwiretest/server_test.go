@@ -57,6 +57,42 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
+// An ack says how many jobs of its type wait before the new one, and an estimate only where it is known.
+func TestWhatIsAhead(t *testing.T) {
+	clients(t, func(t *testing.T, srv *ackwiretest.Server, client ackwire.Submitter) {
+		ctx := within(t, time.Minute)
+		ackwiretest.Handle(srv, greet, func(context.Context, *ackwiretest.Job, greeting) (reply, error) {
+			return reply{}, nil
+		})
+		submit := func(jobType string, opts ...ackwire.SubmitOption) (ahead int64, estimate time.Duration) {
+			t.Helper()
+			j, err := client.Submit(ctx, jobType, greeting{}, opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ahead, estimate = -1, -1
+			if j.Ahead != nil {
+				ahead = *j.Ahead
+			}
+			if j.Estimate != nil {
+				estimate = *j.Estimate
+			}
+			return ahead, estimate
+		}
+		for want := range int64(3) { // nobody works on it
+			if ahead, estimate := submit("slow"); ahead != want || estimate != -1 {
+				t.Errorf("%d jobs ahead in %s, want %d and no estimate", ahead, estimate, want)
+			}
+		}
+		if ahead, estimate := submit(greet.Name()); ahead != 0 || estimate != 0 {
+			t.Errorf("%d jobs ahead in %s of a job that starts at once", ahead, estimate)
+		}
+		if ahead, _ := submit("slow", ackwire.RunAt(time.Now().Add(time.Hour))); ahead != -1 {
+			t.Errorf("%d jobs ahead of one that is scheduled", ahead)
+		}
+	})
+}
+
 func TestHandlers(t *testing.T) {
 	clients(t, func(t *testing.T, srv *ackwiretest.Server, client ackwire.Submitter) {
 		ackwiretest.Handle(srv, greet, func(_ context.Context, j *ackwiretest.Job, in greeting) (reply, error) {
