@@ -31,7 +31,7 @@ type StreamsConfig struct {
 	Text     int           `help:"Bytes that each stream has when memory is measured." default:"1024"`
 	Stalled  int           `help:"Sockets that follow a large stream and read nothing." default:"200"`
 	Stream   int64         `help:"Bytes of that stream." default:"8388608"`
-	Stall    time.Duration `help:"Time for which they read nothing. The gateway closes a socket that takes nothing for 10 s; its client then comes back to where it was." default:"5s"`
+	Stall    time.Duration `help:"Time for which they read nothing. The gateway closes a socket that takes nothing for 10 s; its client then comes back to where it was." default:"1s"`
 	Duration time.Duration `help:"Time for which each is measured, over all rounds." default:"24s"`
 	Rounds   int           `help:"Number of rounds." default:"3"`
 }

@@ -120,9 +120,12 @@ func (r StreamsReport) Print(w io.Writer) {
 	fmt.Fprintf(w, "\nheap of the gateway, of %d: a followed stream with its follower %.0f bytes, with %d bytes of text "+
 		"%.0f; one more follower %.0f\n", m.Streams, m.Empty, m.Text, m.Written, m.Follower)
 	st := r.Stall
-	fmt.Fprintf(w, "of %d sockets that read nothing for %.0f s of a stream of %d bytes: %.0f each, goal %d: %s; those that "+
-		"read on had all %d bytes, after %d reconnects\n\n", st.Sockets, st.Seconds, st.Stream, st.Each, GoalStall,
-		judge(st.Each, GoalStall), st.Read, st.Reconnects)
+	cost := fmt.Sprintf("%.0f each, goal %d: %s", st.Each, GoalStall, judge(st.Each, GoalStall))
+	if st.Reconnects > 0 { // what was measured is not the memory of sockets
+		cost = "not measured, the gateway has closed them"
+	}
+	fmt.Fprintf(w, "of %d sockets that read nothing of a stream of %d bytes, and %g s more: %s; those that read on had all "+
+		"%d bytes, after %d reconnects\n\n", st.Sockets, st.Stream, st.Seconds, cost, st.Read, st.Reconnects)
 	b := r.Beside
 	fmt.Fprintf(w, "%-48s %8s %8s %8s %8s %8s %7s\n", fmt.Sprintf("%g jobs/s, beside %d streams with %g flushes/s",
 		b.Rate, b.Streams, b.Flushes), "count", "p50", "p90", "p99", "max", "failed")
