@@ -124,8 +124,8 @@ func Streams(
 		return r, err
 	}
 	most := slices.Max(cfg.Streams)
-	if s.gw, err = startGateway(ctx, cfg.Gateway, s.sys, "--sessions", strconv.Itoa(most+cfg.Stalled+streamsLead), "--ping-interval",
-		"5m", "--handshake-rate", "0", "--job-types", types, "--debug-endpoints"); err != nil {
+	if s.gw, err = startGateway(ctx, cfg.Gateway, s.sys, "--sessions", strconv.Itoa(most+cfg.Stalled+streamsLead),
+		"--ping-interval", "5m", "--handshake-rate", "0", "--job-types", types, "--debug-endpoints"); err != nil {
 		return r, err
 	}
 	defer s.gw.stop()

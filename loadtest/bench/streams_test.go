@@ -16,7 +16,8 @@ func TestStreamsOfAFew(t *testing.T) {
 		t.Skip("it reads /proc")
 	}
 	cfg := StreamsConfig{
-		Gateway: buildGateway(t), Streams: []int{2, 5}, Writes: 40, Shared: 10, Flushes: 2, Rate: 10, Text: 200, Stalled: 3, Stream: 1 << 20, Stall: 100 * time.Millisecond,
+		Gateway: buildGateway(t), Streams: []int{2, 5}, Writes: 40, Shared: 10, Flushes: 2, Rate: 10, Text: 200,
+		Stalled: 3, Stream: 1 << 20, Stall: 100 * time.Millisecond,
 		Duration: 2 * time.Second, Rounds: 1,
 	}
 	r, err := Streams(t.Context(), cfg, slog.New(slog.DiscardHandler), bareTest)

@@ -124,8 +124,8 @@ func (r StreamsReport) Print(w io.Writer) {
 	if st.Reconnects > 0 { // what was measured is not the memory of sockets
 		cost = "not measured, the gateway has closed them"
 	}
-	fmt.Fprintf(w, "of %d sockets that read nothing of a stream of %d bytes, and %g s more: %s; those that read on had all "+
-		"%d bytes, after %d reconnects\n\n", st.Sockets, st.Stream, st.Seconds, cost, st.Read, st.Reconnects)
+	fmt.Fprintf(w, "of %d sockets that read nothing of a stream of %d bytes, and %g s more: %s; those that read on had "+
+		"all %d bytes, after %d reconnects\n\n", st.Sockets, st.Stream, st.Seconds, cost, st.Read, st.Reconnects)
 	b := r.Beside
 	fmt.Fprintf(w, "%-48s %8s %8s %8s %8s %8s %7s\n", fmt.Sprintf("%g jobs/s, beside %d streams with %g flushes/s",
 		b.Rate, b.Streams, b.Flushes), "count", "p50", "p90", "p99", "max", "failed")
