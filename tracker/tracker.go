@@ -253,7 +253,7 @@ func (t *Tracker) openStore(ctx context.Context, id store.Identity, withBlobs bo
 		st, err := store.Open(t.cfg.FS, path.Join(t.cfg.Data, storeFolder), id, opts, t.env.Log)
 		if !errors.Is(err, store.ErrFull) {
 			if err == nil {
-				t.env.Log.Info("store opened", "after", time.Since(began).Round(time.Millisecond), "sealed", st.Unchecked())
+				t.env.Log.Info("store opened", "after", time.Since(began).Round(time.Millisecond), "sealed", st.Sealed())
 			}
 			return st, err
 		}

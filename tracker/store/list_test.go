@@ -190,7 +190,7 @@ func TestListsAndCounts(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.check(); err != nil {
+	if _, err := s.check(true); err != nil {
 		t.Fatal(err)
 	}
 	shut(t, s)

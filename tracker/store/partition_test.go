@@ -98,7 +98,7 @@ func TestApply(t *testing.T) {
 	wantJob(t, to, "a", a)
 	wantJob(t, to, "b", b)
 	wantJob(t, to, "c", nil)
-	if err := s.check(); err != nil {
+	if _, err := s.check(true); err != nil {
 		t.Error(err)
 	}
 }

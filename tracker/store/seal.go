@@ -26,12 +26,13 @@ import (
 //
 // What was wrong before Close, although Pebble reads it without an error, was served before Close too. Verify looks for
 // both kinds while the store is in use. A store without a seal that fits, as after a crash, is checked before it is
-// used, as is one that was found unsound: that one is not sealed.
+// used, but for rows of streams; one that was found unsound is not sealed, and checked with them.
 //
 // A seal also has what the partitions know of their jobs (see known), which else only reading all rows would tell.
 
 const (
 	sealName    = "seal"
+	suspectName = "suspect" // a file: something was found wrong in the store, so that the next Open reads all of it
 	sealVersion = 1
 	sealEntry   = 16 // bytes of one job
 	hashBytes   = 8
@@ -65,7 +66,7 @@ func fingerprint(fs vfs.FS, dir string) (uint64, error) {
 	slices.Sort(names)
 	h := xxhash.New()
 	for _, name := range names {
-		if slices.Contains([]string{"LOCK", probeName, ballastName, sealName}, name) {
+		if slices.Contains([]string{"LOCK", probeName, ballastName, sealName, suspectName}, name) {
 			continue // these say nothing of the content
 		}
 		info, err := fs.Stat(fs.PathJoin(dir, name))

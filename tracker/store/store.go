@@ -60,8 +60,8 @@ type Store struct {
 	rot    atomic.Pointer[error] // why the store is not sound: what was found first since Open
 	rotten chan struct{}         // closed when rot is set
 
-	// unchecked says that Open has trusted a seal, and Verify has not read all yet.
-	unchecked atomic.Bool
+	sealed    bool        // Open has trusted a seal
+	unchecked atomic.Bool // Open has not read all, and Verify has not yet
 
 	mu    sync.Mutex // guards parts
 	parts map[int32]*Partition
@@ -189,19 +189,31 @@ func open(fs vfs.FS, dir string, id Identity, opts Options, log *slog.Logger) (*
 
 // admit checks the store, unless its seal allows that it is used at once.
 func (s *Store) admit(sl *seal) error {
-	if sl == nil || s.opts.Check {
-		return s.check()
-	}
-	if err := s.resume(sl); err != nil {
+	if sl != nil && !s.opts.Check {
+		err := s.resume(sl)
+		if err == nil {
+			s.sealed = true
+			s.unchecked.Store(true)
+			return s.sound()
+		}
 		s.log.Warn("the store is checked in full before it is used", "reason", err)
-		return s.check()
 	}
-	s.unchecked.Store(true)
-	return s.sound()
+	suspect := s.fs.PathJoin(s.dir, suspectName)
+	_, err := s.fs.Stat(suspect)
+	whole := err == nil || s.opts.Check
+	passed, err := s.check(whole)
+	if err == nil && whole {
+		_ = s.fs.Remove(suspect) // if it stays, the next check is whole, too
+	}
+	s.unchecked.Store(passed)
+	return err
 }
 
-// Unchecked reports whether a seal has let the store be used before all of it was read, and Verify has not read all of
-// it yet.
+// Sealed reports whether the store was used at once, by its seal.
+func (s *Store) Sealed() bool { return s.sealed }
+
+// Unchecked reports whether Open has not read all of the store, and Verify has not yet: a sealed one is used at once,
+// and rows of streams are read later.
 func (s *Store) Unchecked() bool { return s.unchecked.Load() }
 
 // corrupted is called by Pebble when it finds a corrupt file. Without such a listener Pebble would end the
@@ -284,6 +296,11 @@ var ErrPartitions = errors.New("the number of partitions of status has changed")
 
 // Close flushes, closes and seals the store. It does not seal one that is not known to be sound.
 func (s *Store) Close() error {
+	if s.sound() != nil {
+		if err := s.suspect(); err != nil {
+			s.log.Warn("the store is not sound, and the next start may not find that at once", "err", err)
+		}
+	}
 	if err := s.db.Flush(); err != nil {
 		return errors.Join(fmt.Errorf("flush store: %w", err), s.close())
 	}
@@ -294,6 +311,15 @@ func (s *Store) Close() error {
 		}
 	}
 	return errors.Join(err, s.lock.Close())
+}
+
+// suspect leaves a file in the store's folder by which the next Open reads all of it.
+func (s *Store) suspect() error {
+	f, err := s.fs.Create(s.fs.PathJoin(s.dir, suspectName), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // close closes the store without a seal.

@@ -220,7 +220,7 @@ func TestPartitionsDoNotMeet(t *testing.T) {
 	wantJob(t, p, "same", nil)
 	wantIDs(t, "running", dueIDs(t, p, 0, 1))
 	wantIDs(t, "expired", expiredIDs(t, p, t0.Add(2*time.Hour), 10))
-	if err := s.check(); err != nil {
+	if _, err := s.check(true); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -74,7 +74,7 @@ func TestRowsOfStreamsOpenAndClose(t *testing.T) {
 	if _, err := Positions(fs, "none", identity, small, quiet); err == nil {
 		t.Fatal("a store that is not there has positions")
 	}
-	if err := s.check(); err != nil {
+	if _, err := s.check(true); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Clear(); err != nil {
