@@ -114,8 +114,9 @@ func TestRestoreFromView(t *testing.T) {
 		i := w.start(8090, vfs.NewMem())
 		pos, _ := w.submit("job-1")
 		v := w.append(&event.Event{Type: event.Claimed, JobID: "job-1", Dispatch: 1, Run: "r", Request: &pos})
-		w.submit("job-2")
+		_, accepted := w.submit("job-2")
 		before, _ := i.doc("job-1", v)
+		i.doc("job-2", accepted)
 		i.stop() // writes what the view lacks
 		w.drop()
 		i = w.start(8090, vfs.NewMem())
