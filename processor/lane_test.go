@@ -146,7 +146,17 @@ func TestNothingLeaks(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		wk.wantFree()
-		if after := runtime.NumGoroutine(); after > before+2 {
+		after := runtime.NumGoroutine()
+		// The client asks for metadata now and then, and closes the connection when it was idle for a while.
+		for range 60 {
+			if after <= before+2 {
+				break
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			after = runtime.NumGoroutine()
+		}
+		if after > before+2 {
 			t.Errorf("%d goroutines before, %d after", before, after)
 		}
 		if got := w.committed(); got != jobs+20 {
