@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints which tests a test run includes, and against which broker.
 set -euo pipefail
-echo "time:                             about 20 minutes on two cores with all that is named here"
+echo "time:                             about 45 minutes on two cores with all that is named here"
 echo "units, simulations and processes: embedded broker (kfake)"
 if [ "${ACKWIRE_REQUIRE_KAFKA:-}" = 1 ]; then
   echo "container tests:                  Apache Kafka in Docker, required"
