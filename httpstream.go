@@ -16,13 +16,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/stream"
 )
 
-// Headers and offsets of the Durable Streams protocol (§5 and §6).
-const (
-	headerNextOffset = "Stream-Next-Offset"
-	headerCursor     = "Stream-Cursor"
-	headerClosed     = "Stream-Closed"
-	offsetBeginning  = "-1"
-)
+// offsetBeginning is the offset of the beginning of a stream (Durable Streams protocol, §6).
+const offsetBeginning = "-1"
 
 // streams lists the job's streams (GET /v1/jobs/{id}/streams).
 func (r *rest) streams(ctx context.Context, jobID string) (list frame.StreamList, err error) {
@@ -122,12 +117,12 @@ func (p *streamPoll) next(ctx context.Context) (chunk Chunk, closed bool, err er
 	if err != nil {
 		return Chunk{}, false, fmt.Errorf("ackwire: %s: %w", what, err)
 	}
-	return chunk, resp.Header.Get(headerClosed) == "true", nil
+	return chunk, resp.Header.Get(stream.HTTPClosed) == "true", nil
 }
 
 // take reads an answer and moves on behind it.
 func (p *streamPoll) take(header http.Header, body []byte) (Chunk, error) {
-	offset := header.Get(headerNextOffset)
+	offset := header.Get(stream.HTTPNextOffset)
 	next, err := stream.ParseOffset(offset)
 	if offset == "" || err != nil && len(body) > 0 {
 		return Chunk{}, errors.New("the answer has no offset")
@@ -150,7 +145,7 @@ func (p *streamPoll) take(header http.Header, body []byte) (Chunk, error) {
 	if begins && p.at.At > 0 {
 		chunk.Reset = true
 	}
-	p.offset, p.cache = offset, header.Get(headerCursor)
+	p.offset, p.cache = offset, header.Get(stream.HTTPCursor)
 	p.at, p.reset = next, false
 	return chunk, nil
 }

@@ -171,16 +171,17 @@ func behind(f frame.ChunkFrame) stream.Cursor {
 
 // head sets the headers that each answer with a chunk has.
 func (read *streamRead) head(h http.Header, f frame.ChunkFrame) {
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	kind := f.Kind
 	if read.isJSON(f) {
-		h.Set("Content-Type", "application/json")
+		kind = job.StreamJSON
 	}
-	h.Set("Stream-Next-Offset", behind(f).Offset())
+	h.Set("Content-Type", stream.ContentType(kind))
+	h.Set(stream.HTTPNextOffset, behind(f).Offset())
 	if read.upToDate(f) {
-		h.Set("Stream-Up-To-Date", "true")
+		h.Set(stream.HTTPUpToDate, "true")
 	}
 	if f.End {
-		h.Set("Stream-Closed", "true")
+		h.Set(stream.HTTPClosed, "true")
 	}
 }
 
@@ -251,11 +252,11 @@ func (read *streamRead) poll(w http.ResponseWriter, q *http.Request, f frame.Chu
 	read.head(h, f)
 	h.Set("Cache-Control", "no-store")
 	if !f.End {
-		h.Set("Stream-Cursor", streamCursor)
+		h.Set(stream.HTTPCursor, streamCursor)
 	}
 	if len(f.Text)+len(f.Items) == 0 {
 		h.Del("Content-Type")
-		h.Set("Stream-Up-To-Date", "true")
+		h.Set(stream.HTTPUpToDate, "true")
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/stream"
 )
 
 // This file has the middleware that every request passes through.
@@ -73,7 +74,8 @@ func (d *door) crossOrigin(next http.Handler) http.Handler {
 		AllowedHeaders: []string{"Authorization", "Content-Type", frame.KeyHeader, "If-None-Match", lastEventID, "Prefer",
 			"Range", frame.TraceparentHeader, frame.TracestateHeader, requestid.Header},
 		ExposedHeaders: []string{"Content-Disposition", "Content-Range", "ETag", "Location", preferenceApplied, "Retry-After",
-			frame.AsOfHeader, frame.WarningHeader, requestid.Header, nextOffset, upToDate, streamCursor, streamClosed},
+			frame.AsOfHeader, frame.WarningHeader, requestid.Header, stream.HTTPNextOffset,
+			stream.HTTPUpToDate, stream.HTTPCursor, stream.HTTPClosed},
 		MaxAge:               corsMaxAge,
 		OptionsSuccessStatus: http.StatusNoContent,
 	}).Handler(next)

@@ -22,14 +22,6 @@ import (
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// Headers of the Durable Streams protocol (§5).
-const (
-	nextOffset   = "Stream-Next-Offset"
-	upToDate     = "Stream-Up-To-Date"
-	streamCursor = "Stream-Cursor"
-	streamClosed = "Stream-Closed"
-)
-
 const (
 	readBytes    = 256 << 10        // of one answer, about
 	longPollTime = 20 * time.Second // after which a long poll is answered without news
@@ -272,13 +264,17 @@ func (s *streamRoutes) writePart(w http.ResponseWriter, r *http.Request, q quest
 
 // partHead sets the headers that each answer with a part has.
 func partHead(h http.Header, name string, part *streams.Part) {
-	h.Set("Content-Type", contentType(name, part))
-	h.Set(nextOffset, offsetOf(part.Next()))
+	kind := part.Kind
+	if isJSON(name, part) {
+		kind = job.StreamJSON
+	}
+	h.Set("Content-Type", stream.ContentType(kind))
+	h.Set(stream.HTTPNextOffset, offsetOf(part.Next()))
 	if part.UpToDate {
-		h.Set(upToDate, "true")
+		h.Set(stream.HTTPUpToDate, "true")
 	}
 	if part.End {
-		h.Set(streamClosed, "true")
+		h.Set(stream.HTTPClosed, "true")
 	}
 }
 
@@ -292,13 +288,6 @@ func offsetOf(c stream.Cursor) string {
 // isJSON reports whether a stream is a list of values. While nobody has written to it that is known only of the log.
 func isJSON(name string, part *streams.Part) bool {
 	return part.Kind == job.StreamJSON || part.Kind == "" && name == job.StreamLog
-}
-
-func contentType(name string, part *streams.Part) string {
-	if isJSON(name, part) {
-		return "application/json"
-	}
-	return "text/plain; charset=utf-8"
 }
 
 // partBody returns what a part holds: text, or an array of values.
@@ -372,11 +361,11 @@ func (s *streamRoutes) poll(
 	partHead(h, q.name, part)
 	h.Set("Cache-Control", "no-store")
 	if !part.End {
-		h.Set(streamCursor, formatCursor(cursorFor(q.cursor)))
+		h.Set(stream.HTTPCursor, formatCursor(cursorFor(q.cursor)))
 	}
 	if len(part.Text)+len(part.Items) == 0 {
 		h.Del("Content-Type")
-		h.Set(upToDate, "true")
+		h.Set(stream.HTTPUpToDate, "true")
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}

@@ -65,14 +65,6 @@ func kindOf(contentType string) (job.StreamKind, bool) {
 	return "", false
 }
 
-// typeOf returns the Content-Type of a kind, as readers are told it.
-func typeOf(kind job.StreamKind) string {
-	if kind == job.StreamJSON {
-		return "application/json"
-	}
-	return "text/plain; charset=utf-8"
-}
-
 // readBody reads a body of at most maxAppend bytes. What it holds counts as held until release is called.
 func (s *writeSide) readBody(w http.ResponseWriter, r *http.Request, all *budget) (
 	body []byte, release func(), err error) {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/stream"
 )
 
 // request is one POST, read.
@@ -66,7 +67,7 @@ func (t *written) read(r *http.Request, body []byte) (req request, err error) {
 		return req, refuse(http.StatusBadRequest, job.CodeInvalidStream, "there is no Content-Type")
 	}
 	if kind, ok := kindOf(given); !ok || kind != t.kind {
-		return req, refuse(http.StatusConflict, codeStreamConflict, "the stream %s is %s", t.name, typeOf(t.kind))
+		return req, refuse(http.StatusConflict, codeStreamConflict, "the stream %s is %s", t.name, stream.ContentType(t.kind))
 	}
 	if req.body, err = parseContent(t.kind, body); err == nil && req.body.empty() {
 		err = refuse(http.StatusBadRequest, job.CodeInvalidStream, "an empty array appends nothing")

@@ -15,12 +15,8 @@ import (
 // streamsPath lies below callbackPath, so that who serves callbacks with a server of their own serves streams, too.
 const streamsPath = callbackPath + "streams/"
 
-// Headers of the Durable Streams protocol (§5).
-const (
-	nextOffset   = "Stream-Next-Offset"
-	streamClosed = "Stream-Closed"
-	streamSeq    = "Stream-Seq"
-)
+// streamSeq is a header of the write side of the Durable Streams protocol (§5.2).
+const streamSeq = "Stream-Seq"
 
 // Codes of the answers of the write side, beside those of job streams.
 const (
@@ -119,13 +115,13 @@ func (c *Callbacks) serveStreams(w http.ResponseWriter, r *http.Request, rest st
 }
 
 // closes reports whether a request closes its stream.
-func closes(r *http.Request) bool { return strings.EqualFold(r.Header.Get(streamClosed), "true") }
+func closes(r *http.Request) bool { return strings.EqualFold(r.Header.Get(stream.HTTPClosed), "true") }
 
 // tell sets the headers that say how far a stream has come.
 func (t *written) tell(h http.Header) {
-	h.Set(nextOffset, t.offset())
+	h.Set(stream.HTTPNextOffset, t.offset())
 	if t.closed.Load() {
-		h.Set(streamClosed, "true")
+		h.Set(stream.HTTPClosed, "true")
 	}
 }
 
@@ -142,7 +138,7 @@ func (s *writeSide) head(w http.ResponseWriter, name string) error {
 		return errNoStream(name)
 	}
 	h := w.Header()
-	h.Set("Content-Type", typeOf(t.kind))
+	h.Set("Content-Type", stream.ContentType(t.kind))
 	t.tell(h)
 	w.WriteHeader(http.StatusOK)
 	return nil
@@ -215,7 +211,7 @@ func (s *writeSide) create(w http.ResponseWriter, r *http.Request, name string, 
 
 // created answers a PUT that has succeeded.
 func (t *written) created(w http.ResponseWriter, status int) {
-	w.Header().Set("Content-Type", typeOf(t.kind))
+	w.Header().Set("Content-Type", stream.ContentType(t.kind))
 	t.tell(w.Header())
 	w.WriteHeader(status)
 }
