@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -30,7 +29,7 @@ import (
 const (
 	heldType = "bench.hold" // on a lane without a processor
 	heldLane = "bench"
-	heldWait = 30 * time.Second // for a status that all sockets should get
+	heldWait = 30 * time.Second // for a status that all sockets should get, and for an answer
 	heldRun  = "ZX44SL23FUU65CEY54T6DIGHNK"
 )
 
@@ -125,20 +124,7 @@ func (h *heldJobs) frameBytes() int { return int(h.length.Load()) + 4 }
 
 // ask sends a frame on socket i and returns the answer.
 func (h *heldJobs) ask(ctx context.Context, i int, text, want string) (string, error) {
-	if err := h.sockets.all[i].send(text); err != nil {
-		return "", err
-	}
-	select {
-	case answer := <-h.answers:
-		if !strings.HasPrefix(answer, `{"type":"`+want+`"`) {
-			return "", errors.New(answer)
-		}
-		return answer, nil
-	case <-time.After(heldWait):
-		return "", errors.New("the gateway does not answer " + want)
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
+	return h.sockets.all[i].ask(ctx, h.answers, text, want)
 }
 
 func (h *heldJobs) begin(ctx context.Context) error {

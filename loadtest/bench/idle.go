@@ -108,7 +108,7 @@ func Idle(
 	if err != nil {
 		return r, err
 	}
-	if err := sockets.watch(time.Now().Add(24 * time.Hour)); err != nil {
+	if err := sockets.watch(ctx, time.Now().Add(24*time.Hour)); err != nil {
 		return r, err
 	}
 	if !pause.For(ctx, settleTime) {
@@ -180,20 +180,12 @@ func openIdle(ctx context.Context, addr string, n int) (*idleSockets, error) {
 }
 
 // watch makes each socket submit, and so watch, a job that starts later.
-func (s *idleSockets) watch(at time.Time) error {
+func (s *idleSockets) watch(ctx context.Context, at time.Time) error {
 	text := fmt.Sprintf(`{"type":"submit","id":"1","job":"demo.echo","payload":1,"runAt":%q}`,
 		at.UTC().Format(time.RFC3339))
 	for _, one := range s.all {
-		if err := one.send(text); err != nil {
+		if _, err := one.ask(ctx, s.answers, text, "ack"); err != nil {
 			return err
-		}
-		select {
-		case answer := <-s.answers:
-			if !strings.HasPrefix(answer, `{"type":"ack"`) {
-				return errors.New(answer)
-			}
-		case <-time.After(30 * time.Second):
-			return errors.New("a submit is not acked")
 		}
 	}
 	return nil

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
+	"time"
 )
 
 // rawAtOnce is how many sockets are opened at the same time.
@@ -60,6 +62,24 @@ func (s *rawSocket) send(text string) error {
 	}
 	_, err := s.conn.Write(append(append(b, 0, 0, 0, 0), text...))
 	return err
+}
+
+// ask sends a frame and returns the gateway's answer, which must be a frame of the type want and comes through answers.
+func (s *rawSocket) ask(ctx context.Context, answers <-chan string, text, want string) (string, error) {
+	if err := s.send(text); err != nil {
+		return "", err
+	}
+	select {
+	case answer := <-answers:
+		if !strings.HasPrefix(answer, `{"type":"`+want+`"`) {
+			return "", errors.New(answer)
+		}
+		return answer, nil
+	case <-time.After(heldWait):
+		return "", errors.New("the gateway does not answer " + want)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // next reads the next text frame into buf. The servers that it connects to send no fragments and no empty texts.

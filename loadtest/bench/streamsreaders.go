@@ -83,20 +83,7 @@ func frameBytes(n int) int {
 }
 
 func (r *readers) ask(ctx context.Context, i int, text, want string) (string, error) {
-	if err := r.sockets.all[i].send(text); err != nil {
-		return "", err
-	}
-	select {
-	case answer := <-r.answers:
-		if !strings.HasPrefix(answer, `{"type":"`+want+`"`) {
-			return "", errors.New(answer)
-		}
-		return answer, nil
-	case <-time.After(heldWait):
-		return "", errors.New("the gateway does not answer " + want)
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
+	return r.sockets.all[i].ask(ctx, r.answers, text, want)
 }
 
 // submit submits the job of each writer, and waits until all of them run.
