@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"hash/crc64"
 	"sync"
 	"time"
 
@@ -29,25 +30,10 @@ type Output struct {
 	Total  int64  `json:"total,omitempty"`
 }
 
-// FNV-1a of 64 bits.
-const (
-	sumBegin = 14695981039346656037
-	sumPrime = 1099511628211
-)
+var sumTable = crc64.MakeTable(crc64.ECMA)
 
 // Sum returns the checksum of a text whose beginning has the checksum of; 0 is that of no text.
-func Sum(of uint64, text string) uint64 {
-	if text == "" {
-		return of
-	}
-	if of == 0 {
-		of = sumBegin
-	}
-	for i := range len(text) {
-		of = (of ^ uint64(text[i])) * sumPrime
-	}
-	return of
-}
+func Sum(of uint64, text string) uint64 { return crc64.Update(of, sumTable, []byte(text)) }
 
 // WithTotals returns a record of a status or a GET with what the job's run has written to each of its outputs.
 func (r Record) WithTotals(totals job.Streams) Record {
