@@ -5,6 +5,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -216,23 +217,33 @@ func (w *World) start(
 		p.Host.Heal()
 		w.Stop(p)
 	})
-	var err error
-	for deadline := time.Now().Add(readyWithin); ; time.Sleep(50 * time.Millisecond) {
-		if err = ready(); err == nil {
-			return p
-		}
-		if time.Now().After(deadline) {
-			w.T.Fatalf("%s is not ready within %s: %v", name, readyWithin, err)
-		}
-	}
+	w.becomes(name+" is ready", ready)
+	return p
 }
+
+var errNotYet = errors.New("it does not hold")
 
 // eventually waits, in virtual time, until a condition holds.
 func (w *World) eventually(what string, holds func() bool) {
 	w.T.Helper()
-	for deadline := time.Now().Add(readyWithin); !holds(); time.Sleep(50 * time.Millisecond) {
+	w.becomes(what, func() error {
+		if holds() {
+			return nil
+		}
+		return errNotYet
+	})
+}
+
+// becomes waits, in virtual time, until try returns nil.
+func (w *World) becomes(what string, try func() error) {
+	w.T.Helper()
+	for deadline := time.Now().Add(readyWithin); ; time.Sleep(50 * time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
 		if time.Now().After(deadline) {
-			w.T.Fatalf("%s: not within %s", what, readyWithin)
+			w.T.Fatalf("%s: not within %s: %v", what, readyWithin, err)
 		}
 	}
 }
