@@ -40,8 +40,8 @@ func otherWriter(was, is *fold.Job) bool {
 	if was == nil || is == nil {
 		return was != nil || is != nil && is.Writer != nil
 	}
-	return was.Writer != is.Writer || was.Ended() != is.Ended() ||
-		was.Life != is.Life
+	// A job has one Writer until the next run begins: the pointers need not be followed.
+	return was.Writer != is.Writer || was.Ended() != is.Ended() || was.Life != is.Life
 }
 
 // Writers returns the writers of up to MaxWriters jobs as they are now, in the order of ids. The error is ErrNotReady
