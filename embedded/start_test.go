@@ -8,12 +8,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/simnet"
 )
 
@@ -52,7 +52,7 @@ func atPorts(dir string) Config {
 // folder until Stop, and starts again on it.
 func TestStart(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n, reg := simnet.New(), prometheus.NewRegistry()
 		cfg := atPorts(dir)
 		for round := range 2 {
@@ -96,7 +96,7 @@ func TestStart(t *testing.T) {
 // TestTheContextOfAStart bounds the start, and nothing that was started.
 func TestTheContextOfAStart(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		cfg := atPorts(dir)
 		cfg.NoProcessor = true
@@ -127,7 +127,7 @@ func TestTheContextOfAStart(t *testing.T) {
 }
 
 func TestStartRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		taken, err := n.Host("other").Listen(t.Context(), "tcp", "127.0.0.1:8080")
 		if err != nil {

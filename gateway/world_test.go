@@ -12,7 +12,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -21,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/service"
@@ -60,7 +60,7 @@ type world struct {
 // gateway starts.
 func inWorld(t *testing.T, configure func(*Config), f func(*testing.T, *world), prepare ...func(*world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: simnet.New(), names: topic.Names{Prefix: topic.DefaultPrefix}, ended: make(chan error, 1)}
 		for _, p := range prepare {
 			p(w)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/aws"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 )
 
@@ -71,7 +71,7 @@ func TestTheSDKsSignatureIsAsPublished(t *testing.T) {
 // TestTheSignatureIsTheSDKs compares the signature of franz-go's mechanism with the one of AWS's own signer, at several
 // times, for hosts of several regions, with and without a session.
 func TestTheSignatureIsTheSDKs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		for _, c := range []struct{ host, region, key, secret, session string }{
 			{"b-1.demo.abcdef.c2.kafka.us-east-1.amazonaws.com", "us-east-1", "AKIDEXAMPLE",
 				"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""},

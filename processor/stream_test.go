@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
@@ -92,7 +93,7 @@ const testRate = 1 << 20 // bytes per second
 // onSink runs a test of streams in a bubble.
 func onSink(t *testing.T, test func(t *testing.T, w *streams, s *sink)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := &sink{t: t, delay: 5 * time.Millisecond}
 		test(t, newTestStreams(s, streamLimits{defaultStreamLimit, testRate}), s)
 	})
@@ -366,7 +367,7 @@ func TestARunHas8Streams(t *testing.T) {
 }
 
 func TestTheLimitIsMetToTheByte(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := &sink{t: t}
 		w := newTestStreams(s, streamLimits{total: 100, rate: testRate})
 		tokens, rows := w.named("tokens"), w.named("rows")
@@ -398,7 +399,7 @@ func TestTheLimitIsMetToTheByte(t *testing.T) {
 // TestHalfACharacterAtTheLimit: replaced, it has more bytes than there is room for, which is said at the end.
 func TestHalfACharacterAtTheLimit(t *testing.T) {
 	for limit, code := range map[int64]string{12: job.CodeStreamTooLarge, 13: ""} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			s := &sink{t: t}
 			w := newTestStreams(s, streamLimits{total: limit, rate: testRate})
 			w.named("tokens").mustWrite(t, "xxxxxxx\xe2\x82")
@@ -415,7 +416,7 @@ func TestHalfACharacterAtTheLimit(t *testing.T) {
 }
 
 func TestWritesWaitForTheRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := &sink{t: t}
 		w := newTestStreams(s, streamLimits{total: defaultStreamLimit, rate: 64 << 10})
 		tokens, rows := w.named("tokens"), w.named("rows")

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
@@ -72,7 +73,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 // inWorldWithoutKafka runs a test in a bubble without a Kafka.
 func inWorldWithoutKafka(t *testing.T, test func(w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		test(&world{t: t, net: &kfake.VirtualNetwork{}, names: topic.Names{Prefix: topic.DefaultPrefix}})
 	})
 }

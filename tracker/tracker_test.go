@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -178,7 +179,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestKafkaComesLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: newNetwork()}
 		w.names.Prefix = "late."
 		i := w.run(8090, vfs.NewMem())
@@ -196,7 +197,7 @@ func TestKafkaComesLate(t *testing.T) {
 }
 
 func TestStopWithoutKafka(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: newNetwork()}
 		w.names.Prefix = "never."
 		i := w.run(8090, vfs.NewMem())

@@ -5,12 +5,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ackwire/ackwire/internal/bubble"
 )
 
 // TestListsTakeTurns has one tenant ask for many lists at once: only as many as allowed are made at a
 // time, and another tenant's list is the next, not the last.
 func TestListsTakeTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		turns := newTurns(2)
 		type result struct {
 			tenant string

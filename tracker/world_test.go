@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/peers"
 	"github.com/ackwire/ackwire/internal/service"
@@ -55,7 +56,7 @@ type world struct {
 
 func inWorld(t *testing.T, f func(*testing.T, *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: &kfake.VirtualNetwork{}, names: topic.Names{Prefix: topic.DefaultPrefix}}
 		w.startKafka()
 		f(t, w)

@@ -13,13 +13,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/simnet"
@@ -39,7 +39,7 @@ type world struct {
 func inBubble(t *testing.T, f func(*testing.T, *world)) {
 	t.Helper()
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) { f(t, &world{t: t, net: simnet.New(), dir: dir}) })
+	bubble.Test(t, func(t *testing.T) { f(t, &world{t: t, net: simnet.New(), dir: dir}) })
 }
 
 // running is a broker on the world's folder.

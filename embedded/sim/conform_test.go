@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/ackwiretest"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -29,7 +29,7 @@ func TestTheServerOfTestsIsLikeTheRealOne(t *testing.T) {
 		time.Sleep(10 * time.Second) // the worker has joined its lanes
 		actual = conformance(w.ctx(), w.Dial(), w.NewHTTP())
 	})
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)
 		demoHandlers(srv)
 		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)

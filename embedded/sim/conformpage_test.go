@@ -13,13 +13,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/ackwiretest"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -34,7 +34,7 @@ func TestTheServerOfTestsIsLikeTheRealOneToPages(t *testing.T) {
 		time.Sleep(10 * time.Second) // the worker has joined its lanes
 		actual = newPage(t, GatewayURL(0), w.Net.Host("page").Dial).script(w.ctx())
 	})
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)
 		demoHandlers(srv)
 		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)

@@ -11,12 +11,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/ackwire/ackwire/ackwiretest"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/demo"
@@ -41,7 +41,7 @@ func TestTheServerOfTestsStreamsLikeTheRealOne(t *testing.T) {
 		time.Sleep(10 * time.Second) // the worker has joined its lanes
 		actual = newPage(t, GatewayURL(0), w.Net.Host("page").Dial).streamed(w.ctx())
 	})
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		srv := ackwiretest.New(t)
 		srv.JobTypes(jobtypes.Default())
 		srv.Handle(demo.Echo, func(ctx context.Context, j *ackwiretest.Job) (any, error) {

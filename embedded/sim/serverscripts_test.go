@@ -22,6 +22,7 @@ import (
 
 	"github.com/ackwire/ackwire/ackwiretest"
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/jobtypes"
 )
 
@@ -51,7 +52,7 @@ func TestServersAnswerAlike(t *testing.T) {
 	})
 	for _, s := range scripts {
 		t.Run(s.Name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				srv := ackwiretest.New(t)
 				srv.JobTypes(jobtypes.Default())
 				srv.RequireToken("alice")

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -26,6 +25,7 @@ import (
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/simnet"
@@ -133,7 +133,7 @@ type setting struct {
 
 func runWorld(t *testing.T, set setting, test func(*World)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &World{
 			T: t, traces: set.traces, writerTimes: set.clock != nil, timeouts: set.timeouts, warnings: set.warnings,
 			Net: simnet.New(), Names: topic.Names{Prefix: topic.DefaultPrefix}, fs: vfs.NewCrashableMem(), vendor: set.vendor,

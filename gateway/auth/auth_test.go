@@ -11,11 +11,11 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/command"
 )
 
@@ -73,7 +73,7 @@ func in(d time.Duration) int64 { return time.Now().Add(d).Unix() }
 
 // Claims decide whether a token is accepted; clocks may differ by 30 s.
 func TestClaims(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		v := verifier(t, key, "local")
 		for _, c := range []struct {
 			what    string
@@ -133,7 +133,7 @@ func TestClaims(t *testing.T) {
 
 // A client is warned in time to renew its token, and its sessions end when the leeway after the expiry is over.
 func TestWarnings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		for left, want := range map[time.Duration]time.Duration{
 			-time.Minute: 0, 0: 0, 10 * time.Second: 9 * time.Second, time.Minute: 54 * time.Second,
 			10 * time.Minute: 9 * time.Minute, time.Hour: 59 * time.Minute,
@@ -235,7 +235,7 @@ func TestWithoutAKey(t *testing.T) {
 }
 
 func TestSign(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		const ttl = time.Hour
 		v := verifier(t, key, "")
 		signed, err := Sign(key, "alice", "s", time.Now(), ttl)

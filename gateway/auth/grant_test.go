@@ -12,11 +12,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/command"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -79,7 +79,7 @@ func grantBut(t *testing.T, by string, header, changes map[string]any) string {
 // TestGrantClaims decides by its claims whether a grant is accepted; clocks may differ by 30 s.
 func TestGrantClaims(t *testing.T) {
 	file := keyFile(t)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		v := granting(t, file, grantKey)
 		type claims = map[string]any
 		jobs := func(names ...string) claims { return claims{"ackwire_grant": claims{"jobs": names}} }
@@ -171,7 +171,7 @@ func TestOnlyKeysForGrantsSignGrants(t *testing.T) {
 // TestKeysForGrantsChange: a key is changed while gateways run, without an instant at which a grant is refused.
 func TestKeysForGrantsChange(t *testing.T) {
 	file, other := keyFile(t), keyFile(t)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		// Two gateways, whose files do not change at the same time.
 		gateways := []*Verifier{granting(t, file, grantKey), granting(t, other, grantKey)}
 		files := []string{file, other}
@@ -252,7 +252,7 @@ func problemCode(err error) code.Code {
 // TestNewGrant: a grant is never wider than its maker, and one that is made by a grant never lasts longer.
 func TestNewGrant(t *testing.T) {
 	file := keyFile(t)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		v := granting(t, file, grantKey)
 		now := time.Now()
 		backend := Identity{

@@ -22,6 +22,7 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/command"
 )
 
@@ -81,7 +82,7 @@ func (p *provider) RoundTrip(*http.Request) (*http.Response, error) {
 
 // ofProvider runs a test in a bubble, with a verifier that uses the provider's keys.
 func ofProvider(t *testing.T, p *provider, test func(t *testing.T, v *Verifier)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		cfg := command.Defaults[Config]()
 		cfg.JWKSURL = "https://id.example.com/keys"
 		v, err := New(cfg, noLog, &http.Client{Transport: p}, func(error) {})

@@ -6,12 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -40,7 +40,7 @@ func echo1(change func(*frame.SubmitRequest)) frame.SubmitRequest {
 }
 
 func TestWhatASubmitMayCarry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		at := func(d time.Duration) *time.Time { at := time.Now().Add(d); return &at }
 		const host = "https://example.com/"
 		for _, c := range []struct {

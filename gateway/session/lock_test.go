@@ -3,8 +3,9 @@ package session
 import (
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/ackwire/ackwire/internal/bubble"
 )
 
 // Only one goroutine holds the lock at a time, and none waits for ever.
@@ -35,7 +36,7 @@ func TestALockIsHeldByOne(t *testing.T) {
 
 // The clock of a bubble goes on while goroutines wait for the lock, and each gets its turn.
 func TestALockIsWaitedForInASimulation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := newLock()
 		l.lock()
 		var all sync.WaitGroup

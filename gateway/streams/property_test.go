@@ -7,11 +7,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"connectrpc.com/connect"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -86,7 +86,7 @@ func TestEachReaderGetsTheExactContinuation(t *testing.T) {
 	for seed := range uint64(12) {
 		for _, kind := range []job.StreamKind{job.StreamText, job.StreamJSON} {
 			t.Run(fmt.Sprintf("%s%d", kind, seed), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { followAll(t, kind, seed) })
+				bubble.Test(t, func(t *testing.T) { followAll(t, kind, seed) })
 			})
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -92,7 +93,7 @@ func refs(names ...string) (all []frame.StreamRef) {
 // than 1 KiB each, and get every byte when they read on.
 func TestASlowClientCostsItsCursor(t *testing.T) {
 	const lines, size = 300, 8 << 20
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := play(t, job.StreamText, nil)
 		p.begin()
 		rng := rand.New(rand.NewPCG(1, 1))
@@ -151,7 +152,7 @@ func TestASlowClientCostsItsCursor(t *testing.T) {
 
 // TestOneFollowForAll: a stream that many follow is followed once, and the end of what there is comes from the buffer.
 func TestOneFollowForAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := play(t, job.StreamText, nil)
 		p.begin()
 		var all []*line
@@ -192,7 +193,7 @@ func TestOneFollowForAll(t *testing.T) {
 
 // TestBoundsOfAConnection: a connection follows so many streams, of each job so many, and none twice.
 func TestBoundsOfAConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := play(t, job.StreamText, nil)
 		l := newLine(p, nil)
 		defer l.reader.Close()
@@ -238,7 +239,7 @@ func TestWhyAStreamEnds(t *testing.T) {
 		{"a token that permits less", func(*played) {}, stream.Cursor{}, code.Forbidden},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				p := play(t, job.StreamText, nil)
 				p.begin()
 				c.play(p)
@@ -272,7 +273,7 @@ func TestWhyAStreamEnds(t *testing.T) {
 
 // TestNarrow: with a scope that has all that the former one had nothing changes; else the tracker is asked again.
 func TestNarrow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := play(t, job.StreamText, nil)
 		p.begin()
 		p.write(rand.New(rand.NewPCG(1, 1)), 5000)

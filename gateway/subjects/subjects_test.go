@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ackwire/ackwire/gateway/outbox"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -59,7 +60,7 @@ func (w *world) List(_ context.Context, r *trackerpb.ListRequest) (*trackerpb.Li
 }
 
 func inBubble(t *testing.T, f func(*testing.T, *world)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := &world{t: t, index: New(kafka.Timeouts{}.Bounds())}
 		w.index.Attach(w)
 		ctx, cancel := context.WithCancel(context.Background())

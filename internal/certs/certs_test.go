@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/certs/certstest"
 )
 
@@ -71,7 +71,7 @@ func TestWhatIsRefusedAtStart(t *testing.T) {
 
 // TestFilesAreReadAgain follows a certificate that is renewed, broken, and mended.
 func TestFilesAreReadAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		dir, ca := t.TempDir(), certstest.NewCA(t)
 		cert, key := ca.Files(dir, "a", 24*time.Hour, "localhost")
 		var log bytes.Buffer

@@ -6,12 +6,12 @@ import (
 	"net"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/simnet"
 )
@@ -25,7 +25,7 @@ func TestACoordinatorThatIsGoneIsReplaced(t *testing.T) {
 		askEvery = time.Second
 		within   = 3 * time.Second // after that
 	)
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		cluster, err := kfake.NewCluster(kfake.Ports(9092, 9093, 9094),
 			kfake.ListenFn(func(network, address string) (net.Listener, error) {

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/certs/certstest"
 	"github.com/ackwire/ackwire/internal/pause"
@@ -95,7 +95,7 @@ func TestAWrongPasswordLosesNothing(t *testing.T) {
 		said      bool
 	}{{saslPlain, false}, {saslPlain, true}, {saslScram256, false}, {saslScram512, false}} {
 		mechanism := c.mechanism
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			n := simnet.New()
 			l, err := n.Host("broker").Listen(t.Context(), "tcp", "localhost:9092")
 			if err != nil {
@@ -185,7 +185,7 @@ func TestAWrongPasswordLosesNothing(t *testing.T) {
 
 // Requests that wait behind others for a connection are told why those were refused, and not that the broker is slow.
 func TestRequestsThatWaitBehindRefusedOnes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		l, err := n.Host("broker").Listen(t.Context(), "tcp", "localhost:9092")
 		if err != nil {
@@ -238,7 +238,7 @@ func TestRequestsThatWaitBehindRefusedOnes(t *testing.T) {
 // A request whose time ends within a TLS handshake says nothing about TLS: the client's trouble stays what it was, and
 // the request is told of it. A handshake that gets no answer within the client's own bound is a problem of TLS.
 func TestATLSHandshakeThatItsRequestGivesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		l, err := n.Host("broker").Listen(t.Context(), "tcp", "localhost:9093")
 		if err != nil {

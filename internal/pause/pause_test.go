@@ -3,11 +3,11 @@ package pause_test
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/pause"
 )
 
@@ -29,7 +29,7 @@ func TestFor(t *testing.T) {
 		{"no time at all in a context that had ended", 0, -1, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), c.ends)
 				defer cancel()
 				began := time.Now()

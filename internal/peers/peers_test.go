@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/certs"
 	"github.com/ackwire/ackwire/internal/certs/certstest"
 	"github.com/ackwire/ackwire/internal/meter"
@@ -242,7 +243,7 @@ func TestWhoMayCall(t *testing.T) {
 		},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				p := newPKI(t)
 				w := serve(t, c.server(p))
 				body, err := w.call(c.client(p))
@@ -269,7 +270,7 @@ func TestWhoMayCall(t *testing.T) {
 
 // TestAnEndedCertificate checks both sides when a certificate that was read ends.
 func TestAnEndedCertificate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPKI(t)
 		s := p.server
 		s.CA = p.caFile
@@ -300,7 +301,7 @@ func TestAnEndedCertificate(t *testing.T) {
 // TestTheSecretChanges changes the secret in the three documented steps, while calls go on, and then to a wrong one and
 // back.
 func TestTheSecretChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPKI(t)
 		before, after := strings.Repeat("s", 32)+"\n", strings.Repeat("t", 32)+"\n"
 		theirs := filepath.Join(p.dir, "theirs")
@@ -385,7 +386,7 @@ func serveForRequests(t *testing.T) *Server {
 
 // TestPlainAtATLSPort checks that a client without TLS gets a clear answer.
 func TestPlainAtATLSPort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := serve(t, newPKI(t).server)
 		transport := &http.Transport{DialContext: w.dial}
 		defer transport.CloseIdleConnections()
@@ -403,7 +404,7 @@ func TestPlainAtATLSPort(t *testing.T) {
 
 // TestRefusalsAreSaidSeldom checks that a flood of refused calls makes few lines.
 func TestRefusalsAreSaidSeldom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPKI(t)
 		w := serve(t, Config{KeyFile: p.secret})
 		for range 100 {
@@ -419,7 +420,7 @@ func TestRefusalsAreSaidSeldom(t *testing.T) {
 // TestResumedSessionsAreChecked checks that a client whose authority has been taken away is refused even with a session
 // that it had before.
 func TestResumedSessionsAreChecked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPKI(t)
 		s := p.server
 		s.CA = filepath.Join(p.dir, "both.pem")

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/ackwire/ackwire/internal/bubble"
 )
 
 // part returns a part that runs until its context ends, then needs linger to stop.
@@ -20,7 +21,7 @@ func part(stopped *atomic.Int32, linger time.Duration) func(context.Context) err
 }
 
 func TestGroupStopsCleanlyWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		g := NewGroup(ctx)
 		var stopped atomic.Int32
@@ -48,7 +49,7 @@ func TestGroupEndsWithItsFirstPart(t *testing.T) {
 		{"that just ends", func(context.Context) error { return nil }, "store ended by itself"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				g := NewGroup(t.Context())
 				var stopped atomic.Int32
 				g.Go("other", part(&stopped, time.Second))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/pause"
 )
 
@@ -131,7 +132,7 @@ func TestServeHTTPLetsRequestsFinishWithinABound(t *testing.T) {
 		{"is cut off", time.Hour, shutdownTimeout, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				var network kfake.VirtualNetwork
 				l, err := network.Listen("tcp", "localhost:80")
 				if err != nil {

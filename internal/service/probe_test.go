@@ -7,10 +7,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ackwire/ackwire/internal/bubble"
 )
 
 func TestProbe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var fails, hangs atomic.Bool
 		hang := make(chan struct{})
 		p := NewProbe("disk", func() error {

@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/loadtest/scenario"
 )
@@ -91,7 +91,7 @@ func TestQBreaksTheRunOffAndKeepsTheView(t *testing.T) {
 }
 
 func TestLinesComeNowAndThen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s, _ := example()
 		ctx, cancel := context.WithTimeout(t.Context(), 11*time.Second)
 		defer cancel()

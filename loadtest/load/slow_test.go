@@ -4,13 +4,14 @@ import (
 	"io"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/ackwire/ackwire/internal/bubble"
 )
 
 // A slow client reads so many bytes a second, until it wakes.
 func TestASlowConnectionReadsSoMuchASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		awake := make(chan struct{})
 		c := newSlowConn(near, 200, awake)
@@ -40,7 +41,7 @@ func TestASlowConnectionReadsSoMuchASecond(t *testing.T) {
 
 // Closing ends a read that waits.
 func TestASlowConnectionCanBeClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
 		c := newSlowConn(near, 1, make(chan struct{}))

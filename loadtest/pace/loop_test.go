@@ -4,9 +4,9 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/loadtest/measure"
 )
 
@@ -28,7 +28,7 @@ func (b *begins) now() {
 }
 
 func TestTheRateIsTheOneThatWasAskedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var ops begins
 		l := measure.NewLatencies()
@@ -57,7 +57,7 @@ func TestTheRateIsTheOneThatWasAskedFor(t *testing.T) {
 // A service that stands still for ten seconds is offered just as much work meanwhile, and
 // is charged the wait of every operation that came then: the median shows it.
 func TestAStalledServiceDoesNotLowerTheRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		stallEnds := began.Add(10 * time.Second)
 		var ops begins
@@ -90,7 +90,7 @@ func TestAStalledServiceDoesNotLowerTheRate(t *testing.T) {
 
 // When the load generator itself is late, the operation is charged from when it was due.
 func TestLatencyCountsFromTheIntendedStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := measure.NewLatencies()
 		OpenLoop(late{t.Context(), time.Second}, 10, 300*time.Millisecond, l, func(context.Context, int) error { return nil })
 		if n, _ := l.Counts(); n != 3 {
@@ -114,7 +114,7 @@ func (l late) Done() <-chan struct{} {
 }
 
 func TestOpenLoopStopsWithItsContextAndWaitsForAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		l := measure.NewLatencies()

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/ackwire/ackwire/internal/bubble"
 )
 
 // server acks after 1 ms and serves one job at a time, each for a given time.
@@ -29,7 +30,7 @@ func server(each time.Duration) Job {
 }
 
 func TestAStepIsJudgedAfterItsWarmUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var times []time.Duration
 		var first atomic.Int64
@@ -73,7 +74,7 @@ func TestAStepIsJudgedAfterItsWarmUp(t *testing.T) {
 
 // A system at twice its rate is left alone as soon as it is far behind, and a search finds its rate.
 func TestASystemThatIsFarBehindEndsItsStep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := Bounds{Ack: 50 * time.Millisecond, End: time.Second}
 		serve := server(10 * time.Millisecond)
 		began := time.Now()
@@ -92,7 +93,7 @@ func TestASystemThatIsFarBehindEndsItsStep(t *testing.T) {
 }
 
 func TestAFailedJobDoesNotHold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r, err := Step{Rate: 10, For: 2 * time.Second}.Run(t.Context(), func(_ context.Context, i int, acked func()) error {
 			if i == 7 {
 				return errors.New("refused")
@@ -108,7 +109,7 @@ func TestAFailedJobDoesNotHold(t *testing.T) {
 
 // A job whose end never comes fails, and does not hold up the search.
 func TestALostJobEndsWithItsPatience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		r, err := Step{Rate: 1, For: time.Second}.Run(t.Context(), func(ctx context.Context, _ int, acked func()) error {
 			acked()
@@ -122,7 +123,7 @@ func TestALostJobEndsWithItsPatience(t *testing.T) {
 }
 
 func TestABrokenOffStepHasNoResult(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := (Step{Rate: 10, For: time.Hour}).Run(ctx, server(0)); !errors.Is(err, context.DeadlineExceeded) {

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/loadtest/pace"
 )
 
@@ -33,7 +33,7 @@ func fake(name string, ack, serve time.Duration, opened *int) peer {
 }
 
 func TestPeersAreMeasuredByTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := config{
 			Rates: []float64{50, 200}, Rounds: 3, Duration: 10 * time.Second, WarmUp: time.Second,
 			Bound: 50 * time.Millisecond, EndBound: time.Second, From: 50, Most: 1000, Precision: 0.1,
@@ -76,7 +76,7 @@ func TestPeersAreMeasuredByTurns(t *testing.T) {
 
 // A run that is broken off has what was measured until then.
 func TestARunThatIsBrokenOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 		defer cancel()
 		c := config{

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/demo"
 	"github.com/ackwire/ackwire/processor/processortest"
@@ -35,7 +35,7 @@ func TestEcho(t *testing.T) {
 }
 
 func TestSleep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		got := run(t, processortest.Job{Type: demo.Sleep, Payload: raw(`{"seconds":2,"steps":10}`)})
 		if got.Event != event.Completed || len(got.Progress) != 10 || got.Progress[9].Percent != 100 {
@@ -79,7 +79,7 @@ func TestFailAndPanic(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		j := processortest.Job{
 			Type: demo.Report, Payload: raw(`{"reportType":"sales","from":"2024-01-01","to":"2024-12-31"}`),
 		}
@@ -138,7 +138,7 @@ func TestPayloadsThatMakeNoSense(t *testing.T) {
 }
 
 func TestWrite(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		got := run(t, processortest.Job{Type: demo.Write, Payload: raw(`{"words":300,"rate":50}`)})
 		tokens := got.Streams["tokens"]

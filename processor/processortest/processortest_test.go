@@ -6,9 +6,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/processortest"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -41,7 +41,7 @@ func TestContextsEnd(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		got, err := processortest.Run(t.Context(), block, processortest.Job{Type: "block", Timeout: job.Seconds(time.Hour)})
 		if err != nil || got.Failure.Code != job.CodeTimeout || time.Since(began) != time.Hour {

@@ -6,9 +6,9 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/processortest"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -84,7 +84,7 @@ func TestAHostThatIsAwayIsPaused(t *testing.T) {
 }
 
 func TestAHostThatIsBackIsCalled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := endpoints{failed: map[place]*health{}}
 		at := func(path string) place { return place{"alice", "https://a", path} }
 		for n := range pauseAfter {

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
@@ -42,7 +42,7 @@ func TestASlowEndpointHasAShare(t *testing.T) {
 			func(i int) place { return place{"alice", "https://slow" + string(rune('a'+i%20)), "/"} },
 		},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			turns, l := newTurns(64), newLane(64)
 			var calls, most, handedBack atomic.Int64
 			deliver := func(p place, takes time.Duration) bool {
@@ -89,7 +89,7 @@ func TestASlowEndpointHasAShare(t *testing.T) {
 // TestAQuickEndpointIsHandedNothingBack: a burst to a quick endpoint waits for its slots, and no delivery is handed
 // back.
 func TestAQuickEndpointIsHandedNothingBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		turns, l := newTurns(64), newLane(64)
 		for range 1000 {
 			l.run(func() {

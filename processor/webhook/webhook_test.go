@@ -12,13 +12,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/webhook"
@@ -164,7 +164,7 @@ func TestTheGuard(t *testing.T) {
 }
 
 func TestAnEndpointThatFailsIsPaused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := endpoints{failed: map[place]*health{}}
 		p, other := place{"alice", "https://a", "/x"}, place{"bob", "https://a", "/x"}
 		for i := range pauseAfter {

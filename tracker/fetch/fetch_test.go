@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -15,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 )
 
@@ -24,7 +24,7 @@ const topicName = "requests"
 
 // inBubble runs a test beside a Kafka whose topic has two partitions.
 func inBubble(t *testing.T, f func(*testing.T, *kgo.Client, *kfake.Cluster)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		net := &kfake.VirtualNetwork{}
 		cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094), kfake.ListenFn(net.Listen),
 			kfake.SeedTopics(2, topicName))

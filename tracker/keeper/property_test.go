@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -253,7 +254,7 @@ func TestReadersGetWhatTheRunThatCountsHasWritten(t *testing.T) {
 	}
 	gone, resets, kept := 0, 0, 0
 	for seed := range rounds {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := &history{world: newWorld(t, uint64(seed)), rnd: rand.New(rand.NewPCG(uint64(seed), 7))}
 			if seed%2 == 0 {
 				h.tails = int64(h.rnd.IntN(20_000))

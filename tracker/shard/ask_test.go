@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -264,7 +265,7 @@ func TestEndedPollLeavesALaterEntryAlone(t *testing.T) {
 // TestAnswersWhenTheShardEnds asks in every way there is to wait. All are told that the
 // shard is gone, and a broker that does not answer keeps nobody.
 func TestAnswersWhenTheShardEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		synctest.Wait()
@@ -305,7 +306,7 @@ func TestAnswersWhenTheShardEnds(t *testing.T) {
 // would block the shard) and none is left without an answer.
 func TestEndRacesWithAsking(t *testing.T) {
 	for range 200 {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.start()
 			ids := jobIDs(20)

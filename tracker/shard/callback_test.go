@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
@@ -89,7 +90,7 @@ func TestAWebhookSurvivesACrash(t *testing.T) {
 		{"callbackQueued was lost", event.CallbackQueued, false, time.Minute},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.start()
 				defer func() { w.end() }()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fold"
@@ -80,7 +81,7 @@ func TestChangeDuringACheckpoint(t *testing.T) {
 // A checkpoint that fails ends the shard. Its last words must not move the position past
 // what the failed one should have written.
 func TestCheckpointFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		synctest.Wait()
@@ -111,7 +112,7 @@ func TestCheckpointFails(t *testing.T) {
 // A row that says something else than was written is found when the store is opened; all
 // comes from the log again.
 func TestARottenRow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		synctest.Wait()
@@ -142,7 +143,7 @@ func TestARottenRow(t *testing.T) {
 func TestRestartsAndCrashes(t *testing.T) {
 	for seed := range uint64(25) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 3))
 				w := newWorld(t)
 				w.start()
@@ -228,7 +229,7 @@ func (w *world) randomEvent(rnd *rand.Rand, id string, step int) {
 
 // A call that breaks the shard ends it at once, and not with the next record or chore.
 func TestACallThatBreaksTheShardEndsItAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		synctest.Wait()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fold"
@@ -53,7 +54,7 @@ func FuzzWriterTimes(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		synctest.Test(t, func(t *testing.T) { writerTimes(t, rand.New(rand.NewPCG(seed, 17))) })
+		bubble.Test(t, func(t *testing.T) { writerTimes(t, rand.New(rand.NewPCG(seed, 17))) })
 	})
 }
 
@@ -293,7 +294,7 @@ func TestALateReaderComplainsOfNobody(t *testing.T) {
 
 // TestABrokerThatDoesNotMarkItsTimes is told of by the configuration: its times count like any broker's.
 func TestABrokerThatDoesNotMarkItsTimes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.brokerTimes, w.stamps = true, time.Now
 		w.start()

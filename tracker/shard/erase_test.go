@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -107,7 +108,7 @@ func TestErasedIsGone(t *testing.T) {
 
 // TestErasedLeavesNothing: neither the store nor the view holds a byte of what was submitted or of its result.
 func TestErasedLeavesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		v := &table{rows: map[string]*store.Row{}}
 		w.view = v

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -32,7 +32,7 @@ func (g gauged) GetDiskUsage(string) (vfs.DiskUsage, error) {
 // While the disk is full the shard is not ready, answers what it knows, and folds on until
 // its memory's bound; then it takes no more records. When there is room again, all goes on.
 func TestAFullDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		const minFree, jobs = 1 << 20, maxDirty + 2000
 		fs := gauged{vfs.NewMem(), &atomic.Uint64{}}
 		fs.free.Store(3 * minFree)

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -60,7 +61,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte("\xff\x00"), "tracestate", []byte("\xff"), now, false)
 
 	f.Fuzz(func(t *testing.T, value []byte, header string, content []byte, ms int64, byBroker bool) {
-		synctest.Test(t, func(t *testing.T) { fuzzRecord(t, value, header, content, ms, byBroker) })
+		bubble.Test(t, func(t *testing.T) { fuzzRecord(t, value, header, content, ms, byBroker) })
 	})
 }
 

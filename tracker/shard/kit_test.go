@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/pause"
@@ -104,7 +105,7 @@ func newWorld(t *testing.T) *world {
 
 // inBubble runs a test whose shard has caught up with an empty log.
 func inBubble(t *testing.T, f func(*testing.T, *world)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		defer w.end()

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -201,7 +202,7 @@ func TestOneLogOneStateByWritersTimes(t *testing.T) { oneLogOneState(t, true) }
 
 func oneLogOneState(t *testing.T, byWriters bool) {
 	const kills = 200
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(5, 5))
 		ids := jobIDs(30)
 		log := aLog(t, rnd, ids, 500, byWriters)
@@ -273,7 +274,7 @@ func oneLogOneState(t *testing.T, byWriters bool) {
 func TestViewFollowsTheStore(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 9))
 				ids := jobIDs(12)
 				log := aLog(t, rnd, ids, 200, false)
@@ -306,7 +307,7 @@ func TestViewFollowsTheStore(t *testing.T) {
 
 // A shard that is fenced ends, and says so.
 func TestFenced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.view = fencedView{}
 		w.start()

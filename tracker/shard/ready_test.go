@@ -9,13 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/store"
 )
 
 func TestReadyOnlyAfterCatchingUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := jobIDs(1)[0]
 		w.submit(id)
@@ -45,7 +46,7 @@ func TestReadyOnlyAfterCatchingUp(t *testing.T) {
 }
 
 func TestReadyOnceTheEndIsKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.endErr = errors.New("no leader")
 		w.start()
@@ -63,7 +64,7 @@ func TestReadyOnceTheEndIsKnown(t *testing.T) {
 }
 
 func TestGrantsAreSaidAfterCatchUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		ids := jobIDs(4)
 		for _, id := range ids[:3] {
@@ -100,7 +101,7 @@ func TestGrantsAreSaidAfterCatchUp(t *testing.T) {
 // When retention has removed all that was to be read, no record comes that moves the
 // position: without being told the shard would never be ready.
 func TestAdvance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := jobIDs(1)[0]
 		for range 5 {
@@ -127,7 +128,7 @@ func TestAdvance(t *testing.T) {
 // A log that lost its tail gives the lost offsets to other records: a shard that skipped
 // them as known would lose acked jobs in silence.
 func TestStoreAheadOfTheLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		synctest.Wait()
@@ -146,7 +147,7 @@ func TestStoreAheadOfTheLog(t *testing.T) {
 
 // TestAChangeThatTheDiskDoesNotTake: a checkpoint that does not return makes the shard not ready.
 func TestAChangeThatTheDiskDoesNotTake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var s Shard
 		s.catching.ready.Store(true)
 		s.saving.unwritten.changed(time.Now())
@@ -178,7 +179,7 @@ func (v *failingView) Write(context.Context, []string, func(string) (*store.Row,
 
 // A view that stands still is no secret: its tracker is not ready and says why, and goes on.
 func TestAViewThatStandsStill(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w, view := newWorld(t), &failingView{}
 		w.view = view
 		w.start()

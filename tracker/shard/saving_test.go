@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fold"
@@ -149,7 +149,7 @@ func newViewing(t *testing.T, to View, stored ...*fold.Job) *viewing {
 }
 
 func TestViewingWritesWhatTheViewLacks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		to := &shown{}
 		v := newViewing(t, to, aJob("a", job.Pending), aJob("b", job.Pending))
 		write := func(stored int64, busy bool) {
@@ -186,7 +186,7 @@ func TestViewingWritesWhatTheViewLacks(t *testing.T) {
 }
 
 func TestViewingThatFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		to := &shown{}
 		v := newViewing(t, to)
 		attempt := func(outcome error) error {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -106,7 +107,7 @@ func TestAllJobsOfASubject(t *testing.T) {
 }
 
 func TestSubjectsWhileAShardComesAndGoes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		id := jobIDs(1)[0]

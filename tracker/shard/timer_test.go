@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 )
@@ -327,7 +328,7 @@ func TestALeaseGoesOnAfterATakeover(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.start()
 				defer func() { w.end() }()
@@ -368,7 +369,7 @@ func TestALeaseGoesOnAfterATakeover(t *testing.T) {
 // at the next third of it.
 func TestATakeoverLetsALiveRunSaySo(t *testing.T) {
 	for _, skew := range []time.Duration{0, -2 * time.Hour, 2 * time.Hour} { // of the log's clock
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.skew = skew
 			w.start()

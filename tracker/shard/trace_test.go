@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -113,7 +114,7 @@ func TestATraceGoesThroughAJob(t *testing.T) {
 // TestFoldsAreSpans: of what is news and of nothing else, also of what is refused.
 func TestFoldsAreSpans(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.tracer = tracing.Tracer(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans)), "tracker")
 		w.start()

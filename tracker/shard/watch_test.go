@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -179,7 +180,7 @@ func TestWatchOfWhatIsNotThere(t *testing.T) {
 }
 
 func TestWatchOfAShardThatIsNotReady(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := jobIDs(1)[0]
 		w.submit(id)
@@ -246,7 +247,7 @@ func TestUnwatchEndsAWatchThatWaitsForTheLog(t *testing.T) {
 }
 
 func TestWatchersLearnThatTheOwnerLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		synctest.Wait()

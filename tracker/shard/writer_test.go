@@ -8,13 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // Who keeps streams hears of each change of a job's writer, and of nothing else.
 func TestWhoKeepsStreamsHearsOfWriters(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var told atomic.Int64
 		w.told = func(string) { told.Add(1) }

@@ -10,11 +10,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fold"
 )
@@ -165,7 +165,7 @@ func TestRottenFilesOfASealedStore(t *testing.T) {
 				t.Fatal(err)
 			}
 			what := damage(t, filepath.Join(work, entry.Name()), info.Size(), round, rnd) + " of " + entry.Name()
-			synctest.Test(t, func(t *testing.T) { kinds[kind][useRotten(t, what, work, states[120])]++ })
+			bubble.Test(t, func(t *testing.T) { kinds[kind][useRotten(t, what, work, states[120])]++ })
 			if err := os.RemoveAll(filepath.Dir(work)); err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +258,7 @@ func TestRottenStreams(t *testing.T) {
 		if round > 0 {
 			flip(t, work, kept[fmt.Sprintf("job-%d", rnd.IntN(40))][100+rnd.IntN(7000):][:16])
 		}
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			s := open1(t, vfs.Default, work, identity)
 			if s.SetAside() != "" { // the block is that of a job, too
 				shut(t, s)
@@ -414,7 +414,7 @@ func TestSoundnessIsChecked(t *testing.T) {
 			wantAside(t, fs)
 		})
 		t.Run(name+", and the store is sealed", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				fs := vfs.NewMem()
 				shut(t, harmed(t, fs))
 				s := open1(t, fs, dir, identity)

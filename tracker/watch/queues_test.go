@@ -3,15 +3,15 @@ package watch
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // TestQueuesAreToldToWhoAsks: the newest report alone waits for a slow stream, and one that has left gets none.
 func TestQueuesAreToldToWhoAsks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var q Queues
 		asked, other, left := NewStream(), NewStream(), NewStream()
 		q.Add(asked)

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -143,7 +144,7 @@ func TestDroppedUpdateIsNotSent(t *testing.T) {
 }
 
 func TestNext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := NewStream()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -167,7 +168,7 @@ func TestNext(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := NewStream()
 		w := s.NewWatch("acme", nil)
 		ended := make(chan error)
@@ -190,7 +191,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := NewStream()
 		if !s.Room(t.Context(), 1) {
 			t.Fatal("an empty stream has room")

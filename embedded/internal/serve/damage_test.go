@@ -13,10 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/ackwire/ackwire/embedded/broker"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/simnet"
 )
 
@@ -102,7 +102,7 @@ func filled(t *testing.T) (dir string, known map[string]string) {
 			`{"job":"demo.echo","payload":"later %d","runAt":"2000-01-03T00:00:00Z"}`,
 		},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			if cfg.NoProcessor {
 				time.Sleep(time.Minute) // each bubble's clock starts again
 			}
@@ -204,7 +204,7 @@ func afterDamage(t *testing.T, dir, what string, known map[string]string) (outco
 	t.Helper()
 	cfg := config(dir)
 	cfg.Gateway.Partitions = 2
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		s, err := begin(t, cfg)
 		if err != nil {

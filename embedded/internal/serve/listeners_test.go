@@ -4,9 +4,9 @@ import (
 	"context"
 	"net/http"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/simnet"
 )
 
@@ -14,7 +14,7 @@ import (
 func inSystem(t *testing.T, change func(*Settings), try func(t *testing.T, n *simnet.Network)) {
 	t.Helper()
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		cfg := config(dir)
 		change(&cfg)

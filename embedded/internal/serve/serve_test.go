@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +20,7 @@ import (
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/embedded/broker"
 	"github.com/ackwire/ackwire/gateway"
+	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/internal/simnet"
 )
@@ -75,7 +75,7 @@ func TestTokensOfTheDataFoldersKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		ctx, stop := context.WithCancel(t.Context())
 		started, done := make(chan *System, 1), make(chan error, 1)
@@ -159,7 +159,7 @@ func TestRunRefusesAFolderInUse(t *testing.T) {
 // What fails after half of it was started is stopped again, and the folder is free.
 func TestRunThatCannotListenLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		for _, address := range []string{"localhost:8081", "localhost:9092", "localhost:8090", "localhost:8080"} {
 			taken, err := n.Host("other").Listen(t.Context(), "tcp", address)
@@ -187,7 +187,7 @@ func TestRunThatCannotListenLeavesNothingBehind(t *testing.T) {
 // The operations listener answers while the broker is still starting; the race detector sees how it learns of it.
 func TestReadinessWhileTheBrokerStarts(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		n := simnet.New()
 		env := environment(n.Host("ackwire"))
 		listen, listening := env.Listen, make(chan struct{})

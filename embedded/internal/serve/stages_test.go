@@ -7,11 +7,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ackwire/ackwire/internal/bubble"
 )
 
 // What was started first is needed by what came later: it stops only when that has ended.
 func TestStagesStopLastToFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		s := newStages(ctx)
 		var ended []string // parts end one after the other
@@ -45,7 +47,7 @@ func TestAPartThatEndsStopsAll(t *testing.T) {
 		{"without one", nil, "tracker: ended by itself"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				s := newStages(t.Context())
 				stopped := 0
 				linger := func(ctx context.Context) error { <-ctx.Done(); stopped++; return nil }
