@@ -338,30 +338,33 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		try, cancel := context.WithTimeout(ctx, 2*time.Second)
-		// A request of its own each time, for kadm's answers may come from the client's cache.
-		meta, err := kmsg.NewPtrMetadataRequest().RequestWith(try, cl)
-		cancel()
-		if err == nil && len(meta.Brokers) == len(c.brokers) && c.allAnswer() {
+		err := c.allReady(ctx, cl)
+		if err == nil {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d brokers are not ready: %w (last: %v)", len(c.brokers), ctx.Err(), err)
+			return fmt.Errorf("%d brokers are not ready: %w (last: %w)", len(c.brokers), ctx.Err(), err)
 		}
 	}
 }
 
-func (c *Cluster) allAnswer() bool {
-	for _, b := range c.brokers {
-		conn, err := net.DialTimeout("tcp", b.addr, time.Second)
+// allReady asks every broker whether it knows all of them. The answer of one broker does not tell that the others serve
+// already, nor does a connection to a published port, which Docker's proxy takes by itself.
+func (c *Cluster) allReady(ctx context.Context, cl *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for i, b := range cl.SeedBrokers() {
+		resp, err := b.Request(ctx, kmsg.NewPtrMetadataRequest())
 		if err != nil {
-			return false
+			return fmt.Errorf("broker %d: %w", i, err)
 		}
-		_ = conn.Close()
+		if n := len(resp.(*kmsg.MetadataResponse).Brokers); n != len(c.brokers) {
+			return fmt.Errorf("broker %d knows %d brokers", i, n)
+		}
 	}
-	return true
+	return nil
 }
 
 // logs shows the end of every broker's log.

@@ -2,6 +2,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
@@ -30,8 +32,8 @@ const testTimeout = 90 * time.Second
 
 func newClient(t *testing.T, c *Cluster) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.ProducerLinger(0), kgo.ConsumeTopics("t"),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers()...), kgo.ProducerLinger(0), kgo.UnknownTopicRetries(-1),
+		kgo.ConsumeTopics("t"), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +43,16 @@ func newClient(t *testing.T, c *Cluster) *kgo.Client {
 
 func createTopic(ctx context.Context, t *testing.T, cl *kgo.Client) {
 	t.Helper()
-	if _, err := kadm.NewClient(cl).CreateTopic(ctx, 3, -1, nil, "t"); err != nil {
-		t.Fatal(err)
+	for {
+		_, err := kadm.NewClient(cl).CreateTopic(ctx, 3, -1, nil, "t")
+		switch {
+		case err == nil:
+			return
+		// The controller has lost sight of a broker for a moment, as it does on a busy machine.
+		case errors.Is(err, kerr.InvalidReplicationFactor) && ctx.Err() == nil:
+		default:
+			t.Fatal(err)
+		}
 	}
 }
 
