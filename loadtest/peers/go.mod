@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/ackwire/ackwire v0.0.0
+	github.com/ackwire/ackwire/internal v0.0.0
 	github.com/ackwire/ackwire/internal/command v0.0.0
 	github.com/ackwire/ackwire/loadtest v0.0.0
 	github.com/ackwire/ackwire/schemas v0.0.0
@@ -18,7 +19,6 @@ require (
 
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
-	github.com/ackwire/ackwire/internal v0.0.0 // indirect
 	github.com/ackwire/ackwire/processor v0.0.0 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
