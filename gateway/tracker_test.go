@@ -55,6 +55,7 @@ type fakeTracker struct {
 	stats   []*trackerpb.StatsRequest
 	tickets map[string]fakeTicket
 	said    fakeStreams
+	dead    fakeDead
 }
 
 type fakeTicket struct {

@@ -36,7 +36,8 @@ type api struct {
 	store      *store.Store
 	shards     map[int32]*shard.Shard // nil while the partition is being restored
 	keepers    map[int32]*keeper.Keeper
-	assigned   bool // the group has assigned partitions at least once, even if none
+	dead       *deadLetters // nil before open
+	assigned   bool         // the group has assigned partitions at least once, even if none
 
 	subjects watch.Subjects
 	queues   watch.Queues   // the streams that get reports of the lanes' queues
@@ -50,11 +51,11 @@ func newAPI(streams *keeper.Shared) *api {
 	}
 }
 
-// open sets the number of partitions of status and the store that holds their jobs.
-func (a *api) open(partitions int32, st *store.Store) {
+// open sets the number of partitions of status, the store that holds their jobs, and what reads dead letters.
+func (a *api) open(partitions int32, st *store.Store, dead *deadLetters) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.partitions, a.store = partitions, st
+	a.partitions, a.store, a.dead = partitions, st, dead
 }
 
 // close takes the store away before it is closed, and waits until nobody reads it.
@@ -63,7 +64,7 @@ func (a *api) close() {
 	defer a.reading.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.store, a.assigned = nil, false
+	a.store, a.dead, a.assigned = nil, nil, false
 }
 
 // read runs f, which reads st, unless that was closed meanwhile.

@@ -80,6 +80,15 @@ func (a *Audit) GrantMade(ctx context.Context, id auth.Identity, made grant.Clai
 	a.note(grantDeed(ctx, id, made))
 }
 
+// DeadDone records that an operator has read or requeued a dead letter.
+func (a *Audit) DeadDone(
+	ctx context.Context, id auth.Identity, deed audit.Deed, letterID, jobID string, outcome error,
+) {
+	r := deedOf(ctx, id, deed, outcome)
+	r.DeadLetter, r.JobID = letterID, jobID
+	a.note(r)
+}
+
 // record returns the record for Kafka, or nil if none are written.
 func (a *Audit) record(r *audit.Record) (*kgo.Record, error) {
 	if a.topic == "" {

@@ -141,6 +141,67 @@ func (FollowedPart_Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_tracker_proto_rawDescGZIP(), []int{42, 0}
 }
 
+type RequeueDeadResponse_Outcome int32
+
+const (
+	RequeueDeadResponse_OUTCOME_UNSPECIFIED RequeueDeadResponse_Outcome = 0
+	RequeueDeadResponse_DISPATCHED          RequeueDeadResponse_Outcome = 1 // the job gets a new request
+	RequeueDeadResponse_WRITTEN             RequeueDeadResponse_Outcome = 2 // the record is in its topic again, at written
+	RequeueDeadResponse_ENDED               RequeueDeadResponse_Outcome = 3 // the job has ended; nothing was done
+	RequeueDeadResponse_NOT_WAITING         RequeueDeadResponse_Outcome = 4 // the job does not wait for this request; nothing was done
+	RequeueDeadResponse_OUTLIVED            RequeueDeadResponse_Outcome = 5 // the job is not known, and old enough to have expired; nothing was done
+	RequeueDeadResponse_FOREIGN             RequeueDeadResponse_Outcome = 6 // the record came from a topic to which a tracker may not write; nothing was done
+)
+
+// Enum value maps for RequeueDeadResponse_Outcome.
+var (
+	RequeueDeadResponse_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "DISPATCHED",
+		2: "WRITTEN",
+		3: "ENDED",
+		4: "NOT_WAITING",
+		5: "OUTLIVED",
+		6: "FOREIGN",
+	}
+	RequeueDeadResponse_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"DISPATCHED":          1,
+		"WRITTEN":             2,
+		"ENDED":               3,
+		"NOT_WAITING":         4,
+		"OUTLIVED":            5,
+		"FOREIGN":             6,
+	}
+)
+
+func (x RequeueDeadResponse_Outcome) Enum() *RequeueDeadResponse_Outcome {
+	p := new(RequeueDeadResponse_Outcome)
+	*p = x
+	return p
+}
+
+func (x RequeueDeadResponse_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RequeueDeadResponse_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_tracker_proto_enumTypes[2].Descriptor()
+}
+
+func (RequeueDeadResponse_Outcome) Type() protoreflect.EnumType {
+	return &file_tracker_proto_enumTypes[2]
+}
+
+func (x RequeueDeadResponse_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RequeueDeadResponse_Outcome.Descriptor instead.
+func (RequeueDeadResponse_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{50, 0}
+}
+
 // Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
 // any_tenant. A job outside the scope is answered exactly as one that does not exist. Absent, a request may find all
 // jobs of its tenant.
@@ -3204,6 +3265,518 @@ func (x *FollowedPart) GetOutcome() FollowedPart_Outcome {
 	return FollowedPart_OUTCOME_UNSPECIFIED
 }
 
+// DeadLetter is a record that a service could not read and has set aside, with the reason.
+type DeadLetter struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Offset int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"` // in the topic dead, which has one partition
+	At     int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`         // when it was set aside, Unix milliseconds
+	Reason string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Detail string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	By     string                 `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"` // the service
+	// topic, partition and source_offset are where the record lay, as its headers have them.
+	Topic        string `protobuf:"bytes,6,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition    string `protobuf:"bytes,7,opt,name=partition,proto3" json:"partition,omitempty"`
+	SourceOffset string `protobuf:"bytes,8,opt,name=source_offset,json=sourceOffset,proto3" json:"source_offset,omitempty"`
+	// job_id is the job that the record's key or headers name; empty if they name none.
+	JobId string `protobuf:"bytes,9,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Bytes int64  `protobuf:"varint,10,opt,name=bytes,proto3" json:"bytes,omitempty"` // length of the record's value
+	// request is true if it is the request of the job.
+	Request bool `protobuf:"varint,11,opt,name=request,proto3" json:"request,omitempty"`
+	// The record, only in the answer of GetDead.
+	Key           []byte        `protobuf:"bytes,12,opt,name=key,proto3" json:"key,omitempty"`
+	Headers       []*DeadHeader `protobuf:"bytes,13,rep,name=headers,proto3" json:"headers,omitempty"`
+	Value         []byte        `protobuf:"bytes,14,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetter) Reset() {
+	*x = DeadLetter{}
+	mi := &file_tracker_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetter) ProtoMessage() {}
+
+func (x *DeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
+func (*DeadLetter) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *DeadLetter) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetPartition() string {
+	if x != nil {
+		return x.Partition
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetSourceOffset() string {
+	if x != nil {
+		return x.SourceOffset
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetRequest() bool {
+	if x != nil {
+		return x.Request
+	}
+	return false
+}
+
+func (x *DeadLetter) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DeadLetter) GetHeaders() []*DeadHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *DeadLetter) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type DeadHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadHeader) Reset() {
+	*x = DeadHeader{}
+	mi := &file_tracker_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadHeader) ProtoMessage() {}
+
+func (x *DeadHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadHeader.ProtoReflect.Descriptor instead.
+func (*DeadHeader) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *DeadHeader) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DeadHeader) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type ListDeadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// before: only letters with lower offsets; 0 is the newest first.
+	Before        int64 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`
+	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // from 1 to 100
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadRequest) Reset() {
+	*x = ListDeadRequest{}
+	mi := &file_tracker_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadRequest) ProtoMessage() {}
+
+func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ListDeadRequest) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *ListDeadRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListDeadResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Letters []*DeadLetter          `protobuf:"bytes,1,rep,name=letters,proto3" json:"letters,omitempty"`
+	// next is before of the next page; 0 if this is the last one. A page may have fewer letters than the limit.
+	Next          int64 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadResponse) Reset() {
+	*x = ListDeadResponse{}
+	mi := &file_tracker_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadResponse) ProtoMessage() {}
+
+func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ListDeadResponse) GetLetters() []*DeadLetter {
+	if x != nil {
+		return x.Letters
+	}
+	return nil
+}
+
+func (x *ListDeadResponse) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+type GetDeadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeadRequest) Reset() {
+	*x = GetDeadRequest{}
+	mi := &file_tracker_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeadRequest) ProtoMessage() {}
+
+func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeadRequest.ProtoReflect.Descriptor instead.
+func (*GetDeadRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *GetDeadRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type GetDeadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Letter        *DeadLetter            `protobuf:"bytes,1,opt,name=letter,proto3" json:"letter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeadResponse) Reset() {
+	*x = GetDeadResponse{}
+	mi := &file_tracker_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeadResponse) ProtoMessage() {}
+
+func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeadResponse.ProtoReflect.Descriptor instead.
+func (*GetDeadResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *GetDeadResponse) GetLetter() *DeadLetter {
+	if x != nil {
+		return x.Letter
+	}
+	return nil
+}
+
+type RequeueDeadRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Offset int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	// job_id is the letter's; empty if it has none.
+	JobId         string `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequeueDeadRequest) Reset() {
+	*x = RequeueDeadRequest{}
+	mi := &file_tracker_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequeueDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequeueDeadRequest) ProtoMessage() {}
+
+func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequeueDeadRequest.ProtoReflect.Descriptor instead.
+func (*RequeueDeadRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *RequeueDeadRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *RequeueDeadRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+type RequeueDeadResponse struct {
+	state         protoimpl.MessageState      `protogen:"open.v1"`
+	Outcome       RequeueDeadResponse_Outcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=ackwire.tracker.v1.RequeueDeadResponse_Outcome" json:"outcome,omitempty"`
+	State         string                      `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"` // of the job, if it is known
+	Written       *Position                   `protobuf:"bytes,3,opt,name=written,proto3" json:"written,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequeueDeadResponse) Reset() {
+	*x = RequeueDeadResponse{}
+	mi := &file_tracker_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequeueDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequeueDeadResponse) ProtoMessage() {}
+
+func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequeueDeadResponse.ProtoReflect.Descriptor instead.
+func (*RequeueDeadResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *RequeueDeadResponse) GetOutcome() RequeueDeadResponse_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return RequeueDeadResponse_OUTCOME_UNSPECIFIED
+}
+
+func (x *RequeueDeadResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *RequeueDeadResponse) GetWritten() *Position {
+	if x != nil {
+		return x.Written
+	}
+	return nil
+}
+
 var File_tracker_proto protoreflect.FileDescriptor
 
 const file_tracker_proto_rawDesc = "" +
@@ -3463,7 +4036,54 @@ const file_tracker_proto_rawDesc = "" +
 	"\tFOLLOWING\x10\x01\x12\r\n" +
 	"\tNOT_FOUND\x10\x02\x12\r\n" +
 	"\tNOT_OWNER\x10\x03\x12\r\n" +
-	"\tNOT_READY\x10\x042\xd8\a\n" +
+	"\tNOT_READY\x10\x04\"\xf6\x02\n" +
+	"\n" +
+	"DeadLetter\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x14\n" +
+	"\x05topic\x18\x06 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\a \x01(\tR\tpartition\x12#\n" +
+	"\rsource_offset\x18\b \x01(\tR\fsourceOffset\x12\x15\n" +
+	"\x06job_id\x18\t \x01(\tR\x05jobId\x12\x14\n" +
+	"\x05bytes\x18\n" +
+	" \x01(\x03R\x05bytes\x12\x18\n" +
+	"\arequest\x18\v \x01(\bR\arequest\x12\x10\n" +
+	"\x03key\x18\f \x01(\fR\x03key\x128\n" +
+	"\aheaders\x18\r \x03(\v2\x1e.ackwire.tracker.v1.DeadHeaderR\aheaders\x12\x14\n" +
+	"\x05value\x18\x0e \x01(\fR\x05value\"4\n" +
+	"\n" +
+	"DeadHeader\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"?\n" +
+	"\x0fListDeadRequest\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x03R\x06before\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\"`\n" +
+	"\x10ListDeadResponse\x128\n" +
+	"\aletters\x18\x01 \x03(\v2\x1e.ackwire.tracker.v1.DeadLetterR\aletters\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x03R\x04next\"(\n" +
+	"\x0eGetDeadRequest\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\"I\n" +
+	"\x0fGetDeadResponse\x126\n" +
+	"\x06letter\x18\x01 \x01(\v2\x1e.ackwire.tracker.v1.DeadLetterR\x06letter\"C\n" +
+	"\x12RequeueDeadRequest\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x15\n" +
+	"\x06job_id\x18\x02 \x01(\tR\x05jobId\"\xa6\x02\n" +
+	"\x13RequeueDeadResponse\x12I\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2/.ackwire.tracker.v1.RequeueDeadResponse.OutcomeR\aoutcome\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x126\n" +
+	"\awritten\x18\x03 \x01(\v2\x1c.ackwire.tracker.v1.PositionR\awritten\"v\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"DISPATCHED\x10\x01\x12\v\n" +
+	"\aWRITTEN\x10\x02\x12\t\n" +
+	"\x05ENDED\x10\x03\x12\x0f\n" +
+	"\vNOT_WAITING\x10\x04\x12\f\n" +
+	"\bOUTLIVED\x10\x05\x12\v\n" +
+	"\aFOREIGN\x10\x062\xed\t\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12X\n" +
@@ -3477,7 +4097,10 @@ const file_tracker_proto_rawDesc = "" +
 	"\aStreams\x12\".ackwire.tracker.v1.StreamsRequest\x1a#.ackwire.tracker.v1.StreamsResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\n" +
 	"ReadStream\x12%.ackwire.tracker.v1.ReadStreamRequest\x1a&.ackwire.tracker.v1.ReadStreamResponse\"\x03\x90\x02\x01\x12h\n" +
-	"\rFollowStreams\x12(.ackwire.tracker.v1.FollowStreamsRequest\x1a).ackwire.tracker.v1.FollowStreamsResponse(\x010\x01\x12P\n" +
+	"\rFollowStreams\x12(.ackwire.tracker.v1.FollowStreamsRequest\x1a).ackwire.tracker.v1.FollowStreamsResponse(\x010\x01\x12Z\n" +
+	"\bListDead\x12#.ackwire.tracker.v1.ListDeadRequest\x1a$.ackwire.tracker.v1.ListDeadResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\aGetDead\x12\".ackwire.tracker.v1.GetDeadRequest\x1a#.ackwire.tracker.v1.GetDeadResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\vRequeueDead\x12&.ackwire.tracker.v1.RequeueDeadRequest\x1a'.ackwire.tracker.v1.RequeueDeadResponse\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
 var (
@@ -3492,122 +4115,142 @@ func file_tracker_proto_rawDescGZIP() []byte {
 	return file_tracker_proto_rawDescData
 }
 
-var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_tracker_proto_goTypes = []any{
-	(Watched_Outcome)(0),          // 0: ackwire.tracker.v1.Watched.Outcome
-	(FollowedPart_Outcome)(0),     // 1: ackwire.tracker.v1.FollowedPart.Outcome
-	(*Scope)(nil),                 // 2: ackwire.tracker.v1.Scope
-	(*Position)(nil),              // 3: ackwire.tracker.v1.Position
-	(*Job)(nil),                   // 4: ackwire.tracker.v1.Job
-	(*Trace)(nil),                 // 5: ackwire.tracker.v1.Trace
-	(*GetRequest)(nil),            // 6: ackwire.tracker.v1.GetRequest
-	(*GetResponse)(nil),           // 7: ackwire.tracker.v1.GetResponse
-	(*Delivery)(nil),              // 8: ackwire.tracker.v1.Delivery
-	(*Place)(nil),                 // 9: ackwire.tracker.v1.Place
-	(*Freshness)(nil),             // 10: ackwire.tracker.v1.Freshness
-	(*ListRequest)(nil),           // 11: ackwire.tracker.v1.ListRequest
-	(*ListResponse)(nil),          // 12: ackwire.tracker.v1.ListResponse
-	(*ListedJob)(nil),             // 13: ackwire.tracker.v1.ListedJob
-	(*StatsRequest)(nil),          // 14: ackwire.tracker.v1.StatsRequest
-	(*StatsResponse)(nil),         // 15: ackwire.tracker.v1.StatsResponse
-	(*Count)(nil),                 // 16: ackwire.tracker.v1.Count
-	(*Blob)(nil),                  // 17: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),        // 18: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil),       // 19: ackwire.tracker.v1.ReserveResponse
-	(*UnreserveRequest)(nil),      // 20: ackwire.tracker.v1.UnreserveRequest
-	(*UnreserveResponse)(nil),     // 21: ackwire.tracker.v1.UnreserveResponse
-	(*KeepTicketRequest)(nil),     // 22: ackwire.tracker.v1.KeepTicketRequest
-	(*KeepTicketResponse)(nil),    // 23: ackwire.tracker.v1.KeepTicketResponse
-	(*TakeTicketRequest)(nil),     // 24: ackwire.tracker.v1.TakeTicketRequest
-	(*TakeTicketResponse)(nil),    // 25: ackwire.tracker.v1.TakeTicketResponse
-	(*WatchRequest)(nil),          // 26: ackwire.tracker.v1.WatchRequest
-	(*SubjectAdd)(nil),            // 27: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),              // 28: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),         // 29: ackwire.tracker.v1.WatchResponse
-	(*Queues)(nil),                // 30: ackwire.tracker.v1.Queues
-	(*Queue)(nil),                 // 31: ackwire.tracker.v1.Queue
-	(*Coverage)(nil),              // 32: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),               // 33: ackwire.tracker.v1.Watched
-	(*StreamCursor)(nil),          // 34: ackwire.tracker.v1.StreamCursor
-	(*StreamsRequest)(nil),        // 35: ackwire.tracker.v1.StreamsRequest
-	(*StreamsResponse)(nil),       // 36: ackwire.tracker.v1.StreamsResponse
-	(*StreamState)(nil),           // 37: ackwire.tracker.v1.StreamState
-	(*ReadStreamRequest)(nil),     // 38: ackwire.tracker.v1.ReadStreamRequest
-	(*ReadStreamResponse)(nil),    // 39: ackwire.tracker.v1.ReadStreamResponse
-	(*StreamPart)(nil),            // 40: ackwire.tracker.v1.StreamPart
-	(*FollowStreamsRequest)(nil),  // 41: ackwire.tracker.v1.FollowStreamsRequest
-	(*StreamFollow)(nil),          // 42: ackwire.tracker.v1.StreamFollow
-	(*FollowStreamsResponse)(nil), // 43: ackwire.tracker.v1.FollowStreamsResponse
-	(*FollowedPart)(nil),          // 44: ackwire.tracker.v1.FollowedPart
+	(Watched_Outcome)(0),             // 0: ackwire.tracker.v1.Watched.Outcome
+	(FollowedPart_Outcome)(0),        // 1: ackwire.tracker.v1.FollowedPart.Outcome
+	(RequeueDeadResponse_Outcome)(0), // 2: ackwire.tracker.v1.RequeueDeadResponse.Outcome
+	(*Scope)(nil),                    // 3: ackwire.tracker.v1.Scope
+	(*Position)(nil),                 // 4: ackwire.tracker.v1.Position
+	(*Job)(nil),                      // 5: ackwire.tracker.v1.Job
+	(*Trace)(nil),                    // 6: ackwire.tracker.v1.Trace
+	(*GetRequest)(nil),               // 7: ackwire.tracker.v1.GetRequest
+	(*GetResponse)(nil),              // 8: ackwire.tracker.v1.GetResponse
+	(*Delivery)(nil),                 // 9: ackwire.tracker.v1.Delivery
+	(*Place)(nil),                    // 10: ackwire.tracker.v1.Place
+	(*Freshness)(nil),                // 11: ackwire.tracker.v1.Freshness
+	(*ListRequest)(nil),              // 12: ackwire.tracker.v1.ListRequest
+	(*ListResponse)(nil),             // 13: ackwire.tracker.v1.ListResponse
+	(*ListedJob)(nil),                // 14: ackwire.tracker.v1.ListedJob
+	(*StatsRequest)(nil),             // 15: ackwire.tracker.v1.StatsRequest
+	(*StatsResponse)(nil),            // 16: ackwire.tracker.v1.StatsResponse
+	(*Count)(nil),                    // 17: ackwire.tracker.v1.Count
+	(*Blob)(nil),                     // 18: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),           // 19: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil),          // 20: ackwire.tracker.v1.ReserveResponse
+	(*UnreserveRequest)(nil),         // 21: ackwire.tracker.v1.UnreserveRequest
+	(*UnreserveResponse)(nil),        // 22: ackwire.tracker.v1.UnreserveResponse
+	(*KeepTicketRequest)(nil),        // 23: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil),       // 24: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),        // 25: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil),       // 26: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),             // 27: ackwire.tracker.v1.WatchRequest
+	(*SubjectAdd)(nil),               // 28: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),                 // 29: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),            // 30: ackwire.tracker.v1.WatchResponse
+	(*Queues)(nil),                   // 31: ackwire.tracker.v1.Queues
+	(*Queue)(nil),                    // 32: ackwire.tracker.v1.Queue
+	(*Coverage)(nil),                 // 33: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),                  // 34: ackwire.tracker.v1.Watched
+	(*StreamCursor)(nil),             // 35: ackwire.tracker.v1.StreamCursor
+	(*StreamsRequest)(nil),           // 36: ackwire.tracker.v1.StreamsRequest
+	(*StreamsResponse)(nil),          // 37: ackwire.tracker.v1.StreamsResponse
+	(*StreamState)(nil),              // 38: ackwire.tracker.v1.StreamState
+	(*ReadStreamRequest)(nil),        // 39: ackwire.tracker.v1.ReadStreamRequest
+	(*ReadStreamResponse)(nil),       // 40: ackwire.tracker.v1.ReadStreamResponse
+	(*StreamPart)(nil),               // 41: ackwire.tracker.v1.StreamPart
+	(*FollowStreamsRequest)(nil),     // 42: ackwire.tracker.v1.FollowStreamsRequest
+	(*StreamFollow)(nil),             // 43: ackwire.tracker.v1.StreamFollow
+	(*FollowStreamsResponse)(nil),    // 44: ackwire.tracker.v1.FollowStreamsResponse
+	(*FollowedPart)(nil),             // 45: ackwire.tracker.v1.FollowedPart
+	(*DeadLetter)(nil),               // 46: ackwire.tracker.v1.DeadLetter
+	(*DeadHeader)(nil),               // 47: ackwire.tracker.v1.DeadHeader
+	(*ListDeadRequest)(nil),          // 48: ackwire.tracker.v1.ListDeadRequest
+	(*ListDeadResponse)(nil),         // 49: ackwire.tracker.v1.ListDeadResponse
+	(*GetDeadRequest)(nil),           // 50: ackwire.tracker.v1.GetDeadRequest
+	(*GetDeadResponse)(nil),          // 51: ackwire.tracker.v1.GetDeadResponse
+	(*RequeueDeadRequest)(nil),       // 52: ackwire.tracker.v1.RequeueDeadRequest
+	(*RequeueDeadResponse)(nil),      // 53: ackwire.tracker.v1.RequeueDeadResponse
 }
 var file_tracker_proto_depIdxs = []int32{
-	5,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
-	2,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	4,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
-	3,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
-	17, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
-	3,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
-	8,  // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
-	9,  // 7: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
-	10, // 8: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	2,  // 9: ackwire.tracker.v1.ListRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	13, // 10: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
-	9,  // 11: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
-	4,  // 12: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
-	10, // 13: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	2,  // 14: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	16, // 15: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
-	2,  // 16: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	4,  // 17: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	28, // 18: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	27, // 19: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	2,  // 20: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
-	33, // 21: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	4,  // 22: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	32, // 23: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	30, // 24: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
-	31, // 25: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
+	6,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
+	3,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	5,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
+	4,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
+	18, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
+	4,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
+	9,  // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
+	10, // 7: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
+	11, // 8: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	3,  // 9: ackwire.tracker.v1.ListRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	14, // 10: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
+	10, // 11: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
+	5,  // 12: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
+	11, // 13: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	3,  // 14: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	17, // 15: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
+	3,  // 16: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	5,  // 17: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
+	29, // 18: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	28, // 19: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	3,  // 20: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
+	34, // 21: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	5,  // 22: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	33, // 23: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	31, // 24: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
+	32, // 25: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
 	0,  // 26: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	2,  // 27: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	37, // 28: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
-	2,  // 29: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	34, // 30: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
-	40, // 31: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
-	34, // 32: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
-	42, // 33: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
-	2,  // 34: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
-	34, // 35: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
-	44, // 36: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
-	40, // 37: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
+	3,  // 27: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	38, // 28: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
+	3,  // 29: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	35, // 30: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
+	41, // 31: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
+	35, // 32: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
+	43, // 33: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
+	3,  // 34: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
+	35, // 35: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
+	45, // 36: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
+	41, // 37: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
 	1,  // 38: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
-	6,  // 39: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	18, // 40: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	20, // 41: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	11, // 42: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	14, // 43: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	22, // 44: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	24, // 45: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	35, // 46: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
-	38, // 47: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
-	41, // 48: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
-	26, // 49: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	7,  // 50: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	19, // 51: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	21, // 52: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	12, // 53: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	15, // 54: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	23, // 55: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	25, // 56: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	36, // 57: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
-	39, // 58: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
-	43, // 59: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
-	29, // 60: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	50, // [50:61] is the sub-list for method output_type
-	39, // [39:50] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	47, // 39: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
+	46, // 40: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
+	46, // 41: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
+	2,  // 42: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
+	4,  // 43: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
+	7,  // 44: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	19, // 45: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	21, // 46: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	12, // 47: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	15, // 48: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	23, // 49: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	25, // 50: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	36, // 51: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	39, // 52: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	42, // 53: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	48, // 54: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
+	50, // 55: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
+	52, // 56: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
+	27, // 57: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	8,  // 58: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	20, // 59: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	22, // 60: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	13, // 61: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	16, // 62: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	24, // 63: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	26, // 64: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	37, // 65: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	40, // 66: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	44, // 67: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	49, // 68: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
+	51, // 69: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
+	53, // 70: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
+	30, // 71: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	58, // [58:72] is the sub-list for method output_type
+	44, // [44:58] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -3620,8 +4263,8 @@ func file_tracker_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   43,
+			NumEnums:      3,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -60,6 +60,12 @@ const (
 	TrackerReadStreamProcedure = "/ackwire.tracker.v1.Tracker/ReadStream"
 	// TrackerFollowStreamsProcedure is the fully-qualified name of the Tracker's FollowStreams RPC.
 	TrackerFollowStreamsProcedure = "/ackwire.tracker.v1.Tracker/FollowStreams"
+	// TrackerListDeadProcedure is the fully-qualified name of the Tracker's ListDead RPC.
+	TrackerListDeadProcedure = "/ackwire.tracker.v1.Tracker/ListDead"
+	// TrackerGetDeadProcedure is the fully-qualified name of the Tracker's GetDead RPC.
+	TrackerGetDeadProcedure = "/ackwire.tracker.v1.Tracker/GetDead"
+	// TrackerRequeueDeadProcedure is the fully-qualified name of the Tracker's RequeueDead RPC.
+	TrackerRequeueDeadProcedure = "/ackwire.tracker.v1.Tracker/RequeueDead"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
 	TrackerWatchProcedure = "/ackwire.tracker.v1.Tracker/Watch"
 )
@@ -95,6 +101,13 @@ type TrackerClient interface {
 	// stream is larger, and nothing is dropped. Each follow is answered with a part at once, be it empty. A connection that
 	// adds a handle twice, or follows more than 50,000 streams, is closed.
 	FollowStreams(context.Context) *connect.BidiStreamForClient[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]
+	// ListDead lists the dead letters, the newest first, without what they hold.
+	ListDead(context.Context, *connect.Request[trackerpb.ListDeadRequest]) (*connect.Response[trackerpb.ListDeadResponse], error)
+	// GetDead answers with one dead letter and all that it holds; NOT_FOUND when the topic does not have it.
+	GetDead(context.Context, *connect.Request[trackerpb.GetDeadRequest]) (*connect.Response[trackerpb.GetDeadResponse], error)
+	// RequeueDead tries a dead letter again: a job whose request it is gets a new request, any other record is written
+	// to its topic again. For a letter with a job it is asked of the tracker that owns the job's partition.
+	RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -175,6 +188,26 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(trackerMethods.ByName("FollowStreams")),
 			connect.WithClientOptions(opts...),
 		),
+		listDead: connect.NewClient[trackerpb.ListDeadRequest, trackerpb.ListDeadResponse](
+			httpClient,
+			baseURL+TrackerListDeadProcedure,
+			connect.WithSchema(trackerMethods.ByName("ListDead")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getDead: connect.NewClient[trackerpb.GetDeadRequest, trackerpb.GetDeadResponse](
+			httpClient,
+			baseURL+TrackerGetDeadProcedure,
+			connect.WithSchema(trackerMethods.ByName("GetDead")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		requeueDead: connect.NewClient[trackerpb.RequeueDeadRequest, trackerpb.RequeueDeadResponse](
+			httpClient,
+			baseURL+TrackerRequeueDeadProcedure,
+			connect.WithSchema(trackerMethods.ByName("RequeueDead")),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[trackerpb.WatchRequest, trackerpb.WatchResponse](
 			httpClient,
 			baseURL+TrackerWatchProcedure,
@@ -196,6 +229,9 @@ type trackerClient struct {
 	streams       *connect.Client[trackerpb.StreamsRequest, trackerpb.StreamsResponse]
 	readStream    *connect.Client[trackerpb.ReadStreamRequest, trackerpb.ReadStreamResponse]
 	followStreams *connect.Client[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]
+	listDead      *connect.Client[trackerpb.ListDeadRequest, trackerpb.ListDeadResponse]
+	getDead       *connect.Client[trackerpb.GetDeadRequest, trackerpb.GetDeadResponse]
+	requeueDead   *connect.Client[trackerpb.RequeueDeadRequest, trackerpb.RequeueDeadResponse]
 	watch         *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
 
@@ -249,6 +285,21 @@ func (c *trackerClient) FollowStreams(ctx context.Context) *connect.BidiStreamFo
 	return c.followStreams.CallBidiStream(ctx)
 }
 
+// ListDead calls ackwire.tracker.v1.Tracker.ListDead.
+func (c *trackerClient) ListDead(ctx context.Context, req *connect.Request[trackerpb.ListDeadRequest]) (*connect.Response[trackerpb.ListDeadResponse], error) {
+	return c.listDead.CallUnary(ctx, req)
+}
+
+// GetDead calls ackwire.tracker.v1.Tracker.GetDead.
+func (c *trackerClient) GetDead(ctx context.Context, req *connect.Request[trackerpb.GetDeadRequest]) (*connect.Response[trackerpb.GetDeadResponse], error) {
+	return c.getDead.CallUnary(ctx, req)
+}
+
+// RequeueDead calls ackwire.tracker.v1.Tracker.RequeueDead.
+func (c *trackerClient) RequeueDead(ctx context.Context, req *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error) {
+	return c.requeueDead.CallUnary(ctx, req)
+}
+
 // Watch calls ackwire.tracker.v1.Tracker.Watch.
 func (c *trackerClient) Watch(ctx context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse] {
 	return c.watch.CallBidiStream(ctx)
@@ -285,6 +336,13 @@ type TrackerHandler interface {
 	// stream is larger, and nothing is dropped. Each follow is answered with a part at once, be it empty. A connection that
 	// adds a handle twice, or follows more than 50,000 streams, is closed.
 	FollowStreams(context.Context, *connect.BidiStream[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]) error
+	// ListDead lists the dead letters, the newest first, without what they hold.
+	ListDead(context.Context, *connect.Request[trackerpb.ListDeadRequest]) (*connect.Response[trackerpb.ListDeadResponse], error)
+	// GetDead answers with one dead letter and all that it holds; NOT_FOUND when the topic does not have it.
+	GetDead(context.Context, *connect.Request[trackerpb.GetDeadRequest]) (*connect.Response[trackerpb.GetDeadResponse], error)
+	// RequeueDead tries a dead letter again: a job whose request it is gets a new request, any other record is written
+	// to its topic again. For a letter with a job it is asked of the tracker that owns the job's partition.
+	RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
 }
@@ -361,6 +419,26 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(trackerMethods.ByName("FollowStreams")),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerListDeadHandler := connect.NewUnaryHandler(
+		TrackerListDeadProcedure,
+		svc.ListDead,
+		connect.WithSchema(trackerMethods.ByName("ListDead")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerGetDeadHandler := connect.NewUnaryHandler(
+		TrackerGetDeadProcedure,
+		svc.GetDead,
+		connect.WithSchema(trackerMethods.ByName("GetDead")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerRequeueDeadHandler := connect.NewUnaryHandler(
+		TrackerRequeueDeadProcedure,
+		svc.RequeueDead,
+		connect.WithSchema(trackerMethods.ByName("RequeueDead")),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerWatchHandler := connect.NewBidiStreamHandler(
 		TrackerWatchProcedure,
 		svc.Watch,
@@ -389,6 +467,12 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerReadStreamHandler.ServeHTTP(w, r)
 		case TrackerFollowStreamsProcedure:
 			trackerFollowStreamsHandler.ServeHTTP(w, r)
+		case TrackerListDeadProcedure:
+			trackerListDeadHandler.ServeHTTP(w, r)
+		case TrackerGetDeadProcedure:
+			trackerGetDeadHandler.ServeHTTP(w, r)
+		case TrackerRequeueDeadProcedure:
+			trackerRequeueDeadHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
 			trackerWatchHandler.ServeHTTP(w, r)
 		default:
@@ -438,6 +522,18 @@ func (UnimplementedTrackerHandler) ReadStream(context.Context, *connect.Request[
 
 func (UnimplementedTrackerHandler) FollowStreams(context.Context, *connect.BidiStream[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.FollowStreams is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) ListDead(context.Context, *connect.Request[trackerpb.ListDeadRequest]) (*connect.Response[trackerpb.ListDeadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.ListDead is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) GetDead(context.Context, *connect.Request[trackerpb.GetDeadRequest]) (*connect.Response[trackerpb.GetDeadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.GetDead is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.RequeueDead is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {
