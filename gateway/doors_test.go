@@ -62,6 +62,8 @@ var doors = map[string]door{
 	"POST /v1/jobs/{id}/retry":          {auth.Submit, retryJob, "", ""},
 	"GET /v1/stats":                     {auth.Read, allJobs, "", ""},
 	"HEAD /v1/stats":                    {auth.Read, noJob, "", ""},
+	"GET /v1/job-types":                 {auth.Read, noJob, "", ""},
+	"HEAD /v1/job-types":                {auth.Read, noJob, "", ""},
 	"GET /v1/dead":                      {auth.Operate, noJob, "", ""},
 	"HEAD /v1/dead":                     {auth.Operate, noJob, "", ""},
 	"GET /v1/dead/{id}":                 {auth.Operate, anyID, "", ""},

@@ -148,6 +148,10 @@ func wires() []wire {
 			{Name: "tokens", Kind: job.StreamText, Total: 30, Ended: true},
 		}}),
 		plain("http.deliveries", "http/deliveries", deliveries),
+		plain("http.jobTypes", "http/jobTypes", frame.JobTypes{JobTypes: []frame.JobType{
+			{Type: "report.generate", Lane: "default", Policy: policy, MaxPayload: 262144, PayloadSchema: json.RawMessage(
+				`{"type":"object","properties":{"month":{"type":"string"}}}`), StreamLimit: 1 << 20},
+		}}),
 		plain("http.dead", "http/dead", frame.DeadLetters{Letters: []frame.DeadLetter{deadRecord.DeadLetter},
 			NextCursor: "0-40"}),
 		plain("http.deadLetter", "http/deadLetter", deadRecord),

@@ -28,7 +28,7 @@ func routesOf(d *door) []route {
 	reads, tickets, orders := &reads{d}, &tickets{d}, &orders{d}
 	whys, results := &whys{reads, lanes}, &results{reads}
 	submits, lists := &submits{reads}, &lists{d, lanes}
-	grants, dead := &grants{d}, &deads{d}
+	grants, dead, types := &grants{d}, &deads{d}, newTypeRoutes(d, d.cfg.Types)
 	follows, sockets := &follows{d, pace, tickets}, &sockets{d, pace, tickets}
 	streams := &streamRoutes{reads, follows}
 
@@ -57,6 +57,7 @@ func routesOf(d *door) []route {
 		{"/v1/jobs/{id}/cancel", post("cancel", orders.orderJob(auth.Cancel, d.cfg.Orders.Cancel))},
 		{"/v1/jobs/{id}/retry", post("retry", orders.orderJob(auth.Submit, d.cfg.Orders.Retry))},
 		{"/v1/stats", read("stats", gzipped(lists.getStats))},
+		{"/v1/job-types", read("job_types", gzipped(types.getJobTypes))},
 		{"/v1/dead", read("dead", gzipped(dead.listDead))},
 		{"/v1/dead/{id}", read("dead_get", dead.getDead)},
 		{"/v1/dead/{id}/requeue", post("dead_requeue", dead.requeueDead)},
