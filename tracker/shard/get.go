@@ -20,6 +20,10 @@ type Snapshot struct {
 	Request     *event.Position
 	Deliveries  []event.Delivery
 	AsOf        time.Time
+	// Created is when the job was created, and Updated when it changed last, as its document has it.
+	Created, Updated time.Time
+	// Folded is the offset up to which the log is folded.
+	Folded int64
 }
 
 // snapshot returns the entry's job as it is now.
@@ -27,7 +31,8 @@ func (s *Shard) snapshot(e *entry) Snapshot {
 	j := e.job
 	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, Life: j.Life,
 		ResultBlob: j.ResultBlob,
-		Lane:       j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.clock.fresh.asOf}
+		Lane:       j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.clock.fresh.asOf,
+		Created: j.Doc.CreatedAt, Updated: j.Doc.UpdatedAt, Folded: s.pos.next}
 }
 
 // Query is a question for one job.
