@@ -173,8 +173,8 @@ func (o *owner) IsRequest(name string) bool {
 	return isLane || name == o.names.Deferred()
 }
 
-// statusLog reads a partition of status for histories. It asks brokers over the client that reads single records, and
-// so shares no connection with what reads for the shards.
+// statusLog reads a partition of status for histories, by the client that reads single records: the one that reads for
+// the shards is not held up.
 type statusLog struct {
 	o         *owner
 	partition int32

@@ -37,6 +37,12 @@ type StreamTrackers interface {
 	ReadStream(ctx context.Context, req *trackerpb.ReadStreamRequest) (*trackerpb.ReadStreamResponse, error)
 }
 
+// PastTrackers answers questions about what jobs were; upstream.Pair implements it.
+type PastTrackers interface {
+	History(ctx context.Context, req *trackerpb.HistoryRequest) (*trackerpb.HistoryResponse, error)
+	Payload(ctx context.Context, req *trackerpb.PayloadRequest) (*trackerpb.PayloadResponse, error)
+}
+
 // Tickets stores the identities of tickets; upstream.Pair implements it.
 type Tickets interface {
 	KeepTicket(ctx context.Context, req *trackerpb.KeepTicketRequest) error
@@ -57,9 +63,10 @@ type Orders interface {
 	Erase(ctx context.Context, id auth.Identity, jobID string) error
 }
 
-// Audit records grants; intake.Audit implements it.
+// Audit records grants, and who has read payloads of others; intake.Audit implements it.
 type Audit interface {
 	GrantMade(ctx context.Context, id auth.Identity, made grant.Claims)
+	PayloadRead(ctx context.Context, id auth.Identity, j *trackerpb.Job, jobType string, outcome error)
 }
 
 // Clients learns which connections belong to clients that have authenticated; conns.Conns implements it.
@@ -94,6 +101,7 @@ type Config struct {
 
 	Trackers   Trackers
 	Streamed   StreamTrackers
+	Past       PastTrackers
 	Tickets    Tickets
 	Submits    Submits
 	Orders     Orders

@@ -25,10 +25,12 @@ const (
 	Cancelled Deed = "cancel"    // a job of another user, or of another tenant, was cancelled
 	Retried   Deed = "retry"     // a job of another user, or of another tenant, was retried
 	Erased    Deed = "erase"     // a job was erased
+	// PayloadRead: what another user, or another tenant, has submitted was read
+	PayloadRead Deed = "payload"
 )
 
 // Deeds lists every deed.
-var Deeds = []Deed{GrantMade, Cancelled, Retried, Erased}
+var Deeds = []Deed{GrantMade, Cancelled, Retried, Erased, PayloadRead}
 
 // OK is the outcome of a deed that was done. Any other outcome is the code of the error with which it was refused, or
 // "indeterminate".
