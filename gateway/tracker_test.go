@@ -55,6 +55,7 @@ type fakeTracker struct {
 	stats   []*trackerpb.StatsRequest
 	tickets map[string]fakeTicket
 	said    fakeStreams
+	past    fakePast
 }
 
 type fakeTicket struct {
