@@ -18,7 +18,7 @@ const (
 // first, with what became of each.
 type History struct {
 	JobID  string         `json:"jobId"` // the job of the request's path
-	Events []HistoryEvent `json:"events"`
+	Events []HistoryEvent `json:"events"` // at most the limit that was asked for
 	// NextCursor asks for the next page; absent in the last one. A page that is short or empty may have one too: so much of
 	// the log is read for one page, and no more.
 	NextCursor string `json:"nextCursor,omitempty"`
