@@ -174,7 +174,7 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 		Systems: systems, Kafka: cl, Ask: bounds.Ask, Blobs: store,
 		Trackers: up, Streamed: up, Past: up, Tickets: up, Submits: g.intake, Orders: g.intake, Audit: g.intake.Audit,
 		Clients: g.conns,
-		Admit: g.sessions.admit, Load: asked.load, Pushed: pushes{g.tracer}.pushed, TurnedAway: g.metrics.turnedAway,
+		Admit:   g.sessions.admit, Load: asked.load, Pushed: pushes{g.tracer}.pushed, TurnedAway: g.metrics.turnedAway,
 		Verifier: g.verifier, Limits: g.limits, Hub: g.hub, Subjects: g.subjects, Streams: g.room,
 		Waiting: g.waiting, Metrics: g.metrics.http,
 		Log: g.env.Log, Leaving: g.end.leaving, Drain: g.end.drain,

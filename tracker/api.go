@@ -45,7 +45,7 @@ type api struct {
 	streams  *keeper.Shared // what all keepers share
 
 	topics    topics // guarded by mu; nil until there is a client for Kafka
-	readings  *turns     // bounds the histories and payloads that are read at a time
+	readings  *turns // bounds the histories and payloads that are read at a time
 	histories *history.Reader
 }
 

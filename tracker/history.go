@@ -165,7 +165,9 @@ func payloadOf(rec *kgo.Record, jobID, life string) (payload []byte, blob string
 func (o *owner) History(partition int32) history.Log { return &statusLog{o, partition} }
 
 // ByWriter implements topics.
-func (o *owner) ByWriter(rec *kgo.Record) bool { return !o.brokerTimes && rec.Attrs.TimestampType() != 1 }
+func (o *owner) ByWriter(rec *kgo.Record) bool {
+	return !o.brokerTimes && rec.Attrs.TimestampType() != 1
+}
 
 // IsRequest implements topics.
 func (o *owner) IsRequest(name string) bool {

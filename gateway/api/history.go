@@ -143,7 +143,9 @@ func historyOf(jobID string, got *trackerpb.HistoryResponse) *frame.History {
 }
 
 // begin counts what is read of a job's past, which costs much more than its document, as a list of jobs.
-func (ps *pasts) begin(id auth.Identity) (done func(), err error) { return (&lists{door: ps.door}).beginList(id) }
+func (ps *pasts) begin(id auth.Identity) (done func(), err error) {
+	return (&lists{door: ps.door}).beginList(id)
+}
 
 // getPayload handles GET /v1/jobs/{id}/payload: it answers with what was submitted, as it was sent.
 func (ps *pasts) getPayload(w http.ResponseWriter, r *http.Request) {

@@ -17,7 +17,7 @@ const (
 // History is the body of GET /v1/jobs/{id}/history: a page of the job's events as they lie in the log, the oldest
 // first, with what became of each.
 type History struct {
-	JobID  string         `json:"jobId"` // the job of the request's path
+	JobID  string         `json:"jobId"`  // the job of the request's path
 	Events []HistoryEvent `json:"events"` // at most the limit that was asked for
 	// NextCursor asks for the next page; absent in the last one. A page that is short or empty may have one too: so much of
 	// the log is read for one page, and no more.
