@@ -163,3 +163,26 @@ func TestPayloadsOfOthersAreAudited(t *testing.T) {
 		}
 	})
 }
+
+// TestPastsAreLimited: histories and payloads cost as much as lists, and count as such.
+func TestPastsAreLimited(t *testing.T) {
+	inWorld(t, func(c *Config) { c.Limits.ListRate = 5 }, func(t *testing.T, w *world) {
+		w.tracker.set("local", jobA, 7, job.Processing)
+		for _, path := range []string{"/history", "/payload"} {
+			refused := 0
+			for range 30 {
+				a := w.http("GET", "/v1/jobs/"+jobA+path, nil, nil)
+				switch {
+				case a.status == http.StatusOK:
+				case a.code == "rate_limited" && a.header.Get("Retry-After") != "":
+					refused++
+				default:
+					t.Fatalf("%s: %d %s", path, a.status, a.body)
+				}
+			}
+			if refused < 15 {
+				t.Errorf("%s: %d of 30 are refused", path, refused)
+			}
+		}
+	})
+}

@@ -197,3 +197,27 @@ func TestPayload(t *testing.T) {
 		}
 	})
 }
+
+// TestReadingsTakeTurns: so many are read at a time; others wait, and are told when their time is over.
+func TestReadingsTakeTurns(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		i := w.start(8090, vfs.NewMem())
+		defer i.stop()
+		w.makeRequests()
+		w.submit("job-1")
+		i.wantHistory("with all places free", "job-1", "accepted  APPLIED pending")
+		for range maxReadings {
+			if err := i.tracker.api.readings.enter(t.Context(), "other"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := i.history(&trackerpb.HistoryRequest{JobId: "job-1"})
+		wantCode(t, "no place becomes free", err, connect.CodeDeadlineExceeded)
+		_, err = i.payload("job-1")
+		wantCode(t, "nor for the payload", err, connect.CodeDeadlineExceeded)
+		for range maxReadings {
+			i.tracker.api.readings.leave()
+		}
+		i.wantHistory("with places free again", "job-1", "accepted  APPLIED pending")
+	})
+}

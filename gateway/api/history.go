@@ -59,10 +59,18 @@ func (ps *pasts) getHistory(w http.ResponseWriter, r *http.Request) {
 	case connect.CodeOf(err) == connect.CodeInvalidArgument:
 		ps.problem(w, invalid(cursorParam, "is of another job that had this ID"))
 	case err != nil:
-		ps.problem(w, problem.OfTracker(err))
+		ps.problem(w, pastProblem(err))
 	default:
 		ps.answer(w, historyOf(jobID, got))
 	}
+}
+
+// pastProblem returns the error for clients of a failed question about a job's past.
+func pastProblem(err error) error {
+	if connect.CodeOf(err) == connect.CodeUnimplemented {
+		return problem.Unavailable("the tracker is of an earlier release")
+	}
+	return problem.OfTracker(err)
 }
 
 const cursorParam = "cursor"
@@ -173,7 +181,7 @@ func (ps *pasts) getPayload(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	got, err := ps.cfg.Past.Payload(ctx, &trackerpb.PayloadRequest{JobId: jobID, Tenant: get.Tenant, Scope: get.Scope})
 	if err != nil {
-		ps.problem(w, problem.OfTracker(err))
+		ps.problem(w, pastProblem(err))
 		return
 	}
 	note := func(outcome error) { ps.note(w, r, id, got.Job, outcome) }
