@@ -48,7 +48,8 @@ func inBubble(t *testing.T, f func(t *testing.T, s *fake)) {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /v1/ws", s.socket)
 		mux.HandleFunc("GET /v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) { s.get(w, r) })
-		for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/history", "/v1/jobs/{id}/payload"} {
+		for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/history",
+			"/v1/jobs/{id}/payload"} {
 			mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { s.query(w, r) })
 		}
 		mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) { s.other(w, r) })

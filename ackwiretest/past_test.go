@@ -41,12 +41,13 @@ func TestPast(t *testing.T) {
 					t.Errorf("%+v", e)
 				}
 			}
-			if o.Cursor = page.NextCursor; o.Cursor == "" {
+			o.Cursor = page.NextCursor
+			if o.Cursor == "" {
 				break
 			}
 		}
-		want := "accepted pending,claimed processing,progress processing,failed retrying,requeued pending,claimed processing," +
-			"completed completed"
+		want := "accepted pending,claimed processing,progress processing,failed retrying,requeued pending," +
+			"claimed processing,completed completed"
 		if got := strings.Join(all, ","); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}

@@ -75,8 +75,8 @@ func TestHistoryOverHTTP(t *testing.T) {
 	})
 }
 
-// TestPayloadOverHTTP: the payload is served as it was sent, from Kafka or from the blob store, and one that is gone has
-// its own code.
+// TestPayloadOverHTTP: the payload is served as it was sent, from Kafka or from the blob store, and one that is gone
+// has its own code.
 func TestPayloadOverHTTP(t *testing.T) {
 	url, err := blobs.Dir(t.TempDir() + "/blobs")
 	if err != nil {

@@ -186,7 +186,8 @@ type statusLog struct {
 func (l *statusLog) Span(ctx context.Context, offset int64, maxBytes int32) (fetch.Span, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.o.bounds.Ask)
 	defer cancel()
-	return l.o.fetcher.Span(ctx, event.Position{Topic: l.o.names.Status(), Partition: l.partition, Offset: offset}, maxBytes)
+	pos := event.Position{Topic: l.o.names.Status(), Partition: l.partition, Offset: offset}
+	return l.o.fetcher.Span(ctx, pos, maxBytes)
 }
 
 // After implements history.Log.

@@ -21,8 +21,8 @@ import (
 	"github.com/ackwire/ackwire/tracker/history"
 )
 
-// BenchmarkHistory reads the history of a job with 10,000 reports, among as many records of another job, from Kafka: its
-// first page, and all of it. The broker is kfake, in this process, unless ACKWIRE_BENCH_KAFKA names one.
+// BenchmarkHistory reads the history of a job with 10,000 reports, among as many records of another job, from Kafka:
+// its first page, and all of it. The broker is kfake, in this process, unless ACKWIRE_BENCH_KAFKA names one.
 func BenchmarkHistory(b *testing.B) {
 	const reports = 10_000
 	cfg := kafka.Config{Brokers: []string{os.Getenv("ACKWIRE_BENCH_KAFKA")}}
@@ -49,7 +49,8 @@ func BenchmarkHistory(b *testing.B) {
 	made := event.Event{Type: event.Accepted, JobID: "job", Life: "l1", Job: "demo.echo", Tenant: tenant, Lane: "default",
 		PayloadHash: "sha256:1", Policy: &p, Request: &event.Position{Topic: "r"}}
 	claim := made
-	claim.Type, claim.Dispatch, claim.Run, claim.Worker = event.Claimed, 1, "r1", "w"
+	claim.Type, claim.Dispatch = event.Claimed, 1
+	claim.Run, claim.Worker = "r1", "w"
 	all := []event.Event{made, claim}
 	for i := range reports {
 		all = append(all, event.Event{Type: event.Beat, JobID: "other", Dispatch: 1, Run: "r2", Worker: "w"},

@@ -14,8 +14,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-// maxEmptyPages is how many pages without an event, one after the other, are read. A server reads so much of its log for
-// one page, and no more.
+// maxEmptyPages is how many pages without an event, one after the other, are read. A server reads so much of its log
+// for one page, and no more.
 const maxEmptyPages = 1000
 
 // HistoryCmd prints the events of a job.
@@ -27,8 +27,8 @@ type HistoryCmd struct {
 
 // Help returns the text that kong prints below the flags.
 func (c *HistoryCmd) Help() string {
-	return "Each event of the job as it lies in the log, the oldest first: when, what, who wrote it, the job's state after " +
-		"it, and what it says; or why it changed nothing. With --json one event per line. " + queryHelp
+	return "Each event of the job as it lies in the log, the oldest first: when, what, who wrote it, the job's state " +
+		"after it, and what it says; or why it changed nothing. With --json one event per line. " + queryHelp
 }
 
 // Run implements the command.
@@ -60,7 +60,8 @@ func (c *HistoryCmd) Run(env *Env) error {
 			fmt.Fprintln(env.Stderr, "the job's first events are not kept any more: "+since(page.Earliest))
 		}
 		printed += len(page.Events)
-		if empty++; len(page.Events) > 0 {
+		empty++
+		if len(page.Events) > 0 {
 			empty = 0
 		}
 		o.Cursor = page.NextCursor

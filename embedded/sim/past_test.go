@@ -12,8 +12,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-// TestAJobsPastAfterFaults: its worker hangs, its tracker crashes, another worker and another tracker take over, and the
-// former worker's late word is refused. The history tells it all, in order and in pages, and the payload is there.
+// TestAJobsPastAfterFaults: its worker hangs, its tracker crashes, another worker and another tracker take over, and
+// the former worker's late word is refused. The history tells it all, in order and in pages, and the payload is there.
 func TestAJobsPastAfterFaults(t *testing.T) {
 	Run(t, func(w *World) {
 		var first, second Counter
@@ -76,7 +76,8 @@ func (w *World) past(j *ackwire.Job, limit int) (lines []string) {
 		for _, e := range page.Events {
 			lines = append(lines, strings.TrimRight(fmt.Sprintf("%s %s %s %s", e.By, e.Type, e.State, e.Reason), " "))
 		}
-		if o.Cursor = page.NextCursor; o.Cursor == "" {
+		o.Cursor = page.NextCursor
+		if o.Cursor == "" {
 			return lines
 		}
 	}

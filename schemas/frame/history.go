@@ -19,8 +19,8 @@ const (
 type History struct {
 	JobID  string         `json:"jobId"`  // the job of the request's path
 	Events []HistoryEvent `json:"events"` // at most the limit that was asked for
-	// NextCursor asks for the next page; absent in the last one. A page that is short or empty may have one too: so much of
-	// the log is read for one page, and no more.
+	// NextCursor asks for the next page; absent in the last one. A page that is short or empty may have one too: so much
+	// of the log is read for one page, and no more.
 	NextCursor string `json:"nextCursor,omitempty"`
 	// Truncated says that Kafka's retention has removed the job's first events. Then it is not known what became of those
 	// that are left, and Earliest is the time of the first record of any job that is there, if there is one.

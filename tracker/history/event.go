@@ -65,7 +65,8 @@ func eventOf(rec *kgo.Record, e *event.Event, err error) Event {
 		made.Verdict, made.Reason, made.Detail = Refused, Unreadable, unreadableWords
 		return made
 	}
-	made.Type, made.Run, made.Worker, made.Subject = e.Type, e.Run, e.Worker, e.Subject
+	made.Type, made.Subject = e.Type, e.Subject
+	made.Run, made.Worker = e.Run, e.Worker
 	made.Dispatch, made.Round = e.Dispatch, e.Round
 	if e.Progress != nil {
 		made.Progress, _ = plainjson.Marshal(fold.Shown(*e.Progress)) // which was read from JSON

@@ -81,7 +81,8 @@ func logOf(tb testing.TB, reports, others int) *memoryLog {
 	l.add(tb, accepted("other"))
 	l.add(tb, accepted("one"))
 	claim := accepted("one")
-	claim.Type, claim.Dispatch, claim.Run, claim.Worker = event.Claimed, 1, "r1", "w"
+	claim.Type, claim.Dispatch = event.Claimed, 1
+	claim.Run, claim.Worker = "r1", "w"
 	l.add(tb, claim)
 	for i := range reports {
 		for range others {
@@ -163,7 +164,8 @@ func TestAMarkThatIsGone(t *testing.T) {
 	}
 	q.From, q.FromLife = first.Next, q.Life
 	got, err := NewReader().Read(t.Context(), l, q)
-	if err != nil || len(got.Events) != 100 || got.Events[0].Offset != first.Next || got.Events[0].State != job.Processing {
+	if err != nil || len(got.Events) != 100 || got.Events[0].Offset != first.Next ||
+		got.Events[0].State != job.Processing {
 		t.Errorf("%+v, %v", got.Events[0], err)
 	}
 	q.FromLife = "another"
