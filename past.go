@@ -19,7 +19,8 @@ type HistoryOptions struct {
 
 // History reads a page of the job's events as they lie in the server's log, the oldest first, with what became of each
 // (GET /v1/jobs/{id}/history). A page with a NextCursor is not the last, even if it is empty. Where retention has
-// removed the job's first events, Truncated says so. A cursor of another job fails with an *Error with the code invalid_frame.
+// removed the job's first events, Truncated says so. A cursor of another job fails with an *Error with the code
+// invalid_frame.
 func (j *Job) History(ctx context.Context, o HistoryOptions) (frame.History, error) {
 	return j.via.rest().history(ctx, j.ID, o)
 }

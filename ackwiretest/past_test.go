@@ -4,16 +4,16 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/ackwiretest"
-	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
 // TestPast: the server tells what has become of a job, in pages, and what was submitted.
 func TestPast(t *testing.T) {
-	bubble.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := ackwiretest.New(t)
 		c := s.NewHTTP(t)
 		j, err := c.Submit(t.Context(), "order", map[string]int{"n": 7})
