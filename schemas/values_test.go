@@ -256,6 +256,15 @@ var ackWithGrant = func() frame.AckFrame {
 	return a
 }()
 
+// history is that of a job whose first run lost its lease and went on all the same.
+var history = frame.History{JobID: jobID, NextCursor: "MDE5YzFkYjAgbCAx", AsOf: endedAt, Events: []frame.HistoryEvent{
+	{Offset: 40, At: acceptedAt, Type: event.Accepted, By: event.ByGateway, Subject: "alice", Applied: new(true),
+		State: job.Pending, Attempt: 1},
+	{Offset: 58, At: endedAt, Type: event.Progress, By: event.ByWorker, Worker: "w-1", Run: runID, Dispatch: 1,
+		Progress: json.RawMessage(`{"percent":40}`), Applied: new(false), Reason: "old_dispatch",
+		Detail: "The job had been handed out again since: the run was given up.", State: job.Processing, Attempt: 2},
+}}
+
 var why = frame.Why{
 	JobID: jobID, State: job.Pending, Reason: frame.BehindOthers, Lane: "reports", Workers: new(3), Waiting: new(int64(7)),
 	Ahead:  2,
@@ -341,6 +350,12 @@ var audits = []audit.Record{
 		TokenID: runID,
 		Grant: &audit.Grant{ID: "NCDYHPLS3EGJ5KQ2WXM7TBVRZ4", Jobs: []string{jobID}, Permissions: []string{"read"},
 			Expires: auditedAt.Add(10 * time.Minute)},
+		RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
+	},
+	{
+		V: audit.Version, At: auditedAt, Deed: audit.PayloadRead, Outcome: audit.OK, Tenant: "acme", Subject: "carol",
+		TokenID: runID,
+		JobID:   jobID, JobType: "report.generate", Owner: &audit.Owner{Tenant: "acme", Subject: "alice"},
 		RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
 	},
 	{

@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/tracker/history"
 	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -43,19 +44,26 @@ type api struct {
 	queues   watch.Queues   // the streams that get reports of the lanes' queues
 	lists    *turns         // bounds the lists and counts that are made at a time
 	streams  *keeper.Shared // what all keepers share
+
+	topics    topics // guarded by mu; nil until there is a client for Kafka
+	readings  *turns // bounds the histories and payloads that are read at a time
+	histories *history.Reader
 }
 
 func newAPI(streams *keeper.Shared) *api {
 	return &api{
 		shards: map[int32]*shard.Shard{}, keepers: map[int32]*keeper.Keeper{}, lists: newTurns(maxLists), streams: streams,
+		readings: newTurns(maxReadings), histories: history.NewReader(),
 	}
 }
 
-// open sets the number of partitions of status, the store that holds their jobs, and what reads dead letters.
-func (a *api) open(partitions int32, st *store.Store, dead *deadLetters) {
+// open sets the number of partitions of status, the store that holds their jobs, what reads their log, and what reads
+// dead letters.
+func (a *api) open(partitions int32, st *store.Store, t topics, dead *deadLetters) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.partitions, a.store, a.dead = partitions, st, dead
+	a.partitions, a.store, a.topics = partitions, st, t
+	a.dead = dead
 }
 
 // close takes the store away before it is closed, and waits until nobody reads it.

@@ -27,6 +27,7 @@ func routesOf(d *door) []route {
 	pace := newPace(d.cfg.HandshakeRate, d.cfg.TurnedAway, d.cfg.Drain)
 	reads, tickets, orders := &reads{d}, &tickets{d}, &orders{d}
 	whys, results := &whys{reads, lanes}, &results{reads}
+	pasts := &pasts{reads}
 	submits, lists := &submits{reads}, &lists{d, lanes}
 	grants, dead, types := &grants{d}, &deads{d}, newTypeRoutes(d, d.cfg.Types)
 	follows, sockets := &follows{d, pace, tickets}, &sockets{d, pace, tickets}
@@ -50,6 +51,8 @@ func routesOf(d *door) []route {
 		{"/v1/jobs/{id}/why", read("why", whys.getWhy)},
 		{"/v1/jobs/{id}/result", read("result", results.getResult)},
 		{"/v1/jobs/{id}/deliveries", read("deliveries", reads.getDeliveries)},
+		{"/v1/jobs/{id}/history", read("history", gzipped(pasts.getHistory))},
+		{"/v1/jobs/{id}/payload", read("payload", pasts.getPayload)},
 		{"/v1/jobs/{id}/events", read("events", follows.getJobEvents)},
 		{"/v1/jobs/{id}/streams", read("streams", streams.getStreams)},
 		{"/v1/jobs/{id}/streams/{name}", read("stream", streams.getStream)},

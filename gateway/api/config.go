@@ -45,6 +45,12 @@ type DeadLetters interface {
 	RequeueDead(ctx context.Context, req *trackerpb.RequeueDeadRequest) (*trackerpb.RequeueDeadResponse, error)
 }
 
+// PastTrackers answers questions about what jobs were; upstream.Pair implements it.
+type PastTrackers interface {
+	History(ctx context.Context, req *trackerpb.HistoryRequest) (*trackerpb.HistoryResponse, error)
+	Payload(ctx context.Context, req *trackerpb.PayloadRequest) (*trackerpb.PayloadResponse, error)
+}
+
 // Tickets stores the identities of tickets; upstream.Pair implements it.
 type Tickets interface {
 	KeepTicket(ctx context.Context, req *trackerpb.KeepTicketRequest) error
@@ -69,6 +75,7 @@ type Orders interface {
 type Audit interface {
 	GrantMade(ctx context.Context, id auth.Identity, made grant.Claims)
 	DeadDone(ctx context.Context, id auth.Identity, deed audit.Deed, letterID, jobID string, outcome error)
+	PayloadRead(ctx context.Context, id auth.Identity, j *trackerpb.Job, jobType string, outcome error)
 }
 
 // Clients learns which connections belong to clients that have authenticated; conns.Conns implements it.
@@ -104,6 +111,7 @@ type Config struct {
 	Trackers   Trackers
 	Streamed   StreamTrackers
 	Dead       DeadLetters
+	Past       PastTrackers
 	Tickets    Tickets
 	Submits    Submits
 	Orders     Orders

@@ -54,6 +54,10 @@ const (
 	TrackerKeepTicketProcedure = "/ackwire.tracker.v1.Tracker/KeepTicket"
 	// TrackerTakeTicketProcedure is the fully-qualified name of the Tracker's TakeTicket RPC.
 	TrackerTakeTicketProcedure = "/ackwire.tracker.v1.Tracker/TakeTicket"
+	// TrackerHistoryProcedure is the fully-qualified name of the Tracker's History RPC.
+	TrackerHistoryProcedure = "/ackwire.tracker.v1.Tracker/History"
+	// TrackerPayloadProcedure is the fully-qualified name of the Tracker's Payload RPC.
+	TrackerPayloadProcedure = "/ackwire.tracker.v1.Tracker/Payload"
 	// TrackerStreamsProcedure is the fully-qualified name of the Tracker's Streams RPC.
 	TrackerStreamsProcedure = "/ackwire.tracker.v1.Tracker/Streams"
 	// TrackerReadStreamProcedure is the fully-qualified name of the Tracker's ReadStream RPC.
@@ -91,6 +95,11 @@ type TrackerClient interface {
 	KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error)
 	// TakeTicket answers who a ticket is for, once; NOT_FOUND ever after.
 	TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error)
+	// History reads a job's events from the log, the oldest first, with what the fold made of each. It is bounded in
+	// time and bytes: an answer may have no events, and still a place to go on from.
+	History(context.Context, *connect.Request[trackerpb.HistoryRequest]) (*connect.Response[trackerpb.HistoryResponse], error)
+	// Payload answers with what was submitted, or with the blob that has it.
+	Payload(context.Context, *connect.Request[trackerpb.PayloadRequest]) (*connect.Response[trackerpb.PayloadResponse], error)
 	// Streams lists a job's streams: those of the run that counts.
 	Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error)
 	// ReadStream answers with what one stream has behind a cursor, up to a number of bytes. It may wait,
@@ -168,6 +177,20 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(trackerMethods.ByName("TakeTicket")),
 			connect.WithClientOptions(opts...),
 		),
+		history: connect.NewClient[trackerpb.HistoryRequest, trackerpb.HistoryResponse](
+			httpClient,
+			baseURL+TrackerHistoryProcedure,
+			connect.WithSchema(trackerMethods.ByName("History")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		payload: connect.NewClient[trackerpb.PayloadRequest, trackerpb.PayloadResponse](
+			httpClient,
+			baseURL+TrackerPayloadProcedure,
+			connect.WithSchema(trackerMethods.ByName("Payload")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		streams: connect.NewClient[trackerpb.StreamsRequest, trackerpb.StreamsResponse](
 			httpClient,
 			baseURL+TrackerStreamsProcedure,
@@ -226,6 +249,8 @@ type trackerClient struct {
 	stats         *connect.Client[trackerpb.StatsRequest, trackerpb.StatsResponse]
 	keepTicket    *connect.Client[trackerpb.KeepTicketRequest, trackerpb.KeepTicketResponse]
 	takeTicket    *connect.Client[trackerpb.TakeTicketRequest, trackerpb.TakeTicketResponse]
+	history       *connect.Client[trackerpb.HistoryRequest, trackerpb.HistoryResponse]
+	payload       *connect.Client[trackerpb.PayloadRequest, trackerpb.PayloadResponse]
 	streams       *connect.Client[trackerpb.StreamsRequest, trackerpb.StreamsResponse]
 	readStream    *connect.Client[trackerpb.ReadStreamRequest, trackerpb.ReadStreamResponse]
 	followStreams *connect.Client[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]
@@ -268,6 +293,16 @@ func (c *trackerClient) KeepTicket(ctx context.Context, req *connect.Request[tra
 // TakeTicket calls ackwire.tracker.v1.Tracker.TakeTicket.
 func (c *trackerClient) TakeTicket(ctx context.Context, req *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
 	return c.takeTicket.CallUnary(ctx, req)
+}
+
+// History calls ackwire.tracker.v1.Tracker.History.
+func (c *trackerClient) History(ctx context.Context, req *connect.Request[trackerpb.HistoryRequest]) (*connect.Response[trackerpb.HistoryResponse], error) {
+	return c.history.CallUnary(ctx, req)
+}
+
+// Payload calls ackwire.tracker.v1.Tracker.Payload.
+func (c *trackerClient) Payload(ctx context.Context, req *connect.Request[trackerpb.PayloadRequest]) (*connect.Response[trackerpb.PayloadResponse], error) {
+	return c.payload.CallUnary(ctx, req)
 }
 
 // Streams calls ackwire.tracker.v1.Tracker.Streams.
@@ -326,6 +361,11 @@ type TrackerHandler interface {
 	KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error)
 	// TakeTicket answers who a ticket is for, once; NOT_FOUND ever after.
 	TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error)
+	// History reads a job's events from the log, the oldest first, with what the fold made of each. It is bounded in
+	// time and bytes: an answer may have no events, and still a place to go on from.
+	History(context.Context, *connect.Request[trackerpb.HistoryRequest]) (*connect.Response[trackerpb.HistoryResponse], error)
+	// Payload answers with what was submitted, or with the blob that has it.
+	Payload(context.Context, *connect.Request[trackerpb.PayloadRequest]) (*connect.Response[trackerpb.PayloadResponse], error)
 	// Streams lists a job's streams: those of the run that counts.
 	Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error)
 	// ReadStream answers with what one stream has behind a cursor, up to a number of bytes. It may wait,
@@ -399,6 +439,20 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(trackerMethods.ByName("TakeTicket")),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerHistoryHandler := connect.NewUnaryHandler(
+		TrackerHistoryProcedure,
+		svc.History,
+		connect.WithSchema(trackerMethods.ByName("History")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerPayloadHandler := connect.NewUnaryHandler(
+		TrackerPayloadProcedure,
+		svc.Payload,
+		connect.WithSchema(trackerMethods.ByName("Payload")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerStreamsHandler := connect.NewUnaryHandler(
 		TrackerStreamsProcedure,
 		svc.Streams,
@@ -461,6 +515,10 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerKeepTicketHandler.ServeHTTP(w, r)
 		case TrackerTakeTicketProcedure:
 			trackerTakeTicketHandler.ServeHTTP(w, r)
+		case TrackerHistoryProcedure:
+			trackerHistoryHandler.ServeHTTP(w, r)
+		case TrackerPayloadProcedure:
+			trackerPayloadHandler.ServeHTTP(w, r)
 		case TrackerStreamsProcedure:
 			trackerStreamsHandler.ServeHTTP(w, r)
 		case TrackerReadStreamProcedure:
@@ -510,6 +568,14 @@ func (UnimplementedTrackerHandler) KeepTicket(context.Context, *connect.Request[
 
 func (UnimplementedTrackerHandler) TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.TakeTicket is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) History(context.Context, *connect.Request[trackerpb.HistoryRequest]) (*connect.Response[trackerpb.HistoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.History is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) Payload(context.Context, *connect.Request[trackerpb.PayloadRequest]) (*connect.Response[trackerpb.PayloadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Payload is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error) {
