@@ -244,6 +244,10 @@ func (c *Client) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error
 // requests of each lane (GET /v1/stats).
 func (c *Client) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
 
+// JobTypes returns the job types with their rules and JSON Schemas, sorted by name. A client with a grant for some
+// types is told only those. A job keeps the rules with which it was submitted.
+func (c *Client) JobTypes(ctx context.Context) ([]frame.JobType, error) { return c.api.jobTypes(ctx) }
+
 // Grant asks the server for a grant of what this client may do itself (POST /v1/grants): of its permissions, and when
 // it has a grant itself of that one's jobs and for no longer than that. The error is an *Error if the server refuses,
 // with the code forbidden for what this client may not do.

@@ -33,7 +33,7 @@ type fake struct {
 	mu          sync.Mutex
 	refuse      http.HandlerFunc // answers handshakes while it is set
 	get         http.HandlerFunc // answers GET /v1/jobs/{id}
-	query       http.HandlerFunc // answers GET /v1/jobs, /v1/stats and /v1/jobs/{id}/why
+	query       http.HandlerFunc // answers GET /v1/jobs, /v1/stats and what a job has below it
 	other       http.HandlerFunc // answers all other requests
 	dials       int
 	compression websocket.CompressionMode // set before the first dial
@@ -48,7 +48,8 @@ func inBubble(t *testing.T, f func(t *testing.T, s *fake)) {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /v1/ws", s.socket)
 		mux.HandleFunc("GET /v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) { s.get(w, r) })
-		for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why"} {
+		for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/job-types", "/v1/jobs/{id}/why",
+			"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload"} {
 			mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { s.query(w, r) })
 		}
 		mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) { s.other(w, r) })

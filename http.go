@@ -100,6 +100,11 @@ func (c *HTTPClient) All(ctx context.Context, o ListOptions) iter.Seq2[Status, e
 // Stats counts the tenant's jobs; see Client.Stats.
 func (c *HTTPClient) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
 
+// JobTypes returns the job types with their rules and JSON Schemas; see Client.JobTypes.
+func (c *HTTPClient) JobTypes(ctx context.Context) ([]frame.JobType, error) {
+	return c.api.jobTypes(ctx)
+}
+
 // Grant makes a grant of what this client may do; see Client.Grant.
 func (c *HTTPClient) Grant(ctx context.Context, r GrantRequest) (Grant, error) {
 	return c.api.grant(ctx, r)

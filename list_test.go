@@ -119,6 +119,8 @@ func TestStatsAndWhy(t *testing.T) {
 			switch {
 			case r.Header.Get("Authorization") != "Bearer good":
 				w.WriteHeader(http.StatusUnauthorized)
+			case r.URL.Path == "/v1/job-types":
+				fmt.Fprint(w, `{"jobTypes":[{"type":"a","lane":"l","policy":{"attempts":3},"maxPayload":9,"payloadSchema":{"type":"string"}}]}`)
 			case r.URL.Path == "/v1/stats":
 				fmt.Fprint(w, `{"counts":[{"type":"a","lane":"l","state":"failed","jobs":3}],"lanes":[{"lane":"l","workers":1,"waiting":2}],"asOf":"2026-01-02T03:04:05Z"}`)
 			case r.URL.Path == "/v1/jobs/j1/why":
@@ -136,6 +138,11 @@ func TestStatsAndWhy(t *testing.T) {
 		if err != nil || why.Reason != frame.NoWorkers || *why.Workers != 0 || *why.Waiting != 2 || why.Ahead != 1 ||
 			why.NextAt != nil {
 			t.Errorf("%+v, %v", why, err)
+		}
+		types, err := c.JobTypes(t.Context())
+		if err != nil || len(types) != 1 || types[0].Policy.Attempts != 3 || string(types[0].PayloadSchema) !=
+			`{"type":"string"}` {
+			t.Errorf("%+v, %v", types, err)
 		}
 		for _, id := range []string{"j2", "", "a/b"} {
 			if _, err := c.Job(id).Why(t.Context()); CodeOf(err) != code.NotFound {

@@ -272,6 +272,13 @@ func (r *rest) stats(ctx context.Context) (stats frame.Stats, err error) {
 	return stats, err
 }
 
+// jobTypes reads the job types (GET /v1/job-types).
+func (r *rest) jobTypes(ctx context.Context) ([]frame.JobType, error) {
+	var all frame.JobTypes
+	err := r.readInto(ctx, "job types", "/v1/job-types", &all)
+	return all.JobTypes, err
+}
+
 // jobPath returns the path of a job's resource, and a name for requests to it, for error texts.
 func jobPath(what, jobID, rest string) (name, path string, err error) {
 	if err := checkJobID(jobID); err != nil {

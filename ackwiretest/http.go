@@ -34,6 +34,8 @@ func (s *Server) routes() {
 	s.handle("GET /v1/jobs/{id}", s.getJob, mayRead)
 	s.handle("DELETE /v1/jobs/{id}", s.eraseJob, mayErase, mayRead)
 	s.handle("GET /v1/jobs/{id}/why", s.withJob(s.getWhy), mayRead)
+	s.handle("GET /v1/jobs/{id}/history", s.getHistory, mayRead)
+	s.handle("GET /v1/jobs/{id}/payload", s.withJob(s.getPayload), mayRead, mayPayloads)
 	s.handle("GET /v1/jobs/{id}/result", s.withJob(s.getResult), mayRead)
 	s.handle("GET /v1/jobs/{id}/deliveries", s.withJob(func(w http.ResponseWriter, r record) {
 		answer(w, http.StatusOK, frame.Deliveries{JobID: r.doc.JobID, Deliveries: []frame.Delivery{}})

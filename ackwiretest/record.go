@@ -33,6 +33,8 @@ type record struct {
 	dispatch int
 	streams  map[string]*written // what that run has written, by name
 	timers   []*time.Timer
+	past     []frame.HistoryEvent
+	was      job.State // after the last of them
 }
 
 // file is a result that is stored outside the document.
@@ -198,6 +200,7 @@ func (s *Server) versionLocked(r *record) {
 	s.version++
 	r.version, r.doc.UpdatedAt = s.version, stamp(time.Now())
 	r.raw, _ = plainjson.Marshal(r.doc) // what is in it was JSON
+	s.noteLocked(r)
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

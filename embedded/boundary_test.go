@@ -10,7 +10,8 @@ import (
 func TestImports(t *testing.T) {
 	rule := imports.Rule{
 		Allow: []string{
-			"gateway", "processor", "processor/cmd/flags", "tracker", ".", "blobs/...", "schemas/...", "internal/...",
+			"gateway", "processor", "processor/cmd/flags", "tracker", "tracker/dead", ".", "blobs/...", "schemas/...",
+			"internal/...",
 		},
 		Tests: []string{"ackwiretest"},
 		Except: map[string]string{

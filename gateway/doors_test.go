@@ -49,6 +49,10 @@ var doors = map[string]door{
 	"HEAD /v1/jobs/{id}/result":         {auth.Read, readJob, "", ""},
 	"GET /v1/jobs/{id}/deliveries":      {auth.Read, readJob, "", ""},
 	"HEAD /v1/jobs/{id}/deliveries":     {auth.Read, readJob, "", ""},
+	"GET /v1/jobs/{id}/history":         {auth.Read, readJob, "", ""},
+	"HEAD /v1/jobs/{id}/history":        {auth.Read, readJob, "", ""},
+	"GET /v1/jobs/{id}/payload":         {auth.Read | auth.Payloads, readJob, "", ""},
+	"HEAD /v1/jobs/{id}/payload":        {auth.Read | auth.Payloads, readJob, "", ""},
 	"GET /v1/jobs/{id}/events":          {auth.Read, readJob, "", ""},
 	"HEAD /v1/jobs/{id}/events":         {auth.Read, readJob, "", ""},
 	"GET /v1/jobs/{id}/streams":         {auth.Read, readJob, "", ""},
@@ -62,6 +66,13 @@ var doors = map[string]door{
 	"POST /v1/jobs/{id}/retry":          {auth.Submit, retryJob, "", ""},
 	"GET /v1/stats":                     {auth.Read, allJobs, "", ""},
 	"HEAD /v1/stats":                    {auth.Read, noJob, "", ""},
+	"GET /v1/job-types":                 {auth.Read, noJob, "", ""},
+	"HEAD /v1/job-types":                {auth.Read, noJob, "", ""},
+	"GET /v1/dead":                      {auth.Operate, noJob, "", ""},
+	"HEAD /v1/dead":                     {auth.Operate, noJob, "", ""},
+	"GET /v1/dead/{id}":                 {auth.Operate, anyID, "", ""},
+	"HEAD /v1/dead/{id}":                {auth.Operate, anyID, "", ""},
+	"POST /v1/dead/{id}/requeue":        {auth.Operate, anyID, "", ""},
 	"POST /v1/ws-tickets":               {0, noJob, "", ""},
 	"POST /v1/grants":                   {0, anyID, `{"ttl":60,"jobs":["ID"]}`, ""},
 	"GET /v1/ws":                        {0, noJob, "", ""},
@@ -153,9 +164,13 @@ func TestDoors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			who := w.header("acme", "alice", strings.FieldsFunc(words+"+payloads", func(r rune) bool { return r == '+' })...)
+			names := strings.FieldsFunc(words, func(r rune) bool { return r == '+' })
+			who := w.header("acme", "alice", append(slices.Clip(names), "payloads")...)
 			for name, d := range doors {
-				w.tryDoor(fmt.Sprintf("%s with %q", name, words), name, d, p, who)
+				w.tryDoor(fmt.Sprintf("%s with %q and payloads", name, words), name, d, p|auth.Payloads, who)
+				if d.needs.Has(auth.Payloads) && len(names) > 0 {
+					w.tryDoor(fmt.Sprintf("%s with %q", name, words), name, d, p, w.header("acme", "alice", names...))
+				}
 			}
 		}
 	})

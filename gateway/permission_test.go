@@ -21,8 +21,8 @@ func TestPermissions(t *testing.T) {
 			return http.Header{"Authorization": {"Bearer " + token}}
 		}
 		for permission, can := range map[string]string{
-			"submit": "submit retry", "read": "get list stats why result subscribe", "cancel": "cancel",
-			"admin": "submit retry get list stats why result subscribe cancel",
+			"submit": "submit retry", "read": "get list stats why history result subscribe", "cancel": "cancel",
+			"admin": "submit retry get list stats why history result subscribe cancel",
 		} {
 			header := permitted(permission)
 			header.Set("Content-Type", "application/json")
@@ -36,6 +36,7 @@ func TestPermissions(t *testing.T) {
 				{"cancel", "POST", "/v1/jobs/" + jobA + "/cancel", ""},
 				{"get", "GET", "/v1/jobs/" + jobA, ""},
 				{"why", "GET", "/v1/jobs/" + jobA + "/why", ""},
+				{"history", "GET", "/v1/jobs/" + jobA + "/history", ""},
 				{"result", "GET", "/v1/jobs/" + jobA + "/result", ""},
 				{"list", "GET", "/v1/jobs", ""},
 				{"stats", "GET", "/v1/stats", ""},

@@ -18,6 +18,8 @@ func TestEveryRoute(t *testing.T) {
 		for path, allow := range map[string]string{
 			"/v1/jobs": "GET, HEAD, POST", "/v1/jobs/" + jobA: "DELETE, GET, HEAD", "/v1/jobs/" + jobA + "/why": read,
 			"/v1/jobs/" + jobA + "/result":     read,
+			"/v1/jobs/" + jobA + "/history":    read,
+			"/v1/jobs/" + jobA + "/payload":    read,
 			"/v1/jobs/" + jobA + "/deliveries": read, "/v1/jobs/" + jobA + "/events": read,
 			"/v1/events?job=" + jobA:       "GET, HEAD, POST",
 			"/v1/stats":                    read,

@@ -55,6 +55,8 @@ type fakeTracker struct {
 	stats   []*trackerpb.StatsRequest
 	tickets map[string]fakeTicket
 	said    fakeStreams
+	dead    fakeDead
+	past    fakePast
 }
 
 type fakeTicket struct {

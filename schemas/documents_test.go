@@ -131,6 +131,8 @@ func operations(doc object) (all []operation) {
 func TestOpenAPIHasAll(t *testing.T) {
 	want := []string{
 		"POST /v1/jobs", "GET /v1/jobs", "HEAD /v1/jobs", "GET /v1/stats", "HEAD /v1/stats", "GET /v1/jobs/{id}/why",
+		"GET /v1/jobs/{id}/history", "HEAD /v1/jobs/{id}/history", "GET /v1/jobs/{id}/payload",
+		"HEAD /v1/jobs/{id}/payload",
 		"GET /v1/jobs/{id}/deliveries", "HEAD /v1/jobs/{id}/why", "HEAD /v1/jobs/{id}/deliveries", "GET /v1/jobs/{id}",
 		"HEAD /v1/jobs/{id}", "DELETE /v1/jobs/{id}", "POST /v1/jobs/{id}/cancel", "POST /v1/jobs/{id}/retry",
 		"GET /v1/jobs/{id}/result", "HEAD /v1/jobs/{id}/result", "GET /v1/jobs/{id}/events", "HEAD /v1/jobs/{id}/events",
@@ -139,6 +141,8 @@ func TestOpenAPIHasAll(t *testing.T) {
 		"GET /v1/events", "HEAD /v1/events", "POST /v1/events", "POST /v1/ws-tickets", "POST /v1/grants",
 		"GET /v1/ws", "GET /healthz", "GET /readyz",
 		"GET /startupz", "GET /metrics",
+		"GET /v1/job-types", "HEAD /v1/job-types",
+		"GET /v1/dead", "HEAD /v1/dead", "GET /v1/dead/{id}", "HEAD /v1/dead/{id}", "POST /v1/dead/{id}/requeue",
 	}
 	var got []string
 	for _, op := range operations(document(t, "openapi.yaml")) {

@@ -14,8 +14,8 @@ const Base = "https://ackwire.dev/schemas/"
 
 // Files holds asyncapi.yaml, openapi.yaml, and the JSON Schemas in jsonschema/: event/<type>, order/<type>,
 // frame/<type>, job/document, job/policy, http/submit, http/ack, http/grantRequest, http/grant, http/list, http/stats,
-// http/why, http/ticket, http/problem, http/ready, topic/request-headers, topic/status-headers, topic/stream-headers
-// and topic/dead-headers, each with the ending .json.
+// http/why, http/history, http/ticket, http/problem, http/ready, topic/request-headers, topic/status-headers,
+// topic/stream-headers and topic/dead-headers, each with the ending .json.
 //
 //go:embed asyncapi.yaml openapi.yaml jsonschema
 var Files embed.FS

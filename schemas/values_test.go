@@ -256,6 +256,15 @@ var ackWithGrant = func() frame.AckFrame {
 	return a
 }()
 
+// history is that of a job whose first run lost its lease and went on all the same.
+var history = frame.History{JobID: jobID, NextCursor: "MDE5YzFkYjAgbCAx", AsOf: endedAt, Events: []frame.HistoryEvent{
+	{Offset: 40, At: acceptedAt, Type: event.Accepted, By: event.ByGateway, Subject: "alice", Applied: new(true),
+		State: job.Pending, Attempt: 1},
+	{Offset: 58, At: endedAt, Type: event.Progress, By: event.ByWorker, Worker: "w-1", Run: runID, Dispatch: 1,
+		Progress: json.RawMessage(`{"percent":40}`), Applied: new(false), Reason: "old_dispatch",
+		Detail: "The job had been handed out again since: the run was given up.", State: job.Processing, Attempt: 2},
+}}
+
 var why = frame.Why{
 	JobID: jobID, State: job.Pending, Reason: frame.BehindOthers, Lane: "reports", Workers: new(3), Waiting: new(int64(7)),
 	Ahead:  2,
@@ -343,6 +352,35 @@ var audits = []audit.Record{
 			Expires: auditedAt.Add(10 * time.Minute)},
 		RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
 	},
+	{
+		V: audit.Version, At: auditedAt, Deed: audit.PayloadRead, Outcome: audit.OK, Tenant: "acme", Subject: "carol",
+		TokenID: runID,
+		JobID:   jobID, JobType: "report.generate", Owner: &audit.Owner{Tenant: "acme", Subject: "alice"},
+		RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
+	},
+	{
+		V: audit.Version, At: auditedAt, Deed: audit.DeadRequeued, Outcome: audit.OK, Tenant: "acme", Subject: "carol",
+		TokenID: runID, JobID: jobID, DeadLetter: "0-41", RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
+	},
 }
+
+// deadRecord is a dead letter: a request whose headers are malformed.
+var deadRecord = func() frame.DeadRecord {
+	key, value := frame.RawOf([]byte(jobID)), frame.RawOf(submitRequest.Payload)
+	return frame.DeadRecord{
+		DeadLetter: frame.DeadLetter{ID: "0-41", At: endedAt, Reason: "undecodable", Detail: "header policy: unexpected end",
+			By: "processor", Topic: "ackwire.requests.default", Partition: "3", Offset: "1207", JobID: jobID, Request: true,
+			Bytes: int64(len(submitRequest.Payload))},
+		Key: &key, Value: &value,
+		Headers: []frame.DeadHeader{{Name: topic.HeaderID, Raw: frame.RawOf([]byte(jobID))},
+			{Name: topic.HeaderPolicy, Raw: frame.RawOf([]byte("\xff{"))}},
+	}
+}()
+
+var requeuedRecord = func() frame.DeadRequeued {
+	partition, offset := int32(3), int64(1290)
+	return frame.DeadRequeued{Outcome: frame.RequeueWritten, Topic: "ackwire.requests.default", Partition: &partition,
+		Offset: &offset}
+}()
 
 var auditedAt = time.Date(2026, 2, 2, 9, 31, 0, 0, time.UTC)

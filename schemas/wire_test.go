@@ -143,11 +143,21 @@ func wires() []wire {
 		plain("http.list", "http/list", list),
 		plain("http.stats", "http/stats", stats),
 		plain("http.why", "http/why", why),
+		plain("http.history", "http/history", history),
 		plain("http.streams", "http/streams", frame.StreamList{Run: 2, Streams: []frame.StreamInfo{
 			{Name: job.StreamLog, Kind: job.StreamJSON, Total: 4},
 			{Name: "tokens", Kind: job.StreamText, Total: 30, Ended: true},
 		}}),
 		plain("http.deliveries", "http/deliveries", deliveries),
+		plain("http.jobTypes", "http/jobTypes", frame.JobTypes{JobTypes: []frame.JobType{
+			{Type: "report.generate", Lane: "default", Policy: policy, MaxPayload: 262144, PayloadSchema: json.RawMessage(
+				`{"type":"object","properties":{"month":{"type":"string"}}}`), StreamLimit: 1 << 20},
+		}}),
+		plain("http.dead", "http/dead", frame.DeadLetters{Letters: []frame.DeadLetter{deadRecord.DeadLetter},
+			NextCursor: "0-40"}),
+		plain("http.deadLetter", "http/deadLetter", deadRecord),
+		plain("http.deadRequeued", "http/deadRequeued", frame.DeadRequeued{Outcome: frame.RequeueDispatched, JobID: jobID}),
+		plain("http.deadRequeued.written", "http/deadRequeued", requeuedRecord),
 		plain("http.ticket", "http/ticket", ticket),
 		plain("http.grantRequest", "http/grantRequest", grantRequest),
 		plain("http.grant", "http/grant", granted),
@@ -169,7 +179,9 @@ func wires() []wire {
 		wire{"request.headers", "topic/request-headers", headerMap(must(request.Headers())), requestAgain},
 		plain("status.headers", "topic/status-headers", statusHeaders),
 		wire{"audit.erase", "topic/audit", audits[0], auditAgain},
+		wire{"audit.payload", "topic/audit", audits[2], auditAgain},
 		wire{"audit.grantMade", "topic/audit", audits[1], auditAgain},
+		wire{"audit.deadRequeue", "topic/audit", audits[3], auditAgain},
 		streamHeaders("stream.text.headers", textPiece),
 		streamHeaders("stream.values.headers", valuesPiece),
 		plain("stream.values", "", json.RawMessage(valuesPiece.Value)),
@@ -290,6 +302,17 @@ func TestReasons(t *testing.T) {
 	}
 	if got := at(t, "http/why.json", "/properties/reason/enum"); !equalJSON(got, want) {
 		t.Errorf("why.json has reasons %v, package frame %v", got, want)
+	}
+}
+
+// TestWriters checks that the schema has the same list of writers of events as the Go type.
+func TestWriters(t *testing.T) {
+	var want []any
+	for _, w := range event.Writers {
+		want = append(want, string(w))
+	}
+	if got := at(t, "http/history.json", "/properties/events/items/properties/by/enum"); !equalJSON(got, want) {
+		t.Errorf("history.json has writers %v, package event %v", got, want)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
+	"github.com/ackwire/ackwire/tracker/history"
 	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -36,25 +37,33 @@ type api struct {
 	store      *store.Store
 	shards     map[int32]*shard.Shard // nil while the partition is being restored
 	keepers    map[int32]*keeper.Keeper
-	assigned   bool // the group has assigned partitions at least once, even if none
+	dead       *deadLetters // nil before open
+	assigned   bool         // the group has assigned partitions at least once, even if none
 
 	subjects watch.Subjects
 	queues   watch.Queues   // the streams that get reports of the lanes' queues
 	lists    *turns         // bounds the lists and counts that are made at a time
 	streams  *keeper.Shared // what all keepers share
+
+	topics    topics // guarded by mu; nil until there is a client for Kafka
+	readings  *turns // bounds the histories and payloads that are read at a time
+	histories *history.Reader
 }
 
 func newAPI(streams *keeper.Shared) *api {
 	return &api{
 		shards: map[int32]*shard.Shard{}, keepers: map[int32]*keeper.Keeper{}, lists: newTurns(maxLists), streams: streams,
+		readings: newTurns(maxReadings), histories: history.NewReader(),
 	}
 }
 
-// open sets the number of partitions of status and the store that holds their jobs.
-func (a *api) open(partitions int32, st *store.Store) {
+// open sets the number of partitions of status, the store that holds their jobs, what reads their log, and what reads
+// dead letters.
+func (a *api) open(partitions int32, st *store.Store, t topics, dead *deadLetters) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.partitions, a.store = partitions, st
+	a.partitions, a.store, a.topics = partitions, st, t
+	a.dead = dead
 }
 
 // close takes the store away before it is closed, and waits until nobody reads it.
@@ -63,7 +72,7 @@ func (a *api) close() {
 	defer a.reading.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.store, a.assigned = nil, false
+	a.store, a.dead, a.assigned = nil, nil, false
 }
 
 // read runs f, which reads st, unless that was closed meanwhile.

@@ -13,21 +13,10 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/dead"
 	"github.com/ackwire/ackwire/tracker/fold"
 	"github.com/ackwire/ackwire/tracker/view"
 )
-
-// DeadRequest is a request record that a worker has moved to the topic of dead letters.
-type DeadRequest struct {
-	JobID string
-	Life  string // the life of the job's ID that the record names, or empty
-	// Request is the position of the record in its lane's topic.
-	Request event.Position
-	// At is when it was moved there; the request is at least as old.
-	At time.Time
-	// Policy is the policy in the record, or nil when it cannot be read.
-	Policy *job.Policy
-}
 
 // Revival is the result of Revive.
 type Revival struct {
@@ -45,9 +34,9 @@ type Revival struct {
 // be asked: Revive folds the job itself, from its document in the topic view, where there is one, and
 // from the events of status up to its own. To call it twice for one request does no harm.
 func Revive(
-	ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), names topic.Names, r DeadRequest,
+	ctx context.Context, newClient func(...kgo.Opt) (*kgo.Client, error), names topic.Names, r dead.Request,
 ) (Revival, error) {
-	value, err := event.Encode(&event.Event{Type: event.RequestLost, JobID: r.JobID, Life: r.Life, Request: &r.Request})
+	lost, err := lostEvent(names, r)
 	if err != nil {
 		return Revival{}, err
 	}
@@ -64,7 +53,6 @@ func Revive(
 	if err != nil {
 		return Revival{}, err
 	}
-	lost := &kgo.Record{Topic: names.Status(), Key: []byte(r.JobID), Value: value}
 	if err := cl.ProduceSync(ctx, lost).FirstErr(); err != nil {
 		return Revival{}, fmt.Errorf("write to %s: %w", lost.Topic, err)
 	}
@@ -83,6 +71,15 @@ func Revive(
 		v.Outlived = fold.Outlived(time.Since(r.At), r.Policy)
 	}
 	return v, nil
+}
+
+// lostEvent returns the record that says that a request is lost.
+func lostEvent(names topic.Names, r dead.Request) (*kgo.Record, error) {
+	value, err := event.Encode(&event.Event{Type: event.RequestLost, JobID: r.JobID, Life: r.Life, Request: &r.Position})
+	if err != nil {
+		return nil, err
+	}
+	return &kgo.Record{Topic: names.Status(), Key: []byte(r.JobID), Value: value}, nil
 }
 
 // foldTo folds a job's events up to the record last and returns the result of that one. It begins with

@@ -297,7 +297,7 @@ func (t *Tracker) runOwner(
 	if !t.cfg.NoView {
 		o.view = t.viewConfig(id, advertise)
 	}
-	t.api.open(id.Partitions, st)
+	t.api.open(id.Partitions, st, o, newDeadLetters(t.names, admin))
 	var err error
 	if o.reader, err = t.cfg.Kafka.NewClient(t.env, "ackwire-tracker-reader", readerOptions()...); err != nil {
 		return err

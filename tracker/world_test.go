@@ -279,11 +279,22 @@ func (w *world) submitAs(id, subject string) (event.Position, int64) {
 	return pos, w.append(&event.Event{Type: event.Accepted, JobID: id, Subject: subject, Request: &pos})
 }
 
+// statusRecord returns a record of status for a job with any value.
+func statusRecord(w *world, id, value string) *kgo.Record {
+	return &kgo.Record{Topic: w.names.Status(), Key: []byte(id), Value: []byte(value)}
+}
+
 // drop removes all records of status, as retention does.
 func (w *world) drop() {
 	w.t.Helper()
+	w.dropFrom(w.names.Status())
+}
+
+// dropFrom removes all records of a topic.
+func (w *world) dropFrom(topic string) {
+	w.t.Helper()
 	adm := kadm.NewClient(w.client)
-	ends, err := adm.ListEndOffsets(w.t.Context(), w.names.Status())
+	ends, err := adm.ListEndOffsets(w.t.Context(), topic)
 	if err != nil {
 		w.t.Fatal(err)
 	}

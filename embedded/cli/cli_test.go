@@ -44,6 +44,9 @@ type tool struct {
 	Stats  StatsCmd  `cmd:"" help:"Count jobs."`
 	Why    WhyCmd    `cmd:"" help:"Tell what a job waits for."`
 
+	History HistoryCmd `cmd:"" help:"Tell a job's events."`
+	Payload PayloadCmd `cmd:"" help:"Print what was submitted."`
+
 	Deliveries DeliveriesCmd `cmd:"" help:"Tell how webhooks fare."`
 
 	Result ResultCmd `cmd:"" help:"Download a job's result."`
@@ -122,7 +125,8 @@ func (s *script) serve(t *testing.T) string {
 		w.Header().Set("Content-Type", "text/csv")
 		fmt.Fprint(w, s.result)
 	})
-	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries"} {
+	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries",
+		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			body := s.query(r.URL.Path, r.URL.Query())
 			if body == "" {

@@ -17,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/dead"
 )
 
 // DeadCmd has the commands for dead letters: records that a service could not read and set aside.
@@ -97,32 +98,20 @@ type letter struct {
 	Key       string            `json:"key,omitempty"`
 	Headers   map[string]string `json:"headers,omitempty"`
 	Value     string            `json:"value,omitempty"`
-	record    *kgo.Record
+	dead      dead.Letter
 }
 
 func newLetter(r *kgo.Record) letter {
+	d := dead.Parse(r)
 	l := letter{
-		ID: fmt.Sprintf("%d/%d", r.Partition, r.Offset), At: r.Timestamp.UTC(), Key: printable(r.Key),
-		Value: printable(r.Value), Headers: map[string]string{}, record: r,
+		ID: fmt.Sprintf("%d/%d", d.Partition, d.Offset), At: d.At, Reason: printable([]byte(d.Reason)),
+		Detail: printable([]byte(d.Detail)), By: printable([]byte(d.By)), Topic: printable([]byte(d.Topic)),
+		Partition: printable([]byte(d.SourcePartition)), Offset: printable([]byte(d.SourceOffset)),
+		Key:   printable(d.Key),
+		Value: printable(d.Value), Headers: map[string]string{}, dead: d,
 	}
-	for _, h := range r.Headers {
-		v := printable(h.Value)
-		switch h.Key {
-		case topic.HeaderDeadReason:
-			l.Reason = v
-		case topic.HeaderDeadDetail:
-			l.Detail = v
-		case topic.HeaderDeadBy:
-			l.By = v
-		case topic.HeaderDeadTopic:
-			l.Topic = v
-		case topic.HeaderDeadPartition:
-			l.Partition = v
-		case topic.HeaderDeadOffset:
-			l.Offset = v
-		default:
-			l.Headers[h.Key] = v
-		}
+	for _, h := range d.Headers {
+		l.Headers[h.Key] = printable(h.Value)
 	}
 	return l
 }
@@ -137,8 +126,8 @@ func printable(b []byte) string {
 
 // each calls visit for every dead letter that exists now, until visit returns false.
 func (f *KafkaFlags) each(ctx context.Context, visit func(letter) bool) error {
-	dead := topic.Names{Prefix: f.TopicPrefix}.Dead()
-	return f.records(ctx, dead, func(r *kgo.Record) bool { return visit(newLetter(r)) })
+	names := topic.Names{Prefix: f.TopicPrefix}
+	return f.records(ctx, names.Dead(), func(r *kgo.Record) bool { return visit(newLetter(r)) })
 }
 
 // records calls visit for every record of a topic that exists now, until visit returns false.

@@ -53,6 +53,11 @@ func TestHostileStrings(t *testing.T) {
 				return in(`{"counts":[{"type":HOSTILE,"lane":HOSTILE,"state":HOSTILE,"jobs":1}],"lanes":[{"lane":HOSTILE,"workers":1,"waiting":1}],"asOf":"2026-01-02T03:04:05Z"}`)
 			case strings.HasSuffix(path, "/why"):
 				return in(`{"jobId":HOSTILE,"state":HOSTILE,"reason":HOSTILE,"detail":HOSTILE,"lane":HOSTILE,"workers":1,"waiting":1,"asOf":"2026-01-02T03:04:05Z"}`)
+			case strings.HasSuffix(path, "/history"):
+				return in(`{"jobId":HOSTILE,"events":[{"offset":1,"at":"2026-01-02T03:04:05Z","type":HOSTILE,"by":HOSTILE,` +
+					`"worker":HOSTILE,"run":HOSTILE,"applied":false,"reason":HOSTILE,"detail":HOSTILE,"state":HOSTILE,` +
+					`"progress":{"percent":1,"message":HOSTILE},"error":{"code":HOSTILE,"message":HOSTILE}}],` +
+					`"truncated":true,"earliest":"2026-01-02T03:04:05Z","asOf":"2026-01-02T03:04:05Z"}`)
 			case strings.HasSuffix(path, "/deliveries"):
 				return in(`{"deliveries":[{"deliveryId":HOSTILE,"event":HOSTILE,"url":HOSTILE,"job":` + document("failed") +
 					`},{"deliveryId":HOSTILE,"event":HOSTILE,"url":HOSTILE,"job":null}],"asOf":"2026-01-02T03:04:05Z"}`)
@@ -63,6 +68,7 @@ func TestHostileStrings(t *testing.T) {
 			{"submit", "demo.echo", "1"}, {"submit", "demo.echo", "1", "--detach"}, {"submit", "demo.fail", "1"}, {"submit",
 				"demo.refused", "1"},
 			{"watch", "0199-job"}, {"get", "0199-job"}, {"list"}, {"stats"}, {"why", "0199-job"}, {"deliveries", "0199-job"},
+			{"history", "0199-job"},
 			{"cancel", "0199-job"},
 		} {
 			s := &script{document: document("failed"), query: query, submit: append([]string{ack}, frames("completed")...),

@@ -145,20 +145,29 @@ func (c *ResultCmd) Help() string {
 }
 
 // Run implements the command.
-func (c *ResultCmd) Run(env *Env) (err error) {
-	api, err := ackwire.NewHTTP(c.URL, c.options(env, nil)...)
+func (c *ResultCmd) Run(env *Env) error {
+	return c.download(env, c.Output, "result", func(api *ackwire.HTTPClient) (*ackwire.Content, error) {
+		return api.Job(c.ID).Result(env.Context)
+	})
+}
+
+// download writes what open returns to a file, or to stdout without one.
+func (f *Flags) download(
+	env *Env, file, what string, open func(*ackwire.HTTPClient) (*ackwire.Content, error),
+) (err error) {
+	api, err := ackwire.NewHTTP(f.URL, f.options(env, nil)...)
 	if err != nil {
-		return refused(c.unreachable(err))
+		return refused(f.unreachable(err))
 	}
 	defer api.CloseIdleConnections()
-	r, err := api.Job(c.ID).Result(env.Context)
+	r, err := open(api)
 	if err != nil {
-		return refused(c.unreachable(err))
+		return refused(f.unreachable(err))
 	}
 	defer func() { _ = r.Close() }()
 	to := env.Stdout
-	if c.Output != "" {
-		f, err := os.Create(c.Output)
+	if file != "" {
+		f, err := os.Create(file)
 		if err != nil {
 			return refused(err)
 		}
@@ -166,7 +175,7 @@ func (c *ResultCmd) Run(env *Env) (err error) {
 		to = f
 	}
 	if _, err := io.Copy(to, r); err != nil {
-		return refused(fmt.Errorf("the result broke off: %w", err))
+		return refused(fmt.Errorf("the %s broke off: %w", what, err))
 	}
 	return nil
 }

@@ -44,6 +44,21 @@ const (
 	later  = `{"jobId":"0199-job","state":"scheduled","reason":"scheduled","detail":"It is to start at 2026-02-03T04:05:06Z.","lane":"reports","nextAt":"2026-02-03T04:05:06Z","asOf":"2026-01-02T03:04:05Z"}`
 )
 
+// history answers the history of a job in two pages; the first was cut short.
+func history(_ string, q url.Values) string {
+	if q.Get("cursor") == "" {
+		return `{"jobId":"0199-job","events":[{"offset":7,"at":"2026-01-02T03:04:05Z","type":"accepted","by":"gateway",` +
+			`"subject":"alice","applied":true,"state":"pending","attempt":1},{"offset":9,"at":"2026-01-02T03:04:06.5Z",` +
+			`"type":"progress","by":"worker","worker":"w1","run":"r1","dispatch":1,"applied":true,"state":"processing",` +
+			`"attempt":1,"progress":{"percent":40,"message":"half\u001b[31m"}}],"nextCursor":"2","asOf":"2026-01-02T03:04:07Z"}`
+	}
+	return `{"jobId":"0199-job","events":[{"offset":12,"at":"2026-01-02T03:05:05Z","type":"failed","by":"worker",` +
+		`"worker":"w1","run":"r1","dispatch":1,"applied":false,"reason":"old_dispatch","detail":"The job had been handed out ` +
+		`again since: the run was given up.","state":"processing","attempt":2,"error":{"code":"boom","message":"no",` +
+		`"retryable":true}},{"offset":13,"at":"2026-01-02T03:05:06Z","applied":false,"reason":"unreadable",` +
+		`"detail":"It could not be read.","state":"processing","attempt":2}],"asOf":"2026-01-02T03:05:07Z"}`
+}
+
 func TestQueries(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -72,6 +87,16 @@ func TestQueries(t *testing.T) {
 		{"why", answers(behind), []string{"why", "0199-job"}},
 		{"why-json", answers(behind), []string{"why", "0199-job", "--json"}},
 		{"why-scheduled", answers(later), []string{"why", "0199-job"}},
+		{"history", history, []string{"history", "0199-job"}},
+		{"history-json", history, []string{"history", "0199-job", "--json"}},
+		{"history-limit", history, []string{"history", "0199-job", "--limit", "1"}},
+		{"history-bad-limit", nil, []string{"history", "0199-job", "--limit", "0"}},
+		{"history-none", answers(`{"jobId":"0199-job","events":[],"truncated":true,"asOf":"2026-01-02T03:04:05Z"}`),
+			[]string{"history", "0199-job"}},
+		{"history-endless", answers(`{"jobId":"0199-job","events":[],"nextCursor":"x","asOf":"2026-01-02T03:04:05Z"}`),
+			[]string{"history", "0199-job"}},
+		{"payload", answers(`{"n" : 1e2}`), []string{"payload", "0199-job"}},
+		{"payload-refused", answers(""), []string{"payload", "0199-job"}},
 		{"why-bad-id", nil, []string{"why", "a/b"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

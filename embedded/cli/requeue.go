@@ -2,18 +2,12 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/ackwire/ackwire/schemas/event"
-	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker"
 )
@@ -50,41 +44,16 @@ func (c *DeadRequeueCmd) Run(env *Env) error {
 			c.TopicPrefix))
 	}
 	names := topic.Names{Prefix: c.TopicPrefix}
-	if _, isRequest := names.Lane(l.Topic); isRequest {
-		if r, ok := l.request(); ok {
-			v, err := tracker.Revive(ctx, c.client, names, r)
-			if err != nil {
-				return refused(c.denied(ctx, fmt.Errorf("requeue of dead letter %s: %w", l.ID, err)))
-			}
-			if again, err := l.revived(env, r.JobID, v); !again {
-				return err
-			}
+	if r, ok := l.dead.Request(names); ok {
+		v, err := tracker.Revive(ctx, c.client, names, r)
+		if err != nil {
+			return refused(c.denied(ctx, fmt.Errorf("requeue of dead letter %s: %w", l.ID, err)))
+		}
+		if again, err := l.revived(env, r.JobID, v); !again {
+			return err
 		}
 	}
 	return c.writeBack(ctx, env, l)
-}
-
-// request returns the dead letter as a job's request; ok is false when it names no job. Any of its headers may be
-// malformed, for that may have made it a dead letter: only its position and key are needed.
-func (l *letter) request() (r tracker.DeadRequest, ok bool) {
-	partition, err := strconv.ParseInt(l.Partition, 10, 32)
-	offset, err2 := strconv.ParseInt(l.Offset, 10, 64)
-	if err := errors.Join(err, err2); err != nil {
-		return r, false
-	}
-	r = tracker.DeadRequest{JobID: string(l.record.Key), At: l.At,
-		Request: event.Position{Topic: l.Topic, Partition: int32(partition), Offset: offset}}
-	if r.JobID == "" {
-		r.JobID = l.Headers[topic.HeaderID]
-	}
-	if life := l.Headers[topic.HeaderLife]; topic.ValidLife(life) {
-		r.Life = life
-	}
-	var p job.Policy
-	if json.Unmarshal([]byte(l.Headers[topic.HeaderPolicy]), &p) == nil && p.Validate() == nil {
-		r.Policy = &p
-	}
-	return r, utf8.ValidString(r.JobID) && r.JobID != "" && job.Bounded(r.JobID, job.MaxNameChars)
 }
 
 // revived prints or returns what became of the dead letter's job. again is true when no such job is known: then the
@@ -111,12 +80,7 @@ func (l *letter) revived(env *Env, jobID string, v tracker.Revival) (again bool,
 
 // writeBack writes the record to the topic that it came from.
 func (c *DeadRequeueCmd) writeBack(ctx context.Context, env *Env, l letter) error {
-	again := &kgo.Record{Topic: l.Topic, Key: l.record.Key, Value: l.record.Value}
-	for _, h := range l.record.Headers {
-		if !strings.HasPrefix(h.Key, "ackwire-dead-") {
-			again.Headers = append(again.Headers, h)
-		}
-	}
+	again := l.dead.Again()
 	cl, err := c.client(kgo.ProducerLinger(0))
 	if err != nil {
 		return refused(err)

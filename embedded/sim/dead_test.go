@@ -11,10 +11,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker"
+	"github.com/ackwire/ackwire/tracker/dead"
 )
 
 // revive is what `ackwire dead requeue` does with a dead letter that was a request.
-func (w *World) revive(r tracker.DeadRequest) tracker.Revival {
+func (w *World) revive(r dead.Request) tracker.Revival {
 	w.T.Helper()
 	v, err := tracker.Revive(w.ctx(), func(opts ...kgo.Opt) (*kgo.Client, error) {
 		return w.kafka().NewClient(w.env("operator", prometheus.NewRegistry()), "operator", opts...)
@@ -52,15 +53,15 @@ func TestADeadRequestIsRequeued(t *testing.T) {
 		}
 		runs.Store(0) // the copy may have begun and been stopped
 
-		dead := tracker.DeadRequest{JobID: j.ID, Life: accepted.Life, Request: request, At: time.Now()}
-		if v := w.revive(dead); !v.Taken || v.Dispatch != 2 || v.State != job.Retrying {
+		lost := dead.Request{JobID: j.ID, Life: accepted.Life, Position: request, At: time.Now()}
+		if v := w.revive(lost); !v.Taken || v.Dispatch != 2 || v.State != job.Retrying {
 			t.Fatalf("requeued: %+v", v)
 		}
-		if v := w.revive(dead); v.Taken || v.State == "" || v.State.Terminal() {
+		if v := w.revive(lost); v.Taken || v.State == "" || v.State.Terminal() {
 			t.Errorf("requeued twice: %+v", v)
 		}
 		w.WantEnd("handed out anew", c, j.ID, job.Completed, 1)
-		if v := w.revive(dead); v.Taken || v.State != job.Completed {
+		if v := w.revive(lost); v.Taken || v.State != job.Completed {
 			t.Errorf("requeued when it had ended: %+v", v)
 		}
 		time.Sleep(time.Minute)
@@ -69,7 +70,7 @@ func TestADeadRequestIsRequeued(t *testing.T) {
 		}
 		w.Stop(worker)
 
-		unknown := tracker.DeadRequest{JobID: "nobody", Request: request, At: time.Now().Add(-time.Minute), Policy: &policy}
+		unknown := dead.Request{JobID: "nobody", Position: request, At: time.Now().Add(-time.Minute), Policy: &policy}
 		if v := w.revive(unknown); v != (tracker.Revival{}) {
 			t.Errorf("a young one of an unknown job: %+v", v)
 		}
@@ -88,7 +89,7 @@ func TestALostRequestIsTheOneTheJobNames(t *testing.T) {
 		h := w.handWrite()
 		h.accepted(h.request())
 		stray := h.request() // of a submit that was tried twice
-		if v := w.revive(tracker.DeadRequest{JobID: h.id, Request: stray, At: time.Now()}); v.Taken ||
+		if v := w.revive(dead.Request{JobID: h.id, Position: stray, At: time.Now()}); v.Taken ||
 			v.State != job.Pending {
 			t.Errorf("the stray one: %+v", v)
 		}

@@ -21,7 +21,7 @@ import (
 // wantErased tries every door for an erased job.
 func (w *World) wantErased(why string, c *ackwire.Client, id string) {
 	w.T.Helper()
-	for _, rest := range []string{"", "/why", "/result", "/deliveries", "/events"} {
+	for _, rest := range []string{"", "/why", "/result", "/deliveries", "/events", "/history", "/payload"} {
 		if status, _, b := w.HTTP("GET", "/v1/jobs/"+id+rest, nil, nil); status != http.StatusNotFound {
 			w.T.Errorf("%s: GET …%s: %d %s", why, rest, status, b)
 		}

@@ -305,6 +305,7 @@ func (u *privateUser) knock() {
 	doors := [][3]string{
 		{"GET", "/v1/jobs/ID", ""}, {"HEAD", "/v1/jobs/ID", ""}, {"GET", "/v1/jobs/ID/why", ""},
 		{"GET", "/v1/jobs/ID/result", ""}, {"GET", "/v1/jobs/ID/deliveries", ""}, {"GET", "/v1/jobs/ID/events", ""},
+		{"GET", "/v1/jobs/ID/history", ""}, {"GET", "/v1/jobs/ID/payload", ""},
 		{"GET", "/v1/events?job=ID", ""}, {"POST", "/v1/events", `{"jobs":[{"jobId":"ID"}]}`},
 		{"POST", "/v1/events", `{"jobs":[{"jobId":"ID","after":1}]}`},
 		{"POST", "/v1/jobs/ID/cancel", ""}, {"POST", "/v1/jobs/ID/retry", ""},

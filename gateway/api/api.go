@@ -27,8 +27,9 @@ func routesOf(d *door) []route {
 	pace := newPace(d.cfg.HandshakeRate, d.cfg.TurnedAway, d.cfg.Drain)
 	reads, tickets, orders := &reads{d}, &tickets{d}, &orders{d}
 	whys, results := &whys{reads, lanes}, &results{reads}
+	pasts := &pasts{reads}
 	submits, lists := &submits{reads}, &lists{d, lanes}
-	grants := &grants{d}
+	grants, dead, types := &grants{d}, &deads{d}, newTypeRoutes(d, d.cfg.Types)
 	follows, sockets := &follows{d, pace, tickets}, &sockets{d, pace, tickets}
 	streams := &streamRoutes{reads, follows}
 
@@ -50,6 +51,8 @@ func routesOf(d *door) []route {
 		{"/v1/jobs/{id}/why", read("why", whys.getWhy)},
 		{"/v1/jobs/{id}/result", read("result", results.getResult)},
 		{"/v1/jobs/{id}/deliveries", read("deliveries", reads.getDeliveries)},
+		{"/v1/jobs/{id}/history", read("history", gzipped(pasts.getHistory))},
+		{"/v1/jobs/{id}/payload", read("payload", pasts.getPayload)},
 		{"/v1/jobs/{id}/events", read("events", follows.getJobEvents)},
 		{"/v1/jobs/{id}/streams", read("streams", streams.getStreams)},
 		{"/v1/jobs/{id}/streams/{name}", read("stream", streams.getStream)},
@@ -57,6 +60,10 @@ func routesOf(d *door) []route {
 		{"/v1/jobs/{id}/cancel", post("cancel", orders.orderJob(auth.Cancel, d.cfg.Orders.Cancel))},
 		{"/v1/jobs/{id}/retry", post("retry", orders.orderJob(auth.Submit, d.cfg.Orders.Retry))},
 		{"/v1/stats", read("stats", gzipped(lists.getStats))},
+		{"/v1/job-types", read("job_types", gzipped(types.getJobTypes))},
+		{"/v1/dead", read("dead", gzipped(dead.listDead))},
+		{"/v1/dead/{id}", read("dead_get", dead.getDead)},
+		{"/v1/dead/{id}/requeue", post("dead_requeue", dead.requeueDead)},
 		{"/v1/grants", post("grant", grants.postGrant)},
 		{"/v1/ws-tickets", post("ticket", tickets.postTicket)},
 		{"/v1/ws", map[string]endpoint{http.MethodGet: {"ws", sockets.socket}}},

@@ -17,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/streams"
 	"github.com/ackwire/ackwire/gateway/subjects"
+	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/grant"
 	"github.com/ackwire/ackwire/schemas/jobtypes"
@@ -35,6 +36,19 @@ type Trackers interface {
 type StreamTrackers interface {
 	ListStreams(ctx context.Context, req *trackerpb.StreamsRequest) (*trackerpb.StreamsResponse, error)
 	ReadStream(ctx context.Context, req *trackerpb.ReadStreamRequest) (*trackerpb.ReadStreamResponse, error)
+}
+
+// DeadLetters reads and requeues dead letters; upstream.Pair implements it.
+type DeadLetters interface {
+	ListDead(ctx context.Context, req *trackerpb.ListDeadRequest) (*trackerpb.ListDeadResponse, error)
+	GetDead(ctx context.Context, req *trackerpb.GetDeadRequest) (*trackerpb.GetDeadResponse, error)
+	RequeueDead(ctx context.Context, req *trackerpb.RequeueDeadRequest) (*trackerpb.RequeueDeadResponse, error)
+}
+
+// PastTrackers answers questions about what jobs were; upstream.Pair implements it.
+type PastTrackers interface {
+	History(ctx context.Context, req *trackerpb.HistoryRequest) (*trackerpb.HistoryResponse, error)
+	Payload(ctx context.Context, req *trackerpb.PayloadRequest) (*trackerpb.PayloadResponse, error)
 }
 
 // Tickets stores the identities of tickets; upstream.Pair implements it.
@@ -57,9 +71,11 @@ type Orders interface {
 	Erase(ctx context.Context, id auth.Identity, jobID string) error
 }
 
-// Audit records grants; intake.Audit implements it.
+// Audit records what was done; intake.Audit implements it.
 type Audit interface {
 	GrantMade(ctx context.Context, id auth.Identity, made grant.Claims)
+	DeadDone(ctx context.Context, id auth.Identity, deed audit.Deed, letterID, jobID string, outcome error)
+	PayloadRead(ctx context.Context, id auth.Identity, j *trackerpb.Job, jobType string, outcome error)
 }
 
 // Clients learns which connections belong to clients that have authenticated; conns.Conns implements it.
@@ -94,6 +110,8 @@ type Config struct {
 
 	Trackers   Trackers
 	Streamed   StreamTrackers
+	Dead       DeadLetters
+	Past       PastTrackers
 	Tickets    Tickets
 	Submits    Submits
 	Orders     Orders

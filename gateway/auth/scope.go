@@ -117,9 +117,12 @@ func (i Identity) MayFollowAll() bool { return i.May(Read) && i.Grant == nil }
 
 // MaySubmit reports whether the identity may submit new jobs of a type. A grant for some jobs permits no new ones.
 func (i Identity) MaySubmit(jobType string) bool {
-	if !i.May(Submit) {
-		return false
-	}
+	return i.May(Submit) && i.MayKnowType(jobType)
+}
+
+// MayKnowType reports whether the identity may be told of a job type: any, unless it has a grant for others, or for
+// single jobs only.
+func (i Identity) MayKnowType(jobType string) bool {
 	g := i.Grant
 	return g == nil || len(g.Jobs) == 0 && (len(g.Types) == 0 || slices.Contains(g.Types, jobType))
 }

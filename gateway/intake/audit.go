@@ -47,7 +47,11 @@ func deedOf(ctx context.Context, id auth.Identity, d audit.Deed, outcome error) 
 func orderDeed(
 	ctx context.Context, id auth.Identity, t event.Type, j *trackerpb.Job, jobType string, outcome error,
 ) *audit.Record {
-	r := deedOf(ctx, id, auditDeeds[t], outcome)
+	return jobDeed(deedOf(ctx, id, auditDeeds[t], outcome), j, jobType)
+}
+
+// jobDeed adds to a record which job it is about.
+func jobDeed(r *audit.Record, j *trackerpb.Job, jobType string) *audit.Record {
 	r.JobID, r.JobType, r.Owner = j.JobId, jobType, &audit.Owner{Tenant: j.Tenant, Subject: j.Subject}
 	return r
 }
@@ -78,6 +82,22 @@ type Audit struct {
 // GrantMade records that an identity has made a grant.
 func (a *Audit) GrantMade(ctx context.Context, id auth.Identity, made grant.Claims) {
 	a.note(grantDeed(ctx, id, made))
+}
+
+// DeadDone records that an operator has read or requeued a dead letter.
+func (a *Audit) DeadDone(
+	ctx context.Context, id auth.Identity, deed audit.Deed, letterID, jobID string, outcome error,
+) {
+	r := deedOf(ctx, id, deed, outcome)
+	r.DeadLetter, r.JobID = letterID, jobID
+	a.note(r)
+}
+
+// PayloadRead records that an identity has asked for the payload of a job, unless it is its own.
+func (a *Audit) PayloadRead(ctx context.Context, id auth.Identity, j *trackerpb.Job, jobType string, outcome error) {
+	if !ownJob(id, j) {
+		a.note(jobDeed(deedOf(ctx, id, audit.PayloadRead, outcome), j, jobType))
+	}
 }
 
 // record returns the record for Kafka, or nil if none are written.

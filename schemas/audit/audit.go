@@ -25,10 +25,15 @@ const (
 	Cancelled Deed = "cancel"    // a job of another user, or of another tenant, was cancelled
 	Retried   Deed = "retry"     // a job of another user, or of another tenant, was retried
 	Erased    Deed = "erase"     // a job was erased
+	// PayloadRead: what another user, or another tenant, has submitted was read.
+	PayloadRead Deed = "payload"
+	// DeadRead: a dead letter was read with what it holds, which may be what somebody submitted.
+	DeadRead     Deed = "deadRead"
+	DeadRequeued Deed = "deadRequeue" // a dead letter was tried again
 )
 
 // Deeds lists every deed.
-var Deeds = []Deed{GrantMade, Cancelled, Retried, Erased}
+var Deeds = []Deed{GrantMade, Cancelled, Retried, Erased, PayloadRead, DeadRead, DeadRequeued}
 
 // OK is the outcome of a deed that was done. Any other outcome is the code of the error with which it was refused, or
 // "indeterminate".
@@ -55,6 +60,8 @@ type Record struct {
 	Owner   *Owner `json:"owner,omitempty"`
 
 	Grant *Grant `json:"grant,omitempty"` // of grantMade
+
+	DeadLetter string `json:"deadLetter,omitempty"` // its ID, of deadRead and deadRequeue
 
 	// RequestID is that of the HTTP request's answer (X-Request-Id); for a frame of a socket it is the name of the
 	// connection, which the gateway's log and its welcome tell.

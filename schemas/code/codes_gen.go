@@ -38,6 +38,8 @@ const (
 	StreamReset Code = "stream_reset"
 	// StreamGone (HTTP 410): What follows this place of the stream is not kept any more.
 	StreamGone Code = "stream_gone"
+	// PayloadGone (HTTP 410): What was submitted is not kept any more: Kafka's retention has removed the job's request, or its blob was removed. The job is still known.
+	PayloadGone Code = "payload_gone"
 	// RateLimited (HTTP 429): A rate limit was hit; retryAfter says when to come back.
 	RateLimited Code = "rate_limited"
 	// LimitExceeded (HTTP 429): A named bound was hit: subscriptions, sessions, submits in flight, open jobs or webhooks to be delivered.
@@ -89,7 +91,7 @@ const (
 )
 
 // All lists every error code, in the table's order.
-var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, HeadersTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, IdempotencyKeyReused, InvalidOffset, StreamReset, StreamGone, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
+var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, HeadersTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, IdempotencyKeyReused, InvalidOffset, StreamReset, StreamGone, PayloadGone, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
 
 // AllCloses lists every close code, in the table's order.
 var AllCloses = []Close{CloseGoingAway, CloseWebsocketViolation, CloseUnsupportedData, CloseInvalidUTF8, ClosePolicyViolation, CloseMessageTooBig, CloseInternalError, CloseServiceRestart, CloseTryAgainLater, CloseSlowConsumer, ClosePingTimeout, CloseTokenExpired, CloseUnauthenticated, CloseAuthTimeout, CloseProtocolError, CloseSessionLimit}
@@ -112,6 +114,7 @@ var infos = map[Code]Info{
 	InvalidOffset:        {HTTP: 400, Retryable: false, Title: "Invalid offset", Meaning: "The place in a job's stream cannot be read, or it is within a character or behind the end of a stream that has ended."},
 	StreamReset:          {HTTP: 410, Retryable: false, Title: "Stream was reset", Meaning: "The offset belongs to a former run of the job, or to an expired job of the same ID, whose streams do not count any more: begin again at the stream's beginning."},
 	StreamGone:           {HTTP: 410, Retryable: false, Title: "Stream is gone", Meaning: "What follows this place of the stream is not kept any more."},
+	PayloadGone:          {HTTP: 410, Retryable: false, Title: "Payload is gone", Meaning: "What was submitted is not kept any more: Kafka's retention has removed the job's request, or its blob was removed. The job is still known."},
 	RateLimited:          {HTTP: 429, Retryable: true, Title: "Too many requests", Meaning: "A rate limit was hit; retryAfter says when to come back."},
 	LimitExceeded:        {HTTP: 429, Retryable: false, Title: "Limit exceeded", Meaning: "A named bound was hit: subscriptions, sessions, submits in flight, open jobs or webhooks to be delivered."},
 	Overloaded:           {HTTP: 503, Retryable: true, Title: "Overloaded", Meaning: "Admission was refused; nothing was written."},

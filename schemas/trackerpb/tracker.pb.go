@@ -29,6 +29,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type HistoryEvent_Verdict int32
+
+const (
+	HistoryEvent_UNKNOWN HistoryEvent_Verdict = 0 // the log does not hold all that was before it
+	HistoryEvent_APPLIED HistoryEvent_Verdict = 1
+	HistoryEvent_REFUSED HistoryEvent_Verdict = 2
+)
+
+// Enum value maps for HistoryEvent_Verdict.
+var (
+	HistoryEvent_Verdict_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "APPLIED",
+		2: "REFUSED",
+	}
+	HistoryEvent_Verdict_value = map[string]int32{
+		"UNKNOWN": 0,
+		"APPLIED": 1,
+		"REFUSED": 2,
+	}
+)
+
+func (x HistoryEvent_Verdict) Enum() *HistoryEvent_Verdict {
+	p := new(HistoryEvent_Verdict)
+	*p = x
+	return p
+}
+
+func (x HistoryEvent_Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HistoryEvent_Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_tracker_proto_enumTypes[0].Descriptor()
+}
+
+func (HistoryEvent_Verdict) Type() protoreflect.EnumType {
+	return &file_tracker_proto_enumTypes[0]
+}
+
+func (x HistoryEvent_Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HistoryEvent_Verdict.Descriptor instead.
+func (HistoryEvent_Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{9, 0}
+}
+
 type Watched_Outcome int32
 
 const (
@@ -70,11 +119,11 @@ func (x Watched_Outcome) String() string {
 }
 
 func (Watched_Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_tracker_proto_enumTypes[0].Descriptor()
+	return file_tracker_proto_enumTypes[1].Descriptor()
 }
 
 func (Watched_Outcome) Type() protoreflect.EnumType {
-	return &file_tracker_proto_enumTypes[0]
+	return &file_tracker_proto_enumTypes[1]
 }
 
 func (x Watched_Outcome) Number() protoreflect.EnumNumber {
@@ -83,7 +132,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{31, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{36, 0}
 }
 
 type FollowedPart_Outcome int32
@@ -125,11 +174,11 @@ func (x FollowedPart_Outcome) String() string {
 }
 
 func (FollowedPart_Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_tracker_proto_enumTypes[1].Descriptor()
+	return file_tracker_proto_enumTypes[2].Descriptor()
 }
 
 func (FollowedPart_Outcome) Type() protoreflect.EnumType {
-	return &file_tracker_proto_enumTypes[1]
+	return &file_tracker_proto_enumTypes[2]
 }
 
 func (x FollowedPart_Outcome) Number() protoreflect.EnumNumber {
@@ -138,7 +187,68 @@ func (x FollowedPart_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FollowedPart_Outcome.Descriptor instead.
 func (FollowedPart_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{42, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{47, 0}
+}
+
+type RequeueDeadResponse_Outcome int32
+
+const (
+	RequeueDeadResponse_OUTCOME_UNSPECIFIED RequeueDeadResponse_Outcome = 0
+	RequeueDeadResponse_DISPATCHED          RequeueDeadResponse_Outcome = 1 // the job gets a new request
+	RequeueDeadResponse_WRITTEN             RequeueDeadResponse_Outcome = 2 // the record is in its topic again, at written
+	RequeueDeadResponse_ENDED               RequeueDeadResponse_Outcome = 3 // the job has ended; nothing was done
+	RequeueDeadResponse_NOT_WAITING         RequeueDeadResponse_Outcome = 4 // the job does not wait for this request; nothing was done
+	RequeueDeadResponse_OUTLIVED            RequeueDeadResponse_Outcome = 5 // the job is not known, and old enough to have expired; nothing was done
+	RequeueDeadResponse_FOREIGN             RequeueDeadResponse_Outcome = 6 // the record came from a topic to which a tracker may not write; nothing was done
+)
+
+// Enum value maps for RequeueDeadResponse_Outcome.
+var (
+	RequeueDeadResponse_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "DISPATCHED",
+		2: "WRITTEN",
+		3: "ENDED",
+		4: "NOT_WAITING",
+		5: "OUTLIVED",
+		6: "FOREIGN",
+	}
+	RequeueDeadResponse_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"DISPATCHED":          1,
+		"WRITTEN":             2,
+		"ENDED":               3,
+		"NOT_WAITING":         4,
+		"OUTLIVED":            5,
+		"FOREIGN":             6,
+	}
+)
+
+func (x RequeueDeadResponse_Outcome) Enum() *RequeueDeadResponse_Outcome {
+	p := new(RequeueDeadResponse_Outcome)
+	*p = x
+	return p
+}
+
+func (x RequeueDeadResponse_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RequeueDeadResponse_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_tracker_proto_enumTypes[3].Descriptor()
+}
+
+func (RequeueDeadResponse_Outcome) Type() protoreflect.EnumType {
+	return &file_tracker_proto_enumTypes[3]
+}
+
+func (x RequeueDeadResponse_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RequeueDeadResponse_Outcome.Descriptor instead.
+func (RequeueDeadResponse_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{55, 0}
 }
 
 // Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
@@ -726,6 +836,464 @@ func (x *Delivery) GetVersion() int64 {
 	return 0
 }
 
+type HistoryRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	JobId  string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Tenant string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"` // as in GetRequest
+	Scope  *Scope                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	// from is an answer's next, or 0 for the beginning; life is that answer's. A from of another life of the job's ID is
+	// INVALID_ARGUMENT.
+	From          int64  `protobuf:"varint,4,opt,name=from,proto3" json:"from,omitempty"`
+	Life          string `protobuf:"bytes,5,opt,name=life,proto3" json:"life,omitempty"`
+	Limit         int32  `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"` // events of the answer, 1 to 1,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_tracker_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *HistoryRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *HistoryRequest) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetLife() string {
+	if x != nil {
+		return x.Life
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type HistoryResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Events []*HistoryEvent        `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	Next   int64                  `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"` // where to go on; 0: these were the last events
+	Life   string                 `protobuf:"bytes,3,opt,name=life,proto3" json:"life,omitempty"`
+	// truncated: the log does not hold the job's first records any more, so that nothing is known of what the fold made of
+	// those that are left.
+	Truncated     bool  `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Earliest      int64 `protobuf:"varint,5,opt,name=earliest,proto3" json:"earliest,omitempty"`     // if truncated, the time of the first record that the partition has; Unix milliseconds
+	AsOf          int64 `protobuf:"varint,6,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"` // see GetResponse
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResponse) Reset() {
+	*x = HistoryResponse{}
+	mi := &file_tracker_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResponse) ProtoMessage() {}
+
+func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
+func (*HistoryResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HistoryResponse) GetEvents() []*HistoryEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *HistoryResponse) GetLife() string {
+	if x != nil {
+		return x.Life
+	}
+	return ""
+}
+
+func (x *HistoryResponse) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+func (x *HistoryResponse) GetEarliest() int64 {
+	if x != nil {
+		return x.Earliest
+	}
+	return 0
+}
+
+func (x *HistoryResponse) GetAsOf() int64 {
+	if x != nil {
+		return x.AsOf
+	}
+	return 0
+}
+
+// HistoryEvent is one record of a job.
+type HistoryEvent struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Offset   int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	At       int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`    // the record's time, Unix milliseconds
+	Type     string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"` // empty for a record that cannot be read
+	Run      string                 `protobuf:"bytes,4,opt,name=run,proto3" json:"run,omitempty"`
+	Worker   string                 `protobuf:"bytes,5,opt,name=worker,proto3" json:"worker,omitempty"`
+	Dispatch int32                  `protobuf:"varint,6,opt,name=dispatch,proto3" json:"dispatch,omitempty"`
+	Round    int32                  `protobuf:"varint,7,opt,name=round,proto3" json:"round,omitempty"`
+	Subject  string                 `protobuf:"bytes,8,opt,name=subject,proto3" json:"subject,omitempty"`   // the job's owner, in events that name it
+	Progress []byte                 `protobuf:"bytes,9,opt,name=progress,proto3" json:"progress,omitempty"` // JSON
+	Error    []byte                 `protobuf:"bytes,10,opt,name=error,proto3" json:"error,omitempty"`      // JSON
+	Verdict  HistoryEvent_Verdict   `protobuf:"varint,11,opt,name=verdict,proto3,enum=ackwire.tracker.v1.HistoryEvent_Verdict" json:"verdict,omitempty"`
+	Reason   string                 `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"` // why it was refused: a code of package fold
+	Detail   string                 `protobuf:"bytes,13,opt,name=detail,proto3" json:"detail,omitempty"` // the same for people
+	// The job after the event, unless the verdict is UNKNOWN or there is no job.
+	State         string `protobuf:"bytes,14,opt,name=state,proto3" json:"state,omitempty"`
+	Attempt       int32  `protobuf:"varint,15,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryEvent) Reset() {
+	*x = HistoryEvent{}
+	mi := &file_tracker_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryEvent) ProtoMessage() {}
+
+func (x *HistoryEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryEvent.ProtoReflect.Descriptor instead.
+func (*HistoryEvent) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *HistoryEvent) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *HistoryEvent) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *HistoryEvent) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *HistoryEvent) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *HistoryEvent) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *HistoryEvent) GetDispatch() int32 {
+	if x != nil {
+		return x.Dispatch
+	}
+	return 0
+}
+
+func (x *HistoryEvent) GetRound() int32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *HistoryEvent) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *HistoryEvent) GetProgress() []byte {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *HistoryEvent) GetError() []byte {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *HistoryEvent) GetVerdict() HistoryEvent_Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return HistoryEvent_UNKNOWN
+}
+
+func (x *HistoryEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *HistoryEvent) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *HistoryEvent) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *HistoryEvent) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+type PayloadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Tenant        string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"` // as in GetRequest
+	Scope         *Scope                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PayloadRequest) Reset() {
+	*x = PayloadRequest{}
+	mi := &file_tracker_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PayloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PayloadRequest) ProtoMessage() {}
+
+func (x *PayloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PayloadRequest.ProtoReflect.Descriptor instead.
+func (*PayloadRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PayloadRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *PayloadRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *PayloadRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+type PayloadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Payload       []byte                 `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"` // JSON, unless the payload is in a blob or gone
+	Blob          string                 `protobuf:"bytes,3,opt,name=blob,proto3" json:"blob,omitempty"`       // the key in the blob store
+	Gone          bool                   `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`      // Kafka no longer holds the request
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PayloadResponse) Reset() {
+	*x = PayloadResponse{}
+	mi := &file_tracker_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PayloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PayloadResponse) ProtoMessage() {}
+
+func (x *PayloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PayloadResponse.ProtoReflect.Descriptor instead.
+func (*PayloadResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PayloadResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *PayloadResponse) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *PayloadResponse) GetBlob() string {
+	if x != nil {
+		return x.Blob
+	}
+	return ""
+}
+
+func (x *PayloadResponse) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
 // Place is where a job stands in a list: newest first, and by ID among jobs of one
 // millisecond.
 type Place struct {
@@ -738,7 +1306,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_tracker_proto_msgTypes[7]
+	mi := &file_tracker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +1318,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[7]
+	mi := &file_tracker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +1331,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{7}
+	return file_tracker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Place) GetCreated() int64 {
@@ -791,7 +1359,7 @@ type Freshness struct {
 
 func (x *Freshness) Reset() {
 	*x = Freshness{}
-	mi := &file_tracker_proto_msgTypes[8]
+	mi := &file_tracker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +1371,7 @@ func (x *Freshness) String() string {
 func (*Freshness) ProtoMessage() {}
 
 func (x *Freshness) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[8]
+	mi := &file_tracker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +1384,7 @@ func (x *Freshness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
 func (*Freshness) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{8}
+	return file_tracker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Freshness) GetPartition() int32 {
@@ -861,7 +1429,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_tracker_proto_msgTypes[9]
+	mi := &file_tracker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +1441,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[9]
+	mi := &file_tracker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +1454,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{9}
+	return file_tracker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListRequest) GetTenant() string {
@@ -1000,7 +1568,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_tracker_proto_msgTypes[10]
+	mi := &file_tracker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1580,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[10]
+	mi := &file_tracker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1593,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{10}
+	return file_tracker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListResponse) GetJobs() []*ListedJob {
@@ -1059,7 +1627,7 @@ type ListedJob struct {
 
 func (x *ListedJob) Reset() {
 	*x = ListedJob{}
-	mi := &file_tracker_proto_msgTypes[11]
+	mi := &file_tracker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1639,7 @@ func (x *ListedJob) String() string {
 func (*ListedJob) ProtoMessage() {}
 
 func (x *ListedJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[11]
+	mi := &file_tracker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1652,7 @@ func (x *ListedJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedJob.ProtoReflect.Descriptor instead.
 func (*ListedJob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{11}
+	return file_tracker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListedJob) GetJob() *Job {
@@ -1114,7 +1682,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_tracker_proto_msgTypes[12]
+	mi := &file_tracker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1694,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[12]
+	mi := &file_tracker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1707,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{12}
+	return file_tracker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StatsRequest) GetTenant() string {
@@ -1181,7 +1749,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_tracker_proto_msgTypes[13]
+	mi := &file_tracker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1761,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[13]
+	mi := &file_tracker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1774,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{13}
+	return file_tracker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StatsResponse) GetCounts() []*Count {
@@ -1242,7 +1810,7 @@ type Count struct {
 
 func (x *Count) Reset() {
 	*x = Count{}
-	mi := &file_tracker_proto_msgTypes[14]
+	mi := &file_tracker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1822,7 @@ func (x *Count) String() string {
 func (*Count) ProtoMessage() {}
 
 func (x *Count) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[14]
+	mi := &file_tracker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1835,7 @@ func (x *Count) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Count.ProtoReflect.Descriptor instead.
 func (*Count) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{14}
+	return file_tracker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Count) GetType() string {
@@ -1310,7 +1878,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1890,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1903,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{15}
+	return file_tracker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Blob) GetKey() string {
@@ -1381,7 +1949,7 @@ type ReserveRequest struct {
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1961,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1974,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{16}
+	return file_tracker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReserveRequest) GetJobId() string {
@@ -1460,7 +2028,7 @@ type ReserveResponse struct {
 
 func (x *ReserveResponse) Reset() {
 	*x = ReserveResponse{}
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +2040,7 @@ func (x *ReserveResponse) String() string {
 func (*ReserveResponse) ProtoMessage() {}
 
 func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +2053,7 @@ func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
 func (*ReserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{17}
+	return file_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReserveResponse) GetReserved() bool {
@@ -1526,7 +2094,7 @@ type UnreserveRequest struct {
 
 func (x *UnreserveRequest) Reset() {
 	*x = UnreserveRequest{}
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +2106,7 @@ func (x *UnreserveRequest) String() string {
 func (*UnreserveRequest) ProtoMessage() {}
 
 func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +2119,7 @@ func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreserveRequest.ProtoReflect.Descriptor instead.
 func (*UnreserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{18}
+	return file_tracker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UnreserveRequest) GetJobId() string {
@@ -1576,7 +2144,7 @@ type UnreserveResponse struct {
 
 func (x *UnreserveResponse) Reset() {
 	*x = UnreserveResponse{}
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +2156,7 @@ func (x *UnreserveResponse) String() string {
 func (*UnreserveResponse) ProtoMessage() {}
 
 func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +2169,7 @@ func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreserveResponse.ProtoReflect.Descriptor instead.
 func (*UnreserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{19}
+	return file_tracker_proto_rawDescGZIP(), []int{24}
 }
 
 type KeepTicketRequest struct {
@@ -1615,7 +2183,7 @@ type KeepTicketRequest struct {
 
 func (x *KeepTicketRequest) Reset() {
 	*x = KeepTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +2195,7 @@ func (x *KeepTicketRequest) String() string {
 func (*KeepTicketRequest) ProtoMessage() {}
 
 func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +2208,7 @@ func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketRequest.ProtoReflect.Descriptor instead.
 func (*KeepTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{20}
+	return file_tracker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KeepTicketRequest) GetTicketId() string {
@@ -1672,7 +2240,7 @@ type KeepTicketResponse struct {
 
 func (x *KeepTicketResponse) Reset() {
 	*x = KeepTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +2252,7 @@ func (x *KeepTicketResponse) String() string {
 func (*KeepTicketResponse) ProtoMessage() {}
 
 func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +2265,7 @@ func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketResponse.ProtoReflect.Descriptor instead.
 func (*KeepTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{21}
+	return file_tracker_proto_rawDescGZIP(), []int{26}
 }
 
 type TakeTicketRequest struct {
@@ -1709,7 +2277,7 @@ type TakeTicketRequest struct {
 
 func (x *TakeTicketRequest) Reset() {
 	*x = TakeTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2289,7 @@ func (x *TakeTicketRequest) String() string {
 func (*TakeTicketRequest) ProtoMessage() {}
 
 func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2302,7 @@ func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketRequest.ProtoReflect.Descriptor instead.
 func (*TakeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{22}
+	return file_tracker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TakeTicketRequest) GetTicketId() string {
@@ -1753,7 +2321,7 @@ type TakeTicketResponse struct {
 
 func (x *TakeTicketResponse) Reset() {
 	*x = TakeTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +2333,7 @@ func (x *TakeTicketResponse) String() string {
 func (*TakeTicketResponse) ProtoMessage() {}
 
 func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +2346,7 @@ func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketResponse.ProtoReflect.Descriptor instead.
 func (*TakeTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{23}
+	return file_tracker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TakeTicketResponse) GetIdentity() []byte {
@@ -1802,7 +2370,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +2382,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +2395,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{24}
+	return file_tracker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchRequest) GetAdd() []*WatchAdd {
@@ -1878,7 +2446,7 @@ type SubjectAdd struct {
 
 func (x *SubjectAdd) Reset() {
 	*x = SubjectAdd{}
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +2458,7 @@ func (x *SubjectAdd) String() string {
 func (*SubjectAdd) ProtoMessage() {}
 
 func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +2471,7 @@ func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectAdd.ProtoReflect.Descriptor instead.
 func (*SubjectAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{25}
+	return file_tracker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SubjectAdd) GetHandle() uint32 {
@@ -1955,7 +2523,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2535,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2548,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{26}
+	return file_tracker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -2060,7 +2628,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[27]
+	mi := &file_tracker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2640,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[27]
+	mi := &file_tracker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2653,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{27}
+	return file_tracker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -2132,7 +2700,7 @@ type Queues struct {
 
 func (x *Queues) Reset() {
 	*x = Queues{}
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2712,7 @@ func (x *Queues) String() string {
 func (*Queues) ProtoMessage() {}
 
 func (x *Queues) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2725,7 @@ func (x *Queues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queues.ProtoReflect.Descriptor instead.
 func (*Queues) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{28}
+	return file_tracker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Queues) GetPartitions() []int32 {
@@ -2202,7 +2770,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2782,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2795,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{29}
+	return file_tracker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Queue) GetLane() string {
@@ -2281,7 +2849,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[30]
+	mi := &file_tracker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2861,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[30]
+	mi := &file_tracker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2874,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{30}
+	return file_tracker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -2370,7 +2938,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[31]
+	mi := &file_tracker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2950,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[31]
+	mi := &file_tracker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2963,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{31}
+	return file_tracker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Watched) GetJobId() string {
@@ -2475,7 +3043,7 @@ type StreamCursor struct {
 
 func (x *StreamCursor) Reset() {
 	*x = StreamCursor{}
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +3055,7 @@ func (x *StreamCursor) String() string {
 func (*StreamCursor) ProtoMessage() {}
 
 func (x *StreamCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +3068,7 @@ func (x *StreamCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCursor.ProtoReflect.Descriptor instead.
 func (*StreamCursor) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{32}
+	return file_tracker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StreamCursor) GetDispatch() int32 {
@@ -2535,7 +3103,7 @@ type StreamsRequest struct {
 
 func (x *StreamsRequest) Reset() {
 	*x = StreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2547,7 +3115,7 @@ func (x *StreamsRequest) String() string {
 func (*StreamsRequest) ProtoMessage() {}
 
 func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2560,7 +3128,7 @@ func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsRequest.ProtoReflect.Descriptor instead.
 func (*StreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{33}
+	return file_tracker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StreamsRequest) GetJobId() string {
@@ -2594,7 +3162,7 @@ type StreamsResponse struct {
 
 func (x *StreamsResponse) Reset() {
 	*x = StreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +3174,7 @@ func (x *StreamsResponse) String() string {
 func (*StreamsResponse) ProtoMessage() {}
 
 func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +3187,7 @@ func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsResponse.ProtoReflect.Descriptor instead.
 func (*StreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{34}
+	return file_tracker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StreamsResponse) GetStreams() []*StreamState {
@@ -2650,7 +3218,7 @@ type StreamState struct {
 
 func (x *StreamState) Reset() {
 	*x = StreamState{}
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2662,7 +3230,7 @@ func (x *StreamState) String() string {
 func (*StreamState) ProtoMessage() {}
 
 func (x *StreamState) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2675,7 +3243,7 @@ func (x *StreamState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamState.ProtoReflect.Descriptor instead.
 func (*StreamState) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{35}
+	return file_tracker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StreamState) GetName() string {
@@ -2723,7 +3291,7 @@ type ReadStreamRequest struct {
 
 func (x *ReadStreamRequest) Reset() {
 	*x = ReadStreamRequest{}
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +3303,7 @@ func (x *ReadStreamRequest) String() string {
 func (*ReadStreamRequest) ProtoMessage() {}
 
 func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +3316,7 @@ func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamRequest.ProtoReflect.Descriptor instead.
 func (*ReadStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{36}
+	return file_tracker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReadStreamRequest) GetJobId() string {
@@ -2809,7 +3377,7 @@ type ReadStreamResponse struct {
 
 func (x *ReadStreamResponse) Reset() {
 	*x = ReadStreamResponse{}
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2821,7 +3389,7 @@ func (x *ReadStreamResponse) String() string {
 func (*ReadStreamResponse) ProtoMessage() {}
 
 func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2834,7 +3402,7 @@ func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamResponse.ProtoReflect.Descriptor instead.
 func (*ReadStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{37}
+	return file_tracker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReadStreamResponse) GetPart() *StreamPart {
@@ -2870,7 +3438,7 @@ type StreamPart struct {
 
 func (x *StreamPart) Reset() {
 	*x = StreamPart{}
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +3450,7 @@ func (x *StreamPart) String() string {
 func (*StreamPart) ProtoMessage() {}
 
 func (x *StreamPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +3463,7 @@ func (x *StreamPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPart.ProtoReflect.Descriptor instead.
 func (*StreamPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{38}
+	return file_tracker_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StreamPart) GetKind() string {
@@ -2971,7 +3539,7 @@ type FollowStreamsRequest struct {
 
 func (x *FollowStreamsRequest) Reset() {
 	*x = FollowStreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2983,7 +3551,7 @@ func (x *FollowStreamsRequest) String() string {
 func (*FollowStreamsRequest) ProtoMessage() {}
 
 func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2996,7 +3564,7 @@ func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsRequest.ProtoReflect.Descriptor instead.
 func (*FollowStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{39}
+	return file_tracker_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FollowStreamsRequest) GetAdd() []*StreamFollow {
@@ -3027,7 +3595,7 @@ type StreamFollow struct {
 
 func (x *StreamFollow) Reset() {
 	*x = StreamFollow{}
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3607,7 @@ func (x *StreamFollow) String() string {
 func (*StreamFollow) ProtoMessage() {}
 
 func (x *StreamFollow) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3620,7 @@ func (x *StreamFollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamFollow.ProtoReflect.Descriptor instead.
 func (*StreamFollow) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{40}
+	return file_tracker_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StreamFollow) GetHandle() uint32 {
@@ -3106,7 +3674,7 @@ type FollowStreamsResponse struct {
 
 func (x *FollowStreamsResponse) Reset() {
 	*x = FollowStreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +3686,7 @@ func (x *FollowStreamsResponse) String() string {
 func (*FollowStreamsResponse) ProtoMessage() {}
 
 func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +3699,7 @@ func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsResponse.ProtoReflect.Descriptor instead.
 func (*FollowStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{41}
+	return file_tracker_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FollowStreamsResponse) GetParts() []*FollowedPart {
@@ -3155,7 +3723,7 @@ type FollowedPart struct {
 
 func (x *FollowedPart) Reset() {
 	*x = FollowedPart{}
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3735,7 @@ func (x *FollowedPart) String() string {
 func (*FollowedPart) ProtoMessage() {}
 
 func (x *FollowedPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3748,7 @@ func (x *FollowedPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowedPart.ProtoReflect.Descriptor instead.
 func (*FollowedPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{42}
+	return file_tracker_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FollowedPart) GetHandle() uint32 {
@@ -3202,6 +3770,518 @@ func (x *FollowedPart) GetOutcome() FollowedPart_Outcome {
 		return x.Outcome
 	}
 	return FollowedPart_OUTCOME_UNSPECIFIED
+}
+
+// DeadLetter is a record that a service could not read and has set aside, with the reason.
+type DeadLetter struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Offset int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"` // in the topic dead, which has one partition
+	At     int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`         // when it was set aside, Unix milliseconds
+	Reason string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Detail string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	By     string                 `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"` // the service
+	// topic, partition and source_offset are where the record lay, as its headers have them.
+	Topic        string `protobuf:"bytes,6,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition    string `protobuf:"bytes,7,opt,name=partition,proto3" json:"partition,omitempty"`
+	SourceOffset string `protobuf:"bytes,8,opt,name=source_offset,json=sourceOffset,proto3" json:"source_offset,omitempty"`
+	// job_id is the job that the record's key or headers name; empty if they name none.
+	JobId string `protobuf:"bytes,9,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Bytes int64  `protobuf:"varint,10,opt,name=bytes,proto3" json:"bytes,omitempty"` // length of the record's value
+	// request is true if it is the request of the job.
+	Request bool `protobuf:"varint,11,opt,name=request,proto3" json:"request,omitempty"`
+	// The record, only in the answer of GetDead.
+	Key           []byte        `protobuf:"bytes,12,opt,name=key,proto3" json:"key,omitempty"`
+	Headers       []*DeadHeader `protobuf:"bytes,13,rep,name=headers,proto3" json:"headers,omitempty"`
+	Value         []byte        `protobuf:"bytes,14,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetter) Reset() {
+	*x = DeadLetter{}
+	mi := &file_tracker_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetter) ProtoMessage() {}
+
+func (x *DeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
+func (*DeadLetter) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *DeadLetter) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetPartition() string {
+	if x != nil {
+		return x.Partition
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetSourceOffset() string {
+	if x != nil {
+		return x.SourceOffset
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetRequest() bool {
+	if x != nil {
+		return x.Request
+	}
+	return false
+}
+
+func (x *DeadLetter) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DeadLetter) GetHeaders() []*DeadHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *DeadLetter) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type DeadHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadHeader) Reset() {
+	*x = DeadHeader{}
+	mi := &file_tracker_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadHeader) ProtoMessage() {}
+
+func (x *DeadHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadHeader.ProtoReflect.Descriptor instead.
+func (*DeadHeader) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DeadHeader) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DeadHeader) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type ListDeadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// before: only letters with lower offsets; 0 is the newest first.
+	Before        int64 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`
+	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // from 1 to 100
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadRequest) Reset() {
+	*x = ListDeadRequest{}
+	mi := &file_tracker_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadRequest) ProtoMessage() {}
+
+func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ListDeadRequest) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *ListDeadRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListDeadResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Letters []*DeadLetter          `protobuf:"bytes,1,rep,name=letters,proto3" json:"letters,omitempty"`
+	// next is before of the next page; 0 if this is the last one. A page may have fewer letters than the limit.
+	Next          int64 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadResponse) Reset() {
+	*x = ListDeadResponse{}
+	mi := &file_tracker_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadResponse) ProtoMessage() {}
+
+func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ListDeadResponse) GetLetters() []*DeadLetter {
+	if x != nil {
+		return x.Letters
+	}
+	return nil
+}
+
+func (x *ListDeadResponse) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+type GetDeadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeadRequest) Reset() {
+	*x = GetDeadRequest{}
+	mi := &file_tracker_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeadRequest) ProtoMessage() {}
+
+func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeadRequest.ProtoReflect.Descriptor instead.
+func (*GetDeadRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *GetDeadRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type GetDeadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Letter        *DeadLetter            `protobuf:"bytes,1,opt,name=letter,proto3" json:"letter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeadResponse) Reset() {
+	*x = GetDeadResponse{}
+	mi := &file_tracker_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeadResponse) ProtoMessage() {}
+
+func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeadResponse.ProtoReflect.Descriptor instead.
+func (*GetDeadResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetDeadResponse) GetLetter() *DeadLetter {
+	if x != nil {
+		return x.Letter
+	}
+	return nil
+}
+
+type RequeueDeadRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Offset int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	// job_id is the letter's; empty if it has none.
+	JobId         string `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequeueDeadRequest) Reset() {
+	*x = RequeueDeadRequest{}
+	mi := &file_tracker_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequeueDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequeueDeadRequest) ProtoMessage() {}
+
+func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequeueDeadRequest.ProtoReflect.Descriptor instead.
+func (*RequeueDeadRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *RequeueDeadRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *RequeueDeadRequest) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+type RequeueDeadResponse struct {
+	state         protoimpl.MessageState      `protogen:"open.v1"`
+	Outcome       RequeueDeadResponse_Outcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=ackwire.tracker.v1.RequeueDeadResponse_Outcome" json:"outcome,omitempty"`
+	State         string                      `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"` // of the job, if it is known
+	Written       *Position                   `protobuf:"bytes,3,opt,name=written,proto3" json:"written,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequeueDeadResponse) Reset() {
+	*x = RequeueDeadResponse{}
+	mi := &file_tracker_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequeueDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequeueDeadResponse) ProtoMessage() {}
+
+func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequeueDeadResponse.ProtoReflect.Descriptor instead.
+func (*RequeueDeadResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *RequeueDeadResponse) GetOutcome() RequeueDeadResponse_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return RequeueDeadResponse_OUTCOME_UNSPECIFIED
+}
+
+func (x *RequeueDeadResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *RequeueDeadResponse) GetWritten() *Position {
+	if x != nil {
+		return x.Written
+	}
+	return nil
 }
 
 var File_tracker_proto protoreflect.FileDescriptor
@@ -3262,7 +4342,51 @@ const file_tracker_proto_rawDesc = "" +
 	"\bDelivery\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x03R\aversion\"8\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\"\xae\x01\n" +
+	"\x0eHistoryRequest\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12/\n" +
+	"\x05scope\x18\x03 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\x03R\x04from\x12\x12\n" +
+	"\x04life\x18\x05 \x01(\tR\x04life\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\x05R\x05limit\"\xc2\x01\n" +
+	"\x0fHistoryResponse\x128\n" +
+	"\x06events\x18\x01 \x03(\v2 .ackwire.tracker.v1.HistoryEventR\x06events\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x03R\x04next\x12\x12\n" +
+	"\x04life\x18\x03 \x01(\tR\x04life\x12\x1c\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12\x1a\n" +
+	"\bearliest\x18\x05 \x01(\x03R\bearliest\x12\x13\n" +
+	"\x05as_of\x18\x06 \x01(\x03R\x04asOf\"\xc8\x03\n" +
+	"\fHistoryEvent\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x10\n" +
+	"\x03run\x18\x04 \x01(\tR\x03run\x12\x16\n" +
+	"\x06worker\x18\x05 \x01(\tR\x06worker\x12\x1a\n" +
+	"\bdispatch\x18\x06 \x01(\x05R\bdispatch\x12\x14\n" +
+	"\x05round\x18\a \x01(\x05R\x05round\x12\x18\n" +
+	"\asubject\x18\b \x01(\tR\asubject\x12\x1a\n" +
+	"\bprogress\x18\t \x01(\fR\bprogress\x12\x14\n" +
+	"\x05error\x18\n" +
+	" \x01(\fR\x05error\x12B\n" +
+	"\averdict\x18\v \x01(\x0e2(.ackwire.tracker.v1.HistoryEvent.VerdictR\averdict\x12\x16\n" +
+	"\x06reason\x18\f \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\r \x01(\tR\x06detail\x12\x14\n" +
+	"\x05state\x18\x0e \x01(\tR\x05state\x12\x18\n" +
+	"\aattempt\x18\x0f \x01(\x05R\aattempt\"0\n" +
+	"\aVerdict\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\v\n" +
+	"\aAPPLIED\x10\x01\x12\v\n" +
+	"\aREFUSED\x10\x02\"p\n" +
+	"\x0ePayloadRequest\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12/\n" +
+	"\x05scope\x18\x03 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"~\n" +
+	"\x0fPayloadResponse\x12)\n" +
+	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\fR\apayload\x12\x12\n" +
+	"\x04blob\x18\x03 \x01(\tR\x04blob\x12\x12\n" +
+	"\x04gone\x18\x04 \x01(\bR\x04gone\"8\n" +
 	"\x05Place\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x03R\acreated\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\"J\n" +
@@ -3463,7 +4587,54 @@ const file_tracker_proto_rawDesc = "" +
 	"\tFOLLOWING\x10\x01\x12\r\n" +
 	"\tNOT_FOUND\x10\x02\x12\r\n" +
 	"\tNOT_OWNER\x10\x03\x12\r\n" +
-	"\tNOT_READY\x10\x042\xd8\a\n" +
+	"\tNOT_READY\x10\x04\"\xf6\x02\n" +
+	"\n" +
+	"DeadLetter\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x14\n" +
+	"\x05topic\x18\x06 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\a \x01(\tR\tpartition\x12#\n" +
+	"\rsource_offset\x18\b \x01(\tR\fsourceOffset\x12\x15\n" +
+	"\x06job_id\x18\t \x01(\tR\x05jobId\x12\x14\n" +
+	"\x05bytes\x18\n" +
+	" \x01(\x03R\x05bytes\x12\x18\n" +
+	"\arequest\x18\v \x01(\bR\arequest\x12\x10\n" +
+	"\x03key\x18\f \x01(\fR\x03key\x128\n" +
+	"\aheaders\x18\r \x03(\v2\x1e.ackwire.tracker.v1.DeadHeaderR\aheaders\x12\x14\n" +
+	"\x05value\x18\x0e \x01(\fR\x05value\"4\n" +
+	"\n" +
+	"DeadHeader\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"?\n" +
+	"\x0fListDeadRequest\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x03R\x06before\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\"`\n" +
+	"\x10ListDeadResponse\x128\n" +
+	"\aletters\x18\x01 \x03(\v2\x1e.ackwire.tracker.v1.DeadLetterR\aletters\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x03R\x04next\"(\n" +
+	"\x0eGetDeadRequest\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\"I\n" +
+	"\x0fGetDeadResponse\x126\n" +
+	"\x06letter\x18\x01 \x01(\v2\x1e.ackwire.tracker.v1.DeadLetterR\x06letter\"C\n" +
+	"\x12RequeueDeadRequest\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x15\n" +
+	"\x06job_id\x18\x02 \x01(\tR\x05jobId\"\xa6\x02\n" +
+	"\x13RequeueDeadResponse\x12I\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2/.ackwire.tracker.v1.RequeueDeadResponse.OutcomeR\aoutcome\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x126\n" +
+	"\awritten\x18\x03 \x01(\v2\x1c.ackwire.tracker.v1.PositionR\awritten\"v\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"DISPATCHED\x10\x01\x12\v\n" +
+	"\aWRITTEN\x10\x02\x12\t\n" +
+	"\x05ENDED\x10\x03\x12\x0f\n" +
+	"\vNOT_WAITING\x10\x04\x12\f\n" +
+	"\bOUTLIVED\x10\x05\x12\v\n" +
+	"\aFOREIGN\x10\x062\x9f\v\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12X\n" +
@@ -3474,10 +4645,15 @@ const file_tracker_proto_rawDesc = "" +
 	"KeepTicket\x12%.ackwire.tracker.v1.KeepTicketRequest\x1a&.ackwire.tracker.v1.KeepTicketResponse\x12[\n" +
 	"\n" +
 	"TakeTicket\x12%.ackwire.tracker.v1.TakeTicketRequest\x1a&.ackwire.tracker.v1.TakeTicketResponse\x12W\n" +
+	"\aHistory\x12\".ackwire.tracker.v1.HistoryRequest\x1a#.ackwire.tracker.v1.HistoryResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\aPayload\x12\".ackwire.tracker.v1.PayloadRequest\x1a#.ackwire.tracker.v1.PayloadResponse\"\x03\x90\x02\x01\x12W\n" +
 	"\aStreams\x12\".ackwire.tracker.v1.StreamsRequest\x1a#.ackwire.tracker.v1.StreamsResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\n" +
 	"ReadStream\x12%.ackwire.tracker.v1.ReadStreamRequest\x1a&.ackwire.tracker.v1.ReadStreamResponse\"\x03\x90\x02\x01\x12h\n" +
-	"\rFollowStreams\x12(.ackwire.tracker.v1.FollowStreamsRequest\x1a).ackwire.tracker.v1.FollowStreamsResponse(\x010\x01\x12P\n" +
+	"\rFollowStreams\x12(.ackwire.tracker.v1.FollowStreamsRequest\x1a).ackwire.tracker.v1.FollowStreamsResponse(\x010\x01\x12Z\n" +
+	"\bListDead\x12#.ackwire.tracker.v1.ListDeadRequest\x1a$.ackwire.tracker.v1.ListDeadResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\aGetDead\x12\".ackwire.tracker.v1.GetDeadRequest\x1a#.ackwire.tracker.v1.GetDeadResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\vRequeueDead\x12&.ackwire.tracker.v1.RequeueDeadRequest\x1a'.ackwire.tracker.v1.RequeueDeadResponse\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
 var (
@@ -3492,122 +4668,157 @@ func file_tracker_proto_rawDescGZIP() []byte {
 	return file_tracker_proto_rawDescData
 }
 
-var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_tracker_proto_goTypes = []any{
-	(Watched_Outcome)(0),          // 0: ackwire.tracker.v1.Watched.Outcome
-	(FollowedPart_Outcome)(0),     // 1: ackwire.tracker.v1.FollowedPart.Outcome
-	(*Scope)(nil),                 // 2: ackwire.tracker.v1.Scope
-	(*Position)(nil),              // 3: ackwire.tracker.v1.Position
-	(*Job)(nil),                   // 4: ackwire.tracker.v1.Job
-	(*Trace)(nil),                 // 5: ackwire.tracker.v1.Trace
-	(*GetRequest)(nil),            // 6: ackwire.tracker.v1.GetRequest
-	(*GetResponse)(nil),           // 7: ackwire.tracker.v1.GetResponse
-	(*Delivery)(nil),              // 8: ackwire.tracker.v1.Delivery
-	(*Place)(nil),                 // 9: ackwire.tracker.v1.Place
-	(*Freshness)(nil),             // 10: ackwire.tracker.v1.Freshness
-	(*ListRequest)(nil),           // 11: ackwire.tracker.v1.ListRequest
-	(*ListResponse)(nil),          // 12: ackwire.tracker.v1.ListResponse
-	(*ListedJob)(nil),             // 13: ackwire.tracker.v1.ListedJob
-	(*StatsRequest)(nil),          // 14: ackwire.tracker.v1.StatsRequest
-	(*StatsResponse)(nil),         // 15: ackwire.tracker.v1.StatsResponse
-	(*Count)(nil),                 // 16: ackwire.tracker.v1.Count
-	(*Blob)(nil),                  // 17: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),        // 18: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil),       // 19: ackwire.tracker.v1.ReserveResponse
-	(*UnreserveRequest)(nil),      // 20: ackwire.tracker.v1.UnreserveRequest
-	(*UnreserveResponse)(nil),     // 21: ackwire.tracker.v1.UnreserveResponse
-	(*KeepTicketRequest)(nil),     // 22: ackwire.tracker.v1.KeepTicketRequest
-	(*KeepTicketResponse)(nil),    // 23: ackwire.tracker.v1.KeepTicketResponse
-	(*TakeTicketRequest)(nil),     // 24: ackwire.tracker.v1.TakeTicketRequest
-	(*TakeTicketResponse)(nil),    // 25: ackwire.tracker.v1.TakeTicketResponse
-	(*WatchRequest)(nil),          // 26: ackwire.tracker.v1.WatchRequest
-	(*SubjectAdd)(nil),            // 27: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),              // 28: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),         // 29: ackwire.tracker.v1.WatchResponse
-	(*Queues)(nil),                // 30: ackwire.tracker.v1.Queues
-	(*Queue)(nil),                 // 31: ackwire.tracker.v1.Queue
-	(*Coverage)(nil),              // 32: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),               // 33: ackwire.tracker.v1.Watched
-	(*StreamCursor)(nil),          // 34: ackwire.tracker.v1.StreamCursor
-	(*StreamsRequest)(nil),        // 35: ackwire.tracker.v1.StreamsRequest
-	(*StreamsResponse)(nil),       // 36: ackwire.tracker.v1.StreamsResponse
-	(*StreamState)(nil),           // 37: ackwire.tracker.v1.StreamState
-	(*ReadStreamRequest)(nil),     // 38: ackwire.tracker.v1.ReadStreamRequest
-	(*ReadStreamResponse)(nil),    // 39: ackwire.tracker.v1.ReadStreamResponse
-	(*StreamPart)(nil),            // 40: ackwire.tracker.v1.StreamPart
-	(*FollowStreamsRequest)(nil),  // 41: ackwire.tracker.v1.FollowStreamsRequest
-	(*StreamFollow)(nil),          // 42: ackwire.tracker.v1.StreamFollow
-	(*FollowStreamsResponse)(nil), // 43: ackwire.tracker.v1.FollowStreamsResponse
-	(*FollowedPart)(nil),          // 44: ackwire.tracker.v1.FollowedPart
+	(HistoryEvent_Verdict)(0),        // 0: ackwire.tracker.v1.HistoryEvent.Verdict
+	(Watched_Outcome)(0),             // 1: ackwire.tracker.v1.Watched.Outcome
+	(FollowedPart_Outcome)(0),        // 2: ackwire.tracker.v1.FollowedPart.Outcome
+	(RequeueDeadResponse_Outcome)(0), // 3: ackwire.tracker.v1.RequeueDeadResponse.Outcome
+	(*Scope)(nil),                    // 4: ackwire.tracker.v1.Scope
+	(*Position)(nil),                 // 5: ackwire.tracker.v1.Position
+	(*Job)(nil),                      // 6: ackwire.tracker.v1.Job
+	(*Trace)(nil),                    // 7: ackwire.tracker.v1.Trace
+	(*GetRequest)(nil),               // 8: ackwire.tracker.v1.GetRequest
+	(*GetResponse)(nil),              // 9: ackwire.tracker.v1.GetResponse
+	(*Delivery)(nil),                 // 10: ackwire.tracker.v1.Delivery
+	(*HistoryRequest)(nil),           // 11: ackwire.tracker.v1.HistoryRequest
+	(*HistoryResponse)(nil),          // 12: ackwire.tracker.v1.HistoryResponse
+	(*HistoryEvent)(nil),             // 13: ackwire.tracker.v1.HistoryEvent
+	(*PayloadRequest)(nil),           // 14: ackwire.tracker.v1.PayloadRequest
+	(*PayloadResponse)(nil),          // 15: ackwire.tracker.v1.PayloadResponse
+	(*Place)(nil),                    // 16: ackwire.tracker.v1.Place
+	(*Freshness)(nil),                // 17: ackwire.tracker.v1.Freshness
+	(*ListRequest)(nil),              // 18: ackwire.tracker.v1.ListRequest
+	(*ListResponse)(nil),             // 19: ackwire.tracker.v1.ListResponse
+	(*ListedJob)(nil),                // 20: ackwire.tracker.v1.ListedJob
+	(*StatsRequest)(nil),             // 21: ackwire.tracker.v1.StatsRequest
+	(*StatsResponse)(nil),            // 22: ackwire.tracker.v1.StatsResponse
+	(*Count)(nil),                    // 23: ackwire.tracker.v1.Count
+	(*Blob)(nil),                     // 24: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),           // 25: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil),          // 26: ackwire.tracker.v1.ReserveResponse
+	(*UnreserveRequest)(nil),         // 27: ackwire.tracker.v1.UnreserveRequest
+	(*UnreserveResponse)(nil),        // 28: ackwire.tracker.v1.UnreserveResponse
+	(*KeepTicketRequest)(nil),        // 29: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil),       // 30: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),        // 31: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil),       // 32: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),             // 33: ackwire.tracker.v1.WatchRequest
+	(*SubjectAdd)(nil),               // 34: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),                 // 35: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),            // 36: ackwire.tracker.v1.WatchResponse
+	(*Queues)(nil),                   // 37: ackwire.tracker.v1.Queues
+	(*Queue)(nil),                    // 38: ackwire.tracker.v1.Queue
+	(*Coverage)(nil),                 // 39: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),                  // 40: ackwire.tracker.v1.Watched
+	(*StreamCursor)(nil),             // 41: ackwire.tracker.v1.StreamCursor
+	(*StreamsRequest)(nil),           // 42: ackwire.tracker.v1.StreamsRequest
+	(*StreamsResponse)(nil),          // 43: ackwire.tracker.v1.StreamsResponse
+	(*StreamState)(nil),              // 44: ackwire.tracker.v1.StreamState
+	(*ReadStreamRequest)(nil),        // 45: ackwire.tracker.v1.ReadStreamRequest
+	(*ReadStreamResponse)(nil),       // 46: ackwire.tracker.v1.ReadStreamResponse
+	(*StreamPart)(nil),               // 47: ackwire.tracker.v1.StreamPart
+	(*FollowStreamsRequest)(nil),     // 48: ackwire.tracker.v1.FollowStreamsRequest
+	(*StreamFollow)(nil),             // 49: ackwire.tracker.v1.StreamFollow
+	(*FollowStreamsResponse)(nil),    // 50: ackwire.tracker.v1.FollowStreamsResponse
+	(*FollowedPart)(nil),             // 51: ackwire.tracker.v1.FollowedPart
+	(*DeadLetter)(nil),               // 52: ackwire.tracker.v1.DeadLetter
+	(*DeadHeader)(nil),               // 53: ackwire.tracker.v1.DeadHeader
+	(*ListDeadRequest)(nil),          // 54: ackwire.tracker.v1.ListDeadRequest
+	(*ListDeadResponse)(nil),         // 55: ackwire.tracker.v1.ListDeadResponse
+	(*GetDeadRequest)(nil),           // 56: ackwire.tracker.v1.GetDeadRequest
+	(*GetDeadResponse)(nil),          // 57: ackwire.tracker.v1.GetDeadResponse
+	(*RequeueDeadRequest)(nil),       // 58: ackwire.tracker.v1.RequeueDeadRequest
+	(*RequeueDeadResponse)(nil),      // 59: ackwire.tracker.v1.RequeueDeadResponse
 }
 var file_tracker_proto_depIdxs = []int32{
-	5,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
-	2,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	4,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
-	3,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
-	17, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
-	3,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
-	8,  // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
-	9,  // 7: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
-	10, // 8: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	2,  // 9: ackwire.tracker.v1.ListRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	13, // 10: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
-	9,  // 11: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
-	4,  // 12: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
-	10, // 13: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	2,  // 14: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	16, // 15: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
-	2,  // 16: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	4,  // 17: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	28, // 18: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	27, // 19: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	2,  // 20: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
-	33, // 21: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	4,  // 22: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	32, // 23: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	30, // 24: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
-	31, // 25: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
-	0,  // 26: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	2,  // 27: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	37, // 28: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
-	2,  // 29: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	34, // 30: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
-	40, // 31: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
-	34, // 32: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
-	42, // 33: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
-	2,  // 34: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
-	34, // 35: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
-	44, // 36: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
-	40, // 37: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
-	1,  // 38: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
-	6,  // 39: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	18, // 40: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	20, // 41: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	11, // 42: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	14, // 43: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	22, // 44: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	24, // 45: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	35, // 46: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
-	38, // 47: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
-	41, // 48: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
-	26, // 49: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	7,  // 50: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	19, // 51: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	21, // 52: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	12, // 53: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	15, // 54: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	23, // 55: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	25, // 56: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	36, // 57: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
-	39, // 58: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
-	43, // 59: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
-	29, // 60: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	50, // [50:61] is the sub-list for method output_type
-	39, // [39:50] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	7,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
+	4,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	6,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
+	5,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
+	24, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
+	5,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
+	10, // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
+	4,  // 7: ackwire.tracker.v1.HistoryRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	13, // 8: ackwire.tracker.v1.HistoryResponse.events:type_name -> ackwire.tracker.v1.HistoryEvent
+	0,  // 9: ackwire.tracker.v1.HistoryEvent.verdict:type_name -> ackwire.tracker.v1.HistoryEvent.Verdict
+	4,  // 10: ackwire.tracker.v1.PayloadRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	6,  // 11: ackwire.tracker.v1.PayloadResponse.job:type_name -> ackwire.tracker.v1.Job
+	16, // 12: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
+	17, // 13: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	4,  // 14: ackwire.tracker.v1.ListRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	20, // 15: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
+	16, // 16: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
+	6,  // 17: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
+	17, // 18: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	4,  // 19: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	23, // 20: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
+	4,  // 21: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	6,  // 22: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
+	35, // 23: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	34, // 24: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	4,  // 25: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
+	40, // 26: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	6,  // 27: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	39, // 28: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	37, // 29: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
+	38, // 30: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
+	1,  // 31: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	4,  // 32: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	44, // 33: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
+	4,  // 34: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	41, // 35: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
+	47, // 36: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
+	41, // 37: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
+	49, // 38: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
+	4,  // 39: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
+	41, // 40: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
+	51, // 41: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
+	47, // 42: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
+	2,  // 43: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
+	53, // 44: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
+	52, // 45: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
+	52, // 46: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
+	3,  // 47: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
+	5,  // 48: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
+	8,  // 49: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	25, // 50: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	27, // 51: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	18, // 52: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	21, // 53: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	29, // 54: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	31, // 55: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	11, // 56: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
+	14, // 57: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
+	42, // 58: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	45, // 59: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	48, // 60: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	54, // 61: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
+	56, // 62: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
+	58, // 63: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
+	33, // 64: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	9,  // 65: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	26, // 66: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	28, // 67: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	19, // 68: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	22, // 69: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	30, // 70: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	32, // 71: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	12, // 72: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
+	15, // 73: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
+	43, // 74: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	46, // 75: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	50, // 76: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	55, // 77: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
+	57, // 78: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
+	59, // 79: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
+	36, // 80: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	65, // [65:81] is the sub-list for method output_type
+	49, // [49:65] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -3620,8 +4831,8 @@ func file_tracker_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   43,
+			NumEnums:      4,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

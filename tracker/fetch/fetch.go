@@ -31,6 +31,8 @@ const (
 	lastNamedFetch = 12
 )
 
+var errNothing = errors.New("broker returned no record")
+
 // Options returns the options that the client given to New must have: Fetch requests name topics
 // instead of their IDs.
 func Options() []kgo.Opt {
@@ -83,6 +85,27 @@ func (f *Fetcher) Records(ctx context.Context, pos event.Position, maxBytes int3
 	return records, nil
 }
 
+// Span is what one answer of a broker has.
+type Span struct {
+	Records []*kgo.Record
+	Next    int64 // the offset behind them, and behind what is no record for readers
+	Bytes   int   // how much was sent for it
+}
+
+// Span reads what is at and after pos, about maxBytes of it. The errors are those of Record; a broker that has nothing
+// at pos yet is another.
+func (f *Fetcher) Span(ctx context.Context, pos event.Position, maxBytes int32) (Span, error) {
+	got, err := f.span(ctx, pos, maxBytes)
+	if err == nil && got.Next == pos.Offset {
+		err = errNothing
+	}
+	if err != nil {
+		f.forget(pos)
+		return Span{}, failed(pos, err)
+	}
+	return got, nil
+}
+
 func failed(pos event.Position, err error) error {
 	return fmt.Errorf("fetch %s[%d]@%d: %w", pos.Topic, pos.Partition, pos.Offset, err)
 }
@@ -96,9 +119,18 @@ func (f *Fetcher) first(ctx context.Context, pos event.Position, maxBytes int32)
 }
 
 func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32) ([]*kgo.Record, error) {
+	got, err := f.span(ctx, pos, maxBytes)
+	if err == nil && len(got.Records) == 0 {
+		err = errNothing
+	}
+	return got.Records, err
+}
+
+// span asks the partition's leader once.
+func (f *Fetcher) span(ctx context.Context, pos event.Position, maxBytes int32) (Span, error) {
 	leader, err := f.leader(ctx, pos)
 	if err != nil {
-		return nil, err
+		return Span{}, err
 	}
 	partition := kmsg.NewFetchRequestTopicPartition()
 	partition.Partition = pos.Partition
@@ -118,27 +150,24 @@ func (f *Fetcher) fetch(ctx context.Context, pos event.Position, maxBytes int32)
 
 	answer, err := req.RequestWith(ctx, f.cl.Broker(int(leader)))
 	if err != nil {
-		return nil, err
+		return Span{}, err
 	}
 	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
-		return nil, err
+		return Span{}, err
 	}
 	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
-		return nil, errors.New("broker answered for another partition")
+		return Span{}, errors.New("broker answered for another partition")
 	}
-	got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: pos.Offset, Topic: pos.Topic, Partition: pos.Partition,
 	}, &answer.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
 	if errors.Is(got.Err, kerr.OffsetOutOfRange) {
-		return nil, f.gone(ctx, pos)
+		return Span{}, f.gone(ctx, pos)
 	}
 	if got.Err != nil {
-		return nil, got.Err
+		return Span{}, got.Err
 	}
-	if len(got.Records) == 0 {
-		return nil, errors.New("broker returned no record")
-	}
-	return got.Records, nil
+	return Span{got.Records, max(next, pos.Offset), len(answer.Topics[0].Partitions[0].RecordBatches)}, nil
 }
 
 // gone returns ErrRemoved when the log begins after pos, and ErrGone otherwise.

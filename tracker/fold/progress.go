@@ -5,6 +5,9 @@ import (
 	"github.com/ackwire/ackwire/schemas/text"
 )
 
+// Shown returns a worker's report as a document shows it that had no progress before.
+func Shown(p job.Progress) *job.Progress { return progressed(nil, p) }
+
 // progressed returns the progress that follows was, which may be nil, when a worker reports now. It replaces was as a
 // whole, but for the percent, which does not fall. The event counts whatever it says, since it renews the lease: a
 // message that is too long is cut, and a stage or data that is not valid, of which a part would be another value, is

@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // Snapshot is a job as a question finds it.
 type Snapshot struct {
 	Job         *trackerpb.Job
+	State       job.State
 	Source      event.Position
 	PayloadHash string
 	Round       int
@@ -20,14 +22,20 @@ type Snapshot struct {
 	Request     *event.Position
 	Deliveries  []event.Delivery
 	AsOf        time.Time
+	// Created is when the job was created, and Updated when it changed last, as its document has it.
+	Created, Updated time.Time
+	// Folded is the offset up to which the log is folded.
+	Folded int64
 }
 
 // snapshot returns the entry's job as it is now.
 func (s *Shard) snapshot(e *entry) Snapshot {
 	j := e.job
-	return Snapshot{Job: e.document(), Source: j.Source, PayloadHash: j.PayloadHash, Round: j.Round, Life: j.Life,
+	return Snapshot{Job: e.document(), State: j.Doc.State, Source: j.Source, PayloadHash: j.PayloadHash,
+		Round: j.Round, Life: j.Life,
 		ResultBlob: j.ResultBlob,
-		Lane:       j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.clock.fresh.asOf}
+		Lane:       j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.clock.fresh.asOf,
+		Created: j.Doc.CreatedAt, Updated: j.Doc.UpdatedAt, Folded: s.pos.next}
 }
 
 // Query is a question for one job.

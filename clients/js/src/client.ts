@@ -135,7 +135,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
     close: async () => link.fail_(new ClosedError({ code: "closed", detail: "the client was closed" })),
     [asyncDispose]: () => client.close(),
   } as Partial<JobContext["client_"]> as JobContext["client_"];
-  for (const name of ["list", "get", "why", "deliveries", "stats", "download", "grant", "erase", "retry"] as const) {
+  for (const name of ["erase", "payload", "deliveries", "get", "why", "history", "stats", "grant", "download", "retry", "list"] as const) {
     (client as any)[name] = async (...args: [any, any?]) => ((await http())[name] as any)(...args);
   }
   const context: JobContext = { client_: client, watches_, streams_, handles_ };

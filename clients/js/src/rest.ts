@@ -6,7 +6,7 @@ import type { Link } from "./link.js";
 import { codeOfStatus, retryableCode } from "./problems_gen.js";
 import { quote } from "./text.js";
 import type { Tokens } from "./token.js";
-import type { CallOptions, Grant, GrantRequest, JobPage, ListQuery, State, Status } from "./types.js";
+import type { CallOptions, Grant, GrantRequest, HistoryPage, HistoryQuery, JobPage, ListQuery, State, Status } from "./types.js";
 import { checkID } from "./watch.js";
 
 /** Reads the error of an HTTP answer: its problem document, else the code that fits the status of a proxy. */
@@ -111,6 +111,16 @@ export class Rest {
     return (await this.job_(id, "/why", options))[0];
   }
 
+  async history(id: string, { limit, cursor, ...options }: HistoryQuery = {}): Promise<HistoryPage> {
+    const search = [limit && "limit=" + limit, cursor && "cursor=" + encodeURIComponent(cursor)].filter(Boolean).join("&");
+    return (await this.job_(id, "/history" + (search && "?" + search), options))[0];
+  }
+
+  async payload(id: string, options?: CallOptions): Promise<unknown> {
+    checkID(id);
+    return this.content_(id, "/payload", options);
+  }
+
   async deliveries(id: string, options?: CallOptions): Promise<unknown> {
     return (await this.job_(id, "/deliveries", options))[0];
   }
@@ -153,8 +163,12 @@ export class Rest {
   }
 
   /** Reads a result that a document does not hold: JSON, or a Blob of anything else. */
-  async download(id: string, { signal }: CallOptions = {}): Promise<unknown> {
-    const path = `/v1/jobs/${encodeURIComponent(id)}/result`;
+  async download(id: string, options?: CallOptions): Promise<unknown> {
+    return this.content_(id, "/result", options);
+  }
+
+  private async content_(id: string, rest: string, { signal }: CallOptions = {}): Promise<unknown> {
+    const path = "/v1/jobs/" + encodeURIComponent(id) + rest;
     const response = await this.open_(path, "*/*", signal);
     try {
       const json = /^application\/(.+\+)?json\b/.test(response.headers.get("Content-Type")!);

@@ -268,6 +268,10 @@ export interface Job<T = JobType> extends AsyncIterable<Status<T>>, Store<JobSna
   get(options?: CallOptions): Promise<Status<T>>;
   /** Reads what the server knows of why the job stands where it stands. */
   why(options?: CallOptions): Promise<unknown>;
+  /** Reads a page of the job's events, the oldest first; see {@link Ackwire.history}. */
+  history(query?: HistoryQuery): Promise<HistoryPage>;
+  /** Reads what was submitted; see {@link Ackwire.payload}. */
+  payload(options?: CallOptions): Promise<unknown>;
   /** Asks for the job to stop; returns the state that it has after this order. */
   cancel(options?: CallOptions): Promise<State>;
   /** Opens a job that has ended once more. Never repeated by the client: it may fail with an `IndeterminateError`. */
@@ -292,6 +296,52 @@ export interface JobPage {
   jobs: Omit<Status, "version">[];
   nextCursor?: string;
   asOf: string;
+}
+
+/** Which page of a job's history is read; the first unless a cursor is given. */
+export interface HistoryQuery extends CallOptions {
+  /** The most events of a page, 1 to 1,000; 200 without it. */
+  limit?: number;
+  /** The `nextCursor` of a page of the same job. */
+  cursor?: string;
+}
+
+/** One page of a job's history, the oldest event first. */
+export interface HistoryPage {
+  jobId: string;
+  events: HistoryEvent[];
+  /** Absent in the last page. A page that is short or empty may have one. */
+  nextCursor?: string;
+  /** The job's first events are not kept any more: what became of those that are left is not known. */
+  truncated?: true;
+  /** If truncated, the time of the first record that the server's log has. */
+  earliest?: string;
+  asOf: string;
+}
+
+/** One event of a job, as it lies in the server's log. */
+export interface HistoryEvent {
+  offset: number;
+  at: string;
+  /** What happened, such as `claimed`; absent for a record that cannot be read. */
+  type?: string;
+  /** Who wrote it. */
+  by?: "gateway" | "worker" | "tracker" | "operator";
+  worker?: string;
+  subject?: string;
+  run?: string;
+  dispatch?: number;
+  round?: number;
+  progress?: Progress;
+  error?: { code: string; message: string; retryable: boolean };
+  /** Whether it changed the job; null if that is not known. */
+  applied: boolean | null;
+  /** Why it did not: a code for programs, and a sentence for people. */
+  reason?: string;
+  detail?: string;
+  /** The job after it. */
+  state?: State;
+  attempt?: number;
 }
 
 /** How the client's connection stands. */
@@ -323,6 +373,13 @@ export interface Ackwire extends AsyncDisposable {
   list(query?: ListQuery): Promise<JobPage>;
   get<T extends JobType = JobType>(id: string, options?: CallOptions): Promise<Status<T>>;
   why(id: string, options?: CallOptions): Promise<unknown>;
+  /** Reads a page of a job's events, the oldest first, with what became of each. */
+  history(id: string, query?: HistoryQuery): Promise<HistoryPage>;
+  /**
+   * Reads what was submitted. The token needs the permission `payloads`. A payload that is not kept any more fails with
+   * the code `payload_gone`.
+   */
+  payload(id: string, options?: CallOptions): Promise<unknown>;
   stats(options?: CallOptions): Promise<unknown>;
   cancel(id: string, options?: CallOptions): Promise<State>;
   retry(id: string, options?: CallOptions): Promise<State>;

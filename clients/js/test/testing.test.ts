@@ -502,6 +502,8 @@ describe("HTTP", () => {
     const at = `/v1/jobs/${jobId}`;
     const answers: [string, string, string, number][] = [
       ["GET", at, "job/document", 200], ["GET", `${at}/why`, "http/why", 200],
+      ["GET", `${at}/history`, "http/history", 200], ["GET", `${at}/history?limit=1`, "http/history", 200],
+      ["GET", `${at}/history?limit=0`, "http/problem", 400],
       ["GET", `${at}/deliveries`, "http/deliveries", 200], ["GET", "/v1/stats", "http/stats", 200],
       ["GET", "/v1/jobs?limit=1&mine=true", "http/list", 200], ["POST", "/v1/ws-tickets", "http/ticket", 201],
       ["POST", `${at}/retry`, "http/ack", 202], ["POST", `${at}/cancel`, "http/problem", 409],
@@ -514,6 +516,16 @@ describe("HTTP", () => {
     }
     expect([made.status, fault("http/ack", made.value)]).toEqual([202, undefined]);
     expect((await call("GET", `${at}/result`)).value).toEqual({ rows: 1 });
+    const client = connect(server.options);
+    expect(await client.payload(jobId)).toBe(1);
+    const told: string[] = [];
+    for (let cursor: string | undefined; ;) {
+      const page = await client.history(jobId, { limit: 1, ...(cursor && { cursor }) });
+      told.push(...page.events.map((event) => `${event.by} ${event.type} ${event.state}`));
+      if (!(cursor = page.nextCursor)) break;
+    }
+    expect(told.slice(0, 3)).toEqual(["gateway accepted pending", "worker claimed processing", "worker completed completed"]);
+    await client.close();
     const first = (await call("GET", "/v1/jobs?limit=2")).value as { jobs: { jobId: string }[]; nextCursor: string };
     const second = (await call("GET", `/v1/jobs?limit=2&cursor=${first.nextCursor}`)).value as typeof first;
     expect([...first.jobs, ...second.jobs].map((job) => job.jobId)).toEqual(server.jobs.map(({ id }) => id).reverse());

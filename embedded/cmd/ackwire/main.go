@@ -40,12 +40,14 @@ type commands struct {
 	List          cli.ListCmd       `cmd:"" help:"Print jobs, newest first."`
 	Stats         cli.StatsCmd      `cmd:"" help:"Count jobs, and show each lane's workers and waiting jobs."`
 	Why           cli.WhyCmd        `cmd:"" help:"Explain what a job waits for."`
+	History       cli.HistoryCmd    `cmd:"" help:"Print a job's events, with what became of each."`
+	Payload       cli.PayloadCmd    `cmd:"" help:"Print what was submitted as a job's payload."`
 	Deliveries    cli.DeliveriesCmd `cmd:"" help:"List a job's webhooks with their states."`
 	WebhookSecret webhookSecretCmd  `cmd:"" help:"Print the secrets that sign a tenant's webhooks."`
 	Result        cli.ResultCmd     `cmd:"" help:"Download a job's result."`
 	Cancel        cli.CancelCmd     `cmd:"" help:"Cancel a job."`
 	Erase         cli.EraseCmd      `cmd:"" help:"Remove ended jobs, their payloads and results."`
-	Audit         cli.AuditCmd      `cmd:"" help:"Print who made grants, ordered others' jobs and erased jobs."`
+	Audit         cli.AuditCmd      `cmd:"" help:"Print who made grants, ordered others' jobs, read what others submitted, and erased jobs."`
 	Dead          cli.DeadCmd       `cmd:"" help:"List, print and requeue dead letters: records that a service could not read."`
 	Doctor        cli.DoctorCmd     `cmd:"" help:"Examine a Kafka: say what is missing of topics, permissions and versions, and which commands mend it."`
 	Topics        cli.TopicsCmd     `cmd:"" help:"Print which topics and permissions Ackwire needs in Kafka, and add partitions."`

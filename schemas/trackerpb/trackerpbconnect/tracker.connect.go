@@ -54,12 +54,22 @@ const (
 	TrackerKeepTicketProcedure = "/ackwire.tracker.v1.Tracker/KeepTicket"
 	// TrackerTakeTicketProcedure is the fully-qualified name of the Tracker's TakeTicket RPC.
 	TrackerTakeTicketProcedure = "/ackwire.tracker.v1.Tracker/TakeTicket"
+	// TrackerHistoryProcedure is the fully-qualified name of the Tracker's History RPC.
+	TrackerHistoryProcedure = "/ackwire.tracker.v1.Tracker/History"
+	// TrackerPayloadProcedure is the fully-qualified name of the Tracker's Payload RPC.
+	TrackerPayloadProcedure = "/ackwire.tracker.v1.Tracker/Payload"
 	// TrackerStreamsProcedure is the fully-qualified name of the Tracker's Streams RPC.
 	TrackerStreamsProcedure = "/ackwire.tracker.v1.Tracker/Streams"
 	// TrackerReadStreamProcedure is the fully-qualified name of the Tracker's ReadStream RPC.
 	TrackerReadStreamProcedure = "/ackwire.tracker.v1.Tracker/ReadStream"
 	// TrackerFollowStreamsProcedure is the fully-qualified name of the Tracker's FollowStreams RPC.
 	TrackerFollowStreamsProcedure = "/ackwire.tracker.v1.Tracker/FollowStreams"
+	// TrackerListDeadProcedure is the fully-qualified name of the Tracker's ListDead RPC.
+	TrackerListDeadProcedure = "/ackwire.tracker.v1.Tracker/ListDead"
+	// TrackerGetDeadProcedure is the fully-qualified name of the Tracker's GetDead RPC.
+	TrackerGetDeadProcedure = "/ackwire.tracker.v1.Tracker/GetDead"
+	// TrackerRequeueDeadProcedure is the fully-qualified name of the Tracker's RequeueDead RPC.
+	TrackerRequeueDeadProcedure = "/ackwire.tracker.v1.Tracker/RequeueDead"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
 	TrackerWatchProcedure = "/ackwire.tracker.v1.Tracker/Watch"
 )
@@ -85,6 +95,11 @@ type TrackerClient interface {
 	KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error)
 	// TakeTicket answers who a ticket is for, once; NOT_FOUND ever after.
 	TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error)
+	// History reads a job's events from the log, the oldest first, with what the fold made of each. It is bounded in
+	// time and bytes: an answer may have no events, and still a place to go on from.
+	History(context.Context, *connect.Request[trackerpb.HistoryRequest]) (*connect.Response[trackerpb.HistoryResponse], error)
+	// Payload answers with what was submitted, or with the blob that has it.
+	Payload(context.Context, *connect.Request[trackerpb.PayloadRequest]) (*connect.Response[trackerpb.PayloadResponse], error)
 	// Streams lists a job's streams: those of the run that counts.
 	Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error)
 	// ReadStream answers with what one stream has behind a cursor, up to a number of bytes. It may wait,
@@ -95,6 +110,13 @@ type TrackerClient interface {
 	// stream is larger, and nothing is dropped. Each follow is answered with a part at once, be it empty. A connection that
 	// adds a handle twice, or follows more than 50,000 streams, is closed.
 	FollowStreams(context.Context) *connect.BidiStreamForClient[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]
+	// ListDead lists the dead letters, the newest first, without what they hold.
+	ListDead(context.Context, *connect.Request[trackerpb.ListDeadRequest]) (*connect.Response[trackerpb.ListDeadResponse], error)
+	// GetDead answers with one dead letter and all that it holds; NOT_FOUND when the topic does not have it.
+	GetDead(context.Context, *connect.Request[trackerpb.GetDeadRequest]) (*connect.Response[trackerpb.GetDeadResponse], error)
+	// RequeueDead tries a dead letter again: a job whose request it is gets a new request, any other record is written
+	// to its topic again. For a letter with a job it is asked of the tracker that owns the job's partition.
+	RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -155,6 +177,20 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(trackerMethods.ByName("TakeTicket")),
 			connect.WithClientOptions(opts...),
 		),
+		history: connect.NewClient[trackerpb.HistoryRequest, trackerpb.HistoryResponse](
+			httpClient,
+			baseURL+TrackerHistoryProcedure,
+			connect.WithSchema(trackerMethods.ByName("History")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		payload: connect.NewClient[trackerpb.PayloadRequest, trackerpb.PayloadResponse](
+			httpClient,
+			baseURL+TrackerPayloadProcedure,
+			connect.WithSchema(trackerMethods.ByName("Payload")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		streams: connect.NewClient[trackerpb.StreamsRequest, trackerpb.StreamsResponse](
 			httpClient,
 			baseURL+TrackerStreamsProcedure,
@@ -175,6 +211,26 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(trackerMethods.ByName("FollowStreams")),
 			connect.WithClientOptions(opts...),
 		),
+		listDead: connect.NewClient[trackerpb.ListDeadRequest, trackerpb.ListDeadResponse](
+			httpClient,
+			baseURL+TrackerListDeadProcedure,
+			connect.WithSchema(trackerMethods.ByName("ListDead")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getDead: connect.NewClient[trackerpb.GetDeadRequest, trackerpb.GetDeadResponse](
+			httpClient,
+			baseURL+TrackerGetDeadProcedure,
+			connect.WithSchema(trackerMethods.ByName("GetDead")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		requeueDead: connect.NewClient[trackerpb.RequeueDeadRequest, trackerpb.RequeueDeadResponse](
+			httpClient,
+			baseURL+TrackerRequeueDeadProcedure,
+			connect.WithSchema(trackerMethods.ByName("RequeueDead")),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[trackerpb.WatchRequest, trackerpb.WatchResponse](
 			httpClient,
 			baseURL+TrackerWatchProcedure,
@@ -193,9 +249,14 @@ type trackerClient struct {
 	stats         *connect.Client[trackerpb.StatsRequest, trackerpb.StatsResponse]
 	keepTicket    *connect.Client[trackerpb.KeepTicketRequest, trackerpb.KeepTicketResponse]
 	takeTicket    *connect.Client[trackerpb.TakeTicketRequest, trackerpb.TakeTicketResponse]
+	history       *connect.Client[trackerpb.HistoryRequest, trackerpb.HistoryResponse]
+	payload       *connect.Client[trackerpb.PayloadRequest, trackerpb.PayloadResponse]
 	streams       *connect.Client[trackerpb.StreamsRequest, trackerpb.StreamsResponse]
 	readStream    *connect.Client[trackerpb.ReadStreamRequest, trackerpb.ReadStreamResponse]
 	followStreams *connect.Client[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]
+	listDead      *connect.Client[trackerpb.ListDeadRequest, trackerpb.ListDeadResponse]
+	getDead       *connect.Client[trackerpb.GetDeadRequest, trackerpb.GetDeadResponse]
+	requeueDead   *connect.Client[trackerpb.RequeueDeadRequest, trackerpb.RequeueDeadResponse]
 	watch         *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
 
@@ -234,6 +295,16 @@ func (c *trackerClient) TakeTicket(ctx context.Context, req *connect.Request[tra
 	return c.takeTicket.CallUnary(ctx, req)
 }
 
+// History calls ackwire.tracker.v1.Tracker.History.
+func (c *trackerClient) History(ctx context.Context, req *connect.Request[trackerpb.HistoryRequest]) (*connect.Response[trackerpb.HistoryResponse], error) {
+	return c.history.CallUnary(ctx, req)
+}
+
+// Payload calls ackwire.tracker.v1.Tracker.Payload.
+func (c *trackerClient) Payload(ctx context.Context, req *connect.Request[trackerpb.PayloadRequest]) (*connect.Response[trackerpb.PayloadResponse], error) {
+	return c.payload.CallUnary(ctx, req)
+}
+
 // Streams calls ackwire.tracker.v1.Tracker.Streams.
 func (c *trackerClient) Streams(ctx context.Context, req *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error) {
 	return c.streams.CallUnary(ctx, req)
@@ -247,6 +318,21 @@ func (c *trackerClient) ReadStream(ctx context.Context, req *connect.Request[tra
 // FollowStreams calls ackwire.tracker.v1.Tracker.FollowStreams.
 func (c *trackerClient) FollowStreams(ctx context.Context) *connect.BidiStreamForClient[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse] {
 	return c.followStreams.CallBidiStream(ctx)
+}
+
+// ListDead calls ackwire.tracker.v1.Tracker.ListDead.
+func (c *trackerClient) ListDead(ctx context.Context, req *connect.Request[trackerpb.ListDeadRequest]) (*connect.Response[trackerpb.ListDeadResponse], error) {
+	return c.listDead.CallUnary(ctx, req)
+}
+
+// GetDead calls ackwire.tracker.v1.Tracker.GetDead.
+func (c *trackerClient) GetDead(ctx context.Context, req *connect.Request[trackerpb.GetDeadRequest]) (*connect.Response[trackerpb.GetDeadResponse], error) {
+	return c.getDead.CallUnary(ctx, req)
+}
+
+// RequeueDead calls ackwire.tracker.v1.Tracker.RequeueDead.
+func (c *trackerClient) RequeueDead(ctx context.Context, req *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error) {
+	return c.requeueDead.CallUnary(ctx, req)
 }
 
 // Watch calls ackwire.tracker.v1.Tracker.Watch.
@@ -275,6 +361,11 @@ type TrackerHandler interface {
 	KeepTicket(context.Context, *connect.Request[trackerpb.KeepTicketRequest]) (*connect.Response[trackerpb.KeepTicketResponse], error)
 	// TakeTicket answers who a ticket is for, once; NOT_FOUND ever after.
 	TakeTicket(context.Context, *connect.Request[trackerpb.TakeTicketRequest]) (*connect.Response[trackerpb.TakeTicketResponse], error)
+	// History reads a job's events from the log, the oldest first, with what the fold made of each. It is bounded in
+	// time and bytes: an answer may have no events, and still a place to go on from.
+	History(context.Context, *connect.Request[trackerpb.HistoryRequest]) (*connect.Response[trackerpb.HistoryResponse], error)
+	// Payload answers with what was submitted, or with the blob that has it.
+	Payload(context.Context, *connect.Request[trackerpb.PayloadRequest]) (*connect.Response[trackerpb.PayloadResponse], error)
 	// Streams lists a job's streams: those of the run that counts.
 	Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error)
 	// ReadStream answers with what one stream has behind a cursor, up to a number of bytes. It may wait,
@@ -285,6 +376,13 @@ type TrackerHandler interface {
 	// stream is larger, and nothing is dropped. Each follow is answered with a part at once, be it empty. A connection that
 	// adds a handle twice, or follows more than 50,000 streams, is closed.
 	FollowStreams(context.Context, *connect.BidiStream[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]) error
+	// ListDead lists the dead letters, the newest first, without what they hold.
+	ListDead(context.Context, *connect.Request[trackerpb.ListDeadRequest]) (*connect.Response[trackerpb.ListDeadResponse], error)
+	// GetDead answers with one dead letter and all that it holds; NOT_FOUND when the topic does not have it.
+	GetDead(context.Context, *connect.Request[trackerpb.GetDeadRequest]) (*connect.Response[trackerpb.GetDeadResponse], error)
+	// RequeueDead tries a dead letter again: a job whose request it is gets a new request, any other record is written
+	// to its topic again. For a letter with a job it is asked of the tracker that owns the job's partition.
+	RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
 }
@@ -341,6 +439,20 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(trackerMethods.ByName("TakeTicket")),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerHistoryHandler := connect.NewUnaryHandler(
+		TrackerHistoryProcedure,
+		svc.History,
+		connect.WithSchema(trackerMethods.ByName("History")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerPayloadHandler := connect.NewUnaryHandler(
+		TrackerPayloadProcedure,
+		svc.Payload,
+		connect.WithSchema(trackerMethods.ByName("Payload")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerStreamsHandler := connect.NewUnaryHandler(
 		TrackerStreamsProcedure,
 		svc.Streams,
@@ -359,6 +471,26 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		TrackerFollowStreamsProcedure,
 		svc.FollowStreams,
 		connect.WithSchema(trackerMethods.ByName("FollowStreams")),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerListDeadHandler := connect.NewUnaryHandler(
+		TrackerListDeadProcedure,
+		svc.ListDead,
+		connect.WithSchema(trackerMethods.ByName("ListDead")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerGetDeadHandler := connect.NewUnaryHandler(
+		TrackerGetDeadProcedure,
+		svc.GetDead,
+		connect.WithSchema(trackerMethods.ByName("GetDead")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerRequeueDeadHandler := connect.NewUnaryHandler(
+		TrackerRequeueDeadProcedure,
+		svc.RequeueDead,
+		connect.WithSchema(trackerMethods.ByName("RequeueDead")),
 		connect.WithHandlerOptions(opts...),
 	)
 	trackerWatchHandler := connect.NewBidiStreamHandler(
@@ -383,12 +515,22 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerKeepTicketHandler.ServeHTTP(w, r)
 		case TrackerTakeTicketProcedure:
 			trackerTakeTicketHandler.ServeHTTP(w, r)
+		case TrackerHistoryProcedure:
+			trackerHistoryHandler.ServeHTTP(w, r)
+		case TrackerPayloadProcedure:
+			trackerPayloadHandler.ServeHTTP(w, r)
 		case TrackerStreamsProcedure:
 			trackerStreamsHandler.ServeHTTP(w, r)
 		case TrackerReadStreamProcedure:
 			trackerReadStreamHandler.ServeHTTP(w, r)
 		case TrackerFollowStreamsProcedure:
 			trackerFollowStreamsHandler.ServeHTTP(w, r)
+		case TrackerListDeadProcedure:
+			trackerListDeadHandler.ServeHTTP(w, r)
+		case TrackerGetDeadProcedure:
+			trackerGetDeadHandler.ServeHTTP(w, r)
+		case TrackerRequeueDeadProcedure:
+			trackerRequeueDeadHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
 			trackerWatchHandler.ServeHTTP(w, r)
 		default:
@@ -428,6 +570,14 @@ func (UnimplementedTrackerHandler) TakeTicket(context.Context, *connect.Request[
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.TakeTicket is not implemented"))
 }
 
+func (UnimplementedTrackerHandler) History(context.Context, *connect.Request[trackerpb.HistoryRequest]) (*connect.Response[trackerpb.HistoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.History is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) Payload(context.Context, *connect.Request[trackerpb.PayloadRequest]) (*connect.Response[trackerpb.PayloadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Payload is not implemented"))
+}
+
 func (UnimplementedTrackerHandler) Streams(context.Context, *connect.Request[trackerpb.StreamsRequest]) (*connect.Response[trackerpb.StreamsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Streams is not implemented"))
 }
@@ -438,6 +588,18 @@ func (UnimplementedTrackerHandler) ReadStream(context.Context, *connect.Request[
 
 func (UnimplementedTrackerHandler) FollowStreams(context.Context, *connect.BidiStream[trackerpb.FollowStreamsRequest, trackerpb.FollowStreamsResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.FollowStreams is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) ListDead(context.Context, *connect.Request[trackerpb.ListDeadRequest]) (*connect.Response[trackerpb.ListDeadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.ListDead is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) GetDead(context.Context, *connect.Request[trackerpb.GetDeadRequest]) (*connect.Response[trackerpb.GetDeadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.GetDead is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.RequeueDead is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {

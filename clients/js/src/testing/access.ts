@@ -5,7 +5,7 @@ import { Refusal } from "./codes.js";
 import type { JobRecord } from "./record.js";
 
 /** What is permitted, or ordered, of a job. */
-export type Deed = "read" | "cancel" | "submit" | "erase";
+export type Deed = "read" | "cancel" | "submit" | "erase" | "payloads";
 
 /** The words that a grant may be asked for, with all that each permits. */
 const words: Record<string, readonly string[]> = {

@@ -22,6 +22,7 @@ export const codes = {
   invalid_offset: [400, false, "Invalid offset"],
   stream_reset: [410, false, "Stream was reset"],
   stream_gone: [410, false, "Stream is gone"],
+  payload_gone: [410, false, "Payload is gone"],
   rate_limited: [429, true, "Too many requests"],
   limit_exceeded: [429, false, "Limit exceeded"],
   overloaded: [503, true, "Overloaded"],

@@ -8,6 +8,7 @@ import { codes, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
 import { streamFrames } from "./events.js";
 import { toJSON } from "./json.js";
+import { getHistory, getPayload } from "./past.js";
 import { type JobRecord, stamp, type Submit, terminal } from "./record.js";
 
 const lane = "default";
@@ -39,6 +40,8 @@ const routes: [method: string, pattern: RegExp, route: Route, ...needed: Deed[]]
   ["GET", /^\/v1\/jobs\/([^/]+)$/, getJob, "read"],
   ["DELETE", /^\/v1\/jobs\/([^/]+)$/, eraseJob, "erase", "read"],
   ["GET", /^\/v1\/jobs\/([^/]+)\/why$/, getWhy, "read"],
+  ["GET", /^\/v1\/jobs\/([^/]+)\/history$/, getHistory, "read"],
+  ["GET", /^\/v1\/jobs\/([^/]+)\/payload$/, getPayload, "payloads", "read"],
   ["GET", /^\/v1\/jobs\/([^/]+)\/result$/, getResult, "read"],
   ["GET", /^\/v1\/jobs\/([^/]+)\/deliveries$/, getDeliveries, "read"],
   ["POST", /^\/v1\/jobs\/([^/]+)\/cancel$/, (engine, request, id) => postOrder(engine, "cancel", request, id)],

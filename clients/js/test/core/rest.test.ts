@@ -39,6 +39,8 @@ test("paths and headers", async () => {
   await client.get("j1");
   await client.why("j1");
   await client.deliveries("j1");
+  await client.history("j1");
+  await client.history("j1", { limit: 5, cursor: "c=" });
   await client.stats();
   const job = client.job("j2");
   await Promise.all([job.get(), job.why(), job.deliveries()]);
@@ -46,7 +48,8 @@ test("paths and headers", async () => {
   expect(asked.map((a) => a.url.replace(base, ""))).toEqual([
     "jobs",
     "jobs?state=failed&state=cancelled&type=t%26u&limit=5&cursor=c%3D&mine=true&createdAfter=2026-01-02T03%3A04%3A05.000Z",
-    "jobs/j1", "jobs/j1/why", "jobs/j1/deliveries", "stats", "jobs/j2", "jobs/j2/why", "jobs/j2/deliveries",
+    "jobs/j1", "jobs/j1/why", "jobs/j1/deliveries",
+    "jobs/j1/history", "jobs/j1/history?limit=5&cursor=c%3D", "stats", "jobs/j2", "jobs/j2/why", "jobs/j2/deliveries",
   ]);
   for (const { headers } of asked) expect(headers).toMatchObject({ Authorization: "Bearer secret", Accept: "application/json" });
 });
