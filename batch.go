@@ -174,7 +174,7 @@ func (r *rest) batchUntilKnown(
 			cause := err
 			if err == nil {
 				if answers[at].Ack != nil {
-					b.results[i].Job = answers[at].job(via)
+					b.results[i] = BatchResult{Job: answers[at].job(via)}
 					continue
 				}
 				cause = &Error{Problem: *answers[at].Error}

@@ -31,7 +31,7 @@ type AcksFrame struct {
 
 // BatchResult is the outcome of one submit of a batch.
 type BatchResult struct {
-	Outcome Outcome   `json:"outcome"`
+	Outcome Outcome   `json:"outcome"`       // Acked, Refused or Unknown
 	Ack     *AckFrame `json:"ack,omitempty"` // of Acked, without type and id
 	// Error, of Refused and Unknown, is as over a socket. If there are many, it may be without detail and errors.
 	Error *Problem `json:"error,omitempty"`
