@@ -67,7 +67,7 @@ type Config struct {
 
 	FrameBytes       int           `help:"Largest frame or body, in bytes." default:"262144"`
 	Subscriptions    int           `help:"Jobs that one session may watch." default:"1000"`
-	InFlightSubmits  int           `help:"Submits of one session, and of one batch, that may wait for their acks." default:"64"`
+	InFlightSubmits  int           `help:"Submits of one session that may wait for their acks. A batch counts as one." default:"64"`
 	FrameRate        float64       `help:"Frames that one session may send per second, with bursts of twice as many." default:"500"`
 	Sessions         int           `help:"Sockets that may be open at the same time." default:"50000"`
 	Connections      int           `help:"Connections for HTTP and event streams that may be open at the same time." default:"20000"`

@@ -63,7 +63,7 @@ func (sub *submits) postBatch(w http.ResponseWriter, r *http.Request) {
 	// Unlike a single submit, a batch ends with its request: what has not begun then never does.
 	ctx, cancel := sub.cfg.untilDrain(requestid.With(r.Context(), w.Header().Get(requestid.Header)), job.MaxSubmit)
 	defer cancel()
-	results := sub.cfg.Submits.SubmitBatch(ctx, id, items, sub.cfg.InFlightSubmits, nil)
+	results := sub.cfg.Submits.SubmitBatch(ctx, id, items, nil)
 	told := bulk.Answer(results, func(err error) {
 		sub.cfg.Log.Error("submit of a batch failed", "request", w.Header().Get(requestid.Header), "err", err)
 	})

@@ -50,8 +50,8 @@ type Submits interface {
 	SubmitHeld(ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time) (
 		frame.AckFrame, int64, error)
 	HoldBatch(id auth.Identity, bytes int64) (end func(), err error)
-	SubmitBatch(ctx context.Context, id auth.Identity, items []bulk.Item, atOnce int,
-		made func(i int, jobID string)) []bulk.Result
+	SubmitBatch(ctx context.Context, id auth.Identity, items []bulk.Item, made func(i int, jobID string),
+	) []bulk.Result
 }
 
 // Orders changes jobs; intake.Orders implements it.
@@ -80,7 +80,7 @@ type Settings struct {
 	FrameBytes      int   // largest other body
 	WaitingBytes    int   // bytes that may wait to be written to one event stream
 	Subscriptions   int   // jobs that an event stream may follow
-	InFlightSubmits int   // of one batch; told to clients
+	InFlightSubmits int   // told to clients
 	Connections     int   // requests of HTTP/2 that may be served at the same time
 	HandshakeRate   float64
 	PingInterval    time.Duration

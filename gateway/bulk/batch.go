@@ -24,6 +24,9 @@ type Result struct {
 	Err     error
 }
 
+// AtOnce is how many items of one batch are submitted at a time: enough for their records to share requests to Kafka.
+const AtOnce = 256
+
 // Run submits the items, at most atOnce of them at a time, and returns their results in the same order. Items of one
 // job type and key are submitted one after the other, as a client without batches would do.
 //

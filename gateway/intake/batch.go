@@ -21,16 +21,16 @@ func (in *Submits) HoldBatch(id auth.Identity, bytes int64) (end func(), err err
 	return held.End, nil
 }
 
-// SubmitBatch submits the items of a batch that HoldBatch has admitted, at most atOnce at a time. Each is checked,
+// SubmitBatch submits the items of a batch that HoldBatch has admitted, at most bulk.AtOnce at a time. Each is checked,
 // limited and counted as by Submit, and has one of its three outcomes. When ctx ends, or after the time that one submit
 // may take, no further item begins; those that have begun go on. made, if not nil, is called as that of Submit, from
 // several goroutines.
 func (in *Submits) SubmitBatch(
-	ctx context.Context, id auth.Identity, items []bulk.Item, atOnce int, made func(i int, jobID string),
+	ctx context.Context, id auth.Identity, items []bulk.Item, made func(i int, jobID string),
 ) []bulk.Result {
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.SubmitTimeout)
 	defer cancel()
-	return bulk.Run(ctx, items, atOnce, func(ctx context.Context, i int) (r bulk.Result) {
+	return bulk.Run(ctx, items, bulk.AtOnce, func(ctx context.Context, i int) (r bulk.Result) {
 		item := &items[i]
 		var tell func(string)
 		if made != nil {

@@ -37,8 +37,8 @@ type followed struct {
 }
 
 // submitBatch submits the jobs of a submitBatch frame. The frame counts as one of the submits in flight, and is
-// answered when each of its jobs has its outcome. The batches of a session run one after the other, so that no more of
-// their submits are in flight than single ones could be.
+// answered when each of its jobs has its outcome. The batches of a session run one after the other, which
+// bounds how many of their submits are in flight.
 func (s *Session) submitBatch(f *frame.ClientFrame, id auth.Identity) error {
 	items, err := wire.DecodeSubmits(f.Jobs)
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *Session) runBatch(b *jobBatch) {
 	if s.batchTurn(ctx) {
 		defer func() { <-s.running }()
 	}
-	results := s.cfg.Jobs.SubmitBatch(ctx, b.identity, b.items, s.cfg.InFlightSubmits, func(i int, jobID string) {
+	results := s.cfg.Jobs.SubmitBatch(ctx, b.identity, b.items, func(i int, jobID string) {
 		b.follows[i].made = jobID
 		s.expectAck(jobID)
 	})

@@ -45,8 +45,8 @@ type Jobs interface {
 	// HoldBatch admits a batch of that many bytes until end is called.
 	HoldBatch(id auth.Identity, bytes int64) (end func(), err error)
 	// SubmitBatch is Submit for many; when ctx ends no further one begins.
-	SubmitBatch(ctx context.Context, id auth.Identity, items []bulk.Item, atOnce int,
-		made func(i int, jobID string)) []bulk.Result
+	SubmitBatch(ctx context.Context, id auth.Identity, items []bulk.Item, made func(i int, jobID string),
+	) []bulk.Result
 	Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 	Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 }
