@@ -20,14 +20,14 @@ const MaxBatch = frame.MaxBatch
 
 // BatchItem is one job of a batch: the arguments of a Submit.
 type BatchItem struct {
-	Type    string
-	Payload any
-	Options []SubmitOption
+	Type    string         // the job's type
+	Payload any            // as in Submit
+	Options []SubmitOption // as in Submit
 }
 
 // BatchResult is what Submit would return for one item: the job, or an error. Outcome says in a word which.
 type BatchResult struct {
-	Job *Job
+	Job *Job  // nil if Err is not
 	Err error // an *Error for a job that was refused; it matches ErrIndeterminate if the outcome is not known
 }
 
