@@ -43,7 +43,7 @@ func (r BatchResult) Outcome() frame.Outcome {
 }
 
 // SubmitBatch hands up to MaxBatch jobs to Ackwire with one frame, and returns when the outcome of each is known, in
-// the order of items. It costs far less time than as many calls of Submit. Each item has an outcome of its own, with the
+// the order of items. It takes less time than as many calls of Submit. Each item has an outcome of its own, with the
 // same meaning as that of Submit: one that is refused stops no other. Items with the same job type and key are taken in
 // their order.
 //
@@ -275,8 +275,8 @@ func readAcks(b []byte, n int) ([]itemAnswer, error) {
 	return answers, nil
 }
 
-// onAcksLocked gives a batch its answer. The subscriptions that it has opened begin here and not in SubmitBatch: the next
-// frame may already be the first status of one of its jobs.
+// onAcksLocked gives a batch its answer. The subscriptions that it has opened begin here and not in SubmitBatch: the
+// next frame may already be the first status of one of its jobs.
 func (c *Client) onAcksLocked(cn *conn, h head, b []byte) bool {
 	k := cn.calls[string(h.id)]
 	if k == nil {

@@ -53,7 +53,8 @@ func TestBatch(t *testing.T) {
 		if err != nil || !slices.Equal(outcomes(results), want) {
 			t.Fatalf("%v, %+v", err, results)
 		}
-		if ackwire.CodeOf(results[1].Err) != code.UnknownJobType || ackwire.CodeOf(results[4].Err) != code.IdempotencyKeyReused {
+		if ackwire.CodeOf(results[1].Err) != code.UnknownJobType ||
+			ackwire.CodeOf(results[4].Err) != code.IdempotencyKeyReused {
 			t.Errorf("refused: %v; %v", results[1].Err, results[4].Err)
 		}
 		if results[2].Job.Duplicate || !results[3].Job.Duplicate || results[2].Job.ID != results[3].Job.ID {
@@ -99,7 +100,8 @@ func TestFaultsOfABatch(t *testing.T) {
 	clients(t, func(t *testing.T, srv *ackwiretest.Server, client ackwire.Submitter) {
 		ctx, c := within(t, time.Hour), client.(batcher)
 		items := []ackwire.BatchItem{
-			{Type: "a", Payload: 1}, {Type: "a", Payload: 2}, {Type: "a", Payload: 3, Options: []ackwire.SubmitOption{ackwire.NoKey()}},
+			{Type: "a", Payload: 1}, {Type: "a", Payload: 2},
+			{Type: "a", Payload: 3, Options: []ackwire.SubmitOption{ackwire.NoKey()}},
 		}
 		srv.Refuse(2, code.Indeterminate)
 		results, err := c.SubmitBatch(ctx, items)

@@ -130,7 +130,8 @@ func operations(doc object) (all []operation) {
 // TestOpenAPIHasAll checks that OpenAPI has exactly the routes of the gateway and of the ops listener.
 func TestOpenAPIHasAll(t *testing.T) {
 	want := []string{
-		"POST /v1/jobs", "POST /v1/jobs:batch", "GET /v1/jobs", "HEAD /v1/jobs", "GET /v1/stats", "HEAD /v1/stats", "GET /v1/jobs/{id}/why",
+		"POST /v1/jobs", "POST /v1/jobs:batch",
+		"GET /v1/jobs", "HEAD /v1/jobs", "GET /v1/stats", "HEAD /v1/stats", "GET /v1/jobs/{id}/why",
 		"GET /v1/jobs/{id}/deliveries", "HEAD /v1/jobs/{id}/why", "HEAD /v1/jobs/{id}/deliveries", "GET /v1/jobs/{id}",
 		"HEAD /v1/jobs/{id}", "DELETE /v1/jobs/{id}", "POST /v1/jobs/{id}/cancel", "POST /v1/jobs/{id}/retry",
 		"GET /v1/jobs/{id}/result", "HEAD /v1/jobs/{id}/result", "GET /v1/jobs/{id}/events", "HEAD /v1/jobs/{id}/events",

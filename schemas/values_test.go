@@ -163,7 +163,8 @@ var batchRequest = frame.BatchRequest{Jobs: []frame.SubmitRequest{
 func batchResults() []frame.BatchResult {
 	made, refused, unknown := ack("", ""), problem(code.ValidationFailed), problem(code.Indeterminate)
 	return []frame.BatchResult{
-		{Outcome: frame.Acked, Ack: &made}, {Outcome: frame.Refused, Error: &refused}, {Outcome: frame.Unknown, Error: &unknown},
+		{Outcome: frame.Acked, Ack: &made}, {Outcome: frame.Refused, Error: &refused},
+		{Outcome: frame.Unknown, Error: &unknown},
 	}
 }
 

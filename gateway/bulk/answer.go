@@ -19,7 +19,8 @@ func Answer(results []Result, failed func(error)) []frame.BatchResult {
 	for i, r := range results {
 		if r.Err == nil {
 			ack := r.Ack
-			if room -= len(ack.Warning); room < 0 {
+			room -= len(ack.Warning)
+			if room < 0 {
 				ack.Warning = ""
 			}
 			answer[i] = frame.BatchResult{Outcome: frame.Acked, Ack: &ack}
@@ -34,7 +35,8 @@ func Answer(results []Result, failed func(error)) []frame.BatchResult {
 		case p.Code == code.Indeterminate:
 			outcome = frame.Unknown
 		}
-		if room -= detailBytes(p); room < 0 {
+		room -= detailBytes(p)
+		if room < 0 {
 			p.Detail, p.Errors = "", nil
 		}
 		answer[i] = frame.BatchResult{Outcome: outcome, Error: &p}

@@ -105,7 +105,8 @@ func TestAnswer(t *testing.T) {
 		{Err: bug},
 	}, func(err error) { failed = append(failed, err) })
 	for i, want := range []frame.Outcome{frame.Acked, frame.Refused, frame.Unknown, frame.Unknown} {
-		if got[i].Outcome != want || (got[i].Ack == nil) == (want == frame.Acked) || (got[i].Error == nil) != (want == frame.Acked) {
+		acked := want == frame.Acked
+		if got[i].Outcome != want || (got[i].Ack != nil) != acked || (got[i].Error == nil) != acked {
 			t.Errorf("result %d: %+v, want %s", i, got[i], want)
 		}
 	}

@@ -123,8 +123,8 @@ func (s *Session) batchTurn(ctx context.Context) bool {
 	return true
 }
 
-// answerBatch sends the answer, and begins the watches of the jobs before it, so that they miss nothing. Their slots are
-// held until then: an ack is the first that a client hears of a job.
+// answerBatch sends the answer, and begins the watches of the jobs before it, so that they miss nothing. Their slots
+// are held until then: an ack is the first that a client hears of a job.
 func (s *Session) answerBatch(b *jobBatch, results []bulk.Result) {
 	answer := frame.AcksFrame{Type: frame.Acks, ID: b.frameID, Results: bulk.Answer(results, func(err error) {
 		s.cfg.Log.Error("submit of a batch failed", "session", s.name, "err", err)

@@ -124,8 +124,8 @@ var needs = map[frame.Type]auth.Permissions{
 	frame.Unsubscribe: auth.Read, frame.Cancel: auth.Cancel,
 }
 
-// wantsWatch reports whether a job is to be watched, whose submit or retry has that field. By default it is, if the client has the permission; to ask
-// for it explicitly without the permission is an error.
+// wantsWatch reports whether a job is to be watched, whose submit or retry has that field. By default it is, if the
+// client has the permission; to ask for it explicitly without the permission is an error.
 func wantsWatch(watch *bool, id auth.Identity) (bool, error) {
 	switch asked := watch != nil && *watch; {
 	case id.May(auth.Read):
@@ -320,7 +320,8 @@ func orderedJob(f *frame.ClientFrame) (string, error) {
 
 // watchesTooMany is the error of a submit or retry for whose watch there is no place.
 func (s *Session) watchesTooMany() error {
-	return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken", s.cfg.Subscriptions)
+	return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken",
+		s.cfg.Subscriptions)
 }
 
 // takePlace counts a frame that will be answered later among those in flight, unless too many are.

@@ -49,7 +49,8 @@ func batchJobs(b []byte) (json.RawMessage, error) {
 		if seen[name] {
 			return nil, invalid("duplicate key /%.64s", name)
 		}
-		if seen[name] = true; len(seen) > batchMembers {
+		seen[name] = true
+		if len(seen) > batchMembers {
 			return nil, invalid("a batch has more than %d members", batchMembers)
 		}
 		value, err := dec.ReadValue()
@@ -92,7 +93,8 @@ func DecodeSubmits(jobs json.RawMessage) ([]bulk.Item, error) {
 		item := bulk.Item{Bytes: int64(len(value))}
 		item.Request, item.Err = DecodeSubmit(jobs[end-item.Bytes : end])
 		if item.Request.Grant != nil && item.Err == nil {
-			if grants++; grants > frame.MaxBatchGrants {
+			grants++
+			if grants > frame.MaxBatchGrants {
 				item.Err = problem(code.LimitExceeded, "%d submits of a batch may ask for a grant", frame.MaxBatchGrants)
 			}
 		}

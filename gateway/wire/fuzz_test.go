@@ -138,7 +138,8 @@ func checkBatch(t *testing.T, b json.RawMessage, decode func(json.RawMessage) ([
 	}
 	for i, item := range items {
 		want, wrong := DecodeSubmit(list[i])
-		if item.Err == nil && !reflect.DeepEqual(item.Request, want) || (item.Err == nil) != (wrong == nil) && item.Request.Grant == nil {
+		differs := item.Err == nil && !reflect.DeepEqual(item.Request, want)
+		if differs || (item.Err == nil) != (wrong == nil) && item.Request.Grant == nil {
 			t.Fatalf("item %d, %s: %+v, %v; alone %+v, %v", i, list[i], item.Request, item.Err, want, wrong)
 		}
 	}
