@@ -169,7 +169,10 @@ func TestABatchOverASocket(t *testing.T) {
 				t.Errorf("%s: %s", what, g.raw)
 			}
 		}
-		c.wantAlive("after batches that were refused")
+		c.send(`{"type":"ping","id":"alive"}`)
+		if g := c.answerTo("alive"); g.Type != frame.Pong {
+			t.Errorf("after batches that were refused: %s", g.raw)
+		}
 	})
 }
 
