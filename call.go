@@ -19,6 +19,7 @@ type call struct {
 	resend bool   // safe to send again on another connection
 	// streams, of a submit with watch, are those that it asks for.
 	streams []string
+	items   []itemAsked // of a batch
 
 	// Set by do, then only read.
 	id  string
@@ -33,8 +34,9 @@ type call struct {
 
 	// Written once under Client.mu, before done is closed.
 	ack   ackFields
-	sub   *sub    // the subscription that an ack opened; it holds one reference
-	tails []*tail // of streams, one each
+	sub   *sub         // the subscription that an ack opened; it holds one reference
+	tails []*tail      // of streams, one each
+	acks  []itemAnswer // of a batch, one for each item
 	err   error
 	done  chan struct{}
 }
@@ -50,14 +52,16 @@ type ackFields struct {
 
 // counted reports whether the server counts k among the requests in flight, whose number it bounds.
 func (k *call) counted() bool {
-	return k.kind == frame.Submit || k.kind == frame.Cancel || k.kind == frame.Retry
+	return k.kind == frame.Submit || k.kind == frame.SubmitBatch || k.kind == frame.Cancel || k.kind == frame.Retry
 }
 
 // answeredBy reports whether a frame of that type may answer k. A type that answers nothing may have its ID.
 func (k *call) answeredBy(typ frame.Type) bool {
 	switch typ {
 	case frame.Ack:
-		return k.counted()
+		return k.counted() && k.kind != frame.SubmitBatch
+	case frame.Acks:
+		return k.kind == frame.SubmitBatch
 	case frame.Subscribed:
 		return k.kind == frame.Subscribe
 	case frame.Unsubscribed:
@@ -116,7 +120,7 @@ func (l *callList) remove(k *call) {
 // bound: submits in one queue, orders in another, so that a cancel need not wait behind a thousand submits.
 func (c *Client) queueOf(k *call) *callList {
 	switch {
-	case k.kind == frame.Submit:
+	case k.kind == frame.Submit || k.kind == frame.SubmitBatch:
 		return &c.submits
 	case k.counted():
 		return &c.orders
@@ -125,7 +129,7 @@ func (c *Client) queueOf(k *call) *callList {
 }
 
 // do sends k and waits for its answer or for the end of ctx. If ctx ends first, the error is ctx's when k was never
-// written, and an IndeterminateError around it when k is a submit or a retry that was.
+// written, and an IndeterminateError around it when k is a submit, a batch or a retry that was.
 func (c *Client) do(ctx context.Context, k *call) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -161,7 +165,7 @@ func (c *Client) do(ctx context.Context, k *call) error {
 
 // outcome returns the error of a call that ended because of cause, before its answer came.
 func (k *call) outcome(cause error) error {
-	if k.sends > 0 && (k.kind == frame.Submit || k.kind == frame.Retry) {
+	if k.sends > 0 && (k.kind == frame.Submit || k.kind == frame.SubmitBatch || k.kind == frame.Retry) {
 		return &IndeterminateError{Key: k.key, Err: cause}
 	}
 	return cause

@@ -39,6 +39,8 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 		return c.onChunkLocked(cn, h.jobID, b)
 	case frame.Ack:
 		return c.onAckLocked(cn, h)
+	case frame.Acks:
+		return c.onAcksLocked(cn, h, b)
 	case frame.Error:
 		return c.onErrorLocked(cn, h, b)
 	case frame.Subscribed:
@@ -123,11 +125,7 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 	}
 	switch {
 	case k.abandoned && k.watch:
-		// The caller is gone: end the subscription that this submit opened at the server.
-		if jobID := string(h.jobID); c.subs[jobID] == nil && c.cur == cn {
-			c.unsubs = append(c.unsubs, jobID)
-			c.wakeLocked()
-		}
+		c.unwantedLocked(cn, string(h.jobID))
 	case !k.abandoned:
 		k.ack = ackFields{
 			jobID: string(h.jobID), state: string(h.state), statusURL: string(h.statusURL), duplicate: h.duplicate,
@@ -136,21 +134,35 @@ func (c *Client) onAckLocked(cn *conn, h head) bool {
 		k.ack.ahead, k.ack.estimate = h.place()
 		if k.watch {
 			// Here and not in Submit: the next frame may already be this job's first status.
-			k.sub = c.subLocked(k.ack.jobID)
-			if k.sub.latest == nil {
-				c.startFromMineLocked(k.sub) // a duplicate's job may have documents already
-			}
-			k.sub.refs++
-			if c.cur == nil || c.cur == cn {
-				k.sub.asked = cn
-			} else {
-				c.markDirtyLocked(k.sub) // the connection in use did not see the submit
-			}
-			k.tails = c.openTailsLocked(cn, k.sub, k.streams)
+			k.sub, k.tails = c.ackedLocked(cn, k.ack.jobID, k.streams)
 		}
 	}
 	c.answerLocked(cn, k, nil)
 	return true
+}
+
+// unwantedLocked ends the subscription that a submit has opened at the server, whose caller is gone.
+func (c *Client) unwantedLocked(cn *conn, jobID string) {
+	if c.subs[jobID] == nil && c.cur == cn {
+		c.unsubs = append(c.unsubs, jobID)
+		c.wakeLocked()
+	}
+}
+
+// ackedLocked opens the subscription of a job that cn has acked, with one reference, and the streams that its submit
+// has asked for.
+func (c *Client) ackedLocked(cn *conn, jobID string, streams []string) (*sub, []*tail) {
+	s := c.subLocked(jobID)
+	if s.latest == nil {
+		c.startFromMineLocked(s) // a duplicate's job may have documents already
+	}
+	s.refs++
+	if c.cur == nil || c.cur == cn {
+		s.asked = cn
+	} else {
+		c.markDirtyLocked(s) // the connection in use did not see the submit
+	}
+	return s, c.openTailsLocked(cn, s, streams)
 }
 
 var errBadAnswer = errors.New("the server's answer could not be read")

@@ -29,6 +29,7 @@ func (s *Server) routes() {
 	s.handle("POST /v1/ws-tickets", s.postTicket)
 	s.handle("POST /v1/grants", s.postGrant)
 	s.handle("POST /v1/jobs", s.postJob, maySubmit)
+	s.handle("POST /v1/jobs:batch", s.postBatch, maySubmit)
 	s.handle("GET /v1/jobs", s.listJobs, mayRead)
 	s.handle("GET /v1/stats", s.getStats, mayRead)
 	s.handle("GET /v1/jobs/{id}", s.getJob, mayRead)

@@ -118,8 +118,12 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 			k.refuse("", frame.NewProblem(code.InvalidFrame, "the frame cannot be read"))
 			continue
 		}
-		if f.Type == frame.Submit {
+		switch f.Type {
+		case frame.Submit:
 			wg.Go(func() { k.submit(ctx, f) })
+			continue
+		case frame.SubmitBatch:
+			wg.Go(func() { k.submitBatch(ctx, f) })
 			continue
 		}
 		k.answer(f)
@@ -198,27 +202,41 @@ func problemOf(err error) frame.Problem {
 
 // admit applies the faults that the test asked for to a submit: a delay, then perhaps a refusal.
 func (s *Server) admit(ctx context.Context) error {
+	refusal := s.refusal()
+	if err := s.delay(ctx); err != nil {
+		return err
+	}
+	return refusal
+}
+
+// delay waits as long as the test asked for.
+func (s *Server) delay(ctx context.Context) error {
 	s.mu.Lock()
 	delay := s.faults.delay
-	var refusal code.Code
-	if len(s.faults.refusals) > 0 {
-		refusal = s.faults.refusals[0]
-		s.faults.refusals = s.faults.refusals[1:]
-	}
 	s.mu.Unlock()
-	if delay > 0 {
-		t := time.NewTimer(delay)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if delay <= 0 {
+		return nil
 	}
-	if refusal != "" {
-		return frame.NewProblem(refusal, "the test refuses this submit")
+	t := time.NewTimer(delay)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return nil
+}
+
+// refusal returns the error with which the test has the next submit refused; nil if it is not.
+func (s *Server) refusal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.faults.refusals) == 0 {
+		return nil
+	}
+	refusal := s.faults.refusals[0]
+	s.faults.refusals = s.faults.refusals[1:]
+	return frame.NewProblem(refusal, "the test refuses this submit")
 }
 
 // loseLocked reports whether the ack of a job that was just made is to be lost, and counts it.

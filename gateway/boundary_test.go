@@ -33,12 +33,13 @@ const maxFields = 29
 func TestRooms(t *testing.T) {
 	for room, may := range map[string][]string{
 		"conns":  {"limits", "problem", "requestid"},
-		"intake": {"auth", "limits", "problem", "queue", "requestid", "upstream"},
+		"bulk":   {"problem"},
+		"intake": {"auth", "bulk", "limits", "problem", "queue", "requestid", "upstream"},
 		"api": {
-			"auth", "budget", "conns", "hub", "limits", "origin", "problem", "queue", "requestid", "session", "sse",
+			"auth", "budget", "bulk", "conns", "hub", "limits", "origin", "problem", "queue", "requestid", "session", "sse",
 			"streams", "subjects", "upstream", "wire",
 		},
-		"session": {"auth", "budget", "hub", "outbox", "requestid", "streams", "subjects", "wire"},
+		"session": {"auth", "budget", "bulk", "hub", "outbox", "requestid", "streams", "subjects", "wire"},
 		"streams": {"auth", "outbox"},
 		"queue":   {},
 	} {

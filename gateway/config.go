@@ -67,7 +67,7 @@ type Config struct {
 
 	FrameBytes       int           `help:"Largest frame or body, in bytes." default:"262144"`
 	Subscriptions    int           `help:"Jobs that one session may watch." default:"1000"`
-	InFlightSubmits  int           `help:"Submits of one session that may wait for their acks." default:"64"`
+	InFlightSubmits  int           `help:"Submits of one session that may wait for their acks. A batch counts as one." default:"64"`
 	FrameRate        float64       `help:"Frames that one session may send per second, with bursts of twice as many." default:"500"`
 	Sessions         int           `help:"Sockets that may be open at the same time." default:"50000"`
 	Connections      int           `help:"Connections for HTTP and event streams that may be open at the same time." default:"20000"`
@@ -183,6 +183,11 @@ func (c Config) submitTimeout() time.Duration {
 // largestBody is the length of the largest body that a submit over HTTP may have, in bytes.
 func (c Config) largestBody(types jobtypes.Set) int64 {
 	return int64(max(c.FrameBytes, types.MaxPayload()) + api.BodyOverhead)
+}
+
+// largestBatch is the length of the largest body that a batch may have, in bytes.
+func (c Config) largestBatch(types jobtypes.Set) int64 {
+	return min(c.Limits.SubmitBytes, max(api.BatchBytes, c.largestBody(types)))
 }
 
 // SignToken makes a token that a gateway with the same key and the default claims accepts for ttl. Without permissions

@@ -40,6 +40,7 @@ var doors = map[string]door{
 	"GET /v1/jobs":                      {auth.Read, allJobs, "", "?state=completed"},
 	"HEAD /v1/jobs":                     {auth.Read, noJob, "", ""},
 	"POST /v1/jobs":                     {auth.Submit, noJob, `{"job":"demo.echo","payload":1}`, ""},
+	"POST /v1/jobs:batch":               {auth.Submit, noJob, `{"jobs":[{"job":"demo.echo","payload":1}]}`, ""},
 	"GET /v1/jobs/{id}":                 {auth.Read, readJob, "", ""},
 	"HEAD /v1/jobs/{id}":                {auth.Read, readJob, "", ""},
 	"DELETE /v1/jobs/{id}":              {auth.Read | auth.Erase, eraseJob, "", ""},
@@ -80,6 +81,7 @@ var doors = map[string]door{
 	"frame auth":        {0, noJob, "", ""},
 	"frame ping":        {0, noJob, `{"type":"ping","id":"x"}`, ""},
 	"frame submit":      {auth.Submit, noJob, `{"type":"submit","id":"x","job":"demo.echo","payload":1}`, ""},
+	"frame submitBatch": {auth.Submit, noJob, `{"type":"submitBatch","id":"x","jobs":[{"job":"demo.echo","payload":1}]}`, ""},
 	"frame subscribe":   {auth.Read, readJob, `{"type":"subscribe","id":"x","jobs":[{"jobId":"ID"}]}`, ""},
 	"frame unsubscribe": {auth.Read, noJob, `{"type":"unsubscribe","id":"x","jobs":["ID"]}`, ""},
 	"frame cancel":      {auth.Cancel, cancelJob, `{"type":"cancel","id":"x","jobId":"ID"}`, ""},
@@ -256,7 +258,7 @@ func (w *world) knock(name string, d door, id string, who http.Header) string {
 		c.send("%s", text)
 		answer := c.answerTo("x").raw
 		_ = c.ws.CloseNow()
-		if typ == "submit" && strings.Contains(answer, `"ack"`) {
+		if strings.HasPrefix(typ, "submit") && strings.Contains(answer, `"ack"`) {
 			return "ack" // its job's ID is a new one
 		}
 		return strings.ReplaceAll(answer, id, "JOB")

@@ -168,7 +168,8 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 		Settings: api.Settings{
 			Types: g.types, Origins: g.origins, LargestBody: cfg.largestBody(g.types), FrameBytes: cfg.FrameBytes,
 			WaitingBytes: cfg.Waiting.Session, Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits,
-			Connections: cfg.Connections, HandshakeRate: cfg.HandshakeRate, PingInterval: cfg.PingInterval,
+			BatchBytes: cfg.largestBatch(g.types), Connections: cfg.Connections,
+			HandshakeRate: cfg.HandshakeRate, PingInterval: cfg.PingInterval,
 			ReadTimeout: bounds.Delivery, ReconnectAfter: maxReconnectAfter,
 		},
 		Systems: systems, Kafka: cl, Ask: bounds.Ask, Blobs: store,

@@ -142,6 +142,7 @@ var watchRequest = frame.WatchRequest{
 var clientFrames = []frame.ClientFrame{
 	{Type: frame.Auth, ID: "0", Token: "eyJhbGciOiJIUzI1NiJ9.eyJ0ZW5hbnQiOiJhY21lIn0.c2lnbmF0dXJl"},
 	{Type: frame.Submit, ID: "1", SubmitRequest: submitRequest},
+	{Type: frame.SubmitBatch, ID: "8", Jobs: must(json.Marshal(batchRequest.Jobs))},
 	{
 		Type: frame.Subscribe, ID: "2",
 		Jobs: must(json.Marshal([]frame.JobRef{{JobID: jobID, After: &version}, {JobID: otherID}})),
@@ -150,6 +151,21 @@ var clientFrames = []frame.ClientFrame{
 	{Type: frame.Cancel, ID: "4", JobID: jobID},
 	{Type: frame.Retry, ID: "5", JobID: jobID},
 	{Type: frame.Ping, ID: "7"},
+}
+
+// batchRequest is a batch, and batchResults what became of its submits.
+var batchRequest = frame.BatchRequest{Jobs: []frame.SubmitRequest{
+	submitRequest,
+	{Job: "report.generate", Payload: json.RawMessage(`{"to":"January"}`)},
+	{Job: "report.generate", Payload: submitRequest.Payload, Key: "sales-2026-02"},
+}}
+
+func batchResults() []frame.BatchResult {
+	made, refused, unknown := ack("", ""), problem(code.ValidationFailed), problem(code.Indeterminate)
+	return []frame.BatchResult{
+		{Outcome: frame.Acked, Ack: &made}, {Outcome: frame.Refused, Error: &refused},
+		{Outcome: frame.Unknown, Error: &unknown},
+	}
 }
 
 var welcome = frame.WelcomeFrame{

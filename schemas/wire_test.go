@@ -81,6 +81,7 @@ func wires() []wire {
 	all = append(all,
 		plain("frame.welcome", "frame/welcome", welcome),
 		plain("frame.ack", "frame/ack", ack(frame.Ack, "1")),
+		plain("frame.acks", "frame/acks", frame.AcksFrame{Type: frame.Acks, ID: "8", Results: batchResults()}),
 		plain("frame.subscribed", "frame/subscribed", subscribed),
 		plain("frame.subscribed.reset", "frame/subscribed", frame.SubscribedFrame{
 			Type: frame.Subscribed, Jobs: []frame.SubscribedJob{{JobID: jobID, Version: 40, Reset: true}},
@@ -137,6 +138,8 @@ func wires() []wire {
 	all = append(all,
 		plain("job.policy", "job/policy", policy),
 		plain("http.submit", "http/submit", submitRequest),
+		plain("http.batch", "http/batch", batchRequest),
+		plain("http.acks", "http/acks", frame.AcksFrame{Results: batchResults()}),
 		plain("http.watch", "http/watch", watchRequest),
 		plain("http.ack", "http/ack", ack("", "")),
 		plain("http.ack.grant", "http/ack", ackWithGrant),

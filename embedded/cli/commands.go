@@ -25,8 +25,10 @@ const (
 // SubmitCmd submits a job and follows it to its end.
 type SubmitCmd struct {
 	Flags   `embed:""`
-	Type    string `arg:"" help:"The job's type, such as demo.echo."`
+	Type    string `arg:"" optional:"" help:"The job's type, such as demo.echo."`
 	Payload string `arg:"" optional:"" default:"{}" help:"The payload: JSON, @FILE, or - for stdin. Without it: {}."`
+
+	Batch string `help:"Submit many jobs: a file, or - for stdin, with one job per line, as JSON with the fields job, payload, key and so on, as POST /v1/jobs takes them. Prints what became of each, one per line, and does not watch them." placeholder:"FILE"`
 
 	Key      string         `help:"Idempotency key: submitting again with the same key and payload finds the same job."`
 	Stream   string         `help:"Print this stream of the job, such as tokens, and at its end on stderr how the job has ended, instead of its progress and its result." placeholder:"NAME"`
@@ -43,7 +45,9 @@ type SubmitCmd struct {
 }
 
 // Help returns the text that kong prints below the flags.
-func (c *SubmitCmd) Help() string { return exitHelp }
+func (c *SubmitCmd) Help() string {
+	return exitHelp + " With --batch: 0 if each job was acked, 2 if one was refused or its outcome is not known."
+}
 
 const exitHelp = `Exit codes: 0 completed; 1 failed or cancelled; 2 refused, not reachable or wrong usage; 130 interrupted by Ctrl-C, which leaves the job running: "ackwire watch ID" watches it again.`
 
@@ -58,6 +62,10 @@ func (c *SubmitCmd) Validate() error {
 		}
 	}
 	switch {
+	case c.Batch != "" && (c.Type != "" || c.single()):
+		return errors.New("--batch takes jobs and their settings from its lines alone")
+	case c.Batch == "" && c.Type == "":
+		return errors.New(`expected "<type>", or --batch`)
 	case c.Stream != "" && c.NoWait:
 		return errors.New("--stream and --no-wait exclude each other")
 	case c.Stream != "" && !job.ValidStream(c.Stream):
@@ -81,6 +89,9 @@ func (i *instant) UnmarshalText(text []byte) error {
 
 // Run implements the command.
 func (c *SubmitCmd) Run(env *Env) error {
+	if c.Batch != "" {
+		return c.runBatch(env)
+	}
 	payload, err := readPayload(env, c.Payload)
 	if err != nil {
 		return err

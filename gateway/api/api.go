@@ -47,6 +47,7 @@ func routesOf(d *door) []route {
 	events[http.MethodPost] = endpoint{"events", follows.postEvents}
 	return []route{
 		{"/v1/jobs", jobs},
+		{"/v1/jobs:batch", post("batch", submits.postBatch)},
 		{"/v1/jobs/{id}", one},
 		{"/v1/jobs/{id}/why", read("why", whys.getWhy)},
 		{"/v1/jobs/{id}/result", read("result", results.getResult)},

@@ -11,6 +11,7 @@ import (
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/budget"
+	"github.com/ackwire/ackwire/gateway/bulk"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/origin"
@@ -62,6 +63,9 @@ type Submits interface {
 	Hold(ctx context.Context, id auth.Identity, bytes int64) (limits.Submit, error)
 	SubmitHeld(ctx context.Context, id auth.Identity, r frame.SubmitRequest, held limits.Submit, began time.Time) (
 		frame.AckFrame, int64, error)
+	HoldBatch(id auth.Identity, bytes int64) (end func(), err error)
+	SubmitBatch(ctx context.Context, id auth.Identity, items []bulk.Item, made func(i int, jobID string),
+	) []bulk.Result
 }
 
 // Orders changes jobs; intake.Orders implements it.
@@ -88,6 +92,7 @@ type Settings struct {
 	Types           jobtypes.Set
 	Origins         origin.Set
 	LargestBody     int64 // length of the largest submit that is taken, in bytes
+	BatchBytes      int64 // length of the largest batch that is taken, in bytes
 	FrameBytes      int   // largest other body
 	WaitingBytes    int   // bytes that may wait to be written to one event stream
 	Subscriptions   int   // jobs that an event stream may follow

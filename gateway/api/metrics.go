@@ -35,7 +35,7 @@ const (
 
 // RouteNames are the names of all endpoints in the metrics.
 var RouteNames = []string{
-	"submit", "list", "get", "why", "result", "deliveries", "events", "streams", "stream", "cancel",
+	"submit", "batch", "list", "get", "why", "result", "deliveries", "events", "streams", "stream", "cancel",
 	"retry", "erase", "stats", "grant",
 	"ticket", "ws", otherRoute,
 }

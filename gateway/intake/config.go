@@ -48,6 +48,14 @@ func (c *Config) hold(ctx context.Context, id auth.Identity, bytes int64) (limit
 	return c.Limits.BeginSubmit(ctx, id.Tenant, bytes)
 }
 
+// holdItem is hold for a submit of a batch, whose bytes are counted with the batch.
+func (c *Config) holdItem(ctx context.Context, id auth.Identity, bytes int64) (limits.Submit, error) {
+	if err := c.Health.err(); err != nil {
+		return limits.Submit{}, problem.Unavailable(err.Error())
+	}
+	return c.Limits.BeginItem(ctx, id.Tenant, bytes)
+}
+
 // logOf returns the logger with the trace ID of ctx.
 func (c *Config) logOf(ctx context.Context) *slog.Logger {
 	return tracing.Log(c.Log, trace.SpanContextFromContext(ctx))

@@ -53,11 +53,21 @@ func (in *Submits) Hold(ctx context.Context, id auth.Identity, bytes int64) (lim
 func (in *Submits) Submit(
 	ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string),
 ) (frame.AckFrame, int64, error) {
+	return in.admitted(ctx, id, r, made, func(ctx context.Context) (limits.Submit, error) {
+		return in.cfg.hold(ctx, id, int64(len(r.Payload)))
+	})
+}
+
+// admitted is Submit, with hold to admit it.
+func (in *Submits) admitted(
+	ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string),
+	hold func(context.Context) (limits.Submit, error),
+) (frame.AckFrame, int64, error) {
 	began := time.Now()
 	ctx, span := in.spans.begin(ctx, &r)
 	var ack frame.AckFrame
 	var version int64
-	held, err := in.cfg.hold(ctx, id, int64(len(r.Payload)))
+	held, err := hold(ctx)
 	if err == nil {
 		ack, version, err = in.submit(ctx, id, r, held, made)
 	}

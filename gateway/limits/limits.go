@@ -127,7 +127,8 @@ type tenant struct {
 	subjects      map[string]*subject
 	subscriptions int
 	submits       int
-	bytes         int64 // of submits
+	batches       int
+	bytes         int64 // of submits and batches
 
 	open     Open // as last counted, plus the jobs that were acked since
 	counted  time.Time
@@ -176,7 +177,8 @@ func (l *Limits) of(name string) *tenant {
 		l.swept = now
 		for name, t := range l.tenants {
 			maps.DeleteFunc(t.subjects, func(_ string, s *subject) bool { return s.idle() })
-			if len(t.subjects) == 0 && t.sessions == 0 && t.submits == 0 && t.subscriptions == 0 && now.Sub(t.seen) > idleAfter {
+			if len(t.subjects) == 0 && t.sessions == 0 && t.submits+t.batches == 0 && t.subscriptions == 0 &&
+				now.Sub(t.seen) > idleAfter {
 				delete(l.tenants, name)
 			}
 		}

@@ -16,28 +16,91 @@ type Submit struct {
 	limits *Limits
 	tenant string
 	bytes  int64
+	within bool // a batch, which has its bytes counted
 }
+
+// Batch is a batch of submits that was admitted. The caller must End it.
+type Batch struct {
+	limits *Limits
+	tenant string
+	bytes  int64
+}
+
+// BeginBatch admits a batch of that many bytes, until its End. The error, a frame.Problem, says why it is refused. The
+// batch itself is no submit: each of its submits is admitted by BeginItem.
+func (l *Limits) BeginBatch(name string, bytes int64) (Batch, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.of(name)
+	if err := l.roomFor(t, bytes); err != nil {
+		return Batch{}, err
+	}
+	t.batches++
+	t.bytes += bytes
+	l.bytes += bytes
+	return Batch{limits: l, tenant: name, bytes: bytes}, nil
+}
+
+// End releases what BeginBatch has counted.
+func (b Batch) End() {
+	l := b.limits
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.of(b.tenant)
+	t.batches--
+	t.bytes -= b.bytes
+	l.bytes -= b.bytes
+}
+
+// BeginItem is BeginSubmit for a submit of a batch, whose bytes BeginBatch has counted.
+func (l *Limits) BeginItem(ctx context.Context, name string, bytes int64) (Submit, error) {
+	return l.begin(ctx, Submit{limits: l, tenant: name, bytes: bytes, within: true})
+}
+
+// submitting returns which other tenants count for the share of t.
+func submitting(t *tenant) func(*tenant) bool {
+	return func(o *tenant) bool { return o != t && (o.submits > 0 || o.batches > 0) }
+}
+
+// roomFor returns why a tenant may not have that many more bytes under way, or nil. l.mu is held.
+func (l *Limits) roomFor(t *tenant, bytes int64) error {
+	switch {
+	case l.bytes+bytes > l.cfg.SubmitBytes:
+		return l.refuse(SubmitBytes, code.Overloaded, "submits of %d bytes wait for their ack", l.bytes)
+	case l.bytes > 0 && l.aboveShare(l.bytes+bytes, t.bytes+bytes, l.room.size, submitting(t)):
+		return l.refuse(FairShare, code.Overloaded, fairShare)
+	}
+	return nil
+}
+
+const fairShare = "many submits wait for their acks, and the tenant uses its fair share of the room"
 
 // BeginSubmit admits a submit of that many bytes, until its End. The error, a frame.Problem, says why it is refused. It
 // is cheap, and makes no request while the tenant's count is fresh, so it can be called before a submit is read and
 // checked.
 func (l *Limits) BeginSubmit(ctx context.Context, name string, bytes int64) (Submit, error) {
+	return l.begin(ctx, Submit{limits: l, tenant: name, bytes: bytes})
+}
+
+// begin admits the submit s.
+func (l *Limits) begin(ctx context.Context, s Submit) (Submit, error) {
 	if l.cfg.Jobs > 0 {
-		l.recount(ctx, name)
+		l.recount(ctx, s.tenant)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := l.of(name)
-	submitting := func(o *tenant) bool { return o != t && o.submits > 0 }
-	switch {
-	case l.submits >= l.cfg.Submits:
+	t := l.of(s.tenant)
+	if l.submits >= l.cfg.Submits {
 		return Submit{}, l.refuse(Submits, code.Overloaded, "%d submits wait for their ack", l.submits)
-	case l.bytes+bytes > l.cfg.SubmitBytes:
-		return Submit{}, l.refuse(SubmitBytes, code.Overloaded, "submits of %d bytes wait for their ack", l.bytes)
-	case l.aboveShare(int64(l.submits), int64(t.submits), int64(l.cfg.Submits), submitting),
-		l.bytes > 0 && l.aboveShare(l.bytes+bytes, t.bytes+bytes, l.room.size, submitting):
-		return Submit{}, l.refuse(FairShare, code.Overloaded,
-			"many submits wait for their acks, and the tenant uses its fair share of the room")
+	}
+	if !s.within {
+		if err := l.roomFor(t, s.bytes); err != nil {
+			return Submit{}, err
+		}
+	}
+	switch {
+	case l.aboveShare(int64(l.submits), int64(t.submits), int64(l.cfg.Submits), submitting(t)):
+		return Submit{}, l.refuse(FairShare, code.Overloaded, fairShare)
 	case l.cfg.Jobs > 0 && t.open.Jobs+int64(t.submits) >= l.cfg.Jobs:
 		return Submit{}, l.refuse(Jobs, code.LimitExceeded, "%d jobs of the tenant have not ended", t.open.Jobs)
 	}
@@ -48,10 +111,10 @@ func (l *Limits) BeginSubmit(ctx context.Context, name string, bytes int64) (Sub
 		}
 	}
 	t.submits++
-	t.bytes += bytes
 	l.submits++
-	l.bytes += bytes
-	return Submit{limits: l, tenant: name, bytes: bytes}, nil
+	t.bytes += s.counted()
+	l.bytes += s.counted()
+	return s, nil
 }
 
 // End releases what BeginSubmit has counted. made says whether the submit has made a job.
@@ -61,12 +124,20 @@ func (s Submit) End(made bool) {
 	defer l.mu.Unlock()
 	t := l.of(s.tenant)
 	t.submits--
-	t.bytes -= s.bytes
 	l.submits--
-	l.bytes -= s.bytes
+	t.bytes -= s.counted()
+	l.bytes -= s.counted()
 	if made {
 		t.open.Jobs++
 	}
+}
+
+// counted returns the bytes that are counted for the submit itself.
+func (s Submit) counted() int64 {
+	if s.within {
+		return 0
+	}
+	return s.bytes
 }
 
 // Took reports how long the submit took, from when it was completely read until its answer. The limits adapt to it how

@@ -190,6 +190,13 @@ func (o *Outbox) send(b []byte, closing bool) Outcome {
 	return o.push(&Slot{control: true, frame: &Frame{Bytes: b}})
 }
 
+// RoomForAnswer reports whether a large answer, of up to half of MaxControlBytes, has room beside what waits.
+func (o *Outbox) RoomForAnswer() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closed || o.controlBytes <= MaxControlBytes/2
+}
+
 // Put queues a status in a subscription's slot, and replaces one that was not sent yet.
 // Versions of a slot strictly rise.
 func (o *Outbox) Put(s *Slot, f *Frame) Outcome {

@@ -120,16 +120,16 @@ func problem(c code.Code, format string, args ...any) error {
 
 // needs says which permissions each type of frame requires.
 var needs = map[frame.Type]auth.Permissions{
-	frame.Submit: auth.Submit, frame.Retry: auth.Submit, frame.Subscribe: auth.Read, frame.Unsubscribe: auth.Read,
-	frame.Cancel: auth.Cancel,
+	frame.Submit: auth.Submit, frame.SubmitBatch: auth.Submit, frame.Retry: auth.Submit, frame.Subscribe: auth.Read,
+	frame.Unsubscribe: auth.Read, frame.Cancel: auth.Cancel,
 }
 
-// wantsWatch reports whether a frame's job is to be watched. By default it is, if the client has the permission; to ask
-// for it explicitly without the permission is an error.
-func wantsWatch(f *frame.ClientFrame, id auth.Identity) (bool, error) {
-	switch asked := f.Watch != nil && *f.Watch; {
+// wantsWatch reports whether a job is to be watched, whose submit or retry has that field. By default it is, if the
+// client has the permission; to ask for it explicitly without the permission is an error.
+func wantsWatch(watch *bool, id auth.Identity) (bool, error) {
+	switch asked := watch != nil && *watch; {
 	case id.May(auth.Read):
-		return f.Watch == nil || asked, nil
+		return watch == nil || asked, nil
 	case asked:
 		return false, problem(code.Forbidden, "the token does not permit watching: it needs %s", auth.Read)
 	}
@@ -154,6 +154,8 @@ func (s *Session) dispatch(f *frame.ClientFrame) error {
 	switch f.Type {
 	case frame.Submit:
 		return s.submit(f, identity)
+	case frame.SubmitBatch:
+		return s.submitBatch(f, identity)
 	case frame.Subscribe:
 		return s.subscribe(f, identity)
 	case frame.Unsubscribe:
@@ -247,18 +249,9 @@ func (s *Session) welcome(id string) {
 // submit submits a job. The frame is answered when the job is durable.
 func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 	request := f.SubmitRequest
-	watches, err := wantsWatch(f, id)
+	watches, refs, err := follows(&request, id)
 	if err != nil {
 		return err
-	}
-	refs, err := wire.DecodeStreams(f.Streams)
-	switch {
-	case err != nil:
-		return err
-	case len(refs) > 0 && !id.May(auth.Read):
-		return problem(code.Forbidden, "the token does not permit to follow streams: it needs %s", auth.Read)
-	case len(refs) > 0 && !watches:
-		return problem(code.InvalidFrame, "streams are followed only with a watch")
 	}
 	var made string
 	return s.later(f, id, watches, refs, func() (frame.AckFrame, int64, error) {
@@ -267,6 +260,24 @@ func (s *Session) submit(f *frame.ClientFrame, id auth.Identity) error {
 			s.expectAck(jobID)
 		})
 	}, func() { s.acked(made) })
+}
+
+// follows reports whether the job of a submit is to be watched, and which of its streams are to be followed.
+func follows(r *frame.SubmitRequest, id auth.Identity) (watches bool, refs []frame.StreamRef, err error) {
+	watches, err = wantsWatch(r.Watch, id)
+	if err != nil {
+		return false, nil, err
+	}
+	refs, err = wire.DecodeStreams(r.Streams)
+	switch {
+	case err != nil:
+		return false, nil, err
+	case len(refs) > 0 && !id.May(auth.Read):
+		return false, nil, problem(code.Forbidden, "the token does not permit to follow streams: it needs %s", auth.Read)
+	case len(refs) > 0 && !watches:
+		return false, nil, problem(code.InvalidFrame, "streams are followed only with a watch")
+	}
+	return watches, refs, nil
 }
 
 // cancelJob cancels a job. A watch of the job goes on.
@@ -287,7 +298,7 @@ func (s *Session) retryJob(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	watches, err := wantsWatch(f, id)
+	watches, err := wantsWatch(f.Watch, id)
 	if err != nil {
 		return err
 	}
@@ -307,6 +318,21 @@ func orderedJob(f *frame.ClientFrame) (string, error) {
 	return f.JobID, nil
 }
 
+// watchesTooMany is the error of a submit or retry for whose watch there is no place.
+func (s *Session) watchesTooMany() error {
+	return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken",
+		s.cfg.Subscriptions)
+}
+
+// takePlace counts a frame that will be answered later among those in flight, unless too many are.
+func (s *Session) takePlace() error {
+	if int(s.inFlight.Add(1)) > s.cfg.InFlightSubmits {
+		s.inFlight.Add(-1)
+		return problem(code.LimitExceeded, "%d submits are in flight", s.cfg.InFlightSubmits)
+	}
+	return nil
+}
+
 // later runs do in a goroutine, so that other frames are processed meanwhile, and answers the frame with its ack or its
 // error. refs are streams of the job to follow with the watch. Then it calls answered, if that is not nil. It refuses a
 // frame when too many are in flight.
@@ -315,13 +341,11 @@ func (s *Session) later(
 	do func() (frame.AckFrame, int64, error), answered func(),
 ) error {
 	if watches && !s.promise() {
-		return problem(code.LimitExceeded, "%d jobs are watched; with \"watch\":false this is still taken",
-			s.cfg.Subscriptions)
+		return s.watchesTooMany()
 	}
-	if int(s.inFlight.Add(1)) > s.cfg.InFlightSubmits {
-		s.inFlight.Add(-1)
+	if err := s.takePlace(); err != nil {
 		s.unpromise(watches)
-		return problem(code.LimitExceeded, "%d submits are in flight", s.cfg.InFlightSubmits)
+		return err
 	}
 	s.unanswered.Add(1)
 	frameID, kind, received := f.ID, f.Type, s.received

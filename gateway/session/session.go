@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/budget"
+	"github.com/ackwire/ackwire/gateway/bulk"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/streams"
@@ -41,6 +42,11 @@ type Jobs interface {
 	// Submit calls made with the job's ID before any status of the job can arrive.
 	Submit(ctx context.Context, id auth.Identity, r frame.SubmitRequest, made func(jobID string)) (frame.AckFrame, int64,
 		error)
+	// HoldBatch admits a batch of that many bytes until end is called.
+	HoldBatch(id auth.Identity, bytes int64) (end func(), err error)
+	// SubmitBatch is Submit for many; when ctx ends no further one begins.
+	SubmitBatch(ctx context.Context, id auth.Identity, items []bulk.Item, made func(i int, jobID string),
+	) []bulk.Result
 	Cancel(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 	Retry(ctx context.Context, id auth.Identity, jobID string) (frame.AckFrame, int64, error)
 }
@@ -127,6 +133,7 @@ type Session struct {
 	broken   int           // broken frames so far
 	received time.Time     // when the last frame was received
 	frames   *rate.Limiter // nil before the first frame: idle sockets are many
+	running  chan struct{} // is full while a batch runs; nil before the first batch
 
 	// registering is held while the session's watches are changed, here and in the hub.
 	// Lock order: registering → hub → mu → outbox.

@@ -193,14 +193,26 @@ func (s *Session) watchSubmitted(
 ) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
+	w, over := s.watchHeld(ack.JobID, id, version, received)
+	s.send(wire.Encode(ack))
+	s.act(s.out.Release(&w.slot))
+	if !over {
+		s.followStreams(w.Scope, w.JobID, refs)
+	}
+}
+
+// watchHeld begins the watch of a job that was submitted or retried, for which a place was promised. Its slot is held:
+// the caller releases it once the ack is sent. over reports that nothing is watched any more. s.registering is held.
+func (s *Session) watchHeld(jobID string, id auth.Identity, version int64, received time.Time) (w *watch, over bool) {
 	s.mu.Lock()
 	now := s.identity // it may have been renewed since the frame came
 	s.mu.Unlock()
-	w := s.newWatch(hub.Subscription{JobID: ack.JobID, Scope: s.reads(now), MinVersion: version, Patient: true}, received)
+	w = s.newWatch(hub.Subscription{JobID: jobID, Scope: s.reads(now), MinVersion: version, Patient: true}, received)
 	s.out.Hold(&w.slot)
 	s.mu.Lock()
 	s.promised--
-	over, had := s.watches == nil || !now.May(auth.Read), s.watches[w.JobID]
+	had := s.watches[w.JobID]
+	over = s.watches == nil || !now.May(auth.Read)
 	if over || had != nil {
 		s.cfg.Limits.Watch(id.Tenant, -1)
 	}
@@ -217,11 +229,7 @@ func (s *Session) watchSubmitted(
 	if !over {
 		s.cfg.Hub.Subscribe(&w.Subscription)
 	}
-	s.send(wire.Encode(ack))
-	s.act(s.out.Release(&w.slot))
-	if !over {
-		s.followStreams(w.Scope, w.JobID, refs)
-	}
+	return w, over
 }
 
 func (s *Session) unsubscribe(f *frame.ClientFrame) error {

@@ -14,6 +14,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/ackwire/ackwire/gateway/bulk"
 	"github.com/ackwire/ackwire/schemas/codec/codectest"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -32,6 +33,8 @@ func FuzzParse(f *testing.F) {
 		`{"type":"submit","job":"a","payload":{"a":1,"a":2}}`,
 		`{"ty\u0070e":"ping","TYPE":"pong","x":[1e400,"\ud83d\ude00"]}`,
 		`{"type":"ping","type":"ping"}`,
+		`{"type":"submitBatch","id":"1","jobs":[{"job":"a","payload":1},{"job":"a","payload":{"a":1,"a":2}},7]}`,
+		`{"type":"submitBatch","type":"ping","jobs":[{"job":"a","job":"b"}]}`,
 		submitNested(100),
 		submitNested(101),
 		"{\"type\":\"\xff\"}",
@@ -73,6 +76,7 @@ func FuzzParse(f *testing.F) {
 		}
 		_, _ = DecodeRefs("jobs", got.Jobs)
 		_, _ = DecodeIDs(got.Jobs)
+		checkBatch(t, got.Jobs, DecodeSubmits)
 
 		anew, err := json.Marshal(got)
 		if err != nil {
@@ -86,6 +90,59 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%s was taken and, written anew as %s, means something else", b, anew)
 		}
 	})
+}
+
+// FuzzBatch: a batch is refused as a whole, or each of its items is what it is as a submit of its own.
+func FuzzBatch(f *testing.F) {
+	for _, seed := range []string{
+		`{"jobs":[{"job":"a","payload":1,"key":"k"}]}`,
+		` { "x" : [ ] , "jobs" : [ {"job":"a","job":"b"} , 7 , null ] } `,
+		`{"jobs":[{"job":"a","payload":1,"typo":1,"grant":{"ttl":1}}],"jobs":[]}`,
+		`{"j\u006fbs":[{"job":"\u00e9","payload":[[[]]]}]}`,
+		`{"jobs":[` + submitNested(101) + `]}`,
+		`{"jobs":[{}`, `[]`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		before := bytes.Clone(b)
+		checkBatch(t, b, func(b json.RawMessage) ([]bulk.Item, error) { return DecodeBatch(b) })
+		if !bytes.Equal(b, before) {
+			t.Fatal("the input was changed")
+		}
+	})
+}
+
+// checkBatch checks the items that decode reads from b.
+func checkBatch(t *testing.T, b json.RawMessage, decode func(json.RawMessage) ([]bulk.Item, error)) {
+	t.Helper()
+	items, err := decode(b)
+	if err != nil {
+		if p := problemOf(t, "a batch", err); !p.Code.Known() || items != nil {
+			t.Fatalf("%s, %d items", p.Code, len(items))
+		}
+		return
+	}
+	if len(items) == 0 || len(items) > frame.MaxBatch {
+		t.Fatalf("%d items", len(items))
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(b, &list); err != nil {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(b, &fields) != nil || json.Unmarshal(fields["jobs"], &list) != nil {
+			t.Fatalf("%s was taken as a batch", b)
+		}
+	}
+	if len(list) != len(items) {
+		t.Fatalf("%d items were read of %d: %s", len(items), len(list), b)
+	}
+	for i, item := range items {
+		want, wrong := DecodeSubmit(list[i])
+		differs := item.Err == nil && !reflect.DeepEqual(item.Request, want)
+		if differs || (item.Err == nil) != (wrong == nil) && item.Request.Grant == nil {
+			t.Fatalf("item %d, %s: %+v, %v; alone %+v, %v", i, list[i], item.Request, item.Err, want, wrong)
+		}
+	}
 }
 
 // FuzzDecodeAsJSONv2 compares what codecs read of clients' messages with what jsonv2 reads: the same values, and the
@@ -212,7 +269,8 @@ func sameJSON(t *testing.T, a, b json.RawMessage) bool {
 	for _, v := range []*jsontext.Value{&x, &y} {
 		// Strings in one spelling, numbers as they are: they need not fit a float.
 		if err := v.Format(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false),
-			jsontext.ReorderRawObjects(true), jsontext.PreserveRawStrings(false)); err != nil {
+			jsontext.ReorderRawObjects(true), jsontext.PreserveRawStrings(false),
+			jsontext.AllowDuplicateNames(true)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -52,7 +52,16 @@ func decodeFrame(b []byte) (frame.ClientFrame, error) {
 		Others jsontext.Value `json:",embed"`
 	}
 	if err := decode(b, &read); err != nil {
-		return frame.ClientFrame{ID: head(b).ID}, err
+		h := head(b)
+		if h.Type != frame.SubmitBatch {
+			return frame.ClientFrame{ID: h.ID}, err
+		}
+		// A duplicate key in one of the submits is that submit's error alone.
+		jobs, wrong := batchJobs(b)
+		if wrong != nil {
+			return frame.ClientFrame{ID: h.ID}, err
+		}
+		return checked(frame.ClientFrame{Type: h.Type, ID: h.ID, Jobs: jobs})
 	}
 	if read.Type == frame.Submit {
 		read.Unknown = names(read.Others)
@@ -109,8 +118,10 @@ func DecodeGrant(b []byte) (frame.GrantRequest, error) {
 	return r, err
 }
 
-func invalid(format string, args ...any) error {
-	return frame.NewProblem(code.InvalidFrame, fmt.Sprintf(format, args...))
+func invalid(format string, args ...any) error { return problem(code.InvalidFrame, format, args...) }
+
+func problem(c code.Code, format string, args ...any) error {
+	return frame.NewProblem(c, fmt.Sprintf(format, args...))
 }
 
 // decode reads exactly one JSON object in UTF-8, without duplicate keys and with bounded nesting. A duplicate key

@@ -36,6 +36,7 @@ type Type string
 const (
 	Auth        Type = "auth"
 	Submit      Type = "submit"
+	SubmitBatch Type = "submitBatch"
 	Subscribe   Type = "subscribe"
 	Unsubscribe Type = "unsubscribe"
 	Cancel      Type = "cancel"
@@ -47,6 +48,7 @@ const (
 const (
 	Welcome      Type = "welcome"
 	Ack          Type = "ack"
+	Acks         Type = "acks"
 	Subscribed   Type = "subscribed"
 	Unsubscribed Type = "unsubscribed"
 	Status       Type = "status"
@@ -60,8 +62,10 @@ const (
 
 // ClientTypes lists the frames that a client sends, ServerTypes those that the server sends.
 var (
-	ClientTypes = []Type{Auth, Submit, Subscribe, Unsubscribe, Cancel, Retry, Ping}
-	ServerTypes = []Type{Welcome, Ack, Subscribed, Unsubscribed, Status, Chunk, Error, Goaway, Expiring, Cursor, Pong}
+	ClientTypes = []Type{Auth, Submit, SubmitBatch, Subscribe, Unsubscribe, Cancel, Retry, Ping}
+	ServerTypes = []Type{
+		Welcome, Ack, Acks, Subscribed, Unsubscribed, Status, Chunk, Error, Goaway, Expiring, Cursor, Pong,
+	}
 )
 
 // ClientFrame is any frame that a client sends. Which fields a type carries is fixed
@@ -75,7 +79,7 @@ type ClientFrame struct {
 
 	SubmitRequest // submit
 
-	// Jobs is a list of JobRef in subscribe and a list of job IDs in unsubscribe.
+	// Jobs is a list of JobRef in subscribe, a list of job IDs in unsubscribe, and a list of SubmitRequest in submitBatch.
 	Jobs json.RawMessage `json:"jobs,omitempty"`
 	Mine bool            `json:"mine,omitempty"` // subscribe, unsubscribe
 	// After, with Mine, is the last cursor that the client has: the jobs that have changed since are sent.

@@ -41,7 +41,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
   let mine: Mine | undefined;
   const mines = late(() => import("./mine.js"), ({ Mine }) => (mine = new Mine(link, client)));
   const streams_ = late(() => import("./streams.js"), ({ Streams }) => new Streams(link, watches_));
-  const http = late(() => import("./rest.js"), ({ Rest }) => new Rest(base, tokens, fetch, parser, link, handles_));
+  const http = late(() => import("./rest.js"), ({ Rest }) => new Rest(base, tokens, fetch, parser, link, context));
 
   const link = createLink(
     transport, { base, query, tickets: options.tickets === true, fetch, WebSocket: options.WebSocket, standard },
@@ -135,7 +135,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
     close: async () => link.fail_(new ClosedError({ code: "closed", detail: "the client was closed" })),
     [asyncDispose]: () => client.close(),
   } as Partial<JobContext["client_"]> as JobContext["client_"];
-  for (const name of ["erase", "payload", "deliveries", "get", "why", "history", "stats", "grant", "download", "retry", "list"] as const) {
+  for (const name of ["erase", "payload", "deliveries", "get", "why", "history", "stats", "grant", "download", "retry", "list", "submitBatch"] as const) {
     (client as any)[name] = async (...args: [any, any?]) => ((await http())[name] as any)(...args);
   }
   const context: JobContext = { client_: client, watches_, streams_, handles_ };

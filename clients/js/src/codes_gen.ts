@@ -2,12 +2,12 @@
 
 /** The types of the frames that a client sends. */
 export type ClientFrameType =
-  | "auth" | "submit" | "subscribe" | "unsubscribe" | "cancel" | "retry" | "ping";
+  | "auth" | "submit" | "submitBatch" | "subscribe" | "unsubscribe" | "cancel" | "retry" | "ping";
 
 /** The types of the frames that a server sends; a later server may know more. */
 export type ServerFrameType =
-  | "welcome" | "ack" | "subscribed" | "unsubscribed" | "status" | "chunk" | "error" | "goaway" | "expiring" | "cursor"
-  | "pong";
+  | "welcome" | "ack" | "acks" | "subscribed" | "unsubscribed" | "status" | "chunk" | "error" | "goaway" | "expiring"
+  | "cursor" | "pong";
 
 /** The codes of errors; a later server may know more. */
 export type ErrorCode =

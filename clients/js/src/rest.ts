@@ -1,12 +1,13 @@
 // Questions over HTTP, with the same identity as the sessions, and the rarest order. Loaded when the first is asked.
 
+import type { Batches } from "./batch.js";
 import { AckwireError, type Parse, unavailable } from "./errors.js";
 import type { JobContext } from "./job.js";
 import type { Link } from "./link.js";
 import { codeOfStatus, retryableCode } from "./problems_gen.js";
 import { quote } from "./text.js";
 import type { Tokens } from "./token.js";
-import type { CallOptions, Grant, GrantRequest, HistoryPage, HistoryQuery, JobPage, ListQuery, State, Status } from "./types.js";
+import type { BatchItem, BatchOptions, BatchResult, CallOptions, Grant, GrantRequest, HistoryPage, HistoryQuery, JobPage, ListQuery, State, Status } from "./types.js";
 import { checkID } from "./watch.js";
 
 /** Reads the error of an HTTP answer: its problem document, else the code that fits the status of a proxy. */
@@ -43,19 +44,20 @@ export class Rest {
   private readonly fetch_: typeof fetch;
   private readonly parser_: () => Parse | Promise<Parse>;
   private readonly link_: Link;
-  private readonly handles_: JobContext["handles_"];
+  private readonly context_: JobContext;
+  private batches_: Batches | undefined;
 
   /** `link` has the sessions, and says why requests are refused, once the client has ended. */
   constructor(
     base: string, tokens: Tokens, fetch: typeof globalThis.fetch, parser: () => Parse | Promise<Parse>,
-    link: Link, handles: JobContext["handles_"],
+    link: Link, context: JobContext,
   ) {
     this.base_ = base;
     this.tokens_ = tokens;
     this.fetch_ = fetch;
     this.parser_ = parser;
     this.link_ = link;
-    this.handles_ = handles;
+    this.context_ = context;
   }
 
   /** Asks for a path, by a method and with a body; once more with a new token when the server does not take the first. */
@@ -132,6 +134,14 @@ export class Rest {
     if (response.status !== 204) throw await refusal(response); // a proxy's own answer
   }
 
+  /** Submits a batch over the session. It is here since few programs need it, and its code is loaded then. */
+  async submitBatch(items: readonly BatchItem[], options?: BatchOptions): Promise<BatchResult[]> {
+    const { Batches } = await import("./batch.js").catch((error) => {
+      throw unavailable("import", error);
+    });
+    return (this.batches_ ??= new Batches(this.link_, this.context_)).submit_(items, options);
+  }
+
   /** Opens a job once more. It is sent once only: it could open the job more often than was asked for. */
   async retry(id: string, options?: CallOptions): Promise<State> {
     checkID(id);
@@ -139,7 +149,7 @@ export class Rest {
     try {
       return (await this.link_.call_({ kind_: "retry", rank_: 1, body_, signal_: options?.signal })).state;
     } finally {
-      this.handles_.get(id)?.forEach((handle) => handle.reopened_());
+      this.context_.handles_.get(id)?.forEach((handle) => handle.reopened_());
     }
   }
 

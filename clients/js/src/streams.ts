@@ -357,7 +357,7 @@ export class Streams implements Part {
   }
 
   /** The ack of a submit that asked for streams: what they bring is kept for who reads them. */
-  private acked_(conn: Conn, ack: Frame, names: readonly string[]): void {
+  acked_(conn: Conn, ack: Frame, names: readonly string[]): void {
     const { jobId, state, duplicate } = ack;
     if (typeof jobId !== "string" || !jobId || typeof state !== "string") return;
     this.watches_.acked_(conn, jobId, true);

@@ -358,10 +358,34 @@ export interface Connection {
   readonly error: AckwireError | undefined;
 }
 
+/** One job of a batch: the arguments of a submit. */
+export interface BatchItem<T extends JobType = JobType> extends Omit<SubmitOptions, "ttl" | "signal"> {
+  type: T;
+  payload?: Payload<T>;
+}
+
+/** Options of a batch. */
+export interface BatchOptions extends CallOptions {
+  /** Milliseconds within which the batch is sent and repeated until its outcomes are known; 10 minutes by default. */
+  ttl?: number;
+}
+
+/** What became of one job of a batch: acked, refused (nothing was written), or unknown (it may exist). */
+export type BatchResult =
+  | { outcome: "acked"; job: Job; error?: undefined }
+  | { outcome: "refused" | "unknown"; job?: undefined; error: AckwireError };
+
 /** A client. Make one with `connect`; it is disposed of by `close` or `await using`. */
 export interface Ackwire extends AsyncDisposable {
   /** Submits a job and resolves once it is durable. */
   submit<T extends JobType>(type: T, payload: Payload<T>, options?: SubmitOptions): Promise<Job<T>>;
+  /**
+   * Submits up to 1,000 jobs with one frame, and resolves once the outcome of each is known, in the order of `items`. One
+   * that is refused stops no other. Those whose outcome is not known are sent again by their keys until `ttl` is over.
+   * It rejects if the batch as a whole is refused, as one above the server's frame limit is (`payload_too_large`): a
+   * batch is not split.
+   */
+  submitBatch(items: readonly BatchItem[], options?: BatchOptions): Promise<BatchResult[]>;
   /** A handle for any job, by its ID. The same object while it is watched. */
   job<T extends JobType = JobType>(id: string): Job<T>;
   watch<T extends JobType = JobType>(id: string, options?: WatchOptions): AsyncIterableIterator<Status<T>>;

@@ -43,6 +43,12 @@ interface ClientFrame {
   token?: string;
 }
 
+/** What a session needs to know of a job in a batch. */
+interface Submitted {
+  watch?: boolean;
+  streams?: StreamRef[];
+}
+
 /** The frame that answers what a stream was asked for, or resets a watch. */
 interface Subscribed {
   jobs: { jobId: string; version?: number; error?: string; reset?: boolean }[];
@@ -98,6 +104,8 @@ export class HTTPSession implements Session {
       case "submit":
         // The body has the key. The header is for proxies, which repeat a request that has it.
         return this.order(frame, "/v1/jobs", text, plainKey.test(frame.key ?? "") ? { [keyHeader]: frame.key! } : {});
+      case "submitBatch":
+        return this.batch(frame.id, frame.jobs as unknown as Submitted[], text);
       case "cancel":
       case "retry":
         return this.order(frame, `/v1/jobs/${encodeURIComponent(frame.jobId ?? "")}/${frame.type}`, "");
@@ -169,6 +177,45 @@ export class HTTPSession implements Session {
     if (streams) this.watches.follow(ack.jobId, streams);
     if (!this.watched(frame) || (!streams && this.watches.jobs.has(ack.jobId))) return;
     this.watches.add(ack.jobId, 0, true);
+    this.refresh();
+  }
+
+  /** Submits a batch. It waits for its answer as an order does, and its watched jobs count among those in flight. */
+  private batch(id: string | undefined, jobs: Submitted[], text: string): void {
+    const places = jobs.filter(({ watch }) => watch !== false).length;
+    if (this.watches.size + this.inFlight + places > this.limit) {
+      const detail = `${this.limit} jobs may be watched; with "watch":false in its jobs this is still taken`;
+      return this.refuse(id, new AckwireError({ code: "limit_exceeded", detail }));
+    }
+    const counted = Math.max(1, places);
+    this.inFlight += counted;
+    void this.answerBatch(id, jobs, text).finally(() => {
+      this.inFlight -= counted;
+      this.release();
+      if (this.draining && !this.current && this.inFlight === 0) this.end(1012, "service_restart");
+    });
+  }
+
+  private async answerBatch(id: string | undefined, jobs: Submitted[], text: string): Promise<void> {
+    let results: { ack?: { jobId: string } }[];
+    try {
+      // The frame as it is: reading and writing it anew could change big numbers in payloads.
+      const response = await post(this.target, this.token, "/v1/jobs:batch", text, this.abort.signal);
+      if (!response.ok) return this.refuseOrder({ type: "submitBatch", ...(id !== undefined && { id }) }, await refusal(response));
+      results = JSON.parse(await response.text()).results;
+      if (results?.length !== jobs.length) throw new TypeError("the answer is no acks");
+    } catch {
+      return this.end(1006, ""); // whether it was done is not known, as when a socket breaks
+    }
+    this.tell({ type: "acks", id, results });
+    results.forEach(({ ack }, i) => {
+      if (!ack) return;
+      this.release(ack.jobId);
+      const { watch, streams } = jobs[i]!;
+      if (watch === false) return;
+      if (streams) this.watches.follow(ack.jobId, streams);
+      if (streams || !this.watches.jobs.has(ack.jobId)) this.watches.add(ack.jobId, 0, true);
+    });
     this.refresh();
   }
 

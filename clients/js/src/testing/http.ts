@@ -3,6 +3,7 @@
 import type { ErrorCode } from "../codes_gen.js";
 import type { GrantRequest, State } from "../types.js";
 import type { Deed, Identity } from "./access.js";
+import { Batch } from "./batch.js";
 import { checkState } from "./checks.js";
 import { codes, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
@@ -32,6 +33,7 @@ type Route = (engine: Engine, request: Request_, id: string) => Response | Promi
 /** The routes, with the permissions that each needs. */
 const routes: [method: string, pattern: RegExp, route: Route, ...needed: Deed[]][] = [
   ["POST", /^\/v1\/jobs$/, postJob, "submit"],
+  ["POST", /^\/v1\/jobs:batch$/, postBatch, "submit"],
   ["GET", /^\/v1\/jobs$/, listJobs, "read"],
   ["GET", /^\/v1\/stats$/, getStats, "read"],
   ["POST", /^\/v1\/ws-tickets$/, postTicket],
@@ -155,6 +157,19 @@ async function postJob(engine: Engine, request: Request_): Promise<Response> {
     if (terminal(record.doc.state)) return document(record, ack.statusUrl);
   }
   return json(202, toJSON(ack), { Location: ack.statusUrl });
+}
+
+async function postBatch(engine: Engine, request: Request_): Promise<Response> {
+  const { jobs } = parse(request) as { jobs?: unknown };
+  if (request.headers.has("Idempotency-Key")) {
+    throw new Refusal("invalid_frame", "Idempotency-Key: each job of a batch has a key of its own");
+  }
+  const batch = new Batch(engine, jobs);
+  if (engine.ackDelay > 0) await new Promise<void>((resolve) => engine.after(engine.ackDelay, resolve));
+  batch.submit(request.who, () => false);
+  batch.announce();
+  if (batch.lost()) throw new TypeError("fetch failed");
+  return json(200, toJSON({ results: batch.results }));
 }
 
 /** Reads a body, which is a JSON object. */

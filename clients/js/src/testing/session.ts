@@ -4,6 +4,7 @@ import type { ErrorCode } from "../codes_gen.js";
 import { AckwireError, type Problem } from "../errors.js";
 import type { SessionEvents } from "../types.js";
 import { anyone, type Identity } from "./access.js";
+import { Batch } from "./batch.js";
 import { checkMineAlone, checkTypes, readIDs, readRefs, type Ref } from "./checks.js";
 import { codes, problem, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
@@ -277,6 +278,9 @@ export class ServerSession {
       case "submit":
         this.#submit(frame, id);
         break;
+      case "submitBatch":
+        this.#submitBatch(frame, id);
+        break;
       case "cancel":
       case "retry":
         this.#order(frame.type, frame, id);
@@ -348,6 +352,44 @@ export class ServerSession {
       } catch (err) {
         this.#fail(id, err);
       }
+    });
+  }
+
+  /** Submits a batch. Watches that have no room are refused with their jobs. */
+  #submitBatch(frame: Frame, id: string | undefined): void {
+    const engine = this.#engine;
+    const { who } = this;
+    who.check("submit");
+    if (this.#inFlight >= engine.limits.inFlightSubmits) {
+      throw new Refusal("limit_exceeded", `${this.#inFlight} submits are in flight`);
+    }
+    const batch = new Batch(engine, frame["jobs"]);
+    const answer = () => {
+      let free = engine.limits.subscriptions - this.#watched.size - Number(this.#mine);
+      const watched = batch.submit(who, ({ watch }) => {
+        const watches = who.watches(watch);
+        if (watches && free-- <= 0) throw new Refusal("limit_exceeded", `${engine.limits.subscriptions} jobs are watched`);
+        return watches;
+      });
+      if (batch.lost()) this.cut();
+      else {
+        this.send(toJSON({ type: "acks", id, results: batch.results }));
+        for (const { ack, record, streams } of watched) {
+          this.#watch(ack.jobId);
+          this.#follow(ack.jobId, readStreams(streams));
+          if (ack.duplicate) {
+            this.tell(record);
+            this.pour(record);
+          }
+        }
+      }
+      batch.announce();
+    };
+    if (!(engine.ackDelay > 0)) return answer();
+    this.#inFlight++;
+    engine.after(engine.ackDelay, () => {
+      this.#inFlight--;
+      answer();
     });
   }
 
