@@ -38,6 +38,7 @@ func TestRooms(t *testing.T) {
 			"auth", "budget", "conns", "hub", "limits", "origin", "problem", "queue", "requestid", "session", "sse",
 			"streams", "subjects", "upstream", "wire",
 		},
+		"console": {"auth"},
 		"session": {"auth", "budget", "hub", "outbox", "requestid", "streams", "subjects", "wire"},
 		"streams": {"auth", "outbox"},
 		"queue":   {},
