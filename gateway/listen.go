@@ -15,14 +15,14 @@ import (
 // ConsolePath is where the console is, below the root of its listener.
 const ConsolePath = console.Path
 
-// doors are the listeners of a gateway.
-type doors struct {
+// listeners are the listeners of a gateway.
+type listeners struct {
 	clients net.Listener
 	console net.Listener // nil if the console has none of its own
 }
 
 // listen opens the listeners.
-func (g *Gateway) listen(ctx context.Context) (d doors, err error) {
+func (g *Gateway) listen(ctx context.Context) (d listeners, err error) {
 	if d.clients, err = g.env.Listen(ctx, "tcp", g.cfg.Listen); err != nil {
 		return d, fmt.Errorf("gateway listener: %w", err)
 	}
@@ -41,7 +41,7 @@ func (g *Gateway) listen(ctx context.Context) (d doors, err error) {
 }
 
 // close closes listeners that nothing has served yet.
-func (d doors) close() error {
+func (d listeners) close() error {
 	if d.console == nil {
 		return d.clients.Close()
 	}
@@ -50,7 +50,7 @@ func (d doors) close() error {
 
 // serve serves all listeners until ctx ends or one of them fails, and returns when they have ended. Requests have the
 // context work. The drain begins when the first listener closes.
-func (g *Gateway) serve(ctx, work context.Context, d doors) error {
+func (g *Gateway) serve(ctx, work context.Context, d listeners) error {
 	handler := g.api.Handler()
 	page := console.New(g.api.Identify).Over(handler)
 	if g.cfg.Console {

@@ -24,19 +24,19 @@ const startRetry = 500 * time.Millisecond
 // drains: it accepts no new sockets, asks the open ones to reconnect (goaway), answers the submits in flight, writes
 // what waits, and closes sockets with 1012. It returns when all its connections and goroutines have ended.
 func (g *Gateway) Run(ctx context.Context) error {
-	doors, err := g.listen(ctx)
+	listeners, err := g.listen(ctx)
 	if err != nil {
 		return err
 	}
 	cl, err := g.cfg.Kafka.NewClient(g.env, "ackwire-gateway")
 	if err != nil {
-		return errors.Join(err, doors.close())
+		return errors.Join(err, listeners.close())
 	}
 	defer cl.Close()
 	var store *blobs.Store // nil if none is configured
 	if g.cfg.Blobs.URL != "" {
 		if store, err = blobs.Open(ctx, g.cfg.Blobs.URL); err != nil {
-			return errors.Join(err, doors.close())
+			return errors.Join(err, listeners.close())
 		}
 		defer func() { _ = store.Close() }()
 	}
@@ -99,7 +99,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.sessions.drain(g.cfg.SubmitTimeout + settleMore)
 	})
 
-	err = g.serve(serving, work, doors)
+	err = g.serve(serving, work, listeners)
 	g.end.beginDrain() // also when serving failed
 	stopStart()
 	starting.Wait()

@@ -18,7 +18,7 @@ function Dialog({ title, children, close }: { title: string; children: Component
   }, []);
   return (
     <dialog ref={dialog} aria-label={title} onClose={close}
-      onClick={(event) => event.target === dialog.current?.close()}>
+      onClick={(event) => { if (event.target === dialog.current) dialog.current?.close(); }}>
       <h2>{title}</h2>
       {children}
     </dialog>
