@@ -32,7 +32,7 @@ type Identify func(w http.ResponseWriter, r *http.Request) (_ auth.Identity, ok 
 
 // Console serves the page.
 type Console struct {
-	files    map[string]*file
+	*content
 	identify Identify
 }
 
@@ -92,9 +92,9 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, rest string) {
 func (c *Console) page(w http.ResponseWriter, r *http.Request, rest string) {
 	switch strings.Count(rest, "/") {
 	case 1:
-		c.files[shellAtRoot].serve(w, r, askAgain)
+		c.atRoot.serve(w, r, askAgain)
 	case 2:
-		c.files[shellBelow].serve(w, r, askAgain)
+		c.below.serve(w, r, askAgain)
 	default:
 		w.Header().Set("Cache-Control", keepNever)
 		http.Error(w, "no such page", http.StatusNotFound)

@@ -16,11 +16,12 @@ import (
 //go:embed assets/*.gz
 var assets embed.FS
 
-// Names of the page's two forms, which no request can ask for as files: at the console's root, and one level below it.
-const (
-	shellAtRoot = "/root"
-	shellBelow  = "/below"
-)
+// content is all that the console serves.
+type content struct {
+	files map[string]*file // by their names
+	// The page's HTML at the console's root, and one level below it.
+	atRoot, below *file
+}
 
 var types = map[string]string{
 	".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
@@ -43,8 +44,8 @@ func newFile(name string, packed []byte) *file {
 }
 
 // load reads the embedded files, once.
-var load = sync.OnceValue(func() map[string]*file {
-	files := map[string]*file{}
+var load = sync.OnceValue(func() *content {
+	c := &content{files: map[string]*file{}}
 	entries, err := assets.ReadDir("assets")
 	for _, e := range entries {
 		var packed []byte
@@ -53,22 +54,23 @@ var load = sync.OnceValue(func() map[string]*file {
 		}
 		name := strings.TrimSuffix(e.Name(), ".gz")
 		if name != "index.html" {
-			files[name] = newFile(name, packed)
+			c.files[name] = newFile(name, packed)
 			continue
 		}
-		for shell, base := range map[string]string{shellAtRoot: ".", shellBelow: ".."} {
-			if files[shell], err = shellFor(packed, base); err != nil {
-				break
-			}
+		if c.atRoot, err = shellFor(packed, "."); err != nil {
+			break
+		}
+		if c.below, err = shellFor(packed, ".."); err != nil {
+			break
 		}
 	}
-	if err == nil && files[shellAtRoot] == nil {
+	if err == nil && c.below == nil {
 		err = fmt.Errorf("index.html is not among the %d files", len(entries))
 	}
 	if err != nil {
 		panic("console: embedded files: " + err.Error())
 	}
-	return files
+	return c
 })
 
 // shellFor returns the page's HTML with the way from it to the console's root.

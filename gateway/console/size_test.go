@@ -9,8 +9,9 @@ const maxBytes = 60_000 // of all files, compressed
 
 // TestSize: the whole page is small, with all that is loaded only when it is needed.
 func TestSize(t *testing.T) {
-	total := 0
-	for name, f := range load() {
+	c := load()
+	total := len(c.atRoot.packed)
+	for name, f := range c.files {
 		if f.kind == "" {
 			t.Errorf("%s has no type", name)
 		}

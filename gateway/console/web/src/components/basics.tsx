@@ -67,6 +67,12 @@ export function Copy({ text, label, children }: { text: string; label?: string; 
   return <button class="quiet" aria-label={label} title={label} onClick={copy}>{children}</button>;
 }
 
+export const CopyIcon = () => (
+  <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" class="icon">
+    <path d="M5.5 5.5V2.5h8v8h-3M2.5 5.5h8v8h-8z" />
+  </svg>
+);
+
 /** What is shown where there is nothing. */
 export const Empty = ({ title, children }: { title: string; children?: ComponentChildren }) => (
   <div class="empty"><h2>{title}</h2>{children && <p>{children}</p>}</div>

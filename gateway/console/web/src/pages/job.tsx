@@ -4,7 +4,7 @@ import type { Attempt, JobFailure, Status } from "ackwire";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { ask, gateway, read, Refused, session, told, type Me } from "../api.js";
-import { A, Bar, Button, Copy, Empty, StateMark, Time, useLate } from "../components/basics.js";
+import { A, Bar, Button, Copy, CopyIcon, Empty, StateMark, Time, useLate } from "../components/basics.js";
 import { confirm } from "../components/Confirm.js";
 import { Json } from "../components/Json.js";
 import { ResultView } from "../components/Result.js";
@@ -83,7 +83,7 @@ export function JobPage({ id }: { id: string }) {
             <Button key={order} kind={order === "erase" ? "danger" : ""} off={forbids(me, order) ?? senseless(order, job.state, job.cancelRequested)} onClick={() => act(order)}>{words[order]}</Button>
           ))}
         </div>
-        <div class="id"><code>{job.jobId}</code><Copy text={job.jobId} label="Copy the ID">⧉</Copy></div>
+        <div class="id"><code>{job.jobId}</code><Copy text={job.jobId} label="Copy the ID"><CopyIcon /></Copy></div>
       </div>
       <Why id={id} job={job} />
       {job.progress && !ended(job.state) && <Progress job={job} />}
@@ -169,8 +169,8 @@ function Commands({ id }: { id: string }) {
   const cli = `${url === "http://127.0.0.1:8080" ? "" : `ACKWIRE_URL=${shellWord(url)} `}ackwire get ${id}`;
   return (
     <div class="commands">
-      <div><code tabIndex={0}>{curl}</code><Copy text={curl} label="Copy as curl">⧉</Copy></div>
-      <div><code tabIndex={0}>{cli}</code><Copy text={cli} label="Copy as a command of ackwire">⧉</Copy></div>
+      <div><code tabIndex={0}>{curl}</code><Copy text={curl} label="Copy as curl"><CopyIcon /></Copy></div>
+      <div><code tabIndex={0}>{cli}</code><Copy text={cli} label="Copy as a command of ackwire"><CopyIcon /></Copy></div>
     </div>
   );
 }
