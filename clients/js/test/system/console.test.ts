@@ -104,8 +104,8 @@ test("a filter is a URL, and the buttons change it", async () => {
   const { page, context, complaints } = await open("jobs?state=failed&type=demo.fail");
   await page.waitForSelector(`text=${ids["failed"]}`);
   expect(await page.locator("tbody tr").count()).toBe(1);
-  expect(await page.getByRole("button", { name: "failed" }).getAttribute("aria-pressed")).toBe("true");
-  await page.getByRole("button", { name: "failed" }).click();
+  expect(await page.getByRole("button", { name: "failed", exact: true }).getAttribute("aria-pressed")).toBe("true");
+  await page.getByRole("button", { name: "failed", exact: true }).click();
   await page.keyboard.press("/");
   await page.keyboard.type("demo.sleep");
   await page.keyboard.press("Enter");
@@ -131,7 +131,7 @@ test("a job's progress, its cancel and its retry appear by themselves", async ()
   await bar.waitFor();
   const first = await percent();
   await until("the bar moves", async () => (await percent()) > first, 30_000);
-  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
   await page.waitForSelector(".head .state.cancelled");
   expect((await get(id)).state).toBe("cancelled");
   await page.getByRole("button", { name: "Retry" }).click();
@@ -139,7 +139,7 @@ test("a job's progress, its cancel and its retry appear by themselves", async ()
   expect(await page.locator(".timeline li").count()).toBeGreaterThanOrEqual(3);
   await page.goto(`${gateway}/console/jobs?type=demo.sleep&state=processing`);
   await page.getByLabel(`Choose ${id}`).check();
-  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
   await page.getByRole("button", { name: "Cancel 1 job" }).click();
   await until("the job is cancelled", async () => (await get(id)).state === "cancelled");
   await page.waitForSelector(`tr:has-text("${id}") .state.cancelled`); // the row stays, and tells it
@@ -149,7 +149,7 @@ test("a job's progress, its cancel and its retry appear by themselves", async ()
 
 test("hostile payloads are shown as they are, and nothing runs", async () => {
   const { page, context, complaints } = await open("jobs/" + ids["hostile"]);
-  const result = page.getByLabel("Result");
+  const result = page.getByLabel("Result", { exact: true });
   await result.waitFor();
   const text = (await result.innerText()).replaceAll("\n", "");
   expect(text).toContain("12345678901234567890123");
@@ -176,7 +176,7 @@ test("hostile payloads are shown as they are, and nothing runs", async () => {
 
 /** Signs in with a token of some permissions. */
 async function signIn(path: string, permissions: string, subject: string): Promise<{ page: Page; context: BrowserContext; token: string }> {
-  const token = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", subject, "--permissions", permissions)).trim();
+  const token = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", subject, "--permit", permissions)).trim();
   const { page, context } = await open(path, {}, console_);
   await page.getByLabel("Access token").fill(token);
   await page.keyboard.press("Enter");
@@ -187,7 +187,7 @@ test("a token is asked for and not kept, and buttons that it does not permit say
   const owner = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", "alice")).trim();
   const id = await submit("demo.sleep", { seconds: 3600 }, `http://${guarded.gateways[0]}`, owner);
   const { page, context } = await signIn("jobs/" + id, "read", "alice");
-  const cancel = page.getByRole("button", { name: "Cancel" });
+  const cancel = page.getByRole("button", { name: "Cancel", exact: true });
   await cancel.waitFor();
   expect(await cancel.getAttribute("aria-disabled")).toBe("true");
   expect(await cancel.getAttribute("title")).toContain("needs the permission “cancel”");
@@ -206,7 +206,7 @@ test("a token is asked for and not kept, and buttons that it does not permit say
   await other.context.close();
   const operator = await signIn("jobs/" + id, "operate", "olga");
   await operator.page.waitForSelector(".head .state.processing");
-  expect(await operator.page.getByRole("button", { name: "Cancel" }).getAttribute("aria-disabled")).toBe(null);
+  expect(await operator.page.getByRole("button", { name: "Cancel", exact: true }).getAttribute("aria-disabled")).toBe(null);
   await operator.context.close();
 });
 

@@ -18,7 +18,7 @@ const isID = (text: string) => /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}
 
 export function Filters({ query }: { query: URLSearchParams }) {
   const first = useRef<HTMLInputElement>(null);
-  useKeys({ "/": () => first.current?.select() });
+  useKeys({ "/": () => { first.current?.focus(); first.current?.select(); } });
   const tenant = query.get("tenant") ?? "";
   const search = tenant ? "?tenant=" + encodeURIComponent(tenant) : "";
   const { data } = usePoll("names" + search, 30_000, (signal) => read<Stats>("/v1/stats" + search, signal));

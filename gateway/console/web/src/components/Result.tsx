@@ -1,7 +1,7 @@
 // A job's result: in the page if it is JSON of a size that can be read, else to be downloaded.
 
 import type { State } from "ackwire";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { ask, told } from "../api.js";
 import { parse, type Node } from "../json.js";
 import { bytes, visible } from "../text.js";
@@ -15,13 +15,20 @@ interface Props {
   state: State;
   inline: Node | undefined;
   elsewhere: boolean;
-  text: string;
 }
 
 type Loaded = { node: Node; text: string } | { blob: Blob; name: string } | { why: string };
 
 export function ResultView({ id, state, inline, elsewhere }: Props) {
   const [loaded, set] = useState<Loaded | undefined>(undefined);
+  const fetched = state === "completed" && !inline && elsewhere;
+  useEffect(() => {
+    let over = false;
+    if (fetched) void readable(id).then((is) => (is ? load(id) : undefined)).then((r) => r && !over && set(r), () => {});
+    return () => {
+      over = true;
+    };
+  }, [id, fetched]);
   if (state !== "completed") return <p class="dim">{state === "failed" || state === "cancelled" ? "It has none." : "Not yet."}</p>;
   if (inline) return <><Json node={inline} label="Result" /><CopyResult id={id} /></>;
   if (!elsewhere) return <p class="dim">It has none.</p>;
@@ -35,6 +42,13 @@ function CopyResult({ id }: { id: string }) {
   const [text, set] = useState<string | undefined>(undefined);
   if (text !== undefined) return <Copy text={text}>Copy</Copy>;
   return <button class="quiet" onClick={() => void ask(`/v1/jobs/${encodeURIComponent(id)}/result`).then((r) => r.text()).then(set, () => {})}>Text</button>;
+}
+
+/** Whether a result is JSON, and small enough to be shown unasked. */
+async function readable(id: string): Promise<boolean> {
+  const { headers } = await ask(`/v1/jobs/${encodeURIComponent(id)}/result`, { method: "HEAD" });
+  const length = headers.get("Content-Length");
+  return /^application\/(.+\+)?json\b/.test(headers.get("Content-Type") ?? "") && length !== null && Number(length) <= most;
 }
 
 async function load(id: string): Promise<Loaded> {

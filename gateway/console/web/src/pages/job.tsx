@@ -90,7 +90,7 @@ export function JobPage({ id }: { id: string }) {
       <div class="columns">
         <div class="left">
           {job.error && <Failure error={job.error} retrying={job.state === "retrying"} />}
-          <Part title="Result"><ResultView id={id} state={job.state} inline={member(doc.data.node, "result")} elsewhere={job.resultUrl !== undefined} text={doc.data.text} /></Part>
+          <Part title="Result"><ResultView id={id} state={job.state} inline={member(doc.data.node, "result")} elsewhere={job.resultUrl !== undefined} /></Part>
           <Streams id={id} job={job} />
           <Delivered id={id} state={job.state} />
           <details class="part"><summary>Document</summary><Json node={doc.data.node} label="Document" /></details>
