@@ -11,7 +11,10 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (document.querySelector("dialog[open]")) return; // a dialog has its own keys
   if (typing) {
-    if (event.key === "Escape") at!.blur();
+    if (event.key === "Escape") {
+      event.preventDefault(); // a search field would be emptied
+      at!.blur();
+    }
     return;
   }
   // Enter and the space bar belong to what has the focus.
