@@ -78,7 +78,7 @@ const pages = (): [name: string, path: string, shows: string][] => [
   ["an empty list", "jobs?type=no.such", "No job matches"],
   ["a job that runs", "jobs/" + ids["running"]!, "Progress of the job"],
   ["a job that failed", "jobs/" + ids["failed"]!, "Why it failed"],
-  ["a job with a stream", "jobs/" + ids["written"]!, "This is all of it"],
+  ["a job with a stream", "jobs/" + ids["written"]!, "tokens <span"],
   ["a job that is not there", "jobs/00000000-0000-7000-8000-000000000000", "No such job"],
 ];
 
@@ -107,7 +107,7 @@ test("a filter is a URL, and the buttons change it", async () => {
   expect(await page.getByRole("button", { name: "failed", exact: true }).getAttribute("aria-pressed")).toBe("true");
   await page.getByRole("button", { name: "failed", exact: true }).click();
   await page.keyboard.press("/");
-  await page.keyboard.type("demo.sleep");
+  await page.keyboard.type("demo.sleep", { delay: 250 }); // longer than the list takes to be read again
   await page.keyboard.press("Enter");
   await page.waitForSelector(`text=${ids["running"]}`);
   expect(new URL(page.url()).search).toBe("?type=demo.sleep");
@@ -143,6 +143,20 @@ test("a job's progress, its cancel and its retry appear by themselves", async ()
   await page.getByRole("button", { name: "Cancel 1 job" }).click();
   await until("the job is cancelled", async () => (await get(id)).state === "cancelled");
   await page.waitForSelector(`tr:has-text("${id}") .state.cancelled`); // the row stays, and tells it
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("what a job writes appears while it runs", async () => {
+  const id = await submit("demo.write", { words: 400, rate: 100 });
+  const { page, context, complaints } = await open("jobs/" + id);
+  const log = page.getByRole("log", { name: "Stream tokens" });
+  await log.waitFor();
+  const length = async () => (await log.innerText()).length;
+  await until("a piece of the stream is there", async () => (await length()) > 0);
+  const first = await length();
+  await until("it grows", async () => (await length()) > first);
+  await page.waitForSelector("text=This is all of it");
   expect(complaints).toEqual([]);
   await context.close();
 });

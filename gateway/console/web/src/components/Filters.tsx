@@ -11,6 +11,7 @@ import { go } from "../router.js";
 import { useCell } from "../state.js";
 import { visible } from "../text.js";
 import { A } from "./basics.js";
+import { Input } from "./Input.js";
 import { columns, hiddenColumns } from "./Row.js";
 import { TenantField } from "./Tenant.js";
 
@@ -32,8 +33,7 @@ export function Filters({ query }: { query: URLSearchParams }) {
       <Views query={query} />
       <form class="row" role="search" onSubmit={(event) => { event.preventDefault(); first.current && find(first.current.value.trim()); }}>
         <label class="field grow"><span>Type or ID</span>
-          <input ref={first} type="search" list="types" value={query.get("type") ?? ""} placeholder="any   /" spellcheck={false} autocomplete="off"
-            onChange={(event) => find(event.currentTarget.value.trim())} />
+          <Input field={first} list="types" value={query.get("type") ?? ""} placeholder="any   /" set={find} />
         </label>
         <datalist id="types">{[...new Set(data?.counts.map((c) => c.type))].map((t) => <option key={t} value={t} />)}</datalist>
         <label class="field"><span>Lane</span>
@@ -49,7 +49,7 @@ export function Filters({ query }: { query: URLSearchParams }) {
           </select>
         </label>
         <label class="field"><span>Subject</span>
-          <input value={query.get("subject") ?? ""} placeholder="any" spellcheck={false} autocomplete="off" onChange={(event) => set({ subject: event.currentTarget.value.trim() })} />
+          <Input value={query.get("subject") ?? ""} placeholder="any" set={(subject) => set({ subject })} />
         </label>
         <TenantField value={tenant} set={(t) => set({ tenant: t })} />
         <Columns />

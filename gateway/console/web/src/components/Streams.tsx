@@ -14,8 +14,8 @@ const mostItems = 1000;
 
 export function Streams({ id, job }: { id: string; job: Status }) {
   const { data } = usePoll(`streams${id}${ended(job.state)}`, ended(job.state) ? undefined : 2000, (signal) =>
-    read<{ streams: Record<string, StreamTotal> }>(`/v1/jobs/${encodeURIComponent(id)}/streams`, signal));
-  const streams = data?.streams ?? job.streams ?? {};
+    read<{ streams: (StreamTotal & { name: string })[] }>(`/v1/jobs/${encodeURIComponent(id)}/streams`, signal));
+  const streams: Record<string, StreamTotal> = data ? Object.fromEntries(data.streams.map((s) => [s.name, s])) : (job.streams ?? {});
   const names = Object.keys(streams).sort((a, b) => Number(b === "log") - Number(a === "log") || (a < b ? -1 : 1));
   const [chosen, choose] = useState<string | undefined>(undefined);
   if (!names.length) return null;
