@@ -123,7 +123,7 @@ GENERATED := gateway/console/assets deploy/images/LICENSES.txt schemas/code/code
 
 # The same packages and tags as in deploy/images/build.sh.
 licences: bin/licences ## Write the licences of all code in the images
-	@bin/licences -out deploy/images/LICENSES.txt -tags timetzdata,disable_grpc_modules,grpcnotrace \
+	@bin/licences -out deploy/images/LICENSES.txt -lock gateway/console/web/third/lock.json -tags timetzdata,disable_grpc_modules,grpcnotrace \
 		./embedded/cmd/ackwire ./gateway/cmd/gateway ./tracker/cmd/tracker ./processor/cmd/processor ./loadtest/cmd/loadtest
 
 vuln: bin/govulncheck ## Check the programs for calls of functions with known vulnerabilities; needs vuln.go.dev

@@ -77,7 +77,8 @@ func TestConsoleListener(t *testing.T) {
 		resp, body := w.consoleAt(consoleAddr, "GET", "/console/session", bearer)
 		const want = `{"tenant":"acme","subject":"olga",` +
 			`"permissions":["cancel","cancel:tenant","erase","operate","read","read:tenant"],"anonymous":false,"expiresAt":`
-		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(body, want) || resp.Header.Get("Cache-Control") != "no-store" {
+		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(body, want) ||
+			resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("session: %d %s", resp.StatusCode, body)
 		}
 		w.eventually("the API answers there", func() bool {
@@ -92,7 +93,8 @@ func TestConsoleListener(t *testing.T) {
 func TestConsoleOnTheClientsListener(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Console = true }, func(t *testing.T, w *world) {
 		resp, body := w.consoleAt(gatewayAddr, "GET", "/console/session", nil)
-		if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"anonymous":true`) || !strings.Contains(body, `"operate"`) {
+		if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"anonymous":true`) ||
+			!strings.Contains(body, `"operate"`) {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
 		evil := http.Header{"Origin": {"https://evil.example"}}
@@ -139,7 +141,8 @@ func TestConsoleHeaders(t *testing.T) {
 			t.Errorf("plain: %v, %v", plain.Header, err)
 		}
 		for _, resp := range []*http.Response{page, js} {
-			again := http.Header{"If-None-Match": {resp.Header.Get("ETag")}, "Accept-Encoding": resp.Request.Header["Accept-Encoding"]}
+			again := resp.Request.Header.Clone()
+			again.Set("If-None-Match", resp.Header.Get("ETag"))
 			same, body := w.consoleAt(gatewayAddr, "GET", resp.Request.URL.Path, again)
 			if resp.Header.Get("ETag") == "" || same.StatusCode != http.StatusNotModified || body != "" {
 				t.Errorf("%s again: %d", resp.Request.URL.Path, same.StatusCode)
@@ -161,13 +164,17 @@ func TestConsoleIsRelative(t *testing.T) {
 		if resp.StatusCode != http.StatusTemporaryRedirect || resp.Header.Get("Location") != "console/?state=failed" {
 			t.Errorf("%d %v", resp.StatusCode, resp.Header)
 		}
-		for path, base := range map[string]string{"/console/": `"./assets/`, "/console/jobs": `"./assets/`, "/console/jobs/x": `"../assets/`} {
+		for path, base := range map[string]string{
+			"/console/": `"./assets/`, "/console/jobs": `"./assets/`, "/console/jobs/x": `"../assets/`,
+		} {
 			_, text := w.consoleAt(gatewayAddr, "GET", path, nil)
 			if n := strings.Count(text, "assets/"); n != 3 || strings.Count(text, base) != n || strings.Contains(text, "BASE") {
 				t.Errorf("%s:\n%s", path, text)
 			}
 		}
-		for _, path := range []string{"/console/assets/none.js", "/console/assets/root", "/console/assets//root", "/console/a/b/c"} {
+		for _, path := range []string{
+			"/console/assets/none.js", "/console/assets/index.html", "/console/assets//root", "/console/a/b/c",
+		} {
 			if resp, _ := w.consoleAt(gatewayAddr, "GET", path, nil); resp.StatusCode != http.StatusNotFound {
 				t.Errorf("%s: %d", path, resp.StatusCode)
 			}

@@ -67,8 +67,8 @@ func build(root string) (map[string][]byte, error) {
 	return files, err
 }
 
-// shell returns the page's HTML, which names the other files. They are below BASE/, which the server replaces by the way
-// from the page to the console's root.
+// shell returns the page's HTML, which names the other files. They are below BASE/, which the server replaces by the
+// way from the page to the console's root.
 func shell(root string, files map[string][]byte) ([]byte, error) {
 	text, err := os.ReadFile(filepath.Join(root, webDir, "index.html"))
 	if err != nil {

@@ -51,7 +51,8 @@ func TestLibrariesAreLocked(t *testing.T) {
 		t.Fatalf("%d libraries, %v", len(all), err)
 	}
 	for _, l := range all {
-		if l.Files["LICENSE"] == "" || !strings.Contains(l.Resolved, l.Version) || !strings.HasPrefix(l.Integrity, "sha512-") {
+		if l.Files["LICENSE"] == "" || !strings.Contains(l.Resolved, l.Version) ||
+			!strings.HasPrefix(l.Integrity, "sha512-") {
 			t.Errorf("%+v", l)
 		}
 	}
