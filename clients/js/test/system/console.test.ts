@@ -150,6 +150,8 @@ test("a job's progress, its cancel and its retry appear by themselves", async ()
 test("what a job writes appears while it runs", async () => {
   const id = await submit("demo.write", { words: 400, rate: 100 });
   const { page, context, complaints } = await open("jobs/" + id);
+  await page.getByRole("log", { name: "Stream log" }).getByText("writing").waitFor();
+  await page.getByRole("button", { name: /^tokens/ }).click();
   const log = page.getByRole("log", { name: "Stream tokens" });
   await log.waitFor();
   const length = async () => (await log.innerText()).length;

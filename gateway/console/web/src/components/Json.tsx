@@ -57,6 +57,6 @@ function Fold({ node, depth }: { node: Extract<Node, { kind: "object" | "array" 
 }
 
 /** Shows a value. It can be focused, so that the keyboard scrolls it. */
-export const Json = ({ node, label }: { node: Node; label: string }) => (
-  <div class="json" tabIndex={0} role="group" aria-label={label}><Value node={node} depth={0} /></div>
+export const Json = ({ node, label, depth = 0 }: { node: Node; label: string; depth?: number }) => (
+  <div class="json" tabIndex={0} role="group" aria-label={label}><Value node={node} depth={depth} /></div>
 );

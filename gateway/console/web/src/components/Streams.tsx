@@ -3,7 +3,7 @@
 import type { Status, StreamTotal } from "ackwire";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { clientNow, read } from "../api.js";
-import { nodeOf, type Node } from "../json.js";
+import { member, nodeOf, type Node } from "../json.js";
 import { usePoll } from "../live.js";
 import { ended } from "../permit.js";
 import { bytes, count, visible } from "../text.js";
@@ -30,6 +30,21 @@ export function Streams({ id, job }: { id: string; job: Status }) {
       </div>
       <Stream key={name} id={id} name={name} />
     </section>
+  );
+}
+
+/** An item: a line of a log on one line, anything else as JSON. */
+function Item({ node, n }: { node: Node; n: number }) {
+  const [time, level, message] = ["time", "level", "message"].map((name) => member(node, name));
+  if (node.kind !== "object" || time?.kind !== "string" || level?.kind !== "string" || message?.kind !== "string") {
+    return <Json node={node} label={`Item ${n}`} />;
+  }
+  const rest = node.members.filter(([name]) => !["time", "level", "message"].includes(name));
+  return (
+    <div class="line">
+      <span class="dim">{visible(time.value.slice(11, 23))}</span><span class={`level ${level.value === "ERROR" ? "bad" : ""}`}>{visible(level.value)}</span>
+      <div><bdi>{visible(message.value)}</bdi>{rest.length > 0 && <Json node={{ kind: "object", members: rest }} label={`More of line ${n}`} depth={2} />}</div>
+    </div>
   );
 }
 
@@ -87,7 +102,7 @@ function Stream({ id, name }: { id: string; name: string }) {
       <div class="stream" ref={box} onScroll={scrolled} tabIndex={0} role="log" aria-live="off" aria-label={`Stream ${name}`}>
         {shown.lost > 0 && <p class="dim">{count(shown.lost)} earlier {shown.items.length ? "items" : "characters"} are not kept here.</p>}
         {shown.text && <pre><bdi>{visible(shown.text)}</bdi></pre>}
-        {shown.items.map((node, i) => <div key={shown.lost + i} class="item"><Json node={node} label={`Item ${shown.lost + i + 1}`} /></div>)}
+        {shown.items.map((node, i) => <div key={shown.lost + i} class="item"><Item node={node} n={shown.lost + i + 1} /></div>)}
       </div>
       <p class="dim">{shown.state === "live" ? "Live: what is written appears here." : shown.state === "whole" ? "This is all of it." : visible(shown.state)}</p>
     </>
