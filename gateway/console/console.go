@@ -118,6 +118,10 @@ type Session struct {
 // session tells the page who its user is and what that may do, so that it can say why a button is off. The API decides.
 func (c *Console) session(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", keepNever)
+	if _, inURL := auth.URLGrant(r); inURL {
+		http.Error(w, "the page sends its token in a header", http.StatusForbidden)
+		return
+	}
 	id, ok := c.identify(w, r)
 	if !ok {
 		return

@@ -2,6 +2,8 @@
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createServer, request } from "node:http";
+import { connect, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
@@ -224,6 +226,46 @@ test("a token is asked for and not kept, and buttons that it does not permit say
   await operator.page.waitForSelector(".head .state.processing");
   expect(await operator.page.getByRole("button", { name: "Cancel", exact: true }).getAttribute("aria-disabled")).toBe(null);
   await operator.context.close();
+});
+
+test("it works below a path that a proxy takes away, sockets too", async () => {
+  const [host, port] = system.gateways[0]!.split(":") as [string, string];
+  const prefix = "/ops/ackwire";
+  let upgrades = 0;
+  const proxy = createServer((q, r) => {
+    if (!q.url!.startsWith(prefix + "/")) return void r.writeHead(404).end();
+    const up = request({ host, port, method: q.method, path: q.url!.slice(prefix.length), headers: q.headers }, (answer) => {
+      r.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(r);
+    });
+    up.on("error", () => r.destroy());
+    q.pipe(up);
+  });
+  proxy.on("upgrade", (q, socket, head) => {
+    upgrades++;
+    const up = connect(Number(port), host, () => {
+      const lines = q.rawHeaders.reduce((all, v, i) => all + (i % 2 ? `${v}\r\n` : `${v}: `), "");
+      up.write(`GET ${q.url!.slice(prefix.length)} HTTP/1.1\r\n${lines}\r\n`);
+      up.write(head);
+      up.pipe(socket).pipe(up);
+    });
+    for (const one of [up, socket]) one.on("error", () => [up, socket].forEach((s) => s.destroy()));
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const base = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}${prefix}`;
+  const { page, context, complaints } = await open("jobs/" + ids["failed"], {}, base);
+  await page.waitForSelector("text=Why it failed");
+  await page.getByRole("link", { name: "Jobs", exact: true }).click();
+  await page.getByText(ids["failed"]!).waitFor();
+  expect(page.url()).toBe(base + "/console/jobs");
+  await page.goto(base + "/console");
+  await page.waitForSelector("text=Lanes");
+  expect(page.url()).toBe(base + "/console/");
+  expect(upgrades).toBeGreaterThan(0);
+  expect(complaints).toEqual([]);
+  await context.close();
+  proxy.closeAllConnections();
+  proxy.close();
 });
 
 test("a gateway that is away is told of, and the page heals", async () => {

@@ -16,23 +16,15 @@ let prefix = 0; // when g was pressed
 
 export function Frame({ session, route, children }: { session: Extract<Session, { kind: "in" }>; route: Route; children: ComponentChildren }) {
   const { me } = session;
-  const follow = (to: string, otherwise?: () => void) => () => {
-    const soon = Date.now() - prefix < 1200;
-    prefix = 0;
-    if (soon) go(to);
-    else otherwise?.();
-  };
-  useKeys({
-    "?": () => help.set(true), t: () => utc.set(!utc.get()), g: () => (prefix = Date.now()), o: follow(""),
-    J: follow("jobs"),
-  });
-  // `j` alone is for rows: only behind a g it is for the page of jobs.
+  useKeys({ "?": () => help.set(true), t: () => utc.set(!utc.get()), g: () => (prefix = Date.now()) });
+  // Behind a g a key chooses a page; alone, j is for rows.
   useEffect(() => {
     const press = (event: KeyboardEvent) => {
-      if (event.key !== "j" || Date.now() - prefix > 1200 || (event.target as HTMLElement).closest("input, textarea, select")) return;
+      const to = { o: "", j: "jobs" }[event.key];
+      if (to === undefined || Date.now() - prefix > 1200 || (event.target as HTMLElement).closest("input, textarea, select")) return;
       prefix = 0;
       event.stopPropagation();
-      go("jobs");
+      go(to);
     };
     addEventListener("keydown", press, true);
     return () => removeEventListener("keydown", press, true);
