@@ -161,7 +161,7 @@ func TestValidate(t *testing.T) {
 		{"the console on an address that is none", func(c *Config) { c.ConsoleListen = "8083" }, "console-listen"},
 		{
 			"the console on every interface, without tokens",
-			func(c *Config) { c.Auth.AnonymousTenant, c.ConsoleListen = "local", ":8083" }, "console-listen: with anonymous-tenant",
+			func(c *Config) { c.Auth.AnonymousTenant, c.ConsoleListen = "local", ":8083" }, "console-listen: with anonymous",
 		},
 		{"the console on loopback, without tokens", func(c *Config) {
 			c.Auth.AnonymousTenant, c.ConsoleListen = "local", "localhost:8083"

@@ -97,8 +97,9 @@ func TestConsoleOnTheClientsListener(t *testing.T) {
 			!strings.Contains(body, `"operate"`) {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
-		if resp, _ := w.consoleAt(gatewayAddr, "GET", "/console/session?grant=x", nil); resp.StatusCode != http.StatusForbidden {
-			t.Errorf("a grant in the URL: %d", resp.StatusCode)
+		granted, _ := w.consoleAt(gatewayAddr, "GET", "/console/session?grant=x", nil)
+		if granted.StatusCode != http.StatusForbidden {
+			t.Errorf("a grant in the URL: %d", granted.StatusCode)
 		}
 		evil := http.Header{"Origin": {"https://evil.example"}}
 		if resp, _ := w.consoleAt(gatewayAddr, "GET", "/console/session", evil); resp.StatusCode != http.StatusForbidden {
