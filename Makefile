@@ -119,11 +119,11 @@ check-lint: bin/golangci-lint
 check-generated: generate
 	@out=$$(git status --porcelain -- $(GENERATED)); test -z "$$out" || { echo "generated files were not up to date (commit them):"; echo "$$out"; exit 1; }
 
-GENERATED := deploy/images/LICENSES.txt schemas/code/codes_gen.go schemas/code/codes.md clients/js/src/codes_gen.ts clients/js/src/problems_gen.ts schemas/trackerpb deploy/grafana/dashboards docs/configure.md docs/metrics.md
+GENERATED := gateway/console/assets deploy/images/LICENSES.txt schemas/code/codes_gen.go schemas/code/codes.md clients/js/src/codes_gen.ts clients/js/src/problems_gen.ts schemas/trackerpb deploy/grafana/dashboards docs/configure.md docs/metrics.md
 
 # The same packages and tags as in deploy/images/build.sh.
 licences: bin/licences ## Write the licences of all code in the images
-	@bin/licences -out deploy/images/LICENSES.txt -tags timetzdata,disable_grpc_modules,grpcnotrace \
+	@bin/licences -out deploy/images/LICENSES.txt -lock gateway/console/web/third/lock.json -tags timetzdata,disable_grpc_modules,grpcnotrace \
 		./embedded/cmd/ackwire ./gateway/cmd/gateway ./tracker/cmd/tracker ./processor/cmd/processor ./loadtest/cmd/loadtest
 
 vuln: bin/govulncheck ## Check the programs for calls of functions with known vulnerabilities; needs vuln.go.dev
@@ -132,6 +132,7 @@ vuln: bin/govulncheck ## Check the programs for calls of functions with known vu
 generate: licences ## Write the generated files
 	@cd schemas/code && go generate ./...
 	@cd internal/tools && GOWORK=off go run ./protogen -C ../../schemas/trackerpb tracker.proto
+	@cd internal/tools && GOWORK=off go run ./console -C ../..
 	@cd internal/tools && GOWORK=off go run ./dashboards -out ../../deploy/grafana/dashboards
 	@deploy/ci/configure-doc.sh >docs/configure.md.new && mv docs/configure.md.new docs/configure.md
 	@go run ./embedded/metricsdoc >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md

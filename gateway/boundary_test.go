@@ -39,6 +39,7 @@ func TestRooms(t *testing.T) {
 			"auth", "budget", "bulk", "conns", "hub", "limits", "origin", "problem", "queue", "requestid", "session", "sse",
 			"streams", "subjects", "upstream", "wire",
 		},
+		"console": {"auth"},
 		"session": {"auth", "budget", "bulk", "hub", "outbox", "requestid", "streams", "subjects", "wire"},
 		"streams": {"auth", "outbox"},
 		"queue":   {},

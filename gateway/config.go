@@ -44,6 +44,10 @@ type Config struct {
 	FormerPrefix string       `name:"former-topic-prefix" help:"Prefix of topics from which jobs move to topic-prefix, to have more partitions: its jobs are found here too, and it gets new jobs until 'ackwire topics grow --close'." placeholder:"PREFIX"`
 	Listen       string       `help:"Address for clients: WebSocket and HTTP." default:"127.0.0.1:8080"`
 
+	// Console also serves the console on Listen. Only a program that starts everything sets it.
+	Console       bool   `kong:"-"`
+	ConsoleListen string `help:"Address of a listener of its own for the console, a web page for operators, at /console. It also has the API, which the page uses with the operator's token. Without it there is none." placeholder:"HOST:PORT"`
+
 	Cert string `name:"tls-cert" help:"Certificate, with its chain, in PEM, by which the listener for clients speaks TLS. It is read again when it changes." placeholder:"FILE"`
 	Key  string `name:"tls-key" help:"Private key of tls-cert, in PEM." placeholder:"FILE"`
 
@@ -150,7 +154,7 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("listen: %w", err)
 	}
-	problems = append(problems, c.Auth.Validate(c.Listen), c.Internal.Validate())
+	problems = append(problems, c.Auth.Validate(c.Listen), c.Internal.Validate(), c.checkConsole())
 	for _, pattern := range c.AllowedOrigins {
 		if err := origin.Check(pattern); err != nil {
 			problem("allowed-origins: %q: %w", pattern, err)
@@ -170,6 +174,21 @@ func (c Config) Validate() error {
 		problem("submit-bytes must be at least %d, for the largest submit that is taken", largest)
 	}
 	return errors.Join(problems...)
+}
+
+// checkConsole returns what is wrong with the console's listener, or nil.
+func (c Config) checkConsole() error {
+	if c.ConsoleListen == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.ConsoleListen)
+	switch {
+	case err != nil:
+		return fmt.Errorf("console-listen: %w", err)
+	case c.Auth.AnonymousTenant != "" && !service.Loopback(host):
+		return fmt.Errorf("console-listen: with anonymous-tenant it must be a loopback address, not %s", c.ConsoleListen)
+	}
+	return nil
 }
 
 // submitTimeout returns the longest time for a submit: SubmitTimeout, or as long as writing a record to Kafka may take.

@@ -158,6 +158,14 @@ func TestValidate(t *testing.T) {
 		{"a missing key file", func(c *Config) { c.Auth.Key, c.Auth.KeyFile = nil, "missing.key" }, "jwt-key-file: "},
 		{"a key before a missing file", func(c *Config) { c.Auth.KeyFile = "missing.key" }, ""},
 
+		{"the console on an address that is none", func(c *Config) { c.ConsoleListen = "8083" }, "console-listen"},
+		{
+			"the console on every interface, without tokens",
+			func(c *Config) { c.Auth.AnonymousTenant, c.ConsoleListen = "local", ":8083" }, "console-listen: with anonymous",
+		},
+		{"the console on loopback, without tokens", func(c *Config) {
+			c.Auth.AnonymousTenant, c.ConsoleListen = "local", "localhost:8083"
+		}, ""},
 		{"anonymous on 127.0.0.1", func(c *Config) { c.Auth.AnonymousTenant = "local" }, ""},
 		{"anonymous on 127.1.2.3", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "127.1.2.3:8080" }, ""},
 		{"anonymous on ::1", func(c *Config) { c.Auth.AnonymousTenant, c.Listen = "local", "[::1]:8080" }, ""},

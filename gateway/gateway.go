@@ -60,8 +60,9 @@ type Gateway struct {
 	sessions *sessions
 	api      *api.API
 
-	streams atomic.Pointer[upstream.Pair] // for the metrics, which may be read before Run
-	addr    atomic.Pointer[string]
+	streams     atomic.Pointer[upstream.Pair] // for the metrics, which may be read before Run
+	addr        atomic.Pointer[string]
+	consoleAddr atomic.Pointer[string]
 }
 
 // New returns a gateway. It reads the configured files and does no other I/O.
@@ -198,6 +199,14 @@ func (g *Gateway) Ready() error {
 // Addr returns the address at which the gateway listens; empty before it does.
 func (g *Gateway) Addr() string {
 	if a := g.addr.Load(); a != nil {
+		return *a
+	}
+	return ""
+}
+
+// ConsoleAddr returns the address at which the console is; empty before the gateway listens, and if there is none.
+func (g *Gateway) ConsoleAddr() string {
+	if a := g.consoleAddr.Load(); a != nil {
 		return *a
 	}
 	return ""

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"sync"
 	"time"
 
@@ -26,21 +24,19 @@ const startRetry = 500 * time.Millisecond
 // drains: it accepts no new sockets, asks the open ones to reconnect (goaway), answers the submits in flight, writes
 // what waits, and closes sockets with 1012. It returns when all its connections and goroutines have ended.
 func (g *Gateway) Run(ctx context.Context) error {
-	l, err := g.env.Listen(ctx, "tcp", g.cfg.Listen)
+	listeners, err := g.listen(ctx)
 	if err != nil {
-		return fmt.Errorf("gateway listener: %w", err)
+		return err
 	}
-	addr := l.Addr().String()
-	g.addr.Store(&addr)
 	cl, err := g.cfg.Kafka.NewClient(g.env, "ackwire-gateway")
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, listeners.close())
 	}
 	defer cl.Close()
 	var store *blobs.Store // nil if none is configured
 	if g.cfg.Blobs.URL != "" {
 		if store, err = blobs.Open(ctx, g.cfg.Blobs.URL); err != nil {
-			return errors.Join(err, l.Close())
+			return errors.Join(err, listeners.close())
 		}
 		defer func() { _ = store.Close() }()
 	}
@@ -103,12 +99,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.sessions.drain(g.cfg.SubmitTimeout + settleMore)
 	})
 
-	g.env.Log.Info("gateway serves", "address", addr)
-	server := g.conns.Server(g.api.Handler())
-	server.ErrorLog = slog.NewLogLogger(g.env.Log.Handler(), slog.LevelDebug)
-	server.BaseContext = func(net.Listener) context.Context { return work }
-	l = &drainOnClose{Listener: g.conns.Listen(l, g.pair), drain: g.end.beginDrain}
-	err = service.ServeHTTPUntil(serving, server, l, g.cfg.SubmitTimeout+settleMore)
+	err = g.serve(serving, work, listeners)
 	g.end.beginDrain() // also when serving failed
 	stopStart()
 	starting.Wait()

@@ -83,6 +83,11 @@ func (a *API) Routes() []string {
 	return all
 }
 
+// Identify returns who sends a request, whatever it may do. If that is not known it answers, and reports false.
+func (a *API) Identify(w http.ResponseWriter, r *http.Request) (auth.Identity, bool) {
+	return a.door.identify(w, r, 0)
+}
+
 // Handler returns the handler of all routes, with the middleware around it.
 func (a *API) Handler() http.Handler {
 	d := a.door

@@ -102,7 +102,7 @@ func announce(ctx context.Context, cfg serve.Settings, e *serve.System) {
 Ackwire is ready.
 
   clients   %s   (WebSocket: /v1/ws)
-  ops       http://%s   (/metrics /healthz /readyz /startupz)
+%s  ops       http://%s   (/metrics /healthz /readyz /startupz)
   Kafka     %s
   data      %s
 
@@ -111,7 +111,15 @@ Ackwire is ready.
 
 %s
 
-`, e.URL(), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, firstJob(cfg), e.KafkaAddr(), cfg.Gateway.TopicPrefix, advice)
+`, e.URL(), consoleLine(e.ConsoleURL()), e.OpsAddr(), e.KafkaAddr(), cfg.Broker.Data, firstJob(cfg), e.KafkaAddr(), cfg.Gateway.TopicPrefix, advice)
+}
+
+// consoleLine returns the line that says where the console is; empty if there is none.
+func consoleLine(url string) string {
+	if url == "" {
+		return ""
+	}
+	return "  console   " + url + "\n"
 }
 
 // firstJob returns a command that submits a job of a type that exists.

@@ -71,6 +71,7 @@ func TestListenersHeedTheHost(t *testing.T) {
 			taken         int
 		}{
 			{"gateway", "http://localhost:8080/v1/stats", http.StatusOK},
+			{"console", "http://localhost:8080/console/session", http.StatusOK},
 			{"operations", "http://localhost:8081/healthz", http.StatusOK},
 			{"operations", "http://localhost:8081/metrics", http.StatusOK},
 			{"tracker", "http://localhost:8090/", http.StatusNotFound}, // let in; there is no such route

@@ -236,6 +236,7 @@ func (s *System) share() error {
 		gw.Auth.AnonymousTenant == "" && !s.cfg.NoAnonymous {
 		gw.Auth.AnonymousTenant = AnonymousTenant
 	}
+	gw.Console = gw.Auth.AnonymousTenant != ""
 	return nil
 }
 
@@ -278,6 +279,18 @@ func (s *System) URL() string {
 		return "https://" + s.Addr()
 	}
 	return "http://" + s.Addr()
+}
+
+// ConsoleURL returns the URL of the console; empty if there is none.
+func (s *System) ConsoleURL() string {
+	addr := s.gateway.ConsoleAddr()
+	switch {
+	case addr == "":
+		return ""
+	case s.cfg.Gateway.Cert != "":
+		return "https://" + addr + gateway.ConsolePath
+	}
+	return "http://" + addr + gateway.ConsolePath
 }
 
 // OpsAddr returns the address of the operations listener.

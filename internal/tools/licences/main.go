@@ -1,7 +1,7 @@
 // Command licences writes one file with the licences of all modules that commands are built from, and of Go
 // itself. Modules with the same text share one copy.
 //
-//	licences -C DIR -out FILE [-tags TAGS] PACKAGE…
+//	licences -C DIR -out FILE [-tags TAGS] [-lock FILE] PACKAGE…
 //
 // The file is the same on every machine: it is always made for linux/amd64, without cgo.
 package main
@@ -29,14 +29,15 @@ func main() {
 	dir := flag.String("C", ".", "folder in which the packages are looked up")
 	out := flag.String("out", "", "file to write, relative to the folder")
 	tags := flag.String("tags", "", "build tags")
+	lock := flag.String("lock", "", "lock file of libraries whose source is beside it, relative to the folder")
 	flag.Parse()
-	if err := run(*dir, *out, *tags, flag.Args()); err != nil {
+	if err := run(*dir, *out, *tags, *lock, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "licences:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir, out, tags string, packages []string) error {
+func run(dir, out, tags, lock string, packages []string) error {
 	if out == "" || len(packages) == 0 {
 		return errors.New("-out and at least one package are required")
 	}
@@ -47,6 +48,11 @@ func run(dir, out, tags string, packages []string) error {
 	files, err := licences(listed)
 	if err != nil {
 		return err
+	}
+	if lock != "" {
+		if err := locked(files, filepath.Join(dir, lock)); err != nil {
+			return err
+		}
 	}
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -142,6 +148,26 @@ func licences(packages []listing) (map[string]string, error) {
 		return nil, fmt.Errorf("no licence is found for %s", strings.Join(missing, ", "))
 	}
 	return files, nil
+}
+
+// locked adds the licences of the libraries of a lock file. Each is in a folder of its name beside the file.
+func locked(files map[string]string, lock string) error {
+	b, err := os.ReadFile(lock)
+	if err != nil {
+		return err
+	}
+	var all []struct{ Name, Version string }
+	if err := json.Unmarshal(b, &all); err != nil {
+		return fmt.Errorf("%s: %w", lock, err)
+	}
+	for _, l := range all {
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(lock), l.Name, "LICENSE"))
+		if err != nil {
+			return fmt.Errorf("no licence is found for %s: %w", l.Name, err)
+		}
+		files["npm "+l.Name+" "+l.Version+": LICENSE"] = string(text)
+	}
+	return nil
 }
 
 const head = `Ackwire itself is licensed under the Apache License 2.0, which is the file LICENSE beside this.

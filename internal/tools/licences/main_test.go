@@ -58,3 +58,23 @@ func TestAModuleWithoutALicenceIsAnError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestLockedLibraries: the libraries of the console's page have their licences in the file, and one without is an error.
+func TestLockedLibraries(t *testing.T) {
+	files := map[string]string{}
+	if err := locked(files, "../../../gateway/console/web/third/lock.json"); err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for name, text := range files {
+		if !strings.HasPrefix(name, "npm ") || !strings.Contains(text, "Permission is hereby granted") {
+			t.Errorf("%s: %.60s", name, text)
+		}
+	}
+	lock := filepath.Join(t.TempDir(), "lock.json")
+	if err := os.WriteFile(lock, []byte(`[{"name":"none","version":"1"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := locked(files, lock); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,150 @@
+package console
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/schemas/plainjson"
+)
+
+// Path is where the console is, below the root of its listener.
+const Path = "/console"
+
+// policy lets the page load its own scripts and styles and talk to its own host, and nothing else: text of a job that
+// got into the page as markup could neither run nor send anything.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// Caching of files whose names have their hash, and of what changes.
+const (
+	forever   = "public, max-age=31536000, immutable"
+	askAgain  = "no-cache"
+	keepNever = "no-store"
+)
+
+// Identify returns who sends a request. If that is not known it answers, and ok is false.
+type Identify func(w http.ResponseWriter, r *http.Request) (_ auth.Identity, ok bool)
+
+// Console serves the page.
+type Console struct {
+	*content
+	identify Identify
+}
+
+// New returns a console. It panics if the embedded files are broken, which a test excludes.
+func New(identify Identify) *Console { return &Console{load(), identify} }
+
+// Over returns a handler that serves the console, and by next all that is outside of it.
+func (c *Console) Over(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, ours := strings.CutPrefix(r.URL.Path, Path)
+		if !ours || rest != "" && rest[0] != '/' {
+			next.ServeHTTP(w, r)
+			return
+		}
+		c.serve(w, r, rest)
+	})
+}
+
+// serve answers a request for a path below Path. Everything in its answers is relative, so that it works below any
+// prefix that a proxy takes away.
+func (c *Console) serve(w http.ResponseWriter, r *http.Request, rest string) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		h.Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	name, isAsset := strings.CutPrefix(rest, "/assets/")
+	switch {
+	case rest == "":
+		target := path.Base(Path) + "/"
+		if r.URL.RawQuery != "" {
+			target += "?" + r.URL.RawQuery
+		}
+		h.Set("Location", target)
+		h.Set("Cache-Control", askAgain)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	case rest == "/session":
+		c.session(w, r)
+	case isAsset && c.files[name] != nil:
+		c.files[name].serve(w, r, forever)
+	case isAsset:
+		h.Set("Cache-Control", keepNever)
+		http.Error(w, "no such file", http.StatusNotFound)
+	default:
+		c.page(w, r, rest)
+	}
+}
+
+// page serves the page, which shows by its URL what is asked for: / and /jobs and /jobs/ID. It is there for every path,
+// and says itself that there is no such page.
+func (c *Console) page(w http.ResponseWriter, r *http.Request, rest string) {
+	switch strings.Count(rest, "/") {
+	case 1:
+		c.atRoot.serve(w, r, askAgain)
+	case 2:
+		c.below.serve(w, r, askAgain)
+	default:
+		w.Header().Set("Cache-Control", keepNever)
+		http.Error(w, "no such page", http.StatusNotFound)
+	}
+}
+
+// Session is what the page is told of its user.
+type Session struct {
+	Tenant  string `json:"tenant"`
+	Subject string `json:"subject,omitempty"`
+	// Permissions are the names of the permissions, sorted.
+	Permissions []string `json:"permissions"`
+	// Anonymous is whether the request had no token, and needs none.
+	Anonymous bool `json:"anonymous"`
+	// Limited is whether the token is a grant, which opens some jobs only.
+	Limited bool `json:"limited,omitempty"`
+	// ExpiresAt is when the token expires, in Unix seconds.
+	ExpiresAt int64 `json:"expiresAt,omitempty"`
+}
+
+// session tells the page who its user is and what that may do, so that it can say why a button is off. The API decides.
+func (c *Console) session(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", keepNever)
+	if _, inURL := auth.URLGrant(r); inURL {
+		http.Error(w, "the page sends its token in a header", http.StatusForbidden)
+		return
+	}
+	id, ok := c.identify(w, r)
+	if !ok {
+		return
+	}
+	s := Session{
+		Tenant: id.Tenant, Subject: id.Subject, Permissions: strings.Fields(id.Permissions.String()),
+		Anonymous: id.Anonymous(), Limited: id.Grant != nil,
+	}
+	if !id.Anonymous() {
+		s.ExpiresAt = id.Expires.Unix()
+	}
+	b, err := plainjson.Marshal(s)
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	_, _ = w.Write(b)
+}
+
+// tagOf returns the ETag of a content.
+func tagOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:12])
+}

@@ -1,0 +1,163 @@
+// What the page asks the gateway, and as whom.
+
+import { connect, type Ackwire } from "ackwire";
+import { Cell } from "./state.js";
+
+/** The console's own folder, with a slash at its end, wherever a proxy has put it. */
+export const root = new URL("../", import.meta.url);
+/** The gateway's API, without a slash at its end. */
+export const gateway = new URL("../", root).href.replace(/\/$/, "");
+
+/** Who the user is, as the gateway says. */
+export interface Me {
+  tenant: string;
+  subject?: string;
+  permissions: string[];
+  anonymous: boolean;
+  limited?: boolean;
+  expiresAt?: number;
+}
+
+/** How the page stands: it has a user, asks for a token (and says why), or waits for the gateway. */
+export type Session =
+  | { kind: "starting" }
+  | { kind: "away"; why: string }
+  | { kind: "login"; why: string }
+  | { kind: "in"; me: Me; client: Ackwire };
+
+export const session = new Cell<Session>({ kind: "starting" });
+
+/** Since when the gateway does not answer, and what the last try told; undefined while all is well. */
+export const trouble = new Cell<{ since: number; why: string } | undefined>(undefined);
+
+let token: string | undefined; // in memory only: a page that is loaded again asks for it again
+
+/** An answer that is an error, or none. */
+export class Refused extends Error {
+  constructor(readonly status: number, readonly code: string, readonly detail: string, readonly retryAfter = 0) {
+    super(detail || code);
+  }
+}
+
+/** Says an error to people. */
+export function told(error: unknown): string {
+  if (!(error instanceof Refused)) return error instanceof Error ? error.message : String(error);
+  switch (error.code) {
+    case "unreachable":
+      return "The gateway cannot be reached";
+    case "unavailable":
+      return `The gateway answers, but ${error.detail || "a part of the system is away"}`;
+    case "not_found":
+      return "There is no such job, or your token may not see it";
+    case "rate_limited":
+      return "You ask more often than your limits allow";
+    case "overloaded":
+      return "The gateway has too much to do right now";
+  }
+  return error.detail || error.code;
+}
+
+/** Asks for a path of the API. Fails with a Refused, or with the signal's reason. */
+export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  const sent = token;
+  if (sent) headers.set("Authorization", "Bearer " + sent);
+  let response: Response;
+  try {
+    response = await fetch(gateway + path, { ...init, headers, cache: "no-store" });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    const refused = new Refused(0, "unreachable", "");
+    ails(refused);
+    throw refused;
+  }
+  if (response.ok) {
+    trouble.set(undefined);
+    return response;
+  }
+  const refused = await refusal(response);
+  if (response.status === 401 && session.get().kind === "in" && sent === token) {
+    leave(sent ? "Your token is no longer valid. Paste a new one to go on." : "This gateway asks for a token now.");
+  } else if (response.status >= 500) ails(refused);
+  throw refused;
+}
+
+function ails(error: Refused): void {
+  trouble.set({ since: trouble.get()?.since ?? Date.now(), why: told(error) });
+}
+
+async function refusal(response: Response): Promise<Refused> {
+  const after = Number(response.headers.get("Retry-After")) || 0;
+  try {
+    const { code, detail, title } = (await response.json()) as { code?: string; detail?: string; title?: string };
+    if (code) return new Refused(response.status, code, detail ?? title ?? "", after);
+  } catch {
+    // Not the gateway's own answer: a proxy's.
+  }
+  return new Refused(response.status, response.status >= 500 ? "unavailable" : "unknown", `the server answered ${response.status}`, after);
+}
+
+/** Asks for the JSON of a path. */
+export async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return (await (await ask(path, signal ? { signal } : {})).json()) as T;
+}
+
+/** Finds out who the user is, until that is known or a token is needed. */
+export async function begin(): Promise<void> {
+  for (let wait = 250; ; wait = Math.min(2 * wait, 5000)) {
+    try {
+      const me = await read<Me>("/console/session");
+      // Documents are shown by their text; the client's own copies only keep integers whole.
+      const client = connect({
+        url: gateway, bigints: "bigint", ...(token && { token, tickets: true }), backoff: { base: 100, cap: 3000 },
+      });
+      client.connection.subscribe(() => {
+        const { state, error } = client.connection.snapshot();
+        if (state === "closed" && error && session.get().kind === "in") void check();
+      });
+      session.set({ kind: "in", me, client });
+      return;
+    } catch (error) {
+      if (error instanceof Refused && (error.status === 401 || error.status === 403)) {
+        session.set({ kind: "login", why: token ? refusedToken(error) : "" });
+        token = undefined;
+        return;
+      }
+      session.set({ kind: "away", why: told(error) });
+      await new Promise((again) => setTimeout(again, wait));
+    }
+  }
+}
+
+/** The client has ended for good: its token did. The next request tells. */
+async function check(): Promise<void> {
+  await read("/console/session").catch(() => {});
+  const now = session.get();
+  if (now.kind === "in" && now.client.connection.snapshot().state === "closed") await begin();
+}
+
+function refusedToken(error: Refused): string {
+  return error.status === 401 ? "The gateway does not take this token: it has expired, or is for another system." : told(error);
+}
+
+/** Goes on with a token. */
+export async function login(given: string): Promise<void> {
+  token = given.trim() || undefined;
+  await begin();
+}
+
+/** Forgets the token. */
+export function leave(why: string): void {
+  const was = session.get();
+  token = undefined;
+  session.set({ kind: "login", why });
+  trouble.set(undefined);
+  if (was.kind === "in") void was.client.close();
+}
+
+/** The user's client. Components that use it are only there while there is one. */
+export function clientNow(): Ackwire {
+  const now = session.get();
+  if (now.kind !== "in") throw new Error("no session");
+  return now.client;
+}

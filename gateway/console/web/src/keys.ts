@@ -1,0 +1,39 @@
+// The keyboard: what each key does on the page that is shown.
+
+import { useEffect } from "preact/hooks";
+
+type Keys = Record<string, (event: KeyboardEvent) => void>;
+const stack: Keys[] = [];
+
+addEventListener("keydown", (event) => {
+  const at = event.target as HTMLElement | null;
+  const typing = !!at?.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (document.querySelector("dialog[open]")) return; // a dialog has its own keys
+  if (typing) {
+    if (event.key === "Escape") {
+      event.preventDefault(); // a search field would be emptied
+      at!.blur();
+    }
+    return;
+  }
+  // Enter and the space bar belong to what has the focus.
+  if ((event.key === "Enter" || event.key === " ") && at?.closest("a, button, summary, input")) return;
+  for (const keys of [...stack].reverse()) {
+    const act = keys[event.key];
+    if (!act) continue;
+    event.preventDefault();
+    act(event);
+    return;
+  }
+});
+
+/** Binds keys while the component is mounted. */
+export function useKeys(keys: Keys): void {
+  useEffect(() => {
+    stack.push(keys);
+    return () => {
+      stack.splice(stack.lastIndexOf(keys), 1);
+    };
+  });
+}

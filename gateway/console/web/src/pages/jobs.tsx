@@ -1,0 +1,133 @@
+// The list of jobs: filters in the URL, rows that follow their jobs and do not move, orders to those that are chosen.
+
+import type { Status } from "ackwire";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { read, session, told, type Me } from "../api.js";
+import { Button, Empty, useLate } from "../components/basics.js";
+import { confirm } from "../components/Confirm.js";
+import { Filters } from "../components/Filters.js";
+import { columns, hiddenColumns, Row } from "../components/Row.js";
+import { changed, request, spans } from "../filter.js";
+import { useKeys } from "../keys.js";
+import { usePoll } from "../live.js";
+import { giveAll } from "../orders.js";
+import { forbids, orders, senseless, type Order } from "../permit.js";
+import { back, go } from "../router.js";
+import { useCell } from "../state.js";
+import { visible } from "../text.js";
+
+const every = 2000; // milliseconds between two looks for new jobs
+const words: Record<Order, string> = { cancel: "Cancel", retry: "Retry", erase: "Erase" };
+
+interface Page {
+  jobs: Status[];
+  nextCursor?: string;
+}
+
+export function JobsPage({ query }: { query: URLSearchParams }) {
+  const me = (useCell(session) as { me: Me }).me;
+  const text = query.toString();
+  const asked = useMemo(() => request(query, Date.now()), [text]);
+  const { data, error, again } = usePoll<Page>("jobs?" + asked, every, (signal) => read("/v1/jobs?" + asked, signal));
+  const late = useLate(!data && !error);
+  const hidden = useCell(hiddenColumns);
+
+  // The rows stand still: what is new waits until it is asked for, what left the filter stays until then.
+  const [frozen, freeze] = useState<{ of: string; ids: string[] }>({ of: "", ids: [] });
+  const known = useRef(new Map<string, Status>());
+  const gone = useRef(new Set<string>());
+  if (data && frozen.of !== asked) {
+    known.current = new Map(data.jobs.map((job) => [job.jobId, job]));
+    gone.current.clear();
+  } else for (const job of data?.jobs ?? []) known.current.set(job.jobId, job);
+  const fresh = () => data && freeze({ of: asked, ids: data.jobs.map((job) => job.jobId) });
+  useEffect(() => {
+    // A list that is still short takes new jobs at its head at once: nothing below is being read.
+    if (data && (frozen.of !== asked || frozen.ids.length === 0)) fresh();
+  }, [data, asked]);
+  const ids = (frozen.of === asked ? frozen.ids : (data?.jobs ?? []).map((job) => job.jobId)).filter((id) => !gone.current.has(id));
+  const news = query.has("cursor") ? 0 : (data?.jobs ?? []).filter((job) => !ids.includes(job.jobId) && !gone.current.has(job.jobId)).length;
+
+  const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
+  const [at, move] = useState(-1);
+  useEffect(() => {
+    choose(new Set());
+    move(-1);
+  }, [asked]);
+  const picked = ids.filter((id) => chosen.has(id));
+  const toggle = (id: string) => {
+    const next = new Set(chosen);
+    if (!next.delete(id)) next.add(id);
+    choose(next);
+  };
+  const step = (by: number) => {
+    const next = Math.max(0, Math.min(ids.length - 1, at + by));
+    move(next);
+    document.querySelector<HTMLElement>(`tr[data-row="${next}"] a`)?.focus({ preventScroll: true });
+    document.querySelector(`tr[data-row="${next}"]`)?.scrollIntoView({ block: "nearest" });
+  };
+  useKeys({
+    j: () => step(1), k: () => step(-1), n: () => news && fresh(),
+    x: () => ids[at] !== undefined && toggle(ids[at]!),
+    Enter: () => ids[at] !== undefined && go("jobs/" + ids[at]),
+    Escape: () => (picked.length ? choose(new Set()) : back("")),
+  });
+
+  const order = async (what: Order) => {
+    const took = await giveAll(what, picked.filter((id) => !senseless(what, known.current.get(id)!.state)));
+    if (what === "erase") took.forEach((id) => gone.current.add(id));
+    choose(new Set());
+    again();
+  };
+  const why = (what: Order): string | undefined => {
+    const forbidden = forbids(me, what);
+    if (forbidden) return forbidden;
+    const first = picked.map((id) => senseless(what, known.current.get(id)?.state ?? "pending"));
+    return first.every((reason) => reason) ? first[0] : undefined;
+  };
+  const ask = (what: Order) => {
+    const n = picked.filter((id) => !senseless(what, known.current.get(id)?.state ?? "pending")).length;
+    const jobs = n === 1 ? "1 job" : `${n} jobs`;
+    const detail = what === "erase" ? "Their documents, payloads and results are removed for good. This cannot be undone."
+      : what === "cancel" ? "Workers that run them are told to stop." : "They run again from their beginning, with the payload they have.";
+    confirm({ text: `${words[what]} ${jobs}?`, detail, yes: `${words[what]} ${jobs}`, act: () => void order(what) });
+  };
+  const shown = columns.filter((c) => !hidden.includes(c.name));
+  const older = data?.nextCursor;
+  const filter = { ...(spans[query.get("since") ?? ""] && { at: new URLSearchParams(asked).get("createdAfter") ?? "" }) };
+
+  return (
+    <div class="jobs">
+      <Filters query={query} />
+      <div class="toolbar" role="toolbar" aria-label="Chosen jobs">
+        <span class="dim" aria-live="polite">{picked.length ? `${picked.length} chosen` : ids.length ? `${ids.length} jobs${older ? " of more" : ""}` : " "}</span>
+        {orders.map((what) => (
+          <Button key={what} kind={what === "erase" ? "danger" : ""} off={forbids(me, what) ?? (picked.length ? why(what) : "Choose jobs first")} onClick={() => ask(what)}>{words[what]}</Button>
+        ))}
+        <button class={news ? "news" : "news hidden"} onClick={fresh} tabIndex={news ? 0 : -1} aria-hidden={!news}>↑ {news} new</button>
+      </div>
+      {error !== undefined && !data && <p class="banner bad" role="alert">{visible(told(error))}. The page tries again by itself.</p>}
+      {ids.length > 0 && (
+        <div class="scroll"><table class="list">
+          <thead><tr>
+            <th class="pick"><input type="checkbox" aria-label="Choose all jobs of this page" checked={picked.length === ids.length}
+              onChange={() => choose(picked.length === ids.length ? new Set() : new Set(ids))} /></th>
+            {shown.map((c) => <th key={c.name} scope="col" class={c.style}>{c.title}</th>)}
+          </tr></thead>
+          <tbody>{ids.map((id, i) => (
+            <Row key={id} n={i} listed={known.current.get(id)!} columns={shown} chosen={chosen.has(id)} current={i === at}
+              toggle={() => toggle(id)} enter={() => move(i)} latest={(job) => known.current.set(id, job)} />
+          ))}</tbody>
+        </table></div>
+      )}
+      {data && !ids.length && (query.toString()
+        ? <Empty title="No job matches">{older ? "Not on this page: older pages may have some." : "Widen the filter, or wait: jobs that match appear by themselves."}</Empty>
+        : <Empty title="No jobs yet">Submit one with <code>ackwire submit demo.echo '"hello"'</code>, and it appears here.</Empty>)}
+      {late && <p class="dim" role="status">Reading…</p>}
+      <div class="pager">
+        {query.has("cursor") && <button onClick={() => go(changed(query, {}))}>Newest</button>}
+        {older && <button onClick={() => go(changed(query, { ...filter, cursor: older }))}>Older</button>}
+      </div>
+    </div>
+  );
+}

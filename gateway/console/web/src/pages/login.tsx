@@ -1,0 +1,50 @@
+// The page before there is a user: it asks for a token, which is kept in memory only.
+
+import { useState } from "preact/hooks";
+import { login, type Session } from "../api.js";
+import { useLate } from "../components/basics.js";
+
+export function Login({ why }: { why: string }) {
+  const [busy, set] = useState(false);
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault();
+    const field = (event.target as HTMLFormElement).elements.namedItem("token") as HTMLInputElement;
+    set(true);
+    await login(field.value);
+    set(false);
+  };
+  return (
+    <main class="login">
+      <form onSubmit={submit} class="card">
+        <h1><Mark /> Ackwire console</h1>
+        {why && <p class="banner bad" role="alert">{why}</p>}
+        <label for="token">Access token</label>
+        <input id="token" name="token" type="password" autocomplete="off" spellcheck={false} required autofocus disabled={busy} />
+        <p class="dim">It stays in the memory of this page: nothing is stored, and a reload asks again. What you see and may do is what the token permits;
+          one with the permission <code>operate</code> sees the jobs of every tenant.</p>
+        <button class="primary" disabled={busy}>Open</button>
+      </form>
+    </main>
+  );
+}
+
+/** What is shown until the gateway has said who the user is. */
+export function Starting({ session }: { session: Extract<Session, { kind: "starting" | "away" }> }) {
+  const late = useLate(true);
+  if (!late) return null;
+  return (
+    <main class="login" aria-busy="true">
+      <div class="card" role="status">
+        <h1><Mark /> Ackwire console</h1>
+        <p>{session.kind === "away" ? session.why + ". The page tries again by itself." : "Asking the gateway…"}</p>
+      </div>
+    </main>
+  );
+}
+
+export const Mark = () => (
+  <svg class="mark" viewBox="0 0 32 32" width="22" height="22" aria-hidden="true">
+    <rect width="32" height="32" rx="8" class="mark-back" />
+    <path d="M8 17l5 5 11-12" class="mark-tick" />
+  </svg>
+);

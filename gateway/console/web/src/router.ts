@@ -1,0 +1,52 @@
+// Which page is shown: the path below the console's folder, and its query.
+
+import { root } from "./api.js";
+import { Cell } from "./state.js";
+
+export interface Route {
+  page: "overview" | "jobs" | "job" | "unknown";
+  id: string;
+  query: URLSearchParams;
+}
+
+function parse(): Route {
+  const path = location.pathname.slice(root.pathname.length);
+  const query = new URLSearchParams(location.search);
+  const [first = "", id = "", ...more] = path.split("/");
+  if (more.length || (first !== "jobs" && path)) return { page: "unknown", id: "", query };
+  if (!first) return { page: "overview", id: "", query };
+  return { page: id ? "job" : "jobs", id: decode(id), query };
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+export const route = new Cell<Route>(parse());
+export const href = (to: string): string => root.pathname + to;
+
+let came = false; // from another page of the console
+
+/** Shows another page; `replace` leaves no entry in the history. */
+export function go(to: string, replace = false): void {
+  if (replace) history.replaceState(history.state, "", href(to));
+  else {
+    history.pushState(null, "", href(to));
+    came = true;
+  }
+  const was = route.get().page;
+  route.set(parse());
+  if (!replace && was !== route.get().page) scrollTo(0, 0);
+}
+
+/** Goes back to where the user came from, or to a page if that was outside. */
+export function back(otherwise: string): void {
+  if (came) history.back();
+  else go(otherwise, true);
+}
+
+addEventListener("popstate", () => route.set(parse()));

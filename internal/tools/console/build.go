@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+// Folders of the page's source and output, and of the client that it stands on.
+const (
+	webDir    = "gateway/console/web"
+	assetsDir = "gateway/console/assets"
+	clientDir = "clients/js/src"
+)
+
+// build returns the files of the page by their names. It checks the libraries against the lock file first.
+func build(root string) (map[string][]byte, error) {
+	if err := checkLock(root); err != nil {
+		return nil, err
+	}
+	third := func(rest string) string { return filepath.Join(root, webDir, "third/preact", rest) }
+	result := api.Build(api.BuildOptions{
+		AbsWorkingDir: root,
+		EntryPoints:   []string{filepath.Join(root, webDir, "src/main.tsx"), filepath.Join(root, webDir, "src/style.css")},
+		Outdir:        filepath.Join(root, assetsDir),
+		EntryNames:    "[name]-[hash]",
+		ChunkNames:    "[name]-[hash]",
+		AssetNames:    "[name]-[hash]",
+		Bundle:        true, Splitting: true, Format: api.FormatESModule, Platform: api.PlatformBrowser,
+		Target:           api.ES2022,
+		MinifyWhitespace: true, MinifyIdentifiers: true, MinifySyntax: true,
+		MangleProps: `[^_]_$`, // private members of the client, as in its own build
+		JSX:         api.JSXAutomatic, JSXImportSource: "preact",
+		Alias: map[string]string{
+			"ackwire": filepath.Join(root, clientDir, "index.ts"), "preact": third("src/index.js"),
+			"preact/hooks": third("hooks/src/index.js"), "preact/jsx-runtime": third("jsx-runtime/src/index.js"),
+		},
+		LegalComments: api.LegalCommentsNone,
+		Metafile:      true,
+	})
+	if len(result.Errors) > 0 {
+		return nil, errors.New(strings.Join(api.FormatMessages(result.Errors, api.FormatMessagesOptions{}), ""))
+	}
+	files := map[string][]byte{}
+	for _, f := range result.OutputFiles {
+		files[filepath.Base(f.Path)] = f.Contents
+	}
+	icon, err := os.ReadFile(filepath.Join(root, webDir, "icon.svg"))
+	if err != nil {
+		return nil, err
+	}
+	files["icon-"+hashOf(icon)+".svg"] = icon
+	files["index.html"], err = shell(root, files)
+	return files, err
+}
+
+// shell returns the page's HTML, which names the other files. They are below BASE/, which the server replaces by the
+// way from the page to the console's root.
+func shell(root string, files map[string][]byte) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(root, webDir, "index.html"))
+	if err != nil {
+		return nil, err
+	}
+	t, err := template.New("index.html").Parse(string(text))
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		kind, _, _ := strings.Cut(name, "-")
+		names[kind+strings.TrimPrefix(path.Ext(name), ".")] = name
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, names)
+	return b.Bytes(), err
+}
+
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return base32.StdEncoding.EncodeToString(sum[:])[:8]
+}
+
+// write writes the files, each compressed, in place of all that were in the folder.
+func write(dir string, files map[string][]byte) error {
+	old, err := filepath.Glob(filepath.Join(dir, "*.gz"))
+	if err != nil {
+		return err
+	}
+	for _, name := range old {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		packed, err := compress(files[name])
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".gz"), packed, 0o644); err != nil {
+			return err
+		}
+		total += len(packed)
+		fmt.Printf("%6d %s\n", len(packed), name)
+	}
+	fmt.Printf("%6d bytes in all\n", total)
+	return nil
+}
+
+func compress(b []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.Write(b)
+	err = errors.Join(err, w.Close())
+	return packed.Bytes(), err
+}
+
+// read returns the files of a folder that write has written.
+func read(dir string) (map[string][]byte, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.gz"))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for _, name := range names {
+		packed, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		r, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if files[strings.TrimSuffix(filepath.Base(name), ".gz")], err = io.ReadAll(r); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return files, nil
+}
