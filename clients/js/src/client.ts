@@ -132,11 +132,11 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
       return (await link.call_({ kind_: "cancel", rank_: 1, body_, resend_: true, signal_: options?.signal })).state;
     },
     result: (id, options) => client.job(id).result(options),
-    close: async () => link.fail_(new ClosedError({ code: "closed", detail: "the client was closed" })),
+    close: async () => link.fail_(new ClosedError({ code: "closed", detail: "client closed" })),
     [asyncDispose]: () => client.close(),
   } as Partial<JobContext["client_"]> as JobContext["client_"];
-  for (const name of ["erase", "payload", "deliveries", "get", "why", "history", "stats", "grant", "download", "retry", "list", "submitBatch"] as const) {
-    (client as any)[name] = async (...args: [any, any?]) => ((await http())[name] as any)(...args);
+  for (const name of ["why", "erase", "payload", "deliveries", "get", "history", "stats", "download", "retry", "list", "grant", "submitBatch"] as const) {
+    (client as any)[name] = async (what: any, options: any) => ((await http()) as any)[name](what, options);
   }
   const context: JobContext = { client_: client, watches_, streams_, handles_ };
   return client;

@@ -103,7 +103,7 @@ export function createJob(
       start();
     },
   } as Partial<Handle> as Handle;
-  for (const name of ["erase", "payload", "deliveries", "get", "why", "history", "cancel"] as const) {
+  for (const name of ["why", "erase", "payload", "deliveries", "get", "history", "cancel"] as const) {
     job[name] = (options) => client_[name](id, options) as Promise<any>;
   }
   return job;

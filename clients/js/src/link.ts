@@ -111,7 +111,7 @@ export function createLink(
   });
 
   const call_ = (call: Call) => {
-    const done = hold(call, "the ttl is over");
+    const done = hold(call, "ttl is over");
     call.sends_ = 0;
     call.id_ = id_();
     if (call.finish_) queue.push(call);
