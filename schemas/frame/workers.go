@@ -34,18 +34,18 @@ type Worker struct {
 
 // WorkerSlot is a lane that a worker takes.
 type WorkerSlot struct {
-	Lane    string `json:"lane"`
+	Lane    string `json:"lane"`              // its name
 	Slots   int    `json:"slots"`             // jobs of the lane that it holds at the same time, at most
 	Yielded bool   `json:"yielded,omitempty"` // it leaves the lane to other workers as long as there are any
 }
 
 // HeldJob is a job that a worker holds. Whether its handler is stuck follows from Since and ProgressAt.
 type HeldJob struct {
-	JobID    string    `json:"jobId"`
-	Tenant   string    `json:"tenant"`
-	Type     string    `json:"type"`
-	Lane     string    `json:"lane"`
-	Attempt  int       `json:"attempt"`
+	JobID    string    `json:"jobId"`    // the job's ID
+	Tenant   string    `json:"tenant"`   // whose job it is
+	Type     string    `json:"type"`     // the job type
+	Lane     string    `json:"lane"`     // on which it runs
+	Attempt  int       `json:"attempt"`  // the current one, from 1
 	Since    time.Time `json:"since"`    // when the worker claimed it
 	LastSign time.Time `json:"lastSign"` // when the worker last said that it runs, which needs nothing of the handler
 	// ProgressAt is when the handler last told progress; absent if it has not.
@@ -66,7 +66,7 @@ type PausedEndpoint struct {
 
 // WorkerLane is a lane with its workers and its work, of all tenants.
 type WorkerLane struct {
-	Lane    string `json:"lane"`
+	Lane    string `json:"lane"`    // its name
 	Workers int    `json:"workers"` // members of the lane's consumer group, as in GET /v1/stats
 	// Slots are those of the workers that have announced themselves and take jobs.
 	Slots   int   `json:"slots"`

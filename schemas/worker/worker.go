@@ -68,7 +68,7 @@ type Announcement struct {
 
 // Lane is a lane that a worker takes.
 type Lane struct {
-	Lane  string `json:"lane"`
+	Lane  string `json:"lane"`  // its name
 	Slots int    `json:"slots"` // jobs that it holds at the same time, at most
 	// Yielded is true while the worker leaves the lane to others.
 	Yielded bool `json:"yielded,omitempty"`
