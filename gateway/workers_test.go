@@ -11,9 +11,9 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
-	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 // fakeFleet are the workers that a tracker of a test knows.
@@ -38,10 +38,10 @@ func (f *fakeTracker) Workers(
 	return connect.NewResponse(f.fleet.workers), nil
 }
 
-func announced(t *testing.T, a worker.Announcement) []byte {
+func announced(t *testing.T, a fleet.Announcement) []byte {
 	t.Helper()
 	a.StartedAt = time.UnixMilli(1_700_000_000_000).UTC()
-	value, err := worker.Encode(&a)
+	value, err := fleet.Encode(&a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,16 +54,16 @@ func TestWorkers(t *testing.T) {
 	inWorld(t, withGrants(t), func(t *testing.T, w *world) {
 		at := int64(1_700_000_000_000)
 		w.tracker.fleet.workers = &trackerpb.WorkersResponse{AsOf: at, Workers: []*trackerpb.Worker{
-			{Name: "announced", Announced: announced(t, worker.Announcement{Worker: "announced", Version: "1.2.3",
-				Lanes: []worker.Lane{{Lane: "default", Slots: 8}, {Lane: "odd", Slots: 4, Yielded: true}},
-				Paused: []worker.Paused{{Tenant: "globex", Endpoint: "https://h.example/a", Until: time.UnixMilli(at),
+			{Name: "announced", Announced: announced(t, fleet.Announcement{Worker: "announced", Version: "1.2.3",
+				Lanes: []fleet.Lane{{Lane: "default", Slots: 8}, {Lane: "odd", Slots: 4, Yielded: true}},
+				Paused: []fleet.Paused{{Tenant: "globex", Endpoint: "https://h.example/a", Until: time.UnixMilli(at),
 					Failures: 7}}}), AnnouncedAt: at - 5000},
 			{Name: "raw", Running: 21, Oldest: []*trackerpb.HeldJob{{JobId: jobA, Tenant: "globex", Type: "demo.echo",
 				Lane: "default", Attempt: 2, Since: at - 60_000, LastSign: at - 1000, Progressed: at - 50_000, Percent: 40,
 				Stage: "load"}}},
 			{Name: "broken", Announced: []byte(`{"v":2}`), AnnouncedAt: at},
-			{Name: "stopping", Announced: announced(t, worker.Announcement{Worker: "stopping", Draining: true,
-				Lanes: []worker.Lane{{Lane: "default", Slots: 16}}}), AnnouncedAt: at},
+			{Name: "stopping", Announced: announced(t, fleet.Announcement{Worker: "stopping", Draining: true,
+				Lanes: []fleet.Lane{{Lane: "default", Slots: 16}}}), AnnouncedAt: at},
 		}, Lanes: []*trackerpb.LaneWork{{Lane: "default", Running: 21, Measured: true, OldestWait: 1500}}}
 		for _, words := range []string{"read", "read:tenant", "payloads", "submit", "erase"} {
 			if a := w.http("GET", "/v1/workers", w.named("x", "acme", "bob", words), nil); a.code != "forbidden" {
@@ -109,7 +109,7 @@ func TestManyWorkers(t *testing.T) {
 		for i := range 3000 {
 			name := fmt.Sprintf("worker-%04d", i)
 			told.Workers = append(told.Workers, &trackerpb.Worker{Name: name, Running: int64(i % 7), AnnouncedAt: 1,
-				Announced: announced(t, worker.Announcement{Worker: name, Lanes: []worker.Lane{{Lane: fmt.Sprint("l", i), Slots: 1}}})})
+				Announced: announced(t, fleet.Announcement{Worker: name, Lanes: []fleet.Lane{{Lane: fmt.Sprint("l", i), Slots: 1}}})})
 		}
 		w.tracker.fleet.workers = told
 		a := w.http("GET", "/v1/workers", w.named("r1", "acme", "carol", "operate"), nil)
