@@ -1,7 +1,8 @@
 // A job's history as rows that people read: what happened, what it means, and what lies between.
 
 import type { HistoryEvent } from "ackwire";
-import { span } from "./time.js";
+import { span } from "./span.js";
+import { count } from "./text.js";
 
 /** A row: one event, or many alike in a row; or what explains a gap. */
 export interface Moment {
@@ -85,11 +86,11 @@ function moment(signs: HistoryEvent[], late: boolean): Moment {
     row.what = reports.length === 1 ? `Progress: ${percent(end)}` : `Progress: ${percent(reports[0]!)} → ${percent(end)}`;
     if (reports.length > 1) {
       row.reports = reports;
-      row.more.push(`${reports.length} reports in ${span(Math.max(1, Date.parse(last.at) - Date.parse(first.at)))}`);
+      row.more.push(`${count(reports.length)} reports in ${span(Math.max(1, Date.parse(last.at) - Date.parse(first.at)))}`);
     }
     const text = [end.progress?.stage, end.progress?.message].filter(Boolean).join(": ");
     if (text) row.more.push(text);
-  } else if (signs.length > 1) row.more.push(`${signs.length} signs in ${span(Date.parse(last.at) - Date.parse(first.at))}`);
+  } else if (signs.length > 1) row.more.push(`${count(signs.length)} signs in ${span(Date.parse(last.at) - Date.parse(first.at))}`);
   if (first.type === "claimed" && !late) row.what = `Claimed, attempt ${first.attempt ?? 1}`;
   if (first.type === "accepted" && first.state && first.state !== "pending" && first.state !== "scheduled" && !late) row.more.push("The log has it behind the claim: the worker was faster than the note of the acceptance.");
   if (first.worker && first.type !== "progress" && first.type !== "beat") row.more.push("on " + first.worker);

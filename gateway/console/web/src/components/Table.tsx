@@ -45,7 +45,9 @@ export function Table<T>({ rows, id, columns, label, style = "", what, choice, t
   const step = (by: number) => {
     const next = Math.max(0, Math.min(rows.length - 1, at + by));
     move(next);
-    table.current?.tBodies[0]?.rows[next]?.querySelector<HTMLElement>("a, input")?.focus();
+    const row = table.current?.tBodies[0]?.rows[next];
+    row?.querySelector<HTMLElement>("a")?.focus();
+    row?.scrollIntoView({ block: "nearest" });
   };
   const toggle = (name: string) => {
     const next = new Set(choice!.ids);

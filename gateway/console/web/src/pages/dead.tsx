@@ -101,7 +101,7 @@ export function LetterPage({ id }: { id: string }) {
         <div class="title"><h1>{visible(cut(data.reason, 200))}</h1><span class="dim">dead letter {visible(data.id)}</span></div>
         <div class="row"><Button off={undefined} onClick={requeue}>Requeue</Button></div>
       </div>
-      <p class="why-box bad">{visible(data.detail)}</p>
+      <p class="why-box bad pre">{visible(cut(data.detail, 5000))}</p>
       <div class="columns">
         <div class="left">
           <Part title="Value">{data.withheld ? withheld : data.value ? <Bytes value={data.value} label="Value" /> : <p class="dim">It has none.</p>}</Part>
