@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/ackwiretest"
-	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -80,7 +80,7 @@ func TestBatch(t *testing.T) {
 
 // TestBatchTooLarge: a batch is not split, and its error names the bound.
 func TestBatchTooLarge(t *testing.T) {
-	bubble.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := ackwiretest.New(t).Dial(t)
 		items := make([]ackwire.BatchItem, 5)
 		for i := range items {

@@ -11,6 +11,7 @@ import (
 	"github.com/ackwire/ackwire/blobs"
 	"github.com/ackwire/ackwire/gateway/api"
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/console/login"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/origin"
 	"github.com/ackwire/ackwire/internal/command"
@@ -47,6 +48,8 @@ type Config struct {
 	// Console also serves the console on Listen. Only a program that starts everything sets it.
 	Console       bool   `kong:"-"`
 	ConsoleListen string `help:"Address of a listener of its own for the console, a web page for operators, at /console. It also has the API, which the page uses with the operator's token. Without it there is none." placeholder:"HOST:PORT"`
+
+	ConsoleLogin login.Config `embed:"" prefix:"console-oidc-"`
 
 	Cert string `name:"tls-cert" help:"Certificate, with its chain, in PEM, by which the listener for clients speaks TLS. It is read again when it changes." placeholder:"FILE"`
 	Key  string `name:"tls-key" help:"Private key of tls-cert, in PEM." placeholder:"FILE"`
@@ -154,7 +157,8 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("listen: %w", err)
 	}
-	problems = append(problems, c.Auth.Validate(c.Listen), c.Internal.Validate(), c.checkConsole())
+	problems = append(problems, c.Auth.Validate(c.Listen), c.Internal.Validate(), c.checkConsole(),
+		c.ConsoleLogin.Validate())
 	for _, pattern := range c.AllowedOrigins {
 		if err := origin.Check(pattern); err != nil {
 			problem("allowed-origins: %q: %w", pattern, err)

@@ -122,8 +122,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 // openFiles reads the files of keys and certificates.
 func (g *Gateway) openFiles() (err error) {
 	env := certs.Env{Log: g.env.Log, Metrics: g.env.Metrics}
-	provider := &http.Client{Transport: &http.Transport{DialContext: g.env.Dial}}
-	g.verifier, err = auth.New(g.cfg.Auth, env, provider, func(err error) {
+	g.verifier, err = auth.New(g.cfg.Auth, env, g.provider(), func(err error) {
 		g.env.Log.Warn("the identity provider's keys are not read", "err", err)
 	})
 	if err != nil {
@@ -139,6 +138,11 @@ func (g *Gateway) openFiles() (err error) {
 		g.pair, err = certs.OpenPair(env, "tls-cert", g.cfg.Cert, g.cfg.Key)
 	}
 	return err
+}
+
+// provider returns a client by which the identity provider is asked.
+func (g *Gateway) provider() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: g.env.Dial}}
 }
 
 // build makes the parts that need Kafka, the trackers or the blob store. Tests that ask none of these give none.

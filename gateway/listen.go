@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/ackwire/ackwire/gateway/console"
+	"github.com/ackwire/ackwire/gateway/console/login"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
@@ -52,7 +53,10 @@ func (d listeners) close() error {
 // context work. The drain begins when the first listener closes.
 func (g *Gateway) serve(ctx, work context.Context, d listeners) error {
 	handler := g.api.Handler()
-	page := console.New(g.api.Identify).Over(handler)
+	page := console.New(console.Config{
+		Identify: g.api.Identify, Problem: g.api.Problem,
+		Login: login.New(g.cfg.ConsoleLogin, g.provider(), g.env.Log),
+	}).Over(handler)
 	if g.cfg.Console {
 		handler = page
 	}

@@ -47,7 +47,7 @@ const (
 )
 
 var clientFrames = []frame.Type{
-	frame.Auth, frame.Submit, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping,
+	frame.Auth, frame.Submit, frame.SubmitBatch, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping,
 }
 
 func newMetrics(

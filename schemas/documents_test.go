@@ -130,7 +130,8 @@ func operations(doc object) (all []operation) {
 // TestOpenAPIHasAll checks that OpenAPI has exactly the routes of the gateway and of the ops listener.
 func TestOpenAPIHasAll(t *testing.T) {
 	want := []string{
-		"POST /v1/jobs", "POST /v1/jobs:batch", "GET /v1/jobs", "HEAD /v1/jobs", "GET /v1/stats", "HEAD /v1/stats", "GET /v1/jobs/{id}/why",
+		"POST /v1/jobs", "POST /v1/jobs:batch", "GET /v1/jobs", "HEAD /v1/jobs", "GET /v1/stats", "HEAD /v1/stats",
+		"GET /v1/jobs/{id}/why",
 		"GET /v1/jobs/{id}/history", "HEAD /v1/jobs/{id}/history", "GET /v1/jobs/{id}/payload",
 		"HEAD /v1/jobs/{id}/payload",
 		"GET /v1/jobs/{id}/deliveries", "HEAD /v1/jobs/{id}/why", "HEAD /v1/jobs/{id}/deliveries", "GET /v1/jobs/{id}",

@@ -88,6 +88,9 @@ func (a *API) Identify(w http.ResponseWriter, r *http.Request) (auth.Identity, b
 	return a.door.identify(w, r, 0)
 }
 
+// Problem answers a request with an error.
+func (a *API) Problem(w http.ResponseWriter, err error) { a.door.problem(w, err) }
+
 // Handler returns the handler of all routes, with the middleware around it.
 func (a *API) Handler() http.Handler {
 	d := a.door

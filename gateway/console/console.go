@@ -5,11 +5,10 @@ import (
 	"encoding/hex"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/ackwire/ackwire/gateway/auth"
-	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/gateway/console/login"
 )
 
 // Path is where the console is, below the root of its listener.
@@ -33,14 +32,23 @@ const (
 // Identify returns who sends a request. If that is not known it answers, and ok is false.
 type Identify func(w http.ResponseWriter, r *http.Request) (_ auth.Identity, ok bool)
 
+// Config is what a console needs.
+type Config struct {
+	Identify Identify
+	// Problem answers with an error.
+	Problem func(w http.ResponseWriter, err error)
+	// Login is the provider at which operators log in; nil if there is none.
+	Login *login.Provider
+}
+
 // Console serves the page.
 type Console struct {
 	*content
-	identify Identify
+	cfg Config
 }
 
 // New returns a console. It panics if the embedded files are broken, which a test excludes.
-func New(identify Identify) *Console { return &Console{load(), identify} }
+func New(cfg Config) *Console { return &Console{load(), cfg} }
 
 // Over returns a handler that serves the console, and by next all that is outside of it.
 func (c *Console) Over(next http.Handler) http.Handler {
@@ -63,6 +71,10 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, rest string) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if rest == loginPath || rest == tokenPath {
+		c.login(w, r, rest)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -125,7 +137,7 @@ func (c *Console) session(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the page sends its token in a header", http.StatusForbidden)
 		return
 	}
-	id, ok := c.identify(w, r)
+	id, ok := c.cfg.Identify(w, r)
 	if !ok {
 		return
 	}
@@ -136,14 +148,7 @@ func (c *Console) session(w http.ResponseWriter, r *http.Request) {
 	if !id.Anonymous() {
 		s.ExpiresAt = id.Expires.Unix()
 	}
-	b, err := plainjson.Marshal(s)
-	if err != nil {
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
-	_, _ = w.Write(b)
+	c.answer(w, s)
 }
 
 // tagOf returns the ETag of a content.

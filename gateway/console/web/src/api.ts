@@ -1,6 +1,7 @@
 // What the page asks the gateway, and as whom.
 
 import { connect, type Ackwire, type FieldError } from "ackwire";
+import { comeBack, provider, renew, type Tokens } from "./oidc.js";
 import { Cell } from "./state.js";
 
 /** The console's own folder, with a slash at its end, wherever a proxy has put it. */
@@ -22,7 +23,7 @@ export interface Me {
 export type Session =
   | { kind: "starting" }
   | { kind: "away"; why: string }
-  | { kind: "login"; why: string }
+  | { kind: "login"; why: string; provider?: string | undefined }
   | { kind: "in"; me: Me; client: Ackwire };
 
 export const session = new Cell<Session>({ kind: "starting" });
@@ -30,7 +31,12 @@ export const session = new Cell<Session>({ kind: "starting" });
 /** Since when the gateway does not answer, and what the last try told; undefined while all is well. */
 export const trouble = new Cell<{ since: number; why: string } | undefined>(undefined);
 
-let token: string | undefined; // in memory only: a page that is loaded again asks for it again
+// In memory only: a page that is loaded again asks for them again.
+let token: string | undefined;
+let refresh: string | undefined; // gets the next token
+let renewAt = Infinity; // when, in milliseconds
+let renewing: Promise<void> | undefined;
+let offered: string | undefined; // the provider of logins
 
 /** An answer that is an error, or none. */
 export class Refused extends Error {
@@ -60,6 +66,7 @@ export function told(error: unknown): string {
 /** Asks for a path of the API. Fails with a Refused, or with the signal's reason. */
 export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
+  await fresh();
   const sent = token;
   if (sent) headers.set("Authorization", "Bearer " + sent);
   let response: Response;
@@ -77,7 +84,7 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
   }
   const refused = await refusal(response);
   if (response.status === 401 && session.get().kind === "in" && sent === token) {
-    leave(sent ? "Your token is no longer valid. Paste a new one to go on." : "This gateway asks for a token now.");
+    leave(!sent ? "This gateway asks for a token now." : offered ? expired : "Your token is no longer valid. Paste a new one to go on.");
   } else if (response.status >= 500) ails(refused);
   throw refused;
 }
@@ -86,7 +93,7 @@ function ails(error: Refused): void {
   trouble.set({ since: trouble.get()?.since ?? Date.now(), why: told(error) });
 }
 
-async function refusal(response: Response): Promise<Refused> {
+export async function refusal(response: Response): Promise<Refused> {
   try {
     const { code, detail, title, errors } = (await response.json()) as { code?: string; detail?: string; title?: string; errors?: FieldError[] };
     if (code) return new Refused(response.status, code, detail ?? title ?? "", errors);
@@ -108,25 +115,78 @@ export async function send<T>(path: string, body?: unknown, headers: Record<stri
   return (await (await ask(path, { method: "POST", ...init })).json()) as T;
 }
 
+const expired = "Your login has expired. Log in again to go on.";
+
+/** Keeps what the provider gave. */
+function take(given: Tokens): void {
+  token = given.token;
+  refresh = given.refresh;
+}
+
+/** Notes when the token must be renewed: when two thirds of the time that it has left are over. */
+function noteExpiry({ expiresAt }: Me): void {
+  const left = expiresAt ? expiresAt * 1000 - Date.now() : Infinity;
+  renewAt = refresh && left < Infinity ? Date.now() + (2 / 3) * left : Infinity;
+}
+
+/** Renews the token if it is time for that. */
+async function fresh(): Promise<void> {
+  if (Date.now() < renewAt) return renewing;
+  renewAt = Infinity;
+  renewing = (async () => {
+    try {
+      take(await renew(refresh!));
+    } catch (error) {
+      if (error instanceof Refused && error.status === 401) leave(expired);
+      else renewAt = Date.now() + 5000; // the old one is still good for a while
+      return;
+    } finally {
+      renewing = undefined;
+    }
+    renewAt = Date.now() + 5000; // should the next line fail
+    const me = await read<Me>("/console/session");
+    noteExpiry(me);
+    const now = session.get();
+    if (now.kind === "in") session.set({ ...now, me });
+  })();
+  return renewing;
+}
+
+/** The token as it is needed now. */
+async function current(): Promise<string> {
+  await fresh();
+  return token ?? "";
+}
+
 /** Finds out who the user is, until that is known or a token is needed. */
 export async function begin(): Promise<void> {
+  try {
+    const given = await comeBack();
+    if (given) take(given);
+  } catch (error) {
+    offered = await provider().catch(() => undefined);
+    session.set({ kind: "login", why: told(error), provider: offered });
+    return;
+  }
   for (let wait = 250; ; wait = Math.min(2 * wait, 5000)) {
     try {
       const me = await read<Me>("/console/session");
       // Documents are shown by their text; the client's own copies only keep integers whole.
       const client = connect({
-        url: gateway, bigints: "bigint", ...(token && { token, tickets: true }), backoff: { base: 100, cap: 3000 },
+        url: gateway, bigints: "bigint", ...(token && { token: refresh ? current : token, tickets: true }), backoff: { base: 100, cap: 3000 },
       });
       client.connection.subscribe(() => {
         const { state, error } = client.connection.snapshot();
         if (state === "closed" && error && session.get().kind === "in") void check();
       });
+      noteExpiry(me);
       session.set({ kind: "in", me, client });
       return;
     } catch (error) {
       if (error instanceof Refused && (error.status === 401 || error.status === 403)) {
-        session.set({ kind: "login", why: token ? refusedToken(error) : "" });
-        token = undefined;
+        offered = await provider().catch(() => offered);
+        session.set({ kind: "login", why: token ? refusedToken(error) : "", provider: offered });
+        forget();
         return;
       }
       session.set({ kind: "away", why: told(error) });
@@ -152,11 +212,16 @@ export async function login(given: string): Promise<void> {
   await begin();
 }
 
-/** Forgets the token. */
+function forget(): void {
+  token = refresh = undefined;
+  renewAt = Infinity;
+}
+
+/** Forgets the token, and asks for another. */
 export function leave(why: string): void {
   const was = session.get();
-  token = undefined;
-  session.set({ kind: "login", why });
+  forget();
+  session.set({ kind: "login", why, provider: offered });
   trouble.set(undefined);
   if (was.kind === "in") void was.client.close();
 }

@@ -57,7 +57,7 @@ function App() {
   useEffect(() => {
     document.title = `${titles[at.page]}${at.id && " " + at.id.slice(-6)} · Ackwire console`;
   }, [at.page, at.id]);
-  if (now.kind === "login") return <Login why={now.why} />;
+  if (now.kind === "login") return <Login why={now.why} provider={now.provider} />;
   if (now.kind !== "in") return <Starting session={now} />;
   return (
     <>

@@ -1,10 +1,56 @@
-// The page before there is a user: it asks for a token, which is kept in memory only.
+// The page before there is a user: it sends the user to the identity provider, or asks for a token. Either is kept in
+// memory only.
 
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { login, type Session } from "../api.js";
+import { login, type Session, told } from "../api.js";
 import { useLate } from "../components/basics.js";
+import { leaveForProvider } from "../oidc.js";
 
-export function Login({ why }: { why: string }) {
+export function Login({ why, provider }: { why: string; provider: string | undefined }) {
+  if (!provider) return <Card why={why}><ByToken /></Card>;
+  return (
+    <Card why={why}>
+      <ByProvider provider={provider} />
+      <details>
+        <summary>Use an access token instead</summary>
+        <ByToken />
+      </details>
+    </Card>
+  );
+}
+
+const Card = ({ why, children }: { why: string; children: ComponentChildren }) => (
+  <main class="login">
+    <div class="card">
+      <h1><Mark /> Ackwire console</h1>
+      {why && <p class="banner bad" role="alert">{why}</p>}
+      {children}
+    </div>
+  </main>
+);
+
+function ByProvider({ provider }: { provider: string }) {
+  const [busy, set] = useState(false);
+  const [trouble, fail] = useState("");
+  const start = async () => {
+    set(true);
+    fail("");
+    await leaveForProvider().catch((error) => {
+      fail(told(error));
+      set(false);
+    });
+  };
+  return (
+    <>
+      {trouble && <p class="banner bad" role="alert">{trouble}</p>}
+      <button class="primary" disabled={busy} onClick={start} autofocus>Log in with {provider}</button>
+      <p class="dim">What you see and may do is what your account permits. The login stays in the memory of this page: a reload asks the provider again.</p>
+    </>
+  );
+}
+
+function ByToken() {
   const [busy, set] = useState(false);
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
@@ -14,17 +60,13 @@ export function Login({ why }: { why: string }) {
     set(false);
   };
   return (
-    <main class="login">
-      <form onSubmit={submit} class="card">
-        <h1><Mark /> Ackwire console</h1>
-        {why && <p class="banner bad" role="alert">{why}</p>}
-        <label for="token">Access token</label>
-        <input id="token" name="token" type="password" autocomplete="off" spellcheck={false} required autofocus disabled={busy} />
-        <p class="dim">It stays in the memory of this page: nothing is stored, and a reload asks again. What you see and may do is what the token permits;
-          one with the permission <code>operate</code> sees the jobs of every tenant.</p>
-        <button class="primary" disabled={busy}>Open</button>
-      </form>
-    </main>
+    <form onSubmit={submit}>
+      <label for="token">Access token</label>
+      <input id="token" name="token" type="password" autocomplete="off" spellcheck={false} required autofocus disabled={busy} />
+      <p class="dim">It stays in the memory of this page: nothing is stored, and a reload asks again. What you see and may do is what the token permits;
+        one with the permission <code>operate</code> sees the jobs of every tenant.</p>
+      <button class="primary" disabled={busy}>Open</button>
+    </form>
   );
 }
 
