@@ -75,6 +75,8 @@ var doors = map[string]door{
 	"GET /v1/dead/{id}":                 {auth.Operate, anyID, "", ""},
 	"HEAD /v1/dead/{id}":                {auth.Operate, anyID, "", ""},
 	"POST /v1/dead/{id}/requeue":        {auth.Operate, anyID, "", ""},
+	"GET /v1/workers":                   {auth.Operate, noJob, "", ""},
+	"HEAD /v1/workers":                  {auth.Operate, noJob, "", ""},
 	"POST /v1/ws-tickets":               {0, noJob, "", ""},
 	"POST /v1/grants":                   {0, anyID, `{"ttl":60,"jobs":["ID"]}`, ""},
 	"GET /v1/ws":                        {0, noJob, "", ""},

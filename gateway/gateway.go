@@ -178,7 +178,7 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 			ReadTimeout: bounds.Delivery, ReconnectAfter: maxReconnectAfter,
 		},
 		Systems: systems, Kafka: cl, Ask: bounds.Ask, Blobs: store,
-		Trackers: up, Streamed: up, Dead: up, Past: up, Tickets: up, Submits: g.intake, Orders: g.intake,
+		Trackers: up, Streamed: up, Dead: up, Past: up, Fleet: up, Tickets: up, Submits: g.intake, Orders: g.intake,
 		Audit:   g.intake.Audit,
 		Clients: g.conns,
 		Admit:   g.sessions.admit, Load: asked.load, Pushed: pushes{g.tracer}.pushed, TurnedAway: g.metrics.turnedAway,

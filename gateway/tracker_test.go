@@ -56,6 +56,7 @@ type fakeTracker struct {
 	tickets map[string]fakeTicket
 	said    fakeStreams
 	dead    fakeDead
+	fleet   fakeFleet
 	past    fakePast
 }
 

@@ -101,7 +101,7 @@ func newMetrics(r prometheus.Registerer, lanes []string) *metrics {
 				"not have, and records that are not orders.",
 			"type", orders...),
 		produceFailures: m.Counters("produce_failures_total", "Records that Kafka did not confirm, by event.",
-			"event", append(meter.Words(workerEvents), deadLetterLabel, streamLabel)...),
+			"event", append(meter.Words(workerEvents), deadLetterLabel, streamLabel, announcementLabel)...),
 		commitFailures: m.Counter("commit_failures_total", "Offset commits that failed; they are tried again."),
 		streams:        newStreamMetrics(m),
 	}

@@ -50,6 +50,7 @@ type Processor struct {
 	appending    trouble        // the last failure to append an event
 	contact      contact        // with Kafka
 	busy         wake.Signal    // wakes the pulse when there is a run
+	announcing   *announcer     // of what this worker is
 
 	mu         sync.Mutex // guards the rest; no other lock is taken under it
 	handlers   map[string]RawHandler
@@ -89,6 +90,7 @@ func New(cfg Config, opts ...Option) (*Processor, error) {
 		runs:          map[string]*run{},
 		dispatches:    newSeen(maxSeen),
 	}
+	p.announcing = newAnnouncer(p)
 	host := hostName()
 	if p.worker == "" {
 		p.worker = randomWorkerID(host, cfg.WorkerHost)
@@ -172,6 +174,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, home) })
 	part(&caring, careCtx, p.keepPulse)
 	caring.Go(func() { p.keeper.Run(careCtx, client) })
+	caring.Go(func() { p.announcing.run(careCtx) })
 	part(&caring, careCtx, func(ctx context.Context) error { return p.contact.watch(ctx, client, p.bounds) })
 	for _, l := range p.lanes {
 		part(&taking, takeCtx, l.attend)
@@ -181,9 +184,11 @@ func (p *Processor) Run(ctx context.Context) error {
 
 	<-takeCtx.Done()
 	p.setReady(errors.New("stopping"))
+	p.announcing.drain()
 	stopErr := p.stop(&taking)
 	stopCaring()
 	caring.Wait()
+	p.announcing.end(lasting)
 	abandon()
 	p.deadLetters.Wait()
 	if cause := context.Cause(takeCtx); ctx.Err() == nil && cause != nil {

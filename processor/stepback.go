@@ -82,8 +82,11 @@ func (l *lane) others(ctx context.Context) bool {
 // setYielding sets yielding and returns its former value.
 func (l *lane) setYielding(yielding bool) (was bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	was, l.yielding = l.yielding, yielding
+	l.mu.Unlock()
+	if was != yielding {
+		l.p.announcing.news.Send()
+	}
 	return was
 }
 

@@ -11,11 +11,19 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
+	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 func init() {
 	bridge.Try = try
 	bridge.WorkerLog = func(j any) *slog.Logger { return j.(*Job).own }
+	bridge.Paused = func(p any, paused func() ([]worker.Paused, bool)) (changed func()) {
+		a := p.(*Processor).announcing
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.paused = paused
+		return a.news.Send
+	}
 	bridge.Register = func(p any, register func(prometheus.Registerer)) error {
 		return p.(*Processor).registry.all(register)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
+	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 // The examples follow one job of tenant acme through everything that can happen to it.
@@ -400,3 +401,28 @@ var requeuedRecord = func() frame.DeadRequeued {
 }()
 
 var auditedAt = time.Date(2026, 2, 2, 9, 31, 0, 0, time.UTC)
+
+// fleet is an answer about workers: one that has announced itself, and a stranger.
+var fleet = func() frame.Workers {
+	started, progressed, percent, wait := acceptedAt.Add(-time.Hour), endedAt.Add(-time.Second), 40.0, 1.5
+	return frame.Workers{
+		Workers: []frame.Worker{
+			{Worker: "reports-1", Announced: true, Lanes: []frame.WorkerSlot{{Lane: "reports", Slots: 64},
+				{Lane: "webhooks", Slots: 64}}, Running: 1, Version: "1.2.3", StartedAt: &started, SeenAt: endedAt,
+				Holds: []frame.HeldJob{{JobID: jobID, Tenant: "acme", Type: "report.generate", Lane: "reports", Attempt: 1,
+					Since: acceptedAt, LastSign: endedAt, ProgressAt: &progressed, Percent: &percent, Stage: "load"}},
+				PausedEndpoints: []frame.PausedEndpoint{{Tenant: "acme", Endpoint: "https://app.example/hooks",
+					Until: endedAt.Add(30 * time.Second), Failures: 5}}},
+			{Worker: "stranger", Lanes: []frame.WorkerSlot{}, SeenAt: endedAt, Holds: []frame.HeldJob{}},
+		},
+		Lanes: []frame.WorkerLane{{Lane: "reports", Workers: 1, Slots: 64, Running: 1, Waiting: 7, OldestWait: &wait},
+			{Lane: "video"}},
+		AsOf: endedAt,
+	}
+}()
+
+var announcement = worker.Announcement{
+	V: worker.Version, Worker: "reports-1", Lanes: []worker.Lane{{Lane: "reports", Slots: 64},
+		{Lane: "webhooks", Slots: 64}}, Running: 1, Version: "1.2.3", StartedAt: acceptedAt,
+	Paused: []worker.Paused{{Tenant: "acme", Endpoint: "https://app.example/hooks", Until: endedAt, Failures: 5}},
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 var update = flag.Bool("update", false, "write testdata/wire, the examples in AsyncAPI and OpenAPI, and README.md anew")
@@ -161,6 +162,7 @@ func wires() []wire {
 		plain("http.deadLetter", "http/deadLetter", deadRecord),
 		plain("http.deadRequeued", "http/deadRequeued", frame.DeadRequeued{Outcome: frame.RequeueDispatched, JobID: jobID}),
 		plain("http.deadRequeued.written", "http/deadRequeued", requeuedRecord),
+		plain("http.workers", "http/workers", fleet),
 		plain("http.ticket", "http/ticket", ticket),
 		plain("http.grantRequest", "http/grantRequest", grantRequest),
 		plain("http.grant", "http/grant", granted),
@@ -185,6 +187,7 @@ func wires() []wire {
 		wire{"audit.payload", "topic/audit", audits[2], auditAgain},
 		wire{"audit.grantMade", "topic/audit", audits[1], auditAgain},
 		wire{"audit.deadRequeue", "topic/audit", audits[3], auditAgain},
+		wire{"worker.announcement", "topic/worker", announcement, announcementAgain},
 		streamHeaders("stream.text.headers", textPiece),
 		streamHeaders("stream.values.headers", valuesPiece),
 		plain("stream.values", "", json.RawMessage(valuesPiece.Value)),
@@ -210,6 +213,14 @@ func streamHeaders(name string, c stream.Chunk) wire {
 		}
 		return json.Marshal(headerMap(again.Headers()))
 	}}
+}
+
+func announcementAgain(b []byte) ([]byte, error) {
+	a, err := worker.Decode(b)
+	if err != nil {
+		return nil, err
+	}
+	return worker.Encode(&a)
 }
 
 func auditAgain(b []byte) ([]byte, error) {

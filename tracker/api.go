@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -17,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
 	"github.com/ackwire/ackwire/tracker/watch"
+	"github.com/ackwire/ackwire/tracker/workers"
 )
 
 // Bounds of one request.
@@ -44,15 +46,20 @@ type api struct {
 	queues   watch.Queues   // the streams that get reports of the lanes' queues
 	lists    *turns         // bounds the lists and counts that are made at a time
 	streams  *keeper.Shared // what all keepers share
+	workers  *workers.Metrics
+	audit    *auditTrail // nil before open; guarded by mu
+	// waits are how long the oldest requests of lanes have waited for a worker; nil while that is not known.
+	waits atomic.Pointer[map[string]time.Duration]
 
 	topics    topics // guarded by mu; nil until there is a client for Kafka
 	readings  *turns // bounds the histories and payloads that are read at a time
 	histories *history.Reader
 }
 
-func newAPI(streams *keeper.Shared) *api {
+func newAPI(streams *keeper.Shared, known *workers.Metrics) *api {
 	return &api{
 		shards: map[int32]*shard.Shard{}, keepers: map[int32]*keeper.Keeper{}, lists: newTurns(maxLists), streams: streams,
+		workers:  known,
 		readings: newTurns(maxReadings), histories: history.NewReader(),
 	}
 }
@@ -64,6 +71,9 @@ func (a *api) open(partitions int32, st *store.Store, t topics, dead *deadLetter
 	defer a.mu.Unlock()
 	a.partitions, a.store, a.topics = partitions, st, t
 	a.dead = dead
+	if dead != nil {
+		a.audit = newAuditTrail(dead.names, dead.client)
+	}
 }
 
 // close takes the store away before it is closed, and waits until nobody reads it.
@@ -73,6 +83,8 @@ func (a *api) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.store, a.dead, a.assigned = nil, nil, false
+	a.audit = nil
+	a.waits.Store(nil)
 }
 
 // read runs f, which reads st, unless that was closed meanwhile.

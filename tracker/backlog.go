@@ -65,6 +65,7 @@ func (o *owner) watchLanes(ctx context.Context) {
 			o.logger.Debug("backlog of lanes is not known", "err", err)
 			o.backlog.unknown()
 			o.served.Store(nil)
+			o.api.waits.Store(nil)
 		}
 		select {
 		case <-ticks.C:
@@ -105,7 +106,7 @@ func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest)
 	if err != nil {
 		return err
 	}
-	served := make(map[string]bool, len(lanes))
+	served, waits := make(map[string]bool, len(lanes)), make(map[string]time.Duration, len(lanes))
 	for i, lane := range lanes {
 		served[lane] = backlogs[i].Members > 0
 		known[lane] = o.firsts(ctx, of[i].Topic, backlogs[i], known[lane])
@@ -113,11 +114,13 @@ func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest)
 		for _, first := range known[lane] {
 			lag = max(lag, time.Since(time.UnixMilli(first.at)))
 		}
+		waits[lane] = lag
 		o.backlog.records.WithLabelValues(lane).Set(float64(backlogs[i].Waiting))
 		o.backlog.seconds.WithLabelValues(lane).Set(lag.Seconds())
 		o.backlog.workers.WithLabelValues(lane).Set(float64(backlogs[i].Members))
 	}
 	o.served.Store(&served)
+	o.api.waits.Store(&waits)
 	return nil
 }
 

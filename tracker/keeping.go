@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
+	"github.com/ackwire/ackwire/tracker/workers"
 )
 
 // Bounds of what is read of the topic streams.
@@ -44,6 +45,7 @@ func (o *owner) keeper(
 ) *keeper.Keeper {
 	return keeper.New(keeper.Config{
 		Store: o.store.Partition(p), Log: &streamsLog{o, p}, Shared: o.api.streams, Logger: o.logger.With("partition", p),
+		Workers: workers.NewTable(o.api.workers),
 		Jobs: func(ctx context.Context, ids []string) ([]keeper.Facts, error) {
 			all, err := writers(ctx, ids)
 			facts := make([]keeper.Facts, len(all))

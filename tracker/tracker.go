@@ -32,6 +32,7 @@ import (
 	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
+	"github.com/ackwire/ackwire/tracker/workers"
 )
 
 // Bounds of the tracker's API and of its start.
@@ -79,7 +80,7 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		metrics:  shard.NewMetrics(m),
 		restores: newRestoreMetrics(m),
 		backlog:  newBacklogMetrics(m),
-		api:      newAPI(keeper.NewShared(m, keeper.DefaultTailBytes)),
+		api:      newAPI(keeper.NewShared(m, keeper.DefaultTailBytes), workers.NewMetrics(m)),
 		evidence: newEvidence(cfg.Kafka.Bounds()),
 	}
 	t.keeper = kafka.NewKeeper(cfg.Topics, "tracker", t.env)

@@ -45,6 +45,7 @@ type tool struct {
 	Why    WhyCmd    `cmd:"" help:"Tell what a job waits for."`
 
 	History HistoryCmd `cmd:"" help:"Tell a job's events."`
+	Workers WorkersCmd `cmd:"" help:"List the workers."`
 	Payload PayloadCmd `cmd:"" help:"Print what was submitted."`
 
 	Deliveries DeliveriesCmd `cmd:"" help:"Tell how webhooks fare."`
@@ -126,7 +127,7 @@ func (s *script) serve(t *testing.T) string {
 		fmt.Fprint(w, s.result)
 	})
 	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries",
-		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload"} {
+		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			body := s.query(r.URL.Path, r.URL.Query())
 			if body == "" {

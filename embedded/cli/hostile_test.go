@@ -58,6 +58,11 @@ func TestHostileStrings(t *testing.T) {
 					`"worker":HOSTILE,"run":HOSTILE,"applied":false,"reason":HOSTILE,"detail":HOSTILE,"state":HOSTILE,` +
 					`"progress":{"percent":1,"message":HOSTILE},"error":{"code":HOSTILE,"message":HOSTILE}}],` +
 					`"truncated":true,"earliest":"2026-01-02T03:04:05Z","asOf":"2026-01-02T03:04:05Z"}`)
+			case strings.HasSuffix(path, "/workers"):
+				return in(`{"workers":[{"worker":HOSTILE,"lanes":[{"lane":HOSTILE,"slots":1}],"version":HOSTILE,"holds":[` +
+					`{"jobId":HOSTILE,"tenant":HOSTILE,"type":HOSTILE,"lane":HOSTILE,"progressAt":"2026-01-02T03:04:05Z",` +
+					`"stage":HOSTILE}],"pausedEndpoints":[{"tenant":HOSTILE,"endpoint":HOSTILE,"failures":1}]}],` +
+					`"lanes":[{"lane":HOSTILE}],"asOf":"2026-01-02T03:04:05Z","truncated":true}`)
 			case strings.HasSuffix(path, "/deliveries"):
 				return in(`{"deliveries":[{"deliveryId":HOSTILE,"event":HOSTILE,"url":HOSTILE,"job":` + document("failed") +
 					`},{"deliveryId":HOSTILE,"event":HOSTILE,"url":HOSTILE,"job":null}],"asOf":"2026-01-02T03:04:05Z"}`)
@@ -68,7 +73,7 @@ func TestHostileStrings(t *testing.T) {
 			{"submit", "demo.echo", "1"}, {"submit", "demo.echo", "1", "--detach"}, {"submit", "demo.fail", "1"}, {"submit",
 				"demo.refused", "1"},
 			{"watch", "0199-job"}, {"get", "0199-job"}, {"list"}, {"stats"}, {"why", "0199-job"}, {"deliveries", "0199-job"},
-			{"history", "0199-job"},
+			{"history", "0199-job"}, {"workers", "--jobs"},
 			{"cancel", "0199-job"},
 		} {
 			s := &script{document: document("failed"), query: query, submit: append([]string{ack}, frames("completed")...),

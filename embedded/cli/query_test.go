@@ -41,7 +41,16 @@ const (
 	stats = `{"counts":[{"type":"demo.echo","lane":"default","state":"completed","jobs":1048},{"type":"report.generate\u001b[1m","lane":"reports","state":"pending","jobs":2}],` +
 		`"lanes":[{"lane":"default","workers":0,"waiting":0},{"lane":"reports","workers":3,"waiting":1000007}],"asOf":"2026-01-02T03:04:05Z"}`
 	behind = `{"jobId":"0199-job","state":"pending","reason":"behind_others","detail":"2 requests are before it\u001b]0;x\u0007.","lane":"reports","workers":3,"waiting":7,"ahead":2,"asOf":"2026-01-02T03:04:05Z"}`
-	later  = `{"jobId":"0199-job","state":"scheduled","reason":"scheduled","detail":"It is to start at 2026-02-03T04:05:06Z.","lane":"reports","nextAt":"2026-02-03T04:05:06Z","asOf":"2026-01-02T03:04:05Z"}`
+	fleet  = `{"workers":[{"worker":"reports-1","announced":true,"lanes":[{"lane":"default","slots":64},{"lane":"webhooks","slots":64}],` +
+		`"running":21,"version":"1.2.3","startedAt":"2026-01-02T02:00:00Z","seenAt":"2026-01-02T03:03:55Z","draining":true,"holds":[` +
+		`{"jobId":"0199-job","tenant":"acme","type":"demo.echo\u001b[1m","lane":"default","attempt":2,"since":"2026-01-02T01:04:05Z",` +
+		`"lastSign":"2026-01-02T03:04:00Z","progressAt":"2026-01-02T02:04:05Z","percent":40.5,"stage":"load"},` +
+		`{"jobId":"0199-other","tenant":"acme","type":"demo.sleep","lane":"default","attempt":1,"since":"2026-01-02T03:04:00Z",` +
+		`"lastSign":"2026-01-02T03:04:00Z"}],"pausedEndpoints":[{"tenant":"acme","endpoint":"https://hooks.example/jobs",` +
+		`"until":"2026-01-02T03:05:00Z","failures":7}]},{"worker":"raw","announced":false,"lanes":[],"running":0,` +
+		`"seenAt":"2026-01-02T03:04:05Z","holds":[]}],"lanes":[{"lane":"default","workers":1,"slots":64,"running":21,"waiting":0,` +
+		`"oldestWait":0}],"asOf":"2026-01-02T03:04:05Z","truncated":false}`
+	later = `{"jobId":"0199-job","state":"scheduled","reason":"scheduled","detail":"It is to start at 2026-02-03T04:05:06Z.","lane":"reports","nextAt":"2026-02-03T04:05:06Z","asOf":"2026-01-02T03:04:05Z"}`
 )
 
 // history answers the history of a job in two pages; the first was cut short.
@@ -84,6 +93,11 @@ func TestQueries(t *testing.T) {
 			[]string{"stats"},
 		},
 		{"stats-broken", answers("<html>"), []string{"stats"}},
+		{"workers", answers(fleet), []string{"workers"}},
+		{"workers-jobs", answers(fleet), []string{"workers", "--jobs"}},
+		{"workers-json", answers(fleet), []string{"workers", "--json"}},
+		{"workers-none", answers(`{"workers":[],"lanes":[{"lane":"default","workers":0,"slots":0,"running":0,"waiting":3,` +
+			`"oldestWait":61.5}],"asOf":"2026-01-02T03:04:05Z","truncated":true}`), []string{"workers"}},
 		{"why", answers(behind), []string{"why", "0199-job"}},
 		{"why-json", answers(behind), []string{"why", "0199-job", "--json"}},
 		{"why-scheduled", answers(later), []string{"why", "0199-job"}},

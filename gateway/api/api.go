@@ -30,6 +30,7 @@ func routesOf(d *door) []route {
 	pasts := &pasts{reads}
 	submits, lists := &submits{reads}, &lists{d, lanes}
 	grants, dead, types := &grants{d}, &deads{d}, newTypeRoutes(d, d.cfg.Types)
+	fleet := &workers{lists}
 	follows, sockets := &follows{d, pace, tickets}, &sockets{d, pace, tickets}
 	streams := &streamRoutes{reads, follows}
 
@@ -65,6 +66,7 @@ func routesOf(d *door) []route {
 		{"/v1/dead", read("dead", gzipped(dead.listDead))},
 		{"/v1/dead/{id}", read("dead_get", dead.getDead)},
 		{"/v1/dead/{id}/requeue", post("dead_requeue", dead.requeueDead)},
+		{"/v1/workers", read("workers", gzipped(fleet.getWorkers))},
 		{"/v1/grants", post("grant", grants.postGrant)},
 		{"/v1/ws-tickets", post("ticket", tickets.postTicket)},
 		{"/v1/ws", map[string]endpoint{http.MethodGet: {"ws", sockets.socket}}},

@@ -46,6 +46,11 @@ type DeadLetters interface {
 	RequeueDead(ctx context.Context, req *trackerpb.RequeueDeadRequest) (*trackerpb.RequeueDeadResponse, error)
 }
 
+// Fleet knows the workers; upstream.Pair implements it.
+type Fleet interface {
+	Workers(ctx context.Context) (*trackerpb.WorkersResponse, error)
+}
+
 // PastTrackers answers questions about what jobs were; upstream.Pair implements it.
 type PastTrackers interface {
 	History(ctx context.Context, req *trackerpb.HistoryRequest) (*trackerpb.HistoryResponse, error)
@@ -117,6 +122,7 @@ type Config struct {
 	Streamed   StreamTrackers
 	Dead       DeadLetters
 	Past       PastTrackers
+	Fleet      Fleet
 	Tickets    Tickets
 	Submits    Submits
 	Orders     Orders

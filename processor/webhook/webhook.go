@@ -61,6 +61,7 @@ type deliverer struct {
 	turns     *turns
 	outcomes  *prometheus.CounterVec
 	seconds   prometheus.Histogram
+	changed   func() // is called when another place is paused; nil without a processor
 }
 
 // Register makes the processor deliver webhooks: it registers the handler of topic.WebhookType, and its metrics in
@@ -75,6 +76,7 @@ func Register(p *processor.Processor, cfg Config) error {
 	if err := bridge.Register(p, d.register); err != nil {
 		return err
 	}
+	d.changed = bridge.Paused(p, d.endpoints.list)
 	processor.HandleRaw(p, topic.WebhookType, d.deliver)
 	return nil
 }
@@ -257,6 +259,7 @@ func request(
 func (d *deliverer) refused(p place, j *processor.Job) {
 	if paused, pause := d.endpoints.refused(p); paused {
 		bridge.WorkerLog(j).Warn("webhook endpoint paused", "endpoint", p.String(), "tenant", p.tenant, "for", pause)
+		d.announce()
 	}
 }
 
@@ -264,6 +267,14 @@ func (d *deliverer) unconnected(p place, j *processor.Job) {
 	if paused, pause := d.endpoints.unconnected(p); paused {
 		bridge.WorkerLog(j).Warn("webhook host paused: it accepts no connections", "endpoint", p.origin, "tenant", p.tenant,
 			"for", pause)
+		d.announce()
+	}
+}
+
+// announce has operators learn of a pause.
+func (d *deliverer) announce() {
+	if d.changed != nil {
+		d.changed()
 	}
 }
 

@@ -4284,6 +4284,564 @@ func (x *RequeueDeadResponse) GetWritten() *Position {
 	return nil
 }
 
+type WorkersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partitions    []int32                `protobuf:"varint,1,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkersRequest) Reset() {
+	*x = WorkersRequest{}
+	mi := &file_tracker_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkersRequest) ProtoMessage() {}
+
+func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
+func (*WorkersRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *WorkersRequest) GetPartitions() []int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+type WorkersResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Workers []*Worker              `protobuf:"bytes,1,rep,name=workers,proto3" json:"workers,omitempty"`        // sorted by name
+	Lanes   []*LaneWork            `protobuf:"bytes,2,rep,name=lanes,proto3" json:"lanes,omitempty"`            // sorted by name
+	AsOf    int64                  `protobuf:"varint,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"` // the time at which the log held nothing more, Unix milliseconds
+	// truncated is true if there are workers or lanes that are not in the answer.
+	Truncated     bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkersResponse) Reset() {
+	*x = WorkersResponse{}
+	mi := &file_tracker_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkersResponse) ProtoMessage() {}
+
+func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
+func (*WorkersResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *WorkersResponse) GetWorkers() []*Worker {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
+}
+
+func (x *WorkersResponse) GetLanes() []*LaneWork {
+	if x != nil {
+		return x.Lanes
+	}
+	return nil
+}
+
+func (x *WorkersResponse) GetAsOf() int64 {
+	if x != nil {
+		return x.AsOf
+	}
+	return 0
+}
+
+func (x *WorkersResponse) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+// Worker is a worker that has announced itself, or holds jobs of the partitions.
+type Worker struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// announced is its last announcement, JSON; empty if no partition of the request has one.
+	Announced     []byte     `protobuf:"bytes,2,opt,name=announced,proto3" json:"announced,omitempty"`
+	AnnouncedAt   int64      `protobuf:"varint,3,opt,name=announced_at,json=announcedAt,proto3" json:"announced_at,omitempty"` // Unix milliseconds
+	Running       int64      `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`                            // jobs of the partitions that it holds
+	Oldest        []*HeldJob `protobuf:"bytes,5,rep,name=oldest,proto3" json:"oldest,omitempty"`                               // of these, the ones that it has held for longest, 20 at most
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Worker) Reset() {
+	*x = Worker{}
+	mi := &file_tracker_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Worker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Worker) ProtoMessage() {}
+
+func (x *Worker) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Worker.ProtoReflect.Descriptor instead.
+func (*Worker) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Worker) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Worker) GetAnnounced() []byte {
+	if x != nil {
+		return x.Announced
+	}
+	return nil
+}
+
+func (x *Worker) GetAnnouncedAt() int64 {
+	if x != nil {
+		return x.AnnouncedAt
+	}
+	return 0
+}
+
+func (x *Worker) GetRunning() int64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *Worker) GetOldest() []*HeldJob {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+type HeldJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Tenant        string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Type          string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	Lane          string                 `protobuf:"bytes,4,opt,name=lane,proto3" json:"lane,omitempty"`
+	Attempt       int32                  `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Since         int64                  `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`                       // when the worker claimed it, Unix milliseconds
+	LastSign      int64                  `protobuf:"varint,7,opt,name=last_sign,json=lastSign,proto3" json:"last_sign,omitempty"` // when the run was last heard of, Unix milliseconds
+	Progressed    int64                  `protobuf:"varint,8,opt,name=progressed,proto3" json:"progressed,omitempty"`             // when it last told progress, Unix milliseconds; 0 if it has not
+	Percent       float64                `protobuf:"fixed64,9,opt,name=percent,proto3" json:"percent,omitempty"`
+	Stage         string                 `protobuf:"bytes,10,opt,name=stage,proto3" json:"stage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldJob) Reset() {
+	*x = HeldJob{}
+	mi := &file_tracker_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldJob) ProtoMessage() {}
+
+func (x *HeldJob) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldJob.ProtoReflect.Descriptor instead.
+func (*HeldJob) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *HeldJob) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *HeldJob) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *HeldJob) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *HeldJob) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *HeldJob) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *HeldJob) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *HeldJob) GetLastSign() int64 {
+	if x != nil {
+		return x.LastSign
+	}
+	return 0
+}
+
+func (x *HeldJob) GetProgressed() int64 {
+	if x != nil {
+		return x.Progressed
+	}
+	return 0
+}
+
+func (x *HeldJob) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *HeldJob) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+type LaneWork struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Lane    string                 `protobuf:"bytes,1,opt,name=lane,proto3" json:"lane,omitempty"`
+	Running int64                  `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"` // jobs of the partitions that are processing
+	// measured is true if the tracker knows for how long the lane's oldest request has waited for a worker.
+	Measured      bool  `protobuf:"varint,3,opt,name=measured,proto3" json:"measured,omitempty"`
+	OldestWait    int64 `protobuf:"varint,4,opt,name=oldest_wait,json=oldestWait,proto3" json:"oldest_wait,omitempty"` // that time in milliseconds; 0 when none waits
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaneWork) Reset() {
+	*x = LaneWork{}
+	mi := &file_tracker_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaneWork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaneWork) ProtoMessage() {}
+
+func (x *LaneWork) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaneWork.ProtoReflect.Descriptor instead.
+func (*LaneWork) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *LaneWork) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *LaneWork) GetRunning() int64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *LaneWork) GetMeasured() bool {
+	if x != nil {
+		return x.Measured
+	}
+	return false
+}
+
+func (x *LaneWork) GetOldestWait() int64 {
+	if x != nil {
+		return x.OldestWait
+	}
+	return 0
+}
+
+type ListAuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// before: only records with lower offsets; 0 is the newest first.
+	Before        int64 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`
+	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // from 1 to 100
+	Since         int64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"` // only records from this time on, Unix milliseconds; 0 is all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditRequest) Reset() {
+	*x = ListAuditRequest{}
+	mi := &file_tracker_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditRequest) ProtoMessage() {}
+
+func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ListAuditRequest) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *ListAuditRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListAuditRequest) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type ListAuditResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*AuditRecord         `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// next is before of the next page; 0 if this is the last one. A page may have fewer records than the limit.
+	Next          int64 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
+	Off           bool  `protobuf:"varint,3,opt,name=off,proto3" json:"off,omitempty"` // there is no topic audit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditResponse) Reset() {
+	*x = ListAuditResponse{}
+	mi := &file_tracker_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditResponse) ProtoMessage() {}
+
+func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *ListAuditResponse) GetRecords() []*AuditRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ListAuditResponse) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *ListAuditResponse) GetOff() bool {
+	if x != nil {
+		return x.Off
+	}
+	return false
+}
+
+type AuditRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"` // in the topic audit, which has one partition
+	At            int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`         // when it was written, Unix milliseconds
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRecord) Reset() {
+	*x = AuditRecord{}
+	mi := &file_tracker_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRecord) ProtoMessage() {}
+
+func (x *AuditRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
+func (*AuditRecord) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *AuditRecord) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 var File_tracker_proto protoreflect.FileDescriptor
 
 const file_tracker_proto_rawDesc = "" +
@@ -4634,7 +5192,54 @@ const file_tracker_proto_rawDesc = "" +
 	"\x05ENDED\x10\x03\x12\x0f\n" +
 	"\vNOT_WAITING\x10\x04\x12\f\n" +
 	"\bOUTLIVED\x10\x05\x12\v\n" +
-	"\aFOREIGN\x10\x062\x9f\v\n" +
+	"\aFOREIGN\x10\x06\"0\n" +
+	"\x0eWorkersRequest\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\x05R\n" +
+	"partitions\"\xae\x01\n" +
+	"\x0fWorkersResponse\x124\n" +
+	"\aworkers\x18\x01 \x03(\v2\x1a.ackwire.tracker.v1.WorkerR\aworkers\x122\n" +
+	"\x05lanes\x18\x02 \x03(\v2\x1c.ackwire.tracker.v1.LaneWorkR\x05lanes\x12\x13\n" +
+	"\x05as_of\x18\x03 \x01(\x03R\x04asOf\x12\x1c\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"\xac\x01\n" +
+	"\x06Worker\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tannounced\x18\x02 \x01(\fR\tannounced\x12!\n" +
+	"\fannounced_at\x18\x03 \x01(\x03R\vannouncedAt\x12\x18\n" +
+	"\arunning\x18\x04 \x01(\x03R\arunning\x123\n" +
+	"\x06oldest\x18\x05 \x03(\v2\x1b.ackwire.tracker.v1.HeldJobR\x06oldest\"\xfd\x01\n" +
+	"\aHeldJob\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x12\n" +
+	"\x04lane\x18\x04 \x01(\tR\x04lane\x12\x18\n" +
+	"\aattempt\x18\x05 \x01(\x05R\aattempt\x12\x14\n" +
+	"\x05since\x18\x06 \x01(\x03R\x05since\x12\x1b\n" +
+	"\tlast_sign\x18\a \x01(\x03R\blastSign\x12\x1e\n" +
+	"\n" +
+	"progressed\x18\b \x01(\x03R\n" +
+	"progressed\x12\x18\n" +
+	"\apercent\x18\t \x01(\x01R\apercent\x12\x14\n" +
+	"\x05stage\x18\n" +
+	" \x01(\tR\x05stage\"u\n" +
+	"\bLaneWork\x12\x12\n" +
+	"\x04lane\x18\x01 \x01(\tR\x04lane\x12\x18\n" +
+	"\arunning\x18\x02 \x01(\x03R\arunning\x12\x1a\n" +
+	"\bmeasured\x18\x03 \x01(\bR\bmeasured\x12\x1f\n" +
+	"\voldest_wait\x18\x04 \x01(\x03R\n" +
+	"oldestWait\"V\n" +
+	"\x10ListAuditRequest\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x03R\x06before\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\"t\n" +
+	"\x11ListAuditResponse\x129\n" +
+	"\arecords\x18\x01 \x03(\v2\x1f.ackwire.tracker.v1.AuditRecordR\arecords\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x03R\x04next\x12\x10\n" +
+	"\x03off\x18\x03 \x01(\bR\x03off\"K\n" +
+	"\vAuditRecord\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value2\xd7\f\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12X\n" +
@@ -4653,7 +5258,9 @@ const file_tracker_proto_rawDesc = "" +
 	"\rFollowStreams\x12(.ackwire.tracker.v1.FollowStreamsRequest\x1a).ackwire.tracker.v1.FollowStreamsResponse(\x010\x01\x12Z\n" +
 	"\bListDead\x12#.ackwire.tracker.v1.ListDeadRequest\x1a$.ackwire.tracker.v1.ListDeadResponse\"\x03\x90\x02\x01\x12W\n" +
 	"\aGetDead\x12\".ackwire.tracker.v1.GetDeadRequest\x1a#.ackwire.tracker.v1.GetDeadResponse\"\x03\x90\x02\x01\x12^\n" +
-	"\vRequeueDead\x12&.ackwire.tracker.v1.RequeueDeadRequest\x1a'.ackwire.tracker.v1.RequeueDeadResponse\x12P\n" +
+	"\vRequeueDead\x12&.ackwire.tracker.v1.RequeueDeadRequest\x1a'.ackwire.tracker.v1.RequeueDeadResponse\x12W\n" +
+	"\aWorkers\x12\".ackwire.tracker.v1.WorkersRequest\x1a#.ackwire.tracker.v1.WorkersResponse\"\x03\x90\x02\x01\x12]\n" +
+	"\tListAudit\x12$.ackwire.tracker.v1.ListAuditRequest\x1a%.ackwire.tracker.v1.ListAuditResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
 var (
@@ -4669,7 +5276,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_tracker_proto_goTypes = []any{
 	(HistoryEvent_Verdict)(0),        // 0: ackwire.tracker.v1.HistoryEvent.Verdict
 	(Watched_Outcome)(0),             // 1: ackwire.tracker.v1.Watched.Outcome
@@ -4731,6 +5338,14 @@ var file_tracker_proto_goTypes = []any{
 	(*GetDeadResponse)(nil),          // 57: ackwire.tracker.v1.GetDeadResponse
 	(*RequeueDeadRequest)(nil),       // 58: ackwire.tracker.v1.RequeueDeadRequest
 	(*RequeueDeadResponse)(nil),      // 59: ackwire.tracker.v1.RequeueDeadResponse
+	(*WorkersRequest)(nil),           // 60: ackwire.tracker.v1.WorkersRequest
+	(*WorkersResponse)(nil),          // 61: ackwire.tracker.v1.WorkersResponse
+	(*Worker)(nil),                   // 62: ackwire.tracker.v1.Worker
+	(*HeldJob)(nil),                  // 63: ackwire.tracker.v1.HeldJob
+	(*LaneWork)(nil),                 // 64: ackwire.tracker.v1.LaneWork
+	(*ListAuditRequest)(nil),         // 65: ackwire.tracker.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),        // 66: ackwire.tracker.v1.ListAuditResponse
+	(*AuditRecord)(nil),              // 67: ackwire.tracker.v1.AuditRecord
 }
 var file_tracker_proto_depIdxs = []int32{
 	7,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
@@ -4782,43 +5397,51 @@ var file_tracker_proto_depIdxs = []int32{
 	52, // 46: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
 	3,  // 47: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
 	5,  // 48: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
-	8,  // 49: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	25, // 50: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	27, // 51: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	18, // 52: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	21, // 53: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	29, // 54: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	31, // 55: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	11, // 56: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
-	14, // 57: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
-	42, // 58: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
-	45, // 59: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
-	48, // 60: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
-	54, // 61: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
-	56, // 62: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
-	58, // 63: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
-	33, // 64: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	9,  // 65: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	26, // 66: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	28, // 67: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	19, // 68: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	22, // 69: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	30, // 70: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	32, // 71: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	12, // 72: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
-	15, // 73: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
-	43, // 74: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
-	46, // 75: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
-	50, // 76: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
-	55, // 77: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
-	57, // 78: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
-	59, // 79: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
-	36, // 80: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	65, // [65:81] is the sub-list for method output_type
-	49, // [49:65] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	62, // 49: ackwire.tracker.v1.WorkersResponse.workers:type_name -> ackwire.tracker.v1.Worker
+	64, // 50: ackwire.tracker.v1.WorkersResponse.lanes:type_name -> ackwire.tracker.v1.LaneWork
+	63, // 51: ackwire.tracker.v1.Worker.oldest:type_name -> ackwire.tracker.v1.HeldJob
+	67, // 52: ackwire.tracker.v1.ListAuditResponse.records:type_name -> ackwire.tracker.v1.AuditRecord
+	8,  // 53: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	25, // 54: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	27, // 55: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	18, // 56: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	21, // 57: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	29, // 58: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	31, // 59: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	11, // 60: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
+	14, // 61: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
+	42, // 62: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	45, // 63: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	48, // 64: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	54, // 65: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
+	56, // 66: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
+	58, // 67: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
+	60, // 68: ackwire.tracker.v1.Tracker.Workers:input_type -> ackwire.tracker.v1.WorkersRequest
+	65, // 69: ackwire.tracker.v1.Tracker.ListAudit:input_type -> ackwire.tracker.v1.ListAuditRequest
+	33, // 70: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	9,  // 71: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	26, // 72: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	28, // 73: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	19, // 74: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	22, // 75: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	30, // 76: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	32, // 77: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	12, // 78: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
+	15, // 79: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
+	43, // 80: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	46, // 81: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	50, // 82: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	55, // 83: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
+	57, // 84: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
+	59, // 85: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
+	61, // 86: ackwire.tracker.v1.Tracker.Workers:output_type -> ackwire.tracker.v1.WorkersResponse
+	66, // 87: ackwire.tracker.v1.Tracker.ListAudit:output_type -> ackwire.tracker.v1.ListAuditResponse
+	36, // 88: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	71, // [71:89] is the sub-list for method output_type
+	53, // [53:71] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -4832,7 +5455,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   56,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

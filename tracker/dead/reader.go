@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,7 +25,8 @@ const (
 // ErrNotFound means that the topic does not have the letter.
 var ErrNotFound = errors.New("no such dead letter")
 
-// Reader reads the topic of dead letters, which has one partition. It may be used from any goroutine.
+// Reader reads the topic of dead letters, or another one that has one partition and is listed for people. It may be
+// used from any goroutine.
 type Reader struct {
 	topic   string
 	admin   *kadm.Client
@@ -39,29 +41,59 @@ func NewReader(topic string, cl *kgo.Client, fetcher *fetch.Fetcher) *Reader {
 // List returns at most limit letters with offsets below before, the newest first; before 0 begins at the end. next is
 // before for the next page, or 0 if there is none.
 func (r *Reader) List(ctx context.Context, before int64, limit int) (letters []Letter, next int64, err error) {
+	records, next, err := r.Page(ctx, time.Time{}, before, limit)
+	for _, rec := range records {
+		letters = append(letters, Parse(rec))
+	}
+	return letters, next, err
+}
+
+// Page is List for records of any kind. Unless since is zero, records from before that time are left out.
+func (r *Reader) Page(
+	ctx context.Context, since time.Time, before int64, limit int,
+) (page []*kgo.Record, next int64, err error) {
 	start, end, err := r.bounds(ctx)
+	if err == nil && !since.IsZero() {
+		start, err = r.from(ctx, since, end)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
 	if before <= 0 || before > end {
 		before = end
 	}
-	for bytes := 0; before > start && len(letters) < limit && bytes < pageBytes; {
-		from := max(start, before-int64(min(window, limit-len(letters))))
+	for bytes := 0; before > start && len(page) < limit && bytes < pageBytes; {
+		from := max(start, before-int64(min(window, limit-len(page))))
 		records, err := r.between(ctx, from, before)
 		if err != nil {
 			return nil, 0, err
 		}
 		for _, rec := range slices.Backward(records) {
 			bytes += len(rec.Value)
-			letters = append(letters, Parse(rec))
+			page = append(page, rec)
 		}
 		before = from
 	}
 	if before > start {
 		next = before
 	}
-	return letters, next, nil
+	return page, next, nil
+}
+
+// from returns the offset of the first record that was written at a time or later; end if there is none.
+func (r *Reader) from(ctx context.Context, since time.Time, end int64) (int64, error) {
+	listed, err := r.admin.ListOffsetsAfterMilli(ctx, since.UnixMilli(), r.topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", r.topic, err)
+	}
+	first, ok := listed.Lookup(r.topic, 0)
+	if !ok || first.Offset < 0 {
+		return end, nil
+	}
+	return first.Offset, nil
 }
 
 // between returns the records from one offset up to another, which is excluded. Those that have been removed meanwhile

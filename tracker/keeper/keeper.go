@@ -13,6 +13,7 @@ import (
 
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/tracker/store"
+	"github.com/ackwire/ackwire/tracker/workers"
 )
 
 const (
@@ -56,7 +57,9 @@ type Config struct {
 	Log    Log
 	Jobs   Jobs
 	Shared *Shared
-	Logger *slog.Logger
+	// Workers takes the announcements of workers, which are in the topic, too; nil: they are passed over.
+	Workers *workers.Table
+	Logger  *slog.Logger
 }
 
 // Keeper keeps the streams of one partition's jobs.
@@ -98,6 +101,14 @@ func New(cfg Config) *Keeper {
 		ends: make(chan ends), contents: make(chan contents),
 		jobs: map[string]*jobState{}, ending: map[*jobState]struct{}{}, dirty: map[*jobState]struct{}{},
 	}
+}
+
+// Workers returns the workers that have announced themselves, in no order.
+func (k *Keeper) Workers(now time.Time) []workers.Known {
+	if k.cfg.Workers == nil {
+		return nil
+	}
+	return k.cfg.Workers.Known(now)
 }
 
 // Told notes that another run of a job may count, or that the job has ended. It may be called from any goroutine at
@@ -236,6 +247,9 @@ func (k *Keeper) begin(ctx context.Context) (from int64, err error) {
 
 // leave is the end of Run.
 func (k *Keeper) leave(save bool) (err error) {
+	if k.cfg.Workers != nil {
+		k.cfg.Workers.Close()
+	}
 	if save {
 		if err = k.save(); errors.Is(err, store.ErrFull) {
 			err = nil // it is read again
@@ -258,6 +272,9 @@ func (k *Keeper) chores(ctx context.Context) error {
 	k.mu.Lock()
 	k.dropOverdue(time.Now())
 	k.mu.Unlock()
+	if k.cfg.Workers != nil {
+		k.cfg.Workers.Sweep(time.Now())
+	}
 	if err := k.sweep(ctx, time.Now()); err != nil {
 		return err
 	}

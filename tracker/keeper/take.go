@@ -9,6 +9,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/workers"
 )
 
 // parse reads a record. It is nil if it is none of a stream.
@@ -29,7 +30,7 @@ func (k *Keeper) take(ctx context.Context, b batch) error {
 	k.lag.begins(b.records)
 	chunks := make([]*stream.Chunk, len(b.records))
 	for i, rec := range b.records {
-		if !rec.Attrs.IsControl() {
+		if !rec.Attrs.IsControl() && !workers.IsAnnouncement(rec) {
 			chunks[i] = parse(rec)
 		}
 	}
@@ -48,6 +49,10 @@ func (k *Keeper) take(ctx context.Context, b batch) error {
 		case c != nil:
 			if err := k.takeOne(c, rec, now); err != nil {
 				return err
+			}
+		case workers.IsAnnouncement(rec):
+			if k.cfg.Workers != nil {
+				k.cfg.Workers.Take(rec, now)
 			}
 		case !rec.Attrs.IsControl():
 			k.log.Debug("a record of the topic streams cannot be decoded", "offset", rec.Offset)

@@ -43,6 +43,9 @@ type entry struct {
 	callTries int       // webhooks that could not be queued, in a row
 	traced    *traced   // nil: no sampled trace is known
 
+	held       held
+	progressed time.Time // when its run last told progress, by the log's clock; zero if it has not
+
 	watches map[*watch.Stream]*watch.Watch
 	waits   []*ask // long polls
 }

@@ -100,6 +100,9 @@ func (s *Shard) tell(e *entry, by *event.Event, r fold.Result, at appended, now 
 		s.told(e.id)
 	}
 	s.census.changed(e, was)
+	if by.Type == event.Progress && e.held.by != nil {
+		e.progressed = e.job.RenewedAt
+	}
 	if s.catching.ready.Load() || now.Sub(at.believed) < newsAge {
 		s.census.measure(e, was, by)
 	}
@@ -116,6 +119,7 @@ func (s *Shard) changed(e *entry, j *fold.Job, now time.Time) (was *fold.Job) {
 	was = e.become(j, now)
 	s.jobs.keep(e)
 	s.saving.changed(e)
+	s.holdings.changed(e)
 	return was
 }
 

@@ -110,13 +110,16 @@ func (s *Shard) restore() error {
 		s.fail(fmt.Errorf("count jobs: %w", err))
 		return s.broken
 	}
+	var running []*entry
 	err := s.jobs.store.DueJobs(0, 1, func(id string, _ int64) (bool, error) {
 		e, err := s.jobs.lookup(id)
 		if err == nil {
 			s.jobs.keep(e)
+			running = append(running, e)
 		}
 		return true, err
 	})
+	s.holdings.begin(running)
 	if err != nil {
 		s.fail(fmt.Errorf("load running jobs: %w", err))
 	}

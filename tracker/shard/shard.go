@@ -75,6 +75,7 @@ type Shard struct {
 	webhooks  webhooks  // webhooks that are queued
 	questions questions // what waits for an answer
 	audience  audience  // who watches
+	holdings  holdings  // what each worker holds
 	tickets   tickets
 }
 
@@ -113,6 +114,7 @@ func New(cfg Config) *Shard {
 		catching:   newCatchUp(),
 		census:     newCensus(cfg.Metrics),
 		tickets:    newTickets(),
+		holdings:   newHoldings(),
 	}
 	if s.bounds == (kafka.Bounds{}) {
 		s.bounds = kafka.Timeouts{}.Bounds()

@@ -11,6 +11,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 // Call is one execution of a handler.
@@ -36,6 +37,10 @@ var Try func(ctx context.Context, p any, c Call) Ending
 // WorkerLog returns the logger of a *processor.Job that writes to the worker's log alone: the job's owner does not see
 // its lines.
 var WorkerLog func(job any) *slog.Logger
+
+// Paused has the announcements of p tell which endpoints of webhooks are paused, and whether there are more than it
+// lists. changed is to be called when there is another one.
+var Paused func(p any, paused func() (list []worker.Paused, more bool)) (changed func())
 
 // Register calls register with the registry of p. After an error none of its metrics are registered.
 var Register func(p any, register func(prometheus.Registerer)) error

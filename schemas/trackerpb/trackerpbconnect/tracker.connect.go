@@ -70,6 +70,10 @@ const (
 	TrackerGetDeadProcedure = "/ackwire.tracker.v1.Tracker/GetDead"
 	// TrackerRequeueDeadProcedure is the fully-qualified name of the Tracker's RequeueDead RPC.
 	TrackerRequeueDeadProcedure = "/ackwire.tracker.v1.Tracker/RequeueDead"
+	// TrackerWorkersProcedure is the fully-qualified name of the Tracker's Workers RPC.
+	TrackerWorkersProcedure = "/ackwire.tracker.v1.Tracker/Workers"
+	// TrackerListAuditProcedure is the fully-qualified name of the Tracker's ListAudit RPC.
+	TrackerListAuditProcedure = "/ackwire.tracker.v1.Tracker/ListAudit"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
 	TrackerWatchProcedure = "/ackwire.tracker.v1.Tracker/Watch"
 )
@@ -117,6 +121,11 @@ type TrackerClient interface {
 	// RequeueDead tries a dead letter again: a job whose request it is gets a new request, any other record is written
 	// to its topic again. For a letter with a job it is asked of the tracker that owns the job's partition.
 	RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error)
+	// Workers returns what workers have announced of themselves, and which jobs of some partitions they hold. A worker is in
+	// the answers for several partitions.
+	Workers(context.Context, *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error)
+	// ListAudit lists the records of the topic audit, the newest first.
+	ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -231,6 +240,20 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(trackerMethods.ByName("RequeueDead")),
 			connect.WithClientOptions(opts...),
 		),
+		workers: connect.NewClient[trackerpb.WorkersRequest, trackerpb.WorkersResponse](
+			httpClient,
+			baseURL+TrackerWorkersProcedure,
+			connect.WithSchema(trackerMethods.ByName("Workers")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		listAudit: connect.NewClient[trackerpb.ListAuditRequest, trackerpb.ListAuditResponse](
+			httpClient,
+			baseURL+TrackerListAuditProcedure,
+			connect.WithSchema(trackerMethods.ByName("ListAudit")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[trackerpb.WatchRequest, trackerpb.WatchResponse](
 			httpClient,
 			baseURL+TrackerWatchProcedure,
@@ -257,6 +280,8 @@ type trackerClient struct {
 	listDead      *connect.Client[trackerpb.ListDeadRequest, trackerpb.ListDeadResponse]
 	getDead       *connect.Client[trackerpb.GetDeadRequest, trackerpb.GetDeadResponse]
 	requeueDead   *connect.Client[trackerpb.RequeueDeadRequest, trackerpb.RequeueDeadResponse]
+	workers       *connect.Client[trackerpb.WorkersRequest, trackerpb.WorkersResponse]
+	listAudit     *connect.Client[trackerpb.ListAuditRequest, trackerpb.ListAuditResponse]
 	watch         *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
 
@@ -335,6 +360,16 @@ func (c *trackerClient) RequeueDead(ctx context.Context, req *connect.Request[tr
 	return c.requeueDead.CallUnary(ctx, req)
 }
 
+// Workers calls ackwire.tracker.v1.Tracker.Workers.
+func (c *trackerClient) Workers(ctx context.Context, req *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error) {
+	return c.workers.CallUnary(ctx, req)
+}
+
+// ListAudit calls ackwire.tracker.v1.Tracker.ListAudit.
+func (c *trackerClient) ListAudit(ctx context.Context, req *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error) {
+	return c.listAudit.CallUnary(ctx, req)
+}
+
 // Watch calls ackwire.tracker.v1.Tracker.Watch.
 func (c *trackerClient) Watch(ctx context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse] {
 	return c.watch.CallBidiStream(ctx)
@@ -383,6 +418,11 @@ type TrackerHandler interface {
 	// RequeueDead tries a dead letter again: a job whose request it is gets a new request, any other record is written
 	// to its topic again. For a letter with a job it is asked of the tracker that owns the job's partition.
 	RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error)
+	// Workers returns what workers have announced of themselves, and which jobs of some partitions they hold. A worker is in
+	// the answers for several partitions.
+	Workers(context.Context, *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error)
+	// ListAudit lists the records of the topic audit, the newest first.
+	ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
 }
@@ -493,6 +533,20 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(trackerMethods.ByName("RequeueDead")),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerWorkersHandler := connect.NewUnaryHandler(
+		TrackerWorkersProcedure,
+		svc.Workers,
+		connect.WithSchema(trackerMethods.ByName("Workers")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	trackerListAuditHandler := connect.NewUnaryHandler(
+		TrackerListAuditProcedure,
+		svc.ListAudit,
+		connect.WithSchema(trackerMethods.ByName("ListAudit")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerWatchHandler := connect.NewBidiStreamHandler(
 		TrackerWatchProcedure,
 		svc.Watch,
@@ -531,6 +585,10 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerGetDeadHandler.ServeHTTP(w, r)
 		case TrackerRequeueDeadProcedure:
 			trackerRequeueDeadHandler.ServeHTTP(w, r)
+		case TrackerWorkersProcedure:
+			trackerWorkersHandler.ServeHTTP(w, r)
+		case TrackerListAuditProcedure:
+			trackerListAuditHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
 			trackerWatchHandler.ServeHTTP(w, r)
 		default:
@@ -600,6 +658,14 @@ func (UnimplementedTrackerHandler) GetDead(context.Context, *connect.Request[tra
 
 func (UnimplementedTrackerHandler) RequeueDead(context.Context, *connect.Request[trackerpb.RequeueDeadRequest]) (*connect.Response[trackerpb.RequeueDeadResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.RequeueDead is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) Workers(context.Context, *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Workers is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.ListAudit is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {
