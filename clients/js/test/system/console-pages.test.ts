@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { Browser, BrowserContext } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { accessible, launch, open as opened, type Opened } from "./lib/console.js";
-import { run, serve, until, type System } from "./lib/process.js";
+import { apart, freeAddresses, run, serve, until, type System } from "./lib/process.js";
 import { produce } from "./lib/produce.js";
 
 let system: System;
@@ -24,7 +24,7 @@ const kafkaOf = (s: System) => s.processes[0]!.args[s.processes[0]!.args.indexOf
 beforeAll(async () => {
   keys = mkdtempSync(join(tmpdir(), "ackwire-keys-"));
   await run("ackwire", "keys", "--data", keys);
-  const listen = `127.0.0.1:${20_000 + ((process.pid + 7) % 20_000)}`;
+  const listen = (await freeAddresses(1))[0]!;
   [system, guarded, browser] = await Promise.all([
     serve(), serve("--jwt-key-file", join(keys, "token.key"), "--console-listen", listen), launch(),
   ]);
@@ -382,5 +382,32 @@ test("a page that comes says nothing of waiting and moves nothing", async () => 
     }));
     expect(shift, path).toBeLessThan(0.05);
     await context.close();
+  }
+});
+
+test("workers that exist are told, with what they hold", async () => {
+  const id = await submit("demo.sleep", { seconds: 3600, steps: 1000 });
+  const { page, context, complaints } = await open("workers");
+  await page.waitForSelector(`a[href$="jobs/${id}"]`);
+  expect(await page.locator("tr", { hasText: "default" }).first().innerText()).toMatch(/keeps up|has a backlog/);
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("a tracker that is away is told of, what is known stays, and the page heals", async () => {
+  const listen = (await freeAddresses(1))[0]!;
+  const parts = await apart(["--console-listen", listen], ["--lanes", "default", "--demo"]);
+  const tracker = parts.processes.find((p) => p.name === "tracker")!;
+  const { page, context } = await opened(browser, `http://${listen}/console/`);
+  try {
+    await page.waitForSelector("h2:has-text('Lanes')", { timeout: 60_000 });
+    await tracker.kill();
+    await page.waitForSelector("[role=alert] >> text=The gateway answers, but", { timeout: 60_000 });
+    expect(await page.locator(".tiles b").count()).toBeGreaterThan(0);
+    await tracker.start();
+    await page.waitForFunction(() => !document.querySelector("[role=alert]"), undefined, { timeout: 60_000 });
+  } finally {
+    await context.close();
+    await parts.stop();
   }
 });
