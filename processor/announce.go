@@ -15,10 +15,10 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service/version"
 	"github.com/ackwire/ackwire/internal/wake"
-	"github.com/ackwire/ackwire/schemas/worker"
+	"github.com/ackwire/ackwire/schemas/fleet"
 )
 
-// A worker announces itself (package worker) at its start, every worker.Every, when something of it has changed, and at
+// A worker announces itself (package fleet) at its start, every fleet.Every, when something of it has changed, and at
 // its end. Announcements are for people: nothing is decided by them, they do not count for readiness, and one that is
 // lost is not repeated before the next is due.
 const (
@@ -40,19 +40,19 @@ type announcer struct {
 
 	mu        sync.Mutex // guards the fields below; no other lock is taken under it
 	startedAt time.Time
-	paused    func() (paused []worker.Paused, more bool) // nil: it delivers no webhooks
+	paused    func() (paused []fleet.Paused, more bool) // nil: it delivers no webhooks
 }
 
 func newAnnouncer(p *Processor) *announcer { return &announcer{p: p, news: wake.New()} }
 
 // run announces the worker until ctx ends.
-func (a *announcer) run(ctx context.Context) {
+func (a *announcer) run(ctx context.Context, cl *kgo.Client) {
 	a.mu.Lock()
 	a.startedAt = time.Now().UTC().Truncate(time.Millisecond)
 	a.mu.Unlock()
 	for {
-		a.send(ctx)
-		next := time.NewTimer(worker.Every*4/5 + rand.N(worker.Every*2/5)) // so that workers of one rollout do not march
+		a.send(ctx, cl)
+		next := time.NewTimer(fleet.Every*4/5 + rand.N(fleet.Every*2/5)) // so that workers of one rollout do not march
 		select {
 		case <-ctx.Done():
 		case <-next.C:
@@ -73,7 +73,7 @@ func (a *announcer) drain() {
 }
 
 // end says that the worker has ended, if Kafka has heard of it at all.
-func (a *announcer) end(ctx context.Context) {
+func (a *announcer) end(ctx context.Context, cl *kgo.Client) {
 	if !a.heard.Load() {
 		return
 	}
@@ -82,12 +82,12 @@ func (a *announcer) end(ctx context.Context) {
 	said := a.say()
 	said.Gone, said.Draining, said.Paused, said.PausedMore = true, true, nil, false
 	if rec := a.record(&said); rec != nil {
-		a.note(kafka.ProduceSync(ctx, a.p.client, rec))
+		a.note(kafka.ProduceSync(ctx, cl, rec))
 	}
 }
 
 // send announces the worker, unless the announcement before has no answer yet.
-func (a *announcer) send(ctx context.Context) {
+func (a *announcer) send(ctx context.Context, cl *kgo.Client) {
 	if a.sending.Swap(true) {
 		return
 	}
@@ -97,7 +97,7 @@ func (a *announcer) send(ctx context.Context) {
 		a.sending.Store(false)
 		return
 	}
-	kafka.Produce(context.WithoutCancel(ctx), a.p.client, rec, func(_ *kgo.Record, err error) {
+	kafka.Produce(context.WithoutCancel(ctx), cl, rec, func(_ *kgo.Record, err error) {
 		a.note(err)
 		a.sending.Store(false)
 	})
@@ -117,8 +117,8 @@ func (a *announcer) note(err error) {
 }
 
 // say returns the announcement that is true now.
-func (a *announcer) say() worker.Announcement {
-	said := worker.Announcement{Worker: a.p.worker, Version: libraryVersion(), Draining: a.draining.Load()}
+func (a *announcer) say() fleet.Announcement {
+	said := fleet.Announcement{Worker: a.p.worker, Version: libraryVersion(), Draining: a.draining.Load()}
 	for _, l := range a.p.lanes {
 		said.Lanes = append(said.Lanes, l.say())
 	}
@@ -134,21 +134,21 @@ func (a *announcer) say() worker.Announcement {
 	return said
 }
 
-func (l *lane) say() worker.Lane {
+func (l *lane) say() fleet.Lane {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return worker.Lane{Lane: l.name, Slots: l.p.cfg.Slots, Yielded: l.yielding}
+	return fleet.Lane{Lane: l.name, Slots: l.p.cfg.Slots, Yielded: l.yielding}
 }
 
 // record returns the record of an announcement, or nil if it cannot be written, which is logged.
-func (a *announcer) record(said *worker.Announcement) *kgo.Record {
-	value, err := worker.Encode(said)
+func (a *announcer) record(said *fleet.Announcement) *kgo.Record {
+	value, err := fleet.Encode(said)
 	if err != nil {
 		a.p.log.Warn("the worker cannot announce itself", "err", err)
 		return nil
 	}
 	rec := &kgo.Record{Topic: a.p.names.Streams(), Key: []byte(a.p.worker), Value: value}
-	for _, h := range worker.Headers() {
+	for _, h := range fleet.Headers() {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
 	return rec

@@ -11,8 +11,8 @@ import (
 func TestImports(t *testing.T) {
 	rule := imports.Rule{
 		Allow: []string{
-			"schemas/...", "internal/kafka", "internal/meter", "internal/pause", "internal/service", "internal/tracing",
-			"internal/wake",
+			"schemas/...", "internal/kafka", "internal/meter", "internal/pause", "internal/service", "internal/service/version",
+			"internal/tracing", "internal/wake",
 		},
 		Tests: []string{"internal/..."},
 	}

@@ -42,15 +42,16 @@ func (p *Processor) findHome(ctx context.Context) (home, error) {
 	return h, nil
 }
 
+// besideClient returns the client that reads orders and writes announcements: what goes wrong with those does not hold
+// up what runs write.
+func (p *Processor) besideClient(h home) (*kgo.Client, error) {
+	return p.kafka.NewClient(p.env, p.clientID(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+		p.names.Control(): {h.partition: kgo.NewOffset().At(h.end)},
+	}))
+}
+
 // listen reads orders and passes them to their runs, until ctx ends.
-func (p *Processor) listen(ctx context.Context, h home) error {
-	name := p.names.Control()
-	client, err := p.kafka.NewClient(p.env, "ackwire-processor-"+p.worker,
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: {h.partition: kgo.NewOffset().At(h.end)}}))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func (p *Processor) listen(ctx context.Context, client *kgo.Client) error {
 	for {
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil || fetches.IsClientClosed() {

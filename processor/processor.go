@@ -149,6 +149,11 @@ func (p *Processor) Run(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
+	beside, err := p.besideClient(home)
+	if err != nil {
+		return err
+	}
+	defer beside.Close()
 
 	// The runs need these contexts until they have reported, longer than ctx.
 	lasting := context.WithoutCancel(ctx)
@@ -171,10 +176,10 @@ func (p *Processor) Run(ctx context.Context) error {
 			}
 		})
 	}
-	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, home) })
+	part(&caring, careCtx, func(ctx context.Context) error { return p.listen(ctx, beside) })
 	part(&caring, careCtx, p.keepPulse)
 	caring.Go(func() { p.keeper.Run(careCtx, client) })
-	caring.Go(func() { p.announcing.run(careCtx) })
+	caring.Go(func() { p.announcing.run(careCtx, beside) })
 	part(&caring, careCtx, func(ctx context.Context) error { return p.contact.watch(ctx, client, p.bounds) })
 	for _, l := range p.lanes {
 		part(&taking, takeCtx, l.attend)
@@ -188,7 +193,7 @@ func (p *Processor) Run(ctx context.Context) error {
 	stopErr := p.stop(&taking)
 	stopCaring()
 	caring.Wait()
-	p.announcing.end(lasting)
+	p.announcing.end(lasting, beside)
 	abandon()
 	p.deadLetters.Wait()
 	if cause := context.Cause(takeCtx); ctx.Err() == nil && cause != nil {

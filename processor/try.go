@@ -9,15 +9,15 @@ import (
 
 	"github.com/ackwire/ackwire/processor/internal/bridge"
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
-	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 func init() {
 	bridge.Try = try
 	bridge.WorkerLog = func(j any) *slog.Logger { return j.(*Job).own }
-	bridge.Paused = func(p any, paused func() ([]worker.Paused, bool)) (changed func()) {
+	bridge.Paused = func(p any, paused func() ([]fleet.Paused, bool)) (changed func()) {
 		a := p.(*Processor).announcing
 		a.mu.Lock()
 		defer a.mu.Unlock()

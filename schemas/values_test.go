@@ -7,12 +7,12 @@ import (
 	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
-	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 // The examples follow one job of tenant acme through everything that can happen to it.
@@ -402,8 +402,8 @@ var requeuedRecord = func() frame.DeadRequeued {
 
 var auditedAt = time.Date(2026, 2, 2, 9, 31, 0, 0, time.UTC)
 
-// fleet is an answer about workers: one that has announced itself, and a stranger.
-var fleet = func() frame.Workers {
+// workersAnswer is an answer about workers: one that has announced itself, and a stranger.
+var workersAnswer = func() frame.Workers {
 	started, progressed, percent, wait := acceptedAt.Add(-time.Hour), endedAt.Add(-time.Second), 40.0, 1.5
 	return frame.Workers{
 		Workers: []frame.Worker{
@@ -421,8 +421,8 @@ var fleet = func() frame.Workers {
 	}
 }()
 
-var announcement = worker.Announcement{
-	V: worker.Version, Worker: "reports-1", Lanes: []worker.Lane{{Lane: "reports", Slots: 64},
+var announcement = fleet.Announcement{
+	V: fleet.Version, Worker: "reports-1", Lanes: []fleet.Lane{{Lane: "reports", Slots: 64},
 		{Lane: "webhooks", Slots: 64}}, Running: 1, Version: "1.2.3", StartedAt: acceptedAt,
-	Paused: []worker.Paused{{Tenant: "acme", Endpoint: "https://app.example/hooks", Until: endedAt, Failures: 5}},
+	Paused: []fleet.Paused{{Tenant: "acme", Endpoint: "https://app.example/hooks", Until: endedAt, Failures: 5}},
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
-	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 var update = flag.Bool("update", false, "write testdata/wire, the examples in AsyncAPI and OpenAPI, and README.md anew")
@@ -162,7 +162,7 @@ func wires() []wire {
 		plain("http.deadLetter", "http/deadLetter", deadRecord),
 		plain("http.deadRequeued", "http/deadRequeued", frame.DeadRequeued{Outcome: frame.RequeueDispatched, JobID: jobID}),
 		plain("http.deadRequeued.written", "http/deadRequeued", requeuedRecord),
-		plain("http.workers", "http/workers", fleet),
+		plain("http.workers", "http/workers", workersAnswer),
 		plain("http.ticket", "http/ticket", ticket),
 		plain("http.grantRequest", "http/grantRequest", grantRequest),
 		plain("http.grant", "http/grant", granted),
@@ -216,11 +216,11 @@ func streamHeaders(name string, c stream.Chunk) wire {
 }
 
 func announcementAgain(b []byte) ([]byte, error) {
-	a, err := worker.Decode(b)
+	a, err := fleet.Decode(b)
 	if err != nil {
 		return nil, err
 	}
-	return worker.Encode(&a)
+	return fleet.Encode(&a)
 }
 
 func auditAgain(b []byte) ([]byte, error) {

@@ -11,8 +11,8 @@ import (
 	"connectrpc.com/connect"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
-	"github.com/ackwire/ackwire/schemas/worker"
 	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/workers"
@@ -112,7 +112,7 @@ func workersResponse(
 	}
 	all := map[string]*trackerpb.Worker{}
 	for name, h := range holdings {
-		if !worker.ValidName(name) {
+		if !fleet.ValidName(name) {
 			continue // events of such a worker are refused
 		}
 		all[name] = &trackerpb.Worker{Name: name, Running: int64(h.Jobs), Oldest: heldJobs(h.Oldest)}

@@ -13,25 +13,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
-	"github.com/ackwire/ackwire/schemas/worker"
 	"github.com/ackwire/ackwire/tracker/workers"
 )
 
 // announcement returns the record with which a worker announces itself.
-func (w *world) announcement(a worker.Announcement) *kgo.Record {
+func (w *world) announcement(a fleet.Announcement) *kgo.Record {
 	w.t.Helper()
 	a.StartedAt = time.Now()
-	value, err := worker.Encode(&a)
+	value, err := fleet.Encode(&a)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return &kgo.Record{Topic: w.names.Streams(), Key: []byte(a.Worker), Value: value,
-		Headers: []kgo.RecordHeader{{Key: worker.Header, Value: []byte("1")}}}
+		Headers: []kgo.RecordHeader{{Key: fleet.Header, Value: []byte("1")}}}
 }
 
-func (w *world) announce(a worker.Announcement) {
+func (w *world) announce(a fleet.Announcement) {
 	w.t.Helper()
 	w.produce(w.announcement(a))
 }
@@ -75,8 +75,8 @@ func TestWorkersAreKnown(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.makeRequests()
 		i := w.start(8090, vfs.NewMem())
-		w.announce(worker.Announcement{Worker: "a"})
-		w.announce(worker.Announcement{Worker: "b"})
+		w.announce(fleet.Announcement{Worker: "a"})
+		w.announce(fleet.Announcement{Worker: "b"})
 		w.begin("job-1", "run-1")
 		claimed := time.Now()
 		i.wantWorkers("two announce themselves, and one holds a job", "a:0:true b:0:true worker:1:false")
@@ -121,11 +121,11 @@ func TestWorkersAreKnown(t *testing.T) {
 		near("progress after the takeover", all.Workers[2].Oldest[0].Progressed, progressed)
 
 		w.append(&event.Event{Type: event.Completed, JobID: "job-1", Dispatch: 1, Run: "run-1"})
-		w.announce(worker.Announcement{Worker: "b", Gone: true})
+		w.announce(fleet.Announcement{Worker: "b", Gone: true})
 		i.wantWorkers("one ended, and the job did", "a:0:true")
-		time.Sleep(worker.GoneAfter)
+		time.Sleep(fleet.GoneAfter)
 		i.wantWorkers("the other one is silent", "")
-		w.announce(worker.Announcement{Worker: "a"})
+		w.announce(fleet.Announcement{Worker: "a"})
 		i.wantWorkers("it is back", "a:0:true")
 
 		for _, partitions := range [][]int32{nil, {1, 1}} {
@@ -142,16 +142,16 @@ func TestHostileWorkers(t *testing.T) {
 		w.makeRequests()
 		i := w.start(8090, vfs.NewMem())
 		defer i.stop()
-		w.announce(worker.Announcement{Worker: "good"})
+		w.announce(fleet.Announcement{Worker: "good"})
 		i.wantWorkers("the good one", "good:0:true")
 		ctx := t.Context()
 		var hostile []*kgo.Record
 		for n := range 10_000 {
-			hostile = append(hostile, w.announcement(worker.Announcement{Worker: fmt.Sprint("hostile-", n)}))
+			hostile = append(hostile, w.announcement(fleet.Announcement{Worker: fmt.Sprint("hostile-", n)}))
 		}
 		like := func(value string, key string, version string) {
 			hostile = append(hostile, &kgo.Record{Topic: w.names.Streams(), Key: []byte(key), Value: []byte(value),
-				Headers: []kgo.RecordHeader{{Key: worker.Header, Value: []byte(version)}}})
+				Headers: []kgo.RecordHeader{{Key: fleet.Header, Value: []byte(version)}}})
 		}
 		like(`{`, "x", "1")
 		like(`{"v":1,"worker":"good","lanes":[],"running":0,"startedAt":"2026-01-01T00:00:00Z","gone":true}`, "x", "1")
@@ -182,7 +182,7 @@ func TestHostileWorkers(t *testing.T) {
 		if dead := w.read(w.names.Dead()); len(dead) > 0 {
 			t.Errorf("%d dead letters, the first %s", len(dead), dead[0].Value)
 		}
-		time.Sleep(worker.GoneAfter)
+		time.Sleep(fleet.GoneAfter)
 		i.wantWorkers("all are silent", "")
 	})
 }

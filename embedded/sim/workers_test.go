@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
-	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 // fleet returns the workers, as an operator sees them, and their names.
@@ -85,7 +85,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 		w.StartAnotherTracker()
 		taken := time.Now()
 		w.wantFleet("after a takeover", "worker-1 worker-2")
-		if d := time.Since(taken); d > worker.Every*6/5 {
+		if d := time.Since(taken); d > fleet.Every*6/5 {
 			t.Errorf("the list was whole after %s", d)
 		}
 
@@ -97,7 +97,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 			_, names := w.fleet()
 			return names == ""
 		})
-		if d := time.Since(died); d > worker.GoneAfter+5*time.Second {
+		if d := time.Since(died); d > fleet.GoneAfter+5*time.Second {
 			t.Errorf("it was gone after %s", d)
 		}
 

@@ -46,9 +46,10 @@ type DeadLetters interface {
 	RequeueDead(ctx context.Context, req *trackerpb.RequeueDeadRequest) (*trackerpb.RequeueDeadResponse, error)
 }
 
-// Fleet knows the workers; upstream.Pair implements it.
+// Fleet knows the workers and reads the audit trail; upstream.Pair implements it.
 type Fleet interface {
 	Workers(ctx context.Context) (*trackerpb.WorkersResponse, error)
+	ListAudit(ctx context.Context, req *trackerpb.ListAuditRequest) (*trackerpb.ListAuditResponse, error)
 }
 
 // PastTrackers answers questions about what jobs were; upstream.Pair implements it.

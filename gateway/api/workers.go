@@ -13,9 +13,9 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
-	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 // Bounds of the answer of GET /v1/workers.
@@ -114,7 +114,7 @@ func shownWorker(t *trackerpb.Worker) frame.Worker {
 	if len(t.Announced) == 0 {
 		return w
 	}
-	a, err := worker.Decode(t.Announced)
+	a, err := fleet.Decode(t.Announced)
 	if err != nil { // of a release with other bounds
 		return w
 	}
@@ -127,7 +127,7 @@ func shownWorker(t *trackerpb.Worker) frame.Worker {
 	return w
 }
 
-func pausedOf(a *worker.Announcement) (all []frame.PausedEndpoint, more bool) {
+func pausedOf(a *fleet.Announcement) (all []frame.PausedEndpoint, more bool) {
 	for _, p := range a.Paused {
 		p.Until = p.Until.UTC()
 		all = append(all, frame.PausedEndpoint(p))

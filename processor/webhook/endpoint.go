@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ackwire/ackwire/schemas/worker"
+	"github.com/ackwire/ackwire/schemas/fleet"
 )
 
 // An endpoint that fails several times in a row is paused: it is not called for a while, so that the lane's slots are
@@ -126,25 +126,25 @@ func (e *endpoints) failure(p place) (paused bool, pause time.Duration) {
 
 // list returns the places that are paused now, those with the most failures first, and whether there are more than an
 // announcement may have.
-func (e *endpoints) list() (all []worker.Paused, more bool) {
+func (e *endpoints) list() (all []fleet.Paused, more bool) {
 	now := time.Now()
 	e.mu.Lock()
 	for p, h := range e.failed {
 		if h.failures < pauseAfter || !h.until.After(now) {
 			continue
 		}
-		if at := worker.Endpoint(p.origin, p.path); at != "" {
-			all = append(all, worker.Paused{Tenant: p.tenant, Endpoint: at, Until: h.until.UTC().Truncate(time.Millisecond),
+		if at := fleet.Endpoint(p.origin, p.path); at != "" {
+			all = append(all, fleet.Paused{Tenant: p.tenant, Endpoint: at, Until: h.until.UTC().Truncate(time.Millisecond),
 				Failures: h.failures})
 		}
 	}
 	e.mu.Unlock()
-	slices.SortFunc(all, func(a, b worker.Paused) int {
+	slices.SortFunc(all, func(a, b fleet.Paused) int {
 		return cmp.Or(cmp.Compare(b.Failures, a.Failures), cmp.Compare(a.Endpoint, b.Endpoint),
 			cmp.Compare(a.Tenant, b.Tenant))
 	})
-	if len(all) > worker.MaxPaused {
-		return all[:worker.MaxPaused], true
+	if len(all) > fleet.MaxPaused {
+		return all[:fleet.MaxPaused], true
 	}
 	return all, false
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/meter"
-	"github.com/ackwire/ackwire/schemas/worker"
+	"github.com/ackwire/ackwire/schemas/fleet"
 )
 
 // Bounds of a table. A worker that has no place is not known; those that have one keep it.
@@ -82,7 +82,7 @@ func NewTable(m *Metrics) *Table { return &Table{metrics: m, known: map[string]*
 // IsAnnouncement reports whether a record of the topic streams is an announcement.
 func IsAnnouncement(rec *kgo.Record) bool {
 	for _, h := range rec.Headers {
-		if h.Key == worker.Header {
+		if h.Key == fleet.Header {
 			return true
 		}
 	}
@@ -96,15 +96,15 @@ func (t *Table) Take(rec *kgo.Record, now time.Time) {
 }
 
 func (t *Table) take(rec *kgo.Record, now time.Time) outcome {
-	if now.Sub(rec.Timestamp) >= worker.GoneAfter {
+	if now.Sub(rec.Timestamp) >= fleet.GoneAfter {
 		return old // it is not even read: there may be many after a time without a tracker
 	}
 	for _, h := range rec.Headers {
-		if h.Key == worker.Header && string(h.Value) != strconv.Itoa(worker.Version) {
+		if h.Key == fleet.Header && string(h.Value) != strconv.Itoa(fleet.Version) {
 			return undecodable
 		}
 	}
-	a, err := worker.Decode(rec.Value)
+	a, err := fleet.Decode(rec.Value)
 	if err != nil || a.Worker != string(rec.Key) {
 		return undecodable
 	}
@@ -148,7 +148,7 @@ func (t *Table) forget(name string) {
 	}
 }
 
-// Sweep forgets workers that have not announced themselves for worker.GoneAfter.
+// Sweep forgets workers that have not announced themselves for fleet.GoneAfter.
 func (t *Table) Sweep(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,7 +157,7 @@ func (t *Table) Sweep(now time.Time) {
 
 func (t *Table) sweep(now time.Time) {
 	for name, r := range t.known {
-		if now.Sub(r.seen) >= worker.GoneAfter {
+		if now.Sub(r.seen) >= fleet.GoneAfter {
 			t.forget(name)
 		}
 	}

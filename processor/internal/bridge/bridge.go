@@ -8,10 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/stream"
 	"github.com/ackwire/ackwire/schemas/topic"
-	"github.com/ackwire/ackwire/schemas/worker"
 )
 
 // Call is one execution of a handler.
@@ -40,7 +40,7 @@ var WorkerLog func(job any) *slog.Logger
 
 // Paused has the announcements of p tell which endpoints of webhooks are paused, and whether there are more than it
 // lists. changed is to be called when there is another one.
-var Paused func(p any, paused func() (list []worker.Paused, more bool)) (changed func())
+var Paused func(p any, paused func() (list []fleet.Paused, more bool)) (changed func())
 
 // Register calls register with the registry of p. After an error none of its metrics are registered.
 var Register func(p any, register func(prometheus.Registerer)) error

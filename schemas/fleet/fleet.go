@@ -1,11 +1,11 @@
-// Package worker defines what workers say of themselves: which lanes they take, with how many slots, and which
+// Package fleet defines what workers say of themselves: which lanes they take, with how many slots, and which
 // endpoints of webhooks they have paused.
 //
 // An announcement is a record of the topic streams, which workers write and trackers read anyway. Its key is the
 // worker's name, and the header Header tells it from the pieces of streams. It is no event: it changes no job and
 // counts only for a while, so it has no place in the topic status, which is read again for as long as jobs live. A
 // tracker of an earlier release drops it and counts it as undecodable.
-package worker
+package fleet
 
 import (
 	"encoding/json"

@@ -1,0 +1,108 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"connectrpc.com/connect"
+
+	"github.com/ackwire/ackwire/gateway/problem"
+	"github.com/ackwire/ackwire/schemas/audit"
+	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
+)
+
+// getAudit handles GET /v1/audit.
+func (ws *workers) getAudit(w http.ResponseWriter, r *http.Request) {
+	_, done, ok := ws.operator(w, r)
+	if !ok {
+		return
+	}
+	defer done()
+	req, err := auditRequest(r)
+	if err != nil {
+		ws.problem(w, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), ws.cfg.ReadTimeout)
+	defer cancel()
+	listed, err := ws.cfg.Fleet.ListAudit(ctx, req)
+	if err != nil {
+		ws.problem(w, auditProblem(err))
+		return
+	}
+	page := frame.Audit{Records: []frame.AuditEntry{}, Off: listed.Off}
+	for _, l := range listed.Records {
+		page.Records = append(page.Records, auditEntry(l))
+	}
+	if listed.Next > 0 {
+		page.NextCursor = deadID(listed.Next)
+	}
+	ws.answer(w, page)
+}
+
+func auditRequest(r *http.Request) (*trackerpb.ListAuditRequest, error) {
+	q, err := readQuery(r, "since", "limit", cursorParam)
+	if err != nil {
+		return nil, err
+	}
+	req := &trackerpb.ListAuditRequest{Limit: frame.DefaultAuditLimit}
+	if req.Since, err = milliseconds(q, "since"); err != nil {
+		return nil, err
+	}
+	v, present, err := single(q, "limit")
+	if err != nil {
+		return nil, err
+	}
+	if present {
+		n, err := strconv.ParseInt(v, 10, 32)
+		if err != nil || n < 1 || n > frame.MaxAuditLimit {
+			return nil, invalid("limit", "must be a number from 1 to %d", frame.MaxAuditLimit)
+		}
+		req.Limit = int32(n)
+	}
+	cursor, present, err := single(q, cursorParam)
+	if err != nil {
+		return nil, err
+	}
+	if present {
+		before, ok := parseDeadID(cursor)
+		if !ok || before == 0 {
+			return nil, invalid(cursorParam, "is not one of this API")
+		}
+		req.Before = before
+	}
+	return req, nil
+}
+
+// maxAuditBytes bounds a record of the audit trail; gateways write none that is near it.
+const maxAuditBytes = 64 << 10
+
+// auditEntry returns a record for clients. Whoever may write the topic may have written anything.
+func auditEntry(l *trackerpb.AuditRecord) frame.AuditEntry {
+	e := frame.AuditEntry{ID: deadID(l.Offset), WrittenAt: unixTime(l.At)}
+	if len(l.Value) <= maxAuditBytes {
+		if known, err := audit.Decode(l.Value); err == nil {
+			if value, err := plainjson.Marshal(&known); err == nil {
+				e.Record = json.RawMessage(value)
+				return e
+			}
+		}
+	}
+	e.Unreadable = true
+	return e
+}
+
+func auditProblem(err error) error {
+	switch connect.CodeOf(err) {
+	case connect.CodePermissionDenied:
+		return problem.Unavailable("Kafka does not permit trackers to read the audit trail: give them the permission to " +
+			"read the topic audit")
+	case connect.CodeUnimplemented:
+		return problem.Unavailable("the trackers are of an earlier release")
+	}
+	return problem.OfTracker(err)
+}
