@@ -79,16 +79,28 @@ const fleet = () => ({
 });
 const trail = () => ({
   records: [
-    { v: 1, at: ago(20), deed: "payload", outcome: "ok", tenant: "acme", subject: hostile, jobId: ids["flaky"], jobType: "demo.flaky", owner: { tenant: "acme", subject: "alice" }, requestId: "r1" },
+    { id: "0-9", writtenAt: ago(10), unreadable: true },
+    ...[{ v: 1, at: ago(20), deed: "payload", outcome: "ok", tenant: "acme", subject: hostile, jobId: ids["flaky"], jobType: "demo.flaky", owner: { tenant: "acme", subject: "alice" }, requestId: "r1" },
     { v: 1, at: ago(40), deed: "erase", outcome: "invalid_state", tenant: "acme", subject: "olga", jobId: ids["failed"], jobType: "demo.fail", owner: { tenant: "acme" }, requestId: "r2" },
-    { v: 1, at: ago(60), deed: "somethingNew", outcome: "ok", tenant: "acme", requestId: "r3" },
+    { v: 1, at: ago(60), deed: "somethingNew", outcome: "ok", tenant: "acme", requestId: "r3" }].map((record, i) => ({ id: `0-${8 - i}`, writtenAt: record.at, record })),
   ],
-  nextCursor: "older",
+  nextCursor: "0-6",
+});
+const hooks = () => ({
+  endpoints: [
+    {
+      tenant: "acme", endpoint: "https://hooks.example/" + hostile, pausedUntil: ago(-60), pausedBy: ["w-stuck"], failures: 9, failed: 2,
+      jobs: [ids["flaky"], ids["failed"]], firstAt: ago(900), lastAt: ago(90), lastError: { code: "webhook_failed", message: "503 " + hostile, retryable: true },
+    },
+    { tenant: "globex", endpoint: "https://other.example/in", failed: 1, jobs: [ids["failed"]], lastAt: ago(9) },
+  ],
+  tenants: ["acme"], since: ago(86_400), asOf: ago(0), truncated: true,
 });
 const answers = (path: RegExp, body: () => unknown) => (context: BrowserContext) => context.route(path, (route) => route.fulfill({ json: body() }));
 const withFleet = answers(/\/v1\/workers/, fleet);
+const withHooks = answers(/\/v1\/webhooks/, hooks);
 const withTrail = answers(/\/v1\/audit/, trail);
-const withBoth = async (context: BrowserContext) => { await withFleet(context); await withTrail(context); };
+const withAll = async (context: BrowserContext) => { for (const fake of [withFleet, withHooks, withTrail]) await fake(context); };
 
 const pages = (): [name: string, path: string, shows: string][] => [
   ["dead letters", "dead", "bad_request"],
@@ -109,7 +121,7 @@ const pages = (): [name: string, path: string, shows: string][] => [
 test.each(["light", "dark"] as const)("each page opens and axe finds nothing, %s", async (colorScheme) => {
   for (const size of [{ width: 1280, height: 800 }, { width: 360, height: 740 }]) {
     for (const [name, path, shows] of pages()) {
-      const { page, context, complaints } = await open(path, { colorScheme, viewport: size, bypassCSP: true }, withBoth);
+      const { page, context, complaints } = await open(path, { colorScheme, viewport: size, bypassCSP: true }, withAll);
       await page.waitForFunction((text) => new RegExp(text).test(document.body.innerText), shows);
       await accessible(page, `${name}, ${size.width}`);
       expect(await page.evaluate(() => [(window as any).ran, document.querySelectorAll("main img").length]), name).toEqual([undefined, 0]);
@@ -272,8 +284,53 @@ test("lanes without workers, silent workers, stuck handlers and paused endpoints
   expect(await told("w-silent")).toMatch(/silent/);
   expect(await told("w-stuck")).toMatch(/pauses 1 endpoint/);
   await page.waitForSelector("text=no news for 1 h 5 min");
-  await page.getByRole("link", { name: "Webhooks" }).click();
-  await page.waitForSelector("text=hooks.example");
+  await context.close();
+});
+
+test("a paused endpoint is seen, and its webhooks are sent again", async () => {
+  const orders: string[] = [];
+  const { page, context, complaints } = await open("webhooks", {}, async (context) => {
+    await withHooks(context);
+    await context.route(/\/retry$/, (route) => {
+      orders.push(new URL(route.request().url()).pathname.split("/")[3]!);
+      return route.fulfill({ json: { jobId: ids["flaky"], state: "pending" } });
+    });
+  });
+  await page.waitForSelector("text=paused, 9 failures in a row; tried again in");
+  await page.getByRole("checkbox", { name: /hooks\.example/ }).check();
+  await page.getByRole("button", { name: "Send again", exact: true }).click();
+  await page.getByRole("dialog", { name: "Send 2 webhooks again?" }).getByRole("button", { name: "Send again" }).click();
+  await page.waitForSelector(".toast:has-text('2 jobs were run again')");
+  expect(orders.sort()).toEqual([ids["failed"], ids["flaky"]].sort());
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("webhooks that could not be delivered are told", async () => {
+  const response = await fetch(`${gateway}/v1/jobs`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ job: "demo.echo", payload: 1, callbackUrl: "https://127.0.0.1:9/hook" }),
+  });
+  expect(response.ok).toBe(true);
+  const { page, context, complaints } = await open("webhooks");
+  await page.waitForSelector("text=https://127.0.0.1:9/hook");
+  await page.waitForSelector("text=webhook_blocked");
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("an operator's order to somebody's job is in the audit trail", async () => {
+  const alice = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", "alice")).trim();
+  const response = await fetch(`http://${guarded.gateways[0]}/v1/jobs`, {
+    method: "POST", headers: { "Content-Type": "application/json", Authorization: `Bearer ${alice}` }, body: JSON.stringify({ job: "demo.sleep", payload: { seconds: 3600 } }),
+  });
+  const { jobId } = (await response.json()) as { jobId: string };
+  const { page, context } = await signIn("jobs/" + jobId, "operate", "--subject", "olga");
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
+  await page.waitForSelector(".head .state.cancelled");
+  await page.getByRole("link", { name: "Audit" }).click();
+  const row = page.locator("tr", { hasText: "olga" }).first();
+  await row.waitFor({ timeout: 30_000 });
+  expect(await row.innerText()).toMatch(/olga · acme\s+cancelled\s+demo\.sleep\s+alice · acme\s+done/);
   await context.close();
 });
 
@@ -303,7 +360,7 @@ test("all that match are counted, agreed to and followed", async () => {
 
 /** Opens a page of the system with tokens and signs in. */
 async function signIn(path: string, permissions: string, ...more: string[]): Promise<Opened> {
-  const token = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", "alice", "--permit", permissions, ...more)).trim();
+  const token = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--permit", permissions, ...(more.includes("--subject") ? [] : ["--subject", "alice"]), ...more)).trim();
   const all = await opened(browser, `${console_}/console/${path}`);
   await all.page.getByLabel("Access token").fill(token);
   await all.page.keyboard.press("Enter");

@@ -43,7 +43,7 @@ function Page({ at }: { at: Route }) {
     case "letter":
       return <LetterPage key={at.id} id={at.id} />;
     case "webhooks":
-      return <WebhooksPage />;
+      return <WebhooksPage query={at.query} />;
     case "audit":
       return <AuditPage query={at.query} />;
     case "unknown":

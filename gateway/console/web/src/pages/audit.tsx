@@ -1,5 +1,7 @@
 // The audit trail: who did what to whose job, with which outcome.
 
+import type { ComponentChildren } from "preact";
+import { useMemo } from "preact/hooks";
 import { read, session, type Me } from "../api.js";
 import { A, Empty, Fails, Needs, Reading, Time } from "../components/basics.js";
 import { Table, type Column } from "../components/Table.js";
@@ -10,7 +12,6 @@ import { go } from "../router.js";
 import { useCell } from "../state.js";
 import { useStill } from "../still.js";
 import { count, cut, visible } from "../text.js";
-import { useMemo } from "preact/hooks";
 
 interface Entry {
   at: string;
@@ -29,9 +30,17 @@ interface Entry {
   requestId?: string;
 }
 
+/** A record by its place in the topic. It is absent if it is none of this release. */
+interface Place {
+  id: string;
+  writtenAt: string;
+  record?: Entry;
+}
+
 interface Entries {
-  records: Entry[];
+  records: Place[];
   nextCursor?: string;
+  off?: boolean;
 }
 
 const deeds: Record<string, string> = {
@@ -41,15 +50,19 @@ const deeds: Record<string, string> = {
 
 const text = (value: string) => visible(cut(value, 200));
 
-const columns: Column<Entry>[] = [
-  { title: "When", style: "when", cell: (e) => <Time at={e.at} /> },
-  { title: "Who", cell: (e) => <><b>{text(e.subject ?? "without a token")}</b> <span class="dim">· {text(e.tenant)}{e.byGrant && ", by a grant"}</span></> },
-  { title: "Did", cell: (e) => <>{text(deeds[e.deed] ?? e.deed)}{e.bulk && <span class="dim">: {text(e.bulk.action)}, {count(e.bulk.jobs)} jobs of {text(e.bulk.tenant)}</span>}</> },
-  { title: "To what", cell: (e) => (e.jobId ? <A to={"jobs/" + encodeURIComponent(e.jobId)}>{text(e.jobType ?? e.jobId)}</A>
-    : e.deadLetter ? <A to={"dead/" + encodeURIComponent(e.deadLetter)}>{text(e.deadLetter)}</A> : <span class="none">{text(e.grant?.id ?? "–")}</span>) },
-  { title: "Whose", style: "wide", cell: (e) => (e.owner ? <>{text(e.owner.subject ?? "without a token")} <span class="dim">· {text(e.owner.tenant)}</span></> : <span class="none">–</span>) },
-  { title: "Outcome", cell: (e) => (e.outcome === "ok" ? <span class="condition well">done</span> : <span class="condition bad">{text(e.outcome)}</span>) },
-  { title: "Request", style: "wider dim", cell: (e) => <code>{text(e.requestId ?? "–")}</code> },
+/** A column of what records tell. */
+const column = (title: string, cell: (e: Entry) => ComponentChildren, style = ""): Column<Place> =>
+  ({ title, style, cell: ({ record }) => (record ? cell(record) : <span class="none">{title === "Did" ? "cannot be read" : "–"}</span>) });
+
+const columns: Column<Place>[] = [
+  { title: "When", style: "when", cell: (p) => <Time at={p.record?.at ?? p.writtenAt} /> },
+  column("Who", (e) => <><b>{text(e.subject ?? "without a token")}</b> <span class="dim">· {text(e.tenant)}{e.byGrant && ", by a grant"}</span></>),
+  column("Did", (e) => <>{text(deeds[e.deed] ?? e.deed)}{e.bulk && <span class="dim">: {text(e.bulk.action)}, {count(e.bulk.jobs)} jobs of {text(e.bulk.tenant)}</span>}</>),
+  column("To what", (e) => (e.jobId ? <A to={"jobs/" + encodeURIComponent(e.jobId)}>{text(e.jobType ?? e.jobId)}</A>
+    : e.deadLetter ? <A to={"dead/" + encodeURIComponent(e.deadLetter)}>{text(e.deadLetter)}</A> : <span class="none">{text(e.grant?.id ?? "–")}</span>)),
+  column("Whose", (e) => (e.owner ? <>{text(e.owner.subject ?? "without a token")} <span class="dim">· {text(e.owner.tenant)}</span></> : <span class="none">–</span>), "wide"),
+  column("Outcome", (e) => (e.outcome === "ok" ? <span class="condition well">done</span> : <span class="condition bad">{text(e.outcome)}</span>)),
+  column("Request", (e) => <code>{text(e.requestId ?? "–")}</code>, "wider dim"),
 ];
 
 export function AuditPage({ query }: { query: URLSearchParams }) {
@@ -65,7 +78,7 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
   }, [since, cursor]);
   const key = String(asked);
   const { data, error } = usePoll<Entries | undefined>("audit" + key, cursor ? undefined : 5000, async (signal) => (may ? undefined : read("/v1/audit?" + key, signal)));
-  const [rows, news, show] = useStill(key, data?.records, (e) => `${e.at}${e.requestId}${e.deed}${e.jobId}`);
+  const [rows, news, show] = useStill(key, data?.records, (p) => p.id);
   if (may) return <Needs title="Audit" why={may} />;
   const at = asked.get("since");
   return (
@@ -78,8 +91,9 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
         <button class={news ? "news" : "news hidden"} onClick={show} tabIndex={news ? 0 : -1} aria-hidden={!news}>↑ {news} new</button>
       </div>
       <Fails error={data ? undefined : error} />
-      {rows.length > 0 && <Table rows={rows} id={(e) => `${e.at}${e.requestId}${e.deed}${e.jobId}`} columns={columns} label="Audit" up="" />}
-      {data && !rows.length && <Empty title="Nothing is recorded">Grants, orders to the jobs of others, erasures and reads of payloads appear here, for 90 days.</Empty>}
+      {rows.length > 0 && <Table rows={rows} id={(p) => p.id} columns={columns} label="Audit" up="" />}
+      {data?.off && <Empty title="There is no audit trail">The topic <code>audit</code> does not exist: nothing is recorded.</Empty>}
+      {data && !data.off && !rows.length && <Empty title="Nothing is recorded">Grants, orders to the jobs of others, erasures and reads of payloads appear here, for 90 days.</Empty>}
       <Reading on={!data && !error} />
       <div class="pager">
         {cursor && <button onClick={() => go("audit" + (since && "?since=" + since))}>Newest</button>}
