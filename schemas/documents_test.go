@@ -143,7 +143,8 @@ func TestOpenAPIHasAll(t *testing.T) {
 		"GET /v1/ws", "GET /healthz", "GET /readyz",
 		"GET /startupz", "GET /metrics",
 		"GET /v1/job-types", "HEAD /v1/job-types",
-		"GET /v1/workers", "HEAD /v1/workers",
+		"GET /v1/workers", "HEAD /v1/workers", "GET /v1/webhooks", "HEAD /v1/webhooks",
+		"GET /v1/audit", "HEAD /v1/audit",
 		"GET /v1/dead", "HEAD /v1/dead", "GET /v1/dead/{id}", "HEAD /v1/dead/{id}", "POST /v1/dead/{id}/requeue",
 	}
 	var got []string

@@ -426,3 +426,22 @@ var announcement = fleet.Announcement{
 		{Lane: "webhooks", Slots: 64}}, Running: 1, Version: "1.2.3", StartedAt: acceptedAt,
 	Paused: []fleet.Paused{{Tenant: "acme", Endpoint: "https://app.example/hooks", Until: endedAt, Failures: 5}},
 }
+
+var webhooksAnswer = func() frame.Webhooks {
+	until, made := endedAt.Add(30*time.Second), endedAt
+	return frame.Webhooks{
+		Endpoints: []frame.WebhookEndpoint{{Tenant: "acme", Endpoint: "https://app.example/hooks", PausedUntil: &until,
+			PausedBy: []string{"reports-1"}, Failures: 5, Failed: 1, Jobs: []string{jobID}, FirstAt: &made, LastAt: &made,
+			LastError: &job.Error{Code: "webhook_rejected", Message: "the endpoint answered 500", Retryable: true}}},
+		Tenants: []string{"acme"}, Since: acceptedAt, AsOf: endedAt,
+	}
+}()
+
+var auditAnswer = frame.Audit{
+	Records: []frame.AuditEntry{
+		{ID: "0-12", WrittenAt: endedAt, Record: json.RawMessage(`{"v":1,"at":"2026-02-02T09:31:00Z","deed":"cancel",` +
+			`"outcome":"ok","tenant":"acme","subject":"carol","jobId":"` + jobID + `"}`)},
+		{ID: "0-11", WrittenAt: acceptedAt, Unreadable: true},
+	},
+	NextCursor: "0-11",
+}

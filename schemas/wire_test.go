@@ -163,6 +163,8 @@ func wires() []wire {
 		plain("http.deadRequeued", "http/deadRequeued", frame.DeadRequeued{Outcome: frame.RequeueDispatched, JobID: jobID}),
 		plain("http.deadRequeued.written", "http/deadRequeued", requeuedRecord),
 		plain("http.workers", "http/workers", workersAnswer),
+		plain("http.webhooks", "http/webhooks", webhooksAnswer),
+		plain("http.audit", "http/audit", auditAnswer),
 		plain("http.ticket", "http/ticket", ticket),
 		plain("http.grantRequest", "http/grantRequest", grantRequest),
 		plain("http.grant", "http/grant", granted),
