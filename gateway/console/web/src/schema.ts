@@ -93,7 +93,7 @@ export function shapeOf(schema: unknown, root: unknown = schema, depth = 0): Sha
 export function blank(shape: Shape): Node {
   switch (shape.kind) {
     case "object":
-      return { kind: "object", members: shape.members.filter((m) => m.required).map((m) => [m.name, blank(m.shape)]) };
+      return { kind: "object", members: shape.members.filter((m) => m.required && m.shape.kind !== "number" && !(m.shape.kind === "text" && m.shape.input === "date")).map((m) => [m.name, blank(m.shape)]) };
     case "list":
       return { kind: "array", items: [] };
     case "choice":

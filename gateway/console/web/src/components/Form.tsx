@@ -56,7 +56,8 @@ function Text(p: Of<"text"> | Of<"number">) {
   const { node, shape, set } = p;
   const value = node?.kind === "string" ? node.value : node?.kind === "number" ? node.text : "";
   const change = (text: string) => {
-    if (!text && !p.required) set(undefined);
+    // A number or a date that is empty is missing, which is told more plainly than that "" is none.
+    if (!text && (!p.required || shape.kind === "number" || shape.input === "date")) set(undefined);
     else set(shape.kind === "number" && number.test(text) ? { kind: "number", text } : { kind: "string", value: text });
   };
   const area = shape.kind === "text" && (shape.input === "area" || value.includes("\n"));

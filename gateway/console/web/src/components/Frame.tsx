@@ -36,6 +36,9 @@ export function Frame({ session, route, children }: { session: Extract<Session, 
     addEventListener("keydown", press, true);
     return () => removeEventListener("keydown", press, true);
   }, []);
+  useEffect(() => {
+    document.querySelector("header [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [route.page]);
   return (
     <>
       <a class="skip" href="#main">Skip to the content</a>

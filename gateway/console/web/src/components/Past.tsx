@@ -82,7 +82,7 @@ export function Past({ id, job }: { id: string; job: Status }) {
   return (
     <section class="part past" aria-busy={!page}>
       <div class="row between"><h2>History</h2>
-        <span class="dim">{page ? `${count(past.events.length)}${past.more || page.nextCursor ? " of more" : ""} events${late ? `, ${count(late)} of which changed nothing` : ""}, UTC` : " "}</span></div>
+        <span class="dim">{page ? `${count(past.events.length)}${past.more || page.nextCursor ? " of more" : ""} events${late ? `, ${count(late)} of which changed nothing` : ""}, times in UTC` : " "}</span></div>
       {page?.truncated && <p class="banner">The first events of this job have left the log{page.earliest && <>, which begins {inUTC(Date.parse(page.earliest))} UTC</>}. What is left is shown; what became of it is not known.</p>}
       {past.error && <p class="banner bad" role="alert">{visible(past.error)}. The page tries again by itself.</p>}
       {hidden > 0 && <button class="quiet" onClick={() => more(extra + 5 * shown)}>{count(hidden)} earlier rows</button>}

@@ -56,7 +56,7 @@ const column = (title: string, cell: (e: Entry) => ComponentChildren, style = ""
 
 const columns: Column<Place>[] = [
   { title: "When", style: "when", cell: (p) => <Time at={p.record?.at ?? p.writtenAt} /> },
-  column("Who", (e) => <><b>{text(e.subject ?? "without a token")}</b> <span class="dim">· {text(e.tenant)}{e.byGrant && ", by a grant"}</span></>),
+  column("Who", (e) => <><b>{text(e.subject ?? "without a token")}</b> <span class="dim">· {text(e.tenant)}{e.byGrant && ", by a grant"}</span></>, "wrap"),
   column("Did", (e) => <>{text(deeds[e.deed] ?? e.deed)}{e.bulk && <span class="dim">: {text(e.bulk.action)}, {count(e.bulk.jobs)} jobs of {text(e.bulk.tenant)}</span>}</>),
   column("To what", (e) => (e.jobId ? <A to={"jobs/" + encodeURIComponent(e.jobId)}>{text(e.jobType ?? e.jobId)}</A>
     : e.deadLetter ? <A to={"dead/" + encodeURIComponent(e.deadLetter)}>{text(e.deadLetter)}</A> : <span class="none">{text(e.grant?.id ?? "–")}</span>)),
@@ -91,7 +91,7 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
         <button class={news ? "news" : "news hidden"} onClick={show} tabIndex={news ? 0 : -1} aria-hidden={!news}>↑ {news} new</button>
       </div>
       <Fails error={data ? undefined : error} />
-      {rows.length > 0 && <Table rows={rows} id={(p) => p.id} columns={columns} label="Audit" up="" />}
+      {rows.length > 0 && <Table rows={rows} id={(p) => p.id} columns={columns} label="Audit" style="cards" up="" />}
       {data?.off && <Empty title="There is no audit trail">The topic <code>audit</code> does not exist: nothing is recorded.</Empty>}
       {data && !data.off && !rows.length && <Empty title="Nothing is recorded">Grants, orders to the jobs of others, erasures and reads of payloads appear here, for 90 days.</Empty>}
       <Reading on={!data && !error} />

@@ -37,13 +37,13 @@ const text = (value: string) => visible(cut(value, 300));
 const none = <span class="none">–</span>;
 
 const columns: Column<Endpoint>[] = [
-  { title: "Endpoint", cell: (e) => (e.endpoint ? <b>{text(e.endpoint)}</b> : <span class="none">not kept any more</span>) },
+  { title: "Endpoint", style: "wrap", cell: (e) => (e.endpoint ? <b>{text(e.endpoint)}</b> : <span class="none">not kept any more</span>) },
   { title: "Tenant", style: "wide", cell: (e) => text(e.tenant) },
-  { title: "Condition", cell: (e) => (e.pausedUntil
+  { title: "Condition", style: "wrap", cell: (e) => (e.pausedUntil
     ? <span class="condition bad" title={`by ${e.pausedBy?.map(visible).join(", ")}`}>paused, {count(e.failures ?? 0)} failures in a row; tried again <Time at={e.pausedUntil} /></span>
     : <span class="condition well">called</span>) },
   { title: "Not delivered", style: "num", cell: (e) => (e.failed
-    ? <A to={"jobs?" + new URLSearchParams({ type: "ackwire.webhook", state: "failed", tenant: e.tenant })}>{count(e.failed)}</A> : none) },
+    ? <A to={"jobs?" + new URLSearchParams({ type: "ackwire.webhook", state: "failed", tenant: e.tenant })}>{e.failed === 1 ? "1 webhook" : `${count(e.failed)} webhooks`}</A> : none) },
   { title: "Last error", style: "why wider", cell: (e) => (e.lastError && e.jobs?.[0]
     ? <A to={"jobs/" + e.jobs[0]}><code>{text(e.lastError.code)}</code> {text(e.lastError.message ?? "")}</A> : none) },
   { title: "Last", style: "when wide", cell: (e) => <Time at={e.lastAt} /> },
@@ -86,7 +86,7 @@ export function WebhooksPage({ query }: { query: URLSearchParams }) {
       </div>
       <Fails error={data ? undefined : error} />
       <Reading on={!data && !error} />
-      {data && data.endpoints.length > 0 && <Table rows={data.endpoints} id={idOf} columns={columns} label="Endpoints" what="endpoint" choice={choice} up="" />}
+      {data && data.endpoints.length > 0 && <Table rows={data.endpoints} id={idOf} columns={columns} label="Endpoints" style="cards" what="endpoint" choice={choice} up="" />}
       {data?.truncated && <p class="dim">There are more. Name a tenant, or a shorter time.</p>}
       {data && !data.endpoints.length && <Empty title="All webhooks are delivered">No endpoint is paused, and none has failed for good within this time.</Empty>}
     </div>
