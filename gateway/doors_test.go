@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ackwire/ackwire/gateway/auth"
+	"github.com/ackwire/ackwire/gateway/console"
 	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -83,6 +84,8 @@ var doors = map[string]door{
 	"POST /v1/ws-tickets":               {0, noJob, "", ""},
 	"POST /v1/grants":                   {0, anyID, `{"ttl":60,"jobs":["ID"]}`, ""},
 	"GET /v1/ws":                        {0, noJob, "", ""},
+	"GET /console/session":              {0, noJob, "", ""},
+	"HEAD /console/session":             {0, noJob, "", ""},
 
 	"frame auth":        {0, noJob, "", ""},
 	"frame ping":        {0, noJob, `{"type":"ping","id":"x"}`, ""},
@@ -98,6 +101,7 @@ var doors = map[string]door{
 func TestEveryDoorHasARow(t *testing.T) {
 	var all []string
 	all = append(all, unserved(t, func(*Config) {}).api.Routes()...)
+	all = append(all, console.Routes...)
 	for _, typ := range frame.ClientTypes {
 		all = append(all, "frame "+string(typ))
 	}
@@ -151,7 +155,11 @@ func (d door) permits(p auth.Permissions) bool {
 // TestDoors tries each door with each permission for a job of one's own, of another user, of another tenant, and for
 // none. What may not be seen is answered byte for byte as what does not exist.
 func TestDoors(t *testing.T) {
-	inWorld(t, tokensOnly, func(t *testing.T, w *world) {
+	configure := func(c *Config) {
+		tokensOnly(c)
+		c.Console = true
+	}
+	inWorld(t, configure, func(t *testing.T, w *world) {
 		for _, x := range targets {
 			for _, r := range []reach{readJob, cancelJob, retryJob, eraseJob} {
 				state := job.Completed

@@ -14,6 +14,9 @@ import (
 // Path is where the console is, below the root of its listener.
 const Path = "/console"
 
+// Routes are the requests to the console whose answers depend on who sends them.
+var Routes = []string{"GET " + Path + "/session", "HEAD " + Path + "/session"}
+
 // policy lets the page load its own scripts and styles and talk to its own host, and nothing else: text of a job that
 // got into the page as markup could neither run nor send anything.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +

@@ -42,7 +42,9 @@ func build(root string) (map[string][]byte, error) {
 		Bundle:        true, Splitting: true, Format: api.FormatESModule, Platform: api.PlatformBrowser,
 		Target:           api.ES2022,
 		MinifyWhitespace: true, MinifyIdentifiers: true, MinifySyntax: true,
-		MangleProps: `[^_]_$`, // private members of the client, as in its own build
+		// Private members: of the client, as in its own build, and of Preact, as in its own build.
+		MangleProps: `[^_]_$|^_[a-z]`,
+		Plugins:     []api.Plugin{leaveOut},
 		JSX:         api.JSXAutomatic, JSXImportSource: "preact",
 		Alias: map[string]string{
 			"ackwire": filepath.Join(root, clientDir, "index.ts"), "preact": third("src/index.js"),
@@ -66,6 +68,14 @@ func build(root string) (map[string][]byte, error) {
 	files["index.html"], err = shell(root, files)
 	return files, err
 }
+
+// leaveOut leaves out what the page never asks of the client, which would load it when it is first used.
+var leaveOut = api.Plugin{Name: "leave out", Setup: func(b api.PluginBuild) {
+	b.OnLoad(api.OnLoadOptions{Filter: `/clients/js/src/(mine|batch)\.ts$`}, func(api.OnLoadArgs) (api.OnLoadResult, error) {
+		nothing := "throw new Error('not in the console')"
+		return api.OnLoadResult{Contents: &nothing}, nil
+	})
+}}
 
 // shell returns the page's HTML, which names the other files. They are below BASE/, which the server replaces by the
 // way from the page to the console's root.

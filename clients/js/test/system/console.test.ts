@@ -1,16 +1,14 @@
 // The gateway's console, in a real browser: on loopback without a token, and on a listener of its own with tokens.
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { connect, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { accessible, launch, open as opened, type Opened } from "./lib/console.js";
 import { run, serve, until, type System } from "./lib/process.js";
-
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 let system: System;
 let guarded: System;
@@ -28,10 +26,7 @@ beforeAll(async () => {
   guarded = await serve("--jwt-key-file", join(keys, "token.key"), "--console-listen", listen);
   gateway = `http://${system.gateways[0]}`;
   console_ = `http://${listen}`;
-  browser = await chromium.launch({
-    executablePath: process.env["ACKWIRE_CHROMIUM"] ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-dev-shm-usage"],
-  });
+  browser = await launch();
   ids["failed"] = await submit("demo.fail", { message: hostile });
   ids["hostile"] = await submit("demo.echo", nasty);
   ids["written"] = await submit("demo.write", { words: 50, rate: 1000 });
@@ -61,18 +56,8 @@ async function submit(job: string, payload: unknown, at = gateway, token?: strin
 const get = async (id: string) => (await (await fetch(`${gateway}/v1/jobs/${id}`)).json()) as { state: string };
 
 /** Opens a page of the console. Whatever the browser complains of, a broken policy before all, fails the test. */
-async function open(path: string, options: Parameters<Browser["newContext"]>[0] = {}, base = gateway): Promise<{ page: Page; context: BrowserContext; complaints: string[] }> {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
-  const complaints: string[] = [];
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("console", (message) => {
-    if (message.type() === "error" && !/status of 4\d\d/.test(message.text())) complaints.push(message.text());
-  });
-  page.on("dialog", (dialog) => complaints.push("dialog: " + dialog.message()));
-  await page.goto(`${base}/console/${path}`);
-  return { page, context, complaints };
-}
+const open = (path: string, options: Parameters<Browser["newContext"]>[0] = {}, base = gateway): Promise<Opened> =>
+  opened(browser, `${base}/console/${path}`, options);
 
 const pages = (): [name: string, path: string, shows: string][] => [
   ["the overview", "", "Lanes"],
@@ -90,12 +75,7 @@ test.each(["light", "dark"] as const)("each page opens and axe finds nothing, %s
       // Only axe itself needs to pass the page's policy.
       const { page, context, complaints } = await open(path, { colorScheme, viewport: size, bypassCSP: true });
       await page.waitForFunction((text) => document.body.innerHTML.includes(text), shows);
-      await page.evaluate(axe);
-      const { violations } = await page.evaluate(() => (window as any).axe.run(document, {
-        runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
-      }));
-      expect(violations.map((v: any) => `${v.id}: ${v.nodes.map((n: any) => n.html.slice(0, 200) + " " + n.failureSummary).join("\n")}`), `${name}, ${size.width}`).toEqual([]);
-      expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), `${name}, ${size.width}: too wide`).toBeLessThanOrEqual(0);
+      await accessible(page, `${name}, ${size.width}`);
       expect(complaints, name).toEqual([]);
       await context.close();
     }

@@ -1,6 +1,6 @@
 // What the page asks the gateway, and as whom.
 
-import { connect, type Ackwire } from "ackwire";
+import { connect, type Ackwire, type FieldError } from "ackwire";
 import { comeBack, provider, renew, type Tokens } from "./oidc.js";
 import { Cell } from "./state.js";
 
@@ -40,7 +40,7 @@ let offered: string | undefined; // the provider of logins
 
 /** An answer that is an error, or none. */
 export class Refused extends Error {
-  constructor(readonly status: number, readonly code: string, readonly detail: string, readonly retryAfter = 0) {
+  constructor(readonly status: number, readonly code: string, readonly detail: string, readonly errors: readonly FieldError[] = []) {
     super(detail || code);
   }
 }
@@ -54,7 +54,7 @@ export function told(error: unknown): string {
     case "unavailable":
       return `The gateway answers, but ${error.detail || "a part of the system is away"}`;
     case "not_found":
-      return "There is no such job, or your token may not see it";
+      return "It is not there, or your token may not see it";
     case "rate_limited":
       return "You ask more often than your limits allow";
     case "overloaded":
@@ -94,19 +94,25 @@ function ails(error: Refused): void {
 }
 
 export async function refusal(response: Response): Promise<Refused> {
-  const after = Number(response.headers.get("Retry-After")) || 0;
   try {
-    const { code, detail, title } = (await response.json()) as { code?: string; detail?: string; title?: string };
-    if (code) return new Refused(response.status, code, detail ?? title ?? "", after);
+    const { code, detail, title, errors } = (await response.json()) as { code?: string; detail?: string; title?: string; errors?: FieldError[] };
+    if (code) return new Refused(response.status, code, detail ?? title ?? "", errors);
   } catch {
     // Not the gateway's own answer: a proxy's.
   }
-  return new Refused(response.status, response.status >= 500 ? "unavailable" : "unknown", `the server answered ${response.status}`, after);
+  return new Refused(response.status, response.status >= 500 ? "unavailable" : "unknown", `the server answered ${response.status}`);
 }
 
 /** Asks for the JSON of a path. */
 export async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await (await ask(path, signal ? { signal } : {})).json()) as T;
+}
+
+/** Sends JSON to a path, by POST, and returns the JSON that is answered. A text is sent as it is. */
+export async function send<T>(path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const init = text === undefined ? { headers } : { headers: { ...headers, "Content-Type": "application/json" }, body: text };
+  return (await (await ask(path, { method: "POST", ...init })).json()) as T;
 }
 
 const expired = "Your login has expired. Log in again to go on.";

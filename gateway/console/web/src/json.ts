@@ -62,3 +62,29 @@ export function member(node: Node | undefined, name: string): Node | undefined {
 export function nodeOf(value: unknown): Node {
   return parse(JSON.stringify(value, (_, v: unknown) => (typeof v === "bigint" ? (JSON as any).rawJSON?.(String(v)) ?? String(v) : v)) ?? "null");
 }
+
+/** Writes a value: on one line, or with members and items on lines of their own. It keeps its own stack, as parse does. */
+export function write(node: Node, indent = ""): string {
+  let out = "";
+  const todo: (string | [Node, number])[] = [[node, 0]];
+  for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+    if (typeof next === "string") {
+      out += next;
+      continue;
+    }
+    const [value, depth] = next;
+    if (value.kind === "string") out += JSON.stringify(value.value);
+    else if ("text" in value) out += value.text;
+    else {
+      const parts: [string, Node][] = value.kind === "object"
+        ? value.members.map(([name, v]) => [JSON.stringify(name) + (indent ? ": " : ":"), v])
+        : value.items.map((v) => ["", v]);
+      const [left, right] = value.kind === "object" ? "{}" : "[]";
+      const line = (n: number) => (indent && parts.length ? "\n" + indent.repeat(n) : "");
+      todo.push(line(depth) + right!);
+      parts.reverse().forEach(([name, v], i) => todo.push([v, depth + 1], (i === parts.length - 1 ? "" : ",") + line(depth + 1) + name));
+      out += left;
+    }
+  }
+  return out;
+}

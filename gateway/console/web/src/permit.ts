@@ -25,3 +25,8 @@ export function senseless(order: Order, state: State, cancelRequested?: boolean)
   }
   return ended(state) ? undefined : `Only a job that has ended can be ${order === "retry" ? "run again" : "erased"}`;
 }
+
+/** Returns why the user may not do what needs a permission; undefined if it may. */
+export function lacks(me: Me, permission: string): string | undefined {
+  return me.permissions.includes(permission) ? undefined : `Your token does not permit this: it needs the permission “${permission}”`;
+}

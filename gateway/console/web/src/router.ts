@@ -3,19 +3,26 @@
 import { root } from "./api.js";
 import { Cell } from "./state.js";
 
+export const folders = ["jobs", "workers", "types", "dead", "webhooks", "audit"] as const;
+
+export type Folder = (typeof folders)[number];
+
 export interface Route {
-  page: "overview" | "jobs" | "job" | "unknown";
+  page: "overview" | Folder | "job" | "type" | "letter" | "unknown";
   id: string;
   query: URLSearchParams;
 }
+
+/** The pages of one thing of a folder. */
+const single: Record<string, Route["page"]> = { jobs: "job", types: "type", dead: "letter" };
 
 function parse(): Route {
   const path = location.pathname.slice(root.pathname.length);
   const query = new URLSearchParams(location.search);
   const [first = "", id = "", ...more] = path.split("/");
-  if (more.length || (first !== "jobs" && path)) return { page: "unknown", id: "", query };
-  if (!first) return { page: "overview", id: "", query };
-  return { page: id ? "job" : "jobs", id: decode(id), query };
+  if (!path) return { page: "overview", id: "", query };
+  const page = id ? single[first] : folders.find((folder) => folder === first);
+  return !page || more.length ? { page: "unknown", id: "", query } : { page, id: decode(id), query };
 }
 
 function decode(text: string): string {

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Cell, useCell } from "../state.js";
 import type { Question } from "./basics.js";
+import { places } from "./Frame.js";
 
 const question = new Cell<Question | undefined>(undefined);
 export const help = new Cell(false);
@@ -25,9 +26,9 @@ function Dialog({ title, children, close }: { title: string; children: Component
   );
 }
 
-const keys: [string, string][] = [
+const keys = (): [string, string][] => [
   ["/", "Filter"], ["j  k", "Next, previous row"], ["Enter", "Open the row"], ["x", "Choose the row"], ["Esc", "Back"],
-  ["g o", "Overview"], ["g j", "Jobs"], ["t", "Times: how long ago, or UTC"], ["?", "This help"],
+  ...Object.entries(places).map(([key, [, title]]): [string, string] => ["g " + key, title]), ["t", "Times: how long ago, or UTC"], ["?", "This help"],
 ];
 
 export function Dialogs() {
@@ -47,7 +48,7 @@ export function Dialogs() {
   if (!helping) return null;
   return (
     <Dialog key="h" title="Keyboard" close={() => help.set(false)}>
-      <dl class="keys">{keys.map(([key, what]) => <div key={key}><dt>{key.split(" ").filter(Boolean).map((k) => <kbd key={k}>{k}</kbd>)}</dt><dd>{what}</dd></div>)}</dl>
+      <dl class="keys">{keys().map(([key, what]) => <div key={key}><dt>{key.split(" ").filter(Boolean).map((k) => <kbd key={k}>{k}</kbd>)}</dt><dd>{what}</dd></div>)}</dl>
       <form method="dialog" class="row end"><button>Close</button></form>
     </Dialog>
   );

@@ -12,6 +12,13 @@ import { now, span, utc } from "../time.js";
 import { A } from "./basics.js";
 import { help } from "./Confirm.js";
 
+/** The pages by the key that opens each behind a g: where they are, their names, and what is shown below them. */
+export const places: Record<string, [to: string, title: string, ...shows: Route["page"][]]> = {
+  o: ["", "Overview", "overview"], j: ["jobs", "Jobs", "jobs", "job"], w: ["workers", "Workers", "workers"],
+  t: ["types", "Types", "types", "type"], d: ["dead", "Dead letters", "dead", "letter"],
+  h: ["webhooks", "Webhooks", "webhooks"], a: ["audit", "Audit", "audit"],
+};
+
 let prefix = 0; // when g was pressed
 
 export function Frame({ session, route, children }: { session: Extract<Session, { kind: "in" }>; route: Route; children: ComponentChildren }) {
@@ -20,7 +27,7 @@ export function Frame({ session, route, children }: { session: Extract<Session, 
   // Behind a g a key chooses a page; alone, j is for rows.
   useEffect(() => {
     const press = (event: KeyboardEvent) => {
-      const to = { o: "", j: "jobs" }[event.key];
+      const to = places[event.key]?.[0];
       if (to === undefined || Date.now() - prefix > 1200 || (event.target as HTMLElement).closest("input, textarea, select")) return;
       prefix = 0;
       event.stopPropagation();
@@ -29,15 +36,18 @@ export function Frame({ session, route, children }: { session: Extract<Session, 
     addEventListener("keydown", press, true);
     return () => removeEventListener("keydown", press, true);
   }, []);
-  const here = (page: Route["page"]) => (route.page === page ? "page" : undefined);
+  useEffect(() => {
+    document.querySelector("header [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [route.page]);
   return (
     <>
       <a class="skip" href="#main">Skip to the content</a>
       <header>
         <A to="" class="brand" title="Overview"><Mark /><span>Ackwire</span></A>
         <nav aria-label="Pages">
-          <A to="" aria-current={here("overview")}>Overview</A>
-          <A to="jobs" aria-current={here("jobs") ?? here("job")}>Jobs</A>
+          {Object.values(places).map(([to, title, ...shows]) => (
+            <A key={to} to={to} aria-current={shows.includes(route.page) ? "page" : undefined}>{title}</A>
+          ))}
         </nav>
         <Link session={session} />
         <span class="who" title={`Permissions: ${me.permissions.join(", ") || "none"}`}>

@@ -1,10 +1,12 @@
 // The small parts of all pages.
 
 import type { State } from "ackwire";
+import { told } from "../api.js";
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { go, href } from "../router.js";
 import { useCell } from "../state.js";
+import { visible } from "../text.js";
 import { ago, inUTC, now, utc } from "../time.js";
 import { notify } from "./Toasts.js";
 
@@ -89,6 +91,16 @@ export function useLate(waiting: boolean, ms = 250): boolean {
   }, [waiting]);
   return waiting && late;
 }
+
+/** Says that nothing could be read, and why; nothing without an error. */
+export const Fails = ({ error }: { error: unknown }) =>
+  error === undefined ? null : <p class="banner bad" role="alert">{visible(told(error))}. The page tries again by itself.</p>;
+
+/** Says that something is being read, once that has lasted. */
+export const Reading = ({ on }: { on: boolean }) => (useLate(on) ? <p class="dim" role="status">Reading…</p> : null);
+
+/** A page that the user may not see. */
+export const Needs = ({ title, why }: { title: string; why: string }) => <><h1>{title}</h1><Empty title="Not with this token">{why}.</Empty></>;
 
 /** Asks something before it is done. */
 export interface Question {

@@ -7,6 +7,8 @@ import { ask, gateway, read, Refused, session, told, type Me } from "../api.js";
 import { A, Bar, Button, Copy, CopyIcon, Empty, StateMark, Time, useLate } from "../components/basics.js";
 import { confirm } from "../components/Confirm.js";
 import { Json } from "../components/Json.js";
+import { Past } from "../components/Past.js";
+import { Payload } from "../components/Payload.js";
 import { ResultView } from "../components/Result.js";
 import { Streams } from "../components/Streams.js";
 import { Timeline } from "../components/Timeline.js";
@@ -14,7 +16,7 @@ import { member, nodeOf, parse, type Node } from "../json.js";
 import { useKeys } from "../keys.js";
 import { usePoll, useWatched } from "../live.js";
 import { giveAll } from "../orders.js";
-import { ended, forbids, orders, senseless, type Order } from "../permit.js";
+import { ended, forbids, lacks, orders, senseless, type Order } from "../permit.js";
 import { back, go } from "../router.js";
 import { useCell } from "../state.js";
 import { cut, shellWord, visible } from "../text.js";
@@ -82,6 +84,7 @@ export function JobPage({ id }: { id: string }) {
           {orders.map((order) => (
             <Button key={order} kind={order === "erase" ? "danger" : ""} off={forbids(me, order) ?? senseless(order, job.state, job.cancelRequested)} onClick={() => act(order)}>{words[order]}</Button>
           ))}
+          <Button off={lacks(me, "submit") ?? lacks(me, "payloads")} onClick={() => go(`types/${encodeURIComponent(job.type)}?from=${id}`)}>Edit and run</Button>
         </div>
         <div class="id"><code>{job.jobId}</code><Copy text={job.jobId} label="Copy the ID"><CopyIcon /></Copy></div>
       </div>
@@ -91,16 +94,18 @@ export function JobPage({ id }: { id: string }) {
         <div class="left">
           {job.error && <Failure error={job.error} retrying={job.state === "retrying"} />}
           <Part title="Result"><ResultView id={id} state={job.state} inline={member(doc.data.node, "result")} elsewhere={job.resultUrl !== undefined} /></Part>
+          <Part title="Payload"><Payload id={id} me={me} /></Part>
           <Streams id={id} job={job} />
           <Delivered id={id} state={job.state} />
           <details class="part"><summary>Document</summary><Json node={doc.data.node} label="Document" /></details>
         </div>
         <div class="right">
-          <Part title="What has happened"><Timeline job={job} /></Part>
+          <Part title="Attempts"><Timeline job={job} /></Part>
           <Part title="Facts"><Facts job={job} /></Part>
           <Part title="Elsewhere"><Commands id={id} /></Part>
         </div>
       </div>
+      <Past id={id} job={job} />
     </article>
   );
 }

@@ -3,6 +3,7 @@
 import type { Status } from "ackwire";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { read, session, told, type Me } from "../api.js";
+import { orderAll } from "../bulk.js";
 import { Button, Empty, useLate } from "../components/basics.js";
 import { confirm } from "../components/Confirm.js";
 import { Filters } from "../components/Filters.js";
@@ -54,6 +55,8 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
     choose(new Set());
     move(-1);
   }, [asked]);
+  const [matching, match] = useState("");
+  const all = matching === asked; // orders are for all jobs that match, not only for those that are shown
   const picked = ids.filter((id) => chosen.has(id));
   const toggle = (id: string) => {
     const next = new Set(chosen);
@@ -70,7 +73,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
     j: () => step(1), k: () => step(-1), n: () => news && fresh(),
     x: () => ids[at] !== undefined && toggle(ids[at]!),
     Enter: () => ids[at] !== undefined && go("jobs/" + ids[at]),
-    Escape: () => (picked.length ? choose(new Set()) : back("")),
+    Escape: () => (all ? match("") : picked.length ? choose(new Set()) : back("")),
   });
 
   const order = async (what: Order) => {
@@ -86,10 +89,11 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
     return first.every((reason) => reason) ? first[0] : undefined;
   };
   const ask = (what: Order) => {
-    const n = picked.filter((id) => !senseless(what, known.current.get(id)?.state ?? "pending")).length;
-    const jobs = n === 1 ? "1 job" : `${n} jobs`;
     const detail = what === "erase" ? "Their documents, payloads and results are removed for good. This cannot be undone."
       : what === "cancel" ? "Workers that run them are told to stop." : "They run again from their beginning, with the payload they have.";
+    if (all) return void orderAll(what, asked, { verb: words[what], detail });
+    const n = picked.filter((id) => !senseless(what, known.current.get(id)?.state ?? "pending")).length;
+    const jobs = n === 1 ? "1 job" : `${n} jobs`;
     confirm({ text: `${words[what]} ${jobs}?`, detail, yes: `${words[what]} ${jobs}`, act: () => void order(what) });
   };
   const shown = columns.filter((c) => !hidden.includes(c.name));
@@ -100,10 +104,11 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
     <div class="jobs">
       <Filters query={query} />
       <div class="toolbar" role="toolbar" aria-label="Chosen jobs">
-        <span class="dim" aria-live="polite">{picked.length ? `${picked.length} chosen` : ids.length ? `${ids.length} jobs${older ? " of more" : ""}` : " "}</span>
+        <span class="dim" aria-live="polite">{all ? "All that match" : picked.length ? `${picked.length} chosen` : ids.length ? `${ids.length} jobs${older ? " of more" : ""}` : " "}</span>
         {orders.map((what) => (
-          <Button key={what} kind={what === "erase" ? "danger" : ""} off={forbids(me, what) ?? (picked.length ? why(what) : "Choose jobs first")} onClick={() => ask(what)}>{words[what]}</Button>
+          <Button key={what} kind={what === "erase" ? "danger" : ""} off={forbids(me, what) ?? (all ? undefined : picked.length ? why(what) : "Choose jobs first")} onClick={() => ask(what)}>{words[what]}</Button>
         ))}
+        {ids.length > 0 && <button class="chip" aria-pressed={all} onClick={() => match(all ? "" : asked)} title="Orders are for all jobs that match the filter, on all pages">All that match</button>}
         <button class={news ? "news" : "news hidden"} onClick={fresh} tabIndex={news ? 0 : -1} aria-hidden={!news}>↑ {news} new</button>
       </div>
       {error !== undefined && !data && <p class="banner bad" role="alert">{visible(told(error))}. The page tries again by itself.</p>}

@@ -48,24 +48,24 @@ export function Overview({ query }: { query: URLSearchParams }) {
           </A></li>
         ))}
       </ul>
-      <section>
+      {data && <><section>
         <h2>Lanes</h2>
         <div class="scroll" tabIndex={0} role="group" aria-label="Lanes"><table>
           <thead><tr><th scope="col">Lane</th><th scope="col" class="num">Workers</th><th scope="col" class="num">Backlog</th><th scope="col" class="num">Running</th><th scope="col" class="num wide">Retrying</th><th scope="col">Condition</th></tr></thead>
-          <tbody>{data?.lanes.map((lane) => <Lane key={lane.lane} lane={lane} stats={data} tenant={tenant} exact={exact} />)}</tbody>
+          <tbody>{data.lanes.map((lane) => <Lane key={lane.lane} lane={lane} stats={data} tenant={tenant} exact={exact} />)}</tbody>
         </table></div>
         {!exact && <p class="dim">Workers and backlog are of all tenants; without the permission “operate” they are magnitudes.</p>}
       </section>
       <section>
         <h2>Job types</h2>
-        {data && data.counts.length === 0
+        {data.counts.length === 0
           ? <Empty title="No jobs yet">Submit one with <code>ackwire submit TYPE PAYLOAD</code>, and it appears here.</Empty>
-          : <Types counts={data?.counts ?? []} tenant={tenant} />}
+          : <Types counts={data.counts} tenant={tenant} />}
       </section>
       <section>
         <h2>Failed last</h2>
         <Failures jobs={failures.data?.jobs} />
-      </section>
+      </section></>}
     </div>
   );
 }

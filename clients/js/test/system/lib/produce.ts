@@ -1,0 +1,80 @@
+// Writes records to Kafka that no service would write: Produce version 3 with a record batch of version 2 (KIP-98).
+
+import { connect } from "node:net";
+
+function crc32c(data: Buffer): number {
+  let crc = ~0;
+  for (const byte of data) {
+    crc ^= byte;
+    for (let i = 0; i < 8; i++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
+  }
+  return ~crc >>> 0;
+}
+
+/** A zigzag varint. */
+function varint(n: number): Buffer {
+  const out: number[] = [];
+  for (let rest = n < 0 ? -2 * n - 1 : 2 * n; ; rest = Math.floor(rest / 128)) {
+    if (rest < 128) return Buffer.from([...out, rest]);
+    out.push((rest % 128) + 128);
+  }
+}
+
+function numbers(...parts: [bytes: 1 | 2 | 4 | 8, value: number][]): Buffer {
+  return Buffer.concat(parts.map(([bytes, value]) => {
+    const b = Buffer.alloc(bytes);
+    if (bytes === 8) b.writeBigInt64BE(BigInt(value));
+    else b.writeIntBE(value, 0, bytes);
+    return b;
+  }));
+}
+
+const text = (s: string) => Buffer.concat([numbers([2, Buffer.byteLength(s)]), Buffer.from(s)]);
+
+/** A record: its key, its value and its headers. */
+export interface Written {
+  key: string;
+  value: Uint8Array;
+  headers?: Record<string, string>;
+}
+
+function batch(records: readonly Written[]): Buffer {
+  const all = records.map(({ key, value, headers = {} }, i) => {
+    const bytes = (b: Uint8Array) => [varint(b.length), b];
+    const body = Buffer.concat([
+      numbers([1, 0]), varint(0), varint(i), ...bytes(Buffer.from(key)), ...bytes(value), varint(Object.keys(headers).length),
+      ...Object.entries(headers).flatMap(([name, v]) => [...bytes(Buffer.from(name)), ...bytes(Buffer.from(v))]),
+    ]);
+    return Buffer.concat([varint(body.length), body]);
+  });
+  const now = Date.now();
+  const checked = Buffer.concat([
+    numbers([2, 0], [4, records.length - 1], [8, now], [8, now], [8, -1], [2, -1], [4, -1], [4, records.length]), ...all,
+  ]);
+  const crc = Buffer.alloc(4);
+  crc.writeUInt32BE(crc32c(checked));
+  return Buffer.concat([numbers([8, 0], [4, checked.length + 9], [4, -1], [1, 2]), crc, checked]);
+}
+
+/** Writes records to a partition of a topic, and waits until they are durable. */
+export async function produce(broker: string, topic: string, partition: number, records: readonly Written[]): Promise<void> {
+  const set = batch(records);
+  const body = Buffer.concat([
+    numbers([2, 0], [2, 3], [4, 7]), text("test"), numbers([2, -1], [2, -1], [4, 10_000], [4, 1]), text(topic), numbers([4, 1], [4, partition], [4, set.length]), set,
+  ]);
+  const [host, port] = broker.split(":") as [string, string];
+  const socket = connect(Number(port), host);
+  try {
+    socket.write(Buffer.concat([numbers([4, body.length]), body]));
+    let answer = Buffer.alloc(0);
+    for await (const chunk of socket) {
+      answer = Buffer.concat([answer, chunk as Buffer]);
+      if (answer.length >= 4 && answer.length >= 4 + answer.readInt32BE(0)) break;
+    }
+    // Length, correlation, one topic with its name, one partition, its number: then the error.
+    const at = 4 + 4 + 4 + 2 + Buffer.byteLength(topic) + 4 + 4;
+    if (answer.length < at + 2 || answer.readInt16BE(at) !== 0) throw new Error(`produce: ${answer.toString("hex")}`);
+  } finally {
+    socket.destroy();
+  }
+}
