@@ -54,13 +54,31 @@ func (r *reports) of(id string) int {
 	return r.runs[id]
 }
 
-// bulkWorld starts gateways that run bulk actions.
-func bulkWorld(w *World, gateways int, rate float64) {
+// bulkWorld starts gateways that run bulk actions, and returns them.
+func bulkWorld(w *World, gateways int, rate float64) (all []*Process) {
 	w.ConfigureGateway = func(c *gateway.Config) { c.Bulk.Mode, c.Bulk.Rate = gateway.BulkOn, rate }
 	w.jobTypes(reportTypes)
+	all = append(all, w.gateway)
 	for n := 1; n < gateways; n++ {
-		w.StartGatewayAt(n)
+		all = append(all, w.StartGatewayAt(n))
 	}
+	return all
+}
+
+// killBulk kills the gateway that runs a bulk action, and starts it anew.
+func (w *World) killBulk(gateways []*Process) {
+	w.T.Helper()
+	for n, g := range gateways {
+		if g.Count("ackwire_gateway_bulk_running") == 0 {
+			continue
+		}
+		w.Kill(g)
+		if gateways[n] = w.StartGatewayAt(n); n == 0 {
+			w.gateway = gateways[n]
+		}
+		return
+	}
+	w.T.Error("no gateway runs the bulk action")
 }
 
 // submitMany submits jobs and returns their IDs.
@@ -116,8 +134,8 @@ var failedReports = ackwire.BulkOrder{Action: ackwire.BulkRetry,
 // skipped and named.
 func TestABulkActionThatIsKilledTouchesNoJobTwice(t *testing.T) {
 	Run(t, func(w *World) {
-		const all = 1500
-		bulkWorld(w, 2, 100)
+		const all = 700
+		gateways := bulkWorld(w, 2, 100)
 		r := &reports{runs: map[string]int{}}
 		w.StartWorker(r.handle)
 		c := w.Dial()
@@ -149,14 +167,13 @@ func TestABulkActionThatIsKilledTouchesNoJobTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		for n := range 3 {
-			at := int64(200 * (n + 1))
+			at := int64(150 * (n + 1))
 			w.eventually(fmt.Sprintf("it has come to %d", at), func() bool {
 				st, err := w.NewHTTP().Job(b.ID).Get(w.ctx())
 				return err == nil && st.Progress != nil && st.Progress.Current >= at
 			})
 			time.Sleep(700 * time.Millisecond) // into the next page
-			w.Kill(w.gateway)
-			w.StartGateway()
+			w.killBulk(gateways)
 			if n == 1 {
 				w.CrashTracker()
 				w.StartTracker()
@@ -177,6 +194,85 @@ func TestABulkActionThatIsKilledTouchesNoJobTwice(t *testing.T) {
 		time.Sleep(time.Minute)
 		if twice, more := r.count(2), r.count(3); twice != all-1 || more != 0 || r.of(ids[1]) != 1 {
 			t.Errorf("%d ran twice, %d three times, the erased one %d times", twice, more, r.of(ids[1]))
+		}
+	})
+}
+
+// TestABulkActionIsStopped: its cancel leaves the other jobs as they are. A graceful stop of its gateway does not end it.
+// A job that has begun to run is not cancelled when those that wait were meant.
+func TestABulkActionIsStopped(t *testing.T) {
+	Run(t, func(w *World) {
+		const all = 600
+		gateways := bulkWorld(w, 1, 20)
+		c := w.Dial()
+		ids := w.submitMany(c, "report", all)
+		waiting := ackwire.BulkOrder{Action: ackwire.BulkCancel, Filter: ackwire.ListOptions{States: []job.State{job.Pending},
+			Types: []string{"report"}}}
+		b, err := c.Bulk(w.ctx(), waiting, w.previewed(w.NewHTTP(), waiting).Count)
+		if err != nil {
+			t.Fatal(err)
+		}
+		progress := func(at int64) func() bool {
+			return func() bool {
+				st, err := w.NewHTTP().Job(b.ID).Get(w.ctx())
+				return err == nil && st.Progress != nil && st.Progress.Current >= at
+			}
+		}
+		w.eventually("a page is done", progress(200))
+		w.Stop(gateways[0])
+		w.StartGateway()
+		w.eventually("it goes on", progress(400))
+		if _, err := w.NewHTTP().Job(b.ID).Cancel(w.ctx()); err != nil {
+			t.Fatal(err)
+		}
+		st, err := w.NewHTTP().Job(b.ID).Wait(w.ctx())
+		if !errors.Is(err, ackwire.ErrCancelled) && st.State != job.Cancelled {
+			t.Fatalf("%v, %s", err, st.Raw)
+		}
+		cancelled := ackwire.BulkOrder{Action: ackwire.BulkRetry, Filter: ackwire.ListOptions{
+			States: []job.State{job.Cancelled}, Types: []string{"report"}}}
+		n := w.previewed(w.NewHTTP(), cancelled).Count
+		if st.Progress == nil || st.Progress.Current != n || n < 400 || n == all {
+			t.Errorf("%d are cancelled: %s", n, st.Raw)
+		}
+		if _, err := w.NewHTTP().Job(b.ID).Retry(w.ctx()); ackwire.CodeOf(err) != code.InvalidState {
+			t.Errorf("retry of a bulk action: %v", err)
+		}
+		if _, err := w.NewHTTP().Submit(w.ctx(), "ackwire.bulk", map[string]any{"v": 1}); ackwire.CodeOf(err) !=
+			code.UnknownJobType {
+			t.Errorf("a submit of the type: %v", err)
+		}
+		r := &reports{runs: map[string]int{}}
+		w.StartWorker(r.handle)
+		w.eventually("the others run", func() bool { return int64(r.count(1)) == all-n })
+
+		// Erased: each has its record in the audit, beside the one of the order.
+		ended := ackwire.BulkOrder{Action: ackwire.BulkErase, Filter: ackwire.ListOptions{Types: []string{"report"}}}
+		w.eventually("all have ended", func() bool { return w.previewed(w.NewHTTP(), ended).Count == all })
+		w.Stop(w.gateway)
+		w.ConfigureGateway = func(c *gateway.Config) { c.Bulk.Mode, c.Bulk.Rate = gateway.BulkOn, 1000 }
+		w.StartGateway()
+		c = w.Dial()
+		if b, err = c.Bulk(w.ctx(), ended, all); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.bulkEnd(c, b.ID); got.Done != all || len(got.Jobs) != 0 {
+			t.Errorf("%+v", got)
+		}
+		records := map[string]int{}
+		for _, line := range w.audited() {
+			records[line]++
+		}
+		for _, id := range ids {
+			if records["erase ok "+id] != 1 {
+				t.Errorf("%d records of the erasure of %s", records["erase ok "+id], id)
+			}
+		}
+		if records["bulk ok "+b.ID] != 1 {
+			t.Errorf("no record of the order: %d records", len(records))
+		}
+		if n := w.previewed(w.NewHTTP(), ended).Count; n != 0 {
+			t.Errorf("%d are left", n)
 		}
 	})
 }

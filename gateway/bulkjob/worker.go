@@ -29,8 +29,9 @@ const (
 // Policy is that of the jobs of bulk actions. An attempt is used up only by a gateway that was lost.
 func Policy() job.Policy {
 	return job.Policy{
-		Attempts: job.MaxAttempts, Lease: 30, Grace: 30, Retention: 7 * 24 * 3600,
-		Backoff: job.Backoff{Initial: 1, Factor: 2, Cap: 30},
+		Attempts: job.MaxAttempts, Lease: job.Seconds(30 * time.Second), Grace: job.Seconds(30 * time.Second),
+		Retention: job.Seconds(7 * 24 * time.Hour),
+		Backoff:   job.Backoff{Initial: job.Seconds(time.Second), Factor: 2, Cap: job.Seconds(30 * time.Second)},
 	}
 }
 
