@@ -247,7 +247,8 @@ func (r *run) touchAll(ctx context.Context, from, to int) []Outcome {
 // on when ctx ends.
 func (r *run) touch(ctx context.Context, i int) (o Outcome, known bool) {
 	id, round := r.order.Plan.Job(i)
-	t := Touch{Action: r.order.Action, JobID: id, Round: round, States: r.order.States, Doubt: r.doubt}
+	t := Touch{Action: r.order.Action, JobID: id, Round: round, States: r.order.States, Bulk: r.job.ID,
+		Doubt: r.doubt}
 	for wait := again; ; wait = min(2*wait, mostAgain) {
 		began := time.Now()
 		o, err := r.cfg.Orders.Touch(context.WithoutCancel(ctx), r.id, t)

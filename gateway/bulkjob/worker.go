@@ -41,6 +41,7 @@ type Touch struct {
 	JobID  string
 	Round  int64       // that of the plan
 	States []job.State // in which the job must be
+	Bulk   string      // the ID of the bulk action's job, by which its orders are known
 	// Doubt says that the bulk action may have given the order before: then what it would have led to counts as done.
 	Doubt bool
 }

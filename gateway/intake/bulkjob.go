@@ -109,6 +109,9 @@ func (in *Submits) bulk(id auth.Identity, b bulkjob.Submission) (*submission, er
 	}, nil
 }
 
+// historyOf is how many events of a job are asked for at a time.
+const historyOf = 1000
+
 // Touch implements bulkjob.Orders. It is the single order that the identity could give, but for the rate of a user's
 // orders, as bulk actions have a pace of their own.
 func (in *Orders) Touch(ctx context.Context, id auth.Identity, t bulkjob.Touch) (o bulkjob.Outcome, err error) {
@@ -126,11 +129,16 @@ func (in *Orders) Touch(ctx context.Context, id auth.Identity, t bulkjob.Touch) 
 	if err != nil {
 		return 0, err
 	}
+	if t.Doubt {
+		if done, err := in.touchedBefore(ctx, get, t, now.Round, doc); err != nil || done {
+			return bulkjob.Done, err
+		}
+	}
 	if o, settled := settled(t, now.Round, doc); settled {
 		return o, nil
 	}
 	if t.Action == frame.BulkErase {
-		return in.touchErase(ctx, id, at, get, now, doc)
+		return in.touchErase(ctx, id, at, get, now, doc, t)
 	}
 	kind := event.CancelRequested
 	if t.Action == frame.BulkRetry {
@@ -147,7 +155,7 @@ func (in *Orders) Touch(ctx context.Context, id auth.Identity, t bulkjob.Touch) 
 		defer func() { in.audit.note(orderDeed(ctx, id, kind, now.Job, doc.Type, touchProblem(o, err))) }()
 	}
 	version, err := in.appendOrder(ctx, at.Names(), &event.Event{Type: kind, JobID: t.JobID, Life: now.Life,
-		Round: int(now.Round)})
+		Round: int(now.Round), Bulk: t.Bulk})
 	if err != nil {
 		return 0, err
 	}
@@ -163,6 +171,38 @@ func (in *Orders) Touch(ctx context.Context, id auth.Identity, t bulkjob.Touch) 
 		return 0, err
 	}
 	return touched(t, then.Round, doc), nil
+}
+
+// touchedBefore reports whether an earlier order of the same bulk action has changed a job. The job itself shows only
+// that some order did; whose it was stands in the log. Should the log not have it any more, it counts as the bulk
+// action's.
+func (in *Orders) touchedBefore(
+	ctx context.Context, get *trackerpb.GetRequest, t bulkjob.Touch, round int64, doc *job.Document,
+) (bool, error) {
+	kind := event.RetryRequested
+	switch {
+	case t.Action == frame.BulkRetry && round > t.Round:
+	case t.Action == frame.BulkCancel && (round > t.Round || doc.State == job.Cancelled || doc.CancelRequested):
+		kind = event.CancelRequested
+	default:
+		return false, nil
+	}
+	req := &trackerpb.HistoryRequest{JobId: t.JobID, Tenant: get.Tenant, Scope: get.Scope, Limit: historyOf}
+	for {
+		h, err := in.cfg.Trackers.History(ctx, req)
+		if err != nil {
+			return false, problem.OfTracker(err)
+		}
+		for _, e := range h.Events {
+			if e.Type == string(kind) && e.Bulk == t.Bulk && e.Verdict != trackerpb.HistoryEvent_REFUSED {
+				return true, nil
+			}
+		}
+		if h.Next == 0 {
+			return h.Truncated, nil
+		}
+		req.From, req.Life = h.Next, h.Life
+	}
 }
 
 // touchNone is Touch for a job that is not there. A bulk erasure that may have erased it before says so in the audit once
@@ -182,9 +222,9 @@ func (in *Orders) touchNone(ctx context.Context, id auth.Identity, t bulkjob.Tou
 // touchErase is Touch for an erasure.
 func (in *Orders) touchErase(
 	ctx context.Context, id auth.Identity, at *upstream.Upstream, get *trackerpb.GetRequest, now *trackerpb.GetResponse,
-	doc *job.Document,
+	doc *job.Document, t bulkjob.Touch,
 ) (bulkjob.Outcome, error) {
-	err := in.eraseFound(ctx, at, get, now, doc.State)
+	err := in.eraseFound(ctx, at, get, now, doc.State, t.Bulk)
 	p, isProblem := err.(frame.Problem)
 	if err != nil && !(isProblem && p.Code == code.InvalidState) {
 		return 0, err
@@ -207,12 +247,7 @@ func (in *Orders) touchErase(
 func settled(t bulkjob.Touch, round int64, doc *job.Document) (o bulkjob.Outcome, ok bool) {
 	switch {
 	case round != t.Round:
-		if t.Doubt && t.Action == frame.BulkRetry && round == t.Round+1 {
-			return bulkjob.Done, true
-		}
 		return bulkjob.Changed, true
-	case t.Doubt && t.Action == frame.BulkCancel && (doc.State == job.Cancelled || doc.CancelRequested):
-		return bulkjob.Done, true
 	case !t.Action.Takes(doc.State) || !slices.Contains(t.States, doc.State):
 		return bulkjob.Changed, true
 	case t.Action == frame.BulkRetry && doc.Type == topic.BulkType:

@@ -48,7 +48,7 @@ const BulkStream = "skipped"
 
 // BulkRequest is the body of POST /v1/bulk.
 type BulkRequest struct {
-	Action BulkAction `json:"action"`
+	Action BulkAction `json:"action"` // what is done to each job
 	// Filter has the parameters of GET /v1/jobs but limit and cursor.
 	Filter BulkFilter `json:"filter"`
 	// Expect is how many jobs are meant to match. An order needs it; if it is another number nothing is done.
@@ -102,7 +102,7 @@ func filterValues(raw json.RawMessage) (values []string, ok bool) {
 
 // BulkAnswer is the answer to a BulkRequest.
 type BulkAnswer struct {
-	Action   BulkAction `json:"action"`
+	Action   BulkAction `json:"action"`   // that of the request
 	Count    int64      `json:"count"`    // the jobs that match
 	Examples []string   `json:"examples"` // IDs of the newest of them, at most MaxBulkExamples
 	// The job that does it; absent in the answer to a preview.
@@ -126,16 +126,16 @@ var BulkReasons = []BulkReason{BulkGone, BulkChanged, BulkRefused}
 
 // BulkSkipped is a job that a bulk action has skipped.
 type BulkSkipped struct {
-	JobID  string     `json:"jobId"`
-	Reason BulkReason `json:"reason"`
+	JobID  string     `json:"jobId"`  // the job
+	Reason BulkReason `json:"reason"` // why it was skipped
 }
 
 // BulkResult is the result of a bulk action's job. Done and all of Skipped add up to Matched.
 type BulkResult struct {
-	Action  BulkAction           `json:"action"`
-	Matched int64                `json:"matched"`
-	Done    int64                `json:"done"`
-	Skipped map[BulkReason]int64 `json:"skipped"`
+	Action  BulkAction           `json:"action"`  // that of the order
+	Matched int64                `json:"matched"` // the jobs for which it was ordered
+	Done    int64                `json:"done"`    // those that it has retried, cancelled or erased
+	Skipped map[BulkReason]int64 `json:"skipped"` // the others, by why they were skipped
 	// Jobs are the first MaxBulkSkipped of the jobs that were skipped. The job's stream BulkStream has all.
 	Jobs []BulkSkipped `json:"jobs"`
 }
