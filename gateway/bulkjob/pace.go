@@ -30,7 +30,7 @@ type pace struct {
 }
 
 func newPace(perSecond float64) *pace {
-	p := &pace{most: perSecond, current: max(slowest, min(perSecond, perSecond/4))}
+	p := &pace{most: perSecond, current: min(perSecond, max(slowest, perSecond/4))}
 	p.limiter = rate.NewLimiter(rate.Limit(p.current), inFlight)
 	return p
 }
