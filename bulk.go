@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -96,16 +95,16 @@ func (o BulkOrder) request() frame.BulkRequest {
 func (r *rest) previewBulk(ctx context.Context, o BulkOrder) (BulkPreview, error) {
 	asked := o.request()
 	asked.Preview = true
-	answer, _, err := r.postBulk(ctx, asked, "")
+	answer, _, err := r.postBulk(ctx, asked)
 	return BulkPreview{Count: answer.Count, Examples: answer.Examples}, err
 }
 
 func (r *rest) bulk(ctx, life context.Context, o BulkOrder, expect int64, via transport) (*Job, error) {
 	asked := o.request()
-	asked.Expect = &expect
 	key := rand.Text()
+	asked.Expect, asked.Key = &expect, key
 	return r.submitUntilKnown(ctx, life, key, func() (*Job, bool, error) {
-		answer, unknown, err := r.postBulk(ctx, asked, key)
+		answer, unknown, err := r.postBulk(ctx, asked)
 		if err != nil {
 			if _, answered := errors.AsType[*Error](err); unknown && !answered {
 				err = &IndeterminateError{Key: key, Err: err}
@@ -119,16 +118,13 @@ func (r *rest) bulk(ctx, life context.Context, o BulkOrder, expect int64, via tr
 }
 
 // postBulk sends a request for a bulk action. unknown reports that it may have taken effect though there was no answer.
-func (r *rest) postBulk(ctx context.Context, asked frame.BulkRequest, key string) (
+func (r *rest) postBulk(ctx context.Context, asked frame.BulkRequest) (
 	answer frame.BulkAnswer, unknown bool, err error,
 ) {
 	what := "bulk " + string(asked.Action)
 	q := request{what: what, method: http.MethodPost, path: "/v1/bulk"}
 	if q.body, err = plainjson.Marshal(asked); err != nil {
 		return answer, false, fmt.Errorf("ackwire: %s: %w", what, err)
-	}
-	if key != "" {
-		q.header = http.Header{frame.KeyHeader: {strconv.Quote(key)}}
 	}
 	body, unknown, err := r.postKnown(ctx, q)
 	if err != nil {

@@ -65,6 +65,7 @@ var doors = map[string]door{
 	"POST /v1/events":                   {auth.Read, readJob, `{"jobs":[{"jobId":"ID"}]}`, ""},
 	"POST /v1/jobs/{id}/cancel":         {auth.Cancel, cancelJob, "", ""},
 	"POST /v1/jobs/{id}/retry":          {auth.Submit, retryJob, "", ""},
+	"POST /v1/bulk":                     {auth.Read | auth.Erase, noJob, `{"action":"erase","filter":{},"preview":true}`, ""},
 	"GET /v1/stats":                     {auth.Read, allJobs, "", ""},
 	"HEAD /v1/stats":                    {auth.Read, noJob, "", ""},
 	"GET /v1/job-types":                 {auth.Read, noJob, "", ""},
@@ -145,7 +146,7 @@ func (d door) permits(p auth.Permissions) bool {
 // TestDoors tries each door with each permission for a job of one's own, of another user, of another tenant, and for
 // none. What may not be seen is answered byte for byte as what does not exist.
 func TestDoors(t *testing.T) {
-	inWorld(t, tokensOnly, func(t *testing.T, w *world) {
+	inWorld(t, func(c *Config) { tokensOnly(c); c.Bulk.Mode = BulkOn }, func(t *testing.T, w *world) {
 		for _, x := range targets {
 			for _, r := range []reach{readJob, cancelJob, retryJob, eraseJob} {
 				state := job.Completed

@@ -162,7 +162,7 @@ func wires() []wire {
 		plain("http.deadRequeued", "http/deadRequeued", frame.DeadRequeued{Outcome: frame.RequeueDispatched, JobID: jobID}),
 		plain("http.deadRequeued.written", "http/deadRequeued", requeuedRecord),
 		plain("http.bulkRequest", "http/bulkRequest", frame.BulkRequest{Action: frame.BulkRetry, Filter: frame.BulkFilter{
-			"state": {"failed"}, "type": {"report.generate"}}, Expect: new(int64(700))}),
+			"state": {"failed"}, "type": {"report.generate"}}, Expect: new(int64(700)), Key: "mend-2026-02"}),
 		plain("http.bulkRequest.preview", "http/bulkRequest", frame.BulkRequest{Action: frame.BulkErase,
 			Filter: frame.BulkFilter{"createdBefore": {"2026-01-01T00:00:00Z"}}, Preview: true}),
 		plain("http.bulk", "http/bulk", bulkAnswer),

@@ -75,8 +75,14 @@ func (bs *bulks) bulk(
 	if a.Key, err = frame.ParseKey(r.Header.Values(frame.KeyHeader)); err != nil {
 		return answer, false, frame.NewProblem(code.InvalidFrame, err.Error())
 	}
+	switch {
+	case a.Key != "" && asked.Key != "" && a.Key != asked.Key:
+		return answer, false, frame.NewProblem(code.InvalidFrame, "key and Idempotency-Key differ")
+	case a.Key == "":
+		a.Key = asked.Key
+	}
 	if utf8.RuneCountInString(a.Key) > frame.MaxKeyChars {
-		return answer, false, invalid(frame.KeyHeader, "is longer than %d characters", frame.MaxKeyChars)
+		return answer, false, invalid("key", "is longer than %d characters", frame.MaxKeyChars)
 	}
 	if err := bs.cfg.Limits.List(id.Tenant, id.Account()); err != nil {
 		return answer, false, err

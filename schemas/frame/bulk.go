@@ -55,6 +55,9 @@ type BulkRequest struct {
 	Expect *int64 `json:"expect,omitempty"`
 	// Preview only counts.
 	Preview bool `json:"preview,omitempty"`
+	// Key is the idempotency key, which may also stand in the header; at most MaxKeyChars. The same order again is
+	// answered with the same job.
+	Key string `json:"key,omitempty"`
 }
 
 // BulkFilter selects jobs by the parameters of GET /v1/jobs. In JSON a value is a text, a boolean or a list of texts.

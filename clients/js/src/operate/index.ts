@@ -13,5 +13,6 @@
  * @module
  */
 
+export * from "./bulk.js";
 export * from "./dead.js";
 export * from "./types.js";
