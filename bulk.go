@@ -28,7 +28,7 @@ type BulkResult = frame.BulkResult
 
 // BulkOrder is a bulk action: retry, cancel or erase all jobs that match a filter.
 type BulkOrder struct {
-	Action BulkAction
+	Action BulkAction // what is done to each job
 	// Filter selects the jobs; Limit and Cursor have no meaning. Without States a retry takes the failed and the
 	// cancelled jobs, a cancel those that have not ended, and an erasure those that have. Bulk actions themselves match
 	// only if Types names their type, ackwire.bulk.
