@@ -129,22 +129,30 @@ func (c *HTTPClient) order(ctx context.Context, kind frame.Type, j *Job) (job.St
 // post sends a request that changes something and reads its ack. unknown reports that the request may have taken
 // effect though there was no ack.
 func (r *rest) post(ctx context.Context, q request) (ack frame.AckFrame, unknown bool, err error) {
-	var sent atomic.Bool // a request that was not sent has no effect
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
-	resp, err := r.do(ctx, q)
+	body, unknown, err := r.postKnown(ctx, q)
 	if err != nil {
-		return ack, sent.Load(), err
-	}
-	if resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusOK {
-		e := refusal(resp)
-		return ack, e.Code == code.Indeterminate || e.foreign && e.Status >= 500, e
-	}
-	body, err := readBody(resp, r.cfg.readLimit)
-	if err != nil {
-		return ack, true, fmt.Errorf("ackwire: %s: %w", q.what, err)
+		return ack, unknown, err
 	}
 	if json.Unmarshal(body, &ack) != nil || ack.JobID == "" {
 		return ack, true, fmt.Errorf("ackwire: %s: %w", q.what, errBadAnswer)
 	}
 	return ack, false, nil
+}
+
+// postKnown is post for a request with another answer, whose body it returns.
+func (r *rest) postKnown(ctx context.Context, q request) (body []byte, unknown bool, err error) {
+	var sent atomic.Bool // a request that was not sent has no effect
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	resp, err := r.do(ctx, q)
+	if err != nil {
+		return nil, sent.Load(), err
+	}
+	if resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusOK {
+		e := refusal(resp)
+		return nil, e.Code == code.Indeterminate || e.foreign && e.Status >= 500, e
+	}
+	if body, err = readBody(resp, r.cfg.readLimit); err != nil {
+		return nil, true, fmt.Errorf("ackwire: %s: %w", q.what, err)
+	}
+	return body, false, nil
 }

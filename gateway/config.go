@@ -36,6 +36,13 @@ const (
 	AckQueueOff     = "off"
 )
 
+// Values of BulkConfig.Mode.
+const (
+	BulkAuto = "auto"
+	BulkOn   = "on"
+	BulkOff  = "off"
+)
+
 // Config holds the settings of a gateway.
 type Config struct {
 	Kafka        kafka.Config `embed:""`
@@ -68,6 +75,8 @@ type Config struct {
 
 	Limits limits.Config `embed:""`
 
+	Bulk BulkConfig `embed:""`
+
 	Waiting WaitingConfig `embed:""`
 
 	Compression CompressionConfig `embed:""`
@@ -88,6 +97,12 @@ type Config struct {
 	Audit            string        `help:"Whether the topic audit records who made grants, ordered others' jobs and erased jobs: on or off." default:"on" enum:"on,off"`
 	AckQueue         string        `help:"What the acks of submits say of the queue (ahead, estimate): exact numbers only to tokens with the permission operate and their magnitude to others (rounded), exact numbers to all (exact), or nothing (off). A lane's queue has the jobs of all tenants." default:"rounded" enum:"rounded,exact,off"`
 	TraceClients     bool          `help:"Sample a client's trace if its traceparent says that it is sampled. By default trace-ratio decides for these traces too."`
+}
+
+// BulkConfig holds the settings of bulk actions.
+type BulkConfig struct {
+	Mode string  `name:"bulk" help:"Whether this gateway takes bulk actions (POST /v1/bulk) and runs them: on, off, or auto, which is on in 'ackwire serve' and off elsewhere. To run them it takes jobs from the lane ackwire-bulk, whose topic and permissions in Kafka it needs then." default:"auto" enum:"auto,on,off"`
+	Rate float64 `name:"bulk-rate" help:"Most jobs per second that one bulk action retries, cancels or erases. It slows down by itself while orders take longer than they did." default:"300"`
 }
 
 // CompressionConfig holds the settings of compression (permessage-deflate).
@@ -135,6 +150,9 @@ func (c Config) Validate() error {
 	}
 	if !(c.FrameRate >= 1 && c.FrameRate <= 1e6) {
 		problem("frame-rate must be between 1 and 1000000")
+	}
+	if !(c.Bulk.Rate >= 1 && c.Bulk.Rate <= 1e5) {
+		problem("bulk-rate must be between 1 and 100000")
 	}
 	problems = append(problems, c.Limits.Validate(), c.Waiting.Validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {

@@ -66,6 +66,7 @@ var doors = map[string]door{
 	"POST /v1/events":                   {auth.Read, readJob, `{"jobs":[{"jobId":"ID"}]}`, ""},
 	"POST /v1/jobs/{id}/cancel":         {auth.Cancel, cancelJob, "", ""},
 	"POST /v1/jobs/{id}/retry":          {auth.Submit, retryJob, "", ""},
+	"POST /v1/bulk":                     {auth.Read | auth.Erase, noJob, `{"action":"erase","filter":{},"preview":true}`, ""},
 	"GET /v1/stats":                     {auth.Read, allJobs, "", ""},
 	"HEAD /v1/stats":                    {auth.Read, noJob, "", ""},
 	"GET /v1/job-types":                 {auth.Read, noJob, "", ""},
@@ -160,6 +161,7 @@ func TestDoors(t *testing.T) {
 	configure := func(c *Config) {
 		tokensOnly(c)
 		c.Console = true
+		c.Bulk.Mode = BulkOn
 	}
 	inWorld(t, configure, func(t *testing.T, w *world) {
 		for _, x := range targets {

@@ -96,7 +96,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		end:      newEnd(),
 	}
 	g.keeper = kafka.NewKeeper(cfg.Topics, "gateway", g.env)
-	for _, a := range g.names.ACLs(topic.RoleGateway, nil) {
+	for _, a := range g.names.GatewayACLs(cfg.Bulk.Mode == BulkOn) {
 		g.keeper.Need(kafka.Permission(a))
 	}
 	if g.tracer != nil {
@@ -184,6 +184,7 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 		Systems: systems, Kafka: cl, Ask: bounds.Ask, Blobs: store,
 		Trackers: up, Streamed: up, Dead: up, Past: up, Fleet: up, Tickets: up, Submits: g.intake, Orders: g.intake,
 		Audit:   g.intake.Audit,
+		Bulk:    g.bulkDoor(up, store),
 		Clients: g.conns,
 		Admit:   g.sessions.admit, Load: asked.load, Pushed: pushes{g.tracer}.pushed, TurnedAway: g.metrics.turnedAway,
 		Verifier: g.verifier, Limits: g.limits, Hub: g.hub, Subjects: g.subjects, Streams: g.room,

@@ -56,6 +56,7 @@ require (
 	github.com/ackwire/ackwire/blobs v0.0.0
 	github.com/ackwire/ackwire/internal/command v0.0.0
 	github.com/ackwire/ackwire/mskiam v0.0.0
+	github.com/ackwire/ackwire/processor v0.0.0
 	github.com/aws/aws-sdk-go-v2 v1.46.0 // indirect
 	github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream v1.7.20 // indirect
 	github.com/aws/aws-sdk-go-v2/config v1.33.3 // indirect
@@ -135,3 +136,5 @@ replace github.com/ackwire/ackwire/internal/command => ../internal/command
 replace github.com/ackwire/ackwire/internal/api => ../internal/api
 
 replace github.com/ackwire/ackwire/mskiam => ../mskiam
+
+replace github.com/ackwire/ackwire/processor => ../processor

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ackwire/ackwire/gateway/api"
+	"github.com/ackwire/ackwire/gateway/bulkjob"
 	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/outbox"
@@ -29,6 +30,7 @@ type metrics struct {
 	conflated    prometheus.Counter
 	parked       prometheus.Counter
 	meter        meter.Meter
+	bulk         *bulkjob.Metrics
 	submits      *intake.Metrics
 	http         *api.Metrics
 	dropped      map[outbox.Outcome]prometheus.Counter
@@ -69,6 +71,7 @@ func newMetrics(
 	all := &metrics{
 		meter:   m,
 		submits: intake.NewMetrics(r),
+		bulk:    bulkjob.NewMetrics(r),
 		frames: m.CounterVec("frames_received_total",
 			"Frames received, by type and by the error code of the answer (empty for success).", "type", "code"),
 		frameSeconds: map[frame.Type]prometheus.Observer{},

@@ -75,6 +75,9 @@ func (g *Gateway) topics() []kafka.Topic {
 	for _, lane := range g.types.Lanes() {
 		specs = append(specs, g.names.RequestsSpec(lane, g.cfg.Partitions))
 	}
+	if g.cfg.Bulk.Mode == BulkOn {
+		specs = append(specs, g.names.RequestsSpec(topic.BulkLane, g.cfg.Partitions))
+	}
 	specs = Keeping(g.names, g.types, specs)
 	topics := make([]kafka.Topic, len(specs))
 	for i, s := range specs {

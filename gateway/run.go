@@ -59,6 +59,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.lists.Attach(up)
 	g.room.Attach(up)
 	g.build(cl, up, store, systems...)
+	bulk, err := g.bulkWorkers(up, store, systems)
+	if err != nil {
+		return errors.Join(err, listeners.close())
+	}
 	g.streams.Store(up)
 
 	// The drain needs this context, which must outlive ctx.
@@ -76,6 +80,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 		if g.start(start, cl); start.Err() == nil {
 			g.keeper.Run(start, cl)
 		}
+	})
+
+	// Bulk actions are handed back at once; they need Kafka and the trackers until that is reported.
+	starting.Go(func() {
+		bulk.run(start, func(err error) { g.env.Log.Warn("the worker of bulk actions has ended", "err", err) })
 	})
 
 	// Sockets and HTTP requests drain at the same time.

@@ -308,6 +308,8 @@ func problem(c code.Code) frame.Problem {
 		p.Errors = []frame.FieldError{{Pointer: "/to", Detail: "'January' is not valid date"}}
 	case code.Indeterminate:
 		p.JobID = jobID
+	case code.CountDiffers:
+		p.Count = new(int64(701))
 	}
 	if c.Info().HTTP == 503 || c == code.RateLimited {
 		p.RetryAfter = 1
@@ -326,6 +328,7 @@ var details = map[code.Code]string{
 	code.UnsupportedMediaType: "the body must be application/json",
 	code.UpgradeRequired:      "this is the route of WebSockets: a handshake is needed",
 	code.IdempotencyKeyReused: "the key was used with another payload",
+	code.CountDiffers:         "701 jobs match, not 700",
 	code.LimitExceeded:        "64 submits are in flight",
 	code.Overloaded:           "no more sockets are taken now",
 	code.Unavailable:          "the tracker does not answer",
@@ -385,6 +388,17 @@ var audits = []audit.Record{
 		V: audit.Version, At: auditedAt, Deed: audit.DeadRequeued, Outcome: audit.OK, Tenant: "acme", Subject: "carol",
 		TokenID: runID, JobID: jobID, DeadLetter: "0-41", RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
 	},
+	{
+		V: audit.Version, At: auditedAt, Deed: audit.BulkOrdered, Outcome: audit.OK, Tenant: "acme", Subject: "carol",
+		TokenID: runID, JobID: jobID, JobType: topic.BulkType, Owner: &audit.Owner{Tenant: "acme", Subject: "carol"},
+		Bulk:      &audit.Bulk{Action: "retry", Filter: map[string][]string{"state": {"failed"}}, Tenant: "acme", Jobs: 700},
+		RequestID: "8c1d6f0e-2b7a-4f0e-9a51-0d6f1c2e3b4a",
+	},
+}
+
+var bulkAnswer = frame.BulkAnswer{
+	Action: frame.BulkRetry, Count: 700, Examples: []string{jobID}, JobID: jobID, State: "pending",
+	StatusURL: "/v1/jobs/" + jobID,
 }
 
 // deadRecord is a dead letter: a request whose headers are malformed.

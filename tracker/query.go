@@ -18,8 +18,9 @@ import (
 
 // Bounds of one list.
 const (
-	maxListLimit  = 500 // jobs
-	maxListFilter = 100 // values of one filter
+	maxListLimit  = 500  // jobs
+	maxBriefLimit = 2000 // jobs of a list without documents
+	maxListFilter = 100  // values of one filter
 )
 
 // List implements trackerpbconnect.TrackerHandler.
@@ -52,7 +53,8 @@ func (a *api) List(
 	response := &trackerpb.ListResponse{AsOf: asOf(overlays)}
 	for _, j := range page.Jobs {
 		response.Jobs = append(response.Jobs, &trackerpb.ListedJob{
-			Job: &trackerpb.Job{JobId: j.ID, Version: j.Version, Document: j.Doc, Terminal: j.Ended}, Created: j.Created})
+			Job:     &trackerpb.Job{JobId: j.ID, Version: j.Version, Document: j.Doc, Terminal: j.Ended},
+			Created: j.Created, Round: int64(j.Round)})
 	}
 	if page.Through != nil {
 		response.Through = &trackerpb.Place{Created: page.Through.Created, JobId: page.Through.ID}
@@ -66,9 +68,13 @@ func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
 	if err != nil {
 		return q, err
 	}
-	q.Limit = int(m.Limit)
-	if q.Limit < 1 || q.Limit > maxListLimit {
-		return q, fmt.Errorf("limit must be from 1 to %d, not %d", maxListLimit, q.Limit)
+	q.Limit, q.Brief = int(m.Limit), m.Brief
+	most := maxListLimit
+	if q.Brief {
+		most = maxBriefLimit
+	}
+	if q.Limit < 1 || q.Limit > most {
+		return q, fmt.Errorf("limit must be from 1 to %d, not %d", most, q.Limit)
 	}
 	if m.After != nil {
 		q.After = &store.Place{Created: m.After.Created, ID: m.After.JobId}

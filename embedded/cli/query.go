@@ -20,17 +20,37 @@ const maxCellChars = 64 // of a cell of a table
 
 const queryHelp = "Exit codes: 0 answered; 2 refused, not reachable or wrong usage; 130 interrupted."
 
-// ListCmd prints jobs, newest first.
-type ListCmd struct {
-	Flags   `embed:""`
+// Filter selects jobs, of a list or for a bulk action.
+type Filter struct {
 	State   []string      `help:"Only jobs in these states, such as pending,retrying." placeholder:"STATE"`
 	Type    []string      `help:"Only jobs of these types." placeholder:"TYPE"`
 	Lane    []string      `help:"Only jobs of these lanes." placeholder:"LANE"`
 	Subject []string      `help:"Only jobs of this subject. May be repeated." placeholder:"SUBJECT" xor:"whose" sep:"none"`
 	Mine    bool          `help:"Only jobs of the token's subject." xor:"whose"`
 	Since   time.Duration `help:"Only jobs created within this time before now, e.g. 1h." placeholder:"DURATION"`
-	Limit   *int          `help:"Print at most this many jobs; by default 50." placeholder:"N" xor:"much"`
-	All     bool          `help:"Print all jobs." xor:"much"`
+}
+
+// listOptions returns the filter for the client.
+func (f *Filter) listOptions() (o ackwire.ListOptions, err error) {
+	if f.Since < 0 {
+		return o, refused(errors.New("--since must not be negative"))
+	}
+	o = ackwire.ListOptions{Types: f.Type, Lanes: f.Lane, Subjects: f.Subject, Mine: f.Mine}
+	for _, s := range f.State {
+		o.States = append(o.States, job.State(s))
+	}
+	if f.Since > 0 {
+		o.CreatedAfter = time.Now().Add(-f.Since)
+	}
+	return o, nil
+}
+
+// ListCmd prints jobs, newest first.
+type ListCmd struct {
+	Flags  `embed:""`
+	Filter `embed:""`
+	Limit  *int `help:"Print at most this many jobs; by default 50." placeholder:"N" xor:"much"`
+	All    bool `help:"Print all jobs." xor:"much"`
 }
 
 // Help returns the text that kong prints below the flags.
@@ -42,18 +62,12 @@ func (c *ListCmd) Run(env *Env) error {
 	if c.Limit != nil {
 		limit = *c.Limit
 	}
-	switch {
-	case limit < 1:
+	if limit < 1 {
 		return refused(errors.New("--limit must be at least 1"))
-	case c.Since < 0:
-		return refused(errors.New("--since must not be negative"))
 	}
-	o := ackwire.ListOptions{Types: c.Type, Lanes: c.Lane, Subjects: c.Subject, Mine: c.Mine}
-	for _, s := range c.State {
-		o.States = append(o.States, job.State(s))
-	}
-	if c.Since > 0 {
-		o.CreatedAfter = time.Now().Add(-c.Since)
+	o, err := c.listOptions()
+	if err != nil {
+		return err
 	}
 	v, printed := newView(env, &c.Flags), 0
 	table := newTable("JOB", "TYPE", "STATE", "ATTEMPT", "CREATED", "AGE", "UPDATED")

@@ -29,6 +29,7 @@ func routesOf(d *door) []route {
 	whys, results := &whys{reads, lanes}, &results{reads}
 	pasts := &pasts{reads}
 	submits, lists := &submits{reads}, &lists{d, lanes}
+	bulks := &bulks{d}
 	grants, dead, types := &grants{d}, &deads{d}, newTypeRoutes(d, d.cfg.Types)
 	fleet := &workers{lists}
 	follows, sockets := &follows{d, pace, tickets}, &sockets{d, pace, tickets}
@@ -61,6 +62,7 @@ func routesOf(d *door) []route {
 		{"/v1/events", events},
 		{"/v1/jobs/{id}/cancel", post("cancel", orders.orderJob(auth.Cancel, d.cfg.Orders.Cancel))},
 		{"/v1/jobs/{id}/retry", post("retry", orders.orderJob(auth.Submit, d.cfg.Orders.Retry))},
+		{"/v1/bulk", post("bulk", bulks.postBulk)},
 		{"/v1/stats", read("stats", gzipped(lists.getStats))},
 		{"/v1/job-types", read("job_types", gzipped(types.getJobTypes))},
 		{"/v1/dead", read("dead", gzipped(dead.listDead))},

@@ -128,6 +128,7 @@ type Config struct {
 	Submits    Submits
 	Orders     Orders
 	Audit      Audit
+	Bulk       Bulk // nil if no bulk actions are taken
 	Clients    Clients
 	Admit      func(w http.ResponseWriter, r *http.Request, id *auth.Identity) error // makes a session of a handshake
 	Load       session.Loader

@@ -36,7 +36,7 @@ const (
 // RouteNames are the names of all endpoints in the metrics.
 var RouteNames = []string{
 	"submit", "batch", "list", "get", "why", "result", "deliveries", "events", "streams", "stream", "cancel",
-	"retry", "erase", "stats", "grant",
+	"retry", "erase", "stats", "grant", "bulk",
 	"ticket", "ws", otherRoute,
 }
 

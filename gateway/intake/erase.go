@@ -39,7 +39,7 @@ func (in *Orders) Erase(ctx context.Context, id auth.Identity, jobID string) err
 	if err != nil {
 		return err
 	}
-	err = in.eraseFound(ctx, at, get, now, doc.State)
+	err = in.eraseFound(ctx, at, get, now, doc.State, "")
 	deed := orderDeed(ctx, id, event.Erased, now.Job, doc.Type, err)
 	if err != nil {
 		in.audit.note(deed)
@@ -56,9 +56,11 @@ func (in *Orders) Erase(ctx context.Context, id auth.Identity, jobID string) err
 	return nil
 }
 
-// eraseFound erases a job that the system at has in the given state, and waits until the fold has removed it.
+// eraseFound erases a job that the system at has in the given state, and waits until the fold has removed it. bulk is
+// the bulk action whose order it is, or empty.
 func (in *Orders) eraseFound(
 	ctx context.Context, at *upstream.Upstream, get *trackerpb.GetRequest, now *trackerpb.GetResponse, state job.State,
+	bulk string,
 ) error {
 	if !state.Terminal() {
 		return frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", state))
@@ -67,7 +69,7 @@ func (in *Orders) eraseFound(
 		return problem.Unavailable(err.Error())
 	}
 	version, err := in.appendOrder(ctx, at.Names(), &event.Event{
-		Type: event.Erased, JobID: get.JobId, Life: now.Life, Round: int(now.Round),
+		Type: event.Erased, JobID: get.JobId, Life: now.Life, Round: int(now.Round), Bulk: bulk,
 	})
 	if err != nil {
 		return err

@@ -119,6 +119,10 @@ func (in *Orders) order(ctx context.Context, id auth.Identity, scope *auth.Scope
 		jobType := doc.Type
 		defer func() { in.audit.note(orderDeed(ctx, id, t, now.Job, jobType, err)) }()
 	}
+	if t == event.RetryRequested && doc.Type == topic.BulkType {
+		return none, 0, frame.NewProblem(code.InvalidState,
+			"a bulk action is not run again, since its client's permissions may have changed: order a new one")
+	}
 	if err := allowed(doc.State); err != nil {
 		return none, 0, err
 	}

@@ -29,7 +29,7 @@ func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*track
 			Lanes:       req.Lanes,
 			CreatedFrom: req.CreatedFrom, CreatedBefore: req.CreatedBefore, UpdatedFrom: req.UpdatedFrom,
 			UpdatedBefore: req.UpdatedBefore,
-			After:         req.After, Limit: req.Limit, Fresh: u.written.of(partitions), Scope: req.Scope,
+			After:         req.After, Limit: req.Limit, Fresh: u.written.of(partitions), Scope: req.Scope, Brief: req.Brief,
 		}))
 		if err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,6 +116,19 @@ func DecodeWatch(b []byte) (frame.WatchRequest, error) {
 func DecodeGrant(b []byte) (frame.GrantRequest, error) {
 	var r frame.GrantRequest
 	err := decode(b, &r)
+	return r, err
+}
+
+// DecodeBulk reads the body of POST /v1/bulk.
+func DecodeBulk(b []byte) (frame.BulkRequest, error) {
+	var r frame.BulkRequest
+	err := decode(b, &r)
+	if err == nil && !slices.Contains(frame.BulkActions, r.Action) {
+		err = invalid("action must be one of %v", frame.BulkActions)
+	}
+	if err == nil && r.Filter == nil {
+		err = invalid("filter is missing: {} selects all jobs")
+	}
 	return r, err
 }
 

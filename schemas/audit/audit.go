@@ -30,10 +30,12 @@ const (
 	// DeadRead: a dead letter was read with what it holds, which may be what somebody submitted.
 	DeadRead     Deed = "deadRead"
 	DeadRequeued Deed = "deadRequeue" // a dead letter was tried again
+	// BulkOrdered: a bulk action was ordered. What it does to jobs of others is recorded for each of them.
+	BulkOrdered Deed = "bulk"
 )
 
 // Deeds lists every deed.
-var Deeds = []Deed{GrantMade, Cancelled, Retried, Erased, PayloadRead, DeadRead, DeadRequeued}
+var Deeds = []Deed{GrantMade, Cancelled, Retried, Erased, PayloadRead, DeadRead, DeadRequeued, BulkOrdered}
 
 // OK is the outcome of a deed that was done. Any other outcome is the code of the error with which it was refused, or
 // "indeterminate".
@@ -63,6 +65,8 @@ type Record struct {
 
 	DeadLetter string `json:"deadLetter,omitempty"` // its ID, of deadRead and deadRequeue
 
+	Bulk *Bulk `json:"bulk,omitempty"` // of bulk
+
 	// RequestID is that of the HTTP request's answer (X-Request-Id); for a frame of a socket it is the name of the
 	// connection, which the gateway's log and its welcome tell.
 	RequestID string `json:"requestId,omitempty"`
@@ -72,6 +76,15 @@ type Record struct {
 type Owner struct {
 	Tenant  string `json:"tenant"`            // of the token with which it was submitted
 	Subject string `json:"subject,omitempty"` // of that token; empty for a client without one
+}
+
+// Bulk is what a bulk action is to do. Its job is the record's JobID.
+type Bulk struct {
+	Action string `json:"action"` // retry, cancel or erase
+	// Filter selects the jobs: the parameters of GET /v1/jobs.
+	Filter map[string][]string `json:"filter"`
+	Tenant string              `json:"tenant"` // whose jobs
+	Jobs   int                 `json:"jobs"`   // how many
 }
 
 // Grant is what a grant opens.

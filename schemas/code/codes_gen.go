@@ -30,6 +30,8 @@ const (
 	UpgradeRequired Code = "upgrade_required"
 	// InvalidState (HTTP 409): Cancel of a job that has ended, or retry or erasure of one that has not.
 	InvalidState Code = "invalid_state"
+	// CountDiffers (HTTP 409): Not as many jobs match a bulk action's filter as it expects; count says how many do. Nothing was done.
+	CountDiffers Code = "count_differs"
 	// IdempotencyKeyReused (HTTP 422): The key was used before with another payload.
 	IdempotencyKeyReused Code = "idempotency_key_reused"
 	// InvalidOffset (HTTP 400): The place in a job's stream cannot be read, or it is within a character or behind the end of a stream that has ended.
@@ -91,7 +93,7 @@ const (
 )
 
 // All lists every error code, in the table's order.
-var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, HeadersTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, IdempotencyKeyReused, InvalidOffset, StreamReset, StreamGone, PayloadGone, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
+var All = []Code{InvalidFrame, UnknownFrame, ValidationFailed, UnknownJobType, PayloadTooLarge, HeadersTooLarge, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, UnsupportedMediaType, UpgradeRequired, InvalidState, CountDiffers, IdempotencyKeyReused, InvalidOffset, StreamReset, StreamGone, PayloadGone, RateLimited, LimitExceeded, Overloaded, Unavailable, Indeterminate, Internal}
 
 // AllCloses lists every close code, in the table's order.
 var AllCloses = []Close{CloseGoingAway, CloseWebsocketViolation, CloseUnsupportedData, CloseInvalidUTF8, ClosePolicyViolation, CloseMessageTooBig, CloseInternalError, CloseServiceRestart, CloseTryAgainLater, CloseSlowConsumer, ClosePingTimeout, CloseTokenExpired, CloseUnauthenticated, CloseAuthTimeout, CloseProtocolError, CloseSessionLimit}
@@ -110,6 +112,7 @@ var infos = map[Code]Info{
 	UnsupportedMediaType: {HTTP: 415, Retryable: false, Title: "Unsupported media type", Meaning: "The body's Content-Type is not application/json."},
 	UpgradeRequired:      {HTTP: 426, Retryable: false, Title: "Upgrade required", Meaning: "GET /v1/ws is no WebSocket handshake (RFC 6455 section 4.2.1)."},
 	InvalidState:         {HTTP: 409, Retryable: false, Title: "Not possible in this state", Meaning: "Cancel of a job that has ended, or retry or erasure of one that has not."},
+	CountDiffers:         {HTTP: 409, Retryable: false, Title: "Another number of jobs", Meaning: "Not as many jobs match a bulk action's filter as it expects; count says how many do. Nothing was done."},
 	IdempotencyKeyReused: {HTTP: 422, Retryable: false, Title: "Idempotency key reused", Meaning: "The key was used before with another payload."},
 	InvalidOffset:        {HTTP: 400, Retryable: false, Title: "Invalid offset", Meaning: "The place in a job's stream cannot be read, or it is within a character or behind the end of a stream that has ended."},
 	StreamReset:          {HTTP: 410, Retryable: false, Title: "Stream was reset", Meaning: "The offset belongs to a former run of the job, or to an expired job of the same ID, whose streams do not count any more: begin again at the stream's beginning."},

@@ -22,7 +22,7 @@ func (e *Event) bounds(need func(name string, ok bool)) {
 // characters.
 func (e *Event) short() bool {
 	return max(len(e.JobID), len(e.Job), len(e.Tenant), len(e.Subject), len(e.PayloadHash), len(e.Run),
-		len(e.Worker)) <= job.MaxNameChars && max(len(e.CallbackURL), len(e.ResultURL)) <= job.MaxURLChars
+		len(e.Worker), len(e.Bulk)) <= job.MaxNameChars && max(len(e.CallbackURL), len(e.ResultURL)) <= job.MaxURLChars
 }
 
 func (e *Event) boundTexts(need func(name string, ok bool)) {
@@ -32,7 +32,7 @@ func (e *Event) boundTexts(need func(name string, ok bool)) {
 	}{
 		{"jobId", e.JobID, job.MaxNameChars}, {"job", e.Job, job.MaxNameChars}, {"tenant", e.Tenant, job.MaxNameChars},
 		{"subject", e.Subject, job.MaxNameChars}, {"payloadHash", e.PayloadHash, job.MaxNameChars},
-		{"run", e.Run, job.MaxNameChars}, {"worker", e.Worker, job.MaxNameChars},
+		{"run", e.Run, job.MaxNameChars}, {"worker", e.Worker, job.MaxNameChars}, {"bulk", e.Bulk, job.MaxNameChars},
 		{"callbackUrl", e.CallbackURL, job.MaxURLChars}, {"resultUrl", e.ResultURL, job.MaxURLChars},
 	} {
 		need(f.name, job.Bounded(f.text, f.chars))

@@ -116,6 +116,8 @@ type Event struct {
 	// explicit retries that the writer has seen: the event counts only in this round. It is 0 for a job that
 	// was never retried explicitly.
 	Round int `json:"round,omitempty"`
+	// Bulk, in cancelRequested, retryRequested and erased, is the ID of the bulk action whose order it is.
+	Bulk string `json:"bulk,omitempty"`
 
 	Progress  *job.Progress   `json:"progress,omitempty"`  // in progress
 	Streams   job.Streams     `json:"streams,omitempty"`   // in completed, failed and released: what the run has written

@@ -312,6 +312,8 @@ type Problem struct {
 	// JobID is set when the problem concerns a job that may exist (indeterminate).
 	JobID  string       `json:"jobId,omitempty"`
 	Errors []FieldError `json:"errors,omitempty"`
+	// Count is how many jobs match the filter of a bulk action (count_differs).
+	Count *int64 `json:"count,omitempty"`
 }
 
 // FieldError names one place of a payload that breaks its schema. Pointer is a JSON

@@ -42,6 +42,7 @@ type HistoryEvent struct {
 	Run      string          `json:"run,omitempty"`
 	Dispatch int             `json:"dispatch,omitempty"`
 	Round    int             `json:"round,omitempty"`
+	Bulk     string          `json:"bulk,omitempty"`     // the bulk action whose order it is
 	Progress json.RawMessage `json:"progress,omitempty"` // a job.Progress
 	Error    json.RawMessage `json:"error,omitempty"`    // a job.Error
 	// Applied says whether the event changed the job; null if that is not known, see History.Truncated.

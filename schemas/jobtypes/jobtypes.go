@@ -291,8 +291,11 @@ func build(name string, own, defaults rules, dir string) (*Type, []problem) {
 	if strings.HasPrefix(name, topic.ReservedType) {
 		bad("type", "names that begin with %s are Ackwire's own", topic.ReservedType)
 	}
-	if t.Lane == topic.WebhookLane {
-		bad("lane", "%s is the lane of webhooks", topic.WebhookLane)
+	switch t.Lane {
+	case topic.WebhookLane:
+		bad("lane", "%s is the lane of webhooks", t.Lane)
+	case topic.BulkLane:
+		bad("lane", "%s is the lane of bulk actions", t.Lane)
 	}
 	if !topic.ValidLane(t.Lane) {
 		bad("lane", "%q is not a lane name (a-z 0-9 - _, at most 63)", t.Lane)

@@ -3,8 +3,8 @@ package topic
 // Role is a kind of process that needs permissions in Kafka.
 type Role string
 
-// Roles. A processor needs permissions only for its lanes; RoleCommands stands for the commands that people run: dead,
-// doctor and topics.
+// Roles. A gateway needs what is marked (bulk) only if it runs bulk actions. A processor needs permissions only for its
+// lanes; RoleCommands stands for the commands that people run: dead, doctor and topics.
 const (
 	RoleGateway   Role = "gateway"
 	RoleTracker   Role = "tracker"
@@ -45,22 +45,9 @@ const (
 // ACLs returns all permissions that a role needs. Lanes count for processors only. A process that makes topics
 // (--topics create) needs those of CreateACLs, too.
 func (n Names) ACLs(role Role, lanes []string) []ACL {
-	of := func(resource, name, why string, operations ...string) ACL {
-		return ACL{Resource: resource, Name: name, Operations: operations, Why: why}
-	}
-	all := func(resource, prefix, why string, operations ...string) ACL {
-		return ACL{Resource: resource, Name: prefix, Prefixed: true, Operations: operations, Why: why}
-	}
 	switch role {
 	case RoleGateway:
-		return []ACL{
-			of(ResourceTopic, n.Status(), "accept and cancel jobs", OpWrite, OpDescribeConfigs),
-			of(ResourceTopic, n.Deferred(), "keep the requests of later jobs", OpWrite, OpDescribeConfigs),
-			all(ResourceTopic, n.Requests(""), "hand jobs to workers", OpWrite, OpDescribeConfigs),
-			of(ResourceTopic, n.Audit(), "record who did what", OpWrite, OpDescribeConfigs),
-			of(ResourceGroup, n.TrackerGroup(), "find the trackers", OpDescribe),
-			all(ResourceGroup, n.ProcessorGroup(""), "count workers and waiting jobs", OpDescribe),
-		}
+		return n.GatewayACLs(true)
 	case RoleTracker:
 		return []ACL{
 			of(ResourceTopic, n.Status(), "fold events, and append those of timers", OpRead, OpWrite, OpDescribeConfigs),
@@ -110,4 +97,36 @@ func (n Names) ACLs(role Role, lanes []string) []ACL {
 func (n Names) CreateACLs() []ACL {
 	return []ACL{{Resource: ResourceTopic, Name: n.Prefix, Prefixed: true, Operations: []string{OpCreate, OpAlterConfigs},
 		Why: "make missing topics, and keep those that were made longer if a job type needs it (--topics create)"}}
+}
+
+// GatewayACLs returns the permissions that a gateway needs; bulk says whether it runs bulk actions.
+func (n Names) GatewayACLs(bulk bool) []ACL {
+	acls := []ACL{
+		of(ResourceTopic, n.Status(), "accept and cancel jobs", OpWrite, OpDescribeConfigs),
+		of(ResourceTopic, n.Deferred(), "keep the requests of later jobs", OpWrite, OpDescribeConfigs),
+		all(ResourceTopic, n.Requests(""), "hand jobs to workers", OpWrite, OpDescribeConfigs),
+		of(ResourceTopic, n.Audit(), "record who did what", OpWrite, OpDescribeConfigs),
+		of(ResourceGroup, n.TrackerGroup(), "find the trackers", OpDescribe),
+		all(ResourceGroup, n.ProcessorGroup(""), "count workers and waiting jobs", OpDescribe),
+	}
+	if bulk {
+		acls = append(acls,
+			of(ResourceTopic, n.Requests(BulkLane), "take bulk actions (bulk)", OpRead),
+			of(ResourceGroup, n.ProcessorGroup(BulkLane), "share bulk actions with other gateways (bulk)", OpRead),
+			of(ResourceTopic, n.Control(), "read orders to bulk actions (bulk)", OpRead, OpDescribeConfigs),
+			of(ResourceTopic, n.Streams(), "tell which jobs a bulk action skipped (bulk)", OpWrite, OpDescribeConfigs),
+			of(ResourceTopic, n.Dead(), "set requests of bulk actions aside that cannot be decoded (bulk)", OpWrite,
+				OpDescribeConfigs))
+	}
+	return acls
+}
+
+// of is a permission for one resource.
+func of(resource, name, why string, operations ...string) ACL {
+	return ACL{Resource: resource, Name: name, Operations: operations, Why: why}
+}
+
+// all is a permission for all resources whose names begin with prefix.
+func all(resource, prefix, why string, operations ...string) ACL {
+	return ACL{Resource: resource, Name: prefix, Prefixed: true, Operations: operations, Why: why}
 }

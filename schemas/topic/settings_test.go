@@ -61,7 +61,7 @@ func TestSpecs(t *testing.T) {
 	}
 	want := []string{
 		"p.status", "p.view", "p.deferred", "p.control", "p.dead", "p.audit", "p.streams", "p.requests.webhooks",
-		"p.requests.b", "p.requests.a",
+		"p.requests.ackwire-bulk", "p.requests.b", "p.requests.a",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("topics %q, want %q", names, want)

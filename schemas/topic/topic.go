@@ -77,6 +77,16 @@ const (
 	ReservedType = "ackwire."
 )
 
+// BulkLane is the lane of bulk actions, and BulkType the type of their jobs, which gateways submit and run. The lane's
+// name has no dot, since that of no lane may have one.
+const (
+	BulkLane = "ackwire-bulk"
+	BulkType = "ackwire.bulk"
+)
+
+// OwnLane reports whether a lane is one of Ackwire's own, which users' job types must not use.
+func OwnLane(lane string) bool { return lane == WebhookLane || lane == BulkLane }
+
 // ValidLane reports whether s can name a lane: 1 to 63 of the characters a-z 0-9 _ -, and the first is a letter or a
 // digit.
 func ValidLane(s string) bool {

@@ -1027,6 +1027,7 @@ type HistoryEvent struct {
 	// The job after the event, unless the verdict is UNKNOWN or there is no job.
 	State         string `protobuf:"bytes,14,opt,name=state,proto3" json:"state,omitempty"`
 	Attempt       int32  `protobuf:"varint,15,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Bulk          string `protobuf:"bytes,16,opt,name=bulk,proto3" json:"bulk,omitempty"` // the bulk action whose order it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1164,6 +1165,13 @@ func (x *HistoryEvent) GetAttempt() int32 {
 		return x.Attempt
 	}
 	return 0
+}
+
+func (x *HistoryEvent) GetBulk() string {
+	if x != nil {
+		return x.Bulk
+	}
+	return ""
 }
 
 type PayloadRequest struct {
@@ -1422,7 +1430,10 @@ type ListRequest struct {
 	// fresh: wait (bounded by the deadline) until these positions are folded.
 	Fresh []*Freshness `protobuf:"bytes,13,rep,name=fresh,proto3" json:"fresh,omitempty"`
 	// scope: any_tenant has no effect on lists.
-	Scope         *Scope `protobuf:"bytes,14,opt,name=scope,proto3" json:"scope,omitempty"`
+	Scope *Scope `protobuf:"bytes,14,opt,name=scope,proto3" json:"scope,omitempty"`
+	// brief: the jobs are listed without their documents, and with what orders of them name. The limit may then be up to
+	// 2,000. A tracker that does not know it answers INVALID_ARGUMENT to a limit above 500.
+	Brief         bool `protobuf:"varint,20,opt,name=brief,proto3" json:"brief,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1555,6 +1566,13 @@ func (x *ListRequest) GetScope() *Scope {
 	return nil
 }
 
+func (x *ListRequest) GetBrief() bool {
+	if x != nil {
+		return x.Brief
+	}
+	return false
+}
+
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Jobs  []*ListedJob           `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"` // newest first
@@ -1621,6 +1639,7 @@ type ListedJob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	Created       int64                  `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"` // Unix milliseconds
+	Round         int64                  `protobuf:"varint,10,opt,name=round,proto3" json:"round,omitempty"`    // see GetResponse; only in a brief list
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1665,6 +1684,13 @@ func (x *ListedJob) GetJob() *Job {
 func (x *ListedJob) GetCreated() int64 {
 	if x != nil {
 		return x.Created
+	}
+	return 0
+}
+
+func (x *ListedJob) GetRound() int64 {
+	if x != nil {
+		return x.Round
 	}
 	return 0
 }
@@ -5132,7 +5158,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\x04life\x18\x03 \x01(\tR\x04life\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12\x1a\n" +
 	"\bearliest\x18\x05 \x01(\x03R\bearliest\x12\x13\n" +
-	"\x05as_of\x18\x06 \x01(\x03R\x04asOf\"\xc8\x03\n" +
+	"\x05as_of\x18\x06 \x01(\x03R\x04asOf\"\xdc\x03\n" +
 	"\fHistoryEvent\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
@@ -5149,7 +5175,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\x06reason\x18\f \x01(\tR\x06reason\x12\x16\n" +
 	"\x06detail\x18\r \x01(\tR\x06detail\x12\x14\n" +
 	"\x05state\x18\x0e \x01(\tR\x05state\x12\x18\n" +
-	"\aattempt\x18\x0f \x01(\x05R\aattempt\"0\n" +
+	"\aattempt\x18\x0f \x01(\x05R\aattempt\x12\x12\n" +
+	"\x04bulk\x18\x10 \x01(\tR\x04bulk\"0\n" +
 	"\aVerdict\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aAPPLIED\x10\x01\x12\v\n" +
@@ -5169,7 +5196,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\tFreshness\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x1f\n" +
 	"\vmin_version\x18\x02 \x01(\x03R\n" +
-	"minVersion\"\xe6\x03\n" +
+	"minVersion\"\xfc\x03\n" +
 	"\vListRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
 	"\n" +
@@ -5187,14 +5214,17 @@ const file_tracker_proto_rawDesc = "" +
 	"\x05after\x18\v \x01(\v2\x19.ackwire.tracker.v1.PlaceR\x05after\x12\x14\n" +
 	"\x05limit\x18\f \x01(\x05R\x05limit\x123\n" +
 	"\x05fresh\x18\r \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\x12/\n" +
-	"\x05scope\x18\x0e \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"\x8b\x01\n" +
+	"\x05scope\x18\x0e \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x14\n" +
+	"\x05brief\x18\x14 \x01(\bR\x05brief\"\x8b\x01\n" +
 	"\fListResponse\x121\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x1d.ackwire.tracker.v1.ListedJobR\x04jobs\x123\n" +
 	"\athrough\x18\x02 \x01(\v2\x19.ackwire.tracker.v1.PlaceR\athrough\x12\x13\n" +
-	"\x05as_of\x18\x03 \x01(\x03R\x04asOf\"P\n" +
+	"\x05as_of\x18\x03 \x01(\x03R\x04asOf\"f\n" +
 	"\tListedJob\x12)\n" +
 	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12\x18\n" +
-	"\acreated\x18\x02 \x01(\x03R\acreated\"\xac\x01\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x14\n" +
+	"\x05round\x18\n" +
+	" \x01(\x03R\x05round\"\xac\x01\n" +
 	"\fStatsRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
 	"\n" +

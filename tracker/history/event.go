@@ -39,6 +39,7 @@ type Event struct {
 	Run      string
 	Worker   string
 	Subject  string
+	Bulk     string // the bulk action whose order it is
 	Dispatch int
 	Round    int
 	Progress json.RawMessage
@@ -65,7 +66,7 @@ func eventOf(rec *kgo.Record, e *event.Event, err error) Event {
 		made.Verdict, made.Reason, made.Detail = Refused, Unreadable, unreadableWords
 		return made
 	}
-	made.Type, made.Subject = e.Type, e.Subject
+	made.Type, made.Subject, made.Bulk = e.Type, e.Subject, e.Bulk
 	made.Run, made.Worker = e.Run, e.Worker
 	made.Dispatch, made.Round = e.Dispatch, e.Round
 	if e.Progress != nil {
@@ -93,7 +94,7 @@ func (e *Event) judge(r fold.Result) {
 // size is about how many bytes the event has as JSON.
 func (e *Event) size() int {
 	const fields = 300
-	return fields + len(e.Run) + len(e.Worker) + len(e.Subject) + len(e.Progress) + len(e.Error)
+	return fields + len(e.Run) + len(e.Worker) + len(e.Subject) + len(e.Bulk) + len(e.Progress) + len(e.Error)
 }
 
 // timeOf is the record's time as documents have it: none is before 1970.

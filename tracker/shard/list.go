@@ -87,6 +87,7 @@ func List(st *store.Store, q store.Query, overlays []*Overlay) (page store.Page,
 			if c.current != nil {
 				m := store.MetaOf(c.current)
 				f.Meta, f.Doc = &m, c.current.Document
+				f.Round = func() (int, error) { return c.current.Round, nil }
 			}
 			fresh = append(fresh, f)
 		}

@@ -50,6 +50,8 @@ type Query struct {
 	// After is the place after which the page begins; nil begins with the newest job.
 	After *Place
 	Limit int
+	// Brief leaves the documents out of the page, and tells the jobs' rounds instead.
+	Brief bool
 }
 
 // wants reports whether jobs of the type belong in the list. Webhooks do only if the query names their type.
@@ -80,14 +82,17 @@ type Fresh struct {
 	Meta *Meta
 	// Doc returns the document's bytes.
 	Doc func() []byte
+	// Round returns the job's round.
+	Round func() (int, error)
 }
 
 // Listed is one job of a page.
 type Listed struct {
 	Place
 	Version int64
-	Doc     []byte
+	Doc     []byte // nil in a brief page
 	Ended   bool
+	Round   int // see fold.Job; only in a brief page
 }
 
 // Page is a part of a list.
@@ -175,8 +180,12 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 	// pour takes the fresh jobs that stand before a place, or all of them for nil.
 	pour := func(to *Place) bool {
 		for len(waiting) > 0 && (to == nil || waiting[0].place.Compare(*to) < 0) {
-			f := waiting[0].Fresh
-			if !take(Listed{waiting[0].place, f.Meta.Version, f.Doc(), f.Meta.State.Terminal()}) {
+			l, failed := listed(&q, waiting[0].Fresh, waiting[0].place)
+			if failed != nil {
+				err = failed
+				return false
+			}
+			if !take(l) {
 				return false
 			}
 			waiting = waiting[1:]
@@ -190,7 +199,7 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 		}
 		place, p := m.cursors[0].place, m.cursors[0].partition
 		if !pour(&place) {
-			return page, nil
+			return page, err
 		}
 		if err := m.next(); err != nil {
 			return page, err
@@ -208,12 +217,43 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 			read += len(row.Doc)
 			continue
 		}
-		if !take(Listed{place, row.Version, row.Doc, row.State.Terminal()}) {
+		l, err := listed(&q, row.fresh(), place)
+		if err != nil {
+			return page, err
+		}
+		if !take(l) {
 			return page, nil
 		}
 	}
 	pour(nil)
-	return page, nil
+	return page, err
+}
+
+// listed returns a job as the page of a query has it.
+func listed(q *Query, f Fresh, at Place) (l Listed, err error) {
+	l = Listed{Place: at, Version: f.Meta.Version, Ended: f.Meta.State.Terminal()}
+	if q.Brief {
+		l.Round, err = f.Round()
+		return l, err
+	}
+	l.Doc = f.Doc()
+	return l, nil
+}
+
+// fresh returns the row as if a shard had it in memory.
+func (r *Row) fresh() Fresh {
+	return Fresh{ID: r.ID, Meta: &r.Meta, Doc: func() []byte { return r.Doc }, Round: r.round}
+}
+
+// round reads the job's round alone.
+func (r *Row) round() (int, error) {
+	var inner struct {
+		Round int `json:"round"`
+	}
+	if err := json.Unmarshal(r.Inner, &inner); err != nil {
+		return 0, fmt.Errorf("%w: round of job %s: %w", ErrUnsound, r.ID, err)
+	}
+	return inner.Round, nil
 }
 
 // named returns those of fresh that the query names, and the stored jobs that it names and fresh does not have.
@@ -238,7 +278,7 @@ func (r *Reader) named(q Query, partitions []*Partition, fresh []Fresh) (all []F
 			case err != nil:
 				return nil, err
 			case row != nil && q.Matches(&row.Meta):
-				all = append(all, Fresh{ID: id, Meta: &row.Meta, Doc: func() []byte { return row.Doc }})
+				all = append(all, row.fresh())
 			}
 		}
 	}

@@ -14,8 +14,8 @@ export type ServerFrameType =
 export type ErrorCode =
   | "invalid_frame" | "unknown_frame" | "validation_failed" | "unknown_job_type" | "payload_too_large" | "headers_too_large"
   | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "unsupported_media_type" | "upgrade_required"
-  | "invalid_state" | "idempotency_key_reused" | "invalid_offset" | "stream_reset" | "stream_gone" | "payload_gone"
-  | "rate_limited" | "limit_exceeded" | "overloaded" | "unavailable" | "indeterminate" | "internal";
+  | "invalid_state" | "count_differs" | "idempotency_key_reused" | "invalid_offset" | "stream_reset" | "stream_gone"
+  | "payload_gone" | "rate_limited" | "limit_exceeded" | "overloaded" | "unavailable" | "indeterminate" | "internal";
 
 // The close codes of WebSockets (RFC 6455 section 7.4) that the server sends.
 /** The server stops, or the client leaves. */

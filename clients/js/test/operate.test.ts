@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { AckwireError, connect, type Ackwire } from "../src/index.js";
-import { deadLetter, deadLetters, jobTypes, requeue } from "../src/operate/index.js";
+import { bulk, deadLetter, deadLetters, jobTypes, previewBulk, requeue } from "../src/operate/index.js";
 import { createServer } from "../src/testing/index.js";
 
 interface Asked {
@@ -44,6 +44,20 @@ test("paths, methods and identity; nothing else is asked", async () => {
   ]);
   expect(new Set(asked.map((a) => a.token))).toEqual(new Set(["Bearer secret"]));
   expect(client.connection.snapshot().state).toBe("idle"); // no session was opened
+});
+
+test("a bulk action is counted and ordered", async () => {
+  const preview = { action: "retry", count: 700, examples: ["j"] };
+  const { client, asked } = asking([json(preview), json({ ...preview, jobId: "b" }, 202), json({ code: "count_differs", detail: "701 jobs match, not 700", count: 701 }, 409)]);
+  const filter = { state: "failed", type: ["a", "b,c"], mine: true } as const;
+  expect(await previewBulk(client, "retry", { ...filter, type: [...filter.type] })).toEqual(preview);
+  expect((await bulk(client, "retry", { state: "failed" }, 700, { key: "k" })).jobId).toBe("b");
+  await expect(bulk(client, "erase", {}, 700)).rejects.toMatchObject({ code: "count_differs", message: "701 jobs match, not 700" });
+  expect(asked.map(({ url, method, body }) => [method, url.replace(base, ""), JSON.parse(body as string)])).toEqual([
+    ["POST", "bulk", { action: "retry", filter: { state: "failed", type: ["a", "b,c"], mine: true }, preview: true }],
+    ["POST", "bulk", { action: "retry", filter: { state: "failed" }, expect: 700, key: "k" }],
+    ["POST", "bulk", { action: "erase", filter: {}, expect: 700 }],
+  ]);
 });
 
 test("a token that has ended is renewed once, and big integers stay whole", async () => {

@@ -47,6 +47,7 @@ type commands struct {
 	WebhookSecret webhookSecretCmd  `cmd:"" help:"Print the secrets that sign a tenant's webhooks."`
 	Result        cli.ResultCmd     `cmd:"" help:"Download a job's result."`
 	Cancel        cli.CancelCmd     `cmd:"" help:"Cancel a job."`
+	Bulk          cli.BulkCmd       `cmd:"" help:"Retry, cancel or erase all jobs that match a filter."`
 	Erase         cli.EraseCmd      `cmd:"" help:"Remove ended jobs, their payloads and results."`
 	Audit         cli.AuditCmd      `cmd:"" help:"Print who made grants, ordered others' jobs, read what others submitted, and erased jobs."`
 	Dead          cli.DeadCmd       `cmd:"" help:"List, print and requeue dead letters: records that a service could not read."`

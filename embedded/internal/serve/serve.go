@@ -207,6 +207,9 @@ func (s *System) share() error {
 		}
 		gw.Blobs.URL = dir
 	}
+	if gw.Bulk.Mode == gateway.BulkAuto {
+		gw.Bulk.Mode = gateway.BulkOn
+	}
 	if gw.Auth.GrantKeyFile == "" {
 		file, err := GrantKey(s.cfg.Broker.Data)
 		if err != nil {

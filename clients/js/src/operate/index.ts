@@ -13,6 +13,7 @@
  * @module
  */
 
+export * from "./bulk.js";
 export * from "./dead.js";
 export * from "./live.js";
 export * from "./types.js";

@@ -18,6 +18,7 @@ export const codes = {
   unsupported_media_type: [415, false, "Unsupported media type"],
   upgrade_required: [426, false, "Upgrade required"],
   invalid_state: [409, false, "Not possible in this state"],
+  count_differs: [409, false, "Another number of jobs"],
   idempotency_key_reused: [422, false, "Idempotency key reused"],
   invalid_offset: [400, false, "Invalid offset"],
   stream_reset: [410, false, "Stream was reset"],
